@@ -1,0 +1,172 @@
+package lease
+
+import (
+	"fmt"
+	"time"
+)
+
+// StateError refuses a transition that the lease's state does not allow: above all, an extension or renewal of a lease
+// that was revoked.
+type StateError struct {
+	ID    string
+	Verb  string // what was tried
+	State State
+	Cause Cause
+	Since time.Time
+}
+
+func (e *StateError) Error() string {
+	s := fmt.Sprintf("cannot %s %s: its lease is %s since %s", e.Verb, e.ID, e.State, e.Since.Format(time.RFC3339))
+	if e.Cause != "" {
+		s += fmt.Sprintf(" (%s)", e.Cause)
+	}
+	return s
+}
+
+// NotFoundError says that the registry has no such record.
+type NotFoundError struct {
+	Kind string // "lease", "launch", "registry", "sweep", "heartbeat"
+	ID   string
+}
+
+func (e *NotFoundError) Error() string {
+	if e.Kind == "registry" {
+		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`", e.ID)
+	}
+	return fmt.Sprintf("no %s for %q in the registry", e.Kind, e.ID)
+}
+
+// ConflictError says that a record changed between read and write, so that nothing was written. Read again, and decide
+// again.
+type ConflictError struct {
+	Kind string
+	ID   string
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%s %s was changed by somebody else meanwhile; nothing was written", e.Kind, e.ID)
+}
+
+// DeposedError says that a janitor's write was refused because it leads no more, or because the registry changed.
+type DeposedError struct{ Leader string }
+
+func (e *DeposedError) Error() string {
+	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed; nothing was written", e.Leader)
+}
+
+// ClaimLostError says that a heartbeat is not kept alive any more: its key lapsed, or another process claimed it. Claim
+// again.
+type ClaimLostError struct {
+	ID string
+	By string // boot id of whoever holds the key now; empty if nobody does
+}
+
+func (e *ClaimLostError) Error() string {
+	if e.By == "" {
+		return fmt.Sprintf("the heartbeat of %s has lapsed", e.ID)
+	}
+	return fmt.Sprintf("the heartbeat of %s was claimed by boot %s", e.ID, e.By)
+}
+
+// PastError refuses a term that is not in the future.
+type PastError struct{ Time, Now time.Time }
+
+func (e *PastError) Error() string {
+	return fmt.Sprintf("the term %s is not in the future (now %s); give a later one",
+		e.Time.Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
+}
+
+// ClampedError refuses, when asked to be strict, a term past the lease's NotAfter.
+type ClampedError struct {
+	ID       string
+	Asked    time.Time
+	NotAfter time.Time
+}
+
+func (e *ClampedError) Error() string {
+	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s; ask for less, or drop --strict to be granted that",
+		e.ID, e.Asked.Format(time.RFC3339), e.NotAfter.Format(time.RFC3339))
+}
+
+// ShortenError refuses an earlier term than the present one.
+type ShortenError struct {
+	ID        string
+	Asked     time.Time
+	ExpiresAt time.Time // zero: the lease has no term
+}
+
+func (e *ShortenError) Error() string {
+	now := "it has no term"
+	if !e.ExpiresAt.IsZero() {
+		now = "its term is " + e.ExpiresAt.Format(time.RFC3339)
+	}
+	return fmt.Sprintf("will not shorten %s to %s: %s; say --allow-shorten if that is meant",
+		e.ID, e.Asked.Format(time.RFC3339), now)
+}
+
+// MismatchError refuses a launch token that was used for another request.
+type MismatchError struct{ Token string }
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("token %s was used for another request; repeat that request exactly, or choose a new token", e.Token)
+}
+
+// LaunchStateError refuses a step of a launch that is done or closed.
+type LaunchStateError struct {
+	Token  string
+	Verb   string
+	State  LaunchState
+	Since  time.Time
+	Reason string
+}
+
+func (e *LaunchStateError) Error() string {
+	s := fmt.Sprintf("cannot %s launch %s: it is %s since %s", e.Verb, e.Token, e.State, e.Since.Format(time.RFC3339))
+	if e.Reason != "" {
+		s += " (" + e.Reason + ")"
+	}
+	return s
+}
+
+// WindowError refuses to send anything for a launch whose window is over: the janitor settles it now.
+type WindowError struct {
+	Token string
+	Since time.Time
+}
+
+func (e *WindowError) Error() string {
+	return fmt.Sprintf("launch %s sends nothing more since %s: its window is over; the janitor settles it",
+		e.Token, e.Since.Format(time.RFC3339))
+}
+
+// SchemaError refuses a record, or a registry, written by a newer version.
+type SchemaError struct {
+	Kind   string
+	ID     string
+	Schema int
+}
+
+func (e *SchemaError) Error() string {
+	return fmt.Sprintf("%s %s has schema %d, this version knows %d: upgrade this program", e.Kind, e.ID, e.Schema, Schema)
+}
+
+// MalformedError refuses a record that is not what it should be. Its instance is spared.
+type MalformedError struct {
+	Kind string
+	ID   string
+	Err  error
+}
+
+func (e *MalformedError) Error() string {
+	return fmt.Sprintf("%s %s is malformed: %v; mend or delete the record", e.Kind, e.ID, e.Err)
+}
+
+func (e *MalformedError) Unwrap() error { return e.Err }
+
+// LimitError refuses an input outside its bounds.
+type LimitError struct {
+	What string // the name of the input, as users write it
+	Why  string // what it must be
+}
+
+func (e *LimitError) Error() string { return e.What + " " + e.Why }

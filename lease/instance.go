@@ -1,0 +1,83 @@
+package lease
+
+import "time"
+
+// Tags that Lapse sets in the creating call. An instance is managed if its registry tag *equals* the registry's UUID;
+// presence says nothing.
+const (
+	TagPrefix   = "lapse:"
+	TagRegistry = "lapse:registry" // UUID of the registry
+	TagLaunch   = "lapse:launch"   // client token of the attempt
+	TagHolder   = "lapse:holder"   // for recovery only
+	TagTerm     = "lapse:term"     // for recovery only
+	TagExempt   = "lapse:exempt"   // whatever its value: never ended, always reported
+)
+
+// Place is one account and region.
+type Place struct {
+	Account string `json:"account"`
+	Region  string `json:"region"`
+}
+
+// String prints the place as "123456789012/eu-west-1".
+func (p Place) String() string { return p.Account + "/" + p.Region }
+
+// InstanceState is the state that EC2 gives an instance.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html
+type InstanceState string
+
+// States of an instance.
+const (
+	InstancePending      InstanceState = "pending"
+	InstanceRunning      InstanceState = "running"
+	InstanceStopping     InstanceState = "stopping"
+	InstanceStopped      InstanceState = "stopped"
+	InstanceShuttingDown InstanceState = "shutting-down"
+	InstanceTerminated   InstanceState = "terminated"
+)
+
+// Instance is what EC2 says of one instance.
+type Instance struct {
+	ID          string
+	Place       Place
+	Zone        string
+	ZoneID      string // empty where the endpoint knows none
+	State       InstanceState
+	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
+	ClientToken string
+	Spot        string // id of its spot request; empty for on-demand
+	Tags        map[string]string
+}
+
+// ManagedBy reports whether the instance bears the registry's tag by value.
+func (i Instance) ManagedBy(uuid string) bool { return uuid != "" && i.Tags[TagRegistry] == uuid }
+
+// Exempt reports whether the instance bears the tag that forbids ending it, whatever its value.
+func (i Instance) Exempt() bool {
+	_, exempt := i.Tags[TagExempt]
+	return exempt
+}
+
+// Alive reports whether the instance is neither terminated nor on its way there.
+func (i Instance) Alive() bool {
+	return i.State != InstanceTerminated && i.State != InstanceShuttingDown
+}
+
+// ZoneKey is the zone by which instances are grouped: the zone id, which means the same in every account, or the
+// zone's name where there is no id.
+func (i Instance) ZoneKey() string {
+	if i.ZoneID != "" {
+		return i.ZoneID
+	}
+	return i.Zone
+}
+
+// Listing is one complete answer of EC2 about a place.
+type Listing struct {
+	Instances []Instance
+	// Skew is how far our wall clock was ahead of EC2's Date at the round trip's midpoint; Dated reports whether the
+	// answer carried a Date at all.
+	Skew  time.Duration
+	Dated bool
+}

@@ -1,0 +1,150 @@
+// Package lease says what leases and launches are: values, the transitions between their states as pure functions, and
+// the errors that refuse a transition. It does no I/O, reads no clock and imports the standard library alone.
+//
+// Read it in this order:
+//
+//   - lease.go: [Lease], its [State]s, [Cause]s and [Mark].
+//   - transition.go: what may happen to a lease, and who is refused.
+//   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
+//   - settle.go: to which launch an instance belongs; bind, orphan, adopt.
+//   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases.
+//   - instance.go: [Instance], [Place] and the tags: what EC2 says.
+//   - errors.go, record.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
+package lease
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Lease is the record that one instance may run. Its id is the instance id.
+//
+// A Lease is a value: a transition returns a changed copy, and a store writes it only if Revision is still the one that
+// was read.
+type Lease struct {
+	Schema      int               `json:"schema"`
+	InstanceID  string            `json:"instance_id"`
+	Launch      string            `json:"launch,omitzero"`       // token of its launch; empty for an adopted instance
+	ClientToken string            `json:"client_token,omitzero"` // client token of the attempt that made it
+	Account     string            `json:"account,omitzero"`
+	Region      string            `json:"region,omitzero"`
+	Zone        string            `json:"zone,omitzero"`
+	ZoneID      string            `json:"zone_id,omitzero"`
+	Holder      string            `json:"holder,omitzero"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	State       State             `json:"state"`
+	GrantedAt   time.Time         `json:"granted_at"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"` // zero: no term
+	NotAfter    time.Time         `json:"not_after,omitzero"`  // zero: may be extended without limit
+	TTL         Duration          `json:"ttl,omitzero"`        // silence allowed between renewals; zero: no renewal asked for
+	ClaimedAt   time.Time         `json:"claimed_at,omitzero"` // when a sidecar was first seen to beat for it
+	CuredAt     time.Time         `json:"cured_at,omitzero"`   // last extension or pardon: silence counts anew from here
+	Mark        *Mark             `json:"mark,omitempty"`
+	Cause       Cause             `json:"cause,omitzero"` // why it was revoked, or how it ended
+	RevokedAt   time.Time         `json:"revoked_at,omitzero"`
+	EndedAt     time.Time         `json:"ended_at,omitzero"`
+	AbsentSince time.Time         `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
+	Tries       int               `json:"tries,omitzero"`        // authorised attempts to terminate
+	TriedAt     time.Time         `json:"tried_at,omitzero"`     // time of the last one
+	Stuck       string            `json:"stuck,omitzero"`        // why it cannot be terminated
+	Changes     int64             `json:"changes"`               // counts the transitions; never decreases
+	History     []Transition      `json:"history"`               // the last historyMax of them, oldest first
+
+	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
+	Revision int64 `json:"revision,omitzero"`
+
+	unknown unknownFields
+}
+
+// State of a lease.
+type State string
+
+// States of a lease. Active leads to revoked and then to ended; active goes to ended directly only when EC2 says that
+// the instance is terminated; unmanaged is terminal.
+const (
+	StateAdopting  State = "adopting"  // record first, tag not seen yet
+	StateActive    State = "active"    // holds, with or without a mark
+	StateRevoked   State = "revoked"   // taken away for good; the instance is being terminated
+	StateEnded     State = "ended"     // EC2 confirmed the end
+	StateUnmanaged State = "unmanaged" // forgotten on request; nothing of ours touches the instance any more
+)
+
+// Cause says why a lease is marked, revoked or ended.
+type Cause string
+
+// Causes. The first three were declared by somebody, silence and never-beat are inferred by the janitor.
+const (
+	CauseTerm           Cause = "term"            // ExpiresAt has passed
+	CauseRelease        Cause = "release"         // the holder gave it back
+	CauseOperator       Cause = "operator"        // an operator revoked it
+	CauseSilence        Cause = "silence"         // the sidecar stopped renewing
+	CauseNeverBeat      Cause = "never-beat"      // no sidecar ever renewed
+	CauseFailedCreation Cause = "failed-creation" // made by a launch that was closed before it bound the instance
+	CauseGone           Cause = "gone"            // terminated by somebody else
+)
+
+// Declared reports whether a person or a program agreed to the end: its date was known, so it is guarded, not rationed.
+func (c Cause) Declared() bool {
+	return c == CauseTerm || c == CauseRelease || c == CauseOperator
+}
+
+// Inferred reports whether the janitor concluded the cause from silence.
+func (c Cause) Inferred() bool { return c == CauseSilence || c == CauseNeverBeat }
+
+// Mark is the janitor's notice that the lease will be revoked after Deadline unless it is renewed, extended or pardoned.
+type Mark struct {
+	Cause    Cause     `json:"cause"`
+	Since    time.Time `json:"since"`
+	Deadline time.Time `json:"deadline"`
+
+	unknown unknownFields
+}
+
+// Transition is one entry of a lease's history.
+type Transition struct {
+	Time   time.Time `json:"time"`
+	Actor  string    `json:"actor"`
+	Action string    `json:"action"`
+	Reason string    `json:"reason,omitzero"`
+
+	unknown unknownFields
+}
+
+// historyMax bounds the history kept in a record, so that it stays small however often a lease is extended.
+const historyMax = 16
+
+// Place of the instance.
+func (l Lease) Place() Place { return Place{Account: l.Account, Region: l.Region} }
+
+// Live reports whether the lease has not been revoked, ended or forgotten.
+func (l Lease) Live() bool { return l.State == StateActive || l.State == StateAdopting }
+
+// Over reports whether the term has passed at now, with grace added to it. A lease without a term is never over.
+func (l Lease) Over(now time.Time, grace time.Duration) bool {
+	return !l.ExpiresAt.IsZero() && !now.Before(l.ExpiresAt.Add(grace))
+}
+
+// By says who does something and why; both end up in the history.
+type By struct {
+	Actor  string // for example "cli:ada@laptop" or "janitor:host-1"
+	Reason string
+}
+
+// changed returns a copy of l with one more transition. Maps and slices are not shared with l.
+func (l Lease) changed(now time.Time, action string, by By) Lease {
+	l.Labels = maps.Clone(l.Labels)
+	l.History = append(slices.Clone(l.History), Transition{Time: stamp(now), Actor: by.Actor, Action: action, Reason: by.Reason})
+	if over := len(l.History) - historyMax; over > 0 {
+		l.History = slices.Delete(l.History, 0, over)
+	}
+	if l.Mark != nil {
+		mark := *l.Mark
+		l.Mark = &mark
+	}
+	l.Changes++
+	return l
+}
+
+// stamp is the form in which records keep a time: UTC, without a monotonic reading, to the millisecond.
+func stamp(t time.Time) time.Time { return t.UTC().Round(0).Truncate(time.Millisecond) }

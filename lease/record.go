@@ -1,0 +1,243 @@
+package lease
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Schema is the version of the records that this code writes, and the highest that it reads.
+const Schema = 1
+
+// Duration is a time.Duration whose JSON is what Go prints, for example "1h30m0s".
+type Duration time.Duration
+
+// String prints d as time.Duration does.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText prints d as time.Duration does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
+}
+
+// unknownFields are the fields of a stored object that this version does not know. They are written back, so that an
+// older program beside a newer one loses nothing of the newer one's.
+type unknownFields map[string]json.RawMessage
+
+// decodeObject reads data into known, a pointer to a struct without methods, and returns the fields that it lacks.
+func decodeObject(data []byte, known any) (unknownFields, error) {
+	strict := json.NewDecoder(bytes.NewReader(data))
+	strict.DisallowUnknownFields()
+	if strict.Decode(known) == nil { // nearly always: one pass, nothing unknown
+		return nil, nil
+	}
+	struc := reflect.ValueOf(known).Elem()
+	struc.SetZero()
+	if err := json.Unmarshal(data, known); err != nil {
+		return nil, err
+	}
+	var unknown unknownFields
+	if err := json.Unmarshal(data, &unknown); err != nil {
+		return nil, err
+	}
+	for field := range struc.Type().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		for key := range unknown {
+			if name != "" && strings.EqualFold(key, name) { // encoding/json matches names so
+				delete(unknown, key)
+			}
+		}
+	}
+	return unknown, nil
+}
+
+// encodeObject writes known, a struct without methods, with the unknown fields beside it.
+func encodeObject(known any, unknown unknownFields) ([]byte, error) {
+	data, err := json.Marshal(known)
+	if err != nil || len(unknown) == 0 {
+		return data, err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, err
+	}
+	for key, value := range unknown {
+		if _, taken := all[key]; !taken {
+			all[key] = value
+		}
+	}
+	return json.Marshal(all)
+}
+
+// The plain types have the fields of the records and none of their methods.
+type (
+	plainLease      Lease
+	plainMark       Mark
+	plainTransition Transition
+	plainLaunch     Launch
+	plainAttempt    Attempt
+	plainRegistry   Registry
+	plainSweep      Sweep
+)
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (l Lease) MarshalJSON() ([]byte, error) {
+	if l.History == nil {
+		l.History = []Transition{}
+	}
+	return encodeObject(plainLease(l), l.unknown)
+}
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (l *Lease) UnmarshalJSON(data []byte) (err error) {
+	l.unknown, err = decodeObject(data, (*plainLease)(l))
+	return err
+}
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (m Mark) MarshalJSON() ([]byte, error) { return encodeObject(plainMark(m), m.unknown) }
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (m *Mark) UnmarshalJSON(data []byte) (err error) {
+	m.unknown, err = decodeObject(data, (*plainMark)(m))
+	return err
+}
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (t Transition) MarshalJSON() ([]byte, error) { return encodeObject(plainTransition(t), t.unknown) }
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (t *Transition) UnmarshalJSON(data []byte) (err error) {
+	t.unknown, err = decodeObject(data, (*plainTransition)(t))
+	return err
+}
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (a Attempt) MarshalJSON() ([]byte, error) { return encodeObject(plainAttempt(a), a.unknown) }
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (a *Attempt) UnmarshalJSON(data []byte) (err error) {
+	a.unknown, err = decodeObject(data, (*plainAttempt)(a))
+	return err
+}
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (r Registry) MarshalJSON() ([]byte, error) { return encodeObject(plainRegistry(r), r.unknown) }
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (r *Registry) UnmarshalJSON(data []byte) (err error) {
+	r.unknown, err = decodeObject(data, (*plainRegistry)(r))
+	return err
+}
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (s Sweep) MarshalJSON() ([]byte, error) { return encodeObject(plainSweep(s), s.unknown) }
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (s *Sweep) UnmarshalJSON(data []byte) (err error) {
+	s.unknown, err = decodeObject(data, (*plainSweep)(s))
+	return err
+}
+
+// MarshalJSON writes the record with the fields that this version does not know.
+func (l Launch) MarshalJSON() ([]byte, error) {
+	if l.Attempts == nil {
+		l.Attempts = []Attempt{}
+	}
+	return encodeObject(plainLaunch(l), l.unknown)
+}
+
+// UnmarshalJSON reads the record and keeps the fields that this version does not know.
+func (l *Launch) UnmarshalJSON(data []byte) (err error) {
+	l.unknown, err = decodeObject(data, (*plainLaunch)(l))
+	return err
+}
+
+// record is what every stored record can say of itself.
+type record interface {
+	schema() int
+	valid() error
+}
+
+func (l Lease) schema() int     { return l.Schema }
+func (l Launch) schema() int    { return l.Schema }
+func (r Registry) schema() int  { return r.Schema }
+func (s Sweep) schema() int     { return s.Schema }
+func (h Heartbeat) schema() int { return h.Schema }
+
+func (l Lease) valid() error {
+	switch l.State {
+	case StateAdopting, StateActive, StateRevoked, StateEnded, StateUnmanaged:
+	default:
+		return errors.New("unknown state " + strconv.Quote(string(l.State)))
+	}
+	if l.InstanceID == "" {
+		return errors.New("no instance_id")
+	}
+	return nil
+}
+
+func (l Launch) valid() error {
+	switch l.State {
+	case LaunchOpen, LaunchDone, LaunchClosed:
+	default:
+		return errors.New("unknown state " + strconv.Quote(string(l.State)))
+	}
+	if l.Token == "" {
+		return errors.New("no token")
+	}
+	return nil
+}
+
+func (r Registry) valid() error {
+	switch r.Mode {
+	case ModeObserve, ModeArmed, ModePaused:
+	default:
+		return errors.New("unknown mode " + strconv.Quote(string(r.Mode)))
+	}
+	if r.UUID == "" {
+		return errors.New("no uuid")
+	}
+	return nil
+}
+
+func (s Sweep) valid() error { return nil }
+
+func (h Heartbeat) valid() error {
+	if h.InstanceID == "" {
+		return errors.New("no instance_id")
+	}
+	return nil
+}
+
+// Decode reads a stored record. kind and id name it in errors.
+//
+// Errors: [MalformedError], and [SchemaError] for a record of a newer version, of which nothing may be concluded.
+func Decode[R record](kind, id string, data []byte) (R, error) {
+	var r R
+	var probe struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &probe); err != nil {
+		return r, &MalformedError{Kind: kind, ID: id, Err: err}
+	}
+	if probe.Schema > Schema {
+		return r, &SchemaError{Kind: kind, ID: id, Schema: probe.Schema}
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, &MalformedError{Kind: kind, ID: id, Err: err}
+	}
+	if err := r.valid(); err != nil {
+		return r, &MalformedError{Kind: kind, ID: id, Err: err}
+	}
+	return r, nil
+}

@@ -1,0 +1,143 @@
+package lease
+
+import "time"
+
+// Registry is one Lapse installation: a namespace in etcd, with a UUID that instances bear as a tag.
+type Registry struct {
+	Schema    int       `json:"schema"`
+	MinSchema int       `json:"min_schema"` // janitors that know less do not campaign
+	UUID      string    `json:"uuid"`
+	Mode      Mode      `json:"mode"`
+	ModeSince time.Time `json:"mode_since"`
+	CreatedAt time.Time `json:"created_at"`
+
+	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
+
+	unknown unknownFields
+}
+
+// Mode says what janitors may do.
+type Mode string
+
+// Modes of a registry.
+const (
+	ModeObserve Mode = "observe" // report the plan, end nothing: how a new registry starts
+	ModeArmed   Mode = "armed"   // carry the plan out
+	ModePaused  Mode = "paused"  // a person stopped all acting
+)
+
+// NewRegistry makes a registry that observes, or is armed if so asked.
+func NewRegistry(now time.Time, uuid string, mode Mode) Registry {
+	return Registry{
+		Schema: Schema, MinSchema: Schema, UUID: uuid, Mode: mode, ModeSince: stamp(now), CreatedAt: stamp(now),
+	}
+}
+
+// To sets the mode.
+func (r Registry) To(now time.Time, mode Mode) Registry {
+	if r.Mode != mode {
+		r.Mode, r.ModeSince = mode, stamp(now)
+	}
+	return r
+}
+
+// Sweep is the stamp of the last sweep. Launchers refuse unless it is fresh and names their place; a new leader learns
+// from it whether there was one before.
+type Sweep struct {
+	Schema      int         `json:"schema"`
+	Sequence    int64       `json:"sequence"`
+	Nonce       string      `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
+	Time        time.Time   `json:"time"`
+	Interval    Duration    `json:"interval"`
+	Places      []Place     `json:"places"`
+	Leader      string      `json:"leader"`
+	ActingSince time.Time   `json:"acting_since,omitzero"` // since when, without a gap, lapsed leases were being ended
+	Offices     []time.Time `json:"offices,omitempty"`     // when the last leaders took office, oldest first
+	Brakes      []Brake     `json:"brakes,omitempty"`      // held when this sweep decided
+
+	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
+
+	unknown unknownFields
+}
+
+// Brake is a reason for which the janitor ends less than it would: more trouble never means faster killing.
+type Brake struct {
+	Name   string    `json:"name"`            // silence, rate, clock, health, pause …
+	Scope  string    `json:"scope,omitempty"` // zone or place; empty: everywhere
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+}
+
+// staleAfter is how old a stamp may be before nobody may rely on a janitor being there: three intervals, but at least
+// three minutes.
+func (s Sweep) staleAfter() time.Duration {
+	return max(3*time.Duration(s.Interval), 3*time.Minute)
+}
+
+// Fresh reports whether the stamp is recent enough at now to rely on a janitor being there.
+func (s Sweep) Fresh(now time.Time) bool {
+	age := now.Sub(s.Time)
+	return !s.Time.IsZero() && age <= s.staleAfter() && age >= -s.staleAfter()
+}
+
+// Names reports whether the janitor sweeps the place.
+func (s Sweep) Names(p Place) bool {
+	for _, swept := range s.Places {
+		if swept == p {
+			return true
+		}
+	}
+	return false
+}
+
+// Heartbeat says who beats for a lease. Its key is attached to an etcd lease of the TTL, so it is there or it has
+// lapsed.
+type Heartbeat struct {
+	Schema     int       `json:"schema"`
+	InstanceID string    `json:"instance_id"`
+	BootID     string    `json:"boot_id"`
+	Address    string    `json:"address,omitzero"`
+	Version    string    `json:"version,omitzero"`
+	Changes    int64     `json:"changes"` // change counter of the lease, as last seen by whoever beats
+	TTL        Duration  `json:"ttl"`
+	Since      time.Time `json:"since"` // when it was claimed, by the beating machine's wall clock
+
+	Created int64 `json:"-"` // the store's revision at which the key appeared
+	Held    bool  `json:"-"` // whether an etcd lease holds the key: one that nothing holds is a ghost
+}
+
+// Claim is a heartbeat as the store keeps it. It is lost when the key lapses or when somebody else claims it.
+type Claim struct {
+	Heartbeat Heartbeat
+	Handle    int64 // the store's name for what keeps the key alive
+	Revision  int64 // the store's revision of the key
+}
+
+// Snapshot is the registry's content at one revision.
+type Snapshot struct {
+	Registry   Registry
+	Sweep      Sweep // zero if there was none yet
+	Leases     []Lease
+	Launches   []Launch
+	Heartbeats map[string]Heartbeat // by instance id
+	Bad        []BadRecord
+	Revision   int64
+	Term       uint64 // raft term in which it was read: a change means that etcd stalled or elected anew
+}
+
+// BadRecord is a record that cannot be read. It is reported, and its instance is spared.
+type BadRecord struct {
+	Kind string // lease, launch, heartbeat
+	ID   string
+	Err  error
+}
+
+// Change is something that a watch saw: exactly one of the fields is set.
+type Change struct {
+	Lease     *Lease
+	Launch    *Launch
+	Registry  *Registry
+	Heartbeat *Heartbeat // appeared, or was claimed again
+	Lapsed    string     // instance id whose heartbeat key is gone
+	Snapshot  *Snapshot  // the watch fell behind what etcd keeps, and listed again
+}

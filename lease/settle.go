@@ -1,0 +1,76 @@
+package lease
+
+import (
+	"maps"
+	"time"
+)
+
+// Member returns the attempt of l that made the instance. An instance belongs to a launch only if its launch tag equals
+// the client token in its description and names an attempt of that launch: a console's "Launch more like this" copies
+// the tag and not the token.
+func (l Launch) Member(i Instance) (Attempt, bool) {
+	tag := i.Tags[TagLaunch]
+	if tag == "" || tag != i.ClientToken {
+		return Attempt{}, false
+	}
+	return l.Attempt(tag)
+}
+
+// Binds reports whether the lease is bound to this instance: the same id and, unless it was adopted, the same client
+// token both in the tag and in the description.
+func (l Lease) Binds(i Instance) bool {
+	if l.InstanceID != i.ID {
+		return false
+	}
+	return l.ClientToken == "" || l.ClientToken == i.ClientToken && l.ClientToken == i.Tags[TagLaunch]
+}
+
+// Bind makes the lease of an instance with which EC2 answered an attempt. The term counts from the launch's creation.
+func (l Launch) Bind(now time.Time, i Instance, a Attempt, by By) Lease {
+	bound := l.grant(now, i, a)
+	bound = bound.changed(now, "bind", by)
+	bound.State = StateActive
+	return bound
+}
+
+// Orphan makes the lease of an instance that a closed launch left without one. It is created revoked, so that a late
+// launcher meets the same fence as everybody else.
+func (l Launch) Orphan(now time.Time, i Instance, a Attempt, by By) Lease {
+	orphan := l.grant(now, i, a)
+	orphan = orphan.changed(now, "orphan", by)
+	orphan.State, orphan.Cause, orphan.RevokedAt = StateRevoked, CauseFailedCreation, stamp(now)
+	return orphan
+}
+
+func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
+	granted := Lease{
+		Schema: Schema, InstanceID: i.ID, Launch: l.Token, ClientToken: a.ClientToken,
+		Account: l.Account, Region: l.Region, Zone: i.Zone, ZoneID: i.ZoneID,
+		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: stamp(now), TTL: l.TTL,
+	}
+	if l.Term > 0 {
+		granted.ExpiresAt = stamp(l.CreatedAt.Add(time.Duration(l.Term)))
+	}
+	if l.NotAfter > 0 {
+		granted.NotAfter = stamp(l.CreatedAt.Add(time.Duration(l.NotAfter)))
+	}
+	return granted
+}
+
+// Adopt makes the lease of an instance that Lapse did not launch. It ends nothing until the instance was seen to bear
+// the registry's tag.
+func Adopt(now time.Time, i Instance, expiresAt, notAfter time.Time, holder string, labels map[string]string, by By) Lease {
+	l := Lease{
+		Schema: Schema, InstanceID: i.ID, Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, ZoneID: i.ZoneID,
+		Holder: holder, Labels: labels, GrantedAt: stamp(now),
+	}
+	if !expiresAt.IsZero() {
+		l.ExpiresAt = stamp(expiresAt)
+	}
+	if !notAfter.IsZero() {
+		l.NotAfter = stamp(notAfter)
+	}
+	l = l.changed(now, "adopt", by)
+	l.State = StateAdopting
+	return l
+}

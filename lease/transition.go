@@ -1,0 +1,201 @@
+package lease
+
+import "time"
+
+// Extension is a request to move the term.
+type Extension struct {
+	Until        time.Time // the term asked for
+	Strict       bool      // refuse rather than clamp to NotAfter
+	AllowShorten bool      // permit an earlier term than the present one
+}
+
+// Extend moves the term of an active lease, and cures a mark. Past NotAfter the term is clamped to it, or refused with
+// a [ClampedError] if the request is strict. The granted term is the result's ExpiresAt.
+//
+// Errors: [StateError], [PastError], [ClampedError], [ShortenError].
+func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
+	if !l.Live() {
+		return l, l.refuse("extend")
+	}
+	until := stamp(e.Until)
+	if !until.After(now) {
+		return l, &PastError{Time: until, Now: now}
+	}
+	if !l.NotAfter.IsZero() && until.After(l.NotAfter) {
+		if e.Strict {
+			return l, &ClampedError{ID: l.InstanceID, Asked: until, NotAfter: l.NotAfter}
+		}
+		until = l.NotAfter
+	}
+	if shorter := l.ExpiresAt.IsZero() || until.Before(l.ExpiresAt); shorter && !e.AllowShorten {
+		return l, &ShortenError{ID: l.InstanceID, Asked: until, ExpiresAt: l.ExpiresAt}
+	}
+	if until.Equal(l.ExpiresAt) && l.Mark == nil {
+		return l, nil
+	}
+	l = l.changed(now, "extend", by)
+	l.ExpiresAt, l.Mark, l.CuredAt = until, nil, stamp(now)
+	return l, nil
+}
+
+// Pardon takes back a mark and lets silence count anew. Pardoning a lease without a mark only does the latter.
+func (l Lease) Pardon(now time.Time, by By) (Lease, error) {
+	if !l.Live() {
+		return l, l.refuse("pardon")
+	}
+	l = l.changed(now, "pardon", by)
+	l.Mark, l.CuredAt = nil, stamp(now)
+	return l, nil
+}
+
+// WithMark gives notice of a revocation after deadline. A mark of the same cause is kept as it is, so that its deadline
+// never moves forward or back by being found again.
+func (l Lease) WithMark(now time.Time, cause Cause, deadline time.Time, by By) (Lease, error) {
+	if l.State != StateActive {
+		return l, l.refuse("mark")
+	}
+	if l.Mark != nil && l.Mark.Cause == cause {
+		return l, nil
+	}
+	l = l.changed(now, "mark", by)
+	l.Mark = &Mark{Cause: cause, Since: stamp(now), Deadline: stamp(deadline)}
+	return l, nil
+}
+
+// WithoutMark takes a mark back because its cause is gone.
+func (l Lease) WithoutMark(now time.Time, by By) (Lease, error) {
+	if l.State != StateActive {
+		return l, l.refuse("unmark")
+	}
+	if l.Mark == nil {
+		return l, nil
+	}
+	l = l.changed(now, "unmark", by)
+	l.Mark = nil
+	return l, nil
+}
+
+// Claimed notes that a sidecar was first seen to beat for this lease.
+func (l Lease) Claimed(now time.Time, by By) (Lease, error) {
+	if l.State != StateActive {
+		return l, l.refuse("claim")
+	}
+	if !l.ClaimedAt.IsZero() {
+		return l, nil
+	}
+	l = l.changed(now, "claim", by)
+	l.ClaimedAt = stamp(now)
+	return l, nil
+}
+
+// Revoke takes the lease away for good: no renewal or extension is accepted from here on. Release, operator's revoke
+// and the janitor's decision differ only in cause. A lease already revoked or ended is refused with a [StateError].
+func (l Lease) Revoke(now time.Time, cause Cause, by By) (Lease, error) {
+	if l.State != StateActive {
+		return l, l.refuse("revoke")
+	}
+	l = l.changed(now, "revoke", by)
+	l.State, l.Cause, l.RevokedAt = StateRevoked, cause, stamp(now)
+	return l, nil
+}
+
+// Try authorises one more attempt to terminate the instance of a revoked lease. It is written before the call, so that
+// whoever makes the call still has the registry's word for it.
+func (l Lease) Try(now time.Time) (Lease, error) {
+	if l.State != StateRevoked {
+		return l, l.refuse("terminate")
+	}
+	l.Tries++
+	l.TriedAt = stamp(now)
+	l.AbsentSince = time.Time{}
+	return l, nil
+}
+
+// StuckBecause notes why EC2, or a tag, forbids the end. An empty reason takes the note back.
+func (l Lease) StuckBecause(now time.Time, reason string, by By) (Lease, error) {
+	if l.State != StateRevoked {
+		return l, l.refuse("note as stuck")
+	}
+	if l.Stuck == reason {
+		return l, nil
+	}
+	by.Reason = reason
+	l = l.changed(now, "stuck", by)
+	l.Stuck = reason
+	return l, nil
+}
+
+// Absent notes the first look-up by id, in the verified account, that found nothing. It ends nothing by itself.
+func (l Lease) Absent(now time.Time) (Lease, error) {
+	if l.State != StateRevoked {
+		return l, l.refuse("note as absent")
+	}
+	if l.AbsentSince.IsZero() {
+		l.AbsentSince = stamp(now)
+	}
+	return l, nil
+}
+
+// End records that EC2 confirmed the end. An active lease takes the cause given, a revoked one keeps its own.
+func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
+	if l.State != StateActive && l.State != StateRevoked {
+		return l, l.refuse("end")
+	}
+	if l.State == StateActive {
+		l.Cause = cause
+	}
+	l = l.changed(now, "end", by)
+	l.State, l.EndedAt, l.Mark, l.Stuck = StateEnded, stamp(now), nil, ""
+	return l, nil
+}
+
+// Reopen returns an ended lease, whose instance was seen alive after all, to the state it came from.
+func (l Lease) Reopen(now time.Time, by By) (Lease, error) {
+	if l.State != StateEnded {
+		return l, l.refuse("reopen")
+	}
+	l = l.changed(now, "reopen", by)
+	l.EndedAt, l.AbsentSince = time.Time{}, time.Time{}
+	if l.RevokedAt.IsZero() {
+		l.State, l.Cause = StateActive, ""
+	} else {
+		l.State = StateRevoked
+	}
+	return l, nil
+}
+
+// Activate turns an adopted lease active, once its instance was seen to bear the registry's tag.
+func (l Lease) Activate(now time.Time, by By) (Lease, error) {
+	if l.State != StateAdopting {
+		return l, l.refuse("activate")
+	}
+	l = l.changed(now, "activate", by)
+	l.State, l.CuredAt = StateActive, stamp(now)
+	return l, nil
+}
+
+// Unmanage forgets the instance: nothing of ours will end it. The way out of a lease that is stuck, too.
+func (l Lease) Unmanage(now time.Time, by By) (Lease, error) {
+	if l.State == StateEnded || l.State == StateUnmanaged {
+		return l, l.refuse("unmanage")
+	}
+	l = l.changed(now, "unmanage", by)
+	l.State, l.EndedAt, l.Mark, l.Stuck = StateUnmanaged, stamp(now), nil, ""
+	return l, nil
+}
+
+func (l Lease) refuse(verb string) error {
+	return &StateError{ID: l.InstanceID, Verb: verb, State: l.State, Cause: l.Cause, Since: l.since()}
+}
+
+// since is when the lease came to its present state, as far as the record says.
+func (l Lease) since() time.Time {
+	switch l.State {
+	case StateRevoked:
+		return l.RevokedAt
+	case StateEnded, StateUnmanaged:
+		return l.EndedAt
+	case StateActive, StateAdopting:
+	}
+	return l.GrantedAt
+}
