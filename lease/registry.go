@@ -44,16 +44,18 @@ func (r Registry) To(now time.Time, mode Mode) Registry {
 // Sweep is the stamp of the last sweep. Launchers refuse unless it is fresh and names their place; a new leader learns
 // from it whether there was one before.
 type Sweep struct {
-	Schema      int         `json:"schema"`
-	Sequence    int64       `json:"sequence"`
-	Nonce       string      `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
-	Time        time.Time   `json:"time"`
-	Interval    Duration    `json:"interval"`
-	Places      []Place     `json:"places"`
-	Leader      string      `json:"leader"`
-	ActingSince time.Time   `json:"acting_since,omitzero"` // since when, without a gap, lapsed leases were being ended
-	Offices     []time.Time `json:"offices,omitempty"`     // when the last leaders took office, oldest first
-	Brakes      []Brake     `json:"brakes,omitempty"`      // held when this sweep decided
+	Schema   int       `json:"schema"`
+	Sequence int64     `json:"sequence"`
+	Nonce    string    `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
+	Time     time.Time `json:"time"`
+	Interval Duration  `json:"interval"`
+	Places   []Place   `json:"places"`
+	Leader   string    `json:"leader"`
+	// Acting has, by place, since when lapsed leases were being ended there without a gap. A term that passed before
+	// that is marked first.
+	Acting  map[string]time.Time `json:"acting,omitempty"`
+	Offices []time.Time          `json:"offices,omitempty"` // when the last leaders took office, oldest first
+	Brakes  []Brake              `json:"brakes,omitempty"`  // held when this sweep decided
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 
