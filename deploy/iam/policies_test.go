@@ -1,0 +1,171 @@
+package iam_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	registryTag = "lapse:registry"
+	placeholder = "REPLACE-WITH-REGISTRY-UUID"
+)
+
+type policy struct {
+	Version   string
+	Statement []statement
+}
+
+type statement struct {
+	Sid       string
+	Effect    string
+	Action    list
+	Resource  list
+	Condition map[string]map[string]list
+}
+
+// list is one string or several, as IAM allows both wherever it takes either.
+type list []string
+
+func (l *list) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*l = list{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(l))
+}
+
+func readPolicy(t *testing.T, name string) policy {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields() // IAM refuses them too
+	var p policy
+	if err := decoder.Decode(&p); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return p
+}
+
+// requires reports whether the statement applies only where the given tag has the registry's value.
+func (s statement) requires(key string) bool {
+	return slices.Equal(s.Condition["StringEquals"][key], list{placeholder})
+}
+
+func TestEveryPolicyIsPlain(t *testing.T) {
+	names, err := filepath.Glob("*.json")
+	if err != nil || len(names) != 3 {
+		t.Fatalf("policies: %v, %v; want launcher, janitor and observer", names, err)
+	}
+	for _, name := range names {
+		p := readPolicy(t, name)
+		if p.Version != "2012-10-17" {
+			t.Errorf("%s: version %q", name, p.Version)
+		}
+		sids := map[string]bool{}
+		for _, s := range p.Statement {
+			if s.Effect != "Allow" || s.Sid == "" || sids[s.Sid] || len(s.Resource) == 0 {
+				t.Errorf("%s: statement %q: want a Sid of its own, Allow and a resource", name, s.Sid)
+			}
+			sids[s.Sid] = true
+			for _, action := range s.Action {
+				if strings.Contains(action, "*") {
+					t.Errorf("%s: %s: %q: name each action", name, s.Sid, action)
+				}
+				if slices.Equal(s.Resource, list{"*"}) && !strings.HasPrefix(action, "ec2:Describe") {
+					t.Errorf("%s: %s: %s on every resource", name, s.Sid, action)
+				}
+			}
+		}
+	}
+}
+
+func TestObserverOnlyLooks(t *testing.T) {
+	for _, s := range readPolicy(t, "observer.json").Statement {
+		for _, action := range s.Action {
+			if !strings.HasPrefix(action, "ec2:Describe") {
+				t.Errorf("observer may %s", action)
+			}
+		}
+	}
+}
+
+func TestLauncherCreatesOnlyWhatBearsTheRegistry(t *testing.T) {
+	created := []string{"instance", "volume", "network-interface", "spot-instances-request"}
+	allowed := []string{"ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "ssm:GetParameter", "ssm:GetParameters"}
+	for _, s := range readPolicy(t, "launcher.json").Statement {
+		for _, action := range s.Action {
+			if !slices.Contains(allowed, action) && !strings.HasPrefix(action, "ec2:Describe") {
+				t.Errorf("launcher may %s", action)
+			}
+		}
+		if slices.Contains(s.Action, "ec2:CreateTags") && len(s.Condition["StringEquals"]["ec2:CreateAction"]) == 0 {
+			t.Errorf("%s: tags may be put on what exists", s.Sid)
+		}
+		for _, resource := range s.Resource {
+			kind, _, _ := strings.Cut(resource[strings.LastIndex(resource, ":")+1:], "/")
+			if slices.Contains(created, kind) && !s.requires("aws:RequestTag/"+registryTag) {
+				t.Errorf("%s: %s without the registry's tag", s.Sid, resource)
+			}
+		}
+	}
+}
+
+func TestJanitorEndsOnlyWhatBearsTheRegistryAndIsNotExempt(t *testing.T) {
+	ends := []string{
+		"ec2:TerminateInstances", "ec2:DeleteVolume", "ec2:DeleteNetworkInterface", "ec2:CancelSpotInstanceRequests",
+	}
+	for _, s := range readPolicy(t, "janitor.json").Statement {
+		for _, action := range s.Action {
+			if strings.HasPrefix(action, "ec2:Describe") {
+				continue
+			}
+			if !slices.Contains(ends, action) {
+				t.Errorf("janitor may %s", action)
+			}
+			if !s.requires("aws:ResourceTag/" + registryTag) {
+				t.Errorf("%s: %s without the registry's tag", s.Sid, action)
+			}
+			if !slices.Equal(s.Condition["Null"]["aws:ResourceTag/lapse:exempt"], list{"true"}) {
+				t.Errorf("%s: %s of what is exempt", s.Sid, action)
+			}
+		}
+	}
+}
+
+func TestEveryCallOfTheCodeIsAllowed(t *testing.T) {
+	var allowed []string
+	for _, name := range []string{"launcher.json", "janitor.json"} {
+		for _, s := range readPolicy(t, name).Statement {
+			allowed = append(allowed, s.Action...)
+		}
+	}
+	files, err := filepath.Glob("../../lease/ec2/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := regexp.MustCompile(`\b(ec2|ssm)\.([A-Z]\w+)Input\b`)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range calls.FindAllSubmatch(source, -1) {
+			if action := string(call[1]) + ":" + string(call[2]); !slices.Contains(allowed, action) {
+				t.Errorf("%s calls %s, and neither launcher nor janitor may", filepath.Base(file), action)
+			}
+		}
+	}
+}
