@@ -16,12 +16,30 @@ type StateError struct {
 }
 
 func (e *StateError) Error() string {
-	s := fmt.Sprintf("cannot %s %s: its lease is %s since %s", e.Verb, e.ID, e.State, e.Since.Format(time.RFC3339))
+	s := fmt.Sprintf("cannot %s %s: its lease is %s%s", e.Verb, e.ID, e.State, sinceWhen(e.Since))
 	if e.Cause != "" {
 		s += fmt.Sprintf(" (%s)", e.Cause)
 	}
-	return s
+	switch e.State {
+	case StateAdopting:
+		return s + "; try again once its tag was seen"
+	case StateRevoked, StateEnded:
+		return s + "; it is not given back, so launch another"
+	case StateActive, StateUnmanaged:
+	}
+	return s + fmt.Sprintf("; `lease why %s` explains", e.ID)
 }
+
+// sinceWhen prints a date of a state, which a record may lack.
+func sinceWhen(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + date(t)
+}
+
+// date prints a time as every message does.
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // NotFoundError says that the registry has no such record.
 type NotFoundError struct {
@@ -30,10 +48,15 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	if e.Kind == "registry" {
+	switch e.Kind {
+	case "registry":
 		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`", e.ID)
+	case "sweep":
+		return "no janitor has swept yet: start `janitor run`"
+	case "heartbeat":
+		return fmt.Sprintf("no heartbeat for %q in the registry: start `sidecar run` on it", e.ID)
 	}
-	return fmt.Sprintf("no %s for %q in the registry", e.Kind, e.ID)
+	return fmt.Sprintf("no %s for %q in the registry: look for its id with `lease list`", e.Kind, e.ID)
 }
 
 // ConflictError says that a record changed between read and write, so that nothing was written. Read again, and decide
@@ -44,14 +67,14 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s %s was changed by somebody else meanwhile; nothing was written", e.Kind, e.ID)
+	return fmt.Sprintf("%s %s was changed by somebody else meanwhile and nothing was written; run this again", e.Kind, e.ID)
 }
 
 // DeposedError says that a janitor's write was refused because it leads no more, or because the registry changed.
 type DeposedError struct{ Leader string }
 
 func (e *DeposedError) Error() string {
-	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed; nothing was written", e.Leader)
+	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed, and nothing was written; see `janitor status`", e.Leader)
 }
 
 // ClaimLostError says that a heartbeat is not kept alive any more: its key lapsed, or another process claimed it. Claim
@@ -63,9 +86,9 @@ type ClaimLostError struct {
 
 func (e *ClaimLostError) Error() string {
 	if e.By == "" {
-		return fmt.Sprintf("the heartbeat of %s has lapsed", e.ID)
+		return fmt.Sprintf("the heartbeat of %s has lapsed; claim it again", e.ID)
 	}
-	return fmt.Sprintf("the heartbeat of %s was claimed by boot %s", e.ID, e.By)
+	return fmt.Sprintf("the heartbeat of %s was claimed by boot %s; let one sidecar alone beat for it", e.ID, e.By)
 }
 
 // PastError refuses a term that is not in the future.
@@ -73,19 +96,25 @@ type PastError struct{ Time, Now time.Time }
 
 func (e *PastError) Error() string {
 	return fmt.Sprintf("the term %s is not in the future (now %s); give a later one",
-		e.Time.Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
+		date(e.Time), date(e.Now))
 }
 
-// ClampedError refuses, when asked to be strict, a term past the lease's NotAfter.
+// ClampedError refuses a term past the lease's NotAfter: when asked to be strict, or when NotAfter has passed already,
+// so that there is nothing to clamp to.
 type ClampedError struct {
 	ID       string
 	Asked    time.Time
 	NotAfter time.Time
+	Over     bool // NotAfter has passed
 }
 
 func (e *ClampedError) Error() string {
+	if e.Over {
+		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed; launch another",
+			e.ID, date(e.Asked), date(e.NotAfter))
+	}
 	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s; ask for less, or drop --strict to be granted that",
-		e.ID, e.Asked.Format(time.RFC3339), e.NotAfter.Format(time.RFC3339))
+		e.ID, date(e.Asked), date(e.NotAfter))
 }
 
 // ShortenError refuses an earlier term than the present one.
@@ -98,10 +127,10 @@ type ShortenError struct {
 func (e *ShortenError) Error() string {
 	now := "it has no term"
 	if !e.ExpiresAt.IsZero() {
-		now = "its term is " + e.ExpiresAt.Format(time.RFC3339)
+		now = "its term is " + date(e.ExpiresAt)
 	}
 	return fmt.Sprintf("will not shorten %s to %s: %s; say --allow-shorten if that is meant",
-		e.ID, e.Asked.Format(time.RFC3339), now)
+		e.ID, date(e.Asked), now)
 }
 
 // MismatchError refuses a launch token that was used for another request.
@@ -121,11 +150,11 @@ type LaunchStateError struct {
 }
 
 func (e *LaunchStateError) Error() string {
-	s := fmt.Sprintf("cannot %s launch %s: it is %s since %s", e.Verb, e.Token, e.State, e.Since.Format(time.RFC3339))
+	s := fmt.Sprintf("cannot %s launch %s: it is %s%s", e.Verb, e.Token, e.State, sinceWhen(e.Since))
 	if e.Reason != "" {
 		s += " (" + e.Reason + ")"
 	}
-	return s
+	return s + fmt.Sprintf("; `lease show %s` lists what it made", e.Token)
 }
 
 // WindowError refuses to send anything for a launch whose window is over: the janitor settles it now.
@@ -135,8 +164,8 @@ type WindowError struct {
 }
 
 func (e *WindowError) Error() string {
-	return fmt.Sprintf("launch %s sends nothing more since %s: its window is over; the janitor settles it",
-		e.Token, e.Since.Format(time.RFC3339))
+	return fmt.Sprintf("launch %s sends nothing more since %s: its window is over and the janitor settles it; `lease show %s` tells how",
+		e.Token, date(e.Since), e.Token)
 }
 
 // SchemaError refuses a record, or a registry, written by a newer version.

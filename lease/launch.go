@@ -77,6 +77,9 @@ const (
 	OutcomeRefused  Outcome = "refused"  // EC2 refused, and no earlier send is in doubt: nothing was created
 )
 
+// maxAttempts is the last attempt number with which every launch token still makes a client token of 64 characters.
+const maxAttempts = 999
+
 // ClientToken of attempt number n, counted from 1. At most 64 characters, which is EC2's limit.
 func ClientToken(token string, n int) string { return token + "." + strconv.Itoa(n) }
 
@@ -131,7 +134,8 @@ func (l Launch) withLast(change func(*Attempt)) Launch {
 }
 
 // Sending notes that the last attempt is about to be sent. Write the result before the call. If an earlier send has
-// no outcome, it is in doubt from here on.
+// no outcome, it is in doubt from here on. An attempt that EC2 has answered for good is never sent again: after a
+// refusal that would create anew under a client token already counted as nothing.
 //
 // Errors: [LaunchStateError], [WindowError].
 func (l Launch) Sending(now time.Time) (Launch, error) {
@@ -140,6 +144,9 @@ func (l Launch) Sending(now time.Time) (Launch, error) {
 	}
 	if l.WindowOver(now) {
 		return l, &WindowError{Token: l.Token, Since: l.LastSend().Add(time.Duration(l.Window))}
+	}
+	if l.Last().Outcome != "" {
+		return l, l.refuse("repeat the answered attempt of")
 	}
 	return l.withLast(func(a *Attempt) {
 		a.Doubtful = a.Doubtful || a.Sends > 0
@@ -156,8 +163,11 @@ func (l Launch) Launched(ids []string) Launch {
 }
 
 // Refused notes that EC2 refused the last attempt with an error code. Only if no earlier send is in doubt does that
-// prove that nothing was created; otherwise the outcome stays unknown.
+// prove that nothing was created; otherwise the outcome stays unknown. It takes back no ids that EC2 answered with.
 func (l Launch) Refused(code string) Launch {
+	if l.Last().Outcome == OutcomeLaunched {
+		return l
+	}
 	return l.withLast(func(a *Attempt) {
 		a.Code = code
 		if !a.Doubtful {
@@ -169,7 +179,7 @@ func (l Launch) Refused(code string) Launch {
 // Unsent notes that EC2 turned the last send away before it looked at it, as it does when it throttles. The send leaves
 // no doubt.
 func (l Launch) Unsent() Launch {
-	return l.withLast(func(a *Attempt) { a.Sends-- })
+	return l.withLast(func(a *Attempt) { a.Sends = max(0, a.Sends-1) })
 }
 
 // Doubt notes that the outcome of the last send is not known: a time-out, a reset, a server's error.
@@ -178,9 +188,12 @@ func (l Launch) Doubt() Launch {
 }
 
 // Next appends the attempt that follows: the rest of the count, with MinCount 1, in the first subnet and type that has
-// not refused such an attempt yet. It reports false, and changes nothing, when nothing is missing, when the last
-// outcome is not known, or when there is nowhere left to try. Write the result before it is sent.
+// not refused such an attempt yet. It reports false, and changes nothing, when the launch is settled, when nothing is
+// missing, when the last outcome is not known, or when there is nowhere left to try. Write the result before it is sent.
 func (l Launch) Next() (Launch, bool) {
+	if l.State == LaunchDone || l.State == LaunchClosed || len(l.Attempts) == maxAttempts {
+		return l, false
+	}
 	if l.Missing() == 0 || len(l.Attempts) > 0 && l.Last().Outcome == "" {
 		return l, false
 	}

@@ -48,7 +48,7 @@ type Lease struct {
 	Tries       int               `json:"tries,omitzero"`        // authorised attempts to terminate
 	TriedAt     time.Time         `json:"tried_at,omitzero"`     // time of the last one
 	Stuck       string            `json:"stuck,omitzero"`        // why it cannot be terminated
-	Changes     int64             `json:"changes"`               // counts the transitions; never decreases
+	Changes     int64             `json:"changes"`               // counts what History tells of; never decreases
 	History     []Transition      `json:"history"`               // the last historyMax of them, oldest first
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
@@ -131,16 +131,22 @@ type By struct {
 	Reason string
 }
 
-// changed returns a copy of l with one more transition. Maps and slices are not shared with l.
-func (l Lease) changed(now time.Time, action string, by By) Lease {
-	l.Labels = maps.Clone(l.Labels)
-	l.History = append(slices.Clone(l.History), Transition{Time: stamp(now), Actor: by.Actor, Action: action, Reason: by.Reason})
-	if over := len(l.History) - historyMax; over > 0 {
-		l.History = slices.Delete(l.History, 0, over)
-	}
+// copied returns a copy of l that shares no map, slice or mark with it.
+func (l Lease) copied() Lease {
+	l.Labels, l.History = maps.Clone(l.Labels), slices.Clone(l.History)
 	if l.Mark != nil {
 		mark := *l.Mark
 		l.Mark = &mark
+	}
+	return l
+}
+
+// changed returns a copy of l with one more transition.
+func (l Lease) changed(now time.Time, action string, by By) Lease {
+	l = l.copied()
+	l.History = append(l.History, Transition{Time: stamp(now), Actor: by.Actor, Action: action, Reason: by.Reason})
+	if over := len(l.History) - historyMax; over > 0 {
+		l.History = slices.Delete(l.History, 0, over)
 	}
 	l.Changes++
 	return l

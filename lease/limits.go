@@ -1,6 +1,8 @@
 package lease
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -52,16 +54,22 @@ func CheckCount(n int) error {
 func IsInstanceID(id string) bool { return strings.HasPrefix(id, "i-") }
 
 // TokenTime is the date in a generated token, which is a UUID of version 7 (RFC 9562 §5.7): milliseconds since 1970 in
-// its first 48 bits. It reports false for a token that somebody chose.
+// its first 48 bits. It reports false for a token that somebody chose, however much it looks like one: a launch is
+// refused by this date.
 func TokenTime(token string) (time.Time, bool) {
-	var ms int64
-	var rest string
-	hex := strings.ReplaceAll(token, "-", "")
-	if len(token) != 36 || len(hex) != 32 || hex[12] != '7' {
+	parts := strings.Split(token, "-")
+	raw, err := hex.DecodeString(strings.Join(parts, ""))
+	if err != nil || len(parts) != 5 || len(raw) != 16 {
 		return time.Time{}, false
 	}
-	if n, err := fmt.Sscanf(hex[:13], "%12x%1s", &ms, &rest); n != 2 || err != nil {
+	for i, size := range [5]int{8, 4, 4, 4, 12} {
+		if len(parts[i]) != size {
+			return time.Time{}, false
+		}
+	}
+	if version, variant := raw[6]>>4, raw[8]>>6; version != 7 || variant != 0b10 {
 		return time.Time{}, false
 	}
-	return time.UnixMilli(ms).UTC(), true
+	ms := binary.BigEndian.Uint64(raw) >> 16 // 48 bits
+	return time.UnixMilli(int64(ms)).UTC(), true
 }

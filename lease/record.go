@@ -34,13 +34,15 @@ func (d *Duration) UnmarshalText(text []byte) error {
 type unknownFields map[string]json.RawMessage
 
 // decodeObject reads data into known, a pointer to a struct without methods, and returns the fields that it lacks.
+// What known held before is forgotten, so that a value which is read into again keeps nothing of an older record.
 func decodeObject(data []byte, known any) (unknownFields, error) {
+	struc := reflect.ValueOf(known).Elem()
+	struc.SetZero()
 	strict := json.NewDecoder(bytes.NewReader(data))
 	strict.DisallowUnknownFields()
 	if strict.Decode(known) == nil { // nearly always: one pass, nothing unknown
 		return nil, nil
 	}
-	struc := reflect.ValueOf(known).Elem()
 	struc.SetZero()
 	if err := json.Unmarshal(data, known); err != nil {
 		return nil, err
@@ -140,7 +142,12 @@ func (r *Registry) UnmarshalJSON(data []byte) (err error) {
 }
 
 // MarshalJSON writes the record with the fields that this version does not know.
-func (s Sweep) MarshalJSON() ([]byte, error) { return encodeObject(plainSweep(s), s.unknown) }
+func (s Sweep) MarshalJSON() ([]byte, error) {
+	if s.Places == nil {
+		s.Places = []Place{}
+	}
+	return encodeObject(plainSweep(s), s.unknown)
+}
 
 // UnmarshalJSON reads the record and keeps the fields that this version does not know.
 func (s *Sweep) UnmarshalJSON(data []byte) (err error) {
@@ -194,6 +201,9 @@ func (l Launch) valid() error {
 	}
 	if l.Token == "" {
 		return errors.New("no token")
+	}
+	if len(l.Attempts) == 0 {
+		return errors.New("no attempts")
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ type Extension struct {
 }
 
 // Extend moves the term of an active lease, and cures a mark. Past NotAfter the term is clamped to it, or refused with
-// a [ClampedError] if the request is strict. The granted term is the result's ExpiresAt.
+// a [ClampedError] if the request is strict, or if NotAfter itself has passed: the mark of a term that can move no more
+// is not cured by asking. The granted term is the result's ExpiresAt. Asking again for the present term changes nothing,
+// unless there is a mark to cure.
 //
 // Errors: [StateError], [PastError], [ClampedError], [ShortenError].
 func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
@@ -22,8 +24,8 @@ func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 		return l, &PastError{Time: until, Now: now}
 	}
 	if !l.NotAfter.IsZero() && until.After(l.NotAfter) {
-		if e.Strict {
-			return l, &ClampedError{ID: l.InstanceID, Asked: until, NotAfter: l.NotAfter}
+		if over := !l.NotAfter.After(now); over || e.Strict {
+			return l, &ClampedError{ID: l.InstanceID, Asked: until, NotAfter: l.NotAfter, Over: over}
 		}
 		until = l.NotAfter
 	}
@@ -105,6 +107,7 @@ func (l Lease) Try(now time.Time) (Lease, error) {
 	if l.State != StateRevoked {
 		return l, l.refuse("terminate")
 	}
+	l = l.copied()
 	l.Tries++
 	l.TriedAt = stamp(now)
 	l.AbsentSince = time.Time{}
@@ -130,9 +133,11 @@ func (l Lease) Absent(now time.Time) (Lease, error) {
 	if l.State != StateRevoked {
 		return l, l.refuse("note as absent")
 	}
-	if l.AbsentSince.IsZero() {
-		l.AbsentSince = stamp(now)
+	if !l.AbsentSince.IsZero() {
+		return l, nil
 	}
+	l = l.copied()
+	l.AbsentSince = stamp(now)
 	return l, nil
 }
 
