@@ -1,0 +1,93 @@
+package etcd
+
+import (
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"lapse/lease"
+)
+
+// page is what some keys of a listing say.
+type page struct {
+	registry   *lease.Registry
+	sweep      *lease.Sweep
+	leases     []lease.Lease
+	launches   []lease.Launch
+	heartbeats []lease.Heartbeat
+	bad        []lease.BadRecord
+}
+
+// decodePage reads records and sorts out what cannot be read. Keys that are none of ours, and those of the election,
+// are passed over.
+func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
+	var p page
+	for _, kv := range kvs {
+		change, kind, name, err := s.decode(kv)
+		switch {
+		case err != nil:
+			p.bad = append(p.bad, lease.BadRecord{Kind: kind, ID: name, Err: err})
+		case change.lease != nil:
+			p.leases = append(p.leases, *change.lease)
+		case change.launch != nil:
+			p.launches = append(p.launches, *change.launch)
+		case change.heartbeat != nil:
+			p.heartbeats = append(p.heartbeats, *change.heartbeat)
+		case change.registry != nil:
+			p.registry = change.registry
+		case change.sweep != nil:
+			p.sweep = change.sweep
+		}
+	}
+	return p
+}
+
+// decoded is one record; at most one field is set.
+type decoded struct {
+	lease     *lease.Lease
+	launch    *lease.Launch
+	heartbeat *lease.Heartbeat
+	registry  *lease.Registry
+	sweep     *lease.Sweep
+}
+
+// decode reads one key. Without an error, nothing is set for a key that is no record.
+func (s *Store) decode(kv *mvccpb.KeyValue) (d decoded, kind, name string, err error) {
+	kind, name = s.parse(string(kv.GetKey()))
+	switch kind {
+	case "lease":
+		d.lease, err = pointer(s.leases.read(name, kv))
+	case "launch":
+		d.launch, err = pointer(s.launches.read(name, kv))
+	case "heartbeat":
+		d.heartbeat, err = pointer(readHeartbeat(name, kv))
+	case "registry":
+		d.registry, err = pointer(s.registry.read(name, kv))
+	case "sweep":
+		d.sweep, err = pointer(s.sweep.read(name, kv))
+	}
+	return d, kind, name, err
+}
+
+// parse returns what a key stands for; an empty kind for none of ours.
+func (s *Store) parse(key string) (kind, name string) {
+	rest, ours := strings.CutPrefix(key, s.root)
+	if !ours {
+		return "", ""
+	}
+	if rest == "registry" || rest == "sweep" {
+		return rest, s.namespace
+	}
+	if name, found := strings.CutPrefix(rest, dirLeases); found {
+		return "lease", name
+	}
+	if name, found := strings.CutPrefix(rest, dirHeartbeats); found {
+		return "heartbeat", name
+	}
+	if name, found := strings.CutPrefix(rest, dirLaunches); found {
+		return "launch", name
+	}
+	return "", ""
+}
+
+func pointer[R any](r R, err error) (*R, error) { return &r, err }

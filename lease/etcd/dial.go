@@ -1,0 +1,131 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-semver/semver"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease/etcd/internal/zaplog"
+)
+
+// Config says where etcd is.
+type Config struct {
+	Endpoints         []string // host:port, https://host:port or unix:///path
+	CACert, Cert, Key string   // files; empty for none
+	Logger            *slog.Logger
+}
+
+// Bounds of a dial, and of a connection that went dead: a broken one is noticed within keepAlive and its time-out.
+const (
+	dialTimeout      = 10 * time.Second
+	stragglerTimeout = time.Second // for other endpoints, once one has answered
+	keepAliveTime    = 10 * time.Second
+	keepAliveTimeout = 3 * time.Second
+	maxSendSize      = 16 << 20 // bytes
+)
+
+// Dial returns a client after at least one endpoint has answered, within 10 s. Every endpoint that answers must run an
+// etcd that is new enough.
+//
+// Errors: [UnreachableError], [VersionError].
+func Dial(ctx context.Context, c Config) (*clientv3.Client, error) {
+	if len(c.Endpoints) == 0 {
+		return nil, errors.New("no etcd endpoint: give --etcd-endpoints")
+	}
+	security, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: c.Endpoints, TLS: security, Logger: zaplog.New(c.Logger),
+		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, PermitWithoutStream: true,
+		MaxCallSendMsgSize: maxSendSize, MaxCallRecvMsgSize: math.MaxInt32,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dial etcd: %w", err)
+	}
+	if err := checkVersions(ctx, client, c.Endpoints); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return client, nil
+}
+
+// tls reads the certificates, if any. A unix socket is guarded by its permissions and has none.
+func (c Config) tls() (*tls.Config, error) {
+	if c.CACert == "" && c.Cert == "" && c.Key == "" || allUnix(c.Endpoints) {
+		return nil, nil
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return nil, errors.New("--etcd-cert and --etcd-key go together: give both or neither")
+	}
+	config, err := transport.TLSInfo{TrustedCAFile: c.CACert, CertFile: c.Cert, KeyFile: c.Key}.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the certificates for etcd: %w", err)
+	}
+	return config, nil
+}
+
+func allUnix(endpoints []string) bool {
+	for _, endpoint := range endpoints {
+		if !strings.HasPrefix(endpoint, "unix:") {
+			return false
+		}
+	}
+	return true
+}
+
+// statuser is the part of clientv3.Maintenance that names a server's version.
+type statuser interface {
+	Status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error)
+}
+
+// checkVersions asks all endpoints side by side. It waits for the first, and a little longer for the others: those that
+// are down are no reason to refuse the rest.
+func checkVersions(ctx context.Context, client statuser, endpoints []string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	answers := make(chan error, len(endpoints)) // nil, a VersionError, or why there is no answer
+	for _, endpoint := range endpoints {
+		go func() { answers <- checkVersion(ctx, client, endpoint) }()
+	}
+	unreachable := &UnreachableError{Endpoints: endpoints}
+	answered := false
+	for range endpoints {
+		err := <-answers
+		var old *VersionError
+		switch {
+		case errors.As(err, &old):
+			return err
+		case err != nil:
+			unreachable.Err = err
+		case !answered:
+			answered = true
+			defer time.AfterFunc(stragglerTimeout, cancel).Stop()
+		}
+	}
+	if !answered {
+		return unreachable
+	}
+	return nil
+}
+
+func checkVersion(ctx context.Context, client statuser, endpoint string) error {
+	status, err := client.Status(ctx, endpoint)
+	if err != nil {
+		return err
+	}
+	version, err := semver.NewVersion(status.Version)
+	if err != nil || version.LessThan(*semver.New(minVersion)) {
+		return &VersionError{Endpoint: endpoint, Version: status.Version}
+	}
+	return nil
+}

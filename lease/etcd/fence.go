@@ -1,0 +1,87 @@
+package etcd
+
+import (
+	"context"
+
+	"lapse/lease"
+)
+
+// Snapshot reads everything at one revision; see [Store.Snapshot].
+func (o *Office) Snapshot(ctx context.Context) (lease.Snapshot, error) { return o.store.Snapshot(ctx) }
+
+// Watch tells what changed since a snapshot; see [Store.Watch].
+func (o *Office) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
+	return o.store.Watch(ctx, from)
+}
+
+// Lease reads the lease of an instance; see [Store.Lease].
+func (o *Office) Lease(ctx context.Context, id string) (lease.Lease, error) {
+	return o.store.Lease(ctx, id)
+}
+
+// Launch reads a launch; see [Store.Launch].
+func (o *Office) Launch(ctx context.Context, token string) (lease.Launch, error) {
+	return o.store.Launch(ctx, token)
+}
+
+// fence is what every write of a janitor compares beside the record itself: that it still leads, and that the registry
+// is the one that it read. A registry that was never read fences everything off.
+func (o *Office) fence(reg lease.Registry) []guard {
+	deposed := &lease.DeposedError{Leader: o.name}
+	revision := reg.Revision
+	if revision == 0 {
+		revision = -1 // no key has it
+	}
+	return []guard{
+		createdAt(o.key, o.created, deposed),
+		atRevision(o.store.registry.key(o.store.namespace), revision, deposed),
+	}
+}
+
+// PutLease writes the lease if it is still at l's revision; revision 0 only creates. The result has the new one.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError].
+func (o *Office) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
+	return o.store.leases.put(ctx, l, o.fence(reg)...)
+}
+
+// Revoke writes the lease, which l has revoked, as [Office.PutLease] does. If it was revoked for silence, that is also
+// refused when a heartbeat is there: one that an etcd lease holds, and not a ghost.
+//
+// Errors: [lease.DeposedError]; [lease.ConflictError], of kind "heartbeat" if there is one.
+func (o *Office) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
+	guards := o.fence(reg)
+	if silent {
+		beats := &lease.ConflictError{Kind: "heartbeat", ID: l.InstanceID}
+		guards = append(guards, unheld(o.store.heartbeatKey(l.InstanceID), beats))
+	}
+	return o.store.leases.put(ctx, l, guards...)
+}
+
+// PutLaunch writes the launch if it is still at l's revision. The result has the new one.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError].
+func (o *Office) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
+	return o.store.launches.put(ctx, l, o.fence(reg)...)
+}
+
+// PutSweep writes the stamp if it is still at sw's revision; revision 0 only creates. The result has the new one.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError].
+func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error) {
+	return o.store.sweep.put(ctx, sw, o.fence(reg)...)
+}
+
+// DeleteLease removes a tombstone if it is still at l's revision.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a lease that was never stored.
+func (o *Office) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
+	return o.store.leases.remove(ctx, l, o.fence(reg)...)
+}
+
+// DeleteLaunch removes a tombstone if it is still at l's revision.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a launch that was never stored.
+func (o *Office) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
+	return o.store.launches.remove(ctx, l, o.fence(reg)...)
+}

@@ -1,0 +1,178 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease"
+)
+
+// dropTimeout bounds the revocation of an etcd lease that serves nothing. Left alone it runs out by itself.
+const dropTimeout = time.Second
+
+// Claim makes hb the heartbeat of its instance, kept by a new etcd lease of hb's TTL ([lease.DefaultTTL] if it has
+// none). An instance that has no lease yet may beat, and so may one whose lease cannot be read; one whose lease was
+// taken away may not. A claim that etcd gets to late changes nothing if anybody claimed, renewed or revoked since.
+//
+// Errors: [lease.StateError]; [lease.ConflictError] if somebody else claimed at the same time.
+func (s *Store) Claim(ctx context.Context, hb lease.Heartbeat) (lease.Claim, error) {
+	seen, err := s.look(ctx, hb.InstanceID)
+	if err != nil {
+		return lease.Claim{}, err
+	}
+	claim, _, err := s.attach(ctx, hb, seen)
+	return claim, err
+}
+
+// pulse is the heartbeat key and the lease of an instance, at one revision.
+type pulse struct {
+	beat    *mvccpb.KeyValue // nil if there is no heartbeat key
+	record  *mvccpb.KeyValue // nil if there is no lease
+	lease   lease.Lease      // zero if there is none, or none that can be read
+	problem error            // why the lease cannot be read
+}
+
+func (s *Store) look(ctx context.Context, id string) (pulse, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	resp, err := s.client.Txn(ctx).Then(s.pulseGets(id)...).Commit()
+	if err != nil {
+		return pulse{}, fmt.Errorf("read the heartbeat of %s: %w", id, err)
+	}
+	return s.pulseOf(id, resp), nil
+}
+
+func (s *Store) pulseGets(id string) []clientv3.Op {
+	return []clientv3.Op{clientv3.OpGet(s.heartbeatKey(id)), clientv3.OpGet(s.leases.key(id))}
+}
+
+func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
+	p := pulse{beat: got(resp, 0), record: got(resp, 1)}
+	if p.record != nil {
+		if l, err := s.leases.read(id, p.record); err != nil {
+			p.problem = err
+		} else {
+			p.lease = l
+		}
+	}
+	return p
+}
+
+// mayBeat refuses an instance whose lease was taken away.
+func (p pulse) mayBeat() error {
+	if p.record == nil || p.problem != nil || p.lease.Live() {
+		return nil
+	}
+	since := p.lease.EndedAt
+	if p.lease.State == lease.StateRevoked {
+		since = p.lease.RevokedAt
+	}
+	return &lease.StateError{ID: p.lease.InstanceID, Verb: "renew", State: p.lease.State, Cause: p.lease.Cause, Since: since}
+}
+
+// attach writes hb, on a new etcd lease, over the heartbeat key that was seen. It returns what it saw last.
+func (s *Store) attach(ctx context.Context, hb lease.Heartbeat, seen pulse) (lease.Claim, pulse, error) {
+	if err := seen.mayBeat(); err != nil {
+		return lease.Claim{}, seen, err
+	}
+	hb.TTL = orDefault(hb.TTL)
+	etcdLease, err := s.grant(ctx, time.Duration(hb.TTL))
+	if err != nil {
+		return lease.Claim{}, seen, fmt.Errorf("claim the heartbeat of %s: %w", hb.InstanceID, err)
+	}
+	claim, seen, err := s.beat(ctx, hb, etcdLease, seen)
+	if err != nil {
+		s.drop(ctx, etcdLease)
+	}
+	return claim, seen, err
+}
+
+// beat writes hb on an etcd lease if the heartbeat key is still the one seen. A lease record that changed since is
+// looked at again; a heartbeat that changed since is somebody else's. It returns what it saw last.
+func (s *Store) beat(ctx context.Context, hb lease.Heartbeat, etcdLease clientv3.LeaseID, seen pulse) (lease.Claim, pulse, error) {
+	hb.Schema = lease.Schema
+	data, err := json.Marshal(hb)
+	if err != nil {
+		return lease.Claim{}, seen, fmt.Errorf("encode the heartbeat of %s: %w", hb.InstanceID, err)
+	}
+	for {
+		resp, err := s.tryBeat(ctx, hb.InstanceID, string(data), etcdLease, seen)
+		if err != nil {
+			return lease.Claim{}, seen, fmt.Errorf("write the heartbeat of %s: %w", hb.InstanceID, err)
+		}
+		if resp.Succeeded {
+			hb.Held, hb.Created = true, seen.beat.GetCreateRevision()
+			if seen.beat == nil {
+				hb.Created = resp.Header.Revision
+			}
+			return lease.Claim{Heartbeat: hb, Handle: int64(etcdLease), Revision: resp.Header.Revision}, seen, nil
+		}
+		before := seen
+		seen = s.pulseOf(hb.InstanceID, resp)
+		if err := seen.mayBeat(); err != nil {
+			return lease.Claim{}, seen, err
+		}
+		if seen.beat.GetModRevision() != before.beat.GetModRevision() {
+			return lease.Claim{}, seen, &lease.ConflictError{Kind: "heartbeat", ID: hb.InstanceID}
+		}
+	}
+}
+
+func (s *Store) tryBeat(ctx context.Context, id, data string, etcdLease clientv3.LeaseID, seen pulse) (*clientv3.TxnResponse, error) {
+	key := s.heartbeatKey(id)
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return s.client.Txn(ctx).If(
+		clientv3.Compare(clientv3.ModRevision(key), "=", seen.beat.GetModRevision()),
+		clientv3.Compare(clientv3.ModRevision(s.leases.key(id)), "=", seen.record.GetModRevision()),
+	).Then(
+		clientv3.OpPut(key, data, clientv3.WithLease(etcdLease)),
+	).Else(
+		s.pulseGets(id)...,
+	).Commit()
+}
+
+// grant makes an etcd lease; etcd counts in whole seconds, so the TTL is rounded up.
+func (s *Store) grant(ctx context.Context, ttl time.Duration) (clientv3.LeaseID, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	resp, err := s.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
+	if err != nil {
+		return 0, err
+	}
+	return resp.ID, nil
+}
+
+// drop revokes an etcd lease, also after ctx ended. Whatever hangs on it goes; if it fails the etcd lease runs out.
+func (s *Store) drop(ctx context.Context, etcdLease clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	defer cancel()
+	if _, err := s.client.Revoke(ctx, etcdLease); err != nil {
+		s.log.DebugContext(ctx, "left an etcd lease to run out", "etcd_lease", int64(etcdLease), "error", err)
+	}
+}
+
+func orDefault(ttl lease.Duration) lease.Duration {
+	if ttl == 0 {
+		return lease.Duration(lease.DefaultTTL)
+	}
+	return ttl
+}
+
+// readHeartbeat decodes a heartbeat key.
+func readHeartbeat(id string, kv *mvccpb.KeyValue) (lease.Heartbeat, error) {
+	hb, err := lease.Decode[lease.Heartbeat]("heartbeat", id, kv.GetValue())
+	if err != nil {
+		return hb, err
+	}
+	if hb.InstanceID != id {
+		return hb, &lease.MalformedError{Kind: "heartbeat", ID: id, Err: fmt.Errorf("it names itself %q", hb.InstanceID)}
+	}
+	hb.Created, hb.Held = kv.GetCreateRevision(), kv.GetLease() != int64(clientv3.NoLease)
+	return hb, nil
+}

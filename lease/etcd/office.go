@@ -1,0 +1,134 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+)
+
+// Office is a janitor's leadership. Its writes are fenced: etcd refuses them once somebody else was elected, or the
+// registry changed.
+type Office struct {
+	store   *Store
+	name    string
+	key     string // in the election
+	created int64  // revision at which the key appeared: what the fence compares
+	session *concurrency.Session
+	end     context.CancelFunc // ends the session's context
+}
+
+// Campaign waits until it is elected, which is until every earlier candidate resigned or was not heard of for its ttl,
+// and takes office under name. It refuses a registry that asks janitors for a newer version than this.
+//
+// Errors: [lease.NotFoundError], [lease.SchemaError] or [lease.MalformedError] for the registry; those of etcd, when it
+// cannot be reached: campaign again later.
+func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*Office, error) {
+	registry, err := s.Registry(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("campaign: %w", err)
+	}
+	if err := s.understood(registry); err != nil {
+		return nil, fmt.Errorf("campaign: %w", err)
+	}
+	for {
+		office, err := s.candidate(ctx, name, ttl)
+		if err != nil {
+			return nil, fmt.Errorf("campaign: %w", err)
+		}
+		elected, err := office.elected(ctx)
+		if elected && err == nil {
+			return office, nil
+		}
+		err = errors.Join(err, ctx.Err())
+		office.abandon(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("campaign: %w", err)
+		}
+		s.log.InfoContext(ctx, "candidacy lapsed, standing again", "janitor", name)
+	}
+}
+
+// candidate opens a session that outlives ctx: it ends by [Office.Resign], by abandon, or when etcd lets it lapse.
+func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (*Office, error) {
+	etcdLease, err := s.grant(ctx, ttl)
+	if err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	client := clientv3.NewCtxClient(life) // concurrency takes no interface
+	client.KV, client.Lease, client.Watcher = s.client, s.client, s.client
+	session, err := concurrency.NewSession(client, concurrency.WithLease(etcdLease), concurrency.WithContext(life))
+	if err != nil {
+		end()
+		s.drop(ctx, etcdLease)
+		return nil, err
+	}
+	return &Office{store: s, name: name, session: session, end: end}, nil
+}
+
+// elected waits for the election and then looks for the key: etcd's Campaign also returns without an error when its
+// own key lapsed while it waited. False without an error means that the session lapsed.
+func (o *Office) elected(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(o.session.Ctx(), cancel)()
+	election := concurrency.NewElection(o.session, o.store.root+dirElection)
+	// When ctx ends, etcd's Campaign resigns under the session's context, for which it would wait as long as it lives.
+	patience := context.AfterFunc(ctx, func() { time.AfterFunc(o.store.options.CallTimeout, o.end) })
+	err := election.Campaign(ctx, o.name)
+	inTime := patience()
+	if o.session.Ctx().Err() != nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !inTime {
+		return false, ctx.Err()
+	}
+	o.key, o.created = election.Key(), election.Rev()
+	return o.holds(ctx)
+}
+
+// holds reports whether the election has the key with which this office was won.
+func (o *Office) holds(ctx context.Context) (bool, error) {
+	ctx, cancel := o.store.bounded(ctx)
+	defer cancel()
+	resp, err := o.store.client.Get(ctx, o.key)
+	if err != nil {
+		return false, fmt.Errorf("look for the key of the election: %w", err)
+	}
+	return len(resp.Kvs) == 1 && resp.Kvs[0].GetCreateRevision() == o.created, nil
+}
+
+// abandon ends a candidacy that came to nothing.
+func (o *Office) abandon(ctx context.Context) {
+	o.end()
+	<-o.session.Done()
+	o.store.drop(ctx, o.session.Lease())
+}
+
+// Name under which the office was taken.
+func (o *Office) Name() string { return o.name }
+
+// Lost closes when the office can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
+// etcd says that it lapsed, or after [Office.Resign]. Nothing wrong is written after that, nor in the moment before it:
+// the fence sees to it.
+func (o *Office) Lost() <-chan struct{} { return o.session.Done() }
+
+// Resign gives the office up, so that the next candidate need not wait for the ttl. If etcd does not hear it, the
+// office lapses after the ttl all the same.
+func (o *Office) Resign(ctx context.Context) error {
+	o.end()
+	<-o.session.Done()
+	ctx, cancel := o.store.bounded(ctx)
+	defer cancel()
+	if _, err := o.store.client.Revoke(ctx, o.session.Lease()); err != nil {
+		return fmt.Errorf("resign: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+// Package etcd keeps leases in etcd. It is the only place that knows the keys, under /lapse/<namespace>/:
+//
+//	registry, sweep, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
+//
+// Every write compares the revision that its writer read, so that of two writers exactly one wins and the other is told.
+// Every call is bounded, because the client would otherwise wait for an absent server for ever. etcd's own leases are
+// called etcd leases here, to tell them from ours.
+//
+// Read it in this order:
+//
+//   - dial.go: [Dial], a client for servers new enough to be trusted.
+//   - store.go, record.go: [Store]; one record read, written, changed.
+//   - write.go: the one conditional write, and its guards.
+//   - bind.go: leases for the instances of a launch.
+//   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since.
+//   - heartbeat.go, renew.go: who beats for an instance.
+//   - office.go, fence.go: a janitor's office, and writes that only its holder can make.
+//   - errors.go, health.go.
+package etcd
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease"
+)
+
+// Client is what the store asks of etcd. A *clientv3.Client is one, and so is a model in memory.
+type Client interface {
+	clientv3.KV
+	clientv3.Lease
+	clientv3.Watcher
+}
+
+// Options of a store. Zero values mean the defaults.
+type Options struct {
+	Logger      *slog.Logger  // default: discards
+	CallTimeout time.Duration // bound of one call; default 5 s
+	ListTimeout time.Duration // bound of one whole listing; default 30 s
+	PageSize    int64         // keys in one page of a listing; default 5,000
+}
+
+// Defaults of [Options].
+const (
+	callTimeout = 5 * time.Second
+	listTimeout = 30 * time.Second
+	pageSize    = 5000
+)
+
+// Store is one registry in etcd. It is safe for concurrent use.
+type Store struct {
+	client    Client
+	namespace string
+	root      string // prefix of all keys, with a slash at the end
+	options   Options
+	log       *slog.Logger
+
+	registry table[lease.Registry]
+	sweep    table[lease.Sweep]
+	leases   table[lease.Lease]
+	launches table[lease.Launch]
+}
+
+// New returns the store of a namespace. It sends nothing.
+func New(c Client, namespace string, o Options) *Store {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CallTimeout == 0 {
+		o.CallTimeout = callTimeout
+	}
+	if o.ListTimeout == 0 {
+		o.ListTimeout = listTimeout
+	}
+	if o.PageSize == 0 {
+		o.PageSize = pageSize
+	}
+	s := &Store{client: c, namespace: namespace, root: "/lapse/" + namespace + "/", options: o, log: o.Logger}
+	s.registry = table[lease.Registry]{
+		store: s, kind: "registry", decode: lease.Decode[lease.Registry],
+		revision: func(r *lease.Registry) *int64 { return &r.Revision },
+		name:     func(lease.Registry) string { return namespace },
+		key:      func(string) string { return s.root + "registry" },
+	}
+	s.sweep = table[lease.Sweep]{
+		store: s, kind: "sweep", decode: lease.Decode[lease.Sweep],
+		revision: func(r *lease.Sweep) *int64 { return &r.Revision },
+		name:     func(lease.Sweep) string { return namespace },
+		key:      func(string) string { return s.root + "sweep" },
+	}
+	s.leases = table[lease.Lease]{
+		store: s, kind: "lease", decode: lease.Decode[lease.Lease],
+		revision: func(l *lease.Lease) *int64 { return &l.Revision },
+		name:     func(l lease.Lease) string { return l.InstanceID },
+		key:      func(id string) string { return s.root + dirLeases + id },
+	}
+	s.launches = table[lease.Launch]{
+		store: s, kind: "launch", decode: lease.Decode[lease.Launch],
+		revision: func(l *lease.Launch) *int64 { return &l.Revision },
+		name:     func(l lease.Launch) string { return l.Token },
+		key:      func(token string) string { return s.root + dirLaunches + token },
+	}
+	return s
+}
+
+// Directories under a namespace.
+const (
+	dirLeases     = "leases/"
+	dirLaunches   = "launches/"
+	dirHeartbeats = "heartbeats/"
+	dirElection   = "election/janitor"
+)
+
+func (s *Store) heartbeatKey(id string) string { return s.root + dirHeartbeats + id }
+
+// bounded gives one call its deadline.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.options.CallTimeout)
+}
