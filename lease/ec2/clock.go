@@ -1,0 +1,42 @@
+package ec2
+
+import (
+	"context"
+	"time"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// dateStep is what EC2's Date counts in: full seconds, rounded down.
+//
+// Source: https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats
+const dateStep = time.Second
+
+type skewKey struct{}
+
+// withSkew measures, at each attempt of a call, how far our wall clock is ahead of EC2's Date: ours at the middle of
+// that attempt's round trip, EC2's in the middle of the second that it names. Pauses between retries do not count.
+func (c *Cloud) withSkew(o *ec2.Options) {
+	measure := func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
+		middleware.DeserializeOutput, middleware.Metadata, error,
+	) {
+		began, started := c.now().Round(0), time.Now()
+		out, metadata, err := next.HandleDeserialize(ctx, in)
+		if served, dated := awsmiddleware.GetServerTime(metadata); dated {
+			middle := began.Add(time.Since(started) / 2)
+			metadata.Set(skewKey{}, middle.Sub(served.Add(dateStep/2)))
+		}
+		return out, metadata, err
+	}
+	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("lapse.skew", measure), middleware.After)
+	})
+}
+
+// skewOf returns what [Cloud.withSkew] measured.
+func skewOf(metadata middleware.Metadata) (skew time.Duration, dated bool) {
+	skew, dated = metadata.Get(skewKey{}).(time.Duration)
+	return skew, dated
+}

@@ -1,0 +1,74 @@
+package ec2
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"lapse/lease"
+)
+
+// Cloud is one region of the account that its credentials belong to. It is safe for use by many goroutines.
+type Cloud struct {
+	place lease.Place
+	ec2   *ec2.Client
+	ssm   *ssm.Client
+	pace  pace
+	now   func() time.Time
+}
+
+// Options of a [Cloud]. The zero value is usable.
+type Options struct {
+	// Now is the wall clock, which may be wrong; time.Now if nil.
+	Now func() time.Time
+	// Share of EC2's token buckets that this Cloud may use, above 0 and up to 1; one half if 0. The rest is left to
+	// others in the account.
+	Share float64
+}
+
+// Open verifies, by asking STS, which account the credentials belong to. An empty region means that of cfg.
+//
+// Errors: [SettingsError] without a region, [UnreachableError] within 10 s.
+func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud, error) {
+	if region != "" {
+		cfg = cfg.Copy()
+		cfg.Region = region
+	}
+	if cfg.Region == "" {
+		return nil, &SettingsError{What: "region"}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	account, err := account(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Cloud{
+		place: lease.Place{Account: account, Region: cfg.Region},
+		ec2:   ec2.NewFromConfig(cfg),
+		ssm:   ssm.NewFromConfig(cfg),
+		pace:  newPace(o.Share),
+		now:   o.Now,
+	}, nil
+}
+
+// account asks whose the credentials are. Nobody can be forbidden to ask.
+//
+// Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+func account(ctx context.Context, cfg aws.Config) (string, error) {
+	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(bounded, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", failed(ctx, "ask whose the AWS credentials are", err)
+	}
+	return aws.ToString(out.Account), nil
+}
+
+// Place is the account and region.
+func (c *Cloud) Place() lease.Place { return c.place }

@@ -1,0 +1,52 @@
+package ec2
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+)
+
+// Bounds of every call to AWS. Together they let a command fail within 10 s where AWS is out of reach.
+const (
+	dialTimeout   = 2 * time.Second
+	maxAttempts   = 3                // of a call that may be repeated; RunInstances is sent once
+	reachTimeout  = 10 * time.Second // of the calls that find out whether AWS is there, retries and pauses included
+	answerTimeout = 30 * time.Second // of all others
+)
+
+// Load reads the SDK's own settings: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on, and the shared files. region
+// wins over them unless it is empty. Connections are attempted for 2 s and calls three times, so that an AWS out of
+// reach is noticed.
+//
+// Errors: [SettingsError] if there is no region or there are no credentials. It returns within 10 s.
+//
+// Source: https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
+func Load(ctx context.Context, region string) (aws.Config, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	client := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = dialTimeout })
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(client), config.WithRetryMaxAttempts(maxAttempts),
+	}
+	if region != "" {
+		options = append(options, config.WithRegion(region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return aws.Config{}, &SettingsError{What: "settings", Err: err}
+	}
+	if cfg.Region == "" {
+		return aws.Config{}, &SettingsError{What: "region"}
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return aws.Config{}, &SettingsError{What: "credentials", Err: err}
+	}
+	return cfg, nil
+}

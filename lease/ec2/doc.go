@@ -1,0 +1,14 @@
+// Package ec2 launches, lists and terminates EC2 instances. It is the only package that knows the AWS SDK.
+//
+// Read it in this order:
+//
+//   - config.go: [Load] takes the SDK's own settings; cloud.go: [Open] makes a [Cloud], one region of one account.
+//   - errors.go: what AWS answers, told apart by code and never by sentence.
+//   - list.go and clock.go: [Cloud.List] and [Cloud.Describe], complete or an error, with EC2's own clock.
+//   - terminate.go: [Cloud.Terminate], where one bad id spares nobody else; pace.go: its share of EC2's token buckets.
+//   - tag.go: [Cloud.Tag] and [Cloud.Untag], for instances adopted and forgotten.
+//   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.
+//   - freeze.go: what AWS would resolve anew at every call, resolved once.
+//   - launcher.go: [Launcher], a creation that cannot be lost. The steps of one launch follow: preflight.go, run.go,
+//     send.go, outcome.go, bind.go; plan.go does the first of them without the rest.
+package ec2

@@ -1,0 +1,125 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+)
+
+// SettingsError says that the AWS settings do not suffice to call AWS.
+type SettingsError struct {
+	What string // "region", "credentials" or "settings"
+	Err  error  // may be nil
+}
+
+func (e *SettingsError) Error() string {
+	switch e.What {
+	case "region":
+		return "no AWS region: set AWS_REGION, or region in the profile that AWS_PROFILE names"
+	case "credentials":
+		return fmt.Sprintf("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "+
+			"or give this machine a role (%v)", e.Err)
+	}
+	return fmt.Sprintf("cannot read the AWS %s: %v; mend the files in ~/.aws or the AWS_ variables", e.What, e.Err)
+}
+
+func (e *SettingsError) Unwrap() error { return e.Err }
+
+// UnreachableError says that no answer came from AWS in time.
+type UnreachableError struct {
+	Op  string // what was tried
+	Err error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("cannot %s: AWS gives no answer; check the network and AWS_ENDPOINT_URL (%v)", e.Op, e.Err)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// failed says what was tried when err came back. ctx is that of the caller: if it has ended, that is the reason.
+func failed(ctx context.Context, op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", op, ctx.Err())
+	case codeOf(err) == "":
+		return &UnreachableError{Op: op, Err: err}
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// codeOf returns the error code with which AWS answered, or "" if the answer was none of AWS's.
+func codeOf(err error) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() == unknownCode {
+		return ""
+	}
+	return api.ErrorCode()
+}
+
+// unknownCode is what the SDK puts where an answer names no code, as those of proxies do.
+const unknownCode = "UnknownError"
+
+// messageOf returns AWS's sentence about a refusal, for people to read.
+func messageOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorMessage()
+	}
+	return err.Error()
+}
+
+// statusOf returns the HTTP status of the answer, or 0 if there was none.
+func statusOf(err error) int {
+	var resp *awshttp.ResponseError
+	if errors.As(err, &resp) {
+		return resp.HTTPStatusCode()
+	}
+	return 0
+}
+
+// requestIDOf returns the id by which AWS knows the call that failed.
+func requestIDOf(err error) string {
+	var resp *awshttp.ResponseError
+	if errors.As(err, &resp) {
+		return resp.ServiceRequestID()
+	}
+	return ""
+}
+
+// refused reports whether AWS understood the call and would not do it: a client's error with a code, other than that of
+// throttling.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+func refused(err error) bool {
+	status := statusOf(err)
+	return codeOf(err) != "" && status >= 400 && status < 500 && status != http.StatusRequestTimeout && !throttled(err)
+}
+
+// throttled reports whether AWS turned the call away for its rate, before it looked at it.
+//
+// Source: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+func throttled(err error) bool {
+	return slices.Contains([]string{
+		"RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
+		"RequestThrottledException", "TooManyRequestsException", "EC2ThrottledException",
+	}, codeOf(err))
+}
+
+// unauthenticated reports whether AWS refused the caller rather than the call, so that no other call fares better.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors
+func unauthenticated(err error) bool {
+	return slices.Contains([]string{
+		"AuthFailure", "Blocked", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidClientTokenId",
+		"MissingAuthenticationToken", "OptInRequired", "PendingVerification", "RequestExpired", "SignatureDoesNotMatch",
+		"UnrecognizedClientException",
+	}, codeOf(err))
+}

@@ -1,0 +1,120 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+)
+
+// Limits of DescribeInstances.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html and
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+const (
+	pageSize        = 1000
+	maxFilterValues = 200
+)
+
+// List returns every instance of the place that bears a registry's tag, whosever it is. A listing is complete, or it is
+// an error.
+//
+// Errors: [UnreachableError], or AWS's own.
+func (c *Cloud) List(ctx context.Context) (lease.Listing, error) {
+	return c.list(ctx, "tag-key", []string{lease.TagRegistry})
+}
+
+// Describe looks instances up by id, whatever tags they bear. An id that EC2 does not know, or knows no more, is absent
+// from the answer and no error.
+//
+// Errors: [UnreachableError], or AWS's own.
+func (c *Cloud) Describe(ctx context.Context, ids []string) (lease.Listing, error) {
+	all := lease.Listing{Instances: []lease.Instance{}}
+	for chunk := range slices.Chunk(ids, maxFilterValues) {
+		some, err := c.list(ctx, "instance-id", chunk)
+		if err != nil {
+			return lease.Listing{}, err
+		}
+		all.Instances = append(all.Instances, some.Instances...)
+		all.Skew, all.Dated = some.Skew, some.Dated
+	}
+	return all, nil
+}
+
+// list reads all pages of the instances that a filter selects. The skew is that of the last page.
+func (c *Cloud) list(ctx context.Context, filter string, values []string) (lease.Listing, error) {
+	in := &ec2.DescribeInstancesInput{
+		Filters:    []types.Filter{{Name: aws.String(filter), Values: values}},
+		MaxResults: aws.Int32(pageSize),
+	}
+	found := lease.Listing{Instances: []lease.Instance{}}
+	at := map[string]int{}
+	for {
+		out, err := c.page(ctx, in)
+		if err != nil {
+			return lease.Listing{}, err
+		}
+		for _, i := range c.instances(out.Reservations) {
+			n, again := at[i.ID]
+			if !again {
+				n, at[i.ID] = len(found.Instances), len(found.Instances)
+				found.Instances = append(found.Instances, i)
+			}
+			found.Instances[n] = i // pages are not one moment; of an instance that moved between them, the later word counts
+		}
+		found.Skew, found.Dated = skewOf(out.ResultMetadata)
+		if aws.ToString(out.NextToken) == "" {
+			return found, nil
+		}
+		if aws.ToString(out.NextToken) == aws.ToString(in.NextToken) {
+			return lease.Listing{}, errors.New("list instances: EC2 gives the same page for ever; try again")
+		}
+		in.NextToken = out.NextToken
+	}
+}
+
+func (c *Cloud) page(ctx context.Context, in *ec2.DescribeInstancesInput) (*ec2.DescribeInstancesOutput, error) {
+	if err := c.pace.describe(ctx); err != nil {
+		return nil, fmt.Errorf("list instances: %w", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	out, err := c.ec2.DescribeInstances(bounded, in, c.withSkew)
+	return out, failed(ctx, "list instances", err)
+}
+
+func (c *Cloud) instances(reservations []types.Reservation) []lease.Instance {
+	instances := []lease.Instance{}
+	for _, r := range reservations {
+		for _, i := range r.Instances {
+			instances = append(instances, c.instance(i))
+		}
+	}
+	return instances
+}
+
+// instance is what EC2 says of an instance, in our words.
+func (c *Cloud) instance(i types.Instance) lease.Instance {
+	described := lease.Instance{
+		ID: aws.ToString(i.InstanceId), Place: c.place,
+		LaunchTime: aws.ToTime(i.LaunchTime), ClientToken: aws.ToString(i.ClientToken),
+		Spot: aws.ToString(i.SpotInstanceRequestId), Tags: make(map[string]string, len(i.Tags)),
+	}
+	if i.State != nil {
+		described.State = lease.InstanceState(i.State.Name)
+	}
+	if i.Placement != nil {
+		described.Zone = aws.ToString(i.Placement.AvailabilityZone)
+		described.ZoneID = aws.ToString(i.Placement.AvailabilityZoneId)
+	}
+	for _, t := range i.Tags {
+		described.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return described
+}

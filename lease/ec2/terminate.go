@@ -1,0 +1,87 @@
+package ec2
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"lapse/lease"
+)
+
+// MaxTerminate is how many instances one TerminateInstances call names at most.
+const MaxTerminate = 50
+
+// Terminate ends instances and returns one [lease.Termination] for each id, in the order given. Give ids of one zone: a
+// protected instance keeps all others of its zone, and only those, from being ended by the same call, though the call
+// fails as a whole.
+//
+// A call that EC2 refuses is halved until the ids that it blames stand alone, so one bad or protected id costs
+// O(log n) calls and spares nobody else. A call that fails for another reason (throttling, a server's error, no answer,
+// a rejected caller) decides nothing: it and all that was still to come get its error.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+func (c *Cloud) Terminate(ctx context.Context, ids []string) []lease.Termination {
+	fates := make(map[string]lease.Termination, len(ids))
+	batches := slices.Collect(slices.Chunk(ids, MaxTerminate))
+	for len(batches) > 0 {
+		batch := batches[0]
+		batches = batches[1:]
+		states, requestID, err := c.terminate(ctx, batch)
+		blamed := refused(err) && !unauthenticated(err)
+		switch {
+		case err == nil:
+			for _, id := range batch {
+				fates[id] = accepted(id, states, requestID)
+			}
+		case blamed && len(batch) == 1:
+			fates[batch[0]] = lease.Termination{ID: batch[0], Code: codeOf(err), RequestID: requestIDOf(err), Err: err}
+		case blamed:
+			half := len(batch) / 2
+			batches = slices.Insert(batches, 0, batch[:half], batch[half:])
+		default:
+			for _, id := range slices.Concat(append(batches, batch)...) {
+				fates[id] = lease.Termination{ID: id, RequestID: requestIDOf(err), Err: err}
+			}
+			batches = nil
+		}
+	}
+	terminations := make([]lease.Termination, 0, len(ids))
+	for _, id := range ids {
+		terminations = append(terminations, fates[id])
+	}
+	return terminations
+}
+
+// accepted reads one id's fate from an answer without error.
+func accepted(id string, states map[string]lease.InstanceState, requestID string) lease.Termination {
+	t := lease.Termination{ID: id, State: states[id], RequestID: requestID}
+	if t.State == "" {
+		t.Err = fmt.Errorf("terminate %s: EC2's answer does not mention it", id)
+	}
+	return t
+}
+
+// terminate makes one call.
+func (c *Cloud) terminate(ctx context.Context, ids []string) (map[string]lease.InstanceState, string, error) {
+	if err := c.pace.terminate(ctx, len(ids)); err != nil {
+		return nil, "", fmt.Errorf("terminate instances: %w", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	out, err := c.ec2.TerminateInstances(bounded, &ec2.TerminateInstancesInput{InstanceIds: ids})
+	if err != nil {
+		return nil, "", failed(ctx, "terminate instances", err)
+	}
+	states := make(map[string]lease.InstanceState, len(ids))
+	for _, change := range out.TerminatingInstances {
+		if change.CurrentState != nil {
+			states[aws.ToString(change.InstanceId)] = lease.InstanceState(change.CurrentState.Name)
+		}
+	}
+	requestID, _ := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
+	return states, requestID, nil
+}
