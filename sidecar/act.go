@@ -1,0 +1,142 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"lapse/lease"
+)
+
+const reasonMax = 200 // bytes: a reason is kept in the lease's history
+
+// extend moves the term as far as NotAfter and the policy allow. What is asked for is made a date before the write, so
+// that a repetition asks for the same.
+func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, error) {
+	if err := checkExtend(req); err != nil {
+		return Extended{}, err
+	}
+	current, err := s.cfg.Registry.Lease(ctx, s.cfg.InstanceID)
+	if err != nil {
+		return Extended{}, readError(err)
+	}
+	asked := until(req, current, s.cfg.Now())
+	before, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+		granted := asked
+		if limit := s.policyLimit(l); !limit.IsZero() && asked.After(limit) {
+			if req.Strict {
+				return l, &lease.ClampedError{ID: l.InstanceID, Asked: asked, NotAfter: limit}
+			}
+			granted = limit
+		}
+		return l.Extend(s.cfg.Now(), lease.Extension{Until: granted, Strict: req.Strict}, s.by(ctx, req.Reason))
+	})
+	if err != nil {
+		return Extended{}, writeError(err, OutcomeUnknownError{Verb: "extend", Until: asked})
+	}
+	s.view.saw(after)
+	s.cfg.Logger.Info("extended", "instance", s.cfg.InstanceID, "uid", peerOf(ctx),
+		"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
+	return Extended{
+		Asked: asked, Before: before.ExpiresAt, Granted: after.ExpiresAt,
+		Clamped: after.ExpiresAt.Before(asked), Lease: after,
+	}, nil
+}
+
+// policyLimit is how far a local program may extend, never before the present term; zero: without a limit.
+func (s *Sidecar) policyLimit(l lease.Lease) time.Time {
+	if s.cfg.MaxExtend == 0 {
+		return time.Time{}
+	}
+	limit := s.cfg.Now().Add(s.cfg.MaxExtend)
+	if limit.Before(l.ExpiresAt) {
+		return l.ExpiresAt
+	}
+	return limit.UTC()
+}
+
+// release revokes the lease, which ends the instance, and has the loop see it at once.
+func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease, error) {
+	if err := checkReason(req.Reason); err != nil {
+		return lease.Lease{}, err
+	}
+	_, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+		return l.Revoke(s.cfg.Now(), lease.CauseRelease, s.by(ctx, req.Reason))
+	})
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	if err != nil {
+		return lease.Lease{}, writeError(err, OutcomeUnknownError{Verb: "release"})
+	}
+	s.cfg.Logger.Info("released", "instance", s.cfg.InstanceID, "uid", peerOf(ctx), "reason", req.Reason)
+	return after, nil
+}
+
+func (s *Sidecar) by(ctx context.Context, reason string) lease.By {
+	return lease.By{Actor: fmt.Sprintf("%s uid=%d", actor(s.cfg.InstanceID), peerOf(ctx)), Reason: reason}
+}
+
+func (s *Sidecar) mayRelease(uid int64) bool {
+	if uid < 0 {
+		return false
+	}
+	return uid == 0 || uid == int64(os.Getuid()) || slices.Contains(s.cfg.ReleaseUIDs, uint32(uid)) //nolint:gosec // 32 bits by origin
+}
+
+// until makes a date of the request, to the millisecond as records keep it.
+func until(req ExtendRequest, l lease.Lease, now time.Time) time.Time {
+	switch {
+	case !req.Until.IsZero():
+		now = req.Until
+	case req.By != 0 && !l.ExpiresAt.IsZero():
+		now = l.ExpiresAt.Add(time.Duration(req.By))
+	default: // without a term "by" is refused all the same, as there is none to extend
+		now = now.Add(time.Duration(req.For + req.By))
+	}
+	return now.UTC().Round(0).Truncate(time.Millisecond)
+}
+
+func checkExtend(req ExtendRequest) error {
+	given := 0
+	for _, set := range []bool{req.For != 0, req.By != 0, !req.Until.IsZero()} {
+		if set {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return &lease.LimitError{What: "extension", Why: `must have exactly one of "for", "by" and "until"`}
+	case req.For < 0 || req.By < 0:
+		return &lease.LimitError{What: "extension " + (req.For + req.By).String(), Why: "must not be negative"}
+	}
+	return checkReason(req.Reason)
+}
+
+func checkReason(reason string) error {
+	if len(reason) > reasonMax {
+		return &lease.LimitError{What: "reason", Why: fmt.Sprintf("must have at most %d bytes", reasonMax)}
+	}
+	return nil
+}
+
+// readError is what a failed read of the registry means to the caller.
+func readError(err error) error {
+	if status, _ := encodeError(err); status != http.StatusInternalServerError {
+		return err
+	}
+	return &UnavailableError{Why: err.Error()}
+}
+
+// writeError is what a failed write means to the caller: a refusal by type, or else nobody knows.
+func writeError(err error, unknown OutcomeUnknownError) error {
+	if status, _ := encodeError(err); status != http.StatusInternalServerError {
+		return err
+	}
+	unknown.Why = err.Error()
+	return &unknown
+}

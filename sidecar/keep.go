@@ -1,0 +1,249 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"lapse/lease"
+)
+
+const (
+	callMax      = 10 * time.Second // bound of one call to the registry
+	backoffMin   = time.Second
+	backoffMax   = 30 * time.Second
+	waitForLease = 2 * time.Second // first renewal while no lease is bound; doubles up to the usual interval
+)
+
+// keeper is the loop: one goroutine, one call at a time, each bounded, so that a loop that hangs misses its watchdog.
+type keeper struct {
+	cfg  Config
+	view *view
+	wake <-chan struct{}
+
+	ttl      time.Duration // that the heartbeat should have
+	claim    lease.Claim
+	claimed  time.Duration // the TTL that claim was made with; zero: there is none, or it was lost
+	failures int           // calls that failed since the last renewal
+	losses   int           // claims that were lost since the last renewal
+	unbound  int           // renewals in a row that found no lease
+
+	claimNoteFailed bool // the lease could not be told that it was claimed, which was logged
+}
+
+func newKeeper(cfg Config, v *view, wake <-chan struct{}) *keeper {
+	return &keeper{cfg: cfg, view: v, wake: wake, ttl: lease.DefaultTTL}
+}
+
+// run beats until ctx ends, then nil, or until the lease is over.
+func (k *keeper) run(ctx context.Context) error {
+	k.view.start()
+	for ctx.Err() == nil {
+		wait, err := k.beat(ctx)
+		if err != nil {
+			return err
+		}
+		k.pause(ctx, wait)
+	}
+	return nil
+}
+
+// beat claims or renews once, and says how long to wait before the next time. An error ends the sidecar.
+func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
+	err := k.renew(ctx)
+	var lost *lease.ClaimLostError
+	var over *lease.StateError
+	switch {
+	case err == nil:
+		k.failures, k.losses = 0, 0
+		return k.interval(), nil
+	case errors.As(err, &over) && !lease.Lease{State: over.State}.Live():
+		k.view.over(over)
+		return 0, over
+	case errors.As(err, &lost):
+		k.claimed = 0
+		k.view.lost(lost)
+		k.losses++
+		if k.losses == 1 {
+			return 0, nil // at once: the janitor may be counting
+		}
+		return backoff(k.losses-1, k.ttl), nil
+	default:
+		if ctx.Err() == nil {
+			k.view.failed(err)
+		}
+		k.failures++
+		return backoff(k.failures, k.ttl), nil
+	}
+}
+
+// renew claims if need be, then renews. A lease of another TTL than the heartbeat's is claimed anew with its own; until
+// that is done the older claim, whose key is still there, is not renewed.
+func (k *keeper) renew(ctx context.Context) error {
+	for {
+		if k.claimed != k.ttl {
+			if err := k.claimAnew(ctx); err != nil {
+				return err
+			}
+		}
+		l, err := k.renewClaim(ctx)
+		if err != nil {
+			return err
+		}
+		if l.InstanceID == "" {
+			k.unbound++
+			return nil
+		}
+		k.unbound = 0
+		if k.ttl = ttlOf(l); k.claimed == k.ttl {
+			return nil
+		}
+	}
+}
+
+func (k *keeper) claimAnew(ctx context.Context) error {
+	ctx, cancel := k.bound(ctx)
+	defer cancel()
+	claim, err := k.cfg.Registry.Claim(ctx, lease.Heartbeat{
+		Schema: lease.Schema, InstanceID: k.cfg.InstanceID, BootID: k.cfg.BootID, Address: k.cfg.Address,
+		Version: k.cfg.Version, Changes: k.view.changeCounter(), TTL: lease.Duration(k.ttl), Since: k.cfg.Now().UTC(),
+	})
+	if err != nil {
+		return err
+	}
+	k.claim, k.claimed = claim, k.ttl
+	k.view.claimed(claim)
+	return nil
+}
+
+func (k *keeper) renewClaim(ctx context.Context) (lease.Lease, error) {
+	call, cancel := k.bound(ctx)
+	defer cancel()
+	h := k.claim.Heartbeat
+	h.Changes = k.view.changeCounter()
+	claim, l, err := k.cfg.Registry.Renew(call, k.claim, h)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	k.claim = claim
+	if l.InstanceID != "" && !l.Live() {
+		return lease.Lease{}, overError(l)
+	}
+	k.view.beat(l)
+	k.noteClaimed(ctx, l)
+	return l, nil
+}
+
+// noteClaimed tells the lease, once in its life, that a sidecar beats for it. A failure does not count as one of the
+// renewal, which has succeeded; the next renewal brings the next try.
+func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
+	if l.State != lease.StateActive || !l.ClaimedAt.IsZero() {
+		return
+	}
+	ctx, cancel := k.bound(ctx)
+	defer cancel()
+	by := lease.By{Actor: actor(k.cfg.InstanceID), Reason: "first heartbeat"}
+	_, after, err := k.cfg.Registry.UpdateLease(ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+		return l.Claimed(k.cfg.Now(), by)
+	})
+	if err == nil {
+		k.claimNoteFailed = false
+		k.view.saw(after)
+		return
+	}
+	level := slog.LevelWarn
+	if k.claimNoteFailed {
+		level = slog.LevelDebug
+	}
+	k.claimNoteFailed = true
+	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance", l.InstanceID, "error", err)
+}
+
+// bound gives one call to the registry its deadline, and tells systemd that the loop lives. A quarter of the TTL leaves
+// time for two more tries before the key lapses.
+func (k *keeper) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	k.pet()
+	limit := min(callMax, k.ttl/4)
+	if k.cfg.Watchdog > 0 {
+		limit = min(limit, k.cfg.Watchdog/2)
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// pause waits for d, for a wake-up or for ctx to end, petting the watchdog all the while.
+func (k *keeper) pause(ctx context.Context, d time.Duration) {
+	end := time.NewTimer(d)
+	defer end.Stop()
+	var pet <-chan time.Time
+	if k.cfg.Watchdog > 0 {
+		ticker := time.NewTicker(k.cfg.Watchdog / 2)
+		defer ticker.Stop()
+		pet = ticker.C
+	}
+	for {
+		k.pet()
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wake:
+			return
+		case <-end.C:
+			return
+		case <-pet:
+		}
+	}
+}
+
+func (k *keeper) pet() {
+	if k.cfg.Watchdog > 0 {
+		k.cfg.Notify("WATCHDOG=1")
+	}
+}
+
+// interval between renewals: a quarter of the TTL, give or take a tenth of it so that sidecars started together drift
+// apart. Sooner while no lease is bound, so that it is found soon after it is.
+func (k *keeper) interval() time.Duration {
+	usual := k.ttl / 4
+	if k.unbound > 0 {
+		usual = min(usual, doubled(waitForLease, k.unbound, usual))
+	}
+	return usual*9/10 + rand.N(usual/5) //nolint:gosec // jitter is no secret
+}
+
+// backoff after the nth failure in a row: 1 s, doubled up to a quarter of the TTL or 30 s, and between half and all of
+// that.
+func backoff(n int, ttl time.Duration) time.Duration {
+	d := doubled(backoffMin, n, min(ttl/4, backoffMax))
+	return d/2 + rand.N(d/2) //nolint:gosec // jitter is no secret
+}
+
+// doubled is first, doubled n-1 times, but at most limit.
+func doubled(first time.Duration, n int, limit time.Duration) time.Duration {
+	for ; n > 1 && first < limit; n-- {
+		first *= 2
+	}
+	return min(first, limit)
+}
+
+// ttlOf is the TTL of the heartbeat for a lease. One that asks for no renewals gets them all the same, so that people
+// can see whether the instance lives.
+func ttlOf(l lease.Lease) time.Duration {
+	if l.TTL == 0 {
+		return lease.DefaultTTL
+	}
+	return min(max(time.Duration(l.TTL), lease.MinTTL), lease.MaxTTL)
+}
+
+// overError says of a lease that does not hold any more what a store's refusal would say.
+func overError(l lease.Lease) *lease.StateError {
+	since := l.EndedAt
+	if l.State == lease.StateRevoked {
+		since = l.RevokedAt
+	}
+	return &lease.StateError{ID: l.InstanceID, Verb: "renew", State: l.State, Cause: l.Cause, Since: since}
+}
+
+// actor is how this instance's acts are signed in histories.
+func actor(instanceID string) string { return "instance:" + instanceID }

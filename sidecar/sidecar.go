@@ -1,0 +1,119 @@
+// Package sidecar keeps the lease of the instance it runs on: it proves the instance alive, and lets local programs see
+// the lease, extend it and give it back. It never binds a lease, and it writes to no other.
+//
+//   - sidecar.go: [Config], [Registry] and [Sidecar.Run], the life of the process.
+//   - keep.go: claim, renew, claim again; how long each wait is.
+//   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
+//   - socket.go, peer_linux.go: the unix socket, one sidecar per socket, and who is calling.
+//   - serve.go, act.go: status, extend and release over it, and what these two do.
+//   - client.go, wire.go: the other end, and how refusals cross the socket with their facts.
+//
+// Nothing is kept on disk. An image made of a running instance therefore holds no state of another instance that would
+// have to be recognised and discarded; after a restart everything is asked anew, the instance id included.
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"lapse/lease"
+)
+
+// DefaultSocket is where the sidecar serves local programs.
+const DefaultSocket = "/run/lapse/sidecar.sock"
+
+// Registry is what the sidecar needs of the store of leases.
+type Registry interface {
+	// Claim makes the heartbeat's key, or takes it over.
+	Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error)
+	// Renew keeps a claim alive and returns the lease, zero if none is bound yet. A [lease.ClaimLostError] asks for a new
+	// claim; a [lease.StateError] says that the lease was revoked, ended or forgotten.
+	Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error)
+	// UpdateLease writes what change makes of the lease, unless somebody else changed it meanwhile: then it reads again.
+	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
+	// Lease reads one lease.
+	Lease(ctx context.Context, id string) (lease.Lease, error)
+}
+
+// Config of a sidecar.
+type Config struct {
+	InstanceID string // from the instance metadata service
+	BootID     string // tells this boot's heartbeat from another's; see [BootID]
+	Address    string // of the instance, for people to read
+	Version    string // of this program
+	SocketPath string // where to serve local programs; empty: nowhere
+
+	MaxExtend   time.Duration // how far from now local programs may extend; zero: as far as NotAfter
+	ReleaseUIDs []uint32      // who may release, besides root and this process's own user
+
+	Registry Registry
+	Logger   *slog.Logger
+	Now      func() time.Time   // the wall clock, which may be wrong: for records and terms, never for intervals
+	Notify   func(state string) // systemd's notifications; nil: none
+	Watchdog time.Duration      // systemd's WATCHDOG_USEC; zero: none
+}
+
+// Sidecar keeps one lease.
+type Sidecar struct {
+	cfg  Config
+	view *view
+	wake chan struct{} // a value asks the loop to renew now
+}
+
+// New returns a sidecar that has not started yet.
+//
+// Errors: [lease.LimitError].
+func New(cfg Config) (*Sidecar, error) {
+	switch {
+	case !lease.IsInstanceID(cfg.InstanceID):
+		return nil, &lease.LimitError{What: "instance id", Why: "must be known; it comes from the instance metadata service"}
+	case cfg.BootID == "":
+		return nil, &lease.LimitError{What: "boot id", Why: "must be known; it comes from " + bootIDFile}
+	case cfg.MaxExtend < 0:
+		return nil, &lease.LimitError{What: "max extension " + cfg.MaxExtend.String(), Why: "must not be negative"}
+	}
+	if cfg.Notify == nil {
+		cfg.Notify = func(string) {}
+	}
+	return &Sidecar{cfg: cfg, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
+}
+
+// Run serves the socket and renews until ctx ends or the lease is over. It never ends because the registry is away.
+//
+// It returns nil when ctx ends: the heartbeat's key is left to lapse, so that a restart takes it up and nothing is
+// released by a crash or an upgrade. It also returns nil when an operator made the instance unmanaged: there is nothing
+// left to do and nothing failed, so nobody should be alarmed or try again.
+//
+// Errors: [lease.StateError] once the lease is revoked or ended, so that the process exits non-zero; [SocketError] and
+// [RunningError] before the first claim.
+func (s *Sidecar) Run(ctx context.Context) error {
+	stopServing, err := s.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+	// Ready means serving, not claimed: an instance must come up while the registry is away. STATUS tells the rest.
+	s.cfg.Notify("READY=1")
+	err = newKeeper(s.cfg, s.view, s.wake).run(ctx)
+	s.cfg.Notify("STOPPING=1")
+	var over *lease.StateError
+	if errors.As(err, &over) && over.State == lease.StateUnmanaged {
+		return nil
+	}
+	return err
+}
+
+// Status is what the sidecar knows at present, without asking the registry.
+func (s *Sidecar) Status() Status { return s.view.status() }
+
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+// BootID is Linux's id of this boot.
+func BootID() (string, error) {
+	id, err := os.ReadFile(bootIDFile)
+	return strings.TrimSpace(string(id)), err
+}

@@ -1,0 +1,155 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+)
+
+const (
+	socketPathMax = 107 // bytes; sockaddr_un holds no more (unix(7))
+	connsMax      = 64  // open at once: whoever floods the socket must not starve the heartbeat of memory
+)
+
+// RunningError says that another sidecar serves the socket.
+type RunningError struct{ Socket string }
+
+func (e *RunningError) Error() string {
+	return fmt.Sprintf("another sidecar serves %s: stop it first, or give this one another socket", e.Socket)
+}
+
+// SocketError says that the socket cannot be served.
+type SocketError struct {
+	Socket string
+	Err    error
+}
+
+func (e *SocketError) Error() string {
+	return fmt.Sprintf("cannot serve the socket %s: %v", e.Socket, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SocketError) Unwrap() error { return e.Err }
+
+// listen makes the socket, which every local user may connect to: what a caller may do is decided by its user id. A
+// socket that a dead sidecar left is replaced.
+//
+// Of two sidecars exactly one gets it: each locks a file beside the socket first, and the kernel frees that lock only
+// with the process. Nothing else could tell a left socket from one that is just being made.
+//
+// Errors: [RunningError], [SocketError].
+func listen(ctx context.Context, path string) (net.Listener, error) {
+	if len(path) > socketPathMax {
+		return nil, &SocketError{path, fmt.Errorf("its path is longer than %d bytes; give a shorter one", socketPathMax)}
+	}
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return nil, &SocketError{path, err}
+	}
+	lock, err := lockFile(path + ".lock")
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, &RunningError{path}
+	}
+	if err != nil {
+		return nil, &SocketError{path, err}
+	}
+	l, err := listenLocked(ctx, path)
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return &listener{Listener: l, lock: lock, slots: make(chan struct{}, connsMax)}, nil
+}
+
+func listenLocked(ctx context.Context, path string) (net.Listener, error) {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return nil, &SocketError{path, errors.New("there is a file of that name which is no socket")}
+	}
+	if err == nil {
+		if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+			_ = conn.Close()
+			return nil, &RunningError{path} // it uses no lock: some other program, or another version
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, &SocketError{path, err}
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, &SocketError{path, err}
+	}
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // for every local user, whatever the umask
+		_ = l.Close()
+		return nil, &SocketError{path, err}
+	}
+	return l, nil
+}
+
+// makeDir makes the socket's directory where systemd has not.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o755) //nolint:gosec // every local user may reach the socket in it
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o755) //nolint:gosec // whatever the umask
+}
+
+// lockFile takes an exclusive lock that ends with the process.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// listener accepts a bounded number of connections at once, and frees the lock when it is closed.
+type listener struct {
+	net.Listener
+	lock  *os.File
+	slots chan struct{}
+}
+
+// Accept waits for a connection while there is a slot for it.
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return &slotConn{Conn: conn, free: sync.OnceFunc(func() { <-l.slots })}, nil
+	default:
+		_ = conn.Close()
+		return l.Accept()
+	}
+}
+
+// Close removes the socket, then frees the lock.
+func (l *listener) Close() error {
+	return errors.Join(l.Listener.Close(), l.lock.Close())
+}
+
+type slotConn struct {
+	net.Conn
+	free func()
+}
+
+// Close frees the slot.
+func (c *slotConn) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

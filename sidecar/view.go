@@ -1,0 +1,225 @@
+package sidecar
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"lapse/lease"
+)
+
+// Status is what a sidecar knows, without asking the registry.
+type Status struct {
+	InstanceID string         `json:"instance_id"`
+	BootID     string         `json:"boot_id"`
+	Version    string         `json:"version,omitzero"`
+	Phase      Phase          `json:"phase"`
+	Since      time.Time      `json:"since"`                // when it came to this phase
+	TTL        lease.Duration `json:"ttl"`                  // of the heartbeat
+	RenewedAt  time.Time      `json:"renewed_at,omitzero"`  // last renewal that the registry acknowledged
+	FailingFor lease.Duration `json:"failing_for,omitzero"` // how long the registry has not answered; zero: it answers
+	Failure    string         `json:"failure,omitzero"`     // its last answer
+	Lease      *lease.Lease   `json:"lease,omitempty"`      // as last seen; nil: none is bound
+}
+
+// Phase of a sidecar.
+type Phase string
+
+// Phases of a sidecar.
+const (
+	PhaseClaiming Phase = "claiming" // no heartbeat of ours is in the registry
+	PhaseWaiting  Phase = "waiting"  // beating; no lease is bound to the instance yet
+	PhaseHolding  Phase = "holding"  // beating for a lease
+	PhaseOver     Phase = "over"     // the lease is revoked, ended or forgotten; the sidecar stops
+)
+
+// view is what is known of the lease, for the loop that learns it and the socket that tells it. Everything worth a log
+// line or a word to systemd goes through it, so that it is said once.
+type view struct {
+	cfg Config
+
+	mu           sync.Mutex
+	now          Status
+	changes      int64     // the highest change counter seen
+	failingSince time.Time // with a monotonic reading; zero: the registry answers
+	warned       lease.Mark
+	told         string // last STATUS
+}
+
+func newView(cfg Config) *view {
+	return &view{cfg: cfg, now: Status{
+		InstanceID: cfg.InstanceID, BootID: cfg.BootID, Version: cfg.Version,
+		Phase: PhaseClaiming, Since: cfg.Now().UTC(), TTL: lease.Duration(lease.DefaultTTL),
+	}}
+}
+
+// start says what the sidecar is about to do.
+func (v *view) start() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tell()
+}
+
+func (v *view) status() Status {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.now
+	if !v.failingSince.IsZero() {
+		s.FailingFor = lease.Duration(time.Since(v.failingSince).Round(time.Second))
+	}
+	return s
+}
+
+// changeCounter is the highest change counter seen. It never goes back, even if the registry does: a registry restored
+// from an old snapshot is recognised by that.
+func (v *view) changeCounter() int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changes
+}
+
+// claimed notes a claim that the registry acknowledged.
+func (v *view) claimed(c lease.Claim) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.answered()
+	v.now.TTL = c.Heartbeat.TTL
+	v.renewed()
+	if v.now.Phase == PhaseClaiming {
+		v.cfg.Logger.Info("claimed", "instance", v.cfg.InstanceID, "ttl", c.Heartbeat.TTL.String())
+		v.enter(PhaseWaiting)
+	}
+	v.tell()
+}
+
+// beat notes a renewal that the registry acknowledged, and the lease that came with it.
+func (v *view) beat(l lease.Lease) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.answered()
+	v.renewed()
+	switch {
+	case l.InstanceID == "" && v.now.Lease != nil:
+		v.cfg.Logger.Warn("lease is gone from the registry; beating on", "instance", v.cfg.InstanceID)
+		v.now.Lease = nil
+		v.enter(PhaseWaiting)
+	case l.InstanceID == "":
+		v.enter(PhaseWaiting)
+	default:
+		v.learn(l)
+	}
+	v.tell()
+}
+
+// saw notes a lease that was read or written for somebody on the socket.
+func (v *view) saw(l lease.Lease) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.now.Phase == PhaseOver {
+		return
+	}
+	v.learn(l)
+	v.tell()
+}
+
+// learn keeps the lease and warns once of each mark.
+func (v *view) learn(l lease.Lease) {
+	if v.now.Lease == nil {
+		v.cfg.Logger.Info("lease found", "instance", l.InstanceID, "holder", l.Holder,
+			"expires_at", l.ExpiresAt, "ttl", l.TTL.String())
+	}
+	marked := v.now.Lease != nil && v.now.Lease.Mark != nil
+	v.now.Lease, v.changes = &l, max(v.changes, l.Changes)
+	if v.now.Phase != PhaseClaiming {
+		v.enter(PhaseHolding)
+	}
+	switch {
+	case l.Mark != nil && (l.Mark.Cause != v.warned.Cause || !l.Mark.Since.Equal(v.warned.Since)):
+		v.warned = *l.Mark
+		v.cfg.Logger.Warn("lease is marked: the instance will be ended unless the cause is cured",
+			"instance", l.InstanceID, "cause", l.Mark.Cause, "deadline", l.Mark.Deadline)
+	case l.Mark == nil && marked:
+		v.cfg.Logger.Info("mark was taken back", "instance", l.InstanceID, "cause", v.warned.Cause)
+	}
+}
+
+// lost notes that the heartbeat is not ours any more.
+func (v *view) lost(err *lease.ClaimLostError) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.answered()
+	v.cfg.Logger.Warn("heartbeat lost; claiming again", "instance", err.ID, "by", err.By)
+	v.enter(PhaseClaiming)
+	v.tell()
+}
+
+// failed notes that the registry did not answer, or not usefully. Only the first failure of an outage is a warning.
+func (v *view) failed(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.now.Failure = err.Error()
+	if v.failingSince.IsZero() {
+		v.failingSince = time.Now()
+		v.cfg.Logger.Warn("registry does not answer; trying on", "instance", v.cfg.InstanceID, "error", err)
+	} else {
+		v.cfg.Logger.Debug("registry still does not answer", "instance", v.cfg.InstanceID, "error", err)
+	}
+	v.tell()
+}
+
+// over notes why the sidecar stops.
+func (v *view) over(err *lease.StateError) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.answered()
+	v.enter(PhaseOver)
+	if err.State == lease.StateUnmanaged {
+		v.cfg.Logger.Info("instance is unmanaged; nothing left to do", "instance", err.ID, "since", err.Since)
+	} else {
+		v.cfg.Logger.Error("lease is over; stopping", "instance", err.ID, "state", err.State, "cause", err.Cause, "since", err.Since)
+	}
+	v.say(fmt.Sprintf("%s since %s: %s", err.State, err.Since.Format(time.RFC3339), err.Cause))
+}
+
+// answered ends an outage.
+func (v *view) answered() {
+	if v.failingSince.IsZero() {
+		return
+	}
+	v.cfg.Logger.Info("registry answers again", "instance", v.cfg.InstanceID, "away", time.Since(v.failingSince).Round(time.Second))
+	v.failingSince, v.now.Failure = time.Time{}, ""
+}
+
+func (v *view) renewed() { v.now.RenewedAt = v.cfg.Now().UTC() }
+
+func (v *view) enter(p Phase) {
+	if v.now.Phase != p {
+		v.now.Phase, v.now.Since = p, v.cfg.Now().UTC()
+	}
+}
+
+// tell gives systemd one line on the present state.
+func (v *view) tell() {
+	l := v.now.Lease
+	switch {
+	case !v.failingSince.IsZero():
+		v.say("registry does not answer, trying on: " + v.now.Failure)
+	case v.now.Phase == PhaseClaiming:
+		v.say("claiming " + v.cfg.InstanceID)
+	case l == nil:
+		v.say("beating for " + v.cfg.InstanceID + ", no lease is bound to it yet")
+	case l.Mark != nil:
+		v.say(fmt.Sprintf("marked (%s), to be ended after %s", l.Mark.Cause, l.Mark.Deadline.Format(time.RFC3339)))
+	case l.ExpiresAt.IsZero():
+		v.say("holding, without a term")
+	default:
+		v.say("holding until " + l.ExpiresAt.Format(time.RFC3339))
+	}
+}
+
+func (v *view) say(status string) {
+	if status != v.told {
+		v.told = status
+		v.cfg.Notify("STATUS=" + status)
+	}
+}
