@@ -1,0 +1,226 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"lapse/lease"
+)
+
+// actor carries out a plan, or only reports it.
+type actor interface {
+	act(ctx context.Context, reg lease.Registry, plan Plan) Report
+}
+
+// Report counts what came of a plan. Ended counts what EC2 confirmed, Asked what it was asked to end.
+type Report struct {
+	Marked int `json:"marked"`
+	Asked  int `json:"asked"`
+	Ended  int `json:"ended"`
+	Spared int `json:"spared"` // to be ended by the plan, and not ended on a fresh look
+	Failed int `json:"failed"`
+	Held   int `json:"held"`
+}
+
+func (r *Report) add(other Report) {
+	r.Marked += other.Marked
+	r.Asked += other.Asked
+	r.Ended += other.Ended
+	r.Spared += other.Spared
+	r.Failed += other.Failed
+	r.Held += other.Held
+}
+
+// observer is the actor of a registry that is not armed: it writes nothing and ends nothing.
+type observer struct{ log *slog.Logger }
+
+func (o observer) act(_ context.Context, reg lease.Registry, plan Plan) Report {
+	for _, v := range plan.Verdicts {
+		if v.Action != ActKeep && v.Action != ActReport {
+			o.log.Info("would act", "mode", string(reg.Mode), "action", string(v.Action), "instance", v.InstanceID,
+				"launch", v.Token, "reason", v.Reason)
+		}
+	}
+	return Report{Held: len(plan.With(ActHold))}
+}
+
+// armed is the actor that carries the plan out.
+type armed struct {
+	office Office
+	clouds map[lease.Place]Cloud
+	policy Policy
+	wall   func() time.Time
+	log    *slog.Logger
+}
+
+// Bounds of what is done side by side.
+const (
+	batchSize    = 50 // instances in one TerminateInstances call
+	writesAtOnce = 16
+	killsAtOnce  = 8
+)
+
+func (a armed) act(ctx context.Context, reg lease.Registry, plan Plan) Report {
+	total := Report{Held: len(plan.With(ActHold))}
+	var mu sync.Mutex
+	add := func(r Report) {
+		mu.Lock()
+		defer mu.Unlock()
+		total.add(r)
+	}
+	notes := plan.With(ActMark, ActUnmark, ActStuck, ActAbsent, ActConfirm, ActReopen, ActActivate, ActDone, ActClose, ActPurge)
+	abreast(writesAtOnce, append(notes, looks(plan)...), func(v Verdict) { add(a.note(ctx, reg, v)) })
+	abreast(killsAtOnce, batches(plan.Ends()), func(batch []Verdict) { add(a.kill(ctx, reg, batch)) })
+	return total
+}
+
+// abreast calls do for each item, at most n at once.
+func abreast[T any](n int, items []T, do func(T)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, n)
+	for _, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(item)
+		})
+	}
+	wg.Wait()
+}
+
+// batches groups verdicts by place and zone, so that trouble in one zone spares nobody in another.
+func batches(vs []Verdict) [][]Verdict {
+	type zone struct {
+		place lease.Place
+		name  string
+	}
+	var order []zone
+	byZone := map[zone][]Verdict{}
+	for _, v := range vs {
+		z := zone{v.Place, v.Zone}
+		if byZone[z] == nil {
+			order = append(order, z)
+		}
+		byZone[z] = append(byZone[z], v)
+	}
+	var all [][]Verdict
+	for _, z := range order {
+		for rest := byZone[z]; len(rest) > 0; {
+			n := min(batchSize, len(rest))
+			all = append(all, rest[:n])
+			rest = rest[n:]
+		}
+	}
+	return all
+}
+
+// looks makes one verdict of all first looks at what a launch left, since they are one write.
+func looks(plan Plan) []Verdict {
+	var joined []Verdict
+	at := map[string]int{}
+	for _, v := range plan.With(ActLook) {
+		n, seen := at[v.Token]
+		if !seen {
+			n = len(joined)
+			at[v.Token] = n
+			joined = append(joined, v)
+		}
+		joined[n].Looked = append(joined[n].Looked, v.InstanceID)
+	}
+	return joined
+}
+
+// note writes one transition that ends nothing.
+func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
+	if ctx.Err() != nil {
+		return Report{}
+	}
+	err := a.write(ctx, reg, v)
+	log := a.log.With("action", string(v.Action), "instance", v.InstanceID, "launch", v.Token, "reason", v.Reason)
+	switch {
+	case isConflict(err):
+		log.Debug("overtaken")
+		return Report{}
+	case err != nil:
+		log.Error("write failed", "error", err)
+		return Report{Failed: 1}
+	}
+	log.Info("noted")
+	switch v.Action {
+	case ActMark:
+		return Report{Marked: 1}
+	case ActConfirm:
+		return Report{Ended: 1}
+	}
+	return Report{}
+}
+
+func (a armed) write(ctx context.Context, reg lease.Registry, v Verdict) error {
+	switch v.Action {
+	case ActDone, ActClose, ActLook:
+		return a.writeLaunch(ctx, reg, v)
+	case ActPurge:
+		if v.Lease != nil {
+			return a.office.DeleteLease(ctx, reg, *v.Lease)
+		}
+		return a.office.DeleteLaunch(ctx, reg, *v.Launch)
+	}
+	changed, err := a.change(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.office.PutLease(ctx, reg, changed)
+	return err
+}
+
+// change is the transition of a lease that a verdict asks for.
+func (a armed) change(v Verdict) (lease.Lease, error) {
+	now, by := a.wall(), a.by(v.Reason)
+	switch v.Action {
+	case ActMark:
+		return v.Lease.WithMark(now, v.Cause, v.Deadline, by)
+	case ActUnmark:
+		return v.Lease.WithoutMark(now, by)
+	case ActStuck:
+		return v.Lease.StuckBecause(now, v.Reason, by)
+	case ActAbsent:
+		return v.Lease.Absent(now)
+	case ActConfirm:
+		return v.Lease.End(now, v.Cause, by)
+	case ActReopen:
+		return v.Lease.Reopen(now, by)
+	case ActActivate:
+		return v.Lease.Activate(now, by)
+	}
+	return lease.Lease{}, errors.New("no transition for " + string(v.Action))
+}
+
+func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v Verdict) error {
+	var launch lease.Launch
+	var err error
+	switch v.Action {
+	case ActDone:
+		launch, err = v.Launch.Done(a.wall())
+	case ActClose:
+		launch, err = v.Launch.Close(a.wall(), v.Reason)
+	default:
+		launch, err = v.Launch.Looked(a.wall(), v.Looked...)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = a.office.PutLaunch(ctx, reg, launch)
+	return err
+}
+
+func (a armed) by(reason string) lease.By {
+	return lease.By{Actor: "janitor:" + a.office.Name(), Reason: reason}
+}
+
+func isConflict(err error) bool {
+	_, conflict := errors.AsType[*lease.ConflictError](err)
+	return conflict
+}

@@ -1,0 +1,53 @@
+// Package janitor ends the instances whose leases have lapsed and what failed launches left behind, and never anything
+// else. It observes, decides and acts, in three functions that know nothing of each other:
+//
+//   - policy.go: [Policy], every figure that a decision uses.
+//   - view.go: [View], what was observed, as values.
+//   - decide.go: decide, a pure function from a View to a [Plan]; lapse.go judges a lease, orphan.go a launch and what
+//     it left, brake.go everything that holds back.
+//   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock.
+//   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).
+//   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance.
+//   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds.
+//
+// The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.
+package janitor
+
+import (
+	"context"
+
+	"lapse/lease"
+)
+
+// Cloud is EC2 in one place.
+type Cloud interface {
+	// Place is the verified account and the region.
+	Place() lease.Place
+	// List returns every instance that bears a registry tag, whatever its value. A partial listing is an error.
+	List(ctx context.Context) (lease.Listing, error)
+	// Describe looks instances up by id. An id that EC2 does not know is absent from the answer.
+	Describe(ctx context.Context, ids []string) (lease.Listing, error)
+	// Terminate ends at most 50 instances of one zone and answers for each of them.
+	Terminate(ctx context.Context, ids []string) []lease.Termination
+}
+
+// Office is an elected leader's hold on the registry. Each write compares the record's revision, the election and the
+// registry as given: it fails with a [lease.ConflictError] if the record changed, and with a [lease.DeposedError] if
+// somebody else leads or the registry changed.
+type Office interface {
+	Name() string
+	// Lost closes when the office may have been lost. The fence holds whether or not anybody looks.
+	Lost() <-chan struct{}
+	Resign(ctx context.Context) error
+
+	Snapshot(ctx context.Context) (lease.Snapshot, error)
+	Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change
+
+	PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error)
+	// Revoke is PutLease that, for an inferred cause, also requires that nothing beats for the lease.
+	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
+	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
+	PutSweep(ctx context.Context, reg lease.Registry, s lease.Sweep) (lease.Sweep, error)
+	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
+	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error
+}

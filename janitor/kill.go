@@ -1,0 +1,197 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lapse/lease"
+)
+
+// Bounds of one kill. A description older than descriptionMax is taken anew before the call.
+const (
+	descriptionMax = 10 * time.Second
+	killDeadline   = 2 * time.Minute
+)
+
+// kill is the only function of Lapse that ends instances. It takes a batch of one place and zone through these steps,
+// and an instance that fails any of them is spared:
+//
+//  1. EC2 describes it afresh, and EC2's clock agrees with ours.
+//  2. It bears this registry's tag by value, is bound to this lease, is not exempt; for an inferred cause it is running.
+//  3. The registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
+//     that was judged, the election and the registry; silence also requires that nothing beats. Whoever extends or
+//     renews meanwhile wins here.
+//  4. If more than 10 s have passed since it was described, it is described again.
+//  5. TerminateInstances is called.
+//
+// Once begun, a batch is finished even if the janitor is asked to stop.
+func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Report {
+	cloud := a.clouds[batch[0].Place]
+	if ctx.Err() != nil || cloud == nil {
+		return Report{}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
+	defer cancel()
+
+	described := time.Now()
+	able, report := a.vet(ctx, cloud, reg, batch)
+	condemned := a.condemn(ctx, reg, able, &report)
+	if time.Since(described) > descriptionMax && len(condemned) > 0 {
+		var again Report
+		condemned, again = a.vet(ctx, cloud, reg, condemned)
+		report.add(again)
+	}
+	ids := make([]string, 0, len(condemned))
+	byID := map[string]Verdict{}
+	for _, v := range condemned {
+		if v.Instance != nil { // a term that passed for an instance that EC2 does not know takes the lease alone
+			ids = append(ids, v.InstanceID)
+			byID[v.InstanceID] = v
+		}
+	}
+	if len(ids) == 0 {
+		return report
+	}
+	for _, t := range cloud.Terminate(ctx, ids) {
+		report.add(a.heed(ctx, reg, byID[t.ID], t))
+	}
+	return report
+}
+
+// vet describes the batch afresh and keeps what may be ended by what EC2 says now.
+func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch []Verdict) ([]Verdict, Report) {
+	ids := make([]string, len(batch))
+	for n, v := range batch {
+		ids[n] = v.InstanceID
+	}
+	listing, err := cloud.Describe(ctx, ids)
+	if err != nil {
+		a.log.Error("nothing ended: cannot describe", "place", batch[0].Place.String(), "instances", len(ids), "error", err)
+		return nil, Report{Failed: len(batch)}
+	}
+	now := PlaceView{Skew: listing.Skew, Dated: listing.Dated}
+	if why := now.clockTrouble(a.policy.MaxSkew); why != "" {
+		a.log.Error("nothing ended: "+brakeClock, "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
+		return nil, Report{Spared: len(batch)}
+	}
+	seen := make(map[string]*lease.Instance, len(listing.Instances))
+	for n := range listing.Instances {
+		seen[listing.Instances[n].ID] = &listing.Instances[n]
+	}
+	var able []Verdict
+	var report Report
+	for _, v := range batch {
+		v.Instance = seen[v.InstanceID]
+		if why := v.spare(reg); why != "" {
+			a.log.Info("spared", "instance", v.InstanceID, "cause", string(v.Cause), "reason", why)
+			report.Spared++
+			continue
+		}
+		able = append(able, v)
+	}
+	return able, report
+}
+
+// spare says why an instance, as freshly described, is not to be ended after all, or is empty.
+func (v Verdict) spare(reg lease.Registry) string {
+	i := v.Instance
+	switch {
+	case i == nil && v.Cause == lease.CauseTerm && v.Lease != nil && v.Lease.State == lease.StateActive:
+		return ""
+	case i == nil:
+		return "EC2 does not know it"
+	case !i.Alive():
+		return "EC2 says " + string(i.State)
+	case v.Cause.Inferred() && i.State != lease.InstanceRunning && v.Lease.State == lease.StateActive:
+		return "silent, but EC2 says " + string(i.State)
+	case v.Lease != nil:
+		return untouchable(reg, v.Lease, i)
+	case i.Exempt():
+		return "exempt by its tag " + lease.TagExempt
+	case !i.ManagedBy(reg.UUID):
+		return "does not bear this registry's tag"
+	}
+	if _, member := v.Launch.Member(*i); !member {
+		return "not of launch " + v.Launch.Token + " by its client token"
+	}
+	return ""
+}
+
+// condemn takes each lease away and keeps the verdicts for which the registry agreed.
+func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, report *Report) []Verdict {
+	revoked := make([]*lease.Lease, len(able))
+	errs := make([]error, len(able))
+	indexes := make([]int, len(able))
+	for n := range able {
+		indexes[n] = n
+	}
+	abreast(writesAtOnce, indexes, func(n int) {
+		l, err := a.revoke(ctx, reg, able[n])
+		revoked[n], errs[n] = &l, err
+	})
+	var condemned []Verdict
+	for n, v := range able {
+		switch err := errs[n]; {
+		case isConflict(err):
+			a.log.Info("spared", "instance", v.InstanceID, "cause", string(v.Cause), "reason", "its lease changed meanwhile")
+			report.Spared++
+		case err != nil:
+			a.log.Error("not revoked", "instance", v.InstanceID, "cause", string(v.Cause), "error", err)
+			report.Failed++
+		default:
+			a.log.Info("revoked", "instance", v.InstanceID, "cause", string(v.Cause), "reason", v.Reason, "revision", revoked[n].Revision)
+			v.Lease = revoked[n]
+			condemned = append(condemned, v)
+		}
+	}
+	return condemned
+}
+
+// revoke takes one lease away by a conditional write. It returns the record as written.
+func (a armed) revoke(ctx context.Context, reg lease.Registry, v Verdict) (lease.Lease, error) {
+	now, by := a.wall(), a.by(v.Reason)
+	var l lease.Lease
+	var err error
+	silent := false
+	switch {
+	case v.Lease == nil:
+		attempt, _ := v.Launch.Member(*v.Instance)
+		l = v.Launch.Orphan(now, *v.Instance, attempt, by)
+	case v.Lease.State == lease.StateRevoked:
+		l = *v.Lease
+	default:
+		silent = v.Cause.Inferred()
+		if l, err = v.Lease.Revoke(now, v.Cause, by); err != nil {
+			return l, err
+		}
+	}
+	if v.Instance != nil {
+		if l, err = l.Try(now); err != nil {
+			return l, err
+		}
+	}
+	return a.office.Revoke(ctx, reg, l, silent)
+}
+
+// heed takes in EC2's answer about one instance. What may not be ended is noted as stuck, and tried again later.
+func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.Termination) Report {
+	log := a.log.With("instance", t.ID, "cause", string(v.Cause), "request", t.RequestID)
+	if t.Err == nil {
+		log.Info("terminating", "state", string(t.State))
+		return Report{Asked: 1}
+	}
+	log.Error("not terminated", "code", t.Code, "error", t.Err)
+	reason := "EC2 refuses: " + t.Code
+	if t.Code == "" {
+		reason = fmt.Sprintf("EC2 did not answer: %v", t.Err)
+	}
+	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
+	if err == nil {
+		_, err = a.office.PutLease(ctx, reg, stuck)
+	}
+	if err != nil && !isConflict(err) {
+		log.Error("write failed", "error", err)
+	}
+	return Report{Failed: 1}
+}

@@ -1,0 +1,262 @@
+package janitor
+
+import (
+	"fmt"
+	"time"
+
+	"lapse/lease"
+)
+
+// judge decides about one lease.
+func (c *situation) judge(l *lease.Lease) {
+	p, swept := c.place[l.Place()]
+	if !swept {
+		c.say(l, ActKeep, "its place "+l.Place().String()+" is not swept here")
+		return
+	}
+	i := c.instances[l.InstanceID]
+	switch l.State {
+	case lease.StateUnmanaged:
+		c.judgeTombstone(p, l, i, "unmanaged")
+	case lease.StateEnded:
+		c.judgeEnded(p, l, i)
+	case lease.StateRevoked:
+		c.judgeRevoked(p, l, i)
+	case lease.StateAdopting:
+		if i != nil && i.ManagedBy(c.Snapshot.Registry.UUID) {
+			c.say(l, ActActivate, "bears the registry's tag")
+			return
+		}
+		c.say(l, ActKeep, "adopted, but its tag was not seen yet")
+	case lease.StateActive:
+		c.judgeActive(p, l, i)
+	}
+}
+
+func (c *situation) judgeEnded(p PlaceView, l *lease.Lease, i *lease.Instance) {
+	if i != nil && i.Alive() && i.ManagedBy(c.Snapshot.Registry.UUID) && l.Binds(*i) {
+		c.say(l, ActReopen, "recorded as ended, but EC2 says "+string(i.State))
+		return
+	}
+	c.judgeTombstone(p, l, i, "ended")
+}
+
+// judgeTombstone lets go of a record that has served: retained long enough, and a full listing shows nothing of it.
+func (c *situation) judgeTombstone(p PlaceView, l *lease.Lease, i *lease.Instance, state string) {
+	keepUntil := l.EndedAt.Add(c.Policy.Retention)
+	if c.Now.Before(keepUntil) || i != nil || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "" {
+		c.say(l, ActKeep, state)
+		return
+	}
+	c.say(l, ActPurge, state+" since "+l.EndedAt.Format(time.RFC3339))
+}
+
+func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance) {
+	switch {
+	case i == nil && p.Absent[l.InstanceID]:
+		c.judgeAbsent(l)
+	case i == nil:
+		c.say(l, ActReport, "revoked, and not looked up: "+p.Err)
+	case i.State == lease.InstanceTerminated:
+		c.say(l, ActConfirm, "EC2 says terminated").Cause = l.Cause
+	case i.State == lease.InstanceShuttingDown:
+		c.say(l, ActKeep, "revoked ("+string(l.Cause)+"), shutting down")
+	default:
+		c.retry(l, i)
+	}
+}
+
+// judgeAbsent waits until a revoked instance has been absent for long enough to be gone.
+func (c *situation) judgeAbsent(l *lease.Lease) {
+	if l.AbsentSince.IsZero() {
+		c.say(l, ActAbsent, "not found by id")
+		return
+	}
+	gone := l.AbsentSince.Add(c.Policy.AbsentFor)
+	if c.Now.Before(gone) {
+		c.wake(gone)
+		c.say(l, ActKeep, "not found by id since "+l.AbsentSince.Format(time.RFC3339))
+		return
+	}
+	c.say(l, ActConfirm, "not found by id for "+c.Policy.AbsentFor.String()).Cause = l.Cause
+}
+
+// retry asks again for the end of a revoked instance that is alive, ever more slowly.
+func (c *situation) retry(l *lease.Lease, i *lease.Instance) {
+	if why := untouchable(c.Snapshot.Registry, l, i); why != "" {
+		if l.Stuck != why {
+			c.say(l, ActStuck, why)
+			return
+		}
+		c.say(l, ActReport, "stuck: "+why)
+		return
+	}
+	due := l.TriedAt.Add(c.backoff(l.Tries))
+	if l.Tries > 0 && c.Now.Before(due) {
+		c.wake(due)
+		reason := "revoked (" + string(l.Cause) + "), to be tried again at " + due.Format(time.RFC3339)
+		if l.Stuck != "" {
+			c.say(l, ActReport, "stuck: "+l.Stuck)
+			return
+		}
+		c.say(l, ActKeep, reason)
+		return
+	}
+	c.say(l, ActEnd, "revoked ("+string(l.Cause)+"), and EC2 says "+string(i.State)).Cause = l.Cause
+}
+
+// backoff is the pause after so many attempts: a minute, doubling, RetryMax at most.
+func (c *situation) backoff(tries int) time.Duration {
+	pause := time.Minute
+	for ; tries > 1 && pause < c.Policy.RetryMax; tries-- {
+		pause *= 2
+	}
+	return min(pause, c.Policy.RetryMax)
+}
+
+// untouchable says why an instance may not be ended whatever its lease says, or is empty.
+func untouchable(reg lease.Registry, l *lease.Lease, i *lease.Instance) string {
+	switch {
+	case i.Exempt():
+		return "exempt by its tag " + lease.TagExempt
+	case !i.ManagedBy(reg.UUID):
+		return "does not bear this registry's tag"
+	case !l.Binds(*i):
+		return "its client token or launch tag is not that of its lease"
+	}
+	return ""
+}
+
+func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) {
+	switch {
+	case i == nil && c.over(l):
+		c.judgeTerm(p, l)
+	case i == nil && p.Absent[l.InstanceID]:
+		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
+	case i == nil:
+		c.say(l, ActReport, "unseen: "+p.Err)
+	case i.State == lease.InstanceTerminated:
+		c.say(l, ActConfirm, "terminated by somebody else").Cause = lease.CauseGone
+	case i.State == lease.InstanceShuttingDown:
+		c.say(l, ActKeep, "shutting down, not by us")
+	case untouchable(c.Snapshot.Registry, l, i) != "":
+		c.say(l, ActReport, untouchable(c.Snapshot.Registry, l, i))
+	case c.over(l):
+		c.judgeTerm(p, l)
+	default:
+		c.judgeSilence(p, l, i)
+	}
+}
+
+func (c *situation) over(l *lease.Lease) bool { return l.Over(c.Now, c.Policy.TermGrace) }
+
+// judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
+// would be ended at once, and nobody may have been able to extend it: it is marked first.
+func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
+	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
+	if why := p.clockTrouble(c.Policy.MaxSkew); why != "" {
+		c.hold(l, brakeClock, p.Place.String(), over)
+		return
+	}
+	since, isActing := c.acting[p.Place.String()]
+	if marked := l.Mark != nil && l.Mark.Cause == lease.CauseTerm; marked {
+		if c.Now.Before(l.Mark.Deadline) {
+			c.wake(l.Mark.Deadline)
+			c.say(l, ActKeep, over+"; marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
+			return
+		}
+		c.say(l, ActEnd, over+", and so has its notice").Cause = lease.CauseTerm
+		return
+	}
+	if watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since); watched {
+		c.say(l, ActEnd, over).Cause = lease.CauseTerm
+		return
+	}
+	mark := c.say(l, ActMark, over+" while nothing was being ended here")
+	mark.Cause, mark.Deadline = lease.CauseTerm, c.Now.Add(c.Policy.MarkGrace)
+}
+
+// judgeSilence decides about a lease that holds by date: whether its sidecar has fallen silent.
+func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance) {
+	if !l.ExpiresAt.IsZero() {
+		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace))
+	}
+	s := c.Silences[l.InstanceID]
+	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
+	switch {
+	case l.TTL == 0 || s.Broken || i.State != lease.InstanceRunning:
+		if inferred {
+			c.say(l, ActUnmark, "renewed, or not running")
+			return
+		}
+		c.say(l, ActKeep, "its lease holds")
+	case c.Policy.NoSilence:
+		c.say(l, ActKeep, "its lease holds by date; silence is judged by `janitor run` only")
+	case c.booting(l, i, s):
+		c.say(l, ActKeep, "booting")
+	case !p.listed():
+		c.hold(l, brakeHealth, p.Place.String(), "silent")
+	default:
+		c.judgeSilent(l, s)
+	}
+}
+
+// booting reports whether the instance has not beaten since it started, and started too recently to be judged for it.
+// LaunchTime moves at every start, so it may only spare.
+func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
+	if s.Seen {
+		return false
+	}
+	grace := c.Policy.BootGrace
+	started := l.GrantedAt
+	if i.LaunchTime.After(started) {
+		started = i.LaunchTime
+	}
+	if c.Now.Before(started.Add(grace)) {
+		c.wake(started.Add(grace))
+		return true
+	}
+	if s.Started > 0 && s.Started < grace {
+		c.wake(c.Now.Add(grace - s.Started))
+		return true
+	}
+	return false
+}
+
+// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL.
+func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
+	cause := lease.CauseSilence
+	if !s.Seen && l.ClaimedAt.IsZero() {
+		cause = lease.CauseNeverBeat
+	}
+	var wait time.Duration
+	if !s.Seen {
+		wait = time.Duration(l.TTL)
+	}
+	grace := c.Policy.MarkGrace
+	if !s.Witness {
+		grace = max(grace, c.Policy.LoneGrace)
+	}
+	silent := fmt.Sprintf("silent (%s)", cause)
+	if name, scope := c.silenceBrake(l); name != "" {
+		c.hold(l, name, scope, silent)
+		return
+	}
+	if s.For < wait {
+		c.wake(c.Now.Add(wait - s.For))
+		c.say(l, ActKeep, silent+", but not yet for its whole TTL under this leader")
+		return
+	}
+	if l.Mark == nil || !l.Mark.Cause.Inferred() {
+		mark := c.say(l, ActMark, silent)
+		mark.Cause, mark.Deadline = cause, c.Now.Add(grace)
+		return
+	}
+	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace {
+		c.wake(l.Mark.Deadline)
+		c.wake(c.Now.Add(wait + grace - s.For))
+		c.say(l, ActKeep, silent+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
+		return
+	}
+	c.say(l, ActEnd, silent+", and its notice has passed").Cause = l.Mark.Cause
+}

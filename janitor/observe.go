@@ -1,0 +1,107 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"lapse/lease"
+)
+
+// reader reads the registry at one revision.
+type reader interface {
+	Snapshot(ctx context.Context) (lease.Snapshot, error)
+}
+
+// observation is what one look at EC2 and the registry saw.
+type observation struct {
+	snapshot lease.Snapshot
+	places   []PlaceView
+}
+
+// observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
+// this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. A place
+// whose listing fails is held; a registry that cannot be read ends the sweep.
+func observe(ctx context.Context, clouds []Cloud, registry reader, due func(lease.Lease) bool) (observation, error) {
+	places := make([]PlaceView, len(clouds))
+	sideBySide(clouds, func(n int, cloud Cloud) {
+		places[n] = list(ctx, cloud)
+	})
+	snapshot, err := registry.Snapshot(ctx)
+	if err != nil {
+		return observation{}, fmt.Errorf("read the registry: %w", err)
+	}
+	sideBySide(clouds, func(n int, cloud Cloud) {
+		lookUp(ctx, cloud, &places[n], snapshot, due)
+	})
+	return observation{snapshot: snapshot, places: places}, nil
+}
+
+func sideBySide(clouds []Cloud, each func(int, Cloud)) {
+	var wg sync.WaitGroup
+	for n, cloud := range clouds {
+		wg.Go(func() { each(n, cloud) })
+	}
+	wg.Wait()
+}
+
+func list(ctx context.Context, cloud Cloud) PlaceView {
+	p := PlaceView{Place: cloud.Place(), Absent: map[string]bool{}}
+	listing, err := cloud.List(ctx)
+	if err != nil {
+		p.Err = err.Error()
+		return p
+	}
+	p.Instances, p.Skew, p.Dated = listing.Instances, listing.Skew, listing.Dated
+	return p
+}
+
+// lookUp asks by id for leased instances that the listing lacks: it lags behind, its tag may be gone, and when the
+// listing failed, what is due by declared causes goes on by id.
+func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, snapshot lease.Snapshot, due func(lease.Lease) bool) {
+	listed := make(map[string]bool, len(p.Instances))
+	for _, i := range p.Instances {
+		listed[i.ID] = true
+	}
+	var ids []string
+	for _, l := range snapshot.Leases {
+		lacking := l.Place() == p.Place && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
+		if lacking && (p.listed() || l.State == lease.StateRevoked || due(l)) {
+			ids = append(ids, l.InstanceID)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	listing, err := cloud.Describe(ctx, ids)
+	if err != nil {
+		if p.listed() {
+			p.Err = "look-up by id: " + err.Error()
+		}
+		return
+	}
+	if !p.Dated {
+		p.Skew, p.Dated = listing.Skew, listing.Dated
+	}
+	p.Instances = append(p.Instances, listing.Instances...)
+	for _, i := range listing.Instances {
+		listed[i.ID] = true
+	}
+	for _, id := range ids {
+		if !listed[id] {
+			p.Absent[id] = true
+		}
+	}
+}
+
+// Preview is a look and a decision without an office: nothing is written, and no silence is judged.
+func Preview(ctx context.Context, clouds []Cloud, registry reader, p Policy, now func() time.Time) (View, Plan, error) {
+	p.NoSilence = true
+	seen, err := observe(ctx, clouds, registry, func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) })
+	if err != nil {
+		return View{}, Plan{}, err
+	}
+	v := View{Now: now(), Policy: p, Snapshot: seen.snapshot, Places: seen.places}
+	return v, decide(v), nil
+}

@@ -1,0 +1,126 @@
+package janitor
+
+import (
+	"slices"
+	"time"
+
+	"lapse/lease"
+)
+
+// settle decides about one launch: whether its window is over, and whether its record has served.
+func (c *situation) settle(l *lease.Launch) {
+	p, swept := c.place[l.Place()]
+	if !swept || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "" {
+		return // a launch is judged by date and by a full look only
+	}
+	if l.State != lease.LaunchOpen {
+		c.judgeLaunchTombstone(l)
+		return
+	}
+	if !l.WindowOver(c.Now) {
+		c.wake(l.LastSend().Add(time.Duration(l.Window)))
+		return
+	}
+	if c.complete(l) {
+		c.sayOfLaunch(l, ActDone, "window over, everything that EC2 answered with has its lease")
+		return
+	}
+	c.sayOfLaunch(l, ActClose, "window over, and not everything is known or bound")
+}
+
+// complete reports whether nothing of the launch is in doubt and everything that EC2 answered with has its lease.
+func (c *situation) complete(l *lease.Launch) bool {
+	for _, a := range l.Attempts {
+		if a.Sends > 0 && a.Outcome == "" {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(l.Instances(), func(id string) bool { return !c.leased[id] })
+}
+
+// judgeLaunchTombstone lets go of the record of a launch once nothing speaks of it any more: no lease, no instance. A
+// token that somebody chose is kept for longer, since it cannot be refused by its own date.
+func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
+	retention := c.Policy.ChosenRetention
+	if _, generated := lease.TokenTime(l.Token); generated {
+		retention = c.Policy.Retention
+	}
+	if c.Now.Before(l.SettledAt.Add(retention)) || c.leasesOf[l.Token] > 0 || c.bearing[l.Token] > 0 {
+		return
+	}
+	c.sayOfLaunch(l, ActPurge, string(l.State)+" since "+l.SettledAt.Format(time.RFC3339))
+}
+
+// unleased decides about an instance of which no lease speaks.
+func (c *situation) unleased(p PlaceView, i *lease.Instance) {
+	if c.leased[i.ID] {
+		c.unreadable(i)
+		return
+	}
+	launch, member := c.launchOf(i)
+	switch {
+	case i.Tags[lease.TagRegistry] == "":
+		c.sayOf(i, nil, ActReport, "not managed")
+	case !i.ManagedBy(c.Snapshot.Registry.UUID):
+		c.sayOf(i, nil, ActReport, "foreign: bears another registry's tag")
+	case !i.Alive():
+		c.sayOf(i, launch, ActKeep, string(i.State))
+	case i.Exempt():
+		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
+	case !member && launch != nil:
+		c.sayOf(i, nil, ActReport, "unexplained: its launch tag is not its client token; the tag was copied")
+	case !member:
+		c.sayOf(i, nil, ActReport, "unexplained: no record speaks of it")
+	case launch.State == lease.LaunchOpen:
+		c.sayOf(i, launch, ActKeep, "being launched")
+	case launch.State == lease.LaunchDone:
+		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease")
+	default:
+		c.judgeOrphan(p, launch, i)
+	}
+}
+
+// unreadable reports an instance whose only record cannot be read.
+func (c *situation) unreadable(i *lease.Instance) {
+	for _, bad := range c.Snapshot.Bad {
+		if bad.ID == i.ID {
+			c.sayOf(i, nil, ActReport, bad.Err.Error())
+			return
+		}
+	}
+}
+
+// launchOf returns the launch that the instance's tag names, and whether the instance is really of it.
+func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
+	launch := c.attempts[i.Tags[lease.TagLaunch]]
+	if launch == nil {
+		return nil, false
+	}
+	_, member := launch.Member(*i)
+	return launch, member && launch.Place() == i.Place
+}
+
+// judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
+func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Instance) {
+	left := "left by launch " + launch.Token + ", which was closed"
+	if !p.listed() {
+		c.sayOf(i, launch, ActHold, left).Brake = brakeHealth
+		return
+	}
+	if p.clockTrouble(c.Policy.MaxSkew) != "" {
+		c.sayOf(i, launch, ActHold, left).Brake = brakeClock
+		return
+	}
+	first, seen := launch.Looks[i.ID]
+	if !seen {
+		c.sayOf(i, launch, ActLook, left+"; first look")
+		return
+	}
+	ripe := first.Add(c.Policy.OrphanGrace)
+	if c.Now.Before(ripe) {
+		c.wake(ripe)
+		c.sayOf(i, launch, ActKeep, left+"; first seen "+first.Format(time.RFC3339))
+		return
+	}
+	c.sayOf(i, launch, ActOrphan, left).Cause = lease.CauseFailedCreation
+}

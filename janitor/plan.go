@@ -1,0 +1,78 @@
+package janitor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"lapse/lease"
+)
+
+// Action is what a verdict asks for.
+type Action string
+
+// Actions. Only ActEnd and ActOrphan end an instance, and both go through the one function that does.
+const (
+	ActKeep     Action = "keep"     // nothing to do
+	ActReport   Action = "report"   // nothing to do, but somebody should know
+	ActHold     Action = "hold"     // a brake holds what would be done
+	ActMark     Action = "mark"     // give notice
+	ActUnmark   Action = "unmark"   // take notice back
+	ActEnd      Action = "end"      // revoke, and terminate
+	ActLook     Action = "look"     // note the first look at an orphan
+	ActOrphan   Action = "orphan"   // revoke by creating a revoked lease, and terminate
+	ActStuck    Action = "stuck"    // note why an instance cannot be ended
+	ActAbsent   Action = "absent"   // note that a revoked instance is not found
+	ActConfirm  Action = "confirm"  // EC2 confirmed the end
+	ActReopen   Action = "reopen"   // an ended one is alive after all
+	ActActivate Action = "activate" // an adopted one bears the tag
+	ActDone     Action = "done"     // a launch is complete
+	ActClose    Action = "close"    // a launch is closed
+	ActPurge    Action = "purge"    // a tombstone has served
+)
+
+// Verdict is what was decided about one instance, lease or launch, with its reason. Every instance gets one.
+type Verdict struct {
+	Action     Action
+	InstanceID string
+	Token      string // of the launch concerned
+	Place      lease.Place
+	Zone       string // groups batches
+	Cause      lease.Cause
+	Deadline   time.Time // of a mark
+	Reason     string
+	Brake      string   // which brake holds
+	Looked     []string // instances of one launch whose first look is written together
+
+	Lease    *lease.Lease // as observed; nil if there is none
+	Launch   *lease.Launch
+	Instance *lease.Instance
+}
+
+// Plan is what decide decided.
+type Plan struct {
+	Verdicts []Verdict     // by instance id, then token
+	Brakes   []lease.Brake // by name, then scope
+	Next     time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
+	Acting   map[string]time.Time
+}
+
+// With returns the verdicts of these actions.
+func (p Plan) With(actions ...Action) []Verdict {
+	var chosen []Verdict
+	for _, v := range p.Verdicts {
+		if slices.Contains(actions, v.Action) {
+			chosen = append(chosen, v)
+		}
+	}
+	return chosen
+}
+
+// Ends returns the verdicts that end an instance.
+func (p Plan) Ends() []Verdict { return p.With(ActEnd, ActOrphan) }
+
+func sortVerdicts(vs []Verdict) {
+	slices.SortFunc(vs, func(a, b Verdict) int {
+		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Token, b.Token), cmp.Compare(a.Action, b.Action))
+	})
+}

@@ -1,0 +1,76 @@
+package janitor
+
+import (
+	"fmt"
+	"time"
+
+	"lapse/lease"
+)
+
+// Policy has every figure that a decision uses. The zero value is not usable; start from [DefaultPolicy].
+type Policy struct {
+	Interval    time.Duration // between sweeps; others judge by it whether the stamp is fresh
+	BootGrace   time.Duration // from grant and from each start, before a silence is judged that was never broken
+	MarkGrace   time.Duration // notice between mark and revocation
+	LoneGrace   time.Duration // the same, without a witness that renewals reach the registry
+	OrphanGrace time.Duration // at least this long between the two looks that make an orphan
+	TermGrace   time.Duration // after ExpiresAt
+	AbsentFor   time.Duration // a revoked instance that look-ups do not find is gone after this
+	RetryMax    time.Duration // longest pause between attempts to end what is stuck
+	Retention   time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
+	MaxSkew     time.Duration // between our clock and EC2's
+
+	ChosenRetention time.Duration
+
+	SilentMin    int           // silence brake: more than max(SilentMin, SilentShare) silent holds
+	SilentShare  float64       //
+	SilentMemory time.Duration // silence revocations count for this long
+	RateMin      int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
+	RateShare    float64       //
+	RateWindow   time.Duration //
+	OfficeMax    int           // more changes of leader than this within OfficeWindow hold silence
+	OfficeWindow time.Duration
+
+	NoSilence bool // judge no silence at all: a single pass cannot
+}
+
+// DefaultPolicy has the figures of the documentation.
+func DefaultPolicy() Policy {
+	return Policy{
+		Interval: time.Minute, BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour,
+		OrphanGrace: time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour,
+		Retention: 7 * 24 * time.Hour, ChosenRetention: 90 * 24 * time.Hour, MaxSkew: lease.MaxSkew,
+		SilentMin: 2, SilentShare: 0.30, SilentMemory: time.Hour,
+		RateMin: 5, RateShare: 0.05, RateWindow: 10 * time.Minute,
+		OfficeMax: 3, OfficeWindow: time.Hour,
+	}
+}
+
+// Check refuses figures that make no sense, above all those that would make the janitor hasty.
+func (p Policy) Check() error {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"interval", p.Interval, time.Second},
+		{"boot-grace", p.BootGrace, 0},
+		{"mark-grace", p.MarkGrace, time.Second},
+		{"lone-grace", p.LoneGrace, p.MarkGrace},
+		{"orphan-grace", p.OrphanGrace, time.Second},
+		{"term-grace", p.TermGrace, 0},
+		{"absent-for", p.AbsentFor, 0},
+		{"retention", p.Retention, time.Hour},
+		{"retention of chosen tokens", p.ChosenRetention, p.Retention},
+	} {
+		if d.value < d.least {
+			return &lease.LimitError{What: d.name + " " + d.value.String(), Why: "must be at least " + d.least.String()}
+		}
+	}
+	for name, share := range map[string]float64{"silent-share": p.SilentShare, "rate-share": p.RateShare} {
+		if !(share >= 0 && share < 1) { // also refuses NaN
+			return &lease.LimitError{What: fmt.Sprintf("%s %g", name, share), Why: "must be at least 0 and below 1"}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package janitor
+
+import (
+	"context"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"lapse/lease"
+)
+
+// settleFor is how long the changes that a watch brings are collected before a decision is made about them all.
+const settleFor = 100 * time.Millisecond
+
+// lead sweeps at once and on schedule. Between sweeps a watch from the observed revision keeps the records up to date,
+// and a timer waits for the next date on which the plan changes; both lead to the same decision over the last listing.
+// The kill function describes afresh whatever it ends, and each write compares what was judged, so a listing that is a
+// minute old can only spare. The sweep remains the source of truth.
+func (j *Janitor) lead(ctx context.Context, office Office) {
+	t := j.newTerm(office)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tick := make(chan struct{}, 1)
+	ticker := cron.New(cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger), cron.Recover(cron.DiscardLogger)))
+	ticker.Schedule(j.schedule, cron.FuncJob(func() {
+		select {
+		case tick <- struct{}{}:
+		default: // the last one is not served yet
+		}
+	}))
+	ticker.Start()
+	defer ticker.Stop()
+
+	var watch <-chan lease.Change
+	unwatch := func() {}
+	defer func() { unwatch() }()
+	next := time.NewTimer(0) // the first sweep is due at once
+	sweepDue, changed := true, false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-office.Lost():
+			j.Log.Warn("office lost", "leader", office.Name())
+			return
+		case <-tick:
+			sweepDue = true
+			next.Reset(0)
+			continue
+		case change, open := <-watch:
+			if !open {
+				watch = nil // the next sweep watches anew
+				continue
+			}
+			t.apply(change)
+			sweepDue = sweepDue || change.Registry != nil // somebody armed or paused it
+			if !changed {
+				changed = true
+				next.Reset(settleFor)
+			}
+			continue
+		case <-next.C:
+		}
+		var plan Plan
+		if sweepDue {
+			plan = t.sweepAloud(ctx)
+			unwatch()
+			watch, unwatch = t.watch(ctx)
+		} else {
+			plan = t.react(ctx)
+		}
+		sweepDue, changed = false, false
+		next.Reset(t.untilNext(plan))
+	}
+}
+
+// sweepAloud sweeps, and says so if it cannot. A failed sweep stops neither the schedule nor the reactions.
+func (t *term) sweepAloud(ctx context.Context) Plan {
+	plan, _, err := t.sweep(ctx)
+	if err != nil && ctx.Err() == nil {
+		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
+		return Plan{}
+	}
+	t.Notify("STATUS=leads as " + t.office.Name())
+	return plan
+}
+
+// watch follows the registry from the revision that was observed.
+func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if t.seen.snapshot.Revision == 0 {
+		return nil, cancel // nothing was observed yet
+	}
+	return t.office.Watch(ctx, t.seen.snapshot), cancel
+}
+
+// react decides over the last listing and the records as the watch has kept them.
+func (t *term) react(ctx context.Context) Plan {
+	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || time.Since(t.stamped) > 3*t.Policy.Interval {
+		return Plan{} // too little is known, or for too long nothing was
+	}
+	plan := t.decide(false)
+	t.act(ctx, plan)
+	return plan
+}
+
+// untilNext is the pause until time alone changes the plan; an hour if it will not.
+func (t *term) untilNext(plan Plan) time.Duration {
+	if plan.Next.IsZero() {
+		return time.Hour
+	}
+	return max(settleFor, min(time.Hour, plan.Next.Sub(t.Now())))
+}
+
+// apply takes one change into the records observed.
+func (t *term) apply(change lease.Change) {
+	s := &t.seen.snapshot
+	switch {
+	case change.Snapshot != nil:
+		t.see(observation{snapshot: *change.Snapshot, places: t.seen.places})
+	case change.Registry != nil:
+		s.Registry = *change.Registry
+	case change.Lease != nil:
+		s.Leases = put(s.Leases, t.leaseAt, change.Lease.InstanceID, *change.Lease)
+	case change.Launch != nil:
+		s.Launches = put(s.Launches, t.launchAt, change.Launch.Token, *change.Launch)
+	case change.Heartbeat != nil:
+		s.Heartbeats[change.Heartbeat.InstanceID] = *change.Heartbeat
+	case change.Lapsed != "":
+		delete(s.Heartbeats, change.Lapsed)
+	}
+}
+
+// see replaces what was observed.
+func (t *term) see(seen observation) {
+	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
+	for n, l := range seen.snapshot.Leases {
+		t.leaseAt[l.InstanceID] = n
+	}
+	for n, l := range seen.snapshot.Launches {
+		t.launchAt[l.Token] = n
+	}
+}
+
+// put replaces the value of that key, or appends it.
+func put[T any](list []T, at map[string]int, key string, value T) []T {
+	if n, there := at[key]; there {
+		list[n] = value
+		return list
+	}
+	at[key] = len(list)
+	return append(list, value)
+}

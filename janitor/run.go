@@ -1,0 +1,277 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/robfig/cron/v3"
+
+	"lapse/lease"
+)
+
+// Config is what a janitor needs to run.
+type Config struct {
+	Campaign func(ctx context.Context) (Office, error) // blocks until elected
+	Healthy  func(ctx context.Context) error           // whether etcd raises an alarm
+	Clouds   []Cloud
+	Policy   Policy
+	Schedule string           // robfig/cron, five fields or "@every 1m"
+	Now      func() time.Time // the wall clock
+	Notify   func(state string)
+	Log      *slog.Logger
+}
+
+// Janitor sweeps while it holds office.
+type Janitor struct {
+	Config
+	schedule cron.Schedule
+}
+
+// offices is how many of the last leaders the stamp remembers.
+const offices = 8
+
+// New checks the configuration. The policy's interval is taken from the schedule.
+func New(c Config) (*Janitor, error) {
+	schedule, err := cron.ParseStandard(c.Schedule)
+	if err != nil {
+		return nil, &lease.LimitError{
+			What: fmt.Sprintf("schedule %q", c.Schedule), Why: "must be five cron fields or, for example, \"@every 1m\"",
+		}
+	}
+	c.Policy.Interval = widestGap(schedule, c.Now())
+	if err := c.Policy.Check(); err != nil {
+		return nil, err
+	}
+	if len(c.Clouds) == 0 {
+		return nil, &lease.LimitError{What: "regions", Why: "must name at least one"}
+	}
+	if c.Notify == nil {
+		c.Notify = func(string) {}
+	}
+	if c.Healthy == nil {
+		c.Healthy = func(context.Context) error { return nil }
+	}
+	return &Janitor{Config: c, schedule: schedule}, nil
+}
+
+// widestGap is the longest pause between two of the next runs of a schedule.
+func widestGap(s cron.Schedule, now time.Time) time.Duration {
+	var widest time.Duration
+	last := s.Next(now)
+	for range 60 {
+		next := s.Next(last)
+		widest = max(widest, next.Sub(last))
+		last = next
+	}
+	return widest
+}
+
+// Run campaigns, leads, and campaigns again, until ctx ends. Asked to stop, it finishes the batches in flight and
+// resigns.
+func (j *Janitor) Run(ctx context.Context) error {
+	j.Notify("READY=1\nSTATUS=campaigning")
+	stop := j.pulse(ctx)
+	defer stop()
+	for {
+		j.Log.Info("campaigning")
+		office, err := j.Campaign(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case fatal(err):
+			return err
+		case err != nil:
+			j.Log.Error("not elected", "error", err)
+			if !pause(ctx, time.Second) {
+				return nil
+			}
+			continue
+		}
+		j.Log.Info("elected", "leader", office.Name())
+		j.lead(ctx, office)
+		j.resign(ctx, office)
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// pulse pets the service manager's watchdog: a long sweep is no reason to be restarted.
+func (j *Janitor) pulse(ctx context.Context) (stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(ctx)
+	go func() {
+		for pause(ctx, 10*time.Second) {
+			j.Notify("WATCHDOG=1")
+		}
+	}()
+	return stop
+}
+
+// fatal reports whether campaigning again is of no use.
+func fatal(err error) bool {
+	if _, newer := errors.AsType[*lease.SchemaError](err); newer {
+		return true
+	}
+	none, missing := errors.AsType[*lease.NotFoundError](err)
+	return missing && none.Kind == "registry"
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (j *Janitor) resign(ctx context.Context, office Office) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := office.Resign(ctx); err != nil {
+		j.Log.Warn("not resigned; the election waits for the session to lapse", "error", err)
+	}
+}
+
+// term is one leader's time in office.
+type term struct {
+	*Janitor
+	office  Office
+	mem     *memory
+	seen    observation
+	since   time.Time // monotonic, as stamped
+	stamped time.Time // last stamp of our own
+	elected time.Time // wall clock
+	brakes  []lease.Brake
+	illness string // why etcd is not to be trusted with silences
+
+	leaseAt, launchAt map[string]int // where the records stand in seen
+}
+
+func (j *Janitor) newTerm(office Office) *term {
+	now := time.Now()
+	return &term{Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now()}
+}
+
+// Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged.
+func (j *Janitor) Sweep(ctx context.Context) (Plan, Report, error) {
+	office, err := j.Campaign(ctx)
+	if err != nil {
+		return Plan{}, Report{}, err
+	}
+	defer j.resign(ctx, office)
+	j.Policy.NoSilence = true
+	return j.newTerm(office).sweep(ctx)
+}
+
+// sweep is one full pass: observe, decide, stamp, act.
+func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
+	begun := time.Now()
+	seen, err := observe(ctx, t.Clouds, t.office, func(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGrace) })
+	if err != nil {
+		return Plan{}, Report{}, err
+	}
+	t.see(seen)
+	t.examine(ctx)
+	plan := t.decide(true)
+	if err := t.stamp(ctx, plan); err != nil {
+		return plan, Report{}, err
+	}
+	report := t.act(ctx, plan)
+	t.Log.Info("swept", "mode", string(t.seen.snapshot.Registry.Mode), "leases", len(t.seen.snapshot.Leases),
+		"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
+		"failed", report.Failed, "took", time.Since(begun).Round(time.Millisecond))
+	return plan, report, nil
+}
+
+// examine restarts all silences if etcd was not healthy until now.
+func (t *term) examine(ctx context.Context) {
+	t.illness = ""
+	if err := t.Healthy(ctx); err != nil {
+		t.illness = err.Error()
+		t.mem.restart(time.Now())
+	}
+	if !t.stamped.IsZero() && time.Since(t.stamped) > 3*t.Policy.Interval {
+		t.Log.Warn("no stamp written for three intervals; silences count anew")
+		t.mem.restart(time.Now())
+	}
+}
+
+// act carries the plan out for an interval at most, so that sweeps and their stamps go on. What is left is due again.
+func (t *term) act(ctx context.Context, plan Plan) Report {
+	ctx, cancel := context.WithTimeout(ctx, t.Policy.Interval)
+	defer cancel()
+	return t.actor().act(ctx, t.seen.snapshot.Registry, plan)
+}
+
+// decide lets the memory observe and decides.
+func (t *term) decide(fresh bool) Plan {
+	now := time.Now()
+	t.mem.observe(now, fresh, t.seen.snapshot, t.seen.places)
+	plan := decide(View{
+		Now: t.Now(), Policy: t.Policy, Snapshot: t.seen.snapshot, Places: t.seen.places, Silences: t.mem.silences(now),
+		Office: OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
+	})
+	t.mem.held(now, plan.Verdicts)
+	t.announce(plan.Brakes)
+	return plan
+}
+
+// announce logs a brake once when it trips and once when it lifts.
+func (t *term) announce(held []lease.Brake) {
+	has := func(in []lease.Brake, b lease.Brake) bool {
+		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
+	}
+	for _, b := range held {
+		if !has(t.brakes, b) {
+			t.Log.Warn("brake held", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
+		}
+	}
+	for _, b := range t.brakes {
+		if !has(held, b) {
+			t.Log.Info("brake lifted", "brake", b.Name, "scope", b.Scope)
+		}
+	}
+	t.brakes = held
+}
+
+// stamp writes that this sweep happened, before anything is ended by it.
+func (t *term) stamp(ctx context.Context, plan Plan) error {
+	last := t.seen.snapshot.Sweep
+	s := last
+	s.Schema, s.Sequence, s.Nonce = lease.Schema, last.Sequence+1, uuid.NewString()
+	s.Time, s.Interval, s.Leader = t.Now().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
+	s.Acting, s.Brakes, s.Places = plan.Acting, plan.Brakes, nil
+	for _, p := range t.seen.places {
+		if p.listed() {
+			s.Places = append(s.Places, p.Place)
+		}
+	}
+	if t.stamped.IsZero() {
+		s.Offices = append(slices.Clone(s.Offices), t.elected.UTC().Truncate(time.Millisecond))
+		s.Offices = s.Offices[max(0, len(s.Offices)-offices):]
+	}
+	written, err := t.office.PutSweep(ctx, t.seen.snapshot.Registry, s)
+	if err != nil {
+		return fmt.Errorf("stamp the sweep: %w", err)
+	}
+	t.seen.snapshot.Sweep = written
+	t.stamped = time.Now()
+	return nil
+}
+
+func (t *term) actor() actor {
+	if t.seen.snapshot.Registry.Mode != lease.ModeArmed {
+		return observer{log: t.Log}
+	}
+	clouds := map[lease.Place]Cloud{}
+	for _, cloud := range t.Clouds {
+		clouds[cloud.Place()] = cloud
+	}
+	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log}
+}

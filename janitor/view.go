@@ -1,0 +1,80 @@
+package janitor
+
+import (
+	"fmt"
+	"time"
+
+	"lapse/lease"
+)
+
+// View is what was observed, and by when. A decision uses nothing else.
+type View struct {
+	Now      time.Time // wall clock: for dates that people and records agreed on
+	Policy   Policy
+	Snapshot lease.Snapshot
+	Places   []PlaceView
+	Silences map[string]Silence // by instance id, for active leases with a TTL
+	Office   OfficeView
+}
+
+// PlaceView is what EC2 said of one place.
+type PlaceView struct {
+	Place     lease.Place
+	Err       string           // why the listing failed; the place is then held, but for declared causes looked up by id
+	Instances []lease.Instance // listed, and looked up by id
+	Absent    map[string]bool  // leased instances that were looked up by id and not found
+	Skew      time.Duration
+	Dated     bool // whether EC2 told its time
+}
+
+// Silence is what this leader saw of one lease's heartbeat, by its own monotonic clock.
+type Silence struct {
+	Broken  bool          // the key is there, held by a sidecar: no silence at all
+	For     time.Duration // since the latest event that restarts the silence
+	Seen    bool          // this leader saw the key present since the instance last started
+	Started time.Duration // since this leader saw the instance go to running; 0 if it did not see that
+	Witness bool          // another lease of the zone renewed after this key lapsed
+}
+
+// OfficeView is what this leader knows of itself and of those before it.
+type OfficeView struct {
+	Stamped   bool          // this leader has written a stamp of its own
+	Unhealthy string        // why etcd is not to be trusted with silences; empty if it is
+	Since     time.Duration // in office
+}
+
+// listed reports whether the place's listing is complete.
+func (p PlaceView) listed() bool { return p.Err == "" }
+
+// clockTrouble says why nothing may be ended by date in the place, or is empty.
+func (p PlaceView) clockTrouble(maxSkew time.Duration) string {
+	switch {
+	case !p.Dated:
+		return "EC2 did not tell its time, so the clock cannot be checked"
+	case p.Skew > maxSkew:
+		return fmt.Sprintf("our clock is %s ahead of EC2's", p.Skew.Round(time.Second))
+	case p.Skew < -maxSkew:
+		return fmt.Sprintf("our clock is %s behind EC2's", (-p.Skew).Round(time.Second))
+	}
+	return ""
+}
+
+// acting returns since when, without a gap, lapsed leases are being ended in each place. A place that is held now is
+// absent. A stamp of the last sweep carries on only if it is fresh: nobody could extend while etcd was away.
+func acting(now time.Time, reg lease.Registry, last lease.Sweep, places []PlaceView, maxSkew time.Duration) map[string]time.Time {
+	since := map[string]time.Time{}
+	if reg.Mode != lease.ModeArmed {
+		return since
+	}
+	for _, p := range places {
+		if !p.listed() || p.clockTrouble(maxSkew) != "" {
+			continue
+		}
+		since[p.Place.String()] = now
+		before, acted := last.Acting[p.Place.String()]
+		if acted && last.Fresh(now) && !before.Before(reg.ModeSince) && !before.After(now) {
+			since[p.Place.String()] = before
+		}
+	}
+	return since
+}
