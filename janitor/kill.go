@@ -2,7 +2,6 @@ package janitor
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"lapse/lease"
@@ -182,10 +181,10 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.
 		return Report{Asked: 1}
 	}
 	log.Error("not terminated", "code", t.Code, "error", t.Err)
-	reason := "EC2 refuses: " + t.Code
-	if t.Code == "" {
-		reason = fmt.Sprintf("EC2 did not answer: %v", t.Err)
+	if !t.Refused() {
+		return Report{Failed: 1} // no word about this instance: tried again
 	}
+	reason := "EC2 refuses: " + t.Code
 	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
 	if err == nil {
 		_, err = a.office.PutLease(ctx, reg, stuck)
