@@ -1,0 +1,163 @@
+package leasetest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"lapse/lease"
+)
+
+// Office is a janitor's leadership, with the methods of etcd's office.
+type Office struct {
+	store *Store
+	name  string
+	ttl   time.Duration
+	lost  chan struct{}
+	close func() // closes lost, once
+}
+
+// Campaign takes office at once and deposes whoever held it. As after a pause of its process, the deposed one hears of
+// that from the refusal of its writes; its Lost closes only after its ttl.
+func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*Office, error) {
+	if err := s.begin(ctx, "Campaign"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.understood(); err != nil {
+		return nil, fmt.Errorf("campaign: %w", err)
+	}
+	if old := s.leader; old != nil {
+		time.AfterFunc(old.ttl, old.close)
+	}
+	lost := make(chan struct{})
+	s.leader = &Office{store: s, name: name, ttl: ttl, lost: lost, close: sync.OnceFunc(func() { close(lost) })}
+	return s.leader, nil
+}
+
+// Depose takes the office away from whoever holds it, and Lost closes.
+func (s *Store) Depose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leader != nil {
+		s.leader.close()
+		s.leader = nil
+	}
+}
+
+// Name under which the office was taken.
+func (o *Office) Name() string { return o.name }
+
+// Lost closes when the office is lost for certain: a ttl after somebody else took it, by [Store.Depose], or after
+// [Office.Resign].
+func (o *Office) Lost() <-chan struct{} { return o.lost }
+
+// Resign gives the office up.
+func (o *Office) Resign(ctx context.Context) error {
+	o.close()
+	if err := o.store.begin(ctx, "Resign"); err != nil {
+		return err
+	}
+	o.store.mu.Lock()
+	defer o.store.mu.Unlock()
+	if o.store.leader == o {
+		o.store.leader = nil
+	}
+	return nil
+}
+
+// Snapshot reads everything at one revision.
+func (o *Office) Snapshot(ctx context.Context) (lease.Snapshot, error) { return o.store.Snapshot(ctx) }
+
+// Watch tells what changed since a snapshot.
+func (o *Office) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
+	return o.store.Watch(ctx, from)
+}
+
+// Lease reads the lease of an instance.
+func (o *Office) Lease(ctx context.Context, id string) (lease.Lease, error) {
+	return o.store.Lease(ctx, id)
+}
+
+// Launch reads a launch.
+func (o *Office) Launch(ctx context.Context, token string) (lease.Launch, error) {
+	return o.store.Launch(ctx, token)
+}
+
+// fenced does write under the lock, if o still leads and the registry is the one given.
+func (o *Office) fenced(ctx context.Context, method string, reg lease.Registry, write func() error) error {
+	if err := o.store.begin(ctx, "Office."+method); err != nil {
+		return err
+	}
+	o.store.mu.Lock()
+	defer o.store.mu.Unlock()
+	stored := o.store.entries[key{"registry", ""}].modified
+	if o.store.leader != o || reg.Revision == 0 || stored != reg.Revision {
+		return &lease.DeposedError{Leader: o.name}
+	}
+	return write()
+}
+
+// PutLease writes the lease if it is still at l's revision.
+func (o *Office) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
+	err := o.fenced(ctx, "PutLease", reg, func() (err error) {
+		l, err = put(o.store, leases(), l)
+		return err
+	})
+	return l, err
+}
+
+// Revoke writes the revoked lease, and is refused for silence when a heartbeat is there that something keeps.
+func (o *Office) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
+	err := o.fenced(ctx, "Revoke", reg, func() (err error) {
+		if beat := (key{"heartbeat", l.InstanceID}); silent && o.store.entries[beat].handle != 0 {
+			return conflict(beat)
+		}
+		l, err = put(o.store, leases(), l)
+		return err
+	})
+	return l, err
+}
+
+// PutLaunch writes the launch if it is still at l's revision.
+func (o *Office) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
+	err := o.fenced(ctx, "PutLaunch", reg, func() (err error) {
+		l, err = put(o.store, launches(), l)
+		return err
+	})
+	return l, err
+}
+
+// PutSweep writes the stamp if it is still at sw's revision.
+func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error) {
+	err := o.fenced(ctx, "PutSweep", reg, func() (err error) {
+		sw, err = put(o.store, sweeps(), sw)
+		return err
+	})
+	return sw, err
+}
+
+// DeleteLease removes a tombstone if it is still at l's revision.
+func (o *Office) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
+	return o.remove(ctx, "DeleteLease", reg, key{"lease", l.InstanceID}, l.Revision)
+}
+
+// DeleteLaunch removes a tombstone if it is still at l's revision.
+func (o *Office) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
+	return o.remove(ctx, "DeleteLaunch", reg, key{"launch", l.Token}, l.Revision)
+}
+
+func (o *Office) remove(ctx context.Context, method string, reg lease.Registry, k key, revision int64) error {
+	if revision == 0 {
+		return &lease.NotFoundError{Kind: k.kind, ID: k.id}
+	}
+	return o.fenced(ctx, method, reg, func() error {
+		if o.store.entries[k].modified != revision {
+			return conflict(k)
+		}
+		o.store.unset(k)
+		return nil
+	})
+}
