@@ -1,0 +1,94 @@
+// Package cli is what the three commands share: how arguments are read, how errors become exit codes, how a store is
+// opened, and how tables and JSON are printed.
+//
+//   - app.go: [Main], from arguments to an exit code.
+//   - arrange.go: flags before or after arguments; config.go: the --config file.
+//   - exit.go: exit codes and usage errors.
+//   - store.go: flags for etcd, and the store behind them.
+//   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions.
+//   - completion.go: completion for shells.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Main runs the app with the process's arguments until it is done or a signal asks it to stop, and returns its exit
+// code. Errors go to stderr as one sentence.
+func Main(app *cli.App, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Run(ctx, app, args, os.Stdout, os.Stderr)
+}
+
+// Run is Main with its surroundings given.
+func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Writer) int {
+	prepare(app)
+	app.Writer, app.ErrWriter = stdout, stderr
+	err := app.RunContext(ctx, arrange(app, args))
+	if err == nil {
+		return ExitDone
+	}
+	if silent := (*SilentError)(nil); !errors.As(err, &silent) {
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", app.Name, err)
+	}
+	return ExitCode(err)
+}
+
+// prepare gives the app what all three have in common, and mends what urfave/cli does otherwise: its own exit codes and
+// help texts after errors, slices split at commas.
+func prepare(app *cli.App) {
+	app.EnableBashCompletion = true
+	app.HideHelpCommand = true
+	app.DisableSliceFlagSeparator = true
+	app.ExitErrHandler = func(*cli.Context, error) {}
+	app.OnUsageError = usageError
+	app.Action = noSuchCommand
+	app.Commands = append(app.Commands, completion(app.Name))
+	for _, command := range app.Commands {
+		prepareCommand(command)
+	}
+}
+
+func prepareCommand(command *cli.Command) {
+	command.OnUsageError = usageError
+	command.HideHelpCommand = true
+	for _, sub := range command.Subcommands {
+		prepareCommand(sub)
+	}
+	if command.Action == nil {
+		command.Action = noSuchCommand
+		return
+	}
+	command.Flags = append(command.Flags, configFlag())
+	action := command.Action
+	command.Action = func(c *cli.Context) error {
+		if err := applyConfig(c); err != nil {
+			return err
+		}
+		return action(c)
+	}
+}
+
+func usageError(c *cli.Context, err error, _ bool) error {
+	name := c.App.Name
+	if c.Command != nil && c.Command.HelpName != "" {
+		name = c.Command.HelpName
+	}
+	return Usage("%v; see `%s --help`", err, name)
+}
+
+func noSuchCommand(c *cli.Context) error {
+	if c.Args().Present() {
+		return Usage("no command %q; see `%s --help`", c.Args().First(), c.App.Name)
+	}
+	return cli.ShowAppHelp(c)
+}

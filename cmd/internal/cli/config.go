@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"sigs.k8s.io/yaml"
+)
+
+func configFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "config", Usage: "read flags from a YAML `FILE`, as in \"namespace: prod\"; a list gives a flag several times",
+		EnvVars: []string{"LAPSE_CONFIG"},
+	}
+}
+
+// applyConfig sets, from the --config file, the flags that neither the command line nor the environment has set. Names
+// that this command does not have are those of others: one file serves all commands.
+func applyConfig(c *cli.Context) error {
+	file := c.String("config")
+	if file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Usage("cannot read the --config file: %v", err)
+	}
+	values := map[string]any{}
+	if err := yaml.Unmarshal(data, &values); err != nil {
+		return Usage("the --config file %s is not a YAML map of flags: %v", file, err)
+	}
+	for _, flag := range c.Command.Flags {
+		name := flag.Names()[0]
+		value, given := values[name]
+		if !given || flag.IsSet() || name == "config" {
+			continue
+		}
+		list, several := value.([]any)
+		if !several {
+			list = []any{value}
+		}
+		for _, one := range list {
+			if err := c.Set(name, fmt.Sprint(one)); err != nil {
+				return Usage("%s in the --config file %s: %v", name, file, err)
+			}
+		}
+	}
+	return nil
+}

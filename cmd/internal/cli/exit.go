@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// Exit codes.
+const (
+	ExitDone    = 0 // done, or so already
+	ExitFailed  = 1
+	ExitUsage   = 2 // wrong usage
+	ExitMissing = 3 // not found: the id, the registry, or the server itself
+	ExitRefused = 4 // revoked, mismatch, clamped under --strict, no janitor, wrong clock, wrong version
+	ExitHeld    = 5 // a brake holds
+	ExitPartly  = 6 // partly done
+	ExitUnknown = 7 // outcome unknown: run again with --id
+)
+
+// UsageError is a mistake in how the command was called.
+type UsageError struct{ message string }
+
+func (e *UsageError) Error() string { return e.message }
+
+// Usage makes a [UsageError].
+func Usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+
+// CodeError gives an error its exit code.
+type CodeError struct {
+	Code int
+	Err  error
+}
+
+func (e *CodeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *CodeError) Unwrap() error { return e.Err }
+
+// WithCode gives err an exit code.
+func WithCode(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &CodeError{Code: code, Err: err}
+}
+
+// SilentError ends the command with a code after everything was said.
+type SilentError struct{ Code int }
+
+func (e *SilentError) Error() string { return "" }
+
+// ExitCode is the exit code of an error, told by its type.
+func ExitCode(err error) int {
+	if err == nil {
+		return ExitDone
+	}
+	if e, ok := errors.AsType[*CodeError](err); ok {
+		return e.Code
+	}
+	if e, ok := errors.AsType[*SilentError](err); ok {
+		return e.Code
+	}
+	switch {
+	case is[*UsageError](err), is[*lease.LimitError](err), is[*lease.PastError](err):
+		return ExitUsage
+	case is[*lease.NotFoundError](err), is[*etcd.UnreachableError](err):
+		return ExitMissing
+	case is[*lease.StateError](err), is[*lease.ClampedError](err), is[*lease.ShortenError](err),
+		is[*lease.MismatchError](err), is[*lease.LaunchStateError](err), is[*lease.WindowError](err),
+		is[*lease.SchemaError](err), is[*lease.MalformedError](err), is[*lease.ConflictError](err),
+		is[*lease.DeposedError](err), is[*etcd.VersionError](err):
+		return ExitRefused
+	case errors.Is(err, context.Canceled):
+		return ExitUnknown
+	}
+	return ExitFailed
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease/etcd"
+)
+
+// DefaultEndpoint is where `janitor run --embedded-etcd` serves by default.
+const DefaultEndpoint = "unix:///var/lib/lapse/etcd.sock"
+
+// StoreFlags say where the registry is.
+func StoreFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{
+			Name: "etcd-endpoints", Usage: "`URL` of etcd: host:port, https://host:port or unix:///path; several with commas",
+			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"},
+		},
+		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", EnvVars: []string{"LAPSE_ETCD_CACERT"}},
+		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", EnvVars: []string{"LAPSE_ETCD_CERT"}},
+		&cli.StringFlag{Name: "etcd-key", Usage: "key of --etcd-cert, in `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}},
+		&cli.StringFlag{
+			Name: "namespace", Value: "default", Usage: "`NAME` of the registry in etcd", EnvVars: []string{"LAPSE_NAMESPACE"},
+		},
+	}
+}
+
+// Dial connects to etcd as the flags say.
+func Dial(c *cli.Context, log *slog.Logger) (*clientv3.Client, error) {
+	endpoints := strings.Split(strings.Join(c.StringSlice("etcd-endpoints"), ","), ",")
+	return etcd.Dial(c.Context, etcd.Config{
+		Endpoints: endpoints,
+		CACert:    c.String("etcd-cacert"), Cert: c.String("etcd-cert"), Key: c.String("etcd-key"), Logger: log,
+	})
+}
+
+// Store connects to etcd and returns the registry's store, and a function that closes the connection.
+func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
+	client, err := Dial(c, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	store := etcd.New(client, c.String("namespace"), etcd.Options{Logger: log})
+	return store, func() { _ = client.Close() }, nil
+}
+
+// LogFlags say how much is logged, and in which form.
+func LogFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of logging: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}},
+		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}},
+	}
+}
+
+// Logger logs to stderr as the flags say.
+func Logger(c *cli.Context) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, Usage("--log-level %q: choose debug, info, warn or error", c.String("log-level"))
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Bool("log-json") {
+		return slog.New(slog.NewJSONHandler(c.App.ErrWriter, options)), nil
+	}
+	return slog.New(slog.NewTextHandler(c.App.ErrWriter, options)), nil
+}
