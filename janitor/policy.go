@@ -9,16 +9,18 @@ import (
 
 // Policy has every figure that a decision uses. The zero value is not usable; start from [DefaultPolicy].
 type Policy struct {
-	Interval    time.Duration // between sweeps; others judge by it whether the stamp is fresh
-	BootGrace   time.Duration // from grant and from each start, before a silence is judged that was never broken
-	MarkGrace   time.Duration // notice between mark and revocation
-	LoneGrace   time.Duration // the same, without a witness that renewals reach the registry
-	OrphanGrace time.Duration // at least this long between the two looks that make an orphan
-	TermGrace   time.Duration // after ExpiresAt
-	AbsentFor   time.Duration // a revoked instance that look-ups do not find is gone after this
-	RetryMax    time.Duration // longest pause between attempts to end what is stuck
-	Retention   time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
-	MaxSkew     time.Duration // between our clock and EC2's
+	Interval  time.Duration // between sweeps; others judge by it whether the stamp is fresh
+	BootGrace time.Duration // from grant and from each start, before a silence is judged that was never broken
+	MarkGrace time.Duration // notice between mark and revocation
+	LoneGrace time.Duration // the same, without a witness that renewals reach the registry
+	// LaunchWindow is published in the stamp; a launch keeps the one that it was made with.
+	LaunchWindow time.Duration
+	OrphanGrace  time.Duration // at least this long between the two looks that make an orphan
+	TermGrace    time.Duration // after ExpiresAt
+	AbsentFor    time.Duration // a revoked instance that look-ups do not find is gone after this
+	RetryMax     time.Duration // longest pause between attempts to end what is stuck
+	Retention    time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
+	MaxSkew      time.Duration // between our clock and EC2's
 
 	ChosenRetention time.Duration
 
@@ -38,7 +40,7 @@ type Policy struct {
 func DefaultPolicy() Policy {
 	return Policy{
 		Interval: time.Minute, BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour,
-		OrphanGrace: time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour,
+		LaunchWindow: 15 * time.Minute, OrphanGrace: time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour,
 		Retention: 7 * 24 * time.Hour, ChosenRetention: 90 * 24 * time.Hour, MaxSkew: lease.MaxSkew,
 		SilentMin: 2, SilentShare: 0.30, SilentMemory: time.Hour,
 		RateMin: 5, RateShare: 0.05, RateWindow: 10 * time.Minute,
@@ -57,6 +59,7 @@ func (p Policy) Check() error {
 		{"boot-grace", p.BootGrace, 0},
 		{"mark-grace", p.MarkGrace, time.Second},
 		{"lone-grace", p.LoneGrace, p.MarkGrace},
+		{"launch-window", p.LaunchWindow, time.Second},
 		{"orphan-grace", p.OrphanGrace, time.Second},
 		{"term-grace", p.TermGrace, 0},
 		{"absent-for", p.AbsentFor, 0},

@@ -246,6 +246,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	s := last
 	s.Schema, s.Sequence, s.Nonce = lease.Schema, last.Sequence+1, uuid.NewString()
 	s.Time, s.Interval, s.Leader = t.Now().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
+	s.LaunchWindow = lease.Duration(t.Policy.LaunchWindow)
 	s.Acting, s.Brakes, s.Places = plan.Acting, plan.Brakes, nil
 	for _, p := range t.seen.places {
 		if p.listed() {

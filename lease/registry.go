@@ -9,6 +9,7 @@ type Registry struct {
 	UUID      string    `json:"uuid"`
 	Mode      Mode      `json:"mode"`
 	ModeSince time.Time `json:"mode_since"`
+	Before    Mode      `json:"before,omitzero"` // mode to which a paused registry resumes
 	CreatedAt time.Time `json:"created_at"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
@@ -33,12 +34,28 @@ func NewRegistry(now time.Time, uuid string, mode Mode) Registry {
 	}
 }
 
-// To sets the mode.
+// To sets the mode. Pausing remembers the mode before it.
 func (r Registry) To(now time.Time, mode Mode) Registry {
-	if r.Mode != mode {
-		r.Mode, r.ModeSince = mode, stamp(now)
+	if r.Mode == mode {
+		return r
 	}
+	r.Before = ""
+	if mode == ModePaused {
+		r.Before = r.Mode
+	}
+	r.Mode, r.ModeSince = mode, stamp(now)
 	return r
+}
+
+// Resume sets a paused registry to the mode that it had before, and changes no other.
+func (r Registry) Resume(now time.Time) Registry {
+	switch {
+	case r.Mode != ModePaused:
+		return r
+	case r.Before == "":
+		return r.To(now, ModeObserve)
+	}
+	return r.To(now, r.Before)
 }
 
 // Sweep is the stamp of the last sweep. Launchers refuse unless it is fresh and names their place; a new leader learns
@@ -51,6 +68,9 @@ type Sweep struct {
 	Interval Duration  `json:"interval"`
 	Places   []Place   `json:"places"`
 	Leader   string    `json:"leader"`
+	// LaunchWindow is how long after its last send a launch may still send, before the janitor settles it. Launchers
+	// freeze it in the launch.
+	LaunchWindow Duration `json:"launch_window,omitzero"`
 	// Acting has, by place, since when lapsed leases were being ended there without a gap. A term that passed before
 	// that is marked first.
 	Acting  map[string]time.Time `json:"acting,omitempty"`
