@@ -38,7 +38,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 		return Extended{}, writeError(err, OutcomeUnknownError{Verb: "extend", Until: asked})
 	}
 	s.view.saw(after)
-	s.cfg.Logger.Info("extended", "instance", s.cfg.InstanceID, "uid", peerOf(ctx),
+	s.cfg.Logger.Info("extended", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx),
 		"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
 	return Extended{
 		Asked: asked, Before: before.ExpiresAt, Granted: after.ExpiresAt,
@@ -73,7 +73,7 @@ func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease,
 	if err != nil {
 		return lease.Lease{}, writeError(err, OutcomeUnknownError{Verb: "release"})
 	}
-	s.cfg.Logger.Info("released", "instance", s.cfg.InstanceID, "uid", peerOf(ctx), "reason", req.Reason)
+	s.cfg.Logger.Info("released", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx), "reason", req.Reason)
 	return after, nil
 }
 
@@ -81,11 +81,11 @@ func (s *Sidecar) by(ctx context.Context, reason string) lease.By {
 	return lease.By{Actor: fmt.Sprintf("%s uid=%d", actor(s.cfg.InstanceID), peerOf(ctx)), Reason: reason}
 }
 
+// mayRelease reports whether a user may give the lease back; one whom the kernel does not name, -1, may not.
 func (s *Sidecar) mayRelease(uid int64) bool {
-	if uid < 0 {
-		return false
-	}
-	return uid == 0 || uid == int64(os.Getuid()) || slices.Contains(s.cfg.ReleaseUIDs, uint32(uid)) //nolint:gosec // 32 bits by origin
+	return uid == 0 || uid == int64(os.Getuid()) || slices.ContainsFunc(s.cfg.ReleaseUIDs, func(allowed uint32) bool {
+		return uid == int64(allowed)
+	})
 }
 
 // until makes a date of the request, to the millisecond as records keep it.

@@ -25,7 +25,7 @@ type keeper struct {
 
 	ttl      time.Duration // that the heartbeat should have
 	claim    lease.Claim
-	claimed  time.Duration // the TTL that claim was made with; zero: there is none, or it was lost
+	ttlHeld  time.Duration // that the claim was last made or renewed with; zero: there is none, or it was lost
 	failures int           // calls that failed since the last renewal
 	losses   int           // claims that were lost since the last renewal
 	unbound  int           // renewals in a row that found no lease
@@ -63,7 +63,7 @@ func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
 		k.view.over(over)
 		return 0, over
 	case errors.As(err, &lost):
-		k.claimed = 0
+		k.ttlHeld = 0
 		k.view.lost(lost)
 		k.losses++
 		if k.losses == 1 {
@@ -79,28 +79,17 @@ func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// renew claims if need be, then renews. A lease of another TTL than the heartbeat's is claimed anew with its own; until
-// that is done the older claim, whose key is still there, is not renewed.
+// renew claims if need be, then renews, and once more if that shows that the lease has another TTL than the heartbeat.
 func (k *keeper) renew(ctx context.Context) error {
-	for {
-		if k.claimed != k.ttl {
-			if err := k.claimAnew(ctx); err != nil {
-				return err
-			}
-		}
-		l, err := k.renewClaim(ctx)
-		if err != nil {
+	if k.ttlHeld == 0 {
+		if err := k.claimAnew(ctx); err != nil {
 			return err
 		}
-		if l.InstanceID == "" {
-			k.unbound++
-			return nil
-		}
-		k.unbound = 0
-		if k.ttl = ttlOf(l); k.claimed == k.ttl {
-			return nil
-		}
 	}
+	if err := k.renewClaim(ctx); err != nil || k.ttlHeld == k.ttl {
+		return err
+	}
+	return k.renewClaim(ctx)
 }
 
 func (k *keeper) claimAnew(ctx context.Context) error {
@@ -113,27 +102,40 @@ func (k *keeper) claimAnew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.claim, k.claimed = claim, k.ttl
-	k.view.claimed(claim)
+	k.claim, k.ttlHeld = claim, k.ttl
+	k.view.claimed(k.ttl)
 	return nil
 }
 
-func (k *keeper) renewClaim(ctx context.Context) (lease.Lease, error) {
+// renewClaim renews the claim, and moves it to another TTL if the lease's has become known or has changed. A lease that
+// cannot be read is no failure of the renewal: the heartbeat is kept alive all the same.
+func (k *keeper) renewClaim(ctx context.Context) error {
 	call, cancel := k.bound(ctx)
 	defer cancel()
 	h := k.claim.Heartbeat
-	h.Changes = k.view.changeCounter()
+	h.Changes, h.TTL = k.view.changeCounter(), lease.Duration(k.ttl)
 	claim, l, err := k.cfg.Registry.Renew(call, k.claim, h)
-	if err != nil {
-		return lease.Lease{}, err
+	k.claim = claim // also beside an error
+	unreadable := cannotRead(err)
+	if err != nil && !unreadable {
+		return err
 	}
-	k.claim = claim
+	k.ttlHeld = k.ttl
+	if unreadable {
+		k.view.unreadable(k.ttl, err)
+		return nil
+	}
 	if l.InstanceID != "" && !l.Live() {
-		return lease.Lease{}, overError(l)
+		return overError(l)
 	}
-	k.view.beat(l)
+	k.view.beat(k.ttl, l)
+	if l.InstanceID == "" {
+		k.unbound++
+		return nil
+	}
+	k.unbound, k.ttl = 0, ttlOf(l)
 	k.noteClaimed(ctx, l)
-	return l, nil
+	return nil
 }
 
 // noteClaimed tells the lease, once in its life, that a sidecar beats for it. A failure does not count as one of the
@@ -158,7 +160,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 		level = slog.LevelDebug
 	}
 	k.claimNoteFailed = true
-	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance", l.InstanceID, "error", err)
+	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance_id", l.InstanceID, "error", err)
 }
 
 // bound gives one call to the registry its deadline, and tells systemd that the loop lives. A quarter of the TTL leaves
@@ -234,6 +236,13 @@ func ttlOf(l lease.Lease) time.Duration {
 		return lease.DefaultTTL
 	}
 	return min(max(time.Duration(l.TTL), lease.MinTTL), lease.MaxTTL)
+}
+
+// cannotRead reports whether a renewal held and only the lease beside it could not be read.
+func cannotRead(err error) bool {
+	var malformed *lease.MalformedError
+	var newer *lease.SchemaError
+	return errors.As(err, &malformed) || errors.As(err, &newer)
 }
 
 // overError says of a lease that does not hold any more what a store's refusal would say.

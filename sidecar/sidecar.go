@@ -30,8 +30,10 @@ const DefaultSocket = "/run/lapse/sidecar.sock"
 type Registry interface {
 	// Claim makes the heartbeat's key, or takes it over.
 	Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error)
-	// Renew keeps a claim alive and returns the lease, zero if none is bound yet. A [lease.ClaimLostError] asks for a new
-	// claim; a [lease.StateError] says that the lease was revoked, ended or forgotten.
+	// Renew keeps a claim alive, moves it to h's TTL if that is another, and returns the lease, zero if none is bound yet.
+	// A [lease.ClaimLostError] asks for a new claim; a [lease.StateError] says that the lease was revoked, ended or
+	// forgotten; a [lease.MalformedError] or [lease.SchemaError] that it cannot be read, but the heartbeat is renewed.
+	// The claim returned is the one to keep, also beside an error.
 	Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error)
 	// UpdateLease writes what change makes of the lease, unless somebody else changed it meanwhile: then it reads again.
 	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)

@@ -17,8 +17,8 @@ type Status struct {
 	Since      time.Time      `json:"since"`                // when it came to this phase
 	TTL        lease.Duration `json:"ttl"`                  // of the heartbeat
 	RenewedAt  time.Time      `json:"renewed_at,omitzero"`  // last renewal that the registry acknowledged
-	FailingFor lease.Duration `json:"failing_for,omitzero"` // how long the registry has not answered; zero: it answers
-	Failure    string         `json:"failure,omitzero"`     // its last answer
+	FailingFor lease.Duration `json:"failing_for,omitzero"` // how long no renewal was acknowledged though tried; zero: all is well
+	Failure    string         `json:"failure,omitzero"`     // the last error
 	Lease      *lease.Lease   `json:"lease,omitempty"`      // as last seen; nil: none is bound
 }
 
@@ -41,8 +41,9 @@ type view struct {
 	mu           sync.Mutex
 	now          Status
 	changes      int64     // the highest change counter seen
-	failingSince time.Time // with a monotonic reading; zero: the registry answers
+	failingSince time.Time // with a monotonic reading; zero: all is well
 	warned       lease.Mark
+	misread      bool   // the lease cannot be read
 	told         string // last STATUS
 }
 
@@ -79,34 +80,44 @@ func (v *view) changeCounter() int64 {
 }
 
 // claimed notes a claim that the registry acknowledged.
-func (v *view) claimed(c lease.Claim) {
+func (v *view) claimed(ttl time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.answered()
-	v.now.TTL = c.Heartbeat.TTL
-	v.renewed()
+	v.renewed(ttl)
 	if v.now.Phase == PhaseClaiming {
-		v.cfg.Logger.Info("claimed", "instance", v.cfg.InstanceID, "ttl", c.Heartbeat.TTL.String())
+		v.cfg.Logger.Info("claimed", "instance_id", v.cfg.InstanceID, "ttl", ttl)
 		v.enter(PhaseWaiting)
 	}
 	v.tell()
 }
 
 // beat notes a renewal that the registry acknowledged, and the lease that came with it.
-func (v *view) beat(l lease.Lease) {
+func (v *view) beat(ttl time.Duration, l lease.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.answered()
-	v.renewed()
+	v.renewed(ttl)
+	v.misread = false
 	switch {
 	case l.InstanceID == "" && v.now.Lease != nil:
-		v.cfg.Logger.Warn("lease is gone from the registry; beating on", "instance", v.cfg.InstanceID)
+		v.cfg.Logger.Warn("lease is gone from the registry; beating on", "instance_id", v.cfg.InstanceID)
 		v.now.Lease = nil
 		v.enter(PhaseWaiting)
 	case l.InstanceID == "":
 		v.enter(PhaseWaiting)
 	default:
 		v.learn(l)
+	}
+	v.tell()
+}
+
+// unreadable notes a renewal that the registry acknowledged, beside a lease that cannot be read.
+func (v *view) unreadable(ttl time.Duration, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.renewed(ttl)
+	if !v.misread {
+		v.misread = true
+		v.cfg.Logger.Warn("lease cannot be read; beating on", "instance_id", v.cfg.InstanceID, "error", err)
 	}
 	v.tell()
 }
@@ -125,7 +136,7 @@ func (v *view) saw(l lease.Lease) {
 // learn keeps the lease and warns once of each mark.
 func (v *view) learn(l lease.Lease) {
 	if v.now.Lease == nil {
-		v.cfg.Logger.Info("lease found", "instance", l.InstanceID, "holder", l.Holder,
+		v.cfg.Logger.Info("lease found", "instance_id", l.InstanceID, "holder", l.Holder,
 			"expires_at", l.ExpiresAt, "ttl", l.TTL.String())
 	}
 	marked := v.now.Lease != nil && v.now.Lease.Mark != nil
@@ -137,9 +148,9 @@ func (v *view) learn(l lease.Lease) {
 	case l.Mark != nil && (l.Mark.Cause != v.warned.Cause || !l.Mark.Since.Equal(v.warned.Since)):
 		v.warned = *l.Mark
 		v.cfg.Logger.Warn("lease is marked: the instance will be ended unless the cause is cured",
-			"instance", l.InstanceID, "cause", l.Mark.Cause, "deadline", l.Mark.Deadline)
+			"instance_id", l.InstanceID, "cause", l.Mark.Cause, "deadline", l.Mark.Deadline)
 	case l.Mark == nil && marked:
-		v.cfg.Logger.Info("mark was taken back", "instance", l.InstanceID, "cause", v.warned.Cause)
+		v.cfg.Logger.Info("mark was taken back", "instance_id", l.InstanceID, "cause", v.warned.Cause)
 	}
 }
 
@@ -148,21 +159,21 @@ func (v *view) lost(err *lease.ClaimLostError) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.answered()
-	v.cfg.Logger.Warn("heartbeat lost; claiming again", "instance", err.ID, "by", err.By)
+	v.cfg.Logger.Warn("heartbeat lost; claiming again", "instance_id", err.ID, "by", err.By)
 	v.enter(PhaseClaiming)
 	v.tell()
 }
 
-// failed notes that the registry did not answer, or not usefully. Only the first failure of an outage is a warning.
+// failed notes a claim or renewal that was not acknowledged. Only the first of an outage is a warning.
 func (v *view) failed(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.now.Failure = err.Error()
 	if v.failingSince.IsZero() {
 		v.failingSince = time.Now()
-		v.cfg.Logger.Warn("registry does not answer; trying on", "instance", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Warn("heartbeat is not acknowledged; trying on", "instance_id", v.cfg.InstanceID, "error", err)
 	} else {
-		v.cfg.Logger.Debug("registry still does not answer", "instance", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Debug("heartbeat is still not acknowledged", "instance_id", v.cfg.InstanceID, "error", err)
 	}
 	v.tell()
 }
@@ -174,9 +185,9 @@ func (v *view) over(err *lease.StateError) {
 	v.answered()
 	v.enter(PhaseOver)
 	if err.State == lease.StateUnmanaged {
-		v.cfg.Logger.Info("instance is unmanaged; nothing left to do", "instance", err.ID, "since", err.Since)
+		v.cfg.Logger.Info("instance is unmanaged; nothing left to do", "instance_id", err.ID, "since", err.Since)
 	} else {
-		v.cfg.Logger.Error("lease is over; stopping", "instance", err.ID, "state", err.State, "cause", err.Cause, "since", err.Since)
+		v.cfg.Logger.Error("lease is over; stopping", "instance_id", err.ID, "state", err.State, "cause", err.Cause, "since", err.Since)
 	}
 	v.say(fmt.Sprintf("%s since %s: %s", err.State, err.Since.Format(time.RFC3339), err.Cause))
 }
@@ -186,11 +197,15 @@ func (v *view) answered() {
 	if v.failingSince.IsZero() {
 		return
 	}
-	v.cfg.Logger.Info("registry answers again", "instance", v.cfg.InstanceID, "away", time.Since(v.failingSince).Round(time.Second))
+	v.cfg.Logger.Info("heartbeat is acknowledged again", "instance_id", v.cfg.InstanceID, "away", time.Since(v.failingSince).Round(time.Second))
 	v.failingSince, v.now.Failure = time.Time{}, ""
 }
 
-func (v *view) renewed() { v.now.RenewedAt = v.cfg.Now().UTC() }
+// renewed notes that the registry acknowledged the heartbeat.
+func (v *view) renewed(ttl time.Duration) {
+	v.answered()
+	v.now.TTL, v.now.RenewedAt = lease.Duration(ttl), v.cfg.Now().UTC()
+}
 
 func (v *view) enter(p Phase) {
 	if v.now.Phase != p {
@@ -203,7 +218,7 @@ func (v *view) tell() {
 	l := v.now.Lease
 	switch {
 	case !v.failingSince.IsZero():
-		v.say("registry does not answer, trying on: " + v.now.Failure)
+		v.say("heartbeat is not acknowledged, trying on: " + v.now.Failure)
 	case v.now.Phase == PhaseClaiming:
 		v.say("claiming " + v.cfg.InstanceID)
 	case l == nil:

@@ -1,0 +1,112 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+	"testing"
+
+	"lapse/lease"
+)
+
+func TestNoSidecarRuns(t *testing.T) {
+	t.Parallel()
+	stale := socketPath(t)
+	leaveStale(t, stale)
+	for name, path := range map[string]string{"no socket": socketPath(t), "a socket of the dead": stale} {
+		client := NewClient(path)
+		_, status := client.Status(t.Context())
+		_, extend := client.Extend(t.Context(), ExtendRequest{For: 1})
+		_, release := client.Release(t.Context(), "")
+		for _, err := range []error{status, extend, release} {
+			if !as[*NotRunningError](err) || !strings.Contains(err.Error(), "systemctl start lapse-sidecar") {
+				t.Errorf("%s: %T %v", name, err, err)
+			}
+		}
+	}
+	_, err := NewClient(socketPath(t)).Status(t.Context())
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v does not say why", err)
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"hangs up":          "",
+		"no JSON":           "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+		"no error":          "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nhi",
+		"not even a status": "220 mail.example.com ESMTP\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := socketPath(t)
+			l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Read(make([]byte, 4096))
+					_, _ = conn.Write([]byte(answer))
+					conn.Close()
+				}
+			}()
+			client := NewClient(path)
+			if _, err := client.Status(t.Context()); err == nil || as[*NotRunningError](err) || as[*OutcomeUnknownError](err) {
+				t.Errorf("status: %T %v", err, err)
+			}
+			_, err = client.Extend(t.Context(), ExtendRequest{Until: today})
+			var unknown *OutcomeUnknownError
+			if !errors.As(err, &unknown) || !unknown.Until.Equal(today) {
+				t.Errorf("extend: %T %v", err, err)
+			}
+			if _, err := client.Release(t.Context(), ""); !as[*OutcomeUnknownError](err) {
+				t.Errorf("release: %T %v", err, err)
+			}
+		})
+	}
+}
+
+func TestErrorsCrossTheSocketWithTheirFacts(t *testing.T) {
+	t.Parallel()
+	for _, want := range []error{
+		&lease.LimitError{What: "w", Why: "y"},
+		&lease.PastError{Time: today, Now: today},
+		&lease.ShortenError{ID: "i", Asked: today, ExpiresAt: today},
+		&lease.ClampedError{ID: "i", Asked: today, NotAfter: today, Over: true},
+		&lease.StateError{ID: "i", Verb: "v", State: lease.StateRevoked, Cause: lease.CauseTerm, Since: today},
+		&lease.ConflictError{Kind: "k", ID: "i"},
+		&lease.NotFoundError{Kind: "k", ID: "i"},
+		&lease.SchemaError{Kind: "k", ID: "i", Schema: 2},
+		&ForbiddenError{Verb: "v", UID: 7},
+		&UnavailableError{Why: "w"},
+		&OutcomeUnknownError{Verb: "v", Until: today, Why: "w"},
+	} {
+		status, r := encodeError(fmt.Errorf("put lease i: %w", want))
+		got := decodeError(r)
+		if status < 400 || status == 500 || got.Error() == "" {
+			t.Errorf("%T: status %d, %q", want, status, got)
+		}
+		if fmt.Sprintf("%T %+v", errors.Unwrap(got), errors.Unwrap(got)) != fmt.Sprintf("%T %+v", want, want) {
+			t.Errorf("%T %+v became %T %+v", want, want, errors.Unwrap(got), errors.Unwrap(got))
+		}
+	}
+	malformed := &lease.MalformedError{Kind: "lease", ID: "i", Err: errAway}
+	if status, r := encodeError(malformed); status == 500 || decodeError(r).Error() != malformed.Error() {
+		t.Error("a malformed record is not told")
+	}
+	if status, r := encodeError(errAway); status != 500 || decodeError(r).Error() != errAway.Error() {
+		t.Error("an error of no kind is not told")
+	}
+	if decodeError(refusal{Kind: "newer", Message: "m"}).Error() != "m" {
+		t.Error("an error of a newer sidecar is not told")
+	}
+}

@@ -1,0 +1,265 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+const instance = "i-0123456789abcdef0"
+
+// call is one use of the fake registry.
+type call struct {
+	verb    string
+	at      time.Time
+	ttl     time.Duration
+	changes int64
+}
+
+// registry is a fake of one instance's records. Its heartbeat lapses by the clock, as etcd's does.
+type registry struct {
+	mu     sync.Mutex
+	calls  []call
+	lease  lease.Lease // zero: not bound
+	handle int64       // of the present heartbeat; 0: none
+	lapses time.Time
+	other  string            // boot id of somebody else who holds the heartbeat
+	fail   map[string]error  // by verb; "*" for all
+	hang   bool              // until ctx ends
+	lost   int               // renewals still to be told that the claim is lost
+	beats  []lease.Heartbeat // as renewed
+	bare   bool              // renew answers with a lease that is over rather than with a StateError
+}
+
+func (r *registry) enter(ctx context.Context, verb string, h lease.Heartbeat) error {
+	r.mu.Lock()
+	r.calls = append(r.calls, call{verb, time.Now(), time.Duration(h.TTL), h.Changes})
+	hang, err := r.hang, r.fail["*"]
+	if e := r.fail[verb]; e != nil {
+		err = e
+	}
+	r.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+func (r *registry) over(verb string) error {
+	if l := r.lease; l.InstanceID != "" && !l.Live() {
+		return &lease.StateError{ID: l.InstanceID, Verb: verb, State: l.State, Cause: l.Cause, Since: overError(l).Since}
+	}
+	return nil
+}
+
+func (r *registry) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error) {
+	if err := r.enter(ctx, "claim", h); err != nil {
+		return lease.Claim{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.over("claim"); err != nil {
+		return lease.Claim{}, err
+	}
+	r.handle++
+	r.other, r.lapses = "", time.Now().Add(time.Duration(h.TTL))
+	return lease.Claim{Heartbeat: h, Handle: r.handle}, nil
+}
+
+func (r *registry) Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error) {
+	if err := r.enter(ctx, "renew", h); err != nil {
+		return c, lease.Lease{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.over("renew"); err != nil && !r.bare {
+		return c, r.lease, err
+	}
+	if r.lost > 0 || r.other != "" || c.Handle != r.handle || time.Now().After(r.lapses) {
+		r.lost--
+		return c, lease.Lease{}, &lease.ClaimLostError{ID: h.InstanceID, By: r.other}
+	}
+	r.lapses = time.Now().Add(time.Duration(h.TTL))
+	r.beats = append(r.beats, h)
+	c.Heartbeat = h
+	return c, r.lease, nil
+}
+
+func (r *registry) Lease(ctx context.Context, id string) (lease.Lease, error) {
+	if err := r.enter(ctx, "lease", lease.Heartbeat{}); err != nil {
+		return lease.Lease{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lease.InstanceID != id {
+		return lease.Lease{}, &lease.NotFoundError{Kind: "lease", ID: id}
+	}
+	return r.lease, nil
+}
+
+func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error) {
+	if err := r.enter(ctx, "update", lease.Heartbeat{}); err != nil {
+		return before, after, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lease.InstanceID != id {
+		return before, after, &lease.NotFoundError{Kind: "lease", ID: id}
+	}
+	before = r.lease
+	if after, err = change(before); err != nil {
+		return before, before, err
+	}
+	r.lease = after
+	return before, after, nil
+}
+
+// set changes the fake under its lock.
+func (r *registry) set(change func(*registry)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r)
+}
+
+// since returns the calls made since the last time, and forgets them.
+func (r *registry) since() []call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls := r.calls
+	r.calls = nil
+	return calls
+}
+
+func (r *registry) current() lease.Lease {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lease
+}
+
+func (r *registry) lastBeat() lease.Heartbeat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.beats[len(r.beats)-1]
+}
+
+// verbs of calls in order, for example "claim renew".
+func verbs(calls []call) string {
+	var names []string
+	for _, c := range calls {
+		names = append(names, c.verb)
+	}
+	return strings.Join(names, " ")
+}
+
+// active returns a claimed lease with a term of a day and a NotAfter of a week.
+func active(now time.Time, ttl time.Duration) lease.Lease {
+	now = now.UTC()
+	return lease.Lease{
+		Schema: lease.Schema, InstanceID: instance, Holder: "ada", State: lease.StateActive, GrantedAt: now,
+		ExpiresAt: now.Add(24 * time.Hour), NotAfter: now.Add(7 * 24 * time.Hour), TTL: lease.Duration(ttl),
+		ClaimedAt: now, Changes: 2,
+	}
+}
+
+// syncBuffer is a log that may be read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// count of lines that contain text.
+func (b *syncBuffer) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.buf.String(), text)
+}
+
+// running is a sidecar that runs in a synctest bubble.
+type running struct {
+	*Sidecar
+	registry *registry
+	log      *syncBuffer
+	cancel   context.CancelFunc
+	done     chan error
+
+	mu    sync.Mutex
+	notes []note
+}
+
+type note struct {
+	at   time.Time
+	text string
+}
+
+// begin runs a sidecar over r until the test ends.
+func begin(t *testing.T, r *registry, edit func(*Config)) *running {
+	t.Helper()
+	run := &running{registry: r, log: &syncBuffer{}, done: make(chan error, 1)}
+	cfg := Config{
+		InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1", Registry: r, Now: time.Now,
+		Logger: slog.New(slog.NewTextHandler(run.log, nil)),
+		Notify: func(text string) {
+			run.mu.Lock()
+			defer run.mu.Unlock()
+			run.notes = append(run.notes, note{time.Now(), text})
+		},
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Sidecar = s
+	ctx, cancel := context.WithCancel(t.Context())
+	run.cancel = cancel
+	go func() { run.done <- s.Run(ctx) }()
+	synctest.Wait()
+	return run
+}
+
+// end stops the sidecar, or takes the error with which it has stopped.
+func (r *running) end() error {
+	r.cancel()
+	return <-r.done
+}
+
+// pass lets d pass in the bubble.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// told returns the notifications that start with prefix.
+func (r *running) told(prefix string) []note {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []note
+	for _, n := range r.notes {
+		if strings.HasPrefix(n.text, prefix) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+// status is the last STATUS told to systemd.
+func (r *running) status() string {
+	all := r.told("STATUS=")
+	return strings.TrimPrefix(all[len(all)-1].text, "STATUS=")
+}

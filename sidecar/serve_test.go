@@ -1,0 +1,281 @@
+package sidecar
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// bound is a registry with a lease of today.
+func bound() *registry { return &registry{lease: active(today, time.Hour)} }
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	client, _, _ := serving(t, bound(), func(c *Config) { c.Version = "v1.2.3" })
+	s, err := client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.InstanceID != instance || s.BootID != "boot-1" || s.Version != "v1.2.3" || s.Phase != PhaseHolding ||
+		!s.RenewedAt.Equal(today) || s.Lease == nil || s.Lease.Holder != "ada" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestExtend(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	hours := func(h int) lease.Duration { return lease.Duration(time.Duration(h) * time.Hour) }
+	for name, c := range map[string]struct {
+		req     ExtendRequest
+		policy  time.Duration
+		granted time.Duration // from today
+		clamped bool
+	}{
+		"for, from now":                       {req: ExtendRequest{For: hours(30)}, granted: 30 * time.Hour},
+		"by, added to the term":               {req: ExtendRequest{By: hours(6)}, granted: 30 * time.Hour},
+		"until":                               {req: ExtendRequest{Until: today.Add(2 * day)}, granted: 2 * day},
+		"until, strictly":                     {req: ExtendRequest{Until: today.Add(7 * day), Strict: true}, granted: 7 * day},
+		"to the present term":                 {req: ExtendRequest{For: hours(24)}, granted: day},
+		"clamped to NotAfter":                 {req: ExtendRequest{For: hours(24 * 30)}, granted: 7 * day, clamped: true},
+		"clamped to the policy":               {req: ExtendRequest{For: hours(72)}, policy: 2 * day, granted: 2 * day, clamped: true},
+		"within the policy":                   {req: ExtendRequest{For: hours(36)}, policy: 2 * day, granted: 36 * time.Hour},
+		"clamped by policy, never shortened":  {req: ExtendRequest{For: hours(72)}, policy: time.Hour, granted: day, clamped: true},
+		"clamped to NotAfter, not the policy": {req: ExtendRequest{By: hours(1000)}, policy: 30 * day, granted: 7 * day, clamped: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := bound()
+			client, _, _ := serving(t, r, func(cfg *Config) { cfg.MaxExtend = c.policy })
+			got, err := client.Extend(t.Context(), c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := today.Add(c.granted); !got.Granted.Equal(want) || !got.Lease.ExpiresAt.Equal(want) || !r.current().ExpiresAt.Equal(want) {
+				t.Errorf("granted %s, want %s", got.Granted, want)
+			}
+			if !got.Before.Equal(today.Add(day)) || got.Clamped != c.clamped {
+				t.Errorf("before %s, clamped %t", got.Before, got.Clamped)
+			}
+			if s, err := client.Status(t.Context()); err != nil || !s.Lease.ExpiresAt.Equal(got.Granted) {
+				t.Errorf("status does not show it: %v", err)
+			}
+		})
+	}
+}
+
+func TestExtendIsSignedAndCures(t *testing.T) {
+	t.Parallel()
+	r := bound()
+	r.lease, _ = r.lease.WithMark(today, lease.CauseSilence, today.Add(time.Hour), lease.By{})
+	client, _, _ := serving(t, r, nil)
+	if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour), Reason: "build runs on"}); err != nil {
+		t.Fatal(err)
+	}
+	l := r.current()
+	last := l.History[len(l.History)-1]
+	want := lease.Transition{Time: today, Actor: "instance:" + instance + " uid=" + uid(), Action: "extend", Reason: "build runs on"}
+	if last.Time != want.Time || last.Actor != want.Actor || last.Action != want.Action || last.Reason != want.Reason || l.Mark != nil {
+		t.Errorf("history %+v, mark %v", last, l.Mark)
+	}
+}
+
+func uid() string { return strconv.Itoa(os.Getuid()) }
+
+// as makes a check that an error is of type E.
+func as[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+func TestExtendRefusesInOneClearSentence(t *testing.T) {
+	t.Parallel()
+	yes, hour := as[*lease.LimitError], lease.Duration(time.Hour)
+	revoked, _ := active(today, time.Hour).Revoke(today, lease.CauseTerm, lease.By{})
+	endless := active(today, time.Hour)
+	endless.ExpiresAt = time.Time{}
+	for name, c := range map[string]struct {
+		req    ExtendRequest
+		lease  *lease.Lease
+		policy time.Duration
+		is     func(error) bool
+		says   string
+	}{
+		"nothing asked":     {is: yes, says: `must have exactly one of "for", "by" and "until"`},
+		"two things asked":  {req: ExtendRequest{For: hour, By: hour}, is: yes, says: "exactly one of"},
+		"negative":          {req: ExtendRequest{By: -hour}, is: yes, says: "extension -1h0m0s must not be negative"},
+		"a novel as reason": {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 201)}, is: yes, says: "at most 200 bytes"},
+		"too big a request": {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 5000)}, is: yes, says: "too large"},
+		"past":              {req: ExtendRequest{Until: today.Add(-time.Second)}, is: as[*lease.PastError], says: "not in the future"},
+		"shorter":           {req: ExtendRequest{For: hour}, is: as[*lease.ShortenError], says: "ask for a later date"},
+		"no term":           {req: ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "has no term"},
+		"past NotAfter":     {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "latest date is"},
+		"past the policy":   {req: ExtendRequest{For: 72 * hour, Strict: true}, policy: 48 * time.Hour, is: as[*lease.ClampedError], says: "2026-03-03T12:00:00Z"},
+		"not bound":         {req: ExtendRequest{For: hour}, lease: &lease.Lease{}, is: as[*lease.NotFoundError], says: "no lease for"},
+		"revoked meanwhile": {req: ExtendRequest{For: hour}, lease: &revoked, is: as[*lease.StateError], says: "is revoked since"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := bound()
+			client, _, _ := serving(t, r, func(cfg *Config) { cfg.MaxExtend = c.policy })
+			if c.lease != nil {
+				r.set(func(r *registry) { r.lease = *c.lease })
+			}
+			before := r.current()
+			_, err := client.Extend(t.Context(), c.req)
+			if err == nil || !c.is(err) || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("%T %v\nwant %q", err, err, c.says)
+			}
+			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "allow-shorten") {
+				t.Errorf("%q", err)
+			}
+			if after := r.current(); after.Changes != before.Changes {
+				t.Error("the lease was changed")
+			}
+		})
+	}
+}
+
+func TestRefusalsKeepTheirFacts(t *testing.T) {
+	t.Parallel()
+	client, _, _ := serving(t, bound(), nil)
+	_, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(1000 * time.Hour), Strict: true})
+	var clamped *lease.ClampedError
+	if !errors.As(err, &clamped) || clamped.ID != instance || !clamped.NotAfter.Equal(today.Add(7*24*time.Hour)) {
+		t.Errorf("%+v", clamped)
+	}
+}
+
+func TestRegistryAway(t *testing.T) {
+	t.Parallel()
+	t.Run("nothing is changed if it cannot be read", func(t *testing.T) {
+		t.Parallel()
+		r := bound()
+		client, _, _ := serving(t, r, nil)
+		r.set(func(r *registry) { r.fail = map[string]error{"lease": errAway} })
+		if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour)}); !as[*UnavailableError](err) {
+			t.Errorf("%T %v", err, err)
+		}
+	})
+	t.Run("the outcome is unknown if a write is not answered", func(t *testing.T) {
+		t.Parallel()
+		r := bound()
+		client, _, _ := serving(t, r, nil)
+		r.set(func(r *registry) { r.fail = map[string]error{"update": errAway} })
+		_, err := client.Extend(t.Context(), ExtendRequest{By: lease.Duration(time.Hour)})
+		var unknown *OutcomeUnknownError
+		if !errors.As(err, &unknown) || !unknown.Until.Equal(today.Add(25*time.Hour)) ||
+			!strings.Contains(err.Error(), "sidecar extend --until 2026-03-02T13:00:00Z") {
+			t.Errorf("%T %v", err, err)
+		}
+		if _, err := client.Release(t.Context(), ""); !errors.As(err, &unknown) || unknown.Verb != "release" {
+			t.Errorf("%T %v", err, err)
+		}
+	})
+}
+
+func TestReleaseEndsLeaseAndSidecar(t *testing.T) {
+	t.Parallel()
+	r := bound()
+	client, path, done := serving(t, r, nil)
+	l, err := client.Release(t.Context(), "job done")
+	if err != nil || l.State != lease.StateRevoked || l.Cause != lease.CauseRelease {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	if last := l.History[len(l.History)-1]; last.Reason != "job done" || last.Actor != "instance:"+instance+" uid="+uid() {
+		t.Errorf("%+v", last)
+	}
+	if err := <-done; !as[*lease.StateError](err) { // long before the next renewal is due
+		t.Errorf("the sidecar ended with %v", err)
+	}
+	if _, err := NewClient(path).Status(t.Context()); !as[*NotRunningError](err) {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+func TestReleaseIsForRoot(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can connect as somebody else")
+	}
+	r := bound()
+	_, path, _ := serving(t, r, func(c *Config) { c.ReleaseUIDs = []uint32{1234} })
+	post := func(uid uint32, path, what, body string) *http.Response {
+		conn := dialAs(t, path, uid)
+		t.Cleanup(func() { conn.Close() })
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://sidecar/v1/"+what, strings.NewReader(body))
+		if err := req.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	if resp := post(1000, path, "release", "{}"); resp.StatusCode != http.StatusForbidden || r.current().State != lease.StateActive {
+		t.Errorf("user 1000 released: %s", resp.Status)
+	}
+	if resp := post(1000, path, "extend", `{"for":"30h"}`); resp.StatusCode != http.StatusOK {
+		t.Errorf("user 1000 may not extend: %s", resp.Status)
+	}
+	if resp := post(1234, path, "release", ""); resp.StatusCode != http.StatusOK || r.current().State != lease.StateRevoked {
+		t.Errorf("user 1234, who is allowed, may not release: %s", resp.Status)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	t.Parallel()
+	_, path, _ := serving(t, bound(), nil)
+	for name, c := range map[string]struct {
+		method, path, body string
+		status             int
+		says               string
+	}{
+		"not JSON":         {"POST", "extend", "for=4h", 400, "one JSON object"},
+		"a misspelt field": {"POST", "extend", `{"fro":"4h"}`, 400, `unknown field \"fro\"`},
+		"a bad duration":   {"POST", "extend", `{"for":"4 hours"}`, 400, "4 hours"},
+		"a bad date":       {"POST", "extend", `{"until":"tomorrow"}`, 400, "tomorrow"},
+		"two objects":      {"POST", "extend", `{"for":"4h"}{"for":"4h"}`, 400, "more than one object"},
+		"wrong method":     {"GET", "extend", "", 405, ""},
+		"wrong path":       {"GET", "stauts", "", 404, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, body := raw(t, path, c.method, c.path, c.body)
+			if status != c.status || !strings.Contains(body, c.says) {
+				t.Errorf("%d %s", status, body)
+			}
+		})
+	}
+}
+
+func raw(t *testing.T, socket, method, path, body string) (int, string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://sidecar/v1/"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b strings.Builder
+	if _, err := bufio.NewReader(resp.Body).WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, b.String()
+}
