@@ -40,3 +40,20 @@ func skewOf(metadata middleware.Metadata) (skew time.Duration, dated bool) {
 	skew, dated = metadata.Get(skewKey{}).(time.Duration)
 	return skew, dated
 }
+
+// noInstance is an id that EC2 gives to no instance.
+const noInstance = "i-00000000000000000"
+
+// Clock measures, with one cheap call, how far our wall clock is ahead of EC2's. dated is false if the endpoint tells no
+// time.
+//
+// Errors: [UnreachableError] within 10 s, or AWS's own.
+func (c *Cloud) Clock(ctx context.Context) (skew time.Duration, dated bool, err error) {
+	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	listing, err := c.list(bounded, "instance-id", []string{noInstance})
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		err = &UnreachableError{Op: "read EC2's clock", Err: err}
+	}
+	return listing.Skew, listing.Dated, err
+}

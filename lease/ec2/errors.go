@@ -42,17 +42,32 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// AnswerError is a call that AWS answered with an error of its own. It wraps the SDK's.
+type AnswerError struct {
+	Op        string // what was tried
+	Code      string // AWS's
+	Message   string // AWS's, for people alone
+	RequestID string // by which AWS knows the call
+	Err       error
+}
+
+func (e *AnswerError) Error() string {
+	return fmt.Sprintf("cannot %s: AWS answers %s: %s (request %s)", e.Op, e.Code, e.Message, e.RequestID)
+}
+
+func (e *AnswerError) Unwrap() error { return e.Err }
+
 // failed says what was tried when err came back. ctx is that of the caller: if it has ended, that is the reason.
 func failed(ctx context.Context, op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", op, ctx.Err())
+		return fmt.Errorf("%s: %w (%w)", op, ctx.Err(), err)
 	case codeOf(err) == "":
 		return &UnreachableError{Op: op, Err: err}
 	}
-	return fmt.Errorf("%s: %w", op, err)
+	return &AnswerError{Op: op, Code: codeOf(err), Message: messageOf(err), RequestID: requestIDOf(err), Err: err}
 }
 
 // codeOf returns the error code with which AWS answered, or "" if the answer was none of AWS's.

@@ -1,9 +1,12 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
+
+	"github.com/google/uuid"
 
 	"lapse/lease"
 )
@@ -38,16 +41,41 @@ type Launcher struct {
 type LauncherConfig struct {
 	Actor       string           // who launches, for the leases' history: "cli:ada@laptop"
 	Now         func() time.Time // wall clock, which may be wrong; time.Now if nil
-	Window      time.Duration    // how long after the last send one may still send; 15 min if 0
+	Window      time.Duration    // how long after the last send one may still send, unless the janitor's stamp says; 15 min if 0
 	Retention   time.Duration    // how long launches are kept: older generated tokens are refused; 7 days if 0
 	CallTimeout time.Duration    // of one RunInstances call; 60 s if 0
-	Pause       time.Duration    // before the first replay, doubled for each further one up to 30 times; 1 s if 0
+	Pause       time.Duration    // before the first replay; doubled for each further one, up to 32 times; 1 s if 0
 	Progress    func(Event)      // called, if not nil, once for each step; must not block
 }
 
+// Defaults of [LauncherConfig].
+const (
+	DefaultWindow    = 15 * time.Minute
+	DefaultRetention = 7 * 24 * time.Hour
+	DefaultPatience  = 5 * time.Minute
+	callTimeout      = time.Minute
+	firstPause       = time.Second
+)
+
 // NewLauncher returns a launcher into the place of cloud.
 func NewLauncher(cloud *Cloud, store Store, c LauncherConfig) *Launcher {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Progress == nil {
+		c.Progress = func(Event) {}
+	}
+	c.Window = cmp.Or(c.Window, DefaultWindow)
+	c.Retention = cmp.Or(c.Retention, DefaultRetention)
+	c.CallTimeout = cmp.Or(c.CallTimeout, callTimeout)
+	c.Pause = cmp.Or(c.Pause, firstPause)
 	return &Launcher{cloud: cloud, store: store, config: c}
+}
+
+// NewToken generates a launch token: a UUID of version 7, whose date tells how old it is.
+func NewToken() (string, error) {
+	id, err := uuid.NewV7()
+	return id.String(), err
 }
 
 // Result of a launch. It is the same, but for what became of the leases since, however often it is asked for.
@@ -57,47 +85,71 @@ type Result struct {
 	Resumed bool          // the token had been used before, for the same request
 }
 
-// Launch makes what r asks for, or resumes it if its token was used before.
+// Launch makes what r asks for. If its token was used before, for the same request, it goes on where that ended, and
+// makes nothing twice. Fewer instances than asked for are no error as long as there is one.
+//
+// With an error, Result holds what is known so far. Errors: [RequestError] and [lease.LimitError] for the request,
+// [UnattendedError], [ClockError], [StaleTokenError], [lease.MismatchError] and [PlaceError] before anything was sent;
+// [RefusedError] if EC2 gave nothing; [lease.LaunchStateError] if the launch was closed by somebody; and, where running
+// it again with the same token may help, [UnknownOutcomeError] and [UnfinishedError].
 func (l *Launcher) Launch(ctx context.Context, r Request) (Result, error) {
-	return Result{}, errors.ErrUnsupported
+	o, err := r.order()
+	if err != nil {
+		return Result{}, err
+	}
+	registry, err := l.store.Registry(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	record, found, err := l.recall(ctx, o)
+	if err == nil && !found {
+		record, found, err = l.create(ctx, o, registry)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return l.run(ctx, registry, record, found, r.Patience)
 }
 
-// Resume goes on with a launch from its record alone, for at most patience in case of doubt; 5 min if 0.
+// Resume goes on with a launch from its record alone. While the outcome is not known it replays for at most patience;
+// 5 min if 0. Results and errors are those of [Launcher.Launch], and [lease.NotFoundError].
 func (l *Launcher) Resume(ctx context.Context, token string, patience time.Duration) (Result, error) {
-	return Result{}, errors.ErrUnsupported
+	if err := lease.CheckToken(token); err != nil {
+		return Result{}, err
+	}
+	registry, err := l.store.Registry(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	record, err := l.store.Launch(ctx, token)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := l.here(record); err != nil {
+		return Result{}, err
+	}
+	return l.run(ctx, registry, record, true, patience)
 }
 
-// DryRun does what can be done of a launch without making or writing anything.
-func (l *Launcher) DryRun(ctx context.Context, r Request) (Plan, error) {
-	return Plan{}, errors.ErrUnsupported
+// recall finds the record of an order whose token was used before.
+func (l *Launcher) recall(ctx context.Context, o order) (lease.Launch, bool, error) {
+	record, err := l.store.Launch(ctx, o.Token)
+	var absent *lease.NotFoundError
+	switch {
+	case errors.As(err, &absent):
+		return lease.Launch{}, false, nil
+	case err != nil:
+		return lease.Launch{}, false, err
+	case record.Asked != o.digest:
+		return lease.Launch{}, false, &lease.MismatchError{Token: o.Token}
+	}
+	return record, true, l.here(record)
 }
 
-// Plan is what a launch would send.
-type Plan struct {
-	Launch lease.Launch // as it would be stored, frozen; if Exists, as it is stored
-	Exists bool         // the token was used before, for the same request
-}
-
-// EventKind says what an [Event] is about.
-type EventKind string
-
-// Kinds of events.
-const (
-	EventWarning   EventKind = "warning"
-	EventStored    EventKind = "stored"  // the launch is on record: from here on it can be resumed by its token
-	EventResumed   EventKind = "resumed" // its record was there before
-	EventSending   EventKind = "sending"
-	EventThrottled EventKind = "throttled"
-	EventDoubt     EventKind = "in doubt"
-	EventRefused   EventKind = "refused"
-	EventLaunched  EventKind = "launched"
-	EventBound     EventKind = "bound"
-)
-
-// Event is one step of a launch, for people who wait.
-type Event struct {
-	Kind    EventKind
-	Token   string
-	Attempt lease.Attempt // the attempt at hand; zero if none is
-	Text    string        // one lowercase sentence
+// here refuses a launch into another place.
+func (l *Launcher) here(record lease.Launch) error {
+	if record.Place() != l.cloud.place {
+		return &PlaceError{Token: record.Token, Launched: record.Place(), Here: l.cloud.place}
+	}
+	return nil
 }

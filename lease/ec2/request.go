@@ -1,6 +1,21 @@
 package ec2
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+)
 
 // Request is what somebody asks to be launched. Its fields win over the same ones in Skeleton.
 type Request struct {
@@ -19,4 +34,158 @@ type Request struct {
 
 	Unattended bool          // launch although no janitor sweeps the place
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
+}
+
+// maxTagValue is how long a tag's value may be, and with it a holder.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+const maxTagValue = 256
+
+// check refuses what no launch can be asked to do, before the skeleton is read.
+//
+// Errors: [lease.LimitError].
+func (r Request) check() error {
+	if r.Token != "" {
+		if err := lease.CheckToken(r.Token); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.Term < 0:
+		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be positive"}
+	case r.NotAfter < 0:
+		return &lease.LimitError{What: "not-after " + r.NotAfter.String(), Why: "must be positive"}
+	case r.NotAfter > 0 && r.Term == 0:
+		return &lease.LimitError{What: "term none", Why: "must not be later than not-after " + r.NotAfter.String() + "; say none for both"}
+	case r.NotAfter > 0 && r.Term > r.NotAfter:
+		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must not be later than not-after " + r.NotAfter.String()}
+	case len(r.Holder) > maxTagValue:
+		return &lease.LimitError{What: "holder", Why: fmt.Sprintf("must have at most %d bytes", maxTagValue)}
+	}
+	return lease.CheckTTL(r.TTL)
+}
+
+// order is a request as it was asked for: checked, with the skeleton read, the fields beside it put in, and a token.
+type order struct {
+	Request
+	in     *ec2.RunInstancesInput
+	digest string // of all that is asked for
+}
+
+// order reads the request. Nothing is resolved yet, so that the same words always give the same digest.
+//
+// Errors: [RequestError], [lease.LimitError].
+func (r Request) order() (order, error) {
+	if err := r.check(); err != nil {
+		return order{}, err
+	}
+	in, err := readSkeleton(r.Skeleton)
+	if err != nil {
+		return order{}, err
+	}
+	if r.Count == 0 {
+		r.Count = int(max(aws.ToInt32(in.MaxCount), aws.ToInt32(in.MinCount), 1))
+	}
+	if err := lease.CheckCount(r.Count); err != nil {
+		return order{}, err
+	}
+	in.MinCount, in.MaxCount = nil, nil
+	if r.ImageID != "" {
+		in.ImageId = aws.String(r.ImageID)
+	}
+	if len(r.InstanceTypes) > 0 {
+		in.InstanceType = types.InstanceType(r.InstanceTypes[0])
+	}
+	if err := allowed(in); err != nil {
+		return order{}, err
+	}
+	if in.TagSpecifications, err = r.tagged(in); err != nil {
+		return order{}, err
+	}
+	o := order{Request: r, in: in}
+	if o.digest, err = o.sum(); err != nil {
+		return order{}, err
+	}
+	if o.Token == "" {
+		o.Token, err = NewToken()
+	}
+	return o, err
+}
+
+// allowed refuses what would break a promise, or what a launch sets itself.
+func allowed(in *ec2.RunInstancesInput) error {
+	template := in.LaunchTemplate != nil
+	switch {
+	case aws.ToString(in.ClientToken) != "":
+		return &RequestError{Field: "ClientToken", Why: "must be left out; choose a launch token with --id"}
+	case aws.ToBool(in.DryRun):
+		return &RequestError{Field: "DryRun", Why: "must be left out; say --dry-run"}
+	case aws.ToBool(in.DisableApiTermination):
+		return &RequestError{Field: "DisableApiTermination", Why: "must not be true: the lease could not end the instance"}
+	case persistent(in.InstanceMarketOptions):
+		return &RequestError{Field: "InstanceMarketOptions.SpotOptions.SpotInstanceType", Why: "must be one-time: " +
+			"a persistent spot request starts another instance when a lease ends one"}
+	case aws.ToString(in.ImageId) == "" && !template:
+		return &RequestError{Why: "names no image; give --image-id, or ImageId or LaunchTemplate in the request"}
+	case in.InstanceType == "" && !template:
+		return &RequestError{Why: "names no instance type; give --instance-type, or InstanceType or LaunchTemplate in the request"}
+	}
+	return nil
+}
+
+func persistent(market *types.InstanceMarketOptionsRequest) bool {
+	return market != nil && market.SpotOptions != nil && market.SpotOptions.SpotInstanceType == types.SpotInstanceTypePersistent
+}
+
+func isSpot(market *types.InstanceMarketOptionsRequest) bool {
+	return market != nil && market.MarketType == types.MarketTypeSpot
+}
+
+// tagged merges the tags beside the skeleton into its own, for everything that a launch makes.
+func (r Request) tagged(in *ec2.RunInstancesInput) ([]types.TagSpecification, error) {
+	sets := tagSets(in.TagSpecifications)
+	kinds := []types.ResourceType{
+		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface,
+	}
+	if isSpot(in.InstanceMarketOptions) {
+		kinds = append(kinds, types.ResourceTypeSpotInstancesRequest)
+	}
+	for _, kind := range kinds {
+		sets.add(kind, r.Tags)
+	}
+	maps.DeleteFunc(sets, func(kind types.ResourceType, tags map[string]string) bool {
+		return len(tags) == 0 && !slices.Contains(kinds, kind) // a skeleton's placeholder
+	})
+	for _, kind := range slices.Sorted(maps.Keys(sets)) {
+		for _, key := range slices.Sorted(maps.Keys(sets[kind])) {
+			if strings.HasPrefix(key, lease.TagPrefix) && key != lease.TagExempt {
+				return nil, &RequestError{Field: "tag " + key, Why: "is set by lapse itself; of its tags only " + lease.TagExempt + " may be given"}
+			}
+		}
+	}
+	return sets.specifications(), nil
+}
+
+// sum is the digest of all that is asked for: two requests are the same if it is.
+func (o order) sum() (string, error) {
+	request, err := writeSkeleton(o.in)
+	if err != nil {
+		return "", err
+	}
+	asked, err := json.Marshal(struct {
+		Count                  int
+		Term, NotAfter, TTL    lease.Duration
+		Holder                 string
+		Labels                 map[string]string `json:",omitempty"`
+		Subnets, InstanceTypes []string          `json:",omitempty"`
+		Request                json.RawMessage
+	}{
+		o.Count, lease.Duration(o.Term), lease.Duration(o.NotAfter), lease.Duration(o.TTL), o.Holder, o.Labels,
+		o.Subnets, o.InstanceTypes, request,
+	})
+	if err != nil {
+		return "", fmt.Errorf("encode request: %w", err)
+	}
+	sum := sha256.Sum256(asked)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }

@@ -59,3 +59,34 @@ func tagList(tags map[string]string) []types.Tag {
 	}
 	return list
 }
+
+// tagSet holds tags by the kind of resource that they are for.
+type tagSet map[types.ResourceType]map[string]string
+
+func tagSets(specifications []types.TagSpecification) tagSet {
+	sets := tagSet{}
+	for _, s := range specifications {
+		tags := make(map[string]string, len(s.Tags))
+		for _, t := range s.Tags {
+			tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+		}
+		sets.add(s.ResourceType, tags)
+	}
+	return sets
+}
+
+// add sets tags of a kind, which is there from now on even if it has none.
+func (s tagSet) add(kind types.ResourceType, tags map[string]string) {
+	if s[kind] == nil {
+		s[kind] = map[string]string{}
+	}
+	maps.Copy(s[kind], tags)
+}
+
+func (s tagSet) specifications() []types.TagSpecification {
+	list := make([]types.TagSpecification, 0, len(s))
+	for _, kind := range slices.Sorted(maps.Keys(s)) {
+		list = append(list, types.TagSpecification{ResourceType: kind, Tags: tagList(s[kind])})
+	}
+	return list
+}

@@ -1,0 +1,107 @@
+package ec2
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+)
+
+// create puts a new launch on record, frozen and with its first attempt, before anything is sent. If somebody else put
+// the same one there meanwhile, it returns that and true.
+func (l *Launcher) create(ctx context.Context, o order, registry lease.Registry) (lease.Launch, bool, error) {
+	record, err := l.prepare(ctx, o, registry)
+	if err != nil {
+		return lease.Launch{}, false, err
+	}
+	stored, err := l.store.PutLaunch(ctx, record)
+	var conflict *lease.ConflictError
+	switch {
+	case errors.As(err, &conflict):
+		stored, found, err := l.recall(ctx, o)
+		if err == nil && !found {
+			err = conflict
+		}
+		return stored, found, err
+	case err != nil: // it may be there all the same
+		return lease.Launch{}, false, &UnfinishedError{Token: o.Token, Err: err}
+	}
+	l.tell(EventStored, stored, "the launch is on record; its token finds it again")
+	return stored, false, nil
+}
+
+// prepare makes the record of a new launch, and writes nothing.
+func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry) (lease.Launch, error) {
+	if made, generated := lease.TokenTime(o.Token); generated && l.config.Now().Sub(made) > l.config.Retention {
+		return lease.Launch{}, &StaleTokenError{Token: o.Token, Generated: made}
+	}
+	sweep, err := l.preflight(ctx, o, registry)
+	if err != nil {
+		return lease.Launch{}, err
+	}
+	if err := l.cloud.freeze(ctx, o.in, o.Tags); err != nil {
+		return lease.Launch{}, err
+	}
+	l.warnOfOverrides(o)
+	frozen, err := writeSkeleton(o.in)
+	if err != nil {
+		return lease.Launch{}, err
+	}
+	record := lease.Launch{
+		Schema: lease.Schema, Token: o.Token, State: lease.LaunchOpen,
+		Account: l.cloud.place.Account, Region: l.cloud.place.Region, Count: o.Count,
+		Term: lease.Duration(o.Term), NotAfter: lease.Duration(o.NotAfter), TTL: lease.Duration(o.TTL),
+		Window: cmp.Or(sweep.LaunchWindow, lease.Duration(l.config.Window)), Holder: o.Holder, Labels: o.Labels,
+		Asked: o.digest, Request: frozen, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
+		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
+	}
+	record, _ = record.Next()
+	return record, nil
+}
+
+// preflight refuses a launch whose instances nobody would end, or would end at the wrong time, and returns the last
+// sweep's stamp; zero if there was none. A launch that is resumed is not asked again: refusing it would only prolong a
+// doubt.
+//
+// Errors: [UnattendedError], [ClockError].
+func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Registry) (lease.Sweep, error) {
+	sweep, err := l.store.Sweep(ctx)
+	var absent *lease.NotFoundError
+	if err != nil && !errors.As(err, &absent) {
+		return lease.Sweep{}, err
+	}
+	place := l.cloud.place
+	if !o.Unattended && (!sweep.Names(place) || !sweep.Fresh(l.config.Now())) {
+		return lease.Sweep{}, &UnattendedError{Place: place, Last: sweep.Time, Named: sweep.Names(place)}
+	}
+	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
+	if registry.Mode != lease.ModeArmed {
+		warn(fmt.Sprintf("the registry's mode is %q: no janitor ends anything until `janitor arm`", registry.Mode))
+	}
+	skew, dated, err := l.cloud.Clock(ctx)
+	switch {
+	case err != nil:
+		return lease.Sweep{}, err
+	case !dated:
+		warn("this EC2 endpoint tells no time, so the clock of this machine was not checked")
+	case skew.Abs() > lease.MaxSkew:
+		return lease.Sweep{}, &ClockError{Skew: skew}
+	}
+	return sweep, nil
+}
+
+// warnOfOverrides says what a launch sets otherwise than the request does.
+func (l *Launcher) warnOfOverrides(o order) {
+	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
+	if m := o.in.MetadataOptions; m != nil && m.HttpTokens == types.HttpTokensStateOptional {
+		warn("MetadataOptions.HttpTokens is set to required, not optional as the request says")
+	}
+	if o.in.InstanceInitiatedShutdownBehavior == types.ShutdownBehaviorStop {
+		warn("InstanceInitiatedShutdownBehavior is set to terminate, not stop as the request says")
+	}
+}

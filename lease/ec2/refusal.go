@@ -1,0 +1,112 @@
+package ec2
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"lapse/lease"
+)
+
+// UnattendedError refuses a launch because no janitor sweeps the place: nothing would end the instances.
+type UnattendedError struct {
+	Place lease.Place
+	Last  time.Time // last sweep of any place; zero if there was none
+	Named bool      // that sweep named the place, but is too old
+}
+
+func (e *UnattendedError) Error() string {
+	s := fmt.Sprintf("no janitor sweeps %s", e.Place)
+	switch {
+	case e.Last.IsZero():
+	case e.Named:
+		s += ": the last one did at " + date(e.Last)
+	default:
+		s += ": the sweep of " + date(e.Last) + " does not name it"
+	}
+	return s + "; start `janitor run` for this region, or say --unattended"
+}
+
+// ClockError refuses a launch because the clock here is wrong: leases would end at other times than they say.
+type ClockError struct {
+	Skew time.Duration // how far our clock is ahead of EC2's
+}
+
+func (e *ClockError) Error() string {
+	direction := "ahead of"
+	if e.Skew < 0 {
+		direction = "behind"
+	}
+	return fmt.Sprintf("the clock of this machine is %s %s EC2's, more than %s: set it right, for example with chrony",
+		e.Skew.Abs().Round(time.Second), direction, lease.MaxSkew)
+}
+
+// StaleTokenError refuses a generated token older than records are kept: what it launched cannot be known any more.
+type StaleTokenError struct {
+	Token     string
+	Generated time.Time
+}
+
+func (e *StaleTokenError) Error() string {
+	return fmt.Sprintf("token %s was generated at %s, and records so old are gone; leave --id out for a new launch",
+		e.Token, date(e.Generated))
+}
+
+// PlaceError refuses to go on with a launch from another account or region than its own.
+type PlaceError struct {
+	Token    string
+	Launched lease.Place
+	Here     lease.Place
+}
+
+func (e *PlaceError) Error() string {
+	return fmt.Sprintf("launch %s is of %s, and this is %s: set AWS_REGION and AWS_PROFILE as they were", e.Token, e.Launched, e.Here)
+}
+
+// RefusedError says that EC2 refused a launch for good and created nothing. Its token stays used up.
+type RefusedError struct {
+	Token  string
+	Code   string // EC2's
+	Reason string // EC2's sentence too, if the record has it
+}
+
+func (e *RefusedError) Error() string {
+	reason := e.Reason
+	if reason == "" {
+		reason = e.Code
+	}
+	return fmt.Sprintf("launch %s made nothing, for EC2 refused it: %s; launch anew with another token", e.Token, reason)
+}
+
+// UnknownOutcomeError says that EC2 may have created instances and has not told which. Nothing is lost: the same token
+// finds them, or else the janitor ends them.
+type UnknownOutcomeError struct {
+	Token string
+	Code  string // EC2's last error code; empty if it gave none
+	Err   error
+}
+
+func (e *UnknownOutcomeError) Error() string {
+	var over *lease.WindowError
+	if errors.As(e.Err, &over) {
+		return fmt.Sprintf("the outcome of launch %s is not known, and its window is over since %s: the janitor settles it; "+
+			"`lease show %s` tells how", e.Token, date(over.Since), e.Token)
+	}
+	return fmt.Sprintf("the outcome of launch %s is not known (%v); run again with --id %s", e.Token, e.Err, e.Token)
+}
+
+func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
+
+// UnfinishedError says that a launch has not come to its end, though what EC2 did so far is known.
+type UnfinishedError struct {
+	Token string
+	Err   error
+}
+
+func (e *UnfinishedError) Error() string {
+	return fmt.Sprintf("launch %s is not finished (%v); run again with --id %s", e.Token, e.Err, e.Token)
+}
+
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }

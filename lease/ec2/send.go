@@ -1,0 +1,135 @@
+package ec2
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+)
+
+// send makes, or repeats to the letter, the call of the last attempt. That it is about to be sent is on record first.
+func (r *run) send(ctx context.Context) error {
+	in, err := input(r.launch, r.registry.UUID)
+	if err != nil {
+		return err
+	}
+	if err := r.pause(ctx); err != nil {
+		return err
+	}
+	sending, err := r.launch.Sending(r.config.Now())
+	if err != nil {
+		return err
+	}
+	if err := r.put(ctx, sending); err != nil {
+		return err
+	}
+	a := r.launch.Last()
+	r.tell(EventSending, r.launch, fmt.Sprintf("asking EC2 for %d to %d instances (attempt %d, send %d)",
+		a.Min, a.Max, len(r.launch.Attempts), a.Sends))
+	instances, err := r.cloud.runInstances(ctx, in, r.config.CallTimeout)
+	return r.hear(ctx, a.ClientToken, instances, err)
+}
+
+// pause waits before a replay, longer each time, and gives up at the end of patience. It returns the error of the last
+// send then.
+func (r *run) pause(ctx context.Context) error {
+	if r.replays == 0 {
+		return nil
+	}
+	wait := r.config.Pause << min(r.replays-1, 5)
+	if time.Now().Add(wait).After(r.until) {
+		return r.lastErr
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// runInstances calls once. The SDK must not retry: it returns the last error only, and a definite one would hide a lost
+// answer before it.
+func (c *Cloud) runInstances(ctx context.Context, in *ec2.RunInstancesInput, timeout time.Duration) ([]lease.Instance, error) {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	out, err := c.ec2.RunInstances(bounded, in, func(o *ec2.Options) { o.Retryer = aws.NopRetryer{} })
+	if err != nil {
+		return nil, failed(ctx, "run instances", err)
+	}
+	instances := make([]lease.Instance, 0, len(out.Instances))
+	for _, i := range out.Instances {
+		instances = append(instances, c.instance(i))
+	}
+	return instances, nil
+}
+
+// input is the call of the last attempt, made from the record alone, so that whoever replays it sends the same.
+func input(l lease.Launch, registry string) (*ec2.RunInstancesInput, error) {
+	in, err := readSkeleton(l.Request)
+	if err != nil {
+		return nil, &lease.MalformedError{Kind: "launch", ID: l.Token, Err: err}
+	}
+	a := l.Last()
+	in.ClientToken = aws.String(a.ClientToken)
+	in.MinCount, in.MaxCount = aws.Int32(int32(a.Min)), aws.Int32(int32(a.Max)) //nolint:gosec // at most lease.MaxCount
+	if a.InstanceType != "" {
+		in.InstanceType = types.InstanceType(a.InstanceType)
+	}
+	if a.Subnet != "" {
+		setSubnet(in, a.Subnet)
+	}
+	if in.UserData != nil { // plain text in the CLI's form, which encodes it in the same way
+		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(*in.UserData)))
+	}
+	if in.MetadataOptions == nil {
+		in.MetadataOptions = &types.InstanceMetadataOptionsRequest{}
+	}
+	in.MetadataOptions.HttpTokens = types.HttpTokensStateRequired
+	in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
+	in.TagSpecifications = ours(l, a, registry, tagSets(in.TagSpecifications)).specifications()
+	return in, nil
+}
+
+// setSubnet puts the subnet where EC2 takes it: in the first interface if the request describes interfaces.
+func setSubnet(in *ec2.RunInstancesInput, subnet string) {
+	if len(in.NetworkInterfaces) == 0 {
+		in.SubnetId = aws.String(subnet)
+		return
+	}
+	for n := range in.NetworkInterfaces {
+		if i := &in.NetworkInterfaces[n]; i.NetworkInterfaceId == nil && aws.ToInt32(i.DeviceIndex) == 0 {
+			i.SubnetId = aws.String(subnet)
+		}
+	}
+}
+
+// ours adds Lapse's own tags to everything that the call creates.
+func ours(l lease.Launch, a lease.Attempt, registry string, sets tagSet) tagSet {
+	for _, kind := range []types.ResourceType{
+		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface,
+		types.ResourceTypeSpotInstancesRequest,
+	} {
+		_, asked := sets[kind]
+		if kind == types.ResourceTypeSpotInstancesRequest && !asked { // EC2 refuses it where nothing is spot
+			continue
+		}
+		sets.add(kind, map[string]string{lease.TagRegistry: registry, lease.TagLaunch: a.ClientToken})
+	}
+	if l.Holder != "" {
+		sets.add(types.ResourceTypeInstance, map[string]string{lease.TagHolder: l.Holder})
+	}
+	if l.Term > 0 {
+		end := l.CreatedAt.Add(time.Duration(l.Term))
+		sets.add(types.ResourceTypeInstance, map[string]string{lease.TagTerm: date(end)})
+	}
+	return sets
+}

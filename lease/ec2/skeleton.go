@@ -1,0 +1,199 @@
+package ec2
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+)
+
+// RequestError refuses a request before anything was stored or sent.
+type RequestError struct {
+	Field string // as in the request: "NetworkInterfaces[0].SubnetId"; empty for the request as a whole
+	Why   string // what is wrong and what to do
+}
+
+func (e *RequestError) Error() string {
+	if e.Field == "" {
+		return "request " + e.Why
+	}
+	return "request: " + e.Field + " " + e.Why
+}
+
+// readSkeleton reads a RunInstances request in the AWS CLI's JSON form. A field that EC2 does not have is an error, and
+// what the CLI's skeleton puts where nothing was filled in counts as absent.
+//
+// Errors: [RequestError].
+//
+// Source: https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-skeleton.html
+func readSkeleton(data []byte) (*ec2.RunInstancesInput, error) {
+	in := &ec2.RunInstancesInput{}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return in, nil
+	}
+	var filled any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&filled); err != nil {
+		return nil, &RequestError{Why: fmt.Sprintf("is not JSON: %v", err)}
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, &RequestError{Why: "has something after its end"}
+	}
+	filled, present := prune(filled)
+	if !present {
+		return in, nil
+	}
+	if err := fits("", filled, reflect.TypeOf(in)); err != nil {
+		return nil, err
+	}
+	pruned, err := json.Marshal(filled)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	if err := json.Unmarshal(pruned, in); err != nil {
+		var mismatch *json.UnmarshalTypeError
+		if errors.As(err, &mismatch) {
+			return nil, &RequestError{Field: mismatch.Field, Why: "does not take the value " + mismatch.Value}
+		}
+		return nil, &RequestError{Why: fmt.Sprintf("has a value that EC2 does not take: %v", err)}
+	}
+	return in, nil
+}
+
+// writeSkeleton is the inverse of readSkeleton: what is absent is left out, and keys are in order, so that the same
+// request always gives the same text.
+func writeSkeleton(in *ec2.RunInstancesInput) (json.RawMessage, error) {
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	var filled any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&filled); err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	filled, present := prune(filled)
+	if !present {
+		filled = map[string]any{}
+	}
+	return json.Marshal(filled)
+}
+
+// skeletonTime is what the skeleton puts where a date belongs.
+const skeletonTime = "1970-01-01T00:00:00"
+
+// prune removes the placeholders of a skeleton from a JSON value, and reports whether anything is left of it. False,
+// unlike zero and the empty string, is an answer; so are device number 0, and the empty NoDevice that leaves out a
+// device of the image and stands alone beside its name.
+func prune(value any) (any, bool) {
+	switch v := value.(type) {
+	case nil:
+		return nil, false
+	case string:
+		return v, v != "" && v != skeletonTime
+	case json.Number:
+		n, err := v.Float64()
+		return v, err != nil || n != 0
+	case []any:
+		kept := make([]any, 0, len(v))
+		for _, element := range v {
+			if element, present := prune(element); present {
+				kept = append(kept, element)
+			}
+		}
+		return kept, len(kept) > 0
+	case map[string]any:
+		kept := make(map[string]any, len(v))
+		for key, element := range v {
+			if element, present := prune(element); present || key == "DeviceIndex" && element != nil {
+				kept[key] = element
+			}
+		}
+		if noDevice, said := v["NoDevice"]; said && noDevice == "" && len(kept) == 1 && kept["DeviceName"] != nil {
+			kept["NoDevice"] = ""
+		}
+		return kept, len(kept) > 0
+	}
+	return value, true
+}
+
+// fits checks that a JSON value has only the fields and kinds of a type of the SDK. path names it.
+func fits(path string, value any, t reflect.Type) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	wrong := func(want string) error { return &RequestError{Field: path, Why: "must be " + want} }
+	if object, isObject := value.(map[string]any); isObject {
+		if t.Kind() != reflect.Struct || t == reflect.TypeFor[time.Time]() {
+			return wrong(kindName(t))
+		}
+		return fieldsFit(path, object, t)
+	}
+	if list, isList := value.([]any); isList {
+		if t.Kind() != reflect.Slice {
+			return wrong(kindName(t))
+		}
+		for i, element := range list {
+			if err := fits(fmt.Sprintf("%s[%d]", path, i), element, t.Elem()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var have string
+	switch value.(type) {
+	case string:
+		have = "a string"
+	case json.Number:
+		have = "a number"
+	case bool:
+		have = "true or false"
+	}
+	if have != kindName(t) && !(have == "a string" && t == reflect.TypeFor[time.Time]()) {
+		return wrong(kindName(t))
+	}
+	return nil
+}
+
+func fieldsFit(path string, object map[string]any, t reflect.Type) error {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		at := name
+		if path != "" {
+			at = path + "." + name
+		}
+		field, known := t.FieldByName(name)
+		if !known || !field.IsExported() {
+			return &RequestError{Field: at, Why: "is not a field of run-instances; see `aws ec2 run-instances --generate-cli-skeleton`"}
+		}
+		if err := fits(at, object[name], field.Type); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kindName says in JSON's words what a type takes.
+func kindName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return "a date such as 2027-01-31T00:00:00Z"
+	case t.Kind() == reflect.Struct:
+		return "an object"
+	case t.Kind() == reflect.Slice:
+		return "a list"
+	case t.Kind() == reflect.String:
+		return "a string"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	}
+	return "a number"
+}
