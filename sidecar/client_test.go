@@ -56,7 +56,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 					}
 					_, _ = conn.Read(make([]byte, 4096))
 					_, _ = conn.Write([]byte(answer))
-					conn.Close()
+					_ = conn.Close()
 				}
 			}()
 			client := NewClient(path)

@@ -52,8 +52,7 @@ func TestHeartbeatSaysWhoBeats(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
-		run := begin(t, r, nil)
-		defer run.end()
+		begin(t, r, nil)
 		want := lease.Heartbeat{
 			Schema: lease.Schema, InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1",
 			TTL: lease.Duration(time.Minute), Changes: 2, Since: time.Now().UTC(),
@@ -69,7 +68,6 @@ func TestFindsItsLeaseSoonAfterItIsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{}
 		run := begin(t, r, nil)
-		defer run.end()
 		if s := run.Status(); s.Phase != PhaseWaiting || !strings.Contains(run.status(), "no lease is bound") {
 			t.Errorf("phase %s, status %q", s.Phase, run.status())
 		}
@@ -89,8 +87,7 @@ func TestWaitsAsLongAsItTakesAtTheUsualPace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{}
-		run := begin(t, r, nil)
-		defer run.end()
+		begin(t, r, nil)
 		pass(time.Hour)
 		r.since()
 		pass(10 * time.Minute)
@@ -114,8 +111,7 @@ func TestFollowsTheTTL(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := &registry{lease: active(time.Now(), c.from)}
-				run := begin(t, r, nil)
-				defer run.end()
+				begin(t, r, nil)
 				r.set(func(r *registry) { r.lease.TTL = lease.Duration(c.to) })
 				pass(20 * time.Minute)
 				if got := time.Duration(r.lastBeat().TTL); got != c.beat {
@@ -134,7 +130,6 @@ func TestClaimsAgainAtOnceWhenLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
 		run := begin(t, r, nil)
-		defer run.end()
 		r.since()
 		r.set(func(r *registry) { r.other = "boot-2" })
 		pass(17 * time.Second)
@@ -155,8 +150,7 @@ func TestBacksOffWhenLostAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
-		run := begin(t, r, nil)
-		defer run.end()
+		begin(t, r, nil)
 		r.set(func(r *registry) { r.lost = 1 << 30 })
 		pass(17 * time.Second)
 		r.since()
@@ -226,7 +220,6 @@ func TestStartsWhileTheRegistryIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute), fail: map[string]error{"*": errAway}}
 		run := begin(t, r, nil)
-		defer run.end()
 		if len(run.told("READY=1")) != 1 || run.Status().Phase != PhaseClaiming {
 			t.Error("not ready while claiming")
 		}

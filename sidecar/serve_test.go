@@ -16,7 +16,7 @@ import (
 )
 
 // bound is a registry with a lease of today.
-func bound() *registry { return &registry{lease: active(today, time.Hour)} }
+func bound() *registry { return &registry{lease: active(today, lease.DefaultTTL)} }
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
@@ -209,9 +209,9 @@ func TestReleaseIsForRoot(t *testing.T) {
 	}
 	r := bound()
 	_, path, _ := serving(t, r, func(c *Config) { c.ReleaseUIDs = []uint32{1234} })
-	post := func(uid uint32, path, what, body string) *http.Response {
+	post := func(uid uint32, what, body string) int {
 		conn := dialAs(t, path, uid)
-		t.Cleanup(func() { conn.Close() })
+		t.Cleanup(func() { _ = conn.Close() })
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://sidecar/v1/"+what, strings.NewReader(body))
 		if err := req.Write(conn); err != nil {
 			t.Fatal(err)
@@ -220,16 +220,17 @@ func TestReleaseIsForRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return resp
+		defer resp.Body.Close()
+		return resp.StatusCode
 	}
-	if resp := post(1000, path, "release", "{}"); resp.StatusCode != http.StatusForbidden || r.current().State != lease.StateActive {
-		t.Errorf("user 1000 released: %s", resp.Status)
+	if status := post(1000, "release", "{}"); status != http.StatusForbidden || r.current().State != lease.StateActive {
+		t.Errorf("user 1000 released: %d", status)
 	}
-	if resp := post(1000, path, "extend", `{"for":"30h"}`); resp.StatusCode != http.StatusOK {
-		t.Errorf("user 1000 may not extend: %s", resp.Status)
+	if status := post(1000, "extend", `{"for":"30h"}`); status != http.StatusOK {
+		t.Errorf("user 1000 may not extend: %d", status)
 	}
-	if resp := post(1234, path, "release", ""); resp.StatusCode != http.StatusOK || r.current().State != lease.StateRevoked {
-		t.Errorf("user 1234, who is allowed, may not release: %s", resp.Status)
+	if status := post(1234, "release", ""); status != http.StatusOK || r.current().State != lease.StateRevoked {
+		t.Errorf("user 1234, who is allowed, may not release: %d", status)
 	}
 }
 

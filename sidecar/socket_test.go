@@ -26,7 +26,7 @@ func socketPath(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestOfManyExactlyOneGetsTheSocket(t *testing.T) {
 	if len(won) != 1 {
 		t.Fatalf("%d listen on one socket", len(won))
 	}
-	won[0].Close()
+	_ = won[0].Close()
 }
 
 // leaveStale leaves a socket that nobody answers, as a killed process does.
@@ -151,7 +151,7 @@ func leaveStale(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
+	_ = l.Close()
 }
 
 func TestSocketOfTheDeadIsReplaced(t *testing.T) {
@@ -162,14 +162,14 @@ func TestSocketOfTheDeadIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
+	_ = l.Close()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Error("the socket is left behind")
 	}
 	if l, err = listen(t.Context(), path); err != nil {
 		t.Fatalf("cannot listen again: %v", err)
 	}
-	l.Close()
+	_ = l.Close()
 }
 
 func TestSocketOfAnotherProgramIsLeft(t *testing.T) {
@@ -231,7 +231,7 @@ func TestAFloodOfConnectionsIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { conn.Close() })
+		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}
 	var held []net.Conn
@@ -242,14 +242,14 @@ func TestAFloodOfConnectionsIsBounded(t *testing.T) {
 	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("one too many: %v, want it closed", err)
 	}
-	held[0].Close()
-	held[0].Close() // frees one slot, not two
+	_ = held[0].Close()
+	_ = held[0].Close() // frees one slot, not two
 	dial()
 	<-accepted
 	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("one too many again: %v, want it closed", err)
 	}
-	l.Close()
+	_ = l.Close()
 	<-accepted
 }
 
@@ -272,8 +272,8 @@ func TestPeerIsWhoConnected(t *testing.T) {
 		if got := peerOf(withPeer(t.Context(), server)); got != int64(uid) {
 			t.Errorf("peer %d, want %d", got, uid)
 		}
-		server.Close()
-		client.Close()
+		_ = server.Close()
+		_ = client.Close()
 	}
 }
 

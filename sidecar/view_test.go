@@ -15,8 +15,7 @@ func TestNotesTheClaimOnce(t *testing.T) {
 		l := active(time.Now(), time.Minute)
 		l.ClaimedAt = time.Time{}
 		r := &registry{lease: l}
-		run := begin(t, r, nil)
-		defer run.end()
+		begin(t, r, nil)
 		pass(time.Hour)
 		if n := strings.Count(verbs(r.since()), "update"); n != 1 {
 			t.Errorf("wrote the lease %d times, want once", n)
@@ -38,7 +37,6 @@ func TestAnUnnotedClaimDoesNotDisturbTheHeartbeat(t *testing.T) {
 		l.ClaimedAt = time.Time{}
 		r := &registry{lease: l, fail: map[string]error{"update": errAway}}
 		run := begin(t, r, nil)
-		defer run.end()
 		pass(10 * time.Minute)
 		if n := strings.Count(verbs(r.since()), "renew"); n < 36 || n > 46 {
 			t.Errorf("%d renewals in 10m, want about 40", n)
@@ -61,7 +59,6 @@ func TestAnAdoptingLeaseIsHeldAndNotedOnceActive(t *testing.T) {
 		l.State, l.ClaimedAt = lease.StateAdopting, time.Time{}
 		r := &registry{lease: l}
 		run := begin(t, r, nil)
-		defer run.end()
 		pass(5 * time.Minute)
 		if run.Status().Phase != PhaseHolding || strings.Contains(verbs(r.since()), "update") {
 			t.Error("an adopting lease is held, and not written")
@@ -79,7 +76,6 @@ func TestWarnsOncePerMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
 		run := begin(t, r, nil)
-		defer run.end()
 		mark := func(c lease.Cause) {
 			r.set(func(r *registry) {
 				r.lease, _ = r.lease.WithMark(time.Now(), c, time.Now().Add(time.Hour), lease.By{})
@@ -110,7 +106,6 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 		l.Changes = 9
 		r := &registry{lease: l}
 		run := begin(t, r, nil)
-		defer run.end()
 		r.set(func(r *registry) { r.lease.Changes = 4 }) // restored from an old snapshot
 		pass(5 * time.Minute)
 		if got := r.lastBeat().Changes; got != 9 {
@@ -129,7 +124,6 @@ func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
 		run := begin(t, r, nil)
-		defer run.end()
 		r.set(func(r *registry) {
 			r.fail = map[string]error{"renew": &lease.SchemaError{Kind: "lease", ID: instance, Schema: 2}}
 		})
@@ -159,7 +153,6 @@ func TestWatchdogIsPettedWhileTheLoopLives(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &registry{lease: active(time.Now(), c.ttl)}
 				run := begin(t, r, func(cfg *Config) { cfg.Watchdog = 12 * time.Second })
-				defer run.end()
 				r.set(func(r *registry) { r.hang = c.hang })
 				last := time.Now()
 				pass(2 * time.Hour)
@@ -181,7 +174,6 @@ func TestWithoutAWatchdogNobodyIsPetted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		run := begin(t, &registry{lease: active(time.Now(), time.Minute)}, nil)
-		defer run.end()
 		pass(time.Hour)
 		if n := len(run.told("WATCHDOG")); n != 0 {
 			t.Errorf("petted %d times", n)
