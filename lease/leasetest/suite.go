@@ -1,0 +1,185 @@
+package leasetest
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// Registrar is a store of leases, as etcd's and the fake are.
+type Registrar interface {
+	Registry(ctx context.Context) (lease.Registry, error)
+	PutRegistry(ctx context.Context, r lease.Registry) (lease.Registry, error)
+	UpdateRegistry(ctx context.Context, change func(lease.Registry) (lease.Registry, error)) (before, after lease.Registry, err error)
+	Sweep(ctx context.Context) (lease.Sweep, error)
+	Lease(ctx context.Context, id string) (lease.Lease, error)
+	PutLease(ctx context.Context, l lease.Lease) (lease.Lease, error)
+	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
+	Launch(ctx context.Context, token string) (lease.Launch, error)
+	PutLaunch(ctx context.Context, l lease.Launch) (lease.Launch, error)
+	UpdateLaunch(ctx context.Context, token string, change func(lease.Launch) (lease.Launch, error)) (before, after lease.Launch, err error)
+	Bind(ctx context.Context, launch lease.Launch, leases []lease.Lease) ([]lease.Lease, error)
+	Snapshot(ctx context.Context) (lease.Snapshot, error)
+	Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change
+	Claim(ctx context.Context, hb lease.Heartbeat) (lease.Claim, error)
+	Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat) (lease.Claim, lease.Lease, error)
+	Healthy(ctx context.Context) error
+}
+
+// Leader is a janitor's office, as etcd's and the fake's are.
+type Leader interface {
+	Name() string
+	Lost() <-chan struct{}
+	Resign(ctx context.Context) error
+	Snapshot(ctx context.Context) (lease.Snapshot, error)
+	Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change
+	Lease(ctx context.Context, id string) (lease.Lease, error)
+	Launch(ctx context.Context, token string) (lease.Launch, error)
+	PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error)
+	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
+	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
+	PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error)
+	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
+	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error
+}
+
+// Stores is a store under test, and what a test must be able to do behind its back.
+type Stores struct {
+	Store    Registrar // empty, without a registry
+	Campaign func(ctx context.Context, name string, ttl time.Duration) (Leader, error)
+	// Depose takes the office away from its holder, as a lapse does.
+	Depose func(t *testing.T)
+	// Put writes bytes past the store, and Get reads them. The id of registry and sweep is empty.
+	Put func(t *testing.T, kind, id string, data []byte)
+	Get func(t *testing.T, kind, id string) []byte
+	// Lapse makes a heartbeat lapse.
+	Lapse func(t *testing.T, id string)
+	// Compact forgets the history.
+	Compact func(t *testing.T)
+}
+
+// Run tests that the stores which open makes keep what a store promises. Each case has a new one. The cases run in
+// parallel.
+func Run(t *testing.T, open func(t *testing.T) Stores) {
+	t.Helper()
+	for _, cases := range []map[string]func(*testing.T, *fixture){
+		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), officeCases(),
+	} {
+		for name, test := range cases {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, &fixture{Stores: open(t)})
+			})
+		}
+	}
+}
+
+// fixture is a store under test, with records to put into it.
+type fixture struct{ Stores }
+
+const (
+	someID    = "i-0aaa"
+	someToken = "launch-a"
+)
+
+func now() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+
+func by() lease.By { return lease.By{Actor: "test", Reason: "because"} }
+
+func activeLease(id string) lease.Lease {
+	return lease.Lease{
+		Schema: lease.Schema, InstanceID: id, State: lease.StateActive, Holder: "ada",
+		Labels: map[string]string{"team": "a"}, GrantedAt: now(), ExpiresAt: now().Add(time.Hour),
+		History: []lease.Transition{},
+	}
+}
+
+func openLaunch(token string) lease.Launch {
+	return lease.Launch{
+		Schema: lease.Schema, Token: token, State: lease.LaunchOpen, Count: 1, CreatedAt: now(),
+		Window: lease.Duration(15 * time.Minute), Request: []byte(`{"ImageId":"ami-1"}`),
+		Attempts: []lease.Attempt{{ClientToken: lease.ClientToken(token, 1), Min: 1, Max: 1}},
+	}
+}
+
+func beatOf(id, boot string) lease.Heartbeat {
+	return lease.Heartbeat{InstanceID: id, BootID: boot, TTL: lease.Duration(time.Minute), Since: now()}
+}
+
+// must stops the test at an error.
+func must[R any](t *testing.T) func(r R, err error) R {
+	t.Helper()
+	return func(r R, err error) R {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
+
+func (f *fixture) registry(t *testing.T) lease.Registry {
+	t.Helper()
+	return must[lease.Registry](t)(f.Store.PutRegistry(t.Context(), lease.NewRegistry(now(), "uuid", lease.ModeArmed)))
+}
+
+func (f *fixture) lease(t *testing.T, id string) lease.Lease {
+	t.Helper()
+	return must[lease.Lease](t)(f.Store.PutLease(t.Context(), activeLease(id)))
+}
+
+func (f *fixture) launch(t *testing.T, token string) lease.Launch {
+	t.Helper()
+	return must[lease.Launch](t)(f.Store.PutLaunch(t.Context(), openLaunch(token)))
+}
+
+func (f *fixture) office(t *testing.T, name string) Leader {
+	t.Helper()
+	return must[Leader](t)(f.Campaign(t.Context(), name, 10*time.Second))
+}
+
+// wantError wants an error of type E, and returns it.
+func wantError[E error](t *testing.T, err error) E {
+	t.Helper()
+	var want E
+	if !errors.As(err, &want) {
+		t.Fatalf("got error %v, want a %T", err, want)
+	}
+	return want
+}
+
+func wantConflict(t *testing.T, err error, kind, id string) {
+	t.Helper()
+	if conflict := wantError[*lease.ConflictError](t, err); conflict.Kind != kind || conflict.ID != id {
+		t.Fatalf("conflict of %s %s, want %s %s", conflict.Kind, conflict.ID, kind, id)
+	}
+}
+
+func wantNotFound(t *testing.T, err error, kind string) {
+	t.Helper()
+	if missing := wantError[*lease.NotFoundError](t, err); missing.Kind != kind {
+		t.Fatalf("missing %s, want %s", missing.Kind, kind)
+	}
+}
+
+func wantSame[R any](t *testing.T, got, want R) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// wantParts wants every part in data.
+func wantParts(t *testing.T, data []byte, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(string(data), part) {
+			t.Errorf("%s is not in %s", part, data)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package leasetest
+
+import (
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+func officeCases() map[string]func(*testing.T, *fixture) {
+	return map[string]func(*testing.T, *fixture){
+		"an office reads and writes":                            officeWrites,
+		"an office's write from an old revision conflicts":      officeConflict,
+		"an office that was taken away writes nothing":          officeDeposed,
+		"an office that resigned writes nothing":                officeResigned,
+		"a registry that changed since it was read fences off":  officeRegistryChanged,
+		"a registry that was never read fences off":             officeRegistryUnread,
+		"a heartbeat keeps a lease from revocation for silence": officeHeartbeatSpares,
+		"a ghost keeps nothing from revocation for silence":     officeGhostDoesNot,
+		"an office deletes tombstones from their revision":      officeDeletes,
+		"a campaign without a registry is refused":              campaignNoRegistry,
+		"a campaign for a newer program's registry is refused":  campaignNewer,
+	}
+}
+
+func revokedFrom(t *testing.T, l lease.Lease, cause lease.Cause) lease.Lease {
+	t.Helper()
+	return must[lease.Lease](t)(l.Revoke(now(), cause, by()))
+}
+
+func officeWrites(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
+	office := f.office(t, "janitor-1")
+	wantSame(t, office.Name(), "janitor-1")
+	stamp := must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: 1, Sequence: 1}))
+	stamp.Sequence++
+	stamp = must[lease.Sweep](t)(office.PutSweep(ctx, registry, stamp))
+	wantSame(t, must[lease.Sweep](t)(f.Store.Sweep(ctx)).Revision, stamp.Revision)
+	revoked := must[lease.Lease](t)(office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseTerm), false))
+	tried := must[lease.Lease](t)(office.PutLease(ctx, registry, must[lease.Lease](t)(revoked.Try(now()))))
+	wantSame(t, must[lease.Lease](t)(office.Lease(ctx, someID)).Revision, tried.Revision)
+	closed := must[lease.Launch](t)(launch.Close(now(), "over"))
+	closed = must[lease.Launch](t)(office.PutLaunch(ctx, registry, closed))
+	wantSame(t, must[lease.Launch](t)(office.Launch(ctx, someToken)).Revision, closed.Revision)
+	must[lease.Lease](t)(office.PutLease(ctx, registry, activeLease("i-0new")))
+	if snapshot := must[lease.Snapshot](t)(office.Snapshot(ctx)); len(snapshot.Leases) != 2 {
+		t.Errorf("%d leases", len(snapshot.Leases))
+	}
+	select {
+	case <-office.Lost():
+		t.Error("an office in force is lost")
+	default:
+	}
+}
+
+func officeConflict(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
+	office := f.office(t, "a")
+	must[lease.Lease](t)(f.Store.PutLease(ctx, must[lease.Lease](t)(l.Pardon(now(), by()))))
+	must[lease.Launch](t)(f.Store.PutLaunch(ctx, must[lease.Launch](t)(launch.Done(now()))))
+	_, err := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseTerm), false)
+	wantConflict(t, err, "lease", someID)
+	_, err = office.PutLease(ctx, registry, l)
+	wantConflict(t, err, "lease", someID)
+	_, err = office.PutLaunch(ctx, registry, launch)
+	wantConflict(t, err, "launch", someToken)
+	wantConflict(t, office.DeleteLease(ctx, registry, l), "lease", someID)
+	wantConflict(t, office.DeleteLaunch(ctx, registry, launch), "launch", someToken)
+	must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: 1}))
+	_, err = office.PutSweep(ctx, registry, lease.Sweep{Schema: 1})
+	wantError[*lease.ConflictError](t, err)
+}
+
+// wantFenced wants every write of the office refused, and nothing changed by it.
+func (f *fixture) wantFenced(t *testing.T, office Leader, registry lease.Registry, l lease.Lease, launch lease.Launch) {
+	t.Helper()
+	ctx := t.Context()
+	_, put := office.PutLease(ctx, registry, l)
+	_, create := office.PutLease(ctx, registry, activeLease("i-0new"))
+	_, revoke := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseTerm), false)
+	_, silent := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseSilence), true)
+	_, putLaunch := office.PutLaunch(ctx, registry, launch)
+	_, putSweep := office.PutSweep(ctx, registry, lease.Sweep{Schema: 1})
+	for what, err := range map[string]error{
+		"put": put, "create": create, "revoke": revoke, "silent": silent, "put launch": putLaunch, "put sweep": putSweep,
+		"delete": office.DeleteLease(ctx, registry, l), "delete launch": office.DeleteLaunch(ctx, registry, launch),
+	} {
+		t.Log(what)
+		wantSame(t, wantError[*lease.DeposedError](t, err).Leader, office.Name())
+	}
+	wantSame(t, must[lease.Lease](t)(f.Store.Lease(ctx, l.InstanceID)).Revision, l.Revision)
+	wantSame(t, must[lease.Launch](t)(f.Store.Launch(ctx, launch.Token)).Revision, launch.Revision)
+	_, err := f.Store.Sweep(ctx)
+	wantNotFound(t, err, "sweep")
+}
+
+// wantLost waits until the office is lost.
+func wantLost(t *testing.T, office Leader) {
+	t.Helper()
+	select {
+	case <-office.Lost():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the office is not lost")
+	}
+}
+
+func officeDeposed(t *testing.T, f *fixture) {
+	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
+	old := f.office(t, "old")
+	f.Depose(t)
+	f.wantFenced(t, old, registry, l, launch)
+	young := f.office(t, "young")
+	f.wantFenced(t, old, registry, l, launch)
+	must[lease.Lease](t)(young.PutLease(t.Context(), registry, l))
+	wantLost(t, old)
+}
+
+func officeResigned(t *testing.T, f *fixture) {
+	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
+	old := f.office(t, "old")
+	if err := old.Resign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantLost(t, old)
+	f.wantFenced(t, old, registry, l, launch)
+	must[lease.Lease](t)(f.office(t, "young").PutLease(t.Context(), registry, l))
+}
+
+func officeRegistryChanged(t *testing.T, f *fixture) {
+	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
+	office := f.office(t, "a")
+	paused := must[lease.Registry](t)(f.Store.PutRegistry(t.Context(), registry.To(now(), lease.ModePaused)))
+	f.wantFenced(t, office, registry, l, launch)
+	must[lease.Lease](t)(office.PutLease(t.Context(), paused, l))
+}
+
+func officeRegistryUnread(t *testing.T, f *fixture) {
+	f.registry(t)
+	l, launch, office := f.lease(t, someID), f.launch(t, someToken), f.office(t, "a")
+	f.wantFenced(t, office, lease.Registry{}, l, launch)
+}
+
+func officeHeartbeatSpares(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	registry, l, office := f.registry(t), f.lease(t, someID), f.office(t, "a")
+	f.claim(t, "boot")
+	_, err := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseSilence), true)
+	wantConflict(t, err, "heartbeat", someID)
+	wantSame(t, must[lease.Lease](t)(f.Store.Lease(ctx, someID)).State, lease.StateActive)
+	f.Lapse(t, someID)
+	revoked := must[lease.Lease](t)(office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseSilence), true))
+	wantSame(t, must[lease.Lease](t)(f.Store.Lease(ctx, someID)).Revision, revoked.Revision)
+}
+
+func officeGhostDoesNot(t *testing.T, f *fixture) {
+	registry, l, office := f.registry(t), f.lease(t, someID), f.office(t, "a")
+	f.Put(t, "heartbeat", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","boot_id":"b","ttl":"1m0s"}`))
+	must[lease.Lease](t)(office.Revoke(t.Context(), registry, revokedFrom(t, l, lease.CauseSilence), true))
+}
+
+func officeDeletes(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	registry, l, launch, office := f.registry(t), f.lease(t, someID), f.launch(t, someToken), f.office(t, "a")
+	if err := office.DeleteLease(ctx, registry, l); err != nil {
+		t.Error(err)
+	}
+	if err := office.DeleteLaunch(ctx, registry, launch); err != nil {
+		t.Error(err)
+	}
+	_, err := f.Store.Lease(ctx, someID)
+	wantNotFound(t, err, "lease")
+	_, err = f.Store.Launch(ctx, someToken)
+	wantNotFound(t, err, "launch")
+	wantConflict(t, office.DeleteLease(ctx, registry, l), "lease", someID)
+	wantNotFound(t, office.DeleteLease(ctx, registry, activeLease(someID)), "lease")
+}
+
+func campaignNoRegistry(t *testing.T, f *fixture) {
+	_, err := f.Campaign(t.Context(), "a", 10*time.Second)
+	wantNotFound(t, err, "registry")
+}
+
+func campaignNewer(t *testing.T, f *fixture) {
+	f.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	_, err := f.Campaign(t.Context(), "a", 10*time.Second)
+	wantSame(t, wantError[*lease.SchemaError](t, err).Schema, 9)
+}

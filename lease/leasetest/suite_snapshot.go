@@ -1,0 +1,148 @@
+package leasetest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+func snapshotCases() map[string]func(*testing.T, *fixture) {
+	return map[string]func(*testing.T, *fixture){
+		"a snapshot has every record once":                     snapshotHasAll,
+		"a snapshot is of one revision while others write":     snapshotOfOneRevision,
+		"a snapshot names what cannot be read":                 snapshotNamesBad,
+		"a snapshot without a registry is refused":             snapshotWithoutRegistry,
+		"a snapshot of a registry for newer programs refused":  snapshotOfNewer,
+		"a snapshot of a registry that cannot be read refused": snapshotOfMalformed,
+		"a snapshot tells a held heartbeat from a ghost":       snapshotTellsGhosts,
+	}
+}
+
+func (f *fixture) snapshot(t *testing.T) lease.Snapshot {
+	t.Helper()
+	return must[lease.Snapshot](t)(f.Store.Snapshot(t.Context()))
+}
+
+func snapshotHasAll(t *testing.T, f *fixture) {
+	registry := f.registry(t)
+	const n = 10
+	for i := range n {
+		f.lease(t, fmt.Sprintf("i-%d", i))
+		f.launch(t, fmt.Sprintf("launch-%d", i))
+		must[lease.Claim](t)(f.Store.Claim(t.Context(), beatOf(fmt.Sprintf("i-%d", i), "boot")))
+	}
+	stamp := must[lease.Sweep](t)(f.office(t, "a").PutSweep(t.Context(), registry, lease.Sweep{Schema: 1, Sequence: 7}))
+	snapshot := f.snapshot(t)
+	wantSame(t, snapshot.Registry, registry)
+	wantSame(t, snapshot.Sweep.Sequence, 7)
+	wantSame(t, snapshot.Sweep.Revision, stamp.Revision)
+	if len(snapshot.Leases) != n || len(snapshot.Launches) != n || len(snapshot.Heartbeats) != n || len(snapshot.Bad) != 0 {
+		t.Fatalf("%d leases, %d launches, %d heartbeats, bad %v", len(snapshot.Leases), len(snapshot.Launches), len(snapshot.Heartbeats), snapshot.Bad)
+	}
+	if snapshot.Revision < stamp.Revision || snapshot.Term == 0 {
+		t.Errorf("revision %d, term %d", snapshot.Revision, snapshot.Term)
+	}
+	for i := range n {
+		wantSame(t, snapshot.Leases[i].InstanceID, fmt.Sprintf("i-%d", i))
+		wantSame(t, snapshot.Launches[i].Token, fmt.Sprintf("launch-%d", i))
+		wantSame(t, snapshot.Leases[i], must[lease.Lease](t)(f.Store.Lease(t.Context(), snapshot.Leases[i].InstanceID)))
+	}
+}
+
+// Two leases are written in turns, the first first. In every snapshot the first is as far as the second, or one ahead.
+func snapshotOfOneRevision(t *testing.T, f *fixture) {
+	f.registry(t)
+	first, last := f.lease(t, "i-a"), f.lease(t, "i-z")
+	for i := range 8 { // so that the two are pages apart
+		f.lease(t, fmt.Sprintf("i-m%d", i))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for ctx.Err() == nil {
+			for _, l := range []*lease.Lease{&first, &last} {
+				l.Changes++
+				next, err := f.Store.PutLease(t.Context(), *l)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				*l = next
+			}
+		}
+	})
+	for range 20 {
+		snapshot := f.snapshot(t)
+		if len(snapshot.Leases) != 10 {
+			t.Errorf("%d leases", len(snapshot.Leases))
+			continue
+		}
+		ahead := snapshot.Leases[0].Changes - snapshot.Leases[9].Changes
+		if ahead != 0 && ahead != 1 {
+			t.Errorf("the first is %d ahead of the last", ahead)
+		}
+	}
+	stop()
+	writer.Wait()
+}
+
+func snapshotNamesBad(t *testing.T, f *fixture) {
+	f.registry(t)
+	good := f.lease(t, someID)
+	f.Put(t, "lease", "i-0bad", []byte(`{not JSON`))
+	f.Put(t, "lease", "i-0new", []byte(`{"schema":9}`))
+	f.Put(t, "launch", "bad", []byte(`7`))
+	f.Put(t, "heartbeat", "i-0beat", []byte(`{}`))
+	f.Put(t, "sweep", "", []byte(`[]`))
+	snapshot := f.snapshot(t)
+	bad := map[string]error{}
+	for _, b := range snapshot.Bad {
+		bad[b.Kind+" "+b.ID] = b.Err
+	}
+	if len(snapshot.Bad) != 5 || len(snapshot.Leases) != 1 || snapshot.Leases[0].Revision != good.Revision {
+		t.Fatalf("bad %v, leases %v", bad, snapshot.Leases)
+	}
+	wantError[*lease.MalformedError](t, bad["lease i-0bad"])
+	wantError[*lease.SchemaError](t, bad["lease i-0new"])
+	wantError[*lease.MalformedError](t, bad["launch bad"])
+	wantError[*lease.MalformedError](t, bad["heartbeat i-0beat"])
+}
+
+func snapshotWithoutRegistry(t *testing.T, f *fixture) {
+	f.lease(t, someID)
+	_, err := f.Store.Snapshot(t.Context())
+	wantNotFound(t, err, "registry")
+}
+
+func snapshotOfNewer(t *testing.T, f *fixture) {
+	f.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	_, err := f.Store.Snapshot(t.Context())
+	wantSame(t, wantError[*lease.SchemaError](t, err).Schema, 9)
+	f.Put(t, "registry", "", []byte(`{"schema":8}`))
+	_, err = f.Store.Snapshot(t.Context())
+	wantSame(t, wantError[*lease.SchemaError](t, err).Schema, 8)
+}
+
+func snapshotOfMalformed(t *testing.T, f *fixture) {
+	f.Put(t, "registry", "", []byte(`{"schema":1,"uuid":"u","mode":"sideways"}`))
+	_, err := f.Store.Snapshot(t.Context())
+	wantError[*lease.MalformedError](t, err)
+}
+
+func snapshotTellsGhosts(t *testing.T, f *fixture) {
+	f.registry(t)
+	claim := must[lease.Claim](t)(f.Store.Claim(t.Context(), beatOf(someID, "boot-1")))
+	f.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":1,"instance_id":"i-0ghost","boot_id":"b","ttl":"1m0s"}`))
+	snapshot := f.snapshot(t)
+	held, ghost := snapshot.Heartbeats[someID], snapshot.Heartbeats["i-0ghost"]
+	if !held.Held || held.Created != claim.Revision || held.BootID != "boot-1" || held.TTL != lease.Duration(time.Minute) {
+		t.Errorf("held: %+v", held)
+	}
+	if ghost.Held || ghost.BootID != "b" {
+		t.Errorf("ghost: %+v", ghost)
+	}
+}
