@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/lease/etcd"
 )
@@ -29,18 +28,16 @@ func StoreFlags() []cli.Flag {
 	}
 }
 
-// Dial connects to etcd as the flags say.
-func Dial(c *cli.Context, log *slog.Logger) (*clientv3.Client, error) {
-	endpoints := strings.Split(strings.Join(c.StringSlice("etcd-endpoints"), ","), ",")
-	return etcd.Dial(c.Context, etcd.Config{
-		Endpoints: endpoints,
-		CACert:    c.String("etcd-cacert"), Cert: c.String("etcd-cert"), Key: c.String("etcd-key"), Logger: log,
-	})
+// Store connects to etcd as the flags say, and returns the registry's store and a function that closes the connection.
+func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
+	return StoreAt(c, log, strings.Split(strings.Join(c.StringSlice("etcd-endpoints"), ","), ","))
 }
 
-// Store connects to etcd and returns the registry's store, and a function that closes the connection.
-func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
-	client, err := Dial(c, log)
+// StoreAt is Store with other endpoints than the flags'.
+func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store, func(), error) {
+	client, err := etcd.Dial(c.Context, etcd.Config{
+		Endpoints: endpoints, CACert: c.String("etcd-cacert"), Cert: c.String("etcd-cert"), Key: c.String("etcd-key"), Logger: log,
+	})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,33 @@
+// Command janitor ends instances whose leases have lapsed, and what failed launches left behind.
+package main
+
+import (
+	"os"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() { os.Exit(cli.Main(app(), os.Args)) }
+
+func app() *ucli.App {
+	return &ucli.App{
+		Name:    "janitor",
+		Usage:   "end instances whose leases have lapsed, and never any other",
+		Version: version,
+		Description: "A new registry observes: the janitor says what it would end, and ends nothing. Read that for a while,\n" +
+			"then let it act:\n\n" +
+			"   janitor run --embedded-etcd /var/lib/lapse\n" +
+			"   janitor status\n" +
+			"   janitor arm",
+		Commands: []*ucli.Command{
+			runCommand(), sweepCommand(), statusCommand(),
+			modeCommand("arm"), modeCommand("observe"), modeCommand("pause"), modeCommand("resume"),
+			demoCommand(),
+		},
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/google/uuid"
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor"
+	"lapse/lease/ec2"
+)
+
+// placeFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
+func placeFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringSliceFlag{
+			Name: "region", Usage: "sweep this `REGION`; may be given several times (default: the AWS SDK's own setting)",
+			EnvVars: []string{"LAPSE_REGION"},
+		},
+		&ucli.Float64Flag{
+			Name: "ec2-share", Value: 0.5, Usage: "share of EC2's request limits that this janitor may use", EnvVars: []string{"LAPSE_EC2_SHARE"},
+		},
+	}
+}
+
+// places opens EC2 in each region. The account is verified by asking STS.
+func places(c *ucli.Context) ([]janitor.Cloud, error) {
+	regions := c.StringSlice("region")
+	if len(regions) == 0 {
+		regions = []string{""}
+	}
+	share := c.Float64("ec2-share")
+	if share <= 0 || share > 1 {
+		return nil, cli.Usage("--ec2-share %g must be above 0 and at most 1", share)
+	}
+	var clouds []janitor.Cloud
+	for _, region := range regions {
+		cfg, err := ec2.Load(c.Context, region)
+		if err != nil {
+			return nil, coded(err)
+		}
+		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share})
+		if err != nil {
+			return nil, coded(err)
+		}
+		clouds = append(clouds, cloud)
+	}
+	return clouds, nil
+}
+
+// coded gives an error of EC2 its exit code.
+func coded(err error) error {
+	if _, ok := errors.AsType[*ec2.SettingsError](err); ok {
+		return cli.WithCode(cli.ExitUsage, err)
+	}
+	if _, ok := errors.AsType[*ec2.UnreachableError](err); ok {
+		return cli.WithCode(cli.ExitMissing, err)
+	}
+	return err
+}
+
+// leaderName tells one janitor from every other, also from the one before it on the same machine.
+func leaderName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "/" + uuid.NewString()[:8]
+}

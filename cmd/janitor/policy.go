@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor"
+)
+
+// figure is one duration of the policy.
+type figure struct {
+	name  string
+	usage string
+	field func(*janitor.Policy) *time.Duration
+}
+
+func figures() []figure {
+	return []figure{
+		{"boot-grace", "after a launch or a start, silence is not judged for this `LONG`", func(p *janitor.Policy) *time.Duration { return &p.BootGrace }},
+		{"mark-grace", "notice between a mark and the end", func(p *janitor.Policy) *time.Duration { return &p.MarkGrace }},
+		{"lone-grace", "notice for silence while no other instance of the zone is known to renew", func(p *janitor.Policy) *time.Duration { return &p.LoneGrace }},
+		{"orphan-grace", "least time between the two looks that make an orphan", func(p *janitor.Policy) *time.Duration { return &p.OrphanGrace }},
+		{"term-grace", "added to every term", func(p *janitor.Policy) *time.Duration { return &p.TermGrace }},
+		{"launch-window", "a launch is settled so long after its last send", func(p *janitor.Policy) *time.Duration { return &p.LaunchWindow }},
+		{"absent-for", "a revoked instance that EC2 does not know is gone after this", func(p *janitor.Policy) *time.Duration { return &p.AbsentFor }},
+		{"retention", "records of what has ended are kept for this", func(p *janitor.Policy) *time.Duration { return &p.Retention }},
+		{"chosen-retention", "the same for launches whose token somebody chose", func(p *janitor.Policy) *time.Duration { return &p.ChosenRetention }},
+		{"retry-max", "longest pause between attempts to end what is stuck", func(p *janitor.Policy) *time.Duration { return &p.RetryMax }},
+		{"max-skew", "clock brake: nothing ends while our clock is further than this from EC2's", func(p *janitor.Policy) *time.Duration { return &p.MaxSkew }},
+		{"silent-memory", "silence brake: revocations for silence count for this long", func(p *janitor.Policy) *time.Duration { return &p.SilentMemory }},
+		{"rate-window", "rate brake: ends count for this long", func(p *janitor.Policy) *time.Duration { return &p.RateWindow }},
+		{"leader-window", "health brake: changes of leader count for this long", func(p *janitor.Policy) *time.Duration { return &p.OfficeWindow }},
+	}
+}
+
+// policyFlags has a flag for each figure of the policy, with its default.
+func policyFlags() []ucli.Flag {
+	p := janitor.DefaultPolicy()
+	var flags []ucli.Flag
+	for _, f := range figures() {
+		flags = append(flags, &ucli.StringFlag{
+			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, EnvVars: []string{env(f.name)}, Category: "POLICY",
+		})
+	}
+	return append(flags,
+		&ucli.IntFlag{Name: "silent-min", Value: p.SilentMin, Usage: "silence brake: so many may always be silent", EnvVars: []string{env("silent-min")}, Category: "POLICY"},
+		&ucli.Float64Flag{Name: "silent-share", Value: p.SilentShare, Usage: "silence brake: share of a zone, or of all, that may be silent", EnvVars: []string{env("silent-share")}, Category: "POLICY"},
+		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: so many ends that nobody declared are always allowed", EnvVars: []string{env("rate-min")}, Category: "POLICY"},
+		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "rate brake: share of the healthy that may end so", EnvVars: []string{env("rate-share")}, Category: "POLICY"},
+		&ucli.IntFlag{Name: "leader-max", Value: p.OfficeMax, Usage: "health brake: so many changes of leader are allowed", EnvVars: []string{env("leader-max")}, Category: "POLICY"},
+	)
+}
+
+// plain prints a duration without zero units at its end.
+func plain(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func env(flag string) string { return "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
+
+// readPolicy takes the figures from the flags.
+func readPolicy(c *ucli.Context) (janitor.Policy, error) {
+	p := janitor.DefaultPolicy()
+	for _, f := range figures() {
+		d, err := cli.Duration(f.name, c.String(f.name))
+		if err != nil {
+			return p, err
+		}
+		*f.field(&p) = d
+	}
+	p.SilentMin, p.SilentShare = c.Int("silent-min"), c.Float64("silent-share")
+	p.RateMin, p.RateShare = c.Int("rate-min"), c.Float64("rate-share")
+	p.OfficeMax = c.Int("leader-max")
+	for name, n := range map[string]int{"silent-min": p.SilentMin, "rate-min": p.RateMin, "leader-max": p.OfficeMax} {
+		if n < 0 {
+			return p, cli.Usage("--%s %s must not be negative", name, fmt.Sprint(n))
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/google/uuid"
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor"
+	"lapse/lease"
+	"lapse/lease/etcd"
+	"lapse/lease/etcd/embedded"
+)
+
+func runCommand() *ucli.Command {
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), placeFlags()...), policyFlags()...)
+	return &ucli.Command{
+		Name: "run", Usage: "sweep on a schedule while elected",
+		Description: "Sweeps at once and on schedule; between sweeps it reacts to changes and dates within seconds. Several may\n" +
+			"run: one leads, the others wait.\n\n" +
+			"   janitor run --embedded-etcd /var/lib/lapse                 # one machine: etcd runs inside\n" +
+			"   janitor run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --region eu-west-1 --region us-east-1",
+		Flags: append(flags,
+			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS` or \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
+			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
+			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve `HOST:PORT` too; beyond loopback only with a certificate", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
+			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "server certificate in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
+			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "key of it, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
+			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "let in only clients with a certificate of the CA in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
+			&ucli.BoolFlag{Name: "arm", Usage: "arm the registry if this creates it"},
+			&ucli.BoolFlag{Name: "new", Usage: "create a registry although instances of another one are there"},
+			&ucli.StringFlag{Name: "uuid", Usage: "create the registry with this `UUID`, that of one that was lost"},
+		),
+		Action: run,
+	}
+}
+
+func run(c *ucli.Context) error {
+	log, err := cli.Logger(c)
+	if err != nil {
+		return err
+	}
+	p, err := readPolicy(c)
+	if err != nil {
+		return err
+	}
+	clouds, err := places(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := openRegistry(c, log)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if err := ensureRegistry(c, store, clouds, log); err != nil {
+		return err
+	}
+	j, err := janitor.New(janitor.Config{
+		Campaign: campaign(store, 0), Healthy: store.Healthy, Clouds: clouds, Policy: p, Schedule: c.String("schedule"),
+		Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
+	})
+	if err != nil {
+		return err
+	}
+	return j.Run(c.Context)
+}
+
+// openRegistry connects to etcd, to one inside this process if so asked. That one is closed last: a graceful stop still
+// writes.
+func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
+	dir := c.String("embedded-etcd")
+	if dir == "" {
+		return cli.Store(c, log)
+	}
+	server, err := embedded.Start(c.Context, embedded.Config{
+		Dir: dir, Listen: c.String("embedded-etcd-listen"), CertFile: c.String("embedded-etcd-cert"),
+		KeyFile: c.String("embedded-etcd-key"), ClientCAFile: c.String("embedded-etcd-client-ca"), Logger: log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	store, closeStore, err := cli.StoreAt(c, log, server.Endpoints()[:1])
+	if err != nil {
+		return nil, nil, errors.Join(err, server.Close())
+	}
+	return store, func() {
+		closeStore()
+		_ = server.Close()
+	}, nil
+}
+
+// ensureRegistry creates the registry of an embedded etcd that is new. Where instances bear a registry's tag, that is
+// likelier a loss of data than a beginning, and a person has to say which.
+func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, log *slog.Logger) error {
+	_, err := store.Registry(c.Context)
+	var none *lease.NotFoundError
+	if !errors.As(err, &none) || c.String("embedded-etcd") == "" {
+		return err
+	}
+	id := c.String("uuid")
+	if id == "" && !c.Bool("new") {
+		if err := refuseStrangers(c.Context, clouds); err != nil {
+			return err
+		}
+	}
+	switch {
+	case id == "":
+		id = uuid.NewString()
+	default:
+		if _, err := uuid.Parse(id); err != nil {
+			return cli.Usage("--uuid %q is not a UUID", id)
+		}
+	}
+	mode := lease.ModeObserve
+	if c.Bool("arm") {
+		mode = lease.ModeArmed
+	}
+	created, err := store.PutRegistry(c.Context, lease.NewRegistry(time.Now(), id, mode))
+	if err != nil {
+		return err
+	}
+	log.Info("registry created", "uuid", created.UUID, "mode", string(created.Mode))
+	return nil
+}
+
+// refuseStrangers looks for instances that bear any registry's tag.
+func refuseStrangers(ctx context.Context, clouds []janitor.Cloud) error {
+	uuids := map[string]int{}
+	for _, cloud := range clouds {
+		listing, err := cloud.List(ctx)
+		if err != nil {
+			return coded(fmt.Errorf("look for instances of an earlier registry: %w", err))
+		}
+		for _, i := range listing.Instances {
+			if i.Alive() {
+				uuids[i.Tags[lease.TagRegistry]]++
+			}
+		}
+	}
+	if len(uuids) == 0 {
+		return nil
+	}
+	var found []string
+	for id, n := range uuids {
+		found = append(found, fmt.Sprintf("%s (%d instances)", id, n))
+	}
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf(
+		"this etcd directory is new, but instances of a registry are there: %s; restore its backup, or say --uuid UUID to go on as it, or --new to begin another",
+		strings.Join(found, ", ")))
+}

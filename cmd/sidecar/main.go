@@ -1,0 +1,35 @@
+// Command sidecar keeps the lease of the instance that it runs on, and lets local programs see, extend and release it.
+package main
+
+import (
+	"os"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/sidecar"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() { os.Exit(cli.Main(app(), os.Args)) }
+
+func app() *ucli.App {
+	return &ucli.App{
+		Name:    "sidecar",
+		Usage:   "keep the lease of this instance, without AWS credentials",
+		Version: version,
+		Description: "The service manager runs `sidecar run`. Programs on the instance ask it through a unix socket:\n\n" +
+			"   sidecar status\n" +
+			"   sidecar extend --for 4h\n" +
+			"   sudo sidecar release --reason \"job done\"",
+		Commands: []*ucli.Command{runCommand(), statusCommand(), extendCommand(), releaseCommand()},
+	}
+}
+
+func socketFlag() ucli.Flag {
+	return &ucli.StringFlag{
+		Name: "socket", Value: sidecar.DefaultSocket, Usage: "unix socket of the sidecar, at `PATH`", EnvVars: []string{"LAPSE_SOCKET"},
+	}
+}

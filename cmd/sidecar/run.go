@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+	"lapse/sidecar"
+	"lapse/sidecar/imds"
+)
+
+func runCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "run", Usage: "renew the lease until it is over",
+		Description: "Learns the instance id from the instance metadata service (IMDSv2), and renews the instance's lease as soon\n" +
+			"as there is one. It needs no AWS credentials. This is the direct mode, in which instances reach etcd: for\n" +
+			"trusted networks, since whoever reaches etcd can change every lease.\n\n" +
+			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --etcd-cert vm.pem --etcd-key vm.key",
+		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...),
+			socketFlag(),
+			&ucli.StringFlag{Name: "max-extend", Usage: "how far from now local programs may extend: `LONG` (default: up to the lease's latest date)", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
+			&ucli.StringFlag{Name: "imds", Usage: "`URL` of the instance metadata service (default: the AWS SDK's own setting)", EnvVars: []string{"LAPSE_IMDS"}},
+		),
+		Action: run,
+	}
+}
+
+func run(c *ucli.Context) error {
+	log, err := cli.Logger(c)
+	if err != nil {
+		return err
+	}
+	maxExtend := time.Duration(0)
+	if text := c.String("max-extend"); text != "" {
+		if maxExtend, err = cli.Duration("max-extend", text); err != nil {
+			return err
+		}
+	}
+	endpoint := c.String("imds")
+	if endpoint == "" {
+		endpoint = imds.Endpoint(os.Getenv)
+	}
+	me, err := imds.New(endpoint, log).Identity(c.Context)
+	if err != nil {
+		return err
+	}
+	boot, err := sidecar.BootID()
+	if err != nil {
+		return err
+	}
+	watchdog, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return cli.Usage("the service manager's WATCHDOG_USEC is not understood: %v", err)
+	}
+	log.Info("this instance", "instance", me.InstanceID, "zone", me.Zone)
+	s, err := sidecar.New(sidecar.Config{
+		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
+		MaxExtend: maxExtend, Registry: &registry{open: func() (*etcd.Store, error) { return open(c, log) }}, Logger: log,
+		Now: time.Now, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) }, Watchdog: watchdog,
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(c.Context)
+}
+
+func open(c *ucli.Context, log *slog.Logger) (*etcd.Store, error) {
+	store, _, err := cli.Store(c, log) // open for as long as the process lives
+	return store, err
+}
+
+// registry connects to etcd when it is first needed: the sidecar comes up, and serves its socket, while etcd is away.
+type registry struct {
+	open  func() (*etcd.Store, error)
+	mu    sync.Mutex
+	store *etcd.Store
+}
+
+func (r *registry) get() (*etcd.Store, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.store != nil {
+		return r.store, nil
+	}
+	store, err := r.open()
+	r.store = store
+	return store, err
+}
+
+// Claim is the store's.
+func (r *registry) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error) {
+	store, err := r.get()
+	if err != nil {
+		return lease.Claim{}, err
+	}
+	return store.Claim(ctx, h)
+}
+
+// Renew is the store's.
+func (r *registry) Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error) {
+	store, err := r.get()
+	if err != nil {
+		return lease.Claim{}, lease.Lease{}, err
+	}
+	return store.Renew(ctx, c, h)
+}
+
+// UpdateLease is the store's.
+func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error) {
+	store, err := r.get()
+	if err != nil {
+		return lease.Lease{}, lease.Lease{}, err
+	}
+	return store.UpdateLease(ctx, id, change)
+}
+
+// Lease is the store's.
+func (r *registry) Lease(ctx context.Context, id string) (lease.Lease, error) {
+	store, err := r.get()
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	return store.Lease(ctx, id)
+}
