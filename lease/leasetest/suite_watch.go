@@ -68,11 +68,12 @@ func watchHeartbeat(t *testing.T, f *fixture) {
 func watchCompacted(t *testing.T, f *fixture) {
 	f.registry(t)
 	from := f.snapshot(t)
+	f.lease(t, "i-0forgotten")
 	written := f.lease(t, someID)
 	f.Compact(t)
 	changes := f.Store.Watch(t.Context(), from)
 	c := next(t, changes)
-	if c.Snapshot == nil || len(c.Snapshot.Leases) != 1 || c.Snapshot.Leases[0].Revision != written.Revision {
+	if c.Snapshot == nil || len(c.Snapshot.Leases) != 2 || c.Snapshot.Leases[0].Revision != written.Revision {
 		t.Fatalf("after compaction: %+v", c)
 	}
 	launch := f.launch(t, someToken)
