@@ -31,7 +31,9 @@ func (c *Cloud) withSkew(o *ec2.Options) {
 		return out, metadata, err
 	}
 	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("lapse.skew", measure), middleware.After)
+		// Just around the SDK's own reading of Date, so that reading a long answer does not count either.
+		return stack.Deserialize.Insert(middleware.DeserializeMiddlewareFunc("lapse.skew", measure),
+			(&awsmiddleware.RecordResponseTiming{}).ID(), middleware.Before)
 	})
 }
 

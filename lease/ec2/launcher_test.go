@@ -1,0 +1,344 @@
+package ec2_test
+
+import (
+	"context"
+	"encoding/base64"
+	"maps"
+	"reflect"
+	"testing"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/ec2sim"
+)
+
+func TestLaunchMakesWhatWasAskedForAndBindsIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	r := w.request("job-7", 3)
+	r.Skeleton = []byte(`{"UserData": "#!/bin/sh\n", "TagSpecifications": [{"ResourceType": "volume", "Tags": [{"Key": "Disk", "Value": "root"}]}]}`)
+
+	result, err := w.launcher(t).Launch(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Leases) != 3 || result.Launch.Missing() != 0 || result.Resumed || result.Launch.State != lease.LaunchDone {
+		t.Fatalf("result = %+v", result)
+	}
+	w.wantSound(t, "job-7", 3)
+	w.wantBound(t, result)
+
+	end := result.Launch.CreatedAt.Add(time.Hour)
+	for _, l := range result.Leases {
+		if l.Launch != "job-7" || l.ClientToken != "job-7.1" || l.Zone != zoneA || l.ZoneID != "use1-az1" || l.Holder != "ada" ||
+			l.Labels["job"] != "7" || !l.ExpiresAt.Equal(end) || !l.NotAfter.Equal(end.Add(time.Hour)) || l.TTL != lease.Duration(time.Minute) ||
+			l.History[0].Actor != "test:ada" || l.Place() != here() {
+			t.Errorf("lease = %+v", l)
+		}
+	}
+	ours := map[string]string{"Name": "worker", lease.TagRegistry: uuid, lease.TagLaunch: "job-7.1"}
+	for _, i := range w.made("job-7") {
+		want := maps.Clone(ours)
+		want[lease.TagHolder], want[lease.TagTerm] = "ada", end.Format(time.RFC3339)
+		if !maps.Equal(i.Tags, want) {
+			t.Errorf("instance tags = %v, want %v", i.Tags, want)
+		}
+		if i.Metadata.HTTPTokens != "required" || i.ShutdownBehavior != "terminate" {
+			t.Errorf("IMDS tokens %s, shutdown behaviour %s", i.Metadata.HTTPTokens, i.ShutdownBehavior)
+		}
+		if i.UserData != base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\n")) {
+			t.Errorf("user data = %q", i.UserData)
+		}
+	}
+	for _, n := range w.sim.Interfaces() {
+		if !maps.Equal(n.Tags, ours) {
+			t.Errorf("interface tags = %v, want %v", n.Tags, ours)
+		}
+	}
+	ours["Disk"] = "root"
+	for _, v := range w.sim.Volumes() {
+		if !maps.Equal(v.Tags, ours) {
+			t.Errorf("volume tags = %v, want %v", v.Tags, ours)
+		}
+	}
+}
+
+func TestSpotRequestsBearTheTagsToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	r := w.request("spot-1", 2)
+	r.Skeleton = []byte(`{"InstanceMarketOptions": {"MarketType": "spot"}}`)
+	if _, err := w.launcher(t).Launch(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.sim.SpotRequests()) != 2 {
+		t.Fatalf("spot requests = %v", w.sim.SpotRequests())
+	}
+	for _, s := range w.sim.SpotRequests() {
+		if s.Tags[lease.TagRegistry] != uuid || s.Tags[lease.TagLaunch] != "spot-1.1" || s.Tags["Name"] != "worker" {
+			t.Errorf("spot request tags = %v", s.Tags)
+		}
+	}
+}
+
+func TestTheSameTokenAnswersTheSame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	l := w.launcher(t)
+	first, err := l.Launch(t.Context(), w.request("job-7", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		w.wantSame(t, first, func() (ec2.Result, error) { return l.Launch(t.Context(), w.request("job-7", 2)) })
+		w.wantSame(t, first, func() (ec2.Result, error) { return l.Resume(t.Context(), "job-7", 0) })
+	}
+	if n := w.sent("RunInstances"); n != 1 {
+		t.Errorf("RunInstances was sent %d times", n)
+	}
+
+	ids := first.Launch.Instances()
+	w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), ids)
+	w.wantSame(t, first, func() (ec2.Result, error) { return l.Launch(t.Context(), w.request("job-7", 2)) })
+	if n := len(w.made("job-7")); n != 2 {
+		t.Errorf("%d instances after their end", n)
+	}
+}
+
+// wantSame checks that a launch that was there answers as it did.
+func (w world) wantSame(t testingT, first ec2.Result, again func() (ec2.Result, error)) {
+	t.Helper()
+	result, err := again()
+	if err != nil || !result.Resumed {
+		t.Fatalf("again: resumed %t, %v", result.Resumed, err)
+	}
+	if !reflect.DeepEqual(result.Launch, first.Launch) || !reflect.DeepEqual(result.Leases, first.Leases) {
+		t.Fatalf("again = %+v, first %+v", result, first)
+	}
+}
+
+func TestATokenIsForOneRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	l := w.launcher(t)
+	if _, err := l.Launch(t.Context(), w.request("job-7", 1)); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*ec2.Request){
+		"count":    func(r *ec2.Request) { r.Count = 2 },
+		"term":     func(r *ec2.Request) { r.Term++ },
+		"holder":   func(r *ec2.Request) { r.Holder = "bob" },
+		"labels":   func(r *ec2.Request) { r.Labels = nil },
+		"tags":     func(r *ec2.Request) { r.Tags["Name"] = "other" },
+		"type":     func(r *ec2.Request) { r.InstanceTypes = []string{"t3.small"} },
+		"skeleton": func(r *ec2.Request) { r.Skeleton = []byte(`{"EbsOptimized": false}`) },
+	} {
+		r := w.request("job-7", 1)
+		change(&r)
+		_, err := l.Launch(t.Context(), r)
+		if e := wantAs[*lease.MismatchError](t, err); e.Token != "job-7" {
+			t.Errorf("%s: %v", name, e)
+		}
+	}
+	same := w.request("job-7", 1)
+	same.Skeleton = []byte(`{"ImageId": "", "MaxCount": 0, "UserData": "", "SecurityGroupIds": [""]}`) // says nothing
+	if _, err := l.Launch(t.Context(), same); err != nil {
+		t.Error(err)
+	}
+	if n := w.sent("RunInstances"); n != 1 {
+		t.Errorf("RunInstances was sent %d times", n)
+	}
+}
+
+func TestALaunchStaysInItsPlace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	if _, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1)); err != nil {
+		t.Fatal(err)
+	}
+	cfg := w.aws()
+	cfg.Region = "eu-west-1"
+	l := ec2.NewLauncher(w.cloud(t, cfg, ec2.Options{}), w.store, quick())
+	_, err := l.Launch(t.Context(), w.request("job-7", 1))
+	wantAs[*ec2.PlaceError](t, err)
+	_, err = l.Resume(t.Context(), "job-7", 0)
+	if e := wantAs[*ec2.PlaceError](t, err); e.Launched != here() || e.Here.Region != "eu-west-1" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestPreflightRefuses(t *testing.T) {
+	t.Parallel()
+	elsewhere := lease.Place{Account: account, Region: "eu-west-1"}
+	for name, c := range map[string]struct {
+		prepare func(world)
+		ahead   time.Duration
+		change  func(*ec2.Request)
+		want    func(testingT, error)
+	}{
+		"when the stamp is old": {
+			prepare: func(w world) { w.swept(time.Now().Add(-4 * time.Minute)) },
+			want:    func(t testingT, err error) { wantAs[*ec2.UnattendedError](t, err) },
+		},
+		"when the stamp does not name the place": {
+			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
+			want:    func(t testingT, err error) { wantAs[*ec2.UnattendedError](t, err) },
+		},
+		"not when told to launch unattended": {
+			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
+			change:  func(r *ec2.Request) { r.Unattended = true },
+			want:    wantNone,
+		},
+		"when the clock is ahead": {
+			ahead: 12 * time.Second,
+			want: func(t testingT, err error) {
+				if e := wantAs[*ec2.ClockError](t, err); e.Skew < 11*time.Second || e.Skew > 14*time.Second {
+					t.Fatalf("skew %s", e.Skew)
+				}
+			},
+		},
+		"when the clock is behind, unattended too": {
+			ahead: -time.Minute, change: func(r *ec2.Request) { r.Unattended = true },
+			want: func(t testingT, err error) {
+				if e := wantAs[*ec2.ClockError](t, err); e.Skew > -58*time.Second {
+					t.Fatalf("skew %s", e.Skew)
+				}
+			},
+		},
+		"not a clock that is off by less": {ahead: 8 * time.Second, want: wantNone},
+		"a generated token older than the records": {
+			change: func(r *ec2.Request) { r.Token = "018c0000-0000-7000-8000-000000000000" },
+			want:   func(t testingT, err error) { wantAs[*ec2.StaleTokenError](t, err) },
+		},
+		"a token that is none": {
+			change: func(r *ec2.Request) { r.Token = "i-1" },
+			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+		},
+		"count 1001": {
+			change: func(r *ec2.Request) { r.Count = 1001 },
+			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+		},
+		"a term later than not-after": {
+			change: func(r *ec2.Request) { r.Term = 3 * time.Hour },
+			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+		},
+		"a ttl of 4 s": {
+			change: func(r *ec2.Request) { r.TTL = 4 * time.Second },
+			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			if c.prepare != nil {
+				c.prepare(w)
+			}
+			r := w.request("job-7", 1)
+			if c.change != nil {
+				c.change(&r)
+			}
+			now := func() time.Time { return time.Now().Add(c.ahead) }
+			config := quick()
+			config.Now = now
+			l := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{Now: now}), w.store, config)
+			_, err := l.Launch(t.Context(), r)
+			c.want(t, err)
+			if n := w.sent("RunInstances"); err != nil && n != 0 {
+				t.Errorf("RunInstances was sent %d times", n)
+			}
+			if err != nil && w.store.Get("launch", r.Token) != nil {
+				t.Error("a record was left behind")
+			}
+		})
+	}
+}
+
+func wantNone(t testingT, err error) {
+	if err != nil {
+		t.Fatalf("error: %v", err)
+	}
+}
+
+func TestLaunchWarnsOfARegistryThatOnlyObserves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.put("registry", lease.NewRegistry(time.Now(), uuid, lease.ModeObserve))
+	var kinds []ec2.EventKind
+	config := quick()
+	config.Progress = func(e ec2.Event) { kinds = append(kinds, e.Kind) }
+	l := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
+	if _, err := l.Launch(t.Context(), w.request("job-7", 1)); err != nil {
+		t.Fatal(err)
+	}
+	want := []ec2.EventKind{ec2.EventWarning, ec2.EventStored, ec2.EventSending, ec2.EventLaunched, ec2.EventBound}
+	if !reflect.DeepEqual(kinds, want) {
+		t.Errorf("events = %v, want %v", kinds, want)
+	}
+}
+
+func TestTheStampSaysHowLongTheWindowIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.put("sweep", lease.Sweep{
+		Schema: lease.Schema, Time: time.Now(), Interval: lease.Duration(time.Minute), Places: []lease.Place{here()},
+		LaunchWindow: lease.Duration(7 * time.Minute),
+	})
+	result, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))
+	if err != nil || result.Launch.Window != lease.Duration(7*time.Minute) {
+		t.Errorf("window %s, %v", result.Launch.Window, err)
+	}
+}
+
+func TestAGeneratedTokenIsReturned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	result, err := w.launcher(t).Launch(t.Context(), w.request("", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, ok := lease.TokenTime(result.Launch.Token); !ok || time.Since(made) > time.Minute {
+		t.Errorf("token %s", result.Launch.Token)
+	}
+}
+
+func TestDryRunMakesAndWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{Parameters: map[string]string{"/golden": image}})
+	l := w.launcher(t)
+	r := w.request("job-7", 2)
+	r.ImageID = "resolve:ssm:/golden"
+	plan, err := l.DryRun(t.Context(), r)
+	if err != nil || plan.Exists || plan.Launch.Count != 2 || plan.Launch.Last().ClientToken != "job-7.1" {
+		t.Fatalf("plan = %+v, %v", plan, err)
+	}
+	if w.store.Get("launch", "job-7") != nil || len(w.sim.Instances()) != 0 {
+		t.Error("a dry run left something behind")
+	}
+
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
+	_, err = l.DryRun(t.Context(), r)
+	if e := wantAs[*ec2.AnswerError](t, err); e.Code != "UnauthorizedOperation" {
+		t.Errorf("error = %v", err)
+	}
+
+	if _, err := l.Launch(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if plan, err := l.DryRun(t.Context(), r); err != nil || !plan.Exists {
+		t.Errorf("plan of what is there = %+v, %v", plan, err)
+	}
+}
+
+func TestNoRegistryIsSaidFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.store.Fault = func(method string) error {
+		if method == "Registry" {
+			return &lease.NotFoundError{Kind: "registry", ID: "default"}
+		}
+		return nil
+	}
+	_, err := w.launcher(t).Launch(context.Background(), w.request("job-7", 1))
+	wantAs[*lease.NotFoundError](t, err)
+}
