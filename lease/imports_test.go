@@ -1,0 +1,178 @@
+package lease_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule says which packages, among those that match from and not except, must not import what matches to. A pattern is a
+// package, or with /... it and everything below; what starts with it, if it ends with /.
+type rule struct {
+	name         string
+	from, except []string
+	to           []string
+	through      bool // not even through other packages of the module
+}
+
+var (
+	all     = []string{"lapse/..."}
+	adapter = []string{"lapse/lease/etcd/...", "lapse/lease/ec2/..."}
+)
+
+// rules are the directions of DESIGN §10: cmd → {janitor, sidecar, lease/etcd, lease/ec2} → lease → standard library.
+var rules = []rule{
+	{"lease stands on nothing of the module", []string{"lapse/lease"}, nil, all, true},
+	{"nobody imports a command", all, []string{"lapse/cmd/..."}, []string{"lapse/cmd/..."}, true},
+	{"what is below lease knows no user of it", []string{"lapse/lease/..."}, nil, []string{"lapse/janitor/...", "lapse/sidecar/..."}, true},
+	{"the janitor knows no adapter", []string{"lapse/janitor/..."}, nil, adapter, true},
+	{"the sidecar knows no adapter", []string{"lapse/sidecar/..."}, nil, adapter, true},
+	{"the janitor does not know the sidecar", []string{"lapse/janitor/..."}, nil, []string{"lapse/sidecar/..."}, true},
+	{"the sidecar does not know the janitor", []string{"lapse/sidecar/..."}, nil, []string{"lapse/janitor/..."}, true},
+	{"etcd does not know EC2", adapter[:1], nil, adapter[1:], true},
+	{"EC2 does not know etcd", adapter[1:], nil, adapter[:1], true},
+	{
+		"only lease/ec2 talks to AWS services",
+		all,
+		[]string{"lapse/lease/ec2"},
+		[]string{"github.com/aws/aws-sdk-go-v2/service/"},
+		false,
+	},
+	{
+		"only lease/ec2 knows the AWS SDK, but for the sidecar's way to IMDS and the wiring",
+		all,
+		[]string{"lapse/lease/ec2", "lapse/sidecar/imds", "lapse/cmd/..."},
+		[]string{"github.com/aws/"},
+		false,
+	},
+	{"only lease/etcd knows etcd's client", all, adapter[:1], []string{"go.etcd.io/etcd/client/"}, false},
+	{
+		"only lease/etcd/embedded knows etcd's server",
+		all,
+		[]string{"lapse/lease/etcd/embedded/..."},
+		[]string{"go.etcd.io/etcd/server/"},
+		false,
+	},
+}
+
+func matches(pkg string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if below, ok := strings.CutSuffix(p, "/..."); ok {
+			return pkg == below || strings.HasPrefix(pkg, below+"/")
+		}
+		return pkg == p || strings.HasSuffix(p, "/") && strings.HasPrefix(pkg, p)
+	})
+}
+
+// broken lists how the imports, by package, break the rule.
+func (r rule) broken(imports map[string][]string) (found []string) {
+	for pkg := range imports {
+		if !matches(pkg, r.from) || matches(pkg, r.except) {
+			continue
+		}
+		reached := imports[pkg]
+		if r.through {
+			reached = reach(pkg, imports)
+		}
+		for _, to := range reached {
+			if to != pkg && matches(to, r.to) {
+				found = append(found, pkg+" imports "+to)
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// reach lists what pkg imports, itself or through others.
+func reach(pkg string, imports map[string][]string) (all []string) {
+	for todo := slices.Clone(imports[pkg]); len(todo) > 0; {
+		next := todo[len(todo)-1]
+		if todo = todo[:len(todo)-1]; slices.Contains(all, next) {
+			continue
+		}
+		all = append(all, next)
+		if strings.HasPrefix(next, "lapse/") {
+			todo = append(todo, imports[next]...)
+		}
+	}
+	return all
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	// Without -test: tests may import what they like. With -e: a package that does not build yet is another test's worry.
+	list := exec.CommandContext(t.Context(), "go", "list", "-C", "..", "-e", "-buildvcs=false", "-deps",
+		"-f", `{{.ImportPath}} {{.Standard}} {{join .Imports " "}}`, "./...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	imports, standard := map[string][]string{}, map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		imports[fields[0]], standard[fields[0]] = fields[2:], fields[1] == "true"
+	}
+	for pkg := range imports {
+		if pkg != "lapse" && !strings.HasPrefix(pkg, "lapse/") {
+			delete(imports, pkg)
+		}
+	}
+	if len(imports["lapse/lease"]) == 0 {
+		t.Fatal("go list does not know lapse/lease")
+	}
+	for _, to := range imports["lapse/lease"] {
+		if !standard[to] {
+			t.Errorf("lease stands on the standard library alone: it imports %s", to)
+		}
+	}
+	for _, r := range rules {
+		for _, how := range r.broken(imports) {
+			t.Errorf("%s: %s", r.name, how)
+		}
+	}
+}
+
+func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
+	t.Parallel()
+	const service = "github.com/aws/aws-sdk-go-v2/service/ec2"
+	for name, imports := range map[string]map[string][]string{
+		"lease stands on nothing of the module":        {"lapse/lease": {"fmt", "lapse/internal"}},
+		"nobody imports a command":                     {"lapse/janitor": {"lapse/cmd/internal/flags"}},
+		"what is below lease knows no user of it":      {"lapse/lease/leasetest": {"lapse/janitor"}},
+		"the janitor knows no adapter":                 {"lapse/janitor/service": {"lapse/x"}, "lapse/x": {"lapse/lease/etcd"}},
+		"the sidecar knows no adapter":                 {"lapse/sidecar": {"lapse/lease/ec2/ec2sim"}},
+		"the janitor does not know the sidecar":        {"lapse/janitor": {"lapse/sidecar"}},
+		"the sidecar does not know the janitor":        {"lapse/sidecar/imds": {"lapse/janitor"}},
+		"etcd does not know EC2":                       {"lapse/lease/etcd/embedded": {"lapse/lease/ec2"}},
+		"EC2 does not know etcd":                       {"lapse/lease/ec2": {"lapse/lease/etcd"}},
+		"only lease/ec2 talks to AWS services":         {"lapse/lease/ec2/ec2sim": {service}},
+		"only lease/etcd knows etcd's client":          {"lapse/cmd/janitor": {"go.etcd.io/etcd/client/v3"}},
+		"only lease/etcd/embedded knows etcd's server": {"lapse/lease/etcd": {"go.etcd.io/etcd/server/v3/embed"}},
+		"only lease/ec2 knows the AWS SDK, but for the sidecar's way to IMDS and the wiring": {
+			"lapse/sidecar": {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
+		},
+	} {
+		i := slices.IndexFunc(rules, func(r rule) bool { return r.name == name })
+		if i < 0 {
+			t.Errorf("there is no rule %q", name)
+		} else if len(rules[i].broken(imports)) == 0 {
+			t.Errorf("%q is not broken by %v", name, imports)
+		}
+	}
+	good := map[string][]string{
+		"lapse/cmd/janitor":         {"lapse/cmd/internal", "lapse/janitor", "lapse/lease/etcd", "lapse/lease/etcd/embedded", "lapse/lease/ec2"},
+		"lapse/janitor":             {"lapse/lease", "github.com/robfig/cron/v3"},
+		"lapse/sidecar":             {"lapse/lease", "lapse/sidecar/imds"},
+		"lapse/sidecar/imds":        {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
+		"lapse/lease/ec2":           {"lapse/lease", service},
+		"lapse/lease/etcd":          {"lapse/lease", "go.etcd.io/etcd/client/v3"},
+		"lapse/lease/etcd/embedded": {"go.etcd.io/etcd/server/v3/embed"},
+	}
+	for _, r := range rules {
+		if how := r.broken(good); len(how) > 0 {
+			t.Errorf("%s is broken by what is right: %v", r.name, how)
+		}
+	}
+}
