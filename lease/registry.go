@@ -47,15 +47,16 @@ func (r Registry) To(now time.Time, mode Mode) Registry {
 	return r
 }
 
-// Resume sets a paused registry to the mode that it had before, and changes no other.
+// Resume sets a paused registry to the mode that it had before, and changes no other. Where the record does not say that
+// it was armed, it observes.
 func (r Registry) Resume(now time.Time) Registry {
 	switch {
 	case r.Mode != ModePaused:
 		return r
-	case r.Before == "":
-		return r.To(now, ModeObserve)
+	case r.Before == ModeArmed:
+		return r.To(now, ModeArmed)
 	}
-	return r.To(now, r.Before)
+	return r.To(now, ModeObserve)
 }
 
 // Sweep is the stamp of the last sweep. Launchers refuse unless it is fresh and names their place; a new leader learns

@@ -1,0 +1,167 @@
+package lease_test
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"io"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// messages has every error type, in every wording, as users read it.
+var messages = []struct {
+	err  error
+	want string
+}{
+	{
+		&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseSilence, Since: noon},
+		"cannot extend i-1: its lease is revoked since 2026-03-01T12:00:00Z (silence); it is not given back, so launch another",
+	},
+	{
+		&lease.StateError{ID: "i-1", Verb: "pardon", State: lease.StateEnded},
+		"cannot pardon i-1: its lease is ended; it is not given back, so launch another",
+	},
+	{
+		&lease.StateError{ID: "i-1", Verb: "revoke", State: lease.StateAdopting, Since: noon.In(time.FixedZone("", 3600))},
+		"cannot revoke i-1: its lease is adopting since 2026-03-01T12:00:00Z; try again once its tag was seen",
+	},
+	{
+		&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateUnmanaged, Since: noon},
+		"cannot extend i-1: its lease is unmanaged since 2026-03-01T12:00:00Z; `lease why i-1` explains",
+	},
+	{&lease.NotFoundError{Kind: "lease", ID: "i-1"}, "no lease for \"i-1\" in the registry: look for its id with `lease list`"},
+	{&lease.NotFoundError{Kind: "launch", ID: "t"}, "no launch for \"t\" in the registry: look for its id with `lease list`"},
+	{
+		&lease.NotFoundError{Kind: "registry", ID: "default"},
+		"no registry in namespace \"default\": create it with `lease init`",
+	},
+	{&lease.NotFoundError{Kind: "sweep"}, "no janitor has swept yet: start `janitor run`"},
+	{
+		&lease.NotFoundError{Kind: "heartbeat", ID: "i-1"},
+		"no heartbeat for \"i-1\" in the registry: start `sidecar run` on it",
+	},
+	{
+		&lease.ConflictError{Kind: "lease", ID: "i-1"},
+		"lease i-1 was changed by somebody else meanwhile and nothing was written; run this again",
+	},
+	{
+		&lease.DeposedError{Leader: "host-1"},
+		"janitor host-1 no longer leads, or the registry's mode changed, and nothing was written; see `janitor status`",
+	},
+	{&lease.ClaimLostError{ID: "i-1"}, "the heartbeat of i-1 has lapsed; claim it again"},
+	{
+		&lease.ClaimLostError{ID: "i-1", By: "b-2"},
+		"the heartbeat of i-1 was claimed by boot b-2; let one sidecar alone beat for it",
+	},
+	{
+		&lease.PastError{Time: noon, Now: noon.In(time.FixedZone("", 3600))},
+		"the term 2026-03-01T12:00:00Z is not in the future (now 2026-03-01T12:00:00Z); give a later one",
+	},
+	{
+		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), NotAfter: noon},
+		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date is 2026-03-01T12:00:00Z; " +
+			"ask for less, or drop --strict to be granted that",
+	},
+	{
+		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), NotAfter: noon, Over: true},
+		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date, 2026-03-01T12:00:00Z, has passed; launch another",
+	},
+	{
+		&lease.ShortenError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
+		"will not shorten i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z; say --allow-shorten if that is meant",
+	},
+	{
+		&lease.ShortenError{ID: "i-1", Asked: noon},
+		"will not shorten i-1 to 2026-03-01T12:00:00Z: it has no term; say --allow-shorten if that is meant",
+	},
+	{
+		&lease.MismatchError{Token: "t"},
+		"token t was used for another request; repeat that request exactly, or choose a new token",
+	},
+	{
+		&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchClosed, Since: noon, Reason: "window over"},
+		"cannot send launch t: it is closed since 2026-03-01T12:00:00Z (window over); `lease show t` lists what it made",
+	},
+	{
+		&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchDone},
+		"cannot send launch t: it is done; `lease show t` lists what it made",
+	},
+	{
+		&lease.WindowError{Token: "t", Since: noon.In(time.FixedZone("", 3600))},
+		"launch t sends nothing more since 2026-03-01T12:00:00Z: its window is over and the janitor settles it; " +
+			"`lease show t` tells how",
+	},
+	{
+		&lease.SchemaError{Kind: "lease", ID: "i-1", Schema: 9},
+		"lease i-1 has schema 9, this version knows 1: upgrade this program",
+	},
+	{
+		&lease.MalformedError{Kind: "lease", ID: "i-1", Err: io.ErrUnexpectedEOF},
+		"lease i-1 is malformed: unexpected EOF; mend or delete the record",
+	},
+	{lease.CheckTTL(time.Second), "ttl 1s must be between 5s and 1h0m0s"},
+	{lease.CheckCount(0), "count 0 must be between 1 and 1000"},
+	{lease.CheckToken("a\n"), `launch token "a\n" must be 1 to 60 of the characters A-Z a-z 0-9 and -`},
+	{lease.CheckToken("i-1"), `launch token "i-1" must not start with i-, as instance ids do`},
+}
+
+func TestAnErrorIsOneLowercaseSentenceThatSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	sentence := regexp.MustCompile(`^[a-z][^\n]*[^.!?\s]$`)
+	advice := regexp.MustCompile("(; |: |must )[^;]+$")
+	for _, m := range messages {
+		got := m.err.Error()
+		if got != m.want {
+			t.Errorf("%T says\n%s\nwant\n%s", m.err, got, m.want)
+		}
+		if !sentence.MatchString(got) || strings.Contains(got, ". ") || !advice.MatchString(got) {
+			t.Errorf("%T is not one lowercase sentence with an advice: %s", m.err, got)
+		}
+	}
+}
+
+func TestEveryErrorTypeHasAMessageHere(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(gotoken.NewFileSet(), "errors.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, m := range messages {
+		shown[reflect.TypeOf(m.err).Elem().Name()] = true
+	}
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok && strings.HasSuffix(spec.Name.Name, "Error") {
+			found++
+			if !shown[spec.Name.Name] {
+				t.Errorf("no message of %s is checked", spec.Name.Name)
+			}
+		}
+		return true
+	})
+	if found == 0 || found != len(shown) {
+		t.Errorf("%d error types in errors.go, %d checked", found, len(shown))
+	}
+}
+
+func TestErrorsAreFoundBehindTheVerbThatWrapsThem(t *testing.T) {
+	t.Parallel()
+	for _, m := range messages {
+		wrapped := fmt.Errorf("put lease i-1: %w", m.err)
+		if !errors.Is(wrapped, m.err) {
+			t.Errorf("%T is lost", m.err)
+		}
+	}
+	if !errors.Is(&lease.MalformedError{Err: io.ErrUnexpectedEOF}, io.ErrUnexpectedEOF) {
+		t.Error("a MalformedError hides its cause")
+	}
+}

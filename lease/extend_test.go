@@ -1,0 +1,173 @@
+package lease_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"lapse/lease"
+)
+
+func TestExtend(t *testing.T) {
+	t.Parallel()
+	const day, week = 24 * time.Hour, 7 * 24 * time.Hour
+	noTerm, noLimit, lastDay := held(), held(), held()
+	noTerm.ExpiresAt = time.Time{}
+	noLimit.NotAfter = time.Time{}
+	lastDay.ExpiresAt = lastDay.NotAfter
+	for name, c := range map[string]struct {
+		l      lease.Lease
+		now    time.Duration
+		ask    lease.Extension
+		want   time.Duration // the granted term
+		refuse error
+	}{
+		"grants what is asked": {held(), 0, lease.Extension{Until: at(2 * day)}, 2 * day, nil},
+		"grants it to the very latest date, even strictly": {
+			held(), 0, lease.Extension{Until: at(week), Strict: true}, week, nil,
+		},
+		"clamps to the latest date": {held(), 0, lease.Extension{Until: at(week + time.Hour)}, week, nil},
+		"refuses past the latest date if strict": {
+			held(), 0,
+			lease.Extension{Until: at(week + time.Hour), Strict: true},
+			0,
+			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), NotAfter: at(week)},
+		},
+		"refuses to clamp to a date that has passed": {
+			lastDay, week + time.Minute,
+			lease.Extension{Until: at(week + time.Hour), AllowShorten: true},
+			0,
+			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), NotAfter: at(week), Over: true},
+		},
+		"refuses to clamp to the present instant": {
+			lastDay, week,
+			lease.Extension{Until: at(week + time.Hour)},
+			0,
+			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), NotAfter: at(week), Over: true},
+		},
+		"has no limit where there is no latest date": {
+			noLimit, 0, lease.Extension{Until: at(100 * week), Strict: true}, 100 * week, nil,
+		},
+		"refuses to shorten": {
+			held(), 0,
+			lease.Extension{Until: at(time.Hour)},
+			0,
+			&lease.ShortenError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
+		},
+		"shortens if that is meant": {held(), 0, lease.Extension{Until: at(time.Hour), AllowShorten: true}, time.Hour, nil},
+		"refuses to give a term to a lease that has none": {
+			noTerm, 0, lease.Extension{Until: at(day)}, 0, &lease.ShortenError{ID: "i-1", Asked: at(day)},
+		},
+		"gives it a term if that is meant": {noTerm, 0, lease.Extension{Until: at(day), AllowShorten: true}, day, nil},
+		"refuses a date in the past": {
+			held(), 2 * day,
+			lease.Extension{Until: at(day), AllowShorten: true},
+			0,
+			&lease.PastError{Time: at(day), Now: at(2 * day)},
+		},
+		"refuses the present instant": {
+			held(), 2 * day,
+			lease.Extension{Until: at(2 * day), AllowShorten: true},
+			0,
+			&lease.PastError{Time: at(2 * day), Now: at(2 * day)},
+		},
+		"extends a term that has passed while the lease still holds": {
+			held(), 2 * day, lease.Extension{Until: at(3 * day)}, 3 * day, nil,
+		},
+		"stores milliseconds of UTC": {
+			held(), 0, lease.Extension{Until: at(2*day + 999).In(time.FixedZone("", 7200))}, 2 * day, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before := text(t, c.l)
+			got, err := c.l.Extend(at(c.now), c.ask, ada)
+			if c.refuse != nil {
+				if !same(err, c.refuse) || text(t, got) != before {
+					t.Errorf("refused with %#v, want %#v; the lease is %s", err, c.refuse, text(t, got))
+				}
+				return
+			}
+			if err != nil || !same(got.ExpiresAt, at(c.want)) {
+				t.Errorf("granted %s, %v; want %s", got.ExpiresAt, err, at(c.want))
+			}
+			if !got.CuredAt.Equal(at(c.now)) || got.NotAfter != c.l.NotAfter {
+				t.Errorf("cured at %s, latest date %s", got.CuredAt, got.NotAfter)
+			}
+		})
+	}
+}
+
+func TestExtendToThePresentTermChangesNothing(t *testing.T) {
+	t.Parallel()
+	l := held()
+	for _, until := range []time.Time{l.ExpiresAt, l.ExpiresAt.In(time.FixedZone("", 3600)), l.ExpiresAt.Add(999)} {
+		if again := must(l.Extend(at(time.Hour), lease.Extension{Until: until}, ada)); !same(again, l) {
+			t.Errorf("asking for %s changed the lease to %s", until, text(t, again))
+		}
+	}
+}
+
+func TestExtendCuresAMark(t *testing.T) {
+	t.Parallel()
+	l := marked()
+	for name, until := range map[string]time.Time{"a later term": at(48 * time.Hour), "the present term": l.ExpiresAt} {
+		got := must(l.Extend(at(90*time.Minute), lease.Extension{Until: until}, ada))
+		if got.Mark != nil || !got.CuredAt.Equal(at(90*time.Minute)) || got.Changes != l.Changes+1 {
+			t.Errorf("%s leaves mark %v, cured at %s", name, got.Mark, got.CuredAt)
+		}
+	}
+}
+
+func TestTheMarkOfALeaseAtItsLatestDateIsNotCuredByAsking(t *testing.T) {
+	t.Parallel()
+	l := must(held().Extend(noon, lease.Extension{Until: held().NotAfter}, ada))
+	now := l.NotAfter.Add(time.Minute)
+	l = must(l.WithMark(now, lease.CauseTerm, now.Add(time.Hour), jan))
+	got, err := l.Extend(now, lease.Extension{Until: now.Add(time.Hour)}, ada)
+	var clamped *lease.ClampedError
+	if !errors.As(err, &clamped) || !clamped.Over || got.Mark == nil {
+		t.Errorf("%v, with the mark %v", err, got.Mark)
+	}
+}
+
+func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		l := drawLease(t)
+		now := drawTime(t, "now")
+		ask := lease.Extension{
+			Until: drawTime(t, "until"), Strict: rapid.Bool().Draw(t, "strict"), AllowShorten: rapid.Bool().Draw(t, "allow"),
+		}
+		before := text(t, l)
+		got, err := l.Extend(now, ask, ada)
+		if err != nil {
+			if text(t, got) != before {
+				t.Fatalf("refused (%v), and yet changed to %s", err, text(t, got))
+			}
+			return
+		}
+		switch {
+		case !got.ExpiresAt.After(now):
+			t.Fatalf("granted %s at %s", got.ExpiresAt, now)
+		case got.ExpiresAt.After(l.NotAfter):
+			t.Fatalf("granted %s, past %s", got.ExpiresAt, l.NotAfter)
+		case got.ExpiresAt.After(ask.Until):
+			t.Fatalf("granted %s, more than %s", got.ExpiresAt, ask.Until)
+		case !ask.AllowShorten && got.ExpiresAt.Before(l.ExpiresAt):
+			t.Fatalf("shortened %s to %s", l.ExpiresAt, got.ExpiresAt)
+		case ask.Strict && ask.Until.Sub(got.ExpiresAt) >= time.Millisecond:
+			t.Fatalf("granted %s, strictly asked for %s", got.ExpiresAt, ask.Until)
+		case got.Mark != nil:
+			t.Fatalf("extended, and still marked %+v", got.Mark)
+		case got.State != l.State:
+			t.Fatalf("extended from %s to %s", l.State, got.State)
+		}
+		again, err := got.Extend(now, ask, ada)
+		if err != nil || !same(again, got) {
+			t.Fatalf("asking twice: %v, %s", err, text(t, again))
+		}
+	})
+}

@@ -1,0 +1,266 @@
+package lease_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// full has something in every field, though no lease would have it all at once.
+func full() lease.Lease {
+	l := must(revoked().Absent(at(90 * time.Minute)))
+	l.ClaimedAt, l.CuredAt, l.EndedAt = at(time.Minute), at(2*time.Minute), at(2*time.Hour)
+	l.Mark = &lease.Mark{Cause: lease.CauseSilence, Since: at(time.Hour), Deadline: at(time.Hour + 1500*time.Millisecond)}
+	l.Tries, l.TriedAt, l.Stuck = 2, at(80*time.Minute), "protected"
+	l.Revision = 77
+	return l
+}
+
+const fullJSON = `{
+  "schema": 1,
+  "instance_id": "i-1",
+  "launch": "nightly-build",
+  "client_token": "nightly-build.1",
+  "account": "123456789012",
+  "region": "eu-west-1",
+  "zone": "eu-west-1a",
+  "zone_id": "euw1-az2",
+  "holder": "ada",
+  "labels": {
+    "job": "42"
+  },
+  "state": "revoked",
+  "granted_at": "2026-03-01T12:00:00Z",
+  "expires_at": "2026-03-02T12:00:00Z",
+  "not_after": "2026-03-08T12:00:00Z",
+  "ttl": "1m0s",
+  "claimed_at": "2026-03-01T12:01:00Z",
+  "cured_at": "2026-03-01T12:02:00Z",
+  "mark": {
+    "cause": "silence",
+    "since": "2026-03-01T13:00:00Z",
+    "deadline": "2026-03-01T13:00:01.5Z"
+  },
+  "cause": "release",
+  "revoked_at": "2026-03-01T13:00:00Z",
+  "ended_at": "2026-03-01T14:00:00Z",
+  "absent_since": "2026-03-01T13:30:00Z",
+  "tries": 2,
+  "tried_at": "2026-03-01T13:20:00Z",
+  "stuck": "protected",
+  "changes": 2,
+  "history": [
+    {
+      "time": "2026-03-01T12:00:00Z",
+      "actor": "cli:ada@laptop",
+      "action": "bind",
+      "reason": "because"
+    },
+    {
+      "time": "2026-03-01T13:00:00Z",
+      "actor": "cli:ada@laptop",
+      "action": "revoke",
+      "reason": "because"
+    }
+  ],
+  "revision": 77
+}`
+
+func TestALeaseIsWrittenWithTheseNames(t *testing.T) {
+	t.Parallel()
+	var got bytes.Buffer
+	if err := json.Indent(&got, []byte(text(t, full())), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != fullJSON {
+		t.Errorf("wrote %s", got.String())
+	}
+	again, err := lease.Decode[lease.Lease]("lease", "i-1", []byte(fullJSON))
+	if err != nil || !same(again, full()) {
+		t.Errorf("read %s, %v", text(t, again), err)
+	}
+}
+
+func TestALeaseHasEveryNameThatProgramsWereToldOf(t *testing.T) {
+	t.Parallel()
+	var got struct {
+		Fields  map[string]json.RawMessage
+		Mark    map[string]json.RawMessage   `json:"mark"`
+		History []map[string]json.RawMessage `json:"history"`
+	}
+	if err := errors.Join(json.Unmarshal([]byte(fullJSON), &got), json.Unmarshal([]byte(fullJSON), &got.Fields)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		in    map[string]json.RawMessage
+		names string
+	}{
+		{got.Fields, "instance_id launch account region zone holder labels state granted_at expires_at not_after ttl mark cause " +
+			"revision history"},
+		{got.Mark, "cause since deadline"},
+		{got.History[0], "time actor action reason"},
+	} {
+		for name := range strings.FieldsSeq(c.names) {
+			if len(c.in[name]) == 0 {
+				t.Errorf("there is no %s", name)
+			}
+		}
+	}
+}
+
+func TestListsAreArraysNeverNull(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		record any
+		want   string
+	}{
+		"a lease without history":    {lease.Lease{}, `"history":[]`},
+		"a launch without attempts":  {lease.Launch{}, `"attempts":[]`},
+		"a stamp without places":     {lease.Sweep{}, `"places":[]`},
+		"leases, by pointer":         {&lease.Lease{}, `"history":[]`},
+		"a lease inside of a change": {lease.Change{Lease: &lease.Lease{}}, `"history":[]`},
+	} {
+		if got := text(t, c.record); !strings.Contains(got, c.want) {
+			t.Errorf("%s is written as %s", name, got)
+		}
+	}
+	for _, record := range []any{lease.Lease{}, lease.Sweep{}, held(), opened()} {
+		if got := text(t, record); strings.Contains(got, "null") {
+			t.Errorf("null in %s", got)
+		}
+	}
+	if ids := (lease.Launch{}).Instances(); ids == nil {
+		t.Error("no instances are a null list")
+	}
+}
+
+func TestDurationsAreWrittenAsGoPrintsThem(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		`"1h30m0s"`: 90 * time.Minute, `"0s"`: 0, `"250ms"`: 250 * time.Millisecond, `"168h0m0s"`: 7 * 24 * time.Hour,
+	} {
+		data, err := json.Marshal(lease.Duration(want))
+		if err != nil || string(data) != text {
+			t.Errorf("%s is written as %s, %v", want, data, err)
+		}
+		var got lease.Duration
+		if err := json.Unmarshal([]byte(text), &got); err != nil || time.Duration(got) != want || got.String() != want.String() {
+			t.Errorf("%s is read as %s, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{`60`, `"60"`, `""`, `"1d"`, `{}`} {
+		var d lease.Duration
+		if err := json.Unmarshal([]byte(bad), &d); err == nil {
+			t.Errorf("%s is read as %s", bad, d)
+		}
+	}
+}
+
+func TestEveryKindOfRecordIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	launch := must(must(launched().Close(at(time.Hour), "window over")).Looked(at(2*time.Hour), "i-2"))
+	launch.Subnets, launch.InstanceTypes = []string{"s1"}, []string{"t1", "t2"}
+	roundTrip(t, full())
+	roundTrip(t, launch)
+	roundTrip(t, lease.NewRegistry(noon, "uuid-1", lease.ModeArmed))
+	roundTrip(t, lease.Sweep{
+		Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, Interval: lease.Duration(time.Minute), Leader: "host-1",
+		Places: []lease.Place{{Account: "1", Region: "eu-west-1"}},
+		Brakes: []lease.Brake{{Name: "silence", Scope: "euw1-az2", Since: noon, Reason: "7 of 10 silent"}},
+	})
+	roundTrip(t, lease.Heartbeat{
+		Schema: lease.Schema, InstanceID: "i-1", BootID: "b", Address: "10.0.0.1", Version: "1", Changes: 3,
+		TTL: lease.Duration(time.Minute), Since: noon,
+	})
+}
+
+func roundTrip[R record](t *testing.T, r R) {
+	t.Helper()
+	data := text(t, r)
+	got, err := decode[R]([]byte(data))
+	if err != nil || !same(got, r) {
+		t.Errorf("%T: %v: wrote %s\nand read %s", r, err, data, text(t, got))
+	}
+}
+
+func TestANewerSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{
+		`{"schema":2}`,
+		`{"schema":2,"instance_id":"i-1","state":"active"}`,
+		`{"schema":99,"instance_id":{"new":"form"},"state":["active"],"history":7}`,
+	} {
+		for _, decode := range []func([]byte) error{
+			decodeError[lease.Lease], decodeError[lease.Launch], decodeError[lease.Registry], decodeError[lease.Sweep],
+			decodeError[lease.Heartbeat],
+		} {
+			err := decode([]byte(data))
+			var newer *lease.SchemaError
+			if !errors.As(err, &newer) || newer.Kind != "record" || newer.ID != "x" || newer.Schema < 2 {
+				t.Errorf("%s: %v", data, err)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoRecordIsMalformed(t *testing.T) {
+	t.Parallel()
+	decode := map[string]func([]byte) error{
+		"lease":     decodeError[lease.Lease],
+		"launch":    decodeError[lease.Launch],
+		"registry":  decodeError[lease.Registry],
+		"sweep":     decodeError[lease.Sweep],
+		"heartbeat": decodeError[lease.Heartbeat],
+	}
+	anywhere := []string{
+		"", " ", "x", "{", `"text"`, "[]", "7", `{"schema":"1"}`, `{"schema":1.5}`, "{}{}", `{"schema":99999999999999999999}`,
+		strings.Repeat(`{"a":`, 20000), "\xff\xfe",
+	}
+	for kind, bad := range map[string][]string{
+		"lease": {
+			"{}", "null", `{"state":"active"}`, `{"instance_id":"i-1"}`, `{"instance_id":"i-1","state":"Active"}`,
+			`{"instance_id":"i-1","state":"held"}`, `{"instance_id":"i-1","state":"active","expires_at":"tomorrow"}`,
+			`{"instance_id":"i-1","state":"active","ttl":60}`, `{"instance_id":"i-1","state":"active","mark":"soon"}`,
+			`{"instance_id":"i-1","state":"active","history":{}}`, `{"instance_id":"i-1","state":"active","labels":["a"]}`,
+			`{"instance_id":"i-1","state":"active","granted_at":"2026-03-01 12:00"}`,
+			`{"instance_id":"i-1","state":"active","new_field":1,"ttl":60}`,
+			`{"instance_id":"i-1","state":"active","history":[{"new_field":1,"time":1}]}`,
+		},
+		"launch": {
+			"{}", "null", `{"token":"t"}`, `{"state":"open","attempts":[{}]}`, `{"token":"t","state":"lost","attempts":[{}]}`,
+			`{"token":"t","state":"open"}`, `{"token":"t","state":"open","attempts":[]}`,
+			`{"token":"t","state":"open","attempts":[{"sends":"1"}]}`,
+		},
+		"registry":  {"{}", "null", `{"uuid":"u"}`, `{"mode":"armed"}`, `{"uuid":"u","mode":"ARMED"}`},
+		"sweep":     {`{"time":"noon"}`, `{"places":"all"}`},
+		"heartbeat": {"{}", "null", `{"boot_id":"b"}`, `{"instance_id":"i-1","ttl":7}`},
+	} {
+		for _, data := range append(bad, anywhere...) {
+			var malformed *lease.MalformedError
+			err := decode[kind]([]byte(data))
+			if !errors.As(err, &malformed) || malformed.Kind != "record" || malformed.ID != "x" || malformed.Err == nil {
+				t.Errorf("%s %.60q: %v", kind, data, err)
+			}
+		}
+	}
+}
+
+func TestAValueReadIntoAgainKeepsNothingOfTheOlderRecord(t *testing.T) {
+	t.Parallel()
+	for name, data := range map[string]string{
+		"known fields only":  `{"schema":1,"instance_id":"i-2","state":"active","granted_at":"2026-03-01T12:00:00Z","history":[]}`,
+		"with unknown ones":  `{"schema":1,"instance_id":"i-2","state":"active","granted_at":"2026-03-01T12:00:00Z","history":[],"new":1}`,
+		"another's unknowns": `{"schema":1,"instance_id":"i-2","state":"active","granted_at":"2026-03-01T12:00:00Z","history":[],"newer":1}`,
+	} {
+		fresh := must(lease.Decode[lease.Lease]("lease", "i-2", []byte(data)))
+		used := must(lease.Decode[lease.Lease]("lease", "i-1", []byte(strings.Replace(fullJSON, "{", `{"new":2,`, 1))))
+		if err := json.Unmarshal([]byte(data), &used); err != nil || !same(used, fresh) {
+			t.Errorf("%s: %v: %s, want %s", name, err, text(t, used), text(t, fresh))
+		}
+	}
+}
