@@ -199,7 +199,7 @@ type mortal struct {
 
 	mu    sync.Mutex
 	armed bool
-	left  int // steps before the last
+	left  int // steps to live, the last one included
 	after bool
 	steps int
 }
@@ -270,7 +270,7 @@ func (w world) killed(t testingT, ctx context.Context, r ec2.Request, n int, aft
 	t.Helper()
 	ctx, die := context.WithCancel(ctx)
 	defer die()
-	m := &mortal{Store: w.store, die: die, left: n, after: after}
+	m := &mortal{Store: w.store, die: die, left: n + 1, after: after}
 	cfg := w.aws()
 	cfg.HTTPClient = m
 	cloud := w.cloud(t, cfg, ec2.Options{})

@@ -1,0 +1,322 @@
+package ec2_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/ec2sim"
+)
+
+func TestALostAnswerIsFoundByReplaying(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]ec2sim.Fault{
+		"reset before the deed":          {Effect: ec2sim.Drop},
+		"reset after the deed":           {Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed},
+		"internal error before the deed": {Effect: ec2sim.Refuse, Code: "InternalError"},
+		"internal error after the deed":  {Effect: ec2sim.Refuse, Code: "InternalError", Stage: ec2sim.AfterDeed},
+		"unavailable after the deed":     {Effect: ec2sim.Refuse, Code: "Unavailable", Status: 503, Stage: ec2sim.AfterDeed},
+		"no answer":                      {Effect: ec2sim.Hang, Stage: ec2sim.AfterDeed},
+		"an answer of a proxy":           {Effect: ec2sim.Refuse, Code: "UnknownError", Status: 403, Stage: ec2sim.AfterDeed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			fault.Action, fault.Times = "RunInstances", 2
+			w.sim.Inject(fault)
+			config := quick()
+			if fault.Effect == ec2sim.Hang {
+				config.CallTimeout = 500 * time.Millisecond
+			}
+			r := w.request("job-7", 3)
+			r.Patience = 10 * time.Second
+			result, err := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config).Launch(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(result.Leases) != 3 || len(result.Launch.Attempts) != 1 || result.Launch.Last().Sends != 3 {
+				t.Errorf("%d leases, attempts %+v", len(result.Leases), result.Launch.Attempts)
+			}
+			w.wantSound(t, "job-7", 3)
+			w.wantBound(t, result)
+		})
+	}
+}
+
+func TestTheSDKDoesNotRetryRunInstances(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: "InternalError"})
+	cfg := w.aws()
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 5; o.MaxBackoff = time.Millisecond })
+	}
+	r := w.request("job-7", 1)
+	r.Patience = time.Nanosecond // one send, no replay
+	_, err := ec2.NewLauncher(w.cloud(t, cfg, ec2.Options{}), w.store, quick()).Launch(t.Context(), r)
+	wantAs[*ec2.UnknownOutcomeError](t, err)
+	if n := w.sent("RunInstances"); n != 1 {
+		t.Errorf("RunInstances was sent %d times", n)
+	}
+}
+
+func TestAnOutcomeThatStaysUnknownIsSaidAndKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	mend := w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: "InternalError", Stage: ec2sim.AfterDeed})
+	l := w.launcher(t)
+	for range 2 {
+		_, err := l.Launch(t.Context(), w.request("job-7", 2))
+		if e := wantAs[*ec2.UnknownOutcomeError](t, err); e.Token != "job-7" || e.Code != "InternalError" {
+			t.Errorf("%+v", e)
+		}
+	}
+	if a := w.stored(t, "job-7").Last(); !a.Doubtful || a.Outcome != "" || len(w.made("job-7")) != 2 {
+		t.Errorf("attempt = %+v", a)
+	}
+	mend()
+	result, err := l.Resume(t.Context(), "job-7", 0)
+	if err != nil || !result.Resumed {
+		t.Fatalf("resumed %t, %v", result.Resumed, err)
+	}
+	w.wantBound(t, result)
+}
+
+func TestARefusalAfterALostAnswerIsNotDefinite(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"InsufficientInstanceCapacity", "UnauthorizedOperation"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			mend := func() {}
+			w.sim.Inject(ec2sim.Fault{
+				Action: "RunInstances", Times: 1, Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed,
+				Hook: func() { mend = w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: code}) },
+			})
+			l := w.launcher(t)
+			_, err := l.Launch(t.Context(), w.request("job-7", 2))
+			if e := wantAs[*ec2.UnknownOutcomeError](t, err); e.Code != code {
+				t.Errorf("%+v", e)
+			}
+			launch := w.stored(t, "job-7")
+			if launch.State != lease.LaunchOpen || len(launch.Attempts) != 1 || launch.Last().Outcome != "" {
+				t.Errorf("launch = %+v", launch)
+			}
+			mend()
+			result, err := l.Resume(t.Context(), "job-7", 0)
+			if err != nil || len(result.Leases) != 2 {
+				t.Errorf("%d leases, %v", len(result.Leases), err)
+			}
+		})
+	}
+}
+
+func TestProofOfAnEarlierSendIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"IdempotentParameterMismatch", "IdempotentInstanceTerminated"} {
+		w := newWorld(t, ec2sim.Config{})
+		w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: code})
+		r := w.request("job-7", 2)
+		r.Patience = time.Hour
+		_, err := w.launcher(t).Launch(t.Context(), r)
+		if e := wantAs[*ec2.UnknownOutcomeError](t, err); e.Code != code {
+			t.Errorf("%+v", e)
+		}
+		launch := w.stored(t, "job-7")
+		if a := launch.Last(); launch.State != lease.LaunchOpen || len(launch.Attempts) != 1 || a.Outcome != "" || !a.Doubtful {
+			t.Errorf("launch = %+v", launch)
+		}
+		if n := w.sent("RunInstances"); n != 1 {
+			t.Errorf("%s: RunInstances was sent %d times", code, n)
+		}
+	}
+}
+
+func TestThrottlingLeavesNoDoubt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 3, Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
+	w.capacity(zoneA, 0)
+	_, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))
+	if e := wantAs[*ec2.RefusedError](t, err); e.Code != "InsufficientInstanceCapacity" {
+		t.Errorf("%+v", e)
+	}
+	if a := w.stored(t, "job-7").Last(); a.Sends != 1 || a.Doubtful || a.Outcome != lease.OutcomeRefused {
+		t.Errorf("attempt = %+v", a)
+	}
+}
+
+func TestThrottlingThatDoesNotEndIsUnfinished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
+	_, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))
+	if e := wantAs[*ec2.UnfinishedError](t, err); e.Token != "job-7" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestARefusalIsTheAnswerFromThenOn(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"UnauthorizedOperation", "InvalidAMIID.NotFound", "InsufficientInstanceCapacity", "Unsupported"} {
+		w := newWorld(t, ec2sim.Config{})
+		mend := w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: code, Message: "for a reason"})
+		l := w.launcher(t)
+		_, first := l.Launch(t.Context(), w.request("job-7", 1))
+		if e := wantAs[*ec2.RefusedError](t, first); e.Code != code || e.Reason != code+": for a reason" {
+			t.Errorf("%+v", e)
+		}
+		mend()
+		sent := w.sent("RunInstances")
+		for range 5 {
+			_, err := l.Launch(t.Context(), w.request("job-7", 1))
+			if e := wantAs[*ec2.RefusedError](t, err); e.Error() != first.Error() {
+				t.Errorf("again: %v, first: %v", e, first)
+			}
+		}
+		if n := w.sent("RunInstances"); n != sent || n != 1 || len(w.sim.Instances()) != 0 {
+			t.Errorf("%s: sent %d times, then %d; %d instances", code, sent, n, len(w.sim.Instances()))
+		}
+		if w.stored(t, "job-7").State != lease.LaunchClosed {
+			t.Errorf("%s: the launch is not closed", code)
+		}
+	}
+}
+
+func TestFewerThanAskedForAreTakenWhereThereIsRoom(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		a, b  int
+		zones []string
+		types []string
+		want  []int // instances of each attempt
+	}{
+		"all at once":              {a: 5, b: 5, zones: []string{zoneA, zoneB}, want: []int{5}},
+		"then fewer":               {a: 2, b: 0, zones: []string{zoneA}, want: []int{0, 2, 0}},
+		"then elsewhere":           {a: 2, b: 9, zones: []string{zoneA, zoneB}, want: []int{0, 2, 0, 3}},
+		"only elsewhere":           {a: 0, b: 9, zones: []string{zoneA, zoneB}, want: []int{0, 0, 5}},
+		"not enough anywhere":      {a: 2, b: 1, zones: []string{zoneA, zoneB}, want: []int{0, 2, 0, 1, 0}},
+		"then another type":        {a: 2, b: 0, zones: []string{zoneA}, types: []string{"t3.micro", "t3.small"}, want: []int{0, 2, 0, 3}},
+		"another type, then place": {a: 0, b: 1, zones: []string{zoneA, zoneB}, types: []string{"t3.micro", "t3.small"}, want: []int{0, 0, 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			w.capacity(zoneA, c.a)
+			w.capacity(zoneB, c.b)
+			r := w.request("job-7", 5)
+			r.Subnets = nil
+			for _, zone := range c.zones {
+				r.Subnets = append(r.Subnets, w.sim.SubnetID(zone))
+			}
+			if c.types != nil {
+				r.InstanceTypes = c.types
+			}
+			l := w.launcher(t)
+			first, err := l.Launch(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			sum := 0
+			for _, a := range first.Launch.Attempts {
+				got = append(got, len(a.Instances))
+				sum += len(a.Instances)
+			}
+			if !slices.Equal(got, c.want) || first.Launch.Missing() != 5-sum || len(first.Leases) != sum {
+				t.Errorf("attempts made %v, want %v; %d missing", got, c.want, first.Launch.Missing())
+			}
+			w.wantSound(t, "job-7", 5)
+			w.wantBound(t, first)
+			w.capacity(zoneA, -1)
+			w.wantSame(t, first, func() (ec2.Result, error) { return l.Launch(t.Context(), r) })
+		})
+	}
+}
+
+func TestARefusalAfterSomeWereMadeKeepsThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.capacity(zoneA, 2)
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 2, Effect: ec2sim.Pass}) // attempts 1 and 2 as they come
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
+	result, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 3))
+	if err != nil || len(result.Leases) != 2 || result.Launch.Missing() != 1 || result.Launch.State != lease.LaunchDone {
+		t.Errorf("result = %+v, %v", result, err)
+	}
+	if result.Launch.Last().Code != "UnauthorizedOperation" {
+		t.Errorf("the reason is not kept: %+v", result.Launch.Last())
+	}
+}
+
+func TestNothingIsSentAfterTheWindow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	mend := w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed})
+	if _, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 2)); err == nil {
+		t.Fatal("no error")
+	}
+	mend()
+	sent := w.sent("RunInstances")
+	config := quick()
+	config.Now = func() time.Time { return time.Now().Add(15*time.Minute + time.Second) }
+	late := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
+	_, err := late.Resume(t.Context(), "job-7", 0)
+	wantAs[*ec2.UnknownOutcomeError](t, err)
+	wantAs[*lease.WindowError](t, err)
+	if n := w.sent("RunInstances"); n != sent {
+		t.Errorf("RunInstances was sent %d times after the window", n-sent)
+	}
+
+	launch := w.stored(t, "job-7")
+	closed, err := launch.Close(time.Now(), "window over")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.PutLaunch(t.Context(), closed); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err = late.Resume(t.Context(), "job-7", 0)
+		if e := wantAs[*lease.LaunchStateError](t, err); e.State != lease.LaunchClosed || e.Reason != "window over" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func TestALaunchClosedMeanwhileBindsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Stage: ec2sim.AfterDeed, Times: 1, Hook: func() {
+		closed, _ := w.stored(t, "job-7").Close(time.Now(), "released")
+		if _, err := w.store.PutLaunch(context.Background(), closed); err != nil {
+			t.Error(err)
+		}
+	}})
+	result, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 2))
+	if e := wantAs[*lease.LaunchStateError](t, err); e.Reason != "released" || len(result.Leases) != 0 {
+		t.Errorf("%+v, %+v", e, result)
+	}
+}
+
+func TestCancellingLeavesWhatCanBeResumed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Stage: ec2sim.AfterDeed, Times: 1, Effect: ec2sim.Hang, Hook: cancel})
+	_, err := w.launcher(t).Launch(ctx, w.request("job-7", 2))
+	if e := wantAs[*ec2.UnknownOutcomeError](t, err); e.Token != "job-7" {
+		t.Errorf("%+v", e)
+	}
+	result, err := w.launcher(t).Resume(t.Context(), "job-7", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wantBound(t, result)
+}
