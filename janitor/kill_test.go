@@ -1,0 +1,424 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/leasetest"
+)
+
+// recorder is EC2 in one place: a map of instances, and the ids that it was asked to terminate.
+type recorder struct {
+	mu         sync.Mutex
+	place      lease.Place
+	instances  map[string]lease.Instance
+	skew       time.Duration
+	undated    bool
+	err        error             // of List and Describe
+	refuse     map[string]string // instance id → code
+	describes  int
+	onDescribe func(n int) // called before the n-th description, counted from 1
+	terminated []string
+}
+
+func (r *recorder) Place() lease.Place { return r.place }
+
+func (r *recorder) List(ctx context.Context) (lease.Listing, error) {
+	return r.listing(func(i lease.Instance) bool { return i.Tags[lease.TagRegistry] != "" })
+}
+
+func (r *recorder) Describe(_ context.Context, ids []string) (lease.Listing, error) {
+	r.mu.Lock()
+	r.describes++
+	n := r.describes
+	r.mu.Unlock()
+	if r.onDescribe != nil {
+		r.onDescribe(n)
+	}
+	return r.listing(func(i lease.Instance) bool { return slices.Contains(ids, i.ID) })
+}
+
+func (r *recorder) listing(wanted func(lease.Instance) bool) (lease.Listing, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	listing := lease.Listing{Skew: r.skew, Dated: !r.undated}
+	for _, i := range r.instances {
+		if wanted(i) {
+			listing.Instances = append(listing.Instances, i)
+		}
+	}
+	return listing, r.err
+}
+
+func (r *recorder) Terminate(_ context.Context, ids []string) []lease.Termination {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []lease.Termination
+	for _, id := range ids {
+		t := lease.Termination{ID: id, RequestID: "req-1"}
+		if code := r.refuse[id]; code != "" {
+			t.Code, t.Err = code, errors.New("refused")
+		} else {
+			r.terminated = append(r.terminated, id)
+			i := r.instances[id]
+			i.State = lease.InstanceShuttingDown
+			r.instances[id] = i
+			t.State = lease.InstanceShuttingDown
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+func (r *recorder) change(id string, change func(*lease.Instance)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.instances[id]
+	change(&i)
+	r.instances[id] = i
+}
+
+func (r *recorder) state(id string, state lease.InstanceState) {
+	r.change(id, func(i *lease.Instance) { i.State = state })
+}
+
+func (r *recorder) ended() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(slices.Values(r.terminated))
+}
+
+// rig is a registry in memory with one launch of leased instances, EC2 as a recorder, and an armed actor in office.
+type rig struct {
+	t      *testing.T
+	store  *leasetest.Store
+	cloud  *recorder
+	reg    lease.Registry
+	office *leasetest.Office
+	now    func() time.Time
+	by     lease.By
+}
+
+func newRig(t *testing.T, ids ...string) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, store: leasetest.NewStore(), now: time.Now, by: lease.By{Actor: "test"},
+		cloud: &recorder{
+			place: lease.Place{Account: "123456789012", Region: "eu-west-1"}, instances: map[string]lease.Instance{},
+			refuse: map[string]string{},
+		},
+	}
+	var err error
+	if r.reg, err = r.store.PutRegistry(t.Context(), lease.NewRegistry(r.now(), "uuid-1", lease.ModeArmed)); err != nil {
+		t.Fatal(err)
+	}
+	launch := lease.Launch{
+		Schema: lease.Schema, Token: "web", State: lease.LaunchOpen, Account: r.cloud.place.Account, Region: r.cloud.place.Region,
+		Count: len(ids), Term: lease.Duration(time.Hour), TTL: lease.Duration(time.Minute), Window: lease.Duration(15 * time.Minute),
+		Request: []byte("{}"), CreatedAt: r.now(),
+		Attempts: []lease.Attempt{{ClientToken: "web.1", Min: len(ids), Max: len(ids), Sends: 1, LastSend: r.now(), Outcome: lease.OutcomeLaunched, Instances: ids}},
+	}
+	if launch, err = r.store.PutLaunch(t.Context(), launch); err != nil {
+		t.Fatal(err)
+	}
+	var leases []lease.Lease
+	for _, id := range ids {
+		r.cloud.instances[id] = r.instance(id, "web.1")
+		leases = append(leases, launch.Bind(r.now(), r.cloud.instances[id], launch.Attempts[0], r.by))
+	}
+	if _, err = r.store.Bind(t.Context(), launch, leases); err != nil {
+		t.Fatal(err)
+	}
+	if r.office, err = r.store.Campaign(t.Context(), "one", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) instance(id, clientToken string) lease.Instance {
+	return lease.Instance{
+		ID: id, Place: r.cloud.place, Zone: "eu-west-1a", State: lease.InstanceRunning, LaunchTime: r.now(), ClientToken: clientToken,
+		Tags: map[string]string{lease.TagRegistry: r.reg.UUID, lease.TagLaunch: clientToken},
+	}
+}
+
+func (r *rig) lease(id string) lease.Lease {
+	r.t.Helper()
+	l, err := r.store.Lease(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return l
+}
+
+func (r *rig) update(id string, change func(lease.Lease) (lease.Lease, error)) {
+	r.t.Helper()
+	if _, _, err := r.store.UpdateLease(r.t.Context(), id, change); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) actor() armed {
+	return armed{
+		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: DefaultPolicy(), wall: r.now,
+		log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// verdicts condemn the leases of these instances as they stand.
+func (r *rig) verdicts(cause lease.Cause, ids ...string) []Verdict {
+	r.t.Helper()
+	var vs []Verdict
+	for _, id := range ids {
+		l, i := r.lease(id), r.cloud.instances[id]
+		vs = append(vs, Verdict{
+			Action: ActEnd, InstanceID: id, Place: r.cloud.place, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
+		})
+	}
+	return vs
+}
+
+func (r *rig) kill(vs []Verdict) Report {
+	return r.actor().act(r.t.Context(), r.reg, Plan{Verdicts: vs})
+}
+
+func TestKillEndsWhatIsCondemned(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []lease.Cause{lease.CauseTerm, lease.CauseSilence} {
+		r := newRig(t, "i-1", "i-2")
+		report := r.kill(r.verdicts(cause, "i-1"))
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || report.Asked != 1 {
+			t.Errorf("%s: terminated %v, %+v; want i-1 alone", cause, got, report)
+		}
+		l := r.lease("i-1")
+		if l.State != lease.StateRevoked || l.Cause != cause || l.Tries != 1 || l.TriedAt.IsZero() {
+			t.Errorf("%s: the lease is %s for %s after %d tries", cause, l.State, l.Cause, l.Tries)
+		}
+		if other := r.lease("i-2"); other.State != lease.StateActive {
+			t.Errorf("%s: the other lease is %s", cause, other.State)
+		}
+	}
+}
+
+// TestKillSpares has what may come between the decision and the call. In each case nothing is terminated.
+func TestKillSpares(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		cause   lease.Cause
+		between func(r *rig)
+		stays   bool // the lease is still active afterwards
+	}{
+		"extended meanwhile": {lease.CauseTerm, func(r *rig) {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
+				return l.Extend(r.now(), lease.Extension{Until: r.now().Add(2 * time.Hour)}, r.by)
+			})
+		}, true},
+		"pardoned meanwhile": {lease.CauseSilence, func(r *rig) {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Pardon(r.now(), r.by) })
+		}, true},
+		"beats again": {lease.CauseSilence, func(r *rig) {
+			if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: "i-1", BootID: "b", TTL: lease.Duration(time.Minute)}); err != nil {
+				r.t.Error(err)
+			}
+		}, true},
+		"unmanaged meanwhile": {lease.CauseTerm, func(r *rig) {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(r.now(), r.by) })
+		}, false},
+		"exempt since the listing": {lease.CauseTerm, func(r *rig) {
+			r.cloud.change("i-1", func(i *lease.Instance) {
+				i.Tags = map[string]string{lease.TagExempt: "", lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"}
+			})
+		}, true},
+		"tag gone since the listing": {lease.CauseTerm, func(r *rig) {
+			r.cloud.change("i-1", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagLaunch: "web.1"} })
+		}, true},
+		"tag of another registry": {lease.CauseTerm, func(r *rig) {
+			r.cloud.change("i-1", func(i *lease.Instance) {
+				i.Tags = map[string]string{lease.TagRegistry: "uuid-2", lease.TagLaunch: "web.1"}
+			})
+		}, true},
+		"another client token": {lease.CauseTerm, func(r *rig) {
+			r.cloud.change("i-1", func(i *lease.Instance) { i.ClientToken = "console" })
+		}, true},
+		"stopped, if it is for silence": {lease.CauseSilence, func(r *rig) { r.cloud.state("i-1", lease.InstanceStopped) }, true},
+		"not found, if it is for silence": {lease.CauseSilence, func(r *rig) {
+			delete(r.cloud.instances, "i-1")
+		}, true},
+		"terminated already":    {lease.CauseTerm, func(r *rig) { r.cloud.state("i-1", lease.InstanceTerminated) }, true},
+		"our clock is ahead":    {lease.CauseTerm, func(r *rig) { r.cloud.skew = 11 * time.Second }, true},
+		"our clock is behind":   {lease.CauseSilence, func(r *rig) { r.cloud.skew = -11 * time.Second }, true},
+		"EC2 tells no time":     {lease.CauseTerm, func(r *rig) { r.cloud.undated = true }, true},
+		"EC2 does not describe": {lease.CauseTerm, func(r *rig) { r.cloud.err = errors.New("unavailable") }, true},
+		"another leads": {lease.CauseTerm, func(r *rig) {
+			if _, err := r.store.Campaign(r.t.Context(), "two", time.Minute); err != nil {
+				r.t.Error(err)
+			}
+		}, true},
+		"paused meanwhile": {lease.CauseTerm, func(r *rig) {
+			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
+				return g.To(r.now(), lease.ModePaused), nil
+			}); err != nil {
+				r.t.Error(err)
+			}
+		}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "i-1")
+			condemned := r.verdicts(test.cause, "i-1")
+			test.between(r)
+			report := r.kill(condemned)
+			if got := r.cloud.ended(); len(got) > 0 || report.Asked > 0 {
+				t.Fatalf("terminated %v; want it spared", got)
+			}
+			if report.Spared+report.Failed != 1 {
+				t.Errorf("report %+v; want one spared or failed", report)
+			}
+			if got := r.lease("i-1").State == lease.StateActive; got != test.stays {
+				t.Errorf("the lease is %s", r.lease("i-1").State)
+			}
+		})
+	}
+}
+
+func TestKillTakesTheLeaseAloneOfAnInstanceThatEC2DoesNotKnow(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	condemned := r.verdicts(lease.CauseTerm, "i-1")
+	delete(r.cloud.instances, "i-1")
+	r.kill(condemned)
+	if l := r.lease("i-1"); l.State != lease.StateRevoked || l.Tries != 0 {
+		t.Errorf("the lease is %s after %d tries; want it revoked without a try", l.State, l.Tries)
+	}
+	if got := r.cloud.ended(); len(got) > 0 {
+		t.Errorf("terminated %v", got)
+	}
+}
+
+func TestKillDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.store.Fault = func(method string) error {
+			if method == "Office.Revoke" {
+				time.Sleep(11 * time.Second)
+			}
+			return nil
+		}
+		r.cloud.onDescribe = func(n int) {
+			if n == 2 {
+				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagExempt: "since"} })
+			}
+		}
+		r.kill(r.verdicts(lease.CauseTerm, "i-1"))
+		if got := r.cloud.ended(); len(got) > 0 || r.cloud.describes != 2 {
+			t.Errorf("terminated %v after %d descriptions; want it spared by the second", got, r.cloud.describes)
+		}
+		if l := r.lease("i-1"); l.State != lease.StateRevoked {
+			t.Errorf("the lease is %s; want it revoked, to be tried again or reported as stuck", l.State)
+		}
+	})
+}
+
+func TestKillNotesAsStuckWhatEC2Refuses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1", "i-2")
+	r.cloud.refuse["i-1"] = "OperationNotPermitted"
+	report := r.kill(r.verdicts(lease.CauseTerm, "i-1", "i-2"))
+	if got := r.cloud.ended(); !slices.Equal(got, []string{"i-2"}) || report.Failed != 1 || report.Asked != 1 {
+		t.Errorf("terminated %v, %+v; want i-2 alone", got, report)
+	}
+	if l := r.lease("i-1"); l.Stuck != "EC2 refuses: OperationNotPermitted" {
+		t.Errorf("stuck because %q", l.Stuck)
+	}
+}
+
+func TestKillEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
+	t.Parallel()
+	for _, boundMeanwhile := range []bool{false, true} {
+		r := newRig(t, "i-1")
+		launch, err := r.store.Launch(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		orphan := r.instance("i-9", "web.1")
+		r.cloud.instances["i-9"] = orphan
+		if boundMeanwhile {
+			if _, err := r.store.PutLease(t.Context(), launch.Bind(r.now(), orphan, launch.Attempts[0], r.by)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.kill([]Verdict{{
+			Action: ActOrphan, InstanceID: "i-9", Token: "web", Place: r.cloud.place, Cause: lease.CauseFailedCreation, Launch: &launch, Instance: &orphan,
+		}})
+		l, got := r.lease("i-9"), r.cloud.ended()
+		switch {
+		case boundMeanwhile && (len(got) > 0 || l.State != lease.StateActive):
+			t.Errorf("bound meanwhile: terminated %v, and its lease is %s", got, l.State)
+		case !boundMeanwhile && (!slices.Equal(got, []string{"i-9"}) || l.State != lease.StateRevoked || l.Cause != lease.CauseFailedCreation):
+			t.Errorf("terminated %v, and its lease is %s for %q", got, l.State, l.Cause)
+		}
+	}
+}
+
+func TestKillDoesNotBeginOnceAskedToStop(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.actor().act(ctx, r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").State != lease.StateActive {
+		t.Errorf("terminated %v; want nothing begun", got)
+	}
+}
+
+func TestKillFinishesWhatItBegan(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	ctx, cancel := context.WithCancel(t.Context())
+	r.cloud.onDescribe = func(int) { cancel() }
+	r.actor().act(ctx, r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		t.Errorf("terminated %v; want i-1, since its batch had begun", got)
+	}
+}
+
+func TestObserverWritesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	before := r.lease("i-1")
+	observer{log: slog.New(slog.DiscardHandler)}.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Revision != before.Revision {
+		t.Errorf("an observer terminated %v, or wrote", got)
+	}
+}
+
+func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
+	t.Parallel()
+	var vs []Verdict
+	for n := range 120 {
+		vs = append(vs, Verdict{InstanceID: string(rune('a' + n)), Zone: []string{"a", "b"}[n%2]})
+	}
+	sizes := map[string][]int{}
+	for _, batch := range batches(vs) {
+		for _, v := range batch {
+			if v.Zone != batch[0].Zone {
+				t.Fatalf("a batch holds zones %s and %s", v.Zone, batch[0].Zone)
+			}
+		}
+		sizes[batch[0].Zone] = append(sizes[batch[0].Zone], len(batch))
+	}
+	for zone, got := range sizes {
+		if !slices.Equal(got, []int{50, 10}) {
+			t.Errorf("zone %s: batches of %v", zone, got)
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// janitorOf returns a janitor over the rig, with short graces.
+func (r *rig) janitorOf(log *slog.Logger) *Janitor {
+	r.t.Helper()
+	p := DefaultPolicy()
+	p.BootGrace, p.MarkGrace = 0, 10*time.Second
+	j, err := New(Config{
+		Campaign: func(ctx context.Context) (Office, error) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			office, err := r.store.Campaign(ctx, "janitor", 15*time.Second)
+			if err != nil {
+				return nil, err
+			}
+			return office, nil
+		},
+		Clouds: []Cloud{r.cloud}, Policy: p, Schedule: "@every 1m", Now: time.Now, Log: log,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return j
+}
+
+// running runs a janitor in a bubble of its own clock until the test's function returns.
+func running(t *testing.T, ids []string, log *slog.Logger, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, ids...)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		j := r.janitorOf(log)
+		go func() { done <- j.Run(ctx) }()
+		synctest.Wait()
+		test(t, r)
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+// after lets time pass.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r *rig) extend(id string, d time.Duration) {
+	r.t.Helper()
+	r.update(id, func(l lease.Lease) (lease.Lease, error) {
+		return l.Extend(r.now(), lease.Extension{Until: r.now().Add(d), AllowShorten: true}, r.by)
+	})
+}
+
+func (r *rig) beat(id string) lease.Claim {
+	r.t.Helper()
+	claim, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: id, BootID: "boot", TTL: lease.Duration(time.Minute), Since: r.now()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return claim
+}
+
+func TestRunSweepsAtOnceAndStampsEveryInterval(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		for want := int64(1); want <= 3; want++ {
+			stamp, err := r.store.Sweep(t.Context())
+			if err != nil || stamp.Sequence != want || !stamp.Fresh(time.Now()) || !stamp.Names(r.cloud.place) {
+				t.Fatalf("stamp %+v (%v), want number %d, fresh, of %s", stamp, err, want, r.cloud.place)
+			}
+			after(time.Minute)
+		}
+	})
+}
+
+func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		r.extend("i-1", 20*time.Second)
+		after(19 * time.Second)
+		if got := r.cloud.ended(); len(got) > 0 {
+			t.Fatalf("terminated %v before the term", got)
+		}
+		after(2 * time.Second)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			t.Fatalf("terminated %v two seconds after the term of i-1", got)
+		}
+	})
+}
+
+func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		mode := func(mode lease.Mode) {
+			if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
+				return g.To(time.Now(), mode), nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.extend("i-1", 10*time.Second)
+		mode(lease.ModePaused)
+		after(2 * time.Minute)
+		if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark != nil {
+			t.Fatalf("paused: terminated %v, mark %v", got, r.lease("i-1").Mark)
+		}
+		mode(lease.ModeArmed)
+		after(time.Second)
+		if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+			t.Fatalf("armed again: terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
+		}
+		after(11 * time.Second)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			t.Errorf("terminated %v after the notice; want i-1", got)
+		}
+	})
+}
+
+func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
+	t.Parallel()
+	for _, witnessed := range []bool{true, false} {
+		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+			r.beat("i-1")
+			claim := r.beat("i-2")
+			for range 14 { // i-1 lapses after a minute; i-2, if a witness, goes on
+				after(15 * time.Second)
+				if !witnessed {
+					continue
+				}
+				var err error
+				if claim, _, err = r.store.Renew(t.Context(), claim, claim.Heartbeat); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := []string{}
+			if witnessed {
+				want = []string{"i-1"}
+			}
+			if got := r.cloud.ended(); !slices.Equal(got, want) {
+				t.Errorf("witnessed %t: terminated %v, want %v", witnessed, got, want)
+			}
+			if m := r.lease("i-1").Mark; m == nil || m.Cause != lease.CauseSilence {
+				t.Errorf("witnessed %t: mark of i-1 is %v", witnessed, m)
+			}
+		})
+	}
+}
+
+func TestRunTakesAMarkBackWhenTheSidecarBeatsAgain(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		r.beat("i-1")
+		after(65 * time.Second)
+		if r.lease("i-1").Mark == nil {
+			t.Fatal("a lapsed heartbeat was not marked within seconds")
+		}
+		r.beat("i-1")
+		after(time.Second)
+		if m := r.lease("i-1").Mark; m != nil {
+			t.Errorf("the mark %v stayed", m)
+		}
+	})
+}
+
+func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		r.extend("i-1", time.Second)
+		after(3 * time.Second)
+		if l := r.lease("i-1"); l.State != lease.StateRevoked {
+			t.Fatalf("asked to terminate, the lease is %s; want revoked until EC2 confirms", l.State)
+		}
+		r.cloud.state("i-1", lease.InstanceTerminated)
+		after(time.Minute)
+		if l := r.lease("i-1"); l.State != lease.StateEnded || l.Cause != lease.CauseTerm {
+			t.Errorf("terminated by EC2's word, the lease is %s for %s", l.State, l.Cause)
+		}
+	})
+}
+
+func TestRunLeadsAgainAfterItsOfficeWasTaken(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		r.store.Depose()
+		after(5 * time.Second)
+		stamp, err := r.store.Sweep(t.Context())
+		if err != nil || stamp.Sequence < 2 || len(stamp.Offices) < 2 {
+			t.Errorf("stamp %+v (%v); want a second office", stamp, err)
+		}
+	})
+}
+
+func TestRunKeepsSweepingWhenTheRegistryOrEC2IsAway(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	away := false
+	set := func(a bool) { mu.Lock(); away = a; mu.Unlock() }
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.store.Fault = func(method string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if away && strings.HasSuffix(method, "Snapshot") {
+				return errors.New("away")
+			}
+			return nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		j := r.janitorOf(slog.New(slog.DiscardHandler))
+		go func() { done <- j.Run(ctx) }()
+		after(time.Second)
+		set(true)
+		after(5 * time.Minute)
+		set(false)
+		after(2 * time.Minute)
+		stamp, err := r.store.Sweep(t.Context())
+		if err != nil || time.Since(stamp.Time) > 90*time.Second {
+			t.Errorf("stamp %+v (%v); want sweeps to go on", stamp, err)
+		}
+		r.cloud.mu.Lock()
+		r.cloud.err = errors.New("away")
+		r.cloud.mu.Unlock()
+		r.extend("i-1", time.Second)
+		after(2 * time.Minute)
+		stamp, err = r.store.Sweep(t.Context())
+		if err != nil || stamp.Names(r.cloud.place) || len(stamp.Brakes) == 0 {
+			t.Errorf("stamp %+v (%v); want the place left out, and a brake", stamp, err)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSweepOnceJudgesNoSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2")
+		r.extend("i-1", time.Second)
+		for range 3 {
+			after(2 * time.Minute)
+			if _, _, err := r.janitorOf(slog.New(slog.DiscardHandler)).Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			t.Errorf("terminated %v; want i-1 by its term alone, after notice", got)
+		}
+		if m := r.lease("i-2").Mark; m != nil {
+			t.Errorf("i-2 has the mark %v", m)
+		}
+	})
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]Config{
+		"no schedule":   {Schedule: "sometimes", Policy: DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
+		"no place":      {Schedule: "@every 1m", Policy: DefaultPolicy(), Now: time.Now},
+		"no mark grace": {Schedule: "@every 1m", Policy: Policy{}, Clouds: []Cloud{&recorder{}}, Now: time.Now},
+		"share above 1": {Schedule: "@every 1m", Policy: func() Policy { p := DefaultPolicy(); p.SilentShare = 1.5; return p }(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
+	} {
+		_, err := New(c)
+		if _, limit := errors.AsType[*lease.LimitError](err); !limit {
+			t.Errorf("%s: error %v, want a LimitError", name, err)
+		}
+	}
+}
