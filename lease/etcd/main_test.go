@@ -32,7 +32,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if server, err = embedded.Start(context.Background(), embedded.Config{Dir: dir}); err != nil {
+	if server, err = embedded.Start(context.Background(), embedded.Config{Dir: dir, NoSync: true}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	// CertFile and KeyFile secure TCP, and are needed beyond loopback. With ClientCAFile only clients with a certificate
 	// of that authority are let in.
 	CertFile, KeyFile, ClientCAFile string
+	NoSync                          bool // never wait for the disk: loses data in a crash, for tests and demonstrations
 	Logger                          *slog.Logger
 }
 
@@ -149,6 +150,7 @@ func (c Config) etcd() (*embed.Config, error) {
 	config.EnableGRPCGateway = false
 	config.AutoCompactionMode, config.AutoCompactionRetention = embed.CompactorModePeriodic, retention
 	config.QuotaBackendBytes = quota
+	config.UnsafeNoFsync = c.NoSync
 	config.ClientTLSInfo = transport.TLSInfo{
 		CertFile: c.CertFile, KeyFile: c.KeyFile, TrustedCAFile: c.ClientCAFile, ClientCertAuth: c.ClientCAFile != "",
 	}

@@ -1,0 +1,142 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// lateClient loses the answer of every conditional write, which reaches etcd only when the test lets it; nor does it
+// reach etcd to revoke an etcd lease.
+type lateClient struct {
+	*clientv3.Client
+	late []func() (*clientv3.TxnResponse, error)
+}
+
+func (c *lateClient) Txn(ctx context.Context) clientv3.Txn {
+	return &lateTxn{Txn: c.Client.Txn(context.WithoutCancel(ctx)), client: c}
+}
+
+func (c *lateClient) Revoke(context.Context, clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	return nil, context.DeadlineExceeded
+}
+
+type lateTxn struct {
+	clientv3.Txn
+	client *lateClient
+	writes bool
+}
+
+func (t *lateTxn) If(cmps ...clientv3.Cmp) clientv3.Txn {
+	t.Txn, t.writes = t.Txn.If(cmps...), true
+	return t
+}
+
+func (t *lateTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	t.Txn = t.Txn.Then(ops...)
+	return t
+}
+
+func (t *lateTxn) Else(ops ...clientv3.Op) clientv3.Txn {
+	t.Txn = t.Txn.Else(ops...)
+	return t
+}
+
+func (t *lateTxn) Commit() (*clientv3.TxnResponse, error) {
+	if !t.writes {
+		return t.Txn.Commit()
+	}
+	t.client.late = append(t.client.late, t.Txn.Commit)
+	return nil, context.DeadlineExceeded
+}
+
+func beat(id, boot string) lease.Heartbeat { return lease.Heartbeat{InstanceID: id, BootID: boot} }
+
+// A claim times out at the sidecar, which claims anew; then the first one reaches etcd after all. Its etcd lease is
+// kept alive by nobody, so a key that hung on it would lapse while the sidecar renews the newer.
+func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, etcd.Options{})
+	slow := &lateClient{Client: b.client}
+	if _, err := etcd.New(slow, b.namespace, etcd.Options{}).Claim(t.Context(), beat("i-1", "boot")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the first claim: %v, want a time-out", err)
+	}
+	claim, err := b.Claim(t.Context(), beat("i-1", "boot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(slow.late) != 1 {
+		t.Fatalf("%d late writes, want one", len(slow.late))
+	}
+	resp, err := slow.late[0]()
+	if err != nil || resp.Succeeded {
+		t.Fatalf("the late claim was written: %v, %v", resp, err)
+	}
+	kept := b.get(t, b.key("heartbeat", "i-1")).Kvs[0]
+	if kept.GetLease() != claim.Handle || kept.GetModRevision() != claim.Revision {
+		t.Errorf("the key hangs on %d since %d, want %+v", kept.GetLease(), kept.GetModRevision(), claim)
+	}
+	if _, _, err := b.Renew(t.Context(), claim, claim.Heartbeat); err != nil {
+		t.Error(err)
+	}
+}
+
+// A silent instance is revoked while its claim is still on its way.
+func TestClaimThatLandsAfterRevocationAttachesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, etcd.Options{})
+	registry, office := b.registry(t), b.office(t, "janitor")
+	l := b.mustPut(t, activeLease("i-1"))
+	slow := &lateClient{Client: b.client}
+	if _, err := etcd.New(slow, b.namespace, etcd.Options{}).Claim(t.Context(), beat("i-1", "boot")); err == nil {
+		t.Fatal("the claim was answered")
+	}
+	if err := revoke(t, office, registry, l, lease.CauseSilence); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := slow.late[0](); err != nil || resp.Succeeded {
+		t.Errorf("the late claim was written: %v, %v", resp, err)
+	}
+	if _, err := b.Claim(t.Context(), beat("i-1", "boot")); !is[*lease.StateError](err) {
+		t.Errorf("the next claim: %v, want a StateError", err)
+	}
+}
+
+// What a claim without the comparison would do: the key moves to an etcd lease that nobody renews. The renewal of the
+// other etcd lease succeeds at etcd, and the sidecar is told nevertheless.
+func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, etcd.Options{})
+	registry, office := b.registry(t), b.office(t, "janitor")
+	l := b.mustPut(t, activeLease("i-1"))
+	dying, err := b.client.Grant(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim, err := b.Claim(t.Context(), beat("i-1", "boot-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ghost := `{"schema":1,"instance_id":"i-1","boot_id":"boot-0","ttl":"1m0s"}`
+	b.put(t, b.key("heartbeat", "i-1"), ghost, clientv3.WithLease(dying.ID))
+	_, _, err = b.Renew(t.Context(), claim, claim.Heartbeat)
+	var lost *lease.ClaimLostError
+	if !errors.As(err, &lost) || lost.By != "boot-0" {
+		t.Errorf("renewed: %v, want a ClaimLostError by boot-0", err)
+	}
+	if _, err := b.client.Revoke(t.Context(), dying.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = b.Renew(t.Context(), claim, claim.Heartbeat); !errors.As(err, &lost) || lost.By != "" {
+		t.Errorf("renewed: %v, want a ClaimLostError by nobody", err)
+	}
+	b.put(t, b.key("heartbeat", "i-1"), ghost) // no etcd lease holds it: it never lapses, and proves nothing
+	if err := revoke(t, office, registry, l, lease.CauseSilence); err != nil {
+		t.Errorf("a ghost kept the lease: %v", err)
+	}
+}
