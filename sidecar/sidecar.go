@@ -2,6 +2,7 @@
 // the lease, extend it and give it back. It never binds a lease, and it writes to no other.
 //
 //   - sidecar.go: [Config], [Registry] and [Sidecar.Run], the life of the process.
+//   - lazy.go: [Lazy], a registry that may be away at start.
 //   - keep.go: claim, renew, claim again; how long each wait is.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
 //   - socket.go, peer_linux.go: the unix socket, one sidecar per socket, and who is calling.
