@@ -1,0 +1,83 @@
+package ec2sim
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config says what a [Sim] simulates. Its zero value is a working account with
+// two regions whose instances change state at once.
+type Config struct {
+	// Account is the account id, 12 digits; 123456789012 if empty.
+	Account string
+	// Region is used where a request's signature names none, and where a
+	// caller of Create names none; us-east-1 if empty.
+	Region string
+	// Regions holds the zones of every region. If nil: us-east-1 and
+	// eu-west-1 with three zones each. Every zone has one default subnet.
+	Regions map[string][]Zone
+	// Now is EC2's clock, also that of the Date header; time.Now if nil.
+	Now func() time.Time
+
+	// PendingFor is how long an instance is pending. With 0 it is running
+	// when it is next read.
+	PendingFor time.Duration
+	// ShuttingDownFor is how long an instance is shutting-down or stopping.
+	// With 0 it has ended when it is next read.
+	ShuttingDownFor time.Duration
+	// TerminatedVisibleFor is how long a terminated instance can still be
+	// described; one hour if 0, which is about what EC2 does:
+	// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+	TerminatedVisibleFor time.Duration
+
+	// Latency is how long every answer takes at least; 2 ms if 0, none if
+	// negative. The SDK for Go has a race that faster servers win: smithy-go
+	// 1.28 closes a request's body when the answer begins, and where net/http
+	// is still making sure that it is at its end, that closes the connection
+	// with the rest of an answer of more than 4 KiB unread.
+	Latency time.Duration
+
+	// Parameters are the SSM parameters, by name. Images may be given as
+	// resolve:ssm:NAME.
+	Parameters map[string]string
+	// SpotHidesToken leaves the client token out of spot instances'
+	// descriptions. Whether EC2 shows it there is not documented.
+	SpotHidesToken bool
+	// Logger gets one debug record a call; nothing is logged if nil.
+	Logger *slog.Logger
+}
+
+// Zone is an availability zone: its name in this account, such as us-east-1a,
+// and its id, the same in all accounts, such as use1-az1.
+type Zone struct {
+	Name string
+	ID   string
+}
+
+func (c Config) withDefaults() Config {
+	if c.Account == "" {
+		c.Account = "123456789012"
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
+	}
+	if c.Regions == nil {
+		c.Regions = map[string][]Zone{
+			"us-east-1": {{"us-east-1a", "use1-az1"}, {"us-east-1b", "use1-az2"}, {"us-east-1c", "use1-az3"}},
+			"eu-west-1": {{"eu-west-1a", "euw1-az1"}, {"eu-west-1b", "euw1-az2"}, {"eu-west-1c", "euw1-az3"}},
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.TerminatedVisibleFor == 0 {
+		c.TerminatedVisibleFor = time.Hour
+	}
+	if c.Latency == 0 {
+		c.Latency = 2 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}

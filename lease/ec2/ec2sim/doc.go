@@ -1,0 +1,25 @@
+// Package ec2sim is EC2 and IMDS over HTTP, with faults to inject: for tests,
+// the demo and benchmarks. Clients cannot tell it from the real thing within
+// the actions it knows; the SDK for Go and the AWS CLI both work against it.
+//
+//   - [Sim], made by [New], answers EC2's query protocol (2016-11-15), STS
+//     GetCallerIdentity and SSM GetParameter on one endpoint for all regions.
+//   - [Fault] and [Sim.Inject] make it fail before or after the deed.
+//   - [Sim.Create], [Sim.SetState], [Sim.Protect], [Sim.SetCapacity] and
+//     [Sim.AddTemplateVersion] change its world behind the API's back;
+//     [Sim.Instances], [Sim.Volumes], [Sim.Interfaces], [Sim.SpotRequests] and
+//     [Sim.Calls] look at it.
+//   - [IMDS] and [Sim.IMDS] serve IMDSv2 for one instance.
+//   - [Serve] puts any of these handlers on a loopback port.
+//
+// A request travels: http.go (who asks what, where) → fault.go (before) →
+// actions.go (the deed, one at a time) → fault.go (after) → wire.go (the
+// answer). Time passes only when something is read: state.go moves what is due.
+//
+// Nothing here is authenticated: the region is believed, the signature is not
+// looked at. Serve it on loopback only.
+//
+// Error codes and rules are those of
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+// and of the pages named beside each action.
+package ec2sim

@@ -1,0 +1,164 @@
+package ec2sim
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A filter matches what has at least one of its values.
+type filter struct {
+	name   string
+	values []string
+}
+
+// maxFilterValues is the most that one request may list:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+const maxFilterValues = 200
+
+// filters returns Filter.N.Name with its Filter.N.Value.M. Each name must be known, or be of the form tag:KEY, or tag-key.
+func (p *params) filters(known func(name string) bool) []filter {
+	var filters []filter
+	count := 0
+	for _, f := range p.structs("Filter") {
+		name := p.need(f + "Name")
+		if !known(name) && name != "tag-key" && !strings.HasPrefix(name, "tag:") {
+			p.fail("InvalidParameterValue", "The filter '%s' is invalid", name)
+		}
+		values := p.list(f + "Value")
+		if len(values) == 0 {
+			p.fail("InvalidParameterValue", "The filter '%s' has no values", name)
+		}
+		count += len(values)
+		filters = append(filters, filter{name, values})
+	}
+	if count > maxFilterValues {
+		p.fail("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
+	}
+	return filters
+}
+
+// fields are the filters that a kind of resource knows besides those of tags,
+// each with what reads its value.
+type fields[T any] map[string]func(T) string
+
+func (f fields[T]) has(name string) bool { return f[name] != nil }
+
+// read returns the values that a resource has under a filter's name.
+func (f fields[T]) read(name string, tags map[string]string, resource T) []string {
+	if name == "tag-key" {
+		return slices.Collect(maps.Keys(tags))
+	}
+	if key, ok := strings.CutPrefix(name, "tag:"); ok {
+		value, has := tags[key]
+		if !has {
+			return nil
+		}
+		return []string{value}
+	}
+	return []string{f[name](resource)}
+}
+
+func (f filter) accepts(have []string) bool {
+	for _, pattern := range f.values {
+		for _, v := range have {
+			if glob(pattern, v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// glob matches as EC2's filters do: * for any run of characters, ? for any
+// one, \ before either takes it literally; case counts.
+func glob(pattern, s string) bool {
+	for len(pattern) > 0 {
+		switch pattern[0] {
+		case '*':
+			for i := 0; i <= len(s); i++ {
+				if glob(pattern[1:], s[i:]) {
+					return true
+				}
+			}
+			return false
+		case '?':
+			if s == "" {
+				return false
+			}
+		case '\\':
+			if len(pattern) > 1 {
+				pattern = pattern[1:]
+			}
+			fallthrough
+		default:
+			if s == "" || s[0] != pattern[0] {
+				return false
+			}
+		}
+		pattern, s = pattern[1:], s[1:]
+	}
+	return s == ""
+}
+
+// describe answers a Describe… call on one table: by ids, or by filters and
+// pages. idParam is the name of the id list, prefix what its ids begin with.
+type describe[T row] struct {
+	table     *table[T]
+	idParam   string
+	prefix    string
+	notFound  string // code for an id that is not there
+	malformed string // code for what is no id
+	known     fields[T]
+	tags      func(T) map[string]string
+}
+
+func (d describe[T]) run(q *request) ([]T, string, error) {
+	ids := q.list(d.idParam)
+	filters := q.filters(d.known.has)
+	p := q.paging(len(ids) > 0)
+	if q.err != nil {
+		return nil, "", q.err
+	}
+	if len(ids) > 0 {
+		rows, err := d.byID(ids)
+		return slices.DeleteFunc(rows, func(r T) bool { return !d.passes(filters, r) }), "", err
+	}
+	rows, next := d.table.page(p, func(r T) bool { return d.passes(filters, r) })
+	return rows, next, nil
+}
+
+// passes reports whether a row passes every filter.
+func (d describe[T]) passes(filters []filter, r T) bool {
+	for _, f := range filters {
+		if !f.accepts(d.known.read(f.name, d.tags(r), r)) {
+			return false
+		}
+	}
+	return true
+}
+
+// byID returns the rows of ids, each once, or the refusal of those that are
+// not there.
+func (d describe[T]) byID(ids []string) ([]T, error) {
+	var rows []T
+	var missing []string
+	seen := make(map[string]bool)
+	for _, id := range ids {
+		if d.prefix != "" && !wellFormed(d.prefix, id) {
+			return nil, refusal(d.malformed, "Invalid id: \"%s\"", id)
+		}
+		r, ok := d.table.get(id)
+		switch {
+		case !ok:
+			missing = append(missing, id)
+		case !seen[id]:
+			seen[id] = true
+			rows = append(rows, r)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, refusal(d.notFound, "The ID '%s' does not exist", strings.Join(missing, ", "))
+	}
+	return rows, nil
+}

@@ -1,0 +1,176 @@
+package ec2sim
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Identity is what an instance can learn about itself.
+type Identity struct {
+	InstanceID   string
+	Account      string
+	Region       string
+	Zone         string
+	ZoneID       string
+	ImageID      string
+	InstanceType string
+	PrivateIP    string
+	LaunchTime   time.Time
+}
+
+// Metadata is the instance metadata service of one instance, version 2 only:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+// It is an http.Handler and safe for use by many goroutines.
+type Metadata struct {
+	identity func() (Identity, bool)
+
+	mu     sync.Mutex
+	tokens map[string]time.Time // token → when it expires
+	empty  int                  // reads still to be answered with nothing
+}
+
+// IMDS returns the metadata service of an instance that no Sim needs to know.
+func IMDS(id Identity) *Metadata {
+	return newMetadata(func() (Identity, bool) { return id, true })
+}
+
+// IMDS returns the metadata service of one of the Sim's instances. While the
+// Sim has no such instance, or has it terminated, everything is not found.
+func (s *Sim) IMDS(instanceID string) *Metadata {
+	return newMetadata(func() (Identity, bool) {
+		i, ok := s.Instance(instanceID)
+		return Identity{
+			InstanceID: i.ID, Account: s.config.Account, Region: i.Region, Zone: i.Zone, ZoneID: i.ZoneID,
+			ImageID: i.ImageID, InstanceType: i.Type, PrivateIP: i.PrivateIP, LaunchTime: i.LaunchTime,
+		}, ok && i.State != Terminated
+	})
+}
+
+func newMetadata(identity func() (Identity, bool)) *Metadata {
+	return &Metadata{identity: identity, tokens: make(map[string]time.Time)}
+}
+
+// EmptyReads makes the next n reads of metadata answer 200 with nothing in
+// it, as the real service has been seen to do while an instance boots.
+func (m *Metadata) EmptyReads(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.empty = n
+}
+
+const ( //nolint:gosec // paths and names of headers, no credentials
+	tokenPath      = "/latest/api/token"
+	ttlHeader      = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
+	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
+	maxTokenTTL    = 21600 // seconds
+	metadataPrefix = "/latest/meta-data/"
+	documentPath   = "/latest/dynamic/instance-identity/document"
+)
+
+// ServeHTTP answers PUT of a token, and GET of everything else with one.
+func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, ok := m.identity()
+	switch {
+	case !ok:
+		http.NotFound(w, r)
+	case r.URL.Path == tokenPath && r.Method == http.MethodPut:
+		m.giveToken(w, r)
+	case r.URL.Path == tokenPath:
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	case !m.admits(r.Header.Get(tokenHeader)):
+		http.Error(w, "Unauthorized", http.StatusUnauthorized)
+	default:
+		m.read(w, r, id)
+	}
+}
+
+// giveToken answers with a new token. Proxied requests get none.
+func (m *Metadata) giveToken(w http.ResponseWriter, r *http.Request) {
+	ttl, err := strconv.Atoi(r.Header.Get(ttlHeader))
+	switch {
+	case r.Header.Get("X-Forwarded-For") != "":
+		http.Error(w, "Forbidden", http.StatusForbidden)
+		return
+	case err != nil || ttl < 1 || ttl > maxTokenTTL:
+		http.Error(w, "Bad Request", http.StatusBadRequest)
+		return
+	}
+	token := rand.Text()
+	m.mu.Lock()
+	m.tokens[token] = time.Now().Add(time.Duration(ttl) * time.Second)
+	m.mu.Unlock()
+	w.Header().Set(ttlHeader, strconv.Itoa(ttl))
+	_, _ = w.Write([]byte(token)) // whoever went away needs no token
+}
+
+// admits reports whether a token was given out and is not too old.
+func (m *Metadata) admits(token string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	expires, given := m.tokens[token]
+	return given && time.Now().Before(expires)
+}
+
+func (m *Metadata) read(w http.ResponseWriter, r *http.Request, id Identity) {
+	text, ok := id.text(r.URL.Path)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	if m.takeEmpty() {
+		return
+	}
+	_, _ = w.Write([]byte(text)) // whoever went away needs no answer
+}
+
+func (m *Metadata) takeEmpty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.empty == 0 {
+		return false
+	}
+	m.empty--
+	return true
+}
+
+// text returns what is found under a path.
+func (id Identity) text(path string) (string, bool) {
+	if path == documentPath {
+		return id.document(), true
+	}
+	item, ok := strings.CutPrefix(path, metadataPrefix)
+	if !ok {
+		return "", false
+	}
+	text, ok := map[string]string{
+		"instance-id":                    id.InstanceID,
+		"placement/region":               id.Region,
+		"placement/availability-zone":    id.Zone,
+		"placement/availability-zone-id": id.ZoneID,
+		"ami-id":                         id.ImageID,
+		"instance-type":                  id.InstanceType,
+		"local-ipv4":                     id.PrivateIP,
+	}[item]
+	return text, ok
+}
+
+// document is the instance identity document, unsigned:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
+func (id Identity) document() string {
+	text, err := json.MarshalIndent(map[string]any{
+		"accountId": id.Account, "architecture": "x86_64", "availabilityZone": id.Zone, "billingProducts": nil,
+		"devpayProductCodes": nil, "imageId": id.ImageID, "instanceId": id.InstanceID, "instanceType": id.InstanceType,
+		"kernelId": nil, "marketplaceProductCodes": nil, "pendingTime": id.LaunchTime.UTC().Format(time.RFC3339),
+		"privateIp": id.PrivateIP, "ramdiskId": nil, "region": id.Region, "version": "2017-09-30",
+	}, "", "  ")
+	if err != nil {
+		return "" // strings and nils always marshal
+	}
+	return string(text)
+}

@@ -1,0 +1,122 @@
+package ec2sim
+
+import (
+	"maps"
+	"time"
+)
+
+// Interface is one elastic network interface.
+type Interface struct {
+	ID                  string
+	Region              string
+	Zone                string
+	SubnetID            string
+	Status              string // in-use or available
+	Instance            string // the instance it is attached to, or empty
+	PrivateIP           string
+	DeleteOnTermination bool
+	Tags                map[string]string
+
+	attached time.Time
+}
+
+func (n *Interface) key() string { return n.ID }
+
+func (n *Interface) clone() Interface {
+	c := *n
+	c.Tags = maps.Clone(n.Tags)
+	return c
+}
+
+type interfacesAnswer struct {
+	head
+	Interfaces set[interfaceItem] `xml:"networkInterfaceSet"`
+	Next       string             `xml:"nextToken,omitempty"`
+}
+
+// interfaceItem is an interface in an answer, alone or inside an instance;
+// there clients read no tags:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_NetworkInterface.html
+type interfaceItem struct {
+	ID         string               `xml:"networkInterfaceId"`
+	Subnet     string               `xml:"subnetId"`
+	VPC        string               `xml:"vpcId"`
+	Zone       string               `xml:"availabilityZone"`
+	Owner      string               `xml:"ownerId"`
+	Status     string               `xml:"status"`
+	PrivateIP  string               `xml:"privateIpAddress"`
+	Attachment *interfaceAttachment `xml:"attachment"`
+	Tags       set[tagItem]         `xml:"tagSet"`
+}
+
+type interfaceAttachment struct {
+	ID       string `xml:"attachmentId"`
+	Instance string `xml:"instanceId"`
+	Index    int    `xml:"deviceIndex"`
+	Status   string `xml:"status"`
+	Attached string `xml:"attachTime"`
+	Delete   bool   `xml:"deleteOnTermination"`
+}
+
+func (s *Sim) interfaceItem(r *region, n *Interface) interfaceItem {
+	x := interfaceItem{
+		ID: n.ID, Subnet: n.SubnetID, VPC: r.vpc, Zone: n.Zone, Owner: s.config.Account, Status: n.Status,
+		PrivateIP: n.PrivateIP, Tags: tagSet(n.Tags),
+	}
+	if n.Instance != "" {
+		x.Attachment = &interfaceAttachment{
+			"eni-attach" + n.ID[len("eni"):], n.Instance, 0, "attached", stamp(n.attached), n.DeleteOnTermination,
+		}
+	}
+	return x
+}
+
+func (s *Sim) interfaceLookup(r *region) describe[*Interface] {
+	return describe[*Interface]{
+		table: &r.interfaces, idParam: "NetworkInterfaceId", prefix: "eni",
+		notFound: "InvalidNetworkInterfaceID.NotFound", malformed: "InvalidNetworkInterfaceId.Malformed",
+		tags: func(n *Interface) map[string]string { return n.Tags },
+		known: fields[*Interface]{
+			"network-interface-id":   func(n *Interface) string { return n.ID },
+			"status":                 func(n *Interface) string { return n.Status },
+			"subnet-id":              func(n *Interface) string { return n.SubnetID },
+			"availability-zone":      func(n *Interface) string { return n.Zone },
+			"attachment.instance-id": func(n *Interface) string { return n.Instance },
+		},
+	}
+}
+
+func (s *Sim) describeInterfaces(q *request) (body, error) {
+	rows, next, err := s.interfaceLookup(q.region).run(q)
+	if err != nil {
+		return nil, err
+	}
+	answer := &interfacesAnswer{Next: next}
+	for _, n := range rows {
+		answer.Interfaces.Items = append(answer.Interfaces.Items, s.interfaceItem(q.region, n))
+	}
+	return answer, nil
+}
+
+// deleteInterface deletes an interface that is attached to nothing. EC2 says
+// InvalidNetworkInterface.InUse of others, or sometimes InvalidParameterValue:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+func (s *Sim) deleteInterface(q *request) (body, error) {
+	id := q.need("NetworkInterfaceId")
+	if q.err != nil {
+		return nil, q.err
+	}
+	q.touch(id)
+	found, err := s.interfaceLookup(q.region).byID([]string{id})
+	if err != nil {
+		return nil, err
+	}
+	if found[0].Status != available {
+		return nil, refusal("InvalidNetworkInterface.InUse", "Network interface '%s' is currently in use.", id)
+	}
+	if err := q.dryRun(); err != nil {
+		return nil, err
+	}
+	q.region.interfaces.remove(func(n *Interface) bool { return n.ID == id })
+	return &done{Return: true}, nil
+}

@@ -1,0 +1,176 @@
+package ec2sim
+
+import "time"
+
+type changesAnswer struct {
+	head
+	Changes set[changeItem] `xml:"instancesSet"`
+}
+
+type changeItem struct {
+	ID       string    `xml:"instanceId"`
+	Current  stateItem `xml:"currentState"`
+	Previous stateItem `xml:"previousState"`
+}
+
+// maxBatch is the most instances that one call may name:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+const maxBatch = 1000
+
+// named returns the instances that a request names, each once. One that is
+// not there refuses the whole call.
+func (s *Sim) named(q *request) ([]*Instance, error) {
+	ids := q.list("InstanceId")
+	q.touch(ids...)
+	switch {
+	case q.err != nil:
+		return nil, q.err
+	case len(ids) == 0:
+		return nil, refusal("InvalidParameterCombination", "No instances specified")
+	case len(ids) > maxBatch:
+		return nil, refusal("InvalidParameterValue", "%d instance ids in one call; at most %d are allowed", len(ids), maxBatch)
+	}
+	instances, err := s.instanceLookup(q.region).byID(ids)
+	if err != nil {
+		return nil, err
+	}
+	return instances, q.dryRun()
+}
+
+// change puts an instance into a state and notes it in the answer.
+func (s *Sim) change(q *request, answer *changesAnswer, i *Instance, to State) {
+	before := i.State
+	if before != to {
+		s.enter(q.region, i, to, q.now)
+	}
+	answer.Changes.Items = append(answer.Changes.Items, changeItem{
+		i.ID, stateItem{to.code(), string(to)}, stateItem{before.code(), string(before)},
+	})
+}
+
+// terminateInstances ends instances. It is idempotent. A protected instance
+// fails the call and keeps the named instances of its own zone alive; those
+// of other zones do end:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+func (s *Sim) terminateInstances(q *request) (body, error) {
+	instances, err := s.named(q)
+	if err != nil {
+		return nil, err
+	}
+	guarded := make(map[string]string) // zone → the protected instance
+	for _, i := range instances {
+		if i.Protected && !i.State.ending() {
+			guarded[i.Zone] = i.ID
+		}
+	}
+	answer := new(changesAnswer)
+	for _, i := range instances {
+		switch {
+		case guarded[i.Zone] != "":
+			err = refusal("OperationNotPermitted",
+				"The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
+				guarded[i.Zone])
+		case i.State.ending():
+			s.change(q, answer, i, i.State)
+		default:
+			i.reason = userInitiated(q.now)
+			s.change(q, answer, i, ShuttingDown)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// stopInstances stops instances. One-time spot instances cannot be stopped:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StopInstances.html
+func (s *Sim) stopInstances(q *request) (body, error) {
+	instances, err := s.named(q)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range instances {
+		switch {
+		case i.State.ending():
+			return nil, refusal("IncorrectInstanceState", "This instance '%s' is not in a state from which it can be stopped.", i.ID)
+		case i.SpotRequest != "":
+			return nil, refusal("UnsupportedOperation",
+				"You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.ID)
+		}
+	}
+	answer := new(changesAnswer)
+	for _, i := range instances {
+		to := Stopping
+		if i.State == Stopped {
+			to = Stopped
+		}
+		i.reason = userInitiated(q.now)
+		s.change(q, answer, i, to)
+	}
+	return answer, nil
+}
+
+// startInstances starts what is stopped, which moves its launch time, and
+// leaves alone what is running:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StartInstances.html
+func (s *Sim) startInstances(q *request) (body, error) {
+	instances, err := s.named(q)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range instances {
+		if i.State.ending() || i.State == Stopping {
+			return nil, refusal("IncorrectInstanceState",
+				"The instance '%s' is not in a state from which it can be started.", i.ID)
+		}
+	}
+	answer := new(changesAnswer)
+	for _, i := range instances {
+		if i.State == Stopped {
+			i.LaunchTime, i.reason = q.now.Truncate(time.Second), ""
+			s.change(q, answer, i, Pending)
+			continue
+		}
+		s.change(q, answer, i, i.State)
+	}
+	return answer, nil
+}
+
+// modifyInstanceAttribute changes the two attributes that decide how an
+// instance can end:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstanceAttribute.html
+func (s *Sim) modifyInstanceAttribute(q *request) (body, error) {
+	id := q.need("InstanceId")
+	value := func(name, attribute string) string {
+		if q.str("Attribute") == attribute {
+			return "Value"
+		}
+		return name + ".Value"
+	}
+	protect := value("DisableApiTermination", "disableApiTermination")
+	shutdown := value("InstanceInitiatedShutdownBehavior", "instanceInitiatedShutdownBehavior")
+	if !q.form.Has(protect) && !q.form.Has(shutdown) {
+		q.fail("InvalidParameterCombination", "No attributes specified.")
+	}
+	protected := q.bool(protect, false)
+	behavior := q.oneOf(shutdown, "stop", "terminate")
+	if q.err != nil {
+		return nil, q.err
+	}
+	q.touch(id)
+	found, err := s.instanceLookup(q.region).byID([]string{id})
+	if err != nil {
+		return nil, err
+	}
+	if err := q.dryRun(); err != nil {
+		return nil, err
+	}
+	if q.form.Has(protect) {
+		found[0].Protected = protected
+	}
+	if q.form.Has(shutdown) {
+		found[0].ShutdownBehavior = behavior
+	}
+	return &done{Return: true}, nil
+}

@@ -1,0 +1,116 @@
+package ec2sim
+
+import (
+	"maps"
+	"time"
+)
+
+// States of a spot request:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
+const (
+	spotActive    = "active"
+	spotClosed    = "closed"
+	spotCancelled = "cancelled"
+)
+
+// SpotRequest is a one-time spot instance request.
+type SpotRequest struct {
+	ID       string
+	Region   string
+	State    string // active, closed or cancelled
+	Instance string
+	Tags     map[string]string
+	Created  time.Time
+
+	zone string
+}
+
+func (r *SpotRequest) key() string { return r.ID }
+
+func (r *SpotRequest) clone() SpotRequest {
+	c := *r
+	c.Tags = maps.Clone(r.Tags)
+	return c
+}
+
+// requestSpot makes the request that an instance about to be made fulfils, and
+// returns its id.
+func (s *Sim) requestSpot(r *region, i *Instance, tags map[string]string, now time.Time) string {
+	spot := &SpotRequest{
+		ID: s.newID("sir"), Region: r.name, State: spotActive, Instance: i.ID,
+		Tags: maps.Clone(tags), Created: now, zone: i.Zone,
+	}
+	r.spots.add(spot)
+	return spot.ID
+}
+
+type spotAnswer struct {
+	head
+	Requests set[spotItem] `xml:"spotInstanceRequestSet"`
+	Next     string        `xml:"nextToken,omitempty"`
+}
+
+// spotItem is a spot request in an answer:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotInstanceRequest.html
+type spotItem struct {
+	ID       string       `xml:"spotInstanceRequestId"`
+	Type     string       `xml:"type,omitempty"`
+	State    string       `xml:"state"`
+	Instance string       `xml:"instanceId,omitempty"`
+	Created  string       `xml:"createTime,omitempty"`
+	Zone     string       `xml:"launchedAvailabilityZone,omitempty"`
+	Tags     set[tagItem] `xml:"tagSet"`
+}
+
+func (s *Sim) spotLookup(r *region) describe[*SpotRequest] {
+	return describe[*SpotRequest]{
+		table: &r.spots, idParam: "SpotInstanceRequestId", prefix: "sir",
+		notFound: "InvalidSpotInstanceRequestID.NotFound", malformed: "InvalidSpotInstanceRequestID.Malformed",
+		tags: func(r *SpotRequest) map[string]string { return r.Tags },
+		known: fields[*SpotRequest]{
+			"spot-instance-request-id": func(r *SpotRequest) string { return r.ID },
+			"state":                    func(r *SpotRequest) string { return r.State },
+			"instance-id":              func(r *SpotRequest) string { return r.Instance },
+		},
+	}
+}
+
+func (s *Sim) describeSpotRequests(q *request) (body, error) {
+	rows, next, err := s.spotLookup(q.region).run(q)
+	if err != nil {
+		return nil, err
+	}
+	answer := &spotAnswer{Next: next}
+	for _, r := range rows {
+		answer.Requests.Items = append(answer.Requests.Items, spotItem{
+			r.ID, "one-time", r.State, r.Instance, stamp(r.Created), r.zone, tagSet(r.Tags),
+		})
+	}
+	return answer, nil
+}
+
+// cancelSpotRequests cancels requests; the instances run on:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CancelSpotInstanceRequests.html
+func (s *Sim) cancelSpotRequests(q *request) (body, error) {
+	ids := q.list("SpotInstanceRequestId")
+	q.touch(ids...)
+	if len(ids) == 0 {
+		q.need("SpotInstanceRequestId")
+		return nil, q.err
+	}
+	found, err := s.spotLookup(q.region).byID(ids)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.dryRun(); err != nil {
+		return nil, err
+	}
+	answer := new(spotAnswer)
+	for _, r := range found {
+		if r.State == spotActive {
+			r.State = spotCancelled
+		}
+		answer.Requests.Items = append(answer.Requests.Items, spotItem{ID: r.ID, State: r.State})
+	}
+	return answer, nil
+}

@@ -1,0 +1,120 @@
+package ec2sim
+
+import (
+	"maps"
+	"strings"
+)
+
+// createTags adds tags, or writes over those that are there. One unknown
+// resource refuses the whole call:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateTags.html
+func (s *Sim) createTags(q *request) (body, error) {
+	tags := q.tags("Tag")
+	if len(tags) == 0 {
+		q.need("Tag")
+	}
+	tagged, err := s.tagged(q)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tagged {
+		merged := maps.Clone(*t)
+		if merged == nil {
+			merged = make(map[string]string)
+		}
+		maps.Copy(merged, tags)
+		if len(merged) > maxTags {
+			return nil, refusal("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
+		}
+	}
+	if err := q.dryRun(); err != nil {
+		return nil, err
+	}
+	for _, t := range tagged {
+		if *t == nil {
+			*t = make(map[string]string)
+		}
+		maps.Copy(*t, tags)
+	}
+	return &done{Return: true}, nil
+}
+
+// deleteTags removes tags: by key, by key and value where a value is given,
+// and all of them where no tag is named:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteTags.html
+func (s *Sim) deleteTags(q *request) (body, error) {
+	tagged, err := s.tagged(q)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.dryRun(); err != nil {
+		return nil, err
+	}
+	named := q.structs("Tag")
+	for _, t := range tagged {
+		if len(named) == 0 {
+			clear(*t)
+		}
+		for _, n := range named {
+			key := q.str(n + "Key")
+			if value, has := (*t)[key]; has && (!q.form.Has(n+"Value") || q.str(n+"Value") == value) {
+				delete(*t, key)
+			}
+		}
+	}
+	return &done{Return: true}, nil
+}
+
+// tagged returns the tags of the resources that a request names.
+func (s *Sim) tagged(q *request) ([]*map[string]string, error) {
+	ids := q.list("ResourceId")
+	q.touch(ids...)
+	if len(ids) == 0 {
+		q.need("ResourceId")
+	}
+	if q.err != nil {
+		return nil, q.err
+	}
+	var tagged []*map[string]string
+	for _, id := range ids {
+		t, err := s.tagsOf(q.region, id)
+		if err != nil {
+			return nil, err
+		}
+		tagged = append(tagged, t)
+	}
+	return tagged, nil
+}
+
+// tagsOf finds a resource by the prefix of its id.
+func (s *Sim) tagsOf(r *region, id string) (*map[string]string, error) {
+	prefix, _, _ := strings.Cut(id, "-")
+	switch prefix {
+	case "i":
+		found, err := s.instanceLookup(r).byID([]string{id})
+		if err != nil {
+			return nil, err
+		}
+		return &found[0].Tags, nil
+	case "vol":
+		found, err := s.volumeLookup(r).byID([]string{id})
+		if err != nil {
+			return nil, err
+		}
+		return &found[0].Tags, nil
+	case "eni":
+		found, err := s.interfaceLookup(r).byID([]string{id})
+		if err != nil {
+			return nil, err
+		}
+		return &found[0].Tags, nil
+	case "sir":
+		found, err := s.spotLookup(r).byID([]string{id})
+		if err != nil {
+			return nil, err
+		}
+		return &found[0].Tags, nil
+	default:
+		return nil, refusal("InvalidID", "The ID '%s' is not valid", id)
+	}
+}

@@ -1,0 +1,144 @@
+package ec2sim
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// template is a launch template. Version n is versions[n-1].
+type template struct {
+	id, name string
+	latest   int // the number of the last version
+	standard int // the number of the default version
+	versions []templateVersion
+}
+
+type templateVersion struct {
+	data    url.Values
+	created time.Time
+}
+
+func (t *template) key() string { return t.id }
+
+// templateNamed finds a launch template the way EC2 does, by id or by name:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_LaunchTemplateSpecification.html
+func (r *region) templateNamed(id, name string) (*template, error) {
+	if id != "" {
+		if !wellFormed("lt", id) {
+			return nil, refusal("InvalidLaunchTemplateId.Malformed", "The launch template ID '%s' is malformed", id)
+		}
+		if t, ok := r.templates.get(id); ok {
+			return t, nil
+		}
+		return nil, refusal("InvalidLaunchTemplateId.NotFound", "The specified launch template, with ID %s, does not exist.", id)
+	}
+	for _, t := range r.templates.all() {
+		if t.name == name {
+			return t, nil
+		}
+	}
+	return nil, refusal("InvalidLaunchTemplateName.NotFoundException", "The specified launch template, with name %s, does not exist.", name)
+}
+
+// number returns the number of a version given as $Latest, $Default, nothing
+// (which is $Default) or a number.
+func (t *template) number(version string) (int, error) {
+	switch version {
+	case "", "$Default":
+		return t.standard, nil
+	case "$Latest":
+		return t.latest, nil
+	}
+	n, err := strconv.Atoi(version)
+	if err != nil || n < 1 || n > t.latest {
+		return 0, refusal("InvalidLaunchTemplateId.VersionNotFound",
+			"Could not find the specified version %s for the launch template with ID %s.", version, t.id)
+	}
+	return n, nil
+}
+
+type templateVersionsAnswer struct {
+	head
+	Versions set[templateVersionItem] `xml:"launchTemplateVersionSet"`
+}
+
+// templateVersionItem is a version in an answer, with the data that a launcher
+// may want to freeze:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ResponseLaunchTemplateData.html
+type templateVersionItem struct {
+	ID       string       `xml:"launchTemplateId"`
+	Name     string       `xml:"launchTemplateName"`
+	Number   int          `xml:"versionNumber"`
+	Default  bool         `xml:"defaultVersion"`
+	Created  string       `xml:"createTime"`
+	Image    string       `xml:"launchTemplateData>imageId,omitempty"`
+	Type     string       `xml:"launchTemplateData>instanceType,omitempty"`
+	KeyName  string       `xml:"launchTemplateData>keyName,omitempty"`
+	UserData string       `xml:"launchTemplateData>userData,omitempty"`
+	Shutdown string       `xml:"launchTemplateData>instanceInitiatedShutdownBehavior,omitempty"`
+	Tags     set[tagSpec] `xml:"launchTemplateData>tagSpecificationSet"`
+}
+
+type tagSpec struct {
+	Kind string       `xml:"resourceType"`
+	Tags set[tagItem] `xml:"tagSet"`
+}
+
+// describeTemplateVersions lists versions of one template, all or those named:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeLaunchTemplateVersions.html
+func (s *Sim) describeTemplateVersions(q *request) (body, error) {
+	id, name := q.str("LaunchTemplateId"), q.str("LaunchTemplateName")
+	if id == "" && name == "" {
+		q.need("LaunchTemplateId")
+	}
+	resolve := q.bool("ResolveAlias", false)
+	if q.err != nil {
+		return nil, q.err
+	}
+	t, err := q.region.templateNamed(id, name)
+	if err != nil {
+		return nil, err
+	}
+	q.touch(t.id)
+	var numbers []int
+	for _, version := range q.list("LaunchTemplateVersion") {
+		n, err := t.number(version)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	for n := t.latest; n > 0 && !q.form.Has("LaunchTemplateVersion.1"); n-- {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	answer := new(templateVersionsAnswer)
+	for _, n := range slices.Backward(slices.Compact(numbers)) {
+		item, err := s.versionItem(t, n, resolve)
+		if err != nil {
+			return nil, err
+		}
+		answer.Versions.Items = append(answer.Versions.Items, item)
+	}
+	return answer, nil
+}
+
+func (s *Sim) versionItem(t *template, n int, resolve bool) (templateVersionItem, error) {
+	v := t.versions[n-1]
+	p := &params{form: v.data}
+	x := templateVersionItem{
+		ID: t.id, Name: t.name, Number: n, Default: n == t.standard, Created: stamp(v.created),
+		Image: p.str("ImageId"), Type: p.str("InstanceType"), KeyName: p.str("KeyName"), UserData: p.str("UserData"),
+		Shutdown: p.str("InstanceInitiatedShutdownBehavior"),
+	}
+	for _, prefix := range p.structs("TagSpecification") {
+		x.Tags.Items = append(x.Tags.Items, tagSpec{p.str(prefix + "ResourceType"), tagSet(p.tags(prefix + "Tag"))})
+	}
+	var err error
+	if resolve {
+		x.Image, err = s.image(x.Image)
+	}
+	return x, err
+}
