@@ -3,10 +3,12 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"strings"
 	"time"
 
@@ -67,11 +69,29 @@ func (c Config) tls() (*tls.Config, error) {
 	if (c.Cert == "") != (c.Key == "") {
 		return nil, errors.New("--etcd-cert and --etcd-key go together: give both or neither")
 	}
+	if err := checkAuthority(c.CACert); err != nil {
+		return nil, fmt.Errorf("read the certificates for etcd: %w", err)
+	}
 	config, err := transport.TLSInfo{TrustedCAFile: c.CACert, CertFile: c.Cert, KeyFile: c.Key}.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read the certificates for etcd: %w", err)
 	}
 	return config, nil
+}
+
+// checkAuthority refuses a file without a certificate, of which etcd's own code makes an authority that trusts nobody.
+func checkAuthority(file string) error {
+	if file == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate", file)
+	}
+	return nil
 }
 
 func allUnix(endpoints []string) bool {
