@@ -1,0 +1,223 @@
+// Package demo shows, in under a minute and without an AWS account, what Lapse ends and what it never ends. The three
+// commands run as processes of their own, with a real etcd inside the janitor; EC2 and the instance metadata service
+// are simulated.
+//
+//   - demo.go: [Run], the story, act by act.
+//   - stage.go: the processes, and how to wait for what they do.
+//   - table.go: every instance, its fate and why.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// Options of a demo.
+type Options struct {
+	Binaries string // directory of the three commands
+	Out      io.Writer
+}
+
+// Failure is an expectation that did not come true.
+type Failure struct{ What string }
+
+func (f *Failure) Error() string { return "the demo expected: " + f.What }
+
+// Run tells the story. It returns a [Failure] if something lives that should not, or the other way round.
+func Run(ctx context.Context, o Options) error {
+	s, err := open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	story := &story{stage: s}
+	for _, act := range []func(context.Context) error{
+		story.begin, story.launch, story.extendFromInside, story.shorten, story.silence, story.copyTags, story.crash,
+		story.wait, story.lose,
+	} {
+		if err := act(ctx); err != nil {
+			s.showLogs()
+			return err
+		}
+	}
+	return s.printTable(story.cast())
+}
+
+// story is the cast, by instance id.
+type story struct {
+	*stage
+	silent, extended, over, copied, doomed string
+	calm                                   []string
+	uuid                                   string
+}
+
+// begin starts the janitor on a new registry.
+func (s *story) begin(ctx context.Context) error {
+	s.say("a simulated EC2 listens at %s", s.ec2.URL)
+	if err := s.startJanitor(ctx, "--arm"); err != nil {
+		return err
+	}
+	registry, err := s.store.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	s.uuid = registry.UUID
+	s.say("the janitor leads, with an etcd of its own; registry %s is armed", s.uuid)
+	return nil
+}
+
+// launch makes six instances, and a sidecar for each.
+func (s *story) launch(ctx context.Context) error {
+	if err := s.lease(ctx, "launch", "--id", "six", "--count", "6", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
+		"--term", "1h", "--not-after", "3h", "--ttl", "5s", "--holder", "demo"); err != nil {
+		return err
+	}
+	ids := s.instancesOf("six")
+	if len(ids) != 6 {
+		return &Failure{fmt.Sprintf("six instances, not %d", len(ids))}
+	}
+	s.silent, s.extended, s.over, s.calm = ids[0], ids[1], ids[2], ids[3:]
+	for _, id := range ids {
+		if err := s.startSidecar(ctx, id); err != nil {
+			return err
+		}
+	}
+	s.say("six launched with one request: leases of 1 h, renewed every few seconds or taken as silent after 5 s")
+	return s.until(ctx, "six sidecars that know their TTL", func() (bool, error) {
+		snapshot, err := s.store.Snapshot(ctx)
+		renewing := 0
+		for _, hb := range snapshot.Heartbeats {
+			if hb.TTL == lease.Duration(lease.MinTTL) {
+				renewing++
+			}
+		}
+		return renewing == 6, err
+	})
+}
+
+// extendFromInside moves a term through the sidecar's socket, as a program on the instance would.
+func (s *story) extendFromInside(ctx context.Context) error {
+	before, err := s.store.Lease(ctx, s.extended)
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, "sidecar", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill still runs"); err != nil {
+		return err
+	}
+	after, err := s.store.Lease(ctx, s.extended)
+	if err != nil {
+		return err
+	}
+	if !after.ExpiresAt.After(before.ExpiresAt) {
+		return &Failure{s.extended + " extended from inside"}
+	}
+	s.say("%s was extended by a program on it, without credentials", s.extended)
+	return nil
+}
+
+// shorten gives one instance a term that ends soon.
+func (s *story) shorten(ctx context.Context) error {
+	if err := s.lease(ctx, "extend", s.over, "--for", "6s", "--allow-shorten"); err != nil {
+		return err
+	}
+	s.say("%s has six more seconds", s.over)
+	return nil
+}
+
+// silence kills a sidecar. Its instance runs on, as far as EC2 can tell.
+func (s *story) silence(context.Context) error {
+	s.say("the sidecar of %s is killed", s.silent)
+	return s.killSidecar(s.silent)
+}
+
+// copyTags makes an instance as a console's "Launch more like this" would: with the tags of another.
+func (s *story) copyTags(context.Context) error {
+	like, _ := s.sim.Instance(s.calm[0])
+	s.copied = s.sim.Create(ec2sim.Instance{Zone: like.Zone, Tags: like.Tags, ClientToken: "console-0000"}).ID
+	s.say("%s appears, a copy of %s made in the console: same tags, no lease", s.copied, s.calm[0])
+	return nil
+}
+
+// crash kills a launcher at the worst moment: EC2 has made the instance and has not answered yet.
+func (s *story) crash(ctx context.Context) error {
+	launcher := s.command(ctx, "lease", "launch", "--id", "doomed", "--count", "1", "--image-id", "ami-0123456789abcdef0",
+		"--instance-type", "t3.micro", "--term", "1h")
+	s.sim.Inject(ec2sim.Fault{
+		Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop,
+		Hook: func() { _ = launcher.Process.Signal(syscall.SIGKILL) },
+	})
+	if err := launcher.Run(); err == nil {
+		return &Failure{"a launcher killed inside RunInstances"}
+	}
+	ids := s.instancesOf("doomed")
+	if len(ids) != 1 {
+		return &Failure{fmt.Sprintf("one instance of the killed launcher, not %d", len(ids))}
+	}
+	s.doomed = ids[0]
+	s.say("a launcher is killed inside RunInstances; it never heard of its instance %s", s.doomed)
+	return nil
+}
+
+// wait sees the three end that should, as it happens, and nobody else.
+func (s *story) wait(ctx context.Context) error {
+	terminated := func(id string) func() (bool, error) {
+		return func() (bool, error) { return s.state(id) == "terminated", nil }
+	}
+	if err := s.untilAll(ctx,
+		event{s.over + " is terminated: its term is over", terminated(s.over)},
+		event{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
+		event{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
+		event{s.silent + " is marked as silent: to end unless it renews, is extended or pardoned", func() (bool, error) {
+			l, err := s.store.Lease(ctx, s.silent)
+			return err == nil && (l.Mark != nil || l.State != lease.StateActive), err
+		}},
+		event{s.silent + " is terminated: silent, and its notice has passed", terminated(s.silent)},
+	); err != nil {
+		return err
+	}
+	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
+}
+
+// lose empties etcd under running instances and starts it anew, as the same registry.
+func (s *story) lose(ctx context.Context) error {
+	s.say("etcd is emptied: no record of anything is left")
+	if err := s.stopJanitor(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.etcdDir()); err != nil {
+		return err
+	}
+	if err := s.startJanitor(ctx, "--arm", "--uuid", s.uuid); err != nil {
+		return err
+	}
+	if err := s.sweeps(ctx, 5); err != nil {
+		return err
+	}
+	s.say("five armed sweeps later: nobody was ended for the lack of a record")
+	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
+}
+
+// cast is everybody, with the reason for the fate that was expected.
+func (s *story) cast() []role {
+	roles := []role{
+		{s.silent, "terminated", "silent: its sidecar was killed, marked, revoked"},
+		{s.over, "terminated", "its term was over"},
+		{s.doomed, "terminated", "left by a launcher killed inside RunInstances"},
+		{s.extended, "running", "extended from inside through its socket"},
+		{s.copied, "running", "copied tags, no record of it: reported only"},
+	}
+	for _, id := range s.calm {
+		roles = append(roles, role{id, "running", "its lease held; then no record was left, which ends nothing"})
+	}
+	return roles
+}
+
+// deadline of one expectation. The whole story takes about half a minute.
+const deadline = 40 * time.Second

@@ -1,0 +1,279 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/etcd"
+)
+
+// stage is what the story plays on.
+type stage struct {
+	Options
+	began    time.Time
+	dir      string
+	sim      *ec2sim.Sim
+	ec2      *ec2sim.Server
+	store    *etcd.Store
+	hangUp   func()
+	janitor  *exec.Cmd
+	sidecars map[string]*exec.Cmd
+	metadata []*ec2sim.Server
+}
+
+// open prepares a directory with a short name, since the paths of unix sockets are short, and a simulated EC2.
+func open(ctx context.Context, o Options) (*stage, error) {
+	for _, name := range []string{"lease", "janitor", "sidecar"} {
+		if _, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil {
+			return nil, fmt.Errorf("the demo runs %s, which is not in %s: build all three with `make build`", name, o.Binaries)
+		}
+	}
+	dir, err := os.MkdirTemp("", "lapse")
+	if err != nil {
+		return nil, err
+	}
+	sim := ec2sim.New(ec2sim.Config{PendingFor: time.Second, ShuttingDownFor: time.Second})
+	server, err := ec2sim.Serve(sim, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	return &stage{
+		Options: o, began: time.Now(), dir: dir, sim: sim, ec2: server, hangUp: func() {}, sidecars: map[string]*exec.Cmd{},
+	}, ctx.Err()
+}
+
+// close ends every process that the stage started, by its own id.
+func (s *stage) close() {
+	s.hangUp()
+	for id := range s.sidecars {
+		_ = s.killSidecar(id)
+	}
+	if s.janitor != nil {
+		_ = s.stopJanitor()
+	}
+	for _, m := range s.metadata {
+		_ = m.Close()
+	}
+	s.sim.Close()
+	_ = s.ec2.Close()
+	_ = os.RemoveAll(s.dir)
+}
+
+// say prints a line of the time line.
+func (s *stage) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.Out, "%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (s *stage) etcdDir() string         { return filepath.Join(s.dir, "e") }
+func (s *stage) socket(id string) string { return filepath.Join(s.dir, id[len(id)-6:]+".sock") }
+
+// command prepares one of the three, with EC2 and etcd of this stage and nothing of the user's own settings.
+func (s *stage) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, filepath.Join(s.Binaries, name), args...)
+	c.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "AWS_ENDPOINT_URL=" + s.ec2.URL, "AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_EC2_METADATA_DISABLED=true",
+		"LAPSE_ETCD_ENDPOINTS=unix://" + filepath.Join(s.etcdDir(), "etcd.sock"),
+	}
+	return c
+}
+
+// run runs a command to its end. Its output is shown only if it fails.
+func (s *stage) run(ctx context.Context, name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	out, err := s.command(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+func (s *stage) lease(ctx context.Context, args ...string) error { return s.run(ctx, "lease", args...) }
+
+// start runs a command beside the story, with its output in a file.
+func (s *stage) start(c *exec.Cmd, log string) error {
+	file, err := os.OpenFile(filepath.Join(s.dir, log+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	c.Stdout, c.Stderr = file, file
+	return c.Start()
+}
+
+// startJanitor starts a janitor whose graces are seconds, and waits for its first sweep.
+func (s *stage) startJanitor(ctx context.Context, args ...string) error {
+	args = append([]string{
+		"run", "--embedded-etcd", s.etcdDir(), "--schedule", "@every 1s", "--boot-grace", "1s", "--mark-grace", "3s",
+		"--orphan-grace", "1s", "--launch-window", "4s",
+	}, args...)
+	s.janitor = s.command(ctx, "janitor", args...)
+	if err := s.start(s.janitor, "janitor"); err != nil {
+		return err
+	}
+	s.hangUp()
+	var client interface{ Close() error }
+	if err := s.until(ctx, "etcd inside the janitor", func() (bool, error) {
+		c, err := etcd.Dial(ctx, etcd.Config{
+			Endpoints: []string{"unix://" + filepath.Join(s.etcdDir(), "etcd.sock")}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			return false, nil //nolint:nilerr // not up yet
+		}
+		client, s.store = c, etcd.New(c, "default", etcd.Options{})
+		return true, nil
+	}); err != nil {
+		return err
+	}
+	s.hangUp = func() { _ = client.Close() }
+	return s.sweeps(ctx, 1)
+}
+
+// stopJanitor stops it gracefully.
+func (s *stage) stopJanitor() error {
+	c := s.janitor
+	s.janitor = nil
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+// sweeps waits until n sweeps were stamped in the registry.
+func (s *stage) sweeps(ctx context.Context, n int64) error {
+	return s.until(ctx, fmt.Sprintf("%d sweeps", n), func() (bool, error) {
+		stamp, err := s.store.Sweep(ctx)
+		return err == nil && stamp.Sequence >= n, nil
+	})
+}
+
+// startSidecar starts the sidecar of one instance, beside an instance metadata service that knows no other.
+func (s *stage) startSidecar(ctx context.Context, id string) error {
+	metadata, err := ec2sim.Serve(s.sim.IMDS(id), "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.metadata = append(s.metadata, metadata)
+	c := s.command(ctx, "sidecar", "run", "--socket", s.socket(id), "--imds", metadata.URL)
+	s.sidecars[id] = c
+	return s.start(c, id)
+}
+
+func (s *stage) killSidecar(id string) error {
+	c := s.sidecars[id]
+	delete(s.sidecars, id)
+	if err := c.Process.Kill(); err != nil {
+		return err
+	}
+	_ = c.Wait() // says that it was killed
+	return nil
+}
+
+// event is something that other processes bring about.
+type event struct {
+	what  string
+	holds func() (bool, error)
+}
+
+// until waits for one event, in silence.
+func (s *stage) until(ctx context.Context, what string, holds func() (bool, error)) error {
+	return s.poll(ctx, []event{{what, holds}}, func(event) {})
+}
+
+// untilAll waits for all events and says each as it happens.
+func (s *stage) untilAll(ctx context.Context, events ...event) error {
+	return s.poll(ctx, events, func(e event) { s.say("%s", e.what) })
+}
+
+func (s *stage) poll(ctx context.Context, open []event, happened func(event)) error {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var last error
+		open = slices.DeleteFunc(open, func(e event) bool {
+			held, err := e.holds()
+			if err != nil {
+				last = err
+			} else if held {
+				happened(e)
+			}
+			return held && err == nil
+		})
+		if len(open) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(&Failure{open[0].what}, last)
+		case <-tick.C:
+		}
+	}
+}
+
+// spared fails if one of these is not running.
+func (s *stage) spared(ids ...string) error {
+	for _, id := range ids {
+		if state := s.state(id); state != "running" {
+			return &Failure{fmt.Sprintf("%s running, not %s", id, state)}
+		}
+	}
+	return nil
+}
+
+// state is EC2's word.
+func (s *stage) state(id string) string {
+	i, ok := s.sim.Instance(id)
+	if !ok {
+		return "gone"
+	}
+	return string(i.State)
+}
+
+// instancesOf returns what EC2 made for a launch.
+func (s *stage) instancesOf(token string) []string {
+	var ids []string
+	for _, i := range s.sim.Instances() {
+		if strings.HasPrefix(i.ClientToken, token+".") {
+			ids = append(ids, i.ID)
+		}
+	}
+	return ids
+}
+
+// volumesOf counts the volumes that EC2 made for a launch.
+func (s *stage) volumesOf(token string) int {
+	n := 0
+	for _, v := range s.sim.Volumes() {
+		if strings.HasPrefix(v.Tags[lease.TagLaunch], token+".") {
+			n++
+		}
+	}
+	return n
+}
+
+// showLogs prints what the janitor said, after a failure.
+func (s *stage) showLogs() {
+	file, err := os.Open(filepath.Join(s.dir, "janitor.log"))
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	_, _ = fmt.Fprintln(s.Out, "\nthe janitor's log:")
+	_, _ = io.Copy(s.Out, file)
+}

@@ -1,0 +1,176 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+)
+
+func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
+
+// TestE2EFleet launches twenty in one call and lets some of them lapse in every way, beside instances that are not
+// ours to end. Exactly the right ones are terminated, by moto's own word.
+func TestE2EFleet(t *testing.T) {
+	w := newWorld(t)
+	w.run("lease", "init", "--armed")
+	w.spawn(w.command(w.moto, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
+		"--launch-window", "5s"), "janitor")
+	w.until("a first sweep", func() bool {
+		stamp, err := w.store.Sweep(t.Context())
+		return err == nil && stamp.Sequence > 0
+	})
+
+	fleet := w.launchFleet()
+	beating, quiet := fleet[:10], fleet[10:]
+	for _, id := range beating {
+		w.sidecar(id)
+	}
+	w.until("ten sidecars renewing under their TTL", func() bool { return w.beatingAt(lease.Duration(lease.MinTTL)) == 10 })
+
+	extended, silent, over := beating[:3], beating[3:6], quiet[:4]
+	for _, id := range extended {
+		w.run("sidecar", "extend", "--socket", w.socket(id), "--for", "3h")
+	}
+	for _, id := range silent {
+		if err := w.sidecars[id].Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range over {
+		w.run("lease", "extend", id, "--for", "3s", "--allow-shorten")
+	}
+	orphan := w.crashLauncher()
+	bystanders := w.bystanders(fleet[0])
+
+	want := map[string]types.InstanceStateName{}
+	for _, id := range slices.Concat(fleet, bystanders) {
+		want[id] = types.InstanceStateNameRunning
+	}
+	for _, id := range slices.Concat(silent, over, []string{orphan}) {
+		want[id] = types.InstanceStateNameTerminated
+	}
+	w.until("three silent, four over and one orphan terminated", func() bool {
+		states := w.states()
+		return !slices.ContainsFunc(slices.Concat(silent, over, []string{orphan}), func(id string) bool {
+			return states[id] != types.InstanceStateNameTerminated
+		})
+	})
+	w.fiveMoreSweeps()
+	if got := w.states(); !maps.Equal(got, want) {
+		for id, state := range want {
+			if got[id] != state {
+				t.Errorf("%s is %q, want %q", id, got[id], state)
+			}
+		}
+		t.Errorf("moto has %d instances, want %d", len(got), len(want))
+	}
+	w.records(extended, silent, over, orphan)
+}
+
+// launchFleet launches twenty with one command and returns them as moto knows them.
+func (w *world) launchFleet() []string {
+	w.t.Helper()
+	w.run("lease", "launch", "--id", "fleet", "--count", "20", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro",
+		"--term", "1h", "--not-after", "4h", "--ttl", "5s", "--holder", "e2e")
+	launch, err := w.store.Launch(w.t.Context(), "fleet")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ids := launch.Instances()
+	if len(ids) != 20 || len(w.states()) != 20 || len(launch.Attempts) != 1 {
+		w.t.Fatalf("the launch has %d instances in %d attempts, moto has %d; want 20 in 1", len(ids), len(launch.Attempts), len(w.states()))
+	}
+	return ids
+}
+
+// beatingAt counts the heartbeats of one TTL.
+func (w *world) beatingAt(ttl lease.Duration) int {
+	snapshot, err := w.store.Snapshot(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := 0
+	for _, hb := range snapshot.Heartbeats {
+		if hb.TTL == ttl {
+			n++
+		}
+	}
+	return n
+}
+
+// crashLauncher kills a launcher before it hears what RunInstances answered, and returns what was made.
+func (w *world) crashLauncher() string {
+	w.t.Helper()
+	before := w.states()
+	launcher := w.command("", "lease", "launch", "--id", "doomed", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro")
+	proxy := w.killAfterDeed(launcher)
+	launcher.Env = append(launcher.Env, "AWS_ENDPOINT_URL="+proxy.URL)
+	if out, err := launcher.CombinedOutput(); err == nil {
+		w.t.Fatalf("the launcher was not killed:\n%s", out)
+	}
+	for id := range w.states() {
+		if _, known := before[id]; !known {
+			return id
+		}
+	}
+	w.t.Fatal("the killed launcher made nothing")
+	return ""
+}
+
+// bystanders are instances that are not ours to end: copied tags, another registry's, none at all.
+func (w *world) bystanders(like string) []string {
+	w.t.Helper()
+	registry, err := w.store.Registry(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	copied := map[string]string{lease.TagRegistry: registry.UUID, lease.TagLaunch: "fleet.1", "like": like}
+	foreign := map[string]string{lease.TagRegistry: "00000000-0000-4000-8000-000000000000", lease.TagLaunch: "fleet.1"}
+	return []string{w.create("console-1", copied), w.create("fleet.1", foreign), w.create("console-2", nil)}
+}
+
+// fiveMoreSweeps gives a janitor that would do too much the time to do it.
+func (w *world) fiveMoreSweeps() {
+	w.t.Helper()
+	now, err := w.store.Sweep(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.until("five more sweeps", func() bool {
+		stamp, err := w.store.Sweep(w.t.Context())
+		return err == nil && stamp.Sequence >= now.Sequence+5
+	})
+}
+
+// records checks that the registry tells the same story, with its reasons.
+func (w *world) records(extended, silent, over []string, orphan string) {
+	w.t.Helper()
+	want := map[string]lease.Cause{orphan: lease.CauseFailedCreation}
+	for _, id := range extended {
+		want[id] = ""
+	}
+	for _, id := range silent {
+		want[id] = lease.CauseSilence
+	}
+	for _, id := range over {
+		want[id] = lease.CauseTerm
+	}
+	for id, cause := range want {
+		l, err := w.store.Lease(w.t.Context(), id)
+		state := lease.StateEnded
+		if cause == "" {
+			state = lease.StateActive
+		}
+		if err != nil || l.Cause != cause || l.State != state {
+			w.t.Errorf("lease of %s: %s for %q, want %s for %q (%v)", id, l.State, l.Cause, state, cause, err)
+		}
+	}
+}
