@@ -1,0 +1,182 @@
+package ec2_test
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// herd makes n running instances in zone A.
+func (w world) herd(n int) []string {
+	ids := make([]string, 0, n)
+	for range n {
+		ids = append(ids, w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID)
+	}
+	return ids
+}
+
+func TestOneBadIDSparesNobodyElse(t *testing.T) {
+	t.Parallel()
+	const unknownID = "i-0123456789abcdef0"
+	for name, c := range map[string]struct {
+		bad  []int // positions in a batch of 50
+		make func(world, string) string
+		code string
+	}{
+		"none bad":              {},
+		"one unknown, first":    {bad: []int{0}, make: func(world, string) string { return unknownID }, code: "InvalidInstanceID.NotFound"},
+		"one unknown, last":     {bad: []int{49}, make: func(world, string) string { return unknownID }, code: "InvalidInstanceID.NotFound"},
+		"one malformed":         {bad: []int{23}, make: func(world, string) string { return "i-zzz" }, code: "InvalidInstanceID.Malformed"},
+		"one protected":         {bad: []int{31}, make: protect, code: "OperationNotPermitted"},
+		"three protected":       {bad: []int{3, 30, 44}, make: protect, code: "OperationNotPermitted"},
+		"all but one protected": {bad: allBut(17), make: protect, code: "OperationNotPermitted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			ids := w.herd(50)
+			for _, n := range c.bad {
+				ids[n] = c.make(w, ids[n])
+			}
+			results := w.cloud(t, w.aws(), ec2.Options{Share: 1}).Terminate(t.Context(), ids)
+			for n, r := range results {
+				if r.ID != ids[n] || r.RequestID == "" {
+					t.Fatalf("result %d = %+v", n, r)
+				}
+				if slices.Contains(c.bad, n) {
+					if !r.Refused() || r.Code != c.code {
+						t.Errorf("bad id: %+v", r)
+					}
+					continue
+				}
+				i, _ := w.sim.Instance(ids[n])
+				if !r.Accepted() || r.State != lease.InstanceShuttingDown && r.State != lease.InstanceTerminated || i.State != ec2sim.Terminated {
+					t.Errorf("good id: %+v, EC2 says %s", r, i.State)
+				}
+			}
+			extra := w.sent("TerminateInstances") - 1
+			if most := len(c.bad) * int(2*math.Ceil(math.Log2(50))); extra > most || extra > 99 {
+				t.Errorf("%d extra calls, at most %d", extra, most)
+			}
+			t.Logf("%d bad ids cost %d extra calls", len(c.bad), extra)
+		})
+	}
+}
+
+func protect(w world, id string) string {
+	w.sim.Protect(id, true)
+	return id
+}
+
+func allBut(n int) []int {
+	var all []int
+	for i := range 50 {
+		if i != n {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+func TestACallThatFailsAsAWholeIsNotHalved(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]ec2sim.Fault{
+		"throttled":       {Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"},
+		"internal error":  {Effect: ec2sim.Refuse, Code: "InternalError"},
+		"unavailable":     {Effect: ec2sim.Refuse, Code: "Unavailable"},
+		"reset":           {Effect: ec2sim.Drop},
+		"rejected caller": {Effect: ec2sim.Refuse, Code: "AuthFailure"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			fault.Action = "TerminateInstances"
+			w.sim.Inject(fault)
+			ids := w.herd(120)
+			for _, r := range w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), ids) {
+				if r.Accepted() || r.Refused() || r.ID == "" || r.Err == nil {
+					t.Fatalf("%+v", r)
+				}
+			}
+			if n := w.sent("TerminateInstances"); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+func TestWhatWasEndedBeforeTheFailureIsKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	ids := w.herd(4)
+	protect(w, ids[3])
+	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 2}) // two calls pass: all, the first half
+	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
+	results := w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), ids)
+	for n, r := range results {
+		if r.Accepted() != (n < 2) || r.Refused() {
+			t.Errorf("%d: %+v", n, r)
+		}
+	}
+}
+
+func TestBatchesHaveAtMostFifty(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	results := w.cloud(t, w.aws(), ec2.Options{Share: 1}).Terminate(t.Context(), w.herd(120))
+	if len(results) != 120 || slices.ContainsFunc(results, func(r lease.Termination) bool { return !r.Accepted() }) {
+		t.Errorf("results = %+v", results)
+	}
+	for _, c := range w.sim.Calls() {
+		if c.Action == "TerminateInstances" && len(c.IDs) > ec2.MaxTerminate {
+			t.Errorf("a call names %d instances", len(c.IDs))
+		}
+	}
+	if n := w.sent("TerminateInstances"); n != 3 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+func TestTerminatingNothingCallsNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	if results := w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), nil); len(results) != 0 || w.sent("TerminateInstances") != 0 {
+		t.Errorf("results = %+v", results)
+	}
+}
+
+func TestTerminatingKeepsToItsShare(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	cloud := w.cloud(t, w.aws(), ec2.Options{Share: 0.1}) // a bucket of 100 instances
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	results := cloud.Terminate(ctx, w.herd(400)) // the rest takes 150 s at 2/s: refused at once, for it cannot be in time
+	accepted := 0
+	for _, r := range results {
+		if r.Accepted() {
+			accepted++
+		}
+	}
+	if accepted != 100 {
+		t.Errorf("%d accepted, want the bucket's 100", accepted)
+	}
+}
+
+func TestRetriesOfTheSDKServeTerminate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 1, Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed})
+	cfg := w.aws()
+	cfg.Retryer = nil // the SDK's own
+	results := w.cloud(t, cfg, ec2.Options{}).Terminate(t.Context(), w.herd(2))
+	if slices.ContainsFunc(results, func(r lease.Termination) bool { return !r.Accepted() }) {
+		t.Errorf("results = %+v", results)
+	}
+}
