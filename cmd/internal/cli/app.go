@@ -2,7 +2,7 @@
 // opened, and how tables and JSON are printed.
 //
 //   - app.go: [Main], from arguments to an exit code.
-//   - arrange.go: flags before or after arguments; config.go: the --config file.
+//   - arrange.go: flags before or after arguments; config.go: the environment and the --config file.
 //   - exit.go: exit codes and usage errors.
 //   - store.go: flags for etcd, and the store behind them.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions.
@@ -33,7 +33,9 @@ func Main(app *cli.App, args []string) int {
 func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Writer) int {
 	prepare(app)
 	app.Writer, app.ErrWriter = stdout, stderr
-	err := app.RunContext(ctx, arrange(app, args))
+	args = arrange(app, args)
+	app.Metadata = map[string]any{arrangedKey: args}
+	err := app.RunContext(ctx, args)
 	if err == nil {
 		return ExitDone
 	}
@@ -69,6 +71,7 @@ func prepareCommand(command *cli.Command) {
 		return
 	}
 	command.Flags = append(command.Flags, configFlag())
+	nameVariables(command.Flags)
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
 		if err := applyConfig(c); err != nil {

@@ -15,6 +15,7 @@ func arrange(app *cli.App, args []string) []string {
 	}
 	commands, flags := app.Commands, allFlags(app.Commands)
 	path, options, arguments := []string{args[0]}, []string{}, []string{}
+	lacksValue := false // the last flag, at the end of the line
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
 		word := rest[0]
 		if word == "--" {
@@ -23,7 +24,9 @@ func arrange(app *cli.App, args []string) []string {
 		}
 		if len(word) > 1 && word[0] == '-' {
 			options = append(options, word)
-			if takesValue(flags, word) && len(rest) > 1 {
+			takes := takesValue(flags, word)
+			lacksValue = takes && len(rest) == 1
+			if takes && !lacksValue {
 				options = append(options, rest[1])
 				rest = rest[1:]
 			}
@@ -40,6 +43,9 @@ func arrange(app *cli.App, args []string) []string {
 		arguments = append(arguments, word)
 	}
 	arranged := append(path, options...)
+	if lacksValue {
+		return arranged // urfave/cli says so; it must not take an argument for the value
+	}
 	if len(arguments) > 0 && len(path) > 1 {
 		arranged = append(arranged, "--")
 	}
@@ -73,6 +79,24 @@ func takesValue(flags []cli.Flag, word string) bool {
 		if slices.Contains(flag.Names(), name) {
 			_, boolean := flag.(*cli.BoolFlag)
 			return !boolean
+		}
+	}
+	return false
+}
+
+// arrangedKey is where an app keeps its arranged command line.
+const arrangedKey = "arranged"
+
+// Given reports whether one of these flags stands on the command line, rather than in the environment or a file.
+func Given(c *cli.Context, names ...string) bool {
+	args, _ := c.App.Metadata[arrangedKey].([]string)
+	for _, word := range args {
+		if word == "--" {
+			return false
+		}
+		name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		if strings.HasPrefix(word, "-") && slices.Contains(names, name) {
+			return true
 		}
 	}
 	return false

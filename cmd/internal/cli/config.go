@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
@@ -12,6 +13,29 @@ func configFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "config", Usage: "read flags from a YAML `FILE`, as in \"namespace: prod\"; a list gives a flag several times",
 		EnvVars: []string{"LAPSE_CONFIG"},
+	}
+}
+
+// nameVariables gives each flag that has none its variable in the environment: LAPSE_IMAGE_ID is --image-id.
+func nameVariables(flags []cli.Flag) {
+	for _, flag := range flags {
+		variable := "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag.Names()[0], "-", "_"))
+		var variables *[]string
+		switch f := flag.(type) {
+		case *cli.StringFlag:
+			variables = &f.EnvVars
+		case *cli.StringSliceFlag:
+			variables = &f.EnvVars
+		case *cli.BoolFlag:
+			variables = &f.EnvVars
+		case *cli.IntFlag:
+			variables = &f.EnvVars
+		case *cli.Float64Flag:
+			variables = &f.EnvVars
+		}
+		if variables != nil && len(*variables) == 0 {
+			*variables = []string{variable}
+		}
 	}
 }
 
@@ -33,7 +57,7 @@ func applyConfig(c *cli.Context) error {
 	for _, flag := range c.Command.Flags {
 		name := flag.Names()[0]
 		value, given := values[name]
-		if !given || flag.IsSet() || name == "config" {
+		if !given || c.IsSet(name) || name == "config" {
 			continue
 		}
 		list, several := value.([]any)

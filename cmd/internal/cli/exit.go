@@ -76,6 +76,8 @@ func ExitCode(err error) int {
 		return ExitRefused
 	case errors.Is(err, context.Canceled):
 		return ExitUnknown
+	case errors.Is(err, context.DeadlineExceeded): // of a read; a write says itself that its outcome is unknown
+		return ExitMissing
 	}
 	return ExitFailed
 }

@@ -35,6 +35,9 @@ func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
 
 // StoreAt is Store with other endpoints than the flags'.
 func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store, func(), error) {
+	if err := checkNamespace(c.String("namespace")); err != nil {
+		return nil, nil, err
+	}
 	client, err := etcd.Dial(c.Context, etcd.Config{
 		Endpoints: endpoints, CACert: c.String("etcd-cacert"), Cert: c.String("etcd-cert"), Key: c.String("etcd-key"), Logger: log,
 	})
@@ -43,6 +46,15 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 	}
 	store := etcd.New(client, c.String("namespace"), etcd.Options{Logger: log})
 	return store, func() { _ = client.Close() }, nil
+}
+
+// checkNamespace refuses a name that could reach into another registry's keys.
+func checkNamespace(name string) error {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	if name == "" || strings.Trim(name, allowed) != "" {
+		return Usage("--namespace %q must be of the characters A-Z a-z 0-9 - _ and .", name)
+	}
+	return nil
 }
 
 // LogFlags say how much is logged, and in which form.

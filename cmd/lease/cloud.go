@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// lookTimeout bounds what is asked of EC2 where a command can do without.
+const lookTimeout = 3 * time.Second
+
+func regionFlag() ucli.Flag {
+	return &ucli.StringFlag{Name: "region", Usage: "AWS `REGION` (default: the AWS SDK's own setting)"}
+}
+
+// openCloud opens EC2 in a region; empty means that of the AWS settings.
+func openCloud(ctx context.Context, region string) (*ec2.Cloud, error) {
+	cfg, err := ec2.Load(ctx, region)
+	if err != nil {
+		return nil, coded(err)
+	}
+	cloud, err := ec2.Open(ctx, cfg, region, ec2.Options{})
+	return cloud, coded(err)
+}
+
+// openPlace opens EC2 where something on record is. Other credentials than those of its account are refused.
+func openPlace(ctx context.Context, place lease.Place) (*ec2.Cloud, error) {
+	cloud, err := openCloud(ctx, place.Region)
+	if err == nil && cloud.Place() != place {
+		err = cli.WithCode(cli.ExitRefused, &placeError{want: place, have: cloud.Place()})
+	}
+	return cloud, err
+}
+
+// placeError says that the AWS settings are those of another account.
+type placeError struct{ want, have lease.Place }
+
+func (e *placeError) Error() string {
+	return "the AWS credentials are of account " + e.have.Account + ", and this needs account " + e.want.Account +
+		": set AWS_PROFILE to one of that"
+}
+
+// coded gives an error of EC2 its exit code.
+func coded(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case is[*ec2.UnknownOutcomeError](err), is[*ec2.UnfinishedError](err): // first, for they wrap others
+		return cli.WithCode(cli.ExitUnknown, err)
+	case is[*ec2.SettingsError](err), is[*ec2.RequestError](err):
+		return cli.WithCode(cli.ExitUsage, err)
+	case is[*ec2.UnreachableError](err):
+		return cli.WithCode(cli.ExitMissing, err)
+	case is[*ec2.UnattendedError](err), is[*ec2.ClockError](err), is[*ec2.RefusedError](err),
+		is[*ec2.StaleTokenError](err), is[*ec2.PlaceError](err):
+		return cli.WithCode(cli.ExitRefused, err)
+	}
+	return err
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// checkClock compares our clock with EC2's as far as the AWS settings allow, soon. A wrong one is an
+// [ec2.ClockError]; no answer is none.
+func checkClock(ctx context.Context, region string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	cloud, err := openCloud(ctx, region)
+	if err != nil {
+		return nil //nolint:nilerr // best effort: a lease can be extended without AWS
+	}
+	skew, dated, err := cloud.Clock(ctx)
+	if err != nil || !dated || skew.Abs() <= lease.MaxSkew {
+		return nil //nolint:nilerr // as above
+	}
+	return coded(&ec2.ClockError{Skew: skew})
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+func extendCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "extend", Usage: "move the date on which leases end", ArgsUsage: "ID…",
+		Description: "Give one of --for (from now), --by (added to the present date) and --until (a date). Grants no more than the\n" +
+			"lease's latest date, and never shortens a lease unless told to.\n\n" +
+			"   lease extend i-0123456789abcdef0 --for 4h\n" +
+			"   lease extend nightly-2027-01-31 --by 30m --reason \"tests are slow today\"\n" +
+			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict",
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(),
+			&ucli.StringFlag{Name: "for", Usage: "until so `LONG` from now, as in 90m, 8h or 3d"},
+			&ucli.StringFlag{Name: "by", Usage: "so `LONG` more than granted at present"},
+			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
+			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
+			&ucli.BoolFlag{Name: "allow-shorten", Usage: "also move the date forward"}),
+		Action: extend,
+	}
+}
+
+func extend(c *ucli.Context) error {
+	ids, err := named(c)
+	if err != nil {
+		return err
+	}
+	to, err := readMove(c, time.Now())
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	all, err := targets(c.Context, store, ids)
+	if err != nil {
+		return err
+	}
+	if err := to.checkClock(c); err != nil {
+		return err
+	}
+	return each(c, all, func(t target) (done, error) { return extendOne(c, store, t, to) })
+}
+
+// move is where terms are to go.
+type move struct {
+	until    time.Time     // the same for all; zero if each is to go by
+	by       time.Duration // added to each lease's own
+	relative bool          // until was counted from our clock
+}
+
+// readMove reads exactly one of --for, --by and --until.
+func readMove(c *ucli.Context, now time.Time) (m move, err error) {
+	given := 0
+	for _, name := range []string{"for", "by", "until"} {
+		if c.IsSet(name) {
+			given++
+		}
+	}
+	if given != 1 {
+		return m, cli.Usage("give exactly one of --for, --by and --until; see `lease extend --help`")
+	}
+	switch {
+	case c.IsSet("for"):
+		var d time.Duration
+		d, err = cli.Duration("for", c.String("for"))
+		m.until, m.relative = now.Add(d), true
+	case c.IsSet("by"):
+		m.by, err = cli.Duration("by", c.String("by"))
+		if err == nil && m.by == 0 {
+			err = cli.Usage("--by %s moves nothing; give another duration", c.String("by"))
+		}
+	default:
+		m.until, err = cli.Date("until", c.String("until"))
+		if _, local := time.Parse(time.RFC3339, c.String("until")); err == nil && local != nil {
+			cli.Say(c, "%s here is %s", c.String("until"), m.until.Format(time.RFC3339))
+		}
+	}
+	if err == nil && m.by == 0 && !m.until.After(now) {
+		err = &lease.PastError{Time: m.until, Now: now}
+	}
+	return m, err
+}
+
+// checkClock refuses to count from a clock that is wrong, as far as that can be known. A date given as such does not
+// depend on it.
+func (m move) checkClock(c *ucli.Context) error {
+	err := checkClock(c.Context, "")
+	if err != nil && !m.relative {
+		cli.Say(c, "warning: %v", err)
+		return nil
+	}
+	return err
+}
+
+// date is where the term of one lease goes. It is fixed before the write, so that a write that is repeated moves
+// nothing twice.
+func (m move) date(ctx context.Context, store *etcd.Store, id string) (time.Time, error) {
+	if m.by == 0 {
+		return m.until.UTC().Truncate(time.Millisecond), nil
+	}
+	l, err := store.Lease(ctx, id)
+	if err == nil && l.ExpiresAt.IsZero() {
+		err = cli.WithCode(cli.ExitRefused, fmt.Errorf("%s has no term to add to; say --for or --until", id))
+	}
+	return l.ExpiresAt.Add(m.by), err
+}
+
+func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, error) {
+	until, err := to.date(c.Context, store, t.id)
+	if err != nil {
+		return done{}, err
+	}
+	again := fmt.Sprintf("extend %s --until %s", t.id, until.Format(time.RFC3339Nano))
+	for _, flag := range []string{"strict", "allow-shorten"} {
+		if c.Bool(flag) {
+			again += " --" + flag
+		}
+	}
+	extension := lease.Extension{Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten")}
+	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
+	before, after, err := write(c.Context, store, t.id, again, func(l lease.Lease) (lease.Lease, error) {
+		return l.Extend(time.Now(), extension, by)
+	})
+	if err != nil {
+		return skipOver(t, before, err)
+	}
+	if after.ExpiresAt.Before(until) {
+		cli.Say(c, "%s is granted less than asked for: %s is its latest date", t.id, after.NotAfter.Format(time.RFC3339))
+	}
+	now := time.Now()
+	return done{lease: after, said: fmt.Sprintf("%s %s → %s", t.id, cli.When(before.ExpiresAt, now), cli.When(after.ExpiresAt, now))}, nil
+}
+
+// skipOver passes over what of a launch has ended or was forgotten: there is nothing left of it to extend.
+func skipOver(t target, l lease.Lease, err error) (done, error) {
+	_, refused := errors.AsType[*lease.StateError](err)
+	if refused && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
+		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State)}, nil
+	}
+	return done{}, err
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+func initCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "init", Usage: "create the registry",
+		Description: "A new registry observes: janitors report what they would end, and end nothing until `janitor arm`. A\n" +
+			"registry that exists already is left as it is; --armed counts only where it is created.\n\n" +
+			"   lease init\n" +
+			"   lease init --namespace staging --armed",
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
+			&ucli.BoolFlag{Name: "armed", Usage: "let janitors end what has lapsed, from the start"}),
+		Action: initialize,
+	}
+}
+
+func initialize(c *ucli.Context) error {
+	if c.Args().Present() {
+		return cli.Usage("`lease init` takes no arguments; the registry's name is given by --namespace")
+	}
+	mode := lease.ModeObserve
+	if c.Bool("armed") {
+		mode = lease.ModeArmed
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	registry, created, err := create(c.Context, store, mode)
+	if err != nil {
+		return err
+	}
+	return printRegistry(c, registry, created, mode)
+}
+
+// create makes the registry, or returns the one that is there.
+func create(ctx context.Context, store *etcd.Store, mode lease.Mode) (registry lease.Registry, created bool, err error) {
+	registry, err = store.Registry(ctx)
+	if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
+		return registry, false, err
+	}
+	registry, err = store.PutRegistry(ctx, lease.NewRegistry(time.Now(), uuid.NewString(), mode))
+	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict { // somebody was faster
+		registry, err = store.Registry(ctx)
+		return registry, false, err
+	}
+	if err != nil {
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the registry was created is not known (%w); run `lease init` again", err))
+	}
+	return registry, true, err
+}
+
+func printRegistry(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) error {
+	switch {
+	case !created && asked == lease.ModeArmed && r.Mode != lease.ModeArmed:
+		cli.Say(c, "the registry was there already and stays as it is; arm it with `janitor arm`")
+	case !created:
+		cli.Say(c, "the registry was there already and stays as it is")
+	case asked == lease.ModeObserve:
+		cli.Say(c, "next: `janitor run`, read what it would end, then `janitor arm`")
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, r)
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "registry %s in namespace %s, mode %s\n", r.UUID, c.String("namespace"), r.Mode)
+	return err
+}

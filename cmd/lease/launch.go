@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/etcd"
+)
+
+func launchCommand() *ucli.Command {
+	flags := append(cli.StoreFlags(), requestFlags()...)
+	return &ucli.Command{
+		Name: "launch", Usage: "launch instances that have leases, and lose none of them",
+		Description: "The launch token goes to stderr before anything is sent. Whatever happens then, `lease launch --id TOKEN`\n" +
+			"goes on with that launch, or says what became of it, and launches nothing twice.\n\n" +
+			"   lease launch --image-id ami-0abc --instance-type t3.micro --term 8h --holder ada\n" +
+			"   lease launch --image-id resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64 \\\n" +
+			"       --instance-type c7i.large --instance-type c6i.large --count 20 --ttl 2m --wait claimed -q\n" +
+			"   lease launch --request request.json --id nightly-2027-01-31\n" +
+			"   lease launch --id nightly-2027-01-31\n\n" +
+			"Exit code 6: fewer than asked for; 7: not known, run again with the --id that it names.",
+		Flags: append(flags, regionFlag(), cli.OutputFlag(),
+			&ucli.StringFlag{Name: "id", Usage: "launch `TOKEN`, chosen by you; the same one never launches twice"},
+			&ucli.BoolFlag{Name: "unattended", Usage: "launch although no janitor sweeps the region, so that nothing ends the instances"},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, ask EC2 whether it would, and launch nothing"},
+			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "return once instances have leases (none), run (active), or have " +
+				"a sidecar that beats (claimed): `STATE`"},
+			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "how `LONG` to ask again while EC2's answer is not known, and to --wait"},
+			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
+		Action: launch,
+	}
+}
+
+func launch(c *ucli.Context) error {
+	order, err := readOrder(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	region := c.String("region")
+	if order.resume {
+		record, err := store.Launch(c.Context, order.Token)
+		if err != nil {
+			return err
+		}
+		region = record.Region
+	}
+	cloud, err := openCloud(c.Context, region)
+	if err != nil {
+		return err
+	}
+	launcher := ec2.NewLauncher(cloud, store, ec2.LauncherConfig{Actor: cli.Actor(), Progress: progress(c)})
+	return order.carryOut(c, launcher, cloud, store)
+}
+
+// carryOut does what was asked for: plan, resume or launch.
+func (o order) carryOut(c *ucli.Context, launcher *ec2.Launcher, cloud *ec2.Cloud, store *etcd.Store) error {
+	if o.dryRun {
+		plan, err := launcher.DryRun(c.Context, o.Request)
+		if err != nil {
+			return coded(err)
+		}
+		return printPlan(c, plan)
+	}
+	var result ec2.Result
+	var err error
+	if o.resume {
+		result, err = launcher.Resume(c.Context, o.Token, o.Patience)
+	} else {
+		result, err = launcher.Launch(c.Context, o.Request)
+	}
+	if err != nil {
+		return errors.Join(printResult(c, result), coded(err))
+	}
+	if err := o.await(c, cloud, store, &result); err != nil {
+		return errors.Join(printResult(c, result), err)
+	}
+	if err := printResult(c, result); err != nil {
+		return err
+	}
+	if missing := result.Launch.Missing(); missing > 0 {
+		cli.Say(c, "lease: EC2 gave %d of the %d instances; launch the rest with another token", result.Launch.Count-missing, result.Launch.Count)
+		return &cli.SilentError{Code: cli.ExitPartly}
+	}
+	return nil
+}
+
+// launched is a launch and its leases as printed for programs.
+type launched struct {
+	Launch lease.Launch  `json:"launch"`
+	Leases []lease.Lease `json:"leases"`
+}
+
+// printResult prints what is known of a launch; nothing, if nothing is.
+func printResult(c *ucli.Context, r ec2.Result) error {
+	if r.Launch.Token == "" {
+		return nil
+	}
+	over := 0
+	for _, l := range r.Leases {
+		if !l.Live() {
+			over++
+		}
+	}
+	if over > 0 {
+		cli.Say(c, "%d of its leases hold no more; nothing is launched in their place", over)
+	}
+	switch {
+	case cli.WantsJSON(c):
+		return cli.JSON(c, launched{Launch: r.Launch, Leases: append([]lease.Lease{}, r.Leases...)})
+	case c.Bool("quiet"):
+		return printIDs(c, r.Leases)
+	case len(r.Leases) == 0:
+		return nil
+	}
+	return printLeases(c, r.Leases)
+}
+
+// printPlan prints what a launch would send.
+func printPlan(c *ucli.Context, plan ec2.Plan) error {
+	l := plan.Launch
+	if plan.Exists {
+		cli.Say(c, "token %s is on record already, and the launch is %s: nothing new would be launched", l.Token, l.State)
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, l)
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "would launch %d in %s, term %s, not after %s, with the request\n%s\n",
+		l.Count, l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
+	return err
+}
+
+func orNone(d lease.Duration) string {
+	if d == 0 {
+		return "none"
+	}
+	return d.String()
+}

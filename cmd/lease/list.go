@@ -1,0 +1,76 @@
+package main
+
+import (
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+)
+
+func listCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "list", Usage: "list leases, what ends first at the top",
+		Description: "Leases that have ended, and those of instances that were unmanaged, are left out unless --state asks for\n" +
+			"them (--state all: every one). Records that cannot be read are named on stderr.\n\n" +
+			"   lease list --holder ada --expiring 1h\n" +
+			"   lease list --label team=search --state active -q | xargs lease extend --for 4h\n" +
+			"   lease list --unexplained --region eu-west-1\n\n" +
+			"--unexplained asks EC2 for instances that bear this registry's tag and of which no record speaks.",
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(),
+			&ucli.StringFlag{Name: "holder", Usage: "only those of `WHO`"},
+			&ucli.StringSliceFlag{Name: "label", Usage: "only those with the label `KEY=VALUE`; several must all be there"},
+			&ucli.StringSliceFlag{Name: "state", Usage: "only those in `STATE`: adopting, active, revoked, ended, unmanaged or all; several are alternatives"},
+			&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within so `LONG`"},
+			&ucli.BoolFlag{Name: "stuck", Usage: "only those whose instance cannot be ended"},
+			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of which no record speaks"},
+			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
+		Action: listLeases,
+	}
+}
+
+func listLeases(c *ucli.Context) error {
+	if c.Args().Present() {
+		return cli.Usage("`lease list` takes no arguments; for one lease, `lease show %s`", c.Args().First())
+	}
+	if c.Bool("unexplained") {
+		return listUnexplained(c)
+	}
+	wanted, err := readFilter(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	snapshot, err := store.Snapshot(c.Context)
+	if err != nil {
+		return err
+	}
+	sayBad(c, snapshot.Bad)
+	leases := []lease.Lease{}
+	for _, l := range snapshot.Leases {
+		if wanted.has(l) {
+			leases = append(leases, l)
+		}
+	}
+	byEnd(leases)
+	switch {
+	case cli.WantsJSON(c):
+		return cli.JSON(c, leases)
+	case c.Bool("quiet"):
+		return printIDs(c, leases)
+	case len(leases) == 0:
+		cli.Say(c, "no leases")
+		return nil
+	}
+	return printLeases(c, leases)
+}
+
+// sayBad names the records that cannot be read. Their instances are spared.
+func sayBad(c *ucli.Context, bad []lease.BadRecord) {
+	for _, b := range bad {
+		cli.Say(c, "lease: %v; its instance is spared meanwhile", b.Err)
+	}
+}

@@ -1,0 +1,44 @@
+// Command lease launches instances that have leases, and shows, moves and ends those leases.
+//
+//   - main.go: the commands; init.go: the first of them.
+//   - launch.go, request.go, progress.go, wait.go: launch.
+//   - list.go, filter.go, unexplained.go: list. show.go, history.go: one of them, or all of a launch.
+//   - why.go, explain.go: why, in words.
+//   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, unmanage.go: what makes and forgets one.
+//   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go.
+package main
+
+import (
+	"os"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() { os.Exit(cli.Main(app(), os.Args)) }
+
+func app() *ucli.App {
+	return &ucli.App{
+		Name:    "lease",
+		Usage:   "give EC2 instances leases, and see and move the dates on which they end",
+		Version: version,
+		Description: "An instance runs while its lease holds. Once the lease lapses, the janitor terminates the instance.\n\n" +
+			"   lease init\n" +
+			"   lease launch --image-id ami-0abc --instance-type t3.micro --count 3 --term 8h --holder ada\n" +
+			"   lease list --holder ada\n" +
+			"   lease extend i-0123456789abcdef0 --for 4h\n" +
+			"   lease release i-0123456789abcdef0\n\n" +
+			"An ID is an instance id, or a launch token, which means all of that launch. Flags may stand before or after\n" +
+			"arguments; each can also be given as LAPSE_NAME in the environment, or in the --config file.\n\n" +
+			"Exit codes: 0 done, or so already; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held;\n" +
+			"6 partly done; 7 outcome unknown, run it again as it says.",
+		Commands: []*ucli.Command{
+			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), extendCommand(),
+			releaseCommand("release"), releaseCommand("revoke"), pardonCommand(), adoptCommand(), unmanageCommand(),
+		},
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+)
+
+func pardonCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "pardon", Usage: "take back the janitor's mark, and let silence count anew", ArgsUsage: "ID…",
+		Description: "A mark for silence returns if the sidecar stays silent, one for the term if the term is not extended.\n\n" +
+			"   lease pardon i-0123456789abcdef0 --reason \"rebooting it\"",
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag()),
+		Action: pardon,
+	}
+}
+
+func reasonFlag() ucli.Flag {
+	return &ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"}
+}
+
+func pardon(c *ucli.Context) error {
+	ids, err := named(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	all, err := targets(c.Context, store, ids)
+	if err != nil {
+		return err
+	}
+	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
+	return each(c, all, func(t target) (done, error) {
+		before, after, err := write(c.Context, store, t.id, "pardon "+t.id, func(l lease.Lease) (lease.Lease, error) {
+			return l.Pardon(time.Now(), by)
+		})
+		if err != nil {
+			return done{}, err
+		}
+		said := t.id + " pardoned: it bore no mark; silence counts anew from now"
+		if before.Mark != nil {
+			said = fmt.Sprintf("%s pardoned: its mark (%s) is taken back", t.id, before.Mark.Cause)
+		}
+		return done{lease: after, said: said}, nil
+	})
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+)
+
+// printLeases prints leases for people.
+func printLeases(c *ucli.Context, leases []lease.Lease) error {
+	now := time.Now()
+	rows := [][]string{{"INSTANCE", "STATE", "HOLDER", "LAUNCH", "ZONE", "EXPIRES", "NOTE"}}
+	for _, l := range leases {
+		rows = append(rows, []string{
+			l.InstanceID, string(l.State), dash(l.Holder), dash(l.Launch), dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, now)),
+		})
+	}
+	return cli.Table(c.App.Writer, rows)
+}
+
+func printIDs(c *ucli.Context, leases []lease.Lease) error {
+	for _, l := range leases {
+		if _, err := fmt.Fprintln(c.App.Writer, l.InstanceID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byEnd sorts leases by what ends first; those without a term come last.
+func byEnd(leases []lease.Lease) {
+	slices.SortFunc(leases, func(a, b lease.Lease) int {
+		if a.ExpiresAt.IsZero() != b.ExpiresAt.IsZero() {
+			return b.ExpiresAt.Compare(a.ExpiresAt)
+		}
+		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.InstanceID, b.InstanceID))
+	})
+}
+
+func expires(l lease.Lease, now time.Time) string {
+	if l.ExpiresAt.IsZero() {
+		return "never"
+	}
+	return cli.Away(l.ExpiresAt.Sub(now))
+}
+
+// note is what there is to know of a lease beside its state and its term.
+func note(l lease.Lease, now time.Time) string {
+	var notes []string
+	switch {
+	case l.Stuck != "":
+		notes = append(notes, "stuck: "+l.Stuck)
+	case l.Mark != nil && l.Live():
+		notes = append(notes, fmt.Sprintf("marked (%s), ends %s", l.Mark.Cause, cli.Away(l.Mark.Deadline.Sub(now))))
+	}
+	if l.Cause != "" {
+		notes = append(notes, string(l.Cause))
+	}
+	return strings.Join(notes, ", ")
+}
+
+func dash(s string) string { return cmp.Or(s, "-") }
+
+func sorted(ids map[string]bool) []string { return slices.Sorted(maps.Keys(ids)) }
+
+// labels prints pairs as they are given: key=value, in order.
+func labels(pairs map[string]string) string {
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		texts = append(texts, key+"="+pairs[key])
+	}
+	return strings.Join(texts, " ")
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// releaseCommand takes leases away for good: `release` for their holder, `revoke` for an operator. They differ in the
+// cause on record.
+func releaseCommand(name string) *ucli.Command {
+	usage := map[string]string{
+		"release": "give leases back, which ends their instances",
+		"revoke":  "take leases away, which ends their instances",
+	}
+	return &ucli.Command{
+		Name: name, Usage: usage[name], ArgsUsage: "ID…",
+		Description: "A launch token also closes that launch: whatever it made that has no lease is terminated too. It asks on a\n" +
+			"terminal, and elsewhere wants --yes. There is no way back. An id that is not known stops it before anything is done.\n\n" +
+			"   lease " + name + " i-0123456789abcdef0\n" +
+			"   lease " + name + " nightly-2027-01-31 --yes --reason \"tests passed\"",
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),
+		Action: release,
+	}
+}
+
+func release(c *ucli.Context) error {
+	ids, err := named(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	all, err := targets(c.Context, store, ids)
+	if err != nil {
+		return err
+	}
+	if err := checkKnown(c.Context, store, all); err != nil {
+		return err
+	}
+	if err := cli.Confirm(c, fmt.Sprintf("%s %s, and so end %d instances", c.Command.Name, strings.Join(ids, " "), len(all))); err != nil {
+		return err
+	}
+	if all, err = closeLaunches(c, store, ids); err != nil {
+		return err
+	}
+	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t) })
+}
+
+// checkKnown refuses leases named by their own id that are not there. A bad record in a launch keeps nobody from
+// releasing the rest of it.
+func checkKnown(ctx context.Context, store *etcd.Store, all []target) error {
+	for _, t := range all {
+		if t.token != "" {
+			continue
+		}
+		if _, err := store.Lease(ctx, t.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeLaunches closes the launches among ids, and returns the leases that there are to take away: from then on no more
+// can come to be.
+func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, error) {
+	for _, id := range ids {
+		if lease.IsInstanceID(id) {
+			continue
+		}
+		before, _, err := store.UpdateLaunch(c.Context, id, func(l lease.Launch) (lease.Launch, error) {
+			return l.Close(time.Now(), closeReason(c))
+		})
+		if err != nil && !known(err) {
+			return nil, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether launch %s was closed is not known (%w); run `lease %s %s` again",
+				id, err, c.Command.Name, id))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if before.State == lease.LaunchClosed {
+			cli.Say(c, "launch %s is closed already", id)
+		} else {
+			cli.Say(c, "launch %s closed", id)
+		}
+	}
+	return bound(c.Context, store, ids)
+}
+
+func closeReason(c *ucli.Context) string {
+	reason := c.Command.Name + " by " + cli.Actor()
+	if why := c.String("reason"); why != "" {
+		reason += ": " + why
+	}
+	return reason
+}
+
+// bound are the targets that have a lease. What a closed launch made and did not bind, the janitor finds.
+func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, error) {
+	all, err := targets(ctx, store, ids)
+	if err != nil {
+		return nil, err
+	}
+	var leased []target
+	for _, t := range all {
+		_, err := store.Lease(ctx, t.id)
+		if _, absent := errors.AsType[*lease.NotFoundError](err); absent && t.token != "" {
+			continue
+		}
+		leased = append(leased, t) // also one that cannot be read: that is told for each
+	}
+	return leased, nil
+}
+
+func releaseOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
+	cause, verb := lease.CauseRelease, "released"
+	if c.Command.Name == "revoke" {
+		cause, verb = lease.CauseOperator, "revoked"
+	}
+	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
+	already := false
+	_, after, err := write(c.Context, store, t.id, c.Command.Name+" "+t.id, func(l lease.Lease) (lease.Lease, error) {
+		if already = l.State == lease.StateRevoked || l.State == lease.StateEnded; already {
+			return l, nil
+		}
+		return l.Revoke(time.Now(), cause, by)
+	})
+	if err != nil {
+		return done{}, err
+	}
+	said := t.id + " " + verb + "; the janitor ends it at its next look"
+	if already {
+		said = fmt.Sprintf("%s is %s already (%s)", t.id, after.State, after.Cause)
+	}
+	return done{lease: after, said: said}, nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// requestFlags describe the instances and their leases.
+func requestFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringFlag{Name: "image-id", Usage: "`AMI`, or resolve:ssm:PARAMETER"},
+		&ucli.StringSliceFlag{Name: "instance-type", Usage: "`TYPE`; several are alternatives, tried in this order"},
+		&ucli.StringSliceFlag{Name: "subnet-id", Usage: "`SUBNET`; several are alternatives, tried in this order"},
+		&ucli.StringFlag{Name: "request", Usage: "`FILE` (- for stdin) with the JSON of `aws ec2 run-instances --generate-cli-skeleton`; flags beside it win"},
+		&ucli.StringSliceFlag{Name: "tag", Usage: "`KEY=VALUE` on instances, volumes and interfaces; may be given several times"},
+		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances (default: that of --request, or 1)"},
+		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`LONG` until the leases end, as in 8h or 3d, or none"},
+		&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`LONG` until the latest date to which they may be extended, or none"},
+		&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "silence allowed between two heartbeats of the sidecar, 5s to 1h (`LONG`), or none"},
+		&ucli.StringFlag{Name: "holder", Usage: "`WHO` asks: a person, a team, a job"},
+		&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"},
+	}
+}
+
+// order is what `lease launch` was asked to do.
+type order struct {
+	ec2.Request
+	resume bool   // go on with a launch from its record
+	dryRun bool   //
+	wait   string // none, active or claimed
+}
+
+// readOrder reads the flags and refuses what can be refused without asking anybody.
+func readOrder(c *ucli.Context) (order, error) {
+	if c.Args().Present() {
+		return order{}, cli.Usage("`lease launch` takes no arguments, but %q was given; quote values that have spaces", c.Args().First())
+	}
+	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
+	if !slices.Contains([]string{"none", "active", "claimed"}, o.wait) {
+		return order{}, cli.Usage("--wait %q: choose none, active or claimed", o.wait)
+	}
+	var err error
+	if o.Patience, err = cli.Duration("timeout", c.String("timeout")); err != nil {
+		return order{}, err
+	}
+	if o.Patience <= 0 {
+		return order{}, cli.Usage("--timeout %s must be above zero", c.String("timeout"))
+	}
+	o.Token, o.Unattended = c.String("id"), c.Bool("unattended")
+	if c.IsSet("id") {
+		if err := lease.CheckToken(o.Token); err != nil {
+			return order{}, err
+		}
+	}
+	var given []string
+	for _, flag := range requestFlags() {
+		given = append(given, flag.Names()[0])
+	}
+	if o.Token != "" && !cli.Given(c, append(given, "dry-run", "unattended")...) {
+		o.resume = true
+		return o, nil
+	}
+	return o, o.readRequest(c)
+}
+
+// readRequest reads what describes the instances and their leases.
+func (o *order) readRequest(c *ucli.Context) (err error) {
+	for name, field := range map[string]*time.Duration{"term": &o.Term, "not-after": &o.NotAfter, "ttl": &o.TTL} {
+		if *field, err = cli.DurationOrNone(name, c.String(name)); err != nil {
+			return err
+		}
+	}
+	if err := lease.CheckTTL(o.TTL); err != nil {
+		return err
+	}
+	if c.IsSet("count") { // an explicit 0 is not the default
+		o.Count = c.Int("count")
+		if err := lease.CheckCount(o.Count); err != nil {
+			return err
+		}
+	}
+	if o.Labels, err = cli.Pairs("label", c.StringSlice("label")); err != nil {
+		return err
+	}
+	if o.Tags, err = cli.Pairs("tag", c.StringSlice("tag")); err != nil {
+		return err
+	}
+	o.ImageID, o.Holder = c.String("image-id"), c.String("holder")
+	o.InstanceTypes, o.Subnets = c.StringSlice("instance-type"), c.StringSlice("subnet-id")
+	file := c.String("request")
+	switch {
+	case file != "":
+		o.Skeleton, err = readFile(c, file)
+		return err
+	case o.ImageID == "":
+		return cli.Usage("say which image to launch, with --image-id or in a --request file; see `lease launch --help`")
+	case len(o.InstanceTypes) == 0:
+		return cli.Usage("say which instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
+	}
+	return nil
+}
+
+func readFile(c *ucli.Context, file string) ([]byte, error) {
+	if file == "-" {
+		data, err := io.ReadAll(c.App.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("read the request from stdin: %w", err)
+		}
+		return data, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, cli.Usage("cannot read the --request file: %v", err)
+	}
+	return data, nil
+}

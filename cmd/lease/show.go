@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+func showCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "show", Usage: "show a lease, or a launch and its leases", ArgsUsage: "ID",
+		Description: "   lease show i-0123456789abcdef0\n" +
+			"   lease show nightly-2027-01-31 -o json | jq -r '.leases[].instance_id'",
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
+		Action: show,
+	}
+}
+
+func show(c *ucli.Context) error {
+	id, err := namedOne(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if !lease.IsInstanceID(id) {
+		return showLaunch(c, store, id)
+	}
+	l, err := store.Lease(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, l)
+	}
+	return cli.Table(c.App.Writer, facts(l, time.Now()))
+}
+
+// facts are what a record says, without what it does not.
+func facts(l lease.Lease, now time.Time) [][]string {
+	rows := [][]string{{"instance", l.InstanceID}, {"state", string(l.State)}}
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	when := func(name string, t time.Time) {
+		if !t.IsZero() {
+			add(name, cli.When(t, now))
+		}
+	}
+	add("cause", string(l.Cause))
+	add("stuck", l.Stuck)
+	add("holder", l.Holder)
+	add("labels", labels(l.Labels))
+	add("launch", l.Launch)
+	add("place", strings.TrimSpace(l.Place().String()+" "+l.Zone))
+	when("granted", l.GrantedAt)
+	add("expires", cli.When(l.ExpiresAt, now))
+	add("not after", cli.When(l.NotAfter, now))
+	add("ttl", orNone(l.TTL))
+	when("claimed", l.ClaimedAt)
+	if l.Mark != nil {
+		add("marked", fmt.Sprintf("%s, since %s, ends %s", l.Mark.Cause, cli.When(l.Mark.Since, now), cli.When(l.Mark.Deadline, now)))
+	}
+	when("revoked", l.RevokedAt)
+	when("ended", l.EndedAt)
+	add("revision", fmt.Sprint(l.Revision))
+	return rows
+}
+
+func showLaunch(c *ucli.Context, store *etcd.Store, token string) error {
+	l, err := store.Launch(c.Context, token)
+	if err != nil {
+		return err
+	}
+	leases, err := leasesOf(c, store, ofLaunch(l))
+	if err != nil {
+		return err
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, launched{Launch: l, Leases: leases})
+	}
+	if err := cli.Table(c.App.Writer, launchFacts(l, time.Now())); err != nil || len(leases) == 0 {
+		return err
+	}
+	fmt.Fprintln(c.App.Writer)
+	return printLeases(c, leases)
+}
+
+func launchFacts(l lease.Launch, now time.Time) [][]string {
+	rows := [][]string{
+		{"launch", l.Token},
+		{"state", strings.TrimSpace(string(l.State) + " " + l.Reason)},
+		{"place", l.Place().String()},
+		{"created", cli.When(l.CreatedAt, now)},
+		{"instances", fmt.Sprintf("%d of %d", len(l.Instances()), l.Count)},
+	}
+	if l.State == lease.LaunchOpen {
+		rows = append(rows, []string{"window", "ends " + cli.When(l.LastSend().Add(time.Duration(l.Window)), now)})
+	}
+	for _, a := range l.Attempts {
+		rows = append(rows, []string{"attempt", attempt(a, now)})
+	}
+	return rows
+}
+
+// attempt says what came of an attempt.
+func attempt(a lease.Attempt, now time.Time) string {
+	outcome := "outcome not known"
+	switch {
+	case a.Outcome == lease.OutcomeLaunched:
+		outcome = fmt.Sprintf("launched %d", len(a.Instances))
+	case a.Outcome == lease.OutcomeRefused:
+		outcome = "refused: " + a.Code
+	case a.Sends == 0:
+		return a.ClientToken + ", not sent"
+	}
+	where := strings.TrimSpace(a.InstanceType + " " + a.Subnet)
+	if where != "" {
+		where = ", " + where
+	}
+	return fmt.Sprintf("%s%s, sent %d times, last %s, %s", a.ClientToken, where, a.Sends, cli.When(a.LastSend, now), outcome)
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// target is a lease that somebody named, by its instance or with all others of its launch.
+type target struct {
+	id    string // of the instance
+	token string // by which it was named; empty if by its own id
+}
+
+// named reads the ids and tokens on the command line, each once.
+func named(c *ucli.Context) ([]string, error) {
+	var ids []string
+	for _, id := range c.Args().Slice() {
+		if err := checkID(id); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, cli.Usage("give an instance id or a launch token; see `lease %s --help`", c.Command.Name)
+	}
+	return ids, nil
+}
+
+// namedOne reads the one id or token on the command line.
+func namedOne(c *ucli.Context) (string, error) {
+	ids, err := named(c)
+	if err == nil && len(ids) > 1 {
+		err = cli.Usage("give one id alone; see `lease %s --help`", c.Command.Name)
+	}
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+func checkID(id string) error {
+	if lease.IsInstanceID(id) {
+		return nil
+	}
+	return lease.CheckToken(id)
+}
+
+// targets are the leases that ids name, each once.
+//
+// Errors: [lease.NotFoundError] for a launch.
+func targets(ctx context.Context, store *etcd.Store, ids []string) ([]target, error) {
+	var all []target
+	for _, id := range ids {
+		some := []target{{id: id}}
+		if !lease.IsInstanceID(id) {
+			launch, err := store.Launch(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			some = ofLaunch(launch)
+		}
+		for _, t := range some {
+			if !slices.ContainsFunc(all, func(o target) bool { return o.id == t.id }) {
+				all = append(all, t)
+			}
+		}
+	}
+	return all, nil
+}
+
+func ofLaunch(l lease.Launch) []target {
+	var all []target
+	for _, id := range l.Instances() {
+		all = append(all, target{id: id, token: l.Token})
+	}
+	return all
+}
+
+// leasesOf reads the leases of targets. Of a launch, those that have no record, not yet or no more, are left out aloud.
+//
+// Errors: [lease.NotFoundError] for a lease that was named by its own id, and those of a record that cannot be read.
+func leasesOf(c *ucli.Context, store *etcd.Store, all []target) ([]lease.Lease, error) {
+	found := []lease.Lease{}
+	for _, t := range all {
+		l, err := store.Lease(c.Context, t.id)
+		if _, absent := errors.AsType[*lease.NotFoundError](err); absent && t.token != "" {
+			cli.Say(c, "%s, of launch %s, has no lease on record", t.id, t.token)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, l)
+	}
+	return found, nil
+}
+
+// done is what became of one lease.
+type done struct {
+	lease lease.Lease
+	said  string // for people; one line
+}
+
+// each does the same to every target. What fails is told, and the rest is attempted all the same, unless the registry
+// itself does not answer. The leases done are printed: one line each as it happens, or JSON at the end.
+func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
+	leases, failed := []lease.Lease{}, []error{}
+	for _, t := range all {
+		d, err := do(t)
+		if err != nil {
+			failed = append(failed, err)
+			if len(all) > 1 {
+				cli.Say(c, "lease: %v", err)
+			}
+			if noAnswer(err) || c.Context.Err() != nil {
+				break
+			}
+			continue
+		}
+		leases = append(leases, d.lease)
+		if !cli.WantsJSON(c) {
+			fmt.Fprintln(c.App.Writer, d.said)
+		}
+	}
+	if cli.WantsJSON(c) && (len(leases) > 0 || len(failed) == 0) {
+		if err := cli.JSON(c, leases); err != nil {
+			return err
+		}
+	}
+	return sum(len(all), len(leases), failed)
+}
+
+// sum is the error of a command that was to do something to several leases. Each failure was told, unless it is the one
+// of the only target.
+func sum(asked, finished int, failed []error) error {
+	switch {
+	case len(failed) == 0:
+		return nil
+	case asked == 1:
+		return failed[0]
+	case slices.ContainsFunc(failed, func(err error) bool { return cli.ExitCode(err) == cli.ExitUnknown }):
+		return &cli.SilentError{Code: cli.ExitUnknown}
+	case finished > 0:
+		return &cli.SilentError{Code: cli.ExitPartly}
+	}
+	code := cli.ExitCode(failed[0])
+	for _, err := range failed {
+		if cli.ExitCode(err) != code {
+			code = cli.ExitFailed
+		}
+	}
+	return &cli.SilentError{Code: code}
+}
+
+// noAnswer reports whether the registry did not answer in time, so that it will hardly answer the next call.
+func noAnswer(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
+
+// write changes a lease. If etcd may have written it without our having heard, the error says so, with the command that
+// finds out by doing it again.
+func write(ctx context.Context, store *etcd.Store, id, again string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error) {
+	sent := false
+	before, after, err = store.UpdateLease(ctx, id, func(l lease.Lease) (lease.Lease, error) {
+		changed, err := change(l)
+		sent = err == nil
+		return changed, err
+	})
+	if sent && err != nil && !known(err) {
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is not known (%w); run `lease %s` again", id, err, again))
+	}
+	return before, after, err
+}
+
+// known reports whether an error of a write says that nothing was written.
+func known(err error) bool {
+	_, absent := errors.AsType[*lease.NotFoundError](err)
+	_, newer := errors.AsType[*lease.SchemaError](err)
+	_, malformed := errors.AsType[*lease.MalformedError](err)
+	return absent || newer || malformed
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor"
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/etcd"
+)
+
+func whyCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "why", Usage: "explain in words why an instance is kept or ended", ArgsUsage: "ID",
+		Description: "From the record and, where the AWS settings reach EC2, from what a janitor with default settings would decide\n" +
+			"now. It also explains instances of which no record speaks.\n\n" +
+			"   lease why i-0123456789abcdef0\n" +
+			"   lease why nightly-2027-01-31",
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag()),
+		Action: why,
+	}
+}
+
+// explanation says why an instance is kept or ended.
+type explanation struct {
+	InstanceID string         `json:"instance_id"`
+	Text       string         `json:"text"`
+	Action     janitor.Action `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked
+	Reason     string         `json:"reason,omitzero"`
+	Brake      string         `json:"brake,omitzero"`
+	Lease      *lease.Lease   `json:"lease,omitempty"`
+}
+
+func why(c *ucli.Context) error {
+	id, err := namedOne(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	ids, place, about, err := whatToExplain(c, store, id)
+	if err != nil {
+		return err
+	}
+	k, err := gather(c, store, place)
+	if err != nil {
+		return err
+	}
+	explanations := []explanation{}
+	for _, id := range ids {
+		e, err := k.explain(c.Context, id, time.Now())
+		if err != nil {
+			return err
+		}
+		explanations = append(explanations, e)
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, explanations)
+	}
+	if about != "" {
+		fmt.Fprintln(c.App.Writer, about)
+	}
+	for _, e := range explanations {
+		fmt.Fprintln(c.App.Writer, e.Text)
+	}
+	fmt.Fprintln(c.App.Writer, k.registry(time.Now()))
+	return nil
+}
+
+// whatToExplain are the instances meant by id, where they are as far as the records say, and a sentence about the
+// launch if it is one.
+func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string, place lease.Place, about string, err error) {
+	if !lease.IsInstanceID(id) {
+		l, err := store.Launch(c.Context, id)
+		return l.Instances(), l.Place(), launchWords(l, time.Now()), err
+	}
+	place.Region = c.String("region")
+	l, err := store.Lease(c.Context, id)
+	switch {
+	case err == nil:
+		return []string{id}, l.Place(), "", nil
+	case is[*lease.NotFoundError](err), is[*lease.SchemaError](err), is[*lease.MalformedError](err):
+		return []string{id}, place, "", nil
+	}
+	return nil, place, "", err
+}
+
+// knowledge is what there is to explain with.
+type knowledge struct {
+	snapshot lease.Snapshot
+	cloud    *ec2.Cloud   // nil if EC2 is out of reach
+	plan     janitor.Plan // empty then
+	now      time.Time
+}
+
+// gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
+func gather(c *ucli.Context, store *etcd.Store, place lease.Place) (k knowledge, err error) {
+	if k.cloud, err = lookAt(c.Context, place); err != nil {
+		cli.Say(c, "from the record alone: %v", err)
+		k.snapshot, err = store.Snapshot(c.Context)
+		return k, err
+	}
+	view, plan, err := janitor.Preview(c.Context, []janitor.Cloud{k.cloud}, store, janitor.DefaultPolicy(), time.Now)
+	if err != nil {
+		return k, err
+	}
+	k.snapshot, k.plan = view.Snapshot, plan
+	if problem := view.Places[0].Err; problem != "" {
+		cli.Say(c, "EC2 does not tell all: %s", problem)
+	}
+	return k, nil
+}
+
+// lookAt opens EC2 soon or not at all. An unknown place is that of the AWS settings.
+func lookAt(ctx context.Context, place lease.Place) (*ec2.Cloud, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if place.Account == "" {
+		return openCloud(ctx, place.Region)
+	}
+	return openPlace(ctx, place)
+}
+
+// explain says what there is to say of one instance.
+//
+// Errors: [lease.NotFoundError] if neither the registry nor EC2 knows it.
+func (k knowledge) explain(ctx context.Context, id string, now time.Time) (explanation, error) {
+	e := explanation{InstanceID: id}
+	e.Lease = k.lease(id)
+	switch {
+	case e.Lease != nil:
+		e.Text = leaseWords(*e.Lease, k.snapshot.Heartbeats, now)
+	default:
+		e.Text = k.withoutLease(id)
+	}
+	for _, v := range k.plan.Verdicts {
+		if v.InstanceID == id {
+			e.Action, e.Reason, e.Brake = v.Action, v.Reason, v.Brake
+			e.Text += " " + verdictWords(v)
+			return e, nil
+		}
+	}
+	if e.Lease != nil || k.bad(id) != nil {
+		return e, nil
+	}
+	return k.stranger(ctx, e)
+}
+
+// stranger explains an instance of which neither a record nor a verdict speaks: it bears no tag of any registry.
+func (k knowledge) stranger(ctx context.Context, e explanation) (explanation, error) {
+	unknown := &lease.NotFoundError{Kind: "lease", ID: e.InstanceID}
+	if k.cloud == nil {
+		return e, unknown
+	}
+	listing, err := k.cloud.Describe(ctx, []string{e.InstanceID})
+	if err != nil {
+		return e, coded(err)
+	}
+	if len(listing.Instances) == 0 {
+		return e, unknown
+	}
+	e.Text += fmt.Sprintf(" EC2 says %s, and it bears no %s tag: it is not managed, and nothing of ours touches it.",
+		listing.Instances[0].State, lease.TagRegistry)
+	return e, nil
+}
+
+func (k knowledge) lease(id string) *lease.Lease {
+	for n := range k.snapshot.Leases {
+		if k.snapshot.Leases[n].InstanceID == id {
+			return &k.snapshot.Leases[n]
+		}
+	}
+	return nil
+}
+
+// bad is why the lease's record cannot be read, or nil.
+func (k knowledge) bad(id string) error {
+	for _, b := range k.snapshot.Bad {
+		if b.Kind == "lease" && b.ID == id {
+			return b.Err
+		}
+	}
+	return nil
+}
+
+func (k knowledge) withoutLease(id string) string {
+	if err := k.bad(id); err != nil {
+		return fmt.Sprintf("The record of %s cannot be read, so its instance is spared: %v.", id, errors.Unwrap(err))
+	}
+	return fmt.Sprintf("No lease of %s is on record.", id)
+}
