@@ -272,6 +272,12 @@ func TestAStepOfALaunchDoesNotAlterTheOldRecord(t *testing.T) {
 			}
 		}
 	})
+	refused := sent().Refused(capacity)
+	refused.Attempts = append(make([]lease.Attempt, 0, 8), refused.Attempts...)
+	next(t, refused)
+	if behind := refused.Attempts[:2][1]; behind.ClientToken != "" {
+		t.Errorf("Next wrote %+v behind the old record's attempts", behind)
+	}
 	ids := []string{"i-1"}
 	l := sent().Launched(ids)
 	if ids[0] = "scrambled"; l.Instances()[0] != "i-1" {

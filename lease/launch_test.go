@@ -115,8 +115,9 @@ func TestOnlyARefusalWithoutDoubtIsDefinite(t *testing.T) {
 		"answered after a refusal in doubt": {
 			again(again(sent().Doubt()).Refused(capacity)).Launched([]string{"i-1"}), lease.OutcomeLaunched,
 		},
-		"refused, they say, after it was answered":   {launched().Refused(capacity), lease.OutcomeLaunched},
-		"throttled more often than sent, then crash": {again(again(sent().Unsent().Unsent())).Refused(capacity), ""},
+		"refused, they say, after it was answered":     {launched().Refused(capacity), lease.OutcomeLaunched},
+		"refused after a time-out that was taken back": {again(sent().Doubt().Unsent()).Refused(capacity), ""},
+		"throttled more often than sent, then crash":   {again(again(sent().Unsent().Unsent())).Refused(capacity), ""},
 	} {
 		got := c.l.Last()
 		if got.Outcome != c.want {
@@ -159,6 +160,15 @@ func TestNothingIsSentAfterTheWindow(t *testing.T) {
 		"counted from the last send":                     {must(sent().Sending(at(10 * time.Minute))), 25 * time.Minute},
 		"counted from the last send of any attempt": {
 			next(t, must(sent().Unsent().Sending(at(5*time.Minute))).Refused(capacity)), 20 * time.Minute,
+		},
+		"counted from the last send of the last attempt": {
+			must(next(t, must(opened().Sending(at(time.Minute))).Refused(capacity)).Sending(at(10 * time.Minute))).Doubt(), 25 * time.Minute,
+		},
+		"counted from the latest date, whatever its attempt": {
+			func() lease.Launch {
+				l := must(opened().Sending(at(10 * time.Minute))).Refused(capacity)
+				return must(next(t, l).Sending(at(5 * time.Minute))).Doubt() // by a launcher whose clock is behind
+			}(), 25 * time.Minute,
 		},
 	} {
 		if _, err := c.l.Sending(at(c.over - 1)); err != nil || c.l.WindowOver(at(c.over-1)) {

@@ -93,11 +93,7 @@ func everyState() map[string]lease.Lease {
 }
 
 // text is the record as stored, which shows every field, the unknown ones too.
-func text(t interface {
-	Helper()
-	Fatalf(string, ...any)
-}, v any,
-) string {
+func text(t rapid.TB, v any) string {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
