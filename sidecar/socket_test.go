@@ -320,3 +320,28 @@ func TestWhoMayRelease(t *testing.T) {
 		}
 	}
 }
+
+func TestSocketInTheMakingIsLeft(t *testing.T) {
+	t.Parallel()
+	path := socketPath(t)
+	leaveStale(t, path) // nobody answers yet: another sidecar has locked, and has not begun to listen
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running *RunningError
+	if _, err := listen(t.Context(), path); !errors.As(err, &running) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the other's socket was taken away: %v", err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(t.Context(), path)
+	if err != nil {
+		t.Fatalf("the lock outlives its holder: %v", err)
+	}
+	_ = l.Close()
+}
