@@ -103,14 +103,14 @@ func allUnix(endpoints []string) bool {
 	return true
 }
 
-// statuser is the part of clientv3.Maintenance that names a server's version.
-type statuser interface {
+// teller is the part of clientv3.Maintenance that names a server's version.
+type teller interface {
 	Status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error)
 }
 
 // checkVersions asks all endpoints side by side. It waits for the first, and a little longer for the others: those that
 // are down are no reason to refuse the rest.
-func checkVersions(ctx context.Context, client statuser, endpoints []string) error {
+func checkVersions(ctx context.Context, client teller, endpoints []string) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	answers := make(chan error, len(endpoints)) // nil, a VersionError, or why there is no answer
@@ -138,7 +138,7 @@ func checkVersions(ctx context.Context, client statuser, endpoints []string) err
 	return nil
 }
 
-func checkVersion(ctx context.Context, client statuser, endpoint string) error {
+func checkVersion(ctx context.Context, client teller, endpoint string) error {
 	status, err := client.Status(ctx, endpoint)
 	if err != nil {
 		return err

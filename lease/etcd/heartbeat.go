@@ -63,9 +63,9 @@ func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
 	return p
 }
 
-// mayBeat refuses an instance whose lease was taken away.
+// mayBeat refuses an instance whose lease was taken away. One without a lease, or with one that cannot be read, may.
 func (p pulse) mayBeat() error {
-	if p.record == nil || p.problem != nil || p.lease.Live() {
+	if p.lease.InstanceID == "" || p.lease.Live() {
 		return nil
 	}
 	since := p.lease.EndedAt

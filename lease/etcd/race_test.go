@@ -228,6 +228,7 @@ func TestTwoJanitorsAgainstOneLease(t *testing.T) {
 
 // revoke revokes the lease as it was read before.
 func revoke(t *testing.T, office *etcd.Office, registry lease.Registry, l lease.Lease, cause lease.Cause) error {
+	t.Helper()
 	revoked, err := l.Revoke(start, cause, lease.By{Actor: office.Name()})
 	if err != nil {
 		return err

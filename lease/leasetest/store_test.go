@@ -19,11 +19,11 @@ func TestFakePassesTheSuite(t *testing.T) {
 			Campaign: func(ctx context.Context, name string, ttl time.Duration) (leasetest.Leader, error) {
 				return store.Campaign(ctx, name, ttl)
 			},
-			Depose:  func(*testing.T) { store.Depose() },
-			Put:     func(_ *testing.T, kind, id string, data []byte) { store.Put(kind, id, data) },
-			Get:     func(_ *testing.T, kind, id string) []byte { return store.Get(kind, id) },
-			Lapse:   func(_ *testing.T, id string) { store.Lapse(id) },
-			Compact: func(*testing.T) { store.Compact() },
+			Depose:  func(testing.TB) { store.Depose() },
+			Put:     func(_ testing.TB, kind, id string, data []byte) { store.Put(kind, id, data) },
+			Get:     func(_ testing.TB, kind, id string) []byte { return store.Get(kind, id) },
+			Lapse:   func(_ testing.TB, id string) { store.Lapse(id) },
+			Compact: func(testing.TB) { store.Compact() },
 		}
 	})
 }

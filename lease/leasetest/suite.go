@@ -53,34 +53,37 @@ type Stores struct {
 	Store    Registrar // empty, without a registry
 	Campaign func(ctx context.Context, name string, ttl time.Duration) (Leader, error)
 	// Depose takes the office away from its holder, as a lapse does.
-	Depose func(t *testing.T)
+	Depose func(tb testing.TB)
 	// Put writes bytes past the store, and Get reads them. The id of registry and sweep is empty.
-	Put func(t *testing.T, kind, id string, data []byte)
-	Get func(t *testing.T, kind, id string) []byte
+	Put func(tb testing.TB, kind, id string, data []byte)
+	Get func(tb testing.TB, kind, id string) []byte
 	// Lapse makes a heartbeat lapse.
-	Lapse func(t *testing.T, id string)
+	Lapse func(tb testing.TB, id string)
 	// Compact forgets the history.
-	Compact func(t *testing.T)
+	Compact func(tb testing.TB)
 }
 
 // Run tests that the stores which open makes keep what a store promises. Each case has a new one. The cases run in
 // parallel.
 func Run(t *testing.T, open func(t *testing.T) Stores) {
 	t.Helper()
-	for _, cases := range []map[string]func(*testing.T, *fixture){
+	for _, cases := range []map[string]func(*fixture){
 		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), officeCases(),
 	} {
 		for name, test := range cases {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				test(t, &fixture{Stores: open(t)})
+				test(&fixture{T: t, Stores: open(t)})
 			})
 		}
 	}
 }
 
-// fixture is a store under test, with records to put into it.
-type fixture struct{ Stores }
+// fixture is a test and its store, with records to put into it.
+type fixture struct {
+	*testing.T
+	Stores
+}
 
 const (
 	someID    = "i-0aaa"
@@ -112,74 +115,80 @@ func beatOf(id, boot string) lease.Heartbeat {
 }
 
 // must stops the test at an error.
-func must[R any](t *testing.T) func(r R, err error) R {
-	t.Helper()
+func must[R any](tb testing.TB) func(r R, err error) R {
+	tb.Helper()
 	return func(r R, err error) R {
-		t.Helper()
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return r
 	}
 }
 
-func (f *fixture) registry(t *testing.T) lease.Registry {
+func (t *fixture) registry() lease.Registry {
 	t.Helper()
-	return must[lease.Registry](t)(f.Store.PutRegistry(t.Context(), lease.NewRegistry(now(), "uuid", lease.ModeArmed)))
+	return must[lease.Registry](t)(t.Store.PutRegistry(t.Context(), lease.NewRegistry(now(), "uuid", lease.ModeArmed)))
 }
 
-func (f *fixture) lease(t *testing.T, id string) lease.Lease {
+func (t *fixture) lease(id string) lease.Lease {
 	t.Helper()
-	return must[lease.Lease](t)(f.Store.PutLease(t.Context(), activeLease(id)))
+	return must[lease.Lease](t)(t.Store.PutLease(t.Context(), activeLease(id)))
 }
 
-func (f *fixture) launch(t *testing.T, token string) lease.Launch {
+func (t *fixture) launch(token string) lease.Launch {
 	t.Helper()
-	return must[lease.Launch](t)(f.Store.PutLaunch(t.Context(), openLaunch(token)))
+	return must[lease.Launch](t)(t.Store.PutLaunch(t.Context(), openLaunch(token)))
 }
 
-func (f *fixture) office(t *testing.T, name string) Leader {
+func (t *fixture) office(name string) Leader {
 	t.Helper()
-	return must[Leader](t)(f.Campaign(t.Context(), name, 10*time.Second))
+	return must[Leader](t)(t.Campaign(t.Context(), name, 10*time.Second))
 }
 
-// wantError wants an error of type E, and returns it.
-func wantError[E error](t *testing.T, err error) E {
-	t.Helper()
+// wantError wants an error of type E.
+func wantError[E error](tb testing.TB, err error) {
+	tb.Helper()
+	_ = errorOf[E](tb, err)
+}
+
+// errorOf wants an error of type E, and returns it.
+func errorOf[E error](tb testing.TB, err error) E {
+	tb.Helper()
 	var want E
 	if !errors.As(err, &want) {
-		t.Fatalf("got error %v, want a %T", err, want)
+		tb.Fatalf("got error %v, want a %T", err, want)
 	}
 	return want
 }
 
-func wantConflict(t *testing.T, err error, kind, id string) {
-	t.Helper()
-	if conflict := wantError[*lease.ConflictError](t, err); conflict.Kind != kind || conflict.ID != id {
-		t.Fatalf("conflict of %s %s, want %s %s", conflict.Kind, conflict.ID, kind, id)
+func wantConflict(tb testing.TB, err error, kind, id string) {
+	tb.Helper()
+	if conflict := errorOf[*lease.ConflictError](tb, err); conflict.Kind != kind || conflict.ID != id {
+		tb.Fatalf("conflict of %s %s, want %s %s", conflict.Kind, conflict.ID, kind, id)
 	}
 }
 
-func wantNotFound(t *testing.T, err error, kind string) {
-	t.Helper()
-	if missing := wantError[*lease.NotFoundError](t, err); missing.Kind != kind {
-		t.Fatalf("missing %s, want %s", missing.Kind, kind)
+func wantNotFound(tb testing.TB, err error, kind string) {
+	tb.Helper()
+	if missing := errorOf[*lease.NotFoundError](tb, err); missing.Kind != kind {
+		tb.Fatalf("missing %s, want %s", missing.Kind, kind)
 	}
 }
 
-func wantSame[R any](t *testing.T, got, want R) {
-	t.Helper()
+func wantSame[R any](tb testing.TB, got, want R) {
+	tb.Helper()
 	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("got  %+v\nwant %+v", got, want)
+		tb.Fatalf("got  %+v\nwant %+v", got, want)
 	}
 }
 
 // wantParts wants every part in data.
-func wantParts(t *testing.T, data []byte, parts ...string) {
-	t.Helper()
+func wantParts(tb testing.TB, data []byte, parts ...string) {
+	tb.Helper()
 	for _, part := range parts {
 		if !strings.Contains(string(data), part) {
-			t.Errorf("%s is not in %s", part, data)
+			tb.Errorf("%s is not in %s", part, data)
 		}
 	}
 }

@@ -2,13 +2,12 @@ package leasetest
 
 import (
 	"fmt"
-	"testing"
 
 	"lapse/lease"
 )
 
-func bindCases() map[string]func(*testing.T, *fixture) {
-	return map[string]func(*testing.T, *fixture){
+func bindCases() map[string]func(*fixture) {
+	return map[string]func(*fixture){
 		"bind creates every lease, more than one transaction holds": bindMany,
 		"bind returns a lease that is already there as it stands":   bindAgain,
 		"bind goes on when an open launch was changed":              bindChanged,
@@ -29,9 +28,9 @@ func several(n int) []lease.Lease {
 }
 
 // settle writes the launch done or closed.
-func (f *fixture) settle(t *testing.T, l lease.Launch, state lease.LaunchState) lease.Launch {
+func (t *fixture) settle(l lease.Launch, state lease.LaunchState) lease.Launch {
 	t.Helper()
-	_, after, err := f.Store.UpdateLaunch(t.Context(), l.Token, func(l lease.Launch) (lease.Launch, error) {
+	_, after, err := t.Store.UpdateLaunch(t.Context(), l.Token, func(l lease.Launch) (lease.Launch, error) {
 		if state == lease.LaunchDone {
 			return l.Done(now())
 		}
@@ -43,10 +42,10 @@ func (f *fixture) settle(t *testing.T, l lease.Launch, state lease.LaunchState) 
 	return after
 }
 
-func bindMany(t *testing.T, f *fixture) {
+func bindMany(t *fixture) {
 	const n = 300
 	wanted := several(n)
-	bound := must[[]lease.Lease](t)(f.Store.Bind(t.Context(), f.launch(t, someToken), wanted))
+	bound := must[[]lease.Lease](t)(t.Store.Bind(t.Context(), t.launch(someToken), wanted))
 	if len(bound) != n {
 		t.Fatalf("bound %d of %d", len(bound), n)
 	}
@@ -55,21 +54,21 @@ func bindMany(t *testing.T, f *fixture) {
 			t.Fatalf("number %d is %+v", i, l)
 		}
 	}
-	stored := must[lease.Lease](t)(f.Store.Lease(t.Context(), wanted[n-1].InstanceID))
+	stored := must[lease.Lease](t)(t.Store.Lease(t.Context(), wanted[n-1].InstanceID))
 	wantSame(t, stored.Revision, bound[n-1].Revision)
 }
 
-func bindAgain(t *testing.T, f *fixture) {
+func bindAgain(t *fixture) {
 	ctx := t.Context()
-	launch, wanted := f.launch(t, someToken), several(3)
-	there := must[lease.Lease](t)(f.Store.PutLease(ctx, wanted[1]))
+	launch, wanted := t.launch(someToken), several(3)
+	there := must[lease.Lease](t)(t.Store.PutLease(ctx, wanted[1]))
 	revoked, err := there.Revoke(now(), lease.CauseRelease, by())
 	if err != nil {
 		t.Fatal(err)
 	}
-	revoked = must[lease.Lease](t)(f.Store.PutLease(ctx, revoked))
-	bound := must[[]lease.Lease](t)(f.Store.Bind(ctx, launch, wanted))
-	wantSame(t, bound[1], must[lease.Lease](t)(f.Store.Lease(ctx, wanted[1].InstanceID)))
+	revoked = must[lease.Lease](t)(t.Store.PutLease(ctx, revoked))
+	bound := must[[]lease.Lease](t)(t.Store.Bind(ctx, launch, wanted))
+	wantSame(t, bound[1], must[lease.Lease](t)(t.Store.Lease(ctx, wanted[1].InstanceID)))
 	wantSame(t, bound[1].Revision, revoked.Revision)
 	for _, i := range []int{0, 2} {
 		if bound[i].State != lease.StateActive || bound[i].Revision == 0 {
@@ -78,58 +77,58 @@ func bindAgain(t *testing.T, f *fixture) {
 	}
 }
 
-func bindChanged(t *testing.T, f *fixture) {
-	launch := f.launch(t, someToken)
+func bindChanged(t *fixture) {
+	launch := t.launch(someToken)
 	changed := launch.Launched([]string{someID})
-	must[lease.Launch](t)(f.Store.PutLaunch(t.Context(), changed))
-	bound := must[[]lease.Lease](t)(f.Store.Bind(t.Context(), launch, several(2)))
+	must[lease.Launch](t)(t.Store.PutLaunch(t.Context(), changed))
+	bound := must[[]lease.Lease](t)(t.Store.Bind(t.Context(), launch, several(2)))
 	if len(bound) != 2 {
 		t.Errorf("bound %v", bound)
 	}
 }
 
-func bindClosed(t *testing.T, f *fixture) {
-	launch := f.launch(t, someToken)
-	closed := f.settle(t, launch, lease.LaunchClosed)
+func bindClosed(t *fixture) {
+	launch := t.launch(someToken)
+	closed := t.settle(launch, lease.LaunchClosed)
 	for _, known := range []lease.Launch{launch, closed} {
-		_, err := f.Store.Bind(t.Context(), known, several(2))
-		refusal := wantError[*lease.LaunchStateError](t, err)
+		_, err := t.Store.Bind(t.Context(), known, several(2))
+		refusal := errorOf[*lease.LaunchStateError](t, err)
 		if refusal.State != lease.LaunchClosed || refusal.Reason != "window over" || refusal.Token != someToken {
 			t.Errorf("refused with %+v", refusal)
 		}
 	}
-	_, err := f.Store.Lease(t.Context(), several(1)[0].InstanceID)
+	_, err := t.Store.Lease(t.Context(), several(1)[0].InstanceID)
 	wantNotFound(t, err, "lease")
 }
 
-func bindDone(t *testing.T, f *fixture) {
-	launch := f.launch(t, someToken)
-	first := must[[]lease.Lease](t)(f.Store.Bind(t.Context(), launch, several(2)))
-	done := f.settle(t, launch, lease.LaunchDone)
+func bindDone(t *fixture) {
+	launch := t.launch(someToken)
+	first := must[[]lease.Lease](t)(t.Store.Bind(t.Context(), launch, several(2)))
+	done := t.settle(launch, lease.LaunchDone)
 	for _, known := range []lease.Launch{launch, done} {
-		again := must[[]lease.Lease](t)(f.Store.Bind(t.Context(), known, several(2)))
+		again := must[[]lease.Lease](t)(t.Store.Bind(t.Context(), known, several(2)))
 		for i := range again {
 			wantSame(t, again[i].Revision, first[i].Revision)
 		}
 	}
 }
 
-func bindNewToDone(t *testing.T, f *fixture) {
-	done := f.settle(t, f.launch(t, someToken), lease.LaunchDone)
-	_, err := f.Store.Bind(t.Context(), done, several(1))
+func bindNewToDone(t *fixture) {
+	done := t.settle(t.launch(someToken), lease.LaunchDone)
+	_, err := t.Store.Bind(t.Context(), done, several(1))
 	wantError[*lease.LaunchStateError](t, err)
 }
 
-func bindNoLaunch(t *testing.T, f *fixture) {
-	_, err := f.Store.Bind(t.Context(), openLaunch(someToken), several(1))
+func bindNoLaunch(t *fixture) {
+	_, err := t.Store.Bind(t.Context(), openLaunch(someToken), several(1))
 	wantNotFound(t, err, "launch")
-	_, err = f.Store.Lease(t.Context(), several(1)[0].InstanceID)
+	_, err = t.Store.Lease(t.Context(), several(1)[0].InstanceID)
 	wantNotFound(t, err, "lease")
 }
 
-func bindUnreadable(t *testing.T, f *fixture) {
-	launch, wanted := f.launch(t, someToken), several(2)
-	f.Put(t, "lease", wanted[1].InstanceID, []byte(`{not JSON`))
-	_, err := f.Store.Bind(t.Context(), launch, wanted)
+func bindUnreadable(t *fixture) {
+	launch, wanted := t.launch(someToken), several(2)
+	t.Put(t, "lease", wanted[1].InstanceID, []byte(`{not JSON`))
+	_, err := t.Store.Bind(t.Context(), launch, wanted)
 	wantError[*lease.MalformedError](t, err)
 }

@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-func officeCases() map[string]func(*testing.T, *fixture) {
-	return map[string]func(*testing.T, *fixture){
+func officeCases() map[string]func(*fixture) {
+	return map[string]func(*fixture){
 		"an office reads and writes":                            officeWrites,
 		"an office's write from an old revision conflicts":      officeConflict,
 		"an office that was taken away writes nothing":          officeDeposed,
@@ -23,20 +23,20 @@ func officeCases() map[string]func(*testing.T, *fixture) {
 	}
 }
 
-func revokedFrom(t *testing.T, l lease.Lease, cause lease.Cause) lease.Lease {
-	t.Helper()
-	return must[lease.Lease](t)(l.Revoke(now(), cause, by()))
+func revokedFrom(tb testing.TB, l lease.Lease, cause lease.Cause) lease.Lease {
+	tb.Helper()
+	return must[lease.Lease](tb)(l.Revoke(now(), cause, by()))
 }
 
-func officeWrites(t *testing.T, f *fixture) {
+func officeWrites(t *fixture) {
 	ctx := t.Context()
-	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
-	office := f.office(t, "janitor-1")
+	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
+	office := t.office("janitor-1")
 	wantSame(t, office.Name(), "janitor-1")
 	stamp := must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: 1, Sequence: 1}))
 	stamp.Sequence++
 	stamp = must[lease.Sweep](t)(office.PutSweep(ctx, registry, stamp))
-	wantSame(t, must[lease.Sweep](t)(f.Store.Sweep(ctx)).Revision, stamp.Revision)
+	wantSame(t, must[lease.Sweep](t)(t.Store.Sweep(ctx)).Revision, stamp.Revision)
 	revoked := must[lease.Lease](t)(office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseTerm), false))
 	tried := must[lease.Lease](t)(office.PutLease(ctx, registry, must[lease.Lease](t)(revoked.Try(now()))))
 	wantSame(t, must[lease.Lease](t)(office.Lease(ctx, someID)).Revision, tried.Revision)
@@ -54,12 +54,12 @@ func officeWrites(t *testing.T, f *fixture) {
 	}
 }
 
-func officeConflict(t *testing.T, f *fixture) {
+func officeConflict(t *fixture) {
 	ctx := t.Context()
-	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
-	office := f.office(t, "a")
-	must[lease.Lease](t)(f.Store.PutLease(ctx, must[lease.Lease](t)(l.Pardon(now(), by()))))
-	must[lease.Launch](t)(f.Store.PutLaunch(ctx, must[lease.Launch](t)(launch.Done(now()))))
+	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
+	office := t.office("a")
+	must[lease.Lease](t)(t.Store.PutLease(ctx, must[lease.Lease](t)(l.Pardon(now(), by()))))
+	must[lease.Launch](t)(t.Store.PutLaunch(ctx, must[lease.Launch](t)(launch.Done(now()))))
 	_, err := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseTerm), false)
 	wantConflict(t, err, "lease", someID)
 	_, err = office.PutLease(ctx, registry, l)
@@ -74,7 +74,7 @@ func officeConflict(t *testing.T, f *fixture) {
 }
 
 // wantFenced wants every write of the office refused, and nothing changed by it.
-func (f *fixture) wantFenced(t *testing.T, office Leader, registry lease.Registry, l lease.Lease, launch lease.Launch) {
+func (t *fixture) wantFenced(office Leader, registry lease.Registry, l lease.Lease, launch lease.Launch) {
 	t.Helper()
 	ctx := t.Context()
 	_, put := office.PutLease(ctx, registry, l)
@@ -88,102 +88,102 @@ func (f *fixture) wantFenced(t *testing.T, office Leader, registry lease.Registr
 		"delete": office.DeleteLease(ctx, registry, l), "delete launch": office.DeleteLaunch(ctx, registry, launch),
 	} {
 		t.Log(what)
-		wantSame(t, wantError[*lease.DeposedError](t, err).Leader, office.Name())
+		wantSame(t, errorOf[*lease.DeposedError](t, err).Leader, office.Name())
 	}
-	wantSame(t, must[lease.Lease](t)(f.Store.Lease(ctx, l.InstanceID)).Revision, l.Revision)
-	wantSame(t, must[lease.Launch](t)(f.Store.Launch(ctx, launch.Token)).Revision, launch.Revision)
-	_, err := f.Store.Sweep(ctx)
+	wantSame(t, must[lease.Lease](t)(t.Store.Lease(ctx, l.InstanceID)).Revision, l.Revision)
+	wantSame(t, must[lease.Launch](t)(t.Store.Launch(ctx, launch.Token)).Revision, launch.Revision)
+	_, err := t.Store.Sweep(ctx)
 	wantNotFound(t, err, "sweep")
 }
 
 // wantLost waits until the office is lost.
-func wantLost(t *testing.T, office Leader) {
-	t.Helper()
+func wantLost(tb testing.TB, office Leader) {
+	tb.Helper()
 	select {
 	case <-office.Lost():
 	case <-time.After(30 * time.Second):
-		t.Fatal("the office is not lost")
+		tb.Fatal("the office is not lost")
 	}
 }
 
-func officeDeposed(t *testing.T, f *fixture) {
-	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
-	old := f.office(t, "old")
-	f.Depose(t)
-	f.wantFenced(t, old, registry, l, launch)
-	young := f.office(t, "young")
-	f.wantFenced(t, old, registry, l, launch)
+func officeDeposed(t *fixture) {
+	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
+	old := t.office("old")
+	t.Depose(t)
+	t.wantFenced(old, registry, l, launch)
+	young := t.office("young")
+	t.wantFenced(old, registry, l, launch)
 	must[lease.Lease](t)(young.PutLease(t.Context(), registry, l))
 	wantLost(t, old)
 }
 
-func officeResigned(t *testing.T, f *fixture) {
-	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
-	old := f.office(t, "old")
+func officeResigned(t *fixture) {
+	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
+	old := t.office("old")
 	if err := old.Resign(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantLost(t, old)
-	f.wantFenced(t, old, registry, l, launch)
-	must[lease.Lease](t)(f.office(t, "young").PutLease(t.Context(), registry, l))
+	t.wantFenced(old, registry, l, launch)
+	must[lease.Lease](t)(t.office("young").PutLease(t.Context(), registry, l))
 }
 
-func officeRegistryChanged(t *testing.T, f *fixture) {
-	registry, l, launch := f.registry(t), f.lease(t, someID), f.launch(t, someToken)
-	office := f.office(t, "a")
-	paused := must[lease.Registry](t)(f.Store.PutRegistry(t.Context(), registry.To(now(), lease.ModePaused)))
-	f.wantFenced(t, office, registry, l, launch)
+func officeRegistryChanged(t *fixture) {
+	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
+	office := t.office("a")
+	paused := must[lease.Registry](t)(t.Store.PutRegistry(t.Context(), registry.To(now(), lease.ModePaused)))
+	t.wantFenced(office, registry, l, launch)
 	must[lease.Lease](t)(office.PutLease(t.Context(), paused, l))
 }
 
-func officeRegistryUnread(t *testing.T, f *fixture) {
-	f.registry(t)
-	l, launch, office := f.lease(t, someID), f.launch(t, someToken), f.office(t, "a")
-	f.wantFenced(t, office, lease.Registry{}, l, launch)
+func officeRegistryUnread(t *fixture) {
+	t.registry()
+	l, launch, office := t.lease(someID), t.launch(someToken), t.office("a")
+	t.wantFenced(office, lease.Registry{}, l, launch)
 }
 
-func officeHeartbeatSpares(t *testing.T, f *fixture) {
+func officeHeartbeatSpares(t *fixture) {
 	ctx := t.Context()
-	registry, l, office := f.registry(t), f.lease(t, someID), f.office(t, "a")
-	f.claim(t, "boot")
+	registry, l, office := t.registry(), t.lease(someID), t.office("a")
+	t.claim("boot")
 	_, err := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseSilence), true)
 	wantConflict(t, err, "heartbeat", someID)
-	wantSame(t, must[lease.Lease](t)(f.Store.Lease(ctx, someID)).State, lease.StateActive)
-	f.Lapse(t, someID)
+	wantSame(t, must[lease.Lease](t)(t.Store.Lease(ctx, someID)).State, lease.StateActive)
+	t.Lapse(t, someID)
 	revoked := must[lease.Lease](t)(office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseSilence), true))
-	wantSame(t, must[lease.Lease](t)(f.Store.Lease(ctx, someID)).Revision, revoked.Revision)
+	wantSame(t, must[lease.Lease](t)(t.Store.Lease(ctx, someID)).Revision, revoked.Revision)
 }
 
-func officeGhostDoesNot(t *testing.T, f *fixture) {
-	registry, l, office := f.registry(t), f.lease(t, someID), f.office(t, "a")
-	f.Put(t, "heartbeat", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","boot_id":"b","ttl":"1m0s"}`))
+func officeGhostDoesNot(t *fixture) {
+	registry, l, office := t.registry(), t.lease(someID), t.office("a")
+	t.Put(t, "heartbeat", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","boot_id":"b","ttl":"1m0s"}`))
 	must[lease.Lease](t)(office.Revoke(t.Context(), registry, revokedFrom(t, l, lease.CauseSilence), true))
 }
 
-func officeDeletes(t *testing.T, f *fixture) {
+func officeDeletes(t *fixture) {
 	ctx := t.Context()
-	registry, l, launch, office := f.registry(t), f.lease(t, someID), f.launch(t, someToken), f.office(t, "a")
+	registry, l, launch, office := t.registry(), t.lease(someID), t.launch(someToken), t.office("a")
 	if err := office.DeleteLease(ctx, registry, l); err != nil {
 		t.Error(err)
 	}
 	if err := office.DeleteLaunch(ctx, registry, launch); err != nil {
 		t.Error(err)
 	}
-	_, err := f.Store.Lease(ctx, someID)
+	_, err := t.Store.Lease(ctx, someID)
 	wantNotFound(t, err, "lease")
-	_, err = f.Store.Launch(ctx, someToken)
+	_, err = t.Store.Launch(ctx, someToken)
 	wantNotFound(t, err, "launch")
 	wantConflict(t, office.DeleteLease(ctx, registry, l), "lease", someID)
 	wantNotFound(t, office.DeleteLease(ctx, registry, activeLease(someID)), "lease")
 }
 
-func campaignNoRegistry(t *testing.T, f *fixture) {
-	_, err := f.Campaign(t.Context(), "a", 10*time.Second)
+func campaignNoRegistry(t *fixture) {
+	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
 	wantNotFound(t, err, "registry")
 }
 
-func campaignNewer(t *testing.T, f *fixture) {
-	f.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
-	_, err := f.Campaign(t.Context(), "a", 10*time.Second)
-	wantSame(t, wantError[*lease.SchemaError](t, err).Schema, 9)
+func campaignNewer(t *fixture) {
+	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
+	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 9)
 }

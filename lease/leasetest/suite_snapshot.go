@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"testing"
 	"time"
 
 	"lapse/lease"
 )
 
-func snapshotCases() map[string]func(*testing.T, *fixture) {
-	return map[string]func(*testing.T, *fixture){
+func snapshotCases() map[string]func(*fixture) {
+	return map[string]func(*fixture){
 		"a snapshot has every record once":                     snapshotHasAll,
 		"a snapshot is of one revision while others write":     snapshotOfOneRevision,
 		"a snapshot names what cannot be read":                 snapshotNamesBad,
@@ -22,21 +21,21 @@ func snapshotCases() map[string]func(*testing.T, *fixture) {
 	}
 }
 
-func (f *fixture) snapshot(t *testing.T) lease.Snapshot {
+func (t *fixture) snapshot() lease.Snapshot {
 	t.Helper()
-	return must[lease.Snapshot](t)(f.Store.Snapshot(t.Context()))
+	return must[lease.Snapshot](t)(t.Store.Snapshot(t.Context()))
 }
 
-func snapshotHasAll(t *testing.T, f *fixture) {
-	registry := f.registry(t)
+func snapshotHasAll(t *fixture) {
+	registry := t.registry()
 	const n = 10
 	for i := range n {
-		f.lease(t, fmt.Sprintf("i-%d", i))
-		f.launch(t, fmt.Sprintf("launch-%d", i))
-		must[lease.Claim](t)(f.Store.Claim(t.Context(), beatOf(fmt.Sprintf("i-%d", i), "boot")))
+		t.lease(fmt.Sprintf("i-%d", i))
+		t.launch(fmt.Sprintf("launch-%d", i))
+		must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(fmt.Sprintf("i-%d", i), "boot")))
 	}
-	stamp := must[lease.Sweep](t)(f.office(t, "a").PutSweep(t.Context(), registry, lease.Sweep{Schema: 1, Sequence: 7}))
-	snapshot := f.snapshot(t)
+	stamp := must[lease.Sweep](t)(t.office("a").PutSweep(t.Context(), registry, lease.Sweep{Schema: 1, Sequence: 7}))
+	snapshot := t.snapshot()
 	wantSame(t, snapshot.Registry, registry)
 	wantSame(t, snapshot.Sweep.Sequence, 7)
 	wantSame(t, snapshot.Sweep.Revision, stamp.Revision)
@@ -49,16 +48,16 @@ func snapshotHasAll(t *testing.T, f *fixture) {
 	for i := range n {
 		wantSame(t, snapshot.Leases[i].InstanceID, fmt.Sprintf("i-%d", i))
 		wantSame(t, snapshot.Launches[i].Token, fmt.Sprintf("launch-%d", i))
-		wantSame(t, snapshot.Leases[i], must[lease.Lease](t)(f.Store.Lease(t.Context(), snapshot.Leases[i].InstanceID)))
+		wantSame(t, snapshot.Leases[i], must[lease.Lease](t)(t.Store.Lease(t.Context(), snapshot.Leases[i].InstanceID)))
 	}
 }
 
 // Two leases are written in turns, the first first. In every snapshot the first is as far as the second, or one ahead.
-func snapshotOfOneRevision(t *testing.T, f *fixture) {
-	f.registry(t)
-	first, last := f.lease(t, "i-a"), f.lease(t, "i-z")
+func snapshotOfOneRevision(t *fixture) {
+	t.registry()
+	first, last := t.lease("i-a"), t.lease("i-z")
 	for i := range 8 { // so that the two are pages apart
-		f.lease(t, fmt.Sprintf("i-m%d", i))
+		t.lease(fmt.Sprintf("i-m%d", i))
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var writer sync.WaitGroup
@@ -66,7 +65,7 @@ func snapshotOfOneRevision(t *testing.T, f *fixture) {
 		for ctx.Err() == nil {
 			for _, l := range []*lease.Lease{&first, &last} {
 				l.Changes++
-				next, err := f.Store.PutLease(t.Context(), *l)
+				next, err := t.Store.PutLease(t.Context(), *l)
 				if err != nil {
 					t.Error(err)
 					return
@@ -76,7 +75,7 @@ func snapshotOfOneRevision(t *testing.T, f *fixture) {
 		}
 	})
 	for range 20 {
-		snapshot := f.snapshot(t)
+		snapshot := t.snapshot()
 		if len(snapshot.Leases) != 10 {
 			t.Errorf("%d leases", len(snapshot.Leases))
 			continue
@@ -90,15 +89,15 @@ func snapshotOfOneRevision(t *testing.T, f *fixture) {
 	writer.Wait()
 }
 
-func snapshotNamesBad(t *testing.T, f *fixture) {
-	f.registry(t)
-	good := f.lease(t, someID)
-	f.Put(t, "lease", "i-0bad", []byte(`{not JSON`))
-	f.Put(t, "lease", "i-0new", []byte(`{"schema":9}`))
-	f.Put(t, "launch", "bad", []byte(`7`))
-	f.Put(t, "heartbeat", "i-0beat", []byte(`{}`))
-	f.Put(t, "sweep", "", []byte(`[]`))
-	snapshot := f.snapshot(t)
+func snapshotNamesBad(t *fixture) {
+	t.registry()
+	good := t.lease(someID)
+	t.Put(t, "lease", "i-0bad", []byte(`{not JSON`))
+	t.Put(t, "lease", "i-0new", []byte(`{"schema":9}`))
+	t.Put(t, "launch", "bad", []byte(`7`))
+	t.Put(t, "heartbeat", "i-0beat", []byte(`{}`))
+	t.Put(t, "sweep", "", []byte(`[]`))
+	snapshot := t.snapshot()
 	bad := map[string]error{}
 	for _, b := range snapshot.Bad {
 		bad[b.Kind+" "+b.ID] = b.Err
@@ -112,32 +111,32 @@ func snapshotNamesBad(t *testing.T, f *fixture) {
 	wantError[*lease.MalformedError](t, bad["heartbeat i-0beat"])
 }
 
-func snapshotWithoutRegistry(t *testing.T, f *fixture) {
-	f.lease(t, someID)
-	_, err := f.Store.Snapshot(t.Context())
+func snapshotWithoutRegistry(t *fixture) {
+	t.lease(someID)
+	_, err := t.Store.Snapshot(t.Context())
 	wantNotFound(t, err, "registry")
 }
 
-func snapshotOfNewer(t *testing.T, f *fixture) {
-	f.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
-	_, err := f.Store.Snapshot(t.Context())
-	wantSame(t, wantError[*lease.SchemaError](t, err).Schema, 9)
-	f.Put(t, "registry", "", []byte(`{"schema":8}`))
-	_, err = f.Store.Snapshot(t.Context())
-	wantSame(t, wantError[*lease.SchemaError](t, err).Schema, 8)
+func snapshotOfNewer(t *fixture) {
+	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	_, err := t.Store.Snapshot(t.Context())
+	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 9)
+	t.Put(t, "registry", "", []byte(`{"schema":8}`))
+	_, err = t.Store.Snapshot(t.Context())
+	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 8)
 }
 
-func snapshotOfMalformed(t *testing.T, f *fixture) {
-	f.Put(t, "registry", "", []byte(`{"schema":1,"uuid":"u","mode":"sideways"}`))
-	_, err := f.Store.Snapshot(t.Context())
+func snapshotOfMalformed(t *fixture) {
+	t.Put(t, "registry", "", []byte(`{"schema":1,"uuid":"u","mode":"sideways"}`))
+	_, err := t.Store.Snapshot(t.Context())
 	wantError[*lease.MalformedError](t, err)
 }
 
-func snapshotTellsGhosts(t *testing.T, f *fixture) {
-	f.registry(t)
-	claim := must[lease.Claim](t)(f.Store.Claim(t.Context(), beatOf(someID, "boot-1")))
-	f.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":1,"instance_id":"i-0ghost","boot_id":"b","ttl":"1m0s"}`))
-	snapshot := f.snapshot(t)
+func snapshotTellsGhosts(t *fixture) {
+	t.registry()
+	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(someID, "boot-1")))
+	t.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":1,"instance_id":"i-0ghost","boot_id":"b","ttl":"1m0s"}`))
+	snapshot := t.snapshot()
 	held, ghost := snapshot.Heartbeats[someID], snapshot.Heartbeats["i-0ghost"]
 	if !held.Held || held.Created != claim.Revision || held.BootID != "boot-1" || held.TTL != lease.Duration(time.Minute) {
 		t.Errorf("held: %+v", held)

@@ -8,8 +8,8 @@ import (
 	"lapse/lease"
 )
 
-func watchCases() map[string]func(*testing.T, *fixture) {
-	return map[string]func(*testing.T, *fixture){
+func watchCases() map[string]func(*fixture) {
+	return map[string]func(*fixture){
 		"a watch tells every change after the snapshot, in order": watchInOrder,
 		"a watch tells a heartbeat, and that it lapsed":           watchHeartbeat,
 		"a watch from a forgotten revision lists again":           watchCompacted,
@@ -19,29 +19,29 @@ func watchCases() map[string]func(*testing.T, *fixture) {
 }
 
 // next is the next change of a watch.
-func next(t *testing.T, changes <-chan lease.Change) lease.Change {
-	t.Helper()
+func next(tb testing.TB, changes <-chan lease.Change) lease.Change {
+	tb.Helper()
 	select {
 	case change, open := <-changes:
 		if !open {
-			t.Fatal("the watch ended")
+			tb.Fatal("the watch ended")
 		}
 		return change
 	case <-time.After(20 * time.Second):
-		t.Fatal("the watch tells nothing")
+		tb.Fatal("the watch tells nothing")
 	}
 	return lease.Change{}
 }
 
-func watchInOrder(t *testing.T, f *fixture) {
+func watchInOrder(t *fixture) {
 	ctx := t.Context()
-	f.registry(t)
-	f.lease(t, "i-0before")
-	from := f.snapshot(t)
-	written := f.lease(t, someID) // before the watch starts: told all the same
-	changes := f.Store.Watch(ctx, from)
-	launch := f.launch(t, someToken)
-	paused := must[lease.Registry](t)(f.Store.PutRegistry(ctx, from.Registry.To(now(), lease.ModePaused)))
+	t.registry()
+	t.lease("i-0before")
+	from := t.snapshot()
+	written := t.lease(someID) // before the watch starts: told all the same
+	changes := t.Store.Watch(ctx, from)
+	launch := t.launch(someToken)
+	paused := must[lease.Registry](t)(t.Store.PutRegistry(ctx, from.Registry.To(now(), lease.ModePaused)))
 	if c := next(t, changes); c.Lease == nil || c.Lease.Revision != written.Revision || c.Lease.InstanceID != someID {
 		t.Errorf("first %+v", c)
 	}
@@ -53,55 +53,55 @@ func watchInOrder(t *testing.T, f *fixture) {
 	}
 }
 
-func watchHeartbeat(t *testing.T, f *fixture) {
-	f.registry(t)
-	changes := f.Store.Watch(t.Context(), f.snapshot(t))
-	claim := must[lease.Claim](t)(f.Store.Claim(t.Context(), beatOf(someID, "boot")))
+func watchHeartbeat(t *fixture) {
+	t.registry()
+	changes := t.Store.Watch(t.Context(), t.snapshot())
+	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(someID, "boot")))
 	c := next(t, changes)
 	if c.Heartbeat == nil || !c.Heartbeat.Held || c.Heartbeat.Created != claim.Revision || c.Heartbeat.InstanceID != someID {
 		t.Errorf("claimed: %+v", c)
 	}
-	f.Lapse(t, someID)
+	t.Lapse(t, someID)
 	wantSame(t, next(t, changes), lease.Change{Lapsed: someID})
 }
 
-func watchCompacted(t *testing.T, f *fixture) {
-	f.registry(t)
-	from := f.snapshot(t)
-	f.lease(t, "i-0forgotten")
-	written := f.lease(t, someID)
-	f.Compact(t)
-	changes := f.Store.Watch(t.Context(), from)
+func watchCompacted(t *fixture) {
+	t.registry()
+	from := t.snapshot()
+	t.lease("i-0forgotten")
+	written := t.lease(someID)
+	t.Compact(t)
+	changes := t.Store.Watch(t.Context(), from)
 	c := next(t, changes)
 	if c.Snapshot == nil || len(c.Snapshot.Leases) != 2 || c.Snapshot.Leases[0].Revision != written.Revision {
 		t.Fatalf("after compaction: %+v", c)
 	}
-	launch := f.launch(t, someToken)
+	launch := t.launch(someToken)
 	if c := next(t, changes); c.Launch == nil || c.Launch.Revision != launch.Revision {
 		t.Errorf("after the listing: %+v", c)
 	}
 }
 
-func watchUnreadable(t *testing.T, f *fixture) {
-	f.registry(t)
-	f.lease(t, someID)
-	changes := f.Store.Watch(t.Context(), f.snapshot(t))
-	f.Put(t, "lease", someID, []byte(`{not JSON`))
+func watchUnreadable(t *fixture) {
+	t.registry()
+	t.lease(someID)
+	changes := t.Store.Watch(t.Context(), t.snapshot())
+	t.Put(t, "lease", someID, []byte(`{not JSON`))
 	c := next(t, changes)
 	if c.Snapshot == nil || len(c.Snapshot.Leases) != 0 || len(c.Snapshot.Bad) != 1 || c.Snapshot.Bad[0].ID != someID {
 		t.Errorf("got %+v, want a listing with the record among the bad", c)
 	}
-	launch := f.launch(t, someToken)
+	launch := t.launch(someToken)
 	if c := next(t, changes); c.Launch == nil || c.Launch.Revision != launch.Revision {
 		t.Errorf("after the listing: %+v", c)
 	}
 }
 
-func watchEnds(t *testing.T, f *fixture) {
-	f.registry(t)
+func watchEnds(t *fixture) {
+	t.registry()
 	ctx, cancel := context.WithCancel(t.Context())
-	changes := f.Store.Watch(ctx, f.snapshot(t))
+	changes := t.Store.Watch(ctx, t.snapshot())
 	cancel()
-	for range changes { //nolint:revive // until it closes
+	for range changes {
 	}
 }

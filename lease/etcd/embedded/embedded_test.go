@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -21,7 +22,11 @@ func shortDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
 }
 
@@ -31,8 +36,16 @@ func start(t *testing.T, c embedded.Config) *embedded.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { stop(t, server) })
 	return server
+}
+
+// stop closes what can be closed.
+func stop(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestServesASocketForOwnerAndGroupAlone(t *testing.T) {
@@ -152,7 +165,7 @@ func TestServesLoopbackTCPWithoutTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.Close()
+	stop(t, client)
 }
 
 func TestRefusesWhatCannotBeServedSafely(t *testing.T) {
@@ -173,7 +186,7 @@ func TestRefusesWhatCannotBeServedSafely(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, err := embedded.Start(t.Context(), c.config)
 			if err == nil {
-				server.Close()
+				stop(t, server)
 			}
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want an error about %q", err, c.says)
@@ -189,7 +202,7 @@ func TestLogsThroughTheLoggerAtDebugLevel(t *testing.T) {
 		server := start(t, embedded.Config{
 			Dir: shortDir(t), Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})),
 		})
-		server.Close()
+		stop(t, server)
 		if got := out.Len() > 0; got != want {
 			t.Errorf("at %v: logged %v, want %v", level, got, want)
 		}
