@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
 	"lapse/lease/ec2/ec2sim"
 )
 
@@ -46,13 +50,15 @@ func dig(t *testing.T, v any, path ...any) any {
 	return v
 }
 
-func TestAWSCLI(t *testing.T) {
-	t.Parallel()
+// newCLI returns a Sim and a function that runs aws against it and fails the
+// test if that fails. It skips the test where there is no aws.
+func newCLI(t *testing.T) (world, func(args ...string) map[string]any) {
+	t.Helper()
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Skip("the AWS CLI is not installed: what it makes of the answers is NOT tested")
 	}
 	w := newWorld(t, ec2sim.Config{Parameters: map[string]string{"/img": image}})
-	do := func(args ...string) map[string]any {
+	return w, func(args ...string) map[string]any {
 		t.Helper()
 		answer, failure := w.cli(t, args...)
 		if failure != "" {
@@ -60,6 +66,11 @@ func TestAWSCLI(t *testing.T) {
 		}
 		return answer
 	}
+}
+
+func TestAWSCLI(t *testing.T) {
+	t.Parallel()
+	w, do := newCLI(t)
 	refused := func(code string, args ...string) {
 		t.Helper()
 		if _, failure := w.cli(t, args...); !strings.Contains(failure, "("+code+")") {
@@ -101,4 +112,90 @@ func TestAWSCLI(t *testing.T) {
 	if p := do("ssm", "get-parameter", "--name", "/img"); dig(t, p, "Parameter", "Value") != image {
 		t.Errorf("parameter %v", p)
 	}
+}
+
+// Each step names an action, what it is given, and where in the CLI's answer
+// which value must be.
+func TestAWSCLIKnowsEveryAnswer(t *testing.T) {
+	t.Parallel()
+	w, do := newCLI(t)
+	w.AddTemplateVersion("us-east-1", "web", map[string]string{"ImageId": image})
+	id := w.run(t)[0]
+	request := w.spotRequestOf(t, w.run(t, spot)[0])
+	volume, port := w.Volumes()[0].ID, w.Interfaces()[0].ID
+	at := func(path ...any) []any { return path }
+	for _, step := range []struct {
+		args []string
+		path []any
+		want any
+	}{
+		{[]string{"stop-instances", "--instance-ids", id}, at("StoppingInstances", 0, "CurrentState", "Name"), "stopping"},
+		{[]string{"start-instances", "--instance-ids", id}, at("StartingInstances", 0, "PreviousState", "Name"), "stopped"},
+		{[]string{"create-tags", "--resources", id, volume, port, "--tags", "Key=a,Value=1", "Key=b,Value=2"}, nil, nil},
+		{[]string{"delete-tags", "--resources", id, volume, "--tags", "Key=a"}, nil, nil},
+		{[]string{"describe-volumes", "--filters", "Name=tag:b,Values=2"}, at("Volumes", 0, "Attachments", 0, "InstanceId"), id},
+		{
+			[]string{"describe-network-interfaces", "--network-interface-ids", port},
+			at("NetworkInterfaces", 0, "Attachment", "InstanceId"), id,
+		},
+		{
+			[]string{"describe-spot-instance-requests", "--filters", "Name=state,Values=active"},
+			at("SpotInstanceRequests", 0, "SpotInstanceRequestId"), request,
+		},
+		{
+			[]string{"cancel-spot-instance-requests", "--spot-instance-request-ids", request},
+			at("CancelledSpotInstanceRequests", 0, "State"), "cancelled",
+		},
+		{[]string{"create-key-pair", "--key-name", "k"}, at("KeyName"), "k"},
+		{[]string{"describe-key-pairs", "--key-names", "k"}, at("KeyPairs", 0, "KeyName"), "k"},
+		{[]string{"delete-key-pair", "--key-name", "k"}, at("Return"), true},
+		{
+			[]string{"describe-launch-template-versions", "--launch-template-name", "web", "--versions", "$Latest"},
+			at("LaunchTemplateVersions", 0, "LaunchTemplateData", "ImageId"), image,
+		},
+		{[]string{"describe-images", "--image-ids", image}, at("Images", 0, "State"), "available"},
+		{[]string{"describe-availability-zones"}, at("AvailabilityZones", 2, "ZoneId"), "use1-az3"},
+		{[]string{"describe-regions"}, at("Regions", 1, "RegionName"), "us-east-1"},
+	} {
+		answer := do(append([]string{"ec2"}, step.args...)...)
+		if step.path == nil {
+			continue
+		}
+		if got := dig(t, answer, step.path...); got != step.want {
+			t.Errorf("aws ec2 %v: %v is %v, want %v", step.args, step.path, got, step.want)
+		}
+	}
+	if i, _ := w.Instance(id); len(i.Tags) != 1 || i.Tags["b"] != "2" {
+		t.Errorf("tags %v", i.Tags)
+	}
+	w.terminate(t, id)
+	kept := w.keepVolumeAndInterface(t)
+	do("ec2", "delete-volume", "--volume-id", kept[0])
+	do("ec2", "delete-network-interface", "--network-interface-id", kept[1])
+	if n := len(w.Volumes()) + len(w.Interfaces()); n != 2 {
+		t.Errorf("%d volumes and interfaces are left, want the spot instance's 2", n)
+	}
+}
+
+func (w world) spotRequestOf(t *testing.T, id string) string {
+	t.Helper()
+	i, _ := w.Instance(id)
+	return i.SpotRequest
+}
+
+// keepVolumeAndInterface returns the ids of a volume and an interface that
+// outlived their instance.
+func (w world) keepVolumeAndInterface(t *testing.T) []string {
+	t.Helper()
+	id := w.run(t, func(in *ec2.RunInstancesInput) {
+		in.BlockDeviceMappings = []types.BlockDeviceMapping{{
+			DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(false)},
+		}}
+		in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{
+			DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(false),
+		}}
+	})[0]
+	i, _ := w.Instance(id)
+	w.terminate(t, id)
+	return []string{i.Volumes[0], i.Interfaces[0]}
 }

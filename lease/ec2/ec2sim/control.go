@@ -40,7 +40,9 @@ func (s *Sim) Create(i Instance) Instance {
 		i.LaunchTime = now.Truncate(time.Second)
 	}
 	i.Volumes, i.Interfaces = nil, nil
-	r.instances.remove(func(other *Instance) bool { return other.ID == i.ID })
+	if _, taken := r.instances.get(i.ID); taken {
+		r.instances.remove(func(other *Instance) bool { return other.ID == i.ID })
+	}
 	s.install(r, &i, []disk{{device: rootDevice, sizeGB: 8}}, port{}, now)
 	return i.clone()
 }

