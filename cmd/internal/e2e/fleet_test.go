@@ -21,7 +21,7 @@ func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)
 func TestE2EFleet(t *testing.T) {
 	w := newWorld(t)
 	w.run("lease", "init", "--armed")
-	w.spawn(w.command(w.moto, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
+	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
 		"--launch-window", "5s"), "janitor")
 	w.until("a first sweep", func() bool {
 		stamp, err := w.store.Sweep(t.Context())

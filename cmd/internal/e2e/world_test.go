@@ -37,23 +37,41 @@ const (
 type world struct {
 	t        *testing.T
 	bin, dir string
-	moto     string // URL
+	aws      string // URL of what is taken for AWS
 	ec2      *ec2.Client
 	store    *etcd.Store
 	sidecars map[string]*exec.Cmd
 }
 
+// newWorld has moto for EC2.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := emptyWorld(t)
+	w.startMoto()
+	w.startEtcd()
+	return w
+}
+
+// newSimWorld has ec2sim for EC2: moto does not know a client token.
+func newSimWorld(t *testing.T, sim *ec2sim.Sim) *world {
+	t.Helper()
+	w := emptyWorld(t)
+	server := httptest.NewServer(sim)
+	t.Cleanup(server.Close)
+	t.Cleanup(sim.Close)
+	w.aws = server.URL
+	w.startEtcd()
+	return w
+}
+
+func emptyWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "l") // short: paths of unix sockets are
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	w := &world{t: t, bin: build(t), dir: dir, sidecars: map[string]*exec.Cmd{}}
-	w.startMoto()
-	w.startEtcd()
-	return w
+	return &world{t: t, bin: build(t), dir: dir, sidecars: map[string]*exec.Cmd{}}
 }
 
 // spawn starts a process that ends with the test, by its own process id.
@@ -86,11 +104,11 @@ func (w *world) startMoto() {
 	listens := regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 	w.until("moto listening (pip install 'moto[ec2,server]')", func() bool {
 		text, err := os.ReadFile(filepath.Join(w.dir, "moto.log"))
-		w.moto = listens.FindString(string(text))
-		return err == nil && w.moto != ""
+		w.aws = listens.FindString(string(text))
+		return err == nil && w.aws != ""
 	})
 	w.ec2 = ec2.New(ec2.Options{
-		Region: region, BaseEndpoint: aws.String(w.moto), Credentials: credentials.NewStaticCredentialsProvider("e2e", "e2e", ""),
+		Region: region, BaseEndpoint: aws.String(w.aws), Credentials: credentials.NewStaticCredentialsProvider("e2e", "e2e", ""),
 	})
 }
 
@@ -125,7 +143,7 @@ func (w *world) command(endpoint, name string, args ...string) *exec.Cmd {
 // run runs a command to its end and returns what it printed.
 func (w *world) run(name string, args ...string) string {
 	w.t.Helper()
-	c := w.command(w.moto, name, args...)
+	c := w.command(w.aws, name, args...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	out, err := c.Output()
@@ -147,7 +165,7 @@ func (w *world) socket(id string) string { return filepath.Join(w.dir, id[len(id
 
 // killAfterDeed forwards to moto, and kills the process the moment that moto has answered RunInstances.
 func (w *world) killAfterDeed(victim *exec.Cmd) *httptest.Server {
-	target, err := url.Parse(w.moto)
+	target, err := url.Parse(w.aws)
 	if err != nil {
 		w.t.Fatal(err)
 	}
