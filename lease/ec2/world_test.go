@@ -297,4 +297,3 @@ func (w world) killed(t testingT, ctx context.Context, r ec2.Request, n int, aft
 	_, err := ec2.NewLauncher(cloud, m, quick()).Launch(ctx, r)
 	return m.steps, err
 }
-

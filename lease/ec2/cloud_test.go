@@ -1,0 +1,284 @@
+package ec2_test
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// noSettings takes every AWS setting away but those given.
+func noSettings(t *testing.T, settings ...string) {
+	t.Helper()
+	for _, name := range []string{
+		"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_ENDPOINT_URL",
+	} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/config")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/credentials")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	for pair := range slices.Chunk(settings, 2) {
+		t.Setenv(pair[0], pair[1])
+	}
+}
+
+func TestLoadSaysWhatToSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		settings []string
+		what     string
+	}{
+		"no region":      {[]string{"AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b"}, "region"},
+		"no credentials": {[]string{"AWS_REGION", region}, "credentials"},
+		"no such profile": {
+			[]string{"AWS_REGION", region, "AWS_PROFILE", "nobody"}, "settings",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noSettings(t, c.settings...)
+			_, err := ec2.Load(t.Context(), "")
+			if e := wantAs[*ec2.SettingsError](t, err); e.What != c.what {
+				t.Errorf("what = %q, want %q: %v", e.What, c.what, e)
+			}
+		})
+	}
+}
+
+func TestLoadTakesTheSDKsSettings(t *testing.T) {
+	w := newWorld(t, ec2sim.Config{})
+	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", w.url)
+	cfg, err := ec2.Load(t.Context(), "eu-west-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cloud := w.cloud(t, cfg, ec2.Options{})
+	if want := (lease.Place{Account: account, Region: "eu-west-1"}); cloud.Place() != want {
+		t.Errorf("place = %s, want %s", cloud.Place(), want)
+	}
+}
+
+func TestAClosedPortIsNoticedSoon(t *testing.T) {
+	server := httptest.NewServer(nil)
+	server.Close()
+	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", server.URL)
+	cfg, err := ec2.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantUnreachable(t, func() error {
+		_, err := ec2.Open(t.Context(), cfg, "", ec2.Options{})
+		return err
+	})
+}
+
+func TestSilenceIsNoticedWithinTenSeconds(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes 10 s")
+	}
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	w := newWorld(t, ec2sim.Config{})
+	cfg := w.aws()
+	cfg.Retryer = nil
+	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Effect: ec2sim.Hang})
+	cloud := w.cloud(t, cfg, ec2.Options{})
+	url := "http://" + silent.Addr().String()
+	cfg.BaseEndpoint = &url
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wantUnreachable(t, func() error {
+			_, _, err := cloud.Clock(t.Context())
+			return err
+		})
+	}()
+	wantUnreachable(t, func() error {
+		_, err := ec2.Open(t.Context(), cfg, "", ec2.Options{})
+		return err
+	})
+	<-done
+}
+
+func wantUnreachable(t *testing.T, try func() error) {
+	t.Helper()
+	began := time.Now()
+	err := try()
+	_ = wantAs[*ec2.UnreachableError](t, err)
+	if took := time.Since(began); took > 11*time.Second {
+		t.Errorf("noticed after %s", took)
+	}
+}
+
+func TestListIsCompleteOrAnError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	want := map[string]bool{}
+	for n := range 2500 {
+		tags := map[string]string{lease.TagRegistry: uuid}
+		if n%2 == 1 {
+			tags[lease.TagRegistry] = "another"
+		}
+		want[w.sim.Create(ec2sim.Instance{Tags: tags}).ID] = true
+	}
+	w.sim.Create(ec2sim.Instance{Tags: map[string]string{"Name": "nobody's"}})
+	w.sim.Create(ec2sim.Instance{Region: "eu-west-1", Tags: map[string]string{lease.TagRegistry: uuid}})
+	cloud := w.cloud(t, w.aws(), ec2.Options{})
+
+	listing, err := cloud.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, i := range listing.Instances {
+		got[i.ID] = true
+	}
+	if len(listing.Instances) != 2500 || !maps.Equal(got, want) {
+		t.Errorf("%d instances, %d different ones, want 2500", len(listing.Instances), len(got))
+	}
+	if n := w.sent("DescribeInstances"); n != 3 {
+		t.Errorf("%d calls for 2,500 instances", n)
+	}
+
+	lastPage := func(v url.Values) bool { return v.Get("NextToken") != "" }
+	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Match: lastPage, Times: 1, Effect: ec2sim.Refuse, Code: "InternalError"})
+	if listing, err := cloud.List(t.Context()); err == nil || len(listing.Instances) != 0 {
+		t.Errorf("a listing without its second page: %d instances, %v", len(listing.Instances), err)
+	}
+}
+
+func TestInstancesAreDescribedInOurWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	r := w.request("job-7", 1)
+	r.Skeleton = []byte(`{"InstanceMarketOptions": {"MarketType": "spot"}}`)
+	if _, err := w.launcher(t).Launch(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	made := w.made("job-7")[0]
+	listing, err := w.cloud(t, w.aws(), ec2.Options{}).List(t.Context())
+	if err != nil || len(listing.Instances) != 1 {
+		t.Fatalf("%+v, %v", listing, err)
+	}
+	got := listing.Instances[0]
+	want := lease.Instance{
+		ID: made.ID, Place: here(), Zone: zoneA, ZoneID: "use1-az1", State: lease.InstanceRunning, LaunchTime: made.LaunchTime.UTC(),
+		ClientToken: "job-7.1", Spot: made.SpotRequest, Tags: made.Tags,
+	}
+	if !maps.Equal(got.Tags, want.Tags) || !got.LaunchTime.Equal(want.LaunchTime) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	got.Tags, want.Tags, got.LaunchTime, want.LaunchTime = nil, nil, time.Time{}, time.Time{}
+	if got.ID != want.ID || got.Place != want.Place || got.Zone != want.Zone || got.ZoneID != want.ZoneID || got.State != want.State ||
+		got.ClientToken != want.ClientToken || got.Spot != want.Spot || got.Spot == "" {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestDescribeLeavesUnknownIDsOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	ids := w.herd(450)
+	w.sim.SetTags(ids[7], nil) // looked up by id, whatever its tags
+	asked := append(slices.Clone(ids), "i-0123456789abcdef0", "nonsense")
+	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	listing, err := cloud.Describe(t.Context(), asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(listing.Instances) != 450 || !listing.Dated {
+		t.Errorf("%d instances, dated %t", len(listing.Instances), listing.Dated)
+	}
+	if n := w.sent("DescribeInstances"); n != 3 {
+		t.Errorf("%d calls for %d ids", n, len(asked))
+	}
+	if listing, err := cloud.Describe(t.Context(), nil); err != nil || len(listing.Instances) != 0 || w.sent("DescribeInstances") != 3 {
+		t.Errorf("nothing asked for: %+v, %v", listing, err)
+	}
+}
+
+func TestSkewIsOurClockMinusEC2s(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []time.Duration{0, 90 * time.Second, -90 * time.Second} {
+		t.Run(strconv.Itoa(int(ahead.Seconds())), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			cloud := w.cloud(t, w.aws(), ec2.Options{Now: func() time.Time { return time.Now().Add(ahead) }})
+			listing, err := cloud.List(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			skew, dated, err := cloud.Clock(t.Context())
+			if err != nil || !dated || !listing.Dated {
+				t.Fatalf("dated %t and %t, %v", dated, listing.Dated, err)
+			}
+			for _, got := range []time.Duration{skew, listing.Skew} {
+				if off := (got - ahead).Abs(); off > time.Second {
+					t.Errorf("skew %s, want about %s", got, ahead)
+				}
+			}
+		})
+	}
+}
+
+func TestSkewDoesNotCountPausesBetweenRetries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 2, Effect: ec2sim.Refuse, Code: "InternalError"})
+	cfg := w.aws()
+	cfg.Retryer = nil
+	skew, dated, err := w.cloud(t, cfg, ec2.Options{}).Clock(t.Context())
+	if err != nil || !dated || skew.Abs() > time.Second {
+		t.Errorf("skew %s, dated %t, %v", skew, dated, err)
+	}
+}
+
+func TestTagsAreSetAndRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	id := w.sim.Create(ec2sim.Instance{Tags: map[string]string{"Name": "pet"}}).ID
+	if err := cloud.Tag(t.Context(), []string{id}, map[string]string{lease.TagRegistry: uuid, lease.TagHolder: ""}); err != nil {
+		t.Fatal(err)
+	}
+	i, _ := w.sim.Instance(id)
+	if want := map[string]string{"Name": "pet", lease.TagRegistry: uuid, lease.TagHolder: ""}; !maps.Equal(i.Tags, want) {
+		t.Errorf("tags = %v, want %v", i.Tags, want)
+	}
+	if err := cloud.Untag(t.Context(), []string{id}, []string{lease.TagRegistry, lease.TagHolder}); err != nil {
+		t.Fatal(err)
+	}
+	i, _ = w.sim.Instance(id)
+	if want := map[string]string{"Name": "pet"}; !maps.Equal(i.Tags, want) {
+		t.Errorf("tags = %v, want %v", i.Tags, want)
+	}
+
+	err := cloud.Tag(t.Context(), []string{"i-0123456789abcdef0"}, map[string]string{"a": "b"})
+	if e := wantAs[*ec2.AnswerError](t, err); e.Code != "InvalidInstanceID.NotFound" && e.Code != "InvalidID" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestACancelledCallerIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := cloud.List(ctx); err == nil {
+		t.Error("no error")
+	}
+}

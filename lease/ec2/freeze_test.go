@@ -1,0 +1,129 @@
+package ec2_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// template asks for two instances of a launch template alone.
+func template(token, spec string) ec2.Request {
+	return ec2.Request{Token: token, Count: 2, Skeleton: []byte(`{"LaunchTemplate": ` + spec + `}`)}
+}
+
+func TestATemplatesVersionIsFrozen(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ spec, version, imageID string }{
+		"latest":  {`{"LaunchTemplateName": "web", "Version": "$Latest"}`, "2", "ami-00000000000000002"},
+		"default": {`{"LaunchTemplateName": "web", "Version": "$Default"}`, "1", "ami-00000000000000001"},
+		"absent":  {`{"LaunchTemplateName": "web"}`, "1", "ami-00000000000000001"},
+		"number":  {`{"LaunchTemplateName": "web", "Version": "2"}`, "2", "ami-00000000000000002"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			add := func(imageID string) string {
+				id, _ := w.sim.AddTemplateVersion(region, "web", map[string]string{
+					"ImageId": imageID, "InstanceType": "t3.micro",
+					"TagSpecification.1.ResourceType": "volume",
+					"TagSpecification.1.Tag.1.Key":    "Disk", "TagSpecification.1.Tag.1.Value": "web",
+					"TagSpecification.1.Tag.2.Key": lease.TagRegistry, "TagSpecification.1.Tag.2.Value": "copied",
+				})
+				return id
+			}
+			add("ami-00000000000000001")
+			id := add("ami-00000000000000002")
+			// The answer is lost, and the template moves on before the replay.
+			w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop, Hook: func() {
+				add("ami-00000000000000003")
+				w.sim.SetDefaultVersion(region, "web", 3)
+			}})
+			result, err := w.launcher(t).Launch(t.Context(), template("job-7", c.spec))
+			if err != nil || len(result.Leases) != 2 {
+				t.Fatalf("%+v, %v", result, err)
+			}
+			var frozen struct {
+				LaunchTemplate map[string]string
+				ImageID        string `json:"ImageId"`
+			}
+			if err := json.Unmarshal(result.Launch.Request, &frozen); err != nil {
+				t.Fatal(err)
+			}
+			if got := frozen.LaunchTemplate; len(got) != 2 || got["LaunchTemplateId"] != id || got["Version"] != c.version || frozen.ImageID != c.imageID {
+				t.Errorf("frozen = %+v", frozen)
+			}
+			for _, i := range w.made("job-7") {
+				if i.ImageID != c.imageID {
+					t.Errorf("image %s, want %s", i.ImageID, c.imageID)
+				}
+			}
+			for _, v := range w.sim.Volumes() {
+				if v.Tags["Disk"] != "web" || v.Tags[lease.TagRegistry] != uuid {
+					t.Errorf("volume tags = %v", v.Tags)
+				}
+			}
+		})
+	}
+}
+
+func TestImageAliasesAreFrozen(t *testing.T) {
+	t.Parallel()
+	const name = "/aws/service/ami-amazon-linux-latest/al2023"
+	alias := "resolve:ssm:" + name
+	w := newWorld(t, ec2sim.Config{Parameters: map[string]string{name: image, "/other": "not an image"}})
+	w.sim.AddTemplateVersion(region, "web", map[string]string{"ImageId": alias, "InstanceType": "t3.micro"})
+
+	direct := w.request("direct", 1)
+	direct.ImageID = alias
+	for _, r := range []ec2.Request{direct, template("inside", `{"LaunchTemplateName": "web"}`)} {
+		result, err := w.launcher(t).Launch(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var frozen struct{ ImageId string } //nolint:revive // the CLI's spelling
+		if err := json.Unmarshal(result.Launch.Request, &frozen); err != nil || frozen.ImageId != image {
+			t.Errorf("%s: frozen image %q, %v", r.Token, frozen.ImageId, err)
+		}
+	}
+
+	r := w.request("job-7", 1)
+	r.ImageID = "resolve:ssm:/other"
+	_, err := w.launcher(t).Launch(t.Context(), r)
+	if e := wantAs[*ec2.RequestError](t, err); e.Field != "ImageId" {
+		t.Errorf("%+v", e)
+	}
+	r.ImageID = "resolve:ssm:/absent"
+	_, err = w.launcher(t).Launch(t.Context(), r)
+	if e := wantAs[*ec2.AnswerError](t, err); e.Code != "ParameterNotFound" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestTheAliasAndNotTheImageIsWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	parameters := map[string]string{"/golden": image}
+	w := newWorld(t, ec2sim.Config{Parameters: parameters})
+	r := w.request("job-7", 1)
+	r.ImageID = "resolve:ssm:/golden"
+	first, err := w.launcher(t).Launch(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameters["/golden"] = "ami-00000000000000009"
+	w.wantSame(t, first, func() (ec2.Result, error) { return w.launcher(t).Launch(t.Context(), r) })
+}
+
+func TestATemplateThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	_, err := w.launcher(t).Launch(t.Context(), template("job-7", `{"LaunchTemplateName": "absent"}`))
+	if e := wantAs[*ec2.AnswerError](t, err); e.Code != "InvalidLaunchTemplateName.NotFoundException" {
+		t.Errorf("%+v", e)
+	}
+	if w.store.Get("launch", "job-7") != nil {
+		t.Error("a record was left behind")
+	}
+}
