@@ -3,6 +3,7 @@ package janitor
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,10 +20,10 @@ const (
 
 type brakeKey struct{ name, scope string }
 
-// trip notes that a brake is held.
+// trip notes that a brake is held. Of several reasons one is kept, whatever the order in which they were found.
 func (c *situation) trip(name, scope, reason string) {
 	key := brakeKey{name, scope}
-	if _, held := c.brakes[key]; held {
+	if before, held := c.brakes[key]; held && before.Reason <= reason {
 		return
 	}
 	since := c.Now
@@ -77,18 +78,17 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
 		return brakeHealth, ""
 	}
-	zone := c.instances[l.InstanceID].ZoneKey()
-	for _, scope := range []string{zone, ""} {
+	for _, scope := range []string{zoneOf(l, c.instanceOf(l)), ""} {
 		silent, all := c.silences.upTo(scope, time.Duration(l.TTL))
 		if allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all))); silent > allowed {
-			c.trip(brakeSilence, scope, fmt.Sprintf("%d of %d are silent, more than %d", silent, all, allowed))
+			c.trip(brakeSilence, scope, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
 			return brakeSilence, scope
 		}
 	}
 	return "", ""
 }
 
-// silences has, by zone and for the whole registry (""), the leases that could be judged by silence, by rising TTL.
+// silences has, by zone and for the whole registry (""), the leases that count for the silence brake, by rising TTL.
 type silences map[string][]silenceCount
 
 // silenceCount is how many leases of at most this TTL there are, and how many of them are silent.
@@ -97,30 +97,39 @@ type silenceCount struct {
 	silent, all int
 }
 
-// countSilences counts over running leases, and over those revoked for silence a short while ago, which would otherwise
-// make room for the next.
+func (s silences) add(zone string, ttl lease.Duration, silent bool) {
+	one := silenceCount{ttl: time.Duration(ttl), all: 1}
+	if silent {
+		one.silent = 1
+	}
+	s[""] = append(s[""], one)
+	if zone != "" {
+		s[zone] = append(s[zone], one)
+	}
+}
+
+// countSilences counts over running leases, over those revoked for silence a short while ago, which would otherwise make
+// room for the next, and over what is in doubt: a silence does not end because its instance is not listed any more, or
+// because its record cannot be read. Only what beats, and is beyond doubt, raises a limit.
 func (c *situation) countSilences() silences {
 	counts := silences{}
-	add := func(zone string, ttl lease.Duration, silent bool) {
-		one := silenceCount{ttl: time.Duration(ttl), all: 1}
-		if silent {
-			one.silent = 1
-		}
-		counts[zone] = append(counts[zone], one)
-		counts[""] = append(counts[""], one)
-	}
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		instance := c.instances[l.InstanceID]
+		zone := zoneOf(l, c.instanceOf(l))
 		switch {
-		case l.TTL == 0:
+		case l.TTL <= 0:
 		case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
-			add(cmp.Or(l.ZoneID, l.Zone), l.TTL, true)
-		case l.State == lease.StateActive && instance != nil && instance.State == lease.InstanceRunning:
-			s := c.Silences[l.InstanceID]
-			if s.Broken || !c.booting(l, instance, s) {
-				add(instance.ZoneKey(), l.TTL, !s.Broken)
-			}
+			counts.add(zone, l.TTL, true)
+		case l.State != lease.StateActive:
+		case c.beating(l):
+			counts.add(zone, l.TTL, false)
+		case c.maybeSilent(l):
+			counts.add(zone, l.TTL, true)
+		}
+	}
+	for _, bad := range c.Snapshot.Bad {
+		if bad.Kind == badLease && !c.Snapshot.Heartbeats[bad.ID].Held {
+			counts.add(c.zoneSeen(bad.ID), 0, true)
 		}
 	}
 	for _, zone := range counts {
@@ -131,6 +140,41 @@ func (c *situation) countSilences() silences {
 		}
 	}
 	return counts
+}
+
+// beating reports whether an active lease is beyond doubt: it runs, its term is not over, and it is renewed.
+func (c *situation) beating(l *lease.Lease) bool {
+	i := c.instanceOf(l)
+	return i != nil && i.State == lease.InstanceRunning && !c.over(l) && !c.doubted[l.InstanceID] &&
+		c.Silences[l.InstanceID].Broken
+}
+
+// maybeSilent reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
+// instance ran. EC2's word that it does not run excuses it; that EC2 does not show it any more is no such word.
+func (c *situation) maybeSilent(l *lease.Lease) bool {
+	i, s := c.instanceOf(l), c.Silences[l.InstanceID]
+	if _, swept := c.place[l.Place()]; !swept || i != nil && i.State != lease.InstanceRunning {
+		return false
+	}
+	return c.doubted[l.InstanceID] || !s.Broken && !c.booting(l, i, s)
+}
+
+// zoneOf is the zone of a lease: where EC2 shows its instance, or where its record says.
+func zoneOf(l *lease.Lease, i *lease.Instance) string {
+	if i != nil && i.ZoneKey() != "" {
+		return i.ZoneKey()
+	}
+	return cmp.Or(l.ZoneID, l.Zone)
+}
+
+// zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
+func (c *situation) zoneSeen(id string) string {
+	for _, p := range c.Places {
+		if i := c.instances[seenAt{p.Place, id}]; i != nil {
+			return i.ZoneKey()
+		}
+	}
+	return ""
 }
 
 // upTo returns how many leases of the scope have at most this TTL, and how many of them are silent.
@@ -144,37 +188,64 @@ func (s silences) upTo(scope string, ttl time.Duration) (silent, all int) {
 }
 
 // ration holds back ends, and marks, that nobody declared, beyond so many within a while. What was ended before is read
-// from the records, so that it counts whoever did it. A launch that failed counts once, whatever it left.
+// from the records, so that it counts whoever did it. A launch that failed counts once, whatever it left; launches are
+// served by token and leases by id, so that one more of either can only take another's place.
 func (c *situation) ration() {
-	ended, marked, launches := c.recent()
+	ended, marked, failed := c.recent()
 	allowed := max(c.Policy.RateMin, int(c.Policy.RateShare*float64(c.healthy())))
-	spent := len(launches) + ended
+	spent := ended + len(failed)
+	fits := map[string]bool{}
+	for _, token := range c.orphaned() {
+		if !failed[token] {
+			spent++
+		}
+		fits[token] = spent <= allowed
+	}
+	for _, bad := range c.Snapshot.Bad {
+		if bad.Kind == badLease {
+			spent++ // it may have been ended a moment ago
+		}
+	}
 	sortVerdicts(c.verdicts)
+	held := false
 	for i := range c.verdicts {
 		v := &c.verdicts[i]
 		switch {
-		case v.Lease != nil && v.Lease.State == lease.StateRevoked:
-			continue // authorised already
-		case v.Action == ActOrphan && launches[v.Token]:
-			continue // paid for
-		case v.Action == ActMark && v.Cause.Inferred():
-			if marked++; marked <= allowed {
-				continue
+		case v.Action == ActOrphan && !fits[v.Token]:
+			c.overRate(v, allowed)
+			held = true
+		case v.Action == ActEnd && v.Cause.Inferred() && v.Lease.State == lease.StateActive:
+			if spent++; spent > allowed {
+				c.overRate(v, allowed)
+				held = true
 			}
-		case v.Action == ActOrphan || v.Action == ActEnd && v.Cause.Inferred():
-			if spent++; spent <= allowed {
-				if v.Action == ActOrphan {
-					launches[v.Token] = true
-				}
-				continue
-			}
-		default:
-			continue
 		}
-		c.trip(brakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
-		v.Action, v.Brake, v.Reason = ActHold, brakeRate, v.Reason+"; held by brake "+brakeRate
-		c.wake(c.Now.Add(time.Minute))
 	}
+	for i := range c.verdicts {
+		if v := &c.verdicts[i]; v.Action == ActMark && v.Cause.Inferred() {
+			if marked++; marked > allowed || held { // no notice is given while a brake holds
+				c.overRate(v, allowed)
+			}
+		}
+	}
+}
+
+// orphaned returns the tokens of launches of which something is to be ended, in order.
+func (c *situation) orphaned() []string {
+	tokens := map[string]bool{}
+	for _, v := range c.verdicts {
+		if v.Action == ActOrphan {
+			tokens[v.Token] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(tokens))
+}
+
+// overRate holds a verdict back.
+func (c *situation) overRate(v *Verdict, allowed int) {
+	c.trip(brakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
+	v.Action, v.Brake, v.Reason = ActHold, brakeRate, v.Reason+"; held by brake "+brakeRate
+	c.wake(c.Now.Add(time.Minute))
 }
 
 // recent counts, within the rate's window, inferred ends and marks, and names launches that left orphans.
@@ -195,15 +266,18 @@ func (c *situation) recent() (ended, marked int, launches map[string]bool) {
 	return ended, marked, launches
 }
 
-// healthy counts the leases beyond doubt: running, and beating if they are to. Only they may raise a limit, so that
-// nothing dead or missing makes another one end sooner.
+// healthy counts the leases beyond doubt: running by their date, and beating if they are to. Only they may raise a
+// limit, so that nothing dead or missing makes another one end sooner.
 func (c *situation) healthy() int {
 	n := 0
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		instance := c.instances[l.InstanceID]
-		if l.State == lease.StateActive && instance != nil && instance.State == lease.InstanceRunning &&
-			(l.TTL == 0 || c.Silences[l.InstanceID].Broken) {
+		if l.State != lease.StateActive {
+			continue
+		}
+		instance := c.instanceOf(l)
+		dateless := instance != nil && instance.State == lease.InstanceRunning && l.TTL <= 0 && !c.over(l)
+		if dateless || l.TTL > 0 && c.beating(l) {
 			n++
 		}
 	}

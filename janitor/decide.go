@@ -32,12 +32,14 @@ func decide(v View) Plan {
 type situation struct {
 	View
 	place     map[lease.Place]PlaceView
-	instances map[string]*lease.Instance
-	leased    map[string]bool // instance ids that a record speaks of, readable or not
-	attempts  map[string]*lease.Launch
-	unbound   map[string]bool // tokens of launches with an answered instance that has no lease
-	leasesOf  map[string]int  // records by launch token
-	bearing   map[string]int  // listed instances by the launch token that they belong to
+	instances map[seenAt]*lease.Instance
+	leased    map[string]bool          // instance ids that a record speaks of, readable or not
+	bad       map[string][]string      // what is wrong with the records of an instance, by its id
+	doubted   map[string]bool          // instance ids whose heartbeat cannot be read
+	attempts  map[string]*lease.Launch // by client token
+	leasesOf  map[string]int           // records by launch token, but for those of the unmanaged
+	bearing   map[string]int           // listed instances by the launch token that they bear
+	unbound   map[string]bool          // tokens of launches of which an instance is alive without a lease
 	acting    map[string]time.Time
 	silences  silences
 	brakes    map[brakeKey]lease.Brake
@@ -45,39 +47,37 @@ type situation struct {
 	next      time.Time
 }
 
+// seenAt is an instance where EC2 showed it. Elsewhere than where its lease says, it is not the one that is meant.
+type seenAt struct {
+	place lease.Place
+	id    string
+}
+
 func newCase(v View) *situation {
 	c := &situation{
 		View:      v,
 		place:     map[lease.Place]PlaceView{},
-		instances: map[string]*lease.Instance{},
+		instances: map[seenAt]*lease.Instance{},
 		leased:    map[string]bool{},
+		bad:       map[string][]string{},
+		doubted:   map[string]bool{},
 		attempts:  map[string]*lease.Launch{},
 		leasesOf:  map[string]int{},
 		bearing:   map[string]int{},
+		unbound:   map[string]bool{},
 		brakes:    map[brakeKey]lease.Brake{},
 	}
 	for _, p := range v.Places {
 		c.place[p.Place] = p
 		for i := range p.Instances {
-			c.instances[p.Instances[i].ID] = &p.Instances[i]
+			c.instances[seenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
 		}
 	}
-	for i := range v.Snapshot.Leases {
-		c.leased[v.Snapshot.Leases[i].InstanceID] = true
-		c.leasesOf[v.Snapshot.Leases[i].Launch]++
-	}
-	for _, bad := range v.Snapshot.Bad {
-		c.leased[bad.ID] = true
-	}
-	for i := range v.Snapshot.Launches {
-		launch := &v.Snapshot.Launches[i]
-		for _, a := range launch.Attempts {
-			c.attempts[a.ClientToken] = launch
-		}
-	}
+	c.indexRecords()
 	for _, i := range c.instances {
-		if launch := c.attempts[i.Tags[lease.TagLaunch]]; launch != nil {
+		if launch, member := c.launchOf(i); launch != nil {
 			c.bearing[launch.Token]++
+			c.unbound[launch.Token] = c.unbound[launch.Token] || member && i.Alive() && !c.leased[i.ID]
 		}
 	}
 	c.acting = acting(v.Now, v.Snapshot.Registry, v.Snapshot.Sweep, v.Places, v.Policy.MaxSkew)
@@ -86,11 +86,45 @@ func newCase(v View) *situation {
 	return c
 }
 
+func (c *situation) indexRecords() {
+	for i := range c.Snapshot.Leases {
+		l := &c.Snapshot.Leases[i]
+		c.leased[l.InstanceID] = true
+		if l.State != lease.StateUnmanaged {
+			c.leasesOf[l.Launch]++
+		}
+	}
+	for _, bad := range c.Snapshot.Bad {
+		c.leased[bad.ID] = true
+		c.bad[bad.ID] = append(c.bad[bad.ID], bad.Err.Error())
+		if bad.Kind == badHeartbeat {
+			c.doubted[bad.ID] = true
+		}
+	}
+	for i := range c.Snapshot.Launches {
+		launch := &c.Snapshot.Launches[i]
+		for _, a := range launch.Attempts {
+			c.attempts[a.ClientToken] = launch
+		}
+	}
+}
+
+// Kinds of bad records, as stores name them.
+const (
+	badLease     = "lease"
+	badHeartbeat = "heartbeat"
+)
+
+// instanceOf returns what EC2 says of a leased instance, or nil.
+func (c *situation) instanceOf(l *lease.Lease) *lease.Instance {
+	return c.instances[seenAt{l.Place(), l.InstanceID}]
+}
+
 // say adds a verdict about a lease.
 func (c *situation) say(l *lease.Lease, action Action, reason string) *Verdict {
 	verdict := Verdict{
 		Action: action, InstanceID: l.InstanceID, Token: l.Launch, Place: l.Place(), Zone: cmp.Or(l.ZoneID, l.Zone),
-		Reason: reason, Lease: l, Instance: c.instances[l.InstanceID],
+		Reason: reason, Lease: l, Instance: c.instanceOf(l),
 	}
 	c.verdicts = append(c.verdicts, verdict)
 	return &c.verdicts[len(c.verdicts)-1]

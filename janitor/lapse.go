@@ -14,10 +14,10 @@ func (c *situation) judge(l *lease.Lease) {
 		c.say(l, ActKeep, "its place "+l.Place().String()+" is not swept here")
 		return
 	}
-	i := c.instances[l.InstanceID]
+	i := c.instanceOf(l)
 	switch l.State {
 	case lease.StateUnmanaged:
-		c.judgeTombstone(p, l, i, "unmanaged")
+		c.judgeUnmanaged(p, l, i)
 	case lease.StateEnded:
 		c.judgeEnded(p, l, i)
 	case lease.StateRevoked:
@@ -34,17 +34,33 @@ func (c *situation) judge(l *lease.Lease) {
 }
 
 func (c *situation) judgeEnded(p PlaceView, l *lease.Lease, i *lease.Instance) {
-	if i != nil && i.Alive() && i.ManagedBy(c.Snapshot.Registry.UUID) && l.Binds(*i) {
-		c.say(l, ActReopen, "recorded as ended, but EC2 says "+string(i.State))
+	if i == nil || !i.Alive() {
+		c.judgeTombstone(p, l, i, "ended")
 		return
 	}
-	c.judgeTombstone(p, l, i, "ended")
+	seen := "recorded as ended, but EC2 says " + string(i.State)
+	if i.ManagedBy(c.Snapshot.Registry.UUID) && l.Binds(*i) {
+		c.say(l, ActReopen, seen)
+		return
+	}
+	c.say(l, ActReport, seen+"; "+untouchable(c.Snapshot.Registry, l, i))
+}
+
+// judgeUnmanaged keeps the record for as long as its launch is known: without it, the instance would be taken for what
+// a closed launch left as soon as somebody puts the tags back.
+func (c *situation) judgeUnmanaged(p PlaceView, l *lease.Lease, i *lease.Instance) {
+	if c.attempts[l.ClientToken] != nil {
+		c.say(l, ActKeep, "unmanaged; kept for as long as the record of launch "+l.Launch)
+		return
+	}
+	c.judgeTombstone(p, l, i, "unmanaged")
 }
 
 // judgeTombstone lets go of a record that has served: retained long enough, and a full listing shows nothing of it.
 func (c *situation) judgeTombstone(p PlaceView, l *lease.Lease, i *lease.Instance, state string) {
 	keepUntil := l.EndedAt.Add(c.Policy.Retention)
-	if c.Now.Before(keepUntil) || i != nil || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "" {
+	undated := l.EndedAt.IsZero()
+	if undated || c.Now.Before(keepUntil) || i != nil || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "" {
 		c.say(l, ActKeep, state)
 		return
 	}
@@ -54,20 +70,24 @@ func (c *situation) judgeTombstone(p PlaceView, l *lease.Lease, i *lease.Instanc
 func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	switch {
 	case i == nil && p.Absent[l.InstanceID]:
-		c.judgeAbsent(l)
+		c.judgeAbsent(p, l)
 	case i == nil:
-		c.say(l, ActReport, "revoked, and not looked up: "+p.Err)
+		c.say(l, ActReport, "revoked, and "+p.unseen())
 	case i.State == lease.InstanceTerminated:
 		c.say(l, ActConfirm, "EC2 says terminated").Cause = l.Cause
 	case i.State == lease.InstanceShuttingDown:
 		c.say(l, ActKeep, "revoked ("+string(l.Cause)+"), shutting down")
 	default:
-		c.retry(l, i)
+		c.retry(p, l, i)
 	}
 }
 
 // judgeAbsent waits until a revoked instance has been absent for long enough to be gone.
-func (c *situation) judgeAbsent(l *lease.Lease) {
+func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
+	if p.clockTrouble(c.Policy.MaxSkew) != "" {
+		c.hold(l, brakeClock, p.Place.String(), "not found by id")
+		return
+	}
 	if l.AbsentSince.IsZero() {
 		c.say(l, ActAbsent, "not found by id")
 		return
@@ -82,13 +102,17 @@ func (c *situation) judgeAbsent(l *lease.Lease) {
 }
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
-func (c *situation) retry(l *lease.Lease, i *lease.Instance) {
+func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	if why := untouchable(c.Snapshot.Registry, l, i); why != "" {
 		if l.Stuck != why {
 			c.say(l, ActStuck, why)
 			return
 		}
 		c.say(l, ActReport, "stuck: "+why)
+		return
+	}
+	if p.clockTrouble(c.Policy.MaxSkew) != "" {
+		c.hold(l, brakeClock, p.Place.String(), "revoked ("+string(l.Cause)+")")
 		return
 	}
 	due := l.TriedAt.Add(c.backoff(l.Tries))
@@ -129,12 +153,14 @@ func untouchable(reg lease.Registry, l *lease.Lease, i *lease.Instance) string {
 
 func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	switch {
+	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.listed():
+		c.hold(l, brakeHealth, p.Place.String(), "its term has passed, and it was "+p.unseen())
+	case i == nil && !p.Absent[l.InstanceID]:
+		c.say(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
 		c.judgeTerm(p, l)
-	case i == nil && p.Absent[l.InstanceID]:
-		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
 	case i == nil:
-		c.say(l, ActReport, "unseen: "+p.Err)
+		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
 	case i.State == lease.InstanceTerminated:
 		c.say(l, ActConfirm, "terminated by somebody else").Cause = lease.CauseGone
 	case i.State == lease.InstanceShuttingDown:
@@ -184,7 +210,9 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 	s := c.Silences[l.InstanceID]
 	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
 	switch {
-	case l.TTL == 0 || s.Broken || i.State != lease.InstanceRunning:
+	case c.doubted[l.InstanceID]:
+		c.say(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
+	case l.TTL <= 0 || s.Broken || i.State != lease.InstanceRunning:
 		if inferred {
 			c.say(l, ActUnmark, "renewed, or not running")
 			return
@@ -209,7 +237,7 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 	}
 	grace := c.Policy.BootGrace
 	started := l.GrantedAt
-	if i.LaunchTime.After(started) {
+	if i != nil && i.LaunchTime.After(started) {
 		started = i.LaunchTime
 	}
 	if c.Now.Before(started.Add(grace)) {
@@ -223,7 +251,8 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 	return false
 }
 
-// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL.
+// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL. Both clocks
+// must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence and its grace.
 func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 	cause := lease.CauseSilence
 	if !s.Seen && l.ClaimedAt.IsZero() {
@@ -233,11 +262,10 @@ func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 	if !s.Seen {
 		wait = time.Duration(l.TTL)
 	}
-	grace := c.Policy.MarkGrace
+	grace, silent := c.Policy.MarkGrace, fmt.Sprintf("silent (%s)", cause)
 	if !s.Witness {
-		grace = max(grace, c.Policy.LoneGrace)
+		grace, silent = max(grace, c.Policy.LoneGrace), silent+", and so far nothing else of its zone renewed since"
 	}
-	silent := fmt.Sprintf("silent (%s)", cause)
 	if name, scope := c.silenceBrake(l); name != "" {
 		c.hold(l, name, scope, silent)
 		return
@@ -248,8 +276,9 @@ func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 		return
 	}
 	if l.Mark == nil || !l.Mark.Cause.Inferred() {
+		// The deadline is the earliest date. At first there can be no witness: it has yet to renew after this key lapsed.
 		mark := c.say(l, ActMark, silent)
-		mark.Cause, mark.Deadline = cause, c.Now.Add(grace)
+		mark.Cause, mark.Deadline = cause, c.Now.Add(c.Policy.MarkGrace)
 		return
 	}
 	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace {

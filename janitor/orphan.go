@@ -28,12 +28,11 @@ func (c *situation) settle(l *lease.Launch) {
 	c.sayOfLaunch(l, ActClose, "window over, and not everything is known or bound")
 }
 
-// complete reports whether nothing of the launch is in doubt and everything that EC2 answered with has its lease.
+// complete reports whether nothing of the launch is in doubt, and everything that EC2 answered with or shows has its
+// lease. An attempt without an outcome is in doubt even if it says that it was not sent.
 func (c *situation) complete(l *lease.Launch) bool {
-	for _, a := range l.Attempts {
-		if a.Sends > 0 && a.Outcome == "" {
-			return false
-		}
+	if c.unbound[l.Token] || slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.Outcome == "" }) {
+		return false
 	}
 	return !slices.ContainsFunc(l.Instances(), func(id string) bool { return !c.leased[id] })
 }
@@ -45,7 +44,11 @@ func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
 	if _, generated := lease.TokenTime(l.Token); generated {
 		retention = c.Policy.Retention
 	}
-	if c.Now.Before(l.SettledAt.Add(retention)) || c.leasesOf[l.Token] > 0 || c.bearing[l.Token] > 0 {
+	if l.SettledAt.IsZero() || c.Now.Before(l.SettledAt.Add(retention)) {
+		return
+	}
+	unread := func(id string) bool { return c.bad[id] != nil }
+	if c.leasesOf[l.Token] > 0 || c.bearing[l.Token] > 0 || slices.ContainsFunc(l.Instances(), unread) {
 		return
 	}
 	c.sayOfLaunch(l, ActPurge, string(l.State)+" since "+l.SettledAt.Format(time.RFC3339))
@@ -75,18 +78,17 @@ func (c *situation) unleased(p PlaceView, i *lease.Instance) {
 		c.sayOf(i, launch, ActKeep, "being launched")
 	case launch.State == lease.LaunchDone:
 		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease")
-	default:
+	case launch.State == lease.LaunchClosed:
 		c.judgeOrphan(p, launch, i)
+	default:
+		c.sayOf(i, launch, ActReport, "its launch is "+string(launch.State)+", which means nothing to this version")
 	}
 }
 
-// unreadable reports an instance whose only record cannot be read.
+// unreadable reports an instance of which a record cannot be read.
 func (c *situation) unreadable(i *lease.Instance) {
-	for _, bad := range c.Snapshot.Bad {
-		if bad.ID == i.ID {
-			c.sayOf(i, nil, ActReport, bad.Err.Error())
-			return
-		}
+	for _, reason := range c.bad[i.ID] {
+		c.sayOf(i, nil, ActReport, reason)
 	}
 }
 

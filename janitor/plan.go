@@ -73,6 +73,7 @@ func (p Plan) Ends() []Verdict { return p.With(ActEnd, ActOrphan) }
 
 func sortVerdicts(vs []Verdict) {
 	slices.SortFunc(vs, func(a, b Verdict) int {
-		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Token, b.Token), cmp.Compare(a.Action, b.Action))
+		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Token, b.Token),
+			cmp.Compare(a.Action, b.Action), cmp.Compare(a.Reason, b.Reason))
 	})
 }

@@ -46,6 +46,14 @@ type OfficeView struct {
 // listed reports whether the place's listing is complete.
 func (p PlaceView) listed() bool { return p.Err == "" }
 
+// unseen says why nothing is known of an instance that is neither listed nor found absent.
+func (p PlaceView) unseen() string {
+	if p.listed() {
+		return "not seen yet: the last listing is older than its record"
+	}
+	return "not looked up: " + p.Err
+}
+
 // clockTrouble says why nothing may be ended by date in the place, or is empty.
 func (p PlaceView) clockTrouble(maxSkew time.Duration) string {
 	switch {
