@@ -13,24 +13,37 @@ type memory struct {
 	term    uint64 // raft term of the last snapshot
 	beats   map[string]*beat
 	witness map[string]time.Time // by zone: a lease there is known to have renewed after this
-	running map[string]bool      // instances last seen running
 }
 
 // beat is what was seen of one lease's heartbeat.
 type beat struct {
 	restarted time.Time // the silence counts from here
-	lapsed    time.Time // the key was first seen absent; zero while it is present
-	seen      bool      // present at least once since the instance started
+	lapsed    time.Time // the key was first seen absent, or not expected; zero while it is present
+	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
 	started   time.Time // the instance was seen to go to running; zero if not
+	launched  time.Time // LaunchTime as last seen: it moves at every start
+	halted    bool      // EC2 said last that the instance does not run
 	cured     time.Time // CuredAt of the lease, as last seen
 	zone      string
 }
 
+// anew lets the silence count from now.
+func (b *beat) anew(now time.Time) {
+	b.restarted = now
+	if !b.lapsed.IsZero() {
+		b.lapsed = now
+	}
+}
+
+// forget lets the silence count from now, and nothing that was seen before count.
+func (b *beat) forget(now time.Time) {
+	b.anew(now)
+	b.seen, b.started = false, time.Time{}
+}
+
 // newMemory begins with taking office.
 func newMemory(now time.Time) *memory {
-	return &memory{
-		office: now, beats: map[string]*beat{}, witness: map[string]time.Time{}, running: map[string]bool{},
-	}
+	return &memory{office: now, beats: map[string]*beat{}, witness: map[string]time.Time{}}
 }
 
 // restart lets every silence count anew: etcd was not to be trusted until now. Its stall, election or restart deletes
@@ -38,10 +51,7 @@ func newMemory(now time.Time) *memory {
 func (m *memory) restart(now time.Time) {
 	clear(m.witness)
 	for _, b := range m.beats {
-		b.restarted = now
-		if !b.lapsed.IsZero() {
-			b.lapsed = now
-		}
+		b.anew(now)
 	}
 }
 
@@ -52,16 +62,20 @@ func (m *memory) observe(now time.Time, fresh bool, snapshot lease.Snapshot, pla
 		m.restart(now)
 	}
 	m.term = snapshot.Term
-	running, zones := map[string]bool{}, map[string]string{}
+	instances := map[seenAt]*lease.Instance{}
 	for _, p := range places {
-		for _, i := range p.Instances {
-			running[i.ID], zones[i.ID] = i.State == lease.InstanceRunning, i.ZoneKey()
+		for i := range p.Instances {
+			instances[seenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
 		}
+	}
+	unread := map[string]bool{}
+	for _, bad := range snapshot.Bad {
+		unread[bad.ID] = bad.Kind == badHeartbeat || unread[bad.ID]
 	}
 	kept := make(map[string]*beat, len(m.beats))
 	for i := range snapshot.Leases {
 		l := &snapshot.Leases[i]
-		if l.State != lease.StateActive || l.TTL == 0 {
+		if l.State != lease.StateActive || l.TTL <= 0 {
 			continue
 		}
 		b := m.beats[l.InstanceID]
@@ -69,45 +83,56 @@ func (m *memory) observe(now time.Time, fresh bool, snapshot lease.Snapshot, pla
 			b = &beat{restarted: now, cured: l.CuredAt}
 		}
 		kept[l.InstanceID] = b
-		b.zone = zones[l.InstanceID]
-		m.observeState(now, l.InstanceID, b, running)
+		instance := instances[seenAt{l.Place(), l.InstanceID}]
+		b.zone = zoneOf(l, instance)
+		b.observeState(now, instance)
 		if !l.CuredAt.Equal(b.cured) {
 			b.cured, b.restarted = l.CuredAt, now
 		}
-		hb, there := snapshot.Heartbeats[l.InstanceID]
-		m.observeKey(now, fresh, b, hb, there && hb.Held)
+		hb := snapshot.Heartbeats[l.InstanceID]
+		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
+		if fresh && hb.Held {
+			m.testify(now, b.zone, hb)
+		}
 	}
-	m.beats, m.running = kept, running
+	m.beats = kept
 }
 
-// observeState notes a stop or a start of the instance: each lets the silence count anew.
-func (m *memory) observeState(now time.Time, id string, b *beat, running map[string]bool) {
-	is, known := running[id]
-	if !is {
-		b.restarted, b.seen, b.started = now, false, time.Time{}
+// observeState notes a stop or a start of the instance: each lets the silence count anew. A start that nobody watched
+// shows in the LaunchTime.
+func (b *beat) observeState(now time.Time, i *lease.Instance) {
+	switch {
+	case i == nil:
+		b.forget(now)
 		return
+	case i.State != lease.InstanceRunning:
+		b.forget(now)
+		b.halted = true
+	case b.halted, !b.launched.IsZero() && !i.LaunchTime.Equal(b.launched):
+		b.forget(now)
+		b.halted, b.started = false, now
 	}
-	if was, before := m.running[id]; known && before && !was {
-		b.started = now
-	}
+	b.launched = i.LaunchTime
 }
 
-// observeKey notes whether the heartbeat key is there.
-func (m *memory) observeKey(now time.Time, fresh bool, b *beat, hb lease.Heartbeat, present bool) {
+// observeKey notes whether the heartbeat key is there. A key may outlast a stop and a start, and then says nothing of
+// the boot that followed.
+func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	if !present {
 		if b.lapsed.IsZero() {
 			b.restarted, b.lapsed = now, now
 		}
 		return
 	}
-	b.seen, b.lapsed = true, time.Time{}
-	if !fresh {
-		return
-	}
-	// A key that is still here must have been renewed within its TTL. A second or two are etcd's own slack.
-	const slack = 2 * time.Second
-	if renewed := now.Add(-time.Duration(hb.TTL) - slack); renewed.After(m.witness[b.zone]) {
-		m.witness[b.zone] = renewed
+	b.lapsed = time.Time{}
+	b.seen = b.seen || !b.halted && !hb.Since.Before(b.launched)
+}
+
+// testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL.
+func (m *memory) testify(now time.Time, zone string, hb lease.Heartbeat) {
+	const slack = 2 * time.Second // etcd's own
+	if renewed := now.Add(-time.Duration(hb.TTL) - slack); hb.TTL > 0 && renewed.After(m.witness[zone]) {
+		m.witness[zone] = renewed
 	}
 }
 

@@ -1,0 +1,361 @@
+package janitor
+
+import (
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// watcher drives one leader's memory along a time line, second by second if need be.
+type watcher struct {
+	t     *testing.T
+	m     *memory
+	now   time.Time
+	state lease.Snapshot
+	place PlaceView
+}
+
+// watch begins with two leases in one zone, i-1 and i-2, both running and beating.
+func watch(t *testing.T) *watcher {
+	t.Helper()
+	v := viewOf(holds("i-1", beats), holds("i-2", beats))
+	w := &watcher{t: t, now: noon, state: v.Snapshot, place: v.Places[0]}
+	w.m = newMemory(w.now)
+	for id := range w.state.Heartbeats {
+		w.beats(id)
+	}
+	return w
+}
+
+func (w *watcher) at(d time.Duration) *watcher {
+	w.now = noon.Add(d)
+	return w
+}
+
+func (w *watcher) observe(fresh bool) *watcher {
+	w.m.observe(w.now, fresh, w.state, []PlaceView{w.place})
+	return w
+}
+
+func (w *watcher) silence(id string) Silence {
+	w.t.Helper()
+	s, known := w.m.silences(w.now)[id]
+	if !known {
+		w.t.Fatalf("nothing is remembered of %s", id)
+	}
+	return s
+}
+
+func (w *watcher) beats(id string) *watcher {
+	w.state.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(ttl), Held: true, Since: w.now}
+	return w
+}
+
+func (w *watcher) lapses(id string) *watcher {
+	delete(w.state.Heartbeats, id)
+	return w
+}
+
+func (w *watcher) lease(id string, change func(*lease.Lease)) *watcher {
+	for n := range w.state.Leases {
+		if w.state.Leases[n].InstanceID == id {
+			change(&w.state.Leases[n])
+		}
+	}
+	return w
+}
+
+func (w *watcher) instance(id string, change func(*lease.Instance)) *watcher {
+	for n := range w.place.Instances {
+		if w.place.Instances[n].ID == id {
+			change(&w.place.Instances[n])
+		}
+	}
+	return w
+}
+
+func (w *watcher) turns(state lease.InstanceState) *watcher {
+	return w.instance("i-1", func(i *lease.Instance) { i.State = state })
+}
+
+func (w *watcher) want(want Silence) {
+	w.t.Helper()
+	got := w.silence("i-1")
+	if got.Broken { // then nothing is asked of a silence
+		got.For, got.Witness = 0, false
+	}
+	if got != want {
+		w.t.Errorf("at %s: %+v, want %+v", w.now.Sub(noon), got, want)
+	}
+}
+
+const minute = time.Minute
+
+func TestMemoryOfAKey(t *testing.T) {
+	t.Parallel()
+	t.Run("present: no silence", func(t *testing.T) {
+		t.Parallel()
+		watch(t).observe(true).want(Silence{Broken: true, Seen: true})
+	})
+	t.Run("gone: silent from when it was first not there", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
+		w.want(Silence{Seen: true})
+		w.at(4 * minute).observe(false).want(Silence{Seen: true, For: 3 * minute})
+	})
+	t.Run("back: no silence, and a new one counts anew", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute).beats("i-1").observe(false)
+		if s := w.silence("i-1"); !s.Broken {
+			t.Errorf("%+v", s)
+		}
+		w.at(9 * minute).lapses("i-1").observe(false).at(10 * minute).observe(false).want(Silence{Seen: true, For: minute})
+	})
+	t.Run("never there: unseen, from taking office", func(t *testing.T) {
+		t.Parallel()
+		watch(t).lapses("i-1").observe(true).at(7 * minute).want(Silence{For: 7 * minute})
+	})
+	t.Run("a ghost that no etcd lease holds is silent", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t)
+		ghost := w.state.Heartbeats["i-1"]
+		ghost.Held = false
+		w.state.Heartbeats["i-1"] = ghost
+		w.observe(true).at(minute).observe(true).want(Silence{For: minute})
+	})
+	t.Run("one that cannot be read is there, and says no more", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).lapses("i-1")
+		w.state.Bad = []lease.BadRecord{{Kind: badHeartbeat, ID: "i-1"}}
+		w.observe(true).want(Silence{Broken: true})
+	})
+	t.Run("a lease that cannot be read says nothing of the key", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).lapses("i-1")
+		w.state.Bad = []lease.BadRecord{{Kind: badLease, ID: "i-1"}}
+		w.observe(true).want(Silence{})
+	})
+}
+
+func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*lease.Lease){
+		"revoked":   func(l *lease.Lease) { l.State = lease.StateRevoked },
+		"adopting":  func(l *lease.Lease) { l.State = lease.StateAdopting },
+		"without":   func(l *lease.Lease) { l.TTL = 0 },
+		"a wrong 1": func(l *lease.Lease) { l.TTL = -1 },
+	} {
+		w := watch(t).observe(true).lease("i-1", change).observe(true)
+		if s, kept := w.m.silences(w.now)["i-1"]; kept {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+func TestSilenceCountsAnew(t *testing.T) {
+	t.Parallel()
+	// i-1 lapses at one minute, something happens at five, and the silence is read at eight.
+	for name, happens := range map[string]func(*watcher){
+		"after a pardon or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
+		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
+		"when etcd was ill":              func(w *watcher) { w.m.restart(w.now) },
+		"while a silence brake holds": func(w *watcher) {
+			w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeSilence}})
+		},
+		"while the health brake holds": func(w *watcher) {
+			w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeHealth}})
+		},
+		"when it is not shown": func(w *watcher) {
+			all := w.place.Instances
+			w.place.Instances = all[1:]
+			w.observe(true)
+			w.place.Instances = all
+		},
+		"while it does not run": func(w *watcher) { w.turns(lease.InstanceStopped).observe(true).turns(lease.InstanceRunning) },
+		"when it was started unseen, by its LaunchTime": func(w *watcher) {
+			w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = w.now })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(5 * minute)
+			happens(w)
+			w.observe(true)
+			if got := w.at(8 * minute).observe(true).silence("i-1"); got.For != 3*minute || got.Broken {
+				t.Errorf("%+v, want three minutes", got)
+			}
+		})
+	}
+	for name, verdicts := range map[string][]Verdict{
+		"while the rate brake holds it":   {{InstanceID: "i-1", Action: ActHold, Brake: brakeRate}},
+		"while a brake holds another one": {{InstanceID: "i-2", Action: ActHold, Brake: brakeSilence}, {InstanceID: "i-9", Action: ActHold}},
+		"while it is merely kept":         {{InstanceID: "i-1", Action: ActKeep}},
+	} {
+		t.Run("not "+name, func(t *testing.T) {
+			t.Parallel()
+			w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(5 * minute)
+			w.m.held(w.now, verdicts)
+			if got := w.at(8 * minute).observe(true).silence("i-1"); got.For != 7*minute {
+				t.Errorf("%+v, want seven minutes", got)
+			}
+		})
+	}
+}
+
+func TestMemoryOfAStart(t *testing.T) {
+	t.Parallel()
+	t.Run("stopped and started: not seen since, and started then", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true).at(minute).lapses("i-1").turns(lease.InstanceStopped).observe(true)
+		w.at(2 * minute).turns(lease.InstancePending).observe(true)
+		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
+		w.at(5 * minute).want(Silence{For: 2 * minute, Started: 2 * minute})
+	})
+	t.Run("stopped, not shown, and started: the same", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true).at(minute).lapses("i-1").turns(lease.InstanceStopped).observe(true)
+		all := w.place.Instances
+		w.place.Instances = nil
+		w.at(2 * minute).observe(true)
+		w.place.Instances = all
+		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
+		w.at(5 * minute).want(Silence{For: 2 * minute, Started: 2 * minute})
+	})
+	t.Run("started unseen: LaunchTime tells", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true).at(minute).lapses("i-1").observe(true)
+		w.at(3*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(2 * minute) }).observe(true)
+		w.at(5 * minute).want(Silence{For: 2 * minute, Started: 2 * minute})
+	})
+	t.Run("the key of the boot before outlasts a start: not seen since", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true)
+		w.at(minute).turns(lease.InstanceStopped).observe(true)
+		if s := w.silence("i-1"); s.Seen {
+			t.Errorf("stopped: %+v", s)
+		}
+		w.at(2*minute).turns(lease.InstanceRunning).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(2 * minute) })
+		w.observe(true).want(Silence{Broken: true})
+		w.at(3 * minute).lapses("i-1").observe(true).want(Silence{Started: minute})
+		w.at(4 * minute).beats("i-1").observe(true).want(Silence{Broken: true, Seen: true, Started: 2 * minute})
+	})
+	t.Run("the key of the boot before, as a new leader finds it: not seen since", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute).observe(true)
+		w.want(Silence{Broken: true})
+	})
+	t.Run("not shown for a while: seen again as soon as it is", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).observe(true)
+		all := w.place.Instances
+		w.place.Instances = nil
+		w.at(minute).observe(true)
+		w.place.Instances = all
+		w.at(2 * minute).observe(true).want(Silence{Broken: true, Seen: true})
+	})
+}
+
+func TestWitness(t *testing.T) {
+	t.Parallel()
+	const slack = 2 * time.Second
+	lapsed := func(t *testing.T) *watcher {
+		t.Helper()
+		return watch(t).observe(true).at(minute).lapses("i-1").observe(false)
+	}
+	for _, c := range []struct {
+		name    string
+		happens func(*watcher)
+		want    bool
+	}{
+		{"present a TTL and etcd's slack after the lapse: it renewed since", func(w *watcher) { w.at(2*minute + slack + 1).observe(true) }, true},
+		{"present, but it may not have renewed since", func(w *watcher) { w.at(2*minute + slack).observe(true) }, false},
+		{"present by a watch only, which may be late", func(w *watcher) { w.at(9 * minute).observe(false) }, false},
+		{"a ghost", func(w *watcher) {
+			w.state.Heartbeats["i-2"] = lease.Heartbeat{TTL: lease.Duration(ttl)}
+			w.at(9 * minute).observe(true)
+		}, false},
+		{"a longer TTL proves a renewal later", func(w *watcher) {
+			w.state.Heartbeats["i-2"] = lease.Heartbeat{TTL: lease.Duration(time.Hour), Held: true}
+			w.at(9 * minute).observe(true)
+		}, false},
+		{"a key without a TTL proves nothing", func(w *watcher) {
+			w.state.Heartbeats["i-2"] = lease.Heartbeat{Held: true}
+			w.at(9 * minute).observe(true)
+		}, false},
+		{"in another zone", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.ZoneID = "az-x" }).at(9 * minute).observe(true)
+		}, false},
+		{"in its zone, though its instance is not shown", func(w *watcher) {
+			w.place.Instances = w.place.Instances[:1]
+			w.at(9 * minute).observe(true)
+		}, true},
+		{"before etcd was ill", func(w *watcher) { w.at(9 * minute).observe(true).m.restart(w.now) }, false},
+		{"before a new raft term", func(w *watcher) {
+			w.at(9 * minute).observe(true)
+			w.state.Term++
+			w.at(9*minute + time.Second).observe(true)
+		}, false},
+		{"a TTL after a new raft term", func(w *watcher) {
+			w.state.Term++
+			w.at(9 * minute).observe(true).at(10*minute + slack + 1).observe(true)
+		}, true},
+		{"before the judged one was stopped and started", func(w *watcher) {
+			w.at(9 * minute).observe(true).turns(lease.InstanceStopped).at(10 * minute).observe(true)
+			w.turns(lease.InstanceRunning).at(10*minute + time.Second).observe(true)
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := lapsed(t)
+			c.happens(w)
+			if got := w.silence("i-1"); got.Witness != c.want {
+				t.Errorf("%+v, want witness %t", got, c.want)
+			}
+		})
+	}
+	t.Run("its own key is no witness", func(t *testing.T) {
+		t.Parallel()
+		w := lapsed(t).lapses("i-2").at(3 * minute).beats("i-1").observe(true).at(20 * minute).observe(true).lapses("i-1").observe(true)
+		if s := w.at(40 * minute).observe(true).silence("i-1"); s.Witness {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestAFallenSidecarEndsWithinTheMarkGrace is the whole way of one silence, memory and decision together.
+func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		witness bool
+		want    time.Duration // from the lapse to the end
+	}{
+		"beside one that beats": {true, 5 * minute},
+		"alone in its zone":     {false, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := watch(t).observe(true)
+			if !c.witness {
+				w.instance("i-2", func(i *lease.Instance) { i.ZoneID = "az-x" })
+			}
+			w.lapses("i-1")
+			for passed := time.Second; passed < 2*time.Hour; passed += time.Second {
+				v := viewOf()
+				w.at(passed).observe(passed%minute == 0)
+				v.Now, v.Snapshot.Leases, v.Places, v.Silences = w.now, w.state.Leases, []PlaceView{w.place}, w.m.silences(w.now)
+				plan := decide(v)
+				for _, mark := range plan.With(ActMark) {
+					w.lease("i-1", func(l *lease.Lease) { *l, _ = l.WithMark(w.now, mark.Cause, mark.Deadline, jan) })
+				}
+				if len(plan.Ends()) > 0 {
+					if passed != time.Second+c.want {
+						t.Errorf("ended after %s, want %s", passed-time.Second, c.want)
+					}
+					return
+				}
+			}
+			t.Error("it never ended")
+		})
+	}
+}
