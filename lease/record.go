@@ -169,17 +169,10 @@ func (l *Launch) UnmarshalJSON(data []byte) (err error) {
 	return err
 }
 
-// record is what every stored record can say of itself.
+// record is what Decode reads.
 type record interface {
-	schema() int
 	valid() error
 }
-
-func (l Lease) schema() int     { return l.Schema }
-func (l Launch) schema() int    { return l.Schema }
-func (r Registry) schema() int  { return r.Schema }
-func (s Sweep) schema() int     { return s.Schema }
-func (h Heartbeat) schema() int { return h.Schema }
 
 func (l Lease) valid() error {
 	switch l.State {

@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -180,5 +181,22 @@ func TestZonesAreGroupedByIDOrElseByName(t *testing.T) {
 	}
 	if got := (lease.Instance{Zone: "eu-west-1a"}).ZoneKey(); got != "eu-west-1a" {
 		t.Errorf("grouped by %q", got)
+	}
+}
+
+func TestATerminationIsAcceptedRefusedOrOpen(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("failed")
+	for name, c := range map[string]struct {
+		t                 lease.Termination
+		accepted, refused bool
+	}{
+		"accepted":                           {lease.Termination{State: lease.InstanceShuttingDown}, true, false},
+		"this very instance refused":         {lease.Termination{Code: "OperationNotPermitted", Err: failed}, false, true},
+		"the call failed for all of its ids": {lease.Termination{Err: failed}, false, false},
+	} {
+		if c.t.Accepted() != c.accepted || c.t.Refused() != c.refused {
+			t.Errorf("%s: accepted %t, refused %t", name, c.t.Accepted(), c.t.Refused())
+		}
 	}
 }
