@@ -40,7 +40,7 @@ type observer struct{ log *slog.Logger }
 func (o observer) act(_ context.Context, reg lease.Registry, plan Plan) Report {
 	for _, v := range plan.Verdicts {
 		if v.Action != ActKeep && v.Action != ActReport {
-			o.log.Info("would act", "mode", string(reg.Mode), "action", string(v.Action), "instance", v.InstanceID,
+			o.log.Info("would act", "mode", string(reg.Mode), "action", string(v.Action), "instance_id", v.InstanceID,
 				"launch", v.Token, "reason", v.Reason)
 		}
 	}
@@ -139,7 +139,7 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 		return Report{}
 	}
 	err := a.write(ctx, reg, v)
-	log := a.log.With("action", string(v.Action), "instance", v.InstanceID, "launch", v.Token, "reason", v.Reason)
+	log := a.log.With("action", string(v.Action), "instance_id", v.InstanceID, "launch", v.Token, "reason", v.Reason)
 	switch {
 	case isConflict(err):
 		log.Debug("overtaken")

@@ -83,7 +83,7 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	for _, v := range batch {
 		v.Instance = seen[v.InstanceID]
 		if why := v.spare(reg); why != "" {
-			a.log.Info("spared", "instance", v.InstanceID, "cause", string(v.Cause), "reason", why)
+			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
 			report.Spared++
 			continue
 		}
@@ -133,13 +133,13 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, 
 	for n, v := range able {
 		switch err := errs[n]; {
 		case isConflict(err):
-			a.log.Info("spared", "instance", v.InstanceID, "cause", string(v.Cause), "reason", "its lease changed meanwhile")
+			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", "its lease changed meanwhile")
 			report.Spared++
 		case err != nil:
-			a.log.Error("not revoked", "instance", v.InstanceID, "cause", string(v.Cause), "error", err)
+			a.log.Error("not revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "error", err)
 			report.Failed++
 		default:
-			a.log.Info("revoked", "instance", v.InstanceID, "cause", string(v.Cause), "reason", v.Reason, "revision", revoked[n].Revision)
+			a.log.Info("revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", v.Reason, "revision", revoked[n].Revision)
 			v.Lease = revoked[n]
 			condemned = append(condemned, v)
 		}
@@ -175,7 +175,7 @@ func (a armed) revoke(ctx context.Context, reg lease.Registry, v Verdict) (lease
 
 // heed takes in EC2's answer about one instance. What may not be ended is noted as stuck, and tried again later.
 func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.Termination) Report {
-	log := a.log.With("instance", t.ID, "cause", string(v.Cause), "request", t.RequestID)
+	log := a.log.With("instance_id", t.ID, "cause", string(v.Cause), "request", t.RequestID)
 	if t.Err == nil {
 		log.Info("terminating", "state", string(t.State))
 		return Report{Asked: 1}

@@ -25,7 +25,7 @@ import (
 )
 
 // DefaultSocket is where the sidecar serves local programs.
-const DefaultSocket = "/run/lapse/sidecar.sock"
+const DefaultSocket = "/run/lapse-sidecar/sidecar.sock"
 
 // Registry is what the sidecar needs of the store of leases.
 type Registry interface {

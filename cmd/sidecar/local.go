@@ -142,6 +142,9 @@ func coded(err error) error {
 	if _, ok := errors.AsType[*sidecar.NotRunningError](err); ok {
 		return cli.WithCode(cli.ExitMissing, err)
 	}
+	if _, ok := errors.AsType[*sidecar.UnavailableError](err); ok {
+		return cli.WithCode(cli.ExitMissing, err)
+	}
 	if _, ok := errors.AsType[*sidecar.ForbiddenError](err); ok {
 		return cli.WithCode(cli.ExitRefused, err)
 	}

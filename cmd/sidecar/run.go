@@ -4,15 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/lease"
-	"lapse/lease/etcd"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -60,10 +57,10 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return cli.Usage("the service manager's WATCHDOG_USEC is not understood: %v", err)
 	}
-	log.Info("this instance", "instance", me.InstanceID, "zone", me.Zone)
+	log.Info("this instance", "instance_id", me.InstanceID, "zone", me.Zone)
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
-		MaxExtend: maxExtend, Registry: &registry{open: func() (*etcd.Store, error) { return open(c, log) }}, Logger: log,
+		MaxExtend: maxExtend, Registry: sidecar.Lazy(connect(c, log)), Logger: log,
 		Now: time.Now, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) }, Watchdog: watchdog,
 	})
 	if err != nil {
@@ -72,61 +69,16 @@ func run(c *ucli.Context) error {
 	return s.Run(c.Context)
 }
 
-func open(c *ucli.Context, log *slog.Logger) (*etcd.Store, error) {
-	store, _, err := cli.Store(c, log) // open for as long as the process lives
-	return store, err
-}
-
-// registry connects to etcd when it is first needed: the sidecar comes up, and serves its socket, while etcd is away.
-type registry struct {
-	open  func() (*etcd.Store, error)
-	mu    sync.Mutex
-	store *etcd.Store
-}
-
-func (r *registry) get() (*etcd.Store, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.store != nil {
-		return r.store, nil
+// connect returns what connects to etcd, within the ctx of whoever needs it first. The connection is kept for as long as
+// the process lives.
+func connect(c *ucli.Context, log *slog.Logger) func(context.Context) (sidecar.Registry, error) {
+	return func(ctx context.Context) (sidecar.Registry, error) {
+		bounded := *c
+		bounded.Context = ctx
+		store, _, err := cli.Store(&bounded, log)
+		if err != nil {
+			return nil, err
+		}
+		return store, nil
 	}
-	store, err := r.open()
-	r.store = store
-	return store, err
-}
-
-// Claim is the store's.
-func (r *registry) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error) {
-	store, err := r.get()
-	if err != nil {
-		return lease.Claim{}, err
-	}
-	return store.Claim(ctx, h)
-}
-
-// Renew is the store's.
-func (r *registry) Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error) {
-	store, err := r.get()
-	if err != nil {
-		return lease.Claim{}, lease.Lease{}, err
-	}
-	return store.Renew(ctx, c, h)
-}
-
-// UpdateLease is the store's.
-func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error) {
-	store, err := r.get()
-	if err != nil {
-		return lease.Lease{}, lease.Lease{}, err
-	}
-	return store.UpdateLease(ctx, id, change)
-}
-
-// Lease is the store's.
-func (r *registry) Lease(ctx context.Context, id string) (lease.Lease, error) {
-	store, err := r.get()
-	if err != nil {
-		return lease.Lease{}, err
-	}
-	return store.Lease(ctx, id)
 }
