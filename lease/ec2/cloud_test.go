@@ -117,7 +117,7 @@ func wantUnreachable(t *testing.T, try func() error) {
 	t.Helper()
 	began := time.Now()
 	err := try()
-	_ = wantAs[*ec2.UnreachableError](t, err)
+	wantError[*ec2.UnreachableError](t, err)
 	if took := time.Since(began); took > 11*time.Second {
 		t.Errorf("noticed after %s", took)
 	}

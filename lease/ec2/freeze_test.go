@@ -1,7 +1,11 @@
 package ec2_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"lapse/lease"
@@ -83,9 +87,11 @@ func TestImageAliasesAreFrozen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var frozen struct{ ImageId string } //nolint:revive // the CLI's spelling
-		if err := json.Unmarshal(result.Launch.Request, &frozen); err != nil || frozen.ImageId != image {
-			t.Errorf("%s: frozen image %q, %v", r.Token, frozen.ImageId, err)
+		var frozen struct {
+			ImageID string `json:"ImageId"`
+		}
+		if err := json.Unmarshal(result.Launch.Request, &frozen); err != nil || frozen.ImageID != image {
+			t.Errorf("%s: frozen image %q, %v", r.Token, frozen.ImageID, err)
 		}
 	}
 
@@ -125,5 +131,76 @@ func TestATemplateThatIsNotThere(t *testing.T) {
 	}
 	if w.store.Get("launch", "job-7") != nil {
 		t.Error("a record was left behind")
+	}
+}
+
+// saysOfTemplates answers DescribeLaunchTemplateVersions with more data than the simulated EC2 shows.
+type saysOfTemplates struct {
+	wholeBody
+	id, data string
+}
+
+func (s saysOfTemplates) Do(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if !bytes.Contains(body, []byte("Action=DescribeLaunchTemplateVersions")) {
+		return s.wholeBody.Do(r)
+	}
+	answer := `<DescribeLaunchTemplateVersionsResponse><launchTemplateVersionSet><item><launchTemplateId>` + s.id +
+		`</launchTemplateId><versionNumber>1</versionNumber><launchTemplateData>` + s.data +
+		`</launchTemplateData></item></launchTemplateVersionSet></DescribeLaunchTemplateVersionsResponse>`
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: r}, nil
+}
+
+func TestWhatATemplateSaysCountsToo(t *testing.T) {
+	t.Parallel()
+	const options = `<metadataOptions><httpTokens>optional</httpTokens><httpPutResponseHopLimit>2</httpPutResponseHopLimit>` +
+		`<instanceMetadataTags>enabled</instanceMetadataTags><httpEndpoint>enabled</httpEndpoint></metadataOptions>`
+	for name, c := range map[string]struct {
+		data, beside string
+		refused      bool
+	}{
+		"one-time spot request":     {data: `<instanceMarketOptions><marketType>spot</marketType></instanceMarketOptions>` + options},
+		"persistent spot request":   {data: `<instanceMarketOptions><marketType>spot</marketType><spotOptions><spotInstanceType>persistent</spotInstanceType></spotOptions></instanceMarketOptions>`, refused: true},
+		"protection":                {data: `<disableApiTermination>true</disableApiTermination>`, refused: true},
+		"protection that is undone": {data: `<disableApiTermination>true</disableApiTermination>` + options, beside: `, "DisableApiTermination": false`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			spot := strings.Contains(c.data, "spot")
+			data := map[string]string{"ImageId": image, "InstanceType": "t3.micro"}
+			if spot {
+				data["InstanceMarketOptions.MarketType"] = "spot"
+			}
+			id, _ := w.sim.AddTemplateVersion(region, "web", data)
+			cfg := w.aws()
+			cfg.HTTPClient = saysOfTemplates{w.http, id, c.data + `<imageId>` + image + `</imageId>`}
+			r := template("job-7", `{"LaunchTemplateName": "web"}`+c.beside)
+			r.Tags = map[string]string{"Name": "worker"}
+			_, err := ec2.NewLauncher(w.cloud(t, cfg, ec2.Options{}), w.store, quick()).Launch(t.Context(), r)
+			if c.refused {
+				if e := wantAs[*ec2.RequestError](t, err); e.Field != "LaunchTemplate" {
+					t.Errorf("%+v", e)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range w.sim.SpotRequests() {
+				if s.Tags["Name"] != "worker" || s.Tags[lease.TagLaunch] != "job-7.1" {
+					t.Errorf("spot request tags = %v", s.Tags)
+				}
+			}
+			for _, i := range w.made("job-7") {
+				if m := i.Metadata; m.HTTPTokens != "required" || m.HopLimit != 2 || m.InstanceTags != "enabled" || (i.SpotRequest != "") != spot {
+					t.Errorf("metadata %+v, spot request %q", m, i.SpotRequest)
+				}
+			}
+		})
 	}
 }

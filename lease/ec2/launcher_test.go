@@ -1,7 +1,6 @@
 package ec2_test
 
 import (
-	"context"
 	"encoding/base64"
 	"maps"
 	"reflect"
@@ -161,7 +160,7 @@ func TestALaunchStaysInItsPlace(t *testing.T) {
 	cfg.Region = "eu-west-1"
 	l := ec2.NewLauncher(w.cloud(t, cfg, ec2.Options{}), w.store, quick())
 	_, err := l.Launch(t.Context(), w.request("job-7", 1))
-	wantAs[*ec2.PlaceError](t, err)
+	wantError[*ec2.PlaceError](t, err)
 	_, err = l.Resume(t.Context(), "job-7", 0)
 	if e := wantAs[*ec2.PlaceError](t, err); e.Launched != here() || e.Here.Region != "eu-west-1" {
 		t.Errorf("%+v", e)
@@ -179,11 +178,11 @@ func TestPreflightRefuses(t *testing.T) {
 	}{
 		"when the stamp is old": {
 			prepare: func(w world) { w.swept(time.Now().Add(-4 * time.Minute)) },
-			want:    func(t testingT, err error) { wantAs[*ec2.UnattendedError](t, err) },
+			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
 		"when the stamp does not name the place": {
 			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
-			want:    func(t testingT, err error) { wantAs[*ec2.UnattendedError](t, err) },
+			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
 		"not when told to launch unattended": {
 			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
@@ -209,23 +208,23 @@ func TestPreflightRefuses(t *testing.T) {
 		"not a clock that is off by less": {ahead: 8 * time.Second, want: wantNone},
 		"a generated token older than the records": {
 			change: func(r *ec2.Request) { r.Token = "018c0000-0000-7000-8000-000000000000" },
-			want:   func(t testingT, err error) { wantAs[*ec2.StaleTokenError](t, err) },
+			want:   func(t testingT, err error) { wantError[*ec2.StaleTokenError](t, err) },
 		},
 		"a token that is none": {
 			change: func(r *ec2.Request) { r.Token = "i-1" },
-			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+			want:   func(t testingT, err error) { wantError[*lease.LimitError](t, err) },
 		},
 		"count 1001": {
 			change: func(r *ec2.Request) { r.Count = 1001 },
-			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+			want:   func(t testingT, err error) { wantError[*lease.LimitError](t, err) },
 		},
 		"a term later than not-after": {
 			change: func(r *ec2.Request) { r.Term = 3 * time.Hour },
-			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+			want:   func(t testingT, err error) { wantError[*lease.LimitError](t, err) },
 		},
 		"a ttl of 4 s": {
 			change: func(r *ec2.Request) { r.TTL = 4 * time.Second },
-			want:   func(t testingT, err error) { wantAs[*lease.LimitError](t, err) },
+			want:   func(t testingT, err error) { wantError[*lease.LimitError](t, err) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -339,6 +338,6 @@ func TestNoRegistryIsSaidFirst(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := w.launcher(t).Launch(context.Background(), w.request("job-7", 1))
-	wantAs[*lease.NotFoundError](t, err)
+	_, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))
+	wantError[*lease.NotFoundError](t, err)
 }

@@ -60,7 +60,7 @@ func TestTheSDKDoesNotRetryRunInstances(t *testing.T) {
 	r := w.request("job-7", 1)
 	r.Patience = time.Nanosecond // one send, no replay
 	_, err := ec2.NewLauncher(w.cloud(t, cfg, ec2.Options{}), w.store, quick()).Launch(t.Context(), r)
-	wantAs[*ec2.UnknownOutcomeError](t, err)
+	wantError[*ec2.UnknownOutcomeError](t, err)
 	if n := w.sent("RunInstances"); n != 1 {
 		t.Errorf("RunInstances was sent %d times", n)
 	}
@@ -268,8 +268,8 @@ func TestNothingIsSentAfterTheWindow(t *testing.T) {
 	config.Now = func() time.Time { return time.Now().Add(15*time.Minute + time.Second) }
 	late := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
 	_, err := late.Resume(t.Context(), "job-7", 0)
-	wantAs[*ec2.UnknownOutcomeError](t, err)
-	wantAs[*lease.WindowError](t, err)
+	wantError[*ec2.UnknownOutcomeError](t, err)
+	wantError[*lease.WindowError](t, err)
 	if n := w.sent("RunInstances"); n != sent {
 		t.Errorf("RunInstances was sent %d times after the window", n-sent)
 	}
@@ -295,7 +295,7 @@ func TestALaunchClosedMeanwhileBindsNothing(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Stage: ec2sim.AfterDeed, Times: 1, Hook: func() {
 		closed, _ := w.stored(t, "job-7").Close(time.Now(), "released")
-		if _, err := w.store.PutLaunch(context.Background(), closed); err != nil {
+		if _, err := w.store.PutLaunch(t.Context(), closed); err != nil {
 			t.Error(err)
 		}
 	}})

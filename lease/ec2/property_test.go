@@ -1,7 +1,6 @@
 package ec2_test
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -64,7 +63,7 @@ func TestNoTroubleMakesTooMany(t *testing.T) {
 		for _, round := range rapid.SliceOfN(lives(), 1, 3).Draw(t, "rounds") {
 			var all sync.WaitGroup
 			for _, l := range round {
-				all.Go(func() { _, _ = w.killed(t, context.Background(), r, l.steps, l.after) })
+				all.Go(func() { _, _ = w.killed(t, r, l.steps, l.after) })
 			}
 			all.Wait()
 			w.wantSound(t, "job-7", count)
@@ -76,7 +75,7 @@ func TestNoTroubleMakesTooMany(t *testing.T) {
 		w.capacity(zoneA, -1)
 		w.capacity(zoneB, -1)
 		r.Patience = time.Minute
-		result, err := w.launcher(t).Launch(context.Background(), r)
+		result, err := w.launcher(t).Launch(t.Context(), r)
 		var refused *ec2.RefusedError
 		if err != nil && !errors.As(err, &refused) {
 			t.Fatalf("not settled when all is well: %v", err)
@@ -101,7 +100,7 @@ func TestLaunchersAtOnceAgree(t *testing.T) {
 		for range 4 {
 			l := w.launcher(t)
 			all.Go(func() {
-				result, err := l.Launch(context.Background(), r)
+				result, err := l.Launch(t.Context(), r)
 				var doubt *ec2.UnknownOutcomeError // a refusal that two heard is not definite to either
 				if err != nil && !errors.As(err, &doubt) {
 					t.Errorf("launch: %v", err)

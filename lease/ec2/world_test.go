@@ -33,6 +33,7 @@ const (
 // testingT is what both tests and properties have.
 type testingT interface {
 	Helper()
+	Context() context.Context
 	Fatalf(format string, args ...any)
 }
 
@@ -111,7 +112,7 @@ func keys() aws.CredentialsProvider {
 
 func (w world) cloud(t testingT, cfg aws.Config, o ec2.Options) *ec2.Cloud {
 	t.Helper()
-	cloud, err := ec2.Open(context.Background(), cfg, "", o)
+	cloud, err := ec2.Open(t.Context(), cfg, "", o)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -153,7 +154,7 @@ func (w world) sent(action string) int { return w.sim.CallCounts()[action] }
 // stored is a launch's record.
 func (w world) stored(t testingT, token string) lease.Launch {
 	t.Helper()
-	launch, err := w.store.Launch(context.Background(), token)
+	launch, err := w.store.Launch(t.Context(), token)
 	if err != nil {
 		t.Fatalf("read launch: %v", err)
 	}
@@ -206,6 +207,11 @@ func wantAs[E error](t testingT, err error) E {
 	return want
 }
 
+func wantError[E error](t testingT, err error) {
+	t.Helper()
+	_ = wantAs[E](t, err)
+}
+
 // errDead is what a mortal's calls return after its death.
 var errDead = errors.New("the launcher is dead")
 
@@ -250,12 +256,12 @@ func (m *mortal) step(deed func() error) error {
 // Do makes mortal the SDK's HTTP client.
 func (m *mortal) Do(r *http.Request) (resp *http.Response, err error) {
 	stepErr := m.step(func() error {
-		resp, err = m.http.Do(r.WithContext(context.WithoutCancel(r.Context())))
+		resp, err = m.http.Do(r.WithContext(context.WithoutCancel(r.Context()))) //nolint:bodyclose // below, or by the SDK
 		return nil
 	})
 	if stepErr != nil {
 		if resp != nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 		return nil, stepErr
 	}
@@ -285,9 +291,9 @@ func (m *mortal) Bind(ctx context.Context, l lease.Launch, wanted []lease.Lease)
 }
 
 // killed runs a launch whose launcher dies at step n, and returns how many steps it began.
-func (w world) killed(t testingT, ctx context.Context, r ec2.Request, n int, after bool) (int, error) {
+func (w world) killed(t testingT, r ec2.Request, n int, after bool) (int, error) {
 	t.Helper()
-	ctx, die := context.WithCancel(ctx)
+	ctx, die := context.WithCancel(t.Context())
 	defer die()
 	m := &mortal{Store: w.store, http: w.http, die: die, left: n + 1, after: after}
 	cfg := w.aws()
