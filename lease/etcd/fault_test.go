@@ -41,8 +41,8 @@ func (f *faulty) AlarmList(context.Context) (*clientv3.AlarmResponse, error) {
 	return &clientv3.AlarmResponse{Alarms: f.alarms}, nil
 }
 
+// Not parallel: compaction is of all that the server keeps.
 func TestListingStartsAgainWhenItsRevisionIsCompacted(t *testing.T) {
-	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	b.registry(t)
 	for i := range 4 {

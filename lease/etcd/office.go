@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
@@ -48,7 +49,7 @@ func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*
 		if err != nil {
 			return nil, fmt.Errorf("campaign: %w", err)
 		}
-		s.log.InfoContext(ctx, "candidacy lapsed, standing again", "janitor", name)
+		s.log.InfoContext(ctx, "candidacy came to nothing, standing again", "janitor", name)
 	}
 }
 
@@ -71,7 +72,7 @@ func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (
 }
 
 // elected waits for the election and then looks for the key: etcd's Campaign also returns without an error when its
-// own key lapsed while it waited. False without an error means that the session lapsed.
+// own key lapsed while it waited. False without an error means that it has to stand again.
 func (o *Office) elected(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -81,7 +82,7 @@ func (o *Office) elected(ctx context.Context) (bool, error) {
 	patience := context.AfterFunc(ctx, func() { time.AfterFunc(o.store.options.CallTimeout, o.end) })
 	err := election.Campaign(ctx, o.name)
 	inTime := patience()
-	if o.session.Ctx().Err() != nil {
+	if o.session.Ctx().Err() != nil || errors.Is(err, rpctypes.ErrCompacted) { // compacted: it lost sight of its predecessor
 		return false, nil
 	}
 	if err != nil {

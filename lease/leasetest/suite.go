@@ -64,9 +64,13 @@ type Stores struct {
 }
 
 // Run tests that the stores which open makes keep what a store promises. Each case has a new one. The cases run in
-// parallel.
+// parallel, after the one that compacts: stores may share a server, and compaction is of all that it keeps. So do not
+// run the suite itself in parallel.
 func Run(t *testing.T, open func(t *testing.T) Stores) {
 	t.Helper()
+	t.Run("a watch from a forgotten revision lists again", func(t *testing.T) {
+		watchCompacted(&fixture{T: t, Stores: open(t)})
+	})
 	for _, cases := range []map[string]func(*fixture){
 		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), officeCases(),
 	} {

@@ -12,7 +12,6 @@ func watchCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"a watch tells every change after the snapshot, in order": watchInOrder,
 		"a watch tells a heartbeat, and that it lapsed":           watchHeartbeat,
-		"a watch from a forgotten revision lists again":           watchCompacted,
 		"a watch lists again where a record cannot be read":       watchUnreadable,
 		"a watch ends with its context":                           watchEnds,
 	}
