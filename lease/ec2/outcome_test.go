@@ -290,6 +290,30 @@ func TestNothingIsSentAfterTheWindow(t *testing.T) {
 	}
 }
 
+func TestALaunchNeverSentInItsWindowIsClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	const beforeTheFirstSend = 2 // steps: the clock, the new record
+	if _, err := w.killed(t, w.request("job-7", 2), beforeTheFirstSend, false); err == nil {
+		t.Fatal("no error")
+	}
+	if a := w.stored(t, "job-7").Last(); a.Sends != 0 {
+		t.Fatalf("attempt = %+v", a)
+	}
+	config := quick()
+	config.Now = func() time.Time { return time.Now().Add(15*time.Minute + time.Second) }
+	late := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
+	for range 2 {
+		result, err := late.Launch(t.Context(), w.request("job-7", 2))
+		if e := wantAs[*lease.LaunchStateError](t, err); e.State != lease.LaunchClosed || result.Launch.Missing() != 2 {
+			t.Errorf("%+v, %+v", e, result)
+		}
+	}
+	if n := w.sent("RunInstances"); n != 0 {
+		t.Errorf("RunInstances was sent %d times", n)
+	}
+}
+
 func TestALaunchClosedMeanwhileBindsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
