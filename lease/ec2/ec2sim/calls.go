@@ -47,10 +47,3 @@ func (s *Sim) CallCounts() map[string]int {
 	}
 	return counts
 }
-
-// ForgetCalls empties Calls, for benchmarks and long runs.
-func (s *Sim) ForgetCalls() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls = nil
-}

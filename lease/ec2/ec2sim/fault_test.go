@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"syscall"
 	"testing"
@@ -150,6 +152,30 @@ func TestHangEnds(t *testing.T) {
 	wantLost(t, <-result)
 	if n := len(w.Instances()); n != 0 {
 		t.Errorf("%d instances were made", n)
+	}
+}
+
+func TestHangEndsAtTheServerWhenTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	sim := ec2sim.New(ec2sim.Config{})
+	ended := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { ended <- struct{}{} }()
+		sim.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(sim.Close)
+	w := world{Sim: sim, url: server.URL}
+	w.ec2 = w.in(t, "us-east-1")
+	ctx, leave := context.WithCancel(t.Context())
+	sim.Inject(ec2sim.Fault{Effect: ec2sim.Hang, Hook: leave})
+	if err := w.launch(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("the client that left got %v", err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the call still hangs")
 	}
 }
 

@@ -59,6 +59,37 @@ func TestIdentityAndParameters(t *testing.T) {
 	wantCode(t, err, "Throttled")
 }
 
+// post sends a form as no client would have to.
+func (w world) post(t *testing.T, authorization string, form url.Values) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", authorization)
+	answer := httptest.NewRecorder()
+	w.ServeHTTP(answer, r)
+	return answer
+}
+
+func TestAnswersAreWrittenAsEC2Does(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	text := w.post(t, "x", url.Values{"Action": {"DescribeInstances"}}).Body.String()
+	start := `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>`
+	end := `</requestId><reservationSet></reservationSet></DescribeInstancesResponse>`
+	if !strings.Contains(text, start) || !strings.HasSuffix(text, end) {
+		t.Errorf("answer %s", text)
+	}
+	text = w.post(t, "x", url.Values{"Action": {"GetCallerIdentity"}}).Body.String()
+	for _, part := range []string{
+		`<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>`,
+		`</GetCallerIdentityResult><ResponseMetadata><RequestId>`,
+	} {
+		if !strings.Contains(text, part) {
+			t.Errorf("answer %s lacks %s", text, part)
+		}
+	}
+}
+
 func TestRequestsThatNoClientSends(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
@@ -74,11 +105,7 @@ func TestRequestsThatNoClientSends(t *testing.T) {
 		{"no truth", "x", "InvalidParameterValue", url.Values{"Action": {"DescribeInstances"}, "DryRun": {"x"}}, http.StatusBadRequest},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(c.form.Encode()))
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			r.Header.Set("Authorization", c.authorization)
-			answer := httptest.NewRecorder()
-			w.ServeHTTP(answer, r)
+			answer := w.post(t, c.authorization, c.form)
 			var refusal struct {
 				Code string `xml:"Errors>Error>Code"`
 				ID   string `xml:"RequestID"`

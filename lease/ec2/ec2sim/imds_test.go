@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
@@ -118,5 +119,10 @@ func TestIMDSWantsATokenOfVersion2(t *testing.T) {
 		if got, _ := ask(c.method, c.path, c.header...); got != c.want {
 			t.Errorf("%s: status %d, want %d", c.name, got, c.want)
 		}
+	}
+	_, brief := ask(http.MethodPut, tokens, ttl, "1")
+	time.Sleep(1100 * time.Millisecond)
+	if got, _ := ask(http.MethodGet, id, token, brief); got != http.StatusUnauthorized {
+		t.Errorf("old token: status %d, want 401", got)
 	}
 }
