@@ -22,8 +22,8 @@ func adoptCommand() *ucli.Command {
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
 			"   lease adopt $(lease list --unexplained -q) --term 24h",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), reasonFlag(),
-			&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`LONG` until the leases end, as in 8h or 3d, or none"},
-			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`LONG` until the latest date to which they may be extended, or none"},
+			&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`DURATION` until the leases end, as in 8h or 3d, or none"},
+			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
 			&ucli.StringFlag{Name: "holder", Usage: "`WHO` they are for: a person, a team, a job"},
 			&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"}),
 		Action: adopt,

@@ -16,7 +16,7 @@ import (
 const lookTimeout = 3 * time.Second
 
 func regionFlag() ucli.Flag {
-	return &ucli.StringFlag{Name: "region", Usage: "AWS `REGION` (default: the AWS SDK's own setting)"}
+	return &ucli.StringFlag{Name: "region", Usage: "AWS `REGION`", DefaultText: "the AWS SDK's own setting"}
 }
 
 // openCloud opens EC2 in a region; empty means that of the AWS settings.
@@ -57,7 +57,7 @@ func coded(err error) error {
 		return cli.WithCode(cli.ExitUsage, err)
 	case is[*ec2.UnreachableError](err):
 		return cli.WithCode(cli.ExitMissing, err)
-	case is[*ec2.UnattendedError](err), is[*ec2.ClockError](err), is[*ec2.RefusedError](err),
+	case is[*ec2.UnattendedError](err), is[*ec2.ClockError](err), is[*ec2.RefusedError](err), is[*ec2.AnswerError](err),
 		is[*ec2.StaleTokenError](err), is[*ec2.PlaceError](err):
 		return cli.WithCode(cli.ExitRefused, err)
 	}
@@ -76,11 +76,11 @@ func checkClock(ctx context.Context, region string) error {
 	defer cancel()
 	cloud, err := openCloud(ctx, region)
 	if err != nil {
-		return nil //nolint:nilerr // best effort: a lease can be extended without AWS
+		return nil // a lease can be extended without AWS
 	}
 	skew, dated, err := cloud.Clock(ctx)
 	if err != nil || !dated || skew.Abs() <= lease.MaxSkew {
-		return nil //nolint:nilerr // as above
+		return nil
 	}
 	return coded(&ec2.ClockError{Skew: skew})
 }

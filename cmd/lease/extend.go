@@ -22,8 +22,8 @@ func extendCommand() *ucli.Command {
 			"   lease extend nightly-2027-01-31 --by 30m --reason \"tests are slow today\"\n" +
 			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(),
-			&ucli.StringFlag{Name: "for", Usage: "until so `LONG` from now, as in 90m, 8h or 3d"},
-			&ucli.StringFlag{Name: "by", Usage: "so `LONG` more than granted at present"},
+			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
+			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
 			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
 			&ucli.BoolFlag{Name: "allow-shorten", Usage: "also move the date forward"}),

@@ -28,9 +28,9 @@ func launchCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "id", Usage: "launch `TOKEN`, chosen by you; the same one never launches twice"},
 			&ucli.BoolFlag{Name: "unattended", Usage: "launch although no janitor sweeps the region, so that nothing ends the instances"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, ask EC2 whether it would, and launch nothing"},
-			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "return once instances have leases (none), run (active), or have " +
-				"a sidecar that beats (claimed): `STATE`"},
-			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "how `LONG` to ask again while EC2's answer is not known, and to --wait"},
+			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "`STATE` in which instances are when it returns: leased (none), running too (active), or " +
+				"with a sidecar that beats (claimed)"},
+			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "`DURATION` to ask again while EC2's answer is not known, and to --wait"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
 		Action: launch,
 	}

@@ -20,7 +20,7 @@ func listCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "holder", Usage: "only those of `WHO`"},
 			&ucli.StringSliceFlag{Name: "label", Usage: "only those with the label `KEY=VALUE`; several must all be there"},
 			&ucli.StringSliceFlag{Name: "state", Usage: "only those in `STATE`: adopting, active, revoked, ended, unmanaged or all; several are alternatives"},
-			&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within so `LONG`"},
+			&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within this `DURATION`"},
 			&ucli.BoolFlag{Name: "stuck", Usage: "only those whose instance cannot be ended"},
 			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of which no record speaks"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),

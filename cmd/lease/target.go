@@ -122,7 +122,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 			if len(all) > 1 {
 				cli.Say(c, "lease: %v", err)
 			}
-			if noAnswer(err) || c.Context.Err() != nil {
+			if noAnswer(err) || c.Err() != nil {
 				break
 			}
 			continue

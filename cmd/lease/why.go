@@ -99,7 +99,6 @@ type knowledge struct {
 	snapshot lease.Snapshot
 	cloud    *ec2.Cloud   // nil if EC2 is out of reach
 	plan     janitor.Plan // empty then
-	now      time.Time
 }
 
 // gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
@@ -149,10 +148,10 @@ func (k knowledge) explain(ctx context.Context, id string, now time.Time) (expla
 			return e, nil
 		}
 	}
-	if e.Lease != nil || k.bad(id) != nil {
-		return e, nil
+	if e.Lease == nil && k.bad(id) == nil {
+		return k.stranger(ctx, e)
 	}
-	return k.stranger(ctx, e)
+	return e, nil
 }
 
 // stranger explains an instance of which neither a record nor a verdict speaks: it bears no tag of any registry.

@@ -24,7 +24,7 @@ import (
 // Main runs the app with the process's arguments until it is done or a signal asks it to stop, and returns its exit
 // code. Errors go to stderr as one sentence.
 func Main(app *cli.App, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // the root of all others
 	defer stop()
 	return Run(ctx, app, args, os.Stdout, os.Stderr)
 }
@@ -71,7 +71,7 @@ func prepareCommand(command *cli.Command) {
 		return
 	}
 	command.Flags = append(command.Flags, configFlag())
-	nameVariables(command.Flags)
+	equip(command.Flags)
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
 		if err := applyConfig(c); err != nil {

@@ -43,8 +43,8 @@ func arrange(app *cli.App, args []string) []string {
 		arguments = append(arguments, word)
 	}
 	arranged := append(path, options...)
-	if lacksValue {
-		return arranged // urfave/cli says so; it must not take an argument for the value
+	if lacksValue || slices.Contains(options, "--help") || slices.Contains(options, "-h") {
+		return arranged // urfave/cli must not take an argument for the value, or for the name of a help text
 	}
 	if len(arguments) > 0 && len(path) > 1 {
 		arranged = append(arranged, "--")

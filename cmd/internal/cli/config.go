@@ -16,8 +16,9 @@ func configFlag() cli.Flag {
 	}
 }
 
-// nameVariables gives each flag that has none its variable in the environment: LAPSE_IMAGE_ID is --image-id.
-func nameVariables(flags []cli.Flag) {
+// equip gives each flag that has none its variable in the environment: LAPSE_IMAGE_ID is --image-id. Nobody needs to be
+// told that switches are off by default.
+func equip(flags []cli.Flag) {
 	for _, flag := range flags {
 		variable := "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag.Names()[0], "-", "_"))
 		var variables *[]string
@@ -27,7 +28,7 @@ func nameVariables(flags []cli.Flag) {
 		case *cli.StringSliceFlag:
 			variables = &f.EnvVars
 		case *cli.BoolFlag:
-			variables = &f.EnvVars
+			variables, f.DisableDefaultText = &f.EnvVars, true
 		case *cli.IntFlag:
 			variables = &f.EnvVars
 		case *cli.Float64Flag:

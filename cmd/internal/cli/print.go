@@ -20,7 +20,7 @@ func OutputFlag() cli.Flag {
 		Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORM` of the output: table or json",
 		EnvVars: []string{"LAPSE_OUTPUT"},
 		Action: func(_ *cli.Context, form string) error {
-			if form != "table" && form != "json" {
+			if form != "" && form != "table" && form != "json" {
 				return Usage("--output %q: choose table or json", form)
 			}
 			return nil

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -11,6 +13,9 @@ import (
 
 // DefaultEndpoint is where `janitor run --embedded-etcd` serves by default.
 const DefaultEndpoint = "unix:///var/lib/lapse/etcd.sock"
+
+// reachTimeout bounds how long a command waits for etcd's first answer. With what follows it stays below 10 s.
+const reachTimeout = 5 * time.Second
 
 // StoreFlags say where the registry is.
 func StoreFlags() []cli.Flag {
@@ -38,14 +43,25 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 	if err := checkNamespace(c.String("namespace")); err != nil {
 		return nil, nil, err
 	}
-	client, err := etcd.Dial(c.Context, etcd.Config{
+	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
+	defer cancel()
+	client, err := etcd.Dial(ctx, etcd.Config{
 		Endpoints: endpoints, CACert: c.String("etcd-cacert"), Cert: c.String("etcd-cert"), Key: c.String("etcd-key"), Logger: log,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, dialCode(err)
 	}
 	store := etcd.New(client, c.String("namespace"), etcd.Options{Logger: log})
 	return store, func() { _ = client.Close() }, nil
+}
+
+// dialCode calls wrong usage what is neither etcd's silence nor its age: certificates that cannot be read, an address
+// that is none.
+func dialCode(err error) error {
+	if is[*etcd.UnreachableError](err) || is[*etcd.VersionError](err) {
+		return err
+	}
+	return WithCode(ExitUsage, err)
 }
 
 // checkNamespace refuses a name that could reach into another registry's keys.

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"maps"
+	"testing"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+func TestDuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"90s": 90 * time.Second, "45m": 45 * time.Minute, "8h": 8 * time.Hour, "3d": 3 * day, "2w": 14 * day,
+		"1d12h": 36 * time.Hour, "1h30m": 90 * time.Minute, "1.5h": 90 * time.Minute, "250ms": 250 * time.Millisecond,
+		"0": 0, "-4h": -4 * time.Hour,
+	} {
+		if got, err := Duration("for", text); err != nil || got != want {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "4", "four hours", "4 h", "h", "3D", "-3d", "1h2d", "99999w"} {
+		if got, err := Duration("for", text); ExitCode(err) != ExitUsage {
+			t.Errorf("%q is %s, %v; want wrong usage", text, got, err)
+		}
+	}
+}
+
+func TestDurationOrNone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"none": 0, "7d": 7 * day} {
+		if got, err := DurationOrNone("term", text); err != nil || got != want {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"0", "0s", "-1h", "never"} {
+		if got, err := DurationOrNone("term", text); ExitCode(err) != ExitUsage {
+			t.Errorf("%q is %s, %v; want wrong usage", text, got, err)
+		}
+	}
+}
+
+func TestDate(t *testing.T) {
+	t.Parallel()
+	local := func(hour, minute, second int) time.Time {
+		return time.Date(2027, 2, 3, hour, minute, second, 0, time.Local).UTC()
+	}
+	for text, want := range map[string]time.Time{
+		"2027-02-03T04:05:06Z":      time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC),
+		"2027-02-03T04:05:06.7Z":    time.Date(2027, 2, 3, 4, 5, 6, 700_000_000, time.UTC),
+		"2027-02-03T04:05:06+02:00": time.Date(2027, 2, 3, 2, 5, 6, 0, time.UTC),
+		"2027-02-03T04:05:06":       local(4, 5, 6),
+		"2027-02-03T04:05":          local(4, 5, 0),
+		"2027-02-03 04:05:06":       local(4, 5, 6),
+		"2027-02-03 04:05":          local(4, 5, 0),
+		"2027-02-03":                local(0, 0, 0),
+	} {
+		if got, err := Date("until", text); err != nil || !got.Equal(want) || got.Location() != time.UTC {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "tomorrow", "4h", "2027-13-01", "03.02.2027", "04:05"} {
+		if got, err := Date("until", text); ExitCode(err) != ExitUsage {
+			t.Errorf("%q is %s, %v; want wrong usage", text, got, err)
+		}
+	}
+}
+
+func TestPairs(t *testing.T) {
+	t.Parallel()
+	got, err := Pairs("label", []string{"team=search", "empty=", "sum=1+1=2"})
+	if want := map[string]string{"team": "search", "empty": "", "sum": "1+1=2"}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	for _, text := range []string{"", "team", "=search"} {
+		if got, err := Pairs("label", []string{text}); ExitCode(err) != ExitUsage {
+			t.Errorf("%q is %v, %v; want wrong usage", text, got, err)
+		}
+	}
+}
+
+func TestAway(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "in 0s", 40 * time.Second: "in 40s", 90 * time.Second: "in 1m30s", 3*time.Hour + 12*time.Minute: "in 3h12m",
+		26 * time.Hour: "in 1d2h", -5 * time.Minute: "5m0s ago", -10 * day: "10d0h ago",
+	} {
+		if got := Away(d); got != want {
+			t.Errorf("%s is %q, want %q", d, got, want)
+		}
+	}
+	if got := When(time.Time{}, time.Now()); got != "none" {
+		t.Errorf("no time is %q", got)
+	}
+}

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets scripts run this program as `lease`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"lease": main})
+}
+
+// TestScripts runs each script in testdata against an etcd and an EC2 of its own. What the scripts can do beside
+// running `lease` is in world_test.go.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+}

@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease"
+	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/etcd"
+	"lapse/lease/etcd/embedded"
+)
+
+// here is where scripts launch.
+var here = lease.Place{Account: "123456789012", Region: "us-east-1"}
+
+// world is what one script has to itself: an etcd, an EC2, and hands to change them behind the program's back.
+type world struct {
+	ctx    context.Context
+	server *embedded.Server
+	client *clientv3.Client
+	store  *etcd.Store
+	sim    *ec2sim.Sim
+	skew   atomic.Int64 // of EC2's clock, in nanoseconds
+}
+
+// newWorld starts the servers of a script and points the program at them.
+func newWorld(env *testscript.Env) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	env.Defer(cancel)
+	dir, err := os.MkdirTemp("", "l") // short: a socket's path has 107 bytes at most
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = os.RemoveAll(dir) })
+	w := &world{ctx: ctx}
+	if w.server, err = embedded.Start(ctx, embedded.Config{Dir: dir}); err != nil {
+		return err
+	}
+	env.Defer(func() { _ = w.server.Close() })
+	if w.client, err = etcd.Dial(ctx, etcd.Config{Endpoints: w.server.Endpoints()}); err != nil {
+		return err
+	}
+	env.Defer(func() { _ = w.client.Close() })
+	w.store = etcd.New(w.client, "default", etcd.Options{})
+	w.sim = ec2sim.New(ec2sim.Config{
+		Now:        func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) },
+		Parameters: map[string]string{"/images/latest": "ami-0123456789abcdef0"},
+	})
+	env.Defer(w.sim.Close)
+	endpoint := httptest.NewServer(w.sim)
+	env.Defer(endpoint.Close)
+	env.Values["world"] = w
+	for key, value := range map[string]string{
+		"LAPSE_ETCD_ENDPOINTS": w.server.Endpoints()[0], "TZ": "UTC", "DIR": dir,
+		"AWS_ENDPOINT_URL": endpoint.URL, "AWS_REGION": here.Region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
+		"AWS_CONFIG_FILE": filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
+		"AWS_EC2_METADATA_DISABLED": "true", "GORACE": "atexit_sleep_ms=0", // a second for each program, otherwise
+		"SUBNET_A": w.sim.SubnetID("us-east-1a"), "SUBNET_B": w.sim.SubnetID("us-east-1b"),
+	} {
+		env.Setenv(key, value)
+	}
+	return nil
+}
+
+// worldCommands are what scripts can do beside running programs.
+func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
+	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
+		"beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
+		"capacity": setCapacity, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "put": putKey, "skew": skewClock, "stamp": stampSweep,
+	} {
+		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg {
+				ts.Fatalf("%s cannot be negated", name)
+			}
+			ts.Check(do(ts.Value("world").(*world), ts, args))
+		}
+	}
+	return commands
+}
+
+// exits [-within DURATION] CODE PROGRAM [ARG]…: runs a program and wants that exit code, soon.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	within := time.Minute
+	if len(args) > 2 && args[0] == "-within" {
+		var err error
+		within, err = time.ParseDuration(args[1])
+		ts.Check(err)
+		args = args[2:]
+	}
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits [-within DURATION] CODE PROGRAM [ARG]…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	began := time.Now()
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if took := time.Since(began); took > within {
+		ts.Fatalf("took %s", took)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+// settings reads arguments of the form key=value.
+func settings(args []string) map[string]string {
+	pairs := map[string]string{}
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		pairs[key] = value
+	}
+	return pairs
+}
+
+// create VARIABLE [state=S] [token=T] [TAG=VALUE]…: an instance that nobody launched.
+func createInstance(w *world, ts *testscript.TestScript, args []string) error {
+	tags := settings(args[1:])
+	i := w.sim.Create(ec2sim.Instance{State: ec2sim.State(tags["state"]), ClientToken: tags["token"], Tags: tags})
+	delete(tags, "state")
+	delete(tags, "token")
+	w.sim.SetTags(i.ID, tags)
+	ts.Setenv(args[0], i.ID)
+	return nil
+}
+
+// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [ttl=LONG] [LABEL=VALUE]…: an instance with an active lease.
+func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
+	given := settings(args[1:])
+	registry, err := w.store.Registry(w.ctx)
+	if err != nil {
+		return err
+	}
+	i := w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: registry.UUID}})
+	now, by := time.Now(), lease.By{Actor: "test"}
+	in := func(name string) (t time.Time) {
+		if d, err := time.ParseDuration(given[name]); err == nil {
+			t = now.Add(d)
+		}
+		delete(given, name)
+		return t
+	}
+	l := lease.Adopt(now.Add(-time.Hour), lease.Instance{ID: i.ID, Place: here, Zone: i.Zone, ZoneID: i.ZoneID}, in("term"), in("not-after"),
+		given["holder"], given, by)
+	if ttl, err := time.ParseDuration(given["ttl"]); err == nil {
+		l.TTL = lease.Duration(ttl)
+	}
+	delete(given, "holder")
+	delete(given, "ttl")
+	if l, err = l.Activate(now, by); err != nil {
+		return err
+	}
+	ts.Setenv(args[0], i.ID)
+	_, err = w.store.PutLease(w.ctx, l)
+	return err
+}
+
+// change ID revoke|mark|stuck|end|unmanage [CAUSE|REASON]: does what a janitor does.
+func changeLease(w *world, _ *testscript.TestScript, args []string) error {
+	by, now := lease.By{Actor: "janitor:test"}, time.Now()
+	_, _, err := w.store.UpdateLease(w.ctx, args[0], func(l lease.Lease) (lease.Lease, error) {
+		switch args[1] {
+		case "revoke":
+			return l.Revoke(now, lease.Cause(args[2]), by)
+		case "mark":
+			return l.WithMark(now, lease.Cause(args[2]), now.Add(5*time.Minute), by)
+		case "stuck":
+			return l.StuckBecause(now, args[2], by)
+		case "end":
+			return l.End(now, lease.Cause(args[2]), by)
+		case "unmanage":
+			return l.Unmanage(now, by)
+		}
+		return l, fmt.Errorf("no change %q", args[1])
+	})
+	return err
+}
+
+// beat ID: a sidecar claims.
+func beatFor(w *world, _ *testscript.TestScript, args []string) error {
+	_, err := w.store.Claim(w.ctx, lease.Heartbeat{InstanceID: args[0], BootID: "boot-1", TTL: lease.Duration(time.Minute), Since: time.Now()})
+	return err
+}
+
+// stamp [AGE]: a janitor swept us-east-1, and is armed.
+func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
+	age := time.Duration(0)
+	if len(args) > 0 {
+		var err error
+		if age, err = time.ParseDuration(args[0]); err != nil {
+			return err
+		}
+	}
+	office, err := w.store.Campaign(w.ctx, "test", 10*time.Second)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = office.Resign(w.ctx) }()
+	registry, err := w.store.Registry(w.ctx)
+	if err != nil {
+		return err
+	}
+	sweep, err := w.store.Sweep(w.ctx)
+	if _, absent := errors.AsType[*lease.NotFoundError](err); err != nil && !absent {
+		return err
+	}
+	_, err = office.PutSweep(w.ctx, registry, lease.Sweep{
+		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute),
+		Places: []lease.Place{here}, Leader: "test", Revision: sweep.Revision,
+	})
+	return err
+}
+
+// put KEY VALUE: writes below the namespace, whatever it is.
+func putKey(w *world, _ *testscript.TestScript, args []string) error {
+	_, err := w.client.Put(w.ctx, "/lapse/default/"+args[0], args[1])
+	return err
+}
+
+// skew DURATION: EC2's clock differs from ours.
+func skewClock(w *world, _ *testscript.TestScript, args []string) error {
+	d, err := time.ParseDuration(args[0])
+	w.skew.Store(int64(d))
+	return err
+}
+
+// fault ACTION before|after drop|CODE [TIMES]: EC2 fails, before or after the deed.
+func failEC2(w *world, _ *testscript.TestScript, args []string) error {
+	f := ec2sim.Fault{Action: args[0], Effect: ec2sim.Refuse, Code: args[2]}
+	if args[1] == "after" {
+		f.Stage = ec2sim.AfterDeed
+	}
+	if args[2] == "drop" {
+		f.Effect = ec2sim.Drop
+	}
+	if len(args) > 3 {
+		f.Times, _ = strconv.Atoi(args[3])
+	}
+	w.sim.Inject(f)
+	return nil
+}
+
+// instance ID|count STATE|N|tag=VALUE|-tag: looks at EC2.
+func checkInstance(w *world, ts *testscript.TestScript, args []string) error {
+	if args[0] == "count" {
+		if n := len(w.sim.Instances()); strconv.Itoa(n) != args[1] {
+			return fmt.Errorf("%d instances, want %s", n, args[1])
+		}
+		return nil
+	}
+	i, known := w.sim.Instance(args[0])
+	if !known {
+		return fmt.Errorf("no instance %s", args[0])
+	}
+	for _, want := range args[1:] {
+		key, value, tag := strings.Cut(want, "=")
+		have, tagged := i.Tags[strings.TrimPrefix(key, "-")]
+		switch {
+		case strings.HasPrefix(want, "-"):
+			tag = !tagged
+		case tag:
+			tag = have == value
+		default:
+			tag = string(i.State) == want
+		}
+		if !tag {
+			return fmt.Errorf("%s is %s with tags %v, want %s", i.ID, i.State, i.Tags, want)
+		}
+	}
+	return nil
+}
+
+// kill-etcd: stops the server.
+func killEtcd(w *world, _ *testscript.TestScript, _ []string) error { return w.server.Close() }
+
+// capacity ZONE TYPE N: how many more instances EC2 gives.
+func setCapacity(w *world, _ *testscript.TestScript, args []string) error {
+	n, err := strconv.Atoi(args[2])
+	w.sim.SetCapacity(here.Region, args[0], args[1], n)
+	return err
+}
+
+// terminate ID: somebody else ends the instance.
+func terminate(w *world, _ *testscript.TestScript, args []string) error {
+	w.sim.SetState(args[0], ec2sim.Terminated)
+	return nil
+}
+
+// env-from VARIABLE stdout|FILE: sets a variable to what a program said.
+func envFrom(_ *world, ts *testscript.TestScript, args []string) error {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+	return nil
+}
+
+// env-json VARIABLE stdout|FILE FIELD: sets a variable to a field of a JSON object.
+func envJSON(_ *world, ts *testscript.TestScript, args []string) error {
+	object := map[string]any{}
+	if err := json.Unmarshal([]byte(ts.ReadFile(args[1])), &object); err != nil {
+		return err
+	}
+	ts.Setenv(args[0], fmt.Sprint(object[args[2]]))
+	return nil
+}
+
+// split stdout|FILE VARIABLE…: sets variables to the lines.
+func split(_ *world, ts *testscript.TestScript, args []string) error {
+	for n, line := range strings.Fields(ts.ReadFile(args[0])) {
+		ts.Setenv(args[n+1], line)
+	}
+	return nil
+}
+
+// repeat stderr|FILE: runs the command that the program asks to be run again.
+func repeat(_ *world, ts *testscript.TestScript, args []string) error {
+	_, rest, _ := strings.Cut(ts.ReadFile(args[0]), "run `")
+	again, _, found := strings.Cut(rest, "` again")
+	if !found {
+		return errors.New("no command to repeat")
+	}
+	words := strings.Fields(again)
+	return ts.Exec(words[0], words[1:]...)
+}
