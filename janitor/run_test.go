@@ -39,7 +39,7 @@ func (r *rig) janitorOf(log *slog.Logger) *Janitor {
 }
 
 // running runs a janitor in a bubble of its own clock until the test's function returns.
-func running(t *testing.T, ids []string, log *slog.Logger, test func(t *testing.T, r *rig)) {
+func running(t *testing.T, ids []string, log *slog.Logger, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, ids...)
@@ -48,7 +48,7 @@ func running(t *testing.T, ids []string, log *slog.Logger, test func(t *testing.
 		j := r.janitorOf(log)
 		go func() { done <- j.Run(ctx) }()
 		synctest.Wait()
-		test(t, r)
+		test(r)
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
@@ -80,7 +80,8 @@ func (r *rig) beat(id string) lease.Claim {
 
 func TestRunSweepsAtOnceAndStampsEveryInterval(t *testing.T) {
 	t.Parallel()
-	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		t := r.t
 		for want := int64(1); want <= 3; want++ {
 			stamp, err := r.store.Sweep(t.Context())
 			if err != nil || stamp.Sequence != want || !stamp.Fresh(time.Now()) || !stamp.Names(r.cloud.place) {
@@ -93,7 +94,8 @@ func TestRunSweepsAtOnceAndStampsEveryInterval(t *testing.T) {
 
 func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
 	t.Parallel()
-	running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+	running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		t := r.t
 		r.extend("i-1", 20*time.Second)
 		after(19 * time.Second)
 		if got := r.cloud.ended(); len(got) > 0 {
@@ -108,7 +110,8 @@ func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
 
 func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 	t.Parallel()
-	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		t := r.t
 		mode := func(mode lease.Mode) {
 			if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
 				return g.To(time.Now(), mode), nil
@@ -137,7 +140,8 @@ func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 	t.Parallel()
 	for _, witnessed := range []bool{true, false} {
-		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
+			t := r.t
 			r.beat("i-1")
 			claim := r.beat("i-2")
 			for range 14 { // i-1 lapses after a minute; i-2, if a witness, goes on
@@ -166,7 +170,8 @@ func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 
 func TestRunTakesAMarkBackWhenTheSidecarBeatsAgain(t *testing.T) {
 	t.Parallel()
-	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		t := r.t
 		r.beat("i-1")
 		after(65 * time.Second)
 		if r.lease("i-1").Mark == nil {
@@ -182,7 +187,8 @@ func TestRunTakesAMarkBackWhenTheSidecarBeatsAgain(t *testing.T) {
 
 func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
 	t.Parallel()
-	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		t := r.t
 		r.extend("i-1", time.Second)
 		after(3 * time.Second)
 		if l := r.lease("i-1"); l.State != lease.StateRevoked {
@@ -198,7 +204,8 @@ func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
 
 func TestRunLeadsAgainAfterItsOfficeWasTaken(t *testing.T) {
 	t.Parallel()
-	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(t *testing.T, r *rig) {
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		t := r.t
 		r.store.Depose()
 		after(5 * time.Second)
 		stamp, err := r.store.Sweep(t.Context())

@@ -111,13 +111,10 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 			return err
 		}
 	}
-	switch {
-	case id == "":
+	if id == "" {
 		id = uuid.NewString()
-	default:
-		if _, err := uuid.Parse(id); err != nil {
-			return cli.Usage("--uuid %q is not a UUID", id)
-		}
+	} else if _, err := uuid.Parse(id); err != nil {
+		return cli.Usage("--uuid %q is not a UUID", id)
 	}
 	mode := lease.ModeObserve
 	if c.Bool("arm") {

@@ -66,7 +66,7 @@ func newSimWorld(t *testing.T, sim *ec2sim.Sim) *world {
 
 func emptyWorld(t *testing.T) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "l") // short: paths of unix sockets are
+	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // short: paths of unix sockets are
 	if err != nil {
 		t.Fatal(err)
 	}
