@@ -153,10 +153,20 @@ func (c *situation) beating(l *lease.Lease) bool {
 // instance ran. EC2's word that it does not run excuses it; that EC2 does not show it any more is no such word.
 func (c *situation) maybeSilent(l *lease.Lease) bool {
 	i, s := c.instanceOf(l), c.Silences[l.InstanceID]
-	if _, swept := c.place[l.Place()]; !swept || i != nil && i.State != lease.InstanceRunning {
+	if _, swept := c.place[l.Place()]; !swept || i != nil && halted(i.State) {
 		return false
 	}
 	return c.doubted[l.InstanceID] || !s.Broken && !c.booting(l, i, s)
+}
+
+// halted reports whether EC2 says of an instance that it does not run.
+func halted(state lease.InstanceState) bool {
+	switch state {
+	case lease.InstancePending, lease.InstanceStopping, lease.InstanceStopped, lease.InstanceShuttingDown, lease.InstanceTerminated:
+		return true
+	case lease.InstanceRunning:
+	}
+	return false
 }
 
 // zoneOf is the zone of a lease: where EC2 shows its instance, or where its record says.
@@ -244,7 +254,7 @@ func (c *situation) orphaned() []string {
 // overRate holds a verdict back.
 func (c *situation) overRate(v *Verdict, allowed int) {
 	c.trip(brakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
-	v.Action, v.Brake, v.Reason = ActHold, brakeRate, v.Reason+"; held by brake "+brakeRate
+	v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brakeRate, v.Reason+"; held by brake "+brakeRate, time.Time{}
 	c.wake(c.Now.Add(time.Minute))
 }
 

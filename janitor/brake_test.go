@@ -126,6 +126,7 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 		{"seven stopped", many(7, "b", beats, is(lease.InstanceStopped)), nil, true},
 		{"one more, silent and stopped", append(many(7, "b", beats), holds("i-c", silent(0), is(lease.InstanceStopped))), nil, false},
 		{"one more, silent and terminated", append(many(7, "b", beats), holds("i-c", silent(0), is(lease.InstanceTerminated))), nil, false},
+		{"one more, silent, in a state that EC2 does not tell", append(many(7, "b", beats), holds("i-c", silent(0), is(""))), nil, true},
 		{"one more, silent, and not shown by EC2 any more", append(many(7, "b", beats), holds("i-c", silent(0), missing)), nil, true},
 		{"one more, silent, and absent by id", append(many(7, "b", beats), holds("i-c", silent(0), absent)), nil, true},
 		{"seven that beat, and are not shown by EC2", many(7, "b", beats, missing), nil, true},
