@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
@@ -44,6 +45,9 @@ func places(c *ucli.Context) ([]janitor.Cloud, error) {
 		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share})
 		if err != nil {
 			return nil, coded(err)
+		}
+		if slices.ContainsFunc(clouds, func(other janitor.Cloud) bool { return other.Place() == cloud.Place() }) {
+			return nil, cli.Usage("--region %s is given twice", cloud.Place().Region)
 		}
 		clouds = append(clouds, cloud)
 	}

@@ -55,16 +55,17 @@ func policyFlags() []ucli.Flag {
 	)
 }
 
-// plain prints a duration without zero units at its end.
+// plain prints a duration as people write it: 90d, 1h, 30m.
 func plain(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
+		if d > 0 && d%unit.of == 0 {
+			return fmt.Sprintf("%d%s", d/unit.of, unit.name)
+		}
 	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return d.String()
 }
 
 func env(flag string) string { return "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }

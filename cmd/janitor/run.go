@@ -55,7 +55,7 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	store, closeStore, err := openRegistry(c, log)
+	store, stopped, closeStore, err := openRegistry(c, log)
 	if err != nil {
 		return err
 	}
@@ -70,28 +70,49 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.Run(c.Context)
+	return runUntil(c.Context, stopped, j.Run)
 }
 
-// openRegistry connects to etcd, to one inside this process if so asked. That one is closed last: a graceful stop still
-// writes.
-func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
+// runUntil runs until it is done or the etcd inside this process stopped, which leaves nothing to do.
+func runUntil(ctx context.Context, stopped <-chan struct{}, run func(context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-stopped:
+			stop(errors.New("the etcd inside this process has stopped; see the log, then start again"))
+		case <-ctx.Done():
+		}
+	}()
+	if err := run(ctx); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// openRegistry connects to etcd, to one inside this process if so asked, and tells when that one stopped. It is closed
+// last: a graceful stop still writes.
+func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct{}, func(), error) {
 	dir := c.String("embedded-etcd")
 	if dir == "" {
-		return cli.Store(c, log)
+		store, closeStore, err := cli.Store(c, log)
+		return store, nil, closeStore, err
 	}
 	server, err := embedded.Start(c.Context, embedded.Config{
 		Dir: dir, Listen: c.String("embedded-etcd-listen"), CertFile: c.String("embedded-etcd-cert"),
 		KeyFile: c.String("embedded-etcd-key"), ClientCAFile: c.String("embedded-etcd-client-ca"), Logger: log,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	store, closeStore, err := cli.StoreAt(c, log, server.Endpoints()[:1])
 	if err != nil {
-		return nil, nil, errors.Join(err, server.Close())
+		return nil, nil, nil, errors.Join(err, server.Close())
 	}
-	return store, func() {
+	return store, server.Done(), func() {
 		closeStore()
 		_ = server.Close()
 	}, nil
