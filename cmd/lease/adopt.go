@@ -69,6 +69,7 @@ func adopt(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	warnUnattended(c, store, cloud.Place())
 	var all []target
 	for _, id := range ids {
 		all = append(all, target{id: id})
@@ -76,6 +77,14 @@ func adopt(c *ucli.Context) error {
 	return each(c, all, func(t target) (done, error) {
 		return given.adoptOne(c.Context, cloud, store, registry, instances[t.id])
 	})
+}
+
+// warnUnattended says so if nothing would end what is adopted.
+func warnUnattended(c *ucli.Context, store *etcd.Store, place lease.Place) {
+	sweep, err := store.Sweep(c.Context)
+	if err != nil || !sweep.Names(place) || !sweep.Fresh(time.Now()) {
+		cli.Say(c, "warning: no janitor sweeps %s at present, so nothing ends what is adopted; start `janitor run`", place)
+	}
 }
 
 func readTerms(c *ucli.Context) (t terms, err error) {
@@ -151,6 +160,9 @@ func (t terms) adoptOne(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store
 		if l, err = store.Lease(ctx, i.ID); err == nil && l.State != lease.StateAdopting {
 			return done{lease: l, said: fmt.Sprintf("%s was adopted meanwhile, and is %s", i.ID, l.State)}, nil
 		}
+	}
+	if known(err) {
+		return done{}, err
 	}
 	if err != nil {
 		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether %s was adopted is not known (%w); run the same again", i.ID, err))

@@ -63,9 +63,9 @@ func termWords(l lease.Lease, now time.Time) []string {
 
 // beatWords tells who beats for a lease that wants it.
 func beatWords(l lease.Lease, beats map[string]lease.Heartbeat, now time.Time) string {
-	beat, beats1 := beats[l.InstanceID]
+	beat, there := beats[l.InstanceID]
 	switch {
-	case beats1 && beat.Held:
+	case there && beat.Held:
 		return fmt.Sprintf("A sidecar beats for it, since %s.", cli.When(beat.Since, now))
 	case l.ClaimedAt.IsZero():
 		return fmt.Sprintf("A sidecar should beat for it every %s, and none ever did.", l.TTL)
@@ -117,10 +117,12 @@ func verdictWords(v janitor.Verdict) string {
 	}
 	would := map[janitor.Action]string{
 		janitor.ActKeep: "keep it", janitor.ActReport: "only report it", janitor.ActMark: "mark it", janitor.ActUnmark: "take its mark back",
-		janitor.ActEnd: "end it", janitor.ActOrphan: "end it", janitor.ActHold: "act, but brake " + v.Brake + " holds",
+		janitor.ActEnd: "end it", janitor.ActOrphan: "end it", janitor.ActHold: "act, did brake " + v.Brake + " not hold",
 		janitor.ActLook: "note that it saw it, and end it after a second look", janitor.ActPurge: "let go of its record",
+		janitor.ActStuck: "note that it is stuck", janitor.ActAbsent: "note that it is not found", janitor.ActConfirm: "note that it has ended",
+		janitor.ActReopen: "take back that it has ended", janitor.ActActivate: "let its lease count from now on",
 	}
-	return words + fmt.Sprintf("A janitor would %s now: %s.", cmp.Or(would[v.Action], "note as "+string(v.Action)), v.Reason)
+	return words + fmt.Sprintf("A janitor would %s now: %s.", cmp.Or(would[v.Action], string(v.Action)), v.Reason)
 }
 
 // registry tells what holds for every instance: whether anything is ended at all.

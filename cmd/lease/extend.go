@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -45,7 +44,7 @@ func extend(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	all, err := targets(c.Context, store, ids)
+	all, err := someTargets(c.Context, store, ids)
 	if err != nil {
 		return err
 	}
@@ -143,13 +142,4 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	}
 	now := time.Now()
 	return done{lease: after, said: fmt.Sprintf("%s %s → %s", t.id, cli.When(before.ExpiresAt, now), cli.When(after.ExpiresAt, now))}, nil
-}
-
-// skipOver passes over what of a launch has ended or was forgotten: there is nothing left of it to extend.
-func skipOver(t target, l lease.Lease, err error) (done, error) {
-	_, refused := errors.AsType[*lease.StateError](err)
-	if refused && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
-		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State)}, nil
-	}
-	return done{}, err
 }

@@ -34,7 +34,7 @@ func pardon(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	all, err := targets(c.Context, store, ids)
+	all, err := someTargets(c.Context, store, ids)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func pardon(c *ucli.Context) error {
 			return l.Pardon(time.Now(), by)
 		})
 		if err != nil {
-			return done{}, err
+			return skipOver(t, before, err)
 		}
 		said := t.id + " pardoned: it bore no mark; silence counts anew from now"
 		if before.Mark != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -76,6 +77,15 @@ func targets(ctx context.Context, store *etcd.Store, ids []string) ([]target, er
 		}
 	}
 	return all, nil
+}
+
+// someTargets are targets of which there must be one.
+func someTargets(ctx context.Context, store *etcd.Store, ids []string) ([]target, error) {
+	all, err := targets(ctx, store, ids)
+	if err == nil && len(all) == 0 {
+		err = cli.WithCode(cli.ExitMissing, fmt.Errorf("no instances of %s are on record; see `lease show %s`", strings.Join(ids, ", "), ids[0]))
+	}
+	return all, err
 }
 
 func ofLaunch(l lease.Launch) []target {
@@ -186,4 +196,13 @@ func known(err error) bool {
 	_, newer := errors.AsType[*lease.SchemaError](err)
 	_, malformed := errors.AsType[*lease.MalformedError](err)
 	return absent || newer || malformed
+}
+
+// skipOver passes over what of a launch has ended or was forgotten: there is nothing left of it to change.
+func skipOver(t target, l lease.Lease, err error) (done, error) {
+	_, refused := errors.AsType[*lease.StateError](err)
+	if refused && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
+		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State)}, nil
+	}
+	return done{}, err
 }

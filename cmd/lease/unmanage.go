@@ -40,7 +40,7 @@ func unmanage(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := targets(c.Context, store, ids)
+	all, err := someTargets(c.Context, store, ids)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,10 @@ func unmanage(c *ucli.Context) error {
 	if err := cli.Confirm(c, fmt.Sprintf("unmanage %s, so that nothing ends these %d instances", strings.Join(ids, " "), len(leases))); err != nil {
 		return err
 	}
-	return forget(c, store, registry, clouds, leases)
+	all = slices.DeleteFunc(all, func(t target) bool {
+		return !slices.ContainsFunc(leases, func(l lease.Lease) bool { return l.InstanceID == t.id })
+	})
+	return forget(c, store, registry, clouds, all)
 }
 
 // cloudsOf opens EC2 in the places of leases.
@@ -75,14 +78,10 @@ func cloudsOf(ctx context.Context, leases []lease.Lease) (map[lease.Place]*ec2.C
 }
 
 // forget gives the leases up, and then removes the tags of those that were.
-func forget(c *ucli.Context, store *etcd.Store, registry lease.Registry, clouds map[lease.Place]*ec2.Cloud, leases []lease.Lease) error {
-	var all []target
-	for _, l := range leases {
-		all = append(all, target{id: l.InstanceID, token: l.Launch})
-	}
+func forget(c *ucli.Context, store *etcd.Store, registry lease.Registry, clouds map[lease.Place]*ec2.Cloud, all []target) error {
 	forgotten := map[lease.Place][]string{}
 	err := each(c, all, func(t target) (done, error) {
-		d, err := forgetOne(c, store, t.id)
+		d, err := forgetOne(c, store, t)
 		if err == nil && d.lease.State == lease.StateUnmanaged {
 			forgotten[d.lease.Place()] = append(forgotten[d.lease.Place()], t.id)
 		}
@@ -96,20 +95,20 @@ func forget(c *ucli.Context, store *etcd.Store, registry lease.Registry, clouds 
 	return err
 }
 
-func forgetOne(c *ucli.Context, store *etcd.Store, id string) (done, error) {
+func forgetOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
-	before, after, err := write(c.Context, store, id, "unmanage "+id, func(l lease.Lease) (lease.Lease, error) {
+	before, after, err := write(c.Context, store, t.id, "unmanage "+t.id, func(l lease.Lease) (lease.Lease, error) {
 		if l.State == lease.StateUnmanaged {
 			return l, nil
 		}
 		return l.Unmanage(time.Now(), by)
 	})
 	if err != nil {
-		return done{}, err
+		return skipOver(t, before, err)
 	}
-	said := id + " unmanaged: it runs until somebody else ends it"
+	said := t.id + " unmanaged: it runs until somebody else ends it"
 	if before.State == lease.StateUnmanaged {
-		said = id + " is unmanaged already"
+		said = t.id + " is unmanaged already"
 	}
 	return done{lease: after, said: said}, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -63,10 +62,12 @@ func why(c *ucli.Context) error {
 		}
 		explanations = append(explanations, e)
 	}
-	if cli.WantsJSON(c) {
+	switch {
+	case cli.WantsJSON(c) && lease.IsInstanceID(id):
+		return cli.JSON(c, explanations[0])
+	case cli.WantsJSON(c):
 		return cli.JSON(c, explanations)
-	}
-	if about != "" {
+	case about != "":
 		fmt.Fprintln(c.App.Writer, about)
 	}
 	for _, e := range explanations {
@@ -193,7 +194,7 @@ func (k knowledge) bad(id string) error {
 
 func (k knowledge) withoutLease(id string) string {
 	if err := k.bad(id); err != nil {
-		return fmt.Sprintf("The record of %s cannot be read, so its instance is spared: %v.", id, errors.Unwrap(err))
+		return fmt.Sprintf("The record of %s cannot be read, so its instance is spared: %v.", id, err)
 	}
 	return fmt.Sprintf("No lease of %s is on record.", id)
 }
