@@ -33,7 +33,8 @@ type world struct {
 	client *clientv3.Client
 	store  *etcd.Store
 	sim    *ec2sim.Sim
-	skew   atomic.Int64 // of EC2's clock, in nanoseconds
+	skew   atomic.Int64    // of EC2's clock, in nanoseconds
+	struck <-chan struct{} // one for each time that the last fault struck
 }
 
 // newWorld starts the servers of a script and points the program at them.
@@ -80,7 +81,8 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
-		"capacity": setCapacity, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "put": putKey, "skew": skewClock, "stamp": stampSweep,
+		"capacity": setCapacity, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
+		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {
@@ -243,20 +245,32 @@ func skewClock(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// fault ACTION before|after drop|CODE [TIMES]: EC2 fails, before or after the deed.
+// fault ACTION before|after drop|hang|CODE [TIMES]: EC2 fails, before or after the deed.
 func failEC2(w *world, _ *testscript.TestScript, args []string) error {
-	f := ec2sim.Fault{Action: args[0], Effect: ec2sim.Refuse, Code: args[2]}
+	struck := make(chan struct{}, 100)
+	f := ec2sim.Fault{Action: args[0], Effect: ec2sim.Refuse, Code: args[2], Hook: func() { struck <- struct{}{} }}
+	w.struck = struck
 	if args[1] == "after" {
 		f.Stage = ec2sim.AfterDeed
 	}
-	if args[2] == "drop" {
-		f.Effect = ec2sim.Drop
+	if effect, other := map[string]ec2sim.Effect{"drop": ec2sim.Drop, "hang": ec2sim.Hang}[args[2]]; other {
+		f.Effect = effect
 	}
 	if len(args) > 3 {
 		f.Times, _ = strconv.Atoi(args[3])
 	}
 	w.sim.Inject(f)
 	return nil
+}
+
+// struck: waits until the last fault strikes.
+func waitStruck(w *world, _ *testscript.TestScript, _ []string) error {
+	select {
+	case <-w.struck:
+		return nil
+	case <-time.After(time.Minute):
+		return errors.New("nothing was struck")
+	}
 }
 
 // instance ID|count STATE|N|tag=VALUE|-tag: looks at EC2.
