@@ -100,6 +100,8 @@ func (t *term) react(ctx context.Context) Plan {
 		return Plan{} // too little is known, or for too long nothing was
 	}
 	plan := t.decide(false)
+	// What rests on a look at EC2 waits for the next one: an old listing is no second look, and confirms nothing.
+	plan.Verdicts = plan.With(ActMark, ActUnmark, ActEnd, ActStuck)
 	t.act(ctx, plan)
 	return plan
 }
