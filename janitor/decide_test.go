@@ -249,3 +249,29 @@ func TestNextIsWhenTimeAloneChangesThePlan(t *testing.T) {
 		t.Errorf("with nothing to wait for, next at %s", got)
 	}
 }
+
+func TestActingSince(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*View)
+		want   time.Time // zero: not acting
+	}{
+		"goes on":                           {func(*View) {}, ago(long)},
+		"now, after a stale stamp":          {func(v *View) { v.Snapshot.Sweep.Time = ago(time.Hour) }, noon},
+		"now, if the stamp does not know":   {func(v *View) { v.Snapshot.Sweep.Acting = nil }, noon},
+		"now, if the stamp is ahead of us":  {actingFor(-time.Second), noon},
+		"now, if armed since":               {func(v *View) { v.Snapshot.Registry.ModeSince = ago(1) }, noon},
+		"not while observing":               {func(v *View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
+		"not while paused":                  {func(v *View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
+		"not while the listing fails":       {unlisted, time.Time{}},
+		"not while the clock is wrong":      {skewed(11 * time.Second), time.Time{}},
+		"not while the clock is unchecked":  {undated, time.Time{}},
+		"while etcd is ill: dates are kept": {ill, ago(long)},
+	} {
+		v := viewOf()
+		c.change(&v)
+		if got := decide(v).Acting[here.String()]; !got.Equal(c.want) {
+			t.Errorf("%s: since %s", name, got)
+		}
+	}
+}
