@@ -71,9 +71,15 @@ func (a armed) act(ctx context.Context, reg lease.Registry, plan Plan) Report {
 		defer mu.Unlock()
 		total.add(r)
 	}
-	notes := plan.With(ActMark, ActUnmark, ActStuck, ActAbsent, ActConfirm, ActReopen, ActActivate, ActDone, ActClose, ActPurge)
-	abreast(writesAtOnce, append(notes, looks(plan)...), func(v Verdict) { add(a.note(ctx, reg, v)) })
-	abreast(killsAtOnce, batches(plan.Ends()), func(batch []Verdict) { add(a.kill(ctx, reg, batch)) })
+	notes := plan.With(ActMark, ActUnmark, ActStuck, ActAbsent, ActSeen, ActConfirm, ActReopen, ActActivate, ActDone, ActClose, ActPurge)
+	var both sync.WaitGroup // many marks must not keep the ends waiting
+	both.Go(func() {
+		abreast(writesAtOnce, append(notes, looks(plan)...), func(v Verdict) { add(a.note(ctx, reg, v)) })
+	})
+	both.Go(func() {
+		abreast(killsAtOnce, batches(plan.Ends()), func(batch []Verdict) { add(a.kill(ctx, reg, batch)) })
+	})
+	both.Wait()
 	return total
 }
 
@@ -188,6 +194,8 @@ func (a armed) change(v Verdict) (lease.Lease, error) {
 		return v.Lease.StuckBecause(now, v.Reason, by)
 	case ActAbsent:
 		return v.Lease.Absent(now)
+	case ActSeen:
+		return v.Lease.Seen()
 	case ActConfirm:
 		return v.Lease.End(now, v.Cause, by)
 	case ActReopen:

@@ -80,7 +80,8 @@ func TestTerm(t *testing.T) {
 			v.Snapshot.Sweep.Acting = map[string]time.Time{there.String(): ago(long)}
 		}), notice},
 		{"notice given, deadline to come", holds("i-1", over(time.Hour), marked(lease.CauseTerm, in(time.Second))), with(actingFor(time.Minute)), waiting},
-		{"notice given, deadline now", holds("i-1", over(time.Hour), marked(lease.CauseTerm, noon)), with(actingFor(time.Minute)), end},
+		{"notice given, deadline now", holds("i-1", over(time.Hour), marked(lease.CauseTerm, noon)), nil, end},
+		{"notice given before an outage: it starts again", holds("i-1", over(time.Hour), marked(lease.CauseTerm, noon)), with(actingFor(time.Minute)), waiting},
 		{"notice given, deadline to come, though acting when it passed", holds("i-1", over(time.Minute), marked(lease.CauseTerm, in(time.Second))), nil, waiting},
 		{"notice of silence is no notice of the term", holds("i-1", over(time.Hour), marked(lease.CauseSilence, ago(time.Minute))), with(actingFor(time.Minute)), notice},
 		{"clock 10 s ahead: still agreed", holds("i-1", over(time.Minute)), with(skewed(10 * time.Second)), end},

@@ -27,6 +27,9 @@ type Cloud interface {
 	List(ctx context.Context) (lease.Listing, error)
 	// Describe looks instances up by id. An id that EC2 does not know is absent from the answer.
 	Describe(ctx context.Context, ids []string) (lease.Listing, error)
+	// Reserve waits until EC2's limits allow a call that ends n instances, and reserves it. It comes before everything
+	// that must be fresh when the call is made.
+	Reserve(ctx context.Context, n int) error
 	// Terminate ends at most 50 instances of one zone and answers for each of them.
 	Terminate(ctx context.Context, ids []string) []lease.Termination
 }

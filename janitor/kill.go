@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -10,37 +11,37 @@ import (
 // Bounds of one kill. A description older than descriptionMax is taken anew before the call.
 const (
 	descriptionMax = 10 * time.Second
-	killDeadline   = 2 * time.Minute
+	killDeadline   = 90 * time.Second
+	killRounds     = 3
 )
 
 // kill is the only function of Lapse that ends instances. It takes a batch of one place and zone through these steps,
 // and an instance that fails any of them is spared:
 //
-//  1. EC2 describes it afresh, and EC2's clock agrees with ours.
-//  2. It bears this registry's tag by value, is bound to this lease, is not exempt; for an inferred cause it is running.
-//  3. The registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
+//  1. EC2's limits allow the call: all that follows is fresh when it is made.
+//  2. EC2 describes the instance afresh, and EC2's clock agrees with ours.
+//  3. It bears this registry's tag by value, is bound to this lease, is not exempt. By the clock that was just checked,
+//     its term or its notice has passed. For an inferred cause it is running, and was not started since it was judged.
+//  4. The registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
 //     that was judged, the election and the registry; silence also requires that nothing beats. Whoever extends or
 //     renews meanwhile wins here.
-//  4. If more than 10 s have passed since it was described, it is described again.
-//  5. TerminateInstances is called.
+//  5. If more than 10 s have passed since it was described, all of this again.
+//  6. TerminateInstances is called.
 //
 // Once begun, a batch is finished even if the janitor is asked to stop.
 func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Report {
 	cloud := a.clouds[batch[0].Place]
-	if ctx.Err() != nil || cloud == nil {
+	if cloud == nil || ctx.Err() != nil {
+		return Report{}
+	}
+	if err := cloud.Reserve(ctx, len(batch)); err != nil {
+		a.log.Info("left for the next sweep", "place", batch[0].Place.String(), "instances", len(batch), "reason", err.Error())
 		return Report{}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
 	defer cancel()
 
-	described := time.Now()
-	able, report := a.vet(ctx, cloud, reg, batch)
-	condemned := a.condemn(ctx, reg, able, &report)
-	if time.Since(described) > descriptionMax && len(condemned) > 0 {
-		var again Report
-		condemned, again = a.vet(ctx, cloud, reg, condemned)
-		report.add(again)
-	}
+	condemned, report := a.condemnFresh(ctx, cloud, reg, batch)
 	ids := make([]string, 0, len(condemned))
 	byID := map[string]Verdict{}
 	for _, v := range condemned {
@@ -56,6 +57,24 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Re
 		report.add(a.heed(ctx, reg, byID[t.ID], t))
 	}
 	return report
+}
+
+// condemnFresh returns what EC2 and the registry have condemned within the last 10 s. It gives up where they are too
+// slow for that; what was revoked by then is tried again later.
+func (a armed) condemnFresh(ctx context.Context, cloud Cloud, reg lease.Registry, batch []Verdict) ([]Verdict, Report) {
+	var report Report
+	for range killRounds {
+		described := time.Now()
+		able, spared := a.vet(ctx, cloud, reg, batch)
+		report.add(spared)
+		batch = a.condemn(ctx, reg, able, &report)
+		if len(batch) == 0 || time.Since(described) <= descriptionMax {
+			return batch, report
+		}
+	}
+	a.log.Error("nothing ended: EC2 and the registry are too slow to act on what they said", "instances", len(batch))
+	report.Failed += len(batch)
+	return nil, report
 }
 
 // vet describes the batch afresh and keeps what may be ended by what EC2 says now.
@@ -81,8 +100,9 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	var able []Verdict
 	var report Report
 	for _, v := range batch {
+		judged := v.Instance
 		v.Instance = seen[v.InstanceID]
-		if why := v.spare(reg); why != "" {
+		if why := cmp.Or(v.spare(reg), v.overtaken(judged, a.wall(), a.policy)); why != "" {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
 			report.Spared++
 			continue
@@ -113,6 +133,26 @@ func (v Verdict) spare(reg lease.Registry) string {
 	}
 	if _, member := v.Launch.Member(*i); !member {
 		return "not of launch " + v.Launch.Token + " by its client token"
+	}
+	return ""
+}
+
+// overtaken says why the judgement of an active lease does not hold any more, by EC2 and by the clock, which has just
+// been checked against EC2's; or is empty.
+func (v Verdict) overtaken(judged *lease.Instance, now time.Time, p Policy) string {
+	if v.Lease == nil || v.Lease.State != lease.StateActive || v.Instance == nil && v.Cause.Inferred() {
+		return ""
+	}
+	mark := v.Lease.Mark
+	switch {
+	case v.Cause == lease.CauseTerm && !v.Lease.Over(now, p.TermGrace):
+		return "its term has not passed"
+	case v.Cause == lease.CauseTerm && mark != nil && mark.Cause == v.Cause && now.Before(mark.Deadline):
+		return "its notice has not passed"
+	case v.Cause.Inferred() && (mark == nil || now.Before(mark.Deadline)):
+		return "its notice has not passed"
+	case v.Cause.Inferred() && (judged == nil || !judged.LaunchTime.Equal(v.Instance.LaunchTime)):
+		return "started since it was judged"
 	}
 	return ""
 }

@@ -21,6 +21,7 @@ type recorder struct {
 	instances  map[string]lease.Instance
 	skew       time.Duration
 	undated    bool
+	onReserve  func() error      // what happens while EC2's limits are waited for
 	err        error             // of List and Describe
 	refuse     map[string]string // instance id → code
 	describes  int
@@ -55,6 +56,13 @@ func (r *recorder) listing(wanted func(lease.Instance) bool) (lease.Listing, err
 		}
 	}
 	return listing, r.err
+}
+
+func (r *recorder) Reserve(context.Context, int) error {
+	if r.onReserve != nil {
+		return r.onReserve()
+	}
+	return nil
 }
 
 func (r *recorder) Terminate(_ context.Context, ids []string) []lease.Termination {
@@ -165,10 +173,12 @@ func (r *rig) update(id string, change func(lease.Lease) (lease.Lease, error)) {
 	}
 }
 
+// actor acts two hours later, when every term and every notice has passed.
 func (r *rig) actor() armed {
 	return armed{
-		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: DefaultPolicy(), wall: r.now,
-		log: slog.New(slog.DiscardHandler),
+		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: DefaultPolicy(),
+		wall: func() time.Time { return r.now().Add(2 * time.Hour) },
+		log:  slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -177,6 +187,11 @@ func (r *rig) verdicts(cause lease.Cause, ids ...string) []Verdict {
 	r.t.Helper()
 	var vs []Verdict
 	for _, id := range ids {
+		if cause.Inferred() {
+			r.update(id, func(l lease.Lease) (lease.Lease, error) {
+				return l.WithMark(r.now(), cause, r.now().Add(time.Minute), r.by)
+			})
+		}
 		l, i := r.lease(id), r.cloud.instances[id]
 		vs = append(vs, Verdict{
 			Action: ActEnd, InstanceID: id, Place: r.cloud.place, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
@@ -217,7 +232,7 @@ func TestKillSpares(t *testing.T) {
 	}{
 		"extended meanwhile": {lease.CauseTerm, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
-				return l.Extend(r.now(), lease.Extension{Until: r.now().Add(2 * time.Hour)}, r.by)
+				return l.Extend(r.now(), lease.Extension{Until: r.now().Add(3 * time.Hour)}, r.by)
 			})
 		}, true},
 		"pardoned meanwhile": {lease.CauseSilence, func(r *rig) {
@@ -250,6 +265,9 @@ func TestKillSpares(t *testing.T) {
 		"stopped, if it is for silence": {lease.CauseSilence, func(r *rig) { r.cloud.state("i-1", lease.InstanceStopped) }, true},
 		"not found, if it is for silence": {lease.CauseSilence, func(r *rig) {
 			delete(r.cloud.instances, "i-1")
+		}, true},
+		"started since it was listed, if it is for silence": {lease.CauseSilence, func(r *rig) {
+			r.cloud.change("i-1", func(i *lease.Instance) { i.LaunchTime = i.LaunchTime.Add(time.Minute) })
 		}, true},
 		"terminated already":    {lease.CauseTerm, func(r *rig) { r.cloud.state("i-1", lease.InstanceTerminated) }, true},
 		"our clock is ahead":    {lease.CauseTerm, func(r *rig) { r.cloud.skew = 11 * time.Second }, true},
@@ -420,5 +438,31 @@ func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
 		if !slices.Equal(got, []int{50, 10}) {
 			t.Errorf("zone %s: batches of %v", zone, got)
 		}
+	}
+}
+
+func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
+	t.Parallel()
+	for name, meanwhile := range map[string]func(r *rig){
+		"exempt by then": func(r *rig) {
+			r.cloud.change("i-1", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagExempt: ""} })
+		},
+		"unmanaged by then": func(r *rig) {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(r.now(), r.by) })
+		},
+	} {
+		r := newRig(t, "i-1")
+		condemned := r.verdicts(lease.CauseTerm, "i-1")
+		r.cloud.onReserve = func() error { meanwhile(r); return nil }
+		r.kill(condemned)
+		if got := r.cloud.ended(); len(got) > 0 {
+			t.Errorf("%s: terminated %v", name, got)
+		}
+	}
+	r := newRig(t, "i-1")
+	condemned := r.verdicts(lease.CauseTerm, "i-1")
+	r.cloud.onReserve = func() error { return errors.New("no room before the interval is over") }
+	if report := r.kill(condemned); report != (Report{}) || r.lease("i-1").State != lease.StateActive || r.lease("i-1").Tries != 0 {
+		t.Errorf("without room %+v, lease %s after %d tries; want nothing begun", report, r.lease("i-1").State, r.lease("i-1").Tries)
 	}
 }

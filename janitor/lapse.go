@@ -77,6 +77,8 @@ func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance)
 		c.say(l, ActConfirm, "EC2 says terminated").Cause = l.Cause
 	case i.State == lease.InstanceShuttingDown:
 		c.say(l, ActKeep, "revoked ("+string(l.Cause)+"), shutting down")
+	case !l.AbsentSince.IsZero():
+		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
 	default:
 		c.retry(p, l, i)
 	}
@@ -186,15 +188,20 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
 	}
 	since, isActing := c.acting[p.Place.String()]
 	if marked := l.Mark != nil && l.Mark.Cause == lease.CauseTerm; marked {
-		if c.Now.Before(l.Mark.Deadline) {
-			c.wake(l.Mark.Deadline)
-			c.say(l, ActKeep, over+"; marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
+		deadline := l.Mark.Deadline
+		if full := since.Add(c.Policy.MarkGrace); isActing && l.Mark.Since.Before(since) && full.After(deadline) {
+			deadline = full // a notice of which part passed while nobody could extend starts again
+		}
+		if c.Now.Before(deadline) {
+			c.wake(deadline)
+			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
 			return
 		}
 		c.say(l, ActEnd, over+", and so has its notice").Cause = lease.CauseTerm
 		return
 	}
-	if watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since); watched {
+	watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
+	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce { // not when it was adopted with a term that had passed
 		c.say(l, ActEnd, over).Cause = lease.CauseTerm
 		return
 	}

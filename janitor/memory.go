@@ -55,9 +55,10 @@ func (m *memory) restart(now time.Time) {
 	}
 }
 
-// observe takes in a snapshot and what EC2 says of the instances. now carries a monotonic reading. Of a snapshot that
-// was not just read but kept up by a watch, presence proves nothing: the watch may be late.
-func (m *memory) observe(now time.Time, fresh bool, snapshot lease.Snapshot, places []PlaceView) {
+// observe takes in a snapshot and what EC2 says of the instances. read is just before the snapshot was read; both times
+// carry monotonic readings. It is zero for a snapshot that was kept up by a watch, in which presence proves nothing: the
+// watch may be late.
+func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, places []PlaceView) {
 	if m.term != 0 && m.term != snapshot.Term {
 		m.restart(now)
 	}
@@ -91,8 +92,8 @@ func (m *memory) observe(now time.Time, fresh bool, snapshot lease.Snapshot, pla
 		}
 		hb := snapshot.Heartbeats[l.InstanceID]
 		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
-		if fresh && hb.Held {
-			m.testify(now, b.zone, hb)
+		if !read.IsZero() && hb.Held {
+			m.testify(read, b.zone, hb)
 		}
 	}
 	m.beats = kept
@@ -129,9 +130,9 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 }
 
 // testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL.
-func (m *memory) testify(now time.Time, zone string, hb lease.Heartbeat) {
+func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	const slack = 2 * time.Second // etcd's own
-	if renewed := now.Add(-time.Duration(hb.TTL) - slack); hb.TTL > 0 && renewed.After(m.witness[zone]) {
+	if renewed := read.Add(-time.Duration(hb.TTL) - slack); hb.TTL > 0 && renewed.After(m.witness[zone]) {
 		m.witness[zone] = renewed
 	}
 }

@@ -34,7 +34,11 @@ func (w *watcher) at(d time.Duration) *watcher {
 }
 
 func (w *watcher) observe(fresh bool) *watcher {
-	w.m.observe(w.now, fresh, w.state, []PlaceView{w.place})
+	var read time.Time
+	if fresh {
+		read = w.now
+	}
+	w.m.observe(w.now, read, w.state, []PlaceView{w.place})
 	return w
 }
 

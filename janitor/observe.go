@@ -17,17 +17,28 @@ type reader interface {
 // observation is what one look at EC2 and the registry saw.
 type observation struct {
 	snapshot lease.Snapshot
+	read     time.Time // just before the registry was read, by the monotonic clock
 	places   []PlaceView
+	wall     time.Time // when EC2 was asked, by the wall clock
+	mono     time.Time // the same, by the monotonic one
+}
+
+// drift is how far the wall clock has been set since EC2 was asked: the time that passed by it, less the time that
+// really passed. What was measured of the clock then has to be corrected by it.
+func (o observation) drift(wall time.Time) time.Duration {
+	return wall.Round(0).Sub(o.wall) - time.Since(o.mono)
 }
 
 // observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
 // this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. A place
 // whose listing fails is held; a registry that cannot be read ends the sweep.
-func observe(ctx context.Context, clouds []Cloud, registry reader, due func(lease.Lease) bool) (observation, error) {
+func observe(ctx context.Context, clouds []Cloud, registry reader, now func() time.Time, due func(lease.Lease) bool) (observation, error) {
+	wall, mono := now().Round(0), time.Now()
 	places := make([]PlaceView, len(clouds))
 	sideBySide(clouds, func(n int, cloud Cloud) {
 		places[n] = list(ctx, cloud)
 	})
+	read := time.Now()
 	snapshot, err := registry.Snapshot(ctx)
 	if err != nil {
 		return observation{}, fmt.Errorf("read the registry: %w", err)
@@ -35,7 +46,7 @@ func observe(ctx context.Context, clouds []Cloud, registry reader, due func(leas
 	sideBySide(clouds, func(n int, cloud Cloud) {
 		lookUp(ctx, cloud, &places[n], snapshot, due)
 	})
-	return observation{snapshot: snapshot, places: places}, nil
+	return observation{snapshot: snapshot, read: read, places: places, wall: wall, mono: mono}, nil
 }
 
 func sideBySide(clouds []Cloud, each func(int, Cloud)) {
@@ -98,10 +109,10 @@ func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, snapshot lease.Snaps
 // Preview is a look and a decision without an office: nothing is written, and no silence is judged.
 func Preview(ctx context.Context, clouds []Cloud, registry reader, p Policy, now func() time.Time) (View, Plan, error) {
 	p.NoSilence = true
-	seen, err := observe(ctx, clouds, registry, func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) })
+	seen, err := observe(ctx, clouds, registry, now, func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) })
 	if err != nil {
 		return View{}, Plan{}, err
 	}
-	v := View{Now: now(), Policy: p, Snapshot: seen.snapshot, Places: seen.places}
+	v := View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places}
 	return v, decide(v), nil
 }

@@ -23,6 +23,7 @@ const (
 	ActOrphan   Action = "orphan"   // revoke by creating a revoked lease, and terminate
 	ActStuck    Action = "stuck"    // note why an instance cannot be ended
 	ActAbsent   Action = "absent"   // note that a revoked instance is not found
+	ActSeen     Action = "seen"     // take that note back
 	ActConfirm  Action = "confirm"  // EC2 confirmed the end
 	ActReopen   Action = "reopen"   // an ended one is alive after all
 	ActActivate Action = "activate" // an adopted one bears the tag

@@ -2,6 +2,8 @@ package janitor
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -9,8 +11,8 @@ import (
 	"lapse/lease"
 )
 
-// settleFor is how long the changes that a watch brings are collected before a decision is made about them all.
-const settleFor = 100 * time.Millisecond
+// settleMin is the least time for which the changes that a watch brings are collected.
+const settleMin = 100 * time.Millisecond
 
 // lead sweeps at once and on schedule. Between sweeps a watch from the observed revision keeps the records up to date,
 // and a timer waits for the next date on which the plan changes; both lead to the same decision over the last listing.
@@ -34,8 +36,9 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 	var watch <-chan lease.Change
 	unwatch := func() {}
 	defer func() { unwatch() }()
-	next := time.NewTimer(0) // the first sweep is due at once
-	sweepDue, changed := true, false
+	due := time.Now() // of the next reaction; the first sweep is due at once
+	timer := time.NewTimer(0)
+	sweepDue := true
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,7 +48,7 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 			return
 		case <-tick:
 			sweepDue = true
-			next.Reset(0)
+			timer.Reset(0)
 			continue
 		case change, open := <-watch:
 			if !open {
@@ -54,12 +57,12 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 			}
 			t.apply(change)
 			sweepDue = sweepDue || change.Registry != nil // somebody armed or paused it
-			if !changed {
-				changed = true
-				next.Reset(settleFor)
+			if soon := time.Now().Add(t.settleFor()); soon.Before(due) {
+				due = soon
+				timer.Reset(time.Until(due))
 			}
 			continue
-		case <-next.C:
+		case <-timer.C:
 		}
 		var plan Plan
 		if sweepDue {
@@ -69,18 +72,29 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 		} else {
 			plan = t.react(ctx)
 		}
-		sweepDue, changed = false, false
-		next.Reset(t.untilNext(plan))
+		if t.deposed > 1 {
+			j.Log.Warn("no longer recognised as leader; campaigning again", "leader", office.Name())
+			return
+		}
+		sweepDue = false
+		due = time.Now().Add(t.untilNext(plan))
+		timer.Reset(time.Until(due))
 	}
 }
 
 // sweepAloud sweeps, and says so if it cannot. A failed sweep stops neither the schedule nor the reactions.
 func (t *term) sweepAloud(ctx context.Context) Plan {
 	plan, _, err := t.sweep(ctx)
+	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed {
+		t.deposed++
+	} else if err == nil {
+		t.deposed = 0
+	}
 	if err != nil && ctx.Err() == nil {
 		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
-		return Plan{}
+		return t.react(ctx)
 	}
+	t.asked = map[string]int64{}
 	t.Notify("STATUS=leads as " + t.office.Name())
 	return plan
 }
@@ -99,19 +113,39 @@ func (t *term) react(ctx context.Context) Plan {
 	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || time.Since(t.stamped) > 3*t.Policy.Interval {
 		return Plan{} // too little is known, or for too long nothing was
 	}
-	plan := t.decide(false)
+	begun := time.Now()
+	plan := t.decide(time.Time{})
 	// What rests on a look at EC2 waits for the next one: an old listing is no second look, and confirms nothing.
-	plan.Verdicts = plan.With(ActMark, ActUnmark, ActEnd, ActStuck)
-	t.act(ctx, plan)
+	now := plan
+	now.Verdicts = slices.DeleteFunc(plan.With(ActMark, ActUnmark, ActEnd, ActStuck), t.askedBefore)
+	t.took = time.Since(begun)
+	t.act(ctx, now)
 	return plan
 }
+
+// askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
+// then is not looked at again until there is a new listing.
+func (t *term) askedBefore(v Verdict) bool {
+	if v.Action != ActEnd {
+		return false
+	}
+	if t.asked[v.InstanceID] == v.Lease.Revision {
+		return true
+	}
+	t.asked[v.InstanceID] = v.Lease.Revision
+	return false
+}
+
+// settleFor is how long changes are collected before a decision is made about them all: longer where decisions take
+// long, so that they never take more than a tenth of the time. Dates that are known beforehand are met all the same.
+func (t *term) settleFor() time.Duration { return max(settleMin, 10*t.took) }
 
 // untilNext is the pause until time alone changes the plan; an hour if it will not.
 func (t *term) untilNext(plan Plan) time.Duration {
 	if plan.Next.IsZero() {
 		return time.Hour
 	}
-	return max(settleFor, min(time.Hour, plan.Next.Sub(t.Now())))
+	return max(settleMin, min(time.Hour, plan.Next.Sub(t.Now())))
 }
 
 // apply takes one change into the records observed.

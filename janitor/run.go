@@ -32,6 +32,9 @@ type Janitor struct {
 	schedule cron.Schedule
 }
 
+// lookMax bounds one look at EC2 and the registry, or the interval does if it is longer.
+const lookMax = 5 * time.Minute
+
 // offices is how many of the last leaders the stamp remembers.
 const offices = 8
 
@@ -149,13 +152,19 @@ type term struct {
 	elected time.Time // wall clock
 	brakes  []lease.Brake
 	illness string // why etcd is not to be trusted with silences
+	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
+
+	asked map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
+	took  time.Duration    // of the last reaction
 
 	leaseAt, launchAt map[string]int // where the records stand in seen
 }
 
 func (j *Janitor) newTerm(office Office) *term {
 	now := time.Now()
-	return &term{Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now()}
+	return &term{
+		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
+	}
 }
 
 // Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged.
@@ -172,13 +181,15 @@ func (j *Janitor) Sweep(ctx context.Context) (Plan, Report, error) {
 // sweep is one full pass: observe, decide, stamp, act.
 func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
 	begun := time.Now()
-	seen, err := observe(ctx, t.Clouds, t.office, func(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGrace) })
+	looking, cancel := context.WithTimeout(ctx, max(t.Policy.Interval, lookMax))
+	defer cancel()
+	seen, err := observe(looking, t.Clouds, t.office, t.Now, func(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGrace) })
 	if err != nil {
 		return Plan{}, Report{}, err
 	}
 	t.see(seen)
 	t.examine(ctx)
-	plan := t.decide(true)
+	plan := t.decide(seen.read)
 	if err := t.stamp(ctx, plan); err != nil {
 		return plan, Report{}, err
 	}
@@ -209,12 +220,16 @@ func (t *term) act(ctx context.Context, plan Plan) Report {
 	return t.actor().act(ctx, t.seen.snapshot.Registry, plan)
 }
 
-// decide lets the memory observe and decides.
-func (t *term) decide(fresh bool) Plan {
-	now := time.Now()
-	t.mem.observe(now, fresh, t.seen.snapshot, t.seen.places)
+// decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
+func (t *term) decide(read time.Time) Plan {
+	now, wall := time.Now(), t.Now().Round(0)
+	t.mem.observe(now, read, t.seen.snapshot, t.seen.places)
+	places := slices.Clone(t.seen.places)
+	for n := range places {
+		places[n].Skew += t.seen.drift(wall)
+	}
 	plan := decide(View{
-		Now: t.Now(), Policy: t.Policy, Snapshot: t.seen.snapshot, Places: t.seen.places, Silences: t.mem.silences(now),
+		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Office: OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
 	})
 	t.mem.held(now, plan.Verdicts)
@@ -242,11 +257,14 @@ func (t *term) announce(held []lease.Brake) {
 
 // stamp writes that this sweep happened, before anything is ended by it.
 func (t *term) stamp(ctx context.Context, plan Plan) error {
-	last := t.seen.snapshot.Sweep
+	last, err := lastStamp(t.seen.snapshot)
+	if err != nil {
+		return err
+	}
 	s := last
 	s.Schema, s.Sequence, s.Nonce = lease.Schema, last.Sequence+1, uuid.NewString()
 	s.Time, s.Interval, s.Leader = t.Now().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
-	s.LaunchWindow = lease.Duration(t.Policy.LaunchWindow)
+	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.Acting, s.Brakes, s.Places = plan.Acting, plan.Brakes, nil
 	for _, p := range t.seen.places {
 		if p.listed() {
@@ -264,6 +282,21 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	t.seen.snapshot.Sweep = written
 	t.stamped = time.Now()
 	return nil
+}
+
+// lastStamp is the stamp to be replaced. One that is malformed is replaced by one that says nothing of what was before;
+// one of a newer version is left alone, and so is everything else.
+func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
+	for _, bad := range s.Bad {
+		if bad.Kind != "sweep" {
+			continue
+		}
+		if _, newer := errors.AsType[*lease.SchemaError](bad.Err); newer {
+			return lease.Sweep{}, fmt.Errorf("stamp the sweep: %w", bad.Err)
+		}
+		return lease.Sweep{Revision: bad.Revision}, nil
+	}
+	return s.Sweep, nil
 }
 
 func (t *term) actor() actor {

@@ -187,7 +187,7 @@ type MalformedError struct {
 }
 
 func (e *MalformedError) Error() string {
-	return fmt.Sprintf("%s %s is malformed: %v; mend or delete the record", e.Kind, e.ID, e.Err)
+	return fmt.Sprintf("%s %s is malformed: %v; mend the record", e.Kind, e.ID, e.Err)
 }
 
 func (e *MalformedError) Unwrap() error { return e.Err }

@@ -105,7 +105,7 @@ var messages = []struct {
 	},
 	{
 		&lease.MalformedError{Kind: "lease", ID: "i-1", Err: io.ErrUnexpectedEOF},
-		"lease i-1 is malformed: unexpected EOF; mend or delete the record",
+		"lease i-1 is malformed: unexpected EOF; mend the record",
 	},
 	{lease.CheckTTL(time.Second), "ttl 1s must be between 5s and 1h0m0s"},
 	{lease.CheckCount(0), "count 0 must be between 1 and 1000"},

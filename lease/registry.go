@@ -72,6 +72,9 @@ type Sweep struct {
 	// LaunchWindow is how long after its last send a launch may still send, before the janitor settles it. Launchers
 	// freeze it in the launch.
 	LaunchWindow Duration `json:"launch_window,omitzero"`
+	// Retention is how long the record of a launch with a generated token is kept. Launchers refuse older tokens, which
+	// nobody would recognise.
+	Retention Duration `json:"retention,omitzero"`
 	// Acting has, by place, since when lapsed leases were being ended there without a gap. A term that passed before
 	// that is marked first.
 	Acting  map[string]time.Time `json:"acting,omitempty"`
@@ -150,9 +153,10 @@ type Snapshot struct {
 
 // BadRecord is a record that cannot be read. It is reported, and its instance is spared.
 type BadRecord struct {
-	Kind string // lease, launch, heartbeat
-	ID   string
-	Err  error
+	Kind     string // lease, launch, heartbeat, sweep
+	ID       string
+	Err      error
+	Revision int64
 }
 
 // Change is something that a watch saw: exactly one of the fields is set.

@@ -141,6 +141,15 @@ func (l Lease) Absent(now time.Time) (Lease, error) {
 	return l, nil
 }
 
+// Seen takes back what [Lease.Absent] noted: a look-up found the instance after all.
+func (l Lease) Seen() (Lease, error) {
+	if l.State != StateRevoked {
+		return l, l.refuse("note as seen")
+	}
+	l.AbsentSince = time.Time{}
+	return l, nil
+}
+
 // End records that EC2 confirmed the end. An active lease takes the cause given, a revoked one keeps its own.
 func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
 	if l.State != StateActive && l.State != StateRevoked {

@@ -58,6 +58,11 @@ var allowed = map[string]struct {
 		func(l lease.Lease) (lease.Lease, error) { return l.Try(at(3 * time.Hour)) },
 		map[string]lease.State{"revoked": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
 	},
+	"Seen": {
+		"note as seen",
+		func(l lease.Lease) (lease.Lease, error) { return l.Seen() },
+		map[string]lease.State{"revoked": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+	},
 	"StuckBecause": {
 		"note as stuck",
 		func(l lease.Lease) (lease.Lease, error) { return l.StuckBecause(at(3*time.Hour), "protected", jan) },

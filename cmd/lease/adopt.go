@@ -155,10 +155,15 @@ func (t terms) adoptOne(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store
 	if t.notAfter > 0 {
 		notAfter = now.Add(t.notAfter)
 	}
-	l, err := store.PutLease(ctx, lease.Adopt(now, i, expiresAt, notAfter, t.holder, t.labels, t.by))
+	adopting := lease.Adopt(now, i, expiresAt, notAfter, t.holder, t.labels, t.by)
+	l, err := store.PutLease(ctx, adopting)
 	if _, exists := errors.AsType[*lease.ConflictError](err); exists {
 		if l, err = store.Lease(ctx, i.ID); err == nil && l.State != lease.StateAdopting {
 			return done{lease: l, said: fmt.Sprintf("%s was adopted meanwhile, and is %s", i.ID, l.State)}, nil
+		}
+		if err == nil { // its tag was never set; what counts is the term given now
+			adopting.Revision = l.Revision
+			l, err = store.PutLease(ctx, adopting)
 		}
 	}
 	if known(err) {

@@ -37,12 +37,13 @@ func (l *Launcher) create(ctx context.Context, o order, registry lease.Registry)
 
 // prepare makes the record of a new launch, and writes nothing.
 func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry) (lease.Launch, error) {
-	if made, generated := lease.TokenTime(o.Token); generated && l.config.Now().Sub(made) > l.config.Retention {
-		return lease.Launch{}, &StaleTokenError{Token: o.Token, Generated: made}
-	}
 	sweep, err := l.preflight(ctx, o, registry)
 	if err != nil {
 		return lease.Launch{}, err
+	}
+	retention := cmp.Or(time.Duration(sweep.Retention), l.config.Retention)
+	if made, generated := lease.TokenTime(o.Token); generated && l.config.Now().Sub(made) > retention {
+		return lease.Launch{}, &StaleTokenError{Token: o.Token, Generated: made}
 	}
 	if err := l.cloud.freeze(ctx, o.in, o.Tags); err != nil {
 		return lease.Launch{}, err

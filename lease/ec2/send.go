@@ -22,11 +22,7 @@ func (r *run) send(ctx context.Context) error {
 	if err := r.pause(ctx); err != nil {
 		return err
 	}
-	sending, err := r.launch.Sending(r.config.Now())
-	if err != nil {
-		return err
-	}
-	if err := r.put(ctx, sending); err != nil {
+	if err := r.announce(ctx); err != nil {
 		return err
 	}
 	a := r.launch.Last()
@@ -34,6 +30,24 @@ func (r *run) send(ctx context.Context) error {
 		a.Min, a.Max, len(r.launch.Attempts), a.Sends))
 	instances, err := r.cloud.runInstances(ctx, in, r.config.CallTimeout)
 	return r.hear(ctx, a.ClientToken, instances, err)
+}
+
+// announce writes that the last attempt is about to be sent. Where that took longer than a call may, as on a machine
+// that was suspended meanwhile, it is written again: by now the launch may be settled.
+func (r *run) announce(ctx context.Context) error {
+	for {
+		sending, err := r.launch.Sending(r.config.Now())
+		if err != nil {
+			return err
+		}
+		if err := r.put(ctx, sending); err != nil {
+			return err
+		}
+		if r.config.Now().Sub(r.launch.Last().LastSend) <= r.config.CallTimeout {
+			return nil
+		}
+		r.launch = r.launch.Unsent()
+	}
 }
 
 // pause waits before a replay, longer each time, and gives up at the end of patience. It returns the error of the last

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -15,9 +16,22 @@ import (
 // MaxTerminate is how many instances one TerminateInstances call names at most.
 const MaxTerminate = 50
 
-// Terminate ends instances and returns one [lease.Termination] for each id, in the order given. Give ids of one zone: a
+// pacedMax is how long Terminate waits for EC2's limits, in all: what was decided about the instances must stay fresh.
+const pacedMax = 5 * time.Second
+
+// Reserve waits until EC2's limits allow a call of [Cloud.Terminate] for n instances, and reserves it.
+func (c *Cloud) Reserve(ctx context.Context, n int) error {
+	if err := c.pace.terminate(ctx, n); err != nil {
+		return fmt.Errorf("wait for EC2's limits: %w", err)
+	}
+	return nil
+}
+
+// Terminate ends instances, for which the caller has made a reservation, and returns one [lease.Termination] for each id, in the order given. Give ids of one zone: a
 // protected instance keeps all others of its zone, and only those, from being ended by the same call, though the call
 // fails as a whole.
+//
+// Calls beyond the reserved one wait for EC2's limits, but 5 s at most in all; what comes later fails, to be tried again.
 //
 // A call that EC2 refuses is halved until the ids that it blames stand alone, so one bad or protected id costs
 // O(log n) calls and spares nobody else. A call that fails for another reason (throttling, a server's error, no answer,
@@ -27,10 +41,20 @@ const MaxTerminate = 50
 func (c *Cloud) Terminate(ctx context.Context, ids []string) []lease.Termination {
 	fates := make(map[string]lease.Termination, len(ids))
 	batches := slices.Collect(slices.Chunk(ids, MaxTerminate))
-	for len(batches) > 0 {
+	waiting, cancel := context.WithTimeout(ctx, pacedMax)
+	defer cancel()
+	for calls := 0; len(batches) > 0; calls++ {
 		batch := batches[0]
 		batches = batches[1:]
-		states, requestID, err := c.terminate(ctx, batch)
+		var states map[string]lease.InstanceState
+		var requestID string
+		var err error
+		if calls > 0 {
+			err = c.Reserve(waiting, len(batch))
+		}
+		if err == nil {
+			states, requestID, err = c.terminate(ctx, batch)
+		}
 		blamed := refused(err) && !unauthenticated(err)
 		switch {
 		case err == nil:
@@ -67,9 +91,6 @@ func accepted(id string, states map[string]lease.InstanceState, requestID string
 
 // terminate makes one call.
 func (c *Cloud) terminate(ctx context.Context, ids []string) (map[string]lease.InstanceState, string, error) {
-	if err := c.pace.terminate(ctx, len(ids)); err != nil {
-		return nil, "", fmt.Errorf("terminate instances: %w", err)
-	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	out, err := c.ec2.TerminateInstances(bounded, &ec2.TerminateInstancesInput{InstanceIds: ids})

@@ -157,6 +157,9 @@ func TestTerminatingKeepsToItsShare(t *testing.T) {
 	cloud := w.cloud(t, w.aws(), ec2.Options{Share: 0.1}) // a bucket of 100 instances
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
+	if err := cloud.Reserve(ctx, ec2.MaxTerminate); err != nil {
+		t.Fatal(err)
+	}
 	results := cloud.Terminate(ctx, w.herd(400)) // the rest takes 150 s at 2/s: refused at once, for it cannot be in time
 	accepted := 0
 	for _, r := range results {
@@ -166,6 +169,9 @@ func TestTerminatingKeepsToItsShare(t *testing.T) {
 	}
 	if accepted != 100 {
 		t.Errorf("%d accepted, want the bucket's 100", accepted)
+	}
+	if err := cloud.Reserve(ctx, ec2.MaxTerminate); err == nil {
+		t.Error("reserved 50 more of an empty bucket within 5 s")
 	}
 }
 

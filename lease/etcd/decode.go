@@ -26,7 +26,7 @@ func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
 		change, kind, name, err := s.decode(kv)
 		switch {
 		case err != nil:
-			p.bad = append(p.bad, lease.BadRecord{Kind: kind, ID: name, Err: err})
+			p.bad = append(p.bad, lease.BadRecord{Kind: kind, ID: name, Err: err, Revision: kv.ModRevision})
 		case change.lease != nil:
 			p.leases = append(p.leases, *change.lease)
 		case change.launch != nil:

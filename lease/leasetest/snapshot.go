@@ -29,7 +29,7 @@ func (s *Store) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 		change, sweep, err := read(k, s.entries[k])
 		switch {
 		case err != nil:
-			snapshot.Bad = append(snapshot.Bad, lease.BadRecord{Kind: k.kind, ID: orNamespace(k.id), Err: err})
+			snapshot.Bad = append(snapshot.Bad, lease.BadRecord{Kind: k.kind, ID: orNamespace(k.id), Err: err, Revision: s.entries[k].modified})
 		case change.Lease != nil:
 			snapshot.Leases = append(snapshot.Leases, *change.Lease)
 		case change.Launch != nil:

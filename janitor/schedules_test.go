@@ -1,0 +1,301 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// quiet is a logger for tests that judge by what is done.
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// inOffice is a leader whose reactions the test calls itself, with a wall clock that it sets.
+type inOffice struct {
+	*term
+	ahead atomic.Int64 // of the wall clock, in nanoseconds
+}
+
+func (r *rig) inOffice() *inOffice {
+	r.t.Helper()
+	o := &inOffice{}
+	j := r.janitorOf(quiet())
+	j.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
+	office, err := j.Campaign(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.term = j.newTerm(office)
+	if _, _, err := o.sweep(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	return o
+}
+
+// put stores records that no transition makes.
+func (r *rig) put(l lease.Lease) {
+	r.t.Helper()
+	l.Schema, l.Account, l.Region = lease.Schema, r.cloud.place.Account, r.cloud.place.Region
+	if _, err := r.store.PutLease(r.t.Context(), l); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// outage lets every call to the registry fail while it is set.
+func (r *rig) outage() *atomic.Bool {
+	var down atomic.Bool
+	r.store.Fault = func(string) error {
+		if down.Load() {
+			return errors.New("etcd is away")
+		}
+		return nil
+	}
+	return &down
+}
+
+func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
+	t.Parallel()
+	for name, corrected := range map[string]bool{"and left so": false, "and corrected before EC2 is asked": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				o := r.inOffice()
+				time.Sleep(10 * time.Second)
+				o.ahead.Store(int64(2 * time.Hour))
+				if corrected {
+					r.cloud.onDescribe = func(int) { o.ahead.Store(0) }
+				}
+				o.react(t.Context())
+				if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
+					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.ended(), l.State, l.Mark)
+				}
+				if web, err := r.store.Launch(t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
+					t.Errorf("launch %s (%v); its window is not over", web.State, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		i := r.instance("i-9", "")
+		i.Tags = nil
+		r.cloud.mu.Lock()
+		r.cloud.instances["i-9"] = i
+		r.cloud.mu.Unlock()
+		if _, err := r.store.PutLease(r.t.Context(), lease.Adopt(r.now(), i, r.now().Add(10*time.Minute), time.Time{}, "", nil, r.by)); err != nil {
+			r.t.Fatal(err)
+		}
+		after(20*time.Minute + 30*time.Second)
+		r.cloud.change("i-9", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagRegistry: r.reg.UUID} })
+		after(35 * time.Second) // a sweep sees the tag; ten seconds of notice follow
+		if l := r.lease("i-9"); len(r.cloud.ended()) > 0 || l.Mark == nil {
+			r.t.Errorf("terminated %v, mark %v; want notice first", r.cloud.ended(), l.Mark)
+		}
+	})
+}
+
+func TestAFailedSweepDoesNotStopTheTimer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.extend("i-1", 16*time.Minute)
+		down := r.outage()
+		j := r.janitorOf(quiet())
+		j, err := New(Config{Campaign: j.Campaign, Clouds: j.Clouds, Policy: j.Policy, Schedule: "@every 15m", Now: time.Now, Log: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(15*time.Minute - 5*time.Second)
+		down.Store(true)
+		after(10 * time.Second)
+		down.Store(false)
+		after(time.Minute)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			t.Errorf("terminated %v seconds after the term of i-1", got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestANoticeThatRanOutDuringAnOutageStartsAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.extend("i-1", time.Second)
+		after(2 * time.Second) // the term passes while nobody acts
+		down := r.outage()
+		j := r.janitorOf(quiet())
+		j.Policy.MarkGrace = 5 * time.Minute
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(2 * time.Second)
+		if r.lease("i-1").Mark == nil {
+			t.Fatal("not marked")
+		}
+		down.Store(true)
+		after(time.Hour)
+		down.Store(false)
+		after(4 * time.Minute)
+		if got := r.cloud.ended(); len(got) > 0 {
+			t.Errorf("terminated %v; of its notice of 5 min nearly all passed while nobody could extend", got)
+		}
+		after(3 * time.Minute)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			t.Errorf("terminated %v after a whole notice; want i-1", got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatAFreshLookSparedIsNotLookedAtAgainForEveryChange(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
+		r.extend("i-1", 3*time.Second)
+		r.cloud.change("i-1", func(i *lease.Instance) {
+			i.Tags = map[string]string{lease.TagExempt: "", lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"}
+		})
+		after(4 * time.Second)
+		before := r.cloud.describes
+		for n := range 100 {
+			r.extend("i-2", time.Duration(100+n)*time.Hour)
+			after(200 * time.Millisecond)
+		}
+		if n := r.cloud.describes - before; n > 0 {
+			r.t.Errorf("%d descriptions in 20 s without a sweep", n)
+		}
+	})
+}
+
+func TestAbsenceDoesNotAddUpAcrossSightings(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
+		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { l.Tries, l.TriedAt = 9, r.now(); return l, nil })
+		i := r.cloud.instances["i-1"]
+		visible := func(yes bool) {
+			r.cloud.mu.Lock()
+			defer r.cloud.mu.Unlock()
+			delete(r.cloud.instances, "i-1")
+			if yes {
+				r.cloud.instances["i-1"] = i
+			}
+		}
+		visible(false)
+		after(2 * time.Minute)
+		if r.lease("i-1").AbsentSince.IsZero() {
+			r.t.Fatal("its absence was not noted")
+		}
+		visible(true)
+		after(2 * time.Minute)
+		if since := r.lease("i-1").AbsentSince; !since.IsZero() {
+			r.t.Errorf("seen alive, and absent since %s", since)
+		}
+	})
+}
+
+func TestAMalformedStampIsReplacedAndANewerOneStopsEverything(t *testing.T) {
+	t.Parallel()
+	for stamp, want := range map[string][]string{`{"sequence":"?"}`: {"i-1"}, `{"schema":2}`: nil} {
+		running(t, []string{"i-1"}, quiet(), func(r *rig) {
+			r.store.Put("sweep", "", []byte(stamp))
+			after(time.Minute)
+			r.extend("i-1", 10*time.Minute)
+			after(time.Hour)
+			if got := r.cloud.ended(); !slices.Equal(got, want) {
+				r.t.Errorf("stamp %s: terminated %v, want %v", stamp, got, want)
+			}
+		})
+	}
+}
+
+func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		for n := range 20 {
+			r.put(lease.Lease{InstanceID: fmt.Sprintf("i-old%d", n), State: lease.StateEnded, EndedAt: r.now().Add(-8 * 24 * time.Hour)})
+		}
+		var deletes atomic.Int64
+		r.store.Fault = func(method string) error {
+			if method == "Office.DeleteLease" {
+				deletes.Add(1)
+			}
+			return nil
+		}
+		o := r.inOffice()
+		if deletes.Load() != 20 {
+			t.Errorf("the sweep let go of %d tombstones, want 20", deletes.Load())
+		}
+		o.react(t.Context())
+		if deletes.Load() != 20 {
+			t.Errorf("a reaction let go of %d more", deletes.Load()-20)
+		}
+	})
+}
+
+func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		r.cloud.mu.Lock()
+		r.cloud.instances["i-9"] = r.instance("i-9", "web.1")
+		r.cloud.mu.Unlock()
+		after(16*time.Minute + 30*time.Second) // closed by one sweep, first seen by the next
+		web, err := r.store.Launch(r.t.Context(), "web")
+		if err != nil || web.State != lease.LaunchClosed || len(web.Looks) != 1 || len(r.cloud.ended()) > 0 {
+			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.Looks, err, r.cloud.ended())
+		}
+		after(2 * time.Minute)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-9"}) {
+			r.t.Errorf("terminated %v after a second listing; want i-9", got)
+		}
+	})
+}
+
+func TestASlowLookUpMakesNoWitness(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2", "i-3")
+		r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
+			l.TTL = lease.Duration(10 * time.Second)
+			l.Changes++
+			return l, nil
+		})
+		delete(r.cloud.instances, "i-3") // looked up by id at each sweep, slowly
+		o := r.inOffice()
+		for id, ttl := range map[string]time.Duration{"i-1": 10 * time.Second, "i-2": time.Minute} {
+			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(ttl), Since: r.now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.sweep(t.Context()) //nolint:errcheck // both are seen to beat; then the zone is cut off, and neither does
+		r.cloud.onDescribe = func(int) { time.Sleep(40 * time.Second) }
+		time.Sleep(55 * time.Second)
+		if _, _, err := o.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if o.mem.silences(time.Now())["i-1"].Witness {
+			t.Error("a key that was there 40 s ago, and is not renewed, became a witness")
+		}
+	})
+}
