@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"lapse/lease"
@@ -149,11 +148,15 @@ func (s *story) copyTags(context.Context) error {
 func (s *story) crash(ctx context.Context) error {
 	launcher := s.command(ctx, "lease", "launch", "--id", "doomed", "--count", "1", "--image-id", "ami-0123456789abcdef0",
 		"--instance-type", "t3.micro", "--term", "1h")
+	victim := make(chan *os.Process, 1)
 	s.sim.Inject(ec2sim.Fault{
-		Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop,
-		Hook: func() { _ = launcher.Process.Signal(syscall.SIGKILL) },
+		Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop, Hook: func() { _ = (<-victim).Kill() },
 	})
-	if err := launcher.Run(); err == nil {
+	if err := launcher.Start(); err != nil {
+		return err
+	}
+	victim <- launcher.Process
+	if err := launcher.Wait(); err == nil {
 		return &Failure{"a launcher killed inside RunInstances"}
 	}
 	ids := s.instancesOf("doomed")

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 
@@ -111,10 +112,14 @@ func (w *world) crashLauncher() string {
 	w.t.Helper()
 	before := w.states()
 	launcher := w.command("", "lease", "launch", "--id", "doomed", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro")
-	proxy := w.killAfterDeed(launcher)
-	launcher.Env = append(launcher.Env, "AWS_ENDPOINT_URL="+proxy.URL)
-	if out, err := launcher.CombinedOutput(); err == nil {
-		w.t.Fatalf("the launcher was not killed:\n%s", out)
+	victim := make(chan *os.Process, 1)
+	launcher.Env = append(launcher.Env, "AWS_ENDPOINT_URL="+w.killAfterDeed(victim).URL)
+	if err := launcher.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	victim <- launcher.Process
+	if err := launcher.Wait(); err == nil {
+		w.t.Fatal("the launcher was not killed")
 	}
 	for id := range w.states() {
 		if _, known := before[id]; !known {

@@ -163,8 +163,8 @@ func (w *world) sidecar(id string) {
 
 func (w *world) socket(id string) string { return filepath.Join(w.dir, id[len(id)-8:]+".sock") }
 
-// killAfterDeed forwards to moto, and kills the process the moment that moto has answered RunInstances.
-func (w *world) killAfterDeed(victim *exec.Cmd) *httptest.Server {
+// killAfterDeed forwards to moto, and kills the victim the moment that moto has answered RunInstances.
+func (w *world) killAfterDeed(victim <-chan *os.Process) *httptest.Server {
 	target, err := url.Parse(w.aws)
 	if err != nil {
 		w.t.Fatal(err)
@@ -174,7 +174,7 @@ func (w *world) killAfterDeed(victim *exec.Cmd) *httptest.Server {
 		ModifyResponse: func(r *http.Response) error {
 			form, err := url.ParseQuery(r.Request.Header.Get("X-Body"))
 			if err == nil && form.Get("Action") == "RunInstances" {
-				_ = victim.Process.Kill()
+				_ = (<-victim).Kill()
 				return fmt.Errorf("the launcher is dead")
 			}
 			return nil
