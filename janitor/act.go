@@ -154,13 +154,15 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 		log.Error("write failed", "error", err)
 		return Report{Failed: 1}
 	}
-	log.Info("noted")
 	switch v.Action {
 	case ActMark:
+		log.Warn("marked", "cause", string(v.Cause), "deadline", v.Deadline)
 		return Report{Marked: 1}
 	case ActConfirm:
+		log.Info("ended")
 		return Report{Ended: 1}
 	}
+	log.Info("noted")
 	return Report{}
 }
 

@@ -57,19 +57,19 @@ func (c *situation) placeBrakes() {
 	if c.Policy.NoSilence {
 		return
 	}
-	recent := 0
-	for _, office := range c.Snapshot.Sweep.Offices {
-		if c.Now.Sub(office).Abs() < c.Policy.OfficeWindow {
-			recent++
-		}
-	}
+	recent := slices.DeleteFunc(slices.Clone(c.Snapshot.Sweep.Offices), func(office time.Time) bool {
+		return c.Now.Sub(office).Abs() >= c.Policy.OfficeWindow
+	})
+	slices.SortFunc(recent, time.Time.Compare)
 	switch {
 	case c.Office.Unhealthy != "":
 		c.trip(brakeHealth, "", c.Office.Unhealthy)
 	case !c.Office.Stamped:
 		c.trip(brakeHealth, "", "new leader: no stamp of its own yet")
-	case recent > c.Policy.OfficeMax:
-		c.trip(brakeHealth, "", fmt.Sprintf("%d leaders took office within %s", recent, c.Policy.OfficeWindow))
+	case len(recent) > c.Policy.OfficeMax:
+		lifts := recent[len(recent)-1-c.Policy.OfficeMax].Add(c.Policy.OfficeWindow)
+		c.trip(brakeHealth, "", fmt.Sprintf("%d leaders took office within %s; lifts at %s if no other does",
+			len(recent), c.Policy.OfficeWindow, lifts.UTC().Format(time.RFC3339)))
 	}
 }
 

@@ -225,10 +225,10 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 			return
 		}
 		c.say(l, ActKeep, "its lease holds")
-	case c.Policy.NoSilence:
-		c.say(l, ActKeep, "its lease holds by date; silence is judged by `janitor run` only")
 	case c.booting(l, i, s):
 		c.say(l, ActKeep, "booting")
+	case c.Policy.NoSilence:
+		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
 	case !p.listed():
 		c.hold(l, brakeHealth, p.Place.String(), "silent")
 	default:
@@ -266,7 +266,7 @@ func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 		cause = lease.CauseNeverBeat
 	}
 	var wait time.Duration
-	if !s.Seen {
+	if !s.Seen || s.Cured {
 		wait = time.Duration(l.TTL)
 	}
 	grace, silent := c.Policy.MarkGrace, fmt.Sprintf("silent (%s)", cause)
@@ -279,7 +279,7 @@ func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 	}
 	if s.For < wait {
 		c.wake(c.Now.Add(wait - s.For))
-		c.say(l, ActKeep, silent+", but not yet for its whole TTL under this leader")
+		c.say(l, ActKeep, silent+", but not yet for its whole TTL, counted anew")
 		return
 	}
 	if l.Mark == nil || !l.Mark.Cause.Inferred() {

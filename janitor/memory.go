@@ -24,6 +24,7 @@ type beat struct {
 	launched  time.Time // LaunchTime as last seen: it moves at every start
 	halted    bool      // EC2 said last that the instance does not run
 	cured     time.Time // CuredAt of the lease, as last seen
+	pardoned  bool      // cured since the key lapsed
 	zone      string
 }
 
@@ -88,7 +89,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, places []
 		b.zone = zoneOf(l, instance)
 		b.observeState(now, instance)
 		if !l.CuredAt.Equal(b.cured) {
-			b.cured, b.restarted = l.CuredAt, now
+			b.cured, b.restarted, b.pardoned = l.CuredAt, now, true
 		}
 		hb := snapshot.Heartbeats[l.InstanceID]
 		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
@@ -125,7 +126,7 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 		}
 		return
 	}
-	b.lapsed = time.Time{}
+	b.lapsed, b.pardoned = time.Time{}, false
 	b.seen = b.seen || !b.halted && !hb.Since.Before(b.launched)
 }
 
@@ -151,7 +152,7 @@ func (m *memory) silences(now time.Time) map[string]Silence {
 	all := make(map[string]Silence, len(m.beats))
 	for id, b := range m.beats {
 		s := Silence{
-			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen,
+			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.pardoned,
 			Witness: m.witness[b.zone].After(b.lapsed),
 		}
 		if !b.started.IsZero() {

@@ -113,6 +113,9 @@ func Preview(ctx context.Context, clouds []Cloud, registry reader, p Policy, now
 	if err != nil {
 		return View{}, Plan{}, err
 	}
-	v := View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places}
+	v := View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places, Silences: map[string]Silence{}}
+	for _, l := range seen.snapshot.Leases {
+		v.Silences[l.InstanceID] = Silence{Broken: seen.snapshot.Heartbeats[l.InstanceID].Held}
+	}
 	return v, decide(v), nil
 }

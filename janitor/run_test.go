@@ -185,6 +185,23 @@ func TestRunTakesAMarkBackWhenTheSidecarBeatsAgain(t *testing.T) {
 	})
 }
 
+func TestRunLetsAPardonedSilenceCountAnewForAWholeTTL(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
+		r.beat("i-1")
+		after(65 * time.Second)
+		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Pardon(r.now(), r.by) })
+		after(55 * time.Second)
+		if m := r.lease("i-1").Mark; m != nil {
+			r.t.Errorf("marked again %v, less than a TTL after the pardon", m)
+		}
+		after(10 * time.Second)
+		if r.lease("i-1").Mark == nil {
+			r.t.Error("not marked again a TTL after the pardon")
+		}
+	})
+}
+
 func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {

@@ -171,3 +171,38 @@ func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) 
 		}
 	})
 }
+
+func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T) {
+	t.Parallel()
+	l := held()
+	least := lease.Extension{Until: at(2 * time.Hour), AtLeast: true}
+	got, err := l.Extend(at(time.Hour), least, ada)
+	if err != nil || !got.ExpiresAt.Equal(l.ExpiresAt) || got.Changes != l.Changes {
+		t.Errorf("extended to %s (%v), changes %d; want %s, unchanged", got.ExpiresAt, err, got.Changes, l.ExpiresAt)
+	}
+	marked, err := l.WithMark(at(time.Hour), lease.CauseSilence, at(3*time.Hour), jan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = marked.Extend(at(time.Hour), least, ada)
+	if err != nil || !got.ExpiresAt.Equal(l.ExpiresAt) || got.Mark != nil || !got.CuredAt.Equal(at(time.Hour)) {
+		t.Errorf("extended to %s with mark %v (%v); want the mark cured", got.ExpiresAt, got.Mark, err)
+	}
+}
+
+func TestTheHistorySaysFromWhichDateToWhich(t *testing.T) {
+	t.Parallel()
+	for action, e := range map[string]lease.Extension{
+		"extend":  {Until: at(48 * time.Hour)},
+		"shorten": {Until: at(2 * time.Hour), AllowShorten: true},
+	} {
+		l, err := held().Extend(at(time.Hour), e, ada)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := l.History[len(l.History)-1]
+		if last.Action != action || !last.From.Equal(held().ExpiresAt) || !last.To.Equal(e.Until) {
+			t.Errorf("history %+v, want %s from %s to %s", last, action, held().ExpiresAt, e.Until)
+		}
+	}
+}

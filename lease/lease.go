@@ -107,6 +107,8 @@ type Transition struct {
 	Actor  string    `json:"actor"`
 	Action string    `json:"action"`
 	Reason string    `json:"reason,omitzero"`
+	From   time.Time `json:"from,omitzero"` // term before an extension; zero: none
+	To     time.Time `json:"to,omitzero"`   // term after it; zero: none, or no extension
 
 	unknown unknownFields
 }

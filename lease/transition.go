@@ -7,6 +7,7 @@ type Extension struct {
 	Until        time.Time // the term asked for
 	Strict       bool      // refuse rather than clamp to NotAfter
 	AllowShorten bool      // permit an earlier term than the present one
+	AtLeast      bool      // an earlier term than the present one changes no date; it cures a mark all the same
 }
 
 // Extend moves the term of an active lease, and cures a mark. Past NotAfter the term is clamped to it, or refused with
@@ -29,13 +30,22 @@ func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 		}
 		until = l.NotAfter
 	}
-	if shorter := l.ExpiresAt.IsZero() || until.Before(l.ExpiresAt); shorter && !e.AllowShorten {
+	shorter := l.ExpiresAt.IsZero() || until.Before(l.ExpiresAt)
+	action := "extend"
+	switch {
+	case shorter && e.AllowShorten:
+		action = "shorten"
+	case shorter && e.AtLeast:
+		until = l.ExpiresAt
+	case shorter:
 		return l, &ShortenError{ID: l.InstanceID, Asked: until, ExpiresAt: l.ExpiresAt}
 	}
 	if until.Equal(l.ExpiresAt) && l.Mark == nil {
 		return l, nil
 	}
-	l = l.changed(now, "extend", by)
+	from := l.ExpiresAt
+	l = l.changed(now, action, by)
+	l.History[len(l.History)-1].From, l.History[len(l.History)-1].To = from, until
 	l.ExpiresAt, l.Mark, l.CuredAt = until, nil, stamp(now)
 	return l, nil
 }

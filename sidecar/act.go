@@ -32,7 +32,8 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 			}
 			granted = limit
 		}
-		return l.Extend(s.cfg.Now(), lease.Extension{Until: granted, Strict: req.Strict}, s.by(ctx, req.Reason))
+		extension := lease.Extension{Until: granted, Strict: req.Strict, AtLeast: req.For > 0}
+		return l.Extend(s.cfg.Now(), extension, s.by(ctx, req.Reason))
 	})
 	if err != nil {
 		return Extended{}, writeError(err, OutcomeUnknownError{Verb: "extend", Until: asked})

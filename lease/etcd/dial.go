@@ -47,6 +47,9 @@ func Dial(ctx context.Context, c Config) (*clientv3.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := probe(ctx, c.Endpoints); err != nil {
+		return nil, err
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: security, Logger: zaplog.New(c.Logger),
 		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, PermitWithoutStream: true,

@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,15 +62,31 @@ func TestServersThatAreDownAreNoReasonToRefuseTheRest(t *testing.T) {
 	}
 }
 
-func TestNobodyAnswersIsAnErrorThatSaysWhatToCheck(t *testing.T) {
+func TestNobodyAnswersIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	nowhere := "unix://" + filepath.Join(t.TempDir(), "none")
-	_, err := Dial(ctx, Config{Endpoints: []string{nowhere}})
-	var unreachable *UnreachableError
-	if !errors.As(err, &unreachable) || unreachable.Endpoints[0] != nowhere || !strings.Contains(err.Error(), "check --etcd-endpoints") {
-		t.Errorf("got %v, want an UnreachableError", err)
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = deaf.Close() })
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for endpoint, says := range map[string]string{
+		"unix://" + filepath.Join(t.TempDir(), "none"): "no such socket",
+		closed.Addr().String():                         "connection refused",
+		"http://" + closed.Addr().String():             "connection refused",
+		deaf.Addr().String():                           "check --etcd-endpoints",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := Dial(ctx, Config{Endpoints: []string{endpoint}})
+		cancel()
+		var unreachable *UnreachableError
+		if !errors.As(err, &unreachable) || unreachable.Endpoints[0] != endpoint || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v, want an UnreachableError that says %q", endpoint, err, says)
+		}
 	}
 }
 

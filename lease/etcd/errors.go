@@ -1,8 +1,11 @@
 package etcd
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 )
 
 // minVersion is the oldest etcd to be trusted: older ones let any client renew any etcd lease, and could answer
@@ -29,6 +32,15 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
+	at := strings.Join(e.Endpoints, ", ")
+	switch {
+	case errors.Is(e.Err, fs.ErrPermission):
+		return fmt.Sprintf("not allowed to reach etcd at %s (permission denied): use sudo, or join the group of the socket", at)
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return fmt.Sprintf("no etcd at %s (no such socket): start `janitor run --embedded-etcd`, or give --etcd-endpoints", at)
+	case errors.Is(e.Err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("no etcd listens at %s (connection refused): start it, or correct --etcd-endpoints", at)
+	}
 	return fmt.Sprintf("no etcd answers at %s (%v): check --etcd-endpoints, that etcd runs, and the certificates",
 		strings.Join(e.Endpoints, ", "), e.Err)
 }
