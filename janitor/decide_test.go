@@ -91,7 +91,7 @@ func TestTerm(t *testing.T) {
 		{"no Date from EC2: held", holds("i-1", over(time.Minute)), with(undated), byClock},
 		{"clock wrong: no notice either", holds("i-1", over(time.Hour)), with(actingFor(time.Minute), undated), byClock},
 		{"clock wrong: a passed notice is held", holds("i-1", over(time.Hour), marked(lease.CauseTerm, ago(1))), with(undated), byClock},
-		{"listing failed: notice, for the instance looked up by id", holds("i-1", over(time.Minute)), with(unlisted), notice},
+		{"listing failed: goes on for the instance looked up by id", holds("i-1", over(time.Minute)), with(unlisted), end},
 		{"listing failed, notice passed: goes on by id", holds("i-1", over(time.Hour), marked(lease.CauseTerm, ago(1))), with(unlisted), end},
 		{"etcd ill: a date is a date", holds("i-1", over(time.Minute)), with(ill), end},
 		{"new leader: a date is a date", holds("i-1", over(time.Minute)), with(unstamped), end},
@@ -257,17 +257,17 @@ func TestActingSince(t *testing.T) {
 		change func(*View)
 		want   time.Time // zero: not acting
 	}{
-		"goes on":                           {func(*View) {}, ago(long)},
-		"now, after a stale stamp":          {func(v *View) { v.Snapshot.Sweep.Time = ago(time.Hour) }, noon},
-		"now, if the stamp does not know":   {func(v *View) { v.Snapshot.Sweep.Acting = nil }, noon},
-		"now, if the stamp is ahead of us":  {actingFor(-time.Second), noon},
-		"now, if armed since":               {func(v *View) { v.Snapshot.Registry.ModeSince = ago(1) }, noon},
-		"not while observing":               {func(v *View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
-		"not while paused":                  {func(v *View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
-		"not while the listing fails":       {unlisted, time.Time{}},
-		"not while the clock is wrong":      {skewed(11 * time.Second), time.Time{}},
-		"not while the clock is unchecked":  {undated, time.Time{}},
-		"while etcd is ill: dates are kept": {ill, ago(long)},
+		"goes on":                                    {func(*View) {}, ago(long)},
+		"now, after a stale stamp":                   {func(v *View) { v.Snapshot.Sweep.Time = ago(time.Hour) }, noon},
+		"now, if the stamp does not know":            {func(v *View) { v.Snapshot.Sweep.Acting = nil }, noon},
+		"now, if the stamp is ahead of us":           {actingFor(-time.Second), noon},
+		"now, if armed since":                        {func(v *View) { v.Snapshot.Registry.ModeSince = ago(1) }, noon},
+		"not while observing":                        {func(v *View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
+		"not while paused":                           {func(v *View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
+		"as the stamp says, while the listing fails": {unlisted, ago(long)},
+		"not while the clock is wrong":               {skewed(11 * time.Second), time.Time{}},
+		"not while the clock is unchecked":           {undated, time.Time{}},
+		"while etcd is ill: dates are kept":          {ill, ago(long)},
 	} {
 		v := viewOf()
 		c.change(&v)

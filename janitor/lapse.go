@@ -192,7 +192,7 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
 		if full := since.Add(c.Policy.MarkGrace); isActing && l.Mark.Since.Before(since) && full.After(deadline) {
 			deadline = full // a notice of which part passed while nobody could extend starts again
 		}
-		if c.Now.Before(deadline) {
+		if c.Now.Before(deadline) || !isActing {
 			c.wake(deadline)
 			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
 			return

@@ -96,7 +96,7 @@ func objectionToTerm(v View, p PlaceView, l lease.Lease) string {
 	}
 	since, acting := v.Snapshot.Sweep.Acting[p.Place.String()]
 	switch reg := v.Snapshot.Registry; {
-	case reg.Mode != lease.ModeArmed || p.Err != "":
+	case reg.Mode != lease.ModeArmed:
 		return "nothing is being ended here"
 	case expired.Equal(v.Now):
 		return "" // whoever acts from now on acts in time

@@ -68,15 +68,15 @@ func (p PlaceView) clockTrouble(maxSkew time.Duration) string {
 	return ""
 }
 
-// acting returns since when, without a gap, lapsed leases are being ended in each place. A place that is held now is
-// absent. A stamp of the last sweep carries on only if it is fresh: nobody could extend while etcd was away.
+// acting returns since when, without a gap, lapsed leases are being ended in each place. A place where the clock is wrong
+// is absent; one whose listing failed is not, for declared causes go on by id. A stamp of the last sweep carries on only if it is fresh: nobody could extend while etcd was away.
 func acting(now time.Time, reg lease.Registry, last lease.Sweep, places []PlaceView, maxSkew time.Duration) map[string]time.Time {
 	since := map[string]time.Time{}
 	if reg.Mode != lease.ModeArmed {
 		return since
 	}
 	for _, p := range places {
-		if !p.listed() || p.clockTrouble(maxSkew) != "" {
+		if p.clockTrouble(maxSkew) != "" {
 			continue
 		}
 		since[p.Place.String()] = now
