@@ -128,7 +128,7 @@ func (c *situation) countSilences() silences {
 		}
 	}
 	for _, bad := range c.Snapshot.Bad {
-		if bad.Kind == badLease && !c.Snapshot.Heartbeats[bad.ID].Held {
+		if bad.Kind == badLease && (c.doubted[bad.ID] || !c.Snapshot.Heartbeats[bad.ID].Held) {
 			counts.add(c.zoneSeen(bad.ID), 0, true)
 		}
 	}
