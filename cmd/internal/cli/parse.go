@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/urfave/cli/v2"
 )
 
 // Duration reads 90s, 45m, 8h, 3d, 2w and sums of them. name is that of the flag, for the error.
@@ -32,18 +33,35 @@ func DurationOrNone(name, text string) (time.Duration, error) {
 	return d, err
 }
 
-// Date reads RFC 3339, or a date and time of the local zone: 2006-01-02T15:04[:05], with a space for the T, or a date
-// alone.
-func Date(name, text string) (time.Time, error) {
+// Date reads RFC 3339, or a date and time of the local zone: 2027-02-01T18:00[:05], with a space for the T, or a date
+// alone, or 18:00 for today.
+func Date(name, text string) (time.Time, error) { return date(name, text, time.Now()) }
+
+func date(name, text string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t.UTC(), nil
 	}
 	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(form, text, time.Local); err == nil {
+		if t, err := time.ParseInLocation(form, text, now.Location()); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, Usage("--%s %q is not a date; write it as %s or, in local time, 2006-01-02 15:04", name, text, time.RFC3339)
+	year, month, day := now.Date()
+	if t, err := time.Parse("15:04", text); err == nil {
+		return time.Date(year, month, day, t.Hour(), t.Minute(), 0, 0, now.Location()).UTC(), nil
+	}
+	example := time.Date(year, month, day+1, 18, 0, 0, 0, now.Location())
+	return time.Time{}, Usage("--%s %q is not a date; write it as %s or, in local time, as \"%s\", %s (its beginning) or 18:00 (today)",
+		name, text, example.UTC().Format(time.RFC3339), example.Format("2006-01-02 15:04"), example.Format(time.DateOnly))
+}
+
+// DateFlag is the date that a flag gives. One of the local zone is echoed in UTC.
+func DateFlag(c *cli.Context, name string) (time.Time, error) {
+	t, err := Date(name, c.String(name))
+	if _, local := time.Parse(time.RFC3339, c.String(name)); err == nil && local != nil {
+		Say(c, "%s here is %s", c.String(name), t.Format(time.RFC3339))
+	}
+	return t, err
 }
 
 // Pairs reads key=value pairs.

@@ -59,10 +59,23 @@ func TestDate(t *testing.T) {
 			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "tomorrow", "4h", "2027-13-01", "03.02.2027", "04:05"} {
+	for _, text := range []string{"", "tomorrow", "4h", "2027-13-01", "03.02.2027", "25:00", "18:00:00"} {
 		if got, err := Date("until", text); ExitCode(err) != ExitUsage {
 			t.Errorf("%q is %s, %v; want wrong usage", text, got, err)
 		}
+	}
+}
+
+func TestDateOfToday(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2027, 2, 3, 22, 30, 0, 0, time.FixedZone("here", 3*3600))
+	if got, err := date("until", "18:00", now); err != nil || !got.Equal(time.Date(2027, 2, 3, 15, 0, 0, 0, time.UTC)) || got.Location() != time.UTC {
+		t.Errorf("18:00 is %s, %v", got, err)
+	}
+	_, err := date("until", "soon", now)
+	want := "--until \"soon\" is not a date; write it as 2027-02-04T15:00:00Z or, in local time, as \"2027-02-04 18:00\", 2027-02-04 (its beginning) or 18:00 (today)"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 
