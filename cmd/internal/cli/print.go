@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -38,15 +40,32 @@ func JSON(c *cli.Context, value any) error {
 // WantsJSON reports whether JSON was asked for.
 func WantsJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
-// Table prints rows for people. The first row is the head.
+// Table prints rows for people. The first row is the head. A line break or another sign that is not to be seen is
+// printed as Go writes it, so that no value can pass for a row.
 func Table(w io.Writer, rows [][]string) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
+		cells := make([]string, len(row))
+		for n, cell := range row {
+			cells[n] = visible(cell)
+		}
+		if _, err := fmt.Fprintln(table, strings.Join(cells, "\t")); err != nil {
 			return err
 		}
 	}
 	return table.Flush()
+}
+
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsGraphic(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // Say prints a line for people to stderr.
@@ -78,7 +97,7 @@ func YesFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}
 }
 
-// Actor names who runs the command, for histories: "cli:ada@laptop".
+// Actor names who runs the command, for histories: "cli:ada@laptop". Behind sudo that is who called it.
 func Actor() string {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {
@@ -87,6 +106,13 @@ func Actor() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
+	}
+	return actor(os.Getuid(), name, os.Getenv("SUDO_USER"), host)
+}
+
+func actor(uid int, name, caller, host string) string {
+	if uid == 0 && caller != "" {
+		name = caller
 	}
 	return "cli:" + name + "@" + host
 }
