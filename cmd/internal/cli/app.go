@@ -2,11 +2,12 @@
 // opened, and how tables and JSON are printed.
 //
 //   - app.go: [Main], from arguments to an exit code.
-//   - arrange.go: flags before or after arguments; config.go: the environment and the --config file.
+//   - arrange.go: flags before or after arguments; mistakes.go: what is wrong with them, in a sentence.
+//   - config.go: the environment and the --config file.
 //   - exit.go: exit codes and usage errors.
 //   - store.go: flags for etcd, and the store behind them.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions.
-//   - completion.go: completion for shells.
+//   - help.go, completion.go: help, and completion for shells.
 package cli
 
 import (
@@ -33,9 +34,18 @@ func Main(app *cli.App, args []string) int {
 func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Writer) int {
 	prepare(app)
 	app.Writer, app.ErrWriter = stdout, stderr
-	args = arrange(app, args)
-	app.Metadata = map[string]any{arrangedKey: args}
-	err := app.RunContext(ctx, args)
+	if last := len(args) - 1; args[last] == completeFlag {
+		for _, word := range complete(app, args[1:last]) {
+			_, _ = fmt.Fprintln(stdout, word)
+		}
+		return ExitDone
+	}
+	l := read(app, args)
+	app.Metadata = map[string]any{lineKey: l}
+	err := l.check()
+	if err == nil {
+		err = app.RunContext(ctx, l.arranged())
+	}
 	if err == nil {
 		return ExitDone
 	}
@@ -48,16 +58,16 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 // prepare gives the app what all three have in common, and mends what urfave/cli does otherwise: its own exit codes and
 // help texts after errors, slices split at commas.
 func prepare(app *cli.App) {
-	app.EnableBashCompletion = true
 	app.HideHelpCommand = true
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = usageError
-	app.Action = noSuchCommand
-	app.Commands = append(app.Commands, completion(app.Name))
+	app.Action = cli.ShowAppHelp
+	app.Flags = append(app.Flags, cli.HelpFlag)
 	for _, command := range app.Commands {
 		prepareCommand(command)
 	}
+	app.Commands = append(app.Commands, completionCommand(app.Name), helpCommand(), versionCommand())
 }
 
 func prepareCommand(command *cli.Command) {
@@ -67,11 +77,12 @@ func prepareCommand(command *cli.Command) {
 		prepareCommand(sub)
 	}
 	if command.Action == nil {
-		command.Action = noSuchCommand
+		command.Action = cli.ShowSubcommandHelp
 		return
 	}
 	command.Flags = append(command.Flags, configFlag())
-	equip(command.Flags)
+	equip(command)
+	command.Flags = append(command.Flags, cli.HelpFlag)
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
 		if err := applyConfig(c); err != nil {
@@ -81,17 +92,11 @@ func prepareCommand(command *cli.Command) {
 	}
 }
 
+// usageError is for what [line.check] let pass.
 func usageError(c *cli.Context, err error, _ bool) error {
 	name := c.App.Name
 	if c.Command != nil && c.Command.HelpName != "" {
 		name = c.Command.HelpName
 	}
 	return Usage("%v; see `%s --help`", err, name)
-}
-
-func noSuchCommand(c *cli.Context) error {
-	if c.Args().Present() {
-		return Usage("no command %q; see `%s --help`", c.Args().First(), c.App.Name)
-	}
-	return cli.ShowAppHelp(c)
 }

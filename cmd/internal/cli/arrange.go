@@ -7,50 +7,86 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// arrange puts the flags of a command line before its arguments. urfave/cli ignores in silence whatever flag follows an
-// argument: `lease extend i-1 --for 4h` would extend by nothing. Flags may also come before the command's name.
-func arrange(app *cli.App, args []string) []string {
-	if len(args) == 0 || slices.Contains(args, "--generate-bash-completion") {
-		return args
-	}
+// line is a command line, taken apart.
+type line struct {
+	app       *cli.App
+	path      []string     // the program, and the commands named
+	command   *cli.Command // the last of them; nil: none
+	options   []option
+	arguments []string
+}
+
+// option is a flag as it stands on a command line.
+type option struct {
+	word  string // as written
+	name  string // without dashes
+	value string
+	apart bool // the value is a word of its own
+	bare  bool // there is no value
+}
+
+// read takes a command line apart. Flags may stand before or after arguments, and before the command's name too: urfave/cli
+// ignores in silence whatever flag follows an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
+func read(app *cli.App, args []string) line {
+	l := line{app: app, path: args[:1:1]}
 	commands, flags := app.Commands, allFlags(app.Commands)
-	path, options, arguments := []string{args[0]}, []string{}, []string{}
-	lacksValue := false // the last flag, at the end of the line
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
 		word := rest[0]
 		if word == "--" {
-			arguments = append(arguments, rest[1:]...)
+			l.arguments = append(l.arguments, rest[1:]...)
 			break
 		}
 		if len(word) > 1 && word[0] == '-' {
-			options = append(options, word)
-			takes := takesValue(flags, word)
-			lacksValue = takes && len(rest) == 1
-			if takes && !lacksValue {
-				options = append(options, rest[1])
+			o := newOption(word)
+			if o.bare && takesValue(flags, o.name) && len(rest) > 1 {
+				o.value, o.apart, o.bare = rest[1], true, false
 				rest = rest[1:]
 			}
+			l.options = append(l.options, o)
 			continue
 		}
-		if command := find(commands, word); command != nil && len(arguments) == 0 {
-			path, commands = append(path, word), command.Subcommands
-			flags = command.Flags
+		if command := find(commands, word); command != nil && len(l.arguments) == 0 {
+			l.path, l.command, commands, flags = append(l.path, word), command, command.Subcommands, command.Flags
 			if len(commands) > 0 {
 				flags = allFlags(commands)
 			}
 			continue
 		}
-		arguments = append(arguments, word)
+		l.arguments = append(l.arguments, word)
 	}
-	arranged := append(path, options...)
-	if lacksValue || slices.Contains(options, "--help") || slices.Contains(options, "-h") {
-		return arranged // urfave/cli must not take an argument for the value, or for the name of a help text
-	}
-	if len(arguments) > 0 && len(path) > 1 {
-		arranged = append(arranged, "--")
-	}
-	return append(arranged, arguments...)
+	return l
 }
+
+func newOption(word string) option {
+	name, value, valued := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-"), "=")
+	return option{word: word, name: name, value: value, bare: !valued}
+}
+
+// arranged is the command line with its flags before its arguments. One that asks for help asks for nothing else.
+func (l line) arranged() []string {
+	words := slices.Clone(l.path)
+	if l.gives("help", "h") {
+		return append(words, "--help")
+	}
+	for _, o := range l.options {
+		words = append(words, o.word)
+		if o.apart {
+			words = append(words, o.value)
+		}
+	}
+	if len(l.arguments) > 0 && l.command != nil {
+		words = append(words, "--")
+	}
+	return append(words, l.arguments...)
+}
+
+// gives reports whether one of these flags stands on the line.
+func (l line) gives(names ...string) bool {
+	return slices.ContainsFunc(l.options, func(o option) bool { return slices.Contains(names, o.name) })
+}
+
+// called is how the command is called: "lease extend".
+func (l line) called() string { return strings.Join(append([]string{l.app.Name}, l.path[1:]...), " ") }
 
 func allFlags(commands []*cli.Command) []cli.Flag {
 	var flags []cli.Flag
@@ -69,35 +105,27 @@ func find(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// takesValue reports whether the word after this flag belongs to it.
-func takesValue(flags []cli.Flag, word string) bool {
-	name := strings.TrimLeft(word, "-")
-	if strings.Contains(name, "=") {
-		return false
-	}
+func findFlag(flags []cli.Flag, name string) cli.Flag {
 	for _, flag := range flags {
 		if slices.Contains(flag.Names(), name) {
-			_, boolean := flag.(*cli.BoolFlag)
-			return !boolean
+			return flag
 		}
 	}
-	return false
+	return nil
 }
 
-// arrangedKey is where an app keeps its arranged command line.
-const arrangedKey = "arranged"
+// takesValue reports whether the word after this flag belongs to it.
+func takesValue(flags []cli.Flag, name string) bool {
+	flag := findFlag(flags, name)
+	_, boolean := flag.(*cli.BoolFlag)
+	return flag != nil && !boolean
+}
+
+// lineKey is where an app keeps its command line.
+const lineKey = "line"
 
 // Given reports whether one of these flags stands on the command line, rather than in the environment or a file.
 func Given(c *cli.Context, names ...string) bool {
-	args, _ := c.App.Metadata[arrangedKey].([]string)
-	for _, word := range args {
-		if word == "--" {
-			return false
-		}
-		name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
-		if strings.HasPrefix(word, "-") && slices.Contains(names, name) {
-			return true
-		}
-	}
-	return false
+	l, _ := c.App.Metadata[lineKey].(line)
+	return l.gives(names...)
 }

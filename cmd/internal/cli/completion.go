@@ -2,23 +2,29 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// completion is the command that prints a shell's completion script.
-func completion(name string) *cli.Command {
+// completeFlag asks a program what may stand in place of the word before it. It stands last on the line; the shells'
+// scripts put it there.
+const completeFlag = "--generate-bash-completion"
+
+// completionCommand prints a shell's completion script.
+func completionCommand(name string) *cli.Command {
 	return &cli.Command{
-		Name: "completion", Usage: "print a completion script for bash, zsh or fish", ArgsUsage: "SHELL",
-		Description: fmt.Sprintf("Load it for this session with, for example:\n\n   source <(%s completion bash)", name),
+		Name: "completion", Usage: "print a completion script for bash, zsh or fish", ArgsUsage: "SHELL", HideHelpCommand: true,
+		Description: fmt.Sprintf("Load it for this session with, for example:\n\n"+
+			"   source <(%s completion bash)\n   source <(%s completion zsh)\n   %s completion fish | source", name, name, name),
 		Action: func(c *cli.Context) error {
-			script := map[string]string{"bash": bashScript, "zsh": "autoload -U +X bashcompinit && bashcompinit\n" + bashScript}
-			switch shell := c.Args().First(); shell {
-			case "bash", "zsh":
+			script := map[string]string{"bash": bashScript, "zsh": zshScript}
+			switch shell := c.Args().First(); {
+			case c.Args().Len() == 1 && script[shell] != "":
 				_, err := fmt.Fprint(c.App.Writer, strings.ReplaceAll(script[shell], "NAME", name))
 				return err
-			case "fish":
+			case c.Args().Len() == 1 && shell == "fish":
 				text, err := c.App.ToFishCompletion()
 				if err != nil {
 					return err
@@ -26,19 +32,97 @@ func completion(name string) *cli.Command {
 				_, err = fmt.Fprint(c.App.Writer, text)
 				return err
 			default:
-				return Usage("no completion for %q; choose bash, zsh or fish", shell)
+				return Usage("no completion for %q; choose bash, zsh or fish", strings.Join(c.Args().Slice(), " "))
 			}
 		},
 	}
 }
 
-// bashScript asks the command itself what may follow.
+// bashScript asks the program itself what may follow. What follows a colon is for shells that show descriptions.
 const bashScript = `_complete_NAME() {
-  local word="${COMP_WORDS[COMP_CWORD]}" line=("${COMP_WORDS[@]:0:COMP_CWORD}")
-  if [[ "$word" == -* ]]; then line+=("$word"); fi
-  local choices
-  choices="$("${line[@]}" --generate-bash-completion 2>/dev/null | sed 's/:.*//')"
-  mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+  local IFS=$'\n' line=("${COMP_WORDS[@]:0:COMP_CWORD+1}")
+  COMPREPLY=($("${line[@]}" --generate-bash-completion 2>/dev/null | sed 's/:.*//'))
 }
 complete -o default -F _complete_NAME NAME
 `
+
+// zshScript does the same where it is sourced, and as a file _NAME in fpath.
+const zshScript = `#compdef NAME
+_NAME() {
+  local -a choices
+  choices=("${(@f)$("${(@Q)words[1,CURRENT]}" --generate-bash-completion 2>/dev/null)}")
+  if [[ -n "${choices[1]}" ]]; then
+    _describe NAME choices
+  else
+    _files
+  fi
+}
+if [[ "${funcstack[1]}" == _NAME ]]; then
+  _NAME "$@"
+else
+  (( ${+functions[compdef]} )) || { autoload -Uz compinit && compinit }
+  compdef _NAME NAME
+fi
+`
+
+// complete is what may stand in place of the last of words, each with its description: "extend:move the date on which
+// leases end".
+func complete(app *cli.App, words []string) []string {
+	current := ""
+	if len(words) > 0 {
+		words, current = words[:len(words)-1], words[len(words)-1]
+	}
+	l := read(app, append([]string{app.Name}, words...))
+	commands, flags := app.Commands, allFlags(app.Commands)
+	if l.command != nil {
+		commands, flags = l.command.Subcommands, l.command.Flags
+	}
+	var found []string
+	switch last := len(l.options) - 1; {
+	case slices.Contains(words, "--"):
+	case last >= 0 && l.options[last].bare && l.options[last].word == words[len(words)-1] && takesValue(flags, l.options[last].name):
+		found = values(findFlag(flags, l.options[last].name).Names()[0])
+	case strings.HasPrefix(current, "-"):
+		found = describeFlags(flags, l)
+	case l.command != nil && l.command.Name == "completion":
+		found = []string{"bash", "zsh", "fish"}
+	case l.command != nil && l.command.Name == "help":
+		found = describeCommands(app.Commands)
+	default:
+		found = describeCommands(commands)
+	}
+	return slices.DeleteFunc(found, func(word string) bool { return !strings.HasPrefix(word, current) })
+}
+
+func describeCommands(commands []*cli.Command) []string {
+	var found []string
+	for _, command := range commands {
+		found = append(found, command.Name+":"+command.Usage)
+	}
+	return found
+}
+
+// describeFlags are the flags that are not on the line already, unless they may be given several times.
+func describeFlags(flags []cli.Flag, l line) []string {
+	var found []string
+	for _, flag := range flags {
+		documented, ok := flag.(cli.DocGenerationFlag)
+		_, several := flag.(*cli.StringSliceFlag)
+		word := dashed(flag.Names()[0]) + ":"
+		if !ok || !several && l.gives(flag.Names()...) || slices.ContainsFunc(found, func(f string) bool { return strings.HasPrefix(f, word) }) {
+			continue
+		}
+		found = append(found, word+strings.ReplaceAll(documented.GetUsage(), "`", ""))
+	}
+	return found
+}
+
+// values are those of flags that have few.
+func values(flag string) []string {
+	return map[string][]string{
+		"output":    {"table", "json"},
+		"log-level": {"debug", "info", "warn", "error"},
+		"wait":      {"none", "active", "claimed"},
+		"state":     {"adopting", "active", "revoked", "ended", "unmanaged", "all"},
+	}[flag]
+}

@@ -22,13 +22,14 @@ func StoreFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{
 			Name: "etcd-endpoints", Usage: "`URL` of etcd: host:port, https://host:port or unix:///path; several with commas",
-			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"},
+			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"}, Category: registryFlags,
 		},
-		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", EnvVars: []string{"LAPSE_ETCD_CACERT"}},
-		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", EnvVars: []string{"LAPSE_ETCD_CERT"}},
-		&cli.StringFlag{Name: "etcd-key", Usage: "key of --etcd-cert, in `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}},
+		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", EnvVars: []string{"LAPSE_ETCD_CACERT"}, Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", EnvVars: []string{"LAPSE_ETCD_CERT"}, Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-key", Usage: "key of --etcd-cert's certificate, in `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}, Category: registryFlags},
 		&cli.StringFlag{
 			Name: "namespace", Value: "default", Usage: "`NAME` of the registry in etcd", EnvVars: []string{"LAPSE_NAMESPACE"},
+			Category: registryFlags,
 		},
 	}
 }
@@ -76,8 +77,8 @@ func checkNamespace(name string) error {
 // LogFlags say how much is logged, and in which form.
 func LogFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of logging: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}},
-		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of logging: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}, Category: settingsFlags},
+		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}, Category: settingsFlags},
 	}
 }
 

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"lapse/lease"
+)
+
+// check finds what is wrong with a command line, before urfave/cli does: its sentences are those of a library, and it
+// parses flags before it misses the command.
+func (l line) check() error {
+	group := l.command == nil || len(l.command.Subcommands) > 0
+	switch {
+	case group && len(l.arguments) > 0:
+		return l.noCommand(l.arguments[0])
+	case l.command == nil:
+		return l.checkAlone()
+	case l.gives("help", "h"):
+		return checkEnvironment(l.command.Flags)
+	case len(l.arguments) > 0 && l.command.ArgsUsage == "":
+		return l.noArguments(l.arguments[0])
+	}
+	for _, o := range l.options {
+		if err := l.checkOption(o); err != nil {
+			return err
+		}
+	}
+	return checkEnvironment(l.command.Flags)
+}
+
+func (l line) noCommand(word string) error {
+	commands := l.app.Commands
+	if l.command != nil {
+		commands = l.command.Subcommands
+	}
+	var names []string
+	for _, command := range commands {
+		names = append(names, command.Names()...)
+	}
+	if near := closest(word, names); near != "" {
+		return Usage("no command %q; did you mean %q?", word, near)
+	}
+	return Usage("no command %q; see `%s --help`", word, l.called())
+}
+
+// checkAlone checks a line that names no command.
+func (l line) checkAlone() error {
+	for _, o := range l.options {
+		switch {
+		case slices.Contains([]string{"help", "h", "version", "v"}, o.name):
+		case findFlag(allFlags(l.app.Commands), o.name) != nil:
+			return Usage("%s is given, and no command; see `%s --help`", dashed(o.name), l.app.Name)
+		default:
+			return Usage("no flag %s for %s; see `%s --help`", dashed(o.name), l.app.Name, l.app.Name)
+		}
+	}
+	return nil
+}
+
+func (l line) noArguments(word string) error {
+	if lease.IsInstanceID(word) && find(l.app.Commands, "show") != nil {
+		return Usage("`%s` takes no arguments; for one lease, `%s show %s`", l.called(), l.app.Name, word)
+	}
+	return Usage("`%s` takes no arguments, but %q was given; see `%s --help`", l.called(), word, l.called())
+}
+
+func (l line) checkOption(o option) error {
+	flag := findFlag(l.command.Flags, o.name)
+	if flag == nil {
+		if near := closest(o.name, flagNames(l.command.Flags)); near != "" {
+			return Usage("no flag %s for %s; did you mean %s?", dashed(o.name), l.called(), dashed(near))
+		}
+		return Usage("no flag %s for %s; see `%s --help`", dashed(o.name), l.called(), l.called())
+	}
+	if o.bare {
+		if takesValue(l.command.Flags, o.name) {
+			return Usage("%s lacks its %s; see `%s --help`", dashed(o.name), placeholder(flag), l.called())
+		}
+		return nil
+	}
+	if wrong := mistake(flag, o.value); wrong != "" {
+		return Usage("%s %s", dashed(o.name), wrong)
+	}
+	return nil
+}
+
+// checkEnvironment checks the variables that flags read.
+func checkEnvironment(flags []cli.Flag) error {
+	for _, flag := range flags {
+		documented, ok := flag.(cli.DocGenerationFlag)
+		if !ok {
+			continue
+		}
+		for _, variable := range documented.GetEnvVars() {
+			if text := os.Getenv(variable); text != "" {
+				if wrong := mistake(flag, text); wrong != "" {
+					return Usage("%s %s", variable, wrong)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// mistake says what is wrong with a text as the value of a flag; empty if nothing is.
+func mistake(flag cli.Flag, text string) string {
+	_, noFloat := strconv.ParseFloat(text, 64)
+	switch flag.(type) {
+	case *cli.IntFlag:
+		if _, err := strconv.ParseInt(text, 0, 0); err != nil && noFloat == nil {
+			return fmt.Sprintf("%q is not a whole number, or too large", text)
+		} else if err != nil {
+			return fmt.Sprintf("%q is not a number", text)
+		}
+	case *cli.Float64Flag:
+		if noFloat != nil {
+			return fmt.Sprintf("%q is not a number", text)
+		}
+	case *cli.BoolFlag:
+		if _, err := strconv.ParseBool(text); err != nil {
+			return fmt.Sprintf("%q is neither true nor false", text)
+		}
+	}
+	return ""
+}
+
+func flagNames(flags []cli.Flag) []string {
+	var names []string
+	for _, flag := range flags {
+		names = append(names, flag.Names()...)
+	}
+	return names
+}
+
+// dashed is a flag as people write it.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// placeholder is what a flag calls its value: the word in backquotes in its usage.
+func placeholder(flag cli.Flag) string {
+	if documented, ok := flag.(cli.DocGenerationFlag); ok {
+		if _, rest, quoted := strings.Cut(documented.GetUsage(), "`"); quoted {
+			word, _, _ := strings.Cut(rest, "`")
+			return word
+		}
+	}
+	return "value"
+}
+
+// closest is the one of names that a word was likely meant to be: the only one that begins so, or one a slip or two away.
+// Empty if none is near.
+func closest(word string, names []string) string {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return len(name) < 2 })
+	var begin []string
+	for _, name := range names {
+		if len(word) > 1 && strings.HasPrefix(name, word) {
+			begin = append(begin, name)
+		}
+	}
+	if len(begin) == 1 {
+		return begin[0]
+	}
+	best, least := "", min(max(1, len(word)/3), len(word)-1)
+	for _, name := range names {
+		if d := distance(word, name); d <= least {
+			best, least = name, d-1
+		}
+	}
+	return best
+}
+
+// distance is how many letters have to be put in, taken out or replaced to make one word of the other.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for n := range row {
+		row[n] = n
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			corner, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, corner+cost)
+		}
+	}
+	return row[len(b)]
+}

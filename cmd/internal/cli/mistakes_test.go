@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// try runs the example with a line.
+func try(t *testing.T, words ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Run(t.Context(), example(func(*cli.Context) error { return nil }), append([]string{"app"}, words...), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// Not parallel: urfave/cli keeps settings of an app in variables of its own.
+func TestMistakesAreOneSentence(t *testing.T) {
+	for line, want := range map[string]string{
+		"extend --bogus":              "no flag --bogus for app extend; see `app extend --help`",
+		"extend i-1 --forr 4h":        "no flag --forr for app extend; did you mean --for?",
+		"extend -forr 4h":             "no flag --forr for app extend; did you mean --for?",
+		"extend --stirct":             "no flag --stirct for app extend; did you mean --strict?",
+		"extend --quie":               "no flag --quie for app extend; did you mean --quiet?",
+		"extend -z":                   "no flag -z for app extend; see `app extend --help`",
+		"extend ---for 4h":            "no flag ---for for app extend; did you mean --for?",
+		"extend i-1 --for":            "--for lacks its DURATION; see `app extend --help`",
+		"extend i-1 --term":           "--term lacks its value; see `app extend --help`",
+		"extend --count abc":          "--count \"abc\" is not a number",
+		"extend --count=1.5":          "--count \"1.5\" is not a whole number, or too large",
+		"extend --count 99e99":        "--count \"99e99\" is not a whole number, or too large",
+		"extend --share half":         "--share \"half\" is not a number",
+		"extend --strict=maybe":       "--strict \"maybe\" is neither true nor false",
+		"exten i-1 --for 1h":          "no command \"exten\"; did you mean \"extend\"?",
+		"--for 1h exten":              "no command \"exten\"; did you mean \"extend\"?",
+		"exten --bogus":               "no command \"exten\"; did you mean \"extend\"?",
+		"exten --help":                "no command \"exten\"; did you mean \"extend\"?",
+		"stretch i-1":                 "no command \"stretch\"; see `app --help`",
+		"peers lst":                   "no command \"lst\"; did you mean \"list\"?",
+		"peers other":                 "no command \"other\"; see `app peers --help`",
+		"help exten":                  "no command \"exten\"; did you mean \"extend\"?",
+		"help extend status":          "explain one command at a time: `app help extend`",
+		"--for 4h":                    "--for is given, and no command; see `app --help`",
+		"--bogus":                     "no flag --bogus for app; see `app --help`",
+		"status extra":                "`app status` takes no arguments, but \"extra\" was given; see `app status --help`",
+		"status -- --quiet":           "`app status` takes no arguments, but \"--quiet\" was given; see `app status --help`",
+		"version 2":                   "`app version` takes no arguments, but \"2\" was given; see `app version --help`",
+		"extend -o xml":               "--output \"xml\": choose table or json",
+		"extend --config missing.yml": "cannot read the --config file: open missing.yml: no such file or directory",
+		"completion tcsh":             "no completion for \"tcsh\"; choose bash, zsh or fish",
+		"completion bash zsh":         "no completion for \"bash zsh\"; choose bash, zsh or fish",
+	} {
+		t.Run(line, func(t *testing.T) {
+			code, stdout, stderr := try(t, strings.Fields(line)...)
+			if code != ExitUsage || stderr != "app: "+want+"\n" || stdout != "" {
+				t.Errorf("exit code %d, stdout %q, stderr\n%swant\napp: %s", code, stdout, stderr, want)
+			}
+		})
+	}
+}
+
+// Not parallel: it sets the environment.
+func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
+	for variable, want := range map[string]string{
+		"LAPSE_COUNT": "app: LAPSE_COUNT \"abc\" is not a number\n",
+		"LAPSE_SHARE": "app: LAPSE_SHARE \"abc\" is not a number\n",
+		"LAPSE_QUIET": "app: LAPSE_QUIET \"abc\" is neither true nor false\n",
+	} {
+		t.Run(variable, func(t *testing.T) {
+			t.Setenv(variable, "abc")
+			if code, _, stderr := try(t, "extend", "i-1"); code != ExitUsage || stderr != want {
+				t.Errorf("exit code %d, stderr %q, want %q", code, stderr, want)
+			}
+			if code, _, stderr := try(t, "extend", "--help"); code != ExitUsage || stderr != want {
+				t.Errorf("help: exit code %d, stderr %q, want %q", code, stderr, want)
+			}
+		})
+	}
+}
+
+// Not parallel: urfave/cli keeps settings of an app in variables of its own.
+func TestHelpHasManyNames(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                     "COMMANDS:",
+		"help":                 "COMMANDS:",
+		"--help":               "COMMANDS:",
+		"-h":                   "COMMANDS:",
+		"peers":                "COMMANDS:\n   list",
+		"help extend":          "app extend [command options] ID…",
+		"extend --help":        "app extend [command options] ID…",
+		"help extend --help":   "COMMANDS:",
+		"peers list --help":    "app peers list [command options] ID…",
+		"version":              "app version v1\n",
+		"--version":            "app version v1\n",
+		"extend i-1 --forr -h": "app extend [command options] ID…",
+	} {
+		code, stdout, stderr := try(t, strings.Fields(line)...)
+		if code != ExitDone || !strings.Contains(stdout, want) || stderr != "" {
+			t.Errorf("%q: exit code %d, stdout\n%s\nstderr %q, want %q", line, code, stdout, stderr, want)
+		}
+	}
+}
+
+// Not parallel: urfave/cli keeps settings of an app in variables of its own.
+func TestHelpHasOwnFlagsFirst(t *testing.T) {
+	_, stdout, _ := try(t, "status", "--help")
+	rest := stdout
+	for _, want := range []string{"\nOPTIONS:\n", "--count", "--for DURATION", "--help", "\n   REGISTRY\n", "--etcd-cacert", "--namespace", "\n   SETTINGS\n", "--config", "--log-level"} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("%q is not where it belongs in\n%s", want, stdout)
+		}
+		rest = after
+	}
+}
+
+func TestClosest(t *testing.T) {
+	t.Parallel()
+	names := []string{"extend", "release", "revoke", "list", "launch", "for", "o", "until", "unmanage", "mark-grace"}
+	for word, want := range map[string]string{
+		"exten": "extend", "extnd": "extend", "relaese": "release", "lsit": "", "lst": "list", "forr": "for", "mark_grace": "mark-grace",
+		"unt": "until", "un": "", "x": "", "b": "", "ox": "", "stretch": "", "": "",
+	} {
+		if got := closest(word, names); got != want {
+			t.Errorf("%q is closest to %q, want %q", word, got, want)
+		}
+	}
+}
