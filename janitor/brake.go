@@ -78,7 +78,7 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
 		return brakeHealth, ""
 	}
-	for _, scope := range []string{zoneOf(l, c.instanceOf(l)), ""} {
+	for _, scope := range []string{cmp.Or(zoneOf(l, c.instanceOf(l)), nowhere), ""} {
 		silent, all := c.silences.upTo(scope, time.Duration(l.TTL))
 		if allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all))); silent > allowed {
 			c.trip(brakeSilence, scope, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
@@ -90,6 +90,10 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 
 // silences has, by zone and for the whole registry (""), the leases that count for the silence brake, by rising TTL.
 type silences map[string][]silenceCount
+
+// nowhere stands for the zone of a lease of which neither the record nor EC2 tells the zone. It may be any: what is
+// silent there counts in each.
+const nowhere = "?"
 
 // silenceCount is how many leases of at most this TTL there are, and how many of them are silent.
 type silenceCount struct {
@@ -103,9 +107,8 @@ func (s silences) add(zone string, ttl lease.Duration, silent bool) {
 		one.silent = 1
 	}
 	s[""] = append(s[""], one)
-	if zone != "" {
-		s[zone] = append(s[zone], one)
-	}
+	zone = cmp.Or(zone, nowhere)
+	s[zone] = append(s[zone], one)
 }
 
 // countSilences counts over running leases, over those revoked for silence a short while ago, which would otherwise make
@@ -189,6 +192,15 @@ func (c *situation) zoneSeen(id string) string {
 
 // upTo returns how many leases of the scope have at most this TTL, and how many of them are silent.
 func (s silences) upTo(scope string, ttl time.Duration) (silent, all int) {
+	silent, all = s.within(scope, ttl)
+	if scope != "" && scope != nowhere {
+		lost, _ := s.within(nowhere, ttl)
+		silent, all = silent+lost, all+lost
+	}
+	return silent, all
+}
+
+func (s silences) within(scope string, ttl time.Duration) (silent, all int) {
 	counts := s[scope]
 	n, _ := slices.BinarySearchFunc(counts, ttl+1, func(c silenceCount, ttl time.Duration) int { return cmp.Compare(c.ttl, ttl) })
 	if n == 0 {
