@@ -15,23 +15,44 @@ import (
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "say what the sidecar knows of this instance's lease",
-		Flags: []ucli.Flag{socketFlag(), cli.OutputFlag()},
+		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though it is tried; 3: no sidecar runs.",
+		Flags:       []ucli.Flag{socketFlag(), cli.OutputFlag()},
 		Action: func(c *ucli.Context) error {
 			s, err := sidecar.NewClient(c.String("socket")).Status(c.Context)
 			if err != nil {
 				return coded(err)
 			}
-			if cli.WantsJSON(c) {
-				return cli.JSON(c, s)
+			if err := printStatus(c, s); err != nil {
+				return err
 			}
-			return printStatus(c, s)
+			if failing(s) {
+				return &cli.SilentError{Code: cli.ExitFailed}
+			}
+			return nil
 		},
 	}
 }
 
+// failing reports whether the registry was tried and did not acknowledge the heartbeat.
+func failing(s sidecar.Status) bool { return s.FailingFor > 0 || s.Failure != "" }
+
 func printStatus(c *ucli.Context, s sidecar.Status) error {
-	now := time.Now()
-	rows := [][]string{{"instance", s.InstanceID}, {"sidecar", string(s.Phase)}}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, s)
+	}
+	return cli.Table(c.App.Writer, statusRows(s, time.Now()))
+}
+
+func statusRows(s sidecar.Status, now time.Time) [][]string {
+	rows := [][]string{
+		{"instance", s.InstanceID},
+		{"sidecar", fmt.Sprintf("%s since %s", s.Phase, cli.When(s.Since, now))},
+		{"ttl", s.TTL.String()},
+		{"heartbeat", heartbeat(s, now)},
+	}
+	if s.Failure != "" {
+		rows = append(rows, []string{"failure", s.Failure})
+	}
 	if l := s.Lease; l != nil {
 		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
 			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.NotAfter, now)})
@@ -41,7 +62,20 @@ func printStatus(c *ucli.Context, s sidecar.Status) error {
 	} else {
 		rows = append(rows, []string{"lease", "none bound yet"})
 	}
-	return cli.Table(c.App.Writer, rows)
+	return rows
+}
+
+// heartbeat tells of the last renewal that the registry acknowledged.
+func heartbeat(s sidecar.Status, now time.Time) string {
+	switch {
+	case s.RenewedAt.IsZero() && failing(s):
+		return "never acknowledged"
+	case s.RenewedAt.IsZero():
+		return "not renewed yet"
+	case failing(s):
+		return "last renewed " + cli.Away(s.RenewedAt.Sub(now)) + ", not acknowledged since"
+	}
+	return "last renewed " + cli.Away(s.RenewedAt.Sub(now))
 }
 
 func extendCommand() *ucli.Command {
@@ -53,10 +87,10 @@ func extendCommand() *ucli.Command {
 			"   sidecar extend --until 2030-01-02T15:00:00Z --reason \"backfill still runs\"",
 		Flags: []ucli.Flag{
 			socketFlag(), cli.OutputFlag(),
-			&ucli.StringFlag{Name: "for", Usage: "so `LONG` from now, as in 4h"},
-			&ucli.StringFlag{Name: "by", Usage: "so `LONG` more than now granted"},
-			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local"},
-			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less"},
+			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
+			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
+			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
+			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
 			&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"},
 		},
 		Action: extend,
@@ -99,8 +133,8 @@ func extendRequest(c *ucli.Context) (sidecar.ExtendRequest, error) {
 			given++
 		}
 	}
-	if text := c.String("until"); text != "" {
-		date, err := cli.Date("until", text)
+	if c.String("until") != "" {
+		date, err := cli.DateFlag(c, "until")
 		if err != nil {
 			return request, err
 		}
@@ -120,21 +154,30 @@ func releaseCommand() *ucli.Command {
 			socketFlag(), cli.OutputFlag(), cli.YesFlag(),
 			&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"},
 		},
-		Action: func(c *ucli.Context) error {
-			if err := cli.Confirm(c, "release the lease, and so end this instance"); err != nil {
-				return err
-			}
-			released, err := sidecar.NewClient(c.String("socket")).Release(c.Context, c.String("reason"))
-			if err != nil {
-				return coded(err)
-			}
-			if cli.WantsJSON(c) {
-				return cli.JSON(c, released)
-			}
-			_, err = fmt.Fprintf(c.App.Writer, "%s released; the janitor ends it at its next look\n", released.InstanceID)
-			return err
-		},
+		Action: release,
 	}
+}
+
+func release(c *ucli.Context) error {
+	client := sidecar.NewClient(c.String("socket"))
+	if !c.Bool("yes") { // whoever is asked is told which instance that is
+		s, err := client.Status(c.Context)
+		if err != nil {
+			return coded(err)
+		}
+		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which ends it", s.InstanceID)); err != nil {
+			return err
+		}
+	}
+	released, err := client.Release(c.Context, c.String("reason"))
+	if err != nil {
+		return coded(err)
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, released)
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s released; the janitor ends it at its next look\n", released.InstanceID)
+	return err
 }
 
 // coded gives an error of the sidecar its exit code.

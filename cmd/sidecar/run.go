@@ -23,8 +23,8 @@ func runCommand() *ucli.Command {
 			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --etcd-cert vm.pem --etcd-key vm.key",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...),
 			socketFlag(),
-			&ucli.StringFlag{Name: "max-extend", Usage: "how far from now local programs may extend: `LONG` (default: up to the lease's latest date)", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
-			&ucli.StringFlag{Name: "imds", Usage: "`URL` of the instance metadata service (default: the AWS SDK's own setting)", EnvVars: []string{"LAPSE_IMDS"}},
+			&ucli.StringFlag{Name: "max-extend", Usage: "`DURATION` from now up to which local programs may extend", DefaultText: "the lease's latest date", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
+			&ucli.StringFlag{Name: "imds", Usage: "`URL` of the instance metadata service", DefaultText: "the AWS SDK's own setting", EnvVars: []string{"LAPSE_IMDS"}},
 		),
 		Action: run,
 	}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/lease"
+	"lapse/sidecar"
+)
+
+// TestMain lets scripts run this program as `sidecar`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"sidecar": main})
+}
+
+// TestScripts runs each script in testdata against a sidecar with an etcd of its own.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+}
+
+func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)
+	ago := now.Add(-22 * time.Second)
+	for name, c := range map[string]struct {
+		status  sidecar.Status
+		want    string
+		failing bool
+	}{
+		"well":             {sidecar.Status{RenewedAt: ago}, "last renewed 22s ago", false},
+		"failing":          {sidecar.Status{RenewedAt: ago, FailingFor: lease.Duration(20 * time.Second), Failure: "timeout"}, "last renewed 22s ago, not acknowledged since", true},
+		"failing just now": {sidecar.Status{RenewedAt: ago, Failure: "timeout"}, "last renewed 22s ago, not acknowledged since", true},
+		"not yet":          {sidecar.Status{}, "not renewed yet", false},
+		"never":            {sidecar.Status{Failure: "timeout"}, "never acknowledged", true},
+	} {
+		c.status.TTL = lease.Duration(time.Minute)
+		rows := fmt.Sprintf("%q", statusRows(c.status, now))
+		if !strings.Contains(rows, `["ttl" "1m0s"] ["heartbeat" "`+c.want+`"]`) || failing(c.status) != c.failing {
+			t.Errorf("%s: %s, failing %t", name, rows, failing(c.status))
+		}
+		if strings.Contains(rows, `["failure" "timeout"]`) != c.failing {
+			t.Errorf("%s: %s", name, rows)
+		}
+	}
+}
+
+// A value without a name in the usage would be called "value" in help texts.
+func TestEveryFlagNamesItsValue(t *testing.T) {
+	t.Parallel()
+	for _, command := range app().Commands {
+		for _, flag := range command.Flags {
+			documented := flag.(ucli.DocGenerationFlag)
+			if documented.TakesValue() && strings.Count(documented.GetUsage(), "`") != 2 {
+				t.Errorf("sidecar %s --%s: %q", command.Name, flag.Names()[0], documented.GetUsage())
+			}
+		}
+	}
+}
