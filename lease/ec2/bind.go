@@ -46,9 +46,9 @@ func (r *run) bind(ctx context.Context) error {
 		return err
 	}
 	if left := r.unbound(); len(left) > 0 {
-		return fmt.Errorf("the store did not bind %d instances of %d", len(left), len(wanted))
+		return fmt.Errorf("of %s the store did not bind %d", howMany(len(wanted)), len(left))
 	}
-	r.tell(EventBound, r.launch, fmt.Sprintf("%d instances have their leases", len(bound)))
+	r.tell(EventBound, r.launch, "leases written for "+howMany(len(bound)))
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package ec2
 
-import "lapse/lease"
+import (
+	"fmt"
+
+	"lapse/lease"
+)
 
 // EventKind says what an [Event] is about.
 type EventKind string
@@ -24,6 +28,14 @@ type Event struct {
 	Token   string
 	Attempt lease.Attempt // the attempt at hand; zero if none is
 	Text    string        // one lowercase sentence
+}
+
+// howMany says how many instances there are.
+func howMany(n int) string {
+	if n == 1 {
+		return "1 instance"
+	}
+	return fmt.Sprintf("%d instances", n)
 }
 
 // tell reports a step of a launch.

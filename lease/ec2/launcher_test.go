@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -259,20 +260,23 @@ func wantNone(t testingT, err error) {
 	}
 }
 
-func TestLaunchWarnsOfARegistryThatOnlyObserves(t *testing.T) {
+func TestLaunchWarnsOfARegistryThatEndsNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ec2sim.Config{})
-	w.put("registry", lease.NewRegistry(time.Now(), uuid, lease.ModeObserve))
-	var kinds []ec2.EventKind
-	config := quick()
-	config.Progress = func(e ec2.Event) { kinds = append(kinds, e.Kind) }
-	l := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
-	if _, err := l.Launch(t.Context(), w.request("job-7", 1)); err != nil {
-		t.Fatal(err)
-	}
-	want := []ec2.EventKind{ec2.EventWarning, ec2.EventStored, ec2.EventSending, ec2.EventLaunched, ec2.EventBound}
-	if !reflect.DeepEqual(kinds, want) {
-		t.Errorf("events = %v, want %v", kinds, want)
+	for mode, command := range map[lease.Mode]string{lease.ModeObserve: "`janitor arm`", lease.ModePaused: "`janitor resume`"} {
+		w := newWorld(t, ec2sim.Config{})
+		w.put("registry", lease.NewRegistry(time.Now(), uuid, mode))
+		var kinds []ec2.EventKind
+		var texts []string
+		config := quick()
+		config.Progress = func(e ec2.Event) { kinds, texts = append(kinds, e.Kind), append(texts, e.Text) }
+		l := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
+		if _, err := l.Launch(t.Context(), w.request("job-7", 1)); err != nil {
+			t.Fatal(err)
+		}
+		want := []ec2.EventKind{ec2.EventWarning, ec2.EventStored, ec2.EventSending, ec2.EventLaunched, ec2.EventBound}
+		if !reflect.DeepEqual(kinds, want) || !strings.HasSuffix(texts[0], command) {
+			t.Errorf("%s: events = %v, %q; want %v, the first about %s", mode, kinds, texts, want, command)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package ec2
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"lapse/lease"
@@ -96,7 +95,7 @@ func (r *run) heardInstances(ctx context.Context, clientToken string, instances 
 	}
 	r.replays = 0
 	err := r.note(ctx, clientToken, func(l lease.Launch) lease.Launch { return l.Launched(ids) })
-	r.tell(EventLaunched, r.launch, fmt.Sprintf("EC2 launched %d instances", len(ids)))
+	r.tell(EventLaunched, r.launch, "EC2 launched "+howMany(len(ids)))
 	return err
 }
 

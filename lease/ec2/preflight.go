@@ -81,7 +81,10 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 		return lease.Sweep{}, &UnattendedError{Place: place, Last: sweep.Time, Named: sweep.Names(place)}
 	}
 	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
-	if registry.Mode != lease.ModeArmed {
+	switch {
+	case registry.Mode == lease.ModePaused:
+		warn("the registry is paused: no janitor ends anything until `janitor resume`")
+	case registry.Mode != lease.ModeArmed:
 		warn(fmt.Sprintf("the registry's mode is %q: no janitor ends anything until `janitor arm`", registry.Mode))
 	}
 	skew, dated, err := l.cloud.Clock(ctx)
@@ -101,6 +104,9 @@ func (l *Launcher) warnOfOverrides(o order) {
 	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
 	if m := o.in.MetadataOptions; m != nil && m.HttpTokens == types.HttpTokensStateOptional {
 		warn("MetadataOptions.HttpTokens is set to required, not optional as the request says")
+	}
+	if o.rehearsal {
+		warn("DryRun in the request is ignored, for every new skeleton has it; to launch nothing, say --dry-run")
 	}
 	if o.in.InstanceInitiatedShutdownBehavior == types.ShutdownBehaviorStop {
 		warn("InstanceInitiatedShutdownBehavior is set to terminate, not stop as the request says")

@@ -68,8 +68,9 @@ func (r Request) check() error {
 // order is a request as it was asked for: checked, with the skeleton read, the fields beside it put in, and a token.
 type order struct {
 	Request
-	in     *ec2.RunInstancesInput
-	digest string // of all that is asked for
+	in        *ec2.RunInstancesInput
+	digest    string // of all that is asked for
+	rehearsal bool   // the skeleton says DryRun, as a new one does: no answer to anything
 }
 
 // order reads the request. Nothing is resolved yet, so that the same words always give the same digest.
@@ -89,7 +90,8 @@ func (r Request) order() (order, error) {
 	if err := lease.CheckCount(r.Count); err != nil {
 		return order{}, err
 	}
-	in.MinCount, in.MaxCount = nil, nil
+	rehearsal := aws.ToBool(in.DryRun)
+	in.MinCount, in.MaxCount, in.DryRun = nil, nil, nil
 	if r.ImageID != "" {
 		in.ImageId = aws.String(r.ImageID)
 	}
@@ -102,7 +104,7 @@ func (r Request) order() (order, error) {
 	if in.TagSpecifications, err = r.tagged(in); err != nil {
 		return order{}, err
 	}
-	o := order{Request: r, in: in}
+	o := order{Request: r, in: in, rehearsal: rehearsal}
 	if o.digest, err = o.sum(); err != nil {
 		return order{}, err
 	}
@@ -118,8 +120,6 @@ func allowed(in *ec2.RunInstancesInput) error {
 	switch {
 	case aws.ToString(in.ClientToken) != "":
 		return &RequestError{Field: "ClientToken", Why: "must be left out; choose a launch token with --id"}
-	case aws.ToBool(in.DryRun):
-		return &RequestError{Field: "DryRun", Why: "must be left out; say --dry-run"}
 	case aws.ToBool(in.DisableApiTermination):
 		return &RequestError{Field: "DisableApiTermination", Why: "must not be true: the lease could not end the instance"}
 	case persistent(in.InstanceMarketOptions):

@@ -31,7 +31,6 @@ func TestRequestsAreRefusedByTheFieldThatIsWrong(t *testing.T) {
 		"object for a list":      {skeleton: `{"SecurityGroupIds": {"a": "b"}}`, field: "SecurityGroupIds"},
 		"list for an object":     {skeleton: `{"Placement": ["x"]}`, field: "Placement"},
 		"client token":           {skeleton: `{"ClientToken": "mine"}`, field: "ClientToken"},
-		"dry run":                {skeleton: `{"DryRun": true}`, field: "DryRun"},
 		"termination protection": {skeleton: `{"DisableApiTermination": true}`, field: "DisableApiTermination"},
 		"persistent spot request": {
 			skeleton: `{"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "persistent"}}}`,
@@ -77,6 +76,32 @@ func TestAnUnfilledSkeletonSaysNothing(t *testing.T) {
 	other, err := w.launcher(t).Launch(t.Context(), plain)
 	if err != nil || other.Launch.Asked != result.Launch.Asked || string(other.Launch.Request) != string(result.Launch.Request) {
 		t.Errorf("asked %s as %s; without the skeleton %s, %v", result.Launch.Asked, result.Launch.Request, other.Launch.Request, err)
+	}
+}
+
+func TestTheDryRunOfANewSkeletonIsIgnoredAloud(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	var warnings []string
+	config := quick()
+	config.Progress = func(e ec2.Event) {
+		if e.Kind == ec2.EventWarning {
+			warnings = append(warnings, e.Text)
+		}
+	}
+	l := ec2.NewLauncher(w.cloud(t, w.aws(), ec2.Options{}), w.store, config)
+	r := w.request("job-7", 1)
+	r.Skeleton = []byte(`{"DryRun": true}`)
+	result, err := l.Launch(t.Context(), r)
+	if err != nil || len(w.made("job-7")) != 1 || strings.Contains(string(result.Launch.Request), "DryRun") {
+		t.Errorf("%v, request %s", err, result.Launch.Request)
+	}
+	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "DryRun in the request is ignored") {
+		t.Errorf("warnings %q", warnings)
+	}
+	r.Skeleton = nil
+	if again, err := l.Launch(t.Context(), r); err != nil || !again.Resumed {
+		t.Errorf("the same without DryRun: resumed %t, %v", again.Resumed, err)
 	}
 }
 

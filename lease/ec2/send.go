@@ -26,8 +26,11 @@ func (r *run) send(ctx context.Context) error {
 		return err
 	}
 	a := r.launch.Last()
-	r.tell(EventSending, r.launch, fmt.Sprintf("asking EC2 for %d to %d instances (attempt %d, send %d)",
-		a.Min, a.Max, len(r.launch.Attempts), a.Sends))
+	wanted := howMany(a.Max)
+	if a.Min < a.Max {
+		wanted = fmt.Sprintf("%d to %s", a.Min, wanted)
+	}
+	r.tell(EventSending, r.launch, fmt.Sprintf("asking EC2 for %s (attempt %d, send %d)", wanted, len(r.launch.Attempts), a.Sends))
 	instances, err := r.cloud.runInstances(ctx, in, r.config.CallTimeout)
 	return r.hear(ctx, a.ClientToken, instances, err)
 }
