@@ -28,6 +28,8 @@ type event struct {
 	Actor      string    `json:"actor"`
 	Action     string    `json:"action"`
 	Reason     string    `json:"reason,omitzero"`
+	From       time.Time `json:"from,omitzero"` // term before an extension; absent: none
+	To         time.Time `json:"to,omitzero"`   // term after it
 }
 
 func history(c *ucli.Context) error {
@@ -52,11 +54,22 @@ func history(c *ucli.Context) error {
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, events)
 	}
-	rows := [][]string{{"TIME", "INSTANCE", "ACTION", "ACTOR", "REASON"}}
+	rows := [][]string{{"TIME", "INSTANCE", "ACTION", "FROM → TO", "ACTOR", "REASON"}}
 	for _, e := range events {
-		rows = append(rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, e.Actor, dash(e.Reason)})
+		rows = append(rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, e.terms(), e.Actor, dash(e.Reason)})
 	}
 	return cli.Table(c.App.Writer, rows)
+}
+
+// terms are the dates between which the term was moved.
+func (e event) terms() string {
+	switch {
+	case e.To.IsZero():
+		return "-"
+	case e.From.IsZero():
+		return "none → " + e.To.UTC().Format(time.RFC3339)
+	}
+	return e.From.UTC().Format(time.RFC3339) + " → " + e.To.UTC().Format(time.RFC3339)
 }
 
 // eventsOf are the histories of leases as one, oldest first.
@@ -64,7 +77,7 @@ func eventsOf(leases []lease.Lease) []event {
 	events := []event{}
 	for _, l := range leases {
 		for _, t := range l.History {
-			events = append(events, event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason})
+			events = append(events, event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason, t.From, t.To})
 		}
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return a.Time.Compare(b.Time) })

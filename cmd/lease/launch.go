@@ -112,7 +112,11 @@ func printResult(c *ucli.Context, r ec2.Result) error {
 		}
 	}
 	if over > 0 {
-		cli.Say(c, "%d of its leases hold no more; nothing is launched in their place", over)
+		holds, their := "hold", "their"
+		if over == 1 {
+			holds, their = "holds", "its"
+		}
+		cli.Say(c, "%d of its leases %s no more; nothing is launched in %s place", over, holds, their)
 	}
 	switch {
 	case cli.WantsJSON(c):
@@ -134,14 +138,7 @@ func printPlan(c *ucli.Context, plan ec2.Plan) error {
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, l)
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "would launch %d in %s, term %s, not after %s, with the request\n%s\n",
-		l.Count, l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
+	_, err := fmt.Fprintf(c.App.Writer, "would launch %s in %s, term %s, not after %s, with the request\n%s\n",
+		count(l.Count, "instance"), l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
 	return err
-}
-
-func orNone(d lease.Duration) string {
-	if d == 0 {
-		return "none"
-	}
-	return d.String()
 }

@@ -17,10 +17,10 @@ import (
 // printLeases prints leases for people.
 func printLeases(c *ucli.Context, leases []lease.Lease) error {
 	now := time.Now()
-	rows := [][]string{{"INSTANCE", "STATE", "HOLDER", "LAUNCH", "ZONE", "EXPIRES", "NOTE"}}
+	rows := [][]string{{"INSTANCE", "STATE", "HOLDER", "ZONE", "EXPIRES", "NOTE", "LAUNCH"}}
 	for _, l := range leases {
 		rows = append(rows, []string{
-			l.InstanceID, string(l.State), dash(l.Holder), dash(l.Launch), dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, now)),
+			l.InstanceID, string(l.State), dash(l.Holder), dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, now)), dash(l.Launch),
 		})
 	}
 	return cli.Table(c.App.Writer, rows)
@@ -45,8 +45,12 @@ func byEnd(leases []lease.Lease) {
 	})
 }
 
+// expires is when the term ends. A lease that is over has none any more.
 func expires(l lease.Lease, now time.Time) string {
-	if l.ExpiresAt.IsZero() {
+	switch {
+	case !l.Live():
+		return "-"
+	case l.ExpiresAt.IsZero():
 		return "never"
 	}
 	return cli.Away(l.ExpiresAt.Sub(now))
@@ -59,7 +63,7 @@ func note(l lease.Lease, now time.Time) string {
 	case l.Stuck != "":
 		notes = append(notes, "stuck: "+l.Stuck)
 	case l.Mark != nil && l.Live():
-		notes = append(notes, fmt.Sprintf("marked (%s), ends %s", l.Mark.Cause, cli.Away(l.Mark.Deadline.Sub(now))))
+		notes = append(notes, fmt.Sprintf("marked (%s), %s", l.Mark.Cause, mayEnd(*l.Mark, now)))
 	}
 	if l.Cause != "" {
 		notes = append(notes, string(l.Cause))

@@ -65,12 +65,14 @@ func facts(l lease.Lease, now time.Time) [][]string {
 	add("launch", l.Launch)
 	add("place", strings.TrimSpace(l.Place().String()+" "+l.Zone))
 	when("granted", l.GrantedAt)
-	add("expires", cli.When(l.ExpiresAt, now))
-	add("not after", cli.When(l.NotAfter, now))
+	if l.Live() { // the dates of a lease that is over end nothing more
+		add("expires", cli.When(l.ExpiresAt, now))
+		add("not after", cli.When(l.NotAfter, now))
+	}
 	add("ttl", orNone(l.TTL))
 	when("claimed", l.ClaimedAt)
 	if l.Mark != nil {
-		add("marked", fmt.Sprintf("%s, since %s, ends %s", l.Mark.Cause, cli.When(l.Mark.Since, now), cli.When(l.Mark.Deadline, now)))
+		add("marked", markFact(l, teller{now: now}))
 	}
 	when("revoked", l.RevokedAt)
 	when("ended", l.EndedAt)
@@ -129,5 +131,5 @@ func attempt(a lease.Attempt, now time.Time) string {
 	if where != "" {
 		where = ", " + where
 	}
-	return fmt.Sprintf("%s%s, sent %d times, last %s, %s", a.ClientToken, where, a.Sends, cli.When(a.LastSend, now), outcome)
+	return fmt.Sprintf("%s%s, sent %s, last %s, %s", a.ClientToken, where, times(a.Sends), cli.When(a.LastSend, now), outcome)
 }

@@ -37,7 +37,7 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec
 	defer cancel()
 	err := until(ctx, missing)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", o.wait, o.Patience, list(missing)))
+		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", o.wait, brief(o.Patience), list(missing)))
 	}
 	for n, l := range r.Leases { // a sidecar may have claimed them meanwhile
 		if fresh, err := store.Lease(c.Context, l.InstanceID); err == nil {

@@ -30,11 +30,16 @@ func whyCommand() *ucli.Command {
 type explanation struct {
 	InstanceID string         `json:"instance_id"`
 	Text       string         `json:"text"`
-	Action     janitor.Action `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked
+	Mode       lease.Mode     `json:"mode"`            // of the registry
+	Brakes     []lease.Brake  `json:"brakes"`          // that held at the last sweep
+	Action     janitor.Action `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
 	Reason     string         `json:"reason,omitzero"`
 	Brake      string         `json:"brake,omitzero"`
 	Lease      *lease.Lease   `json:"lease,omitempty"`
 }
+
+// actMarked stands for the verdict about a marked lease, of which only `janitor run` knows how long it was silent.
+const actMarked janitor.Action = "marked"
 
 func why(c *ucli.Context) error {
 	id, err := namedOne(c)
@@ -56,7 +61,7 @@ func why(c *ucli.Context) error {
 	}
 	explanations := []explanation{}
 	for _, id := range ids {
-		e, err := k.explain(c.Context, id, time.Now())
+		e, err := k.explain(c.Context, id, teller{now: time.Now(), absolute: cli.WantsJSON(c)})
 		if err != nil {
 			return err
 		}
@@ -133,19 +138,23 @@ func lookAt(ctx context.Context, place lease.Place) (*ec2.Cloud, error) {
 // explain says what there is to say of one instance.
 //
 // Errors: [lease.NotFoundError] if neither the registry nor EC2 knows it.
-func (k knowledge) explain(ctx context.Context, id string, now time.Time) (explanation, error) {
-	e := explanation{InstanceID: id}
-	e.Lease = k.lease(id)
+func (k knowledge) explain(ctx context.Context, id string, t teller) (explanation, error) {
+	e := explanation{
+		InstanceID: id, Lease: k.lease(id), Mode: k.snapshot.Registry.Mode,
+		Brakes: append([]lease.Brake{}, k.snapshot.Sweep.Brakes...),
+	}
 	switch {
 	case e.Lease != nil:
-		e.Text = leaseWords(*e.Lease, k.snapshot.Heartbeats, now)
+		e.Text = leaseWords(*e.Lease, k.snapshot.Heartbeats, t)
 	default:
 		e.Text = k.withoutLease(id)
 	}
+	if e.Lease != nil && e.Lease.Live() && e.Lease.Mark != nil {
+		e.Action = actMarked
+	}
 	for _, v := range k.plan.Verdicts {
 		if v.InstanceID == id {
-			e.Action, e.Reason, e.Brake = v.Action, v.Reason, v.Brake
-			e.Text += " " + verdictWords(v)
+			e.judged(v)
 			return e, nil
 		}
 	}
@@ -153,6 +162,20 @@ func (k knowledge) explain(ctx context.Context, id string, now time.Time) (expla
 		return k.stranger(ctx, e)
 	}
 	return e, nil
+}
+
+// judged adds what EC2 says, and what a janitor would do now as far as that is news.
+func (e *explanation) judged(v janitor.Verdict) {
+	if v.Instance != nil {
+		e.Text += fmt.Sprintf(" EC2 says %s.", v.Instance.State)
+	}
+	switch {
+	case adds(v, e.Lease):
+		e.Action, e.Reason, e.Brake = v.Action, v.Reason, v.Brake
+		e.Text += " " + verdictWords(v)
+	case e.Action == actMarked:
+		e.Reason = v.Reason
+	}
 }
 
 // stranger explains an instance of which neither a record nor a verdict speaks: it bears no tag of any registry.

@@ -82,7 +82,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
-		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "put": putKey, "skew": skewClock, "stamp": stampSweep,
+		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {
@@ -145,14 +145,17 @@ func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [ttl=LONG] [LABEL=VALUE]…: an instance with an active lease.
+// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [ttl=LONG] [LABEL=VALUE]…: an instance that runs
+// for an hour, with an active lease.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
 		return err
 	}
-	i := w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: registry.UUID}})
+	i := w.sim.Create(ec2sim.Instance{
+		LaunchTime: time.Now().Add(-time.Hour).Truncate(time.Second), Tags: map[string]string{lease.TagRegistry: registry.UUID},
+	})
 	now, by := time.Now(), lease.By{Actor: "test"}
 	in := func(name string) (t time.Time) {
 		if d, err := time.ParseDuration(given[name]); err == nil {
@@ -176,15 +179,22 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return err
 }
 
-// change ID revoke|mark|stuck|end|unmanage [CAUSE|REASON]: does what a janitor does.
+// change ID revoke|mark|stuck|end|unmanage [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is so long, or
+// 5 minutes.
 func changeLease(w *world, _ *testscript.TestScript, args []string) error {
-	by, now := lease.By{Actor: "janitor:test"}, time.Now()
+	by, now, notice := lease.By{Actor: "janitor:test"}, time.Now(), 5*time.Minute
+	if len(args) > 3 {
+		var err error
+		if notice, err = time.ParseDuration(args[3]); err != nil {
+			return err
+		}
+	}
 	_, _, err := w.store.UpdateLease(w.ctx, args[0], func(l lease.Lease) (lease.Lease, error) {
 		switch args[1] {
 		case "revoke":
 			return l.Revoke(now, lease.Cause(args[2]), by)
 		case "mark":
-			return l.WithMark(now, lease.Cause(args[2]), now.Add(5*time.Minute), by)
+			return l.WithMark(now, lease.Cause(args[2]), now.Add(notice), by)
 		case "stuck":
 			return l.StuckBecause(now, args[2], by)
 		case "end":
@@ -229,6 +239,16 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute),
 		Places: []lease.Place{here}, Leader: "test", Revision: sweep.Revision,
 	})
+	return err
+}
+
+// mode observe|armed|paused: what the registry lets janitors do from here on.
+func setMode(w *world, _ *testscript.TestScript, args []string) error {
+	registry, err := w.store.Registry(w.ctx)
+	if err != nil {
+		return err
+	}
+	_, err = w.store.PutRegistry(w.ctx, registry.To(time.Now(), lease.Mode(args[0])))
 	return err
 }
 
@@ -335,10 +355,12 @@ func envJSON(_ *world, ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// split stdout|FILE VARIABLE…: sets variables to the lines.
+// split stdout|FILE VARIABLE…: sets variables to the first lines.
 func split(_ *world, ts *testscript.TestScript, args []string) error {
 	for n, line := range strings.Fields(ts.ReadFile(args[0])) {
-		ts.Setenv(args[n+1], line)
+		if n+1 < len(args) {
+			ts.Setenv(args[n+1], line)
+		}
 	}
 	return nil
 }
