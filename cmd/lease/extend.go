@@ -16,7 +16,7 @@ func extendCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "extend", Usage: "move the date on which leases end", ArgsUsage: "ID…",
 		Description: "Give one of --for (from now), --by (added to the present date) and --until (a date). Grants no more than the\n" +
-			"lease's latest date, and never shortens a lease unless told to.\n\n" +
+			"lease's latest date, and never shortens a lease unless told to: --for moves nothing where it lasts longer already.\n\n" +
 			"   lease extend i-0123456789abcdef0 --for 4h\n" +
 			"   lease extend nightly-2027-01-31 --by 30m --reason \"tests are slow today\"\n" +
 			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict",
@@ -25,7 +25,7 @@ func extendCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
 			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
-			&ucli.BoolFlag{Name: "allow-shorten", Usage: "also move the date forward"}),
+			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow an earlier date than the present one"}),
 		Action: extend,
 	}
 }
@@ -83,10 +83,7 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 			err = cli.Usage("--by %s moves nothing; give another duration", c.String("by"))
 		}
 	default:
-		m.until, err = cli.Date("until", c.String("until"))
-		if _, local := time.Parse(time.RFC3339, c.String("until")); err == nil && local != nil {
-			cli.Say(c, "%s here is %s", c.String("until"), m.until.Format(time.RFC3339))
-		}
+		m.until, err = cli.DateFlag(c, "until")
 	}
 	if err == nil && m.by == 0 && !m.until.After(now) {
 		err = &lease.PastError{Time: m.until, Now: now}
@@ -129,7 +126,7 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 			again += " --" + flag
 		}
 	}
-	extension := lease.Extension{Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten")}
+	extension := lease.Extension{Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.relative}
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
 	before, after, err := write(c.Context, store, t.id, again, func(l lease.Lease) (lease.Lease, error) {
 		return l.Extend(time.Now(), extension, by)
@@ -137,9 +134,39 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	if err != nil {
 		return skipOver(t, before, err)
 	}
-	if after.ExpiresAt.Before(until) {
+	m := moved{Asked: until, Before: before.ExpiresAt, Granted: after.ExpiresAt, Lease: after}
+	m.Clamped = !m.Granted.IsZero() && m.Granted.Before(until)
+	if m.Clamped && !m.Granted.Equal(m.Before) {
 		cli.Say(c, "%s is granted less than asked for: %s is its latest date", t.id, after.NotAfter.Format(time.RFC3339))
 	}
-	now := time.Now()
-	return done{lease: after, said: fmt.Sprintf("%s %s → %s", t.id, cli.When(before.ExpiresAt, now), cli.When(after.ExpiresAt, now))}, nil
+	return done{lease: after, said: m.words(before, time.Now()), result: m}, nil
+}
+
+// moved is what became of one extension as printed for programs, in the words of a sidecar's answer.
+type moved struct {
+	Asked   time.Time   `json:"asked"`            // the request as a date
+	Before  time.Time   `json:"before,omitzero"`  // the term before; absent: none
+	Granted time.Time   `json:"granted,omitzero"` // the term now; absent: none
+	Clamped bool        `json:"clamped"`          // less was granted than asked for
+	Lease   lease.Lease `json:"lease"`
+}
+
+// words tell people what became of the extension of a lease.
+func (m moved) words(before lease.Lease, now time.Time) string {
+	words := fmt.Sprintf("%s %s → %s", before.InstanceID, cli.When(m.Before, now), cli.When(m.Granted, now))
+	switch {
+	case !m.Granted.Equal(m.Before):
+		return words
+	case m.Granted.IsZero():
+		words = before.InstanceID + " has no term, and holds until it is released"
+	default:
+		words = fmt.Sprintf("%s holds until %s already", before.InstanceID, cli.When(m.Granted, now))
+	}
+	if m.Clamped {
+		words += ", which is its latest date"
+	}
+	if before.Mark != nil && m.Lease.Mark == nil {
+		words += fmt.Sprintf("; its mark (%s) is taken back", before.Mark.Cause)
+	}
+	return words
 }

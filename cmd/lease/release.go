@@ -18,13 +18,15 @@ import (
 // cause on record.
 func releaseCommand(name string) *ucli.Command {
 	usage := map[string]string{
-		"release": "give leases back, which ends their instances",
-		"revoke":  "take leases away, which ends their instances",
+		"release": "give leases back, as their holder; it ends their instances",
+		"revoke":  "take leases away, as an operator; it ends their instances",
 	}
 	return &ucli.Command{
 		Name: name, Usage: usage[name], ArgsUsage: "ID…",
-		Description: "A launch token also closes that launch: whatever it made that has no lease is terminated too. It asks on a\n" +
-			"terminal, and elsewhere wants --yes. There is no way back. An id that is not known stops it before anything is done.\n\n" +
+		Description: "With `lease release` the holder gives a lease back, with `lease revoke` an operator takes it away. Both end the\n" +
+			"instance, and there is no way back; the cause on record differs.\n\n" +
+			"A launch token also closes that launch: whatever it made that has no lease is terminated too. It asks on a\n" +
+			"terminal, and elsewhere wants --yes. An id that is not known stops it before anything is done.\n\n" +
 			"   lease " + name + " i-0123456789abcdef0\n" +
 			"   lease " + name + " nightly-2027-01-31 --yes --reason \"tests passed\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),
@@ -46,30 +48,45 @@ func release(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkKnown(c.Context, store, all); err != nil {
+	holding, err := holding(c.Context, store, all)
+	if err != nil {
 		return err
 	}
-	if err := cli.Confirm(c, fmt.Sprintf("%s %s, and so end %d instances", c.Command.Name, strings.Join(ids, " "), len(all))); err != nil {
+	registry, err := store.Registry(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := cli.Confirm(c, releaseQuestion(c.Command.Name, ids, holding)); err != nil {
 		return err
 	}
 	if all, err = closeLaunches(c, store, ids); err != nil {
 		return err
 	}
-	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t) })
+	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, untilArmed(registry)) })
 }
 
-// checkKnown refuses leases named by their own id that are not there. A bad record in a launch keeps nobody from
-// releasing the rest of it.
-func checkKnown(ctx context.Context, store *etcd.Store, all []target) error {
+// holding are the instances whose leases hold. Leases named by their own id that are not there are refused; a bad record
+// in a launch keeps nobody from releasing the rest of it.
+func holding(ctx context.Context, store *etcd.Store, all []target) ([]string, error) {
+	var ids []string
 	for _, t := range all {
-		if t.token != "" {
-			continue
-		}
-		if _, err := store.Lease(ctx, t.id); err != nil {
-			return err
+		l, err := store.Lease(ctx, t.id)
+		switch {
+		case err != nil && t.token == "":
+			return nil, err
+		case err == nil && l.Live():
+			ids = append(ids, t.id)
 		}
 	}
-	return nil
+	return ids, nil
+}
+
+func releaseQuestion(verb string, ids, holding []string) string {
+	what := verb + " " + strings.Join(ids, " ")
+	if len(holding) == 0 {
+		return what + ", of which no lease holds any more"
+	}
+	return fmt.Sprintf("%s, and so end %s (%s)", what, count(len(holding), "instance"), some(holding))
 }
 
 // closeLaunches closes the launches among ids, and returns the leases that there are to take away: from then on no more
@@ -123,7 +140,8 @@ func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, erro
 	return leased, nil
 }
 
-func releaseOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
+// releaseOne takes one lease away. until is what must be run before its instance ends; empty if nothing.
+func releaseOne(c *ucli.Context, store *etcd.Store, t target, until string) (done, error) {
 	cause, verb := lease.CauseRelease, "released"
 	if c.Command.Name == "revoke" {
 		cause, verb = lease.CauseOperator, "revoked"
@@ -140,8 +158,11 @@ func releaseOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
 		return done{}, err
 	}
 	said := t.id + " " + verb + "; the janitor ends it at its next look"
-	if already {
+	switch {
+	case already:
 		said = fmt.Sprintf("%s is %s already (%s)", t.id, after.State, after.Cause)
+	case until != "":
+		said = fmt.Sprintf("%s %s: that is on record, but nothing is ended until %s", t.id, verb, until)
 	}
 	return done{lease: after, said: said}, nil
 }

@@ -117,14 +117,16 @@ func leasesOf(c *ucli.Context, store *etcd.Store, all []target) ([]lease.Lease, 
 
 // done is what became of one lease.
 type done struct {
-	lease lease.Lease
-	said  string // for people; one line
+	lease  lease.Lease
+	said   string // for people; one line
+	result any    // for programs, if that is more than the lease
+	over   bool   // passed over: there is nothing left of it to change
 }
 
 // each does the same to every target. What fails is told, and the rest is attempted all the same, unless the registry
-// itself does not answer. The leases done are printed: one line each as it happens, or JSON at the end.
+// itself does not answer. What was done is printed: one line each as it happens, or a JSON list at the end.
 func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
-	leases, failed := []lease.Lease{}, []error{}
+	results, failed, over := []any{}, []error{}, 0
 	for _, t := range all {
 		d, err := do(t)
 		if err != nil {
@@ -137,17 +139,32 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 			}
 			continue
 		}
-		leases = append(leases, d.lease)
+		if d.over {
+			over++
+			cli.Say(c, "%s", d.said)
+			continue
+		}
+		results = append(results, d.forPrograms())
 		if !cli.WantsJSON(c) {
 			fmt.Fprintln(c.App.Writer, d.said)
 		}
 	}
-	if cli.WantsJSON(c) && (len(leases) > 0 || len(failed) == 0) {
-		if err := cli.JSON(c, leases); err != nil {
+	if cli.WantsJSON(c) {
+		if err := cli.JSON(c, results); err != nil {
 			return err
 		}
 	}
-	return sum(len(all), len(leases), failed)
+	if over > 0 && len(results) == 0 && len(failed) == 0 {
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("nothing to %s: no lease of %s holds any more", c.Command.Name, some(c.Args().Slice())))
+	}
+	return sum(len(all), len(results), failed)
+}
+
+func (d done) forPrograms() any {
+	if d.result != nil {
+		return d.result
+	}
+	return d.lease
 }
 
 // sum is the error of a command that was to do something to several leases. Each failure was told, unless it is the one
@@ -158,18 +175,20 @@ func sum(asked, finished int, failed []error) error {
 		return nil
 	case asked == 1:
 		return failed[0]
-	case slices.ContainsFunc(failed, func(err error) bool { return cli.ExitCode(err) == cli.ExitUnknown }):
-		return &cli.SilentError{Code: cli.ExitUnknown}
-	case finished > 0:
+	}
+	has := func(code int) bool {
+		return slices.ContainsFunc(failed, func(err error) bool { return cli.ExitCode(err) == code })
+	}
+	if finished > 0 && !has(cli.ExitUnknown) {
 		return &cli.SilentError{Code: cli.ExitPartly}
 	}
-	code := cli.ExitCode(failed[0])
-	for _, err := range failed {
-		if cli.ExitCode(err) != code {
-			code = cli.ExitFailed
+	// What asks most of whoever reads the code comes first.
+	for _, code := range []int{cli.ExitUnknown, cli.ExitPartly, cli.ExitRefused, cli.ExitHeld, cli.ExitMissing, cli.ExitUsage} {
+		if has(code) {
+			return &cli.SilentError{Code: code}
 		}
 	}
-	return &cli.SilentError{Code: code}
+	return &cli.SilentError{Code: cli.ExitFailed}
 }
 
 // noAnswer reports whether the registry did not answer in time, so that it will hardly answer the next call.
@@ -202,7 +221,7 @@ func known(err error) bool {
 func skipOver(t target, l lease.Lease, err error) (done, error) {
 	_, refused := errors.AsType[*lease.StateError](err)
 	if refused && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
-		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State)}, nil
+		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State), over: true}, nil
 	}
 	return done{}, err
 }

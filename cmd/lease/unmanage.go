@@ -52,7 +52,7 @@ func unmanage(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := cli.Confirm(c, fmt.Sprintf("unmanage %s, so that nothing ends these %d instances", strings.Join(ids, " "), len(leases))); err != nil {
+	if err := cli.Confirm(c, fmt.Sprintf("unmanage %s, so that nothing ends %s", strings.Join(ids, " "), count(len(leases), "instance"))); err != nil {
 		return err
 	}
 	all = slices.DeleteFunc(all, func(t target) bool {
