@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -18,35 +17,20 @@ func adoptCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "adopt", Usage: "give leases to instances that Lapse did not launch", ArgsUsage: "INSTANCE…",
 		Description: "The lease is written first, then the tag; the lease counts once a janitor has seen the tag. All instances are\n" +
-			"checked before the first is adopted. From then on they are terminated when their terms have passed.\n\n" +
+			"checked before the first is adopted. From then on they are terminated when their terms have passed, so it asks\n" +
+			"on a terminal, and elsewhere wants --yes. With --ttl a sidecar must beat on them.\n\n" +
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
-			"   lease adopt $(lease list --unexplained -q) --term 24h",
-		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), reasonFlag(),
-			&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`DURATION` until the leases end, as in 8h or 3d, or none"},
-			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
-			&ucli.StringFlag{Name: "holder", Usage: "`WHO` they are for: a person, a team, a job"},
-			&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"}),
+			"   lease adopt $(lease list --unexplained -q) --term 24h --dry-run",
+		Flags: append(append(cli.StoreFlags(), termFlags()...), cli.OutputFlag(), regionFlag(), reasonFlag(), cli.YesFlag(),
+			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, say what would be adopted, and adopt nothing"}),
 		Action: adopt,
 	}
 }
 
-// terms are what adopted leases are given.
-type terms struct {
-	term, notAfter time.Duration // from now; zero: none
-	holder         string
-	labels         map[string]string
-	by             lease.By
-}
-
 func adopt(c *ucli.Context) error {
-	ids, err := named(c)
+	ids, err := namedInstances(c)
 	if err != nil {
 		return err
-	}
-	for _, id := range ids {
-		if !lease.IsInstanceID(id) {
-			return cli.Usage("%q is no instance id; instances of a launch have leases already", id)
-		}
 	}
 	given, err := readTerms(c)
 	if err != nil {
@@ -69,85 +53,46 @@ func adopt(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	warnUnattended(c, store, cloud.Place())
 	var all []target
 	for _, id := range ids {
+		warnOfInstance(c, instances[id])
 		all = append(all, target{id: id})
 	}
+	warnUnattended(c, store, registry, cloud.Place())
+	if c.Bool("dry-run") {
+		return each(c, all, func(t target) (done, error) { return given.wouldAdopt(instances[t.id]), nil })
+	}
+	if err := cli.Confirm(c, given.question(c, ids)); err != nil {
+		return err
+	}
 	return each(c, all, func(t target) (done, error) {
-		return given.adoptOne(c.Context, cloud, store, registry, instances[t.id])
+		return given.adoptOne(c, cloud, store, registry, instances[t.id])
 	})
 }
 
-// warnUnattended says so if nothing would end what is adopted.
-func warnUnattended(c *ucli.Context, store *etcd.Store, place lease.Place) {
-	sweep, err := store.Sweep(c.Context)
-	if err != nil || !sweep.Names(place) || !sweep.Fresh(time.Now()) {
-		cli.Say(c, "warning: no janitor sweeps %s at present, so nothing ends what is adopted; start `janitor run`", place)
+// namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
+func namedInstances(c *ucli.Context) ([]string, error) {
+	if !c.Args().Present() {
+		return nil, cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
 	}
-}
-
-func readTerms(c *ucli.Context) (t terms, err error) {
-	if t.term, err = cli.DurationOrNone("term", c.String("term")); err != nil {
-		return t, err
-	}
-	if t.notAfter, err = cli.DurationOrNone("not-after", c.String("not-after")); err != nil {
-		return t, err
-	}
-	if t.notAfter > 0 && (t.term == 0 || t.term > t.notAfter) {
-		return t, cli.Usage("--term %s is later than --not-after %s; give a later --not-after, or none", c.String("term"), c.String("not-after"))
-	}
-	t.labels, err = cli.Pairs("label", c.StringSlice("label"))
-	t.holder, t.by = c.String("holder"), lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
-	return t, err
-}
-
-// adoptable looks all instances up, and refuses them all if one may not be adopted.
-func adoptable(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store, registry lease.Registry, ids []string) (map[string]lease.Instance, error) {
-	listing, err := cloud.Describe(ctx, ids)
-	if err != nil {
-		return nil, coded(err)
-	}
-	if listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
-		return nil, coded(&ec2.ClockError{Skew: listing.Skew})
-	}
-	found := map[string]lease.Instance{}
-	for _, i := range listing.Instances {
-		found[i.ID] = i
-	}
-	for _, id := range ids {
-		if err := mayAdopt(found[id], id, cloud.Place(), registry); err != nil {
-			return nil, err
-		}
-		l, err := store.Lease(ctx, id)
-		switch {
-		case is[*lease.NotFoundError](err):
-		case err != nil:
-			return nil, err
-		case l.State != lease.StateAdopting:
-			return nil, cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", id, l.State, id))
+	for _, id := range c.Args().Slice() {
+		if !lease.IsInstanceID(id) {
+			return nil, cli.Usage("%q is no instance id; instances of a launch have leases already", id)
 		}
 	}
-	return found, nil
+	return named(c)
 }
 
-// mayAdopt refuses an instance for what EC2 says of it.
-func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Registry) error {
-	tag, tagged := i.Tags[lease.TagRegistry]
-	switch {
-	case i.ID == "":
-		return cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s in %s; look at --region and AWS_PROFILE", id, place))
-	case !i.Alive():
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: EC2 says %s", id, i.State))
-	case tagged && tag != registry.UUID:
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it bears the tag of another registry, %s; unmanage it there first", id, tag))
+func (t terms) question(c *ucli.Context, ids []string) string {
+	question := fmt.Sprintf("adopt %s (%s)", count(len(ids), "instance"), some(ids))
+	if t.term == 0 {
+		return question + ", without a term"
 	}
-	return nil
+	return fmt.Sprintf("%s, and so end what is not extended in %s", question, c.String("term"))
 }
 
-// adoptOne writes the lease, then the tag. Done again after a failure in between, it goes on with the tag.
-func (t terms) adoptOne(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store, registry lease.Registry, i lease.Instance) (done, error) {
-	now := time.Now()
+// lease makes the lease of an instance that is adopted at now.
+func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	var expiresAt, notAfter time.Time
 	if t.term > 0 {
 		expiresAt = now.Add(t.term)
@@ -155,7 +100,21 @@ func (t terms) adoptOne(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store
 	if t.notAfter > 0 {
 		notAfter = now.Add(t.notAfter)
 	}
-	adopting := lease.Adopt(now, i, expiresAt, notAfter, t.holder, t.labels, t.by)
+	adopting := lease.Adopt(now, i, expiresAt, notAfter, t.holder, t.labels, by)
+	adopting.TTL = lease.Duration(t.ttl)
+	return adopting
+}
+
+func (t terms) wouldAdopt(i lease.Instance) done {
+	now := time.Now()
+	l := t.lease(now, i, lease.By{Actor: cli.Actor()})
+	return done{lease: l, said: fmt.Sprintf("would adopt %s, expires %s", i.ID, cli.When(l.ExpiresAt, now))}
+}
+
+// adoptOne writes the lease, then the tag. Done again after a failure in between, it goes on with the tag.
+func (t terms) adoptOne(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, registry lease.Registry, i lease.Instance) (done, error) {
+	ctx, now := c.Context, time.Now()
+	adopting := t.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
 	l, err := store.PutLease(ctx, adopting)
 	if _, exists := errors.AsType[*lease.ConflictError](err); exists {
 		if l, err = store.Lease(ctx, i.ID); err == nil && l.State != lease.StateAdopting {
@@ -175,9 +134,5 @@ func (t terms) adoptOne(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store
 	if err := cloud.Tag(ctx, []string{i.ID}, map[string]string{lease.TagRegistry: registry.UUID}); err != nil {
 		return done{}, cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same again", i.ID, err))
 	}
-	said := fmt.Sprintf("%s adopted, expires %s", i.ID, cli.When(l.ExpiresAt, now))
-	if i.Exempt() {
-		said += "; but its tag " + lease.TagExempt + " keeps it from being ended"
-	}
-	return done{lease: l, said: said}, nil
+	return done{lease: l, said: fmt.Sprintf("%s adopted, expires %s", i.ID, cli.When(l.ExpiresAt, now))}, nil
 }

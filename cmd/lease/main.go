@@ -1,11 +1,12 @@
 // Command lease launches instances that have leases, and shows, moves and ends those leases.
 //
 //   - main.go: the commands; init.go: the first of them.
-//   - launch.go, request.go, progress.go, wait.go: launch.
+//   - launch.go, request.go, terms.go, progress.go, wait.go: launch.
 //   - list.go, filter.go, unexplained.go: list. show.go, history.go: one of them, or all of a launch.
-//   - why.go, explain.go: why, in words.
-//   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, unmanage.go: what makes and forgets one.
-//   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go.
+//   - why.go, explain.go, mark.go: why, in words.
+//   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, adoptable.go, unmanage.go: what makes and
+//     forgets one.
+//   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go, words.go.
 package main
 
 import (

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -16,19 +15,14 @@ import (
 
 // requestFlags describe the instances and their leases.
 func requestFlags() []ucli.Flag {
-	return []ucli.Flag{
+	return append([]ucli.Flag{
 		&ucli.StringFlag{Name: "image-id", Usage: "`AMI`, or resolve:ssm:PARAMETER"},
 		&ucli.StringSliceFlag{Name: "instance-type", Usage: "`TYPE`; several are alternatives, tried in this order"},
 		&ucli.StringSliceFlag{Name: "subnet-id", Usage: "`SUBNET`; several are alternatives, tried in this order"},
 		&ucli.StringFlag{Name: "request", Usage: "`FILE` (- for stdin) with the JSON of `aws ec2 run-instances --generate-cli-skeleton`; flags beside it win"},
 		&ucli.StringSliceFlag{Name: "tag", Usage: "`KEY=VALUE` on instances, volumes and interfaces; may be given several times"},
 		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances", DefaultText: "that of --request, or 1"},
-		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`DURATION` until the leases end, as in 8h or 3d, or none"},
-		&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
-		&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats of the sidecar, 5s to 1h, or none"},
-		&ucli.StringFlag{Name: "holder", Usage: "`WHO` asks: a person, a team, a job"},
-		&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"},
-	}
+	}, termFlags()...)
 }
 
 // order is what `lease launch` was asked to do.
@@ -41,9 +35,6 @@ type order struct {
 
 // readOrder reads the flags and refuses what can be refused without asking anybody.
 func readOrder(c *ucli.Context) (order, error) {
-	if c.Args().Present() {
-		return order{}, cli.Usage("`lease launch` takes no arguments, but %q was given; quote values that have spaces", c.Args().First())
-	}
 	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
 	if !slices.Contains([]string{"none", "active", "claimed"}, o.wait) {
 		return order{}, cli.Usage("--wait %q: choose none, active or claimed", o.wait)
@@ -74,28 +65,21 @@ func readOrder(c *ucli.Context) (order, error) {
 
 // readRequest reads what describes the instances and their leases.
 func (o *order) readRequest(c *ucli.Context) (err error) {
-	for name, field := range map[string]*time.Duration{"term": &o.Term, "not-after": &o.NotAfter, "ttl": &o.TTL} {
-		if *field, err = cli.DurationOrNone(name, c.String(name)); err != nil {
-			return err
-		}
-	}
-	if err := lease.CheckTTL(o.TTL); err != nil {
+	given, err := readTerms(c)
+	if err != nil {
 		return err
 	}
+	o.Term, o.NotAfter, o.TTL, o.Holder, o.Labels = given.term, given.notAfter, given.ttl, given.holder, given.labels
 	if c.IsSet("count") { // an explicit 0 is not the default
 		o.Count = c.Int("count")
 		if err := lease.CheckCount(o.Count); err != nil {
 			return err
 		}
 	}
-	if o.Labels, err = cli.Pairs("label", c.StringSlice("label")); err != nil {
-		return err
-	}
 	if o.Tags, err = cli.Pairs("tag", c.StringSlice("tag")); err != nil {
 		return err
 	}
-	o.ImageID, o.Holder = c.String("image-id"), c.String("holder")
-	o.InstanceTypes, o.Subnets = c.StringSlice("instance-type"), c.StringSlice("subnet-id")
+	o.ImageID, o.InstanceTypes, o.Subnets = c.String("image-id"), c.StringSlice("instance-type"), c.StringSlice("subnet-id")
 	file := c.String("request")
 	switch {
 	case file != "":

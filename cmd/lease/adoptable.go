@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/etcd"
+)
+
+// adoptable looks all instances up, and refuses them all if one may not be adopted.
+func adoptable(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store, registry lease.Registry, ids []string) (map[string]lease.Instance, error) {
+	listing, err := cloud.Describe(ctx, ids)
+	if err != nil {
+		return nil, coded(err)
+	}
+	if listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
+		return nil, coded(&ec2.ClockError{Skew: listing.Skew})
+	}
+	found := map[string]lease.Instance{}
+	for _, i := range listing.Instances {
+		found[i.ID] = i
+	}
+	for _, id := range ids {
+		if err := mayAdopt(found[id], id, cloud.Place(), registry); err != nil {
+			return nil, err
+		}
+		l, err := store.Lease(ctx, id)
+		switch {
+		case is[*lease.NotFoundError](err):
+		case err != nil:
+			return nil, err
+		case l.State != lease.StateAdopting:
+			return nil, cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", id, l.State, id))
+		}
+	}
+	return found, nil
+}
+
+// mayAdopt refuses an instance for what EC2 says of it.
+func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Registry) error {
+	tag, tagged := i.Tags[lease.TagRegistry]
+	switch {
+	case i.ID == "":
+		return cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s in %s; look at --region and AWS_PROFILE", id, place))
+	case !i.Alive():
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: EC2 says %s", id, i.State))
+	case tagged && tag != registry.UUID:
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it bears the tag of another registry, %s; unmanage it there first", id, tag))
+	}
+	return nil
+}
+
+// tagScaling names the Auto Scaling group of an instance.
+//
+// Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-tagging.html
+const tagScaling = "aws:autoscaling:groupName"
+
+// warnOfInstance says what makes a lease of this instance mean less than it should.
+func warnOfInstance(c *ucli.Context, i lease.Instance) {
+	if group, scaled := i.Tags[tagScaling]; scaled {
+		cli.Say(c, "warning: %s belongs to Auto Scaling group %s, which launches another once it is ended; detach it first", i.ID, group)
+	}
+	if i.Exempt() {
+		cli.Say(c, "warning: %s bears the tag %s, which keeps it from being ended", i.ID, lease.TagExempt)
+	}
+}
+
+// warnUnattended says so if nothing would end what is adopted.
+func warnUnattended(c *ucli.Context, store *etcd.Store, registry lease.Registry, place lease.Place) {
+	sweep, err := store.Sweep(c.Context)
+	if err != nil || !sweep.Names(place) || !sweep.Fresh(time.Now()) {
+		cli.Say(c, "warning: no janitor sweeps %s at present, so nothing ends what is adopted; start `janitor run`", place)
+	}
+	if until := untilArmed(registry); until != "" {
+		cli.Say(c, "warning: the registry's mode is %q: nothing ends what is adopted until %s", registry.Mode, until)
+	}
+}

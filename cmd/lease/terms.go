@@ -1,0 +1,46 @@
+package main
+
+import (
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+)
+
+// termFlags describe leases that are to be made.
+func termFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`DURATION` until the leases end, as in 8h or 3d, or none"},
+		&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
+		&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats of the sidecar, 5s to 1h, or none"},
+		&ucli.StringFlag{Name: "holder", Usage: "`WHO` they are for: a person, a team, a job"},
+		&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"},
+	}
+}
+
+// terms are what leases are given.
+type terms struct {
+	term, notAfter time.Duration // from now; zero: none
+	ttl            time.Duration // zero: none
+	holder         string
+	labels         map[string]string
+}
+
+func readTerms(c *ucli.Context) (t terms, err error) {
+	for name, field := range map[string]*time.Duration{"term": &t.term, "not-after": &t.notAfter, "ttl": &t.ttl} {
+		if *field, err = cli.DurationOrNone(name, c.String(name)); err != nil {
+			return t, err
+		}
+	}
+	if t.notAfter > 0 && (t.term == 0 || t.term > t.notAfter) {
+		return t, cli.Usage("--term %s is later than --not-after %s; give a later --not-after, or none", c.String("term"), c.String("not-after"))
+	}
+	if err := lease.CheckTTL(t.ttl); err != nil {
+		return t, err
+	}
+	t.holder = c.String("holder")
+	t.labels, err = cli.Pairs("label", c.StringSlice("label"))
+	return t, err
+}
