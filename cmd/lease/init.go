@@ -28,9 +28,6 @@ func initCommand() *ucli.Command {
 }
 
 func initialize(c *ucli.Context) error {
-	if c.Args().Present() {
-		return cli.Usage("`lease init` takes no arguments; the registry's name is given by --namespace")
-	}
 	mode := lease.ModeObserve
 	if c.Bool("armed") {
 		mode = lease.ModeArmed

@@ -29,9 +29,6 @@ func listCommand() *ucli.Command {
 }
 
 func listLeases(c *ucli.Context) error {
-	if c.Args().Present() {
-		return cli.Usage("`lease list` takes no arguments; for one lease, `lease show %s`", c.Args().First())
-	}
 	if c.Bool("unexplained") {
 		return listUnexplained(c)
 	}
