@@ -30,6 +30,7 @@ func StoreFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "namespace", Value: "default", Usage: "`NAME` of the registry in etcd", EnvVars: []string{"LAPSE_NAMESPACE"},
 			Category: registryFlags,
+			Action:   func(_ *cli.Context, name string) error { return checkNamespace(name) }, // before anything is created
 		},
 	}
 }
