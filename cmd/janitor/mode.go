@@ -20,17 +20,15 @@ func modeCommand(name string) *ucli.Command {
 		"pause":   "stop all acting at once, whoever leads",
 		"resume":  "go back to what was before the pause",
 	}
-	flags := append(cli.StoreFlags(), cli.LogFlags()...)
+	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
+	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag())
 	if name == "arm" {
-		flags = append(append(append(flags, placeFlags()...), policyFlags()...), cli.YesFlag())
+		flags = append(append(append(flags, placeFlags()...), policyFlags()...), cli.YesFlag(), allFlag())
+		description += " The plan is made\nby the policy flags given here; janitors go on with their own."
 	}
 	return &ucli.Command{
-		Name: name, Usage: usage[name], Flags: flags,
-		Description: "Writes of janitors compare the registry, so this takes effect on the very next one.",
+		Name: name, Usage: usage[name], Flags: flags, Description: description,
 		Action: func(c *ucli.Context) error {
-			if c.Args().Present() {
-				return cli.Usage("`janitor %s` takes no arguments", name)
-			}
 			log, err := cli.Logger(c)
 			if err != nil {
 				return err
@@ -66,12 +64,25 @@ func setMode(c *ucli.Context, store *etcd.Store, name string) error {
 	if err != nil {
 		return err
 	}
-	if before.Mode == after.Mode {
-		_, err = fmt.Fprintf(c.App.Writer, "registry %s: %s already\n", after.UUID, after.Mode)
-		return err
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, change{Registry: after.UUID, Before: before.Mode, Mode: after.Mode})
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "registry %s: %s → %s\n", after.UUID, before.Mode, after.Mode)
+	said := fmt.Sprintf("%s → %s", before.Mode, after.Mode)
+	switch before.Mode {
+	case after.Mode:
+		said = fmt.Sprintf("%s already", after.Mode)
+	case lease.ModePaused:
+		said += fmt.Sprintf("; it was paused %s", cli.When(before.ModeSince, time.Now()))
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "registry %s: %s\n", after.UUID, said)
 	return err
+}
+
+// change is a change of the mode for programs.
+type change struct {
+	Registry string     `json:"registry"`
+	Before   lease.Mode `json:"before"`
+	Mode     lease.Mode `json:"mode"`
 }
 
 // previewArm shows what an armed janitor would do at its next sweep, and asks.
@@ -88,8 +99,17 @@ func previewArm(c *ucli.Context, store *etcd.Store) error {
 	if err != nil {
 		return err
 	}
-	if err := printPlan(c, view, plan); err != nil {
+	out := c.App.Writer
+	if cli.WantsJSON(c) {
+		out = c.App.ErrWriter // the plan is for who is asked; programs get what came of it
+	}
+	if err := newPlan(view, plan, c.Bool("all")).write(out); err != nil {
 		return err
 	}
-	return cli.Confirm(c, fmt.Sprintf("arm registry %s", view.Snapshot.Registry.UUID))
+	registry := view.Snapshot.Registry
+	question := "arm registry " + registry.UUID
+	if registry.Mode == lease.ModePaused {
+		question += ", which was paused " + cli.When(registry.ModeSince, time.Now())
+	}
+	return cli.Confirm(c, question)
 }

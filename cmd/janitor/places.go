@@ -17,11 +17,11 @@ import (
 func placeFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringSliceFlag{
-			Name: "region", Usage: "sweep this `REGION`; may be given several times (default: the AWS SDK's own setting)",
+			Name: "region", Usage: "sweep this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting",
 			EnvVars: []string{"LAPSE_REGION"},
 		},
 		&ucli.Float64Flag{
-			Name: "ec2-share", Value: 0.5, Usage: "share of EC2's request limits that this janitor may use", EnvVars: []string{"LAPSE_EC2_SHARE"},
+			Name: "ec2-share", Value: 0.5, Usage: "`SHARE` of EC2's request limits that this janitor may use, up to 1", EnvVars: []string{"LAPSE_EC2_SHARE"},
 		},
 	}
 }
@@ -33,7 +33,7 @@ func places(c *ucli.Context) ([]janitor.Cloud, error) {
 		regions = []string{""}
 	}
 	share := c.Float64("ec2-share")
-	if share <= 0 || share > 1 {
+	if !(share > 0 && share <= 1) { // also refuses NaN
 		return nil, cli.Usage("--ec2-share %g must be above 0 and at most 1", share)
 	}
 	var clouds []janitor.Cloud

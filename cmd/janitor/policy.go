@@ -18,22 +18,23 @@ type figure struct {
 	field func(*janitor.Policy) *time.Duration
 }
 
+// figures have the usage that is shown in the order of the alphabet: each stands for itself.
 func figures() []figure {
 	return []figure{
-		{"boot-grace", "after a launch or a start, silence is not judged for this `LONG`", func(p *janitor.Policy) *time.Duration { return &p.BootGrace }},
-		{"mark-grace", "notice between a mark and the end", func(p *janitor.Policy) *time.Duration { return &p.MarkGrace }},
-		{"lone-grace", "notice for silence while no other instance of the zone is known to renew", func(p *janitor.Policy) *time.Duration { return &p.LoneGrace }},
-		{"orphan-grace", "least time between the two looks that make an orphan", func(p *janitor.Policy) *time.Duration { return &p.OrphanGrace }},
-		{"term-grace", "added to every term", func(p *janitor.Policy) *time.Duration { return &p.TermGrace }},
-		{"launch-window", "a launch is settled so long after its last send", func(p *janitor.Policy) *time.Duration { return &p.LaunchWindow }},
-		{"absent-for", "a revoked instance that EC2 does not know is gone after this", func(p *janitor.Policy) *time.Duration { return &p.AbsentFor }},
-		{"retention", "records of what has ended are kept for this", func(p *janitor.Policy) *time.Duration { return &p.Retention }},
-		{"chosen-retention", "the same for launches whose token somebody chose", func(p *janitor.Policy) *time.Duration { return &p.ChosenRetention }},
-		{"retry-max", "longest pause between attempts to end what is stuck", func(p *janitor.Policy) *time.Duration { return &p.RetryMax }},
-		{"max-skew", "clock brake: nothing ends while our clock is further than this from EC2's", func(p *janitor.Policy) *time.Duration { return &p.MaxSkew }},
-		{"silent-memory", "silence brake: revocations for silence count for this long", func(p *janitor.Policy) *time.Duration { return &p.SilentMemory }},
-		{"rate-window", "rate brake: ends count for this long", func(p *janitor.Policy) *time.Duration { return &p.RateWindow }},
-		{"leader-window", "health brake: changes of leader count for this long", func(p *janitor.Policy) *time.Duration { return &p.OfficeWindow }},
+		{"boot-grace", "silence is not judged for this `DURATION` after a launch or a start", func(p *janitor.Policy) *time.Duration { return &p.BootGrace }},
+		{"mark-grace", "notice of `DURATION` between a mark and the end", func(p *janitor.Policy) *time.Duration { return &p.MarkGrace }},
+		{"lone-grace", "notice of `DURATION` for silence while no other instance of the zone is known to renew", func(p *janitor.Policy) *time.Duration { return &p.LoneGrace }},
+		{"orphan-grace", "at least this `DURATION` lies between the two looks that make an orphan", func(p *janitor.Policy) *time.Duration { return &p.OrphanGrace }},
+		{"term-grace", "`DURATION` added to every term", func(p *janitor.Policy) *time.Duration { return &p.TermGrace }},
+		{"launch-window", "a launch is settled this `DURATION` after its last send", func(p *janitor.Policy) *time.Duration { return &p.LaunchWindow }},
+		{"absent-for", "a revoked instance that EC2 does not know is gone after this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.AbsentFor }},
+		{"retention", "records of what has ended are kept for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.Retention }},
+		{"chosen-retention", "records of launches whose token somebody chose are kept for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.ChosenRetention }},
+		{"retry-max", "longest `DURATION` between two attempts to end what is stuck", func(p *janitor.Policy) *time.Duration { return &p.RetryMax }},
+		{"max-skew", "clock brake: nothing ends while our clock is further than this `DURATION` from EC2's", func(p *janitor.Policy) *time.Duration { return &p.MaxSkew }},
+		{"silent-memory", "silence brake: revocations for silence count for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.SilentMemory }},
+		{"rate-window", "rate brake: ends that nobody declared count for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.RateWindow }},
+		{"leader-window", "health brake: changes of leader count for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.OfficeWindow }},
 	}
 }
 
@@ -41,17 +42,22 @@ func figures() []figure {
 func policyFlags() []ucli.Flag {
 	p := janitor.DefaultPolicy()
 	var flags []ucli.Flag
+	const brakes, policy = "BRAKES", "POLICY" // before REGISTRY and SETTINGS in help texts
 	for _, f := range figures() {
+		category := policy
+		if strings.Contains(f.usage, " brake: ") {
+			category = brakes
+		}
 		flags = append(flags, &ucli.StringFlag{
-			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, EnvVars: []string{env(f.name)}, Category: "POLICY",
+			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, EnvVars: []string{env(f.name)}, Category: category,
 		})
 	}
 	return append(flags,
-		&ucli.IntFlag{Name: "silent-min", Value: p.SilentMin, Usage: "silence brake: so many may always be silent", EnvVars: []string{env("silent-min")}, Category: "POLICY"},
-		&ucli.Float64Flag{Name: "silent-share", Value: p.SilentShare, Usage: "silence brake: share of a zone, or of all, that may be silent", EnvVars: []string{env("silent-share")}, Category: "POLICY"},
-		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: so many ends that nobody declared are always allowed", EnvVars: []string{env("rate-min")}, Category: "POLICY"},
-		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "rate brake: share of the healthy that may end so", EnvVars: []string{env("rate-share")}, Category: "POLICY"},
-		&ucli.IntFlag{Name: "leader-max", Value: p.OfficeMax, Usage: "health brake: so many changes of leader are allowed", EnvVars: []string{env("leader-max")}, Category: "POLICY"},
+		&ucli.IntFlag{Name: "silent-min", Value: p.SilentMin, Usage: "silence brake: this `NUMBER` may always be silent", EnvVars: []string{env("silent-min")}, Category: brakes},
+		&ucli.Float64Flag{Name: "silent-share", Value: p.SilentShare, Usage: "silence brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("silent-share")}, Category: brakes},
+		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: this `NUMBER` of ends that nobody declared is always allowed", EnvVars: []string{env("rate-min")}, Category: brakes},
+		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "rate brake: `SHARE` of the healthy that may end without anybody having declared it", EnvVars: []string{env("rate-share")}, Category: brakes},
+		&ucli.IntFlag{Name: "leader-max", Value: p.OfficeMax, Usage: "health brake: this `NUMBER` of changes of leader is allowed", EnvVars: []string{env("leader-max")}, Category: brakes},
 	)
 }
 
@@ -70,13 +76,16 @@ func plain(d time.Duration) string {
 
 func env(flag string) string { return "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
-// readPolicy takes the figures from the flags.
+// readPolicy takes the figures from the flags, and refuses those that make no sense.
 func readPolicy(c *ucli.Context) (janitor.Policy, error) {
 	p := janitor.DefaultPolicy()
 	for _, f := range figures() {
 		d, err := cli.Duration(f.name, c.String(f.name))
 		if err != nil {
 			return p, err
+		}
+		if d < 0 {
+			return p, cli.Usage("--%s %s must not be negative", f.name, c.String(f.name))
 		}
 		*f.field(&p) = d
 	}
@@ -85,8 +94,8 @@ func readPolicy(c *ucli.Context) (janitor.Policy, error) {
 	p.OfficeMax = c.Int("leader-max")
 	for name, n := range map[string]int{"silent-min": p.SilentMin, "rate-min": p.RateMin, "leader-max": p.OfficeMax} {
 		if n < 0 {
-			return p, cli.Usage("--%s %s must not be negative", name, fmt.Sprint(n))
+			return p, cli.Usage("--%s %d must not be negative", name, n)
 		}
 	}
-	return p, nil
+	return p, p.Check()
 }

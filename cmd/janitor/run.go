@@ -28,12 +28,12 @@ func runCommand() *ucli.Command {
 			"   janitor run --embedded-etcd /var/lib/lapse                 # one machine: etcd runs inside\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --region eu-west-1 --region us-east-1",
 		Flags: append(flags,
-			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS` or \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
+			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS`, or for example \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
 			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
-			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve `HOST:PORT` too; beyond loopback only with a certificate", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
-			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "server certificate in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
-			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "key of it, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
-			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "let in only clients with a certificate of the CA in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
+			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
+			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "certificate of the etcd inside, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
+			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "key of --embedded-etcd-cert's certificate, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
+			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "let the etcd inside admit only clients with a certificate of the CA in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
 			&ucli.BoolFlag{Name: "arm", Usage: "arm the registry if this creates it"},
 			&ucli.BoolFlag{Name: "new", Usage: "create a registry although instances of another one are there"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry with this `UUID`, that of one that was lost"},
@@ -51,7 +51,17 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkUUID(c.String("uuid")); err != nil {
+		return err
+	}
 	clouds, err := places(c)
+	if err != nil {
+		return err
+	}
+	j, err := janitor.New(janitor.Config{ // before anything is created, for it checks the schedule
+		Clouds: clouds, Policy: p, Schedule: c.String("schedule"),
+		Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
+	})
 	if err != nil {
 		return err
 	}
@@ -63,13 +73,7 @@ func run(c *ucli.Context) error {
 	if err := ensureRegistry(c, store, clouds, log); err != nil {
 		return err
 	}
-	j, err := janitor.New(janitor.Config{
-		Campaign: campaign(store, 0), Healthy: store.Healthy, Clouds: clouds, Policy: p, Schedule: c.String("schedule"),
-		Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
-	})
-	if err != nil {
-		return err
-	}
+	j.Campaign, j.Healthy = campaign(store, 0), store.Healthy
 	return runUntil(c.Context, stopped, j.Run)
 }
 
@@ -134,8 +138,6 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 	}
 	if id == "" {
 		id = uuid.NewString()
-	} else if _, err := uuid.Parse(id); err != nil {
-		return cli.Usage("--uuid %q is not a UUID", id)
 	}
 	mode := lease.ModeObserve
 	if c.Bool("arm") {
@@ -146,6 +148,13 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 		return err
 	}
 	log.Info("registry created", "uuid", created.UUID, "mode", string(created.Mode))
+	return nil
+}
+
+func checkUUID(id string) error {
+	if _, err := uuid.Parse(id); id != "" && err != nil {
+		return cli.Usage("--uuid %q is not a UUID", id)
+	}
 	return nil
 }
 

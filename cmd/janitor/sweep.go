@@ -10,13 +10,14 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/lease"
 	"lapse/lease/etcd"
 )
 
 // Bounds of a single pass, and of its office.
 const (
 	officeTTL   = 15 * time.Second
-	electionMax = 30 * time.Second
+	electionMax = 5 * time.Second
 )
 
 func sweepCommand() *ucli.Command {
@@ -27,10 +28,12 @@ func sweepCommand() *ucli.Command {
 			"left. Silence needs `janitor run`: it takes a leader that watches.\n\n" +
 			"   janitor sweep --dry-run\n" +
 			"   janitor sweep --interval 15m        # when cron runs it every 15 minutes\n\n" +
-			"Exit codes: 0 done, 5 a brake holds something, 6 partly done.",
+			"Where another janitor leads and has swept lately, there is nothing to do, and that is said.\n\n" +
+			"Exit codes: 0 done, or so already; 5 a brake holds something, or another janitor leads and does not sweep;\n" +
+			"6 partly done.",
 		Flags: append(flags, cli.OutputFlag(),
-			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"},
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "how often this is run: `LONG`", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
 	}
@@ -48,6 +51,12 @@ func sweep(c *ucli.Context) error {
 	if p.Interval, err = cli.Duration("interval", c.String("interval")); err != nil {
 		return err
 	}
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if c.Bool("all") && !c.Bool("dry-run") {
+		return cli.Usage("--all lists a plan; say --dry-run too")
+	}
 	clouds, err := places(c)
 	if err != nil {
 		return err
@@ -58,11 +67,7 @@ func sweep(c *ucli.Context) error {
 	}
 	defer closeStore()
 	if c.Bool("dry-run") {
-		view, plan, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
-		if err != nil {
-			return err
-		}
-		return printPlan(c, view, plan)
+		return dryRun(c, clouds, store, p)
 	}
 	j, err := janitor.New(janitor.Config{
 		Campaign: campaign(store, electionMax), Healthy: store.Healthy, Clouds: clouds, Policy: p,
@@ -73,10 +78,54 @@ func sweep(c *ucli.Context) error {
 	}
 	cli.Say(c, "one pass judges no silence; `janitor run` does")
 	_, report, err := j.Sweep(c.Context)
+	if _, led := errors.AsType[*ledError](err); led {
+		return sweepBeside(c, clouds, store)
+	}
 	if err != nil {
 		return err
 	}
 	return printReport(c, report)
+}
+
+func dryRun(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store, p janitor.Policy) error {
+	view, plan, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
+	if err != nil {
+		return err
+	}
+	made := newPlan(view, plan, c.Bool("all"))
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, made)
+	}
+	return made.write(c.App.Writer)
+}
+
+// sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these places.
+func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) error {
+	last, err := store.Sweep(c.Context)
+	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+		return err
+	}
+	now := time.Now()
+	if !last.Fresh(now) {
+		return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads, and the last sweep is too long ago (%s); see `janitor status`", cli.When(last.Time, now)))
+	}
+	for _, cloud := range clouds {
+		if !last.Names(cloud.Place()) {
+			return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads, and does not sweep %s; say --region there", cloud.Place()))
+		}
+	}
+	cli.Say(c, "another janitor leads; %s swept %s, so there is nothing to do", last.Leader, cli.Away(last.Time.Sub(now)))
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, janitor.Report{})
+	}
+	return nil
+}
+
+// ledError says that another janitor leads.
+type ledError struct{ waited time.Duration }
+
+func (e *ledError) Error() string {
+	return "not elected within " + e.waited.String() + ": another janitor leads"
 }
 
 // campaign returns a campaign bounded by most, or by its context alone if most is 0.
@@ -92,7 +141,7 @@ func campaign(store *etcd.Store, most time.Duration) func(context.Context) (jani
 		case err == nil:
 			return office, nil
 		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-			return nil, cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor has led for %s; it does what this pass would do", most))
+			return nil, &ledError{waited: most}
 		}
 		return nil, err
 	}

@@ -2,89 +2,24 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
 	"lapse/lease"
 )
-
-// verdict is a verdict as printed for programs.
-type verdict struct {
-	Action     janitor.Action `json:"action"`
-	InstanceID string         `json:"instance_id,omitzero"`
-	Launch     string         `json:"launch,omitzero"`
-	Place      string         `json:"place"`
-	Cause      lease.Cause    `json:"cause,omitzero"`
-	Brake      string         `json:"brake,omitzero"`
-	Reason     string         `json:"reason"`
-}
-
-// printPlan prints what would be done and what is to be known. What is simply kept is only counted.
-func printPlan(c *ucli.Context, view janitor.View, plan janitor.Plan) error {
-	verdicts := []verdict{}
-	kept := 0
-	for _, v := range plan.Verdicts {
-		if v.Action == janitor.ActKeep {
-			kept++
-			continue
-		}
-		verdicts = append(verdicts, verdict{
-			Action: v.Action, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Cause: v.Cause,
-			Brake: v.Brake, Reason: v.Reason,
-		})
-	}
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, map[string]any{
-			"registry": view.Snapshot.Registry.UUID, "mode": view.Snapshot.Registry.Mode,
-			"verdicts": verdicts, "kept": kept, "brakes": plan.Brakes,
-		})
-	}
-	rows := [][]string{{"ACTION", "INSTANCE", "LAUNCH", "PLACE", "REASON"}}
-	for _, v := range verdicts {
-		rows = append(rows, []string{string(v.Action), dash(v.InstanceID), dash(v.Launch), v.Place, v.Reason})
-	}
-	if len(verdicts) > 0 {
-		if err := cli.Table(c.App.Writer, rows); err != nil {
-			return err
-		}
-	}
-	if _, err := fmt.Fprintf(c.App.Writer, "%d kept, %d to end, %d held; silence is not judged here, `janitor run` does that\n",
-		kept, len(plan.Ends()), len(plan.With(janitor.ActHold))); err != nil {
-		return err
-	}
-	return printBrakes(c, plan.Brakes)
-}
-
-func printBrakes(c *ucli.Context, brakes []lease.Brake) error {
-	for _, b := range brakes {
-		scope := "everywhere"
-		if b.Scope != "" {
-			scope = b.Scope
-		}
-		if _, err := fmt.Fprintf(c.App.Writer, "brake %s held (%s): %s\n", b.Name, scope, b.Reason); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
 
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "say what the registry holds, who sweeps, and what holds it back",
-		Description: "Reads the registry alone, no AWS. For what the next sweep would do: `janitor sweep --dry-run`.",
-		Flags:       append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag()),
-		Action:      status,
+		Description: "Reads the registry alone, no AWS. For what the next sweep would do: `janitor sweep --dry-run`.\n\n" +
+			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is held.",
+		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
+			&ucli.BoolFlag{Name: "check", Usage: "tell by the exit code whether instances are looked after; for monitoring"}),
+		Action: status,
 	}
 }
 
@@ -120,9 +55,25 @@ func status(c *ucli.Context) error {
 	}
 	view := newStatus(snapshot, time.Now())
 	if cli.WantsJSON(c) {
-		return cli.JSON(c, view)
+		err = cli.JSON(c, view)
+	} else {
+		err = view.print(c)
 	}
-	return view.print(c)
+	if err != nil || !c.Bool("check") {
+		return err
+	}
+	return view.check()
+}
+
+// check is the exit code for those who only want to know whether all is well.
+func (v statusView) check() error {
+	switch {
+	case !v.Fresh: // what an old stamp says of brakes is old too
+		return &cli.SilentError{Code: cli.ExitRefused}
+	case len(v.Brakes) > 0:
+		return &cli.SilentError{Code: cli.ExitHeld}
+	}
+	return nil
 }
 
 func newStatus(s lease.Snapshot, now time.Time) statusView {
@@ -131,6 +82,7 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 		Brakes: append([]lease.Brake{}, s.Sweep.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Beating: len(s.Heartbeats),
 		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Bad: []string{},
 	}
+	v.Sweep.Brakes = nil // they are told once
 	for _, l := range s.Leases {
 		v.Leases[string(l.State)]++
 		if l.Mark != nil {
@@ -151,21 +103,10 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 
 func (v statusView) print(c *ucli.Context) error {
 	now := time.Now()
-	swept := "never: start `janitor run`"
-	if !v.Sweep.Time.IsZero() {
-		places := make([]string, len(v.Sweep.Places))
-		for n, p := range v.Sweep.Places {
-			places[n] = p.String()
-		}
-		swept = fmt.Sprintf("%s by %s, every %s, in %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, v.Sweep.Interval, strings.Join(places, " "))
-		if !v.Fresh {
-			swept += "; that is too long ago: see whether `janitor run` is up"
-		}
-	}
 	rows := [][]string{
 		{"registry", v.Registry},
 		{"mode", fmt.Sprintf("%s since %s", v.Mode, cli.When(v.Since, now))},
-		{"last sweep", swept},
+		{"last sweep", v.swept(now)},
 		{"leases", counts(v.Leases, lease.StateActive, lease.StateAdopting, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged)},
 		{"launches", counts(v.Launches, lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)},
 		{"heartbeats", fmt.Sprint(v.Beating)},
@@ -182,7 +123,27 @@ func (v statusView) print(c *ucli.Context) error {
 	if err := cli.Table(c.App.Writer, rows); err != nil {
 		return err
 	}
-	return printBrakes(c, v.Brakes)
+	return printBrakes(c.App.Writer, v.Brakes)
+}
+
+// swept tells of the last sweep.
+func (v statusView) swept(now time.Time) string {
+	if v.Sweep.Time.IsZero() {
+		return "never: start `janitor run`"
+	}
+	places := make([]string, len(v.Sweep.Places))
+	for n, p := range v.Sweep.Places {
+		places[n] = p.String()
+	}
+	where := "in " + strings.Join(places, " ")
+	if len(places) == 0 {
+		where = "in no place, for none could be listed"
+	}
+	swept := fmt.Sprintf("%s by %s, every %s, %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, v.Sweep.Interval, where)
+	if !v.Fresh {
+		swept += "; that is too long ago: see whether `janitor run` is up"
+	}
+	return swept
 }
 
 func counts[S ~string](n map[string]int, states ...S) string {
@@ -196,4 +157,17 @@ func counts[S ~string](n map[string]int, states ...S) string {
 		return "none"
 	}
 	return strings.Join(parts, ", ")
+}
+
+func printBrakes(w io.Writer, brakes []lease.Brake) error {
+	for _, b := range brakes {
+		scope := "everywhere"
+		if b.Scope != "" {
+			scope = b.Scope
+		}
+		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s\n", b.Name, scope, b.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
 }

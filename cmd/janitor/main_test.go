@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+)
+
+// TestMain lets scripts run this program as `janitor`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"janitor": main})
+}
+
+// TestScripts runs each script in testdata against an etcd and an EC2 of its own.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+}
+
+// A value without a name in the usage would be called "value" in help texts.
+func TestEveryFlagNamesItsValue(t *testing.T) {
+	t.Parallel()
+	for _, command := range app().Commands {
+		for _, flag := range command.Flags {
+			documented := flag.(ucli.DocGenerationFlag)
+			if documented.TakesValue() && strings.Count(documented.GetUsage(), "`") != 2 {
+				t.Errorf("janitor %s --%s: %q", command.Name, flag.Names()[0], documented.GetUsage())
+			}
+		}
+	}
+}
+
+func TestStatusIsToldByTheExitCode(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	brakes := []lease.Brake{{Name: "rate", Reason: "too many"}}
+	for name, c := range map[string]struct {
+		sweep lease.Sweep
+		want  int
+	}{
+		"swept":                      {lease.Sweep{Time: now}, cli.ExitDone},
+		"a brake is held":            {lease.Sweep{Time: now, Brakes: brakes}, cli.ExitHeld},
+		"never swept":                {lease.Sweep{}, cli.ExitRefused},
+		"swept long ago":             {lease.Sweep{Time: now.Add(-time.Hour)}, cli.ExitRefused},
+		"an old brake tells nothing": {lease.Sweep{Time: now.Add(-time.Hour), Brakes: brakes}, cli.ExitRefused},
+	} {
+		view := newStatus(lease.Snapshot{Sweep: c.sweep}, now)
+		if got := cli.ExitCode(view.check()); got != c.want || len(view.Brakes) != len(c.sweep.Brakes) || view.Sweep.Brakes != nil {
+			t.Errorf("%s: exit code %d, want %d; brakes %v and %v", name, got, c.want, view.Brakes, view.Sweep.Brakes)
+		}
+	}
+}
+
+func TestSweptNamesPlacesIfThereAreAny(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	view := statusView{Fresh: true, Sweep: lease.Sweep{Time: now, Leader: "j", Interval: lease.Duration(time.Minute)}}
+	if got := view.swept(now); !strings.HasSuffix(got, " by j, every 1m0s, in no place, for none could be listed") {
+		t.Error(got)
+	}
+	view.Sweep.Places = []lease.Place{here}
+	if got := view.swept(now); !strings.HasSuffix(got, ", in "+here.String()) {
+		t.Error(got)
+	}
+}
