@@ -1,7 +1,6 @@
 package janitor
 
 import (
-	"fmt"
 	"time"
 
 	"lapse/lease"
@@ -261,15 +260,15 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 // judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL. Both clocks
 // must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence and its grace.
 func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
-	cause := lease.CauseSilence
+	cause, silent := lease.CauseSilence, "silent"
 	if !s.Seen && l.ClaimedAt.IsZero() {
-		cause = lease.CauseNeverBeat
+		cause, silent = lease.CauseNeverBeat, "silent from the beginning"
 	}
 	var wait time.Duration
 	if !s.Seen || s.Cured {
 		wait = time.Duration(l.TTL)
 	}
-	grace, silent := c.Policy.MarkGrace, fmt.Sprintf("silent (%s)", cause)
+	grace := c.Policy.MarkGrace
 	if !s.Witness {
 		grace, silent = max(grace, c.Policy.LoneGrace), silent+", and so far nothing else of its zone renewed since"
 	}

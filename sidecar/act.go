@@ -43,7 +43,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 		"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
 	return Extended{
 		Asked: asked, Before: before.ExpiresAt, Granted: after.ExpiresAt,
-		Clamped: after.ExpiresAt.Before(asked), Lease: after,
+		Clamped: !after.ExpiresAt.IsZero() && after.ExpiresAt.Before(asked), Lease: after,
 	}, nil
 }
 
