@@ -1,4 +1,7 @@
 // Command sidecar keeps the lease of the instance that it runs on, and lets local programs see, extend and release it.
+//
+//   - main.go: the commands; run.go: the first of them, the sidecar itself.
+//   - local.go: status, extend and release, which ask it through its socket.
 package main
 
 import (

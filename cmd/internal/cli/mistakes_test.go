@@ -120,7 +120,7 @@ func TestClosest(t *testing.T) {
 	t.Parallel()
 	names := []string{"extend", "release", "revoke", "list", "launch", "for", "o", "until", "unmanage", "mark-grace"}
 	for word, want := range map[string]string{
-		"exten": "extend", "extnd": "extend", "relaese": "release", "lsit": "", "lst": "list", "forr": "for", "mark_grace": "mark-grace",
+		"exten": "extend", "extnd": "extend", "relaese": "release", "lsit": "list", "lst": "list", "forr": "for", "mark_grace": "mark-grace",
 		"unt": "until", "un": "", "x": "", "b": "", "ox": "", "stretch": "", "": "",
 	} {
 		if got := closest(word, names); got != want {
