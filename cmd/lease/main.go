@@ -34,7 +34,8 @@ func app() *ucli.App {
 			"   lease extend i-0123456789abcdef0 --for 4h\n" +
 			"   lease release i-0123456789abcdef0\n\n" +
 			"An ID is an instance id, or a launch token, which means all of that launch. Flags may stand before or after\n" +
-			"arguments; each can also be given as LAPSE_NAME in the environment, or in the --config file.\n\n" +
+			"arguments. Settings, such as --etcd-endpoints, can also be given as LAPSE_NAME in the environment, or in the\n" +
+			"--config file; what concerns one call only comes from the command line alone.\n\n" +
 			"Exit codes: 0 done, or so already; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held;\n" +
 			"6 partly done; 7 outcome unknown, run it again as it says.",
 		Commands: []*ucli.Command{
