@@ -63,8 +63,8 @@ func (s statement) requires(key string) bool {
 
 func TestEveryPolicyIsPlain(t *testing.T) {
 	names, err := filepath.Glob("*.json")
-	if err != nil || len(names) != 3 {
-		t.Fatalf("policies: %v, %v; want launcher, janitor and observer", names, err)
+	if err != nil || len(names) != 4 {
+		t.Fatalf("policies: %v, %v; want launcher, janitor, observer and operator", names, err)
 	}
 	for _, name := range names {
 		p := readPolicy(t, name)
@@ -142,9 +142,24 @@ func TestJanitorEndsOnlyWhatBearsTheRegistryAndIsNotExempt(t *testing.T) {
 	}
 }
 
+func TestOperatorSetsAndRemovesTagsOfTheRegistryAlone(t *testing.T) {
+	want := map[string]string{"ec2:CreateTags": "aws:RequestTag/", "ec2:DeleteTags": "aws:ResourceTag/"}
+	for _, s := range readPolicy(t, "operator.json").Statement {
+		for _, action := range s.Action {
+			if action == "ec2:DescribeInstances" {
+				continue
+			}
+			tag, known := want[action]
+			if !known || !s.requires(tag+registryTag) || len(s.Condition["ForAllValues:StringEquals"]["aws:TagKeys"]) == 0 {
+				t.Errorf("%s: operator may %s without the registry's tag, or other tags", s.Sid, action)
+			}
+		}
+	}
+}
+
 func TestEveryCallOfTheCodeIsAllowed(t *testing.T) {
 	var allowed []string
-	for _, name := range []string{"launcher.json", "janitor.json"} {
+	for _, name := range []string{"launcher.json", "janitor.json", "operator.json"} {
 		for _, s := range readPolicy(t, name).Statement {
 			allowed = append(allowed, s.Action...)
 		}
@@ -164,7 +179,7 @@ func TestEveryCallOfTheCodeIsAllowed(t *testing.T) {
 		}
 		for _, call := range calls.FindAllSubmatch(source, -1) {
 			if action := string(call[1]) + ":" + string(call[2]); !slices.Contains(allowed, action) {
-				t.Errorf("%s calls %s, and neither launcher nor janitor may", filepath.Base(file), action)
+				t.Errorf("%s calls %s, and none of launcher, janitor and operator may", filepath.Base(file), action)
 			}
 		}
 	}
