@@ -34,7 +34,7 @@ test: ## Run the tests, with the race detector where there is a C compiler
 	go test $(RACE) ./...
 
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]')
-	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/...
+	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
 
 check: tidy format lint deadcode units policies ## Everything that reads the code without running it
 
