@@ -44,7 +44,7 @@ func TestE2EKilledLaunchers(t *testing.T) {
 		if err := launcher.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration((0.2+0.9*random.Float64())*float64(life)), func() { _ = launcher.Process.Kill() })
+		time.AfterFunc(time.Duration((0.4+0.7*random.Float64())*float64(life)), func() { _ = launcher.Process.Kill() })
 		_ = launcher.Wait()
 		landed[w.howFar(sim, token)]++
 		if n%2 == 0 {
