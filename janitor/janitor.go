@@ -8,6 +8,7 @@
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance.
+//   - restored.go: the brake that holds everything when the registry was set back to an older state.
 //   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.

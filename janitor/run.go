@@ -30,6 +30,7 @@ type Config struct {
 type Janitor struct {
 	Config
 	schedule cron.Schedule
+	stamps   stamps
 }
 
 // lookMax bounds one look at EC2 and the registry, or the interval does if it is longer.
@@ -232,6 +233,9 @@ func (t *term) decide(read time.Time) Plan {
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Office: OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
 	})
+	if restored := t.stamps.restored; restored != nil {
+		plan.Brakes, plan.Acting = append(plan.Brakes, *restored), nil
+	}
 	t.mem.held(now, plan.Verdicts)
 	t.announce(plan.Brakes)
 	return plan
@@ -279,6 +283,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return fmt.Errorf("stamp the sweep: %w", err)
 	}
+	t.stamps.wrote(written)
 	t.seen.snapshot.Sweep = written
 	t.stamped = time.Now()
 	return nil
@@ -300,7 +305,7 @@ func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
 }
 
 func (t *term) actor() actor {
-	if t.seen.snapshot.Registry.Mode != lease.ModeArmed {
+	if t.seen.snapshot.Registry.Mode != lease.ModeArmed || t.stamps.restored != nil {
 		return observer{log: t.Log}
 	}
 	clouds := map[lease.Place]Cloud{}

@@ -299,3 +299,52 @@ func TestASlowLookUpMakesNoWitness(t *testing.T) {
 		}
 	})
 }
+
+func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		r.extend("i-1", 30*time.Minute)
+		after(10 * time.Minute)
+		backup, stamp := r.store.Get("lease", "i-1"), r.store.Get("sweep", "")
+		r.extend("i-1", 48*time.Hour)
+		after(10 * time.Minute)
+		r.store.Put("lease", "i-1", backup)
+		r.store.Put("sweep", "", stamp)
+		after(2 * time.Hour)
+		if got := r.cloud.ended(); len(got) > 0 {
+			r.t.Errorf("terminated %v, a day and a half before the end of a term that the backup does not know", got)
+		}
+		read, err := r.store.Sweep(r.t.Context())
+		if err != nil || !slices.ContainsFunc(read.Brakes, func(b lease.Brake) bool { return b.Name == brakeRestored }) {
+			r.t.Errorf("brakes %v (%v); want the registry's return to an older state named", read.Brakes, err)
+		}
+	})
+}
+
+func TestAStampWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		o := r.inOffice()
+		lost := true
+		r.store.Fault = func(method string) error {
+			if method == "Office.PutSweep" && lost {
+				return context.DeadlineExceeded
+			}
+			return nil
+		}
+		if _, _, err := o.sweep(t.Context()); err == nil {
+			t.Fatal("a sweep without a stamp succeeded")
+		}
+		lost = false
+		if _, _, err := o.sweep(t.Context()); err != nil || o.stamps.restored != nil {
+			t.Errorf("%v, %v; want an ordinary sweep", err, o.stamps.restored)
+		}
+		if _, err := r.store.Campaign(t.Context(), "other", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if o = r.inOffice(); o.stamps.restored != nil {
+			t.Errorf("after another leader: %v", o.stamps.restored)
+		}
+	})
+}
