@@ -321,6 +321,20 @@ func TestKillTakesTheLeaseAloneOfAnInstanceThatEC2DoesNotKnow(t *testing.T) {
 	}
 }
 
+func TestKillSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []lease.Cause{lease.CauseTerm, lease.CauseSilence} {
+		r := newRig(t, "i-1")
+		condemned := r.verdicts(cause, "i-1")
+		a := r.actor()
+		a.wall = r.now // an hour before the term, a minute before the deadline of the mark
+		report := a.act(t.Context(), r.reg, Plan{Verdicts: condemned})
+		if got := r.cloud.ended(); len(got) > 0 || report.Spared != 1 || r.lease("i-1").State != lease.StateActive {
+			t.Errorf("%s: terminated %v, %+v; want it spared", cause, got, report)
+		}
+	}
+}
+
 func TestKillDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
