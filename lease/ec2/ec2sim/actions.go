@@ -51,6 +51,9 @@ func (s *Sim) do(q *request) (body, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.throttle(q); err != nil {
+		return nil, err
+	}
 	s.settle(q.region, q.now)
 	if strings.HasPrefix(q.action, "Describe") {
 		if err := q.dryRun(); err != nil {

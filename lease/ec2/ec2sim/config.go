@@ -16,8 +16,14 @@ type Config struct {
 	// Regions holds the zones of every region. If nil: us-east-1 and
 	// eu-west-1 with three zones each. Every zone has one default subnet.
 	Regions map[string][]Zone
-	// Now is EC2's clock, also that of the Date header; time.Now if nil.
+	// Now is EC2's clock, also that of the Date header; time.Now if nil. All
+	// that takes time here goes by it, but Latency. [Fast] makes one.
 	Now func() time.Time
+	// Throttle puts EC2's token buckets before the actions, by region. They
+	// are full when first used. A call that finds too few tokens does nothing
+	// and is refused with RequestLimitExceeded:
+	// https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+	Throttle bool
 
 	// PendingFor is how long an instance is pending. With 0 it is running
 	// when it is next read.

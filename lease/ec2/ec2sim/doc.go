@@ -4,6 +4,8 @@
 //
 //   - [Sim], made by [New], answers EC2's query protocol (2016-11-15), STS
 //     GetCallerIdentity and SSM GetParameter on one endpoint for all regions.
+//   - [Config] sets what lasts: how long states take, EC2's token buckets, a
+//     clock that runs fast ([Fast]).
 //   - [Fault] and [Sim.Inject] make it fail before or after the deed.
 //   - [Sim.Create], [Sim.SetState], [Sim.Protect], [Sim.SetCapacity] and
 //     [Sim.AddTemplateVersion] change its world behind the API's back;
@@ -13,7 +15,7 @@
 //   - [Serve] puts any of these handlers on a loopback port.
 //
 // A request travels: http.go (who asks what, where) → fault.go (before) →
-// actions.go (the deed, one at a time) → fault.go (after) → wire.go (the
+// buckets.go (not too fast) → actions.go (the deed, one at a time) → fault.go (after) → wire.go (the
 // answer). Time passes only when something is read: state.go moves what is due.
 //
 // Nothing here is authenticated: the region is believed, the signature is not

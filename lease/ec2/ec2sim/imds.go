@@ -28,6 +28,7 @@ type Identity struct {
 // It is an http.Handler and safe for use by many goroutines.
 type Metadata struct {
 	identity func() (Identity, bool)
+	now      func() time.Time
 
 	mu     sync.Mutex
 	tokens map[string]time.Time // token → when it expires
@@ -36,7 +37,7 @@ type Metadata struct {
 
 // IMDS returns the metadata service of an instance that no Sim needs to know.
 func IMDS(id Identity) *Metadata {
-	return newMetadata(func() (Identity, bool) { return id, true })
+	return newMetadata(func() (Identity, bool) { return id, true }, time.Now)
 }
 
 // IMDS returns the metadata service of one of the Sim's instances. While the
@@ -48,11 +49,11 @@ func (s *Sim) IMDS(instanceID string) *Metadata {
 			InstanceID: i.ID, Account: s.config.Account, Region: i.Region, Zone: i.Zone, ZoneID: i.ZoneID,
 			ImageID: i.ImageID, InstanceType: i.Type, PrivateIP: i.PrivateIP, LaunchTime: i.LaunchTime,
 		}, ok && i.State != Terminated
-	})
+	}, s.config.Now)
 }
 
-func newMetadata(identity func() (Identity, bool)) *Metadata {
-	return &Metadata{identity: identity, tokens: make(map[string]time.Time)}
+func newMetadata(identity func() (Identity, bool), now func() time.Time) *Metadata {
+	return &Metadata{identity: identity, now: now, tokens: make(map[string]time.Time)}
 }
 
 // EmptyReads makes the next n reads of metadata answer 200 with nothing in
@@ -102,7 +103,7 @@ func (m *Metadata) giveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	token := rand.Text()
 	m.mu.Lock()
-	m.tokens[token] = time.Now().Add(time.Duration(ttl) * time.Second)
+	m.tokens[token] = m.now().Add(time.Duration(ttl) * time.Second)
 	m.mu.Unlock()
 	w.Header().Set(ttlHeader, strconv.Itoa(ttl))
 	_, _ = w.Write([]byte(token)) // whoever went away needs no token
@@ -113,7 +114,7 @@ func (m *Metadata) admits(token string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	expires, given := m.tokens[token]
-	return given && time.Now().Before(expires)
+	return given && m.now().Before(expires)
 }
 
 func (m *Metadata) read(w http.ResponseWriter, r *http.Request, id Identity) {

@@ -80,7 +80,9 @@ func TestIMDSAloneWithEmptyReads(t *testing.T) {
 
 func TestIMDSWantsATokenOfVersion2(t *testing.T) {
 	t.Parallel()
-	_, url := imdsClient(t, ec2sim.IMDS(ec2sim.Identity{InstanceID: "i-0123456789abcdef0"}))
+	now := newClock()
+	w := newWorld(t, ec2sim.Config{Now: now.Now})
+	_, url := imdsClient(t, w.IMDS(w.run(t)[0]))
 	ask := func(method, path string, header ...string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, url+path, nil)
 		if err != nil {
@@ -121,7 +123,7 @@ func TestIMDSWantsATokenOfVersion2(t *testing.T) {
 		}
 	}
 	_, brief := ask(http.MethodPut, tokens, ttl, "1")
-	time.Sleep(1100 * time.Millisecond)
+	now.pass(time.Second)
 	if got, _ := ask(http.MethodGet, id, token, brief); got != http.StatusUnauthorized {
 		t.Errorf("old token: status %d, want 401", got)
 	}

@@ -72,7 +72,7 @@ func (s *Sim) launch(r *region, o order, now time.Time) (*launch, error) {
 			"We currently do not have sufficient %s capacity in the Availability Zone you requested (%s).",
 			o.instance.Type, at.Name)
 	}
-	r.take(at, o.instance.Type, count)
+	r.occupy(at, o.instance.Type, count)
 	l := &launch{canonical: o.canonical, reservation: s.newID("r")}
 	for range count {
 		i := o.instance
@@ -99,7 +99,7 @@ func (r *region) room(at subnet, instanceType string) int {
 	return math.MaxInt
 }
 
-func (r *region) take(at subnet, instanceType string, n int) {
+func (r *region) occupy(at subnet, instanceType string, n int) {
 	if k := (slot{at.Name, instanceType}); r.room(at, instanceType) != math.MaxInt {
 		r.capacity[k] -= n
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Sim is one simulated account. It is an http.Handler and safe for use by many
@@ -50,6 +52,7 @@ type region struct {
 	templates  table[*template]
 	launches   map[launchKey]*launch
 	capacity   map[slot]int
+	buckets    map[bucketKey]*rate.Limiter
 	due        time.Time // when the next state change is due; zero if none is
 	littered   bool      // some rows are only there to be removed
 }
@@ -67,7 +70,7 @@ type slot struct{ zone, instanceType string }
 func (s *Sim) newRegion(name string, zones []Zone) *region {
 	r := &region{
 		name: name, vpc: s.newID("vpc"),
-		launches: make(map[launchKey]*launch), capacity: make(map[slot]int),
+		launches: make(map[launchKey]*launch), capacity: make(map[slot]int), buckets: make(map[bucketKey]*rate.Limiter),
 	}
 	if len(zones) == 0 {
 		zones = []Zone{{Name: name + "a"}}
