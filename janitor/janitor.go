@@ -9,7 +9,8 @@
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance.
 //   - restored.go: the brake that holds everything when the registry was set back to an older state.
-//   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds.
+//   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds. sweep.go: one sweep;
+//     errands.go: what waits for EC2 runs beside, so that no place waits for another.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.
 package janitor

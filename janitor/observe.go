@@ -14,39 +14,67 @@ type reader interface {
 	Snapshot(ctx context.Context) (lease.Snapshot, error)
 }
 
-// observation is what one look at EC2 and the registry saw.
-type observation struct {
-	snapshot lease.Snapshot
-	read     time.Time // just before the registry was read, by the monotonic clock
-	places   []PlaceView
-	wall     time.Time // when EC2 was asked, by the wall clock
-	mono     time.Time // the same, by the monotonic one
+// sight is what EC2 said of every place.
+type sight struct {
+	places []PlaceView
+	wall   time.Time // when EC2 was asked, by the wall clock
+	mono   time.Time // the same, by the monotonic one
 }
 
 // drift is how far the wall clock has been set since EC2 was asked: the time that passed by it, less the time that
 // really passed. What was measured of the clock then has to be corrected by it.
-func (o observation) drift(wall time.Time) time.Duration {
-	return wall.Round(0).Sub(o.wall) - time.Since(o.mono)
+func (s sight) drift(wall time.Time) time.Duration {
+	return wall.Round(0).Sub(s.wall) - time.Since(s.mono)
+}
+
+// observation is what EC2 and the registry said.
+type observation struct {
+	sight
+	snapshot lease.Snapshot
 }
 
 // observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
 // this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. A place
 // whose listing fails is held; a registry that cannot be read ends the sweep.
 func observe(ctx context.Context, clouds []Cloud, registry reader, now func() time.Time, due func(lease.Lease) bool) (observation, error) {
-	wall, mono := now().Round(0), time.Now()
-	places := make([]PlaceView, len(clouds))
-	sideBySide(clouds, func(n int, cloud Cloud) {
-		places[n] = list(ctx, cloud)
-	})
-	read := time.Now()
-	snapshot, err := registry.Snapshot(ctx)
-	if err != nil {
+	seen := observation{sight: look(ctx, clouds, now)}
+	var err error
+	if seen.snapshot, err = registry.Snapshot(ctx); err != nil {
 		return observation{}, fmt.Errorf("read the registry: %w", err)
 	}
-	sideBySide(clouds, func(n int, cloud Cloud) {
-		lookUp(ctx, cloud, &places[n], snapshot, due)
-	})
-	return observation{snapshot: snapshot, read: read, places: places, wall: wall, mono: mono}, nil
+	seen.lookUp(ctx, clouds, seen.lacking(seen.snapshot, due))
+	return seen, nil
+}
+
+// look lists all places.
+func look(ctx context.Context, clouds []Cloud, now func() time.Time) sight {
+	s := sight{places: make([]PlaceView, len(clouds)), wall: now().Round(0), mono: time.Now()}
+	sideBySide(clouds, func(n int, cloud Cloud) { s.places[n] = list(ctx, cloud) })
+	return s
+}
+
+// lacking returns, for each place, the leased instances that its listing lacks: it lags behind, the tag may be gone, and
+// when the listing failed, what is due by declared causes goes on by id.
+func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) [][]string {
+	ids := make([][]string, len(s.places))
+	for n, p := range s.places {
+		listed := make(map[string]bool, len(p.Instances))
+		for _, i := range p.Instances {
+			listed[i.ID] = true
+		}
+		for _, l := range snapshot.Leases {
+			lacking := l.Place() == p.Place && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
+			if lacking && (p.listed() || l.State == lease.StateRevoked || due(l)) {
+				ids[n] = append(ids[n], l.InstanceID)
+			}
+		}
+	}
+	return ids
+}
+
+// lookUp asks each place by id for what its listing lacks.
+func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking [][]string) {
+	sideBySide(clouds, func(n int, cloud Cloud) { lookUp(ctx, cloud, &s.places[n], lacking[n]) })
 }
 
 func sideBySide(clouds []Cloud, each func(int, Cloud)) {
@@ -68,20 +96,7 @@ func list(ctx context.Context, cloud Cloud) PlaceView {
 	return p
 }
 
-// lookUp asks by id for leased instances that the listing lacks: it lags behind, its tag may be gone, and when the
-// listing failed, what is due by declared causes goes on by id.
-func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, snapshot lease.Snapshot, due func(lease.Lease) bool) {
-	listed := make(map[string]bool, len(p.Instances))
-	for _, i := range p.Instances {
-		listed[i.ID] = true
-	}
-	var ids []string
-	for _, l := range snapshot.Leases {
-		lacking := l.Place() == p.Place && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
-		if lacking && (p.listed() || l.State == lease.StateRevoked || due(l)) {
-			ids = append(ids, l.InstanceID)
-		}
-	}
+func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, ids []string) {
 	if len(ids) == 0 {
 		return
 	}
@@ -96,11 +111,12 @@ func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, snapshot lease.Snaps
 		p.Skew, p.Dated = listing.Skew, listing.Dated
 	}
 	p.Instances = append(p.Instances, listing.Instances...)
+	found := make(map[string]bool, len(listing.Instances))
 	for _, i := range listing.Instances {
-		listed[i.ID] = true
+		found[i.ID] = true
 	}
 	for _, id := range ids {
-		if !listed[id] {
+		if !found[id] {
 			p.Absent[id] = true
 		}
 	}

@@ -69,6 +69,11 @@ func (p Plan) With(actions ...Action) []Verdict {
 	return chosen
 }
 
+// without returns the other verdicts.
+func (p Plan) without(actions ...Action) []Verdict {
+	return slices.DeleteFunc(slices.Clone(p.Verdicts), func(v Verdict) bool { return slices.Contains(actions, v.Action) })
+}
+
 // Ends returns the verdicts that end an instance.
 func (p Plan) Ends() []Verdict { return p.With(ActEnd, ActOrphan) }
 

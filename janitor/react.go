@@ -14,13 +14,14 @@ import (
 // settleMin is the least time for which the changes that a watch brings are collected.
 const settleMin = 100 * time.Millisecond
 
-// lead sweeps at once and on schedule. Between sweeps a watch from the observed revision keeps the records up to date,
+// lead sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch keeps the records up to date,
 // and a timer waits for the next date on which the plan changes; both lead to the same decision over the last listing.
 // The kill function describes afresh whatever it ends, and each write compares what was judged, so a listing that is a
 // minute old can only spare. The sweep remains the source of truth.
 func (j *Janitor) lead(ctx context.Context, office Office) {
 	t := j.newTerm(office)
 	ctx, cancel := context.WithCancel(ctx)
+	defer t.finish() // batches in flight are
 	defer cancel()
 	tick := make(chan struct{}, 1)
 	ticker := cron.New(cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger), cron.Recover(cron.DiscardLogger)))
@@ -33,13 +34,11 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 	ticker.Start()
 	defer ticker.Stop()
 
-	var watch <-chan lease.Change
-	unwatch := func() {}
-	defer func() { unwatch() }()
-	due := time.Now() // of the next reaction; the first sweep is due at once
-	timer := time.NewTimer(0)
-	sweepDue := true
+	t.sweepDue = true // the first is, at once
 	for {
+		if t.sweepDue && !t.sweeping {
+			t.begin(ctx, t.swept)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -47,56 +46,65 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 			j.Log.Warn("office lost", "leader", office.Name())
 			return
 		case <-tick:
-			sweepDue = true
-			timer.Reset(0)
-			continue
-		case change, open := <-watch:
-			if !open {
-				watch = nil // the next sweep watches anew
-				continue
-			}
-			t.apply(change)
-			sweepDue = sweepDue || change.Registry != nil // somebody armed or paused it
-			if soon := time.Now().Add(t.settleFor()); soon.Before(due) {
-				due = soon
-				timer.Reset(time.Until(due))
-			}
-			continue
-		case <-timer.C:
-		}
-		var plan Plan
-		if sweepDue {
-			plan = t.sweepAloud(ctx)
-			unwatch()
-			watch, unwatch = t.watch(ctx)
-		} else {
-			plan = t.react(ctx)
+			t.sweepDue = true
+		case change, open := <-t.changes:
+			t.hear(change, open)
+		case then := <-t.back:
+			then()
+		case <-t.timer.C:
+			t.wakeFor(t.react(ctx))
 		}
 		if t.deposed > 1 {
 			j.Log.Warn("no longer recognised as leader; campaigning again", "leader", office.Name())
 			return
 		}
-		sweepDue = false
-		due = time.Now().Add(t.untilNext(plan))
-		timer.Reset(time.Until(due))
 	}
 }
 
-// sweepAloud sweeps, and says so if it cannot. A failed sweep stops neither the schedule nor the reactions.
-func (t *term) sweepAloud(ctx context.Context) Plan {
-	plan, _, err := t.sweep(ctx)
+// swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
+// the reactions.
+func (t *term) swept(ctx context.Context, plan Plan, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed {
 		t.deposed++
 	} else if err == nil {
 		t.deposed = 0
 	}
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
 		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
-		return t.react(ctx)
+		plan = t.react(ctx)
+	default:
+		t.asked = map[string]int64{}
+		t.Notify("STATUS=leads as " + t.office.Name())
 	}
-	t.asked = map[string]int64{}
-	t.Notify("STATUS=leads as " + t.office.Name())
-	return plan
+	t.wakeFor(plan)
+}
+
+// hear takes in what the watch tells, and lets changes that come together lead to one decision.
+func (t *term) hear(change lease.Change, open bool) {
+	if !open {
+		t.changes = nil // the next sweep watches anew
+		return
+	}
+	t.apply(change)
+	t.sweepDue = t.sweepDue || change.Registry != nil // somebody armed or paused it
+	t.soon()
+}
+
+// soon lets the next reaction come as soon as the changes that come together have settled.
+func (t *term) soon() {
+	if soon := time.Now().Add(t.settleFor()); soon.Before(t.due) {
+		t.due = soon
+		t.timer.Reset(time.Until(soon))
+	}
+}
+
+// wakeFor lets the next reaction come when time alone changes the plan.
+func (t *term) wakeFor(plan Plan) {
+	t.due = time.Now().Add(t.untilNext(plan))
+	t.timer.Reset(time.Until(t.due))
 }
 
 // watch follows the registry from the revision that was observed.
@@ -117,9 +125,9 @@ func (t *term) react(ctx context.Context) Plan {
 	plan := t.decide(time.Time{})
 	// What rests on a look at EC2 waits for the next one: an old listing is no second look, and confirms nothing.
 	now := plan
-	now.Verdicts = slices.DeleteFunc(plan.With(ActMark, ActUnmark, ActEnd, ActStuck), t.askedBefore)
+	now.Verdicts = slices.DeleteFunc(t.free(plan.With(ActMark, ActUnmark, ActEnd, ActStuck)), t.askedBefore)
 	t.took = time.Since(begun)
-	t.act(ctx, now)
+	t.act(ctx, now, func(Report) {})
 	return plan
 }
 
@@ -153,7 +161,7 @@ func (t *term) apply(change lease.Change) {
 	s := &t.seen.snapshot
 	switch {
 	case change.Snapshot != nil:
-		t.see(observation{snapshot: *change.Snapshot, places: t.seen.places})
+		t.see(observation{sight: t.seen.sight, snapshot: *change.Snapshot})
 	case change.Registry != nil:
 		s.Registry = *change.Registry
 	case change.Lease != nil:

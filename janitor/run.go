@@ -159,12 +159,21 @@ type term struct {
 	took  time.Duration    // of the last reaction
 
 	leaseAt, launchAt map[string]int // where the records stand in seen
+
+	errands
+	sweepDue bool
+	sweeping bool                // a sweep looks
+	changes  <-chan lease.Change // since the registry was read
+	unwatch  context.CancelFunc
+	timer    *time.Timer // for the next reaction
+	due      time.Time   // when it runs out
 }
 
 func (j *Janitor) newTerm(office Office) *term {
 	now := time.Now()
 	return &term{
 		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
+		errands: newErrands(), unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}
 }
 
@@ -179,28 +188,6 @@ func (j *Janitor) Sweep(ctx context.Context) (Plan, Report, error) {
 	return j.newTerm(office).sweep(ctx)
 }
 
-// sweep is one full pass: observe, decide, stamp, act.
-func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
-	begun := time.Now()
-	looking, cancel := context.WithTimeout(ctx, max(t.Policy.Interval, lookMax))
-	defer cancel()
-	seen, err := observe(looking, t.Clouds, t.office, t.Now, func(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGrace) })
-	if err != nil {
-		return Plan{}, Report{}, err
-	}
-	t.see(seen)
-	t.examine(ctx)
-	plan := t.decide(seen.read)
-	if err := t.stamp(ctx, plan); err != nil {
-		return plan, Report{}, err
-	}
-	report := t.act(ctx, plan)
-	t.Log.Info("swept", "mode", string(t.seen.snapshot.Registry.Mode), "leases", len(t.seen.snapshot.Leases),
-		"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
-		"failed", report.Failed, "took", time.Since(begun).Round(time.Millisecond))
-	return plan, report, nil
-}
-
 // examine restarts all silences if etcd was not healthy until now.
 func (t *term) examine(ctx context.Context) {
 	t.illness = ""
@@ -212,13 +199,6 @@ func (t *term) examine(ctx context.Context) {
 		t.Log.Warn("no stamp written for three intervals; silences count anew")
 		t.mem.restart(time.Now())
 	}
-}
-
-// act carries the plan out for an interval at most, so that sweeps and their stamps go on. What is left is due again.
-func (t *term) act(ctx context.Context, plan Plan) Report {
-	ctx, cancel := context.WithTimeout(ctx, t.Policy.Interval)
-	defer cancel()
-	return t.actor().act(ctx, t.seen.snapshot.Registry, plan)
 }
 
 // decide lets the memory observe and decides. read is zero if the records were kept up by a watch.

@@ -74,6 +74,7 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 					r.cloud.onDescribe = func(int) { o.ahead.Store(0) }
 				}
 				o.react(t.Context())
+				o.finish()
 				if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
 					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.ended(), l.State, l.Mark)
 				}
@@ -249,6 +250,7 @@ func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
 			t.Errorf("the sweep let go of %d tombstones, want 20", deletes.Load())
 		}
 		o.react(t.Context())
+		o.finish()
 		if deletes.Load() != 20 {
 			t.Errorf("a reaction let go of %d more", deletes.Load()-20)
 		}

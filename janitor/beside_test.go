@@ -1,0 +1,182 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// mute is a place that can fall silent: until it is given up after half a minute, it gives no answer.
+type mute struct {
+	*recorder
+	silent atomic.Bool
+}
+
+func (m *mute) wait(ctx context.Context) error {
+	if !m.silent.Load() {
+		return nil
+	}
+	if !pause(ctx, 30*time.Second) {
+		return ctx.Err()
+	}
+	return errors.New("no answer")
+}
+
+func (m *mute) List(ctx context.Context) (lease.Listing, error) {
+	if err := m.wait(ctx); err != nil {
+		return lease.Listing{}, err
+	}
+	return m.recorder.List(ctx)
+}
+
+func (m *mute) Describe(ctx context.Context, ids []string) (lease.Listing, error) {
+	if err := m.wait(ctx); err != nil {
+		return lease.Listing{}, err
+	}
+	return m.recorder.Describe(ctx, ids)
+}
+
+// besideMute runs a janitor over the rig's place, which has i-1 and i-2, and over one that can fall silent, which has
+// i-8 and i-9.
+func besideMute(t *testing.T, test func(r *rig, far *mute)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2")
+		far := &mute{recorder: &recorder{
+			place: lease.Place{Account: r.cloud.place.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
+		}}
+		for _, id := range []string{"i-8", "i-9"} {
+			i := r.instance(id, "")
+			i.Place, i.Tags = far.place, map[string]string{lease.TagRegistry: r.reg.UUID}
+			far.instances[id] = i
+			l, err := r.store.PutLease(t.Context(), lease.Adopt(r.now(), i, r.now().Add(time.Hour), time.Time{}, "", nil, r.by))
+			if err != nil || l.Place() != far.place {
+				t.Fatalf("lease in %s: %v", l.Place(), err)
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		j := r.janitorOf(quiet())
+		j.Clouds = append(j.Clouds, far)
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(time.Second)
+		test(r, far)
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+func TestAPlaceThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
+	t.Parallel()
+	for name, term := range map[string]time.Duration{
+		"between two sweeps": 40 * time.Second, "while a sweep looks": 75 * time.Second, "while it looks up by id": 105 * time.Second,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			besideMute(t, func(r *rig, far *mute) {
+				far.silent.Store(true)
+				r.extend("i-8", 30*time.Second) // asks the silent place for what is due there
+				r.extend("i-1", term)
+				after(term - time.Second)
+				if got := r.cloud.ended(); len(got) > 0 {
+					r.t.Fatalf("terminated %v before the term", got)
+				}
+				after(3 * time.Second)
+				if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+					r.t.Errorf("terminated %v two seconds after the term of i-1", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAPlaceThatGivesNoAnswerIsHeldAndTheOthersAreStamped(t *testing.T) {
+	t.Parallel()
+	besideMute(t, func(r *rig, far *mute) {
+		far.silent.Store(true)
+		r.extend("i-8", 30*time.Second)
+		for range 5 {
+			after(2*time.Minute + 10*time.Second)
+			stamp, err := r.store.Sweep(r.t.Context())
+			held := slices.ContainsFunc(stamp.Brakes, func(b lease.Brake) bool { return b.Name == brakeHealth && b.Scope == far.place.String() })
+			if err != nil || !stamp.Fresh(r.now()) || !stamp.Names(r.cloud.place) || stamp.Names(far.place) || !held {
+				r.t.Fatalf("stamp %+v (%v); want it fresh, of %s alone, and a brake on %s", stamp, err, r.cloud.place, far.place)
+			}
+		}
+		if got := far.ended(); len(got) > 0 {
+			r.t.Errorf("terminated %v in a place that tells nothing", got)
+		}
+		far.silent.Store(false)
+		after(3 * time.Minute)
+		if got := far.ended(); !slices.Equal(got, []string{"i-8"}) {
+			r.t.Errorf("terminated %v once the place answers again; want i-8", got)
+		}
+	})
+}
+
+func TestWhatFallsDueWhileItsPlaceIsBusyIsServedNext(t *testing.T) {
+	t.Parallel()
+	besideMute(t, func(r *rig, _ *mute) {
+		r.cloud.onDescribe = func(n int) {
+			if n == 1 {
+				time.Sleep(8 * time.Second)
+			}
+		}
+		r.extend("i-1", 5*time.Second)
+		r.extend("i-2", 7*time.Second)
+		after(12 * time.Second)
+		if got := r.cloud.ended(); len(got) > 0 {
+			r.t.Fatalf("terminated %v before EC2 described it", got)
+		}
+		after(3 * time.Second) // long before the next sweep
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2"}) {
+			r.t.Errorf("terminated %v, want both", got)
+		}
+	})
+}
+
+func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
+	t.Parallel()
+	besideMute(t, func(r *rig, far *mute) {
+		far.silent.Store(true)
+		r.extend("i-1", 85*time.Second)
+		after(80 * time.Second) // the sweep has listed this place, and waits for the other
+		r.extend("i-1", time.Hour)
+		after(2 * time.Minute)
+		if m := r.lease("i-1").Mark; len(r.cloud.ended()) > 0 || m != nil && m.Cause == lease.CauseTerm {
+			r.t.Errorf("terminated %v, mark %v; want neither", r.cloud.ended(), m)
+		}
+	})
+}
+
+func TestABatchInFlightIsFinishedBeforeTheOfficeIsGivenBack(t *testing.T) {
+	t.Parallel()
+	var ended, resigned atomic.Int64
+	besideMute(t, func(r *rig, _ *mute) {
+		r.store.Fault = func(method string) error {
+			if method == "Resign" {
+				resigned.Store(time.Now().UnixNano())
+			}
+			return nil
+		}
+		r.cloud.onDescribe = func(int) {
+			time.Sleep(8 * time.Second)
+			ended.Store(time.Now().UnixNano())
+		}
+		r.extend("i-1", 5*time.Second)
+		after(8 * time.Second) // and then the janitor is stopped
+		r.t.Cleanup(func() {
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || resigned.Load() < ended.Load() {
+				r.t.Errorf("terminated %v; EC2 answered at %d, and the office was given back at %d", got, ended.Load(), resigned.Load())
+			}
+		})
+	})
+}

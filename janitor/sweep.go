@@ -1,0 +1,96 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lapse/lease"
+)
+
+// pass is one sweep: look, read, look up, decide, stamp, act. The term's goroutine does what is quick. What waits for
+// EC2 runs beside it, so that a place which gives no answer delays no reaction of the others: until this sweep decides,
+// they go on over the last listing.
+type pass struct {
+	*term
+	begun   time.Time
+	sight   sight
+	read    time.Time // just before the registry was read
+	decided func(context.Context, Plan, error)
+	plan    Plan
+	report  Report
+	err     error
+}
+
+// sweep is one full pass, to its end.
+func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
+	p := t.begin(ctx, func(context.Context, Plan, error) {})
+	t.finish()
+	t.unwatch()
+	return p.plan, p.report, p.err
+}
+
+// begin lists EC2 first, which is what may be destroyed.
+func (t *term) begin(ctx context.Context, decided func(context.Context, Plan, error)) *pass {
+	t.sweepDue, t.sweeping = false, true
+	p := &pass{term: t, begun: time.Now(), decided: decided}
+	t.beside(func() func() {
+		looking, cancel := p.bounded(ctx)
+		defer cancel()
+		p.sight = look(looking, t.Clouds, t.Now)
+		return func() { p.excuse(ctx) }
+	})
+	return p
+}
+
+// bounded is for one look at EC2.
+func (p *pass) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, max(p.Policy.Interval, lookMax))
+}
+
+// excuse reads the registry second, which is what excuses what was listed, and then asks EC2 by id for what the listing
+// lacks. A watch keeps the records up to date from here on: when the sweep decides, they may be newer than what EC2
+// said, and never are older.
+func (p *pass) excuse(ctx context.Context) {
+	p.read = time.Now()
+	snapshot, err := p.office.Snapshot(ctx)
+	if err != nil {
+		p.conclude(ctx, fmt.Errorf("read the registry: %w", err))
+		return
+	}
+	p.see(observation{sight: p.seen.sight, snapshot: snapshot})
+	p.unwatch()
+	p.changes, p.unwatch = p.watch(ctx)
+	lacking := p.sight.lacking(snapshot, p.over)
+	p.beside(func() func() {
+		looking, cancel := p.bounded(ctx)
+		defer cancel()
+		p.sight.lookUp(looking, p.Clouds, lacking)
+		return func() {
+			p.seen.sight = p.sight
+			p.conclude(ctx, nil)
+		}
+	})
+}
+
+// over reports whether a lease's term has passed.
+func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGrace) }
+
+// conclude decides, stamps and acts.
+func (p *pass) conclude(ctx context.Context, err error) {
+	p.sweeping = false
+	if err == nil {
+		p.examine(ctx)
+		p.plan = p.decide(p.read)
+		err = p.stamp(ctx, p.plan)
+	}
+	if p.err = err; err == nil {
+		p.act(ctx, p.plan, func(report Report) {
+			p.report = report
+			p.Log.Info("swept", "mode", string(p.seen.snapshot.Registry.Mode), "leases", len(p.seen.snapshot.Leases),
+				"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
+				"failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
+		})
+	}
+	p.decided(ctx, p.plan, err)
+}
