@@ -44,7 +44,7 @@ func TestIdentityOfASimulatedInstance(t *testing.T) {
 func TestEmptyAnswersAreAskedAgain(t *testing.T) {
 	t.Parallel()
 	metadata := ec2sim.IMDS(ec2sim.Identity{InstanceID: instance})
-	metadata.EmptyReads(2)
+	metadata.Script(ec2sim.Nothing, ec2sim.Nothing, ec2sim.Truth)
 	got, log, err := ask(t, metadata)
 	if err != nil || got.InstanceID != instance {
 		t.Errorf("%+v, %v", got, err)

@@ -36,6 +36,18 @@ type Config struct {
 	// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
 	TerminatedVisibleFor time.Duration
 
+	// StaleFor is how old the world is that DescribeInstances shows: for so
+	// long after a launch, an end or a change of tags it shows what was before.
+	// https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+	StaleFor time.Duration
+	// UnknownFor is for how long after its launch calls that name an instance,
+	// to describe, tag or end it, are refused with InvalidInstanceID.NotFound.
+	UnknownFor time.Duration
+	// PageSizes are how many rows the pages of listings hold at most, one after
+	// the other and again from the first, where the caller's MaxResults allows
+	// more. With 0 a page is empty and has a token, unless it is the last.
+	PageSizes []int
+
 	// Latency is how long every answer takes at least; 2 ms if 0, none if
 	// negative. The SDK for Go has a race that faster servers win: smithy-go
 	// 1.28 closes a request's body when the answer begins, and where net/http

@@ -73,7 +73,11 @@ func (s *Sim) Protect(id string, on bool) bool {
 // SetTags replaces an instance's tags. It reports whether there is such an
 // instance.
 func (s *Sim) SetTags(id string, tags map[string]string) bool {
-	return s.alter(id, func(_ *region, i *Instance) { i.Tags = maps.Clone(tags) })
+	now := s.config.Now()
+	return s.alter(id, func(_ *region, i *Instance) {
+		s.remember(i, now)
+		i.Tags = maps.Clone(tags)
+	})
 }
 
 func (s *Sim) alter(id string, change func(*region, *Instance)) bool {
@@ -97,6 +101,15 @@ func (s *Sim) SetCapacity(region, zone, instanceType string, n int) {
 	if n < 0 {
 		delete(r.capacity, slot{zone, instanceType})
 	}
+}
+
+// SetOffered says whether a zone has instances of a type at all, as it has
+// unless told otherwise. Where it has none, launches are refused as
+// Unsupported; where the launch names no zone, the others serve it.
+func (s *Sim) SetOffered(region, zone, instanceType string, offered bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.regionNamed(region).withheld[slot{zone, instanceType}] = !offered
 }
 
 // SubnetID returns the id of a zone's subnet, or "" if there is no such zone.

@@ -138,18 +138,20 @@ func instanceFields() fields[*Instance] {
 	}
 }
 
-func (s *Sim) instanceLookup(r *region) describe[*Instance] {
+func (s *Sim) instanceLookup(q *request) describe[*Instance] {
 	return describe[*Instance]{
-		table: &r.instances, idParam: "InstanceId", prefix: "i",
+		table: &q.region.instances, idParam: "InstanceId", prefix: "i",
 		notFound: "InvalidInstanceID.NotFound", malformed: "InvalidInstanceID.Malformed",
 		known: instanceFields(), tags: func(i *Instance) map[string]string { return i.Tags },
+		shown:   func(i *Instance) (*Instance, bool) { return s.shown(i, q.now) },
+		unheard: func(i *Instance) bool { return q.now.Before(i.known) },
 	}
 }
 
 // describeInstances lists instances. A page counts instances, not
 // reservations, so a reservation can span two pages.
 func (s *Sim) describeInstances(q *request) (body, error) {
-	rows, next, err := s.instanceLookup(q.region).run(q)
+	rows, next, err := s.instanceLookup(q).run(q)
 	if err != nil {
 		return nil, err
 	}

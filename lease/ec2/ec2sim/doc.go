@@ -4,19 +4,22 @@
 //
 //   - [Sim], made by [New], answers EC2's query protocol (2016-11-15), STS
 //     GetCallerIdentity and SSM GetParameter on one endpoint for all regions.
-//   - [Config] sets what lasts: how long states take, EC2's token buckets, a
-//     clock that runs fast ([Fast]).
-//   - [Fault] and [Sim.Inject] make it fail before or after the deed.
-//   - [Sim.Create], [Sim.SetState], [Sim.Protect], [Sim.SetCapacity] and
-//     [Sim.AddTemplateVersion] change its world behind the API's back;
-//     [Sim.Instances], [Sim.Volumes], [Sim.Interfaces], [Sim.SpotRequests] and
-//     [Sim.Calls] look at it.
-//   - [IMDS] and [Sim.IMDS] serve IMDSv2 for one instance.
+//   - [Config] sets what lasts: how long states take, EC2's token buckets, how
+//     old reads are, short pages, and a clock that may run fast ([Fast]).
+//   - [Fault] and [Sim.Inject] make calls fail before or after the deed;
+//     [Sim.Outage] takes a zone away.
+//   - [Sim.Create], [Sim.SetState], [Sim.Protect], [Sim.SetCapacity],
+//     [Sim.SetOffered], [Sim.SetStaleFor] and [Sim.AddTemplateVersion] change
+//     its world behind the API's back; [Sim.Instances], [Sim.Volumes],
+//     [Sim.Interfaces], [Sim.SpotRequests] and [Sim.Calls] look at it.
+//   - [IMDS] and [Sim.IMDS] serve IMDSv2 for one instance, truly or by a
+//     [Metadata.Script].
 //   - [Serve] puts any of these handlers on a loopback port.
 //
 // A request travels: http.go (who asks what, where) → fault.go (before) →
-// buckets.go (not too fast) → actions.go (the deed, one at a time) → fault.go (after) → wire.go (the
-// answer). Time passes only when something is read: state.go moves what is due.
+// buckets.go (not too fast) → actions.go (the deed, one at a time) → fault.go
+// (after) → wire.go (the answer). Time passes only when something is read:
+// state.go moves what is due, stale.go keeps what was.
 //
 // Nothing here is authenticated: the region is believed, the signature is not
 // looked at. Serve it on loopback only.

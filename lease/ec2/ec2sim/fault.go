@@ -38,7 +38,8 @@ const (
 // Fault is something to go wrong with the calls that it matches.
 type Fault struct {
 	Action string                // such as RunInstances; every action if empty
-	Match  func(url.Values) bool // looks at the parameters; every call if nil
+	Region string                // every region if empty
+	Match  func(url.Values) bool // looks at the parameters; every call if nil. The Sim must not be used in it.
 	Times  int                   // how often it strikes; until removed if 0
 
 	Stage  Stage
@@ -84,7 +85,7 @@ func (s *Sim) strike(q *request, stage Stage) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, in := range s.faults {
-		if in.Stage != stage || (in.Action != "" && in.Action != q.action) || (in.Match != nil && !in.Match(q.form)) {
+		if in.Stage != stage || !in.matches(q) {
 			continue
 		}
 		if in.left--; in.left == 0 {
@@ -93,6 +94,11 @@ func (s *Sim) strike(q *request, stage Stage) *Fault {
 		return &in.Fault
 	}
 	return nil
+}
+
+func (f *Fault) matches(q *request) bool {
+	return (f.Action == "" || f.Action == q.action) && (f.Region == "" || f.Region == q.region.name) &&
+		(f.Match == nil || f.Match(q.form))
 }
 
 // suffer lets a fault strike q, and reports whether that was the end of it.

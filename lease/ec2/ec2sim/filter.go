@@ -111,6 +111,8 @@ type describe[T row] struct {
 	malformed string // code for what is no id
 	known     fields[T]
 	tags      func(T) map[string]string
+	shown     func(T) (T, bool) // a row as it is described, if it is; nil: as it is
+	unheard   func(T) bool      // whether its id is not known yet; nil: never
 }
 
 func (d describe[T]) run(q *request) ([]T, string, error) {
@@ -122,10 +124,33 @@ func (d describe[T]) run(q *request) ([]T, string, error) {
 	}
 	if len(ids) > 0 {
 		rows, err := d.byID(ids)
-		return slices.DeleteFunc(rows, func(r T) bool { return !d.passes(filters, r) }), "", err
+		if err != nil {
+			return nil, "", err
+		}
+		var found []T
+		for _, r := range rows {
+			seen, is := d.show(r)
+			if !is {
+				return nil, "", refusal(d.notFound, "The ID '%s' does not exist", r.key())
+			}
+			if d.passes(filters, seen) {
+				found = append(found, seen)
+			}
+		}
+		return found, "", nil
 	}
-	rows, next := d.table.page(p, func(r T) bool { return d.passes(filters, r) })
+	rows, next := d.table.page(p, func(r T) (T, bool) {
+		seen, is := d.show(r)
+		return seen, is && d.passes(filters, seen)
+	})
 	return rows, next, nil
+}
+
+func (d describe[T]) show(r T) (T, bool) {
+	if d.shown == nil {
+		return r, true
+	}
+	return d.shown(r)
 }
 
 // passes reports whether a row passes every filter.
@@ -150,7 +175,7 @@ func (d describe[T]) byID(ids []string) ([]T, error) {
 		}
 		r, ok := d.table.get(id)
 		switch {
-		case !ok:
+		case !ok, d.unheard != nil && d.unheard(r):
 			missing = append(missing, id)
 		case !seen[id]:
 			seen[id] = true

@@ -14,6 +14,7 @@ import (
 // request is one call on its way through the Sim.
 type request struct {
 	params
+	sim      *Sim
 	protocol protocol
 	action   string
 	region   *region
@@ -39,9 +40,9 @@ func (q *request) dryRun() error {
 // are none where ids are named:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
 func (q *request) paging(byID bool) paging {
-	p := paging{size: q.int("MaxResults", 0)}
+	p := paging{limited: q.str("MaxResults") != "", size: q.int("MaxResults", 0)}
 	switch {
-	case q.str("MaxResults") == "":
+	case !p.limited:
 	case byID:
 		q.fail("InvalidParameterCombination", "The parameter %s cannot be used with the parameter maxResults", "ids")
 	case p.size < 5 || p.size > 1000:
@@ -54,12 +55,17 @@ func (q *request) paging(byID bool) paging {
 		}
 		p.after = after
 	}
+	if sizes := q.sim.config.PageSizes; p.limited && len(sizes) > 0 {
+		p.size = min(p.size, sizes[q.sim.pages%len(sizes)])
+		q.sim.pages++
+		p.serial = q.sim.pages
+	}
 	return p
 }
 
 // ServeHTTP answers one call.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := &request{id: newRequestID(), now: s.config.Now(), arrived: time.Now()}
+	q := &request{sim: s, id: newRequestID(), now: s.config.Now(), arrived: time.Now()}
 	w.Header().Set("Date", q.now.UTC().Format(http.TimeFormat))
 	w.Header().Set("X-Amzn-Requestid", q.id)
 	if err := s.read(q, r); err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +33,27 @@ type Metadata struct {
 
 	mu     sync.Mutex
 	tokens map[string]time.Time // token → when it expires
-	empty  int                  // reads still to be answered with nothing
+	script []Answer             // of the reads to come; the last is that of all after it
 }
+
+// Answer is how a read of metadata is answered.
+type Answer int
+
+const (
+	// Truth is what the service knows.
+	Truth Answer = iota
+	// Nothing is status 200 and an empty body, as the real service has been
+	// seen to answer while an instance boots.
+	Nothing
+	// NotFound is status 404, for what may well be there later.
+	NotFound
+	// Unauthorized is status 401, as for a token that is too old.
+	Unauthorized
+	// Unavailable is status 503.
+	Unavailable
+	// Silence is none until the client goes away.
+	Silence
+)
 
 // IMDS returns the metadata service of an instance that no Sim needs to know.
 func IMDS(id Identity) *Metadata {
@@ -56,12 +76,12 @@ func newMetadata(identity func() (Identity, bool), now func() time.Time) *Metada
 	return &Metadata{identity: identity, now: now, tokens: make(map[string]time.Time)}
 }
 
-// EmptyReads makes the next n reads of metadata answer 200 with nothing in
-// it, as the real service has been seen to do while an instance boots.
-func (m *Metadata) EmptyReads(n int) {
+// Script says how the next reads of metadata are answered, one by one, whoever
+// reads what; all after the last as the last. Tokens are given out as ever.
+func (m *Metadata) Script(answers ...Answer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.empty = n
+	m.script = slices.Clone(answers)
 }
 
 const (
@@ -119,25 +139,35 @@ func (m *Metadata) admits(token string) bool {
 
 func (m *Metadata) read(w http.ResponseWriter, r *http.Request, id Identity) {
 	text, ok := id.text(r.URL.Path)
-	if !ok {
+	switch answer := m.next(); {
+	case answer == Silence:
+		<-r.Context().Done()
+	case answer == Unavailable:
+		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
+	case answer == Unauthorized:
+		http.Error(w, "Unauthorized", http.StatusUnauthorized)
+	case answer == NotFound, !ok:
 		http.NotFound(w, r)
-		return
+	case answer == Nothing:
+		w.Header().Set("Content-Type", "text/plain")
+	default:
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write([]byte(text)) // whoever went away needs no answer
 	}
-	w.Header().Set("Content-Type", "text/plain")
-	if m.takeEmpty() {
-		return
-	}
-	_, _ = w.Write([]byte(text)) // whoever went away needs no answer
 }
 
-func (m *Metadata) takeEmpty() bool {
+// next takes the next answer of the script.
+func (m *Metadata) next() Answer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.empty == 0 {
-		return false
+	if len(m.script) == 0 {
+		return Truth
 	}
-	m.empty--
-	return true
+	answer := m.script[0]
+	if len(m.script) > 1 {
+		m.script = m.script[1:]
+	}
+	return answer
 }
 
 // text returns what is found under a path.

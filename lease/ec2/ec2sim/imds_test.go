@@ -69,12 +69,49 @@ func TestIMDSOfASimulatedInstance(t *testing.T) {
 func TestIMDSAloneWithEmptyReads(t *testing.T) {
 	t.Parallel()
 	handler := ec2sim.IMDS(ec2sim.Identity{InstanceID: "i-0123456789abcdef0", Region: "eu-west-1"})
-	handler.EmptyReads(2)
+	handler.Script(ec2sim.Nothing, ec2sim.Nothing, ec2sim.Truth)
 	client, _ := imdsClient(t, handler)
 	for n, want := range []string{"", "", "i-0123456789abcdef0", "i-0123456789abcdef0"} {
 		if got, err := metadata(t, client, "instance-id"); err != nil || got != want {
 			t.Errorf("read %d: %q, %v; want %q", n, got, err, want)
 		}
+	}
+}
+
+func TestIMDSByAScript(t *testing.T) {
+	t.Parallel()
+	const id = "i-0123456789abcdef0"
+	handler := ec2sim.IMDS(ec2sim.Identity{InstanceID: id})
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	handler.Script(ec2sim.NotFound, ec2sim.Unavailable, ec2sim.Unauthorized, ec2sim.Silence, ec2sim.Truth, ec2sim.Nothing)
+	client := &http.Client{Timeout: 200 * time.Millisecond}
+	ask := func(method, path, header, value string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(header, value)
+		answer, err := client.Do(r)
+		if err != nil {
+			return 0, ""
+		}
+		defer answer.Body.Close()
+		return answer.StatusCode, body(t, answer)
+	}
+	_, token := ask(http.MethodPut, "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60")
+	for n, want := range []struct {
+		status int
+		text   string
+	}{{404, ""}, {503, ""}, {401, ""}, {0, ""}, {200, id}, {200, ""}, {200, ""}} {
+		status, text := ask(http.MethodGet, "/latest/meta-data/instance-id", "X-aws-ec2-metadata-token", token)
+		if status != want.status || status == http.StatusOK && text != want.text {
+			t.Errorf("read %d: %d %q, want %+v", n, status, text, want)
+		}
+	}
+	handler.Script()
+	if _, text := ask(http.MethodGet, "/latest/meta-data/instance-id", "X-aws-ec2-metadata-token", token); text != id {
+		t.Errorf("without a script: %q", text)
 	}
 }
 

@@ -35,6 +35,8 @@ type Instance struct {
 	since     time.Time // when the state was entered
 	pinned    bool      // stays in its state until told otherwise
 	forgotten bool
+	past      []past    // for stale reads, oldest first
+	known     time.Time // from when calls that name it are understood
 }
 
 // MetadataOptions says how an instance's metadata service answers.
@@ -50,6 +52,7 @@ func (i *Instance) key() string { return i.ID }
 // clone returns a copy that shares nothing with i.
 func (i *Instance) clone() Instance {
 	c := *i
+	c.past = nil
 	c.Tags = maps.Clone(i.Tags)
 	c.Volumes = slices.Clone(i.Volumes)
 	c.Interfaces = slices.Clone(i.Interfaces)

@@ -65,7 +65,11 @@ func (s *Sim) runInstances(q *request) (body, error) {
 // launch makes as many instances as there is room for, or none if that is
 // fewer than the least asked for.
 func (s *Sim) launch(r *region, o order, now time.Time) (*launch, error) {
-	at := r.roomiest(o)
+	at, offered := r.roomiest(o)
+	if !offered {
+		return nil, refusal("Unsupported",
+			"Your requested instance type (%s) is not supported in your requested Availability Zone (%s).", o.instance.Type, at.Name)
+	}
 	count := min(o.most, r.room(at, o.instance.Type))
 	if count < o.least {
 		return nil, refusal("InsufficientInstanceCapacity",
@@ -86,6 +90,10 @@ func (s *Sim) launch(r *region, o order, now time.Time) (*launch, error) {
 			}
 		}
 		s.install(r, &i, o.disks, o.port, now)
+		i.known = now.Add(s.config.UnknownFor)
+		if s.remembers > 0 {
+			i.past = []past{{until: now}}
+		}
 		l.instances = append(l.instances, &i)
 	}
 	return l, nil
@@ -106,16 +114,17 @@ func (r *region) occupy(at subnet, instanceType string, n int) {
 }
 
 // roomiest returns the subnet that was asked for, or else the first of those
-// with the most room.
-func (r *region) roomiest(o order) subnet {
+// with the most room, and whether it has the type at all.
+func (r *region) roomiest(o order) (at subnet, offered bool) {
+	has := func(n subnet) bool { return !r.withheld[slot{n.Name, o.instance.Type}] }
 	if o.subnet != nil {
-		return *o.subnet
+		return *o.subnet, has(*o.subnet)
 	}
 	best := r.subnets[0]
 	for _, n := range r.subnets[1:] {
-		if r.room(n, o.instance.Type) > r.room(best, o.instance.Type) {
+		if has(n) && (!has(best) || r.room(n, o.instance.Type) > r.room(best, o.instance.Type)) {
 			best = n
 		}
 	}
-	return best
+	return best, has(best)
 }

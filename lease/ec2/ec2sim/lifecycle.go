@@ -30,7 +30,7 @@ func (s *Sim) named(q *request) ([]*Instance, error) {
 	case len(ids) > maxBatch:
 		return nil, refusal("InvalidParameterValue", "%d instance ids in one call; at most %d are allowed", len(ids), maxBatch)
 	}
-	instances, err := s.instanceLookup(q.region).byID(ids)
+	instances, err := s.instanceLookup(q).byID(ids)
 	if err != nil {
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func (s *Sim) terminateInstances(q *request) (body, error) {
 		case i.State.ending():
 			s.change(q, answer, i, i.State)
 		default:
-			i.reason = userInitiated(q.now)
 			s.change(q, answer, i, ShuttingDown)
+			i.reason = userInitiated(q.now)
 		}
 	}
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *Sim) stopInstances(q *request) (body, error) {
 		if i.State == Stopped {
 			to = Stopped
 		}
-		i.reason = userInitiated(q.now)
 		s.change(q, answer, i, to)
+		i.reason = userInitiated(q.now)
 	}
 	return answer, nil
 }
@@ -128,8 +128,8 @@ func (s *Sim) startInstances(q *request) (body, error) {
 	answer := new(changesAnswer)
 	for _, i := range instances {
 		if i.State == Stopped {
-			i.LaunchTime, i.reason = q.now.Truncate(time.Second), ""
 			s.change(q, answer, i, Pending)
+			i.LaunchTime, i.reason = q.now.Truncate(time.Second), ""
 			continue
 		}
 		s.change(q, answer, i, i.State)
@@ -159,7 +159,7 @@ func (s *Sim) modifyInstanceAttribute(q *request) (body, error) {
 		return nil, q.err
 	}
 	q.touch(id)
-	found, err := s.instanceLookup(q.region).byID([]string{id})
+	found, err := s.instanceLookup(q).byID([]string{id})
 	if err != nil {
 		return nil, err
 	}

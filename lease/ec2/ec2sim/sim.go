@@ -23,12 +23,17 @@ type Sim struct {
 	serial  uint64
 	faults  []*injected
 	calls   []Call
+	pages   int // answered so far, where Config.PageSizes counts them
+
+	staleFor  time.Duration // how old DescribeInstances is
+	remembers time.Duration // how old it can become
 }
 
 // New returns an account with no instances.
 func New(c Config) *Sim {
 	s := &Sim{config: c.withDefaults(), closed: make(chan struct{}), regions: make(map[string]*region)}
 	s.actions = s.actionTable()
+	s.staleFor, s.remembers = s.config.StaleFor, s.config.StaleFor
 	for name, zones := range s.config.Regions {
 		s.regions[name] = s.newRegion(name, zones)
 	}
@@ -52,6 +57,7 @@ type region struct {
 	templates  table[*template]
 	launches   map[launchKey]*launch
 	capacity   map[slot]int
+	withheld   map[slot]bool // types that a zone does not offer
 	buckets    map[bucketKey]*rate.Limiter
 	due        time.Time // when the next state change is due; zero if none is
 	littered   bool      // some rows are only there to be removed
@@ -70,7 +76,8 @@ type slot struct{ zone, instanceType string }
 func (s *Sim) newRegion(name string, zones []Zone) *region {
 	r := &region{
 		name: name, vpc: s.newID("vpc"),
-		launches: make(map[launchKey]*launch), capacity: make(map[slot]int), buckets: make(map[bucketKey]*rate.Limiter),
+		launches: make(map[launchKey]*launch), buckets: make(map[bucketKey]*rate.Limiter),
+		capacity: make(map[slot]int), withheld: make(map[slot]bool),
 	}
 	if len(zones) == 0 {
 		zones = []Zone{{Name: name + "a"}}

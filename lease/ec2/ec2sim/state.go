@@ -40,6 +40,7 @@ func (s State) ending() bool { return s == ShuttingDown || s == Terminated }
 // enter puts an instance into a state, as of at, and remembers when the region
 // next needs to be settled.
 func (s *Sim) enter(r *region, i *Instance, state State, at time.Time) {
+	s.remember(i, at)
 	i.State, i.since, i.pinned = state, at, false
 	if state == Terminated {
 		s.release(r, i, at)

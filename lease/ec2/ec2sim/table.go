@@ -56,9 +56,9 @@ func (t *table[T]) all() []T {
 	return rows
 }
 
-// page returns the rows after number p.after that match, at most p.size of
-// them (all if 0), and the token of the page after; "" if there is none.
-func (t *table[T]) page(p paging, match func(T) bool) ([]T, string) {
+// page returns the rows after number p.after that match, as show shows them,
+// as many as fit the page, and the token of the page after; "" if there is none.
+func (t *table[T]) page(p paging, show func(T) (T, bool)) ([]T, string) {
 	start, _ := slices.BinarySearchFunc(t.rows, p.after+1, func(n numbered[T], seq uint64) int {
 		if n.seq < seq {
 			return -1
@@ -66,34 +66,42 @@ func (t *table[T]) page(p paging, match func(T) bool) ([]T, string) {
 		return 1
 	})
 	var rows []T
-	var last uint64
+	last := p.after
 	for _, n := range t.rows[start:] {
-		if !match(n.row) {
+		seen, matches := show(n.row)
+		if !matches {
 			continue
 		}
-		if p.size > 0 && len(rows) == p.size {
-			return rows, pageToken(last)
+		if p.limited && len(rows) == p.size {
+			return rows, p.token(last)
 		}
-		rows, last = append(rows, n.row), n.seq
+		rows, last = append(rows, seen), n.seq
 	}
 	return rows, ""
 }
 
 // paging is what a request says about pages.
 type paging struct {
-	size  int    // MaxResults; 0 for all
-	after uint64 // the number of the last row seen
+	limited bool   // to size rows; otherwise all there are
+	size    int    // MaxResults, or less
+	after   uint64 // the number of the last row seen
+	serial  int    // counts the short pages
 }
 
 const pageTokenPrefix = "page-"
 
-func pageToken(last uint64) string { return pageTokenPrefix + strconv.FormatUint(last, 36) }
+// token leads to the page after a row. Two pages never give the same one, even
+// if the second is empty.
+func (p paging) token(last uint64) string {
+	return pageTokenPrefix + strconv.FormatUint(last, 36) + "-" + strconv.Itoa(p.serial)
+}
 
 func parsePageToken(token string) (uint64, bool) {
 	number, ok := strings.CutPrefix(token, pageTokenPrefix)
 	if !ok {
 		return 0, false
 	}
+	number, _, _ = strings.Cut(number, "-")
 	last, err := strconv.ParseUint(number, 36, 64)
 	return last, err == nil
 }

@@ -77,7 +77,7 @@ func (s *Sim) tagged(q *request) ([]*map[string]string, error) {
 	}
 	var tagged []*map[string]string
 	for _, id := range ids {
-		t, err := s.tagsOf(q.region, id)
+		t, err := s.tagsOf(q, id)
 		if err != nil {
 			return nil, err
 		}
@@ -87,29 +87,30 @@ func (s *Sim) tagged(q *request) ([]*map[string]string, error) {
 }
 
 // tagsOf finds a resource by the prefix of its id.
-func (s *Sim) tagsOf(r *region, id string) (*map[string]string, error) {
+func (s *Sim) tagsOf(q *request, id string) (*map[string]string, error) {
 	prefix, _, _ := strings.Cut(id, "-")
 	switch prefix {
 	case "i":
-		found, err := s.instanceLookup(r).byID([]string{id})
+		found, err := s.instanceLookup(q).byID([]string{id})
 		if err != nil {
 			return nil, err
 		}
+		s.remember(found[0], q.now) // as it was before whatever comes of this
 		return &found[0].Tags, nil
 	case "vol":
-		found, err := s.volumeLookup(r).byID([]string{id})
+		found, err := s.volumeLookup(q.region).byID([]string{id})
 		if err != nil {
 			return nil, err
 		}
 		return &found[0].Tags, nil
 	case "eni":
-		found, err := s.interfaceLookup(r).byID([]string{id})
+		found, err := s.interfaceLookup(q.region).byID([]string{id})
 		if err != nil {
 			return nil, err
 		}
 		return &found[0].Tags, nil
 	case "sir":
-		found, err := s.spotLookup(r).byID([]string{id})
+		found, err := s.spotLookup(q.region).byID([]string{id})
 		if err != nil {
 			return nil, err
 		}
