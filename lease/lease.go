@@ -6,7 +6,7 @@
 //   - lease.go: [Lease], its [State]s, [Cause]s and [Mark].
 //   - transition.go: what may happen to a lease, and who is refused.
 //   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
-//   - settle.go: to which launch an instance belongs; bind, orphan, adopt.
+//   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases.
 //   - instance.go: [Instance], [Place] and the tags: what EC2 says.
 //   - errors.go, record.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.

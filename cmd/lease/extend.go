@@ -25,6 +25,7 @@ func extendCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
 			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
+			&ucli.BoolFlag{Name: "at-least", Usage: "leave what lasts longer already as it is, as --for does, rather than refuse"},
 			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow an earlier date than the present one"}),
 		Action: extend,
 	}
@@ -120,13 +121,10 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	if err != nil {
 		return done{}, err
 	}
-	again := fmt.Sprintf("extend %s --until %s", t.id, until.Format(time.RFC3339Nano))
-	for _, flag := range []string{"strict", "allow-shorten"} {
-		if c.Bool(flag) {
-			again += " --" + flag
-		}
+	extension := lease.Extension{
+		Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.relative || c.Bool("at-least"),
 	}
-	extension := lease.Extension{Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.relative}
+	again := to.again(t.id, extension)
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
 	before, after, err := write(c.Context, store, t.id, again, func(l lease.Lease) (lease.Lease, error) {
 		return l.Extend(time.Now(), extension, by)
@@ -140,6 +138,22 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 		cli.Say(c, "%s is granted less than asked for: %s is its latest date", t.id, after.NotAfter.Format(time.RFC3339))
 	}
 	return done{lease: after, said: m.words(before, time.Now()), result: m}, nil
+}
+
+// again is the command that repeats an extension whose outcome is not known. By then the lease may last longer, by
+// somebody else's word: that is no reason to refuse.
+func (m move) again(id string, e lease.Extension) string {
+	command := fmt.Sprintf("extend %s --until %s", id, e.Until.Format(time.RFC3339Nano))
+	switch {
+	case e.AllowShorten:
+		command += " --allow-shorten"
+	case e.AtLeast, m.by > 0:
+		command += " --at-least"
+	}
+	if e.Strict {
+		command += " --strict"
+	}
+	return command
 }
 
 // moved is what became of one extension as printed for programs, in the words of a sidecar's answer.

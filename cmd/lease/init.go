@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,12 @@ func initCommand() *ucli.Command {
 		Description: "A new registry observes: janitors report what they would end, and end nothing until `janitor arm`. A\n" +
 			"registry that exists already is left as it is; --armed counts only where it is created.\n\n" +
 			"   lease init\n" +
-			"   lease init --namespace staging --armed",
+			"   lease init --namespace staging --armed\n\n" +
+			"--uuid creates a registry that was lost anew, under the UUID that its instances bear in their tag lapse:registry;\n" +
+			"`lease recover` then rebuilds their leases.",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
-			&ucli.BoolFlag{Name: "armed", Usage: "let janitors end what has lapsed, from the start"}),
+			&ucli.BoolFlag{Name: "armed", Usage: "let janitors end what has lapsed, from the start"},
+			&ucli.StringFlag{Name: "uuid", Usage: "create the registry with this `UUID`, that of one that was lost"}),
 		Action: initialize,
 	}
 }
@@ -32,25 +36,33 @@ func initialize(c *ucli.Context) error {
 	if c.Bool("armed") {
 		mode = lease.ModeArmed
 	}
+	lost := c.String("uuid")
+	if _, err := uuid.Parse(lost); lost != "" && (err != nil || len(lost) != len(uuid.Nil.String())) {
+		return cli.Usage("--uuid %q is not a UUID as in the tag %s", lost, lease.TagRegistry)
+	}
 	store, closeStore, err := cli.Store(c, nil)
 	if err != nil {
 		return err
 	}
 	defer closeStore()
-	registry, created, err := create(c.Context, store, mode)
+	registry, created, err := create(c.Context, store, cmp.Or(lost, uuid.NewString()), mode)
 	if err != nil {
 		return err
+	}
+	if lost != "" && registry.UUID != lost {
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("namespace %s holds registry %s already; choose another --namespace, or leave --uuid out",
+			c.String("namespace"), registry.UUID))
 	}
 	return printRegistry(c, registry, created, mode)
 }
 
 // create makes the registry, or returns the one that is there.
-func create(ctx context.Context, store *etcd.Store, mode lease.Mode) (registry lease.Registry, created bool, err error) {
+func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) (registry lease.Registry, created bool, err error) {
 	registry, err = store.Registry(ctx)
 	if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
 		return registry, false, err
 	}
-	registry, err = store.PutRegistry(ctx, lease.NewRegistry(time.Now(), uuid.NewString(), mode))
+	registry, err = store.PutRegistry(ctx, lease.NewRegistry(time.Now(), id, mode))
 	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict { // somebody was faster
 		registry, err = store.Registry(ctx)
 		return registry, false, err

@@ -4,8 +4,8 @@
 //   - launch.go, request.go, terms.go, progress.go, wait.go: launch.
 //   - list.go, filter.go, unexplained.go: list. show.go, history.go: one of them, or all of a launch.
 //   - why.go, explain.go, mark.go: why, in words.
-//   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, adoptable.go, unmanage.go: what makes and
-//     forgets one.
+//   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, adoptable.go, recover.go, recovered.go,
+//     unmanage.go: what makes and forgets one.
 //   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go, words.go.
 package main
 
@@ -40,7 +40,7 @@ func app() *ucli.App {
 			"6 partly done; 7 outcome unknown, run it again as it says.",
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), extendCommand(),
-			releaseCommand("release"), releaseCommand("revoke"), pardonCommand(), adoptCommand(), unmanageCommand(),
+			releaseCommand("release"), releaseCommand("revoke"), pardonCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
 		},
 	}
 }

@@ -65,7 +65,7 @@ func newWorld(env *testscript.Env) error {
 	env.Defer(endpoint.Close)
 	env.Values["world"] = w
 	for key, value := range map[string]string{
-		"LAPSE_ETCD_ENDPOINTS": w.server.Endpoints()[0], "TZ": "UTC", "DIR": dir,
+		"LAPSE_ETCD_ENDPOINTS": w.server.Endpoints()[0], "ETCD": w.server.Endpoints()[0], "TZ": "UTC", "DIR": dir,
 		"AWS_ENDPOINT_URL": endpoint.URL, "AWS_REGION": here.Region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
 		"AWS_CONFIG_FILE": filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
 		"AWS_EC2_METADATA_DISABLED": "true", "GORACE": "atexit_sleep_ms=0", // a second for each program, otherwise
@@ -81,7 +81,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
-		"capacity": setCapacity, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
+		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -255,6 +255,18 @@ func setMode(w *world, _ *testscript.TestScript, args []string) error {
 // put KEY VALUE: writes below the namespace, whatever it is.
 func putKey(w *world, _ *testscript.TestScript, args []string) error {
 	_, err := w.client.Put(w.ctx, "/lapse/default/"+args[0], args[1])
+	return err
+}
+
+// forget KEY: deletes below the namespace.
+func forgetKey(w *world, _ *testscript.TestScript, args []string) error {
+	_, err := w.client.Delete(w.ctx, "/lapse/default/"+args[0])
+	return err
+}
+
+// lose: all that was on record is gone.
+func loseRegistry(w *world, _ *testscript.TestScript, _ []string) error {
+	_, err := w.client.Delete(w.ctx, "/lapse/", clientv3.WithPrefix())
 	return err
 }
 

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+func recoverCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "recover", Usage: "rebuild leases that were lost, from the tags of their instances", ArgsUsage: "[INSTANCE…]",
+		Description: "For after a loss of data. Every instance that bears this registry's tag, and whose launch tag is the client token\n" +
+			"that it was launched with, gets a lease if no record speaks of it: for the holder and until the date on its tags,\n" +
+			"but for 24 hours at least. Extensions are not on tags, so read the dates and extend what must live longer; an\n" +
+			"instance launched without a term gets none, unless --term is given. A lease that is on record, or that appears\n" +
+			"meanwhile, is left as it is, so that this can be repeated.\n\n" +
+			"Left alone, and listed with the reason: copied tags and adopted instances (`lease adopt` is for them), what\n" +
+			"belongs to another registry, what is exempt, and what a launch on record binds or left behind. It prints the plan\n" +
+			"and asks on a terminal, and elsewhere wants --yes.\n\n" +
+			"   lease recover --dry-run\n" +
+			"   lease recover --region eu-west-1 --region us-east-1 --term 3d --yes\n\n" +
+			"If the registry itself is lost, create it under its old UUID first, so that its instances are known again:\n\n" +
+			"   lease init --uuid 0f8fad5b-d9cb-469f-a165-70867728950e\n" +
+			"   lease recover",
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(), cli.YesFlag(),
+			&ucli.StringSliceFlag{Name: "region", Usage: "look in this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting"},
+			&ucli.StringFlag{Name: "term", Usage: "`DURATION` that every lease lasts at least, as in 3d", DefaultText: "24h, and none for what was launched without a term"},
+			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
+			&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats, which tags do not say, 5s to 1h, or none"},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan, and write nothing"}),
+		Action: recoverLeases,
+	}
+}
+
+func recoverLeases(c *ucli.Context) error {
+	ids, err := namedInstancesIfAny(c)
+	if err != nil {
+		return err
+	}
+	given, err := readRecoveryTerms(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	found, err := lookForLost(c, ids)
+	if err != nil {
+		return err
+	}
+	snapshot, err := store.Snapshot(c.Context) // second: what excuses, as late as can be
+	if err != nil {
+		return withLostRegistry(err, found)
+	}
+	plan, err := planRecovery(c, snapshot, given, found, ids)
+	if err != nil {
+		return err
+	}
+	if c.Bool("dry-run") || len(plan.Recovered) == 0 {
+		return plan.end(c, 0)
+	}
+	if err := plan.confirm(c); err != nil {
+		return err
+	}
+	return plan.carryOut(c, store)
+}
+
+// namedInstancesIfAny are the ids on the command line; none means all.
+func namedInstancesIfAny(c *ucli.Context) ([]string, error) {
+	if !c.Args().Present() {
+		return nil, nil
+	}
+	for _, id := range c.Args().Slice() {
+		if !lease.IsInstanceID(id) {
+			return nil, cli.Usage("%q is no instance id; give instances, or none to look at all of a region", id)
+		}
+	}
+	return named(c)
+}
+
+func readRecoveryTerms(c *ucli.Context) (t lease.RecoveryTerms, err error) {
+	if text := c.String("term"); text != "" {
+		if t.Term, err = cli.Duration("term", text); err != nil {
+			return t, err
+		}
+		if t.AnyTerm = true; t.Term < lease.MinRecovery {
+			return t, cli.Usage("--term %s is less than %s, which a recovered lease lasts at least", text, brief(lease.MinRecovery))
+		}
+	}
+	if t.NotAfter, err = cli.DurationOrNone("not-after", c.String("not-after")); err != nil {
+		return t, err
+	}
+	if t.NotAfter > 0 && max(t.Term, lease.MinRecovery) > t.NotAfter {
+		return t, cli.Usage("--not-after %s is earlier than the terms end; give a later one, or none", c.String("not-after"))
+	}
+	if t.TTL, err = cli.DurationOrNone("ttl", c.String("ttl")); err != nil {
+		return t, err
+	}
+	return t, lease.CheckTTL(t.TTL)
+}
+
+// recovery is what is rebuilt and what is left alone, as printed for programs.
+type recovery struct {
+	Registry  string        `json:"registry"`
+	DryRun    bool          `json:"dry_run"`
+	Recovered []lease.Lease `json:"recovered"` // or would be
+	Left      []leftAlone   `json:"left"`
+
+	named bool // the instances were named, so what is left alone of them was asked for
+}
+
+// leftAlone is an instance whose lease is not rebuilt.
+type leftAlone struct {
+	InstanceID string              `json:"instance_id"`
+	Account    string              `json:"account"`
+	Region     string              `json:"region"`
+	State      lease.InstanceState `json:"state"`
+	Obstacle   lease.Obstacle      `json:"obstacle"`
+	Reason     string              `json:"reason"`
+}
+
+// planRecovery judges every instance. Of those that nobody named, what was never ours or needs no lease is not told.
+func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, found []lease.Instance, ids []string) (recovery, error) {
+	plan := recovery{
+		Registry: s.Registry.UUID, DryRun: c.Bool("dry-run"), Recovered: []lease.Lease{}, Left: []leftAlone{}, named: len(ids) > 0,
+	}
+	judge, now := lease.NewRecovery(s, t), time.Now()
+	for _, i := range found {
+		l, err := judge.Lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
+		if err == nil {
+			plan.Recovered = append(plan.Recovered, l)
+			continue
+		}
+		cannot, ok := errors.AsType[*lease.UnrecoverableError](err)
+		if !ok {
+			return plan, err
+		}
+		needless := cannot.Obstacle == lease.ObstacleLeased || cannot.Obstacle == lease.ObstacleOver
+		if plan.named || !needless {
+			plan.Left = append(plan.Left, leftAlone{i.ID, i.Place.Account, i.Place.Region, i.State, cannot.Obstacle, cannot.Why})
+		}
+	}
+	return plan, nil
+}
+
+// confirm shows the plan to who is asked; who said --yes reads what came of it.
+func (p recovery) confirm(c *ucli.Context) error {
+	if c.Bool("yes") {
+		return nil
+	}
+	if err := p.print(c, c.App.ErrWriter, "recover"); err != nil {
+		return err
+	}
+	return cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and so end what is not extended", count(len(p.Recovered), "lease")))
+}
+
+// carryOut writes the leases that are planned. A lease that somebody else made meanwhile stays as it is.
+func (p recovery) carryOut(c *ucli.Context, store *etcd.Store) error {
+	planned, failed := p.Recovered, []error{}
+	p.Recovered = []lease.Lease{}
+	for n, l := range planned {
+		stored, err := store.PutLease(c.Context, l)
+		if is[*lease.ConflictError](err) {
+			p.Left = append(p.Left, leftAlone{
+				l.InstanceID, l.Account, l.Region, "", lease.ObstacleLeased, "it was given a lease meanwhile",
+			})
+			continue
+		}
+		if err != nil {
+			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the lease of %s was written is not known (%w); run the same again", l.InstanceID, err))
+			cli.Say(c, "lease: %v", err)
+			failed = append(failed, err)
+			if noAnswer(err) || c.Err() != nil {
+				cli.Say(c, "%s not attempted", count(len(planned)-n-1, "lease"))
+				break
+			}
+			continue
+		}
+		p.Recovered = append(p.Recovered, stored)
+	}
+	return p.end(c, len(failed))
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// lookForLost lists, in each region, what bears any registry's tag, or looks up the instances that were named. One
+// listing that fails fails the command: what is not seen cannot be told from what is not there.
+func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
+	regions := c.StringSlice("region")
+	if len(regions) == 0 {
+		regions = []string{""}
+	}
+	found := []lease.Instance{}
+	for _, region := range regions {
+		cloud, err := openCloud(c.Context, region)
+		if err != nil {
+			return nil, err
+		}
+		listing, err := lookIn(c.Context, cloud, ids)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, listing...)
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(found, func(i lease.Instance) bool { return i.ID == id }) {
+			return nil, cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s there; look at --region and AWS_PROFILE", id))
+		}
+	}
+	return found, nil
+}
+
+func lookIn(ctx context.Context, cloud *ec2.Cloud, ids []string) ([]lease.Instance, error) {
+	look := func() (lease.Listing, error) { return cloud.List(ctx) }
+	if len(ids) > 0 {
+		look = func() (lease.Listing, error) { return cloud.Describe(ctx, ids) }
+	}
+	listing, err := look()
+	if err == nil && listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
+		err = &ec2.ClockError{Skew: listing.Skew} // the dates are counted from this clock
+	}
+	return listing.Instances, coded(err)
+}
+
+// withLostRegistry says, where the registry itself is not there, which registries the instances bear.
+func withLostRegistry(err error, found []lease.Instance) error {
+	if !is[*lease.NotFoundError](err) {
+		return err
+	}
+	bearers := map[string]int{}
+	for _, i := range found {
+		if id := i.Tags[lease.TagRegistry]; id != "" && i.Alive() {
+			bearers[id]++
+		}
+	}
+	var texts []string
+	for _, id := range slices.Sorted(maps.Keys(bearers)) {
+		texts = append(texts, fmt.Sprintf("%s on %s", id, count(bearers[id], "instance")))
+	}
+	if len(texts) == 0 {
+		return err
+	}
+	return cli.WithCode(cli.ExitMissing, fmt.Errorf("the registry itself is lost; say `lease init --uuid UUID` with what instances bear here: %s",
+		strings.Join(texts, ", ")))
+}
+
+// print shows what is to be done, or was, and what is left alone.
+func (p recovery) print(c *ucli.Context, w io.Writer, verb string) error {
+	now := time.Now()
+	rows := [][]string{{"ACTION", "INSTANCE", "PLACE", "HOLDER", "EXPIRES", "WHY"}}
+	for _, l := range p.Recovered {
+		expires := "never"
+		if !l.ExpiresAt.IsZero() {
+			expires = cli.When(l.ExpiresAt, now)
+		}
+		rows = append(rows, []string{verb, l.InstanceID, l.Place().String(), dash(l.Holder), expires, l.History[len(l.History)-1].Reason})
+	}
+	for _, left := range p.Left {
+		place := lease.Place{Account: left.Account, Region: left.Region}
+		rows = append(rows, []string{"leave", left.InstanceID, place.String(), "-", "-", left.Reason})
+	}
+	if len(p.Recovered) == 0 {
+		cli.Say(c, "no lease to rebuild")
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	return cli.Table(w, rows)
+}
+
+// end prints what came of it, and chooses the exit code. What was named and could not be recovered was refused; that a
+// lease is there already is what was wanted.
+func (p recovery) end(c *ucli.Context, failed int) error {
+	verb := "recovered"
+	if p.DryRun {
+		verb = "would recover"
+	}
+	show := func() error { return p.print(c, c.App.Writer, verb) }
+	if cli.WantsJSON(c) {
+		show = func() error { return cli.JSON(c, p) }
+	}
+	if err := show(); err != nil {
+		return err
+	}
+	refused := 0
+	for _, left := range p.Left {
+		if p.named && left.Obstacle != lease.ObstacleLeased {
+			refused++
+		}
+	}
+	switch {
+	case failed > 0:
+		return &cli.SilentError{Code: cli.ExitUnknown}
+	case refused > 0 && len(p.Recovered) > 0:
+		return &cli.SilentError{Code: cli.ExitPartly}
+	case refused > 0:
+		return &cli.SilentError{Code: cli.ExitRefused}
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package lease
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MinRecovery is what a recovered lease lasts at least: whoever lost the records has so long to set it right.
+const MinRecovery = 24 * time.Hour
+
+// Recovery rebuilds leases from the tags of instances, after their records were lost. Tags are evidence that an
+// instance was launched with a lease, and of nothing later: extensions are not on them. So a recovered lease lasts
+// longer rather than shorter, and what is in doubt is left alone.
+type Recovery struct {
+	registry string // its UUID
+	terms    RecoveryTerms
+	leases   map[string]State  // by instance id
+	launches map[string]Launch // by token
+	bad      map[string]error  // by instance id or token
+}
+
+// RecoveryTerms are what recovered leases are given beside what tags say.
+type RecoveryTerms struct {
+	Term     time.Duration // at least so long from now; less than [MinRecovery] means that
+	AnyTerm  bool          // Term also for instances whose tags name none, because they were launched without one
+	NotAfter time.Duration // from now; a later term moves it; zero: none
+	TTL      time.Duration // zero: none, for tags do not say
+}
+
+// NewRecovery prepares to judge instances by what the registry still knows. List the instances first and take the
+// snapshot second, so that a lease made in between is not missed.
+func NewRecovery(s Snapshot, t RecoveryTerms) Recovery {
+	t.Term = max(t.Term, MinRecovery)
+	r := Recovery{
+		registry: s.Registry.UUID, terms: t, leases: make(map[string]State, len(s.Leases)), launches: make(map[string]Launch, len(s.Launches)),
+		bad: map[string]error{},
+	}
+	for _, l := range s.Leases {
+		r.leases[l.InstanceID] = l.State
+	}
+	for _, l := range s.Launches {
+		r.launches[l.Token] = l
+	}
+	for _, b := range s.Bad {
+		if b.Kind == "lease" || b.Kind == "launch" {
+			r.bad[b.ID] = b.Err
+		}
+	}
+	return r
+}
+
+// Obstacle says why a lease cannot be recovered.
+type Obstacle string
+
+// Obstacles, in the order in which they are looked for.
+const (
+	ObstacleUntagged Obstacle = "untagged" // bears no registry's tag
+	ObstacleForeign  Obstacle = "foreign"  // bears another registry's tag
+	ObstacleLeased   Obstacle = "leased"   // a lease is on record: nothing is lost
+	ObstacleUnread   Obstacle = "unread"   // a record is there, and cannot be read
+	ObstacleOver     Obstacle = "over"     // terminated, or on its way there
+	ObstacleExempt   Obstacle = "exempt"   // bears the tag that forbids ending it
+	ObstacleCopied   Obstacle = "copied"   // its launch tag is not its client token
+	ObstacleOpen     Obstacle = "open"     // its launch is under way and binds it
+	ObstacleOrphan   Obstacle = "orphan"   // its launch was closed before it was bound: a janitor ends it
+	ObstacleDoubt    Obstacle = "doubt"    // its launch is on record and does not know it
+)
+
+// UnrecoverableError says why the lease of an instance is not rebuilt from its tags.
+type UnrecoverableError struct {
+	ID       string
+	Obstacle Obstacle
+	Why      string
+}
+
+func (e *UnrecoverableError) Error() string {
+	return fmt.Sprintf("cannot recover the lease of %s: %s", e.ID, e.Why)
+}
+
+// Lease rebuilds the lease of an instance of which no record speaks: alive, with this registry's tag by value, and with
+// a launch tag that equals its client token. It is active, for the holder and until the date on the tags, but at least
+// as long as the terms say. An instance that was launched without a term has no such tag, and gets no term either.
+//
+// Errors: [UnrecoverableError].
+func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
+	token, err := r.judge(i)
+	if err != nil {
+		return Lease{}, err
+	}
+	l := Lease{
+		Schema: Schema, InstanceID: i.ID, Launch: token, ClientToken: i.ClientToken,
+		Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, ZoneID: i.ZoneID,
+		Holder: i.Tags[TagHolder], Labels: maps.Clone(r.launches[token].Labels), GrantedAt: stamp(now), TTL: Duration(r.terms.TTL),
+	}
+	var source string
+	l.ExpiresAt, source = r.term(now, i)
+	if !l.ExpiresAt.IsZero() && r.terms.NotAfter > 0 {
+		l.NotAfter = stamp(now.Add(r.terms.NotAfter))
+		if l.NotAfter.Before(l.ExpiresAt) {
+			l.NotAfter = l.ExpiresAt
+		}
+	}
+	reason := "rebuilt from tags; " + source
+	if by.Reason != "" {
+		reason += "; " + by.Reason
+	}
+	by.Reason = reason
+	l = l.changed(now, "recover", by)
+	l.State, l.CuredAt = StateActive, stamp(now)
+	return l, nil
+}
+
+// term is the date on the tags, or a later one, and where it comes from.
+func (r Recovery) term(now time.Time, i Instance) (time.Time, string) {
+	least := stamp(now.Add(r.terms.Term))
+	text, tagged := i.Tags[TagTerm]
+	at, err := time.Parse(time.RFC3339, text)
+	switch {
+	case !tagged && !r.terms.AnyTerm:
+		return time.Time{}, "launched without a term"
+	case !tagged:
+		return least, "launched without a term, given one"
+	case err != nil:
+		return least, "its tag " + TagTerm + " is no date"
+	case at.Before(least):
+		return least, "its tag says " + date(at)
+	}
+	return stamp(at), "term as on its tag"
+}
+
+// judge returns the launch token of an instance whose lease can be rebuilt.
+func (r Recovery) judge(i Instance) (token string, err error) {
+	refuse := func(o Obstacle, format string, args ...any) (string, error) {
+		return "", &UnrecoverableError{ID: i.ID, Obstacle: o, Why: fmt.Sprintf(format, args...)}
+	}
+	state, leased := r.leases[i.ID]
+	tag, tagged := i.Tags[TagLaunch]
+	token, numbered := launchToken(tag)
+	switch registry := i.Tags[TagRegistry]; {
+	case registry == "":
+		return refuse(ObstacleUntagged, "it bears no registry's tag; `lease adopt` manages it")
+	case !i.ManagedBy(r.registry):
+		return refuse(ObstacleForeign, "it bears the tag of another registry, %s", registry)
+	case leased:
+		return refuse(ObstacleLeased, "it has a lease on record, %s", state)
+	case r.bad[i.ID] != nil:
+		return refuse(ObstacleUnread, "its record is there, and cannot be read: %v", r.bad[i.ID])
+	case !i.Alive():
+		return refuse(ObstacleOver, "EC2 says %s", i.State)
+	case i.Exempt():
+		return refuse(ObstacleExempt, "it bears the tag %s, so nothing ends it; `lease adopt` manages it all the same", TagExempt)
+	case !tagged:
+		return refuse(ObstacleCopied, "it bears no tag %s: it was adopted, or its tags were copied; `lease adopt` gives it a lease", TagLaunch)
+	case tag != i.ClientToken, !numbered:
+		return refuse(ObstacleCopied, "its tag %s is not the client token that it was launched with: the tag was copied; `lease adopt` gives it a lease", TagLaunch)
+	}
+	return r.judgeLaunch(i, token)
+}
+
+// judgeLaunch asks what the record of the launch says, if there is one.
+func (r Recovery) judgeLaunch(i Instance, token string) (string, error) {
+	refuse := func(o Obstacle, format string, args ...any) (string, error) {
+		return "", &UnrecoverableError{ID: i.ID, Obstacle: o, Why: fmt.Sprintf(format, args...)}
+	}
+	launch, recorded := r.launches[token]
+	_, member := launch.Member(i)
+	switch {
+	case r.bad[token] != nil:
+		return refuse(ObstacleUnread, "the record of its launch cannot be read: %v", r.bad[token])
+	case !recorded:
+		return token, nil
+	case launch.State == LaunchOpen:
+		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease: `lease launch --id %s` goes on with it", token, token)
+	case !member || launch.Place() != i.Place:
+		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it; `lease adopt` gives it a lease", token)
+	case launch.State == LaunchClosed:
+		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it; `lease adopt` if it is to live", token)
+	}
+	return token, nil
+}
+
+// launchToken is the launch token in a client token that [ClientToken] made; false for any other.
+func launchToken(clientToken string) (string, bool) {
+	dot := strings.LastIndexByte(clientToken, '.')
+	if dot < 0 {
+		return "", false
+	}
+	token := clientToken[:dot]
+	n, err := strconv.Atoi(clientToken[dot+1:])
+	return token, err == nil && n > 0 && CheckToken(token) == nil && ClientToken(token, n) == clientToken
+}

@@ -1,0 +1,181 @@
+package lease_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"lapse/lease"
+)
+
+// lost is an instance of a launch of which nothing is on record any more.
+func lost(change ...func(*lease.Instance)) lease.Instance {
+	i := instance()
+	i.ClientToken = token + ".1"
+	i.Tags = map[string]string{
+		lease.TagRegistry: "uuid-1", lease.TagLaunch: token + ".1", lease.TagHolder: "ada",
+		lease.TagTerm: noon.Add(72 * time.Hour).Format(time.RFC3339),
+	}
+	for _, c := range change {
+		c(&i)
+	}
+	return i
+}
+
+func tag(key, value string) func(*lease.Instance) {
+	return func(i *lease.Instance) { i.Tags[key] = value }
+}
+
+func untag(key string) func(*lease.Instance) { return func(i *lease.Instance) { delete(i.Tags, key) } }
+
+// emptied is a registry that lost its records, but for those given.
+func emptied(change ...func(*lease.Snapshot)) lease.Snapshot {
+	s := lease.Snapshot{Registry: lease.Registry{UUID: "uuid-1"}}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+// recorded is the launch of the lost instance, in a state.
+func recorded(state lease.LaunchState) func(*lease.Snapshot) {
+	return func(s *lease.Snapshot) {
+		l := launched()
+		l.State, l.Labels = state, map[string]string{"team": "search"}
+		s.Launches = append(s.Launches, l)
+	}
+}
+
+func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
+	t.Parallel()
+	now := noon
+	l, err := lease.NewRecovery(emptied(), lease.RecoveryTerms{NotAfter: 7 * 24 * time.Hour}).Lease(now, lost(), lease.By{Actor: "cli:eve", Reason: "disk died"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.State != lease.StateActive || l.Holder != "ada" || l.Launch != token || l.ClientToken != token+".1" || l.TTL != 0 || l.Revision != 0 {
+		t.Errorf("%+v", l)
+	}
+	if !l.ExpiresAt.Equal(noon.Add(72*time.Hour)) || !l.NotAfter.Equal(now.Add(7*24*time.Hour)) {
+		t.Errorf("until %s, not after %s", l.ExpiresAt, l.NotAfter)
+	}
+	if !l.Binds(lost()) {
+		t.Error("it does not bind its instance")
+	}
+	last := l.History[len(l.History)-1]
+	if last.Action != "recover" || last.Actor != "cli:eve" || last.Reason != "rebuilt from tags; term as on its tag; disk died" {
+		t.Errorf("%+v", last)
+	}
+}
+
+func TestARecoveredTerm(t *testing.T) {
+	t.Parallel()
+	hours := func(n time.Duration) time.Time { return noon.Add(n * time.Hour) }
+	for name, c := range map[string]struct {
+		tag      func(*lease.Instance)
+		terms    lease.RecoveryTerms
+		want     time.Time // zero: none
+		notAfter time.Time
+		reason   string
+	}{
+		"as on the tag":                                 {tag(lease.TagTerm, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "as on its tag"},
+		"passed long ago: a day":                        {tag(lease.TagTerm, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
+		"soon: a day":                                   {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says"},
+		"no date: a day":                                {tag(lease.TagTerm, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
+		"earlier than --term":                           {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
+		"--term is less than a day":                     {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},
+		"no tag: launched without a term":               {untag(lease.TagTerm), lease.RecoveryTerms{NotAfter: time.Hour}, time.Time{}, time.Time{}, "launched without a term"},
+		"no tag, but a term was asked for":              {untag(lease.TagTerm), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "given one"},
+		"the latest date is never earlier than the end": {tag(lease.TagTerm, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{NotAfter: 168 * time.Hour}, hours(400), hours(400), "as on its tag"},
+	} {
+		l, err := lease.NewRecovery(emptied(), c.terms).Lease(noon, lost(c.tag), lease.By{})
+		if err != nil || !l.ExpiresAt.Equal(c.want) || !l.NotAfter.Equal(c.notAfter) {
+			t.Errorf("%s: until %s, not after %s, %v", name, l.ExpiresAt, l.NotAfter, err)
+		}
+		if !strings.Contains(l.History[0].Reason, c.reason) {
+			t.Errorf("%s: %q", name, l.History[0].Reason)
+		}
+	}
+}
+
+func TestWhatIsNotRecovered(t *testing.T) {
+	t.Parallel()
+	bad := func(kind, id string) func(*lease.Snapshot) {
+		return func(s *lease.Snapshot) {
+			s.Bad = append(s.Bad, lease.BadRecord{Kind: kind, ID: id, Err: errors.New("mangled")})
+		}
+	}
+	of := func(client, launch string) lease.Instance {
+		return lost(tag(lease.TagLaunch, launch), func(i *lease.Instance) { i.ClientToken = client })
+	}
+	for name, c := range map[string]struct {
+		s    lease.Snapshot
+		i    lease.Instance
+		want lease.Obstacle // empty: it is recovered
+	}{
+		"nothing is on record":                       {emptied(), lost(), ""},
+		"it bears no registry's tag":                 {emptied(), lost(untag(lease.TagRegistry)), lease.ObstacleUntagged},
+		"it bears another registry's tag":            {emptied(), lost(tag(lease.TagRegistry, "uuid-2")), lease.ObstacleForeign},
+		"a registry without a uuid":                  {lease.Snapshot{}, lost(tag(lease.TagRegistry, "")), lease.ObstacleUntagged},
+		"it is shutting down":                        {emptied(), lost(func(i *lease.Instance) { i.State = lease.InstanceShuttingDown }), lease.ObstacleOver},
+		"it is stopped":                              {emptied(), lost(func(i *lease.Instance) { i.State = lease.InstanceStopped }), ""},
+		"it is exempt":                               {emptied(), lost(tag(lease.TagExempt, "")), lease.ObstacleExempt},
+		"its launch tag was copied":                  {emptied(), of("", token+".1"), lease.ObstacleCopied},
+		"its launch tag is of another launch":        {emptied(), of("other.1", token+".1"), lease.ObstacleCopied},
+		"it has no launch tag, as what was adopted":  {emptied(), lost(untag(lease.TagLaunch)), lease.ObstacleCopied},
+		"its client token is none of ours":           {emptied(), of("terraform-2027", "terraform-2027"), lease.ObstacleCopied},
+		"its client token numbers no attempt":        {emptied(), of(token+".0", token+".0"), lease.ObstacleCopied},
+		"its client token numbers one oddly":         {emptied(), of(token+".01", token+".01"), lease.ObstacleCopied},
+		"its lease is on record":                     {emptied(func(s *lease.Snapshot) { s.Leases = []lease.Lease{held()} }), lost(func(i *lease.Instance) { i.ID = held().InstanceID }), lease.ObstacleLeased},
+		"its lease's record cannot be read":          {emptied(bad("lease", lost().ID)), lost(), lease.ObstacleUnread},
+		"its launch's record cannot be read":         {emptied(bad("launch", token)), lost(), lease.ObstacleUnread},
+		"only its heartbeat cannot be read":          {emptied(bad("heartbeat", lost().ID)), lost(), ""},
+		"its launch is under way":                    {emptied(recorded(lease.LaunchOpen)), lost(), lease.ObstacleOpen},
+		"its launch is under way, in an older state": {emptied(recorded(lease.LaunchOpen)), of(token+".2", token+".2"), lease.ObstacleOpen},
+		"its launch was closed":                      {emptied(recorded(lease.LaunchClosed)), lost(), lease.ObstacleOrphan},
+		"its launch was closed, and knows it not":    {emptied(recorded(lease.LaunchClosed)), of(token+".2", token+".2"), lease.ObstacleDoubt},
+		"its launch is done":                         {emptied(recorded(lease.LaunchDone)), lost(), ""},
+		"its launch is done, and knows it not":       {emptied(recorded(lease.LaunchDone)), of(token+".2", token+".2"), lease.ObstacleDoubt},
+		"its launch is done, in another place":       {emptied(recorded(lease.LaunchDone)), lost(func(i *lease.Instance) { i.Place.Region = "mars-1" }), lease.ObstacleDoubt},
+	} {
+		l, err := lease.NewRecovery(c.s, lease.RecoveryTerms{}).Lease(noon, c.i, lease.By{})
+		cannot, refused := errors.AsType[*lease.UnrecoverableError](err)
+		switch {
+		case c.want == "" && (err != nil || l.State != lease.StateActive):
+			t.Errorf("%s: %+v, %v", name, l, err)
+		case c.want != "" && (!refused || cannot.Obstacle != c.want || l.InstanceID != ""):
+			t.Errorf("%s: %+v, %v", name, l, err)
+		}
+	}
+}
+
+func TestALaunchThatIsDoneLendsItsLabels(t *testing.T) {
+	t.Parallel()
+	l, err := lease.NewRecovery(emptied(recorded(lease.LaunchDone)), lease.RecoveryTerms{TTL: time.Minute}).Lease(noon, lost(), lease.By{})
+	if err != nil || l.Labels["team"] != "search" || l.TTL != lease.Duration(time.Minute) {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// Whatever the tags say, nothing that is recovered ends within a day, and nothing is that does not prove its launch.
+func TestARecoveredLeaseLastsADay(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.Int64Range(-1<<33, 1<<33), func(s int64) string {
+			return time.Unix(s, 0).UTC().Format(time.RFC3339)
+		})).Draw(t, "term")
+		client, launch := rapid.StringMatching(`[a-z-]{0,5}\.?[0-9]{0,3}`).Draw(t, "client"), rapid.StringMatching(`[a-z-]{0,5}\.?[0-9]{0,3}`).Draw(t, "launch")
+		i := lost(tag(lease.TagTerm, text), tag(lease.TagLaunch, launch), func(i *lease.Instance) { i.ClientToken = client })
+		terms := lease.RecoveryTerms{Term: time.Duration(rapid.Int64Range(0, int64(100*time.Hour)).Draw(t, "least"))}
+		l, err := lease.NewRecovery(emptied(), terms).Lease(noon, i, lease.By{})
+		if err != nil {
+			return
+		}
+		if client != launch || !l.Binds(i) || l.ExpiresAt.Before(noon.Add(max(24*time.Hour, terms.Term).Truncate(time.Millisecond))) {
+			t.Fatalf("%+v", l)
+		}
+	})
+}
