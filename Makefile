@@ -16,7 +16,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test e2e check tidy format lint deadcode units policies vuln clean
+.PHONY: help build $(BINARIES) demo test e2e bench check tidy format lint deadcode units policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: ## Run the tests, with the race detector where there is a C compiler
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]')
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
 
+bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
+	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
+
 check: tidy format lint deadcode units policies ## Everything that reads the code without running it
 
 tidy: ## go.mod and go.sum list what is imported, and nothing else
@@ -48,8 +51,8 @@ lint: $(LINT) ## golangci-lint, with .golangci.yml
 	$(LINT) run
 
 deadcode: $(DEADCODE) ## No function is out of reach of every command and every test
-	@echo '$(DEADCODE) -test -tags e2e ./...'
-	@dead=$$($(DEADCODE) -test -tags e2e ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
+	@echo '$(DEADCODE) -test -tags e2e,bench ./...'
+	@dead=$$($(DEADCODE) -test -tags e2e,bench ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
 
 units: build ## The systemd units, by systemd-analyze
 	deploy/systemd/verify bin

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"os"
 	"slices"
 
@@ -23,6 +24,9 @@ func placeFlags() []ucli.Flag {
 		&ucli.Float64Flag{
 			Name: "ec2-share", Value: 0.5, Usage: "`SHARE` of EC2's request limits that this janitor may use, up to 1", EnvVars: []string{"LAPSE_EC2_SHARE"},
 		},
+		&ucli.BoolFlag{
+			Name: "ec2-unpaced", Usage: "hold no calls back: for an endpoint that limits no requests, which AWS does", EnvVars: []string{"LAPSE_EC2_UNPACED"},
+		},
 	}
 }
 
@@ -36,13 +40,17 @@ func places(c *ucli.Context) ([]janitor.Cloud, error) {
 	if !(share > 0 && share <= 1) { // also refuses NaN
 		return nil, cli.Usage("--ec2-share %g must be above 0 and at most 1", share)
 	}
+	speed := 1.0
+	if c.Bool("ec2-unpaced") {
+		speed = math.Inf(1)
+	}
 	var clouds []janitor.Cloud
 	for _, region := range regions {
 		cfg, err := ec2.Load(c.Context, region)
 		if err != nil {
 			return nil, coded(err)
 		}
-		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share})
+		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share, Speed: speed})
 		if err != nil {
 			return nil, coded(err)
 		}

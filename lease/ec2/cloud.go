@@ -28,6 +28,9 @@ type Options struct {
 	// Share of EC2's token buckets that this Cloud may use, above 0 and up to 1; one half if 0. The rest is left to
 	// others in the account.
 	Share float64
+	// Speed is how many times faster than EC2's the endpoint's token buckets refill: 1 if 0, and math.Inf(1) for an
+	// endpoint that limits no requests.
+	Speed float64
 }
 
 // Open verifies, by asking STS, which account the credentials belong to. An empty region means that of cfg.
@@ -52,7 +55,7 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 		place: lease.Place{Account: account, Region: cfg.Region},
 		ec2:   ec2.NewFromConfig(cfg),
 		ssm:   ssm.NewFromConfig(cfg),
-		pace:  newPace(o.Share),
+		pace:  newPace(o.Share, o.Speed),
 		now:   o.Now,
 	}, nil
 }

@@ -26,13 +26,16 @@ type pace struct {
 	instances  *rate.Limiter // instances named by TerminateInstances
 }
 
-func newPace(share float64) pace {
+func newPace(share, speed float64) pace {
+	if speed <= 0 {
+		speed = 1
+	}
 	if share <= 0 || share > 1 {
 		share = DefaultShare
 	}
 	// A bucket must hold the largest single call, or that would wait for ever.
 	bucket := func(burst, refill float64, least int) *rate.Limiter {
-		return rate.NewLimiter(rate.Limit(refill*share), max(least, int(burst*share)))
+		return rate.NewLimiter(min(rate.Limit(refill*share*speed), rate.Inf), max(least, int(burst*share)))
 	}
 	return pace{
 		describes:  bucket(describeBurst, describeRefill, 1),

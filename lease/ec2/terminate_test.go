@@ -175,6 +175,21 @@ func TestTerminatingKeepsToItsShare(t *testing.T) {
 	}
 }
 
+func TestPaceIsThatOfTheEndpoint(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for name, speed := range map[string]float64{"without limits": math.Inf(1), "a hundred thousand times EC2's": 1e5} {
+		cloud := w.cloud(t, w.aws(), ec2.Options{Speed: speed})
+		for range 200 { // 950 s at EC2's own speed
+			if err := cloud.Reserve(ctx, ec2.MaxTerminate); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
 func TestRetriesOfTheSDKServeTerminate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})

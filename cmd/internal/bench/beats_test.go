@@ -1,0 +1,72 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// drop takes a heartbeat away.
+func (w *world) drop(c lease.Claim) {
+	w.t.Helper()
+	if _, err := w.client.Revoke(w.t.Context(), clientv3.LeaseID(c.Handle)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// measureHeartbeats renews as fast as one etcd can, as sidecars do, beside a janitor that leads.
+func measureHeartbeats(t *testing.T, figures *table, size sizes) {
+	t.Helper()
+	for _, n := range size.beating {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			w := newWorld(t)
+			f := w.newFleet(n, never)
+			claims := w.claim(f.instances)
+			w.janitor()
+			stores := w.stores(8)
+			var done atomic.Int64
+			ctx, cancel := context.WithTimeout(t.Context(), size.renewing)
+			defer cancel()
+			began := time.Now()
+			abreast(64, 64, func(worker int) {
+				for n := worker; ctx.Err() == nil; n = (n + 64) % len(claims) {
+					if _, _, err := stores[worker%len(stores)].Renew(ctx, claims[n], claims[n].Heartbeat); err == nil {
+						done.Add(1)
+					} else if ctx.Err() == nil {
+						t.Errorf("renew %s: %v", claims[n].Heartbeat.InstanceID, err)
+						return
+					}
+				}
+			})
+			rate := float64(done.Load()) / time.Since(began).Seconds()
+			needed := float64(n) / (ttl / 4).Seconds()
+			figures.atLeast(fmt.Sprintf("heartbeats of %d leases at TTL 5 min: headroom over %.0f renewals/s", n, needed), times, 2, rate/needed,
+				"The load is made on the same two cores.")
+			figures.note("  renewals/s", count(rate))
+		})
+	}
+}
+
+// stores are several connections to etcd, as if of several machines.
+func (w *world) stores(n int) []*etcd.Store {
+	w.t.Helper()
+	var stores []*etcd.Store
+	for range n {
+		client, err := etcd.Dial(w.t.Context(), etcd.Config{Endpoints: []string{w.etcd()}})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { _ = client.Close() })
+		stores = append(stores, etcd.New(client, "default", etcd.Options{}))
+	}
+	return stores
+}

@@ -1,0 +1,87 @@
+//go:build bench
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"lapse/janitor"
+	"lapse/lease"
+)
+
+// measureIdle counts what a sweep asks EC2 when nothing is to be done, beside a region without instances.
+func measureIdle(t *testing.T, figures *table, size sizes) {
+	t.Helper()
+	for _, n := range size.instances {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			w := newWorld(t)
+			w.newFleet(n, never)
+			every := 5 * time.Second
+			if n > 10_000 {
+				every = 20 * time.Second // more would be more than EC2's limits allow
+			}
+			j := w.janitor("--schedule", "@every "+every.String(), "--region", region, "--region", empty)
+			w.until("a second sweep", func() bool { return len(j.sweeps()) > 1 })
+			before := w.sim.CallCounts()["DescribeInstances"]
+			w.until("a third sweep", func() bool { return len(j.sweeps()) > 2 })
+			calls := w.sim.CallCounts()["DescribeInstances"] - before
+			figures.atMost(fmt.Sprintf("idle sweep, %d instances: DescribeInstances calls", n), count,
+				float64((n+999)/1000), float64(calls), "")
+		})
+	}
+}
+
+// listed is an EC2 that has listed already: what is left to measure is our own.
+type listed struct {
+	janitor.Cloud
+	instances []lease.Instance
+}
+
+func (l listed) Place() lease.Place { return l.instances[0].Place }
+
+func (l listed) List(context.Context) (lease.Listing, error) {
+	return lease.Listing{Instances: l.instances, Dated: true}, nil
+}
+
+// elected is an office that was won before.
+type elected struct{ janitor.Office }
+
+func (elected) Resign(context.Context) error { return nil }
+
+// measureDecision reads, decides and stamps, over leases that all hold and beat.
+func measureDecision(t *testing.T, figures *table, size sizes) {
+	t.Helper()
+	w := newWorld(t)
+	f := w.newFleet(size.decided, never)
+	w.beat(f.instances)
+	office, err := w.store.Campaign(t.Context(), "bench", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := janitor.New(janitor.Config{
+		Campaign: func(context.Context) (janitor.Office, error) { return elected{office}, nil },
+		Clouds:   []janitor.Cloud{listed{instances: f.instances}}, Policy: janitor.DefaultPolicy(), Schedule: "@every 1m",
+		Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var took []time.Duration
+	for range 5 {
+		began := time.Now()
+		plan, _, err := j.Sweep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+		if keep := len(plan.With(janitor.ActKeep)); keep != size.decided {
+			t.Fatalf("of %d leases %d are kept", size.decided, keep)
+		}
+	}
+	figures.atMost(fmt.Sprintf("%d leases and heartbeats read and decided (median of 5)", size.decided), seconds, 2, quantile(took, 0.5),
+		"Reading JSON is most of it.")
+}

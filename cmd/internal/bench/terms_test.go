@@ -1,0 +1,131 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// asked returns when EC2 was first asked to terminate each instance, and by how many calls.
+func (w *world) asked() (at map[string]time.Time, calls int) {
+	at = map[string]time.Time{}
+	for _, c := range w.sim.Calls() {
+		if c.Action != "TerminateInstances" {
+			continue
+		}
+		calls++
+		for _, id := range c.IDs {
+			if _, before := at[id]; !before {
+				at[id] = c.Time
+			}
+		}
+	}
+	return at, calls
+}
+
+// measureTerms lets many terms end at one moment, with a janitor that is not held back by EC2's limits.
+func measureTerms(t *testing.T, figures *table, size sizes) {
+	t.Helper()
+	w := newWorld(t)
+	end := time.Now().Add(5*time.Second + time.Duration(size.over)*2*time.Millisecond)
+	w.newFleet(size.over, func(int) time.Time { return end })
+	j := w.janitor("--ec2-unpaced")
+	if time.Now().After(end) {
+		t.Fatal("the terms had ended before the first sweep")
+	}
+	var at map[string]time.Time
+	var calls int
+	w.until("every instance asked to end", func() bool {
+		at, calls = w.asked()
+		return len(at) == size.over
+	})
+	last := end
+	for _, asked := range at {
+		if asked.After(last) {
+			last = asked
+		}
+	}
+	what := fmt.Sprintf("%d terms over, endpoint without limits: ", size.over)
+	scale := float64(size.over) / 10_000
+	figures.atMost(what+"until the last TerminateInstances", seconds, 10*scale, last.Sub(end).Seconds(),
+		"Each lease is revoked by a write of its own, which etcd puts on disk.")
+	figures.atMost(what+"memory of the janitor at its highest", mib, 150, j.memory(t, "VmHWM"), "")
+	figures.atMost(what+"TerminateInstances calls", count, 250*scale, float64(calls), "")
+}
+
+// measureTermEnd spreads the ends of some terms over time, in registries of several sizes.
+func measureTermEnd(t *testing.T, figures *table, size sizes) {
+	t.Helper()
+	for _, n := range size.fleets {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			w := newWorld(t)
+			begin := time.Now().Add(5*time.Second + time.Duration(n)*500*time.Microsecond)
+			ends := map[int]time.Time{}
+			every := n / size.events
+			for e := range size.events {
+				ends[e*every] = begin.Add(size.spread * time.Duration(e) / time.Duration(size.events)).Truncate(time.Millisecond)
+			}
+			f := w.newFleet(n, func(n int) time.Time {
+				if end, ends := ends[n]; ends {
+					return end
+				}
+				return never(n)
+			})
+			w.janitor()
+			if time.Now().After(begin) {
+				t.Fatal("the first terms had ended before the first sweep")
+			}
+			var at map[string]time.Time
+			w.until("every instance asked to end", func() bool {
+				at, _ = w.asked()
+				return len(at) == size.events
+			})
+			var late []time.Duration
+			for n, end := range ends {
+				late = append(late, at[f.instances[n].ID].Sub(end))
+			}
+			figures.atMost(fmt.Sprintf("term end → TerminateInstances, %d leases: p99", n), seconds, 2, quantile(late, 0.99), "")
+			figures.note("  median", seconds(quantile(late, 0.5)))
+		})
+	}
+}
+
+// measureGone takes away heartbeats one by one. The janitor has noticed when it has marked the lease.
+func measureGone(t *testing.T, figures *table, size sizes) {
+	t.Helper()
+	for _, n := range size.fleets {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			w := newWorld(t)
+			f := w.newFleet(n, never)
+			// As many as the brakes let pass: a twentieth of the healthy may be marked within a while.
+			events := min(size.events, n/50)
+			w.beat(f.instances[events:])
+			claims := w.claim(f.instances[:events])
+			w.janitor()
+			gone := make([]time.Time, events)
+			for e, claim := range claims {
+				time.Sleep(size.spread / time.Duration(events))
+				w.drop(claim)
+				gone[e] = time.Now()
+			}
+			var late []time.Duration
+			for e := range gone {
+				var l lease.Lease
+				w.until("a mark for each", func() bool {
+					var err error
+					if l, err = w.store.Lease(t.Context(), f.instances[e].ID); err != nil {
+						t.Fatal(err)
+					}
+					return l.Mark != nil
+				})
+				late = append(late, l.Mark.Since.Sub(gone[e]))
+			}
+			figures.atMost(fmt.Sprintf("heartbeat key gone → marked, %d leases: p99", n), seconds, 1, quantile(late, 0.99), "")
+			figures.note("  median", seconds(quantile(late, 0.5)))
+		})
+	}
+}
