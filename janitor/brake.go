@@ -10,12 +10,12 @@ import (
 	"lapse/lease"
 )
 
-// Names of brakes.
+// Names of brakes; those that a person can lift are [lease.BrakeSilence] and the like.
 const (
-	brakeSilence = "silence" // too many silent: the fault is likelier ours than theirs
-	brakeRate    = "rate"    // too many ends that nobody declared
-	brakeClock   = "clock"   // our clock and EC2's disagree
-	brakeHealth  = "health"  // etcd or a listing is not to be trusted
+	brakeSilence = lease.BrakeSilence
+	brakeRate    = "rate"   // too many ends that nobody declared
+	brakeClock   = "clock"  // our clock and EC2's disagree
+	brakeHealth  = "health" // etcd or a listing is not to be trusted
 )
 
 type brakeKey struct{ name, scope string }
@@ -32,7 +32,22 @@ func (c *situation) trip(name, scope, reason string) {
 			since = before.Since
 		}
 	}
-	c.brakes[key] = lease.Brake{Name: name, Scope: scope, Since: since, Reason: reason}
+	c.brakes[key] = lease.Brake{Name: name, Scope: scope, Since: since, Reason: reason, Count: c.brakes[key].Count}
+}
+
+// stand trips a brake that holds everything until a person lifts it. It is another one than any that was lifted.
+func (c *situation) stand(name, reason string) {
+	key := brakeKey{name, ""}
+	if _, held := c.brakes[key]; !held {
+		c.brakes[key] = lease.Brake{Name: name, Since: c.Now.UTC().Truncate(time.Millisecond), Reason: reason}
+	}
+}
+
+// tally notes how many tripped a brake: the most of those counted.
+func (c *situation) tally(name, scope string, n int) {
+	b := c.brakes[brakeKey{name, scope}]
+	b.Count = max(b.Count, n)
+	c.brakes[brakeKey{name, scope}] = b
 }
 
 // hold adds a verdict about a lease that would be marked or ended, were it not for a brake.
@@ -73,19 +88,23 @@ func (c *situation) placeBrakes() {
 	}
 }
 
-// silenceBrake returns the brake that holds a silent lease, if any.
+// silenceBrake returns the brake that holds a silent lease, if any. Those of its zone and of the whole registry trip each
+// for themselves, so that all are named that a person would have to lift.
 func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
 		return brakeHealth, ""
 	}
-	for _, scope := range []string{cmp.Or(zoneOf(l, c.instanceOf(l)), nowhere), ""} {
-		silent, all := c.silences.upTo(scope, time.Duration(l.TTL))
-		if allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all))); silent > allowed {
-			c.trip(brakeSilence, scope, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
-			return brakeSilence, scope
+	for _, at := range []string{"", cmp.Or(zoneOf(l, c.instanceOf(l)), nowhere)} {
+		silent, all := c.silences.upTo(at, time.Duration(l.TTL))
+		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
+		allowed = max(allowed, c.Snapshot.Registry.Allows(brakeSilence, at, c.Now, 2*c.Policy.SilentMemory))
+		if silent > allowed {
+			c.trip(brakeSilence, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
+			c.tally(brakeSilence, at, silent)
+			name, scope = brakeSilence, at
 		}
 	}
-	return "", ""
+	return name, scope
 }
 
 // silences has, by zone and for the whole registry (""), the leases that count for the silence brake, by rising TTL.

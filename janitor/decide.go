@@ -23,28 +23,33 @@ func decide(v View) Plan {
 			c.unleased(p, &p.Instances[i])
 		}
 	}
+	c.holdStanding()
 	c.ration()
 	sortVerdicts(c.verdicts)
-	return Plan{Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting}
+	return Plan{Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting, Seen: c.seen}
 }
 
 // situation is one decision in the making: the view, indexed, and what was concluded so far.
 type situation struct {
 	View
-	place     map[lease.Place]PlaceView
-	instances map[seenAt]*lease.Instance
-	leased    map[string]bool          // instance ids that a record speaks of, readable or not
-	bad       map[string][]string      // what is wrong with the records of an instance, by its id
-	doubted   map[string]bool          // instance ids whose heartbeat cannot be read
-	attempts  map[string]*lease.Launch // by client token
-	leasesOf  map[string]int           // records by launch token, but for those of the unmanaged
-	bearing   map[string]int           // listed instances by the launch token that they bear
-	unbound   map[string]bool          // tokens of launches of which an instance is alive without a lease
-	acting    map[string]time.Time
-	silences  silences
-	brakes    map[brakeKey]lease.Brake
-	verdicts  []Verdict
-	next      time.Time
+	place       map[lease.Place]PlaceView
+	instances   map[seenAt]*lease.Instance
+	leased      map[string]bool          // instance ids that a record speaks of, readable or not
+	lease       map[string]*lease.Lease  // readable records by instance id
+	bad         map[string][]string      // what is wrong with the records of an instance, by its id
+	doubted     map[string]bool          // instance ids whose heartbeat cannot be read
+	attempts    map[string]*lease.Launch // by client token
+	leasesOf    map[string]int           // records by launch token, but for those of the unmanaged
+	bearing     map[string]int           // listed instances by the launch token that they bear
+	unbound     map[string]bool          // tokens of launches of which an instance is alive without a lease
+	acting      map[string]time.Time
+	seen        map[string]lease.Census // by place
+	unexplained map[string]bool         // instance ids that bear our tag and of which no record speaks
+	behind      map[string]bool         // instance ids whose sidecar has seen a later change of the lease than there is
+	silences    silences
+	brakes      map[brakeKey]lease.Brake
+	verdicts    []Verdict
+	next        time.Time
 }
 
 // seenAt is an instance where EC2 showed it. Elsewhere than where its lease says, it is not the one that is meant.
@@ -55,17 +60,21 @@ type seenAt struct {
 
 func newCase(v View) *situation {
 	c := &situation{
-		View:      v,
-		place:     map[lease.Place]PlaceView{},
-		instances: map[seenAt]*lease.Instance{},
-		leased:    map[string]bool{},
-		bad:       map[string][]string{},
-		doubted:   map[string]bool{},
-		attempts:  map[string]*lease.Launch{},
-		leasesOf:  map[string]int{},
-		bearing:   map[string]int{},
-		unbound:   map[string]bool{},
-		brakes:    map[brakeKey]lease.Brake{},
+		View:        v,
+		place:       map[lease.Place]PlaceView{},
+		instances:   map[seenAt]*lease.Instance{},
+		leased:      map[string]bool{},
+		bad:         map[string][]string{},
+		doubted:     map[string]bool{},
+		attempts:    map[string]*lease.Launch{},
+		leasesOf:    map[string]int{},
+		bearing:     map[string]int{},
+		unbound:     map[string]bool{},
+		lease:       map[string]*lease.Lease{},
+		seen:        map[string]lease.Census{},
+		unexplained: map[string]bool{},
+		behind:      map[string]bool{},
+		brakes:      map[brakeKey]lease.Brake{},
 	}
 	for _, p := range v.Places {
 		c.place[p.Place] = p
@@ -80,7 +89,9 @@ func newCase(v View) *situation {
 			c.unbound[launch.Token] = c.unbound[launch.Token] || member && i.Alive() && !c.leased[i.ID]
 		}
 	}
+	c.count()
 	c.acting = acting(v.Now, v.Snapshot.Registry, v.Snapshot.Sweep, v.Places, v.Policy.MaxSkew)
+	c.standingBrakes()
 	c.placeBrakes()
 	c.silences = c.countSilences()
 	return c
@@ -89,7 +100,7 @@ func newCase(v View) *situation {
 func (c *situation) indexRecords() {
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		c.leased[l.InstanceID] = true
+		c.leased[l.InstanceID], c.lease[l.InstanceID] = true, l
 		if l.State != lease.StateUnmanaged {
 			c.leasesOf[l.Launch]++
 		}
@@ -109,10 +120,43 @@ func (c *situation) indexRecords() {
 	}
 }
 
+// count takes the census of what lives and bears a registry's tag.
+func (c *situation) count() {
+	for _, p := range c.Places {
+		if !p.listed() {
+			continue
+		}
+		var n lease.Census
+		for i := range p.Instances {
+			instance := &p.Instances[i]
+			switch {
+			case !instance.Alive() || instance.Tags[lease.TagRegistry] == "":
+				continue
+			case !instance.ManagedBy(c.Snapshot.Registry.UUID):
+				n.Foreign++
+				continue
+			}
+			n.Managed++
+			if instance.Exempt() {
+				n.Exempt++
+			}
+			if c.leased[instance.ID] {
+				continue
+			}
+			if launch, member := c.launchOf(instance); !member || launch.State == lease.LaunchDone {
+				n.Unexplained++
+				c.unexplained[instance.ID] = true
+			}
+		}
+		c.seen[p.Place.String()] = n
+	}
+}
+
 // Kinds of bad records, as stores name them.
 const (
 	badLease     = "lease"
 	badHeartbeat = "heartbeat"
+	badSweep     = "sweep"
 )
 
 // instanceOf returns what EC2 says of a leased instance, or nil.

@@ -86,6 +86,16 @@ func drawView(t *rapid.T) View {
 	for n := range pick(t, "subjects", 8, 14, 20, 3, 1, 0) {
 		v.put(t, drawSubject(t, v, fmt.Sprintf("i-%02d", n)))
 	}
+	for _, id := range slices.Sorted(maps.Keys(v.Snapshot.Heartbeats)) {
+		hb := v.Snapshot.Heartbeats[id]
+		if oneIn(t, 20, "ahead") {
+			hb.Changes = 7
+			v.Snapshot.Heartbeats[id] = hb
+		}
+	}
+	if oneIn(t, 30, "standing") {
+		v.Standing = []lease.Brake{{Name: pick(t, "which brake", lease.BrakeRestored, lease.BrakeStranger), Since: ago(span(t)), Reason: "then"}}
+	}
 	for range pick(t, "bad", 0, 0, 0, 1, 2) {
 		bad(pick(t, "kind", badLease, badHeartbeat, "launch"), pick(t, "bad id", "i-x", "i-y", "launch-9"))(&v)
 	}

@@ -130,6 +130,7 @@ func Preview(ctx context.Context, clouds []Cloud, registry reader, p Policy, now
 		return View{}, Plan{}, err
 	}
 	v := View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places, Silences: map[string]Silence{}}
+	v.Standing = v.Snapshot.Registry.Stands(v.Snapshot.Sweep.Standing)
 	for _, l := range seen.snapshot.Leases {
 		v.Silences[l.InstanceID] = Silence{Broken: seen.snapshot.Heartbeats[l.InstanceID].Held}
 	}

@@ -56,6 +56,7 @@ type Plan struct {
 	Brakes   []lease.Brake // by name, then scope
 	Next     time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
 	Acting   map[string]time.Time
+	Seen     map[string]lease.Census // by place that was listed
 }
 
 // With returns the verdicts of these actions.

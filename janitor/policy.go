@@ -30,6 +30,8 @@ type Policy struct {
 	RateMin      int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
 	RateShare    float64       //
 	RateWindow   time.Duration //
+	BehindMin    int           // brake restored: more than max(BehindMin, BehindShare) of sidecars that have seen
+	BehindShare  float64       // a later change of their lease than the registry holds
 	OfficeMax    int           // more changes of leader than this within OfficeWindow hold silence
 	OfficeWindow time.Duration
 
@@ -44,6 +46,7 @@ func DefaultPolicy() Policy {
 		Retention: 7 * 24 * time.Hour, ChosenRetention: 90 * 24 * time.Hour, MaxSkew: lease.MaxSkew,
 		SilentMin: 2, SilentShare: 0.30, SilentMemory: time.Hour,
 		RateMin: 5, RateShare: 0.05, RateWindow: 10 * time.Minute,
+		BehindMin: 2, BehindShare: 0.05,
 		OfficeMax: 3, OfficeWindow: time.Hour,
 	}
 }
@@ -70,7 +73,7 @@ func (p Policy) Check() error {
 			return &lease.LimitError{What: d.name + " " + d.value.String(), Why: "must be at least " + d.least.String()}
 		}
 	}
-	for name, share := range map[string]float64{"silent-share": p.SilentShare, "rate-share": p.RateShare} {
+	for name, share := range map[string]float64{"silent-share": p.SilentShare, "rate-share": p.RateShare, "behind-share": p.BehindShare} {
 		if !(share >= 0 && share < 1) { // also refuses NaN
 			return &lease.LimitError{What: fmt.Sprintf("%s %g", name, share), Why: "must be at least 0 and below 1"}
 		}

@@ -29,7 +29,17 @@ func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
 func objection(v View, verdict Verdict) string {
 	p := v.Places[slices.IndexFunc(v.Places, func(p PlaceView) bool { return p.Place == verdict.Place })]
 	i := seenIn(p, verdict.InstanceID)
+	ahead := func(l lease.Lease) bool {
+		hb := v.Snapshot.Heartbeats[l.InstanceID]
+		return hb.Held && hb.Changes > l.Changes
+	}
 	switch {
+	case len(v.Standing) > 0:
+		return "everything is held until a person has looked"
+	case verdict.Lease != nil && ahead(*verdict.Lease):
+		return "its sidecar has seen a later state of its lease"
+	case len(v.Snapshot.Heartbeats) < 40 && len(slices.DeleteFunc(slices.Clone(v.Snapshot.Leases), func(l lease.Lease) bool { return !ahead(l) })) > 2:
+		return "three sidecars have seen later states of their leases"
 	case !p.Dated || p.Skew.Abs() > v.Policy.MaxSkew:
 		if verdict.Lease == nil || verdict.Cause == lease.CauseTerm || verdict.Lease.State == lease.StateRevoked {
 			return "the clock is not checked"

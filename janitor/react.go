@@ -178,7 +178,7 @@ func (t *term) apply(change lease.Change) {
 // see replaces what was observed.
 func (t *term) see(seen observation) {
 	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
-	t.stamps.see(t.Now(), seen.snapshot)
+	t.past.see(t.Now(), seen.snapshot, true)
 	for n, l := range seen.snapshot.Leases {
 		t.leaseAt[l.InstanceID] = n
 	}

@@ -2,38 +2,122 @@ package janitor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"lapse/lease"
 )
 
-// brakeRestored holds everything: the registry was set back to an older state, which does not know of later extensions.
-const brakeRestored = "restored"
-
-// stamps is the newest stamp that this process has seen or written. Only leaders write stamps, and each counts on from
-// the one before it, so an older one, or another of the same number, means that the registry was set back.
-type stamps struct {
-	sequence int64
-	nonce    string
-	restored *lease.Brake // once set, kept for as long as the process lives: a person has to look
-}
-
-// see takes in a stamp that was read.
-func (s *stamps) see(now time.Time, snapshot lease.Snapshot) {
-	if slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == "sweep" }) {
-		return // it says nothing
+// standingBrakes trips what holds everything until a person looks: what stood before, and the evidence in what was
+// observed that the registry was set back to an older state, which does not know of later extensions.
+func (c *situation) standingBrakes() {
+	for _, b := range c.Standing {
+		c.brakes[brakeKey{b.Name, b.Scope}] = b
 	}
-	read := snapshot.Sweep
-	if older := read.Sequence < s.sequence || read.Sequence == s.sequence && read.Nonce != s.nonce; older && s.restored == nil {
-		s.restored = &lease.Brake{
-			Name: brakeRestored, Since: now.UTC().Truncate(time.Millisecond),
-			Reason: fmt.Sprintf("the stamp is number %d, and number %d was seen before: the registry was set back to an older state; "+
-				"extend what must live, then restart the janitor", read.Sequence, s.sequence),
+	if token := c.unrecordedLaunch(); token != "" {
+		c.stand(lease.BrakeRestored, "launch "+token+" is younger than the last stamp, and there is no record of it")
+	}
+	beating := 0
+	for id, hb := range c.Snapshot.Heartbeats {
+		if hb.Held {
+			beating++
+			if c.fellBehind(id, hb) {
+				c.behind[id] = true
+			}
 		}
 	}
-	s.wrote(read)
+	allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(beating)))
+	if len(c.behind) > allowed {
+		c.stand(lease.BrakeRestored, fmt.Sprintf("%d of %d sidecars have seen later changes of their leases than the registry holds, more than %d",
+			len(c.behind), beating, allowed))
+	}
+	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
+		if n < behindNamed { // a stamp stays small
+			c.trip(lease.BrakeRestored, id, "its sidecar has seen a later change of the lease than the registry holds")
+		}
+	}
 }
 
-// wrote takes in a stamp that this process has written.
-func (s *stamps) wrote(w lease.Sweep) { s.sequence, s.nonce = w.Sequence, w.Nonce }
+// behindNamed is how many leases are named as brakes of their own. All are held.
+const behindNamed = 10
+
+// fellBehind reports whether a sidecar has seen a later change of its lease than there is. Changes are only ever counted
+// up, and both were read at one revision.
+func (c *situation) fellBehind(id string, hb lease.Heartbeat) bool {
+	if l := c.lease[id]; l != nil {
+		return hb.Changes > l.Changes
+	}
+	return hb.Changes > 0 && c.unexplained[id]
+}
+
+// unrecordedLaunch returns the token of a launch that was certainly not recorded in what was read: an instance of it is
+// younger than the last stamp, and its record is written before it is created. Without a stamp there is no such launch.
+func (c *situation) unrecordedLaunch() string {
+	stamp := c.Snapshot.Sweep.Time
+	first := ""
+	for _, p := range c.Places {
+		for i := range p.Instances {
+			instance := &p.Instances[i]
+			token := launchToken(instance)
+			if stamp.IsZero() || token == "" || !c.unexplained[instance.ID] ||
+				c.attempts[instance.ClientToken] != nil || c.bad[token] != nil {
+				continue
+			}
+			born, generated := lease.TokenTime(token)
+			if !generated {
+				born = instance.LaunchTime
+			}
+			if born.After(stamp.Add(c.Policy.MaxSkew)) && (first == "" || token < first) {
+				first = token
+			}
+		}
+	}
+	return first
+}
+
+// launchToken is the token of the launch that created the instance, by its client token and by its tag; empty if they
+// do not agree, or if it was not created by a launch.
+func launchToken(i *lease.Instance) string {
+	cut := strings.LastIndexByte(i.ClientToken, '.')
+	if cut < 1 || i.Tags[lease.TagLaunch] != i.ClientToken {
+		return ""
+	}
+	return i.ClientToken[:cut]
+}
+
+// holdStanding holds what standing brakes hold: everything, or what concerns one lease.
+func (c *situation) holdStanding() {
+	everything := ""
+	for key, b := range c.brakes {
+		if b.Standing() && (everything == "" || key.name < everything) {
+			everything = key.name
+		}
+	}
+	for n := range c.verdicts {
+		v := &c.verdicts[n]
+		brake := everything
+		if brake == "" && c.behind[v.InstanceID] {
+			brake = lease.BrakeRestored
+		}
+		if brake == "" || v.Action == ActKeep || v.Action == ActReport || v.Action == ActHold {
+			continue
+		}
+		v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brake, v.Reason+"; held by brake "+brake, time.Time{}
+	}
+	if everything != "" {
+		c.acting = nil
+	}
+}
+
+// standing are those of the brakes that are held until a person lifts them.
+func standing(held []lease.Brake) []lease.Brake {
+	var all []lease.Brake
+	for _, b := range held {
+		if b.Standing() {
+			all = append(all, b)
+		}
+	}
+	return all
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,6 +19,10 @@ import (
 type Config struct {
 	Campaign func(ctx context.Context) (Office, error) // blocks until elected
 	Healthy  func(ctx context.Context) error           // whether etcd raises an alarm
+	// LastStamp reads the registry and its stamp, zero if there is none, while another replica leads. Optional.
+	LastStamp func(ctx context.Context) (lease.Registry, lease.Sweep, error)
+	// StateDir keeps what this replica remembers of the registry beyond its process. Empty: nothing.
+	StateDir string
 	Clouds   []Cloud
 	Policy   Policy
 	Schedule string           // robfig/cron, five fields or "@every 1m"
@@ -30,7 +35,7 @@ type Config struct {
 type Janitor struct {
 	Config
 	schedule cron.Schedule
-	stamps   stamps
+	past     *past
 }
 
 // lookMax bounds one look at EC2 and the registry, or the interval does if it is longer.
@@ -60,7 +65,11 @@ func New(c Config) (*Janitor, error) {
 	if c.Healthy == nil {
 		c.Healthy = func(context.Context) error { return nil }
 	}
-	return &Janitor{Config: c, schedule: schedule}, nil
+	remembers, err := openPast(c.StateDir, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Janitor{Config: c, schedule: schedule, past: remembers}, nil
 }
 
 // widestGap is the longest pause between two of the next runs of a schedule.
@@ -83,7 +92,7 @@ func (j *Janitor) Run(ctx context.Context) error {
 	defer stop()
 	for {
 		j.Log.Info("campaigning")
-		office, err := j.Campaign(ctx)
+		office, err := j.elected(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -103,6 +112,16 @@ func (j *Janitor) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// elected campaigns, and follows meanwhile what the leader of the day stamps.
+func (j *Janitor) elected(ctx context.Context) (Office, error) {
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	defer follower.Wait()
+	defer stop()
+	follower.Go(func() { j.follow(following) })
+	return j.Campaign(ctx)
 }
 
 // pulse pets the service manager's watchdog: a long sweep is no reason to be restarted.
@@ -211,11 +230,9 @@ func (t *term) decide(read time.Time) Plan {
 	}
 	plan := decide(View{
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
-		Office: OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
+		Standing: t.past.standing(),
+		Office:   OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
 	})
-	if restored := t.stamps.restored; restored != nil {
-		plan.Brakes, plan.Acting = append(plan.Brakes, *restored), nil
-	}
 	t.mem.held(now, plan.Verdicts)
 	t.announce(plan.Brakes)
 	return plan
@@ -249,7 +266,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	s.Schema, s.Sequence, s.Nonce = lease.Schema, last.Sequence+1, uuid.NewString()
 	s.Time, s.Interval, s.Leader = t.Now().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
-	s.Acting, s.Brakes, s.Places = plan.Acting, plan.Brakes, nil
+	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = plan.Acting, plan.Brakes, standing(plan.Brakes), plan.Seen, nil
 	for _, p := range t.seen.places {
 		if p.listed() {
 			s.Places = append(s.Places, p.Place)
@@ -263,7 +280,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return fmt.Errorf("stamp the sweep: %w", err)
 	}
-	t.stamps.wrote(written)
+	t.past.wrote(written)
 	t.seen.snapshot.Sweep = written
 	t.stamped = time.Now()
 	return nil
@@ -273,7 +290,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 // one of a newer version is left alone, and so is everything else.
 func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
 	for _, bad := range s.Bad {
-		if bad.Kind != "sweep" {
+		if bad.Kind != badSweep {
 			continue
 		}
 		if _, newer := errors.AsType[*lease.SchemaError](bad.Err); newer {
@@ -285,7 +302,7 @@ func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
 }
 
 func (t *term) actor() actor {
-	if t.seen.snapshot.Registry.Mode != lease.ModeArmed || t.stamps.restored != nil {
+	if t.seen.snapshot.Registry.Mode != lease.ModeArmed {
 		return observer{log: t.Log}
 	}
 	clouds := map[lease.Place]Cloud{}

@@ -321,7 +321,7 @@ func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
 			r.t.Errorf("terminated %v, a day and a half before the end of a term that the backup does not know", got)
 		}
 		read, err := r.store.Sweep(r.t.Context())
-		if err != nil || !slices.ContainsFunc(read.Brakes, func(b lease.Brake) bool { return b.Name == brakeRestored }) {
+		if err != nil || !slices.ContainsFunc(read.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeRestored }) {
 			r.t.Errorf("brakes %v (%v); want the registry's return to an older state named", read.Brakes, err)
 		}
 	})
@@ -343,14 +343,14 @@ func TestAStampWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
 			t.Fatal("a sweep without a stamp succeeded")
 		}
 		lost = false
-		if _, _, err := o.sweep(t.Context()); err != nil || o.stamps.restored != nil {
-			t.Errorf("%v, %v; want an ordinary sweep", err, o.stamps.restored)
+		if _, _, err := o.sweep(t.Context()); err != nil || len(o.past.standing()) > 0 {
+			t.Errorf("%v, %v; want an ordinary sweep", err, o.past.standing())
 		}
 		if _, err := r.store.Campaign(t.Context(), "other", time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if o = r.inOffice(); o.stamps.restored != nil {
-			t.Errorf("after another leader: %v", o.stamps.restored)
+		if o = r.inOffice(); len(o.past.standing()) > 0 {
+			t.Errorf("after another leader: %v", o.past.standing())
 		}
 	})
 }

@@ -14,6 +14,7 @@ type View struct {
 	Snapshot lease.Snapshot
 	Places   []PlaceView
 	Silences map[string]Silence // by instance id, for active leases with a TTL
+	Standing []lease.Brake      // held until a person lifts them, and not lifted yet
 	Office   OfficeView
 }
 

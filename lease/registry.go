@@ -11,6 +11,8 @@ type Registry struct {
 	ModeSince time.Time `json:"mode_since"`
 	Before    Mode      `json:"before,omitzero"` // mode to which a paused registry resumes
 	CreatedAt time.Time `json:"created_at"`
+	// Resumed is what people said of brakes, by `janitor resume --brake`.
+	Resumed []Resumption `json:"resumed,omitempty"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 
@@ -80,18 +82,14 @@ type Sweep struct {
 	Acting  map[string]time.Time `json:"acting,omitempty"`
 	Offices []time.Time          `json:"offices,omitempty"` // when the last leaders took office, oldest first
 	Brakes  []Brake              `json:"brakes,omitempty"`  // held when this sweep decided
+	// Standing are those of the brakes that are held until a person lifts them. Each stamp takes them over from the one
+	// before, also that of a janitor which does not know of them.
+	Standing []Brake           `json:"standing,omitempty"`
+	Seen     map[string]Census `json:"seen,omitempty"` // by place that was listed
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 
 	unknown unknownFields
-}
-
-// Brake is a reason for which the janitor ends less than it would: more trouble never means faster killing.
-type Brake struct {
-	Name   string    `json:"name"`            // silence, rate, clock, health, pause …
-	Scope  string    `json:"scope,omitempty"` // zone or place; empty: everywhere
-	Since  time.Time `json:"since"`
-	Reason string    `json:"reason"`
 }
 
 // staleAfter is how old a stamp may be before nobody may rely on a janitor being there: three intervals, but at least

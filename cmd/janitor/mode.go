@@ -18,13 +18,22 @@ func modeCommand(name string) *ucli.Command {
 		"arm":     "let janitors end what has lapsed; prints what that would be, and asks",
 		"observe": "let janitors report only",
 		"pause":   "stop all acting at once, whoever leads",
-		"resume":  "go back to what was before the pause",
+		"resume":  "go back to what was before the pause, or lift a brake",
 	}
 	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
 	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag())
 	if name == "arm" {
 		flags = append(append(append(flags, placeFlags()...), policyFlags()...), cli.YesFlag(), allFlag())
 		description += " The plan is made\nby the policy flags given here; janitors go on with their own."
+	}
+	if name == "resume" {
+		flags = append(flags, brakeFlag(), cli.YesFlag())
+		description += " With --brake\nit lifts a brake instead, and leaves the mode alone; `janitor status` names those that are held:\n\n" +
+			"   restored, stranger  hold everything until a person has looked: extend what must live (`lease extend`), read\n" +
+			"                       `janitor sweep --dry-run --all`, then lift it. Leases whose sidecars know a later state\n" +
+			"                       are from then on taken as the registry has them\n" +
+			"   silence             those that are silent now are dead indeed; more of them trip it again. Valid for two hours\n\n" +
+			"   janitor resume --brake restored"
 	}
 	return &ucli.Command{
 		Name: name, Usage: usage[name], Flags: flags, Description: description,
@@ -42,6 +51,9 @@ func modeCommand(name string) *ucli.Command {
 				if err := previewArm(c, store); err != nil {
 					return err
 				}
+			}
+			if brake := c.String("brake"); brake != "" {
+				return resumeBrake(c, store, brake)
 			}
 			return setMode(c, store, name)
 		},

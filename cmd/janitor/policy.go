@@ -57,6 +57,8 @@ func policyFlags() []ucli.Flag {
 		&ucli.Float64Flag{Name: "silent-share", Value: p.SilentShare, Usage: "silence brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("silent-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: this `NUMBER` of ends that nobody declared is always allowed", EnvVars: []string{env("rate-min")}, Category: brakes},
 		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "rate brake: `SHARE` of the healthy that may end without anybody having declared it", EnvVars: []string{env("rate-share")}, Category: brakes},
+		&ucli.IntFlag{Name: "behind-min", Value: p.BehindMin, Usage: "restored brake: this `NUMBER` of sidecars may know a later state of their lease than the registry; their leases alone are held", EnvVars: []string{env("behind-min")}, Category: brakes},
+		&ucli.Float64Flag{Name: "behind-share", Value: p.BehindShare, Usage: "restored brake: the same, as a `SHARE` of the sidecars that beat", EnvVars: []string{env("behind-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "leader-max", Value: p.OfficeMax, Usage: "health brake: this `NUMBER` of changes of leader is allowed", EnvVars: []string{env("leader-max")}, Category: brakes},
 	)
 }
@@ -92,7 +94,8 @@ func readPolicy(c *ucli.Context) (janitor.Policy, error) {
 	p.SilentMin, p.SilentShare = c.Int("silent-min"), c.Float64("silent-share")
 	p.RateMin, p.RateShare = c.Int("rate-min"), c.Float64("rate-share")
 	p.OfficeMax = c.Int("leader-max")
-	for name, n := range map[string]int{"silent-min": p.SilentMin, "rate-min": p.RateMin, "leader-max": p.OfficeMax} {
+	p.BehindMin, p.BehindShare = c.Int("behind-min"), c.Float64("behind-share")
+	for name, n := range map[string]int{"silent-min": p.SilentMin, "rate-min": p.RateMin, "leader-max": p.OfficeMax, "behind-min": p.BehindMin} {
 		if n < 0 {
 			return p, cli.Usage("--%s %d must not be negative", name, n)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func runCommand() *ucli.Command {
 			"run: one leads, the others wait.\n\n" +
 			"   janitor run --embedded-etcd /var/lib/lapse                 # one machine: etcd runs inside\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --region eu-west-1 --region us-east-1",
-		Flags: append(flags,
+		Flags: append(flags, stateFlag(),
 			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS`, or for example \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
 			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
 			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
@@ -59,7 +60,7 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	j, err := janitor.New(janitor.Config{ // before anything is created, for it checks the schedule
-		Clouds: clouds, Policy: p, Schedule: c.String("schedule"),
+		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
 		Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
 	})
 	if err != nil {
@@ -73,8 +74,35 @@ func run(c *ucli.Context) error {
 	if err := ensureRegistry(c, store, clouds, log); err != nil {
 		return err
 	}
-	j.Campaign, j.Healthy = campaign(store, 0), store.Healthy
+	j.Campaign, j.Healthy, j.LastStamp = campaign(store, 0), store.Healthy, lastStamp(store)
 	return runUntil(c.Context, stopped, j.Run)
+}
+
+// stateFlag is where a janitor keeps its memory.
+func stateFlag() ucli.Flag {
+	return &ucli.StringFlag{
+		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's
+		Usage: "remember the registry's state in `DIR`, each replica in its own and out of reach of backups of etcd: so it is noticed " +
+			"when the registry is set back to an older state (default: that of --embedded-etcd)",
+	}
+}
+
+// stateDir is the directory of the memory: as asked for, or beside the etcd inside this process.
+func stateDir(c *ucli.Context) string { return cmp.Or(c.String("state-dir"), c.String("embedded-etcd")) }
+
+// lastStamp reads what a replica follows while another one leads.
+func lastStamp(store *etcd.Store) func(context.Context) (lease.Registry, lease.Sweep, error) {
+	return func(ctx context.Context) (lease.Registry, lease.Sweep, error) {
+		registry, err := store.Registry(ctx)
+		if err != nil {
+			return registry, lease.Sweep{}, err
+		}
+		stamp, err := store.Sweep(ctx)
+		if _, none := errors.AsType[*lease.NotFoundError](err); none {
+			err = nil
+		}
+		return registry, stamp, err
+	}
 }
 
 // runUntil runs until it is done or the etcd inside this process stopped, which leaves nothing to do.

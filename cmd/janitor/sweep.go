@@ -33,6 +33,7 @@ func sweepCommand() *ucli.Command {
 			"6 partly done.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
+			stateFlag(),
 			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
@@ -71,7 +72,7 @@ func sweep(c *ucli.Context) error {
 	}
 	j, err := janitor.New(janitor.Config{
 		Campaign: campaign(store, electionMax), Healthy: store.Healthy, Clouds: clouds, Policy: p,
-		Schedule: "@every " + p.Interval.String(), Now: time.Now, Log: log,
+		Schedule: "@every " + p.Interval.String(), Now: time.Now, Log: log, StateDir: c.String("state-dir"),
 	})
 	if err != nil {
 		return err

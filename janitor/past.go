@@ -1,0 +1,171 @@
+package janitor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"lapse/lease"
+)
+
+// past is what this replica remembers of the registry, leading or not: the newest stamp that it has seen, and the brakes
+// that stand until a person lifts them. Only leaders write stamps, and each counts on from the one before it, so a lower
+// number, or the same with another nonce, means that the registry was set back. A file keeps it beyond the process.
+type past struct {
+	dir string // of the file; empty: nothing outlives the process
+	log *slog.Logger
+
+	mu     sync.Mutex
+	uuid   string // of the registry that memory is about; empty: of none yet
+	memory remembered
+	stale  string // why somebody without a memory cannot tell what the registry is; empty if there is no such reason
+}
+
+// remembered is the content of the file.
+type remembered struct {
+	Sequence int64         `json:"sequence"`
+	Nonce    string        `json:"nonce"`
+	Time     time.Time     `json:"time"`
+	Standing []lease.Brake `json:"standing,omitempty"`
+}
+
+// openPast prepares the directory, so that it is known from the start whether anything can be kept there.
+func openPast(dir string, log *slog.Logger) (*past, error) {
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return nil, fmt.Errorf("prepare the state directory: %w", err)
+		}
+	}
+	return &past{dir: dir, log: log}, nil
+}
+
+// see takes in the registry and its stamp as read. leading says whether this replica holds the office.
+func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reg, read := snapshot.Registry, snapshot.Sweep
+	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badSweep })
+	known := p.recall(reg.UUID)
+	before := p.memory
+	switch {
+	case !known && unreadable:
+		p.stale = "the last stamp cannot be read"
+	case !known && read.Sequence > 0 && !read.Fresh(now):
+		p.stale = "the last stamp is of " + read.Time.Format(time.RFC3339)
+	case known && !unreadable && (read.Sequence < before.Sequence || read.Sequence == before.Sequence && read.Nonce != before.Nonce):
+		p.stand(now, lease.BrakeRestored, fmt.Sprintf(
+			"the stamp is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
+	case known && read.Sequence > before.Sequence && read.Fresh(now):
+		p.stale = "" // others go on, and hold what they have to
+	}
+	if leading && p.stale != "" {
+		p.stand(now, lease.BrakeStranger, p.stale+", and this janitor remembers nothing of the registry, which may have been set back since")
+		p.stale = ""
+	}
+	p.memory.Standing = joined(reg.Stands(read.Standing), reg.Stands(p.memory.Standing))
+	if !unreadable {
+		p.memory.Sequence, p.memory.Nonce, p.memory.Time = read.Sequence, read.Nonce, read.Time
+	}
+	p.keep(before)
+}
+
+// wrote takes in a stamp that this replica has written.
+func (p *past) wrote(w lease.Sweep) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.memory
+	p.memory = remembered{Sequence: w.Sequence, Nonce: w.Nonce, Time: w.Time, Standing: w.Standing}
+	p.keep(before)
+}
+
+// standing are the brakes that are held until a person lifts them.
+func (p *past) standing() []lease.Brake {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.memory.Standing)
+}
+
+// stand trips a standing brake, unless it is held already.
+func (p *past) stand(now time.Time, name, reason string) {
+	b := lease.Brake{Name: name, Since: now.UTC().Truncate(time.Millisecond), Reason: reason}
+	p.memory.Standing = joined(p.memory.Standing, []lease.Brake{b})
+}
+
+// joined are the brakes of both lists; where both have one of the same name and scope, that of the first.
+func joined(first, second []lease.Brake) []lease.Brake {
+	all := slices.Clone(first)
+	for _, b := range second {
+		if !slices.ContainsFunc(first, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope }) {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+func (p *past) file() string { return filepath.Join(p.dir, "registry-"+p.uuid+".json") }
+
+// recall reports whether anything is remembered of the registry, and reads it from the file if need be. What cannot be
+// read is no memory.
+func (p *past) recall(uuid string) bool {
+	if p.uuid == uuid {
+		return true
+	}
+	p.uuid, p.memory, p.stale = uuid, remembered{}, ""
+	if p.dir == "" {
+		return false
+	}
+	data, err := os.ReadFile(p.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &p.memory)
+	}
+	if err != nil {
+		p.memory = remembered{}
+		p.log.Error("the memory of the registry cannot be read; going on without", "file", p.file(), "error", err)
+	}
+	return err == nil
+}
+
+// keep writes the file if anything changed. If it cannot, a later start remembers less.
+func (p *past) keep(before remembered) {
+	if p.dir == "" || p.memory.Sequence == before.Sequence && p.memory.Nonce == before.Nonce && slices.Equal(p.memory.Standing, before.Standing) {
+		return
+	}
+	data, err := json.Marshal(p.memory)
+	if err == nil {
+		err = renameio.WriteFile(p.file(), data, 0o600)
+	}
+	if err != nil {
+		p.log.Error("the memory of the registry cannot be kept", "file", p.file(), "error", err)
+	}
+}
+
+// follow keeps the memory up while another replica leads.
+func (j *Janitor) follow(ctx context.Context) {
+	if j.LastStamp == nil {
+		return
+	}
+	for {
+		reading, cancel := context.WithTimeout(ctx, j.Policy.Interval)
+		reg, stamp, err := j.LastStamp(reading)
+		cancel()
+		if err == nil {
+			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Sweep: stamp}, false)
+		}
+		if !pause(ctx, j.Policy.Interval) {
+			return
+		}
+	}
+}

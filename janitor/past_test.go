@@ -1,0 +1,278 @@
+package janitor
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// stamped is what a registry holds whose last stamp has this number, and is so old.
+func stamped(sequence int64, age time.Duration, changes ...func(*lease.Snapshot)) lease.Snapshot {
+	s := lease.Snapshot{
+		Registry: lease.NewRegistry(ago(long), ours, lease.ModeArmed),
+		Sweep:    lease.Sweep{Sequence: sequence, Nonce: "a", Time: ago(age), Interval: lease.Duration(time.Minute)},
+	}
+	for _, change := range changes {
+		change(&s)
+	}
+	return s
+}
+
+func nonce(n string) func(*lease.Snapshot) { return func(s *lease.Snapshot) { s.Sweep.Nonce = n } }
+
+func unreadableStamp(s *lease.Snapshot) {
+	s.Sweep, s.Bad = lease.Sweep{}, []lease.BadRecord{{Kind: badSweep}}
+}
+
+func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
+	t.Parallel()
+	type look struct {
+		lease.Snapshot
+		leading bool
+	}
+	lead := func(s lease.Snapshot) look { return look{s, true} }
+	follow := func(s lease.Snapshot) look { return look{s, false} }
+	for name, c := range map[string]struct {
+		looks []look
+		want  string // the standing brake in the end
+	}{
+		"a new registry":                             {[]look{lead(stamped(0, long))}, ""},
+		"taken over in time":                         {[]look{lead(stamped(7, 2*time.Minute))}, ""},
+		"left alone for long":                        {[]look{lead(stamped(7, time.Hour))}, lease.BrakeStranger},
+		"a stamp of tomorrow":                        {[]look{lead(stamped(7, -24*time.Hour))}, lease.BrakeStranger},
+		"a stamp that cannot be read":                {[]look{lead(stamped(0, 0, unreadableStamp))}, lease.BrakeStranger},
+		"followed, and left alone since":             {[]look{follow(stamped(7, time.Minute)), lead(stamped(7, time.Hour))}, ""},
+		"first seen stale, then led at once":         {[]look{follow(stamped(7, time.Hour)), lead(stamped(7, time.Hour))}, lease.BrakeStranger},
+		"first seen stale, then others went on":      {[]look{follow(stamped(7, time.Hour)), follow(stamped(8, 0)), lead(stamped(8, 0))}, ""},
+		"first seen stale, and never led":            {[]look{follow(stamped(7, time.Hour))}, ""},
+		"a lower stamp":                              {[]look{lead(stamped(7, 0)), lead(stamped(6, 0))}, lease.BrakeRestored},
+		"a lower stamp, while following":             {[]look{follow(stamped(7, 0)), follow(stamped(6, 0)), lead(stamped(9, 0))}, lease.BrakeRestored},
+		"the same number from another line":          {[]look{lead(stamped(7, 0)), lead(stamped(7, 0, nonce("b")))}, lease.BrakeRestored},
+		"no stamp where there was one":               {[]look{lead(stamped(7, 0)), lead(stamped(0, 0))}, lease.BrakeRestored},
+		"the same stamp again":                       {[]look{lead(stamped(7, 0)), lead(stamped(7, 0))}, ""},
+		"a later stamp":                              {[]look{lead(stamped(7, 0)), lead(stamped(12, 0, nonce("b")))}, ""},
+		"unreadable for a while":                     {[]look{lead(stamped(7, 0)), lead(stamped(0, 0, unreadableStamp)), lead(stamped(8, 0))}, ""},
+		"unreadable for a while, then a lower stamp": {[]look{lead(stamped(7, 0)), lead(stamped(0, 0, unreadableStamp)), lead(stamped(6, 0))}, lease.BrakeRestored},
+		"another registry":                           {[]look{lead(stamped(7, 0)), lead(stamped(3, 0, func(s *lease.Snapshot) { s.Registry.UUID = "another" }))}, ""},
+	} {
+		for kind, restarts := range map[string]bool{"one process": false, "a new process for each look": true} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				open := func() *past {
+					p, err := openPast(dir, quiet())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return p
+				}
+				p := open()
+				for n, look := range c.looks {
+					if remembers := name != "first seen stale, then led at once"; n > 0 && restarts && remembers {
+						p = open()
+					}
+					p.see(noon, look.Snapshot, look.leading)
+				}
+				got := ""
+				if held := p.standing(); len(held) == 1 && held[0].Since.Equal(noon) && held[0].Reason != "" {
+					got = held[0].Name
+				} else if len(held) > 0 {
+					t.Errorf("held %+v", held)
+				}
+				if got != c.want {
+					t.Errorf("%q stands, want %q", got, c.want)
+				}
+			})
+		}
+	}
+}
+
+func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "registry-"+ours+".json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := openPast(dir, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.see(noon, stamped(7, time.Hour), true)
+	if held := p.standing(); len(held) != 1 || held[0].Name != lease.BrakeStranger {
+		t.Errorf("held %v, want a stranger", held)
+	}
+}
+
+func TestAStateDirectoryThatCannotBeMadeIsSaidAtTheStart(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openPast(filepath.Join(file, "state"), quiet()); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
+	t.Parallel()
+	p, err := openPast("", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.see(noon, stamped(7, 0), true)
+	p.see(noon, stamped(3, 0), true)
+	held := p.standing()
+	lifted := stamped(4, 0, func(s *lease.Snapshot) {
+		s.Sweep.Standing, s.Registry = held, s.Registry.Lift(in(time.Minute), lease.BrakeRestored, held, "ada")
+	})
+	p.see(in(time.Minute), lifted, true)
+	if got := p.standing(); len(got) > 0 {
+		t.Fatalf("%v stand after they were lifted", got)
+	}
+	again := lifted
+	again.Sweep.Sequence = 2
+	p.see(in(time.Hour), again, true)
+	if got := p.standing(); len(got) != 1 || !got[0].Since.Equal(in(time.Hour)) {
+		t.Errorf("%v stand after another return, want one of that time", got)
+	}
+}
+
+func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
+	t.Parallel()
+	p, err := openPast("", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.see(noon, stamped(7, 0), false)
+	p.see(noon, stamped(3, 0), false)
+	theirs := []lease.Brake{{Name: lease.BrakeRestored, Since: ago(time.Second), Reason: "sidecars"}}
+	p.see(noon, stamped(4, 0, func(s *lease.Snapshot) { s.Sweep.Standing = theirs }), false)
+	if got := p.standing(); !slices.Equal(got, theirs) {
+		t.Errorf("%v stand, want the leader's: it is one incident, and is lifted once", got)
+	}
+}
+
+// inTurn runs one janitor after another over the same registry.
+func inTurn(t *testing.T, r *rig, dir string, work func()) {
+	t.Helper()
+	j := r.janitorOf(quiet())
+	remembers, err := openPast(dir, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.past = remembers
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- j.Run(ctx) }()
+	synctest.Wait()
+	work()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
+func (r *rig) lift(name string) {
+	r.t.Helper()
+	stamp, err := r.store.Sweep(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
+		return g.Lift(r.now(), name, stamp.Standing, "ada"), nil
+	}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.extend("i-1", 30*time.Minute)
+		var backup, stamp []byte
+		inTurn(t, r, dir, func() {
+			after(2 * time.Minute)
+			backup, stamp = r.store.Get("lease", "i-1"), r.store.Get("sweep", "")
+			r.extend("i-1", 48*time.Hour)
+			after(2 * time.Minute)
+		})
+		r.store.Put("lease", "i-1", backup)
+		r.store.Put("sweep", "", stamp)
+		inTurn(t, r, dir, func() { after(2 * time.Hour) })
+		inTurn(t, r, "", func() { // one that remembers nothing finds it in the stamp
+			after(2 * time.Hour)
+			if got := r.cloud.ended(); len(got) > 0 {
+				t.Fatalf("terminated %v, days before the end of a term that the backup does not know", got)
+			}
+			r.lift(lease.BrakeRestored)
+			after(time.Second)
+			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.Mark == nil {
+				t.Errorf("terminated %v, mark %v; want notice first", r.cloud.ended(), l.Mark)
+			}
+			after(2 * time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v after a person has looked", got)
+			}
+		})
+	})
+}
+
+func TestAStrangerHoldsEverythingUntilItIsLifted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.extend("i-1", 30*time.Minute)
+		inTurn(t, r, "", func() { after(2 * time.Minute) })
+		time.Sleep(48 * time.Hour)
+		inTurn(t, r, "", func() {
+			after(2 * time.Hour)
+			if got := r.cloud.ended(); len(got) > 0 {
+				t.Fatalf("terminated %v, by one who cannot know what became of the registry", got)
+			}
+			r.lift(lease.BrakeStranger)
+			after(2 * time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v after a person has looked", got)
+			}
+		})
+	})
+}
+
+func TestAReplicaThatFollowedIsNoStranger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		j := r.janitorOf(quiet())
+		j.LastStamp = func(ctx context.Context) (lease.Registry, lease.Sweep, error) {
+			reg, err := r.store.Registry(ctx)
+			if err != nil {
+				return reg, lease.Sweep{}, err
+			}
+			s, err := r.store.Sweep(ctx)
+			return reg, s, err
+		}
+		following, stop := context.WithCancel(t.Context())
+		inTurn(t, r, "", func() {
+			go j.follow(following)
+			after(10 * time.Minute)
+		})
+		stop()
+		time.Sleep(time.Hour)
+		snapshot, err := r.store.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.past.see(time.Now(), snapshot, true); len(j.past.standing()) > 0 {
+			t.Errorf("%v stand", j.past.standing())
+		}
+	})
+}

@@ -1,0 +1,164 @@
+package janitor
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// expired is to be ended at once: its term passed a second ago, watched.
+func expired(s *subject) { over(time.Second)(s) }
+
+// ahead is a lease whose sidecar beats, and has seen so many changes more than there are.
+func ahead(by int64) func(*View) {
+	return func(v *View) {
+		for id, hb := range v.Snapshot.Heartbeats {
+			hb.Changes = by
+			v.Snapshot.Heartbeats[id] = hb
+		}
+	}
+}
+
+func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
+	t.Parallel()
+	v := crowd(many(2, "a", beats, expired), many(60, "b", expired))
+	ahead(1)(&v)
+	plan := decide(v)
+	if n := tally(plan); n[ActHold] != 2 || n[ActEnd] != 60 {
+		t.Errorf("decided %v, want the two held and 60 ended", n)
+	}
+	if !heldBy(plan, lease.BrakeRestored, "i-a000") || !heldBy(plan, lease.BrakeRestored, "i-a001") || heldBy(plan, lease.BrakeRestored, "") {
+		t.Errorf("brakes %+v", plan.Brakes)
+	}
+	if len(standing(plan.Brakes)) > 0 {
+		t.Errorf("%v stand, though their cause tells when they end", standing(plan.Brakes))
+	}
+}
+
+func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ahead, all int
+		held       bool
+	}{
+		"two of two": {2, 2, false}, "three of three": {3, 3, true}, "three of 59": {3, 59, true}, "three of 60": {3, 60, false},
+		"50 of 1000": {50, 1000, false}, "51 of 1000": {51, 1000, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := crowd(many(c.ahead, "a", beats))
+			ahead(9)(&v)
+			for _, s := range append(many(c.all-c.ahead, "b", beats), many(10, "c", expired)...) {
+				v.add(s)
+			}
+			plan := decide(v)
+			if got := heldBy(plan, lease.BrakeRestored, ""); got != c.held || (len(plan.Ends()) == 0) != c.held {
+				t.Errorf("%d end, brakes %+v; want held: %t", len(plan.Ends()), plan.Brakes, c.held)
+			}
+			if got := len(standing(plan.Brakes)) == 1 && len(plan.Acting) == 0; got != c.held {
+				t.Errorf("standing %v, acting %v", standing(plan.Brakes), plan.Acting)
+			}
+		})
+	}
+}
+
+// bornOf is an instance without any record, of a launch with that token.
+func bornOf(token string) func(*subject) {
+	return func(s *subject) {
+		bare(s)
+		s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = token+".1", token+".1"
+	}
+}
+
+func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testing.T) {
+	t.Parallel()
+	const old = "019526e0-7e2a-7abc-8def-0123456789ab" // of 2025
+	started := func(d time.Duration) func(*subject) {
+		return func(s *subject) { s.instance.LaunchTime = ago(d) }
+	}
+	for name, c := range map[string]struct {
+		changes []func(*subject)
+		view    func(*View)
+		held    bool
+	}{
+		"chosen token, launched after the stamp":      {[]func(*subject){bornOf("web"), started(30 * time.Second)}, nil, true},
+		"chosen token, launched before the stamp":     {[]func(*subject){bornOf("web"), started(2 * time.Minute)}, nil, false},
+		"generated token of long ago, started anew":   {[]func(*subject){bornOf(old), started(30 * time.Second)}, nil, false},
+		"its tag was copied":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken = "theirs" }}, nil, false},
+		"another registry's":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), foreign}, nil, false},
+		"its record is there":                         {[]func(*subject){bornOf("web"), started(30 * time.Second)}, launches(launch("web", lease.LaunchOpen)), false},
+		"its record is there, but not of the attempt": {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, launches(launch("web", lease.LaunchOpen)), true},
+		"its record cannot be read":                   {[]func(*subject){bornOf("web"), started(30 * time.Second)}, bad("launch", "web"), false},
+		"there was no stamp yet":                      {[]func(*subject){bornOf("web"), started(30 * time.Second)}, func(v *View) { v.Snapshot.Sweep.Time = time.Time{} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := viewOf(holds("i-stray", c.changes...), holds("i-due", marked(lease.CauseTerm, ago(time.Minute)), over(time.Hour)))
+			if c.view != nil {
+				c.view(&v)
+			}
+			plan := decide(v)
+			if got := heldBy(plan, lease.BrakeRestored, ""); got != c.held {
+				t.Errorf("brakes %+v, want held: %t", plan.Brakes, c.held)
+			}
+			if ends := len(plan.Ends()); c.held && ends > 0 {
+				t.Errorf("%d end", ends)
+			}
+		})
+	}
+}
+
+func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
+	t.Parallel()
+	world := func() View {
+		v := viewOf(holds("i-term", expired), holds("i-revoked", revoked(lease.CauseRelease, time.Hour)), holds("i-gone", is(lease.InstanceTerminated)),
+			holds("i-silent", due), holds("i-late", silent(long)))
+		launches(launch("web", lease.LaunchClosed, looked(time.Hour, "i-left")), launch("old", lease.LaunchOpen))(&v)
+		v.add(holds("i-left", bornOf("web")))
+		return v
+	}
+	before := decide(world())
+	v := world()
+	v.Standing = []lease.Brake{{Name: lease.BrakeStranger, Since: ago(time.Hour), Reason: "then"}}
+	plan := decide(v)
+	for _, verdict := range plan.Verdicts {
+		if verdict.Action != ActKeep && verdict.Action != ActReport && verdict.Action != ActHold {
+			t.Errorf("%s %s%s", verdict.Action, verdict.InstanceID, verdict.Token)
+		}
+	}
+	if got := standing(plan.Brakes); !slices.Equal(got, v.Standing) {
+		t.Errorf("standing %v, want it as it was", got)
+	}
+	if len(before.Ends()) < 4 {
+		t.Errorf("%d ends without the brake: the test shows little", len(before.Ends()))
+	}
+}
+
+func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T) {
+	t.Parallel()
+	crowded := func(silent int, said time.Duration) Plan {
+		v := calm(crowd(many(silent, "s", due), many(10, "b", beats)))
+		held := decide(calm(crowd(many(6, "s", due), many(10, "b", beats)))).Brakes
+		v.Snapshot.Registry = v.Snapshot.Registry.Lift(ago(said), lease.BrakeSilence, held, "ada")
+		return decide(v)
+	}
+	for name, c := range map[string]struct {
+		silent int
+		said   time.Duration
+		ends   int
+	}{
+		"those who were silent": {6, time.Minute, 6},
+		"one more":              {7, time.Minute, 0},
+		"said long ago":         {6, 3 * time.Hour, 0},
+		"said in the future":    {6, -3 * time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if plan := crowded(c.silent, c.said); len(plan.Ends()) != c.ends || heldBy(plan, brakeSilence, "euw1-az1") != (c.ends == 0) {
+				t.Errorf("%d end, want %d; brakes %+v", len(plan.Ends()), c.ends, plan.Brakes)
+			}
+		})
+	}
+}

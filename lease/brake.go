@@ -1,0 +1,84 @@
+package lease
+
+import (
+	"slices"
+	"time"
+)
+
+// Brake is a reason for which the janitor ends less than it would: more trouble never means faster killing.
+type Brake struct {
+	Name   string    `json:"name"`            // silence, rate, clock, health, restored, stranger
+	Scope  string    `json:"scope,omitempty"` // zone, place or instance; empty: everywhere
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+	Count  int       `json:"count,omitzero"` // how many tripped it, where it counts
+}
+
+// Brakes that a person can lift. Restored and stranger stand until somebody does; silence also ends with its cause. The
+// others end with their cause alone.
+const (
+	BrakeRestored = "restored" // the registry was set back to an older state, which does not know of later extensions
+	BrakeStranger = "stranger" // nobody remembers the registry, and it was left alone for too long
+	BrakeSilence  = "silence"  // too many are silent: the fault is likelier ours than theirs
+)
+
+// Standing reports whether the brake is held until a person lifts it.
+func (b Brake) Standing() bool {
+	return b.Scope == "" && (b.Name == BrakeRestored || b.Name == BrakeStranger)
+}
+
+// Resumption is a person's word that one brake need not be held, at that scope, for what tripped it then. It lifts a
+// standing brake of the same Since; one that trips later holds again. It lets as many be silent as were silent then,
+// for a while: more trouble trips the brake again.
+type Resumption struct {
+	Brake
+	At time.Time `json:"at"`
+	By string    `json:"by,omitzero"`
+}
+
+// Lift notes that a person lifts the brakes given, which are all that are held of that name. What was said of that name
+// before is forgotten.
+func (r Registry) Lift(now time.Time, name string, held []Brake, by string) Registry {
+	r.Resumed = slices.DeleteFunc(slices.Clone(r.Resumed), func(before Resumption) bool { return before.Name == name })
+	for _, b := range held {
+		if b.Name == name {
+			r.Resumed = append(r.Resumed, Resumption{Brake: b, At: stamp(now), By: by})
+		}
+	}
+	return r
+}
+
+// Stands returns those of the brakes that no person has lifted.
+func (r Registry) Stands(held []Brake) []Brake {
+	return slices.DeleteFunc(slices.Clone(held), func(b Brake) bool {
+		return slices.ContainsFunc(r.Resumed, func(said Resumption) bool {
+			return said.Name == b.Name && said.Scope == b.Scope && said.Since.Equal(b.Since)
+		})
+	})
+}
+
+// Allows returns how many may be silent at the scope by a person's word that is not older than validFor.
+func (r Registry) Allows(name, scope string, now time.Time, validFor time.Duration) int {
+	allowed := 0
+	for _, said := range r.Resumed {
+		if age := now.Sub(said.At); said.Name == name && said.Scope == scope && age.Abs() < validFor {
+			allowed = max(allowed, said.Count)
+		}
+	}
+	return allowed
+}
+
+// Census counts the living instances of one place that bear a registry's tag.
+type Census struct {
+	Managed     int `json:"managed"`     // bear ours by value
+	Unexplained int `json:"unexplained"` // of those, the ones of which no record speaks
+	Exempt      int `json:"exempt"`      // of the managed, those that their tag exempts
+	Foreign     int `json:"foreign"`     // bear another registry's
+}
+
+// CatchUp lets what the registry holds count as the newest state of the lease, although its sidecar has seen later
+// changes of it: a person has looked.
+func (l Lease) CatchUp(now time.Time, seen int64, by By) Lease {
+	l.Changes = max(l.Changes, seen)
+	return l.changed(now, "catch up", by)
+}
