@@ -165,7 +165,11 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 		if b.Scope != "" {
 			scope = b.Scope
 		}
-		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s\n", b.Name, scope, b.Reason); err != nil {
+		lifts := ""
+		if b.Standing() {
+			lifts = "; holds until `janitor resume --brake " + b.Name + "`"
+		}
+		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s%s\n", b.Name, scope, b.Reason, lifts); err != nil {
 			return err
 		}
 	}

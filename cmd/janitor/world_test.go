@@ -69,7 +69,7 @@ func newWorld(env *testscript.Env) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"leased": leaseInstance, "elect": elect, "stamp": stampSweep,
+		"leased": leaseInstance, "elect": elect, "stamp": stampSweep, "resign": resign,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -104,6 +104,9 @@ func elect(w *world, _ *testscript.TestScript, _ []string) (err error) {
 	w.office, err = w.store.Campaign(w.ctx, "other", time.Minute)
 	return err
 }
+
+// resign: the other janitor leads no more.
+func resign(w *world, _ *testscript.TestScript, _ []string) error { return w.office.Resign(w.ctx) }
 
 // stamp AGE [REGION]…: the other janitor swept.
 func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
