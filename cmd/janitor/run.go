@@ -88,7 +88,9 @@ func stateFlag() ucli.Flag {
 }
 
 // stateDir is the directory of the memory: as asked for, or beside the etcd inside this process.
-func stateDir(c *ucli.Context) string { return cmp.Or(c.String("state-dir"), c.String("embedded-etcd")) }
+func stateDir(c *ucli.Context) string {
+	return cmp.Or(c.String("state-dir"), c.String("embedded-etcd"))
+}
 
 // lastStamp reads what a replica follows while another one leads.
 func lastStamp(store *etcd.Store) func(context.Context) (lease.Registry, lease.Sweep, error) {
