@@ -26,7 +26,11 @@ type Config struct {
 	Logger            *slog.Logger
 }
 
-// Bounds of a dial, and of a connection that went dead: a broken one is noticed within keepAlive and its time-out.
+// Bounds of a dial, and of a connection that went dead: a call on it notices within keepAliveTime and its time-out. While
+// there is no call, nothing is asked: etcd takes that for abuse, and hangs up on clients that were idle for a minute.
+//
+// Source: https://github.com/grpc/grpc-go/blob/master/Documentation/keepalive.md and etcd's embed, which forbids pings
+// without a stream.
 const (
 	dialTimeout      = 10 * time.Second
 	stragglerTimeout = time.Second // for other endpoints, once one has answered
@@ -52,7 +56,7 @@ func Dial(ctx context.Context, c Config) (*clientv3.Client, error) {
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: security, Logger: zaplog.New(c.Logger),
-		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout, PermitWithoutStream: true,
+		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
 		MaxCallSendMsgSize: maxSendSize, MaxCallRecvMsgSize: math.MaxInt32,
 	})
 	if err != nil {
