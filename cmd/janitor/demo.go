@@ -13,13 +13,16 @@ func demoCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "demo", Usage: "show what is ended and what never is, in a simulated EC2, in under a minute",
 		Description: "Runs lease, janitor and sidecar as processes, against a real etcd and a simulated EC2. Needs no AWS account\n" +
-			"and touches none. Exits 1 if anything lives that should not, or the other way round.",
+			"and touches none. Exits 1 if anything lives that should not, or the other way round.\n\n" +
+			"With --stay it keeps everything running after the story, but for its last act, in which all records are lost,\n" +
+			"and prints the settings with which lease, janitor and the AWS CLI find it from another terminal.",
+		Flags: []ucli.Flag{&ucli.BoolFlag{Name: "stay", Usage: "keep everything running until Ctrl-C, to try the commands on"}},
 		Action: func(c *ucli.Context) error {
 			self, err := os.Executable()
 			if err != nil {
 				return err
 			}
-			return demo.Run(c.Context, demo.Options{Binaries: filepath.Dir(self), Out: c.App.Writer})
+			return demo.Run(c.Context, demo.Options{Binaries: filepath.Dir(self), Out: c.App.Writer, Stay: c.Bool("stay")})
 		},
 	}
 }

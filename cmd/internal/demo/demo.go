@@ -3,6 +3,7 @@
 // are simulated.
 //
 //   - demo.go: [Run], the story, act by act.
+//   - stay.go: after the story, the stage is left to whoever wants to try it.
 //   - stage.go: the processes, and how to wait for what they do.
 //   - table.go: every instance, its fate and why.
 package demo
@@ -22,6 +23,7 @@ import (
 type Options struct {
 	Binaries string // directory of the three commands
 	Out      io.Writer
+	Stay     bool // leave the last act out, and then keep everything running until the context ends
 }
 
 // Failure is an expectation that did not come true.
@@ -37,16 +39,22 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer s.close()
 	story := &story{stage: s}
-	for _, act := range []func(context.Context) error{
-		story.begin, story.launch, story.extendFromInside, story.shorten, story.silence, story.copyTags, story.crash,
-		story.wait, story.lose,
-	} {
+	acts := []func(context.Context) error{
+		story.begin, story.launch, story.extendFromInside, story.shorten, story.silence, story.copyTags, story.crash, story.wait,
+	}
+	if !o.Stay {
+		acts = append(acts, story.lose) // which leaves nothing to list
+	}
+	for _, act := range acts {
 		if err := act(ctx); err != nil {
 			s.showLogs()
 			return err
 		}
 	}
-	return s.printTable(story.cast())
+	if err := s.printTable(story.cast()); err != nil || !o.Stay {
+		return err
+	}
+	return story.stay(ctx)
 }
 
 // story is the cast, by instance id.
@@ -216,8 +224,12 @@ func (s *story) cast() []role {
 		{s.extended, "running", "extended from inside through its socket"},
 		{s.copied, "running", "copied tags, no record of it: reported only"},
 	}
+	calm := "its lease held; then no record was left, which ends nothing"
+	if s.Stay {
+		calm = "its lease holds"
+	}
 	for _, id := range s.calm {
-		roles = append(roles, role{id, "running", "its lease held; then no record was left, which ends nothing"})
+		roles = append(roles, role{id, "running", calm})
 	}
 	return roles
 }

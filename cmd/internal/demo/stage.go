@@ -20,6 +20,9 @@ import (
 	"lapse/lease/etcd"
 )
 
+// region is where the story plays.
+const region = "us-east-1"
+
 // stage is what the story plays on.
 type stage struct {
 	Options
@@ -78,17 +81,23 @@ func (s *stage) say(format string, args ...any) {
 }
 
 func (s *stage) etcdDir() string         { return filepath.Join(s.dir, "e") }
+func (s *stage) etcd() string            { return "unix://" + filepath.Join(s.etcdDir(), "etcd.sock") }
 func (s *stage) socket(id string) string { return filepath.Join(s.dir, id[len(id)-6:]+".sock") }
 
 // command prepares one of the three, with EC2 and etcd of this stage and nothing of the user's own settings.
 func (s *stage) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, filepath.Join(s.Binaries, name), args...)
-	c.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "AWS_ENDPOINT_URL=" + s.ec2.URL, "AWS_REGION=us-east-1",
-		"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_EC2_METADATA_DISABLED=true",
-		"LAPSE_ETCD_ENDPOINTS=unix://" + filepath.Join(s.etcdDir(), "etcd.sock"),
-	}
+	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir}, s.settings()...)
 	return c
+}
+
+// settings lead a command, or the AWS CLI, to this stage and to no real account.
+func (s *stage) settings() []string {
+	return []string{
+		"LAPSE_ETCD_ENDPOINTS=" + s.etcd(), "AWS_ENDPOINT_URL=" + s.ec2.URL,
+		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, // versions of the AWS CLI read the latter alone
+		"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_EC2_METADATA_DISABLED=true",
+	}
 }
 
 // run runs a command to its end. Its output is shown only if it fails.
@@ -121,7 +130,7 @@ func (s *stage) startJanitor(ctx context.Context, args ...string) error {
 		"run", "--embedded-etcd", s.etcdDir(), "--schedule", "@every 1s", "--boot-grace", "1s", "--mark-grace", "3s",
 		"--orphan-grace", "1s", "--launch-window", "4s",
 	}, args...)
-	s.janitor = s.command(ctx, "janitor", args...)
+	s.janitor = s.command(context.WithoutCancel(ctx), "janitor", args...) // close stops it, and not less gently
 	if err := s.start(s.janitor, "janitor"); err != nil {
 		return err
 	}
@@ -129,7 +138,7 @@ func (s *stage) startJanitor(ctx context.Context, args ...string) error {
 	var client interface{ Close() error }
 	if err := s.until(ctx, "etcd inside the janitor", func() (bool, error) {
 		c, err := etcd.Dial(ctx, etcd.Config{
-			Endpoints: []string{"unix://" + filepath.Join(s.etcdDir(), "etcd.sock")}, Logger: slog.New(slog.DiscardHandler),
+			Endpoints: []string{s.etcd()}, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			return false, nil //nolint:nilerr // not up yet
@@ -168,7 +177,7 @@ func (s *stage) startSidecar(ctx context.Context, id string) error {
 		return err
 	}
 	s.metadata = append(s.metadata, metadata)
-	c := s.command(ctx, "sidecar", "run", "--socket", s.socket(id), "--imds", metadata.URL)
+	c := s.command(context.WithoutCancel(ctx), "sidecar", "run", "--socket", s.socket(id), "--imds", metadata.URL)
 	s.sidecars[id] = c
 	return s.start(c, id)
 }

@@ -1,0 +1,39 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// foreign are settings of the user's own that would lead elsewhere than to the demo.
+const foreign = "AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_EC2 AWS_ENDPOINT_URL_STS AWS_ENDPOINT_URL_SSM " +
+	"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS LAPSE_CONFIG LAPSE_NAMESPACE"
+
+// stay prints what leads another terminal here, and keeps everything running until ctx ends. The lines for the shell are
+// the only ones that begin with export or unset.
+func (s *story) stay(ctx context.Context) error {
+	lines := []string{"\nThe demo stays until Ctrl-C. Paste this into another terminal to try the commands on it:\n", "unset " + foreign}
+	for _, setting := range s.settings() {
+		name, value, _ := strings.Cut(setting, "=")
+		lines = append(lines, "export "+name+"="+quoted(value))
+	}
+	lines = append(lines, "export PATH="+quoted(s.Binaries)+`:"$PATH"`, "\nand then, for example:\n")
+	for _, example := range []string{
+		"janitor status", "lease list", "lease why " + s.silent, "lease extend " + s.calm[0] + " --for 2h",
+		"sidecar status --socket " + s.socket(s.calm[0]),
+		"lease launch --image-id ami-0123456789abcdef0 --instance-type t3.micro --term 1m",
+		"aws ec2 describe-instances --output table",
+	} {
+		lines = append(lines, "  "+example)
+	}
+	lines = append(lines, "\nNotice of silence is 3 s here: launched with --ttl, an instance ends within seconds, for it has no sidecar.")
+	if _, err := fmt.Fprintln(s.Out, strings.Join(lines, "\n")); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// quoted is one word for a POSIX shell.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
