@@ -15,7 +15,7 @@ type filter struct {
 	holder string // empty: any
 	labels map[string]string
 	states []lease.State
-	before time.Time // terms that end before this; zero: any
+	within time.Duration // of terms that end so soon; zero: any
 	stuck  bool
 }
 
@@ -29,14 +29,26 @@ func readFilter(c *ucli.Context) (filter, error) {
 		return f, err
 	}
 	if text := c.String("expiring"); text != "" {
-		within, err := cli.Duration("expiring", text)
-		if err != nil {
+		if f.within, err = cli.DurationOrNone("expiring", text); err != nil {
 			return f, err
 		}
-		f.before = time.Now().Add(within)
 	}
 	return f, nil
 }
+
+// filterFlags choose leases.
+func filterFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringFlag{Name: "holder", Usage: "only those of `WHO`"},
+		&ucli.StringSliceFlag{Name: "label", Usage: "only those with the label `KEY=VALUE`; several must all be there"},
+		&ucli.StringSliceFlag{Name: "state", Usage: "only those in `STATE`: adopting, active, revoked, ended, unmanaged or all; several are alternatives"},
+		&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within this `DURATION`"},
+		&ucli.BoolFlag{Name: "stuck", Usage: "only those whose instance cannot be ended"},
+	}
+}
+
+// chooses reports whether the filter leaves anything out, but by its states.
+func (f filter) chooses() bool { return f.holder != "" || len(f.labels) > 0 || f.within > 0 || f.stuck }
 
 // readStates reads the states asked for; without any, those in which an instance of ours is still there.
 func readStates(names []string) ([]lease.State, error) {
@@ -60,12 +72,12 @@ func readStates(names []string) ([]lease.State, error) {
 	return chosen, nil
 }
 
-func (f filter) has(l lease.Lease) bool {
+func (f filter) has(l lease.Lease, now time.Time) bool {
 	for key, value := range f.labels {
 		if have, labelled := l.Labels[key]; !labelled || have != value {
 			return false
 		}
 	}
-	expiring := f.before.IsZero() || l.Live() && !l.ExpiresAt.IsZero() && l.ExpiresAt.Before(f.before)
+	expiring := f.within == 0 || l.Live() && !l.ExpiresAt.IsZero() && l.ExpiresAt.Before(now.Add(f.within))
 	return expiring && slices.Contains(f.states, l.State) && (f.holder == "" || f.holder == l.Holder) && (!f.stuck || l.Stuck != "")
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
@@ -16,12 +18,7 @@ func listCommand() *ucli.Command {
 			"   lease list --label team=search --state active -q | xargs lease extend --for 4h\n" +
 			"   lease list --unexplained --region eu-west-1\n\n" +
 			"--unexplained asks EC2 for instances that bear this registry's tag and of which no record speaks.",
-		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(),
-			&ucli.StringFlag{Name: "holder", Usage: "only those of `WHO`"},
-			&ucli.StringSliceFlag{Name: "label", Usage: "only those with the label `KEY=VALUE`; several must all be there"},
-			&ucli.StringSliceFlag{Name: "state", Usage: "only those in `STATE`: adopting, active, revoked, ended, unmanaged or all; several are alternatives"},
-			&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within this `DURATION`"},
-			&ucli.BoolFlag{Name: "stuck", Usage: "only those whose instance cannot be ended"},
+		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), regionFlag(),
 			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of which no record speaks"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
 		Action: listLeases,
@@ -46,9 +43,9 @@ func listLeases(c *ucli.Context) error {
 		return err
 	}
 	sayBad(c, snapshot.Bad)
-	leases := []lease.Lease{}
+	leases, now := []lease.Lease{}, time.Now()
 	for _, l := range snapshot.Leases {
-		if wanted.has(l) {
+		if wanted.has(l, now) {
 			leases = append(leases, l)
 		}
 	}

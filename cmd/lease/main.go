@@ -3,7 +3,7 @@
 //   - main.go: the commands; init.go: the first of them.
 //   - launch.go, request.go, terms.go, progress.go, wait.go: launch.
 //   - list.go, filter.go, unexplained.go: list. show.go, history.go: one of them, or all of a launch.
-//   - why.go, explain.go, mark.go: why, in words.
+//   - why.go, explain.go, mark.go: why, in words. watch.go, watched.go: what changes, as it happens.
 //   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, adoptable.go, recover.go, recovered.go,
 //     unmanage.go: what makes and forgets one.
 //   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go, words.go.
@@ -39,7 +39,7 @@ func app() *ucli.App {
 			"Exit codes: 0 done, or so already; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held;\n" +
 			"6 partly done; 7 outcome unknown, run it again as it says.",
 		Commands: []*ucli.Command{
-			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), extendCommand(),
+			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
 			releaseCommand("release"), releaseCommand("revoke"), pardonCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
 		},
 	}

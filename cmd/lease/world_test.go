@@ -35,6 +35,7 @@ type world struct {
 	sim    *ec2sim.Sim
 	skew   atomic.Int64    // of EC2's clock, in nanoseconds
 	struck <-chan struct{} // one for each time that the last fault struck
+	watch  *watching       // the last one
 }
 
 // newWorld starts the servers of a script and points the program at them.
@@ -80,8 +81,9 @@ func newWorld(env *testscript.Env) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
+		"silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
+		"watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
 		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -179,7 +181,7 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return err
 }
 
-// change ID revoke|mark|stuck|end|unmanage [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is so long, or
+// change ID revoke|mark|stuck|end|reopen|unmanage [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is so long, or
 // 5 minutes.
 func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	by, now, notice := lease.By{Actor: "janitor:test"}, time.Now(), 5*time.Minute
@@ -199,6 +201,8 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 			return l.StuckBecause(now, args[2], by)
 		case "end":
 			return l.End(now, lease.Cause(args[2]), by)
+		case "reopen":
+			return l.Reopen(now, by)
 		case "unmanage":
 			return l.Unmanage(now, by)
 		}
@@ -210,6 +214,12 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 // beat ID: a sidecar claims.
 func beatFor(w *world, _ *testscript.TestScript, args []string) error {
 	_, err := w.store.Claim(w.ctx, lease.Heartbeat{InstanceID: args[0], BootID: "boot-1", TTL: lease.Duration(time.Minute), Since: time.Now()})
+	return err
+}
+
+// silence ID: its heartbeat lapses.
+func silence(w *world, _ *testscript.TestScript, args []string) error {
+	_, err := w.client.Delete(w.ctx, "/lapse/default/heartbeats/"+args[0])
 	return err
 }
 

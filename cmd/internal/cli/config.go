@@ -20,11 +20,11 @@ func configFlag() cli.Flag {
 }
 
 // once reports whether a flag is about one invocation, so that neither the environment nor a file may give it: it
-// answers a question, names what is to be changed and how far, or chooses what `list` shows, where the same variable
-// would describe a launch.
+// answers a question, names what is to be changed and how far, or chooses what `list` and `watch` show, where the same
+// variable would describe a launch.
 func once(command, flag string) bool {
-	return slices.Contains(onceFlags(), flag) || command == "list" &&
-		slices.Contains([]string{"holder", "label", "state", "expiring", "stuck", "unexplained"}, flag)
+	return slices.Contains(onceFlags(), flag) || (command == "list" || command == "watch") &&
+		slices.Contains([]string{"holder", "label", "state", "expiring", "stuck", "unexplained", "initial"}, flag)
 }
 
 func onceFlags() []string {

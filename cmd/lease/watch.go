@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+func watchCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "watch", Usage: "tell what happens to leases, as it happens", ArgsUsage: "[ID…]",
+		Description: "One line for each change of a lease: when, which instance, what, by whom, from which date to which, and why. Also\n" +
+			"who begins to beat for its lease, and who falls silent. It goes on until it is interrupted, and over outages of\n" +
+			"etcd, which it tells on stderr; what happened meanwhile is told afterwards, as far as the histories go back.\n\n" +
+			"   lease watch\n" +
+			"   lease watch --holder ada --initial\n" +
+			"   lease watch nightly-2027-01-31 --no-heartbeats\n" +
+			"   lease watch --state revoked -o json | jq -r '[.time, .instance_id, .reason] | @tsv'\n\n" +
+			"With -o json each line is an object: a transition as `lease history` has it, with the lease's state, holder and\n" +
+			"launch beside it.",
+		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(),
+			&ucli.BoolFlag{Name: "initial", Usage: "begin with the leases as they are, without what has ended"},
+			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "tell of leases alone"}),
+		Action: watch,
+	}
+}
+
+func watch(c *ucli.Context) error {
+	wanted, err := readWatched(c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	snapshot, err := store.Snapshot(c.Context)
+	if err != nil {
+		return err
+	}
+	sayBad(c, snapshot.Bad)
+	w := newWatcher(snapshot, wanted)
+	if c.Bool("initial") {
+		if err := tell(c, w.initial(snapshot, time.Now())); err != nil {
+			return err
+		}
+	}
+	cli.Say(c, "watching registry %s; interrupt to end", snapshot.Registry.UUID)
+	from := lease.Snapshot{Revision: snapshot.Revision} // and nothing else of it, which would be kept for as long as this runs
+	snapshot = lease.Snapshot{}
+	changes, outages := store.Watch(c.Context, from), watchOutages(c.Context, store)
+	for {
+		select {
+		case change, open := <-changes:
+			if !open {
+				return nil // interrupted, which is how this ends
+			}
+			if change.Snapshot != nil {
+				cli.Say(c, "the watch broke and was begun anew; what was missed follows")
+				sayBad(c, change.Snapshot.Bad)
+			}
+			if err := tell(c, w.see(change, time.Now())); err != nil {
+				return err
+			}
+		case text := <-outages:
+			cli.Say(c, "lease: %s", text)
+		}
+	}
+}
+
+// tell prints lines as they come.
+func tell(c *ucli.Context, lines []watchLine) error {
+	for _, l := range lines {
+		if cli.WantsJSON(c) {
+			if err := json.NewEncoder(c.App.Writer).Encode(l); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := cli.Table(c.App.Writer, [][]string{l.columns()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outageProbe is how often etcd is asked whether it is there: a watch on a dead etcd only says nothing.
+const outageProbe = 2 * time.Second
+
+// watchOutages tells when etcd stops answering and when it answers again, until ctx ends.
+func watchOutages(ctx context.Context, store *etcd.Store) <-chan string {
+	told := make(chan string)
+	go func() {
+		ticker := time.NewTicker(outageProbe)
+		defer ticker.Stop()
+		var since time.Time // with a monotonic reading; zero: all is well
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			text, err := "", store.Healthy(ctx)
+			switch {
+			case err != nil && since.IsZero():
+				since, text = time.Now(), fmt.Sprintf("etcd is not well, and nothing may be told meanwhile: %v", err)
+			case err == nil && !since.IsZero():
+				text = fmt.Sprintf("etcd answers again, after %s", time.Since(since).Round(time.Second))
+				since = time.Time{}
+			}
+			if text == "" || ctx.Err() != nil {
+				continue
+			}
+			select {
+			case told <- text:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return told
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/lease"
+)
+
+// watched says which leases somebody watches.
+type watched struct {
+	filter
+
+	ids   []string // instances and launch tokens; empty: any
+	beats bool     // heartbeats too
+	all   bool     // nothing is left out
+}
+
+func readWatched(c *ucli.Context) (w watched, err error) {
+	if w.filter, err = readFilter(c); err != nil {
+		return w, err
+	}
+	if len(c.StringSlice("state")) == 0 {
+		w.states, err = readStates([]string{"all"}) // an end is news
+	}
+	for _, id := range c.Args().Slice() {
+		if err := checkID(id); err != nil {
+			return w, err
+		}
+	}
+	w.ids, w.beats = c.Args().Slice(), !c.Bool("no-heartbeats")
+	w.all = len(w.ids) == 0 && !w.chooses() && len(c.StringSlice("state")) == 0
+	return w, err
+}
+
+func (w watched) wants(l lease.Lease, now time.Time) bool {
+	named := len(w.ids) == 0 || slices.Contains(w.ids, l.InstanceID) || l.Launch != "" && slices.Contains(w.ids, l.Launch)
+	return named && w.has(l, now)
+}
+
+// watcher knows of each lease that is not over which of its changes were told, and who beats. That is all it keeps.
+type watcher struct {
+	watched
+
+	leases   map[string]toldOf
+	boots    map[string]string // by instance id, of whoever beats
+	revision int64             // of the registry: what is older was told, or was there at the beginning
+}
+
+// toldOf is what was told of one lease.
+type toldOf struct {
+	changes int64
+	wanted  bool // so are its heartbeats
+}
+
+func newWatcher(s lease.Snapshot, wanted watched) *watcher {
+	w := &watcher{watched: wanted, leases: map[string]toldOf{}, boots: map[string]string{}, revision: s.Revision}
+	for _, l := range s.Leases {
+		w.note(l, time.Now())
+	}
+	for id, beat := range s.Heartbeats {
+		w.boots[id] = beat.BootID
+	}
+	return w
+}
+
+// watchLine is one line of `lease watch` for programs.
+type watchLine struct {
+	event
+
+	State    lease.State `json:"state,omitzero"` // after it
+	Holder   string      `json:"holder,omitzero"`
+	Launch   string      `json:"launch,omitzero"`
+	Cause    lease.Cause `json:"cause,omitzero"`
+	Deadline time.Time   `json:"deadline,omitzero"` // of a mark: not before then
+}
+
+// Actions of lines that are no transitions.
+const (
+	lineInitial = "initial" // the lease as it was when the watch began; its term is in the field to
+	lineBeating = "beating" // a sidecar begins to beat for it
+	lineSilent  = "silent"  // nothing beats for it any more
+)
+
+// columns print a line for people.
+func (l watchLine) columns() []string {
+	detail := []string{}
+	if terms := l.terms(); terms != "-" {
+		detail = append(detail, terms)
+	}
+	if l.Reason != "" {
+		detail = append(detail, l.Reason)
+	}
+	if !l.Deadline.IsZero() {
+		detail = append(detail, "ends from "+l.Deadline.UTC().Format(time.RFC3339)+" on")
+	}
+	return []string{
+		l.Time.UTC().Format(time.RFC3339), fmt.Sprintf("%-19s", l.InstanceID), fmt.Sprintf("%-8s", l.Action),
+		fmt.Sprintf("%-12s", dash(l.Actor)), dash(strings.Join(detail, "; ")),
+	}
+}
+
+// initial tells of the leases as they are.
+func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
+	lines := []watchLine{}
+	byEnd(s.Leases)
+	for _, l := range s.Leases {
+		if !w.wants(l, now) || l.State == lease.StateEnded || l.State == lease.StateUnmanaged {
+			continue
+		}
+		line := lineOf(l)
+		line.event = event{InstanceID: l.InstanceID, Time: now.UTC().Truncate(time.Millisecond), Action: lineInitial, To: l.ExpiresAt}
+		line.Reason = strings.TrimSuffix(strings.Join([]string{string(l.State), l.Holder, note(l, now)}, ", "), ", ")
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func lineOf(l lease.Lease) watchLine {
+	return watchLine{State: l.State, Holder: l.Holder, Launch: l.Launch, Cause: l.Cause}
+}
+
+// see takes a change in, and returns what is to be told of it.
+func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
+	switch {
+	case c.Lease != nil:
+		return w.seeLease(*c.Lease, now)
+	case c.Heartbeat != nil:
+		return w.seeBeat(*c.Heartbeat, now)
+	case c.Lapsed != "":
+		return w.seeSilence(c.Lapsed, now)
+	case c.Snapshot != nil:
+		return w.catchUp(*c.Snapshot, now)
+	}
+	return nil
+}
+
+// seeLease tells the transitions of a lease that were not told yet, as far as its history goes back.
+func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
+	before, there := w.leases[l.InstanceID]
+	kept := int64(len(l.History))
+	fresh := max(0, min(l.Changes-before.changes, kept))
+	if !there && (l.Changes > kept || kept > 0 && l.History[kept-1].Action == "reopen") {
+		fresh = min(1, kept) // it was over, and what led there was told or is old
+	}
+	w.note(l, now)
+	if !w.wants(l, now) {
+		return nil
+	}
+	lines := []watchLine{}
+	for _, t := range l.History[kept-fresh:] {
+		line := lineOf(l)
+		line.event = event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason, t.From, t.To}
+		if t.Action == "mark" && l.Mark != nil {
+			line.Cause, line.Deadline = l.Mark.Cause, l.Mark.Deadline
+			line.Reason = cmp.Or(line.Reason, string(l.Mark.Cause))
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// note remembers what is told of a lease, and forgets one that is over: it hardly ever changes any more.
+func (w *watcher) note(l lease.Lease, now time.Time) {
+	w.revision = max(w.revision, l.Revision)
+	if l.State == lease.StateEnded || l.State == lease.StateUnmanaged {
+		delete(w.leases, l.InstanceID)
+		return
+	}
+	w.leases[l.InstanceID] = toldOf{l.Changes, w.wants(l, now)}
+}
+
+// seeBeat tells of a sidecar that begins to beat. One that only notes what it saw of its lease is none.
+func (w *watcher) seeBeat(h lease.Heartbeat, now time.Time) []watchLine {
+	boot, beating := w.boots[h.InstanceID]
+	w.boots[h.InstanceID] = h.BootID
+	if beating && boot == h.BootID {
+		return nil
+	}
+	reason := "boot " + h.BootID
+	if h.Address != "" {
+		reason += " from " + h.Address
+	}
+	if h.Version != "" {
+		reason += ", version " + h.Version
+	}
+	if beating {
+		reason += ", instead of boot " + boot
+	}
+	return w.ofBeat(h.InstanceID, lineBeating, reason, now)
+}
+
+func (w *watcher) seeSilence(id string, now time.Time) []watchLine {
+	boot, beating := w.boots[id]
+	if !beating {
+		return nil
+	}
+	delete(w.boots, id)
+	return w.ofBeat(id, lineSilent, "the heartbeat of boot "+boot+" is gone", now)
+}
+
+// ofBeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
+func (w *watcher) ofBeat(id, action, reason string, now time.Time) []watchLine {
+	l, leased := w.leases[id]
+	wanted := w.all || leased && l.wanted || !leased && slices.Contains(w.ids, id)
+	if !w.beats || !wanted {
+		return nil
+	}
+	return []watchLine{{event: event{
+		InstanceID: id, Time: now.UTC().Truncate(time.Millisecond), Actor: "sidecar", Action: action, Reason: reason,
+	}}}
+}
+
+// catchUp tells what differs in a new listing, in the order of time.
+func (w *watcher) catchUp(s lease.Snapshot, now time.Time) []watchLine {
+	lines, since := []watchLine{}, w.revision
+	for _, l := range s.Leases {
+		if l.Revision > since {
+			lines = append(lines, w.seeLease(l, now)...)
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b watchLine) int { return a.Time.Compare(b.Time) })
+	for id := range w.boots {
+		if _, beating := s.Heartbeats[id]; !beating {
+			lines = append(lines, w.seeSilence(id, now)...)
+		}
+	}
+	for _, h := range s.Heartbeats {
+		lines = append(lines, w.seeBeat(h, now)...)
+	}
+	w.revision = max(w.revision, s.Revision)
+	return lines
+}
