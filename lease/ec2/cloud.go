@@ -31,6 +31,9 @@ type Options struct {
 	// Speed is how many times faster than EC2's the endpoint's token buckets refill: 1 if 0, and math.Inf(1) for an
 	// endpoint that limits no requests.
 	Speed float64
+	// Observed, if not nil, is told how each attempt of a call to EC2 went, the SDK's retries included: the action, EC2's
+	// error code or [CodeOK] or [CodeUnreachable], and how long it took. It is called from many goroutines.
+	Observed func(place lease.Place, action, code string, took time.Duration)
 }
 
 // Open verifies, by asking STS, which account the credentials belong to. An empty region means that of cfg.
@@ -51,9 +54,10 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 	if err != nil {
 		return nil, err
 	}
+	place := lease.Place{Account: account, Region: cfg.Region}
 	return &Cloud{
-		place: lease.Place{Account: account, Region: cfg.Region},
-		ec2:   ec2.NewFromConfig(cfg),
+		place: place,
+		ec2:   ec2.NewFromConfig(cfg, withObserved(place, o.Observed)),
 		ssm:   ssm.NewFromConfig(cfg),
 		pace:  newPace(o.Share, o.Speed),
 		now:   o.Now,

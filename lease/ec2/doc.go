@@ -3,7 +3,7 @@
 // Read it in this order:
 //
 //   - config.go: [Load] takes the SDK's own settings; cloud.go: [Open] makes a [Cloud], one region of one account.
-//   - errors.go: what AWS answers, told apart by code and never by sentence.
+//   - errors.go: what AWS answers, told apart by code and never by sentence; observed.go: each attempt of a call, told.
 //   - list.go and clock.go: [Cloud.List] and [Cloud.Describe], complete or an error, with EC2's own clock.
 //   - terminate.go: [Cloud.Terminate], where one bad id spares nobody else; pace.go: its share of EC2's token buckets.
 //   - tag.go: [Cloud.Tag] and [Cloud.Untag], for instances adopted and forgotten.
