@@ -54,6 +54,16 @@ type armed struct {
 	policy Policy
 	wall   func() time.Time
 	log    *slog.Logger
+	tell   func(Event) error // may be nil
+}
+
+// told tells what this janitor has done, and fails if that could not be written to the audit log.
+func (a armed) told(e Event) error {
+	if a.tell == nil {
+		return nil
+	}
+	e.Time, e.Actor, e.Own = a.wall(), a.by("").Actor, true
+	return a.tell(e)
 }
 
 // Bounds of what is done side by side.
@@ -144,7 +154,7 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 	if ctx.Err() != nil {
 		return Report{}
 	}
-	err := a.write(ctx, reg, v)
+	written, err := a.write(ctx, reg, v)
 	log := a.log.With("action", string(v.Action), "instance_id", v.InstanceID, "launch", v.Token, "reason", v.Reason)
 	switch {
 	case isConflict(err):
@@ -152,8 +162,15 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 		return Report{}
 	case err != nil:
 		log.Error("write failed", "error", err)
+		_ = a.told(v.failed(err))
 		return Report{Failed: 1}
 	}
+	done := v.event(v.Action.kind())
+	done.Revision, done.changes = written.revision, written.changes
+	if v.Action == ActMark {
+		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.wall().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
+	}
+	_ = a.told(done) // it ends nothing, so what is not audited is said in the log, and no more
 	switch v.Action {
 	case ActMark:
 		log.Warn("marked", "cause", string(v.Cause), "deadline", v.Deadline)
@@ -166,22 +183,23 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 	return Report{}
 }
 
-func (a armed) write(ctx context.Context, reg lease.Registry, v Verdict) error {
+// write writes what a verdict asks for.
+func (a armed) write(ctx context.Context, reg lease.Registry, v Verdict) (wrote, error) {
 	switch v.Action {
 	case ActDone, ActClose, ActLook:
 		return a.writeLaunch(ctx, reg, v)
 	case ActPurge:
 		if v.Lease != nil {
-			return a.office.DeleteLease(ctx, reg, *v.Lease)
+			return wrote{}, a.office.DeleteLease(ctx, reg, *v.Lease)
 		}
-		return a.office.DeleteLaunch(ctx, reg, *v.Launch)
+		return wrote{}, a.office.DeleteLaunch(ctx, reg, *v.Launch)
 	}
 	changed, err := a.change(v)
 	if err != nil {
-		return err
+		return wrote{}, err
 	}
-	_, err = a.office.PutLease(ctx, reg, changed)
-	return err
+	changed, err = a.office.PutLease(ctx, reg, changed)
+	return wrote{changed.Revision, changed.Changes}, err
 }
 
 // change is the transition of a lease that a verdict asks for.
@@ -208,7 +226,7 @@ func (a armed) change(v Verdict) (lease.Lease, error) {
 	return lease.Lease{}, errors.New("no transition for " + string(v.Action))
 }
 
-func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v Verdict) error {
+func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v Verdict) (wrote, error) {
 	var launch lease.Launch
 	var err error
 	switch v.Action {
@@ -220,14 +238,14 @@ func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v Verdict) e
 		launch, err = v.Launch.Looked(a.wall(), v.Looked...)
 	}
 	if err != nil {
-		return err
+		return wrote{}, err
 	}
-	_, err = a.office.PutLaunch(ctx, reg, launch)
-	return err
+	launch, err = a.office.PutLaunch(ctx, reg, launch)
+	return wrote{revision: launch.Revision}, err
 }
 
 func (a armed) by(reason string) lease.By {
-	return lease.By{Actor: "janitor:" + a.office.Name(), Reason: reason}
+	return lease.By{Actor: actorName(a.office), Reason: reason}
 }
 
 func isConflict(err error) bool {

@@ -87,6 +87,7 @@ func (t *term) acted(place lease.Place) {
 	}
 	delete(t.acting, place)
 	delete(t.missed, place)
+	t.trail.settle(place)
 }
 
 // apart is the verdict with records of its own: those observed change as the watch tells.

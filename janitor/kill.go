@@ -3,6 +3,7 @@ package janitor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"lapse/lease"
@@ -24,7 +25,8 @@ const (
 //     its term or its notice has passed. For an inferred cause it is running, and was not started since it was judged.
 //  4. The registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
 //     that was judged, the election and the registry; silence also requires that nothing beats. Whoever extends or
-//     renews meanwhile wins here.
+//     renews meanwhile wins here. If that cannot be written to the audit log that was asked for, nothing ends for want
+//     of a trail: it is tried again later.
 //  5. If more than 10 s have passed since it was described, all of this again.
 //  6. TerminateInstances is called.
 //
@@ -73,7 +75,7 @@ func (a armed) condemnFresh(ctx context.Context, cloud Cloud, reg lease.Registry
 		}
 	}
 	a.log.Error("nothing ended: EC2 and the registry are too slow to act on what they said", "instances", len(batch))
-	report.Failed += len(batch)
+	report.add(a.failed(batch, errors.New("EC2 and the registry are too slow to act on what they said")))
 	return nil, report
 }
 
@@ -86,11 +88,14 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	listing, err := cloud.Describe(ctx, ids)
 	if err != nil {
 		a.log.Error("nothing ended: cannot describe", "place", batch[0].Place.String(), "instances", len(ids), "error", err)
-		return nil, Report{Failed: len(batch)}
+		return nil, a.failed(batch, err)
 	}
 	now := PlaceView{Skew: listing.Skew, Dated: listing.Dated}
 	if why := now.clockTrouble(a.policy.MaxSkew); why != "" {
 		a.log.Error("nothing ended: "+brakeClock, "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
+		for _, v := range batch {
+			_ = a.told(v.spared(why))
+		}
 		return nil, Report{Spared: len(batch)}
 	}
 	seen := make(map[string]*lease.Instance, len(listing.Instances))
@@ -104,6 +109,7 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 		v.Instance = seen[v.InstanceID]
 		if why := cmp.Or(v.spare(reg), v.overtaken(judged, a.wall(), a.policy)); why != "" {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
+			_ = a.told(v.spared(why))
 			report.Spared++
 			continue
 		}
@@ -174,17 +180,48 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, 
 		switch err := errs[n]; {
 		case isConflict(err):
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", "its lease changed meanwhile")
+			_ = a.told(v.spared("its lease changed meanwhile"))
 			report.Spared++
 		case err != nil:
 			a.log.Error("not revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "error", err)
-			report.Failed++
+			report.add(a.failed([]Verdict{v}, err))
 		default:
 			a.log.Info("revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", v.Reason, "revision", revoked[n].Revision)
+			kind := EventRevoked
+			if v.Lease != nil && v.Lease.State == lease.StateRevoked {
+				kind = EventAuthorised
+			}
 			v.Lease = revoked[n]
+			if err := a.authorised(v, kind); err != nil {
+				report.add(a.failed([]Verdict{v}, err))
+				continue
+			}
 			condemned = append(condemned, v)
 		}
 	}
 	return condemned
+}
+
+// authorised tells that the registry has agreed to an end.
+func (a armed) authorised(v Verdict, kind EventKind) error {
+	e := v.event(kind)
+	e.Revision, e.changes = v.Lease.Revision, v.Lease.Changes
+	return a.told(e)
+}
+
+// failed tells that a batch came to nothing.
+func (a armed) failed(batch []Verdict, err error) Report {
+	for _, v := range batch {
+		_ = a.told(v.failed(err))
+	}
+	return Report{Failed: len(batch)}
+}
+
+// spared is the event of an instance that is not ended after all.
+func (v Verdict) spared(why string) Event {
+	e := v.event(EventSpared)
+	e.Reason = why
+	return e
 }
 
 // revoke takes one lease away by a conditional write. It returns the record as written.
@@ -218,19 +255,39 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.
 	log := a.log.With("instance_id", t.ID, "cause", string(v.Cause), "request", t.RequestID)
 	if t.Err == nil {
 		log.Info("terminating", "state", string(t.State))
+		_ = a.told(v.answered(EventTerminating, t))
 		return Report{Asked: 1}
 	}
 	log.Error("not terminated", "code", t.Code, "error", t.Err)
 	if !t.Refused() {
-		return Report{Failed: 1} // no word about this instance: tried again
+		_ = a.told(v.answered(EventFailed, t)) // no word about this instance: tried again
+		return Report{Failed: 1}
 	}
+	_ = a.told(v.answered(EventRefused, t))
 	reason := "EC2 refuses: " + t.Code
 	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
 	if err == nil {
-		_, err = a.office.PutLease(ctx, reg, stuck)
+		stuck, err = a.office.PutLease(ctx, reg, stuck)
 	}
-	if err != nil && !isConflict(err) {
+	switch {
+	case err == nil && v.Lease.Stuck != reason:
+		e := v.event(EventStuck)
+		e.Reason, e.Revision, e.changes = reason, stuck.Revision, stuck.Changes
+		_ = a.told(e)
+	case err != nil && !isConflict(err):
 		log.Error("write failed", "error", err)
 	}
 	return Report{Failed: 1}
+}
+
+// answered is the event of what EC2 answered about one instance.
+func (v Verdict) answered(kind EventKind, t lease.Termination) Event {
+	e := v.event(kind)
+	e.RequestID, e.Code = t.RequestID, t.Code
+	if t.Err != nil {
+		e.Reason = t.Err.Error()
+	} else {
+		e.Evidence.EC2 = t.State
+	}
+	return e
 }

@@ -127,7 +127,19 @@ func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		c.say(l, ActKeep, reason)
 		return
 	}
-	c.say(l, ActEnd, "revoked ("+string(l.Cause)+"), and EC2 says "+string(i.State)).Cause = l.Cause
+	end := c.say(l, ActEnd, "revoked ("+string(l.Cause)+"), and EC2 says "+string(i.State))
+	end.Cause, end.Due = l.Cause, c.wasDue(l)
+}
+
+// wasDue is since when the instance of a revoked lease should have ended, as far as the record says.
+func (c *situation) wasDue(l *lease.Lease) time.Time {
+	switch {
+	case l.Mark != nil && l.Mark.Cause == l.Cause:
+		return l.Mark.Deadline
+	case l.Cause == lease.CauseTerm && !l.ExpiresAt.IsZero():
+		return l.ExpiresAt.Add(c.Policy.TermGrace)
+	}
+	return l.RevokedAt
 }
 
 // backoff is the pause after so many attempts: a minute, doubling, RetryMax at most.
@@ -196,12 +208,14 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
 			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
 			return
 		}
-		c.say(l, ActEnd, over+", and so has its notice").Cause = lease.CauseTerm
+		end := c.say(l, ActEnd, over+", and so has its notice")
+		end.Cause, end.Due = lease.CauseTerm, deadline
 		return
 	}
 	watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
 	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce { // not when it was adopted with a term that had passed
-		c.say(l, ActEnd, over).Cause = lease.CauseTerm
+		end := c.say(l, ActEnd, over)
+		end.Cause, end.Due = lease.CauseTerm, l.ExpiresAt.Add(c.Policy.TermGrace)
 		return
 	}
 	mark := c.say(l, ActMark, over+" while nothing was being ended here")
@@ -230,10 +244,15 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
 	case !p.listed():
 		c.hold(l, brakeHealth, p.Place.String(), "silent")
+		c.because(s)
 	default:
 		c.judgeSilent(l, s)
+		c.because(s)
 	}
 }
+
+// because notes the silence that the last verdict is about.
+func (c *situation) because(s Silence) { c.verdicts[len(c.verdicts)-1].Silence = &s }
 
 // booting reports whether the instance has not beaten since it started, and started too recently to be judged for it.
 // LaunchTime moves at every start, so it may only spare.
@@ -293,5 +312,9 @@ func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 		c.say(l, ActKeep, silent+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
 		return
 	}
-	c.say(l, ActEnd, silent+", and its notice has passed").Cause = l.Mark.Cause
+	end := c.say(l, ActEnd, silent+", and its notice has passed")
+	end.Cause, end.Due = l.Mark.Cause, l.Mark.Deadline
+	if ripe := c.Now.Add(wait + grace - s.For); ripe.After(end.Due) {
+		end.Due = ripe
+	}
 }

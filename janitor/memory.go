@@ -147,6 +147,14 @@ func (m *memory) held(now time.Time, verdicts []Verdict) {
 	}
 }
 
+// missing is for how long the heartbeat of an instance has been missed.
+func (m *memory) missing(now time.Time, id string) time.Duration {
+	if b := m.beats[id]; b != nil && !b.lapsed.IsZero() {
+		return now.Sub(b.lapsed)
+	}
+	return 0
+}
+
 // silences returns what a decision needs of it.
 func (m *memory) silences(now time.Time) map[string]Silence {
 	all := make(map[string]Silence, len(m.beats))

@@ -71,13 +71,13 @@ func (c *situation) unleased(p PlaceView, i *lease.Instance) {
 	case i.Exempt():
 		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
 	case !member && launch != nil:
-		c.sayOf(i, nil, ActReport, "unexplained: its launch tag is not its client token; the tag was copied")
+		c.sayOf(i, nil, ActReport, "unexplained: its launch tag is not its client token; the tag was copied").Unexplained = true
 	case !member:
-		c.sayOf(i, nil, ActReport, "unexplained: no record speaks of it")
+		c.sayOf(i, nil, ActReport, "unexplained: no record speaks of it").Unexplained = true
 	case launch.State == lease.LaunchOpen:
 		c.sayOf(i, launch, ActKeep, "being launched")
 	case launch.State == lease.LaunchDone:
-		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease")
+		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease").Unexplained = true
 	case launch.State == lease.LaunchClosed:
 		c.judgeOrphan(p, launch, i)
 	default:
@@ -124,5 +124,6 @@ func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Inst
 		c.sayOf(i, launch, ActKeep, left+"; first seen "+first.Format(time.RFC3339))
 		return
 	}
-	c.sayOf(i, launch, ActOrphan, left).Cause = lease.CauseFailedCreation
+	orphan := c.sayOf(i, launch, ActOrphan, left)
+	orphan.Cause, orphan.Due = lease.CauseFailedCreation, ripe
 }

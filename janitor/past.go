@@ -155,14 +155,17 @@ func (p *past) keep(before remembered) {
 // follow keeps the memory up while another replica leads.
 func (j *Janitor) follow(ctx context.Context) {
 	if j.LastStamp == nil {
+		j.Observe.Turned(0)
 		return
 	}
 	for {
+		j.Observe.Turned(2*j.Policy.Interval + time.Minute)
 		reading, cancel := context.WithTimeout(ctx, j.Policy.Interval)
 		reg, stamp, err := j.LastStamp(reading)
 		cancel()
 		if err == nil {
 			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Sweep: stamp}, false)
+			j.Observe.Stamp(stamp)
 		}
 		if !pause(ctx, j.Policy.Interval) {
 			return

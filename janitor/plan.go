@@ -41,9 +41,13 @@ type Verdict struct {
 	Zone       string // groups batches
 	Cause      lease.Cause
 	Deadline   time.Time // of a mark
+	Due        time.Time // of an end: since when it is
 	Reason     string
 	Brake      string   // which brake holds
 	Looked     []string // instances of one launch whose first look is written together
+	Silence    *Silence // what was seen of a lease that is silent just now
+	// Unexplained says that the instance is managed, but no record speaks of it.
+	Unexplained bool
 
 	Lease    *lease.Lease // as observed; nil if there is none
 	Launch   *lease.Launch

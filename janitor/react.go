@@ -17,15 +17,14 @@ const settleMin = 100 * time.Millisecond
 // lead sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch keeps the records up to date,
 // and a timer waits for the next date on which the plan changes; both lead to the same decision over the last listing.
 // The kill function describes afresh whatever it ends, and each write compares what was judged, so a listing that is a
-// minute old can only spare. The sweep remains the source of truth.
-func (j *Janitor) lead(ctx context.Context, office Office) {
-	t := j.newTerm(office)
+// minute old can only spare. The sweep remains the source of truth. It returns why it ended.
+func (t *term) lead(ctx context.Context) string {
 	ctx, cancel := context.WithCancel(ctx)
 	defer t.finish() // batches in flight are
 	defer cancel()
 	tick := make(chan struct{}, 1)
 	ticker := cron.New(cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger), cron.Recover(cron.DiscardLogger)))
-	ticker.Schedule(j.schedule, cron.FuncJob(func() {
+	ticker.Schedule(t.schedule, cron.FuncJob(func() {
 		select {
 		case tick <- struct{}{}:
 		default: // the last one is not served yet
@@ -39,12 +38,13 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 		if t.sweepDue && !t.sweeping {
 			t.begin(ctx, t.swept)
 		}
+		t.Observe.Turned(t.turnMax())
 		select {
 		case <-ctx.Done():
-			return
-		case <-office.Lost():
-			j.Log.Warn("office lost", "leader", office.Name())
-			return
+			return "asked to stop"
+		case <-t.office.Lost():
+			t.Log.Warn("office lost", "leader", t.office.Name())
+			return "office lost"
 		case <-tick:
 			t.sweepDue = true
 		case change, open := <-t.changes:
@@ -55,11 +55,14 @@ func (j *Janitor) lead(ctx context.Context, office Office) {
 			t.wakeFor(t.react(ctx))
 		}
 		if t.deposed > 1 {
-			j.Log.Warn("no longer recognised as leader; campaigning again", "leader", office.Name())
-			return
+			t.Log.Warn("no longer recognised as leader; campaigning again", "leader", t.office.Name())
+			return "no longer recognised as leader"
 		}
 	}
 }
+
+// turnMax is how long one turn of the loop may take, which waits for etcd and for the next sweep, and never for EC2.
+func (t *term) turnMax() time.Duration { return 2*t.Policy.Interval + 2*time.Minute }
 
 // swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
 // the reactions.
@@ -163,10 +166,13 @@ func (t *term) apply(change lease.Change) {
 	case change.Snapshot != nil:
 		t.see(observation{sight: t.seen.sight, snapshot: *change.Snapshot})
 	case change.Registry != nil:
+		t.trail.mode(s.Registry, *change.Registry)
 		s.Registry = *change.Registry
 	case change.Lease != nil:
+		t.trail.lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)
 		s.Leases = put(s.Leases, t.leaseAt, change.Lease.InstanceID, *change.Lease)
 	case change.Launch != nil:
+		t.trail.launch(t.Now(), t.launchOf(change.Launch.Token), *change.Launch)
 		s.Launches = put(s.Launches, t.launchAt, change.Launch.Token, *change.Launch)
 	case change.Heartbeat != nil:
 		s.Heartbeats[change.Heartbeat.InstanceID] = *change.Heartbeat
@@ -175,10 +181,28 @@ func (t *term) apply(change lease.Change) {
 	}
 }
 
+// leaseOf is the lease as last observed, or zero.
+func (t *term) leaseOf(id string) (l lease.Lease) {
+	if n, there := t.leaseAt[id]; there {
+		l = t.seen.snapshot.Leases[n]
+	}
+	return l
+}
+
+// launchOf is the launch as last observed, or zero.
+func (t *term) launchOf(token string) (l lease.Launch) {
+	if n, there := t.launchAt[token]; there {
+		l = t.seen.snapshot.Launches[n]
+	}
+	return l
+}
+
 // see replaces what was observed.
 func (t *term) see(seen observation) {
+	t.compare(seen.snapshot)
 	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
 	t.past.see(t.Now(), seen.snapshot, true)
+	t.Observe.Stamp(seen.snapshot.Sweep)
 	for n, l := range seen.snapshot.Leases {
 		t.leaseAt[l.InstanceID] = n
 	}

@@ -29,6 +29,8 @@ type Config struct {
 	Now      func() time.Time // the wall clock
 	Notify   func(state string)
 	Log      *slog.Logger
+	Observe  Observer          // may be nil
+	Audit    func(Event) error // may be nil; if not, what it cannot write ends nothing
 }
 
 // Janitor sweeps while it holds office.
@@ -64,6 +66,9 @@ func New(c Config) (*Janitor, error) {
 	}
 	if c.Healthy == nil {
 		c.Healthy = func(context.Context) error { return nil }
+	}
+	if c.Observe == nil {
+		c.Observe = blind{}
 	}
 	remembers, err := openPast(c.StateDir, c.Log)
 	if err != nil {
@@ -106,8 +111,8 @@ func (j *Janitor) Run(ctx context.Context) error {
 			continue
 		}
 		j.Log.Info("elected", "leader", office.Name())
-		j.lead(ctx, office)
-		j.resign(ctx, office)
+		t := j.newTerm(office)
+		t.leave(ctx, t.lead(ctx))
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -154,6 +159,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (j *Janitor) resign(ctx context.Context, office Office) {
+	j.Observe.Led("")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := office.Resign(ctx); err != nil {
@@ -178,6 +184,7 @@ type term struct {
 	took  time.Duration    // of the last reaction
 
 	leaseAt, launchAt map[string]int // where the records stand in seen
+	trail             *trail
 
 	errands
 	sweepDue bool
@@ -190,11 +197,29 @@ type term struct {
 
 func (j *Janitor) newTerm(office Office) *term {
 	now := time.Now()
-	return &term{
+	t := &term{
 		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
 		errands: newErrands(), unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}
+	t.trail = newTrail(j.tell, actorName(office), func(place lease.Place) bool { return t.acting[place] })
+	j.Observe.Led(office.Name())
+	_ = j.tell(t.event(EventElected, "")) // said in the log
+	return t
 }
+
+// leave ends the term.
+func (t *term) leave(ctx context.Context, why string) {
+	_ = t.tell(t.event(EventLeft, why)) // said in the log
+	t.resign(ctx, t.office)
+}
+
+// event is something that this janitor says of itself.
+func (t *term) event(kind EventKind, reason string) Event {
+	return Event{Time: t.Now(), Kind: kind, Actor: actorName(t.office), Reason: reason, Own: true}
+}
+
+// actorName is how the histories of records name a leader.
+func actorName(o Office) string { return "janitor:" + o.Name() }
 
 // Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged.
 func (j *Janitor) Sweep(ctx context.Context) (Plan, Report, error) {
@@ -202,9 +227,10 @@ func (j *Janitor) Sweep(ctx context.Context) (Plan, Report, error) {
 	if err != nil {
 		return Plan{}, Report{}, err
 	}
-	defer j.resign(ctx, office)
 	j.Policy.NoSilence = true
-	return j.newTerm(office).sweep(ctx)
+	t := j.newTerm(office)
+	defer t.leave(ctx, "one pass")
+	return t.sweep(ctx)
 }
 
 // examine restarts all silences if etcd was not healthy until now.
@@ -235,6 +261,7 @@ func (t *term) decide(read time.Time) Plan {
 	})
 	t.mem.held(now, plan.Verdicts)
 	t.announce(plan.Brakes)
+	t.count(plan)
 	return plan
 }
 
@@ -246,14 +273,22 @@ func (t *term) announce(held []lease.Brake) {
 	for _, b := range held {
 		if !has(t.brakes, b) {
 			t.Log.Warn("brake held", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
+			t.braked(EventBrakeHeld, b)
 		}
 	}
 	for _, b := range t.brakes {
 		if !has(held, b) {
 			t.Log.Info("brake lifted", "brake", b.Name, "scope", b.Scope)
+			t.braked(EventBrakeLifted, b)
 		}
 	}
 	t.brakes = held
+}
+
+func (t *term) braked(kind EventKind, b lease.Brake) {
+	e := t.event(kind, b.Reason)
+	e.Brake, e.Scope = b.Name, b.Scope
+	_ = t.tell(e) // said in the log
 }
 
 // stamp writes that this sweep happened, before anything is ended by it.
@@ -281,6 +316,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 		return fmt.Errorf("stamp the sweep: %w", err)
 	}
 	t.past.wrote(written)
+	t.Observe.Stamp(written)
 	t.seen.snapshot.Sweep = written
 	t.stamped = time.Now()
 	return nil
@@ -309,5 +345,5 @@ func (t *term) actor() actor {
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Place()] = cloud
 	}
-	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log}
+	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log, tell: t.trail.did}
 }

@@ -84,6 +84,9 @@ func (p *pass) conclude(ctx context.Context, err error) {
 		p.plan = p.decide(p.read)
 		err = p.stamp(ctx, p.plan)
 	}
+	if ctx.Err() == nil {
+		p.Observe.Swept(time.Since(p.begun), err)
+	}
 	if p.err = err; err == nil {
 		p.act(ctx, p.plan, func(report Report) {
 			p.report = report

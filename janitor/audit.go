@@ -1,0 +1,90 @@
+package janitor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// AuditLog is a file of events, one line of JSON each. Lines are only ever appended, each by one write, so that several
+// programs may share the file, and a file that was renamed or removed is left and begun anew, as log rotation wants it.
+type AuditLog struct {
+	mu   sync.Mutex
+	path string
+	out  io.Writer // instead of a file, if path is empty
+	file *os.File
+	torn bool // the last line was not written to its end
+}
+
+// OpenAudit opens the file, or creates it for its owner to write and its group to read.
+func OpenAudit(path string) (*AuditLog, error) {
+	a := &AuditLog{path: path}
+	if err := a.reopen(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// AuditTo writes the events to w.
+func AuditTo(w io.Writer) *AuditLog { return &AuditLog{out: w} }
+
+// Write appends one event. It is safe for many goroutines.
+func (a *AuditLog) Write(e Event) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	line = append(line, '\n')
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := a.out
+	if out == nil {
+		if err := a.reopen(); err != nil {
+			return err
+		}
+		out = a.file
+	}
+	if a.torn { // the disk was full in the middle of a line; that one is lost, the next is not
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := out.Write(line)
+	if n > 0 {
+		a.torn = n < len(line)
+	}
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	return nil
+}
+
+// reopen opens the file that now has the path, unless it is the open one.
+func (a *AuditLog) reopen() error {
+	if a.file != nil {
+		there, err := os.Stat(a.path)
+		if open, openErr := a.file.Stat(); err == nil && openErr == nil && os.SameFile(there, open) {
+			return nil
+		}
+	}
+	file, err := os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the group reads it, as with every log
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	if a.file != nil {
+		_ = a.file.Close()
+		a.torn = false
+	}
+	a.file = file
+	return nil
+}
+
+// Close closes the file.
+func (a *AuditLog) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return nil
+	}
+	return a.file.Close()
+}

@@ -1,0 +1,226 @@
+package janitor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// lines are the events in an audit log, without what differs from run to run.
+func lines(t *testing.T, log []byte) []string {
+	t.Helper()
+	var all []string
+	for line := range strings.Lines(string(log)) {
+		var e Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if e.Time.IsZero() {
+			t.Errorf("without a time: %s", line)
+		}
+		var said []string
+		for _, word := range []string{
+			string(e.Kind), e.InstanceID, e.Launch, e.Actor, string(e.Cause), e.Brake, e.Code, e.RequestID, e.Reason,
+		} {
+			if word != "" {
+				said = append(said, word)
+			}
+		}
+		all = append(all, strings.Join(said, " | "))
+	}
+	return all
+}
+
+// audited runs a janitor with an audit log in a bubble of its own clock, until the test's function returns.
+func audited(t *testing.T, ids []string, observe Observer, test func(r *rig)) []string {
+	t.Helper()
+	var written bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, ids...)
+		j := r.janitorOf(slog.New(slog.DiscardHandler))
+		j.Audit = AuditTo(&written).Write
+		if observe != nil {
+			j.Observe = observe
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		synctest.Wait()
+		test(r)
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return lines(t, written.Bytes())
+}
+
+// TestTheAuditLogTellsTheWholeStory has what others do between sweeps, what the janitor does, and what EC2 answers.
+func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
+	t.Parallel()
+	got := audited(t, []string{"i-1", "i-2", "i-3"}, nil, func(r *rig) {
+		r.cloud.refuse["i-2"] = "OperationNotPermitted"
+		r.extend("i-1", 20*time.Second) // shortens: each is what another has done, and told
+		after(time.Second)
+		r.update("i-3", func(l lease.Lease) (lease.Lease, error) {
+			return l.Pardon(r.now(), lease.By{Actor: "cli:ada@laptop", Reason: "still needed"})
+		})
+		r.update("i-2", func(l lease.Lease) (lease.Lease, error) {
+			return l.Revoke(r.now(), lease.CauseRelease, lease.By{Actor: "cli:ada@laptop", Reason: "done with it"})
+		})
+		after(30 * time.Second)
+		r.cloud.state("i-1", lease.InstanceTerminated)
+		after(40 * time.Second)
+		if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
+			return g.To(r.now(), lease.ModePaused), nil
+		}); err != nil {
+			r.t.Fatal(err)
+		}
+		after(time.Second)
+	})
+	want := []string{
+		`elected | janitor:janitor`,
+		`brake-held | janitor:janitor | health | new leader: no stamp of its own yet`,
+		`shortened | i-1 | web | test`,
+		`brake-held | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-lifted | janitor:janitor | health | new leader: no stamp of its own yet`,
+		`pardoned | i-3 | web | cli:ada@laptop | still needed`,
+		`revoked | i-2 | web | cli:ada@laptop | release | done with it`,
+		`brake-lifted | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
+		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
+		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
+		`stuck | i-2 | web | janitor:janitor | release | EC2 refuses: OperationNotPermitted`,
+		`revoked | i-1 | web | janitor:janitor | term | its term 2000-01-01T00:00:20Z has passed`,
+		`terminating | i-1 | web | janitor:janitor | term | req-1 | its term 2000-01-01T00:00:20Z has passed`,
+		`ended | i-1 | web | janitor:janitor | term | EC2 says terminated`,
+		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
+		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
+		`marked | i-3 | web | janitor:janitor | never-beat | silent from the beginning, and so far nothing else of its zone renewed since`,
+		`paused | it was armed`,
+		`left | janitor:janitor | asked to stop`,
+	}
+	// Notes and ends are made side by side; all else has an order.
+	slices.Sort(got[13:17])
+	slices.Sort(want[13:17])
+	if !slices.Equal(got, want) {
+		t.Errorf("the story:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestWithoutATrailNothingEnds has an audit log that cannot be written: what was revoked is not terminated before it can.
+func TestWithoutATrailNothingEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	full := true
+	var mu sync.Mutex
+	var told []EventKind
+	actor := r.actor()
+	actor.tell = func(e Event) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if full {
+			return errors.New("no space left on device")
+		}
+		told = append(told, e.Kind)
+		return nil
+	}
+	if report := actor.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")}); report.Asked != 0 || report.Failed != 1 {
+		t.Errorf("%+v", report)
+	}
+	if ended := r.cloud.ended(); len(ended) > 0 || r.lease("i-1").State != lease.StateRevoked {
+		t.Fatalf("terminated %v, and the lease is %s", ended, r.lease("i-1").State)
+	}
+	full = false
+	if report := actor.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")}); report.Asked != 1 {
+		t.Errorf("%+v", report)
+	}
+	if want := []EventKind{EventAuthorised, EventTerminating}; !slices.Equal(told, want) || len(r.cloud.ended()) != 1 {
+		t.Errorf("told %v, want %v; terminated %v", told, want, r.cloud.ended())
+	}
+}
+
+func TestAnAuditLogIsBegunAnewWhereItWasRenamed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	a, err := OpenAudit(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Close() }()
+	write := func(id string) {
+		if err := a.Write(Event{Time: noon, Kind: EventMarked, InstanceID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(path string) []string {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lines(t, data)
+	}
+	write("i-1")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write("i-2")
+	write("i-3")
+	if old, now := read(path+".1"), read(path); len(old) != 1 || len(now) != 2 {
+		t.Errorf("%q, then %q", old, now)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&^0o640 != 0 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	write("i-4")
+	if now := read(path); len(now) != 1 {
+		t.Errorf("%q", now)
+	}
+}
+
+// tearing writes half of the first line.
+type tearing struct {
+	bytes.Buffer
+	torn bool
+}
+
+func (w *tearing) Write(p []byte) (int, error) {
+	if !w.torn {
+		w.torn = true
+		n, _ := w.Buffer.Write(p[:len(p)/2])
+		return n, errors.New("no space left on device")
+	}
+	return w.Buffer.Write(p)
+}
+
+func TestATornLineSpoilsNoOther(t *testing.T) {
+	t.Parallel()
+	var w tearing
+	a := AuditTo(&w)
+	if err := a.Write(Event{Time: noon, Kind: EventMarked, InstanceID: "i-1"}); err == nil {
+		t.Error("no error")
+	}
+	for _, id := range []string{"i-2", "i-3"} {
+		if err := a.Write(Event{Time: noon, Kind: EventMarked, InstanceID: id}); err != nil {
+			t.Error(err)
+		}
+	}
+	_, whole, _ := bytes.Cut(w.Bytes(), []byte("\n"))
+	if got := lines(t, whole); len(got) != 2 {
+		t.Errorf("%q in %q", got, w.String())
+	}
+}

@@ -1,0 +1,101 @@
+package janitor
+
+import (
+	"time"
+
+	"lapse/lease"
+)
+
+// Census counts what a decision was about, and what was decided.
+type Census struct {
+	Mode     lease.Mode
+	Leases   map[lease.State]int
+	Launches map[lease.LaunchState]int
+	Places   map[lease.Place]PlaceCensus
+	Verdicts map[Action]int
+	Brakes   []lease.Brake  // held
+	Silent   map[string]int // by zone, where there are leases that are to beat
+	Longest  time.Duration  // for which a heartbeat has been missed, by this leader's clock
+}
+
+// PlaceCensus counts the instances of one place that are neither terminated nor on their way there.
+type PlaceCensus struct {
+	Listed      bool // the last listing was complete
+	Managed     int  // a record speaks of it, or is about to
+	Foreign     int  // bears another registry's tag, or lost ours
+	Unexplained int  // managed, but no record speaks of it
+	Exempt      int  // bears the tag that forbids ending it
+	Stuck       int  // leases of instances that may not be ended
+}
+
+// count tells the observer what the plan was about. It passes over the records once.
+func (t *term) count(plan Plan) {
+	if _, nobody := t.Observe.(blind); nobody {
+		return
+	}
+	now, s := time.Now(), &t.seen.snapshot
+	c := Census{
+		Mode: s.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
+		Places: map[lease.Place]PlaceCensus{}, Verdicts: map[Action]int{}, Brakes: plan.Brakes, Silent: map[string]int{},
+	}
+	for i := range s.Launches {
+		c.Launches[s.Launches[i].State]++
+	}
+	places := map[lease.Place]*PlaceCensus{}
+	for i := range t.seen.places {
+		places[t.seen.places[i].Place] = &PlaceCensus{Listed: t.seen.places[i].listed()}
+	}
+	var last *lease.Instance
+	for i := range plan.Verdicts {
+		v := &plan.Verdicts[i]
+		c.Verdicts[v.Action]++
+		place := places[v.Place]
+		if v.Instance != nil && v.Instance != last && place != nil { // of one instance there may be several
+			place.add(v, s.Registry.UUID)
+			last = v.Instance
+		}
+		if v.Lease != nil {
+			c.add(v, place)
+		}
+		if v.Silence != nil {
+			c.Longest = max(c.Longest, t.mem.missing(now, v.InstanceID))
+		}
+	}
+	for place, counted := range places {
+		c.Places[place] = *counted
+	}
+	t.Observe.Counted(c)
+}
+
+// add counts the lease that a verdict is about.
+func (c *Census) add(v *Verdict, place *PlaceCensus) {
+	l := v.Lease
+	c.Leases[l.State]++
+	if l.State == lease.StateRevoked && l.Stuck != "" && place != nil {
+		place.Stuck++
+	}
+	if l.State != lease.StateActive || l.TTL <= 0 {
+		return
+	}
+	zone := zoneOf(l, v.Instance)
+	if v.Silence == nil {
+		c.Silent[zone] += 0
+		return
+	}
+	c.Silent[zone]++
+}
+
+// add counts the instance that a verdict is about.
+func (p *PlaceCensus) add(v *Verdict, uuid string) {
+	switch i := v.Instance; {
+	case !i.Alive():
+	case i.Exempt():
+		p.Exempt++
+	case !i.ManagedBy(uuid):
+		p.Foreign++
+	case v.Unexplained:
+		p.Unexplained++
+	default:
+		p.Managed++
+	}
+}

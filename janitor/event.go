@@ -1,0 +1,190 @@
+package janitor
+
+import (
+	"time"
+
+	"lapse/lease"
+)
+
+// EventKind says what happened.
+type EventKind string
+
+// Kinds of events. What others do to a lease has the kinds of leases too, as its history tells it.
+const (
+	// Of a lease: transitions that were written.
+	EventMarked     EventKind = "marked"
+	EventUnmarked   EventKind = "unmarked"
+	EventRevoked    EventKind = "revoked"
+	EventAuthorised EventKind = "authorised" // a try to end the instance of a lease that was revoked before
+	EventStuck      EventKind = "stuck"
+	EventAbsent     EventKind = "absent"
+	EventSeen       EventKind = "seen"
+	EventEnded      EventKind = "ended" // EC2 confirmed it
+	EventReopened   EventKind = "reopened"
+	EventActivated  EventKind = "activated"
+	EventPurged     EventKind = "purged" // also of a launch
+
+	// Of an instance: what came of ending it.
+	EventTerminating EventKind = "terminating" // EC2 accepted
+	EventSpared      EventKind = "spared"      // a fresh look, or the registry, said no
+	EventRefused     EventKind = "refused"     // EC2 did
+	EventFailed      EventKind = "failed"      // a read, a write or a call failed; to be tried again
+
+	// Of a launch.
+	EventOpened   EventKind = "launch-opened"
+	EventAnswered EventKind = "launch-answered" // EC2 answered an attempt with instances
+	EventDeclined EventKind = "launch-refused"  // EC2 refused an attempt
+	EventLooked   EventKind = "launch-looked"   // the first look at what it left
+	EventDone     EventKind = "launch-done"
+	EventClosed   EventKind = "launch-closed"
+
+	// Of the registry and its janitor.
+	EventBrakeHeld   EventKind = "brake-held"
+	EventBrakeLifted EventKind = "brake-lifted"
+	EventElected     EventKind = "elected"
+	EventLeft        EventKind = "left"      // gave the office up, or lost it
+	EventUnaudited   EventKind = "unaudited" // an event could not be written to the audit log; told to observers alone
+	EventForgotten   EventKind = "forgotten" // a lease changed more often than its record remembers
+)
+
+// Event is one transition or refusal, told when it has happened.
+type Event struct {
+	Time       time.Time   `json:"time"`
+	Kind       EventKind   `json:"kind"`
+	InstanceID string      `json:"instance_id,omitzero"`
+	Launch     string      `json:"launch,omitzero"` // token
+	Place      string      `json:"place,omitzero"`  // account/region
+	Zone       string      `json:"zone,omitzero"`
+	Actor      string      `json:"actor,omitzero"` // empty where the registry does not say who
+	Cause      lease.Cause `json:"cause,omitzero"`
+	Brake      string      `json:"brake,omitzero"`
+	Scope      string      `json:"scope,omitzero"` // of a brake; empty: everywhere
+	Reason     string      `json:"reason,omitzero"`
+	Evidence   Evidence    `json:"evidence,omitzero"`
+	Revision   int64       `json:"revision,omitzero"` // etcd's, of the record as written
+	RequestID  string      `json:"aws_request_id,omitzero"`
+	Code       string      `json:"ec2_code,omitzero"` // EC2's error code
+
+	Own     bool  `json:"-"` // done by this janitor
+	changes int64 // change counter of the lease as written
+}
+
+// Evidence is what an event rested on.
+type Evidence struct {
+	ExpiresAt time.Time           `json:"expires_at,omitzero"`
+	Before    time.Time           `json:"expires_before,omitzero"` // the term before an extension
+	Mark      *lease.Mark         `json:"mark,omitempty"`
+	Silent    lease.Duration      `json:"silent,omitzero"`     // by the leader's own clock
+	Witness   bool                `json:"witness,omitzero"`    // another lease of the zone renewed meanwhile
+	Looked    time.Time           `json:"looked,omitzero"`     // first full look at what a launch left
+	RevokedAt time.Time           `json:"revoked_at,omitzero"` //
+	Due       time.Time           `json:"due,omitzero"`        // when the end was due
+	Tries     int                 `json:"tries,omitzero"`      // authorised so far
+	EC2       lease.InstanceState `json:"ec2_state,omitzero"`  // as EC2 said last
+	Instances []string            `json:"instances,omitempty"` // of a launch
+}
+
+// Observer is told what a janitor does and sees, for metrics and health. Its methods are called by many goroutines, and
+// must not wait for anything.
+type Observer interface {
+	// Turned says that the janitor's loop goes round, and that it will again within so long; 0: it waits to be elected.
+	Turned(within time.Duration)
+	// Led says under which name the janitor leads from now on; empty: it does not.
+	Led(name string)
+	// Stamp is told each stamp of a sweep that the janitor writes or reads.
+	Stamp(s lease.Sweep)
+	// Swept is told how long a sweep took, and why it failed if it did.
+	Swept(took time.Duration, err error)
+	// Counted is told what each decision was about.
+	Counted(c Census)
+	// Happened is told each event.
+	Happened(e Event)
+}
+
+// blind is the observer of a janitor that nobody observes.
+type blind struct{}
+
+func (blind) Turned(time.Duration)       {}
+func (blind) Led(string)                 {}
+func (blind) Stamp(lease.Sweep)          {}
+func (blind) Swept(time.Duration, error) {}
+func (blind) Counted(Census)             {}
+func (blind) Happened(Event)             {}
+
+// tell tells an event to the observer and writes it to the audit log. It fails if it was not written there.
+func (j *Janitor) tell(e Event) error {
+	e.Time = e.Time.UTC().Truncate(time.Millisecond)
+	j.Observe.Happened(e)
+	if j.Audit == nil {
+		return nil
+	}
+	if err := j.Audit(e); err != nil {
+		j.Log.Error("not written to the audit log", "kind", string(e.Kind), "instance_id", e.InstanceID, "launch", e.Launch, "error", err)
+		j.Observe.Happened(Event{Time: e.Time, Kind: EventUnaudited, Reason: err.Error(), Own: true})
+		return err
+	}
+	return nil
+}
+
+// event is what a verdict and its evidence say of something that happened to it.
+func (v Verdict) event(kind EventKind) Event {
+	e := Event{
+		Kind: kind, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Zone: v.Zone, Cause: v.Cause,
+		Reason: v.Reason, Evidence: Evidence{Due: v.Due, Instances: v.Looked},
+	}
+	if v.Instance != nil {
+		e.Evidence.EC2 = v.Instance.State
+	}
+	if v.Silence != nil {
+		e.Evidence.Silent, e.Evidence.Witness = lease.Duration(v.Silence.For.Round(time.Millisecond)), v.Silence.Witness
+	}
+	if v.Lease != nil {
+		e.Evidence.ExpiresAt, e.Evidence.Mark = v.Lease.ExpiresAt, v.Lease.Mark
+		e.Evidence.RevokedAt, e.Evidence.Tries = v.Lease.RevokedAt, v.Lease.Tries
+	}
+	if v.Launch != nil {
+		e.Evidence.Looked = v.Launch.Looks[v.InstanceID]
+	}
+	return e
+}
+
+// failed is the event of something that could not be done.
+func (v Verdict) failed(err error) Event {
+	e := v.event(EventFailed)
+	e.Reason = string(v.Action) + ": " + err.Error()
+	return e
+}
+
+// kind of the event that carrying out a verdict is.
+func (a Action) kind() EventKind {
+	switch a {
+	case ActMark:
+		return EventMarked
+	case ActUnmark:
+		return EventUnmarked
+	case ActStuck:
+		return EventStuck
+	case ActAbsent:
+		return EventAbsent
+	case ActSeen:
+		return EventSeen
+	case ActConfirm:
+		return EventEnded
+	case ActReopen:
+		return EventReopened
+	case ActActivate:
+		return EventActivated
+	case ActLook:
+		return EventLooked
+	case ActDone:
+		return EventDone
+	case ActClose:
+		return EventClosed
+	case ActPurge:
+		return EventPurged
+	case ActEnd, ActOrphan:
+		return EventRevoked
+	case ActKeep, ActReport, ActHold:
+	}
+	return EventKind(a)
+}

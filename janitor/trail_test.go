@@ -1,0 +1,133 @@
+package janitor
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// recorded is a trail that only remembers what it tells.
+func recorded() (*trail, *[]string) {
+	var told []string
+	return newTrail(func(e Event) error {
+		told = append(told, fmt.Sprintf("%s %s%s %s", e.Kind, e.InstanceID, e.Launch, e.Actor))
+		return nil
+	}, "janitor:one", func(lease.Place) bool { return false }), &told
+}
+
+func TestTheTrailOfALease(t *testing.T) {
+	t.Parallel()
+	ada := lease.By{Actor: "ada"}
+	changed := func(l lease.Lease, by ...lease.By) lease.Lease {
+		for n, who := range by {
+			var err error
+			if l, err = l.Pardon(noon.Add(time.Duration(n)*time.Second), who); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Revision++
+		return l
+	}
+	one := *holds("i-1").lease
+	one.Launch, one.Revision = "", 5
+	many := make([]lease.By, 20)
+	for n := range many {
+		many[n] = ada
+	}
+	us := lease.By{Actor: "janitor:one"}
+	for name, c := range map[string]struct {
+		before, after lease.Lease
+		wrote         int64 // the number of a change that we wrote and told
+		want          []string
+	}{
+		"unchanged":                            {one, one, 0, nil},
+		"changed by another":                   {one, changed(one, ada), 0, []string{"pardoned i-1 ada"}},
+		"changed twice between two looks":      {one, changed(one, ada, lease.By{Actor: "bob"}), 0, []string{"pardoned i-1 ada", "pardoned i-1 bob"}},
+		"changed by us, and told":              {one, changed(one, us), 1, nil},
+		"changed by us, and the answer lost":   {one, changed(one, us), 0, []string{"pardoned i-1 janitor:one"}},
+		"changed by us, and then by another":   {one, changed(one, us, ada), 1, []string{"pardoned i-1 ada"}},
+		"new":                                  {lease.Lease{}, changed(one, ada), 0, []string{"pardoned i-1 ada"}},
+		"written, but with nothing to tell":    {one, changed(one), 0, nil},
+		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forgotten i-1 "}, slices.Repeat([]string{"pardoned i-1 ada"}, 16)...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			trail, told := recorded()
+			trail.own["i-1"] = wrote{changes: c.wrote}
+			trail.lease(c.before, c.after)
+			if !slices.Equal(*told, c.want) {
+				t.Errorf("told %q, want %q", *told, c.want)
+			}
+		})
+	}
+}
+
+func TestTheTrailOfALaunch(t *testing.T) {
+	t.Parallel()
+	open := launch("web", lease.LaunchOpen)
+	open.Revision = 5
+	next := func(change func(*lease.Launch)) lease.Launch {
+		l := open
+		l.Attempts = slices.Clone(l.Attempts)
+		change(&l)
+		l.Revision++
+		return l
+	}
+	for name, c := range map[string]struct {
+		before, after lease.Launch
+		wrote         int64
+		want          []string
+	}{
+		"opened":         {lease.Launch{}, open, 0, []string{"launch-opened web "}},
+		"sent again":     {open, next(func(l *lease.Launch) { l.Attempts[0].Sends++ }), 0, nil},
+		"answered":       {open, next(answered("i-1")), 0, []string{"launch-answered web "}},
+		"refused":        {open, next(func(l *lease.Launch) { l.Attempts[0].Outcome = lease.OutcomeRefused }), 0, []string{"launch-refused web "}},
+		"done":           {open, next(func(l *lease.Launch) { l.State = lease.LaunchDone }), 0, []string{"launch-done web "}},
+		"closed by us":   {open, next(func(l *lease.Launch) { l.State = lease.LaunchClosed }), 6, nil},
+		"given up":       {open, next(func(l *lease.Launch) { l.State = lease.LaunchClosed }), 0, []string{"launch-closed web "}},
+		"seen once more": {open, open, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			trail, told := recorded()
+			trail.own["web"] = wrote{revision: c.wrote}
+			trail.launch(noon, c.before, c.after)
+			if !slices.Equal(*told, c.want) {
+				t.Errorf("told %q, want %q", *told, c.want)
+			}
+		})
+	}
+}
+
+// TestASnapshotTellsWhatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
+// was there when it took office, or when the registry was set back, is not told.
+func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	var told []string
+	j := r.janitorOf(r.actor().log)
+	j.Audit = func(e Event) error {
+		told = append(told, string(e.Kind))
+		return nil
+	}
+	term := j.newTerm(r.office)
+	look := func() lease.Snapshot {
+		s, err := r.store.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		term.see(observation{snapshot: s})
+		return s
+	}
+	first := look()
+	r.extend("i-1", 2*time.Hour)
+	look()
+	look()
+	term.see(observation{snapshot: first})
+	if want := []string{"elected", "extended"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
