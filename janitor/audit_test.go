@@ -32,7 +32,7 @@ func lines(t *testing.T, log []byte) []string {
 		}
 		var said []string
 		for _, word := range []string{
-			string(e.Kind), e.InstanceID, e.Launch, e.Actor, string(e.Cause), e.Brake, e.Code, e.RequestID, e.Reason,
+			string(e.Kind), e.InstanceID, e.Launch, e.Actor, string(e.Cause), e.Brake, e.Scope, e.Code, e.RequestID, e.Reason,
 		} {
 			if word != "" {
 				said = append(said, word)
@@ -95,10 +95,12 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 		`brake-held | janitor:janitor | health | new leader: no stamp of its own yet`,
 		`shortened | i-1 | web | test`,
 		`brake-held | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-held | janitor:janitor | silence | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
 		`brake-lifted | janitor:janitor | health | new leader: no stamp of its own yet`,
 		`pardoned | i-3 | web | cli:ada@laptop | still needed`,
 		`revoked | i-2 | web | cli:ada@laptop | release | done with it`,
 		`brake-lifted | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-lifted | janitor:janitor | silence | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
 		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
 		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
 		`stuck | i-2 | web | janitor:janitor | release | EC2 refuses: OperationNotPermitted`,
@@ -112,8 +114,8 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 		`left | janitor:janitor | asked to stop`,
 	}
 	// Notes and ends are made side by side; all else has an order.
-	slices.Sort(got[13:17])
-	slices.Sort(want[13:17])
+	slices.Sort(got[15:19])
+	slices.Sort(want[15:19])
 	if !slices.Equal(got, want) {
 		t.Errorf("the story:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
