@@ -66,6 +66,11 @@ func (p Policy) Check() error {
 		{"orphan-grace", p.OrphanGrace, time.Second},
 		{"term-grace", p.TermGrace, 0},
 		{"absent-for", p.AbsentFor, 0},
+		{"retry-max", p.RetryMax, time.Second},
+		{"max-skew", p.MaxSkew, time.Second},
+		{"silent-memory", p.SilentMemory, time.Second},
+		{"rate-window", p.RateWindow, time.Second},
+		{"leader-window", p.OfficeWindow, time.Second},
 		{"retention", p.Retention, time.Hour},
 		{"retention of chosen tokens", p.ChosenRetention, p.Retention},
 	} {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"lapse/lease"
@@ -60,8 +59,9 @@ func (c *situation) unrecordedLaunch() string {
 	for _, p := range c.Places {
 		for i := range p.Instances {
 			instance := &p.Instances[i]
-			token := launchToken(instance)
-			if stamp.IsZero() || token == "" || !c.unexplained[instance.ID] ||
+			token, created := lease.LaunchToken(instance.ClientToken)
+			created = created && instance.Tags[lease.TagLaunch] == instance.ClientToken
+			if stamp.IsZero() || !created || !c.unexplained[instance.ID] ||
 				c.attempts[instance.ClientToken] != nil || c.bad[token] != nil {
 				continue
 			}
@@ -75,16 +75,6 @@ func (c *situation) unrecordedLaunch() string {
 		}
 	}
 	return first
-}
-
-// launchToken is the token of the launch that created the instance, by its client token and by its tag; empty if they
-// do not agree, or if it was not created by a launch.
-func launchToken(i *lease.Instance) string {
-	cut := strings.LastIndexByte(i.ClientToken, '.')
-	if cut < 1 || i.Tags[lease.TagLaunch] != i.ClientToken {
-		return ""
-	}
-	return i.ClientToken[:cut]
 }
 
 // holdStanding holds what standing brakes hold: everything, or what concerns one lease.

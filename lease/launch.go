@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -82,6 +83,17 @@ const maxAttempts = 999
 
 // ClientToken of attempt number n, counted from 1. At most 64 characters, which is EC2's limit.
 func ClientToken(token string, n int) string { return token + "." + strconv.Itoa(n) }
+
+// LaunchToken is the launch token in a client token that [ClientToken] made; false for any other.
+func LaunchToken(clientToken string) (string, bool) {
+	dot := strings.LastIndexByte(clientToken, '.')
+	if dot < 0 {
+		return "", false
+	}
+	token := clientToken[:dot]
+	n, err := strconv.Atoi(clientToken[dot+1:])
+	return token, err == nil && n > 0 && CheckToken(token) == nil && ClientToken(token, n) == clientToken
+}
 
 // Place of the launch.
 func (l Launch) Place() Place { return Place{Account: l.Account, Region: l.Region} }

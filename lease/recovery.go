@@ -3,8 +3,6 @@ package lease
 import (
 	"fmt"
 	"maps"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -20,6 +18,7 @@ type Recovery struct {
 	leases   map[string]State  // by instance id
 	launches map[string]Launch // by token
 	bad      map[string]error  // by instance id or token
+	beats    map[string]Heartbeat
 }
 
 // RecoveryTerms are what recovered leases are given beside what tags say.
@@ -36,7 +35,7 @@ func NewRecovery(s Snapshot, t RecoveryTerms) Recovery {
 	t.Term = max(t.Term, MinRecovery)
 	r := Recovery{
 		registry: s.Registry.UUID, terms: t, leases: make(map[string]State, len(s.Leases)), launches: make(map[string]Launch, len(s.Launches)),
-		bad: map[string]error{},
+		bad: map[string]error{}, beats: s.Heartbeats,
 	}
 	for _, l := range s.Leases {
 		r.leases[l.InstanceID] = l.State
@@ -108,6 +107,7 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 		reason += "; " + by.Reason
 	}
 	by.Reason = reason
+	l.Changes = r.beats[i.ID].Changes // what its sidecar has seen: this is a later state
 	l = l.changed(now, "recover", by)
 	l.State, l.CuredAt = StateActive, stamp(now)
 	return l, nil
@@ -138,7 +138,7 @@ func (r Recovery) judge(i Instance) (token string, err error) {
 	}
 	state, leased := r.leases[i.ID]
 	tag, tagged := i.Tags[TagLaunch]
-	token, numbered := launchToken(tag)
+	token, numbered := LaunchToken(tag)
 	switch registry := i.Tags[TagRegistry]; {
 	case registry == "":
 		return refuse(ObstacleUntagged, "it bears no registry's tag; `lease adopt` manages it")
@@ -180,15 +180,4 @@ func (r Recovery) judgeLaunch(i Instance, token string) (string, error) {
 		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it; `lease adopt` if it is to live", token)
 	}
 	return token, nil
-}
-
-// launchToken is the launch token in a client token that [ClientToken] made; false for any other.
-func launchToken(clientToken string) (string, bool) {
-	dot := strings.LastIndexByte(clientToken, '.')
-	if dot < 0 {
-		return "", false
-	}
-	token := clientToken[:dot]
-	n, err := strconv.Atoi(clientToken[dot+1:])
-	return token, err == nil && n > 0 && CheckToken(token) == nil && ClientToken(token, n) == clientToken
 }

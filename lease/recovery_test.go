@@ -49,6 +49,17 @@ func recorded(state lease.LaunchState) func(*lease.Snapshot) {
 	}
 }
 
+func TestARebuiltLeaseIsALaterStateThanItsSidecarKnows(t *testing.T) {
+	t.Parallel()
+	beating := emptied(func(s *lease.Snapshot) {
+		s.Heartbeats = map[string]lease.Heartbeat{instance().ID: {InstanceID: instance().ID, Changes: 7}}
+	})
+	l, err := lease.NewRecovery(beating, lease.RecoveryTerms{}).Lease(noon, lost(), lease.By{})
+	if err != nil || l.Changes != 8 {
+		t.Errorf("%d changes (%v), want 8", l.Changes, err)
+	}
+}
+
 func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
 	t.Parallel()
 	now := noon
