@@ -55,7 +55,7 @@ func dig(t *testing.T, v any, path ...any) any {
 func newCLI(t *testing.T) (world, func(args ...string) map[string]any) {
 	t.Helper()
 	if _, err := exec.LookPath("aws"); err != nil {
-		t.Skip("the AWS CLI is not installed: what it makes of the answers is NOT tested")
+		missing(t, "the AWS CLI", "what it makes of the answers")
 	}
 	w := newWorld(t, ec2sim.Config{Parameters: map[string]string{"/img": image}})
 	return w, func(args ...string) map[string]any {

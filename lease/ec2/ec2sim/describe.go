@@ -32,36 +32,36 @@ type stateItem struct {
 // instanceItem is an instance in an answer:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
 type instanceItem struct {
-	ID          string             `xml:"instanceId"`
-	Image       string             `xml:"imageId"`
-	State       stateItem          `xml:"instanceState"`
-	PrivateDNS  string             `xml:"privateDnsName"`
-	Reason      string             `xml:"reason"`
-	ReasonCode  string             `xml:"stateReason>code,omitempty"`
-	ReasonText  string             `xml:"stateReason>message,omitempty"`
-	KeyName     string             `xml:"keyName,omitempty"`
-	LaunchIndex int                `xml:"amiLaunchIndex"`
-	Type        string             `xml:"instanceType"`
-	LaunchTime  string             `xml:"launchTime"`
-	Zone        string             `xml:"placement>availabilityZone"`
-	ZoneID      string             `xml:"placement>availabilityZoneId"`
-	Tenancy     string             `xml:"placement>tenancy"`
-	Monitoring  string             `xml:"monitoring>state"`
-	Subnet      string             `xml:"subnetId,omitempty"`
-	VPC         string             `xml:"vpcId,omitempty"`
-	PrivateIP   string             `xml:"privateIpAddress,omitempty"`
-	Arch        string             `xml:"architecture"`
-	RootType    string             `xml:"rootDeviceType"`
-	RootName    string             `xml:"rootDeviceName"`
-	Disks       set[attachedDisk]  `xml:"blockDeviceMapping"`
-	Lifecycle   string             `xml:"instanceLifecycle,omitempty"`
-	Spot        string             `xml:"spotInstanceRequestId,omitempty"`
-	Virtual     string             `xml:"virtualizationType"`
-	Token       string             `xml:"clientToken"`
-	Tags        set[tagItem]       `xml:"tagSet"`
-	Hypervisor  string             `xml:"hypervisor"`
-	Interfaces  set[interfaceItem] `xml:"networkInterfaceSet"`
-	Metadata    metadataItem       `xml:"metadataOptions"`
+	ID          string            `xml:"instanceId"`
+	Image       string            `xml:"imageId"`
+	State       stateItem         `xml:"instanceState"`
+	PrivateDNS  string            `xml:"privateDnsName"`
+	Reason      string            `xml:"reason"`
+	ReasonCode  string            `xml:"stateReason>code,omitempty"`
+	ReasonText  string            `xml:"stateReason>message,omitempty"`
+	KeyName     string            `xml:"keyName,omitempty"`
+	LaunchIndex int               `xml:"amiLaunchIndex"`
+	Type        string            `xml:"instanceType"`
+	LaunchTime  string            `xml:"launchTime"`
+	Zone        string            `xml:"placement>availabilityZone"`
+	ZoneID      string            `xml:"placement>availabilityZoneId"`
+	Tenancy     string            `xml:"placement>tenancy"`
+	Monitoring  string            `xml:"monitoring>state"`
+	Subnet      string            `xml:"subnetId,omitempty"`
+	VPC         string            `xml:"vpcId,omitempty"`
+	PrivateIP   string            `xml:"privateIpAddress,omitempty"`
+	Arch        string            `xml:"architecture"`
+	RootType    string            `xml:"rootDeviceType"`
+	RootName    string            `xml:"rootDeviceName"`
+	Disks       set[attachedDisk] `xml:"blockDeviceMapping"`
+	Lifecycle   string            `xml:"instanceLifecycle,omitempty"`
+	Spot        string            `xml:"spotInstanceRequestId,omitempty"`
+	Virtual     string            `xml:"virtualizationType"`
+	Token       string            `xml:"clientToken"`
+	Tags        set[tagItem]      `xml:"tagSet"`
+	Hypervisor  string            `xml:"hypervisor"`
+	Interfaces  set[instancePort] `xml:"networkInterfaceSet"`
+	Metadata    metadataItem      `xml:"metadataOptions"`
 }
 
 type attachedDisk struct {
@@ -105,7 +105,7 @@ func (s *Sim) item(r *region, i *Instance) instanceItem {
 	}
 	for _, id := range i.Interfaces {
 		if n, ok := r.interfaces.get(id); ok {
-			x.Interfaces.Items = append(x.Interfaces.Items, s.interfaceItem(r, n))
+			x.Interfaces.Items = append(x.Interfaces.Items, s.instancePort(r, n))
 		}
 	}
 	return x

@@ -34,8 +34,7 @@ type interfacesAnswer struct {
 	Next       string             `xml:"nextToken,omitempty"`
 }
 
-// interfaceItem is an interface in an answer, alone or inside an instance;
-// there clients read no tags:
+// interfaceItem is an interface in an answer:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_NetworkInterface.html
 type interfaceItem struct {
 	ID         string               `xml:"networkInterfaceId"`
@@ -58,6 +57,33 @@ type interfaceAttachment struct {
 	Delete   bool   `xml:"deleteOnTermination"`
 }
 
+// instancePort is an interface in the description of its instance, which says
+// less of it:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceNetworkInterface.html
+type instancePort struct {
+	ID         string `xml:"networkInterfaceId"`
+	Subnet     string `xml:"subnetId"`
+	VPC        string `xml:"vpcId"`
+	Owner      string `xml:"ownerId"`
+	Status     string `xml:"status"`
+	PrivateIP  string `xml:"privateIpAddress"`
+	Attachment string `xml:"attachment>attachmentId"`
+	Index      int    `xml:"attachment>deviceIndex"`
+	Attached   string `xml:"attachment>attachTime"`
+	State      string `xml:"attachment>status"`
+	Delete     bool   `xml:"attachment>deleteOnTermination"`
+}
+
+func (s *Sim) instancePort(r *region, n *Interface) instancePort {
+	return instancePort{
+		ID: n.ID, Subnet: n.SubnetID, VPC: r.vpc, Owner: s.config.Account, Status: n.Status, PrivateIP: n.PrivateIP,
+		Attachment: n.attachment(), Attached: stamp(n.attached), State: "attached", Delete: n.DeleteOnTermination,
+	}
+}
+
+// attachment is the id of its being attached.
+func (n *Interface) attachment() string { return "eni-attach" + n.ID[len("eni"):] }
+
 func (s *Sim) interfaceItem(r *region, n *Interface) interfaceItem {
 	x := interfaceItem{
 		ID: n.ID, Subnet: n.SubnetID, VPC: r.vpc, Zone: n.Zone, Owner: s.config.Account, Status: n.Status,
@@ -65,7 +91,7 @@ func (s *Sim) interfaceItem(r *region, n *Interface) interfaceItem {
 	}
 	if n.Instance != "" {
 		x.Attachment = &interfaceAttachment{
-			"eni-attach" + n.ID[len("eni"):], n.Instance, 0, "attached", stamp(n.attached), n.DeleteOnTermination,
+			n.attachment(), n.Instance, 0, "attached", stamp(n.attached), n.DeleteOnTermination,
 		}
 	}
 	return x

@@ -28,10 +28,15 @@ type keyPairItem struct {
 	Tags        set[tagItem] `xml:"tagSet"`
 }
 
+// createKeyPairAnswer says less of the pair than its description does:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateKeyPair.html
 type createKeyPairAnswer struct {
 	head
-	keyPairItem
-	Material string `xml:"keyMaterial"`
+	ID          string       `xml:"keyPairId"`
+	Name        string       `xml:"keyName"`
+	Fingerprint string       `xml:"keyFingerprint"`
+	Material    string       `xml:"keyMaterial"`
+	Tags        set[tagItem] `xml:"tagSet"`
 }
 
 type deleteKeyPairAnswer struct {
@@ -40,8 +45,10 @@ type deleteKeyPairAnswer struct {
 	ID     string `xml:"keyPairId,omitempty"`
 }
 
+const noFingerprint = "00:00:00:00:00:00:00:00"
+
 func (k *keyPair) item() keyPairItem {
-	return keyPairItem{k.id, k.name, "00:00:00:00:00:00:00:00", "rsa", stamp(k.created), tagSet(k.tags)}
+	return keyPairItem{k.id, k.name, noFingerprint, "rsa", stamp(k.created), tagSet(k.tags)}
 }
 
 // createKeyPair makes a key pair; a name can be taken only once, and there is
@@ -59,7 +66,9 @@ func (s *Sim) createKeyPair(q *request) (body, error) {
 	k := &keyPair{id: s.newID("key"), name: name, tags: tags, created: q.now}
 	q.region.keyPairs.add(k)
 	q.touch(k.id)
-	return &createKeyPairAnswer{keyPairItem: k.item(), Material: "simulated, no key"}, nil
+	return &createKeyPairAnswer{
+		ID: k.id, Name: k.name, Fingerprint: noFingerprint, Material: "simulated, no key", Tags: tagSet(k.tags),
+	}, nil
 }
 
 func (s *Sim) describeKeyPairs(q *request) (body, error) {

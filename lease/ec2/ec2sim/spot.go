@@ -50,14 +50,26 @@ type spotAnswer struct {
 	Next     string        `xml:"nextToken,omitempty"`
 }
 
+type cancelAnswer struct {
+	head
+	Requests set[cancelItem] `xml:"spotInstanceRequestSet"`
+}
+
+// cancelItem is a spot request in the answer to its cancellation:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CancelledSpotInstanceRequest.html
+type cancelItem struct {
+	ID    string `xml:"spotInstanceRequestId"`
+	State string `xml:"state"`
+}
+
 // spotItem is a spot request in an answer:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotInstanceRequest.html
 type spotItem struct {
 	ID       string       `xml:"spotInstanceRequestId"`
-	Type     string       `xml:"type,omitempty"`
+	Type     string       `xml:"type"`
 	State    string       `xml:"state"`
 	Instance string       `xml:"instanceId,omitempty"`
-	Created  string       `xml:"createTime,omitempty"`
+	Created  string       `xml:"createTime"`
 	Zone     string       `xml:"launchedAvailabilityZone,omitempty"`
 	Tags     set[tagItem] `xml:"tagSet"`
 }
@@ -105,12 +117,12 @@ func (s *Sim) cancelSpotRequests(q *request) (body, error) {
 	if err := q.dryRun(); err != nil {
 		return nil, err
 	}
-	answer := new(spotAnswer)
+	answer := new(cancelAnswer)
 	for _, r := range found {
 		if r.State == spotActive {
 			r.State = spotCancelled
 		}
-		answer.Requests.Items = append(answer.Requests.Items, spotItem{ID: r.ID, State: r.State})
+		answer.Requests.Items = append(answer.Requests.Items, cancelItem{r.ID, r.State})
 	}
 	return answer, nil
 }

@@ -78,6 +78,14 @@ type templateVersionItem struct {
 	KeyName  string       `xml:"launchTemplateData>keyName,omitempty"`
 	UserData string       `xml:"launchTemplateData>userData,omitempty"`
 	Shutdown string       `xml:"launchTemplateData>instanceInitiatedShutdownBehavior,omitempty"`
+	Keep     string       `xml:"launchTemplateData>disableApiTermination,omitempty"`
+	Market   string       `xml:"launchTemplateData>instanceMarketOptions>marketType,omitempty"`
+	SpotType string       `xml:"launchTemplateData>instanceMarketOptions>spotOptions>spotInstanceType,omitempty"`
+	Tokens   string       `xml:"launchTemplateData>metadataOptions>httpTokens,omitempty"`
+	HopLimit string       `xml:"launchTemplateData>metadataOptions>httpPutResponseHopLimit,omitempty"`
+	Endpoint string       `xml:"launchTemplateData>metadataOptions>httpEndpoint,omitempty"`
+	IPv6     string       `xml:"launchTemplateData>metadataOptions>httpProtocolIpv6,omitempty"`
+	TagsThen string       `xml:"launchTemplateData>metadataOptions>instanceMetadataTags,omitempty"`
 	Tags     set[tagSpec] `xml:"launchTemplateData>tagSpecificationSet"`
 }
 
@@ -131,7 +139,11 @@ func (s *Sim) versionItem(t *template, n int, resolve bool) (templateVersionItem
 	x := templateVersionItem{
 		ID: t.id, Name: t.name, Number: n, Default: n == t.standard, Created: stamp(v.created),
 		Image: p.str("ImageId"), Type: p.str("InstanceType"), KeyName: p.str("KeyName"), UserData: p.str("UserData"),
-		Shutdown: p.str("InstanceInitiatedShutdownBehavior"),
+		Shutdown: p.str("InstanceInitiatedShutdownBehavior"), Keep: p.str("DisableApiTermination"),
+		Market: p.str("InstanceMarketOptions.MarketType"), SpotType: p.str("InstanceMarketOptions.SpotOptions.SpotInstanceType"),
+		Tokens: p.str("MetadataOptions.HttpTokens"), HopLimit: p.str("MetadataOptions.HttpPutResponseHopLimit"),
+		Endpoint: p.str("MetadataOptions.HttpEndpoint"), IPv6: p.str("MetadataOptions.HttpProtocolIpv6"),
+		TagsThen: p.str("MetadataOptions.InstanceMetadataTags"),
 	}
 	for _, prefix := range p.structs("TagSpecification") {
 		x.Tags.Items = append(x.Tags.Items, tagSpec{p.str(prefix + "ResourceType"), tagSet(p.tags(prefix + "Tag"))})

@@ -6,7 +6,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -21,29 +20,8 @@ func (e *apiError) Error() string { return e.Code + ": " + e.Message }
 
 // refusal returns an apiError with the status that belongs to the code.
 func refusal(code, format string, args ...any) *apiError {
-	return &apiError{Code: code, Message: fmt.Sprintf(format, args...), Status: statusOf(code)}
-}
-
-// statusOf returns the HTTP status of a code. Which codes are server errors is
-// listed under "Server error codes" in
-// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html;
-// insufficient capacity is among them.
-func statusOf(code string) int {
-	switch code {
-	case "InternalError", "InternalFailure", "InsufficientInstanceCapacity", "InsufficientHostCapacity",
-		"InsufficientReservedInstanceCapacity", "InsufficientCapacity", "InsufficientVolumeCapacity":
-		return http.StatusInternalServerError
-	case "RequestLimitExceeded", "ServiceUnavailable", "Unavailable":
-		return http.StatusServiceUnavailable
-	case "DryRunOperation":
-		return http.StatusPreconditionFailed
-	case "AuthFailure":
-		return http.StatusUnauthorized
-	case "MissingAuthenticationToken", "UnauthorizedOperation":
-		return http.StatusForbidden
-	default:
-		return http.StatusBadRequest
-	}
+	status, _ := statusOf(code)
+	return &apiError{Code: code, Message: fmt.Sprintf(format, args...), Status: status}
 }
 
 // protocol is how a service writes its requests and answers.
