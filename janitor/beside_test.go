@@ -180,3 +180,31 @@ func TestABatchInFlightIsFinishedBeforeTheOfficeIsGivenBack(t *testing.T) {
 		})
 	})
 }
+
+func TestAListingThatIsOlderThanTheOwnStampIsReadAgain(t *testing.T) {
+	t.Parallel()
+	for name, setBack := range map[string]bool{"it came late": false, "the registry was set back": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				o := r.inOffice()
+				listed, stamp := o.seen.snapshot, r.store.Get("sweep", "")
+				if _, _, err := o.sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if setBack {
+					r.store.Put("sweep", "", stamp)
+				}
+				o.hear(t.Context(), lease.Change{Snapshot: &listed}, true)
+				defer o.unwatch()
+				if stands := o.past.standing(); len(stands) > 0 != setBack {
+					t.Errorf("held by %v", stands)
+				}
+				if newest := o.seen.snapshot.Sweep.Sequence; !setBack && newest != 2 {
+					t.Errorf("the last stamp is number %d, want 2", newest)
+				}
+			})
+		})
+	}
+}

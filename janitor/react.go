@@ -48,7 +48,7 @@ func (t *term) lead(ctx context.Context) string {
 		case <-tick:
 			t.sweepDue = true
 		case change, open := <-t.changes:
-			t.hear(change, open)
+			t.hear(ctx, change, open)
 		case then := <-t.back:
 			then()
 		case <-t.timer.C:
@@ -86,12 +86,16 @@ func (t *term) swept(ctx context.Context, plan Plan, err error) {
 }
 
 // hear takes in what the watch tells, and lets changes that come together lead to one decision.
-func (t *term) hear(change lease.Change, open bool) {
+func (t *term) hear(ctx context.Context, change lease.Change, open bool) {
 	if !open {
 		t.changes = nil // the next sweep watches anew
 		return
 	}
-	t.apply(change)
+	if change.Snapshot != nil {
+		t.relist(ctx, *change.Snapshot)
+	} else {
+		t.apply(change)
+	}
 	t.sweepDue = t.sweepDue || change.Registry != nil // somebody armed or paused it
 	t.soon()
 }
@@ -159,12 +163,28 @@ func (t *term) untilNext(plan Plan) time.Duration {
 	return max(settleMin, min(time.Hour, plan.Next.Sub(t.Now())))
 }
 
+// relist takes in what the watch listed anew. If its stamp is an older one than our own, it was read before ours was
+// written, or the registry was set back: only what is read now tells which.
+func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
+	if listed.Sweep.Sequence >= t.seen.snapshot.Sweep.Sequence {
+		t.see(observation{sight: t.seen.sight, snapshot: listed})
+		return
+	}
+	t.unwatch()
+	t.changes = nil
+	fresh, err := t.office.Snapshot(ctx)
+	if err != nil {
+		t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
+		return
+	}
+	t.see(observation{sight: t.seen.sight, snapshot: fresh})
+	t.changes, t.unwatch = t.watch(ctx)
+}
+
 // apply takes one change into the records observed.
 func (t *term) apply(change lease.Change) {
 	s := &t.seen.snapshot
 	switch {
-	case change.Snapshot != nil:
-		t.see(observation{sight: t.seen.sight, snapshot: *change.Snapshot})
 	case change.Registry != nil:
 		t.trail.mode(s.Registry, *change.Registry)
 		s.Registry = *change.Registry
