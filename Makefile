@@ -2,10 +2,12 @@
 LINT_VERSION     := v2.15.0
 DEADCODE_VERSION := v0.52.0
 VULN_VERSION     := v1.8.0
+VALIDATE_VERSION := v0.0.4
 
 TOOLS    := bin/tools
 LINT     := $(TOOLS)/golangci-lint-$(LINT_VERSION)
 DEADCODE := $(TOOLS)/deadcode-$(DEADCODE_VERSION)
+VALIDATE := $(TOOLS)/kubectl-validate-$(VALIDATE_VERSION)
 BINARIES := bin/lease bin/janitor bin/sidecar
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
@@ -16,7 +18,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test e2e bench check tidy format lint deadcode units policies vuln clean
+.PHONY: help build $(BINARIES) demo test e2e bench check tidy format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[e
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
 	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
 
-check: tidy format lint deadcode units policies ## Everything that reads the code without running it
+check: tidy format lint deadcode deployment policies ## Everything that reads the code without running it
 
 tidy: ## go.mod and go.sum list what is imported, and nothing else
 	go mod tidy -diff
@@ -54,10 +56,10 @@ deadcode: $(DEADCODE) ## No function is out of reach of every command and every 
 	@echo '$(DEADCODE) -test -tags e2e,bench ./...'
 	@dead=$$($(DEADCODE) -test -tags e2e,bench ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
 
-units: build ## The systemd units, by systemd-analyze
-	deploy/systemd/verify bin
+deployment: build $(VALIDATE) ## Units, user-data, alerts and manifests, each by its own tool
+	deploy/check bin $(VALIDATE)
 
-policies: ## The IAM policies: valid JSON, and what they must never allow
+policies: ## IAM policies: what they must never allow. Dashboard and metrics: that they agree
 	go test -count=1 ./deploy/...
 
 vuln: ## Known vulnerabilities (asks the Go vulnerability database, on the internet)
@@ -73,3 +75,7 @@ $(LINT):
 $(DEADCODE):
 	GOBIN=$(CURDIR)/$(TOOLS) go install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
 	mv $(TOOLS)/deadcode $@
+
+$(VALIDATE):
+	GOBIN=$(CURDIR)/$(TOOLS) go install sigs.k8s.io/kubectl-validate@$(VALIDATE_VERSION)
+	mv $(TOOLS)/kubectl-validate $@

@@ -63,10 +63,13 @@ func (s statement) requires(key string) bool {
 
 func TestEveryPolicyIsPlain(t *testing.T) {
 	names, err := filepath.Glob("*.json")
-	if err != nil || len(names) != 4 {
-		t.Fatalf("policies: %v, %v; want launcher, janitor, observer and operator", names, err)
+	if err != nil || len(names) != 5 {
+		t.Fatalf("policies: %v, %v; want launcher, janitor, observer, operator and guard", names, err)
 	}
 	for _, name := range names {
+		if name == guard {
+			continue // it denies
+		}
 		p := readPolicy(t, name)
 		if p.Version != "2012-10-17" {
 			t.Errorf("%s: version %q", name, p.Version)
@@ -148,6 +151,9 @@ func TestOperatorSetsAndRemovesTagsOfTheRegistryAlone(t *testing.T) {
 		for _, action := range s.Action {
 			if action == "ec2:DescribeInstances" {
 				continue
+			}
+			if action == "ec2:DeleteTags" && !slices.Equal(s.Condition["Null"]["aws:TagKeys"], list{"false"}) {
+				t.Errorf("%s: operator may remove all tags at once, by naming none", s.Sid) // ForAllValues is true of nothing
 			}
 			tag, known := want[action]
 			if !known || !s.requires(tag+registryTag) || len(s.Condition["ForAllValues:StringEquals"]["aws:TagKeys"]) == 0 {

@@ -1,0 +1,150 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// TestE2EPage does what deploy/README.md tells a newcomer to do, command by command as it stands there: EC2 is
+// simulated, and so is IAM, by moto.
+func TestE2EPage(t *testing.T) {
+	commands := pageCommands(t, "../../../deploy/README.md", "## From an empty account to the first ended lease")
+	sim := ec2sim.New(ec2sim.Config{
+		Parameters: map[string]string{"/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64": "ami-0abc123def4567890"},
+	})
+	server, err := ec2sim.Serve(sim, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	t.Cleanup(sim.Close)
+	w := emptyWorld(t)
+	w.startMoto()
+	iam := w.aws
+	w.aws = server.URL
+
+	said := w.shell(iam, commands)
+	instances := sim.Instances()
+	if len(instances) != 1 || instances[0].State != ec2sim.Terminated {
+		t.Fatalf("in EC2 is %+v, want one instance, terminated", instances)
+	}
+	id := instances[0].ID
+	last := said[len(said)-2] // the one before the clean-up asks EC2
+	if !strings.Contains(last, id+"\tterminated") {
+		t.Errorf("at the end the page's reader sees %q, want %s terminated", last, id)
+	}
+	if instances[0].Tags[lease.TagRegistry] == "" {
+		t.Error("the instance does not bear the registry's tag")
+	}
+}
+
+// pageCommands are the commands in a section of a page: what follows "$ " in its console blocks.
+func pageCommands(t *testing.T, page, section string) []string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "\n"+section+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", page, section)
+	}
+	body, _, _ := strings.Cut(rest, "\n## ")
+	var commands []string
+	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(body, -1) {
+		for line := range strings.Lines(block[1]) {
+			command, is := strings.CutPrefix(strings.TrimSpace(line), "$ ")
+			if !is {
+				t.Fatalf("%s: %q in a console block is no command", page, line)
+			}
+			commands = append(commands, command)
+		}
+	}
+	if len(commands) < 10 {
+		t.Fatalf("%s has only %d commands below %q", page, len(commands), section)
+	}
+	return commands
+}
+
+// shell gives commands to one bash, in the repository's root and at home in the world's directory, and returns what each
+// printed. A command that fails fails the test.
+func (w *world) shell(iam string, commands []string) []string {
+	w.t.Helper()
+	c := exec.CommandContext(w.t.Context(), "bash", "--norc")
+	c.Dir = "../../.."
+	caches, err := exec.CommandContext(w.t.Context(), "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	build, modules, _ := strings.Cut(strings.TrimSpace(string(caches)), "\n") // the home is a new one
+	c.Env = append(c.Env,
+		"PATH="+os.Getenv("PATH"), "HOME="+w.dir, "GOCACHE="+build, "GOMODCACHE="+modules, "AWS_ENDPOINT_URL="+w.aws, "AWS_ENDPOINT_URL_IAM="+iam, "AWS_PAGER=",
+		"AWS_ACCESS_KEY_ID=e2e", "AWS_SECRET_ACCESS_KEY=e2e", "AWS_EC2_METADATA_DISABLED=true")
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts it can be ended by one id
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	stdin, err := c.StdinPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c.Stdout, c.Stderr = writer, writer
+	if err := c.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	_ = writer.Close()
+	w.t.Cleanup(func() {
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGTERM)
+		_ = stdin.Close()
+		_ = c.Wait()
+		_ = reader.Close()
+	})
+	_ = reader.SetReadDeadline(time.Now().Add(2 * generous))
+	lines := bufio.NewReader(reader)
+	var said []string
+	for _, command := range commands {
+		w.t.Logf("$ %s", command)
+		said = append(said, w.oneCommand(stdin, lines, command))
+	}
+	return said
+}
+
+// oneCommand gives the shell one command and reads until it says that it is done.
+func (w *world) oneCommand(stdin io.Writer, lines *bufio.Reader, command string) string {
+	w.t.Helper()
+	const done = "--done--"
+	if _, err := fmt.Fprintf(stdin, "%s\necho %s $?\n", command, done); err != nil {
+		w.t.Fatalf("%s: %v", command, err)
+	}
+	var said strings.Builder
+	for {
+		line, err := lines.ReadString('\n')
+		if before, status, is := strings.Cut(line, done+" "); is {
+			said.WriteString(before)
+			if strings.TrimSpace(status) != "0" {
+				w.t.Fatalf("$ %s\n%sexit code %s", command, &said, status)
+			}
+			w.t.Logf("%s", &said)
+			return said.String()
+		}
+		said.WriteString(line)
+		if err != nil {
+			w.t.Fatalf("$ %s\n%s%v", command, &said, err)
+		}
+	}
+}
