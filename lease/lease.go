@@ -9,7 +9,7 @@
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases.
 //   - instance.go: [Instance], [Place] and the tags: what EC2 says.
-//   - errors.go, record.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
+//   - errors.go, record.go, quick.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
 package lease
 
 import (

@@ -227,6 +227,16 @@ func (h Heartbeat) valid() error {
 // Errors: [MalformedError], and [SchemaError] for a record of a newer version, of which nothing may be concluded.
 func Decode[R record](kind, id string, data []byte) (R, error) {
 	var r R
+	quick, can := any(&r).(interface{ readQuickly(data []byte) bool })
+	if can && quick.readQuickly(data) && r.valid() == nil {
+		return r, nil
+	}
+	return decode[R](kind, id, data)
+}
+
+// decode reads whatever a record may look like, and says what is wrong with it.
+func decode[R record](kind, id string, data []byte) (R, error) {
+	var r R
 	var probe struct {
 		Schema int `json:"schema"`
 	}

@@ -1,0 +1,141 @@
+package lease
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// fill sets every exported field of a struct, so that none is left out of its JSON.
+func fill(v reflect.Value) {
+	for field, value := range v.Fields() {
+		switch {
+		case !field.IsExported() || field.Tag.Get("json") == "-":
+		case value.Type() == reflect.TypeFor[time.Time]():
+			value.Set(reflect.ValueOf(time.Date(2026, 3, 1, 12, 0, 0, 7e6, time.UTC)))
+		case value.Kind() == reflect.String:
+			value.SetString("é <" + field.Name + "> \u2028 \"x\"")
+		case value.CanInt():
+			value.SetInt(int64(time.Minute))
+		case value.Kind() == reflect.Map:
+			value.Set(reflect.ValueOf(map[string]string{"team": "a b", "": ""}))
+		case value.Kind() == reflect.Pointer:
+			value.Set(reflect.New(value.Type().Elem()))
+			fill(value.Elem())
+		case value.Kind() == reflect.Slice:
+			value.Set(reflect.MakeSlice(value.Type(), 3, 3))
+			for n := range value.Len() {
+				fill(value.Index(n))
+			}
+		case value.Kind() == reflect.Struct:
+			fill(value)
+		}
+	}
+}
+
+func full() (Lease, Heartbeat) {
+	var l Lease
+	var h Heartbeat
+	fill(reflect.ValueOf(&l).Elem())
+	fill(reflect.ValueOf(&h).Elem())
+	l.Schema, l.State, h.Schema = Schema, StateActive, Schema
+	return l, h
+}
+
+func encoded(t interface{ Fatal(...any) }, record any) []byte {
+	data, err := json.Marshal(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// What this version writes is what it reads quickly. A new field of a record has to be added there, in its place.
+func TestWhatThisVersionWritesIsReadQuickly(t *testing.T) {
+	t.Parallel()
+	l, h := full()
+	bare := Lease{Schema: Schema, InstanceID: "i-1", State: StateActive, History: []Transition{}}
+	for name, want := range map[string]Lease{"every field": l, "only what must be": bare} {
+		var got Lease
+		if !got.readQuickly(encoded(t, want)) {
+			t.Errorf("%s: left to encoding/json", name)
+		} else if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: read as\n%+v, want\n%+v", name, got, want)
+		}
+	}
+	var got Heartbeat
+	if !got.readQuickly(encoded(t, h)) || !reflect.DeepEqual(got, h) {
+		t.Errorf("heartbeat: read as\n%+v, want\n%+v", got, h)
+	}
+}
+
+// Whatever is read quickly, encoding/json reads as the same record.
+func TestQuickReadingNeverDiffers(t *testing.T) {
+	t.Parallel()
+	l, h := full()
+	lease, beat := encoded(t, l), encoded(t, h)
+	rapid.Check(t, func(t *rapid.T) {
+		text, other := mutilated(t, lease), mutilated(t, beat)
+		var quickLease Lease
+		if quickLease.readQuickly(text) && quickLease.valid() == nil {
+			if slow, err := decode[Lease]("lease", "i-1", text); err != nil || !reflect.DeepEqual(slow, quickLease) {
+				t.Fatalf("%s\nis read quickly as\n%+v, else as\n%+v (%v)", text, quickLease, slow, err)
+			}
+		}
+		var quickBeat Heartbeat
+		if quickBeat.readQuickly(other) && quickBeat.valid() == nil {
+			if slow, err := decode[Heartbeat]("heartbeat", "i-1", other); err != nil || !reflect.DeepEqual(slow, quickBeat) {
+				t.Fatalf("%s\nis read quickly as\n%+v, else as\n%+v (%v)", other, quickBeat, slow, err)
+			}
+		}
+	})
+}
+
+// mutilated cuts pieces out of a record, doubles them, or puts others in their place.
+func mutilated(t *rapid.T, record []byte) []byte {
+	text := slices.Clone(record)
+	for range rapid.IntRange(0, 3).Draw(t, "cuts") {
+		if len(text) == 0 {
+			break
+		}
+		from := rapid.IntRange(0, len(text)-1).Draw(t, "from")
+		to := min(len(text), from+rapid.IntRange(0, 12).Draw(t, "length"))
+		piece := rapid.SampledFrom([]string{
+			"", string(text[from:to]), " ", ",", "\"", "\\", "{", "}", "[", "]", "{}", "null", "0", "-", "1e3", "01", "-0", "9223372036854775808",
+			"\x01", "\xff", "\\u00e9", "\\ud800", "\"x\":1,", "\"State\":\"ended\",", "\"labels\":{},", "2026-03-01T24:00:00Z",
+		}).Draw(t, "piece")
+		text = slices.Concat(text[:from], []byte(piece), text[to:])
+	}
+	return text
+}
+
+func BenchmarkDecodeLease(b *testing.B) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 7e6, time.UTC)
+	l := Lease{
+		Schema: Schema, InstanceID: "i-0123456789abcdef0", Launch: "01920000-0000-7000-8000-000000000000",
+		ClientToken: "01920000-0000-7000-8000-000000000000.1", Account: "123456789012", Region: "us-east-1", Zone: "us-east-1a",
+		ZoneID: "use1-az1", Holder: "ada", State: StateActive, GrantedAt: now, ExpiresAt: now, NotAfter: now, TTL: Duration(5 * time.Minute),
+	}
+	for range 5 {
+		l = l.changed(now, "extend", By{Actor: "cli:ada@laptop", Reason: "the job takes longer"})
+	}
+	data := encoded(b, l)
+	b.Run("quickly", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := Decode[Lease]("lease", l.InstanceID, data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("by encoding json", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := decode[Lease]("lease", l.InstanceID, data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
