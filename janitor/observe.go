@@ -1,8 +1,11 @@
 package janitor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,10 +57,12 @@ func look(ctx context.Context, clouds []Cloud, now func() time.Time) sight {
 }
 
 // lacking returns, for each place, the leased instances that its listing lacks: it lags behind, the tag may be gone, and
-// when the listing failed, what is due by declared causes goes on by id.
-func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) [][]string {
-	ids := make([][]string, len(s.places))
+// when the listing failed, what is due by declared causes goes on by id. They are by the zone that is asked about, since
+// one that is out of reach fails a call for all; where the listing did not fail, they are one lot.
+func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) []map[string][]string {
+	ids := make([]map[string][]string, len(s.places))
 	for n, p := range s.places {
+		ids[n] = map[string][]string{}
 		listed := make(map[string]bool, len(p.Instances))
 		for _, i := range p.Instances {
 			listed[i.ID] = true
@@ -65,7 +70,11 @@ func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) [][]
 		for _, l := range snapshot.Leases {
 			lacking := l.Place() == p.Place && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
 			if lacking && (p.listed() || l.State == lease.StateRevoked || due(l)) {
-				ids[n] = append(ids[n], l.InstanceID)
+				zone := ""
+				if !p.listed() {
+					zone = cmp.Or(l.ZoneID, l.Zone)
+				}
+				ids[n][zone] = append(ids[n][zone], l.InstanceID)
 			}
 		}
 	}
@@ -73,8 +82,12 @@ func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) [][]
 }
 
 // lookUp asks each place by id for what its listing lacks.
-func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking [][]string) {
-	sideBySide(clouds, func(n int, cloud Cloud) { lookUp(ctx, cloud, &s.places[n], lacking[n]) })
+func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking []map[string][]string) {
+	sideBySide(clouds, func(n int, cloud Cloud) {
+		for _, zone := range slices.Sorted(maps.Keys(lacking[n])) {
+			lookUp(ctx, cloud, &s.places[n], lacking[n][zone])
+		}
+	})
 }
 
 func sideBySide(clouds []Cloud, each func(int, Cloud)) {
@@ -97,9 +110,6 @@ func list(ctx context.Context, cloud Cloud) PlaceView {
 }
 
 func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, ids []string) {
-	if len(ids) == 0 {
-		return
-	}
 	listing, err := cloud.Describe(ctx, ids)
 	if err != nil {
 		if p.listed() {
