@@ -6,6 +6,7 @@
 //   - why.go, explain.go, mark.go: why, in words. watch.go, watched.go: what changes, as it happens.
 //   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, adoptable.go, recover.go, recovered.go,
 //     unmanage.go: what makes and forgets one.
+//   - doctor.go, doctor_registry.go, doctor_aws.go, doctor_here.go: what is amiss, and what mends it.
 //   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go, words.go.
 package main
 
@@ -41,6 +42,7 @@ func app() *ucli.App {
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
 			releaseCommand("release"), releaseCommand("revoke"), pardonCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
+			doctorCommand(),
 		},
 	}
 }

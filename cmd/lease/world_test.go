@@ -83,7 +83,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
-		"watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
+		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
 		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {

@@ -15,6 +15,7 @@ import (
 // Cloud is one region of the account that its credentials belong to. It is safe for use by many goroutines.
 type Cloud struct {
 	place lease.Place
+	arn   string // of the caller
 	ec2   *ec2.Client
 	ssm   *ssm.Client
 	pace  pace
@@ -50,13 +51,14 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	account, err := account(ctx, cfg)
+	account, arn, err := caller(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	place := lease.Place{Account: account, Region: cfg.Region}
 	return &Cloud{
 		place: place,
+		arn:   arn,
 		ec2:   ec2.NewFromConfig(cfg, withObserved(place, o.Observed)),
 		ssm:   ssm.NewFromConfig(cfg),
 		pace:  newPace(o.Share, o.Speed),
@@ -64,18 +66,21 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 	}, nil
 }
 
-// account asks whose the credentials are. Nobody can be forbidden to ask.
+// caller asks whose the credentials are. Nobody can be forbidden to ask.
 //
 // Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-func account(ctx context.Context, cfg aws.Config) (string, error) {
+func caller(ctx context.Context, cfg aws.Config) (account, arn string, err error) {
 	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(bounded, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return "", failed(ctx, "ask whose the AWS credentials are", err)
+		return "", "", failed(ctx, "ask whose the AWS credentials are", err)
 	}
-	return aws.ToString(out.Account), nil
+	return aws.ToString(out.Account), aws.ToString(out.Arn), nil
 }
 
 // Place is the account and region.
 func (c *Cloud) Place() lease.Place { return c.place }
+
+// Caller is the ARN of whose the credentials are.
+func (c *Cloud) Caller() string { return c.arn }

@@ -7,6 +7,7 @@
 //   - list.go and clock.go: [Cloud.List] and [Cloud.Describe], complete or an error, with EC2's own clock.
 //   - terminate.go: [Cloud.Terminate], where one bad id spares nobody else; pace.go: its share of EC2's token buckets.
 //   - tag.go: [Cloud.Tag] and [Cloud.Untag], for instances adopted and forgotten.
+//   - role.go and rehearse.go: what each [Role] needs, and [Cloud.Rehearse], which asks EC2 for it and does nothing.
 //   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.
 //   - freeze.go: what AWS would resolve anew at every call, resolved once.
 //   - launcher.go: [Launcher], a creation that cannot be lost. The steps of one launch follow: preflight.go, run.go,

@@ -150,9 +150,14 @@ func checkVersion(ctx context.Context, client teller, endpoint string) error {
 	if err != nil {
 		return err
 	}
-	version, err := semver.NewVersion(status.Version)
+	return newEnough(endpoint, status.Version)
+}
+
+// newEnough refuses a version that is not to be trusted, with a [VersionError].
+func newEnough(endpoint, text string) error {
+	version, err := semver.NewVersion(text)
 	if err != nil || version.LessThan(*semver.New(minVersion)) {
-		return &VersionError{Endpoint: endpoint, Version: status.Version}
+		return &VersionError{Endpoint: endpoint, Version: text}
 	}
 	return nil
 }

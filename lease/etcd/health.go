@@ -38,3 +38,34 @@ func (s *Store) Healthy(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Server is one endpoint as it answers for itself.
+type Server struct {
+	Endpoint string
+	Version  string // empty if it gives no answer
+	Err      error  // why not; or [VersionError] if it is too old
+}
+
+// Servers asks each endpoint of the client for its version, one after the other. A client that tells none, as a model
+// may, has no servers.
+func (s *Store) Servers(ctx context.Context) []Server {
+	client, tells := s.client.(interface {
+		teller
+		Endpoints() []string
+	})
+	if !tells {
+		return nil
+	}
+	var servers []Server
+	for _, endpoint := range client.Endpoints() {
+		bounded, cancel := s.bounded(ctx)
+		server := Server{Endpoint: endpoint}
+		status, err := client.Status(bounded, endpoint)
+		cancel()
+		if server.Err = err; err == nil {
+			server.Version, server.Err = status.Version, newEnough(endpoint, status.Version)
+		}
+		servers = append(servers, server)
+	}
+	return servers
+}

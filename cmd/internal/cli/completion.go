@@ -123,6 +123,7 @@ func values(flag string) []string {
 		"output":    {"table", "json"},
 		"log-level": {"debug", "info", "warn", "error"},
 		"wait":      {"none", "active", "claimed"},
+		"as":        {"launcher", "janitor", "operator", "observer"},
 		"state":     {"adopting", "active", "revoked", "ended", "unmanaged", "all"},
 	}[flag]
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/sidecar"
+)
+
+func doctorCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "doctor", Usage: "check what Lapse stands on, and say what to mend",
+		Description: "Looks at etcd, the registry, the janitor's last sweep, the clocks, the AWS settings, what EC2 would allow, and at\n" +
+			"this machine if it is an instance. One line each, and a sentence that says what to do:\n\n" +
+			"   ok     as it should be\n" +
+			"   note   could not be checked, or need not be here\n" +
+			"   warn   works, but not as somebody may think\n" +
+			"   fail   does not work\n\n" +
+			"Nothing is changed: EC2 is asked with DryRun, for what each role needs (see deploy/iam). What the role named by\n" +
+			"--as lacks is a failure; what others lack is only told. Exit code 1 if anything fails.\n\n" +
+			"   lease doctor\n" +
+			"   lease doctor --as janitor --region eu-west-1\n" +
+			"   lease doctor -o json | jq -r '.checks[] | select(.level == \"fail\") | .text'",
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(),
+			&ucli.StringFlag{Name: "as", Usage: "demand what `ROLE` needs of EC2: launcher, janitor, operator or observer"},
+			&ucli.StringFlag{Name: "image-id", Usage: "rehearse a launch of this `AMI`", DefaultText: "that of an instance, or Amazon Linux"},
+			&ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "unix socket of this machine's sidecar, at `PATH`"}),
+		Action: doctor,
+	}
+}
+
+// level says how bad a finding is.
+type level string
+
+const (
+	levelOK   level = "ok"
+	levelNote level = "note"
+	levelWarn level = "warn"
+	levelFail level = "fail"
+)
+
+// finding is what one check found.
+type finding struct {
+	Check string `json:"check"`
+	Level level  `json:"level"`
+	Text  string `json:"text"`
+}
+
+// examination gathers findings. What one check learns, others may use.
+type examination struct {
+	findings []finding
+	role     ec2.Role // demanded; empty: none
+
+	registry lease.Registry // zero if it cannot be read
+	sweep    lease.Sweep    // zero if there was none
+}
+
+func (e *examination) add(check string, l level, format string, args ...any) {
+	e.findings = append(e.findings, finding{check, l, fmt.Sprintf(format, args...)})
+}
+
+// judge adds a failure, or else what is well.
+func (e *examination) judge(check string, err error, format string, args ...any) {
+	if err != nil {
+		e.add(check, levelFail, "%v", err)
+		return
+	}
+	e.add(check, levelOK, format, args...)
+}
+
+func doctor(c *ucli.Context) error {
+	if c.Args().Present() {
+		return cli.Usage("`lease doctor` takes no arguments")
+	}
+	e := &examination{role: ec2.Role(c.String("as"))}
+	if e.role != "" && !slices.Contains(ec2.Roles(), e.role) {
+		return cli.Usage("--as %q: choose launcher, janitor, operator or observer", e.role)
+	}
+	if err := e.examineRegistry(c); err != nil {
+		return err
+	}
+	e.examineAWS(c)
+	e.examineHere(c)
+	if err := e.print(c); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail }) {
+		return &cli.SilentError{Code: cli.ExitFailed}
+	}
+	return nil
+}
+
+// diagnosis is `lease doctor` for programs.
+type diagnosis struct {
+	Healthy bool      `json:"healthy"` // nothing fails
+	Checks  []finding `json:"checks"`
+}
+
+func (e *examination) print(c *ucli.Context) error {
+	if cli.WantsJSON(c) {
+		failed := slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail })
+		return cli.JSON(c, diagnosis{Healthy: !failed, Checks: e.findings})
+	}
+	rows := [][]string{}
+	for _, f := range e.findings {
+		rows = append(rows, []string{string(f.Level), f.Check, f.Text})
+	}
+	return cli.Table(c.App.Writer, rows)
+}
+
+// usage reports whether an error is a mistake in how the command was called, which no examination mends.
+func usage(err error) bool {
+	_, wrong := errors.AsType[*cli.UsageError](err)
+	return wrong
+}
+
+// actions names those of rehearsals.
+func actions(all []ec2.Rehearsed) string {
+	var names []string
+	for _, r := range all {
+		names = append(names, r.Action)
+	}
+	return strings.Join(names, ", ")
+}

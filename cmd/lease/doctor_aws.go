@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// examineFor bounds what is asked of AWS in all.
+const examineFor = 45 * time.Second
+
+// examineAWS checks the AWS settings, the clock, and what EC2 would allow.
+func (e *examination) examineAWS(c *ucli.Context) {
+	ctx, cancel := context.WithTimeout(c.Context, examineFor)
+	defer cancel()
+	cloud, err := openCloud(ctx, c.String("region"))
+	if err != nil {
+		l := levelWarn // enough for who lists and extends
+		if e.role != "" {
+			l = levelFail
+		}
+		e.add("aws", l, "%v; list, extend and release do without", err)
+		return
+	}
+	e.add("aws", levelOK, "%s in account %s", cloud.Caller(), cloud.Place().Account)
+	switch {
+	case e.sweep.Time.IsZero():
+		e.add("region", levelNote, "%s", cloud.Place().Region)
+	case e.sweep.Names(cloud.Place()):
+		e.add("region", levelOK, "%s, where the janitor sweeps", cloud.Place().Region)
+	default:
+		e.add("region", levelWarn, "%s, which the last sweep does not name: set AWS_REGION, or give `janitor run` a --region", cloud.Place())
+	}
+	e.examineClock(ctx, cloud)
+	e.examineRoles(ctx, c, cloud)
+}
+
+func (e *examination) examineClock(ctx context.Context, cloud *ec2.Cloud) {
+	skew, dated, err := cloud.Clock(ctx)
+	switch {
+	case err != nil:
+		e.add("clock", levelWarn, "not compared: %v", err)
+	case !dated:
+		e.add("clock", levelNote, "this EC2 endpoint tells no time, so nothing is ended by date there")
+	case skew.Abs() > lease.MaxSkew:
+		e.add("clock", levelFail, "%v", &ec2.ClockError{Skew: skew})
+	default:
+		e.add("clock", levelOK, "within %s of EC2's", max(skew.Abs().Round(time.Second), time.Second))
+	}
+}
+
+// examineRoles rehearses what each role needs.
+func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *ec2.Cloud) {
+	stage, err := cloud.Stage(ctx, e.registry.UUID)
+	if err != nil {
+		e.add("roles", e.lacking(e.role), "nothing can be rehearsed: %v", err)
+		return
+	}
+	if image := c.String("image-id"); image != "" {
+		stage.ImageID = image
+	}
+	all := cloud.Rehearse(ctx, stage)
+	for _, role := range ec2.Roles() {
+		refused, unclear := role.Lacks(all)
+		check := "as " + string(role)
+		switch {
+		case len(refused) > 0:
+			e.add(check, e.lacking(role), "no: EC2 refuses %s; give %s the policy deploy/iam/%s.json", actions(refused), cloud.Caller(), role)
+		case len(unclear) > 0:
+			e.add(check, levelNote, "not known: %s was not rehearsed: %v", actions(unclear), unclear[0].Err)
+		default:
+			e.add(check, levelOK, "yes")
+		}
+	}
+}
+
+// lacking is how bad it is that a role cannot be played.
+func (e *examination) lacking(role ec2.Role) level {
+	if role != "" && role == e.role {
+		return levelFail
+	}
+	return levelNote
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/sidecar"
+	"lapse/sidecar/imds"
+)
+
+// hereTimeout bounds each question to this machine: what answers at all answers at once.
+const hereTimeout = 2 * time.Second
+
+// examineHere checks whether this machine is an instance, and its sidecar.
+func (e *examination) examineHere(c *ucli.Context) {
+	instance := e.examineMetadata(c.Context)
+	ctx, cancel := context.WithTimeout(c.Context, hereTimeout)
+	defer cancel()
+	s, err := sidecar.NewClient(c.String("socket")).Status(ctx)
+	switch {
+	case is[*sidecar.NotRunningError](err) && instance == "":
+		e.add("sidecar", levelNote, "none on this machine, and none is needed where no instance is")
+	case err != nil:
+		e.add("sidecar", levelWarn, "%v; without it a lease with a TTL falls silent", err)
+	case instance != "" && s.InstanceID != instance:
+		e.add("sidecar", levelFail, "it beats for %s, and this is %s: restart it", s.InstanceID, instance)
+	case s.Failure != "":
+		e.add("sidecar", levelFail, "it beats for %s and is not acknowledged: %s", s.InstanceID, s.Failure)
+	case s.Version != version:
+		e.add("sidecar", levelWarn, "it beats for %s, with version %s, and this is %s: restart it after an upgrade", s.InstanceID, s.Version, version)
+	default:
+		e.add("sidecar", levelOK, "it beats for %s, with version %s", s.InstanceID, s.Version)
+	}
+}
+
+// examineMetadata asks which instance this machine is; empty if it is none.
+func (e *examination) examineMetadata(ctx context.Context) string {
+	if strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		e.add("metadata", levelNote, "not asked, for AWS_EC2_METADATA_DISABLED is set")
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, hereTimeout)
+	defer cancel()
+	me, err := imds.New(imds.Endpoint(os.Getenv), slog.New(slog.DiscardHandler)).Identity(ctx)
+	if err != nil {
+		e.add("metadata", levelNote, "this machine is no EC2 instance, or its metadata cannot be reached; only a sidecar needs them")
+		return ""
+	}
+	e.add("metadata", levelOK, "this is %s in %s", me.InstanceID, me.Zone)
+	return me.InstanceID
+}

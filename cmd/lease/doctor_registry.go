@@ -1,0 +1,84 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// examineRegistry checks etcd and what it holds. Only a mistake in the flags is an error.
+func (e *examination) examineRegistry(c *ucli.Context) error {
+	store, closeStore, err := cli.Store(c, nil)
+	if usage(err) {
+		return err
+	}
+	if err != nil {
+		e.add("etcd", levelFail, "%v", err)
+		return nil
+	}
+	defer closeStore()
+	e.examineServers(c.Context, store)
+	snapshot, err := store.Snapshot(c.Context)
+	if err != nil {
+		e.add("registry", levelFail, "%v", err)
+		return nil
+	}
+	e.registry, e.sweep = snapshot.Registry, snapshot.Sweep
+	e.add("registry", levelOK, "%s in namespace %s, schema %d", e.registry.UUID, c.String("namespace"), e.registry.Schema)
+	for _, bad := range snapshot.Bad {
+		e.add("registry", levelWarn, "%v; its instance is spared meanwhile", bad.Err)
+	}
+	if until := untilArmed(e.registry); until != "" {
+		e.add("mode", levelWarn, "%s since %s: nothing is ended until %s", e.registry.Mode, cli.When(e.registry.ModeSince, time.Now()), until)
+	} else {
+		e.add("mode", levelOK, "armed since %s", cli.When(e.registry.ModeSince, time.Now()))
+	}
+	e.examineSweep(time.Now())
+	return nil
+}
+
+func (e *examination) examineServers(ctx context.Context, store *etcd.Store) {
+	for _, server := range store.Servers(ctx) {
+		switch {
+		case server.Err != nil && server.Version == "":
+			e.add("etcd", levelWarn, "%s gives no answer (%v); another one does", server.Endpoint, server.Err)
+		default:
+			e.judge("etcd", server.Err, "version %s at %s", server.Version, server.Endpoint)
+		}
+	}
+	e.judge("etcd alarms", store.Healthy(ctx), "none")
+}
+
+// examineSweep checks whether a janitor looks after the leases, and what holds it back.
+func (e *examination) examineSweep(now time.Time) {
+	s := e.sweep
+	if s.Time.IsZero() {
+		e.add("janitor", levelFail, "none has swept yet, so nothing ends and `lease launch` refuses: start `janitor run`")
+		return
+	}
+	var places []string
+	for _, p := range s.Places {
+		places = append(places, p.String())
+	}
+	switch ahead := s.Time.Sub(now); {
+	case ahead > lease.MaxSkew:
+		e.add("janitor", levelFail, "its last sweep is dated %s, which is yet to come: set the clock right here, or where %s runs", cli.When(s.Time, now), s.Leader)
+	case !s.Fresh(now):
+		e.add("janitor", levelFail, "the last sweep was %s, by %s, and one is due every %s: see whether `janitor run` is up", cli.When(s.Time, now), s.Leader, s.Interval)
+	default:
+		e.add("janitor", levelOK, "the last sweep was %s, by %s, in %s", cli.Away(-now.Sub(s.Time)), s.Leader, cmp.Or(strings.Join(places, ", "), "no place"))
+	}
+	if len(s.Places) == 0 {
+		e.add("janitor", levelWarn, "it could list no place: see its log")
+	}
+	for _, b := range s.Brakes {
+		e.add("brake", levelWarn, "%s is held (%s) since %s: %s", b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason)
+	}
+}
