@@ -45,9 +45,16 @@ func serveEtcd(dir string) error {
 // build makes the three commands.
 func build(t *testing.T) string {
 	t.Helper()
+	return buildIn(t, ".")
+}
+
+// buildIn makes the three commands of the sources there.
+func buildIn(t *testing.T, tree string) string {
+	t.Helper()
 	bin := t.TempDir()
 	for _, name := range []string{"lease", "janitor", "sidecar"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "lapse/cmd/"+name)
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), "lapse/cmd/"+name)
+		build.Dir = tree
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", name, err, out)
 		}
