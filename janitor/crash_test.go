@@ -29,7 +29,10 @@ type crash struct {
 	ahead atomic.Int64
 }
 
-func newCrash(t *testing.T) *crash { return newCrashIn(t, ec2sim.Config{}, nil, 0) }
+func newCrash(t *testing.T) *crash {
+	t.Helper()
+	return newCrashIn(t, ec2sim.Config{}, nil, 0)
+}
 
 // newCrashIn is newCrash in an EC2 of another kind, whose limits let through speed times as much; 0 is as fast as EC2.
 func newCrashIn(t *testing.T, world ec2sim.Config, retryer func() aws.Retryer, speed float64) *crash {

@@ -54,6 +54,28 @@ func TestEmptyAnswersAreAskedAgain(t *testing.T) {
 	}
 }
 
+func TestMetadataThatComesAndGoes(t *testing.T) {
+	t.Parallel()
+	const gone = ec2sim.Nothing // from here on, for ever
+	for name, script := range map[string][]ec2sim.Answer{
+		"nothing, the id, and nothing again": {ec2sim.Nothing, ec2sim.Truth, gone},
+		"not found at first":                 {ec2sim.NotFound, ec2sim.NotFound, ec2sim.Truth, gone},
+		"unavailable at first":               {ec2sim.Unavailable, ec2sim.Truth, ec2sim.Unavailable},
+		"no answer at first, and then none":  {ec2sim.Silence, ec2sim.Truth, ec2sim.NotFound},
+		"a token that is refused":            {ec2sim.Unauthorized, ec2sim.Truth, ec2sim.Unauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			metadata := ec2sim.IMDS(ec2sim.Identity{InstanceID: instance, Region: "eu-west-1", Zone: "eu-west-1a", PrivateIP: "10.0.0.7"})
+			metadata.Script(script...)
+			got, log, err := ask(t, metadata)
+			if err != nil || got != (Identity{InstanceID: instance}) || strings.Count(log, "asking on") != 1 {
+				t.Errorf("%+v, %v, log %q; want the id alone, after one warning", got, err, log)
+			}
+		})
+	}
+}
+
 // service answers IMDSv2 requests from a table of paths, and notes each.
 type service struct {
 	answers map[string]string

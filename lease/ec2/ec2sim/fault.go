@@ -52,7 +52,7 @@ type Fault struct {
 	Status  int
 
 	// Hook, if not nil, is called at the stage, before the effect. The Sim
-	// is not locked meanwhile and may be used.
+	// is not locked meanwhile and may be used. One that sleeps is latency.
 	Hook func()
 }
 
