@@ -11,6 +11,8 @@
 //   - restored.go: the brake that holds everything when the registry was set back to an older state.
 //   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds. sweep.go: one sweep;
 //     errands.go: what waits for EC2 runs beside, so that no place waits for another.
+//   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; audit.go: the
+//     audit log; census.go: what is counted.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.
 package janitor

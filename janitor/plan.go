@@ -32,6 +32,14 @@ const (
 	ActPurge    Action = "purge"    // a tombstone has served
 )
 
+// Actions are all of them.
+func Actions() []Action {
+	return []Action{
+		ActKeep, ActReport, ActHold, ActMark, ActUnmark, ActEnd, ActLook, ActOrphan, ActStuck, ActAbsent, ActSeen, ActConfirm,
+		ActReopen, ActActivate, ActDone, ActClose, ActPurge,
+	}
+}
+
 // Verdict is what was decided about one instance, lease or launch, with its reason. Every instance gets one.
 type Verdict struct {
 	Action     Action

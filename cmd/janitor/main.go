@@ -2,7 +2,7 @@
 //
 //   - main.go: the commands; run.go: sweeps on a schedule; sweep.go: one pass.
 //   - mode.go: what janitors may do. plan.go: what they would do. status.go: what the registry holds.
-//   - places.go, policy.go: where, and by which figures. demo.go.
+//   - watched.go: metrics, health and the audit log. places.go, policy.go: where, and by which figures. demo.go.
 package main
 
 import (

@@ -103,7 +103,7 @@ func previewArm(c *ucli.Context, store *etcd.Store) error {
 	if err != nil {
 		return err
 	}
-	clouds, err := places(c)
+	clouds, err := places(c, nil)
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,14 @@ import (
 	"math"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/lease"
 	"lapse/lease/ec2"
 )
 
@@ -30,8 +32,8 @@ func placeFlags() []ucli.Flag {
 	}
 }
 
-// places opens EC2 in each region. The account is verified by asking STS.
-func places(c *ucli.Context) ([]janitor.Cloud, error) {
+// places opens EC2 in each region. The account is verified by asking STS. called, unless it is nil, is told each call.
+func places(c *ucli.Context, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	regions := c.StringSlice("region")
 	if len(regions) == 0 {
 		regions = []string{""}
@@ -50,7 +52,7 @@ func places(c *ucli.Context) ([]janitor.Cloud, error) {
 		if err != nil {
 			return nil, coded(err)
 		}
-		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share, Speed: speed})
+		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share, Speed: speed, Observed: called})
 		if err != nil {
 			return nil, coded(err)
 		}

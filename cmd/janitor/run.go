@@ -15,6 +15,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/metrics"
 	"lapse/lease"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
@@ -28,7 +29,7 @@ func runCommand() *ucli.Command {
 			"run: one leads, the others wait.\n\n" +
 			"   janitor run --embedded-etcd /var/lib/lapse                 # one machine: etcd runs inside\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --region eu-west-1 --region us-east-1",
-		Flags: append(flags, stateFlag(),
+		Flags: append(flags, stateFlag(), listenFlag(), auditFlag(),
 			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS`, or for example \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
 			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
 			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
@@ -55,17 +56,29 @@ func run(c *ucli.Context) error {
 	if err := checkUUID(c.String("uuid")); err != nil {
 		return err
 	}
-	clouds, err := places(c)
+	watched := metrics.New(version, time.Now)
+	unlisten, err := listen(c, watched, log)
+	if err != nil {
+		return err
+	}
+	defer unlisten()
+	audit, closeAudit, err := openAudit(c)
+	if err != nil {
+		return err
+	}
+	defer closeAudit()
+	clouds, err := places(c, watched.Called)
 	if err != nil {
 		return err
 	}
 	j, err := janitor.New(janitor.Config{ // before anything is created, for it checks the schedule
 		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
-		Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
+		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
 	})
 	if err != nil {
 		return err
 	}
+	watched.SetInterval(j.Policy.Interval)
 	store, stopped, closeStore, err := openRegistry(c, log)
 	if err != nil {
 		return err

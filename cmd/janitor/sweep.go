@@ -33,7 +33,7 @@ func sweepCommand() *ucli.Command {
 			"6 partly done.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
-			stateFlag(),
+			stateFlag(), auditFlag(),
 			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
@@ -58,7 +58,10 @@ func sweep(c *ucli.Context) error {
 	if c.Bool("all") && !c.Bool("dry-run") {
 		return cli.Usage("--all lists a plan; say --dry-run too")
 	}
-	clouds, err := places(c)
+	if c.String("audit-log") == "-" && cli.WantsJSON(c) {
+		return cli.Usage("--audit-log - and -o json both want stdout; name a file for one of them")
+	}
+	clouds, err := places(c, nil)
 	if err != nil {
 		return err
 	}
@@ -70,9 +73,14 @@ func sweep(c *ucli.Context) error {
 	if c.Bool("dry-run") {
 		return dryRun(c, clouds, store, p)
 	}
+	audit, closeAudit, err := openAudit(c)
+	if err != nil {
+		return err
+	}
+	defer closeAudit()
 	j, err := janitor.New(janitor.Config{
 		Campaign: campaign(store, electionMax), Healthy: store.Healthy, Clouds: clouds, Policy: p,
-		Schedule: "@every " + p.Interval.String(), Now: time.Now, Log: log, StateDir: c.String("state-dir"),
+		Schedule: "@every " + p.Interval.String(), Now: time.Now, Log: log, Audit: audit, StateDir: c.String("state-dir"),
 	})
 	if err != nil {
 		return err

@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -67,7 +72,7 @@ func newWorld(env *testscript.Env) error {
 
 // worldCommands are what scripts can do beside running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "asks": asks, "port": port}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"leased": leaseInstance, "elect": elect, "stamp": stampSweep, "resign": resign,
 	} {
@@ -161,4 +166,44 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// port VARIABLE [busy]: a port of loopback that was free just now, or is taken until the script ends.
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, number, err := net.SplitHostPort(listener.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0], number)
+	if len(args) > 1 {
+		ts.Defer(func() { _ = listener.Close() })
+		return
+	}
+	ts.Check(listener.Close())
+}
+
+// asks STATUS URL PATTERN: waits until the answer is that, for a while.
+func asks(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: asks STATUS URL PATTERN")
+	}
+	pattern, err := regexp.Compile(args[2])
+	ts.Check(err)
+	var got string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get(args[1])
+		if err != nil {
+			got = err.Error()
+			continue
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		ts.Check(err)
+		got = strings.TrimSpace(string(body))
+		if strconv.Itoa(resp.StatusCode) == args[0] && pattern.MatchString(got) {
+			return
+		}
+		got = resp.Status + ": " + got
+	}
+	ts.Fatalf("%s", got)
 }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor"
+	"lapse/janitor/metrics"
+)
+
+// listenFlag is where a janitor shows what it does.
+func listenFlag() ucli.Flag {
+	return &ucli.StringFlag{
+		Name: "listen", EnvVars: []string{"LAPSE_LISTEN"},
+		Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT`, in plain HTTP; on loopback if there is no host (default: off)",
+	}
+}
+
+// auditFlag is where a janitor leaves its trail.
+func auditFlag() ucli.Flag {
+	return &ucli.StringFlag{
+		Name: "audit-log", EnvVars: []string{"LAPSE_AUDIT_LOG"},
+		Usage: "append every transition and refusal to `FILE`, a line of JSON each; - for stdout. While it cannot be written, nothing is ended",
+	}
+}
+
+// openAudit opens the audit log, if there is to be one.
+func openAudit(c *ucli.Context) (write func(janitor.Event) error, closeIt func(), err error) {
+	switch path := c.String("audit-log"); path {
+	case "":
+		return nil, func() {}, nil
+	case "-":
+		return janitor.AuditTo(c.App.Writer).Write, func() {}, nil
+	default:
+		log, err := janitor.OpenAudit(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return log.Write, func() { _ = log.Close() }, nil
+	}
+}
+
+// listen shows what the exporter knows, from now on until stop is called: also while the janitor starts, and while it
+// finishes what it has begun.
+func listen(c *ucli.Context, e *metrics.Exporter, log *slog.Logger) (stop func(), err error) {
+	address := c.String("listen")
+	if address == "" {
+		return func() {}, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, cli.Usage("--listen %q is not HOST:PORT", address)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve --listen %s: %w", address, err)
+	}
+	log.Info("listening", "address", listener.Addr().String())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := e.Serve(ctx, listener); err != nil {
+			log.Error("no longer listening", "address", listener.Addr().String(), "error", err)
+		}
+	})
+	return func() {
+		cancel()
+		serving.Wait()
+	}, nil
+}

@@ -1,0 +1,95 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lapse/janitor"
+	"lapse/lease"
+)
+
+// gauges shows the state of an exporter as it is when somebody asks.
+type gauges struct{ *Exporter }
+
+// Describe describes nothing beforehand: what is shown depends on who leads.
+func (g gauges) Describe(chan<- *prometheus.Desc) {}
+
+// Collect shows what the janitor knows of itself, and, while it leads, what its latest decision was about.
+func (g gauges) Collect(to chan<- prometheus.Metric) {
+	g.mu.Lock()
+	state, census := g.state, g.census
+	g.mu.Unlock()
+	gauge("lapse_leader", "Whether this janitor leads.").put(to, truth(state.leader != ""))
+	gauge("lapse_sweep_interval_seconds", "Between sweeps.").put(to, state.interval.Seconds())
+	if at := state.stamp.Time; !at.IsZero() {
+		gauge("lapse_last_sweep_timestamp_seconds", "Of the newest stamp of a sweep that this janitor has written or read.").
+			put(to, float64(at.UnixMilli())/1000)
+	}
+	if census != nil {
+		collect(to, *census)
+	}
+}
+
+// collect shows what a decision was about. Of what there may be none, none is shown as 0.
+func collect(to chan<- prometheus.Metric, c janitor.Census) {
+	mode := gauge("lapse_registry_mode", "What janitors may do.", "mode")
+	for _, m := range []lease.Mode{lease.ModeObserve, lease.ModeArmed, lease.ModePaused} {
+		mode.put(to, truth(m == c.Mode), string(m))
+	}
+	each(to, gauge("lapse_leases", "Leases, by state.", "state"), c.Leases,
+		lease.StateAdopting, lease.StateActive, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged)
+	each(to, gauge("lapse_launches", "Launches, by state.", "state"), c.Launches,
+		lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)
+	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, janitor.Actions()...)
+	each(to, gauge("lapse_silent_leases", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
+	gauge("lapse_longest_silence_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
+
+	held := gauge("lapse_brake_held", "Brakes that hold.", "brake", "scope")
+	shown := map[[2]string]bool{}
+	for _, b := range c.Brakes {
+		if key := [2]string{b.Name, b.Scope}; !shown[key] {
+			shown[key] = true
+			held.put(to, 1, b.Name, b.Scope)
+		}
+	}
+	listed := gauge("lapse_place_listed", "Whether the last listing of the place was complete.", "place")
+	stuck := gauge("lapse_stuck_instances", "Instances of revoked leases that may not be terminated.", "place")
+	instances := gauge("lapse_instances", "Instances alive that bear a registry's tag.", "place", "kind")
+	for place, p := range c.Places {
+		name := place.String()
+		listed.put(to, truth(p.Listed), name)
+		stuck.put(to, float64(p.Stuck), name)
+		for kind, n := range map[string]int{"managed": p.Managed, "foreign": p.Foreign, "unexplained": p.Unexplained, "exempt": p.Exempt} {
+			instances.put(to, float64(n), name, kind)
+		}
+	}
+}
+
+// each shows one number for each key, and 0 for those of all that have none.
+func each[K ~string](to chan<- prometheus.Metric, d desc, counted map[K]int, all ...K) {
+	for key, n := range counted {
+		d.put(to, float64(n), string(key))
+	}
+	for _, key := range all {
+		if _, there := counted[key]; !there {
+			d.put(to, 0, string(key))
+		}
+	}
+}
+
+// desc describes one gauge.
+type desc struct{ *prometheus.Desc }
+
+func gauge(name, help string, labels ...string) desc {
+	return desc{prometheus.NewDesc(name, help, labels, nil)}
+}
+
+func (d desc) put(to chan<- prometheus.Metric, value float64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d.Desc, prometheus.GaugeValue, value, labels...)
+}
+
+func truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,114 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"lapse/janitor"
+	"lapse/lease"
+)
+
+// startMax is how long a janitor may take from its start to the first turn of its loop: it asks AWS whose its credentials
+// are, starts an etcd inside or finds one, and lists what bears a tag.
+const startMax = 2 * time.Minute
+
+// state is what health is judged by. Times carry monotonic readings, but for those of stamps.
+type state struct {
+	interval time.Duration
+	turnBy   time.Time   // when the loop is to have turned again; zero: whenever somebody is elected
+	started  bool        // it has turned
+	leader   string      // the name under which this janitor leads; empty: it does not
+	since    time.Time   // of leading, or not
+	read     time.Time   // when the registry was last read, or written
+	stamp    lease.Sweep // the newest
+	own      time.Time   // when the newest own stamp of this term was written
+}
+
+// SetInterval says how long the pause between sweeps is, once that is known.
+func (e *Exporter) SetInterval(interval time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.interval = interval
+}
+
+// Turned notes that the janitor's loop goes round.
+func (e *Exporter) Turned(within time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.started = true
+	e.state.turnBy = time.Time{}
+	if within > 0 {
+		e.state.turnBy = time.Now().Add(within)
+	}
+}
+
+// Led notes whether the janitor leads. What a leader counted is forgotten with its office.
+func (e *Exporter) Led(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.leader, e.state.since, e.state.own, e.census = name, time.Now(), time.Time{}, nil
+}
+
+// Stamp notes a stamp that was written or read.
+func (e *Exporter) Stamp(s lease.Sweep) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.read = time.Now()
+	if s.Leader == e.state.leader && e.state.leader != "" && s.Nonce != e.state.stamp.Nonce {
+		e.state.own = time.Now()
+	}
+	e.state.stamp = s
+}
+
+// Counted notes what a decision was about.
+func (e *Exporter) Counted(c janitor.Census) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state.leader != "" {
+		e.census = &c
+	}
+}
+
+// Live says why the janitor does not work, or is nil: its loop has not turned for longer than it may take.
+func (e *Exporter) Live() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	late := time.Since(e.state.turnBy)
+	switch {
+	case e.state.turnBy.IsZero() || late <= 0:
+		return nil
+	case !e.state.started:
+		return fmt.Errorf("not started within %s", startMax)
+	}
+	return fmt.Errorf("the loop should have turned %s ago", late.Round(time.Second))
+}
+
+// Ready says why the janitor is of no use as it is, or is nil: it leads and sweeps, or it waits to lead and sees somebody
+// else sweep.
+func (e *Exporter) Ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, patience := e.state, 3*e.state.interval
+	switch {
+	case !s.started:
+		return errors.New("starting: the registry was not reached yet")
+	case s.leader != "" && s.own.IsZero():
+		return fmt.Errorf("leads since %s ago, and has written no stamp of a sweep yet; see the log", ago(s.since))
+	case s.leader != "" && time.Since(s.own) > patience:
+		return fmt.Errorf("leads, but its last stamp of a sweep is %s old; see the log", ago(s.own))
+	case s.leader != "":
+		return nil
+	case s.read.IsZero():
+		return errors.New("waits to be elected, and has not read the registry yet")
+	case time.Since(s.read) > patience:
+		return fmt.Errorf("waits to be elected, and could not read the registry for %s", ago(s.read))
+	case s.stamp.Time.IsZero():
+		return errors.New("waits to be elected, and no janitor has swept yet")
+	case !s.stamp.Fresh(e.now()):
+		return fmt.Errorf("waits to be elected, and the last sweep, by %s, is of %s", s.stamp.Leader, s.stamp.Time.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func ago(t time.Time) time.Duration { return time.Since(t).Round(time.Second) }

@@ -1,0 +1,120 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// TestHealthSaysWhatIsWrong lets things happen to a janitor that sweeps each minute, and asks how it is.
+func TestHealthSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	stamp := func(leader, nonce string, age time.Duration) func(*Exporter) {
+		return func(e *Exporter) {
+			e.Stamp(lease.Sweep{Leader: leader, Nonce: nonce, Sequence: 1, Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute)})
+		}
+	}
+	turned := func(e *Exporter) { e.Turned(5 * time.Minute) }
+	waiting := func(e *Exporter) { e.Turned(0) }
+	leads := func(e *Exporter) { e.Led("one") }
+	deposed := func(e *Exporter) { e.Led("") }
+	after := func(d time.Duration) func(*Exporter) { return func(*Exporter) { time.Sleep(d) } }
+	for name, c := range map[string]struct {
+		story       []func(*Exporter)
+		live, ready string // in the sentence; empty: well
+	}{
+		"just started":                 {nil, "", "starting"},
+		"started long ago":             {[]func(*Exporter){after(3 * time.Minute)}, "not started within 2m0s", "starting"},
+		"waits, and nothing was read":  {[]func(*Exporter){waiting, after(time.Hour)}, "", "has not read the registry yet"},
+		"waits while another sweeps":   {[]func(*Exporter){turned, stamp("two", "a", time.Minute)}, "", ""},
+		"waits, and nobody sweeps":     {[]func(*Exporter){turned, stamp("two", "a", time.Hour)}, "", "the last sweep, by two, is of 1999-12-31T23:00:00Z"},
+		"waits, and nobody ever swept": {[]func(*Exporter){turned, func(e *Exporter) { e.Stamp(lease.Sweep{}) }}, "", "no janitor has swept yet"},
+		"waits, and cannot read": {
+			[]func(*Exporter){turned, stamp("two", "a", 0), after(4 * time.Minute)}, "", "could not read the registry for 4m0s",
+		},
+		"elected, and yet to sweep":       {[]func(*Exporter){turned, leads, stamp("two", "a", 0)}, "", "has written no stamp"},
+		"leads and sweeps":                {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(2 * time.Minute)}, "", ""},
+		"leads, and its sweeps fail":      {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute)}, "", "its last stamp of a sweep is 4m0s old"},
+		"reads its own stamp once more":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute), stamp("one", "a", 0)}, "", "its last stamp of a sweep is 4m0s old"},
+		"deposed, and the other sweeps":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, stamp("two", "b", 0)}, "", ""},
+		"its loop hangs, though it leads": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				e := New("v1", time.Now)
+				e.SetInterval(time.Minute)
+				for _, happens := range c.story {
+					happens(e)
+				}
+				for question, answer := range map[string]struct {
+					got  error
+					want string
+				}{"live": {e.Live(), c.live}, "ready": {e.Ready(), c.ready}} {
+					if (answer.got == nil) != (answer.want == "") || answer.got != nil && !strings.Contains(answer.got.Error(), answer.want) {
+						t.Errorf("%s: %v, want %q", question, answer.got, answer.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestServing asks over HTTP until the server is told to stop.
+func TestServing(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New("v1", time.Now)
+	e.SetInterval(time.Minute)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- e.Serve(ctx, listener) }()
+	ask := func(path string) (int, string) {
+		resp, err := http.Get("http://" + listener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	if code, body := ask("/healthz"); code != http.StatusOK || body != "ok\n" {
+		t.Errorf("healthz: %d %q", code, body)
+	}
+	if code, body := ask("/readyz"); code != http.StatusServiceUnavailable || body != "starting: the registry was not reached yet\n" {
+		t.Errorf("readyz: %d %q", code, body)
+	}
+	e.Turned(time.Minute)
+	e.Led("one")
+	e.Stamp(lease.Sweep{Leader: "one", Nonce: "a", Time: time.Now(), Sequence: 1})
+	if code, body := ask("/readyz"); code != http.StatusOK || body != "ok\n" {
+		t.Errorf("readyz: %d %q", code, body)
+	}
+	if code, body := ask("/metrics"); code != http.StatusOK || !strings.Contains(body, "\nlapse_leader 1\n") {
+		t.Errorf("metrics: %d %q", code, body)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", listener.Addr().String()); err == nil {
+		t.Error("still listening")
+	}
+	if err := e.Serve(ctx, listener); err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("serving once stopped: %v", err)
+	}
+}
