@@ -19,21 +19,12 @@ func completionCommand(name string) *cli.Command {
 		Description: fmt.Sprintf("Load it for this session with, for example:\n\n"+
 			"   source <(%s completion bash)\n   source <(%s completion zsh)\n   %s completion fish | source", name, name, name),
 		Action: func(c *cli.Context) error {
-			script := map[string]string{"bash": bashScript, "zsh": zshScript}
-			switch shell := c.Args().First(); {
-			case c.Args().Len() == 1 && script[shell] != "":
-				_, err := fmt.Fprint(c.App.Writer, strings.ReplaceAll(script[shell], "NAME", name))
-				return err
-			case c.Args().Len() == 1 && shell == "fish":
-				text, err := c.App.ToFishCompletion()
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprint(c.App.Writer, text)
-				return err
-			default:
+			script := map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Args().First()]
+			if c.Args().Len() != 1 || script == "" {
 				return Usage("no completion for %q; choose bash, zsh or fish", strings.Join(c.Args().Slice(), " "))
 			}
+			_, err := fmt.Fprint(c.App.Writer, strings.ReplaceAll(script, "NAME", name))
+			return err
 		},
 	}
 }
@@ -63,6 +54,20 @@ else
   (( ${+functions[compdef]} )) || { autoload -Uz compinit && compinit }
   compdef _NAME NAME
 fi
+`
+
+// fishScript does the same. The quotes let an empty word be one, too.
+const fishScript = `function __complete_NAME
+  set -l line (commandline -opc)
+  set -l current (commandline -ct)
+  set -l choices ($line "$current" --generate-bash-completion 2>/dev/null | string replace -r ':' '\t')
+  if set -q choices[1]
+    printf '%s\n' $choices
+  else
+    __fish_complete_path "$current"
+  end
+end
+complete -c NAME -f -a '(__complete_NAME)'
 `
 
 // complete is what may stand in place of the last of words, each with its description: "extend:move the date on which

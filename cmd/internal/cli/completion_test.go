@@ -57,15 +57,20 @@ func TestCompletingRunsNothing(t *testing.T) {
 
 // The scripts run in their shells, with the program in their place: a function that says how it was called.
 func TestCompletionScripts(t *testing.T) {
-	const program = `app() { for word in "$@"; do printf '[%s]\n' "$word"; done; printf 'more:what: it does\n'; }` + "\n"
+	const function = `app() { for word in "$@"; do printf '[%s]\n' "$word"; done; printf 'more:what: it does\n'; }` + "\n"
 	for shell, around := range map[string]string{
-		"bash": `SCRIPT
+		"bash": function + `SCRIPT
 			COMP_WORDS=(app extend --la "") COMP_CWORD=2; _complete_app; printf '%s\n' "${COMPREPLY[@]}"
 			COMP_WORDS=(app extend "") COMP_CWORD=2; _complete_app; printf '%s\n' "${COMPREPLY[@]}"`,
-		"zsh": `compdef() { }; _describe() { print -l -- "${(@P)2}" }
+		"zsh": function + `compdef() { }; _describe() { print -l -- "${(@P)2}" }
 			SCRIPT
 			words=(app extend --la "") CURRENT=3; _app
 			words=(app extend "") CURRENT=3; _app`,
+		"fish": `function app; for word in $argv; printf '[%s]\n' $word; end; printf 'more:what: it does\n'; end
+			function commandline; test $argv[1] = -ct; and echo "$current"; or printf '%s\n' app extend; end
+			SCRIPT
+			set current --la; __complete_app
+			set current ""; __complete_app`,
 	} {
 		t.Run(shell, func(t *testing.T) {
 			path, err := exec.LookPath(shell)
@@ -74,11 +79,11 @@ func TestCompletionScripts(t *testing.T) {
 			}
 			_, script, _ := try(t, "completion", shell)
 			file := filepath.Join(t.TempDir(), "script")
-			if err := os.WriteFile(file, []byte(program+strings.Replace(around, "SCRIPT", script, 1)), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(strings.Replace(around, "SCRIPT", script, 1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			out, err := exec.CommandContext(t.Context(), path, file).CombinedOutput()
-			got := strings.ReplaceAll(string(out), "more:what: it does", "more")
+			got := strings.NewReplacer("more:what: it does", "more", "more\twhat: it does", "more").Replace(string(out))
 			if want := "[extend]\n[--la]\n[--generate-bash-completion]\nmore\n[extend]\n[]\n[--generate-bash-completion]\nmore\n"; err != nil || got != want {
 				t.Errorf("%v\n%swant\n%s", err, got, want)
 			}
