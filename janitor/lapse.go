@@ -26,6 +26,10 @@ func (c *situation) judge(l *lease.Lease) {
 			c.say(l, ActActivate, "bears the registry's tag")
 			return
 		}
+		if i != nil && i.State == lease.InstanceTerminated {
+			c.say(l, ActConfirm, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
+			return
+		}
 		c.say(l, ActKeep, "adopted, but its tag was not seen yet")
 	case lease.StateActive:
 		c.judgeActive(p, l, i)
