@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +113,9 @@ func (v statusView) print(c *ucli.Context) error {
 		{"launches", counts(v.Launches, lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)},
 		{"heartbeats", fmt.Sprint(v.Beating)},
 	}
+	for _, place := range slices.Sorted(maps.Keys(v.Sweep.Seen)) {
+		rows = append(rows, []string{"instances", place + ": " + census(v.Sweep.Seen[place])})
+	}
 	for _, l := range v.Marked {
 		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s) until %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 	}
@@ -144,6 +149,21 @@ func (v statusView) swept(now time.Time) string {
 		swept += "; that is too long ago: see whether `janitor run` is up"
 	}
 	return swept
+}
+
+// census tells what the last sweep saw alive in a place, and how to see which instances those are that nothing ends.
+func census(n lease.Census) string {
+	words := fmt.Sprintf("%d managed", n.Managed)
+	if n.Exempt > 0 {
+		words += fmt.Sprintf(", %d of them exempt", n.Exempt)
+	}
+	if n.Unexplained > 0 {
+		words += fmt.Sprintf(", %d of them unexplained (`lease list --unexplained`)", n.Unexplained)
+	}
+	if n.Foreign > 0 {
+		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
+	}
+	return words
 }
 
 func counts[S ~string](n map[string]int, states ...S) string {

@@ -74,13 +74,24 @@ func newWorld(env *testscript.Env) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "asks": asks, "port": port}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"leased": leaseInstance, "elect": elect, "stamp": stampSweep, "resign": resign,
+		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "resign": resign,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
 		}
 	}
 	return commands
+}
+
+// create TAG=VALUE…: an instance that nobody launched.
+func createInstance(w *world, _ *testscript.TestScript, args []string) error {
+	tags := map[string]string{}
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		tags[key] = value
+	}
+	w.sim.Create(ec2sim.Instance{Tags: tags})
+	return nil
 }
 
 // leased VARIABLE TERM: an instance with an active lease, whose term may have passed.

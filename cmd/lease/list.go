@@ -17,17 +17,20 @@ func listCommand() *ucli.Command {
 			"   lease list --holder ada --expiring 1h\n" +
 			"   lease list --label team=search --state active -q | xargs lease extend --for 4h\n" +
 			"   lease list --unexplained --region eu-west-1\n\n" +
-			"--unexplained asks EC2 for instances that bear this registry's tag and of which no record speaks.",
+			"Two flags ask EC2 instead, for instances that have no lease here and that nothing of ours ends. --unexplained: they\n" +
+			"bear this registry's tag, and no record speaks of them: data was lost, or a tag was copied; `lease recover` or\n" +
+			"`lease adopt` gives them leases. --foreign: they bear the tag of another registry, and their leases are there.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), regionFlag(),
-			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of which no record speaks"},
+			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of this registry of which no record speaks"},
+			&ucli.BoolFlag{Name: "foreign", Usage: "instead, instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
 		Action: listLeases,
 	}
 }
 
 func listLeases(c *ucli.Context) error {
-	if c.Bool("unexplained") {
-		return listUnexplained(c)
+	if c.Bool("unexplained") || c.Bool("foreign") {
+		return listStrays(c)
 	}
 	wanted, err := readFilter(c)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"lapse/lease"
 )
 
-// stray is an instance of which no record speaks, as printed for programs.
+// stray is an instance that bears a registry's tag and has no lease here, as printed for programs.
 type stray struct {
 	InstanceID string              `json:"instance_id"`
 	Account    string              `json:"account"`
@@ -20,14 +20,23 @@ type stray struct {
 	State      lease.InstanceState `json:"state"`
 	StartedAt  time.Time           `json:"started_at"`
 	Launch     string              `json:"launch,omitzero"` // client token in its launch tag
+	Registry   string              `json:"registry"`        // whose tag it bears
 	Reason     string              `json:"reason"`
 }
 
-// listUnexplained lists instances that bear this registry's tag and of which no record speaks. Nothing ends them.
-func listUnexplained(c *ucli.Context) error {
+// listStrays lists instances that bear this registry's tag and of which no record speaks, or those that bear another's.
+// Nothing of ours ends either.
+func listStrays(c *ucli.Context) error {
+	if c.Bool("unexplained") && c.Bool("foreign") {
+		return cli.Usage("--unexplained lists instances of this registry, and --foreign those of others; leave one out")
+	}
+	kind := "--unexplained"
+	if c.Bool("foreign") {
+		kind = "--foreign"
+	}
 	for _, name := range []string{"holder", "label", "state", "expiring", "stuck"} {
 		if c.IsSet(name) {
-			return cli.Usage("--%s chooses among leases, and --unexplained lists instances that have none; leave one out", name)
+			return cli.Usage("--%s chooses among leases, and %s lists instances that have none; leave one out", name, kind)
 		}
 	}
 	store, closeStore, err := cli.Store(c, nil)
@@ -47,10 +56,10 @@ func listUnexplained(c *ucli.Context) error {
 		return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", cloud.Place(), why))
 	}
 	sayBad(c, view.Snapshot.Bad)
-	return printStrays(c, strays(view, plan))
+	return printStrays(c, strays(view, plan, c.Bool("foreign")))
 }
 
-func strays(view janitor.View, plan janitor.Plan) []stray {
+func strays(view janitor.View, plan janitor.Plan, foreign bool) []stray {
 	recorded := map[string]bool{}
 	for _, bad := range view.Snapshot.Bad {
 		recorded[bad.ID] = true
@@ -58,12 +67,13 @@ func strays(view janitor.View, plan janitor.Plan) []stray {
 	found := []stray{}
 	for _, v := range plan.With(janitor.ActReport) {
 		i := v.Instance
-		if v.Lease != nil || i == nil || recorded[i.ID] || !i.ManagedBy(view.Snapshot.Registry.UUID) {
+		if v.Lease != nil || i == nil || !i.Alive() || recorded[i.ID] || i.ManagedBy(view.Snapshot.Registry.UUID) == foreign {
 			continue
 		}
 		found = append(found, stray{
 			InstanceID: i.ID, Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, State: i.State,
-			StartedAt: i.LaunchTime.UTC(), Launch: i.Tags[lease.TagLaunch], Reason: v.Reason,
+			StartedAt: i.LaunchTime.UTC(), Launch: i.Tags[lease.TagLaunch],
+			Registry: i.Tags[lease.TagRegistry], Reason: v.Reason,
 		})
 	}
 	return found
@@ -73,20 +83,31 @@ func printStrays(c *ucli.Context, found []stray) error {
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, found)
 	}
+	foreign := c.Bool("foreign")
+	head, none := "WHY", "nothing unexplained"
+	advice := "nothing of ours ends these; `lease recover` or `lease adopt` gives them leases, the EC2 console ends them"
+	if foreign {
+		head, none = "REGISTRY", "nothing foreign"
+		advice = "these bear another registry's tag: nothing of this one touches them, and their leases are there"
+	}
 	if len(found) == 0 {
-		cli.Say(c, "nothing unexplained")
+		cli.Say(c, "%s", none)
 		return nil
 	}
-	rows := [][]string{{"INSTANCE", "STATE", "ZONE", "STARTED", "WHY"}}
+	rows := [][]string{{"INSTANCE", "STATE", "ZONE", "STARTED", head}}
 	for _, s := range found {
 		if c.Bool("quiet") {
 			fmt.Fprintln(c.App.Writer, s.InstanceID)
 		}
-		rows = append(rows, []string{s.InstanceID, string(s.State), s.Zone, cli.Away(time.Until(s.StartedAt)), s.Reason})
+		last := s.Reason
+		if foreign {
+			last = s.Registry
+		}
+		rows = append(rows, []string{s.InstanceID, string(s.State), s.Zone, cli.Away(time.Until(s.StartedAt)), last})
 	}
 	if c.Bool("quiet") {
 		return nil
 	}
-	cli.Say(c, "nothing of ours ends these; `lease adopt` gives them leases, the EC2 console ends them")
+	cli.Say(c, "%s", advice)
 	return cli.Table(c.App.Writer, rows)
 }

@@ -24,7 +24,7 @@ func configFlag() cli.Flag {
 // variable would describe a launch.
 func once(command, flag string) bool {
 	return slices.Contains(onceFlags(), flag) || (command == "list" || command == "watch") &&
-		slices.Contains([]string{"holder", "label", "state", "expiring", "stuck", "unexplained", "initial"}, flag)
+		slices.Contains([]string{"holder", "label", "state", "expiring", "stuck", "unexplained", "foreign", "initial"}, flag)
 }
 
 func onceFlags() []string {
