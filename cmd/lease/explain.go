@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,81 +12,166 @@ import (
 	"lapse/lease"
 )
 
-// leaseWords tells what the record of a lease says.
-func leaseWords(l lease.Lease, beats map[string]lease.Heartbeat, t teller) string {
-	whose := ""
-	if l.Holder != "" {
-		whose = " for " + l.Holder
-	}
+// tellLease tells what the record of a lease says: what holds the instance or ends it, when, and what would change that.
+func tellLease(l lease.Lease, beats map[string]lease.Heartbeat, t teller) *account {
+	a := &account{}
 	switch l.State {
 	case lease.StateRevoked:
-		return strings.Join(revokedWords(l, t), " ")
+		a.tellRevoked(l, t)
 	case lease.StateEnded:
-		return fmt.Sprintf("%s ended, as EC2 confirmed %s: %s.", l.InstanceID, t.when(l.EndedAt), causeWords(l.Cause))
+		a.lead = fmt.Sprintf("%s has ended, %s: %s.", l.InstanceID, t.exact(l.EndedAt), causeWords(l.Cause))
+		a.tellLast(l, t, "revoke", "orphan")
+		a.say("change", "Nothing brings it back: launch another.")
 	case lease.StateUnmanaged:
-		return fmt.Sprintf("%s was unmanaged %s: nothing of ours touches it.", l.InstanceID, t.when(l.EndedAt))
+		a.lead = fmt.Sprintf("%s is left alone: it was unmanaged %s, and nothing of ours touches it.", l.InstanceID, t.exact(l.EndedAt))
+		a.tellLast(l, t, "unmanage")
+		a.say("change", "End it in EC2 yourself, with the console or `aws ec2 terminate-instances`.")
 	case lease.StateAdopting:
-		return fmt.Sprintf("%s is being adopted%s: its lease is on record, and its tag was not seen yet, so nothing ends it.", l.InstanceID, whose)
+		a.lead = fmt.Sprintf("%s is kept: it is being adopted%s, and until its tag was seen nothing ends it.", l.InstanceID, forWhom(l))
+		a.say("change", "The next sweep that sees its tag lets the lease count; if the tag is missing, run `lease adopt %s` again.", l.InstanceID)
 	case lease.StateActive:
+		a.tellActive(l, beats, t)
 	}
-	words := []string{fmt.Sprintf("%s holds a lease%s, granted %s%s.", l.InstanceID, whose, t.when(l.GrantedAt), by(l))}
-	words = append(words, termWords(l, t)...)
-	if l.TTL > 0 {
-		words = append(words, beatWords(l, beats, t))
+	return a
+}
+
+func (a *account) tellActive(l lease.Lease, beats map[string]lease.Heartbeat, t teller) {
+	over := l.Over(t.now, 0)
+	switch {
+	case l.Mark != nil && l.Mark.Cause.Inferred() && beats[l.InstanceID].Held:
+		a.lead = fmt.Sprintf("%s is kept: it was marked to end because %s, but is renewed again.", l.InstanceID, causeWords(l.Mark.Cause))
+	case l.Mark != nil:
+		a.lead = fmt.Sprintf("%s is marked to end: %s.", l.InstanceID, causeWords(l.Mark.Cause))
+		a.say("mark", "%s", strings.Join(markWords(l, t), " "))
+	case over:
+		a.lead = fmt.Sprintf("%s is due to end: its term passed %s.", l.InstanceID, t.exact(l.ExpiresAt))
+	case l.ExpiresAt.IsZero():
+		a.lead = fmt.Sprintf("%s is kept: its lease holds%s, without a term, until somebody gives it back.", l.InstanceID, forWhom(l))
+	default:
+		a.lead = fmt.Sprintf("%s is kept: its lease holds%s until %s.", l.InstanceID, forWhom(l), t.exact(l.ExpiresAt))
 	}
-	if l.Mark != nil {
-		words = append(words, markWords(l, t)...)
+	if l.Mark != nil && !l.ExpiresAt.IsZero() {
+		ends := "ends"
+		if over {
+			ends = "ended"
+		}
+		a.say("term", "Its term %s %s.", ends, t.exact(l.ExpiresAt))
 	}
-	return strings.Join(words, " ")
+	a.say("renewal", "%s", beatWords(l, beats, t))
+	a.say("change", "%s", changeWords(l, t))
+	a.say("record", "Granted %s%s.%s", t.when(l.GrantedAt), by(l), lastWords(l, t))
+}
+
+func forWhom(l lease.Lease) string {
+	if l.Holder == "" {
+		return ""
+	}
+	return " for " + l.Holder
 }
 
 func by(l lease.Lease) string {
-	if l.Launch == "" {
+	switch {
+	case len(l.History) > 0 && l.History[0].Action == "recover":
+		return ", rebuilt from its tags"
+	case l.Launch == "":
 		return " by adoption"
 	}
 	return " by launch " + l.Launch
 }
 
-func termWords(l lease.Lease, t teller) []string {
-	words := []string{"It has no term."}
-	if !l.ExpiresAt.IsZero() {
-		words = []string{fmt.Sprintf("Its term ends %s.", t.when(l.ExpiresAt))}
-		if l.Over(t.now, 0) {
-			words = []string{fmt.Sprintf("Its term ended %s.", t.when(l.ExpiresAt))}
-		}
-	}
+// changeWords say what a person can type to make it end later, or sooner.
+func changeWords(l lease.Lease, t teller) string {
+	id := l.InstanceID
+	end := fmt.Sprintf("`lease release %s` ends it now.", id)
+	stuck := !l.NotAfter.IsZero() && (!l.NotAfter.After(t.now) || l.NotAfter.Equal(l.ExpiresAt))
+	limit := ""
 	if !l.NotAfter.IsZero() {
-		words = append(words, fmt.Sprintf("It can be extended to %s at most.", t.when(l.NotAfter)))
+		limit = fmt.Sprintf(", to %s at most", t.exact(l.NotAfter))
 	}
-	return words
+	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
+	switch {
+	case inferred:
+		return fmt.Sprintf("A sidecar that renews, `lease extend %s --for 4h` or `lease pardon %s` cures it.", id, id)
+	case stuck:
+		return fmt.Sprintf("It has its latest date already: launch another, or take it out of Lapse with `lease unmanage %s`. %s", id, end)
+	case l.Mark != nil, l.Over(t.now, 0):
+		return fmt.Sprintf("`lease extend %s --for 4h` cures it%s.", id, limit)
+	case l.ExpiresAt.IsZero():
+		return fmt.Sprintf("`lease extend %s --for 4h --allow-shorten` gives it a term%s. %s", id, limit, end)
+	}
+	return fmt.Sprintf("`lease extend %s --for 4h` moves the date%s. %s", id, limit, end)
 }
 
-// beatWords tells who beats for a lease that wants it.
+// lastWords tell the last thing that was done to a lease, if that was not its beginning.
+func lastWords(l lease.Lease, t teller) string {
+	n := len(l.History) - 1
+	if n < 1 {
+		return ""
+	}
+	last := l.History[n]
+	return fmt.Sprintf(" Last change: %s by %s, %s%s; `lease history %s` has the rest.",
+		last.Action, last.Actor, t.when(last.Time), because(last.Reason), l.InstanceID)
+}
+
+// tellLast tells who took the lease away, by the last of these actions that the history has.
+func (a *account) tellLast(l lease.Lease, t teller, actions ...string) {
+	for _, h := range slices.Backward(l.History) {
+		if slices.Contains(actions, h.Action) {
+			a.say("by", "That was done by %s, %s%s.", h.Actor, t.when(h.Time), because(h.Reason))
+			return
+		}
+	}
+}
+
+// beatWords tells who beats, and what silence would do.
 func beatWords(l lease.Lease, beats map[string]lease.Heartbeat, t teller) string {
 	beat, there := beats[l.InstanceID]
+	there = there && beat.Held
+	every := orNone(l.TTL)
 	switch {
-	case there && beat.Held:
-		return fmt.Sprintf("A sidecar beats for it, since %s.", t.when(beat.Since))
+	case l.TTL == 0 && there:
+		return fmt.Sprintf("None is asked for, so silence does not end it. A sidecar beats all the same, since %s.", t.when(beat.Since))
+	case l.TTL == 0:
+		return "None is asked for, so silence does not end it."
+	case there:
+		from := ""
+		if beat.Address != "" {
+			from = " from " + beat.Address
+		}
+		return fmt.Sprintf("A sidecar must renew it within every %s, and one does%s, since %s.", every, from, t.when(beat.Since))
 	case l.ClaimedAt.IsZero():
-		return fmt.Sprintf("A sidecar should beat for it every %s, and none ever did.", orNone(l.TTL))
+		return fmt.Sprintf("A sidecar must renew it within every %s, and none ever did. See on the instance: `sidecar status`.", every)
 	}
-	return fmt.Sprintf("A sidecar should beat for it every %s, and none does at present.", orNone(l.TTL))
+	return fmt.Sprintf("A sidecar must renew it within every %s; one did since %s, and none does now. See on the instance: `sidecar status`.",
+		every, t.when(l.ClaimedAt))
 }
 
-func revokedWords(l lease.Lease, t teller) []string {
-	words := []string{fmt.Sprintf("The lease of %s was revoked %s: %s.", l.InstanceID, t.when(l.RevokedAt), causeWords(l.Cause))}
-	for _, h := range l.History {
-		if h.Action == "revoke" || h.Action == "orphan" {
-			words = append(words, fmt.Sprintf("That was done by %s%s.", h.Actor, because(h.Reason)))
-		}
-	}
+func (a *account) tellRevoked(l lease.Lease, t teller) {
+	a.lead = fmt.Sprintf("%s is being ended: its lease was revoked %s, because %s.", l.InstanceID, t.exact(l.RevokedAt), causeWords(l.Cause))
+	a.tellLast(l, t, "revoke", "orphan")
 	if l.Tries > 0 {
-		words = append(words, fmt.Sprintf("EC2 was asked %s to end it, last %s.", times(l.Tries), t.when(l.TriedAt)))
+		a.say("tries", "EC2 was asked %s to end it, last %s.", times(l.Tries), t.when(l.TriedAt))
+	}
+	if !l.AbsentSince.IsZero() {
+		a.say("absent", "EC2 does not find it since %s; after an hour of that it counts as ended.", t.when(l.AbsentSince))
 	}
 	if l.Stuck != "" {
-		words = append(words, fmt.Sprintf("It is stuck: %s. `lease unmanage %s` forgets it.", l.Stuck, l.InstanceID))
+		a.say("stuck", "It cannot be ended: %s. %s", l.Stuck, stuckAdvice(l.Stuck))
 	}
-	return words
+	a.say("change", "The lease is not given back. As long as it runs, `lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
+}
+
+// stuckAdvice says what lets an instance end that cannot be ended, for the reasons that are known.
+func stuckAdvice(reason string) string {
+	switch {
+	case strings.Contains(reason, "OperationNotPermitted"):
+		return "Switch its termination protection off; it is tried again by itself."
+	case strings.Contains(reason, lease.TagExempt):
+		return "Remove that tag; it is tried again by itself."
+	case strings.Contains(reason, "Unauthorized"):
+		return "Give the janitor its policy, see `lease doctor --as janitor`; it is tried again by itself."
+	}
+	return "It is tried again by itself, ever more slowly."
 }
 
 func because(reason string) string {
@@ -103,7 +189,7 @@ func causeWords(c lease.Cause) string {
 		lease.CauseSilence:        "its sidecar has fallen silent",
 		lease.CauseNeverBeat:      "no sidecar ever beat for it",
 		lease.CauseFailedCreation: "its launch was closed before it was bound",
-		lease.CauseGone:           "somebody else terminated it",
+		lease.CauseGone:           "somebody else terminated it, or it shut itself down",
 	}
 	return cmp.Or(words[c], string(c))
 }
@@ -165,10 +251,26 @@ func (k knowledge) registry(now time.Time) string {
 	default:
 		words = append(words, fmt.Sprintf("No janitor has swept since %s.", cli.When(s.Time, now)))
 	}
+	lines := []string{strings.Join(words, " ")}
 	for _, b := range s.Brakes {
-		words = append(words, fmt.Sprintf("Brake %s holds (%s): %s.", b.Name, cmp.Or(b.Scope, "everywhere"), b.Reason))
+		lines = append(lines, fmt.Sprintf("Brake %s holds (%s) since %s: %s. %s",
+			b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason, liftWords(b)))
 	}
-	return strings.Join(words, " ")
+	return strings.Join(lines, "\n")
+}
+
+// liftWords say what a brake holds back, and when it ends.
+func liftWords(b lease.Brake) string {
+	if b.Standing() {
+		return "Nothing is ended until somebody has looked, and says `janitor resume --brake " + b.Name + "`."
+	}
+	words := map[string]string{
+		lease.BrakeSilence: "Nobody is ended for silence until fewer are silent, or somebody says `janitor resume --brake silence`.",
+		"rate":             "What nobody declared is not ended until fewer end in ten minutes; terms and releases go on.",
+		"clock":            "Nothing is ended by date until the clock of the janitor is set right.",
+		"health":           "That waits until etcd and EC2 answer in full again.",
+	}
+	return cmp.Or(words[b.Name], "`janitor status` tells more.")
 }
 
 // launchWords tells what became of a launch.
@@ -179,9 +281,9 @@ func launchWords(l lease.Launch, now time.Time) string {
 	words := fmt.Sprintf("Launch %s asked for %s %s and got %d; ", l.Token, count(l.Count, "instance"), cli.When(l.CreatedAt, now), len(l.Instances()))
 	switch l.State {
 	case lease.LaunchOpen:
-		return words + fmt.Sprintf("it is under way, and is settled %s.", cli.When(l.LastSend().Add(time.Duration(l.Window)), now))
+		return words + fmt.Sprintf("it is under way: its launcher goes on with `lease launch --id %s`, and the janitor settles it %s.", l.Token, cli.When(l.LastSend().Add(time.Duration(l.Window)), now))
 	case lease.LaunchClosed:
-		return words + fmt.Sprintf("it was closed %s%s: whatever it left without a lease is ended.", cli.When(l.SettledAt, now), because(l.Reason))
+		return words + fmt.Sprintf("it was closed %s%s: whatever it left without a lease is ended, unless `lease adopt` gives it one.", cli.When(l.SettledAt, now), because(l.Reason))
 	case lease.LaunchDone:
 	}
 	return words + fmt.Sprintf("it is done since %s.", cli.When(l.SettledAt, now))

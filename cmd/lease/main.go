@@ -3,7 +3,7 @@
 //   - main.go: the commands; init.go: the first of them.
 //   - launch.go, request.go, terms.go, progress.go, wait.go: launch.
 //   - list.go, filter.go, unexplained.go: list. show.go, history.go: one of them, or all of a launch.
-//   - why.go, explain.go, mark.go: why, in words. watch.go, watched.go: what changes, as it happens.
+//   - why.go, explain.go, unleased.go, mark.go: why, in words. watch.go, watched.go: what changes, as it happens.
 //   - extend.go, release.go, pardon.go: what changes a lease. adopt.go, adoptable.go, recover.go, recovered.go,
 //     unmanage.go: what makes and forgets one.
 //   - doctor.go, doctor_registry.go, doctor_aws.go, doctor_here.go: what is amiss, and what mends it.

@@ -32,26 +32,23 @@ func markFact(l lease.Lease, t teller) string {
 	return fact + ", may end any moment"
 }
 
-// markWords explain a mark: why it is there, when the instance is ended at the earliest, and what cures it.
+// markWords explain a mark: since when it is there, and when the instance is ended at the earliest.
 func markWords(l lease.Lease, t teller) []string {
 	m := *l.Mark
-	words := []string{fmt.Sprintf("It is marked since %s because %s.", t.when(m.Since), causeWords(m.Cause))}
+	words := []string{fmt.Sprintf("Notice was given %s.", t.when(m.Since))}
 	lone := janitor.DefaultPolicy().LoneGrace
 	waits := m.Cause.Inferred() && t.now.Before(m.Deadline.Add(lone))
 	switch {
 	case m.Deadline.After(t.now) && waits:
 		words = append(words, fmt.Sprintf("Its instance is ended %s at the earliest; up to %s later if nothing else of its zone is seen to renew.",
-			t.when(m.Deadline), brief(lone)))
+			t.exact(m.Deadline), brief(lone)))
 	case m.Deadline.After(t.now):
-		words = append(words, fmt.Sprintf("Its instance is ended %s at the earliest.", t.when(m.Deadline)))
+		words = append(words, fmt.Sprintf("Its instance is ended %s at the earliest.", t.exact(m.Deadline)))
 	case waits:
 		words = append(words, fmt.Sprintf("Its instance may be ended any moment; until %s only if something else of its zone is seen to renew.",
-			t.when(m.Deadline.Add(lone))))
+			t.exact(m.Deadline.Add(lone))))
 	default:
 		words = append(words, "Its instance may be ended any moment.")
 	}
-	if m.Cause.Inferred() {
-		return append(words, fmt.Sprintf("A sidecar that renews, `lease extend %s` or `lease pardon %s` cures it.", l.InstanceID, l.InstanceID))
-	}
-	return append(words, fmt.Sprintf("`lease extend %s` cures it.", l.InstanceID))
+	return words
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -17,8 +18,10 @@ import (
 func whyCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "why", Usage: "explain in words why an instance is kept or ended", ArgsUsage: "ID",
-		Description: "From the record and, where the AWS settings reach EC2, from what a janitor with default settings would decide\n" +
-			"now. It also explains instances of which no record speaks.\n\n" +
+		Description: "Says first whether the instance is kept or ended, and why; then when exactly, what would change that, and what\n" +
+			"the records and EC2 have to show for it. Where the AWS settings reach EC2, it also says what a janitor with default\n" +
+			"settings would decide now, and it explains instances of which no record speaks. Which brakes hold, and how they\n" +
+			"are lifted, stands at the end.\n\n" +
 			"   lease why i-0123456789abcdef0\n" +
 			"   lease why nightly-2027-01-31",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag()),
@@ -36,6 +39,8 @@ type explanation struct {
 	Reason     string         `json:"reason,omitzero"`
 	Brake      string         `json:"brake,omitzero"`
 	Lease      *lease.Lease   `json:"lease,omitempty"`
+
+	account *account // of which Text is the prose
 }
 
 // actMarked stands for the verdict about a marked lease, of which only `janitor run` knows how long it was silent.
@@ -65,6 +70,7 @@ func why(c *ucli.Context) error {
 		if err != nil {
 			return err
 		}
+		e.Text = e.account.text()
 		explanations = append(explanations, e)
 	}
 	switch {
@@ -73,10 +79,10 @@ func why(c *ucli.Context) error {
 	case cli.WantsJSON(c):
 		return cli.JSON(c, explanations)
 	case about != "":
-		fmt.Fprintln(c.App.Writer, about)
+		fmt.Fprint(c.App.Writer, about+"\n\n")
 	}
 	for _, e := range explanations {
-		fmt.Fprintln(c.App.Writer, e.Text)
+		fmt.Fprintln(c.App.Writer, e.account.lines())
 	}
 	fmt.Fprintln(c.App.Writer, k.registry(time.Now()))
 	return nil
@@ -143,18 +149,15 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 		InstanceID: id, Lease: k.lease(id), Mode: k.snapshot.Registry.Mode,
 		Brakes: append([]lease.Brake{}, k.snapshot.Sweep.Brakes...),
 	}
-	switch {
-	case e.Lease != nil:
-		e.Text = leaseWords(*e.Lease, k.snapshot.Heartbeats, t)
-	default:
-		e.Text = k.withoutLease(id)
+	if e.account = k.unleased(id); e.Lease != nil {
+		e.account = tellLease(*e.Lease, k.snapshot.Heartbeats, t)
 	}
 	if e.Lease != nil && e.Lease.Live() && e.Lease.Mark != nil {
 		e.Action = actMarked
 	}
 	for _, v := range k.plan.Verdicts {
 		if v.InstanceID == id {
-			e.judged(v)
+			k.judged(&e, v, t)
 			return e, nil
 		}
 	}
@@ -165,16 +168,23 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 }
 
 // judged adds what EC2 says, and what a janitor would do now as far as that is news.
-func (e *explanation) judged(v janitor.Verdict) {
+func (k knowledge) judged(e *explanation, v janitor.Verdict, t teller) {
+	if e.Lease == nil && v.Instance != nil && k.bad(e.InstanceID) == nil {
+		e.account = k.tellUnleased(v, t)
+	}
+	said := ""
 	if v.Instance != nil {
-		e.Text += fmt.Sprintf(" EC2 says %s.", v.Instance.State)
+		said = fmt.Sprintf("EC2 says %s.", v.Instance.State)
 	}
 	switch {
 	case adds(v, e.Lease):
 		e.Action, e.Reason, e.Brake = v.Action, v.Reason, v.Brake
-		e.Text += " " + verdictWords(v)
+		said += " " + verdictWords(v)
 	case e.Action == actMarked:
 		e.Reason = v.Reason
+	}
+	if said = strings.TrimSpace(said); said != "" {
+		e.account.say("now", "%s", said)
 	}
 }
 
@@ -191,8 +201,10 @@ func (k knowledge) stranger(ctx context.Context, e explanation) (explanation, er
 	if len(listing.Instances) == 0 {
 		return e, unknown
 	}
-	e.Text += fmt.Sprintf(" EC2 says %s, and it bears no %s tag: it is not managed, and nothing of ours touches it.",
-		listing.Instances[0].State, lease.TagRegistry)
+	e.account = &account{lead: fmt.Sprintf("%s is left alone: it bears no tag %s, so it is not managed, and nothing of ours touches it.",
+		e.InstanceID, lease.TagRegistry)}
+	e.account.say("change", "`lease adopt %s --term 24h` gives it a lease.", e.InstanceID)
+	e.account.say("now", "EC2 says %s.", listing.Instances[0].State)
 	return e, nil
 }
 
@@ -213,11 +225,4 @@ func (k knowledge) bad(id string) error {
 		}
 	}
 	return nil
-}
-
-func (k knowledge) withoutLease(id string) string {
-	if err := k.bad(id); err != nil {
-		return fmt.Sprintf("The record of %s cannot be read, so its instance is spared: %v.", id, err)
-	}
-	return fmt.Sprintf("No lease of %s is on record.", id)
 }

@@ -72,6 +72,45 @@ func (t teller) when(at time.Time) string {
 	return cli.When(at, t.now)
 }
 
+// exact is a date that decides, also in local time where that is another.
+func (t teller) exact(at time.Time) string {
+	local := at.Local()
+	if _, offset := local.Zone(); t.absolute || offset == 0 || at.IsZero() {
+		return t.when(at)
+	}
+	return local.Format("2006-01-02 15:04 MST") + ", " + t.when(at)
+}
+
+// account is what there is to say of one instance: the answer first, then one sentence or more about each aspect of it.
+type account struct {
+	lead    string
+	aspects []aspect
+}
+
+type aspect struct{ about, text string }
+
+func (a *account) say(about, format string, args ...any) {
+	a.aspects = append(a.aspects, aspect{about, fmt.Sprintf(format, args...)})
+}
+
+// text is all of it as prose.
+func (a *account) text() string {
+	texts := []string{a.lead}
+	for _, one := range a.aspects {
+		texts = append(texts, one.text)
+	}
+	return strings.Join(texts, " ")
+}
+
+// lines are for people to read: the answer, and the aspects indented below it.
+func (a *account) lines() string {
+	lines := a.lead + "\n"
+	for _, one := range a.aspects {
+		lines += fmt.Sprintf("  %-8s %s\n", one.about, one.text)
+	}
+	return lines
+}
+
 // untilArmed is what must be run before janitors end anything; empty if they do already.
 func untilArmed(r lease.Registry) string {
 	switch {

@@ -81,7 +81,7 @@ func newWorld(env *testscript.Env) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
+		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
 		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
@@ -232,6 +232,16 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 			return err
 		}
 	}
+	return w.sweep(age)
+}
+
+// brake NAME REASON: a janitor swept us-east-1, and that brake held.
+func holdBrake(w *world, _ *testscript.TestScript, args []string) error {
+	return w.sweep(0, lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1]})
+}
+
+// sweep leaves the stamp of a janitor that swept so long ago.
+func (w *world) sweep(age time.Duration, held ...lease.Brake) error {
 	office, err := w.store.Campaign(w.ctx, "test", 10*time.Second)
 	if err != nil {
 		return err
@@ -247,7 +257,7 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	}
 	_, err = office.PutSweep(w.ctx, registry, lease.Sweep{
 		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute),
-		Places: []lease.Place{here}, Leader: "test", Revision: sweep.Revision,
+		Places: []lease.Place{here}, Leader: "test", Brakes: held, Revision: sweep.Revision,
 	})
 	return err
 }
