@@ -61,14 +61,12 @@ func (p *pass) excuse(ctx context.Context) {
 	p.see(observation{sight: p.seen.sight, snapshot: snapshot})
 	p.unwatch()
 	p.changes, p.unwatch = p.watch(ctx)
-	lacking, due := p.sight.lacking(snapshot, p.over), p.seek(snapshot)
+	lacking := p.sight.lacking(snapshot, p.over)
 	p.beside(func() func() {
 		looking, cancel := p.bounded(ctx)
 		defer cancel()
 		p.sight.lookUp(looking, p.Clouds, lacking)
-		p.sight.lookForLeftovers(looking, p.Clouds, due)
 		return func() {
-			p.sought(p.sight.places)
 			p.seen.sight = p.sight
 			p.conclude(ctx, nil)
 		}
@@ -94,7 +92,7 @@ func (p *pass) conclude(ctx context.Context, err error) {
 			p.report = report
 			p.Log.Info("swept", "mode", string(p.seen.snapshot.Registry.Mode), "leases", len(p.seen.snapshot.Leases),
 				"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
-				"removed", report.Removed, "failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
+				"failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
 		})
 	}
 	p.decided(ctx, p.plan, err)

@@ -46,8 +46,7 @@ type Instance struct {
 	State       InstanceState
 	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
 	ClientToken string
-	Spot        string   // id of its spot request; empty for on-demand
-	Outlive     []string // ids of its volumes and interfaces that are not deleted when it is terminated
+	Spot        string // id of its spot request; empty for on-demand
 	Tags        map[string]string
 }
 

@@ -21,6 +21,7 @@ import (
 // TestE2EPage does what deploy/README.md tells a newcomer to do, command by command as it stands there: EC2 is
 // simulated, and so is IAM, by moto.
 func TestE2EPage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	commands := pageCommands(t, "../../../deploy/README.md", "## From an empty account to the first ended lease")
 	sim := ec2sim.New(ec2sim.Config{
 		Parameters: map[string]string{"/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64": "ami-0abc123def4567890"},

@@ -1,0 +1,62 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"lapse/lease/ec2/ec2sim"
+)
+
+// TestE2EAlertFiresWhileABrakeIsHeld sets the registry back to an older state under a janitor, as a careless restore
+// does. The janitor holds everything, a Prometheus with the rules of deploy sends the alert, and it ends when a person
+// lifts the brake.
+func TestE2EAlertFiresWhileABrakeIsHeld(t *testing.T) {
+	t.Parallel()
+	const name, held = "LapseBrakeNeedsPerson", `ALERTS{alertname="LapseBrakeNeedsPerson",alertstate="firing"}`
+	w := newSimWorld(t, ec2sim.New(ec2sim.Config{}))
+	w.run("lease", "init", "--armed")
+	listen := w.freePort()
+	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--state-dir", w.dir, "--listen", listen), "janitor")
+	p := w.startPrometheus(listen)
+	w.until("Prometheus seeing a leader that sweeps", func() bool {
+		return p.query(`lapse_leader == 1 and on (instance) time() - lapse_last_sweep_timestamp_seconds < 10`) == 1
+	})
+	older := w.stamp()
+	w.fiveMoreSweeps()
+	if a, sent := p.received(name); sent {
+		t.Errorf("an alert although no brake is held: %+v", a)
+	}
+
+	w.setBack(older)
+	w.until("the alert", func() bool { _, sent := p.received(name); return sent })
+	a, _ := p.received(name)
+	if a.Labels["brake"] != "restored" || a.Labels["severity"] != "critical" {
+		t.Errorf("the alert is %v, want critical, of brake restored", a.Labels)
+	}
+	if !strings.Contains(a.Annotations["description"], "janitor resume --brake restored") {
+		t.Errorf("the alert does not say what to do: %q", a.Annotations["description"])
+	}
+
+	w.run("janitor", "resume", "--brake", "restored", "--yes")
+	w.until("the end of the alert", func() bool { return p.query(held) == 0 })
+}
+
+// stamp is the record of the last sweep, as it is.
+func (w *world) stamp() string {
+	w.t.Helper()
+	answer, err := w.raw().Get(w.t.Context(), prefix+"sweep")
+	if err != nil || len(answer.Kvs) != 1 {
+		w.t.Fatalf("read the stamp: %v", err)
+	}
+	return string(answer.Kvs[0].Value)
+}
+
+// setBack puts an older stamp in the place of the newer one.
+func (w *world) setBack(stamp string) {
+	w.t.Helper()
+	if _, err := w.raw().Put(w.t.Context(), prefix+"sweep", stamp); err != nil {
+		w.t.Fatal(err)
+	}
+}

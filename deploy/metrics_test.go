@@ -1,0 +1,125 @@
+package deploy_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/janitor"
+	"lapse/janitor/metrics"
+	"lapse/lease"
+)
+
+// scraped is what a janitor shows to which everything has happened that it counts.
+func scraped(t *testing.T) string {
+	t.Helper()
+	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
+	e := metrics.New("v1", time.Now)
+	e.SetInterval(time.Minute)
+	e.Led("this one")
+	e.Stamp(lease.Sweep{Sequence: 1, Time: time.Now()})
+	e.Swept(time.Second, nil)
+	e.Called(place, "DescribeInstances", "OK", time.Second)
+	e.Happened(janitor.Event{
+		Kind: janitor.EventTerminating, Cause: lease.CauseTerm, Own: true, Time: time.Now(), Evidence: janitor.Evidence{Due: time.Now()},
+	})
+	e.Counted(janitor.Census{
+		Mode: lease.ModeArmed, Places: map[lease.Place]janitor.PlaceCensus{place: {}}, Silent: map[string]int{"use1-az1": 1},
+		Brakes: []lease.Brake{{Name: lease.BrakeRestored}},
+	})
+	answer := httptest.NewRecorder()
+	e.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	return answer.Body.String()
+}
+
+// exported are the names of these metrics, with the labels of each.
+func exported(t *testing.T) map[string][]string {
+	t.Helper()
+	text := scraped(t)
+	all := map[string][]string{}
+	for _, kind := range regexp.MustCompile(`(?m)^# TYPE (lapse_\w+) (\w+)$`).FindAllStringSubmatch(text, -1) {
+		sample := regexp.MustCompile(`(?m)^` + kind[1] + `(?:_bucket)?(?:\{(.*)\})? `).FindStringSubmatch(text)
+		if sample == nil {
+			t.Fatalf("no sample of %s", kind[1])
+		}
+		all[kind[1]] = labelNames(sample[1])
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d metrics: %v", len(all), all)
+	}
+	return all
+}
+
+// labelNames are those in the braces of a sample, but le, which is a histogram's own.
+func labelNames(braces string) []string {
+	names := []string{}
+	for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(braces, -1) {
+		if label[1] != "le" {
+			names = append(names, label[1])
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// metricNames finds names of metrics; what a histogram's series add is not part of them.
+func metricNames(text string) []string {
+	var names []string
+	for _, name := range regexp.MustCompile(`\blapse_[a-z0-9_]*[a-z0-9]\b`).FindAllString(text, -1) {
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			name = strings.TrimSuffix(name, suffix)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func TestMetricsAreNamedAsIsUsual(t *testing.T) { promtool(t, scraped(t), "check", "metrics") }
+
+func TestWhatAlertsAndDashboardAskForIsExported(t *testing.T) {
+	all := exported(t)
+	used := map[string]bool{}
+	for _, file := range []string{rules, ruleTests, dashboard, page} {
+		for _, name := range metricNames(read(t, file)) {
+			if _, is := all[name]; !is {
+				t.Errorf("%s speaks of %s, which no janitor exports", file, name)
+			}
+			used[name] = used[name] || file == rules || file == dashboard
+		}
+	}
+	for name := range all {
+		if !used[name] {
+			t.Errorf("%s is exported, and neither alerts nor dashboard look at it", name)
+		}
+	}
+}
+
+func TestPageNamesEveryMetricWithItsLabels(t *testing.T) {
+	documented := map[string][]string{}
+	for line := range strings.Lines(read(t, page)) {
+		cell, is := strings.CutPrefix(line, "| `lapse_")
+		if !is {
+			continue
+		}
+		cell, _, _ = strings.Cut(cell, " | ")
+		for _, metric := range regexp.MustCompile(`(lapse_\w+)(?:\{([\w,]*)\})?`).FindAllStringSubmatch("lapse_"+cell, -1) {
+			labels := strings.FieldsFunc(metric[2], func(r rune) bool { return r == ',' })
+			slices.Sort(labels)
+			documented[metric[1]] = labels
+		}
+	}
+	for name, labels := range exported(t) {
+		if got, is := documented[name]; !is || !slices.Equal(got, labels) {
+			t.Errorf("the page has %s%v, the janitor %v", name, got, labels)
+		}
+		delete(documented, name)
+	}
+	if len(documented) > 0 {
+		t.Errorf("the page has metrics that no janitor exports: %v", documented)
+	}
+}
