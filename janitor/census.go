@@ -18,7 +18,8 @@ type Census struct {
 	Longest  time.Duration  // for which a heartbeat has been missed, by this leader's clock
 }
 
-// PlaceCensus counts the instances of one place that are neither terminated nor on their way there.
+// PlaceCensus counts the instances of one place that are neither terminated nor on their way there, each once. Where the
+// listing was not complete, there are none.
 type PlaceCensus struct {
 	Listed      bool // the last listing was complete
 	Managed     int  // a record speaks of it, or is about to
@@ -50,7 +51,7 @@ func (t *term) count(plan Plan) {
 		v := &plan.Verdicts[i]
 		c.Verdicts[v.Action]++
 		place := places[v.Place]
-		if v.Instance != nil && v.Instance != last && place != nil { // of one instance there may be several
+		if v.Instance != nil && v.Instance != last && place != nil && place.Listed { // of one instance there may be several
 			place.add(v, s.Registry.UUID)
 			last = v.Instance
 		}

@@ -178,6 +178,7 @@ func (c *situation) say(l *lease.Lease, action Action, reason string) *Verdict {
 func (c *situation) sayOf(i *lease.Instance, launch *lease.Launch, action Action, reason string) *Verdict {
 	verdict := Verdict{
 		Action: action, InstanceID: i.ID, Place: i.Place, Zone: i.ZoneKey(), Reason: reason, Instance: i, Launch: launch,
+		Unexplained: c.unexplained[i.ID],
 	}
 	if launch != nil {
 		verdict.Token = launch.Token

@@ -38,13 +38,14 @@ const (
 	EventDone     EventKind = "launch-done"
 	EventClosed   EventKind = "launch-closed"
 
-	// Of the registry and its janitor.
-	EventBrakeHeld   EventKind = "brake-held"
-	EventBrakeLifted EventKind = "brake-lifted"
-	EventElected     EventKind = "elected"
-	EventLeft        EventKind = "left"      // gave the office up, or lost it
-	EventUnaudited   EventKind = "unaudited" // an event could not be written to the audit log; told to observers alone
-	EventForgotten   EventKind = "forgotten" // a lease changed more often than its record remembers
+	// Of the registry and its janitor. A change of the mode has the name of the mode as its kind.
+	EventBrakeHeld    EventKind = "brake-held"
+	EventBrakeLifted  EventKind = "brake-lifted"
+	EventBrakeResumed EventKind = "brake-resumed" // a person lifted it
+	EventElected      EventKind = "elected"
+	EventLeft         EventKind = "left"      // gave the office up, or lost it
+	EventUnaudited    EventKind = "unaudited" // an event could not be written to the audit log; told to observers alone
+	EventForgotten    EventKind = "forgotten" // a lease changed more often than its record remembers
 )
 
 // Event is one transition or refusal, told when it has happened.

@@ -71,13 +71,13 @@ func (c *situation) unleased(p PlaceView, i *lease.Instance) {
 	case i.Exempt():
 		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
 	case !member && launch != nil:
-		c.sayOf(i, nil, ActReport, "unexplained: its launch tag is not its client token; the tag was copied").Unexplained = true
+		c.sayOf(i, nil, ActReport, "unexplained: its launch tag is not its client token; the tag was copied")
 	case !member:
-		c.sayOf(i, nil, ActReport, "unexplained: no record speaks of it").Unexplained = true
+		c.sayOf(i, nil, ActReport, "unexplained: no record speaks of it")
 	case launch.State == lease.LaunchOpen:
 		c.sayOf(i, launch, ActKeep, "being launched")
 	case launch.State == lease.LaunchDone:
-		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease").Unexplained = true
+		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease")
 	case launch.State == lease.LaunchClosed:
 		c.judgeOrphan(p, launch, i)
 	default:

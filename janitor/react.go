@@ -186,7 +186,7 @@ func (t *term) apply(change lease.Change) {
 	s := &t.seen.snapshot
 	switch {
 	case change.Registry != nil:
-		t.trail.mode(s.Registry, *change.Registry)
+		t.trail.registry(s.Registry, *change.Registry)
 		s.Registry = *change.Registry
 	case change.Lease != nil:
 		t.trail.lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)

@@ -3,6 +3,7 @@ package janitor
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ func newTrail(tell func(Event) error, actor string, busy func(lease.Place) bool)
 func (t *term) compare(s lease.Snapshot) {
 	before := t.seen.snapshot
 	if before.Revision > 0 && s.Revision >= t.trail.upTo {
-		t.trail.mode(before.Registry, s.Registry)
+		t.trail.registry(before.Registry, s.Registry)
 		for i := range s.Launches {
 			if l := &s.Launches[i]; l.Revision >= t.trail.upTo {
 				t.trail.launch(t.Now(), t.launchOf(l.Token), *l)
@@ -207,8 +208,17 @@ func (r *trail) launchChanged(at time.Time, before, now lease.Launch) {
 	}
 }
 
-// mode tells that somebody armed, paused or disarmed the registry.
-func (r *trail) mode(before, reg lease.Registry) {
+// registry tells that somebody armed, paused or disarmed the registry, or lifted a brake.
+func (r *trail) registry(before, reg lease.Registry) {
+	for _, said := range reg.Resumed {
+		if slices.Contains(before.Resumed, said) {
+			continue
+		}
+		_ = r.tell(Event{
+			Time: said.At, Kind: EventBrakeResumed, Actor: said.By, Brake: said.Name, Scope: said.Scope, Reason: said.Reason,
+			Revision: reg.Revision,
+		})
+	}
 	if reg.Mode != before.Mode {
 		_ = r.tell(Event{Time: reg.ModeSince, Kind: EventKind(reg.Mode), Reason: "it was " + string(before.Mode), Revision: reg.Revision})
 	}

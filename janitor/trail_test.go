@@ -102,6 +102,33 @@ func TestTheTrailOfALaunch(t *testing.T) {
 	}
 }
 
+func TestTheTrailOfTheRegistry(t *testing.T) {
+	t.Parallel()
+	armed := lease.NewRegistry(noon, ours, lease.ModeArmed)
+	brake := lease.Brake{Name: lease.BrakeRestored, Since: noon}
+	lifted := armed.Lift(noon, brake.Name, []lease.Brake{brake}, "cli:ada@laptop")
+	for name, c := range map[string]struct {
+		before, after lease.Registry
+		want          []string
+	}{
+		"unchanged":            {armed, armed, nil},
+		"paused":               {armed, armed.To(noon, lease.ModePaused), []string{"paused  "}},
+		"resumed":              {armed.To(noon, lease.ModePaused), armed, []string{"armed  "}},
+		"a brake lifted":       {armed, lifted, []string{"brake-resumed  cli:ada@laptop"}},
+		"lifted, and paused":   {lifted, lifted.To(noon, lease.ModePaused), []string{"paused  "}},
+		"another brake lifted": {lifted, lifted.Lift(noon, lease.BrakeStranger, []lease.Brake{{Name: lease.BrakeStranger}}, "bob"), []string{"brake-resumed  bob"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			trail, told := recorded()
+			trail.registry(c.before, c.after)
+			if !slices.Equal(*told, c.want) {
+				t.Errorf("told %q, want %q", *told, c.want)
+			}
+		})
+	}
+}
+
 // TestASnapshotTellsWhatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
 // was there when it took office, or when the registry was set back, is not told.
 func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {

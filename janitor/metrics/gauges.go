@@ -58,6 +58,9 @@ func collect(to chan<- prometheus.Metric, c janitor.Census) {
 		name := place.String()
 		listed.put(to, truth(p.Listed), name)
 		stuck.put(to, float64(p.Stuck), name)
+		if !p.Listed {
+			continue // what lives there is not known
+		}
 		for kind, n := range map[string]int{"managed": p.Managed, "foreign": p.Foreign, "unexplained": p.Unexplained, "exempt": p.Exempt} {
 			instances.put(to, float64(n), name, kind)
 		}
