@@ -6,10 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,14 +13,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/etcd"
-	"lapse/lease/etcd/embedded"
 )
 
 // here is what scripts sweep.
-var here = lease.Place{Account: "123456789012", Region: "us-east-1"}
+var here = script.Here()
 
 // world is what one script has to itself: an etcd with a registry, and an EC2.
 type world struct {
@@ -36,43 +32,21 @@ type world struct {
 
 // newWorld starts the servers of a script and points the program at them.
 func newWorld(env *testscript.Env) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	env.Defer(cancel)
-	dir, err := os.MkdirTemp("", "j") // short: a socket's path has 107 bytes at most
+	ctx, server, err := script.StartEtcd(env)
 	if err != nil {
 		return err
 	}
-	env.Defer(func() { _ = os.RemoveAll(dir) })
-	server, err := embedded.Start(ctx, embedded.Config{Dir: dir})
-	if err != nil {
-		return err
-	}
-	env.Defer(func() { _ = server.Close() })
-	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: server.Endpoints()})
-	if err != nil {
-		return err
-	}
-	env.Defer(func() { _ = client.Close() })
-	w := &world{ctx: ctx, store: etcd.New(client, "default", etcd.Options{}), sim: ec2sim.New(ec2sim.Config{Now: time.Now})}
-	env.Defer(w.sim.Close)
-	endpoint := httptest.NewServer(w.sim)
-	env.Defer(endpoint.Close)
+	w := &world{ctx: ctx, store: server.Store, sim: ec2sim.New(ec2sim.Config{Now: time.Now})}
+	server.Point(env, w.sim)
+	env.Setenv("LAPSE_LOG_LEVEL", "error")
 	env.Values["world"] = w
-	for key, value := range map[string]string{
-		"LAPSE_ETCD_ENDPOINTS": server.Endpoints()[0], "LAPSE_LOG_LEVEL": "error", "TZ": "UTC", "DIR": dir,
-		"AWS_ENDPOINT_URL": endpoint.URL, "AWS_REGION": here.Region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
-		"AWS_CONFIG_FILE": filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
-		"AWS_EC2_METADATA_DISABLED": "true", "GORACE": "atexit_sleep_ms=0", // a second for each program, otherwise
-	} {
-		env.Setenv(key, value)
-	}
 	_, err = w.store.PutRegistry(ctx, lease.NewRegistry(time.Now(), "6ba7b810-9dad-11d1-80b4-00c04fd430c8", lease.ModeObserve))
 	return err
 }
 
 // worldCommands are what scripts can do beside running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "asks": asks, "port": port}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "resign": resign,
 	} {
@@ -147,36 +121,6 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	}
 	_, err = w.office.PutSweep(w.ctx, registry, sweep)
 	return err
-}
-
-// exits [-within DURATION] CODE PROGRAM [ARG]…: runs a program and wants that exit code, soon.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	within := time.Minute
-	if len(args) > 2 && args[0] == "-within" {
-		var err error
-		within, err = time.ParseDuration(args[1])
-		ts.Check(err)
-		args = args[2:]
-	}
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits [-within DURATION] CODE PROGRAM [ARG]…")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	began := time.Now()
-	err = ts.Exec(args[1], args[2:]...)
-	code := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	if took := time.Since(began); took > within {
-		ts.Fatalf("took %s", took)
-	}
-	if code != want {
-		ts.Fatalf("exit code %d, want %d", code, want)
-	}
 }
 
 // port VARIABLE [busy]: a port of loopback that was free just now, or is taken until the script ends.

@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/etcd"
@@ -24,13 +21,13 @@ import (
 )
 
 // here is where scripts launch.
-var here = lease.Place{Account: "123456789012", Region: "us-east-1"}
+var here = script.Here()
 
 // world is what one script has to itself: an etcd, an EC2, and hands to change them behind the program's back.
 type world struct {
 	ctx    context.Context
 	server *embedded.Server
-	client *clientv3.Client
+	client etcd.Client
 	store  *etcd.Store
 	sim    *ec2sim.Sim
 	skew   atomic.Int64    // of EC2's clock, in nanoseconds
@@ -40,46 +37,26 @@ type world struct {
 
 // newWorld starts the servers of a script and points the program at them.
 func newWorld(env *testscript.Env) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	env.Defer(cancel)
-	dir, err := os.MkdirTemp("", "l") // short: a socket's path has 107 bytes at most
+	ctx, own, err := script.StartEtcd(env)
 	if err != nil {
 		return err
 	}
-	env.Defer(func() { _ = os.RemoveAll(dir) })
-	w := &world{ctx: ctx}
-	if w.server, err = embedded.Start(ctx, embedded.Config{Dir: dir}); err != nil {
-		return err
-	}
-	env.Defer(func() { _ = w.server.Close() })
-	if w.client, err = etcd.Dial(ctx, etcd.Config{Endpoints: w.server.Endpoints()}); err != nil {
-		return err
-	}
-	env.Defer(func() { _ = w.client.Close() })
-	w.store = etcd.New(w.client, "default", etcd.Options{})
+	w := &world{ctx: ctx, server: own.Server, client: own.Client, store: own.Store}
 	w.sim = ec2sim.New(ec2sim.Config{
 		Now:        func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) },
 		Parameters: map[string]string{"/images/latest": "ami-0123456789abcdef0"},
 	})
-	env.Defer(w.sim.Close)
-	endpoint := httptest.NewServer(w.sim)
-	env.Defer(endpoint.Close)
+	own.Point(env, w.sim)
 	env.Values["world"] = w
-	for key, value := range map[string]string{
-		"LAPSE_ETCD_ENDPOINTS": w.server.Endpoints()[0], "ETCD": w.server.Endpoints()[0], "TZ": "UTC", "DIR": dir,
-		"AWS_ENDPOINT_URL": endpoint.URL, "AWS_REGION": here.Region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
-		"AWS_CONFIG_FILE": filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
-		"AWS_EC2_METADATA_DISABLED": "true", "GORACE": "atexit_sleep_ms=0", // a second for each program, otherwise
-		"SUBNET_A": w.sim.SubnetID("us-east-1a"), "SUBNET_B": w.sim.SubnetID("us-east-1b"),
-	} {
-		env.Setenv(key, value)
-	}
+	env.Setenv("ETCD", w.server.Endpoints()[0])
+	env.Setenv("SUBNET_A", w.sim.SubnetID("us-east-1a"))
+	env.Setenv("SUBNET_B", w.sim.SubnetID("us-east-1b"))
 	return nil
 }
 
 // worldCommands are what scripts can do beside running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
-	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
+	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
@@ -94,36 +71,6 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		}
 	}
 	return commands
-}
-
-// exits [-within DURATION] CODE PROGRAM [ARG]…: runs a program and wants that exit code, soon.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	within := time.Minute
-	if len(args) > 2 && args[0] == "-within" {
-		var err error
-		within, err = time.ParseDuration(args[1])
-		ts.Check(err)
-		args = args[2:]
-	}
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits [-within DURATION] CODE PROGRAM [ARG]…")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	began := time.Now()
-	err = ts.Exec(args[1], args[2:]...)
-	code := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	if took := time.Since(began); took > within {
-		ts.Fatalf("took %s", took)
-	}
-	if code != want {
-		ts.Fatalf("exit code %d, want %d", code, want)
-	}
 }
 
 // settings reads arguments of the form key=value.

@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
@@ -31,47 +29,32 @@ type world struct {
 
 // newWorld starts the servers of a script and points the program at the sidecar.
 func newWorld(env *testscript.Env) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	env.Defer(cancel)
-	dir, err := os.MkdirTemp("", "s") // short: a socket's path has 107 bytes at most
+	ctx, own, err := script.StartEtcd(env)
 	if err != nil {
 		return err
 	}
-	env.Defer(func() { _ = os.RemoveAll(dir) })
-	w := &world{said: make(chan string, 1000)}
-	if w.server, err = embedded.Start(ctx, embedded.Config{Dir: dir}); err != nil {
+	if err := putLease(ctx, own.Store); err != nil {
 		return err
 	}
-	env.Defer(func() { _ = w.server.Close() })
-	client, err := etcd.Dial(ctx, etcd.Config{Endpoints: w.server.Endpoints()})
-	if err != nil {
-		return err
-	}
-	env.Defer(func() { _ = client.Close() })
-	store := etcd.New(client, "default", etcd.Options{})
-	if err := putLease(ctx, store); err != nil {
-		return err
-	}
-	socket := filepath.Join(dir, "s.sock")
+	w := &world{server: own.Server, said: make(chan string, 1000)}
+	socket := filepath.Join(own.Dir, "s.sock")
 	s, err := sidecar.New(sidecar.Config{
-		InstanceID: me, BootID: "boot-1", SocketPath: socket, Registry: store, Now: time.Now,
+		InstanceID: me, BootID: "boot-1", SocketPath: socket, Registry: own.Store, Now: time.Now,
 		Logger: slog.New(slog.DiscardHandler), Notify: func(state string) { w.said <- state },
 	})
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
 	stopped := make(chan struct{})
-	env.Defer(func() { cancel(); <-stopped })
+	env.Defer(func() { stop(); <-stopped })
 	go func() {
 		defer close(stopped)
 		_ = s.Run(ctx)
 	}()
 	env.Values["world"] = w
-	for key, value := range map[string]string{
-		"LAPSE_SOCKET": socket, "ID": me, "TZ": "UTC", "GORACE": "atexit_sleep_ms=0", // a second for each program, otherwise
-	} {
-		env.Setenv(key, value)
-	}
+	env.Setenv("LAPSE_SOCKET", socket)
+	env.Setenv("ID", me)
 	return w.wait("holding")
 }
 
@@ -108,29 +91,10 @@ func (w *world) wait(words string) error {
 // worldCommands are what scripts can do beside running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"exits": exits,
+		"exits": script.Exits,
 		"cut": func(ts *testscript.TestScript, _ bool, _ []string) { // etcd goes away, and the sidecar knows
 			w := ts.Value("world").(*world)
 			ts.Check(errors.Join(w.server.Close(), w.wait("heartbeat is not acknowledged")))
 		},
-	}
-}
-
-// exits CODE PROGRAM [ARG]…: runs a program and wants that exit code.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE PROGRAM [ARG]…")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	code := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	if code != want {
-		ts.Fatalf("exit code %d, want %d", code, want)
 	}
 }
