@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,18 +18,20 @@ type actor interface {
 
 // Report counts what came of a plan. Ended counts what EC2 confirmed, Asked what it was asked to end.
 type Report struct {
-	Marked int `json:"marked"`
-	Asked  int `json:"asked"`
-	Ended  int `json:"ended"`
-	Spared int `json:"spared"` // to be ended by the plan, and not ended on a fresh look
-	Failed int `json:"failed"`
-	Held   int `json:"held"`
+	Marked  int `json:"marked"`
+	Asked   int `json:"asked"`
+	Ended   int `json:"ended"`
+	Removed int `json:"removed"` // leftovers that EC2 removed when asked, or did not know any more
+	Spared  int `json:"spared"`  // to be ended by the plan, and not ended on a fresh look
+	Failed  int `json:"failed"`
+	Held    int `json:"held"`
 }
 
 func (r *Report) add(other Report) {
 	r.Marked += other.Marked
 	r.Asked += other.Asked
 	r.Ended += other.Ended
+	r.Removed += other.Removed
 	r.Spared += other.Spared
 	r.Failed += other.Failed
 	r.Held += other.Held
@@ -41,7 +44,7 @@ func (o observer) act(_ context.Context, reg lease.Registry, plan Plan) Report {
 	for _, v := range plan.Verdicts {
 		if v.Action != ActKeep && v.Action != ActReport {
 			o.log.Info("would act", "mode", string(reg.Mode), "action", string(v.Action), "instance_id", v.InstanceID,
-				"launch", v.Token, "reason", v.Reason)
+				"launch", v.Token, "leftover", v.leftoverID(), "reason", v.Reason)
 		}
 	}
 	return Report{Held: len(plan.With(ActHold))}
@@ -81,7 +84,7 @@ func (a armed) act(ctx context.Context, reg lease.Registry, plan Plan) Report {
 		defer mu.Unlock()
 		total.add(r)
 	}
-	notes := plan.With(ActMark, ActUnmark, ActStuck, ActAbsent, ActSeen, ActConfirm, ActReopen, ActActivate, ActDone, ActClose, ActPurge)
+	notes := plan.With(ActMark, ActUnmark, ActStuck, ActAbsent, ActSeen, ActConfirm, ActReopen, ActActivate, ActDone, ActClose, ActClear, ActPurge)
 	var both sync.WaitGroup // many marks must not keep the ends waiting
 	both.Go(func() {
 		abreast(writesAtOnce, append(notes, looks(plan)...), func(v Verdict) { add(a.note(ctx, reg, v)) })
@@ -90,6 +93,7 @@ func (a armed) act(ctx context.Context, reg lease.Registry, plan Plan) Report {
 		abreast(killsAtOnce, batches(plan.Ends()), func(batch []Verdict) { add(a.kill(ctx, reg, batch)) })
 	})
 	both.Wait()
+	add(a.clean(ctx, reg, plan.With(ActRemove)))
 	return total
 }
 
@@ -144,7 +148,7 @@ func looks(plan Plan) []Verdict {
 			at[v.Token] = n
 			joined = append(joined, v)
 		}
-		joined[n].Looked = append(joined[n].Looked, v.InstanceID)
+		joined[n].Looked = append(joined[n].Looked, cmp.Or(v.InstanceID, v.leftoverID()))
 	}
 	return joined
 }
@@ -186,7 +190,7 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 // write writes what a verdict asks for.
 func (a armed) write(ctx context.Context, reg lease.Registry, v Verdict) (wrote, error) {
 	switch v.Action {
-	case ActDone, ActClose, ActLook:
+	case ActDone, ActClose, ActLook, ActClear:
 		return a.writeLaunch(ctx, reg, v)
 	case ActPurge:
 		if v.Lease != nil {
@@ -234,6 +238,8 @@ func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v Verdict) (
 		launch, err = v.Launch.Done(a.wall())
 	case ActClose:
 		launch, err = v.Launch.Close(a.wall(), v.Reason)
+	case ActClear:
+		launch, err = v.Launch.Cleared(a.wall())
 	default:
 		launch, err = v.Launch.Looked(a.wall(), v.Looked...)
 	}

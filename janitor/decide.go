@@ -22,6 +22,7 @@ func decide(v View) Plan {
 		for i := range p.Instances {
 			c.unleased(p, &p.Instances[i])
 		}
+		c.judgeLeftovers(p)
 	}
 	c.holdStanding()
 	c.ration()
@@ -42,6 +43,7 @@ type situation struct {
 	leasesOf    map[string]int           // records by launch token, but for those of the unmanaged
 	bearing     map[string]int           // listed instances by the launch token that they bear
 	unbound     map[string]bool          // tokens of launches of which an instance is alive without a lease
+	estates     map[string]*estate       // by token of the closed launch
 	acting      map[string]time.Time
 	seen        map[string]lease.Census // by place
 	unexplained map[string]bool         // instance ids that bear our tag and of which no record speaks
@@ -90,6 +92,7 @@ func newCase(v View) *situation {
 		}
 	}
 	c.count()
+	c.estates = estatesOf(v.Snapshot, v.Now, v.Policy)
 	c.acting = acting(v.Now, v.Snapshot.Registry, v.Snapshot.Sweep, v.Places, v.Policy.MaxSkew)
 	c.standingBrakes()
 	c.placeBrakes()

@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"time"
 
 	"lapse/lease"
@@ -24,7 +25,7 @@ const (
 	EventActivated  EventKind = "activated"
 	EventPurged     EventKind = "purged" // also of a launch
 
-	// Of an instance: what came of ending it.
+	// Of an instance: what came of ending it; all but the first also of a leftover, and of removing it.
 	EventTerminating EventKind = "terminating" // EC2 accepted
 	EventSpared      EventKind = "spared"      // a fresh look, or the registry, said no
 	EventRefused     EventKind = "refused"     // EC2 did
@@ -37,6 +38,9 @@ const (
 	EventLooked   EventKind = "launch-looked"   // the first look at what it left
 	EventDone     EventKind = "launch-done"
 	EventClosed   EventKind = "launch-closed"
+	EventRemoving EventKind = "launch-removing" // the removal of a leftover was authorised
+	EventRemoved  EventKind = "launch-removed"  // EC2 removed a leftover, or did not know it any more
+	EventCleared  EventKind = "launch-cleared"  // nothing more is to be removed of it
 
 	// Of the registry and its janitor. A change of the mode has the name of the mode as its kind.
 	EventBrakeHeld    EventKind = "brake-held"
@@ -53,8 +57,9 @@ type Event struct {
 	Time       time.Time   `json:"time"`
 	Kind       EventKind   `json:"kind"`
 	InstanceID string      `json:"instance_id,omitzero"`
-	Launch     string      `json:"launch,omitzero"` // token
-	Place      string      `json:"place,omitzero"`  // account/region
+	Leftover   string      `json:"leftover,omitzero"` // id of what a launch left beside instances
+	Launch     string      `json:"launch,omitzero"`   // token
+	Place      string      `json:"place,omitzero"`    // account/region
 	Zone       string      `json:"zone,omitzero"`
 	Actor      string      `json:"actor,omitzero"` // empty where the registry does not say who
 	Cause      lease.Cause `json:"cause,omitzero"`
@@ -130,7 +135,7 @@ func (j *Janitor) tell(e Event) error {
 // event is what a verdict and its evidence say of something that happened to it.
 func (v Verdict) event(kind EventKind) Event {
 	e := Event{
-		Kind: kind, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Zone: v.Zone, Cause: v.Cause,
+		Kind: kind, InstanceID: v.InstanceID, Leftover: v.leftoverID(), Launch: v.Token, Place: v.Place.String(), Zone: v.Zone, Cause: v.Cause,
 		Reason: v.Reason, Evidence: Evidence{Due: v.Due, Instances: v.Looked},
 	}
 	if v.Instance != nil {
@@ -144,7 +149,7 @@ func (v Verdict) event(kind EventKind) Event {
 		e.Evidence.RevokedAt, e.Evidence.Tries = v.Lease.RevokedAt, v.Lease.Tries
 	}
 	if v.Launch != nil {
-		e.Evidence.Looked = v.Launch.Looks[v.InstanceID]
+		e.Evidence.Looked = v.Launch.Looks[cmp.Or(v.InstanceID, v.leftoverID())]
 	}
 	return e
 }
@@ -181,10 +186,14 @@ func (a Action) kind() EventKind {
 		return EventDone
 	case ActClose:
 		return EventClosed
+	case ActClear:
+		return EventCleared
 	case ActPurge:
 		return EventPurged
 	case ActEnd, ActOrphan:
 		return EventRevoked
+	case ActRemove:
+		return EventRemoving
 	case ActKeep, ActReport, ActHold:
 	}
 	return EventKind(a)

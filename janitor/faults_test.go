@@ -129,13 +129,13 @@ func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
 		t.Fatalf("%d instances", len(orphans))
 	}
 	asked := c.sim.CallCounts()["TerminateInstances"]
-	c.sweeps(45) // for long it is shown as running: the end is asked for again, ever more slowly
+	c.sweeps(45) // for long it is shown as running: the end is asked for again, ever more slowly, but not as slowly as what is stuck
 	for _, i := range orphans {
 		if l, _ := c.store.Lease(t.Context(), i.ID); l.State != lease.StateEnded {
 			t.Errorf("the lease of %s is %s", i.ID, l.State)
 		}
 	}
-	if n := c.sim.CallCounts()["TerminateInstances"] - asked; n > 6 {
+	if n := c.sim.CallCounts()["TerminateInstances"] - asked; n > 12 {
 		t.Errorf("asked %d times more", n)
 	}
 }
@@ -179,19 +179,36 @@ func TestAnIDThatEC2DoesNotKnowYetIsTriedAgain(t *testing.T) {
 	c.want("known", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestThrottlingMakesNothingStuck(t *testing.T) {
+// Each passing fault strikes each call that a janitor makes of EC2, five times before the term or five times after it.
+func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 	t.Parallel()
-	c := newTrouble(t, ec2sim.Config{})
-	ids := c.leased("many", zoneA, 120, 2*time.Minute)
-	c.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 2, Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
-	c.sweeps(3)
-	for _, id := range ids {
-		if l, _ := c.store.Lease(t.Context(), id); l.Stuck != "" {
-			t.Errorf("%s is stuck: %s", id, l.Stuck)
+	for name, fault := range map[string]ec2sim.Fault{
+		"throttled":                     {Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"},
+		"internal error":                {Effect: ec2sim.Refuse, Code: "InternalError"},
+		"internal error after the deed": {Effect: ec2sim.Refuse, Code: "InternalError", Stage: ec2sim.AfterDeed},
+		"unavailable":                   {Effect: ec2sim.Refuse, Code: "Unavailable"},
+		"reset":                         {Effect: ec2sim.Drop},
+		"reset after the deed":          {Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed},
+		"refused for the caller":        {Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"},
+		"another's page in EC2's stead": {Effect: ec2sim.Refuse, Code: "UnknownError", Status: 403},
+		"a status that nobody knows":    {Effect: ec2sim.Refuse, Code: "Weird", Status: 599},
+	} {
+		for _, action := range []string{"DescribeInstances", "TerminateInstances"} {
+			t.Run(action+" "+name, func(t *testing.T) {
+				t.Parallel()
+				c := newTrouble(t, ec2sim.Config{})
+				ids := c.leased("many", zoneA, 4, 3*time.Minute)
+				fault.Action, fault.Times = action, 5
+				remove := c.sim.Inject(fault)
+				c.sweeps(3)
+				c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+				remove()
+				c.sim.Inject(fault)
+				c.sweeps(25)
+				c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
+			})
 		}
 	}
-	c.sweeps(4)
-	c.want("afterwards", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
 func TestShortAndEmptyPagesHideNothing(t *testing.T) {
@@ -231,9 +248,9 @@ func TestAnEndThatNobodySawIsBelievedAfterAnHour(t *testing.T) {
 	c.want("an hour later", ids, "", lease.StateEnded)
 }
 
-func TestAnAdoptionWhoseTagIsRefusedEndsNothing(t *testing.T) {
+func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
 	t.Parallel()
-	c := newTrouble(t, ec2sim.Config{})
+	c := newTrouble(t, ec2sim.Config{StaleFor: 4 * time.Minute})
 	foreign := c.sim.Create(ec2sim.Instance{})
 	listing, err := c.cloud.Describe(t.Context(), []string{foreign.ID})
 	if err != nil {
@@ -260,8 +277,10 @@ func TestAnAdoptionWhoseTagIsRefusedEndsNothing(t *testing.T) {
 	if err := tag(); err != nil {
 		t.Fatal(err)
 	}
+	c.sweeps(4)
+	c.want("before its tag is shown", []string{foreign.ID}, ec2sim.Running, lease.StateAdopting)
 	c.sweeps(1)
 	c.want("with its tag", []string{foreign.ID}, ec2sim.Running, lease.StateActive)
-	c.sweeps(8)
+	c.sweeps(12)
 	c.want("after its term and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
 }

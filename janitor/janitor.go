@@ -7,7 +7,8 @@
 //     it left, brake.go everything that holds back.
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).
-//   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance.
+//   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
+//     leftover.go and remove.go: what outlived instances that nobody ever leased.
 //   - restored.go: the brake that holds everything when the registry was set back to an older state.
 //   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds. sweep.go: one sweep;
 //     errands.go: what waits for EC2 runs beside, so that no place waits for another.
@@ -36,6 +37,14 @@ type Cloud interface {
 	Reserve(ctx context.Context, n int) error
 	// Terminate ends at most 50 instances of one zone and answers for each of them.
 	Terminate(ctx context.Context, ids []string) []lease.Termination
+
+	// Leftovers returns all volumes, interfaces and spot requests whose launch tag is one of these client tokens,
+	// whatever else they are. A partial listing is an error.
+	Leftovers(ctx context.Context, clientTokens []string) (lease.LeftoverListing, error)
+	// DescribeLeftovers looks leftovers up by kind and id. What EC2 does not know is absent from the answer.
+	DescribeLeftovers(ctx context.Context, wanted []lease.Leftover) (lease.LeftoverListing, error)
+	// Remove deletes or cancels one leftover, when EC2's limits allow it.
+	Remove(ctx context.Context, x lease.Leftover) lease.Removal
 }
 
 // Office is an elected leader's hold on the registry. Each write compares the record's revision, the election and the

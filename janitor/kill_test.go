@@ -24,6 +24,9 @@ type recorder struct {
 	onReserve  func() error      // what happens while EC2's limits are waited for
 	err        error             // of List and Describe
 	refuse     map[string]string // instance id → code
+	leftovers  map[string]lease.Leftover
+	busy       map[string]bool // leftovers that something still uses
+	removed    []string
 	describes  int
 	onDescribe func(n int) // called before the n-th description, counted from 1
 	terminated []string
@@ -83,6 +86,39 @@ func (r *recorder) Terminate(_ context.Context, ids []string) []lease.Terminatio
 		all = append(all, t)
 	}
 	return all
+}
+
+func (r *recorder) Leftovers(_ context.Context, clientTokens []string) (lease.LeftoverListing, error) {
+	return r.left(func(x lease.Leftover) bool { return slices.Contains(clientTokens, x.Tags[lease.TagLaunch]) })
+}
+
+func (r *recorder) DescribeLeftovers(_ context.Context, wanted []lease.Leftover) (lease.LeftoverListing, error) {
+	return r.left(func(x lease.Leftover) bool {
+		return slices.ContainsFunc(wanted, func(w lease.Leftover) bool { return w.ID == x.ID && w.Kind == x.Kind })
+	})
+}
+
+func (r *recorder) left(wanted func(lease.Leftover) bool) (lease.LeftoverListing, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	listing := lease.LeftoverListing{Skew: r.skew, Dated: !r.undated}
+	for _, x := range r.leftovers {
+		if wanted(x) {
+			listing.Leftovers = append(listing.Leftovers, x)
+		}
+	}
+	return listing, r.err
+}
+
+func (r *recorder) Remove(_ context.Context, x lease.Leftover) lease.Removal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy[x.ID] {
+		return lease.Removal{ID: x.ID, Busy: true, Code: "DependencyViolation", Err: errors.New("in use")}
+	}
+	r.removed = append(r.removed, x.ID)
+	delete(r.leftovers, x.ID)
+	return lease.Removal{ID: x.ID, RequestID: "req-2"}
 }
 
 func (r *recorder) change(id string, change func(*lease.Instance)) {

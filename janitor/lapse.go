@@ -26,6 +26,10 @@ func (c *situation) judge(l *lease.Lease) {
 			c.say(l, ActActivate, "bears the registry's tag")
 			return
 		}
+		if i != nil && i.State == lease.InstanceTerminated {
+			c.say(l, ActConfirm, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
+			return
+		}
 		c.say(l, ActKeep, "adopted, but its tag was not seen yet")
 	case lease.StateActive:
 		c.judgeActive(p, l, i)
@@ -116,7 +120,7 @@ func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		c.hold(l, brakeClock, p.Place.String(), "revoked ("+string(l.Cause)+")")
 		return
 	}
-	due := l.TriedAt.Add(c.backoff(l.Tries))
+	due := l.TriedAt.Add(c.backoff(l))
 	if l.Tries > 0 && c.Now.Before(due) {
 		c.wake(due)
 		reason := "revoked (" + string(l.Cause) + "), to be tried again at " + due.Format(time.RFC3339)
@@ -142,13 +146,21 @@ func (c *situation) wasDue(l *lease.Lease) time.Time {
 	return l.RevokedAt
 }
 
-// backoff is the pause after so many attempts: a minute, doubling, RetryMax at most.
-func (c *situation) backoff(tries int) time.Duration {
+// retryPassing is the longest pause between two attempts where EC2 has not refused: it had no room, gave no answer, or
+// still shows what it is ending as alive. When that has passed, the end must not wait as for what is stuck.
+const retryPassing = 4 * time.Minute
+
+// backoff is the pause after the attempts so far: a minute, doubling up to RetryMax for what is stuck.
+func (c *situation) backoff(l *lease.Lease) time.Duration {
+	longest := c.Policy.RetryMax
+	if l.Stuck == "" {
+		longest = min(longest, retryPassing)
+	}
 	pause := time.Minute
-	for ; tries > 1 && pause < c.Policy.RetryMax; tries-- {
+	for tries := l.Tries; tries > 1 && pause < longest; tries-- {
 		pause *= 2
 	}
-	return min(pause, c.Policy.RetryMax)
+	return min(pause, longest)
 }
 
 // untouchable says why an instance may not be ended whatever its lease says, or is empty.

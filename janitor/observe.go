@@ -39,13 +39,16 @@ type observation struct {
 // observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
 // this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. A place
 // whose listing fails is held; a registry that cannot be read ends the sweep.
-func observe(ctx context.Context, clouds []Cloud, registry reader, now func() time.Time, due func(lease.Lease) bool) (observation, error) {
+func observe(ctx context.Context, clouds []Cloud, registry reader, now func() time.Time, due func(lease.Lease) bool,
+	seek func(lease.Snapshot) []sought,
+) (observation, error) {
 	seen := observation{sight: look(ctx, clouds, now)}
 	var err error
 	if seen.snapshot, err = registry.Snapshot(ctx); err != nil {
 		return observation{}, fmt.Errorf("read the registry: %w", err)
 	}
 	seen.lookUp(ctx, clouds, seen.lacking(seen.snapshot, due))
+	seen.lookForLeftovers(ctx, clouds, seek(seen.snapshot))
 	return seen, nil
 }
 
@@ -135,7 +138,8 @@ func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, ids []string) {
 // Preview is a look and a decision without an office: nothing is written, and no silence is judged.
 func Preview(ctx context.Context, clouds []Cloud, registry reader, p Policy, now func() time.Time) (View, Plan, error) {
 	p.NoSilence = true
-	seen, err := observe(ctx, clouds, registry, now, func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) })
+	due := func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) }
+	seen, err := observe(ctx, clouds, registry, now, due, closedLaunches)
 	if err != nil {
 		return View{}, Plan{}, err
 	}

@@ -47,6 +47,9 @@ func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
 	if l.SettledAt.IsZero() || c.Now.Before(l.SettledAt.Add(retention)) {
 		return
 	}
+	if e := c.estates[l.Token]; e != nil && !e.cleared() {
+		return // without the record, nothing that it left could be explained
+	}
 	unread := func(id string) bool { return c.bad[id] != nil }
 	if c.leasesOf[l.Token] > 0 || c.bearing[l.Token] > 0 || slices.ContainsFunc(l.Instances(), unread) {
 		return

@@ -11,7 +11,8 @@ import (
 // Action is what a verdict asks for.
 type Action string
 
-// Actions. Only ActEnd and ActOrphan end an instance, and both go through the one function that does.
+// Actions. Only ActEnd and ActOrphan end an instance, and both go through the one function that does; so does
+// ActRemove, through another one.
 const (
 	ActKeep     Action = "keep"     // nothing to do
 	ActReport   Action = "report"   // nothing to do, but somebody should know
@@ -19,7 +20,7 @@ const (
 	ActMark     Action = "mark"     // give notice
 	ActUnmark   Action = "unmark"   // take notice back
 	ActEnd      Action = "end"      // revoke, and terminate
-	ActLook     Action = "look"     // note the first look at an orphan
+	ActLook     Action = "look"     // note the first look at an orphan or a leftover
 	ActOrphan   Action = "orphan"   // revoke by creating a revoked lease, and terminate
 	ActStuck    Action = "stuck"    // note why an instance cannot be ended
 	ActAbsent   Action = "absent"   // note that a revoked instance is not found
@@ -29,6 +30,8 @@ const (
 	ActActivate Action = "activate" // an adopted one bears the tag
 	ActDone     Action = "done"     // a launch is complete
 	ActClose    Action = "close"    // a launch is closed
+	ActRemove   Action = "remove"   // remove what outlived a failed creation
+	ActClear    Action = "clear"    // nothing more is to be removed of a closed launch
 	ActPurge    Action = "purge"    // a tombstone has served
 )
 
@@ -36,11 +39,11 @@ const (
 func Actions() []Action {
 	return []Action{
 		ActKeep, ActReport, ActHold, ActMark, ActUnmark, ActEnd, ActLook, ActOrphan, ActStuck, ActAbsent, ActSeen, ActConfirm,
-		ActReopen, ActActivate, ActDone, ActClose, ActPurge,
+		ActReopen, ActActivate, ActDone, ActClose, ActRemove, ActClear, ActPurge,
 	}
 }
 
-// Verdict is what was decided about one instance, lease or launch, with its reason. Every instance gets one.
+// Verdict is what was decided about one instance, lease, launch or leftover, with its reason. Every instance gets one.
 type Verdict struct {
 	Action     Action
 	InstanceID string
@@ -52,7 +55,7 @@ type Verdict struct {
 	Due        time.Time // of an end: since when it is
 	Reason     string
 	Brake      string   // which brake holds
-	Looked     []string // instances of one launch whose first look is written together
+	Looked     []string // instances and leftovers of one launch whose first look is written together
 	Silence    *Silence // what was seen of a lease that is silent just now
 	// Unexplained says that the instance is managed, but no record speaks of it.
 	Unexplained bool
@@ -60,6 +63,15 @@ type Verdict struct {
 	Lease    *lease.Lease // as observed; nil if there is none
 	Launch   *lease.Launch
 	Instance *lease.Instance
+	Leftover *lease.Leftover
+}
+
+// leftoverID is the id of the leftover concerned; empty if the verdict is about something else.
+func (v Verdict) leftoverID() string {
+	if v.Leftover == nil {
+		return ""
+	}
+	return v.Leftover.ID
 }
 
 // Plan is what decide decided.
@@ -93,6 +105,6 @@ func (p Plan) Ends() []Verdict { return p.With(ActEnd, ActOrphan) }
 func sortVerdicts(vs []Verdict) {
 	slices.SortFunc(vs, func(a, b Verdict) int {
 		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Token, b.Token),
-			cmp.Compare(a.Action, b.Action), cmp.Compare(a.Reason, b.Reason))
+			cmp.Compare(a.leftoverID(), b.leftoverID()), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Reason, b.Reason))
 	})
 }

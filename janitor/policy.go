@@ -35,6 +35,8 @@ type Policy struct {
 	OfficeMax    int           // more changes of leader than this within OfficeWindow hold silence
 	OfficeWindow time.Duration
 
+	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
+
 	NoSilence bool // judge no silence at all: a single pass cannot
 }
 

@@ -180,6 +180,8 @@ type term struct {
 	illness string // why etcd is not to be trusted with silences
 	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
 
+	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
+
 	asked map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
 	took  time.Duration    // of the last reaction
 
@@ -199,7 +201,7 @@ func (j *Janitor) newTerm(office Office) *term {
 	now := time.Now()
 	t := &term{
 		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
-		errands: newErrands(), unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
+		errands: newErrands(), looked: map[string]time.Time{}, unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}
 	t.trail = newTrail(j.tell, actorName(office), func(place lease.Place) bool { return t.acting[place] })
 	j.Observe.Led(office.Name())

@@ -61,12 +61,14 @@ func (p *pass) excuse(ctx context.Context) {
 	p.see(observation{sight: p.seen.sight, snapshot: snapshot})
 	p.unwatch()
 	p.changes, p.unwatch = p.watch(ctx)
-	lacking := p.sight.lacking(snapshot, p.over)
+	lacking, due := p.sight.lacking(snapshot, p.over), p.seek(snapshot)
 	p.beside(func() func() {
 		looking, cancel := p.bounded(ctx)
 		defer cancel()
 		p.sight.lookUp(looking, p.Clouds, lacking)
+		p.sight.lookForLeftovers(looking, p.Clouds, due)
 		return func() {
+			p.sought(p.sight.places)
 			p.seen.sight = p.sight
 			p.conclude(ctx, nil)
 		}
@@ -92,7 +94,7 @@ func (p *pass) conclude(ctx context.Context, err error) {
 			p.report = report
 			p.Log.Info("swept", "mode", string(p.seen.snapshot.Registry.Mode), "leases", len(p.seen.snapshot.Leases),
 				"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
-				"failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
+				"removed", report.Removed, "failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
 		})
 	}
 	p.decided(ctx, p.plan, err)

@@ -26,6 +26,10 @@ type PlaceView struct {
 	Absent    map[string]bool  // leased instances that were looked up by id and not found
 	Skew      time.Duration
 	Dated     bool // whether EC2 told its time
+
+	Sought      []string // tokens of the closed launches whose leftovers were looked for
+	Leftovers   []lease.Leftover
+	LeftoverErr string // why that look failed; it holds leftovers and nothing else
 }
 
 // Silence is what this leader saw of one lease's heartbeat, by its own monotonic clock.

@@ -46,7 +46,8 @@ type Instance struct {
 	State       InstanceState
 	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
 	ClientToken string
-	Spot        string // id of its spot request; empty for on-demand
+	Spot        string   // id of its spot request; empty for on-demand
+	Outlive     []string // ids of its volumes and interfaces that are not deleted when it is terminated
 	Tags        map[string]string
 }
 

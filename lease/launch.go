@@ -32,8 +32,11 @@ type Launch struct {
 	CreatedAt     time.Time         `json:"created_at"` // the term counts from here
 	SettledAt     time.Time         `json:"settled_at,omitzero"`
 	Reason        string            `json:"reason,omitzero"` // why it was closed
-	// Looks has, for each instance of a closed launch that has no lease, the time of the first full look that saw it.
-	Looks map[string]time.Time `json:"looks,omitempty"`
+	// Looks has, for each instance of a closed launch that has no lease, and for each leftover of it, the time of the
+	// first full look that saw it.
+	Looks     map[string]time.Time `json:"looks,omitempty"`
+	Removals  map[string]time.Time `json:"removals,omitempty"`  // when the removal of a leftover was last authorised, by its id
+	ClearedAt time.Time            `json:"cleared_at,omitzero"` // when a full look found no leftovers of the closed launch any more
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
 	Revision int64 `json:"revision,omitzero"`

@@ -7,6 +7,7 @@
 //   - transition.go: what may happen to a lease, and who is refused.
 //   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
+//   - leftover.go: [Leftover], what a failed creation leaves beside instances.
 //   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases.
 //   - instance.go: [Instance], [Place] and the tags: what EC2 says.
 //   - errors.go, record.go, quick.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
@@ -27,6 +28,7 @@ type Lease struct {
 	InstanceID  string            `json:"instance_id"`
 	Launch      string            `json:"launch,omitzero"`       // token of its launch; empty for an adopted instance
 	ClientToken string            `json:"client_token,omitzero"` // client token of the attempt that made it
+	Bore        string            `json:"bore,omitzero"`         // launch tag that the instance bore when it was adopted
 	Account     string            `json:"account,omitzero"`
 	Region      string            `json:"region,omitzero"`
 	Zone        string            `json:"zone,omitzero"`
@@ -44,10 +46,12 @@ type Lease struct {
 	Cause       Cause             `json:"cause,omitzero"` // why it was revoked, or how it ended
 	RevokedAt   time.Time         `json:"revoked_at,omitzero"`
 	EndedAt     time.Time         `json:"ended_at,omitzero"`
+	Untagged    bool              `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
 	AbsentSince time.Time         `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
 	Tries       int               `json:"tries,omitzero"`        // authorised attempts to terminate
 	TriedAt     time.Time         `json:"tried_at,omitzero"`     // time of the last one
 	Stuck       string            `json:"stuck,omitzero"`        // why it cannot be terminated
+	Outlive     []string          `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
 	Changes     int64             `json:"changes"`               // counts what History tells of; never decreases
 	History     []Transition      `json:"history"`               // the last historyMax of them, oldest first
 
@@ -60,8 +64,8 @@ type Lease struct {
 // State of a lease.
 type State string
 
-// States of a lease. Active leads to revoked and then to ended; active goes to ended directly only when EC2 says that
-// the instance is terminated; unmanaged is terminal.
+// States of a lease. Active leads to revoked and then to ended; active and adopting go to ended directly only when EC2
+// says that the instance is terminated; unmanaged is terminal.
 const (
 	StateAdopting  State = "adopting"  // record first, tag not seen yet
 	StateActive    State = "active"    // holds, with or without a mark
@@ -135,7 +139,7 @@ type By struct {
 
 // copied returns a copy of l that shares no map, slice or mark with it.
 func (l Lease) copied() Lease {
-	l.Labels, l.History = maps.Clone(l.Labels), slices.Clone(l.History)
+	l.Labels, l.History, l.Outlive = maps.Clone(l.Labels), slices.Clone(l.History), slices.Clone(l.Outlive)
 	if l.Mark != nil {
 		mark := *l.Mark
 		l.Mark = &mark

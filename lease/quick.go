@@ -39,6 +39,7 @@ func quickLease(q *quick, l *Lease) {
 	word(q, "instance_id", &l.InstanceID)
 	word(q, "launch", &l.Launch)
 	word(q, "client_token", &l.ClientToken)
+	word(q, "bore", &l.Bore)
 	word(q, "account", &l.Account)
 	word(q, "region", &l.Region)
 	word(q, "zone", &l.Zone)
@@ -61,10 +62,18 @@ func quickLease(q *quick, l *Lease) {
 	word(q, "cause", &l.Cause)
 	moment(q, "revoked_at", &l.RevokedAt)
 	moment(q, "ended_at", &l.EndedAt)
+	if q.field("untagged") {
+		q.take("true") // or it would not be written
+		l.Untagged = true
+	}
 	moment(q, "absent_since", &l.AbsentSince)
 	number(q, "tries", &l.Tries)
 	moment(q, "tried_at", &l.TriedAt)
 	word(q, "stuck", &l.Stuck)
+	if q.field("outlive") {
+		l.Outlive = []string{}
+		q.list("[", "]", func() { l.Outlive = append(l.Outlive, q.text()) })
+	}
 	number(q, "changes", &l.Changes)
 	if q.field("history") {
 		l.History = q.history()

@@ -21,6 +21,10 @@ func fill(v reflect.Value) {
 			value.SetString("é <" + field.Name + "> \u2028 \"x\"")
 		case value.CanInt():
 			value.SetInt(int64(time.Minute))
+		case value.Kind() == reflect.Bool:
+			value.SetBool(true)
+		case value.Type() == reflect.TypeFor[[]string]():
+			value.Set(reflect.ValueOf([]string{"vol-1", "é"}))
 		case value.Kind() == reflect.Map:
 			value.Set(reflect.ValueOf(map[string]string{"team": "a b", "": ""}))
 		case value.Kind() == reflect.Pointer:

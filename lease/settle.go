@@ -2,6 +2,7 @@ package lease
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,7 @@ func (l Launch) Bind(now time.Time, i Instance, a Attempt, by By) Lease {
 func (l Launch) Orphan(now time.Time, i Instance, a Attempt, by By) Lease {
 	orphan := l.grant(now, i, a)
 	orphan = orphan.changed(now, "orphan", by)
+	orphan.Outlive = slices.Clone(i.Outlive)
 	orphan.State, orphan.Cause, orphan.RevokedAt = StateRevoked, CauseFailedCreation, stamp(now)
 	return orphan
 }
@@ -62,7 +64,7 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 func Adopt(now time.Time, i Instance, expiresAt, notAfter time.Time, holder string, labels map[string]string, by By) Lease {
 	l := Lease{
 		Schema: Schema, InstanceID: i.ID, Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: holder, Labels: labels, GrantedAt: stamp(now),
+		Holder: holder, Labels: labels, GrantedAt: stamp(now), Bore: i.Tags[TagLaunch],
 	}
 	if !expiresAt.IsZero() {
 		l.ExpiresAt = stamp(expiresAt)

@@ -160,13 +160,13 @@ func (l Lease) Seen() (Lease, error) {
 	return l, nil
 }
 
-// End records that EC2 confirmed the end. An active lease takes the cause given, a revoked one keeps its own.
+// End records that EC2 confirmed the end. A lease that was not revoked takes the cause given, a revoked one keeps its own.
 func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
-	if l.State != StateActive && l.State != StateRevoked {
+	if !l.Live() && l.State != StateRevoked {
 		return l, l.refuse("end")
 	}
-	if l.State == StateActive {
-		l.Cause = cause
+	if l.Live() {
+		l.Cause, l.Untagged = cause, l.State == StateAdopting
 	}
 	l = l.changed(now, "end", by)
 	l.State, l.EndedAt, l.Mark, l.Stuck = StateEnded, stamp(now), nil, ""
@@ -184,6 +184,9 @@ func (l Lease) Reopen(now time.Time, by By) (Lease, error) {
 		l.State, l.Cause = StateActive, ""
 	} else {
 		l.State = StateRevoked
+	}
+	if l.Untagged {
+		l.State, l.Untagged = StateAdopting, false
 	}
 	return l, nil
 }

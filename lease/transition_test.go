@@ -77,7 +77,7 @@ var allowed = map[string]struct {
 		"end",
 		func(l lease.Lease) (lease.Lease, error) { return l.End(at(3*time.Hour), lease.CauseGone, jan) },
 		map[string]lease.State{
-			"active": lease.StateEnded, "active with a mark": lease.StateEnded,
+			"adopting": lease.StateEnded, "active": lease.StateEnded, "active with a mark": lease.StateEnded,
 			"revoked": lease.StateEnded, "revoked with a mark": lease.StateEnded,
 		},
 	},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -23,18 +24,20 @@ type planView struct {
 	Kept     int           `json:"kept"`
 	Brakes   []lease.Brake `json:"brakes"`
 
-	ends, holds, others int
+	ends, removes, holds, others int
 }
 
 // verdict is a verdict for programs.
 type verdict struct {
-	Action     janitor.Action `json:"action"`
-	InstanceID string         `json:"instance_id,omitzero"`
-	Launch     string         `json:"launch,omitzero"`
-	Place      string         `json:"place"`
-	Cause      lease.Cause    `json:"cause,omitzero"`
-	Brake      string         `json:"brake,omitzero"`
-	Reason     string         `json:"reason"`
+	Action     janitor.Action     `json:"action"`
+	InstanceID string             `json:"instance_id,omitzero"`
+	Leftover   string             `json:"leftover,omitzero"` // id of a volume, an interface or a spot request
+	Kind       lease.LeftoverKind `json:"kind,omitzero"`     // of the leftover
+	Launch     string             `json:"launch,omitzero"`
+	Place      string             `json:"place"`
+	Cause      lease.Cause        `json:"cause,omitzero"`
+	Brake      string             `json:"brake,omitzero"`
+	Reason     string             `json:"reason"`
 }
 
 // newPlan takes what would be done and what is to be known. What is simply kept is only counted, unless all is asked for.
@@ -49,33 +52,43 @@ func newPlan(view janitor.View, plan janitor.Plan, all bool) planView {
 			p.Kept++
 		case janitor.ActEnd, janitor.ActOrphan:
 			p.ends++
+		case janitor.ActRemove:
+			p.removes++
 		case janitor.ActHold:
 			p.holds++
 		default:
 			p.others++
 		}
 		if v.Action != janitor.ActKeep || all {
-			p.Verdicts = append(p.Verdicts, verdict{
+			shown := verdict{
 				Action: v.Action, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Cause: v.Cause,
 				Brake: v.Brake, Reason: v.Reason,
-			})
+			}
+			if v.Leftover != nil {
+				shown.Leftover, shown.Kind = v.Leftover.ID, v.Leftover.Kind
+			}
+			p.Verdicts = append(p.Verdicts, shown)
 		}
 	}
 	return p
 }
 
 func (p planView) write(w io.Writer) error {
-	rows := [][]string{{"ACTION", "INSTANCE", "LAUNCH", "PLACE", "REASON"}}
+	rows := [][]string{{"ACTION", "ID", "LAUNCH", "PLACE", "REASON"}}
 	for _, v := range p.Verdicts {
-		rows = append(rows, []string{string(v.Action), dash(v.InstanceID), dash(v.Launch), v.Place, v.Reason})
+		rows = append(rows, []string{string(v.Action), dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Place, v.Reason})
 	}
 	if len(p.Verdicts) > 0 {
 		if err := cli.Table(w, rows); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(w, "by the policy flags of this command: %d kept, %d to end, %d held, %d other; silence is not judged here, `janitor run` does that\n",
-		p.Kept, p.ends, p.holds, p.others); err != nil {
+	toRemove := ""
+	if p.removes > 0 {
+		toRemove = fmt.Sprintf(" %d leftovers to remove,", p.removes)
+	}
+	if _, err := fmt.Fprintf(w, "by the policy flags of this command: %d kept, %d to end,%s %d held, %d other; silence is not judged here, `janitor run` does that\n",
+		p.Kept, p.ends, toRemove, p.holds, p.others); err != nil {
 		return err
 	}
 	return printBrakes(w, p.Brakes)

@@ -161,8 +161,8 @@ func printReport(c *ucli.Context, r janitor.Report) error {
 		if err := cli.JSON(c, r); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(c.App.Writer, "marked %d, asked EC2 to end %d, confirmed ended %d, spared %d, held %d, failed %d\n",
-		r.Marked, r.Asked, r.Ended, r.Spared, r.Held, r.Failed); err != nil {
+	} else if _, err := fmt.Fprintf(c.App.Writer, "marked %d, asked EC2 to end %d, confirmed ended %d, leftovers removed %d, spared %d, held %d, failed %d\n",
+		r.Marked, r.Asked, r.Ended, r.Removed, r.Spared, r.Held, r.Failed); err != nil {
 		return err
 	}
 	switch {

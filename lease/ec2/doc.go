@@ -6,6 +6,7 @@
 //   - errors.go: what AWS answers, told apart by code and never by sentence; observed.go: each attempt of a call, told.
 //   - list.go and clock.go: [Cloud.List] and [Cloud.Describe], complete or an error, with EC2's own clock.
 //   - terminate.go: [Cloud.Terminate], where one bad id spares nobody else; pace.go: its share of EC2's token buckets.
+//   - leftover.go and remove.go: [Cloud.Leftovers] and [Cloud.Remove], for what outlived a failed creation.
 //   - tag.go: [Cloud.Tag] and [Cloud.Untag], for instances adopted and forgotten.
 //   - role.go and rehearse.go: what each [Role] needs, and [Cloud.Rehearse], which asks EC2 for it and does nothing.
 //   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.

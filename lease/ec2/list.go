@@ -113,8 +113,25 @@ func (c *Cloud) instance(i types.Instance) lease.Instance {
 		described.Zone = aws.ToString(i.Placement.AvailabilityZone)
 		described.ZoneID = aws.ToString(i.Placement.AvailabilityZoneId)
 	}
+	described.Outlive = outlive(i)
 	for _, t := range i.Tags {
 		described.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
 	return described
+}
+
+// outlive are the ids of the volumes and interfaces of an instance that are not deleted when it is terminated.
+func outlive(i types.Instance) []string {
+	var ids []string
+	for _, m := range i.BlockDeviceMappings {
+		if m.Ebs != nil && m.Ebs.DeleteOnTermination != nil && !*m.Ebs.DeleteOnTermination {
+			ids = append(ids, aws.ToString(m.Ebs.VolumeId))
+		}
+	}
+	for _, n := range i.NetworkInterfaces {
+		if a := n.Attachment; a != nil && a.DeleteOnTermination != nil && !*a.DeleteOnTermination {
+			ids = append(ids, aws.ToString(n.NetworkInterfaceId))
+		}
+	}
+	return ids
 }

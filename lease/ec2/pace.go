@@ -14,6 +14,7 @@ const (
 	describeBurst, describeRefill                     = 100, 20 // requests, requests a second
 	terminateBurst, terminateRefill                   = 100, 5  // requests, requests a second
 	terminateInstancesBurst, terminateInstancesRefill = 1000, 20
+	mutateBurst, mutateRefill                         = 50, 5 // requests, requests a second, of actions without a bucket of their own
 )
 
 // DefaultShare of the buckets.
@@ -24,6 +25,7 @@ type pace struct {
 	describes  *rate.Limiter
 	terminates *rate.Limiter
 	instances  *rate.Limiter // instances named by TerminateInstances
+	removes    *rate.Limiter // of leftovers
 }
 
 func newPace(share, speed float64) pace {
@@ -41,11 +43,15 @@ func newPace(share, speed float64) pace {
 		describes:  bucket(describeBurst, describeRefill, 1),
 		terminates: bucket(terminateBurst, terminateRefill, 1),
 		instances:  bucket(terminateInstancesBurst, terminateInstancesRefill, MaxTerminate),
+		removes:    bucket(mutateBurst, mutateRefill, 1),
 	}
 }
 
 // describe waits until one describing call may be made.
 func (p pace) describe(ctx context.Context) error { return p.describes.Wait(ctx) }
+
+// remove waits until one leftover may be removed.
+func (p pace) remove(ctx context.Context) error { return p.removes.Wait(ctx) }
 
 // terminate waits until one call that names n instances may be made.
 func (p pace) terminate(ctx context.Context, n int) error {

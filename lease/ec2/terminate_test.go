@@ -69,6 +69,30 @@ func TestOneBadIDSparesNobodyElse(t *testing.T) {
 	}
 }
 
+func TestAProtectedInstanceSparesNobodyOfAnotherZone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	ids := w.herd(20)
+	for n := range 20 {
+		ids = append(ids, w.sim.Create(ec2sim.Instance{Zone: zoneB}).ID)
+		if n == 7 {
+			protect(w, ids[3])
+			protect(w, ids[len(ids)-1])
+		}
+	}
+	guarded := []string{ids[3], ids[27]}
+	for _, r := range w.cloud(t, w.aws(), ec2.Options{Share: 1}).Terminate(t.Context(), ids) {
+		i, _ := w.sim.Instance(r.ID)
+		want := ec2sim.Terminated
+		if slices.Contains(guarded, r.ID) {
+			want = ec2sim.Running
+		}
+		if i.State != want || r.Accepted() != (want == ec2sim.Terminated) {
+			t.Errorf("%s in %s: %+v, EC2 says %s", r.ID, i.Zone, r, i.State)
+		}
+	}
+}
+
 func protect(w world, id string) string {
 	w.sim.Protect(id, true)
 	return id

@@ -86,7 +86,8 @@ func (r *region) take(key bucketKey, b bucket, now time.Time, n int) bool {
 }
 
 // instances returns how many instances a call is about. One that only asks
-// whether it may is about none.
+// whether it may is about none; a replay of a launch about as many as the
+// launch, though it makes none: AWS does not say which of the two EC2 sees first.
 func (q *request) instances() int {
 	switch {
 	case q.form.Get("DryRun") == "true":

@@ -15,6 +15,7 @@ type Interface struct {
 	Instance            string // the instance it is attached to, or empty
 	PrivateIP           string
 	DeleteOnTermination bool
+	RequesterManaged    bool // an AWS service made it
 	Tags                map[string]string
 
 	attached time.Time
@@ -45,6 +46,7 @@ type interfaceItem struct {
 	Status     string               `xml:"status"`
 	PrivateIP  string               `xml:"privateIpAddress"`
 	Attachment *interfaceAttachment `xml:"attachment"`
+	Managed    bool                 `xml:"requesterManaged"`
 	Tags       set[tagItem]         `xml:"tagSet"`
 }
 
@@ -87,7 +89,7 @@ func (n *Interface) attachment() string { return "eni-attach" + n.ID[len("eni"):
 func (s *Sim) interfaceItem(r *region, n *Interface) interfaceItem {
 	x := interfaceItem{
 		ID: n.ID, Subnet: n.SubnetID, VPC: r.vpc, Zone: n.Zone, Owner: s.config.Account, Status: n.Status,
-		PrivateIP: n.PrivateIP, Tags: tagSet(n.Tags),
+		PrivateIP: n.PrivateIP, Managed: n.RequesterManaged, Tags: tagSet(n.Tags),
 	}
 	if n.Instance != "" {
 		x.Attachment = &interfaceAttachment{

@@ -8,6 +8,7 @@ import (
 // States of a spot request:
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
 const (
+	spotOpen      = "open"
 	spotActive    = "active"
 	spotClosed    = "closed"
 	spotCancelled = "cancelled"
@@ -17,7 +18,7 @@ const (
 type SpotRequest struct {
 	ID       string
 	Region   string
-	State    string // active, closed or cancelled
+	State    string // open, active, closed or cancelled
 	Instance string
 	Tags     map[string]string
 	Created  time.Time
@@ -119,7 +120,7 @@ func (s *Sim) cancelSpotRequests(q *request) (body, error) {
 	}
 	answer := new(cancelAnswer)
 	for _, r := range found {
-		if r.State == spotActive {
+		if r.State == spotOpen || r.State == spotActive {
 			r.State = spotCancelled
 		}
 		answer.Requests.Items = append(answer.Requests.Items, cancelItem{r.ID, r.State})

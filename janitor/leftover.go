@@ -1,0 +1,367 @@
+package janitor
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"time"
+
+	"lapse/lease"
+)
+
+// estate is what the records say of a closed launch, as far as its leftovers are concerned.
+type estate struct {
+	launch  *lease.Launch
+	since   time.Time       // the last event known after which something may have been left
+	stirred time.Time       // the same, or a first look at something, if that came later
+	active  string          // an instance whose lease once held; empty if none did
+	live    bool            // such a lease still does, or its instance was let go
+	orphans map[string]bool // instances of which no lease ever held
+	ending  bool            // one of those is not known to have ended
+	outlive map[string]bool // what the records say outlives them
+	unread  bool            // a lease cannot be read, and may be one of the launch
+	doubt   string          // why the records may not tell of every lease that there was
+	pending bool            // something was seen that is to be removed, or may be later
+}
+
+// estatesOf returns the estates of all closed launches, by token.
+func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
+	byToken, byClient := map[string]*estate{}, map[string]*estate{}
+	for i := range s.Launches {
+		l := &s.Launches[i]
+		if l.State != lease.LaunchClosed {
+			continue
+		}
+		e := &estate{launch: l, since: latest(l.SettledAt, l.LastSend()), orphans: map[string]bool{}, outlive: map[string]bool{}}
+		for _, removed := range l.Removals {
+			e.since = latest(e.since, removed)
+		}
+		byToken[l.Token] = e
+		for _, a := range l.Attempts {
+			byClient[a.ClientToken] = e
+		}
+	}
+	if len(byToken) == 0 {
+		return byToken
+	}
+	recorded := map[string]bool{}
+	for i := range s.Leases {
+		l := &s.Leases[i]
+		recorded[l.InstanceID] = true
+		if e := byToken[l.Launch]; e != nil {
+			e.add(l, p)
+		} else if e := byClient[l.Bore]; e != nil {
+			e.add(l, p)
+		}
+	}
+	unread := false
+	for _, bad := range s.Bad {
+		unread = unread || bad.Kind == badLease
+	}
+	for _, e := range byToken {
+		e.unread = unread
+		e.doubt = e.whyDoubt(recorded, now, p)
+		e.stirred = e.since
+		for _, look := range e.launch.Looks {
+			e.stirred = latest(e.stirred, look)
+		}
+	}
+	return byToken
+}
+
+// add takes in one lease of the launch, or one that was adopted with its tag.
+func (e *estate) add(l *lease.Lease, p Policy) {
+	switch {
+	case l.WasActive() && l.State == lease.StateEnded:
+		e.active = l.InstanceID
+		if p.DeleteKeptVolumes {
+			e.since = latest(e.since, l.EndedAt)
+		}
+	case l.WasActive():
+		e.active, e.live = l.InstanceID, true
+	default:
+		e.orphans[l.InstanceID] = true
+		e.ending = e.ending || l.State != lease.StateEnded
+		e.since = latest(e.since, l.EndedAt)
+		for _, id := range l.Outlive {
+			e.outlive[id] = true
+		}
+	}
+}
+
+// whyDoubt says why there may have been a lease of which no record tells any more, or is empty. No record of a lease is
+// let go within the retention, counted from its end, so none is missing before that has passed from the launch on.
+func (e *estate) whyDoubt(recorded map[string]bool, now time.Time, p Policy) string {
+	if e.unread {
+		return "the record of a lease cannot be read, and may be one of its launch"
+	}
+	for _, id := range e.launch.Instances() {
+		if !recorded[id] {
+			return "no record tells whether the lease of " + id + " ever held"
+		}
+	}
+	if !now.Before(e.launch.CreatedAt.Add(p.Retention)) {
+		return "records of its leases may be gone by now"
+	}
+	return ""
+}
+
+// cleared reports whether a full look found nothing more to remove, and nothing has ended since.
+func (e *estate) cleared() bool {
+	return !e.launch.ClearedAt.IsZero() && !e.launch.ClearedAt.Before(e.since)
+}
+
+// due reports whether the leftovers are worth a look, which costs calls, if the last one was so long ago. What is not
+// settled soon is looked at ever more rarely: after an eighth of the time that has passed, but RetryMax at most.
+func (e *estate) due(now time.Time, looked time.Duration, p Policy) bool {
+	return !e.cleared() && e.launch.WindowOver(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// sought is a launch whose leftovers are to be looked for.
+type sought struct {
+	place   lease.Place
+	token   string
+	clients []string // client tokens of its attempts
+}
+
+func soughtOf(l *lease.Launch) sought {
+	s := sought{place: l.Place(), token: l.Token}
+	for _, a := range l.Attempts {
+		s.clients = append(s.clients, a.ClientToken)
+	}
+	return s
+}
+
+// lookForLeftovers lists what launches left. It is no part of what else a sweep rests on: where it fails, leftovers stay
+// for now, and nothing else is held. Where instances could not be listed, it is not tried.
+func (s sight) lookForLeftovers(ctx context.Context, clouds []Cloud, launches []sought) {
+	if len(launches) == 0 {
+		return
+	}
+	sideBySide(clouds, func(n int, cloud Cloud) {
+		p := &s.places[n]
+		var tokens []string
+		for _, l := range launches {
+			if l.place == p.Place && p.listed() {
+				p.Sought, tokens = append(p.Sought, l.token), append(tokens, l.clients...)
+			}
+		}
+		if len(tokens) == 0 {
+			return
+		}
+		listing, err := cloud.Leftovers(ctx, tokens)
+		if err != nil {
+			p.LeftoverErr = err.Error()
+			return
+		}
+		p.Leftovers = listing.Leftovers
+	})
+}
+
+// judgeLeftovers decides about what closed launches left in a place, and about whether that was all.
+func (c *situation) judgeLeftovers(p PlaceView) {
+	for i := range p.Leftovers {
+		c.judgeLeftover(p, &p.Leftovers[i])
+	}
+	for _, token := range p.Sought {
+		e := c.estates[token]
+		switch {
+		case e == nil:
+		case p.LeftoverErr != "":
+			c.sayOfLaunch(e.launch, ActReport, "what it left cannot be listed: "+p.LeftoverErr)
+		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.WindowOver(c.Now):
+		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "":
+		default:
+			c.sayOfLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
+		}
+	}
+}
+
+// judgeLeftover decides about one leftover. What spares it comes first.
+func (c *situation) judgeLeftover(p PlaceView, x *lease.Leftover) {
+	e := c.estateOf(x)
+	if e == nil {
+		c.sayOfLeftover(x, nil, ActReport, "unexplained: its launch tag names no closed launch")
+		return
+	}
+	switch why := keepLeftover(c.Snapshot.Registry, *e.launch, *x); {
+	case why != "":
+		c.sayOfLeftover(x, e, ActReport, why)
+	case x.Gone():
+		c.sayOfLeftover(x, e, ActKeep, x.State)
+	case x.Passing():
+		e.pending = true
+		c.sayOfLeftover(x, e, ActKeep, x.State)
+	case x.Attached && e.orphans[x.InstanceID]:
+		e.pending = true
+		c.sayOfLeftover(x, e, ActKeep, "still attached to "+x.InstanceID)
+	case x.Attached:
+		c.sayOfLeftover(x, e, ActKeep, "attached to "+cmp.Or(x.InstanceID, "something else than an instance"))
+	case !x.Loose():
+		c.sayOfLeftover(x, e, ActReport, "EC2 says "+x.State)
+	case x.Kind == lease.LeftoverSpot && x.InstanceID != "":
+		c.judgeFulfilled(p, e, x)
+	case e.wanted(x, c.Policy) != "":
+		e.pending = e.pending || e.unread
+		c.sayOfLeftover(x, e, ActReport, "kept: "+e.wanted(x, c.Policy))
+	default:
+		c.condemnLeftover(p, e, x)
+	}
+}
+
+// estateOf returns the estate of the closed launch that the leftover's tag names, or nil.
+func (c *situation) estateOf(x *lease.Leftover) *estate {
+	if l := c.attempts[x.Tags[lease.TagLaunch]]; l != nil {
+		return c.estates[l.Token]
+	}
+	return nil
+}
+
+// keepLeftover says why a leftover is not to be removed whatever its state, by its own tags and what EC2 says of it, or is
+// empty. A leftover shows no client token, so a copy of the tags is told by other means: what is copied by hand or by a
+// tool onto something older or younger was not made while its launch could make anything; what the launch was asked to
+// use was there before it; and what an AWS service made is the service's. An interface has no date. What protects it
+// is that it must be loose, and that no lease of the launch ever held, or else that it was attached to one that did not.
+func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
+	_, member := l.Attempt(x.Tags[lease.TagLaunch])
+	switch {
+	case !x.ManagedBy(reg.UUID) && x.Tags[lease.TagRegistry] != "":
+		return "foreign: bears another registry's tag"
+	case !x.ManagedBy(reg.UUID):
+		return "does not bear this registry's tag"
+	case x.Exempt():
+		return "exempt by its tag " + lease.TagExempt
+	case !member || x.Place != l.Place():
+		return "unexplained: its launch tag names no attempt of launch " + l.Token + " there"
+	case x.Service:
+		return "an AWS service looks after it"
+	case bytes.Contains(l.Request, []byte(x.ID)):
+		return "was there before its launch, which names it"
+	case x.Kind != lease.LeftoverInterface && !l.Spans(x.CreatedAt):
+		return "unexplained: not made while its launch could have made it; the tag was copied"
+	}
+	return ""
+}
+
+// wanted says why somebody may want a volume or an interface that nothing uses, or is empty.
+func (e *estate) wanted(x *lease.Leftover, p Policy) string {
+	sure := e.active == "" && e.doubt == ""
+	held := "the lease of " + e.active + " once held"
+	switch {
+	case sure || x.Kind == lease.LeftoverSpot:
+		return ""
+	case x.Kind == lease.LeftoverInterface && e.outlive[x.ID]:
+		return "" // it was attached to what a failed creation left
+	case x.Kind == lease.LeftoverVolume && p.DeleteKeptVolumes && !e.unread:
+		if e.live {
+			return "a lease of its launch still holds"
+		}
+		return ""
+	case e.active == "":
+		return e.doubt
+	case x.Kind == lease.LeftoverVolume:
+		return held + "; --delete-kept-volumes removes it"
+	}
+	return held
+}
+
+// judgeFulfilled decides about a spot request that made an instance. Cancelling it ends nothing, and keeps it from
+// making another.
+func (c *situation) judgeFulfilled(p PlaceView, e *estate, x *lease.Leftover) {
+	i := c.instances[seenAt{x.Place, x.InstanceID}]
+	switch {
+	case c.bad[x.InstanceID] != nil:
+		e.pending = true
+		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", whose records cannot be read")
+	case e.orphans[x.InstanceID]:
+		c.condemnLeftover(p, e, x)
+	case c.leased[x.InstanceID]:
+		c.sayOfLeftover(x, e, ActKeep, "fulfilled by "+x.InstanceID+", which has a lease")
+	case i == nil:
+		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", of which nothing is known")
+	default:
+		launch, member := c.launchOf(i)
+		if !member || launch.Token != e.launch.Token {
+			c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", which is not of its launch by its client token")
+			return
+		}
+		c.condemnLeftover(p, e, x)
+	}
+}
+
+// condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full looks.
+func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
+	e.pending = true
+	left := "left by launch " + e.launch.Token + ", which was closed"
+	first, seen := e.launch.Looks[x.ID]
+	switch {
+	case !p.listed():
+		c.sayOfLeftover(x, e, ActHold, left).Brake = brakeHealth
+	case p.clockTrouble(c.Policy.MaxSkew) != "":
+		c.sayOfLeftover(x, e, ActHold, left).Brake = brakeClock
+	case !e.launch.WindowOver(c.Now):
+		c.sayOfLeftover(x, e, ActKeep, left+"; its launch window is not over")
+	case !seen:
+		c.sayOfLeftover(x, e, ActLook, left+"; first look")
+	case c.Now.Before(first.Add(c.Policy.OrphanGrace)):
+		c.sayOfLeftover(x, e, ActKeep, left+"; first seen "+first.Format(time.RFC3339))
+	default:
+		c.sayOfLeftover(x, e, ActRemove, left)
+	}
+}
+
+// sayOfLeftover adds a verdict about a leftover.
+func (c *situation) sayOfLeftover(x *lease.Leftover, e *estate, action Action, reason string) *Verdict {
+	verdict := Verdict{Action: action, Place: x.Place, Reason: reason, Leftover: x}
+	if e != nil {
+		verdict.Token, verdict.Launch = e.launch.Token, e.launch
+	}
+	c.verdicts = append(c.verdicts, verdict)
+	return &c.verdicts[len(c.verdicts)-1]
+}
+
+// closedLaunches are all launches that can have left anything.
+func closedLaunches(s lease.Snapshot) []sought {
+	var closed []sought
+	for i := range s.Launches {
+		if s.Launches[i].State == lease.LaunchClosed {
+			closed = append(closed, soughtOf(&s.Launches[i]))
+		}
+	}
+	return closed
+}
+
+// seek returns the launches whose leftovers are due to be looked for. There are none in a quiet registry, so its sweeps
+// cost no more calls for it.
+func (t *term) seek(s lease.Snapshot) []sought {
+	var due []sought
+	for token, e := range estatesOf(s, t.Now(), t.Policy) {
+		ago := t.Policy.RetryMax
+		if last, looked := t.looked[token]; looked {
+			ago = time.Since(last)
+		}
+		if e.due(t.Now(), ago, t.Policy) {
+			due = append(due, soughtOf(e.launch))
+		}
+	}
+	return due
+}
+
+// sought remembers what was just looked for.
+func (t *term) sought(places []PlaceView) {
+	for _, p := range places {
+		if p.LeftoverErr != "" {
+			t.Log.Warn("leftovers not listed", "place", p.Place.String(), "launches", len(p.Sought), "error", p.LeftoverErr)
+		}
+		for _, token := range p.Sought {
+			t.looked[token] = time.Now()
+		}
+	}
+}

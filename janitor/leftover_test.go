@@ -1,0 +1,368 @@
+package janitor
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// strewn is something that a launch may have left an hour ago: loose, with our tags, made when the launch was sent.
+func strewn(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Leftover {
+	x := lease.Leftover{
+		Kind: kind, ID: "x-1", Place: here, State: "available", CreatedAt: ago(time.Hour),
+		Tags: map[string]string{lease.TagRegistry: ours, lease.TagLaunch: "web.1"},
+	}
+	switch kind {
+	case lease.LeftoverSpot:
+		x.State = "open"
+	case lease.LeftoverInterface:
+		x.CreatedAt = time.Time{}
+	case lease.LeftoverVolume:
+	}
+	for _, change := range changes {
+		change(&x)
+	}
+	return x
+}
+
+// strewnBy is a world in which launch web was closed and looked for, and left these, seen an hour ago for the first
+// time.
+func strewnBy(left ...lease.Leftover) View {
+	v := viewOf()
+	launches(launch("web", lease.LaunchClosed, looked(time.Hour, "x-1")))(&v)
+	v.Places[0].Sought, v.Places[0].Leftovers = []string{"web"}, left
+	return v
+}
+
+// Changes of a leftover.
+
+func tagged(key, value string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.Tags[key] = value }
+}
+
+func untagged(key string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { delete(x.Tags, key) }
+}
+
+func inState(state string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.State = state }
+}
+
+func attachedTo(id string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.State, x.Attached, x.InstanceID = "in-use", true, id }
+}
+
+func fulfilledBy(id string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.State, x.InstanceID = "active", id }
+}
+
+func madeAt(t time.Time) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.CreatedAt = t }
+}
+
+// ofWeb is an instance of launch web, with a lease unless a change says otherwise.
+func ofWeb(id string, changes ...func(*subject)) func(*View) {
+	return func(v *View) {
+		s := holds(id)
+		s.lease.Launch, s.lease.ClientToken = "web", "web.1"
+		s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = "web.1", "web.1"
+		for _, change := range changes {
+			change(&s)
+		}
+		v.add(s)
+	}
+}
+
+// orphanEnded is the lease of an instance that a failed creation left and that has ended: it never held.
+func orphanEnded(d time.Duration) func(*subject) {
+	return func(s *subject) {
+		revoked(lease.CauseFailedCreation, d)(s)
+		ended(d)(s)
+		s.instance = nil
+	}
+}
+
+func webIs(change func(*lease.Launch)) func(*View) {
+	return func(v *View) { change(&v.Snapshot.Launches[0]) }
+}
+
+func withFlag(v *View) { v.Policy.DeleteKeptVolumes = true }
+
+type leftoverCase struct {
+	name     string
+	leftover lease.Leftover
+	world    []func(*View)
+	want     ruling
+}
+
+func checkLeftovers(t *testing.T, cases []leftoverCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			v := strewnBy(c.leftover)
+			for _, change := range c.world {
+				change(&v)
+			}
+			if got := leftoverRuling(t, v, "x-1"); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// leftoverRuling is the only ruling on a leftover.
+func leftoverRuling(t *testing.T, v View, id string) ruling {
+	t.Helper()
+	var found []Verdict
+	for _, verdict := range decide(v).Verdicts {
+		if verdict.leftoverID() == id {
+			found = append(found, verdict)
+		}
+	}
+	if len(found) != 1 || found[0].Reason == "" {
+		t.Fatalf("verdicts on %s: %+v", id, found)
+	}
+	return ruling{action: found[0].Action, brake: found[0].Brake}
+}
+
+var (
+	remove   = ruling{action: ActRemove}
+	lookAt   = ruling{action: ActLook}
+	volume   = lease.LeftoverVolume
+	spot     = lease.LeftoverSpot
+	netIface = lease.LeftoverInterface
+)
+
+func TestLeftoversOfEachKind(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []lease.LeftoverKind{volume, spot, netIface} {
+		checkLeftovers(t, []leftoverCase{
+			{"loose, looked at twice: removed " + string(kind), strewn(kind), nil, remove},
+			{"not looked at yet: first look " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Looks = nil })), lookAt},
+			{"second look too soon " + string(kind), strewn(kind), with(webIs(looked(time.Minute-1, "x-1"))), keep},
+			{"exempt " + string(kind), strewn(kind, tagged(lease.TagExempt, "")), nil, report},
+			{"another registry's " + string(kind), strewn(kind, tagged(lease.TagRegistry, "another")), nil, report},
+			{"no registry's tag " + string(kind), strewn(kind, untagged(lease.TagRegistry)), nil, report},
+			{"tag of a launch that is not known " + string(kind), strewn(kind, tagged(lease.TagLaunch, "other.1")), nil, report},
+			{"tag of an attempt that was not made " + string(kind), strewn(kind, tagged(lease.TagLaunch, "web.2")), nil, report},
+			{"tag of a launch that is open " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchOpen })), report},
+			{"tag of a launch that is done " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), report},
+			{"tag of a launch of another region " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Region = there.Region })), report},
+			{"an AWS service's " + string(kind), strewn(kind, func(x *lease.Leftover) { x.Service = true }), nil, report},
+			{"named by the request " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Request = []byte(`{"Id":"x-1"}`) })), report},
+			{"window not over " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), keep},
+			{"clock wrong " + string(kind), strewn(kind), with(skewed(11 * time.Second)), byClock},
+			{"no Date from EC2 " + string(kind), strewn(kind), with(undated), byClock},
+			{"instances not listed " + string(kind), strewn(kind), with(unlisted), ruling{action: ActHold, brake: brakeHealth}},
+			{"in a state of which nothing is known " + string(kind), strewn(kind, inState("novel")), nil, report},
+			{"going already " + string(kind), strewn(kind, inState("deleting")), nil, keep},
+		})
+	}
+}
+
+func TestLooseVolumesAndInterfaces(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []lease.LeftoverKind{volume, netIface} {
+		checkLeftovers(t, []leftoverCase{
+			{"attached to somebody's instance " + string(kind), strewn(kind, attachedTo("i-other")), nil, keep},
+			{"attached to something without a name " + string(kind), strewn(kind, attachedTo("")), nil, keep},
+			{"said to be available, with an attachment " + string(kind), strewn(kind, attachedTo("i-other"), inState("available")), nil, keep},
+			{"still attached to an orphan that has ended " + string(kind), strewn(kind, attachedTo("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), keep},
+			{"of orphans that have ended " + string(kind), strewn(kind), with(ofWeb("i-1", orphanEnded(time.Minute)), ofWeb("i-2", orphanEnded(time.Hour))), remove},
+			{"a lease of the launch holds " + string(kind), strewn(kind), with(ofWeb("i-1")), report},
+			{"a lease of the launch held once " + string(kind), strewn(kind), with(ofWeb("i-1", ended(time.Minute), missing)), report},
+			{"a lease of the launch was taken away " + string(kind), strewn(kind), with(ofWeb("i-1", revoked(lease.CauseTerm, time.Minute))), report},
+			{"an instance of the launch was let go " + string(kind), strewn(kind), with(ofWeb("i-1", withLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), report},
+			{"an instance of the launch was adopted " + string(kind), strewn(kind), with(ofWeb("i-1", withLease(func(l *lease.Lease) { l.Launch, l.ClientToken, l.Bore = "", "", "web.1" }))), report},
+			{"an instance of which no record tells " + string(kind), strewn(kind), with(webIs(answered("i-1"))), report},
+			{"a lease cannot be read " + string(kind), strewn(kind), with(bad(badLease, "i-9")), report},
+			{"so old that leases of it may be forgotten " + string(kind), strewn(kind), with(func(v *View) { v.Policy.Retention = time.Hour }), report},
+			{"being made " + string(kind), strewn(kind, inState("creating")), nil, keep},
+		})
+	}
+}
+
+func TestVolumesByDateAndByFlag(t *testing.T) {
+	t.Parallel()
+	held := ofWeb("i-1", ended(time.Minute), missing)
+	checkLeftovers(t, []leftoverCase{
+		{"made before the launch: the tag was copied", strewn(volume, madeAt(ago(time.Hour+11*time.Second))), nil, report},
+		{"made at the launch, by a clock that is a little off", strewn(volume, madeAt(ago(time.Hour+10*time.Second))), nil, remove},
+		{"made at the end of the window", strewn(volume, madeAt(ago(45*time.Minute))), nil, remove},
+		{"made after the window: the tag was copied", strewn(volume, madeAt(ago(45*time.Minute-11*time.Second))), nil, report},
+		{"made at a time that EC2 does not tell", strewn(volume, madeAt(time.Time{})), nil, report},
+		{"noted as outliving an orphan, beside a lease that held", strewn(volume), with(held, ofWeb("i-2", orphanEnded(time.Minute), withLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), report},
+		{"flag: a lease held once", strewn(volume), with(held, withFlag), remove},
+		{"flag: a lease still holds", strewn(volume), with(ofWeb("i-2"), withFlag), report},
+		{"flag: a lease cannot be read", strewn(volume), with(held, withFlag, bad(badLease, "i-9")), report},
+		{"flag: made before the launch", strewn(volume, madeAt(ago(2*time.Hour))), with(held, withFlag), report},
+		{"flag: attached", strewn(volume, attachedTo("i-1")), with(held, withFlag), keep},
+		{"flag: an interface is not a volume", strewn(netIface), with(held, withFlag), report},
+	})
+}
+
+func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
+	t.Parallel()
+	noted := func(ids ...string) func(*View) {
+		return ofWeb("i-2", orphanEnded(time.Minute), withLease(func(l *lease.Lease) { l.Outlive = ids }))
+	}
+	checkLeftovers(t, []leftoverCase{
+		{"beside a lease that holds", strewn(netIface), with(ofWeb("i-1"), noted("x-1")), remove},
+		{"another was noted", strewn(netIface), with(ofWeb("i-1"), noted("x-2")), report},
+	})
+}
+
+func TestSpotRequests(t *testing.T) {
+	t.Parallel()
+	checkLeftovers(t, []leftoverCase{
+		{"fulfilled by an orphan, alive and not looked at", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", bare)), remove},
+		{"fulfilled by an orphan that has ended", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), remove},
+		{"fulfilled by an instance whose lease holds", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1")), keep},
+		{"fulfilled by an instance that was let go", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", withLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), keep},
+		{"fulfilled by an instance whose record cannot be read", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", bare), bad(badLease, "i-1")), report},
+		{"fulfilled by an instance of which nothing is known", strewn(spot, fulfilledBy("i-1")), nil, report},
+		{"fulfilled by an instance without our client token", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", bare, func(s *subject) { s.instance.ClientToken = "" })), report},
+		{"open beside an instance whose lease holds", strewn(spot), with(ofWeb("i-1")), remove},
+		{"open, and asked for by somebody who copied the tags later", strewn(spot, madeAt(ago(time.Minute))), nil, report},
+		{"cancelled", strewn(spot, inState("cancelled")), nil, keep},
+		{"disabled", strewn(spot, inState("disabled")), nil, report},
+	})
+}
+
+func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
+	t.Parallel()
+	clearing := func(d time.Duration) func(*View) {
+		return webIs(func(l *lease.Launch) { l.ClearedAt = ago(d) })
+	}
+	for _, c := range []struct {
+		name  string
+		left  []lease.Leftover
+		world []func(*View)
+		want  Action
+	}{
+		{"nothing left", nil, nil, ActClear},
+		{"only what is kept for good", []lease.Leftover{strewn(volume, tagged(lease.TagExempt, ""))}, nil, ActClear},
+		{"only what is attached to somebody's instance", []lease.Leftover{strewn(volume, attachedTo("i-other"))}, nil, ActClear},
+		{"only what may be wanted", []lease.Leftover{strewn(volume)}, with(ofWeb("i-1")), ActClear},
+		{"only a spot request that was cancelled", []lease.Leftover{strewn(spot, inState("cancelled"))}, nil, ActClear},
+		{"cleared before", nil, with(clearing(time.Minute)), ""},
+		{"cleared before an orphan of it ended", nil, with(clearing(time.Hour), ofWeb("i-1", orphanEnded(30*time.Minute))), ActClear},
+		{"something is to be removed", []lease.Leftover{strewn(volume)}, nil, ""},
+		{"something is being made", []lease.Leftover{strewn(volume, inState("creating"))}, nil, ""},
+		{"something is still attached to an orphan", []lease.Leftover{strewn(volume, attachedTo("i-1"))}, with(ofWeb("i-1", orphanEnded(time.Hour))), ""},
+		{"an orphan has just ended", nil, with(ofWeb("i-1", orphanEnded(time.Minute-1))), ""},
+		{"an orphan is yet to end", nil, with(ofWeb("i-1", revoked(lease.CauseFailedCreation, time.Minute))), ""},
+		{"an orphan is yet to be judged", nil, with(ofWeb("i-1", bare)), ""},
+		{"something was removed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.Removals = map[string]time.Time{"x-9": ago(time.Second)} })), ""},
+		{"closed within its window", nil, with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), ""},
+		{"closed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.SettledAt = ago(time.Second) })), ""},
+		{"not looked for", nil, with(func(v *View) { v.Places[0].Sought = nil }), ""},
+		{"not listed: said aloud", nil, with(func(v *View) { v.Places[0].LeftoverErr = "UnauthorizedOperation" }), ActReport},
+		{"instances not listed", nil, with(unlisted), ""},
+		{"clock wrong", nil, with(skewed(time.Minute)), ""},
+		{"not closed", nil, with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			v := strewnBy(c.left...)
+			for _, change := range c.world {
+				change(&v)
+			}
+			var got Action
+			for _, verdict := range decide(v).Verdicts {
+				if verdict.Token == "web" && verdict.InstanceID == "" && verdict.Leftover == nil {
+					got = verdict.Action
+				}
+			}
+			if got != c.want {
+				t.Errorf("decided %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
+	t.Parallel()
+	p := DefaultPolicy()
+	due := func(looked time.Duration, changes ...func(*lease.Launch)) bool {
+		s := lease.Snapshot{Launches: []lease.Launch{launch("web", lease.LaunchClosed, changes...)}}
+		return estatesOf(s, noon, p)["web"].due(noon, looked, p)
+	}
+	settled := func(d time.Duration) func(*lease.Launch) {
+		return func(l *lease.Launch) { l.SettledAt = ago(d) }
+	}
+	for name, c := range map[string]struct{ got, want bool }{
+		"closed a minute ago, looked at every minute":      {due(time.Minute, settled(time.Minute)), true},
+		"closed forty minutes ago, looked at a minute ago": {due(time.Minute), false},
+		"closed forty minutes ago, looked at five ago":     {due(5 * time.Minute), true},
+		"closed a week ago, looked at half an hour ago":    {due(30*time.Minute, settled(long)), true},
+		"closed a week ago, looked at an hour ago":         {due(time.Hour, settled(long)), true},
+		"closed a week ago, seen anew a minute ago":        {due(time.Minute, settled(long), looked(time.Minute, "x-1")), true},
+		"cleared":                     {due(long, func(l *lease.Launch) { l.ClearedAt = noon }), false},
+		"closed, and window not over": {due(long, func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) }), false},
+		"cleared before a last removal": {due(long, func(l *lease.Launch) {
+			l.ClearedAt, l.Removals = ago(time.Minute), map[string]time.Time{"x-1": ago(time.Second)}
+		}), true},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: due %v, want %v", name, c.got, c.want)
+		}
+	}
+}
+
+func TestAClosedLaunchIsNotForgottenBeforeItIsCleared(t *testing.T) {
+	t.Parallel()
+	for cleared, want := range map[bool]Action{true: ActPurge, false: ""} {
+		v := viewOf()
+		launches(launch("web", lease.LaunchClosed, func(l *lease.Launch) {
+			l.CreatedAt, l.SettledAt, l.Attempts[0].LastSend = ago(91*24*time.Hour), ago(91*24*time.Hour), ago(91*24*time.Hour)
+			if cleared {
+				l.ClearedAt = ago(90 * 24 * time.Hour)
+			}
+		}))(&v)
+		if got := actionOnLaunch(v, "web"); got != want {
+			t.Errorf("cleared %v: decided %q, want %q", cleared, got, want)
+		}
+	}
+}
+
+func TestEachKeptLeftoverSaysWhy(t *testing.T) {
+	t.Parallel()
+	for want, v := range map[string]View{
+		"once held; --delete-kept-volumes removes it": func() View {
+			v := strewnBy(strewn(volume))
+			ofWeb("i-1", ended(time.Minute), missing)(&v)
+			return v
+		}(),
+		"the tag was copied":         strewnBy(strewn(volume, madeAt(ago(long)))),
+		"another registry's tag":     strewnBy(strewn(volume, tagged(lease.TagRegistry, "another"))),
+		"exempt by its tag":          strewnBy(strewn(volume, tagged(lease.TagExempt, "x"))),
+		"names no closed launch":     strewnBy(strewn(volume, tagged(lease.TagLaunch, "other.1"))),
+		"attached to i-other":        strewnBy(strewn(volume, attachedTo("i-other"))),
+		"an AWS service looks after": strewnBy(strewn(netIface, func(x *lease.Leftover) { x.Service = true })),
+	} {
+		found := false
+		for _, verdict := range decide(v).Verdicts {
+			found = found || verdict.Leftover != nil && strings.Contains(verdict.Reason, want)
+		}
+		if !found {
+			t.Errorf("nothing says %q: %s", want, fmt.Sprint(told(decide(v))))
+		}
+	}
+}
+
+func TestAnAdoptedInstanceThatEndsBeforeItsTagIsSeen(t *testing.T) {
+	t.Parallel()
+	adopting := withLease(func(l *lease.Lease) { l.State, l.Launch, l.ClientToken = lease.StateAdopting, "", "" })
+	untag := func(s *subject) { s.instance.Tags = nil }
+	check(t, []spec{
+		{"terminated: ended", holds("i-1", adopting, untag, is(lease.InstanceTerminated)), nil, ruling{action: ActConfirm, cause: lease.CauseGone}},
+		{"shutting down: EC2 has not said that it ended", holds("i-1", adopting, untag, is(lease.InstanceShuttingDown)), nil, keep},
+		{"not found: absence ends nothing", holds("i-1", adopting, absent), nil, keep},
+		{"running without the tag", holds("i-1", adopting, untag), nil, keep},
+	})
+}

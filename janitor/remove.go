@@ -1,0 +1,176 @@
+package janitor
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"lapse/lease"
+)
+
+// removeMax is how many leftovers of a place one sweep removes: what EC2's limits allow within descriptionMax, so that
+// what is to be ended there does not wait for it.
+const removeMax = 25
+
+// clean removes leftovers of one place: what was never tried first, so that what cannot be removed keeps nothing else
+// waiting, and of that the spot requests, for they may make more.
+func (a armed) clean(ctx context.Context, reg lease.Registry, vs []Verdict) Report {
+	order := map[lease.LeftoverKind]int{lease.LeftoverSpot: 1, lease.LeftoverInterface: 2, lease.LeftoverVolume: 3}
+	slices.SortStableFunc(vs, func(a, b Verdict) int {
+		return cmp.Or(a.Launch.Removals[a.Leftover.ID].Compare(b.Launch.Removals[b.Leftover.ID]),
+			cmp.Compare(order[a.Leftover.Kind], order[b.Leftover.Kind]), cmp.Compare(a.Token, b.Token))
+	})
+	vs = vs[:min(removeMax, len(vs))]
+	var tokens []string
+	byLaunch := map[string][]Verdict{}
+	for _, v := range vs {
+		if byLaunch[v.Token] == nil {
+			tokens = append(tokens, v.Token)
+		}
+		byLaunch[v.Token] = append(byLaunch[v.Token], v)
+	}
+	var total Report
+	for _, token := range tokens {
+		if ctx.Err() == nil {
+			total.add(a.remove(ctx, reg, byLaunch[token]))
+		}
+	}
+	return total
+}
+
+// remove is the only function of Lapse that removes what outlived an instance. It takes leftovers of one launch through
+// these steps, and one that fails any of them is spared:
+//
+//  1. EC2 describes it afresh, and EC2's clock agrees with ours.
+//  2. It bears this registry's tag by value and that of an attempt of this launch, is not exempt, was made while the
+//     launch could make it, and nothing uses it: all that it was judged by.
+//  3. The registry notes that it is about to be removed. The write compares the launch that was judged, the election and
+//     the registry, so whoever pauses, observes or leads meanwhile wins here. The audit log has it, too.
+//  4. It was described within the last 10 s.
+//  5. EC2 is asked to remove it. What something still uses is tried again later.
+func (a armed) remove(ctx context.Context, reg lease.Registry, batch []Verdict) Report {
+	launch := *batch[0].Launch
+	cloud := a.clouds[launch.Place()]
+	if cloud == nil {
+		return Report{}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
+	defer cancel()
+	described := time.Now()
+	able, report := a.vetLeftovers(ctx, cloud, reg, launch, batch)
+	if len(able) == 0 {
+		return report
+	}
+	ids := make([]string, len(able))
+	for n, v := range able {
+		ids[n] = v.Leftover.ID
+	}
+	noted, err := launch.Removing(a.wall(), ids...)
+	if err == nil {
+		noted, err = a.office.PutLaunch(ctx, reg, noted)
+	}
+	switch {
+	case isConflict(err):
+		for _, v := range able {
+			report.add(a.spareLeftover(v, "its launch changed meanwhile"))
+		}
+		return report
+	case err != nil:
+		a.log.Error("nothing removed: write failed", "launch", launch.Token, "leftovers", len(ids), "error", err)
+		report.add(a.failed(able, err))
+		return report
+	}
+	for n, v := range able {
+		if time.Since(described) > descriptionMax {
+			a.log.Info("left for the next sweep", "launch", launch.Token, "leftovers", len(able)-n)
+			break
+		}
+		e := v.event(EventRemoving)
+		e.Revision = noted.Revision
+		if err := a.told(e); err != nil {
+			report.add(a.failed([]Verdict{v}, err))
+			continue
+		}
+		report.add(a.heedRemoval(v, cloud.Remove(ctx, *v.Leftover)))
+	}
+	return report
+}
+
+// vetLeftovers describes leftovers afresh and keeps those that may be removed by what EC2 says now.
+func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry, launch lease.Launch, batch []Verdict) ([]Verdict, Report) {
+	judged := make([]lease.Leftover, len(batch))
+	for n, v := range batch {
+		judged[n] = *v.Leftover
+	}
+	listing, err := cloud.DescribeLeftovers(ctx, judged)
+	if err != nil {
+		a.log.Error("nothing removed: cannot describe", "launch", launch.Token, "leftovers", len(batch), "error", err)
+		return nil, a.failed(batch, err)
+	}
+	clock := PlaceView{Skew: listing.Skew, Dated: listing.Dated}
+	why := clock.clockTrouble(a.policy.MaxSkew)
+	fresh := map[string]*lease.Leftover{}
+	for n := range listing.Leftovers {
+		fresh[listing.Leftovers[n].ID] = &listing.Leftovers[n]
+	}
+	var able []Verdict
+	var report Report
+	for _, v := range batch {
+		x := fresh[v.Leftover.ID]
+		switch why := cmp.Or(why, overtakenLeftover(reg, launch, *v.Leftover, x)); {
+		case why != "":
+			report.add(a.spareLeftover(v, why))
+		default:
+			v.Leftover = x
+			able = append(able, v)
+		}
+	}
+	return able, report
+}
+
+// overtakenLeftover says why a leftover, as freshly described, is not to be removed after all, or is empty.
+func overtakenLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftover, x *lease.Leftover) string {
+	switch {
+	case x == nil:
+		return "EC2 does not know it any more"
+	case keepLeftover(reg, launch, *x) != "":
+		return keepLeftover(reg, launch, *x)
+	case x.Kind != was.Kind || !x.Loose():
+		return "EC2 says " + x.State
+	case x.InstanceID != was.InstanceID:
+		return "EC2 says that it now belongs to " + cmp.Or(x.InstanceID, "no instance")
+	}
+	return ""
+}
+
+func (a armed) spareLeftover(v Verdict, why string) Report {
+	a.log.Info("spared", "leftover", v.Leftover.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "reason", why)
+	_ = a.told(v.spared(why))
+	return Report{Spared: 1}
+}
+
+// heedRemoval takes in EC2's answer about one leftover.
+func (a armed) heedRemoval(v Verdict, r lease.Removal) Report {
+	log := a.log.With("leftover", r.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "request", r.RequestID)
+	e := v.event(EventRemoved)
+	e.RequestID, e.Code = r.RequestID, r.Code
+	report := Report{Removed: 1}
+	switch {
+	case r.Err == nil:
+		log.Info("removed")
+	case r.Busy:
+		log.Info("not removed yet", "code", r.Code, "reason", "something still uses it")
+		e.Kind, e.Reason = EventSpared, r.Err.Error()
+		report = Report{Spared: 1}
+	default:
+		log.Error("not removed", "code", r.Code, "error", r.Err)
+		e.Kind, e.Reason = EventFailed, r.Err.Error()
+		if r.Code != "" {
+			e.Kind = EventRefused
+		}
+		report = Report{Failed: 1}
+	}
+	_ = a.told(e)
+	return report
+}

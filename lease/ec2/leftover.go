@@ -1,0 +1,192 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"lapse/lease"
+)
+
+// leftoverPage is how many leftovers are asked for in one call. DescribeVolumes gives 500 at most where it once gave
+// more.
+const leftoverPage = 500
+
+// Leftovers returns the volumes, interfaces and spot requests whose launch tag is one of these client tokens, whosever
+// they are, whatever their state. A listing is complete, or it is an error. It takes a call for each kind and 200
+// tokens.
+//
+// Errors: [UnreachableError], or AWS's own.
+func (c *Cloud) Leftovers(ctx context.Context, clientTokens []string) (lease.LeftoverListing, error) {
+	all := lease.LeftoverListing{Leftovers: []lease.Leftover{}, Dated: len(clientTokens) > 0}
+	for chunk := range slices.Chunk(clientTokens, maxFilterValues) {
+		for _, kind := range leftoverKinds() {
+			if err := c.addLeftovers(ctx, &all, kind, "tag:"+lease.TagLaunch, chunk); err != nil {
+				return lease.LeftoverListing{}, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// DescribeLeftovers looks leftovers up by kind and id. One that EC2 does not know any more is absent from the answer and
+// no error.
+//
+// Errors: [UnreachableError], or AWS's own.
+func (c *Cloud) DescribeLeftovers(ctx context.Context, wanted []lease.Leftover) (lease.LeftoverListing, error) {
+	ids := map[lease.LeftoverKind][]string{}
+	for _, x := range wanted {
+		ids[x.Kind] = append(ids[x.Kind], x.ID)
+	}
+	all := lease.LeftoverListing{Leftovers: []lease.Leftover{}, Dated: len(wanted) > 0}
+	for _, kind := range leftoverKinds() {
+		for chunk := range slices.Chunk(ids[kind], maxFilterValues) {
+			if err := c.addLeftovers(ctx, &all, kind, idFilter(kind), chunk); err != nil {
+				return lease.LeftoverListing{}, err
+			}
+		}
+	}
+	return all, nil
+}
+
+func leftoverKinds() []lease.LeftoverKind {
+	return []lease.LeftoverKind{lease.LeftoverSpot, lease.LeftoverInterface, lease.LeftoverVolume}
+}
+
+// idFilter is the filter by id: unlike a list of ids it is no error where one is not there.
+func idFilter(kind lease.LeftoverKind) string {
+	switch kind {
+	case lease.LeftoverSpot:
+		return "spot-instance-request-id"
+	case lease.LeftoverInterface:
+		return "network-interface-id"
+	}
+	return "volume-id"
+}
+
+// addLeftovers reads all pages of one kind that a filter selects. Of several clocks the one that is furthest off counts.
+func (c *Cloud) addLeftovers(ctx context.Context, all *lease.LeftoverListing, kind lease.LeftoverKind, filter string, values []string) error {
+	q := leftoverQuery{
+		filters: []types.Filter{{Name: aws.String(filter), Values: values}}, most: aws.Int32(leftoverPage),
+	}
+	for {
+		answer, err := c.leftoverPage(ctx, kind, q)
+		if err != nil {
+			return err
+		}
+		all.Leftovers = append(all.Leftovers, answer.found...)
+		skew, dated := skewOf(answer.metadata)
+		all.Dated = all.Dated && dated
+		if skew.Abs() > all.Skew.Abs() {
+			all.Skew = skew
+		}
+		if aws.ToString(answer.next) == "" {
+			return nil
+		}
+		if aws.ToString(answer.next) == aws.ToString(q.next) {
+			return errors.New("list leftovers: EC2 gives the same page for ever; try again")
+		}
+		q.next = answer.next
+	}
+}
+
+// leftoverQuery asks for one page, leftoverAnswer is that page.
+type leftoverQuery struct {
+	filters []types.Filter
+	most    *int32
+	next    *string
+}
+
+type leftoverAnswer struct {
+	found    []lease.Leftover
+	next     *string
+	metadata middleware.Metadata
+}
+
+func (c *Cloud) leftoverPage(ctx context.Context, kind lease.LeftoverKind, q leftoverQuery) (leftoverAnswer, error) {
+	op := fmt.Sprintf("list %ss", kind)
+	if err := c.pace.describe(ctx); err != nil {
+		return leftoverAnswer{}, fmt.Errorf("%s: %w", op, err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	read := c.volumes
+	switch kind {
+	case lease.LeftoverSpot:
+		read = c.spotRequests
+	case lease.LeftoverInterface:
+		read = c.interfaces
+	case lease.LeftoverVolume:
+	}
+	answer, err := read(bounded, q)
+	return answer, failed(ctx, op, err)
+}
+
+func (c *Cloud) volumes(ctx context.Context, q leftoverQuery) (answer leftoverAnswer, err error) {
+	in := &ec2.DescribeVolumesInput{Filters: q.filters, MaxResults: q.most, NextToken: q.next}
+	out, err := c.ec2.DescribeVolumes(ctx, in, c.withSkew)
+	if err != nil {
+		return answer, err
+	}
+	for _, v := range out.Volumes {
+		x := c.leftover(lease.LeftoverVolume, v.VolumeId, string(v.State), v.CreateTime, v.Tags)
+		x.Service = v.Operator != nil && aws.ToBool(v.Operator.Managed)
+		for _, a := range v.Attachments {
+			x.Attached, x.InstanceID = true, aws.ToString(a.InstanceId)
+		}
+		answer.found = append(answer.found, x)
+	}
+	answer.next, answer.metadata = out.NextToken, out.ResultMetadata
+	return answer, nil
+}
+
+func (c *Cloud) interfaces(ctx context.Context, q leftoverQuery) (answer leftoverAnswer, err error) {
+	in := &ec2.DescribeNetworkInterfacesInput{Filters: q.filters, MaxResults: q.most, NextToken: q.next}
+	out, err := c.ec2.DescribeNetworkInterfaces(ctx, in, c.withSkew)
+	if err != nil {
+		return answer, err
+	}
+	for _, n := range out.NetworkInterfaces {
+		x := c.leftover(lease.LeftoverInterface, n.NetworkInterfaceId, string(n.Status), nil, n.TagSet)
+		x.Service = aws.ToBool(n.RequesterManaged) || n.Operator != nil && aws.ToBool(n.Operator.Managed)
+		if n.Attachment != nil {
+			x.Attached, x.InstanceID = true, aws.ToString(n.Attachment.InstanceId)
+		}
+		answer.found = append(answer.found, x)
+	}
+	answer.next, answer.metadata = out.NextToken, out.ResultMetadata
+	return answer, nil
+}
+
+func (c *Cloud) spotRequests(ctx context.Context, q leftoverQuery) (answer leftoverAnswer, err error) {
+	in := &ec2.DescribeSpotInstanceRequestsInput{Filters: q.filters, MaxResults: q.most, NextToken: q.next}
+	out, err := c.ec2.DescribeSpotInstanceRequests(ctx, in, c.withSkew)
+	if err != nil {
+		return answer, err
+	}
+	for _, r := range out.SpotInstanceRequests {
+		x := c.leftover(lease.LeftoverSpot, r.SpotInstanceRequestId, string(r.State), r.CreateTime, r.Tags)
+		x.InstanceID = aws.ToString(r.InstanceId)
+		answer.found = append(answer.found, x)
+	}
+	answer.next, answer.metadata = out.NextToken, out.ResultMetadata
+	return answer, nil
+}
+
+// leftover is what all kinds have.
+func (c *Cloud) leftover(kind lease.LeftoverKind, id *string, state string, created *time.Time, tags []types.Tag) lease.Leftover {
+	x := lease.Leftover{
+		Kind: kind, ID: aws.ToString(id), Place: c.place, State: state, CreatedAt: aws.ToTime(created), Tags: make(map[string]string, len(tags)),
+	}
+	for _, t := range tags {
+		x.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return x
+}

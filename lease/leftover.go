@@ -1,0 +1,121 @@
+package lease
+
+import (
+	"maps"
+	"time"
+)
+
+// Leftover is what EC2 says of something that was made for an instance and can outlive it. It bears the tags of its
+// launch, but no client token, so a copied tag shows in nothing that EC2 says: see [Launch.Spans].
+type Leftover struct {
+	Kind       LeftoverKind
+	ID         string
+	Place      Place
+	State      string
+	Attached   bool      // to an instance, or to anything else
+	InstanceID string    // what it is attached to, or what fulfilled the spot request; may be empty though attached
+	Service    bool      // an AWS service made it, and looks after it
+	CreatedAt  time.Time // zero for interfaces, of which EC2 does not tell
+	Tags       map[string]string
+}
+
+// LeftoverKind is the kind of a leftover.
+type LeftoverKind string
+
+// Kinds of leftovers.
+const (
+	LeftoverVolume    LeftoverKind = "volume"
+	LeftoverInterface LeftoverKind = "interface"
+	LeftoverSpot      LeftoverKind = "spot request"
+)
+
+// ManagedBy reports whether the leftover bears the registry's tag by value.
+func (x Leftover) ManagedBy(uuid string) bool { return uuid != "" && x.Tags[TagRegistry] == uuid }
+
+// Exempt reports whether the leftover bears the tag that spares it, whatever its value.
+func (x Leftover) Exempt() bool {
+	_, exempt := x.Tags[TagExempt]
+	return exempt
+}
+
+// Loose reports whether nothing uses the leftover: a volume or an interface that is attached to nothing, or a spot
+// request that may still be fulfilled, or was.
+//
+// Source: the State of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Volume.html, the Status of
+// API_NetworkInterface.html and the State of API_SpotInstanceRequest.html there.
+func (x Leftover) Loose() bool {
+	if x.Kind == LeftoverSpot {
+		return x.State == "open" || x.State == "active"
+	}
+	return x.State == "available" && !x.Attached
+}
+
+// Passing reports whether EC2 is about to change the state by itself, so that another look tells more.
+func (x Leftover) Passing() bool {
+	switch x.State {
+	case "creating", "pending", "attaching", "detaching":
+		return true
+	}
+	return false
+}
+
+// Gone reports whether nothing is left to remove.
+func (x Leftover) Gone() bool {
+	switch x.State {
+	case "deleting", "deleted", "closed", "cancelled", "failed":
+		return true
+	}
+	return false
+}
+
+// LeftoverListing is one complete answer of EC2 about leftovers, with its clock as in [Listing].
+type LeftoverListing struct {
+	Leftovers []Leftover
+	Skew      time.Duration
+	Dated     bool
+}
+
+// Removal is what became of a request to remove a leftover.
+type Removal struct {
+	ID        string
+	Busy      bool   // EC2 says that something still uses it: to be tried again later
+	Code      string // EC2's error code if it refused; empty otherwise
+	RequestID string // of the call that decided; empty if no answer came
+	Err       error  // why it is not gone; nil if it is, or if EC2 did not know it
+}
+
+// Spans reports whether t lies in the time in which EC2 may have made something for the launch: from its creation to
+// the end of its window, with [MaxSkew] on either side. A zero t does not.
+func (l Launch) Spans(t time.Time) bool {
+	last := l.LastSend().Add(time.Duration(l.Window))
+	return !t.IsZero() && !t.Before(l.CreatedAt.Add(-MaxSkew)) && !t.After(last.Add(MaxSkew))
+}
+
+// Removing notes that these leftovers are about to be removed. Write the result before the call.
+func (l Launch) Removing(now time.Time, ids ...string) (Launch, error) {
+	if l.State != LaunchClosed {
+		return l, l.refuse("remove leftovers of")
+	}
+	removals := maps.Clone(l.Removals)
+	if removals == nil {
+		removals = map[string]time.Time{}
+	}
+	for _, id := range ids {
+		removals[id] = stamp(now)
+	}
+	l.Removals = removals
+	return l, nil
+}
+
+// Cleared notes that a full look found nothing more to remove of a closed launch.
+func (l Launch) Cleared(now time.Time) (Launch, error) {
+	if l.State != LaunchClosed {
+		return l, l.refuse("clear")
+	}
+	l.ClearedAt = stamp(now)
+	return l, nil
+}
+
+// WasActive reports whether the lease ever held. Only what a failed creation left never did: its lease was made
+// revoked.
+func (l Lease) WasActive() bool { return l.Cause != CauseFailedCreation }
