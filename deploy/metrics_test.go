@@ -28,7 +28,7 @@ func scraped(t *testing.T) string {
 		Kind: janitor.EventTerminating, Cause: lease.CauseTerm, Own: true, Time: time.Now(), Evidence: janitor.Evidence{Due: time.Now()},
 	})
 	e.Counted(janitor.Census{
-		Mode: lease.ModeArmed, Places: map[lease.Place]janitor.PlaceCensus{place: {}}, Silent: map[string]int{"use1-az1": 1},
+		Mode: lease.ModeArmed, Places: map[lease.Place]janitor.PlaceCensus{place: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},
 		Brakes: []lease.Brake{{Name: lease.BrakeRestored}},
 	})
 	answer := httptest.NewRecorder()
