@@ -143,7 +143,9 @@ func TestThrottlingLeavesNoDoubt(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 3, Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
 	w.capacity(zoneA, 0)
-	_, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))
+	r := w.request("job-7", 1)
+	r.Patience = 10 * time.Second
+	_, err := w.launcher(t).Launch(t.Context(), r)
 	if e := wantAs[*ec2.RefusedError](t, err); e.Code != "InsufficientInstanceCapacity" {
 		t.Errorf("%+v", e)
 	}
