@@ -60,11 +60,11 @@ func (c *crash) want(when string, ids []string, ec2Says ec2sim.State, state leas
 func TestAZoneOutageHoldsItsOwnZoneAlone(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
-	down, up := c.leased("a", zoneA, 3, 3*time.Minute), c.leased("b", zoneB, 3, 3*time.Minute)
+	down, up := c.leased("a", zoneA, 3, 6*time.Minute), c.leased("b", zoneB, 3, 6*time.Minute)
 	mend := c.sim.Outage("us-east-1", zoneA)
 	c.sweeps(3)
 	c.want("before the term", slices.Concat(down, up), ec2sim.Running, lease.StateActive)
-	c.sweeps(10)
+	c.sweeps(14)
 	c.want("out of reach", down, ec2sim.Running, lease.StateActive)
 	for _, id := range up {
 		if i, _ := c.sim.Instance(id); i.State != ec2sim.Terminated {
@@ -111,13 +111,13 @@ func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
 	if _, err := c.order("lost", zoneA, 3, time.Hour); err == nil {
 		t.Fatal("the answer arrived")
 	}
-	c.sweeps(39)
+	c.sweeps(35)
 	for _, i := range c.sim.Instances() {
 		if i.State != ec2sim.Running {
 			t.Fatalf("%s, which nobody has seen yet, is %s", i.ID, i.State)
 		}
 	}
-	c.sweeps(5)
+	c.sweeps(12)
 	orphans := c.sim.Instances()
 	for _, i := range orphans {
 		l, err := c.store.Lease(t.Context(), i.ID)
@@ -142,17 +142,17 @@ func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
 
 func TestAnInstanceThatIsNotShownYetEndsByItsTermAndNotBefore(t *testing.T) {
 	t.Parallel()
-	c := newTrouble(t, ec2sim.Config{StaleFor: 10 * time.Minute})
-	ids := c.leased("unseen", zoneA, 2, 4*time.Minute)
+	c := newTrouble(t, ec2sim.Config{StaleFor: 12 * time.Minute})
+	ids := c.leased("unseen", zoneA, 2, 8*time.Minute)
 	c.sweeps(4)
 	c.want("before the term", ids, ec2sim.Running, lease.StateActive)
-	c.sweeps(10)
+	c.sweeps(14)
 	for _, id := range ids {
 		if i, _ := c.sim.Instance(id); i.State != ec2sim.Terminated {
 			t.Errorf("%s is %s", id, i.State)
 		}
 	}
-	c.sweeps(12)
+	c.sweeps(16)
 	c.want("once its end is shown", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
@@ -197,14 +197,14 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 			t.Run(action+" "+name, func(t *testing.T) {
 				t.Parallel()
 				c := newTrouble(t, ec2sim.Config{})
-				ids := c.leased("many", zoneA, 4, 3*time.Minute)
+				ids := c.leased("many", zoneA, 4, 8*time.Minute)
 				fault.Action, fault.Times = action, 5
 				remove := c.sim.Inject(fault)
 				c.sweeps(3)
 				c.want("before the term", ids, ec2sim.Running, lease.StateActive)
 				remove()
 				c.sim.Inject(fault)
-				c.sweeps(25)
+				c.sweeps(30)
 				c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
 			})
 		}
@@ -214,13 +214,13 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 func TestShortAndEmptyPagesHideNothing(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{PageSizes: []int{0, 2, 0, 1}})
-	ids := c.leased("paged", zoneA, 9, 3*time.Minute)
+	ids := c.leased("paged", zoneA, 9, 6*time.Minute)
 	c.sweeps(2)
 	c.want("before the term", ids, ec2sim.Running, lease.StateActive)
 	if n := c.sim.CallCounts()["DescribeInstances"]; n < 12 {
 		t.Fatalf("%d pages", n)
 	}
-	c.sweeps(4)
+	c.sweeps(7)
 	c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
@@ -250,7 +250,7 @@ func TestAnEndThatNobodySawIsBelievedAfterAnHour(t *testing.T) {
 
 func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
 	t.Parallel()
-	c := newTrouble(t, ec2sim.Config{StaleFor: 4 * time.Minute})
+	c := newTrouble(t, ec2sim.Config{StaleFor: 8 * time.Minute})
 	foreign := c.sim.Create(ec2sim.Instance{})
 	listing, err := c.cloud.Describe(t.Context(), []string{foreign.ID})
 	if err != nil {
@@ -279,8 +279,8 @@ func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
 	}
 	c.sweeps(4)
 	c.want("before its tag is shown", []string{foreign.ID}, ec2sim.Running, lease.StateAdopting)
-	c.sweeps(1)
+	c.sweeps(6)
 	c.want("with its tag", []string{foreign.ID}, ec2sim.Running, lease.StateActive)
-	c.sweeps(12)
+	c.sweeps(20)
 	c.want("after its term and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
 }

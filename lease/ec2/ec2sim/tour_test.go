@@ -291,7 +291,7 @@ func read() []string {
 			"MetadataOptions.HttpEndpoint", "MetadataOptions.HttpProtocolIpv6", "MetadataOptions.HttpPutResponseHopLimit",
 			"MetadataOptions.InstanceMetadataTags"),
 		under("DescribeVolumes.Volumes", "VolumeId", "State", "CreateTime", "Attachments.InstanceId", "Tags.Key", "Tags.Value"),
-		under("DescribeNetworkInterfaces.NetworkInterfaces", "NetworkInterfaceId", "Status", "Attachment.InstanceId",
+		under("DescribeNetworkInterfaces.NetworkInterfaces", "NetworkInterfaceId", "Status", "RequesterManaged", "Attachment.InstanceId",
 			"TagSet.Key", "TagSet.Value"),
 		under("DescribeSpotInstanceRequests.SpotInstanceRequests", "SpotInstanceRequestId", "State", "InstanceId",
 			"CreateTime", "Tags.Key", "Tags.Value"),
