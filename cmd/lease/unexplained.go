@@ -85,7 +85,7 @@ func printStrays(c *ucli.Context, found []stray) error {
 	}
 	foreign := c.Bool("foreign")
 	head, none := "WHY", "nothing unexplained"
-	advice := "nothing of ours ends these; `lease recover` or `lease adopt` gives them leases, the EC2 console ends them"
+	advice := "nothing of ours ends these; `lease recover` rebuilds lost leases, `lease adopt` gives new ones, the EC2 console ends them"
 	if foreign {
 		head, none = "REGISTRY", "nothing foreign"
 		advice = "these bear another registry's tag: nothing of this one touches them, and their leases are there"

@@ -90,7 +90,10 @@ const (
 // columns print a line for people.
 func (l watchLine) columns() []string {
 	detail := []string{}
-	if terms := l.terms(); terms != "-" {
+	switch terms := l.terms(); {
+	case l.Action == lineInitial && !l.To.IsZero():
+		detail = append(detail, "until "+l.To.UTC().Format(time.RFC3339))
+	case terms != "-":
 		detail = append(detail, terms)
 	}
 	if l.Reason != "" {
