@@ -20,7 +20,7 @@ type counting struct {
 func (c *counting) Counted(counted Census) { c.last = counted }
 
 // counted decides about a view, and returns what the observer is told of it.
-func counted(t testing.TB, v View, beats map[string]*beat) Census {
+func counted(t *testing.T, v View, beats map[string]*beat) Census {
 	t.Helper()
 	observer := &counting{}
 	j, err := New(Config{
