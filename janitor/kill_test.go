@@ -27,6 +27,7 @@ type recorder struct {
 	leftovers  map[string]lease.Leftover
 	busy       map[string]bool // leftovers that something still uses
 	removed    []string
+	onLeftover func() // called before leftovers are described by id
 	describes  int
 	onDescribe func(n int) // called before the n-th description, counted from 1
 	terminated []string
@@ -93,6 +94,9 @@ func (r *recorder) Leftovers(_ context.Context, clientTokens []string) (lease.Le
 }
 
 func (r *recorder) DescribeLeftovers(_ context.Context, wanted []lease.Leftover) (lease.LeftoverListing, error) {
+	if r.onLeftover != nil {
+		r.onLeftover()
+	}
 	return r.left(func(x lease.Leftover) bool {
 		return slices.ContainsFunc(wanted, func(w lease.Leftover) bool { return w.ID == x.ID && w.Kind == x.Kind })
 	})

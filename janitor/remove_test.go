@@ -1,0 +1,155 @@
+package janitor
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// strews closes launch web of the rig, puts leftovers of it beside its instances, and notes a first look at them.
+func (r *rig) strews(ids ...string) []Verdict {
+	r.t.Helper()
+	web, err := r.store.Launch(r.t.Context(), "web")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.cloud.leftovers = map[string]lease.Leftover{}
+	if web, err = web.Close(r.now(), "test"); err == nil {
+		web, err = r.store.PutLaunch(r.t.Context(), web)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var vs []Verdict
+	for _, id := range ids {
+		x := lease.Leftover{
+			Kind: lease.LeftoverVolume, ID: id, Place: r.cloud.place, State: "available", CreatedAt: r.now(),
+			Tags: map[string]string{lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"},
+		}
+		r.cloud.leftovers[id] = x
+		vs = append(vs, Verdict{Action: ActRemove, Token: "web", Place: x.Place, Reason: "left", Launch: &web, Leftover: &x})
+	}
+	return vs
+}
+
+func (r *rig) leftover(id string, change func(*lease.Leftover)) {
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	x := r.cloud.leftovers[id]
+	change(&x)
+	r.cloud.leftovers[id] = x
+}
+
+func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(r *rig) // while EC2 describes vol-1
+		want   []string     // removed of vol-1 and vol-2
+		report Report
+	}{
+		"nothing changes":   {func(*rig) {}, []string{"vol-1", "vol-2"}, Report{Removed: 2}},
+		"it is attached":    {func(r *rig) { r.leftover("vol-1", attachedTo("i-1")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is exempt":      {func(r *rig) { r.leftover("vol-1", tagged(lease.TagExempt, "")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is another's":   {func(r *rig) { r.leftover("vol-1", tagged(lease.TagRegistry, "another")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"its tag is gone":   {func(r *rig) { r.leftover("vol-1", untagged(lease.TagLaunch)) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is of a sudden": {func(r *rig) { r.leftover("vol-1", madeAt(r.now().Add(time.Hour))) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it serves another": {func(r *rig) { r.leftover("vol-1", func(x *lease.Leftover) { x.InstanceID = "i-9" }) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is gone": {func(r *rig) {
+			r.cloud.mu.Lock()
+			defer r.cloud.mu.Unlock()
+			delete(r.cloud.leftovers, "vol-1")
+		}, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"something still uses it": {func(r *rig) { r.cloud.busy = map[string]bool{"vol-1": true} }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"the clock is wrong":      {func(r *rig) { r.cloud.skew = time.Minute }, nil, Report{Spared: 2}},
+		"EC2 tells no time":       {func(r *rig) { r.cloud.undated = true }, nil, Report{Spared: 2}},
+		"EC2 gives no answer":     {func(r *rig) { r.cloud.err = errors.New("no answer") }, nil, Report{Failed: 2}},
+		"the launch changes": {func(r *rig) {
+			if _, _, err := r.store.UpdateLaunch(r.t.Context(), "web", func(l lease.Launch) (lease.Launch, error) { return l.Looked(r.now(), "vol-9") }); err != nil {
+				r.t.Error(err)
+			}
+		}, nil, Report{Spared: 2}},
+		"somebody pauses": {func(r *rig) {
+			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
+				return g.To(r.now(), lease.ModePaused), nil
+			}); err != nil {
+				r.t.Error(err)
+			}
+		}, nil, Report{Failed: 2}},
+		"another leads": {func(r *rig) {
+			if err := r.office.Resign(r.t.Context()); err != nil {
+				r.t.Error(err)
+			}
+		}, nil, Report{Failed: 2}},
+		"EC2 answers too late": {func(*rig) { time.Sleep(descriptionMax + time.Second) }, nil, Report{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				vs := r.strews("vol-1", "vol-2")
+				r.cloud.onLeftover = func() { c.change(r) }
+				report := r.actor().clean(t.Context(), r.reg, vs)
+				slices.Sort(r.cloud.removed)
+				if !slices.Equal(r.cloud.removed, c.want) || report != c.report {
+					t.Errorf("removed %v, want %v; report %+v, want %+v", r.cloud.removed, c.want, report, c.report)
+				}
+				web, err := r.store.Launch(t.Context(), "web")
+				for _, id := range r.cloud.removed {
+					if err != nil || web.Removals[id].IsZero() {
+						t.Errorf("%s was removed, and the registry has no note of it (%v)", id, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	a := r.actor()
+	var told []EventKind
+	a.tell = func(e Event) error {
+		told = append(told, e.Kind)
+		if e.Leftover == "vol-1" && e.Kind == EventRemoving {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	report := a.clean(t.Context(), r.reg, r.strews("vol-1", "vol-2"))
+	if !slices.Equal(r.cloud.removed, []string{"vol-2"}) || report != (Report{Removed: 1, Failed: 1}) {
+		t.Errorf("removed %v, report %+v", r.cloud.removed, report)
+	}
+	if want := []EventKind{EventRemoving, EventFailed, EventRemoving, EventRemoved}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+func TestWhatWasNeverTriedIsRemovedFirst(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1")
+	var ids []string
+	for n := range removeMax + 3 {
+		ids = append(ids, "vol-"+string(rune('a'+n)))
+	}
+	vs := r.strews(ids...)
+	for _, v := range vs {
+		v.Launch.Removals = map[string]time.Time{}
+		for _, id := range ids[:removeMax] {
+			v.Launch.Removals[id] = r.now()
+		}
+	}
+	r.actor().clean(t.Context(), r.reg, vs)
+	for _, id := range ids[removeMax:] {
+		if !slices.Contains(r.cloud.removed, id) {
+			t.Errorf("%s was not removed, and had never been tried", id)
+		}
+	}
+	if len(r.cloud.removed) != removeMax {
+		t.Errorf("%d removed at once, want %d", len(r.cloud.removed), removeMax)
+	}
+}
