@@ -141,6 +141,9 @@ func TestJanitorEndsOnlyWhatBearsTheRegistryAndIsNotExempt(t *testing.T) {
 			if !slices.Equal(s.Condition["Null"]["aws:ResourceTag/lapse:exempt"], list{"true"}) {
 				t.Errorf("%s: %s of what is exempt", s.Sid, action)
 			}
+			if ofLaunch := slices.Equal(s.Condition["Null"]["aws:ResourceTag/lapse:launch"], list{"false"}); !ofLaunch && action != "ec2:TerminateInstances" {
+				t.Errorf("%s: %s of what no launch made", s.Sid, action) // an adopted instance bears no such tag
+			}
 		}
 	}
 }
