@@ -14,15 +14,16 @@ import (
 
 // outcome is what a plan does to instances that nobody declared to end, and to all others.
 type outcome struct {
-	ended  map[string]bool // by any cause
-	marked map[string]bool // by inference
-	paced  map[string]bool // held back by the rate alone: due, and waiting for a turn
-	spent  int             // silences and launches that this plan charges to the rate
+	ended   map[string]bool // by any cause
+	marked  map[string]bool // by inference
+	removed map[string]bool // leftovers
+	paced   map[string]bool // held back by the rate alone: due, and waiting for a turn
+	spent   int             // silences and launches that this plan charges to the rate
 }
 
 // outcomeOf decides, and says what comes of the instances that a view knows.
 func outcomeOf(v, among View) outcome {
-	o := outcome{ended: map[string]bool{}, marked: map[string]bool{}, paced: map[string]bool{}}
+	o := outcome{ended: map[string]bool{}, marked: map[string]bool{}, paced: map[string]bool{}, removed: map[string]bool{}}
 	paid := map[string]bool{}
 	for _, l := range v.Snapshot.Leases {
 		if l.Cause == lease.CauseFailedCreation && v.Now.Sub(l.RevokedAt).Abs() < v.Policy.RateWindow {
@@ -32,6 +33,8 @@ func outcomeOf(v, among View) outcome {
 	for _, verdict := range decide(v).Verdicts {
 		id := verdict.InstanceID
 		switch {
+		case verdict.Action == ActRemove:
+			o.removed[verdict.Leftover.ID] = true
 		case !known(among, id):
 		case verdict.Action == ActMark && verdict.Cause.Inferred():
 			o.marked[id] = true
@@ -149,6 +152,11 @@ func shrinks(t *rapid.T, v, w View, before outcome) {
 	for id := range after.marked {
 		if !before.marked[id] && !before.paced[id] && !before.ended[id] {
 			fail(id + " is marked now")
+		}
+	}
+	for id := range after.removed {
+		if !before.removed[id] {
+			fail(id + " is removed now")
 		}
 	}
 	if after.spent > before.spent {

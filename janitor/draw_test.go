@@ -96,6 +96,7 @@ func drawView(t *rapid.T) View {
 	if oneIn(t, 30, "standing") {
 		v.Standing = []lease.Brake{{Name: pick(t, "which brake", lease.BrakeRestored, lease.BrakeStranger), Since: ago(span(t)), Reason: "then"}}
 	}
+	drawLeftovers(t, &v)
 	for range pick(t, "bad", 0, 0, 0, 1, 2) {
 		bad(pick(t, "kind", badLease, badHeartbeat, "launch"), pick(t, "bad id", "i-x", "i-y", "launch-9"))(&v)
 	}

@@ -73,12 +73,13 @@ func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
 func (e *estate) add(l *lease.Lease, p Policy) {
 	switch {
 	case l.WasActive() && l.State == lease.StateEnded:
-		e.active = l.InstanceID
+		e.held(l.InstanceID)
 		if p.DeleteKeptVolumes {
 			e.since = latest(e.since, l.EndedAt)
 		}
 	case l.WasActive():
-		e.active, e.live = l.InstanceID, true
+		e.held(l.InstanceID)
+		e.live = true
 	default:
 		e.orphans[l.InstanceID] = true
 		e.ending = e.ending || l.State != lease.StateEnded
@@ -86,6 +87,13 @@ func (e *estate) add(l *lease.Lease, p Policy) {
 		for _, id := range l.Outlive {
 			e.outlive[id] = true
 		}
+	}
+}
+
+// held notes an instance whose lease held. Of several the first by id is named.
+func (e *estate) held(id string) {
+	if e.active == "" || id < e.active {
+		e.active = id
 	}
 }
 

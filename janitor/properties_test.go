@@ -194,6 +194,8 @@ func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 		w.Places = rapid.Permutation(w.Places).Draw(t, "places")
 		for n := range w.Places {
 			w.Places[n].Instances = rapid.Permutation(w.Places[n].Instances).Draw(t, "instances")
+			w.Places[n].Leftovers = rapid.Permutation(w.Places[n].Leftovers).Draw(t, "leftovers")
+			w.Places[n].Sought = rapid.Permutation(w.Places[n].Sought).Draw(t, "sought")
 		}
 		if one, two := decide(v), decide(w); !reflect.DeepEqual(one, two) {
 			t.Fatalf("one way:\n%s\nthe other way:\n%s", told(one), told(two))
@@ -204,7 +206,7 @@ func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 func told(p Plan) string {
 	s := fmt.Sprintf("next %s, brakes %+v, acting %v\n", p.Next, p.Brakes, p.Acting)
 	for _, v := range p.Verdicts {
-		s += fmt.Sprintf("%s %s %s: %s\n", v.Action, v.InstanceID, v.Token, v.Reason)
+		s += fmt.Sprintf("%s %s%s %s: %s\n", v.Action, v.InstanceID, v.leftoverID(), v.Token, v.Reason)
 	}
 	return s
 }

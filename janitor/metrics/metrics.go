@@ -20,7 +20,6 @@
 //	lapse_end_lateness_seconds{cause}              from the moment an end was due to EC2's answer to TerminateInstances
 //	lapse_spared_total{cause}                      to be ended by the plan, and not ended on a fresh look
 //	lapse_failures_total                           reads, writes and calls that failed, counted by instance or launch
-//	lapse_leftovers_removed_total                  what failed creations left beside instances, and was removed
 //	lapse_audit_failures_total                     events that could not be written to the audit log
 //
 // Only while it leads, and by its latest decision:
@@ -54,7 +53,7 @@ type Exporter struct {
 	now      func() time.Time
 
 	sweeps, asked, ends, spared, calls *prometheus.CounterVec
-	failures, removed, unaudited       prometheus.Counter
+	failures, unaudited                prometheus.Counter
 	swept                              prometheus.Histogram
 	lateness, took                     *prometheus.HistogramVec
 
@@ -75,7 +74,6 @@ func New(version string, now func() time.Time) *Exporter {
 		spared:    counters("lapse_spared_total", "Instances to be ended by the plan, and not ended on a fresh look.", cause...),
 		calls:     counters("lapse_ec2_calls_total", "Attempts of calls to EC2, retries included.", "place", "action", "code"),
 		failures:  counter("lapse_failures_total", "Reads, writes and calls that failed, by instance or launch."),
-		removed:   counter("lapse_leftovers_removed_total", "Volumes, interfaces and spot requests of failed creations that were removed."),
 		unaudited: counter("lapse_audit_failures_total", "Events that could not be written to the audit log."),
 		swept: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "lapse_sweep_duration_seconds", Help: "From the first look of a sweep to its decision.",
@@ -95,7 +93,7 @@ func New(version string, now func() time.Time) *Exporter {
 		e.spared.WithLabelValues(string(c))
 		e.ends.WithLabelValues(string(c))
 	}
-	e.registry.MustRegister(e.sweeps, e.asked, e.ends, e.spared, e.calls, e.failures, e.removed, e.unaudited, e.swept, e.lateness, e.took)
+	e.registry.MustRegister(e.sweeps, e.asked, e.ends, e.spared, e.calls, e.failures, e.unaudited, e.swept, e.lateness, e.took)
 	e.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "lapse_build_info", Help: "The version of this janitor.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
@@ -158,8 +156,6 @@ func (e *Exporter) Happened(event janitor.Event) {
 		if event.Leftover == "" {
 			e.spared.WithLabelValues(cause).Inc()
 		}
-	case janitor.EventRemoved:
-		e.removed.Inc()
 	case janitor.EventFailed, janitor.EventRefused:
 		e.failures.Inc()
 	case janitor.EventUnaudited:
