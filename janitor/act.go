@@ -74,6 +74,7 @@ const (
 	batchSize    = 50 // instances in one TerminateInstances call
 	writesAtOnce = 16
 	killsAtOnce  = 8
+	zonesAtOnce  = 8 // of one place, asked about by id
 )
 
 func (a armed) act(ctx context.Context, reg lease.Registry, plan Plan) Report {

@@ -84,12 +84,17 @@ func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) []ma
 	return ids
 }
 
-// lookUp asks each place by id for what its listing lacks.
+// lookUp asks each place by id for what its listing lacks, about all zones side by side: none of them may answer.
 func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking []map[string][]string) {
 	sideBySide(clouds, func(n int, cloud Cloud) {
-		for _, zone := range slices.Sorted(maps.Keys(lacking[n])) {
-			lookUp(ctx, cloud, &s.places[n], lacking[n][zone])
-		}
+		var mu sync.Mutex
+		abreast(zonesAtOnce, slices.Sorted(maps.Keys(lacking[n])), func(zone string) {
+			ids := lacking[n][zone]
+			listing, err := cloud.Describe(ctx, ids)
+			mu.Lock()
+			defer mu.Unlock()
+			s.places[n].lookedUp(ids, listing, err)
+		})
 	})
 }
 
@@ -112,8 +117,8 @@ func list(ctx context.Context, cloud Cloud) PlaceView {
 	return p
 }
 
-func lookUp(ctx context.Context, cloud Cloud, p *PlaceView, ids []string) {
-	listing, err := cloud.Describe(ctx, ids)
+// lookedUp takes in the answer about some ids.
+func (p *PlaceView) lookedUp(ids []string, listing lease.Listing, err error) {
 	if err != nil {
 		if p.listed() {
 			p.Err = "look-up by id: " + err.Error()
