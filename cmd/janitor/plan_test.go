@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"lapse/janitor"
+	"lapse/lease"
+)
+
+func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
+	t.Parallel()
+	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
+	verdictOn := func(action janitor.Action, kind lease.LeftoverKind, id, reason string) janitor.Verdict {
+		return janitor.Verdict{Action: action, Token: "web", Place: place, Reason: reason, Leftover: &lease.Leftover{Kind: kind, ID: id}}
+	}
+	p := newPlan(janitor.View{}, janitor.Plan{Verdicts: []janitor.Verdict{
+		verdictOn(janitor.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
+		verdictOn(janitor.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 once held"),
+		verdictOn(janitor.ActKeep, lease.LeftoverVolume, "vol-2", "attached to i-2"),
+	}}, false)
+	var table bytes.Buffer
+	if err := p.write(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"remove  eni-1  web     123456789012/eu-west-1  left by launch web, which was closed\n",
+		"report  vol-1  web     123456789012/eu-west-1  kept: the lease of i-1 once held\n",
+		": 1 kept, 0 to end, 1 leftovers to remove, 0 held, 1 other;",
+	} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, table.String())
+		}
+	}
+	printed, err := json.Marshal(p.Verdicts[0])
+	want := `{"action":"remove","leftover":"eni-1","kind":"interface","launch":"web","place":"123456789012/eu-west-1",` +
+		`"reason":"left by launch web, which was closed"}`
+	if err != nil || string(printed) != want {
+		t.Errorf("JSON %s (%v), want %s", printed, err, want)
+	}
+}
