@@ -18,10 +18,10 @@ func decide(v View) Plan {
 	for i := range v.Snapshot.Leases {
 		c.judge(&v.Snapshot.Leases[i])
 	}
+	for _, s := range c.unclear {
+		c.unleased(s.place, s.instance)
+	}
 	for _, p := range v.Places {
-		for i := range p.Instances {
-			c.unleased(p, &p.Instances[i])
-		}
 		c.judgeLeftovers(p)
 	}
 	c.holdStanding()
@@ -35,8 +35,8 @@ type situation struct {
 	View
 	place       map[lease.Place]PlaceView
 	instances   map[seenAt]*lease.Instance
-	leased      map[string]bool          // instance ids that a record speaks of, readable or not
 	lease       map[string]*lease.Lease  // readable records by instance id
+	unclear     []shown                  // instances of which no record speaks that can be read
 	bad         map[string][]string      // what is wrong with the records of an instance, by its id
 	doubted     map[string]bool          // instance ids whose heartbeat cannot be read
 	attempts    map[string]*lease.Launch // by client token
@@ -52,6 +52,15 @@ type situation struct {
 	brakes      map[brakeKey]lease.Brake
 	verdicts    []Verdict
 	next        time.Time
+
+	asked  *lease.Lease // whose instance was asked for last, mostly several times in a row
+	answer *lease.Instance
+}
+
+// shown is an instance where EC2 showed it.
+type shown struct {
+	place    PlaceView
+	instance *lease.Instance
 }
 
 // seenAt is an instance where EC2 showed it. Elsewhere than where its lease says, it is not the one that is meant.
@@ -60,19 +69,35 @@ type seenAt struct {
 	id    string
 }
 
+// indexed finds instances by where EC2 showed them.
+func indexed(places []PlaceView) map[seenAt]*lease.Instance {
+	n := 0
+	for _, p := range places {
+		n += len(p.Instances)
+	}
+	instances := make(map[seenAt]*lease.Instance, n)
+	for _, p := range places {
+		for i := range p.Instances {
+			instances[seenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
+		}
+	}
+	return instances
+}
+
 func newCase(v View) *situation {
+	leases := len(v.Snapshot.Leases)
 	c := &situation{
 		View:        v,
 		place:       map[lease.Place]PlaceView{},
-		instances:   map[seenAt]*lease.Instance{},
-		leased:      map[string]bool{},
+		instances:   v.index,
+		verdicts:    make([]Verdict, 0, leases+len(v.Snapshot.Launches)),
 		bad:         map[string][]string{},
 		doubted:     map[string]bool{},
 		attempts:    map[string]*lease.Launch{},
 		leasesOf:    map[string]int{},
 		bearing:     map[string]int{},
 		unbound:     map[string]bool{},
-		lease:       map[string]*lease.Lease{},
+		lease:       make(map[string]*lease.Lease, leases),
 		seen:        map[string]lease.Census{},
 		unexplained: map[string]bool{},
 		behind:      map[string]bool{},
@@ -80,17 +105,11 @@ func newCase(v View) *situation {
 	}
 	for _, p := range v.Places {
 		c.place[p.Place] = p
-		for i := range p.Instances {
-			c.instances[seenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
-		}
+	}
+	if c.instances == nil {
+		c.instances = indexed(v.Places)
 	}
 	c.indexRecords()
-	for _, i := range c.instances {
-		if launch, member := c.launchOf(i); launch != nil {
-			c.bearing[launch.Token]++
-			c.unbound[launch.Token] = c.unbound[launch.Token] || member && i.Alive() && !c.leased[i.ID]
-		}
-	}
 	c.count()
 	c.estates = estatesOf(v.Snapshot, v.Now, v.Policy)
 	c.acting = acting(v.Now, v.Snapshot.Registry, v.Snapshot.Sweep, v.Places, v.Policy.MaxSkew)
@@ -103,13 +122,12 @@ func newCase(v View) *situation {
 func (c *situation) indexRecords() {
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		c.leased[l.InstanceID], c.lease[l.InstanceID] = true, l
+		c.lease[l.InstanceID] = l
 		if l.State != lease.StateUnmanaged {
 			c.leasesOf[l.Launch]++
 		}
 	}
 	for _, bad := range c.Snapshot.Bad {
-		c.leased[bad.ID] = true
 		c.bad[bad.ID] = append(c.bad[bad.ID], bad.Err.Error())
 		if bad.Kind == badHeartbeat {
 			c.doubted[bad.ID] = true
@@ -123,35 +141,48 @@ func (c *situation) indexRecords() {
 	}
 }
 
-// count takes the census of what lives and bears a registry's tag.
+// leased reports whether a record speaks of an instance, readable or not.
+func (c *situation) leased(id string) bool { return c.lease[id] != nil || c.bad[id] != nil }
+
+// count takes the census of what lives and bears a registry's tag, and of what was left of each launch.
 func (c *situation) count() {
 	for _, p := range c.Places {
-		if !p.listed() {
-			continue
-		}
 		var n lease.Census
 		for i := range p.Instances {
-			instance := &p.Instances[i]
-			switch {
-			case !instance.Alive() || instance.Tags[lease.TagRegistry] == "":
-				continue
-			case !instance.ManagedBy(c.Snapshot.Registry.UUID):
-				n.Foreign++
-				continue
-			}
-			n.Managed++
-			if instance.Exempt() {
-				n.Exempt++
-			}
-			if c.leased[instance.ID] {
-				continue
-			}
-			if launch, member := c.launchOf(instance); !member || launch.State == lease.LaunchDone {
-				n.Unexplained++
-				c.unexplained[instance.ID] = true
-			}
+			c.countInstance(p, &p.Instances[i], &n)
 		}
-		c.seen[p.Place.String()] = n
+		if p.listed() {
+			c.seen[p.Place.String()] = n
+		}
+	}
+}
+
+func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Census) {
+	leased, alive := c.leased(i.ID), i.Alive()
+	launch, member := c.launchOf(i)
+	if launch != nil {
+		c.bearing[launch.Token]++
+		c.unbound[launch.Token] = c.unbound[launch.Token] || member && alive && !leased
+	}
+	if !leased || c.bad[i.ID] != nil {
+		c.unclear = append(c.unclear, shown{p, i})
+	}
+	switch {
+	case !alive || i.Tags[lease.TagRegistry] == "":
+		return
+	case !i.ManagedBy(c.Snapshot.Registry.UUID):
+		n.Foreign++
+		return
+	}
+	n.Managed++
+	if i.Exempt() {
+		n.Exempt++
+	}
+	if !leased && (!member || launch.State == lease.LaunchDone) {
+		n.Unexplained++
+		if p.listed() {
+			c.unexplained[i.ID] = true
+		}
 	}
 }
 
@@ -164,7 +195,10 @@ const (
 
 // instanceOf returns what EC2 says of a leased instance, or nil.
 func (c *situation) instanceOf(l *lease.Lease) *lease.Instance {
-	return c.instances[seenAt{l.Place(), l.InstanceID}]
+	if c.asked != l {
+		c.asked, c.answer = l, c.instances[seenAt{l.Place(), l.InstanceID}]
+	}
+	return c.answer
 }
 
 // say adds a verdict about a lease.

@@ -7,6 +7,7 @@
 //     it left, brake.go everything that holds back.
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).
+//   - vacant.go: empty places, which are listed less often.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
 //     leftover.go and remove.go: what outlived instances that nobody ever leased.
 //   - restored.go: the brake that holds everything when the registry was set back to an older state.

@@ -185,7 +185,7 @@ func (c *situation) judgeLeftovers(p PlaceView) {
 		case p.LeftoverErr != "":
 			c.sayOfLaunch(e.launch, ActReport, "what it left cannot be listed: "+p.LeftoverErr)
 		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.WindowOver(c.Now):
-		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "":
+		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.listed() || p.Kept || p.clockTrouble(c.Policy.MaxSkew) != "":
 		default:
 			c.sayOfLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
 		}
@@ -290,7 +290,7 @@ func (c *situation) judgeFulfilled(p PlaceView, e *estate, x *lease.Leftover) {
 		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", whose records cannot be read")
 	case e.orphans[x.InstanceID]:
 		c.condemnLeftover(p, e, x)
-	case c.leased[x.InstanceID]:
+	case c.leased(x.InstanceID):
 		c.sayOfLeftover(x, e, ActKeep, "fulfilled by "+x.InstanceID+", which has a lease")
 	case i == nil:
 		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", of which nothing is known")
@@ -314,6 +314,8 @@ func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
 		c.sayOfLeftover(x, e, ActHold, left).Brake = brakeHealth
 	case p.clockTrouble(c.Policy.MaxSkew) != "":
 		c.sayOfLeftover(x, e, ActHold, left).Brake = brakeClock
+	case p.Kept:
+		c.sayOfLeftover(x, e, ActKeep, left+"; its place is to be listed first")
 	case !e.launch.WindowOver(c.Now):
 		c.sayOfLeftover(x, e, ActKeep, left+"; its launch window is not over")
 	case !seen:

@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"maps"
 	"time"
 
 	"lapse/lease"
@@ -12,6 +13,7 @@ type memory struct {
 	office  time.Time
 	term    uint64 // raft term of the last snapshot
 	beats   map[string]*beat
+	round   int                  // of observing
 	witness map[string]time.Time // by zone: a lease there is known to have renewed after this
 }
 
@@ -26,6 +28,7 @@ type beat struct {
 	cured     time.Time // CuredAt of the lease, as last seen
 	pardoned  bool      // cured since the key lapsed
 	zone      string
+	round     int // in which the lease was last observed
 }
 
 // anew lets the silence count from now.
@@ -59,22 +62,16 @@ func (m *memory) restart(now time.Time) {
 // observe takes in a snapshot and what EC2 says of the instances. read is just before the snapshot was read; both times
 // carry monotonic readings. It is zero for a snapshot that was kept up by a watch, in which presence proves nothing: the
 // watch may be late.
-func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, places []PlaceView) {
+func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances map[seenAt]*lease.Instance) {
 	if m.term != 0 && m.term != snapshot.Term {
 		m.restart(now)
 	}
 	m.term = snapshot.Term
-	instances := map[seenAt]*lease.Instance{}
-	for _, p := range places {
-		for i := range p.Instances {
-			instances[seenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
-		}
-	}
+	m.round++
 	unread := map[string]bool{}
 	for _, bad := range snapshot.Bad {
 		unread[bad.ID] = bad.Kind == badHeartbeat || unread[bad.ID]
 	}
-	kept := make(map[string]*beat, len(m.beats))
 	for i := range snapshot.Leases {
 		l := &snapshot.Leases[i]
 		if l.State != lease.StateActive || l.TTL <= 0 {
@@ -83,8 +80,9 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, places []
 		b := m.beats[l.InstanceID]
 		if b == nil {
 			b = &beat{restarted: now, cured: l.CuredAt}
+			m.beats[l.InstanceID] = b
 		}
-		kept[l.InstanceID] = b
+		b.round = m.round
 		instance := instances[seenAt{l.Place(), l.InstanceID}]
 		b.zone = zoneOf(l, instance)
 		b.observeState(now, instance)
@@ -97,7 +95,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, places []
 			m.testify(read, b.zone, hb)
 		}
 	}
-	m.beats = kept
+	maps.DeleteFunc(m.beats, func(_ string, b *beat) bool { return b.round != m.round })
 }
 
 // observeState notes a stop or a start of the instance: each lets the silence count anew. A start that nobody watched

@@ -38,7 +38,7 @@ func (w *watcher) observe(fresh bool) *watcher {
 	if fresh {
 		read = w.now
 	}
-	w.m.observe(w.now, read, w.state, []PlaceView{w.place})
+	w.m.observe(w.now, read, w.state, indexed([]PlaceView{w.place}))
 	return w
 }
 

@@ -22,6 +22,7 @@ type sight struct {
 	places []PlaceView
 	wall   time.Time // when EC2 was asked, by the wall clock
 	mono   time.Time // the same, by the monotonic one
+	index  map[seenAt]*lease.Instance
 }
 
 // drift is how far the wall clock has been set since EC2 was asked: the time that passed by it, less the time that
@@ -42,7 +43,7 @@ type observation struct {
 func observe(ctx context.Context, clouds []Cloud, registry reader, now func() time.Time, due func(lease.Lease) bool,
 	seek func(lease.Snapshot) []sought,
 ) (observation, error) {
-	seen := observation{sight: look(ctx, clouds, now)}
+	seen := observation{sight: look(ctx, clouds, now, nil)}
 	var err error
 	if seen.snapshot, err = registry.Snapshot(ctx); err != nil {
 		return observation{}, fmt.Errorf("read the registry: %w", err)
@@ -52,10 +53,17 @@ func observe(ctx context.Context, clouds []Cloud, registry reader, now func() ti
 	return seen, nil
 }
 
-// look lists all places.
-func look(ctx context.Context, clouds []Cloud, now func() time.Time) sight {
+// look lists all places, but for the vacant ones.
+func look(ctx context.Context, clouds []Cloud, now func() time.Time, vacant map[lease.Place]PlaceView) sight {
 	s := sight{places: make([]PlaceView, len(clouds)), wall: now().Round(0), mono: time.Now()}
-	sideBySide(clouds, func(n int, cloud Cloud) { s.places[n] = list(ctx, cloud) })
+	sideBySide(clouds, func(n int, cloud Cloud) {
+		kept, is := vacant[cloud.Place()]
+		if is {
+			s.places[n] = kept
+			return
+		}
+		s.places[n] = list(ctx, cloud)
+	})
 	return s
 }
 
@@ -107,7 +115,7 @@ func sideBySide(clouds []Cloud, each func(int, Cloud)) {
 }
 
 func list(ctx context.Context, cloud Cloud) PlaceView {
-	p := PlaceView{Place: cloud.Place(), Absent: map[string]bool{}}
+	p := PlaceView{Place: cloud.Place(), Absent: map[string]bool{}, at: time.Now()}
 	listing, err := cloud.List(ctx)
 	if err != nil {
 		p.Err = err.Error()

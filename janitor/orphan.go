@@ -10,7 +10,7 @@ import (
 // settle decides about one launch: whether its window is over, and whether its record has served.
 func (c *situation) settle(l *lease.Launch) {
 	p, swept := c.place[l.Place()]
-	if !swept || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "" {
+	if !swept || !p.listed() || p.Kept || p.clockTrouble(c.Policy.MaxSkew) != "" {
 		return // a launch is judged by date and by a full look only
 	}
 	if l.State != lease.LaunchOpen {
@@ -34,7 +34,7 @@ func (c *situation) complete(l *lease.Launch) bool {
 	if c.unbound[l.Token] || slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.Outcome == "" }) {
 		return false
 	}
-	return !slices.ContainsFunc(l.Instances(), func(id string) bool { return !c.leased[id] })
+	return !slices.ContainsFunc(l.Instances(), func(id string) bool { return !c.leased(id) })
 }
 
 // judgeLaunchTombstone lets go of the record of a launch once nothing speaks of it any more: no lease, no instance. A
@@ -59,7 +59,7 @@ func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
 
 // unleased decides about an instance of which no lease speaks.
 func (c *situation) unleased(p PlaceView, i *lease.Instance) {
-	if c.leased[i.ID] {
+	if c.leased(i.ID) {
 		c.unreadable(i)
 		return
 	}

@@ -11,8 +11,10 @@ import (
 	"lapse/lease"
 )
 
-// settleMin is the least time for which the changes that a watch brings are collected.
-const settleMin = 100 * time.Millisecond
+const (
+	settleMin = 100 * time.Millisecond // the least time for which the changes that a watch brings are collected
+	restShare = 3                      // decisions rest this many times as long as they take
+)
 
 // lead sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch keeps the records up to date,
 // and a timer waits for the next date on which the plan changes; both lead to the same decision over the last listing.
@@ -100,9 +102,14 @@ func (t *term) hear(ctx context.Context, change lease.Change, open bool) {
 	t.soon()
 }
 
-// soon lets the next reaction come as soon as the changes that come together have settled.
+// soon lets the next reaction come as soon as the changes that come together have settled, and the last one is so long
+// ago that reactions to changes take a quarter of the time at most. Dates that are known beforehand are met all the same.
 func (t *term) soon() {
-	if soon := time.Now().Add(t.settleFor()); soon.Before(t.due) {
+	soon := time.Now().Add(settleMin)
+	if rested := t.reacted.Add(restShare * t.took); rested.After(soon) {
+		soon = rested
+	}
+	if soon.Before(t.due) {
 		t.due = soon
 		t.timer.Reset(time.Until(soon))
 	}
@@ -133,7 +140,7 @@ func (t *term) react(ctx context.Context) Plan {
 	// What rests on a look at EC2 waits for the next one: an old listing is no second look, and confirms nothing.
 	now := plan
 	now.Verdicts = slices.DeleteFunc(t.free(plan.With(ActMark, ActUnmark, ActEnd, ActStuck)), t.askedBefore)
-	t.took = time.Since(begun)
+	t.reacted, t.took = time.Now(), time.Since(begun)
 	t.act(ctx, now, func(Report) {})
 	return plan
 }
@@ -150,10 +157,6 @@ func (t *term) askedBefore(v Verdict) bool {
 	t.asked[v.InstanceID] = v.Lease.Revision
 	return false
 }
-
-// settleFor is how long changes are collected before a decision is made about them all: longer where decisions take
-// long, so that they never take more than a tenth of the time. Dates that are known beforehand are met all the same.
-func (t *term) settleFor() time.Duration { return max(settleMin, 10*t.took) }
 
 // untilNext is the pause until time alone changes the plan; an hour if it will not.
 func (t *term) untilNext(plan Plan) time.Duration {

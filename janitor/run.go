@@ -182,8 +182,9 @@ type term struct {
 
 	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
 
-	asked map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
-	took  time.Duration    // of the last reaction
+	asked   map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
+	took    time.Duration    // of the last reaction
+	reacted time.Time        // end of the last reaction
 
 	leaseAt, launchAt map[string]int // where the records stand in seen
 	trail             *trail
@@ -251,7 +252,7 @@ func (t *term) examine(ctx context.Context) {
 // decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
 func (t *term) decide(read time.Time) Plan {
 	now, wall := time.Now(), t.Now().Round(0)
-	t.mem.observe(now, read, t.seen.snapshot, t.seen.places)
+	t.mem.observe(now, read, t.seen.snapshot, t.seen.index)
 	places := slices.Clone(t.seen.places)
 	for n := range places {
 		places[n].Skew += t.seen.drift(wall)
@@ -260,6 +261,7 @@ func (t *term) decide(read time.Time) Plan {
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Standing: t.past.standing(),
 		Office:   OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
+		index:    t.seen.index,
 	})
 	t.mem.held(now, plan.Verdicts)
 	t.announce(plan.Brakes)

@@ -34,10 +34,11 @@ func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
 func (t *term) begin(ctx context.Context, decided func(context.Context, Plan, error)) *pass {
 	t.sweepDue, t.sweeping = false, true
 	p := &pass{term: t, begun: time.Now(), decided: decided}
+	vacant := t.vacant()
 	t.beside(func() func() {
 		looking, cancel := p.bounded(ctx)
 		defer cancel()
-		p.sight = look(looking, t.Clouds, t.Now)
+		p.sight = look(looking, t.Clouds, t.Now, vacant)
 		return func() { p.excuse(ctx) }
 	})
 	return p
@@ -67,6 +68,7 @@ func (p *pass) excuse(ctx context.Context) {
 		defer cancel()
 		p.sight.lookUp(looking, p.Clouds, lacking)
 		p.sight.lookForLeftovers(looking, p.Clouds, due)
+		p.sight.index = indexed(p.sight.places) // for all decisions until the next look
 		return func() {
 			p.sought(p.sight.places)
 			p.seen.sight = p.sight

@@ -16,6 +16,8 @@ type View struct {
 	Silences map[string]Silence // by instance id, for active leases with a TTL
 	Standing []lease.Brake      // held until a person lifts them, and not lifted yet
 	Office   OfficeView
+
+	index map[seenAt]*lease.Instance // of Places, if it was made before
 }
 
 // PlaceView is what EC2 said of one place.
@@ -26,10 +28,13 @@ type PlaceView struct {
 	Absent    map[string]bool  // leased instances that were looked up by id and not found
 	Skew      time.Duration
 	Dated     bool // whether EC2 told its time
+	Kept      bool // from a sweep before, which found the place empty: it says nothing of what was recorded since
 
 	Sought      []string // tokens of the closed launches whose leftovers were looked for
 	Leftovers   []lease.Leftover
 	LeftoverErr string // why that look failed; it holds leftovers and nothing else
+
+	at time.Time // just before it was listed, by the monotonic clock
 }
 
 // Silence is what this leader saw of one lease's heartbeat, by its own monotonic clock.

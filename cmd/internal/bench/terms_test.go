@@ -63,21 +63,17 @@ func measureTermEnd(t *testing.T, figures *table, size sizes) {
 	for _, n := range size.fleets {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			w := newWorld(t)
-			begin := time.Now().Add(5*time.Second + time.Duration(n)*500*time.Microsecond)
-			ends := map[int]time.Time{}
-			every := n / size.events
-			for e := range size.events {
-				ends[e*every] = begin.Add(size.spread * time.Duration(e) / time.Duration(size.events)).Truncate(time.Millisecond)
-			}
-			f := w.newFleet(n, func(n int) time.Time {
-				if end, ends := ends[n]; ends {
-					return end
-				}
-				return never(n)
-			})
+			f := w.newFleet(n, never)
 			w.janitor()
+			begin := time.Now().Add(10 * time.Second)
+			ends := map[string]time.Time{}
+			for e := range size.events {
+				id := f.instances[e*n/size.events].ID
+				ends[id] = begin.Add(size.spread * time.Duration(e) / time.Duration(size.events)).Truncate(time.Millisecond)
+				w.shorten(id, ends[id])
+			}
 			if time.Now().After(begin) {
-				t.Fatal("the first terms had ended before the first sweep")
+				t.Fatal("the first terms have ended before they were set")
 			}
 			var at map[string]time.Time
 			w.until("every instance asked to end", func() bool {
@@ -85,12 +81,22 @@ func measureTermEnd(t *testing.T, figures *table, size sizes) {
 				return len(at) == size.events
 			})
 			var late []time.Duration
-			for n, end := range ends {
-				late = append(late, at[f.instances[n].ID].Sub(end))
+			for id, end := range ends {
+				late = append(late, at[id].Sub(end))
 			}
 			figures.atMost(fmt.Sprintf("term end → TerminateInstances, %d leases: p99", n), seconds, 2, quantile(late, 0.99), "")
 			figures.note("  median", seconds(quantile(late, 0.5)))
 		})
+	}
+}
+
+// shorten sets another term.
+func (w *world) shorten(id string, until time.Time) {
+	w.t.Helper()
+	if _, _, err := w.store.UpdateLease(w.t.Context(), id, func(l lease.Lease) (lease.Lease, error) {
+		return l.Extend(time.Now(), lease.Extension{Until: until, AllowShorten: true}, lease.By{Actor: "cli:bench"})
+	}); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,173 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// remote is a place that counts how often it is listed, and can fail to be.
+type remote struct {
+	*recorder
+	lists atomic.Int64
+	fails atomic.Bool
+}
+
+func (c *remote) List(ctx context.Context) (lease.Listing, error) {
+	c.lists.Add(1)
+	if c.fails.Load() {
+		return lease.Listing{}, errors.New("no answer")
+	}
+	return c.recorder.List(ctx)
+}
+
+// besideEmpty runs a janitor over the rig's place, which has i-1, and over an empty one.
+func besideEmpty(t *testing.T, test func(r *rig, far *remote)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.extend("i-1", 10*time.Hour)
+		far := &remote{recorder: &recorder{
+			place: lease.Place{Account: r.cloud.place.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
+		}}
+		ctx, stop := context.WithCancel(t.Context())
+		j := r.janitorOf(quiet())
+		j.Clouds = append(j.Clouds, far)
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(time.Second)
+		test(r, far)
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+func TestAnEmptyPlaceIsListedEveryQuarterOfAnHourAndStampedEveryMinute(t *testing.T) {
+	t.Parallel()
+	besideEmpty(t, func(r *rig, far *remote) {
+		for minute := range 40 {
+			if want := int64(minute/15 + 1); far.lists.Load() != want {
+				r.t.Fatalf("listed %d times by minute %d, want %d", far.lists.Load(), minute, want)
+			}
+			stamp, err := r.store.Sweep(r.t.Context())
+			if err != nil || !stamp.Fresh(r.now()) || !stamp.Names(far.place) {
+				r.t.Fatalf("minute %d: stamp %+v (%v), want a fresh one that names %s", minute, stamp, err, far.place)
+			}
+			after(time.Minute)
+		}
+	})
+}
+
+func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
+	t.Parallel()
+	put := func(r *rig, l lease.Launch) {
+		if _, err := r.store.PutLaunch(r.t.Context(), l); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		record func(r *rig, far *remote, launch lease.Launch)
+		every  bool
+	}{
+		"nothing": {func(*rig, *remote, lease.Launch) {}, false},
+		"an open launch": {func(r *rig, _ *remote, launch lease.Launch) {
+			put(r, launch)
+		}, true},
+		"a closed launch": {func(r *rig, _ *remote, launch lease.Launch) {
+			launch.State = lease.LaunchClosed
+			put(r, launch)
+		}, true},
+		"a launch that is done": {func(r *rig, _ *remote, launch lease.Launch) {
+			launch.State = lease.LaunchDone
+			put(r, launch)
+		}, false},
+		"a lease": {func(r *rig, far *remote, _ lease.Launch) {
+			i := r.instance("i-9", "")
+			i.Place = far.place
+			if _, err := r.store.PutLease(r.t.Context(), lease.Adopt(r.now(), i, r.now().Add(time.Hour), time.Time{}, "", nil, r.by)); err != nil {
+				r.t.Fatal(err)
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			besideEmpty(t, func(r *rig, far *remote) {
+				after(2 * time.Minute)
+				test.record(r, far, lease.Launch{
+					Schema: lease.Schema, Token: "far", State: lease.LaunchOpen, Account: far.place.Account, Region: far.place.Region, Count: 1,
+					Window: lease.Duration(15 * time.Minute), Request: []byte("{}"), CreatedAt: r.now(), SettledAt: r.now(),
+					Attempts: []lease.Attempt{{ClientToken: "far.1", Min: 1, Max: 1, Sends: 1, LastSend: r.now()}},
+				})
+				for minute := range int64(3) {
+					after(time.Minute)
+					want := int64(1)
+					if test.every {
+						want += minute + 1
+					}
+					if got := far.lists.Load(); got != want {
+						t.Fatalf("listed %d times %d min after it was recorded, want %d", got, minute+1, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAPlaceIsListedInEverySweepUnlessItWasSeenEmpty(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(r *rig, far *remote){
+		"its listing failed":             func(_ *rig, far *remote) { far.fails.Store(true) },
+		"EC2 told no time":               func(_ *rig, far *remote) { far.undated = true },
+		"another registry's is there":    func(_ *rig, far *remote) { far.instances["i-9"] = foreigner },
+		"what has ended is still listed": func(_ *rig, far *remote) { far.instances["i-9"] = gone },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			besideEmpty(t, func(r *rig, far *remote) {
+				far.mu.Lock()
+				change(r, far)
+				far.mu.Unlock()
+				after(20 * time.Minute)
+				before := far.lists.Load()
+				after(3 * time.Minute)
+				if got := far.lists.Load() - before; got != 3 {
+					t.Errorf("listed %d times in three minutes, want 3", got)
+				}
+			})
+		})
+	}
+}
+
+var (
+	foreigner = lease.Instance{
+		ID: "i-9", Zone: "ap-east-1a", State: lease.InstanceRunning, Tags: map[string]string{lease.TagRegistry: "another"},
+	}
+	gone = lease.Instance{
+		ID: "i-9", Zone: "ap-east-1a", State: lease.InstanceTerminated, Tags: map[string]string{lease.TagRegistry: "uuid-1"},
+	}
+)
+
+// A launch that was recorded after its place was listed may have made what that listing cannot show.
+func TestALaunchIsNotSettledByAListingThatIsOlderThanItsRecord(t *testing.T) {
+	t.Parallel()
+	for _, state := range []lease.LaunchState{lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed} {
+		v := viewOf()
+		launches(launch("t", state, func(l *lease.Launch) {
+			l.SettledAt, l.ClearedAt = ago(365*24*time.Hour), noon
+		}))(&v)
+		if actionOnLaunch(v, "t") == "" {
+			t.Errorf("%s: not settled by a full look either", state)
+		}
+		v.Places[0].Kept = true
+		if got := actionOnLaunch(v, "t"); got != "" {
+			t.Errorf("%s: %s by a listing that was kept", state, got)
+		}
+	}
+}
