@@ -35,7 +35,7 @@ test: ## Run the tests, with the race detector where there is a C compiler
 	@test -n "$(RACE)" || echo 'NOTE: no C compiler, so the tests run WITHOUT the race detector' >&2
 	go test $(RACE) ./...
 
-e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]')
+e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
 
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
