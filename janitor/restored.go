@@ -42,13 +42,14 @@ func (c *situation) standingBrakes() {
 // behindNamed is how many leases are named as brakes of their own. All are held.
 const behindNamed = 10
 
-// fellBehind reports whether a sidecar has seen a later change of its lease than there is. Changes are only ever counted
-// up, and both were read at one revision.
+// fellBehind reports whether a sidecar has seen a later change of its lease than there is, as far as can be read. Changes
+// are only ever counted up, and both were read at one revision.
 func (c *situation) fellBehind(id string, hb lease.Heartbeat) bool {
 	if l := c.lease[id]; l != nil {
 		return hb.Changes > l.Changes
 	}
-	return hb.Changes > 0 && c.unexplained[id]
+	unreadable := slices.ContainsFunc(c.Snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badLease && bad.ID == id })
+	return hb.Changes > 0 && (c.unexplained[id] || unreadable)
 }
 
 // unrecordedLaunch returns the token of a launch that was certainly not recorded in what was read: an instance of it is
