@@ -107,7 +107,7 @@ func never(int) time.Time { return time.Now().Add(24 * time.Hour) }
 func heartbeat(id string) lease.Heartbeat {
 	return lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: id, BootID: "0f8b1c9e-5f1d-4c55-9a44-6f0b5d1c2f11", Address: "10.0.0.1", Version: "bench",
-		Changes: 5, TTL: lease.Duration(ttl), Since: time.Now().UTC().Add(time.Minute),
+		Changes: 1, TTL: lease.Duration(ttl), Since: time.Now().UTC().Add(time.Minute),
 	}
 }
 

@@ -57,6 +57,7 @@ func TestBench(t *testing.T) {
 		{"idle", measureIdle},
 		{"decision", measureDecision},
 		{"terms", measureTerms},
+		{"paced", measurePaced},
 		{"term end", measureTermEnd},
 		{"heartbeat gone", measureGone},
 		{"heartbeats", measureHeartbeats},
