@@ -28,11 +28,11 @@ func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
 		case err != nil:
 			p.bad = append(p.bad, lease.BadRecord{Kind: kind, ID: name, Err: err, Revision: kv.ModRevision})
 		case change.lease != nil:
-			p.leases = append(p.leases, *change.lease)
+			p.leases = with(p.leases, *change.lease, len(kvs))
 		case change.launch != nil:
 			p.launches = append(p.launches, *change.launch)
 		case change.heartbeat != nil:
-			p.heartbeats = append(p.heartbeats, *change.heartbeat)
+			p.heartbeats = with(p.heartbeats, *change.heartbeat, len(kvs))
 		case change.registry != nil:
 			p.registry = change.registry
 		case change.sweep != nil:
@@ -40,6 +40,14 @@ func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
 		}
 	}
 	return p
+}
+
+// with appends to a list that makes room for a whole page at once: most pages hold one kind of record.
+func with[R any](list []R, r R, page int) []R {
+	if list == nil {
+		list = make([]R, 0, page)
+	}
+	return append(list, r)
 }
 
 // decoded is one record; at most one field is set.
