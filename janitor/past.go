@@ -28,7 +28,7 @@ type past struct {
 	mu     sync.Mutex
 	uuid   string // of the registry that memory is about; empty: of none yet
 	memory remembered
-	stale  string // why somebody without a memory cannot tell what the registry is; empty if there is no such reason
+	stale  string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
 }
 
 // remembered is the content of the file.
@@ -49,7 +49,9 @@ func openPast(dir string, log *slog.Logger) (*past, error) {
 	return &past{dir: dir, log: log}, nil
 }
 
-// see takes in the registry and its stamp as read. leading says whether this replica holds the office.
+// see takes in the registry and its stamp as read. leading says whether this replica holds the office. A memory that is
+// far older than a stamp which nobody keeps up is as good as none: higher stamps may have come between, and been lost.
+// Until that is settled, nothing is kept, for a new process would take it for what it had seen in time.
 func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,24 +61,41 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	before := p.memory
 	switch {
 	case !known && unreadable:
-		p.stale = "the last stamp cannot be read"
+		p.stale = "the last stamp cannot be read, and this janitor remembers nothing of the registry"
 	case !known && read.Sequence > 0 && !read.Fresh(now):
-		p.stale = "the last stamp is of " + read.Time.Format(time.RFC3339)
+		p.stale = "the last stamp is of " + read.Time.Format(time.RFC3339) + ", and this janitor remembers nothing of the registry"
 	case known && !unreadable && (read.Sequence < before.Sequence || read.Sequence == before.Sequence && read.Nonce != before.Nonce):
 		p.stand(now, lease.BrakeRestored, fmt.Sprintf(
 			"the stamp is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
 	case known && read.Sequence > before.Sequence && read.Fresh(now):
 		p.stale = "" // others go on, and hold what they have to
+	case known && read.Sequence > before.Sequence && !before.upTo(read):
+		p.stale = fmt.Sprintf("the last stamp is of %s, and what this janitor remembers of the registry is of %s",
+			read.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
 	}
 	if leading && p.stale != "" {
-		p.stand(now, lease.BrakeStranger, p.stale+", and this janitor remembers nothing of the registry, which may have been set back since")
+		p.stand(now, lease.BrakeStranger, p.stale+"; it may have been set back since")
 		p.stale = ""
 	}
 	p.memory.Standing = joined(reg.Stands(read.Standing), reg.Stands(p.memory.Standing))
 	if !unreadable {
 		p.memory.Sequence, p.memory.Nonce, p.memory.Time = read.Sequence, read.Nonce, read.Time
 	}
-	p.keep(before)
+	if p.stale == "" {
+		p.keep(before)
+	}
+}
+
+// upTo reports whether the memory was kept up until about the time of a stamp, as those who follow keep it.
+func (r remembered) upTo(s lease.Sweep) bool {
+	return lease.Sweep{Time: r.Time, Interval: s.Interval}.Fresh(s.Time)
+}
+
+// sequence is the number of the last stamp that could be read, or was written.
+func (p *past) sequence() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.memory.Sequence
 }
 
 // wrote takes in a stamp that this replica has written.

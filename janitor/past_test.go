@@ -74,7 +74,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 				}
 				p := open()
 				for n, look := range c.looks {
-					if remembers := name != "first seen stale, then led at once"; n > 0 && restarts && remembers {
+					if n > 0 && restarts {
 						p = open()
 					}
 					p.see(noon, look.Snapshot, look.leading)
@@ -91,6 +91,56 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		seen, left time.Duration // when the stamp was seen last, and when the last one was written
+		leading    bool          // looks twice, in two processes, and leads at last or always
+		want       int
+	}{
+		"kept up to the end":              {time.Hour + 2*time.Minute, time.Hour, true, 0},
+		"of days before":                  {long, time.Hour, true, 1},
+		"of days before, and looks first": {long, time.Hour, false, 1},
+		"of days before, but others lead": {long, time.Minute, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			look := func(now time.Time, s lease.Snapshot, leading bool) []lease.Brake {
+				p, err := openPast(dir, quiet())
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.see(now, s, leading)
+				return p.standing()
+			}
+			look(ago(c.seen), stamped(7, c.seen), false)
+			look(noon, stamped(150, c.left), c.leading)
+			if held := look(noon, stamped(150, c.left), true); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeStranger {
+				t.Errorf("%v stand, want %d, as a stranger", held, c.want)
+			}
+		})
+	}
+}
+
+func TestTheStampAfterOneThatCannotBeReadCountsOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		dir := t.TempDir()
+		inTurn(t, r, dir, func() { after(5 * time.Minute) })
+		before, err := r.store.Sweep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.store.Put("sweep", "", []byte("{"))
+		inTurn(t, r, dir, func() { after(time.Minute) })
+		if now, err := r.store.Sweep(t.Context()); err != nil || now.Sequence <= before.Sequence || len(now.Standing) > 0 {
+			t.Errorf("number %d (%v) follows number %d, which other replicas remember; standing %v", now.Sequence, err, before.Sequence, now.Standing)
+		}
+	})
 }
 
 func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {

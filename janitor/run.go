@@ -302,7 +302,8 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 		return err
 	}
 	s := last
-	s.Schema, s.Sequence, s.Nonce = lease.Schema, last.Sequence+1, uuid.NewString()
+	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
+	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
 	s.Time, s.Interval, s.Leader = t.Now().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = plan.Acting, plan.Brakes, standing(plan.Brakes), plan.Seen, nil
