@@ -47,11 +47,13 @@ type situation struct {
 	acting      map[string]time.Time
 	seen        map[string]lease.Census // by place
 	unexplained map[string]bool         // instance ids that bear our tag and of which no record speaks
-	behind      map[string]bool         // instance ids whose sidecar has seen a later change of the lease than there is
-	silences    silences
-	brakes      map[brakeKey]lease.Brake
-	verdicts    []Verdict
-	next        time.Time
+	behind      map[string]int64        // by instance id: the change that a sidecar has seen of its lease, if that is later than there is
+	// unleasedAlive are the managed instances that are alive and of which no record of a lease speaks.
+	unleasedAlive map[string]bool
+	silences      silences
+	brakes        map[brakeKey]lease.Brake
+	verdicts      []Verdict
+	next          time.Time
 
 	asked  *lease.Lease // whose instance was asked for last, mostly several times in a row
 	answer *lease.Instance
@@ -87,21 +89,22 @@ func indexed(places []PlaceView) map[seenAt]*lease.Instance {
 func newCase(v View) *situation {
 	leases := len(v.Snapshot.Leases)
 	c := &situation{
-		View:        v,
-		place:       map[lease.Place]PlaceView{},
-		instances:   v.index,
-		verdicts:    make([]Verdict, 0, leases+len(v.Snapshot.Launches)),
-		bad:         map[string][]string{},
-		doubted:     map[string]bool{},
-		attempts:    map[string]*lease.Launch{},
-		leasesOf:    map[string]int{},
-		bearing:     map[string]int{},
-		unbound:     map[string]bool{},
-		lease:       make(map[string]*lease.Lease, leases),
-		seen:        map[string]lease.Census{},
-		unexplained: map[string]bool{},
-		behind:      map[string]bool{},
-		brakes:      map[brakeKey]lease.Brake{},
+		View:          v,
+		place:         map[lease.Place]PlaceView{},
+		instances:     v.index,
+		verdicts:      make([]Verdict, 0, leases+len(v.Snapshot.Launches)),
+		bad:           map[string][]string{},
+		doubted:       map[string]bool{},
+		attempts:      map[string]*lease.Launch{},
+		leasesOf:      map[string]int{},
+		bearing:       map[string]int{},
+		unbound:       map[string]bool{},
+		lease:         make(map[string]*lease.Lease, leases),
+		seen:          map[string]lease.Census{},
+		unexplained:   map[string]bool{},
+		behind:        map[string]int64{},
+		unleasedAlive: map[string]bool{},
+		brakes:        map[brakeKey]lease.Brake{},
 	}
 	for _, p := range v.Places {
 		c.place[p.Place] = p
@@ -177,6 +180,9 @@ func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Censu
 	n.Managed++
 	if i.Exempt() {
 		n.Exempt++
+	}
+	if !leased && p.listed() {
+		c.unleasedAlive[i.ID] = true
 	}
 	if !leased && (!member || launch.State == lease.LaunchDone) {
 		n.Unexplained++

@@ -22,8 +22,8 @@ func (c *situation) standingBrakes() {
 	for id, hb := range c.Snapshot.Heartbeats {
 		if hb.Held {
 			beating++
-			if c.fellBehind(id, hb) {
-				c.behind[id] = true
+			if c.fellBehind(id, hb.Changes) {
+				c.behind[id] = hb.Changes
 			}
 		}
 	}
@@ -32,24 +32,45 @@ func (c *situation) standingBrakes() {
 		c.stand(lease.BrakeRestored, fmt.Sprintf("%d of %d sidecars have seen later changes of their leases than the registry holds, more than %d",
 			len(c.behind), beating, allowed))
 	}
+	c.rememberBehind()
 	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
 		if n < behindNamed { // a stamp stays small
 			c.trip(lease.BrakeRestored, id, "its sidecar has seen a later change of the lease than the registry holds")
+			c.tally(lease.BrakeRestored, id, int(c.behind[id]))
 		}
 	}
 }
 
 // behindNamed is how many leases are named as brakes of their own. All are held.
-const behindNamed = 10
+const behindNamed = 100
 
-// fellBehind reports whether a sidecar has seen a later change of its lease than there is, as far as can be read. Changes
-// are only ever counted up, and both were read at one revision.
-func (c *situation) fellBehind(id string, hb lease.Heartbeat) bool {
+// rememberBehind takes over from the last stamp which leases were held for what their sidecars had seen. A sidecar that
+// stops, or begins anew, takes its word along, and that is no reason to end what it spoke for. What was revoked since is
+// not held for it: no later change takes that back.
+func (c *situation) rememberBehind() {
+	for _, b := range c.Snapshot.Sweep.Brakes {
+		id, seen := b.Scope, int64(b.Count)
+		if b.Name != lease.BrakeRestored || id == "" || !c.fellBehind(id, seen) {
+			continue
+		}
+		if l := c.lease[id]; l != nil {
+			if i := c.instanceOf(l); !l.Live() || i != nil && i.State == lease.InstanceTerminated {
+				continue
+			}
+		}
+		c.behind[id] = max(c.behind[id], seen)
+	}
+}
+
+// fellBehind reports whether a sidecar that has seen so many changes of its lease knows a later one than there is, as
+// far as can be read. Changes are only ever counted up, and both were read at one revision. An instance without a record
+// of which a lease was seen has lost it, whatever became of its launch.
+func (c *situation) fellBehind(id string, seen int64) bool {
 	if l := c.lease[id]; l != nil {
-		return hb.Changes > l.Changes
+		return seen > l.Changes
 	}
 	unreadable := slices.ContainsFunc(c.Snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badLease && bad.ID == id })
-	return hb.Changes > 0 && (c.unexplained[id] || unreadable)
+	return seen > 0 && (c.unleasedAlive[id] || unreadable)
 }
 
 // unrecordedLaunch returns the token of a launch that was certainly not recorded in what was read: an instance of it is
@@ -78,7 +99,8 @@ func (c *situation) unrecordedLaunch() string {
 	return first
 }
 
-// holdStanding holds what standing brakes hold: everything, or what concerns one lease.
+// holdStanding holds what standing brakes hold: everything, or what concerns one lease. What is silent is held even if
+// nothing is due yet, so that its silence counts anew when the brake lifts.
 func (c *situation) holdStanding() {
 	everything := ""
 	for key, b := range c.brakes {
@@ -89,10 +111,11 @@ func (c *situation) holdStanding() {
 	for n := range c.verdicts {
 		v := &c.verdicts[n]
 		brake := everything
-		if brake == "" && c.behind[v.InstanceID] {
+		if _, behind := c.behind[v.InstanceID]; brake == "" && behind {
 			brake = lease.BrakeRestored
 		}
-		if brake == "" || v.Action == ActKeep || v.Action == ActReport || v.Action == ActHold {
+		idle := v.Action == ActKeep && v.Silence == nil
+		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold {
 			continue
 		}
 		v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brake, v.Reason+"; held by brake "+brake, time.Time{}

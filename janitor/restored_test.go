@@ -162,3 +162,78 @@ func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T)
 		})
 	}
 }
+
+// knows is a heartbeat whose sidecar has seen so many changes of its lease.
+func knows(id string, changes int64) func(*View) {
+	return func(v *View) {
+		v.Snapshot.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(ttl), Held: true, Changes: changes}
+	}
+}
+
+func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
+	t.Parallel()
+	for changes, want := range map[int64]Action{0: ActOrphan, 1: ActHold} {
+		v := viewOf(holds("i-left", bornOf("web")))
+		launches(launch("web", lease.LaunchClosed, looked(time.Hour, "i-left")))(&v)
+		knows("i-left", changes)(&v)
+		if got, verdict := rulingOn(t, v, "i-left"); got.action != want {
+			t.Errorf("a sidecar that has seen %d changes: %s (%s), want %s", changes, got.action, verdict.Reason, want)
+		}
+	}
+}
+
+func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
+	t.Parallel()
+	world := func(changes ...func(*subject)) View {
+		return viewOf(holds("i-1", append([]func(*subject){beats, expired}, changes...)...), holds("i-2", expired))
+	}
+	v := world()
+	ahead(7)(&v)
+	first := decide(v)
+	if n := tally(first); n[ActHold] != 1 || n[ActEnd] != 1 {
+		t.Fatalf("decided %v, want one held and one ended", n)
+	}
+	for name, c := range map[string]struct {
+		now  func(*View)
+		want Action
+	}{
+		"its sidecar is gone":             {func(v *View) { clear(v.Snapshot.Heartbeats) }, ActHold},
+		"its sidecar begins anew":         {knows("i-1", 0), ActHold},
+		"it was extended, which is older": {func(v *View) { v.Snapshot.Leases[0].Changes = 6 }, ActHold},
+		"a person took it as it is":       {func(v *View) { v.Snapshot.Leases[0] = v.Snapshot.Leases[0].CatchUp(noon, 7, jan) }, ActMark},
+		"it was revoked, which is for good": {func(v *View) {
+			v.Snapshot.Leases[0].State, v.Snapshot.Leases[0].Cause = lease.StateRevoked, lease.CauseRelease
+			clear(v.Snapshot.Heartbeats)
+		}, ActEnd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := world()
+			v.Snapshot.Sweep.Brakes = first.Brakes
+			c.now(&v)
+			if got, verdict := rulingOn(t, v, "i-1"); got.action != c.want {
+				t.Errorf("%s (%s), want %s", got.action, verdict.Reason, c.want)
+			}
+			if heldBy(decide(v), lease.BrakeRestored, "") {
+				t.Error("one that is remembered holds everything")
+			}
+		})
+	}
+}
+
+func TestASilenceCountsAnewWhenWhatStandsIsLifted(t *testing.T) {
+	t.Parallel()
+	v := viewOf(holds("i-1", silent(2*time.Minute), marked(lease.CauseSilence, in(3*time.Minute))), holds("i-2", beats))
+	if got, _ := rulingOn(t, v, "i-1"); got.action != ActKeep {
+		t.Fatalf("%v: the test shows nothing", got)
+	}
+	v.Standing = []lease.Brake{{Name: lease.BrakeStranger, Since: ago(time.Hour), Reason: "then"}}
+	plan := decide(v)
+	m := newMemory(noon)
+	m.observe(noon, time.Time{}, v.Snapshot, indexed(v.Places))
+	later := noon.Add(2 * time.Minute)
+	m.held(later, plan.Verdicts)
+	if s := m.silences(later)["i-1"]; s.For != 0 {
+		t.Errorf("silent for %s when the brake lifts, and ended that much sooner", s.For)
+	}
+}

@@ -77,8 +77,13 @@ type Census struct {
 }
 
 // CatchUp lets what the registry holds count as the newest state of the lease, although its sidecar has seen later
-// changes of it: a person has looked.
+// changes of it: a person has looked. As after a pardon there is no notice yet, and silence counts anew; a term that has
+// passed meanwhile gives notice first.
 func (l Lease) CatchUp(now time.Time, seen int64, by By) Lease {
 	l.Changes = max(l.Changes, seen)
-	return l.changed(now, "catch up", by)
+	l = l.changed(now, "catch up", by)
+	if l.Live() {
+		l.Mark, l.CuredAt = nil, stamp(now)
+	}
+	return l
 }

@@ -176,7 +176,7 @@ func (r Recovery) judgeLaunch(i Instance, token string) (string, error) {
 		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease: `lease launch --id %s` goes on with it", token, token)
 	case !member || launch.Place() != i.Place:
 		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it; `lease adopt` gives it a lease", token)
-	case launch.State == LaunchClosed:
+	case launch.State == LaunchClosed && r.beats[i.ID].Changes == 0: // or its sidecar has seen a lease
 		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it; `lease adopt` if it is to live", token)
 	}
 	return token, nil

@@ -60,6 +60,19 @@ func TestARebuiltLeaseIsALaterStateThanItsSidecarKnows(t *testing.T) {
 	}
 }
 
+func TestAnInstanceOfAClosedLaunchHadALeaseIfItsSidecarHasSeenOne(t *testing.T) {
+	t.Parallel()
+	for changes, want := range map[int64]lease.Obstacle{0: lease.ObstacleOrphan, 1: ""} {
+		s := emptied(recorded(lease.LaunchClosed))
+		s.Heartbeats = map[string]lease.Heartbeat{instance().ID: {InstanceID: instance().ID, Changes: changes}}
+		_, err := lease.NewRecovery(s, lease.RecoveryTerms{}).Lease(noon, lost(), lease.By{})
+		got, _ := errors.AsType[*lease.UnrecoverableError](err)
+		if (got == nil) != (want == "") || got != nil && got.Obstacle != want {
+			t.Errorf("a sidecar that has seen %d changes: %v, want obstacle %q", changes, err, want)
+		}
+	}
+}
+
 func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
 	t.Parallel()
 	now := noon

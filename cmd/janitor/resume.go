@@ -38,7 +38,14 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 	if err != nil {
 		return err
 	}
-	done := lifted{Registry: snapshot.Registry.UUID, Brake: name, Lifted: liftable(snapshot, name), Leases: behind(snapshot, name)}
+	seen, lost := behind(snapshot, name)
+	done := lifted{
+		Registry: snapshot.Registry.UUID, Brake: name, Lifted: liftable(snapshot, name), Leases: slices.AppendSeq([]string{}, maps.Keys(seen)),
+	}
+	slices.Sort(done.Leases)
+	for _, id := range lost {
+		cli.Say(c, "no record speaks of %s, and its sidecar has seen a lease: it stays held until it has one again; say `lease recover %s`", id, id)
+	}
 	if len(done.Lifted)+len(done.Leases) == 0 {
 		return done.say(c, fmt.Sprintf("brake %s is not held", name))
 	}
@@ -54,9 +61,8 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 	}
 	by := lease.By{Actor: cli.Actor(), Reason: "brake " + name + " lifted"}
 	for _, id := range done.Leases {
-		seen := snapshot.Heartbeats[id].Changes
 		if _, _, err := store.UpdateLease(c.Context, id, func(l lease.Lease) (lease.Lease, error) {
-			return l.CatchUp(time.Now(), seen, by), nil
+			return l.CatchUp(time.Now(), seen[id], by), nil
 		}); err != nil {
 			return err
 		}
@@ -87,20 +93,32 @@ func liftable(s lease.Snapshot, name string) []lease.Brake {
 	})
 }
 
-// behind are the leases that are older in the registry than their sidecars have seen them.
-func behind(s lease.Snapshot, name string) []string {
-	ids := []string{}
+// behind are the leases that are older in the registry than their sidecars have seen them, now or when the last sweep
+// decided, with what they have seen; and the instances of which no record speaks at all, though a sidecar has seen one.
+func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string) {
+	seen = map[string]int64{}
 	if name != lease.BrakeRestored {
-		return ids
+		return seen, nil
 	}
-	records := map[string]lease.Lease{}
+	records := map[string]int64{}
 	for _, l := range s.Leases {
-		records[l.InstanceID] = l
+		records[l.InstanceID] = l.Changes
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.Heartbeats)) {
-		if l, known := records[id]; known && s.Heartbeats[id].Held && s.Heartbeats[id].Changes > l.Changes {
-			ids = append(ids, id)
+	for _, b := range s.Sweep.Brakes {
+		if _, known := records[b.Scope]; known && b.Name == name {
+			seen[b.Scope] = int64(b.Count)
+		} else if b.Name == name && b.Scope != "" {
+			lost = append(lost, b.Scope)
 		}
 	}
-	return ids
+	for id, hb := range s.Heartbeats {
+		if hb.Held {
+			seen[id] = max(seen[id], hb.Changes)
+		}
+	}
+	maps.DeleteFunc(seen, func(id string, changes int64) bool {
+		recorded, known := records[id]
+		return !known || changes <= recorded
+	})
+	return seen, lost
 }
