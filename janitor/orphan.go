@@ -67,10 +67,10 @@ func (c *situation) unleased(p PlaceView, i *lease.Instance) {
 	switch {
 	case i.Tags[lease.TagRegistry] == "":
 		c.sayOf(i, nil, ActReport, "not managed")
-	case !i.ManagedBy(c.Snapshot.Registry.UUID):
-		c.sayOf(i, nil, ActReport, "foreign: bears another registry's tag")
 	case !i.Alive():
 		c.sayOf(i, launch, ActKeep, string(i.State))
+	case !i.ManagedBy(c.Snapshot.Registry.UUID):
+		c.sayOf(i, nil, ActReport, "foreign: bears another registry's tag")
 	case i.Exempt():
 		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
 	case !member && launch != nil:

@@ -34,6 +34,7 @@ func TestOrphan(t *testing.T) {
 		{"leased: no orphan", holds("i-1"), with(leftBy(ripe)), keep},
 		{"exempt: reported", holds("i-1", bare, exempt), with(leftBy(ripe)), report},
 		{"bears another registry's tag: foreign", holds("i-1", bare, foreign), with(leftBy(ripe)), report},
+		{"bore another registry's tag, and is gone", holds("i-1", bare, foreign, is(lease.InstanceTerminated)), with(leftBy(ripe)), keep},
 		{"bears no registry's tag", holds("i-1", bare, func(s *subject) { delete(s.instance.Tags, lease.TagRegistry) }), with(leftBy(ripe)), report},
 		{"bears the tag without a value", holds("i-1", bare, func(s *subject) { s.instance.Tags[lease.TagRegistry] = "" }), with(leftBy(ripe)), report},
 		{"listing failed: held", holds("i-1", bare), with(leftBy(ripe), unlisted), byHealth},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -13,7 +14,7 @@ import (
 )
 
 func allFlag() ucli.Flag {
-	return &ucli.BoolFlag{Name: "all", Usage: "also list what is kept, and why"}
+	return &ucli.BoolFlag{Name: "all", Usage: "also list what is kept, and why, and the instances of other registries"}
 }
 
 // planView is a plan for programs.
@@ -22,9 +23,10 @@ type planView struct {
 	Mode     lease.Mode    `json:"mode"`
 	Verdicts []verdict     `json:"verdicts"`
 	Kept     int           `json:"kept"`
+	Foreign  int           `json:"foreign"` // of other registries, and left alone
 	Brakes   []lease.Brake `json:"brakes"`
 
-	ends, removes, holds, others int
+	ends, marks, removes, holds, reports, others int
 }
 
 // verdict is a verdict for programs.
@@ -40,26 +42,36 @@ type verdict struct {
 	Reason     string             `json:"reason"`
 }
 
-// newPlan takes what would be done and what is to be known. What is simply kept is only counted, unless all is asked for.
+// newPlan takes what would be done and what is to be known. What is simply kept, and what
+// belongs to other registries, is only counted, unless all is asked for.
 func newPlan(view janitor.View, plan janitor.Plan, all bool) planView {
 	p := planView{
 		Registry: view.Snapshot.Registry.UUID, Mode: view.Snapshot.Registry.Mode,
 		Verdicts: []verdict{}, Brakes: append([]lease.Brake{}, plan.Brakes...),
 	}
 	for _, v := range plan.Verdicts {
-		switch v.Action {
-		case janitor.ActKeep:
+		quiet := false
+		switch {
+		case v.Action == janitor.ActKeep:
 			p.Kept++
-		case janitor.ActEnd, janitor.ActOrphan:
+			quiet = true
+		case v.Action == janitor.ActEnd, v.Action == janitor.ActOrphan:
 			p.ends++
-		case janitor.ActRemove:
+		case v.Action == janitor.ActMark:
+			p.marks++
+		case v.Action == janitor.ActRemove:
 			p.removes++
-		case janitor.ActHold:
+		case v.Action == janitor.ActHold:
 			p.holds++
+		case v.Action == janitor.ActReport && foreign(v, p.Registry):
+			p.Foreign++
+			quiet = true
+		case v.Action == janitor.ActReport:
+			p.reports++
 		default:
 			p.others++
 		}
-		if v.Action != janitor.ActKeep || all {
+		if !quiet || all {
 			shown := verdict{
 				Action: v.Action, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Cause: v.Cause,
 				Brake: v.Brake, Reason: v.Reason,
@@ -73,6 +85,11 @@ func newPlan(view janitor.View, plan janitor.Plan, all bool) planView {
 	return p
 }
 
+// foreign reports whether this is about an instance that bears the tag of another registry, and has no lease in ours.
+func foreign(v janitor.Verdict, registry string) bool {
+	return v.Instance != nil && v.Lease == nil && v.Instance.Tags[lease.TagRegistry] != "" && !v.Instance.ManagedBy(registry)
+}
+
 func (p planView) write(w io.Writer) error {
 	rows := [][]string{{"ACTION", "ID", "LAUNCH", "PLACE", "REASON"}}
 	for _, v := range p.Verdicts {
@@ -83,15 +100,31 @@ func (p planView) write(w io.Writer) error {
 			return err
 		}
 	}
-	toRemove := ""
-	if p.removes > 0 {
-		toRemove = fmt.Sprintf(" %d leftovers to remove,", p.removes)
-	}
-	if _, err := fmt.Fprintf(w, "by the policy flags of this command: %d kept, %d to end,%s %d held, %d other; silence is not judged here, `janitor run` does that\n",
-		p.Kept, p.ends, toRemove, p.holds, p.others); err != nil {
+	if _, err := fmt.Fprintf(w, "by the policy flags of this command: %s; silence is not judged here, `janitor run` does that\n", p.sum()); err != nil {
 		return err
 	}
 	return printBrakes(w, p.Brakes)
+}
+
+// sum tells how much there is of what. Nobody needs to be told that there is nothing of what is rare.
+func (p planView) sum() string {
+	parts := []string{fmt.Sprintf("%d kept, %d to end", p.Kept, p.ends)}
+	for _, rare := range []struct {
+		n    int
+		what string
+	}{
+		{p.marks, "to mark (notice, then the end)"},
+		{p.removes, "leftovers to remove"},
+		{p.holds, "held by a brake"},
+		{p.reports, "only reported"},
+		{p.Foreign, "foreign"},
+		{p.others, "to record"},
+	} {
+		if rare.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", rare.n, rare.what))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func dash(s string) string {

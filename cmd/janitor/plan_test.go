@@ -28,7 +28,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	for _, want := range []string{
 		"remove  eni-1  web     123456789012/eu-west-1  left by launch web, which was closed\n",
 		"report  vol-1  web     123456789012/eu-west-1  kept: the lease of i-1 once held\n",
-		": 1 kept, 0 to end, 1 leftovers to remove, 0 held, 1 other;",
+		": 1 kept, 0 to end, 1 leftovers to remove, 1 only reported;",
 	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())

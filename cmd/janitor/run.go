@@ -29,7 +29,7 @@ func runCommand() *ucli.Command {
 			"run: one leads, the others wait.\n\n" +
 			"   janitor run --embedded-etcd /var/lib/lapse                 # one machine: etcd runs inside\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --region eu-west-1 --region us-east-1",
-		Flags: append(flags, stateFlag(), listenFlag(), auditFlag(),
+		Flags: append(flags, stateFlag("that of --embedded-etcd"), listenFlag(), auditFlag(),
 			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS`, or for example \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
 			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
 			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
@@ -91,12 +91,12 @@ func run(c *ucli.Context) error {
 	return runUntil(c.Context, stopped, j.Run)
 }
 
-// stateFlag is where a janitor keeps its memory.
-func stateFlag() ucli.Flag {
+// stateFlag is where a janitor keeps its memory, and where it does so unless it is told.
+func stateFlag(otherwise string) ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's
 		Usage: "remember the registry's state in `DIR`, each replica in its own and out of reach of backups of etcd: so it is noticed " +
-			"when the registry is set back to an older state (default: that of --embedded-etcd)",
+			"when the registry is set back to an older state (default: " + otherwise + ")",
 	}
 }
 

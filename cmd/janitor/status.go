@@ -18,7 +18,8 @@ func statusCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "say what the registry holds, who sweeps, and what holds it back",
 		Description: "Reads the registry alone, no AWS. For what the next sweep would do: `janitor sweep --dry-run`.\n\n" +
-			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is held.",
+			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is held.\n" +
+			"A registry that observes or is paused fails no check: somebody chose that.",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "check", Usage: "tell by the exit code whether instances are looked after; for monitoring"}),
 		Action: status,
@@ -107,7 +108,7 @@ func (v statusView) print(c *ucli.Context) error {
 	now := time.Now()
 	rows := [][]string{
 		{"registry", v.Registry},
-		{"mode", fmt.Sprintf("%s since %s", v.Mode, cli.When(v.Since, now))},
+		{"mode", fmt.Sprintf("%s since %s%s", v.Mode, cli.When(v.Since, now), idle(v.Mode))},
 		{"last sweep", v.swept(now)},
 		{"leases", counts(v.Leases, lease.StateActive, lease.StateAdopting, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged)},
 		{"launches", counts(v.Launches, lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)},
@@ -129,6 +130,17 @@ func (v statusView) print(c *ucli.Context) error {
 		return err
 	}
 	return printBrakes(c.App.Writer, v.Brakes)
+}
+
+// idle says, of a mode in which nothing is ended, what ends it.
+func idle(mode lease.Mode) string {
+	switch mode {
+	case lease.ModeObserve:
+		return ": nothing is ended until `janitor arm`"
+	case lease.ModePaused:
+		return ": nothing is ended until `janitor resume`"
+	}
+	return ""
 }
 
 // swept tells of the last sweep.

@@ -33,7 +33,7 @@ func sweepCommand() *ucli.Command {
 			"6 partly done.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
-			stateFlag(), auditFlag(),
+			stateFlag("none: the registry is taken at its word"), auditFlag(),
 			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,

@@ -71,7 +71,7 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 		case len(refused) > 0:
 			e.add(check, e.lacking(role), "no: EC2 refuses %s; give %s the policy deploy/iam/%s.json", actions(refused), cloud.Caller(), role)
 		case len(unclear) > 0:
-			e.add(check, levelNote, "not known: %s was not rehearsed: %v", actions(unclear), unclear[0].Err)
+			e.add(check, levelNote, "not known, for want of a rehearsal of %s: %v", actions(unclear), unclear[0].Err)
 		default:
 			e.add(check, levelOK, "yes")
 		}

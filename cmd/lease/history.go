@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -72,12 +73,21 @@ func (e event) terms() string {
 	return e.From.UTC().Format(time.RFC3339) + " → " + e.To.UTC().Format(time.RFC3339)
 }
 
+// eventOf is a transition of a lease. Where nobody gave a reason for taking it away, that is the cause on record.
+func eventOf(l lease.Lease, t lease.Transition) event {
+	e := event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason, t.From, t.To}
+	if t.Action == "revoke" {
+		e.Reason = cmp.Or(e.Reason, string(l.Cause))
+	}
+	return e
+}
+
 // eventsOf are the histories of leases as one, oldest first.
 func eventsOf(leases []lease.Lease) []event {
 	events := []event{}
 	for _, l := range leases {
 		for _, t := range l.History {
-			events = append(events, event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason, t.From, t.To})
+			events = append(events, eventOf(l, t))
 		}
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return a.Time.Compare(b.Time) })

@@ -138,7 +138,7 @@ func printPlan(c *ucli.Context, plan ec2.Plan) error {
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, l)
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "would launch %s in %s, term %s, not after %s, with the request\n%s\n",
+	_, err := fmt.Fprintf(c.App.Writer, "would launch %s in %s, term %s, not after %s, with this request and the tags that Lapse adds\n%s\n",
 		count(l.Count, "instance"), l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
 	return err
 }

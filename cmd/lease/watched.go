@@ -118,7 +118,8 @@ func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
 		}
 		line := lineOf(l)
 		line.event = event{InstanceID: l.InstanceID, Time: now.UTC().Truncate(time.Millisecond), Action: lineInitial, To: l.ExpiresAt}
-		line.Reason = strings.TrimSuffix(strings.Join([]string{string(l.State), l.Holder, note(l, now)}, ", "), ", ")
+		words := []string{string(l.State), l.Holder, note(l, now)}
+		line.Reason = strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), ", ")
 		lines = append(lines, line)
 	}
 	return lines
@@ -158,7 +159,7 @@ func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 	lines := []watchLine{}
 	for _, t := range l.History[kept-fresh:] {
 		line := lineOf(l)
-		line.event = event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason, t.From, t.To}
+		line.event = eventOf(l, t)
 		if t.Action == "mark" && l.Mark != nil {
 			line.Cause, line.Deadline = l.Mark.Cause, l.Mark.Deadline
 			line.Reason = cmp.Or(line.Reason, string(l.Mark.Cause))

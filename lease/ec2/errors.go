@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -37,7 +38,11 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot %s: AWS gives no answer; check the network and AWS_ENDPOINT_URL (%v)", e.Op, e.Err)
+	why := e.Err
+	if sent := (*url.Error)(nil); errors.As(e.Err, &sent) {
+		why = sent // without what the SDK wraps around it
+	}
+	return fmt.Sprintf("cannot %s: AWS gives no answer; check the region, the network and AWS_ENDPOINT_URL (%v)", e.Op, why)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

@@ -2,6 +2,8 @@ package ec2_test
 
 import (
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +23,11 @@ func TestErrorsAreOneSentenceThatSaysWhatToDo(t *testing.T) {
 		{&ec2.SettingsError{What: "region"}, []string{"AWS_REGION"}},
 		{&ec2.SettingsError{What: "credentials", Err: because}, []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID"}},
 		{&ec2.SettingsError{What: "settings", Err: because}, []string{"~/.aws"}},
-		{&ec2.UnreachableError{Op: "list instances", Err: because}, []string{"list instances", "AWS_ENDPOINT_URL"}},
+		{&ec2.UnreachableError{Op: "list instances", Err: because}, []string{"list instances", "region", "AWS_ENDPOINT_URL", "connection reset"}},
+		{
+			&ec2.UnreachableError{Op: "list instances", Err: fmt.Errorf("attempts: %w", &url.Error{Op: "Post", URL: "https://ec2", Err: because})},
+			[]string{`AWS_ENDPOINT_URL (Post "https://ec2": connection reset)`},
+		},
 		{&ec2.AnswerError{Op: "list instances", Code: "AuthFailure", Message: "no", RequestID: "r-1"}, []string{"list instances", "AuthFailure", "r-1"}},
 		{&ec2.RequestError{Field: "KeyName", Why: "must be a string"}, []string{"KeyName must be a string"}},
 		{&ec2.RequestError{Why: "names no image; give --image-id"}, []string{"--image-id"}},

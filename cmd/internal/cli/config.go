@@ -30,6 +30,7 @@ func once(command, flag string) bool {
 func onceFlags() []string {
 	return []string{
 		"yes", "id", "for", "by", "until", "reason", "dry-run", "allow-shorten", "at-least", "armed", "arm", "new", "uuid", "strict", "all", "check", "as",
+		"brake", "stay",
 	}
 }
 

@@ -23,13 +23,14 @@ func (l line) check() error {
 		return l.checkAlone()
 	case l.gives("help", "h"):
 		return checkEnvironment(l.command.Flags)
-	case len(l.arguments) > 0 && l.command.ArgsUsage == "":
-		return l.noArguments(l.arguments[0])
 	}
-	for _, o := range l.options {
+	for _, o := range l.options { // before arguments: after a misspelt flag, its value is taken for one
 		if err := l.checkOption(o); err != nil {
 			return err
 		}
+	}
+	if len(l.arguments) > 0 && l.command.ArgsUsage == "" {
+		return l.noArguments(l.arguments[0])
 	}
 	return checkEnvironment(l.command.Flags)
 }

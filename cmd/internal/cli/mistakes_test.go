@@ -45,6 +45,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"--for 4h":                    "--for is given, and no command; see `app --help`",
 		"--bogus":                     "no flag --bogus for app; see `app --help`",
 		"status extra":                "`app status` takes no arguments, but \"extra\" was given; see `app status --help`",
+		"status --quit extra":         "no flag --quit for app status; did you mean --quiet?",
 		"status -- --quiet":           "`app status` takes no arguments, but \"--quiet\" was given; see `app status --help`",
 		"version 2":                   "`app version` takes no arguments, but \"2\" was given; see `app version --help`",
 		"extend -o xml":               "--output \"xml\": choose table or json",
