@@ -210,3 +210,61 @@ func TestAListingThatIsOlderThanTheOwnStampIsReadAgain(t *testing.T) {
 		})
 	}
 }
+
+// slowReader is an office that answers what it has read only after a while, once it was asked for the first time.
+type slowReader struct {
+	Office
+	asked atomic.Bool
+}
+
+func (o *slowReader) Snapshot(ctx context.Context) (lease.Snapshot, error) {
+	s, err := o.Office.Snapshot(ctx)
+	if o.asked.Swap(true) {
+		pause(ctx, 8*time.Second)
+	}
+	return s, err
+}
+
+func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2")
+		j := r.janitorOf(quiet())
+		campaign := j.Campaign
+		j.Campaign = func(ctx context.Context) (Office, error) {
+			office, err := campaign(ctx)
+			return &slowReader{Office: office}, err
+		}
+		moved := 0
+		j.Audit = func(e Event) error {
+			if e.Kind == "extended" || e.Kind == "shortened" {
+				moved++
+			}
+			return nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(time.Second)
+		r.extend("i-1", 62*time.Second)
+		r.extend("i-2", 64*time.Second)
+		after(59 * time.Second) // the second sweep reads now, and has an answer in eight seconds
+		after(time.Second)
+		r.extend("i-2", time.Hour)
+		after(3 * time.Second)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			t.Errorf("terminated %v a second after the term of i-1, while the registry is being read", got)
+		}
+		after(time.Minute)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || r.lease("i-2").State != lease.StateActive {
+			t.Errorf("terminated %v; i-2 was extended while the registry was being read", got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if moved != 3 {
+			t.Errorf("%d moves of terms in the audit log, want each of three once", moved)
+		}
+	})
+}

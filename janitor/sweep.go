@@ -9,7 +9,7 @@ import (
 )
 
 // pass is one sweep: look, read, look up, decide, stamp, act. The term's goroutine does what is quick. What waits for
-// EC2 runs beside it, so that a place which gives no answer delays no reaction of the others: until this sweep decides,
+// EC2, or reads the whole registry, runs beside it, so that a place which gives no answer delays no reaction of the others: until this sweep decides,
 // they go on over the last listing.
 type pass struct {
 	*term
@@ -30,7 +30,7 @@ func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
 	return p.plan, p.report, p.err
 }
 
-// begin lists EC2 first, which is what may be destroyed.
+// begin lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it.
 func (t *term) begin(ctx context.Context, decided func(context.Context, Plan, error)) *pass {
 	t.sweepDue, t.sweeping = false, true
 	p := &pass{term: t, begun: time.Now(), decided: decided}
@@ -39,7 +39,9 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, Plan, er
 		looking, cancel := p.bounded(ctx)
 		defer cancel()
 		p.sight = look(looking, t.Clouds, t.Now, vacant)
-		return func() { p.excuse(ctx) }
+		p.read = time.Now()
+		snapshot, err := p.office.Snapshot(ctx)
+		return func() { p.excuse(ctx, snapshot, err) }
 	})
 	return p
 }
@@ -49,12 +51,10 @@ func (p *pass) bounded(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, max(p.Policy.Interval, lookMax))
 }
 
-// excuse reads the registry second, which is what excuses what was listed, and then asks EC2 by id for what the listing
-// lacks. A watch keeps the records up to date from here on: when the sweep decides, they may be newer than what EC2
-// said, and never are older.
-func (p *pass) excuse(ctx context.Context) {
-	p.read = time.Now()
-	snapshot, err := p.office.Snapshot(ctx)
+// excuse takes in what the registry holds, and then asks EC2 by id for what the listing lacks. A watch keeps the records
+// up to date from there on, and begins with what the one before it has told meanwhile: when the sweep decides, the records
+// may be newer than what EC2 said, and never are older.
+func (p *pass) excuse(ctx context.Context, snapshot lease.Snapshot, err error) {
 	if err != nil {
 		p.conclude(ctx, fmt.Errorf("read the registry: %w", err))
 		return

@@ -18,6 +18,9 @@ type trail struct {
 	busy  func(lease.Place) bool   // whether we are carrying out a plan there: what is written now may be ours
 	later map[lease.Place][]func() // to be told then, if we have not told it by then
 	upTo  int64                    // everything before this revision was told
+	last  map[string]bool          // ids of what was told of the last revision
+	again int64                    // until this revision, the watch tells for the second time
+	twice map[string]bool          // ids of what it had told of that
 
 	mu  sync.Mutex
 	own map[string]wrote // by instance id or token: what we wrote last, and told
@@ -27,7 +30,7 @@ type trail struct {
 type wrote struct{ revision, changes int64 }
 
 func newTrail(tell func(Event) error, actor string, busy func(lease.Place) bool) *trail {
-	return &trail{tell: tell, actor: actor, busy: busy, later: map[lease.Place][]func(){}, own: map[string]wrote{}}
+	return &trail{tell: tell, actor: actor, busy: busy, later: map[lease.Place][]func(){}, last: map[string]bool{}, own: map[string]wrote{}}
 }
 
 // compare tells what others did between what this leader observed last and a newer snapshot: most of it the watch has
@@ -47,18 +50,38 @@ func (t *term) compare(s lease.Snapshot) {
 			}
 		}
 	}
-	t.trail.begin(s.Revision, len(t.acting) == 0)
+	setBack := s.Sweep.Sequence < before.Sweep.Sequence
+	t.trail.begin(s.Revision, setBack, len(t.acting) == 0)
 }
 
-// begin forgets what is older than a snapshot, unless it is needed still.
-func (r *trail) begin(revision int64, idle bool) {
-	r.upTo = revision
+// begin forgets what is older than a snapshot, unless it is needed still. While the snapshot was read, the watch may have
+// told more; the next one begins with it.
+func (r *trail) begin(revision int64, setBack, idle bool) {
+	r.again, r.twice = r.upTo, r.last
+	if setBack {
+		r.again = 0
+	}
+	r.upTo, r.last = revision, map[string]bool{}
 	if !idle {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.own, func(_ string, w wrote) bool { return w.revision <= revision })
+}
+
+// heard reports whether the watch has told a revision of a record before.
+func (r *trail) heard(id string, revision int64) bool {
+	if revision < r.again || revision == r.again && r.twice[id] {
+		return true
+	}
+	if revision > r.upTo {
+		r.upTo, r.last = revision, map[string]bool{}
+	}
+	if revision == r.upTo {
+		r.last[id] = true
+	}
+	return false
 }
 
 // did tells an event of our own.
@@ -88,7 +111,9 @@ func (r *trail) lease(before, l lease.Lease) {
 	if l.Revision == before.Revision {
 		return
 	}
-	r.upTo = max(r.upTo, l.Revision)
+	if r.heard(l.InstanceID, l.Revision) {
+		return
+	}
 	news := l.History
 	switch n := l.Changes - before.Changes; {
 	case n <= 0, len(news) == 0:
@@ -166,7 +191,9 @@ func (r *trail) launch(at time.Time, before, now lease.Launch) {
 	if now.Revision == before.Revision {
 		return
 	}
-	r.upTo = max(r.upTo, now.Revision)
+	if r.heard(now.Token, now.Revision) {
+		return
+	}
 	told := func() bool { return r.told(now.Token).revision >= now.Revision }
 	r.unless(now.Place(), true, told, func() { r.launchChanged(at, before, now) })
 }
@@ -210,6 +237,9 @@ func (r *trail) launchChanged(at time.Time, before, now lease.Launch) {
 
 // registry tells that somebody armed, paused or disarmed the registry, or lifted a brake.
 func (r *trail) registry(before, reg lease.Registry) {
+	if r.heard("", reg.Revision) {
+		return
+	}
 	for _, said := range reg.Resumed {
 		if slices.Contains(before.Resumed, said) {
 			continue
