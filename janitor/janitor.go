@@ -1,9 +1,9 @@
 // Package janitor ends the instances whose leases have lapsed and what failed launches left behind, and never anything
 // else. It observes, decides and acts, in three functions that know nothing of each other:
 //
-//   - policy.go: [Policy], every figure that a decision uses.
+//   - janitor.go: [Janitor], what it needs of others ([Cloud], [Office]), and [Preview]; policy.go: [Policy], every figure that a decision uses.
 //   - view.go: [View], what was observed, as values.
-//   - decide.go: decide, a pure function from a View to a [Plan]; lapse.go judges a lease, orphan.go a launch and what
+//   - decide.go: decide, a pure function from a View to a [Plan] (plan.go, its verdicts); lapse.go judges a lease, orphan.go a launch and what
 //     it left, brake.go everything that holds back.
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).

@@ -8,8 +8,10 @@
 //   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
-//   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases.
-//   - instance.go: [Instance], [Place] and the tags: what EC2 says.
+//   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases. brake.go: [Brake], why
+//     less is ended than would be, and who lifts it.
+//   - instance.go, termination.go: [Instance], [Place] and the tags, and what became of a request to terminate: what EC2
+//     says.
 //   - errors.go, record.go, quick.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
 package lease
 

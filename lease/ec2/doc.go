@@ -12,5 +12,6 @@
 //   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.
 //   - freeze.go: what AWS would resolve anew at every call, resolved once.
 //   - launcher.go: [Launcher], a creation that cannot be lost. The steps of one launch follow: preflight.go, run.go,
-//     send.go, outcome.go, bind.go; plan.go does the first of them without the rest.
+//     send.go, outcome.go, bind.go; plan.go does the first of them without the rest. event.go: what is told of it;
+//     refusal.go: why it may end without instances.
 package ec2

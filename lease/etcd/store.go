@@ -15,7 +15,7 @@
 //   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since.
 //   - heartbeat.go, renew.go: who beats for an instance.
 //   - office.go, fence.go: a janitor's office, and writes that only its holder can make.
-//   - errors.go, health.go.
+//   - errors.go, health.go, probe.go: what may be wrong, whether etcd can be relied on, and each of its servers.
 package etcd
 
 import (

@@ -1,7 +1,7 @@
 // Package leasetest has an in-memory store of leases, for tests of those who use one, and the suite that every store
 // passes.
 //
-//   - store.go, bind.go, snapshot.go, watch.go, heartbeat.go, office.go: [Store], the fake.
+//   - store.go, record.go, bind.go, snapshot.go, watch.go, heartbeat.go, office.go: [Store], the fake.
 //   - suite.go: [Run] and the interfaces it tests; suite_*.go: its cases, which say what a store promises.
 package leasetest
 
