@@ -37,6 +37,19 @@ func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 	}
 }
 
+func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
+	t.Parallel()
+	v := crowd(many(5, "a", beats, expired))
+	ahead(9)(&v)
+	for id, hb := range v.Snapshot.Heartbeats {
+		hb.Held = false // a key that was left behind, or put by hand
+		v.Snapshot.Heartbeats[id] = hb
+	}
+	if plan := decide(v); len(plan.Ends()) != 5 || heldBy(plan, lease.BrakeRestored, "") {
+		t.Errorf("%d end, brakes %+v; want all five, by their dates", len(plan.Ends()), plan.Brakes)
+	}
+}
+
 func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -87,6 +100,8 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testin
 		"chosen token, launched before the stamp":     {[]func(*subject){bornOf("web"), started(2 * time.Minute)}, nil, false},
 		"generated token of long ago, started anew":   {[]func(*subject){bornOf(old), started(30 * time.Second)}, nil, false},
 		"its tag was copied":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken = "theirs" }}, nil, false},
+		"its tag names another launch":                {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
+		"younger by less than two clocks may differ":  {[]func(*subject){bornOf("web"), started(30 * time.Second)}, func(v *View) { v.Snapshot.Sweep.Time = ago(35 * time.Second) }, false},
 		"another registry's":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), foreign}, nil, false},
 		"its record is there":                         {[]func(*subject){bornOf("web"), started(30 * time.Second)}, launches(launch("web", lease.LaunchOpen)), false},
 		"its record is there, but not of the attempt": {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, launches(launch("web", lease.LaunchOpen)), true},
@@ -117,6 +132,7 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 			holds("i-silent", due), holds("i-late", silent(long)))
 		launches(launch("web", lease.LaunchClosed, looked(time.Hour, "i-left")), launch("old", lease.LaunchOpen))(&v)
 		v.add(holds("i-left", bornOf("web")))
+		v.add(holds("i-past", ended(30*24*time.Hour), missing))
 		return v
 	}
 	before := decide(world())
@@ -131,8 +147,59 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	if got := standing(plan.Brakes); !slices.Equal(got, v.Standing) {
 		t.Errorf("standing %v, want it as it was", got)
 	}
-	if len(before.Ends()) < 4 {
-		t.Errorf("%d ends without the brake: the test shows little", len(before.Ends()))
+	if n := tally(before); len(before.Ends()) < 4 || n[ActMark] == 0 || n[ActPurge] == 0 || n[ActConfirm] == 0 || n[ActClose] == 0 {
+		t.Errorf("decided %v without the brake: the test shows little", n)
+	}
+}
+
+func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*View){
+		"lost": func(v *View) { v.Snapshot.Leases = v.Snapshot.Leases[3:] },
+		"unreadable": func(v *View) {
+			bad(badLease, "i-a000")(v)
+			bad(badLease, "i-a001")(v)
+			bad(badLease, "i-a002")(v)
+			v.Snapshot.Leases = v.Snapshot.Leases[3:]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := crowd(many(3, "a", beats, withLease(func(l *lease.Lease) { l.Changes = 1 })))
+			ahead(1)(&v)
+			v.add(holds("i-due", expired))
+			if plan := decide(v); len(plan.Ends()) != 1 || len(plan.Brakes) > 0 {
+				t.Fatalf("%d end, brakes %+v, though the records are as new as any sidecar knows", len(plan.Ends()), plan.Brakes)
+			}
+			spoil(&v)
+			if plan := decide(v); len(plan.Ends()) > 0 || !heldBy(plan, lease.BrakeRestored, "") {
+				t.Errorf("%d end, brakes %+v; want everything held", len(plan.Ends()), plan.Brakes)
+			}
+		})
+	}
+}
+
+func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
+	t.Parallel()
+	v := crowd(many(behindNamed+2, "a", beats, expired))
+	ahead(9)(&v)
+	v.Policy.BehindMin = behindNamed + 2
+	for _, s := range many(10, "c", expired) {
+		v.add(s)
+	}
+	plan := decide(v)
+	if n := tally(plan); n[ActHold] != behindNamed+2 || n[ActEnd] != 10 || len(plan.Brakes) != behindNamed {
+		t.Errorf("decided %v, %d brakes; want %d held, of which %d are named", n, len(plan.Brakes), behindNamed+2, behindNamed)
+	}
+}
+
+func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
+	t.Parallel()
+	v := crowd(many(9, "a", beats))
+	ahead(9)(&v)
+	v.Standing = []lease.Brake{{Name: lease.BrakeRestored, Since: ago(time.Hour), Reason: "then"}}
+	if got := standing(decide(v).Brakes); !slices.Equal(got, v.Standing) {
+		t.Errorf("standing %v, want it as it was: it is one incident, and is lifted once", got)
 	}
 }
 

@@ -88,6 +88,10 @@ func TestOnlyAClosedLaunchIsCleared(t *testing.T) {
 	if !noted.Removals["vol-1"].Equal(at(3*time.Hour)) || !noted.Removals["eni-1"].Equal(at(2*time.Hour)) || !noted.ClearedAt.Equal(at(4*time.Hour)) {
 		t.Errorf("noted %v, cleared %s", noted.Removals, noted.ClearedAt)
 	}
+	once := must(web.Removing(at(2*time.Hour), "vol-1"))
+	if must(once.Removing(at(3*time.Hour), "vol-1", "eni-1")); len(once.Removals) != 1 || !once.Removals["vol-1"].Equal(at(2*time.Hour)) {
+		t.Errorf("noted %v in the launch that was judged", once.Removals)
+	}
 	if web.Removals != nil || !web.ClearedAt.IsZero() {
 		t.Error("a transition altered what it was made from")
 	}

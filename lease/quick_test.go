@@ -99,6 +99,49 @@ func TestQuickReadingNeverDiffers(t *testing.T) {
 	})
 }
 
+// What hardly ever comes about by chance: each is as near to what is written as it can be, and is not, or means something
+// else than it seems to.
+func TestWhatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {
+	t.Parallel()
+	const begin = `{"schema":1,"instance_id":"i-1",`
+	for name, text := range map[string]string{
+		"text after it":                 begin + `"state":"active"}x`,
+		"another after it":              begin + `"state":"active"}{}`,
+		"false where only true is said": begin + `"state":"active","untagged":false}`,
+		"neither true nor false":        begin + `"state":"active","untagged":frue}`,
+		"an escape":                     begin + `"holder":"a\u0062\n\"c","state":"active"}`,
+		"an escape that is none":        begin + `"holder":"a\x","state":"active"}`,
+		"no UTF-8":                      begin + "\"holder\":\"a\xffb\",\"state\":\"active\"}",
+		"half a pair":                   begin + `"holder":"a\ud800","state":"active"}`,
+		"a control character":           begin + "\"holder\":\"a\x01b\",\"state\":\"active\"}",
+		"a number with a zero before":   begin + `"state":"active","tries":01}`,
+		"a negative one":                begin + `"state":"active","tries":-01}`,
+		"no number":                     begin + `"state":"active","tries":}`,
+		"too large a number":            begin + `"state":"active","changes":9223372036854775808}`,
+		"no duration":                   begin + `"state":"active","ttl":"soon"}`,
+		"no date":                       begin + `"state":"active","granted_at":"2026-02-30T00:00:00Z"}`,
+		"no comma after a mark":         begin + `"state":"active","mark":{}"cause":"term"}`,
+		"no comma after a history":      begin + `"state":"active","history":[{}]"revision":3}`,
+		"no comma in a history":         begin + `"state":"active","history":[{}{}]}`,
+		"no comma in a list":            begin + `"state":"active","outlive":["vol-1""vol-2"]}`,
+		"a comma before all":            `{,"schema":1,"instance_id":"i-1","state":"active"}`,
+		"a field twice":                 begin + `"state":"active","state":"ended"}`,
+		"a field in other letters":      begin + `"state":"active","STATE":"ended"}`,
+		"a newer schema":                `{"schema":99,"instance_id":"i-1","state":"active"}`,
+	} {
+		var l Lease
+		if l.readQuickly([]byte(text)) {
+			if slow, err := decode[Lease]("lease", "i-1", []byte(text)); err != nil || !reflect.DeepEqual(slow, l) {
+				t.Errorf("%s: read quickly as %+v, else as %+v (%v)", name, l, slow, err)
+			}
+		}
+	}
+	var h Heartbeat
+	if h.readQuickly([]byte(`{"schema":99,"instance_id":"i-1"}`)) {
+		t.Error("a heartbeat of a newer schema is read quickly: nothing may be concluded from it")
+	}
+}
+
 // mutilated cuts pieces out of a record, doubles them, or puts others in their place.
 func mutilated(t *rapid.T, record []byte) []byte {
 	text := slices.Clone(record)

@@ -58,6 +58,9 @@ func TestARebuiltLeaseIsALaterStateThanItsSidecarKnows(t *testing.T) {
 	if err != nil || l.Changes != 8 {
 		t.Errorf("%d changes (%v), want 8", l.Changes, err)
 	}
+	if !l.CuredAt.Equal(noon) {
+		t.Errorf("cured %s, want now: whoever was missed before is not missed any more", l.CuredAt)
+	}
 }
 
 func TestAnInstanceOfAClosedLaunchHadALeaseIfItsSidecarHasSeenOne(t *testing.T) {

@@ -1,0 +1,100 @@
+package lease_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// The brakes that these tests lift.
+var (
+	setBack = lease.Brake{Name: lease.BrakeRestored, Since: noon, Reason: "stamp"}
+	strange = lease.Brake{Name: lease.BrakeStranger, Since: noon, Reason: "age"}
+	quiet   = lease.Brake{Name: lease.BrakeSilence, Scope: "euw1-az1", Since: noon, Count: 4}
+)
+
+func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
+	t.Parallel()
+	held := []lease.Brake{setBack, strange, quiet}
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, held, "ada")
+	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange, quiet}) {
+		t.Errorf("%v stand, want the other two", got)
+	}
+	r = r.Lift(noon.Add(time.Minute), lease.BrakeSilence, held, "bob")
+	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange}) {
+		t.Errorf("%v stand, want the stranger alone: what was said before of another brake is still said", got)
+	}
+	if said := r.Resumed; len(said) != 2 || said[0].By != "ada" || said[1].By != "bob" || !said[1].At.Equal(noon.Add(time.Minute)) {
+		t.Errorf("resumed %+v", said)
+	}
+	if said := r.Lift(noon, lease.BrakeSilence, nil, "bob").Resumed; len(said) != 1 || said[0].Name != lease.BrakeRestored {
+		t.Errorf("resumed %+v, want what was last said of each brake", said)
+	}
+}
+
+func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
+	t.Parallel()
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, []lease.Brake{setBack}, "ada")
+	later, scoped, other := setBack, setBack, setBack
+	later.Since, scoped.Scope, other.Name = noon.Add(time.Millisecond), "i-1", lease.BrakeStranger
+	for name, b := range map[string]lease.Brake{"one that tripped later": later, "one of another scope": scoped, "another one": other} {
+		if len(r.Stands([]lease.Brake{b})) != 1 {
+			t.Errorf("%s is lifted", name)
+		}
+	}
+	abroad := setBack
+	abroad.Since, abroad.Reason = noon.In(time.FixedZone("", 3600)), "in other words"
+	if len(r.Stands([]lease.Brake{abroad})) != 0 {
+		t.Error("the same brake, as another replica tells of it, stands")
+	}
+}
+
+func TestAWordAboutSilenceCountsForItsScopeAndForAWhile(t *testing.T) {
+	t.Parallel()
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, "ada")
+	for name, c := range map[string]struct {
+		name, scope string
+		now         time.Time
+		want        int
+	}{
+		"then":                {lease.BrakeSilence, "euw1-az1", noon, 4},
+		"within the hour":     {lease.BrakeSilence, "euw1-az1", noon.Add(59 * time.Minute), 4},
+		"after an hour":       {lease.BrakeSilence, "euw1-az1", noon.Add(time.Hour), 0},
+		"by a clock set back": {lease.BrakeSilence, "euw1-az1", noon.Add(-time.Hour), 0},
+		"in another zone":     {lease.BrakeSilence, "euw1-az2", noon, 0},
+		"everywhere":          {lease.BrakeSilence, "", noon, 0},
+		"of another brake":    {lease.BrakeRestored, "euw1-az1", noon, 0},
+	} {
+		if got := r.Allows(c.name, c.scope, c.now, time.Hour); got != c.want {
+			t.Errorf("%s: %d may be silent, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestOnlyWhatHoldsEverythingStands(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lease.Brake
+
+		want bool
+	}{
+		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "silence everywhere": {lease.Brake{Name: lease.BrakeSilence}, false},
+		"restored, of one lease": {lease.Brake{Name: lease.BrakeRestored, Scope: "i-1"}, false}, "rate": {lease.Brake{Name: "rate"}, false},
+	} {
+		if got := c.Standing(); got != c.want {
+			t.Errorf("%s stands: %t", name, got)
+		}
+	}
+}
+
+func TestALeaseThatCatchesUpIsNewerThanItsSidecarHasSeen(t *testing.T) {
+	t.Parallel()
+	for seen, want := range map[int64]int64{9: 10, 3: 4, 1: 4} {
+		l := lease.Lease{Schema: lease.Schema, InstanceID: "i-1", State: lease.StateActive, Changes: 3}.CatchUp(noon, seen, lease.By{Actor: "ada"})
+		if l.Changes != want || len(l.History) != 1 || l.History[0].Actor != "ada" {
+			t.Errorf("seen %d: changes %d, want %d; history %+v", seen, l.Changes, want, l.History)
+		}
+	}
+}
