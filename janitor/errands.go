@@ -11,13 +11,27 @@ import (
 // it, and each hands back a function that the term's goroutine calls.
 type errands struct {
 	back   chan func()
-	out    int                  // errands that have not come back
-	acting map[lease.Place]bool // places in which a plan is being carried out
-	missed map[lease.Place]bool // places where more was to be done meanwhile
+	out    int           // errands that have not come back
+	acting map[lane]bool // where a plan is being carried out
+	missed map[lane]bool // where more was to be done meanwhile
 }
 
+// lane is a place, and one of the two kinds of what is done there: what reactions may do as well, and what rests on a
+// sweep. So however long reactions take there, one after the other, what sweeps alone decide has its turn. What both
+// kinds write of one record is compared as always, and one of them gives way.
+type lane struct {
+	place lease.Place
+	swept bool
+}
+
+// reactions are what is done between sweeps, too. The rest waits for the next look at EC2: an old listing is no second
+// look, and confirms nothing.
+func reactions() []Action { return []Action{ActMark, ActUnmark, ActEnd, ActStuck} }
+
+func (v Verdict) lane() lane { return lane{v.Place, !slices.Contains(reactions(), v.Action)} }
+
 func newErrands() errands {
-	return errands{back: make(chan func()), acting: map[lease.Place]bool{}, missed: map[lease.Place]bool{}}
+	return errands{back: make(chan func()), acting: map[lane]bool{}, missed: map[lane]bool{}}
 }
 
 // beside runs work in a goroutine of its own. What it returns is called when it has come back.
@@ -39,32 +53,37 @@ func (e *errands) finish() {
 	}
 }
 
-// free leaves out the places in which an earlier plan is still being carried out. What is due there is decided anew
-// after that.
+// busy reports whether a plan is being carried out in a place.
+func (e *errands) busy(place lease.Place) bool {
+	return e.acting[lane{place, false}] || e.acting[lane{place, true}]
+}
+
+// free leaves out what stands in line behind an earlier plan that is still being carried out. What is due there is
+// decided anew after that.
 func (e *errands) free(vs []Verdict) []Verdict {
 	return slices.DeleteFunc(vs, func(v Verdict) bool {
-		if e.acting[v.Place] {
-			e.missed[v.Place] = true
+		if e.acting[v.lane()] {
+			e.missed[v.lane()] = true
 		}
-		return e.acting[v.Place]
+		return e.acting[v.lane()]
 	})
 }
 
-// act carries a plan out, each place by itself, for an interval at most, so that sweeps and their stamps go on. What is
+// act carries a plan out, each lane by itself, for an interval at most, so that sweeps and their stamps go on. What is
 // left is due again. acted is called when all is done.
 func (t *term) act(ctx context.Context, plan Plan, acted func(Report)) {
 	actor, reg := t.actor(), t.seen.snapshot.Registry
-	byPlace := map[lease.Place][]Verdict{}
+	byLane := map[lane][]Verdict{}
 	for _, v := range t.free(plan.without(ActKeep, ActReport)) {
-		byPlace[v.Place] = append(byPlace[v.Place], v.apart())
+		byLane[v.lane()] = append(byLane[v.lane()], v.apart())
 	}
 	var total Report
-	left := len(byPlace)
+	left := len(byLane)
 	if left == 0 {
 		acted(total)
 	}
-	for place, vs := range byPlace {
-		t.acting[place] = true
+	for where, vs := range byLane {
+		t.acting[where] = true
 		t.beside(func() func() {
 			bounded, cancel := context.WithTimeout(ctx, t.Policy.Interval)
 			defer cancel()
@@ -74,20 +93,22 @@ func (t *term) act(ctx context.Context, plan Plan, acted func(Report)) {
 				if left--; left == 0 {
 					acted(total)
 				}
-				t.acted(place)
+				t.acted(where)
 			}
 		})
 	}
 }
 
 // acted lets what was left out meanwhile be decided anew.
-func (t *term) acted(place lease.Place) {
-	if t.missed[place] {
+func (t *term) acted(where lane) {
+	if t.missed[where] {
 		t.soon()
 	}
-	delete(t.acting, place)
-	delete(t.missed, place)
-	t.trail.settle(place)
+	delete(t.acting, where)
+	delete(t.missed, where)
+	if !t.busy(where.place) {
+		t.trail.settle(where.place)
+	}
 }
 
 // apart is the verdict with records of its own: those observed change as the watch tells.

@@ -137,9 +137,8 @@ func (t *term) react(ctx context.Context) Plan {
 	}
 	begun := time.Now()
 	plan := t.decide(time.Time{})
-	// What rests on a look at EC2 waits for the next one: an old listing is no second look, and confirms nothing.
 	now := plan
-	now.Verdicts = slices.DeleteFunc(t.free(plan.With(ActMark, ActUnmark, ActEnd, ActStuck)), t.askedBefore)
+	now.Verdicts = slices.DeleteFunc(t.free(plan.With(reactions()...)), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
 	t.act(ctx, now, func(Report) {})
 	return plan

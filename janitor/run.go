@@ -204,7 +204,7 @@ func (j *Janitor) newTerm(office Office) *term {
 		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
 		errands: newErrands(), looked: map[string]time.Time{}, unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}
-	t.trail = newTrail(j.tell, actorName(office), func(place lease.Place) bool { return t.acting[place] })
+	t.trail = newTrail(j.tell, actorName(office), t.busy)
 	j.Observe.Led(office.Name())
 	_ = j.tell(t.event(EventElected, "")) // said in the log
 	return t
