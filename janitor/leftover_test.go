@@ -37,6 +37,9 @@ func strewnBy(left ...lease.Leftover) View {
 	return v
 }
 
+// notAnew lets an older listing of an empty place stand, of which nothing is concluded.
+func notAnew(v *View) { v.Places[0].Kept = true }
+
 // Changes of a leftover.
 
 func tagged(key, value string) func(*lease.Leftover) {
@@ -158,6 +161,7 @@ func TestLeftoversOfEachKind(t *testing.T) {
 			{"clock wrong " + string(kind), strewn(kind), with(skewed(11 * time.Second)), byClock},
 			{"no Date from EC2 " + string(kind), strewn(kind), with(undated), byClock},
 			{"instances not listed " + string(kind), strewn(kind), with(unlisted), ruling{action: ActHold, brake: brakeHealth}},
+			{"its place not listed anew " + string(kind), strewn(kind), with(notAnew), keep},
 			{"in a state of which nothing is known " + string(kind), strewn(kind, inState("novel")), nil, report},
 			{"going already " + string(kind), strewn(kind, inState("deleting")), nil, keep},
 		})
@@ -263,6 +267,7 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 		{"not looked for", nil, with(func(v *View) { v.Places[0].Sought = nil }), ""},
 		{"not listed: said aloud", nil, with(func(v *View) { v.Places[0].LeftoverErr = "UnauthorizedOperation" }), ActReport},
 		{"instances not listed", nil, with(unlisted), ""},
+		{"instances not listed anew", nil, with(notAnew), ""},
 		{"clock wrong", nil, with(skewed(time.Minute)), ""},
 		{"not closed", nil, with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), ""},
 	} {
