@@ -153,6 +153,15 @@ func TestWithoutATrailNothingEnds(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
+	t.Parallel()
+	full := errors.New("disk full")
+	j := &Janitor{Config: Config{Observe: blind{}, Log: quiet(), Audit: func(Event) error { return full }}}
+	if err := j.tell(Event{Kind: EventRevoked}); !errors.Is(err, full) {
+		t.Errorf("%v, want the log's: whoever is about to end something must know", err)
+	}
+}
+
 func TestAnAuditLogIsBegunAnewWhereItWasRenamed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")

@@ -53,6 +53,7 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 	}{
 		"nothing changes":   {func(*rig) {}, []string{"vol-1", "vol-2"}, Report{Removed: 2}},
 		"it is attached":    {func(r *rig) { r.leftover("vol-1", attachedTo("i-1")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is in use":      {func(r *rig) { r.leftover("vol-1", attachedTo("")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"it is exempt":      {func(r *rig) { r.leftover("vol-1", tagged(lease.TagExempt, "")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"it is another's":   {func(r *rig) { r.leftover("vol-1", tagged(lease.TagRegistry, "another")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"its tag is gone":   {func(r *rig) { r.leftover("vol-1", untagged(lease.TagLaunch)) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},

@@ -230,13 +230,17 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	e.Led("one")
-	brakes := []lease.Brake{{Name: "silence", Scope: "use1-az1"}, {Name: "rate"}, {Name: "rate"}}
+	brakes := []lease.Brake{
+		{Name: "silence", Scope: "use1-az1"}, {Name: "silence", Scope: "use1-az2"}, {Name: "rate"}, {Name: "rate"}, {Name: lease.BrakeRestored},
+	}
 	e.Counted(janitor.Census{Brakes: brakes})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`
 # HELP lapse_brake_held Brakes that hold.
 # TYPE lapse_brake_held gauge
 lapse_brake_held{brake="rate",scope=""} 1
+lapse_brake_held{brake="restored",scope=""} 1
 lapse_brake_held{brake="silence",scope="use1-az1"} 1
+lapse_brake_held{brake="silence",scope="use1-az2"} 1
 `), "lapse_brake_held"); err != nil {
 		t.Error(err)
 	}
@@ -268,6 +272,50 @@ func TestOnlyOwnDeedsAreCounted(t *testing.T) {
 		if got != 1 {
 			t.Errorf("%s: %g, want 1", name, got)
 		}
+	}
+}
+
+func TestLatenessCountsFromWhenTheEndWasDue(t *testing.T) {
+	t.Parallel()
+	e, now := New("v1", time.Now), time.Now()
+	e.Happened(janitor.Event{
+		Kind: janitor.EventTerminating, Cause: lease.CauseTerm, Own: true, Time: now,
+		Evidence: janitor.Evidence{Due: now.Add(-3 * time.Second), ExpiresAt: now.Add(-time.Hour), RevokedAt: now.Add(-time.Minute)},
+	})
+	families, err := e.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "lapse_end_lateness_seconds" {
+			if got := family.GetMetric()[0].GetHistogram().GetSampleSum(); got != 3 {
+				t.Errorf("%g s late, want 3", got)
+			}
+			return
+		}
+	}
+	t.Error("no lateness")
+}
+
+func TestWhatLivesInAPlaceThatWasNotListedIsNotTold(t *testing.T) {
+	t.Parallel()
+	e := New("v1", time.Now)
+	e.Led("one")
+	e.Counted(janitor.Census{Places: map[lease.Place]janitor.PlaceCensus{{Account: "1", Region: "r"}: {Managed: 3}}})
+	if n, err := testutil.GatherAndCount(e.registry, "lapse_instances"); n != 0 || err != nil {
+		t.Errorf("%d counts of instances, %v", n, err)
+	}
+	if n, err := testutil.GatherAndCount(e.registry, "lapse_place_listed"); n != 1 || err != nil {
+		t.Errorf("%d places, %v", n, err)
+	}
+}
+
+func TestLeftoversThatAreSparedAreNoInstances(t *testing.T) {
+	t.Parallel()
+	e := New("v1", time.Now)
+	e.Happened(janitor.Event{Kind: janitor.EventSpared, Leftover: "vol-1", Own: true})
+	if got := testutil.CollectAndCount(e.spared); got != len(causes()) {
+		t.Errorf("%d series, want one a cause and no more", got)
 	}
 }
 
