@@ -41,10 +41,12 @@ func adopt(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	registry, err := store.Registry(c.Context)
+	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err
 	}
+	registry := snapshot.Registry
+	given.beats = snapshot.Heartbeats
 	cloud, err := openCloud(c.Context, c.String("region"))
 	if err != nil {
 		return err
@@ -102,6 +104,7 @@ func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	}
 	adopting := lease.Adopt(now, i, expiresAt, notAfter, t.holder, t.labels, by)
 	adopting.TTL = lease.Duration(t.ttl)
+	adopting.Changes += t.beats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
 	return adopting
 }
 

@@ -26,6 +26,7 @@ type terms struct {
 	ttl            time.Duration // zero: none
 	holder         string
 	labels         map[string]string
+	beats          map[string]lease.Heartbeat // by instance id, of who is adopted
 }
 
 func readTerms(c *ucli.Context) (t terms, err error) {

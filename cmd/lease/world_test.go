@@ -157,9 +157,18 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// beat ID: a sidecar claims.
+// beat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
 func beatFor(w *world, _ *testscript.TestScript, args []string) error {
-	_, err := w.store.Claim(w.ctx, lease.Heartbeat{InstanceID: args[0], BootID: "boot-1", TTL: lease.Duration(time.Minute), Since: time.Now()})
+	seen := 0
+	if len(args) > 1 {
+		var err error
+		if seen, err = strconv.Atoi(args[1]); err != nil {
+			return err
+		}
+	}
+	_, err := w.store.Claim(w.ctx, lease.Heartbeat{
+		InstanceID: args[0], BootID: "boot-1", TTL: lease.Duration(time.Minute), Since: time.Now(), Changes: int64(seen),
+	})
 	return err
 }
 
