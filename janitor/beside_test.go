@@ -214,13 +214,14 @@ func TestAListingThatIsOlderThanTheOwnStampIsReadAgain(t *testing.T) {
 // slowReader is an office that answers what it has read only after a while, once it was asked for the first time.
 type slowReader struct {
 	Office
+	takes time.Duration
 	asked atomic.Bool
 }
 
 func (o *slowReader) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 	s, err := o.Office.Snapshot(ctx)
 	if o.asked.Swap(true) {
-		pause(ctx, 8*time.Second)
+		pause(ctx, o.takes)
 	}
 	return s, err
 }
@@ -233,7 +234,7 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 		campaign := j.Campaign
 		j.Campaign = func(ctx context.Context) (Office, error) {
 			office, err := campaign(ctx)
-			return &slowReader{Office: office}, err
+			return &slowReader{Office: office, takes: 8 * time.Second}, err
 		}
 		moved := 0
 		j.Audit = func(e Event) error {

@@ -275,35 +275,47 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 	})
 }
 
-func TestASlowLookUpMakesNoWitness(t *testing.T) {
+func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1", "i-2", "i-3")
-		r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
-			l.TTL = lease.Duration(10 * time.Second)
-			l.Changes++
-			return l, nil
+	for name, slow := range map[string]func(r *rig, o *inOffice){
+		"look-up": func(r *rig, _ *inOffice) { r.cloud.onDescribe = func(int) { time.Sleep(40 * time.Second) } },
+		"read": func(_ *rig, o *inOffice) {
+			reader := &slowReader{Office: o.office, takes: 40 * time.Second}
+			reader.asked.Store(true)
+			o.office = reader
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1", "i-2", "i-3")
+				r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
+					l.TTL = lease.Duration(10 * time.Second)
+					l.Changes++
+					return l, nil
+				})
+				delete(r.cloud.instances, "i-3") // looked up by id at each sweep
+				o := r.inOffice()
+				for id, ttl := range map[string]time.Duration{"i-1": 10 * time.Second, "i-2": time.Minute} {
+					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(ttl), Since: r.now()}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, pause := range []time.Duration{0, 15 * time.Second, 40 * time.Second} {
+					time.Sleep(pause) // both are seen to beat; i-1 is seen to have lapsed; i-2 is there still, and renews no more
+					if pause > 15*time.Second {
+						slow(r, o)
+					}
+					if _, _, err := o.sweep(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if o.mem.silences(time.Now())["i-1"].Witness {
+					t.Error("a key that was there 40 s ago, and is not renewed, became a witness")
+				}
+			})
 		})
-		delete(r.cloud.instances, "i-3") // looked up by id at each sweep, slowly
-		o := r.inOffice()
-		for id, ttl := range map[string]time.Duration{"i-1": 10 * time.Second, "i-2": time.Minute} {
-			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(ttl), Since: r.now()}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, pause := range []time.Duration{0, 15 * time.Second, 40 * time.Second} {
-			time.Sleep(pause) // both are seen to beat; i-1 is seen to have lapsed; i-2 is there still, and renews no more
-			if pause > 15*time.Second {
-				r.cloud.onDescribe = func(int) { time.Sleep(40 * time.Second) }
-			}
-			if _, _, err := o.sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if o.mem.silences(time.Now())["i-1"].Witness {
-			t.Error("a key that was there 40 s ago, and is not renewed, became a witness")
-		}
-	})
+	}
 }
 
 func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
