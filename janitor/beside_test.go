@@ -145,6 +145,24 @@ func TestWhatFallsDueWhileItsPlaceIsBusyIsServedNext(t *testing.T) {
 	})
 }
 
+func TestWhatFallsDueWhileItsPlaceIsBusyIsServedNextAlsoIfNothingIsWrittenThere(t *testing.T) {
+	t.Parallel()
+	besideMute(t, func(r *rig, _ *mute) {
+		r.cloud.onDescribe = func(n int) {
+			if n == 1 {
+				time.Sleep(8 * time.Second)
+				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" }) // and so it is spared
+			}
+		}
+		r.extend("i-1", 5*time.Second)
+		r.extend("i-2", 7*time.Second)
+		after(15 * time.Second) // long before the next sweep
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-2"}) {
+			r.t.Errorf("terminated %v, want i-2", got)
+		}
+	})
+}
+
 func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {

@@ -45,6 +45,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		"leads, and its sweeps fail":      {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute)}, "", "its last stamp of a sweep is 4m0s old"},
 		"reads its own stamp once more":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute), stamp("one", "a", 0)}, "", "its last stamp of a sweep is 4m0s old"},
 		"deposed, and the other sweeps":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, stamp("two", "b", 0)}, "", ""},
+		"elected again, and yet to sweep": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, leads, stamp("one", "a", 0)}, "", "has written no stamp"},
 		"its loop hangs, though it leads": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
 	} {
 		t.Run(name, func(t *testing.T) {
