@@ -95,6 +95,9 @@ func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 				r.t.Fatal(err)
 			}
 		}, true},
+		"a record that cannot be read": {func(r *rig, _ *remote, _ lease.Launch) {
+			r.store.Put("lease", "i-9", []byte("{"))
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +121,25 @@ func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheListingOfAnEmptyPlaceThatIsKeptSaysSoAndIsAsFarOffAsTheClockWasSet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newRig(t).inOffice()
+		o.seen.snapshot = lease.Snapshot{}
+		o.ahead.Store(int64(time.Hour))
+		at := o.seen.places[0].at
+		kept := o.vacant()
+		for _, p := range kept {
+			if !p.Kept || p.Skew != time.Hour || !p.at.Equal(at) {
+				t.Errorf("%+v", p)
+			}
+		}
+		if len(kept) != 1 {
+			t.Errorf("%d places are kept, want one", len(kept))
+		}
+	})
 }
 
 func TestAPlaceIsListedInEverySweepUnlessItWasSeenEmpty(t *testing.T) {
