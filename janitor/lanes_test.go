@@ -39,3 +39,14 @@ func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
 		})
 	})
 }
+
+func TestAPlaceIsBusyWithEitherOfItsLanes(t *testing.T) {
+	t.Parallel()
+	for _, swept := range []bool{false, true} {
+		e := newErrands()
+		e.acting[lane{here, swept}] = true
+		if !e.busy(here) || e.busy(there) {
+			t.Errorf("of sweeps alone %v: busy %v, another place %v", swept, e.busy(here), e.busy(there))
+		}
+	}
+}

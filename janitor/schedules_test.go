@@ -185,6 +185,12 @@ func TestWhatAFreshLookSparedIsNotLookedAtAgainForEveryChange(t *testing.T) {
 		if n := r.cloud.describes - before; n > 0 {
 			r.t.Errorf("%d descriptions in 20 s without a sweep", n)
 		}
+		r.cloud.change("i-1", func(i *lease.Instance) { delete(i.Tags, lease.TagExempt) })
+		r.extend("i-1", 5*time.Second)
+		after(20 * time.Second) // its record is another one now
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			r.t.Errorf("terminated %v before the next sweep, want i-1, whose term was moved and passed", got)
+		}
 	})
 }
 

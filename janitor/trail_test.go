@@ -49,6 +49,7 @@ func TestTheTrailOfALease(t *testing.T) {
 		"changed by us, and told":              {one, changed(one, us), 1, nil},
 		"changed by us, and the answer lost":   {one, changed(one, us), 0, []string{"pardoned i-1 janitor:one"}},
 		"changed by us, and then by another":   {one, changed(one, us, ada), 1, []string{"pardoned i-1 ada"}},
+		"changed by another, and then by us":   {one, changed(one, ada, us), 2, []string{"pardoned i-1 ada"}},
 		"new":                                  {lease.Lease{}, changed(one, ada), 0, []string{"pardoned i-1 ada"}},
 		"written, but with nothing to tell":    {one, changed(one), 0, nil},
 		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forgotten i-1 "}, slices.Repeat([]string{"pardoned i-1 ada"}, 16)...)},
@@ -99,6 +100,39 @@ func TestTheTrailOfALaunch(t *testing.T) {
 				t.Errorf("told %q, want %q", *told, c.want)
 			}
 		})
+	}
+}
+
+func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
+	t.Parallel()
+	open := launch("web", lease.LaunchOpen)
+	closed := launch("web", lease.LaunchClosed)
+	open.Revision, closed.Revision = 5, 6
+	trail, told := recorded()
+	if err := trail.did(Event{Kind: EventClosed, Launch: "web", Revision: 6}); err != nil {
+		t.Fatal(err)
+	}
+	trail.launch(noon, open, closed)
+	if want := []string{"launch-closed web "}; !slices.Equal(*told, want) {
+		t.Errorf("told %q, want %q", *told, want)
+	}
+}
+
+func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
+	t.Parallel()
+	before := *holds("i-1").lease
+	before.Revision = 5
+	after, err := before.Pardon(noon, lease.By{Actor: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after.Revision = 6
+	trail, told := recorded()
+	trail.begin(20, false, true)
+	trail.begin(5, true, true)
+	trail.lease(before, after)
+	if want := []string{"pardoned i-1launch-of-i-1 ada"}; !slices.Equal(*told, want) {
+		t.Errorf("told %q, want %q", *told, want)
 	}
 }
 
