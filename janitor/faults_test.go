@@ -198,12 +198,13 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 				t.Parallel()
 				c := newTrouble(t, ec2sim.Config{})
 				ids := c.leased("many", zoneA, 4, 8*time.Minute)
-				fault.Action, fault.Times = action, 5
-				remove := c.sim.Inject(fault)
+				strikes := fault // both actions have this one
+				strikes.Action, strikes.Times = action, 5
+				remove := c.sim.Inject(strikes)
 				c.sweeps(3)
 				c.want("before the term", ids, ec2sim.Running, lease.StateActive)
 				remove()
-				c.sim.Inject(fault)
+				c.sim.Inject(strikes)
 				c.sweeps(30)
 				c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
 			})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -129,6 +130,7 @@ func (r *recorder) change(id string, change func(*lease.Instance)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.instances[id]
+	i.Tags = maps.Clone(i.Tags) // what was listed before stays as it was
 	change(&i)
 	r.instances[id] = i
 }
