@@ -47,6 +47,7 @@ var rules = []rule{
 		false,
 	},
 	{"only lease/etcd knows etcd's client", all, adapter[:1], []string{"go.etcd.io/etcd/client/"}, false},
+	{"no program knows the etcd of the simulations", []string{"lapse/cmd/..."}, nil, []string{"lapse/lease/etcd/etcdsim"}, true},
 	{
 		"only lease/etcd/embedded knows etcd's server",
 		all,
@@ -149,6 +150,7 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 		"EC2 does not know etcd":                       {"lapse/lease/ec2": {"lapse/lease/etcd"}},
 		"only lease/ec2 talks to AWS services":         {"lapse/lease/ec2/ec2sim": {service}},
 		"only lease/etcd knows etcd's client":          {"lapse/cmd/janitor": {"go.etcd.io/etcd/client/v3"}},
+		"no program knows the etcd of the simulations": {"lapse/cmd/janitor": {"lapse/lease/etcd/etcdsim"}},
 		"only lease/etcd/embedded knows etcd's server": {"lapse/lease/etcd": {"go.etcd.io/etcd/server/v3/embed"}},
 		"only lease/ec2 knows the AWS SDK, but for the sidecar's way to IMDS and the wiring": {
 			"lapse/sidecar": {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
@@ -168,6 +170,7 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 		"lapse/sidecar/imds":        {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
 		"lapse/lease/ec2":           {"lapse/lease", service},
 		"lapse/lease/etcd":          {"lapse/lease", "go.etcd.io/etcd/client/v3"},
+		"lapse/lease/etcd/etcdsim":  {"go.etcd.io/etcd/client/v3"},
 		"lapse/lease/etcd/embedded": {"go.etcd.io/etcd/server/v3/embed"},
 	}
 	for _, r := range rules {

@@ -68,8 +68,17 @@ type Stores struct {
 // run the suite itself in parallel.
 func Run(t *testing.T, open func(t *testing.T) Stores) {
 	t.Helper()
+	RunIn(t, open, func(t *testing.T, test func(t *testing.T)) {
+		t.Helper()
+		test(t)
+	})
+}
+
+// RunIn is [Run] with each case run by in, as synctest.Test does for stores without real sockets.
+func RunIn(t *testing.T, open func(t *testing.T) Stores, in func(t *testing.T, test func(t *testing.T))) {
+	t.Helper()
 	t.Run("a watch from a forgotten revision lists again", func(t *testing.T) {
-		watchCompacted(&fixture{T: t, Stores: open(t)})
+		in(t, withStores(open, watchCompacted))
 	})
 	for _, cases := range []map[string]func(*fixture){
 		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), officeCases(),
@@ -77,9 +86,16 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		for name, test := range cases {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				test(&fixture{T: t, Stores: open(t)})
+				in(t, withStores(open, test))
 			})
 		}
+	}
+}
+
+func withStores(open func(t *testing.T) Stores, test func(*fixture)) func(t *testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		test(&fixture{T: t, Stores: open(t)})
 	}
 }
 

@@ -1,0 +1,147 @@
+package etcdsim
+
+import (
+	"context"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Grant implements [clientv3.Lease].
+func (c *Client) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error) {
+	resp, err := call(ctx, c, Op{Kind: "grant", Write: true}, func() (*clientv3.LeaseGrantResponse, error) {
+		e, err := c.cluster.grant(ttl)
+		if err != nil {
+			return nil, err
+		}
+		return &clientv3.LeaseGrantResponse{ResponseHeader: c.cluster.header(), ID: clientv3.LeaseID(e.id), TTL: e.ttl}, nil
+	})
+	return resp, clientv3.ContextError(ctx, err)
+}
+
+// Revoke implements [clientv3.Lease].
+func (c *Client) Revoke(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseRevokeResponse, error) {
+	resp, err := call(ctx, c, Op{Kind: "revoke", Write: true}, func() (*pb.LeaseRevokeResponse, error) {
+		e := c.cluster.leases.held[int64(id)]
+		if e == nil {
+			return nil, rpctypes.ErrGRPCLeaseNotFound
+		}
+		c.cluster.revoke(e, c.name)
+		return &pb.LeaseRevokeResponse{Header: c.cluster.header()}, nil
+	})
+	return (*clientv3.LeaseRevokeResponse)(resp), clientv3.ContextError(ctx, err)
+}
+
+// TimeToLive implements [clientv3.Lease]. It tells the keys whether they were asked for or not.
+func (c *Client) TimeToLive(ctx context.Context, id clientv3.LeaseID, _ ...clientv3.LeaseOption) (*clientv3.LeaseTimeToLiveResponse, error) {
+	resp, err := call(ctx, c, Op{Kind: "ttl"}, func() (*clientv3.LeaseTimeToLiveResponse, error) {
+		resp := &clientv3.LeaseTimeToLiveResponse{ResponseHeader: c.cluster.header(), ID: id, TTL: -1}
+		if e := c.cluster.leases.held[int64(id)]; e != nil {
+			resp.TTL, resp.GrantedTTL = e.left(), e.ttl
+			for _, key := range e.keys {
+				resp.Keys = append(resp.Keys, []byte(key))
+			}
+		}
+		return resp, nil
+	})
+	return resp, clientv3.ContextError(ctx, err)
+}
+
+// Leases implements [clientv3.Lease].
+func (c *Client) Leases(ctx context.Context) (*clientv3.LeaseLeasesResponse, error) {
+	resp, err := call(ctx, c, Op{Kind: "leases"}, func() (*clientv3.LeaseLeasesResponse, error) {
+		resp := &clientv3.LeaseLeasesResponse{ResponseHeader: c.cluster.header(), Leases: []clientv3.LeaseStatus{}}
+		for _, e := range c.cluster.leases.all() {
+			resp.Leases = append(resp.Leases, clientv3.LeaseStatus{ID: clientv3.LeaseID(e.id)})
+		}
+		return resp, nil
+	})
+	return resp, clientv3.ContextError(ctx, err)
+}
+
+// KeepAliveOnce implements [clientv3.Lease].
+func (c *Client) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseKeepAliveResponse, error) {
+	resp, err := call(ctx, c, keepAliveOp(), func() (*clientv3.LeaseKeepAliveResponse, error) { return c.renew(id), nil })
+	if err == nil && resp.TTL <= 0 {
+		err = rpctypes.ErrLeaseNotFound
+	}
+	return resp, clientv3.ContextError(ctx, err)
+}
+
+func keepAliveOp() Op { return Op{Kind: "keepalive", Write: true} }
+
+// renew lets an etcd lease count anew. The answer has no TTL if there is none.
+func (c *Client) renew(id clientv3.LeaseID) *clientv3.LeaseKeepAliveResponse {
+	resp := &clientv3.LeaseKeepAliveResponse{ResponseHeader: c.cluster.header(), ID: id}
+	if e := c.cluster.leases.held[int64(id)]; e != nil {
+		e.refresh()
+		resp.TTL = e.ttl
+	}
+	return resp
+}
+
+// Bounds of KeepAlive, from clientv3's lease.go.
+const (
+	keepAlivePatience = 5 * time.Second        // for the first answer; later ones have the TTL
+	keepAliveAgain    = 500 * time.Millisecond // when there is no answer
+	keepAliveQueue    = 16                     // answers that nobody takes; further ones are dropped
+)
+
+// KeepAlive implements [clientv3.Lease]: it renews three times in a TTL, and every half second while there is no answer.
+// The channel closes when ctx ends, when etcd says that the etcd lease is gone, and when there was no answer for a TTL.
+func (c *Client) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+	told := make(chan *clientv3.LeaseKeepAliveResponse, keepAliveQueue)
+	if c.ended(context.WithoutCancel(ctx)) != nil {
+		close(told)
+		return told, clientv3.ErrKeepAliveHalted{Reason: context.Canceled}
+	}
+	go func() {
+		defer close(told)
+		c.keepAlive(ctx, id, told)
+	}()
+	return told, nil
+}
+
+func (c *Client) keepAlive(ctx context.Context, id clientv3.LeaseID, told chan<- *clientv3.LeaseKeepAliveResponse) {
+	answers := make(chan *clientv3.LeaseKeepAliveResponse, keepAliveQueue)
+	deadline := time.Now().Add(keepAlivePatience)
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.closed:
+			return
+		case <-c.cluster.closed:
+			return
+		case <-next.C:
+			if !time.Now().Before(deadline) {
+				return
+			}
+			c.send(c.fate(keepAliveOp()), func() func() {
+				resp := c.renew(id)
+				return func() { offer(answers, resp) }
+			})
+			next.Reset(min(keepAliveAgain, time.Until(deadline)))
+		case resp := <-answers:
+			if resp.TTL <= 0 {
+				return
+			}
+			offer(told, resp)
+			ttl := time.Duration(resp.TTL) * time.Second
+			deadline = time.Now().Add(ttl)
+			next.Reset(ttl / 3)
+		}
+	}
+}
+
+// offer sends if there is room.
+func offer(to chan<- *clientv3.LeaseKeepAliveResponse, resp *clientv3.LeaseKeepAliveResponse) {
+	select {
+	case to <- resp:
+	default:
+	}
+}
