@@ -61,7 +61,7 @@ func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	client := clientv3.NewCtxClient(life) // concurrency takes no interface
-	client.KV, client.Lease, client.Watcher = s.client, s.client, s.client
+	client.KV, client.Lease, client.Watcher = boundedKV{s.client, s}, s.client, s.client
 	session, err := concurrency.NewSession(client, concurrency.WithLease(etcdLease), concurrency.WithContext(life))
 	if err != nil {
 		end()
@@ -70,6 +70,42 @@ func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (
 	}
 	return &Office{store: s, name: name, session: session, end: end}, nil
 }
+
+// boundedKV gives each call of the election its deadline: the candidate's ctx has none, and an answer that never comes
+// would leave the registry without a leader for as long as the candidate lives.
+type boundedKV struct {
+	clientv3.KV
+	store *Store
+}
+
+// Get is the client's, bounded.
+func (b boundedKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := b.store.bounded(ctx)
+	defer cancel()
+	return b.KV.Get(ctx, key, opts...)
+}
+
+// Txn is the client's, bounded from here on.
+func (b boundedKV) Txn(ctx context.Context) clientv3.Txn {
+	ctx, cancel := b.store.bounded(ctx)
+	return boundedTxn{b.KV.Txn(ctx), cancel}
+}
+
+type boundedTxn struct {
+	clientv3.Txn
+	done context.CancelFunc
+}
+
+func (t boundedTxn) If(cmps ...clientv3.Cmp) clientv3.Txn {
+	return boundedTxn{t.Txn.If(cmps...), t.done}
+}
+func (t boundedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	return boundedTxn{t.Txn.Then(ops...), t.done}
+}
+func (t boundedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
+	return boundedTxn{t.Txn.Else(ops...), t.done}
+}
+func (t boundedTxn) Commit() (*clientv3.TxnResponse, error) { defer t.done(); return t.Txn.Commit() }
 
 // elected waits for the election and then looks for the key: etcd's Campaign also returns without an error when its
 // own key lapsed while it waited. False without an error means that it has to stand again.
