@@ -29,8 +29,12 @@ func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 	if said := r.Resumed; len(said) != 2 || said[0].By != "ada" || said[1].By != "bob" || !said[1].At.Equal(noon.Add(time.Minute)) {
 		t.Errorf("resumed %+v", said)
 	}
-	if said := r.Lift(noon, lease.BrakeSilence, nil, "bob").Resumed; len(said) != 1 || said[0].Name != lease.BrakeRestored {
-		t.Errorf("resumed %+v, want what was last said of each brake", said)
+	zone := lease.Brake{Name: lease.BrakeSilence, Scope: "euw1-az2", Since: noon, Count: 5}
+	if r = r.Lift(noon.Add(2*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, "bob"); len(r.Resumed) != 3 {
+		t.Errorf("resumed %v, want what was said of the other zone and of the other brake too", r.Resumed)
+	}
+	if r = r.Lift(noon.Add(3*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, "eve"); len(r.Resumed) != 3 || r.Resumed[2].By != "eve" {
+		t.Errorf("resumed %v, want what was last said of each scope", r.Resumed)
 	}
 }
 
