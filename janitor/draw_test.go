@@ -171,7 +171,7 @@ func drawRecord(t *rapid.T, s *subject) {
 	if l.State == lease.StateActive && l.TTL > 0 {
 		s.silence = &Silence{
 			Broken: oneIn(t, 3, "broken"), For: span(t), Seen: !oneIn(t, 3, "unseen"), Witness: !oneIn(t, 3, "alone"),
-			Started: pick(t, "started", 0, 0, time.Minute, time.Hour),
+			Started: pick(t, "started", 0, 0, time.Minute, time.Hour), Noticed: span(t),
 		}
 	}
 }

@@ -83,7 +83,7 @@ func beats(s *subject) {
 // silent for so long under this leader, which saw it beat before, with a witness.
 func silent(d time.Duration) func(*subject) {
 	return func(s *subject) {
-		s.lease.TTL, s.silence = lease.Duration(ttl), &Silence{For: d, Seen: true, Witness: true}
+		s.lease.TTL, s.silence = lease.Duration(ttl), &Silence{For: d, Seen: true, Witness: true, Noticed: long}
 		s.lease.ClaimedAt = ago(40 * time.Hour)
 	}
 }

@@ -258,7 +258,7 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 		c.hold(l, brakeHealth, p.Place.String(), "silent")
 		c.because(s)
 	default:
-		c.judgeSilent(l, s)
+		c.judgeSilent(p, l, s)
 		c.because(s)
 	}
 }
@@ -289,8 +289,9 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 }
 
 // judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL. Both clocks
-// must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence and its grace.
-func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
+// must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
+// A mark that was written while the wall clock was wrong has a deadline that says nothing.
+func (c *situation) judgeSilent(p PlaceView, l *lease.Lease, s Silence) {
 	cause, silent := lease.CauseSilence, "silent"
 	if !s.Seen && l.ClaimedAt.IsZero() {
 		cause, silent = lease.CauseNeverBeat, "silent from the beginning"
@@ -313,20 +314,27 @@ func (c *situation) judgeSilent(l *lease.Lease, s Silence) {
 		return
 	}
 	if l.Mark == nil || !l.Mark.Cause.Inferred() {
+		if p.clockTrouble(c.Policy.MaxSkew) != "" { // its dates would be wrong, and the deadline perhaps a year away
+			c.hold(l, brakeClock, p.Place.String(), silent)
+			return
+		}
 		// The deadline is the earliest date. At first there can be no witness: it has yet to renew after this key lapsed.
 		mark := c.say(l, ActMark, silent)
 		mark.Cause, mark.Deadline = cause, c.Now.Add(c.Policy.MarkGrace)
 		return
 	}
-	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace {
+	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace || s.Noticed < c.Policy.MarkGrace {
 		c.wake(l.Mark.Deadline)
 		c.wake(c.Now.Add(wait + grace - s.For))
+		c.wake(c.Now.Add(c.Policy.MarkGrace - s.Noticed))
 		c.say(l, ActKeep, silent+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
 		return
 	}
 	end := c.say(l, ActEnd, silent+", and its notice has passed")
 	end.Cause, end.Due = l.Mark.Cause, l.Mark.Deadline
-	if ripe := c.Now.Add(wait + grace - s.For); ripe.After(end.Due) {
-		end.Due = ripe
+	for _, left := range []time.Duration{wait + grace - s.For, c.Policy.MarkGrace - s.Noticed} {
+		if ripe := c.Now.Add(left); ripe.After(end.Due) {
+			end.Due = ripe
+		}
 	}
 }

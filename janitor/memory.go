@@ -27,6 +27,8 @@ type beat struct {
 	halted    bool      // EC2 said last that the instance does not run
 	cured     time.Time // CuredAt of the lease, as last seen
 	pardoned  bool      // cured since the key lapsed
+	mark      time.Time // Since of the present mark, by whatever clock wrote it; zero if there is none
+	marked    time.Time // when this leader first saw that mark
 	zone      string
 	round     int // in which the lease was last observed
 }
@@ -89,6 +91,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 		if !l.CuredAt.Equal(b.cured) {
 			b.cured, b.restarted, b.pardoned = l.CuredAt, now, true
 		}
+		b.observeMark(now, l.Mark)
 		hb := snapshot.Heartbeats[l.InstanceID]
 		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
 		if !read.IsZero() && hb.Held {
@@ -113,6 +116,17 @@ func (b *beat) observeState(now time.Time, i *lease.Instance) {
 		b.halted, b.started = false, now
 	}
 	b.launched = i.LaunchTime
+}
+
+// observeMark notes since when this leader has seen the notice that there is. Its dates are of the clock that wrote them,
+// which may have been wrong.
+func (b *beat) observeMark(now time.Time, mark *lease.Mark) {
+	switch {
+	case mark == nil:
+		b.mark, b.marked = time.Time{}, time.Time{}
+	case b.marked.IsZero() || !mark.Since.Equal(b.mark):
+		b.mark, b.marked = mark.Since, now
+	}
 }
 
 // observeKey notes whether the heartbeat key is there. A key may outlast a stop and a start, and then says nothing of
@@ -163,6 +177,9 @@ func (m *memory) silences(now time.Time) map[string]Silence {
 		}
 		if !b.started.IsZero() {
 			s.Started = now.Sub(b.started)
+		}
+		if !b.marked.IsZero() {
+			s.Noticed = now.Sub(b.marked)
 		}
 		all[id] = s
 	}

@@ -334,7 +334,7 @@ func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
 		witness bool
 		want    time.Duration // from the lapse to the end
 	}{
-		"beside one that beats": {true, 5 * minute},
+		"beside one that beats": {true, 5*minute + time.Second}, // the second in which the leader sees its own notice
 		"alone in its zone":     {false, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -361,5 +361,28 @@ func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
 			}
 			t.Error("it never ended")
 		})
+	}
+}
+
+// TestANoticeCountsFromWhenTheLeaderSawIt: its dates are of the clock that wrote it, which may have been wrong.
+func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
+	t.Parallel()
+	mark := func(since time.Time) func(*lease.Lease) {
+		return func(l *lease.Lease) {
+			l.Mark = &lease.Mark{Cause: lease.CauseSilence, Since: since, Deadline: since.Add(5 * minute)}
+		}
+	}
+	w := watch(t).lapses("i-1").observe(true).at(10*minute).lease("i-1", mark(ago(long))).observe(true)
+	for _, passed := range []time.Duration{10 * minute, 12 * minute} {
+		want := passed - 10*minute
+		if s := w.at(passed).observe(true).silence("i-1"); s.Noticed != want {
+			t.Errorf("noticed for %s at %s, want %s", s.Noticed, passed, want)
+		}
+	}
+	if s := w.at(13*minute).lease("i-1", mark(ago(0))).observe(true).silence("i-1"); s.Noticed != 0 {
+		t.Errorf("another notice has lasted %s", s.Noticed)
+	}
+	if s := w.at(14*minute).lease("i-1", func(l *lease.Lease) { l.Mark = nil }).observe(true).silence("i-1"); s.Noticed != 0 {
+		t.Errorf("no notice has lasted %s", s.Noticed)
 	}
 }

@@ -131,7 +131,7 @@ func objectionToSilence(v View, p PlaceView, i lease.Instance, l lease.Lease) st
 		return "its term is what decides"
 	case l.TTL <= 0 || s.Broken || i.State != lease.InstanceRunning || v.Policy.NoSilence || booting(v, l, s):
 		return "it is not to be judged by silence"
-	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace:
+	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace || s.Noticed < v.Policy.MarkGrace:
 		return "its notice or its grace is not over"
 	case p.Err != "" || v.Office.Unhealthy != "" || !v.Office.Stamped:
 		return "something is ill"
