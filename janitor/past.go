@@ -164,7 +164,7 @@ func (p *past) keep(before remembered) {
 	}
 	data, err := json.Marshal(p.memory)
 	if err == nil {
-		err = renameio.WriteFile(p.file(), data, 0o600)
+		err = renameio.WriteFile(p.file(), data, 0o600, renameio.WithTempDir(p.dir))
 	}
 	if err != nil {
 		p.log.Error("the memory of the registry cannot be kept", "file", p.file(), "error", err)
