@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"lapse/lease"
@@ -69,13 +68,13 @@ func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
 		if k.losses == 1 {
 			return 0, nil // at once: the janitor may be counting
 		}
-		return backoff(k.losses-1, k.ttl), nil
+		return k.backoff(k.losses - 1), nil
 	default:
 		if ctx.Err() == nil {
 			k.view.failed(err)
 		}
 		k.failures++
-		return backoff(k.failures, k.ttl), nil
+		return k.backoff(k.failures), nil
 	}
 }
 
@@ -211,14 +210,14 @@ func (k *keeper) interval() time.Duration {
 	if k.unbound > 0 {
 		usual = min(usual, doubled(waitForLease, k.unbound, usual))
 	}
-	return usual*9/10 + rand.N(usual/5) //nolint:gosec // jitter is no secret
+	return usual*9/10 + k.cfg.Random(usual/5)
 }
 
 // backoff after the nth failure in a row: 1 s, doubled up to a quarter of the TTL or 30 s, and between half and all of
 // that.
-func backoff(n int, ttl time.Duration) time.Duration {
-	d := doubled(backoffMin, n, min(ttl/4, backoffMax))
-	return d/2 + rand.N(d/2) //nolint:gosec // jitter is no secret
+func (k *keeper) backoff(n int) time.Duration {
+	d := doubled(backoffMin, n, min(k.ttl/4, backoffMax))
+	return d/2 + k.cfg.Random(d/2)
 }
 
 // doubled is first, doubled n-1 times, but at most limit.

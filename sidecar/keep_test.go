@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -326,10 +327,10 @@ func TestBackoffAndIntervalStayInBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ttl := time.Duration(rapid.Int64Range(int64(lease.MinTTL), int64(lease.MaxTTL)).Draw(t, "ttl"))
 		n := rapid.IntRange(1, 1<<40).Draw(t, "n")
-		if d := backoff(n, ttl); d <= 0 || d > min(ttl/4, 30*time.Second) {
+		k := &keeper{ttl: ttl, cfg: Config{Random: rand.N[time.Duration]}}
+		if d := k.backoff(n); d <= 0 || d > min(ttl/4, 30*time.Second) {
 			t.Fatalf("backs off %s", d)
 		}
-		k := &keeper{ttl: ttl}
 		if d := k.interval(); d < ttl/4*9/10 || d > ttl/4*11/10 {
 			t.Fatalf("renews after %s", d)
 		}

@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -58,6 +59,8 @@ type Config struct {
 	Now      func() time.Time   // the wall clock, which may be wrong: for records and terms, never for intervals
 	Notify   func(state string) // systemd's notifications; nil: none
 	Watchdog time.Duration      // systemd's WATCHDOG_USEC; zero: none
+	// Random draws a time from zero on and below the one given, so that sidecars drift apart; math/rand/v2's if nil.
+	Random func(below time.Duration) time.Duration
 }
 
 // Sidecar keeps one lease.
@@ -81,6 +84,9 @@ func New(cfg Config) (*Sidecar, error) {
 	}
 	if cfg.Notify == nil {
 		cfg.Notify = func(string) {}
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.N[time.Duration] //nolint:gosec // jitter is no secret
 	}
 	return &Sidecar{cfg: cfg, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
 }
