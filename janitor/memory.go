@@ -27,6 +27,7 @@ type beat struct {
 	halted    bool      // EC2 said last that the instance does not run
 	cured     time.Time // CuredAt of the lease, as last seen
 	pardoned  bool      // cured since the key lapsed
+	held      bool      // a brake held it when it was judged last
 	zone      string
 	round     int // in which the lease was last observed
 }
@@ -83,6 +84,9 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 			m.beats[l.InstanceID] = b
 		}
 		b.round = m.round
+		if b.held {
+			b.restarted, b.held = now, false
+		}
 		instance := instances[seenAt{l.Place(), l.InstanceID}]
 		b.zone = zoneOf(l, instance)
 		b.observeState(now, instance)
@@ -136,11 +140,12 @@ func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	}
 }
 
-// held lets the silences of held leases count anew: a lifted brake restarts the grace.
+// held lets the silences of held leases count anew: a lifted brake restarts the grace. It counts from when the brake is
+// found lifted, for between two decisions as much time may pass as between two sweeps.
 func (m *memory) held(now time.Time, verdicts []Verdict) {
 	for _, v := range verdicts {
 		if b := m.beats[v.InstanceID]; b != nil && v.Action == ActHold && v.Brake != brakeRate {
-			b.restarted = now
+			b.restarted, b.held = now, true
 		}
 	}
 }

@@ -207,6 +207,18 @@ func TestSilenceCountsAnew(t *testing.T) {
 	}
 }
 
+func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
+	t.Parallel()
+	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
+	w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeSilence}})
+	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
+		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
+	}
+	if got := w.at(19 * minute).observe(true).silence("i-1"); got.For != 3*minute {
+		t.Errorf("silent for %s, three minutes after the brake was lifted", got.For)
+	}
+}
+
 func TestMemoryOfAStart(t *testing.T) {
 	t.Parallel()
 	t.Run("stopped and started: not seen since, and started then", func(t *testing.T) {
