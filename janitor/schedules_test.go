@@ -25,7 +25,14 @@ type inOffice struct {
 
 func (r *rig) inOffice() *inOffice {
 	r.t.Helper()
+	return r.inOfficeAt(0)
+}
+
+// inOfficeAt begins with a clock that is so far ahead.
+func (r *rig) inOfficeAt(ahead time.Duration) *inOffice {
+	r.t.Helper()
 	o := &inOffice{}
+	o.ahead.Store(int64(ahead))
 	j := r.janitorOf(quiet())
 	j.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
 	office, err := j.Campaign(r.t.Context())
