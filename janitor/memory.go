@@ -14,7 +14,7 @@ type memory struct {
 	term    uint64 // raft term of the last snapshot
 	beats   map[string]*beat
 	round   int                  // of observing
-	witness map[string]time.Time // by zone: a lease there is known to have renewed after this
+	witness map[string]time.Time // by zone: a lease of a sound instance there is known to have renewed after this
 }
 
 // beat is what was seen of one lease's heartbeat.
@@ -95,7 +95,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 		}
 		hb := snapshot.Heartbeats[l.InstanceID]
 		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
-		if !read.IsZero() && hb.Held {
+		if !read.IsZero() && hb.Held && sound(snapshot.Registry, l, instance) {
 			m.testify(read, b.zone, hb)
 		}
 	}

@@ -302,10 +302,22 @@ func TestWitness(t *testing.T) {
 		{"in another zone", func(w *watcher) {
 			w.instance("i-2", func(i *lease.Instance) { i.ZoneID = "az-x" }).at(9 * minute).observe(true)
 		}, false},
-		{"in its zone, though its instance is not shown", func(w *watcher) {
+		{"its instance is not shown, so it may be anywhere", func(w *watcher) {
 			w.place.Instances = w.place.Instances[:1]
 			w.at(9 * minute).observe(true)
-		}, true},
+		}, false},
+		{"its instance is stopped", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.State = lease.InstanceStopped }).at(9 * minute).observe(true)
+		}, false},
+		{"its instance is exempt", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" }).at(9 * minute).observe(true)
+		}, false},
+		{"its instance is not ours", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "another" }).at(9 * minute).observe(true)
+		}, false},
+		{"its lease is that of another instance", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.ClientToken = "other" }).at(9 * minute).observe(true)
+		}, false},
 		{"before etcd was ill", func(w *watcher) { w.at(9 * minute).observe(true).m.restart(w.now) }, false},
 		{"before a new raft term", func(w *watcher) {
 			w.at(9 * minute).observe(true)
