@@ -164,11 +164,14 @@ func (c *situation) countSilences() silences {
 	return counts
 }
 
-// beating reports whether an active lease is beyond doubt: it runs, its term is not over, and it is renewed.
+// beating reports whether an active lease is beyond doubt: its instance is, its term is not over, and it is renewed.
 func (c *situation) beating(l *lease.Lease) bool {
-	i := c.instanceOf(l)
-	return i != nil && i.State == lease.InstanceRunning && !c.over(l) && !c.doubted[l.InstanceID] &&
-		c.Silences[l.InstanceID].Broken
+	return c.sound(l) && !c.doubted[l.InstanceID] && c.Silences[l.InstanceID].Broken
+}
+
+// sound reports whether a lease holds by its date, and nothing about its instance is in doubt.
+func (c *situation) sound(l *lease.Lease) bool {
+	return l.State == lease.StateActive && !c.over(l) && sound(c.Snapshot.Registry, l, c.instanceOf(l))
 }
 
 // maybeSilent reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
@@ -313,12 +316,7 @@ func (c *situation) healthy() int {
 	n := 0
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		if l.State != lease.StateActive {
-			continue
-		}
-		instance := c.instanceOf(l)
-		dateless := instance != nil && instance.State == lease.InstanceRunning && l.TTL <= 0 && !c.over(l)
-		if dateless || l.TTL > 0 && c.beating(l) {
+		if l.TTL <= 0 && c.sound(l) || l.TTL > 0 && c.beating(l) {
 			n++
 		}
 	}
