@@ -94,7 +94,7 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
 		return brakeHealth, ""
 	}
-	for _, at := range []string{"", cmp.Or(zoneOf(l, c.instanceOf(l)), nowhere)} {
+	for _, at := range []string{"", cmp.Or(c.zoneOf(l), nowhere)} {
 		silent, all := c.silences.upTo(at, time.Duration(l.TTL))
 		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
 		allowed = max(allowed, c.Snapshot.Registry.Allows(brakeSilence, at, c.Now, 2*c.Policy.SilentMemory))
@@ -137,7 +137,7 @@ func (c *situation) countSilences() silences {
 	counts := silences{}
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		zone := zoneOf(l, c.instanceOf(l))
+		zone := c.zoneOf(l)
 		switch {
 		case l.TTL <= 0:
 		case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
@@ -200,6 +200,15 @@ func zoneOf(l *lease.Lease, i *lease.Instance) string {
 		return i.ZoneKey()
 	}
 	return cmp.Or(l.ZoneID, l.Zone)
+}
+
+// zoneOf is the zone of a lease, also of one whose instance is not shown any more: it counts where it counted before.
+func (c *situation) zoneOf(l *lease.Lease) string {
+	i := c.instanceOf(l)
+	if i != nil {
+		return zoneOf(l, i)
+	}
+	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[seenAt{l.Place(), l.Zone}], l.Zone)
 }
 
 // zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.

@@ -88,7 +88,9 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 			b.restarted, b.held = now, false
 		}
 		instance := instances[seenAt{l.Place(), l.InstanceID}]
-		b.zone = zoneOf(l, instance)
+		if instance != nil { // what is not shown any more is still where it was
+			b.zone = zoneOf(l, instance)
+		}
 		b.observeState(now, instance)
 		if !l.CuredAt.Equal(b.cured) {
 			b.cured, b.restarted, b.pardoned = l.CuredAt, now, true
@@ -164,7 +166,7 @@ func (m *memory) silences(now time.Time) map[string]Silence {
 	for id, b := range m.beats {
 		s := Silence{
 			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.pardoned,
-			Witness: m.witness[b.zone].After(b.lapsed),
+			Witness: m.witness[b.zone].After(b.lapsed), Zone: b.zone,
 		}
 		if !b.started.IsZero() {
 			s.Started = now.Sub(b.started)

@@ -86,6 +86,7 @@ func (w *watcher) turns(state lease.InstanceState) *watcher {
 func (w *watcher) want(want Silence) {
 	w.t.Helper()
 	got := w.silence("i-1")
+	got.Zone = ""
 	if got.Broken { // then nothing is asked of a silence
 		got.For, got.Witness = 0, false
 	}
@@ -216,6 +217,15 @@ func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	}
 	if got := w.at(19 * minute).observe(true).silence("i-1"); got.For != 3*minute {
 		t.Errorf("silent for %s, three minutes after the brake was lifted", got.For)
+	}
+}
+
+func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
+	t.Parallel()
+	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)
+	w.place.Instances = w.place.Instances[1:]
+	if got := w.at(minute).observe(true).silence("i-1").Zone; got != "az-x" {
+		t.Errorf("it is in %q, want the zone where it was shown", got)
 	}
 }
 

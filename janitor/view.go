@@ -45,6 +45,7 @@ type Silence struct {
 	Cured   bool          // extended or pardoned since the key lapsed
 	Started time.Duration // since this leader saw the instance go to running; 0 if it did not see that
 	Witness bool          // another lease of the zone renewed after this key lapsed
+	Zone    string        // in which this leader saw the instance last
 }
 
 // OfficeView is what this leader knows of itself and of those before it.
