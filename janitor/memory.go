@@ -25,6 +25,7 @@ type beat struct {
 	started   time.Time // the instance was seen to go to running; zero if not
 	launched  time.Time // LaunchTime as last seen: it moves at every start
 	halted    bool      // EC2 said last that the instance does not run
+	shown     bool      // EC2 showed the instance, so it is known when it started last
 	cured     time.Time // CuredAt of the lease, as last seen
 	pardoned  bool      // cured since the key lapsed
 	held      bool      // a brake held it when it was judged last
@@ -118,11 +119,11 @@ func (b *beat) observeState(now time.Time, i *lease.Instance) {
 		b.forget(now)
 		b.halted, b.started = false, now
 	}
-	b.launched = i.LaunchTime
+	b.launched, b.shown = i.LaunchTime, true
 }
 
 // observeKey notes whether the heartbeat key is there. A key may outlast a stop and a start, and then says nothing of
-// the boot that followed.
+// the boot that followed; nor does it while nobody knows of which boot it is.
 func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	if !present {
 		if b.lapsed.IsZero() {
@@ -131,7 +132,7 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 		return
 	}
 	b.lapsed, b.pardoned = time.Time{}, false
-	b.seen = b.seen || !b.halted && !hb.Since.Before(b.launched)
+	b.seen = b.seen || b.shown && !b.halted && !hb.Since.Before(b.launched)
 }
 
 // testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL.

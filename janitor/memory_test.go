@@ -271,6 +271,15 @@ func TestMemoryOfAStart(t *testing.T) {
 		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute).observe(true)
 		w.want(Silence{Broken: true})
 	})
+	t.Run("the key of the boot before, while a new leader cannot list: not seen since", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute)
+		all := w.place.Instances
+		w.place.Instances = nil
+		w.observe(true)
+		w.place.Instances = all
+		w.lapses("i-1").at(3 * minute).observe(true).want(Silence{})
+	})
 	t.Run("not shown for a while: seen again as soon as it is", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true)
