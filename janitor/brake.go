@@ -94,7 +94,7 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
 		return brakeHealth, ""
 	}
-	for _, at := range []string{"", cmp.Or(zoneOf(l, c.instanceOf(l)), nowhere)} {
+	for _, at := range []string{"", cmp.Or(c.zoneOf(l), nowhere)} {
 		silent, all := c.silences.upTo(at, time.Duration(l.TTL))
 		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
 		allowed = max(allowed, c.Snapshot.Registry.Allows(brakeSilence, at, c.Now, 2*c.Policy.SilentMemory))
@@ -137,7 +137,7 @@ func (c *situation) countSilences() silences {
 	counts := silences{}
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		zone := zoneOf(l, c.instanceOf(l))
+		zone := c.zoneOf(l)
 		switch {
 		case l.TTL <= 0:
 		case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
@@ -164,11 +164,14 @@ func (c *situation) countSilences() silences {
 	return counts
 }
 
-// beating reports whether an active lease is beyond doubt: it runs, its term is not over, and it is renewed.
+// beating reports whether an active lease is beyond doubt: its instance is, its term is not over, and it is renewed.
 func (c *situation) beating(l *lease.Lease) bool {
-	i := c.instanceOf(l)
-	return i != nil && i.State == lease.InstanceRunning && !c.over(l) && !c.doubted[l.InstanceID] &&
-		c.Silences[l.InstanceID].Broken
+	return c.sound(l) && !c.doubted[l.InstanceID] && c.Silences[l.InstanceID].Broken
+}
+
+// sound reports whether a lease holds by its date, and nothing about its instance is in doubt.
+func (c *situation) sound(l *lease.Lease) bool {
+	return l.State == lease.StateActive && !c.over(l) && sound(c.Snapshot.Registry, l, c.instanceOf(l))
 }
 
 // maybeSilent reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
@@ -197,6 +200,15 @@ func zoneOf(l *lease.Lease, i *lease.Instance) string {
 		return i.ZoneKey()
 	}
 	return cmp.Or(l.ZoneID, l.Zone)
+}
+
+// zoneOf is the zone of a lease, also of one whose instance is not shown any more: it counts where it counted before.
+func (c *situation) zoneOf(l *lease.Lease) string {
+	i := c.instanceOf(l)
+	if i != nil {
+		return zoneOf(l, i)
+	}
+	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[seenAt{l.Place(), l.Zone}], l.Zone)
 }
 
 // zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
@@ -313,12 +325,7 @@ func (c *situation) healthy() int {
 	n := 0
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		if l.State != lease.StateActive {
-			continue
-		}
-		instance := c.instanceOf(l)
-		dateless := instance != nil && instance.State == lease.InstanceRunning && l.TTL <= 0 && !c.over(l)
-		if dateless || l.TTL > 0 && c.beating(l) {
+		if l.TTL <= 0 && c.sound(l) || l.TTL > 0 && c.beating(l) {
 			n++
 		}
 	}

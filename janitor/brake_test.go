@@ -98,6 +98,37 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	})
 }
 
+func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
+	t.Parallel()
+	named := func(s *subject) { s.lease.ZoneID = "" } // as an endpoint told that knew no ids
+	wrong := func(s *subject) { s.lease.ZoneID, s.lease.Zone = "az-x", "x" }
+	for name, c := range map[string]struct {
+		fourth []func(*subject)
+		ended  int
+	}{
+		"recorded without an id":                      {[]func(*subject){silent(0), named, missing}, 0},
+		"revoked for silence, recorded without an id": {[]func(*subject){silent(0), revoked(lease.CauseSilence, time.Minute), named, missing}, 0},
+		"recorded elsewhere, and seen by this leader": {[]func(*subject){silent(0), wrong, withSilence(func(s *Silence) { s.Zone = "euw1-az1" }), missing}, 0},
+		"recorded elsewhere, and never seen":          {[]func(*subject){silent(0), wrong, missing}, 3},
+		"shown elsewhere than this leader saw it":     {[]func(*subject){silent(0), inZone("az-x"), withSilence(func(s *Silence) { s.Zone = "euw1-az1" })}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := calm(crowd(many(3, "a", due), many(7, "b", beats), many(20, "x", beats, inZone("az-x"))))
+			v.add(holds("i-c", c.fourth...))
+			ended := 0
+			for _, verdict := range decide(v).With(ActEnd) {
+				if verdict.InstanceID < "i-b" {
+					ended++
+				}
+			}
+			if ended != c.ended {
+				t.Errorf("%d of three ended beside a fourth that is silent, want %d", ended, c.ended)
+			}
+		})
+	}
+}
+
 func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 	t.Parallel()
 	withTTL := func(d time.Duration) func(*subject) {
@@ -135,6 +166,9 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 		{"seven that beat, and are not shown by EC2", many(7, "b", beats, missing), nil, true},
 		{"one more, booting", append(many(7, "b", beats), holds("i-c", booting)), nil, false},
 		{"one more, booting, and not shown by EC2", append(many(7, "b", beats), holds("i-c", booting, missing)), nil, true},
+		{"seven that beat and are exempt", many(7, "b", beats, exempt), nil, true},
+		{"seven that beat and are not ours", many(7, "b", beats, foreign), nil, true},
+		{"seven that beat and are not those that are bound", many(7, "b", beats, unbound), nil, true},
 		{"seven booting", many(7, "b", booting), nil, true},
 		{"seven booting that beat", many(7, "b", booting, beats), nil, false},
 		{"seven that beat, their term over", many(7, "b", beats, over(time.Minute)), nil, true},

@@ -36,6 +36,7 @@ type situation struct {
 	place       map[lease.Place]PlaceView
 	instances   map[seenAt]*lease.Instance
 	lease       map[string]*lease.Lease  // readable records by instance id
+	zoneIDs     map[seenAt]string        // ids of zones, by place and name: not every record tells them
 	unclear     []shown                  // instances of which no record speaks that can be read
 	bad         map[string][]string      // what is wrong with the records of an instance, by its id
 	doubted     map[string]bool          // instance ids whose heartbeat cannot be read
@@ -65,7 +66,8 @@ type shown struct {
 	instance *lease.Instance
 }
 
-// seenAt is an instance where EC2 showed it. Elsewhere than where its lease says, it is not the one that is meant.
+// seenAt is an instance, or a zone, where EC2 showed it. Elsewhere than where its lease says, it is not the one that is
+// meant.
 type seenAt struct {
 	place lease.Place
 	id    string
@@ -101,6 +103,7 @@ func newCase(v View) *situation {
 		unbound:       map[string]bool{},
 		lease:         make(map[string]*lease.Lease, leases),
 		seen:          map[string]lease.Census{},
+		zoneIDs:       map[seenAt]string{},
 		unexplained:   map[string]bool{},
 		behind:        map[string]int64{},
 		unleasedAlive: map[string]bool{},
@@ -161,6 +164,9 @@ func (c *situation) count() {
 }
 
 func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Census) {
+	if at := (seenAt{p.Place, i.Zone}); i.ZoneID != "" && c.zoneIDs[at] == "" {
+		c.zoneIDs[at] = i.ZoneID
+	}
 	leased, alive := c.leased(i.ID), i.Alive()
 	launch, member := c.launchOf(i)
 	if launch != nil {

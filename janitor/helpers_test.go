@@ -92,6 +92,7 @@ func unseen(s *subject)  { s.silence.Seen = false }
 func alone(s *subject)   { s.silence.Witness = false }
 func exempt(s *subject)  { s.instance.Tags[lease.TagExempt] = "" }
 func foreign(s *subject) { s.instance.Tags[lease.TagRegistry] = "another" }
+func unbound(s *subject) { s.instance.ClientToken = "other" }
 func bare(s *subject)    { s.lease, s.silence = nil, nil }
 func missing(s *subject) { s.instance = nil }
 func absent(s *subject)  { s.instance, s.absent = nil, true }

@@ -27,7 +27,7 @@ const (
 //     that was judged, the election and the registry; silence also requires that nothing beats. Whoever extends or
 //     renews meanwhile wins here. If that cannot be written to the audit log that was asked for, nothing ends for want
 //     of a trail: it is tried again later.
-//  5. If more than 10 s have passed since it was described, all of this again.
+//  5. If more than 10 s have passed since it was described, by either clock, all of this again.
 //  6. TerminateInstances is called.
 //
 // Once begun, a batch is finished even if the janitor is asked to stop.
@@ -66,11 +66,11 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Re
 func (a armed) condemnFresh(ctx context.Context, cloud Cloud, reg lease.Registry, batch []Verdict) ([]Verdict, Report) {
 	var report Report
 	for range killRounds {
-		described := time.Now()
+		described, dated := time.Now(), a.wall().Round(0)
 		able, spared := a.vet(ctx, cloud, reg, batch)
 		report.add(spared)
 		batch = a.condemn(ctx, reg, able, &report)
-		if len(batch) == 0 || time.Since(described) <= descriptionMax {
+		if len(batch) == 0 || passed(described, dated, a.wall()) <= descriptionMax {
 			return batch, report
 		}
 	}

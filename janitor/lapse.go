@@ -176,6 +176,12 @@ func untouchable(reg lease.Registry, l *lease.Lease, i *lease.Instance) string {
 	return ""
 }
 
+// sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
+// ours and not exempt. Only what is sound may make others end sooner, as a witness or by raising a limit.
+func sound(reg lease.Registry, l *lease.Lease, i *lease.Instance) bool {
+	return i != nil && i.State == lease.InstanceRunning && untouchable(reg, l, i) == ""
+}
+
 func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	switch {
 	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.listed():

@@ -14,7 +14,7 @@ type memory struct {
 	term    uint64 // raft term of the last snapshot
 	beats   map[string]*beat
 	round   int                  // of observing
-	witness map[string]time.Time // by zone: a lease there is known to have renewed after this
+	witness map[string]time.Time // by zone: a lease of a sound instance there is known to have renewed after this
 }
 
 // beat is what was seen of one lease's heartbeat.
@@ -25,10 +25,12 @@ type beat struct {
 	started   time.Time // the instance was seen to go to running; zero if not
 	launched  time.Time // LaunchTime as last seen: it moves at every start
 	halted    bool      // EC2 said last that the instance does not run
+	shown     bool      // EC2 showed the instance, so it is known when it started last
 	cured     time.Time // CuredAt of the lease, as last seen
 	pardoned  bool      // cured since the key lapsed
 	mark      time.Time // Since of the present mark, by whatever clock wrote it; zero if there is none
 	marked    time.Time // when this leader first saw that mark
+	held      bool      // a brake held it when it was judged last
 	zone      string
 	round     int // in which the lease was last observed
 }
@@ -85,8 +87,13 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 			m.beats[l.InstanceID] = b
 		}
 		b.round = m.round
+		if b.held {
+			b.restarted, b.held = now, false
+		}
 		instance := instances[seenAt{l.Place(), l.InstanceID}]
-		b.zone = zoneOf(l, instance)
+		if instance != nil { // what is not shown any more is still where it was
+			b.zone = zoneOf(l, instance)
+		}
 		b.observeState(now, instance)
 		if !l.CuredAt.Equal(b.cured) {
 			b.cured, b.restarted, b.pardoned = l.CuredAt, now, true
@@ -94,7 +101,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 		b.observeMark(now, l.Mark)
 		hb := snapshot.Heartbeats[l.InstanceID]
 		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
-		if !read.IsZero() && hb.Held {
+		if !read.IsZero() && hb.Held && sound(snapshot.Registry, l, instance) {
 			m.testify(read, b.zone, hb)
 		}
 	}
@@ -115,7 +122,7 @@ func (b *beat) observeState(now time.Time, i *lease.Instance) {
 		b.forget(now)
 		b.halted, b.started = false, now
 	}
-	b.launched = i.LaunchTime
+	b.launched, b.shown = i.LaunchTime, true
 }
 
 // observeMark notes since when this leader has seen the notice that there is. Its dates are of the clock that wrote them,
@@ -130,7 +137,7 @@ func (b *beat) observeMark(now time.Time, mark *lease.Mark) {
 }
 
 // observeKey notes whether the heartbeat key is there. A key may outlast a stop and a start, and then says nothing of
-// the boot that followed.
+// the boot that followed; nor does it while nobody knows of which boot it is.
 func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	if !present {
 		if b.lapsed.IsZero() {
@@ -139,7 +146,7 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 		return
 	}
 	b.lapsed, b.pardoned = time.Time{}, false
-	b.seen = b.seen || !b.halted && !hb.Since.Before(b.launched)
+	b.seen = b.seen || b.shown && !b.halted && !hb.Since.Before(b.launched)
 }
 
 // testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL.
@@ -150,11 +157,12 @@ func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	}
 }
 
-// held lets the silences of held leases count anew: a lifted brake restarts the grace.
+// held lets the silences of held leases count anew: a lifted brake restarts the grace. It counts from when the brake is
+// found lifted, for between two decisions as much time may pass as between two sweeps.
 func (m *memory) held(now time.Time, verdicts []Verdict) {
 	for _, v := range verdicts {
 		if b := m.beats[v.InstanceID]; b != nil && v.Action == ActHold && v.Brake != brakeRate {
-			b.restarted = now
+			b.restarted, b.held = now, true
 		}
 	}
 }
@@ -173,7 +181,7 @@ func (m *memory) silences(now time.Time) map[string]Silence {
 	for id, b := range m.beats {
 		s := Silence{
 			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.pardoned,
-			Witness: m.witness[b.zone].After(b.lapsed),
+			Witness: m.witness[b.zone].After(b.lapsed), Zone: b.zone,
 		}
 		if !b.started.IsZero() {
 			s.Started = now.Sub(b.started)

@@ -86,6 +86,7 @@ func (w *watcher) turns(state lease.InstanceState) *watcher {
 func (w *watcher) want(want Silence) {
 	w.t.Helper()
 	got := w.silence("i-1")
+	got.Zone = ""
 	if got.Broken { // then nothing is asked of a silence
 		got.For, got.Witness = 0, false
 	}
@@ -207,6 +208,27 @@ func TestSilenceCountsAnew(t *testing.T) {
 	}
 }
 
+func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
+	t.Parallel()
+	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
+	w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeSilence}})
+	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
+		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
+	}
+	if got := w.at(19 * minute).observe(true).silence("i-1"); got.For != 3*minute {
+		t.Errorf("silent for %s, three minutes after the brake was lifted", got.For)
+	}
+}
+
+func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
+	t.Parallel()
+	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)
+	w.place.Instances = w.place.Instances[1:]
+	if got := w.at(minute).observe(true).silence("i-1").Zone; got != "az-x" {
+		t.Errorf("it is in %q, want the zone where it was shown", got)
+	}
+}
+
 func TestMemoryOfAStart(t *testing.T) {
 	t.Parallel()
 	t.Run("stopped and started: not seen since, and started then", func(t *testing.T) {
@@ -249,6 +271,15 @@ func TestMemoryOfAStart(t *testing.T) {
 		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute).observe(true)
 		w.want(Silence{Broken: true})
 	})
+	t.Run("the key of the boot before, while a new leader cannot list: not seen since", func(t *testing.T) {
+		t.Parallel()
+		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute)
+		all := w.place.Instances
+		w.place.Instances = nil
+		w.observe(true)
+		w.place.Instances = all
+		w.lapses("i-1").at(3 * minute).observe(true).want(Silence{})
+	})
 	t.Run("not shown for a while: seen again as soon as it is", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true)
@@ -290,10 +321,22 @@ func TestWitness(t *testing.T) {
 		{"in another zone", func(w *watcher) {
 			w.instance("i-2", func(i *lease.Instance) { i.ZoneID = "az-x" }).at(9 * minute).observe(true)
 		}, false},
-		{"in its zone, though its instance is not shown", func(w *watcher) {
+		{"its instance is not shown, so it may be anywhere", func(w *watcher) {
 			w.place.Instances = w.place.Instances[:1]
 			w.at(9 * minute).observe(true)
-		}, true},
+		}, false},
+		{"its instance is stopped", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.State = lease.InstanceStopped }).at(9 * minute).observe(true)
+		}, false},
+		{"its instance is exempt", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" }).at(9 * minute).observe(true)
+		}, false},
+		{"its instance is not ours", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "another" }).at(9 * minute).observe(true)
+		}, false},
+		{"its lease is that of another instance", func(w *watcher) {
+			w.instance("i-2", func(i *lease.Instance) { i.ClientToken = "other" }).at(9 * minute).observe(true)
+		}, false},
 		{"before etcd was ill", func(w *watcher) { w.at(9 * minute).observe(true).m.restart(w.now) }, false},
 		{"before a new raft term", func(w *watcher) {
 			w.at(9 * minute).observe(true)

@@ -31,6 +31,12 @@ func (s sight) drift(wall time.Time) time.Duration {
 	return wall.Round(0).Sub(s.wall) - time.Since(s.mono)
 }
 
+// passed is how much time has passed since both clocks were read, by whichever says more. While a machine is suspended, the
+// monotonic clock stands still, and does not tell for how long nobody could renew, extend or stop it.
+func passed(mono, wall, now time.Time) time.Duration {
+	return max(time.Since(mono), now.Round(0).Sub(wall).Abs())
+}
+
 // observation is what EC2 and the registry said.
 type observation struct {
 	sight

@@ -132,7 +132,7 @@ func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFu
 
 // react decides over the last listing and the records as the watch has kept them.
 func (t *term) react(ctx context.Context) Plan {
-	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || time.Since(t.stamped) > 3*t.Policy.Interval {
+	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || t.unstamped() > 3*t.Policy.Interval {
 		return Plan{} // too little is known, or for too long nothing was
 	}
 	begun := time.Now()

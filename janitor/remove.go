@@ -57,7 +57,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []Verdict) 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
 	defer cancel()
-	described := time.Now()
+	described, dated := time.Now(), a.wall().Round(0)
 	able, report := a.vetLeftovers(ctx, cloud, reg, launch, batch)
 	if len(able) == 0 {
 		return report
@@ -82,7 +82,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []Verdict) 
 		return report
 	}
 	for n, v := range able {
-		if time.Since(described) > descriptionMax {
+		if passed(described, dated, a.wall()) > descriptionMax {
 			a.log.Info("left for the next sweep", "launch", launch.Token, "leftovers", len(able)-n)
 			break
 		}

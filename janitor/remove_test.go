@@ -85,6 +85,9 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 				r.t.Error(err)
 			}
 		}, nil, Report{Failed: 2}},
+		"the machine is suspended": {func(r *rig) {
+			r.now = func() time.Time { return time.Now().Add(time.Minute) }
+		}, nil, Report{}},
 		"EC2 answers too late": {func(*rig) { time.Sleep(descriptionMax + time.Second) }, nil, Report{}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,11 +20,14 @@ func (c *situation) standingBrakes() {
 	}
 	beating := 0
 	for id, hb := range c.Snapshot.Heartbeats {
-		if hb.Held {
-			beating++
-			if c.fellBehind(id, hb.Changes) {
-				c.behind[id] = hb.Changes
-			}
+		if !hb.Held {
+			continue
+		}
+		if c.fellBehind(id, hb.Changes) {
+			c.behind[id] = hb.Changes
+		}
+		if l := c.lease[id]; c.behind[id] > 0 || l != nil && c.sound(l) {
+			beating++ // what is in doubt raises no limit, but what tells of trouble may be counted among all
 		}
 	}
 	allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(beating)))

@@ -77,6 +77,41 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 	}
 }
 
+func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sixtieth []func(*subject)
+		world    func(*View)
+		held     bool
+	}{
+		"one that beats":             {[]func(*subject){beats}, nil, false},
+		"one that is not shown":      {[]func(*subject){beats, missing}, nil, true},
+		"one that is stopped":        {[]func(*subject){beats, is(lease.InstanceStopped)}, nil, true},
+		"one that is exempt":         {[]func(*subject){beats, exempt}, nil, true},
+		"one that is not ours":       {[]func(*subject){beats, foreign}, nil, true},
+		"one whose term is over":     {[]func(*subject){beats, over(time.Minute)}, nil, true},
+		"one that is silent":         {[]func(*subject){silent(0)}, nil, true},
+		"one without a lease":        {[]func(*subject){bare, foreign}, knows("i-c", 0), true},
+		"one without any record":     {[]func(*subject){missing}, knows("i-d", 0), true},
+		"one that knows more, alone": {[]func(*subject){beats}, knows("i-b000", 9), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := crowd(many(3, "a", beats))
+			ahead(9)(&v)
+			for _, s := range append(many(56, "b", beats), holds("i-c", c.sixtieth...)) {
+				v.add(s)
+			}
+			if c.world != nil {
+				c.world(&v)
+			}
+			if got := heldBy(decide(v), lease.BrakeRestored, ""); got != c.held {
+				t.Errorf("three of 59 know more, and %s: held %t", name, got)
+			}
+		})
+	}
+}
+
 // bornOf is an instance without any record, of a launch with that token.
 func bornOf(token string) func(*subject) {
 	return func(s *subject) {

@@ -175,6 +175,7 @@ type term struct {
 	seen    observation
 	since   time.Time // monotonic, as stamped
 	stamped time.Time // last stamp of our own
+	dated   time.Time // the same, by the wall clock
 	elected time.Time // wall clock
 	brakes  []lease.Brake
 	illness string // why etcd is not to be trusted with silences
@@ -243,11 +244,14 @@ func (t *term) examine(ctx context.Context) {
 		t.illness = err.Error()
 		t.mem.restart(time.Now())
 	}
-	if !t.stamped.IsZero() && time.Since(t.stamped) > 3*t.Policy.Interval {
+	if !t.stamped.IsZero() && t.unstamped() > 3*t.Policy.Interval {
 		t.Log.Warn("no stamp written for three intervals; silences count anew")
 		t.mem.restart(time.Now())
 	}
 }
+
+// unstamped is for how long no stamp of our own was written.
+func (t *term) unstamped() time.Duration { return passed(t.stamped, t.dated, t.Now()) }
 
 // decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
 func (t *term) decide(read time.Time) Plan {
@@ -323,7 +327,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	t.past.wrote(written)
 	t.Observe.Stamp(written)
 	t.seen.snapshot.Sweep = written
-	t.stamped = time.Now()
+	t.stamped, t.dated = time.Now(), t.Now().Round(0)
 	return nil
 }
 

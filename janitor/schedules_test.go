@@ -25,7 +25,14 @@ type inOffice struct {
 
 func (r *rig) inOffice() *inOffice {
 	r.t.Helper()
+	return r.inOfficeAt(0)
+}
+
+// inOfficeAt begins with a clock that is so far ahead.
+func (r *rig) inOfficeAt(ahead time.Duration) *inOffice {
+	r.t.Helper()
 	o := &inOffice{}
+	o.ahead.Store(int64(ahead))
 	j := r.janitorOf(quiet())
 	j.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
 	office, err := j.Campaign(r.t.Context())
@@ -102,6 +109,54 @@ func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T)
 		after(35 * time.Second) // a sweep sees the tag; ten seconds of notice follow
 		if l := r.lease("i-9"); len(r.cloud.ended()) > 0 || l.Mark == nil {
 			r.t.Errorf("terminated %v, mark %v; want notice first", r.cloud.ended(), l.Mark)
+		}
+	})
+}
+
+func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2", "i-3")
+		j := r.janitorOf(quiet())
+		j, err := New(Config{Campaign: j.Campaign, Clouds: j.Clouds, Policy: j.Policy, Schedule: "@every 15m", Now: time.Now, Log: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.Policy.MarkGrace, j.Policy.LoneGrace = 5*time.Minute, 5*time.Minute
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(time.Second)
+		for id, ttl := range map[string]time.Duration{"i-1": time.Minute, "i-2": 2 * time.Minute, "i-3": 2 * time.Minute} {
+			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(ttl), Since: r.now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after(65 * time.Second)
+		if r.lease("i-1").Mark == nil {
+			t.Fatal("not marked before there are too many")
+		}
+		after(25 * time.Minute) // the brake is held, and the last sweep is eleven minutes ago
+		stamp, err := r.store.Sweep(t.Context())
+		if err != nil || !slices.ContainsFunc(stamp.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeSilence && b.Count == 3 }) {
+			t.Fatalf("stamp %+v (%v); want three silent, and held", stamp, err)
+		}
+		if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
+			return g.Lift(r.now(), lease.BrakeSilence, stamp.Brakes, "ada"), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		after(5*time.Minute - 5*time.Second)
+		if got := r.cloud.ended(); len(got) > 0 {
+			t.Errorf("terminated %v, with less than a whole grace since the brake was lifted", got)
+		}
+		after(30 * time.Minute)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
+			t.Errorf("terminated %v in the end", got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -46,6 +46,7 @@ type Silence struct {
 	Started time.Duration // since this leader saw the instance go to running; 0 if it did not see that
 	Witness bool          // another lease of the zone renewed after this key lapsed
 	Noticed time.Duration // since this leader first saw the present mark; 0 without one
+	Zone    string        // in which this leader saw the instance last
 }
 
 // OfficeView is what this leader knows of itself and of those before it.

@@ -1,0 +1,361 @@
+package janitor
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// The judge has two clocks: a wall clock, which people and records agree on and which may be set, and a monotonic one, which
+// stands still while its machine is suspended. EC2's Date is what the wall clock is held against.
+
+// steps sets the wall clock ahead of what EC2 and everybody else say.
+func (o *inOffice) steps(r *rig, d time.Duration) {
+	o.ahead.Add(int64(d))
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	r.cloud.skew += d
+}
+
+// suspended lets time pass for everybody but this machine, whose wall clock is right again at once. Its processes did not
+// run, and their monotonic clock did not either.
+func (o *inOffice) suspended(d time.Duration) { o.ahead.Add(int64(d)) }
+
+// sweeps makes one sweep, and returns which brakes its stamp names.
+func (o *inOffice) sweeps(r *rig) (held []string) {
+	r.t.Helper()
+	if _, _, err := o.sweep(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	stamp, err := r.store.Sweep(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, b := range stamp.Brakes {
+		held = append(held, b.Name+": "+b.Reason)
+	}
+	return held
+}
+
+// reacts lets it react to the records as they are now.
+func (o *inOffice) reacts(r *rig) {
+	r.t.Helper()
+	snapshot, err := r.store.Snapshot(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.see(observation{sight: o.seen.sight, snapshot: snapshot})
+	o.react(r.t.Context())
+	o.finish()
+}
+
+// untouched fails if anything was marked or ended.
+func (r *rig) untouched(when string, ids ...string) {
+	r.t.Helper()
+	for _, id := range ids {
+		if l := r.lease(id); l.State != lease.StateActive || l.Mark != nil {
+			r.t.Errorf("%s: the lease of %s is %s, with mark %v", when, id, l.State, l.Mark)
+		}
+	}
+	if got := r.cloud.ended(); len(got) > 0 {
+		r.t.Errorf("%s: terminated %v", when, got)
+	}
+}
+
+// judged runs a test of the judge's clock over i-1, i-2 and i-3, which have terms of an hour and beat for ten minutes.
+func judged(t *testing.T, test func(*rig, *inOffice)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2", "i-3")
+		o := r.inOffice()
+		for _, id := range []string{"i-1", "i-2", "i-3"} {
+			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(10 * time.Minute), Since: r.now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if held := o.sweeps(r); len(held) > 0 {
+			t.Fatalf("held by %q from the beginning", held)
+		}
+		test(r, o)
+	})
+}
+
+func TestATermThatPassedWhileTheMachineWasSuspendedGetsItsNotice(t *testing.T) {
+	t.Parallel()
+	judged(t, func(r *rig, o *inOffice) {
+		o.suspended(2 * time.Hour)
+		o.reacts(r)
+		r.untouched("right after waking", "i-1", "i-2", "i-3")
+		if held := o.sweeps(r); len(held) > 0 {
+			r.t.Errorf("held by %q, though the clocks agree", held)
+		}
+		if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+			r.t.Fatalf("terminated %v, mark %v; want notice first, since nobody was acting", got, r.lease("i-1").Mark)
+		}
+		after(9 * time.Second)
+		o.reacts(r)
+		if got := r.cloud.ended(); len(got) > 0 {
+			r.t.Errorf("terminated %v within the notice", got)
+		}
+		after(2 * time.Second)
+		o.reacts(r)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
+			r.t.Errorf("terminated %v after the notice", got)
+		}
+	})
+}
+
+func TestASilenceDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]func(*rig, *inOffice){
+		"a reaction comes first": func(r *rig, o *inOffice) { o.reacts(r) },
+		"a sweep comes first":    func(r *rig, o *inOffice) { o.sweeps(r) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judged(t, func(r *rig, o *inOffice) {
+				for _, id := range []string{"i-1", "i-2", "i-3"} {
+					r.extend(id, 48*time.Hour)
+				}
+				o.Policy.LoneGrace = o.Policy.MarkGrace
+				o.sweeps(r)
+				r.store.Lapse("i-1")
+				o.sweeps(r)
+				if r.lease("i-1").Mark == nil {
+					r.t.Fatal("the silent one was not marked")
+				}
+				after(9 * time.Second) // of its notice of ten
+				o.suspended(3 * time.Hour)
+				after(time.Second)
+				first(r, o) // sidecars that were cut off meanwhile have had no time to come back
+				if got := r.cloud.ended(); len(got) > 0 {
+					r.t.Fatalf("terminated %v a second after waking", got)
+				}
+				o.sweeps(r)
+				after(9 * time.Second)
+				o.reacts(r)
+				if got := r.cloud.ended(); len(got) > 0 {
+					r.t.Errorf("terminated %v before a whole grace since", got)
+				}
+				after(2 * time.Second)
+				o.reacts(r)
+				if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+					r.t.Errorf("terminated %v after another grace, want i-1", got)
+				}
+			})
+		})
+	}
+}
+
+func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
+	t.Parallel()
+	judged(t, func(r *rig, o *inOffice) {
+		r.extend("i-1", time.Second)
+		after(2 * time.Second)
+		asleep := false
+		r.store.Fault = func(method string) error {
+			if method == "Office.Revoke" && !asleep {
+				asleep = true
+				o.suspended(time.Minute)
+				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })
+			}
+			return nil
+		}
+		o.sweeps(r)
+		if got := r.cloud.ended(); !asleep || len(got) > 0 {
+			r.t.Errorf("terminated %v by what EC2 said before the machine was suspended (%t); it is exempt since", got, asleep)
+		}
+	})
+}
+
+func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour back": -time.Hour} {
+		for when, set := range map[string]func(*rig, *inOffice){
+			"between sweeps": func(r *rig, o *inOffice) {
+				o.steps(r, step)
+				o.reacts(r)
+			},
+			"after EC2 was asked": func(r *rig, o *inOffice) {
+				once := false
+				r.store.Fault = func(method string) error {
+					if method == "Snapshot" && !once {
+						once = true
+						o.steps(r, step)
+					}
+					return nil
+				}
+			},
+			"between decision and end": func(r *rig, o *inOffice) {
+				once := false
+				r.cloud.onReserve = func() error {
+					if !once {
+						once = true
+						o.steps(r, step)
+					}
+					return nil
+				}
+			},
+		} {
+			t.Run(name+"/"+when, func(t *testing.T) {
+				t.Parallel()
+				judged(t, func(r *rig, o *inOffice) {
+					r.extend("i-1", 30*time.Second) // passes while the clock is wrong
+					set(r, o)
+					after(40 * time.Second)
+					o.sweeps(r)
+					r.untouched("while the clock is wrong", "i-1", "i-2", "i-3")
+					for range 3 {
+						after(time.Minute)
+						if held := o.sweeps(r); len(held) != 1 || !strings.HasPrefix(held[0], "clock: our clock is 1h0m0s ") {
+							r.t.Fatalf("held by %q, want the clock named", held)
+						}
+					}
+					r.untouched("while the clock is wrong", "i-1", "i-2", "i-3")
+					if web, err := r.store.Launch(r.t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
+						r.t.Errorf("launch %s (%v); its window is not over", web.State, err)
+					}
+					o.steps(r, -step)
+					if held := o.sweeps(r); len(held) > 0 {
+						r.t.Errorf("held by %q after the clock was set right", held)
+					}
+					if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+						r.t.Fatalf("terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
+					}
+					after(11 * time.Second)
+					o.reacts(r)
+					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+						r.t.Errorf("terminated %v after the notice", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
+	t.Parallel()
+	undated := func(yes bool) func(*rig, *inOffice) {
+		return func(r *rig, _ *inOffice) {
+			r.cloud.mu.Lock()
+			defer r.cloud.mu.Unlock()
+			r.cloud.undated = yes
+		}
+	}
+	ahead := func(d time.Duration) func(*rig, *inOffice) { return func(r *rig, o *inOffice) { o.steps(r, d) } }
+	for name, c := range map[string]struct {
+		wrong, right func(*rig, *inOffice)
+	}{
+		"an hour ahead":   {ahead(time.Hour), ahead(-time.Hour)},
+		"an hour back":    {ahead(-time.Hour), ahead(time.Hour)},
+		"not told by EC2": {undated(true), undated(false)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judged(t, func(r *rig, o *inOffice) {
+				for _, id := range []string{"i-1", "i-2", "i-3"} {
+					r.extend(id, 48*time.Hour)
+				}
+				o.Policy.LoneGrace = o.Policy.MarkGrace
+				o.sweeps(r)
+				r.store.Lapse("i-1")
+				c.wrong(r, o)
+				for range 4 {
+					o.sweeps(r)
+					after(time.Minute)
+				}
+				if got := r.cloud.ended(); len(got) > 0 {
+					r.t.Fatalf("terminated %v: whether its date is right was not known", got)
+				}
+				c.right(r, o)
+				for range 3 {
+					o.sweeps(r)
+					after(time.Minute)
+				}
+				if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) { // with a notice that no wrong clock has dated
+					r.t.Errorf("terminated %v after the clock was right again, want i-1", got)
+				}
+			})
+		})
+	}
+}
+
+// A clock may run wrong by so little that no single look shows it.
+func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		listed, since time.Duration // what EC2's Date showed, and what came since
+		held          bool
+	}{
+		"nine seconds":                            {9 * time.Second, 0, false},
+		"nine seconds behind":                     {-9 * time.Second, 0, false},
+		"eleven seconds":                          {11 * time.Second, 0, true},
+		"eleven seconds behind":                   {-11 * time.Second, 0, true},
+		"nine seconds, and one more since":        {9 * time.Second, time.Second, false},
+		"nine seconds, and two more since":        {9 * time.Second, 2 * time.Second, true},
+		"nine seconds behind, and two more since": {-9 * time.Second, -2 * time.Second, true},
+		"nine seconds behind, and 18 ahead since": {-9 * time.Second, 18 * time.Second, false},
+		"nine seconds behind, and 20 ahead since": {-9 * time.Second, 20 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judged(t, func(r *rig, o *inOffice) {
+				for range 9 {
+					o.steps(r, c.listed/9)
+					o.sweeps(r)
+					after(time.Minute)
+				}
+				r.extend("i-1", time.Minute)
+				o.sweeps(r)
+				after(90 * time.Second)
+				o.steps(r, c.since)
+				o.reacts(r)
+				if got := heldBy(Plan{Brakes: o.brakes}, brakeClock, r.cloud.place.String()); got != c.held || (len(r.cloud.ended()) == 0) != c.held {
+					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.ended(), c.held)
+				}
+			})
+		})
+	}
+}
+
+func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
+	t.Parallel()
+	const year = 365 * 24 * time.Hour
+	for name, wrong := range map[string]time.Duration{"ahead": year, "behind": -year} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1", "i-2", "i-3")
+				r.extend("i-1", 30*time.Second)
+				r.cloud.skew = wrong
+				o := r.inOfficeAt(wrong)
+				for range 5 { // i-2 and i-3 are silent from the beginning
+					if held := o.sweeps(r); !slices.ContainsFunc(held, func(b string) bool {
+						return strings.HasPrefix(b, "clock: our clock is 8760h0m0s "+name)
+					}) {
+						r.t.Fatalf("held by %q, want the clock named", held)
+					}
+					o.reacts(r)
+					after(30 * time.Minute)
+				}
+				if got := r.cloud.ended(); len(got) > 0 {
+					r.t.Fatalf("terminated %v by a clock that is a year wrong", got)
+				}
+				if web, err := r.store.Launch(r.t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
+					r.t.Errorf("launch %s (%v), settled by a clock that is a year wrong", web.State, err)
+				}
+				o.steps(r, -wrong)
+				if held := o.sweeps(r); slices.ContainsFunc(held, func(b string) bool { return strings.HasPrefix(b, "clock") }) {
+					r.t.Errorf("held by %q after the clock was set right", held)
+				}
+				if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+					r.t.Errorf("terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
+				}
+			})
+		})
+	}
+}
