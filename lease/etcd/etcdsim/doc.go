@@ -7,8 +7,9 @@
 //     them. [Options.Observe] is told each change of what it keeps.
 //   - [Client], made by [Cluster.Client], is one program's connection. Its
 //     [Link] decides what happens to each call on its way ([Op], [Fate]).
-//   - [Cluster.Stall], [Cluster.Elect], [Cluster.Alarm], [Cluster.ExpireAll],
-//     [Cluster.Restore], [Cluster.Wipe] and [Cluster.Compact] are its faults.
+//   - [Cluster.Stall], [Cluster.Freeze], [Cluster.Elect], [Cluster.Alarm],
+//     [Cluster.ExpireAll], [Cluster.Restore], [Cluster.Wipe] and
+//     [Cluster.Compact] are its faults.
 //   - [Cluster.Dump], [Cluster.Revision] and [Cluster.Image] look at it.
 //
 // A call travels: client.go or lease.go (what clientv3 would send) → link.go
