@@ -25,7 +25,7 @@ type world struct {
 }
 
 // bubble runs a test in a world.
-func bubble(t *testing.T, test func(t *testing.T, w *world)) {
+func bubble(t *testing.T, test func(w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +34,7 @@ func bubble(t *testing.T, test func(t *testing.T, w *world)) {
 		w.Cluster = etcdsim.New(etcdsim.Options{Observe: func(c etcdsim.Commit) { w.commits = append(w.commits, c) }})
 		t.Cleanup(w.Cluster.Close)
 		w.Client = w.Cluster.Client("plain", nil)
-		test(t, w)
+		test(w)
 	})
 }
 

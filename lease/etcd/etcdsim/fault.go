@@ -51,6 +51,14 @@ func (c *Cluster) elect() {
 	}
 }
 
+// SetTerm makes raft's term another. It need not rise: a restored directory has the term that it was saved with, and one
+// more, which may be the one that clients know.
+func (c *Cluster) SetTerm(term uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.term = term
+}
+
 // Alarm raises NOSPACE or ends it: what would put a key or grant an etcd lease fails, all else goes on.
 func (c *Cluster) Alarm(on bool) {
 	c.mu.Lock()

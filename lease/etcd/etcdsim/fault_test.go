@@ -29,13 +29,13 @@ func (w *world) term() uint64 {
 }
 
 func TestEtcdLeasesRunOutToTheSecond(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		w.grant(10, "b/long")
 		w.grant(1, "a/short") // etcd makes 2 s of it
 		watch := w.Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 		time.Sleep(2*time.Second - 1)
 		w.wantKeys("a/short", "b/long")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.wantKeys("b/long")
 		time.Sleep(8 * time.Second)
 		w.wantKeys()
@@ -43,51 +43,51 @@ func TestEtcdLeasesRunOutToTheSecond(t *testing.T) {
 		last := w.commits[len(w.commits)-1]
 		if last.By != "" || len(last.Deletes) != 1 || last.Deletes[0].Key != "b/long" || last.Deletes[0].Lease == 0 ||
 			last.Deletes[0].Before == nil || last.Deletes[0].Value != nil {
-			t.Errorf("observed %+v", last)
+			w.Errorf("observed %+v", last)
 		}
 	})
 }
 
 func TestARenewedEtcdLeaseGoesOn(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		id := w.grant(10, "k")
 		for range 10 {
 			time.Sleep(9 * time.Second)
-			if resp, err := w.KeepAliveOnce(t.Context(), id); err != nil || resp.TTL != 10 {
-				t.Fatal(resp, err)
+			if resp, err := w.KeepAliveOnce(w.Context(), id); err != nil || resp.TTL != 10 {
+				w.Fatal(resp, err)
 			}
 		}
 		w.wantKeys("k")
 		time.Sleep(10 * time.Second)
-		if _, err := w.KeepAliveOnce(t.Context(), id); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			t.Errorf("renewed when it had run out: %v", err)
+		if _, err := w.KeepAliveOnce(w.Context(), id); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			w.Errorf("renewed when it had run out: %v", err)
 		}
 	})
 }
 
 func TestTheObserverIsToldEachChange(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		held := w.grant(10, "held")
 		w.put("k", "old")
-		_, err := w.faulty().Txn(t.Context()).Then(
+		_, err := w.faulty().Txn(w.Context()).Then(
 			clientv3.OpPut("new", "1", clientv3.WithLease(held)), clientv3.OpPut("k", ""), clientv3.OpDelete("held"), clientv3.OpDelete("none"),
 		).Commit()
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		c := w.commits[len(w.commits)-1]
 		if len(w.commits) != 3 || c.Revision != w.Revision() || c.By != "faulty" || !c.At.Equal(time.Now()) || len(c.Puts) != 2 || len(c.Deletes) != 1 {
-			t.Fatalf("observed %+v", w.commits)
+			w.Fatalf("observed %+v", w.commits)
 		}
 		created, changed, deleted := c.Puts[0], c.Puts[1], c.Deletes[0]
 		if created.Key != "new" || created.Before != nil || string(created.Value) != "1" || created.Lease != int64(held) {
-			t.Errorf("created %+v", created)
+			w.Errorf("created %+v", created)
 		}
 		if changed.Key != "k" || string(changed.Before) != "old" || changed.Value == nil || len(changed.Value) != 0 || changed.Lease != 0 {
-			t.Errorf("changed %+v", changed)
+			w.Errorf("changed %+v", changed)
 		}
 		if deleted.Key != "held" || deleted.Before == nil || deleted.Value != nil || deleted.Lease != int64(held) {
-			t.Errorf("deleted %+v", deleted)
+			w.Errorf("deleted %+v", deleted)
 		}
 	})
 }
@@ -102,14 +102,14 @@ func TestAStallDeletesOnWakingWhatRanOut(t *testing.T) {
 		"freeze": {func(w *world) func() { return w.Freeze() }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(w *world) {
 				term := w.term()
 				id := w.grant(10, "short")
 				w.grant(20, "long")
 				wake := c.stall(w)
 				time.Sleep(5 * time.Second)
 				if _, err := w.KeepAliveOnce(w.within(time.Second), id); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("renewed in a stall: %v", err)
+					w.Errorf("renewed in a stall: %v", err)
 				}
 				time.Sleep(6 * time.Second)
 				w.wantKeys("long", "short")
@@ -117,7 +117,7 @@ func TestAStallDeletesOnWakingWhatRanOut(t *testing.T) {
 				wake()
 				w.wantKeys("long")
 				if got := w.term(); got != term+c.terms {
-					t.Errorf("term %d after %d", got, term)
+					w.Errorf("term %d after %d", got, term)
 				}
 				time.Sleep(8 * time.Second)
 				w.wantKeys()
@@ -127,10 +127,10 @@ func TestAStallDeletesOnWakingWhatRanOut(t *testing.T) {
 }
 
 func TestCallsThatArrivedInAStallAreDoneOnWaking(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		first, second := w.Stall(), w.Stall()
 		if _, err := w.Put(w.within(time.Second), "late", ""); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("put in a stall: %v", err)
+			w.Errorf("put in a stall: %v", err)
 		}
 		waited := make(chan error)
 		go func() {
@@ -144,11 +144,11 @@ func TestCallsThatArrivedInAStallAreDoneOnWaking(t *testing.T) {
 		w.wantKeys()
 		second()
 		if err := <-waited; err != nil {
-			t.Error(err)
+			w.Error(err)
 		}
 		w.wantKeys("late", "waiting")
 		if keys := []string{w.commits[0].Puts[0].Key, w.commits[1].Puts[0].Key}; keys[0] != "late" || keys[1] != "waiting" {
-			t.Errorf("done in the order %v", keys)
+			w.Errorf("done in the order %v", keys)
 		}
 		time.Sleep(time.Minute)
 		w.wantKeys("late", "on its way", "waiting")
@@ -156,7 +156,7 @@ func TestCallsThatArrivedInAStallAreDoneOnWaking(t *testing.T) {
 }
 
 func TestAnElectionLetsEtcdLeasesCountAnew(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		term := w.term()
 		w.grant(10, "k")
 		time.Sleep(9 * time.Second)
@@ -164,36 +164,47 @@ func TestAnElectionLetsEtcdLeasesCountAnew(t *testing.T) {
 		time.Sleep(10*time.Second - 1)
 		w.wantKeys("k")
 		if got := w.term(); got != term+1 {
-			t.Errorf("term %d after %d", got, term)
+			w.Errorf("term %d after %d", got, term)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.wantKeys()
 	})
 }
 
+func TestATermCanBeThatOfBefore(t *testing.T) {
+	bubble(t, func(w *world) {
+		image, term := w.Image(), w.term()
+		w.Restore(image)
+		w.SetTerm(term)
+		if got := w.term(); got != term {
+			w.Errorf("term %d, want %d", got, term)
+		}
+	})
+}
+
 func TestNoSpaceRefusesPutsAndGrantsAlone(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		ctx, store := t.Context(), etcd.New(w.Client, "test", etcd.Options{})
+	bubble(t, func(w *world) {
+		ctx, store := w.Context(), etcd.New(w.Client, "test", etcd.Options{})
 		id := w.grant(10, "k")
 		if err := store.Healthy(ctx); err != nil {
-			t.Errorf("without an alarm: %v", err)
+			w.Errorf("without an alarm: %v", err)
 		}
 		w.Alarm(true)
 		var alarm *etcd.AlarmError
 		if err := store.Healthy(ctx); !errors.As(err, &alarm) || alarm.Alarms[0] != "NOSPACE" {
-			t.Errorf("with an alarm: %v", err)
+			w.Errorf("with an alarm: %v", err)
 		}
 		_, put := w.Put(ctx, "k", "")
 		_, grant := w.Grant(ctx, 10)
 		_, txn := w.Txn(ctx).Else(clientv3.OpPut("k", "")).Commit()
 		if !errors.Is(put, rpctypes.ErrNoSpace) || !errors.Is(grant, rpctypes.ErrNoSpace) || !errors.Is(txn, rpctypes.ErrNoSpace) {
-			t.Errorf("put: %v; grant: %v; transaction: %v", put, grant, txn)
+			w.Errorf("put: %v; grant: %v; transaction: %v", put, grant, txn)
 		}
 		_, get := w.Get(ctx, "k")
 		_, renew := w.KeepAliveOnce(ctx, id)
 		_, txn = w.Txn(ctx).Then(clientv3.OpDelete("k")).Commit()
 		if err := errors.Join(get, renew, txn); err != nil {
-			t.Error(err)
+			w.Error(err)
 		}
 		w.Alarm(false)
 		w.put("k", "")
@@ -201,24 +212,24 @@ func TestNoSpaceRefusesPutsAndGrantsAlone(t *testing.T) {
 }
 
 func TestExpireAllDeletesWithTheEtcdLeases(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		a, b := w.grant(10, "beats/a"), w.grant(10, "other/b")
 		w.put("beats/free", "")
 		w.put("other/of a", "", clientv3.WithLease(a))
 		w.ExpireAll("beats/")
 		w.wantKeys("beats/free", "other/b")
-		if _, err := w.KeepAliveOnce(t.Context(), a); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			t.Errorf("renewed: %v", err)
+		if _, err := w.KeepAliveOnce(w.Context(), a); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			w.Errorf("renewed: %v", err)
 		}
-		if _, err := w.KeepAliveOnce(t.Context(), b); err != nil {
-			t.Error(err)
+		if _, err := w.KeepAliveOnce(w.Context(), b); err != nil {
+			w.Error(err)
 		}
 	})
 }
 
 func TestARestoredEtcdIsAsItWas(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		ctx, term := t.Context(), w.term()
+	bubble(t, func(w *world) {
+		ctx, term := w.Context(), w.term()
 		kept := w.grant(10, "kept")
 		w.put("changed", "old")
 		gone := w.put("deleted", "x")
@@ -230,22 +241,22 @@ func TestARestoredEtcdIsAsItWas(t *testing.T) {
 		w.put("made", "y")
 		_, _ = w.Delete(ctx, "deleted")
 		_, _ = w.Revoke(ctx, kept)
-		w.Cluster.Compact()
+		w.Compact()
 		w.wantTold(watch, "PUT changed", "PUT made", "DELETE deleted", "DELETE kept")
 		seen := w.Revision()
 
 		w.Restore(image)
 		if w.Revision() != gone || w.Revision() != image.Revision() || w.term() != term+1 {
-			t.Errorf("revision %d, want %d; term %d after %d", w.Revision(), gone, w.Term(), term)
+			w.Errorf("revision %d, want %d; term %d after %d", w.Revision(), gone, w.Term(), term)
 		}
 		w.wantKeys("changed", "deleted", "kept")
 		c := w.commits[len(w.commits)-1]
 		if c.By != "" || c.Revision != gone || len(c.Puts) != 3 || string(c.Puts[0].Before) != "new" || string(c.Puts[0].Value) != "old" ||
 			len(c.Deletes) != 1 || c.Deletes[0].Key != "made" {
-			t.Errorf("observed %+v", c)
+			w.Errorf("observed %+v", c)
 		}
 		if old, err := w.Get(ctx, "deleted", clientv3.WithRev(gone-1)); err != nil || len(old.Kvs) != 0 {
-			t.Errorf("the history is not restored: %v, %v", old, err)
+			w.Errorf("the history is not restored: %v, %v", old, err)
 		}
 		for w.Revision() < seen {
 			w.put("unseen", "")
@@ -255,7 +266,7 @@ func TestARestoredEtcdIsAsItWas(t *testing.T) {
 		w.wantTold(watch, "PUT seen")
 		time.Sleep(10*time.Second - 1)
 		w.wantKeys("changed", "deleted", "kept", "seen", "unseen")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.wantKeys("changed", "deleted", "seen", "unseen")
 
 		w.Restore(image) // is as it was, whatever happened since
@@ -266,7 +277,7 @@ func TestARestoredEtcdIsAsItWas(t *testing.T) {
 func TestAnEventOnItsWayIsLostInARestorationUnlessItIsInTheImage(t *testing.T) {
 	for name, told := range map[string][]string{"image before it": {"PUT next"}, "image after it": {"PUT k", "PUT next"}} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(_ *testing.T, w *world) {
+			bubble(t, func(w *world) {
 				watch := w.faulty().Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 				image := w.Image()
 				w.fate("event", etcdsim.Fate{Before: time.Second})
@@ -285,11 +296,11 @@ func TestAnEventOnItsWayIsLostInARestorationUnlessItIsInTheImage(t *testing.T) {
 }
 
 func TestCallsThatWaitAreLostInARestoration(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		image, wake := w.Image(), w.Stall()
 		go func() {
 			if _, err := w.Put(w.within(time.Second), "k", ""); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("put: %v", err)
+				w.Errorf("put: %v", err)
 			}
 		}()
 		synctest.Wait()
@@ -301,20 +312,20 @@ func TestCallsThatWaitAreLostInARestoration(t *testing.T) {
 }
 
 func TestAWipedEtcdIsEmpty(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		id, term := w.grant(10, "k"), w.term()
 		watch := w.Watch(w.within(time.Hour), "", clientv3.WithPrefix(), clientv3.WithRev(1))
 		w.wantTold(watch, "PUT k")
 		w.Wipe()
 		w.wantKeys()
 		if w.Revision() != 1 || w.term() != term+1 {
-			t.Errorf("revision %d, term %d after %d", w.Revision(), w.Term(), term)
+			w.Errorf("revision %d, term %d after %d", w.Revision(), w.Term(), term)
 		}
-		if _, err := w.KeepAliveOnce(t.Context(), id); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			t.Errorf("renewed: %v", err)
+		if _, err := w.KeepAliveOnce(w.Context(), id); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			w.Errorf("renewed: %v", err)
 		}
-		if granted, err := w.Grant(t.Context(), 10); err != nil || granted.ID == id {
-			t.Errorf("granted %v after %v: %v", granted, id, err)
+		if granted, err := w.Grant(w.Context(), 10); err != nil || granted.ID == id {
+			w.Errorf("granted %v after %v: %v", granted, id, err)
 		}
 		w.put("unseen", "")
 		w.put("seen", "")
@@ -323,57 +334,57 @@ func TestAWipedEtcdIsEmpty(t *testing.T) {
 }
 
 func TestACompactedHistoryIsGone(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		first := w.put("a", "")
 		w.put("b", "")
-		_, _ = w.Delete(t.Context(), "a")
+		_, _ = w.Delete(w.Context(), "a")
 		now := w.put("b", "")
-		w.Cluster.Compact()
-		if _, err := w.Get(t.Context(), "a", clientv3.WithRev(first)); !errors.Is(err, rpctypes.ErrCompacted) {
-			t.Errorf("read: %v", err)
+		w.Compact()
+		if _, err := w.Get(w.Context(), "a", clientv3.WithRev(first)); !errors.Is(err, rpctypes.ErrCompacted) {
+			w.Errorf("read: %v", err)
 		}
-		if resp, err := w.Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithRev(now)); err != nil || len(resp.Kvs) != 1 {
-			t.Errorf("read now: %v, %v", resp, err)
+		if resp, err := w.Get(w.Context(), "", clientv3.WithPrefix(), clientv3.WithRev(now)); err != nil || len(resp.Kvs) != 1 {
+			w.Errorf("read now: %v, %v", resp, err)
 		}
 		resp := <-w.Watch(w.within(time.Hour), "a", clientv3.WithRev(first))
 		if !errors.Is(resp.Err(), rpctypes.ErrCompacted) || !resp.Canceled || resp.CompactRevision != now {
-			t.Errorf("watch: %+v", resp)
+			w.Errorf("watch: %+v", resp)
 		}
 		w.wantTold(w.Watch(w.within(time.Hour), "b", clientv3.WithRev(now)), "PUT b")
 	})
 }
 
 func TestTheStoreKeepsItsBoundsOnASlowLink(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		store := etcd.New(w.faulty(), "test", etcd.Options{CallTimeout: 5 * time.Second})
 		w.fate("txn", etcdsim.Fate{After: 4 * time.Second})
 		start := time.Now()
 		beat := lease.Heartbeat{InstanceID: "i-1", BootID: "boot", TTL: lease.Duration(time.Minute)}
 		claim, err := store.Claim(w.within(time.Minute), beat)
 		if err != nil || time.Since(start) != 8*time.Second { // to look, and to write
-			t.Fatalf("%+v after %v, %v", claim, time.Since(start), err)
+			w.Fatalf("%+v after %v, %v", claim, time.Since(start), err)
 		}
 		w.fate("txn", etcdsim.Fate{Unanswered: true})
 		start = time.Now()
 		_, _, err = store.Renew(w.within(time.Minute), claim, beat)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 5*time.Second {
-			t.Errorf("renewed without an answer: %v after %v", err, time.Since(start))
+			w.Errorf("renewed without an answer: %v after %v", err, time.Since(start))
 		}
 	})
 }
 
 func TestACallThatIsClosedMeanwhileEnds(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		client := w.faulty()
 		w.fate("get", etcdsim.Fate{Lost: true})
 		time.AfterFunc(time.Second, func() { _ = client.Close() })
-		if _, err := client.Get(t.Context(), "k"); !errors.Is(err, context.Canceled) && !clientv3.IsConnCanceled(err) {
-			t.Errorf("closed: %v", err)
+		if _, err := client.Get(w.Context(), "k"); !errors.Is(err, context.Canceled) && !clientv3.IsConnCanceled(err) {
+			w.Errorf("closed: %v", err)
 		}
 		w.Cluster.Close()
 		w.Cluster.Close()
-		if _, err := w.Get(t.Context(), "k"); !clientv3.IsConnCanceled(err) {
-			t.Errorf("a closed cluster: %v", err)
+		if _, err := w.Get(w.Context(), "k"); !clientv3.IsConnCanceled(err) {
+			w.Errorf("a closed cluster: %v", err)
 		}
 	})
 }

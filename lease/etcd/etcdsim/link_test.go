@@ -33,20 +33,20 @@ func TestFates(t *testing.T) {
 		"answered late":        {etcdsim.Fate{After: 7 * time.Second}, 0, 5 * time.Second, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(w *world) {
 				w.fate("put", c.fate)
 				start := time.Now()
 				_, err := w.faulty().Put(w.within(5*time.Second), "k", "v")
 				if back := time.Since(start); back != c.back || !errors.Is(err, c.err) || c.err == nil && err != nil {
-					t.Errorf("after %v: %v; want after %v: %v", back, err, c.back, c.err)
+					w.Errorf("after %v: %v; want after %v: %v", back, err, c.back, c.err)
 				}
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 				switch {
 				case c.landed < 0 && len(w.commits) > 0:
-					t.Errorf("landed: %+v", w.commits)
+					w.Errorf("landed: %+v", w.commits)
 				case c.landed >= 0 && (len(w.commits) != 1 || w.commits[0].At.Sub(start) != c.landed):
-					t.Errorf("landed as %+v, want after %v", w.commits, c.landed)
+					w.Errorf("landed as %+v, want after %v", w.commits, c.landed)
 				}
 			})
 		})
@@ -54,7 +54,7 @@ func TestFates(t *testing.T) {
 }
 
 func TestACallerWhoseContextEndsGetsItsError(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		client := w.faulty()
 		for _, kind := range []string{"get", "txn", "grant", "revoke", "keepalive", "ttl", "alarms"} {
 			w.fate(kind, etcdsim.Fate{Lost: true})
@@ -69,24 +69,24 @@ func TestACallerWhoseContextEndsGetsItsError(t *testing.T) {
 			"alarms":    func(ctx context.Context) error { _, err := client.AlarmList(ctx); return err },
 		} {
 			if err := call(w.within(time.Second)); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: %v at the deadline", name, err)
+				w.Errorf("%s: %v at the deadline", name, err)
 			}
-			ctx, cancel := context.WithCancel(t.Context())
+			ctx, cancel := context.WithCancel(w.Context())
 			time.AfterFunc(time.Second, cancel)
 			if err := call(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("%s: %v when cancelled", name, err)
+				w.Errorf("%s: %v when cancelled", name, err)
 			}
 			asked := len(w.asked)
 			if err := call(ctx); !errors.Is(err, context.Canceled) || len(w.asked) != asked {
-				t.Errorf("%s: %v with a context that had ended, sent %v", name, err, len(w.asked) != asked)
+				w.Errorf("%s: %v with a context that had ended, sent %v", name, err, len(w.asked) != asked)
 			}
 		}
 	})
 }
 
 func TestTheLinkIsToldWhatACallIsAbout(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		client, ctx := w.faulty(), t.Context()
+	bubble(t, func(w *world) {
+		client, ctx := w.faulty(), w.Context()
 		granted, _ := client.Grant(ctx, 5)
 		_, _ = client.Put(ctx, "put", "")
 		_, _ = client.Get(ctx, "get")
@@ -118,13 +118,13 @@ func TestTheLinkIsToldWhatACallIsAbout(t *testing.T) {
 		}
 		synctest.Wait()
 		if !slices.Equal(w.asked, want) {
-			t.Errorf("asked %+v\nwant  %+v", w.asked, want)
+			w.Errorf("asked %+v\nwant  %+v", w.asked, want)
 		}
 	})
 }
 
 func TestEventsAreDelayedInOrder(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		watch := w.faulty().Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 		w.fate("event", etcdsim.Fate{Before: 3 * time.Second})
 		w.put("a", "")
@@ -134,13 +134,13 @@ func TestEventsAreDelayedInOrder(t *testing.T) {
 		w.wantTold(watch)
 		time.Sleep(2*time.Second - 1)
 		w.wantTold(watch)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.wantTold(watch, "PUT a", "PUT b")
 	})
 }
 
 func TestAWatchGoesOnWhereItWasWhenTheLinkIsUpAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		watch := w.faulty().Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 		w.put("a", "")
 		w.wantTold(watch, "PUT a")
@@ -158,13 +158,13 @@ func TestAWatchGoesOnWhereItWasWhenTheLinkIsUpAgain(t *testing.T) {
 }
 
 func TestAWatchThatWasDownTooLongIsToldThatItMissed(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		watch := w.faulty().Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 		w.fate("event", etcdsim.Fate{Lost: true})
 		w.put("a", "")
 		time.Sleep(time.Second)
 		w.put("b", "")
-		w.Cluster.Compact()
+		w.Compact()
 		w.fate("event", etcdsim.Fate{})
 		time.Sleep(time.Second)
 		w.wantTold(watch, rpctypes.ErrCompacted.Error(), "closed")
@@ -178,20 +178,46 @@ func TestAWatchEndsWithItsContextClientOrCluster(t *testing.T) {
 		"cluster": func(w *world, _ *etcdsim.Client, _ func()) { w.Cluster.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(w *world) {
 				client := w.faulty()
-				ctx, cancel := context.WithCancel(t.Context())
+				ctx, cancel := context.WithCancel(w.Context())
 				defer cancel()
 				id := w.grant(10, "held")
 				watch := client.Watch(ctx, "k")
 				alive, err := client.KeepAlive(ctx, id)
 				if err != nil || (<-alive).TTL != 10 {
-					t.Fatal(err)
+					w.Fatal(err)
 				}
 				end(w, client, cancel)
 				w.wantTold(watch, "closed")
 				if _, open := <-alive; open {
-					t.Error("is kept alive")
+					w.Error("is kept alive")
+				}
+				synctest.Wait()
+				if n := w.Watches(); n != 0 {
+					w.Errorf("etcd keeps %d watches", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAWatchWhoseCallerHasGoneIsNotKept(t *testing.T) {
+	for name, fate := range map[string]etcdsim.Fate{
+		"lost": {Lost: true}, "late": {Before: 2 * time.Second}, "answered late": {After: 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.fate("watch", fate)
+				start := time.Now()
+				w.wantTold(w.faulty().Watch(w.within(time.Second), "k"), "closed")
+				if time.Since(start) != time.Second {
+					w.Errorf("closed after %v", time.Since(start))
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if n := w.Watches(); n != 0 {
+					w.Errorf("etcd keeps %d watches", n)
 				}
 			})
 		})
@@ -199,17 +225,17 @@ func TestAWatchEndsWithItsContextClientOrCluster(t *testing.T) {
 }
 
 func TestKeepAliveRenewsThreeTimesInATTL(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		client := w.faulty()
 		id := w.grant(9, "held")
 		alive, err := client.KeepAlive(w.within(time.Hour), id)
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		time.Sleep(30*time.Second + 1)
 		synctest.Wait()
 		if len(w.asked) != 11 || len(alive) != 11 {
-			t.Errorf("in 30 s: sent %d, answered %d", len(w.asked), len(alive))
+			w.Errorf("in 30 s: sent %d, answered %d", len(w.asked), len(alive))
 		}
 		for range 11 {
 			<-alive
@@ -219,30 +245,30 @@ func TestKeepAliveRenewsThreeTimesInATTL(t *testing.T) {
 		for range alive {
 		}
 		if after := time.Since(since); after != 9*time.Second-1 { // the last answer was 1 ns ago
-			t.Errorf("gave up after %v", after)
+			w.Errorf("gave up after %v", after)
 		}
 		w.wantKeys()
 	})
 }
 
 func TestKeepAliveEndsWhenTheLeaseIsGone(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		id := w.grant(9, "held")
 		alive, err := w.KeepAlive(w.within(time.Hour), id)
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		<-alive
 		w.ExpireAll("held")
 		since := time.Now()
 		if _, open := <-alive; open || time.Since(since) != 3*time.Second {
-			t.Errorf("open %v after %v", open, time.Since(since))
+			w.Errorf("open %v after %v", open, time.Since(since))
 		}
 	})
 }
 
 func TestElectionsAreWonInTurn(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(w *world) {
 		ctx := w.within(time.Hour)
 		var elections [3]*concurrency.Election
 		var sessions [3]*concurrency.Session
@@ -252,35 +278,35 @@ func TestElectionsAreWonInTurn(t *testing.T) {
 			client.KV, client.Lease, client.Watcher = w.faulty(), w.Client, w.Client
 			session, err := concurrency.NewSession(client, concurrency.WithTTL(10), concurrency.WithContext(ctx))
 			if err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 			sessions[i], elections[i] = session, concurrency.NewElection(session, "office")
 			go func() {
 				if err := elections[i].Campaign(ctx, "me"); err != nil {
-					t.Error(err)
+					w.Error(err)
 				}
 				won <- i
 			}()
 			synctest.Wait()
 		}
 		if first := <-won; first != 0 || len(won) != 0 {
-			t.Fatalf("%d was first, %d more", first, len(won))
+			w.Fatalf("%d was first, %d more", first, len(won))
 		}
 		if err := elections[0].Proclaim(ctx, "still me"); err != nil {
-			t.Error(err)
+			w.Error(err)
 		}
 		if err := elections[0].Resign(ctx); err != nil {
-			t.Error(err)
+			w.Error(err)
 		}
 		if second := <-won; second != 1 {
-			t.Errorf("%d was second", second)
+			w.Errorf("%d was second", second)
 		}
 		sessions[1].Orphan()
 		if third := <-won; third != 2 {
-			t.Errorf("%d was third", third)
+			w.Errorf("%d was third", third)
 		}
 		if leader, err := elections[0].Leader(ctx); err != nil || leader.Kvs[0].GetLease() != int64(sessions[2].Lease()) {
-			t.Errorf("leader %v, %v", leader, err)
+			w.Errorf("leader %v, %v", leader, err)
 		}
 	})
 }

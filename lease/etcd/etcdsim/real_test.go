@@ -56,7 +56,8 @@ func dial(t *testing.T, server *embedded.Server) *clientv3.Client {
 func alarm(tb interface {
 	Helper()
 	Fatal(args ...any)
-}, client *clientv3.Client, on bool) {
+}, client *clientv3.Client, on bool,
+) {
 	tb.Helper()
 	ctx := client.Ctx()
 	status, err := client.Get(ctx, "any", clientv3.WithCountOnly())

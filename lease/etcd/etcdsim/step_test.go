@@ -18,7 +18,7 @@ import (
 // without the root, revisions since the beginning, etcd leases by their number.
 type side struct {
 	etcd.Client
-	ctx    context.Context //nolint:containedctx // one test
+	ctx    context.Context
 	root   string
 	base   int64 // revision at the beginning
 	leases []clientv3.LeaseID

@@ -37,6 +37,7 @@ func (c *Client) Watch(ctx context.Context, key string, opts ...clientv3.OpOptio
 		w.key = []byte{0} // the smallest there is
 	}
 	if !w.establish(ctx, "watch", c.fate(w.op("watch"))) {
+		w.leave()
 		close(w.out)
 		return w.out
 	}
