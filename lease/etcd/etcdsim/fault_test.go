@@ -216,8 +216,15 @@ func TestExpireAllDeletesWithTheEtcdLeases(t *testing.T) {
 		a, b := w.grant(10, "beats/a"), w.grant(10, "other/b")
 		w.put("beats/free", "")
 		w.put("other/of a", "", clientv3.WithLease(a))
+		w.put("beats/deleted", "", clientv3.WithLease(a))
+		w.put("beats/moved", "", clientv3.WithLease(a))
+		w.put("beats/moved", "", clientv3.WithLease(b))
+		if _, err := w.Delete(w.Context(), "beats/deleted"); err != nil {
+			w.Fatal(err)
+		}
+		w.put("beats/moved", "") // held by none
 		w.ExpireAll("beats/")
-		w.wantKeys("beats/free", "other/b")
+		w.wantKeys("beats/free", "beats/moved", "other/b")
 		if _, err := w.KeepAliveOnce(w.Context(), a); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			w.Errorf("renewed: %v", err)
 		}
@@ -293,6 +300,38 @@ func TestAnEventOnItsWayIsLostInARestorationUnlessItIsInTheImage(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAnImageIsIndependentOfWhatFollows(t *testing.T) {
+	bubble(t, func(w *world) {
+		for range 3 { // leaves room behind the versions
+			w.put("k", "first")
+		}
+		first := w.Image()
+		w.Restore(first)
+		w.put("k", "second")
+		second := w.Image()
+		w.Restore(first)
+		w.put("k", "third")
+		w.Restore(second)
+		resp, err := w.Get(w.Context(), "k")
+		if err != nil || string(resp.Kvs[0].GetValue()) != "second" {
+			w.Errorf("restored %v, %v", resp, err)
+		}
+		w.wantTold(w.Watch(w.within(time.Hour), "k", clientv3.WithRev(second.Revision())), "PUT k")
+	})
+}
+
+func TestAnEventInAStallThatFollowsARestorationIsToldOnce(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.grant(10, "k")
+		watch := w.Watch(w.within(time.Hour), "k")
+		image, wake := w.Image(), w.Stall()
+		w.Restore(image)
+		w.ExpireAll("k")
+		wake()
+		w.wantTold(watch, "DELETE k")
+	})
 }
 
 func TestCallsThatWaitAreLostInARestoration(t *testing.T) {

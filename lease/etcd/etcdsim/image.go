@@ -60,7 +60,6 @@ func (c *Cluster) reconnect(before store) {
 	c.waiting = nil
 	for _, w := range c.watches {
 		w.pending = nil
-		w.epoch++
 		if c.stalls > 0 {
 			c.waiting = append(c.waiting, w.catchUp)
 		} else {
