@@ -24,8 +24,9 @@ func TestAnswersAsARealEtcdDoes(t *testing.T) {
 		defer cancel()
 		cases++
 		real, sim := realSide(t, ctx, client, fmt.Sprintf("/case-%d/", cases)), simSide(t, ctx)
+		defer real.forget()
 		watched := [2][]clientv3.WatchChan{real.watch(), sim.watch()}
-		steps := append([]step{grant(60), grant(60)}, rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(t, "steps")...)
+		steps := append([]step{grant(3600), grant(3600)}, rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(t, "steps")...)
 		compacted := false
 		for i, step := range steps {
 			want, got := step.do(real), step.do(sim)

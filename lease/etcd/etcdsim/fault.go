@@ -6,7 +6,7 @@ import "sync"
 // the term rises by one, the etcd leases that ran out meanwhile are revoked before anything else, and then the calls that
 // had arrived are done, those whose callers have gone too. That is what etcd does whose leader was stopped, found itself
 // replaced, and revokes nevertheless (https://github.com/etcd-io/etcd/issues/15247). Several stalls may overlap; wake may
-// be called more than once.
+// be called more than once. Other faults act at once, also in a stall.
 func (c *Cluster) Stall() (wake func()) { return c.stall(true) }
 
 // Freeze is a [Cluster.Stall] that no election follows: SIGSTOP and SIGCONT of an etcd of one member, which stays leader

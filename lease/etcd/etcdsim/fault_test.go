@@ -318,7 +318,10 @@ func TestAnImageIsIndependentOfWhatFollows(t *testing.T) {
 		if err != nil || string(resp.Kvs[0].GetValue()) != "second" {
 			w.Errorf("restored %v, %v", resp, err)
 		}
-		w.wantTold(w.Watch(w.within(time.Hour), "k", clientv3.WithRev(second.Revision())), "PUT k")
+		told := <-w.Watch(w.within(time.Hour), "k", clientv3.WithRev(second.Revision()))
+		if len(told.Events) != 1 || string(told.Events[0].Kv.GetValue()) != "second" {
+			w.Errorf("told %v", told.Events)
+		}
 	})
 }
 
@@ -372,6 +375,31 @@ func TestAWipedEtcdIsEmpty(t *testing.T) {
 	})
 }
 
+func TestTheHistoryCanBeRead(t *testing.T) {
+	bubble(t, func(w *world) {
+		before := w.Revision()
+		w.put("k", "one")
+		w.put("k", "two")
+		if _, err := w.Delete(w.Context(), "k"); err != nil {
+			w.Fatal(err)
+		}
+		w.put("k", "three")
+		for i, want := range []string{"", "one", "two", "", "three"} {
+			resp, err := w.Get(w.Context(), "k", clientv3.WithRev(before+int64(i)))
+			if err != nil {
+				w.Fatal(err)
+			}
+			got := ""
+			for _, kv := range resp.Kvs {
+				got = string(kv.GetValue())
+			}
+			if got != want {
+				w.Errorf("%d after the beginning: %q, want %q", i, got, want)
+			}
+		}
+	})
+}
+
 func TestACompactedHistoryIsGone(t *testing.T) {
 	bubble(t, func(w *world) {
 		first := w.put("a", "")
@@ -379,6 +407,9 @@ func TestACompactedHistoryIsGone(t *testing.T) {
 		_, _ = w.Delete(w.Context(), "a")
 		now := w.put("b", "")
 		w.Compact()
+		if n := w.Items(); n != 1 {
+			w.Errorf("%d keys are remembered", n)
+		}
 		if _, err := w.Get(w.Context(), "a", clientv3.WithRev(first)); !errors.Is(err, rpctypes.ErrCompacted) {
 			w.Errorf("read: %v", err)
 		}

@@ -59,12 +59,7 @@ func (c *Cluster) Wipe() {
 func (c *Cluster) reconnect(before store) {
 	c.waiting = nil
 	for _, w := range c.watches {
-		w.pending = nil
-		if c.stalls > 0 {
-			c.waiting = append(c.waiting, w.catchUp)
-		} else {
-			w.catchUp()
-		}
+		w.catchUp()
 	}
 	if done := difference(before, c.store); c.observe != nil && len(done.deeds) > 0 {
 		c.observe(done.commit(""))
