@@ -7,8 +7,9 @@
 //     them. [Options.Observe] is told each change of what it keeps.
 //   - [Client], made by [Cluster.Client], is one program's connection. Its
 //     [Link] decides what happens to each call on its way ([Op], [Fate]).
-//   - [Cluster.Stall], [Cluster.Elect], [Cluster.Alarm], [Cluster.ExpireAll],
-//     [Cluster.Restore], [Cluster.Wipe] and [Cluster.Compact] are its faults.
+//   - [Cluster.Stall], [Cluster.Freeze], [Cluster.Elect], [Cluster.SetTerm],
+//     [Cluster.Alarm], [Cluster.ExpireAll], [Cluster.Restore], [Cluster.Wipe]
+//     and [Cluster.Compact] are its faults.
 //   - [Cluster.Dump], [Cluster.Revision] and [Cluster.Image] look at it.
 //
 // A call travels: client.go or lease.go (what clientv3 would send) → link.go
@@ -18,7 +19,9 @@
 //
 // Time is package time's own, so that testing/synctest drives it. There is no
 // goroutine besides one for each open watch and each KeepAlive, and nothing is
-// random: the same calls in the same order give the same answers.
+// random: the same calls in the same order give the same answers. What falls on
+// the same instant is done in the order in which Go's scheduler brings it, so
+// give delays that differ where that matters.
 //
 // What is answered is shared between clients: read it, and do not write to it.
 //

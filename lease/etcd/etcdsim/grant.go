@@ -72,11 +72,11 @@ func (e *etcdLease) refresh() { e.ends = time.Now().Add(time.Duration(e.ttl) * t
 func (e *etcdLease) left() int64 { return int64(time.Until(e.ends) / time.Second) }
 
 func (c *Cluster) grant(ttl int64) (*etcdLease, error) {
-	if ttl > maxTTL {
-		return nil, rpctypes.ErrGRPCLeaseTTLTooLarge
-	}
 	if c.noSpace {
 		return nil, rpctypes.ErrGRPCNoSpace
+	}
+	if ttl > maxTTL {
+		return nil, rpctypes.ErrGRPCLeaseTTLTooLarge
 	}
 	c.leases.last++
 	e := &etcdLease{id: c.leases.last, ttl: max(ttl, minTTL)}

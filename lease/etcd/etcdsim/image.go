@@ -31,7 +31,7 @@ func (c *Cluster) Image() Image {
 
 // Restore makes the cluster what it was when the image was taken, as a restored backup does without bumping its
 // revision: keys, history and revision are the image's, so the revision goes back. Etcd leases count from their full TTL
-// anew, and the term rises by one. Calls that wait in a stall are lost. Open watches go on where they were: they see
+// anew, and the term rises by one (see [Cluster.SetTerm]). Calls that wait in a stall are lost. Open watches go on where they were: they see
 // nothing until the revision has passed what they had seen.
 func (c *Cluster) Restore(image Image) {
 	c.mu.Lock()
@@ -59,13 +59,7 @@ func (c *Cluster) Wipe() {
 func (c *Cluster) reconnect(before store) {
 	c.waiting = nil
 	for _, w := range c.watches {
-		w.pending = nil
-		w.epoch++
-		if c.stalls > 0 {
-			c.waiting = append(c.waiting, w.catchUp)
-		} else {
-			w.catchUp()
-		}
+		w.catchUp()
 	}
 	if done := difference(before, c.store); c.observe != nil && len(done.deeds) > 0 {
 		c.observe(done.commit(""))

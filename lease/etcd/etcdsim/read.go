@@ -71,7 +71,7 @@ func (c *Cluster) read(r *pb.RangeRequest) *pb.RangeResponse {
 	}
 	if r.KeysOnly {
 		for i, kv := range resp.Kvs {
-			resp.Kvs[i] = bare(kv)
+			resp.Kvs[i] = bare(kv, r.SortTarget != pb.RangeRequest_VALUE)
 		}
 	}
 	return resp
@@ -109,9 +109,11 @@ func order(r *pb.RangeRequest, kvs []*mvccpb.KeyValue) {
 	})
 }
 
-// bare is a key without its value.
-func bare(kv *mvccpb.KeyValue) *mvccpb.KeyValue {
-	return &mvccpb.KeyValue{
-		Key: kv.Key, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: kv.Lease,
+// bare is a key without its value. Like etcd 3.7, which answers from its index where it can, it tells no etcd lease then.
+func bare(kv *mvccpb.KeyValue, indexed bool) *mvccpb.KeyValue {
+	key := &mvccpb.KeyValue{Key: kv.Key, CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version}
+	if !indexed {
+		key.Lease = kv.Lease
 	}
+	return key
 }

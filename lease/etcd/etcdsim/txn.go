@@ -69,7 +69,8 @@ func checkOp(op *pb.RequestOp) error {
 	return status.Error(codes.Unimplemented, "etcdsim: no nested transactions")
 }
 
-// checkOverlap refuses to put a key twice, or beside its deletion.
+// checkOverlap refuses to put a key twice, or beside its deletion. As in etcd, a deletion of all that follows a key is
+// overlooked.
 func checkOverlap(ops []*pb.RequestOp) error {
 	for i, op := range ops {
 		put := op.GetRequestPut()
@@ -78,12 +79,16 @@ func checkOverlap(ops []*pb.RequestOp) error {
 		}
 		for j, other := range ops {
 			twice := j < i && other.GetRequestPut() != nil && bytes.Equal(other.GetRequestPut().Key, put.Key)
-			if del := other.GetRequestDeleteRange(); twice || del != nil && within(put.Key, del.Key, del.RangeEnd) {
+			if del := other.GetRequestDeleteRange(); twice || del != nil && overlaps(put.Key, del) {
 				return rpctypes.ErrGRPCDuplicateKey
 			}
 		}
 	}
 	return nil
+}
+
+func overlaps(key []byte, del *pb.DeleteRangeRequest) bool {
+	return !bytes.Equal(del.RangeEnd, []byte{0}) && within(key, del.Key, del.RangeEnd)
 }
 
 // within reports whether a key is in a range, as etcd writes it.

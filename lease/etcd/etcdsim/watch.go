@@ -19,9 +19,8 @@ type watch struct {
 	wake       chan struct{} // there is something in pending
 
 	// With the cluster locked:
-	next    int64 // what is before this revision was told, or is not wanted
-	pending []clientv3.WatchResponse
-	epoch   int // counts breaks of the connection
+	next    int64                    // what is before this revision was told, or is not wanted
+	pending []clientv3.WatchResponse // what is on its way to the client
 }
 
 // Watch implements [clientv3.Watcher]. It returns once the watch is established, or ctx ended. Of the options it knows
@@ -37,6 +36,7 @@ func (c *Client) Watch(ctx context.Context, key string, opts ...clientv3.OpOptio
 		w.key = []byte{0} // the smallest there is
 	}
 	if !w.establish(ctx, "watch", c.fate(w.op("watch"))) {
+		w.leave()
 		close(w.out)
 		return w.out
 	}
@@ -87,7 +87,6 @@ func (w *watch) unregister() {
 	c := w.client.cluster
 	c.watches = slices.DeleteFunc(c.watches, func(other *watch) bool { return other == w })
 	w.pending = nil
-	w.epoch++
 }
 
 // catchUp sends what happened from w.next on, or says that it is forgotten.
@@ -148,8 +147,7 @@ func (w *watch) run(ctx context.Context) {
 		case <-w.client.cluster.closed:
 			return
 		}
-		epoch, sent := w.peek()
-		if !sent {
+		if !w.sent() {
 			continue
 		}
 		fate := w.client.fate(w.op("event"))
@@ -160,26 +158,23 @@ func (w *watch) run(ctx context.Context) {
 			}
 		} else if !w.client.sleep(ctx, fate.Before) {
 			return
-		} else if !w.deliver(ctx, w.take(epoch)) {
+		} else if !w.deliver(ctx, w.take()) {
 			return
 		}
 	}
 }
 
-// peek reports whether anything was sent, and over which connection.
-func (w *watch) peek() (epoch int, sent bool) {
+// sent reports whether anything is on its way.
+func (w *watch) sent() bool {
 	w.client.cluster.mu.Lock()
 	defer w.client.cluster.mu.Unlock()
-	return w.epoch, len(w.pending) > 0
+	return len(w.pending) > 0
 }
 
-// take is all that was sent, if the connection is still the one on which the delivery set out.
-func (w *watch) take(epoch int) []clientv3.WatchResponse {
+// take is all that was on its way. From here on it is the client's: a break of the connection does not lose it.
+func (w *watch) take() []clientv3.WatchResponse {
 	w.client.cluster.mu.Lock()
 	defer w.client.cluster.mu.Unlock()
-	if w.epoch != epoch {
-		return nil
-	}
 	batch := w.pending
 	w.pending = nil
 	for _, resp := range batch {
