@@ -85,7 +85,7 @@ func (e *UnrecoverableError) Error() string {
 //
 // Errors: [UnrecoverableError].
 func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
-	token, err := r.judge(i)
+	token, err := r.judge(now, i)
 	if err != nil {
 		return Lease{}, err
 	}
@@ -132,7 +132,7 @@ func (r Recovery) term(now time.Time, i Instance) (time.Time, string) {
 }
 
 // judge returns the launch token of an instance whose lease can be rebuilt.
-func (r Recovery) judge(i Instance) (token string, err error) {
+func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 	refuse := func(o Obstacle, format string, args ...any) (string, error) {
 		return "", &UnrecoverableError{ID: i.ID, Obstacle: o, Why: fmt.Sprintf(format, args...)}
 	}
@@ -157,11 +157,13 @@ func (r Recovery) judge(i Instance) (token string, err error) {
 	case tag != i.ClientToken, !numbered:
 		return refuse(ObstacleCopied, "its tag %s is not the client token that it was launched with: the tag was copied; `lease adopt` gives it a lease", TagLaunch)
 	}
-	return r.judgeLaunch(i, token)
+	return r.judgeLaunch(now, i, token)
 }
 
-// judgeLaunch asks what the record of the launch says, if there is one.
-func (r Recovery) judgeLaunch(i Instance, token string) (string, error) {
+// judgeLaunch asks what the record of the launch says, if there is one. A launch that is open on record may be one whose
+// later states were lost, with the leases that it bound: it gives a lease only while its window lasts, and what it made is
+// taken for a failed creation after that.
+func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, error) {
 	refuse := func(o Obstacle, format string, args ...any) (string, error) {
 		return "", &UnrecoverableError{ID: i.ID, Obstacle: o, Why: fmt.Sprintf(format, args...)}
 	}
@@ -172,7 +174,7 @@ func (r Recovery) judgeLaunch(i Instance, token string) (string, error) {
 		return refuse(ObstacleUnread, "the record of its launch cannot be read: %v", r.bad[token])
 	case !recorded:
 		return token, nil
-	case launch.State == LaunchOpen:
+	case launch.State == LaunchOpen && !launch.WindowOver(now) && r.beats[i.ID].Changes == 0: // no sidecar has seen a lease
 		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease: `lease launch --id %s` goes on with it", token, token)
 	case !member || launch.Place() != i.Place:
 		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it; `lease adopt` gives it a lease", token)

@@ -138,35 +138,39 @@ func TestWhatIsNotRecovered(t *testing.T) {
 	of := func(client, launch string) lease.Instance {
 		return lost(tag(lease.TagLaunch, launch), func(i *lease.Instance) { i.ClientToken = client })
 	}
+	windowOver := func(s *lease.Snapshot) { s.Launches[0].Window = 0 }
+	beaten := func(s *lease.Snapshot) { s.Heartbeats = map[string]lease.Heartbeat{lost().ID: {Changes: 1}} }
 	for name, c := range map[string]struct {
 		s    lease.Snapshot
 		i    lease.Instance
 		want lease.Obstacle // empty: it is recovered
 	}{
-		"nothing is on record":                       {emptied(), lost(), ""},
-		"it bears no registry's tag":                 {emptied(), lost(untag(lease.TagRegistry)), lease.ObstacleUntagged},
-		"it bears another registry's tag":            {emptied(), lost(tag(lease.TagRegistry, "uuid-2")), lease.ObstacleForeign},
-		"a registry without a uuid":                  {lease.Snapshot{}, lost(tag(lease.TagRegistry, "")), lease.ObstacleUntagged},
-		"it is shutting down":                        {emptied(), lost(func(i *lease.Instance) { i.State = lease.InstanceShuttingDown }), lease.ObstacleOver},
-		"it is stopped":                              {emptied(), lost(func(i *lease.Instance) { i.State = lease.InstanceStopped }), ""},
-		"it is exempt":                               {emptied(), lost(tag(lease.TagExempt, "")), lease.ObstacleExempt},
-		"its launch tag was copied":                  {emptied(), of("", token+".1"), lease.ObstacleCopied},
-		"its launch tag is of another launch":        {emptied(), of("other.1", token+".1"), lease.ObstacleCopied},
-		"it has no launch tag, as what was adopted":  {emptied(), lost(untag(lease.TagLaunch)), lease.ObstacleCopied},
-		"its client token is none of ours":           {emptied(), of("terraform-2027", "terraform-2027"), lease.ObstacleCopied},
-		"its client token numbers no attempt":        {emptied(), of(token+".0", token+".0"), lease.ObstacleCopied},
-		"its client token numbers one oddly":         {emptied(), of(token+".01", token+".01"), lease.ObstacleCopied},
-		"its lease is on record":                     {emptied(func(s *lease.Snapshot) { s.Leases = []lease.Lease{held()} }), lost(func(i *lease.Instance) { i.ID = held().InstanceID }), lease.ObstacleLeased},
-		"its lease's record cannot be read":          {emptied(bad("lease", lost().ID)), lost(), lease.ObstacleUnread},
-		"its launch's record cannot be read":         {emptied(bad("launch", token)), lost(), lease.ObstacleUnread},
-		"only its heartbeat cannot be read":          {emptied(bad("heartbeat", lost().ID)), lost(), ""},
-		"its launch is under way":                    {emptied(recorded(lease.LaunchOpen)), lost(), lease.ObstacleOpen},
-		"its launch is under way, in an older state": {emptied(recorded(lease.LaunchOpen)), of(token+".2", token+".2"), lease.ObstacleOpen},
-		"its launch was closed":                      {emptied(recorded(lease.LaunchClosed)), lost(), lease.ObstacleOrphan},
-		"its launch was closed, and knows it not":    {emptied(recorded(lease.LaunchClosed)), of(token+".2", token+".2"), lease.ObstacleDoubt},
-		"its launch is done":                         {emptied(recorded(lease.LaunchDone)), lost(), ""},
-		"its launch is done, and knows it not":       {emptied(recorded(lease.LaunchDone)), of(token+".2", token+".2"), lease.ObstacleDoubt},
-		"its launch is done, in another place":       {emptied(recorded(lease.LaunchDone)), lost(func(i *lease.Instance) { i.Place.Region = "mars-1" }), lease.ObstacleDoubt},
+		"nothing is on record":                        {emptied(), lost(), ""},
+		"it bears no registry's tag":                  {emptied(), lost(untag(lease.TagRegistry)), lease.ObstacleUntagged},
+		"it bears another registry's tag":             {emptied(), lost(tag(lease.TagRegistry, "uuid-2")), lease.ObstacleForeign},
+		"a registry without a uuid":                   {lease.Snapshot{}, lost(tag(lease.TagRegistry, "")), lease.ObstacleUntagged},
+		"it is shutting down":                         {emptied(), lost(func(i *lease.Instance) { i.State = lease.InstanceShuttingDown }), lease.ObstacleOver},
+		"it is stopped":                               {emptied(), lost(func(i *lease.Instance) { i.State = lease.InstanceStopped }), ""},
+		"it is exempt":                                {emptied(), lost(tag(lease.TagExempt, "")), lease.ObstacleExempt},
+		"its launch tag was copied":                   {emptied(), of("", token+".1"), lease.ObstacleCopied},
+		"its launch tag is of another launch":         {emptied(), of("other.1", token+".1"), lease.ObstacleCopied},
+		"it has no launch tag, as what was adopted":   {emptied(), lost(untag(lease.TagLaunch)), lease.ObstacleCopied},
+		"its client token is none of ours":            {emptied(), of("terraform-2027", "terraform-2027"), lease.ObstacleCopied},
+		"its client token numbers no attempt":         {emptied(), of(token+".0", token+".0"), lease.ObstacleCopied},
+		"its client token numbers one oddly":          {emptied(), of(token+".01", token+".01"), lease.ObstacleCopied},
+		"its lease is on record":                      {emptied(func(s *lease.Snapshot) { s.Leases = []lease.Lease{held()} }), lost(func(i *lease.Instance) { i.ID = held().InstanceID }), lease.ObstacleLeased},
+		"its lease's record cannot be read":           {emptied(bad("lease", lost().ID)), lost(), lease.ObstacleUnread},
+		"its launch's record cannot be read":          {emptied(bad("launch", token)), lost(), lease.ObstacleUnread},
+		"only its heartbeat cannot be read":           {emptied(bad("heartbeat", lost().ID)), lost(), ""},
+		"its launch is under way":                     {emptied(recorded(lease.LaunchOpen)), lost(), lease.ObstacleOpen},
+		"its launch is under way, in an older state":  {emptied(recorded(lease.LaunchOpen)), of(token+".2", token+".2"), lease.ObstacleOpen},
+		"its launch is open, its window over":         {emptied(recorded(lease.LaunchOpen), windowOver), lost(), ""},
+		"its launch is under way, its lease was seen": {emptied(recorded(lease.LaunchOpen), beaten), lost(), ""},
+		"its launch was closed":                       {emptied(recorded(lease.LaunchClosed)), lost(), lease.ObstacleOrphan},
+		"its launch was closed, and knows it not":     {emptied(recorded(lease.LaunchClosed)), of(token+".2", token+".2"), lease.ObstacleDoubt},
+		"its launch is done":                          {emptied(recorded(lease.LaunchDone)), lost(), ""},
+		"its launch is done, and knows it not":        {emptied(recorded(lease.LaunchDone)), of(token+".2", token+".2"), lease.ObstacleDoubt},
+		"its launch is done, in another place":        {emptied(recorded(lease.LaunchDone)), lost(func(i *lease.Instance) { i.Place.Region = "mars-1" }), lease.ObstacleDoubt},
 	} {
 		l, err := lease.NewRecovery(c.s, lease.RecoveryTerms{}).Lease(noon, c.i, lease.By{})
 		cannot, refused := errors.AsType[*lease.UnrecoverableError](err)
