@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"strings"
+	"time"
+
+	"lapse/lease/etcd/etcdsim"
+)
+
+// checkFence: janitors write only while they are elected, and act only while the registry is armed.
+func (t *truth) checkFence(e event, what string) {
+	if t.roles[e.who] != "janitor" {
+		return
+	}
+	if leader := t.leader(); leader != e.who && !t.unsure {
+		t.find("fence", e.who, "writes %s while %q leads", what, leader)
+	}
+	if what != "sweep" && (t.registry == nil || t.registry.Mode != "armed") {
+		t.find("fence", e.who, "writes %s while the registry is not armed", what)
+	}
+}
+
+func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
+	f := t.leases[id]
+	if f == nil {
+		f = &file{}
+		t.leases[id] = f
+	}
+	before := f.record
+	after, err := read[leaseRecord](c.Value)
+	if err != nil {
+		t.find("records", id, "is no JSON: %v", err)
+		return
+	}
+	f.record, f.by = after, e.who
+	if before == nil || after == nil || before.State != after.State {
+		f.since = t.now
+	}
+	if e.who == "" { // etcd was emptied or set back: nobody wrote this
+		f.marked, f.cured = t.now, t.now
+		return
+	}
+	t.checkFence(e, "lease "+id)
+	if after == nil {
+		return
+	}
+	f.bound = f.bound || after.live()
+	t.checkChange(e.who, id, before, after)
+	janitor := t.roles[e.who] == "janitor"
+	switch {
+	case before == nil && after.State == "active" && t.roles[e.who] == "launcher":
+		t.checkBind(id, after)
+	case before == nil && after.State == "revoked":
+		t.checkOrphan(id, after)
+		t.ends = append(t.ends, end{t.now, id, after.Cause, after.Launch, t.zone(id), 0})
+		t.counts.revoked++
+	case before.live() && after.State == "revoked" && janitor:
+		t.counts.revoked++
+		t.checkRevoked(e.who, id, f, before, after)
+	case after.State == "ended" && (before == nil || before.State != "ended"):
+		t.checkEnded(id, before)
+	}
+	if janitor && after.State == "revoked" && (before == nil || after.Tries > before.Tries) {
+		f.revoked = since[string]{t.now, e.who}
+	}
+	switch {
+	case after.Mark == nil:
+		f.marked = time.Time{}
+	case before == nil || before.Mark == nil || !before.Mark.Since.Equal(after.Mark.Since) || before.Mark.Cause != after.Mark.Cause:
+		f.marked = t.now
+	}
+	if before == nil || !before.CuredAt.Equal(after.CuredAt) {
+		f.cured = t.now
+	}
+}
+
+func (t *truth) zone(id string) string {
+	if b := t.machines[id]; b != nil {
+		return b.zone
+	}
+	return ""
+}
+
+// checkHeld: while a brake stands that only a person can lift, nothing is ended by a janitor's word.
+func (t *truth) checkHeld(id string) {
+	loss := time.Time{}
+	if len(t.losses) > 0 {
+		loss = t.losses[len(t.losses)-1]
+	}
+	if t.standing["restored"] && loss.After(t.vouched) {
+		t.find("brake", id, "ended while the registry was set back, and nobody had looked")
+	}
+}
+
+// checkRemoved: what outlived an instance goes only if no lease of its launch ever held.
+func (t *truth) checkRemoved(e event) {
+	l := t.launchOf(e.text)
+	if l.record == nil || l.record.State != "closed" {
+		t.find("P1", e.id, "removed, and launch %s is not closed", e.text)
+	}
+	for id := range l.made {
+		if f := t.leases[id]; f != nil && f.bound && strings.HasPrefix(e.id, "vol-") {
+			t.find("P1", e.id, "removed, and the lease of %s of its launch once held", id)
+		}
+	}
+}
+
+// checkChange: what every change of a record keeps.
+func (t *truth) checkChange(by, id string, before, after *leaseRecord) {
+	if before == nil {
+		return
+	}
+	if after.Changes < before.Changes {
+		t.find("records", id, "its changes went from %d to %d", before.Changes, after.Changes)
+	}
+	if before.NextRelease != nil && t.roles[by] != "person: newer release" && string(after.NextRelease) != string(before.NextRelease) {
+		t.find("records", id, "lost what a newer release wrote")
+	}
+	if before.State == "revoked" && after.live() {
+		t.find("records", id, "was revoked, and became %s", after.State)
+	}
+	if before.State == "unmanaged" || before.State == "ended" && after.State == "revoked" && t.machines[id] != nil && t.machines[id].ending() {
+		t.find("records", id, "%s became %s", before.State, after.State)
+	}
+}
+
+// checkBind: nothing is bound to a launch that was closed.
+func (t *truth) checkBind(id string, after *leaseRecord) {
+	l := t.launch(after.Launch)
+	if l.record == nil || l.record.State != "open" {
+		t.find("P3", id, "bound to a launch that is not open")
+	}
+}
+
+// checkEnded: a lease is ended when EC2 says so, and not before.
+func (t *truth) checkEnded(id string, before *leaseRecord) {
+	b := t.machines[id]
+	switch {
+	case b == nil || b.state == "terminated":
+	case before.live() && before.State != "adopting" && b.state == "shutting-down" && t.now.Sub(b.entered) < time.Second:
+	default:
+		t.find("P6", id, "ended on record, and %s in truth", b.state)
+	}
+}
+
+func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
+	l := t.launch(token)
+	before := l.record
+	after, err := read[launchRecord](c.Value)
+	if err != nil {
+		t.find("records", token, "is no JSON: %v", err)
+		return
+	}
+	l.record = after
+	if e.who != "" {
+		t.checkFence(e, "launch "+token)
+	}
+	if after == nil {
+		return
+	}
+	l.count = after.Count
+	for _, a := range after.Attempts {
+		if a.Sends > 0 {
+			l.sent[a.ClientToken] = true
+		}
+	}
+	if after.State == "closed" && (before == nil || before.State != "closed") {
+		l.closed = t.now
+	}
+	for id := range after.Looks {
+		if before == nil || before.Looks[id].IsZero() {
+			l.looks[id] = t.now
+		}
+	}
+}
+
+// checkOrphan: what a failed creation left is ended after two full looks at a launch that was closed.
+func (t *truth) checkOrphan(id string, after *leaseRecord) {
+	b, l := t.machines[id], t.launch(after.Launch)
+	first, looked := l.looks[id]
+	switch {
+	case after.Cause != "failed-creation":
+		t.find("P1", id, "a lease made revoked for %q", after.Cause)
+	case b == nil || b.role != launchedRole || b.token != after.ClientToken:
+		t.find("P1", id, "an orphan that the launch did not make")
+	case l.record == nil || l.record.State != "closed":
+		t.find("P1", id, "an orphan of a launch that is not closed")
+	case !looked || first.Before(l.closed) || t.now.Sub(first) < t.shape.policy.OrphanGrace-time.Second:
+		t.find("P1", id, "an orphan after one look")
+	}
+	t.checkHeld(id)
+	t.checkPromise(id, "failed-creation")
+	t.checkRate(id, after.Launch)
+}
+
+// checkPromise: nobody was told that the lease holds longer.
+func (t *truth) checkPromise(id, cause string) {
+	if p, told := t.promises[id]; told && p.what.After(t.now.Add(maxSkew)) {
+		t.find("P1", id, "ended for %s at %s, and somebody was told that its lease holds until %s", cause, clockOf(t.now), clockOf(p.what))
+	}
+}
+
+func clockOf(at time.Time) string { return at.UTC().Format(time.TimeOnly) }

@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// bounds are X of promise P2: for how long, counted from when everything works again and people have lifted what only
+// they can, something may live on. Each is the sum of its terms, with one sweep for the look and one for what it found.
+func (s shape) bounds() (term, silence, launch, stuck time.Duration) {
+	p, sweeps := s.policy, 3*time.Minute
+	noticed := 3 * time.Minute // until the janitors lead, have stamped, and a person has come by
+	term = noticed + p.MarkGrace + sweeps
+	silence = noticed + p.BootGrace + maxTTL + p.LoneGrace + 2*p.RateWindow + sweeps
+	launch = noticed + p.LaunchWindow + p.OrphanGrace + p.RateWindow + 2*sweeps
+	stuck = noticed + p.RetryMax + sweeps
+	return term, silence, launch, stuck
+}
+
+// checkEnd judges what is left when all has been calm for long enough.
+func (t *truth) checkEnd() {
+	term, silence, launch, stuck := t.shape.bounds()
+	calm := t.end.at.Add(-t.shape.calm)
+	late := func(since time.Time, bound time.Duration) bool {
+		if since.Before(calm) {
+			since = calm
+		}
+		return t.end.at.Sub(since) > bound
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.machines)) {
+		b, f := t.machines[id], t.leases[id]
+		if b.role == foreignRole || b.role == copiedRole {
+			continue
+		}
+		var l *leaseRecord
+		if f != nil {
+			l = f.record
+		}
+		switch {
+		case b.ending():
+			// One that still held is found ended only while EC2 shows it; after that it waits for its term.
+			open := l != nil && (l.State == "revoked" || l.State == "active" && !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term))
+			if open && b.state == "terminated" && late(b.entered, stuck+t.shape.policy.AbsentFor) && late(f.since, stuck+t.shape.policy.AbsentFor) {
+				t.find("P2", id, "terminated for %s, and its lease is %s", t.end.at.Sub(b.entered), l.State)
+			}
+		case l == nil:
+			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) {
+				t.find("P3", id, "lives without a lease")
+			}
+		case l.State == "ended":
+			t.find("P2", id, "lives, and its lease is ended since %s", t.end.at.Sub(f.since))
+		case t.end.guards[id]:
+		case l.State == "revoked" && late(f.since, stuck):
+			t.find("P2", id, "lives %s after its lease was revoked for %s (stuck: %q)", t.end.at.Sub(f.since), l.Cause, l.Stuck)
+		case l.State != "active":
+		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term):
+			t.find("P2", id, "lives %s after its term", t.end.at.Sub(l.ExpiresAt))
+		case l.ttl() > 0 && !t.end.beats[id] && !b.running.IsZero() && late(t.quietSince(id, b), silence):
+			t.find("P2", id, "lives, and has been silent for %s", t.end.at.Sub(t.quietSince(id, b)))
+		}
+	}
+	t.checkLaunches(late, launch)
+}
+
+// quietSince is when an instance was last heard of, or started, or its lease changed so that silence counts anew.
+func (t *truth) quietSince(id string, b *body) time.Time {
+	at := b.running
+	for _, other := range []time.Time{t.leases[id].cured, t.leases[id].since} {
+		if other.After(at) {
+			at = other
+		}
+	}
+	if p := t.beats[id]; p != nil && p.until.After(at) {
+		at = p.until
+	}
+	return at
+}
+
+// lost reports whether the registry was emptied or set back after a time.
+func (t *truth) lost(since time.Time) bool {
+	return slices.ContainsFunc(t.losses, func(at time.Time) bool { return at.After(since) })
+}
+
+// checkLaunches: none stays open, and nothing is left of one that failed.
+func (t *truth) checkLaunches(late func(time.Time, time.Duration) bool, bound time.Duration) {
+	for _, token := range slices.Sorted(maps.Keys(t.launches)) {
+		l := t.launches[token]
+		if l.record == nil {
+			continue
+		}
+		if l.record.State == "open" && late(time.Time{}, bound) {
+			t.find("P3", token, "is still open")
+		}
+		held := t.lost(time.Time{})
+		for id := range l.made {
+			held = held || t.leases[id] != nil && t.leases[id].bound || !t.machines[id].ending()
+		}
+		if l.record.State != "closed" || held {
+			continue
+		}
+		for _, x := range t.end.pieces {
+			if strings.HasPrefix(x.tags[launchTag], token+".") && (x.state == "available" || x.state == "open" || x.state == "active") &&
+				late(t.lastEnd(l), bound+10*time.Minute) {
+				t.find("P3", x.id, "is left of launch %s, %s", token, x.state)
+			}
+		}
+	}
+}
+
+// lastEnd is when the last instance of a launch ended.
+func (t *truth) lastEnd(l *launchFile) time.Time {
+	at := l.closed
+	for id := range l.made {
+		if e := t.machines[id].entered; e.After(at) {
+			at = e
+		}
+	}
+	return at
+}

@@ -1,0 +1,241 @@
+package sim
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	maxSkew = 11 * time.Second // 10 s, and EC2's whole seconds
+	slack   = 4 * time.Second  // clocks that drift, and calls that take their time
+)
+
+// checkRevoked judges the moment in which etcd took a lease away by a janitor's word.
+func (t *truth) checkRevoked(by, id string, f *file, before, after *leaseRecord) {
+	t.checkHeld(id)
+	switch {
+	case after.Cause == "term":
+		t.checkTerm(id, f, before)
+	case inferred(after.Cause):
+		t.checkSilence(by, id, f, before)
+		t.checkBrake(id, before)
+		t.checkRate(id, "")
+		t.ends = append(t.ends, end{t.now, id, after.Cause, "", t.zone(id), before.ttl()})
+	default:
+		t.find("P1", id, "revoked by a janitor for %q", after.Cause)
+	}
+}
+
+// checkTerm: not before the date, and after a notice if nobody was acting when it passed.
+func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
+	over := before.ExpiresAt
+	if over.IsZero() || t.now.Before(over.Add(-maxSkew)) {
+		t.find("P1", id, "ended for its term at %s, which is %s", clockOf(t.now), clockOf(over))
+	}
+	t.checkPromise(id, "term")
+	if !t.acted(over) && (before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-slack) {
+		t.find("P1", id, "nobody was acting at %s, when its term passed, and it got no notice", clockOf(over))
+	}
+}
+
+// acted reports whether terms were being ended at a time: a stamp was there, not too old, and the registry was armed.
+func (t *truth) acted(at time.Time) bool {
+	n, _ := slices.BinarySearchFunc(t.stamps, at, func(s since[*sweepRecord], at time.Time) int { return s.at.Compare(at) })
+	// The stamp that finds the term over may be the first after it, if the one before it is fresh.
+	fresh := n > 0 && at.Sub(t.stamps[n-1].at) <= 3*time.Minute+maxSkew
+	return fresh && t.modeAt(at) == "armed"
+}
+
+// checkSilence: the key was gone for the whole grace, also since everything that lets it count anew.
+func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
+	p, b, grace := t.shape.policy, t.machines[id], t.shape.policy.MarkGrace
+	beat := t.beats[id]
+	if beat == nil {
+		beat = &pulse{}
+	}
+	least := func(since time.Time, wait time.Duration, what string) {
+		if !since.IsZero() && t.now.Sub(since) < wait-slack {
+			t.find("P1", id, "ended for silence %s after %s, want at least %s", t.now.Sub(since), what, wait)
+		}
+	}
+	if beat.there {
+		t.find("P1", id, "ended for silence, and its heartbeat is there")
+	}
+	if before.ttl() <= 0 {
+		t.find("P1", id, "ended for silence, and its lease asks for no renewals")
+	}
+	least(beat.until, grace, "its heartbeat was there")
+	if f.cured.After(beat.until) {
+		least(f.cured, before.ttl()+grace, "it was extended or pardoned")
+	}
+	office := t.offices[by]
+	if office.IsZero() {
+		t.find("P1", id, "ended for silence by a leader that has written no stamp")
+	}
+	least(office, grace, "the leader's first stamp")
+	if beat.until.Before(office.Add(-20 * time.Second)) {
+		least(office, before.ttl()+grace-10*time.Second, "the first stamp of a leader that never saw it beat")
+	}
+	switch {
+	case before.Mark == nil || !inferred(before.Mark.Cause):
+		t.find("P1", id, "ended for silence without notice")
+	default:
+		least(f.marked, grace, "its notice")
+	}
+	if b.state != "running" && t.now.Sub(b.entered) > maxStale+15*time.Second && !t.wasStopped(b.entered) {
+		t.find("P1", id, "ended for silence, and it is %s", b.state)
+	}
+	if beat.claimed.Before(b.running) {
+		least(b.running, p.BootGrace, "its start")
+	}
+	if t.alone(id, beat.until) && !beat.until.IsZero() {
+		least(beat.until, p.LoneGrace, "its heartbeat was there, and nothing else of its zone beat since")
+	}
+	if t.living(id) {
+		for _, s := range t.stalls {
+			if s.until.Before(t.now) {
+				least(s.until, grace, "etcd stalled")
+			}
+		}
+	}
+}
+
+// wasStopped reports whether a janitor was stopped at or after a time: what it sent may come late.
+func (t *truth) wasStopped(at time.Time) bool {
+	return slices.ContainsFunc(t.stopped, func(s span) bool { return !s.until.Before(at) })
+}
+
+// alone reports whether no other heartbeat of the zone was there after a time.
+func (t *truth) alone(id string, after time.Time) bool {
+	for other, p := range t.beats {
+		if other != id && t.zone(other) == t.zone(id) && (p.there || p.until.After(after)) {
+			return false
+		}
+	}
+	return true
+}
+
+// living reports whether the sidecar of an instance runs.
+func (t *truth) living(id string) bool {
+	b := t.machines[id]
+	if b == nil || b.running.IsZero() {
+		return false
+	}
+	prefix := "sidecar-" + id[len(id)-3:] + "."
+	for name, alive := range t.alive {
+		if alive && len(name) > len(prefix) && name[:len(prefix)] == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// checkBrake counts the silent without the janitor's help: those that have been so for long enough to be seen.
+func (t *truth) checkBrake(id string, judged *leaseRecord) {
+	const seen = 100 * time.Second
+	p := t.shape.policy
+	for _, scope := range []string{"", t.zone(id)} {
+		silent, all := 0, 0
+		for other, f := range t.leases {
+			b := t.machines[other]
+			if b == nil || f.record == nil || f.record.ttl() <= 0 || f.record.ttl() > judged.ttl() || scope != "" && b.zone != scope {
+				continue
+			}
+			beat := t.beats[other]
+			running := !b.running.IsZero()
+			switch {
+			case other == id:
+				silent, all = silent+1, all+1
+			case !f.record.live() || f.record.State == "adopting" || !running:
+			case beat != nil && beat.there:
+				all++
+			case t.now.Sub(b.running) < p.BootGrace+seen || t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen:
+				all++
+			default:
+				silent, all = silent+1, all+1
+			}
+		}
+		for _, e := range t.ends {
+			if e.id != id && inferred(e.cause) && e.ttl <= judged.ttl() && t.now.Sub(e.at) < p.SilentMemory-seen && (scope == "" || e.zone == scope) {
+				silent, all = silent+1, all+1
+			}
+		}
+		if allowed := max(p.SilentMin, int(p.SilentShare*float64(all))); silent > allowed && !t.resumed(scope) {
+			t.find("brake", id, "ended for silence while %d of %d were silent in %q, more than %d", silent, all, scope, allowed)
+		}
+	}
+}
+
+// resumed reports whether a person has said that a silence need not be held.
+func (t *truth) resumed(scope string) bool {
+	if t.registry == nil {
+		return false
+	}
+	for _, r := range t.registry.Resumed {
+		if r.Name == "silence" && (r.Scope == scope || scope != "" && r.Scope != "") {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRate: so many ends that nobody declared are enough for a while; a failed launch counts once.
+func (t *truth) checkRate(id, launch string) {
+	p := t.shape.policy
+	n, launches := 1, map[string]bool{launch: launch != ""}
+	for _, e := range t.ends {
+		if t.now.Sub(e.at) > p.RateWindow-10*time.Second || launches[e.launch] {
+			continue
+		}
+		launches[e.launch] = e.launch != ""
+		n++
+	}
+	if allowed := max(p.RateMin, int(p.RateShare*float64(len(t.leases)))); n > allowed {
+		t.find("brake", id, "end %d within %s that nobody declared, more than %d", n, p.RateWindow, allowed)
+	}
+}
+
+// checkKill judges the call that ends an instance.
+func (t *truth) checkKill(e event) {
+	b, f := t.machines[e.id], t.leases[e.id]
+	if b.role == foreignRole || b.role == copiedRole {
+		t.find("P1", e.id, "%s, and ended by %s", b.role, e.who)
+	}
+	if f == nil || f.revoked.at.IsZero() {
+		t.find("P6", e.id, "ended without a record")
+		return
+	}
+	if f.revoked.what != e.who || e.sent.Sub(f.revoked.at) > 2*time.Minute {
+		t.find("P6", e.id, "ended by %s, and the last authorisation is by %s, %s before", e.who, f.revoked.what, e.sent.Sub(f.revoked.at))
+	}
+	if f.record != nil {
+		t.counts.kills[f.record.Cause]++
+		if f.record.State == "unmanaged" && e.sent.Sub(f.since) > time.Minute {
+			t.find("P1", e.id, "ended %s after it was unmanaged", e.sent.Sub(f.since))
+		}
+	}
+	if ours := t.always(b, e.sent, func(tags map[string]string) bool { return tags[registryTag] != registryUUID }); ours {
+		t.find("P1", e.id, "ended, and it bore no tag of ours")
+	}
+	if exempt := t.always(b, e.sent, func(tags map[string]string) bool { _, is := tags[exemptTag]; return is }); exempt {
+		t.find("P1", e.id, "ended, and it was exempt")
+	}
+	b.asked = true
+}
+
+// always reports whether the tags were so all the time in which somebody could have looked before sending.
+func (t *truth) always(b *body, sent time.Time, so func(map[string]string) bool) bool {
+	from := sent.Add(-maxStale - 15*time.Second)
+	held := false
+	for n, tags := range b.tags {
+		last := n == len(b.tags)-1
+		if tags.at.After(sent) || !last && !b.tags[n+1].at.After(from) {
+			continue
+		}
+		if !so(tags.what) {
+			return false
+		}
+		held = true
+	}
+	return held
+}

@@ -1,0 +1,137 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// piece is a volume, an interface or a spot request, told apart by its id.
+type piece struct {
+	id, machine string
+	state       string
+	made        time.Time
+	tags        map[string]string
+	goes        bool // with its machine
+}
+
+// furnish makes what a launch makes beside a machine.
+func (f *fleet) furnish(m *machine, in *ec2.RunInstancesInput) {
+	add := func(prefix, state string, kind types.ResourceType, goes bool) string {
+		x := &piece{id: f.newID(prefix), machine: m.id, state: state, made: time.Now(), tags: tagsFor(in, kind), goes: goes}
+		f.pieces = append(f.pieces, x)
+		if !goes {
+			m.keeps = append(m.keeps, x.id)
+		}
+		return x.id
+	}
+	for _, b := range in.BlockDeviceMappings {
+		add("vol", "in-use", types.ResourceTypeVolume, b.Ebs == nil || aws.ToBool(b.Ebs.DeleteOnTermination) || b.Ebs.DeleteOnTermination == nil)
+	}
+	for _, n := range in.NetworkInterfaces {
+		add("eni", "in-use", types.ResourceTypeNetworkInterface, n.DeleteOnTermination == nil || *n.DeleteOnTermination)
+	}
+	if market := in.InstanceMarketOptions; market != nil && market.MarketType == types.MarketTypeSpot {
+		m.spot = add("sir", "active", types.ResourceTypeSpotInstancesRequest, true)
+	}
+}
+
+// release lets go of what a machine had.
+func (f *fleet) release(m *machine) {
+	for _, x := range f.pieces {
+		switch {
+		case x.machine != m.id:
+		case strings.HasPrefix(x.id, "sir-"):
+			if x.state == "active" {
+				x.state = "closed"
+			}
+		case x.goes:
+			x.state, x.machine = "deleted", ""
+		default:
+			x.state, x.machine = "available", ""
+		}
+	}
+	f.pieces = slices.DeleteFunc(f.pieces, func(x *piece) bool { return x.state == "deleted" })
+}
+
+// found are the pieces of a kind that a filter selects.
+func (f *fleet) found(prefix string, filters []types.Filter) []*piece {
+	var fit []*piece
+	for _, x := range f.pieces {
+		name, values := aws.ToString(filters[0].Name), filters[0].Values
+		key, byTag := strings.CutPrefix(name, "tag:")
+		wanted := x.id
+		if byTag {
+			wanted = x.tags[key]
+		}
+		if strings.HasPrefix(x.id, prefix+"-") && slices.Contains(values, wanted) {
+			fit = append(fit, x)
+		}
+	}
+	return fit
+}
+
+// servePieces does the calls about what is made beside machines.
+func (f *fleet) servePieces(in any) (any, *refused) {
+	switch in := in.(type) {
+	case *ec2.DescribeVolumesInput:
+		out := &ec2.DescribeVolumesOutput{}
+		for _, x := range f.found("vol", in.Filters) {
+			v := types.Volume{VolumeId: aws.String(x.id), State: types.VolumeState(x.state), CreateTime: aws.Time(x.made), Tags: tagList(x.tags)}
+			if x.machine != "" {
+				v.Attachments = []types.VolumeAttachment{{InstanceId: aws.String(x.machine)}}
+			}
+			out.Volumes = append(out.Volumes, v)
+		}
+		return out, nil
+	case *ec2.DescribeNetworkInterfacesInput:
+		out := &ec2.DescribeNetworkInterfacesOutput{}
+		for _, x := range f.found("eni", in.Filters) {
+			n := types.NetworkInterface{NetworkInterfaceId: aws.String(x.id), Status: types.NetworkInterfaceStatus(x.state), TagSet: tagList(x.tags)}
+			if x.machine != "" {
+				n.Attachment = &types.NetworkInterfaceAttachment{InstanceId: aws.String(x.machine)}
+			}
+			out.NetworkInterfaces = append(out.NetworkInterfaces, n)
+		}
+		return out, nil
+	case *ec2.DescribeSpotInstanceRequestsInput:
+		out := &ec2.DescribeSpotInstanceRequestsOutput{}
+		for _, x := range f.found("sir", in.Filters) {
+			out.SpotInstanceRequests = append(out.SpotInstanceRequests, types.SpotInstanceRequest{
+				SpotInstanceRequestId: aws.String(x.id), State: types.SpotInstanceState(x.state), CreateTime: aws.Time(x.made),
+				InstanceId: aws.String(x.machine), Tags: tagList(x.tags),
+			})
+		}
+		return out, nil
+	case *ec2.DeleteVolumeInput:
+		return &ec2.DeleteVolumeOutput{}, f.remove(aws.ToString(in.VolumeId), "InvalidVolume.NotFound", "VolumeInUse")
+	case *ec2.DeleteNetworkInterfaceInput:
+		return &ec2.DeleteNetworkInterfaceOutput{}, f.remove(aws.ToString(in.NetworkInterfaceId), "InvalidNetworkInterfaceID.NotFound", "InvalidNetworkInterface.InUse")
+	case *ec2.CancelSpotInstanceRequestsInput:
+		for _, x := range f.pieces {
+			if slices.Contains(in.SpotInstanceRequestIds, x.id) && x.state == "active" {
+				x.state = "cancelled"
+				f.w.trace.add(event{kind: removed, id: x.id, text: x.tags[launchTag]})
+			}
+		}
+		return &ec2.CancelSpotInstanceRequestsOutput{}, nil
+	}
+	return nil, refusal("InvalidAction")
+}
+
+func (f *fleet) remove(id, unknown, busy string) *refused {
+	n := slices.IndexFunc(f.pieces, func(x *piece) bool { return x.id == id })
+	switch {
+	case n < 0:
+		return refusal(unknown)
+	case f.pieces[n].machine != "":
+		return refusal(busy)
+	}
+	f.w.trace.add(event{kind: removed, id: id, text: f.pieces[n].tags[launchTag]})
+	f.pieces = slices.Delete(f.pieces, n, n+1)
+	return nil
+}

@@ -1,0 +1,325 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapse/lease"
+)
+
+// deed is what a person does with a command line.
+type deed struct {
+	name   string
+	weight int
+	do     func(*process, *rand.Rand) error
+}
+
+func deeds() []deed {
+	return []deed{
+		{"extend", 6, extend},
+		{"shorten", 2, shorten},
+		{"pardon", 2, pardon},
+		{"release", 3, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseRelease) }},
+		{"revoke", 1, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseOperator) }},
+		{"release a launch", 1, releaseLaunch},
+		{"adopt", 3, adopt},
+		{"unmanage", 1, unmanage},
+		{"launch again", 5, again},
+		{"pause", 1, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModePaused) }},
+		{"observe", 1, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModeObserve) }},
+		{"arm", 3, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModeArmed) }},
+		{"resume --brake silence", 1, func(p *process, r *rand.Rand) error { return lift(p, lease.BrakeSilence) }},
+		{"newer release", 3, newer},
+	}
+}
+
+// person runs a command, for as long as people wait.
+func (w *world) person(what string, do func(*process) error) *process {
+	return w.start(fmt.Sprintf("cli-%d", w.next()), "person: "+what, newClock(), func(p *process) {
+		ctx, cancel := context.WithTimeout(p.ctx, 2*time.Minute)
+		defer cancel()
+		p.ctx = ctx
+		if err := do(p); err != nil {
+			w.log.Info("person failed", "what", what, "error", err)
+		}
+	})
+}
+
+func initialise(p *process, uuid string) error {
+	_, err := p.store().PutRegistry(p.ctx, lease.NewRegistry(p.clock.now(), uuid, lease.ModeArmed))
+	return err
+}
+
+// someLease is one that a person has in mind: it is on record, and like this.
+func someLease(p *process, r *rand.Rand, like func(lease.Lease) bool) (string, error) {
+	s, err := p.store().Snapshot(p.ctx)
+	if err != nil {
+		return "", err
+	}
+	able := slices.DeleteFunc(s.Leases, func(l lease.Lease) bool { return !like(l) })
+	if len(able) == 0 {
+		return "", errors.New("there is none")
+	}
+	return able[r.IntN(len(able))].InstanceID, nil
+}
+
+func extend(p *process, r *rand.Rand) error {
+	id, err := someLease(p, r, func(l lease.Lease) bool { return l.Live() && !l.ExpiresAt.IsZero() })
+	if err != nil {
+		return err
+	}
+	to := lease.Extension{Until: p.clock.now().Add(between(r, 5*time.Minute, 40*time.Minute)), AtLeast: true}
+	_, after, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) {
+		return l.Extend(p.clock.now(), to, p.by("extended"))
+	})
+	if err == nil && p.alive() {
+		p.promise(after)
+	}
+	return err
+}
+
+// shorten makes the earlier date count from before it is written: it may be, though nobody hears of it.
+func shorten(p *process, r *rand.Rand) error {
+	id, err := someLease(p, r, lease.Lease.Live)
+	if err != nil {
+		return err
+	}
+	p.w.trace.add(event{kind: unpromised, who: p.name, id: id})
+	to := lease.Extension{Until: p.clock.now().Add(between(r, 20*time.Second, 10*time.Minute)), AllowShorten: true}
+	_, after, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) {
+		return l.Extend(p.clock.now(), to, p.by("shortened"))
+	})
+	if err == nil && p.alive() {
+		p.promise(after)
+	}
+	return err
+}
+
+func pardon(p *process, r *rand.Rand) error {
+	id, err := someLease(p, r, func(l lease.Lease) bool { return l.Live() && l.Mark != nil })
+	if err != nil {
+		return err
+	}
+	_, _, err = p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Pardon(p.clock.now(), p.by("pardoned")) })
+	return err
+}
+
+func takeAway(p *process, r *rand.Rand, cause lease.Cause) error {
+	id, err := someLease(p, r, lease.Lease.Live)
+	if err != nil {
+		return err
+	}
+	p.w.trace.add(event{kind: unpromised, who: p.name, id: id})
+	_, _, err = p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Revoke(p.clock.now(), cause, p.by("given back")) })
+	return err
+}
+
+func releaseLaunch(p *process, r *rand.Rand) error {
+	s, err := p.store().Snapshot(p.ctx)
+	if err != nil || len(s.Launches) == 0 {
+		return err
+	}
+	token := s.Launches[r.IntN(len(s.Launches))].Token
+	_, _, err = p.store().UpdateLaunch(p.ctx, token, func(l lease.Launch) (lease.Launch, error) { return l.Close(p.clock.now(), "released") })
+	return err
+}
+
+// adopt writes the lease first and sets the tag second.
+func adopt(p *process, r *rand.Rand) error {
+	ids := p.w.fleet.living(adoptableRole)
+	if len(ids) == 0 {
+		return errors.New("there is none")
+	}
+	cloud, err := p.cloud()
+	if err != nil {
+		return err
+	}
+	listing, err := cloud.Describe(p.ctx, []string{ids[r.IntN(len(ids))]})
+	if err != nil || len(listing.Instances) == 0 {
+		return errors.Join(err, errors.New("EC2 does not know it"))
+	}
+	i := listing.Instances[0]
+	l := lease.Adopt(p.clock.now(), i, p.clock.now().Add(between(r, 3*time.Minute, time.Hour)), time.Time{}, "ada", nil, p.by("adopted"))
+	if l, err = p.store().PutLease(p.ctx, l); err != nil {
+		return err
+	}
+	if err := cloud.Tag(p.ctx, []string{i.ID}, map[string]string{registryTag: registryUUID}); err != nil {
+		return err
+	}
+	if p.alive() {
+		p.promise(l)
+	}
+	return nil
+}
+
+// unmanage gives up the lease first and removes the tags second.
+func unmanage(p *process, r *rand.Rand) error {
+	id, err := someLease(p, r, func(l lease.Lease) bool { return l.Live() || l.State == lease.StateRevoked })
+	if err != nil {
+		return err
+	}
+	cloud, err := p.cloud()
+	if err != nil {
+		return err
+	}
+	if _, _, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(p.clock.now(), p.by("forgotten")) }); err != nil {
+		return err
+	}
+	return cloud.Untag(p.ctx, []string{id}, []string{registryTag, launchTag})
+}
+
+// again launches with a token that was used before.
+func again(p *process, r *rand.Rand) error {
+	p.w.mu.Lock()
+	order := slices.Clone(p.w.order)
+	p.w.mu.Unlock()
+	if len(order) > 0 {
+		p.w.launch(order[r.IntN(len(order))])
+	}
+	return nil
+}
+
+func setMode(p *process, mode lease.Mode) error {
+	_, _, err := p.store().UpdateRegistry(p.ctx, func(r lease.Registry) (lease.Registry, error) { return r.To(p.clock.now(), mode), nil })
+	return err
+}
+
+// lift says that a brake need not be held, as `janitor resume --brake` does.
+func lift(p *process, name string) error {
+	s, err := p.store().Snapshot(p.ctx)
+	if err != nil {
+		return err
+	}
+	held := slices.DeleteFunc(s.Registry.Stands(s.Sweep.Brakes), func(b lease.Brake) bool {
+		return b.Name != name || name != lease.BrakeSilence && !b.Standing()
+	})
+	if name == lease.BrakeRestored {
+		if err := catchUp(p, s); err != nil {
+			return err
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	if name != lease.BrakeSilence {
+		p.w.trace.add(event{kind: unpromised, who: p.name, text: "lifts " + name})
+	}
+	_, _, err = p.store().UpdateRegistry(p.ctx, func(r lease.Registry) (lease.Registry, error) {
+		return r.Lift(p.clock.now(), name, held, p.name), nil
+	})
+	return err
+}
+
+// catchUp lets the leases count as they are of which a sidecar has seen a later state.
+func catchUp(p *process, s lease.Snapshot) error {
+	seen := map[string]int64{}
+	for _, b := range s.Sweep.Brakes {
+		if b.Name == lease.BrakeRestored && b.Scope != "" {
+			seen[b.Scope] = int64(b.Count)
+		}
+	}
+	for id, hb := range s.Heartbeats {
+		seen[id] = max(seen[id], hb.Changes)
+	}
+	for _, l := range s.Leases {
+		if seen[l.InstanceID] <= l.Changes {
+			continue
+		}
+		p.w.trace.add(event{kind: unpromised, who: p.name, id: l.InstanceID, text: "caught up"})
+		if _, _, err := p.store().UpdateLease(p.ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+			return l.CatchUp(p.clock.now(), seen[l.InstanceID], p.by("caught up")), nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setRight is what a person does who was woken by what is held: makes the registry anew if it is lost, recovers leases,
+// lifts what only people can lift, and arms.
+func setRight(p *process) error {
+	store := p.store()
+	_, err := store.Registry(p.ctx)
+	var none *lease.NotFoundError
+	if errors.As(err, &none) {
+		err = initialise(p, registryUUID)
+	}
+	if err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	lost := p.w.lostData
+	p.w.mu.Unlock()
+	if lost {
+		if err := recoverLeases(p); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{lease.BrakeRestored, lease.BrakeStranger, lease.BrakeSilence} {
+		if err := lift(p, name); err != nil {
+			return err
+		}
+	}
+	return setMode(p, lease.ModeArmed)
+}
+
+// recoverLeases makes leases from tags, as `lease recover` does.
+func recoverLeases(p *process) error {
+	cloud, err := p.cloud()
+	if err != nil {
+		return err
+	}
+	listing, err := cloud.List(p.ctx)
+	if err != nil {
+		return err
+	}
+	s, err := p.store().Snapshot(p.ctx)
+	if err != nil {
+		return err
+	}
+	recovery := lease.NewRecovery(s, lease.RecoveryTerms{})
+	for _, i := range listing.Instances {
+		l, err := recovery.Lease(p.clock.now(), i, p.by("recovered"))
+		if err != nil {
+			continue // it says why
+		}
+		if _, err := p.store().PutLease(p.ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newer adds to a record what only a newer release knows. Whoever writes it later must leave that alone.
+func newer(p *process, r *rand.Rand) error {
+	id, err := someLease(p, r, lease.Lease.Live)
+	if err != nil {
+		return err
+	}
+	key := "/lapse/" + namespace + "/leases/" + id
+	client := p.w.etcd.Client(p.name, p.etcdLink)
+	got, err := client.Get(p.ctx, key)
+	if err != nil || len(got.Kvs) == 0 {
+		return err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(got.Kvs[0].GetValue(), &fields); err != nil {
+		return err
+	}
+	fields["next_release"] = json.RawMessage(fmt.Sprintf(`{"of":%q}`, p.name))
+	value, err := json.Marshal(fields)
+	if err != nil || bytes.Equal(value, got.Kvs[0].GetValue()) {
+		return err
+	}
+	_, err = client.Txn(p.ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", got.Kvs[0].GetModRevision())).
+		Then(clientv3.OpPut(key, string(value))).Commit()
+	return err
+}

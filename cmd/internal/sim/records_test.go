@@ -1,0 +1,80 @@
+package sim
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// The checker's own reading of the registry's JSON: no more than it judges by.
+
+type leaseRecord struct {
+	State       string    `json:"state"`
+	Cause       string    `json:"cause"`
+	Launch      string    `json:"launch"`
+	ClientToken string    `json:"client_token"`
+	ExpiresAt   time.Time `json:"expires_at"`
+	CuredAt     time.Time `json:"cured_at"`
+	TTL         string    `json:"ttl"`
+	Tries       int       `json:"tries"`
+	Changes     int64     `json:"changes"`
+	Stuck       string    `json:"stuck"`
+	Mark        *struct {
+		Cause string    `json:"cause"`
+		Since time.Time `json:"since"`
+	} `json:"mark"`
+	NextRelease json.RawMessage `json:"next_release"`
+}
+
+func (l *leaseRecord) ttl() time.Duration {
+	d, _ := time.ParseDuration(l.TTL)
+	return d
+}
+
+func (l *leaseRecord) live() bool { return l != nil && (l.State == "active" || l.State == "adopting") }
+
+func inferred(cause string) bool { return cause == "silence" || cause == "never-beat" }
+
+type launchRecord struct {
+	Token    string               `json:"token"`
+	State    string               `json:"state"`
+	Count    int                  `json:"count"`
+	Looks    map[string]time.Time `json:"looks"`
+	Attempts []struct {
+		ClientToken string `json:"client_token"`
+		Sends       int    `json:"sends"`
+	} `json:"attempts"`
+}
+
+type registryRecord struct {
+	Mode    string `json:"mode"`
+	Resumed []struct {
+		Name  string `json:"name"`
+		Scope string `json:"scope"`
+	} `json:"resumed"`
+}
+
+type sweepRecord struct {
+	Sequence int64  `json:"sequence"`
+	Leader   string `json:"leader"`
+	Brakes   []struct {
+		Name  string `json:"name"`
+		Scope string `json:"scope"`
+	} `json:"brakes"`
+}
+
+// read parses a record; nil if there is none. One that is no JSON is a finding of its own.
+func read[R any](value []byte) (*R, error) {
+	if value == nil {
+		return nil, nil
+	}
+	r := new(R)
+	return r, json.Unmarshal(value, r)
+}
+
+// place in the registry: which kind of record a key is, and whose.
+func place(key string) (kind, name string) {
+	rest, _ := strings.CutPrefix(key, "/lapse/"+namespace+"/")
+	kind, name, _ = strings.Cut(rest, "/")
+	return kind, name
+}

@@ -1,0 +1,349 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"lapse/lease/etcd/etcdsim"
+)
+
+// finding is a promise that was broken.
+type finding struct {
+	at      time.Duration // since the schedule began
+	promise string        // P1 to P6, or what the design says
+	id      string
+	what    string
+}
+
+func (f finding) String() string {
+	return fmt.Sprintf("%s at %s: %s: %s", f.promise, f.at, f.id, f.what)
+}
+
+// truth is what really is, as the trace tells it event by event.
+type truth struct {
+	outcome
+	now time.Time
+
+	roles    map[string]string // of processes
+	alive    map[string]bool
+	machines map[string]*body
+	leases   map[string]*file
+	launches map[string]*launchFile
+	beats    map[string]*pulse
+	election map[string]candidate
+	unsure   bool // who was elected first: the election was restored
+	registry *registryRecord
+	modes    []since[string]
+	stamps   []since[*sweepRecord]
+	offices  map[string]time.Time // first stamp of each leader
+	promises map[string]since[time.Time]
+	vouched  time.Time       // when somebody last took the registry as it is
+	losses   []time.Time     // when it was emptied or set back
+	stalls   []span          // of etcd
+	stopped  []span          // of janitors
+	standing map[string]bool // brakes that the last stamp says are held until a person lifts them
+	ends     []end           // that nobody declared
+
+	findings []finding
+	counts   counts
+}
+
+// counts of one schedule, for the report.
+type counts struct {
+	kills    map[string]int // by cause
+	strikes  map[string]int // by fault
+	coverage map[[2]string]int
+	revoked  int
+	created  int
+}
+
+type since[T any] struct {
+	at   time.Time
+	what T
+}
+
+type span struct{ from, until time.Time }
+
+// body is an instance.
+type body struct {
+	role, token, zone, state string
+	made, entered            time.Time
+	running                  time.Time // since when; zero if it does not
+	tags                     []since[map[string]string]
+	asked                    bool
+}
+
+func (b *body) ending() bool { return b.state == "shutting-down" || b.state == "terminated" }
+
+// file is the record of one lease, and what the checker remembers of it.
+type file struct {
+	record  *leaseRecord // nil if there is none
+	since   time.Time    // when it came to its state
+	marked  time.Time    // when the present mark was written
+	cured   time.Time
+	bound   bool // it once was active
+	by      string
+	revoked since[string] // last authorisation to end: when, and by whom
+}
+
+type launchFile struct {
+	record *launchRecord
+	closed time.Time
+	looks  map[string]time.Time // when each was written
+	sent   map[string]bool      // client tokens that were on record before anything was sent
+	made   map[string]bool      // instances
+	count  int
+}
+
+// pulse is the heartbeat key of an instance.
+type pulse struct {
+	there   bool
+	until   time.Time // when it was last there
+	claimed time.Time // when it was last written
+}
+
+type candidate struct {
+	name    string
+	created int64
+}
+
+// end is one that nobody declared.
+type end struct {
+	at                time.Time
+	id, cause, launch string
+	zone              string
+	ttl               time.Duration
+}
+
+// judge reads the trace of a schedule.
+func judge(o outcome) *truth {
+	t := &truth{
+		outcome: o, roles: map[string]string{}, alive: map[string]bool{}, machines: map[string]*body{}, leases: map[string]*file{},
+		launches: map[string]*launchFile{}, beats: map[string]*pulse{}, election: map[string]candidate{}, offices: map[string]time.Time{},
+		promises: map[string]since[time.Time]{},
+		counts:   counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}},
+	}
+	for _, e := range o.trace.events {
+		t.now = e.at
+		t.take(e)
+	}
+	t.now = o.end.at
+	t.checkEnd()
+	return t
+}
+
+func (t *truth) find(promise, id, format string, args ...any) {
+	t.findings = append(t.findings, finding{t.now.Sub(t.trace.began), promise, id, fmt.Sprintf(format, args...)})
+}
+
+func (t *truth) take(e event) {
+	switch e.kind {
+	case lived:
+		t.roles[e.who], t.alive[e.who] = e.text, true
+	case died:
+		t.alive[e.who] = false
+	case created:
+		t.takeCreated(e)
+	case entered:
+		t.takeState(e)
+	case tagged:
+		b := t.machines[e.id]
+		b.tags = append(b.tags, since[map[string]string]{t.now, e.tags})
+	case asked:
+		t.checkKill(e)
+	case promised:
+		t.promises[e.id] = since[time.Time]{t.now, e.when}
+	case unpromised:
+		if e.id == "" {
+			clear(t.promises)
+			t.vouched = t.now
+		}
+		delete(t.promises, e.id)
+	case struck:
+		t.takeStrike(e)
+	case denied:
+		if l := t.launch(e.id); len(l.made) > 0 && !t.lost(time.Time{}) {
+			t.find("P3", e.id, "%s was told that nothing was made, and %d were", e.who, len(l.made))
+		}
+	case removed:
+		t.checkRemoved(e)
+	case committed:
+		t.takeCommit(e)
+	}
+}
+
+func (t *truth) takeCreated(e event) {
+	token, zone, _ := strings.Cut(e.text, " in ")
+	t.machines[e.id] = &body{role: e.who, token: token, zone: zone, made: t.now, tags: []since[map[string]string]{{t.now, e.tags}}}
+	if e.who != launchedRole {
+		return
+	}
+	t.counts.created++
+	l := t.launchOf(token)
+	l.made[e.id] = true
+	if !l.sent[token] {
+		t.find("P3", e.id, "made for %s, which was on no record when it was sent", token)
+	}
+	if len(l.made) > l.count {
+		t.find("P4", e.id, "instance %d of a launch of %d", len(l.made), l.count)
+	}
+}
+
+// launchOf is the launch that a client token belongs to.
+func (t *truth) launchOf(clientToken string) *launchFile {
+	name := clientToken
+	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
+		name = name[:dot]
+	}
+	return t.launch(name)
+}
+
+func (t *truth) launch(name string) *launchFile {
+	if t.launches[name] == nil {
+		t.launches[name] = &launchFile{looks: map[string]time.Time{}, sent: map[string]bool{}, made: map[string]bool{}}
+	}
+	return t.launches[name]
+}
+
+func (t *truth) takeState(e event) {
+	b := t.machines[e.id]
+	b.state, b.entered, b.running = e.text, t.now, time.Time{}
+	if e.text == "running" {
+		b.running = t.now
+	}
+}
+
+func (t *truth) takeStrike(e event) {
+	t.counts.strikes[e.id]++
+	states := map[string]bool{}
+	for _, f := range t.leases {
+		states[f.state()] = true
+	}
+	for _, l := range t.launches {
+		if l.record != nil {
+			states["launch "+l.record.State] = true
+		}
+	}
+	for state := range states {
+		t.counts.coverage[[2]string{e.id, state}]++
+	}
+	switch e.id {
+	case "janitor stopped":
+		t.stopped = append(t.stopped, span{t.now, e.until})
+	case "etcd stalls":
+		t.stalls = append(t.stalls, span{t.now, e.until})
+	case "etcd emptied", "etcd restored":
+		t.losses, t.ends = append(t.losses, t.now), nil // no record tells of these any more
+	}
+}
+
+// state of a lease as the report names it.
+func (f *file) state() string {
+	switch {
+	case f.record == nil:
+		return "lost"
+	case f.record.State == "active" && f.record.Mark != nil:
+		return "marked"
+	}
+	return f.record.State
+}
+
+func (t *truth) takeCommit(e event) {
+	for _, c := range slices.Concat(e.commit.Puts, e.commit.Deletes) {
+		switch kind, name := place(c.Key); kind {
+		case "leases":
+			t.takeLease(e, name, c)
+		case "launches":
+			t.takeLaunch(e, name, c)
+		case "heartbeats":
+			t.takeBeat(name, c)
+		case "registry":
+			t.registry, _ = read[registryRecord](c.Value)
+			mode := "lost"
+			if t.registry != nil {
+				mode = t.registry.Mode
+			}
+			t.modes = append(t.modes, since[string]{t.now, mode})
+		case "sweep":
+			t.takeStamp(e, c)
+		case "election":
+			t.takeElection(e, c)
+		}
+	}
+}
+
+func (t *truth) takeBeat(id string, c etcdsim.Change) {
+	p := t.beats[id]
+	if p == nil {
+		p = &pulse{}
+		t.beats[id] = p
+	}
+	if p.there {
+		p.until = t.now
+	}
+	p.there = c.Value != nil && c.Lease != 0
+	if p.there {
+		p.until, p.claimed = t.now, t.now
+	}
+}
+
+func (t *truth) takeStamp(e event, c etcdsim.Change) {
+	stamp, err := read[sweepRecord](c.Value)
+	if err != nil || stamp == nil || e.who == "" {
+		return
+	}
+	t.checkFence(e, "sweep")
+	t.stamps = append(t.stamps, since[*sweepRecord]{t.now, stamp})
+	t.standing = map[string]bool{}
+	for _, b := range stamp.Brakes {
+		if b.Scope == "" && (b.Name == "restored" || b.Name == "stranger") {
+			t.standing[b.Name] = true
+		}
+	}
+	if t.standing["restored"] && len(t.losses) == 0 {
+		t.find("brake", stamp.Leader, "says that the registry was set back, and it was not")
+	}
+	if _, known := t.offices[stamp.Leader]; !known {
+		t.offices[stamp.Leader] = t.now
+	}
+}
+
+func (t *truth) takeElection(e event, c etcdsim.Change) {
+	if c.Value == nil {
+		delete(t.election, c.Key)
+		t.unsure = t.unsure && len(t.election) > 0
+		return
+	}
+	if e.who == "" { // restored: of several keys it is not known which is older
+		t.unsure = true
+	}
+	if c.Before == nil || e.who == "" {
+		t.election[c.Key] = candidate{string(c.Value), e.commit.Revision}
+	}
+}
+
+// leader is whoever was elected, as etcd has it.
+func (t *truth) leader() string {
+	var first candidate
+	for _, key := range slices.Sorted(maps.Keys(t.election)) {
+		if c := t.election[key]; first.name == "" || c.created < first.created {
+			first = c
+		}
+	}
+	return first.name
+}
+
+// modeAt is the registry's mode at a time.
+func (t *truth) modeAt(at time.Time) string {
+	mode := ""
+	for _, m := range t.modes {
+		if m.at.After(at) {
+			break
+		}
+		mode = m.what
+	}
+	return mode
+}

@@ -1,0 +1,256 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/janitor"
+	"lapse/lease"
+	"lapse/lease/etcd/etcdsim"
+)
+
+// settling is how long the calm at the end lasts: see [bounds].
+const settling = 24 * time.Minute
+
+const (
+	registryUUID = "0198c5a0-0000-7000-8000-00000000000a"
+	foreignUUID  = "0198c5a0-0000-7000-8000-00000000000f"
+	registryTag  = "lapse:registry"
+	launchTag    = "lapse:launch"
+	exemptTag    = "lapse:exempt"
+
+	launchedRole  = "launched"  // through Lapse
+	adoptableRole = "adoptable" // launched without it, to be adopted perhaps
+	foreignRole   = "foreign"   // another registry's
+	copiedRole    = "copied"    // "Launch more like this": our tags, another client token
+)
+
+// shape is what one schedule is like: how long, how many, how bad.
+type shape struct {
+	policy    janitor.Policy
+	chaos     time.Duration // in which faults strike
+	calm      time.Duration // after it: everything works, and people have lifted what only they can
+	remembers time.Duration // for which EC2 shows what is terminated
+	launches  int
+	faults    int
+	deeds     int     // of people
+	trouble   float64 // share of all calls that goes wrong
+}
+
+// hasty is the policy of all schedules: the defaults, but for their lengths.
+func hasty() janitor.Policy {
+	p := janitor.DefaultPolicy()
+	p.BootGrace, p.MarkGrace, p.LoneGrace = 3*time.Minute, 2*time.Minute, 5*time.Minute
+	p.LaunchWindow, p.AbsentFor, p.RetryMax = 4*time.Minute, 5*time.Minute, 4*time.Minute
+	p.SilentMemory, p.RateWindow, p.OfficeWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
+	p.Retention, p.ChosenRetention = 6*time.Hour, 12*time.Hour
+	return p
+}
+
+func drawShape(r *rand.Rand) shape {
+	return shape{
+		policy: hasty(), chaos: between(r, 16*time.Minute, 34*time.Minute), calm: settling, remembers: pick(r, time.Minute, 10*time.Minute, time.Hour),
+		launches: 2 + r.IntN(4), faults: 4 + r.IntN(10), deeds: 3 + r.IntN(10), trouble: pick(r, 0, 0, 0.002, 0.01, 0.04),
+	}
+}
+
+// world is one schedule.
+type world struct {
+	dice     dice
+	shape    shape
+	trace    *trace
+	etcd     *etcdsim.Cluster
+	fleet    *fleet
+	ctx      context.Context
+	dir      string // of the janitors' memories
+	pageSize int64
+	log      *slog.Logger
+
+	processes sync.WaitGroup
+	hosts     []*host
+
+	mu       sync.Mutex
+	lossy    [2]time.Time // until then many calls go wrong
+	images   []etcdsim.Image
+	wakes    []func()           // that end stalls of etcd
+	tokens   map[string]request // of all launches so far
+	order    []string           // the same, in order
+	serial   int
+	lostData bool // the registry was emptied or set back, and nobody has seen to it
+	calmed   bool
+}
+
+// outcome is one schedule as it went.
+type outcome struct {
+	seed  uint64
+	shape shape
+	trace *trace
+	end   ending
+}
+
+// ending is what is there in the end.
+type ending struct {
+	at     time.Time
+	pieces []piece
+	beats  map[string]bool // instances whose sidecar runs
+	guards map[string]bool // instances that EC2 or a tag protects
+}
+
+// simulate runs the schedule of a seed.
+func simulate(t *testing.T, seed uint64) outcome {
+	t.Helper()
+	var o outcome
+	synctest.Test(t, func(t *testing.T) {
+		o = run(t, seed)
+	})
+	return o
+}
+
+func run(t *testing.T, seed uint64) outcome {
+	w := &world{dice: dice(scramble(seed)), trace: &trace{began: time.Now()}, tokens: map[string]request{}, log: slog.New(slog.DiscardHandler)}
+	if os.Getenv("SIM_LOG") != "" {
+		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	r := w.dice.stream("shape")
+	w.shape, w.pageSize = drawShape(r), int64(pick(r, 7, 5000))
+	w.dir = memories(t)
+	defer os.RemoveAll(w.dir)
+	ctx, end := context.WithCancel(t.Context())
+	w.ctx = ctx
+	w.etcd = etcdsim.New(etcdsim.Options{Observe: func(c etcdsim.Commit) { w.trace.add(event{kind: committed, who: c.By, commit: &c}) }})
+	w.fleet = newFleet(w)
+	w.person("init", func(p *process) error { return initialise(p, registryUUID) })
+	w.strangers()
+	for _, name := range []string{"a", "b"} {
+		w.hosts = append(w.hosts, w.newHost("janitor-"+name))
+	}
+	w.direct()
+	time.Sleep(w.shape.chaos)
+	w.calm()
+	time.Sleep(w.shape.calm)
+	w.trace.end()
+	o := outcome{seed: seed, shape: w.shape, trace: w.trace, end: w.fleet.ending()}
+	end()
+	w.processes.Wait()
+	w.etcd.Close()
+	return o
+}
+
+// memories is a directory for what janitors remember, in memory where there is such a thing: it is synced at each stamp.
+func memories(t *testing.T) string {
+	for _, parent := range []string{"/dev/shm", ""} {
+		if dir, err := os.MkdirTemp(parent, "lapse-sim"); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no directory for the janitors' memories")
+	return ""
+}
+
+// strangers are instances that are none of ours to end.
+func (w *world) strangers() {
+	w.fleet.mu.Lock()
+	defer w.fleet.mu.Unlock()
+	for n, m := range []*machine{
+		{role: foreignRole, token: "web-0.1", tags: map[string]string{registryTag: foreignUUID, launchTag: "web-0.1"}},
+		{role: copiedRole, token: "console-1", tags: map[string]string{registryTag: registryUUID, launchTag: "web-0.1"}},
+		{role: adoptableRole, token: "by-hand-1"},
+		{role: adoptableRole, token: "by-hand-2"},
+	} {
+		m.zone = zones[n%len(zones)]
+		w.fleet.add(m)
+	}
+}
+
+// trouble is the share of calls to a side that go wrong just now.
+func (w *world) trouble(to side) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.calmed:
+		return 0
+	case time.Now().Before(w.lossy[to]):
+		return max(0.15, w.shape.trouble)
+	}
+	return w.shape.trouble
+}
+
+// calm heals everything, and lets people do what only they can do, again and again until the end.
+func (w *world) calm() {
+	w.mu.Lock()
+	w.calmed = true
+	wakes := w.wakes
+	w.mu.Unlock()
+	for _, wake := range wakes {
+		wake()
+	}
+	w.etcd.Alarm(false)
+	w.fleet.heal()
+	for _, h := range w.hosts {
+		h.calm()
+	}
+	w.fleet.reconnect()
+	w.trace.add(event{kind: beganCalm})
+	w.processes.Go(func() {
+		for round := 0; w.ctx.Err() == nil; round++ {
+			w.person(fmt.Sprintf("set right %d", round), setRight)
+			wait(w.ctx, 2*time.Minute+time.Duration(w.dice.of("round", round)%1e9))
+		}
+	})
+}
+
+// next is a number that no other has.
+func (w *world) next() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.serial++
+	return w.serial
+}
+
+// reconnect ends what keeps sidecars from being heard. The dead stay dead.
+func (f *fleet) reconnect() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.machines {
+		if m.sidecar != nil {
+			m.sidecar.heal()
+		}
+	}
+}
+
+func (p *process) heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped, p.cut = time.Time{}, [2]time.Time{}
+}
+
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.dead
+}
+
+func (f *fleet) ending() ending {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := ending{at: time.Now(), beats: map[string]bool{}, guards: map[string]bool{}}
+	for _, x := range f.pieces {
+		e.pieces = append(e.pieces, *x)
+	}
+	for _, m := range f.machines {
+		_, exempt := m.tags[exemptTag]
+		e.guards[m.id] = exempt || m.protected || m.tags[registryTag] != registryUUID
+		e.beats[m.id] = m.sidecar != nil && m.sidecar.alive()
+	}
+	return e
+}
+
+// by is how somebody signs what they do.
+func (p *process) by(reason string) lease.By { return lease.By{Actor: "cli:" + p.name, Reason: reason} }
