@@ -28,7 +28,7 @@ type beat struct {
 	shown     bool      // EC2 showed the instance, so it is known when it started last
 	cured     time.Time // CuredAt of the lease, as last seen
 	pardoned  bool      // cured since the key lapsed
-	held      bool      // a brake held it when it was judged last
+	held      bool      // a brake held it, or it was not shown, when it was judged last
 	zone      string
 	round     int // in which the lease was last observed
 }
@@ -111,6 +111,7 @@ func (b *beat) observeState(now time.Time, i *lease.Instance) {
 	switch {
 	case i == nil:
 		b.forget(now)
+		b.held = true
 		return
 	case i.State != lease.InstanceRunning:
 		b.forget(now)
