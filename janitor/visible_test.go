@@ -261,3 +261,40 @@ func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since ti
 	}
 	return since
 }
+
+func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &watchedRig{rig: newRig(t, "i-1"), onlooker: &onlooker{}}
+		r.ec2(func(c *recorder) { c.skew = time.Minute })
+		inTurn(t, r.rig, "", func() { after(90 * time.Second) })
+		r.ec2(func(c *recorder) { c.skew = 0 })
+		j := r.janitorOf(slog.New(r.onlooker))
+		j.Observe = r.onlooker
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(90 * time.Second)
+		r.shows("under another leader", lease.Brake{Name: brakeClock, Scope: r.cloud.place.String()}, "lifted")
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestASinglePassDoesNotSayThatASilenceBrakeWasLifted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &watchedRig{rig: newRig(t, eight...), onlooker: &onlooker{}}
+		inTurn(t, r.rig, "", func() { after(90 * time.Second) })
+		j := r.janitorOf(slog.New(r.onlooker))
+		j.Observe = r.onlooker
+		if _, _, err := j.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.logged) > 0 {
+			t.Errorf("said %q, and saw nothing of silence", r.logged)
+		}
+	})
+}
