@@ -93,9 +93,9 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 	want := []string{
 		`elected | janitor:janitor`,
 		`brake-held | janitor:janitor | health | new leader: no stamp of its own yet`,
-		`shortened | i-1 | web | test`,
 		`brake-held | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
 		`brake-held | janitor:janitor | silence | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
+		`shortened | i-1 | web | test`,
 		`brake-lifted | janitor:janitor | health | new leader: no stamp of its own yet`,
 		`pardoned | i-3 | web | cli:ada@laptop | still needed`,
 		`revoked | i-2 | web | cli:ada@laptop | release | done with it`,

@@ -89,11 +89,9 @@ func (c *situation) placeBrakes() {
 }
 
 // silenceBrake returns the brake that holds a silent lease, if any. Those of its zone and of the whole registry trip each
-// for themselves, so that all are named that a person would have to lift.
+// for themselves, and whatever else holds it, so that all are named that a person would have to lift, and none seems to be
+// lifted when the leader changes.
 func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
-	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
-		return brakeHealth, ""
-	}
 	for _, at := range []string{"", cmp.Or(c.zoneOf(l), nowhere)} {
 		silent, all := c.silences.upTo(at, time.Duration(l.TTL))
 		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
@@ -103,6 +101,9 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 			c.tally(brakeSilence, at, silent)
 			name, scope = brakeSilence, at
 		}
+	}
+	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
+		return brakeHealth, ""
 	}
 	return name, scope
 }

@@ -30,7 +30,7 @@ type beat struct {
 	pardoned  bool      // cured since the key lapsed
 	mark      time.Time // Since of the present mark, by whatever clock wrote it; zero if there is none
 	marked    time.Time // when this leader first saw that mark
-	held      bool      // a brake held it when it was judged last
+	held      bool      // a brake held it, or it was not shown, when it was judged last
 	zone      string
 	round     int // in which the lease was last observed
 }
@@ -114,6 +114,7 @@ func (b *beat) observeState(now time.Time, i *lease.Instance) {
 	switch {
 	case i == nil:
 		b.forget(now)
+		b.held = true
 		return
 	case i.State != lease.InstanceRunning:
 		b.forget(now)

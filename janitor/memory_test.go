@@ -220,6 +220,18 @@ func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	}
 }
 
+func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
+	t.Parallel()
+	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
+	all := w.place.Instances
+	w.place.Instances = nil
+	w.at(2 * minute).observe(true)
+	w.place.Instances = all
+	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
+		t.Errorf("shown again a quarter of an hour after the listing that failed, and silent for %s by then", got.For)
+	}
+}
+
 func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
 	t.Parallel()
 	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)

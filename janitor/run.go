@@ -273,10 +273,14 @@ func (t *term) decide(read time.Time) Plan {
 	return plan
 }
 
-// announce logs a brake once when it trips and once when it lifts.
+// announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
+// which ones it holds.
 func (t *term) announce(held []lease.Brake) {
 	has := func(in []lease.Brake, b lease.Brake) bool {
 		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
+	}
+	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
+		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return has(held, b) })
 	}
 	for _, b := range held {
 		if !has(t.brakes, b) {

@@ -197,13 +197,20 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 		if b.Scope != "" {
 			scope = b.Scope
 		}
-		lifts := ""
-		if b.Standing() {
-			lifts = "; holds until `janitor resume --brake " + b.Name + "`"
-		}
-		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s%s\n", b.Name, scope, b.Reason, lifts); err != nil {
+		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s; %s\n", b.Name, scope, b.Reason, lifts(b.Name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lifts says how a brake ends.
+func lifts(name string) string {
+	switch name {
+	case lease.BrakeRestored, lease.BrakeStranger:
+		return "holds until `janitor resume --brake " + name + "`"
+	case lease.BrakeSilence:
+		return "lifts with its cause, or by `janitor resume --brake silence`"
+	}
+	return "lifts with its cause"
 }

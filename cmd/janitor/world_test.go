@@ -48,7 +48,7 @@ func newWorld(env *testscript.Env) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "resign": resign,
+		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -104,6 +104,21 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
+	return w.sweeps(age, []lease.Brake{{Name: "rate", Reason: "too many ends"}}, args[1:])
+}
+
+// brakes [NAME[@SCOPE]]…: the other janitor swept just now, and held these.
+func stampBrakes(w *world, _ *testscript.TestScript, args []string) error {
+	brakes := []lease.Brake{}
+	for _, arg := range args {
+		name, scope, _ := strings.Cut(arg, "@")
+		brakes = append(brakes, lease.Brake{Name: name, Scope: scope, Since: time.Now(), Reason: "something is wrong", Count: 4})
+	}
+	return w.sweeps(0, brakes, nil)
+}
+
+// sweeps lets the other janitor write a stamp.
+func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string) error {
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
 		return err
@@ -114,9 +129,9 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	}
 	sweep := lease.Sweep{
 		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: "n", Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute),
-		Leader: "other", Revision: last.Revision, Brakes: []lease.Brake{{Name: "rate", Reason: "too many ends"}},
+		Leader: "other", Revision: last.Revision, Brakes: brakes,
 	}
-	for _, region := range args[1:] {
+	for _, region := range regions {
 		sweep.Places = append(sweep.Places, lease.Place{Account: here.Account, Region: region})
 	}
 	_, err = w.office.PutSweep(w.ctx, registry, sweep)

@@ -231,16 +231,24 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 	e := New("v1", time.Now)
 	e.Led("one")
 	brakes := []lease.Brake{
-		{Name: "silence", Scope: "use1-az1"}, {Name: "silence", Scope: "use1-az2"}, {Name: "rate"}, {Name: "rate"}, {Name: lease.BrakeRestored},
+		{Name: "silence"}, {Name: "silence", Scope: "use1-az1"}, {Name: "silence", Scope: "use1-az2"}, {Name: "rate"}, {Name: "rate"},
+		{Name: lease.BrakeRestored}, {Name: lease.BrakeRestored, Scope: "i-1"}, {Name: lease.BrakeStranger},
+		{Name: "clock", Scope: "1/us-east-1"}, {Name: "health"}, {Name: "health", Scope: "1/us-east-1"},
 	}
 	e.Counted(janitor.Census{Brakes: brakes})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`
 # HELP lapse_brake_held Brakes that hold.
 # TYPE lapse_brake_held gauge
+lapse_brake_held{brake="clock",scope="1/us-east-1"} 1
+lapse_brake_held{brake="health",scope=""} 1
+lapse_brake_held{brake="health",scope="1/us-east-1"} 1
 lapse_brake_held{brake="rate",scope=""} 1
 lapse_brake_held{brake="restored",scope=""} 1
+lapse_brake_held{brake="restored",scope="i-1"} 1
+lapse_brake_held{brake="silence",scope=""} 1
 lapse_brake_held{brake="silence",scope="use1-az1"} 1
 lapse_brake_held{brake="silence",scope="use1-az2"} 1
+lapse_brake_held{brake="stranger",scope=""} 1
 `), "lapse_brake_held"); err != nil {
 		t.Error(err)
 	}

@@ -1,0 +1,300 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// onlooker is told what a janitor says of brakes, in its log and to its observer.
+type onlooker struct {
+	blind
+	mu     sync.Mutex
+	logged []string // "held NAME SCOPE" and the like
+	events []string
+	census []lease.Brake
+	ill    error // what etcd says of itself
+}
+
+func (w *onlooker) Enabled(context.Context, slog.Level) bool { return true }
+func (w *onlooker) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w *onlooker) WithGroup(string) slog.Handler            { return w }
+
+func (w *onlooker) Handle(_ context.Context, r slog.Record) error {
+	said := map[string]string{"brake held": "held", "brake lifted": "lifted"}[r.Message]
+	if said == "" {
+		return nil
+	}
+	facts := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool { facts[a.Key] = a.Value.String(); return true })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.logged = append(w.logged, said+" "+facts["brake"]+" "+facts["scope"])
+	return nil
+}
+
+func (w *onlooker) Happened(e Event) {
+	said := map[EventKind]string{EventBrakeHeld: "held", EventBrakeLifted: "lifted"}[e.Kind]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if said != "" {
+		w.events = append(w.events, said+" "+e.Brake+" "+e.Scope)
+	}
+}
+
+func (w *onlooker) Counted(c Census) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.census = c.Brakes
+}
+
+func (w *onlooker) healthy(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ill
+}
+
+func (w *onlooker) falls(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ill = err
+}
+
+// watchedRig is a janitor over eight leases that beat, that an onlooker watches.
+type watchedRig struct {
+	*rig
+	*onlooker
+	backup map[string][]byte
+}
+
+func (r *watchedRig) beats(id string, changes int64) {
+	r.t.Helper()
+	if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{
+		InstanceID: id, BootID: "b", TTL: lease.Duration(time.Hour), Since: r.now(), Changes: changes,
+	}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// resume lifts brakes as `janitor resume` does.
+func (r *watchedRig) resume(name string) {
+	r.t.Helper()
+	stamp, err := r.store.Sweep(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
+		return g.Lift(r.now(), name, stamp.Brakes, "ada"), nil
+	}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// forgets lets the onlooker begin anew.
+func (w *onlooker) forgets() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.logged, w.events = nil, nil
+}
+
+func (r *watchedRig) ec2(change func(*recorder)) {
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	change(r.cloud)
+}
+
+var eight = []string{"i-1", "i-2", "i-3", "i-4", "i-5", "i-6", "i-7", "i-8"}
+
+// Every brake is seen in the stamp, which is what `janitor status` shows, and by the observer, which is what the metrics
+// show, for as long as it is held; and is told of once when it trips and once when it lifts.
+func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
+	t.Parallel()
+	const zone, place = "eu-west-1a", "123456789012/eu-west-1"
+	lapse := func(ids ...string) func(*watchedRig) {
+		return func(r *watchedRig) {
+			for _, id := range ids {
+				r.store.Lapse(id)
+			}
+		}
+	}
+	beat := func(ids ...string) func(*watchedRig) {
+		return func(r *watchedRig) {
+			for _, id := range ids {
+				r.beats(id, 0)
+			}
+		}
+	}
+	know := func(changes int64, ids ...string) func(*watchedRig) {
+		return func(r *watchedRig) {
+			for _, id := range ids {
+				r.beats(id, changes)
+			}
+		}
+	}
+	lift := func(name string) func(*watchedRig) { return func(r *watchedRig) { r.resume(name) } }
+	ec2 := func(change func(*recorder)) func(*watchedRig) { return func(r *watchedRig) { r.ec2(change) } }
+	waits := func(d time.Duration) func(*watchedRig) { return func(*watchedRig) { after(d) } }
+	for name, c := range map[string]struct {
+		brake       lease.Brake
+		trip, lifts func(*watchedRig)
+	}{
+		"silence in a zone":           {lease.Brake{Name: brakeSilence, Scope: zone}, lapse("i-1", "i-2", "i-3"), beat("i-1", "i-2", "i-3")},
+		"silence everywhere":          {lease.Brake{Name: brakeSilence}, lapse("i-1", "i-2", "i-3"), beat("i-1")},
+		"silence, as its terms pass":  {lease.Brake{Name: brakeSilence}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
+		"silence, by a person's word": {lease.Brake{Name: brakeSilence}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeSilence)},
+		"rate":                        {lease.Brake{Name: brakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
+		"clock ahead":                 {lease.Brake{Name: brakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = 11 * time.Second }), ec2(func(c *recorder) { c.skew = 10 * time.Second })},
+		"clock behind":                {lease.Brake{Name: brakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = -11 * time.Second }), ec2(func(c *recorder) { c.skew = 0 })},
+		"clock not told":              {lease.Brake{Name: brakeClock, Scope: place}, ec2(func(c *recorder) { c.undated = true }), ec2(func(c *recorder) { c.undated = false })},
+		"health of etcd": {
+			lease.Brake{Name: brakeHealth},
+			func(r *watchedRig) { r.falls(errors.New("alarm NOSPACE")) }, func(r *watchedRig) { r.falls(nil) },
+		},
+		"health of a listing": {lease.Brake{Name: brakeHealth, Scope: place}, ec2(func(c *recorder) { c.err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.err = nil })},
+		"restored: a lower stamp": {lease.Brake{Name: lease.BrakeRestored}, func(r *watchedRig) {
+			r.store.Put("sweep", "", r.backup["sweep"])
+		}, lift(lease.BrakeRestored)},
+		"restored: sidecars know more": {lease.Brake{Name: lease.BrakeRestored}, know(99, "i-1", "i-2", "i-3"), func(r *watchedRig) {
+			know(1, "i-1", "i-2", "i-3")(r)
+			r.resume(lease.BrakeRestored)
+		}},
+		"restored: a launch without a record": {lease.Brake{Name: lease.BrakeRestored}, ec2(func(c *recorder) {
+			c.instances["i-stray"] = lease.Instance{
+				ID: "i-stray", Place: c.place, Zone: zone, State: lease.InstanceRunning, LaunchTime: time.Now().Add(time.Hour), ClientToken: "stray.1",
+				Tags: map[string]string{lease.TagRegistry: "uuid-1", lease.TagLaunch: "stray.1"},
+			}
+		}), func(r *watchedRig) {
+			r.ec2(func(c *recorder) { delete(c.instances, "i-stray") })
+			r.resume(lease.BrakeRestored)
+		}},
+		"restored: one lease": {lease.Brake{Name: lease.BrakeRestored, Scope: "i-1"}, know(99, "i-1"), func(r *watchedRig) {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.CatchUp(r.now(), 99, r.by), nil })
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := &watchedRig{rig: newRig(t, eight...), onlooker: &onlooker{}}
+				j := r.janitorOf(slog.New(r.onlooker))
+				j.Observe, j.Healthy, j.Policy.RateMin = r.onlooker, r.healthy, 1
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				beat(eight...)(r)
+				go func() { done <- j.Run(ctx) }()
+				after(90 * time.Second)
+				r.backup = map[string][]byte{"sweep": r.store.Get("sweep", "")}
+				after(90 * time.Second)
+				r.forgets()
+				r.shows("before", c.brake)
+
+				c.trip(r)
+				for range 18 { // sweeps, and what happens between them
+					after(15 * time.Second)
+					r.extend("i-8", 24*time.Hour+time.Duration(r.now().Second())*time.Second)
+				}
+				since := r.shows("when it has tripped", c.brake, "held")
+				after(time.Minute)
+				r.shows("minutes later", c.brake, "held")
+				said := []string{"held"}
+				if c.brake.Name != brakeRate { // it holds who has a turn to wait for, and another leader lets them wait anyway
+					r.store.Depose()
+					after(2 * time.Minute)
+					said = append(said, "held")
+					if again := r.shows("under another leader", c.brake, said...); !again.Equal(since) {
+						t.Errorf("held since %s, and under another leader since %s", since, again)
+					}
+				}
+
+				c.lifts(r)
+				after(2 * time.Minute)
+				r.shows("when its cause has ended", c.brake, append(said, "lifted")...)
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// shows fails unless that is what was said of the brake, and unless it is seen wherever it is to be seen while it is held.
+// It returns since when it is.
+func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since time.Time) {
+	r.t.Helper()
+	stamp, err := r.store.Sweep(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, shown := range stamp.Brakes {
+		if shown.Name == b.Name && shown.Scope == b.Scope {
+			since = shown.Since
+			if shown.Reason == "" {
+				r.t.Errorf("%s: no reason", when)
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.logged, r.events) {
+		r.t.Errorf("%s: logged %q, and told %q", when, r.logged, r.events)
+	}
+	var got []string
+	for _, line := range r.logged {
+		if word, found := strings.CutSuffix(line, " "+b.Name+" "+b.Scope); found {
+			got = append(got, word)
+		}
+	}
+	if !slices.Equal(got, said) {
+		r.t.Errorf("%s: said %q of it, want %q", when, got, said)
+	}
+	want := len(said) > 0 && said[len(said)-1] == "held"
+	if counted := heldBy(Plan{Brakes: r.census}, b.Name, b.Scope); counted != want || since.IsZero() == want {
+		r.t.Errorf("%s: shown by the observer %t, in the stamp since %s; want %t; stamp %v", when, counted, since, want, stamp.Brakes)
+	}
+	return since
+}
+
+func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &watchedRig{rig: newRig(t, "i-1"), onlooker: &onlooker{}}
+		r.ec2(func(c *recorder) { c.skew = time.Minute })
+		inTurn(t, r.rig, "", func() { after(90 * time.Second) })
+		r.ec2(func(c *recorder) { c.skew = 0 })
+		j := r.janitorOf(slog.New(r.onlooker))
+		j.Observe = r.onlooker
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(90 * time.Second)
+		r.shows("under another leader", lease.Brake{Name: brakeClock, Scope: r.cloud.place.String()}, "lifted")
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestASinglePassDoesNotSayThatASilenceBrakeWasLifted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &watchedRig{rig: newRig(t, eight...), onlooker: &onlooker{}}
+		inTurn(t, r.rig, "", func() { after(90 * time.Second) })
+		j := r.janitorOf(slog.New(r.onlooker))
+		j.Observe = r.onlooker
+		if _, _, err := j.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.logged) > 0 {
+			t.Errorf("said %q, and saw nothing of silence", r.logged)
+		}
+	})
+}
