@@ -69,3 +69,17 @@ func TestSweptNamesPlacesIfThereAreAny(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
+	t.Parallel()
+	for want, n := range map[string]lease.Census{
+		"3 managed": {Managed: 3},
+		"3 managed; EC2's listing lacks 2 that have a lease, and were found by id":                                     {Managed: 3, Unlisted: 2},
+		"0 managed; EC2 knows nothing of 3 that have a lease, which wait for their terms (`janitor sweep --dry-run`)":  {Unseen: 3},
+		"1 managed; 2 foreign (`lease list --foreign`); EC2's listing lacks 1 that have a lease, and were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
+	} {
+		if got := census(n); got != want {
+			t.Errorf("%+v: %q, want %q", n, got, want)
+		}
+	}
+}

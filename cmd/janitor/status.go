@@ -175,6 +175,12 @@ func census(n lease.Census) string {
 	if n.Foreign > 0 {
 		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
 	}
+	if n.Unlisted > 0 {
+		words += fmt.Sprintf("; EC2's listing lacks %d that have a lease, and were found by id", n.Unlisted)
+	}
+	if n.Unseen > 0 {
+		words += fmt.Sprintf("; EC2 knows nothing of %d that have a lease, which wait for their terms (`janitor sweep --dry-run`)", n.Unseen)
+	}
 	return words
 }
 
