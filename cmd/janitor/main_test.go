@@ -70,6 +70,21 @@ func TestSweptNamesPlacesIfThereAreAny(t *testing.T) {
 	}
 }
 
+func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for away, want := range map[time.Duration]string{
+		-time.Hour: "; that is too long ago: see whether `janitor run` is up",
+		time.Hour:  "; that is to come: the clock of that janitor was wrong, or the one here is",
+		0:          ", in " + here.String(),
+	} {
+		view := newStatus(lease.Snapshot{Sweep: lease.Sweep{Time: now.Add(away), Places: []lease.Place{here}}}, now)
+		if got := view.swept(now); !strings.HasSuffix(got, want) {
+			t.Errorf("%s away: %q, want %q", away, got, want)
+		}
+	}
+}
+
 func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]lease.Census{

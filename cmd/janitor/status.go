@@ -157,7 +157,11 @@ func (v statusView) swept(now time.Time) string {
 		where = "in no place, for none could be listed"
 	}
 	swept := fmt.Sprintf("%s by %s, every %s, %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, v.Sweep.Interval, where)
-	if !v.Fresh {
+	switch {
+	case v.Fresh:
+	case v.Sweep.Time.After(now):
+		swept += "; that is to come: the clock of that janitor was wrong, or the one here is"
+	default:
 		swept += "; that is too long ago: see whether `janitor run` is up"
 	}
 	return swept
