@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net/http"
 	"os/exec"
@@ -29,6 +30,12 @@ func (j *journal) keep(from io.Reader) {
 		j.lines, j.at = append(j.lines, lines.Text()), append(j.at, time.Now())
 		j.mu.Unlock()
 	}
+}
+
+// Write keeps one line.
+func (j *journal) Write(line []byte) (int, error) {
+	j.keep(bytes.NewReader(line))
+	return len(line), nil
 }
 
 // said returns when lines with all of these texts were logged.

@@ -34,7 +34,7 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 	woke := time.Now()
 	w.until("all sidecars beating again", func() bool { return w.beating(ids) == len(ids) })
 	back := time.Since(woke)
-	w.moreSweeps(2 + int64((ttl+3*markGrace)/time.Second))
+	w.longEnough()
 	seen := watched()
 	t.Logf("stopped for %s; %d heartbeats were deleted, all were back after %s; `janitor status` named: %q",
 		woke.Sub(stopped).Round(time.Millisecond), deletions(), back.Round(time.Millisecond), seen)

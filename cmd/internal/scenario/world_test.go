@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/etcd"
@@ -48,6 +46,16 @@ type world struct {
 // newWorld has an etcd with a registry that is armed.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	w := emptyWorld(t)
+	w.startEtcd()
+	w.connect()
+	w.run("lease", "init", "--armed")
+	return w
+}
+
+// emptyWorld has no etcd yet.
+func emptyWorld(t *testing.T) *world {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // short: paths of unix sockets are
 	if err != nil {
 		t.Fatal(err)
@@ -59,10 +67,6 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(server.Close)
 	t.Cleanup(sim.Close)
 	w.aws = server.URL
-	w.startEtcd()
-	client := w.dial()
-	w.store = etcd.New(client, "default", etcd.Options{})
-	w.run("lease", "init", "--armed")
 	return w
 }
 
@@ -82,16 +86,18 @@ func (w *world) stopEtcd() {
 	w.server.end(syscall.SIGTERM)
 }
 
-func (w *world) dial() *clientv3.Client {
+// connect opens the registry for the test itself.
+func (w *world) connect() {
 	w.t.Helper()
-	var client *clientv3.Client
 	w.until("etcd", func() bool {
-		var err error
-		client, err = etcd.Dial(w.t.Context(), etcd.Config{Endpoints: []string{w.etcd()}})
-		return err == nil
+		client, err := etcd.Dial(w.t.Context(), etcd.Config{Endpoints: []string{w.etcd()}})
+		if err != nil {
+			return false
+		}
+		w.t.Cleanup(func() { _ = client.Close() })
+		w.store = etcd.New(client, "default", etcd.Options{})
+		return true
 	})
-	w.t.Cleanup(func() { _ = client.Close() })
-	return client
 }
 
 // command prepares one of the commands.
@@ -146,6 +152,12 @@ func (w *world) snapshot() lease.Snapshot {
 		w.t.Fatal(err)
 	}
 	return s
+}
+
+// longEnough waits for so many sweeps that a hasty janitor would have ended by then what it takes for silent, or for over.
+func (w *world) longEnough() {
+	w.t.Helper()
+	w.moreSweeps(2 + int64((ttl+3*markGrace)/time.Second))
 }
 
 // moreSweeps waits for so many sweeps more, which is the time that a janitor would have to do too much.
