@@ -47,7 +47,7 @@ func TestE2EScenarioFailedLaunch(t *testing.T) {
 			}
 			w.until("all 500 asked to end", func() bool { return len(w.asked()) >= len(made) })
 			asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
-			first, last, stated := asked[0].Sub(killed), asked[len(asked)-1].Sub(killed), window+3*time.Second
+			first, last, stated := asked[0].Sub(killed), asked[len(asked)-1].Sub(killed), window+4*time.Second // four sweeps
 			t.Logf("a failed launch of 500: the first ended after %s, the last after %s; stated %s",
 				first.Round(time.Millisecond), last.Round(time.Millisecond), stated)
 			if first < window-time.Second || last > stated+slow {

@@ -65,13 +65,13 @@ func (w *world) launchSome(registry lease.Registry, n int, k kind, over time.Tim
 	}
 	var ids []string
 	var leases []lease.Lease
-	for j := range n {
-		zone := k.zone
+	for range n {
+		zone, half := k.zone, [2]string{"half", "rest"}[len(w.fleet)%2]
 		if zone == "" {
-			zone = region + string("abc"[j%3])
+			zone = region + string("abc"[len(w.fleet)%3])
 		}
 		tags := map[string]string{
-			lease.TagRegistry: registry.UUID, lease.TagLaunch: token + ".1", lease.TagHolder: "ada", "hint": [2]string{"half", "rest"}[j%2],
+			lease.TagRegistry: registry.UUID, lease.TagLaunch: token + ".1", lease.TagHolder: "ada", "hint": half,
 		}
 		i := w.sim.Create(ec2sim.Instance{Region: region, Zone: zone, ClientToken: token + ".1", Tags: tags})
 		seen := lease.Instance{

@@ -55,7 +55,7 @@ func TestE2EScenarioServerErrors(t *testing.T) {
 	j := w.janitor("--lone-grace", markGrace.String())
 	shown := func() string { return j.metrics(w) }
 	mend := w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Effect: ec2sim.Refuse, Status: http.StatusInternalServerError})
-	w.named(&j.journal, shown, "health", place, "listing failed: list instances: ")
+	w.named(&j.journal, shown, "health", place, "listing failed: cannot list instances: AWS answers InternalError")
 	w.longEnough()
 	w.nobodyDied()
 	mend()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -78,18 +79,32 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 	if gauge := fmt.Sprintf("lapse_brake_held{brake=%q,scope=%q} 1\n", name, scope); metrics != nil && !strings.Contains(metrics(), gauge) {
 		w.t.Errorf("the metrics lack %s", gauge)
 	}
-	w.loggedOnce(log, "brake held", name, scope)
+	w.loggedInTurn(log, "brake held", name, scope)
 	return held
 }
 
-// loggedOnce checks that a change of a brake was logged once.
-func (w *world) loggedOnce(log *journal, message, name, scope string) {
+// loggedInTurn checks that the last of these changes of a brake was logged, and every change of it once: that it is held,
+// and then that it was lifted.
+func (w *world) loggedInTurn(log *journal, message, name, scope string) {
 	w.t.Helper()
 	if scope == "" {
 		scope = `""`
 	}
-	if n := len(log.said(`msg="` + message + `" brake=` + name + " scope=" + scope)); n != 1 {
-		w.t.Errorf("%q was logged %d times of brake %s at %s, want once", message, n, name, scope)
+	about := regexp.MustCompile(`msg="(brake held|brake lifted)" brake=` + name + " scope=" + regexp.QuoteMeta(scope) + "( |$)")
+	var said []string
+	for _, line := range log.all() {
+		if found := about.FindStringSubmatch(line); found != nil {
+			said = append(said, found[1])
+		}
+	}
+	for n, change := range said {
+		if change != [2]string{"brake held", "brake lifted"}[n%2] {
+			w.t.Errorf("not every change of brake %s at %s was logged once: %q", name, scope, said)
+			return
+		}
+	}
+	if !slices.Contains(said, message) {
+		w.t.Errorf("of brake %s at %s were logged %q, want %q", name, scope, said, message)
 	}
 }
 
@@ -103,7 +118,7 @@ func (w *world) lifted(log *journal, metrics func() string, name, scope string) 
 	if metrics != nil && strings.Contains(metrics(), fmt.Sprintf("lapse_brake_held{brake=%q,scope=%q}", name, scope)) {
 		w.t.Errorf("the metrics still show brake %s", name)
 	}
-	w.loggedOnce(log, "brake lifted", name, scope)
+	w.loggedInTurn(log, "brake lifted", name, scope)
 }
 
 // says waits until a line of `janitor status` has all of these texts, and returns it.

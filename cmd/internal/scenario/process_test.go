@@ -51,6 +51,13 @@ func (j *journal) said(texts ...string) []time.Time {
 	return at
 }
 
+// all is everything that was logged.
+func (j *journal) all() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.lines)
+}
+
 // end is the end of the journal, for people.
 func (j *journal) end() string {
 	j.mu.Lock()

@@ -154,10 +154,11 @@ func (w *world) snapshot() lease.Snapshot {
 	return s
 }
 
-// longEnough waits for so many sweeps that a hasty janitor would have ended by then what it takes for silent, or for over.
+// longEnough waits for so long that a hasty janitor would have ended by then what it takes for silent, or for over.
 func (w *world) longEnough() {
 	w.t.Helper()
-	w.moreSweeps(2 + int64((ttl+3*markGrace)/time.Second))
+	time.Sleep(ttl + 3*markGrace)
+	w.moreSweeps(2)
 }
 
 // moreSweeps waits for so many sweeps more, which is the time that a janitor would have to do too much.
