@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -96,5 +97,35 @@ func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
 		if got := census(n); got != want {
 			t.Errorf("%+v: %q, want %q", n, got, want)
 		}
+	}
+}
+
+func TestEachBrakeSaysWhatLiftsIt(t *testing.T) {
+	t.Parallel()
+	brakes := []lease.Brake{{Name: lease.BrakeRestored, Reason: "7 of 9"}}
+	for n := range 7 {
+		brakes = append(brakes, lease.Brake{Name: lease.BrakeRestored, Scope: fmt.Sprintf("i-%d", n), Reason: "later"})
+	}
+	brakes = append(
+		brakes, lease.Brake{Name: lease.BrakeSilence, Scope: "use1-az1", Reason: "20 of 50"}, lease.Brake{Name: "clock", Scope: "1/r", Reason: "ahead"},
+		lease.Brake{Name: lease.BrakeStranger, Reason: "old"},
+	)
+	var out strings.Builder
+	if err := printBrakes(&out, brakes); err != nil {
+		t.Fatal(err)
+	}
+	want := `brake restored held (everywhere): 7 of 9; holds until ~janitor resume --brake restored~
+brake restored held (i-0): later; holds until ~janitor resume --brake restored~
+brake restored held (i-1): later; holds until ~janitor resume --brake restored~
+brake restored held (i-2): later; holds until ~janitor resume --brake restored~
+brake restored held (i-3): later; holds until ~janitor resume --brake restored~
+brake restored held (i-4): later; holds until ~janitor resume --brake restored~
+brake silence held (use1-az1): 20 of 50; lifts when they renew, or, if they are dead indeed, by ~janitor resume --brake silence~
+brake clock held (1/r): ahead; lifts with its cause
+brake stranger held (everywhere): old; holds until ~janitor resume --brake stranger~
+brake restored held (2 leases more): the same; -o json names them
+`
+	if got := strings.ReplaceAll(out.String(), "`", "~"); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }

@@ -201,19 +201,40 @@ func counts[S ~string](n map[string]int, states ...S) string {
 	return strings.Join(parts, ", ")
 }
 
+// leasesNamed is how many leases that a brake holds one by one are printed. Programs get all that the stamp names.
+const leasesNamed = 5
+
 func printBrakes(w io.Writer, brakes []lease.Brake) error {
+	behind := 0
 	for _, b := range brakes {
 		scope := "everywhere"
 		if b.Scope != "" {
 			scope = b.Scope
 		}
-		lifts := ""
-		if b.Standing() {
-			lifts = "; holds until `janitor resume --brake " + b.Name + "`"
+		if b.Name == lease.BrakeRestored && b.Scope != "" {
+			if behind++; behind > leasesNamed {
+				continue
+			}
 		}
-		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s%s\n", b.Name, scope, b.Reason, lifts); err != nil {
+		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s; %s\n", b.Name, scope, b.Reason, lifts(b)); err != nil {
 			return err
 		}
 	}
+	if more := behind - leasesNamed; more > 0 {
+		_, err := fmt.Fprintf(w, "brake %s held (%d leases more): the same; -o json names them\n", lease.BrakeRestored, more)
+		return err
+	}
 	return nil
+}
+
+// lifts says what ends a brake.
+func lifts(b lease.Brake) string {
+	resume := "`janitor resume --brake " + b.Name + "`"
+	switch b.Name {
+	case lease.BrakeRestored, lease.BrakeStranger:
+		return "holds until " + resume
+	case lease.BrakeSilence:
+		return "lifts when they renew, or, if they are dead indeed, by " + resume
+	}
+	return "lifts with its cause"
 }
