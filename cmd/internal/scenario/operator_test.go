@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -72,8 +73,12 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 	if !strings.Contains(line, why) {
 		w.t.Errorf("`janitor status` says %q of brake %s, want why: %s", line, name, why)
 	}
-	if held.Standing() != strings.Contains(line, "holds until `janitor resume --brake "+name+"`") {
-		w.t.Errorf("`janitor status` says %q of a brake that stands: %t", line, held.Standing())
+	lifts := map[string]string{
+		lease.BrakeRestored: "; holds until `janitor resume --brake restored`", lease.BrakeStranger: "; holds until `janitor resume --brake stranger`",
+		lease.BrakeSilence: ", by `janitor resume --brake silence`",
+	}[name]
+	if !strings.HasSuffix(line, cmp.Or(lifts, "; lifts with its cause")) {
+		w.t.Errorf("`janitor status` says %q, and not what lifts it", line)
 	}
 	w.t.Log("janitor status: " + line)
 	if gauge := fmt.Sprintf("lapse_brake_held{brake=%q,scope=%q} 1\n", name, scope); metrics != nil && !strings.Contains(metrics(), gauge) {

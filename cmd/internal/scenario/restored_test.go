@@ -107,6 +107,38 @@ func (c restoring) test(t *testing.T) {
 	w.onlyDied(ids[:1])
 }
 
+// TestE2EScenarioOneLeaseBehind sets etcd back to where one lease was not extended yet: that one is held, by what its
+// sidecar has seen of it, and the others end by their terms.
+func TestE2EScenarioOneLeaseBehind(t *testing.T) {
+	t.Parallel()
+	const term = 20 * time.Second
+	w := newWorld(t)
+	over := time.Now().Add(term)
+	ids := w.launch(10, kind{ttl: ttl, term: term})
+	w.beat(ids...)
+	j := w.janitor()
+	restore := w.backup()
+	w.extend(time.Hour, ids[0])
+	w.until("its sidecar knowing of the extension", func() bool { return w.beating(ids[:1]) == 1 })
+	j.end(syscall.SIGKILL)
+	restore()
+	w.until("its sidecar having told what it has seen", func() bool { return w.behind() == 1 })
+	if time.Now().After(over) {
+		t.Fatal("the terms had ended before the registry was set back")
+	}
+	j = w.candidate()
+	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, ids[0], "its sidecar has seen a later change of the lease than the registry holds")
+	w.until("the others having ended", func() bool { return len(w.asked()) >= len(ids)-1 })
+	w.longEnough()
+	w.onlyDied(ids[1:])
+
+	w.extend(time.Hour, ids[0])
+	w.run("janitor", "resume", "--brake", lease.BrakeRestored, "--yes")
+	w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, ids[0])
+	w.longEnough()
+	w.onlyDied(ids[1:])
+}
+
 // backup keeps what etcd holds, and returns what sets it back to that.
 func (w *world) backup() (restore func()) {
 	w.t.Helper()
