@@ -230,6 +230,18 @@ func story(l lease.Lease) string {
 	return strings.Join(said, "; ")
 }
 
+// shorten lets terms end at that time.
+func (w *world) shorten(until time.Time, ids ...string) {
+	w.t.Helper()
+	for _, id := range ids {
+		if _, _, err := w.store.UpdateLease(w.t.Context(), id, func(l lease.Lease) (lease.Lease, error) {
+			return l.Extend(time.Now(), lease.Extension{Until: until, AllowShorten: true}, lease.By{Actor: "cli:ada"})
+		}); err != nil {
+			w.t.Fatal(errors.Join(fmt.Errorf("shorten %s", id), err))
+		}
+	}
+}
+
 // extend moves terms as `lease extend` does.
 func (w *world) extend(by time.Duration, ids ...string) {
 	w.t.Helper()

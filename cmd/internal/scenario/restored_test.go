@@ -12,14 +12,18 @@ import (
 	"lapse/lease"
 )
 
+// tooOld is how long the terms last that a snapshot knows: until after it was restored.
+const tooOld = 20 * time.Second
+
 // restoring is one way to come upon a registry that was set back.
 type restoring struct {
-	beats   bool          // sidecars run
-	memory  bool          // the janitor has a --state-dir
-	restart bool          // it is killed, and another one is started after the restore
-	aged    time.Duration // by so much the snapshot is older than it takes to test this
-	brake   string
-	why     string
+	beats    bool          // sidecars run
+	launches bool          // something is launched that the snapshot does not know
+	memory   bool          // the janitor has a --state-dir
+	restart  bool          // it is killed, and another one is started after the restore
+	aged     time.Duration // by so much the snapshot is older than it takes to test this
+	brake    string
+	why      string
 }
 
 // TestE2EScenarioRestoredSnapshot sets etcd back to a state that knows nothing of the extensions since, and in which all
@@ -38,6 +42,9 @@ func TestE2EScenarioRestoredSnapshot(t *testing.T) {
 		"young, found by a stranger, but sidecars run": {
 			beats: true, restart: true, brake: lease.BrakeRestored, why: "sidecars have seen later changes of their leases than the registry holds",
 		},
+		"young, found by a stranger, but something was launched since": {
+			launches: true, restart: true, brake: lease.BrakeRestored, why: "is younger than the last stamp, and there is no record of it",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,27 +55,32 @@ func TestE2EScenarioRestoredSnapshot(t *testing.T) {
 
 func (c restoring) test(t *testing.T) {
 	t.Helper()
-	const term = 25 * time.Second
 	w := newWorld(t)
-	k, args := kind{term: term}, []string{}
+	const maxSkew = 3 * time.Second
+	k, args := kind{}, []string{"--max-skew", maxSkew.String()}
 	if c.beats {
 		k.ttl = ttl
 	}
 	if c.memory {
-		args = []string{"--state-dir", filepath.Join(w.dir, "memory")}
+		args = append(args, "--state-dir", filepath.Join(w.dir, "memory"))
 	}
-	over := time.Now().Add(term)
 	ids := w.launch(30, k)
 	if c.beats {
 		w.beat(ids...)
 	}
 	j := w.janitor(args...)
+	over := time.Now().Add(tooOld)
+	w.shorten(over, ids...)
 	if c.aged > 0 {
 		j.end(syscall.SIGTERM)
 		w.age(c.aged)
 	}
 	restore := w.backup()
 	w.extend(time.Hour, ids...)
+	if c.launches {
+		time.Sleep(maxSkew) // clocks may be so far apart
+		w.run("lease", "launch", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro")
+	}
 	if c.aged == 0 {
 		w.moreSweeps(3)
 	}
@@ -111,12 +123,12 @@ func (c restoring) test(t *testing.T) {
 // sidecar has seen of it, and the others end by their terms.
 func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 	t.Parallel()
-	const term = 20 * time.Second
 	w := newWorld(t)
-	over := time.Now().Add(term)
-	ids := w.launch(10, kind{ttl: ttl, term: term})
+	ids := w.launch(10, kind{ttl: ttl})
 	w.beat(ids...)
 	j := w.janitor()
+	over := time.Now().Add(tooOld)
+	w.shorten(over, ids...)
 	restore := w.backup()
 	w.extend(time.Hour, ids[0])
 	w.until("its sidecar knowing of the extension", func() bool { return w.beating(ids[:1]) == 1 })

@@ -109,13 +109,7 @@ func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 		t.Parallel()
 		w, j, dead := begin(t)
 		over := time.Now().Add(8 * time.Second)
-		for _, id := range dead {
-			if _, _, err := w.store.UpdateLease(t.Context(), id, func(l lease.Lease) (lease.Lease, error) {
-				return l.Extend(time.Now(), lease.Extension{Until: over, AllowShorten: true}, lease.By{Actor: "cli:ada"})
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		w.shorten(over, dead...)
 		w.until("all that died having ended", func() bool { return len(w.asked()) >= len(dead) })
 		asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
 		first, last := asked[0].Sub(over), asked[len(asked)-1].Sub(over)
