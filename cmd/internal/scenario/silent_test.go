@@ -71,18 +71,23 @@ func TestE2EScenarioLoneInstance(t *testing.T) {
 // so, until a person says that they are dead indeed, or until their terms are over.
 func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 	t.Parallel()
-	const notice = 6 * time.Second // by the end of which all have lapsed
+	const notice = 2 * ttl // longer than it takes the others to lapse, too
 	begin := func(t *testing.T) (*world, *process, []string) {
 		t.Helper()
 		w := newWorld(t)
 		s := w.beat(w.launch(150, kind{ttl: ttl})...)
 		j := w.janitor("--mark-grace", notice.String(), "--rate-min", "100")
 		dead := w.in(region + "a")[:20]
-		died := s.die(dead...)
+		s.die(dead[:10]...)
+		w.until("ten with a notice", func() bool { return w.marked() == 10 })
+		died := s.die(dead[10:]...) // before that of the first has passed
 		b := w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeSilence, "use1-az1", "are silent or in doubt, more than 15")
 		w.says("brake silence held (use1-az1): 20 of 50 are silent or in doubt, more than 15")
-		time.Sleep(time.Until(died.Add(ttl + 2*notice))) // they would have ended
+		time.Sleep(time.Until(died.Add(ttl + notice + markGrace))) // they would have ended
 		w.nobodyDied()
+		if n := w.marked(); n < 10 {
+			t.Errorf("%d are marked, so it is not shown that a notice from before the brake counts for nothing", n)
+		}
 		t.Logf("40 %% of a zone dead: held since %s after they died", b.Since.Sub(died).Round(time.Millisecond))
 		return w, j, dead
 	}
@@ -121,4 +126,15 @@ func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 		w.longEnough()
 		w.onlyDied(dead)
 	})
+}
+
+// marked counts the leases that have got notice.
+func (w *world) marked() int {
+	n := 0
+	for _, l := range w.snapshot().Leases {
+		if l.Mark != nil {
+			n++
+		}
+	}
+	return n
 }
