@@ -141,12 +141,15 @@ func (w *world) janitor(args ...string) *process {
 func (w *world) candidate(args ...string) *process {
 	w.t.Helper()
 	return w.spawn(w.command("janitor", append([]string{
-		"run", "--schedule", "@every 1s", "--listen", "127.0.0.1:0", "--mark-grace", markGrace.String(), "--orphan-grace", "1s",
+		"run", "--schedule", "@every 1s", "--listen", "127.0.0.1:0", "--mark-grace", markGrace.String(), "--orphan-grace", orphanGrace.String(),
 	}, args...)...))
 }
 
-// markGrace is the notice that janitors give here.
-const markGrace = 2 * time.Second
+// What janitors wait here: the notice that they give, and the time between two looks at what a launch left.
+const (
+	markGrace   = 2 * time.Second
+	orphanGrace = time.Second
+)
 
 // metrics are what a janitor shows of itself.
 func (p *process) metrics(w *world) string {
