@@ -32,6 +32,7 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 	watched := w.watch()
 	w.signal(w.server, syscall.SIGCONT)
 	woke := time.Now()
+	w.until("etcd deleting heartbeats", func() bool { return deletions() >= len(ids)/2 })
 	w.until("all sidecars beating again", func() bool { return w.beating(ids) == len(ids) })
 	back := time.Since(woke)
 	w.longEnough()
@@ -39,9 +40,6 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 	t.Logf("stopped for %s; %d heartbeats were deleted, all were back after %s; `janitor status` named: %q",
 		woke.Sub(stopped).Round(time.Millisecond), deletions(), back.Round(time.Millisecond), seen)
 	w.nobodyDied()
-	if n := deletions(); n < len(ids)/2 {
-		t.Errorf("only %d heartbeats were deleted, so this shows little", n)
-	}
 	if !slices.ContainsFunc(seen, func(line string) bool {
 		return strings.HasPrefix(line, lease.BrakeSilence) || strings.HasPrefix(line, "health")
 	}) {
