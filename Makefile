@@ -37,6 +37,7 @@ test: ## Run the tests, with the race detector where there is a C compiler
 
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
+	go test -tags e2e -count=1 -v -timeout 15m -parallel 8 -run TestE2E ./cmd/internal/scenario # measures times: no race detector
 
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
 	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench

@@ -98,3 +98,19 @@ func BenchmarkCensus(b *testing.B) {
 		}
 	})
 }
+
+func TestWhatAListingLacksOfTheLeasedIsCounted(t *testing.T) {
+	t.Parallel()
+	v := viewOf(
+		holds("i-1"), holds("i-2", missing), holds("i-3", missing), holds("i-4", missing, revoked(lease.CauseTerm, time.Minute)),
+		holds("i-5", missing, revoked(lease.CauseTerm, time.Minute)), holds("i-6", missing), holds("i-7", bare),
+	)
+	shown := lease.Listing{Instances: []lease.Instance{
+		*holds("i-2").instance, *holds("i-4").instance, *holds("i-6", is(lease.InstanceTerminated)).instance,
+	}}
+	v.Places[0].lookedUp([]string{"i-2", "i-3", "i-4", "i-5", "i-6"}, shown, nil)
+	want := lease.Census{Managed: 4, Unexplained: 1, Unlisted: 1, Unseen: 1} // i-2 and i-3; the others need no listing
+	if got := decide(v).Seen[here.String()]; got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

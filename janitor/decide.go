@@ -157,6 +157,7 @@ func (c *situation) count() {
 		for i := range p.Instances {
 			c.countInstance(p, &p.Instances[i], &n)
 		}
+		c.countUnlisted(p, &n)
 		if p.listed() {
 			c.seen[p.Place.String()] = n
 		}
@@ -194,6 +195,21 @@ func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Censu
 		n.Unexplained++
 		if p.listed() {
 			c.unexplained[i.ID] = true
+		}
+	}
+}
+
+// countUnlisted counts what a listing lacks of that which is leased. A few are nothing: listings lag behind, and somebody
+// may have ended one. Many mean that EC2 does not tell all.
+func (c *situation) countUnlisted(p PlaceView, n *lease.Census) {
+	for _, i := range p.Instances[len(p.Instances)-p.ByID:] {
+		if l := c.lease[i.ID]; l != nil && l.Live() && i.Alive() {
+			n.Unlisted++
+		}
+	}
+	for id := range p.Absent {
+		if l := c.lease[id]; l != nil && l.Live() && l.Place() == p.Place {
+			n.Unseen++
 		}
 	}
 }

@@ -143,6 +143,7 @@ func (p *PlaceView) lookedUp(ids []string, listing lease.Listing, err error) {
 		p.Skew, p.Dated = listing.Skew, listing.Dated
 	}
 	p.Instances = append(p.Instances, listing.Instances...)
+	p.ByID += len(listing.Instances)
 	found := make(map[string]bool, len(listing.Instances))
 	for _, i := range listing.Instances {
 		found[i.ID] = true

@@ -25,6 +25,7 @@ type PlaceView struct {
 	Place     lease.Place
 	Err       string           // why the listing failed; the place is then held, but for declared causes looked up by id
 	Instances []lease.Instance // listed, and looked up by id
+	ByID      int              // how many of Instances, its last ones, the listing lacked
 	Absent    map[string]bool  // leased instances that were looked up by id and not found
 	Skew      time.Duration
 	Dated     bool // whether EC2 told its time

@@ -71,12 +71,14 @@ func (r Registry) Allows(name, scope string, now time.Time, validFor time.Durati
 	return allowed
 }
 
-// Census counts the living instances of one place that bear a registry's tag.
+// Census counts the living instances of one place that bear a registry's tag, and those of leases that its listing lacks.
 type Census struct {
 	Managed     int `json:"managed"`     // bear ours by value
 	Unexplained int `json:"unexplained"` // of those, the ones of which no record speaks
 	Exempt      int `json:"exempt"`      // of the managed, those that their tag exempts
 	Foreign     int `json:"foreign"`     // bear another registry's
+	Unlisted    int `json:"unlisted"`    // leased and alive, but only found by id
+	Unseen      int `json:"unseen"`      // leased, and neither listed nor known by id
 }
 
 // CatchUp lets what the registry holds count as the newest state of the lease, although its sidecar has seen later

@@ -50,7 +50,7 @@ type NotFoundError struct {
 func (e *NotFoundError) Error() string {
 	switch e.Kind {
 	case "registry":
-		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`", e.ID)
+		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`, or if it was there and is lost, see `lease recover --help`", e.ID)
 	case "sweep":
 		return "no janitor has swept yet: start `janitor run`"
 	case "heartbeat":

@@ -41,7 +41,7 @@ var messages = []struct {
 	{&lease.NotFoundError{Kind: "launch", ID: "t"}, "no launch for \"t\" in the registry: look for its id with `lease list`"},
 	{
 		&lease.NotFoundError{Kind: "registry", ID: "default"},
-		"no registry in namespace \"default\": create it with `lease init`",
+		"no registry in namespace \"default\": create it with `lease init`, or if it was there and is lost, see `lease recover --help`",
 	},
 	{&lease.NotFoundError{Kind: "sweep"}, "no janitor has swept yet: start `janitor run`"},
 	{

@@ -157,7 +157,11 @@ func (v statusView) swept(now time.Time) string {
 		where = "in no place, for none could be listed"
 	}
 	swept := fmt.Sprintf("%s by %s, every %s, %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, v.Sweep.Interval, where)
-	if !v.Fresh {
+	switch {
+	case v.Fresh:
+	case v.Sweep.Time.After(now):
+		swept += "; that is to come: the clock of that janitor was wrong, or the one here is"
+	default:
 		swept += "; that is too long ago: see whether `janitor run` is up"
 	}
 	return swept
@@ -175,6 +179,12 @@ func census(n lease.Census) string {
 	if n.Foreign > 0 {
 		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
 	}
+	if n.Unlisted > 0 {
+		words += fmt.Sprintf("; EC2's listing lacks %d that have a lease, and were found by id", n.Unlisted)
+	}
+	if n.Unseen > 0 {
+		words += fmt.Sprintf("; EC2 knows nothing of %d that have a lease, which wait for their terms (`janitor sweep --dry-run`)", n.Unseen)
+	}
 	return words
 }
 
@@ -191,26 +201,40 @@ func counts[S ~string](n map[string]int, states ...S) string {
 	return strings.Join(parts, ", ")
 }
 
+// leasesNamed is how many leases that a brake holds one by one are printed. Programs get all that the stamp names.
+const leasesNamed = 5
+
 func printBrakes(w io.Writer, brakes []lease.Brake) error {
+	behind := 0
 	for _, b := range brakes {
 		scope := "everywhere"
 		if b.Scope != "" {
 			scope = b.Scope
 		}
-		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s; %s\n", b.Name, scope, b.Reason, lifts(b.Name)); err != nil {
+		if b.Name == lease.BrakeRestored && b.Scope != "" {
+			if behind++; behind > leasesNamed {
+				continue
+			}
+		}
+		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s; %s\n", b.Name, scope, b.Reason, lifts(b)); err != nil {
 			return err
 		}
+	}
+	if more := behind - leasesNamed; more > 0 {
+		_, err := fmt.Fprintf(w, "brake %s held (%d leases more): the same; -o json names them\n", lease.BrakeRestored, more)
+		return err
 	}
 	return nil
 }
 
-// lifts says how a brake ends.
-func lifts(name string) string {
-	switch name {
+// lifts says what ends a brake.
+func lifts(b lease.Brake) string {
+	resume := "`janitor resume --brake " + b.Name + "`"
+	switch b.Name {
 	case lease.BrakeRestored, lease.BrakeStranger:
-		return "holds until `janitor resume --brake " + name + "`"
+		return "holds until " + resume
 	case lease.BrakeSilence:
-		return "lifts with its cause, or by `janitor resume --brake silence`"
+		return "lifts when they renew, or, if they are dead indeed, by " + resume
 	}
 	return "lifts with its cause"
 }

@@ -25,7 +25,8 @@ func recoverCommand() *ucli.Command {
 			"and asks on a terminal, and elsewhere wants --yes.\n\n" +
 			"   lease recover --dry-run\n" +
 			"   lease recover --region eu-west-1 --region us-east-1 --term 3d --yes\n\n" +
-			"If the registry itself is lost, create it under its old UUID first, so that its instances are known again:\n\n" +
+			"If the registry itself is lost, nothing is ended. Restore its backup, or create it under its old UUID, that of the\n" +
+			"tag lapse:registry, so that its instances are known again:\n\n" +
 			"   lease init --uuid 0f8fad5b-d9cb-469f-a165-70867728950e\n" +
 			"   lease recover",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(), cli.YesFlag(),

@@ -86,6 +86,41 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 	}
 }
 
+// etcd is set back to an older state, in which the key is there and hangs on the same etcd lease: what it says is told anew,
+// for only so is it noticed that the sidecar has seen a later change of its lease.
+func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, etcd.Options{})
+	claim, err := b.Claim(t.Context(), beat("i-1", "boot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := b.key("heartbeat", "i-1")
+	for name, older := range map[string]string{
+		"an older count": string(b.get(t, key).Kvs[0].GetValue()),
+		"an older TTL":   `{"schema":1,"instance_id":"i-1","boot_id":"boot","ttl":"5s","changes":7}`,
+		"nonsense":       `{`,
+	} {
+		hb := claim.Heartbeat
+		hb.Changes = 7
+		if claim, _, err = b.Renew(t.Context(), claim, hb); err != nil {
+			t.Fatal(err)
+		}
+		b.put(t, key, older, clientv3.WithLease(clientv3.LeaseID(claim.Handle)))
+		if claim, _, err = b.Renew(t.Context(), claim, hb); err != nil {
+			t.Fatal(err)
+		}
+		kept := b.get(t, key).Kvs[0]
+		says, err := lease.Decode[lease.Heartbeat]("heartbeat", "i-1", kept.GetValue())
+		if err != nil || says.Changes != 7 || says.TTL != hb.TTL || kept.GetLease() != claim.Handle || kept.GetModRevision() != claim.Revision {
+			t.Errorf("%s: the key says %+v (%v) and hangs on %d, want what %+v says", name, says, err, kept.GetLease(), claim)
+		}
+		if again, _, err := b.Renew(t.Context(), claim, hb); err != nil || again != claim {
+			t.Errorf("%s: renewed without news as %+v (%v), want %+v", name, again, err, claim)
+		}
+	}
+}
+
 // A silent instance is revoked while its claim is still on its way.
 func TestClaimThatLandsAfterRevocationAttachesNothing(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,7 @@ import (
 )
 
 // Renew keeps the claim's key alive for another TTL and reads the lease: zero if the instance has none yet. If hb says
-// anything else than the claim did, the key is rewritten; if it has another TTL, the key moves to a new etcd lease. Keep
+// anything else than the key does, the key is rewritten; if it has another TTL, the key moves to a new etcd lease. Keep
 // the claim that is returned, also beside an error, and call Renew with it again, unless the claim is lost.
 //
 // Errors: [lease.ClaimLostError] if the key lapsed or somebody else's is in its place: claim again, or stop;
@@ -31,7 +31,14 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 	if seen.beat.GetLease() != claim.Handle {
 		return claim, seen.lease, lost(id, seen.beat)
 	}
-	claim.Revision = seen.beat.GetModRevision()
+	if at := seen.beat.GetModRevision(); at != claim.Revision {
+		// The key is not as it was written last: etcd was set back. What it says now is told from what it shall say, so that
+		// the later changes that this machine has seen are told again, and the etcd lease has the right TTL again. One that
+		// cannot be read says nothing.
+		says, _ := readHeartbeat(id, seen.beat)
+		says.InstanceID = id
+		claim.Revision, claim.Heartbeat = at, says
+	}
 	if err := seen.mayBeat(); err != nil {
 		return claim, seen.lease, err
 	}

@@ -1,0 +1,48 @@
+//go:build e2e
+
+package scenario
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// TestE2EScenarioTermsOver lets the terms of 2,000 leases be over at once, beside 200 whose terms are not. EC2 limits no
+// requests here, as the README's "about a second" has it: with EC2's own limits, 500 go at once and 10 a second after that.
+func TestE2EScenarioTermsOver(t *testing.T) {
+	t.Parallel()
+	const term, most = 15 * time.Second, 20 * time.Second
+	w := newWorld(t)
+	w.launch(200, kind{})
+	w.janitor("--ec2-unpaced")
+	end := time.Now().Add(term)
+	over := w.launch(2000, kind{term: time.Until(end)})
+	if time.Now().After(end) {
+		t.Fatal("the terms had ended before all were launched")
+	}
+	w.until("2,000 asked to end", func() bool { return len(w.asked()) >= len(over) })
+	asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
+	first, last := asked[0].Sub(end), asked[len(asked)-1].Sub(end)
+	t.Logf("2,000 terms over at once: the first was asked to end after %s, the last after %s, by %d calls",
+		first.Round(time.Millisecond), last.Round(time.Millisecond), w.sim.CallCounts()["TerminateInstances"])
+	if first < -time.Millisecond { // dates on records are rounded down to that
+		t.Errorf("the first was asked to end %s before its term", -first)
+	}
+	if last > most {
+		t.Errorf("the last was asked to end %s after its term, more than %s", last, most)
+	}
+	w.until("2,000 ended, by the records", func() bool {
+		n := 0
+		for _, l := range w.snapshot().Leases {
+			if l.State == lease.StateEnded && l.Cause == lease.CauseTerm {
+				n++
+			}
+		}
+		return n == len(over)
+	})
+	w.onlyDied(over)
+}

@@ -1,0 +1,201 @@
+//go:build e2e
+
+package scenario
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// tooOld is how long the terms last that a snapshot knows: until after it was restored.
+const tooOld = 20 * time.Second
+
+// restoring is one way to come upon a registry that was set back.
+type restoring struct {
+	beats    bool          // sidecars run
+	launches bool          // something is launched that the snapshot does not know
+	memory   bool          // the janitor has a --state-dir
+	restart  bool          // it is killed, and another one is started after the restore
+	aged     time.Duration // by so much the snapshot is older than it takes to test this
+	brake    string
+	why      string
+}
+
+// TestE2EScenarioRestoredSnapshot sets etcd back to a state that knows nothing of the extensions since, and in which all
+// terms pass. Everything is held until a person has extended what must live; what was not extended then ends, after its
+// notice.
+func TestE2EScenarioRestoredSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]restoring{
+		"under the same janitor": {brake: lease.BrakeRestored, why: "was seen before: the registry was set back to an older state"},
+		"found by a janitor that was restarted, with its memory": {
+			memory: true, restart: true, brake: lease.BrakeRestored, why: "was seen before: the registry was set back to an older state",
+		},
+		"old, found by a stranger": {
+			restart: true, aged: time.Hour, brake: lease.BrakeStranger, why: "and this janitor remembers nothing of the registry; it may have been set back since",
+		},
+		"young, found by a stranger, but sidecars run": {
+			beats: true, restart: true, brake: lease.BrakeRestored, why: "sidecars have seen later changes of their leases than the registry holds",
+		},
+		"young, found by a stranger, but something was launched since": {
+			launches: true, restart: true, brake: lease.BrakeRestored, why: "is younger than the last stamp, and there is no record of it",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t)
+		})
+	}
+}
+
+func (c restoring) test(t *testing.T) {
+	t.Helper()
+	w := newWorld(t)
+	const maxSkew = 3 * time.Second
+	k, args := kind{}, []string{"--max-skew", maxSkew.String()}
+	if c.beats {
+		k.ttl = ttl
+	}
+	if c.memory {
+		args = append(args, "--state-dir", filepath.Join(w.dir, "memory"))
+	}
+	ids := w.launch(30, k)
+	if c.beats {
+		w.beat(ids...)
+	}
+	j := w.janitor(args...)
+	over := time.Now().Add(tooOld)
+	w.shorten(over, ids...)
+	if c.aged > 0 {
+		j.end(syscall.SIGTERM)
+		w.age(c.aged)
+	}
+	restore := w.backup()
+	w.extend(time.Hour, ids...)
+	if c.launches {
+		time.Sleep(maxSkew) // clocks may be so far apart
+		w.run("lease", "launch", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro")
+	}
+	if c.aged == 0 {
+		w.moreSweeps(3)
+	}
+	if c.beats {
+		w.until("the sidecars knowing of the extension", func() bool { return w.beating(ids) == len(ids) })
+	}
+	if c.restart {
+		j.end(syscall.SIGKILL)
+	}
+	restore()
+	if c.beats {
+		w.until("the sidecars having told what they have seen", func() bool { return w.behind() == len(ids) })
+	}
+	if time.Now().After(over) {
+		t.Fatal("the terms had ended before the registry was set back")
+	}
+	if c.restart {
+		j = w.candidate(args...)
+	}
+	w.named(&j.journal, func() string { return j.metrics(w) }, c.brake, "", c.why)
+	time.Sleep(time.Until(over)) // the terms pass as they are in the snapshot
+	w.longEnough()
+	w.nobodyDied()
+
+	w.extend(2*time.Hour, ids[1:]...)
+	w.run("janitor", "resume", "--brake", c.brake, "--yes")
+	resumed := time.Now()
+	w.lifted(&j.journal, func() string { return j.metrics(w) }, c.brake, "")
+	w.until("what was not extended having ended", func() bool { return len(w.asked()) > 0 })
+	took := w.asked()[ids[0]].Sub(resumed)
+	t.Logf("what nobody extended ended %s after the brake was lifted, of which %s are its notice", took.Round(time.Millisecond), markGrace)
+	if took < markGrace {
+		t.Errorf("that is less than its notice of %s", markGrace)
+	}
+	w.longEnough()
+	w.onlyDied(ids[:1])
+}
+
+// TestE2EScenarioOneLeaseBehind sets etcd back to where one lease was not extended yet: that one is held, by what its
+// sidecar has seen of it, and the others end by their terms.
+func TestE2EScenarioOneLeaseBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ids := w.launch(10, kind{ttl: ttl})
+	w.beat(ids...)
+	j := w.janitor()
+	over := time.Now().Add(tooOld)
+	w.shorten(over, ids...)
+	restore := w.backup()
+	w.extend(time.Hour, ids[0])
+	w.until("its sidecar knowing of the extension", func() bool { return w.beating(ids[:1]) == 1 })
+	j.end(syscall.SIGKILL)
+	restore()
+	w.until("its sidecar having told what it has seen", func() bool { return w.behind() == 1 })
+	if time.Now().After(over) {
+		t.Fatal("the terms had ended before the registry was set back")
+	}
+	j = w.candidate()
+	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, ids[0], "its sidecar has seen a later change of the lease than the registry holds")
+	w.until("the others having ended", func() bool { return len(w.asked()) >= len(ids)-1 })
+	w.longEnough()
+	w.onlyDied(ids[1:])
+
+	w.extend(time.Hour, ids[0])
+	w.run("janitor", "resume", "--brake", lease.BrakeRestored, "--yes")
+	w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, ids[0])
+	w.longEnough()
+	w.onlyDied(ids[1:])
+}
+
+// backup keeps what etcd holds, and returns what sets it back to that.
+func (w *world) backup() (restore func()) {
+	w.t.Helper()
+	data, kept := filepath.Join(w.dir, "data"), filepath.Join(w.dir, "backup")
+	put := func(from, to string) {
+		w.t.Helper()
+		w.stopEtcd()
+		if err := os.RemoveAll(to); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			w.t.Fatal(err)
+		}
+		w.startEtcd()
+		w.until("etcd again", func() bool { return w.store.Healthy(w.t.Context()) == nil })
+	}
+	put(data, kept)
+	return func() { put(kept, data) }
+}
+
+// age makes the last stamp older, as it is in a snapshot that is not restored within seconds.
+func (w *world) age(by time.Duration) {
+	w.t.Helper()
+	office, err := w.store.Campaign(w.t.Context(), "clock", time.Minute)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := w.snapshot()
+	stamp := s.Sweep
+	stamp.Time = stamp.Time.Add(-by)
+	if _, err := office.PutSweep(w.t.Context(), s.Registry, stamp); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := office.Resign(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// behind counts the leases of which a sidecar has seen a later change than etcd holds.
+func (w *world) behind() int {
+	n, s := 0, w.snapshot()
+	for _, l := range s.Leases {
+		if s.Heartbeats[l.InstanceID].Changes > l.Changes {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,71 @@
+//go:build e2e
+
+package scenario
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// TestE2EScenarioStalledEtcd stops a whole etcd for three times the TTL of 1,000 healthy leases. On waking it deletes the
+// heartbeats of all of them, at once, and their sidecars claim them anew.
+func TestE2EScenarioStalledEtcd(t *testing.T) {
+	w := newWorld(t)
+	ids := w.launch(1000, kind{ttl: ttl})
+	w.beat(ids...)
+	j := w.janitor("--lone-grace", markGrace.String())
+	deletions := w.lapses()
+
+	w.signal(w.server, syscall.SIGSTOP)
+	stopped := time.Now()
+	_, said := w.status()
+	if !strings.Contains(said, "no etcd answers at unix://") || !strings.Contains(said, "check ") {
+		t.Errorf("of an etcd that does not answer, `janitor status` says %q", said)
+	}
+	t.Log("while it was stopped: " + strings.TrimSpace(said))
+	time.Sleep(3*ttl - time.Since(stopped)) // what is tested is that so much time passes
+	watched := w.watch()
+	w.signal(w.server, syscall.SIGCONT)
+	woke := time.Now()
+	w.until("etcd deleting heartbeats", func() bool { return deletions() >= len(ids)/2 })
+	w.until("all sidecars beating again", func() bool { return w.beating(ids) == len(ids) })
+	back := time.Since(woke)
+	w.longEnough()
+	seen := watched()
+	t.Logf("stopped for %s; %d heartbeats were deleted, all were back after %s; `janitor status` named: %q",
+		woke.Sub(stopped).Round(time.Millisecond), deletions(), back.Round(time.Millisecond), seen)
+	w.nobodyDied()
+	if !slices.ContainsFunc(seen, func(line string) bool {
+		return strings.HasPrefix(line, lease.BrakeSilence) || strings.HasPrefix(line, "health")
+	}) {
+		t.Errorf("`janitor status` never named a brake: %q", seen)
+	}
+	if len(j.said(`msg="brake held"`)) == 0 {
+		t.Error("no brake was logged")
+	}
+}
+
+// lapses counts the heartbeats that etcd deletes from now on.
+func (w *world) lapses() (count func() int) {
+	w.t.Helper()
+	gone := make(chan int, 1)
+	gone <- 0
+	changes := w.store.Watch(w.t.Context(), w.snapshot())
+	go func() {
+		for change := range changes {
+			if change.Lapsed != "" {
+				gone <- 1 + <-gone
+			}
+		}
+	}()
+	return func() int {
+		n := <-gone
+		gone <- n
+		return n
+	}
+}

@@ -1,0 +1,54 @@
+//go:build e2e
+
+package scenario
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestE2EScenarioSuspended stops a janitor for longer than anything that it waits for, as a machine that is suspended, or a
+// virtual one that is paused: alone, and with the etcd inside it, which on waking deletes all heartbeats.
+func TestE2EScenarioSuspended(t *testing.T) {
+	t.Parallel()
+	for name, inside := range map[string]bool{"alone": false, "with its etcd inside": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := emptyWorld(t)
+			args := []string{"--lone-grace", markGrace.String()}
+			var j *process
+			if inside {
+				j = w.candidate(append(args, "--embedded-etcd", w.dir, "--arm")...)
+				w.connect()
+			} else {
+				w.startEtcd()
+				w.connect()
+				w.run("lease", "init", "--armed")
+				j = w.candidate(args...)
+			}
+			w.until("a first sweep", func() bool { return len(j.said("msg=swept")) > 0 })
+			ids := w.launch(60, kind{ttl: ttl})
+			w.launch(30, kind{})
+			w.beat(ids...)
+			w.moreSweeps(2)
+			deletions := w.lapses()
+
+			const away = 18 * time.Second // an office lapses after 15 s
+			w.signal(j, syscall.SIGSTOP)
+			time.Sleep(away)
+			watched := w.watch()
+			w.signal(j, syscall.SIGCONT)
+			w.longEnough()
+			seen := watched()
+			t.Logf("suspended for %s; %d heartbeats were deleted; `janitor status` named: %q", away, deletions(), seen)
+			w.nobodyDied()
+			if !slices.ContainsFunc(seen, func(line string) bool { return strings.HasPrefix(line, "health (): new leader") }) {
+				t.Errorf("`janitor status` never named the brake of a new leader: %q", seen)
+			}
+			w.until("all sidecars beating", func() bool { return w.beating(ids) == len(ids) })
+		})
+	}
+}
