@@ -190,7 +190,7 @@ func (w *world) launch(token string) *process {
 func (p *process) promise(l lease.Lease) {
 	until := l.ExpiresAt
 	if until.IsZero() {
-		until = time.Now().Add(1000 * time.Hour)
+		until = never()
 	}
 	p.w.trace.add(event{kind: promised, who: p.name, id: l.InstanceID, when: until})
 }

@@ -37,7 +37,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		f.since = t.now
 	}
 	if e.who == "" { // etcd was emptied or set back: nobody wrote this
-		f.marked, f.cured = t.now, t.now
+		f.marked = t.now
 		return
 	}
 	t.checkFence(e, "lease "+id)

@@ -31,6 +31,17 @@ func (l *leaseRecord) ttl() time.Duration {
 	return d
 }
 
+// until is the term, or what stands for none.
+func (l *leaseRecord) until() time.Time {
+	if l.ExpiresAt.IsZero() {
+		return never()
+	}
+	return l.ExpiresAt
+}
+
+// never is later than any term.
+func never() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
+
 func (l *leaseRecord) live() bool { return l != nil && (l.State == "active" || l.State == "adopting") }
 
 func inferred(cause string) bool { return cause == "silence" || cause == "never-beat" }

@@ -155,7 +155,9 @@ func (t *truth) take(e event) {
 	case asked:
 		t.checkKill(e)
 	case promised:
-		t.promises[e.id] = since[time.Time]{t.now, e.when}
+		if f := t.leases[e.id]; f == nil || f.record == nil || f.record.until().Equal(e.when) || t.lost(t.now.Add(-2*time.Minute)) {
+			t.promises[e.id] = since[time.Time]{t.now, e.when} // or somebody else has moved the date while this was on its way
+		}
 	case unpromised:
 		if e.id == "" {
 			clear(t.promises)
