@@ -22,6 +22,7 @@ type beat struct {
 	restarted time.Time // the silence counts from here
 	lapsed    time.Time // the key was first seen absent, or not expected; zero while it is present
 	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
+	heard     time.Time // LaunchTime of the start since which it was seen
 	started   time.Time // the instance was seen to go to running; zero if not
 	launched  time.Time // LaunchTime as last seen: it moves at every start
 	halted    bool      // EC2 said last that the instance does not run
@@ -147,7 +148,9 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 		return
 	}
 	b.lapsed, b.pardoned = time.Time{}, false
-	b.seen = b.seen || b.shown && !b.halted && !hb.Since.Before(b.launched)
+	if b.seen = b.seen || b.shown && !b.halted && !hb.Since.Before(b.launched); b.seen {
+		b.heard = b.launched
+	}
 }
 
 // testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL.
@@ -183,6 +186,7 @@ func (m *memory) silences(now time.Time) map[string]Silence {
 		s := Silence{
 			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.pardoned,
 			Witness: m.witness[b.zone].After(b.lapsed), Zone: b.zone,
+			Heard: !b.heard.IsZero() && b.heard.Equal(b.launched),
 		}
 		if !b.started.IsZero() {
 			s.Started = now.Sub(b.started)

@@ -86,7 +86,7 @@ func (w *watcher) turns(state lease.InstanceState) *watcher {
 func (w *watcher) want(want Silence) {
 	w.t.Helper()
 	got := w.silence("i-1")
-	got.Zone = ""
+	got.Zone, got.Heard = "", false
 	if got.Broken { // then nothing is asked of a silence
 		got.For, got.Witness = 0, false
 	}
@@ -229,6 +229,34 @@ func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
 	w.place.Instances = all
 	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
 		t.Errorf("shown again a quarter of an hour after the listing that failed, and silent for %s by then", got.For)
+	}
+}
+
+func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
+	t.Parallel()
+	w := watch(t).observe(true)
+	heard := func(when string, want bool) {
+		t.Helper()
+		if s := w.silence("i-1"); s.Heard != want {
+			t.Errorf("%s: %+v, want heard %t", when, s, want)
+		}
+	}
+	heard("it beats", true)
+	w.lapses("i-1").at(minute).observe(true)
+	heard("silent", true)
+	all := w.place.Instances
+	w.place.Instances = nil
+	w.at(2 * minute).observe(true)
+	heard("not shown", true)
+	w.place.Instances = all
+	w.at(3 * minute).observe(true)
+	heard("shown again", true)
+	w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(3 * minute) }).at(4 * minute).observe(true)
+	heard("started anew", false)
+	w.at(5 * minute).beats("i-1").observe(true)
+	heard("it beats again", true)
+	if w = watch(t).lapses("i-1").observe(true); w.silence("i-1").Heard {
+		t.Error("never seen, and heard")
 	}
 }
 

@@ -44,6 +44,8 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 	}{
 		"a new registry":                              {[]look{lead(stamped(0, long))}, ""},
 		"taken over in time":                          {[]look{lead(stamped(7, 2*time.Minute))}, ""},
+		"left alone for three intervals":              {[]look{lead(stamped(7, 3*time.Minute))}, ""},
+		"left alone for more than three intervals":    {[]look{lead(stamped(7, 3*time.Minute+1))}, lease.BrakeStranger},
 		"left alone for long":                         {[]look{lead(stamped(7, time.Hour))}, lease.BrakeStranger},
 		"a stamp of tomorrow":                         {[]look{lead(stamped(7, -24*time.Hour))}, lease.BrakeStranger},
 		"a stamp that cannot be read":                 {[]look{lead(stamped(0, 0, unreadableStamp))}, lease.BrakeStranger},

@@ -133,6 +133,8 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testin
 	}{
 		"chosen token, launched after the stamp":      {[]func(*subject){bornOf("web"), started(30 * time.Second)}, nil, true},
 		"chosen token, launched before the stamp":     {[]func(*subject){bornOf("web"), started(2 * time.Minute)}, nil, false},
+		"younger by just what two clocks may differ":  {[]func(*subject){bornOf("web"), started(50 * time.Second)}, nil, false},
+		"younger by more than two clocks may differ":  {[]func(*subject){bornOf("web"), started(50*time.Second - 1)}, nil, true},
 		"generated token of long ago, started anew":   {[]func(*subject){bornOf(old), started(30 * time.Second)}, nil, false},
 		"its tag was copied":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken = "theirs" }}, nil, false},
 		"its tag names another launch":                {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},

@@ -43,6 +43,7 @@ type Silence struct {
 	Broken  bool          // the key is there, held by a sidecar: no silence at all
 	For     time.Duration // since the latest event that restarts the silence
 	Seen    bool          // this leader saw the key present since the instance last started
+	Heard   bool          // this leader saw it then, whatever it has not seen since
 	Cured   bool          // extended or pardoned since the key lapsed
 	Started time.Duration // since this leader saw the instance go to running; 0 if it did not see that
 	Witness bool          // another lease of the zone renewed after this key lapsed

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/cmd/internal/script"
 	"lapse/lease"
@@ -25,6 +27,7 @@ var here = script.Here()
 // world is what one script has to itself: an etcd with a registry, and an EC2.
 type world struct {
 	ctx    context.Context
+	client etcd.Client
 	store  *etcd.Store
 	sim    *ec2sim.Sim
 	office *etcd.Office // of another janitor
@@ -36,7 +39,7 @@ func newWorld(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	w := &world{ctx: ctx, store: server.Store, sim: ec2sim.New(ec2sim.Config{Now: time.Now})}
+	w := &world{ctx: ctx, client: server.Client, store: server.Store, sim: ec2sim.New(ec2sim.Config{Now: time.Now})}
 	server.Point(env, w.sim)
 	env.Setenv("LAPSE_LOG_LEVEL", "error")
 	env.Values["world"] = w
@@ -48,7 +51,7 @@ func newWorld(env *testscript.Env) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign,
+		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "alarm": raiseAlarm,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -135,6 +138,18 @@ func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string
 		sweep.Places = append(sweep.Places, lease.Place{Account: here.Account, Region: region})
 	}
 	_, err = w.office.PutSweep(w.ctx, registry, sweep)
+	return err
+}
+
+// alarm: the etcd is out of space from now on, and says so.
+func raiseAlarm(w *world, ts *testscript.TestScript, _ []string) error {
+	client, is := w.client.(*clientv3.Client)
+	if !is {
+		ts.Fatalf("a client of the kind %T raises no alarms", w.client)
+	}
+	_, err := pb.NewMaintenanceClient(client.ActiveConnection()).Alarm(w.ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE,
+	})
 	return err
 }
 

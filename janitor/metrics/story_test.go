@@ -231,9 +231,17 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 	e := New("v1", time.Now)
 	e.Led("one")
 	brakes := []lease.Brake{
-		{Name: "silence"}, {Name: "silence", Scope: "use1-az1"}, {Name: "silence", Scope: "use1-az2"}, {Name: "rate"}, {Name: "rate"},
-		{Name: lease.BrakeRestored}, {Name: lease.BrakeRestored, Scope: "i-1"}, {Name: lease.BrakeStranger},
-		{Name: "clock", Scope: "1/us-east-1"}, {Name: "health"}, {Name: "health", Scope: "1/us-east-1"},
+		{Name: "silence"},
+		{Name: "silence", Scope: "use1-az1"},
+		{Name: "silence", Scope: "use1-az2"},
+		{Name: "rate"},
+		{Name: "rate"},
+		{Name: lease.BrakeRestored},
+		{Name: lease.BrakeRestored, Scope: "i-1"},
+		{Name: lease.BrakeStranger},
+		{Name: "clock", Scope: "1/us-east-1"},
+		{Name: "health"},
+		{Name: "health", Scope: "1/us-east-1"},
 	}
 	e.Counted(janitor.Census{Brakes: brakes})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`

@@ -1,11 +1,15 @@
 package ec2_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -223,5 +227,54 @@ func TestInstancesTellWhatOutlivesThem(t *testing.T) {
 	}
 	if got := listing.Instances[0].Outlive; !slices.Equal(got, want) || len(want) != 2 {
 		t.Errorf("outlive %v, want %v", got, want)
+	}
+}
+
+// dated is a transport that alters the Date of what one action answers; nil removes it.
+type dated struct {
+	next   http.RoundTripper
+	action string
+	by     *time.Duration
+}
+
+func (d dated) RoundTrip(req *http.Request) (*http.Response, error) {
+	form, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	again := req.Clone(req.Context())
+	again.Body = io.NopCloser(bytes.NewReader(form))
+	resp, err := d.next.RoundTrip(again)
+	if err != nil || !strings.Contains(string(form), "Action="+d.action+"&") {
+		return resp, err
+	}
+	if d.by == nil {
+		resp.Header.Del("Date")
+		return resp, nil
+	}
+	at, err := http.ParseTime(resp.Header.Get("Date"))
+	resp.Header.Set("Date", at.Add(*d.by).UTC().Format(http.TimeFormat))
+	return resp, err
+}
+
+func TestLeftoversRestOnTheWorstOfAllClocks(t *testing.T) {
+	t.Parallel()
+	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests"} {
+		for name, by := range map[string]*time.Duration{"none": nil, "an hour back": new(-time.Hour), "an hour ahead": new(time.Hour)} {
+			t.Run(action+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, ec2sim.Config{})
+				cfg := w.aws()
+				cfg.HTTPClient = &http.Client{Transport: dated{http.DefaultTransport, action, by}}
+				cloud := w.cloud(t, cfg, ec2.Options{})
+				listing, err := cloud.Leftovers(t.Context(), []string{"web.1"})
+				if err != nil || listing.Dated != (by != nil) {
+					t.Fatalf("dated %t, %v", listing.Dated, err)
+				}
+				if by != nil && (listing.Skew+*by).Abs() > 5*time.Second {
+					t.Errorf("our clock is %s ahead of three of EC2's, of which one is %s ahead", listing.Skew, *by)
+				}
+			})
+		}
 	}
 }
