@@ -13,7 +13,11 @@ func (w *world) direct() {
 	for n := range w.shape.launches {
 		token := fmt.Sprintf("web-%d", n)
 		q := drawRequest(r, token)
-		w.at(between(r, 90*time.Second, all*2/3), func(r *rand.Rand) {
+		due := between(r, 90*time.Second, all*2/3)
+		if n == 0 {
+			due = between(r, 75*time.Second, 3*time.Minute) // so that there is something to go wrong
+		}
+		w.at(due, func(r *rand.Rand) {
 			w.mu.Lock()
 			w.tokens[token], w.order = request{Request: q.Request}, append(w.order, token)
 			w.mu.Unlock()

@@ -23,15 +23,8 @@ func faults() []fault {
 
 func etcdFaults() []fault {
 	return []fault{
-		{"etcd stalls", 4, func(w *world, r *rand.Rand) (time.Duration, bool) {
-			d := pick(r, between(r, 2*time.Second, 20*time.Second), between(r, 20*time.Second, 3*time.Minute), between(r, 3*time.Minute, 9*time.Minute))
-			wake := w.etcd.Stall()
-			w.mu.Lock()
-			w.wakes = append(w.wakes, wake)
-			w.mu.Unlock()
-			time.AfterFunc(d, wake)
-			return d, true
-		}},
+		{"etcd stalls", 3, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.halt(r, w.etcd.Stall), true }},
+		{"etcd freezes", 3, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.halt(r, w.etcd.Freeze), true }},
 		{"etcd elects", 3, func(w *world, r *rand.Rand) (time.Duration, bool) { w.etcd.Elect(); return 0, true }},
 		{"etcd is full", 2, func(w *world, r *rand.Rand) (time.Duration, bool) {
 			d := between(r, 30*time.Second, 7*time.Minute)
@@ -54,12 +47,27 @@ func etcdFaults() []fault {
 				return 0, false
 			}
 			w.lose()
+			term := w.etcd.Term()
 			w.etcd.Restore(images[r.IntN(len(images))])
+			if oneIn(r, 2) { // as a restored directory may have it
+				w.etcd.SetTerm(term)
+			}
 			return 0, true
 		}},
 		{"calls to etcd go wrong", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEtcd, r), true }},
 		{"calls to EC2 go wrong", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEC2, r), true }},
 	}
+}
+
+// halt lets etcd serve nothing for a while.
+func (w *world) halt(r *rand.Rand, how func() (wake func())) time.Duration {
+	d := pick(r, between(r, 2*time.Second, 20*time.Second), between(r, 20*time.Second, 3*time.Minute), between(r, 3*time.Minute, 9*time.Minute))
+	wake := how()
+	w.mu.Lock()
+	w.wakes = append(w.wakes, wake)
+	w.mu.Unlock()
+	time.AfterFunc(d, wake)
+	return d
 }
 
 // haunt leaves heartbeats of instances that no sidecar beats for, and that no etcd lease holds.

@@ -235,7 +235,7 @@ func (t *truth) takeStrike(e event) {
 	switch e.id {
 	case "janitor stopped":
 		t.stopped = append(t.stopped, span{t.now, e.until})
-	case "etcd stalls":
+	case "etcd stalls", "etcd freezes":
 		t.stalls = append(t.stalls, span{t.now, e.until})
 	case "etcd emptied", "etcd restored":
 		t.losses, t.ends = append(t.losses, t.now), nil // no record tells of these any more

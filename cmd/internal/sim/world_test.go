@@ -57,7 +57,7 @@ func hasty() janitor.Policy {
 func drawShape(r *rand.Rand) shape {
 	return shape{
 		policy: hasty(), chaos: between(r, 16*time.Minute, 34*time.Minute), calm: settling, remembers: pick(r, time.Minute, 10*time.Minute, time.Hour),
-		launches: 2 + r.IntN(4), faults: 4 + r.IntN(10), deeds: 3 + r.IntN(10), trouble: pick(r, 0, 0, 0.002, 0.01, 0.04),
+		launches: 3 + r.IntN(3), faults: 5 + r.IntN(9), deeds: 3 + r.IntN(10), trouble: pick(r, 0, 0, 0.002, 0.01, 0.04),
 	}
 }
 
