@@ -3,13 +3,13 @@ LINT_VERSION     := v2.15.0
 DEADCODE_VERSION := v0.52.0
 VULN_VERSION     := v1.8.0
 VALIDATE_VERSION := v0.0.4
-
 TOOLS    := bin/tools
 LINT     := $(TOOLS)/golangci-lint-$(LINT_VERSION)
 DEADCODE := $(TOOLS)/deadcode-$(DEADCODE_VERSION)
 VALIDATE := $(TOOLS)/kubectl-validate-$(VALIDATE_VERSION)
 BINARIES := bin/lease bin/janitor bin/sidecar
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TAGS     := e2e,bench,chaos,mutants
 
 # The race detector needs cgo, which Go switches off by itself where there is no C compiler.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -18,13 +18,12 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test e2e bench check tidy format lint deadcode deployment policies vuln clean
+.PHONY: help build $(BINARIES) demo test e2e sim sim-mutants chaos fuzz bench check tidy format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(BINARIES) ## Build lease, janitor and sidecar into bin/
-
 $(BINARIES): bin/%:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$*
 
@@ -39,44 +38,41 @@ e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[e
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
 	go test -tags e2e -count=1 -v -timeout 15m -parallel 8 -run TestE2E ./cmd/internal/scenario # measures times: no race detector
 
+sim: ## Run the real code through random schedules of faults, and judge (SEEDS=2000 of them, from SEED=0 on)
+	SEEDS='$(or $(SEEDS),2000)' go test -count=1 -v -timeout 12h -run 'TestSim$$|TestTheSameSeed' ./cmd/internal/sim
+sim-mutants: ## Plant each bug of cmd/internal/sim/testdata/bugs, and see it caught (BUGS='some by name')
+	BUGS='$(or $(BUGS),all)' go test -tags mutants -count=1 -v -timeout 6h -parallel 2 -run TestPlantedBugs ./cmd/internal/sim
+
+chaos: build ## Let processes, links and EC2 fail for ten minutes, and judge (CHAOS=short: a minute; SEED=)
+	go test -tags chaos -count=1 -v -timeout 60m -run TestChaos ./cmd/internal/chaos
+fuzz: ## Fuzz every target, one after the other, for FUZZTIME each (10m)
+	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),10m) -fuzzminimizetime 1s $$p; done; done
+
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
 	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
 
 check: tidy format lint deadcode deployment policies ## Everything that reads the code without running it
-
 tidy: ## go.mod and go.sum list what is imported, and nothing else
 	go mod tidy -diff
-
 format: $(LINT) ## Formatting, by gofumpt
 	$(LINT) fmt --diff
-
 lint: $(LINT) ## golangci-lint, with .golangci.yml
 	$(LINT) run
-
 deadcode: $(DEADCODE) ## No function is out of reach of every command and every test
-	@echo '$(DEADCODE) -test -tags e2e,bench ./...'
-	@dead=$$($(DEADCODE) -test -tags e2e,bench ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
-
+	@echo '$(DEADCODE) -test -tags $(TAGS) ./...'
+	@dead=$$($(DEADCODE) -test -tags $(TAGS) ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
 deployment: build $(VALIDATE) ## Units, user-data, alerts and manifests, each by its own tool
 	deploy/check bin $(VALIDATE)
-
 policies: ## IAM policies: what they must never allow. Dashboard and metrics: that they agree
 	go test -count=1 ./deploy/...
-
 vuln: ## Known vulnerabilities (asks the Go vulnerability database, on the internet)
 	go run golang.org/x/vuln/cmd/govulncheck@$(VULN_VERSION) ./...
-
 clean: ## Remove what was built
 	rm -rf bin
 
-$(LINT):
-	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
-	mv $(TOOLS)/golangci-lint $@
-
-$(DEADCODE):
-	GOBIN=$(CURDIR)/$(TOOLS) go install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
-	mv $(TOOLS)/deadcode $@
-
-$(VALIDATE):
-	GOBIN=$(CURDIR)/$(TOOLS) go install sigs.k8s.io/kubectl-validate@$(VALIDATE_VERSION)
-	mv $(TOOLS)/kubectl-validate $@
+$(LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(DEADCODE): PACKAGE := golang.org/x/tools/cmd/deadcode
+$(VALIDATE): PACKAGE := sigs.k8s.io/kubectl-validate
+$(LINT) $(DEADCODE) $(VALIDATE):
+	GOBIN=$(CURDIR)/$(TOOLS) go install $(PACKAGE)@$(lastword $(subst -v, v,$@))
+	mv $(TOOLS)/$(notdir $(PACKAGE)) $@
