@@ -153,16 +153,4 @@ func (p *process) store() *etcd.Store {
 	return etcd.New(p.w.etcd.Client(p.name, p.etcdLink), namespace, etcd.Options{PageSize: p.w.pageSize})
 }
 
-// sleep waits, and reports false if the process ended meanwhile.
-func (p *process) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-p.ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
 func (p *process) String() string { return fmt.Sprintf("%s (%s)", p.name, p.role) }

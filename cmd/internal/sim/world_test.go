@@ -114,6 +114,7 @@ func simulate(t *testing.T, seed uint64) outcome {
 }
 
 func run(t *testing.T, seed uint64) outcome {
+	t.Helper()
 	w := &world{dice: dice(scramble(seed)), trace: &trace{began: time.Now()}, tokens: map[string]request{}, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("SIM_LOG") != "" {
 		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -121,7 +122,7 @@ func run(t *testing.T, seed uint64) outcome {
 	r := w.dice.stream("shape")
 	w.shape, w.pageSize = drawShape(r), int64(pick(r, 7, 5000))
 	w.dir = memories(t)
-	defer os.RemoveAll(w.dir)
+	defer func() { _ = os.RemoveAll(w.dir) }()
 	ctx, end := context.WithCancel(t.Context())
 	w.ctx = ctx
 	w.etcd = etcdsim.New(etcdsim.Options{Observe: func(c etcdsim.Commit) { w.trace.add(event{kind: committed, who: c.By, commit: &c}) }})
@@ -145,8 +146,9 @@ func run(t *testing.T, seed uint64) outcome {
 
 // memories is a directory for what janitors remember, in memory where there is such a thing: it is synced at each stamp.
 func memories(t *testing.T) string {
+	t.Helper()
 	for _, parent := range []string{"/dev/shm", ""} {
-		if dir, err := os.MkdirTemp(parent, "lapse-sim"); err == nil {
+		if dir, err := os.MkdirTemp(parent, "lapse-sim"); err == nil { //nolint:usetesting // a hundred thousand in one test
 			return dir
 		}
 	}
