@@ -20,6 +20,7 @@ type memory struct {
 // beat is what was seen of one lease's heartbeat.
 type beat struct {
 	restarted time.Time // the silence counts from here
+	held      bool      // a brake held the lease at the last decision, and may be lifted by the next
 	lapsed    time.Time // the key was first seen absent, or not expected; zero while it is present
 	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
 	started   time.Time // the instance was seen to go to running; zero if not
@@ -83,6 +84,9 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 			m.beats[l.InstanceID] = b
 		}
 		b.round = m.round
+		if b.held { // at the last decision, which may be long ago: until now
+			b.restarted, b.held = now, false
+		}
 		instance := instances[seenAt{l.Place(), l.InstanceID}]
 		b.zone = zoneOf(l, instance)
 		b.observeState(now, instance)
@@ -136,11 +140,11 @@ func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	}
 }
 
-// held lets the silences of held leases count anew: a lifted brake restarts the grace.
+// held lets the silences of held leases count anew from the next decision on: a lifted brake restarts the grace.
 func (m *memory) held(now time.Time, verdicts []Verdict) {
 	for _, v := range verdicts {
 		if b := m.beats[v.InstanceID]; b != nil && v.Action == ActHold && v.Brake != brakeRate {
-			b.restarted = now
+			b.restarted, b.held = now, true
 		}
 	}
 }

@@ -207,6 +207,20 @@ func TestSilenceCountsAnew(t *testing.T) {
 	}
 }
 
+// When a brake is lifted is not known to the minute: it was held at one decision, and is not at the next. What lies between
+// is no notice that anybody could have heeded.
+func TestALiftedBrakeRestartsTheGraceAtTheFirstDecisionThatItDoesNotHold(t *testing.T) {
+	t.Parallel()
+	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(5 * minute)
+	w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeSilence}})
+	if got := w.at(8 * minute).observe(true).silence("i-1"); got.For != 0 {
+		t.Errorf("%+v at the first decision, want that nothing has passed", got)
+	}
+	if got := w.at(10 * minute).observe(true).silence("i-1"); got.For != 2*minute {
+		t.Errorf("%+v, want two minutes since then", got)
+	}
+}
+
 func TestMemoryOfAStart(t *testing.T) {
 	t.Parallel()
 	t.Run("stopped and started: not seen since, and started then", func(t *testing.T) {
