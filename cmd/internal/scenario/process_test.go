@@ -162,7 +162,7 @@ func (w *world) candidate(args ...string) *process {
 
 // What janitors wait here: the notice that they give, and the time between two looks at what a launch left.
 const (
-	markGrace   = 3 * time.Second
+	markGrace   = 5 * time.Second
 	orphanGrace = time.Second
 )
 

@@ -157,7 +157,7 @@ func (w *world) snapshot() lease.Snapshot {
 // longEnough waits for so long that a hasty janitor would have ended by then what it takes for silent, or for over.
 func (w *world) longEnough() {
 	w.t.Helper()
-	time.Sleep(ttl + 2*markGrace)
+	time.Sleep(ttl + markGrace + 3*time.Second)
 	w.moreSweeps(2)
 }
 
