@@ -5,8 +5,10 @@ package scenario
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -122,11 +124,24 @@ func (w *world) leaves(p *process) int {
 	return p.ProcessState.ExitCode()
 }
 
-func (w *world) signal(p *process, s syscall.Signal) {
+// suspend stops a process, and returns when it has stopped and what lets it go on.
+func (w *world) suspend(p *process) (resume func()) {
 	w.t.Helper()
-	if err := p.Process.Signal(s); err != nil {
-		w.t.Fatal(err)
+	send := func(s syscall.Signal) {
+		w.t.Helper()
+		if err := p.Process.Signal(s); err != nil {
+			w.t.Fatal(err)
+		}
 	}
+	send(syscall.SIGSTOP)
+	w.until("a process having stopped", func() bool { // on a busy machine that takes its time
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return strings.Contains(string(stat), ") T ")
+	})
+	return func() { send(syscall.SIGCONT) }
 }
 
 // janitor runs a janitor that sweeps every second and shows its metrics, and waits until it has swept once.
@@ -147,7 +162,7 @@ func (w *world) candidate(args ...string) *process {
 
 // What janitors wait here: the notice that they give, and the time between two looks at what a launch left.
 const (
-	markGrace   = 2 * time.Second
+	markGrace   = 5 * time.Second
 	orphanGrace = time.Second
 )
 

@@ -11,29 +11,29 @@ import (
 	"lapse/lease"
 )
 
-const slow = 20 * time.Second // how much longer than stated a slow machine may take
+const slow = 40 * time.Second // how much longer than stated a very slow machine may take
 
 // TestE2EScenarioFifthOfAZone lets 20 of the 100 instances of a zone die. They end, as fast as the rate brake lets: 14 of
 // the 280 that live within its window, and then the rest.
 func TestE2EScenarioFifthOfAZone(t *testing.T) {
 	t.Parallel()
-	const window = 20 * time.Second
+	const window, notice = 20 * time.Second, 2 * ttl // 300 sidecars in one process need their time on a busy machine
 	w := newWorld(t)
 	s := w.beat(w.launch(300, kind{ttl: ttl})...)
-	j := w.janitor("--rate-window", window.String())
+	j := w.janitor("--rate-window", window.String(), "--mark-grace", notice.String())
 	dead := w.in(region + "a")[:20]
 	died := s.die(dead...)
 	w.named(&j.journal, func() string { return j.metrics(w) }, "rate", "", "14 ends that nobody declared within 20s are enough")
 	w.until("all that died having ended", func() bool { return len(w.asked()) >= len(dead) })
 	asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
 	took := asked[len(asked)-1].Sub(died)
-	stated := ttl + markGrace + window + 2*time.Second
+	stated := ttl + notice + window + 2*time.Second
 	t.Logf("20 of 100 of a zone dead: the first ended after %s, the 14th after %s, the last after %s; stated %s",
 		asked[0].Sub(died).Round(time.Millisecond), asked[13].Sub(died).Round(time.Millisecond), took.Round(time.Millisecond), stated)
 	if took > stated+slow {
 		t.Errorf("the last ended after %s, stated are %s", took, stated)
 	}
-	if early := asked[0].Sub(died); early < markGrace+ttl/2 {
+	if early := asked[0].Sub(died); early < notice+ttl/2 {
 		t.Errorf("the first ended after %s, which is less than its TTL and its notice", early)
 	}
 	if rest := asked[14].Sub(asked[0]); rest < window {

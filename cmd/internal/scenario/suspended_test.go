@@ -5,7 +5,6 @@ package scenario
 import (
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -37,10 +36,10 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			deletions := w.lapses()
 
 			const away = 18 * time.Second // an office lapses after 15 s
-			w.signal(j, syscall.SIGSTOP)
+			resume := w.suspend(j)
 			time.Sleep(away)
 			watched := w.watch()
-			w.signal(j, syscall.SIGCONT)
+			resume()
 			w.longEnough()
 			seen := watched()
 			t.Logf("suspended for %s; %d heartbeats were deleted; `janitor status` named: %q", away, deletions(), seen)

@@ -28,7 +28,7 @@ const (
 	region   = "us-east-1"
 	account  = "123456789012"
 	place    = account + "/" + region
-	generous = 60 * time.Second // deadline of a condition that processes bring about
+	generous = 90 * time.Second // deadline of a condition that processes bring about
 )
 
 // world is an etcd process, a simulated EC2 and the commands.
@@ -157,7 +157,7 @@ func (w *world) snapshot() lease.Snapshot {
 // longEnough waits for so long that a hasty janitor would have ended by then what it takes for silent, or for over.
 func (w *world) longEnough() {
 	w.t.Helper()
-	time.Sleep(ttl + 3*markGrace)
+	time.Sleep(ttl + markGrace + 3*time.Second)
 	w.moreSweeps(2)
 }
 
