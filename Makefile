@@ -18,7 +18,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test e2e bench check tidy format lint deadcode deployment policies vuln clean
+.PHONY: help build $(BINARIES) demo test e2e fuzz bench check tidy format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: ## Run the tests, with the race detector where there is a C compiler
 
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
+
+fuzz: ## Fuzz every target, one after the other, for FUZZTIME each (10m)
+	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),10m) -fuzzminimizetime 1s $$p; done; done
 
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
 	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
@@ -68,14 +71,9 @@ vuln: ## Known vulnerabilities (asks the Go vulnerability database, on the inter
 clean: ## Remove what was built
 	rm -rf bin
 
-$(LINT):
-	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
-	mv $(TOOLS)/golangci-lint $@
-
-$(DEADCODE):
-	GOBIN=$(CURDIR)/$(TOOLS) go install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
-	mv $(TOOLS)/deadcode $@
-
-$(VALIDATE):
-	GOBIN=$(CURDIR)/$(TOOLS) go install sigs.k8s.io/kubectl-validate@$(VALIDATE_VERSION)
-	mv $(TOOLS)/kubectl-validate $@
+$(LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(DEADCODE): PACKAGE := golang.org/x/tools/cmd/deadcode
+$(VALIDATE): PACKAGE := sigs.k8s.io/kubectl-validate
+$(LINT) $(DEADCODE) $(VALIDATE):
+	GOBIN=$(CURDIR)/$(TOOLS) go install $(PACKAGE)@$(lastword $(subst -v, v,$@))
+	mv $(TOOLS)/$(notdir $(PACKAGE)) $@
