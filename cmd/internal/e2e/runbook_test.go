@@ -192,7 +192,7 @@ func (n *night) launch(token, term string, more ...string) string {
 // follow gives the shell a command of the page, with the paths and the instance of this night in it.
 func (n *night) follow(c chapter, command string) {
 	n.t.Helper()
-	here := strings.NewReplacer("/var/lib/lapse", filepath.Join(n.dir, "l"), "/var/log/lapse", n.dir, "/var/backups", n.dir,
+	here := strings.NewReplacer("/var/lib/lapse", filepath.Join(n.dir, "l"), "/var/log/lapse", n.dir, "/var/backups", n.dir, "/etc/lapse", n.dir,
 		"i-0123456789abcdef0", n.ended, "0f8fad5b-d9cb-469f-a165-70867728950e", n.registry).Replace(command)
 	said := n.shell.do(here)
 	for begin, want := range c.says {
@@ -312,8 +312,11 @@ func (n *night) killJanitor() {
 // machine makes scripts that play the machine's services, and returns where they are.
 func (n *night) machine(t *testing.T) string {
 	t.Helper()
-	settings := fmt.Sprintf("LAPSE_EMBEDDED_ETCD=%[1]s/l LAPSE_STATE_DIR=%[1]s/l-janitor LAPSE_AUDIT_LOG=%[1]s/audit.log LAPSE_SCHEDULE='@every 1s' "+
-		"LAPSE_BOOT_GRACE=1s LAPSE_MARK_GRACE=2s LAPSE_LONE_GRACE=2s LAPSE_LEADER_MAX=20", n.dir)
+	settings := fmt.Sprintf("AWS_REGION=%s\nLAPSE_AUDIT_LOG=%s/audit.log\nLAPSE_SCHEDULE='@every 1s'\n"+
+		"LAPSE_BOOT_GRACE=1s\nLAPSE_MARK_GRACE=2s\nLAPSE_LONE_GRACE=2s\nLAPSE_LEADER_MAX=20\n", region, n.dir)
+	if err := os.WriteFile(filepath.Join(n.dir, "janitor.env"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	bin := filepath.Join(n.dir, "bin")
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		t.Fatal(err)
@@ -321,7 +324,7 @@ func (n *night) machine(t *testing.T) string {
 	for name, script := range map[string]string{
 		"systemctl": `cd $HOME
 stop() { test -f pid && kill $(cat pid) 2>/dev/null; while test -f pid && kill -0 $(cat pid) 2>/dev/null; do sleep 0.1; done; rm -f pid; }
-start() { ` + settings + ` nohup janitor run >>janitor.log 2>&1 </dev/null & echo $! >pid; }
+start() { set -a; . janitor.env; LAPSE_EMBEDDED_ETCD=$HOME/l LAPSE_STATE_DIR=$HOME/l-janitor nohup janitor run >>janitor.log 2>&1 </dev/null & echo $! >pid; }
 case $1 in stop) stop;; start) start;; restart) stop; start;; status) cat pid;; esac`,
 		"journalctl": `tail -n 30 $HOME/janitor.log`,
 		"runuser":    `shift 3; exec "$@"`,
