@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"time"
 
 	"lapse/lease"
@@ -246,7 +247,7 @@ func (s silences) upTo(scope string, ttl time.Duration) (silent, all int) {
 
 func (s silences) within(scope string, ttl time.Duration) (silent, all int) {
 	counts := s[scope]
-	n, _ := slices.BinarySearchFunc(counts, ttl+1, func(c silenceCount, ttl time.Duration) int { return cmp.Compare(c.ttl, ttl) })
+	n := sort.Search(len(counts), func(i int) bool { return counts[i].ttl > ttl })
 	if n == 0 {
 		return 0, 0
 	}

@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -58,6 +59,15 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 				t.Errorf("brakes %+v", plan.Brakes)
 			}
 		})
+	}
+}
+
+func TestSilenceBrakeCountsWhateverTTLARecordNames(t *testing.T) {
+	t.Parallel()
+	longest := withLease(func(l *lease.Lease) { l.TTL = math.MaxInt64 })
+	plan := decide(calm(crowd(many(10, "s", due, longest))))
+	if n := tally(plan); n[ActHold] != 10 || !heldBy(plan, brakeSilence, "euw1-az1") {
+		t.Errorf("decided %v under %+v, want all held", n, plan.Brakes)
 	}
 }
 

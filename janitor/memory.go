@@ -153,10 +153,14 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	}
 }
 
-// testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL.
+// testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL. One with a TTL
+// that no lease can have proves nothing.
 func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	const slack = 2 * time.Second // etcd's own
-	if renewed := read.Add(-time.Duration(hb.TTL) - slack); hb.TTL > 0 && renewed.After(m.witness[zone]) {
+	if hb.TTL <= 0 || hb.TTL > lease.Duration(lease.MaxTTL) {
+		return
+	}
+	if renewed := read.Add(-time.Duration(hb.TTL) - slack); renewed.After(m.witness[zone]) {
 		m.witness[zone] = renewed
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,7 +132,8 @@ func joined(first, second []lease.Brake) []lease.Brake {
 	return all
 }
 
-func (p *past) file() string { return filepath.Join(p.dir, "registry-"+p.uuid+".json") }
+// file is in the directory, whatever somebody called the registry.
+func (p *past) file() string { return filepath.Join(p.dir, "registry-"+url.PathEscape(p.uuid)+".json") }
 
 // recall reports whether anything is remembered of the registry, and reads it from the file if need be. What cannot be
 // read is no memory.

@@ -50,6 +50,12 @@ func TestExtend(t *testing.T) {
 		"has no limit where there is no latest date": {
 			noLimit, 0, lease.Extension{Until: at(100 * week), Strict: true}, 100 * week, nil,
 		},
+		"refuses a date that no record can hold": {
+			noLimit, 0,
+			lease.Extension{Until: time.Date(9999, 12, 31, 23, 59, 0, 0, time.FixedZone("west", -3600))},
+			0,
+			&lease.LimitError{What: "date in the year 10000", Why: "must be within the years 0 to 9999"},
+		},
 		"refuses to shorten": {
 			held(), 0,
 			lease.Extension{Until: at(time.Hour)},

@@ -50,6 +50,14 @@ func CheckCount(n int) error {
 	return nil
 }
 
+// CheckDate refuses a date that no record can hold: RFC 3339 has four digits for the year, and keeps them in UTC.
+func CheckDate(t time.Time) error {
+	if year := t.UTC().Year(); year < 0 || year > 9999 {
+		return &LimitError{What: fmt.Sprintf("date in the year %d", year), Why: "must be within the years 0 to 9999"}
+	}
+	return nil
+}
+
 // IsInstanceID reports whether id has the form of an instance id rather than of a launch token.
 func IsInstanceID(id string) bool { return strings.HasPrefix(id, "i-") }
 

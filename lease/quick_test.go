@@ -99,6 +99,39 @@ func TestQuickReadingNeverDiffers(t *testing.T) {
 	})
 }
 
+// FuzzQuickReading: [Decode], which tries the quick way, says of any text what encoding/json says, errors included.
+func FuzzQuickReading(f *testing.F) {
+	l, h := full()
+	f.Add(encoded(f, l))
+	f.Add(encoded(f, h))
+	for _, text := range []string{
+		`{"schema":1,"instance_id":"i-1","state":"active","granted_at":"2026-03-01T24:00:00Z"}`,
+		`{"schema":-0,"instance_id":"i-1","labels":{"a":"1","a":"2"},"state":"active","outlive":[]}`,
+		`{"schema":1,"instance_id":"i-1","state":"ended","untagged":"true"}`,
+		`{"schema":1,"instance_id":"i-1","state":"ended","untagged":false}`,
+		`{"schema":1,"instance_id":"i-1","ttl":"1h","state":"active","mark":{"cause":"term","since":"2026-03-01T12:00:00+01:00"}}`,
+		`{"schema":2,"instance_id":"i-1","boot_id":"\ud83d\ude00","changes":-9223372036854775808,"ttl":"-1ns"}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		agree[Lease](t, data)
+		agree[Heartbeat](t, data)
+	})
+}
+
+func agree[R record](t *testing.T, data []byte) {
+	t.Helper()
+	got, gotErr := Decode[R]("record", "x", data)
+	want, wantErr := decode[R]("record", "x", data)
+	if (gotErr == nil) != (wantErr == nil) || gotErr != nil && gotErr.Error() != wantErr.Error() {
+		t.Fatalf("%q: %v, and by encoding/json %v", data, gotErr, wantErr)
+	}
+	if gotErr == nil && !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q is read as\n%+v, and by encoding/json as\n%+v", data, got, want)
+	}
+}
+
 // What hardly ever comes about by chance: each is as near to what is written as it can be, and is not, or means something
 // else than it seems to.
 func TestWhatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {

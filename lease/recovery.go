@@ -123,7 +123,7 @@ func (r Recovery) term(now time.Time, i Instance) (time.Time, string) {
 		return time.Time{}, "launched without a term"
 	case !tagged:
 		return least, "launched without a term, given one"
-	case err != nil:
+	case err != nil, CheckDate(at) != nil:
 		return least, "its tag " + TagTerm + " is no date"
 	case at.Before(least):
 		return least, "its tag says " + date(at)

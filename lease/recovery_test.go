@@ -111,6 +111,7 @@ func TestARecoveredTerm(t *testing.T) {
 		"as on the tag":                                 {tag(lease.TagTerm, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "as on its tag"},
 		"passed long ago: a day":                        {tag(lease.TagTerm, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
 		"soon: a day":                                   {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says"},
+		"a date that no record can hold: a day":         {tag(lease.TagTerm, "9999-12-31T23:59:59-23:59"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
 		"no date: a day":                                {tag(lease.TagTerm, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
 		"earlier than --term":                           {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
 		"--term is less than a day":                     {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},

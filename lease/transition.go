@@ -15,7 +15,7 @@ type Extension struct {
 // is not cured by asking. The granted term is the result's ExpiresAt. Asking again for the present term changes nothing,
 // unless there is a mark to cure.
 //
-// Errors: [StateError], [PastError], [ClampedError], [ShortenError].
+// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError].
 func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	if !l.Live() {
 		return l, l.refuse("extend")
@@ -23,6 +23,9 @@ func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	until := stamp(e.Until)
 	if !until.After(now) {
 		return l, &PastError{Time: until, Now: now}
+	}
+	if err := CheckDate(until); err != nil {
+		return l, err
 	}
 	if !l.NotAfter.IsZero() && until.After(l.NotAfter) {
 		if over := !l.NotAfter.After(now); over || e.Strict {

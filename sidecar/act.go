@@ -24,6 +24,9 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 		return Extended{}, readError(err)
 	}
 	asked := until(req, current, s.cfg.Now())
+	if err := lease.CheckDate(asked); err != nil {
+		return Extended{}, err
+	}
 	before, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		granted := asked
 		if limit := s.policyLimit(l); !limit.IsZero() && asked.After(limit) {

@@ -23,8 +23,10 @@ func doctorCommand() *ucli.Command {
 			"   note   could not be checked, or need not be here\n" +
 			"   warn   works, but not as somebody may think\n" +
 			"   fail   does not work\n\n" +
-			"Nothing is changed: EC2 is asked with DryRun, for what each role needs (see deploy/iam). What the role named by\n" +
-			"--as lacks is a failure; what others lack is only told. Exit code 1 if anything fails.\n\n" +
+			"Nothing is changed: EC2 is asked with DryRun, for what each role needs (see deploy/iam). To terminate and to tag is\n" +
+			"rehearsed only on an instance of this registry that has ended; EC2 shows such for an hour, and without one it is\n" +
+			"not known. What the role named by --as lacks is a failure; what others lack, or is not known, is only told.\n" +
+			"Exit code 1 if anything fails.\n\n" +
 			"   lease doctor\n" +
 			"   lease doctor --as janitor --region eu-west-1\n" +
 			"   lease doctor -o json | jq -r '.checks[] | select(.level == \"fail\") | .text'",
@@ -121,11 +123,15 @@ func usage(err error) bool {
 	return wrong
 }
 
-// actions names those of rehearsals.
+// actions names those of rehearsals, and the ended instance that each was tried on, for a policy may look at its tags.
 func actions(all []ec2.Rehearsed) string {
 	var names []string
 	for _, r := range all {
-		names = append(names, r.Action)
+		name := r.Action
+		if r.On != "" {
+			name += " on " + r.On + " (which has ended)"
+		}
+		names = append(names, name)
 	}
 	return strings.Join(names, ", ")
 }

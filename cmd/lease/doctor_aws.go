@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -64,6 +65,11 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 		stage.ImageID = image
 	}
 	all := cloud.Rehearse(ctx, stage)
+	for _, one := range all {
+		if len(one.Made) > 0 {
+			e.add("rehearsal", levelFail, "this endpoint ignored DryRun of %s and made %s, which no lease has: end it by hand", one.Action, strings.Join(one.Made, ", "))
+		}
+	}
 	for _, role := range ec2.Roles() {
 		refused, unclear := role.Lacks(all)
 		check := "as " + string(role)

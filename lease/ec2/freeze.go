@@ -95,7 +95,11 @@ func (c *Cloud) templateVersion(ctx context.Context, in *ec2.DescribeLaunchTempl
 	if len(out.LaunchTemplateVersions) != 1 {
 		return types.LaunchTemplateVersion{}, &RequestError{Field: "LaunchTemplate", Why: "has no version " + in.Versions[0]}
 	}
-	return out.LaunchTemplateVersions[0], nil
+	found := out.LaunchTemplateVersions[0]
+	if aws.ToString(found.LaunchTemplateId) == "" || aws.ToInt64(found.VersionNumber) < 1 {
+		return types.LaunchTemplateVersion{}, &RequestError{Field: "LaunchTemplate", Why: "cannot be pinned down: the answer names no id and version"}
+	}
+	return found, nil
 }
 
 // parameter reads the image id that an SSM parameter holds.

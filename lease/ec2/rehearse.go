@@ -18,8 +18,10 @@ import (
 type Rehearsed struct {
 	Action string // as in IAM policies, without "ec2:"
 	Answer Answer
-	Code   string // EC2's; empty if there was nothing to rehearse on, or no answer
-	Err    error  // nil if allowed
+	On     string   // the ended instance on which it was tried; empty if on none
+	Code   string   // EC2's; empty if there was nothing to rehearse on, or no answer
+	Err    error    // nil if allowed
+	Made   []string // instances that an endpoint made all the same, which no lease has
 }
 
 // Answer to a rehearsal.
@@ -35,45 +37,37 @@ const (
 // Rehearsal is what actions are rehearsed on.
 type Rehearsal struct {
 	Registry     string // UUID, for the tags that policies ask for
-	Instance     string // of that registry; empty if there is none
+	Ended        string // an instance of that registry that is terminated; empty if none is described any more
 	ImageID      string // to launch from
 	InstanceType string
 }
 
-// errNothing says that an action needs something that is there already.
-var errNothing = errors.New("there is nothing of this registry to rehearse it on")
+// errNothing says that an action needs something that nothing can happen to any more.
+var errNothing = errors.New("EC2 shows no ended instance of this registry to rehearse it on, and on a living one nothing is tried")
+
+// errNoImage says that a launch needs something to launch from.
+var errNoImage = errors.New("no image is known to launch from: give one with --image-id")
 
 // errIgnored says that a rehearsal was carried out, or would be.
-var errIgnored = errors.New("this endpoint does not honour DryRun, so it was not called")
+var errIgnored = errors.New("this endpoint does not honour DryRun, so no change is tried on it")
 
 // errInEarnest refuses to send a rehearsal that would be carried out.
 var errInEarnest = errors.New("a rehearsal without DryRun is not sent")
 
-// Stage finds something of the registry to rehearse on: a running instance that bears its tag by value, and the image of
-// that or else the newest Amazon Linux. What it does not find it leaves empty.
+// Stage finds something to rehearse on: an instance that bears the registry's tag by value and has ended, for which
+// changes come too late, and the image of an instance or else the newest Amazon Linux. What it does not find it leaves
+// empty. EC2 shows the ended for about an hour, and their tags perhaps for less.
 //
-// Source: https://docs.aws.amazon.com/linux/al2023/ug/ec2.html (the SSM parameter)
+// Source: https://docs.aws.amazon.com/linux/al2023/ug/ec2.html (the SSM parameter) and
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html (what is shown of the ended)
 //
 // Errors: [UnreachableError], or AWS's own.
 func (c *Cloud) Stage(ctx context.Context, registry string) (Rehearsal, error) {
 	const newest = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 	r := Rehearsal{Registry: registry, InstanceType: string(types.InstanceTypeT3Micro)}
-	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	if registry != "" {
-		out, err := c.ec2.DescribeInstances(bounded, &ec2.DescribeInstancesInput{Filters: []types.Filter{
-			{Name: aws.String("tag:" + lease.TagRegistry), Values: []string{registry}},
-			{Name: aws.String("instance-state-name"), Values: []string{string(types.InstanceStateNameRunning)}},
-		}, MaxResults: aws.Int32(pageSize)})
-		if err != nil {
-			return r, failed(ctx, "list instances", err)
-		}
-		for _, reservation := range out.Reservations {
-			for _, i := range reservation.Instances {
-				if !c.instance(i).Exempt() { // which policies spare
-					r.Instance, r.ImageID, r.InstanceType = aws.ToString(i.InstanceId), aws.ToString(i.ImageId), string(i.InstanceType)
-				}
-			}
+	for _, state := range []types.InstanceStateName{types.InstanceStateNameRunning, types.InstanceStateNameTerminated} {
+		if err := c.stage(ctx, &r, state); err != nil {
+			return r, err
 		}
 	}
 	if r.ImageID == "" {
@@ -82,45 +76,84 @@ func (c *Cloud) Stage(ctx context.Context, registry string) (Rehearsal, error) {
 	return r, nil
 }
 
+// stage looks at the first instances of the registry in one state. What the filter asks for is checked once more, for an
+// endpoint that only resembles EC2 may not heed it.
+func (c *Cloud) stage(ctx context.Context, r *Rehearsal, state types.InstanceStateName) error {
+	if r.Registry == "" {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	out, err := c.ec2.DescribeInstances(bounded, &ec2.DescribeInstancesInput{Filters: []types.Filter{
+		{Name: aws.String("tag:" + lease.TagRegistry), Values: []string{r.Registry}},
+		{Name: aws.String("instance-state-name"), Values: []string{string(state)}},
+	}, MaxResults: aws.Int32(pageSize)})
+	if err != nil {
+		return failed(ctx, "list instances", err)
+	}
+	for _, reservation := range out.Reservations {
+		for _, i := range reservation.Instances {
+			seen := c.instance(i)
+			if !seen.ManagedBy(r.Registry) || seen.Exempt() { // which policies spare
+				continue
+			}
+			if seen.State == lease.InstanceTerminated {
+				r.Ended = seen.ID
+			}
+			if r.ImageID == "" {
+				r.ImageID, r.InstanceType = aws.ToString(i.ImageId), string(i.InstanceType)
+			}
+		}
+	}
+	return nil
+}
+
 // Rehearse calls every action that a role of ours needs, with DryRun, and says how EC2 answers. What a role needs and no
 // call can show without the thing to do it on (to delete a volume, an interface, a spot request) is not among them.
 //
-// An endpoint that only resembles EC2 may ignore DryRun. So what looks comes first, then setting a tag to the value that
-// it has; where one of these is carried out all the same, nothing that changes more is called.
+// An endpoint that only resembles EC2 may ignore DryRun, for one action or for all. So nothing is tried on what lives:
+// tags are set and removed, and termination is asked for, on an instance that has ended already. To terminate it once
+// more is allowed and does nothing. AWS documents that, but not that DryRun then answers as it does of the living:
+// anything but its two answers is unclear. What looks comes first, then what no longer hurts, and a launch last; where
+// one of these is carried out all the same, nothing is called after it.
 //
-// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html (DryRun)
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html (DryRun) and
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html (idempotent)
 func (c *Cloud) Rehearse(ctx context.Context, r Rehearsal) []Rehearsed {
 	dry, tag := aws.Bool(true), []types.Tag{{Key: aws.String(lease.TagRegistry), Value: aws.String(r.Registry)}}
-	ids := []string{r.Instance}
-	looks := []Rehearsed{
+	ids := []string{r.Ended}
+	all := []Rehearsed{
 		rehearse(ctx, "DescribeInstances", c.ec2.DescribeInstances, &ec2.DescribeInstancesInput{DryRun: dry}),
 		rehearse(ctx, "DescribeNetworkInterfaces", c.ec2.DescribeNetworkInterfaces, &ec2.DescribeNetworkInterfacesInput{DryRun: dry}),
 		rehearse(ctx, "DescribeSpotInstanceRequests", c.ec2.DescribeSpotInstanceRequests, &ec2.DescribeSpotInstanceRequestsInput{DryRun: dry}),
 		rehearse(ctx, "DescribeVolumes", c.ec2.DescribeVolumes, &ec2.DescribeVolumesInput{DryRun: dry}),
 	}
-	honest := slices.ContainsFunc(looks, func(r Rehearsed) bool { return r.Answer == AnswerAllowed })
-	deed := func(action, thing string, do func(action string) Rehearsed) {
-		one := Rehearsed{Action: action, Answer: AnswerUnclear, Err: errNothing}
+	honest := slices.ContainsFunc(all, func(r Rehearsed) bool { return r.Answer == AnswerAllowed })
+	deed := func(action, thing string, missing error, do func(action string) Rehearsed) {
+		one := Rehearsed{Action: action, Answer: AnswerUnclear, Err: missing}
 		switch {
 		case !honest:
 			one.Err = errIgnored
 		case thing != "":
 			one = do(action)
+			if thing == r.Ended {
+				one.On = thing
+			}
 			honest = !errors.Is(one.Err, errIgnored)
 		}
-		looks = append(looks, one)
+		all = append(all, one)
 	}
-	deed("CreateTags", r.Instance, func(action string) Rehearsed {
+	deed("CreateTags", r.Ended, errNothing, func(action string) Rehearsed {
 		return rehearse(ctx, action, c.ec2.CreateTags, &ec2.CreateTagsInput{Resources: ids, Tags: tag, DryRun: dry})
 	})
-	deed("DeleteTags", r.Instance, func(action string) Rehearsed {
+	deed("DeleteTags", r.Ended, errNothing, func(action string) Rehearsed {
 		return rehearse(ctx, action, c.ec2.DeleteTags, &ec2.DeleteTagsInput{Resources: ids, Tags: tag, DryRun: dry})
 	})
-	deed("RunInstances", r.ImageID, func(action string) Rehearsed { return c.rehearseLaunch(ctx, action, r) })
-	deed("TerminateInstances", r.Instance, func(action string) Rehearsed {
+	deed("TerminateInstances", r.Ended, errNothing, func(action string) Rehearsed {
 		return rehearse(ctx, action, c.ec2.TerminateInstances, &ec2.TerminateInstancesInput{InstanceIds: ids, DryRun: dry})
 	})
-	return looks
+	deed("RunInstances", r.ImageID, errNoImage, func(action string) Rehearsed { return c.rehearseLaunch(ctx, action, r) })
+	return all
 }
 
 // rehearseLaunch asks for one instance just as a launch would, tags included, for policies ask for them.
@@ -131,7 +164,19 @@ func (c *Cloud) rehearseLaunch(ctx context.Context, action string, r Rehearsal) 
 		return Rehearsed{Action: action, Answer: AnswerUnclear, Err: err}
 	}
 	in.ImageId, in.ClientToken, in.DryRun = aws.String(r.ImageID), nil, aws.Bool(true)
-	return rehearse(ctx, action, c.ec2.RunInstances, in)
+	var made []string
+	call := func(ctx context.Context, in *ec2.RunInstancesInput, o ...func(*ec2.Options)) (*ec2.RunInstancesOutput, error) {
+		out, err := c.ec2.RunInstances(ctx, in, o...)
+		if err == nil { // DryRun is always answered by an error
+			for _, i := range out.Instances {
+				made = append(made, aws.ToString(i.InstanceId))
+			}
+		}
+		return out, err
+	}
+	one := rehearse(ctx, action, call, in)
+	one.Made = made
+	return one
 }
 
 // rehearse makes one call, which is not sent unless it says DryRun.

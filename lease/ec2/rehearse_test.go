@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,11 @@ import (
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
 )
+
+// ended makes an instance of ours that has ended and is still described.
+func (w world) ended() string {
+	return w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: uuid}}).ID
+}
 
 // answers are those to each action.
 func answers(all []ec2.Rehearsed) map[string]ec2.Answer {
@@ -25,10 +31,10 @@ func answers(all []ec2.Rehearsed) map[string]ec2.Answer {
 func TestARehearsalDoesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	id := w.herd(1)[0]
+	id, ended := w.herd(1)[0], w.ended()
 	cloud := w.cloud(t, w.aws(), ec2.Options{})
 	stage, err := cloud.Stage(t.Context(), uuid)
-	if err != nil || stage.Instance != id || stage.ImageID == "" {
+	if err != nil || stage.Ended != ended || stage.ImageID == "" {
 		t.Fatalf("%+v, %v", stage, err)
 	}
 	all := cloud.Rehearse(t.Context(), stage)
@@ -43,7 +49,7 @@ func TestARehearsalDoesNothing(t *testing.T) {
 		}
 	}
 	i, _ := w.sim.Instance(id)
-	if len(w.sim.Instances()) != 1 || i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != uuid {
+	if len(w.sim.Instances()) != 2 || i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != uuid {
 		t.Errorf("%+v", w.sim.Instances())
 	}
 }
@@ -57,7 +63,7 @@ func TestARoleLacksWhatEC2Refuses(t *testing.T) {
 		"DescribeVolumes":    {ec2.RoleJanitor, ec2.RoleObserver},
 	} {
 		w := newWorld(t, ec2sim.Config{})
-		w.herd(1)
+		w.ended()
 		cloud := w.cloud(t, w.aws(), ec2.Options{})
 		stage, err := cloud.Stage(t.Context(), uuid)
 		if err != nil {
@@ -77,13 +83,17 @@ func TestARoleLacksWhatEC2Refuses(t *testing.T) {
 func TestWhatThereIsNothingToRehearseOnIsUnclear(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	foreign := w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: "other"}})
-	exempt := w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid, lease.TagExempt: ""}})
+	ended := ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: "other"}}
+	foreign := w.sim.Create(ended)
+	ended.Tags = map[string]string{lease.TagRegistry: uuid, lease.TagExempt: ""}
+	exempt := w.sim.Create(ended)
+	living := w.herd(1)[0]
 	cloud := w.cloud(t, w.aws(), ec2.Options{})
 	stage, err := cloud.Stage(t.Context(), uuid)
-	if err != nil || stage.Instance != "" {
-		t.Fatalf("%+v, %v; foreign %s, exempt %s", stage, err, foreign.ID, exempt.ID)
+	if err != nil || stage.Ended != "" {
+		t.Fatalf("%+v, %v; foreign %s, exempt %s, living %s", stage, err, foreign.ID, exempt.ID, living)
 	}
+	stage.ImageID = ""
 	got := answers(cloud.Rehearse(t.Context(), stage))
 	for _, action := range []string{"TerminateInstances", "CreateTags", "DeleteTags", "RunInstances"} {
 		if got[action] != ec2.AnswerUnclear || w.sent(action) > 0 {
@@ -92,44 +102,139 @@ func TestWhatThereIsNothingToRehearseOnIsUnclear(t *testing.T) {
 	}
 }
 
-// An endpoint that resembles EC2 and does what it is asked, DryRun or not.
-func TestAnEndpointThatIgnoresDryRunIsAskedForNothingThatHurts(t *testing.T) {
+// What EC2 says of an ended instance may be no answer to the question.
+func TestARefusalForAnotherReasonIsUnclear(t *testing.T) {
 	t.Parallel()
-	for name, honoured := range map[string]string{"everywhere": "none", "for changes": "Describe"} {
+	for _, code := range []string{"IncorrectInstanceState", "InvalidInstanceID.NotFound", "InvalidID"} {
 		w := newWorld(t, ec2sim.Config{})
-		id := w.herd(1)[0]
-		deaf := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if err := r.ParseForm(); err != nil {
-				t.Error(err)
-			}
-			form := r.PostForm
-			if !strings.HasPrefix(form.Get("Action"), honoured) {
-				form.Del("DryRun")
-			}
-			again, err := http.NewRequestWithContext(r.Context(), r.Method, "/", strings.NewReader(form.Encode()))
-			if err != nil {
-				t.Error(err)
-			}
-			again.Header = r.Header
-			w.sim.ServeHTTP(rw, again)
-		}))
-		t.Cleanup(deaf.Close)
-		cfg := w.aws()
-		cfg.BaseEndpoint = &deaf.URL
-		cloud := w.cloud(t, cfg, ec2.Options{})
+		w.ended()
+		cloud := w.cloud(t, w.aws(), ec2.Options{})
 		stage, err := cloud.Stage(t.Context(), uuid)
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: code})
+		refused, unclear := ec2.RoleJanitor.Lacks(cloud.Rehearse(t.Context(), stage))
+		if len(refused) != 0 || len(unclear) != 1 || unclear[0].Code != code {
+			t.Errorf("%s: refused %+v, unclear %+v", code, refused, unclear)
+		}
+	}
+}
+
+// resembling is an endpoint that does what EC2 does, but for what is changed in the parameters that it gets.
+func (w world) resembling(t *testing.T, change func(url.Values)) *ec2.Cloud {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		change(r.PostForm)
+		again, err := http.NewRequestWithContext(r.Context(), r.Method, "/", strings.NewReader(r.PostForm.Encode()))
+		if err != nil {
+			t.Error(err)
+		}
+		again.Header = r.Header
+		w.sim.ServeHTTP(rw, again)
+	}))
+	t.Cleanup(server.Close)
+	cfg := w.aws()
+	cfg.BaseEndpoint = &server.URL
+	return w.cloud(t, cfg, ec2.Options{})
+}
+
+// unheeded drops DryRun from the calls of an action, of all that begin so, or of all.
+func unheeded(action string) func(url.Values) {
+	return func(form url.Values) {
+		if strings.HasPrefix(form.Get("Action"), action) {
+			form.Del("DryRun")
+		}
+	}
+}
+
+func TestAnEndpointThatIgnoresDryRunHurtsNothingThatLives(t *testing.T) {
+	t.Parallel()
+	for ignored, want := range map[string][]string{ // by which no call after it is sent
+		"":                   nil,
+		"CreateTags":         {"CreateTags"},
+		"DeleteTags":         {"CreateTags", "DeleteTags"},
+		"TerminateInstances": {"CreateTags", "DeleteTags", "TerminateInstances"},
+	} {
+		w := newWorld(t, ec2sim.Config{})
+		living, ended := w.herd(3), w.ended()
+		cloud := w.resembling(t, unheeded(ignored))
+		stage, err := cloud.Stage(t.Context(), uuid)
+		if err != nil || stage.Ended != ended {
+			t.Fatalf("%+v, %v", stage, err)
+		}
 		got := answers(cloud.Rehearse(t.Context(), stage))
-		for _, action := range []string{"TerminateInstances", "CreateTags", "DeleteTags", "RunInstances"} {
-			if got[action] != ec2.AnswerUnclear || action != "CreateTags" && w.sent(action) > 0 {
-				t.Errorf("%s: %s is %s, sent %d times", name, action, got[action], w.sent(action))
+		for _, action := range []string{"CreateTags", "DeleteTags", "TerminateInstances", "RunInstances"} {
+			if sent := w.sent(action) > 0; sent != slices.Contains(want, action) {
+				t.Errorf("%q ignored: %s sent: %v", ignored, action, sent)
+			}
+			if action == ignored && got[action] != ec2.AnswerUnclear {
+				t.Errorf("%q ignored: it is %s", ignored, got[action])
 			}
 		}
-		if i, _ := w.sim.Instance(id); i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != uuid {
-			t.Errorf("%s: %+v", name, i)
+		w.unhurt(t, living)
+	}
+}
+
+// unhurt checks that instances run and are ours, and that there are no others but the ended.
+func (w world) unhurt(t *testing.T, living []string) {
+	t.Helper()
+	running := 0
+	for _, i := range w.sim.Instances() {
+		if i.State == ec2sim.Terminated {
+			continue
 		}
+		running++
+		if i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != uuid || !slices.Contains(living, i.ID) {
+			t.Errorf("%+v", i)
+		}
+	}
+	if running != len(living) {
+		t.Errorf("%d run, want %d", running, len(living))
+	}
+}
+
+// Where nothing has ended yet, nothing is tried but a launch.
+func TestNothingIsTriedOnTheLiving(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	living := w.herd(3)
+	unfiltered := func(form url.Values) { // nor does this endpoint heed filters
+		unheeded("TerminateInstances")(form)
+		for name := range form {
+			if strings.HasPrefix(name, "Filter.") {
+				form.Del(name)
+			}
+		}
+	}
+	cloud := w.resembling(t, unfiltered)
+	stage, err := cloud.Stage(t.Context(), uuid)
+	if err != nil || stage.Ended != "" || stage.ImageID == "" {
+		t.Fatalf("%+v, %v", stage, err)
+	}
+	got := answers(cloud.Rehearse(t.Context(), stage))
+	for _, action := range []string{"CreateTags", "DeleteTags", "TerminateInstances"} {
+		if got[action] != ec2.AnswerUnclear || w.sent(action) > 0 {
+			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(action))
+		}
+	}
+	if got["RunInstances"] != ec2.AnswerAllowed {
+		t.Errorf("RunInstances is %s", got["RunInstances"])
+	}
+	w.unhurt(t, living)
+}
+
+func TestWhatARehearsalMadeAllTheSameIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	cloud := w.resembling(t, unheeded("RunInstances"))
+	all := cloud.Rehearse(t.Context(), ec2.Rehearsal{Registry: uuid, ImageID: image, InstanceType: "t3.micro"})
+	launch := all[len(all)-1]
+	if launch.Action != "RunInstances" || launch.Answer != ec2.AnswerUnclear || len(launch.Made) != 1 || launch.Made[0] != w.sim.Instances()[0].ID {
+		t.Errorf("%+v", launch)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/urfave/cli/v2"
+
+	"lapse/lease"
 )
 
 // Duration reads 90s, 45m, 8h, 3d, 2w and sums of them. name is that of the flag, for the error.
@@ -35,7 +37,13 @@ func DurationOrNone(name, text string) (time.Duration, error) {
 
 // Date reads RFC 3339, or a date and time of the local zone: 2027-02-01T18:00[:05], with a space for the T, or a date
 // alone, or 18:00 for today.
-func Date(name, text string) (time.Time, error) { return date(name, text, time.Now()) }
+func Date(name, text string) (time.Time, error) {
+	t, err := date(name, text, time.Now())
+	if err == nil && lease.CheckDate(t) != nil {
+		return time.Time{}, Usage("--%s %q is %d in UTC, a year that no record can hold", name, text, t.Year())
+	}
+	return t, err
+}
 
 func date(name, text string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {

@@ -37,7 +37,11 @@ func TestE2EPage(t *testing.T) {
 	iam := w.aws
 	w.aws = server.URL
 
-	said := w.shell(iam, commands)
+	shell := w.newShell("AWS_ENDPOINT_URL_IAM=" + iam)
+	var said []string
+	for _, command := range commands {
+		said = append(said, shell.do(command))
+	}
 	instances := sim.Instances()
 	if len(instances) != 1 || instances[0].State != ec2sim.Terminated {
 		t.Fatalf("in EC2 is %+v, want one instance, terminated", instances)
@@ -64,8 +68,18 @@ func pageCommands(t *testing.T, page, section string) []string {
 		t.Fatalf("%s has no section %q", page, section)
 	}
 	body, _, _ := strings.Cut(rest, "\n## ")
+	commands := consoleCommands(t, page, body)
+	if len(commands) < 10 {
+		t.Fatalf("%s has only %d commands below %q", page, len(commands), section)
+	}
+	return commands
+}
+
+// consoleCommands are the commands in a text of a page.
+func consoleCommands(t *testing.T, page, text string) []string {
+	t.Helper()
 	var commands []string
-	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(body, -1) {
+	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(block[1]) {
 			command, is := strings.CutPrefix(strings.TrimSpace(line), "$ ")
 			if !is {
@@ -74,15 +88,19 @@ func pageCommands(t *testing.T, page, section string) []string {
 			commands = append(commands, command)
 		}
 	}
-	if len(commands) < 10 {
-		t.Fatalf("%s has only %d commands below %q", page, len(commands), section)
-	}
 	return commands
 }
 
-// shell gives commands to one bash, in the repository's root and at home in the world's directory, and returns what each
-// printed. A command that fails fails the test.
-func (w *world) shell(iam string, commands []string) []string {
+// shell is one bash, to which commands are given as a person would.
+type shell struct {
+	t      *testing.T
+	stdin  io.Writer
+	reader *os.File
+	lines  *bufio.Reader
+}
+
+// newShell starts one in the repository's root and at home in the world's directory, with settings beside those of AWS.
+func (w *world) newShell(settings ...string) *shell {
 	w.t.Helper()
 	c := exec.CommandContext(w.t.Context(), "bash", "--norc")
 	c.Dir = "../../.."
@@ -91,9 +109,10 @@ func (w *world) shell(iam string, commands []string) []string {
 		w.t.Fatal(err)
 	}
 	build, modules, _ := strings.Cut(strings.TrimSpace(string(caches)), "\n") // the home is a new one
-	c.Env = append(c.Env,
-		"PATH="+os.Getenv("PATH"), "HOME="+w.dir, "GOCACHE="+build, "GOMODCACHE="+modules, "AWS_ENDPOINT_URL="+w.aws, "AWS_ENDPOINT_URL_IAM="+iam, "AWS_PAGER=",
-		"AWS_ACCESS_KEY_ID=e2e", "AWS_SECRET_ACCESS_KEY=e2e", "AWS_EC2_METADATA_DISABLED=true")
+	c.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "GOCACHE=" + build, "GOMODCACHE=" + modules, "AWS_ENDPOINT_URL=" + w.aws, "AWS_PAGER=",
+		"AWS_ACCESS_KEY_ID=e2e", "AWS_SECRET_ACCESS_KEY=e2e", "AWS_EC2_METADATA_DISABLED=true",
+	}, settings...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts it can be ended by one id
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	stdin, err := c.StdinPipe()
@@ -115,37 +134,32 @@ func (w *world) shell(iam string, commands []string) []string {
 		_ = c.Wait()
 		_ = reader.Close()
 	})
-	_ = reader.SetReadDeadline(time.Now().Add(2 * generous))
-	lines := bufio.NewReader(reader)
-	var said []string
-	for _, command := range commands {
-		w.t.Logf("$ %s", command)
-		said = append(said, w.oneCommand(stdin, lines, command))
-	}
-	return said
+	return &shell{t: w.t, stdin: stdin, reader: reader, lines: bufio.NewReader(reader)}
 }
 
-// oneCommand gives the shell one command and reads until it says that it is done.
-func (w *world) oneCommand(stdin io.Writer, lines *bufio.Reader, command string) string {
-	w.t.Helper()
+// do gives the shell one command and returns what it printed. A command that fails fails the test.
+func (s *shell) do(command string) string {
+	s.t.Helper()
+	s.t.Logf("$ %s", command)
+	_ = s.reader.SetReadDeadline(time.Now().Add(2 * generous))
 	const done = "--done--"
-	if _, err := fmt.Fprintf(stdin, "%s\necho %s $?\n", command, done); err != nil {
-		w.t.Fatalf("%s: %v", command, err)
+	if _, err := fmt.Fprintf(s.stdin, "%s\necho %s $?\n", command, done); err != nil {
+		s.t.Fatalf("%s: %v", command, err)
 	}
 	var said strings.Builder
 	for {
-		line, err := lines.ReadString('\n')
+		line, err := s.lines.ReadString('\n')
 		if before, status, is := strings.Cut(line, done+" "); is {
 			said.WriteString(before)
 			if strings.TrimSpace(status) != "0" {
-				w.t.Fatalf("$ %s\n%sexit code %s", command, &said, status)
+				s.t.Fatalf("$ %s\n%sexit code %s", command, &said, status)
 			}
-			w.t.Logf("%s", &said)
+			s.t.Logf("%s", &said)
 			return said.String()
 		}
 		said.WriteString(line)
 		if err != nil {
-			w.t.Fatalf("$ %s\n%s%v", command, &said, err)
+			s.t.Fatalf("$ %s\n%s%v", command, &said, err)
 		}
 	}
 }
