@@ -18,7 +18,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test e2e bench check tidy format lint deadcode deployment policies vuln clean
+.PHONY: help build $(BINARIES) demo test e2e bench chaos check tidy format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[e
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
 	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
 
+chaos: build ## Let processes, links and EC2 fail for ten minutes, and judge (CHAOS=short: a minute; SEED=)
+	go test -tags chaos -count=1 -v -timeout 60m -run TestChaos ./cmd/internal/chaos
+
 check: tidy format lint deadcode deployment policies ## Everything that reads the code without running it
 
 tidy: ## go.mod and go.sum list what is imported, and nothing else
@@ -53,8 +56,8 @@ lint: $(LINT) ## golangci-lint, with .golangci.yml
 	$(LINT) run
 
 deadcode: $(DEADCODE) ## No function is out of reach of every command and every test
-	@echo '$(DEADCODE) -test -tags e2e,bench ./...'
-	@dead=$$($(DEADCODE) -test -tags e2e,bench ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
+	@echo '$(DEADCODE) -test -tags e2e,bench,chaos ./...'
+	@dead=$$($(DEADCODE) -test -tags e2e,bench,chaos ./...) && test -z "$$dead" || { echo "$$dead"; exit 1; }
 
 deployment: build $(VALIDATE) ## Units, user-data, alerts and manifests, each by its own tool
 	deploy/check bin $(VALIDATE)
@@ -68,14 +71,8 @@ vuln: ## Known vulnerabilities (asks the Go vulnerability database, on the inter
 clean: ## Remove what was built
 	rm -rf bin
 
-$(LINT):
-	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
-	mv $(TOOLS)/golangci-lint $@
-
-$(DEADCODE):
-	GOBIN=$(CURDIR)/$(TOOLS) go install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
-	mv $(TOOLS)/deadcode $@
-
-$(VALIDATE):
-	GOBIN=$(CURDIR)/$(TOOLS) go install sigs.k8s.io/kubectl-validate@$(VALIDATE_VERSION)
-	mv $(TOOLS)/kubectl-validate $@
+# Each tool gets its version into its name, so that another version is another file.
+install = GOBIN=$(CURDIR)/$(TOOLS) go install $1@$2 && mv $(TOOLS)/$(notdir $1) $@
+$(LINT): ; $(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(LINT_VERSION))
+$(DEADCODE): ; $(call install,golang.org/x/tools/cmd/deadcode,$(DEADCODE_VERSION))
+$(VALIDATE): ; $(call install,sigs.k8s.io/kubectl-validate,$(VALIDATE_VERSION))
