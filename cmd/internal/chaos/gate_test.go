@@ -14,8 +14,8 @@ import (
 )
 
 // gate stands before EC2 and notes every call that destroys something. TerminateInstances is let through once the watch
-// has seen that the lease of each instance was taken away: a janitor that asked first and wrote afterwards would wait
-// here for its own answer, and be found out.
+// has seen that the lease of each instance was taken away, and the try authorised: a janitor that asked first and wrote
+// afterwards would wait here for its own answer, and be found out.
 type gate struct {
 	next    http.Handler
 	history *history
@@ -31,7 +31,7 @@ type destruction struct {
 	who     string // the access key
 	arrived time.Time
 	passed  time.Time
-	proven  bool // all were taken away, by what etcd had committed when the call passed
+	proven  bool // all were condemned by what etcd had committed when the call passed
 }
 
 // provenWithin is how long a call waits for the proof at most.
@@ -55,7 +55,7 @@ func (g *gate) note(d destruction) {
 	switch d.action {
 	case "TerminateInstances", "StopInstances":
 		for !d.proven && time.Since(d.arrived) < provenWithin {
-			d.proven = !slices.ContainsFunc(d.ids, func(id string) bool { return !g.history.wasRevoked(id) })
+			d.proven = !slices.ContainsFunc(d.ids, func(id string) bool { return !g.history.condemns(id) })
 			if !d.proven {
 				time.Sleep(10 * time.Millisecond)
 			}

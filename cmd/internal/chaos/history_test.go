@@ -99,18 +99,18 @@ func decoded[R any](e event, dir string) (R, bool) {
 type history struct {
 	client *clientv3.Client
 
-	mu      sync.Mutex
-	epoch   int
-	last    int64 // revision that was seen
-	all     []event
-	now     map[string]event
-	revoked map[string]bool // instances whose lease was taken away, in any epoch
-	lost    error           // why it is not complete
-	anew    chan struct{}   // closed when an epoch ends
+	mu        sync.Mutex
+	epoch     int
+	last      int64 // revision that was seen
+	all       []event
+	now       map[string]event
+	condemned map[string]bool // instances whose lease was taken away, and whose end was authorised, in any epoch
+	lost      error           // why it is not complete
+	anew      chan struct{}   // closed when an epoch ends
 }
 
 func newHistory(c *clientv3.Client) *history {
-	return &history{client: c, revoked: map[string]bool{}, anew: make(chan struct{})}
+	return &history{client: c, condemned: map[string]bool{}, anew: make(chan struct{})}
 }
 
 // begin begins an epoch with what there is. Nobody else may write meanwhile, or that is lost.
@@ -145,8 +145,8 @@ func (h *history) add(e event) {
 	e.key, e.epoch, e.seen = key, h.epoch, time.Now()
 	h.all = append(h.all, e)
 	h.now[key] = e
-	if l, ok := e.lease(); ok && (l.State == "revoked" || l.State == "ended") {
-		h.revoked[l.InstanceID] = true
+	if l, ok := e.lease(); ok && l.State == "revoked" && l.Tries > 0 {
+		h.condemned[l.InstanceID] = true
 	}
 }
 
@@ -256,10 +256,11 @@ func (h *history) beats(id string) bool {
 	return !e.deleted() && e.held
 }
 
-func (h *history) wasRevoked(id string) bool {
+// condemns reports whether etcd was seen to have authorised the end of an instance.
+func (h *history) condemns(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.revoked[id]
+	return h.condemned[id]
 }
 
 // current returns all records below a directory as they were last seen.
