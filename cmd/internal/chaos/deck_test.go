@@ -118,7 +118,8 @@ func (w *world) storm(f form) {
 	began, doomed, done := time.Now(), 0, 0
 	backup := w.backup()
 	for time.Since(began) < f.lasts || !d.enough(f.kinds) || done < f.restores {
-		if due := f.lasts * time.Duration(done+1) / time.Duration(f.restores+1); done < f.restores && time.Since(began) > due {
+		due := f.lasts * time.Duration(done+1) / time.Duration(f.restores+1)
+		if done < f.restores && time.Since(began) > due && w.history.sweep().Sequence > backup.sequence+2 {
 			w.restore(backup)
 			done++
 			continue
@@ -130,7 +131,7 @@ func (w *world) storm(f form) {
 		w.gust(d, f)
 		w.cluster.whole()
 		w.calm()
-		if time.Since(backup.at) > f.lasts/4 && done < f.restores {
+		if done < f.restores && time.Since(backup.at) > f.lasts/4 && time.Since(began) < due-f.lasts/20 {
 			backup = w.backup()
 		}
 	}

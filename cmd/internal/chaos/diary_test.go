@@ -46,10 +46,9 @@ type wish struct {
 
 // restored is one restore of the whole cluster.
 type restored struct {
-	revision int64     // of the snapshot
-	up       time.Time // when it was served
-	resumed  time.Time // when the operator began to lift the brake
-	lifted   time.Time // when that was done
+	up      time.Time // when it was served
+	resumed time.Time // when the operator began to lift the brake
+	lifted  time.Time // when that was done
 }
 
 func newDiary() *diary { return &diary{exempt: map[string]time.Time{}} }

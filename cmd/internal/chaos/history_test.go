@@ -47,6 +47,7 @@ type (
 		TriedAt    time.Time `json:"tried_at"`
 		Tries      int       `json:"tries"`
 		Stuck      string    `json:"stuck"`
+		Changes    int64     `json:"changes"`
 		Mark       *struct {
 			Cause    string    `json:"cause"`
 			Since    time.Time `json:"since"`
@@ -75,6 +76,7 @@ type (
 type event struct {
 	epoch    int
 	revision int64
+	created  int64  // revision at which the key appeared
 	key      string // below the root
 	value    []byte // nil: deleted
 	held     bool   // by an etcd lease
@@ -128,7 +130,7 @@ func (h *history) begin(t *testing.T) {
 		h.epoch++
 		h.last, h.now = resp.Header.Revision, map[string]event{}
 		for _, kv := range resp.Kvs {
-			h.add(event{revision: kv.ModRevision, key: string(kv.Key), value: kv.Value, held: kv.Lease != 0, base: true})
+			h.add(event{revision: kv.ModRevision, created: kv.CreateRevision, key: string(kv.Key), value: kv.Value, held: kv.Lease != 0, base: true})
 		}
 		close(h.anew)
 		h.anew = make(chan struct{})
@@ -196,7 +198,7 @@ func (h *history) take(epoch int, events []*clientv3.Event) {
 			continue
 		}
 		h.last = e.Kv.ModRevision
-		change := event{revision: e.Kv.ModRevision, key: string(e.Kv.Key), held: e.Kv.Lease != 0}
+		change := event{revision: e.Kv.ModRevision, created: e.Kv.CreateRevision, key: string(e.Kv.Key), held: e.Kv.Lease != 0}
 		if e.Type == clientv3.EventTypePut {
 			change.value = append([]byte{}, e.Kv.Value...)
 		}
@@ -277,8 +279,8 @@ func current[R any](h *history, dir string) []R {
 }
 
 // everything returns all events, and why some are missing, if so.
-func (h *history) everything() ([]event, int, error) {
+func (h *history) everything() ([]event, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Clone(h.all), h.epoch, h.lost
+	return slices.Clone(h.all), h.lost
 }

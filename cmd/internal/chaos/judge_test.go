@@ -19,7 +19,7 @@ type past struct {
 	events []event
 	leases map[string][]version // by instance id, in order
 	stamps []time.Time          // of each event: when it was committed at the earliest
-	epochs int
+	leader []string             // when each event was committed: who held the office
 }
 
 // version is one state of a lease.
@@ -30,13 +30,22 @@ type version struct {
 }
 
 // readPast sorts the history.
-func readPast(events []event, epochs int) past {
-	p := past{events: events, leases: map[string][]version{}, stamps: make([]time.Time, len(events)), epochs: epochs}
+func readPast(events []event) past {
+	p := past{events: events, leases: map[string][]version{}, stamps: make([]time.Time, len(events)), leader: make([]string, len(events))}
 	var latest time.Time
+	candidates := map[string]event{}
 	for n, e := range events {
 		if n > 0 && events[n-1].epoch != e.epoch {
 			latest = time.Time{}
+			clear(candidates)
 		}
+		if strings.HasPrefix(e.key, "election/janitor/") {
+			candidates[e.key] = e
+			if e.deleted() {
+				delete(candidates, e.key)
+			}
+		}
+		p.leader[n] = first(candidates)
 		if l, ok := e.lease(); ok {
 			p.leases[l.InstanceID] = append(p.leases[l.InstanceID], version{n, e, l})
 			if last := len(l.History) - 1; last >= 0 && l.History[last].Time.After(latest) {
@@ -51,6 +60,17 @@ func readPast(events []event, epochs int) past {
 	return p
 }
 
+// first is who leads of those who stand for the office.
+func first(candidates map[string]event) string {
+	var leader event
+	for _, e := range candidates {
+		if leader.key == "" || e.created < leader.created {
+			leader = e
+		}
+	}
+	return string(leader.value)
+}
+
 // wrong is a violation.
 func (w *world) wrong(format string, args ...any) {
 	w.tally.add("violations", 1)
@@ -59,11 +79,11 @@ func (w *world) wrong(format string, args ...any) {
 
 // judge demands of the whole run that nothing was ended, launched or removed that should not have been.
 func (w *world) judge() {
-	events, epochs, err := w.history.everything()
+	events, err := w.history.everything()
 	if err != nil {
 		w.t.Fatalf("the history of etcd is not complete: %v", err)
 	}
-	p := readPast(events, epochs)
+	p := readPast(events)
 	w.tally.add("records and heartbeats written", len(events))
 	ended := w.judgeCalls(p)
 	for id, versions := range p.leases {
@@ -135,6 +155,11 @@ func authorised(versions []version, call destruction) (version, bool) {
 // judgeChange judges one write of a lease. before is nil for the first.
 func (w *world) judgeChange(p past, before *version, v version) {
 	w.tally.add("checks", 1)
+	if last := v.History[len(v.History)-1]; before == nil || v.Changes > before.Changes {
+		if name, ok := strings.CutPrefix(last.Actor, "janitor:"); ok && name != p.leader[v.at] {
+			w.wrong("%s wrote the lease of %s (%s) at revision %d, when %q held the office", name, v.InstanceID, last.Action, v.revision, p.leader[v.at])
+		}
+	}
 	was := ""
 	if before != nil {
 		was = before.State

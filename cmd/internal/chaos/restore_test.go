@@ -17,7 +17,7 @@ import (
 type backup struct {
 	file     string
 	at       time.Time
-	revision int64
+	sequence int64 // of the last stamp then
 }
 
 // backup saves one while nobody launches anything: a launch that went on after the backup could not be told from one
@@ -28,11 +28,6 @@ func (w *world) backup() backup {
 	within(w.t, "a snapshot of etcd", func() bool {
 		ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 		defer cancel()
-		status, err := w.cluster.status(w.cluster.leader())
-		if err != nil {
-			return false
-		}
-		b.revision = status.Header.Revision
 		reader, err := w.cluster.client.Snapshot(ctx)
 		if err != nil {
 			return false
@@ -45,6 +40,7 @@ func (w *world) backup() backup {
 		_, err = io.Copy(file, reader)
 		return file.Close() == nil && err == nil
 	})
+	b.sequence = w.history.sweep().Sequence
 	return b
 }
 
@@ -77,7 +73,7 @@ func (w *world) restore(b backup) {
 	within(w.t, "the restored etcd serving", func() bool { return w.cluster.learnIDs() == nil })
 	w.cluster.whole()
 	w.history.begin(w.t)
-	r := &restored{revision: b.revision, up: time.Now()}
+	r := &restored{up: time.Now()}
 	w.diary.mu.Lock()
 	w.diary.restores = append(w.diary.restores, r)
 	w.diary.mu.Unlock()

@@ -128,7 +128,7 @@ func (w *world) unsettled(i ec2sim.Instance) string {
 // everHeld are the launches of which a lease ever held, by token.
 func (w *world) everHeld() map[string]bool {
 	held := map[string]bool{}
-	events, _, _ := w.history.everything()
+	events, _ := w.history.everything()
 	for _, e := range events {
 		if l, ok := e.lease(); ok && l.Cause != "failed-creation" {
 			held[l.Launch] = true
