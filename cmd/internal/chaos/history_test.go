@@ -240,10 +240,10 @@ func (h *history) sweep() sweepRecord {
 	return r
 }
 
-// braked reports whether a brake was held when the last sweep decided.
-func (h *history) braked(name string) bool {
+// braked reports whether a brake was held when the last sweep decided, everywhere or for what is not spared anyway.
+func (h *history) braked(name string, spared func(scope string) bool) bool {
 	for _, b := range h.sweep().Brakes {
-		if b.Name == name {
+		if b.Name == name && !spared(b.Scope) {
 			return true
 		}
 	}

@@ -45,7 +45,7 @@ func (w *world) settle() {
 		if time.Since(began) > 3*x { // a busy machine is no leak
 			break
 		}
-		if w.history.braked("silence") && time.Since(lifted) > silentMemory { // they are dead indeed
+		if w.history.braked("silence", nothing) && time.Since(lifted) > silentMemory { // they are dead indeed
 			w.must("janitor", "resume", "--brake", "silence", "--yes")
 			w.tally.add("brake silence lifted by the operator", 1)
 			lifted = time.Now()
@@ -61,7 +61,7 @@ func (w *world) lastDeaths(n int) {
 	for _, m := range w.fleet.beating() {
 		l, ok := w.history.leaseOf(m.id)
 		lasting := ok && l.State == "active" && l.TTL == ttl.String() && l.ExpiresAt.After(time.Now().Add(10*time.Minute))
-		if _, exempt := w.diary.exemptSince(m.id); lasting && !exempt && n > 0 {
+		if lasting && !w.isExempt(m.id) && n > 0 {
 			w.fleet.kill(m, true)
 			w.tally.add("sidecars killed for good at the end", 1)
 			n--
@@ -105,8 +105,7 @@ func (w *world) leftOver() []string {
 
 // unsettled says why an instance can not stay as it is, or is empty.
 func (w *world) unsettled(i ec2sim.Instance) string {
-	_, exempt := w.diary.exemptSince(i.ID)
-	if w.nobody.instances[i.ID] != "" || exempt || i.State == ec2sim.Terminated {
+	if w.nobody.instances[i.ID] != "" || w.isExempt(i.ID) || i.State == ec2sim.Terminated {
 		return ""
 	}
 	l, ok := w.history.leaseOf(i.ID)
