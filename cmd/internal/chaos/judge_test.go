@@ -4,6 +4,8 @@ package chaos
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +21,7 @@ type past struct {
 	events []event
 	leases map[string][]version // by instance id, in order
 	stamps []time.Time          // of each event: when it was committed at the earliest
-	leader []string             // when each event was committed: who held the office
+	office [][]string           // when each event was committed: who stood for the office, the leader first
 }
 
 // version is one state of a lease.
@@ -31,7 +33,7 @@ type version struct {
 
 // readPast sorts the history.
 func readPast(events []event) past {
-	p := past{events: events, leases: map[string][]version{}, stamps: make([]time.Time, len(events)), leader: make([]string, len(events))}
+	p := past{events: events, leases: map[string][]version{}, stamps: make([]time.Time, len(events)), office: make([][]string, len(events))}
 	var latest time.Time
 	candidates := map[string]event{}
 	for n, e := range events {
@@ -45,7 +47,7 @@ func readPast(events []event) past {
 				delete(candidates, e.key)
 			}
 		}
-		p.leader[n] = first(candidates)
+		p.office[n] = inOrder(candidates)
 		if l, ok := e.lease(); ok {
 			p.leases[l.InstanceID] = append(p.leases[l.InstanceID], version{n, e, l})
 			if last := len(l.History) - 1; last >= 0 && l.History[last].Time.After(latest) {
@@ -60,15 +62,14 @@ func readPast(events []event) past {
 	return p
 }
 
-// first is who leads of those who stand for the office.
-func first(candidates map[string]event) string {
-	var leader event
-	for _, e := range candidates {
-		if leader.key == "" || e.created < leader.created {
-			leader = e
-		}
+// inOrder is who leads of those who stand for the office, and who is next.
+func inOrder(candidates map[string]event) []string {
+	all := slices.SortedFunc(maps.Values(candidates), func(a, b event) int { return int(a.created - b.created) })
+	var names []string
+	for _, e := range all {
+		names = append(names, string(e.value))
 	}
-	return string(leader.value)
+	return names
 }
 
 // wrong is a violation.
@@ -156,9 +157,7 @@ func authorised(versions []version, call destruction) (version, bool) {
 func (w *world) judgeChange(p past, before *version, v version) {
 	w.tally.add("checks", 1)
 	if last := v.History[len(v.History)-1]; before == nil || v.Changes > before.Changes {
-		if name, ok := strings.CutPrefix(last.Actor, "janitor:"); ok && name != p.leader[v.at] {
-			w.wrong("%s wrote the lease of %s (%s) at revision %d, when %q held the office", name, v.InstanceID, last.Action, v.revision, p.leader[v.at])
-		}
+		w.judgeFence(p, v, last.Actor, last.Action)
 	}
 	was := ""
 	if before != nil {
@@ -178,6 +177,19 @@ func (w *world) judgeChange(p past, before *version, v version) {
 	case v.State == "active" && was == "ended", was == "" && v.State == "active", v.State == "ended" && was == "revoked":
 	default:
 		w.wrong("the lease of %s went from %q to %s", v.InstanceID, was, v.State)
+	}
+}
+
+// judgeFence judges that a janitor which wrote held the office. A restore brings back keys of those who stood for it then:
+// from there on it has to do that the writer's own key is there, which is what its writes compare.
+func (w *world) judgeFence(p past, v version, actor, action string) {
+	name, janitor := strings.CutPrefix(actor, "janitor:")
+	office := p.office[v.at]
+	if v.epoch == 1 {
+		office = office[:min(1, len(office))]
+	}
+	if janitor && !slices.Contains(office, name) {
+		w.wrong("%s wrote the lease of %s (%s) at revision %d, when %q held the office", name, v.InstanceID, action, v.revision, office)
 	}
 }
 

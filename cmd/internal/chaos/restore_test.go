@@ -179,7 +179,6 @@ func (w *world) recover() {
 	within(w.t, "lost leases being recovered", func() bool {
 		p := mustStart(w.t, w.command("people", "lease", args...), filepath.Join(w.dir, "must.log"))
 		<-p.done
-		w.t.Logf("lease recover exits with %d: %s", p.code(), p.out.String())
 		return p.code() == 0 || p.code() == 4 || p.code() == 6 // of some, another record tells what becomes of them
 	})
 	w.tally.add("leases recovered", len(lost))
