@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -63,7 +64,7 @@ func (w *world) cloudFaults() []fault {
 
 // protect turns the protection of an instance on whose term is about to end.
 func (w *world) protect() (heal func()) {
-	m, ok := choose(w.random, w.fleet.living())
+	m, ok := choose(w.random, w.lasting())
 	if !ok {
 		return nil
 	}
@@ -74,11 +75,8 @@ func (w *world) protect() (heal func()) {
 
 // makeExempt gives an instance the tag that spares it, and lets its term end.
 func (w *world) makeExempt() (heal func()) {
-	m, ok := choose(w.random, w.fleet.living())
+	m, ok := choose(w.random, w.lasting())
 	if !ok {
-		return nil
-	}
-	if _, already := w.diary.exemptSince(m.id); already {
 		return nil
 	}
 	i, _ := w.sim.Instance(m.id)
@@ -90,6 +88,14 @@ func (w *world) makeExempt() (heal func()) {
 	w.diary.exempted(m.id)
 	w.shortly(m)
 	return func() {}
+}
+
+// lasting are the instances that have a sidecar, and a lease that nothing ends soon.
+func (w *world) lasting() []*machine {
+	return slices.DeleteFunc(w.fleet.beating(), func(m *machine) bool {
+		l, ok := w.history.leaseOf(m.id)
+		return !ok || l.State != "active" || l.TTL != ttl.String() || l.ExpiresAt.Before(time.Now().Add(5*time.Minute)) || w.isExempt(m.id)
+	})
 }
 
 // shortly lets the term of an instance end soon, if nobody extends it.

@@ -6,10 +6,11 @@
 // Its tests need the build tag chaos, and Linux. Run them with `make chaos`; CHAOS=short is a form of a minute, SEED=
 // repeats the choices of a run, though not its timing.
 //
+//   - main_test.go: the whole run; tally_test.go: what happened in it.
 //   - proxy_test.go, member_test.go, cluster_test.go, process_test.go: links, etcd members, processes.
 //   - world_test.go, fleet_test.go, launch_test.go, operate_test.go: who is there, and what they do.
 //   - deck_test.go, etcd_test.go, process_faults_test.go, cloud_test.go, restore_test.go: the faults.
 //   - history_test.go, gate_test.go, diary_test.go: what the checker knows.
 //   - judge_test.go, silence_test.go, settle_test.go: what it demands.
-//   - linear_test.go, model_test.go: whether the store is linearizable.
+//   - linear_test.go, workers_test.go, model_test.go: whether the store is linearizable.
 package chaos

@@ -139,7 +139,7 @@ func (c *crowd) carryOut(ctx context.Context, o *order, choices *rand.Rand) {
 		case code == 0 || code == 6:
 			c.took(o, p.out.Bytes())
 			return
-		case choices.IntN(2) == 0:
+		case choices.IntN(4) == 0:
 			c.w.tally.add("launches given up", 1)
 			return
 		}

@@ -128,7 +128,7 @@ func (w *world) badMember(n int, t trouble) (heal func()) {
 // launcherFaults befall whoever launches something just now, at any point.
 func (w *world) launcherFaults() []fault {
 	return []fault{
-		{family: "kill launchers", name: "kill launchers", on: "launchers", longest: 4 * time.Second, strike: func() func() {
+		{family: "kill launchers", name: "kill launchers", on: "launchers", longest: 8 * time.Second, strike: func() func() {
 			return w.hunt(func(p *process) { p.kill() })
 		}},
 		{family: "stop launchers", name: "stop launchers", on: "launchers", longest: launchWindow, strike: func() func() {
