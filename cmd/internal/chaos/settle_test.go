@@ -1,0 +1,167 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lapse/lease/ec2/ec2sim"
+)
+
+// bound is X: how long after everything was healed something may take that is to end.
+func (w *world) bound() time.Duration {
+	const (
+		reactions = 10 * interval // sweeps, reactions, and looks at leftovers
+		leaders   = officeTTL + ttl
+		silence   = bootGrace + ttl + loneGrace // longer than mark grace
+		brakes    = silentMemory + leaderWindow
+		creation  = launchWindow + 2*orphanGrace
+	)
+	rated := rateWindow * time.Duration(1+w.tally.of("fault: kill sidecars for good")/5)
+	x := reactions + leaders + silence + brakes + creation + rated + retryMax + absentFor + shutdown
+	w.t.Logf("X = %s: sweeps and looks %s, a new leader %s, silence with boot and lone grace %s, memory of the brakes %s, "+
+		"window and looks of a failed creation %s, rationing %s, retries %s, absence %s, EC2's shutdown %s",
+		x, reactions, leaders, silence, brakes, creation, rated, retryMax, absentFor, shutdown)
+	return x
+}
+
+// settle waits until nothing is left over, now that everything is healed. What holds then has to hold.
+func (w *world) settle() {
+	w.over() // nobody launches or extends any more
+	w.crowd.working.Wait()
+	w.liftBrakes()
+	w.lastDeaths(2)
+	began, x := time.Now(), w.bound()
+	var left []string
+	lifted := time.Now()
+	for {
+		if left = w.leftOver(); left == nil {
+			w.t.Logf("everything settled %s after it was healed; X is %s", time.Since(began).Round(time.Second), x)
+			return
+		}
+		if time.Since(began) > 3*x { // a busy machine is no leak
+			break
+		}
+		if w.history.braked("silence", nothing) && time.Since(lifted) > silentMemory { // they are dead indeed
+			w.must("janitor", "resume", "--brake", "silence", "--yes")
+			w.tally.add("brake silence lifted by the operator", 1)
+			lifted = time.Now()
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	w.tally.add("leaks", len(left))
+	w.t.Errorf("leaked: not settled within 3 × X = %s:\n%s", 3*x, strings.Join(left, "\n"))
+}
+
+// lastDeaths ends some sidecars for good of which nothing else ends the instance soon, and makes an instance exempt whose
+// term ends soon: where little else goes wrong, what comes of it is sure to be seen.
+func (w *world) lastDeaths(n int) {
+	all := w.lasting()
+	for _, m := range all[:min(n, len(all))] {
+		w.fleet.kill(m, true)
+		w.tally.add("sidecars killed for good at the end", 1)
+	}
+	w.makeExempt()
+	w.crowd.working.Wait()
+}
+
+// leftOver says what is not as it has to be in the end.
+func (w *world) leftOver() []string {
+	var left []string
+	say := func(format string, args ...any) { left = append(left, fmt.Sprintf(format, args...)) }
+	for _, i := range w.sim.Instances() {
+		if why := w.unsettled(i); why != "" {
+			say("instance %s of %s: %s", i.ID, i.ClientToken, why)
+		}
+	}
+	closed := map[string]bool{}
+	for _, l := range current[launchRecord](w.history, "launches/") {
+		if l.State == "open" {
+			say("launch %s is open", l.Token)
+		}
+		for _, a := range l.Attempts {
+			closed[a.ClientToken] = l.State == "closed"
+		}
+	}
+	held := w.everHeld()
+	for _, v := range w.sim.Volumes() {
+		tag := v.Tags["lapse:launch"]
+		if token, _, _ := strings.Cut(tag, "."); w.nobody.volumes[v.ID] == "" && v.Instance == "" && closed[tag] && !held[token] {
+			say("volume %s of %s", v.ID, tag)
+		}
+	}
+	for _, n := range w.sim.Interfaces() {
+		tag := n.Tags["lapse:launch"]
+		if token, _, _ := strings.Cut(tag, "."); n.Instance == "" && closed[tag] && !held[token] {
+			say("interface %s of %s", n.ID, tag)
+		}
+	}
+	return left
+}
+
+// unsettled says why an instance can not stay as it is, or is empty.
+func (w *world) unsettled(i ec2sim.Instance) string {
+	if w.nobody.instances[i.ID] != "" || w.isExempt(i.ID) || i.State == ec2sim.Terminated {
+		return ""
+	}
+	l, ok := w.history.leaseOf(i.ID)
+	switch {
+	case !ok:
+		return "it has no lease"
+	case l.State != "active":
+		return "its lease is " + l.State + " (" + l.Cause + ") and EC2 says " + string(i.State) + "; " + l.Stuck
+	case l.Mark != nil:
+		return "it is marked: " + l.Mark.Cause
+	case !l.ExpiresAt.IsZero() && time.Now().After(l.ExpiresAt):
+		return "its term passed at " + l.ExpiresAt.Format(time.RFC3339)
+	case l.TTL != "" && l.TTL != "0s" && !w.history.beats(i.ID):
+		return "nothing beats for it"
+	}
+	return ""
+}
+
+// everHeld are the launches of which a lease ever held, by token.
+func (w *world) everHeld() map[string]bool {
+	held := map[string]bool{}
+	events, _ := w.history.everything()
+	for _, e := range events {
+		if l, ok := e.lease(); ok && l.Cause != "failed-creation" {
+			held[l.Launch] = true
+		}
+	}
+	return held
+}
+
+// countLeftovers counts what was removed beside instances.
+func (w *world) countLeftovers() {
+	for _, call := range w.sim.Calls() {
+		if call.Code != "" || len(call.IDs) == 0 {
+			continue
+		}
+		switch call.Action {
+		case "DeleteVolume":
+			w.tally.add("volumes removed", 1)
+		case "DeleteNetworkInterface":
+			w.tally.add("interfaces removed", 1)
+		}
+	}
+}
+
+// intact checks that bystanders are as they were.
+func (w *world) intact() {
+	volumes := w.sim.Volumes()
+	for id, what := range w.nobody.instances {
+		if i, ok := w.sim.Instance(id); !ok || i.State != ec2sim.Running {
+			w.wrong("%s, an instance that is %s, is %s", id, what, i.State)
+		}
+	}
+	for id, what := range w.nobody.volumes {
+		if !slices.ContainsFunc(volumes, func(v ec2sim.Volume) bool { return v.ID == id }) {
+			w.wrong("%s, a volume that is %s, is gone", id, what)
+		}
+	}
+	w.tally.add("checks", len(w.nobody.instances)+len(w.nobody.volumes))
+}

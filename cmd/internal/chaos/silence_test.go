@@ -1,0 +1,59 @@
+//go:build chaos
+
+package chaos
+
+import "strings"
+
+// judgeSilence judges that a lease was taken away because nothing renewed it: by what etcd committed, in the order of its
+// revisions, and by what was really done to the sidecar.
+func (w *world) judgeSilence(p past, before, v version) {
+	wrong := func(format string, args ...any) {
+		w.wrong("%s was revoked at %s for "+v.Cause+", "+format, append([]any{v.InstanceID, clock(v.RevokedAt)}, args...)...)
+	}
+	mark := before.Mark
+	switch {
+	case mark == nil || mark.Cause != "silence" && mark.Cause != "never-beat":
+		wrong("and had no notice")
+		return
+	case v.RevokedAt.Before(mark.Since.Add(markGrace)) || v.RevokedAt.Before(mark.Deadline):
+		wrong("after notice since %s only", clock(mark.Since))
+	}
+	beat, at := p.lastBeat(v)
+	switch gone := p.stamps[max(at, 0)]; {
+	case beat:
+		wrong("although its heartbeat was there")
+	case at >= 0 && !gone.IsZero() && v.RevokedAt.Sub(gone) < markGrace:
+		wrong("although its heartbeat was there until %s at least", clock(gone))
+	}
+	if least := before.GrantedAt.Add(max(bootGrace, ttl) + markGrace); v.Cause == "never-beat" && v.RevokedAt.Before(least) {
+		wrong("which is before %s", clock(least))
+	}
+	if cured := before.CuredAt; v.RevokedAt.Before(cured.Add(markGrace)) {
+		wrong("although it was extended or pardoned at %s", clock(cured))
+	}
+	if away := w.diary.lastAway(v.RevokedAt); v.RevokedAt.Before(away.Add(markGrace)) {
+		wrong("although etcd itself was away until %s", clock(away))
+	}
+	since, why := w.diary.well(v.RevokedAt, v.InstanceID, "zone-"+w.zoneOf(v.InstanceID))
+	if least := since.Add(ttl + markGrace); v.RevokedAt.After(least) {
+		wrong("although its sidecar had every chance to renew since %s (before that: %s)", clock(since), why)
+	}
+	w.tally.add("silences judged: "+why, 1)
+}
+
+// lastBeat reports whether a heartbeat that an etcd lease holds was there when a version was written, and the number of
+// the event that took the last one away; -1 if there was none in the epoch.
+func (p past) lastBeat(v version) (there bool, at int) {
+	for n := v.at - 1; n >= 0 && p.events[n].epoch == v.epoch; n-- {
+		if e := p.events[n]; e.key == "heartbeats/"+v.InstanceID {
+			return !e.deleted() && e.held, n
+		}
+	}
+	return false, -1
+}
+
+// zoneOf is the last letter of an instance's zone.
+func (w *world) zoneOf(id string) string {
+	i, _ := w.sim.Instance(id)
+	return strings.TrimPrefix(i.Zone, region)
+}
