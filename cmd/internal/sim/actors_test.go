@@ -163,7 +163,7 @@ func (w *world) launch(token string) *process {
 	q.tries++
 	w.tokens[token] = q
 	w.mu.Unlock()
-	return w.start(fmt.Sprintf("%s.try%d", token, q.tries), "launcher", newClock(), func(p *process) {
+	started := w.start(fmt.Sprintf("%s.try%d", token, q.tries), "launcher", newClock(), func(p *process) {
 		cloud, err := p.cloud()
 		if err != nil {
 			return
@@ -184,6 +184,10 @@ func (w *world) launch(token string) *process {
 			}
 		}
 	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.launches = append(w.launches, started)
+	return started
 }
 
 // promise notes that somebody was told until when a lease holds.

@@ -159,6 +159,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 		return
 	}
 	l.count = after.Count
+	t.checkWindow(e, token, before, after)
 	for _, a := range after.Attempts {
 		if a.Sends > 0 {
 			l.sent[a.ClientToken] = true
@@ -171,6 +172,24 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 		if before == nil || before.Looks[id].IsZero() {
 			l.looks[id] = t.now
 		}
+	}
+}
+
+// checkWindow: nothing is sent when so long has passed since the last send that the janitor settles the launch.
+func (t *truth) checkWindow(e event, token string, before, after *launchRecord) {
+	if before == nil || t.roles[e.who] != "launcher" {
+		return
+	}
+	last := before.Created
+	for _, a := range before.Attempts {
+		if a.LastSend.After(last) {
+			last = a.LastSend
+		}
+	}
+	n := len(after.Attempts)
+	sends := n > len(before.Attempts) || after.Attempts[n-1].Sends > before.Attempts[n-1].Sends
+	if gap := after.Attempts[n-1].LastSend.Sub(last); sends && gap > t.shape.policy.LaunchWindow+maxSkew {
+		t.find("P3", token, "sent again %s after it was sent last", gap)
 	}
 }
 

@@ -150,7 +150,8 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 			case !f.record.live() || f.record.State == "adopting" || !running:
 			case beat != nil && beat.there:
 				all++
-			case t.now.Sub(b.running) < p.BootGrace+seen || t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen:
+			case t.now.Sub(b.running) < 2*p.BootGrace+seen || // which counts from when the leader sees it run
+				 t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen:
 				all++
 			default:
 				silent, all = silent+1, all+1

@@ -22,7 +22,9 @@ func (w *world) direct() {
 			w.tokens[token], w.order = request{Request: q.Request}, append(w.order, token)
 			w.mu.Unlock()
 			p := w.launch(token)
-			if oneIn(r, 3) { // and dies at some step of it
+			if oneIn(r, 6) { // and is stopped at some step of it
+				time.AfterFunc(between(r, 0, 2*time.Second), func() { p.stop(between(r, 10*time.Second, 8*time.Minute)) })
+			} else if oneIn(r, 3) { // and dies at some step of it
 				time.AfterFunc(between(r, 0, 3*time.Second), p.kill)
 			}
 			if oneIn(r, 6) { // and so does somebody else with the same token

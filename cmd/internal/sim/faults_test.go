@@ -155,7 +155,7 @@ func ec2Faults() []fault {
 			w.fleet.set(func(f *fleet) { f.capacity[zone] = n })
 			return 0, true
 		}},
-		{"launches denied", 3, func(w *world, r *rand.Rand) (time.Duration, bool) {
+		{"launches denied", 5, func(w *world, r *rand.Rand) (time.Duration, bool) {
 			d := between(r, 20*time.Second, 3*time.Minute)
 			w.fleet.set(func(f *fleet) { f.deniedUntil = time.Now().Add(d) })
 			return d, true
@@ -263,6 +263,17 @@ func processFaults() []fault {
 			h.clock.set(0, pick(r, -1.0, 1.0)*0.02)
 			return 0
 		})},
+		{"launcher stopped", 4, func(w *world, r *rand.Rand) (time.Duration, bool) {
+			w.mu.Lock()
+			last := w.launches
+			w.mu.Unlock()
+			d := between(r, 10*time.Second, 8*time.Minute)
+			if len(last) == 0 || !last[len(last)-1].alive() {
+				return d, false
+			}
+			last[len(last)-1].stop(d)
+			return d, true
+		}},
 		{"sidecar dies", 8, sidecars(0, gone)},
 		{"half of the sidecars die", 1, sidecars(0.5, gone)},
 		{"sidecar restarts", 2, sidecars(0, func(m *machine, p *process) {

@@ -139,6 +139,21 @@ func (f *fleet) boot(m *machine, name string, start int) {
 	}
 }
 
+// revive starts the sidecar of a machine whose last one died, if it runs and the schedule is not calm yet.
+func (f *fleet) revive(id string) {
+	f.mu.Lock()
+	m := f.byID[id]
+	dead := m != nil && m.sidecar != nil && !m.sidecar.alive() && !f.w.isCalm()
+	if dead {
+		m.sidecar = nil
+		m.starts++
+	}
+	f.mu.Unlock()
+	if dead {
+		f.boot(m, fmt.Sprintf("sidecar-%s.%d", id[len(id)-3:], m.starts), m.starts)
+	}
+}
+
 func (f *fleet) powerOff(m *machine) {
 	if m.sidecar != nil {
 		m.sidecar.kill()

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,6 +122,9 @@ func (p *process) fate(to side, question string, quick, slow time.Duration) fate
 	r := p.w.dice.of(p.name+" "+question, n)
 	f := fate{before: r.between(quick, slow), after: r.between(quick, slow)}
 	trouble := p.w.trouble(to)
+	if strings.HasPrefix(question, "RunInstances ") && !p.w.isCalm() { // there is one of these for hundreds of others
+		trouble = max(trouble, 0.15)
+	}
 	switch {
 	case dead, now.Before(cut):
 		f.lost = true

@@ -50,10 +50,12 @@ type launchRecord struct {
 	Token    string               `json:"token"`
 	State    string               `json:"state"`
 	Count    int                  `json:"count"`
+	Created  time.Time            `json:"created_at"`
 	Looks    map[string]time.Time `json:"looks"`
 	Attempts []struct {
-		ClientToken string `json:"client_token"`
-		Sends       int    `json:"sends"`
+		ClientToken string    `json:"client_token"`
+		Sends       int       `json:"sends"`
+		LastSend    time.Time `json:"last_send"`
 	} `json:"attempts"`
 }
 

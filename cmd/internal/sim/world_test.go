@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,7 +18,7 @@ import (
 )
 
 // settling is how long the calm at the end lasts: see [bounds].
-const settling = 24 * time.Minute
+const settling = 25 * time.Minute
 
 const (
 	registryUUID = "0198c5a0-0000-7000-8000-00000000000a"
@@ -47,7 +48,7 @@ type shape struct {
 // hasty is the policy of all schedules: the defaults, but for their lengths.
 func hasty() janitor.Policy {
 	p := janitor.DefaultPolicy()
-	p.BootGrace, p.MarkGrace, p.LoneGrace = 3*time.Minute, 2*time.Minute, 5*time.Minute
+	p.BootGrace, p.MarkGrace, p.LoneGrace = 5*time.Minute, 2*time.Minute, 4*time.Minute
 	p.LaunchWindow, p.AbsentFor, p.RetryMax = 4*time.Minute, 5*time.Minute, 4*time.Minute
 	p.SilentMemory, p.RateWindow, p.OfficeWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
 	p.Retention, p.ChosenRetention = 6*time.Hour, 12*time.Hour
@@ -81,7 +82,8 @@ type world struct {
 	images   []etcdsim.Image
 	wakes    []func()           // that end stalls of etcd
 	tokens   map[string]request // of all launches so far
-	order    []string           // the same, in order
+	launches []*process
+	order    []string // the same, in order
 	serial   int
 	lostData bool // the registry was emptied or set back, and nobody has seen to it
 	calmed   bool
@@ -125,7 +127,7 @@ func run(t *testing.T, seed uint64) outcome {
 	defer func() { _ = os.RemoveAll(w.dir) }()
 	ctx, end := context.WithCancel(t.Context())
 	w.ctx = ctx
-	w.etcd = etcdsim.New(etcdsim.Options{Observe: func(c etcdsim.Commit) { w.trace.add(event{kind: committed, who: c.By, commit: &c}) }})
+	w.etcd = etcdsim.New(etcdsim.Options{Observe: w.saw})
 	w.fleet = newFleet(w)
 	w.person("init", func(p *process) error { return initialise(p, registryUUID) })
 	w.strangers()
@@ -142,6 +144,22 @@ func run(t *testing.T, seed uint64) outcome {
 	w.processes.Wait()
 	w.etcd.Close()
 	return o
+}
+
+// saw takes in a change of what etcd keeps. A silence that was given notice is often broken at the last moment.
+func (w *world) saw(c etcdsim.Commit) {
+	w.trace.add(event{kind: committed, who: c.By, commit: &c})
+	for _, put := range c.Puts {
+		kind, id := place(put.Key)
+		notice := kind == "leases" && bytes.Contains(put.Value, []byte(`"mark":{"cause":"silence"`)) && !bytes.Contains(put.Before, []byte(`"mark":{`))
+		if r := w.dice.of("breaks "+id, int(c.Revision)); notice && r.chance(0.3) {
+			grace := w.shape.policy.MarkGrace
+			if r.chance(0.3) {
+				grace = w.shape.policy.LoneGrace
+			}
+			time.AfterFunc(grace+r.between(-100*time.Millisecond, 700*time.Millisecond), func() { w.fleet.revive(id) })
+		}
+	}
 }
 
 // memories is a directory for what janitors remember, in memory where there is such a thing: it is synced at each stamp.
