@@ -151,7 +151,7 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 			case beat != nil && beat.there:
 				all++
 			case t.now.Sub(b.running) < 2*p.BootGrace+seen || // which counts from when the leader sees it run
-				 t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen:
+				t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen:
 				all++
 			default:
 				silent, all = silent+1, all+1
