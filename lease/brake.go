@@ -51,11 +51,12 @@ func (r Registry) Lift(now time.Time, name string, held []Brake, by string) Regi
 	return r
 }
 
-// Stands returns those of the brakes that no person has lifted.
+// Stands returns those of the brakes that no person has lifted. One that counts is lifted for as many as it counted then:
+// with more, it is to be lifted again.
 func (r Registry) Stands(held []Brake) []Brake {
 	return slices.DeleteFunc(slices.Clone(held), func(b Brake) bool {
 		return slices.ContainsFunc(r.Resumed, func(said Resumption) bool {
-			return said.Name == b.Name && said.Scope == b.Scope && said.Since.Equal(b.Since)
+			return said.Name == b.Name && said.Scope == b.Scope && said.Since.Equal(b.Since) && said.Count >= b.Count
 		})
 	})
 }

@@ -38,6 +38,19 @@ func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 	}
 }
 
+func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
+	t.Parallel()
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, "ada")
+	more, fewer := quiet, quiet
+	more.Count, fewer.Count = quiet.Count+1, quiet.Count-1
+	if got := r.Stands([]lease.Brake{more}); len(got) != 1 {
+		t.Errorf("%v stand, want the brake that has counted one more", got)
+	}
+	if got := r.Stands([]lease.Brake{fewer}); len(got) != 0 {
+		t.Errorf("%v stand, want none: it was lifted for more than that", got)
+	}
+}
+
 func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, []lease.Brake{setBack}, "ada")
