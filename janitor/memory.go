@@ -153,6 +153,13 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	}
 }
 
+// hear notes that the watch told of a heartbeat, which may be gone again before anything is decided.
+func (m *memory) hear(now time.Time, hb lease.Heartbeat) {
+	if b := m.beats[hb.InstanceID]; b != nil && hb.Held {
+		b.observeKey(now, hb, true)
+	}
+}
+
 // testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL. One with a TTL
 // that no lease can have proves nothing.
 func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {

@@ -469,3 +469,18 @@ func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
 		t.Errorf("no notice has lasted %s", s.Noticed)
 	}
 }
+
+// TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard: the watch told of it, and no decision saw it.
+func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
+	t.Parallel()
+	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
+	w.at(14 * minute)
+	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(ttl), Held: true, Since: w.now})
+	if s := w.at(15 * minute).observe(true).silence("i-1"); s.Broken || s.For != 0 || !s.Seen {
+		t.Errorf("%+v; want a silence that begins anew", s)
+	}
+	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(ttl), Since: w.now})
+	if s := w.at(18 * minute).observe(true).silence("i-1"); s.For != 3*minute {
+		t.Errorf("%+v; a ghost broke the silence", s)
+	}
+}

@@ -198,6 +198,7 @@ func (t *term) apply(change lease.Change) {
 		s.Launches = put(s.Launches, t.launchAt, change.Launch.Token, *change.Launch)
 	case change.Heartbeat != nil:
 		s.Heartbeats[change.Heartbeat.InstanceID] = *change.Heartbeat
+		t.mem.hear(time.Now(), *change.Heartbeat)
 	case change.Lapsed != "":
 		delete(s.Heartbeats, change.Lapsed)
 	}
