@@ -57,7 +57,8 @@ type armed struct {
 	policy Policy
 	wall   func() time.Time
 	log    *slog.Logger
-	tell   func(Event) error // may be nil
+	tell   func(Event) error    // may be nil
+	stands func() []lease.Brake // those held until a person lifts them, as known just now; may be nil
 }
 
 // told tells what this janitor has done, and fails if that could not be written to the audit log.

@@ -21,6 +21,7 @@ const (
 //
 //  1. EC2's limits allow the call: all that follows is fresh when it is made.
 //  2. EC2 describes the instance afresh, and EC2's clock agrees with ours.
+//     No brake was found meanwhile that holds everything.
 //  3. It bears this registry's tag by value, is bound to this lease, is not exempt. By the clock that was just checked,
 //     its term or its notice has passed. For an inferred cause it is running, and was not started since it was judged.
 //  4. The registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
@@ -53,6 +54,14 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Re
 		}
 	}
 	if len(ids) == 0 {
+		return report
+	}
+	if why := a.stood(); why != "" {
+		for _, v := range byID {
+			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
+			_ = a.told(v.spared(why))
+		}
+		report.Spared += len(ids)
 		return report
 	}
 	for _, t := range cloud.Terminate(ctx, ids) {
@@ -107,7 +116,7 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	for _, v := range batch {
 		judged := v.Instance
 		v.Instance = seen[v.InstanceID]
-		if why := cmp.Or(v.spare(reg), v.overtaken(judged, a.wall(), a.policy)); why != "" {
+		if why := cmp.Or(a.stood(), v.spare(reg), v.overtaken(judged, a.wall(), a.policy)); why != "" {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
 			_ = a.told(v.spared(why))
 			report.Spared++
@@ -116,6 +125,18 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 		able = append(able, v)
 	}
 	return able, report
+}
+
+// stood says which brake holds everything until a person lifts it, also if it was found while this batch was on its way;
+// or is empty.
+func (a armed) stood() string {
+	if a.stands == nil {
+		return ""
+	}
+	for _, b := range a.stands() {
+		return "held by brake " + b.Name
+	}
+	return ""
 }
 
 // spare says why an instance, as freshly described, is not to be ended after all, or is empty.

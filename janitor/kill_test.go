@@ -522,3 +522,36 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 		t.Errorf("without room %+v, lease %s after %d tries; want nothing begun", report, r.lease("i-1").State, r.lease("i-1").Tries)
 	}
 }
+
+// TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay: a batch may wait for EC2 while the next sweep finds that the registry
+// was set back.
+func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	found := []lease.Brake{{Name: lease.BrakeRestored, Since: time.Now(), Reason: "set back"}}
+	for name, c := range map[string]struct {
+		looks int // until it is found
+		state lease.State
+	}{
+		"before the lease is taken away": {1, lease.StateActive},
+		"before EC2 is called":           {2, lease.StateRevoked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "i-1")
+			a, looked := r.actor(), 0
+			a.stands = func() []lease.Brake {
+				if looked++; looked < c.looks {
+					return nil
+				}
+				return found
+			}
+			report := a.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+			if got := r.cloud.ended(); len(got) > 0 || report.Spared != 1 || report.Asked != 0 {
+				t.Errorf("terminated %v, %+v; want it spared", got, report)
+			}
+			if l := r.lease("i-1"); l.State != c.state {
+				t.Errorf("the lease is %s, want %s", l.State, c.state)
+			}
+		})
+	}
+}

@@ -118,7 +118,7 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 	var report Report
 	for _, v := range batch {
 		x := fresh[v.Leftover.ID]
-		switch why := cmp.Or(why, overtakenLeftover(reg, launch, *v.Leftover, x)); {
+		switch why := cmp.Or(why, a.stood(), overtakenLeftover(reg, launch, *v.Leftover, x)); {
 		case why != "":
 			report.add(a.spareLeftover(v, why))
 		default:

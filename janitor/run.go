@@ -358,5 +358,5 @@ func (t *term) actor() actor {
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Place()] = cloud
 	}
-	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log, tell: t.trail.did}
+	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log, tell: t.trail.did, stands: t.past.standing}
 }
