@@ -87,7 +87,8 @@ func (t *truth) checkHeld(id string) {
 	if len(t.losses) > 0 {
 		loss = t.losses[len(t.losses)-1]
 	}
-	if t.standing["restored"] && loss.After(t.vouched) {
+	// What was on its way when the brake was found may come to etcd a little later.
+	if t.standing["restored"] && loss.After(t.vouched) && t.now.Sub(t.stood) > time.Minute && !t.wasStopped(t.stood) {
 		t.find("brake", id, "ended while the registry was set back, and nobody had looked")
 	}
 }
@@ -204,7 +205,7 @@ func (t *truth) checkOrphan(id string, after *leaseRecord) {
 		t.find("P1", id, "an orphan that the launch did not make")
 	case l.record == nil || l.record.State != "closed":
 		t.find("P1", id, "an orphan of a launch that is not closed")
-	case !looked || first.Before(l.closed) || t.now.Sub(first) < t.shape.policy.OrphanGrace-time.Second:
+	case !looked || first.Before(l.closed) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
 		t.find("P1", id, "an orphan after one look")
 	}
 	t.checkHeld(id)

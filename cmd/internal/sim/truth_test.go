@@ -44,6 +44,7 @@ type truth struct {
 	losses   []time.Time     // when it was emptied or set back
 	stalls   []span          // of etcd
 	stopped  []span          // of janitors
+	stood    time.Time       // since when one of these is held
 	standing map[string]bool // brakes that the last stamp says are held until a person lifts them
 	ends     []end           // that nobody declared
 
@@ -299,11 +300,15 @@ func (t *truth) takeStamp(e event, c etcdsim.Change) {
 	}
 	t.checkFence(e, "sweep")
 	t.stamps = append(t.stamps, since[*sweepRecord]{t.now, stamp})
+	held := t.standing["restored"]
 	t.standing = map[string]bool{}
 	for _, b := range stamp.Brakes {
 		if b.Scope == "" && (b.Name == "restored" || b.Name == "stranger") {
 			t.standing[b.Name] = true
 		}
+	}
+	if t.standing["restored"] && !held {
+		t.stood = t.now
 	}
 	if t.standing["restored"] && len(t.losses) == 0 {
 		t.find("brake", stamp.Leader, "says that the registry was set back, and it was not")
