@@ -27,7 +27,7 @@ func (w *world) janitorFaults() []fault {
 	return []fault{
 		of("kill janitors", "kill the leading janitor", "leader", 4*time.Second, kill),
 		of("kill janitors", "kill the other janitor", "other", 4*time.Second, kill),
-		of("stop janitors", "stop the leading janitor", "leader", officeTTL+5*time.Second, stop),
+		of("stop janitors", "stop the leading janitor", "leader", 2*officeTTL, stop),
 		of("stop janitors", "stop the other janitor", "other", 8*time.Second, stop),
 	}
 }

@@ -81,6 +81,11 @@ func (w *world) restore(b backup) {
 	w.tally.add("fault: restore all of etcd from an older snapshot", 1)
 	within(w.t, "the brake restored being held", func() bool { return w.history.braked("restored", nothing) })
 	w.tally.add("brake restored held", 1)
+	if m, ok := choose(w.random, w.lasting()); ok { // what would end at once now, and must not
+		w.diary.wished(m.id, "release")
+		w.must("lease", "release", m.id, "--yes")
+		w.tally.add("released while everything was held", 1)
+	}
 	time.Sleep(4 * time.Second) // terms pass, sidecars are silent, and nothing is ended: the judge looks
 	w.operatorLooks(r)
 	end()

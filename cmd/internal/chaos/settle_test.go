@@ -56,8 +56,8 @@ func (w *world) settle() {
 	w.t.Errorf("leaked: not settled within 3 × X = %s:\n%s", 3*x, strings.Join(left, "\n"))
 }
 
-// lastDeaths ends some sidecars for good of which nothing else ends the instance soon, and makes an instance exempt whose
-// term ends soon: where little else goes wrong, what comes of it is sure to be seen.
+// lastDeaths ends some sidecars for good of which nothing else ends the instance soon, makes an instance exempt whose term
+// ends soon, and dooms a launch: where little else goes wrong, what comes of it is sure to be seen.
 func (w *world) lastDeaths(n int) {
 	all := w.lasting()
 	for _, m := range all[:min(n, len(all))] {
@@ -66,6 +66,7 @@ func (w *world) lastDeaths(n int) {
 	}
 	w.makeExempt()
 	w.crowd.working.Wait()
+	w.crowd.doom(1000)
 }
 
 // leftOver says what is not as it has to be in the end.
