@@ -76,7 +76,11 @@ func extend(p *process, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	to := lease.Extension{Until: p.clock.now().Add(between(r, 5*time.Minute, 40*time.Minute)), AtLeast: true}
+	return extendTo(p, id, between(r, 5*time.Minute, 40*time.Minute))
+}
+
+func extendTo(p *process, id string, d time.Duration) error {
+	to := lease.Extension{Until: p.clock.now().Add(d), AtLeast: true}
 	_, after, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) {
 		return l.Extend(p.clock.now(), to, p.by("extended"))
 	})

@@ -70,6 +70,9 @@ func (w *world) start(name, role string, c *clock, run func(*process)) *process 
 	p := &process{w: w, name: name, role: role, clock: c, asked: map[string]int{}, done: make(chan struct{})}
 	p.ctx, p.end = context.WithCancel(w.ctx)
 	w.trace.add(event{kind: lived, who: name, text: role})
+	w.mu.Lock()
+	w.alive[name] = p
+	w.mu.Unlock()
 	w.processes.Go(func() {
 		defer close(p.done)
 		defer p.kill()

@@ -83,7 +83,8 @@ type world struct {
 	wakes    []func()           // that end stalls of etcd
 	tokens   map[string]request // of all launches so far
 	launches []*process
-	order    []string // the same, in order
+	alive    map[string]*process // by name
+	order    []string            // the same, in order
 	serial   int
 	lostData bool // the registry was emptied or set back, and nobody has seen to it
 	calmed   bool
@@ -117,7 +118,7 @@ func simulate(t *testing.T, seed uint64) outcome {
 
 func run(t *testing.T, seed uint64) outcome {
 	t.Helper()
-	w := &world{dice: dice(scramble(seed)), trace: &trace{began: time.Now()}, tokens: map[string]request{}, log: slog.New(slog.DiscardHandler)}
+	w := &world{dice: dice(scramble(seed)), trace: &trace{began: time.Now()}, tokens: map[string]request{}, alive: map[string]*process{}, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("SIM_LOG") != "" {
 		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -146,19 +147,53 @@ func run(t *testing.T, seed uint64) outcome {
 	return o
 }
 
-// saw takes in a change of what etcd keeps. A silence that was given notice is often broken at the last moment.
+// saw takes in a change of what etcd keeps.
 func (w *world) saw(c etcdsim.Commit) {
 	w.trace.add(event{kind: committed, who: c.By, commit: &c})
+	if w.isCalm() || c.By == "" {
+		return
+	}
 	for _, put := range c.Puts {
-		kind, id := place(put.Key)
-		notice := kind == "leases" && bytes.Contains(put.Value, []byte(`"mark":{"cause":"silence"`)) && !bytes.Contains(put.Before, []byte(`"mark":{`))
-		if r := w.dice.of("breaks "+id, int(c.Revision)); notice && r.chance(0.3) {
-			grace := w.shape.policy.MarkGrace
-			if r.chance(0.3) {
-				grace = w.shape.policy.LoneGrace
-			}
-			time.AfterFunc(grace+r.between(-100*time.Millisecond, 700*time.Millisecond), func() { w.fleet.revive(id) })
+		w.provoke(c, put)
+	}
+}
+
+// provoke lets what races happen at the worst moment: a silence is broken, or a term extended, just when it runs out, and
+// a launcher stops just before it binds.
+func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
+	kind, id := place(put.Key)
+	news := func(text string) bool {
+		return bytes.Contains(put.Value, []byte(text)) && !bytes.Contains(put.Before, []byte(text))
+	}
+	r := w.dice.of("provokes "+id, int(c.Revision))
+	switch {
+	case kind == "leases" && news(`"mark":{"cause":"silence"`) && r.chance(0.3):
+		grace := w.shape.policy.MarkGrace
+		if r.chance(0.3) {
+			grace = w.shape.policy.LoneGrace
 		}
+		time.AfterFunc(grace+r.between(-100*time.Millisecond, 700*time.Millisecond), func() { w.fleet.revive(id) })
+	case kind == "leases" && put.Before == nil && r.chance(0.4):
+		if l, err := read[leaseRecord](put.Value); err == nil && !l.ExpiresAt.IsZero() {
+			last := time.Until(l.ExpiresAt) + r.between(-200*time.Millisecond, 600*time.Millisecond)
+			time.AfterFunc(last, func() { w.extendLate(id) })
+		}
+	case kind == "launches" && news(`"outcome":"launched"`) && r.chance(0.1):
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if p := w.alive[c.By]; p != nil {
+			p.stop(r.between(10*time.Second, 8*time.Minute))
+		}
+	}
+}
+
+// extendLate lets two people extend a lease at once, when it may be too late.
+func (w *world) extendLate(id string) {
+	if w.isCalm() {
+		return
+	}
+	for range 2 {
+		w.person("extend", func(p *process) error { return extendTo(p, id, 10*time.Minute) })
 	}
 }
 
