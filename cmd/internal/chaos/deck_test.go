@@ -82,8 +82,8 @@ func (w *world) populate() {
 	w.t.Cleanup(stop)
 	w.fleet = &fleet{w: w, machines: map[string]*machine{}}
 	w.crowd = &crowd{w: w, orders: map[string]*order{}, busy: map[*process]string{}}
+	w.addBystanders() // before anybody looks, for some bear a client token of the people's
 	w.beside(ctx, w.fleet.run)
-	w.addBystanders()
 	launching, over := context.WithCancel(ctx)
 	w.over = over
 	w.beside(launching, w.crowd.run)

@@ -47,7 +47,7 @@ type machine struct {
 func (f *fleet) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		for _, i := range f.w.sim.Instances() {
-			if strings.HasPrefix(i.ClientToken, "chaos-") {
+			if strings.HasPrefix(i.ClientToken, "chaos-") && f.w.nobody.instances[i.ID] == "" {
 				f.tend(i)
 			}
 		}

@@ -67,7 +67,6 @@ type record struct {
 type state struct {
 	record
 	closed    bool  // the launch
-	beaten    bool  // somebody may have claimed
 	beatUntil int64 // a claim or a renewal lasts until then at least, in nanoseconds
 }
 
@@ -160,8 +159,8 @@ func (s state) put(in input, out output) (bool, state) {
 	switch out.answer {
 	case conflict:
 		return s.tag != in.expect, s
-	case beats:
-		return s.beaten, s
+	case beats: // whether one was there depends on when it lapsed
+		return true, s
 	case unknown:
 		if s.tag == in.expect {
 			return true, next
@@ -196,14 +195,13 @@ func (s state) beat(in input, out output) (bool, state) {
 	case conflict: // of two claims
 		return true, s
 	case unknown:
-		s.beaten = true
 		return true, s
 	}
 	ok := !s.exists || s.live
 	if in.kind == opRenew {
 		ok = ok && s.record == out.after
 	}
-	s.beaten, s.beatUntil = true, max(s.beatUntil, in.called.Add(leaseTTL).UnixNano())
+	s.beatUntil = max(s.beatUntil, in.called.Add(leaseTTL).UnixNano())
 	return ok, s
 }
 

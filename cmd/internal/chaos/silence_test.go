@@ -15,8 +15,8 @@ func (w *world) judgeSilence(p past, before, v version) {
 	case mark == nil || mark.Cause != "silence" && mark.Cause != "never-beat":
 		wrong("and had no notice")
 		return
-	case v.RevokedAt.Before(mark.Since.Add(markGrace)) || v.RevokedAt.Before(mark.Deadline):
-		wrong("after notice since %s only", clock(mark.Since))
+	case v.RevokedAt.Before(mark.Deadline): // which counts from the decision: the mark itself is written a little later
+		wrong("although it had notice until %s", clock(mark.Deadline))
 	}
 	beat, at := p.lastBeat(v)
 	switch gone := p.stamps[max(at, 0)]; {
