@@ -131,6 +131,9 @@ func FuzzTags(f *testing.F) {
 	f.Add("uuid-1", "x.7", "x.7", "9999-12-31T23:59:59-23:59", "é", "i-2", "")
 	f.Add("", "01920000-0000-7000-8000-000000000000.999", ".", "0000-01-01T00:00:00Z", "", "", "exempt")
 	f.Fuzz(func(t *testing.T, registry, launchTag, clientToken, term, holder, id, exempt string) {
+		for _, text := range []*string{&registry, &launchTag, &clientToken, &term, &holder, &id} {
+			*text = strings.ToValidUTF8(*text, "?") // as all that EC2 says is
+		}
 		i := instance()
 		i.ID, i.ClientToken = id, clientToken
 		i.Tags = map[string]string{lease.TagRegistry: registry, lease.TagLaunch: launchTag, lease.TagHolder: holder, lease.TagTerm: term}
