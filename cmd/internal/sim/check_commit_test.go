@@ -169,9 +169,12 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	if after.State == "closed" && (before == nil || before.State != "closed") {
 		l.closed = t.now
 	}
-	for id := range after.Looks {
+	for id, at := range after.Looks {
 		if before == nil || before.Looks[id].IsZero() {
-			l.looks[id] = t.now
+			l.looks[id] = at
+			if begun := t.now.Add(-time.Minute - maxSkew); at.Before(begun) {
+				l.looks[id] = begun // no call takes longer than a minute
+			}
 		}
 	}
 }
@@ -205,7 +208,7 @@ func (t *truth) checkOrphan(id string, after *leaseRecord) {
 		t.find("P1", id, "an orphan that the launch did not make")
 	case l.record == nil || l.record.State != "closed":
 		t.find("P1", id, "an orphan of a launch that is not closed")
-	case !looked || first.Before(l.closed) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
+	case !looked || first.Before(l.closed.Add(-maxSkew)) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
 		t.find("P1", id, "an orphan after one look")
 	}
 	t.checkHeld(id)

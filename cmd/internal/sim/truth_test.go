@@ -93,7 +93,7 @@ type file struct {
 type launchFile struct {
 	record *launchRecord
 	closed time.Time
-	looks  map[string]time.Time // when each was written
+	looks  map[string]time.Time // when each was made
 	sent   map[string]bool      // client tokens that were on record before anything was sent
 	made   map[string]bool      // instances
 	count  int
