@@ -94,7 +94,7 @@ func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
 	}
 	if t.living(id) {
 		for _, s := range t.stalls {
-			if s.until.Before(t.now) {
+			if s.until.Before(t.now) && s.until.Sub(s.from) >= 10*time.Second { // in less, no heartbeat is missed
 				least(s.until, grace, "etcd stalled")
 			}
 		}
