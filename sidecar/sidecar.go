@@ -86,7 +86,7 @@ func New(cfg Config) (*Sidecar, error) {
 		cfg.Notify = func(string) {}
 	}
 	if cfg.Random == nil {
-		cfg.Random = rand.N[time.Duration] //nolint:gosec // jitter is no secret
+		cfg.Random = rand.N[time.Duration]
 	}
 	return &Sidecar{cfg: cfg, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
 }

@@ -99,12 +99,15 @@ type boundedTxn struct {
 func (t boundedTxn) If(cmps ...clientv3.Cmp) clientv3.Txn {
 	return boundedTxn{t.Txn.If(cmps...), t.done}
 }
+
 func (t boundedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 	return boundedTxn{t.Txn.Then(ops...), t.done}
 }
+
 func (t boundedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
 	return boundedTxn{t.Txn.Else(ops...), t.done}
 }
+
 func (t boundedTxn) Commit() (*clientv3.TxnResponse, error) { defer t.done(); return t.Txn.Commit() }
 
 // elected waits for the election and then looks for the key: etcd's Campaign also returns without an error when its

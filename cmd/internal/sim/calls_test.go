@@ -108,7 +108,7 @@ func (f *fleet) describe(in *ec2.DescribeInstancesInput) (any, *refused) {
 			fit = append(fit, seen)
 		}
 	}
-	if now.Before(f.shortUntil) && (!byID || f.blind) {
+	if now.Before(f.shortUntil) && (!byID || now.Before(f.blindUntil)) {
 		fit = fit[:int(float64(len(fit))*f.short)]
 	}
 	from, _ := strconv.Atoi(aws.ToString(in.NextToken))

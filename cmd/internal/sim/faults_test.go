@@ -143,7 +143,12 @@ func ec2Faults() []fault {
 			if blind { // for less than it takes until what is absent counts as gone
 				d = min(d, w.shape.policy.AbsentFor-time.Minute)
 			}
-			w.fleet.set(func(f *fleet) { f.shortUntil, f.short, f.blind = time.Now().Add(d), share, blind })
+			w.fleet.set(func(f *fleet) {
+				f.shortUntil, f.short = time.Now().Add(d), share
+				if blind && time.Since(f.blindUntil) > 2*time.Minute { // so that a sweep saw what is there meanwhile
+					f.blindUntil = f.shortUntil
+				}
+			})
 			return d, true
 		}},
 		{"small pages", 1, func(w *world, r *rand.Rand) (time.Duration, bool) {

@@ -39,7 +39,7 @@ type fleet struct {
 	stale      time.Duration
 	shortUntil time.Time // until then listings show only a part, and say nothing of it
 	short      float64
-	blind      bool // then look-ups by id show only that part, too
+	blindUntil time.Time // until then look-ups by id show only that part, too
 	// Until then launches are denied, and what was launched before is said to have been asked for otherwise.
 	deniedUntil, mismatchUntil time.Time
 	refusing                   map[string]time.Time // error codes, and until when calls are refused with them
@@ -223,7 +223,7 @@ func (f *fleet) end(m *machine) { f.enter(m, types.InstanceStateNameShuttingDown
 func (f *fleet) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.staleUntil, f.shortUntil, f.blind, f.pageSize = time.Time{}, time.Time{}, false, 1000
+	f.staleUntil, f.shortUntil, f.blindUntil, f.pageSize = time.Time{}, time.Time{}, time.Time{}, 1000
 	f.deniedUntil, f.mismatchUntil = time.Time{}, time.Time{}
 	clear(f.refusing)
 	clear(f.away)

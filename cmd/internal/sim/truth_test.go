@@ -240,7 +240,16 @@ func (t *truth) takeStrike(e event) {
 		t.stalls = append(t.stalls, span{t.now, e.until})
 	case "etcd emptied", "etcd restored":
 		t.losses, t.ends = append(t.losses, t.now), nil // no record tells of these any more
+		maps.DeleteFunc(t.promises, t.lostUnseen)
 	}
+}
+
+// lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell.
+func (t *truth) lostUnseen(id string, p since[time.Time]) bool {
+	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
+		return false
+	}
+	return !slices.ContainsFunc(t.stamps, func(s since[*sweepRecord]) bool { return s.at.After(p.at) && s.at.Before(t.now) })
 }
 
 // state of a lease as the report names it.
