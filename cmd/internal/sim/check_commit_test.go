@@ -68,10 +68,24 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		f.marked = time.Time{}
 	case before == nil || before.Mark == nil || !before.Mark.Since.Equal(after.Mark.Since) || before.Mark.Cause != after.Mark.Cause:
 		f.marked = t.now
+		if after.Mark.Cause == "term" { // its notice is what the record says
+			f.marked = t.begun(after.Mark.Since)
+		}
 	}
 	if before == nil || !before.CuredAt.Equal(after.CuredAt) {
 		f.cured = t.now
 	}
+}
+
+// begun is when a write was decided on that says so itself, and comes now: no call takes longer than a minute.
+func (t *truth) begun(at time.Time) time.Time {
+	if earliest := t.now.Add(-time.Minute - maxSkew); at.Before(earliest) {
+		return earliest
+	}
+	if at.After(t.now) {
+		return t.now
+	}
+	return at
 }
 
 func (t *truth) zone(id string) string {
@@ -166,15 +180,15 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 			l.sent[a.ClientToken] = true
 		}
 	}
+	if e.who == "" { // set back: what was seen before was seen
+		return
+	}
 	if after.State == "closed" && (before == nil || before.State != "closed") {
 		l.closed = t.now
 	}
 	for id, at := range after.Looks {
 		if before == nil || before.Looks[id].IsZero() {
-			l.looks[id] = at
-			if begun := t.now.Add(-time.Minute - maxSkew); at.Before(begun) {
-				l.looks[id] = begun // no call takes longer than a minute
-			}
+			l.looks[id] = t.begun(at)
 		}
 	}
 }
