@@ -220,6 +220,7 @@ func (t *truth) checkOrphan(id string, after *leaseRecord) {
 		t.find("P1", id, "a lease made revoked for %q", after.Cause)
 	case b == nil || b.role != launchedRole || b.token != after.ClientToken:
 		t.find("P1", id, "an orphan that the launch did not make")
+	case t.lost(t.now.Add(-time.Minute)): // it was on its way when the launch's record was lost
 	case l.record == nil || l.record.State != "closed":
 		t.find("P1", id, "an orphan of a launch that is not closed")
 	case !looked || first.Before(l.closed.Add(-maxSkew)) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:

@@ -23,7 +23,8 @@ func (w *world) direct() {
 			w.mu.Unlock()
 			p := w.launch(token)
 			if oneIn(r, 6) { // and is stopped at some step of it
-				time.AfterFunc(between(r, 0, 2*time.Second), func() { p.stop(between(r, 10*time.Second, 8*time.Minute)) })
+				d := between(r, 10*time.Second, 8*time.Minute)
+				time.AfterFunc(between(r, 0, 2*time.Second), func() { p.stop(d) })
 			} else if oneIn(r, 3) { // and dies at some step of it
 				time.AfterFunc(between(r, 0, 3*time.Second), p.kill)
 			}
@@ -43,9 +44,10 @@ func (w *world) direct() {
 	for range w.shape.deeds {
 		d := weighted(r, deeds(), func(d deed) int { return d.weight })
 		w.at(between(r, 2*time.Minute, all), func(r *rand.Rand) {
+			dies, after := oneIn(r, 10), between(r, 0, time.Second)
 			p := w.person(d.name, func(p *process) error { return d.do(p, r) })
-			if oneIn(r, 10) {
-				time.AfterFunc(between(r, 0, time.Second), p.kill)
+			if dies {
+				time.AfterFunc(after, p.kill)
 			}
 		})
 	}

@@ -59,7 +59,7 @@ type process struct {
 	done  chan struct{} // closed when its main function returned
 
 	mu      sync.Mutex
-	asked   map[string]int
+	asked   map[string]tally
 	dead    bool
 	stopped time.Time    // until then nothing leaves it
 	cut     [2]time.Time // until then nothing passes
@@ -67,7 +67,7 @@ type process struct {
 
 // start runs main as a process of its own. What is asked of chance depends on the name, so it must be new.
 func (w *world) start(name, role string, c *clock, run func(*process)) *process {
-	p := &process{w: w, name: name, role: role, clock: c, asked: map[string]int{}, done: make(chan struct{})}
+	p := &process{w: w, name: name, role: role, clock: c, asked: map[string]tally{}, done: make(chan struct{})}
 	p.ctx, p.end = context.WithCancel(w.ctx)
 	w.trace.add(event{kind: lived, who: name, text: role})
 	w.mu.Lock()
@@ -107,6 +107,12 @@ func (p *process) cutOff(from side, d time.Duration) {
 	p.cut[from] = time.Now().Add(d)
 }
 
+// tally counts the instants at which something was asked.
+type tally struct {
+	times int
+	last  time.Time
+}
+
 // fate of a call on its way.
 type fate struct {
 	before, after    time.Duration
@@ -119,10 +125,13 @@ func (p *process) fate(to side, question string, quick, slow time.Duration) fate
 	now := time.Now()
 	p.mu.Lock()
 	n := p.asked[question]
-	p.asked[question]++
+	if !n.last.Equal(now) { // of two that ask at once, none is the first
+		n = tally{n.times + 1, now}
+		p.asked[question] = n
+	}
 	dead, stopped, cut := p.dead, p.stopped, p.cut[to]
 	p.mu.Unlock()
-	r := p.w.dice.of(p.name+" "+question, n)
+	r := p.w.dice.of(p.name+" "+question, n.times)
 	f := fate{before: r.between(quick, slow), after: r.between(quick, slow)}
 	trouble := p.w.trouble(to)
 	if strings.HasPrefix(question, "RunInstances ") && !p.w.isCalm() { // there is one of these for hundreds of others

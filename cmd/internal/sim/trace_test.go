@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,9 +58,21 @@ func (t *trace) add(e event) {
 	e.at = time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.ended {
-		t.events = append(t.events, e)
+	if t.ended {
+		return
 	}
+	n := len(t.events)
+	for n > 0 && t.events[n-1].at.Equal(e.at) && atOnce(t.events[n-1], e) {
+		n--
+	}
+	t.events = slices.Insert(t.events, n, e)
+}
+
+// atOnce reports whether e is told before what came before it: of those that die at once, none is the first.
+func atOnce(before, e event) bool {
+	name := func(e event) string { return string(e.kind) + e.id + e.who }
+	either := func(e event) bool { return e.kind == died || e.kind == struck }
+	return either(before) && either(e) && name(e) < name(before)
 }
 
 func (t *trace) end() {
