@@ -44,6 +44,10 @@ func (t *truth) acted(at time.Time) bool {
 	n, _ := slices.BinarySearchFunc(t.stamps, at, func(s since[*sweepRecord], at time.Time) int { return s.at.Compare(at) })
 	// The stamp that finds the term over may be the first after it, if the one before it is fresh.
 	fresh := n > 0 && at.Sub(t.stamps[n-1].at) <= 3*time.Minute+maxSkew
+	if n < len(t.stamps) { // or it was on its way
+		next := t.stamps[n]
+		fresh = fresh || !next.what.Time.After(at) && next.at.Sub(next.what.Time) <= time.Minute
+	}
 	return fresh && t.modeAt(at) == "armed"
 }
 

@@ -68,8 +68,9 @@ type registryRecord struct {
 }
 
 type sweepRecord struct {
-	Sequence int64  `json:"sequence"`
-	Leader   string `json:"leader"`
+	Sequence int64     `json:"sequence"`
+	Time     time.Time `json:"time"`
+	Leader   string    `json:"leader"`
 	Brakes   []struct {
 		Name  string `json:"name"`
 		Scope string `json:"scope"`
