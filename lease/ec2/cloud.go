@@ -1,10 +1,14 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
+	"io"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -41,13 +45,15 @@ type Options struct {
 //
 // Errors: [SettingsError] without a region, [UnreachableError] within 10 s.
 func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud, error) {
-	if region != "" {
-		cfg = cfg.Copy()
-		cfg.Region = region
-	}
+	cfg = cfg.Copy()
+	cfg.Region = cmp.Or(region, cfg.Region)
 	if cfg.Region == "" {
 		return nil, &SettingsError{What: "region"}
 	}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = awshttp.NewBuildableClient()
+	}
+	cfg.HTTPClient = wholeAnswers{cfg.HTTPClient}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -64,6 +70,19 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 		pace:  newPace(o.Share, o.Speed),
 		now:   o.Now,
 	}, nil
+}
+
+// wholeAnswers keeps the SDK from losing answers. smithy-go 1.28 closes a request's body when the answer begins, and the
+// WriteTo of a closed body is an error, so net/http, if it is still making sure that the body is at its end, closes the
+// connection with the answer half read. That takes a fast server or a starved process, and then happens once in 10,000
+// calls. Read, which is all that is left here, copes.
+type wholeAnswers struct{ client aws.HTTPClient }
+
+func (c wholeAnswers) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return c.client.Do(r)
 }
 
 // caller asks whose the credentials are. Nobody can be forbidden to ask.

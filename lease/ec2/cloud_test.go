@@ -1,13 +1,17 @@
 package ec2_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -280,5 +284,44 @@ func TestACancelledCallerIsToldSo(t *testing.T) {
 	cancel()
 	if _, err := cloud.List(ctx); err == nil {
 		t.Error("no error")
+	}
+}
+
+// slowToFinish sends a request's body, and is not done with it before the SDK, which has its answer, closes it: what
+// net/http does on a bad day.
+type slowToFinish struct {
+	*http.Client
+	checked atomic.Int32
+	err     error
+}
+
+func (c *slowToFinish) Do(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return c.Client.Do(r)
+	}
+	var sent bytes.Buffer
+	if _, err := io.Copy(&sent, io.LimitReader(r.Body, r.ContentLength)); err != nil {
+		return nil, err
+	}
+	_ = r.Body.Close()
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		c.err = err
+	}
+	c.checked.Add(1)
+	again := r.Clone(r.Context())
+	again.Body, again.GetBody = io.NopCloser(&sent), nil
+	return c.Client.Do(again)
+}
+
+func TestABodyThatTheSDKClosedIsAtItsEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	cfg, slow := w.aws(), &slowToFinish{Client: w.http}
+	cfg.HTTPClient = slow
+	if _, err := w.cloud(t, cfg, ec2.Options{}).Describe(t.Context(), []string{w.sim.Create(ec2sim.Instance{}).ID}); err != nil {
+		t.Fatal(err)
+	}
+	if slow.err != nil || slow.checked.Load() < 2 {
+		t.Errorf("%d bodies: %v", slow.checked.Load(), slow.err)
 	}
 }

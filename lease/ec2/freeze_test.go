@@ -136,7 +136,7 @@ func TestATemplateThatIsNotThere(t *testing.T) {
 
 // saysOfTemplates answers DescribeLaunchTemplateVersions with more data than the simulated EC2 shows.
 type saysOfTemplates struct {
-	wholeBody
+	*http.Client
 	id, data string
 }
 
@@ -147,7 +147,7 @@ func (s saysOfTemplates) Do(r *http.Request) (*http.Response, error) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	if !bytes.Contains(body, []byte("Action=DescribeLaunchTemplateVersions")) {
-		return s.wholeBody.Do(r)
+		return s.Client.Do(r)
 	}
 	answer := `<DescribeLaunchTemplateVersionsResponse><launchTemplateVersionSet><item><launchTemplateId>` + s.id +
 		`</launchTemplateId><versionNumber>1</versionNumber><launchTemplateData>` + s.data +

@@ -18,7 +18,7 @@ var errDead = errors.New("the launcher is dead")
 // after the deed and before it learns of it.
 type mortal struct {
 	*leasetest.Store
-	http wholeBody
+	http *http.Client
 	die  context.CancelFunc
 
 	mu    sync.Mutex
