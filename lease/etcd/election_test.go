@@ -51,3 +51,56 @@ func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 		})
 	}
 }
+
+// TestALeaderThatASnapshotBringsBackDeposesItsSuccessor: who led when the snapshot was taken may only have been paused,
+// and finds its key where it left it. Of two that lead at once, each counts only its own kills.
+func TestALeaderThatASnapshotBringsBackDeposesItsSuccessor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cluster := etcdsim.New(etcdsim.Options{})
+		defer cluster.Close()
+		janitor := func(name string) *etcd.Store { return etcd.New(cluster.Client(name, nil), "default", etcd.Options{}) }
+		registry, err := janitor("operator").PutRegistry(t.Context(), lease.NewRegistry(time.Now(), "u", lease.ModeArmed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lead := func(name string) *etcd.Office {
+			o, err := janitor(name).Campaign(t.Context(), name, 30*time.Second)
+			if err != nil {
+				t.Error(err)
+			}
+			return o
+		}
+		stamp := func(o *etcd.Office, sequence int64) error {
+			sweep := lease.Sweep{Schema: lease.Schema, Sequence: sequence}
+			if s, err := janitor("reader").Sweep(t.Context()); err == nil {
+				sweep.Revision = s.Revision
+			}
+			_, err := o.PutSweep(t.Context(), registry, sweep)
+			return err
+		}
+		first := lead("first")
+		elected := make(chan *etcd.Office, 1)
+		go func() { elected <- lead("second") }()
+		synctest.Wait() // the second stands in line
+		image := cluster.Image()
+		if err := first.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second := <-elected
+		if err := stamp(second, 1); err != nil {
+			t.Fatal(err)
+		}
+		cluster.Restore(image)
+		if err := stamp(second, 2); !is[*lease.DeposedError](err) {
+			t.Errorf("the second leader wrote beside the first, which is back: %v", err)
+		}
+		time.Sleep(time.Minute) // nobody keeps the first one's key, and it lapses
+		if err := stamp(second, 3); err != nil {
+			t.Error(err)
+		}
+		if err := second.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -25,7 +25,8 @@ func (o *Office) Launch(ctx context.Context, token string) (lease.Launch, error)
 }
 
 // fence is what every write of a janitor compares beside the record itself: that it still leads, and that the registry
-// is the one that it read. A registry that was never read fences everything off.
+// is the one that it read. It leads while its key is there and no candidate's is older: a snapshot can bring back the key
+// of the leader before it. A registry that was never read fences everything off.
 func (o *Office) fence(reg lease.Registry) []guard {
 	deposed := &lease.DeposedError{Leader: o.name}
 	revision := reg.Revision
@@ -34,6 +35,7 @@ func (o *Office) fence(reg lease.Registry) []guard {
 	}
 	return []guard{
 		createdAt(o.key, o.created, deposed),
+		foremost(o.store.root+dirElection+"/", o.created, deposed),
 		atRevision(o.store.registry.key(o.store.namespace), revision, deposed),
 	}
 }

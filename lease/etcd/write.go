@@ -10,16 +10,16 @@ import (
 
 // guard is a condition of a write: what etcd compares, how to recognise that it does not hold, and what to say then.
 type guard struct {
-	key   string
 	cmp   clientv3.Cmp
-	holds func(*mvccpb.KeyValue) bool // of the key as it is; nil if there is none
+	look  clientv3.Op                 // what cmp is about, of which there is at most one
+	holds func(*mvccpb.KeyValue) bool // of what look finds; nil if there is none
 	err   error
 }
 
 // atRevision wants the key last written at revision; 0 wants no such key.
 func atRevision(key string, revision int64, otherwise error) guard {
 	return guard{
-		key: key, cmp: clientv3.Compare(clientv3.ModRevision(key), "=", revision), err: otherwise,
+		look: clientv3.OpGet(key), cmp: clientv3.Compare(clientv3.ModRevision(key), "=", revision), err: otherwise,
 		holds: func(kv *mvccpb.KeyValue) bool { return kv.GetModRevision() == revision },
 	}
 }
@@ -27,15 +27,24 @@ func atRevision(key string, revision int64, otherwise error) guard {
 // createdAt wants the key that was created at revision, whatever was written to it since.
 func createdAt(key string, revision int64, otherwise error) guard {
 	return guard{
-		key: key, cmp: clientv3.Compare(clientv3.CreateRevision(key), "=", revision), err: otherwise,
+		look: clientv3.OpGet(key), cmp: clientv3.Compare(clientv3.CreateRevision(key), "=", revision), err: otherwise,
 		holds: func(kv *mvccpb.KeyValue) bool { return kv.GetCreateRevision() == revision },
+	}
+}
+
+// foremost wants no key under the prefix that was created before revision.
+func foremost(prefix string, revision int64, otherwise error) guard {
+	return guard{
+		look: clientv3.OpGet(prefix, clientv3.WithFirstCreate()...),
+		cmp:  clientv3.Compare(clientv3.CreateRevision(prefix), ">", revision-1).WithPrefix(), err: otherwise,
+		holds: func(kv *mvccpb.KeyValue) bool { return kv.GetCreateRevision() >= revision },
 	}
 }
 
 // unheld wants no key that an etcd lease keeps: either none at all, or a ghost.
 func unheld(key string, otherwise error) guard {
 	return guard{
-		key: key, cmp: clientv3.Compare(clientv3.LeaseValue(key), "=", clientv3.NoLease), err: otherwise,
+		look: clientv3.OpGet(key), cmp: clientv3.Compare(clientv3.LeaseValue(key), "=", clientv3.NoLease), err: otherwise,
 		holds: func(kv *mvccpb.KeyValue) bool { return kv.GetLease() == int64(clientv3.NoLease) },
 	}
 }
@@ -46,7 +55,7 @@ func (s *Store) write(ctx context.Context, op clientv3.Op, guards ...guard) (int
 	cmps := make([]clientv3.Cmp, len(guards))
 	gets := make([]clientv3.Op, len(guards))
 	for i, g := range guards {
-		cmps[i], gets[i] = g.cmp, clientv3.OpGet(g.key)
+		cmps[i], gets[i] = g.cmp, g.look
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
