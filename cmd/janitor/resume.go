@@ -44,7 +44,7 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 	}
 	slices.Sort(done.Leases)
 	for _, id := range lost {
-		cli.Say(c, "no record speaks of %s, and its sidecar has seen a lease: it stays held until it has one again; say `lease recover %s`", id, id)
+		cli.Say(c, "no record speaks of %s, and its sidecar has seen a lease: it stays held until it has one again; say `lease recover %s`, or `lease adopt %s` where that refuses", id, id, id)
 	}
 	if len(done.Lifted)+len(done.Leases) == 0 {
 		return done.say(c, fmt.Sprintf("brake %s is not held", name))
