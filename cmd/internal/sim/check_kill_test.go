@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -215,7 +216,7 @@ func (t *truth) checkKill(e event) {
 		t.find("P6", e.id, "ended by %s, and the last authorisation is by %s, %s before", e.who, f.revoked.what, e.sent.Sub(f.revoked.at))
 	}
 	if f.record != nil {
-		t.counts.kills[f.record.Cause]++
+		t.counts.kills[cmp.Or(f.record.Cause, "unmanaged while the call was on its way")]++
 		if f.record.State == "unmanaged" && e.sent.Sub(f.since) > time.Minute {
 			t.find("P1", e.id, "ended %s after it was unmanaged", e.sent.Sub(f.since))
 		}
