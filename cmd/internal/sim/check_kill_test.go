@@ -27,7 +27,8 @@ func (t *truth) checkRevoked(by, id string, f *file, before, after *leaseRecord)
 	}
 }
 
-// checkTerm: not before the date, and after a notice if nobody was acting when it passed.
+// checkTerm: not before the date, and after a notice if nobody was acting when it passed; both by a clock that may be off
+// by what the clock brake does not mind.
 func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
 	over := before.ExpiresAt
 	if over.IsZero() || t.now.Before(over.Add(-maxSkew)) {
@@ -35,7 +36,7 @@ func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
 	}
 	t.checkPromise(id, "term")
 	acted := t.acted(over) || t.acted(over.Add(maxSkew)) // by a clock that is not off by more than it may be
-	if !acted && (before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-slack) {
+	if !acted && (before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew) {
 		t.find("P1", id, "nobody was acting at %s, when its term passed, and it got no notice", clockOf(over))
 	}
 }

@@ -159,7 +159,7 @@ func (w *world) saw(c etcdsim.Commit) {
 }
 
 // provoke lets what races happen at the worst moment: a silence is broken, or a term extended, just when it runs out, and
-// a launcher stops just before it binds.
+// a launcher stops just before it binds. Clocks step while a silence is counted, by less than the clock brake minds.
 func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 	kind, id := place(put.Key)
 	news := func(text string) bool {
@@ -173,6 +173,8 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 			grace = w.shape.policy.LoneGrace
 		}
 		time.AfterFunc(grace+r.between(-100*time.Millisecond, 700*time.Millisecond), func() { w.fleet.revive(id) })
+	case kind == "leases" && news(`"mark":{"cause":"silence"`) && r.chance(0.1):
+		time.AfterFunc(w.shape.policy.MarkGrace/2, w.stepClocks)
 	case kind == "leases" && put.Before == nil && r.chance(0.4):
 		if l, err := read[leaseRecord](put.Value); err == nil && !l.ExpiresAt.IsZero() {
 			last := time.Until(l.ExpiresAt) + r.between(-200*time.Millisecond, 600*time.Millisecond)
@@ -184,6 +186,17 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 		if p := w.alive[c.By]; p != nil {
 			p.stop(r.between(10*time.Second, 8*time.Minute))
 		}
+	}
+}
+
+// stepClocks sets the janitors' clocks ahead, and right again a little later.
+func (w *world) stepClocks() {
+	if w.isCalm() {
+		return
+	}
+	for _, h := range w.hosts {
+		h.clock.set(8*time.Second, 0)
+		time.AfterFunc(2*time.Minute, func() { h.clock.set(0, 0) })
 	}
 }
 
