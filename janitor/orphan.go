@@ -38,10 +38,11 @@ func (c *situation) complete(l *lease.Launch) bool {
 }
 
 // judgeLaunchTombstone lets go of the record of a launch once nothing speaks of it any more: no lease, no instance. A
-// token that somebody chose is kept for longer, since it cannot be refused by its own date.
+// token that somebody chose is kept for longer, since it cannot be refused by its own date; that of a date still to come
+// when the launch was over cannot be for too long.
 func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
 	retention := c.Policy.ChosenRetention
-	if _, generated := lease.TokenTime(l.Token); generated {
+	if made, generated := lease.TokenTime(l.Token); generated && !made.After(l.SettledAt) {
 		retention = c.Policy.Retention
 	}
 	if l.SettledAt.IsZero() || c.Now.Before(l.SettledAt.Add(retention)) {

@@ -128,6 +128,9 @@ func TestSettlement(t *testing.T) {
 	}
 }
 
+// dateAhead is a token like a generated one, of the year 9999: no launch is refused by it.
+const dateAhead = "e677d21f-0000-7abc-8def-0123456789ab"
+
 func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -153,6 +156,8 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 		{"chosen token, 90 days", "chosen", settled(90 * day), gone, nil, ActPurge},
 		{"generated token, a week less a moment", generated, settled(7*day - 1), gone, nil, ""},
 		{"generated token, a week", generated, settled(7 * day), gone, nil, ActPurge},
+		{"token dated ahead, a week", dateAhead, settled(7 * day), gone, nil, ""},
+		{"token dated ahead, 90 days", dateAhead, settled(90 * day), gone, nil, ActPurge},
 		{"settled, nobody knows when", "chosen", []func(*lease.Launch){func(l *lease.Launch) { l.SettledAt = time.Time{} }}, gone, nil, ""},
 		{"a lease of it is left", "launch-of-i-1", settled(90 * day), holds("i-1", ended(day), missing), nil, ""},
 		{"only an unmanaged instance's record is left, which waits for this", "launch-of-i-1", settled(90 * day), holds("i-1", withLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }), missing), nil, ActPurge},

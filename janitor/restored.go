@@ -90,9 +90,9 @@ func (c *situation) unrecordedLaunch() string {
 				c.attempts[instance.ClientToken] != nil || c.bad[token] != nil {
 				continue
 			}
-			born, generated := lease.TokenTime(token)
-			if !generated {
-				born = instance.LaunchTime
+			born := instance.LaunchTime
+			if made, generated := lease.TokenTime(token); generated && made.Before(born) {
+				born = made
 			}
 			if born.After(stamp.Add(c.Policy.MaxSkew)) && (first == "" || token < first) {
 				first = token

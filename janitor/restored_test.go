@@ -131,19 +131,20 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testin
 		view    func(*View)
 		held    bool
 	}{
-		"chosen token, launched after the stamp":      {[]func(*subject){bornOf("web"), started(30 * time.Second)}, nil, true},
-		"chosen token, launched before the stamp":     {[]func(*subject){bornOf("web"), started(2 * time.Minute)}, nil, false},
-		"younger by just what two clocks may differ":  {[]func(*subject){bornOf("web"), started(50 * time.Second)}, nil, false},
-		"younger by more than two clocks may differ":  {[]func(*subject){bornOf("web"), started(50*time.Second - 1)}, nil, true},
-		"generated token of long ago, started anew":   {[]func(*subject){bornOf(old), started(30 * time.Second)}, nil, false},
-		"its tag was copied":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken = "theirs" }}, nil, false},
-		"its tag names another launch":                {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
-		"younger by less than two clocks may differ":  {[]func(*subject){bornOf("web"), started(30 * time.Second)}, func(v *View) { v.Snapshot.Sweep.Time = ago(35 * time.Second) }, false},
-		"another registry's":                          {[]func(*subject){bornOf("web"), started(30 * time.Second), foreign}, nil, false},
-		"its record is there":                         {[]func(*subject){bornOf("web"), started(30 * time.Second)}, launches(launch("web", lease.LaunchOpen)), false},
-		"its record is there, but not of the attempt": {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, launches(launch("web", lease.LaunchOpen)), true},
-		"its record cannot be read":                   {[]func(*subject){bornOf("web"), started(30 * time.Second)}, bad("launch", "web"), false},
-		"there was no stamp yet":                      {[]func(*subject){bornOf("web"), started(30 * time.Second)}, func(v *View) { v.Snapshot.Sweep.Time = time.Time{} }, false},
+		"chosen token, launched after the stamp":       {[]func(*subject){bornOf("web"), started(30 * time.Second)}, nil, true},
+		"chosen token, launched before the stamp":      {[]func(*subject){bornOf("web"), started(2 * time.Minute)}, nil, false},
+		"younger by just what two clocks may differ":   {[]func(*subject){bornOf("web"), started(50 * time.Second)}, nil, false},
+		"younger by more than two clocks may differ":   {[]func(*subject){bornOf("web"), started(50*time.Second - 1)}, nil, true},
+		"generated token of long ago, started anew":    {[]func(*subject){bornOf(old), started(30 * time.Second)}, nil, false},
+		"token dated ahead, launched before the stamp": {[]func(*subject){bornOf(dateAhead), started(2 * time.Minute)}, nil, false},
+		"its tag was copied":                           {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken = "theirs" }}, nil, false},
+		"its tag names another launch":                 {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
+		"younger by less than two clocks may differ":   {[]func(*subject){bornOf("web"), started(30 * time.Second)}, func(v *View) { v.Snapshot.Sweep.Time = ago(35 * time.Second) }, false},
+		"another registry's":                           {[]func(*subject){bornOf("web"), started(30 * time.Second), foreign}, nil, false},
+		"its record is there":                          {[]func(*subject){bornOf("web"), started(30 * time.Second)}, launches(launch("web", lease.LaunchOpen)), false},
+		"its record is there, but not of the attempt":  {[]func(*subject){bornOf("web"), started(30 * time.Second), func(s *subject) { s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, launches(launch("web", lease.LaunchOpen)), true},
+		"its record cannot be read":                    {[]func(*subject){bornOf("web"), started(30 * time.Second)}, bad("launch", "web"), false},
+		"there was no stamp yet":                       {[]func(*subject){bornOf("web"), started(30 * time.Second)}, func(v *View) { v.Snapshot.Sweep.Time = time.Time{} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -63,7 +63,7 @@ func IsInstanceID(id string) bool { return strings.HasPrefix(id, "i-") }
 
 // TokenTime is the date in a generated token, which is a UUID of version 7 (RFC 9562 §5.7): milliseconds since 1970 in
 // its first 48 bits. It reports false for a token that somebody chose, however much it looks like one: a launch is
-// refused by this date.
+// refused by this date. It can still be one that was chosen, and lie ahead.
 func TokenTime(token string) (time.Time, bool) {
 	parts := strings.Split(token, "-")
 	raw, err := hex.DecodeString(strings.Join(parts, ""))
@@ -79,5 +79,6 @@ func TokenTime(token string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	ms := binary.BigEndian.Uint64(raw) >> 16 // 48 bits
-	return time.UnixMilli(int64(ms)).UTC(), true
+	made := time.UnixMilli(int64(ms)).UTC()
+	return made, CheckDate(made) == nil
 }

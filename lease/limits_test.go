@@ -74,6 +74,9 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// lastMillisecond is that of the year 9999.
+var lastMillisecond = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+
 func TestAGeneratedTokenHasItsDate(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Truncate(time.Millisecond)
@@ -91,7 +94,7 @@ func TestAGeneratedTokenHasItsDate(t *testing.T) {
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		ms := rapid.Int64Range(0, 1<<48-1).Draw(t, "ms")
+		ms := rapid.Int64Range(0, lastMillisecond).Draw(t, "ms")
 		id := uuid.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "uuid"))
 		for i := range 6 {
 			id[i] = byte(ms >> (40 - 8*i))
@@ -120,6 +123,7 @@ func TestAChosenTokenHasNoDate(t *testing.T) {
 		"dashes elsewhere":                   "01932b3c6-f0a-7c3e-9d2f-0123456789ab",
 		"a date in front, and letters of it": "20260301-1200-7ightly-build-of-main1",
 		"letters beyond hexadecimal":         "01932b3c-6f0a-7c3e-9d2f-0123456789ag",
+		"a date after the year 9999":         "e677d21f-dc00-7c3e-9d2f-0123456789ab",
 		"a sign":                             "+1932b3c-6f0a-7c3e-9d2f-0123456789ab",
 	} {
 		if got, ok := lease.TokenTime(token); ok {
