@@ -94,13 +94,14 @@ func TestARefusalAfterALostAnswerIsNotDefinite(t *testing.T) {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
-			mend := func() {}
+			mend := make(chan func(), 1)
 			w.sim.Inject(ec2sim.Fault{
 				Action: "RunInstances", Times: 1, Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed,
-				Hook: func() { mend = w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: code}) },
+				Hook: func() { mend <- w.sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: code}) },
 			})
-			l := w.launcher(t)
-			_, err := l.Launch(t.Context(), w.request("job-7", 2))
+			l, r := w.launcher(t), w.request("job-7", 2)
+			r.Patience = 3 * time.Second // for two sends at least, also on a machine that is busy
+			_, err := l.Launch(t.Context(), r)
 			if e := wantAs[*ec2.UnknownOutcomeError](t, err); e.Code != code {
 				t.Errorf("%+v", e)
 			}
@@ -108,7 +109,7 @@ func TestARefusalAfterALostAnswerIsNotDefinite(t *testing.T) {
 			if launch.State != lease.LaunchOpen || len(launch.Attempts) != 1 || launch.Last().Outcome != "" {
 				t.Errorf("launch = %+v", launch)
 			}
-			mend()
+			(<-mend)()
 			result, err := l.Resume(t.Context(), "job-7", 0)
 			if err != nil || len(result.Leases) != 2 {
 				t.Errorf("%d leases, %v", len(result.Leases), err)
