@@ -60,7 +60,7 @@ func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
 	}
 	for _, e := range byToken {
 		e.unread = unread
-		e.doubt = e.whyDoubt(recorded, now, p)
+		e.doubt = e.whyDoubt(s.Registry, recorded, now, p)
 		e.stirred = e.since
 		for _, look := range e.launch.Looks {
 			e.stirred = latest(e.stirred, look)
@@ -98,8 +98,9 @@ func (e *estate) held(id string) {
 }
 
 // whyDoubt says why there may have been a lease of which no record tells any more, or is empty. No record of a lease is
-// let go within the retention, counted from its end, so none is missing before that has passed from the launch on.
-func (e *estate) whyDoubt(recorded map[string]bool, now time.Time, p Policy) string {
+// let go within the retention, counted from its end, so none is missing before that has passed from the launch on. A
+// registry that was set back may have lost any that there was by then, and shows the launch as it was before.
+func (e *estate) whyDoubt(reg lease.Registry, recorded map[string]bool, now time.Time, p Policy) string {
 	if e.unread {
 		return "the record of a lease cannot be read, and may be one of its launch"
 	}
@@ -110,6 +111,11 @@ func (e *estate) whyDoubt(recorded map[string]bool, now time.Time, p Policy) str
 	}
 	if !now.Before(e.launch.CreatedAt.Add(p.Retention)) {
 		return "records of its leases may be gone by now"
+	}
+	for _, said := range reg.Resumed {
+		if said.Standing() && !said.At.Before(e.launch.CreatedAt) {
+			return "the registry was set back since it was launched, and may have lost its leases"
+		}
 	}
 	return ""
 }

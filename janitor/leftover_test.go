@@ -168,6 +168,13 @@ func TestLeftoversOfEachKind(t *testing.T) {
 	}
 }
 
+// resumed is a person's word of that time about a brake on everything.
+func resumed(name string, at time.Time) func(*View) {
+	return func(v *View) {
+		v.Snapshot.Registry.Resumed = []lease.Resumption{{Brake: lease.Brake{Name: name}, At: at}}
+	}
+}
+
 func TestLooseVolumesAndInterfaces(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []lease.LeftoverKind{volume, netIface} {
@@ -185,6 +192,9 @@ func TestLooseVolumesAndInterfaces(t *testing.T) {
 			{"an instance of which no record tells " + string(kind), strewn(kind), with(webIs(answered("i-1"))), report},
 			{"a lease cannot be read " + string(kind), strewn(kind), with(bad(badLease, "i-9")), report},
 			{"so old that leases of it may be forgotten " + string(kind), strewn(kind), with(func(v *View) { v.Policy.Retention = time.Hour }), report},
+			{"launched before the registry was set back " + string(kind), strewn(kind), with(resumed(lease.BrakeRestored, ago(time.Minute))), report},
+			{"launched after it " + string(kind), strewn(kind), with(resumed(lease.BrakeRestored, ago(2*time.Hour))), remove},
+			{"too many were silent meanwhile " + string(kind), strewn(kind), with(resumed(lease.BrakeSilence, ago(time.Minute))), remove},
 			{"being made " + string(kind), strewn(kind, inState("creating")), nil, keep},
 		})
 	}
