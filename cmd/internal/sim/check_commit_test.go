@@ -134,7 +134,7 @@ func (t *truth) checkChange(by, id string, before, after *leaseRecord) {
 	if before.State == "revoked" && after.live() {
 		t.find("records", id, "was revoked, and became %s", after.State)
 	}
-	if before.State == "unmanaged" || before.State == "ended" && after.State == "revoked" && t.machines[id] != nil && t.machines[id].ending() {
+	if before.State == "unmanaged" && after.State != before.State || before.State == "ended" && after.State == "revoked" && t.machines[id] != nil && t.machines[id].ending() {
 		t.find("records", id, "%s became %s", before.State, after.State)
 	}
 }
@@ -170,6 +170,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	if e.who != "" {
 		t.checkFence(e, "launch "+token)
 	}
+	l.setBack = l.setBack || e.who == ""
 	if after == nil {
 		return
 	}

@@ -80,8 +80,8 @@ func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
 		t.find("P1", id, "ended for silence by a leader that has written no stamp")
 	}
 	least(office, grace, "the leader's first stamp")
-	if beat.until.Before(office.Add(-20 * time.Second)) {
-		least(office, before.ttl()+grace-10*time.Second, "the first stamp of a leader that never saw it beat")
+	if elected := t.elected[by]; beat.until.Before(elected) {
+		least(elected, before.ttl()+grace-10*time.Second, "the election of a leader that never saw it beat")
 	}
 	switch {
 	case before.Mark == nil || !inferred(before.Mark.Cause):
@@ -100,7 +100,7 @@ func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
 	}
 	if t.living(id) {
 		for _, s := range t.stalls {
-			if s.until.Before(t.now) && s.until.Sub(s.from) >= 10*time.Second { // in less, no heartbeat is missed
+			if s.until.Before(t.now) && s.until.Sub(s.from) >= before.ttl()/4 { // in less, no heartbeat is missed
 				least(s.until, grace, "etcd stalled")
 			}
 		}

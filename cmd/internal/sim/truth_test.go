@@ -38,6 +38,7 @@ type truth struct {
 	registry *registryRecord
 	modes    []since[string]
 	stamps   []since[*sweepRecord]
+	elected  map[string]time.Time // when each leader first was
 	offices  map[string]time.Time // first stamp of each leader
 	promises map[string]since[time.Time]
 	vouched  time.Time       // when somebody last took the registry as it is
@@ -97,6 +98,8 @@ type launchFile struct {
 	sent   map[string]bool      // client tokens that were on record before anything was sent
 	made   map[string]bool      // instances
 	count  int
+	// setBack: its record was set back or lost, and neither that nor EC2 knows of all that it made.
+	setBack bool
 }
 
 // pulse is the heartbeat key of an instance.
@@ -123,7 +126,7 @@ type end struct {
 func judge(o outcome) *truth {
 	t := &truth{
 		outcome: o, roles: map[string]string{}, alive: map[string]bool{}, machines: map[string]*body{}, leases: map[string]*file{},
-		launches: map[string]*launchFile{}, beats: map[string]*pulse{}, election: map[string]candidate{}, offices: map[string]time.Time{},
+		launches: map[string]*launchFile{}, beats: map[string]*pulse{}, election: map[string]candidate{}, elected: map[string]time.Time{}, offices: map[string]time.Time{},
 		promises: map[string]since[time.Time]{},
 		counts:   counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}},
 	}
@@ -190,7 +193,7 @@ func (t *truth) takeCreated(e event) {
 	if !l.sent[token] {
 		t.find("P3", e.id, "made for %s, which was on no record when it was sent", token)
 	}
-	if len(l.made) > l.count {
+	if len(l.made) > l.count && !l.setBack {
 		t.find("P4", e.id, "instance %d of a launch of %d", len(l.made), l.count)
 	}
 }
@@ -328,6 +331,11 @@ func (t *truth) takeStamp(e event, c etcdsim.Change) {
 }
 
 func (t *truth) takeElection(e event, c etcdsim.Change) {
+	defer func() {
+		if name := t.leader(); t.elected[name].IsZero() {
+			t.elected[name] = t.now
+		}
+	}()
 	if c.Value == nil {
 		delete(t.election, c.Key)
 		t.unsure = t.unsure && len(t.election) > 0
