@@ -157,3 +157,13 @@ func (d *diary) lastAway(at time.Time) time.Time {
 	}
 	return last
 }
+
+// lastRestore is when etcd last served again after it was set back. What launches from before that left behind is kept.
+func (d *diary) lastRestore() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := len(d.restores); n > 0 {
+		return d.restores[n-1].up
+	}
+	return time.Time{}
+}

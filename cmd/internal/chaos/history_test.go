@@ -63,6 +63,7 @@ type (
 		Token    string               `json:"token"`
 		State    string               `json:"state"`
 		Count    int                  `json:"count"`
+		Created  time.Time            `json:"created_at"`
 		Looks    map[string]time.Time `json:"looks"`
 		Settled  time.Time            `json:"settled_at"`
 		Attempts []struct {

@@ -78,13 +78,13 @@ func (w *world) leftOver() []string {
 			say("instance %s of %s: %s", i.ID, i.ClientToken, why)
 		}
 	}
-	closed := map[string]bool{}
+	closed := map[string]bool{} // of which records can tell whether a lease ever held
 	for _, l := range current[launchRecord](w.history, "launches/") {
 		if l.State == "open" {
 			say("launch %s is open", l.Token)
 		}
 		for _, a := range l.Attempts {
-			closed[a.ClientToken] = l.State == "closed"
+			closed[a.ClientToken] = l.State == "closed" && l.Created.After(w.diary.lastRestore())
 		}
 	}
 	held := w.everHeld()
