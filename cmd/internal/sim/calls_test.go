@@ -47,6 +47,7 @@ func (f *fleet) serve(p *process, sent time.Time, in any) (any, *refused) {
 	case *ec2.DescribeInstancesInput:
 		return f.describe(in)
 	case *ec2.RunInstancesInput:
+		f.w.trace.add(event{kind: requested, who: p.name, id: aws.ToString(in.ClientToken)})
 		return f.run(in)
 	case *ec2.TerminateInstancesInput:
 		return f.terminate(p, sent, in)
@@ -63,7 +64,7 @@ func (f *fleet) serve(p *process, sent time.Time, in any) (any, *refused) {
 			}
 		})
 	}
-	return f.servePieces(in)
+	return f.servePieces(p, sent, in)
 }
 
 // subject is what a call is about, for chance to tell calls apart.

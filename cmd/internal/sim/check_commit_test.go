@@ -61,7 +61,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		t.checkEnded(id, before)
 	}
 	if janitor && after.State == "revoked" && (before == nil || after.Tries > before.Tries) {
-		f.revoked = since[string]{t.now, e.who}
+		f.authorised = append(f.authorised, since[string]{t.now, e.who})
 	}
 	switch {
 	case after.Mark == nil:
@@ -110,8 +110,8 @@ func (t *truth) checkHeld(id string) {
 // checkRemoved: what outlived an instance goes only if no lease of its launch ever held.
 func (t *truth) checkRemoved(e event) {
 	l := t.launchOf(e.text)
-	if l.record == nil || l.record.State != "closed" {
-		t.find("P1", e.id, "removed, and launch %s is not closed", e.text)
+	if own := lastBy(e.who, l.authorised[e.id], e.sent); own.IsZero() || e.sent.Sub(own) > 2*time.Minute {
+		t.find("P6", e.id, "removed by %s with what was sent at %s, and its last authorisation before is from %s", e.who, e.sent, own)
 	}
 	for id := range l.made {
 		if f := t.leases[id]; f != nil && f.bound && strings.HasPrefix(e.id, "vol-") {
@@ -176,16 +176,27 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	}
 	l.count = after.Count
 	t.checkWindow(e, token, before, after)
-	for _, a := range after.Attempts {
-		if a.Sends > 0 {
-			l.sent[a.ClientToken] = true
-		}
-	}
 	if e.who == "" { // set back: what was seen before was seen
 		return
 	}
 	if after.State == "closed" && (before == nil || before.State != "closed") {
 		l.closed = t.now
+	}
+	for n, a := range after.Attempts {
+		known := 0
+		if before != nil && n < len(before.Attempts) {
+			known = before.Attempts[n].Sends
+		}
+		l.sends[a.ClientToken] += max(0, a.Sends-known)
+	}
+	for id, at := range after.Removals {
+		if before != nil && before.Removals[id].Equal(at) {
+			continue
+		}
+		l.authorised[id] = append(l.authorised[id], since[string]{t.now, e.who})
+		if after.State != "closed" {
+			t.find("P1", id, "to be removed, and launch %s is %s", token, after.State)
+		}
 	}
 	for id, at := range after.Looks {
 		if before == nil || before.Looks[id].IsZero() {

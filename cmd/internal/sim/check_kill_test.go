@@ -157,7 +157,8 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 			case beat != nil && beat.there:
 				all++
 			case t.now.Sub(b.running) < 2*p.BootGrace+seen || // which counts from when the leader sees it run
-				t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen:
+				t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen ||
+				(beat == nil || beat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never beat since
 				all++
 			default:
 				silent, all = silent+1, all+1
@@ -209,12 +210,12 @@ func (t *truth) checkKill(e event) {
 	if b.role == foreignRole || b.role == copiedRole {
 		t.find("P1", e.id, "%s, and ended by %s", b.role, e.who)
 	}
-	if f == nil || f.revoked.at.IsZero() {
+	if f == nil || len(f.authorised) == 0 {
 		t.find("P6", e.id, "ended without a record")
 		return
 	}
-	if f.revoked.what != e.who || e.sent.Sub(f.revoked.at) > 2*time.Minute {
-		t.find("P6", e.id, "ended by %s, and the last authorisation is by %s, %s before", e.who, f.revoked.what, e.sent.Sub(f.revoked.at))
+	if own := lastBy(e.who, f.authorised, e.sent); own.IsZero() || e.sent.Sub(own) > 2*time.Minute {
+		t.find("P6", e.id, "ended by %s with what was sent at %s, and its last authorisation before is from %s", e.who, e.sent, own)
 	}
 	if f.record != nil {
 		t.counts.kills[cmp.Or(f.record.Cause, "unmanaged while the call was on its way")]++
@@ -229,6 +230,16 @@ func (t *truth) checkKill(e event) {
 		t.find("P1", e.id, "ended, and it was exempt")
 	}
 	b.asked = true
+}
+
+// lastBy is when somebody last wrote until a time; zero if never. Others may have written since: what is sent may come late.
+func lastBy(who string, writes []since[string], until time.Time) time.Time {
+	for _, w := range slices.Backward(writes) {
+		if w.what == who && !w.at.After(until) {
+			return w.at
+		}
+	}
+	return time.Time{}
 }
 
 // always reports whether the tags were so all the time in which somebody could have looked before sending.

@@ -76,7 +76,7 @@ func (f *fleet) found(prefix string, filters []types.Filter) []*piece {
 }
 
 // servePieces does the calls about what is made beside machines.
-func (f *fleet) servePieces(in any) (any, *refused) {
+func (f *fleet) servePieces(p *process, sent time.Time, in any) (any, *refused) {
 	switch in := in.(type) {
 	case *ec2.DescribeVolumesInput:
 		out := &ec2.DescribeVolumesOutput{}
@@ -108,14 +108,14 @@ func (f *fleet) servePieces(in any) (any, *refused) {
 		}
 		return out, nil
 	case *ec2.DeleteVolumeInput:
-		return &ec2.DeleteVolumeOutput{}, f.remove(aws.ToString(in.VolumeId), "InvalidVolume.NotFound", "VolumeInUse")
+		return &ec2.DeleteVolumeOutput{}, f.remove(p, sent, aws.ToString(in.VolumeId), "InvalidVolume.NotFound", "VolumeInUse")
 	case *ec2.DeleteNetworkInterfaceInput:
-		return &ec2.DeleteNetworkInterfaceOutput{}, f.remove(aws.ToString(in.NetworkInterfaceId), "InvalidNetworkInterfaceID.NotFound", "InvalidNetworkInterface.InUse")
+		return &ec2.DeleteNetworkInterfaceOutput{}, f.remove(p, sent, aws.ToString(in.NetworkInterfaceId), "InvalidNetworkInterfaceID.NotFound", "InvalidNetworkInterface.InUse")
 	case *ec2.CancelSpotInstanceRequestsInput:
 		for _, x := range f.pieces {
 			if slices.Contains(in.SpotInstanceRequestIds, x.id) && x.state == "active" {
 				x.state = "cancelled"
-				f.w.trace.add(event{kind: removed, id: x.id, text: x.tags[launchTag]})
+				f.tellRemoved(p, sent, x)
 			}
 		}
 		return &ec2.CancelSpotInstanceRequestsOutput{}, nil
@@ -123,7 +123,7 @@ func (f *fleet) servePieces(in any) (any, *refused) {
 	return nil, refusal("InvalidAction")
 }
 
-func (f *fleet) remove(id, unknown, busy string) *refused {
+func (f *fleet) remove(p *process, sent time.Time, id, unknown, busy string) *refused {
 	n := slices.IndexFunc(f.pieces, func(x *piece) bool { return x.id == id })
 	switch {
 	case n < 0:
@@ -131,7 +131,11 @@ func (f *fleet) remove(id, unknown, busy string) *refused {
 	case f.pieces[n].machine != "":
 		return refusal(busy)
 	}
-	f.w.trace.add(event{kind: removed, id: id, text: f.pieces[n].tags[launchTag]})
+	f.tellRemoved(p, sent, f.pieces[n])
 	f.pieces = slices.Delete(f.pieces, n, n+1)
 	return nil
+}
+
+func (f *fleet) tellRemoved(p *process, sent time.Time, x *piece) {
+	f.w.trace.add(event{kind: removed, who: p.name, id: x.id, text: x.tags[launchTag], sent: sent})
 }

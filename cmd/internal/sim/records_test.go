@@ -52,6 +52,7 @@ type launchRecord struct {
 	Count    int                  `json:"count"`
 	Created  time.Time            `json:"created_at"`
 	Looks    map[string]time.Time `json:"looks"`
+	Removals map[string]time.Time `json:"removals"`
 	Attempts []struct {
 		ClientToken string    `json:"client_token"`
 		Sends       int       `json:"sends"`

@@ -32,6 +32,7 @@ type kind string
 
 const (
 	committed  kind = "committed"  // etcd's content changed
+	requested  kind = "requested"  // somebody called RunInstances; id is the client token
 	created    kind = "created"    // EC2 made an instance; text is its client token
 	entered    kind = "entered"    // an instance entered a state
 	tagged     kind = "tagged"     // an instance has these tags now

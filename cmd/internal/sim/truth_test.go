@@ -82,22 +82,25 @@ func (b *body) ending() bool { return b.state == "shutting-down" || b.state == "
 
 // file is the record of one lease, and what the checker remembers of it.
 type file struct {
-	record  *leaseRecord // nil if there is none
-	since   time.Time    // when it came to its state
-	marked  time.Time    // when the present mark was written
-	cured   time.Time
-	bound   bool // it once was active
-	by      string
-	revoked since[string] // last authorisation to end: when, and by whom
+	record     *leaseRecord // nil if there is none
+	since      time.Time    // when it came to its state
+	marked     time.Time    // when the present mark was written
+	cured      time.Time
+	bound      bool // it once was active
+	by         string
+	authorised []since[string] // to end it: when, and by whom
 }
 
 type launchFile struct {
-	record *launchRecord
-	closed time.Time
-	looks  map[string]time.Time // when each was made
-	sent   map[string]bool      // client tokens that were on record before anything was sent
-	made   map[string]bool      // instances
-	count  int
+	record   *launchRecord
+	closed   time.Time
+	looks    map[string]time.Time // when each was made
+	sends    map[string]int       // by client token: how many were put on record
+	requests map[string]int       // by client token: how many came to EC2
+	made     map[string]bool      // instances
+	// authorised are the writes to remove a piece: when, and by whom.
+	authorised map[string][]since[string]
+	count      int
 	// setBack: its record was set back or lost, and neither that nor EC2 knows of all that it made.
 	setBack bool
 }
@@ -149,6 +152,8 @@ func (t *truth) take(e event) {
 		t.roles[e.who], t.alive[e.who] = e.text, true
 	case died:
 		t.alive[e.who] = false
+	case requested:
+		t.takeRequested(e)
 	case created:
 		t.takeCreated(e)
 	case entered:
@@ -181,6 +186,15 @@ func (t *truth) take(e event) {
 	}
 }
 
+// takeRequested: every single request to create instances is on record before it is sent.
+func (t *truth) takeRequested(e event) {
+	l := t.launchOf(e.id)
+	l.requests[e.id]++
+	if got, want := l.requests[e.id], l.sends[e.id]; got > want {
+		t.find("P3", e.id, "%s sent it, the request %d of that token, and its record knew of %d", e.who, got, want)
+	}
+}
+
 func (t *truth) takeCreated(e event) {
 	token, zone, _ := strings.Cut(e.text, " in ")
 	t.machines[e.id] = &body{role: e.who, token: token, zone: zone, made: t.now, tags: []since[map[string]string]{{t.now, e.tags}}}
@@ -190,9 +204,6 @@ func (t *truth) takeCreated(e event) {
 	t.counts.created++
 	l := t.launchOf(token)
 	l.made[e.id] = true
-	if !l.sent[token] {
-		t.find("P3", e.id, "made for %s, which was on no record when it was sent", token)
-	}
 	if len(l.made) > l.count && !l.setBack {
 		t.find("P4", e.id, "instance %d of a launch of %d", len(l.made), l.count)
 	}
@@ -209,7 +220,7 @@ func (t *truth) launchOf(clientToken string) *launchFile {
 
 func (t *truth) launch(name string) *launchFile {
 	if t.launches[name] == nil {
-		t.launches[name] = &launchFile{looks: map[string]time.Time{}, sent: map[string]bool{}, made: map[string]bool{}}
+		t.launches[name] = &launchFile{looks: map[string]time.Time{}, sends: map[string]int{}, requests: map[string]int{}, made: map[string]bool{}, authorised: map[string][]since[string]{}}
 	}
 	return t.launches[name]
 }
