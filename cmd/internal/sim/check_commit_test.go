@@ -45,6 +45,9 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		return
 	}
 	f.bound = f.bound || after.live()
+	if t.roles[e.who] == "person: shorten" { // what was promised before this came counts no more, however late it came
+		delete(t.promises, id)
+	}
 	t.checkChange(e.who, id, before, after)
 	janitor := t.roles[e.who] == "janitor"
 	switch {
