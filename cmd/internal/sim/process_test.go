@@ -164,9 +164,11 @@ func (p *process) etcdLink(op etcdsim.Op) etcdsim.Fate {
 	return etcdsim.Fate{Before: f.before, After: f.after, Lost: f.lost, Unanswered: f.unanswered}
 }
 
-// store is the registry as the process reaches it.
+// store is the registry as the process reaches it. With the usual bound of 30 s, what waited for EC2 for 30 s and then for
+// etcd would give up at the very instant of the next sweep, and the two would come in any order.
 func (p *process) store() *etcd.Store {
-	return etcd.New(p.w.etcd.Client(p.name, p.etcdLink), namespace, etcd.Options{PageSize: p.w.pageSize})
+	const listTimeout = 29987 * time.Millisecond
+	return etcd.New(p.w.etcd.Client(p.name, p.etcdLink), namespace, etcd.Options{PageSize: p.w.pageSize, ListTimeout: listTimeout})
 }
 
 func (p *process) String() string { return fmt.Sprintf("%s (%s)", p.name, p.role) }
