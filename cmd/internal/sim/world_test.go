@@ -178,7 +178,8 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 	case kind == "leases" && put.Before == nil && r.chance(0.4):
 		if l, err := read[leaseRecord](put.Value); err == nil && !l.ExpiresAt.IsZero() {
 			last := time.Until(l.ExpiresAt) + r.between(-200*time.Millisecond, 600*time.Millisecond)
-			time.AfterFunc(last, func() { w.extendLate(id) })
+			soonest := r.between(0, time.Millisecond) // of several that are bound too late, none at the same instant
+			time.AfterFunc(max(last, soonest), func() { w.extendLate(id) })
 		}
 	case kind == "launches" && news(`"outcome":"launched"`) && r.chance(0.1):
 		w.mu.Lock()
