@@ -93,7 +93,7 @@ func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
 		c.hold(l, brakeClock, p.Place.String(), "not found by id")
 		return
 	}
-	if l.AbsentSince.IsZero() {
+	if l.AbsentSince.IsZero() || c.toCome(l.AbsentSince) {
 		c.say(l, ActAbsent, "not found by id")
 		return
 	}
@@ -121,7 +121,7 @@ func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		return
 	}
 	due := l.TriedAt.Add(c.backoff(l))
-	if l.Tries > 0 && c.Now.Before(due) {
+	if l.Tries > 0 && c.Now.Before(due) && !c.toCome(l.TriedAt) {
 		c.wake(due)
 		reason := "revoked (" + string(l.Cause) + "), to be tried again at " + due.Format(time.RFC3339)
 		if l.Stuck != "" {
@@ -145,6 +145,10 @@ func (c *situation) wasDue(l *lease.Lease) time.Time {
 	}
 	return l.RevokedAt
 }
+
+// toCome reports whether a date at which a janitor did something has yet to come. Its clock was set between the check and
+// the write, and nothing is to wait for that date: it may be a year away.
+func (c *situation) toCome(done time.Time) bool { return done.Sub(c.Now) > c.Policy.MaxSkew }
 
 // retryPassing is the longest pause between two attempts where EC2 has not refused: it had no room, gave no answer, or
 // still shows what it is ending as alive. When that has passed, the end must not wait as for what is stuck.

@@ -324,7 +324,7 @@ func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
 		c.sayOfLeftover(x, e, ActKeep, left+"; its place is to be listed first")
 	case !e.launch.WindowOver(c.Now):
 		c.sayOfLeftover(x, e, ActKeep, left+"; its launch window is not over")
-	case !seen:
+	case !seen || c.toCome(first):
 		c.sayOfLeftover(x, e, ActLook, left+"; first look")
 	case c.Now.Before(first.Add(c.Policy.OrphanGrace)):
 		c.sayOfLeftover(x, e, ActKeep, left+"; first seen "+first.Format(time.RFC3339))

@@ -146,6 +146,7 @@ func TestLeftoversOfEachKind(t *testing.T) {
 		checkLeftovers(t, []leftoverCase{
 			{"loose, looked at twice: removed " + string(kind), strewn(kind), nil, remove},
 			{"not looked at yet: first look " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Looks = nil })), lookAt},
+			{"looked at on a date that no right clock gave: noted anew " + string(kind), strewn(kind), with(webIs(looked(-11*time.Second, "x-1"))), lookAt},
 			{"second look too soon " + string(kind), strewn(kind), with(webIs(looked(time.Minute-1, "x-1"))), keep},
 			{"exempt " + string(kind), strewn(kind, tagged(lease.TagExempt, "")), nil, report},
 			{"another registry's " + string(kind), strewn(kind, tagged(lease.TagRegistry, "another")), nil, report},

@@ -118,7 +118,7 @@ func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Inst
 		return
 	}
 	first, seen := launch.Looks[i.ID]
-	if !seen {
+	if !seen || c.toCome(first) {
 		c.sayOf(i, launch, ActLook, left+"; first look")
 		return
 	}

@@ -29,6 +29,7 @@ func TestOrphan(t *testing.T) {
 		{"stopped: orphan", holds("i-1", bare, is(lease.InstanceStopped)), with(leftBy(ripe)), orphan},
 		{"pending: orphan", holds("i-1", bare, is(lease.InstancePending)), with(leftBy(ripe)), orphan},
 		{"a look with a date to come", holds("i-1", bare), with(leftBy(looked(-time.Second, "i-1"))), keep},
+		{"a look with a date that no right clock gave: noted anew", holds("i-1", bare), with(leftBy(looked(-11*time.Second, "i-1"))), look},
 		{"shutting down already", holds("i-1", bare, is(lease.InstanceShuttingDown)), with(leftBy(ripe)), keep},
 		{"terminated already", holds("i-1", bare, is(lease.InstanceTerminated)), with(leftBy(ripe)), keep},
 		{"leased: no orphan", holds("i-1"), with(leftBy(ripe)), keep},

@@ -271,7 +271,8 @@ func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	return l, nil
 }
 
-// Looked notes the first full look that saw an instance of a closed launch without a lease.
+// Looked notes the first full look that saw an instance of a closed launch without a lease. A look that was noted with a
+// date after now, by a clock that was wrong, is noted anew.
 func (l Launch) Looked(now time.Time, ids ...string) (Launch, error) {
 	if l.State != LaunchClosed {
 		return l, l.refuse("judge orphans of")
@@ -281,7 +282,7 @@ func (l Launch) Looked(now time.Time, ids ...string) (Launch, error) {
 		looks = map[string]time.Time{}
 	}
 	for _, id := range ids {
-		if _, seen := looks[id]; !seen {
+		if first, seen := looks[id]; !seen || first.After(now) {
 			looks[id] = stamp(now)
 		}
 	}

@@ -251,6 +251,9 @@ func TestTheFirstLookAtEachInstanceIsKept(t *testing.T) {
 	if want := map[string]time.Time{"i-1": at(time.Minute), "i-2": at(2 * time.Minute)}; !same(second.Looks, want) {
 		t.Errorf("looks are %v", second.Looks)
 	}
+	if early := must(second.Looked(at(90*time.Second), "i-1", "i-2")); !same(early.Looks, map[string]time.Time{"i-1": at(time.Minute), "i-2": at(90 * time.Second)}) {
+		t.Errorf("looks, one of which had yet to come, are %v", early.Looks)
+	}
 	if closed.Looks != nil || len(first.Looks) != 1 {
 		t.Errorf("older values became %v and %v", closed.Looks, first.Looks)
 	}

@@ -141,12 +141,13 @@ func (l Lease) StuckBecause(now time.Time, reason string, by By) (Lease, error) 
 	return l, nil
 }
 
-// Absent notes the first look-up by id, in the verified account, that found nothing. It ends nothing by itself.
+// Absent notes the first look-up by id, in the verified account, that found nothing, or notes it anew if the date of that has
+// yet to come. It ends nothing by itself.
 func (l Lease) Absent(now time.Time) (Lease, error) {
 	if l.State != StateRevoked {
 		return l, l.refuse("note as absent")
 	}
-	if !l.AbsentSince.IsZero() {
+	if !l.AbsentSince.IsZero() && !l.AbsentSince.After(now) {
 		return l, nil
 	}
 	l = l.copied()

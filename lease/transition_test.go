@@ -234,6 +234,9 @@ func TestAttemptsToTerminateAreCountedAndAbsenceIsStampedOnce(t *testing.T) {
 	if again := must(l.Absent(at(3 * time.Hour))); !again.AbsentSince.Equal(at(2 * time.Hour)) {
 		t.Errorf("absent since %s", again.AbsentSince)
 	}
+	if again := must(l.Absent(at(time.Hour))); !again.AbsentSince.Equal(at(time.Hour)) {
+		t.Errorf("absent since %s, which has yet to come", again.AbsentSince)
+	}
 	l = must(l.Try(at(3 * time.Hour)))
 	l = must(l.Try(at(4 * time.Hour)))
 	if l.Tries != 2 || !l.TriedAt.Equal(at(4*time.Hour)) || !l.AbsentSince.IsZero() {
