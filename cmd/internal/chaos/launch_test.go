@@ -31,11 +31,10 @@ type crowd struct {
 
 // order is one launch that somebody wants.
 type order struct {
-	token  string
-	count  int
-	quiet  bool     // its instances never get a sidecar
-	doomed bool     // its launcher is killed when EC2 has done it, and nobody goes on with it
-	args   []string //
+	token string
+	count int
+	quiet bool // its instances never get a sidecar
+	args  []string
 
 	leased []string // instances of which a launcher printed that they have their lease
 }
@@ -91,6 +90,7 @@ func (c *crowd) run(ctx context.Context) {
 			n++
 			choices := c.w.stream(1000 + uint64(n))
 			slots <- struct{}{}
+			c.begin(o)
 			go func() {
 				defer func() { <-slots }()
 				defer c.working.Done()
@@ -124,12 +124,16 @@ func (c *crowd) hush() (resume func()) {
 	}
 }
 
+// begin notes what somebody wants.
+func (c *crowd) begin(o *order) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.orders[o.token] = o
+	c.w.tally.add("launches", 1)
+}
+
 // carryOut launches, and again as people do who did not get what they wanted; or they give up.
 func (c *crowd) carryOut(ctx context.Context, o *order, choices *rand.Rand) {
-	c.mu.Lock()
-	c.orders[o.token] = o
-	c.mu.Unlock()
-	c.w.tally.add("launches", 1)
 	for range 3 {
 		p, err := c.work(o.token, nil, "lease", o.args...)
 		if err != nil || ctx.Err() != nil {
@@ -198,10 +202,10 @@ func (c *crowd) launchers() []*process {
 	return all
 }
 
-// doom launches something whose launcher dies the moment that EC2 has made it, with a volume and an interface that
-// outlive their instance. Nobody goes on with it.
+// doom launches something whose launcher dies, with a volume and an interface that outlive their instance. Nobody goes on
+// with it.
 func (c *crowd) doom(n int) {
-	o := &order{token: fmt.Sprintf("chaos-doomed-%d", n), count: 1 + n%2, doomed: true}
+	o := &order{token: fmt.Sprintf("chaos-doomed-%d", n), count: 1 + n%2}
 	request := filepath.Join(c.w.dir, "request.json")
 	text := `{"BlockDeviceMappings":[{"DeviceName":"/dev/sdf","Ebs":{"VolumeSize":5,"DeleteOnTermination":false}}],
 		"NetworkInterfaces":[{"DeviceIndex":0,"DeleteOnTermination":false}]}`
@@ -213,6 +217,23 @@ func (c *crowd) doom(n int) {
 		"launch", "--id", o.token, "--count", fmt.Sprint(o.count), "--image-id", "ami-0123456789abcdef0", "--instance-type", instanceType,
 		"--term", "30m", "--ttl", ttl.String(), "--request", request, "--timeout", "8s", "-o", "json",
 	}
+	c.begin(o)
+	c.cutShort(o)
+}
+
+// resume launches something whose launcher dies, and goes on with it.
+func (c *crowd) resume(ctx context.Context, n int) {
+	choices := c.w.stream(1000 + uint64(n))
+	o := c.order(choices, n, false)
+	c.begin(o)
+	if c.cutShort(o) {
+		c.w.tally.add("launches resumed", 1)
+		c.carryOut(ctx, o, choices)
+	}
+}
+
+// cutShort launches, kills the launcher the moment that EC2 has made the first instances, and reports whether it came to that.
+func (c *crowd) cutShort(o *order) bool {
 	victim := make(chan *process, 1)
 	remove := c.w.sim.Inject(ec2sim.Fault{
 		Action: "RunInstances", Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop, Times: 1,
@@ -223,14 +244,11 @@ func (c *crowd) doom(n int) {
 		},
 	})
 	defer remove()
-	c.mu.Lock()
-	c.orders[o.token] = o
-	c.mu.Unlock()
-	c.w.tally.add("launches", 1)
 	p, err := c.work(o.token, func(p *process) { victim <- p }, "lease", o.args...)
 	if err == nil && p.code() == 0 {
 		c.took(o, p.out.Bytes())
 	}
+	return err == nil && p.code() != 0
 }
 
 // every order so far, by its token.

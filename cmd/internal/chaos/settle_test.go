@@ -33,7 +33,7 @@ func (w *world) settle() {
 	w.over() // nobody launches or extends any more
 	w.crowd.working.Wait()
 	w.liftBrakes()
-	w.lastDeaths(2)
+	w.lastActs(2)
 	began, x := time.Now(), w.bound()
 	var left []string
 	lifted := time.Now()
@@ -56,17 +56,26 @@ func (w *world) settle() {
 	w.t.Errorf("leaked: not settled within 3 × X = %s:\n%s", 3*x, strings.Join(left, "\n"))
 }
 
-// lastDeaths ends some sidecars for good of which nothing else ends the instance soon, makes an instance exempt whose term
-// ends soon, and dooms a launch: where little else goes wrong, what comes of it is sure to be seen.
-func (w *world) lastDeaths(n int) {
+// lastActs ends some sidecars for good of which nothing else ends the instance soon, gives a lease back and takes one away,
+// makes an instance exempt whose term ends soon, dooms a launch, and goes on with another one: where little else goes wrong,
+// what comes of it is sure to be seen.
+func (w *world) lastActs(dead int) {
 	all := w.lasting()
-	for _, m := range all[:min(n, len(all))] {
+	for _, m := range all[:min(dead, len(all))] {
 		w.fleet.kill(m, true)
 		w.tally.add("sidecars killed for good at the end", 1)
+	}
+	for n, verb := range []string{"release", "revoke"} {
+		if dead+n < len(all) {
+			id := all[dead+n].id
+			w.diary.wished(id, verb)
+			w.must("lease", verb, id, "--yes")
+		}
 	}
 	w.makeExempt()
 	w.crowd.working.Wait()
 	w.crowd.doom(1000)
+	w.crowd.resume(w.t.Context(), 9002) // of the kind that never gets a sidecar
 }
 
 // leftOver says what is not as it has to be in the end.
