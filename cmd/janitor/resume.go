@@ -16,7 +16,16 @@ import (
 
 // brakeFlag is what `janitor resume` needs to lift a brake rather than a pause.
 func brakeFlag() ucli.Flag {
-	return &ucli.StringFlag{Name: "brake", Usage: "lift the brake `NAME` instead: restored, stranger or silence"}
+	return &ucli.StringFlag{
+		Name: "brake", Usage: "lift the brake `NAME` instead: restored, stranger or silence",
+		Action: func(_ *ucli.Context, name string) error {
+			switch name {
+			case lease.BrakeRestored, lease.BrakeStranger, lease.BrakeSilence:
+				return nil
+			}
+			return cli.Usage("a person can lift the brakes restored, stranger and silence, not %q; rate, clock and health lift where their cause ends", name)
+		},
+	}
 }
 
 // lifted is a brake that was lifted, for programs.
@@ -29,11 +38,6 @@ type lifted struct {
 
 // resumeBrake lifts a brake by a person's word.
 func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
-	switch name {
-	case lease.BrakeRestored, lease.BrakeStranger, lease.BrakeSilence:
-	default:
-		return cli.Usage("brake %q is lifted by nobody: it lifts where its cause ends; a person can lift restored, stranger and silence", name)
-	}
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func runCommand() *ucli.Command {
 		Flags: append(flags, stateFlag("that of --embedded-etcd"), listenFlag(), auditFlag(),
 			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS`, or for example \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
 			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
-			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
+			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert and --embedded-etcd-client-ca", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
 			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "certificate of the etcd inside, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
 			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "key of --embedded-etcd-cert's certificate, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
 			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "let the etcd inside admit only clients with a certificate of the CA in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
@@ -154,6 +155,10 @@ func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct
 	})
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if other := c.StringSlice("etcd-endpoints"); c.IsSet("etcd-endpoints") && !slices.Contains(other, server.Endpoints()[0]) {
+		log.Warn("the etcd inside this process is used, and not --etcd-endpoints; to use those, leave --embedded-etcd empty",
+			"used", server.Endpoints()[0], "unused", strings.Join(other, ","))
 	}
 	store, closeStore, err := cli.StoreAt(c, log, server.Endpoints()[:1])
 	if err != nil {

@@ -150,7 +150,7 @@ func (a *account) tellRevoked(l lease.Lease, t teller) {
 	a.lead = fmt.Sprintf("%s is being ended: its lease was revoked %s, because %s.", l.InstanceID, t.exact(l.RevokedAt), causeWords(l.Cause))
 	a.tellLast(l, t, "revoke", "orphan")
 	if l.Tries > 0 {
-		a.say("tries", "EC2 was asked %s to end it, last %s.", times(l.Tries), t.when(l.TriedAt))
+		a.say("tries", "Its end was tried %s, last %s. Whether EC2 was asked, and what it said: the audit log.", times(l.Tries), t.when(l.TriedAt))
 	}
 	if !l.AbsentSince.IsZero() {
 		a.say("absent", "EC2 does not find it since %s; after an hour of that it counts as ended.", t.when(l.AbsentSince))

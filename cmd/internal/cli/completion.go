@@ -21,6 +21,9 @@ func completionCommand(name string) *cli.Command {
 		Action: func(c *cli.Context) error {
 			script := map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Args().First()]
 			if c.Args().Len() != 1 || script == "" {
+				if !c.Args().Present() {
+					return Usage("name a shell: bash, zsh or fish")
+				}
 				return Usage("no completion for %q; choose bash, zsh or fish", strings.Join(c.Args().Slice(), " "))
 			}
 			_, err := fmt.Fprint(c.App.Writer, strings.ReplaceAll(script, "NAME", name))

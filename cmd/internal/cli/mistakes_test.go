@@ -50,6 +50,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"version 2":                   "`app version` takes no arguments, but \"2\" was given; see `app version --help`",
 		"extend -o xml":               "--output \"xml\": choose table or json",
 		"extend --config missing.yml": "cannot read the --config file: open missing.yml: no such file or directory",
+		"completion":                  "name a shell: bash, zsh or fish",
 		"completion tcsh":             "no completion for \"tcsh\"; choose bash, zsh or fish",
 		"completion bash zsh":         "no completion for \"bash zsh\"; choose bash, zsh or fish",
 	} {

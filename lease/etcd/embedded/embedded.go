@@ -26,8 +26,8 @@ import (
 type Config struct {
 	Dir    string // absolute or relative; made if it is not there, for the owner and the group
 	Listen string // host:port for TCP beside the unix socket; empty for none
-	// CertFile and KeyFile secure TCP, and are needed beyond loopback. With ClientCAFile only clients with a certificate
-	// of that authority are let in.
+	// CertFile and KeyFile secure TCP. With ClientCAFile only clients with a certificate of that authority are let in. All
+	// three are needed beyond loopback, for whoever connects can change every lease.
 	CertFile, KeyFile, ClientCAFile string
 	NoSync                          bool // never wait for the disk: loses data in a crash, for tests and demonstrations
 	Logger                          *slog.Logger
@@ -165,20 +165,26 @@ func (c Config) tcp() (*url.URL, error) {
 	if c.ClientCAFile != "" && c.CertFile == "" {
 		return nil, errors.New("a client authority needs a server certificate and its key")
 	}
-	if err := c.certificates(); err != nil || c.Listen == "" {
-		return nil, err
+	if c.Listen == "" {
+		return nil, c.certificates()
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen address %q is not host:port: %w", c.Listen, err)
 	}
-	if c.CertFile != "" {
-		return &url.URL{Scheme: "https", Host: c.Listen}, nil
-	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a server certificate and its key", c.Listen)
+		if c.CertFile == "" {
+			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a server certificate and its key", c.Listen)
+		}
+		if c.ClientCAFile == "" {
+			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a client authority: whoever connects could change every lease", c.Listen)
+		}
 	}
-	return &url.URL{Scheme: "http", Host: c.Listen}, nil
+	scheme := "http"
+	if c.CertFile != "" {
+		scheme = "https"
+	}
+	return &url.URL{Scheme: scheme, Host: c.Listen}, c.certificates()
 }
 
 // certificates looks whether they can be read: etcd itself would start without serving TCP.

@@ -177,6 +177,7 @@ func TestRefusesWhatCannotBeServedSafely(t *testing.T) {
 	}{
 		"TCP beyond loopback without TLS": {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379"}, "beyond loopback"},
 		"TCP on every address":            {embedded.Config{Dir: dir, Listen: ":2379"}, "beyond loopback"},
+		"TCP beyond loopback for anybody": {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379", CertFile: "c", KeyFile: "k"}, "client authority"},
 		"an address without a port":       {embedded.Config{Dir: dir, Listen: "localhost"}, "host:port"},
 		"a certificate without a key":     {embedded.Config{Dir: dir, CertFile: "c"}, "go together"},
 		"client authority without TLS":    {embedded.Config{Dir: dir, ClientCAFile: "c"}, "needs a server certificate"},
