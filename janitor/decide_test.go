@@ -194,6 +194,7 @@ func TestEndedAndUnmanaged(t *testing.T) {
 	forgotten := func(d time.Duration) func(*subject) {
 		return withLease(func(l *lease.Lease) { l.State, l.EndedAt = lease.StateUnmanaged, ago(d) })
 	}
+	bore := withLease(func(l *lease.Lease) { l.Bore, l.Launch, l.ClientToken = l.ClientToken, "", "" })
 	undatedEnd := withLease(func(l *lease.Lease) { l.EndedAt = time.Time{} })
 	itsLaunch := launches(launch("launch-of-i-1", lease.LaunchClosed))
 	check(t, []spec{
@@ -213,6 +214,7 @@ func TestEndedAndUnmanaged(t *testing.T) {
 		{"unmanaged, tags still there, term over: kept", holds("i-1", forgotten(week), over(time.Hour)), nil, keep},
 		{"unmanaged for a week: purged", holds("i-1", forgotten(week), missing), nil, purge},
 		{"unmanaged for a week, its closed launch still known: kept, or it would be an orphan", holds("i-1", forgotten(week), missing), with(itsLaunch), keep},
+		{"the same, adopted after its launch was closed", holds("i-1", forgotten(week), missing, bore), with(itsLaunch), keep},
 	})
 }
 
@@ -262,11 +264,13 @@ func TestActingSince(t *testing.T) {
 		change func(*View)
 		want   time.Time // zero: not acting
 	}{
-		"goes on":                                    {func(*View) {}, ago(long)},
-		"now, after a stale stamp":                   {func(v *View) { v.Snapshot.Sweep.Time = ago(time.Hour) }, noon},
-		"now, if the stamp does not know":            {func(v *View) { v.Snapshot.Sweep.Acting = nil }, noon},
-		"now, if the stamp is ahead of us":           {actingFor(-time.Second), noon},
-		"now, if armed since":                        {func(v *View) { v.Snapshot.Registry.ModeSince = ago(1) }, noon},
+		"goes on":                          {func(*View) {}, ago(long)},
+		"now, after a stale stamp":         {func(v *View) { v.Snapshot.Sweep.Time = ago(time.Hour) }, noon},
+		"now, if the stamp does not know":  {func(v *View) { v.Snapshot.Sweep.Acting = nil }, noon},
+		"now, if the stamp is ahead of us": {actingFor(-time.Second), noon},
+		"now, if armed since":              {func(v *View) { v.Snapshot.Registry.ModeSince = ago(1) }, noon},
+		"as the stamp says, if armed by a clock that was ahead, and the stamp was written since": {armedAhead(7, 8), ago(long)},
+		"now, if armed by a clock that was ahead, and there is no stamp since":                   {armedAhead(8, 7), noon},
 		"not while observing":                        {func(v *View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
 		"not while paused":                           {func(v *View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
 		"as the stamp says, while the listing fails": {unlisted, ago(long)},

@@ -216,6 +216,13 @@ func actingFor(d time.Duration) func(*View) {
 	return func(v *View) { v.Snapshot.Sweep.Acting[here.String()] = ago(d) }
 }
 
+// armedAhead is a registry that was armed by a clock an hour ahead, at one revision, beside a stamp of another.
+func armedAhead(registry, sweep int64) func(*View) {
+	return func(v *View) {
+		v.Snapshot.Registry.ModeSince, v.Snapshot.Registry.Revision, v.Snapshot.Sweep.Revision = in(time.Hour), registry, sweep
+	}
+}
+
 func skewed(d time.Duration) func(*View) { return func(v *View) { v.Places[0].Skew = d } }
 func undated(v *View)                    { v.Places[0].Dated = false }
 func unlisted(v *View)                   { v.Places[0].Err = "RequestLimitExceeded" }

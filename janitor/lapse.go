@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"time"
 
 	"lapse/lease"
@@ -52,8 +53,8 @@ func (c *situation) judgeEnded(p PlaceView, l *lease.Lease, i *lease.Instance) {
 // judgeUnmanaged keeps the record for as long as its launch is known: without it, the instance would be taken for what
 // a closed launch left as soon as somebody puts the tags back.
 func (c *situation) judgeUnmanaged(p PlaceView, l *lease.Lease, i *lease.Instance) {
-	if c.attempts[l.ClientToken] != nil {
-		c.say(l, ActKeep, "unmanaged; kept for as long as the record of launch "+l.Launch)
+	if c.attempts[l.ClientToken] != nil || c.attempts[l.Bore] != nil {
+		c.say(l, ActKeep, "unmanaged; kept for as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
 		return
 	}
 	c.judgeTombstone(p, l, i, "unmanaged")

@@ -213,7 +213,7 @@ func (c *situation) judgeLeftover(p PlaceView, x *lease.Leftover) {
 	case x.Passing():
 		e.pending = true
 		c.sayOfLeftover(x, e, ActKeep, x.State)
-	case x.Attached && e.orphans[x.InstanceID]:
+	case x.Attached && (e.orphans[x.InstanceID] || c.onUnleased(e, x)):
 		e.pending = true
 		c.sayOfLeftover(x, e, ActKeep, "still attached to "+x.InstanceID)
 	case x.Attached:
@@ -228,6 +228,17 @@ func (c *situation) judgeLeftover(p PlaceView, x *lease.Leftover) {
 	default:
 		c.condemnLeftover(p, e, x)
 	}
+}
+
+// onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,
+// whoever ends it.
+func (c *situation) onUnleased(e *estate, x *lease.Leftover) bool {
+	i := c.instances[seenAt{x.Place, x.InstanceID}]
+	if i == nil || c.leased(x.InstanceID) {
+		return false
+	}
+	launch, member := c.launchOf(i)
+	return member && launch.Token == e.launch.Token
 }
 
 // estateOf returns the estate of the closed launch that the leftover's tag names, or nil.

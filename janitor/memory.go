@@ -24,6 +24,8 @@ type beat struct {
 	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
 	heard     time.Time // LaunchTime of the start since which it was seen
 	started   time.Time // the instance was seen to go to running; zero if not
+	boot      string    // of the key that was seen last
+	found     time.Time // when a key of that boot was first seen
 	launched  time.Time // LaunchTime as last seen: it moves at every start
 	halted    bool      // EC2 said last that the instance does not run
 	shown     bool      // EC2 showed the instance, so it is known when it started last
@@ -139,7 +141,8 @@ func (b *beat) observeMark(now time.Time, mark *lease.Mark) {
 }
 
 // observeKey notes whether the heartbeat key is there. A key may outlast a stop and a start, and then says nothing of
-// the boot that followed; nor does it while nobody knows of which boot it is.
+// the boot that followed; nor does it while nobody knows of which boot it is. Its date tells, and, since the instance's
+// clock may be ahead, whether it was there before the start.
 func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	if !present {
 		if b.lapsed.IsZero() {
@@ -148,7 +151,11 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 		return
 	}
 	b.lapsed, b.pardoned = time.Time{}, false
-	if b.seen = b.seen || b.shown && !b.halted && !hb.Since.Before(b.launched); b.seen {
+	if hb.BootID == "" || b.boot != hb.BootID {
+		b.boot, b.found = hb.BootID, now
+	}
+	older := hb.Since.Before(b.launched) || b.found.Before(b.launched)
+	if b.seen = b.seen || b.shown && !b.halted && !older; b.seen {
 		b.heard = b.launched
 	}
 }

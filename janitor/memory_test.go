@@ -306,6 +306,17 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.at(3 * minute).lapses("i-1").observe(true).want(Silence{Started: minute})
 		w.at(4 * minute).beats("i-1").observe(true).want(Silence{Broken: true, Seen: true, Started: 2 * minute})
 	})
+	t.Run("the key of the boot before, by a clock that is ahead: not seen since", func(t *testing.T) {
+		t.Parallel()
+		ahead := func(w *watcher, boot string) *watcher {
+			w.state.Heartbeats["i-1"] = lease.Heartbeat{InstanceID: "i-1", BootID: boot, TTL: lease.Duration(ttl), Held: true, Since: noon.Add(time.Hour)}
+			return w
+		}
+		w := ahead(watch(t), "before").observe(true)
+		w.at(2*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(2 * minute) })
+		w.observe(true).at(3 * minute).want(Silence{Broken: true, Started: minute})
+		ahead(w, "after").observe(true).want(Silence{Broken: true, Seen: true, Started: minute})
+	})
 	t.Run("the key of the boot before, as a new leader finds it: not seen since", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute).observe(true)
