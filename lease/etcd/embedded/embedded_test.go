@@ -175,14 +175,15 @@ func TestRefusesWhatCannotBeServedSafely(t *testing.T) {
 		config embedded.Config
 		says   string
 	}{
-		"TCP beyond loopback without TLS": {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379"}, "beyond loopback"},
-		"TCP on every address":            {embedded.Config{Dir: dir, Listen: ":2379"}, "beyond loopback"},
-		"TCP beyond loopback for anybody": {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379", CertFile: "c", KeyFile: "k"}, "client authority"},
-		"an address without a port":       {embedded.Config{Dir: dir, Listen: "localhost"}, "host:port"},
-		"a certificate without a key":     {embedded.Config{Dir: dir, CertFile: "c"}, "go together"},
-		"client authority without TLS":    {embedded.Config{Dir: dir, ClientCAFile: "c"}, "needs a server certificate"},
-		"a path too long for a socket":    {embedded.Config{Dir: dir + "/" + strings.Repeat("x", 100)}, "shorter directory"},
-		"a certificate that is not there": {embedded.Config{Dir: dir, Listen: "localhost:0", CertFile: "c", KeyFile: "k"}, "no such file"},
+		"TCP beyond loopback without TLS":              {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379"}, "beyond loopback"},
+		"TCP on every address":                         {embedded.Config{Dir: dir, Listen: ":2379"}, "beyond loopback"},
+		"TCP beyond loopback for anybody":              {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379", CertFile: "c", KeyFile: "k"}, "client authority"},
+		"the same with an authority that is not there": {embedded.Config{Dir: dir, Listen: "0.0.0.0:2379", CertFile: "c", KeyFile: "k", ClientCAFile: "a"}, "no such file"},
+		"an address without a port":                    {embedded.Config{Dir: dir, Listen: "localhost"}, "host:port"},
+		"a certificate without a key":                  {embedded.Config{Dir: dir, CertFile: "c"}, "go together"},
+		"client authority without TLS":                 {embedded.Config{Dir: dir, ClientCAFile: "c"}, "needs a server certificate"},
+		"a path too long for a socket":                 {embedded.Config{Dir: dir + "/" + strings.Repeat("x", 100)}, "shorter directory"},
+		"a certificate that is not there":              {embedded.Config{Dir: dir, Listen: "localhost:0", CertFile: "c", KeyFile: "k"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, err := embedded.Start(t.Context(), c.config)
