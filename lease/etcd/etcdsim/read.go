@@ -41,7 +41,7 @@ func (c *Cluster) read(r *pb.RangeRequest) *pb.RangeResponse {
 	if !r.CountOnly {
 		room := len(items)
 		if plain && r.Limit > 0 {
-			room = min(room, int(r.Limit))
+			room = min(room-1, int(r.Limit)) + 1
 		}
 		resp.Kvs = make([]*mvccpb.KeyValue, 0, room)
 	}
@@ -54,19 +54,15 @@ func (c *Cluster) read(r *pb.RangeRequest) *pb.RangeResponse {
 			continue
 		}
 		resp.Count++
-		if r.CountOnly || plain && r.Limit > 0 && len(resp.Kvs) == int(r.Limit) {
-			continue
+		if r.CountOnly || plain && r.Limit > 0 && len(resp.Kvs) > int(r.Limit) {
+			continue // one more than wanted is found, and sorted with the others, as by etcd's executeRange
 		}
 		if plain || wanted(r, kv) {
 			resp.Kvs = append(resp.Kvs, kv)
 		}
 	}
-	found := len(resp.Kvs)
-	if plain && !r.CountOnly {
-		found = int(resp.Count)
-	}
 	order(r, resp.Kvs)
-	if r.Limit > 0 && found > int(r.Limit) {
+	if r.Limit > 0 && len(resp.Kvs) > int(r.Limit) {
 		resp.Kvs, resp.More = resp.Kvs[:r.Limit], true
 	}
 	if r.KeysOnly {

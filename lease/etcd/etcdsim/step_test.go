@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -319,6 +320,7 @@ func drawHeld(t *rapid.T) step {
 		for _, key := range resp.Keys {
 			keys = append(keys, strings.TrimPrefix(string(key), s.root))
 		}
+		slices.Sort(keys) // a real etcd has them in a map
 		return fmt.Sprintf("r%d granted %d gone %v keys %v", s.rev(resp.Revision), resp.GrantedTTL, resp.TTL < 0, keys)
 	}}
 }
