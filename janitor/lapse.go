@@ -319,16 +319,17 @@ func (c *situation) judgeSilent(p PlaceView, l *lease.Lease, s Silence) {
 		c.hold(l, name, scope, silent)
 		return
 	}
+	unmarked := l.Mark == nil || !l.Mark.Cause.Inferred()
+	if unmarked && p.clockTrouble(c.Policy.MaxSkew) != "" { // a mark's dates would be wrong, and the deadline perhaps a year away
+		c.hold(l, brakeClock, p.Place.String(), silent)
+		return
+	}
 	if s.For < wait {
 		c.wake(c.Now.Add(wait - s.For))
 		c.say(l, ActKeep, silent+", but not yet for its whole TTL, counted anew")
 		return
 	}
-	if l.Mark == nil || !l.Mark.Cause.Inferred() {
-		if p.clockTrouble(c.Policy.MaxSkew) != "" { // its dates would be wrong, and the deadline perhaps a year away
-			c.hold(l, brakeClock, p.Place.String(), silent)
-			return
-		}
+	if unmarked {
 		// The deadline is the earliest date. At first there can be no witness: it has yet to renew after this key lapsed.
 		mark := c.say(l, ActMark, silent)
 		mark.Cause, mark.Deadline = cause, c.Now.Add(c.Policy.MarkGrace)

@@ -104,6 +104,7 @@ func TestSilenceIsHeld(t *testing.T) {
 		{"four leaders, an hour ago", holds("i-1", silent(long), passed), with(offices(4, time.Hour)), silenceEnd},
 		{"four leaders with dates to come: held", holds("i-1", silent(long), passed), with(offices(4, -time.Minute)), byHealth},
 		{"clock wrong: no notice, for its dates would be wrong", holds("i-1", silent(long)), with(skewed(time.Minute)), ruling{action: ActHold, brake: brakeClock}},
+		{"clock wrong, a TTL to go: held, so that it counts anew", holds("i-1", silent(ttl-1), unseen), with(skewed(time.Minute)), ruling{action: ActHold, brake: brakeClock}},
 		{"EC2's clock not told: no notice", holds("i-1", silent(long)), with(undated), ruling{action: ActHold, brake: brakeClock}},
 		{"marked before the clock went wrong: silence is not by the wall clock", holds("i-1", silent(long), marked(lease.CauseSilence, ago(0))), with(skewed(time.Minute)), ruling{action: ActEnd, cause: lease.CauseSilence}},
 		{"marked under a clock that was behind: the notice counts from when it was seen", holds("i-1", silent(long), marked(lease.CauseSilence, ago(long)), withSilence(func(s *Silence) { s.Noticed = 5*time.Minute - 1 })), nil, ruling{action: ActKeep, cause: lease.CauseSilence}},
