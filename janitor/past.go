@@ -29,7 +29,8 @@ type past struct {
 	mu     sync.Mutex
 	uuid   string // of the registry that memory is about; empty: of none yet
 	memory remembered
-	stale  string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
+	looked time.Time // when this process looked last, by the monotonic clock; zero: never
+	stale  string    // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
 }
 
 // remembered is the content of the file.
@@ -50,16 +51,23 @@ func openPast(dir string, log *slog.Logger) (*past, error) {
 	return &past{dir: dir, log: log}, nil
 }
 
+// unwatchedMax is for how long nobody may have watched a registry that is then taken at its word, or three intervals of
+// its janitor, if those are longer. Memory tells that it was set back to before what was seen, and not that it was
+// changed, and set back to the last stamp, since then.
+const unwatchedMax = time.Hour
+
 // see takes in the registry and its stamp as read. leading says whether this replica holds the office. A memory that is
 // far older than a stamp which nobody keeps up is as good as none: higher stamps may have come between, and been lost.
-// Until that is settled, nothing is kept, for a new process would take it for what it had seen in time.
+// So is any memory if nobody watched for an hour. Until that is settled, nothing is kept, for a new process would take it
+// for what it had seen in time.
 func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reg, read := snapshot.Registry, snapshot.Sweep
 	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badSweep })
 	known := p.recall(reg.UUID)
-	before := p.memory
+	before, unwatched := p.memory, p.unwatched(now, read)
+	p.looked = time.Now()
 	switch {
 	case !known && unreadable:
 		p.stale = "the last stamp cannot be read, and this janitor remembers nothing of the registry"
@@ -70,6 +78,8 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 			"the stamp is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
 	case known && read.Sequence > before.Sequence && read.Fresh(now):
 		p.stale = "" // others go on, and hold what they have to
+	case known && read.Sequence > 0 && unwatched:
+		p.stale = "the last stamp is of " + read.Time.Format(time.RFC3339) + ", and nobody has watched the registry since"
 	case known && read.Sequence > before.Sequence && !before.upTo(read):
 		p.stale = fmt.Sprintf("the last stamp is of %s, and what this janitor remembers of the registry is of %s",
 			read.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
@@ -90,6 +100,16 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 // upTo reports whether the memory was kept up until about the time of a stamp, as those who follow keep it.
 func (r remembered) upTo(s lease.Sweep) bool {
 	return lease.Sweep{Time: r.Time, Interval: s.Interval}.Fresh(s.Time)
+}
+
+// unwatched reports whether nobody has watched the registry for too long: neither this process, by the monotonic clock, nor
+// anybody else, who would have stamped it. A process that has just begun goes by the stamp's date.
+func (p *past) unwatched(now time.Time, s lease.Sweep) bool {
+	longest := max(unwatchedMax, 3*time.Duration(s.Interval))
+	if !p.looked.IsZero() {
+		return time.Since(p.looked) > longest && !s.Fresh(now)
+	}
+	return now.Sub(s.Time).Abs() > longest
 }
 
 // sequence is the number of the last stamp that could be read, or was written.
@@ -141,7 +161,7 @@ func (p *past) recall(uuid string) bool {
 	if p.uuid == uuid {
 		return true
 	}
-	p.uuid, p.memory, p.stale = uuid, remembered{}, ""
+	p.uuid, p.memory, p.stale, p.looked = uuid, remembered{}, "", time.Time{}
 	if p.dir == "" {
 		return false
 	}

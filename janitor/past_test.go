@@ -98,6 +98,58 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 	}
 }
 
+func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		interval, gap time.Duration
+		others        bool // have stamped meanwhile
+		want          int
+	}{
+		"an hour":                               {time.Minute, time.Hour, false, 0},
+		"more than an hour":                     {time.Minute, time.Hour + 1, false, 1},
+		"more than an hour, but others did":     {time.Minute, time.Hour + 1, true, 0},
+		"three intervals, which are longer":     {time.Hour, 3 * time.Hour, false, 0},
+		"more than three intervals of an hour":  {time.Hour, 3*time.Hour + 1, false, 1},
+		"more than three intervals of a minute": {time.Minute, 4 * time.Minute, false, 0},
+	} {
+		for kind, restarts := range map[string]bool{"one process": false, "a new process": true} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					dir := t.TempDir()
+					open := func() *past {
+						p, err := openPast(dir, quiet())
+						if err != nil {
+							t.Fatal(err)
+						}
+						return p
+					}
+					stamp := func(n int64) lease.Snapshot {
+						return stamped(n, 0, func(s *lease.Snapshot) { s.Sweep.Time, s.Sweep.Interval = time.Now(), lease.Duration(c.interval) })
+					}
+					last, p := stamp(7), open()
+					p.see(time.Now(), last, true)
+					time.Sleep(c.gap)
+					if restarts {
+						p = open()
+					}
+					if c.others {
+						last = stamp(8)
+					}
+					p.see(time.Now(), last, false)
+					if held := p.standing(); len(held) > 0 {
+						t.Errorf("who follows holds %v", held)
+					}
+					p.see(time.Now(), last, true)
+					if held := p.standing(); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeStranger {
+						t.Errorf("%v stand, want %d, as a stranger", held, c.want)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

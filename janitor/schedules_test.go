@@ -207,7 +207,7 @@ func TestANoticeThatRanOutDuringAnOutageStartsAgain(t *testing.T) {
 			t.Fatal("not marked")
 		}
 		down.Store(true)
-		after(time.Hour)
+		after(50 * time.Minute)
 		down.Store(false)
 		after(4 * time.Minute)
 		if got := r.cloud.ended(); len(got) > 0 {

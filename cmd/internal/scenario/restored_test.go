@@ -39,6 +39,9 @@ func TestE2EScenarioRestoredSnapshot(t *testing.T) {
 		"old, found by a stranger": {
 			restart: true, aged: time.Hour, brake: lease.BrakeStranger, why: "and this janitor remembers nothing of the registry; it may have been set back since",
 		},
+		"old, found by a janitor that was stopped for an hour, with its memory": {
+			memory: true, restart: true, aged: time.Hour, brake: lease.BrakeStranger, why: "and nobody has watched the registry since; it may have been set back since",
+		},
 		"young, found by a stranger, but sidecars run": {
 			beats: true, restart: true, brake: lease.BrakeRestored, why: "sidecars have seen later changes of their leases than the registry holds",
 		},
