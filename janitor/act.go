@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/bits"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,6 +75,7 @@ func (a armed) told(e Event) error {
 // Bounds of what is done side by side.
 const (
 	batchSize    = 50 // instances in one TerminateInstances call
+	triesAtOnce  = 16 // calls for those of a zone that were tried equally often
 	writesAtOnce = 16
 	killsAtOnce  = 8
 	zonesAtOnce  = 8 // of one place, asked about by id
@@ -113,28 +116,33 @@ func abreast[T any](n int, items []T, do func(T)) {
 	wg.Wait()
 }
 
-// batches groups verdicts by place and zone, so that trouble in one zone spares nobody in another.
+// batches groups verdicts by place and zone, so that trouble in one zone spares nobody in another, and by how often each
+// was tried. One instance may be why EC2 fails a call for all, which does not say so: whoever was tried in vain is tried
+// again in a batch of half the size, until it stands alone. But a zone in which many were tried in vain is in trouble
+// itself: however many they are, they make no more than 16 calls, or full batches.
 func batches(vs []Verdict) [][]Verdict {
-	type zone struct {
-		place lease.Place
-		name  string
+	type company struct {
+		place  lease.Place
+		zone   string
+		halved int
 	}
-	var order []zone
-	byZone := map[zone][]Verdict{}
+	var order []company
+	members := map[company][]Verdict{}
 	for _, v := range vs {
-		z := zone{v.Place, v.Zone}
-		if byZone[z] == nil {
-			order = append(order, z)
+		c := company{place: v.Place, zone: v.Zone}
+		if v.Lease != nil {
+			c.halved = min(v.Lease.Tries, bits.Len(batchSize))
 		}
-		byZone[z] = append(byZone[z], v)
+		if members[c] == nil {
+			order = append(order, c)
+		}
+		members[c] = append(members[c], v)
 	}
 	var all [][]Verdict
-	for _, z := range order {
-		for rest := byZone[z]; len(rest) > 0; {
-			n := min(batchSize, len(rest))
-			all = append(all, rest[:n])
-			rest = rest[n:]
-		}
+	for _, c := range order {
+		fewest := (len(members[c]) + triesAtOnce - 1) / triesAtOnce
+		size := min(batchSize, max(1, batchSize>>c.halved, fewest))
+		all = slices.AppendSeq(all, slices.Chunk(members[c], size))
 	}
 	return all
 }

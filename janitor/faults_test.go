@@ -2,6 +2,7 @@ package janitor_test
 
 import (
 	"math"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
 			t.Errorf("the lease of %s is %s", i.ID, l.State)
 		}
 	}
-	if n := c.sim.CallCounts()["TerminateInstances"] - asked; n > 12 {
+	if n := c.sim.CallCounts()["TerminateInstances"] - asked; n > 12*len(orphans) { // each by itself in the end
 		t.Errorf("asked %d times more", n)
 	}
 }
@@ -210,6 +211,54 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOneThatFailsEveryCallKeepsNobodyElseAlive: EC2 answers 500 whenever it is asked to end one instance, and does not say
+// because of which.
+func TestOneThatFailsEveryCallKeepsNobodyElseAlive(t *testing.T) {
+	t.Parallel()
+	c := newTrouble(t, ec2sim.Config{})
+	ids := c.leased("many", zoneA, ec2.MaxTerminate, 2*time.Minute)
+	bad := ids[7]
+	c.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: "InternalError", Match: func(asked url.Values) bool {
+		for _, values := range asked {
+			if slices.Contains(values, bad) {
+				return true
+			}
+		}
+		return false
+	}})
+	c.sweeps(3)
+	c.want("tried once", ids, ec2sim.Running, lease.StateRevoked)
+	c.sweeps(17) // tried after 1, 2, 4, 4 and 4 minutes more
+	c.want("the others", slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == bad }), ec2sim.Terminated, lease.StateEnded)
+	c.want("the bad one", []string{bad}, ec2sim.Running, lease.StateRevoked)
+}
+
+// TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore: smaller batches make more calls, which must not be what keeps EC2 down.
+func TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore(t *testing.T) {
+	t.Parallel()
+	c := newTrouble(t, ec2sim.Config{})
+	ids := slices.Concat(c.leased("a", zoneA, 150, 2*time.Minute), c.leased("b", zoneB, 10, 2*time.Minute))
+	mend := c.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
+	asked := func() int { return c.sim.CallCounts()["TerminateInstances"] }
+	c.sweeps(3)
+	before, most := asked(), 0
+	if full := 150/ec2.MaxTerminate + 1; before != full {
+		t.Fatalf("%d calls at first, want %d full ones", before, full)
+	}
+	for range 25 {
+		c.sweeps(1)
+		now := asked()
+		most, before = max(most, now-before), now
+	}
+	if most < 10 || most > 2*16 {
+		t.Errorf("%d calls in one sweep, want 16 for each of two zones at most", most)
+	}
+	c.want("while EC2 ends nothing", ids, ec2sim.Running, lease.StateRevoked)
+	mend()
+	c.sweeps(6)
+	c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
 func TestShortAndEmptyPagesHideNothing(t *testing.T) {
