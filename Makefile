@@ -18,7 +18,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test e2e sim sim-mutants chaos fuzz bench check tidy format lint deadcode deployment policies vuln clean
+.PHONY: help build $(BINARIES) demo test properties e2e sim sim-mutants chaos fuzz bench check tidy format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,9 @@ demo: build ## Watch instances live and lapse in a simulated EC2, in under a min
 
 test: ## Run the tests, with the race detector where there is a C compiler
 	@test -n "$(RACE)" || echo 'NOTE: no C compiler, so the tests run WITHOUT the race detector' >&2
-	go test $(RACE) ./...
+	RAPID_SEED=$(or $(RAPID_SEED),1) go test $(RACE) ./...
+properties: ## Check the properties in more random worlds, others each time than those of make test (CHECKS=2000 of each)
+	RAPID_CHECKS=$(or $(CHECKS),2000) go test -count=1 -timeout 3h $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net.rapid/ { print $$1 }')
 
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
