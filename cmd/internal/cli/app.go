@@ -44,6 +44,9 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	app.Metadata = map[string]any{lineKey: l}
 	err := l.check()
 	if err == nil {
+		for _, warning := range l.misspelt(os.Environ()) {
+			_, _ = fmt.Fprintf(stderr, "%s: %s\n", app.Name, warning)
+		}
 		err = app.RunContext(ctx, l.arranged())
 	}
 	if err == nil {

@@ -34,11 +34,14 @@ func onceFlags() []string {
 	}
 }
 
+// prefix is that of the variables in the environment.
+const prefix = "LAPSE_"
+
 // equip gives each flag that has none its variable in the environment: LAPSE_IMAGE_ID is --image-id. Nobody needs to be
 // told that switches are off by default.
 func equip(command *cli.Command) {
 	for _, flag := range command.Flags {
-		variable := "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag.Names()[0], "-", "_"))
+		variable := prefix + strings.ToUpper(strings.ReplaceAll(flag.Names()[0], "-", "_"))
 		var variables *[]string
 		switch f := flag.(type) {
 		case *cli.StringFlag:

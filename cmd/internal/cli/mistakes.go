@@ -109,6 +109,30 @@ func checkEnvironment(flags []cli.Flag) error {
 	return nil
 }
 
+// misspelt tells of variables that nothing reads, and that are a slip away from one that something does. Others may be of
+// another program.
+func (l line) misspelt(environ []string) (warnings []string) {
+	var known []string
+	for _, flag := range allFlags(l.app.Commands) {
+		if documented, ok := flag.(cli.DocGenerationFlag); ok {
+			known = append(known, documented.GetEnvVars()...)
+		}
+	}
+	for n := range known {
+		known[n] = strings.TrimPrefix(known[n], prefix)
+	}
+	for _, setting := range environ {
+		variable, _, _ := strings.Cut(setting, "=")
+		if name, ours := strings.CutPrefix(variable, prefix); ours && !slices.Contains(known, name) {
+			if near := closest(name, known); near != "" && !strings.HasPrefix(near, name) { // LAPSE_NAME is no slip
+				warnings = append(warnings, fmt.Sprintf("warning: %s is set, and nothing reads it; did you mean %s?", variable, prefix+near))
+			}
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
 // mistake says what is wrong with a text as the value of a flag; empty if nothing is.
 func mistake(flag cli.Flag, text string) string {
 	_, noFloat := strconv.ParseFloat(text, 64)

@@ -82,6 +82,26 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 	}
 }
 
+// Not parallel: it sets the environment.
+func TestAMisspeltVariableIsToldOf(t *testing.T) {
+	for variable, want := range map[string]string{
+		"LAPSE_COUTN":       "app: warning: LAPSE_COUTN is set, and nothing reads it; did you mean LAPSE_COUNT?\n",
+		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
+		"LAPSE_COUNT":       "",
+		"LAPSE_ETCD_CACERT": "", // another command's
+		"LAPSE_SOCKET":      "", // another program's
+		"LAPSE_NAME":        "",
+		"COUTN":             "",
+	} {
+		t.Run(variable, func(t *testing.T) {
+			t.Setenv(variable, "1")
+			if code, _, stderr := try(t, "extend", "i-1"); code != ExitDone || stderr != want {
+				t.Errorf("exit code %d, stderr %q, want %q", code, stderr, want)
+			}
+		})
+	}
+}
+
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
 func TestHelpHasManyNames(t *testing.T) {
 	for line, want := range map[string]string{

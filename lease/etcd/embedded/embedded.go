@@ -174,10 +174,10 @@ func (c Config) tcp() (*url.URL, error) {
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		if c.CertFile == "" {
-			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a server certificate and its key", c.Listen)
+			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a server certificate and its key (--embedded-etcd-cert, --embedded-etcd-key)", c.Listen)
 		}
 		if c.ClientCAFile == "" {
-			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a client authority: whoever connects could change every lease", c.Listen)
+			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a client authority (--embedded-etcd-client-ca): whoever connects could change every lease", c.Listen)
 		}
 	}
 	scheme := "http"
