@@ -25,6 +25,7 @@ type host struct {
 	mu      sync.Mutex
 	process *process
 	forgets bool // the next janitor finds no memory
+	rests   time.Time
 }
 
 func (w *world) newHost(name string) *host {
@@ -36,6 +37,7 @@ func (w *world) newHost(name string) *host {
 	w.processes.Go(func() {
 		wait(w.ctx, between(r, 0, 20*time.Second))
 		for n := 1; w.ctx.Err() == nil; n++ {
+			h.awake()
 			h.mu.Lock()
 			dir := filepath.Join(w.dir, name)
 			if h.forgets {

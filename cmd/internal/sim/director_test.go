@@ -9,7 +9,7 @@ import (
 // direct lets people and faults come, each at its time.
 func (w *world) direct() {
 	r := w.dice.stream("director")
-	all := w.shape.chaos
+	all := w.shape.busy()
 	for n := range w.shape.launches {
 		token := fmt.Sprintf("web-%d", n)
 		q := drawRequest(r, token)

@@ -100,11 +100,13 @@ func (p *process) stop(d time.Duration) {
 	p.stopped = time.Now().Add(d)
 }
 
-// cutOff lets nothing pass between the process and one side for so long.
+// cutOff lets nothing pass between the process and one side for so long at least.
 func (p *process) cutOff(from side, d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut[from] = time.Now().Add(d)
+	if until := time.Now().Add(d); until.After(p.cut[from]) {
+		p.cut[from] = until
+	}
 }
 
 // tally counts the instants at which something was asked.

@@ -45,6 +45,7 @@ type truth struct {
 	losses   []time.Time     // when it was emptied or set back
 	stalls   []span          // of etcd
 	stopped  []span          // of janitors
+	rests    []span          // in which nobody watches
 	stood    time.Time       // since when one of these is held
 	standing map[string]bool // brakes that the last stamp says are held until a person lifts them
 	ends     []end           // that nobody declared
@@ -250,6 +251,8 @@ func (t *truth) takeStrike(e event) {
 	switch e.id {
 	case "janitor stopped":
 		t.stopped = append(t.stopped, span{t.now, e.until})
+	case unwatched:
+		t.rests = append(t.rests, span{t.now, e.until})
 	case "etcd stalls", "etcd freezes":
 		t.stalls = append(t.stalls, span{t.now, e.until})
 	case "etcd emptied", "etcd restored":
@@ -258,8 +261,11 @@ func (t *truth) takeStrike(e event) {
 	}
 }
 
-// lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell.
+// lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell, nor that nobody watched.
 func (t *truth) lostUnseen(id string, p since[time.Time]) bool {
+	if slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
+		return false
+	}
 	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
 		return false
 	}

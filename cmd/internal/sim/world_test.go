@@ -41,9 +41,13 @@ type shape struct {
 	remembers time.Duration // for which EC2 shows what is terminated
 	launches  int
 	faults    int
-	deeds     int     // of people
-	trouble   float64 // share of all calls that goes wrong
+	deeds     int           // of people
+	trouble   float64       // share of all calls that goes wrong
+	rest      time.Duration // of the chaos, in which nobody watches; see [world.rest]
 }
+
+// busy is the chaos without the rest.
+func (s shape) busy() time.Duration { return s.chaos - s.rest }
 
 // hasty is the policy of all schedules: the defaults, but for their lengths.
 func hasty() janitor.Policy {
@@ -124,6 +128,8 @@ func run(t *testing.T, seed uint64) outcome {
 	}
 	r := w.dice.stream("shape")
 	w.shape, w.pageSize = drawShape(r), int64(pick(r, 7, 5000))
+	w.shape.rest = drawRest(w.dice.stream("whether they rest"))
+	w.shape.chaos += w.shape.rest
 	w.dir = memories(t)
 	defer func() { _ = os.RemoveAll(w.dir) }()
 	ctx, end := context.WithCancel(t.Context())
@@ -136,6 +142,7 @@ func run(t *testing.T, seed uint64) outcome {
 		w.hosts = append(w.hosts, w.newHost("janitor-"+name))
 	}
 	w.direct()
+	w.rest()
 	time.Sleep(w.shape.chaos)
 	w.calm()
 	time.Sleep(w.shape.calm)
