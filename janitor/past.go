@@ -29,8 +29,16 @@ type past struct {
 	mu     sync.Mutex
 	uuid   string // of the registry that memory is about; empty: of none yet
 	memory remembered
-	looked time.Time // when this process looked last, by the monotonic clock; zero: never
-	stale  string    // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
+	enters bool   // this replica has taken office, and not looked since
+	found  *found // what it found then, until that is settled
+	stale  string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
+}
+
+// found is what a new leader that remembers the registry found.
+type found struct {
+	dated   time.Time     // the last stamp
+	longest time.Duration // for which nobody may have stamped before
+	at      time.Time     // when that was, by the monotonic clock
 }
 
 // remembered is the content of the file.
@@ -51,23 +59,16 @@ func openPast(dir string, log *slog.Logger) (*past, error) {
 	return &past{dir: dir, log: log}, nil
 }
 
-// unwatchedMax is for how long nobody may have watched a registry that is then taken at its word, or three intervals of
-// its janitor, if those are longer. Memory tells that it was set back to before what was seen, and not that it was
-// changed, and set back to the last stamp, since then.
-const unwatchedMax = time.Hour
-
 // see takes in the registry and its stamp as read. leading says whether this replica holds the office. A memory that is
 // far older than a stamp which nobody keeps up is as good as none: higher stamps may have come between, and been lost.
-// So is any memory if nobody watched for an hour. Until that is settled, nothing is kept, for a new process would take it
-// for what it had seen in time.
+// Until that is settled, nothing is kept, for a new process would take it for what it had seen in time.
 func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reg, read := snapshot.Registry, snapshot.Sweep
 	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badSweep })
 	known := p.recall(reg.UUID)
-	before, unwatched := p.memory, p.unwatched(now, read)
-	p.looked = time.Now()
+	before := p.memory
 	switch {
 	case !known && unreadable:
 		p.stale = "the last stamp cannot be read, and this janitor remembers nothing of the registry"
@@ -76,13 +77,16 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	case known && !unreadable && (read.Sequence < before.Sequence || read.Sequence == before.Sequence && read.Nonce != before.Nonce):
 		p.stand(now, lease.BrakeRestored, fmt.Sprintf(
 			"the stamp is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
+		p.enters = false // there is no doubt
 	case known && read.Sequence > before.Sequence && read.Fresh(now):
 		p.stale = "" // others go on, and hold what they have to
-	case known && read.Sequence > 0 && unwatched:
-		p.stale = "the last stamp is of " + read.Time.Format(time.RFC3339) + ", and nobody has watched the registry since"
 	case known && read.Sequence > before.Sequence && !before.upTo(read):
 		p.stale = fmt.Sprintf("the last stamp is of %s, and what this janitor remembers of the registry is of %s",
 			read.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
+	}
+	if leading && p.enters {
+		p.enters = false
+		p.find(known, before, read)
 	}
 	if leading && p.stale != "" {
 		p.stand(now, lease.BrakeStranger, p.stale+"; it may have been set back since")
@@ -102,14 +106,43 @@ func (r remembered) upTo(s lease.Sweep) bool {
 	return lease.Sweep{Time: r.Time, Interval: s.Interval}.Fresh(s.Time)
 }
 
-// unwatched reports whether nobody has watched the registry for too long: neither this process, by the monotonic clock, nor
-// anybody else, who would have stamped it. A process that has just begun goes by the stamp's date.
-func (p *past) unwatched(now time.Time, s lease.Sweep) bool {
-	longest := max(unwatchedMax, 3*time.Duration(s.Interval))
-	if !p.looked.IsZero() {
-		return time.Since(p.looked) > longest && !s.Fresh(now)
+// unwatchedMax is for how long nobody may have stamped a registry that a new leader takes at its word because it remembers
+// it, or three intervals, if those are longer. Memory tells that a registry was set back to before what was seen, and not
+// that it was changed, and set back to the last stamp, since then.
+const unwatchedMax = time.Hour
+
+// enter notes that this replica has taken office.
+func (p *past) enter() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.enters, p.found = true, nil
+}
+
+// find notes what a new leader has found. Where the stamp cannot be read, it is that which was seen last.
+func (p *past) find(known bool, before remembered, read lease.Sweep) {
+	dated := before.Time
+	if read.Sequence > 0 {
+		dated = read.Time
 	}
-	return now.Sub(s.Time).Abs() > longest
+	if known && !dated.IsZero() {
+		p.found = &found{dated, max(unwatchedMax, 3*time.Duration(read.Interval)), time.Now()}
+	}
+}
+
+// settle judges what a new leader has found, at a time of which EC2's clock is witness: its own may have been wrong then.
+func (p *past) settle(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.found == nil {
+		return
+	}
+	f, before := *p.found, p.memory
+	p.found = nil
+	if age := now.Sub(f.dated) - time.Since(f.at); age.Abs() > f.longest {
+		p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp was of %s, and nobody has watched the registry since; it may have been set back since",
+			f.dated.Format(time.RFC3339)))
+		p.keep(before)
+	}
 }
 
 // sequence is the number of the last stamp that could be read, or was written.
@@ -161,7 +194,7 @@ func (p *past) recall(uuid string) bool {
 	if p.uuid == uuid {
 		return true
 	}
-	p.uuid, p.memory, p.stale, p.looked = uuid, remembered{}, "", time.Time{}
+	p.uuid, p.memory, p.stale = uuid, remembered{}, ""
 	if p.dir == "" {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,17 +101,25 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 
 func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 	t.Parallel()
+	plain := func(*lease.Snapshot) {}
 	for name, c := range map[string]struct {
 		interval, gap time.Duration
-		others        bool // have stamped meanwhile
+		change        func(*lease.Snapshot) // of what is found
+		wrong         time.Duration         // by which the clock is wrong at first
 		want          int
 	}{
-		"an hour":                               {time.Minute, time.Hour, false, 0},
-		"more than an hour":                     {time.Minute, time.Hour + 1, false, 1},
-		"more than an hour, but others did":     {time.Minute, time.Hour + 1, true, 0},
-		"three intervals, which are longer":     {time.Hour, 3 * time.Hour, false, 0},
-		"more than three intervals of an hour":  {time.Hour, 3*time.Hour + 1, false, 1},
-		"more than three intervals of a minute": {time.Minute, 4 * time.Minute, false, 0},
+		"an hour":                                  {time.Minute, time.Hour, plain, 0, 0},
+		"more than an hour":                        {time.Minute, time.Hour + 1, plain, 0, 1},
+		"more than an hour, but others stamped":    {time.Minute, time.Hour + 1, func(s *lease.Snapshot) { s.Sweep.Sequence, s.Sweep.Time = 8, time.Now() }, 0, 0},
+		"more than an hour, and unreadable":        {time.Minute, time.Hour + 1, unreadableStamp, 0, 1},
+		"unreadable":                               {time.Minute, time.Hour, unreadableStamp, 0, 0},
+		"three intervals, which are longer":        {time.Hour, 3 * time.Hour, plain, 0, 0},
+		"more than three intervals of an hour":     {time.Hour, 3*time.Hour + 1, plain, 0, 1},
+		"more than three intervals of a minute":    {time.Minute, 4 * time.Minute, plain, 0, 0},
+		"a minute, by a clock that is ahead":       {time.Minute, time.Minute, plain, 48 * time.Hour, 0},
+		"a minute, by a clock that is behind":      {time.Minute, time.Minute, plain, -48 * time.Hour, 0},
+		"two days, by a clock that was stuck":      {time.Minute, 48 * time.Hour, plain, -48 * time.Hour, 1},
+		"two days, by a clock that was far behind": {time.Minute, 48 * time.Hour, plain, -480 * time.Hour, 1},
 	} {
 		for kind, restarts := range map[string]bool{"one process": false, "a new process": true} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
@@ -124,23 +133,23 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 						}
 						return p
 					}
-					stamp := func(n int64) lease.Snapshot {
-						return stamped(n, 0, func(s *lease.Snapshot) { s.Sweep.Time, s.Sweep.Interval = time.Now(), lease.Duration(c.interval) })
-					}
-					last, p := stamp(7), open()
-					p.see(time.Now(), last, true)
+					found, p := stamped(7, 0, func(s *lease.Snapshot) { s.Sweep.Time, s.Sweep.Interval = time.Now(), lease.Duration(c.interval) }), open()
+					p.enter()
+					p.see(time.Now(), found, true)
+					p.settle(time.Now())
 					time.Sleep(c.gap)
 					if restarts {
 						p = open()
 					}
-					if c.others {
-						last = stamp(8)
-					}
-					p.see(time.Now(), last, false)
+					c.change(&found)
+					p.enter()
+					p.see(time.Now().Add(c.wrong), found, false)
+					p.see(time.Now().Add(c.wrong), found, true)
+					time.Sleep(10 * time.Minute) // until EC2 confirms the clock
 					if held := p.standing(); len(held) > 0 {
-						t.Errorf("who follows holds %v", held)
+						t.Errorf("by a clock that may be wrong, %v are held", held)
 					}
-					p.see(time.Now(), last, true)
+					p.settle(time.Now())
 					if held := p.standing(); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeStranger {
 						t.Errorf("%v stand, want %d, as a stranger", held, c.want)
 					}
@@ -148,6 +157,67 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestWhoIsInOfficeAllNightWatches: a schedule need not be one of equal intervals.
+func TestWhoIsInOfficeAllNightWatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		c := r.janitorOf(quiet()).Config
+		c.Schedule, c.StateDir = "*/5 8-17 * * *", t.TempDir()
+		j, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		for range 3 {
+			after(24 * time.Hour)
+			if s, err := r.store.Sweep(t.Context()); err != nil || len(s.Standing) > 0 {
+				t.Errorf("%v are held (%v)", s.Standing, err)
+			}
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung: two days pass, in which somebody extends and the
+// registry is set back; the machine's clock starts where it stopped, and is then set right.
+func TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.extend("i-1", 3*time.Hour)
+		dir := t.TempDir()
+		inTurn(t, r, dir, func() { after(2 * time.Minute) })
+		off, backup := time.Now(), r.store.Get("lease", "i-1")
+		after(time.Hour)
+		r.extend("i-1", 96*time.Hour)
+		after(47 * time.Hour)
+		r.store.Put("lease", "i-1", backup)
+		var behind atomic.Int64
+		set := func(d time.Duration) {
+			behind.Store(int64(d))
+			r.cloud.mu.Lock()
+			defer r.cloud.mu.Unlock()
+			r.cloud.skew = -d
+		}
+		set(time.Since(off) - 20*time.Second)
+		inTurn(t, r, dir, func() {
+			after(2 * time.Minute)
+			set(0)
+			after(10 * time.Minute)
+		}, func(j *Janitor) { j.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) } })
+		s, err := r.store.Sweep(t.Context())
+		if got := r.cloud.ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeStranger {
+			t.Errorf("terminated %v, two days before the end that was agreed; held %v (%v)", got, s.Standing, err)
+		}
+	})
 }
 
 func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
@@ -267,7 +337,7 @@ func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
 }
 
 // inTurn runs one janitor after another over the same registry.
-func inTurn(t *testing.T, r *rig, dir string, work func()) {
+func inTurn(t *testing.T, r *rig, dir string, work func(), changes ...func(*Janitor)) {
 	t.Helper()
 	j := r.janitorOf(quiet())
 	remembers, err := openPast(dir, quiet())
@@ -275,6 +345,9 @@ func inTurn(t *testing.T, r *rig, dir string, work func()) {
 		t.Fatal(err)
 	}
 	j.past = remembers
+	for _, change := range changes {
+		change(j)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- j.Run(ctx) }()

@@ -206,6 +206,7 @@ func (j *Janitor) newTerm(office Office) *term {
 		errands: newErrands(), looked: map[string]time.Time{}, unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}
 	t.trail = newTrail(j.tell, actorName(office), t.busy)
+	j.past.enter()
 	j.Observe.Led(office.Name())
 	_ = j.tell(t.event(EventElected, "")) // said in the log
 	return t
@@ -260,6 +261,9 @@ func (t *term) decide(read time.Time) Plan {
 	places := slices.Clone(t.seen.places)
 	for n := range places {
 		places[n].Skew += t.seen.drift(wall)
+	}
+	if slices.ContainsFunc(places, func(p PlaceView) bool { return p.clockTrouble(t.Policy.MaxSkew) == "" }) {
+		t.past.settle(wall)
 	}
 	plan := decide(View{
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),

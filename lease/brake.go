@@ -18,7 +18,7 @@ type Brake struct {
 // others end with their cause alone.
 const (
 	BrakeRestored = "restored" // the registry was set back to an older state, which does not know of later extensions
-	BrakeStranger = "stranger" // nobody remembers the registry, and it was left alone for too long
+	BrakeStranger = "stranger" // the registry was left alone for so long that nobody can tell whether it was set back
 	BrakeSilence  = "silence"  // too many are silent: the fault is likelier ours than theirs
 )
 

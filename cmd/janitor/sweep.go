@@ -34,7 +34,7 @@ func sweepCommand() *ucli.Command {
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
 			stateFlag("none: the registry is taken at its word"), auditFlag(),
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`, also at night: the brake stranger holds after three such without a sweep", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
 	}
