@@ -138,6 +138,7 @@ func batches(vs []Verdict) [][]Verdict {
 		}
 		members[c] = append(members[c], v)
 	}
+	slices.SortStableFunc(order, func(a, b company) int { return cmp.Compare(a.halved, b.halved) }) // what is new waits for no retry
 	var all [][]Verdict
 	for _, c := range order {
 		fewest := (len(members[c]) + triesAtOnce - 1) / triesAtOnce

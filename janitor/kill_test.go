@@ -3,6 +3,7 @@ package janitor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -494,6 +495,23 @@ func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
 		if !slices.Equal(got, []int{50, 10}) {
 			t.Errorf("zone %s: batches of %v", zone, got)
 		}
+	}
+}
+
+func TestWhatIsNewComesBeforeWhatIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	var vs []Verdict
+	for n := range 40 {
+		vs = append(vs, Verdict{InstanceID: fmt.Sprintf("i-%02d", n), Zone: "sick", Lease: &lease.Lease{Tries: n % 8}})
+	}
+	all := batches(append(vs, Verdict{InstanceID: "i-new", Zone: "well"}))
+	for n, batch := range all {
+		if batch[0].InstanceID == "i-new" && n > 1 { // the first of the sick zone are new, too
+			t.Errorf("%d batches before it", n)
+		}
+	}
+	if last := all[len(all)-1]; len(last) != 1 || last[0].Lease.Tries < 6 {
+		t.Errorf("the last batch is %v", last)
 	}
 }
 

@@ -69,6 +69,7 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badSweep })
 	known := p.recall(reg.UUID)
 	before := p.memory
+	p.memory.Standing = reg.Stands(p.memory.Standing) // one that was lifted while nobody looked is not the next
 	switch {
 	case !known && unreadable:
 		p.stale = "the last stamp cannot be read, and this janitor remembers nothing of the registry"
@@ -92,7 +93,7 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 		p.stand(now, lease.BrakeStranger, p.stale+"; it may have been set back since")
 		p.stale = ""
 	}
-	p.memory.Standing = joined(reg.Stands(read.Standing), reg.Stands(p.memory.Standing))
+	p.memory.Standing = joined(reg.Stands(read.Standing), p.memory.Standing)
 	if !unreadable {
 		p.memory.Sequence, p.memory.Nonce, p.memory.Time = read.Sequence, read.Nonce, read.Time
 	}

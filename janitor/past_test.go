@@ -159,6 +159,31 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 	}
 }
 
+// TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext: its lifting is no word about what came later.
+func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	look := func(now time.Time, found lease.Snapshot) []lease.Brake {
+		p, err := openPast(dir, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.see(now, found, true)
+		return p.standing()
+	}
+	look(noon, stamped(7, 0))
+	first := look(in(time.Minute), stamped(6, 0))
+	if len(first) != 1 {
+		t.Fatalf("%v stand after the registry was set back", first)
+	}
+	again := stamped(5, 0, func(s *lease.Snapshot) {
+		s.Registry = s.Registry.Lift(in(time.Hour), lease.BrakeRestored, first, "ada")
+	})
+	if second := look(in(2*time.Hour), again); len(second) != 1 || !second[0].Since.After(first[0].Since) {
+		t.Errorf("%v stand after it was set back again, want another one than %v", second, first)
+	}
+}
+
 // TestWhoIsInOfficeAllNightWatches: a schedule need not be one of equal intervals.
 func TestWhoIsInOfficeAllNightWatches(t *testing.T) {
 	t.Parallel()

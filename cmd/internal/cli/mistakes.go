@@ -114,17 +114,20 @@ func checkEnvironment(flags []cli.Flag) error {
 func (l line) misspelt(environ []string) (warnings []string) {
 	var known []string
 	for _, flag := range allFlags(l.app.Commands) {
-		if documented, ok := flag.(cli.DocGenerationFlag); ok {
-			known = append(known, documented.GetEnvVars()...)
+		documented, _ := flag.(cli.DocGenerationFlag)
+		if documented == nil {
+			continue
 		}
-	}
-	for n := range known {
-		known[n] = strings.TrimPrefix(known[n], prefix)
+		for _, variable := range documented.GetEnvVars() {
+			if name, ours := strings.CutPrefix(variable, prefix); ours {
+				known = append(known, name)
+			}
+		}
 	}
 	for _, setting := range environ {
 		variable, _, _ := strings.Cut(setting, "=")
 		if name, ours := strings.CutPrefix(variable, prefix); ours && !slices.Contains(known, name) {
-			if near := closest(name, known); near != "" && !strings.HasPrefix(near, name) { // LAPSE_NAME is no slip
+			if near := closest(name, known); near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is no slip
 				warnings = append(warnings, fmt.Sprintf("warning: %s is set, and nothing reads it; did you mean %s?", variable, prefix+near))
 			}
 		}

@@ -87,6 +87,7 @@ func TestAMisspeltVariableIsToldOf(t *testing.T) {
 	for variable, want := range map[string]string{
 		"LAPSE_COUTN":       "app: warning: LAPSE_COUTN is set, and nothing reads it; did you mean LAPSE_COUNT?\n",
 		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
+		"LAPSE_ETCD_CACER":  "app: warning: LAPSE_ETCD_CACER is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
 		"LAPSE_COUNT":       "",
 		"LAPSE_ETCD_CACERT": "", // another command's
 		"LAPSE_SOCKET":      "", // another program's
