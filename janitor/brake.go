@@ -28,7 +28,7 @@ func (c *situation) trip(name, scope, reason string) {
 		return
 	}
 	since := c.Now
-	for _, before := range c.Snapshot.Sweep.Brakes {
+	for _, before := range c.Snapshot.Registry.Stands(c.Snapshot.Sweep.Brakes) { // one that was lifted, and trips again, is another
 		if before.Name == name && before.Scope == scope {
 			since = before.Since
 		}

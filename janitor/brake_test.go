@@ -235,6 +235,22 @@ func TestWhileTheSilenceBrakeHoldsNobodyIsMarked(t *testing.T) {
 	}
 }
 
+// A person's word about silence holds for two hours. If no sweep came in between, the brake that it lifted is still on the
+// last stamp: held again, it can be lifted again.
+func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.T) {
+	t.Parallel()
+	v := crowd(many(3, "s", silent(0)), many(6, "b", beats))
+	held := decide(v).Brakes
+	for n := range held {
+		held[n].Since = ago(4 * time.Hour)
+	}
+	v.Snapshot.Sweep.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(ago(3*time.Hour), lease.BrakeSilence, held, "ada")
+	again := decide(v).Brakes
+	if able := v.Snapshot.Registry.Stands(again); len(held) == 0 || len(able) != len(held) || !able[0].Since.Equal(noon) {
+		t.Errorf("of %v, held again, %v can be lifted", again, able)
+	}
+}
+
 func TestDeclaredCausesAreNotRationed(t *testing.T) {
 	t.Parallel()
 	v := crowd(many(100, "t", over(time.Minute)), many(100, "r", revoked(lease.CauseRelease, 0)), many(50, "s", due))

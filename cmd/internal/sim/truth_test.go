@@ -263,7 +263,7 @@ func (t *truth) takeStrike(e event) {
 
 // lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell, nor that nobody watched.
 func (t *truth) lostUnseen(id string, p since[time.Time]) bool {
-	if slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
+	if len(t.stamps) > 0 && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
 		return false
 	}
 	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
