@@ -24,8 +24,8 @@ type host struct {
 
 	mu      sync.Mutex
 	process *process
-	forgets bool // the next janitor finds no memory
-	rests   time.Time
+	forgets bool      // the next janitor finds no memory
+	rests   time.Time // until then none is started
 }
 
 func (w *world) newHost(name string) *host {
