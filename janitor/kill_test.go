@@ -510,7 +510,7 @@ func TestWhatIsNewComesBeforeWhatIsTriedAgain(t *testing.T) {
 			t.Errorf("%d batches before it", n)
 		}
 	}
-	if last := all[len(all)-1]; len(last) != 1 || last[0].Lease.Tries < 6 {
+	if last := all[len(all)-1]; len(last) != 1 || last[0].Lease == nil || last[0].Lease.Tries < 6 {
 		t.Errorf("the last batch is %v", last)
 	}
 }
