@@ -359,3 +359,43 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// TestAStampIsDatedByEC2WhereTheClockIsWrong: whoever leads next, by a clock that is right again, tells by that date for how
+// long nobody watched.
+func TestAStampIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]time.Duration{
+		"right": 0, "as far ahead as may be": 10 * time.Second, "ahead": 15 * time.Minute, "behind": -15 * time.Minute,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judged(t, func(r *rig, o *inOffice) {
+				dated := func() time.Duration {
+					after(time.Minute)
+					o.sweeps(r)
+					stamp, err := r.store.Sweep(r.t.Context())
+					if err != nil {
+						r.t.Fatal(err)
+					}
+					return stamp.Time.Sub(r.now())
+				}
+				o.steps(r, set)
+				want := set
+				if set.Abs() > o.Policy.MaxSkew {
+					want = 0
+				}
+				if by := dated(); (by - want).Abs() > time.Millisecond {
+					r.t.Errorf("a stamp is dated ahead by %s, want %s", by, want)
+				}
+				r.cloud.undated = true // EC2 tells its time no more
+				if by := dated(); (by - want).Abs() > time.Millisecond {
+					r.t.Errorf("a stamp after EC2 fell silent is dated ahead by %s, want %s", by, want)
+				}
+				o.steps(r, time.Hour)
+				if by := dated(); by.Abs() > o.Policy.MaxSkew {
+					r.t.Errorf("a stamp after the clock was set while EC2 was silent is dated ahead by %s", by)
+				}
+			})
+		})
+	}
+}

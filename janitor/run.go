@@ -173,10 +173,11 @@ type term struct {
 	office  Office
 	mem     *memory
 	seen    observation
-	since   time.Time // monotonic, as stamped
-	stamped time.Time // last stamp of our own
-	dated   time.Time // the same, by the wall clock
-	elected time.Time // wall clock
+	since   time.Time                   // monotonic, as stamped
+	stamped time.Time                   // last stamp of our own
+	dated   time.Time                   // the same, by the wall clock
+	witness struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
+	elected time.Time                   // wall clock
 	brakes  []lease.Brake
 	illness string // why etcd is not to be trusted with silences
 	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
@@ -316,7 +317,7 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	s := last
 	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
 	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
-	s.Time, s.Interval, s.Leader = t.Now().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
+	s.Time, s.Interval, s.Leader = t.date().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = plan.Acting, plan.Brakes, standing(plan.Brakes), plan.Seen, nil
 	for _, p := range t.seen.places {
@@ -337,6 +338,28 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	t.seen.snapshot.Sweep = written
 	t.stamped, t.dated = time.Now(), t.Now().Round(0)
 	return nil
+}
+
+// date is what a stamp is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For
+// others judge by the date, when this clock may be right again, for how long nobody watched.
+func (t *term) date() time.Time {
+	wall := t.Now().Round(0)
+	told, ahead := false, time.Duration(0)
+	for _, p := range t.seen.places {
+		if by := p.Skew + t.seen.drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
+			told, ahead = true, by
+		}
+	}
+	if told {
+		t.witness.ec2, t.witness.at = wall.Add(-ahead), time.Now()
+	}
+	if t.witness.at.IsZero() {
+		return wall
+	}
+	if ec2 := t.witness.ec2.Add(time.Since(t.witness.at)); wall.Sub(ec2).Abs() > t.Policy.MaxSkew {
+		return ec2
+	}
+	return wall
 }
 
 // lastStamp is the stamp to be replaced. One that is malformed is replaced by one that says nothing of what was before;

@@ -67,7 +67,7 @@ type Sweep struct {
 	Schema   int       `json:"schema"`
 	Sequence int64     `json:"sequence"`
 	Nonce    string    `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
-	Time     time.Time `json:"time"`
+	Time     time.Time `json:"time"`  // by EC2's clock where the leader's own is wrong
 	Interval Duration  `json:"interval"`
 	Places   []Place   `json:"places"`
 	Leader   string    `json:"leader"`

@@ -258,7 +258,7 @@ func processFaults() []fault {
 			}
 			return 200 * time.Second, true
 		}},
-		{"clock steps", 4, some(func(w *world, r *rand.Rand, h *host, p *process) time.Duration {
+		{clockSteps, 4, some(func(w *world, r *rand.Rand, h *host, p *process) time.Duration {
 			d := between(r, time.Minute, 12*time.Minute)
 			h.clock.set(pick[time.Duration](r, -1, 1)*pick(r, 8*time.Second, 15*time.Second, between(r, time.Minute, time.Hour), time.Hour), 0)
 			time.AfterFunc(d, func() { h.clock.set(0, 0) })

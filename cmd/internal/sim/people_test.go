@@ -142,6 +142,9 @@ func adopt(p *process, r *rand.Rand) error {
 	if len(ids) == 0 {
 		return errors.New("there is none")
 	}
+	if _, err := p.store().Registry(p.ctx); err != nil { // it tells what the tag has to be
+		return err
+	}
 	cloud, err := p.cloud()
 	if err != nil {
 		return err

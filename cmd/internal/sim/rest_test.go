@@ -18,12 +18,23 @@ func drawRest(r *rand.Rand) time.Duration {
 
 // rest lets no janitor reach the registry for so long: they are stopped, or cut off from etcd. Meanwhile somebody takes a
 // backup, people extend, and mostly it is set back to that backup. No stamp tells of it, nor does what janitors remember.
+// In some, all clocks of janitors are ahead when the last stamp is written, so that by its date too little time has passed.
 func (w *world) rest() {
 	if w.shape.rest == 0 {
 		return
 	}
 	r := w.dice.stream("rest")
 	from, stopped, setBack := between(r, w.shape.busy()/3, w.shape.busy()/2), !oneIn(r, 3), !oneIn(r, 4)
+	if oneIn(r, 3) {
+		w.at(from-3*time.Minute, func(r *rand.Rand) {
+			d := between(r, 3*time.Minute, 10*time.Minute)
+			w.trace.add(event{kind: struck, id: clockSteps, until: time.Now().Add(d)})
+			for _, h := range w.hosts {
+				h.clock.set(between(r, 20*time.Minute, 50*time.Minute), 0)
+				time.AfterFunc(d, func() { h.clock.set(0, 0) })
+			}
+		})
+	}
 	w.at(from, func(*rand.Rand) {
 		until := time.Now().Add(w.shape.rest)
 		w.trace.add(event{kind: struck, id: unwatched, until: until})
@@ -57,8 +68,11 @@ func (w *world) rest() {
 // unwitnessed reports whether no sidecar sees what becomes of a lease.
 func unwitnessed(l lease.Lease) bool { return l.Live() && !l.ExpiresAt.IsZero() && l.TTL == 0 }
 
-// unwatched is the fault of a rest.
-const unwatched = "nobody watches"
+// Faults of a rest.
+const (
+	unwatched  = "nobody watches"
+	clockSteps = "clock steps"
+)
 
 // rest stops the janitor that runs on the host, or cuts it off from etcd, until then; and none is started meanwhile.
 func (h *host) rest(until time.Time, stopped bool) {

@@ -38,6 +38,7 @@ type truth struct {
 	registry *registryRecord
 	modes    []since[string]
 	stamps   []since[*sweepRecord]
+	swept    bool                 // etcd holds a stamp
 	elected  map[string]time.Time // when each leader first was
 	offices  map[string]time.Time // first stamp of each leader
 	promises map[string]since[time.Time]
@@ -263,7 +264,7 @@ func (t *truth) takeStrike(e event) {
 
 // lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell, nor that nobody watched.
 func (t *truth) lostUnseen(id string, p since[time.Time]) bool {
-	if len(t.stamps) > 0 && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
+	if t.swept && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
 		return false
 	}
 	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
@@ -324,6 +325,7 @@ func (t *truth) takeBeat(id string, c etcdsim.Change) {
 
 func (t *truth) takeStamp(e event, c etcdsim.Change) {
 	stamp, err := read[sweepRecord](c.Value)
+	t.swept = stamp != nil
 	if err != nil || stamp == nil || e.who == "" {
 		return
 	}
