@@ -41,6 +41,7 @@ func passed(mono, wall, now time.Time) time.Duration {
 type observation struct {
 	sight
 	snapshot lease.Snapshot
+	least    int64 // the revision of etcd that had been observed before the snapshot was asked for
 }
 
 // observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In

@@ -162,6 +162,15 @@ func (p *past) wrote(w lease.Sweep) {
 	p.keep(before)
 }
 
+// setBack trips the brake for what a leader has noticed in the records themselves.
+func (p *past) setBack(now time.Time, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.memory
+	p.stand(now, lease.BrakeRestored, why+": the registry was set back to an older state")
+	p.keep(before)
+}
+
 // standing are the brakes that are held until a person lifts them.
 func (p *past) standing() []lease.Brake {
 	p.mu.Lock()

@@ -165,11 +165,12 @@ func (t *term) untilNext(plan Plan) time.Duration {
 	return max(settleMin, min(time.Hour, plan.Next.Sub(t.Now())))
 }
 
-// relist takes in what the watch listed anew. If its stamp is an older one than our own, it was read before ours was
-// written, or the registry was set back: only what is read now tells which.
+// relist takes in what the watch listed anew. If it is older than what was observed, or its stamp than our own, it was read
+// before that was written, or the registry was set back: only what is read now tells which.
 func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
-	if listed.Sweep.Sequence >= t.seen.snapshot.Sweep.Sequence {
-		t.see(observation{sight: t.seen.sight, snapshot: listed})
+	least := t.heard
+	if listed.Revision >= least && listed.Sweep.Sequence >= t.seen.snapshot.Sweep.Sequence {
+		t.see(observation{sight: t.seen.sight, snapshot: listed, least: least})
 		return
 	}
 	t.unwatch()
@@ -179,7 +180,7 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 		t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
 		return
 	}
-	t.see(observation{sight: t.seen.sight, snapshot: fresh})
+	t.see(observation{sight: t.seen.sight, snapshot: fresh, least: least})
 	t.changes, t.unwatch = t.watch(ctx)
 }
 
@@ -190,12 +191,15 @@ func (t *term) apply(change lease.Change) {
 	case change.Registry != nil:
 		t.trail.registry(s.Registry, *change.Registry)
 		s.Registry = *change.Registry
+		t.heard = max(t.heard, s.Registry.Revision)
 	case change.Lease != nil:
 		t.trail.lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)
 		s.Leases = put(s.Leases, t.leaseAt, change.Lease.InstanceID, *change.Lease)
+		t.heard = max(t.heard, change.Lease.Revision)
 	case change.Launch != nil:
 		t.trail.launch(t.Now(), t.launchOf(change.Launch.Token), *change.Launch)
 		s.Launches = put(s.Launches, t.launchAt, change.Launch.Token, *change.Launch)
+		t.heard = max(t.heard, change.Launch.Revision)
 	case change.Heartbeat != nil:
 		s.Heartbeats[change.Heartbeat.InstanceID] = *change.Heartbeat
 		t.mem.hear(time.Now(), *change.Heartbeat)
@@ -222,9 +226,15 @@ func (t *term) launchOf(token string) (l lease.Launch) {
 
 // see replaces what was observed.
 func (t *term) see(seen observation) {
-	t.compare(seen.snapshot)
-	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
+	older := t.older(seen)
+	t.compare(seen.snapshot, older != "")
 	t.past.see(t.Now(), seen.snapshot, true)
+	if older != "" {
+		t.past.setBack(t.Now(), older)
+		t.heard = 0 // another history begins
+	}
+	t.heard = max(t.heard, seen.snapshot.Revision)
+	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
 	t.Observe.Stamp(seen.snapshot.Sweep)
 	for n, l := range seen.snapshot.Leases {
 		t.leaseAt[l.InstanceID] = n

@@ -102,6 +102,31 @@ func (c *situation) unrecordedLaunch() string {
 	return first
 }
 
+// older says by what a snapshot is older than what was observed before, whatever its stamp says; empty if by nothing.
+// etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for: what
+// does not was set back. So the watch of a leader keeps what came after its last stamp.
+func (t *term) older(seen observation) string {
+	s, before := seen.snapshot, t.seen.snapshot
+	if s.Revision < seen.least {
+		return fmt.Sprintf("etcd is at revision %d, and %d was seen before", s.Revision, seen.least)
+	}
+	lost := func(now, before int64) bool { return now < before && before <= s.Revision }
+	if lost(s.Registry.Revision, before.Registry.Revision) {
+		return "a later state of the registry's own record was seen before"
+	}
+	for _, l := range s.Leases {
+		if lost(l.Revision, t.leaseOf(l.InstanceID).Revision) {
+			return "a later state of the lease of " + l.InstanceID + " was seen before"
+		}
+	}
+	for _, l := range s.Launches {
+		if lost(l.Revision, t.launchOf(l.Token).Revision) {
+			return "a later state of launch " + l.Token + " was seen before"
+		}
+	}
+	return ""
+}
+
 // holdStanding holds what standing brakes hold: everything, or what concerns one lease. What is silent is held even if
 // nothing is due yet, so that its silence counts anew when the brake lifts.
 func (c *situation) holdStanding() {

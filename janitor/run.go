@@ -173,6 +173,7 @@ type term struct {
 	office  Office
 	mem     *memory
 	seen    observation
+	heard   int64                       // the newest revision of etcd that was observed
 	since   time.Time                   // monotonic, as stamped
 	stamped time.Time                   // last stamp of our own
 	dated   time.Time                   // the same, by the wall clock

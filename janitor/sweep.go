@@ -14,6 +14,7 @@ import (
 type pass struct {
 	*term
 	begun   time.Time
+	least   int64 // the revision of etcd that had been observed by then
 	sight   sight
 	read    time.Time // just before the registry was read
 	decided func(context.Context, Plan, error)
@@ -33,7 +34,7 @@ func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
 // begin lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it.
 func (t *term) begin(ctx context.Context, decided func(context.Context, Plan, error)) *pass {
 	t.sweepDue, t.sweeping = false, true
-	p := &pass{term: t, begun: time.Now(), decided: decided}
+	p := &pass{term: t, begun: time.Now(), least: t.heard, decided: decided}
 	vacant := t.vacant()
 	t.beside(func() func() {
 		looking, cancel := p.bounded(ctx)
@@ -59,7 +60,7 @@ func (p *pass) excuse(ctx context.Context, snapshot lease.Snapshot, err error) {
 		p.conclude(ctx, fmt.Errorf("read the registry: %w", err))
 		return
 	}
-	p.see(observation{sight: p.seen.sight, snapshot: snapshot})
+	p.see(observation{sight: p.seen.sight, snapshot: snapshot, least: p.least})
 	p.unwatch()
 	p.changes, p.unwatch = p.watch(ctx)
 	lacking, due := p.sight.lacking(snapshot, p.over), p.seek(snapshot)

@@ -35,7 +35,7 @@ func newTrail(tell func(Event) error, actor string, busy func(lease.Place) bool)
 
 // compare tells what others did between what this leader observed last and a newer snapshot: most of it the watch has
 // told already. The first snapshot is where the trail begins, and so is one that was set back.
-func (t *term) compare(s lease.Snapshot) {
+func (t *term) compare(s lease.Snapshot, setBack bool) {
 	before := t.seen.snapshot
 	if before.Revision > 0 && s.Revision >= t.trail.upTo {
 		t.trail.registry(before.Registry, s.Registry)
@@ -50,8 +50,7 @@ func (t *term) compare(s lease.Snapshot) {
 			}
 		}
 	}
-	setBack := s.Sweep.Sequence < before.Sweep.Sequence
-	t.trail.begin(s.Revision, setBack, len(t.acting) == 0)
+	t.trail.begin(s.Revision, setBack || s.Sweep.Sequence < before.Sweep.Sequence, len(t.acting) == 0)
 }
 
 // begin forgets what is older than a snapshot, unless it is needed still. While the snapshot was read, the watch may have

@@ -1,0 +1,109 @@
+package janitor
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+// reads is an office whose registry is in one state for good, if it has one.
+type reads struct {
+	Office
+	state *lease.Snapshot
+}
+
+func (o *reads) Snapshot(ctx context.Context) (lease.Snapshot, error) {
+	if o.state != nil {
+		return *o.state, nil
+	}
+	return o.Office.Snapshot(ctx)
+}
+
+func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
+	t.Parallel()
+	changes := map[string]func(r *rig) lease.Change{
+		"a lease": func(r *rig) lease.Change {
+			r.extend("i-1", 48*time.Hour)
+			l := r.lease("i-1")
+			return lease.Change{Lease: &l}
+		},
+		"a launch": func(r *rig) lease.Change {
+			_, l, err := r.store.UpdateLaunch(r.t.Context(), "web", func(l lease.Launch) (lease.Launch, error) { return l.Done(r.now()) })
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			return lease.Change{Launch: &l}
+		},
+		"the registry": func(r *rig) lease.Change {
+			_, reg, err := r.store.UpdateRegistry(r.t.Context(), func(reg lease.Registry) (lease.Registry, error) {
+				return reg.To(r.now(), lease.ModePaused), nil
+			})
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			return lease.Change{Registry: &reg}
+		},
+	}
+	ways := map[string]struct {
+		shown func(o *inOffice, before lease.Snapshot) // what was read before the change is shown after it
+		held  bool
+	}{
+		"set back, and listed by the watch": {func(o *inOffice, before lease.Snapshot) {
+			before.Revision += 1_000_000_000 // as etcdutl restores it, with what it says to bump
+			o.hear(context.Background(), lease.Change{Snapshot: &before}, true)
+		}, true},
+		"set back, as the plain restore does, and listed by the watch": {func(o *inOffice, before lease.Snapshot) {
+			o.office = &reads{o.office, &before}
+			o.hear(context.Background(), lease.Change{Snapshot: &before}, true)
+		}, true},
+		"set back, and read by a sweep": {func(o *inOffice, before lease.Snapshot) {
+			before.Revision += 1_000_000_000
+			o.office = &reads{o.office, &before}
+			_, _, _ = o.sweep(context.Background()) // nobody is left who could stamp it
+		}, true},
+		"set back, as the plain restore does, and read by a sweep": {func(o *inOffice, before lease.Snapshot) {
+			o.office = &reads{o.office, &before}
+			_, _, _ = o.sweep(context.Background())
+		}, true},
+		"listed late": {func(o *inOffice, before lease.Snapshot) {
+			o.hear(context.Background(), lease.Change{Snapshot: &before}, true)
+		}, false},
+		"read by a sweep that had begun before": {func(o *inOffice, before lease.Snapshot) {
+			o.see(observation{sight: o.seen.sight, snapshot: before, least: before.Revision})
+		}, false},
+	}
+	for what, change := range changes {
+		for how, way := range ways {
+			t.Run(what+"/"+how, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, "i-1")
+					o := r.inOffice()
+					before, err := r.store.Snapshot(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					o.hear(t.Context(), change(r), true)
+					way.shown(o, before)
+					defer func() { o.unwatch() }()
+					stands := o.past.standing()
+					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRestored; held != way.held || len(stands) > 1 {
+						t.Fatalf("held by %+v, want held: %t", stands, way.held)
+					}
+					if !way.held {
+						return
+					}
+					again := o.seen.snapshot
+					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRestored, stands, "ada")
+					o.see(observation{sight: o.seen.sight, snapshot: again, least: o.heard})
+					if stands := o.past.standing(); len(stands) > 0 {
+						t.Errorf("held by %+v though a person has lifted it", stands)
+					}
+				})
+			})
+		}
+	}
+}
