@@ -48,30 +48,30 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 		},
 	}
 	ways := map[string]struct {
-		shown func(o *inOffice, before lease.Snapshot) // what was read before the change is shown after it
+		shown func(ctx context.Context, o *inOffice, before lease.Snapshot) // what was read before the change is shown after it
 		held  bool
 	}{
-		"set back, and listed by the watch": {func(o *inOffice, before lease.Snapshot) {
+		"set back, and listed by the watch": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
 			before.Revision += 1_000_000_000 // as etcdutl restores it, with what it says to bump
-			o.hear(context.Background(), lease.Change{Snapshot: &before}, true)
+			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, true},
-		"set back, as the plain restore does, and listed by the watch": {func(o *inOffice, before lease.Snapshot) {
+		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
 			o.office = &reads{o.office, &before}
-			o.hear(context.Background(), lease.Change{Snapshot: &before}, true)
+			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, true},
-		"set back, and read by a sweep": {func(o *inOffice, before lease.Snapshot) {
+		"set back, and read by a sweep": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
 			o.office = &reads{o.office, &before}
-			_, _, _ = o.sweep(context.Background()) // nobody is left who could stamp it
+			_, _, _ = o.sweep(ctx) // nobody is left who could stamp it
 		}, true},
-		"set back, as the plain restore does, and read by a sweep": {func(o *inOffice, before lease.Snapshot) {
+		"set back, as the plain restore does, and read by a sweep": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
 			o.office = &reads{o.office, &before}
-			_, _, _ = o.sweep(context.Background())
+			_, _, _ = o.sweep(ctx)
 		}, true},
-		"listed late": {func(o *inOffice, before lease.Snapshot) {
-			o.hear(context.Background(), lease.Change{Snapshot: &before}, true)
+		"listed late": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
+			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, false},
-		"read by a sweep that had begun before": {func(o *inOffice, before lease.Snapshot) {
+		"read by a sweep that had begun before": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
 			o.see(observation{sight: o.seen.sight, snapshot: before, least: before.Revision})
 		}, false},
 	}
@@ -87,7 +87,7 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 						t.Fatal(err)
 					}
 					o.hear(t.Context(), change(r), true)
-					way.shown(o, before)
+					way.shown(t.Context(), o, before)
 					defer func() { o.unwatch() }()
 					stands := o.past.standing()
 					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRestored; held != way.held || len(stands) > 1 {
