@@ -3,8 +3,6 @@
 package scenario
 
 import (
-	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -44,8 +42,9 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			seen := watched()
 			t.Logf("suspended for %s; %d heartbeats were deleted; `janitor status` named: %q", away, deletions(), seen)
 			w.nobodyDied()
-			if !slices.ContainsFunc(seen, func(line string) bool { return strings.HasPrefix(line, "health (): new leader") }) {
-				t.Errorf("`janitor status` never named the brake of a new leader: %q", seen)
+			// The status shows it until the next sweep, a second later, which a busy machine may not see.
+			if said := j.said("new leader: no stamp of its own yet"); len(said) < 2 {
+				t.Errorf("the log names the brake of a new leader in %q, want it at the start, and after waking", said)
 			}
 			w.until("all sidecars beating", func() bool { return w.beating(ids) == len(ids) })
 		})
