@@ -30,6 +30,14 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 			l := r.lease("i-1")
 			return lease.Change{Lease: &l}
 		},
+		"a lease that was not there": func(r *rig) lease.Change {
+			l := lease.Adopt(r.now(), r.instance("i-9", ""), r.now().Add(time.Hour), time.Time{}, "", nil, r.by)
+			l, err := r.store.PutLease(r.t.Context(), l)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			return lease.Change{Lease: &l}
+		},
 		"a launch": func(r *rig) lease.Change {
 			_, l, err := r.store.UpdateLaunch(r.t.Context(), "web", func(l lease.Launch) (lease.Launch, error) { return l.Done(r.now()) })
 			if err != nil {

@@ -102,9 +102,10 @@ func (c *situation) unrecordedLaunch() string {
 	return first
 }
 
-// older says by what a snapshot is older than what was observed before, whatever its stamp says; empty if by nothing.
-// etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for: what
-// does not was set back. So the watch of a leader keeps what came after its last stamp.
+// older says by what a snapshot is older than what was observed before in this term, whatever its stamp says; empty if by
+// nothing. etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for.
+// So a record of an older revision than was seen was set back, and so was one that is gone, unless it was a tombstone,
+// which is all that janitors delete.
 func (t *term) older(seen observation) string {
 	s, before := seen.snapshot, t.seen.snapshot
 	if s.Revision < seen.least {
@@ -114,13 +115,23 @@ func (t *term) older(seen observation) string {
 	if lost(s.Registry.Revision, before.Registry.Revision) {
 		return "a later state of the registry's own record was seen before"
 	}
+	leases, launches := map[string]int64{}, map[string]int64{}
+	for _, bad := range s.Bad {
+		leases[bad.ID], launches[bad.ID] = bad.Revision, bad.Revision
+	}
 	for _, l := range s.Leases {
-		if lost(l.Revision, t.leaseOf(l.InstanceID).Revision) {
+		leases[l.InstanceID] = l.Revision
+	}
+	for _, l := range s.Launches {
+		launches[l.Token] = l.Revision
+	}
+	for _, l := range before.Leases {
+		if now, there := leases[l.InstanceID]; lost(now, l.Revision) && (there || l.Live() || l.State == lease.StateRevoked) {
 			return "a later state of the lease of " + l.InstanceID + " was seen before"
 		}
 	}
-	for _, l := range s.Launches {
-		if lost(l.Revision, t.launchOf(l.Token).Revision) {
+	for _, l := range before.Launches {
+		if now, there := launches[l.Token]; lost(now, l.Revision) && (there || l.State == lease.LaunchOpen) {
 			return "a later state of launch " + l.Token + " was seen before"
 		}
 	}
