@@ -227,10 +227,13 @@ func (t *term) launchOf(token string) (l lease.Launch) {
 // see replaces what was observed.
 func (t *term) see(seen observation) {
 	older := t.older(seen)
-	t.compare(seen.snapshot, older != "")
+	setBack := older != "" || seen.snapshot.Sweep.Sequence < t.seen.snapshot.Sweep.Sequence
+	t.compare(seen.snapshot, setBack)
 	t.past.see(t.Now(), seen.snapshot, true)
 	if older != "" {
 		t.past.setBack(t.Now(), older)
+	}
+	if setBack {
 		t.heard = 0 // another history begins
 	}
 	t.heard = max(t.heard, seen.snapshot.Revision)

@@ -50,7 +50,7 @@ func (t *term) compare(s lease.Snapshot, setBack bool) {
 			}
 		}
 	}
-	t.trail.begin(s.Revision, setBack || s.Sweep.Sequence < before.Sweep.Sequence, len(t.acting) == 0)
+	t.trail.begin(s.Revision, setBack, len(t.acting) == 0)
 }
 
 // begin forgets what is older than a snapshot, unless it is needed still. While the snapshot was read, the watch may have
