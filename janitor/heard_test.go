@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,30 @@ func (o *reads) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 		return *o.state, nil
 	}
 	return o.Office.Snapshot(ctx)
+}
+
+// looks sweeps. Nothing may be ended, whether or not the registry as it really is takes the stamp.
+func (o *inOffice) looks(ctx context.Context, r *rig) {
+	r.t.Helper()
+	if _, _, err := o.sweep(ctx); err != nil {
+		if _, refused := errors.AsType[*lease.DeposedError](err); !refused {
+			r.t.Error(err)
+		}
+	}
+	r.untouched("after a sweep", "i-1")
+}
+
+// again leaves office, takes it anew, and reads this.
+func (o *inOffice) again(ctx context.Context, r *rig, s lease.Snapshot) {
+	r.t.Helper()
+	o.unwatch()
+	o.leave(ctx, "test")
+	office, err := o.Campaign(ctx)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.term = o.newTerm(&reads{office, &s})
+	o.see(observation{snapshot: s, least: o.heard})
 }
 
 func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
@@ -56,31 +81,40 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 		},
 	}
 	ways := map[string]struct {
-		shown func(ctx context.Context, o *inOffice, before lease.Snapshot) // what was read before the change is shown after it
+		shown func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) // what was read before the change is shown after it
 		held  bool
 	}{
-		"set back, and listed by the watch": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
+		"set back, and listed by the watch": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			before.Revision += 1_000_000_000 // as etcdutl restores it, with what it says to bump
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, true},
-		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
+		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			o.office = &reads{o.office, &before}
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, true},
-		"set back, and read by a sweep": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
+		"set back, and read by a sweep": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
 			o.office = &reads{o.office, &before}
-			_, _, _ = o.sweep(ctx) // nobody is left who could stamp it
+			o.looks(ctx, r)
 		}, true},
-		"set back, as the plain restore does, and read by a sweep": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
+		"set back, as the plain restore does, and read by a sweep": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			o.office = &reads{o.office, &before}
-			_, _, _ = o.sweep(ctx)
+			o.looks(ctx, r)
 		}, true},
-		"listed late": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
+		"listed late": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, false},
-		"read by a sweep that had begun before": {func(ctx context.Context, o *inOffice, before lease.Snapshot) {
-			o.see(observation{sight: o.seen.sight, snapshot: before, least: before.Revision})
+		"set back, and read in the next term": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+			before.Revision += 1_000_000_000
+			o.again(ctx, r, before)
+		}, true},
+		"set back, as the plain restore does, and read in the next term": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+			o.again(ctx, r, before)
+		}, true},
+		"read in the next term, after another leader's": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+			before.Sweep.Sequence++ // who minded what there was to mind
+			before.Sweep.Nonce = "another's"
+			o.again(ctx, r, before)
 		}, false},
 	}
 	for what, change := range changes {
@@ -95,14 +129,17 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 						t.Fatal(err)
 					}
 					o.hear(t.Context(), change(r), true)
-					way.shown(t.Context(), o, before)
+					way.shown(t.Context(), r, o, before)
 					defer func() { o.unwatch() }()
 					stands := o.past.standing()
-					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRestored; held != way.held || len(stands) > 1 {
+					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRestored; held != way.held || !held && len(stands) > 0 {
 						t.Fatalf("held by %+v, want held: %t", stands, way.held)
 					}
 					if !way.held {
 						return
+					}
+					if !o.sweepDue {
+						t.Error("no sweep is due that would tell others by its stamp")
 					}
 					again := o.seen.snapshot
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRestored, stands, "ada")
@@ -114,4 +151,23 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestASweepThatReadBeforeAChangeWasHeardHoldsNothing: what it read is older, and nothing was set back.
+func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		o := r.inOffice()
+		o.begin(t.Context(), func(context.Context, Plan, error) {})
+		synctest.Wait() // it has read
+		r.extend("i-1", 48*time.Hour)
+		l := r.lease("i-1")
+		o.hear(t.Context(), lease.Change{Lease: &l}, true)
+		o.finish()
+		defer o.unwatch()
+		if stands := o.past.standing(); len(stands) > 0 {
+			t.Errorf("held by %+v", stands)
+		}
+	})
 }

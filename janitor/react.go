@@ -226,15 +226,19 @@ func (t *term) launchOf(token string) (l lease.Launch) {
 
 // see replaces what was observed.
 func (t *term) see(seen observation) {
-	older := t.older(seen)
-	setBack := older != "" || seen.snapshot.Sweep.Sequence < t.seen.snapshot.Sweep.Sequence
+	before := t.seen.snapshot
+	if before.Revision == 0 && t.left.snapshot.Sweep.Nonce != "" && t.left.snapshot.Sweep.Nonce == seen.snapshot.Sweep.Nonce {
+		before, seen.least = t.left.snapshot, t.left.heard // nobody has led since we did
+	}
+	older := older(before, seen)
+	setBack := older != "" || seen.snapshot.Sweep.Sequence < before.Sweep.Sequence
 	t.compare(seen.snapshot, setBack)
 	t.past.see(t.Now(), seen.snapshot, true)
 	if older != "" {
 		t.past.setBack(t.Now(), older)
 	}
 	if setBack {
-		t.heard = 0 // another history begins
+		t.heard, t.sweepDue = 0, true // another history begins, and others shall read of it
 	}
 	t.heard = max(t.heard, seen.snapshot.Revision)
 	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}

@@ -102,12 +102,12 @@ func (c *situation) unrecordedLaunch() string {
 	return first
 }
 
-// older says by what a snapshot is older than what was observed before in this term, whatever its stamp says; empty if by
-// nothing. etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for.
-// So a record of an older revision than was seen was set back, and so was one that is gone, unless it was a tombstone,
-// which is all that janitors delete.
-func (t *term) older(seen observation) string {
-	s, before := seen.snapshot, t.seen.snapshot
+// older says by what a snapshot is older than what was observed before, whatever its stamp says; empty if by nothing.
+// etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for. So a
+// record of an older revision than was seen was set back, and so was one that is gone, unless it was a tombstone, which
+// is all that janitors delete.
+func older(before lease.Snapshot, seen observation) string {
+	s := seen.snapshot
 	if s.Revision < seen.least {
 		return fmt.Sprintf("etcd is at revision %d, and %d was seen before", s.Revision, seen.least)
 	}

@@ -38,6 +38,10 @@ type Janitor struct {
 	Config
 	schedule cron.Schedule
 	past     *past
+	left     struct { // what was observed when office was left last
+		snapshot lease.Snapshot
+		heard    int64
+	}
 }
 
 // lookMax bounds one look at EC2 and the registry, or the interval does if it is longer.
@@ -216,6 +220,7 @@ func (j *Janitor) newTerm(office Office) *term {
 
 // leave ends the term.
 func (t *term) leave(ctx context.Context, why string) {
+	t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
 	_ = t.tell(t.event(EventLeft, why)) // said in the log
 	t.resign(ctx, t.office)
 }
