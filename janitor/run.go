@@ -220,7 +220,9 @@ func (j *Janitor) newTerm(office Office) *term {
 
 // leave ends the term.
 func (t *term) leave(ctx context.Context, why string) {
-	t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
+	if t.seen.snapshot.Revision > 0 { // else it has seen less than the term before
+		t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
+	}
 	_ = t.tell(t.event(EventLeft, why)) // said in the log
 	t.resign(ctx, t.office)
 }
