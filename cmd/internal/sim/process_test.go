@@ -119,7 +119,8 @@ type tally struct {
 type fate struct {
 	before, after    time.Duration
 	lost, unanswered bool
-	reset            bool // the caller is told at once, and not left to wait
+	reset            bool          // the caller is told at once, and not left to wait
+	noticed          time.Duration // how late a caller that gives up goes on
 }
 
 // fate decides what happens to the next call of this kind.
@@ -154,6 +155,7 @@ func (p *process) fate(to side, question string, quick, slow time.Duration) fate
 	if now.Before(stopped) {
 		f.before += stopped.Sub(now)
 	}
+	f.noticed = r.between(time.Microsecond, time.Millisecond)
 	return f
 }
 
