@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/lease"
+	"lapse/lease/ec2"
 )
 
 // deed is what a person does with a command line.
@@ -136,7 +137,7 @@ func releaseLaunch(p *process, r *rand.Rand) error {
 	return err
 }
 
-// adopt writes the lease first and sets the tag second.
+// adopt gives a lease to what was launched without Lapse.
 func adopt(p *process, r *rand.Rand) error {
 	ids := p.w.fleet.living(adoptableRole)
 	if len(ids) == 0 {
@@ -155,16 +156,22 @@ func adopt(p *process, r *rand.Rand) error {
 	}
 	i := listing.Instances[0]
 	l := lease.Adopt(p.clock.now(), i, p.clock.now().Add(between(r, 3*time.Minute, time.Hour)), time.Time{}, "ada", nil, p.by("adopted"))
-	if l, err = p.store().PutLease(p.ctx, l); err != nil {
-		return err
-	}
-	if err := cloud.Tag(p.ctx, []string{i.ID}, map[string]string{registryTag: registryUUID}); err != nil {
+	if l, err = manage(p, cloud, l); err != nil {
 		return err
 	}
 	if p.alive() {
 		p.promise(l)
 	}
 	return nil
+}
+
+// manage writes the lease first and sets the tag second.
+func manage(p *process, cloud *ec2.Cloud, l lease.Lease) (lease.Lease, error) {
+	l, err := p.store().PutLease(p.ctx, l)
+	if err != nil {
+		return l, err
+	}
+	return l, cloud.Tag(p.ctx, []string{l.InstanceID}, map[string]string{registryTag: registryUUID})
 }
 
 // unmanage gives up the lease first and removes the tags second.
@@ -278,7 +285,8 @@ func setRight(p *process) error {
 	return setMode(p, lease.ModeArmed)
 }
 
-// recoverLeases makes leases from tags, as `lease recover` does.
+// recoverLeases makes leases from tags, as `lease recover` does, and adopts those of which it says that their launch does
+// not know them.
 func recoverLeases(p *process) error {
 	cloud, err := p.cloud()
 	if err != nil {
@@ -295,10 +303,18 @@ func recoverLeases(p *process) error {
 	recovery := lease.NewRecovery(s, lease.RecoveryTerms{})
 	for _, i := range listing.Instances {
 		l, err := recovery.Lease(p.clock.now(), i, p.by("recovered"))
-		if err != nil {
-			continue // it says why
+		refused, _ := errors.AsType[*lease.UnrecoverableError](err)
+		switch {
+		case err == nil:
+			_, err = p.store().PutLease(p.ctx, l)
+		case refused != nil && refused.Obstacle == lease.ObstacleDoubt:
+			l = lease.Adopt(p.clock.now(), i, p.clock.now().Add(24*time.Hour), time.Time{}, "ada", nil, p.by("adopted"))
+			l.Changes += s.Heartbeats[i.ID].Changes
+			_, err = manage(p, cloud, l)
+		default: // it says why
+			err = nil
 		}
-		if _, err := p.store().PutLease(p.ctx, l); err != nil {
+		if err != nil {
 			return err
 		}
 	}
