@@ -84,20 +84,17 @@ type answered struct {
 // transport is the process's way to EC2.
 type transport struct{ p *process }
 
-// Do sends a request. A caller that gives up goes on a moment later: two calls that are given 30 s each would end at the
-// very instant at which what may last a minute ends, and the two would come in any order.
+// Do sends a request, which may be lost, late, or not be answered. A caller that gives up goes on a moment later: two calls
+// that are given 30 s each would end at the very instant at which what may last a minute ends, and the two would come in
+// any order.
 func (t transport) Do(r *http.Request) (*http.Response, error) {
-	in := r.Context().Value(inputKey{})
+	ctx, in := r.Context(), r.Context().Value(inputKey{})
 	f := t.p.fate(toEC2, action(in)+" "+subject(in), 20*time.Millisecond, 250*time.Millisecond)
-	resp, err := t.send(r.Context(), in, f)
-	if r.Context().Err() != nil {
-		time.Sleep(f.noticed)
-	}
-	return resp, err
-}
-
-// send takes a request to its fate: lost, late, or not answered.
-func (t transport) send(ctx context.Context, in any, f fate) (*http.Response, error) {
+	defer func() {
+		if ctx.Err() != nil {
+			time.Sleep(f.noticed)
+		}
+	}()
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	sent := time.Now()
 	if f.lost && f.reset {
@@ -130,7 +127,7 @@ func (t transport) send(ctx context.Context, in any, f fate) (*http.Response, er
 	}
 	resp := &http.Response{
 		StatusCode: http.StatusOK, Header: http.Header{"Date": {date.UTC().Format(http.TimeFormat)}},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 	}
 	if err != nil {
 		resp.StatusCode = err.status
