@@ -285,8 +285,8 @@ func setRight(p *process) error {
 	return setMode(p, lease.ModeArmed)
 }
 
-// recoverLeases makes leases from tags, as `lease recover` does, and adopts those of which it says that their launch does
-// not know them.
+// recoverLeases makes leases from tags, as `lease recover` does. What is held because its sidecar has seen a lease of it, and
+// is refused there, is adopted, as `janitor resume` says.
 func recoverLeases(p *process) error {
 	cloud, err := p.cloud()
 	if err != nil {
@@ -300,6 +300,11 @@ func recoverLeases(p *process) error {
 	if err != nil {
 		return err
 	}
+	held := map[string]bool{}
+	for _, b := range s.Sweep.Brakes {
+		held[b.Scope] = held[b.Scope] || b.Name == lease.BrakeRestored
+	}
+	adoptable := []lease.Obstacle{lease.ObstacleCopied, lease.ObstacleDoubt, lease.ObstacleExempt, lease.ObstacleOrphan}
 	recovery := lease.NewRecovery(s, lease.RecoveryTerms{})
 	for _, i := range listing.Instances {
 		l, err := recovery.Lease(p.clock.now(), i, p.by("recovered"))
@@ -307,7 +312,7 @@ func recoverLeases(p *process) error {
 		switch {
 		case err == nil:
 			_, err = p.store().PutLease(p.ctx, l)
-		case refused != nil && refused.Obstacle == lease.ObstacleDoubt:
+		case held[i.ID] && refused != nil && slices.Contains(adoptable, refused.Obstacle):
 			l = lease.Adopt(p.clock.now(), i, p.clock.now().Add(24*time.Hour), time.Time{}, "ada", nil, p.by("adopted"))
 			l.Changes += s.Heartbeats[i.ID].Changes
 			_, err = manage(p, cloud, l)
