@@ -64,7 +64,7 @@ const (
 	ObstacleExempt   Obstacle = "exempt"   // bears the tag that forbids ending it
 	ObstacleCopied   Obstacle = "copied"   // its launch tag is not its client token
 	ObstacleOpen     Obstacle = "open"     // its launch is under way and binds it
-	ObstacleOrphan   Obstacle = "orphan"   // its launch was closed before it was bound: a janitor ends it
+	ObstacleOrphan   Obstacle = "orphan"   // its launch was closed before it was bound: a janitor ends it, or holds it
 	ObstacleDoubt    Obstacle = "doubt"    // its launch is on record and does not know it
 )
 
@@ -179,7 +179,7 @@ func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, 
 	case !member || launch.Place() != i.Place:
 		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it; `lease adopt` gives it a lease", token)
 	case launch.State == LaunchClosed && r.beats[i.ID].Changes == 0: // or its sidecar has seen a lease
-		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it; `lease adopt` if it is to live", token)
+		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it, unless `janitor status` says that it is held; `lease adopt` if it is to live", token)
 	}
 	return token, nil
 }
