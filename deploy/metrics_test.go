@@ -11,6 +11,7 @@ import (
 
 	"lapse/janitor"
 	"lapse/janitor/metrics"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -27,8 +28,8 @@ func scraped(t *testing.T) string {
 	e.Happened(janitor.Event{
 		Kind: janitor.EventTerminating, Cause: lease.CauseTerm, Own: true, Time: time.Now(), Evidence: janitor.Evidence{Due: time.Now()},
 	})
-	e.Counted(janitor.Census{
-		Mode: lease.ModeArmed, Places: map[lease.Place]janitor.PlaceCensus{place: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},
+	e.Counted(plan.Census{
+		Mode: lease.ModeArmed, Places: map[lease.Place]plan.PlaceCensus{place: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},
 		Brakes: []lease.Brake{{Name: lease.BrakeRestored}},
 	})
 	answer := httptest.NewRecorder()

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // actor carries out a plan, or only reports it.
 type actor interface {
-	act(ctx context.Context, reg lease.Registry, plan Plan) Report
+	act(ctx context.Context, reg lease.Registry, planned plan.Plan) Report
 }
 
 // Report counts what came of a plan. Ended counts what EC2 confirmed, Asked what it was asked to end.
@@ -42,21 +44,21 @@ func (r *Report) add(other Report) {
 // observer is the actor of a registry that is not armed: it writes nothing and ends nothing.
 type observer struct{ log *slog.Logger }
 
-func (o observer) act(_ context.Context, reg lease.Registry, plan Plan) Report {
-	for _, v := range plan.Verdicts {
-		if v.Action != ActKeep && v.Action != ActReport {
+func (o observer) act(_ context.Context, reg lease.Registry, planned plan.Plan) Report {
+	for _, v := range planned.Verdicts {
+		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
 			o.log.Info("would act", "mode", string(reg.Mode), "action", string(v.Action), "instance_id", v.InstanceID,
-				"launch", v.Token, "leftover", v.leftoverID(), "reason", v.Reason)
+				"launch", v.Token, "leftover", v.LeftoverID(), "reason", v.Reason)
 		}
 	}
-	return Report{Held: len(plan.With(ActHold))}
+	return Report{Held: len(planned.With(plan.ActHold))}
 }
 
 // armed is the actor that carries the plan out.
 type armed struct {
 	office Office
 	clouds map[lease.Place]Cloud
-	policy Policy
+	policy plan.Policy
 	wall   func() time.Time
 	log    *slog.Logger
 	tell   func(Event) error    // may be nil
@@ -81,24 +83,24 @@ const (
 	zonesAtOnce  = 8 // of one place, asked about by id
 )
 
-func (a armed) act(ctx context.Context, reg lease.Registry, plan Plan) Report {
-	total := Report{Held: len(plan.With(ActHold))}
+func (a armed) act(ctx context.Context, reg lease.Registry, planned plan.Plan) Report {
+	total := Report{Held: len(planned.With(plan.ActHold))}
 	var mu sync.Mutex
 	add := func(r Report) {
 		mu.Lock()
 		defer mu.Unlock()
 		total.add(r)
 	}
-	notes := plan.With(ActMark, ActUnmark, ActStuck, ActAbsent, ActSeen, ActConfirm, ActReopen, ActActivate, ActDone, ActClose, ActClear, ActPurge)
+	notes := planned.With(plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate, plan.ActDone, plan.ActClose, plan.ActClear, plan.ActPurge)
 	var both sync.WaitGroup // many marks must not keep the ends waiting
 	both.Go(func() {
-		abreast(writesAtOnce, append(notes, looks(plan)...), func(v Verdict) { add(a.note(ctx, reg, v)) })
+		abreast(writesAtOnce, append(notes, looks(planned)...), func(v plan.Verdict) { add(a.note(ctx, reg, v)) })
 	})
 	both.Go(func() {
-		abreast(killsAtOnce, batches(plan.Ends()), func(batch []Verdict) { add(a.kill(ctx, reg, batch)) })
+		abreast(killsAtOnce, batches(planned.Ends()), func(batch []plan.Verdict) { add(a.kill(ctx, reg, batch)) })
 	})
 	both.Wait()
-	add(a.clean(ctx, reg, plan.With(ActRemove)))
+	add(a.clean(ctx, reg, planned.With(plan.ActRemove)))
 	return total
 }
 
@@ -120,14 +122,14 @@ func abreast[T any](n int, items []T, do func(T)) {
 // was tried. One instance may be why EC2 fails a call for all, which does not say so: whoever was tried in vain is tried
 // again in a batch of half the size, until it stands alone. But a zone in which many were tried in vain is in trouble
 // itself: however many they are, they make no more than 16 calls, or full batches.
-func batches(vs []Verdict) [][]Verdict {
+func batches(vs []plan.Verdict) [][]plan.Verdict {
 	type company struct {
 		place  lease.Place
 		zone   string
 		halved int
 	}
 	var order []company
-	members := map[company][]Verdict{}
+	members := map[company][]plan.Verdict{}
 	for _, v := range vs {
 		c := company{place: v.Place, zone: v.Zone}
 		if v.Lease != nil {
@@ -139,7 +141,7 @@ func batches(vs []Verdict) [][]Verdict {
 		members[c] = append(members[c], v)
 	}
 	slices.SortStableFunc(order, func(a, b company) int { return cmp.Compare(a.halved, b.halved) }) // what is new waits for no retry
-	var all [][]Verdict
+	var all [][]plan.Verdict
 	for _, c := range order {
 		fewest := (len(members[c]) + triesAtOnce - 1) / triesAtOnce
 		size := min(batchSize, max(1, batchSize>>c.halved, fewest))
@@ -149,23 +151,23 @@ func batches(vs []Verdict) [][]Verdict {
 }
 
 // looks makes one verdict of all first looks at what a launch left, since they are one write.
-func looks(plan Plan) []Verdict {
-	var joined []Verdict
+func looks(planned plan.Plan) []plan.Verdict {
+	var joined []plan.Verdict
 	at := map[string]int{}
-	for _, v := range plan.With(ActLook) {
+	for _, v := range planned.With(plan.ActLook) {
 		n, seen := at[v.Token]
 		if !seen {
 			n = len(joined)
 			at[v.Token] = n
 			joined = append(joined, v)
 		}
-		joined[n].Looked = append(joined[n].Looked, cmp.Or(v.InstanceID, v.leftoverID()))
+		joined[n].Looked = append(joined[n].Looked, cmp.Or(v.InstanceID, v.LeftoverID()))
 	}
 	return joined
 }
 
 // note writes one transition that ends nothing.
-func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
+func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Report {
 	if ctx.Err() != nil {
 		return Report{}
 	}
@@ -177,20 +179,20 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 		return Report{}
 	case err != nil:
 		log.Error("write failed", "error", err)
-		_ = a.told(v.failed(err))
+		_ = a.told(failedOf(v, err))
 		return Report{Failed: 1}
 	}
-	done := v.event(v.Action.kind())
+	done := eventOf(v, kindOfAction(v.Action))
 	done.Revision, done.changes = written.revision, written.changes
-	if v.Action == ActMark {
+	if v.Action == plan.ActMark {
 		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.wall().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
 	}
 	_ = a.told(done) // it ends nothing, so what is not audited is said in the log, and no more
 	switch v.Action {
-	case ActMark:
+	case plan.ActMark:
 		log.Warn("marked", "cause", string(v.Cause), "deadline", v.Deadline)
 		return Report{Marked: 1}
-	case ActConfirm:
+	case plan.ActConfirm:
 		log.Info("ended")
 		return Report{Ended: 1}
 	}
@@ -199,11 +201,11 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v Verdict) Report {
 }
 
 // write writes what a verdict asks for.
-func (a armed) write(ctx context.Context, reg lease.Registry, v Verdict) (wrote, error) {
+func (a armed) write(ctx context.Context, reg lease.Registry, v plan.Verdict) (wrote, error) {
 	switch v.Action {
-	case ActDone, ActClose, ActLook, ActClear:
+	case plan.ActDone, plan.ActClose, plan.ActLook, plan.ActClear:
 		return a.writeLaunch(ctx, reg, v)
-	case ActPurge:
+	case plan.ActPurge:
 		if v.Lease != nil {
 			return wrote{}, a.office.DeleteLease(ctx, reg, *v.Lease)
 		}
@@ -218,38 +220,38 @@ func (a armed) write(ctx context.Context, reg lease.Registry, v Verdict) (wrote,
 }
 
 // change is the transition of a lease that a verdict asks for.
-func (a armed) change(v Verdict) (lease.Lease, error) {
+func (a armed) change(v plan.Verdict) (lease.Lease, error) {
 	now, by := a.wall(), a.by(v.Reason)
 	switch v.Action {
-	case ActMark:
+	case plan.ActMark:
 		return v.Lease.WithMark(now, v.Cause, v.Deadline, by)
-	case ActUnmark:
+	case plan.ActUnmark:
 		return v.Lease.WithoutMark(now, by)
-	case ActStuck:
+	case plan.ActStuck:
 		return v.Lease.StuckBecause(now, v.Reason, by)
-	case ActAbsent:
+	case plan.ActAbsent:
 		return v.Lease.Absent(now)
-	case ActSeen:
+	case plan.ActSeen:
 		return v.Lease.Seen()
-	case ActConfirm:
+	case plan.ActConfirm:
 		return v.Lease.End(now, v.Cause, by)
-	case ActReopen:
+	case plan.ActReopen:
 		return v.Lease.Reopen(now, by)
-	case ActActivate:
+	case plan.ActActivate:
 		return v.Lease.Activate(now, by)
 	}
 	return lease.Lease{}, errors.New("no transition for " + string(v.Action))
 }
 
-func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v Verdict) (wrote, error) {
+func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v plan.Verdict) (wrote, error) {
 	var launch lease.Launch
 	var err error
 	switch v.Action {
-	case ActDone:
+	case plan.ActDone:
 		launch, err = v.Launch.Done(a.wall())
-	case ActClose:
+	case plan.ActClose:
 		launch, err = v.Launch.Close(a.wall(), v.Reason)
-	case ActClear:
+	case plan.ActClear:
 		launch, err = v.Launch.Cleared(a.wall())
 	default:
 		launch, err = v.Launch.Looked(a.wall(), v.Looked...)

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // lines are the events in an audit log, without what differs from run to run.
@@ -138,14 +141,14 @@ func TestWithoutATrailNothingEnds(t *testing.T) {
 		told = append(told, e.Kind)
 		return nil
 	}
-	if report := actor.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")}); report.Asked != 0 || report.Failed != 1 {
+	if report := actor.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")}); report.Asked != 0 || report.Failed != 1 {
 		t.Errorf("%+v", report)
 	}
 	if ended := r.cloud.ended(); len(ended) > 0 || r.lease("i-1").State != lease.StateRevoked {
 		t.Fatalf("terminated %v, and the lease is %s", ended, r.lease("i-1").State)
 	}
 	full = false
-	if report := actor.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")}); report.Asked != 1 {
+	if report := actor.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")}); report.Asked != 1 {
 		t.Errorf("%+v", report)
 	}
 	if want := []EventKind{EventAuthorised, EventTerminating}; !slices.Equal(told, want) || len(r.cloud.ended()) != 1 {
@@ -171,7 +174,7 @@ func TestAnAuditLogIsBegunAnewWhereItWasRenamed(t *testing.T) {
 	}
 	defer func() { _ = a.Close() }()
 	write := func(id string) {
-		if err := a.Write(Event{Time: noon, Kind: EventMarked, InstanceID: id}); err != nil {
+		if err := a.Write(Event{Time: Noon, Kind: EventMarked, InstanceID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,11 +225,11 @@ func TestATornLineSpoilsNoOther(t *testing.T) {
 	t.Parallel()
 	var w tearing
 	a := AuditTo(&w)
-	if err := a.Write(Event{Time: noon, Kind: EventMarked, InstanceID: "i-1"}); err == nil {
+	if err := a.Write(Event{Time: Noon, Kind: EventMarked, InstanceID: "i-1"}); err == nil {
 		t.Error("no error")
 	}
 	for _, id := range []string{"i-2", "i-3"} {
-		if err := a.Write(Event{Time: noon, Kind: EventMarked, InstanceID: id}); err != nil {
+		if err := a.Write(Event{Time: Noon, Kind: EventMarked, InstanceID: id}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -8,32 +8,35 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // BenchmarkReaction decides once over a hundred thousand leases that all hold, and beat.
 func BenchmarkReaction(b *testing.B) {
-	all := many(100_000, "", beats, func(s *subject) {
-		s.lease.TTL = lease.Duration(5 * time.Minute)
+	all := Many(100_000, "", Beats, func(s *Subject) {
+		s.Lease.TTL = lease.Duration(5 * time.Minute)
 	})
-	slices.SortFunc(all, func(a, b subject) int { return cmp.Compare(a.lease.InstanceID, b.lease.InstanceID) }) // as stores do
-	v := viewOf(all...)
+	slices.SortFunc(all, func(a, b Subject) int { return cmp.Compare(a.Lease.InstanceID, b.Lease.InstanceID) }) // as stores do
+	v := ViewOf(all...)
 	for n := range 1000 {
-		v.Snapshot.Launches = append(v.Snapshot.Launches, launch(fmt.Sprintf("t%d", n), lease.LaunchDone))
+		v.Snapshot.Launches = append(v.Snapshot.Launches, Launch(fmt.Sprintf("t%d", n), lease.LaunchDone))
 	}
 	v.Snapshot.Heartbeats = map[string]lease.Heartbeat{}
 	for _, l := range v.Snapshot.Leases {
 		v.Snapshot.Heartbeats[l.InstanceID] = lease.Heartbeat{InstanceID: l.InstanceID, TTL: l.TTL, Held: true}
 	}
-	v.index = indexed(v.Places)
+	v.Index = plan.Indexed(v.Places)
 	now := time.Now()
 	mem := newMemory(now)
 	for b.Loop() {
-		mem.observe(now, now, v.Snapshot, v.index)
+		mem.observe(now, now, v.Snapshot, v.Index)
 		v.Silences = mem.silences(now)
-		plan := decide(v)
-		mem.held(now, plan.Verdicts)
-		if len(plan.With(ActReport, ActMark, ActEnd, ActHold)) != 0 {
-			b.Fatal(tally(plan))
+		planned := plan.Decide(v)
+		mem.held(now, planned.Verdicts)
+		if len(planned.With(plan.ActReport, plan.ActMark, plan.ActEnd, plan.ActHold)) != 0 {
+			b.Fatal(Tally(planned))
 		}
 	}
 }

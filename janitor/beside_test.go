@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // mute is a place that can fall silent: until it is given up after half a minute, it gives no answer.
@@ -108,7 +110,7 @@ func TestAPlaceThatGivesNoAnswerIsHeldAndTheOthersAreStamped(t *testing.T) {
 		for range 30 {
 			after(17 * time.Second)
 			stamp, err := r.store.Sweep(r.t.Context())
-			held := slices.ContainsFunc(stamp.Brakes, func(b lease.Brake) bool { return b.Name == brakeHealth && b.Scope == far.place.String() })
+			held := slices.ContainsFunc(stamp.Brakes, func(b lease.Brake) bool { return b.Name == plan.BrakeHealth && b.Scope == far.place.String() })
 			if err != nil || r.now().Sub(stamp.Time) > 61*time.Second || !stamp.Names(r.cloud.place) || stamp.Names(far.place) || !held {
 				r.t.Fatalf("stamp %+v (%v); want it of the last minute, of %s alone, and a brake on %s", stamp, err, r.cloud.place, far.place)
 			}

@@ -9,22 +9,25 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // counting is an observer that keeps the last count.
 type counting struct {
 	blind
-	last Census
+	last plan.Census
 }
 
-func (c *counting) Counted(counted Census) { c.last = counted }
+func (c *counting) Counted(counted plan.Census) { c.last = counted }
 
 // counted decides about a view, and returns what the observer is told of it.
-func counted(t *testing.T, v View, beats map[string]*beat) Census {
+func counted(t *testing.T, v plan.View, beats map[string]*beat) plan.Census {
 	t.Helper()
 	observer := &counting{}
 	j, err := New(Config{
-		Clouds: []Cloud{&recorder{}}, Policy: DefaultPolicy(), Schedule: "@every 1m", Now: time.Now, Observe: observer,
+		Clouds: []Cloud{&recorder{}}, Policy: plan.DefaultPolicy(), Schedule: "@every 1m", Now: time.Now, Observe: observer,
 		Log: slog.New(slog.DiscardHandler), Campaign: func(context.Context) (Office, error) { return nil, nil },
 	})
 	if err != nil {
@@ -33,26 +36,26 @@ func counted(t *testing.T, v View, beats map[string]*beat) Census {
 	term := &term{
 		Janitor: j, mem: &memory{beats: beats}, seen: observation{sight: sight{places: v.Places}, snapshot: v.Snapshot},
 	}
-	term.count(decide(v))
+	term.count(plan.Decide(v))
 	return observer.last
 }
 
 func TestACensusCountsEachOnce(t *testing.T) {
 	t.Parallel()
-	stray := func(s *subject) { bare(s); s.instance.Tags[lease.TagLaunch] = "" }
-	stuck := withLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, noon })
-	v := viewOf(
-		holds("i-1"), holds("i-2", beats), holds("i-3", silent(3*time.Minute)), holds("i-4", silent(time.Second), inZone("euw1-az2")),
-		holds("i-5", revoked(lease.CauseTerm, time.Minute), stuck), holds("i-6", ended(time.Hour), missing),
-		holds("i-7", bare, foreign), holds("i-8", exempt), holds("i-9", bare, exempt), holds("i-10", stray),
-		holds("i-11", bare, is(lease.InstanceTerminated)), holds("i-12", beats),
+	stray := func(s *Subject) { Bare(s); s.Instance.Tags[lease.TagLaunch] = "" }
+	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })
+	v := ViewOf(
+		Holds("i-1"), Holds("i-2", Beats), Holds("i-3", Silent(3*time.Minute)), Holds("i-4", Silent(time.Second), InZone("euw1-az2")),
+		Holds("i-5", Revoked(lease.CauseTerm, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
+		Holds("i-7", Bare, Foreign), Holds("i-8", Exempt), Holds("i-9", Bare, Exempt), Holds("i-10", stray),
+		Holds("i-11", Bare, Is(lease.InstanceTerminated)), Holds("i-12", Beats),
 	)
-	bad("heartbeat", "i-12")(&v) // two verdicts about one instance
-	launches(launch("web", lease.LaunchOpen), launch("old", lease.LaunchDone))(&v)
+	Bad("heartbeat", "i-12")(&v) // two verdicts about one instance
+	Launches(Launch("web", lease.LaunchOpen), Launch("old", lease.LaunchDone))(&v)
 	c := counted(t, v, map[string]*beat{"i-3": {lapsed: time.Now().Add(-3 * time.Minute)}})
 
-	if want := (PlaceCensus{Listed: true, Managed: 6, Foreign: 1, Unexplained: 1, Exempt: 2, Stuck: 1}); c.Places[here] != want {
-		t.Errorf("instances: %+v, want %+v", c.Places[here], want)
+	if want := (plan.PlaceCensus{Listed: true, Managed: 6, Foreign: 1, Unexplained: 1, Exempt: 2, Stuck: 1}); c.Places[Here] != want {
+		t.Errorf("instances: %+v, want %+v", c.Places[Here], want)
 	}
 	if want := map[lease.State]int{lease.StateActive: 6, lease.StateRevoked: 1, lease.StateEnded: 1}; !maps.Equal(c.Leases, want) {
 		t.Errorf("leases: %v, want %v", c.Leases, want)
@@ -70,47 +73,47 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	for _, n := range c.Verdicts {
 		all += n
 	}
-	if plan := decide(v); c.Mode != lease.ModeArmed || all != len(plan.Verdicts) {
-		t.Errorf("mode %s, %d verdicts of %d: %v", c.Mode, all, len(plan.Verdicts), c.Verdicts)
+	if planned := plan.Decide(v); c.Mode != lease.ModeArmed || all != len(planned.Verdicts) {
+		t.Errorf("mode %s, %d verdicts of %d: %v", c.Mode, all, len(planned.Verdicts), c.Verdicts)
 	}
 }
 
 // BenchmarkCensus shows what counting adds to a decision about 100,000 leases.
 func BenchmarkCensus(b *testing.B) {
-	var subjects []subject
+	var subjects []Subject
 	for n := range 100_000 {
-		subjects = append(subjects, holds(fmt.Sprintf("i-%06d", n), beats))
+		subjects = append(subjects, Holds(fmt.Sprintf("i-%06d", n), Beats))
 	}
-	v := viewOf(subjects...)
-	plan := decide(v)
+	v := ViewOf(subjects...)
+	planned := plan.Decide(v)
 	term := &term{
-		Janitor: &Janitor{Config: Config{Observe: &counting{}}}, mem: newMemory(noon),
+		Janitor: &Janitor{Config: Config{Observe: &counting{}}}, mem: newMemory(Noon),
 		seen: observation{sight: sight{places: v.Places}, snapshot: v.Snapshot},
 	}
 	b.Run("decide", func(b *testing.B) {
 		for b.Loop() {
-			decide(v)
+			plan.Decide(v)
 		}
 	})
 	b.Run("count", func(b *testing.B) {
 		for b.Loop() {
-			term.count(plan)
+			term.count(planned)
 		}
 	})
 }
 
 func TestWhatAListingLacksOfTheLeasedIsCounted(t *testing.T) {
 	t.Parallel()
-	v := viewOf(
-		holds("i-1"), holds("i-2", missing), holds("i-3", missing), holds("i-4", missing, revoked(lease.CauseTerm, time.Minute)),
-		holds("i-5", missing, revoked(lease.CauseTerm, time.Minute)), holds("i-6", missing), holds("i-7", bare),
+	v := ViewOf(
+		Holds("i-1"), Holds("i-2", Missing), Holds("i-3", Missing), Holds("i-4", Missing, Revoked(lease.CauseTerm, time.Minute)),
+		Holds("i-5", Missing, Revoked(lease.CauseTerm, time.Minute)), Holds("i-6", Missing), Holds("i-7", Bare),
 	)
 	shown := lease.Listing{Instances: []lease.Instance{
-		*holds("i-2").instance, *holds("i-4").instance, *holds("i-6", is(lease.InstanceTerminated)).instance,
+		*Holds("i-2").Instance, *Holds("i-4").Instance, *Holds("i-6", Is(lease.InstanceTerminated)).Instance,
 	}}
-	v.Places[0].lookedUp([]string{"i-2", "i-3", "i-4", "i-5", "i-6"}, shown, nil)
+	lookedUp(&v.Places[0], []string{"i-2", "i-3", "i-4", "i-5", "i-6"}, shown, nil)
 	want := lease.Census{Managed: 4, Unexplained: 1, Unlisted: 1, Unseen: 1} // i-2 and i-3; the others need no listing
-	if got := decide(v).Seen[here.String()]; got != want {
+	if got := plan.Decide(v).Seen[Here.String()]; got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

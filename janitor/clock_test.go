@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // The judge has two clocks: a wall clock, which people and records agree on and which may be set, and a monotonic one, which
@@ -314,7 +317,7 @@ func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
 				after(90 * time.Second)
 				o.steps(r, c.since)
 				o.reacts(r)
-				if got := heldBy(Plan{Brakes: o.brakes}, brakeClock, r.cloud.place.String()); got != c.held || (len(r.cloud.ended()) == 0) != c.held {
+				if got := HeldBy(plan.Plan{Brakes: o.brakes}, plan.BrakeClock, r.cloud.place.String()); got != c.held || (len(r.cloud.ended()) == 0) != c.held {
 					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.ended(), c.held)
 				}
 			})

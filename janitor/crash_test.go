@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
@@ -85,7 +86,7 @@ func (c *crash) sweeps(n int) {
 			Campaign: func(ctx context.Context) (janitor.Office, error) {
 				return c.store.Campaign(ctx, "janitor", time.Minute)
 			},
-			Clouds: []janitor.Cloud{c.cloud}, Policy: janitor.DefaultPolicy(), Schedule: "@every 1m", Now: c.now,
+			Clouds: []janitor.Cloud{c.cloud}, Policy: plan.DefaultPolicy(), Schedule: "@every 1m", Now: c.now,
 			Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

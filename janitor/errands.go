@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // errands are what runs beside a term's goroutine: looks at EC2, and plans being carried out. They share nothing with
@@ -26,9 +28,11 @@ type lane struct {
 
 // reactions are what is done between sweeps, too. The rest waits for the next look at EC2: an old listing is no second
 // look, and confirms nothing.
-func reactions() []Action { return []Action{ActMark, ActUnmark, ActEnd, ActStuck} }
+func reactions() []plan.Action {
+	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActEnd, plan.ActStuck}
+}
 
-func (v Verdict) lane() lane { return lane{v.Place, !slices.Contains(reactions(), v.Action)} }
+func laneOf(v plan.Verdict) lane { return lane{v.Place, !slices.Contains(reactions(), v.Action)} }
 
 func newErrands() errands {
 	return errands{back: make(chan func()), acting: map[lane]bool{}, missed: map[lane]bool{}}
@@ -60,22 +64,22 @@ func (e *errands) busy(place lease.Place) bool {
 
 // free leaves out what stands in line behind an earlier plan that is still being carried out. What is due there is
 // decided anew after that.
-func (e *errands) free(vs []Verdict) []Verdict {
-	return slices.DeleteFunc(vs, func(v Verdict) bool {
-		if e.acting[v.lane()] {
-			e.missed[v.lane()] = true
+func (e *errands) free(vs []plan.Verdict) []plan.Verdict {
+	return slices.DeleteFunc(vs, func(v plan.Verdict) bool {
+		if e.acting[laneOf(v)] {
+			e.missed[laneOf(v)] = true
 		}
-		return e.acting[v.lane()]
+		return e.acting[laneOf(v)]
 	})
 }
 
 // act carries a plan out, each lane by itself, for an interval at most, so that sweeps and their stamps go on. What is
 // left is due again. acted is called when all is done.
-func (t *term) act(ctx context.Context, plan Plan, acted func(Report)) {
+func (t *term) act(ctx context.Context, planned plan.Plan, acted func(Report)) {
 	actor, reg := t.actor(), t.seen.snapshot.Registry
-	byLane := map[lane][]Verdict{}
-	for _, v := range t.free(plan.without(ActKeep, ActReport)) {
-		byLane[v.lane()] = append(byLane[v.lane()], v.apart())
+	byLane := map[lane][]plan.Verdict{}
+	for _, v := range t.free(planned.Without(plan.ActKeep, plan.ActReport)) {
+		byLane[laneOf(v)] = append(byLane[laneOf(v)], apart(v))
 	}
 	var total Report
 	left := len(byLane)
@@ -87,7 +91,7 @@ func (t *term) act(ctx context.Context, plan Plan, acted func(Report)) {
 		t.beside(func() func() {
 			bounded, cancel := context.WithTimeout(ctx, t.Policy.Interval)
 			defer cancel()
-			report := actor.act(bounded, reg, Plan{Verdicts: vs})
+			report := actor.act(bounded, reg, plan.Plan{Verdicts: vs})
 			return func() {
 				total.add(report)
 				if left--; left == 0 {
@@ -112,7 +116,7 @@ func (t *term) acted(where lane) {
 }
 
 // apart is the verdict with records of its own: those observed change as the watch tells.
-func (v Verdict) apart() Verdict {
+func apart(v plan.Verdict) plan.Verdict {
 	if v.Lease != nil {
 		l := *v.Lease
 		v.Lease = &l

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // EventKind says what happened.
@@ -102,7 +104,7 @@ type Observer interface {
 	// Swept is told how long a sweep took, and why it failed if it did.
 	Swept(took time.Duration, err error)
 	// Counted is told what each decision was about.
-	Counted(c Census)
+	Counted(c plan.Census)
 	// Happened is told each event.
 	Happened(e Event)
 }
@@ -114,7 +116,7 @@ func (blind) Turned(time.Duration)       {}
 func (blind) Led(string)                 {}
 func (blind) Stamp(lease.Sweep)          {}
 func (blind) Swept(time.Duration, error) {}
-func (blind) Counted(Census)             {}
+func (blind) Counted(plan.Census)        {}
 func (blind) Happened(Event)             {}
 
 // tell tells an event to the observer and writes it to the audit log. It fails if it was not written there.
@@ -132,10 +134,10 @@ func (j *Janitor) tell(e Event) error {
 	return nil
 }
 
-// event is what a verdict and its evidence say of something that happened to it.
-func (v Verdict) event(kind EventKind) Event {
+// eventOf is what a verdict and its evidence say of something that happened to it.
+func eventOf(v plan.Verdict, kind EventKind) Event {
 	e := Event{
-		Kind: kind, InstanceID: v.InstanceID, Leftover: v.leftoverID(), Launch: v.Token, Place: v.Place.String(), Zone: v.Zone, Cause: v.Cause,
+		Kind: kind, InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Place: v.Place.String(), Zone: v.Zone, Cause: v.Cause,
 		Reason: v.Reason, Evidence: Evidence{Due: v.Due, Instances: v.Looked},
 	}
 	if v.Instance != nil {
@@ -149,52 +151,52 @@ func (v Verdict) event(kind EventKind) Event {
 		e.Evidence.RevokedAt, e.Evidence.Tries = v.Lease.RevokedAt, v.Lease.Tries
 	}
 	if v.Launch != nil {
-		e.Evidence.Looked = v.Launch.Looks[cmp.Or(v.InstanceID, v.leftoverID())]
+		e.Evidence.Looked = v.Launch.Looks[cmp.Or(v.InstanceID, v.LeftoverID())]
 	}
 	return e
 }
 
-// failed is the event of something that could not be done.
-func (v Verdict) failed(err error) Event {
-	e := v.event(EventFailed)
+// failedOf is the event of something that could not be done.
+func failedOf(v plan.Verdict, err error) Event {
+	e := eventOf(v, EventFailed)
 	e.Reason = string(v.Action) + ": " + err.Error()
 	return e
 }
 
-// kind of the event that carrying out a verdict is.
-func (a Action) kind() EventKind {
+// kindOfAction is the kind of the event that carrying out a verdict is.
+func kindOfAction(a plan.Action) EventKind {
 	switch a {
-	case ActMark:
+	case plan.ActMark:
 		return EventMarked
-	case ActUnmark:
+	case plan.ActUnmark:
 		return EventUnmarked
-	case ActStuck:
+	case plan.ActStuck:
 		return EventStuck
-	case ActAbsent:
+	case plan.ActAbsent:
 		return EventAbsent
-	case ActSeen:
+	case plan.ActSeen:
 		return EventSeen
-	case ActConfirm:
+	case plan.ActConfirm:
 		return EventEnded
-	case ActReopen:
+	case plan.ActReopen:
 		return EventReopened
-	case ActActivate:
+	case plan.ActActivate:
 		return EventActivated
-	case ActLook:
+	case plan.ActLook:
 		return EventLooked
-	case ActDone:
+	case plan.ActDone:
 		return EventDone
-	case ActClose:
+	case plan.ActClose:
 		return EventClosed
-	case ActClear:
+	case plan.ActClear:
 		return EventCleared
-	case ActPurge:
+	case plan.ActPurge:
 		return EventPurged
-	case ActEnd, ActOrphan:
+	case plan.ActEnd, plan.ActOrphan:
 		return EventRevoked
-	case ActRemove:
+	case plan.ActRemove:
 		return EventRemoving
-	case ActKeep, ActReport, ActHold:
+	case plan.ActKeep, plan.ActReport, plan.ActHold:
 	}
 	return EventKind(a)
 }

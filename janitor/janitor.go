@@ -1,20 +1,17 @@
 // Package janitor ends the instances whose leases have lapsed and what failed launches left behind, and never anything
-// else. It observes, decides and acts, in three functions that know nothing of each other:
+// else. It observes, decides and acts, in three functions that know nothing of each other; the decision is package plan.
 //
-//   - janitor.go: [Janitor], what it needs of others ([Cloud], [Office]), and [Preview]; policy.go: [Policy], every figure that a decision uses.
-//   - view.go: [View], what was observed, as values.
-//   - decide.go: decide, a pure function from a View to a [Plan] (plan.go, its verdicts); lapse.go judges a lease, orphan.go a launch and what
-//     it left, brake.go everything that holds back.
-//   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock.
-//   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it).
-//   - vacant.go: empty places, which are listed less often.
+//   - janitor.go: what it needs of others: [Cloud], [Office].
+//   - run.go: [Janitor]: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds. sweep.go:
+//     one sweep; errands.go: what waits for EC2 runs beside, so that no place waits for another.
+//   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it), and [Preview]; seek.go: what
+//     closed launches left; vacant.go: empty places, which are listed less often.
+//   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock. past.go: what this replica
+//     remembers of the registry; older.go: by what a registry shows that it was set back.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
-//     leftover.go and remove.go: what outlived instances that nobody ever leased.
-//   - restored.go: the brake that holds everything when the registry was set back to an older state.
-//   - run.go: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds. sweep.go: one sweep;
-//     errands.go: what waits for EC2 runs beside, so that no place waits for another.
+//     remove.go: what outlived instances that nobody ever leased.
 //   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; audit.go: the
-//     audit log; census.go: what is counted.
+//     audit log; count.go: what is counted.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.
 package janitor

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // Bounds of one kill. A description older than descriptionMax is taken anew before the call.
@@ -32,7 +34,7 @@ const (
 //  6. TerminateInstances is called.
 //
 // Once begun, a batch is finished even if the janitor is asked to stop.
-func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Report {
+func (a armed) kill(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
 	cloud := a.clouds[batch[0].Place]
 	if cloud == nil || ctx.Err() != nil {
 		return Report{}
@@ -46,7 +48,7 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Re
 
 	condemned, report := a.condemnFresh(ctx, cloud, reg, batch)
 	ids := make([]string, 0, len(condemned))
-	byID := map[string]Verdict{}
+	byID := map[string]plan.Verdict{}
 	for _, v := range condemned {
 		if v.Instance != nil { // a term that passed for an instance that EC2 does not know takes the lease alone
 			ids = append(ids, v.InstanceID)
@@ -59,7 +61,7 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Re
 	if why := a.stood(); why != "" {
 		for _, v := range byID {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
-			_ = a.told(v.spared(why))
+			_ = a.told(sparedOf(v, why))
 		}
 		report.Spared += len(ids)
 		return report
@@ -72,7 +74,7 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []Verdict) Re
 
 // condemnFresh returns what EC2 and the registry have condemned within the last 10 s. It gives up where they are too
 // slow for that; what was revoked by then is tried again later.
-func (a armed) condemnFresh(ctx context.Context, cloud Cloud, reg lease.Registry, batch []Verdict) ([]Verdict, Report) {
+func (a armed) condemnFresh(ctx context.Context, cloud Cloud, reg lease.Registry, batch []plan.Verdict) ([]plan.Verdict, Report) {
 	var report Report
 	for range killRounds {
 		described, dated := time.Now(), a.wall().Round(0)
@@ -89,7 +91,7 @@ func (a armed) condemnFresh(ctx context.Context, cloud Cloud, reg lease.Registry
 }
 
 // vet describes the batch afresh and keeps what may be ended by what EC2 says now.
-func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch []Verdict) ([]Verdict, Report) {
+func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch []plan.Verdict) ([]plan.Verdict, Report) {
 	ids := make([]string, len(batch))
 	for n, v := range batch {
 		ids[n] = v.InstanceID
@@ -99,11 +101,11 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 		a.log.Error("nothing ended: cannot describe", "place", batch[0].Place.String(), "instances", len(ids), "error", err)
 		return nil, a.failed(batch, err)
 	}
-	now := PlaceView{Skew: listing.Skew, Dated: listing.Dated}
-	if why := now.clockTrouble(a.policy.MaxSkew); why != "" {
-		a.log.Error("nothing ended: "+brakeClock, "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
+	now := plan.PlaceView{Skew: listing.Skew, Dated: listing.Dated}
+	if why := now.ClockTrouble(a.policy.MaxSkew); why != "" {
+		a.log.Error("nothing ended: "+plan.BrakeClock, "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
 		for _, v := range batch {
-			_ = a.told(v.spared(why))
+			_ = a.told(sparedOf(v, why))
 		}
 		return nil, Report{Spared: len(batch)}
 	}
@@ -111,14 +113,14 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	for n := range listing.Instances {
 		seen[listing.Instances[n].ID] = &listing.Instances[n]
 	}
-	var able []Verdict
+	var able []plan.Verdict
 	var report Report
 	for _, v := range batch {
 		judged := v.Instance
 		v.Instance = seen[v.InstanceID]
-		if why := cmp.Or(a.stood(), v.spare(reg), v.overtaken(judged, a.wall(), a.policy)); why != "" {
+		if why := cmp.Or(a.stood(), v.Spare(reg), v.Overtaken(judged, a.wall(), a.policy)); why != "" {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
-			_ = a.told(v.spared(why))
+			_ = a.told(sparedOf(v, why))
 			report.Spared++
 			continue
 		}
@@ -139,53 +141,8 @@ func (a armed) stood() string {
 	return ""
 }
 
-// spare says why an instance, as freshly described, is not to be ended after all, or is empty.
-func (v Verdict) spare(reg lease.Registry) string {
-	i := v.Instance
-	switch {
-	case i == nil && v.Cause == lease.CauseTerm && v.Lease != nil && v.Lease.State == lease.StateActive:
-		return ""
-	case i == nil:
-		return "EC2 does not know it"
-	case !i.Alive():
-		return "EC2 says " + string(i.State)
-	case v.Cause.Inferred() && i.State != lease.InstanceRunning && v.Lease.State == lease.StateActive:
-		return "silent, but EC2 says " + string(i.State)
-	case v.Lease != nil:
-		return untouchable(reg, v.Lease, i)
-	case i.Exempt():
-		return "exempt by its tag " + lease.TagExempt
-	case !i.ManagedBy(reg.UUID):
-		return "does not bear this registry's tag"
-	}
-	if _, member := v.Launch.Member(*i); !member {
-		return "not of launch " + v.Launch.Token + " by its client token"
-	}
-	return ""
-}
-
-// overtaken says why the judgement of an active lease does not hold any more, by EC2 and by the clock, which has just
-// been checked against EC2's; or is empty.
-func (v Verdict) overtaken(judged *lease.Instance, now time.Time, p Policy) string {
-	if v.Lease == nil || v.Lease.State != lease.StateActive || v.Instance == nil && v.Cause.Inferred() {
-		return ""
-	}
-	mark := v.Lease.Mark
-	switch {
-	case v.Cause == lease.CauseTerm && !v.Lease.Over(now, p.TermGrace):
-		return "its term has not passed"
-	case v.Cause == lease.CauseTerm && mark != nil && mark.Cause == v.Cause && now.Before(mark.Deadline):
-		return "its notice has not passed"
-	case v.Cause.Inferred() && (mark == nil || now.Before(mark.Deadline)):
-		return "its notice has not passed"
-	case v.Cause.Inferred() && (judged == nil || !judged.LaunchTime.Equal(v.Instance.LaunchTime)):
-		return "started since it was judged"
-	}
-	return ""
-}
-
 // condemn takes each lease away and keeps the verdicts for which the registry agreed.
-func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, report *Report) []Verdict {
+func (a armed) condemn(ctx context.Context, reg lease.Registry, able []plan.Verdict, report *Report) []plan.Verdict {
 	revoked := make([]*lease.Lease, len(able))
 	errs := make([]error, len(able))
 	indexes := make([]int, len(able))
@@ -196,16 +153,16 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, 
 		l, err := a.revoke(ctx, reg, able[n])
 		revoked[n], errs[n] = &l, err
 	})
-	var condemned []Verdict
+	var condemned []plan.Verdict
 	for n, v := range able {
 		switch err := errs[n]; {
 		case isConflict(err):
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", "its lease changed meanwhile")
-			_ = a.told(v.spared("its lease changed meanwhile"))
+			_ = a.told(sparedOf(v, "its lease changed meanwhile"))
 			report.Spared++
 		case err != nil:
 			a.log.Error("not revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "error", err)
-			report.add(a.failed([]Verdict{v}, err))
+			report.add(a.failed([]plan.Verdict{v}, err))
 		default:
 			a.log.Info("revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", v.Reason, "revision", revoked[n].Revision)
 			kind := EventRevoked
@@ -214,7 +171,7 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, 
 			}
 			v.Lease = revoked[n]
 			if err := a.authorised(v, kind); err != nil {
-				report.add(a.failed([]Verdict{v}, err))
+				report.add(a.failed([]plan.Verdict{v}, err))
 				continue
 			}
 			condemned = append(condemned, v)
@@ -224,29 +181,29 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []Verdict, 
 }
 
 // authorised tells that the registry has agreed to an end.
-func (a armed) authorised(v Verdict, kind EventKind) error {
-	e := v.event(kind)
+func (a armed) authorised(v plan.Verdict, kind EventKind) error {
+	e := eventOf(v, kind)
 	e.Revision, e.changes = v.Lease.Revision, v.Lease.Changes
 	return a.told(e)
 }
 
 // failed tells that a batch came to nothing.
-func (a armed) failed(batch []Verdict, err error) Report {
+func (a armed) failed(batch []plan.Verdict, err error) Report {
 	for _, v := range batch {
-		_ = a.told(v.failed(err))
+		_ = a.told(failedOf(v, err))
 	}
 	return Report{Failed: len(batch)}
 }
 
-// spared is the event of an instance that is not ended after all.
-func (v Verdict) spared(why string) Event {
-	e := v.event(EventSpared)
+// sparedOf is the event of an instance that is not ended after all.
+func sparedOf(v plan.Verdict, why string) Event {
+	e := eventOf(v, EventSpared)
 	e.Reason = why
 	return e
 }
 
 // revoke takes one lease away by a conditional write. It returns the record as written.
-func (a armed) revoke(ctx context.Context, reg lease.Registry, v Verdict) (lease.Lease, error) {
+func (a armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (lease.Lease, error) {
 	now, by := a.wall(), a.by(v.Reason)
 	var l lease.Lease
 	var err error
@@ -272,19 +229,19 @@ func (a armed) revoke(ctx context.Context, reg lease.Registry, v Verdict) (lease
 }
 
 // heed takes in EC2's answer about one instance. What may not be ended is noted as stuck, and tried again later.
-func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.Termination) Report {
+func (a armed) heed(ctx context.Context, reg lease.Registry, v plan.Verdict, t lease.Termination) Report {
 	log := a.log.With("instance_id", t.ID, "cause", string(v.Cause), "request", t.RequestID)
 	if t.Err == nil {
 		log.Info("terminating", "state", string(t.State))
-		_ = a.told(v.answered(EventTerminating, t))
+		_ = a.told(answeredOf(v, EventTerminating, t))
 		return Report{Asked: 1}
 	}
 	log.Error("not terminated", "code", t.Code, "error", t.Err)
 	if !t.Refused() {
-		_ = a.told(v.answered(EventFailed, t)) // no word about this instance: tried again
+		_ = a.told(answeredOf(v, EventFailed, t)) // no word about this instance: tried again
 		return Report{Failed: 1}
 	}
-	_ = a.told(v.answered(EventRefused, t))
+	_ = a.told(answeredOf(v, EventRefused, t))
 	reason := "EC2 refuses: " + t.Code
 	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
 	if err == nil {
@@ -292,7 +249,7 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.
 	}
 	switch {
 	case err == nil && v.Lease.Stuck != reason:
-		e := v.event(EventStuck)
+		e := eventOf(v, EventStuck)
 		e.Reason, e.Revision, e.changes = reason, stuck.Revision, stuck.Changes
 		_ = a.told(e)
 	case err != nil && !isConflict(err):
@@ -301,9 +258,9 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v Verdict, t lease.
 	return Report{Failed: 1}
 }
 
-// answered is the event of what EC2 answered about one instance.
-func (v Verdict) answered(kind EventKind, t lease.Termination) Event {
-	e := v.event(kind)
+// answeredOf is the event of what EC2 answered about one instance.
+func answeredOf(v plan.Verdict, kind EventKind, t lease.Termination) Event {
+	e := eventOf(v, kind)
 	e.RequestID, e.Code = t.RequestID, t.Code
 	if t.Err != nil {
 		e.Reason = t.Err.Error()

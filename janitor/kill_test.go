@@ -14,6 +14,8 @@ import (
 
 	"lapse/lease"
 	"lapse/lease/leasetest"
+
+	"lapse/janitor/plan"
 )
 
 // recorder is EC2 in one place: a map of instances, and the ids that it was asked to terminate.
@@ -219,16 +221,16 @@ func (r *rig) update(id string, change func(lease.Lease) (lease.Lease, error)) {
 // actor acts two hours later, when every term and every notice has passed.
 func (r *rig) actor() armed {
 	return armed{
-		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: DefaultPolicy(),
+		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: plan.DefaultPolicy(),
 		wall: func() time.Time { return r.now().Add(2 * time.Hour) },
 		log:  slog.New(slog.DiscardHandler),
 	}
 }
 
 // verdicts condemn the leases of these instances as they stand.
-func (r *rig) verdicts(cause lease.Cause, ids ...string) []Verdict {
+func (r *rig) verdicts(cause lease.Cause, ids ...string) []plan.Verdict {
 	r.t.Helper()
-	var vs []Verdict
+	var vs []plan.Verdict
 	for _, id := range ids {
 		if cause.Inferred() {
 			r.update(id, func(l lease.Lease) (lease.Lease, error) {
@@ -236,15 +238,15 @@ func (r *rig) verdicts(cause lease.Cause, ids ...string) []Verdict {
 			})
 		}
 		l, i := r.lease(id), r.cloud.instances[id]
-		vs = append(vs, Verdict{
-			Action: ActEnd, InstanceID: id, Place: r.cloud.place, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
+		vs = append(vs, plan.Verdict{
+			Action: plan.ActEnd, InstanceID: id, Place: r.cloud.place, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
 		})
 	}
 	return vs
 }
 
-func (r *rig) kill(vs []Verdict) Report {
-	return r.actor().act(r.t.Context(), r.reg, Plan{Verdicts: vs})
+func (r *rig) kill(vs []plan.Verdict) Report {
+	return r.actor().act(r.t.Context(), r.reg, plan.Plan{Verdicts: vs})
 }
 
 func TestKillEndsWhatIsCondemned(t *testing.T) {
@@ -371,7 +373,7 @@ func TestKillSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
 		condemned := r.verdicts(cause, "i-1")
 		a := r.actor()
 		a.wall = r.now // an hour before the term, a minute before the deadline of the mark
-		report := a.act(t.Context(), r.reg, Plan{Verdicts: condemned})
+		report := a.act(t.Context(), r.reg, plan.Plan{Verdicts: condemned})
 		if got := r.cloud.ended(); len(got) > 0 || report.Spared != 1 || r.lease("i-1").State != lease.StateActive {
 			t.Errorf("%s: terminated %v, %+v; want it spared", cause, got, report)
 		}
@@ -431,8 +433,8 @@ func TestKillEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.kill([]Verdict{{
-			Action: ActOrphan, InstanceID: "i-9", Token: "web", Place: r.cloud.place, Cause: lease.CauseFailedCreation, Launch: &launch, Instance: &orphan,
+		r.kill([]plan.Verdict{{
+			Action: plan.ActOrphan, InstanceID: "i-9", Token: "web", Place: r.cloud.place, Cause: lease.CauseFailedCreation, Launch: &launch, Instance: &orphan,
 		}})
 		l, got := r.lease("i-9"), r.cloud.ended()
 		switch {
@@ -449,7 +451,7 @@ func TestKillDoesNotBeginOnceAskedToStop(t *testing.T) {
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r.actor().act(ctx, r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
 	if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").State != lease.StateActive {
 		t.Errorf("terminated %v; want nothing begun", got)
 	}
@@ -460,7 +462,7 @@ func TestKillFinishesWhatItBegan(t *testing.T) {
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cloud.onDescribe = func(int) { cancel() }
-	r.actor().act(ctx, r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
 	if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
 		t.Errorf("terminated %v; want i-1, since its batch had begun", got)
 	}
@@ -470,7 +472,7 @@ func TestObserverWritesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	before := r.lease("i-1")
-	observer{log: slog.New(slog.DiscardHandler)}.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	observer{log: slog.New(slog.DiscardHandler)}.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
 	if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Revision != before.Revision {
 		t.Errorf("an observer terminated %v, or wrote", got)
 	}
@@ -478,9 +480,9 @@ func TestObserverWritesNothing(t *testing.T) {
 
 func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
 	t.Parallel()
-	var vs []Verdict
+	var vs []plan.Verdict
 	for n := range 120 {
-		vs = append(vs, Verdict{InstanceID: string(rune('a' + n)), Zone: []string{"a", "b"}[n%2]})
+		vs = append(vs, plan.Verdict{InstanceID: string(rune('a' + n)), Zone: []string{"a", "b"}[n%2]})
 	}
 	sizes := map[string][]int{}
 	for _, batch := range batches(vs) {
@@ -500,11 +502,11 @@ func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
 
 func TestWhatIsNewComesBeforeWhatIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	var vs []Verdict
+	var vs []plan.Verdict
 	for n := range 40 {
-		vs = append(vs, Verdict{InstanceID: fmt.Sprintf("i-%02d", n), Zone: "sick", Lease: &lease.Lease{Tries: n % 8}})
+		vs = append(vs, plan.Verdict{InstanceID: fmt.Sprintf("i-%02d", n), Zone: "sick", Lease: &lease.Lease{Tries: n % 8}})
 	}
-	all := batches(append(vs, Verdict{InstanceID: "i-new", Zone: "well"}))
+	all := batches(append(vs, plan.Verdict{InstanceID: "i-new", Zone: "well"}))
 	for n, batch := range all {
 		if batch[0].InstanceID == "i-new" && n > 1 { // the first of the sick zone are new, too
 			t.Errorf("%d batches before it", n)
@@ -563,7 +565,7 @@ func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 				}
 				return found
 			}
-			report := a.act(t.Context(), r.reg, Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+			report := a.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
 			if got := r.cloud.ended(); len(got) > 0 || report.Spared != 1 || report.Asked != 0 {
 				t.Errorf("terminated %v, %+v; want it spared", got, report)
 			}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	. "lapse/janitor/plan/plantest"
 )
 
 func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
@@ -44,9 +46,9 @@ func TestAPlaceIsBusyWithEitherOfItsLanes(t *testing.T) {
 	t.Parallel()
 	for _, swept := range []bool{false, true} {
 		e := newErrands()
-		e.acting[lane{here, swept}] = true
-		if !e.busy(here) || e.busy(there) {
-			t.Errorf("of sweeps alone %v: busy %v, another place %v", swept, e.busy(here), e.busy(there))
+		e.acting[lane{Here, swept}] = true
+		if !e.busy(Here) || e.busy(There) {
+			t.Errorf("of sweeps alone %v: busy %v, another place %v", swept, e.busy(Here), e.busy(There))
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // memory is what one leader has seen of heartbeats since it took office, by its own monotonic clock. It is never stored:
@@ -69,7 +71,7 @@ func (m *memory) restart(now time.Time) {
 // observe takes in a snapshot and what EC2 says of the instances. read is just before the snapshot was read; both times
 // carry monotonic readings. It is zero for a snapshot that was kept up by a watch, in which presence proves nothing: the
 // watch may be late.
-func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances map[seenAt]*lease.Instance) {
+func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances map[plan.SeenAt]*lease.Instance) {
 	if m.term != 0 && m.term != snapshot.Term {
 		m.restart(now)
 	}
@@ -77,7 +79,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 	m.round++
 	unread := map[string]bool{}
 	for _, bad := range snapshot.Bad {
-		unread[bad.ID] = bad.Kind == badHeartbeat || unread[bad.ID]
+		unread[bad.ID] = bad.Kind == plan.BadHeartbeat || unread[bad.ID]
 	}
 	for i := range snapshot.Leases {
 		l := &snapshot.Leases[i]
@@ -93,9 +95,9 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 		if b.held {
 			b.restarted, b.held = now, false
 		}
-		instance := instances[seenAt{l.Place(), l.InstanceID}]
+		instance := instances[plan.SeenAt{Place: l.Place(), ID: l.InstanceID}]
 		if instance != nil { // what is not shown any more is still where it was
-			b.zone = zoneOf(l, instance)
+			b.zone = plan.ZoneOf(l, instance)
 		}
 		b.observeState(now, instance)
 		if !l.CuredAt.Equal(b.cured) {
@@ -104,7 +106,7 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 		b.observeMark(now, l.Mark)
 		hb := snapshot.Heartbeats[l.InstanceID]
 		b.observeKey(now, hb, hb.Held || unread[l.InstanceID])
-		if !read.IsZero() && hb.Held && sound(snapshot.Registry, l, instance) {
+		if !read.IsZero() && hb.Held && plan.Sound(snapshot.Registry, l, instance) {
 			m.testify(read, b.zone, hb)
 		}
 	}
@@ -181,9 +183,9 @@ func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 
 // held lets the silences of held leases count anew: a lifted brake restarts the grace. It counts from when the brake is
 // found lifted, for between two decisions as much time may pass as between two sweeps.
-func (m *memory) held(now time.Time, verdicts []Verdict) {
+func (m *memory) held(now time.Time, verdicts []plan.Verdict) {
 	for _, v := range verdicts {
-		if b := m.beats[v.InstanceID]; b != nil && v.Action == ActHold && v.Brake != brakeRate {
+		if b := m.beats[v.InstanceID]; b != nil && v.Action == plan.ActHold && v.Brake != plan.BrakeRate {
 			b.restarted, b.held = now, true
 		}
 	}
@@ -198,10 +200,10 @@ func (m *memory) missing(now time.Time, id string) time.Duration {
 }
 
 // silences returns what a decision needs of it.
-func (m *memory) silences(now time.Time) map[string]Silence {
-	all := make(map[string]Silence, len(m.beats))
+func (m *memory) silences(now time.Time) map[string]plan.Silence {
+	all := make(map[string]plan.Silence, len(m.beats))
 	for id, b := range m.beats {
-		s := Silence{
+		s := plan.Silence{
 			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.pardoned,
 			Witness: m.witness[b.zone].After(b.lapsed), Zone: b.zone,
 			Heard: !b.heard.IsZero() && b.heard.Equal(b.launched),

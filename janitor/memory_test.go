@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // watcher drives one leader's memory along a time line, second by second if need be.
@@ -13,14 +16,14 @@ type watcher struct {
 	m     *memory
 	now   time.Time
 	state lease.Snapshot
-	place PlaceView
+	place plan.PlaceView
 }
 
 // watch begins with two leases in one zone, i-1 and i-2, both running and beating.
 func watch(t *testing.T) *watcher {
 	t.Helper()
-	v := viewOf(holds("i-1", beats), holds("i-2", beats))
-	w := &watcher{t: t, now: noon, state: v.Snapshot, place: v.Places[0]}
+	v := ViewOf(Holds("i-1", Beats), Holds("i-2", Beats))
+	w := &watcher{t: t, now: Noon, state: v.Snapshot, place: v.Places[0]}
 	w.m = newMemory(w.now)
 	for id := range w.state.Heartbeats {
 		w.beats(id)
@@ -29,7 +32,7 @@ func watch(t *testing.T) *watcher {
 }
 
 func (w *watcher) at(d time.Duration) *watcher {
-	w.now = noon.Add(d)
+	w.now = Noon.Add(d)
 	return w
 }
 
@@ -38,11 +41,11 @@ func (w *watcher) observe(fresh bool) *watcher {
 	if fresh {
 		read = w.now
 	}
-	w.m.observe(w.now, read, w.state, indexed([]PlaceView{w.place}))
+	w.m.observe(w.now, read, w.state, plan.Indexed([]plan.PlaceView{w.place}))
 	return w
 }
 
-func (w *watcher) silence(id string) Silence {
+func (w *watcher) silence(id string) plan.Silence {
 	w.t.Helper()
 	s, known := w.m.silences(w.now)[id]
 	if !known {
@@ -52,7 +55,7 @@ func (w *watcher) silence(id string) Silence {
 }
 
 func (w *watcher) beats(id string) *watcher {
-	w.state.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(ttl), Held: true, Since: w.now}
+	w.state.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(TTL), Held: true, Since: w.now}
 	return w
 }
 
@@ -83,7 +86,7 @@ func (w *watcher) turns(state lease.InstanceState) *watcher {
 	return w.instance("i-1", func(i *lease.Instance) { i.State = state })
 }
 
-func (w *watcher) want(want Silence) {
+func (w *watcher) want(want plan.Silence) {
 	w.t.Helper()
 	got := w.silence("i-1")
 	got.Zone, got.Heard = "", false
@@ -91,7 +94,7 @@ func (w *watcher) want(want Silence) {
 		got.For, got.Witness = 0, false
 	}
 	if got != want {
-		w.t.Errorf("at %s: %+v, want %+v", w.now.Sub(noon), got, want)
+		w.t.Errorf("at %s: %+v, want %+v", w.now.Sub(Noon), got, want)
 	}
 }
 
@@ -101,13 +104,13 @@ func TestMemoryOfAKey(t *testing.T) {
 	t.Parallel()
 	t.Run("present: no silence", func(t *testing.T) {
 		t.Parallel()
-		watch(t).observe(true).want(Silence{Broken: true, Seen: true})
+		watch(t).observe(true).want(plan.Silence{Broken: true, Seen: true})
 	})
 	t.Run("gone: silent from when it was first not there", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
-		w.want(Silence{Seen: true})
-		w.at(4 * minute).observe(false).want(Silence{Seen: true, For: 3 * minute})
+		w.want(plan.Silence{Seen: true})
+		w.at(4 * minute).observe(false).want(plan.Silence{Seen: true, For: 3 * minute})
 	})
 	t.Run("back: no silence, and a new one counts anew", func(t *testing.T) {
 		t.Parallel()
@@ -115,11 +118,11 @@ func TestMemoryOfAKey(t *testing.T) {
 		if s := w.silence("i-1"); !s.Broken {
 			t.Errorf("%+v", s)
 		}
-		w.at(9 * minute).lapses("i-1").observe(false).at(10 * minute).observe(false).want(Silence{Seen: true, For: minute})
+		w.at(9 * minute).lapses("i-1").observe(false).at(10 * minute).observe(false).want(plan.Silence{Seen: true, For: minute})
 	})
 	t.Run("never there: unseen, from taking office", func(t *testing.T) {
 		t.Parallel()
-		watch(t).lapses("i-1").observe(true).at(7 * minute).want(Silence{For: 7 * minute})
+		watch(t).lapses("i-1").observe(true).at(7 * minute).want(plan.Silence{For: 7 * minute})
 	})
 	t.Run("a ghost that no etcd lease holds is silent", func(t *testing.T) {
 		t.Parallel()
@@ -127,19 +130,19 @@ func TestMemoryOfAKey(t *testing.T) {
 		ghost := w.state.Heartbeats["i-1"]
 		ghost.Held = false
 		w.state.Heartbeats["i-1"] = ghost
-		w.observe(true).at(minute).observe(true).want(Silence{For: minute})
+		w.observe(true).at(minute).observe(true).want(plan.Silence{For: minute})
 	})
 	t.Run("one that cannot be read is there, and says no more", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).lapses("i-1")
-		w.state.Bad = []lease.BadRecord{{Kind: badHeartbeat, ID: "i-1"}}
-		w.observe(true).want(Silence{Broken: true})
+		w.state.Bad = []lease.BadRecord{{Kind: plan.BadHeartbeat, ID: "i-1"}}
+		w.observe(true).want(plan.Silence{Broken: true})
 	})
 	t.Run("a lease that cannot be read says nothing of the key", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).lapses("i-1")
-		w.state.Bad = []lease.BadRecord{{Kind: badLease, ID: "i-1"}}
-		w.observe(true).want(Silence{})
+		w.state.Bad = []lease.BadRecord{{Kind: plan.BadLease, ID: "i-1"}}
+		w.observe(true).want(plan.Silence{})
 	})
 }
 
@@ -166,10 +169,10 @@ func TestSilenceCountsAnew(t *testing.T) {
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
 		"when etcd was ill":              func(w *watcher) { w.m.restart(w.now) },
 		"while a silence brake holds": func(w *watcher) {
-			w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeSilence}})
+			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeSilence}})
 		},
 		"while the health brake holds": func(w *watcher) {
-			w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeHealth}})
+			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
 		},
 		"when it is not shown": func(w *watcher) {
 			all := w.place.Instances
@@ -192,10 +195,10 @@ func TestSilenceCountsAnew(t *testing.T) {
 			}
 		})
 	}
-	for name, verdicts := range map[string][]Verdict{
-		"while the rate brake holds it":   {{InstanceID: "i-1", Action: ActHold, Brake: brakeRate}},
-		"while a brake holds another one": {{InstanceID: "i-2", Action: ActHold, Brake: brakeSilence}, {InstanceID: "i-9", Action: ActHold}},
-		"while it is merely kept":         {{InstanceID: "i-1", Action: ActKeep}},
+	for name, verdicts := range map[string][]plan.Verdict{
+		"while the rate brake holds it":   {{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeRate}},
+		"while a brake holds another one": {{InstanceID: "i-2", Action: plan.ActHold, Brake: plan.BrakeSilence}, {InstanceID: "i-9", Action: plan.ActHold}},
+		"while it is merely kept":         {{InstanceID: "i-1", Action: plan.ActKeep}},
 	} {
 		t.Run("not "+name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +214,7 @@ func TestSilenceCountsAnew(t *testing.T) {
 func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
-	w.m.held(w.now, []Verdict{{InstanceID: "i-1", Action: ActHold, Brake: brakeSilence}})
+	w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeSilence}})
 	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
 		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
 	}
@@ -251,7 +254,7 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 	w.place.Instances = all
 	w.at(3 * minute).observe(true)
 	heard("shown again", true)
-	w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(3 * minute) }).at(4 * minute).observe(true)
+	w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(3 * minute) }).at(4 * minute).observe(true)
 	heard("started anew", false)
 	w.at(5 * minute).beats("i-1").observe(true)
 	heard("it beats again", true)
@@ -276,7 +279,7 @@ func TestMemoryOfAStart(t *testing.T) {
 		w := watch(t).observe(true).at(minute).lapses("i-1").turns(lease.InstanceStopped).observe(true)
 		w.at(2 * minute).turns(lease.InstancePending).observe(true)
 		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
-		w.at(5 * minute).want(Silence{For: 2 * minute, Started: 2 * minute})
+		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
 	})
 	t.Run("stopped, not shown, and started: the same", func(t *testing.T) {
 		t.Parallel()
@@ -286,13 +289,13 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.at(2 * minute).observe(true)
 		w.place.Instances = all
 		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
-		w.at(5 * minute).want(Silence{For: 2 * minute, Started: 2 * minute})
+		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
 	})
 	t.Run("started unseen: LaunchTime tells", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(true)
-		w.at(3*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(2 * minute) }).observe(true)
-		w.at(5 * minute).want(Silence{For: 2 * minute, Started: 2 * minute})
+		w.at(3*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) }).observe(true)
+		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
 	})
 	t.Run("the key of the boot before outlasts a start: not seen since", func(t *testing.T) {
 		t.Parallel()
@@ -301,35 +304,35 @@ func TestMemoryOfAStart(t *testing.T) {
 		if s := w.silence("i-1"); s.Seen {
 			t.Errorf("stopped: %+v", s)
 		}
-		w.at(2*minute).turns(lease.InstanceRunning).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(2 * minute) })
-		w.observe(true).want(Silence{Broken: true})
-		w.at(3 * minute).lapses("i-1").observe(true).want(Silence{Started: minute})
-		w.at(4 * minute).beats("i-1").observe(true).want(Silence{Broken: true, Seen: true, Started: 2 * minute})
+		w.at(2*minute).turns(lease.InstanceRunning).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) })
+		w.observe(true).want(plan.Silence{Broken: true})
+		w.at(3 * minute).lapses("i-1").observe(true).want(plan.Silence{Started: minute})
+		w.at(4 * minute).beats("i-1").observe(true).want(plan.Silence{Broken: true, Seen: true, Started: 2 * minute})
 	})
 	t.Run("the key of the boot before, by a clock that is ahead: not seen since", func(t *testing.T) {
 		t.Parallel()
 		ahead := func(w *watcher, boot string) *watcher {
-			w.state.Heartbeats["i-1"] = lease.Heartbeat{InstanceID: "i-1", BootID: boot, TTL: lease.Duration(ttl), Held: true, Since: noon.Add(time.Hour)}
+			w.state.Heartbeats["i-1"] = lease.Heartbeat{InstanceID: "i-1", BootID: boot, TTL: lease.Duration(TTL), Held: true, Since: Noon.Add(time.Hour)}
 			return w
 		}
 		w := ahead(watch(t), "before").observe(true)
-		w.at(2*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(2 * minute) })
-		w.observe(true).at(3 * minute).want(Silence{Broken: true, Started: minute})
-		ahead(w, "after").observe(true).want(Silence{Broken: true, Seen: true, Started: minute})
+		w.at(2*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) })
+		w.observe(true).at(3 * minute).want(plan.Silence{Broken: true, Started: minute})
+		ahead(w, "after").observe(true).want(plan.Silence{Broken: true, Seen: true, Started: minute})
 	})
 	t.Run("the key of the boot before, as a new leader finds it: not seen since", func(t *testing.T) {
 		t.Parallel()
-		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute).observe(true)
-		w.want(Silence{Broken: true})
+		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(minute) }).at(2 * minute).observe(true)
+		w.want(plan.Silence{Broken: true})
 	})
 	t.Run("the key of the boot before, while a new leader cannot list: not seen since", func(t *testing.T) {
 		t.Parallel()
-		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = noon.Add(minute) }).at(2 * minute)
+		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(minute) }).at(2 * minute)
 		all := w.place.Instances
 		w.place.Instances = nil
 		w.observe(true)
 		w.place.Instances = all
-		w.lapses("i-1").at(3 * minute).observe(true).want(Silence{})
+		w.lapses("i-1").at(3 * minute).observe(true).want(plan.Silence{})
 	})
 	t.Run("not shown for a while: seen again as soon as it is", func(t *testing.T) {
 		t.Parallel()
@@ -338,7 +341,7 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.place.Instances = nil
 		w.at(minute).observe(true)
 		w.place.Instances = all
-		w.at(2 * minute).observe(true).want(Silence{Broken: true, Seen: true})
+		w.at(2 * minute).observe(true).want(plan.Silence{Broken: true, Seen: true})
 	})
 }
 
@@ -358,7 +361,7 @@ func TestWitness(t *testing.T) {
 		{"present, but it may not have renewed since", func(w *watcher) { w.at(2*minute + slack).observe(true) }, false},
 		{"present by a watch only, which may be late", func(w *watcher) { w.at(9 * minute).observe(false) }, false},
 		{"a ghost", func(w *watcher) {
-			w.state.Heartbeats["i-2"] = lease.Heartbeat{TTL: lease.Duration(ttl)}
+			w.state.Heartbeats["i-2"] = lease.Heartbeat{TTL: lease.Duration(TTL)}
 			w.at(9 * minute).observe(true)
 		}, false},
 		{"a longer TTL proves a renewal later", func(w *watcher) {
@@ -439,14 +442,14 @@ func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
 			}
 			w.lapses("i-1")
 			for passed := time.Second; passed < 2*time.Hour; passed += time.Second {
-				v := viewOf()
+				v := ViewOf()
 				w.at(passed).observe(passed%minute == 0)
-				v.Now, v.Snapshot.Leases, v.Places, v.Silences = w.now, w.state.Leases, []PlaceView{w.place}, w.m.silences(w.now)
-				plan := decide(v)
-				for _, mark := range plan.With(ActMark) {
-					w.lease("i-1", func(l *lease.Lease) { *l, _ = l.WithMark(w.now, mark.Cause, mark.Deadline, jan) })
+				v.Now, v.Snapshot.Leases, v.Places, v.Silences = w.now, w.state.Leases, []plan.PlaceView{w.place}, w.m.silences(w.now)
+				planned := plan.Decide(v)
+				for _, mark := range planned.With(plan.ActMark) {
+					w.lease("i-1", func(l *lease.Lease) { *l, _ = l.WithMark(w.now, mark.Cause, mark.Deadline, Jan) })
 				}
-				if len(plan.Ends()) > 0 {
+				if len(planned.Ends()) > 0 {
 					if passed != time.Second+c.want {
 						t.Errorf("ended after %s, want %s", passed-time.Second, c.want)
 					}
@@ -466,14 +469,14 @@ func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
 			l.Mark = &lease.Mark{Cause: lease.CauseSilence, Since: since, Deadline: since.Add(5 * minute)}
 		}
 	}
-	w := watch(t).lapses("i-1").observe(true).at(10*minute).lease("i-1", mark(ago(long))).observe(true)
+	w := watch(t).lapses("i-1").observe(true).at(10*minute).lease("i-1", mark(Ago(Long))).observe(true)
 	for _, passed := range []time.Duration{10 * minute, 12 * minute} {
 		want := passed - 10*minute
 		if s := w.at(passed).observe(true).silence("i-1"); s.Noticed != want {
 			t.Errorf("noticed for %s at %s, want %s", s.Noticed, passed, want)
 		}
 	}
-	if s := w.at(13*minute).lease("i-1", mark(ago(0))).observe(true).silence("i-1"); s.Noticed != 0 {
+	if s := w.at(13*minute).lease("i-1", mark(Ago(0))).observe(true).silence("i-1"); s.Noticed != 0 {
 		t.Errorf("another notice has lasted %s", s.Noticed)
 	}
 	if s := w.at(14*minute).lease("i-1", func(l *lease.Lease) { l.Mark = nil }).observe(true).silence("i-1"); s.Noticed != 0 {
@@ -486,11 +489,11 @@ func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
 	t.Parallel()
 	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
 	w.at(14 * minute)
-	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(ttl), Held: true, Since: w.now})
+	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(TTL), Held: true, Since: w.now})
 	if s := w.at(15 * minute).observe(true).silence("i-1"); s.Broken || s.For != 0 || !s.Seen {
 		t.Errorf("%+v; want a silence that begins anew", s)
 	}
-	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(ttl), Since: w.now})
+	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(TTL), Since: w.now})
 	if s := w.at(18 * minute).observe(true).silence("i-1"); s.For != 3*minute {
 		t.Errorf("%+v; a ghost broke the silence", s)
 	}

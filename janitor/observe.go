@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // reader reads the registry at one revision.
@@ -19,10 +21,10 @@ type reader interface {
 
 // sight is what EC2 said of every place.
 type sight struct {
-	places []PlaceView
+	places []plan.PlaceView
 	wall   time.Time // when EC2 was asked, by the wall clock
 	mono   time.Time // the same, by the monotonic one
-	index  map[seenAt]*lease.Instance
+	index  map[plan.SeenAt]*lease.Instance
 }
 
 // drift is how far the wall clock has been set since EC2 was asked: the time that passed by it, less the time that
@@ -61,8 +63,8 @@ func observe(ctx context.Context, clouds []Cloud, registry reader, now func() ti
 }
 
 // look lists all places, but for the vacant ones.
-func look(ctx context.Context, clouds []Cloud, now func() time.Time, vacant map[lease.Place]PlaceView) sight {
-	s := sight{places: make([]PlaceView, len(clouds)), wall: now().Round(0), mono: time.Now()}
+func look(ctx context.Context, clouds []Cloud, now func() time.Time, vacant map[lease.Place]plan.PlaceView) sight {
+	s := sight{places: make([]plan.PlaceView, len(clouds)), wall: now().Round(0), mono: time.Now()}
 	sideBySide(clouds, func(n int, cloud Cloud) {
 		kept, is := vacant[cloud.Place()]
 		if is {
@@ -87,9 +89,9 @@ func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) []ma
 		}
 		for _, l := range snapshot.Leases {
 			lacking := l.Place() == p.Place && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
-			if lacking && (p.listed() || l.State == lease.StateRevoked || due(l)) {
+			if lacking && (p.Listed() || l.State == lease.StateRevoked || due(l)) {
 				zone := ""
-				if !p.listed() {
+				if !p.Listed() {
 					zone = cmp.Or(l.ZoneID, l.Zone)
 				}
 				ids[n][zone] = append(ids[n][zone], l.InstanceID)
@@ -108,7 +110,7 @@ func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking []map[string]
 			listing, err := cloud.Describe(ctx, ids)
 			mu.Lock()
 			defer mu.Unlock()
-			s.places[n].lookedUp(ids, listing, err)
+			lookedUp(&s.places[n], ids, listing, err)
 		})
 	})
 }
@@ -121,8 +123,8 @@ func sideBySide(clouds []Cloud, each func(int, Cloud)) {
 	wg.Wait()
 }
 
-func list(ctx context.Context, cloud Cloud) PlaceView {
-	p := PlaceView{Place: cloud.Place(), Absent: map[string]bool{}, at: time.Now()}
+func list(ctx context.Context, cloud Cloud) plan.PlaceView {
+	p := plan.PlaceView{Place: cloud.Place(), Absent: map[string]bool{}, At: time.Now()}
 	listing, err := cloud.List(ctx)
 	if err != nil {
 		p.Err = err.Error()
@@ -133,9 +135,9 @@ func list(ctx context.Context, cloud Cloud) PlaceView {
 }
 
 // lookedUp takes in the answer about some ids.
-func (p *PlaceView) lookedUp(ids []string, listing lease.Listing, err error) {
+func lookedUp(p *plan.PlaceView, ids []string, listing lease.Listing, err error) {
 	if err != nil {
-		if p.listed() {
+		if p.Listed() {
 			p.Err = "look-up by id: " + err.Error()
 		}
 		return
@@ -157,17 +159,17 @@ func (p *PlaceView) lookedUp(ids []string, listing lease.Listing, err error) {
 }
 
 // Preview is a look and a decision without an office: nothing is written, and no silence is judged.
-func Preview(ctx context.Context, clouds []Cloud, registry reader, p Policy, now func() time.Time) (View, Plan, error) {
+func Preview(ctx context.Context, clouds []Cloud, registry reader, p plan.Policy, now func() time.Time) (plan.View, plan.Plan, error) {
 	p.NoSilence = true
 	due := func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) }
 	seen, err := observe(ctx, clouds, registry, now, due, closedLaunches)
 	if err != nil {
-		return View{}, Plan{}, err
+		return plan.View{}, plan.Plan{}, err
 	}
-	v := View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places, Silences: map[string]Silence{}}
+	v := plan.View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places, Silences: map[string]plan.Silence{}}
 	v.Standing = v.Snapshot.Registry.Stands(v.Snapshot.Sweep.Standing)
 	for _, l := range seen.snapshot.Leases {
-		v.Silences[l.InstanceID] = Silence{Broken: seen.snapshot.Heartbeats[l.InstanceID].Held}
+		v.Silences[l.InstanceID] = plan.Silence{Broken: seen.snapshot.Heartbeats[l.InstanceID].Held}
 	}
-	return v, decide(v), nil
+	return v, plan.Decide(v), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lapse/lease"
+
 )
 
 // ledger notes who is asked, and who has answered.

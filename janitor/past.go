@@ -17,6 +17,8 @@ import (
 	"github.com/google/renameio/v2"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // past is what this replica remembers of the registry, leading or not: the newest stamp that it has seen, and the brakes
@@ -66,7 +68,7 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reg, read := snapshot.Registry, snapshot.Sweep
-	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badSweep })
+	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == plan.BadSweep })
 	known := p.recall(reg.UUID)
 	before := p.memory
 	p.memory.Standing = reg.Stands(p.memory.Standing) // one that was lifted while nobody looked is not the next

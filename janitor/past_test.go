@@ -11,13 +11,16 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // stamped is what a registry holds whose last stamp has this number, and is so old.
 func stamped(sequence int64, age time.Duration, changes ...func(*lease.Snapshot)) lease.Snapshot {
 	s := lease.Snapshot{
-		Registry: lease.NewRegistry(ago(long), ours, lease.ModeArmed),
-		Sweep:    lease.Sweep{Sequence: sequence, Nonce: "a", Time: ago(age), Interval: lease.Duration(time.Minute)},
+		Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
+		Sweep:    lease.Sweep{Sequence: sequence, Nonce: "a", Time: Ago(age), Interval: lease.Duration(time.Minute)},
 	}
 	for _, change := range changes {
 		change(&s)
@@ -28,7 +31,7 @@ func stamped(sequence int64, age time.Duration, changes ...func(*lease.Snapshot)
 func nonce(n string) func(*lease.Snapshot) { return func(s *lease.Snapshot) { s.Sweep.Nonce = n } }
 
 func unreadableStamp(s *lease.Snapshot) {
-	s.Sweep, s.Bad = lease.Sweep{}, []lease.BadRecord{{Kind: badSweep}}
+	s.Sweep, s.Bad = lease.Sweep{}, []lease.BadRecord{{Kind: plan.BadSweep}}
 }
 
 func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
@@ -43,7 +46,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 		looks []look
 		want  string // the standing brake in the end
 	}{
-		"a new registry":                              {[]look{lead(stamped(0, long))}, ""},
+		"a new registry":                              {[]look{lead(stamped(0, Long))}, ""},
 		"taken over in time":                          {[]look{lead(stamped(7, 2*time.Minute))}, ""},
 		"left alone for three intervals":              {[]look{lead(stamped(7, 3*time.Minute))}, ""},
 		"left alone for more than three intervals":    {[]look{lead(stamped(7, 3*time.Minute+1))}, lease.BrakeStranger},
@@ -83,10 +86,10 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 					if n > 0 && restarts {
 						p = open()
 					}
-					p.see(noon, look.Snapshot, look.leading)
+					p.see(Noon, look.Snapshot, look.leading)
 				}
 				got := ""
-				if held := p.standing(); len(held) == 1 && held[0].Since.Equal(noon) && held[0].Reason != "" {
+				if held := p.standing(); len(held) == 1 && held[0].Since.Equal(Noon) && held[0].Reason != "" {
 					got = held[0].Name
 				} else if len(held) > 0 {
 					t.Errorf("held %+v", held)
@@ -171,15 +174,15 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 		p.see(now, found, true)
 		return p.standing()
 	}
-	look(noon, stamped(7, 0))
-	first := look(in(time.Minute), stamped(6, 0))
+	look(Noon, stamped(7, 0))
+	first := look(In(time.Minute), stamped(6, 0))
 	if len(first) != 1 {
 		t.Fatalf("%v stand after the registry was set back", first)
 	}
 	again := stamped(5, 0, func(s *lease.Snapshot) {
-		s.Registry = s.Registry.Lift(in(time.Hour), lease.BrakeRestored, first, "ada")
+		s.Registry = s.Registry.Lift(In(time.Hour), lease.BrakeRestored, first, "ada")
 	})
-	if second := look(in(2*time.Hour), again); len(second) != 1 || !second[0].Since.After(first[0].Since) {
+	if second := look(In(2*time.Hour), again); len(second) != 1 || !second[0].Since.After(first[0].Since) {
 		t.Errorf("%v stand after it was set back again, want another one than %v", second, first)
 	}
 }
@@ -253,9 +256,9 @@ func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) 
 		want       int
 	}{
 		"kept up to the end":              {time.Hour + 2*time.Minute, time.Hour, true, 0},
-		"of days before":                  {long, time.Hour, true, 1},
-		"of days before, and looks first": {long, time.Hour, false, 1},
-		"of days before, but others lead": {long, time.Minute, true, 0},
+		"of days before":                  {Long, time.Hour, true, 1},
+		"of days before, and looks first": {Long, time.Hour, false, 1},
+		"of days before, but others lead": {Long, time.Minute, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -268,9 +271,9 @@ func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) 
 				p.see(now, s, leading)
 				return p.standing()
 			}
-			look(ago(c.seen), stamped(7, c.seen), false)
-			look(noon, stamped(150, c.left), c.leading)
-			if held := look(noon, stamped(150, c.left), true); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeStranger {
+			look(Ago(c.seen), stamped(7, c.seen), false)
+			look(Noon, stamped(150, c.left), c.leading)
+			if held := look(Noon, stamped(150, c.left), true); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeStranger {
 				t.Errorf("%v stand, want %d, as a stranger", held, c.want)
 			}
 		})
@@ -298,14 +301,14 @@ func TestTheStampAfterOneThatCannotBeReadCountsOn(t *testing.T) {
 func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "registry-"+ours+".json"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "registry-"+Ours+".json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := openPast(dir, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.see(noon, stamped(7, time.Hour), true)
+	p.see(Noon, stamped(7, time.Hour), true)
 	if held := p.standing(); len(held) != 1 || held[0].Name != lease.BrakeStranger {
 		t.Errorf("held %v, want a stranger", held)
 	}
@@ -328,20 +331,20 @@ func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.see(noon, stamped(7, 0), true)
-	p.see(noon, stamped(3, 0), true)
+	p.see(Noon, stamped(7, 0), true)
+	p.see(Noon, stamped(3, 0), true)
 	held := p.standing()
 	lifted := stamped(4, 0, func(s *lease.Snapshot) {
-		s.Sweep.Standing, s.Registry = held, s.Registry.Lift(in(time.Minute), lease.BrakeRestored, held, "ada")
+		s.Sweep.Standing, s.Registry = held, s.Registry.Lift(In(time.Minute), lease.BrakeRestored, held, "ada")
 	})
-	p.see(in(time.Minute), lifted, true)
+	p.see(In(time.Minute), lifted, true)
 	if got := p.standing(); len(got) > 0 {
 		t.Fatalf("%v stand after they were lifted", got)
 	}
 	again := lifted
 	again.Sweep.Sequence = 2
-	p.see(in(time.Hour), again, true)
-	if got := p.standing(); len(got) != 1 || !got[0].Since.Equal(in(time.Hour)) {
+	p.see(In(time.Hour), again, true)
+	if got := p.standing(); len(got) != 1 || !got[0].Since.Equal(In(time.Hour)) {
 		t.Errorf("%v stand after another return, want one of that time", got)
 	}
 }
@@ -352,10 +355,10 @@ func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.see(noon, stamped(7, 0), false)
-	p.see(noon, stamped(3, 0), false)
-	theirs := []lease.Brake{{Name: lease.BrakeRestored, Since: ago(time.Second), Reason: "sidecars"}}
-	p.see(noon, stamped(4, 0, func(s *lease.Snapshot) { s.Sweep.Standing = theirs }), false)
+	p.see(Noon, stamped(7, 0), false)
+	p.see(Noon, stamped(3, 0), false)
+	theirs := []lease.Brake{{Name: lease.BrakeRestored, Since: Ago(time.Second), Reason: "sidecars"}}
+	p.see(Noon, stamped(4, 0, func(s *lease.Snapshot) { s.Sweep.Standing = theirs }), false)
 	if got := p.standing(); !slices.Equal(got, theirs) {
 		t.Errorf("%v stand, want the leader's: it is one incident, and is lifted once", got)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 const (
@@ -68,7 +70,7 @@ func (t *term) turnMax() time.Duration { return 2*t.Policy.Interval + 2*time.Min
 
 // swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
 // the reactions.
-func (t *term) swept(ctx context.Context, plan Plan, err error) {
+func (t *term) swept(ctx context.Context, planned plan.Plan, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed {
 		t.deposed++
 	} else if err == nil {
@@ -79,12 +81,12 @@ func (t *term) swept(ctx context.Context, plan Plan, err error) {
 		return
 	case err != nil:
 		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
-		plan = t.react(ctx)
+		planned = t.react(ctx)
 	default:
 		t.asked = map[string]int64{}
 		t.Notify("STATUS=leads as " + t.office.Name())
 	}
-	t.wakeFor(plan)
+	t.wakeFor(planned)
 }
 
 // hear takes in what the watch tells, and lets changes that come together lead to one decision.
@@ -116,8 +118,8 @@ func (t *term) soon() {
 }
 
 // wakeFor lets the next reaction come when time alone changes the plan.
-func (t *term) wakeFor(plan Plan) {
-	t.due = time.Now().Add(t.untilNext(plan))
+func (t *term) wakeFor(planned plan.Plan) {
+	t.due = time.Now().Add(t.untilNext(planned))
 	t.timer.Reset(time.Until(t.due))
 }
 
@@ -131,23 +133,23 @@ func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFu
 }
 
 // react decides over the last listing and the records as the watch has kept them.
-func (t *term) react(ctx context.Context) Plan {
+func (t *term) react(ctx context.Context) plan.Plan {
 	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || t.unstamped() > 3*t.Policy.Interval {
-		return Plan{} // too little is known, or for too long nothing was
+		return plan.Plan{} // too little is known, or for too long nothing was
 	}
 	begun := time.Now()
-	plan := t.decide(time.Time{})
-	now := plan
-	now.Verdicts = slices.DeleteFunc(t.free(plan.With(reactions()...)), t.askedBefore)
+	planned := t.decide(time.Time{})
+	now := planned
+	now.Verdicts = slices.DeleteFunc(t.free(planned.With(reactions()...)), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
 	t.act(ctx, now, func(Report) {})
-	return plan
+	return planned
 }
 
 // askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
 // then is not looked at again until there is a new listing.
-func (t *term) askedBefore(v Verdict) bool {
-	if v.Action != ActEnd {
+func (t *term) askedBefore(v plan.Verdict) bool {
+	if v.Action != plan.ActEnd {
 		return false
 	}
 	if t.asked[v.InstanceID] == v.Lease.Revision {
@@ -158,11 +160,11 @@ func (t *term) askedBefore(v Verdict) bool {
 }
 
 // untilNext is the pause until time alone changes the plan; an hour if it will not.
-func (t *term) untilNext(plan Plan) time.Duration {
-	if plan.Next.IsZero() {
+func (t *term) untilNext(planned plan.Plan) time.Duration {
+	if planned.Next.IsZero() {
 		return time.Hour
 	}
-	return max(settleMin, min(time.Hour, plan.Next.Sub(t.Now())))
+	return max(settleMin, min(time.Hour, planned.Next.Sub(t.Now())))
 }
 
 // relist takes in what the watch listed anew. If it is older than what was observed, or its stamp than our own, it was read

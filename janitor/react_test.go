@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
 )
 
 func TestReactionsToChangesRestThreeTimesAsLongAsTheyTake(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // removeMax is how many leftovers of a place one sweep removes: what EC2's limits allow within descriptionMax, so that
@@ -15,15 +17,15 @@ const removeMax = 25
 
 // clean removes leftovers of one place: what was never tried first, so that what cannot be removed keeps nothing else
 // waiting, and of that the spot requests, for they may make more.
-func (a armed) clean(ctx context.Context, reg lease.Registry, vs []Verdict) Report {
+func (a armed) clean(ctx context.Context, reg lease.Registry, vs []plan.Verdict) Report {
 	order := map[lease.LeftoverKind]int{lease.LeftoverSpot: 1, lease.LeftoverInterface: 2, lease.LeftoverVolume: 3}
-	slices.SortStableFunc(vs, func(a, b Verdict) int {
+	slices.SortStableFunc(vs, func(a, b plan.Verdict) int {
 		return cmp.Or(a.Launch.Removals[a.Leftover.ID].Compare(b.Launch.Removals[b.Leftover.ID]),
 			cmp.Compare(order[a.Leftover.Kind], order[b.Leftover.Kind]), cmp.Compare(a.Token, b.Token))
 	})
 	vs = vs[:min(removeMax, len(vs))]
 	var tokens []string
-	byLaunch := map[string][]Verdict{}
+	byLaunch := map[string][]plan.Verdict{}
 	for _, v := range vs {
 		if byLaunch[v.Token] == nil {
 			tokens = append(tokens, v.Token)
@@ -49,7 +51,7 @@ func (a armed) clean(ctx context.Context, reg lease.Registry, vs []Verdict) Repo
 //     the registry, so whoever pauses, observes or leads meanwhile wins here. The audit log has it, too.
 //  4. It was described within the last 10 s.
 //  5. EC2 is asked to remove it. What something still uses is tried again later.
-func (a armed) remove(ctx context.Context, reg lease.Registry, batch []Verdict) Report {
+func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
 	launch := *batch[0].Launch
 	cloud := a.clouds[launch.Place()]
 	if cloud == nil {
@@ -86,10 +88,10 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []Verdict) 
 			a.log.Info("left for the next sweep", "launch", launch.Token, "leftovers", len(able)-n)
 			break
 		}
-		e := v.event(EventRemoving)
+		e := eventOf(v, EventRemoving)
 		e.Revision = noted.Revision
 		if err := a.told(e); err != nil {
-			report.add(a.failed([]Verdict{v}, err))
+			report.add(a.failed([]plan.Verdict{v}, err))
 			continue
 		}
 		report.add(a.heedRemoval(v, cloud.Remove(ctx, *v.Leftover)))
@@ -98,7 +100,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []Verdict) 
 }
 
 // vetLeftovers describes leftovers afresh and keeps those that may be removed by what EC2 says now.
-func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry, launch lease.Launch, batch []Verdict) ([]Verdict, Report) {
+func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry, launch lease.Launch, batch []plan.Verdict) ([]plan.Verdict, Report) {
 	judged := make([]lease.Leftover, len(batch))
 	for n, v := range batch {
 		judged[n] = *v.Leftover
@@ -108,17 +110,17 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 		a.log.Error("nothing removed: cannot describe", "launch", launch.Token, "leftovers", len(batch), "error", err)
 		return nil, a.failed(batch, err)
 	}
-	clock := PlaceView{Skew: listing.Skew, Dated: listing.Dated}
-	why := clock.clockTrouble(a.policy.MaxSkew)
+	clock := plan.PlaceView{Skew: listing.Skew, Dated: listing.Dated}
+	why := clock.ClockTrouble(a.policy.MaxSkew)
 	fresh := map[string]*lease.Leftover{}
 	for n := range listing.Leftovers {
 		fresh[listing.Leftovers[n].ID] = &listing.Leftovers[n]
 	}
-	var able []Verdict
+	var able []plan.Verdict
 	var report Report
 	for _, v := range batch {
 		x := fresh[v.Leftover.ID]
-		switch why := cmp.Or(why, a.stood(), overtakenLeftover(reg, launch, *v.Leftover, x)); {
+		switch why := cmp.Or(why, a.stood(), plan.OvertakenLeftover(reg, launch, *v.Leftover, x)); {
 		case why != "":
 			report.add(a.spareLeftover(v, why))
 		default:
@@ -129,31 +131,16 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 	return able, report
 }
 
-// overtakenLeftover says why a leftover, as freshly described, is not to be removed after all, or is empty.
-func overtakenLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftover, x *lease.Leftover) string {
-	switch {
-	case x == nil:
-		return "EC2 does not know it any more"
-	case keepLeftover(reg, launch, *x) != "":
-		return keepLeftover(reg, launch, *x)
-	case x.Kind != was.Kind || !x.Loose():
-		return "EC2 says " + x.State
-	case x.InstanceID != was.InstanceID:
-		return "EC2 says that it now belongs to " + cmp.Or(x.InstanceID, "no instance")
-	}
-	return ""
-}
-
-func (a armed) spareLeftover(v Verdict, why string) Report {
+func (a armed) spareLeftover(v plan.Verdict, why string) Report {
 	a.log.Info("spared", "leftover", v.Leftover.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "reason", why)
-	_ = a.told(v.spared(why))
+	_ = a.told(sparedOf(v, why))
 	return Report{Spared: 1}
 }
 
 // heedRemoval takes in EC2's answer about one leftover.
-func (a armed) heedRemoval(v Verdict, r lease.Removal) Report {
+func (a armed) heedRemoval(v plan.Verdict, r lease.Removal) Report {
 	log := a.log.With("leftover", r.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "request", r.RequestID)
-	e := v.event(EventRemoved)
+	e := eventOf(v, EventRemoved)
 	e.RequestID, e.Code = r.RequestID, r.Code
 	report := Report{Removed: 1}
 	switch {

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // strews closes launch web of the rig, puts leftovers of it beside its instances, and notes a first look at them.
-func (r *rig) strews(ids ...string) []Verdict {
+func (r *rig) strews(ids ...string) []plan.Verdict {
 	r.t.Helper()
 	web, err := r.store.Launch(r.t.Context(), "web")
 	if err != nil {
@@ -24,14 +27,14 @@ func (r *rig) strews(ids ...string) []Verdict {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	var vs []Verdict
+	var vs []plan.Verdict
 	for _, id := range ids {
 		x := lease.Leftover{
 			Kind: lease.LeftoverVolume, ID: id, Place: r.cloud.place, State: "available", CreatedAt: r.now(),
 			Tags: map[string]string{lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"},
 		}
 		r.cloud.leftovers[id] = x
-		vs = append(vs, Verdict{Action: ActRemove, Token: "web", Place: x.Place, Reason: "left", Launch: &web, Leftover: &x})
+		vs = append(vs, plan.Verdict{Action: plan.ActRemove, Token: "web", Place: x.Place, Reason: "left", Launch: &web, Leftover: &x})
 	}
 	return vs
 }
@@ -52,12 +55,12 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 		report Report
 	}{
 		"nothing changes":   {func(*rig) {}, []string{"vol-1", "vol-2"}, Report{Removed: 2}},
-		"it is attached":    {func(r *rig) { r.leftover("vol-1", attachedTo("i-1")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"it is in use":      {func(r *rig) { r.leftover("vol-1", attachedTo("")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"it is exempt":      {func(r *rig) { r.leftover("vol-1", tagged(lease.TagExempt, "")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"it is another's":   {func(r *rig) { r.leftover("vol-1", tagged(lease.TagRegistry, "another")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"its tag is gone":   {func(r *rig) { r.leftover("vol-1", untagged(lease.TagLaunch)) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"it is of a sudden": {func(r *rig) { r.leftover("vol-1", madeAt(r.now().Add(time.Hour))) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is attached":    {func(r *rig) { r.leftover("vol-1", AttachedTo("i-1")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is in use":      {func(r *rig) { r.leftover("vol-1", AttachedTo("")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is exempt":      {func(r *rig) { r.leftover("vol-1", Tagged(lease.TagExempt, "")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is another's":   {func(r *rig) { r.leftover("vol-1", Tagged(lease.TagRegistry, "another")) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"its tag is gone":   {func(r *rig) { r.leftover("vol-1", Untagged(lease.TagLaunch)) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"it is of a sudden": {func(r *rig) { r.leftover("vol-1", MadeAt(r.now().Add(time.Hour))) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"it serves another": {func(r *rig) { r.leftover("vol-1", func(x *lease.Leftover) { x.InstanceID = "i-9" }) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"it is gone": {func(r *rig) {
 			r.cloud.mu.Lock()

@@ -13,6 +13,8 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // Config is what a janitor needs to run.
@@ -24,7 +26,7 @@ type Config struct {
 	// StateDir keeps what this replica remembers of the registry beyond its process. Empty: nothing.
 	StateDir string
 	Clouds   []Cloud
-	Policy   Policy
+	Policy   plan.Policy
 	Schedule string           // robfig/cron, five fields or "@every 1m"
 	Now      func() time.Time // the wall clock
 	Notify   func(state string)
@@ -236,10 +238,10 @@ func (t *term) event(kind EventKind, reason string) Event {
 func actorName(o Office) string { return "janitor:" + o.Name() }
 
 // Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged.
-func (j *Janitor) Sweep(ctx context.Context) (Plan, Report, error) {
+func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, Report, error) {
 	office, err := j.Campaign(ctx)
 	if err != nil {
-		return Plan{}, Report{}, err
+		return plan.Plan{}, Report{}, err
 	}
 	j.Policy.NoSilence = true
 	t := j.newTerm(office)
@@ -264,26 +266,26 @@ func (t *term) examine(ctx context.Context) {
 func (t *term) unstamped() time.Duration { return passed(t.stamped, t.dated, t.Now()) }
 
 // decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
-func (t *term) decide(read time.Time) Plan {
+func (t *term) decide(read time.Time) plan.Plan {
 	now, wall := time.Now(), t.Now().Round(0)
 	t.mem.observe(now, read, t.seen.snapshot, t.seen.index)
 	places := slices.Clone(t.seen.places)
 	for n := range places {
 		places[n].Skew += t.seen.drift(wall)
 	}
-	if slices.ContainsFunc(places, func(p PlaceView) bool { return p.clockTrouble(t.Policy.MaxSkew) == "" }) {
+	if slices.ContainsFunc(places, func(p plan.PlaceView) bool { return p.ClockTrouble(t.Policy.MaxSkew) == "" }) {
 		t.past.settle(wall)
 	}
-	plan := decide(View{
+	planned := plan.Decide(plan.View{
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Standing: t.past.standing(),
-		Office:   OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
-		index:    t.seen.index,
+		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
+		Index:    t.seen.index,
 	})
-	t.mem.held(now, plan.Verdicts)
-	t.announce(plan.Brakes)
-	t.count(plan)
-	return plan
+	t.mem.held(now, planned.Verdicts)
+	t.announce(planned.Brakes)
+	t.count(planned)
+	return planned
 }
 
 // announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
@@ -317,7 +319,7 @@ func (t *term) braked(kind EventKind, b lease.Brake) {
 }
 
 // stamp writes that this sweep happened, before anything is ended by it.
-func (t *term) stamp(ctx context.Context, plan Plan) error {
+func (t *term) stamp(ctx context.Context, planned plan.Plan) error {
 	last, err := lastStamp(t.seen.snapshot)
 	if err != nil {
 		return err
@@ -327,9 +329,9 @@ func (t *term) stamp(ctx context.Context, plan Plan) error {
 	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
 	s.Time, s.Interval, s.Leader = t.date().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
-	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = plan.Acting, plan.Brakes, standing(plan.Brakes), plan.Seen, nil
+	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
 	for _, p := range t.seen.places {
-		if p.listed() {
+		if p.Listed() {
 			s.Places = append(s.Places, p.Place)
 		}
 	}
@@ -374,7 +376,7 @@ func (t *term) date() time.Time {
 // one of a newer version is left alone, and so is everything else.
 func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
 	for _, bad := range s.Bad {
-		if bad.Kind != badSweep {
+		if bad.Kind != plan.BadSweep {
 			continue
 		}
 		if _, newer := errors.AsType[*lease.SchemaError](bad.Err); newer {

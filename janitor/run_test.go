@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // janitorOf returns a janitor over the rig, with short graces.
 func (r *rig) janitorOf(log *slog.Logger) *Janitor {
 	r.t.Helper()
-	p := DefaultPolicy()
+	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace = 0, 10*time.Second
 	j, err := New(Config{
 		Campaign: func(ctx context.Context) (Office, error) {
@@ -299,10 +301,10 @@ func TestSweepOnceJudgesNoSilence(t *testing.T) {
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]Config{
-		"no schedule":   {Schedule: "sometimes", Policy: DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
-		"no place":      {Schedule: "@every 1m", Policy: DefaultPolicy(), Now: time.Now},
-		"no mark grace": {Schedule: "@every 1m", Policy: Policy{}, Clouds: []Cloud{&recorder{}}, Now: time.Now},
-		"share above 1": {Schedule: "@every 1m", Policy: func() Policy { p := DefaultPolicy(); p.SilentShare = 1.5; return p }(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
+		"no schedule":   {Schedule: "sometimes", Policy: plan.DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
+		"no place":      {Schedule: "@every 1m", Policy: plan.DefaultPolicy(), Now: time.Now},
+		"no mark grace": {Schedule: "@every 1m", Policy: plan.Policy{}, Clouds: []Cloud{&recorder{}}, Now: time.Now},
+		"share above 1": {Schedule: "@every 1m", Policy: func() plan.Policy { p := plan.DefaultPolicy(); p.SilentShare = 1.5; return p }(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
 	} {
 		_, err := New(c)
 		if _, limit := errors.AsType[*lease.LimitError](err); !limit {

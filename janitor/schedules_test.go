@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lapse/lease"
+
 )
 
 // quiet is a logger for tests that judge by what is done.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // pass is one sweep: look, read, look up, decide, stamp, act. The term's goroutine does what is quick. What waits for
@@ -17,22 +19,22 @@ type pass struct {
 	least   int64 // the revision of etcd that had been observed by then
 	sight   sight
 	read    time.Time // just before the registry was read
-	decided func(context.Context, Plan, error)
-	plan    Plan
+	decided func(context.Context, plan.Plan, error)
+	plan    plan.Plan
 	report  Report
 	err     error
 }
 
 // sweep is one full pass, to its end.
-func (t *term) sweep(ctx context.Context) (Plan, Report, error) {
-	p := t.begin(ctx, func(context.Context, Plan, error) {})
+func (t *term) sweep(ctx context.Context) (plan.Plan, Report, error) {
+	p := t.begin(ctx, func(context.Context, plan.Plan, error) {})
 	t.finish()
 	t.unwatch()
 	return p.plan, p.report, p.err
 }
 
 // begin lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it.
-func (t *term) begin(ctx context.Context, decided func(context.Context, Plan, error)) *pass {
+func (t *term) begin(ctx context.Context, decided func(context.Context, plan.Plan, error)) *pass {
 	t.sweepDue, t.sweeping = false, true
 	p := &pass{term: t, begun: time.Now(), least: t.heard, decided: decided}
 	vacant := t.vacant()
@@ -69,7 +71,7 @@ func (p *pass) excuse(ctx context.Context, snapshot lease.Snapshot, err error) {
 		defer cancel()
 		p.sight.lookUp(looking, p.Clouds, lacking)
 		p.sight.lookForLeftovers(looking, p.Clouds, due)
-		p.sight.index = indexed(p.sight.places) // for all decisions until the next look
+		p.sight.index = plan.Indexed(p.sight.places) // for all decisions until the next look
 		return func() {
 			p.sought(p.sight.places)
 			p.seen.sight = p.sight

@@ -8,17 +8,20 @@ import (
 	"pgregory.net/rapid"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // timeline is a world that time passes in: what is, what can be seen of it, what its leader remembers, and what its actor
 // has written. EC2 does what it is asked, and the registry refuses nothing.
 type timeline struct {
 	t     *rapid.T
-	view  View // all that is
+	view  plan.View // all that is
 	mem   *memory
 	doubt map[string]map[string]bool // what of it is not seen just now, by instance id: hidden, absent, lease or heartbeat
 
-	plan  Plan            // the last one
+	plan  plan.Plan       // the last one
 	turns []time.Time     // at the rate, taken so far
 	short bool            // the rate has held something back
 	first map[string]bool // ids from the beginning
@@ -29,7 +32,7 @@ type named struct{ Office }
 
 func (named) Name() string { return "timeline" }
 
-func begin(t *rapid.T, v View) *timeline {
+func begin(t *rapid.T, v plan.View) *timeline {
 	w := &timeline{
 		t: t, view: v, mem: newMemory(v.Now), doubt: map[string]map[string]bool{}, first: map[string]bool{},
 	}
@@ -45,7 +48,7 @@ func begin(t *rapid.T, v View) *timeline {
 }
 
 // copied is the same world, which goes its own way from here on.
-func (w *timeline) copied() *timeline { return begin(w.t, copied(w.view)) }
+func (w *timeline) copied() *timeline { return begin(w.t, Copied(w.view)) }
 
 func (w *timeline) lease(id string) *lease.Lease {
 	for n := range w.view.Snapshot.Leases {
@@ -58,7 +61,7 @@ func (w *timeline) lease(id string) *lease.Lease {
 
 func (w *timeline) instance(id string) *lease.Instance {
 	for n := range w.view.Places {
-		if i := seenIn(w.view.Places[n], id); i != nil {
+		if i := SeenIn(w.view.Places[n], id); i != nil {
 			return i
 		}
 	}
@@ -80,27 +83,27 @@ func (w *timeline) doubts(id, what string, yes bool) {
 }
 
 // seen is what can be seen of the world.
-func (w *timeline) seen() View {
-	v := copied(w.view)
+func (w *timeline) seen() plan.View {
+	v := Copied(w.view)
 	s := &v.Snapshot
-	s.Leases = slices.DeleteFunc(s.Leases, func(l lease.Lease) bool { return w.doubt[l.InstanceID][badLease] })
+	s.Leases = slices.DeleteFunc(s.Leases, func(l lease.Lease) bool { return w.doubt[l.InstanceID][plan.BadLease] })
 	for n := range v.Places {
 		p := &v.Places[n]
 		p.Instances = slices.DeleteFunc(p.Instances, func(i lease.Instance) bool {
 			l := w.lease(i.ID)
 			lookedUp := l != nil && (l.State == lease.StateRevoked || l.Over(v.Now, 0))
-			return w.doubt[i.ID]["hidden"] || w.doubt[i.ID]["absent"] || !p.listed() && !lookedUp
+			return w.doubt[i.ID]["hidden"] || w.doubt[i.ID]["absent"] || !p.Listed() && !lookedUp
 		})
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.doubt)) {
 		if w.doubt[id]["absent"] {
 			v.Places[0].Absent[id] = true
 		}
-		if w.doubt[id][badLease] {
-			bad(badLease, id)(&v)
+		if w.doubt[id][plan.BadLease] {
+			Bad(plan.BadLease, id)(&v)
 		}
-		if w.doubt[id][badHeartbeat] {
-			bad(badHeartbeat, id)(&v)
+		if w.doubt[id][plan.BadHeartbeat] {
+			Bad(plan.BadHeartbeat, id)(&v)
 			delete(s.Heartbeats, id)
 		}
 	}
@@ -114,16 +117,16 @@ func (w *timeline) decides(fresh bool) {
 	if fresh {
 		read = v.Now
 	}
-	w.mem.observe(v.Now, read, v.Snapshot, indexed(v.Places))
+	w.mem.observe(v.Now, read, v.Snapshot, plan.Indexed(v.Places))
 	v.Silences = w.mem.silences(v.Now)
-	w.plan = decide(v)
+	w.plan = plan.Decide(v)
 	w.mem.held(v.Now, w.plan.Verdicts)
 	w.charge()
 	for _, verdict := range w.plan.Verdicts {
 		w.carryOut(verdict)
 	}
 	s := &w.view.Snapshot.Sweep
-	s.Sequence, s.Time, s.Acting, s.Brakes, s.Standing = s.Sequence+1, v.Now, w.plan.Acting, w.plan.Brakes, standing(w.plan.Brakes)
+	s.Sequence, s.Time, s.Acting, s.Brakes, s.Standing = s.Sequence+1, v.Now, w.plan.Acting, w.plan.Brakes, plan.Standing(w.plan.Brakes)
 	w.view.Standing, w.view.Office.Stamped = s.Standing, true
 }
 
@@ -136,9 +139,9 @@ func (w *timeline) charge() {
 		}
 	}
 	for _, verdict := range w.plan.Verdicts {
-		w.short = w.short || verdict.Brake == brakeRate
-		orphan := verdict.Action == ActOrphan && !paid[verdict.Token]
-		if orphan || verdict.Action == ActEnd && verdict.Cause.Inferred() && verdict.Lease.State == lease.StateActive {
+		w.short = w.short || verdict.Brake == plan.BrakeRate
+		orphan := verdict.Action == plan.ActOrphan && !paid[verdict.Token]
+		if orphan || verdict.Action == plan.ActEnd && verdict.Cause.Inferred() && verdict.Lease.State == lease.StateActive {
 			paid[verdict.Token] = true
 			w.turns = append(w.turns, v.Now)
 		}
@@ -150,7 +153,7 @@ func (w *timeline) charge() {
 	}
 }
 
-func (w *timeline) carryOut(v Verdict) {
+func (w *timeline) carryOut(v plan.Verdict) {
 	now, s := w.view.Now, &w.view.Snapshot
 	a := armed{office: named{}, wall: func() time.Time { return now }}
 	must := func(err error) {
@@ -159,15 +162,15 @@ func (w *timeline) carryOut(v Verdict) {
 		}
 	}
 	switch v.Action {
-	case ActMark, ActUnmark, ActStuck, ActAbsent, ActSeen, ActConfirm, ActReopen, ActActivate:
+	case plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate:
 		changed, err := a.change(v)
 		must(err)
 		*w.lease(v.InstanceID) = changed
-	case ActEnd:
+	case plan.ActEnd:
 		l := w.lease(v.InstanceID)
 		var err error
 		if l.State == lease.StateActive {
-			*l, err = l.Revoke(now, v.Cause, jan)
+			*l, err = l.Revoke(now, v.Cause, Jan)
 			must(err)
 		}
 		*l, err = l.Try(now)
@@ -175,17 +178,17 @@ func (w *timeline) carryOut(v Verdict) {
 		if v.Instance != nil { // of one that EC2 does not know, the lease alone ends
 			w.terminate(v.InstanceID)
 		}
-	case ActOrphan:
+	case plan.ActOrphan:
 		attempt, _ := v.Launch.Member(*v.Instance)
-		s.Leases = append(s.Leases, v.Launch.Orphan(now, *v.Instance, attempt, jan))
+		s.Leases = append(s.Leases, v.Launch.Orphan(now, *v.Instance, attempt, Jan))
 		w.terminate(v.InstanceID)
-	case ActLook, ActDone, ActClose:
+	case plan.ActLook, plan.ActDone, plan.ActClose:
 		n := slices.IndexFunc(s.Launches, func(l lease.Launch) bool { return l.Token == v.Token })
 		l, err := s.Launches[n], error(nil)
 		switch v.Action {
-		case ActLook:
+		case plan.ActLook:
 			l, err = l.Looked(now, v.InstanceID)
-		case ActDone:
+		case plan.ActDone:
 			l, err = l.Done(now)
 		default:
 			l, err = l.Close(now, v.Reason)

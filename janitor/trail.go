@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // trail tells what others do to the records, by comparing each with what it was: leases have a history, launches a
@@ -166,7 +168,7 @@ func (r *trail) settle(place lease.Place) {
 
 func ofLease(l lease.Lease, kind EventKind, reason string) Event {
 	return Event{
-		Time: l.History[len(l.History)-1].Time, Kind: kind, InstanceID: l.InstanceID, Launch: l.Launch, Place: l.Place().String(), Zone: zoneOf(&l, nil),
+		Time: l.History[len(l.History)-1].Time, Kind: kind, InstanceID: l.InstanceID, Launch: l.Launch, Place: l.Place().String(), Zone: plan.ZoneOf(&l, nil),
 		Reason: reason, Revision: l.Revision,
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	. "lapse/janitor/plan/plantest"
 )
 
 // recorded is a trail that only remembers what it tells.
@@ -24,14 +26,14 @@ func TestTheTrailOfALease(t *testing.T) {
 	changed := func(l lease.Lease, by ...lease.By) lease.Lease {
 		for n, who := range by {
 			var err error
-			if l, err = l.Pardon(noon.Add(time.Duration(n)*time.Second), who); err != nil {
+			if l, err = l.Pardon(Noon.Add(time.Duration(n)*time.Second), who); err != nil {
 				t.Fatal(err)
 			}
 		}
 		l.Revision++
 		return l
 	}
-	one := *holds("i-1").lease
+	one := *Holds("i-1").Lease
 	one.Launch, one.Revision = "", 5
 	many := make([]lease.By, 20)
 	for n := range many {
@@ -68,7 +70,7 @@ func TestTheTrailOfALease(t *testing.T) {
 
 func TestTheTrailOfALaunch(t *testing.T) {
 	t.Parallel()
-	open := launch("web", lease.LaunchOpen)
+	open := Launch("web", lease.LaunchOpen)
 	open.Revision = 5
 	next := func(change func(*lease.Launch)) lease.Launch {
 		l := open
@@ -84,7 +86,7 @@ func TestTheTrailOfALaunch(t *testing.T) {
 	}{
 		"opened":         {lease.Launch{}, open, 0, []string{"launch-opened web "}},
 		"sent again":     {open, next(func(l *lease.Launch) { l.Attempts[0].Sends++ }), 0, nil},
-		"answered":       {open, next(answered("i-1")), 0, []string{"launch-answered web "}},
+		"answered":       {open, next(Answered("i-1")), 0, []string{"launch-answered web "}},
 		"refused":        {open, next(func(l *lease.Launch) { l.Attempts[0].Outcome = lease.OutcomeRefused }), 0, []string{"launch-refused web "}},
 		"done":           {open, next(func(l *lease.Launch) { l.State = lease.LaunchDone }), 0, []string{"launch-done web "}},
 		"closed by us":   {open, next(func(l *lease.Launch) { l.State = lease.LaunchClosed }), 6, nil},
@@ -95,7 +97,7 @@ func TestTheTrailOfALaunch(t *testing.T) {
 			t.Parallel()
 			trail, told := recorded()
 			trail.own["web"] = wrote{revision: c.wrote}
-			trail.launch(noon, c.before, c.after)
+			trail.launch(Noon, c.before, c.after)
 			if !slices.Equal(*told, c.want) {
 				t.Errorf("told %q, want %q", *told, c.want)
 			}
@@ -105,14 +107,14 @@ func TestTheTrailOfALaunch(t *testing.T) {
 
 func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
 	t.Parallel()
-	open := launch("web", lease.LaunchOpen)
-	closed := launch("web", lease.LaunchClosed)
+	open := Launch("web", lease.LaunchOpen)
+	closed := Launch("web", lease.LaunchClosed)
 	open.Revision, closed.Revision = 5, 6
 	trail, told := recorded()
 	if err := trail.did(Event{Kind: EventClosed, Launch: "web", Revision: 6}); err != nil {
 		t.Fatal(err)
 	}
-	trail.launch(noon, open, closed)
+	trail.launch(Noon, open, closed)
 	if want := []string{"launch-closed web "}; !slices.Equal(*told, want) {
 		t.Errorf("told %q, want %q", *told, want)
 	}
@@ -120,9 +122,9 @@ func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
 
 func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
 	t.Parallel()
-	before := *holds("i-1").lease
+	before := *Holds("i-1").Lease
 	before.Revision = 5
-	after, err := before.Pardon(noon, lease.By{Actor: "ada"})
+	after, err := before.Pardon(Noon, lease.By{Actor: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,19 +140,19 @@ func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
 
 func TestTheTrailOfTheRegistry(t *testing.T) {
 	t.Parallel()
-	armed := lease.NewRegistry(noon, ours, lease.ModeArmed)
-	brake := lease.Brake{Name: lease.BrakeRestored, Since: noon}
-	lifted := armed.Lift(noon, brake.Name, []lease.Brake{brake}, "cli:ada@laptop")
+	armed := lease.NewRegistry(Noon, Ours, lease.ModeArmed)
+	brake := lease.Brake{Name: lease.BrakeRestored, Since: Noon}
+	lifted := armed.Lift(Noon, brake.Name, []lease.Brake{brake}, "cli:ada@laptop")
 	for name, c := range map[string]struct {
 		before, after lease.Registry
 		want          []string
 	}{
 		"unchanged":            {armed, armed, nil},
-		"paused":               {armed, armed.To(noon, lease.ModePaused), []string{"paused  "}},
-		"resumed":              {armed.To(noon, lease.ModePaused), armed, []string{"armed  "}},
+		"paused":               {armed, armed.To(Noon, lease.ModePaused), []string{"paused  "}},
+		"resumed":              {armed.To(Noon, lease.ModePaused), armed, []string{"armed  "}},
 		"a brake lifted":       {armed, lifted, []string{"brake-resumed  cli:ada@laptop"}},
-		"lifted, and paused":   {lifted, lifted.To(noon, lease.ModePaused), []string{"paused  "}},
-		"another brake lifted": {lifted, lifted.Lift(noon, lease.BrakeStranger, []lease.Brake{{Name: lease.BrakeStranger}}, "bob"), []string{"brake-resumed  bob"}},
+		"lifted, and paused":   {lifted, lifted.To(Noon, lease.ModePaused), []string{"paused  "}},
+		"another brake lifted": {lifted, lifted.Lift(Noon, lease.BrakeStranger, []lease.Brake{{Name: lease.BrakeStranger}}, "bob"), []string{"brake-resumed  bob"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

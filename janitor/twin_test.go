@@ -10,6 +10,9 @@ import (
 	"pgregory.net/rapid"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // happenings are what may become of an instance, of its sidecar, and of what is known of it.
@@ -31,7 +34,7 @@ func happenings() map[string]func(w *timeline, id string) {
 	beats := func(ttl time.Duration) func(*timeline, string) {
 		return onInstance(func(w *timeline, i *lease.Instance) {
 			if l := w.lease(i.ID); l != nil && i.State == lease.InstanceRunning {
-				*l, _ = l.Claimed(w.view.Now, jan)
+				*l, _ = l.Claimed(w.view.Now, Jan)
 				w.view.Snapshot.Heartbeats[i.ID] = lease.Heartbeat{InstanceID: i.ID, TTL: lease.Duration(ttl), Held: true, Since: w.view.Now}
 			}
 		})
@@ -55,15 +58,15 @@ func happenings() map[string]func(w *timeline, id string) {
 				i.State, i.LaunchTime = lease.InstanceRunning, w.view.Now
 			}
 		}),
-		"is pardoned": onLease(func(w *timeline, l *lease.Lease) { *l, _ = l.Pardon(w.view.Now, jan) }),
+		"is pardoned": onLease(func(w *timeline, l *lease.Lease) { *l, _ = l.Pardon(w.view.Now, Jan) }),
 		"is extended": onLease(func(w *timeline, l *lease.Lease) {
-			*l, _ = l.Extend(w.view.Now, lease.Extension{Until: w.view.Now.Add(30 * time.Minute), AllowShorten: true}, jan)
+			*l, _ = l.Extend(w.view.Now, lease.Extension{Until: w.view.Now.Add(30 * time.Minute), AllowShorten: true}, Jan)
 		}),
-		"is caught up":    onLease(func(w *timeline, l *lease.Lease) { *l = l.CatchUp(w.view.Now, 99, jan) }),
+		"is caught up":    onLease(func(w *timeline, l *lease.Lease) { *l = l.CatchUp(w.view.Now, 99, Jan) }),
 		"is shown again":  sees("hidden", "absent"),
-		"is read again":   sees(badLease),
-		"is heard again":  sees(badHeartbeat),
-		"is understood":   sees("hidden", "absent", badLease, badHeartbeat),
+		"is read again":   sees(plan.BadLease),
+		"is heard again":  sees(plan.BadHeartbeat),
+		"is understood":   sees("hidden", "absent", plan.BadLease, plan.BadHeartbeat),
 		"is all the same": func(*timeline, string) {},
 	}
 	maps.Copy(all, worse())
@@ -85,8 +88,8 @@ func worse() map[string]func(w *timeline, id string) {
 	return map[string]func(*timeline, string){
 		"is not shown":       doubt("hidden"),
 		"is absent":          doubt("absent"),
-		"has a bad record":   doubt(badLease),
-		"has a bad beat":     doubt(badHeartbeat),
+		"has a bad record":   doubt(plan.BadLease),
+		"has a bad beat":     doubt(plan.BadHeartbeat),
 		"is exempt":          tag(lease.TagExempt, ""),
 		"has lost its tag":   tag(lease.TagRegistry, "another"),
 		"has lost its token": tag(lease.TagLaunch, "another"),
@@ -141,47 +144,51 @@ func reliefs() map[string]func(w *timeline) {
 
 // useless are additions that are dead, missing or doubtful in more ways than [dead] has: some of them beat, but what they
 // prove is not known.
-func useless() map[string]func(*rapid.T, *View, string) {
-	added := func(changes ...func(*subject)) func(*rapid.T, *View, string) {
-		return func(t *rapid.T, v *View, id string) {
-			s := holds(id, append(changes, inZone(pick(t, "its zone", "az-a", "az-b", "")))...)
-			v.add(s)
-			if s.silence != nil && s.silence.Broken && oneIn(t, 2, "claimed long ago") {
+func useless() map[string]func(*rapid.T, *plan.View, string) {
+	added := func(changes ...func(*Subject)) func(*rapid.T, *plan.View, string) {
+		return func(t *rapid.T, v *plan.View, id string) {
+			s := Holds(id, append(changes, InZone(Pick(t, "its zone", "az-a", "az-b", "")))...)
+			Add(v, s)
+			if s.Silence != nil && s.Silence.Broken && OneIn(t, 2, "claimed long ago") {
 				hb := v.Snapshot.Heartbeats[id]
-				hb.Since, hb.TTL = ago(long), lease.Duration(pick(t, "ttl", time.Second, time.Minute))
+				hb.Since, hb.TTL = Ago(Long), lease.Duration(Pick(t, "ttl", time.Second, time.Minute))
 				v.Snapshot.Heartbeats[id] = hb
 			}
 		}
 	}
-	elsewhere := func(s *subject) { s.instance.ZoneID, s.instance.Zone = "az-b", "az-b" }
-	all := maps.Clone(dead())
+	elsewhere := func(s *Subject) { s.Instance.ZoneID, s.Instance.Zone = "az-b", "az-b" }
+	all := maps.Clone(Dead())
 	delete(all, "over, and beating") // it lives, so it is a witness of renewals until its end
-	maps.Copy(all, map[string]func(*rapid.T, *View, string){
-		"missing and beating":         added(beats, missing),
-		"absent and beating":          added(beats, absent),
-		"stopped and beating":         added(beats, is(lease.InstanceStopped)),
-		"terminated and beating":      added(beats, is(lease.InstanceTerminated)),
-		"exempt and beating":          added(beats, exempt),
-		"not ours and beating":        added(beats, foreign),
-		"unbound and beating":         added(beats, unbound),
-		"exempt, without TTL":         added(exempt),
-		"not ours, without TTL":       added(foreign),
-		"unbound, without TTL":        added(unbound),
-		"revoked and beating":         added(beats, revoked(lease.CauseRelease, time.Minute)),
-		"adopting and beating":        added(beats, withLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), foreign),
-		"another zone than recorded":  added(due, elsewhere),
-		"another zone, and not shown": added(due, elsewhere, missing),
-		"revoked in another zone":     added(silent(0), revoked(lease.CauseSilence, time.Minute), elsewhere),
-		"a heartbeat without a lease": func(_ *rapid.T, v *View, id string) { knows(id, 0)(v) },
-		"knows more than its lease":   func(t *rapid.T, v *View, id string) { added(beats, missing)(t, v, id); knows(id, 9)(v) },
-		"a bad heartbeat, beating": func(t *rapid.T, v *View, id string) {
-			added(beats)(t, v, id)
+	maps.Copy(all, map[string]func(*rapid.T, *plan.View, string){
+		"missing and beating":         added(Beats, Missing),
+		"absent and beating":          added(Beats, Absent),
+		"stopped and beating":         added(Beats, Is(lease.InstanceStopped)),
+		"terminated and beating":      added(Beats, Is(lease.InstanceTerminated)),
+		"exempt and beating":          added(Beats, Exempt),
+		"not ours and beating":        added(Beats, Foreign),
+		"unbound and beating":         added(Beats, Unbound),
+		"exempt, without TTL":         added(Exempt),
+		"not ours, without TTL":       added(Foreign),
+		"unbound, without TTL":        added(Unbound),
+		"revoked and beating":         added(Beats, Revoked(lease.CauseRelease, time.Minute)),
+		"adopting and beating":        added(Beats, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), Foreign),
+		"another zone than recorded":  added(Due, elsewhere),
+		"another zone, and not shown": added(Due, elsewhere, Missing),
+		"revoked in another zone":     added(Silent(0), Revoked(lease.CauseSilence, time.Minute), elsewhere),
+		"a heartbeat without a lease": func(_ *rapid.T, v *plan.View, id string) { Knows(id, 0)(v) },
+		"knows more than its lease":   func(t *rapid.T, v *plan.View, id string) { added(Beats, Missing)(t, v, id); Knows(id, 9)(v) },
+		"a bad heartbeat, beating": func(t *rapid.T, v *plan.View, id string) {
+			added(Beats)(t, v, id)
 			delete(v.Snapshot.Heartbeats, id)
-			bad(badHeartbeat, id)(v)
+			Bad(plan.BadHeartbeat, id)(v)
 		},
-		"a bad lease, beating":             func(t *rapid.T, v *View, id string) { added(bare)(t, v, id); knows(id, 0)(v); bad(badLease, id)(v) },
-		"a bad lease, knowing more":        func(_ *rapid.T, v *View, id string) { knows(id, 9)(v); bad(badLease, id)(v) },
-		"unexplained, younger than stamps": added(bornOf("stray"), func(s *subject) { s.instance.LaunchTime = in(time.Hour) }),
+		"a bad lease, beating": func(t *rapid.T, v *plan.View, id string) {
+			added(Bare)(t, v, id)
+			Knows(id, 0)(v)
+			Bad(plan.BadLease, id)(v)
+		},
+		"a bad lease, knowing more":        func(_ *rapid.T, v *plan.View, id string) { Knows(id, 9)(v); Bad(plan.BadLease, id)(v) },
+		"unexplained, younger than stamps": added(BornOf("stray"), func(s *Subject) { s.Instance.LaunchTime = In(time.Hour) }),
 	})
 	return all
 }
@@ -190,7 +197,7 @@ func useless() map[string]func(*rapid.T, *View, string) {
 func (w *timeline) adds(t *rapid.T, id string) {
 	kinds := useless()
 	kind := rapid.SampledFrom(slices.Sorted(maps.Keys(kinds))).Draw(t, "useless")
-	shift := w.view.Now.Sub(noon)
+	shift := w.view.Now.Sub(Noon)
 	leases := len(w.view.Snapshot.Leases)
 	kinds[kind](t, &w.view, id)
 	for n := leases; n < len(w.view.Snapshot.Leases); n++ {
@@ -205,38 +212,38 @@ func (w *timeline) adds(t *rapid.T, id string) {
 
 // drawTimeline draws a world of a dozen, each judged by its silence or by its date, and of what a failed launch left.
 func drawTimeline(t *rapid.T) *timeline {
-	v := viewOf()
+	v := ViewOf()
 	p := &v.Policy
-	p.SilentMin, p.SilentShare = pick(t, "silent min", 2, 1, 0, 3), pick(t, "silent share", 0.3, 0, 0.6)
-	p.RateMin, p.RateShare = pick(t, "rate min", 1000, 1000, 2, 1), pick(t, "rate share", 0.05, 0.3)
-	p.BootGrace, p.LoneGrace = pick(t, "boot grace", 0, 30*time.Minute), pick(t, "lone grace", 5*time.Minute, 5*time.Minute, time.Hour)
-	v.Snapshot.Launches = append(v.Snapshot.Launches, launch("left", lease.LaunchClosed, looked(0)), launch("web", pick(t, "web", lease.LaunchOpen, lease.LaunchClosed), looked(0)))
-	for n := range pick(t, "subjects", 7, 10, 12, 5, 3, 2) {
-		s := holds(fmt.Sprintf("i-%02d", n), inZone(pick(t, "zone", "az-a", "az-a", "az-b", "")))
-		switch pick(t, "judged by", 0, 0, 0, 0, 1, 2) {
+	p.SilentMin, p.SilentShare = Pick(t, "silent min", 2, 1, 0, 3), Pick(t, "silent share", 0.3, 0, 0.6)
+	p.RateMin, p.RateShare = Pick(t, "rate min", 1000, 1000, 2, 1), Pick(t, "rate share", 0.05, 0.3)
+	p.BootGrace, p.LoneGrace = Pick(t, "boot grace", 0, 30*time.Minute), Pick(t, "lone grace", 5*time.Minute, 5*time.Minute, time.Hour)
+	v.Snapshot.Launches = append(v.Snapshot.Launches, Launch("left", lease.LaunchClosed, Looked(0)), Launch("web", Pick(t, "web", lease.LaunchOpen, lease.LaunchClosed), Looked(0)))
+	for n := range Pick(t, "subjects", 7, 10, 12, 5, 3, 2) {
+		s := Holds(fmt.Sprintf("i-%02d", n), InZone(Pick(t, "zone", "az-a", "az-a", "az-b", "")))
+		switch Pick(t, "judged by", 0, 0, 0, 0, 1, 2) {
 		case 0:
-			s.lease.TTL, s.lease.ExpiresAt = lease.Duration(pick(t, "ttl", 10*time.Second, time.Minute)), time.Time{}
-			if oneIn(t, 4, "young") {
-				s.lease.GrantedAt, s.instance.LaunchTime = ago(time.Minute), ago(time.Minute)
+			s.Lease.TTL, s.Lease.ExpiresAt = lease.Duration(Pick(t, "ttl", 10*time.Second, time.Minute)), time.Time{}
+			if OneIn(t, 4, "young") {
+				s.Lease.GrantedAt, s.Instance.LaunchTime = Ago(time.Minute), Ago(time.Minute)
 			}
-			if !oneIn(t, 3, "silent from the beginning") {
-				beats(&s)
-				s.lease.ClaimedAt = ago(time.Second)
+			if !OneIn(t, 3, "silent from the beginning") {
+				Beats(&s)
+				s.Lease.ClaimedAt = Ago(time.Second)
 			}
-			if s.instance.ZoneID == "az-a" && oneIn(t, 3, "recorded by name") { // as an endpoint told that knows no ids
-				s.lease.ZoneID, s.lease.Zone, s.instance.Zone = "", "a", "a"
+			if s.Instance.ZoneID == "az-a" && OneIn(t, 3, "recorded by name") { // as an endpoint told that knows no ids
+				s.Lease.ZoneID, s.Lease.Zone, s.Instance.Zone = "", "a", "a"
 			}
 		case 1:
-			s.lease.ExpiresAt = in(time.Duration(rapid.IntRange(-10, 60).Draw(t, "term")) * time.Minute)
+			s.Lease.ExpiresAt = In(time.Duration(rapid.IntRange(-10, 60).Draw(t, "term")) * time.Minute)
 		case 2:
-			bare(&s)
-			token := pick(t, "token", "left", "web")
-			s.instance.ClientToken, s.instance.Tags[lease.TagLaunch] = token+".1", token+".1"
+			Bare(&s)
+			token := Pick(t, "token", "left", "web")
+			s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = token+".1", token+".1"
 		}
-		v.add(s)
+		Add(&v, s)
 	}
 	for id, hb := range v.Snapshot.Heartbeats {
-		hb.Since = ago(time.Second)
+		hb.Since = Ago(time.Second)
 		v.Snapshot.Heartbeats[id] = hb
 	}
 	return begin(t, v)
@@ -259,7 +266,7 @@ func (w *twins) draw(label string, from []string) string {
 // add lets one more appear in the larger world.
 func (w *twins) add() {
 	w.added++
-	w.large.adds(w.T, pick(w.T, "order", "i-0", "i-05", "i-z")+fmt.Sprintf("-new-%d", w.added))
+	w.large.adds(w.T, Pick(w.T, "order", "i-0", "i-05", "i-z")+fmt.Sprintf("-new-%d", w.added))
 }
 
 // happens lets something happen to an instance that lives in both worlds: in both, or only in the larger one if it is mere
@@ -312,28 +319,28 @@ func TestWhateverIsAddedThatIsUselessNobodyEndsSooner(t *testing.T) {
 		w := &twins{T: t, small: drawTimeline(t)}
 		w.large, w.ids = w.small.copied(), slices.Sorted(maps.Keys(w.small.first))
 		// What a heartbeat tells against its lease's record is lost with it: see doubts.
-		w.without = pick(t, "without", "knows more", "has a bad beat")
-		for range pick(t, "more", 1, 2, 3, 0) {
+		w.without = Pick(t, "without", "knows more", "has a bad beat")
+		for range Pick(t, "more", 1, 2, 3, 0) {
 			w.add()
 		}
-		for range pick(t, "steps", 8, 12, 20, 4) {
-			passed, fresh := pick(t, "passed", 5*time.Minute, time.Minute, time.Minute, time.Second, 10*time.Minute, time.Hour), rapid.Bool().Draw(t, "fresh")
+		for range Pick(t, "steps", 8, 12, 20, 4) {
+			passed, fresh := Pick(t, "passed", 5*time.Minute, time.Minute, time.Minute, time.Second, 10*time.Minute, time.Hour), rapid.Bool().Draw(t, "fresh")
 			w.small.passes(passed)
 			w.large.passes(passed)
-			w.story += fmt.Sprintf("\n%s:", w.small.view.Now.Sub(noon))
-			for range pick(t, "happenings", 1, 0, 2, 3) {
+			w.story += fmt.Sprintf("\n%s:", w.small.view.Now.Sub(Noon))
+			for range Pick(t, "happenings", 1, 0, 2, 3) {
 				w.happens()
 			}
-			if oneIn(t, 4, "trouble") {
+			if OneIn(t, 4, "trouble") {
 				w.troubles()
 			}
-			if oneIn(t, 6, "one more") {
+			if OneIn(t, 6, "one more") {
 				w.add()
 			}
 			w.small.decides(fresh)
 			w.large.decides(fresh)
 			if why := w.sooner(); why != "" {
-				t.Fatalf("%s\n%s\nsmaller: %s\nlarger: %s", w.story, why, told(w.small.plan), told(w.large.plan))
+				t.Fatalf("%s\n%s\nsmaller: %s\nlarger: %s", w.story, why, Told(w.small.plan), Told(w.large.plan))
 			}
 		}
 	})
@@ -349,7 +356,7 @@ func (w *twins) sooner() string {
 			return id + " is ended for " + string(cause)
 		}
 	}
-	for _, v := range w.large.plan.With(ActMark) {
+	for _, v := range w.large.plan.With(plan.ActMark) {
 		l := w.small.lease(v.InstanceID)
 		if v.Instance != nil && l != nil && l.State == lease.StateActive && l.Mark == nil && (v.Cause == lease.CauseTerm || !w.small.short) {
 			return v.InstanceID + " is marked for " + string(v.Cause)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
 )
 
 // vacantMax is how old the listing of an empty place may get. So accounts with many regions, most of them empty, cost few
@@ -16,11 +18,11 @@ const vacantMax = 15 * time.Minute
 //
 // Nothing is concluded from such a listing about a launch that was recorded meanwhile, and a lease that was is looked up
 // by id, as always.
-func (t *term) vacant() map[lease.Place]PlaceView {
-	vacant := map[lease.Place]PlaceView{}
+func (t *term) vacant() map[lease.Place]plan.PlaceView {
+	vacant := map[lease.Place]plan.PlaceView{}
 	for _, p := range t.seen.places {
-		due := time.Since(p.at)+t.Policy.Interval > vacantMax // now, or before the next sweep
-		if !due && p.listed() && p.Dated && len(p.Instances)+len(p.Absent) == 0 {
+		due := time.Since(p.At)+t.Policy.Interval > vacantMax // now, or before the next sweep
+		if !due && p.Listed() && p.Dated && len(p.Instances)+len(p.Absent) == 0 {
 			p.Kept, p.Absent, p.Sought, p.Leftovers, p.LeftoverErr = true, map[string]bool{}, nil, nil, ""
 			p.Skew += t.seen.drift(t.Now())
 			vacant[p.Place] = p

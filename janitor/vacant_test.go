@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lapse/lease"
+
 )
 
 // remote is a place that counts how often it is listed, and can fail to be.
@@ -129,10 +130,10 @@ func TestTheListingOfAnEmptyPlaceThatIsKeptSaysSoAndIsAsFarOffAsTheClockWasSet(t
 		o := newRig(t).inOffice()
 		o.seen.snapshot = lease.Snapshot{}
 		o.ahead.Store(int64(time.Hour))
-		at := o.seen.places[0].at
+		at := o.seen.places[0].At
 		kept := o.vacant()
 		for _, p := range kept {
-			if !p.Kept || p.Skew != time.Hour || !p.at.Equal(at) {
+			if !p.Kept || p.Skew != time.Hour || !p.At.Equal(at) {
 				t.Errorf("%+v", p)
 			}
 		}
@@ -175,21 +176,3 @@ var (
 		ID: "i-9", Zone: "ap-east-1a", State: lease.InstanceTerminated, Tags: map[string]string{lease.TagRegistry: "uuid-1"},
 	}
 )
-
-// A launch that was recorded after its place was listed may have made what that listing cannot show.
-func TestALaunchIsNotSettledByAListingThatIsOlderThanItsRecord(t *testing.T) {
-	t.Parallel()
-	for _, state := range []lease.LaunchState{lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed} {
-		v := viewOf()
-		launches(launch("t", state, func(l *lease.Launch) {
-			l.SettledAt, l.ClearedAt = ago(365*24*time.Hour), noon
-		}))(&v)
-		if actionOnLaunch(v, "t") == "" {
-			t.Errorf("%s: not settled by a full look either", state)
-		}
-		v.Places[0].Kept = true
-		if got := actionOnLaunch(v, "t"); got != "" {
-			t.Errorf("%s: %s by a listing that was kept", state, got)
-		}
-	}
-}

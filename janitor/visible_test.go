@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // onlooker is told what a janitor says of brakes, in its log and to its observer.
@@ -50,7 +53,7 @@ func (w *onlooker) Happened(e Event) {
 	}
 }
 
-func (w *onlooker) Counted(c Census) {
+func (w *onlooker) Counted(c plan.Census) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.census = c.Brakes
@@ -146,19 +149,19 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 		brake       lease.Brake
 		trip, lifts func(*watchedRig)
 	}{
-		"silence in a zone":           {lease.Brake{Name: brakeSilence, Scope: zone}, lapse("i-1", "i-2", "i-3"), beat("i-1", "i-2", "i-3")},
-		"silence everywhere":          {lease.Brake{Name: brakeSilence}, lapse("i-1", "i-2", "i-3"), beat("i-1")},
-		"silence, as its terms pass":  {lease.Brake{Name: brakeSilence}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
-		"silence, by a person's word": {lease.Brake{Name: brakeSilence}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeSilence)},
-		"rate":                        {lease.Brake{Name: brakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
-		"clock ahead":                 {lease.Brake{Name: brakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = 11 * time.Second }), ec2(func(c *recorder) { c.skew = 10 * time.Second })},
-		"clock behind":                {lease.Brake{Name: brakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = -11 * time.Second }), ec2(func(c *recorder) { c.skew = 0 })},
-		"clock not told":              {lease.Brake{Name: brakeClock, Scope: place}, ec2(func(c *recorder) { c.undated = true }), ec2(func(c *recorder) { c.undated = false })},
+		"silence in a zone":           {lease.Brake{Name: plan.BrakeSilence, Scope: zone}, lapse("i-1", "i-2", "i-3"), beat("i-1", "i-2", "i-3")},
+		"silence everywhere":          {lease.Brake{Name: plan.BrakeSilence}, lapse("i-1", "i-2", "i-3"), beat("i-1")},
+		"silence, as its terms pass":  {lease.Brake{Name: plan.BrakeSilence}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
+		"silence, by a person's word": {lease.Brake{Name: plan.BrakeSilence}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeSilence)},
+		"rate":                        {lease.Brake{Name: plan.BrakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
+		"clock ahead":                 {lease.Brake{Name: plan.BrakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = 11 * time.Second }), ec2(func(c *recorder) { c.skew = 10 * time.Second })},
+		"clock behind":                {lease.Brake{Name: plan.BrakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = -11 * time.Second }), ec2(func(c *recorder) { c.skew = 0 })},
+		"clock not told":              {lease.Brake{Name: plan.BrakeClock, Scope: place}, ec2(func(c *recorder) { c.undated = true }), ec2(func(c *recorder) { c.undated = false })},
 		"health of etcd": {
-			lease.Brake{Name: brakeHealth},
+			lease.Brake{Name: plan.BrakeHealth},
 			func(r *watchedRig) { r.falls(errors.New("alarm NOSPACE")) }, func(r *watchedRig) { r.falls(nil) },
 		},
-		"health of a listing": {lease.Brake{Name: brakeHealth, Scope: place}, ec2(func(c *recorder) { c.err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.err = nil })},
+		"health of a listing": {lease.Brake{Name: plan.BrakeHealth, Scope: place}, ec2(func(c *recorder) { c.err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.err = nil })},
 		"restored: a lower stamp": {lease.Brake{Name: lease.BrakeRestored}, func(r *watchedRig) {
 			r.store.Put("sweep", "", r.backup["sweep"])
 		}, lift(lease.BrakeRestored)},
@@ -204,7 +207,7 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 				after(time.Minute)
 				r.shows("minutes later", c.brake, "held")
 				said := []string{"held"}
-				if c.brake.Name != brakeRate { // it holds who has a turn to wait for, and another leader lets them wait anyway
+				if c.brake.Name != plan.BrakeRate { // it holds who has a turn to wait for, and another leader lets them wait anyway
 					r.store.Depose()
 					after(2 * time.Minute)
 					said = append(said, "held")
@@ -256,7 +259,7 @@ func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since ti
 		r.t.Errorf("%s: said %q of it, want %q", when, got, said)
 	}
 	want := len(said) > 0 && said[len(said)-1] == "held"
-	if counted := heldBy(Plan{Brakes: r.census}, b.Name, b.Scope); counted != want || since.IsZero() == want {
+	if counted := HeldBy(plan.Plan{Brakes: r.census}, b.Name, b.Scope); counted != want || since.IsZero() == want {
 		r.t.Errorf("%s: shown by the observer %t, in the stamp since %s; want %t; stamp %v", when, counted, since, want, stamp.Brakes)
 	}
 	return since
@@ -275,7 +278,7 @@ func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(90 * time.Second)
-		r.shows("under another leader", lease.Brake{Name: brakeClock, Scope: r.cloud.place.String()}, "lifted")
+		r.shows("under another leader", lease.Brake{Name: plan.BrakeClock, Scope: r.cloud.place.String()}, "lifted")
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -11,6 +11,8 @@ import (
 	"lapse/lease"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
+
+	"lapse/janitor/plan"
 )
 
 // TestRunCampaignsAgainWhenItsKeyIsGone deletes the election's key under a leader whose session lives on, as somebody
@@ -44,7 +46,7 @@ func TestRunCampaignsAgainWhenItsKeyIsGone(t *testing.T) {
 			}
 			return office, nil
 		},
-		Clouds: []Cloud{&recorder{}}, Policy: DefaultPolicy(), Schedule: "@every 1s", Now: time.Now, Log: quiet(),
+		Clouds: []Cloud{&recorder{}}, Policy: plan.DefaultPolicy(), Schedule: "@every 1s", Now: time.Now, Log: quiet(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,13 @@ var rules = []rule{
 	{"nobody imports a command", all, []string{"lapse/cmd/..."}, []string{"lapse/cmd/..."}, true},
 	{"what is below lease knows no user of it", []string{"lapse/lease/..."}, nil, []string{"lapse/janitor/...", "lapse/sidecar/..."}, true},
 	{"the janitor knows no adapter", []string{"lapse/janitor/..."}, nil, adapter, true},
+	{
+		"the plan imports nothing that can act",
+		[]string{"lapse/janitor/plan"},
+		nil,
+		[]string{"context", "os/...", "net/...", "log/...", "syscall/...", "lapse/janitor"},
+		false,
+	},
 	{"the sidecar knows no adapter", []string{"lapse/sidecar/..."}, nil, adapter, true},
 	{"the janitor does not know the sidecar", []string{"lapse/janitor/..."}, nil, []string{"lapse/sidecar/..."}, true},
 	{"the sidecar does not know the janitor", []string{"lapse/sidecar/..."}, nil, []string{"lapse/janitor/..."}, true},
@@ -143,6 +150,7 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 		"nobody imports a command":                     {"lapse/janitor": {"lapse/cmd/internal/flags"}},
 		"what is below lease knows no user of it":      {"lapse/lease/leasetest": {"lapse/janitor"}},
 		"the janitor knows no adapter":                 {"lapse/janitor/service": {"lapse/x"}, "lapse/x": {"lapse/lease/etcd"}},
+		"the plan imports nothing that can act":        {"lapse/janitor/plan": {"log/slog"}},
 		"the sidecar knows no adapter":                 {"lapse/sidecar": {"lapse/lease/ec2/ec2sim"}},
 		"the janitor does not know the sidecar":        {"lapse/janitor": {"lapse/sidecar"}},
 		"the sidecar does not know the janitor":        {"lapse/sidecar/imds": {"lapse/janitor"}},
@@ -165,7 +173,8 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 	}
 	good := map[string][]string{
 		"lapse/cmd/janitor":         {"lapse/cmd/internal", "lapse/janitor", "lapse/lease/etcd", "lapse/lease/etcd/embedded", "lapse/lease/ec2"},
-		"lapse/janitor":             {"lapse/lease", "github.com/robfig/cron/v3"},
+		"lapse/janitor/plan":        {"lapse/lease", "time"},
+		"lapse/janitor":             {"lapse/lease", "context", "lapse/janitor/plan", "github.com/robfig/cron/v3"},
 		"lapse/sidecar":             {"lapse/lease", "lapse/sidecar/imds"},
 		"lapse/sidecar/imds":        {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
 		"lapse/lease/ec2":           {"lapse/lease", service},

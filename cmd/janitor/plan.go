@@ -9,7 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -31,7 +31,7 @@ type planView struct {
 
 // verdict is a verdict for programs.
 type verdict struct {
-	Action     janitor.Action     `json:"action"`
+	Action     plan.Action        `json:"action"`
 	InstanceID string             `json:"instance_id,omitzero"`
 	Leftover   string             `json:"leftover,omitzero"` // id of a volume, an interface or a spot request
 	Kind       lease.LeftoverKind `json:"kind,omitzero"`     // of the leftover
@@ -44,29 +44,29 @@ type verdict struct {
 
 // newPlan takes what would be done and what is to be known. What is simply kept, and what
 // belongs to other registries, is only counted, unless all is asked for.
-func newPlan(view janitor.View, plan janitor.Plan, all bool) planView {
+func newPlan(view plan.View, planned plan.Plan, all bool) planView {
 	p := planView{
 		Registry: view.Snapshot.Registry.UUID, Mode: view.Snapshot.Registry.Mode,
-		Verdicts: []verdict{}, Brakes: append([]lease.Brake{}, plan.Brakes...),
+		Verdicts: []verdict{}, Brakes: append([]lease.Brake{}, planned.Brakes...),
 	}
-	for _, v := range plan.Verdicts {
+	for _, v := range planned.Verdicts {
 		quiet := false
 		switch {
-		case v.Action == janitor.ActKeep:
+		case v.Action == plan.ActKeep:
 			p.Kept++
 			quiet = true
-		case v.Action == janitor.ActEnd, v.Action == janitor.ActOrphan:
+		case v.Action == plan.ActEnd, v.Action == plan.ActOrphan:
 			p.ends++
-		case v.Action == janitor.ActMark:
+		case v.Action == plan.ActMark:
 			p.marks++
-		case v.Action == janitor.ActRemove:
+		case v.Action == plan.ActRemove:
 			p.removes++
-		case v.Action == janitor.ActHold:
+		case v.Action == plan.ActHold:
 			p.holds++
-		case v.Action == janitor.ActReport && foreign(v, p.Registry):
+		case v.Action == plan.ActReport && foreign(v, p.Registry):
 			p.Foreign++
 			quiet = true
-		case v.Action == janitor.ActReport:
+		case v.Action == plan.ActReport:
 			p.reports++
 		default:
 			p.others++
@@ -86,7 +86,7 @@ func newPlan(view janitor.View, plan janitor.Plan, all bool) planView {
 }
 
 // foreign reports whether this is about an instance that bears the tag of another registry, and has no lease in ours.
-func foreign(v janitor.Verdict, registry string) bool {
+func foreign(v plan.Verdict, registry string) bool {
 	return v.Instance != nil && v.Lease == nil && v.Instance.Tags[lease.TagRegistry] != "" && !v.Instance.ManagedBy(registry)
 }
 

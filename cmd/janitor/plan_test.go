@@ -6,20 +6,20 @@ import (
 	"strings"
 	"testing"
 
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
 func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	t.Parallel()
 	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
-	verdictOn := func(action janitor.Action, kind lease.LeftoverKind, id, reason string) janitor.Verdict {
-		return janitor.Verdict{Action: action, Token: "web", Place: place, Reason: reason, Leftover: &lease.Leftover{Kind: kind, ID: id}}
+	verdictOn := func(action plan.Action, kind lease.LeftoverKind, id, reason string) plan.Verdict {
+		return plan.Verdict{Action: action, Token: "web", Place: place, Reason: reason, Leftover: &lease.Leftover{Kind: kind, ID: id}}
 	}
-	p := newPlan(janitor.View{}, janitor.Plan{Verdicts: []janitor.Verdict{
-		verdictOn(janitor.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
-		verdictOn(janitor.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 once held"),
-		verdictOn(janitor.ActKeep, lease.LeftoverVolume, "vol-2", "attached to i-2"),
+	p := newPlan(plan.View{}, plan.Plan{Verdicts: []plan.Verdict{
+		verdictOn(plan.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
+		verdictOn(plan.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 once held"),
+		verdictOn(plan.ActKeep, lease.LeftoverVolume, "vol-2", "attached to i-2"),
 	}}, false)
 	var table bytes.Buffer
 	if err := p.write(&table); err != nil {

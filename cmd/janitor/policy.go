@@ -8,39 +8,39 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
+	"lapse/janitor/plan"
 )
 
 // figure is one duration of the policy.
 type figure struct {
 	name  string
 	usage string
-	field func(*janitor.Policy) *time.Duration
+	field func(*plan.Policy) *time.Duration
 }
 
 // figures have the usage that is shown in the order of the alphabet: each stands for itself.
 func figures() []figure {
 	return []figure{
-		{"boot-grace", "silence is not judged for this `DURATION` after a launch or a start", func(p *janitor.Policy) *time.Duration { return &p.BootGrace }},
-		{"mark-grace", "notice of `DURATION` between a mark and the end", func(p *janitor.Policy) *time.Duration { return &p.MarkGrace }},
-		{"lone-grace", "notice of `DURATION` for silence while no other instance of the zone is known to renew", func(p *janitor.Policy) *time.Duration { return &p.LoneGrace }},
-		{"orphan-grace", "at least this `DURATION` lies between the two looks that make an orphan", func(p *janitor.Policy) *time.Duration { return &p.OrphanGrace }},
-		{"term-grace", "`DURATION` added to every term", func(p *janitor.Policy) *time.Duration { return &p.TermGrace }},
-		{"launch-window", "a launch is settled this `DURATION` after its last send", func(p *janitor.Policy) *time.Duration { return &p.LaunchWindow }},
-		{"absent-for", "a revoked instance that EC2 does not know is gone after this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.AbsentFor }},
-		{"retention", "records of what has ended are kept for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.Retention }},
-		{"chosen-retention", "records of launches whose token somebody chose are kept for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.ChosenRetention }},
-		{"retry-max", "longest `DURATION` between two attempts to end what is stuck", func(p *janitor.Policy) *time.Duration { return &p.RetryMax }},
-		{"max-skew", "clock brake: nothing ends while our clock is further than this `DURATION` from EC2's", func(p *janitor.Policy) *time.Duration { return &p.MaxSkew }},
-		{"silent-memory", "silence brake: revocations for silence count for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.SilentMemory }},
-		{"rate-window", "rate brake: ends that nobody declared count for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.RateWindow }},
-		{"leader-window", "health brake: changes of leader count for this `DURATION`", func(p *janitor.Policy) *time.Duration { return &p.OfficeWindow }},
+		{"boot-grace", "silence is not judged for this `DURATION` after a launch or a start", func(p *plan.Policy) *time.Duration { return &p.BootGrace }},
+		{"mark-grace", "notice of `DURATION` between a mark and the end", func(p *plan.Policy) *time.Duration { return &p.MarkGrace }},
+		{"lone-grace", "notice of `DURATION` for silence while no other instance of the zone is known to renew", func(p *plan.Policy) *time.Duration { return &p.LoneGrace }},
+		{"orphan-grace", "at least this `DURATION` lies between the two looks that make an orphan", func(p *plan.Policy) *time.Duration { return &p.OrphanGrace }},
+		{"term-grace", "`DURATION` added to every term", func(p *plan.Policy) *time.Duration { return &p.TermGrace }},
+		{"launch-window", "a launch is settled this `DURATION` after its last send", func(p *plan.Policy) *time.Duration { return &p.LaunchWindow }},
+		{"absent-for", "a revoked instance that EC2 does not know is gone after this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.AbsentFor }},
+		{"retention", "records of what has ended are kept for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.Retention }},
+		{"chosen-retention", "records of launches whose token somebody chose are kept for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.ChosenRetention }},
+		{"retry-max", "longest `DURATION` between two attempts to end what is stuck", func(p *plan.Policy) *time.Duration { return &p.RetryMax }},
+		{"max-skew", "clock brake: nothing ends while our clock is further than this `DURATION` from EC2's", func(p *plan.Policy) *time.Duration { return &p.MaxSkew }},
+		{"silent-memory", "silence brake: revocations for silence count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.SilentMemory }},
+		{"rate-window", "rate brake: ends that nobody declared count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.RateWindow }},
+		{"leader-window", "health brake: changes of leader count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.OfficeWindow }},
 	}
 }
 
 // policyFlags has a flag for each figure of the policy, with its default.
 func policyFlags() []ucli.Flag {
-	p := janitor.DefaultPolicy()
+	p := plan.DefaultPolicy()
 	var flags []ucli.Flag
 	const brakes, policy = "BRAKES", "POLICY" // before REGISTRY and SETTINGS in help texts
 	for _, f := range figures() {
@@ -80,8 +80,8 @@ func plain(d time.Duration) string {
 func env(flag string) string { return "LAPSE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
 // readPolicy takes the figures from the flags, and refuses those that make no sense.
-func readPolicy(c *ucli.Context) (janitor.Policy, error) {
-	p := janitor.DefaultPolicy()
+func readPolicy(c *ucli.Context) (plan.Policy, error) {
+	p := plan.DefaultPolicy()
 	for _, f := range figures() {
 		d, err := cli.Duration(f.name, c.String(f.name))
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -96,12 +97,12 @@ func sweep(c *ucli.Context) error {
 	return printReport(c, report)
 }
 
-func dryRun(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store, p janitor.Policy) error {
-	view, plan, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
+func dryRun(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store, p plan.Policy) error {
+	view, planned, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
 	if err != nil {
 		return err
 	}
-	made := newPlan(view, plan, c.Bool("all"))
+	made := newPlan(view, planned, c.Bool("all"))
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, made)
 	}

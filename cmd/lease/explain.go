@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -195,38 +195,38 @@ func causeWords(c lease.Cause) string {
 }
 
 // verdictWords tells what a janitor would do now.
-func verdictWords(v janitor.Verdict) string {
+func verdictWords(v plan.Verdict) string {
 	switch {
 	case silent(v):
 		return "It is " + v.Reason + "."
-	case v.Action == janitor.ActKeep && v.Lease != nil && v.Lease.State == lease.StateRevoked:
+	case v.Action == plan.ActKeep && v.Lease != nil && v.Lease.State == lease.StateRevoked:
 		return "Nothing is to be done just now: " + v.Reason + "."
 	}
-	would := map[janitor.Action]string{
-		janitor.ActKeep: "keep it", janitor.ActReport: "only report it", janitor.ActMark: "mark it", janitor.ActUnmark: "take its mark back",
-		janitor.ActEnd: "end it", janitor.ActOrphan: "end it", janitor.ActHold: "act, did brake " + v.Brake + " not hold",
-		janitor.ActLook: "note that it saw it, and end it after a second look", janitor.ActPurge: "let go of its record",
-		janitor.ActStuck: "note that it is stuck", janitor.ActAbsent: "note that it is not found", janitor.ActConfirm: "note that it has ended",
-		janitor.ActReopen: "take back that it has ended", janitor.ActActivate: "let its lease count",
+	would := map[plan.Action]string{
+		plan.ActKeep: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "take its mark back",
+		plan.ActEnd: "end it", plan.ActOrphan: "end it", plan.ActHold: "act, did brake " + v.Brake + " not hold",
+		plan.ActLook: "note that it saw it, and end it after a second look", plan.ActPurge: "let go of its record",
+		plan.ActStuck: "note that it is stuck", plan.ActAbsent: "note that it is not found", plan.ActConfirm: "note that it has ended",
+		plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
 	}
 	return fmt.Sprintf("A janitor would now %s: %s.", cmp.Or(would[v.Action], string(v.Action)), v.Reason)
 }
 
 // silent reports whether the verdict is that nothing beats just now: a single look can judge no silence.
-func silent(v janitor.Verdict) bool {
-	return v.Action == janitor.ActReport && strings.HasPrefix(v.Reason, "silent")
+func silent(v plan.Verdict) bool {
+	return v.Action == plan.ActReport && strings.HasPrefix(v.Reason, "silent")
 }
 
 // adds reports whether a verdict adds to what the record of the lease says. That a marked lease still holds, or that
 // one that is over is kept on record, would only confuse.
-func adds(v janitor.Verdict, l *lease.Lease) bool {
+func adds(v plan.Verdict, l *lease.Lease) bool {
 	switch {
 	case l == nil:
 		return true
 	case l.Live() && l.Mark != nil:
-		return v.Action != janitor.ActKeep && !silent(v)
+		return v.Action != plan.ActKeep && !silent(v)
 	case l.State == lease.StateEnded || l.State == lease.StateUnmanaged:
-		return v.Action == janitor.ActReopen || v.Action == janitor.ActReport
+		return v.Action == plan.ActReopen || v.Action == plan.ActReport
 	}
 	return true
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -36,7 +36,7 @@ func markFact(l lease.Lease, t teller) string {
 func markWords(l lease.Lease, t teller) []string {
 	m := *l.Mark
 	words := []string{fmt.Sprintf("Notice was given %s.", t.when(m.Since))}
-	lone := janitor.DefaultPolicy().LoneGrace
+	lone := plan.DefaultPolicy().LoneGrace
 	waits := m.Cause.Inferred() && t.now.Before(m.Deadline.Add(lone))
 	switch {
 	case m.Deadline.After(t.now) && waits:

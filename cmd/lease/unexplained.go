@@ -8,6 +8,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -48,7 +49,7 @@ func listStrays(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	view, plan, err := janitor.Preview(c.Context, []janitor.Cloud{cloud}, store, janitor.DefaultPolicy(), time.Now)
+	view, planned, err := janitor.Preview(c.Context, []janitor.Cloud{cloud}, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
 		return err
 	}
@@ -56,16 +57,16 @@ func listStrays(c *ucli.Context) error {
 		return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", cloud.Place(), why))
 	}
 	sayBad(c, view.Snapshot.Bad)
-	return printStrays(c, strays(view, plan, c.Bool("foreign")))
+	return printStrays(c, strays(view, planned, c.Bool("foreign")))
 }
 
-func strays(view janitor.View, plan janitor.Plan, foreign bool) []stray {
+func strays(view plan.View, planned plan.Plan, foreign bool) []stray {
 	recorded := map[string]bool{}
 	for _, bad := range view.Snapshot.Bad {
 		recorded[bad.ID] = true
 	}
 	found := []stray{}
-	for _, v := range plan.With(janitor.ActReport) {
+	for _, v := range planned.With(plan.ActReport) {
 		i := v.Instance
 		if v.Lease != nil || i == nil || !i.Alive() || recorded[i.ID] || i.ManagedBy(view.Snapshot.Registry.UUID) == foreign {
 			continue

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/etcd"
@@ -31,20 +32,20 @@ func whyCommand() *ucli.Command {
 
 // explanation says why an instance is kept or ended.
 type explanation struct {
-	InstanceID string         `json:"instance_id"`
-	Text       string         `json:"text"`
-	Mode       lease.Mode     `json:"mode"`            // of the registry
-	Brakes     []lease.Brake  `json:"brakes"`          // that held at the last sweep
-	Action     janitor.Action `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
-	Reason     string         `json:"reason,omitzero"`
-	Brake      string         `json:"brake,omitzero"`
-	Lease      *lease.Lease   `json:"lease,omitempty"`
+	InstanceID string        `json:"instance_id"`
+	Text       string        `json:"text"`
+	Mode       lease.Mode    `json:"mode"`            // of the registry
+	Brakes     []lease.Brake `json:"brakes"`          // that held at the last sweep
+	Action     plan.Action   `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
+	Reason     string        `json:"reason,omitzero"`
+	Brake      string        `json:"brake,omitzero"`
+	Lease      *lease.Lease  `json:"lease,omitempty"`
 
 	account *account // of which Text is the prose
 }
 
 // actMarked stands for the verdict about a marked lease, of which only `janitor run` knows how long it was silent.
-const actMarked janitor.Action = "marked"
+const actMarked plan.Action = "marked"
 
 func why(c *ucli.Context) error {
 	id, err := namedOne(c)
@@ -109,8 +110,8 @@ func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string,
 // knowledge is what there is to explain with.
 type knowledge struct {
 	snapshot lease.Snapshot
-	cloud    *ec2.Cloud   // nil if EC2 is out of reach
-	plan     janitor.Plan // empty then
+	cloud    *ec2.Cloud // nil if EC2 is out of reach
+	plan     plan.Plan  // empty then
 }
 
 // gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
@@ -120,11 +121,11 @@ func gather(c *ucli.Context, store *etcd.Store, place lease.Place) (k knowledge,
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
 	}
-	view, plan, err := janitor.Preview(c.Context, []janitor.Cloud{k.cloud}, store, janitor.DefaultPolicy(), time.Now)
+	view, planned, err := janitor.Preview(c.Context, []janitor.Cloud{k.cloud}, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
 		return k, err
 	}
-	k.snapshot, k.plan = view.Snapshot, plan
+	k.snapshot, k.plan = view.Snapshot, planned
 	if problem := view.Places[0].Err; problem != "" {
 		cli.Say(c, "EC2 does not tell all: %s", problem)
 	}
@@ -168,7 +169,7 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 }
 
 // judged adds what EC2 says, and what a janitor would do now as far as that is news.
-func (k knowledge) judged(e *explanation, v janitor.Verdict, t teller) {
+func (k knowledge) judged(e *explanation, v plan.Verdict, t teller) {
 	if e.Lease == nil && v.Instance != nil && k.bad(e.InstanceID) == nil {
 		e.account = k.tellUnleased(v, t)
 	}

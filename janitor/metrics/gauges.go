@@ -3,7 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -30,7 +30,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 }
 
 // collect shows what a decision was about. Of what there may be none, none is shown as 0.
-func collect(to chan<- prometheus.Metric, c janitor.Census) {
+func collect(to chan<- prometheus.Metric, c plan.Census) {
 	mode := gauge("lapse_registry_mode", "What janitors may do.", "mode")
 	for _, m := range []lease.Mode{lease.ModeObserve, lease.ModeArmed, lease.ModePaused} {
 		mode.put(to, truth(m == c.Mode), string(m))
@@ -39,7 +39,7 @@ func collect(to chan<- prometheus.Metric, c janitor.Census) {
 		lease.StateAdopting, lease.StateActive, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged)
 	each(to, gauge("lapse_launches", "Launches, by state.", "state"), c.Launches,
 		lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)
-	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, janitor.Actions()...)
+	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, plan.Actions()...)
 	each(to, gauge("lapse_silent_leases", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
 	gauge("lapse_longest_silence_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
 

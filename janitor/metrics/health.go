@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -62,7 +62,7 @@ func (e *Exporter) Stamp(s lease.Sweep) {
 }
 
 // Counted notes what a decision was about.
-func (e *Exporter) Counted(c janitor.Census) {
+func (e *Exporter) Counted(c plan.Census) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.state.leader != "" {

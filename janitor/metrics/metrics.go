@@ -44,6 +44,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -59,7 +60,7 @@ type Exporter struct {
 
 	mu     sync.Mutex
 	state  state
-	census *janitor.Census // of the latest decision; nil while somebody else leads
+	census *plan.Census // of the latest decision; nil while somebody else leads
 }
 
 // New makes an exporter of a janitor that is about to start. now is the wall clock.

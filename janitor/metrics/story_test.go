@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
@@ -71,7 +72,7 @@ func (w world) leased(term time.Duration, change func(*lease.Lease)) string {
 // run runs a janitor until stop is called.
 func (w world) run() (stop func()) {
 	w.t.Helper()
-	p := janitor.DefaultPolicy()
+	p := plan.DefaultPolicy()
 	p.BootGrace = 0
 	j, err := janitor.New(janitor.Config{
 		Campaign: func(ctx context.Context) (janitor.Office, error) { return w.store.Campaign(ctx, "one", time.Minute) },
@@ -243,7 +244,7 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 		{Name: "health"},
 		{Name: "health", Scope: "1/us-east-1"},
 	}
-	e.Counted(janitor.Census{Brakes: brakes})
+	e.Counted(plan.Census{Brakes: brakes})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`
 # HELP lapse_brake_held Brakes that hold.
 # TYPE lapse_brake_held gauge
@@ -260,12 +261,12 @@ lapse_brake_held{brake="stranger",scope=""} 1
 `), "lapse_brake_held"); err != nil {
 		t.Error(err)
 	}
-	e.Counted(janitor.Census{})
+	e.Counted(plan.Census{})
 	if n, err := testutil.GatherAndCount(e.registry, "lapse_brake_held"); n != 0 || err != nil {
 		t.Errorf("%d brakes, %v", n, err)
 	}
 	e.Led("")
-	e.Counted(janitor.Census{Brakes: brakes}) // late
+	e.Counted(plan.Census{Brakes: brakes}) // late
 	if n, err := testutil.GatherAndCount(e.registry, "lapse_brake_held"); n != 0 || err != nil {
 		t.Errorf("%d brakes of a janitor that does not lead, %v", n, err)
 	}
@@ -317,7 +318,7 @@ func TestWhatLivesInAPlaceThatWasNotListedIsNotTold(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	e.Led("one")
-	e.Counted(janitor.Census{Places: map[lease.Place]janitor.PlaceCensus{{Account: "1", Region: "r"}: {Managed: 3}}})
+	e.Counted(plan.Census{Places: map[lease.Place]plan.PlaceCensus{{Account: "1", Region: "r"}: {Managed: 3}}})
 	if n, err := testutil.GatherAndCount(e.registry, "lapse_instances"); n != 0 || err != nil {
 		t.Errorf("%d counts of instances, %v", n, err)
 	}

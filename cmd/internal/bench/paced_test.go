@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
 )
@@ -40,7 +41,7 @@ func measurePaced(t *testing.T, figures *table, size sizes) {
 		Campaign: func(ctx context.Context) (janitor.Office, error) {
 			return w.store.Campaign(ctx, "bench", 15*time.Second)
 		},
-		Clouds: []janitor.Cloud{cloud}, Policy: janitor.DefaultPolicy(), Schedule: "@every 10s",
+		Clouds: []janitor.Cloud{cloud}, Policy: plan.DefaultPolicy(), Schedule: "@every 10s",
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

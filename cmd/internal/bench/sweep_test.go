@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -65,7 +66,7 @@ func measureDecision(t *testing.T, figures *table, size sizes) {
 	}
 	j, err := janitor.New(janitor.Config{
 		Campaign: func(context.Context) (janitor.Office, error) { return elected{office}, nil },
-		Clouds:   []janitor.Cloud{listed{instances: f.instances}}, Policy: janitor.DefaultPolicy(), Schedule: "@every 1m",
+		Clouds:   []janitor.Cloud{listed{instances: f.instances}}, Policy: plan.DefaultPolicy(), Schedule: "@every 1m",
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -75,12 +76,12 @@ func measureDecision(t *testing.T, figures *table, size sizes) {
 	computed := processorTime(t)
 	for range 5 {
 		began := time.Now()
-		plan, _, err := j.Sweep(t.Context())
+		planned, _, err := j.Sweep(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		took = append(took, time.Since(began))
-		if keep := len(plan.With(janitor.ActKeep)); keep != size.decided {
+		if keep := len(planned.With(plan.ActKeep)); keep != size.decided {
 			t.Fatalf("of %d leases %d are kept", size.decided, keep)
 		}
 	}

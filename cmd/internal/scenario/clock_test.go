@@ -17,6 +17,7 @@ import (
 
 	"lapse/janitor"
 	"lapse/janitor/metrics"
+	"lapse/janitor/plan"
 	"lapse/lease/ec2"
 )
 
@@ -90,7 +91,7 @@ func (w *world) insider(by *clock) (*journal, func() string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	policy, watched := janitor.DefaultPolicy(), metrics.New("scenario", by.now)
+	policy, watched := plan.DefaultPolicy(), metrics.New("scenario", by.now)
 	policy.MarkGrace, policy.LoneGrace = markGrace, markGrace
 	j, err := janitor.New(janitor.Config{
 		Campaign: func(ctx context.Context) (janitor.Office, error) {

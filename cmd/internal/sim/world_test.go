@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd/etcdsim"
 )
@@ -35,7 +35,7 @@ const (
 
 // shape is what one schedule is like: how long, how many, how bad.
 type shape struct {
-	policy    janitor.Policy
+	policy    plan.Policy
 	chaos     time.Duration // in which faults strike
 	calm      time.Duration // after it: everything works, and people have lifted what only they can
 	remembers time.Duration // for which EC2 shows what is terminated
@@ -50,8 +50,8 @@ type shape struct {
 func (s shape) busy() time.Duration { return s.chaos - s.rest }
 
 // hasty is the policy of all schedules: the defaults, but for their lengths.
-func hasty() janitor.Policy {
-	p := janitor.DefaultPolicy()
+func hasty() plan.Policy {
+	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace, p.LoneGrace = 5*time.Minute, 2*time.Minute, 4*time.Minute
 	p.LaunchWindow, p.AbsentFor, p.RetryMax = 4*time.Minute, 5*time.Minute, 4*time.Minute
 	p.SilentMemory, p.RateWindow, p.OfficeWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute

@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"cmp"
@@ -8,9 +8,9 @@ import (
 	"lapse/lease"
 )
 
-// decide returns what should happen, given what was observed. It does no I/O and reads no clock; the order of its input
+// Decide returns what should happen, given what was observed. It does no I/O and reads no clock; the order of its input
 // does not matter; and more doubt, or more that is dead, only ever shrinks what it ends of the rest.
-func decide(v View) Plan {
+func Decide(v View) Plan {
 	c := newCase(v)
 	for i := range v.Snapshot.Launches {
 		c.settle(&v.Snapshot.Launches[i])
@@ -34,9 +34,9 @@ func decide(v View) Plan {
 type situation struct {
 	View
 	place       map[lease.Place]PlaceView
-	instances   map[seenAt]*lease.Instance
+	instances   map[SeenAt]*lease.Instance
 	lease       map[string]*lease.Lease  // readable records by instance id
-	zoneIDs     map[seenAt]string        // ids of zones, by place and name: not every record tells them
+	zoneIDs     map[SeenAt]string        // ids of zones, by place and name: not every record tells them
 	unclear     []shown                  // instances of which no record speaks that can be read
 	bad         map[string][]string      // what is wrong with the records of an instance, by its id
 	doubted     map[string]bool          // instance ids whose heartbeat cannot be read
@@ -66,23 +66,23 @@ type shown struct {
 	instance *lease.Instance
 }
 
-// seenAt is an instance, or a zone, where EC2 showed it. Elsewhere than where its lease says, it is not the one that is
+// SeenAt is an instance, or a zone, where EC2 showed it. Elsewhere than where its lease says, it is not the one that is
 // meant.
-type seenAt struct {
-	place lease.Place
-	id    string
+type SeenAt struct {
+	Place lease.Place
+	ID    string
 }
 
-// indexed finds instances by where EC2 showed them.
-func indexed(places []PlaceView) map[seenAt]*lease.Instance {
+// Indexed finds instances by where EC2 showed them.
+func Indexed(places []PlaceView) map[SeenAt]*lease.Instance {
 	n := 0
 	for _, p := range places {
 		n += len(p.Instances)
 	}
-	instances := make(map[seenAt]*lease.Instance, n)
+	instances := make(map[SeenAt]*lease.Instance, n)
 	for _, p := range places {
 		for i := range p.Instances {
-			instances[seenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
+			instances[SeenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
 		}
 	}
 	return instances
@@ -93,7 +93,7 @@ func newCase(v View) *situation {
 	c := &situation{
 		View:          v,
 		place:         map[lease.Place]PlaceView{},
-		instances:     v.index,
+		instances:     v.Index,
 		verdicts:      make([]Verdict, 0, leases+len(v.Snapshot.Launches)),
 		bad:           map[string][]string{},
 		doubted:       map[string]bool{},
@@ -103,7 +103,7 @@ func newCase(v View) *situation {
 		unbound:       map[string]bool{},
 		lease:         make(map[string]*lease.Lease, leases),
 		seen:          map[string]lease.Census{},
-		zoneIDs:       map[seenAt]string{},
+		zoneIDs:       map[SeenAt]string{},
 		unexplained:   map[string]bool{},
 		behind:        map[string]int64{},
 		unleasedAlive: map[string]bool{},
@@ -113,7 +113,7 @@ func newCase(v View) *situation {
 		c.place[p.Place] = p
 	}
 	if c.instances == nil {
-		c.instances = indexed(v.Places)
+		c.instances = Indexed(v.Places)
 	}
 	c.indexRecords()
 	c.count()
@@ -135,7 +135,7 @@ func (c *situation) indexRecords() {
 	}
 	for _, bad := range c.Snapshot.Bad {
 		c.bad[bad.ID] = append(c.bad[bad.ID], bad.Err.Error())
-		if bad.Kind == badHeartbeat {
+		if bad.Kind == BadHeartbeat {
 			c.doubted[bad.ID] = true
 		}
 	}
@@ -158,14 +158,14 @@ func (c *situation) count() {
 			c.countInstance(p, &p.Instances[i], &n)
 		}
 		c.countUnlisted(p, &n)
-		if p.listed() {
+		if p.Listed() {
 			c.seen[p.Place.String()] = n
 		}
 	}
 }
 
 func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Census) {
-	if at := (seenAt{p.Place, i.Zone}); i.ZoneID != "" && c.zoneIDs[at] == "" {
+	if at := (SeenAt{p.Place, i.Zone}); i.ZoneID != "" && c.zoneIDs[at] == "" {
 		c.zoneIDs[at] = i.ZoneID
 	}
 	leased, alive := c.leased(i.ID), i.Alive()
@@ -188,12 +188,12 @@ func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Censu
 	if i.Exempt() {
 		n.Exempt++
 	}
-	if !leased && p.listed() {
+	if !leased && p.Listed() {
 		c.unleasedAlive[i.ID] = true
 	}
 	if !leased && (!member || launch.State == lease.LaunchDone) {
 		n.Unexplained++
-		if p.listed() {
+		if p.Listed() {
 			c.unexplained[i.ID] = true
 		}
 	}
@@ -216,15 +216,15 @@ func (c *situation) countUnlisted(p PlaceView, n *lease.Census) {
 
 // Kinds of bad records, as stores name them.
 const (
-	badLease     = "lease"
-	badHeartbeat = "heartbeat"
-	badSweep     = "sweep"
+	BadLease     = "lease"
+	BadHeartbeat = "heartbeat"
+	BadSweep     = "sweep"
 )
 
 // instanceOf returns what EC2 says of a leased instance, or nil.
 func (c *situation) instanceOf(l *lease.Lease) *lease.Instance {
 	if c.asked != l {
-		c.asked, c.answer = l, c.instances[seenAt{l.Place(), l.InstanceID}]
+		c.asked, c.answer = l, c.instances[SeenAt{l.Place(), l.InstanceID}]
 	}
 	return c.answer
 }

@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"fmt"
@@ -72,7 +72,7 @@ func (c *situation) fellBehind(id string, seen int64) bool {
 	if l := c.lease[id]; l != nil {
 		return seen > l.Changes
 	}
-	unreadable := slices.ContainsFunc(c.Snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == badLease && bad.ID == id })
+	unreadable := slices.ContainsFunc(c.Snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == BadLease && bad.ID == id })
 	return seen > 0 && (c.unleasedAlive[id] || unreadable)
 }
 
@@ -102,42 +102,6 @@ func (c *situation) unrecordedLaunch() string {
 	return first
 }
 
-// older says by what a snapshot is older than what was observed before, whatever its stamp says; empty if by nothing.
-// etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for. So a
-// record of an older revision than was seen was set back, and so was one that is gone, unless it was a tombstone, which
-// is all that janitors delete.
-func older(before lease.Snapshot, seen observation) string {
-	s := seen.snapshot
-	if s.Revision < seen.least {
-		return fmt.Sprintf("etcd is at revision %d, and %d was seen before", s.Revision, seen.least)
-	}
-	lost := func(now, before int64) bool { return now < before && before <= s.Revision }
-	if lost(s.Registry.Revision, before.Registry.Revision) {
-		return "a later state of the registry's own record was seen before"
-	}
-	leases, launches := map[string]int64{}, map[string]int64{}
-	for _, bad := range s.Bad {
-		leases[bad.ID], launches[bad.ID] = bad.Revision, bad.Revision
-	}
-	for _, l := range s.Leases {
-		leases[l.InstanceID] = l.Revision
-	}
-	for _, l := range s.Launches {
-		launches[l.Token] = l.Revision
-	}
-	for _, l := range before.Leases {
-		if now, there := leases[l.InstanceID]; lost(now, l.Revision) && (there || l.Live() || l.State == lease.StateRevoked) {
-			return "a later state of the lease of " + l.InstanceID + " was seen before"
-		}
-	}
-	for _, l := range before.Launches {
-		if now, there := launches[l.Token]; lost(now, l.Revision) && (there || l.State == lease.LaunchOpen) {
-			return "a later state of launch " + l.Token + " was seen before"
-		}
-	}
-	return ""
-}
-
 // holdStanding holds what standing brakes hold: everything, or what concerns one lease. What is silent is held even if
 // nothing is due yet, so that its silence counts anew when the brake lifts.
 func (c *situation) holdStanding() {
@@ -164,8 +128,8 @@ func (c *situation) holdStanding() {
 	}
 }
 
-// standing are those of the brakes that are held until a person lifts them.
-func standing(held []lease.Brake) []lease.Brake {
+// Standing are those of the brakes that are held until a person lifts them.
+func Standing(held []lease.Brake) []lease.Brake {
 	var all []lease.Brake
 	for _, b := range held {
 		if b.Standing() {

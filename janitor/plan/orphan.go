@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 // settle decides about one launch: whether its window is over, and whether its record has served.
 func (c *situation) settle(l *lease.Launch) {
 	p, swept := c.place[l.Place()]
-	if !swept || !p.listed() || p.Kept || p.clockTrouble(c.Policy.MaxSkew) != "" {
+	if !swept || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		return // a launch is judged by date and by a full look only
 	}
 	if l.State != lease.LaunchOpen {
@@ -109,12 +109,12 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
 func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
-	if !p.listed() {
-		c.sayOf(i, launch, ActHold, left).Brake = brakeHealth
+	if !p.Listed() {
+		c.sayOf(i, launch, ActHold, left).Brake = BrakeHealth
 		return
 	}
-	if p.clockTrouble(c.Policy.MaxSkew) != "" {
-		c.sayOf(i, launch, ActHold, left).Brake = brakeClock
+	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
+		c.sayOf(i, launch, ActHold, left).Brake = BrakeClock
 		return
 	}
 	first, seen := launch.Looks[i.ID]

@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"cmp"
@@ -64,7 +64,7 @@ func (c *situation) judgeUnmanaged(p PlaceView, l *lease.Lease, i *lease.Instanc
 func (c *situation) judgeTombstone(p PlaceView, l *lease.Lease, i *lease.Instance, state string) {
 	keepUntil := l.EndedAt.Add(c.Policy.Retention)
 	undated := l.EndedAt.IsZero()
-	if undated || c.Now.Before(keepUntil) || i != nil || !p.listed() || p.clockTrouble(c.Policy.MaxSkew) != "" {
+	if undated || c.Now.Before(keepUntil) || i != nil || !p.Listed() || p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		c.say(l, ActKeep, state)
 		return
 	}
@@ -90,8 +90,8 @@ func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance)
 
 // judgeAbsent waits until a revoked instance has been absent for long enough to be gone.
 func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
-	if p.clockTrouble(c.Policy.MaxSkew) != "" {
-		c.hold(l, brakeClock, p.Place.String(), "not found by id")
+	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
+		c.hold(l, BrakeClock, p.Place.String(), "not found by id")
 		return
 	}
 	if l.AbsentSince.IsZero() || c.toCome(l.AbsentSince) {
@@ -117,8 +117,8 @@ func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		c.say(l, ActReport, "stuck: "+why)
 		return
 	}
-	if p.clockTrouble(c.Policy.MaxSkew) != "" {
-		c.hold(l, brakeClock, p.Place.String(), "revoked ("+string(l.Cause)+")")
+	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
+		c.hold(l, BrakeClock, p.Place.String(), "revoked ("+string(l.Cause)+")")
 		return
 	}
 	due := l.TriedAt.Add(c.backoff(l))
@@ -181,16 +181,16 @@ func untouchable(reg lease.Registry, l *lease.Lease, i *lease.Instance) string {
 	return ""
 }
 
-// sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
+// Sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
 // ours and not exempt. Only what is sound may make others end sooner, as a witness or by raising a limit.
-func sound(reg lease.Registry, l *lease.Lease, i *lease.Instance) bool {
+func Sound(reg lease.Registry, l *lease.Lease, i *lease.Instance) bool {
 	return i != nil && i.State == lease.InstanceRunning && untouchable(reg, l, i) == ""
 }
 
 func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	switch {
-	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.listed():
-		c.hold(l, brakeHealth, p.Place.String(), "its term has passed, and it was "+p.unseen())
+	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.Listed():
+		c.hold(l, BrakeHealth, p.Place.String(), "its term has passed, and it was "+p.unseen())
 	case i == nil && !p.Absent[l.InstanceID]:
 		c.say(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
@@ -216,8 +216,8 @@ func (c *situation) over(l *lease.Lease) bool { return l.Over(c.Now, c.Policy.Te
 // would be ended at once, and nobody may have been able to extend it: it is marked first.
 func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
 	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
-	if why := p.clockTrouble(c.Policy.MaxSkew); why != "" {
-		c.hold(l, brakeClock, p.Place.String(), over)
+	if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
+		c.hold(l, BrakeClock, p.Place.String(), over)
 		return
 	}
 	since, isActing := c.acting[p.Place.String()]
@@ -265,8 +265,8 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 		c.say(l, ActKeep, "booting")
 	case c.Policy.NoSilence:
 		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
-	case !p.listed():
-		c.hold(l, brakeHealth, p.Place.String(), "silent")
+	case !p.Listed():
+		c.hold(l, BrakeHealth, p.Place.String(), "silent")
 		c.because(s)
 	default:
 		c.judgeSilent(p, l, s)
@@ -320,8 +320,8 @@ func (c *situation) judgeSilent(p PlaceView, l *lease.Lease, s Silence) {
 		return
 	}
 	unmarked := l.Mark == nil || !l.Mark.Cause.Inferred()
-	if unmarked && p.clockTrouble(c.Policy.MaxSkew) != "" { // a mark's dates would be wrong, and the deadline perhaps a year away
-		c.hold(l, brakeClock, p.Place.String(), silent)
+	if unmarked && p.ClockTrouble(c.Policy.MaxSkew) != "" { // a mark's dates would be wrong, and the deadline perhaps a year away
+		c.hold(l, BrakeClock, p.Place.String(), silent)
 		return
 	}
 	if s.For < wait {

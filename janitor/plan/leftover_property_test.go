@@ -1,4 +1,4 @@
-package janitor
+package plan_test
 
 import (
 	"fmt"
@@ -9,23 +9,26 @@ import (
 	"pgregory.net/rapid"
 
 	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
 )
 
 // drawLeftovers strews what the launches of a world may have left, and what only looks like it.
-func drawLeftovers(t *rapid.T, v *View) {
-	v.Policy.DeleteKeptVolumes = oneIn(t, 4, "flag")
-	v.Policy.Retention = pick(t, "retention", long, long, 30*time.Minute)
+func drawLeftovers(t *rapid.T, v *plan.View) {
+	v.Policy.DeleteKeptVolumes = OneIn(t, 4, "flag")
+	v.Policy.Retention = Pick(t, "retention", Long, Long, 30*time.Minute)
 	for n := range v.Snapshot.Launches {
 		l := &v.Snapshot.Launches[n]
-		at := slices.IndexFunc(v.Places, func(p PlaceView) bool { return p.Place == l.Place() })
+		at := slices.IndexFunc(v.Places, func(p plan.PlaceView) bool { return p.Place == l.Place() })
 		p := &v.Places[at]
-		if !oneIn(t, 6, "not sought") {
+		if !OneIn(t, 6, "not sought") {
 			p.Sought = append(p.Sought, l.Token)
 		}
-		for k := range pick(t, "leftovers", 1, 2, 0) {
+		for k := range Pick(t, "leftovers", 1, 2, 0) {
 			x := drawLeftover(t, *l, fmt.Sprintf("x-%d%d", n, k))
-			if !oneIn(t, 4, "no look") {
-				l.Looks[x.ID] = ago(span(t))
+			if !OneIn(t, 4, "no look") {
+				l.Looks[x.ID] = Ago(span(t))
 			}
 			p.Leftovers = append(p.Leftovers, x)
 		}
@@ -33,29 +36,29 @@ func drawLeftovers(t *rapid.T, v *View) {
 }
 
 func drawLeftover(t *rapid.T, l lease.Launch, id string) lease.Leftover {
-	x := strewn(pick(t, "kind", lease.LeftoverVolume, lease.LeftoverInterface, lease.LeftoverSpot))
+	x := strewn(Pick(t, "kind", lease.LeftoverVolume, lease.LeftoverInterface, lease.LeftoverSpot))
 	x.ID, x.Place = id, l.Place()
 	x.Tags[lease.TagLaunch] = l.Attempts[rapid.IntRange(0, len(l.Attempts)-1).Draw(t, "attempt")].ClientToken
 	instance := fmt.Sprintf("i-%02d", rapid.IntRange(0, 20).Draw(t, "instance"))
-	switch pick(t, "leftover", 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9) {
+	switch Pick(t, "leftover", 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9) {
 	case 1:
 		x.Tags[lease.TagExempt] = ""
 	case 2:
 		x.Tags[lease.TagRegistry] = "another"
 	case 3:
-		x.Tags[lease.TagLaunch] = pick(t, "tag", "launch-0.1", "launch-9.1", "")
+		x.Tags[lease.TagLaunch] = Pick(t, "tag", "launch-0.1", "launch-9.1", "")
 	case 4:
 		x.Attached, x.InstanceID = true, instance
 	case 5:
 		x.InstanceID = instance
 	case 6:
-		x.State = pick(t, "state", "creating", "error", "deleting", "closed", "disabled", "")
+		x.State = Pick(t, "state", "creating", "error", "deleting", "closed", "disabled", "")
 	case 7:
-		x.CreatedAt = pick(t, "created", time.Time{}, date(t))
+		x.CreatedAt = Pick(t, "created", time.Time{}, date(t))
 	case 8:
 		x.Service = true
 	case 9:
-		x.Place = pick(t, "place", here, there)
+		x.Place = Pick(t, "place", Here, There)
 	}
 	return x
 }
@@ -64,8 +67,8 @@ func drawLeftover(t *rapid.T, l lease.Launch, id string) lease.Leftover {
 func TestNothingIsRemovedWithoutAPositiveRecord(t *testing.T) {
 	t.Parallel()
 	removed := 0
-	worlds(t, func(t *rapid.T, v View) {
-		for _, verdict := range decide(v).With(ActRemove) {
+	worlds(t, func(t *rapid.T, v plan.View) {
+		for _, verdict := range plan.Decide(v).With(plan.ActRemove) {
 			removed++
 			if why := objectionToRemoval(v, *verdict.Leftover); why != "" {
 				t.Fatalf("%s %s (%s): %s", verdict.Leftover.Kind, verdict.Leftover.ID, verdict.Reason, why)
@@ -77,7 +80,7 @@ func TestNothingIsRemovedWithoutAPositiveRecord(t *testing.T) {
 	}
 }
 
-func objectionToRemoval(v View, x lease.Leftover) string {
+func objectionToRemoval(v plan.View, x lease.Leftover) string {
 	at := slices.IndexFunc(v.Snapshot.Launches, func(l lease.Launch) bool {
 		return slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.ClientToken == x.Tags[lease.TagLaunch] })
 	})
@@ -85,14 +88,14 @@ func objectionToRemoval(v View, x lease.Leftover) string {
 		return "no launch is known by its tag"
 	}
 	l := v.Snapshot.Launches[at]
-	p := v.Places[slices.IndexFunc(v.Places, func(p PlaceView) bool { return p.Place == x.Place })]
+	p := v.Places[slices.IndexFunc(v.Places, func(p plan.PlaceView) bool { return p.Place == x.Place })]
 	_, exempt := x.Tags[lease.TagExempt]
 	first, seen := l.Looks[x.ID]
 	end := l.LastSend().Add(time.Duration(l.Window))
 	switch {
 	case l.State != lease.LaunchClosed || l.Region != x.Place.Region || l.Account != x.Place.Account:
 		return "its launch is not closed, or of another place"
-	case x.Tags[lease.TagRegistry] != ours || exempt || x.Service:
+	case x.Tags[lease.TagRegistry] != Ours || exempt || x.Service:
 		return "not ours, exempt, or a service's"
 	case p.Err != "" || !p.Dated || p.Skew.Abs() > v.Policy.MaxSkew:
 		return "the place is in trouble"
@@ -100,7 +103,7 @@ func objectionToRemoval(v View, x lease.Leftover) string {
 		return "the window is not over"
 	case !seen || v.Now.Sub(first) < v.Policy.OrphanGrace:
 		return "not looked at twice"
-	case slices.ContainsFunc(decide(v).Brakes, func(b lease.Brake) bool { return b.Scope == "" && b.Standing() }):
+	case slices.ContainsFunc(plan.Decide(v).Brakes, func(b lease.Brake) bool { return b.Scope == "" && b.Standing() }):
 		return "a brake holds everything"
 	case x.Kind != lease.LeftoverInterface && (x.CreatedAt.Before(l.CreatedAt.Add(-lease.MaxSkew)) || x.CreatedAt.After(end.Add(lease.MaxSkew))):
 		return "not made while its launch could make it"
@@ -113,7 +116,7 @@ func objectionToRemoval(v View, x lease.Leftover) string {
 }
 
 // objectionToCancel says why a spot request may not be cancelled: because a lease once held for what it made.
-func objectionToCancel(v View, x lease.Leftover) string {
+func objectionToCancel(v plan.View, x lease.Leftover) string {
 	for _, l := range v.Snapshot.Leases {
 		if l.InstanceID == x.InstanceID && l.Cause != lease.CauseFailedCreation {
 			return "its instance has a lease"
@@ -126,7 +129,7 @@ func objectionToCancel(v View, x lease.Leftover) string {
 }
 
 // objectionToDelete says why a volume or an interface may be wanted.
-func objectionToDelete(v View, l lease.Launch, x lease.Leftover) string {
+func objectionToDelete(v plan.View, l lease.Launch, x lease.Leftover) string {
 	recorded := map[string]bool{}
 	held, live := "", false
 	for _, other := range v.Snapshot.Leases {
@@ -136,7 +139,7 @@ func objectionToDelete(v View, l lease.Launch, x lease.Leftover) string {
 			live = live || other.State != lease.StateEnded
 		}
 	}
-	unread := slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.Kind == badLease })
+	unread := slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.Kind == plan.BadLease })
 	missing := slices.ContainsFunc(l.Instances(), func(id string) bool { return !recorded[id] })
 	switch {
 	case unread:

@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ type View struct {
 	Standing []lease.Brake      // held until a person lifts them, and not lifted yet
 	Office   OfficeView
 
-	index map[seenAt]*lease.Instance // of Places, if it was made before
+	Index map[SeenAt]*lease.Instance // of Places, if it was made before
 }
 
 // PlaceView is what EC2 said of one place.
@@ -35,7 +35,7 @@ type PlaceView struct {
 	Leftovers   []lease.Leftover
 	LeftoverErr string // why that look failed; it holds leftovers and nothing else
 
-	at time.Time // just before it was listed, by the monotonic clock
+	At time.Time // just before it was listed, by the monotonic clock
 }
 
 // Silence is what this leader saw of one lease's heartbeat, by its own monotonic clock.
@@ -58,19 +58,19 @@ type OfficeView struct {
 	Since     time.Duration // in office
 }
 
-// listed reports whether the place's listing is complete.
-func (p PlaceView) listed() bool { return p.Err == "" }
+// Listed reports whether the place's listing is complete.
+func (p PlaceView) Listed() bool { return p.Err == "" }
 
 // unseen says why nothing is known of an instance that is neither listed nor found absent.
 func (p PlaceView) unseen() string {
-	if p.listed() {
+	if p.Listed() {
 		return "not seen yet: the last listing is older than its record"
 	}
 	return "not looked up: " + p.Err
 }
 
-// clockTrouble says why nothing may be ended by date in the place, or is empty.
-func (p PlaceView) clockTrouble(maxSkew time.Duration) string {
+// ClockTrouble says why nothing may be ended by date in the place, or is empty.
+func (p PlaceView) ClockTrouble(maxSkew time.Duration) string {
 	switch {
 	case !p.Dated:
 		return "EC2 did not tell its time, so the clock cannot be checked"
@@ -92,7 +92,7 @@ func acting(now time.Time, reg lease.Registry, last lease.Sweep, places []PlaceV
 		return since
 	}
 	for _, p := range places {
-		if p.clockTrouble(maxSkew) != "" {
+		if p.ClockTrouble(maxSkew) != "" {
 			continue
 		}
 		since[p.Place.String()] = now

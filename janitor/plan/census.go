@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"time"
@@ -29,26 +29,22 @@ type PlaceCensus struct {
 	Stuck       int  // leases of instances that may not be ended
 }
 
-// count tells the observer what the plan was about. It passes over the records once.
-func (t *term) count(plan Plan) {
-	if _, nobody := t.Observe.(blind); nobody {
-		return
-	}
-	now, s := time.Now(), &t.seen.snapshot
+// Census counts what the plan is about, in one pass over the records. missing is for how long a heartbeat has been missed.
+func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string) time.Duration) Census {
 	c := Census{
 		Mode: s.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
-		Places: map[lease.Place]PlaceCensus{}, Verdicts: map[Action]int{}, Brakes: plan.Brakes, Silent: map[string]int{},
+		Places: map[lease.Place]PlaceCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
 	}
 	for i := range s.Launches {
 		c.Launches[s.Launches[i].State]++
 	}
 	places := map[lease.Place]*PlaceCensus{}
-	for i := range t.seen.places {
-		places[t.seen.places[i].Place] = &PlaceCensus{Listed: t.seen.places[i].listed()}
+	for i := range seen {
+		places[seen[i].Place] = &PlaceCensus{Listed: seen[i].Listed()}
 	}
 	var last *lease.Instance
-	for i := range plan.Verdicts {
-		v := &plan.Verdicts[i]
+	for i := range p.Verdicts {
+		v := &p.Verdicts[i]
 		c.Verdicts[v.Action]++
 		place := places[v.Place]
 		if v.Instance != nil && v.Instance != last && place != nil && place.Listed { // of one instance there may be several
@@ -59,13 +55,13 @@ func (t *term) count(plan Plan) {
 			c.add(v, place)
 		}
 		if v.Silence != nil {
-			c.Longest = max(c.Longest, t.mem.missing(now, v.InstanceID))
+			c.Longest = max(c.Longest, missing(v.InstanceID))
 		}
 	}
 	for place, counted := range places {
 		c.Places[place] = *counted
 	}
-	t.Observe.Counted(c)
+	return c
 }
 
 // add counts the lease that a verdict is about.
@@ -78,7 +74,7 @@ func (c *Census) add(v *Verdict, place *PlaceCensus) {
 	if l.State != lease.StateActive || l.TTL <= 0 {
 		return
 	}
-	zone := zoneOf(l, v.Instance)
+	zone := ZoneOf(l, v.Instance)
 	if v.Silence == nil {
 		c.Silent[zone] += 0
 		return

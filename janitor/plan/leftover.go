@@ -1,9 +1,7 @@
-package janitor
+package plan
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"time"
 
 	"lapse/lease"
@@ -56,7 +54,7 @@ func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
 	}
 	unread := false
 	for _, bad := range s.Bad {
-		unread = unread || bad.Kind == badLease
+		unread = unread || bad.Kind == BadLease
 	}
 	for _, e := range byToken {
 		e.unread = unread
@@ -131,52 +129,23 @@ func (e *estate) due(now time.Time, looked time.Duration, p Policy) bool {
 	return !e.cleared() && e.launch.WindowOver(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
 }
 
+// DueLeftovers returns the closed launches whose leftovers are due to be looked for, given how long ago those of each
+// were looked for last.
+func DueLeftovers(s lease.Snapshot, now time.Time, p Policy, looked func(token string) time.Duration) []*lease.Launch {
+	var due []*lease.Launch
+	for token, e := range estatesOf(s, now, p) {
+		if e.due(now, looked(token), p) {
+			due = append(due, e.launch)
+		}
+	}
+	return due
+}
+
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}
 	return a
-}
-
-// sought is a launch whose leftovers are to be looked for.
-type sought struct {
-	place   lease.Place
-	token   string
-	clients []string // client tokens of its attempts
-}
-
-func soughtOf(l *lease.Launch) sought {
-	s := sought{place: l.Place(), token: l.Token}
-	for _, a := range l.Attempts {
-		s.clients = append(s.clients, a.ClientToken)
-	}
-	return s
-}
-
-// lookForLeftovers lists what launches left. It is no part of what else a sweep rests on: where it fails, leftovers stay
-// for now, and nothing else is held. Where instances could not be listed, it is not tried.
-func (s sight) lookForLeftovers(ctx context.Context, clouds []Cloud, launches []sought) {
-	if len(launches) == 0 {
-		return
-	}
-	sideBySide(clouds, func(n int, cloud Cloud) {
-		p := &s.places[n]
-		var tokens []string
-		for _, l := range launches {
-			if l.place == p.Place && p.listed() {
-				p.Sought, tokens = append(p.Sought, l.token), append(tokens, l.clients...)
-			}
-		}
-		if len(tokens) == 0 {
-			return
-		}
-		listing, err := cloud.Leftovers(ctx, tokens)
-		if err != nil {
-			p.LeftoverErr = err.Error()
-			return
-		}
-		p.Leftovers = listing.Leftovers
-	})
 }
 
 // judgeLeftovers decides about what closed launches left in a place, and about whether that was all.
@@ -191,7 +160,7 @@ func (c *situation) judgeLeftovers(p PlaceView) {
 		case p.LeftoverErr != "":
 			c.sayOfLaunch(e.launch, ActReport, "what it left cannot be listed: "+p.LeftoverErr)
 		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.WindowOver(c.Now):
-		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.listed() || p.Kept || p.clockTrouble(c.Policy.MaxSkew) != "":
+		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "":
 		default:
 			c.sayOfLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
 		}
@@ -233,7 +202,7 @@ func (c *situation) judgeLeftover(p PlaceView, x *lease.Leftover) {
 // onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,
 // whoever ends it.
 func (c *situation) onUnleased(e *estate, x *lease.Leftover) bool {
-	i := c.instances[seenAt{x.Place, x.InstanceID}]
+	i := c.instances[SeenAt{x.Place, x.InstanceID}]
 	if i == nil || c.leased(x.InstanceID) {
 		return false
 	}
@@ -247,32 +216,6 @@ func (c *situation) estateOf(x *lease.Leftover) *estate {
 		return c.estates[l.Token]
 	}
 	return nil
-}
-
-// keepLeftover says why a leftover is not to be removed whatever its state, by its own tags and what EC2 says of it, or is
-// empty. A leftover shows no client token, so a copy of the tags is told by other means: what is copied by hand or by a
-// tool onto something older or younger was not made while its launch could make anything; what the launch was asked to
-// use was there before it; and what an AWS service made is the service's. An interface has no date. What protects it
-// is that it must be loose, and that no lease of the launch ever held, or else that it was attached to one that did not.
-func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
-	_, member := l.Attempt(x.Tags[lease.TagLaunch])
-	switch {
-	case !x.ManagedBy(reg.UUID) && x.Tags[lease.TagRegistry] != "":
-		return "foreign: bears another registry's tag"
-	case !x.ManagedBy(reg.UUID):
-		return "does not bear this registry's tag"
-	case x.Exempt():
-		return "exempt by its tag " + lease.TagExempt
-	case !member || x.Place != l.Place():
-		return "unexplained: its launch tag names no attempt of launch " + l.Token + " there"
-	case x.Service:
-		return "an AWS service looks after it"
-	case bytes.Contains(l.Request, []byte(x.ID)):
-		return "was there before its launch, which names it"
-	case x.Kind != lease.LeftoverInterface && !l.Spans(x.CreatedAt):
-		return "unexplained: not made while its launch could have made it; the tag was copied"
-	}
-	return ""
 }
 
 // wanted says why somebody may want a volume or an interface that nothing uses, or is empty.
@@ -300,7 +243,7 @@ func (e *estate) wanted(x *lease.Leftover, p Policy) string {
 // judgeFulfilled decides about a spot request that made an instance. Cancelling it ends nothing, and keeps it from
 // making another.
 func (c *situation) judgeFulfilled(p PlaceView, e *estate, x *lease.Leftover) {
-	i := c.instances[seenAt{x.Place, x.InstanceID}]
+	i := c.instances[SeenAt{x.Place, x.InstanceID}]
 	switch {
 	case c.bad[x.InstanceID] != nil:
 		e.pending = true
@@ -327,10 +270,10 @@ func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
 	left := "left by launch " + e.launch.Token + ", which was closed"
 	first, seen := e.launch.Looks[x.ID]
 	switch {
-	case !p.listed():
-		c.sayOfLeftover(x, e, ActHold, left).Brake = brakeHealth
-	case p.clockTrouble(c.Policy.MaxSkew) != "":
-		c.sayOfLeftover(x, e, ActHold, left).Brake = brakeClock
+	case !p.Listed():
+		c.sayOfLeftover(x, e, ActHold, left).Brake = BrakeHealth
+	case p.ClockTrouble(c.Policy.MaxSkew) != "":
+		c.sayOfLeftover(x, e, ActHold, left).Brake = BrakeClock
 	case p.Kept:
 		c.sayOfLeftover(x, e, ActKeep, left+"; its place is to be listed first")
 	case !e.launch.WindowOver(c.Now):
@@ -352,43 +295,4 @@ func (c *situation) sayOfLeftover(x *lease.Leftover, e *estate, action Action, r
 	}
 	c.verdicts = append(c.verdicts, verdict)
 	return &c.verdicts[len(c.verdicts)-1]
-}
-
-// closedLaunches are all launches that can have left anything.
-func closedLaunches(s lease.Snapshot) []sought {
-	var closed []sought
-	for i := range s.Launches {
-		if s.Launches[i].State == lease.LaunchClosed {
-			closed = append(closed, soughtOf(&s.Launches[i]))
-		}
-	}
-	return closed
-}
-
-// seek returns the launches whose leftovers are due to be looked for. There are none in a quiet registry, so its sweeps
-// cost no more calls for it.
-func (t *term) seek(s lease.Snapshot) []sought {
-	var due []sought
-	for token, e := range estatesOf(s, t.Now(), t.Policy) {
-		ago := t.Policy.RetryMax
-		if last, looked := t.looked[token]; looked {
-			ago = time.Since(last)
-		}
-		if e.due(t.Now(), ago, t.Policy) {
-			due = append(due, soughtOf(e.launch))
-		}
-	}
-	return due
-}
-
-// sought remembers what was just looked for.
-func (t *term) sought(places []PlaceView) {
-	for _, p := range places {
-		if p.LeftoverErr != "" {
-			t.Log.Warn("leftovers not listed", "place", p.Place.String(), "launches", len(p.Sought), "error", p.LeftoverErr)
-		}
-		for _, token := range p.Sought {
-			t.looked[token] = time.Now()
-		}
-	}
 }

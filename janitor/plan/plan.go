@@ -1,4 +1,13 @@
-package janitor
+// Package plan decides what should happen to instances, leases and launches: a pure function from what was observed to a
+// [Plan]. It does no I/O and reads no clock, and what it imports cannot act either.
+//
+//   - plan.go: [Plan], its [Verdict]s and [Action]s. policy.go: [Policy], every figure that a decision uses.
+//   - view.go: [View], what was observed, as values.
+//   - decide.go: [Decide]; lapse.go judges a lease, orphan.go a launch and the instances that it left, leftover.go what
+//     outlived those, brake.go and restored.go everything that holds back.
+//   - recheck.go: what a fresh description must still say before anything is done by a verdict.
+//   - census.go: [Census], what is counted.
+package plan
 
 import (
 	"cmp"
@@ -66,8 +75,8 @@ type Verdict struct {
 	Leftover *lease.Leftover
 }
 
-// leftoverID is the id of the leftover concerned; empty if the verdict is about something else.
-func (v Verdict) leftoverID() string {
+// LeftoverID is the id of the leftover concerned; empty if the verdict is about something else.
+func (v Verdict) LeftoverID() string {
 	if v.Leftover == nil {
 		return ""
 	}
@@ -94,8 +103,8 @@ func (p Plan) With(actions ...Action) []Verdict {
 	return chosen
 }
 
-// without returns the other verdicts.
-func (p Plan) without(actions ...Action) []Verdict {
+// Without returns the other verdicts.
+func (p Plan) Without(actions ...Action) []Verdict {
 	return slices.DeleteFunc(slices.Clone(p.Verdicts), func(v Verdict) bool { return slices.Contains(actions, v.Action) })
 }
 
@@ -105,6 +114,6 @@ func (p Plan) Ends() []Verdict { return p.With(ActEnd, ActOrphan) }
 func sortVerdicts(vs []Verdict) {
 	slices.SortFunc(vs, func(a, b Verdict) int {
 		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Token, b.Token),
-			cmp.Compare(a.leftoverID(), b.leftoverID()), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Reason, b.Reason))
+			cmp.Compare(a.LeftoverID(), b.LeftoverID()), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Reason, b.Reason))
 	})
 }

@@ -1,4 +1,4 @@
-package janitor
+package plan
 
 import (
 	"cmp"
@@ -13,10 +13,10 @@ import (
 
 // Names of brakes; those that a person can lift are [lease.BrakeSilence] and the like.
 const (
-	brakeSilence = lease.BrakeSilence
-	brakeRate    = "rate"   // too many ends that nobody declared
-	brakeClock   = "clock"  // our clock and EC2's disagree
-	brakeHealth  = "health" // etcd or a listing is not to be trusted
+	BrakeSilence = lease.BrakeSilence
+	BrakeRate    = "rate"   // too many ends that nobody declared
+	BrakeClock   = "clock"  // our clock and EC2's disagree
+	BrakeHealth  = "health" // etcd or a listing is not to be trusted
 )
 
 type brakeKey struct{ name, scope string }
@@ -63,11 +63,11 @@ func (c *situation) hold(l *lease.Lease, name, scope, would string) {
 // placeBrakes trips what holds a whole place, or silences everywhere.
 func (c *situation) placeBrakes() {
 	for _, p := range c.Places {
-		if !p.listed() {
-			c.trip(brakeHealth, p.Place.String(), "listing failed: "+p.Err)
+		if !p.Listed() {
+			c.trip(BrakeHealth, p.Place.String(), "listing failed: "+p.Err)
 		}
-		if why := p.clockTrouble(c.Policy.MaxSkew); why != "" {
-			c.trip(brakeClock, p.Place.String(), why)
+		if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
+			c.trip(BrakeClock, p.Place.String(), why)
 		}
 	}
 	if c.Policy.NoSilence {
@@ -79,12 +79,12 @@ func (c *situation) placeBrakes() {
 	slices.SortFunc(recent, time.Time.Compare)
 	switch {
 	case c.Office.Unhealthy != "":
-		c.trip(brakeHealth, "", c.Office.Unhealthy)
+		c.trip(BrakeHealth, "", c.Office.Unhealthy)
 	case !c.Office.Stamped:
-		c.trip(brakeHealth, "", "new leader: no stamp of its own yet")
+		c.trip(BrakeHealth, "", "new leader: no stamp of its own yet")
 	case len(recent) > c.Policy.OfficeMax:
 		lifts := recent[len(recent)-1-c.Policy.OfficeMax].Add(c.Policy.OfficeWindow)
-		c.trip(brakeHealth, "", fmt.Sprintf("%d leaders took office within %s; lifts at %s if no other does",
+		c.trip(BrakeHealth, "", fmt.Sprintf("%d leaders took office within %s; lifts at %s if no other does",
 			len(recent), c.Policy.OfficeWindow, lifts.UTC().Format(time.RFC3339)))
 	}
 }
@@ -96,15 +96,15 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	for _, at := range []string{"", cmp.Or(c.zoneOf(l), nowhere)} {
 		silent, all := c.silences.upTo(at, time.Duration(l.TTL))
 		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
-		allowed = max(allowed, c.Snapshot.Registry.Allows(brakeSilence, at, c.Now, 2*c.Policy.SilentMemory))
+		allowed = max(allowed, c.Snapshot.Registry.Allows(BrakeSilence, at, c.Now, 2*c.Policy.SilentMemory))
 		if silent > allowed {
-			c.trip(brakeSilence, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
-			c.tally(brakeSilence, at, silent)
-			name, scope = brakeSilence, at
+			c.trip(BrakeSilence, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
+			c.tally(BrakeSilence, at, silent)
+			name, scope = BrakeSilence, at
 		}
 	}
-	if _, held := c.brakes[brakeKey{brakeHealth, ""}]; held {
-		return brakeHealth, ""
+	if _, held := c.brakes[brakeKey{BrakeHealth, ""}]; held {
+		return BrakeHealth, ""
 	}
 	return name, scope
 }
@@ -152,7 +152,7 @@ func (c *situation) countSilences() silences {
 		}
 	}
 	for _, bad := range c.Snapshot.Bad {
-		if bad.Kind == badLease && (c.doubted[bad.ID] || !c.Snapshot.Heartbeats[bad.ID].Held) {
+		if bad.Kind == BadLease && (c.doubted[bad.ID] || !c.Snapshot.Heartbeats[bad.ID].Held) {
 			counts.add(c.zoneSeen(bad.ID), 0, true)
 		}
 	}
@@ -173,7 +173,7 @@ func (c *situation) beating(l *lease.Lease) bool {
 
 // sound reports whether a lease holds by its date, and nothing about its instance is in doubt.
 func (c *situation) sound(l *lease.Lease) bool {
-	return l.State == lease.StateActive && !c.over(l) && sound(c.Snapshot.Registry, l, c.instanceOf(l))
+	return l.State == lease.StateActive && !c.over(l) && Sound(c.Snapshot.Registry, l, c.instanceOf(l))
 }
 
 // maybeSilent reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
@@ -208,8 +208,8 @@ func halted(state lease.InstanceState) bool {
 	return false
 }
 
-// zoneOf is the zone of a lease: where EC2 shows its instance, or where its record says.
-func zoneOf(l *lease.Lease, i *lease.Instance) string {
+// ZoneOf is the zone of a lease: where EC2 shows its instance, or where its record says.
+func ZoneOf(l *lease.Lease, i *lease.Instance) string {
 	if i != nil && i.ZoneKey() != "" {
 		return i.ZoneKey()
 	}
@@ -220,15 +220,15 @@ func zoneOf(l *lease.Lease, i *lease.Instance) string {
 func (c *situation) zoneOf(l *lease.Lease) string {
 	i := c.instanceOf(l)
 	if i != nil {
-		return zoneOf(l, i)
+		return ZoneOf(l, i)
 	}
-	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[seenAt{l.Place(), l.Zone}], l.Zone)
+	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Place(), l.Zone}], l.Zone)
 }
 
 // zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
 func (c *situation) zoneSeen(id string) string {
 	for _, p := range c.Places {
-		if i := c.instances[seenAt{p.Place, id}]; i != nil {
+		if i := c.instances[SeenAt{p.Place, id}]; i != nil {
 			return i.ZoneKey()
 		}
 	}
@@ -269,7 +269,7 @@ func (c *situation) ration() {
 		fits[token] = spent <= allowed
 	}
 	for _, bad := range c.Snapshot.Bad {
-		if bad.Kind == badLease {
+		if bad.Kind == BadLease {
 			spent++ // it may have been ended a moment ago
 		}
 	}
@@ -310,8 +310,8 @@ func (c *situation) orphaned() []string {
 
 // overRate holds a verdict back.
 func (c *situation) overRate(v *Verdict, allowed int) {
-	c.trip(brakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
-	v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brakeRate, v.Reason+"; held by brake "+brakeRate, time.Time{}
+	c.trip(BrakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
+	v.Action, v.Brake, v.Reason, v.Deadline = ActHold, BrakeRate, v.Reason+"; held by brake "+BrakeRate, time.Time{}
 	c.wake(c.Now.Add(time.Minute))
 }
 

@@ -1,0 +1,15 @@
+package janitor
+
+import (
+	"lapse/janitor/plan"
+	"time"
+)
+
+// count tells the observer what the plan was about.
+func (t *term) count(planned plan.Plan) {
+	if _, nobody := t.Observe.(blind); nobody {
+		return
+	}
+	now := time.Now()
+	t.Observe.Counted(planned.Census(t.seen.snapshot, t.seen.places, func(id string) time.Duration { return t.mem.missing(now, id) }))
+}

@@ -1,0 +1,290 @@
+package plan_test
+
+import (
+	"testing"
+	"time"
+
+	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
+)
+
+// spec is one case of a decision about the instance i-1.
+type spec struct {
+	name    string
+	subject Subject
+	world   []func(*plan.View)
+	want    Ruling
+}
+
+func (s spec) view() plan.View {
+	v := ViewOf(s.subject)
+	for _, change := range s.world {
+		change(&v)
+	}
+	return v
+}
+
+func check(t *testing.T, specs []spec) {
+	t.Helper()
+	for _, s := range specs {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			if got, v := RulingOn(t, s.view(), "i-1"); got != s.want {
+				t.Errorf("ruled %+v (%s), want %+v", got, v.Reason, s.want)
+			}
+		})
+	}
+}
+
+func with(changes ...func(*plan.View)) []func(*plan.View) { return changes }
+
+var (
+	end     = Ruling{Action: plan.ActEnd, Cause: lease.CauseTerm}
+	keep    = Ruling{Action: plan.ActKeep}
+	report  = Ruling{Action: plan.ActReport}
+	byClock = Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}
+	notice  = Ruling{Action: plan.ActMark, Cause: lease.CauseTerm, Deadline: In(5 * time.Minute)}
+	waiting = Ruling{Action: plan.ActKeep, Cause: lease.CauseTerm}
+)
+
+func TestTerm(t *testing.T) {
+	t.Parallel()
+	modeSince := func(d time.Duration, mode lease.Mode) func(*plan.View) {
+		return func(v *plan.View) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
+	}
+	stampedAgo := func(d time.Duration) func(*plan.View) { return func(v *plan.View) { v.Snapshot.Sweep.Time = Ago(d) } }
+	noTerm := WithLease(func(l *lease.Lease) { l.ExpiresAt = time.Time{} })
+	check(t, []spec{
+		{"to come: the lease holds", Holds("i-1"), nil, keep},
+		{"to come in a moment: the lease holds", Holds("i-1", Over(-time.Millisecond)), nil, keep},
+		{"none: the lease holds", Holds("i-1", noTerm), nil, keep},
+		{"over this instant, while acting", Holds("i-1", Over(0)), nil, end},
+		{"over while acting", Holds("i-1", Over(time.Minute)), nil, end},
+		{"over for a stopped instance too", Holds("i-1", Over(time.Minute), Is(lease.InstanceStopped)), nil, end},
+		{"over for one that never booted too", Holds("i-1", Over(time.Minute), Is(lease.InstancePending)), nil, end},
+		{"over while it beats", Holds("i-1", Over(time.Minute), Beats), nil, end},
+		{"over within the term grace: the lease holds", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Policy.TermGrace = 61 * time.Second }), keep},
+		{"over just when acting began", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour)), end},
+		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(ActingFor(time.Hour), func(v *plan.View) { v.Policy.TermGrace = time.Minute }), end},
+		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour - time.Second)), notice},
+		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Sweep = lease.Sweep{} }), notice},
+		{"over, the last stamp just fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(3 * time.Minute)), end},
+		{"over, the last stamp stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(stampedAgo(3*time.Minute + 1)), notice},
+		{"over, a stamp from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(-time.Hour)), notice},
+		{"over, acting since a date to come", Holds("i-1", Over(time.Minute)), with(ActingFor(-time.Second)), notice},
+		{"over, observing", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModeObserve)), notice},
+		{"over, paused", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModePaused)), notice},
+		{"over before it was armed", Holds("i-1", Over(time.Minute)), with(modeSince(30*time.Second, lease.ModeArmed)), notice},
+		{"over after it was armed", Holds("i-1", Over(30*time.Second)), with(modeSince(time.Minute, lease.ModeArmed), ActingFor(time.Minute)), end},
+		{"over while its place was held", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Sweep.Acting = nil }), notice},
+		{"over while another place was acted on", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
+			v.Snapshot.Sweep.Acting = map[string]time.Time{There.String(): Ago(Long)}
+		}), notice},
+		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, In(time.Second))), with(ActingFor(time.Minute)), waiting},
+		{"notice given, deadline now", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Noon)), nil, end},
+		{"notice given before an outage: it starts again", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Noon)), with(ActingFor(time.Minute)), waiting},
+		{"notice given, deadline to come, though acting when it passed", Holds("i-1", Over(time.Minute), Marked(lease.CauseTerm, In(time.Second))), nil, waiting},
+		{"notice of silence is no notice of the term", Holds("i-1", Over(time.Hour), Marked(lease.CauseSilence, Ago(time.Minute))), with(ActingFor(time.Minute)), notice},
+		{"clock 10 s ahead: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(10 * time.Second)), end},
+		{"clock 10 s behind: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(-10 * time.Second)), end},
+		{"clock more than 10 s ahead: held", Holds("i-1", Over(time.Minute)), with(Skewed(10*time.Second + 1)), byClock},
+		{"clock more than 10 s behind: held", Holds("i-1", Over(time.Minute)), with(Skewed(-10*time.Second - 1)), byClock},
+		{"no Date from EC2: held", Holds("i-1", Over(time.Minute)), with(Undated), byClock},
+		{"clock wrong: no notice either", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Minute), Undated), byClock},
+		{"clock wrong: a passed notice is held", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(1))), with(Undated), byClock},
+		{"listing failed: goes on for the instance looked up by id", Holds("i-1", Over(time.Minute)), with(Unlisted), end},
+		{"listing failed, notice passed: goes on by id", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(1))), with(Unlisted), end},
+		{"etcd ill: a date is a date", Holds("i-1", Over(time.Minute)), with(Ill), end},
+		{"new leader: a date is a date", Holds("i-1", Over(time.Minute)), with(Unstamped), end},
+		{"exempt", Holds("i-1", Over(time.Minute), Exempt), nil, report},
+		{"not ours by value", Holds("i-1", Over(time.Minute), Foreign), nil, report},
+		{"client token is not that of the lease", Holds("i-1", Over(time.Minute), func(s *Subject) { s.Instance.ClientToken = "other" }), nil, report},
+		{"launch tag is not that of the lease", Holds("i-1", Over(time.Minute), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other" }), nil, report},
+		{"adopted: no client token to compare", Holds("i-1", Over(time.Minute), WithLease(func(l *lease.Lease) { l.ClientToken, l.Launch = "", "" })), nil, end},
+	})
+}
+
+func TestAnExtensionCures(t *testing.T) {
+	t.Parallel()
+	s := Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(time.Minute)))
+	extended, err := s.Lease.Extend(Noon, lease.Extension{Until: In(time.Hour)}, Jan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Lease = &extended
+	if got, _ := RulingOn(t, ViewOf(s), "i-1"); got != keep {
+		t.Errorf("ruled %+v", got)
+	}
+}
+
+func TestAnInstanceThatIsNotSeen(t *testing.T) {
+	t.Parallel()
+	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
+	check(t, []spec{
+		{"absent, lease holds: reported, waits for its term", Holds("i-1", Absent), nil, report},
+		{"absent and silent: reported, waits for its term", Holds("i-1", Silent(Long), Marked(lease.CauseSilence, Ago(time.Hour)), Absent), nil, report},
+		{"absent, term over while acting: the lease ends", Holds("i-1", Over(time.Minute), Absent), nil, end},
+		{"absent, term over before acting began: notice", Holds("i-1", Over(time.Hour), Absent), with(ActingFor(time.Minute)), notice},
+		{"absent, clock wrong: held", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
+		{"not looked up, lease holds", Holds("i-1", Missing), with(Unlisted), report},
+		{"not looked up, term over: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},
+		{"bound after the listing, term over: the next listing tells", Holds("i-1", Over(time.Minute), Missing), nil, report},
+		{"seen terminated", Holds("i-1", Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
+		{"seen terminated, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
+		{"seen shutting down, not by us", Holds("i-1", Is(lease.InstanceShuttingDown)), nil, keep},
+		{"seen shutting down, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceShuttingDown)), nil, keep},
+		{"in a place that is not swept", Holds("i-1", Over(time.Hour), WithLease(func(l *lease.Lease) { l.Region = There.Region }), Missing), nil, keep},
+		{"seen in another place than its lease says", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
+			v.Places[0].Place = There
+			v.Places = append(v.Places, plan.PlaceView{Place: Here, Dated: true})
+		}), report},
+	})
+}
+
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	byRelease := Revoked(lease.CauseRelease, time.Minute)
+	tried := func(n int, d time.Duration) func(*Subject) {
+		return WithLease(func(l *lease.Lease) { l.Tries, l.TriedAt = n, Ago(d) })
+	}
+	stuck := func(why string) func(*Subject) { return WithLease(func(l *lease.Lease) { l.Stuck = why }) }
+	missed := func(d time.Duration) func(*Subject) {
+		return WithLease(func(l *lease.Lease) { l.AbsentSince = Ago(d) })
+	}
+	release := func(a plan.Action) Ruling { return Ruling{Action: a, Cause: lease.CauseRelease} }
+	check(t, []spec{
+		{"released", Holds("i-1", byRelease), nil, release(plan.ActEnd)},
+		{"revoked by an operator", Holds("i-1", Revoked(lease.CauseOperator, time.Minute)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseOperator}},
+		{"released while stopped", Holds("i-1", byRelease, Is(lease.InstanceStopped)), nil, release(plan.ActEnd)},
+		{"released while pending", Holds("i-1", byRelease, Is(lease.InstancePending)), nil, release(plan.ActEnd)},
+		{"revoked for silence: authorised already, whatever beats or holds", Holds("i-1", Revoked(lease.CauseSilence, time.Minute)), with(Ill), Ruling{Action: plan.ActEnd, Cause: lease.CauseSilence}},
+		{"listing failed: goes on by id", Holds("i-1", byRelease), with(Unlisted), release(plan.ActEnd)},
+		{"clock wrong: held", Holds("i-1", byRelease), with(Skewed(time.Minute)), byClock},
+		{"tried once, a minute not over", Holds("i-1", byRelease, tried(1, 59*time.Second)), nil, keep},
+		{"tried once, a minute over", Holds("i-1", byRelease, tried(1, time.Minute)), nil, release(plan.ActEnd)},
+		{"tried at a date to come, by a clock that may be right", Holds("i-1", byRelease, tried(1, -10*time.Second)), nil, keep},
+		{"tried at a date to come, by a clock that was wrong: waits for no such date", Holds("i-1", byRelease, tried(1, -11*time.Second)), nil, release(plan.ActEnd)},
+		{"tried a thousand times, four minutes not over", Holds("i-1", byRelease, tried(1000, 4*time.Minute-1)), nil, keep},
+		{"tried a thousand times, never refused: every four minutes", Holds("i-1", byRelease, tried(1000, 4*time.Minute)), nil, release(plan.ActEnd)},
+		{"refused four times, eight minutes not over", Holds("i-1", byRelease, tried(4, 8*time.Minute-1), stuck("EC2 refuses: X")), nil, report},
+		{"refused four times, eight minutes over", Holds("i-1", byRelease, tried(4, 8*time.Minute), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
+		{"refused a thousand times, an hour not over", Holds("i-1", byRelease, tried(1000, time.Hour-1), stuck("EC2 refuses: X")), nil, report},
+		{"refused a thousand times: every hour for ever", Holds("i-1", byRelease, tried(1000, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
+		{"refused by EC2: stuck, and listed with the reason", Holds("i-1", byRelease, tried(1, time.Second), stuck("EC2 refuses: X")), nil, report},
+		{"refused by EC2: tried again", Holds("i-1", byRelease, tried(1, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
+		{"exempt: noted as stuck", Holds("i-1", byRelease, Exempt), nil, Ruling{Action: plan.ActStuck}},
+		{"exempt, and noted as that: reported", Holds("i-1", byRelease, Exempt, stuck("exempt by its tag lapse:exempt")), nil, report},
+		{"its tag was taken off: noted as stuck", Holds("i-1", byRelease, Foreign), nil, Ruling{Action: plan.ActStuck}},
+		{"not the bound instance: noted as stuck", Holds("i-1", byRelease, func(s *Subject) { s.Instance.ClientToken = "" }), nil, Ruling{Action: plan.ActStuck}},
+		{"shutting down", Holds("i-1", byRelease, Is(lease.InstanceShuttingDown)), nil, keep},
+		{"terminated: confirmed", Holds("i-1", byRelease, Is(lease.InstanceTerminated)), nil, release(plan.ActConfirm)},
+		{"absent: stamped", Holds("i-1", byRelease, Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent for less than an hour", Holds("i-1", byRelease, missed(time.Hour-1), Absent), nil, keep},
+		{"absent for an hour: confirmed", Holds("i-1", byRelease, missed(time.Hour), Absent), nil, release(plan.ActConfirm)},
+		{"absent since a date to come, by a clock that was wrong: stamped anew", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent for an hour by a clock that is wrong: held", Holds("i-1", byRelease, missed(time.Hour), Absent), with(Undated), byClock},
+		{"not looked up: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), with(Unlisted), report},
+		{"not looked up, full listing: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), nil, report},
+	})
+}
+
+func TestEndedAndUnmanaged(t *testing.T) {
+	t.Parallel()
+	const week = 7 * 24 * time.Hour
+	purge, reopen := Ruling{Action: plan.ActPurge}, Ruling{Action: plan.ActReopen}
+	forgotten := func(d time.Duration) func(*Subject) {
+		return WithLease(func(l *lease.Lease) { l.State, l.EndedAt = lease.StateUnmanaged, Ago(d) })
+	}
+	bore := WithLease(func(l *lease.Lease) { l.Bore, l.Launch, l.ClientToken = l.ClientToken, "", "" })
+	undatedEnd := WithLease(func(l *lease.Lease) { l.EndedAt = time.Time{} })
+	itsLaunch := Launches(Launch("launch-of-i-1", lease.LaunchClosed))
+	check(t, []spec{
+		{"ended, seen terminated", Holds("i-1", Ended(time.Minute), Is(lease.InstanceTerminated)), nil, keep},
+		{"ended, seen running: reopened", Holds("i-1", Ended(time.Minute)), nil, reopen},
+		{"ended, seen stopped: reopened", Holds("i-1", Ended(time.Minute), Is(lease.InstanceStopped)), nil, reopen},
+		{"ended, seen running and exempt: reopened, which ends nothing", Holds("i-1", Ended(time.Minute), Exempt), nil, reopen},
+		{"ended, seen running with another's tag: reported", Holds("i-1", Ended(time.Minute), Foreign), nil, report},
+		{"ended, seen running with another's client token: reported", Holds("i-1", Ended(2*week), func(s *Subject) { s.Instance.ClientToken = "x" }), nil, report},
+		{"ended for less than a week: kept", Holds("i-1", Ended(week-1), Missing), nil, keep},
+		{"ended for a week: purged", Holds("i-1", Ended(week), Missing), nil, purge},
+		{"ended for a week, still listed: kept", Holds("i-1", Ended(week), Is(lease.InstanceTerminated)), nil, keep},
+		{"ended for a week, listing failed: kept", Holds("i-1", Ended(week), Missing), with(Unlisted), keep},
+		{"ended for a week by a wrong clock: kept", Holds("i-1", Ended(week), Missing), with(Skewed(time.Minute)), keep},
+		{"ended, nobody knows when: kept", Holds("i-1", Ended(week), undatedEnd, Missing), nil, keep},
+		{"unmanaged, running without our tags: kept", Holds("i-1", forgotten(time.Hour), Missing), nil, keep},
+		{"unmanaged, tags still there, term over: kept", Holds("i-1", forgotten(week), Over(time.Hour)), nil, keep},
+		{"unmanaged for a week: purged", Holds("i-1", forgotten(week), Missing), nil, purge},
+		{"unmanaged for a week, its closed launch still known: kept, or it would be an orphan", Holds("i-1", forgotten(week), Missing), with(itsLaunch), keep},
+		{"the same, adopted after its launch was closed", Holds("i-1", forgotten(week), Missing, bore), with(itsLaunch), keep},
+	})
+}
+
+func TestReopenLeadsBackToWhereItCameFrom(t *testing.T) {
+	t.Parallel()
+	for state, s := range map[lease.State]Subject{
+		lease.StateActive:  Holds("i-1", Ended(time.Hour)),
+		lease.StateRevoked: Holds("i-1", Revoked(lease.CauseSilence, time.Hour), Ended(time.Hour)),
+	} {
+		_, v := RulingOn(t, ViewOf(s), "i-1")
+		if again, err := v.Lease.Reopen(Noon, Jan); v.Action != plan.ActReopen || err != nil || again.State != state {
+			t.Errorf("%s: reopened as %s, %v", v.Action, again.State, err)
+		}
+	}
+}
+
+func TestAdopting(t *testing.T) {
+	t.Parallel()
+	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
+	check(t, []spec{
+		{"bears our tag by value: active", Holds("i-1", adopting), nil, Ruling{Action: plan.ActActivate}},
+		{"bears our tag, term over: active first", Holds("i-1", adopting, Over(time.Hour)), nil, Ruling{Action: plan.ActActivate}},
+		{"bears another's tag", Holds("i-1", adopting, Foreign), nil, keep},
+		{"bears the tag without a value", Holds("i-1", adopting, func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }), nil, keep},
+		{"not seen, term over", Holds("i-1", adopting, Over(time.Hour), Absent), nil, keep},
+	})
+}
+
+func TestNextIsWhenTimeAloneChangesThePlan(t *testing.T) {
+	t.Parallel()
+	v := ViewOf(Holds("i-1", Over(-time.Hour)), Holds("i-2", Over(-30*time.Minute)), Holds("i-3", Over(time.Minute)))
+	if got := plan.Decide(v).Next; !got.Equal(In(30 * time.Minute)) {
+		t.Errorf("next at %s", got)
+	}
+	v.Policy.TermGrace = 2 * time.Minute
+	if got := plan.Decide(v).Next; !got.Equal(In(time.Minute)) {
+		t.Errorf("with a term grace, next at %s", got)
+	}
+	if got := plan.Decide(ViewOf()).Next; !got.IsZero() {
+		t.Errorf("with nothing to wait for, next at %s", got)
+	}
+}
+
+func TestActingSince(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*plan.View)
+		want   time.Time // zero: not acting
+	}{
+		"goes on":                          {func(*plan.View) {}, Ago(Long)},
+		"now, after a stale stamp":         {func(v *plan.View) { v.Snapshot.Sweep.Time = Ago(time.Hour) }, Noon},
+		"now, if the stamp does not know":  {func(v *plan.View) { v.Snapshot.Sweep.Acting = nil }, Noon},
+		"now, if the stamp is ahead of us": {ActingFor(-time.Second), Noon},
+		"now, if armed since":              {func(v *plan.View) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},
+		"as the stamp says, if armed by a clock that was ahead, and the stamp was written since": {ArmedAhead(7, 8), Ago(Long)},
+		"now, if armed by a clock that was ahead, and there is no stamp since":                   {ArmedAhead(8, 7), Noon},
+		"not while observing":                        {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
+		"not while paused":                           {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
+		"as the stamp says, while the listing fails": {Unlisted, Ago(Long)},
+		"not while the clock is wrong":               {Skewed(11 * time.Second), time.Time{}},
+		"not while the clock is unchecked":           {Undated, time.Time{}},
+		"while etcd is ill: dates are kept":          {Ill, Ago(Long)},
+	} {
+		v := ViewOf()
+		c.change(&v)
+		if got := plan.Decide(v).Acting[Here.String()]; !got.Equal(c.want) {
+			t.Errorf("%s: since %s", name, got)
+		}
+	}
+}

@@ -1,0 +1,372 @@
+package plan_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
+)
+
+// strewn is something that a launch may have left an hour ago: loose, with our tags, made when the launch was sent.
+func strewn(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Leftover {
+	x := lease.Leftover{
+		Kind: kind, ID: "x-1", Place: Here, State: "available", CreatedAt: Ago(time.Hour),
+		Tags: map[string]string{lease.TagRegistry: Ours, lease.TagLaunch: "web.1"},
+	}
+	switch kind {
+	case lease.LeftoverSpot:
+		x.State = "open"
+	case lease.LeftoverInterface:
+		x.CreatedAt = time.Time{}
+	case lease.LeftoverVolume:
+	}
+	for _, change := range changes {
+		change(&x)
+	}
+	return x
+}
+
+// strewnBy is a world in which launch web was closed and looked for, and left these, seen an hour ago for the first
+// time.
+func strewnBy(left ...lease.Leftover) plan.View {
+	v := ViewOf()
+	Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "x-1")))(&v)
+	v.Places[0].Sought, v.Places[0].Leftovers = []string{"web"}, left
+	return v
+}
+
+// notAnew lets an older listing of an empty place stand, of which nothing is concluded.
+func notAnew(v *plan.View) { v.Places[0].Kept = true }
+
+func inState(state string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.State = state }
+}
+
+func fulfilledBy(id string) func(*lease.Leftover) {
+	return func(x *lease.Leftover) { x.State, x.InstanceID = "active", id }
+}
+
+// ofWeb is an instance of launch web, with a lease unless a change says otherwise.
+func ofWeb(id string, changes ...func(*Subject)) func(*plan.View) {
+	return func(v *plan.View) {
+		s := Holds(id)
+		s.Lease.Launch, s.Lease.ClientToken = "web", "web.1"
+		s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "web.1", "web.1"
+		for _, change := range changes {
+			change(&s)
+		}
+		Add(v, s)
+	}
+}
+
+// orphanEnded is the lease of an instance that a failed creation left and that has ended: it never held.
+func orphanEnded(d time.Duration) func(*Subject) {
+	return func(s *Subject) {
+		Revoked(lease.CauseFailedCreation, d)(s)
+		Ended(d)(s)
+		s.Instance = nil
+	}
+}
+
+func webIs(change func(*lease.Launch)) func(*plan.View) {
+	return func(v *plan.View) { change(&v.Snapshot.Launches[0]) }
+}
+
+func withFlag(v *plan.View) { v.Policy.DeleteKeptVolumes = true }
+
+type leftoverCase struct {
+	name     string
+	leftover lease.Leftover
+	world    []func(*plan.View)
+	want     Ruling
+}
+
+func checkLeftovers(t *testing.T, cases []leftoverCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			v := strewnBy(c.leftover)
+			for _, change := range c.world {
+				change(&v)
+			}
+			if got := leftoverRuling(t, v, "x-1"); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// leftoverRuling is the only ruling on a leftover.
+func leftoverRuling(t *testing.T, v plan.View, id string) Ruling {
+	t.Helper()
+	var found []plan.Verdict
+	for _, verdict := range plan.Decide(v).Verdicts {
+		if verdict.LeftoverID() == id {
+			found = append(found, verdict)
+		}
+	}
+	if len(found) != 1 || found[0].Reason == "" {
+		t.Fatalf("verdicts on %s: %+v", id, found)
+	}
+	return Ruling{Action: found[0].Action, Brake: found[0].Brake}
+}
+
+var (
+	remove   = Ruling{Action: plan.ActRemove}
+	lookAt   = Ruling{Action: plan.ActLook}
+	volume   = lease.LeftoverVolume
+	spot     = lease.LeftoverSpot
+	netIface = lease.LeftoverInterface
+)
+
+func TestLeftoversOfEachKind(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []lease.LeftoverKind{volume, spot, netIface} {
+		checkLeftovers(t, []leftoverCase{
+			{"loose, looked at twice: removed " + string(kind), strewn(kind), nil, remove},
+			{"not looked at yet: first look " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Looks = nil })), lookAt},
+			{"looked at on a date that no right clock gave: noted anew " + string(kind), strewn(kind), with(webIs(Looked(-11*time.Second, "x-1"))), lookAt},
+			{"second look too soon " + string(kind), strewn(kind), with(webIs(Looked(time.Minute-1, "x-1"))), keep},
+			{"exempt " + string(kind), strewn(kind, Tagged(lease.TagExempt, "")), nil, report},
+			{"another registry's " + string(kind), strewn(kind, Tagged(lease.TagRegistry, "another")), nil, report},
+			{"no registry's tag " + string(kind), strewn(kind, Untagged(lease.TagRegistry)), nil, report},
+			{"tag of a launch that is not known " + string(kind), strewn(kind, Tagged(lease.TagLaunch, "other.1")), nil, report},
+			{"tag of an attempt that was not made " + string(kind), strewn(kind, Tagged(lease.TagLaunch, "web.2")), nil, report},
+			{"tag of a launch that is open " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchOpen })), report},
+			{"tag of a launch that is done " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), report},
+			{"tag of a launch of another region " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Region = There.Region })), report},
+			{"an AWS service's " + string(kind), strewn(kind, func(x *lease.Leftover) { x.Service = true }), nil, report},
+			{"named by the request " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Request = []byte(`{"Id":"x-1"}`) })), report},
+			{"window not over " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), keep},
+			{"clock wrong " + string(kind), strewn(kind), with(Skewed(11 * time.Second)), byClock},
+			{"no Date from EC2 " + string(kind), strewn(kind), with(Undated), byClock},
+			{"instances not listed " + string(kind), strewn(kind), with(Unlisted), Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}},
+			{"its place not listed anew " + string(kind), strewn(kind), with(notAnew), keep},
+			{"in a state of which nothing is known " + string(kind), strewn(kind, inState("novel")), nil, report},
+			{"going already " + string(kind), strewn(kind, inState("deleting")), nil, keep},
+		})
+	}
+}
+
+// resumed is a person's word of that time about a brake on everything.
+func resumed(name string, at time.Time) func(*plan.View) {
+	return func(v *plan.View) {
+		v.Snapshot.Registry.Resumed = []lease.Resumption{{Brake: lease.Brake{Name: name}, At: at}}
+	}
+}
+
+func TestLooseVolumesAndInterfaces(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []lease.LeftoverKind{volume, netIface} {
+		checkLeftovers(t, []leftoverCase{
+			{"attached to somebody's instance " + string(kind), strewn(kind, AttachedTo("i-other")), nil, keep},
+			{"attached to something without a name " + string(kind), strewn(kind, AttachedTo("")), nil, keep},
+			{"said to be available, with an attachment " + string(kind), strewn(kind, AttachedTo("i-other"), inState("available")), nil, keep},
+			{"still attached to an orphan that has ended " + string(kind), strewn(kind, AttachedTo("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), keep},
+			{"of orphans that have ended " + string(kind), strewn(kind), with(ofWeb("i-1", orphanEnded(time.Minute)), ofWeb("i-2", orphanEnded(time.Hour))), remove},
+			{"a lease of the launch holds " + string(kind), strewn(kind), with(ofWeb("i-1")), report},
+			{"a lease of the launch held once " + string(kind), strewn(kind), with(ofWeb("i-1", Ended(time.Minute), Missing)), report},
+			{"a lease of the launch was taken away " + string(kind), strewn(kind), with(ofWeb("i-1", Revoked(lease.CauseTerm, time.Minute))), report},
+			{"an instance of the launch was let go " + string(kind), strewn(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), report},
+			{"an instance of the launch was adopted " + string(kind), strewn(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.Launch, l.ClientToken, l.Bore = "", "", "web.1" }))), report},
+			{"an instance of which no record tells " + string(kind), strewn(kind), with(webIs(Answered("i-1"))), report},
+			{"a lease cannot be read " + string(kind), strewn(kind), with(Bad(plan.BadLease, "i-9")), report},
+			{"so old that leases of it may be forgotten " + string(kind), strewn(kind), with(func(v *plan.View) { v.Policy.Retention = time.Hour }), report},
+			{"launched before the registry was set back " + string(kind), strewn(kind), with(resumed(lease.BrakeRestored, Ago(time.Minute))), report},
+			{"launched after it " + string(kind), strewn(kind), with(resumed(lease.BrakeRestored, Ago(2*time.Hour))), remove},
+			{"too many were silent meanwhile " + string(kind), strewn(kind), with(resumed(lease.BrakeSilence, Ago(time.Minute))), remove},
+			{"being made " + string(kind), strewn(kind, inState("creating")), nil, keep},
+		})
+	}
+}
+
+func TestVolumesByDateAndByFlag(t *testing.T) {
+	t.Parallel()
+	held := ofWeb("i-1", Ended(time.Minute), Missing)
+	checkLeftovers(t, []leftoverCase{
+		{"made before the launch: the tag was copied", strewn(volume, MadeAt(Ago(time.Hour+11*time.Second))), nil, report},
+		{"made at the launch, by a clock that is a little off", strewn(volume, MadeAt(Ago(time.Hour+10*time.Second))), nil, remove},
+		{"made at the end of the window", strewn(volume, MadeAt(Ago(45*time.Minute))), nil, remove},
+		{"made after the window: the tag was copied", strewn(volume, MadeAt(Ago(45*time.Minute-11*time.Second))), nil, report},
+		{"made at a time that EC2 does not tell", strewn(volume, MadeAt(time.Time{})), nil, report},
+		{"noted as outliving an orphan, beside a lease that held", strewn(volume), with(held, ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), report},
+		{"flag: a lease held once", strewn(volume), with(held, withFlag), remove},
+		{"flag: a lease still holds", strewn(volume), with(ofWeb("i-2"), withFlag), report},
+		{"flag: a lease cannot be read", strewn(volume), with(held, withFlag, Bad(plan.BadLease, "i-9")), report},
+		{"flag: made before the launch", strewn(volume, MadeAt(Ago(2*time.Hour))), with(held, withFlag), report},
+		{"flag: attached", strewn(volume, AttachedTo("i-1")), with(held, withFlag), keep},
+		{"flag: an interface is not a volume", strewn(netIface), with(held, withFlag), report},
+	})
+}
+
+func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
+	t.Parallel()
+	noted := func(ids ...string) func(*plan.View) {
+		return ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = ids }))
+	}
+	checkLeftovers(t, []leftoverCase{
+		{"beside a lease that holds", strewn(netIface), with(ofWeb("i-1"), noted("x-1")), remove},
+		{"another was noted", strewn(netIface), with(ofWeb("i-1"), noted("x-2")), report},
+	})
+}
+
+func TestSpotRequests(t *testing.T) {
+	t.Parallel()
+	checkLeftovers(t, []leftoverCase{
+		{"fulfilled by an orphan, alive and not looked at", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare)), remove},
+		{"fulfilled by an orphan that has ended", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), remove},
+		{"fulfilled by an instance whose lease holds", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1")), keep},
+		{"fulfilled by an instance that was let go", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), keep},
+		{"fulfilled by an instance whose record cannot be read", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare), Bad(plan.BadLease, "i-1")), report},
+		{"fulfilled by an instance of which nothing is known", strewn(spot, fulfilledBy("i-1")), nil, report},
+		{"fulfilled by an instance without our client token", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })), report},
+		{"open beside an instance whose lease holds", strewn(spot), with(ofWeb("i-1")), remove},
+		{"open, and asked for by somebody who copied the tags later", strewn(spot, MadeAt(Ago(time.Minute))), nil, report},
+		{"cancelled", strewn(spot, inState("cancelled")), nil, keep},
+		{"disabled", strewn(spot, inState("disabled")), nil, report},
+	})
+}
+
+func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
+	t.Parallel()
+	clearing := func(d time.Duration) func(*plan.View) {
+		return webIs(func(l *lease.Launch) { l.ClearedAt = Ago(d) })
+	}
+	for _, c := range []struct {
+		name  string
+		left  []lease.Leftover
+		world []func(*plan.View)
+		want  plan.Action
+	}{
+		{"nothing left", nil, nil, plan.ActClear},
+		{"only what is kept for good", []lease.Leftover{strewn(volume, Tagged(lease.TagExempt, ""))}, nil, plan.ActClear},
+		{"only what is attached to somebody's instance", []lease.Leftover{strewn(volume, AttachedTo("i-other"))}, nil, plan.ActClear},
+		{"only what may be wanted", []lease.Leftover{strewn(volume)}, with(ofWeb("i-1")), plan.ActClear},
+		{"only a spot request that was cancelled", []lease.Leftover{strewn(spot, inState("cancelled"))}, nil, plan.ActClear},
+		{"cleared before", nil, with(clearing(time.Minute)), ""},
+		{"cleared before an orphan of it ended", nil, with(clearing(time.Hour), ofWeb("i-1", orphanEnded(30*time.Minute))), plan.ActClear},
+		{"something is to be removed", []lease.Leftover{strewn(volume)}, nil, ""},
+		{"something is being made", []lease.Leftover{strewn(volume, inState("creating"))}, nil, ""},
+		{"something is still attached to an orphan", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", orphanEnded(time.Hour))), ""},
+		{"something is still attached to what ends by itself", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceShuttingDown))), ""},
+		{"the same, ended", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceTerminated))), ""},
+		{"something is attached to another launch's that ended by itself", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceTerminated), func(s *Subject) { s.Instance.ClientToken = "other" })), plan.ActClear},
+		{"an orphan has just ended", nil, with(ofWeb("i-1", orphanEnded(time.Minute-1))), ""},
+		{"an orphan is yet to end", nil, with(ofWeb("i-1", Revoked(lease.CauseFailedCreation, time.Minute))), ""},
+		{"an orphan is yet to be judged", nil, with(ofWeb("i-1", Bare)), ""},
+		{"something was removed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.Removals = map[string]time.Time{"x-9": Ago(time.Second)} })), ""},
+		{"closed within its window", nil, with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), ""},
+		{"closed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.SettledAt = Ago(time.Second) })), ""},
+		{"not looked for", nil, with(func(v *plan.View) { v.Places[0].Sought = nil }), ""},
+		{"not listed: said aloud", nil, with(func(v *plan.View) { v.Places[0].LeftoverErr = "UnauthorizedOperation" }), plan.ActReport},
+		{"instances not listed", nil, with(Unlisted), ""},
+		{"instances not listed anew", nil, with(notAnew), ""},
+		{"clock wrong", nil, with(Skewed(time.Minute)), ""},
+		{"not closed", nil, with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			v := strewnBy(c.left...)
+			for _, change := range c.world {
+				change(&v)
+			}
+			var got plan.Action
+			for _, verdict := range plan.Decide(v).Verdicts {
+				if verdict.Token == "web" && verdict.InstanceID == "" && verdict.Leftover == nil {
+					got = verdict.Action
+				}
+			}
+			if got != c.want {
+				t.Errorf("decided %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
+	t.Parallel()
+	p := plan.DefaultPolicy()
+	due := func(looked time.Duration, changes ...func(*lease.Launch)) bool {
+		s := lease.Snapshot{Launches: []lease.Launch{Launch("web", lease.LaunchClosed, changes...)}}
+		return len(plan.DueLeftovers(s, Noon, p, func(string) time.Duration { return looked })) == 1
+	}
+	settled := func(d time.Duration) func(*lease.Launch) {
+		return func(l *lease.Launch) { l.SettledAt = Ago(d) }
+	}
+	for name, c := range map[string]struct{ got, want bool }{
+		"closed a minute ago, looked at every minute":      {due(time.Minute, settled(time.Minute)), true},
+		"closed forty minutes ago, looked at a minute ago": {due(time.Minute), false},
+		"closed forty minutes ago, looked at five ago":     {due(5 * time.Minute), true},
+		"closed a week ago, looked at half an hour ago":    {due(30*time.Minute, settled(Long)), true},
+		"closed a week ago, looked at an hour ago":         {due(time.Hour, settled(Long)), true},
+		"closed a week ago, seen anew a minute ago":        {due(time.Minute, settled(Long), Looked(time.Minute, "x-1")), true},
+		"cleared":                     {due(Long, func(l *lease.Launch) { l.ClearedAt = Noon }), false},
+		"closed, and window not over": {due(Long, func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) }), false},
+		"cleared before a last removal": {due(Long, func(l *lease.Launch) {
+			l.ClearedAt, l.Removals = Ago(time.Minute), map[string]time.Time{"x-1": Ago(time.Second)}
+		}), true},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: due %v, want %v", name, c.got, c.want)
+		}
+	}
+}
+
+func TestAClosedLaunchIsNotForgottenBeforeItIsCleared(t *testing.T) {
+	t.Parallel()
+	for cleared, want := range map[bool]plan.Action{true: plan.ActPurge, false: ""} {
+		v := ViewOf()
+		Launches(Launch("web", lease.LaunchClosed, func(l *lease.Launch) {
+			l.CreatedAt, l.SettledAt, l.Attempts[0].LastSend = Ago(91*24*time.Hour), Ago(91*24*time.Hour), Ago(91*24*time.Hour)
+			if cleared {
+				l.ClearedAt = Ago(90 * 24 * time.Hour)
+			}
+		}))(&v)
+		if got := ActionOnLaunch(v, "web"); got != want {
+			t.Errorf("cleared %v: decided %q, want %q", cleared, got, want)
+		}
+	}
+}
+
+func TestEachKeptLeftoverSaysWhy(t *testing.T) {
+	t.Parallel()
+	for want, v := range map[string]plan.View{
+		"once held; --delete-kept-volumes removes it": func() plan.View {
+			v := strewnBy(strewn(volume))
+			ofWeb("i-1", Ended(time.Minute), Missing)(&v)
+			return v
+		}(),
+		"the tag was copied":         strewnBy(strewn(volume, MadeAt(Ago(Long)))),
+		"another registry's tag":     strewnBy(strewn(volume, Tagged(lease.TagRegistry, "another"))),
+		"exempt by its tag":          strewnBy(strewn(volume, Tagged(lease.TagExempt, "x"))),
+		"names no closed launch":     strewnBy(strewn(volume, Tagged(lease.TagLaunch, "other.1"))),
+		"attached to i-other":        strewnBy(strewn(volume, AttachedTo("i-other"))),
+		"an AWS service looks after": strewnBy(strewn(netIface, func(x *lease.Leftover) { x.Service = true })),
+	} {
+		found := false
+		for _, verdict := range plan.Decide(v).Verdicts {
+			found = found || verdict.Leftover != nil && strings.Contains(verdict.Reason, want)
+		}
+		if !found {
+			t.Errorf("nothing says %q: %s", want, fmt.Sprint(Told(plan.Decide(v))))
+		}
+	}
+}
+
+func TestAnAdoptedInstanceThatEndsBeforeItsTagIsSeen(t *testing.T) {
+	t.Parallel()
+	adopting := WithLease(func(l *lease.Lease) { l.State, l.Launch, l.ClientToken = lease.StateAdopting, "", "" })
+	untag := func(s *Subject) { s.Instance.Tags = nil }
+	check(t, []spec{
+		{"terminated: ended", Holds("i-1", adopting, untag, Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
+		{"shutting down: EC2 has not said that it ended", Holds("i-1", adopting, untag, Is(lease.InstanceShuttingDown)), nil, keep},
+		{"not found: absence ends nothing", Holds("i-1", adopting, Absent), nil, keep},
+		{"running without the tag", Holds("i-1", adopting, untag), nil, keep},
+	})
+}

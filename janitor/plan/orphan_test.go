@@ -1,0 +1,200 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
+)
+
+// leftBy puts the launch of i-1 into the view, closed unless a change says otherwise.
+func leftBy(changes ...func(*lease.Launch)) func(*plan.View) {
+	return Launches(Launch("launch-of-i-1", lease.LaunchClosed, changes...))
+}
+
+func TestOrphan(t *testing.T) {
+	t.Parallel()
+	look, orphan := Ruling{Action: plan.ActLook}, Ruling{Action: plan.ActOrphan, Cause: lease.CauseFailedCreation}
+	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
+	ripe := Looked(time.Minute, "i-1")
+	in := func(state lease.LaunchState) func(*lease.Launch) {
+		return func(l *lease.Launch) { l.State = state }
+	}
+	check(t, []spec{
+		{"closed launch: first look noted", Holds("i-1", Bare), with(leftBy()), look},
+		{"closed launch, another instance was looked at", Holds("i-1", Bare), with(leftBy(Looked(time.Hour, "i-2"))), look},
+		{"second look too soon", Holds("i-1", Bare), with(leftBy(Looked(time.Minute-1, "i-1"))), keep},
+		{"second look an orphan grace later: orphan", Holds("i-1", Bare), with(leftBy(ripe)), orphan},
+		{"stopped: orphan", Holds("i-1", Bare, Is(lease.InstanceStopped)), with(leftBy(ripe)), orphan},
+		{"pending: orphan", Holds("i-1", Bare, Is(lease.InstancePending)), with(leftBy(ripe)), orphan},
+		{"a look with a date to come", Holds("i-1", Bare), with(leftBy(Looked(-time.Second, "i-1"))), keep},
+		{"a look with a date that no right clock gave: noted anew", Holds("i-1", Bare), with(leftBy(Looked(-11*time.Second, "i-1"))), look},
+		{"shutting down already", Holds("i-1", Bare, Is(lease.InstanceShuttingDown)), with(leftBy(ripe)), keep},
+		{"terminated already", Holds("i-1", Bare, Is(lease.InstanceTerminated)), with(leftBy(ripe)), keep},
+		{"leased: no orphan", Holds("i-1"), with(leftBy(ripe)), keep},
+		{"exempt: reported", Holds("i-1", Bare, Exempt), with(leftBy(ripe)), report},
+		{"bears another registry's tag: foreign", Holds("i-1", Bare, Foreign), with(leftBy(ripe)), report},
+		{"bore another registry's tag, and is gone", Holds("i-1", Bare, Foreign, Is(lease.InstanceTerminated)), with(leftBy(ripe)), keep},
+		{"bears no registry's tag", Holds("i-1", Bare, func(s *Subject) { delete(s.Instance.Tags, lease.TagRegistry) }), with(leftBy(ripe)), report},
+		{"bears the tag without a value", Holds("i-1", Bare, func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }), with(leftBy(ripe)), report},
+		{"listing failed: held", Holds("i-1", Bare), with(leftBy(ripe), Unlisted), byHealth},
+		{"listing failed: not even looked at", Holds("i-1", Bare), with(leftBy(), Unlisted), byHealth},
+		{"clock wrong: held", Holds("i-1", Bare), with(leftBy(ripe), Skewed(11*time.Second)), byClock},
+		{"no Date from EC2: not even looked at", Holds("i-1", Bare), with(leftBy(), Undated), byClock},
+		{"etcd ill: a record condemns, not a silence", Holds("i-1", Bare), with(leftBy(ripe), Ill), orphan},
+		{"launch open: being launched", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchOpen))), keep},
+		{"launch done: unexplained", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchDone))), report},
+		{"launch in a state of a newer version", Holds("i-1", Bare), with(leftBy(ripe, in("suspended"))), report},
+		{"no record: unexplained", Holds("i-1", Bare), nil, report},
+		{"launch of another token: unexplained", Holds("i-1", Bare), with(Launches(Launch("other", lease.LaunchClosed, ripe))), report},
+		{"no launch tag: unexplained", Holds("i-1", Bare, func(s *Subject) { delete(s.Instance.Tags, lease.TagLaunch) }), with(leftBy(ripe)), report},
+		{"copied tag, its own client token: unexplained", Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "console" }), with(leftBy(ripe)), report},
+		{"copied tag, no client token: unexplained", Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" }), with(leftBy(ripe)), report},
+		{"names an attempt that the launch has not made: unexplained", Holds("i-1", Bare, func(s *Subject) {
+			s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "launch-of-i-1.2", "launch-of-i-1.2"
+		}), with(leftBy(ripe)), report},
+		{"launch of another place: unexplained", Holds("i-1", Bare), with(leftBy(ripe, func(l *lease.Launch) { l.Region = There.Region })), report},
+	})
+}
+
+func TestUnexplainedIsSaidAloud(t *testing.T) {
+	t.Parallel()
+	for want, v := range map[string]plan.View{
+		"no record speaks of it": ViewOf(Holds("i-1", Bare)),
+		"the tag was copied":     ViewOf(Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })),
+		"its launch is done":     ViewOf(Holds("i-1", Bare)),
+	} {
+		switch want {
+		case "the tag was copied":
+			leftBy()(&v)
+		case "its launch is done":
+			leftBy(func(l *lease.Launch) { l.State = lease.LaunchDone })(&v)
+		}
+		if _, got := RulingOn(t, v, "i-1"); !strings.HasPrefix(got.Reason, "unexplained") || !strings.Contains(got.Reason, want) {
+			t.Errorf("reason %q, want %q", got.Reason, want)
+		}
+	}
+}
+
+func TestSettlement(t *testing.T) {
+	t.Parallel()
+	lastSend := func(d time.Duration) func(*lease.Launch) {
+		return func(l *lease.Launch) { l.Attempts[0].LastSend = Ago(d) }
+	}
+	refused := func(l *lease.Launch) { l.Attempts[0].Outcome = lease.OutcomeRefused }
+	second := func(l *lease.Launch) {
+		l.Attempts = append(l.Attempts, lease.Attempt{ClientToken: "launch-of-i-1.2", Sends: 0})
+	}
+	for _, c := range []struct {
+		name    string
+		subject Subject
+		changes []func(*lease.Launch)
+		world   []func(*plan.View)
+		want    plan.Action
+	}{
+		{"within the window, all bound: left to the launcher", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), lastSend(15*time.Minute - 1)}, nil, ""},
+		{"within the window, nothing known", Holds("i-2"), []func(*lease.Launch){lastSend(15*time.Minute - 1)}, nil, ""},
+		{"window over, all bound: done", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), lastSend(15 * time.Minute)}, nil, plan.ActDone},
+		{"window over, bound and ended since: done", Holds("i-1", Ended(time.Minute), Missing), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActDone},
+		{"window over, its lease cannot be read: it has one", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, with(Bad(plan.BadLease, "i-1")), plan.ActDone},
+		{"window over, refused: done, with nothing made", Holds("i-2"), []func(*lease.Launch){refused}, nil, plan.ActDone},
+		{"window over, outcome unknown: closed", Holds("i-2"), nil, nil, plan.ActClose},
+		{"window over, outcome unknown though something is bound: closed", Holds("i-1"), nil, nil, plan.ActClose},
+		{"window over, answered and not bound: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActClose},
+		{"window over, answered, not bound and not seen: closed", Holds("i-2"), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActClose},
+		{"window over, one of two bound: closed", Holds("i-1"), []func(*lease.Launch){Answered("i-1", "i-2")}, nil, plan.ActClose},
+		{"window over, one more is seen than was answered with: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered()}, nil, plan.ActClose},
+		{"window over, one more is seen terminated: done", Holds("i-1", Bare, Is(lease.InstanceTerminated)), []func(*lease.Launch){Answered()}, nil, plan.ActDone},
+		{"window over, a second attempt stored and not known to be sent: closed", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), second}, nil, plan.ActClose},
+		{"window counts from the record if nothing was sent", Holds("i-2"), []func(*lease.Launch){func(l *lease.Launch) {
+			l.CreatedAt, l.Attempts[0] = Ago(15*time.Minute-1), lease.Attempt{}
+		}}, nil, ""},
+		{"window over, listing failed: left", Holds("i-1"), []func(*lease.Launch){Answered("i-1")}, with(Unlisted), ""},
+		{"window over by a wrong clock: left", Holds("i-1"), nil, with(Skewed(11 * time.Second)), ""},
+		{"window over, no Date from EC2: left", Holds("i-1"), nil, with(Undated), ""},
+		{"window over, place not swept: left", Holds("i-2"), []func(*lease.Launch){func(l *lease.Launch) { l.Region = There.Region }}, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			v := ViewOf(c.subject)
+			v.Snapshot.Launches = []lease.Launch{Launch("launch-of-i-1", lease.LaunchOpen, c.changes...)}
+			for _, change := range c.world {
+				change(&v)
+			}
+			if got := ActionOnLaunch(v, "launch-of-i-1"); got != c.want {
+				t.Errorf("decided %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// dateAhead is a token like a generated one, of the year 9999: no launch is refused by it.
+const dateAhead = "e677d21f-0000-7abc-8def-0123456789ab"
+
+func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	const generated = "019526e0-7e2a-7abc-8def-0123456789ab" // UUIDv7: refused by its own date
+	settled := func(d time.Duration, changes ...func(*lease.Launch)) []func(*lease.Launch) {
+		return append(changes, func(l *lease.Launch) { l.SettledAt = Ago(d) })
+	}
+	of := func(token string, changes ...func(*Subject)) Subject {
+		s := Holds("i-1", changes...)
+		s.Instance.Tags[lease.TagLaunch] = token + ".1"
+		return s
+	}
+	gone := Holds("i-9", Bare)
+	for _, c := range []struct {
+		name    string
+		token   string
+		changes []func(*lease.Launch)
+		subject Subject
+		world   []func(*plan.View)
+		want    plan.Action
+	}{
+		{"chosen token, 90 days less a moment", "chosen", settled(90*day - 1), gone, nil, ""},
+		{"chosen token, 90 days", "chosen", settled(90 * day), gone, nil, plan.ActPurge},
+		{"generated token, a week less a moment", generated, settled(7*day - 1), gone, nil, ""},
+		{"generated token, a week", generated, settled(7 * day), gone, nil, plan.ActPurge},
+		{"token dated ahead, a week", dateAhead, settled(7 * day), gone, nil, ""},
+		{"token dated ahead, 90 days", dateAhead, settled(90 * day), gone, nil, plan.ActPurge},
+		{"settled, nobody knows when", "chosen", []func(*lease.Launch){func(l *lease.Launch) { l.SettledAt = time.Time{} }}, gone, nil, ""},
+		{"a lease of it is left", "launch-of-i-1", settled(90 * day), Holds("i-1", Ended(day), Missing), nil, ""},
+		{"only an unmanaged instance's record is left, which waits for this", "launch-of-i-1", settled(90 * day), Holds("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }), Missing), nil, plan.ActPurge},
+		{"a lease of it cannot be read", "launch-of-i-1", settled(90*day, Answered("i-1")), Holds("i-1", Bare, Missing), with(Bad(plan.BadLease, "i-1")), ""},
+		{"an instance bears its tag", "chosen", settled(90 * day), of("chosen", Bare, Is(lease.InstanceTerminated)), nil, ""},
+		{"an instance bears a copy of its tag", "chosen", settled(90 * day), of("chosen", Bare, Foreign), nil, ""},
+		{"the listing failed", "chosen", settled(90 * day), gone, with(Unlisted), ""},
+		{"the clock is wrong", "chosen", settled(90 * day), gone, with(Skewed(time.Minute)), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			v := ViewOf(c.subject)
+			v.Snapshot.Launches = []lease.Launch{Launch(c.token, lease.LaunchDone, c.changes...)}
+			for _, change := range c.world {
+				change(&v)
+			}
+			if got := ActionOnLaunch(v, c.token); got != c.want {
+				t.Errorf("decided %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestNextOfALaunch(t *testing.T) {
+	t.Parallel()
+	v := ViewOf()
+	v.Snapshot.Launches = []lease.Launch{Launch("a", lease.LaunchOpen, func(l *lease.Launch) { l.Attempts[0].LastSend = Ago(time.Minute) })}
+	if got := plan.Decide(v).Next; !got.Equal(In(14 * time.Minute)) {
+		t.Errorf("next at %s, want the end of its window", got)
+	}
+	v = ViewOf(Holds("i-1", Bare))
+	leftBy(Looked(20*time.Second, "i-1"))(&v)
+	if got := plan.Decide(v).Next; !got.Equal(In(40 * time.Second)) {
+		t.Errorf("next at %s, want the second look", got)
+	}
+}

@@ -1,0 +1,43 @@
+package plantest
+
+import (
+	"maps"
+	"slices"
+
+	"pgregory.net/rapid"
+
+	"lapse/janitor/plan"
+)
+
+// OneIn is true once in n times.
+func OneIn(t *rapid.T, n int, label string) bool { return rapid.IntRange(1, n).Draw(t, label) == n }
+
+func Pick[T any](t *rapid.T, label string, from ...T) T {
+	return rapid.SampledFrom(from).Draw(t, label)
+}
+
+// Copied shares nothing with v that a decision could alter.
+func Copied(v plan.View) plan.View {
+	s := &v.Snapshot
+	s.Leases, s.Launches, s.Bad = slices.Clone(s.Leases), slices.Clone(s.Launches), slices.Clone(s.Bad)
+	s.Heartbeats, v.Silences = maps.Clone(s.Heartbeats), maps.Clone(v.Silences)
+	s.Sweep.Acting, s.Sweep.Offices = maps.Clone(s.Sweep.Acting), slices.Clone(s.Sweep.Offices)
+	for n := range s.Leases {
+		if mark := s.Leases[n].Mark; mark != nil {
+			again := *mark
+			s.Leases[n].Mark = &again
+		}
+	}
+	for n := range s.Launches {
+		s.Launches[n].Looks, s.Launches[n].Attempts = maps.Clone(s.Launches[n].Looks), slices.Clone(s.Launches[n].Attempts)
+	}
+	v.Places = slices.Clone(v.Places)
+	for n := range v.Places {
+		p := &v.Places[n]
+		p.Instances, p.Absent = slices.Clone(p.Instances), maps.Clone(p.Absent)
+		for k := range p.Instances {
+			p.Instances[k].Tags = maps.Clone(p.Instances[k].Tags)
+		}
+	}
+	return v
+}

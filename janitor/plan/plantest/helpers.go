@@ -1,0 +1,279 @@
+// Package plantest makes views for tests of decisions: a quiet world, its subjects, and what may be wrong with them.
+package plantest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"lapse/lease"
+
+	"lapse/janitor/plan"
+)
+
+const (
+	Ours = "11111111-2222-4333-8444-555555555555" // our registry's UUID
+	TTL  = time.Minute
+	Long = 100 * time.Hour // longer than anything that is waited for
+)
+
+var (
+	Noon  = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	Here  = lease.Place{Account: "111122223333", Region: "eu-west-1"}
+	There = lease.Place{Account: "111122223333", Region: "us-east-1"}
+	Jan   = lease.By{Actor: "janitor:test"}
+)
+
+// Ago and in are dates as seen from the noon at which every decision is made.
+func Ago(d time.Duration) time.Time { return Noon.Add(-d) }
+func In(d time.Duration) time.Time  { return Noon.Add(d) }
+
+// Subject is one instance with its lease and what the leader saw of its heartbeat; any of them may be missing.
+type Subject struct {
+	Lease    *lease.Lease
+	Instance *lease.Instance
+	Silence  *plan.Silence
+	absent   bool // looked up by id, and not found
+}
+
+// Holds is a subject whose lease holds: running, granted two days ago, with a term of another day.
+func Holds(id string, changes ...func(*Subject)) Subject {
+	token := "launch-of-" + id
+	s := Subject{
+		Lease: &lease.Lease{
+			Schema: 1, InstanceID: id, Launch: token, ClientToken: token + ".1", Account: Here.Account, Region: Here.Region,
+			Zone: "eu-west-1a", ZoneID: "euw1-az1", State: lease.StateActive, GrantedAt: Ago(48 * time.Hour), ExpiresAt: In(24 * time.Hour),
+		},
+		Instance: &lease.Instance{
+			ID: id, Place: Here, Zone: "eu-west-1a", ZoneID: "euw1-az1", State: lease.InstanceRunning,
+			LaunchTime: Ago(48 * time.Hour), ClientToken: token + ".1",
+			Tags: map[string]string{lease.TagRegistry: Ours, lease.TagLaunch: token + ".1"},
+		},
+	}
+	for _, change := range changes {
+		change(&s)
+	}
+	return s
+}
+
+// Changes of a subject.
+
+func Over(d time.Duration) func(*Subject) {
+	return func(s *Subject) { s.Lease.ExpiresAt = Ago(d) }
+}
+
+func Revoked(cause lease.Cause, d time.Duration) func(*Subject) {
+	return func(s *Subject) {
+		s.Lease.State, s.Lease.Cause, s.Lease.RevokedAt = lease.StateRevoked, cause, Ago(d)
+	}
+}
+
+func Ended(d time.Duration) func(*Subject) {
+	return func(s *Subject) { s.Lease.State, s.Lease.EndedAt = lease.StateEnded, Ago(d) }
+}
+
+func Marked(cause lease.Cause, deadline time.Time) func(*Subject) {
+	return func(s *Subject) {
+		s.Lease.Mark = &lease.Mark{Cause: cause, Since: deadline.Add(-5 * time.Minute), Deadline: deadline}
+	}
+}
+
+func Beats(s *Subject) {
+	s.Lease.TTL, s.Silence = lease.Duration(TTL), &plan.Silence{Broken: true, Seen: true}
+}
+
+// Silent for so long under this leader, which saw it beat before, with a witness.
+func Silent(d time.Duration) func(*Subject) {
+	return func(s *Subject) {
+		s.Lease.TTL, s.Silence = lease.Duration(TTL), &plan.Silence{For: d, Seen: true, Witness: true, Noticed: Long}
+		s.Lease.ClaimedAt = Ago(40 * time.Hour)
+	}
+}
+
+func Unseen(s *Subject)  { s.Silence.Seen = false }
+func Alone(s *Subject)   { s.Silence.Witness = false }
+func Exempt(s *Subject)  { s.Instance.Tags[lease.TagExempt] = "" }
+func Foreign(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "another" }
+func Unbound(s *Subject) { s.Instance.ClientToken = "other" }
+func Bare(s *Subject)    { s.Lease, s.Silence = nil, nil }
+func Missing(s *Subject) { s.Instance = nil }
+func Absent(s *Subject)  { s.Instance, s.absent = nil, true }
+
+func Is(state lease.InstanceState) func(*Subject) {
+	return func(s *Subject) { s.Instance.State = state }
+}
+
+func InZone(id string) func(*Subject) {
+	return func(s *Subject) {
+		if s.Lease != nil {
+			s.Lease.ZoneID, s.Lease.Zone = id, id
+		}
+		if s.Instance != nil {
+			s.Instance.ZoneID, s.Instance.Zone = id, id
+		}
+	}
+}
+
+func WithLease(change func(*lease.Lease)) func(*Subject) {
+	return func(s *Subject) { change(s.Lease) }
+}
+
+func WithSilence(change func(*plan.Silence)) func(*Subject) {
+	return func(s *Subject) { change(s.Silence) }
+}
+
+// Many makes n subjects with ids from a prefix.
+func Many(n int, prefix string, changes ...func(*Subject)) []Subject {
+	all := make([]Subject, n)
+	for k := range all {
+		all[k] = Holds(fmt.Sprintf("i-%s%03d", prefix, k), changes...)
+	}
+	return all
+}
+
+// Launch is a record of one attempt for one instance, created an hour before now.
+func Launch(token string, state lease.LaunchState, changes ...func(*lease.Launch)) lease.Launch {
+	l := lease.Launch{
+		Schema: 1, Token: token, State: state, Account: Here.Account, Region: Here.Region, Count: 1,
+		Window: lease.Duration(15 * time.Minute), CreatedAt: Ago(time.Hour),
+		Attempts: []lease.Attempt{{ClientToken: token + ".1", Min: 1, Max: 1, Sends: 1, LastSend: Ago(time.Hour)}},
+	}
+	if state != lease.LaunchOpen {
+		l.SettledAt = Ago(40 * time.Minute)
+	}
+	for _, change := range changes {
+		change(&l)
+	}
+	return l
+}
+
+func Answered(ids ...string) func(*lease.Launch) {
+	return func(l *lease.Launch) {
+		l.Attempts[0].Outcome, l.Attempts[0].Instances = lease.OutcomeLaunched, ids
+	}
+}
+
+func Looked(d time.Duration, ids ...string) func(*lease.Launch) {
+	return func(l *lease.Launch) {
+		l.Looks = map[string]time.Time{}
+		for _, id := range ids {
+			l.Looks[id] = Ago(d)
+		}
+	}
+}
+
+// ViewOf is a quiet world: an armed registry swept for days by this leader, a full listing, clocks that agree.
+func ViewOf(subjects ...Subject) plan.View {
+	v := plan.View{
+		Now: Noon, Policy: plan.DefaultPolicy(),
+		Snapshot: lease.Snapshot{
+			Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
+			Sweep: lease.Sweep{
+				Sequence: 7, Time: Ago(time.Minute), Interval: lease.Duration(time.Minute),
+				Acting: map[string]time.Time{Here.String(): Ago(Long)}, Offices: []time.Time{Ago(Long)},
+			},
+			Heartbeats: map[string]lease.Heartbeat{}, Revision: 1, Term: 2,
+		},
+		Places:   []plan.PlaceView{{Place: Here, Dated: true, Absent: map[string]bool{}}},
+		Silences: map[string]plan.Silence{},
+		Office:   plan.OfficeView{Stamped: true, Since: Long},
+	}
+	for _, s := range subjects {
+		Add(&v, s)
+	}
+	return v
+}
+
+func Add(v *plan.View, s Subject) {
+	if s.Lease != nil {
+		v.Snapshot.Leases = append(v.Snapshot.Leases, *s.Lease)
+	}
+	if s.Instance != nil {
+		v.Places[0].Instances = append(v.Places[0].Instances, *s.Instance)
+	}
+	if s.Silence != nil {
+		v.Silences[s.Lease.InstanceID] = *s.Silence
+		if s.Silence.Broken {
+			v.Snapshot.Heartbeats[s.Lease.InstanceID] = lease.Heartbeat{InstanceID: s.Lease.InstanceID, TTL: s.Lease.TTL, Held: true}
+		}
+	}
+	if s.absent {
+		v.Places[0].Absent[s.Lease.InstanceID] = true
+	}
+}
+
+// Changes of a view.
+
+func Launches(all ...lease.Launch) func(*plan.View) {
+	return func(v *plan.View) { v.Snapshot.Launches = append(v.Snapshot.Launches, all...) }
+}
+
+func Bad(kind, id string) func(*plan.View) {
+	return func(v *plan.View) {
+		v.Snapshot.Bad = append(v.Snapshot.Bad, lease.BadRecord{Kind: kind, ID: id, Err: errors.New(kind + " " + id + " cannot be read")})
+	}
+}
+
+func ActingFor(d time.Duration) func(*plan.View) {
+	return func(v *plan.View) { v.Snapshot.Sweep.Acting[Here.String()] = Ago(d) }
+}
+
+// ArmedAhead is a registry that was armed by a clock an hour ahead, at one revision, beside a stamp of another.
+func ArmedAhead(registry, sweep int64) func(*plan.View) {
+	return func(v *plan.View) {
+		v.Snapshot.Registry.ModeSince, v.Snapshot.Registry.Revision, v.Snapshot.Sweep.Revision = In(time.Hour), registry, sweep
+	}
+}
+
+func Skewed(d time.Duration) func(*plan.View) { return func(v *plan.View) { v.Places[0].Skew = d } }
+func Undated(v *plan.View)                    { v.Places[0].Dated = false }
+func Unlisted(v *plan.View)                   { v.Places[0].Err = "RequestLimitExceeded" }
+func Ill(v *plan.View)                        { v.Office.Unhealthy = "alarm NOSPACE" }
+func Unstamped(v *plan.View)                  { v.Office.Stamped = false }
+
+// Ruling is what a case expects of the decision about one instance.
+type Ruling struct {
+	Action   plan.Action
+	Cause    lease.Cause
+	Brake    string
+	Deadline time.Time
+}
+
+// RulingOn decides, and returns the only verdict about an instance.
+func RulingOn(t *testing.T, v plan.View, id string) (Ruling, plan.Verdict) {
+	t.Helper()
+	var found []plan.Verdict
+	for _, verdict := range plan.Decide(v).Verdicts {
+		if verdict.InstanceID == id {
+			found = append(found, verdict)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d verdicts about %s: %+v", len(found), id, found)
+	}
+	one := found[0]
+	if one.Reason == "" {
+		t.Errorf("no reason to %s %s", one.Action, id)
+	}
+	return Ruling{one.Action, one.Cause, one.Brake, one.Deadline}, one
+}
+
+// ActionOnLaunch returns what is decided about a launch itself; empty if nothing.
+func ActionOnLaunch(v plan.View, token string) plan.Action {
+	for _, verdict := range plan.Decide(v).Verdicts {
+		if verdict.Token == token && verdict.InstanceID == "" {
+			return verdict.Action
+		}
+	}
+	return ""
+}
+
+// Tally counts verdicts by action.
+func Tally(planned plan.Plan) map[plan.Action]int {
+	n := map[plan.Action]int{}
+	for _, v := range planned.Verdicts {
+		n[v.Action]++
+	}
+	return n
+}

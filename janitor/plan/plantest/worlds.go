@@ -1,0 +1,141 @@
+package plantest
+
+import (
+	"fmt"
+	"lapse/janitor/plan"
+	"lapse/lease"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Due is silent, with its mark and every grace behind it: it ends unless a brake holds.
+func Due(s *Subject) {
+	Silent(Long)(s)
+	Marked(lease.CauseSilence, Ago(2*time.Hour))(s)
+}
+
+func HeldBy(planned plan.Plan, name, scope string) bool {
+	return slices.ContainsFunc(planned.Brakes, func(b lease.Brake) bool { return b.Name == name && b.Scope == scope })
+}
+
+// Dead are additions to a world: each brings something that is dead, missing, or not understood.
+func Dead() map[string]func(*rapid.T, *plan.View, string) {
+	added := func(changes ...func(*Subject)) func(*rapid.T, *plan.View, string) {
+		return func(t *rapid.T, v *plan.View, id string) {
+			s := Holds(id, append(changes, InZone(Pick(t, "its zone", "az-a", "az-b")))...)
+			if s.Lease != nil && s.Lease.TTL > 0 {
+				s.Lease.TTL = lease.Duration(Pick(t, "its ttl", 10*time.Second, time.Minute, time.Hour))
+			}
+			Add(v, s)
+		}
+	}
+	return map[string]func(*rapid.T, *plan.View, string){
+		"silent":                     added(Silent(0)),
+		"silent and marked":          added(Silent(0), Marked(lease.CauseSilence, In(time.Minute))),
+		"silent and due":             added(Due),
+		"silent, due and unseen":     added(Due, Unseen, Alone),
+		"silent and missing":         added(Due, Missing),
+		"silent and absent":          added(Due, Absent),
+		"silent and stopped":         added(Due, Is(lease.InstanceStopped)),
+		"silent and terminated":      added(Due, Is(lease.InstanceTerminated)),
+		"silent and exempt":          added(Due, Exempt),
+		"silent and not ours":        added(Due, Foreign),
+		"over":                       added(Over(time.Minute)),
+		"over long ago":              added(Over(Long)),
+		"over, and beating":          added(Beats, Over(time.Minute)),
+		"over and missing":           added(Over(time.Minute), Missing),
+		"missing":                    added(Missing),
+		"absent":                     added(Absent),
+		"stopped":                    added(Is(lease.InstanceStopped)),
+		"released":                   added(Revoked(lease.CauseRelease, time.Minute)),
+		"revoked for silence":        added(Silent(0), Revoked(lease.CauseSilence, time.Minute)),
+		"ended for silence":          added(Silent(0), Revoked(lease.CauseNeverBeat, time.Minute), Ended(time.Second), Missing),
+		"failed creation, revoked":   added(Revoked(lease.CauseFailedCreation, time.Minute)),
+		"no record":                  added(Bare),
+		"bad lease":                  func(t *rapid.T, v *plan.View, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
+		"bad lease, missing":         func(_ *rapid.T, v *plan.View, id string) { Bad(plan.BadLease, id)(v) },
+		"bad heartbeat":              func(t *rapid.T, v *plan.View, id string) { added(Due)(t, v, id); Bad(plan.BadHeartbeat, id)(v) },
+		"bad launch":                 func(_ *rapid.T, v *plan.View, id string) { Bad("launch", id)(v) },
+		"in a place not swept":       added(Due, WithLease(func(l *lease.Lease) { l.Region = "mars-1" }), Missing),
+		"orphan of a launch":         addOrphan,
+		"orphan of one more launch":  func(_ *rapid.T, v *plan.View, id string) { Orphans(id, 1, 2)(v) },
+		"revoked of a failed launch": addFailed,
+	}
+}
+
+// addOrphan adds one more instance to what a closed launch of the world left.
+func addOrphan(t *rapid.T, v *plan.View, id string) {
+	for n := range v.Snapshot.Launches {
+		if l := &v.Snapshot.Launches[n]; l.State == lease.LaunchClosed && l.Place() == Here {
+			s := Holds(id, Bare)
+			s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = l.Attempts[0].ClientToken, l.Attempts[0].ClientToken
+			l.Looks[id] = Ago(Pick(t, "looked", time.Hour, 0))
+			Add(v, s)
+			return
+		}
+	}
+}
+
+// addFailed adds the lease of what a launch of the world left, ended a moment ago.
+func addFailed(t *rapid.T, v *plan.View, id string) {
+	if len(v.Snapshot.Launches) > 0 {
+		Add(v, Failed(id, rapid.SampledFrom(v.Snapshot.Launches).Draw(t, "failed").Token, time.Minute))
+	}
+}
+
+// Orphans puts n orphans into the view, one or several to a launch, and ripe.
+func Orphans(prefix string, tokens, each int) func(*plan.View) {
+	return func(v *plan.View) {
+		for k := range tokens {
+			token := fmt.Sprintf("%s%03d", prefix, k)
+			l := Launch(token, lease.LaunchClosed)
+			l.Looks = map[string]time.Time{}
+			for n := range each {
+				s := Holds(fmt.Sprintf("i-%s-%03d", token, n), Bare)
+				s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = token+".1", token+".1"
+				l.Looks[s.Instance.ID] = Ago(time.Hour)
+				Add(v, s)
+			}
+			v.Snapshot.Launches = append(v.Snapshot.Launches, l)
+		}
+	}
+}
+
+// Failed is a lease of what a launch left, revoked and terminated so long ago.
+func Failed(id, token string, d time.Duration) Subject {
+	return Holds(id, Revoked(lease.CauseFailedCreation, d), Ended(d), Missing, WithLease(func(l *lease.Lease) { l.Launch = token }))
+}
+
+// BornOf is an instance without any record, of a launch with that token.
+func BornOf(token string) func(*Subject) {
+	return func(s *Subject) {
+		Bare(s)
+		s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = token+".1", token+".1"
+	}
+}
+
+// Knows is a heartbeat whose sidecar has seen so many changes of its lease.
+func Knows(id string, changes int64) func(*plan.View) {
+	return func(v *plan.View) {
+		v.Snapshot.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(TTL), Held: true, Changes: changes}
+	}
+}
+
+func SeenIn(p plan.PlaceView, id string) *lease.Instance {
+	for n := range p.Instances {
+		if p.Instances[n].ID == id {
+			return &p.Instances[n]
+		}
+	}
+	return nil
+}
+
+func Told(p plan.Plan) string {
+	s := fmt.Sprintf("next %s, brakes %+v, acting %v\n", p.Next, p.Brakes, p.Acting)
+	for _, v := range p.Verdicts {
+		s += fmt.Sprintf("%s %s%s %s: %s\n", v.Action, v.InstanceID, v.LeftoverID(), v.Token, v.Reason)
+	}
+	return s
+}

@@ -1,0 +1,237 @@
+package plan_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
+)
+
+// TestNothingEndsWithoutAPositiveRecord holds every end against the rules, written down a second time and without any
+// thought of speed.
+func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
+	t.Parallel()
+	worlds(t, func(t *rapid.T, v plan.View) {
+		for _, verdict := range plan.Decide(v).Ends() {
+			if why := objection(v, verdict); why != "" {
+				t.Fatalf("%s %s (%s): %s", verdict.Action, verdict.InstanceID, verdict.Reason, why)
+			}
+		}
+	})
+}
+
+// objection says why an instance may not be ended, or is empty.
+func objection(v plan.View, verdict plan.Verdict) string {
+	p := v.Places[slices.IndexFunc(v.Places, func(p plan.PlaceView) bool { return p.Place == verdict.Place })]
+	i := SeenIn(p, verdict.InstanceID)
+	ahead := func(l lease.Lease) bool {
+		hb := v.Snapshot.Heartbeats[l.InstanceID]
+		return hb.Held && hb.Changes > l.Changes
+	}
+	switch {
+	case len(v.Standing) > 0:
+		return "everything is held until a person has looked"
+	case verdict.Lease != nil && ahead(*verdict.Lease):
+		return "its sidecar has seen a later state of its lease"
+	case len(v.Snapshot.Heartbeats) < 40 && len(slices.DeleteFunc(slices.Clone(v.Snapshot.Leases), func(l lease.Lease) bool { return !ahead(l) })) > 2:
+		return "three sidecars have seen later states of their leases"
+	case !p.Dated || p.Skew.Abs() > v.Policy.MaxSkew:
+		if verdict.Lease == nil || verdict.Cause == lease.CauseTerm || verdict.Lease.State == lease.StateRevoked {
+			return "the clock is not checked"
+		}
+	case slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.Kind == plan.BadLease && b.ID == verdict.InstanceID }):
+		return "its record cannot be read"
+	case i == nil && (verdict.Lease == nil || !p.Absent[verdict.InstanceID] || verdict.Cause != lease.CauseTerm):
+		return "it was not seen"
+	}
+	if i != nil && (i.Tags[lease.TagRegistry] != Ours || i.Exempt() || i.State == lease.InstanceTerminated || i.State == lease.InstanceShuttingDown) {
+		return "not ours, exempt, or ended already"
+	}
+	if verdict.Lease == nil {
+		return objectionToOrphan(v, p, i, *verdict.Launch)
+	}
+	l := *verdict.Lease
+	switch {
+	case i != nil && l.ClientToken != "" && (i.ClientToken != l.ClientToken || i.Tags[lease.TagLaunch] != l.ClientToken):
+		return "not the instance that is bound"
+	case l.State == lease.StateRevoked:
+		return ""
+	case l.State != lease.StateActive:
+		return "its lease is " + string(l.State)
+	case verdict.Cause == lease.CauseTerm:
+		return objectionToTerm(v, p, l)
+	}
+	return objectionToSilence(v, p, *i, l)
+}
+
+func objectionToOrphan(v plan.View, p plan.PlaceView, i *lease.Instance, launch lease.Launch) string {
+	look, seen := launch.Looks[i.ID]
+	switch {
+	case launch.State != lease.LaunchClosed || launch.Place() != p.Place:
+		return "its launch is not closed, or of another place"
+	case i.ClientToken != i.Tags[lease.TagLaunch] || !slices.ContainsFunc(launch.Attempts, func(a lease.Attempt) bool { return a.ClientToken == i.ClientToken }):
+		return "not a member of the launch"
+	case !seen || look.Add(v.Policy.OrphanGrace).After(v.Now) || p.Err != "":
+		return "not looked at twice"
+	case slices.ContainsFunc(v.Snapshot.Leases, func(l lease.Lease) bool { return l.InstanceID == i.ID }):
+		return "it has a lease"
+	}
+	return ""
+}
+
+func objectionToTerm(v plan.View, p plan.PlaceView, l lease.Lease) string {
+	expired := l.ExpiresAt.Add(v.Policy.TermGrace)
+	if l.ExpiresAt.IsZero() || expired.After(v.Now) {
+		return "its term is not over"
+	}
+	if l.Mark != nil && l.Mark.Cause == lease.CauseTerm {
+		if l.Mark.Deadline.After(v.Now) {
+			return "its notice is not over"
+		}
+		return ""
+	}
+	since, acting := v.Snapshot.Sweep.Acting[p.Place.String()]
+	switch reg := v.Snapshot.Registry; {
+	case reg.Mode != lease.ModeArmed:
+		return "nothing is being ended here"
+	case expired.Equal(v.Now):
+		return "" // whoever acts from now on acts in time
+	case !acting || !v.Snapshot.Sweep.Fresh(v.Now) || since.Before(reg.ModeSince):
+		return "nothing was being ended here"
+	case expired.Before(since):
+		return "nothing was being ended here when its term passed"
+	}
+	return ""
+}
+
+func objectionToSilence(v plan.View, p plan.PlaceView, i lease.Instance, l lease.Lease) string {
+	s, wait, grace := v.Silences[l.InstanceID], time.Duration(0), v.Policy.MarkGrace
+	if !s.Seen {
+		wait = time.Duration(l.TTL)
+	}
+	if !s.Witness {
+		grace = v.Policy.LoneGrace
+	}
+	switch {
+	case !l.ExpiresAt.IsZero() && !v.Now.Before(l.ExpiresAt.Add(v.Policy.TermGrace)):
+		return "its term is what decides"
+	case l.TTL <= 0 || s.Broken || i.State != lease.InstanceRunning || v.Policy.NoSilence || booting(v, l, s):
+		return "it is not to be judged by silence"
+	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace || s.Noticed < v.Policy.MarkGrace:
+		return "its notice or its grace is not over"
+	case p.Err != "" || v.Office.Unhealthy != "" || !v.Office.Stamped:
+		return "something is ill"
+	case slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.ID == l.InstanceID }):
+		return "its heartbeat cannot be read"
+	case tooManySilent(v, l, func(lease.Instance) bool { return true }):
+		return "too many of the registry are silent"
+	case tooManySilent(v, l, func(other lease.Instance) bool { return other.ZoneKey() == i.ZoneKey() }):
+		return "too many of its zone are silent"
+	}
+	return ""
+}
+
+// booting reports whether an instance is too young to be judged by a silence that was never broken.
+func booting(v plan.View, l lease.Lease, s plan.Silence) bool {
+	young := v.Now.Sub(l.GrantedAt) < v.Policy.BootGrace || s.Started > 0 && s.Started < v.Policy.BootGrace
+	for _, p := range v.Places {
+		if i := SeenIn(p, l.InstanceID); i != nil && v.Now.Sub(i.LaunchTime) < v.Policy.BootGrace {
+			young = true
+		}
+	}
+	return young && !s.Seen
+}
+
+// tooManySilent counts as §7 has it, over running leases and recent revocations. The brake counts doubt on top of that,
+// so it may hold more.
+func tooManySilent(v plan.View, judged lease.Lease, scope func(lease.Instance) bool) bool {
+	silent, all := 0, 0
+	for _, l := range v.Snapshot.Leases {
+		if l.TTL <= 0 || l.TTL > judged.TTL {
+			continue
+		}
+		if l.Cause.Inferred() && v.Now.Sub(l.RevokedAt) < time.Hour && scope(lease.Instance{ZoneID: l.ZoneID}) {
+			silent, all = silent+1, all+1
+		}
+		for _, p := range v.Places {
+			i := SeenIn(p, l.InstanceID)
+			if i == nil || i.State != lease.InstanceRunning || l.State != lease.StateActive || !scope(*i) {
+				continue
+			}
+			s := v.Silences[l.InstanceID]
+			switch {
+			case s.Broken:
+				all++
+			case !booting(v, l, s):
+				silent, all = silent+1, all+1
+			}
+		}
+	}
+	return silent > max(v.Policy.SilentMin, int(v.Policy.SilentShare*float64(all)))
+}
+
+func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
+	t.Parallel()
+	worlds(t, func(t *rapid.T, v plan.View) {
+		w := Copied(v)
+		s := &w.Snapshot
+		s.Leases, s.Launches = rapid.Permutation(s.Leases).Draw(t, "leases"), rapid.Permutation(s.Launches).Draw(t, "launches")
+		s.Bad, s.Sweep.Offices = rapid.Permutation(s.Bad).Draw(t, "bad"), rapid.Permutation(s.Sweep.Offices).Draw(t, "offices")
+		w.Places = rapid.Permutation(w.Places).Draw(t, "places")
+		for n := range w.Places {
+			w.Places[n].Instances = rapid.Permutation(w.Places[n].Instances).Draw(t, "instances")
+			w.Places[n].Leftovers = rapid.Permutation(w.Places[n].Leftovers).Draw(t, "leftovers")
+			w.Places[n].Sought = rapid.Permutation(w.Places[n].Sought).Draw(t, "sought")
+		}
+		if one, two := plan.Decide(v), plan.Decide(w); !reflect.DeepEqual(one, two) {
+			t.Fatalf("one way:\n%s\nthe other way:\n%s", Told(one), Told(two))
+		}
+	})
+}
+
+func TestEveryInstanceAndLeaseIsExplained(t *testing.T) {
+	t.Parallel()
+	worlds(t, func(t *rapid.T, v plan.View) {
+		before := Copied(v)
+		planned := plan.Decide(v)
+		if !reflect.DeepEqual(v, before) {
+			t.Fatal("the decision altered what it was made from")
+		}
+		if !planned.Next.IsZero() && !planned.Next.After(v.Now) {
+			t.Fatalf("next at %s, which is over", planned.Next)
+		}
+		explained := map[string]bool{}
+		for _, verdict := range planned.Verdicts {
+			explained[verdict.InstanceID] = true
+			switch held := verdict.Action == plan.ActHold; {
+			case verdict.Reason == "":
+				t.Fatalf("no reason to %s %s", verdict.Action, verdict.InstanceID)
+			case held != (verdict.Brake != ""):
+				t.Fatalf("%s %s by brake %q", verdict.Action, verdict.InstanceID, verdict.Brake)
+			case held && !slices.ContainsFunc(planned.Brakes, func(b lease.Brake) bool { return b.Name == verdict.Brake }):
+				t.Fatalf("brake %s holds %s and is not shown", verdict.Brake, verdict.InstanceID)
+			case (verdict.Action == plan.ActMark) != (!verdict.Deadline.IsZero()):
+				t.Fatalf("%s %s until %s", verdict.Action, verdict.InstanceID, verdict.Deadline)
+			}
+		}
+		for _, l := range v.Snapshot.Leases {
+			if !explained[l.InstanceID] {
+				t.Fatalf("nothing is said of the lease of %s", l.InstanceID)
+			}
+		}
+		for _, p := range v.Places {
+			for _, i := range p.Instances {
+				if !explained[i.ID] {
+					t.Fatalf("nothing is said of %s", i.ID)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,95 @@
+package plan
+
+import (
+	"bytes"
+	"cmp"
+	"time"
+
+	"lapse/lease"
+)
+
+// Spare says why an instance, as freshly described, is not to be ended after all, or is empty.
+func (v Verdict) Spare(reg lease.Registry) string {
+	i := v.Instance
+	switch {
+	case i == nil && v.Cause == lease.CauseTerm && v.Lease != nil && v.Lease.State == lease.StateActive:
+		return ""
+	case i == nil:
+		return "EC2 does not know it"
+	case !i.Alive():
+		return "EC2 says " + string(i.State)
+	case v.Cause.Inferred() && i.State != lease.InstanceRunning && v.Lease.State == lease.StateActive:
+		return "silent, but EC2 says " + string(i.State)
+	case v.Lease != nil:
+		return untouchable(reg, v.Lease, i)
+	case i.Exempt():
+		return "exempt by its tag " + lease.TagExempt
+	case !i.ManagedBy(reg.UUID):
+		return "does not bear this registry's tag"
+	}
+	if _, member := v.Launch.Member(*i); !member {
+		return "not of launch " + v.Launch.Token + " by its client token"
+	}
+	return ""
+}
+
+// Overtaken says why the judgement of an active lease does not hold any more, by EC2 and by the clock, which has just
+// been checked against EC2's; or is empty.
+func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) string {
+	if v.Lease == nil || v.Lease.State != lease.StateActive || v.Instance == nil && v.Cause.Inferred() {
+		return ""
+	}
+	mark := v.Lease.Mark
+	switch {
+	case v.Cause == lease.CauseTerm && !v.Lease.Over(now, p.TermGrace):
+		return "its term has not passed"
+	case v.Cause == lease.CauseTerm && mark != nil && mark.Cause == v.Cause && now.Before(mark.Deadline):
+		return "its notice has not passed"
+	case v.Cause.Inferred() && (mark == nil || now.Before(mark.Deadline)):
+		return "its notice has not passed"
+	case v.Cause.Inferred() && (judged == nil || !judged.LaunchTime.Equal(v.Instance.LaunchTime)):
+		return "started since it was judged"
+	}
+	return ""
+}
+
+// keepLeftover says why a leftover is not to be removed whatever its state, by its own tags and what EC2 says of it, or is
+// empty. A leftover shows no client token, so a copy of the tags is told by other means: what is copied by hand or by a
+// tool onto something older or younger was not made while its launch could make anything; what the launch was asked to
+// use was there before it; and what an AWS service made is the service's. An interface has no date. What protects it
+// is that it must be loose, and that no lease of the launch ever held, or else that it was attached to one that did not.
+func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
+	_, member := l.Attempt(x.Tags[lease.TagLaunch])
+	switch {
+	case !x.ManagedBy(reg.UUID) && x.Tags[lease.TagRegistry] != "":
+		return "foreign: bears another registry's tag"
+	case !x.ManagedBy(reg.UUID):
+		return "does not bear this registry's tag"
+	case x.Exempt():
+		return "exempt by its tag " + lease.TagExempt
+	case !member || x.Place != l.Place():
+		return "unexplained: its launch tag names no attempt of launch " + l.Token + " there"
+	case x.Service:
+		return "an AWS service looks after it"
+	case bytes.Contains(l.Request, []byte(x.ID)):
+		return "was there before its launch, which names it"
+	case x.Kind != lease.LeftoverInterface && !l.Spans(x.CreatedAt):
+		return "unexplained: not made while its launch could have made it; the tag was copied"
+	}
+	return ""
+}
+
+// OvertakenLeftover says why a leftover, as freshly described, is not to be removed after all, or is empty.
+func OvertakenLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftover, x *lease.Leftover) string {
+	switch {
+	case x == nil:
+		return "EC2 does not know it any more"
+	case keepLeftover(reg, launch, *x) != "":
+		return keepLeftover(reg, launch, *x)
+	case x.Kind != was.Kind || !x.Loose():
+		return "EC2 says " + x.State
+	case x.InstanceID != was.InstanceID:
+		return "EC2 says that it now belongs to " + cmp.Or(x.InstanceID, "no instance")
+	}
+	return ""
+}

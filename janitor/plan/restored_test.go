@@ -1,0 +1,316 @@
+package plan_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"lapse/lease"
+
+	"lapse/janitor/plan"
+	. "lapse/janitor/plan/plantest"
+)
+
+// expired is to be ended at once: its term passed a second ago, watched.
+func expired(s *Subject) { Over(time.Second)(s) }
+
+// ahead is a lease whose sidecar beats, and has seen so many changes more than there are.
+func ahead(by int64) func(*plan.View) {
+	return func(v *plan.View) {
+		for id, hb := range v.Snapshot.Heartbeats {
+			hb.Changes = by
+			v.Snapshot.Heartbeats[id] = hb
+		}
+	}
+}
+
+func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
+	t.Parallel()
+	v := crowd(Many(2, "a", Beats, expired), Many(60, "b", expired))
+	ahead(1)(&v)
+	planned := plan.Decide(v)
+	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActEnd] != 60 {
+		t.Errorf("decided %v, want the two held and 60 ended", n)
+	}
+	if !HeldBy(planned, lease.BrakeRestored, "i-a000") || !HeldBy(planned, lease.BrakeRestored, "i-a001") || HeldBy(planned, lease.BrakeRestored, "") {
+		t.Errorf("brakes %+v", planned.Brakes)
+	}
+	if len(plan.Standing(planned.Brakes)) > 0 {
+		t.Errorf("%v stand, though their cause tells when they end", plan.Standing(planned.Brakes))
+	}
+}
+
+func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
+	t.Parallel()
+	v := crowd(Many(5, "a", Beats, expired))
+	ahead(9)(&v)
+	for id, hb := range v.Snapshot.Heartbeats {
+		hb.Held = false // a key that was left behind, or put by hand
+		v.Snapshot.Heartbeats[id] = hb
+	}
+	if planned := plan.Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRestored, "") {
+		t.Errorf("%d end, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
+	}
+}
+
+func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ahead, all int
+		held       bool
+	}{
+		"two of two": {2, 2, false}, "three of three": {3, 3, true}, "three of 59": {3, 59, true}, "three of 60": {3, 60, false},
+		"50 of 1000": {50, 1000, false}, "51 of 1000": {51, 1000, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := crowd(Many(c.ahead, "a", Beats))
+			ahead(9)(&v)
+			for _, s := range append(Many(c.all-c.ahead, "b", Beats), Many(10, "c", expired)...) {
+				Add(&v, s)
+			}
+			planned := plan.Decide(v)
+			if got := HeldBy(planned, lease.BrakeRestored, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
+				t.Errorf("%d end, brakes %+v; want held: %t", len(planned.Ends()), planned.Brakes, c.held)
+			}
+			if got := len(plan.Standing(planned.Brakes)) == 1 && len(planned.Acting) == 0; got != c.held {
+				t.Errorf("standing %v, acting %v", plan.Standing(planned.Brakes), planned.Acting)
+			}
+		})
+	}
+}
+
+func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sixtieth []func(*Subject)
+		world    func(*plan.View)
+		held     bool
+	}{
+		"one that beats":             {[]func(*Subject){Beats}, nil, false},
+		"one that is not shown":      {[]func(*Subject){Beats, Missing}, nil, true},
+		"one that is stopped":        {[]func(*Subject){Beats, Is(lease.InstanceStopped)}, nil, true},
+		"one that is exempt":         {[]func(*Subject){Beats, Exempt}, nil, true},
+		"one that is not ours":       {[]func(*Subject){Beats, Foreign}, nil, true},
+		"one whose term is over":     {[]func(*Subject){Beats, Over(time.Minute)}, nil, true},
+		"one that is silent":         {[]func(*Subject){Silent(0)}, nil, true},
+		"one without a lease":        {[]func(*Subject){Bare, Foreign}, Knows("i-c", 0), true},
+		"one without any record":     {[]func(*Subject){Missing}, Knows("i-d", 0), true},
+		"one that knows more, alone": {[]func(*Subject){Beats}, Knows("i-b000", 9), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := crowd(Many(3, "a", Beats))
+			ahead(9)(&v)
+			for _, s := range append(Many(56, "b", Beats), Holds("i-c", c.sixtieth...)) {
+				Add(&v, s)
+			}
+			if c.world != nil {
+				c.world(&v)
+			}
+			if got := HeldBy(plan.Decide(v), lease.BrakeRestored, ""); got != c.held {
+				t.Errorf("three of 59 know more, and %s: held %t", name, got)
+			}
+		})
+	}
+}
+
+func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testing.T) {
+	t.Parallel()
+	const old = "019526e0-7e2a-7abc-8def-0123456789ab" // of 2025
+	started := func(d time.Duration) func(*Subject) {
+		return func(s *Subject) { s.Instance.LaunchTime = Ago(d) }
+	}
+	for name, c := range map[string]struct {
+		changes []func(*Subject)
+		view    func(*plan.View)
+		held    bool
+	}{
+		"chosen token, launched after the stamp":       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, nil, true},
+		"chosen token, launched before the stamp":      {[]func(*Subject){BornOf("web"), started(2 * time.Minute)}, nil, false},
+		"younger by just what two clocks may differ":   {[]func(*Subject){BornOf("web"), started(50 * time.Second)}, nil, false},
+		"younger by more than two clocks may differ":   {[]func(*Subject){BornOf("web"), started(50*time.Second - 1)}, nil, true},
+		"generated token of long ago, started anew":    {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
+		"token dated ahead, launched before the stamp": {[]func(*Subject){BornOf(dateAhead), started(2 * time.Minute)}, nil, false},
+		"its tag was copied":                           {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken = "theirs" }}, nil, false},
+		"its tag names another launch":                 {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
+		"younger by less than two clocks may differ":   {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Sweep.Time = Ago(35 * time.Second) }, false},
+		"another registry's":                           {[]func(*Subject){BornOf("web"), started(30 * time.Second), Foreign}, nil, false},
+		"its record is there":                          {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Launches(Launch("web", lease.LaunchOpen)), false},
+		"its record is there, but not of the attempt":  {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, Launches(Launch("web", lease.LaunchOpen)), true},
+		"its record cannot be read":                    {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Bad("launch", "web"), false},
+		"there was no stamp yet":                       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Sweep.Time = time.Time{} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := ViewOf(Holds("i-stray", c.changes...), Holds("i-due", Marked(lease.CauseTerm, Ago(time.Minute)), Over(time.Hour)))
+			if c.view != nil {
+				c.view(&v)
+			}
+			planned := plan.Decide(v)
+			if got := HeldBy(planned, lease.BrakeRestored, ""); got != c.held {
+				t.Errorf("brakes %+v, want held: %t", planned.Brakes, c.held)
+			}
+			if ends := len(planned.Ends()); c.held && ends > 0 {
+				t.Errorf("%d end", ends)
+			}
+		})
+	}
+}
+
+func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
+	t.Parallel()
+	world := func() plan.View {
+		v := ViewOf(Holds("i-term", expired), Holds("i-revoked", Revoked(lease.CauseRelease, time.Hour)), Holds("i-gone", Is(lease.InstanceTerminated)),
+			Holds("i-silent", Due), Holds("i-late", Silent(Long)))
+		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")), Launch("old", lease.LaunchOpen))(&v)
+		Add(&v, Holds("i-left", BornOf("web")))
+		Add(&v, Holds("i-past", Ended(30*24*time.Hour), Missing))
+		return v
+	}
+	before := plan.Decide(world())
+	v := world()
+	v.Standing = []lease.Brake{{Name: lease.BrakeStranger, Since: Ago(time.Hour), Reason: "then"}}
+	planned := plan.Decide(v)
+	for _, verdict := range planned.Verdicts {
+		if verdict.Action != plan.ActKeep && verdict.Action != plan.ActReport && verdict.Action != plan.ActHold {
+			t.Errorf("%s %s%s", verdict.Action, verdict.InstanceID, verdict.Token)
+		}
+	}
+	if got := plan.Standing(planned.Brakes); !slices.Equal(got, v.Standing) {
+		t.Errorf("standing %v, want it as it was", got)
+	}
+	if n := Tally(before); len(before.Ends()) < 4 || n[plan.ActMark] == 0 || n[plan.ActPurge] == 0 || n[plan.ActConfirm] == 0 || n[plan.ActClose] == 0 {
+		t.Errorf("decided %v without the brake: the test shows little", n)
+	}
+}
+
+func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*plan.View){
+		"lost": func(v *plan.View) { v.Snapshot.Leases = v.Snapshot.Leases[3:] },
+		"unreadable": func(v *plan.View) {
+			Bad(plan.BadLease, "i-a000")(v)
+			Bad(plan.BadLease, "i-a001")(v)
+			Bad(plan.BadLease, "i-a002")(v)
+			v.Snapshot.Leases = v.Snapshot.Leases[3:]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := crowd(Many(3, "a", Beats, WithLease(func(l *lease.Lease) { l.Changes = 1 })))
+			ahead(1)(&v)
+			Add(&v, Holds("i-due", expired))
+			if planned := plan.Decide(v); len(planned.Ends()) != 1 || len(planned.Brakes) > 0 {
+				t.Fatalf("%d end, brakes %+v, though the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
+			}
+			spoil(&v)
+			if planned := plan.Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRestored, "") {
+				t.Errorf("%d end, brakes %+v; want everything held", len(planned.Ends()), planned.Brakes)
+			}
+		})
+	}
+}
+
+func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
+	t.Parallel()
+	const behindNamed = 100
+	v := crowd(Many(behindNamed+2, "a", Beats, expired))
+	ahead(9)(&v)
+	v.Policy.BehindMin = behindNamed + 2
+	for _, s := range Many(10, "c", expired) {
+		Add(&v, s)
+	}
+	planned := plan.Decide(v)
+	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActEnd] != 10 || len(planned.Brakes) != behindNamed {
+		t.Errorf("decided %v, %d brakes; want %d held, of which %d are named", n, len(planned.Brakes), behindNamed+2, behindNamed)
+	}
+}
+
+func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
+	t.Parallel()
+	v := crowd(Many(9, "a", Beats))
+	ahead(9)(&v)
+	v.Standing = []lease.Brake{{Name: lease.BrakeRestored, Since: Ago(time.Hour), Reason: "then"}}
+	if got := plan.Standing(plan.Decide(v).Brakes); !slices.Equal(got, v.Standing) {
+		t.Errorf("standing %v, want it as it was: it is one incident, and is lifted once", got)
+	}
+}
+
+func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T) {
+	t.Parallel()
+	crowded := func(silent int, said time.Duration) plan.Plan {
+		v := calm(crowd(Many(silent, "s", Due), Many(10, "b", Beats)))
+		held := plan.Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Beats)))).Brakes
+		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeSilence, held, "ada")
+		return plan.Decide(v)
+	}
+	for name, c := range map[string]struct {
+		silent int
+		said   time.Duration
+		ends   int
+	}{
+		"those who were silent": {6, time.Minute, 6},
+		"one more":              {7, time.Minute, 0},
+		"said long ago":         {6, 3 * time.Hour, 0},
+		"said in the future":    {6, -3 * time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if planned := crowded(c.silent, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeSilence, "euw1-az1") != (c.ends == 0) {
+				t.Errorf("%d end, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
+			}
+		})
+	}
+}
+
+func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
+	t.Parallel()
+	for changes, want := range map[int64]plan.Action{0: plan.ActOrphan, 1: plan.ActHold} {
+		v := ViewOf(Holds("i-left", BornOf("web")))
+		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
+		Knows("i-left", changes)(&v)
+		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
+			t.Errorf("a sidecar that has seen %d changes: %s (%s), want %s", changes, got.Action, verdict.Reason, want)
+		}
+	}
+}
+
+func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
+	t.Parallel()
+	world := func(changes ...func(*Subject)) plan.View {
+		return ViewOf(Holds("i-1", append([]func(*Subject){Beats, expired}, changes...)...), Holds("i-2", expired))
+	}
+	v := world()
+	ahead(7)(&v)
+	first := plan.Decide(v)
+	if n := Tally(first); n[plan.ActHold] != 1 || n[plan.ActEnd] != 1 {
+		t.Fatalf("decided %v, want one held and one ended", n)
+	}
+	for name, c := range map[string]struct {
+		now  func(*plan.View)
+		want plan.Action
+	}{
+		"its sidecar is gone":             {func(v *plan.View) { clear(v.Snapshot.Heartbeats) }, plan.ActHold},
+		"its sidecar begins anew":         {Knows("i-1", 0), plan.ActHold},
+		"it was extended, which is older": {func(v *plan.View) { v.Snapshot.Leases[0].Changes = 6 }, plan.ActHold},
+		"a person took it as it is":       {func(v *plan.View) { v.Snapshot.Leases[0] = v.Snapshot.Leases[0].CatchUp(Noon, 7, Jan) }, plan.ActMark},
+		"it was revoked, which is for good": {func(v *plan.View) {
+			v.Snapshot.Leases[0].State, v.Snapshot.Leases[0].Cause = lease.StateRevoked, lease.CauseRelease
+			clear(v.Snapshot.Heartbeats)
+		}, plan.ActEnd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := world()
+			v.Snapshot.Sweep.Brakes = first.Brakes
+			c.now(&v)
+			if got, verdict := RulingOn(t, v, "i-1"); got.Action != c.want {
+				t.Errorf("%s (%s), want %s", got.Action, verdict.Reason, c.want)
+			}
+			if HeldBy(plan.Decide(v), lease.BrakeRestored, "") {
+				t.Error("one that is remembered holds everything")
+			}
+		})
+	}
+}
