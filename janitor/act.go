@@ -29,6 +29,7 @@ type Report struct {
 	Spared  int `json:"spared"`  // to be ended by the plan, and not ended on a fresh look
 	Failed  int `json:"failed"`
 	Held    int `json:"held"`
+	Left    int `json:"left"` // to be ended, and not begun for want of time
 }
 
 func (r *Report) add(other Report) {
@@ -39,6 +40,7 @@ func (r *Report) add(other Report) {
 	r.Spared += other.Spared
 	r.Failed += other.Failed
 	r.Held += other.Held
+	r.Left += other.Left
 }
 
 // observer is the actor of a registry that is not armed: it writes nothing and ends nothing.
@@ -61,17 +63,29 @@ type armed struct {
 	policy plan.Policy
 	wall   func() time.Time
 	log    *slog.Logger
-	tell   func(Event) error    // may be nil
+	tell   func(Event)          // may be nil
+	record func(Event) error    // may be nil
 	stands func() []lease.Brake // those held until a person lifts them, as known just now; may be nil
 }
 
-// told tells what this janitor has done, and fails if that could not be written to the audit log.
-func (a armed) told(e Event) error {
-	if a.tell == nil {
+// told tells what this janitor has done.
+func (a armed) told(e Event) {
+	if a.tell != nil {
+		a.tell(a.signed(e))
+	}
+}
+
+// recorded tells what this janitor is about to do, and fails unless the audit log has it.
+func (a armed) recorded(e Event) error {
+	if a.record == nil {
 		return nil
 	}
+	return a.record(a.signed(e))
+}
+
+func (a armed) signed(e Event) Event {
 	e.Time, e.Actor, e.Own = a.wall(), a.by("").Actor, true
-	return a.tell(e)
+	return e
 }
 
 // Bounds of what is done side by side.
@@ -179,7 +193,7 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Rep
 		return Report{}
 	case err != nil:
 		log.Error("write failed", "error", err)
-		_ = a.told(failedOf(v, err))
+		a.told(failedOf(v, err))
 		return Report{Failed: 1}
 	}
 	done := eventOf(v, kindOfAction(v.Action))
@@ -187,7 +201,7 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Rep
 	if v.Action == plan.ActMark {
 		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.wall().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
 	}
-	_ = a.told(done) // it ends nothing, so what is not audited is said in the log, and no more
+	a.told(done)
 	switch v.Action {
 	case plan.ActMark:
 		log.Warn("marked", "cause", string(v.Cause), "deadline", v.Deadline)

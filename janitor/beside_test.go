@@ -219,6 +219,7 @@ func TestAListingThatIsOlderThanTheOwnStampIsReadAgain(t *testing.T) {
 					r.store.Put("sweep", "", stamp)
 				}
 				o.hear(t.Context(), lease.Change{Snapshot: &listed}, true)
+				o.finish(passMax)
 				defer o.unwatch()
 				if stands := o.past.standing(); len(stands) > 0 != setBack {
 					t.Errorf("held by %v", stands)

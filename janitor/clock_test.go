@@ -53,7 +53,7 @@ func (o *inOffice) reacts(r *rig) {
 	}
 	o.see(observation{sight: o.seen.sight, snapshot: snapshot})
 	o.react(r.t.Context())
-	o.finish()
+	o.finish(passMax)
 }
 
 // untouched fails if anything was marked or ended.

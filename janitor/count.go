@@ -1,8 +1,9 @@
 package janitor
 
 import (
-	"lapse/janitor/plan"
 	"time"
+
+	"lapse/janitor/plan"
 )
 
 // count tells the observer what the plan was about.

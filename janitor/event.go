@@ -27,6 +27,9 @@ const (
 	EventActivated  EventKind = "activated"
 	EventPurged     EventKind = "purged" // also of a launch
 
+	// Of an instance: that its end is being authorised, before its lease is revoked, or tried again; then what came of
+	// that.
+	EventAuthorising EventKind = "authorising"
 	// Of an instance: what came of ending it; all but the first also of a leftover, and of removing it.
 	EventTerminating EventKind = "terminating" // EC2 accepted
 	EventSpared      EventKind = "spared"      // a fresh look, or the registry, said no
@@ -119,19 +122,29 @@ func (blind) Swept(time.Duration, error) {}
 func (blind) Counted(plan.Census)        {}
 func (blind) Happened(Event)             {}
 
-// tell tells an event to the observer and writes it to the audit log. It fails if it was not written there.
-func (j *Janitor) tell(e Event) error {
+// tell tells an event to the observer, and has it written to the audit log. It waits for nothing.
+func (j *Janitor) tell(e Event) {
 	e.Time = e.Time.UTC().Truncate(time.Millisecond)
 	j.Observe.Happened(e)
-	if j.Audit == nil {
+	if j.scribe != nil {
+		j.scribe.post(e)
+	}
+}
+
+// record is tell for what must not happen unrecorded: it fails unless the audit log has it, within 5 s.
+func (j *Janitor) record(e Event) error {
+	e.Time = e.Time.UTC().Truncate(time.Millisecond)
+	j.Observe.Happened(e)
+	if j.scribe == nil {
 		return nil
 	}
-	if err := j.Audit(e); err != nil {
-		j.Log.Error("not written to the audit log", "kind", string(e.Kind), "instance_id", e.InstanceID, "launch", e.Launch, "error", err)
-		j.Observe.Happened(Event{Time: e.Time, Kind: EventUnaudited, Reason: err.Error(), Own: true})
-		return err
-	}
-	return nil
+	return j.scribe.record(e)
+}
+
+// unaudited says that an event was not written to the audit log.
+func (j *Janitor) unaudited(e Event, err error) {
+	j.Log.Error("not written to the audit log", "kind", string(e.Kind), "instance_id", e.InstanceID, "launch", e.Launch, "error", err)
+	j.Observe.Happened(Event{Time: j.Now().UTC().Truncate(time.Millisecond), Kind: EventUnaudited, Reason: err.Error(), Own: true})
 }
 
 // eventOf is what a verdict and its evidence say of something that happened to it.

@@ -95,6 +95,7 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			o.office = &reads{o.office, &before}
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
+			o.finish(passMax)
 		}, true},
 		"set back, and read by a sweep": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
@@ -107,6 +108,7 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 		}, true},
 		"listed late": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
+			o.finish(passMax)
 		}, false},
 		"set back, and read in the next term": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
@@ -168,7 +170,7 @@ func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
 		r.extend("i-1", 48*time.Hour)
 		l := r.lease("i-1")
 		o.hear(t.Context(), lease.Change{Lease: &l}, true)
-		o.finish()
+		o.finish(passMax)
 		defer o.unwatch()
 		if stands := o.past.standing(); len(stands) > 0 {
 			t.Errorf("held by %+v", stands)

@@ -50,6 +50,8 @@ type Cloud interface {
 // somebody else leads or the registry changed.
 type Office interface {
 	Name() string
+	// While lets the office lapse unless works, asked again and again, returns nil: whoever hangs must not stay in office.
+	While(works func() error)
 	// Lost closes when the office may have been lost. The fence holds whether or not anybody looks.
 	Lost() <-chan struct{}
 	Resign(ctx context.Context) error

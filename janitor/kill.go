@@ -26,22 +26,27 @@ const (
 //     No brake was found meanwhile that holds everything.
 //  3. It bears this registry's tag by value, is bound to this lease, is not exempt. By the clock that was just checked,
 //     its term or its notice has passed. For an inferred cause it is running, and was not started since it was judged.
-//  4. The registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
+//  4. The audit log that was asked for has it that the end is being authorised. Without a trail nothing is taken away: a
+//     lease that still holds can be extended, and one that was revoked before is stuck for that reason.
+//     Then the registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
 //     that was judged, the election and the registry; silence also requires that nothing beats. Whoever extends or
-//     renews meanwhile wins here. If that cannot be written to the audit log that was asked for, nothing ends for want
-//     of a trail: it is tried again later.
+//     renews meanwhile wins here.
 //  5. If more than 10 s have passed since it was described, by either clock, all of this again.
 //  6. TerminateInstances is called.
 //
 // Once begun, a batch is finished even if the janitor is asked to stop.
 func (a armed) kill(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
 	cloud := a.clouds[batch[0].Place]
-	if cloud == nil || ctx.Err() != nil {
+	if cloud == nil {
 		return Report{}
 	}
-	if err := cloud.Reserve(ctx, len(batch)); err != nil {
-		a.log.Info("left for the next sweep", "place", batch[0].Place.String(), "instances", len(batch), "reason", err.Error())
-		return Report{}
+	err := ctx.Err()
+	if err == nil {
+		err = cloud.Reserve(ctx, len(batch))
+	}
+	if err != nil {
+		a.log.Info("left for later", "place", batch[0].Place.String(), "instances", len(batch), "reason", err.Error())
+		return Report{Left: len(batch)}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
 	defer cancel()
@@ -61,7 +66,7 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []plan.Verdic
 	if why := a.stood(); why != "" {
 		for _, v := range byID {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
-			_ = a.told(sparedOf(v, why))
+			a.told(sparedOf(v, why))
 		}
 		report.Spared += len(ids)
 		return report
@@ -103,9 +108,9 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	}
 	now := plan.PlaceView{Skew: listing.Skew, Dated: listing.Dated}
 	if why := now.ClockTrouble(a.policy.MaxSkew); why != "" {
-		a.log.Error("nothing ended: "+plan.BrakeClock, "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
+		a.log.Error("nothing ended: clock", "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
 		for _, v := range batch {
-			_ = a.told(sparedOf(v, why))
+			a.told(sparedOf(v, why))
 		}
 		return nil, Report{Spared: len(batch)}
 	}
@@ -120,7 +125,7 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 		v.Instance = seen[v.InstanceID]
 		if why := cmp.Or(a.stood(), v.Spare(reg), v.Overtaken(judged, a.wall(), a.policy)); why != "" {
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
-			_ = a.told(sparedOf(v, why))
+			a.told(sparedOf(v, why))
 			report.Spared++
 			continue
 		}
@@ -150,7 +155,7 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []plan.Verd
 		indexes[n] = n
 	}
 	abreast(writesAtOnce, indexes, func(n int) {
-		l, err := a.revoke(ctx, reg, able[n])
+		l, err := a.authorise(ctx, reg, able[n])
 		revoked[n], errs[n] = &l, err
 	})
 	var condemned []plan.Verdict
@@ -158,7 +163,7 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []plan.Verd
 		switch err := errs[n]; {
 		case isConflict(err):
 			a.log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", "its lease changed meanwhile")
-			_ = a.told(sparedOf(v, "its lease changed meanwhile"))
+			a.told(sparedOf(v, "its lease changed meanwhile"))
 			report.Spared++
 		case err != nil:
 			a.log.Error("not revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "error", err)
@@ -170,27 +175,37 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []plan.Verd
 				kind = EventAuthorised
 			}
 			v.Lease = revoked[n]
-			if err := a.authorised(v, kind); err != nil {
-				report.add(a.failed([]plan.Verdict{v}, err))
-				continue
-			}
+			e := eventOf(v, kind)
+			e.Revision, e.changes = v.Lease.Revision, v.Lease.Changes
+			a.told(e)
 			condemned = append(condemned, v)
 		}
 	}
 	return condemned
 }
 
-// authorised tells that the registry has agreed to an end.
-func (a armed) authorised(v plan.Verdict, kind EventKind) error {
-	e := eventOf(v, kind)
-	e.Revision, e.changes = v.Lease.Revision, v.Lease.Changes
-	return a.told(e)
+// unrecorded is why an instance is stuck whose end cannot be written to the audit log.
+const unrecorded = "its end cannot be written to the audit log"
+
+// authorise takes a lease away once the audit log has it that it does.
+func (a armed) authorise(ctx context.Context, reg lease.Registry, v plan.Verdict) (lease.Lease, error) {
+	e := eventOf(v, EventAuthorising)
+	if v.Lease != nil {
+		e.Revision = v.Lease.Revision
+	}
+	if err := a.recorded(e); err != nil {
+		if v.Lease != nil && v.Lease.State == lease.StateRevoked {
+			a.noteStuck(ctx, reg, v, unrecorded)
+		}
+		return lease.Lease{}, err
+	}
+	return a.revoke(ctx, reg, v)
 }
 
 // failed tells that a batch came to nothing.
 func (a armed) failed(batch []plan.Verdict, err error) Report {
 	for _, v := range batch {
-		_ = a.told(failedOf(v, err))
+		a.told(failedOf(v, err))
 	}
 	return Report{Failed: len(batch)}
 }
@@ -213,7 +228,11 @@ func (a armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 		attempt, _ := v.Launch.Member(*v.Instance)
 		l = v.Launch.Orphan(now, *v.Instance, attempt, by)
 	case v.Lease.State == lease.StateRevoked:
-		l = *v.Lease
+		if l = *v.Lease; l.Stuck == unrecorded {
+			if l, err = l.StuckBecause(now, "", by); err != nil {
+				return l, err
+			}
+		}
 	default:
 		silent = v.Cause.Inferred()
 		if l, err = v.Lease.Revoke(now, v.Cause, by); err != nil {
@@ -233,16 +252,21 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v plan.Verdict, t l
 	log := a.log.With("instance_id", t.ID, "cause", string(v.Cause), "request", t.RequestID)
 	if t.Err == nil {
 		log.Info("terminating", "state", string(t.State))
-		_ = a.told(answeredOf(v, EventTerminating, t))
+		a.told(answeredOf(v, EventTerminating, t))
 		return Report{Asked: 1}
 	}
 	log.Error("not terminated", "code", t.Code, "error", t.Err)
 	if !t.Refused() {
-		_ = a.told(answeredOf(v, EventFailed, t)) // no word about this instance: tried again
+		a.told(answeredOf(v, EventFailed, t)) // no word about this instance: tried again
 		return Report{Failed: 1}
 	}
-	_ = a.told(answeredOf(v, EventRefused, t))
-	reason := "EC2 refuses: " + t.Code
+	a.told(answeredOf(v, EventRefused, t))
+	a.noteStuck(ctx, reg, v, "EC2 refuses: "+t.Code)
+	return Report{Failed: 1}
+}
+
+// noteStuck notes why the instance of a revoked lease cannot be ended.
+func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, reason string) {
 	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
 	if err == nil {
 		stuck, err = a.office.PutLease(ctx, reg, stuck)
@@ -251,11 +275,10 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v plan.Verdict, t l
 	case err == nil && v.Lease.Stuck != reason:
 		e := eventOf(v, EventStuck)
 		e.Reason, e.Revision, e.changes = reason, stuck.Revision, stuck.Changes
-		_ = a.told(e)
+		a.told(e)
 	case err != nil && !isConflict(err):
-		log.Error("write failed", "error", err)
+		a.log.Error("write failed", "instance_id", v.InstanceID, "error", err)
 	}
-	return Report{Failed: 1}
 }
 
 // answeredOf is the event of what EC2 answered about one instance.

@@ -538,7 +538,7 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 	r := newRig(t, "i-1")
 	condemned := r.verdicts(lease.CauseTerm, "i-1")
 	r.cloud.onReserve = func() error { return errors.New("no room before the interval is over") }
-	if report := r.kill(condemned); report != (Report{}) || r.lease("i-1").State != lease.StateActive || r.lease("i-1").Tries != 0 {
+	if report := r.kill(condemned); report != (Report{Left: 1}) || r.lease("i-1").State != lease.StateActive || r.lease("i-1").Tries != 0 {
 		t.Errorf("without room %+v, lease %s after %d tries; want nothing begun", report, r.lease("i-1").State, r.lease("i-1").Tries)
 	}
 }

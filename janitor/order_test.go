@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"lapse/lease"
-
 )
 
 // ledger notes who is asked, and who has answered.

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"lapse/lease"
 
 	"lapse/janitor/plan"
@@ -28,12 +26,19 @@ type past struct {
 	dir string // of the file; empty: nothing outlives the process
 	log *slog.Logger
 
+	disk stateFile
+
 	mu     sync.Mutex
 	uuid   string // of the registry that memory is about; empty: of none yet
 	memory remembered
 	enters bool   // this replica has taken office, and not looked since
 	found  *found // what it found then, until that is settled
-	stale  string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
+	loaded struct {
+		uuid string
+		data []byte
+		err  error
+	} // what was read beforehand
+	stale string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
 }
 
 // found is what a new leader that remembers the registry found.
@@ -160,7 +165,7 @@ func (p *past) wrote(w lease.Sweep) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.memory
-	p.memory = remembered{Sequence: w.Sequence, Nonce: w.Nonce, Time: w.Time, Standing: w.Standing}
+	p.memory = remembered{Sequence: w.Sequence, Nonce: w.Nonce, Time: w.Time, Standing: joined(w.Standing, p.memory.Standing)}
 	p.keep(before)
 }
 
@@ -198,7 +203,31 @@ func joined(first, second []lease.Brake) []lease.Brake {
 }
 
 // file is in the directory, whatever somebody called the registry.
-func (p *past) file() string { return filepath.Join(p.dir, "registry-"+url.PathEscape(p.uuid)+".json") }
+func (p *past) file(uuid string) string {
+	return filepath.Join(p.dir, "registry-"+url.PathEscape(uuid)+".json")
+}
+
+// load reads what is remembered of a registry beforehand, so that whoever takes it in need not wait for a disk.
+func (p *past) load(uuid string) {
+	p.mu.Lock()
+	known := p.dir == "" || p.uuid == uuid || p.loaded.uuid == uuid
+	p.mu.Unlock()
+	if known {
+		return
+	}
+	data, err := readFile(p.file(uuid))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loaded.uuid, p.loaded.data, p.loaded.err = uuid, data, err
+}
+
+// flush returns once what is remembered is on disk, or fails within 5 s.
+func (p *past) flush(ctx context.Context) error {
+	if p.dir == "" {
+		return nil
+	}
+	return p.disk.wait(ctx)
+}
 
 // recall reports whether anything is remembered of the registry, and reads it from the file if need be. What cannot be
 // read is no memory.
@@ -210,7 +239,10 @@ func (p *past) recall(uuid string) bool {
 	if p.dir == "" {
 		return false
 	}
-	data, err := os.ReadFile(p.file())
+	data, err := p.loaded.data, p.loaded.err
+	if p.loaded.uuid != uuid {
+		data, err = readFile(p.file(uuid))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
@@ -219,7 +251,7 @@ func (p *past) recall(uuid string) bool {
 	}
 	if err != nil {
 		p.memory = remembered{}
-		p.log.Error("the memory of the registry cannot be read; going on without", "file", p.file(), "error", err)
+		p.log.Error("the memory of the registry cannot be read; going on without", "file", p.file(p.uuid), "error", err)
 	}
 	return err == nil
 }
@@ -230,13 +262,15 @@ func (p *past) keep(before remembered) {
 		return
 	}
 	data, err := json.Marshal(p.memory)
-	if err == nil {
-		err = renameio.WriteFile(p.file(), data, 0o600, renameio.WithTempDir(p.dir))
-	}
 	if err != nil {
-		p.log.Error("the memory of the registry cannot be kept", "file", p.file(), "error", err)
+		p.log.Error("the memory of the registry cannot be kept", "file", p.file(p.uuid), "error", err)
+		return
 	}
+	p.disk.put(p.dir, p.file(p.uuid), data)
 }
+
+// followMax is the pause between two looks at what others stamp, however long the schedule's pauses are.
+const followMax = time.Minute
 
 // follow keeps the memory up while another replica leads.
 func (j *Janitor) follow(ctx context.Context) {
@@ -244,16 +278,18 @@ func (j *Janitor) follow(ctx context.Context) {
 		j.Observe.Turned(0)
 		return
 	}
+	every := min(followMax, j.Policy.Interval)
 	for {
-		j.Observe.Turned(2*j.Policy.Interval + time.Minute)
-		reading, cancel := context.WithTimeout(ctx, j.Policy.Interval)
+		j.Observe.Turned(2*every + turnMax)
+		reading, cancel := context.WithTimeout(ctx, every)
 		reg, stamp, err := j.LastStamp(reading)
 		cancel()
 		if err == nil {
+			j.past.load(reg.UUID)
 			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Sweep: stamp}, false)
 			j.Observe.Stamp(stamp)
 		}
-		if !pause(ctx, j.Policy.Interval) {
+		if !pause(ctx, every) {
 			return
 		}
 	}

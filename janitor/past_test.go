@@ -87,6 +87,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 						p = open()
 					}
 					p.see(Noon, look.Snapshot, look.leading)
+					onDisk(t, p)
 				}
 				got := ""
 				if held := p.standing(); len(held) == 1 && held[0].Since.Equal(Noon) && held[0].Reason != "" {
@@ -145,6 +146,7 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 						p = open()
 					}
 					c.change(&found)
+					defer func() { onDisk(t, p) }()
 					p.enter()
 					p.see(time.Now().Add(c.wrong), found, false)
 					p.see(time.Now().Add(c.wrong), found, true)
@@ -172,6 +174,7 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.see(now, found, true)
+		onDisk(t, p)
 		return p.standing()
 	}
 	look(Noon, stamped(7, 0))
@@ -269,6 +272,7 @@ func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) 
 					t.Fatal(err)
 				}
 				p.see(now, s, leading)
+				onDisk(t, p)
 				return p.standing()
 			}
 			look(Ago(c.seen), stamped(7, c.seen), false)
@@ -309,6 +313,7 @@ func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.see(Noon, stamped(7, time.Hour), true)
+	onDisk(t, p)
 	if held := p.standing(); len(held) != 1 || held[0].Name != lease.BrakeStranger {
 		t.Errorf("held %v, want a stranger", held)
 	}
@@ -483,4 +488,12 @@ func TestAReplicaThatFollowedIsNoStranger(t *testing.T) {
 			t.Errorf("%v stand", j.past.standing())
 		}
 	})
+}
+
+// onDisk waits until a memory is on disk, as a sweep does before anything is ended by it.
+func onDisk(t *testing.T, p *past) {
+	t.Helper()
+	if err := p.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

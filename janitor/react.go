@@ -6,67 +6,21 @@ import (
 	"slices"
 	"time"
 
-	"github.com/robfig/cron/v3"
-
 	"lapse/lease"
 
 	"lapse/janitor/plan"
 )
 
+// reactions are what is done between sweeps. The rest waits for the next look at EC2: an old listing is no second look, and
+// confirms nothing.
+func reactions() []plan.Action {
+	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActEnd, plan.ActStuck}
+}
+
 const (
 	settleMin = 100 * time.Millisecond // the least time for which the changes that a watch brings are collected
 	restShare = 3                      // decisions rest this many times as long as they take
 )
-
-// lead sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch keeps the records up to date,
-// and a timer waits for the next date on which the plan changes; both lead to the same decision over the last listing.
-// The kill function describes afresh whatever it ends, and each write compares what was judged, so a listing that is a
-// minute old can only spare. The sweep remains the source of truth. It returns why it ended.
-func (t *term) lead(ctx context.Context) string {
-	ctx, cancel := context.WithCancel(ctx)
-	defer t.finish() // batches in flight are
-	defer cancel()
-	tick := make(chan struct{}, 1)
-	ticker := cron.New(cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger), cron.Recover(cron.DiscardLogger)))
-	ticker.Schedule(t.schedule, cron.FuncJob(func() {
-		select {
-		case tick <- struct{}{}:
-		default: // the last one is not served yet
-		}
-	}))
-	ticker.Start()
-	defer ticker.Stop()
-
-	t.sweepDue = true // the first is, at once
-	for {
-		if t.sweepDue && !t.sweeping {
-			t.begin(ctx, t.swept)
-		}
-		t.Observe.Turned(t.turnMax())
-		select {
-		case <-ctx.Done():
-			return "asked to stop"
-		case <-t.office.Lost():
-			t.Log.Warn("office lost", "leader", t.office.Name())
-			return "office lost"
-		case <-tick:
-			t.sweepDue = true
-		case change, open := <-t.changes:
-			t.hear(ctx, change, open)
-		case then := <-t.back:
-			then()
-		case <-t.timer.C:
-			t.wakeFor(t.react(ctx))
-		}
-		if t.deposed > 1 {
-			t.Log.Warn("no longer recognised as leader; campaigning again", "leader", t.office.Name())
-			return "no longer recognised as leader"
-		}
-	}
-}
-
-// turnMax is how long one turn of the loop may take, which waits for etcd and for the next sweep, and never for EC2.
-func (t *term) turnMax() time.Duration { return 2*t.Policy.Interval + 2*time.Minute }
 
 // swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
 // the reactions.
@@ -84,7 +38,7 @@ func (t *term) swept(ctx context.Context, planned plan.Plan, err error) {
 		planned = t.react(ctx)
 	default:
 		t.asked = map[string]int64{}
-		t.Notify("STATUS=leads as " + t.office.Name())
+		t.status("leads as " + t.office.Name())
 	}
 	t.wakeFor(planned)
 }
@@ -100,7 +54,9 @@ func (t *term) hear(ctx context.Context, change lease.Change, open bool) {
 	} else {
 		t.apply(change)
 	}
-	t.sweepDue = t.sweepDue || change.Registry != nil // somebody armed or paused it
+	if change.Registry != nil { // somebody armed or paused it
+		t.dueNow()
+	}
 	t.soon()
 }
 
@@ -134,15 +90,14 @@ func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFu
 
 // react decides over the last listing and the records as the watch has kept them.
 func (t *term) react(ctx context.Context) plan.Plan {
-	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || t.unstamped() > 3*t.Policy.Interval {
+	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || !t.kept || t.stale() {
 		return plan.Plan{} // too little is known, or for too long nothing was
 	}
 	begun := time.Now()
 	planned := t.decide(time.Time{})
-	now := planned
-	now.Verdicts = slices.DeleteFunc(t.free(planned.With(reactions()...)), t.askedBefore)
+	now := slices.DeleteFunc(planned.With(reactions()...), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
-	t.act(ctx, now, func(Report) {})
+	t.act(ctx, false, now, func(Report) {})
 	return planned
 }
 
@@ -177,13 +132,21 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 	}
 	t.unwatch()
 	t.changes = nil
-	fresh, err := t.office.Snapshot(ctx)
-	if err != nil {
-		t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
-		return
-	}
-	t.see(observation{sight: t.seen.sight, snapshot: fresh, least: least})
-	t.changes, t.unwatch = t.watch(ctx)
+	reads := t.reads
+	t.do(func() func() {
+		reading, cancel := context.WithTimeout(ctx, lookMax)
+		defer cancel()
+		fresh, err := t.office.Snapshot(reading)
+		return func() {
+			switch {
+			case err != nil:
+				t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
+			case t.reads == reads: // else a sweep has read since, and watches
+				t.see(observation{sight: t.seen.sight, snapshot: fresh, least: least})
+				t.changes, t.unwatch = t.watch(ctx)
+			}
+		}
+	})
 }
 
 // apply takes one change into the records observed.
@@ -240,9 +203,11 @@ func (t *term) see(seen observation) {
 		t.past.setBack(t.Now(), older)
 	}
 	if setBack {
-		t.heard, t.sweepDue = 0, true // another history begins, and others shall read of it
+		t.heard = 0 // another history begins, and others shall read of it
+		t.dueNow()
 	}
 	t.heard = max(t.heard, seen.snapshot.Revision)
+	t.reads++
 	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
 	t.Observe.Stamp(seen.snapshot.Sweep)
 	for n, l := range seen.snapshot.Leases {

@@ -90,7 +90,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verd
 		}
 		e := eventOf(v, EventRemoving)
 		e.Revision = noted.Revision
-		if err := a.told(e); err != nil {
+		if err := a.recorded(e); err != nil {
 			report.add(a.failed([]plan.Verdict{v}, err))
 			continue
 		}
@@ -133,7 +133,7 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 
 func (a armed) spareLeftover(v plan.Verdict, why string) Report {
 	a.log.Info("spared", "leftover", v.Leftover.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "reason", why)
-	_ = a.told(sparedOf(v, why))
+	a.told(sparedOf(v, why))
 	return Report{Spared: 1}
 }
 
@@ -158,6 +158,6 @@ func (a armed) heedRemoval(v plan.Verdict, r lease.Removal) Report {
 		}
 		report = Report{Failed: 1}
 	}
-	_ = a.told(e)
+	a.told(e)
 	return report
 }

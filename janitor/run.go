@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/robfig/cron/v3"
 
 	"lapse/lease"
@@ -40,13 +38,16 @@ type Janitor struct {
 	Config
 	schedule cron.Schedule
 	past     *past
-	left     struct { // what was observed when office was left last
+	live     liveness
+	statuses chan string // for the service manager, not told yet
+	scribe   *scribe     // nil without an audit log
+	left     struct {    // what was observed when office was left last
 		snapshot lease.Snapshot
 		heard    int64
 	}
 }
 
-// lookMax bounds one look at EC2 and the registry, or the interval does if it is longer.
+// lookMax bounds all looks of a sweep at EC2 and the registry.
 const lookMax = 5 * time.Minute
 
 // offices is how many of the last leaders the stamp remembers.
@@ -59,6 +60,9 @@ func New(c Config) (*Janitor, error) {
 		return nil, &lease.LimitError{
 			What: fmt.Sprintf("schedule %q", c.Schedule), Why: "must be five cron fields or, for example, \"@every 1m\"",
 		}
+	}
+	if schedule.Next(c.Now()).IsZero() {
+		return nil, &lease.LimitError{What: fmt.Sprintf("schedule %q", c.Schedule), Why: "is never due; name a date that exists"}
 	}
 	c.Policy.Interval = widestGap(schedule, c.Now())
 	if err := c.Policy.Check(); err != nil {
@@ -80,7 +84,7 @@ func New(c Config) (*Janitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Janitor{Config: c, schedule: schedule, past: remembers}, nil
+	return &Janitor{Config: c, schedule: schedule, past: remembers, statuses: make(chan string, 1)}, nil
 }
 
 // widestGap is the longest pause between two of the next runs of a schedule.
@@ -96,13 +100,14 @@ func widestGap(s cron.Schedule, now time.Time) time.Duration {
 }
 
 // Run campaigns, leads, and campaigns again, until ctx ends. Asked to stop, it finishes the batches in flight and
-// resigns.
+// resigns. It fails if work of a leadership that it has left does not come back: only a new process is rid of that.
 func (j *Janitor) Run(ctx context.Context) error {
-	j.Notify("READY=1\nSTATUS=campaigning")
-	stop := j.pulse(ctx)
-	defer stop()
+	defer j.open()()
+	defer j.pulse(ctx)()
+	defer func() { _ = j.past.flush(context.WithoutCancel(ctx)) }() // said in the log by the sweep that waited for it
 	for {
 		j.Log.Info("campaigning")
+		j.status("campaigning")
 		office, err := j.elected(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -118,11 +123,21 @@ func (j *Janitor) Run(ctx context.Context) error {
 		}
 		j.Log.Info("elected", "leader", office.Name())
 		t := j.newTerm(office)
-		t.leave(ctx, t.lead(ctx))
-		if ctx.Err() != nil {
-			return nil
+		why, err := t.lead(ctx)
+		t.leave(ctx, why)
+		if err != nil || ctx.Err() != nil {
+			return err
 		}
 	}
+}
+
+// open begins to write the audit log, if there is one, until the returned function is called.
+func (j *Janitor) open() (stop func()) {
+	if j.Audit == nil {
+		return func() {}
+	}
+	j.scribe = newScribe(j.Audit, j.unaudited)
+	return j.scribe.close
 }
 
 // elected campaigns, and follows meanwhile what the leader of the day stamps.
@@ -135,15 +150,40 @@ func (j *Janitor) elected(ctx context.Context) (Office, error) {
 	return j.Campaign(ctx)
 }
 
-// pulse pets the service manager's watchdog: a long sweep is no reason to be restarted.
+// pulse tells the service manager that the janitor works, for as long as it does, and how it is. It is a goroutine of its
+// own, since the manager's socket may be full, and says nothing by itself: it asks the leader's loop.
 func (j *Janitor) pulse(ctx context.Context) (stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(ctx)
 	go func() {
-		for pause(ctx, 10*time.Second) {
-			j.Notify("WATCHDOG=1")
+		j.Notify("READY=1")
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case status := <-j.statuses:
+				j.Notify("STATUS=" + status)
+			case <-time.After(10 * time.Second):
+				if err := j.live.alive(); err != nil {
+					j.Log.Error("the service manager is not told that this works", "reason", err.Error())
+					continue
+				}
+				j.Notify("WATCHDOG=1")
+			}
 		}
 	}()
 	return stop
+}
+
+// status is what the service manager shows. Of several that it has not been told yet, the last counts.
+func (j *Janitor) status(s string) {
+	select {
+	case <-j.statuses:
+	default:
+	}
+	select {
+	case j.statuses <- s:
+	default:
+	}
 }
 
 // fatal reports whether campaigning again is of no use.
@@ -173,227 +213,28 @@ func (j *Janitor) resign(ctx context.Context, office Office) {
 	}
 }
 
-// term is one leader's time in office.
-type term struct {
-	*Janitor
-	office  Office
-	mem     *memory
-	seen    observation
-	heard   int64                       // the newest revision of etcd that was observed
-	since   time.Time                   // monotonic, as stamped
-	stamped time.Time                   // last stamp of our own
-	dated   time.Time                   // the same, by the wall clock
-	witness struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
-	elected time.Time                   // wall clock
-	brakes  []lease.Brake
-	illness string // why etcd is not to be trusted with silences
-	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
+// passMax bounds one pass of [Janitor.Sweep], which has no loop that could show that it works.
+const passMax = 15 * time.Minute
 
-	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
-
-	asked   map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
-	took    time.Duration    // of the last reaction
-	reacted time.Time        // end of the last reaction
-
-	leaseAt, launchAt map[string]int // where the records stand in seen
-	trail             *trail
-
-	errands
-	sweepDue bool
-	sweeping bool                // a sweep looks
-	changes  <-chan lease.Change // since the registry was read
-	unwatch  context.CancelFunc
-	timer    *time.Timer // for the next reaction
-	due      time.Time   // when it runs out
-}
-
-func (j *Janitor) newTerm(office Office) *term {
-	now := time.Now()
-	t := &term{
-		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
-		errands: newErrands(), looked: map[string]time.Time{}, unwatch: func() {}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
-	}
-	t.trail = newTrail(j.tell, actorName(office), t.busy)
-	j.past.enter()
-	j.Observe.Led(office.Name())
-	_ = j.tell(t.event(EventElected, "")) // said in the log
-	return t
-}
-
-// leave ends the term.
-func (t *term) leave(ctx context.Context, why string) {
-	if t.seen.snapshot.Revision > 0 { // else it has seen less than the term before
-		t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
-	}
-	_ = t.tell(t.event(EventLeft, why)) // said in the log
-	t.resign(ctx, t.office)
-}
-
-// event is something that this janitor says of itself.
-func (t *term) event(kind EventKind, reason string) Event {
-	return Event{Time: t.Now(), Kind: kind, Actor: actorName(t.office), Reason: reason, Own: true}
-}
-
-// actorName is how the histories of records name a leader.
-func actorName(o Office) string { return "janitor:" + o.Name() }
-
-// Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged.
+// Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged. It ends
+// within 15 min.
 func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, Report, error) {
+	defer j.open()()
+	ctx, cancel := context.WithTimeoutCause(ctx, passMax, fmt.Errorf("the pass has not ended within %s", passMax))
+	defer cancel()
 	office, err := j.Campaign(ctx)
 	if err != nil {
 		return plan.Plan{}, Report{}, err
 	}
 	j.Policy.NoSilence = true
 	t := j.newTerm(office)
+	begun := time.Now()
+	office.While(func() error {
+		if took := time.Since(begun); took > passMax {
+			return context.Cause(ctx)
+		}
+		return nil
+	})
 	defer t.leave(ctx, "one pass")
 	return t.sweep(ctx)
-}
-
-// examine restarts all silences if etcd was not healthy until now.
-func (t *term) examine(ctx context.Context) {
-	t.illness = ""
-	if err := t.Healthy(ctx); err != nil {
-		t.illness = err.Error()
-		t.mem.restart(time.Now())
-	}
-	if !t.stamped.IsZero() && t.unstamped() > 3*t.Policy.Interval {
-		t.Log.Warn("no stamp written for three intervals; silences count anew")
-		t.mem.restart(time.Now())
-	}
-}
-
-// unstamped is for how long no stamp of our own was written.
-func (t *term) unstamped() time.Duration { return passed(t.stamped, t.dated, t.Now()) }
-
-// decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
-func (t *term) decide(read time.Time) plan.Plan {
-	now, wall := time.Now(), t.Now().Round(0)
-	t.mem.observe(now, read, t.seen.snapshot, t.seen.index)
-	places := slices.Clone(t.seen.places)
-	for n := range places {
-		places[n].Skew += t.seen.drift(wall)
-	}
-	if slices.ContainsFunc(places, func(p plan.PlaceView) bool { return p.ClockTrouble(t.Policy.MaxSkew) == "" }) {
-		t.past.settle(wall)
-	}
-	planned := plan.Decide(plan.View{
-		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
-		Standing: t.past.standing(),
-		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
-		Index:    t.seen.index,
-	})
-	t.mem.held(now, planned.Verdicts)
-	t.announce(planned.Brakes)
-	t.count(planned)
-	return planned
-}
-
-// announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
-// which ones it holds.
-func (t *term) announce(held []lease.Brake) {
-	has := func(in []lease.Brake, b lease.Brake) bool {
-		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
-	}
-	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
-		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return has(held, b) })
-	}
-	for _, b := range held {
-		if !has(t.brakes, b) {
-			t.Log.Warn("brake held", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
-			t.braked(EventBrakeHeld, b)
-		}
-	}
-	for _, b := range t.brakes {
-		if !has(held, b) {
-			t.Log.Info("brake lifted", "brake", b.Name, "scope", b.Scope)
-			t.braked(EventBrakeLifted, b)
-		}
-	}
-	t.brakes = held
-}
-
-func (t *term) braked(kind EventKind, b lease.Brake) {
-	e := t.event(kind, b.Reason)
-	e.Brake, e.Scope = b.Name, b.Scope
-	_ = t.tell(e) // said in the log
-}
-
-// stamp writes that this sweep happened, before anything is ended by it.
-func (t *term) stamp(ctx context.Context, planned plan.Plan) error {
-	last, err := lastStamp(t.seen.snapshot)
-	if err != nil {
-		return err
-	}
-	s := last
-	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
-	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
-	s.Time, s.Interval, s.Leader = t.date().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
-	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
-	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
-	for _, p := range t.seen.places {
-		if p.Listed() {
-			s.Places = append(s.Places, p.Place)
-		}
-	}
-	if t.stamped.IsZero() {
-		s.Offices = append(slices.Clone(s.Offices), t.elected.UTC().Truncate(time.Millisecond))
-		s.Offices = s.Offices[max(0, len(s.Offices)-offices):]
-	}
-	written, err := t.office.PutSweep(ctx, t.seen.snapshot.Registry, s)
-	if err != nil {
-		return fmt.Errorf("stamp the sweep: %w", err)
-	}
-	t.past.wrote(written)
-	t.Observe.Stamp(written)
-	t.seen.snapshot.Sweep = written
-	t.stamped, t.dated = time.Now(), t.Now().Round(0)
-	return nil
-}
-
-// date is what a stamp is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For
-// others judge by the date, when this clock may be right again, for how long nobody watched.
-func (t *term) date() time.Time {
-	wall := t.Now().Round(0)
-	told, ahead := false, time.Duration(0)
-	for _, p := range t.seen.places {
-		if by := p.Skew + t.seen.drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
-			told, ahead = true, by
-		}
-	}
-	if told {
-		t.witness.ec2, t.witness.at = wall.Add(-ahead), time.Now()
-	}
-	if t.witness.at.IsZero() {
-		return wall
-	}
-	if ec2 := t.witness.ec2.Add(time.Since(t.witness.at)); wall.Sub(ec2).Abs() > t.Policy.MaxSkew {
-		return ec2
-	}
-	return wall
-}
-
-// lastStamp is the stamp to be replaced. One that is malformed is replaced by one that says nothing of what was before;
-// one of a newer version is left alone, and so is everything else.
-func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
-	for _, bad := range s.Bad {
-		if bad.Kind != plan.BadSweep {
-			continue
-		}
-		if _, newer := errors.AsType[*lease.SchemaError](bad.Err); newer {
-			return lease.Sweep{}, fmt.Errorf("stamp the sweep: %w", bad.Err)
-		}
-		return lease.Sweep{Revision: bad.Revision}, nil
-	}
-	return s.Sweep, nil
-}
-
-func (t *term) actor() actor {
-	if t.seen.snapshot.Registry.Mode != lease.ModeArmed {
-		return observer{log: t.Log}
-	}
-	clouds := map[lease.Place]Cloud{}
-	for _, cloud := range t.Clouds {
-		clouds[cloud.Place()] = cloud
-	}
-	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log, tell: t.trail.did, stands: t.past.standing}
 }

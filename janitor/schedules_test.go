@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"lapse/lease"
-
 )
 
 // quiet is a logger for tests that judge by what is done.
@@ -82,7 +81,7 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 					r.cloud.onDescribe = func(int) { o.ahead.Store(0) }
 				}
 				o.react(t.Context())
-				o.finish()
+				o.finish(passMax)
 				if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
 					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.ended(), l.State, l.Mark)
 				}
@@ -312,7 +311,7 @@ func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
 			t.Errorf("the sweep let go of %d tombstones, want 20", deletes.Load())
 		}
 		o.react(t.Context())
-		o.finish()
+		o.finish(passMax)
 		if deletes.Load() != 20 {
 			t.Errorf("a reaction let go of %d more", deletes.Load()-20)
 		}

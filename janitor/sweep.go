@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 type pass struct {
 	*term
 	begun   time.Time
-	least   int64 // the revision of etcd that had been observed by then
+	cancel  context.CancelFunc // of its looks, which have one deadline
+	ill     error              // why etcd is not well
+	least   int64              // the revision of etcd that had been observed by then
 	sight   sight
 	read    time.Time // just before the registry was read
 	decided func(context.Context, plan.Plan, error)
@@ -28,54 +31,57 @@ type pass struct {
 // sweep is one full pass, to its end.
 func (t *term) sweep(ctx context.Context) (plan.Plan, Report, error) {
 	p := t.begin(ctx, func(context.Context, plan.Plan, error) {})
-	t.finish()
+	if !t.finish(passMax) {
+		return p.plan, p.report, errors.New("the sweep has not come back within " + passMax.String())
+	}
 	t.unwatch()
 	return p.plan, p.report, p.err
 }
 
-// begin lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it.
+// begin lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. What
+// this replica remembers of the registry, and whether etcd is well, is read with it.
 func (t *term) begin(ctx context.Context, decided func(context.Context, plan.Plan, error)) *pass {
 	t.sweepDue, t.sweeping = false, true
+	t.table.swept()
 	p := &pass{term: t, begun: time.Now(), least: t.heard, decided: decided}
+	looking, cancel := context.WithTimeout(ctx, lookMax)
+	p.cancel = cancel
 	vacant := t.vacant()
-	t.beside(func() func() {
-		looking, cancel := p.bounded(ctx)
-		defer cancel()
+	t.do(func() func() {
 		p.sight = look(looking, t.Clouds, t.Now, vacant)
 		p.read = time.Now()
-		snapshot, err := p.office.Snapshot(ctx)
-		return func() { p.excuse(ctx, snapshot, err) }
+		snapshot, err := p.office.Snapshot(looking)
+		var ill error
+		if err == nil {
+			t.past.load(snapshot.Registry.UUID)
+			ill = t.Healthy(looking)
+		}
+		return func() { p.excuse(ctx, looking, snapshot, ill, err) }
 	})
 	return p
-}
-
-// bounded is for one look at EC2.
-func (p *pass) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, max(p.Policy.Interval, lookMax))
 }
 
 // excuse takes in what the registry holds, and then asks EC2 by id for what the listing lacks. A watch keeps the records
 // up to date from there on, and begins with what the one before it has told meanwhile: when the sweep decides, the records
 // may be newer than what EC2 said, and never are older.
-func (p *pass) excuse(ctx context.Context, snapshot lease.Snapshot, err error) {
+func (p *pass) excuse(ctx, looking context.Context, snapshot lease.Snapshot, ill, err error) {
 	if err != nil {
 		p.conclude(ctx, fmt.Errorf("read the registry: %w", err))
 		return
 	}
+	p.ill = ill
 	p.see(observation{sight: p.seen.sight, snapshot: snapshot, least: p.least})
 	p.unwatch()
 	p.changes, p.unwatch = p.watch(ctx)
 	lacking, due := p.sight.lacking(snapshot, p.over), p.seek(snapshot)
-	p.beside(func() func() {
-		looking, cancel := p.bounded(ctx)
-		defer cancel()
+	p.do(func() func() {
 		p.sight.lookUp(looking, p.Clouds, lacking)
 		p.sight.lookForLeftovers(looking, p.Clouds, due)
 		p.sight.index = plan.Indexed(p.sight.places) // for all decisions until the next look
 		return func() {
 			p.sought(p.sight.places)
 			p.seen.sight = p.sight
-			p.conclude(ctx, nil)
+			p.judge(ctx, looking)
 		}
 	})
 }
@@ -83,19 +89,46 @@ func (p *pass) excuse(ctx context.Context, snapshot lease.Snapshot, err error) {
 // over reports whether a lease's term has passed.
 func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGrace) }
 
-// conclude decides, stamps and acts.
+// judge decides, and has it written that this sweep happened, before anything is ended by it: into the registry, and onto
+// the disk that this replica remembers it by.
+func (p *pass) judge(ctx, looking context.Context) {
+	p.examine(p.ill)
+	p.plan = p.decide(p.read)
+	stamp, err := p.stamp(p.plan)
+	if err != nil {
+		p.conclude(ctx, err)
+		return
+	}
+	registry := p.seen.snapshot.Registry
+	p.do(func() func() {
+		written, err := p.office.PutSweep(looking, registry, stamp)
+		if err != nil {
+			return func() { p.conclude(ctx, fmt.Errorf("stamp the sweep: %w", err)) }
+		}
+		p.past.wrote(written)
+		kept := p.past.flush(looking)
+		return func() {
+			p.wrote(written, kept == nil)
+			if kept != nil {
+				kept = fmt.Errorf("remember the sweep: %w", kept)
+			}
+			p.conclude(ctx, kept)
+		}
+	})
+}
+
+// conclude ends the sweep, and acts on what it decided.
 func (p *pass) conclude(ctx context.Context, err error) {
+	p.cancel()
 	p.sweeping = false
-	if err == nil {
-		p.examine(ctx)
-		p.plan = p.decide(p.read)
-		err = p.stamp(ctx, p.plan)
+	if !p.sweepDue {
+		p.live.swept()
 	}
 	if ctx.Err() == nil {
 		p.Observe.Swept(time.Since(p.begun), err)
 	}
 	if p.err = err; err == nil {
-		p.act(ctx, p.plan, func(report Report) {
+		p.act(ctx, true, p.plan.Verdicts, func(report Report) {
 			p.report = report
 			p.Log.Info("swept", "mode", string(p.seen.snapshot.Registry.Mode), "leases", len(p.seen.snapshot.Leases),
 				"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,

@@ -15,7 +15,7 @@ import (
 // trail tells what others do to the records, by comparing each with what it was: leases have a history, launches a
 // state. What was there when office was taken is not told.
 type trail struct {
-	tell  func(Event) error
+	tell  func(Event)              // of what others do: nothing waits for it
 	actor string                   // ours, as histories name it
 	busy  func(lease.Place) bool   // whether we are carrying out a plan there: what is written now may be ours
 	later map[lease.Place][]func() // to be told then, if we have not told it by then
@@ -31,7 +31,7 @@ type trail struct {
 // wrote is a record as written: its revision and, of a lease, its change counter.
 type wrote struct{ revision, changes int64 }
 
-func newTrail(tell func(Event) error, actor string, busy func(lease.Place) bool) *trail {
+func newTrail(tell func(Event), actor string, busy func(lease.Place) bool) *trail {
 	return &trail{tell: tell, actor: actor, busy: busy, later: map[lease.Place][]func(){}, last: map[string]bool{}, own: map[string]wrote{}}
 }
 
@@ -52,7 +52,7 @@ func (t *term) compare(s lease.Snapshot, setBack bool) {
 			}
 		}
 	}
-	t.trail.begin(s.Revision, setBack, len(t.acting) == 0)
+	t.trail.begin(s.Revision, setBack, t.idle())
 }
 
 // begin forgets what is older than a snapshot, unless it is needed still. While the snapshot was read, the watch may have
@@ -86,7 +86,7 @@ func (r *trail) heard(id string, revision int64) bool {
 }
 
 // did tells an event of our own.
-func (r *trail) did(e Event) error {
+func (r *trail) did(e Event) {
 	if e.Revision > 0 {
 		id := e.InstanceID
 		if id == "" {
@@ -96,7 +96,7 @@ func (r *trail) did(e Event) error {
 		r.own[id] = wrote{max(r.own[id].revision, e.Revision), max(r.own[id].changes, e.changes)}
 		r.mu.Unlock()
 	}
-	return r.tell(e)
+	r.tell(e)
 }
 
 // told is what we wrote, and told, of a record.
@@ -120,7 +120,7 @@ func (r *trail) lease(before, l lease.Lease) {
 	case n <= 0, len(news) == 0:
 		return
 	case n > int64(len(news)):
-		_ = r.tell(ofLease(l, EventForgotten, fmt.Sprintf("%d changes are not told: its record remembers the last %d", n-int64(len(news)), len(news))))
+		r.tell(ofLease(l, EventForgotten, fmt.Sprintf("%d changes are not told: its record remembers the last %d", n-int64(len(news)), len(news))))
 	default:
 		news = news[int64(len(news))-n:]
 	}
@@ -136,7 +136,7 @@ func (r *trail) lease(before, l lease.Lease) {
 		}
 		number := l.Changes - int64(len(news)-1-n)
 		r.unless(l.Place(), h.Actor == r.actor, func() bool { return r.told(l.InstanceID).changes >= number }, func() {
-			_ = r.tell(e) // said in the log
+			r.tell(e)
 		})
 	}
 }
@@ -201,7 +201,7 @@ func (r *trail) launch(at time.Time, before, now lease.Launch) {
 
 func (r *trail) launchChanged(at time.Time, before, now lease.Launch) {
 	tell := func(kind EventKind, reason, code string, instances []string) {
-		_ = r.tell(Event{
+		r.tell(Event{
 			Time: at, Kind: kind, Launch: now.Token, Place: now.Place().String(), Reason: reason, Code: code,
 			Evidence: Evidence{Instances: instances}, Revision: now.Revision,
 		})
@@ -245,12 +245,12 @@ func (r *trail) registry(before, reg lease.Registry) {
 		if slices.Contains(before.Resumed, said) {
 			continue
 		}
-		_ = r.tell(Event{
+		r.tell(Event{
 			Time: said.At, Kind: EventBrakeResumed, Actor: said.By, Brake: said.Name, Scope: said.Scope, Reason: said.Reason,
 			Revision: reg.Revision,
 		})
 	}
 	if reg.Mode != before.Mode {
-		_ = r.tell(Event{Time: reg.ModeSince, Kind: EventKind(reg.Mode), Reason: "it was " + string(before.Mode), Revision: reg.Revision})
+		r.tell(Event{Time: reg.ModeSince, Kind: EventKind(reg.Mode), Reason: "it was " + string(before.Mode), Revision: reg.Revision})
 	}
 }

@@ -14,10 +14,8 @@ import (
 // recorded is a trail that only remembers what it tells.
 func recorded() (*trail, *[]string) {
 	var told []string
-	return newTrail(func(e Event) error {
-		told = append(told, fmt.Sprintf("%s %s%s %s", e.Kind, e.InstanceID, e.Launch, e.Actor))
-		return nil
-	}, "janitor:one", func(lease.Place) bool { return false }), &told
+	tell := func(e Event) { told = append(told, fmt.Sprintf("%s %s%s %s", e.Kind, e.InstanceID, e.Launch, e.Actor)) }
+	return newTrail(tell, "janitor:one", func(lease.Place) bool { return false }), &told
 }
 
 func TestTheTrailOfALease(t *testing.T) {
@@ -111,9 +109,7 @@ func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
 	closed := Launch("web", lease.LaunchClosed)
 	open.Revision, closed.Revision = 5, 6
 	trail, told := recorded()
-	if err := trail.did(Event{Kind: EventClosed, Launch: "web", Revision: 6}); err != nil {
-		t.Fatal(err)
-	}
+	trail.did(Event{Kind: EventClosed, Launch: "web", Revision: 6})
 	trail.launch(Noon, open, closed)
 	if want := []string{"launch-closed web "}; !slices.Equal(*told, want) {
 		t.Errorf("told %q, want %q", *told, want)
@@ -176,6 +172,7 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		told = append(told, string(e.Kind))
 		return nil
 	}
+	closeLog := j.open()
 	term := j.newTerm(r.office)
 	look := func() lease.Snapshot {
 		s, err := r.store.Snapshot(t.Context())
@@ -190,6 +187,7 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 	look()
 	look()
 	term.see(observation{snapshot: first})
+	closeLog()
 	if want := []string{"elected", "extended"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}

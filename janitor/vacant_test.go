@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"lapse/lease"
-
 )
 
 // remote is a place that counts how often it is listed, and can fail to be.

@@ -20,6 +20,7 @@ type Office struct {
 	created int64  // revision at which the key appeared: what the fence compares
 	session *concurrency.Session
 	end     context.CancelFunc // ends the session's context
+	feed    *feed
 }
 
 // Campaign waits until it is elected, which is until every earlier candidate resigned or was not heard of for its ttl,
@@ -61,14 +62,15 @@ func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	client := clientv3.NewCtxClient(life) // concurrency takes no interface
-	client.KV, client.Lease, client.Watcher = boundedKV{s.client, s}, s.client, s.client
+	feed := &feed{Lease: s.client, ttl: ttl, timeout: s.options.CallTimeout}
+	client.KV, client.Lease, client.Watcher = boundedKV{s.client, s}, feed, s.client
 	session, err := concurrency.NewSession(client, concurrency.WithLease(etcdLease), concurrency.WithContext(life))
 	if err != nil {
 		end()
 		s.drop(ctx, etcdLease)
 		return nil, err
 	}
-	return &Office{store: s, name: name, session: session, end: end}, nil
+	return &Office{store: s, name: name, session: session, end: end, feed: feed}, nil
 }
 
 // boundedKV gives each call of the election its deadline: the candidate's ctx has none, and an answer that never comes
@@ -154,6 +156,10 @@ func (o *Office) abandon(ctx context.Context) {
 
 // Name under which the office was taken.
 func (o *Office) Name() string { return o.name }
+
+// While lets the office lapse, within its ttl, unless works returns nil: it is asked before each renewal, and must not
+// wait for anything.
+func (o *Office) While(works func() error) { o.feed.while(works) }
 
 // Lost closes when the office can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
 // etcd says that it lapsed, or after [Office.Resign]. Nothing wrong is written after that, nor in the moment before it:

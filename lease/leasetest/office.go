@@ -47,8 +47,50 @@ func (s *Store) Depose() {
 	}
 }
 
+// Leader is the name of whoever leads, and false if nobody does.
+func (s *Store) Leader() (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leader == nil {
+		return "", false
+	}
+	return s.leader.name, true
+}
+
 // Name under which the office was taken.
 func (o *Office) Name() string { return o.name }
+
+// While asks works every third of the ttl, and lets the office lapse a ttl after it last returned nil.
+func (o *Office) While(works func() error) {
+	var ask func()
+	worked := time.Now()
+	ask = func() {
+		select {
+		case <-o.lost:
+			return
+		default:
+		}
+		if works() == nil {
+			worked = time.Now()
+		}
+		if time.Since(worked) >= o.ttl {
+			o.lapse()
+			return
+		}
+		time.AfterFunc(o.ttl/3, ask)
+	}
+	ask()
+}
+
+// lapse ends the office as etcd does when its holder was not heard of.
+func (o *Office) lapse() {
+	o.close()
+	o.store.mu.Lock()
+	defer o.store.mu.Unlock()
+	if o.store.leader == o {
+		o.store.leader = nil
+	}
+}
 
 // Lost closes when the office is lost for certain: a ttl after somebody else took it, by [Store.Depose], or after
 // [Office.Resign].

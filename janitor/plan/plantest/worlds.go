@@ -2,10 +2,11 @@ package plantest
 
 import (
 	"fmt"
-	"lapse/janitor/plan"
-	"lapse/lease"
 	"slices"
 	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
 
 	"pgregory.net/rapid"
 )

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"lapse/lease"
-
-	. "lapse/janitor/plan/plantest"
 )
 
 func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
@@ -40,15 +38,4 @@ func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
 			}
 		})
 	})
-}
-
-func TestAPlaceIsBusyWithEitherOfItsLanes(t *testing.T) {
-	t.Parallel()
-	for _, swept := range []bool{false, true} {
-		e := newErrands()
-		e.acting[lane{Here, swept}] = true
-		if !e.busy(Here) || e.busy(There) {
-			t.Errorf("of sweeps alone %v: busy %v, another place %v", swept, e.busy(Here), e.busy(There))
-		}
-	}
 }

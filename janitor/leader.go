@@ -1,0 +1,208 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// term is one leader's time in office.
+type term struct {
+	*Janitor
+	office  Office
+	mem     *memory
+	seen    observation
+	heard   int64                       // the newest revision of etcd that was observed
+	since   time.Time                   // monotonic, as stamped
+	stamped time.Time                   // last stamp of our own
+	dated   time.Time                   // the same, by the wall clock
+	witness struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
+	kept    bool                        // the last stamp is on disk: without that, nothing is ended by it
+	elected time.Time                   // wall clock
+	brakes  []lease.Brake
+	illness string // why etcd is not to be trusted with silences
+	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
+
+	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
+
+	asked   map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
+	took    time.Duration    // of the last reaction
+	reacted time.Time        // end of the last reaction
+
+	leaseAt, launchAt map[string]int // where the records stand in seen
+	reads             int            // snapshots taken in
+	trail             *trail
+
+	beside
+	workers
+	table    timetable
+	sweepDue bool
+	sweeping bool                // a sweep is under way
+	changes  <-chan lease.Change // since the registry was read
+	unwatch  context.CancelFunc
+	timer    *time.Timer // for the next reaction
+	due      time.Time   // when it runs out
+}
+
+func (j *Janitor) newTerm(office Office) *term {
+	now := time.Now()
+	t := &term{
+		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
+		beside: newBeside(), workers: workers{}, looked: map[string]time.Time{}, unwatch: func() {},
+		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
+	}
+	t.trail = newTrail(j.tell, actorName(office), t.busy)
+	j.past.enter()
+	j.Observe.Led(office.Name())
+	j.tell(t.event(EventElected, ""))
+	return t
+}
+
+// lead is the leader's one loop. It sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch
+// keeps the records up to date, and a timer waits for the next date on which the plan changes; both lead to the same
+// decision over the last listing. The kill function describes afresh whatever it ends, and each write compares what was
+// judged, so a listing that is a minute old can only spare. The sweep remains the source of truth.
+//
+// Nothing on the loop waits for anything but for it: what reads, writes, calls or may block otherwise runs beside it and
+// hands back a function. So the loop turns, and that it does keeps the office.
+//
+// It returns why it ended, and an error if some work has not come back.
+func (t *term) lead(ctx context.Context) (why string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	t.live.lead()
+	t.office.While(t.live.alive)
+	defer t.live.leave()
+	defer func() {
+		cancel()
+		t.unwatch()
+		if !t.finish(leaveMax) { // batches in flight are
+			err = errors.New("work has not come back " + leaveMax.String() + " after the office was left; this process is of no use any more")
+		}
+	}()
+	t.dueNow() // the first is, at once
+	next, idle := time.NewTimer(0), time.NewTicker(turnIdle)
+	defer next.Stop()
+	defer idle.Stop()
+	for {
+		if t.sweepDue && !t.sweeping {
+			t.begin(ctx, t.swept)
+		}
+		t.live.turned()
+		t.Observe.Turned(turnMax)
+		select {
+		case <-ctx.Done():
+			return "asked to stop", nil
+		case <-t.office.Lost():
+			t.Log.Warn("office lost", "leader", t.office.Name())
+			return "office lost", nil
+		case <-idle.C:
+		case <-next.C:
+			if t.table.wait() == 0 {
+				t.table.swept() // if one looks now, the next follows
+				t.dueNow()
+			}
+			next.Reset(t.table.wait())
+		case change, open := <-t.changes:
+			t.hear(ctx, change, open)
+		case then := <-t.back:
+			then()
+		case <-t.timer.C:
+			t.wakeFor(t.react(ctx))
+		}
+		if t.deposed > 1 {
+			t.Log.Warn("no longer recognised as leader; campaigning again", "leader", t.office.Name())
+			return "no longer recognised as leader", nil
+		}
+	}
+}
+
+// dueNow has a sweep begin as soon as none is under way.
+func (t *term) dueNow() {
+	t.sweepDue = true
+	t.live.sweepDue()
+}
+
+// leave ends the term.
+func (t *term) leave(ctx context.Context, why string) {
+	if t.seen.snapshot.Revision > 0 { // else it has seen less than the term before
+		t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
+	}
+	t.tell(t.event(EventLeft, why))
+	t.resign(ctx, t.office)
+}
+
+// event is something that this janitor says of itself.
+func (t *term) event(kind EventKind, reason string) Event {
+	return Event{Time: t.Now(), Kind: kind, Actor: actorName(t.office), Reason: reason, Own: true}
+}
+
+// actorName is how the histories of records name a leader.
+func actorName(o Office) string { return "janitor:" + o.Name() }
+
+// decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
+func (t *term) decide(read time.Time) plan.Plan {
+	now, wall := time.Now(), t.Now().Round(0)
+	t.mem.observe(now, read, t.seen.snapshot, t.seen.index)
+	places := slices.Clone(t.seen.places)
+	for n := range places {
+		places[n].Skew += t.seen.drift(wall)
+	}
+	if slices.ContainsFunc(places, func(p plan.PlaceView) bool { return p.ClockTrouble(t.Policy.MaxSkew) == "" }) {
+		t.past.settle(wall)
+	}
+	planned := plan.Decide(plan.View{
+		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
+		Standing: t.past.standing(),
+		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
+		Index:    t.seen.index,
+	})
+	t.mem.held(now, planned.Verdicts)
+	t.announce(planned.Brakes)
+	t.count(planned)
+	return planned
+}
+
+// announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
+// which ones it holds.
+func (t *term) announce(held []lease.Brake) {
+	has := func(in []lease.Brake, b lease.Brake) bool {
+		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
+	}
+	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
+		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return has(held, b) })
+	}
+	for _, b := range held {
+		if !has(t.brakes, b) {
+			t.Log.Warn("brake held", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
+			t.braked(EventBrakeHeld, b)
+		}
+	}
+	for _, b := range t.brakes {
+		if !has(held, b) {
+			t.Log.Info("brake lifted", "brake", b.Name, "scope", b.Scope)
+			t.braked(EventBrakeLifted, b)
+		}
+	}
+	t.brakes = held
+}
+
+func (t *term) braked(kind EventKind, b lease.Brake) {
+	e := t.event(kind, b.Reason)
+	e.Brake, e.Scope = b.Name, b.Scope
+	t.tell(e)
+}
+
+func (t *term) actor() actor {
+	if t.seen.snapshot.Registry.Mode != lease.ModeArmed {
+		return observer{log: t.Log}
+	}
+	clouds := map[lease.Place]Cloud{}
+	for _, cloud := range t.Clouds {
+		clouds[cloud.Place()] = cloud
+	}
+	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
+}

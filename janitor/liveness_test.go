@@ -1,0 +1,242 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// stepping is a wall clock that is set.
+type stepping struct{ ahead atomic.Int64 }
+
+func (c *stepping) now() time.Time { return time.Now().Round(0).Add(time.Duration(c.ahead.Load())) }
+
+// sequence is the number of the last sweep.
+func (r *rig) sequence() int64 {
+	r.t.Helper()
+	s, err := r.store.Sweep(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s.Sequence
+}
+
+// hung is something that waits until it is let go, whoever asked for it to end.
+type hung struct{ gate chan struct{} }
+
+func (h *hung) init()        { h.gate = make(chan struct{}) } // in the bubble that waits for it
+func (h *hung) wait()        { <-h.gate }
+func (h *hung) release()     { close(h.gate) }
+func (h *hung) error() error { h.wait(); return nil }
+
+// runs runs a janitor that the test has changed, and returns how it ended.
+func runs(t *testing.T, change func(r *rig, j *Janitor), test func(r *rig, stop context.CancelFunc, done <-chan error)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		j := r.janitorOf(quiet())
+		change(r, j)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(time.Second)
+		test(r, stop, done)
+	})
+}
+
+func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	var log hung
+	runs(t, func(_ *rig, j *Janitor) {
+		log.init()
+		j.Audit = func(Event) error { return log.error() }
+	}, func(r *rig, stop context.CancelFunc, done <-chan error) {
+		r.extend("i-1", time.Second)
+		after(10 * time.Minute)
+		if n := r.sequence(); n < 10 {
+			r.t.Errorf("%d sweeps in ten minutes", n)
+		}
+		if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive {
+			r.t.Errorf("terminated %v, lease %s; want nothing ended that cannot be recorded", r.cloud.ended(), l.State)
+		}
+		r.extend("i-1", time.Hour) // it can be, to the end
+		asked := time.Now()
+		stop()
+		if err := <-done; err != nil || time.Since(asked) > 15*time.Second {
+			r.t.Errorf("%v after %s, want an orderly stop", err, time.Since(asked))
+		}
+		log.release()
+	})
+}
+
+func TestALoopThatHangsIsNotKeptInOffice(t *testing.T) {
+	t.Parallel()
+	var loop hung
+	var block atomic.Bool
+	var pets atomic.Int64
+	runs(t, func(_ *rig, j *Janitor) {
+		loop.init()
+		j.Observe = turning{func() {
+			if block.Load() {
+				loop.wait()
+			}
+		}}
+		j.Notify = func(state string) {
+			if state == "WATCHDOG=1" {
+				pets.Add(1)
+			}
+		}
+	}, func(r *rig, stop context.CancelFunc, done <-chan error) {
+		after(time.Minute)
+		if pets.Load() < 5 {
+			r.t.Fatalf("the watchdog was fed %d times in a minute", pets.Load())
+		}
+		block.Store(true)
+		after(turnMax + 40*time.Second)
+		fed := pets.Load()
+		if _, led := r.store.Leader(); led {
+			r.t.Error("the loop hangs, and the office is held")
+		}
+		after(time.Minute)
+		if pets.Load() > fed {
+			r.t.Error("the loop hangs, and the watchdog is fed")
+		}
+		block.Store(false)
+		loop.release()
+		after(2 * time.Minute)
+		if _, led := r.store.Leader(); !led {
+			r.t.Error("the loop turns again, and nobody leads")
+		}
+		stop()
+		if err := <-done; err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+// turning is an observer that is called at each turn.
+type turning struct{ turn func() }
+
+func (o turning) Turned(time.Duration)     { o.turn() }
+func (turning) Led(string)                 {}
+func (turning) Stamp(lease.Sweep)          {}
+func (turning) Swept(time.Duration, error) {}
+func (turning) Counted(plan.Census)        {}
+func (turning) Happened(Event)             {}
+
+func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	var ec2 hung
+	runs(t, func(r *rig, _ *Janitor) {
+		ec2.init()
+		r.cloud.onReserve = ec2.error
+	}, func(r *rig, _ context.CancelFunc, done <-chan error) {
+		r.extend("i-1", time.Second)
+		begun := time.Now()
+		err := <-done
+		longest := workMax + killDeadline + workLate + leaveMax + time.Minute
+		if took := time.Since(begun); err == nil || took > longest {
+			r.t.Errorf("%v after %s, want an error within %s", err, took, longest)
+		}
+		if _, led := r.store.Leader(); led {
+			r.t.Error("the office is held by a process that ended")
+		}
+		ec2.release()
+	})
+}
+
+func TestASweepThatDoesNotEndLosesTheOffice(t *testing.T) {
+	t.Parallel()
+	var registry hung
+	var block atomic.Bool
+	runs(t, func(_ *rig, j *Janitor) {
+		registry.init()
+		j.Healthy = func(context.Context) error {
+			if block.Load() {
+				registry.wait()
+			}
+			return nil
+		}
+	}, func(r *rig, _ context.CancelFunc, done <-chan error) {
+		block.Store(true)
+		after(sweepMax + 2*time.Minute)
+		if _, led := r.store.Leader(); led {
+			r.t.Error("a sweep has not ended for nine minutes, and the office is held")
+		}
+		if err := <-done; err == nil {
+			r.t.Error("no error, though work has not come back")
+		}
+		registry.release()
+	})
+}
+
+func TestAWorkerThatIsLateIsFound(t *testing.T) {
+	t.Parallel()
+	var l liveness
+	if err := l.alive(); err != nil {
+		t.Errorf("who does not lead has nothing to show: %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var l liveness
+		l.lead()
+		done := l.works("a worker", time.Minute)
+		time.Sleep(50 * time.Second)
+		l.turned()
+		if err := l.alive(); err != nil {
+			t.Error(err)
+		}
+		for range 3 {
+			time.Sleep(30 * time.Second)
+			l.turned()
+		}
+		if err := l.alive(); err == nil {
+			t.Error("a worker is 80 s late, and all is well")
+		}
+		done()
+		if err := l.alive(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatIsNotWrittenInTimeIsNotRecorded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var wrote []EventKind
+		var lost atomic.Int64
+		var gate hung
+		gate.init()
+		s := newScribe(func(e Event) error {
+			gate.wait()
+			if e.Kind == EventStuck {
+				return errors.New("disk full")
+			}
+			wrote = append(wrote, e.Kind)
+			return nil
+		}, func(Event, error) { lost.Add(1) })
+		s.post(Event{Kind: EventElected})
+		synctest.Wait()
+		begun := time.Now()
+		if err := s.record(Event{Kind: EventRevoked}); err == nil || time.Since(begun) != recordMax {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		gate.release()
+		if err := s.record(Event{Kind: EventMarked}); err != nil {
+			t.Error(err)
+		}
+		if err := s.record(Event{Kind: EventStuck}); err == nil {
+			t.Error("no error from a full disk")
+		}
+		s.close()
+		if len(wrote) != 2 || wrote[1] != EventMarked || lost.Load() != 2 {
+			t.Errorf("wrote %v, lost %d; want no trace of what was given up", wrote, lost.Load())
+		}
+	})
+}

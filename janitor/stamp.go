@@ -1,0 +1,100 @@
+package janitor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// examine restarts all silences if etcd was not healthy until now.
+func (t *term) examine(ill error) {
+	t.illness = ""
+	if ill != nil {
+		t.illness = ill.Error()
+		t.mem.restart(time.Now())
+	}
+	if !t.stamped.IsZero() && t.stale() {
+		t.Log.Warn("for too long no stamp was written; silences count anew")
+		t.mem.restart(time.Now())
+	}
+}
+
+// stale reports whether nobody may rely on the last stamp of our own any more.
+func (t *term) stale() bool {
+	return passed(t.stamped, t.dated, t.Now()) > 3*t.Policy.Interval
+}
+
+// stamp is what says that this sweep happened.
+func (t *term) stamp(planned plan.Plan) (lease.Sweep, error) {
+	last, err := lastStamp(t.seen.snapshot)
+	if err != nil {
+		return lease.Sweep{}, err
+	}
+	s := last
+	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
+	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
+	s.Time, s.Interval, s.Leader = t.date().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
+	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
+	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
+	for _, p := range t.seen.places {
+		if p.Listed() {
+			s.Places = append(s.Places, p.Place)
+		}
+	}
+	if t.stamped.IsZero() {
+		s.Offices = append(slices.Clone(s.Offices), t.elected.UTC().Truncate(time.Millisecond))
+		s.Offices = s.Offices[max(0, len(s.Offices)-offices):]
+	}
+	return s, nil
+}
+
+// wrote takes in the stamp as it was written, and whether this replica will remember it.
+func (t *term) wrote(written lease.Sweep, kept bool) {
+	t.kept = kept
+	t.Observe.Stamp(written)
+	t.seen.snapshot.Sweep = written
+	t.stamped, t.dated = time.Now(), t.Now().Round(0)
+}
+
+// date is what a stamp is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For
+// others judge by the date, when this clock may be right again, for how long nobody watched.
+func (t *term) date() time.Time {
+	wall := t.Now().Round(0)
+	told, ahead := false, time.Duration(0)
+	for _, p := range t.seen.places {
+		if by := p.Skew + t.seen.drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
+			told, ahead = true, by
+		}
+	}
+	if told {
+		t.witness.ec2, t.witness.at = wall.Add(-ahead), time.Now()
+	}
+	if t.witness.at.IsZero() {
+		return wall
+	}
+	if ec2 := t.witness.ec2.Add(time.Since(t.witness.at)); wall.Sub(ec2).Abs() > t.Policy.MaxSkew {
+		return ec2
+	}
+	return wall
+}
+
+// lastStamp is the stamp to be replaced. One that is malformed is replaced by one that says nothing of what was before;
+// one of a newer version is left alone, and so is everything else.
+func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
+	for _, bad := range s.Bad {
+		if bad.Kind != plan.BadSweep {
+			continue
+		}
+		if _, newer := errors.AsType[*lease.SchemaError](bad.Err); newer {
+			return lease.Sweep{}, fmt.Errorf("stamp the sweep: %w", bad.Err)
+		}
+		return lease.Sweep{Revision: bad.Revision}, nil
+	}
+	return s.Sweep, nil
+}

@@ -1,0 +1,38 @@
+package janitor
+
+import (
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// askedAgain is how long a wait for the wall clock lasts at most, before it is looked at again.
+const askedAgain = time.Minute
+
+// timetable says when the next sweep is due. An interval ("@every 1m") counts from the last sweep by the monotonic clock
+// alone. Cron fields name dates, so they are due once the wall clock is past the next; that one is found again each
+// minute, so that no step of the clock, either way, delays a sweep beyond its schedule.
+type timetable struct {
+	schedule cron.Schedule
+	now      func() time.Time // the wall clock
+	last     time.Time        // when the last sweep began, monotonic
+	next     time.Time        // of cron fields, by the wall clock
+}
+
+// swept notes that a sweep begins.
+func (t *timetable) swept() { t.last, t.next = time.Now(), t.schedule.Next(t.now()) }
+
+// wait is how long the next sweep is not due for; 0: it is. Ask again after that, and after a minute at most.
+func (t *timetable) wait() time.Duration {
+	if every, is := t.schedule.(cron.ConstantDelaySchedule); is {
+		return max(0, every.Delay-time.Since(t.last))
+	}
+	now := t.now()
+	if !now.Before(t.next) {
+		return 0
+	}
+	if next := t.schedule.Next(now); next.Before(t.next) {
+		t.next = next
+	}
+	return min(askedAgain, t.next.Sub(now))
+}

@@ -1,0 +1,182 @@
+package janitor
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// workMax is how long a worker begins more of a plan. What is left then is due again, so what was decided since has its
+// turn. It is no multiple of the interval: plans get old at the same pace whatever the schedule.
+const workMax = time.Minute
+
+// beside is what runs beside a term's goroutine: looks at EC2, reads, writes, and plans being carried out. It shares
+// nothing with it, and each hands back a function that the term's goroutine calls.
+type beside struct {
+	back chan func()
+	out  int           // what has not come back
+	gone chan struct{} // closes when nobody waits for it any more
+}
+
+func newBeside() beside { return beside{back: make(chan func()), gone: make(chan struct{})} }
+
+// do runs work in a goroutine of its own. What it returns is called when it has come back.
+func (b *beside) do(work func() (then func())) {
+	b.out++
+	go func() {
+		then := work()
+		select {
+		case b.back <- func() {
+			b.out--
+			then()
+		}:
+		case <-b.gone:
+		}
+	}()
+}
+
+// finish waits until all have come back, those included that they started, and reports whether they did in time.
+func (b *beside) finish(within time.Duration) bool {
+	patience := time.NewTimer(within)
+	defer patience.Stop()
+	for b.out > 0 {
+		select {
+		case then := <-b.back:
+			then()
+		case <-patience.C:
+			close(b.gone)
+			return false
+		}
+	}
+	return true
+}
+
+// worker carries plans out in one location, one after the other, so that one that hangs delays no other location. A plan
+// that waits is replaced by a newer one of the same kind, and keeps its place in the line: however fast reactions follow
+// each other, what sweeps alone decide has its turn. What was judged by an older look is judged again before it is done:
+// each write compares, and the kill function describes afresh.
+type worker struct {
+	location lease.Place
+	busy     bool
+	line     []*job
+}
+
+// job is one plan for one location.
+type job struct {
+	actor    actor
+	registry lease.Registry // by which it was decided: if that has changed since, every write is refused
+	swept    bool           // by a sweep, and not by a reaction
+	verdicts []plan.Verdict
+	acted    func(Report)
+}
+
+// workers are those of a term, by their location.
+type workers map[lease.Place]*worker
+
+// busy reports whether a plan is being carried out in a location, or waits.
+func (w workers) busy(location lease.Place) bool { return w[location] != nil && w[location].busy }
+
+func (w workers) idle() bool {
+	for _, worker := range w {
+		if worker.busy {
+			return false
+		}
+	}
+	return true
+}
+
+// act has a plan carried out, by the worker of each location. acted is called when all is done.
+func (t *term) act(ctx context.Context, swept bool, verdicts []plan.Verdict, acted func(Report)) {
+	byLocation := map[lease.Place][]plan.Verdict{}
+	for _, v := range verdicts {
+		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
+			byLocation[v.Place] = append(byLocation[v.Place], detached(v))
+		}
+	}
+	var total Report
+	left := len(byLocation)
+	if left == 0 {
+		acted(total)
+	}
+	actor, registry := t.actor(), t.seen.snapshot.Registry
+	for location, vs := range byLocation {
+		if t.workers[location] == nil {
+			t.workers[location] = &worker{location: location}
+		}
+		t.assign(ctx, t.workers[location], &job{actor: actor, registry: registry, swept: swept, verdicts: vs, acted: func(r Report) {
+			total.add(r)
+			if left--; left == 0 {
+				acted(total)
+			}
+		}})
+	}
+}
+
+// assign puts a job into a worker's line.
+func (t *term) assign(ctx context.Context, w *worker, j *job) {
+	at := slices.IndexFunc(w.line, func(o *job) bool { return o.swept == j.swept })
+	if at < 0 {
+		w.line = append(w.line, j)
+	} else {
+		older := w.line[at]
+		w.line[at] = j
+		older.acted(Report{})
+	}
+	if !w.busy {
+		t.work(ctx, w)
+	}
+}
+
+// work begins the first job in a worker's line.
+func (t *term) work(ctx context.Context, w *worker) {
+	j := w.line[0]
+	w.line, w.busy = w.line[1:], true
+	done := t.live.works("the worker of "+w.location.String(), workMax+killDeadline)
+	t.do(func() func() {
+		bounded, cancel := context.WithTimeout(ctx, workMax)
+		defer cancel()
+		report := j.actor.act(bounded, j.registry, plan.Plan{Verdicts: j.verdicts})
+		done()
+		return func() { t.worked(ctx, w, j, report) }
+	})
+}
+
+// worked takes in what came of a job. What it has left, for want of time, is decided again.
+func (t *term) worked(ctx context.Context, w *worker, j *job, report Report) {
+	w.busy = false
+	if report.Left > 0 {
+		for _, v := range j.verdicts {
+			delete(t.asked, v.InstanceID)
+		}
+	}
+	t.trail.settle(w.location) // what is ours of it is told by now
+	j.acted(report)
+	if report.Left > 0 && ctx.Err() == nil {
+		t.soon()
+	}
+	switch {
+	case ctx.Err() != nil: // nobody waits for more
+		for _, waiting := range w.line {
+			waiting.acted(Report{})
+		}
+		w.line = nil
+	case len(w.line) > 0:
+		t.work(ctx, w)
+	}
+}
+
+// detached is the verdict with records of its own: those observed change as the watch tells.
+func detached(v plan.Verdict) plan.Verdict {
+	if v.Lease != nil {
+		l := *v.Lease
+		v.Lease = &l
+	}
+	if v.Launch != nil {
+		l := *v.Launch
+		v.Launch = &l
+	}
+	return v
+}
