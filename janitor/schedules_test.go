@@ -49,7 +49,7 @@ func (r *rig) inOfficeAt(ahead time.Duration) *inOffice {
 // put stores records that no transition makes.
 func (r *rig) put(l lease.Lease) {
 	r.t.Helper()
-	l.Schema, l.Account, l.Region = lease.Schema, r.cloud.place.Account, r.cloud.place.Region
+	l.Schema, l.ExpiresNumber, l.Account, l.Region = lease.Schema, 1, r.cloud.place.Account, r.cloud.place.Region
 	if _, err := r.store.PutLease(r.t.Context(), l); err != nil {
 		r.t.Fatal(err)
 	}

@@ -133,6 +133,17 @@ func (e *ShortenError) Error() string {
 		e.ID, date(e.Asked), now)
 }
 
+// NumberError refuses a date for which no number is left.
+type NumberError struct {
+	ID     string
+	Number int64 // of the present date
+}
+
+func (e *NumberError) Error() string {
+	return fmt.Sprintf("cannot move the date of %s: it is number %d, and no higher one is left; end it with `lease revoke %s`, or keep it with `lease unmanage %s`",
+		e.ID, e.Number, e.ID, e.ID)
+}
+
 // MismatchError refuses a launch token that was used for another request.
 type MismatchError struct{ Token string }
 
@@ -168,7 +179,7 @@ func (e *WindowError) Error() string {
 		e.Token, date(e.Since), e.Token)
 }
 
-// SchemaError refuses a record, or a registry, written by a newer version.
+// SchemaError refuses a record, or a registry, written by another version.
 type SchemaError struct {
 	Kind   string
 	ID     string
@@ -176,6 +187,10 @@ type SchemaError struct {
 }
 
 func (e *SchemaError) Error() string {
+	if e.Schema < Schema {
+		return fmt.Sprintf("%s %s has schema %d, which this version does not read (it reads %d): use the version that wrote it, "+
+			"or create a registry in another namespace with `lease init`", e.Kind, e.ID, e.Schema, Schema)
+	}
 	return fmt.Sprintf("%s %s has schema %d, this version knows %d: upgrade this program", e.Kind, e.ID, e.Schema, Schema)
 }
 

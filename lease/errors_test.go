@@ -101,7 +101,17 @@ var messages = []struct {
 	},
 	{
 		&lease.SchemaError{Kind: "lease", ID: "i-1", Schema: 9},
-		"lease i-1 has schema 9, this version knows 1: upgrade this program",
+		"lease i-1 has schema 9, this version knows 2: upgrade this program",
+	},
+	{
+		&lease.SchemaError{Kind: "registry", ID: "default", Schema: 1},
+		"registry default has schema 1, which this version does not read (it reads 2): use the version that wrote it, " +
+			"or create a registry in another namespace with `lease init`",
+	},
+	{
+		&lease.NumberError{ID: "i-1", Number: 1000000000},
+		"cannot move the date of i-1: it is number 1000000000, and no higher one is left; end it with `lease revoke i-1`, " +
+			"or keep it with `lease unmanage i-1`",
 	},
 	{
 		&lease.MalformedError{Kind: "lease", ID: "i-1", Err: io.ErrUnexpectedEOF},

@@ -28,8 +28,8 @@ func FuzzTransitions(f *testing.F) {
 		f.Add([]byte(text(f, l)), []byte{0, 3, 7, 11, 5, 2}) // by their place in nearly()
 		f.Add([]byte(text(f, l)), []byte{7, 3, 6, 4, 1})
 	}
-	f.Add([]byte(`{"instance_id":"i","state":"revoked"}`), []byte{3, 6})
-	f.Add([]byte(`{"instance_id":"i","state":"ended","untagged":true,"revoked_at":"2026-03-01T12:00:00Z"}`), []byte{6, 0, 7})
+	f.Add([]byte(`{"schema":2,"instance_id":"i","state":"revoked","expires_number":1}`), []byte{3, 6})
+	f.Add([]byte(`{"schema":2,"instance_id":"i","state":"ended","expires_number":1,"untagged":true,"revoked_at":"2026-03-01T12:00:00Z"}`), []byte{6, 0, 7})
 	f.Fuzz(func(t *testing.T, data, steps []byte) {
 		l, err := lease.Decode[lease.Lease]("lease", "i", data)
 		if err != nil {
@@ -129,6 +129,7 @@ func FuzzTags(f *testing.F) {
 	f.Add("uuid-1", token+".1", token+".2", "", "", "i-1", "")
 	f.Add("uuid-2", "a.b.3", "a.b.3", "tomorrow", "\xff", "i-1", "")
 	f.Add("uuid-1", "x.7", "x.7", "9999-12-31T23:59:59-23:59", "é", "i-2", "")
+	f.Add("uuid-1", "x.7", "x.7", "none 999000000", "é", "i-2", "")
 	f.Add("", "01920000-0000-7000-8000-000000000000.999", ".", "0000-01-01T00:00:00Z", "", "", "exempt")
 	f.Fuzz(func(t *testing.T, registry, launchTag, clientToken, term, holder, id, exempt string) {
 		for _, text := range []*string{&registry, &launchTag, &clientToken, &term, &holder, &id} {
@@ -136,7 +137,7 @@ func FuzzTags(f *testing.F) {
 		}
 		i := instance()
 		i.ID, i.ClientToken = id, clientToken
-		i.Tags = map[string]string{lease.TagRegistry: registry, lease.TagLaunch: launchTag, lease.TagHolder: holder, lease.TagTerm: term}
+		i.Tags = map[string]string{lease.TagRegistry: registry, lease.TagLaunch: launchTag, lease.TagHolder: holder, lease.TagExpires: term}
 		if exempt != "" {
 			i.Tags[lease.TagExempt] = exempt
 		}
@@ -163,8 +164,12 @@ func FuzzTags(f *testing.F) {
 		if registry != "uuid-1" || launchTag != clientToken || made != l.Launch || exempt != "" || !l.Binds(i) {
 			t.Errorf("rebuilt from %+v: %+v", i, l)
 		}
-		if l.ExpiresAt.Before(noon.Add(lease.MinRecovery)) {
+		tag := lease.ParseExpiry(term)
+		if none := tag.Number > 0 && tag.At.IsZero(); none != l.ExpiresAt.IsZero() || !none && l.ExpiresAt.Before(noon.Add(lease.MinRecovery)) {
 			t.Errorf("ends %s", l.ExpiresAt)
+		}
+		if l.ExpiresNumber != tag.Number+1 || l.ShortenedAt != l.ExpiresNumber {
+			t.Errorf("rebuilt from %q with number %d, shortened at %d", term, l.ExpiresNumber, l.ShortenedAt)
 		}
 		if id == "" { // EC2's own, and never empty
 			return

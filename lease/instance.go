@@ -2,14 +2,15 @@ package lease
 
 import "time"
 
-// Tags that Lapse sets in the creating call. An instance is managed if its registry tag *equals* the registry's UUID;
+// Tags of Lapse. All but the last are set in the creating call; a leader keeps [TagExpires] and [TagLeased] current. An instance is managed if its registry tag *equals* the registry's UUID;
 // presence says nothing.
 const (
 	TagPrefix   = "lapse:"
 	TagRegistry = "lapse:registry" // UUID of the registry
 	TagLaunch   = "lapse:launch"   // client token of the attempt
 	TagHolder   = "lapse:holder"   // for recovery only
-	TagTerm     = "lapse:term"     // for recovery only
+	TagExpires  = "lapse:expires"  // the agreed date, or none, with its number: see [Expiry]
+	TagLeased   = "lapse:leased"   // empty at creation; set once a leader saw an active lease: see [Instance.Leased]
 	TagExempt   = "lapse:exempt"   // whatever its value: never ended, always reported
 )
 

@@ -5,6 +5,8 @@
 //
 //   - lease.go: [Lease], its [State]s, [Cause]s and [Mark].
 //   - transition.go: what may happen to a lease, and who is refused.
+//   - expiry.go: [Expiry], the agreed date as record and tag have it, and [Compare]. keys.go: the transitions that make the
+//     two agree, and what kept an instance after its date.
 //   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
@@ -40,22 +42,31 @@ type Lease struct {
 	State       State             `json:"state"`
 	GrantedAt   time.Time         `json:"granted_at"`
 	ExpiresAt   time.Time         `json:"expires_at,omitzero"` // zero: no term
-	NotAfter    time.Time         `json:"not_after,omitzero"`  // zero: may be extended without limit
-	TTL         Duration          `json:"ttl,omitzero"`        // silence allowed between renewals; zero: no renewal asked for
-	ClaimedAt   time.Time         `json:"claimed_at,omitzero"` // when a sidecar was first seen to beat for it
-	CuredAt     time.Time         `json:"cured_at,omitzero"`   // last extension or pardon: silence counts anew from here
-	Mark        *Mark             `json:"mark,omitempty"`
-	Cause       Cause             `json:"cause,omitzero"` // why it was revoked, or how it ended
-	RevokedAt   time.Time         `json:"revoked_at,omitzero"`
-	EndedAt     time.Time         `json:"ended_at,omitzero"`
-	Untagged    bool              `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
-	AbsentSince time.Time         `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
-	Tries       int               `json:"tries,omitzero"`        // authorised attempts to terminate
-	TriedAt     time.Time         `json:"tried_at,omitzero"`     // time of the last one
-	Stuck       string            `json:"stuck,omitzero"`        // why it cannot be terminated
-	Outlive     []string          `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
-	Changes     int64             `json:"changes"`               // counts what History tells of; never decreases
-	History     []Transition      `json:"history"`               // the last historyMax of them, oldest first
+	// ExpiresNumber is the number of that date, counted from 1: see [Expiry]. Extensions, shortenings, adoptions,
+	// recoveries and an operator's revocation take the next; nothing else does.
+	ExpiresNumber int64 `json:"expires_number"`
+	// ShortenedAt is the number at which a person shortened the lease, or adopted or recovered it; 0: nobody did. Only such
+	// a word brings the date on the instance's tag forward.
+	ShortenedAt int64        `json:"shortened_at,omitzero"`
+	NotAfter    time.Time    `json:"not_after,omitzero"`  // zero: may be extended without limit
+	TTL         Duration     `json:"ttl,omitzero"`        // silence allowed between renewals; zero: no renewal asked for
+	ClaimedAt   time.Time    `json:"claimed_at,omitzero"` // when a sidecar was first seen to beat for it
+	CuredAt     time.Time    `json:"cured_at,omitzero"`   // last extension or pardon: silence counts anew from here
+	KeptSince   time.Time    `json:"kept_since,omitzero"` // when something was seen to keep it after its date: see [Lease.Keep]
+	KeptReason  KeptReason   `json:"kept_reason,omitzero"`
+	Mark        *Mark        `json:"mark,omitempty"`
+	Cause       Cause        `json:"cause,omitzero"` // why it was revoked, or how it ended
+	RevokedAt   time.Time    `json:"revoked_at,omitzero"`
+	TagNumber   int64        `json:"tag_number,omitzero"` // of a revoked lease: number of a tag that is newer than the record
+	EndedAt     time.Time    `json:"ended_at,omitzero"`
+	Untagged    bool         `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
+	AbsentSince time.Time    `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
+	Tries       int          `json:"tries,omitzero"`        // authorised attempts to terminate
+	TriedAt     time.Time    `json:"tried_at,omitzero"`     // time of the last one
+	Stuck       string       `json:"stuck,omitzero"`        // why it cannot be terminated
+	Outlive     []string     `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
+	Changes     int64        `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
+	History     []Transition `json:"history"`               // the last historyMax of them, oldest first
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
 	Revision int64 `json:"revision,omitzero"`
@@ -156,7 +167,7 @@ func (l Lease) changed(now time.Time, action string, by By) Lease {
 	if over := len(l.History) - historyMax; over > 0 {
 		l.History = slices.Delete(l.History, 0, over)
 	}
-	l.Changes++
+	l.Changes = min(l.Changes+1, maxChanges)
 	return l
 }
 

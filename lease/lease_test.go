@@ -84,6 +84,7 @@ func everyState() map[string]lease.Lease {
 		"active":               held(),
 		"active with a mark":   marked(),
 		"revoked":              revoked(),
+		"revoked for its date": must(held().Revoke(at(24*time.Hour), lease.CauseTerm, jan)),
 		"revoked with a mark":  must(marked().Revoke(at(2*time.Hour), lease.CauseSilence, jan)),
 		"ended from active":    must(held().End(at(time.Hour), lease.CauseGone, jan)),
 		"ended from revoked":   must(revoked().End(at(2*time.Hour), lease.CauseGone, jan)),
@@ -129,6 +130,7 @@ func drawStep(t *rapid.T, without ...string) step {
 	extension := lease.Extension{
 		Until: later, Strict: rapid.Bool().Draw(t, "strict"), AllowShorten: rapid.Bool().Draw(t, "allow shorten"),
 	}
+	tag, why := drawExpiry(t), rapid.SampledFrom([]lease.KeptReason{lease.KeptByTag, lease.KeptByExempt}).Draw(t, "why")
 	all := []step{
 		{"Extend", func(l lease.Lease) (lease.Lease, error) { return l.Extend(now, extension, by) }},
 		{"Pardon", func(l lease.Lease) (lease.Lease, error) { return l.Pardon(now, by) }},
@@ -143,6 +145,10 @@ func drawStep(t *rapid.T, without ...string) step {
 		{"Reopen", func(l lease.Lease) (lease.Lease, error) { return l.Reopen(now, by) }},
 		{"Activate", func(l lease.Lease) (lease.Lease, error) { return l.Activate(now, by) }},
 		{"Unmanage", func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(now, by) }},
+		{"Raise", func(l lease.Lease) (lease.Lease, error) { return l.Raise(now, tag, by) }},
+		{"Keep", func(l lease.Lease) (lease.Lease, error) { return l.Keep(now, why, by) }},
+		{"NoteTag", func(l lease.Lease) (lease.Lease, error) { return l.NoteTag(now, tag, by) }},
+		{"RevokeAgain", func(l lease.Lease) (lease.Lease, error) { return l.RevokeAgain(now, by) }},
 	}
 	all = slices.DeleteFunc(all, func(s step) bool { return slices.Contains(without, s.name) })
 	i := rapid.IntRange(0, len(all)-1).Draw(t, "step")
@@ -150,11 +156,20 @@ func drawStep(t *rapid.T, without ...string) step {
 	return all[i]
 }
 
+// drawExpiry draws what a tag may say of the date, near the dates and numbers that leases have here.
+func drawExpiry(t *rapid.T) lease.Expiry {
+	e := lease.Expiry{Number: rapid.Int64Range(0, 9).Draw(t, "tag number")}
+	if e.Number > 0 && rapid.Bool().Draw(t, "tag date") {
+		e.At = drawTime(t, "tag at").UTC().Truncate(time.Second)
+	}
+	return e
+}
+
 // drawLease draws a lease in some state, after some transitions more.
 func drawLease(t *rapid.T) lease.Lease {
 	states := everyState()
 	names := []string{
-		"adopting", "active", "active with a mark", "revoked", "revoked with a mark",
+		"adopting", "active", "active with a mark", "revoked", "revoked for its date", "revoked with a mark",
 		"ended from active", "ended from revoked", "unmanaged",
 	}
 	l := states[rapid.SampledFrom(names).Draw(t, "state")]

@@ -16,6 +16,16 @@ const (
 	MaxCount     = 1000 // instances in one launch; EC2 takes no more in one call
 )
 
+// Bounds of what is counted, so that no counter ever overflows and no record can be made to say more.
+const (
+	maxChanges = 1<<53 - 1 // what every program that reads JSON can tell apart
+	maxTries   = 1_000_000_000
+	// MaxHeartbeatChanges is the highest change counter that a heartbeat may say its sidecar has seen. It is lower than a
+	// record's may be, so that a record which somebody raises to it can be changed after that.
+	MaxHeartbeatChanges = 1_000_000_000_000
+	maxHeartbeatText    = 256 // bytes of each text in a heartbeat, which an instance writes
+)
+
 // DefaultTTL is the TTL of the heartbeat of a sidecar that does not know its lease yet.
 const DefaultTTL = 2 * time.Minute
 

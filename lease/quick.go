@@ -27,11 +27,11 @@ func quickly[R any](data []byte, known *R, read func(*quick, *R)) bool {
 }
 
 func (l *Lease) readQuickly(data []byte) bool {
-	return quickly(data, l, quickLease) && l.Schema <= Schema
+	return quickly(data, l, quickLease) && l.Schema == Schema
 }
 
 func (h *Heartbeat) readQuickly(data []byte) bool {
-	return quickly(data, h, quickHeartbeat) && h.Schema <= Schema
+	return quickly(data, h, quickHeartbeat) && h.Schema == Schema
 }
 
 func quickLease(q *quick, l *Lease) {
@@ -51,16 +51,21 @@ func quickLease(q *quick, l *Lease) {
 	word(q, "state", &l.State)
 	moment(q, "granted_at", &l.GrantedAt)
 	moment(q, "expires_at", &l.ExpiresAt)
+	number(q, "expires_number", &l.ExpiresNumber)
+	number(q, "shortened_at", &l.ShortenedAt)
 	moment(q, "not_after", &l.NotAfter)
 	span(q, "ttl", &l.TTL)
 	moment(q, "claimed_at", &l.ClaimedAt)
 	moment(q, "cured_at", &l.CuredAt)
+	moment(q, "kept_since", &l.KeptSince)
+	word(q, "kept_reason", &l.KeptReason)
 	if q.field("mark") {
 		l.Mark = new(Mark)
 		q.object(func() { quickMark(q, l.Mark) })
 	}
 	word(q, "cause", &l.Cause)
 	moment(q, "revoked_at", &l.RevokedAt)
+	number(q, "tag_number", &l.TagNumber)
 	moment(q, "ended_at", &l.EndedAt)
 	if q.field("untagged") {
 		q.take("true") // or it would not be written

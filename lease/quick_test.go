@@ -46,7 +46,8 @@ func full() (Lease, Heartbeat) {
 	var h Heartbeat
 	fill(reflect.ValueOf(&l).Elem())
 	fill(reflect.ValueOf(&h).Elem())
-	l.Schema, l.State, h.Schema = Schema, StateActive, Schema
+	l.Schema, l.State, h.Schema, l.TagNumber = Schema, StateActive, Schema, MaxTagNumber
+	l.ExpiresNumber, l.ShortenedAt, l.Tries, h.Changes = MaxNumber, MaxNumber, maxTries, MaxHeartbeatChanges
 	return l, h
 }
 
@@ -62,7 +63,7 @@ func encoded(t interface{ Fatal(...any) }, record any) []byte {
 func TestWhatThisVersionWritesIsReadQuickly(t *testing.T) {
 	t.Parallel()
 	l, h := full()
-	bare := Lease{Schema: Schema, InstanceID: "i-1", State: StateActive, History: []Transition{}}
+	bare := Lease{Schema: Schema, InstanceID: "i-1", ExpiresNumber: 1, State: StateActive, History: []Transition{}}
 	for name, want := range map[string]Lease{"every field": l, "only what must be": bare} {
 		var got Lease
 		if !got.readQuickly(encoded(t, want)) {
@@ -105,11 +106,11 @@ func FuzzQuickReading(f *testing.F) {
 	f.Add(encoded(f, l))
 	f.Add(encoded(f, h))
 	for _, text := range []string{
-		`{"schema":1,"instance_id":"i-1","state":"active","granted_at":"2026-03-01T24:00:00Z"}`,
+		`{"schema":2,"instance_id":"i-1","state":"active","expires_number":1,"granted_at":"2026-03-01T24:00:00Z"}`,
 		`{"schema":-0,"instance_id":"i-1","labels":{"a":"1","a":"2"},"state":"active","outlive":[]}`,
-		`{"schema":1,"instance_id":"i-1","state":"ended","untagged":"true"}`,
-		`{"schema":1,"instance_id":"i-1","state":"ended","untagged":false}`,
-		`{"schema":1,"instance_id":"i-1","ttl":"1h","state":"active","mark":{"cause":"term","since":"2026-03-01T12:00:00+01:00"}}`,
+		`{"schema":2,"instance_id":"i-1","state":"ended","untagged":"true"}`,
+		`{"schema":2,"instance_id":"i-1","state":"ended","untagged":false}`,
+		`{"schema":2,"instance_id":"i-1","ttl":"1h","state":"active","mark":{"cause":"term","since":"2026-03-01T12:00:00+01:00"}}`,
 		`{"schema":2,"instance_id":"i-1","boot_id":"\ud83d\ude00","changes":-9223372036854775808,"ttl":"-1ns"}`,
 	} {
 		f.Add([]byte(text))
@@ -136,31 +137,31 @@ func agree[R record](t *testing.T, data []byte) {
 // else than it seems to.
 func TestWhatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {
 	t.Parallel()
-	const begin = `{"schema":1,"instance_id":"i-1",`
+	const begin = `{"schema":2,"instance_id":"i-1",`
 	for name, text := range map[string]string{
-		"text after it":                 begin + `"state":"active"}x`,
-		"another after it":              begin + `"state":"active"}{}`,
-		"false where only true is said": begin + `"state":"active","untagged":false}`,
-		"neither true nor false":        begin + `"state":"active","untagged":frue}`,
-		"an escape":                     begin + `"holder":"a\u0062\n\"c","state":"active"}`,
-		"an escape that is none":        begin + `"holder":"a\x","state":"active"}`,
-		"no UTF-8":                      begin + "\"holder\":\"a\xffb\",\"state\":\"active\"}",
-		"half a pair":                   begin + `"holder":"a\ud800","state":"active"}`,
-		"a control character":           begin + "\"holder\":\"a\x01b\",\"state\":\"active\"}",
-		"a number with a zero before":   begin + `"state":"active","tries":01}`,
-		"a negative one":                begin + `"state":"active","tries":-01}`,
-		"no number":                     begin + `"state":"active","tries":}`,
-		"too large a number":            begin + `"state":"active","changes":9223372036854775808}`,
-		"no duration":                   begin + `"state":"active","ttl":"soon"}`,
-		"no date":                       begin + `"state":"active","granted_at":"2026-02-30T00:00:00Z"}`,
-		"no comma after a mark":         begin + `"state":"active","mark":{}"cause":"term"}`,
-		"no comma after a history":      begin + `"state":"active","history":[{}]"revision":3}`,
-		"no comma in a history":         begin + `"state":"active","history":[{}{}]}`,
-		"no comma in a list":            begin + `"state":"active","outlive":["vol-1""vol-2"]}`,
-		"a comma before all":            `{,"schema":1,"instance_id":"i-1","state":"active"}`,
-		"a field twice":                 begin + `"state":"active","state":"ended"}`,
-		"a field in other letters":      begin + `"state":"active","STATE":"ended"}`,
-		"a newer schema":                `{"schema":99,"instance_id":"i-1","state":"active"}`,
+		"text after it":                 begin + `"state":"active","expires_number":1}x`,
+		"another after it":              begin + `"state":"active","expires_number":1}{}`,
+		"false where only true is said": begin + `"state":"active","expires_number":1,"untagged":false}`,
+		"neither true nor false":        begin + `"state":"active","expires_number":1,"untagged":frue}`,
+		"an escape":                     begin + `"holder":"a\u0062\n\"c","state":"active","expires_number":1}`,
+		"an escape that is none":        begin + `"holder":"a\x","state":"active","expires_number":1}`,
+		"no UTF-8":                      begin + "\"holder\":\"a\xffb\",\"state\":\"active\",\"expires_number\":1}",
+		"half a pair":                   begin + `"holder":"a\ud800","state":"active","expires_number":1}`,
+		"a control character":           begin + "\"holder\":\"a\x01b\",\"state\":\"active\",\"expires_number\":1}",
+		"a number with a zero before":   begin + `"state":"active","expires_number":1,"tries":01}`,
+		"a negative one":                begin + `"state":"active","expires_number":1,"tries":-01}`,
+		"no number":                     begin + `"state":"active","expires_number":1,"tries":}`,
+		"too large a number":            begin + `"state":"active","expires_number":1,"changes":9223372036854775808}`,
+		"no duration":                   begin + `"state":"active","expires_number":1,"ttl":"soon"}`,
+		"no date":                       begin + `"state":"active","granted_at":"2026-02-30T00:00:00Z","expires_number":1}`,
+		"no comma after a mark":         begin + `"state":"active","expires_number":1,"mark":{}"cause":"term"}`,
+		"no comma after a history":      begin + `"state":"active","expires_number":1,"history":[{}]"revision":3}`,
+		"no comma in a history":         begin + `"state":"active","expires_number":1,"history":[{}{}]}`,
+		"no comma in a list":            begin + `"state":"active","expires_number":1,"outlive":["vol-1""vol-2"]}`,
+		"a comma before all":            `{,"schema":2,"instance_id":"i-1","state":"active","expires_number":1}`,
+		"a field twice":                 begin + `"state":"active","state":"ended","expires_number":1}`,
+		"a field in other letters":      begin + `"state":"active","STATE":"ended","expires_number":1}`,
+		"a newer schema":                `{"schema":99,"instance_id":"i-1","state":"active","expires_number":1}`,
 	} {
 		var l Lease
 		if l.readQuickly([]byte(text)) {
@@ -198,7 +199,8 @@ func BenchmarkDecodeLease(b *testing.B) {
 	l := Lease{
 		Schema: Schema, InstanceID: "i-0123456789abcdef0", Launch: "01920000-0000-7000-8000-000000000000",
 		ClientToken: "01920000-0000-7000-8000-000000000000.1", Account: "123456789012", Region: "us-east-1", Zone: "us-east-1a",
-		ZoneID: "use1-az1", Holder: "ada", State: StateActive, GrantedAt: now, ExpiresAt: now, NotAfter: now, TTL: Duration(5 * time.Minute),
+		ZoneID: "use1-az1", Holder: "ada", State: StateActive, GrantedAt: now, ExpiresAt: now, ExpiresNumber: 6,
+		NotAfter: now, TTL: Duration(5 * time.Minute),
 	}
 	for range 5 {
 		l = l.changed(now, "extend", By{Actor: "cli:ada@laptop", Reason: "the job takes longer"})

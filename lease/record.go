@@ -2,16 +2,19 @@ package lease
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Schema is the version of the records that this code writes, and the highest that it reads.
-const Schema = 1
+// Schema is the version of the records that this code writes, and the only one that it reads: those of version 1 have no
+// number to their dates, and zero would say that no date was ever agreed on.
+const Schema = 2
 
 // Duration is a time.Duration whose JSON is what Go prints, for example "1h30m0s".
 type Duration time.Duration
@@ -183,6 +186,17 @@ func (l Lease) valid() error {
 	if l.InstanceID == "" {
 		return errors.New("no instance_id")
 	}
+	return cmp.Or(
+		within("expires_number", l.ExpiresNumber, 1, MaxNumber), within("shortened_at", l.ShortenedAt, 0, l.ExpiresNumber),
+		within("tag_number", l.TagNumber, 0, MaxTagNumber), within("changes", l.Changes, 0, maxChanges),
+		within("tries", int64(l.Tries), 0, maxTries))
+}
+
+// within refuses a number on which nothing can be counted.
+func within(name string, n, least, most int64) error {
+	if n < least || n > most {
+		return fmt.Errorf("%s %d is not between %d and %d", name, n, least, most)
+	}
 	return nil
 }
 
@@ -213,18 +227,22 @@ func (r Registry) valid() error {
 	return nil
 }
 
-func (s Sweep) valid() error { return nil }
+func (s Sweep) valid() error { return within("sequence", s.Sequence, 0, maxChanges) }
 
 func (h Heartbeat) valid() error {
 	if h.InstanceID == "" {
 		return errors.New("no instance_id")
 	}
-	return nil
+	if size := max(len(h.BootID), len(h.Address), len(h.Version)); size > maxHeartbeatText {
+		return fmt.Errorf("a text of %d bytes, and %d are allowed", size, maxHeartbeatText)
+	}
+	return cmp.Or(
+		within("changes", h.Changes, 0, MaxHeartbeatChanges), within("ttl", int64(h.TTL), 0, int64(MaxTTL)))
 }
 
 // Decode reads a stored record. kind and id name it in errors.
 //
-// Errors: [MalformedError], and [SchemaError] for a record of a newer version, of which nothing may be concluded.
+// Errors: [MalformedError], and [SchemaError] for a record of another version, of which nothing may be concluded.
 func Decode[R record](kind, id string, data []byte) (R, error) {
 	var r R
 	quick, can := any(&r).(interface{ readQuickly(data []byte) bool })
@@ -243,7 +261,10 @@ func decode[R record](kind, id string, data []byte) (R, error) {
 	if err := json.Unmarshal(data, &probe); err != nil {
 		return r, &MalformedError{Kind: kind, ID: id, Err: err}
 	}
-	if probe.Schema > Schema {
+	if probe.Schema < 1 {
+		return r, &MalformedError{Kind: kind, ID: id, Err: errors.New("no schema")}
+	}
+	if probe.Schema != Schema {
 		return r, &SchemaError{Kind: kind, ID: id, Schema: probe.Schema}
 	}
 	if err := json.Unmarshal(data, &r); err != nil {

@@ -217,7 +217,7 @@ func TestUnknownFieldsOfRegistryAndStampSurvive(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkFields(t, "registry", exact(t, text(t, r.To(at(time.Hour), lease.ModeArmed))).(map[string]any), unknown)
-		s, err := lease.Decode[lease.Sweep]("sweep", "default", add(text(t, lease.Sweep{Schema: 1, Time: noon})))
+		s, err := lease.Decode[lease.Sweep]("sweep", "default", add(text(t, lease.Sweep{Schema: lease.Schema, Time: noon})))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +229,7 @@ func TestUnknownFieldsOfRegistryAndStampSurvive(t *testing.T) {
 func TestAKnownNameInAnotherCaseIsNotWrittenTwice(t *testing.T) {
 	t.Parallel()
 	l := must(lease.Decode[lease.Lease]("lease", "i-1",
-		[]byte(`{"Instance_ID":"i-1","STATE":"active","Holder":"ada","new":1,"changes":1}`)))
+		[]byte(`{"schema":2,"Instance_ID":"i-1","STATE":"active","Holder":"ada","new":1,"expires_number":1,"changes":1}`)))
 	l = must(l.Pardon(noon, ada))
 	var got map[string]any
 	if err := json.Unmarshal([]byte(text(t, l)), &got); err != nil {
@@ -265,18 +265,20 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range []any{
 		full(), opened(), sent(), launched(), must(must(launched().Close(noon, "released")).Looked(noon, "i-1")),
 		lease.NewRegistry(noon, "uuid-1", lease.ModePaused),
-		lease.Sweep{Time: noon},
-		lease.Heartbeat{InstanceID: "i-1"},
+		lease.Sweep{Schema: lease.Schema, Time: noon},
+		lease.Heartbeat{Schema: lease.Schema, InstanceID: "i-1"},
 	} {
 		f.Add([]byte(text(f, r)))
 	}
 	for _, data := range []string{
-		"", "null", "{}", "[]", `{"schema":2}`, `{"schema":-1}`, `{"":null}`, `{"instance_id":"i","state":"active","mark":null}`,
-		`{"instance_id":"i","state":"active","history":[null,{},{"x":1}],"mark":{"x":[]},"y":{"z":"<"}}`,
-		`{"instance_id":"i","state":"active","changes":9223372036854775807,"expires_at":"9999-12-31T23:59:59-23:59"}`,
-		`{"token":"t","state":"open","attempts":[{}],"request":null,"count":-1,"window":"-1h"}`,
-		`{"token":"t","state":"open","attempts":[{}, null],"looks":{"i":"2026-03-01T12:00:00Z"},"REQUEST":[1,2]}`,
-		`{"uuid":"u","mode":"armed","history":[],"history":{}}`,
+		"", "null", "{}", "[]", `{"schema":1}`, `{"schema":-1}`, `{"":null}`,
+		`{"schema":2,"instance_id":"i","state":"active","expires_number":1,"mark":null}`,
+		`{"schema":2,"instance_id":"i","state":"active","expires_number":1,"history":[null,{},{"x":1}],"mark":{"x":[]},"y":{"z":"<"}}`,
+		`{"schema":2,"instance_id":"i","state":"active","expires_number":1000000000,"changes":9007199254740991,"expires_at":"9999-12-31T23:59:59-23:59"}`,
+		`{"schema":2,"instance_id":"i","state":"revoked","expires_number":7,"tag_number":999000000,"tries":1000000000}`,
+		`{"schema":2,"token":"t","state":"open","attempts":[{}],"request":null,"count":-1,"window":"-1h"}`,
+		`{"schema":2,"token":"t","state":"open","attempts":[{}, null],"looks":{"i":"2026-03-01T12:00:00Z"},"REQUEST":[1,2]}`,
+		`{"schema":2,"uuid":"u","mode":"armed","history":[],"history":{}}`,
 	} {
 		f.Add([]byte(data))
 	}

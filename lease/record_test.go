@@ -17,12 +17,14 @@ func full() lease.Lease {
 	l.ClaimedAt, l.CuredAt, l.EndedAt = at(time.Minute), at(2*time.Minute), at(2*time.Hour)
 	l.Mark = &lease.Mark{Cause: lease.CauseSilence, Since: at(time.Hour), Deadline: at(time.Hour + 1500*time.Millisecond)}
 	l.Tries, l.TriedAt, l.Stuck = 2, at(80*time.Minute), "protected"
+	l.ExpiresNumber, l.ShortenedAt, l.TagNumber = 7, 3, 9
+	l.KeptSince, l.KeptReason = at(70*time.Minute), lease.KeptByTag
 	l.Revision = 77
 	return l
 }
 
 const fullJSON = `{
-  "schema": 1,
+  "schema": 2,
   "instance_id": "i-1",
   "launch": "nightly-build",
   "client_token": "nightly-build.1",
@@ -37,10 +39,14 @@ const fullJSON = `{
   "state": "revoked",
   "granted_at": "2026-03-01T12:00:00Z",
   "expires_at": "2026-03-02T12:00:00Z",
+  "expires_number": 7,
+  "shortened_at": 3,
   "not_after": "2026-03-08T12:00:00Z",
   "ttl": "1m0s",
   "claimed_at": "2026-03-01T12:01:00Z",
   "cured_at": "2026-03-01T12:02:00Z",
+  "kept_since": "2026-03-01T13:10:00Z",
+  "kept_reason": "tag",
   "mark": {
     "cause": "silence",
     "since": "2026-03-01T13:00:00Z",
@@ -48,6 +54,7 @@ const fullJSON = `{
   },
   "cause": "release",
   "revoked_at": "2026-03-01T13:00:00Z",
+  "tag_number": 9,
   "ended_at": "2026-03-01T14:00:00Z",
   "absent_since": "2026-03-01T13:30:00Z",
   "tries": 2,
@@ -188,11 +195,14 @@ func roundTrip[R record](t *testing.T, r R) {
 	}
 }
 
-func TestANewerSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
+func TestAnotherSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{
-		`{"schema":2}`,
-		`{"schema":2,"instance_id":"i-1","state":"active"}`,
+		`{"schema":1}`,
+		`{"schema":1,"instance_id":"i-1","state":"active","history":[]}`,
+		`{"schema":1,"uuid":"u","mode":"armed"}`,
+		`{"schema":1,"token":"t","state":"open","attempts":[{}]}`,
+		`{"schema":3,"instance_id":"i-1","state":"active"}`,
 		`{"schema":99,"instance_id":{"new":"form"},"state":["active"],"history":7}`,
 	} {
 		for _, decode := range []func([]byte) error{
@@ -200,8 +210,8 @@ func TestANewerSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 			decodeError[lease.Heartbeat],
 		} {
 			err := decode([]byte(data))
-			var newer *lease.SchemaError
-			if !errors.As(err, &newer) || newer.Kind != "record" || newer.ID != "x" || newer.Schema < 2 {
+			var other *lease.SchemaError
+			if !errors.As(err, &other) || other.Kind != "record" || other.ID != "x" || other.Schema == lease.Schema {
 				t.Errorf("%s: %v", data, err)
 			}
 		}
@@ -223,22 +233,22 @@ func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 	}
 	for kind, bad := range map[string][]string{
 		"lease": {
-			"{}", "null", `{"state":"active"}`, `{"instance_id":"i-1"}`, `{"instance_id":"i-1","state":"Active"}`,
-			`{"instance_id":"i-1","state":"held"}`, `{"instance_id":"i-1","state":"active","expires_at":"tomorrow"}`,
-			`{"instance_id":"i-1","state":"active","ttl":60}`, `{"instance_id":"i-1","state":"active","mark":"soon"}`,
-			`{"instance_id":"i-1","state":"active","history":{}}`, `{"instance_id":"i-1","state":"active","labels":["a"]}`,
-			`{"instance_id":"i-1","state":"active","granted_at":"2026-03-01 12:00"}`,
-			`{"instance_id":"i-1","state":"active","new_field":1,"ttl":60}`,
-			`{"instance_id":"i-1","state":"active","history":[{"new_field":1,"time":1}]}`,
+			"{}", "null", `{"schema":2,"state":"active"}`, `{"schema":2,"instance_id":"i-1"}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"Active"}`,
+			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"held"}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","expires_at":"tomorrow"}`,
+			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","ttl":60}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","mark":"soon"}`,
+			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","history":{}}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","labels":["a"]}`,
+			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","granted_at":"2026-03-01 12:00"}`,
+			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","new_field":1,"ttl":60}`,
+			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","history":[{"new_field":1,"time":1}]}`,
 		},
 		"launch": {
-			"{}", "null", `{"token":"t"}`, `{"state":"open","attempts":[{}]}`, `{"token":"t","state":"lost","attempts":[{}]}`,
-			`{"token":"t","state":"open"}`, `{"token":"t","state":"open","attempts":[]}`,
-			`{"token":"t","state":"open","attempts":[{"sends":"1"}]}`,
+			"{}", "null", `{"schema":2,"token":"t"}`, `{"schema":2,"state":"open","attempts":[{}]}`, `{"schema":2,"token":"t","state":"lost","attempts":[{}]}`,
+			`{"schema":2,"token":"t","state":"open"}`, `{"schema":2,"token":"t","state":"open","attempts":[]}`,
+			`{"schema":2,"token":"t","state":"open","attempts":[{"sends":"1"}]}`,
 		},
-		"registry":  {"{}", "null", `{"uuid":"u"}`, `{"mode":"armed"}`, `{"uuid":"u","mode":"ARMED"}`},
-		"sweep":     {`{"time":"noon"}`, `{"places":"all"}`},
-		"heartbeat": {"{}", "null", `{"boot_id":"b"}`, `{"instance_id":"i-1","ttl":7}`},
+		"registry":  {"{}", "null", `{"schema":2,"uuid":"u"}`, `{"schema":2,"mode":"armed"}`, `{"schema":2,"uuid":"u","mode":"ARMED"}`},
+		"sweep":     {`{"schema":2,"time":"noon"}`, `{"schema":2,"places":"all"}`},
+		"heartbeat": {"{}", "null", `{"schema":2,"boot_id":"b"}`, `{"schema":2,"instance_id":"i-1","ttl":7}`},
 	} {
 		for _, data := range append(bad, anywhere...) {
 			var malformed *lease.MalformedError
@@ -253,9 +263,9 @@ func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 func TestAValueReadIntoAgainKeepsNothingOfTheOlderRecord(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{
-		"known fields only":  `{"schema":1,"instance_id":"i-2","state":"active","granted_at":"2026-03-01T12:00:00Z","history":[]}`,
-		"with unknown ones":  `{"schema":1,"instance_id":"i-2","state":"active","granted_at":"2026-03-01T12:00:00Z","history":[],"new":1}`,
-		"another's unknowns": `{"schema":1,"instance_id":"i-2","state":"active","granted_at":"2026-03-01T12:00:00Z","history":[],"newer":1}`,
+		"known fields only":  `{"schema":2,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[]}`,
+		"with unknown ones":  `{"schema":2,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[],"new":1}`,
+		"another's unknowns": `{"schema":2,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[],"newer":1}`,
 	} {
 		fresh := must(lease.Decode[lease.Lease]("lease", "i-2", []byte(data)))
 		used := must(lease.Decode[lease.Lease]("lease", "i-1", []byte(strings.Replace(fullJSON, "{", `{"new":2,`, 1))))

@@ -9,9 +9,9 @@ import (
 // MinRecovery is what a recovered lease lasts at least: whoever lost the records has so long to set it right.
 const MinRecovery = 24 * time.Hour
 
-// Recovery rebuilds leases from the tags of instances, after their records were lost. Tags are evidence that an
-// instance was launched with a lease, and of nothing later: extensions are not on them. So a recovered lease lasts
-// longer rather than shorter, and what is in doubt is left alone.
+// Recovery rebuilds leases from the tags of instances, after their records were lost. The tag [TagExpires] has the date
+// as a leader last wrote it there, which an extension shortly before the loss may not have reached. So a recovered lease
+// lasts longer rather than shorter, and what is in doubt is left alone.
 type Recovery struct {
 	registry string // its UUID
 	terms    RecoveryTerms
@@ -24,7 +24,7 @@ type Recovery struct {
 // RecoveryTerms are what recovered leases are given beside what tags say.
 type RecoveryTerms struct {
 	Term     time.Duration // at least so long from now; less than [MinRecovery] means that
-	AnyTerm  bool          // Term also for instances whose tags name none, because they were launched without one
+	AnyTerm  bool          // Term also for instances whose tag says none
 	NotAfter time.Duration // from now; a later term moves it; zero: none
 	TTL      time.Duration // zero: none, for tags do not say
 }
@@ -81,7 +81,7 @@ func (e *UnrecoverableError) Error() string {
 
 // Lease rebuilds the lease of an instance of which no record speaks: alive, with this registry's tag by value, and with
 // a launch tag that equals its client token. It is active, for the holder and until the date on the tags, but at least
-// as long as the terms say. An instance that was launched without a term has no such tag, and gets no term either.
+// as long as the terms say. One whose tag says none gets no term either. The date is numbered above the tag's.
 //
 // Errors: [UnrecoverableError].
 func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
@@ -96,6 +96,8 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 	}
 	var source string
 	l.ExpiresAt, source = r.term(now, i)
+	l.ExpiresNumber = numberAfter(0, i.Expiry().Number)
+	l.ShortenedAt = l.ExpiresNumber
 	if !l.ExpiresAt.IsZero() && r.terms.NotAfter > 0 {
 		l.NotAfter = stamp(now.Add(r.terms.NotAfter))
 		if l.NotAfter.Before(l.ExpiresAt) {
@@ -116,19 +118,21 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 // term is the date on the tags, or a later one, and where it comes from.
 func (r Recovery) term(now time.Time, i Instance) (time.Time, string) {
 	least := stamp(now.Add(r.terms.Term))
-	text, tagged := i.Tags[TagTerm]
-	at, err := time.Parse(time.RFC3339, text)
+	text, tagged := i.Tags[TagExpires]
+	tag := ParseExpiry(text)
 	switch {
-	case !tagged && !r.terms.AnyTerm:
-		return time.Time{}, "launched without a term"
 	case !tagged:
-		return least, "launched without a term, given one"
-	case err != nil, CheckDate(at) != nil:
-		return least, "its tag " + TagTerm + " is no date"
-	case at.Before(least):
-		return least, "its tag says " + date(at)
+		return least, "it has no tag " + TagExpires
+	case tag.Number == 0:
+		return least, "its tag " + TagExpires + " is no date"
+	case tag.At.IsZero() && !r.terms.AnyTerm:
+		return time.Time{}, "its tag says that it has no term"
+	case tag.At.IsZero():
+		return least, "its tag says that it has no term, given one"
+	case tag.At.Before(least):
+		return least, "its tag says " + date(tag.At)
 	}
-	return stamp(at), "term as on its tag"
+	return tag.At, "term as on its tag"
 }
 
 // judge returns the launch token of an instance whose lease can be rebuilt.

@@ -17,7 +17,7 @@ func lost(change ...func(*lease.Instance)) lease.Instance {
 	i.ClientToken = token + ".1"
 	i.Tags = map[string]string{
 		lease.TagRegistry: "uuid-1", lease.TagLaunch: token + ".1", lease.TagHolder: "ada",
-		lease.TagTerm: noon.Add(72 * time.Hour).Format(time.RFC3339),
+		lease.TagExpires: noon.Add(72 * time.Hour).Format(time.RFC3339),
 	}
 	for _, c := range change {
 		c(&i)
@@ -108,16 +108,18 @@ func TestARecoveredTerm(t *testing.T) {
 		notAfter time.Time
 		reason   string
 	}{
-		"as on the tag":                                 {tag(lease.TagTerm, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "as on its tag"},
-		"passed long ago: a day":                        {tag(lease.TagTerm, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
-		"soon: a day":                                   {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says"},
-		"a date that no record can hold: a day":         {tag(lease.TagTerm, "9999-12-31T23:59:59-23:59"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
-		"no date: a day":                                {tag(lease.TagTerm, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
-		"earlier than --term":                           {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
-		"--term is less than a day":                     {tag(lease.TagTerm, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},
-		"no tag: launched without a term":               {untag(lease.TagTerm), lease.RecoveryTerms{NotAfter: time.Hour}, time.Time{}, time.Time{}, "launched without a term"},
-		"no tag, but a term was asked for":              {untag(lease.TagTerm), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "given one"},
-		"the latest date is never earlier than the end": {tag(lease.TagTerm, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{NotAfter: 168 * time.Hour}, hours(400), hours(400), "as on its tag"},
+		"as on the tag":                                 {tag(lease.TagExpires, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "as on its tag"},
+		"passed long ago: a day":                        {tag(lease.TagExpires, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
+		"soon: a day":                                   {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says"},
+		"a date that no record can hold: a day":         {tag(lease.TagExpires, "9999-12-31T23:59:59-23:59"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
+		"no date: a day":                                {tag(lease.TagExpires, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
+		"earlier than --term":                           {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
+		"--term is less than a day":                     {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},
+		"none: no term":                                 {tag(lease.TagExpires, "none 3"), lease.RecoveryTerms{NotAfter: time.Hour}, time.Time{}, time.Time{}, "no term"},
+		"none at creation: no term":                     {tag(lease.TagExpires, "none"), lease.RecoveryTerms{}, time.Time{}, time.Time{}, "no term"},
+		"no tag: a day":                                 {untag(lease.TagExpires), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no tag"},
+		"none, but a term was asked for":                {tag(lease.TagExpires, "none"), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "given one"},
+		"the latest date is never earlier than the end": {tag(lease.TagExpires, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{NotAfter: 168 * time.Hour}, hours(400), hours(400), "as on its tag"},
 	} {
 		l, err := lease.NewRecovery(emptied(), c.terms).Lease(noon, lost(c.tag), lease.By{})
 		if err != nil || !l.ExpiresAt.Equal(c.want) || !l.NotAfter.Equal(c.notAfter) {
@@ -200,7 +202,7 @@ func TestARecoveredLeaseLastsADay(t *testing.T) {
 			return time.Unix(s, 0).UTC().Format(time.RFC3339)
 		})).Draw(t, "term")
 		client, launch := rapid.StringMatching(`[a-z-]{0,5}\.?[0-9]{0,3}`).Draw(t, "client"), rapid.StringMatching(`[a-z-]{0,5}\.?[0-9]{0,3}`).Draw(t, "launch")
-		i := lost(tag(lease.TagTerm, text), tag(lease.TagLaunch, launch), func(i *lease.Instance) { i.ClientToken = client })
+		i := lost(tag(lease.TagExpires, text), tag(lease.TagLaunch, launch), func(i *lease.Instance) { i.ClientToken = client })
 		terms := lease.RecoveryTerms{Term: time.Duration(rapid.Int64Range(0, int64(100*time.Hour)).Draw(t, "least"))}
 		l, err := lease.NewRecovery(emptied(), terms).Lease(noon, i, lease.By{})
 		if err != nil {

@@ -48,7 +48,7 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 	granted := Lease{
 		Schema: Schema, InstanceID: i.ID, Launch: l.Token, ClientToken: a.ClientToken,
 		Account: l.Account, Region: l.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: stamp(now), TTL: l.TTL,
+		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: stamp(now), ExpiresNumber: 1, TTL: l.TTL,
 	}
 	if l.Term > 0 {
 		granted.ExpiresAt = stamp(l.CreatedAt.Add(time.Duration(l.Term)))
@@ -60,7 +60,7 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 }
 
 // Adopt makes the lease of an instance that Lapse did not launch. It ends nothing until the instance was seen to bear
-// the registry's tag.
+// the registry's tag. Its date is numbered above the one on the instance's tag, and may be earlier: a person says so.
 func Adopt(now time.Time, i Instance, expiresAt, notAfter time.Time, holder string, labels map[string]string, by By) Lease {
 	l := Lease{
 		Schema: Schema, InstanceID: i.ID, Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, ZoneID: i.ZoneID,
@@ -72,6 +72,8 @@ func Adopt(now time.Time, i Instance, expiresAt, notAfter time.Time, holder stri
 	if !notAfter.IsZero() {
 		l.NotAfter = stamp(notAfter)
 	}
+	l.ExpiresNumber = numberAfter(0, i.Expiry().Number)
+	l.ShortenedAt = l.ExpiresNumber
 	l = l.changed(now, "adopt", by)
 	l.State = StateAdopting
 	return l

@@ -80,7 +80,7 @@ func TestBindGrantsWhatWasAskedForCountedFromTheLaunch(t *testing.T) {
 		Schema: lease.Schema, InstanceID: "i-1", Launch: token, ClientToken: token + ".1",
 		Account: "123456789012", Region: "eu-west-1", Zone: "eu-west-1a", ZoneID: "euw1-az2",
 		Holder: "ada", Labels: map[string]string{"job": "42"}, State: lease.StateActive,
-		GrantedAt: at(time.Hour), ExpiresAt: at(24 * time.Hour), NotAfter: at(7 * 24 * time.Hour),
+		GrantedAt: at(time.Hour), ExpiresAt: at(24 * time.Hour), ExpiresNumber: 1, NotAfter: at(7 * 24 * time.Hour),
 		TTL: lease.Duration(time.Minute), Changes: 1,
 		History: []lease.Transition{{Time: at(time.Hour), Actor: ada.Actor, Action: "bind", Reason: ada.Reason}},
 	}

@@ -15,7 +15,7 @@ type Extension struct {
 // is not cured by asking. The granted term is the result's ExpiresAt. Asking again for the present term changes nothing,
 // unless there is a mark to cure.
 //
-// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError].
+// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError], [NumberError].
 func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	if !l.Live() {
 		return l, l.refuse("extend")
@@ -46,10 +46,25 @@ func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	if until.Equal(l.ExpiresAt) && l.Mark == nil {
 		return l, nil
 	}
+	return l.moved(now, until, action, by)
+}
+
+// moved moves the term of l, or only cures its mark if until is the present one.
+func (l Lease) moved(now, until time.Time, action string, by By) (Lease, error) {
+	number, moves := l.ExpiresNumber+1, !until.Equal(l.ExpiresAt)
+	if moves && number > MaxNumber {
+		return l, &NumberError{ID: l.InstanceID, Number: l.ExpiresNumber}
+	}
 	from := l.ExpiresAt
 	l = l.changed(now, action, by)
 	l.History[len(l.History)-1].From, l.History[len(l.History)-1].To = from, until
-	l.ExpiresAt, l.Mark, l.CuredAt = until, nil, stamp(now)
+	l.Mark, l.CuredAt = nil, stamp(now)
+	if moves {
+		l = l.dated(until, number)
+	}
+	if moves && action == "shorten" {
+		l.ShortenedAt = number
+	}
 	return l, nil
 }
 
@@ -111,6 +126,9 @@ func (l Lease) Revoke(now time.Time, cause Cause, by By) (Lease, error) {
 	}
 	l = l.changed(now, "revoke", by)
 	l.State, l.Cause, l.RevokedAt = StateRevoked, cause, stamp(now)
+	if cause == CauseOperator {
+		l.ExpiresNumber = numberAfter(l.ExpiresNumber, l.TagNumber)
+	}
 	return l, nil
 }
 
@@ -121,7 +139,7 @@ func (l Lease) Try(now time.Time) (Lease, error) {
 		return l, l.refuse("terminate")
 	}
 	l = l.copied()
-	l.Tries++
+	l.Tries = min(l.Tries+1, maxTries)
 	l.TriedAt = stamp(now)
 	l.AbsentSince = time.Time{}
 	return l, nil

@@ -56,29 +56,29 @@ var allowed = map[string]struct {
 	"Try": {
 		"terminate",
 		func(l lease.Lease) (lease.Lease, error) { return l.Try(at(3 * time.Hour)) },
-		map[string]lease.State{"revoked": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
 	},
 	"Seen": {
 		"note as seen",
 		func(l lease.Lease) (lease.Lease, error) { return l.Seen() },
-		map[string]lease.State{"revoked": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
 	},
 	"StuckBecause": {
 		"note as stuck",
 		func(l lease.Lease) (lease.Lease, error) { return l.StuckBecause(at(3*time.Hour), "protected", jan) },
-		map[string]lease.State{"revoked": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
 	},
 	"Absent": {
 		"note as absent",
 		func(l lease.Lease) (lease.Lease, error) { return l.Absent(at(3 * time.Hour)) },
-		map[string]lease.State{"revoked": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
 	},
 	"End": {
 		"end",
 		func(l lease.Lease) (lease.Lease, error) { return l.End(at(3*time.Hour), lease.CauseGone, jan) },
 		map[string]lease.State{
 			"adopting": lease.StateEnded, "active": lease.StateEnded, "active with a mark": lease.StateEnded,
-			"revoked": lease.StateEnded, "revoked with a mark": lease.StateEnded,
+			"revoked": lease.StateEnded, "revoked for its date": lease.StateEnded, "revoked with a mark": lease.StateEnded,
 		},
 	},
 	"Reopen": {
@@ -96,8 +96,34 @@ var allowed = map[string]struct {
 		func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(at(3*time.Hour), ada) },
 		map[string]lease.State{
 			"adopting": lease.StateUnmanaged, "active": lease.StateUnmanaged, "active with a mark": lease.StateUnmanaged,
-			"revoked": lease.StateUnmanaged, "revoked with a mark": lease.StateUnmanaged,
+			"revoked": lease.StateUnmanaged, "revoked for its date": lease.StateUnmanaged, "revoked with a mark": lease.StateUnmanaged,
 		},
+	},
+	"Raise": {
+		"raise",
+		func(l lease.Lease) (lease.Lease, error) {
+			return l.Raise(at(3*time.Hour), lease.Expiry{At: at(48 * time.Hour), Number: 7}, jan)
+		},
+		map[string]lease.State{"active": lease.StateActive, "active with a mark": lease.StateActive},
+	},
+	"Keep": {
+		"note as kept",
+		func(l lease.Lease) (lease.Lease, error) { return l.Keep(at(3*time.Hour), lease.KeptByTag, jan) },
+		map[string]lease.State{"active": lease.StateActive, "active with a mark": lease.StateActive},
+	},
+	"NoteTag": {
+		"note the tag of",
+		func(l lease.Lease) (lease.Lease, error) {
+			return l.NoteTag(at(3*time.Hour), lease.Expiry{At: at(48 * time.Hour), Number: 7}, jan)
+		},
+		map[string]lease.State{
+			"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked,
+		},
+	},
+	"RevokeAgain": {
+		"revoke",
+		func(l lease.Lease) (lease.Lease, error) { return l.RevokeAgain(at(3*time.Hour), ada) },
+		map[string]lease.State{"revoked for its date": lease.StateRevoked},
 	},
 }
 
@@ -149,7 +175,7 @@ func TestATransitionIsWrittenIntoTheHistoryWithWhoAndWhy(t *testing.T) {
 	actions := map[string]string{
 		"Extend": "extend", "Pardon": "pardon", "WithMark": "mark", "WithoutMark": "unmark", "Claimed": "claim",
 		"Revoke": "revoke", "StuckBecause": "stuck", "End": "end", "Reopen": "reopen", "Activate": "activate",
-		"Unmanage": "unmanage",
+		"Unmanage": "unmanage", "Raise": "raise", "Keep": "keep", "NoteTag": "note-tag", "RevokeAgain": "revoke",
 	}
 	for name, action := range actions {
 		for from := range allowed[name].to {

@@ -165,7 +165,7 @@ func active(now time.Time, ttl time.Duration) lease.Lease {
 	return lease.Lease{
 		Schema: lease.Schema, InstanceID: instance, Holder: "ada", State: lease.StateActive, GrantedAt: now,
 		ExpiresAt: now.Add(24 * time.Hour), NotAfter: now.Add(7 * 24 * time.Hour), TTL: lease.Duration(ttl),
-		ClaimedAt: now, Changes: 2,
+		ClaimedAt: now, ExpiresNumber: 1, Changes: 2,
 	}
 }
 

@@ -140,7 +140,7 @@ func (v *view) learn(l lease.Lease) {
 			"expires_at", l.ExpiresAt, "ttl", l.TTL.String())
 	}
 	marked := v.now.Lease != nil && v.now.Lease.Mark != nil
-	v.now.Lease, v.changes = &l, max(v.changes, l.Changes)
+	v.now.Lease, v.changes = &l, min(max(v.changes, l.Changes), lease.MaxHeartbeatChanges)
 	if v.now.Phase != PhaseClaiming {
 		v.enter(PhaseHolding)
 	}

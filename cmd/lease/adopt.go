@@ -124,7 +124,7 @@ func (t terms) adoptOne(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, re
 			return done{lease: l, said: fmt.Sprintf("%s was adopted meanwhile, and is %s", i.ID, l.State)}, nil
 		}
 		if err == nil { // its tag was never set; what counts is the term given now
-			adopting.Revision = l.Revision
+			adopting = adopting.Succeeding(l)
 			l, err = store.PutLease(ctx, adopting)
 		}
 	}

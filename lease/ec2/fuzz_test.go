@@ -61,15 +61,23 @@ func FuzzRequest(f *testing.F) {
 		if again, err := writeSkeleton(thawed); err != nil || !bytes.Equal(again, frozen) {
 			t.Fatalf("frozen as %s and then as %s (%v)", frozen, again, err)
 		}
-		sent(t, o, frozen)
+		sent(t, o)
 	})
 }
 
 // sent checks what a launch of the order asks of EC2.
-func sent(t *testing.T, o order, frozen []byte) {
+func sent(t *testing.T, o order) {
 	t.Helper()
+	if err := complete(o.in, lease.Launch{}, "uuid-1"); err != nil {
+		wantRefused(t, err)
+		return
+	}
+	frozen, err := writeSkeleton(o.in)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := lease.Attempt{ClientToken: "fuzz.1", Min: o.Count, Max: o.Count, Subnet: "subnet-1", InstanceType: "t3.nano"}
-	in, err := input(lease.Launch{Token: "fuzz", Request: frozen, Attempts: []lease.Attempt{a}}, "uuid-1")
+	in, err := input(lease.Launch{Token: "fuzz", Request: frozen, Attempts: []lease.Attempt{a}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,10 @@ func TestLaunchMakesWhatWasAskedForAndBindsIt(t *testing.T) {
 			t.Errorf("lease = %+v", l)
 		}
 	}
-	ours := map[string]string{"Name": "worker", lease.TagRegistry: uuid, lease.TagLaunch: "job-7.1"}
+	ours := map[string]string{"Name": "worker", lease.TagRegistry: uuid, lease.TagLaunch: "job-7.1", lease.TagLeased: ""}
 	for _, i := range w.made("job-7") {
 		want := maps.Clone(ours)
-		want[lease.TagHolder], want[lease.TagTerm] = "ada", end.Format(time.RFC3339)
+		want[lease.TagHolder], want[lease.TagExpires] = "ada", end.Format(time.RFC3339)
 		if !maps.Equal(i.Tags, want) {
 			t.Errorf("instance tags = %v, want %v", i.Tags, want)
 		}
@@ -76,7 +76,7 @@ func TestSpotRequestsBearTheTagsToo(t *testing.T) {
 		t.Fatalf("spot requests = %v", w.sim.SpotRequests())
 	}
 	for _, s := range w.sim.SpotRequests() {
-		if s.Tags[lease.TagRegistry] != uuid || s.Tags[lease.TagLaunch] != "spot-1.1" || s.Tags["Name"] != "worker" {
+		if want := map[string]string{lease.TagRegistry: uuid, lease.TagLaunch: "spot-1.1", "Name": "worker"}; !maps.Equal(s.Tags, want) {
 			t.Errorf("spot request tags = %v", s.Tags)
 		}
 	}

@@ -36,7 +36,7 @@ func (l *Launcher) DryRun(ctx context.Context, r Request) (Plan, error) {
 	if record, err = l.prepare(ctx, o, registry); err != nil {
 		return Plan{}, err
 	}
-	in, err := input(record, registry.UUID)
+	in, err := input(record)
 	if err != nil {
 		return Plan{}, err
 	}

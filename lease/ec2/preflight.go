@@ -49,17 +49,19 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		return lease.Launch{}, err
 	}
 	l.warnOfOverrides(o)
-	frozen, err := writeSkeleton(o.in)
-	if err != nil {
-		return lease.Launch{}, err
-	}
 	record := lease.Launch{
 		Schema: lease.Schema, Token: o.Token, State: lease.LaunchOpen,
 		Account: l.cloud.place.Account, Region: l.cloud.place.Region, Count: o.Count,
 		Term: lease.Duration(o.Term), NotAfter: lease.Duration(o.NotAfter), TTL: lease.Duration(o.TTL),
 		Window: cmp.Or(sweep.LaunchWindow, lease.Duration(l.config.Window)), Holder: o.Holder, Labels: o.Labels,
-		Asked: o.digest, Request: frozen, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
+		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
+	}
+	if err := complete(o.in, record, registry.UUID); err != nil {
+		return lease.Launch{}, err
+	}
+	if record.Request, err = writeSkeleton(o.in); err != nil {
+		return lease.Launch{}, err
 	}
 	record, _ = record.Next()
 	return record, nil

@@ -63,6 +63,18 @@ func (e *PlaceError) Error() string {
 	return fmt.Sprintf("launch %s is of %s, and this is %s: set AWS_REGION and AWS_PROFILE as they were", e.Token, e.Launched, e.Here)
 }
 
+// RegistryError refuses to send a launch that was frozen for another registry: its instances would be foreign here.
+type RegistryError struct {
+	Token  string
+	Frozen string // UUID of the registry for which it was frozen
+	Here   string // UUID of this one
+}
+
+func (e *RegistryError) Error() string {
+	return fmt.Sprintf("launch %s was frozen for registry %s, and this is %s: use the namespace that it was launched in, or launch anew with another token",
+		e.Token, e.Frozen, e.Here)
+}
+
 // RefusedError says that EC2 refused a launch for good and created nothing. Its token stays used up.
 type RefusedError struct {
 	Token  string

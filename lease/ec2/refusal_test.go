@@ -38,6 +38,7 @@ func TestErrorsAreOneSentenceThatSaysWhatToDo(t *testing.T) {
 		{&ec2.ClockError{Skew: -90 * time.Second}, []string{"1m30s behind"}},
 		{&ec2.StaleTokenError{Token: "job-7", Generated: at}, []string{"job-7", "--id"}},
 		{&ec2.PlaceError{Token: "job-7", Launched: here()}, []string{"job-7", "AWS_REGION"}},
+		{&ec2.RegistryError{Token: "job-7", Frozen: "a", Here: "b"}, []string{"job-7", "registry a", "this is b", "another token"}},
 		{&ec2.RefusedError{Token: "job-7", Code: "Unsupported"}, []string{"job-7", "Unsupported", "another token"}},
 		{&ec2.RefusedError{Token: "job-7", Code: "Unsupported", Reason: "Unsupported: not there"}, []string{"Unsupported: not there"}},
 		{&ec2.UnknownOutcomeError{Token: "job-7", Err: because}, []string{"not known", "--id job-7", "connection reset"}},

@@ -158,8 +158,7 @@ func (c *Cloud) Rehearse(ctx context.Context, r Rehearsal) []Rehearsed {
 
 // rehearseLaunch asks for one instance just as a launch would, tags included, for policies ask for them.
 func (c *Cloud) rehearseLaunch(ctx context.Context, action string, r Rehearsal) Rehearsed {
-	attempt := lease.Attempt{ClientToken: "doctor.1", Min: 1, Max: 1, InstanceType: r.InstanceType}
-	in, err := input(lease.Launch{Token: "doctor", Request: []byte("{}"), Attempts: []lease.Attempt{attempt}}, r.Registry)
+	in, err := sample(r.Registry, r.InstanceType)
 	if err != nil {
 		return Rehearsed{Action: action, Answer: AnswerUnclear, Err: err}
 	}

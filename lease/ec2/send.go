@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,9 +16,12 @@ import (
 
 // send makes, or repeats to the letter, the call of the last attempt. That it is about to be sent is on record first.
 func (r *run) send(ctx context.Context) error {
-	in, err := input(r.launch, r.registry.UUID)
+	in, err := input(r.launch)
 	if err != nil {
 		return err
+	}
+	if frozen := tagSets(in.TagSpecifications).registry(); frozen != r.registry.UUID {
+		return &RegistryError{Token: r.launch.Token, Frozen: frozen, Here: r.registry.UUID}
 	}
 	if err := r.pause(ctx); err != nil {
 		return err
@@ -89,13 +93,23 @@ func (c *Cloud) runInstances(ctx context.Context, in *ec2.RunInstancesInput, tim
 	return instances, nil
 }
 
-// input is the call of the last attempt, made from the record alone, so that whoever replays it sends the same.
-func input(l lease.Launch, registry string) (*ec2.RunInstancesInput, error) {
+// input is the call of the last attempt, made from the record alone, so that whoever replays it sends the same. To the
+// frozen request it adds what the record says of the attempt, and nothing that this version knows better: the client
+// token, the counts, the type and the subnet, and the client token once more wherever the frozen tags name [lease.TagLaunch].
+//
+// Errors: [lease.MalformedError].
+func input(l lease.Launch) (*ec2.RunInstancesInput, error) {
 	in, err := readSkeleton(l.Request)
 	if err != nil {
 		return nil, &lease.MalformedError{Kind: "launch", ID: l.Token, Err: err}
 	}
+	sets := tagSets(in.TagSpecifications)
+	if sets.registry() == "" {
+		return nil, &lease.MalformedError{Kind: "launch", ID: l.Token, Err: errNoTags}
+	}
 	a := l.Last()
+	sets.replace(lease.TagLaunch, a.ClientToken)
+	in.TagSpecifications = sets.specifications()
 	in.ClientToken = aws.String(a.ClientToken)
 	in.MinCount, in.MaxCount = aws.Int32(int32(a.Min)), aws.Int32(int32(a.Max)) //nolint:gosec // at most lease.MaxCount
 	if a.InstanceType != "" {
@@ -107,14 +121,10 @@ func input(l lease.Launch, registry string) (*ec2.RunInstancesInput, error) {
 	if in.UserData != nil { // plain text in the CLI's form, which encodes it in the same way
 		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(*in.UserData)))
 	}
-	if in.MetadataOptions == nil {
-		in.MetadataOptions = &types.InstanceMetadataOptionsRequest{}
-	}
-	in.MetadataOptions.HttpTokens = types.HttpTokensStateRequired
-	in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
-	in.TagSpecifications = ours(l, a, registry, tagSets(in.TagSpecifications)).specifications()
 	return in, nil
 }
+
+var errNoTags = errors.New("its frozen request lacks the tags of Lapse")
 
 // setSubnet puts the subnet where EC2 takes it: in the first interface if the request describes interfaces.
 func setSubnet(in *ec2.RunInstancesInput, subnet string) {
@@ -127,26 +137,4 @@ func setSubnet(in *ec2.RunInstancesInput, subnet string) {
 			i.SubnetId = aws.String(subnet)
 		}
 	}
-}
-
-// ours adds Lapse's own tags to everything that the call creates.
-func ours(l lease.Launch, a lease.Attempt, registry string, sets tagSet) tagSet {
-	for _, kind := range []types.ResourceType{
-		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface,
-		types.ResourceTypeSpotInstancesRequest,
-	} {
-		_, asked := sets[kind]
-		if kind == types.ResourceTypeSpotInstancesRequest && !asked { // EC2 refuses it where nothing is spot
-			continue
-		}
-		sets.add(kind, map[string]string{lease.TagRegistry: registry, lease.TagLaunch: a.ClientToken})
-	}
-	if l.Holder != "" {
-		sets.add(types.ResourceTypeInstance, map[string]string{lease.TagHolder: l.Holder})
-	}
-	if l.Term > 0 {
-		end := l.CreatedAt.Add(time.Duration(l.Term))
-		sets.add(types.ResourceTypeInstance, map[string]string{lease.TagTerm: date(end)})
-	}
-	return sets
 }

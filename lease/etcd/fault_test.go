@@ -126,7 +126,7 @@ func TestStoreNeedsNoMoreThanKeysLeasesAndWatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{Schema: 1}); err != nil {
+	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 	if err := office.Resign(t.Context()); err != nil {

@@ -21,7 +21,8 @@ func oneRecord() map[string]any {
 		"registry": lease.NewRegistry(noon, "uuid-1", lease.ModeArmed),
 		"sweep":    lease.Sweep{Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, Interval: lease.Duration(time.Minute)},
 		"leases/i-1": lease.Lease{
-			Schema: lease.Schema, InstanceID: "i-1", State: lease.StateActive, GrantedAt: noon, TTL: lease.Duration(time.Minute),
+			Schema: lease.Schema, InstanceID: "i-1", State: lease.StateActive, GrantedAt: noon, ExpiresNumber: 1,
+			TTL: lease.Duration(time.Minute),
 		},
 		"launches/nightly": lease.Launch{
 			Schema: lease.Schema, Token: "nightly", State: lease.LaunchOpen, Count: 1, Request: json.RawMessage(`{}`),

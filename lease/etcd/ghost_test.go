@@ -98,7 +98,7 @@ func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
 	key := b.key("heartbeat", "i-1")
 	for name, older := range map[string]string{
 		"an older count": string(b.get(t, key).Kvs[0].GetValue()),
-		"an older TTL":   `{"schema":1,"instance_id":"i-1","boot_id":"boot","ttl":"5s","changes":7}`,
+		"an older TTL":   `{"schema":2,"instance_id":"i-1","boot_id":"boot","ttl":"5s","changes":7}`,
 		"nonsense":       `{`,
 	} {
 		hb := claim.Heartbeat
@@ -157,7 +157,7 @@ func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ghost := `{"schema":1,"instance_id":"i-1","boot_id":"boot-0","ttl":"1m0s"}`
+	ghost := `{"schema":2,"instance_id":"i-1","boot_id":"boot-0","ttl":"1m0s"}`
 	b.put(t, b.key("heartbeat", "i-1"), ghost, clientv3.WithLease(dying.ID))
 	_, _, err = b.Renew(t.Context(), claim, claim.Heartbeat)
 	var lost *lease.ClaimLostError

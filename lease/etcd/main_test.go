@@ -129,6 +129,7 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func activeLease(id string) lease.Lease {
 	return lease.Lease{
 		Schema: lease.Schema, InstanceID: id, State: lease.StateActive, Holder: "ada", GrantedAt: start, ExpiresAt: start.Add(time.Hour),
+		ExpiresNumber: 1,
 	}
 }
 

@@ -62,7 +62,7 @@ func TestCampaignWaitsUntilTheLeaderResigns(t *testing.T) {
 	if second.err != nil {
 		t.Fatal(second.err)
 	}
-	if _, err := second.office.PutSweep(t.Context(), registry, lease.Sweep{Schema: 1}); err != nil {
+	if _, err := second.office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 }
@@ -90,7 +90,7 @@ func TestCandidateWhoseKeyLapsedStandsAgain(t *testing.T) {
 	if b.stands(t, seen, "second") == lapsed {
 		t.Error("elected with the lapsed key")
 	}
-	if _, err := second.office.PutSweep(t.Context(), registry, lease.Sweep{Schema: 1}); err != nil {
+	if _, err := second.office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 }
@@ -128,7 +128,7 @@ func TestOfficeOutlivesItsCampaign(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{Schema: 1}); err != nil {
+	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 }

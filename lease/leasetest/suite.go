@@ -117,7 +117,7 @@ func by() lease.By { return lease.By{Actor: "test", Reason: "because"} }
 func activeLease(id string) lease.Lease {
 	return lease.Lease{
 		Schema: lease.Schema, InstanceID: id, State: lease.StateActive, Holder: "ada",
-		Labels: map[string]string{"team": "a"}, GrantedAt: now(), ExpiresAt: now().Add(time.Hour),
+		Labels: map[string]string{"team": "a"}, GrantedAt: now(), ExpiresAt: now().Add(time.Hour), ExpiresNumber: 1,
 		History: []lease.Transition{},
 	}
 }

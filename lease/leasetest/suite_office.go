@@ -9,17 +9,18 @@ import (
 
 func officeCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"an office reads and writes":                            officeWrites,
-		"an office's write from an old revision conflicts":      officeConflict,
-		"an office that was taken away writes nothing":          officeDeposed,
-		"an office that resigned writes nothing":                officeResigned,
-		"a registry that changed since it was read fences off":  officeRegistryChanged,
-		"a registry that was never read fences off":             officeRegistryUnread,
-		"a heartbeat keeps a lease from revocation for silence": officeHeartbeatSpares,
-		"a ghost keeps nothing from revocation for silence":     officeGhostDoesNot,
-		"an office deletes tombstones from their revision":      officeDeletes,
-		"a campaign without a registry is refused":              campaignNoRegistry,
-		"a campaign for a newer program's registry is refused":  campaignNewer,
+		"an office reads and writes":                             officeWrites,
+		"an office's write from an old revision conflicts":       officeConflict,
+		"an office that was taken away writes nothing":           officeDeposed,
+		"an office that resigned writes nothing":                 officeResigned,
+		"a registry that changed since it was read fences off":   officeRegistryChanged,
+		"a registry that was never read fences off":              officeRegistryUnread,
+		"a heartbeat keeps a lease from revocation for silence":  officeHeartbeatSpares,
+		"a ghost keeps nothing from revocation for silence":      officeGhostDoesNot,
+		"an office deletes tombstones from their revision":       officeDeletes,
+		"a campaign without a registry is refused":               campaignNoRegistry,
+		"a campaign for a newer program's registry is refused":   campaignNewer,
+		"a campaign for a registry of a lower schema is refused": campaignLower,
 	}
 }
 
@@ -33,7 +34,7 @@ func officeWrites(t *fixture) {
 	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
 	office := t.office("janitor-1")
 	wantSame(t, office.Name(), "janitor-1")
-	stamp := must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: 1, Sequence: 1}))
+	stamp := must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: lease.Schema, Sequence: 1}))
 	stamp.Sequence++
 	stamp = must[lease.Sweep](t)(office.PutSweep(ctx, registry, stamp))
 	wantSame(t, must[lease.Sweep](t)(t.Store.Sweep(ctx)).Revision, stamp.Revision)
@@ -68,8 +69,8 @@ func officeConflict(t *fixture) {
 	wantConflict(t, err, "launch", someToken)
 	wantConflict(t, office.DeleteLease(ctx, registry, l), "lease", someID)
 	wantConflict(t, office.DeleteLaunch(ctx, registry, launch), "launch", someToken)
-	must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: 1}))
-	_, err = office.PutSweep(ctx, registry, lease.Sweep{Schema: 1})
+	must[lease.Sweep](t)(office.PutSweep(ctx, registry, lease.Sweep{Schema: lease.Schema}))
+	_, err = office.PutSweep(ctx, registry, lease.Sweep{Schema: lease.Schema})
 	wantError[*lease.ConflictError](t, err)
 }
 
@@ -82,7 +83,7 @@ func (t *fixture) wantFenced(office Leader, registry lease.Registry, l lease.Lea
 	_, revoke := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseTerm), false)
 	_, silent := office.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseSilence), true)
 	_, putLaunch := office.PutLaunch(ctx, registry, launch)
-	_, putSweep := office.PutSweep(ctx, registry, lease.Sweep{Schema: 1})
+	_, putSweep := office.PutSweep(ctx, registry, lease.Sweep{Schema: lease.Schema})
 	for what, err := range map[string]error{
 		"put": put, "create": create, "revoke": revoke, "silent": silent, "put launch": putLaunch, "put sweep": putSweep,
 		"delete": office.DeleteLease(ctx, registry, l), "delete launch": office.DeleteLaunch(ctx, registry, launch),
@@ -156,7 +157,7 @@ func officeHeartbeatSpares(t *fixture) {
 
 func officeGhostDoesNot(t *fixture) {
 	registry, l, office := t.registry(), t.lease(someID), t.office("a")
-	t.Put(t, "heartbeat", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","boot_id":"b","ttl":"1m0s"}`))
+	t.Put(t, "heartbeat", someID, []byte(`{"schema":2,"instance_id":"`+someID+`","boot_id":"b","ttl":"1m0s"}`))
 	must[lease.Lease](t)(office.Revoke(t.Context(), registry, revokedFrom(t, l, lease.CauseSilence), true))
 }
 
@@ -183,7 +184,13 @@ func campaignNoRegistry(t *fixture) {
 }
 
 func campaignNewer(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	t.Put(t, "registry", "", []byte(`{"schema":2,"min_schema":9,"uuid":"u","mode":"armed"}`))
 	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 9)
+}
+
+func campaignLower(t *fixture) {
+	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed"}`))
+	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
+	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 1)
 }

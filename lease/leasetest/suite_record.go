@@ -17,6 +17,7 @@ func recordCases() map[string]func(*fixture) {
 		"a write from an old revision conflicts":                oldRevisionConflicts,
 		"a missing record is not found":                         missingIsNotFound,
 		"a record of a newer schema is refused":                 newerSchemaRefused,
+		"a record of a lower schema is refused":                 lowerSchemaRefused,
 		"a record that is not JSON is malformed":                notJSONIsMalformed,
 		"a record under another's key is malformed":             misplacedIsMalformed,
 		"the revision is not stored in the record":              revisionNotStored,
@@ -112,9 +113,25 @@ func (t *fixture) putEach(data string) {
 
 func newerSchemaRefused(t *fixture) {
 	t.putEach(`{"schema":9,"state":"unheard-of"}`)
+	t.wantSchemaOfEach(9)
+}
+
+// lowerSchemaRefused: whoever reads any of them is told, and reads no zero where a later version has a number.
+func lowerSchemaRefused(t *fixture) {
+	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed"}`))
+	t.Put(t, "sweep", "", []byte(`{"schema":1,"sequence":7}`))
+	t.Put(t, "lease", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","state":"active","changes":1,"history":[]}`))
+	t.Put(t, "launch", someToken, []byte(`{"schema":1,"token":"`+someToken+`","state":"open","attempts":[{}]}`))
+	t.wantSchemaOfEach(1)
+	_, _, err := t.Store.UpdateLease(t.Context(), someID, func(l lease.Lease) (lease.Lease, error) { return l.Pardon(now(), by()) })
+	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 1)
+}
+
+func (t *fixture) wantSchemaOfEach(schema int) {
+	t.Helper()
 	for kind, err := range readEach(t.Context(), t) {
-		if newer := errorOf[*lease.SchemaError](t, err); newer.Schema != 9 || newer.Kind != kind {
-			t.Errorf("%s: %v", kind, newer)
+		if other := errorOf[*lease.SchemaError](t, err); other.Schema != schema || other.Kind != kind {
+			t.Errorf("%s: %v", kind, other)
 		}
 	}
 }
@@ -150,12 +167,12 @@ func revisionNotStored(t *fixture) {
 
 func unknownFieldsSurvive(t *fixture) {
 	ctx := t.Context()
-	t.Put(t, "lease", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","state":"active","granted_at":"2026-01-02T03:04:05Z",
+	t.Put(t, "lease", someID, []byte(`{"schema":2,"instance_id":"`+someID+`","state":"active","expires_number":1,"granted_at":"2026-01-02T03:04:05Z",
 		"top":1,"mark":{"cause":"silence","since":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:09:05Z","in_mark":2},
 		"changes":1,"history":[{"time":"2026-01-02T03:04:05Z","actor":"a","action":"b","in_history":3}]}`))
-	t.Put(t, "launch", someToken, []byte(`{"schema":1,"token":"`+someToken+`","state":"open","request":{},"created_at":"2026-01-02T03:04:05Z",
+	t.Put(t, "launch", someToken, []byte(`{"schema":2,"token":"`+someToken+`","state":"open","request":{},"created_at":"2026-01-02T03:04:05Z",
 		"top":4,"attempts":[{"client_token":"`+someToken+`.1","min":1,"max":1,"sends":0,"in_attempt":5}]}`))
-	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed","top":6}`))
+	t.Put(t, "registry", "", []byte(`{"schema":2,"min_schema":2,"uuid":"u","mode":"armed","top":6}`))
 	rename := func(l lease.Lease) (lease.Lease, error) { l.Holder = "eve"; l.Changes++; return l, nil }
 	if _, _, err := t.Store.UpdateLease(ctx, someID, rename); err != nil {
 		t.Fatal(err)

@@ -11,13 +11,14 @@ import (
 
 func snapshotCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"a snapshot has every record once":                     snapshotHasAll,
-		"a snapshot is of one revision while others write":     snapshotOfOneRevision,
-		"a snapshot names what cannot be read":                 snapshotNamesBad,
-		"a snapshot without a registry is refused":             snapshotWithoutRegistry,
-		"a snapshot of a registry for newer programs refused":  snapshotOfNewer,
-		"a snapshot of a registry that cannot be read refused": snapshotOfMalformed,
-		"a snapshot tells a held heartbeat from a ghost":       snapshotTellsGhosts,
+		"a snapshot has every record once":                      snapshotHasAll,
+		"a snapshot is of one revision while others write":      snapshotOfOneRevision,
+		"a snapshot names what cannot be read":                  snapshotNamesBad,
+		"a snapshot without a registry is refused":              snapshotWithoutRegistry,
+		"a snapshot of a registry for newer programs refused":   snapshotOfNewer,
+		"a snapshot of a registry of a lower schema is refused": snapshotOfLower,
+		"a snapshot of a registry that cannot be read refused":  snapshotOfMalformed,
+		"a snapshot tells a held heartbeat from a ghost":        snapshotTellsGhosts,
 	}
 }
 
@@ -34,7 +35,7 @@ func snapshotHasAll(t *fixture) {
 		t.launch(fmt.Sprintf("launch-%d", i))
 		must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(fmt.Sprintf("i-%d", i), "boot")))
 	}
-	stamp := must[lease.Sweep](t)(t.office("a").PutSweep(t.Context(), registry, lease.Sweep{Schema: 1, Sequence: 7}))
+	stamp := must[lease.Sweep](t)(t.office("a").PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema, Sequence: 7}))
 	snapshot := t.snapshot()
 	wantSame(t, snapshot.Registry, registry)
 	wantSame(t, snapshot.Sweep.Sequence, 7)
@@ -96,19 +97,21 @@ func snapshotNamesBad(t *fixture) {
 	t.Put(t, "lease", "i-0new", []byte(`{"schema":9}`))
 	t.Put(t, "launch", "bad", []byte(`7`))
 	t.Put(t, "heartbeat", "i-0beat", []byte(`{}`))
+	t.Put(t, "heartbeat", "i-0huge", []byte(`{"schema":2,"instance_id":"i-0huge","boot_id":"b","changes":9223372036854775807,"ttl":"1m0s"}`))
 	t.Put(t, "sweep", "", []byte(`[]`))
 	snapshot := t.snapshot()
 	bad := map[string]error{}
 	for _, b := range snapshot.Bad {
 		bad[b.Kind+" "+b.ID] = b.Err
 	}
-	if len(snapshot.Bad) != 5 || len(snapshot.Leases) != 1 || snapshot.Leases[0].Revision != good.Revision {
+	if len(snapshot.Bad) != 6 || len(snapshot.Leases) != 1 || snapshot.Leases[0].Revision != good.Revision {
 		t.Fatalf("bad %v, leases %v", bad, snapshot.Leases)
 	}
 	wantError[*lease.MalformedError](t, bad["lease i-0bad"])
 	wantError[*lease.SchemaError](t, bad["lease i-0new"])
 	wantError[*lease.MalformedError](t, bad["launch bad"])
 	wantError[*lease.MalformedError](t, bad["heartbeat i-0beat"])
+	wantError[*lease.MalformedError](t, bad["heartbeat i-0huge"])
 }
 
 func snapshotWithoutRegistry(t *fixture) {
@@ -118,7 +121,7 @@ func snapshotWithoutRegistry(t *fixture) {
 }
 
 func snapshotOfNewer(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	t.Put(t, "registry", "", []byte(`{"schema":2,"min_schema":9,"uuid":"u","mode":"armed"}`))
 	_, err := t.Store.Snapshot(t.Context())
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 9)
 	t.Put(t, "registry", "", []byte(`{"schema":8}`))
@@ -126,8 +129,14 @@ func snapshotOfNewer(t *fixture) {
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 8)
 }
 
+func snapshotOfLower(t *fixture) {
+	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed"}`))
+	_, err := t.Store.Snapshot(t.Context())
+	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 1)
+}
+
 func snapshotOfMalformed(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":1,"uuid":"u","mode":"sideways"}`))
+	t.Put(t, "registry", "", []byte(`{"schema":2,"uuid":"u","mode":"sideways"}`))
 	_, err := t.Store.Snapshot(t.Context())
 	wantError[*lease.MalformedError](t, err)
 }
@@ -135,7 +144,7 @@ func snapshotOfMalformed(t *fixture) {
 func snapshotTellsGhosts(t *fixture) {
 	t.registry()
 	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(someID, "boot-1")))
-	t.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":1,"instance_id":"i-0ghost","boot_id":"b","ttl":"1m0s"}`))
+	t.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":2,"instance_id":"i-0ghost","boot_id":"b","ttl":"1m0s"}`))
 	snapshot := t.snapshot()
 	held, ghost := snapshot.Heartbeats[someID], snapshot.Heartbeats["i-0ghost"]
 	if !held.Held || held.Created != claim.Revision || held.BootID != "boot-1" || held.TTL != lease.Duration(time.Minute) {

@@ -79,7 +79,7 @@ func (w *world) haunt(r *rand.Rand) int {
 		if w.fleet.beats(id) || oneIn(r, 2) {
 			continue
 		}
-		value := fmt.Sprintf(`{"schema":1,"instance_id":%q,"boot_id":"ghost","changes":0,"ttl":"1m0s","since":"2000-01-01T00:00:00Z"}`, id)
+		value := fmt.Sprintf(`{"schema":2,"instance_id":%q,"boot_id":"ghost","changes":0,"ttl":"1m0s","since":"2000-01-01T00:00:00Z"}`, id)
 		if _, err := client.Put(w.ctx, "/lapse/"+namespace+"/heartbeats/"+id, value); err == nil {
 			n++
 		}

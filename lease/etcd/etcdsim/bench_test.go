@@ -51,7 +51,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		b.Fatal(err)
 	}
 	for i := range 99 {
-		l := lease.Lease{Schema: lease.Schema, InstanceID: fmt.Sprintf("i-%03d", i), State: lease.StateActive, ExpiresAt: now}
+		l := lease.Lease{Schema: lease.Schema, InstanceID: fmt.Sprintf("i-%03d", i), State: lease.StateActive, ExpiresAt: now, ExpiresNumber: 1}
 		if _, err := store.PutLease(b.Context(), l); err != nil {
 			b.Fatal(err)
 		}

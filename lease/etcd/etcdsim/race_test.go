@@ -119,6 +119,7 @@ func (w *world) prepare() (lease.Registry, lease.Lease) {
 	}
 	l, err := store.PutLease(w.Context(), lease.Lease{
 		Schema: lease.Schema, InstanceID: "i-1", State: lease.StateActive, GrantedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+		ExpiresNumber: 1,
 	})
 	if err != nil {
 		w.Fatal(err)

@@ -1,0 +1,93 @@
+package ec2
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+)
+
+// maxTags is how many tags a resource has at most.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+const maxTags = 50
+
+// complete puts into a request what Lapse itself decides of the call: its tags, IMDSv2, and the end of an instance that
+// shuts itself down. It is done once, before the request is stored: a launcher of another version, which may decide
+// otherwise, repeats what is on record.
+//
+// Errors: [RequestError] if a resource would get more tags than EC2 takes.
+func complete(in *ec2.RunInstancesInput, l lease.Launch, registry string) error {
+	if in.MetadataOptions == nil {
+		in.MetadataOptions = &types.InstanceMetadataOptionsRequest{}
+	}
+	in.MetadataOptions.HttpTokens = types.HttpTokensStateRequired
+	in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
+	sets := ours(l, registry, tagSets(in.TagSpecifications))
+	for _, kind := range slices.Sorted(maps.Keys(sets)) {
+		if n := len(sets[kind]); n > maxTags {
+			return &RequestError{Field: fmt.Sprintf("TagSpecifications (%s)", kind), Why: fmt.Sprintf(
+				"would have %d tags, those of Lapse counted, and EC2 takes %d; leave out %d", n, maxTags, n-maxTags)}
+		}
+	}
+	in.TagSpecifications = sets.specifications()
+	return nil
+}
+
+// ours adds the tags of Lapse to everything that the call creates. Those that only an attempt or a leader knows are
+// empty, and hold their place.
+func ours(l lease.Launch, registry string, sets tagSet) tagSet {
+	for _, kind := range []types.ResourceType{
+		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface,
+		types.ResourceTypeSpotInstancesRequest,
+	} {
+		_, asked := sets[kind]
+		if kind == types.ResourceTypeSpotInstancesRequest && !asked { // EC2 refuses it where nothing is spot
+			continue
+		}
+		sets.add(kind, map[string]string{lease.TagRegistry: registry, lease.TagLaunch: ""})
+		if kind != types.ResourceTypeSpotInstancesRequest {
+			sets.add(kind, map[string]string{lease.TagLeased: ""})
+		}
+	}
+	expires := lease.Expiry{Number: 1}
+	if l.Term > 0 {
+		expires.At = l.CreatedAt.Add(time.Duration(l.Term))
+	}
+	sets.add(types.ResourceTypeInstance, map[string]string{lease.TagExpires: expires.String()})
+	if l.Holder != "" {
+		sets.add(types.ResourceTypeInstance, map[string]string{lease.TagHolder: l.Holder})
+	}
+	return sets
+}
+
+// sample is the call of a launch of one instance of a type, for a rehearsal.
+func sample(registry, instanceType string) (*ec2.RunInstancesInput, error) {
+	in := &ec2.RunInstancesInput{}
+	l := lease.Launch{Token: "doctor", Attempts: []lease.Attempt{{ClientToken: "doctor.1", Min: 1, Max: 1, InstanceType: instanceType}}}
+	err := complete(in, l, registry)
+	if err != nil {
+		return nil, err
+	}
+	if l.Request, err = writeSkeleton(in); err != nil {
+		return nil, err
+	}
+	return input(l)
+}
+
+// registry is the UUID with which instances are tagged; empty if they are not.
+func (s tagSet) registry() string { return s[types.ResourceTypeInstance][lease.TagRegistry] }
+
+// replace sets the value of a tag wherever it is.
+func (s tagSet) replace(key, value string) {
+	for _, tags := range s {
+		if _, there := tags[key]; there {
+			tags[key] = value
+		}
+	}
+}
