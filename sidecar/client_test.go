@@ -81,6 +81,7 @@ func TestErrorsCrossTheSocketWithTheirFacts(t *testing.T) {
 		&lease.LimitError{What: "w", Why: "y"},
 		&lease.PastError{Time: today, Now: today},
 		&lease.ShortenError{ID: "i", Asked: today, ExpiresAt: today},
+		&lease.NumberError{ID: "i", Number: 7},
 		&lease.ClampedError{ID: "i", Asked: today, NotAfter: today, Over: true},
 		&lease.StateError{ID: "i", Verb: "v", State: lease.StateRevoked, Cause: lease.CauseTerm, Since: today},
 		&lease.ConflictError{Kind: "k", ID: "i"},

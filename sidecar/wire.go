@@ -101,6 +101,7 @@ func kinds() []kind {
 		kindOf[lease.LimitError]("input", http.StatusBadRequest),
 		kindOf[lease.PastError]("past", http.StatusUnprocessableEntity),
 		kindOf[lease.ShortenError]("shorten", http.StatusConflict),
+		kindOf[lease.NumberError]("number", http.StatusConflict),
 		kindOf[lease.ClampedError]("clamped", http.StatusConflict),
 		kindOf[lease.StateError]("state", http.StatusConflict),
 		kindOf[lease.ConflictError]("conflict", http.StatusConflict),

@@ -57,6 +57,9 @@ func (a *account) tellActive(l lease.Lease, beats map[string]lease.Heartbeat, t 
 		}
 		a.say("term", "Its term %s %s.", ends, t.exact(l.ExpiresAt))
 	}
+	if !l.KeptSince.IsZero() {
+		a.say("kept", "Its date had passed, and it was kept by %s, since %s; it is marked before it is terminated.", keptWords(l.KeptReason), t.when(l.KeptSince))
+	}
 	a.say("renewal", "%s", beatWords(l, beats, t))
 	a.say("change", "%s", changeWords(l, t))
 	a.say("record", "Granted %s%s.%s", t.when(l.GrantedAt), by(l), lastWords(l, t))
@@ -158,6 +161,10 @@ func (a *account) tellRevoked(l lease.Lease, t teller) {
 	if l.Stuck != "" {
 		a.say("stuck", "It cannot be ended: %s. %s", l.Stuck, stuckAdvice(l.Stuck))
 	}
+	if l.TagNumber > 0 {
+		a.say("tag", "Its tag %s is newer (number %d) than its record (number %d): the registry was set back, or somebody edited the tag. "+
+			"Nothing ends it until `lease revoke %s`.", lease.TagExpires, l.TagNumber, l.ExpiresNumber, l.InstanceID)
+	}
 	a.say("change", "The lease is not given back. As long as it runs, `lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
 }
 
@@ -172,6 +179,16 @@ func stuckAdvice(reason string) string {
 		return "Give the janitor its policy, see `lease doctor --as janitor`; it is tried again by itself."
 	}
 	return "It is tried again by itself, ever more slowly."
+}
+
+// keptWords say what kept an instance after its date.
+func keptWords(r lease.KeptReason) string {
+	words := map[lease.KeptReason]string{
+		lease.KeptByTag:      "its tag " + lease.TagExpires + ", which was late or said a later date",
+		lease.KeptByExempt:   "its tag " + lease.TagExempt,
+		lease.KeptByRegistry: "the loss of its tag " + lease.TagRegistry,
+	}
+	return cmp.Or(words[r], string(r))
 }
 
 func because(reason string) string {

@@ -17,9 +17,9 @@ func recoverCommand() *ucli.Command {
 		Name: "recover", Usage: "rebuild leases that were lost, from the tags of their instances", ArgsUsage: "[INSTANCE…]",
 		Description: "For after a loss of data. Every instance that bears this registry's tag, and whose launch tag is the client token\n" +
 			"that it was launched with, gets a lease if no record speaks of it: for the holder and until the date on its tags,\n" +
-			"but for 24 hours at least. Extensions are not on tags, so read the dates and extend what must live longer; an\n" +
-			"instance launched without a term gets none, unless --term is given. A lease that is on record, or that appears\n" +
-			"meanwhile, is left as it is, so that this can be repeated.\n\n" +
+			"but for 24 hours at least. The last extensions may not have reached the tags, so read the dates and extend what\n" +
+			"must live longer; an instance whose tag says none gets no term, unless --term is given. A lease that is on record,\n" +
+			"or that appears in between, is left as it is, so that this can be repeated.\n\n" +
 			"Left alone, and listed with the reason: copied tags and adopted instances (`lease adopt` is for them), what\n" +
 			"belongs to another registry, what is exempt, and what a launch on record binds or left behind. It prints the plan\n" +
 			"and asks on a terminal, and elsewhere wants --yes.\n\n" +
@@ -31,7 +31,7 @@ func recoverCommand() *ucli.Command {
 			"   lease recover",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(), cli.YesFlag(),
 			&ucli.StringSliceFlag{Name: "region", Usage: "look in this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting"},
-			&ucli.StringFlag{Name: "term", Usage: "`DURATION` that every lease lasts at least, as in 3d", DefaultText: "24h, and none for what was launched without a term"},
+			&ucli.StringFlag{Name: "term", Usage: "`DURATION` that every lease lasts at least, as in 3d", DefaultText: "24h, and none for what the tag says none of"},
 			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
 			&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats, which tags do not say, 5s to 1h, or none"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan, and write nothing"}),

@@ -25,6 +25,7 @@ func releaseCommand(name string) *ucli.Command {
 		Name: name, Usage: usage[name], ArgsUsage: "ID…",
 		Description: "With `lease release` the holder gives a lease back, with `lease revoke` an operator takes it away. Both end the\n" +
 			"instance, and there is no way back; the cause on record differs.\n\n" +
+			"`lease revoke` also ends what is revoked already and kept by the date on its tag, which is newer than the record.\n\n" +
 			"A launch token also closes that launch: whatever it made that has no lease is terminated too. It asks on a\n" +
 			"terminal, and elsewhere wants --yes. An id that is not known stops it before anything is done.\n\n" +
 			"   lease " + name + " i-0123456789abcdef0\n" +
@@ -65,7 +66,7 @@ func release(c *ucli.Context) error {
 	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, untilArmed(registry)) })
 }
 
-// holding are the instances whose leases hold. Leases named by their own id that are not there are refused; a bad record
+// holding are the instances whose leases hold, or that only an operator's word ends. Leases named by their own id that are not there are refused; a bad record
 // in a launch keeps nobody from releasing the rest of it.
 func holding(ctx context.Context, store *etcd.Store, all []target) ([]string, error) {
 	var ids []string
@@ -74,7 +75,7 @@ func holding(ctx context.Context, store *etcd.Store, all []target) ([]string, er
 		switch {
 		case err != nil && t.token == "":
 			return nil, err
-		case err == nil && l.Live():
+		case err == nil && (l.Live() || l.AwaitsOperator()):
 			ids = append(ids, t.id)
 		}
 	}
@@ -147,10 +148,15 @@ func releaseOne(c *ucli.Context, store *etcd.Store, t target, until string) (don
 		cause, verb = lease.CauseOperator, "revoked"
 	}
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
-	already := false
+	already, again := false, false
 	_, after, err := write(c.Context, store, t.id, c.Command.Name+" "+t.id, func(l lease.Lease) (lease.Lease, error) {
-		if already = l.State == lease.StateRevoked || l.State == lease.StateEnded; already {
+		again = cause == lease.CauseOperator && l.AwaitsOperator()
+		already = !again && (l.State == lease.StateRevoked || l.State == lease.StateEnded)
+		switch {
+		case already:
 			return l, nil
+		case again:
+			return l.RevokeAgain(time.Now(), by)
 		}
 		return l.Revoke(time.Now(), cause, by)
 	})

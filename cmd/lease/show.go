@@ -67,6 +67,7 @@ func facts(l lease.Lease, now time.Time) [][]string {
 	when("granted", l.GrantedAt)
 	if l.Live() { // the dates of a lease that is over end nothing more
 		add("expires", cli.When(l.ExpiresAt, now))
+		add("number", fmt.Sprintf("%d of its dates", l.ExpiresNumber))
 		add("not after", cli.When(l.NotAfter, now))
 	}
 	add("ttl", orNone(l.TTL))
@@ -74,7 +75,13 @@ func facts(l lease.Lease, now time.Time) [][]string {
 	if l.Mark != nil {
 		add("marked", markFact(l, teller{now: now}))
 	}
+	if !l.KeptSince.IsZero() {
+		add("kept", fmt.Sprintf("since %s by %s", cli.When(l.KeptSince, now), keptWords(l.KeptReason)))
+	}
 	when("revoked", l.RevokedAt)
+	if l.TagNumber > 0 {
+		add("tag", fmt.Sprintf("newer: number %d, the record's is %d; `lease revoke %s` ends it", l.TagNumber, l.ExpiresNumber, l.InstanceID))
+	}
 	when("ended", l.EndedAt)
 	add("revision", fmt.Sprint(l.Revision))
 	return rows
