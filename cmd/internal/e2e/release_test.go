@@ -11,28 +11,33 @@ import (
 	"testing"
 )
 
-// releaseBefore is the commit whose binaries run beside the present ones in the upgrade test: the last one before the
-// present format of the records. It moves when a release is made.
-const releaseBefore = "2554ff04f02548e022470fcd4e798acda0cf2610"
+// Commits whose binaries run in the tests of upgrades.
+const (
+	// releaseBefore runs beside the present ones: the first commit whose records have the present schema, 2. It moves when
+	// a release is made.
+	releaseBefore = "b4432524bb5dcc534d756360b8439cb9d04856ef"
+	// schemaBefore is the last commit whose records have schema 1.
+	schemaBefore = "d4144279528dec3822d8eca56c50a5fb55b83489"
+)
 
-// sources extracts the release before this one from the history of this checkout.
-func sources(t *testing.T) string {
+// sources extracts a commit from the history of this checkout.
+func sources(t *testing.T, commit string) string {
 	t.Helper()
-	const how = "the upgrade test builds commit " + releaseBefore + " from the git history of this checkout, which lacks it: " +
-		"run it in a whole clone (git fetch --unshallow; in GitHub's checkout action, fetch-depth: 0), not in a tarball"
+	const how = "the tests of upgrades build %s from the git history of this checkout, which lacks it: " +
+		"run them in a whole clone (git fetch --unshallow; in GitHub's checkout action, fetch-depth: 0), not in a tarball"
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "release.tar")
-	git := exec.Command("git", "-c", "safe.directory=*", "archive", "-o", archive, releaseBefore)
+	git := exec.Command("git", "-c", "safe.directory=*", "archive", "-o", archive, commit)
 	git.Dir = root(t)
 	if out, err := git.CombinedOutput(); err != nil {
-		t.Fatalf("%s\ngit: %v: %s", how, err, out)
+		t.Fatalf(how+"\ngit: %v: %s", commit, err, out)
 	}
 	tree := filepath.Join(dir, "tree")
 	if err := os.Mkdir(tree, 0o750); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("tar", "-xf", archive, "-C", tree).CombinedOutput(); err != nil {
-		t.Fatalf("extract the release before this one: %v: %s", err, out)
+		t.Fatalf("extract what was before: %v: %s", err, out)
 	}
 	return tree
 }

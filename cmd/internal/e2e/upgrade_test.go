@@ -44,6 +44,23 @@ func TestE2EUpgrade(t *testing.T) {
 	u.check()
 }
 
+// TestE2EALaunchIsResumedByAnotherVersion kills launchers of either version after EC2 carried out their call, and lets the
+// other version go on: its call has to be the identical one, or EC2 refuses it and nobody ever learns what was made.
+func TestE2EALaunchIsResumedByAnotherVersion(t *testing.T) {
+	sim := ec2sim.New(ec2sim.Config{})
+	u := newUpgrade(t, sim)
+	u.young.run("lease", "init", "--armed")
+	for token, sides := range map[string][2]*side{"old-first": {u.old, u.young}, "young-first": {u.young, u.old}} {
+		id := u.crash(sides[0], token, "--unattended", "--holder", "ada")
+		if got := strings.TrimSpace(sides[1].run("lease", "launch", "--id", token, "-q")); got != id {
+			t.Errorf("launched by the %s version as %s, and resumed by the %s one as %q", sides[0].name, id, sides[1].name, got)
+		}
+	}
+	if n := len(sim.Instances()); n != 2 {
+		t.Errorf("%d instances, want 2", n)
+	}
+}
+
 // side is one version: its commands, and the fields of records that it knows.
 type side struct {
 	*world
@@ -65,7 +82,7 @@ type upgrade struct {
 func newUpgrade(t *testing.T, sim *ec2sim.Sim) *upgrade {
 	t.Helper()
 	young := newSimWorld(t, sim)
-	tree := sources(t)
+	tree := sources(t, releaseBefore)
 	old := *young
 	old.bin = buildIn(t, tree)
 	return &upgrade{
@@ -195,9 +212,11 @@ func (u *upgrade) resume(name string) {
 }
 
 // crash kills a launcher before it hears what EC2 made, and returns that.
-func (u *upgrade) crash(s *side, token string) string {
+func (u *upgrade) crash(s *side, token string, more ...string) string {
 	u.t.Helper()
-	launcher := s.command(s.aws, "lease", "launch", "--id", token, "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro")
+	launcher := s.command(s.aws, "lease", append([]string{
+		"launch", "--id", token, "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
+	}, more...)...)
 	victim := make(chan *os.Process, 1)
 	u.sim.Inject(ec2sim.Fault{
 		Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop, Hook: func() { _ = (<-victim).Kill() },
