@@ -19,6 +19,7 @@ import (
 // placeFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
 func placeFlags() []ucli.Flag {
 	return []ucli.Flag{
+		cli.AccountFlag(),
 		&ucli.StringSliceFlag{
 			Name: "region", Usage: "sweep this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting",
 			EnvVars: []string{"LAPSE_REGION"},
@@ -32,7 +33,7 @@ func placeFlags() []ucli.Flag {
 	}
 }
 
-// places opens EC2 in each region. The account is verified by asking STS. called, unless it is nil, is told each call.
+// places opens EC2 in each region. called, unless it is nil, is told each call.
 func places(c *ucli.Context, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	regions := c.StringSlice("region")
 	if len(regions) == 0 {
@@ -52,7 +53,7 @@ func places(c *ucli.Context, called func(place lease.Place, action, code string,
 		if err != nil {
 			return nil, coded(err)
 		}
-		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Share: share, Speed: speed, Observed: called})
+		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Account: c.String("account"), Share: share, Speed: speed, Observed: called})
 		if err != nil {
 			return nil, coded(err)
 		}
@@ -71,6 +72,9 @@ func coded(err error) error {
 	}
 	if _, ok := errors.AsType[*ec2.UnreachableError](err); ok {
 		return cli.WithCode(cli.ExitMissing, err)
+	}
+	if _, ok := errors.AsType[*ec2.AccountError](err); ok {
+		return cli.WithCode(cli.ExitRefused, err)
 	}
 	return err
 }

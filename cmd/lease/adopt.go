@@ -21,7 +21,7 @@ func adoptCommand() *ucli.Command {
 			"on a terminal, and elsewhere wants --yes. With --ttl a sidecar must beat on them.\n\n" +
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
 			"   lease adopt $(lease list --unexplained -q) --term 24h --dry-run",
-		Flags: append(append(cli.StoreFlags(), termFlags()...), cli.OutputFlag(), regionFlag(), reasonFlag(), cli.YesFlag(),
+		Flags: append(append(cli.StoreFlags(), termFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, say what would be adopted, and adopt nothing"}),
 		Action: adopt,
 	}
@@ -47,7 +47,7 @@ func adopt(c *ucli.Context) error {
 	}
 	registry := snapshot.Registry
 	given.beats = snapshot.Heartbeats
-	cloud, err := openCloud(c.Context, c.String("region"))
+	cloud, err := openCloud(c.Context, c, c.String("region"))
 	if err != nil {
 		return err
 	}

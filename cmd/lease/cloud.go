@@ -20,18 +20,18 @@ func regionFlag() ucli.Flag {
 }
 
 // openCloud opens EC2 in a region; empty means that of the AWS settings.
-func openCloud(ctx context.Context, region string) (*ec2.Cloud, error) {
+func openCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
 	cfg, err := ec2.Load(ctx, region)
 	if err != nil {
 		return nil, coded(err)
 	}
-	cloud, err := ec2.Open(ctx, cfg, region, ec2.Options{})
+	cloud, err := ec2.Open(ctx, cfg, region, ec2.Options{Account: c.String("account")})
 	return cloud, coded(err)
 }
 
 // openPlace opens EC2 where something on record is. Other credentials than those of its account are refused.
-func openPlace(ctx context.Context, place lease.Place) (*ec2.Cloud, error) {
-	cloud, err := openCloud(ctx, place.Region)
+func openPlace(ctx context.Context, c *ucli.Context, place lease.Place) (*ec2.Cloud, error) {
+	cloud, err := openCloud(ctx, c, place.Region)
 	if err == nil && cloud.Place() != place {
 		err = cli.WithCode(cli.ExitRefused, &placeError{want: place, have: cloud.Place()})
 	}
@@ -58,7 +58,7 @@ func coded(err error) error {
 	case is[*ec2.UnreachableError](err):
 		return cli.WithCode(cli.ExitMissing, err)
 	case is[*ec2.UnattendedError](err), is[*ec2.ClockError](err), is[*ec2.RefusedError](err), is[*ec2.AnswerError](err),
-		is[*ec2.StaleTokenError](err), is[*ec2.PlaceError](err):
+		is[*ec2.StaleTokenError](err), is[*ec2.PlaceError](err), is[*ec2.AccountError](err):
 		return cli.WithCode(cli.ExitRefused, err)
 	}
 	return err
@@ -71,10 +71,10 @@ func is[E error](err error) bool {
 
 // checkClock compares our clock with EC2's as far as the AWS settings allow, soon. A wrong one is an
 // [ec2.ClockError]; no answer is none.
-func checkClock(ctx context.Context, region string) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+func checkClock(c *ucli.Context, region string) error {
+	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
-	cloud, err := openCloud(ctx, region)
+	cloud, err := openCloud(ctx, c, region)
 	if err != nil {
 		return nil // a lease can be extended without AWS
 	}

@@ -30,7 +30,7 @@ func doctorCommand() *ucli.Command {
 			"   lease doctor\n" +
 			"   lease doctor --as janitor --region eu-west-1\n" +
 			"   lease doctor -o json | jq -r '.checks[] | select(.level == \"fail\") | .text'",
-		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(),
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
 			&ucli.StringFlag{Name: "as", Usage: "demand what `ROLE` needs of EC2: launcher, janitor, operator or observer"},
 			&ucli.StringFlag{Name: "image-id", Usage: "rehearse a launch of this `AMI`", DefaultText: "that of an instance, or Amazon Linux"},
 			&ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "unix socket of this machine's sidecar, at `PATH`"}),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ const examineFor = 45 * time.Second
 func (e *examination) examineAWS(c *ucli.Context) {
 	ctx, cancel := context.WithTimeout(c.Context, examineFor)
 	defer cancel()
-	cloud, err := openCloud(ctx, c.String("region"))
+	cloud, err := openCloud(ctx, c, c.String("region"))
 	if err != nil {
 		l := levelWarn // enough for who lists and extends
 		if e.role != "" {
@@ -27,7 +28,11 @@ func (e *examination) examineAWS(c *ucli.Context) {
 		e.add("aws", l, "%v; list, extend and release do without", err)
 		return
 	}
-	e.add("aws", levelOK, "%s in account %s", cloud.Caller(), cloud.Place().Account)
+	if cloud.Caller() == "" {
+		e.add("aws", levelNote, "account %s, by --account: STS was not asked", cloud.Place().Account)
+	} else {
+		e.add("aws", levelOK, "%s in account %s", cloud.Caller(), cloud.Place().Account)
+	}
 	switch {
 	case e.sweep.Time.IsZero():
 		e.add("region", levelNote, "%s", cloud.Place().Region)
@@ -75,7 +80,7 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 		check := "as " + string(role)
 		switch {
 		case len(refused) > 0:
-			e.add(check, e.lacking(role), "no: EC2 refuses %s; give %s the policy deploy/iam/%s.json", actions(refused), cloud.Caller(), role)
+			e.add(check, e.lacking(role), "no: EC2 refuses %s; give %s the policy deploy/iam/%s.json", actions(refused), cmp.Or(cloud.Caller(), "its credentials"), role)
 		case len(unclear) > 0:
 			e.add(check, levelNote, "not known, for want of a rehearsal of %s: %v", actions(unclear), unclear[0].Err)
 		default:

@@ -20,7 +20,7 @@ func extendCommand() *ucli.Command {
 			"   lease extend i-0123456789abcdef0 --for 4h\n" +
 			"   lease extend nightly-2027-01-31 --by 30m --reason \"tests are slow today\"\n" +
 			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict",
-		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(),
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(),
 			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
 			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
 			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
@@ -95,7 +95,7 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 // checkClock refuses to count from a clock that is wrong, as far as that can be known. A date given as such does not
 // depend on it.
 func (m move) checkClock(c *ucli.Context) error {
-	err := checkClock(c.Context, "")
+	err := checkClock(c, "")
 	if err != nil && !m.relative {
 		cli.Say(c, "warning: %v", err)
 		return nil

@@ -24,7 +24,7 @@ func launchCommand() *ucli.Command {
 			"   lease launch --request request.json --id nightly-2027-01-31\n" +
 			"   lease launch --id nightly-2027-01-31\n\n" +
 			"Exit code 6: fewer than asked for; 7: not known, run again with the --id that it names.",
-		Flags: append(flags, regionFlag(), cli.OutputFlag(),
+		Flags: append(flags, regionFlag(), cli.AccountFlag(), cli.OutputFlag(),
 			&ucli.StringFlag{Name: "id", Usage: "launch `TOKEN`, chosen by you; the same one never launches twice"},
 			&ucli.BoolFlag{Name: "unattended", Usage: "launch although no janitor sweeps the region, so that nothing ends the instances"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, ask EC2 whether it would, and launch nothing"},
@@ -54,7 +54,7 @@ func launch(c *ucli.Context) error {
 		}
 		region = record.Region
 	}
-	cloud, err := openCloud(c.Context, region)
+	cloud, err := openCloud(c.Context, c, region)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func listCommand() *ucli.Command {
 			"Two flags ask EC2 instead, for instances that have no lease here and that nothing of ours ends. --unexplained: they\n" +
 			"bear this registry's tag, and no record speaks of them: data was lost, or a tag was copied; `lease recover` or\n" +
 			"`lease adopt` gives them leases. --foreign: they bear the tag of another registry, and their leases are there.",
-		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), regionFlag(),
+		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
 			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of this registry of which no record speaks"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "instead, instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),

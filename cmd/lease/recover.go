@@ -29,7 +29,7 @@ func recoverCommand() *ucli.Command {
 			"tag lapse:registry, so that its instances are known again:\n\n" +
 			"   lease init --uuid 0f8fad5b-d9cb-469f-a165-70867728950e\n" +
 			"   lease recover",
-		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(), cli.YesFlag(),
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
 			&ucli.StringSliceFlag{Name: "region", Usage: "look in this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting"},
 			&ucli.StringFlag{Name: "term", Usage: "`DURATION` that every lease lasts at least, as in 3d", DefaultText: "24h, and none for what the tag says none of"},
 			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},

@@ -25,7 +25,7 @@ func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
 	}
 	found := []lease.Instance{}
 	for _, region := range regions {
-		cloud, err := openCloud(c.Context, region)
+		cloud, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return nil, err
 		}

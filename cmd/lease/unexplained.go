@@ -45,7 +45,7 @@ func listStrays(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	cloud, err := openCloud(c.Context, c.String("region"))
+	cloud, err := openCloud(c.Context, c, c.String("region"))
 	if err != nil {
 		return err
 	}

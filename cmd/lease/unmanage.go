@@ -22,7 +22,7 @@ func unmanageCommand() *ucli.Command {
 			"token means all of that launch. It asks first at a terminal, and wants --yes elsewhere. Also the way out for what is\n" +
 			"stuck.\n\n" +
 			"   lease unmanage i-0123456789abcdef0 --reason \"becomes the staging database\"",
-		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),
 		Action: unmanage,
 	}
 }
@@ -49,7 +49,7 @@ func unmanage(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	clouds, err := cloudsOf(c.Context, leases) // before anything is written: without them the tags would stay
+	clouds, err := cloudsOf(c, leases) // before anything is written: without them the tags would stay
 	if err != nil {
 		return err
 	}
@@ -63,13 +63,13 @@ func unmanage(c *ucli.Context) error {
 }
 
 // cloudsOf opens EC2 in the places of leases.
-func cloudsOf(ctx context.Context, leases []lease.Lease) (map[lease.Place]*ec2.Cloud, error) {
+func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Place]*ec2.Cloud, error) {
 	clouds := map[lease.Place]*ec2.Cloud{}
 	for _, l := range leases {
 		if clouds[l.Place()] != nil {
 			continue
 		}
-		cloud, err := openPlace(ctx, l.Place())
+		cloud, err := openPlace(c.Context, c, l.Place())
 		if err != nil {
 			return nil, err
 		}

@@ -25,7 +25,7 @@ func whyCommand() *ucli.Command {
 			"are lifted, stands at the end.\n\n" +
 			"   lease why i-0123456789abcdef0\n" +
 			"   lease why nightly-2027-01-31",
-		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag()),
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag()),
 		Action: why,
 	}
 }
@@ -116,7 +116,7 @@ type knowledge struct {
 
 // gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
 func gather(c *ucli.Context, store *etcd.Store, place lease.Place) (k knowledge, err error) {
-	if k.cloud, err = lookAt(c.Context, place); err != nil {
+	if k.cloud, err = lookAt(c, place); err != nil {
 		cli.Say(c, "from the record alone: %v", err)
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
@@ -133,13 +133,13 @@ func gather(c *ucli.Context, store *etcd.Store, place lease.Place) (k knowledge,
 }
 
 // lookAt opens EC2 soon or not at all. An unknown place is that of the AWS settings.
-func lookAt(ctx context.Context, place lease.Place) (*ec2.Cloud, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+func lookAt(c *ucli.Context, place lease.Place) (*ec2.Cloud, error) {
+	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
 	if place.Account == "" {
-		return openCloud(ctx, place.Region)
+		return openCloud(ctx, c, place.Region)
 	}
-	return openPlace(ctx, place)
+	return openPlace(ctx, c, place)
 }
 
 // explain says what there is to say of one instance.

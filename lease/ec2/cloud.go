@@ -3,23 +3,25 @@ package ec2
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"lapse/lease"
 )
 
-// Cloud is one region of the account that its credentials belong to. It is safe for use by many goroutines.
+// Cloud is one region of one account, and sends nothing that is signed by another. It is safe for use by many goroutines.
 type Cloud struct {
 	place lease.Place
-	arn   string // of the caller
+	proof *proved // nil if the account was taken at its word
 	ec2   *ec2.Client
 	ssm   *ssm.Client
 	pace  pace
@@ -28,6 +30,8 @@ type Cloud struct {
 
 // Options of a [Cloud]. The zero value is usable.
 type Options struct {
+	// Account takes the place of the proof at an endpoint that is not AWS's own and has no STS; empty everywhere else.
+	Account string
 	// Now is the wall clock, which may be wrong; time.Now if nil.
 	Now func() time.Time
 	// Share of EC2's token buckets that this Cloud may use, above 0 and up to 1; one half if 0. The rest is left to
@@ -41,9 +45,12 @@ type Options struct {
 	Observed func(place lease.Place, action, code string, took time.Duration)
 }
 
-// Open verifies, by asking STS, which account the credentials belong to. An empty region means that of cfg.
+// Open asks STS which account the credentials belong to. Every later call is signed by credentials of that account: for
+// each access key that is new STS is asked again, and one of another account is refused with an [AccountError]. An empty
+// region means that of cfg.
 //
-// Errors: [SettingsError] without a region, [UnreachableError] within 10 s.
+// Errors: [SettingsError] without a region or credentials, or for an account where none is to be given; [ProofError]
+// within 10 s.
 func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud, error) {
 	cfg = cfg.Copy()
 	cfg.Region = cmp.Or(region, cfg.Region)
@@ -57,19 +64,55 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	account, arn, err := caller(ctx, cfg)
+	place, proof, err := locate(ctx, cfg, o.Account)
 	if err != nil {
 		return nil, err
 	}
-	place := lease.Place{Account: account, Region: cfg.Region}
+	if proof != nil {
+		cfg.Credentials = proof
+	}
 	return &Cloud{
 		place: place,
-		arn:   arn,
+		proof: proof,
 		ec2:   ec2.NewFromConfig(cfg, withObserved(place, o.Observed)),
 		ssm:   ssm.NewFromConfig(cfg),
 		pace:  newPace(o.Share, o.Speed),
 		now:   o.Now,
 	}, nil
+}
+
+// locate finds out in which account the Cloud is, by proof unless an account is given.
+func locate(ctx context.Context, cfg aws.Config, account string) (lease.Place, *proved, error) {
+	place := lease.Place{Account: account, Region: cfg.Region}
+	custom := ec2.NewFromConfig(cfg).Options().BaseEndpoint != nil
+	if account != "" {
+		return place, nil, checkAccount(account, custom)
+	}
+	if cfg.Credentials == nil {
+		return place, nil, &SettingsError{What: "credentials"}
+	}
+	proof := &proved{source: cfg.Credentials, ask: askSTS(cfg)}
+	_, who, err := proof.prove(ctx)
+	if err != nil {
+		if answered := (*AnswerError)(nil); custom && errors.As(err, &answered) {
+			err = fmt.Errorf("%w; if this endpoint has no STS, give --account", err)
+		}
+		return place, nil, err
+	}
+	proof.account, place.Account = who.account, who.account
+	return place, proof, nil
+}
+
+// checkAccount refuses what is no account, and any at AWS itself, which proves it.
+func checkAccount(account string, custom bool) error {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	switch {
+	case strings.Trim(account, allowed) != "":
+		return &SettingsError{What: "account", Err: fmt.Errorf("%q has characters other than letters, digits, - and _", account)}
+	case !custom:
+		return &SettingsError{What: "account", Err: errors.New("it is for an endpoint of your own without STS, and none is set: leave it out, or set AWS_ENDPOINT_URL")}
+	}
+	return nil
 }
 
 // wholeAnswers keeps the SDK from losing answers. smithy-go 1.28 closes a request's body when the answer begins, and the
@@ -85,21 +128,13 @@ func (c wholeAnswers) Do(r *http.Request) (*http.Response, error) {
 	return c.client.Do(r)
 }
 
-// caller asks whose the credentials are. Nobody can be forbidden to ask.
-//
-// Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-func caller(ctx context.Context, cfg aws.Config) (account, arn string, err error) {
-	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
-	defer cancel()
-	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(bounded, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return "", "", failed(ctx, "ask whose the AWS credentials are", err)
-	}
-	return aws.ToString(out.Account), aws.ToString(out.Arn), nil
-}
-
 // Place is the account and region.
 func (c *Cloud) Place() lease.Place { return c.place }
 
-// Caller is the ARN of whose the credentials are.
-func (c *Cloud) Caller() string { return c.arn }
+// Caller is the ARN of whose the latest credentials are; empty if the account was taken at its word.
+func (c *Cloud) Caller() string {
+	if c.proof == nil {
+		return ""
+	}
+	return c.proof.latest().arn
+}

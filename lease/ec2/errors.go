@@ -14,7 +14,7 @@ import (
 
 // SettingsError says that the AWS settings do not suffice to call AWS.
 type SettingsError struct {
-	What string // "region", "credentials" or "settings"
+	What string // "region", "credentials", "account" or "settings"
 	Err  error  // may be nil
 }
 
@@ -25,6 +25,8 @@ func (e *SettingsError) Error() string {
 	case "credentials":
 		return fmt.Sprintf("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "+
 			"or give this machine a role (%v)", e.Err)
+	case "account":
+		return fmt.Sprintf("--account cannot be taken: %v", e.Err)
 	}
 	return fmt.Sprintf("cannot read the AWS %s: %v; mend the files in ~/.aws or the AWS_ variables", e.What, e.Err)
 }
@@ -69,16 +71,19 @@ func failed(ctx context.Context, op string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w (%w)", op, ctx.Err(), err)
+	case unsigned(err) != nil:
+		return fmt.Errorf("cannot %s: %w", op, unsigned(err))
 	case codeOf(err) == "":
 		return &UnreachableError{Op: op, Err: err}
 	}
 	return &AnswerError{Op: op, Code: codeOf(err), Message: messageOf(err), RequestID: requestIDOf(err), Err: err}
 }
 
-// codeOf returns the error code with which AWS answered, or "" if the answer was none of AWS's.
+// codeOf returns the error code with which AWS answered the call, or "" if the answer was none of AWS's. What STS says of
+// the credentials answers no other call.
 func codeOf(err error) string {
 	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorCode() == unknownCode {
+	if !errors.As(err, &api) || api.ErrorCode() == unknownCode || unsigned(err) != nil {
 		return ""
 	}
 	return api.ErrorCode()

@@ -35,6 +35,14 @@ func StoreFlags() []cli.Flag {
 	}
 }
 
+// AccountFlag takes the place of what STS says.
+func AccountFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "account", Usage: "take the AWS credentials for those of account `ID`: only for an endpoint of your own that has no STS",
+		EnvVars: []string{"LAPSE_ACCOUNT"}, Category: settingsFlags,
+	}
+}
+
 // Store connects to etcd as the flags say, and returns the registry's store and a function that closes the connection.
 func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
 	return StoreAt(c, log, strings.Split(strings.Join(c.StringSlice("etcd-endpoints"), ","), ","))
