@@ -316,7 +316,7 @@ func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	tag := func() error {
-		return c.cloud.Tag(t.Context(), []string{foreign.ID}, map[string]string{lease.TagRegistry: registry.UUID})
+		return c.cloud.Tag(t.Context(), []string{foreign.ID}, map[string]string{lease.TagRegistry: registry.UUID})[0].Err
 	}
 	c.sim.Inject(ec2sim.Fault{Action: "CreateTags", Times: 1, Effect: ec2sim.Refuse, Code: "InvalidInstanceID.NotFound"})
 	if err := tag(); err == nil {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -47,21 +49,26 @@ func modeCommand(name string) *ucli.Command {
 				return err
 			}
 			defer closeStore()
-			if name == "arm" {
-				if err := previewArm(c, store); err != nil {
-					return err
-				}
-			}
 			if brake := c.String("brake"); brake != "" {
 				return resumeBrake(c, store, brake)
 			}
-			return setMode(c, store, name)
+			shown := lease.Registry{}
+			if name == "arm" {
+				if shown, err = previewArm(c, store); err != nil {
+					return err
+				}
+			}
+			return setMode(c, store, name, shown)
 		},
 	}
 }
 
-func setMode(c *ucli.Context, store *etcd.Store, name string) error {
+// setMode sets the mode, unless somebody else did since a person was shown it. A zero shown was shown to nobody.
+func setMode(c *ucli.Context, store *etcd.Store, name string, shown lease.Registry) error {
 	before, after, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
+		if shown.UUID != "" && (r.UUID != shown.UUID || r.Mode != shown.Mode || !r.ModeSince.Equal(shown.ModeSince)) {
+			return r, cli.Overtaken("registry %s was set to %s", r.UUID, r.Mode)
+		}
 		switch now := time.Now(); name {
 		case "arm":
 			return r.To(now, lease.ModeArmed), nil
@@ -97,31 +104,60 @@ type change struct {
 	Mode     lease.Mode `json:"mode"`
 }
 
-// previewArm shows what an armed janitor would do at its next sweep, and asks.
-func previewArm(c *ucli.Context, store *etcd.Store) error {
+// previewArm shows what an armed janitor would do at its next sweep, and asks. It returns the registry as it was shown;
+// zero if nobody was asked.
+func previewArm(c *ucli.Context, store *etcd.Store) (shown lease.Registry, err error) {
 	p, err := readPolicy(c)
 	if err != nil {
-		return err
+		return shown, err
 	}
 	clouds, err := places(c, nil)
 	if err != nil {
-		return err
+		return shown, err
 	}
 	view, plan, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
 	if err != nil {
-		return err
+		return shown, err
 	}
 	out := c.App.Writer
 	if cli.WantsJSON(c) {
 		out = c.App.ErrWriter // the plan is for who is asked; programs get what came of it
 	}
 	if err := newPlan(view, plan, c.Bool("all")).write(out); err != nil {
-		return err
+		return shown, err
 	}
 	registry := view.Snapshot.Registry
 	question := "arm registry " + registry.UUID
 	if registry.Mode == lease.ModePaused {
 		question += ", which was paused " + cli.When(registry.ModeSince, time.Now())
 	}
-	return cli.Confirm(c, question)
+	err = cli.Confirm(c, question, func() error {
+		shown = registry
+		_, fresh, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
+		if err != nil {
+			return err
+		}
+		if more := fresher(plan, fresh); len(more) > 0 {
+			return cli.Overtaken("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Token))
+		}
+		return nil
+	})
+	return shown, err
+}
+
+// fresher are the verdicts of a plan that end, mark or remove something of which the plan before it did not speak.
+func fresher(before, now janitor.Plan) []janitor.Verdict {
+	thing := func(v janitor.Verdict) string {
+		if v.Leftover != nil {
+			return v.Leftover.ID
+		}
+		return v.InstanceID
+	}
+	return slices.DeleteFunc(slices.Clone(now.Verdicts), func(v janitor.Verdict) bool {
+		switch v.Action {
+		case janitor.ActEnd, janitor.ActOrphan, janitor.ActMark, janitor.ActRemove:
+			return slices.ContainsFunc(before.Verdicts, func(b janitor.Verdict) bool { return b.Action == v.Action && thing(b) == thing(v) })
+		}
+		return true
+	})
 }

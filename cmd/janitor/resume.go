@@ -60,7 +60,9 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 		cli.Say(c, "%d leases are older in the registry than their sidecars have seen them, and would be taken as they are: %s",
 			len(done.Leases), strings.Join(done.Leases[:min(5, len(done.Leases))], " "))
 	}
-	if err := cli.Confirm(c, "lift brake "+name+", and so end what lapses by the registry as it is"); err != nil {
+	if err := cli.Confirm(c, "lift brake "+name+", and so end what lapses by the registry as it is", func() error {
+		return done.still(c, store)
+	}); err != nil {
 		return err
 	}
 	by := lease.By{Actor: cli.Actor(), Reason: "brake " + name + " lifted"}
@@ -79,6 +81,31 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 		}
 	}
 	return done.say(c, fmt.Sprintf("brake %s lifted", name))
+}
+
+// still refuses if the brake is held for more, or for another reason, than a person was shown.
+func (l lifted) still(c *ucli.Context, store *etcd.Store) error {
+	snapshot, err := store.Snapshot(c.Context)
+	if err != nil {
+		return err
+	}
+	if snapshot.Registry.UUID != l.Registry {
+		return cli.Overtaken("the registry was %s and is %s", l.Registry, snapshot.Registry.UUID)
+	}
+	for _, b := range liftable(snapshot, l.Brake) {
+		if !slices.ContainsFunc(l.Lifted, func(shown lease.Brake) bool {
+			return shown.Scope == b.Scope && shown.Since.Equal(b.Since) && shown.Reason == b.Reason && shown.Count >= b.Count
+		}) {
+			return cli.Overtaken("brake %s trips anew: %s", b.Name, b.Reason)
+		}
+	}
+	seen, _ := behind(snapshot, l.Brake)
+	for id := range seen {
+		if !slices.Contains(l.Leases, id) {
+			return cli.Overtaken("%s came to the leases that the registry holds in an older state", id)
+		}
+	}
+	return nil
 }
 
 func (l lifted) say(c *ucli.Context, sentence string) error {

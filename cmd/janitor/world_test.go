@@ -50,6 +50,7 @@ func newWorld(env *testscript.Env) error {
 // worldCommands are what scripts can do beside running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
+	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "alarm": raiseAlarm,
 	} {

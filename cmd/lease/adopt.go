@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"time"
 
@@ -9,15 +9,13 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
-	"lapse/lease/ec2"
-	"lapse/lease/etcd"
 )
 
 func adoptCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "adopt", Usage: "give leases to instances that Lapse did not launch", ArgsUsage: "INSTANCE…",
 		Description: "The lease is written first, then the tag; the lease counts once a janitor has seen the tag. All instances are\n" +
-			"checked before the first is adopted. From then on they are terminated when their terms have passed, so it asks\n" +
+			"checked before the first is adopted, and again after you were asked. What was unmanaged can be adopted again. From then on they are terminated when their terms have passed, so it asks\n" +
 			"on a terminal, and elsewhere wants --yes. With --ttl a sidecar must beat on them.\n\n" +
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
 			"   lease adopt $(lease list --unexplained -q) --term 24h --dry-run",
@@ -41,35 +39,49 @@ func adopt(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	snapshot, err := store.Snapshot(c.Context)
-	if err != nil {
-		return err
-	}
-	registry := snapshot.Registry
-	given.beats = snapshot.Heartbeats
 	cloud, err := openCloud(c.Context, c, c.String("region"))
 	if err != nil {
 		return err
 	}
-	instances, err := adoptable(c.Context, cloud, store, registry, ids)
-	if err != nil {
+	a := adoption{terms: given, tagger: tagger{cloud: cloud, store: store}, ids: ids}
+	if err := a.look(c.Context); err != nil {
 		return err
 	}
 	var all []target
 	for _, id := range ids {
-		warnOfInstance(c, instances[id])
+		warnOfInstance(c, a.found[id])
 		all = append(all, target{id: id})
 	}
-	warnUnattended(c, store, registry, cloud.Place())
+	warnUnattended(c, store, a.registry, cloud.Place())
 	if c.Bool("dry-run") {
-		return each(c, all, func(t target) (done, error) { return given.wouldAdopt(instances[t.id]), nil })
+		return each(c, all, func(t target) (done, error) { return given.wouldAdopt(a.found[t.id]), nil })
 	}
-	if err := cli.Confirm(c, given.question(c, ids)); err != nil {
+	if err := cli.Confirm(c, given.question(c, ids), func() error { return a.look(c.Context) }); err != nil {
 		return err
 	}
-	return each(c, all, func(t target) (done, error) {
-		return given.adoptOne(c, cloud, store, registry, instances[t.id])
-	})
+	return each(c, all, func(t target) (done, error) { return a.adoptOne(c, a.found[t.id]) })
+}
+
+// adoption is what is known of instances that are to be adopted.
+type adoption struct {
+	terms
+	tagger
+	ids   []string
+	found map[string]lease.Instance // as EC2 described them last
+}
+
+// look reads the registry and describes the instances afresh, and refuses them all if one may not be adopted.
+func (a *adoption) look(ctx context.Context) error {
+	snapshot, err := a.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if was := a.registry.UUID; was != "" && was != snapshot.Registry.UUID {
+		return cli.Overtaken("the registry was %s and is %s", was, snapshot.Registry.UUID)
+	}
+	a.registry, a.beats = snapshot.Registry, snapshot.Heartbeats
+	a.found, err = adoptable(ctx, a.cloud, a.store, a.registry, a.ids)
+	return err
 }
 
 // namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
@@ -114,18 +126,19 @@ func (t terms) wouldAdopt(i lease.Instance) done {
 	return done{lease: l, said: fmt.Sprintf("would adopt %s, expires %s", i.ID, cli.When(l.ExpiresAt, now))}
 }
 
-// adoptOne writes the lease, then the tag. Done again after a failure in between, it goes on with the tag.
-func (t terms) adoptOne(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, registry lease.Registry, i lease.Instance) (done, error) {
+// adoptOne writes the lease, then the tag, and then looks whether the instance bears it: somebody else may have set
+// another one at the same moment. Done again after a failure in between, it goes on with the tag.
+func (a adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	ctx, now := c.Context, time.Now()
-	adopting := t.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
-	l, err := store.PutLease(ctx, adopting)
-	if _, exists := errors.AsType[*lease.ConflictError](err); exists {
-		if l, err = store.Lease(ctx, i.ID); err == nil && l.State != lease.StateAdopting {
+	adopting := a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
+	l, err := a.store.PutLease(ctx, adopting)
+	if is[*lease.ConflictError](err) {
+		if l, err = a.store.Lease(ctx, i.ID); err == nil && mayReplace(l, now) != nil {
 			return done{lease: l, said: fmt.Sprintf("%s was adopted meanwhile, and is %s", i.ID, l.State)}, nil
 		}
-		if err == nil { // its tag was never set; what counts is the term given now
+		if err == nil { // its tag was never set, or was taken off; what counts is the term given now
 			adopting = adopting.Succeeding(l)
-			l, err = store.PutLease(ctx, adopting)
+			l, err = a.store.PutLease(ctx, adopting)
 		}
 	}
 	if known(err) {
@@ -134,8 +147,9 @@ func (t terms) adoptOne(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, re
 	if err != nil {
 		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether %s was adopted is not known (%w); run the same again", i.ID, err))
 	}
-	if err := cloud.Tag(ctx, []string{i.ID}, map[string]string{lease.TagRegistry: registry.UUID}); err != nil {
-		return done{}, cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same again", i.ID, err))
+	if err := a.mark(c, i.ID); err != nil {
+		return done{}, err
 	}
 	return done{lease: l, said: fmt.Sprintf("%s adopted, expires %s", i.ID, cli.When(l.ExpiresAt, now))}, nil
 }
+

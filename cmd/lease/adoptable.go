@@ -31,12 +31,14 @@ func adoptable(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store, registr
 			return nil, err
 		}
 		l, err := store.Lease(ctx, id)
-		switch {
-		case is[*lease.NotFoundError](err):
-		case err != nil:
+		if is[*lease.NotFoundError](err) {
+			continue
+		}
+		if err == nil {
+			err = mayReplace(l, time.Now())
+		}
+		if err != nil {
 			return nil, err
-		case l.State != lease.StateAdopting:
-			return nil, cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", id, l.State, id))
 		}
 	}
 	return found, nil
@@ -54,6 +56,23 @@ func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Reg
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it bears the tag of another registry, %s; unmanage it there first", id, tag))
 	}
 	return nil
+}
+
+// settleFor is how long after its last try to terminate an instance that was then unmanaged may still be terminated: a
+// request that was under way is not called back.
+const settleFor = 5 * time.Minute
+
+// mayReplace refuses to adopt what has a lease on record, unless its tag was never seen or it was unmanaged.
+func mayReplace(l lease.Lease, now time.Time) error {
+	wait := l.TriedAt.Add(settleFor).Sub(now)
+	switch {
+	case l.State == lease.StateAdopting, l.State == lease.StateUnmanaged && (l.TriedAt.IsZero() || wait <= 0):
+		return nil
+	case l.State == lease.StateUnmanaged:
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s yet: EC2 was asked to terminate it before it was unmanaged; try again in %s",
+			l.InstanceID, brief(wait)))
+	}
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", l.InstanceID, l.State, l.InstanceID))
 }
 
 // tagScaling names the Auto Scaling group of an instance.

@@ -53,22 +53,25 @@ func recoverLeases(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	found, err := lookForLost(c, ids)
-	if err != nil {
-		return err
+	look := func() (recovery, error) {
+		found, err := lookForLost(c, ids)
+		if err != nil {
+			return recovery{}, err
+		}
+		snapshot, err := store.Snapshot(c.Context) // second: what excuses, as late as can be
+		if err != nil {
+			return recovery{}, withLostRegistry(err, found)
+		}
+		return planRecovery(c, snapshot, given, found, ids)
 	}
-	snapshot, err := store.Snapshot(c.Context) // second: what excuses, as late as can be
-	if err != nil {
-		return withLostRegistry(err, found)
-	}
-	plan, err := planRecovery(c, snapshot, given, found, ids)
+	plan, err := look()
 	if err != nil {
 		return err
 	}
 	if c.Bool("dry-run") || len(plan.Recovered) == 0 {
 		return plan.end(c, 0)
 	}
-	if err := plan.confirm(c); err != nil {
+	if plan, err = plan.confirm(c, look); err != nil {
 		return err
 	}
 	return plan.carryOut(c, store)
@@ -152,15 +155,26 @@ func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, foun
 	return plan, nil
 }
 
-// confirm shows the plan to who is asked; who said --yes reads what came of it.
-func (p recovery) confirm(c *ucli.Context) error {
+// confirm shows the plan to who is asked; who said --yes reads what came of it. What a person agreed to is planned afresh,
+// with dates that count from now, and no lease is rebuilt that he was not shown.
+func (p recovery) confirm(c *ucli.Context, look func() (recovery, error)) (recovery, error) {
 	if c.Bool("yes") {
-		return nil
+		return p, nil
 	}
 	if err := p.print(c, c.App.ErrWriter, "recover"); err != nil {
-		return err
+		return p, err
 	}
-	return cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and so end what is not extended", count(len(p.Recovered), "lease")))
+	fresh := p
+	err := cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and so end what is not extended", count(len(p.Recovered), "lease")), func() (err error) {
+		if fresh, err = look(); err == nil && fresh.Registry != p.Registry {
+			err = cli.Overtaken("the registry was %s and is %s", p.Registry, fresh.Registry)
+		}
+		if err != nil {
+			return err
+		}
+		return askedOf(p.Recovered).covers(fresh.Recovered)
+	})
+	return fresh, err
 }
 
 // carryOut writes the leases that are planned. A lease that somebody else made meanwhile stays as it is.

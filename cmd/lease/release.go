@@ -49,43 +49,69 @@ func release(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	holding, err := holding(c.Context, store, all)
+	held, err := holding(c.Context, store, all)
 	if err != nil {
+		return err
+	}
+	shown := asked{}
+	if err := cli.Confirm(c, releaseQuestion(c.Command.Name, ids, held), func() error {
+		shown = askedOf(held)
+		return stillShown(c.Context, store, ids, shown)
+	}); err != nil {
 		return err
 	}
 	registry, err := store.Registry(c.Context)
 	if err != nil {
 		return err
 	}
-	if err := cli.Confirm(c, releaseQuestion(c.Command.Name, ids, holding)); err != nil {
-		return err
-	}
 	if all, err = closeLaunches(c, store, ids); err != nil {
 		return err
 	}
-	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, untilArmed(registry)) })
+	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, shown, untilArmed(registry)) })
 }
 
-// holding are the instances whose leases hold, or that only an operator's word ends. Leases named by their own id that are not there are refused; a bad record
+// stillShown reads the leases afresh, and refuses if they are not those that were shown.
+func stillShown(ctx context.Context, store *etcd.Store, ids []string, shown asked) error {
+	all, err := targets(ctx, store, ids)
+	if err != nil {
+		return err
+	}
+	held, err := holding(ctx, store, all)
+	if err == nil {
+		err = shown.covers(held)
+	}
+	for _, l := range held {
+		if err == nil {
+			err = shown.still(l)
+		}
+	}
+	return err
+}
+
+// holding are the leases that hold, or that only an operator's word ends. Leases named by their own id that are not there are refused; a bad record
 // in a launch keeps nobody from releasing the rest of it.
-func holding(ctx context.Context, store *etcd.Store, all []target) ([]string, error) {
-	var ids []string
+func holding(ctx context.Context, store *etcd.Store, all []target) ([]lease.Lease, error) {
+	var held []lease.Lease
 	for _, t := range all {
 		l, err := store.Lease(ctx, t.id)
 		switch {
 		case err != nil && t.token == "":
 			return nil, err
 		case err == nil && (l.Live() || l.AwaitsOperator()):
-			ids = append(ids, t.id)
+			held = append(held, l)
 		}
 	}
-	return ids, nil
+	return held, nil
 }
 
-func releaseQuestion(verb string, ids, holding []string) string {
+func releaseQuestion(verb string, ids []string, held []lease.Lease) string {
 	what := verb + " " + strings.Join(ids, " ")
-	if len(holding) == 0 {
+	if len(held) == 0 {
 		return what + ", of which no lease holds any more"
+	}
+	var holding []string
+	for _, l := range held {
+		holding = append(holding, l.InstanceID)
 	}
 	return fmt.Sprintf("%s, and so end %s (%s)", what, count(len(holding), "instance"), some(holding))
 }
@@ -141,8 +167,8 @@ func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, erro
 	return leased, nil
 }
 
-// releaseOne takes one lease away. until is what must be run before its instance ends; empty if nothing.
-func releaseOne(c *ucli.Context, store *etcd.Store, t target, until string) (done, error) {
+// releaseOne takes one lease away, if it is still as shown. until is what must be run before its instance ends; empty if nothing.
+func releaseOne(c *ucli.Context, store *etcd.Store, t target, shown asked, until string) (done, error) {
 	cause, verb := lease.CauseRelease, "released"
 	if c.Command.Name == "revoke" {
 		cause, verb = lease.CauseOperator, "revoked"
@@ -152,10 +178,13 @@ func releaseOne(c *ucli.Context, store *etcd.Store, t target, until string) (don
 	_, after, err := write(c.Context, store, t.id, c.Command.Name+" "+t.id, func(l lease.Lease) (lease.Lease, error) {
 		again = cause == lease.CauseOperator && l.AwaitsOperator()
 		already = !again && (l.State == lease.StateRevoked || l.State == lease.StateEnded)
-		switch {
-		case already:
+		if already {
 			return l, nil
-		case again:
+		}
+		if err := shown.still(l); err != nil {
+			return l, err
+		}
+		if again {
 			return l.RevokeAgain(time.Now(), by)
 		}
 		return l.Revoke(time.Now(), cause, by)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,29 +36,57 @@ func unmanage(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	registry, err := store.Registry(c.Context)
+	d := dismissal{store: store, ids: ids}
+	if err := d.look(c); err != nil {
+		return err
+	}
+	shown := askedOf(d.leases)
+	question := fmt.Sprintf("unmanage %s, so that nothing ends %s", strings.Join(ids, " "), count(len(d.leases), "instance"))
+	if err := cli.Confirm(c, question, func() error {
+		if err := d.look(c); err != nil {
+			return err
+		}
+		return shown.covers(d.leases)
+	}); err != nil {
+		return err
+	}
+	return d.forget(c)
+}
+
+// dismissal is what is known of leases that are to be given up.
+type dismissal struct {
+	store    *etcd.Store
+	ids      []string
+	registry lease.Registry
+	targets  []target
+	leases   []lease.Lease
+	clouds   map[lease.Place]*ec2.Cloud
+}
+
+// look reads the leases, and opens EC2 before anything is written: without it the tags would stay.
+func (d *dismissal) look(c *ucli.Context) error {
+	registry, err := d.store.Registry(c.Context)
 	if err != nil {
 		return err
 	}
-	all, err := someTargets(c.Context, store, ids)
+	if was := d.registry.UUID; was != "" && was != registry.UUID {
+		return cli.Overtaken("the registry was %s and is %s", was, registry.UUID)
+	}
+	all, err := someTargets(c.Context, d.store, d.ids)
 	if err != nil {
 		return err
 	}
-	leases, err := leasesOf(c, store, all)
-	if err != nil {
+	if d.leases, err = leasesOf(c, d.store, all); err != nil {
 		return err
 	}
-	clouds, err := cloudsOf(c, leases) // before anything is written: without them the tags would stay
-	if err != nil {
+	if d.clouds, err = cloudsOf(c, d.leases); err != nil {
 		return err
 	}
-	if err := cli.Confirm(c, fmt.Sprintf("unmanage %s, so that nothing ends %s", strings.Join(ids, " "), count(len(leases), "instance"))); err != nil {
-		return err
-	}
-	all = slices.DeleteFunc(all, func(t target) bool {
-		return !slices.ContainsFunc(leases, func(l lease.Lease) bool { return l.InstanceID == t.id })
+	d.registry = registry
+	d.targets = slices.DeleteFunc(all, func(t target) bool {
+		return !slices.ContainsFunc(d.leases, func(l lease.Lease) bool { return l.InstanceID == t.id })
 	})
-	return forget(c, store, registry, clouds, all)
+	return nil
 }
 
 // cloudsOf opens EC2 in the places of leases.
@@ -79,17 +106,17 @@ func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Place]*ec2.Cloud
 }
 
 // forget gives the leases up, and then removes the tags of those that were.
-func forget(c *ucli.Context, store *etcd.Store, registry lease.Registry, clouds map[lease.Place]*ec2.Cloud, all []target) error {
+func (d *dismissal) forget(c *ucli.Context) error {
 	forgotten := map[lease.Place][]string{}
-	err := each(c, all, func(t target) (done, error) {
-		d, err := forgetOne(c, store, t)
-		if err == nil && d.lease.State == lease.StateUnmanaged {
-			forgotten[d.lease.Place()] = append(forgotten[d.lease.Place()], t.id)
+	err := each(c, d.targets, func(t target) (done, error) {
+		one, err := forgetOne(c, d.store, t)
+		if err == nil && one.lease.State == lease.StateUnmanaged {
+			forgotten[one.lease.Place()] = append(forgotten[one.lease.Place()], t.id)
 		}
-		return d, err
+		return one, err
 	})
 	for place, ids := range forgotten {
-		if err := untag(c.Context, clouds[place], registry, ids); err != nil {
+		if err := (tagger{d.clouds[place], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
 			return cli.WithCode(cli.ExitPartly, fmt.Errorf("forgotten, but tags are left (%w); run the same again", err))
 		}
 	}
@@ -112,18 +139,4 @@ func forgetOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
 		said = t.id + " is unmanaged already"
 	}
 	return done{lease: after, said: said}, nil
-}
-
-// untag removes our tags from those of ids that EC2 still has. Another registry's tag stays.
-func untag(ctx context.Context, cloud *ec2.Cloud, registry lease.Registry, ids []string) error {
-	listing, err := cloud.Describe(ctx, ids)
-	if err != nil {
-		return coded(err)
-	}
-	tagged := slices.DeleteFunc(listing.Instances, func(i lease.Instance) bool { return !i.ManagedBy(registry.UUID) || !i.Alive() })
-	var left []string
-	for _, i := range tagged {
-		left = append(left, i.ID)
-	}
-	return coded(cloud.Untag(ctx, left, []string{lease.TagRegistry, lease.TagLaunch}))
 }

@@ -165,7 +165,19 @@ func release(c *ucli.Context) error {
 		if err != nil {
 			return coded(err)
 		}
-		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which ends it", s.InstanceID)); err != nil {
+		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which ends it", s.InstanceID), func() error {
+			now, err := client.Status(c.Context)
+			if err != nil {
+				return coded(err)
+			}
+			switch {
+			case now.InstanceID != s.InstanceID:
+				return cli.Overtaken("this instance was %s and is %s", s.InstanceID, now.InstanceID)
+			case s.Lease != nil && now.Lease != nil && !now.Lease.ExpiresAt.Equal(s.Lease.ExpiresAt):
+				return cli.Overtaken("%s was extended or shortened by somebody else", s.InstanceID)
+			}
+			return nil
+		}); err != nil {
 			return err
 		}
 	}

@@ -250,32 +250,6 @@ func TestSkewDoesNotCountPausesBetweenRetries(t *testing.T) {
 	}
 }
 
-func TestTagsAreSetAndRemoved(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	id := w.sim.Create(ec2sim.Instance{Tags: map[string]string{"Name": "pet"}}).ID
-	if err := cloud.Tag(t.Context(), []string{id}, map[string]string{lease.TagRegistry: uuid, lease.TagHolder: ""}); err != nil {
-		t.Fatal(err)
-	}
-	i, _ := w.sim.Instance(id)
-	if want := map[string]string{"Name": "pet", lease.TagRegistry: uuid, lease.TagHolder: ""}; !maps.Equal(i.Tags, want) {
-		t.Errorf("tags = %v, want %v", i.Tags, want)
-	}
-	if err := cloud.Untag(t.Context(), []string{id}, []string{lease.TagRegistry, lease.TagHolder}); err != nil {
-		t.Fatal(err)
-	}
-	i, _ = w.sim.Instance(id)
-	if want := map[string]string{"Name": "pet"}; !maps.Equal(i.Tags, want) {
-		t.Errorf("tags = %v, want %v", i.Tags, want)
-	}
-
-	err := cloud.Tag(t.Context(), []string{"i-0123456789abcdef0"}, map[string]string{"a": "b"})
-	if e := wantAs[*ec2.AnswerError](t, err); e.Code != "InvalidInstanceID.NotFound" && e.Code != "InvalidID" {
-		t.Errorf("%+v", e)
-	}
-}
-
 func TestACancelledCallerIsToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})

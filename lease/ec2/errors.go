@@ -148,3 +148,10 @@ func unauthenticated(err error) bool {
 		"UnrecognizedClientException",
 	}, codeOf(err))
 }
+
+// unauthorized reports whether AWS denies the call to the caller: by a policy, which may look at what the call names.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors
+func unauthorized(err error) bool {
+	return slices.Contains([]string{"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}, codeOf(err))
+}

@@ -113,11 +113,27 @@ func (c *Cloud) instance(i types.Instance) lease.Instance {
 		described.Zone = aws.ToString(i.Placement.AvailabilityZone)
 		described.ZoneID = aws.ToString(i.Placement.AvailabilityZoneId)
 	}
-	described.Outlive = outlive(i)
+	described.Attached, described.Outlive = attached(i), outlive(i)
 	for _, t := range i.Tags {
 		described.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
 	return described
+}
+
+// attached are the ids of the volumes and interfaces of an instance.
+func attached(i types.Instance) []string {
+	var ids []string
+	for _, m := range i.BlockDeviceMappings {
+		if m.Ebs != nil && m.Ebs.VolumeId != nil && m.Ebs.Status != types.AttachmentStatusDetached {
+			ids = append(ids, *m.Ebs.VolumeId)
+		}
+	}
+	for _, n := range i.NetworkInterfaces {
+		if a := n.Attachment; a != nil && n.NetworkInterfaceId != nil && a.Status != types.AttachmentStatusDetached {
+			ids = append(ids, *n.NetworkInterfaceId)
+		}
+	}
+	return ids
 }
 
 // outlive are the ids of the volumes and interfaces of an instance that are not deleted when it is terminated.

@@ -14,7 +14,8 @@ const (
 	describeBurst, describeRefill                     = 100, 20 // requests, requests a second
 	terminateBurst, terminateRefill                   = 100, 5  // requests, requests a second
 	terminateInstancesBurst, terminateInstancesRefill = 1000, 20
-	mutateBurst, mutateRefill                         = 50, 5 // requests, requests a second, of actions without a bucket of their own
+	tagBurst, tagRefill                               = 100, 10 // CreateTags requests, requests a second
+	mutateBurst, mutateRefill                         = 50, 5   // requests, requests a second, of actions without a bucket of their own
 )
 
 // DefaultShare of the buckets.
@@ -25,6 +26,7 @@ type pace struct {
 	describes  *rate.Limiter
 	terminates *rate.Limiter
 	instances  *rate.Limiter // instances named by TerminateInstances
+	tags       *rate.Limiter // CreateTags calls
 	removes    *rate.Limiter // of leftovers
 }
 
@@ -43,12 +45,16 @@ func newPace(share, speed float64) pace {
 		describes:  bucket(describeBurst, describeRefill, 1),
 		terminates: bucket(terminateBurst, terminateRefill, 1),
 		instances:  bucket(terminateInstancesBurst, terminateInstancesRefill, MaxTerminate),
+		tags:       bucket(tagBurst, tagRefill, 1),
 		removes:    bucket(mutateBurst, mutateRefill, 1),
 	}
 }
 
 // describe waits until one describing call may be made.
 func (p pace) describe(ctx context.Context) error { return p.describes.Wait(ctx) }
+
+// tag waits until one call that sets tags may be made.
+func (p pace) tag(ctx context.Context) error { return p.tags.Wait(ctx) }
 
 // remove waits until one leftover may be removed.
 func (p pace) remove(ctx context.Context) error { return p.removes.Wait(ctx) }

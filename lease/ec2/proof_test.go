@@ -43,7 +43,9 @@ func (v vault) asked() int {
 }
 
 // sent counts the calls of EC2 that reached either account.
-func (v vault) sent(action string) int { return v.mine.CallCounts()[action] + v.other.CallCounts()[action] }
+func (v vault) sent(action string) int {
+	return v.mine.CallCounts()[action] + v.other.CallCounts()[action]
+}
 
 // changing is a provider whose key changes.
 type changing struct {

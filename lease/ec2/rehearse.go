@@ -189,7 +189,7 @@ func rehearse[I, O any](ctx context.Context, action string, call func(context.Co
 		return Rehearsed{Action: action, Answer: AnswerUnclear, Err: errIgnored}
 	case r.Code == "DryRunOperation":
 		return Rehearsed{Action: action, Answer: AnswerAllowed, Code: r.Code}
-	case slices.Contains([]string{"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}, r.Code):
+	case unauthorized(err):
 		r.Answer = AnswerRefused
 	default:
 		r.Answer = AnswerUnclear

@@ -3,7 +3,6 @@ package ec2
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,39 +39,31 @@ func (c *Cloud) Reserve(ctx context.Context, n int) error {
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
 func (c *Cloud) Terminate(ctx context.Context, ids []string) []lease.Termination {
 	fates := make(map[string]lease.Termination, len(ids))
-	batches := slices.Collect(slices.Chunk(ids, MaxTerminate))
 	waiting, cancel := context.WithTimeout(ctx, pacedMax)
 	defer cancel()
-	for calls := 0; len(batches) > 0; calls++ {
-		batch := batches[0]
-		batches = batches[1:]
-		var states map[string]lease.InstanceState
-		var requestID string
-		var err error
-		if calls > 0 {
+	reserved := true
+	var states map[string]lease.InstanceState
+	var requestID string
+	halve(ids, MaxTerminate, func(batch []string) (err error) {
+		if !reserved {
 			err = c.Reserve(waiting, len(batch))
 		}
-		if err == nil {
+		if reserved = false; err == nil {
 			states, requestID, err = c.terminate(ctx, batch)
 		}
-		blamed := refused(err) && !unauthenticated(err)
-		switch {
-		case err == nil:
-			for _, id := range batch {
+		return err
+	}, func(batch []string, err error, blamed bool) {
+		for _, id := range batch {
+			switch {
+			case err == nil:
 				fates[id] = accepted(id, states, requestID)
-			}
-		case blamed && len(batch) == 1:
-			fates[batch[0]] = lease.Termination{ID: batch[0], Code: codeOf(err), RequestID: requestIDOf(err), Err: err}
-		case blamed:
-			half := len(batch) / 2
-			batches = slices.Insert(batches, 0, batch[:half], batch[half:])
-		default:
-			for _, id := range slices.Concat(append(batches, batch)...) {
+			case blamed:
+				fates[id] = lease.Termination{ID: id, Code: codeOf(err), RequestID: requestIDOf(err), Err: err}
+			default:
 				fates[id] = lease.Termination{ID: id, RequestID: requestIDOf(err), Err: err}
 			}
-			batches = nil
 		}
-	}
+	})
 	terminations := make([]lease.Termination, 0, len(ids))
 	for _, id := range ids {
 		terminations = append(terminations, fates[id])

@@ -73,7 +73,7 @@ func TestAnErrorIsSaidOnceAndASilentOneNot(t *testing.T) {
 func TestConfirmWantsYesWhereNobodyCanBeAsked(t *testing.T) {
 	for line, want := range map[string]int{"": ExitUsage, "--yes": ExitDone, "-y": ExitDone} {
 		var out, errs bytes.Buffer
-		app := example(func(c *cli.Context) error { return Confirm(c, "end it") })
+		app := example(func(c *cli.Context) error { return Confirm(c, "end it", func() error { return nil }) })
 		app.Commands[0].Flags = append(app.Commands[0].Flags, YesFlag())
 		args := []string{"app", "extend"}
 		if line != "" {

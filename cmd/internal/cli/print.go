@@ -73,8 +73,9 @@ func Say(c *cli.Context, format string, args ...any) {
 	_, _ = fmt.Fprintf(c.App.ErrWriter, format+"\n", args...)
 }
 
-// Confirm asks on a terminal, and without one demands --yes.
-func Confirm(c *cli.Context, question string) error {
+// Confirm asks on a terminal, and without one demands --yes. What the question rests on is old by the time a person has
+// answered: again looks at all of it once more, and refuses if the answer no longer fits.
+func Confirm(c *cli.Context, question string, again func() error) error {
 	if c.Bool("yes") {
 		return nil
 	}
@@ -89,7 +90,12 @@ func Confirm(c *cli.Context, question string) error {
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
 		return WithCode(ExitRefused, fmt.Errorf("not confirmed; nothing was done"))
 	}
-	return nil
+	return again()
+}
+
+// Overtaken refuses what a person agreed to because it is not what it was when he was asked.
+func Overtaken(format string, args ...any) error {
+	return WithCode(ExitRefused, fmt.Errorf("%s since you were asked; nothing was done: run it again", fmt.Sprintf(format, args...)))
 }
 
 // YesFlag answers what would be asked on a terminal.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -171,7 +172,7 @@ func manage(p *process, cloud *ec2.Cloud, l lease.Lease) (lease.Lease, error) {
 	if err != nil {
 		return l, err
 	}
-	return l, cloud.Tag(p.ctx, []string{l.InstanceID}, map[string]string{registryTag: registryUUID})
+	return l, cloud.Tag(p.ctx, []string{l.InstanceID}, map[string]string{registryTag: registryUUID})[0].Err
 }
 
 // unmanage gives up the lease first and removes the tags second.
@@ -184,10 +185,15 @@ func unmanage(p *process, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(p.clock.now(), p.by("forgotten")) }); err != nil {
+	l, _, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(p.clock.now(), p.by("forgotten")) })
+	if err != nil {
 		return err
 	}
-	return cloud.Untag(p.ctx, []string{id}, []string{registryTag, launchTag})
+	tags := map[string]string{registryTag: registryUUID}
+	if token := cmp.Or(l.ClientToken, l.Bore); token != "" {
+		tags[launchTag] = token
+	}
+	return cloud.Untag(p.ctx, id, tags)
 }
 
 // again launches with a token that was used before.

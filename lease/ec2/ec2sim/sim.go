@@ -23,7 +23,8 @@ type Sim struct {
 	serial  uint64
 	faults  []*injected
 	calls   []Call
-	pages   int // answered so far, where Config.PageSizes counts them
+	pages   int                                     // answered so far, where Config.PageSizes counts them
+	mayTag  func(borne, set map[string]string) bool // nil: all may
 
 	staleFor  time.Duration // how old DescribeInstances is
 	remembers time.Duration // how old it can become

@@ -18,6 +18,9 @@ func (s *Sim) createTags(q *request) (body, error) {
 		return nil, err
 	}
 	for _, t := range tagged {
+		if s.mayTag != nil && !s.mayTag(*t, tags) {
+			return nil, refusal("UnauthorizedOperation", "You are not authorized to perform this operation.")
+		}
 		merged := maps.Clone(*t)
 		if merged == nil {
 			merged = make(map[string]string)
@@ -37,6 +40,15 @@ func (s *Sim) createTags(q *request) (body, error) {
 		maps.Copy(*t, tags)
 	}
 	return &done{Return: true}, nil
+}
+
+// LetTag makes every CreateTags ask may, resource by resource, as AWS asks the caller's policy: it is given the tags that
+// a resource bears and those that are to be set. One that it denies refuses the whole call. Nil allows all again. The Sim
+// must not be used in may.
+func (s *Sim) LetTag(may func(borne, set map[string]string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mayTag = may
 }
 
 // deleteTags removes tags: by key, by key and value where a value is given,

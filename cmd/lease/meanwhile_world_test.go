@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"lapse/lease"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// meanwhile ACTION before|after tag|adopt|unmanage ID [TAG=VALUE]…: just before or after EC2 does the action for the next
+// time, somebody sets tags on an instance, and adopts it or forgets it beside.
+func meanwhile(w *world, _ *testscript.TestScript, args []string) error {
+	f := ec2sim.Fault{Action: args[0], Times: 1}
+	if args[1] == "after" {
+		f.Stage = ec2sim.AfterDeed
+	}
+	f.Hook = func() {
+		i, _ := w.sim.Instance(args[3])
+		tags := maps.Clone(i.Tags)
+		maps.Copy(tags, settings(args[4:]))
+		w.sim.SetTags(i.ID, tags)
+		if err := w.changeBeside(args[2], args[3]); err != nil {
+			w.sim.SetTags(i.ID, map[string]string{"failed": err.Error()})
+		}
+	}
+	w.sim.Inject(f)
+	return nil
+}
+
+func (w *world) changeBeside(what, id string) error {
+	now, by := time.Now(), lease.By{Actor: "somebody"}
+	switch what {
+	case "tag":
+		return nil
+	case "unmanage":
+		_, _, err := w.store.UpdateLease(w.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(now, by) })
+		return err
+	case "adopt":
+		l, err := w.store.Lease(w.ctx, id)
+		if err == nil {
+			_, err = w.store.PutLease(w.ctx, succeed(l, lease.Adopt(now, lease.Instance{ID: id, Place: here}, now.Add(time.Hour), time.Time{}, "", nil, by)))
+		}
+		return err
+	}
+	return fmt.Errorf("nobody does %q", what)
+}
+
+// operator UUID: from here on EC2 sets tags only as deploy/iam/operator.json of that registry lets it.
+func actAsOperator(w *world, _ *testscript.TestScript, args []string) error {
+	w.sim.LetTag(func(borne, set map[string]string) bool {
+		other, tagged := borne[lease.TagRegistry]
+		return len(set) == 1 && set[lease.TagRegistry] == args[0] && (!tagged || other == args[0])
+	})
+	return nil
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/etcd"
+)
+
+// How long EC2 may take to show a tag that was set or removed, and how often it is asked. It has been seen to take some
+// seconds: https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+const (
+	shownWithin   = 10 * time.Second
+	describeEvery = 250 * time.Millisecond
+)
+
+// ourTags are those that stand and fall with the registry's.
+func ourTags() []string {
+	return []string{lease.TagRegistry, lease.TagLaunch, lease.TagPrefix + "expires", lease.TagPrefix + "leased"}
+}
+
+// tagger sets and removes the tags by which an instance is managed. EC2 knows no condition on a tag's value when it is
+// set, so whoever sets one looks afterwards whether it is there, and whoever removes one names its value.
+type tagger struct {
+	cloud    *ec2.Cloud
+	store    *etcd.Store
+	registry lease.Registry
+}
+
+// mark sets the registry's tag, for a lease that is on record, and looks whether it is there. Where another registry's
+// tag is, the lease is given up.
+func (t tagger) mark(c *ucli.Context, id string) error {
+	tagged := t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
+	if tagged.Err != nil && !tagged.Refused() { // it may be set all the same
+		return half(id, tagged.Err)
+	}
+	found, err := t.shown(c.Context, []string{id}, func(i lease.Instance) bool {
+		return tagged.Err != nil || i.Tags[lease.TagRegistry] != "" || !i.Alive()
+	}, func(lease.Instance) error { return nil })
+	i := found[id]
+	switch other := i.Tags[lease.TagRegistry]; {
+	case err != nil:
+		return half(id, err)
+	case other != "" && other != t.registry.UUID:
+		return t.giveUp(c, id, other)
+	case tagged.Err != nil:
+		return half(id, tagged.Err)
+	case i.ID == "" || !i.Alive():
+		return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but has ended meanwhile", id))
+	case other == "":
+		return half(id, fmt.Errorf("EC2 does not show it after %s", brief(shownWithin)))
+	}
+	if l, err := t.store.Lease(c.Context, id); err != nil || l.Live() {
+		return err
+	}
+	if err := t.unmark(c.Context, id); err != nil {
+		return half(id, err)
+	}
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was unmanaged or revoked by somebody else meanwhile; its tag is removed again", id))
+}
+
+// half says that there is a lease without a tag.
+func half(id string, err error) error {
+	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same again", id, err))
+}
+
+// giveUp gives a lease up whose instance bears the tag of another registry: nothing is to be left of it here.
+func (t tagger) giveUp(c *ucli.Context, id, other string) error {
+	by := lease.By{Actor: cli.Actor(), Reason: "it bears the tag of registry " + other}
+	_, _, err := write(c.Context, t.store, id, "unmanage "+id, func(l lease.Lease) (lease.Lease, error) {
+		if !l.Live() {
+			return l, nil
+		}
+		return l.Unmanage(time.Now(), by)
+	})
+	if err != nil {
+		return err
+	}
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: another registry, %s, took it at the same time; nothing of it is left here", id, other))
+}
+
+// unmark removes our tags from instances whose leases were given up, each by its value, until EC2 shows none of them. The
+// tag of another registry, and what is beside it, stays. Where somebody has adopted an instance into this registry
+// meanwhile, and EC2 shows no registry's tag, what was removed is set again.
+func (t tagger) unmark(ctx context.Context, ids ...string) error {
+	removed := map[string]map[string]string{}
+	found, err := t.shown(ctx, ids, func(i lease.Instance) bool { return len(t.borne(i)) == 0 }, func(i lease.Instance) error {
+		if removed[i.ID] == nil {
+			removed[i.ID] = map[string]string{}
+		}
+		maps.Copy(removed[i.ID], t.borne(i))
+		return t.cloud.Untag(ctx, i.ID, t.borne(i))
+	})
+	if err != nil {
+		return err
+	}
+	for id, tags := range removed {
+		if left := t.borne(found[id]); len(left) > 0 {
+			return fmt.Errorf("EC2 still shows %s of %s after %s", count(len(left), "tag"), id, brief(shownWithin))
+		}
+		l, err := t.store.Lease(ctx, id)
+		if err != nil {
+			return err
+		}
+		if i := found[id]; l.Live() && i.ID != "" && i.Alive() && i.Tags[lease.TagRegistry] == "" && tags[lease.TagRegistry] != "" {
+			if err := t.cloud.Tag(ctx, []string{id}, tags)[0].Err; err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// borne are our tags on an instance, with their values: none if it bears another registry's, or has ended.
+func (t tagger) borne(i lease.Instance) map[string]string {
+	tags := map[string]string{}
+	if registry := i.Tags[lease.TagRegistry]; registry != "" && registry != t.registry.UUID || !i.Alive() {
+		return tags
+	}
+	for _, key := range ourTags() {
+		if value, is := i.Tags[key]; is {
+			tags[key] = value
+		}
+	}
+	return tags
+}
+
+// shown describes instances afresh until each is as wanted, for a while, and does otherwise to each that is not before it
+// looks again. It returns the last descriptions; what EC2 does not know is not among them.
+func (t tagger) shown(
+	ctx context.Context, ids []string, wanted func(lease.Instance) bool, otherwise func(lease.Instance) error,
+) (map[string]lease.Instance, error) {
+	found := map[string]lease.Instance{}
+	for deadline := time.Now().Add(shownWithin); ; {
+		listing, err := t.cloud.Describe(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		ids = nil
+		for _, i := range listing.Instances {
+			if found[i.ID] = i; wanted(i) || !time.Now().Before(deadline) {
+				continue
+			}
+			ids = append(ids, i.ID)
+			if err := otherwise(i); err != nil {
+				return nil, err
+			}
+		}
+		if len(ids) == 0 {
+			return found, nil
+		}
+		pause := time.NewTimer(describeEvery)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, ctx.Err()
+		}
+	}
+}
