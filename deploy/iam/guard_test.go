@@ -20,8 +20,8 @@ type request struct {
 	keys             map[string][]string
 }
 
-// denies reports whether a statement of the guard applies: each of its operators, each of their keys.
-func (s statement) denies(t *testing.T, r request) bool {
+// applies reports whether a statement is about the request: each of its operators, each of their keys.
+func (s statement) applies(t *testing.T, r request) bool {
 	t.Helper()
 	if !slices.ContainsFunc(s.Action, func(a string) bool { return like(a, r.action) }) ||
 		!slices.ContainsFunc(s.Resource, func(a string) bool { return like(a, r.resource) }) {
@@ -47,12 +47,20 @@ func holds(t *testing.T, operator string, want list, have []string) bool {
 	switch operator {
 	case "ForAnyValue:StringLike":
 		return slices.ContainsFunc(have, matches)
+	case "StringEquals": // * and ? mean themselves, but no value here has them
+		return slices.ContainsFunc(have, func(value string) bool { return slices.Contains(want, value) })
+	case "StringEqualsIfExists":
+		return len(have) == 0 || holds(t, "StringEquals", want, have)
+	case "StringLike":
+		return slices.ContainsFunc(have, matches)
+	case "ForAllValues:StringEquals": // true of a request without any
+		return !slices.ContainsFunc(have, func(value string) bool { return !slices.Contains(want, value) })
 	case "ArnNotLike": // a negated operator is true of a key that is not there
 		return !slices.ContainsFunc(have, matches)
 	case "Null":
 		return (len(have) == 0) == slices.Equal(want, list{"true"})
 	}
-	t.Fatalf("the guard uses %s, which this test does not understand", operator)
+	t.Fatalf("a policy uses %s, which this test does not understand", operator)
 	return false
 }
 
@@ -66,6 +74,7 @@ func like(pattern, value string) bool {
 func TestGuard(t *testing.T) {
 	const (
 		account  = "arn:aws:iam::123456789012:"
+		janitor  = account + "role/lapse/REPLACE-WITH-JANITOR-ROLE"
 		launcher = account + "role/lapse/REPLACE-WITH-LAUNCHER-ROLE"
 		operator = account + "role/lapse/REPLACE-WITH-OPERATOR-ROLE"
 		chief    = account + "role/REPLACE-WITH-ADMINISTRATOR-ROLE"
@@ -79,6 +88,10 @@ func TestGuard(t *testing.T) {
 		denied                     bool
 	}{
 		{name: "a launcher sets tags", by: launcher, action: "ec2:CreateTags", resource: instance, tags: []string{"lapse:registry", "lapse:launch"}},
+		{name: "a janitor writes the second key", by: janitor, action: "ec2:CreateTags", resource: instance, tags: []string{"lapse:expires"}, resourceTags: managed},
+		{name: "anybody writes the second key", by: account + "role/dev", action: "ec2:CreateTags", resource: instance, tags: []string{"lapse:expires"}, resourceTags: managed, denied: true},
+		{name: "a janitor of that name elsewhere", by: account + "role/REPLACE-WITH-JANITOR-ROLE", action: "ec2:CreateTags", resource: instance, tags: []string{"lapse:expires"}, resourceTags: managed, denied: true},
+		{name: "a janitor removes all tags by naming none", by: janitor, action: "ec2:DeleteTags", resource: instance, resourceTags: managed, denied: true},
 		{name: "an operator removes tags", by: operator, action: "ec2:DeleteTags", resource: instance, tags: []string{"lapse:registry"}, resourceTags: managed},
 		{name: "anybody sets other tags", by: account + "role/dev", action: "ec2:CreateTags", resource: instance, tags: []string{"team"}, resourceTags: managed},
 		{name: "anybody removes other tags", by: account + "role/dev", action: "ec2:DeleteTags", resource: instance, tags: []string{"team"}, resourceTags: managed},
@@ -107,7 +120,7 @@ func TestGuard(t *testing.T) {
 			}
 			var by []string
 			for _, s := range readPolicy(t, guard).Statement {
-				if s.denies(t, request{test.action, test.resource, keys}) {
+				if s.applies(t, request{test.action, test.resource, keys}) {
 					by = append(by, s.Sid)
 				}
 			}

@@ -129,8 +129,8 @@ func TestJanitorEndsOnlyWhatBearsTheRegistryAndIsNotExempt(t *testing.T) {
 	}
 	for _, s := range readPolicy(t, "janitor.json").Statement {
 		for _, action := range s.Action {
-			if strings.HasPrefix(action, "ec2:Describe") {
-				continue
+			if strings.HasPrefix(action, "ec2:Describe") || s.Sid == "WriteTheSecondKey" {
+				continue // what that allows is in allow_test.go
 			}
 			if !slices.Contains(ends, action) {
 				t.Errorf("janitor may %s", action)
