@@ -127,6 +127,7 @@ func previewArm(c *ucli.Context, store *etcd.Store) (shown lease.Registry, err e
 		return shown, err
 	}
 	registry := view.Snapshot.Registry
+	rehearse(c, clouds, registry.UUID)
 	question := "arm registry " + registry.UUID
 	if registry.Mode == lease.ModePaused {
 		question += ", which was paused " + cli.When(registry.ModeSince, time.Now())

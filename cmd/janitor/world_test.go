@@ -52,7 +52,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "alarm": raiseAlarm,
+		"create": createInstance, "leased": leaseInstance, "fault": failEC2, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "alarm": raiseAlarm,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -61,14 +61,17 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return commands
 }
 
-// create TAG=VALUE…: an instance that nobody launched.
+// create [-ended] TAG=VALUE…: an instance that nobody launched.
 func createInstance(w *world, _ *testscript.TestScript, args []string) error {
-	tags := map[string]string{}
+	tags, state := map[string]string{}, ec2sim.Running
+	if args[0] == "-ended" {
+		args, state = args[1:], ec2sim.Terminated
+	}
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
 		tags[key] = value
 	}
-	w.sim.Create(ec2sim.Instance{Tags: tags})
+	w.sim.Create(ec2sim.Instance{Tags: tags, State: state})
 	return nil
 }
 
@@ -192,4 +195,10 @@ func asks(ts *testscript.TestScript, neg bool, args []string) {
 		got = resp.Status + ": " + got
 	}
 	ts.Fatalf("%s", got)
+}
+
+// fault ACTION CODE: EC2 refuses.
+func failEC2(w *world, _ *testscript.TestScript, args []string) error {
+	w.sim.Inject(ec2sim.Fault{Action: args[0], Effect: ec2sim.Refuse, Code: args[1]})
+	return nil
 }

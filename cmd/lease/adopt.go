@@ -152,4 +152,3 @@ func (a adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	}
 	return done{lease: l, said: fmt.Sprintf("%s adopted, expires %s", i.ID, cli.When(l.ExpiresAt, now))}, nil
 }
-

@@ -127,7 +127,7 @@ func usage(err error) bool {
 func actions(all []ec2.Rehearsed) string {
 	var names []string
 	for _, r := range all {
-		name := r.Action
+		name := r.Need.String()
 		if r.On != "" {
 			name += " on " + r.On + " (which has ended)"
 		}

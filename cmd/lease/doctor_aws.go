@@ -72,7 +72,7 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 	all := cloud.Rehearse(ctx, stage)
 	for _, one := range all {
 		if len(one.Made) > 0 {
-			e.add("rehearsal", levelFail, "this endpoint ignored DryRun of %s and made %s, which no lease has: end it by hand", one.Action, strings.Join(one.Made, ", "))
+			e.add("rehearsal", levelFail, "this endpoint ignored DryRun of %s and made %s, which no lease has: end it by hand", one.Need, strings.Join(one.Made, ", "))
 		}
 	}
 	for _, role := range ec2.Roles() {

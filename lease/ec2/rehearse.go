@@ -16,7 +16,7 @@ import (
 
 // Rehearsed is what EC2 says of one action when it is called with DryRun, so that nothing is done.
 type Rehearsed struct {
-	Action string // as in IAM policies, without "ec2:"
+	Need
 	Answer Answer
 	On     string   // the ended instance on which it was tried; empty if on none
 	Code   string   // EC2's; empty if there was nothing to rehearse on, or no answer
@@ -38,12 +38,16 @@ const (
 type Rehearsal struct {
 	Registry     string // UUID, for the tags that policies ask for
 	Ended        string // an instance of that registry that is terminated; empty if none is described any more
+	Expires      string // what that bears as its second key; empty if nothing
 	ImageID      string // to launch from
 	InstanceType string
 }
 
 // errNothing says that an action needs something that nothing can happen to any more.
 var errNothing = errors.New("EC2 shows no ended instance of this registry to rehearse it on, and on a living one nothing is tried")
+
+// errNoKey says that an action needs something that bears the second key.
+var errNoKey = errors.New("EC2 shows no ended instance of this registry that bears " + lease.TagExpires + ", and no other value is tried")
 
 // errNoImage says that a launch needs something to launch from.
 var errNoImage = errors.New("no image is known to launch from: give one with --image-id")
@@ -97,8 +101,8 @@ func (c *Cloud) stage(ctx context.Context, r *Rehearsal, state types.InstanceSta
 			if !seen.ManagedBy(r.Registry) || seen.Exempt() { // which policies spare
 				continue
 			}
-			if seen.State == lease.InstanceTerminated {
-				r.Ended = seen.ID
+			if expires := seen.Tags[lease.TagExpires]; seen.State == lease.InstanceTerminated && (r.Expires == "" || expires != "") {
+				r.Ended, r.Expires = seen.ID, expires
 			}
 			if r.ImageID == "" {
 				r.ImageID, r.InstanceType = aws.ToString(i.ImageId), string(i.InstanceType)
@@ -108,59 +112,87 @@ func (c *Cloud) stage(ctx context.Context, r *Rehearsal, state types.InstanceSta
 	return nil
 }
 
-// Rehearse calls every action that a role of ours needs, with DryRun, and says how EC2 answers. What a role needs and no
-// call can show without the thing to do it on (to delete a volume, an interface, a spot request) is not among them.
+// Rehearse calls every action that the roles need, or any role of ours if none is named, with DryRun, and says how EC2
+// answers. What a role needs and no call can show without the thing to do it on (to delete a volume, an interface, a spot
+// request) is not among them.
 //
 // An endpoint that only resembles EC2 may ignore DryRun, for one action or for all. So nothing is tried on what lives:
-// tags are set and removed, and termination is asked for, on an instance that has ended already. To terminate it once
-// more is allowed and does nothing. AWS documents that, but not that DryRun then answers as it does of the living:
-// anything but its two answers is unclear. What looks comes first, then what no longer hurts, and a launch last; where
-// one of these is carried out all the same, nothing is called after it.
+// tags are set, to what they are already, and removed, and termination is asked for, on an instance that has ended. To
+// terminate it once more is allowed and does nothing. AWS documents that, but not that DryRun then answers as it does of
+// the living: anything but its two answers is unclear. What looks comes first, then what no longer hurts, and a launch
+// last; where one of these is carried out all the same, nothing is called after it.
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html (DryRun) and
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html (idempotent)
-func (c *Cloud) Rehearse(ctx context.Context, r Rehearsal) []Rehearsed {
-	dry, tag := aws.Bool(true), []types.Tag{{Key: aws.String(lease.TagRegistry), Value: aws.String(r.Registry)}}
-	ids := []string{r.Ended}
+func (c *Cloud) Rehearse(ctx context.Context, r Rehearsal, roles ...Role) []Rehearsed {
+	dry := aws.Bool(true)
 	all := []Rehearsed{
-		rehearse(ctx, "DescribeInstances", c.ec2.DescribeInstances, &ec2.DescribeInstancesInput{DryRun: dry}),
-		rehearse(ctx, "DescribeNetworkInterfaces", c.ec2.DescribeNetworkInterfaces, &ec2.DescribeNetworkInterfacesInput{DryRun: dry}),
-		rehearse(ctx, "DescribeSpotInstanceRequests", c.ec2.DescribeSpotInstanceRequests, &ec2.DescribeSpotInstanceRequestsInput{DryRun: dry}),
-		rehearse(ctx, "DescribeVolumes", c.ec2.DescribeVolumes, &ec2.DescribeVolumesInput{DryRun: dry}),
+		rehearse(ctx, Need{Action: "DescribeInstances"}, c.ec2.DescribeInstances, &ec2.DescribeInstancesInput{DryRun: dry}),
+		rehearse(ctx, Need{Action: "DescribeNetworkInterfaces"}, c.ec2.DescribeNetworkInterfaces, &ec2.DescribeNetworkInterfacesInput{DryRun: dry}),
+		rehearse(ctx, Need{Action: "DescribeSpotInstanceRequests"}, c.ec2.DescribeSpotInstanceRequests, &ec2.DescribeSpotInstanceRequestsInput{DryRun: dry}),
+		rehearse(ctx, Need{Action: "DescribeVolumes"}, c.ec2.DescribeVolumes, &ec2.DescribeVolumesInput{DryRun: dry}),
 	}
 	honest := slices.ContainsFunc(all, func(r Rehearsed) bool { return r.Answer == AnswerAllowed })
-	deed := func(action, thing string, missing error, do func(action string) Rehearsed) {
-		one := Rehearsed{Action: action, Answer: AnswerUnclear, Err: missing}
+	for _, d := range c.deeds(r) {
+		one := Rehearsed{Need: d.need, Answer: AnswerUnclear, Err: d.missing}
 		switch {
+		case len(roles) > 0 && !slices.ContainsFunc(roles, func(role Role) bool { return slices.Contains(role.Needs(), d.need) }):
+			continue
 		case !honest:
 			one.Err = errIgnored
-		case thing != "":
-			one = do(action)
-			if thing == r.Ended {
-				one.On = thing
-			}
+		case d.missing == nil:
+			one = d.do(ctx, d.need)
+			one.On = d.on
 			honest = !errors.Is(one.Err, errIgnored)
 		}
 		all = append(all, one)
 	}
-	deed("CreateTags", r.Ended, errNothing, func(action string) Rehearsed {
-		return rehearse(ctx, action, c.ec2.CreateTags, &ec2.CreateTagsInput{Resources: ids, Tags: tag, DryRun: dry})
-	})
-	deed("DeleteTags", r.Ended, errNothing, func(action string) Rehearsed {
-		return rehearse(ctx, action, c.ec2.DeleteTags, &ec2.DeleteTagsInput{Resources: ids, Tags: tag, DryRun: dry})
-	})
-	deed("TerminateInstances", r.Ended, errNothing, func(action string) Rehearsed {
-		return rehearse(ctx, action, c.ec2.TerminateInstances, &ec2.TerminateInstancesInput{InstanceIds: ids, DryRun: dry})
-	})
-	deed("RunInstances", r.ImageID, errNoImage, func(action string) Rehearsed { return c.rehearseLaunch(ctx, action, r) })
 	return all
 }
 
+// deed is an action that would change something.
+type deed struct {
+	need    Need
+	on      string // the ended instance; empty if it is done on none
+	missing error  // why it cannot be tried; nil if it can
+	do      func(context.Context, Need) Rehearsed
+}
+
+// deeds are those that can be rehearsed, in the order in which that does least harm.
+func (c *Cloud) deeds(r Rehearsal) []deed {
+	dry, ids, ended, dated, image := aws.Bool(true), []string{r.Ended}, error(nil), error(nil), error(nil)
+	if r.Ended == "" {
+		ended = errNothing
+	}
+	if dated = ended; dated == nil && r.Expires == "" {
+		dated = errNoKey
+	}
+	if r.ImageID == "" {
+		image = errNoImage
+	}
+	tags := func(key, value string) []types.Tag { return tagList(map[string]string{key: value}) }
+	return []deed{
+		{Need{"CreateTags", lease.TagRegistry}, r.Ended, ended, func(ctx context.Context, n Need) Rehearsed {
+			return rehearse(ctx, n, c.ec2.CreateTags, &ec2.CreateTagsInput{Resources: ids, Tags: tags(n.Tag, r.Registry), DryRun: dry})
+		}},
+		{Need{"CreateTags", lease.TagExpires}, r.Ended, dated, func(ctx context.Context, n Need) Rehearsed {
+			return rehearse(ctx, n, c.ec2.CreateTags, &ec2.CreateTagsInput{Resources: ids, Tags: tags(n.Tag, r.Expires), DryRun: dry})
+		}},
+		{Need{"DeleteTags", lease.TagRegistry}, r.Ended, ended, func(ctx context.Context, n Need) Rehearsed {
+			return rehearse(ctx, n, c.ec2.DeleteTags, &ec2.DeleteTagsInput{Resources: ids, Tags: tags(n.Tag, r.Registry), DryRun: dry})
+		}},
+		{Need{Action: "TerminateInstances"}, r.Ended, ended, func(ctx context.Context, n Need) Rehearsed {
+			return rehearse(ctx, n, c.ec2.TerminateInstances, &ec2.TerminateInstancesInput{InstanceIds: ids, DryRun: dry})
+		}},
+		{Need{Action: "RunInstances"}, "", image, func(ctx context.Context, n Need) Rehearsed { return c.rehearseLaunch(ctx, n, r) }},
+	}
+}
+
 // rehearseLaunch asks for one instance just as a launch would, tags included, for policies ask for them.
-func (c *Cloud) rehearseLaunch(ctx context.Context, action string, r Rehearsal) Rehearsed {
+func (c *Cloud) rehearseLaunch(ctx context.Context, need Need, r Rehearsal) Rehearsed {
 	in, err := sample(r.Registry, r.InstanceType)
 	if err != nil {
-		return Rehearsed{Action: action, Answer: AnswerUnclear, Err: err}
+		return Rehearsed{Need: need, Answer: AnswerUnclear, Err: err}
 	}
 	in.ImageId, in.ClientToken, in.DryRun = aws.String(r.ImageID), nil, aws.Bool(true)
 	var made []string
@@ -173,22 +205,22 @@ func (c *Cloud) rehearseLaunch(ctx context.Context, action string, r Rehearsal) 
 		}
 		return out, err
 	}
-	one := rehearse(ctx, action, call, in)
+	one := rehearse(ctx, need, call, in)
 	one.Made = made
 	return one
 }
 
 // rehearse makes one call, which is not sent unless it says DryRun.
-func rehearse[I, O any](ctx context.Context, action string, call func(context.Context, *I, ...func(*ec2.Options)) (*O, error), in *I) Rehearsed {
+func rehearse[I, O any](ctx context.Context, need Need, call func(context.Context, *I, ...func(*ec2.Options)) (*O, error), in *I) Rehearsed {
 	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	_, err := call(bounded, in, onlyDry)
-	r := Rehearsed{Action: action, Code: codeOf(err), Err: failed(ctx, "rehearse "+action, err)}
+	r := Rehearsed{Need: need, Code: codeOf(err), Err: failed(ctx, "rehearse "+need.String(), err)}
 	switch {
 	case err == nil:
-		return Rehearsed{Action: action, Answer: AnswerUnclear, Err: errIgnored}
+		return Rehearsed{Need: need, Answer: AnswerUnclear, Err: errIgnored}
 	case r.Code == "DryRunOperation":
-		return Rehearsed{Action: action, Answer: AnswerAllowed, Code: r.Code}
+		return Rehearsed{Need: need, Answer: AnswerAllowed, Code: r.Code}
 	case unauthorized(err):
 		r.Answer = AnswerRefused
 	default:

@@ -26,7 +26,7 @@ func TestARehearsalWithoutDryRunIsNotSent(t *testing.T) {
 		"nothing said": {InstanceIds: []string{i.ID}},
 		"false":        {InstanceIds: []string{i.ID}, DryRun: aws.Bool(false)},
 	} {
-		r := rehearse(t.Context(), "TerminateInstances", client.TerminateInstances, in)
+		r := rehearse(t.Context(), Need{Action: "TerminateInstances"}, client.TerminateInstances, in)
 		if r.Answer != AnswerUnclear || !errors.Is(r.Err, errInEarnest) {
 			t.Errorf("%s: %+v", name, r)
 		}

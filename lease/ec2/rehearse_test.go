@@ -1,6 +1,7 @@
 package ec2_test
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,16 +15,29 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
+// Needs that name a tag.
+const (
+	setRegistry  = "CreateTags of lapse:registry"
+	setExpires   = "CreateTags of lapse:expires"
+	dropRegistry = "DeleteTags of lapse:registry"
+)
+
+// verb is the action of a need.
+func verb(need string) string {
+	action, _, _ := strings.Cut(need, " ")
+	return action
+}
+
 // ended makes an instance of ours that has ended and is still described.
 func (w world) ended() string {
-	return w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: uuid}}).ID
+	return w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: uuid, expires: "none 7"}}).ID
 }
 
 // answers are those to each action.
 func answers(all []ec2.Rehearsed) map[string]ec2.Answer {
 	found := map[string]ec2.Answer{}
 	for _, r := range all {
-		found[r.Action] = r.Answer
+		found[r.Need.String()] = r.Answer
 	}
 	return found
 }
@@ -59,7 +73,7 @@ func TestARoleLacksWhatEC2Refuses(t *testing.T) {
 	for action, want := range map[string][]ec2.Role{
 		"TerminateInstances": {ec2.RoleJanitor},
 		"RunInstances":       {ec2.RoleLauncher},
-		"CreateTags":         {ec2.RoleOperator},
+		"CreateTags":         {ec2.RoleJanitor, ec2.RoleOperator},
 		"DescribeVolumes":    {ec2.RoleJanitor, ec2.RoleObserver},
 	} {
 		w := newWorld(t, ec2sim.Config{})
@@ -95,9 +109,9 @@ func TestWhatThereIsNothingToRehearseOnIsUnclear(t *testing.T) {
 	}
 	stage.ImageID = ""
 	got := answers(cloud.Rehearse(t.Context(), stage))
-	for _, action := range []string{"TerminateInstances", "CreateTags", "DeleteTags", "RunInstances"} {
-		if got[action] != ec2.AnswerUnclear || w.sent(action) > 0 {
-			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(action))
+	for _, action := range []string{"TerminateInstances", setRegistry, setExpires, dropRegistry, "RunInstances"} {
+		if got[action] != ec2.AnswerUnclear || w.sent(verb(action)) > 0 {
+			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(verb(action)))
 		}
 	}
 }
@@ -171,8 +185,8 @@ func TestAnEndpointThatIgnoresDryRunHurtsNothingThatLives(t *testing.T) {
 			if sent := w.sent(action) > 0; sent != slices.Contains(want, action) {
 				t.Errorf("%q ignored: %s sent: %v", ignored, action, sent)
 			}
-			if action == ignored && got[action] != ec2.AnswerUnclear {
-				t.Errorf("%q ignored: it is %s", ignored, got[action])
+			if name := map[string]string{"CreateTags": setRegistry, "DeleteTags": dropRegistry}[action]; action == ignored && got[cmp.Or(name, action)] != ec2.AnswerUnclear {
+				t.Errorf("%q ignored: it is %s", ignored, got[cmp.Or(name, action)])
 			}
 		}
 		w.unhurt(t, living)
@@ -216,9 +230,9 @@ func TestNothingIsTriedOnTheLiving(t *testing.T) {
 		t.Fatalf("%+v, %v", stage, err)
 	}
 	got := answers(cloud.Rehearse(t.Context(), stage))
-	for _, action := range []string{"CreateTags", "DeleteTags", "TerminateInstances"} {
-		if got[action] != ec2.AnswerUnclear || w.sent(action) > 0 {
-			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(action))
+	for _, action := range []string{setRegistry, setExpires, dropRegistry, "TerminateInstances"} {
+		if got[action] != ec2.AnswerUnclear || w.sent(verb(action)) > 0 {
+			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(verb(action)))
 		}
 	}
 	if got["RunInstances"] != ec2.AnswerAllowed {
@@ -245,10 +259,45 @@ func TestEveryRolesPolicyGrantsWhatItNeeds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, action := range role.Needs() {
-			if !strings.Contains(string(policy), `"ec2:`+action+`"`) {
-				t.Errorf("deploy/iam/%s.json does not grant ec2:%s", role, action)
+		for _, need := range role.Needs() {
+			if !strings.Contains(string(policy), `"ec2:`+need.Action+`"`) || !strings.Contains(string(policy), need.Tag) {
+				t.Errorf("deploy/iam/%s.json does not grant ec2:%s", role, need)
 			}
 		}
+	}
+}
+
+// The janitor's tag is rehearsed with the value that an ended instance bears already, and apart from the operator's: their
+// policies look at the key.
+func TestTheSecondKeyIsRehearsedByItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	plain := map[string]string{lease.TagRegistry: uuid}
+	w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: plain})
+	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	stage, err := cloud.Stage(t.Context(), uuid)
+	if err != nil || stage.Ended == "" || stage.Expires != "" {
+		t.Fatalf("%+v, %v", stage, err)
+	}
+	if got := answers(cloud.Rehearse(t.Context(), stage)); got[setExpires] != ec2.AnswerUnclear || got[setRegistry] != ec2.AnswerAllowed {
+		t.Errorf("without a value that is there: %v", got)
+	}
+	keyed := w.ended()
+	w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: plain})
+	if stage, err = cloud.Stage(t.Context(), uuid); err != nil || stage.Ended != keyed || stage.Expires != "none 7" {
+		t.Fatalf("%+v, %v", stage, err)
+	}
+	w.sim.LetTag(func(_, set map[string]string) bool { return len(set) == 1 && set[expires] == "none 7" }) // the janitor's policy
+	refused, _ := ec2.RoleOperator.Lacks(cloud.Rehearse(t.Context(), stage))
+	if len(refused) != 1 || refused[0].Need.String() != setRegistry {
+		t.Errorf("as operator: %+v", refused)
+	}
+	before := w.sent("RunInstances") + w.sent("DeleteTags")
+	all := cloud.Rehearse(t.Context(), stage, ec2.RoleJanitor)
+	if refused, unclear := ec2.RoleJanitor.Lacks(all); len(refused)+len(unclear) > 0 || answers(all)[setExpires] != ec2.AnswerAllowed {
+		t.Errorf("as janitor: %+v, %+v", refused, unclear)
+	}
+	if w.sent("RunInstances")+w.sent("DeleteTags") != before {
+		t.Error("what the janitor does not need was rehearsed")
 	}
 }

@@ -1,6 +1,10 @@
 package ec2
 
-import "slices"
+import (
+	"slices"
+
+	"lapse/lease"
+)
 
 // Role is a part that somebody plays towards EC2, with a policy of its own in deploy/iam.
 type Role string
@@ -16,13 +20,31 @@ const (
 // Roles are all of them.
 func Roles() []Role { return []Role{RoleLauncher, RoleJanitor, RoleOperator, RoleObserver} }
 
+// tagExpires is the second key, which the janitor writes.
+const tagExpires = lease.TagPrefix + "expires"
+
+// Need is an action that a role needs.
+type Need struct {
+	Action string // as in IAM policies, without "ec2:"
+	Tag    string // which tag it sets or removes, for policies look at its key; empty if none
+}
+
+// String prints the need as "CreateTags of lapse:registry".
+func (n Need) String() string {
+	if n.Tag == "" {
+		return n.Action
+	}
+	return n.Action + " of " + n.Tag
+}
+
 // Needs are the actions without which the role cannot be played, of those that [Cloud.Rehearse] rehearses.
-func (r Role) Needs() []string {
-	look := []string{"DescribeInstances", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests", "DescribeVolumes"}
-	return map[Role][]string{
-		RoleLauncher: {"DescribeInstances", "RunInstances"},
-		RoleJanitor:  append(slices.Clone(look), "TerminateInstances"),
-		RoleOperator: {"DescribeInstances", "CreateTags", "DeleteTags"},
+func (r Role) Needs() []Need {
+	instances := Need{Action: "DescribeInstances"}
+	look := []Need{instances, {Action: "DescribeNetworkInterfaces"}, {Action: "DescribeSpotInstanceRequests"}, {Action: "DescribeVolumes"}}
+	return map[Role][]Need{
+		RoleLauncher: {instances, {Action: "RunInstances"}},
+		RoleJanitor:  append(slices.Clone(look), Need{Action: "TerminateInstances"}, Need{"CreateTags", tagExpires}),
+		RoleOperator: {instances, {"CreateTags", lease.TagRegistry}, {"DeleteTags", lease.TagRegistry}},
 		RoleObserver: look,
 	}[r]
 }
@@ -31,7 +53,7 @@ func (r Role) Needs() []string {
 func (r Role) Lacks(all []Rehearsed) (refused, unclear []Rehearsed) {
 	for _, one := range all {
 		switch {
-		case !slices.Contains(r.Needs(), one.Action):
+		case !slices.Contains(r.Needs(), one.Need):
 		case one.Answer == AnswerRefused:
 			refused = append(refused, one)
 		case one.Answer == AnswerUnclear:
