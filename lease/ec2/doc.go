@@ -2,12 +2,14 @@
 //
 // Read it in this order:
 //
-//   - config.go: [Load] takes the SDK's own settings; cloud.go: [Open] makes a [Cloud], one region of one account.
+//   - config.go: [Load] takes the SDK's own settings; cloud.go: [Open] makes a [Cloud], one region of one account;
+//     proof.go: nothing is signed with credentials of another.
 //   - errors.go: what AWS answers, told apart by code and never by sentence; observed.go: each attempt of a call, told.
 //   - list.go and clock.go: [Cloud.List] and [Cloud.Describe], complete or an error, with EC2's own clock.
-//   - terminate.go: [Cloud.Terminate], where one bad id spares nobody else; pace.go: its share of EC2's token buckets.
+//   - terminate.go: [Cloud.Terminate], where one bad id spares nobody else, by halve.go; pace.go: its share of EC2's token
+//     buckets.
 //   - leftover.go and remove.go: [Cloud.Leftovers] and [Cloud.Remove], for what outlived a failed creation.
-//   - tag.go: [Cloud.Tag] and [Cloud.Untag], for instances adopted and forgotten.
+//   - tag.go: [Cloud.Tag], which answers for each resource as Terminate does, and [Cloud.Untag], which names values.
 //   - role.go and rehearse.go: what each [Role] needs, and [Cloud.Rehearse], which asks EC2 for it and does nothing.
 //   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.
 //   - freeze.go: what AWS would resolve anew at every call, resolved once. ours.go: what this version decides of the call,

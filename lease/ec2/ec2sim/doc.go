@@ -7,7 +7,9 @@
 //   - [Config] sets what lasts: how long states take, EC2's token buckets, how
 //     old reads are, short pages, and a clock that may run fast ([Fast]).
 //   - [Fault] and [Sim.Inject] make calls fail before or after the deed;
-//     [Sim.Outage] takes a zone away.
+//     [Sim.Outage] takes a zone away, [Sim.LetTag] is the caller's policy for
+//     tags.
+//   - [Accounts] puts several of them behind one endpoint, by access key.
 //   - [Sim.Create], [Sim.SetState], [Sim.Protect], [Sim.SetCapacity],
 //     [Sim.SetOffered], [Sim.SetStaleFor] and [Sim.AddTemplateVersion] change
 //     its world behind the API's back; [Sim.Instances], [Sim.Volumes],
@@ -21,8 +23,8 @@
 // (after) → wire.go (the answer). Time passes only when something is read:
 // state.go moves what is due, stale.go keeps what was.
 //
-// Nothing here is authenticated: the region is believed, the signature is not
-// looked at. Serve it on loopback only.
+// Nothing here is authenticated: the region and the key are believed, the
+// signature is not looked at. Serve it on loopback only.
 //
 // Error codes and rules are those of
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
