@@ -133,7 +133,8 @@ func (a adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	adopting := a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
 	l, err := a.store.PutLease(ctx, adopting)
 	if is[*lease.ConflictError](err) {
-		if l, err = a.store.Lease(ctx, i.ID); err == nil && mayReplace(l, now) != nil {
+		l, err = a.store.Lease(ctx, i.ID)
+		if err == nil && !replaceable(l, now) {
 			return done{lease: l, said: fmt.Sprintf("%s was adopted meanwhile, and is %s", i.ID, l.State)}, nil
 		}
 		if err == nil { // its tag was never set, or was taken off; what counts is the term given now

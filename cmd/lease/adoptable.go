@@ -62,6 +62,9 @@ func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Reg
 // request that was under way is not called back.
 const settleFor = 5 * time.Minute
 
+// replaceable reports whether a new lease may take the place of this one: its tag was never seen, or it was unmanaged.
+func replaceable(l lease.Lease, now time.Time) bool { return mayReplace(l, now) == nil }
+
 // mayReplace refuses to adopt what has a lease on record, unless its tag was never seen or it was unmanaged.
 func mayReplace(l lease.Lease, now time.Time) error {
 	wait := l.TriedAt.Add(settleFor).Sub(now)

@@ -49,7 +49,7 @@ type Options struct {
 // each access key that is new STS is asked again, and one of another account is refused with an [AccountError]. An empty
 // region means that of cfg.
 //
-// Errors: [SettingsError] without a region or credentials, or for an account where none is to be given; [ProofError]
+// Errors: [SettingsError] without a region, or for an account where none is to be given; [ProofError]
 // within 10 s.
 func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud, error) {
 	cfg = cfg.Copy()
@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 	if err != nil {
 		return nil, err
 	}
-	if proof != nil {
+	if proof != nil && proof.source != nil {
 		cfg.Credentials = proof
 	}
 	return &Cloud{
@@ -88,18 +88,14 @@ func locate(ctx context.Context, cfg aws.Config, account string) (lease.Place, *
 	if account != "" {
 		return place, nil, checkAccount(account, custom)
 	}
-	if cfg.Credentials == nil {
-		return place, nil, &SettingsError{What: "credentials"}
+	proof, err := firstProof(ctx, cfg)
+	if answered := (*AnswerError)(nil); custom && errors.As(err, &answered) {
+		err = fmt.Errorf("%w; if this endpoint has no STS, give --account", err)
 	}
-	proof := &proved{source: cfg.Credentials, ask: askSTS(cfg)}
-	_, who, err := proof.prove(ctx)
 	if err != nil {
-		if answered := (*AnswerError)(nil); custom && errors.As(err, &answered) {
-			err = fmt.Errorf("%w; if this endpoint has no STS, give --account", err)
-		}
 		return place, nil, err
 	}
-	proof.account, place.Account = who.account, who.account
+	place.Account = proof.account
 	return place, proof, nil
 }
 

@@ -16,7 +16,7 @@ import (
 // every instance is absent. So STS is asked once for each new access key, with that very key. It is asked only when a
 // call is about to be signed, and what the SDK keeps of the source's credentials is kept before it comes here.
 type proved struct {
-	source  aws.CredentialsProvider
+	source  aws.CredentialsProvider // nil if nothing is signed, for an endpoint that asks for no key
 	ask     func(context.Context, aws.Credentials) (identity, error)
 	account string // the only one; empty until the first proof
 
@@ -36,6 +36,22 @@ type accessKey struct{ id, secret, token string }
 
 func keyOf(c aws.Credentials) accessKey {
 	return accessKey{c.AccessKeyID, c.SecretAccessKey, c.SessionToken}
+}
+
+// firstProof takes the account that the credentials belong to now for the only one.
+func firstProof(ctx context.Context, cfg aws.Config) (*proved, error) {
+	p := &proved{source: cfg.Credentials, ask: askSTS(cfg)}
+	if cfg.Credentials == nil || aws.IsCredentialsProvider(cfg.Credentials, (*aws.AnonymousCredentials)(nil)) {
+		who, err := p.ask(ctx, aws.Credentials{}) // unsigned, too; no key can change where there is none
+		if err != nil {
+			return nil, &ProofError{Err: err}
+		}
+		p.source, p.last, p.account = nil, who, who.account
+		return p, nil
+	}
+	_, who, err := p.prove(ctx)
+	p.account = who.account
+	return p, err
 }
 
 // Retrieve returns the source's credentials, with their date of expiry, if they are of the account.
@@ -98,7 +114,9 @@ func (p *proved) latest() identity {
 func askSTS(cfg aws.Config) func(context.Context, aws.Credentials) (identity, error) {
 	return func(ctx context.Context, credentials aws.Credentials) (identity, error) {
 		cfg := cfg.Copy()
-		cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return credentials, nil })
+		if credentials.HasKeys() {
+			cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return credentials, nil })
+		}
 		bounded, cancel := context.WithTimeout(ctx, reachTimeout)
 		defer cancel()
 		out, err := sts.NewFromConfig(cfg).GetCallerIdentity(bounded, &sts.GetCallerIdentityInput{})

@@ -3,6 +3,7 @@ package ec2_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -273,5 +274,33 @@ func TestAnAccountIsTakenAtItsWordOnlyAtAnotherEndpoint(t *testing.T) {
 	_, err = ec2.Open(t.Context(), aws.Config{Region: region, Credentials: keys}, "", ec2.Options{Account: account})
 	if e := wantAs[*ec2.SettingsError](t, err); e.What != "account" {
 		t.Errorf("at AWS itself: %v", e)
+	}
+}
+
+func TestAnEndpointThatAsksForNoKeyIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	unsigned := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("it is signed")
+		}
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=NOBODY/20270101/"+region+"/ec2/aws4_request, ")
+		w.sim.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(unsigned.Close)
+	for _, keys := range []aws.CredentialsProvider{nil, aws.AnonymousCredentials{}} {
+		before := w.sent("GetCallerIdentity")
+		cloud, err := ec2.Open(t.Context(), aws.Config{Region: region, BaseEndpoint: &unsigned.URL, Credentials: keys}, "", ec2.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := cloud.List(t.Context()); err != nil || cloud.Place() != here() {
+				t.Errorf("%s, %v", cloud.Place(), err)
+			}
+		}
+		if got := w.sent("GetCallerIdentity") - before; got != 1 {
+			t.Errorf("STS was asked %d times", got)
+		}
 	}
 }

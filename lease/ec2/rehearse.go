@@ -16,7 +16,7 @@ import (
 
 // Rehearsed is what EC2 says of one action when it is called with DryRun, so that nothing is done.
 type Rehearsed struct {
-	Need
+	Need   Need
 	Answer Answer
 	On     string   // the ended instance on which it was tried; empty if on none
 	Code   string   // EC2's; empty if there was nothing to rehearse on, or no answer

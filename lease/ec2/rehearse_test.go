@@ -87,7 +87,7 @@ func TestARoleLacksWhatEC2Refuses(t *testing.T) {
 		all := cloud.Rehearse(t.Context(), stage)
 		for _, role := range ec2.Roles() {
 			refused, _ := role.Lacks(all)
-			if slices.Contains(want, role) != (len(refused) == 1 && refused[0].Action == action) {
+			if slices.Contains(want, role) != (len(refused) == 1 && refused[0].Need.Action == action) {
 				t.Errorf("%s refused: %s lacks %+v", action, role, refused)
 			}
 		}
@@ -247,7 +247,7 @@ func TestWhatARehearsalMadeAllTheSameIsSaid(t *testing.T) {
 	cloud := w.resembling(t, unheeded("RunInstances"))
 	all := cloud.Rehearse(t.Context(), ec2.Rehearsal{Registry: uuid, ImageID: image, InstanceType: "t3.micro"})
 	launch := all[len(all)-1]
-	if launch.Action != "RunInstances" || launch.Answer != ec2.AnswerUnclear || len(launch.Made) != 1 || launch.Made[0] != w.sim.Instances()[0].ID {
+	if launch.Need.Action != "RunInstances" || launch.Answer != ec2.AnswerUnclear || len(launch.Made) != 1 || launch.Made[0] != w.sim.Instances()[0].ID {
 		t.Errorf("%+v", launch)
 	}
 }

@@ -68,7 +68,7 @@ func ask(ts *testscript.TestScript, args []string) (*asking, error) {
 		return nil, err
 	}
 	ts.Defer(func() { _, _ = controller.Close(), terminal.Close() })
-	a := &asking{cmd: exec.Command(args[0], args[1:]...), terminal: controller, stdout: &transcript{}, stderr: &transcript{}} //nolint:gosec,noctx // it ends with its script
+	a := &asking{cmd: exec.Command(args[0], args[1:]...), terminal: controller, stdout: &transcript{}, stderr: &transcript{}} //nolint:noctx // it ends with its script
 	a.cmd.Dir, a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = ts.MkAbs("."), terminal, a.stdout, a.stderr
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); ts.Getenv(name) != "" || name == "PATH" {
