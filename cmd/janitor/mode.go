@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -147,17 +148,17 @@ func previewArm(c *ucli.Context, store *etcd.Store) (shown lease.Registry, err e
 }
 
 // fresher are the verdicts of a plan that end, mark or remove something of which the plan before it did not speak.
-func fresher(before, now janitor.Plan) []janitor.Verdict {
-	thing := func(v janitor.Verdict) string {
+func fresher(before, now plan.Plan) []plan.Verdict {
+	thing := func(v plan.Verdict) string {
 		if v.Leftover != nil {
 			return v.Leftover.ID
 		}
 		return v.InstanceID
 	}
-	return slices.DeleteFunc(slices.Clone(now.Verdicts), func(v janitor.Verdict) bool {
+	return slices.DeleteFunc(slices.Clone(now.Verdicts), func(v plan.Verdict) bool {
 		switch v.Action {
-		case janitor.ActEnd, janitor.ActOrphan, janitor.ActMark, janitor.ActRemove:
-			return slices.ContainsFunc(before.Verdicts, func(b janitor.Verdict) bool { return b.Action == v.Action && thing(b) == thing(v) })
+		case plan.ActEnd, plan.ActOrphan, plan.ActMark, plan.ActRemove:
+			return slices.ContainsFunc(before.Verdicts, func(b plan.Verdict) bool { return b.Action == v.Action && thing(b) == thing(v) })
 		}
 		return true
 	})

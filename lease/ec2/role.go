@@ -20,9 +20,6 @@ const (
 // Roles are all of them.
 func Roles() []Role { return []Role{RoleLauncher, RoleJanitor, RoleOperator, RoleObserver} }
 
-// tagExpires is the second key, which the janitor writes.
-const tagExpires = lease.TagPrefix + "expires"
-
 // Need is an action that a role needs.
 type Need struct {
 	Action string // as in IAM policies, without "ec2:"
@@ -43,7 +40,7 @@ func (r Role) Needs() []Need {
 	look := []Need{instances, {Action: "DescribeNetworkInterfaces"}, {Action: "DescribeSpotInstanceRequests"}, {Action: "DescribeVolumes"}}
 	return map[Role][]Need{
 		RoleLauncher: {instances, {Action: "RunInstances"}},
-		RoleJanitor:  append(slices.Clone(look), Need{Action: "TerminateInstances"}, Need{"CreateTags", tagExpires}),
+		RoleJanitor:  append(slices.Clone(look), Need{Action: "TerminateInstances"}, Need{"CreateTags", lease.TagExpires}),
 		RoleOperator: {instances, {"CreateTags", lease.TagRegistry}, {"DeleteTags", lease.TagRegistry}},
 		RoleObserver: look,
 	}[r]
