@@ -2,19 +2,16 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-semver/semver"
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"lapse/lease/etcd/internal/zaplog"
 )
@@ -22,7 +19,7 @@ import (
 // Config says where etcd is.
 type Config struct {
 	Endpoints         []string // host:port, https://host:port or unix:///path
-	CACert, Cert, Key string   // files; empty for none
+	CACert, Cert, Key string   // files, read again for each connection; empty for none
 	Logger            *slog.Logger
 }
 
@@ -39,6 +36,14 @@ const (
 	maxSendSize      = 16 << 20 // bytes
 )
 
+// Pauses between attempts to connect, and how long one of them may take before the next.
+const (
+	reconnectMin    = 200 * time.Millisecond
+	reconnectMax    = 2 * time.Second
+	reconnectJitter = 0.25 // of a pause, either way
+	connectTimeout  = 5 * time.Second
+)
+
 // Dial returns a client after at least one endpoint has answered, within 10 s. Every endpoint that answers must run an
 // etcd that is new enough.
 //
@@ -47,15 +52,24 @@ func Dial(ctx context.Context, c Config) (*clientv3.Client, error) {
 	if len(c.Endpoints) == 0 {
 		return nil, errors.New("no etcd endpoint: give --etcd-endpoints")
 	}
-	security, err := c.tls()
+	zap := zaplog.New(c.Logger)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	tls, err := c.certificates()
 	if err != nil {
 		return nil, err
 	}
 	if err := probe(ctx, c.Endpoints); err != nil {
 		return nil, err
 	}
+	away := new(outage)
+	options := []grpc.DialOption{connectParams(), grpc.WithChainUnaryInterceptor(away.intercept)}
+	if tls != nil { // etcd's client applies these options last, so that they replace its own credentials
+		options = append(options, grpc.WithTransportCredentials(tls))
+	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: c.Endpoints, TLS: security, Logger: zaplog.New(c.Logger),
+		Endpoints: c.Endpoints, Logger: zap, DialOptions: options,
 		DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
 		MaxCallSendMsgSize: maxSendSize, MaxCallRecvMsgSize: math.MaxInt32,
 	})
@@ -63,51 +77,26 @@ func Dial(ctx context.Context, c Config) (*clientv3.Client, error) {
 		return nil, fmt.Errorf("dial etcd: %w", err)
 	}
 	if err := checkVersions(ctx, client, c.Endpoints); err != nil {
+		var unreachable *UnreachableError
+		if reason := away.last(); reason != "" && errors.As(err, &unreachable) {
+			unreachable.Err = fmt.Errorf("%w: %s", unreachable.Err, reason)
+		}
 		return nil, errors.Join(err, client.Close())
 	}
+	away.dialled(c.Logger)
 	return client, nil
 }
 
-// tls reads the certificates, if any. A unix socket is guarded by its permissions and has none.
-func (c Config) tls() (*tls.Config, error) {
-	if c.CACert == "" && c.Cert == "" && c.Key == "" || allUnix(c.Endpoints) {
-		return nil, nil
-	}
-	if (c.Cert == "") != (c.Key == "") {
-		return nil, errors.New("--etcd-cert and --etcd-key go together: give both or neither")
-	}
-	if err := checkAuthority(c.CACert); err != nil {
-		return nil, fmt.Errorf("read the certificates for etcd: %w", err)
-	}
-	config, err := transport.TLSInfo{TrustedCAFile: c.CACert, CertFile: c.Cert, KeyFile: c.Key}.ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("read the certificates for etcd: %w", err)
-	}
-	return config, nil
-}
-
-// checkAuthority refuses a file without a certificate, of which etcd's own code makes an authority that trusts nobody.
-func checkAuthority(file string) error {
-	if file == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no certificate", file)
-	}
-	return nil
-}
-
-func allUnix(endpoints []string) bool {
-	for _, endpoint := range endpoints {
-		if !strings.HasPrefix(endpoint, "unix:") {
-			return false
-		}
-	}
-	return true
+// connectParams let a connection that broke be tried again every 2 s at most: gRPC would rest up to 2 min, which is more
+// than most heartbeats have.
+func connectParams() grpc.DialOption {
+	return grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: backoff.Config{
+			BaseDelay: reconnectMin, Multiplier: backoff.DefaultConfig.Multiplier,
+			Jitter: reconnectJitter, MaxDelay: reconnectMax * 4 / 5, // to which gRPC adds the jitter
+		},
+		MinConnectTimeout: connectTimeout,
+	})
 }
 
 // teller is the part of clientv3.Maintenance that names a server's version.

@@ -8,7 +8,8 @@
 //
 // Read it in this order:
 //
-//   - dial.go: [Dial], a client for servers new enough to be trusted.
+//   - dial.go: [Dial], a client for servers new enough to be trusted; certificates.go: its TLS, from files that change while
+//     it runs; outage.go: why etcd does not answer.
 //   - store.go, record.go: [Store]; one record read, written, changed.
 //   - write.go: the one conditional write, and its guards.
 //   - bind.go: leases for the instances of a launch.

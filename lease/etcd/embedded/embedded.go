@@ -19,6 +19,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"lapse/lease/etcd/internal/cafile"
 	"lapse/lease/etcd/internal/zaplog"
 )
 
@@ -26,8 +27,9 @@ import (
 type Config struct {
 	Dir    string // absolute or relative; made if it is not there, for the owner and the group
 	Listen string // host:port for TCP beside the unix socket; empty for none
-	// CertFile and KeyFile secure TCP. With ClientCAFile only clients with a certificate of that authority are let in. All
-	// three are needed beyond loopback, for whoever connects can change every lease.
+	// CertFile and KeyFile secure TCP, and are read again for each connection. With ClientCAFile, which is read at the start
+	// alone, only clients with a certificate of that authority are let in. All three are needed beyond loopback, for whoever
+	// connects can change every lease.
 	CertFile, KeyFile, ClientCAFile string
 	NoSync                          bool // never wait for the disk: loses data in a crash, for tests and demonstrations
 	Logger                          *slog.Logger
@@ -198,7 +200,7 @@ func (c Config) certificates() error {
 	if c.ClientCAFile == "" {
 		return nil
 	}
-	if _, err := (transport.TLSInfo{TrustedCAFile: c.ClientCAFile}).ClientConfig(); err != nil {
+	if _, err := cafile.Read(c.ClientCAFile); err != nil {
 		return fmt.Errorf("read the client authority: %w", err)
 	}
 	return nil

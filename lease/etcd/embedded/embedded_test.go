@@ -13,6 +13,7 @@ import (
 
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
+	"lapse/lease/etcd/internal/certtest"
 )
 
 // shortDir is a directory whose path leaves room for a socket's name.
@@ -194,6 +195,27 @@ func TestRefusesWhatCannotBeServedSafely(t *testing.T) {
 				t.Errorf("got %v, want an error about %q", err, c.says)
 			}
 		})
+	}
+}
+
+// An authority that trusts nobody would lock every instance out.
+func TestRefusesAClientAuthorityWithoutCertificates(t *testing.T) {
+	t.Parallel()
+	dir := shortDir(t)
+	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "etcd.pem"), filepath.Join(dir, "etcd.key")
+	authority := certtest.New(t, "ca")
+	authority.Issue(t, "etcd", cert, key)
+	for says, content := range map[string][]byte{"holds no certificate": nil, "is cut off": authority.PEM[:len(authority.PEM)/2]} {
+		certtest.Write(t, ca, content)
+		server, err := embedded.Start(t.Context(), embedded.Config{
+			Dir: dir, Listen: "localhost:0", CertFile: cert, KeyFile: key, ClientCAFile: ca,
+		})
+		if err == nil {
+			stop(t, server)
+		}
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want an error about %q", err, says)
+		}
 	}
 }
 
