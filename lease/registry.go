@@ -164,5 +164,6 @@ type Change struct {
 	Registry  *Registry
 	Heartbeat *Heartbeat // appeared, or was claimed again
 	Lapsed    string     // instance id whose heartbeat key is gone
+	Bad       *BadRecord // a heartbeat that cannot be read was written: what it said before no longer counts
 	Snapshot  *Snapshot  // the watch fell behind what etcd keeps, and listed again
 }

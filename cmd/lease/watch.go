@@ -56,6 +56,7 @@ func watch(c *ucli.Context) error {
 	cli.Say(c, "watching registry %s; interrupt to end", snapshot.Registry.UUID)
 	from := lease.Snapshot{Revision: snapshot.Revision} // and nothing else of it, which would be kept for as long as this runs
 	snapshot = lease.Snapshot{}
+	saidBad := map[string]bool{} // heartbeats, of which each is told once, however often it is written
 	changes, outages := store.Watch(c.Context, from), watchOutages(c.Context, store)
 	for {
 		select {
@@ -66,6 +67,10 @@ func watch(c *ucli.Context) error {
 			if change.Snapshot != nil {
 				cli.Say(c, "the watch broke and was begun anew; what was missed follows")
 				sayBad(c, change.Snapshot.Bad)
+			}
+			if change.Bad != nil && !saidBad[change.Bad.ID] {
+				saidBad[change.Bad.ID] = true
+				sayBad(c, []lease.BadRecord{*change.Bad})
 			}
 			if err := tell(c, w.see(change, time.Now())); err != nil {
 				return err

@@ -10,30 +10,35 @@ import (
 	"lapse/lease"
 )
 
-// Pauses between attempts to list again after a watch broke.
+// Pauses between attempts to list that fail.
 const (
 	relistPause    = 100 * time.Millisecond
 	relistPauseMax = 5 * time.Second
 )
 
-// Watch tells every change after the snapshot from, in the order in which they happened. Where it cannot (the watch
-// broke, etcd compacted what it had yet to tell, or a record cannot be read) it lists again and tells that listing, in
-// which the unreadable are named, so that nobody concludes anything from what they were before. Stamps of sweeps and
-// records that are deleted, as tombstones are in the end, are not told. The channel closes when ctx ends.
+// Watch tells every change after the snapshot from, in the order in which they happened. A heartbeat that cannot be read
+// is told as such. Where a change cannot be told (the watch broke, etcd compacted what it had yet to tell, or another
+// record cannot be read) it lists again and tells that listing, in which the unreadable are named, so that nobody
+// concludes anything from what they were before. One listing follows another after a pause, in which the watch goes on
+// where it can: whoever writes bad records often costs no more than one listing in 30 s. Stamps of sweeps and records
+// that are deleted, as tombstones are in the end, are not told. The channel closes when ctx ends.
 func (s *Store) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
 	changes := make(chan lease.Change)
 	go func() {
 		defer close(changes)
+		rest := new(rest)
 		for revision := from.Revision; ctx.Err() == nil; {
-			err := s.follow(ctx, revision, changes)
-			if ctx.Err() != nil {
+			err := s.follow(ctx, revision, rest, changes)
+			if !rest.wait(ctx) {
 				return
 			}
-			s.log.InfoContext(ctx, "watch broke, listing again", "namespace", s.namespace, "error", err)
+			s.log.InfoContext(ctx, "cannot tell a change, listing again", "namespace", s.namespace, "error", err)
+			rest.begin()
 			snapshot, err := s.relist(ctx)
 			if err != nil {
 				return
 			}
+			rest.end()
 			revision = snapshot.Revision
 			if !send(ctx, changes, lease.Change{Snapshot: &snapshot}) {
 				return
@@ -43,28 +48,54 @@ func (s *Store) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Cha
 	return changes
 }
 
-// follow tells what happens after revision until the watch breaks, and returns why it did.
-func (s *Store) follow(ctx context.Context, revision int64, changes chan<- lease.Change) error {
+// follow tells what happens after revision until the watch breaks, or until a change that cannot be told may be listed.
+// It returns why it ended.
+func (s *Store) follow(ctx context.Context, revision int64, rest *rest, changes chan<- lease.Change) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for resp := range s.client.Watch(ctx, s.root, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
-		if err := resp.Err(); err != nil {
-			return err
-		}
-		for _, event := range resp.Events {
-			change, told, err := s.change(event)
-			if err != nil {
+	watch := s.client.Watch(ctx, s.root, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	var untold error         // the first change that could not be told
+	var due <-chan time.Time // when it may be listed
+	for {
+		select {
+		case <-due:
+			return untold
+		case resp, open := <-watch:
+			if !open {
+				return errors.New("etcd closed the watch")
+			}
+			err := s.tell(ctx, resp, changes)
+			if resp.Err() != nil || ctx.Err() != nil || err != nil && rest.left() == 0 {
 				return err
 			}
-			if told && !send(ctx, changes, change) {
-				return ctx.Err()
+			if err != nil && untold == nil {
+				timer := time.NewTimer(rest.left())
+				defer timer.Stop()
+				untold, due = err, timer.C
 			}
 		}
 	}
-	return errors.New("etcd closed the watch")
 }
 
-// change reads one event, and reports whether it is to be told.
+// tell tells the changes of one answer, and returns the first that it cannot tell, or why the watch broke.
+func (s *Store) tell(ctx context.Context, resp clientv3.WatchResponse, changes chan<- lease.Change) error {
+	if err := resp.Err(); err != nil {
+		return err
+	}
+	var untold error
+	for _, event := range resp.Events {
+		change, told, err := s.change(event)
+		if untold == nil {
+			untold = err
+		}
+		if told && !send(ctx, changes, change) {
+			return ctx.Err()
+		}
+	}
+	return untold
+}
+
+// change reads one event, and reports whether it is to be told. An error asks for a listing.
 func (s *Store) change(event *clientv3.Event) (lease.Change, bool, error) {
 	if event.Type == clientv3.EventTypeDelete {
 		kind, name := s.parse(string(event.Kv.GetKey()))
@@ -76,7 +107,10 @@ func (s *Store) change(event *clientv3.Event) (lease.Change, bool, error) {
 		}
 		return lease.Change{}, false, nil
 	}
-	d, _, _, err := s.decode(event.Kv)
+	d, kind, name, err := s.decode(event.Kv)
+	if err != nil && kind == "heartbeat" { // which its instance may write as often as it likes
+		return lease.Change{Bad: &lease.BadRecord{Kind: kind, ID: name, Err: err, Revision: event.Kv.GetModRevision()}}, true, nil
+	}
 	if err != nil {
 		return lease.Change{}, false, err
 	}

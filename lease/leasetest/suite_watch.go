@@ -13,6 +13,7 @@ func watchCases() map[string]func(*fixture) {
 		"a watch tells every change after the snapshot, in order": watchInOrder,
 		"a watch tells a heartbeat, and that it lapsed":           watchHeartbeat,
 		"a watch lists again where a record cannot be read":       watchUnreadable,
+		"a watch tells a heartbeat that cannot be read":           watchBadHeartbeat,
 		"a watch ends with its context":                           watchEnds,
 	}
 }
@@ -94,6 +95,18 @@ func watchUnreadable(t *fixture) {
 	if c := next(t, changes); c.Launch == nil || c.Launch.Revision != launch.Revision {
 		t.Errorf("after the listing: %+v", c)
 	}
+}
+
+// Its instance can write it as often as it likes: it must spoil nothing else.
+func watchBadHeartbeat(t *fixture) {
+	t.registry()
+	changes := t.Store.Watch(t.Context(), t.snapshot())
+	t.Put(t, "heartbeat", someID, []byte(`{not JSON`))
+	c := next(t, changes)
+	if c.Bad == nil || c.Bad.Kind != "heartbeat" || c.Bad.ID != someID || c.Bad.Revision == 0 || c.Heartbeat != nil || c.Snapshot != nil {
+		t.Fatalf("got %+v, want the bad heartbeat alone", c)
+	}
+	wantError[*lease.MalformedError](t, c.Bad.Err)
 }
 
 func watchEnds(t *fixture) {

@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-// Watch tells every change after the snapshot from. After [Store.Compact], or where a record cannot be read, it tells a
-// new listing instead. The channel closes when ctx ends.
+// Watch tells every change after the snapshot from. After [Store.Compact], or where a record other than a heartbeat cannot
+// be read, it tells a new listing instead. The channel closes when ctx ends.
 func (s *Store) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
 	changes := make(chan lease.Change)
 	go func() {
@@ -67,6 +67,11 @@ func (s *Store) since(revision int64) ([]lease.Change, int64, <-chan struct{}) {
 			continue
 		}
 		change, sweep, err := read(e.key, e.entry)
+		if err != nil && e.key.kind == "heartbeat" {
+			bad := &lease.BadRecord{Kind: e.key.kind, ID: e.key.id, Err: err, Revision: e.entry.modified}
+			changes = append(changes, lease.Change{Bad: bad})
+			continue
+		}
 		if err != nil {
 			return append(changes, again), s.revision, s.news
 		}
