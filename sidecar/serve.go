@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -40,6 +41,7 @@ func (s *Sidecar) serve(ctx context.Context) (stop func(), err error) {
 		MaxHeaderBytes:    bodyMax,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn), // not Go's own, which writes to stderr
 	}
 	done := make(chan struct{})
 	go func() {

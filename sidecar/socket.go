@@ -123,18 +123,19 @@ type listener struct {
 	slots chan struct{}
 }
 
-// Accept waits for a connection while there is a slot for it.
+// Accept waits for a connection while there is a slot for it. Others are closed at once.
 func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case l.slots <- struct{}{}:
-		return &slotConn{Conn: conn, free: sync.OnceFunc(func() { <-l.slots })}, nil
-	default:
-		_ = conn.Close()
-		return l.Accept()
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &slotConn{Conn: conn, free: sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			_ = conn.Close()
+		}
 	}
 }
 

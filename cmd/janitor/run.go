@@ -46,7 +46,7 @@ func runCommand() *ucli.Command {
 }
 
 func run(c *ucli.Context) error {
-	log, err := cli.Logger(c)
+	log, err := cli.ServiceLogger(c)
 	if err != nil {
 		return err
 	}

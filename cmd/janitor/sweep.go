@@ -42,7 +42,11 @@ func sweepCommand() *ucli.Command {
 }
 
 func sweep(c *ucli.Context) error {
-	log, err := cli.Logger(c)
+	logger := cli.ServiceLogger
+	if c.Bool("dry-run") { // nothing waits for it
+		logger = cli.Logger
+	}
+	log, err := logger(c)
 	if err != nil {
 		return err
 	}

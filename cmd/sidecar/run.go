@@ -31,7 +31,7 @@ func runCommand() *ucli.Command {
 }
 
 func run(c *ucli.Context) error {
-	log, err := cli.Logger(c)
+	log, err := cli.ServiceLogger(c)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func run(c *ucli.Context) error {
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
 		MaxExtend: maxExtend, Registry: sidecar.Lazy(connect(c, log)), Logger: log,
-		Now: time.Now, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) }, Watchdog: watchdog,
+		Now: time.Now, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")), Watchdog: watchdog,
 	})
 	if err != nil {
 		return err

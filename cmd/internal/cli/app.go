@@ -6,6 +6,7 @@
 //   - config.go: the environment and the --config file.
 //   - exit.go: exit codes and usage errors.
 //   - store.go: flags for etcd, and the store behind them.
+//   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions.
 //   - help.go, completion.go: help, and completion for shells.
 package cli
@@ -27,6 +28,7 @@ import (
 func Main(app *cli.App, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // the root of all others
 	defer stop()
+	quietGRPC()
 	return Run(ctx, app, args, os.Stdout, os.Stderr)
 }
 
@@ -49,11 +51,11 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		}
 		err = app.RunContext(ctx, l.arranged())
 	}
-	if err == nil {
-		return ExitDone
+	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
+		_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
 	}
-	if silent := (*SilentError)(nil); !errors.As(err, &silent) {
-		_, _ = fmt.Fprintf(stderr, "%s: %v\n", app.Name, err)
+	if sink, ok := app.ErrWriter.(*Sink); ok { // the command asked for a ServiceLogger
+		sink.Close()
 	}
 	return ExitCode(err)
 }

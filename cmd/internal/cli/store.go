@@ -82,24 +82,3 @@ func checkNamespace(name string) error {
 	}
 	return nil
 }
-
-// LogFlags say how much is logged, and in which form.
-func LogFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of logging: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}, Category: settingsFlags},
-		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}, Category: settingsFlags},
-	}
-}
-
-// Logger logs to stderr as the flags say.
-func Logger(c *cli.Context) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, Usage("--log-level %q: choose debug, info, warn or error", c.String("log-level"))
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if c.Bool("log-json") {
-		return slog.New(slog.NewJSONHandler(c.App.ErrWriter, options)), nil
-	}
-	return slog.New(slog.NewTextHandler(c.App.ErrWriter, options)), nil
-}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc/grpclog"
+)
+
+// LogFlags say how much is logged, and in which form.
+func LogFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of logging: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}, Category: settingsFlags},
+		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}, Category: settingsFlags},
+	}
+}
+
+// Logger logs to stderr as the flags say.
+func Logger(c *cli.Context) (*slog.Logger, error) {
+	handler, err := logHandler(c)
+	if err != nil {
+		return nil, err
+	}
+	return slog.New(handler(c.App.ErrWriter)), nil
+}
+
+// ServiceLogger is Logger for a process that must go on whoever reads its stderr: from here on everything that it says
+// there goes through a [Sink], which [Run] flushes at the end, and a stderr that is closed is no signal that ends it.
+func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
+	handler, err := logHandler(c)
+	if err != nil {
+		return nil, err
+	}
+	// A write to a closed pipe fails, then, and what is not read from this channel is dropped.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	c.App.ErrWriter = NewSink(c.App.ErrWriter, func(out io.Writer, lines int) error {
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped, because stderr did not take them", 0)
+		record.Add("lines", lines)
+		return handler(out).Handle(c.Context, record)
+	})
+	return slog.New(handler(c.App.ErrWriter)), nil
+}
+
+// logHandler makes what writes records in the form that the flags ask for.
+func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, Usage("--log-level %q: choose debug, info, warn or error", c.String("log-level"))
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Bool("log-json") {
+		return func(out io.Writer) slog.Handler { return slog.NewJSONHandler(out, options) }, nil
+	}
+	return func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, options) }, nil
+}
+
+// quietGRPC keeps gRPC from writing to stderr by itself, past any [Sink]. What it has to say comes as an error to whoever
+// called it; its own variable for debugging is obeyed.
+func quietGRPC() {
+	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
+		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	}
+}
