@@ -63,6 +63,7 @@ func (s *secured) start() {
 	s.Helper()
 	server, err := embedded.Start(s.Context(), embedded.Config{
 		Dir: s.dir, Listen: s.listen, CertFile: s.serverCert, KeyFile: s.serverKey, ClientCAFile: s.clientCA, NoSync: true,
+		Logger: slog.New(slog.NewTextHandler(s.said, nil)),
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -99,7 +100,10 @@ func TestAClientThatStaysUpFollowsARotationOfTheAuthority(t *testing.T) {
 	s.restart()
 	s.reaches("both authorities")
 
-	after.Issue(t, "etcd", s.serverCert, s.serverKey)
+	after.Issue(t, "etcd", s.serverCert, s.serverKey) // which is served without a restart
+	alone := filepath.Join(s.dir, "new.pem")
+	certtest.Write(t, alone, after.PEM)
+	s.dials(alone)
 	s.restart()
 	s.reaches("a server certificate of the new authority")
 
@@ -107,6 +111,33 @@ func TestAClientThatStaysUpFollowsARotationOfTheAuthority(t *testing.T) {
 	certtest.Write(t, s.ca, after.PEM)
 	s.restart()
 	s.reaches("the new authority alone")
+}
+
+// dials lets a client in that is new, and trusts an authority.
+func (s *secured) dials(ca string) {
+	s.Helper()
+	client, err := etcd.Dial(s.Context(), etcd.Config{Endpoints: []string{"https://" + s.listen}, CACert: ca, Cert: s.clientCert, Key: s.clientKey})
+	if err != nil {
+		s.Fatal(err)
+	}
+	_ = client.Close()
+}
+
+func TestAServerCertificateThatIsBadForAWhileIsReportedAndEndsNoServer(t *testing.T) {
+	t.Parallel()
+	a := certtest.New(t, "ca")
+	s := newSecured(t, a)
+	certtest.Write(t, s.serverCert, a.PEM[:100])
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := etcd.Dial(ctx, etcd.Config{Endpoints: []string{"https://" + s.listen}, CACert: s.ca}); err == nil {
+		t.Fatal("was let in")
+	}
+	if n := s.said.count(s.serverCert); n != 1 {
+		t.Errorf("the server named its certificate %d times, want once: %s", n, s.said)
+	}
+	a.Issue(t, "etcd", s.serverCert, s.serverKey)
+	s.dials(s.ca)
 }
 
 func TestFilesThatAreBadForAWhileEndNoClient(t *testing.T) {

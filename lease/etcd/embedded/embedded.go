@@ -155,6 +155,7 @@ func (c Config) etcd() (*embed.Config, error) {
 	config.UnsafeNoFsync = c.NoSync
 	config.ClientTLSInfo = transport.TLSInfo{
 		CertFile: c.CertFile, KeyFile: c.KeyFile, TrustedCAFile: c.ClientCAFile, ClientCertAuth: c.ClientCAFile != "",
+		Logger: zaplog.Warnings(c.Logger), // that the certificate cannot be read any more
 	}
 	return config, nil
 }

@@ -4,6 +4,7 @@ package zaplog
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,18 +16,33 @@ func New(log *slog.Logger) *zap.Logger {
 	if log == nil {
 		return zap.NewNop()
 	}
-	return zap.New(core{log: log})
+	return zap.New(core{log: log, least: zapcore.DebugLevel, as: slog.LevelDebug})
 }
 
-type core struct{ log *slog.Logger }
+// Warnings returns a zap logger that writes warnings to log as what they are, each message once a minute at most. It is
+// for what etcd tells nobody else. A nil log discards.
+func Warnings(log *slog.Logger) *zap.Logger {
+	if log == nil {
+		return zap.NewNop()
+	}
+	all := core{log: log, least: zapcore.WarnLevel, as: slog.LevelWarn}
+	return zap.New(zapcore.NewSamplerWithOptions(all, time.Minute, 1, 0))
+}
+
+type core struct {
+	log   *slog.Logger
+	least zapcore.Level // of etcd's, that is written
+	as    slog.Level    // of ours, as which it is
+}
 
 // Enabled keeps etcd from building entries that nobody reads.
-func (c core) Enabled(zapcore.Level) bool {
-	return c.log.Enabled(context.TODO(), slog.LevelDebug) //nolint:forbidigo // zap passes no context
+func (c core) Enabled(level zapcore.Level) bool {
+	return level >= c.least && c.log.Enabled(context.TODO(), c.as) //nolint:forbidigo // zap passes no context
 }
 
 func (c core) With(fields []zapcore.Field) zapcore.Core {
-	return core{log: slog.New(c.log.Handler().WithAttrs(attrs(fields)))}
+	c.log = slog.New(c.log.Handler().WithAttrs(attrs(fields)))
+	return c
 }
 
 func (c core) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -38,7 +54,7 @@ func (c core) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.Che
 
 func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	given := append(attrs(fields), slog.String("etcd_message", e.Message), slog.String("etcd_level", e.Level.String()))
-	c.log.LogAttrs(context.TODO(), slog.LevelDebug, "etcd", given...) //nolint:forbidigo // zap passes no context
+	c.log.LogAttrs(context.TODO(), c.as, "etcd", given...) //nolint:forbidigo // zap passes no context
 	return nil
 }
 
