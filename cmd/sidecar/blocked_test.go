@@ -17,6 +17,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"lapse/cmd/internal/script"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
@@ -130,8 +131,8 @@ func (p *process) ends(within time.Duration) {
 func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	unread, stderr := pipe(t)
-	filled := fill(t, stderr)
+	unread, stderr := script.Pipe(t)
+	filled := script.Fill(t, stderr)
 	p.cmd.Stderr = stderr
 	p.start()
 	p.beats("with a full pipe from the start")
@@ -143,7 +144,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 			break // what was said meanwhile is told
 		}
 	}
-	fill(t, stderr)
+	script.Fill(t, stderr)
 	p.beats("with a pipe that filled up while it ran")
 	p.ends(10 * time.Second)
 }
@@ -151,7 +152,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 func TestAStderrThatIsClosedEndsNoSidecar(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	unread, stderr := pipe(t)
+	unread, stderr := script.Pipe(t)
 	p.cmd.Stderr = stderr
 	if err := unread.Close(); err != nil {
 		t.Fatal(err)
@@ -211,37 +212,6 @@ func TestLocalProgramsThatNeverReadDelayNoHeartbeat(t *testing.T) {
 	}
 	p.beats("with a hundred programs that ask and do not read")
 	p.ends(10 * time.Second)
-}
-
-func pipe(t *testing.T) (reader, writer *os.File) {
-	t.Helper()
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = reader.Close(), writer.Close() })
-	return reader, writer
-}
-
-// fill writes into a pipe until it takes no more, and returns how many bytes it took. It opens the pipe once more, so that
-// the sidecar's own end goes on blocking.
-func fill(t *testing.T, pipe *os.File) (filled int) {
-	t.Helper()
-	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Close(fd) }()
-	for {
-		n, err := syscall.Write(fd, []byte(strings.Repeat(".", 512)))
-		if errors.Is(err, syscall.EAGAIN) {
-			return filled
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		filled += n
-	}
 }
 
 // fillSocket sends datagrams until no more are taken, and returns how many were.
