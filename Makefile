@@ -9,7 +9,7 @@ DEADCODE := $(TOOLS)/deadcode-$(DEADCODE_VERSION)
 VALIDATE := $(TOOLS)/kubectl-validate-$(VALIDATE_VERSION)
 BINARIES := bin/lease bin/janitor bin/sidecar
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-TAGS     := e2e,bench,chaos,mutants
+TAGS     := e2e,bench,chaos,hostile,mutants
 
 # The race detector needs cgo, which Go switches off by itself where there is no C compiler.
 RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -18,7 +18,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test properties e2e sim sim-mutants chaos fuzz bench check tidy format lint deadcode deployment policies vuln clean
+.PHONY: help build $(BINARIES) demo test properties e2e sim sim-mutants chaos hostile fuzz bench check tidy format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,10 +26,8 @@ help: ## List the targets
 build: $(BINARIES) ## Build lease, janitor and sidecar into bin/
 $(BINARIES): bin/%:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$*
-
 demo: build ## Watch instances live and lapse in a simulated EC2, in under a minute
 	./bin/janitor demo
-
 test: ## Run the tests, with the race detector where there is a C compiler
 	@test -n "$(RACE)" || echo 'NOTE: no C compiler, so the tests run WITHOUT the race detector' >&2
 	RAPID_SEED=$(or $(RAPID_SEED),1) go test $(RACE) ./...
@@ -39,7 +37,6 @@ properties: ## Check the properties in more random worlds, others each time than
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
 	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
 	go test -tags e2e -count=1 -v -timeout 15m -parallel 8 -run TestE2E ./cmd/internal/scenario # measures times: no race detector
-
 sim: ## Run the real code through random schedules of faults, and judge (SEEDS=2000 of them, from SEED=0 on)
 	SEEDS='$(or $(SEEDS),2000)' go test -count=1 -v -timeout 12h -run 'TestSim$$|TestTheSameSeed' ./cmd/internal/sim
 sim-mutants: ## Plant each bug of cmd/internal/sim/testdata/bugs, and see it caught (BUGS='some by name')
@@ -47,6 +44,8 @@ sim-mutants: ## Plant each bug of cmd/internal/sim/testdata/bugs, and see it cau
 
 chaos: build ## Let processes, links and EC2 fail for ten minutes, and judge (CHAOS=short: a minute; SEED=)
 	go test -tags chaos -count=1 -v -timeout 60m -run TestChaos ./cmd/internal/chaos
+hostile: ## Attack the processes with what no model has: clocks, set-backs, stopped pipes, lies (HOSTILE=short: 12 rows, in 4 min)
+	go test -tags hostile -count=1 -v -timeout 30m -parallel 16 -run 'TestHostile$(if $(filter short,$(HOSTILE)),Row)' ./cmd/internal/hostile
 fuzz: ## Fuzz every target, one after the other, for FUZZTIME each (10m)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),10m) -fuzzminimizetime 1s $$p; done; done
 

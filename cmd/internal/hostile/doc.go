@@ -1,0 +1,41 @@
+// Package hostile attacks the built commands, as processes, with what the simulator's model leaves out: wall clocks that
+// step, everything set back at once, people who think before they answer, files that change under a running process, sinks
+// that block, numbers that lie. Each test demands what DESIGN promises of it.
+//
+// Its tests need the build tag hostile, and Linux. Run them with `make hostile`; HOSTILE=short runs the rows alone.
+// HOSTILE_BIN names a directory with commands to attack instead of the present ones: wallclock-build makes those of another
+// commit; other-lease in it is the second version that row 19 needs.
+//
+// The rows, and how each was seen to fail at d414427:
+//
+//   - setback_test.go, row 1: a copy of etcd and of the janitor's memory, from before an extension, is put back. The tag was
+//     never written; no brake held, and the instance was terminated at its old date.
+//   - think_test.go, row 2: a second registry adopts while `lease adopt` asks. The answer yes exited 0, wrote over the other
+//     registry's tag, and the instance was terminated by the wrong registry.
+//   - rotation_test.go, row 3: etcd's CA is rotated in two steps. Neither janitor nor sidecars reconnected; the next janitor
+//     terminated both instances for silence.
+//   - sink_test.go, row 4: the reader of a sidecar's stderr stops. The sidecar hung in its next log line, its heartbeat
+//     lapsed, its instance was terminated, and SIGTERM did not end it.
+//   - clock_test.go, row 5: the janitor's clock steps an hour ahead and back, or a year back. No sweep came any more, by
+//     @every as by cron fields, and what expired ran on.
+//   - sink_test.go, row 6: a leader's stderr is not read, or its audit log becomes a FIFO. No sweep came any more, nothing
+//     that was due ended, and SIGTERM did not end it.
+//   - forged_test.go, row 7: heartbeats with "changes": 9223372036854775807. Three held the whole registry past all dates;
+//     `janitor resume --brake` said lifted and was not; change counters became negative.
+//   - facts_test.go, row 8: the janitor's credentials become those of an empty account. 12 of 12 leases were recorded as
+//     ended, and their instances ran.
+//   - forged_test.go, row 13: a bad heartbeat is written 600 times. Each write cost a read of everything.
+//   - sink_test.go, row 16: the audit log's disk is full. Leases were revoked and not terminated, `lease extend` exited 4,
+//     and readyz said ok.
+//   - facts_test.go, row 19: a launcher of another version is killed after its send, and this one resumes. It exited 7, the
+//     launch was closed, and its instances were terminated as a failed creation.
+//   - facts_test.go, row 20: lapse:exempt is taken off after the expiry. The instance was terminated a second later, without
+//     notice, under the same leader and under a new one.
+//
+// What else is attacked: prompts of other commands (think_test.go), copies from before many extensions and from after a
+// shortening (setback_test.go), every field of a heartbeat (forged_test.go), other clocks (clock_test.go), other sinks, a tiny
+// disk, the janitor's memory (sink_test.go).
+//
+// world_test.go, process_test.go, registry_test.go, authority_test.go, terminal_test.go: EC2, commands with clocks of their
+// own, what etcd holds, CAs, terminals.
+package hostile
