@@ -116,6 +116,16 @@ func (r *registry) put(name, value string, ttl int64) {
 	}
 }
 
+// remove loses a key.
+func (r *registry) remove(name string) {
+	r.t.Helper()
+	ctx, cancel := r.bounded()
+	defer cancel()
+	if _, err := r.connect().Delete(ctx, r.key(name)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func (r *registry) lease(id string) (l record) {
 	r.read("leases/"+id, &l)
 	return l

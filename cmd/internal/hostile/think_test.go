@@ -107,6 +107,35 @@ func TestHostileFactsChangeWhileAPromptWaits(t *testing.T) {
 			t.Errorf("a terminated instance has a lease that is %q", l.State)
 		}
 	})
+	t.Run("recover, and another registry adopted it", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.sweeping()
+		id := w.lost()
+		p := w.asks("lease", "recover", id)
+		const other = "0b8f4f0e-7f4b-4d1c-9d0e-2f6a1b3c4d5e"
+		w.sim.SetTags(id, map[string]string{tagRegistry: other})
+		p.yes()
+		if got := w.tag(id, tagRegistry); got != other {
+			t.Errorf("a late recover left the tag %q, want %s", got, other)
+		}
+		if l := w.reg.lease(id); l.State != "" {
+			t.Errorf("what another registry adopted meanwhile has a lease that is %q: %s", l.State, p.text())
+		}
+	})
+	t.Run("recover, and its lease came back", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.sweeping()
+		id := w.lost()
+		p := w.asks("lease", "recover", id)
+		w.run("lease", "recover", id, "--yes")
+		w.run("lease", "extend", id, "--for", "5d")
+		p.yes()
+		if l := w.reg.lease(id); l.ExpiresAt.Before(time.Now().Add(4 * 24 * time.Hour)) {
+			t.Errorf("a late recover took an extension back: %s", w.reg.story(id))
+		}
+	})
 	t.Run("arm, and more would be terminated", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -123,4 +152,13 @@ func TestHostileFactsChangeWhileAPromptWaits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// lost launches an instance, and loses every record of it.
+func (w *world) lost() (id string) {
+	w.t.Helper()
+	id = w.launch("--term", "2h", "--id", "tok")[0]
+	w.reg.remove("leases/" + id)
+	w.reg.remove("launches/tok")
+	return id
 }
