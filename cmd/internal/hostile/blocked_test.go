@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lapse/lease/etcd/embedded"
 )
 
@@ -18,7 +16,7 @@ import (
 func TestHostileStateDirBlocks(t *testing.T) {
 	t.Parallel()
 	for name, block := range map[string]func(w *world, file string) error{
-		"FIFO": func(_ *world, file string) error { return unix.Mkfifo(file, 0o600) },
+		"FIFO": func(_ *world, file string) error { return syscall.Mkfifo(file, 0o600) },
 		"full": func(_ *world, file string) error { return os.Symlink("/dev/full", file) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,11 +53,11 @@ func TestHostileTinyDisk(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("lapse", disk, "tmpfs", 0, "size=64k"); err != nil {
+	if err := syscall.Mount("lapse", disk, "tmpfs", 0, "size=64k"); err != nil {
 		t.Logf("cannot mount a small disk (%v): rows 6 and 16 have a full device", err)
 		return
 	}
-	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
 	j := w.sweeping("--audit-log", disk+"/audit.log", "--state-dir", disk+"/memory")
 	ids := w.launch("--term", "10s", "--count", "2")
 	filler, err := os.Create(disk + "/filler")
@@ -185,7 +183,7 @@ func TestHostileSinksBlockedAtStart(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		log := w.path("audit.log")
-		if err := unix.Mkfifo(log, 0o600); err != nil {
+		if err := syscall.Mkfifo(log, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		w.startsBlocked("--audit-log", log)
@@ -202,7 +200,7 @@ func TestHostileSinksBlockedAtStart(t *testing.T) {
 		}
 		for _, f := range files {
 			w.move(dir+"/"+f.Name(), dir+"/kept")
-			if err := unix.Mkfifo(dir+"/"+f.Name(), 0o600); err != nil {
+			if err := syscall.Mkfifo(dir+"/"+f.Name(), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -24,7 +24,8 @@
 //     `janitor resume --brake` said lifted and was not; change counters became negative.
 //   - facts_test.go, row 8: the janitor's credentials become those of an empty account. 12 of 12 leases were recorded as
 //     ended, and their instances ran.
-//   - forged_test.go, row 13: a bad heartbeat is written 600 times. Each write cost a read of everything.
+//   - forged_test.go, row 13: a bad heartbeat is written 600 times. Nearly each write cost a read of everything, and its own
+//     instance was terminated though an etcd lease held the key, so that somebody renewed.
 //   - sink_test.go, row 16: the audit log's disk is full. Leases were revoked and not terminated, `lease extend` exited 4,
 //     and readyz said ok.
 //   - facts_test.go, row 19: a launcher of another version is killed after its send, and this one resumes. It exited 7, the

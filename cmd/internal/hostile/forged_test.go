@@ -19,7 +19,7 @@ import (
 // forge writes a heartbeat as an instance in direct mode can: with any content, kept alive for an hour.
 func (w *world) forge(id, content string) {
 	w.t.Helper()
-	w.reg.put("heartbeats/"+id, content, 3600)
+	w.reg.put("heartbeats/"+id, content, w.reg.grant())
 }
 
 // heartbeat is a sound one, with some fields changed.
@@ -83,10 +83,11 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	calm := w.reads(func() { passes(time.Now().Add(long)) })
 	w.ended("expired before the storm", expiring, generous)
 	expiring = w.launch("--term", "5s")[0]
+	held := w.reg.grant()
 	storm := w.reads(func() {
 		began := time.Now()
 		for n := range writes {
-			w.reg.put("heartbeats/"+bad, "{not JSON "+strconv.Itoa(n), 0)
+			w.reg.put("heartbeats/"+bad, "{not JSON "+strconv.Itoa(n), held)
 			passes(began.Add(long * time.Duration(n+1) / writes))
 		}
 	})

@@ -98,20 +98,24 @@ func (r *registry) read(name string, into any) bool {
 	return json.Unmarshal(resp.Kvs[0].Value, into) == nil
 }
 
-// put writes a key, with an etcd lease if ttl is not 0, in seconds.
-func (r *registry) put(name, value string, ttl int64) {
+// grant makes an etcd lease, which lasts an hour.
+func (r *registry) grant() clientv3.LeaseID {
 	r.t.Helper()
 	ctx, cancel := r.bounded()
 	defer cancel()
-	var options []clientv3.OpOption
-	if ttl > 0 {
-		granted, err := r.connect().Grant(ctx, ttl)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		options = append(options, clientv3.WithLease(granted.ID))
+	granted, err := r.connect().Grant(ctx, 3600)
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	if _, err := r.connect().Put(ctx, r.key(name), value, options...); err != nil {
+	return granted.ID
+}
+
+// put writes a key that an etcd lease holds, as heartbeats are.
+func (r *registry) put(name, value string, by clientv3.LeaseID) {
+	r.t.Helper()
+	ctx, cancel := r.bounded()
+	defer cancel()
+	if _, err := r.connect().Put(ctx, r.key(name), value, clientv3.WithLease(by)); err != nil {
 		r.t.Fatal(err)
 	}
 }

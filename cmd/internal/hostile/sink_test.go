@@ -4,10 +4,9 @@ package hostile
 
 import (
 	"os"
+	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // sink is a pipe whose reader has stopped reading, and keeps it open: once it is full, who writes into it waits.
@@ -20,7 +19,7 @@ type sink struct {
 func (w *world) sink(name string) *sink {
 	w.t.Helper()
 	s := &sink{t: w.t, path: w.path(name)}
-	if err := unix.Mkfifo(s.path, 0o600); err != nil {
+	if err := syscall.Mkfifo(s.path, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 	reader, err := os.OpenFile(s.path, os.O_RDWR, 0)
@@ -38,15 +37,15 @@ func (w *world) sink(name string) *sink {
 // fill leaves no room in the pipe.
 func (s *sink) fill() {
 	s.t.Helper()
-	fd, err := unix.Open(s.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := syscall.Open(s.path, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer func() { _ = unix.Close(fd) }()
+	defer func() { _ = syscall.Close(fd) }()
 	for chunk := make([]byte, 4096); len(chunk) > 0; {
-		switch _, err := unix.Write(fd, chunk); err {
-		case nil, unix.EINTR:
-		case unix.EAGAIN:
+		switch _, err := syscall.Write(fd, chunk); err {
+		case nil, syscall.EINTR:
+		case syscall.EAGAIN:
 			chunk = chunk[:len(chunk)/2]
 		default:
 			s.t.Fatal(err)
@@ -110,7 +109,7 @@ func TestHostileRow06LeaderWritesIntoAStoppedPipe(t *testing.T) {
 		ids := w.launch("--term", "10s", "--count", "2")
 		w.run("lease", "extend", ids[1], "--for", "2h")
 		w.move(log, log+".1")
-		if err := unix.Mkfifo(log, 0o600); err != nil { // without a reader: opening it to write waits for one
+		if err := syscall.Mkfifo(log, 0o600); err != nil { // without a reader: opening it to write waits for one
 			t.Fatal(err)
 		}
 		w.run("lease", "extend", ids[1], "--for", "3h") // to be told in the log
@@ -129,7 +128,7 @@ func TestHostileRow06LeaderWritesIntoAStoppedPipe(t *testing.T) {
 		}
 		w.lives("extended", ids[1], time.Second)
 		w.move(log, log+".2")
-		if err := unix.Mkfifo(log, 0o600); err != nil {
+		if err := syscall.Mkfifo(log, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		w.run("lease", "extend", ids[1], "--for", "4h")

@@ -3,12 +3,11 @@
 package hostile
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/creack/pty"
 )
 
 // prompt is a command that asks on a terminal, and somebody who takes their time to answer.
@@ -22,7 +21,7 @@ type prompt struct {
 // asks starts a command at a terminal of its own, and returns when it has asked.
 func (w *world) asks(name string, args ...string) *prompt {
 	w.t.Helper()
-	terminal, inside, err := openTerminal()
+	terminal, inside, err := pty.Open()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -63,34 +62,4 @@ func (p *prompt) yes() int {
 		p.t.Fatal(err)
 	}
 	return p.exits(generous)
-}
-
-// openTerminal opens a pseudo-terminal (pty(7)): the end of whoever types, and the end of a command.
-func openTerminal() (outside, inside *os.File, err error) {
-	if outside, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = outside.Close()
-		}
-	}()
-	number := 0
-	raw, err := outside.SyscallConn()
-	if err != nil {
-		return nil, nil, err
-	}
-	var failed error
-	if err = raw.Control(func(fd uintptr) { // not by Fd, which would make reads uninterruptible
-		if failed = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); failed == nil {
-			number, failed = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
-		}
-	}); err == nil {
-		err = failed
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	inside, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	return outside, inside, err
 }
