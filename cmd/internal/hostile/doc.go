@@ -42,6 +42,8 @@
 //   - clock_test.go: ten years ahead and back, a clock that jumps all the time: as row 5. Clocks of standby and sidecar: held.
 //   - blocked_test.go: stdout and stderr of lease, janitor and sidecar, and files that block from the start: each hung, and
 //     ignored SIGTERM. A tiny disk: as row 16. The memory's file blocking under a running janitor: held.
+//   - stop_test.go: signals. At a prompt SIGINT and SIGTERM were ignored; a janitor whose own etcd had nowhere to log hung with
+//     it. While etcd is frozen or away, or EC2 hangs, each process ended on SIGTERM.
 //
 // world_test.go, process_test.go, registry_test.go, authority_test.go, terminal_test.go: EC2, commands with clocks of their
 // own, what etcd holds, CAs, terminals.

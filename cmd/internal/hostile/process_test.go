@@ -3,7 +3,6 @@
 package hostile
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -21,7 +20,6 @@ type process struct {
 	cmd  *exec.Cmd
 	name string
 	log  string // file of what it says on stderr; empty if that goes elsewhere
-	out  bytes.Buffer
 	done chan struct{}
 	wall clock
 }
@@ -50,9 +48,6 @@ func (w *world) prepared(c *exec.Cmd, ahead time.Duration) *process {
 		}
 		defer file.Close()
 		c.Stderr = file
-	}
-	if c.Stdout == nil {
-		c.Stdout = &p.out
 	}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
