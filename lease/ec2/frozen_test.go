@@ -96,7 +96,7 @@ func TestAllThatTheCallSaysIsOnRecord(t *testing.T) {
 	}
 	stored := w.stored(t, "job-7")
 	var frozen struct {
-		MetadataOptions                   struct{ HttpTokens string } //nolint:revive // as the API names it
+		MetadataOptions                   struct{ HttpTokens string }
 		InstanceInitiatedShutdownBehavior string
 		TagSpecifications                 []struct {
 			ResourceType string
