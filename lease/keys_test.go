@@ -250,3 +250,31 @@ func TestNoSetBackTakesFromWhatATagPromised(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsLeasedBearsItsOwnValue(t *testing.T) {
+	t.Parallel()
+	if got := held().LeasedTag(); got != token+".1" {
+		t.Errorf("launched: %q", got)
+	}
+	if got := adopting().LeasedTag(); got != "i-1" {
+		t.Errorf("adopted: %q", got)
+	}
+	for value, want := range map[string][2]bool{
+		token + ".1": {true, true}, "i-1": {true, false}, "": {}, token + ".2": {}, "i-2": {}, token: {}, "yes": {},
+	} {
+		i := instance()
+		i.Tags[lease.TagLeased] = value
+		volume := lease.Leftover{Kind: lease.LeftoverVolume, ID: "vol-1", InstanceID: "i-1", Tags: i.Tags}
+		if got := [2]bool{i.Leased(), volume.Leased()}; got != want {
+			t.Errorf("%q: instance and volume %v, want %v", value, got, want)
+		}
+	}
+	copied := instance() // tags and all, by "Launch more like this"
+	copied.ID, copied.ClientToken, copied.Tags[lease.TagLeased] = "i-2", "theirs", token+".1"
+	if copied.Leased() {
+		t.Error("copied tags count")
+	}
+	if bare := instance(); bare.Leased() || (lease.Leftover{}).Leased() || (lease.Instance{}).Leased() {
+		t.Error("no tag counts")
+	}
+}

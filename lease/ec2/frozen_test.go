@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,7 +145,7 @@ func TestALaunchWithoutATermIsTaggedSo(t *testing.T) {
 	}
 }
 
-func TestARecordWhoseTagsAreNotFrozenIsNotSent(t *testing.T) {
+func TestWhatCannotBeRepeatedToTheLetterIsNotSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.sentByAnotherVersion(t, "old-7")
@@ -155,11 +156,16 @@ func TestARecordWhoseTagsAreNotFrozenIsNotSent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	change(`{"ImageId": "` + image + `"}`)
-	_, err := w.launcher(t).Resume(t.Context(), "old-7", 0)
-	wantError[*lease.MalformedError](t, err)
+	for _, request := range []string{
+		`{"ImageId": "` + image + `"}`, `{}`, `null`, `7`,
+		strings.Replace(ofAnotherVersion, `"UserData"`, `"OfTomorrow": true, "UserData"`, 1),
+	} {
+		change(request)
+		_, err := w.launcher(t).Resume(t.Context(), "old-7", 0)
+		wantError[*lease.MalformedError](t, err)
+	}
 	change(`{"ImageId": "` + image + `", "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "lapse:registry", "Value": "another"}]}]}`)
-	_, err = w.launcher(t).Resume(t.Context(), "old-7", 0)
+	_, err := w.launcher(t).Resume(t.Context(), "old-7", 0)
 	if e := wantAs[*ec2.RegistryError](t, err); e.Frozen != "another" || e.Here != uuid {
 		t.Errorf("%v", e)
 	}

@@ -1,8 +1,10 @@
 package ec2
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -99,7 +101,7 @@ func (c *Cloud) runInstances(ctx context.Context, in *ec2.RunInstancesInput, tim
 //
 // Errors: [lease.MalformedError].
 func input(l lease.Launch) (*ec2.RunInstancesInput, error) {
-	in, err := readSkeleton(l.Request)
+	in, err := thaw(l.Request)
 	if err != nil {
 		return nil, &lease.MalformedError{Kind: "launch", ID: l.Token, Err: err}
 	}
@@ -120,6 +122,18 @@ func input(l lease.Launch) (*ec2.RunInstancesInput, error) {
 	}
 	if in.UserData != nil { // plain text in the CLI's form, which encodes it in the same way
 		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(*in.UserData)))
+	}
+	return in, nil
+}
+
+// thaw reads a frozen request as it stands: what counts as a placeholder was decided when it was frozen. A field that this
+// version does not know is an error, for the call without it would be another.
+func thaw(frozen []byte) (*ec2.RunInstancesInput, error) {
+	in := &ec2.RunInstancesInput{}
+	strict := json.NewDecoder(bytes.NewReader(frozen))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(in); err != nil {
+		return nil, fmt.Errorf("read its frozen request: %w", err)
 	}
 	return in, nil
 }
