@@ -119,6 +119,20 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 	})
 }
 
+func TestAChangeCounterThatNoHeartbeatMaySayIsNotSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := active(time.Now(), time.Minute)
+		l.Changes = lease.MaxHeartbeatChanges + 7
+		r := &registry{lease: l}
+		begin(t, r, nil)
+		pass(5 * time.Minute)
+		if got := r.lastBeat().Changes; got != lease.MaxHeartbeatChanges {
+			t.Errorf("beats with change counter %d, which nobody reads", got)
+		}
+	})
+}
+
 func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
