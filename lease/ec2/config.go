@@ -21,7 +21,7 @@ const (
 
 // Load reads the SDK's own settings: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on, and the shared files. region
 // wins over them unless it is empty. Connections are attempted for 2 s and calls three times, so that an AWS out of
-// reach is noticed.
+// reach is noticed. Credentials follow the shared files when these change; all else is read once.
 //
 // Errors: [SettingsError] if there is no region or there are no credentials. It returns within 10 s.
 //
@@ -38,13 +38,20 @@ func Load(ctx context.Context, region string) (aws.Config, error) {
 	if region != "" {
 		options = append(options, config.WithRegion(region))
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	load := func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx, options...) }
+	files, err := sharedFiles()
+	if err != nil {
+		return aws.Config{}, &SettingsError{What: "settings", Err: err}
+	}
+	stamp := stampOf(files) // before they are read: what changes then is read again
+	cfg, err := load(ctx)
 	if err != nil {
 		return aws.Config{}, &SettingsError{What: "settings", Err: err}
 	}
 	if cfg.Region == "" {
 		return aws.Config{}, &SettingsError{What: "region"}
 	}
+	cfg.Credentials = &reloaded{files: files, load: load, stamp: stamp, current: cfg.Credentials}
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
 		return aws.Config{}, &SettingsError{What: "credentials", Err: err}
 	}

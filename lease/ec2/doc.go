@@ -2,7 +2,7 @@
 //
 // Read it in this order:
 //
-//   - config.go: [Load] takes the SDK's own settings; cloud.go: [Open] makes a [Cloud], one region of one account;
+//   - config.go and reload.go: [Load] takes the SDK's own settings; cloud.go: [Open] makes a [Cloud], one region of one account;
 //     proof.go: nothing is signed with credentials of another.
 //   - errors.go: what AWS answers, told apart by code and never by sentence; observed.go: each attempt of a call, told.
 //   - list.go and clock.go: [Cloud.List] and [Cloud.Describe], complete or an error, with EC2's own clock.

@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -136,6 +137,56 @@ func TestCredentialsOfAnotherAccountAreRefusedWhileItRuns(t *testing.T) {
 	switchTo("MINE2")
 	if listing, err := cloud.List(t.Context()); err != nil || len(listing.Instances) != 12 {
 		t.Errorf("back again: %d instances, %v", len(listing.Instances), err)
+	}
+}
+
+// The same with keys in the shared file, which are rotated there: the SDK by itself reads them once.
+func TestKeysInTheSharedFileAreReadAnewAndProved(t *testing.T) {
+	v := newVault(t)
+	noSettings(t, "AWS_REGION", region, "AWS_ENDPOINT_URL", v.url)
+	file := os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
+	changes := 0
+	write := func(text string) {
+		t.Helper()
+		changes++ // file systems may count in coarser steps than this test takes
+		at := time.Date(2027, 1, 1, 0, 0, changes, 0, time.UTC)
+		if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func(id string) string {
+		return "[default]\naws_access_key_id = " + id + "\naws_secret_access_key = s\n"
+	}
+	write(key("MINE1"))
+	cfg, err := ec2.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cloud, err := ec2.Open(t.Context(), cfg, "", ec2.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID
+	want := func(used string) {
+		t.Helper()
+		if _, err := cloud.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ec2.Credentials(cloud).Retrieve(t.Context()); err != nil || got.AccessKeyID != used {
+			t.Errorf("signed by %s, %v, want %s", got.AccessKeyID, err, used)
+		}
+	}
+	want("MINE1")
+	write(key("MINE2"))
+	want("MINE2")
+	write("[default\nhalf a file") // is being written
+	want("MINE2")
+	write(key("OTHER"))
+	v.wantRefused(t, cloud, id)
+	write(key("MINE3"))
+	want("MINE3")
+	if got := v.asked(); got != 4 {
+		t.Errorf("STS was asked %d times, want 4", got)
 	}
 }
 
