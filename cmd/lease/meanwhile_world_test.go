@@ -57,3 +57,10 @@ func actAsOperator(w *world, _ *testscript.TestScript, args []string) error {
 	})
 	return nil
 }
+
+// stale LONG: EC2's descriptions are so old from here on.
+func showOld(w *world, _ *testscript.TestScript, args []string) error {
+	d, err := time.ParseDuration(args[0])
+	w.sim.SetStaleFor(d)
+	return err
+}

@@ -58,7 +58,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "fake-etcd": startFake, "instance": checkInstance,
+		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
 		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
