@@ -13,7 +13,7 @@
 //   - store.go, record.go: [Store]; one record read, written, changed.
 //   - write.go: the one conditional write, and its guards.
 //   - bind.go: leases for the instances of a launch.
-//   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since.
+//   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since; rest.go: how often it is listed.
 //   - heartbeat.go, renew.go: who beats for an instance.
 //   - office.go, fence.go: a janitor's office, and writes that only its holder can make.
 //   - errors.go, health.go, probe.go: what may be wrong, whether etcd can be relied on, and each of its servers.
