@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // AuditLog is a file of events, one line of JSON each. Lines are only ever appended, each by one write, so that several
@@ -67,7 +68,8 @@ func (a *AuditLog) reopen() error {
 			return nil
 		}
 	}
-	file, err := os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the group reads it, as with every log
+	// Without O_NONBLOCK, a pipe that nobody reads would be waited for here.
+	file, err := os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o640) //nolint:gosec // the group reads it, as with every log
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
@@ -79,9 +81,11 @@ func (a *AuditLog) reopen() error {
 	return nil
 }
 
-// Close closes the file.
+// Close closes the file, unless a line is on its way that the file does not take.
 func (a *AuditLog) Close() error {
-	a.mu.Lock()
+	if !a.mu.TryLock() {
+		return nil
+	}
 	defer a.mu.Unlock()
 	if a.file == nil {
 		return nil

@@ -166,11 +166,21 @@ func (t *term) apply(change lease.Change) {
 		s.Launches = put(s.Launches, t.launchAt, change.Launch.Token, *change.Launch)
 		t.heard = max(t.heard, change.Launch.Revision)
 	case change.Heartbeat != nil:
+		s.Bad = withoutBad(s.Bad, plan.BadHeartbeat, change.Heartbeat.InstanceID)
 		s.Heartbeats[change.Heartbeat.InstanceID] = *change.Heartbeat
 		t.mem.hear(time.Now(), *change.Heartbeat)
 	case change.Lapsed != "":
+		s.Bad = withoutBad(s.Bad, plan.BadHeartbeat, change.Lapsed)
 		delete(s.Heartbeats, change.Lapsed)
+	case change.Bad != nil: // it spoils its own lease, and what it said before counts no more
+		delete(s.Heartbeats, change.Bad.ID)
+		s.Bad = append(withoutBad(s.Bad, change.Bad.Kind, change.Bad.ID), *change.Bad)
 	}
+}
+
+// withoutBad leaves out what was wrong with a record.
+func withoutBad(bad []lease.BadRecord, kind, id string) []lease.BadRecord {
+	return slices.DeleteFunc(bad, func(b lease.BadRecord) bool { return b.Kind == kind && b.ID == id })
 }
 
 // leaseOf is the lease as last observed, or zero.

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
 
@@ -74,7 +74,7 @@ func run(c *ucli.Context) error {
 	}
 	j, err := janitor.New(janitor.Config{ // before anything is created, for it checks the schedule
 		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
-		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: func(state string) { _, _ = daemon.SdNotify(false, state) },
+		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")),
 	})
 	if err != nil {
 		return err

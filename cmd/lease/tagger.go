@@ -23,7 +23,7 @@ const (
 
 // ourTags are those that stand and fall with the registry's.
 func ourTags() []string {
-	return []string{lease.TagRegistry, lease.TagLaunch, lease.TagPrefix + "expires", lease.TagPrefix + "leased"}
+	return []string{lease.TagRegistry, lease.TagLaunch, lease.TagExpires, lease.TagLeased}
 }
 
 // tagger sets and removes the tags by which an instance is managed. EC2 knows no condition on a tag's value when it is
