@@ -105,7 +105,8 @@ func (a armed) act(ctx context.Context, reg lease.Registry, planned plan.Plan) R
 		defer mu.Unlock()
 		total.add(r)
 	}
-	notes := planned.With(plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate, plan.ActDone, plan.ActClose, plan.ActClear, plan.ActPurge)
+	notes := planned.With(plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate, plan.ActDone, plan.ActClose, plan.ActClear, plan.ActPurge,
+		plan.ActRaise, plan.ActNoteTag, plan.ActKept)
 	var both sync.WaitGroup // many marks must not keep the ends waiting
 	both.Go(func() {
 		abreast(writesAtOnce, append(notes, looks(planned)...), func(v plan.Verdict) { add(a.note(ctx, reg, v)) })
@@ -206,6 +207,9 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Rep
 	case plan.ActMark:
 		log.Warn("marked", "cause", string(v.Cause), "deadline", v.Deadline)
 		return Report{Marked: 1}
+	case plan.ActRaise:
+		log.Warn("raised to its tag: the registry was set back, or somebody edited the tag", "tag", v.Tag.String())
+		return Report{}
 	case plan.ActConfirm:
 		log.Info("ended")
 		return Report{Ended: 1}
@@ -253,6 +257,12 @@ func (a armed) change(v plan.Verdict) (lease.Lease, error) {
 		return v.Lease.Reopen(now, by)
 	case plan.ActActivate:
 		return v.Lease.Activate(now, by)
+	case plan.ActRaise:
+		return v.Lease.Raise(now, v.Tag, by)
+	case plan.ActNoteTag:
+		return v.Lease.NoteTag(now, v.Tag, by)
+	case plan.ActKept:
+		return v.Lease.Keep(now, v.Kept, by)
 	}
 	return lease.Lease{}, errors.New("no transition for " + string(v.Action))
 }

@@ -290,3 +290,40 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 		}
 	})
 }
+
+// slowStamp is an office whose stamps take a while to be written.
+type slowStamp struct {
+	Office
+	takes time.Duration
+}
+
+func (o slowStamp) PutSweep(ctx context.Context, reg lease.Registry, s lease.Sweep) (lease.Sweep, error) {
+	pause(ctx, o.takes)
+	return o.Office.PutSweep(ctx, reg, s)
+}
+
+func TestWhatIsHeardWhileAStampIsWrittenIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		j := r.janitorOf(quiet())
+		campaign := j.Campaign
+		j.Campaign = func(ctx context.Context) (Office, error) {
+			office, err := campaign(ctx)
+			return slowStamp{Office: office, takes: 4 * time.Second}, err
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- j.Run(ctx) }()
+		after(4*time.Second - settleMin/2)
+		r.beat("i-1") // which lapses just before the second stamp is written
+		after(70 * time.Second)
+		if r.lease("i-1").Mark == nil {
+			t.Error("a heartbeat that lapsed while the stamp was written is not marked")
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -26,6 +26,9 @@ const (
 	EventReopened   EventKind = "reopened"
 	EventActivated  EventKind = "activated"
 	EventPurged     EventKind = "purged" // also of a launch
+	EventRaised     EventKind = "raised" // to the date on the instance's tag
+	EventTagNoted   EventKind = "tag-noted"
+	EventKept       EventKind = "kept" // something keeps the instance beyond its date
 
 	// Of an instance: that its end is being authorised, before its lease is revoked, or tried again; then what came of
 	// that.
@@ -205,6 +208,12 @@ func kindOfAction(a plan.Action) EventKind {
 		return EventCleared
 	case plan.ActPurge:
 		return EventPurged
+	case plan.ActRaise:
+		return EventRaised
+	case plan.ActNoteTag:
+		return EventTagNoted
+	case plan.ActKept:
+		return EventKept
 	case plan.ActEnd, plan.ActOrphan:
 		return EventRevoked
 	case plan.ActRemove:

@@ -331,6 +331,6 @@ func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
 	c.want("before its tag is shown", []string{foreign.ID}, ec2sim.Running, lease.StateAdopting)
 	c.sweeps(6)
 	c.want("with its tag", []string{foreign.ID}, ec2sim.Running, lease.StateActive)
-	c.sweeps(20)
+	c.sweeps(40) // its tag was late, so that it is marked first; and what is written there is shown late, too
 	c.want("after its term and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
 }

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"lapse/lease"
-
-	"lapse/janitor/plan"
 )
 
 // reads is an office whose registry is in one state for good, if it has one.
@@ -165,7 +163,7 @@ func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		o := r.inOffice()
-		o.begin(t.Context(), func(context.Context, plan.Plan, error) {})
+		o.begin(t.Context(), func(context.Context, error) {})
 		synctest.Wait() // it has read
 		r.extend("i-1", 48*time.Hour)
 		l := r.lease("i-1")

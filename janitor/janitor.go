@@ -9,7 +9,7 @@
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock. past.go: what this replica
 //     remembers of the registry; older.go: by what a registry shows that it was set back.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
-//     remove.go: what outlived instances that nobody ever leased.
+//     remove.go: what outlived instances that nobody ever leased; tags.go: the second key, on the instances themselves.
 //   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; audit.go: the
 //     audit log; count.go: what is counted.
 //
@@ -35,6 +35,10 @@ type Cloud interface {
 	Reserve(ctx context.Context, n int) error
 	// Terminate ends at most 50 instances of one zone and answers for each of them.
 	Terminate(ctx context.Context, ids []string) []lease.Termination
+
+	// Tag sets the same tags on instances, volumes and interfaces, and answers for each. It waits for its share of EC2's
+	// limits, from which nothing else here takes.
+	Tag(ctx context.Context, resources []string, tags map[string]string) []lease.Tagging
 
 	// Leftovers returns all volumes, interfaces and spot requests whose launch tag is one of these client tokens,
 	// whatever else they are. A partial listing is an error.

@@ -26,6 +26,7 @@ const (
 //     No brake was found meanwhile that holds everything.
 //  3. It bears this registry's tag by value, is bound to this lease, is not exempt. By the clock that was just checked,
 //     its term or its notice has passed. For an inferred cause it is running, and was not started since it was judged.
+//     Its tag agrees: no record that is behind it ends anything, and for a date the tag has passed, too.
 //  4. The audit log that was asked for has it that the end is being authorised. Without a trail nothing is taken away: a
 //     lease that still holds can be extended, and one that was revoked before is stuck for that reason.
 //     Then the registry takes the lease away, or, if it did so before, authorises another try. Both compare the revision
@@ -55,10 +56,8 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []plan.Verdic
 	ids := make([]string, 0, len(condemned))
 	byID := map[string]plan.Verdict{}
 	for _, v := range condemned {
-		if v.Instance != nil { // a term that passed for an instance that EC2 does not know takes the lease alone
-			ids = append(ids, v.InstanceID)
-			byID[v.InstanceID] = v
-		}
+		ids = append(ids, v.InstanceID)
+		byID[v.InstanceID] = v
 	}
 	if len(ids) == 0 {
 		return report
@@ -239,10 +238,8 @@ func (a armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 			return l, err
 		}
 	}
-	if v.Instance != nil {
-		if l, err = l.Try(now); err != nil {
-			return l, err
-		}
+	if l, err = l.Try(now); err != nil {
+		return l, err
 	}
 	return a.office.Revoke(ctx, reg, l, silent)
 }

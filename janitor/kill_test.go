@@ -35,6 +35,8 @@ type recorder struct {
 	describes  int
 	onDescribe func(n int) // called before the n-th description, counted from 1
 	terminated []string
+	denied     bool // to tag anything
+	tagCalls   int
 }
 
 func (r *recorder) Place() lease.Place { return r.place }
@@ -71,6 +73,30 @@ func (r *recorder) Reserve(context.Context, int) error {
 		return r.onReserve()
 	}
 	return nil
+}
+
+// Tag sets tags of instances; what is attached is of no interest here.
+func (r *recorder) Tag(_ context.Context, resources []string, tags map[string]string) []lease.Tagging {
+	var all []lease.Tagging
+	for _, id := range resources {
+		r.mu.Lock()
+		_, there := r.instances[id]
+		denied, err := r.denied, r.err
+		r.mu.Unlock()
+		t := lease.Tagging{ID: id, RequestID: "req-3", Err: err}
+		switch {
+		case err != nil:
+		case denied:
+			t.Code, t.Err = "UnauthorizedOperation", errors.New("denied")
+		case there:
+			r.change(id, func(i *lease.Instance) { maps.Copy(i.Tags, tags) })
+		}
+		all = append(all, t)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tagCalls++
+	return all
 }
 
 func (r *recorder) Terminate(_ context.Context, ids []string) []lease.Termination {
@@ -133,7 +159,9 @@ func (r *recorder) change(id string, change func(*lease.Instance)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.instances[id]
-	i.Tags = maps.Clone(i.Tags) // what was listed before stays as it was
+	if i.Tags = maps.Clone(i.Tags); i.Tags == nil { // what was listed before stays as it was
+		i.Tags = map[string]string{}
+	}
 	change(&i)
 	r.instances[id] = i
 }
@@ -184,7 +212,9 @@ func newRig(t *testing.T, ids ...string) *rig {
 	var leases []lease.Lease
 	for _, id := range ids {
 		r.cloud.instances[id] = r.instance(id, "web.1")
-		leases = append(leases, launch.Bind(r.now(), r.cloud.instances[id], launch.Attempts[0], r.by))
+		l := launch.Bind(r.now(), r.cloud.instances[id], launch.Attempts[0], r.by)
+		r.cloud.instances[id].Tags[lease.TagExpires], r.cloud.instances[id].Tags[lease.TagLeased] = l.Expiry().String(), l.LeasedTag()
+		leases = append(leases, l)
 	}
 	if _, err = r.store.Bind(t.Context(), launch, leases); err != nil {
 		t.Fatal(err)
@@ -352,14 +382,14 @@ func TestKillSpares(t *testing.T) {
 	}
 }
 
-func TestKillTakesTheLeaseAloneOfAnInstanceThatEC2DoesNotKnow(t *testing.T) {
+func TestKillRevokesNothingThatItCannotDescribe(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	condemned := r.verdicts(lease.CauseTerm, "i-1")
 	delete(r.cloud.instances, "i-1")
 	r.kill(condemned)
-	if l := r.lease("i-1"); l.State != lease.StateRevoked || l.Tries != 0 {
-		t.Errorf("the lease is %s after %d tries; want it revoked without a try", l.State, l.Tries)
+	if l := r.lease("i-1"); l.State != lease.StateActive || l.Tries != 0 {
+		t.Errorf("the lease is %s after %d tries; want it as it was", l.State, l.Tries)
 	}
 	if got := r.cloud.ended(); len(got) > 0 {
 		t.Errorf("terminated %v", got)

@@ -39,6 +39,7 @@ type term struct {
 
 	beside
 	workers
+	tags     tagger
 	table    timetable
 	sweepDue bool
 	sweeping bool                // a sweep is under way
@@ -52,7 +53,7 @@ func (j *Janitor) newTerm(office Office) *term {
 	now := time.Now()
 	t := &term{
 		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
-		beside: newBeside(), workers: workers{}, looked: map[string]time.Time{}, unwatch: func() {},
+		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}
 	t.trail = newTrail(j.tell, actorName(office), t.busy)
@@ -158,7 +159,7 @@ func (t *term) decide(read time.Time) plan.Plan {
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Standing: t.past.standing(),
 		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
-		Index:    t.seen.index,
+		Index:    t.seen.index, Written: t.tags.written(),
 	})
 	t.mem.held(now, planned.Verdicts)
 	t.announce(planned.Brakes)

@@ -14,7 +14,7 @@ import (
 // reactions are what is done between sweeps. The rest waits for the next look at EC2: an old listing is no second look, and
 // confirms nothing.
 func reactions() []plan.Action {
-	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActEnd, plan.ActStuck}
+	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActEnd, plan.ActStuck, plan.ActKept}
 }
 
 const (
@@ -24,7 +24,7 @@ const (
 
 // swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
 // the reactions.
-func (t *term) swept(ctx context.Context, planned plan.Plan, err error) {
+func (t *term) swept(ctx context.Context, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed {
 		t.deposed++
 	} else if err == nil {
@@ -35,12 +35,11 @@ func (t *term) swept(ctx context.Context, planned plan.Plan, err error) {
 		return
 	case err != nil:
 		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
-		planned = t.react(ctx)
+		t.wakeFor(t.react(ctx))
 	default:
 		t.asked = map[string]int64{}
 		t.status("leads as " + t.office.Name())
 	}
-	t.wakeFor(planned)
 }
 
 // hear takes in what the watch tells, and lets changes that come together lead to one decision.
@@ -98,6 +97,7 @@ func (t *term) react(ctx context.Context) plan.Plan {
 	now := slices.DeleteFunc(planned.With(reactions()...), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
 	t.act(ctx, false, now, func(Report) {})
+	t.tag(ctx, planned.Tags)
 	return planned
 }
 

@@ -64,7 +64,16 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
+// extend moves a date, and lets the tag say so at once.
 func (r *rig) extend(id string, d time.Duration) {
+	r.t.Helper()
+	r.extendRecord(id, d)
+	says := r.lease(id).Expiry().String()
+	r.cloud.change(id, func(i *lease.Instance) { i.Tags[lease.TagExpires] = says })
+}
+
+// extendRecord moves a date on record alone: the tag is the janitor's to write.
+func (r *rig) extendRecord(id string, d time.Duration) {
 	r.t.Helper()
 	r.update(id, func(l lease.Lease) (lease.Lease, error) {
 		return l.Extend(r.now(), lease.Extension{Until: r.now().Add(d), AllowShorten: true}, r.by)

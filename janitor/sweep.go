@@ -22,7 +22,7 @@ type pass struct {
 	least   int64              // the revision of etcd that had been observed by then
 	sight   sight
 	read    time.Time // just before the registry was read
-	decided func(context.Context, plan.Plan, error)
+	decided func(context.Context, error)
 	plan    plan.Plan
 	report  Report
 	err     error
@@ -30,7 +30,7 @@ type pass struct {
 
 // sweep is one full pass, to its end.
 func (t *term) sweep(ctx context.Context) (plan.Plan, Report, error) {
-	p := t.begin(ctx, func(context.Context, plan.Plan, error) {})
+	p := t.begin(ctx, func(context.Context, error) {})
 	if !t.finish(passMax) {
 		return p.plan, p.report, errors.New("the sweep has not come back within " + passMax.String())
 	}
@@ -40,7 +40,7 @@ func (t *term) sweep(ctx context.Context) (plan.Plan, Report, error) {
 
 // begin lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. What
 // this replica remembers of the registry, and whether etcd is well, is read with it.
-func (t *term) begin(ctx context.Context, decided func(context.Context, plan.Plan, error)) *pass {
+func (t *term) begin(ctx context.Context, decided func(context.Context, error)) *pass {
 	t.sweepDue, t.sweeping = false, true
 	t.table.swept()
 	p := &pass{term: t, begun: time.Now(), least: t.heard, decided: decided}
@@ -80,6 +80,7 @@ func (p *pass) excuse(ctx, looking context.Context, snapshot lease.Snapshot, ill
 		p.sight.index = plan.Indexed(p.sight.places) // for all decisions until the next look
 		return func() {
 			p.sought(p.sight.places)
+			p.tags.listed(p.sight.mono)
 			p.seen.sight = p.sight
 			p.judge(ctx, looking)
 		}
@@ -94,6 +95,7 @@ func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGr
 func (p *pass) judge(ctx, looking context.Context) {
 	p.examine(p.ill)
 	p.plan = p.decide(p.read)
+	p.wakeFor(p.plan) // what is heard from here on is decided about again
 	stamp, err := p.stamp(p.plan)
 	if err != nil {
 		p.conclude(ctx, err)
@@ -135,5 +137,8 @@ func (p *pass) conclude(ctx context.Context, err error) {
 				"removed", report.Removed, "failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
 		})
 	}
-	p.decided(ctx, p.plan, err)
+	if err == nil {
+		p.tag(ctx, p.plan.Tags)
+	}
+	p.decided(ctx, err)
 }

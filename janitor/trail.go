@@ -179,7 +179,7 @@ func kindOf(action string) EventKind {
 		"mark": EventMarked, "unmark": EventUnmarked, "revoke": EventRevoked, "orphan": EventRevoked, "stuck": EventStuck,
 		"end": EventEnded, "reopen": EventReopened, "activate": EventActivated,
 		"bind": "bound", "adopt": "adopted", "claim": "claimed", "extend": "extended", "shorten": "shortened",
-		"pardon": "pardoned", "unmanage": "unmanaged",
+		"pardon": "pardoned", "unmanage": "unmanaged", lease.ActionRaise: EventRaised, "note-tag": EventTagNoted, "keep": EventKept,
 	}
 	if kind, known := kinds[action]; known {
 		return kind

@@ -120,7 +120,7 @@ func Compare(l Lease, tag Expiry) Keys {
 	record := l.Expiry()
 	earlier := tag.Number > 0 && later(tag.At, record.At)
 	switch {
-	case tag.Newer(record):
+	case tag.Number > 0 && tag.Newer(record):
 		return Keys{State: RecordBehind}
 	case !record.Newer(tag):
 		return Keys{State: KeysAgree}

@@ -12,6 +12,9 @@ const (
 	KeptByRegistry KeptReason = "registry" // its registry tag was gone
 )
 
+// ActionRaise is how a history names what [Lease.Raise] did.
+const ActionRaise = "raise"
+
 // Raise moves the date of an active lease to that of its instance's tag, where [Compare] says that the record is behind
 // or earlier: the registry was set back, or somebody edited the tag. The result has the later date of both, its NotAfter
 // with it if need be, and a number above both. A date that moves cures a mark, as an extension does. Where the keys need
@@ -30,7 +33,7 @@ func (l Lease) Raise(now time.Time, tag Expiry, by By) (Lease, error) {
 	if later(tag.At, from) {
 		to = tag.At
 	}
-	l = l.changed(now, "raise", by)
+	l = l.changed(now, ActionRaise, by)
 	if to.Equal(from) {
 		l.ExpiresNumber = number
 		return l, nil
@@ -61,14 +64,14 @@ func (l Lease) NoteTag(now time.Time, tag Expiry, by By) (Lease, error) {
 }
 
 // Keep notes that something kept the instance though the date had passed on record: it is marked before it is
-// terminated. The first time is kept, until the date moves.
+// terminated, and no mark from before counts. The first time is kept, until the date moves.
 //
 // Errors: [StateError].
 func (l Lease) Keep(now time.Time, why KeptReason, by By) (Lease, error) {
 	if l.State != StateActive {
 		return l, l.refuse("note as kept")
 	}
-	if !l.KeptSince.IsZero() && l.KeptReason == why {
+	if !l.KeptSince.IsZero() && l.KeptReason == why && !l.markedForTerm() {
 		return l, nil
 	}
 	since := l.KeptSince
@@ -77,8 +80,13 @@ func (l Lease) Keep(now time.Time, why KeptReason, by By) (Lease, error) {
 	}
 	l = l.changed(now, "keep", by)
 	l.KeptSince, l.KeptReason = since, why
+	if l.markedForTerm() { // what kept it may go at any time, and then it is marked again
+		l.Mark = nil
+	}
 	return l, nil
 }
+
+func (l Lease) markedForTerm() bool { return l.Mark != nil && l.Mark.Cause == CauseTerm }
 
 // AwaitsOperator reports whether a revoked lease may be held back by the tag of its instance, so that only an operator's
 // word ends it: the tag is newer than the record, or the lease was revoked for its date, of which the tag has a say.
@@ -115,7 +123,7 @@ func (l Lease) Succeeding(old Lease) Lease {
 
 // dated sets the agreed date, with its number. What kept the instance beyond the date before no longer matters.
 func (l Lease) dated(to time.Time, number int64) Lease {
-	l.ExpiresAt, l.ExpiresNumber, l.KeptSince, l.KeptReason = to, number, time.Time{}, ""
+	l.ExpiresAt, l.ExpiresNumber, l.KeptSince, l.KeptReason, l.AbsentSince = to, number, time.Time{}, "", time.Time{}
 	return l
 }
 

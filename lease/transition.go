@@ -160,9 +160,10 @@ func (l Lease) StuckBecause(now time.Time, reason string, by By) (Lease, error) 
 }
 
 // Absent notes the first look-up by id, in the verified account, that found nothing, or notes it anew if the date of that has
-// yet to come. It ends nothing by itself.
+// yet to come. It ends nothing by itself. Of an active lease it says something only after its date, with which it is
+// forgotten.
 func (l Lease) Absent(now time.Time) (Lease, error) {
-	if l.State != StateRevoked {
+	if l.State != StateRevoked && l.State != StateActive {
 		return l, l.refuse("note as absent")
 	}
 	if !l.AbsentSince.IsZero() && !l.AbsentSince.After(now) {
@@ -175,7 +176,7 @@ func (l Lease) Absent(now time.Time) (Lease, error) {
 
 // Seen takes back what [Lease.Absent] noted: a look-up found the instance after all.
 func (l Lease) Seen() (Lease, error) {
-	if l.State != StateRevoked {
+	if l.State != StateRevoked && l.State != StateActive {
 		return l, l.refuse("note as seen")
 	}
 	l.AbsentSince = time.Time{}

@@ -61,7 +61,10 @@ var allowed = map[string]struct {
 	"Seen": {
 		"note as seen",
 		func(l lease.Lease) (lease.Lease, error) { return l.Seen() },
-		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+		map[string]lease.State{
+			"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked,
+			"active": lease.StateActive, "active with a mark": lease.StateActive,
+		},
 	},
 	"StuckBecause": {
 		"note as stuck",
@@ -71,7 +74,10 @@ var allowed = map[string]struct {
 	"Absent": {
 		"note as absent",
 		func(l lease.Lease) (lease.Lease, error) { return l.Absent(at(3 * time.Hour)) },
-		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
+		map[string]lease.State{
+			"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked,
+			"active": lease.StateActive, "active with a mark": lease.StateActive,
+		},
 	},
 	"End": {
 		"end",

@@ -42,6 +42,9 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, plan.Actions()...)
 	each(to, gauge("lapse_silent_leases", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
 	gauge("lapse_longest_silence_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
+	each(to, gauge("lapse_overdue_instances", "Instances that their record says should be gone, by what keeps them.", "reason"), c.Overdue,
+		string(lease.KeptByTag), string(lease.KeptByExempt), string(lease.KeptByRegistry))
+	gauge("lapse_tag_lag_seconds", "For how long the oldest tag lapse:expires has been behind its record.").put(to, c.TagLag.Seconds())
 
 	held := gauge("lapse_brake_held", "Brakes that hold.", "brake", "scope")
 	shown := map[[2]string]bool{}

@@ -33,6 +33,8 @@
 //	lapse_stuck_instances{place}                   of revoked leases, and not to be terminated
 //	lapse_silent_leases{zone}                      of running instances that are to beat, and do not
 //	lapse_longest_silence_seconds                  for how long the longest has been missed, by this leader's own clock
+//	lapse_overdue_instances{reason}                instances that should be gone by their record: tag, exempt, registry
+//	lapse_tag_lag_seconds                          for how long the oldest tag lapse:expires has been behind its record
 package metrics
 
 import (

@@ -16,6 +16,9 @@ type Census struct {
 	Brakes   []lease.Brake  // held
 	Silent   map[string]int // by zone, where there are leases that are to beat
 	Longest  time.Duration  // for which a heartbeat has been missed, by this leader's clock
+	Overdue  map[string]int // instances that should be gone by their record and are not, by what keeps them
+
+	TagLag time.Duration // for how long the oldest tag that is to be written has been behind; one that is left so by choice is not
 }
 
 // PlaceCensus counts the instances of one place that are neither terminated nor on their way there, each once. Where the
@@ -34,6 +37,7 @@ func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string)
 	c := Census{
 		Mode: s.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
 		Places: map[lease.Place]PlaceCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
+		Overdue: map[string]int{},
 	}
 	for i := range s.Launches {
 		c.Launches[s.Launches[i].State]++
@@ -53,6 +57,9 @@ func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string)
 		}
 		if v.Lease != nil {
 			c.add(v, place)
+		}
+		if v.Overdue != "" {
+			c.Overdue[v.Overdue]++
 		}
 		if v.Silence != nil {
 			c.Longest = max(c.Longest, missing(v.InstanceID))

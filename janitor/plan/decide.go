@@ -27,7 +27,9 @@ func Decide(v View) Plan {
 	c.holdStanding()
 	c.ration()
 	sortVerdicts(c.verdicts)
-	return Plan{Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting, Seen: c.seen}
+	return Plan{
+		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting, Seen: c.seen, Tags: c.tagWrites(),
+	}
 }
 
 // situation is one decision in the making: the view, indexed, and what was concluded so far.
@@ -51,10 +53,12 @@ type situation struct {
 	behind      map[string]int64        // by instance id: the change that a sidecar has seen of its lease, if that is later than there is
 	// unleasedAlive are the managed instances that are alive and of which no record of a lease speaks.
 	unleasedAlive map[string]bool
-	silences      silences
-	brakes        map[brakeKey]lease.Brake
-	verdicts      []Verdict
-	next          time.Time
+	// leasedUnrecorded are those of them that were leased by their tag.
+	leasedUnrecorded []string
+	silences         silences
+	brakes           map[brakeKey]lease.Brake
+	verdicts         []Verdict
+	next             time.Time
 
 	asked  *lease.Lease // whose instance was asked for last, mostly several times in a row
 	answer *lease.Instance
@@ -190,6 +194,9 @@ func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Censu
 	}
 	if !leased && p.Listed() {
 		c.unleasedAlive[i.ID] = true
+		if i.Leased() {
+			c.leasedUnrecorded = append(c.leasedUnrecorded, i.ID)
+		}
 	}
 	if !leased && (!member || launch.State == lease.LaunchDone) {
 		n.Unexplained++

@@ -44,6 +44,7 @@ var (
 	end     = Ruling{Action: plan.ActEnd, Cause: lease.CauseTerm}
 	keep    = Ruling{Action: plan.ActKeep}
 	report  = Ruling{Action: plan.ActReport}
+	noted   = Ruling{Action: plan.ActKept}
 	byClock = Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}
 	notice  = Ruling{Action: plan.ActMark, Cause: lease.CauseTerm, Deadline: In(5 * time.Minute)}
 	waiting = Ruling{Action: plan.ActKeep, Cause: lease.CauseTerm}
@@ -98,12 +99,16 @@ func TestTerm(t *testing.T) {
 		{"listing failed, notice passed: goes on by id", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(1))), with(Unlisted), end},
 		{"etcd ill: a date is a date", Holds("i-1", Over(time.Minute)), with(Ill), end},
 		{"new leader: a date is a date", Holds("i-1", Over(time.Minute)), with(Unstamped), end},
-		{"exempt", Holds("i-1", Over(time.Minute), Exempt), nil, report},
-		{"not ours by value", Holds("i-1", Over(time.Minute), Foreign), nil, report},
-		{"client token is not that of the lease", Holds("i-1", Over(time.Minute), func(s *Subject) { s.Instance.ClientToken = "other" }), nil, report},
-		{"launch tag is not that of the lease", Holds("i-1", Over(time.Minute), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other" }), nil, report},
+		{"exempt: noted", Holds("i-1", Over(time.Minute), Exempt), nil, noted},
+		{"not ours by value: noted", Holds("i-1", Over(time.Minute), Foreign), nil, noted},
+		{"client token is not that of the lease", Holds("i-1", Over(time.Minute), func(s *Subject) { s.Instance.ClientToken = "other" }), nil, noted},
+		{"launch tag is not that of the lease", Holds("i-1", Over(time.Minute), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other" }), nil, noted},
 		{"adopted: no client token to compare", Holds("i-1", Over(time.Minute), WithLease(func(l *lease.Lease) { l.ClientToken, l.Launch = "", "" })), nil, end},
 	})
+}
+
+func absentSince(d time.Duration) func(*Subject) {
+	return WithLease(func(l *lease.Lease) { l.AbsentSince = Ago(d) })
 }
 
 func TestAnExtensionCures(t *testing.T) {
@@ -125,8 +130,10 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 	check(t, []spec{
 		{"absent, lease holds: reported, waits for its term", Holds("i-1", Absent), nil, report},
 		{"absent and silent: reported, waits for its term", Holds("i-1", Silent(Long), Marked(lease.CauseSilence, Ago(time.Hour)), Absent), nil, report},
-		{"absent, term over while acting: the lease ends", Holds("i-1", Over(time.Minute), Absent), nil, end},
-		{"absent, term over before acting began: notice", Holds("i-1", Over(time.Hour), Absent), with(ActingFor(time.Minute)), notice},
+		{"absent, its date over: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent since a while, its date over", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
+		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseTerm}},
+		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActSeen}},
 		{"absent, clock wrong: held", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up, lease holds", Holds("i-1", Missing), with(Unlisted), report},
 		{"not looked up, term over: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},

@@ -88,7 +88,7 @@ func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance)
 	}
 }
 
-// judgeAbsent waits until a revoked instance has been absent for long enough to be gone.
+// judgeAbsent waits until an instance that should be gone has been absent for long enough to be.
 func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
 	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		c.hold(l, BrakeClock, p.Place.String(), "not found by id")
@@ -104,7 +104,11 @@ func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
 		c.say(l, ActKeep, "not found by id since "+l.AbsentSince.Format(time.RFC3339))
 		return
 	}
-	c.say(l, ActConfirm, "not found by id for "+c.Policy.AbsentFor.String()).Cause = l.Cause
+	cause := l.Cause
+	if l.State == lease.StateActive {
+		cause = lease.CauseTerm
+	}
+	c.say(l, ActConfirm, "not found by id for "+c.Policy.AbsentFor.String()).Cause = cause
 }
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
@@ -119,6 +123,9 @@ func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	}
 	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		c.hold(l, BrakeClock, p.Place.String(), "revoked ("+string(l.Cause)+")")
+		return
+	}
+	if c.keptRevoked(l, i) {
 		return
 	}
 	due := l.TriedAt.Add(c.backoff(l))
@@ -194,7 +201,7 @@ func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) 
 	case i == nil && !p.Absent[l.InstanceID]:
 		c.say(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
-		c.judgeTerm(p, l)
+		c.judgeAbsent(p, l)
 	case i == nil:
 		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
 	case i.State == lease.InstanceTerminated:
@@ -202,22 +209,43 @@ func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) 
 	case i.State == lease.InstanceShuttingDown:
 		c.say(l, ActKeep, "shutting down, not by us")
 	case untouchable(c.Snapshot.Registry, l, i) != "":
-		c.say(l, ActReport, untouchable(c.Snapshot.Registry, l, i))
+		c.judgeUntouchable(l, i)
+	case !l.AbsentSince.IsZero():
+		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
+	case c.behindItsTag(l, i):
 	case c.over(l):
-		c.judgeTerm(p, l)
+		c.judgeTerm(p, l, i)
 	default:
 		c.judgeSilence(p, l, i)
+	}
+}
+
+// judgeUntouchable reports an active lease whose instance may not be ended, and notes what kept it beyond its date: when that
+// is gone, it is marked first.
+func (c *situation) judgeUntouchable(l *lease.Lease, i *lease.Instance) {
+	why := untouchable(c.Snapshot.Registry, l, i)
+	switch {
+	case !c.over(l):
+		c.say(l, ActReport, why)
+	case i.Exempt():
+		c.kept(l, lease.KeptByExempt, why)
+	default:
+		c.kept(l, lease.KeptByRegistry, why)
 	}
 }
 
 func (c *situation) over(l *lease.Lease) bool { return l.Over(c.Now, c.Policy.TermGrace) }
 
 // judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
-// would be ended at once, and nobody may have been able to extend it: it is marked first.
-func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
+// would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
+// beyond its date.
+func (c *situation) judgeTerm(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
 	if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
 		c.hold(l, BrakeClock, p.Place.String(), over)
+		return
+	}
+	if c.keptByTag(l, i, over) {
 		return
 	}
 	since, isActing := c.acting[p.Place.String()]
@@ -236,12 +264,16 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease) {
 		return
 	}
 	watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
-	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce { // not when it was adopted with a term that had passed
+	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce && l.KeptSince.IsZero() { // not when it was adopted with a term that had passed
 		end := c.say(l, ActEnd, over)
 		end.Cause, end.Due = lease.CauseTerm, l.ExpiresAt.Add(c.Policy.TermGrace)
 		return
 	}
-	mark := c.say(l, ActMark, over+" while nothing was being ended here")
+	reason := over + " while nothing was being ended here"
+	if !l.KeptSince.IsZero() {
+		reason = over + ", and what kept it (" + string(l.KeptReason) + ") is gone"
+	}
+	mark := c.say(l, ActMark, reason)
 	mark.Cause, mark.Deadline = lease.CauseTerm, c.Now.Add(c.Policy.MarkGrace)
 }
 

@@ -191,12 +191,20 @@ func (c *situation) judgeLeftover(p PlaceView, x *lease.Leftover) {
 		c.sayOfLeftover(x, e, ActReport, "EC2 says "+x.State)
 	case x.Kind == lease.LeftoverSpot && x.InstanceID != "":
 		c.judgeFulfilled(p, e, x)
+	case x.Leased() && !e.letsGo(x, c.Policy):
+		c.sayOfLeftover(x, e, ActReport, "kept: its tag "+lease.TagLeased+" says that a lease was active")
 	case e.wanted(x, c.Policy) != "":
 		e.pending = e.pending || e.unread
 		c.sayOfLeftover(x, e, ActReport, "kept: "+e.wanted(x, c.Policy))
 	default:
 		c.condemnLeftover(p, e, x)
 	}
+}
+
+// letsGo reports whether a volume that was leased by its tag may be removed all the same: so it was asked, and its lease has
+// ended on record.
+func (e *estate) letsGo(x *lease.Leftover, p Policy) bool {
+	return x.Kind == lease.LeftoverVolume && p.DeleteKeptVolumes && e.active != "" && !e.live
 }
 
 // onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,

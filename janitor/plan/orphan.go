@@ -109,6 +109,10 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
 func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
+	if i.Leased() {
+		c.sayOf(i, launch, ActReport, left+"; but its tag "+lease.TagLeased+" says that its lease was active, and there is no record of it")
+		return
+	}
 	if !p.Listed() {
 		c.sayOf(i, launch, ActHold, left).Brake = BrakeHealth
 		return

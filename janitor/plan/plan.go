@@ -5,6 +5,7 @@
 //   - view.go: [View], what was observed, as values.
 //   - decide.go: [Decide]; lapse.go judges a lease, orphan.go a launch and the instances that it left, leftover.go what
 //     outlived those, brake.go and restored.go everything that holds back.
+//   - keys.go: the two keys of a date, the record and the tag on the instance, and what is to be written over the second.
 //   - recheck.go: what a fresh description must still say before anything is done by a verdict.
 //   - census.go: [Census], what is counted.
 package plan
@@ -42,13 +43,16 @@ const (
 	ActRemove   Action = "remove"   // remove what outlived a failed creation
 	ActClear    Action = "clear"    // nothing more is to be removed of a closed launch
 	ActPurge    Action = "purge"    // a tombstone has served
+	ActRaise    Action = "raise"    // move the record's date to that of the tag
+	ActNoteTag  Action = "note-tag" // note the number of a tag that is newer than a revoked record
+	ActKept     Action = "kept"     // note what keeps the instance beyond its date
 )
 
 // Actions are all of them.
 func Actions() []Action {
 	return []Action{
 		ActKeep, ActReport, ActHold, ActMark, ActUnmark, ActEnd, ActLook, ActOrphan, ActStuck, ActAbsent, ActSeen, ActConfirm,
-		ActReopen, ActActivate, ActDone, ActClose, ActRemove, ActClear, ActPurge,
+		ActReopen, ActActivate, ActDone, ActClose, ActRemove, ActClear, ActPurge, ActRaise, ActNoteTag, ActKept,
 	}
 }
 
@@ -63,9 +67,12 @@ type Verdict struct {
 	Deadline   time.Time // of a mark
 	Due        time.Time // of an end: since when it is
 	Reason     string
-	Brake      string   // which brake holds
-	Looked     []string // instances and leftovers of one launch whose first look is written together
-	Silence    *Silence // what was seen of a lease that is silent just now
+	Brake      string           // which brake holds
+	Looked     []string         // instances and leftovers of one launch whose first look is written together
+	Silence    *Silence         // what was seen of a lease that is silent just now
+	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
+	Kept       lease.KeptReason // of ActKept
+	Overdue    string           // should be gone by its record and is not: why; empty if it is not overdue
 	// Unexplained says that the instance is managed, but no record speaks of it.
 	Unexplained bool
 
@@ -90,6 +97,7 @@ type Plan struct {
 	Next     time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
 	Acting   map[string]time.Time
 	Seen     map[string]lease.Census // by place that was listed
+	Tags     []TagWrite              // what instances are to say of their leases, what passes soonest first
 }
 
 // With returns the verdicts of these actions.

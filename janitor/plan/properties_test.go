@@ -38,8 +38,12 @@ func objection(v plan.View, verdict plan.Verdict) string {
 	switch {
 	case len(v.Standing) > 0:
 		return "everything is held until a person has looked"
-	case verdict.Lease != nil && ahead(*verdict.Lease):
-		return "its sidecar has seen a later state of its lease"
+	case verdict.Lease != nil && (i == nil || i.Expiry().Newer(verdict.Lease.Expiry()) && i.Expiry().Number > 0):
+		return "its tag is not known, or is newer than its record"
+	case verdict.Cause == lease.CauseTerm && !i.Expiry().Passed(v.Now, v.Policy.TermGrace):
+		return "its tag has not passed"
+	case verdict.Lease != nil && ahead(*verdict.Lease) && (!verdict.Lease.Over(v.Now, v.Policy.TermGrace) || !i.Expiry().Passed(v.Now, v.Policy.TermGrace)):
+		return "its sidecar has seen a later state of its lease, and its date has not passed"
 	case len(v.Snapshot.Heartbeats) < 40 && len(slices.DeleteFunc(slices.Clone(v.Snapshot.Leases), func(l lease.Lease) bool { return !ahead(l) })) > 2:
 		return "three sidecars have seen later states of their leases"
 	case !p.Dated || p.Skew.Abs() > v.Policy.MaxSkew:

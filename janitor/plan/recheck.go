@@ -12,8 +12,6 @@ import (
 func (v Verdict) Spare(reg lease.Registry) string {
 	i := v.Instance
 	switch {
-	case i == nil && v.Cause == lease.CauseTerm && v.Lease != nil && v.Lease.State == lease.StateActive:
-		return ""
 	case i == nil:
 		return "EC2 does not know it"
 	case !i.Alive():
@@ -26,6 +24,8 @@ func (v Verdict) Spare(reg lease.Registry) string {
 		return "exempt by its tag " + lease.TagExempt
 	case !i.ManagedBy(reg.UUID):
 		return "does not bear this registry's tag"
+	case i.Leased():
+		return "its tag " + lease.TagLeased + " says that its lease was active"
 	}
 	if _, member := v.Launch.Member(*i); !member {
 		return "not of launch " + v.Launch.Token + " by its client token"
@@ -33,11 +33,14 @@ func (v Verdict) Spare(reg lease.Registry) string {
 	return ""
 }
 
-// Overtaken says why the judgement of an active lease does not hold any more, by EC2 and by the clock, which has just
-// been checked against EC2's; or is empty.
+// Overtaken says why the judgement of a lease does not hold any more, by EC2 and by the clock, which has just been checked
+// against EC2's; or is empty.
 func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) string {
-	if v.Lease == nil || v.Lease.State != lease.StateActive || v.Instance == nil && v.Cause.Inferred() {
+	if v.Lease == nil || v.Instance == nil {
 		return ""
+	}
+	if why := v.heldByTag(now, p); why != "" || v.Lease.State != lease.StateActive {
+		return why
 	}
 	mark := v.Lease.Mark
 	switch {
@@ -49,6 +52,21 @@ func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) stri
 		return "its notice has not passed"
 	case v.Cause.Inferred() && (judged == nil || !judged.LaunchTime.Equal(v.Instance.LaunchTime)):
 		return "started since it was judged"
+	}
+	return ""
+}
+
+// heldByTag says how the tag on the instance, the second key of its date, holds the end back, or is empty. A record behind
+// its tag ends nothing, whatever the cause: it may be of before an extension.
+func (v Verdict) heldByTag(now time.Time, p Policy) string {
+	tag := v.Instance.Expiry()
+	switch {
+	case lease.Compare(*v.Lease, tag).State == lease.RecordBehind:
+		return "its tag " + lease.TagExpires + " is newer than its record"
+	case v.Cause == lease.CauseTerm && !tag.Passed(now, p.TermGrace):
+		return "its tag " + lease.TagExpires + " has not passed"
+	case v.Cause == lease.CauseFailedCreation && v.Instance.Leased():
+		return "its tag " + lease.TagLeased + " says that its lease was active"
 	}
 	return ""
 }
@@ -88,6 +106,8 @@ func OvertakenLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftov
 		return keepLeftover(reg, launch, *x)
 	case x.Kind != was.Kind || !x.Loose():
 		return "EC2 says " + x.State
+	case x.Leased() && !was.Leased():
+		return "its tag " + lease.TagLeased + " says that a lease was active"
 	case x.InstanceID != was.InstanceID:
 		return "EC2 says that it now belongs to " + cmp.Or(x.InstanceID, "no instance")
 	}

@@ -18,6 +18,7 @@ func (c *situation) standingBrakes() {
 	if token := c.unrecordedLaunch(); token != "" {
 		c.stand(lease.BrakeRestored, "launch "+token+" is younger than the last stamp, and there is no record of it")
 	}
+	c.setBackByTags()
 	beating := 0
 	for id, hb := range c.Snapshot.Heartbeats {
 		if !hb.Held {
@@ -114,18 +115,25 @@ func (c *situation) holdStanding() {
 	for n := range c.verdicts {
 		v := &c.verdicts[n]
 		brake := everything
-		if _, behind := c.behind[v.InstanceID]; brake == "" && behind {
+		if brake == "" && c.holdsAlone(v) {
 			brake = lease.BrakeRestored
 		}
 		idle := v.Action == ActKeep && v.Silence == nil
-		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold {
-			continue
+		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold || v.Action == ActRaise {
+			continue // a record that is raised only makes something live longer
 		}
 		v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brake, v.Reason+"; held by brake "+brake, time.Time{}
 	}
 	if everything != "" {
 		c.acting = nil
 	}
+}
+
+// holdsAlone reports whether what its sidecar says holds one lease. That can be forged, so it keeps nothing once both keys
+// have passed.
+func (c *situation) holdsAlone(v *Verdict) bool {
+	_, behind := c.behind[v.InstanceID]
+	return behind && (v.Lease == nil || !c.bothPassed(v.Lease, v.Instance))
 }
 
 // Standing are those of the brakes that are held until a person lifts them.

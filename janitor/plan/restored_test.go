@@ -26,7 +26,7 @@ func ahead(by int64) func(*plan.View) {
 
 func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 	t.Parallel()
-	v := crowd(Many(2, "a", Beats, expired), Many(60, "b", expired))
+	v := crowd(Many(2, "a", Beats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
 	ahead(1)(&v)
 	planned := plan.Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActEnd] != 60 {
@@ -215,7 +215,7 @@ func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 	t.Parallel()
 	const behindNamed = 100
-	v := crowd(Many(behindNamed+2, "a", Beats, expired))
+	v := crowd(Many(behindNamed+2, "a", Beats, Revoked(lease.CauseRelease, time.Minute)))
 	ahead(9)(&v)
 	v.Policy.BehindMin = behindNamed + 2
 	for _, s := range Many(10, "c", expired) {
@@ -278,14 +278,11 @@ func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 
 func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 	t.Parallel()
-	world := func(changes ...func(*Subject)) plan.View {
-		return ViewOf(Holds("i-1", append([]func(*Subject){Beats, expired}, changes...)...), Holds("i-2", expired))
-	}
-	v := world()
+	v := ViewOf(Holds("i-1", Beats))
 	ahead(7)(&v)
 	first := plan.Decide(v)
-	if n := Tally(first); n[plan.ActHold] != 1 || n[plan.ActEnd] != 1 {
-		t.Fatalf("decided %v, want one held and one ended", n)
+	if !HeldBy(first, lease.BrakeRestored, "i-1") {
+		t.Fatalf("brakes %+v, want i-1 held", first.Brakes)
 	}
 	for name, c := range map[string]struct {
 		now  func(*plan.View)
@@ -302,7 +299,7 @@ func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := world()
+			v := ViewOf(Holds("i-1", Due))
 			v.Snapshot.Sweep.Brakes = first.Brakes
 			c.now(&v)
 			if got, verdict := RulingOn(t, v, "i-1"); got.Action != c.want {

@@ -16,6 +16,7 @@ type View struct {
 	Silences map[string]Silence // by instance id, for active leases with a TTL
 	Standing []lease.Brake      // held until a person lifts them, and not lifted yet
 	Office   OfficeView
+	Written  map[string]Written // by instance id: tags that were written since Places were listed
 
 	Index map[SeenAt]*lease.Instance // of Places, if it was made before
 }

@@ -57,6 +57,25 @@ func Holds(id string, changes ...func(*Subject)) Subject {
 	return s
 }
 
+// agree lets the two keys of a lease's date agree.
+func (s Subject) agree() {
+	if s.Lease == nil {
+		return
+	}
+	if s.Lease.ExpiresNumber == 0 {
+		s.Lease.ExpiresNumber = 1
+	}
+	if s.Instance == nil || s.Lease.State == lease.StateAdopting {
+		return
+	}
+	if _, says := s.Instance.Tags[lease.TagExpires]; !says {
+		s.Instance.Tags[lease.TagExpires] = s.Lease.Expiry().String()
+	}
+	if _, says := s.Instance.Tags[lease.TagLeased]; !says && s.Lease.Cause != lease.CauseFailedCreation {
+		s.Instance.Tags[lease.TagLeased] = s.Lease.LeasedTag()
+	}
+}
+
 // Changes of a subject.
 
 func Over(d time.Duration) func(*Subject) {
@@ -185,7 +204,9 @@ func ViewOf(subjects ...Subject) plan.View {
 	return v
 }
 
+// Add puts a subject into the view. Its instance says on its tags what its lease does, unless the subject has such tags.
 func Add(v *plan.View, s Subject) {
+	s.agree()
 	if s.Lease != nil {
 		v.Snapshot.Leases = append(v.Snapshot.Leases, *s.Lease)
 	}

@@ -1,0 +1,236 @@
+package janitor
+
+import (
+	"context"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+const (
+	// tagRest is how long a tag whose date is far away is left as it is after it was written: leases that are extended
+	// again and again cost one call an hour each.
+	tagRest = time.Hour
+	// refusalsMax is how many refused calls in a row a job makes before it takes a policy for the cause.
+	refusalsMax = 3
+)
+
+// tagger writes what instances say of their leases: the second key of a date, and that a lease was active. It belongs to
+// the loop; the calls are made beside it, one location's after the other, and wait for a share of EC2's limits of their own.
+// No record depends on it: a tag that is late or denied makes nothing end sooner.
+type tagger struct {
+	by     map[string]*tagged   // by instance id
+	behind map[string]time.Time // since when a tag is behind that is not left so by choice, monotonic
+	busy   map[lease.Place]bool
+	missed map[lease.Place]bool // there was more to be written than the job at hand knows
+}
+
+// tagged is what this leader has written onto an instance, and EC2 has taken.
+type tagged struct {
+	plan.Written
+	at    time.Time // when it took the date
+	since time.Time // when it took the last of both: a listing that began after that shows it
+}
+
+func newTagger() tagger {
+	return tagger{by: map[string]*tagged{}, behind: map[string]time.Time{}, busy: map[lease.Place]bool{}, missed: map[lease.Place]bool{}}
+}
+
+// written is what was written since the instances were listed.
+func (g *tagger) written() map[string]plan.Written {
+	all := map[string]plan.Written{}
+	for id, w := range g.by {
+		if w.Expires.Number > 0 || w.Leased != "" {
+			all[id] = w.Written
+		}
+	}
+	return all
+}
+
+// listed forgets what a listing shows that began at that time.
+func (g *tagger) listed(began time.Time) {
+	for id, w := range g.by {
+		if w.since.Before(began) {
+			w.Written = plan.Written{}
+			if time.Since(w.at) > tagRest {
+				delete(g.by, id)
+			}
+		}
+	}
+}
+
+// rests reports whether a tag is left as it is for now.
+func (g *tagger) rests(w plan.TagWrite) bool {
+	last := g.by[w.InstanceID]
+	return w.Ahead && last != nil && !last.at.IsZero() && time.Since(last.at) < tagRest
+}
+
+// due are the writes that do not rest, and notes since when they are.
+func (g *tagger) due(writes []plan.TagWrite) []plan.TagWrite {
+	var due []plan.TagWrite
+	behind := make(map[string]time.Time, len(g.behind))
+	for _, w := range writes {
+		if w.Key == lease.TagExpires && g.rests(w) {
+			continue
+		}
+		due = append(due, w)
+		if w.Key != lease.TagExpires {
+			continue
+		}
+		behind[w.InstanceID] = time.Now()
+		if since, was := g.behind[w.InstanceID]; was {
+			behind[w.InstanceID] = since
+		}
+	}
+	g.behind = behind
+	return due
+}
+
+// lag is for how long the oldest of the tags that are behind has been.
+func (g *tagger) lag() (oldest time.Duration) {
+	for _, since := range g.behind {
+		oldest = max(oldest, time.Since(since))
+	}
+	return oldest
+}
+
+// took notes what EC2 has taken.
+func (g *tagger) took(w plan.TagWrite, at time.Time) {
+	t := g.by[w.InstanceID]
+	if t == nil {
+		t = &tagged{}
+		g.by[w.InstanceID] = t
+	}
+	t.since = at
+	if w.Key == lease.TagLeased {
+		t.Leased = w.Value
+		return
+	}
+	t.Expires, t.at = w.Expires, at
+	delete(g.behind, w.InstanceID)
+}
+
+// tag has tags written, each location's by itself.
+func (t *term) tag(ctx context.Context, writes []plan.TagWrite) {
+	byLocation := map[lease.Place][]plan.TagWrite{}
+	for _, w := range t.tags.due(writes) {
+		byLocation[w.Place] = append(byLocation[w.Place], w)
+	}
+	for _, cloud := range t.Clouds {
+		location := cloud.Place()
+		todo := byLocation[location]
+		if len(todo) == 0 {
+			continue
+		}
+		if t.tags.busy[location] {
+			t.tags.missed[location] = true
+			continue
+		}
+		t.tags.busy[location] = true
+		done := t.live.works("the tags of "+location.String(), workMax+killDeadline)
+		t.do(func() func() {
+			bounded, cancel := context.WithTimeout(ctx, workMax)
+			defer cancel()
+			took, failed := writeTags(bounded, cloud, todo)
+			done()
+			return func() { t.wroteTags(ctx, location, took, failed) }
+		})
+	}
+}
+
+// wroteTags takes in what came of a job. What it did not write is due again at the next decision.
+func (t *term) wroteTags(ctx context.Context, location lease.Place, took map[int]taken, failed []lease.Tagging) {
+	for _, one := range took {
+		t.tags.took(one.write, one.at)
+	}
+	if len(failed) > 0 {
+		t.Log.Warn("tags not written", "location", location.String(), "resources", len(failed), "resource", failed[0].ID, "code", failed[0].Code, "error", failed[0].Err)
+	}
+	missed := t.tags.missed[location]
+	t.tags.busy[location], t.tags.missed[location] = false, false
+	if ctx.Err() == nil && (missed && len(failed) == 0 || len(took) > 0) {
+		t.soon()
+	}
+}
+
+// taken is a write that EC2 has taken, and when it was asked.
+type taken struct {
+	write plan.TagWrite
+	at    time.Time
+}
+
+// writeTags writes in the order given, those of one value in one call, until ctx ends. It tells which of them EC2 has
+// taken, by their index, and what it has not.
+func writeTags(ctx context.Context, cloud Cloud, writes []plan.TagWrite) (took map[int]taken, failed []lease.Tagging) {
+	took = map[int]taken{}
+	refused := 0
+	for _, same := range byValue(writes) {
+		if ctx.Err() != nil || refused >= refusalsMax && len(took) == 0 {
+			return took, failed
+		}
+		first, tags := writes[same[0]], map[string]string{}
+		tags[first.Key] = first.Value
+		doubtful := attachedFirst(ctx, cloud, writes, same, tags)
+		ids, at := []string{}, map[string]int{}
+		for _, n := range same {
+			if !doubtful[n] {
+				ids, at[writes[n].InstanceID] = append(ids, writes[n].InstanceID), n
+			}
+		}
+		asked, accepted := time.Now(), false
+		if len(ids) == 0 {
+			continue
+		}
+		for _, answer := range cloud.Tag(ctx, ids, tags) {
+			if n, known := at[answer.ID]; known && answer.Accepted() {
+				took[n], accepted = taken{writes[n], asked}, true
+			} else {
+				failed = append(failed, answer)
+			}
+		}
+		if refused++; accepted {
+			refused = 0
+		}
+	}
+	return took, failed
+}
+
+// attachedFirst writes a tag onto what is attached to instances before they bear it themselves: whoever sees it there takes
+// it for written everywhere. It tells for which it is not known whether it was. What EC2 refuses is not ours.
+func attachedFirst(ctx context.Context, cloud Cloud, writes []plan.TagWrite, same []int, tags map[string]string) (doubtful map[int]bool) {
+	doubtful = map[int]bool{}
+	of := map[string]int{}
+	var resources []string
+	for _, n := range same {
+		for _, id := range writes[n].Attached {
+			of[id], resources = n, append(resources, id)
+		}
+	}
+	if len(resources) == 0 {
+		return doubtful
+	}
+	for _, answer := range cloud.Tag(ctx, resources, tags) {
+		if !answer.Accepted() && !answer.Refused() {
+			doubtful[of[answer.ID]] = true
+		}
+	}
+	return doubtful
+}
+
+// byValue groups writes of the same tag, in the order of the first of each.
+func byValue(writes []plan.TagWrite) [][]int {
+	type tag struct{ key, value string }
+	at := map[tag]int{}
+	var groups [][]int
+	for n, w := range writes {
+		g, there := at[tag{w.Key, w.Value}]
+		if !there {
+			g = len(groups)
+			at[tag{w.Key, w.Value}] = g
+			groups = append(groups, nil)
+		}
+		groups[g] = append(groups[g], n)
+	}
+	return groups
+}

@@ -1,0 +1,288 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// expires is what the tag of an instance says of its date.
+func (r *rig) expires(id string) string {
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	return r.cloud.instances[id].Tags[lease.TagExpires]
+}
+
+func (r *rig) calls() int {
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	return r.cloud.tagCalls
+}
+
+func (r *rig) deny(denied bool) {
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	r.cloud.denied = denied
+}
+
+func TestAnExtensionReachesTheTagAtOnceAndAnIdleSweepWritesNone(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
+		after(10 * time.Minute)
+		if n := r.calls(); n != 0 {
+			r.t.Errorf("%d calls while nothing was to be written", n)
+		}
+		r.extendRecord("i-1", 48*time.Hour)
+		after(time.Second)
+		if got, want := r.expires("i-1"), r.lease("i-1").Expiry().String(); got != want || r.calls() != 1 {
+			r.t.Errorf("the tag says %q after %d calls, want %q after one", got, r.calls(), want)
+		}
+		after(10 * time.Minute)
+		if n := r.calls(); n != 1 {
+			r.t.Errorf("%d calls, want the one", n)
+		}
+	})
+}
+
+func TestATagThatIsFarAheadIsWrittenOnceAnHour(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		for n := range 150 {
+			r.extendRecord("i-1", 48*time.Hour+time.Duration(n)*time.Minute)
+			after(time.Minute)
+		}
+		if n := r.calls(); n < 3 || n > 4 {
+			r.t.Errorf("%d calls for an extension a minute in two and a half hours, want one an hour", n)
+		}
+	})
+}
+
+func TestATagThatPassesSoonIsWrittenWithEachExtension(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		for n := range 10 {
+			r.extendRecord("i-1", 30*time.Minute+time.Duration(n)*time.Second)
+			after(time.Minute)
+		}
+		if got, want := r.expires("i-1"), r.lease("i-1").Expiry().String(); got != want {
+			r.t.Errorf("the tag says %q, want %q", got, want)
+		}
+	})
+}
+
+func TestAShortenedLeaseEndsByItsNewDate(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
+		r.extendRecord("i-1", 20*time.Second)
+		after(19 * time.Second)
+		if got := r.cloud.ended(); len(got) > 0 {
+			r.t.Fatalf("terminated %v before the date", got)
+		}
+		after(2 * time.Second)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			r.t.Errorf("terminated %v two seconds after the date of i-1", got)
+		}
+	})
+}
+
+// TestARestoreOfEverythingEndsNothingThatWasExtended has a backup of the registry and of what the replica remembers, put
+// back together: nothing tells but the tags.
+func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
+	t.Parallel()
+	for name, extensions := range map[string]int{"one extension": 1, "nine extensions": 9} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				r.extend("i-1", 10*time.Minute)
+				var backup, stamp []byte
+				inTurn(t, r, "", func() { after(2 * time.Minute) })
+				backup, stamp = r.store.Get("lease", "i-1"), r.store.Get("sweep", "")
+				inTurn(t, r, "", func() {
+					for range extensions {
+						r.extendRecord("i-1", 5*time.Hour)
+						after(2 * time.Second)
+					}
+				})
+				r.store.Put("lease", "i-1", backup)
+				r.store.Put("sweep", "", stamp)
+				inTurn(t, r, "", func() {
+					after(time.Hour)
+					if got := r.cloud.ended(); len(got) > 0 {
+						t.Fatalf("terminated %v, hours before the date that was agreed", got)
+					}
+					l := r.lease("i-1")
+					if left := time.Until(l.ExpiresAt); left < 3*time.Hour || l.ExpiresNumber < 3 {
+						t.Errorf("the record says %s, in %s; want it raised to the tag's date", l.Expiry(), left)
+					}
+					stamp, err := r.store.Sweep(t.Context())
+					if err != nil || len(plan.Standing(stamp.Brakes)) > 0 {
+						t.Errorf("held by %v (%v); want nobody needed", stamp.Brakes, err)
+					}
+					after(5 * time.Hour)
+					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+						t.Errorf("terminated %v after the date that was agreed", got)
+					}
+				})
+			})
+		})
+	}
+}
+
+func TestWhatATagKeptIsMarkedFirst(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		r.deny(true)
+		r.extendRecord("i-1", time.Minute) // shortened, which the tag cannot say
+		after(30 * time.Minute)
+		if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive || l.KeptReason != lease.KeptByTag {
+			r.t.Fatalf("terminated %v, lease %s, kept by %q", r.cloud.ended(), l.State, l.KeptReason)
+		}
+		r.deny(false)
+		after(2*time.Minute + time.Second) // written by one sweep, and seen by the next
+		if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && l.Mark == nil {
+			r.t.Fatalf("terminated %v without notice", r.cloud.ended())
+		}
+		after(2 * time.Minute)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			r.t.Errorf("terminated %v after its notice", got)
+		}
+		if l := r.lease("i-1"); !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+			r.t.Errorf("no notice in %v", l.History)
+		}
+	})
+}
+
+func TestAnExemptionThatIsTakenOffAfterTheDateGivesNoticeFirst(t *testing.T) {
+	t.Parallel()
+	for name, lead := range map[string]func(r *rig, until func()){
+		"the same leader": func(r *rig, until func()) { until() },
+		"another leader":  func(r *rig, until func()) { r.store.Depose(); after(5 * time.Second); until() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			running(t, []string{"i-1"}, quiet(), func(r *rig) {
+				exempt := func(is bool) {
+					r.cloud.change("i-1", func(i *lease.Instance) {
+						if delete(i.Tags, lease.TagExempt); is {
+							i.Tags[lease.TagExempt] = ""
+						}
+					})
+				}
+				exempt(true)
+				after(time.Minute)
+				r.extend("i-1", 30*time.Second)
+				after(5 * time.Minute)
+				exempt(false)
+				lead(r, func() {
+					after(time.Minute)
+					if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+						t.Fatalf("terminated %v without notice", r.cloud.ended())
+					}
+					after(2 * time.Minute)
+					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+						t.Errorf("terminated %v in the end", got)
+					}
+				})
+			})
+		})
+	}
+}
+
+func TestTagsAreWrittenWhilePausedAndNotWhileObserving(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[lease.Mode]bool{lease.ModePaused: true, lease.ModeObserve: false, lease.ModeArmed: true} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			running(t, []string{"i-1"}, quiet(), func(r *rig) {
+				if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode), nil }); err != nil {
+					t.Fatal(err)
+				}
+				after(time.Minute)
+				r.extendRecord("i-1", 5*time.Hour)
+				after(2 * time.Minute)
+				if wrote := r.calls() > 0; wrote != want {
+					t.Errorf("tags written: %t", wrote)
+				}
+			})
+		})
+	}
+}
+
+func TestALeaderTellsOfALeaseOnTheInstanceOnce(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1", "i-2", "i-3"}, quiet(), func(r *rig) {
+		for _, id := range []string{"i-1", "i-2", "i-3"} {
+			r.cloud.change(id, func(i *lease.Instance) { i.Tags[lease.TagLeased] = "" })
+		}
+		after(3 * time.Minute)
+		r.cloud.mu.Lock()
+		defer r.cloud.mu.Unlock()
+		for id, i := range r.cloud.instances {
+			if i.Tags[lease.TagLeased] != "web.1" {
+				r.t.Errorf("%s says %q", id, i.Tags[lease.TagLeased])
+			}
+		}
+		if r.cloud.tagCalls != 1 {
+			r.t.Errorf("%d calls, want one for all of an attempt", r.cloud.tagCalls)
+		}
+	})
+}
+
+// answering is a cloud that answers calls for tags as told.
+type answering struct {
+	recorder
+	asked  []string
+	answer func(id string) lease.Tagging
+}
+
+func (a *answering) Tag(_ context.Context, resources []string, tags map[string]string) (all []lease.Tagging) {
+	for _, id := range resources {
+		a.asked = append(a.asked, id+" "+fmt.Sprint(tags))
+		all = append(all, a.answer(id))
+	}
+	return all
+}
+
+func TestWhatIsAttachedBearsATagBeforeTheInstanceDoes(t *testing.T) {
+	t.Parallel()
+	writes := []plan.TagWrite{
+		{InstanceID: "i-1", Key: "k", Value: "a", Attached: []string{"vol-1", "eni-1"}},
+		{InstanceID: "i-2", Key: "k", Value: "b"},
+		{InstanceID: "i-3", Key: "k", Value: "a", Attached: []string{"vol-3"}},
+	}
+	cloud := &answering{answer: func(id string) lease.Tagging {
+		switch id {
+		case "vol-1": // no word about it
+			return lease.Tagging{ID: id, Err: context.DeadlineExceeded}
+		case "vol-3": // somebody else's
+			return lease.Tagging{ID: id, Code: "UnauthorizedOperation", Err: context.Canceled}
+		}
+		return lease.Tagging{ID: id}
+	}}
+	took, failed := writeTags(t.Context(), cloud, writes)
+	want := []string{"vol-1 map[k:a]", "eni-1 map[k:a]", "vol-3 map[k:a]", "i-3 map[k:a]", "i-2 map[k:b]"}
+	if !slices.Equal(cloud.asked, want) || len(took) != 2 || len(failed) != 0 {
+		t.Errorf("asked %q, want %q; took %v, failed %v", cloud.asked, want, took, failed)
+	}
+}
+
+func TestAPolicyThatDeniesTagsCostsAFewCallsASweep(t *testing.T) {
+	t.Parallel()
+	var writes []plan.TagWrite
+	for n := range 500 {
+		writes = append(writes, plan.TagWrite{InstanceID: fmt.Sprintf("i-%d", n), Key: "k", Value: fmt.Sprint(n)})
+	}
+	cloud := &answering{answer: func(id string) lease.Tagging {
+		return lease.Tagging{ID: id, Code: "UnauthorizedOperation", Err: context.Canceled}
+	}}
+	if took, failed := writeTags(t.Context(), cloud, writes); len(took) > 0 || len(failed) != refusalsMax {
+		t.Errorf("%d taken, %d calls", len(took), len(failed))
+	}
+}
