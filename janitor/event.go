@@ -57,6 +57,7 @@ const (
 	EventElected      EventKind = "elected"
 	EventLeft         EventKind = "left"      // gave the office up, or lost it
 	EventUnaudited    EventKind = "unaudited" // an event could not be written to the audit log; told to observers alone
+	EventAudited      EventKind = "audited"   // events are written to the audit log again; told to observers alone
 	EventForgotten    EventKind = "forgotten" // a lease changed more often than its record remembers
 )
 
@@ -148,6 +149,12 @@ func (j *Janitor) record(e Event) error {
 func (j *Janitor) unaudited(e Event, err error) {
 	j.Log.Error("not written to the audit log", "kind", string(e.Kind), "instance_id", e.InstanceID, "launch", e.Launch, "error", err)
 	j.Observe.Happened(Event{Time: j.Now().UTC().Truncate(time.Millisecond), Kind: EventUnaudited, Reason: err.Error(), Own: true})
+}
+
+// auditedAgain says that events are written to the audit log again.
+func (j *Janitor) auditedAgain() {
+	j.Log.Info("the audit log is written again")
+	j.Observe.Happened(Event{Time: j.Now().UTC().Truncate(time.Millisecond), Kind: EventAudited, Own: true})
 }
 
 // eventOf is what a verdict and its evidence say of something that happened to it.

@@ -136,7 +136,7 @@ func (j *Janitor) open() (stop func()) {
 	if j.Audit == nil {
 		return func() {}
 	}
-	j.scribe = newScribe(j.Audit, j.unaudited)
+	j.scribe = newScribe(j.Audit, j.unaudited, j.auditedAgain)
 	return j.scribe.close
 }
 

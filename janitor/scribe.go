@@ -18,11 +18,13 @@ const (
 // full disk, a pipe that nobody reads) holds up nothing but what must not happen without a record.
 type scribe struct {
 	write func(Event) error
-	lost  func(Event, error) // is told what was not written
+	lost  func(Event, error) // is told what was not written, or not in time
+	found func()             // is told once events are written again
 
 	mu      sync.Mutex
 	queue   []*note
 	dropped int           // since the writer last took one from the queue
+	down    bool          // the last that was told of was lost
 	wake    chan struct{} // something waits
 	closed  chan struct{} // nothing more is to come
 	done    chan struct{} // the writer has ended
@@ -38,8 +40,8 @@ type note struct {
 // errSlow is what comes of a record that is not written in time.
 func errSlow() error { return errors.New("the audit log does not answer within " + recordMax.String()) }
 
-func newScribe(write func(Event) error, lost func(Event, error)) *scribe {
-	s := &scribe{write: write, lost: lost, wake: make(chan struct{}, 1), closed: make(chan struct{}), done: make(chan struct{})}
+func newScribe(write func(Event) error, lost func(Event, error), found func()) *scribe {
+	s := &scribe{write: write, lost: lost, found: found, wake: make(chan struct{}, 1), closed: make(chan struct{}), done: make(chan struct{})}
 	go s.run()
 	return s
 }
@@ -60,7 +62,7 @@ func (s *scribe) record(e Event) error {
 		return err
 	case <-patience.C:
 		n.dropped.Store(true)
-		s.lost(e, errSlow())
+		s.lose(e, errSlow())
 		return errSlow()
 	}
 }
@@ -89,7 +91,7 @@ func (s *scribe) run() {
 	for {
 		notes, dropped := s.take()
 		if dropped > 0 {
-			s.lost(Event{}, fmt.Errorf("%d events were dropped: the audit log is too slow", dropped))
+			s.lose(Event{}, fmt.Errorf("%d events were dropped: the audit log is too slow", dropped))
 		}
 		for _, n := range notes {
 			s.put(n)
@@ -127,12 +129,38 @@ func (s *scribe) put(n *note) {
 	if n.dropped.Load() {
 		return
 	}
+	if n.answer == nil { // so nobody else says that it takes too long
+		slow := time.AfterFunc(recordMax, func() { s.lose(n.event, errSlow()) })
+		defer slow.Stop()
+	}
 	err := s.write(n.event)
 	if n.answer != nil {
 		n.answer <- err
 	}
-	if err != nil && !n.dropped.Load() {
-		s.lost(n.event, err)
+	switch {
+	case err == nil:
+		s.find()
+	case !n.dropped.Load():
+		s.lose(n.event, err)
+	}
+}
+
+// lose tells that an event was not written, or not in time.
+func (s *scribe) lose(e Event, err error) {
+	s.mu.Lock()
+	s.down = true
+	s.mu.Unlock()
+	s.lost(e, err)
+}
+
+// find tells that events are written again, if they were not before.
+func (s *scribe) find() {
+	s.mu.Lock()
+	again := s.down
+	s.down = false
+	s.mu.Unlock()
+	if again {
+		s.found()
 	}
 }
 

@@ -3,9 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/demo"
 )
 
@@ -22,6 +24,7 @@ func demoCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
+			cli.Takes(c, time.Minute) // it stops what it has started
 			return demo.Run(c.Context, demo.Options{Binaries: filepath.Dir(self), Out: c.App.Writer, Stay: c.Bool("stay")})
 		},
 	}

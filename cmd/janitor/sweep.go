@@ -92,6 +92,7 @@ func sweep(c *ucli.Context) error {
 	}
 	cli.Say(c, "one pass judges no silence; `janitor run` does")
 	_, report, err := j.Sweep(c.Context)
+	cli.Takes(c, 0) // what is left is said, to whoever reads it
 	if _, led := errors.AsType[*ledError](err); led {
 		return sweepBeside(c, clouds, store)
 	}

@@ -95,7 +95,7 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 
 func readFile(c *ucli.Context, file string) ([]byte, error) {
 	if file == "-" {
-		data, err := io.ReadAll(c.App.Reader)
+		data, err := cli.Await(c.Context, func() ([]byte, error) { return io.ReadAll(c.App.Reader) })
 		if err != nil {
 			return nil, fmt.Errorf("read the request from stdin: %w", err)
 		}

@@ -23,6 +23,7 @@ type state struct {
 	read     time.Time   // when the registry was last read, or written
 	stamp    lease.Sweep // the newest
 	own      time.Time   // when the newest own stamp of this term was written
+	silenced string      // why the audit log takes no events; empty: it does, as far as this term knows
 }
 
 // SetInterval says how long the pause between sweeps is, once that is known.
@@ -47,7 +48,14 @@ func (e *Exporter) Turned(within time.Duration) {
 func (e *Exporter) Led(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.state.leader, e.state.since, e.state.own, e.census = name, time.Now(), time.Time{}, nil
+	e.state.leader, e.state.since, e.state.own, e.state.silenced, e.census = name, time.Now(), time.Time{}, "", nil
+}
+
+// audited notes why the audit log takes no events; empty if it does.
+func (e *Exporter) audited(trouble string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.silenced = trouble
 }
 
 // Stamp notes a stamp that was written or read.
@@ -84,8 +92,8 @@ func (e *Exporter) Live() error {
 	return fmt.Errorf("the loop should have turned %s ago", late.Round(time.Second))
 }
 
-// Ready says why the janitor is of no use as it is, or is nil: it leads and sweeps, or it waits to lead and sees somebody
-// else sweep.
+// Ready says why the janitor is of no use as it is, or is nil: it leads, sweeps and writes its audit log, or it waits to
+// lead and sees somebody else sweep.
 func (e *Exporter) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -97,6 +105,8 @@ func (e *Exporter) Ready() error {
 		return fmt.Errorf("leads since %s ago, and has written no stamp of a sweep yet; see the log", ago(s.since))
 	case s.leader != "" && time.Since(s.own) > patience:
 		return fmt.Errorf("leads, but its last stamp of a sweep is %s old; see the log", ago(s.own))
+	case s.leader != "" && s.silenced != "":
+		return fmt.Errorf("leads, and ends nothing until the next event is written to the audit log: %s", s.silenced)
 	case s.leader != "":
 		return nil
 	case s.read.IsZero():

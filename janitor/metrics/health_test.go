@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lapse/janitor"
 	"lapse/lease"
 )
 
@@ -26,6 +27,8 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	waiting := func(e *Exporter) { e.Turned(0) }
 	leads := func(e *Exporter) { e.Led("one") }
 	deposed := func(e *Exporter) { e.Led("") }
+	unaudited := func(e *Exporter) { e.Happened(janitor.Event{Kind: janitor.EventUnaudited, Reason: "disk full", Own: true}) }
+	audited := func(e *Exporter) { e.Happened(janitor.Event{Kind: janitor.EventAudited, Own: true}) }
 	after := func(d time.Duration) func(*Exporter) { return func(*Exporter) { time.Sleep(d) } }
 	for name, c := range map[string]struct {
 		story       []func(*Exporter)
@@ -44,6 +47,10 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		"leads and sweeps":                {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(2 * time.Minute)}, "", ""},
 		"leads, and its sweeps fail":      {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute)}, "", "its last stamp of a sweep is 4m0s old"},
 		"reads its own stamp once more":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute), stamp("one", "a", 0)}, "", "its last stamp of a sweep is 4m0s old"},
+		"its audit log is down":           {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited}, "", "until the next event is written to the audit log: disk full"},
+		"its audit log is back":           {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited, unaudited, audited}, "", ""},
+		"deposed while its log was down":  {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited, deposed, unaudited, stamp("two", "b", 0)}, "", ""},
+		"elected since its log was down":  {[]func(*Exporter){turned, leads, unaudited, deposed, unaudited, leads, stamp("one", "a", 0)}, "", ""},
 		"deposed, and the other sweeps":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, stamp("two", "b", 0)}, "", ""},
 		"elected again, and yet to sweep": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, leads, stamp("one", "a", 0)}, "", "has written no stamp"},
 		"its loop hangs, though it leads": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},

@@ -163,6 +163,9 @@ func (e *Exporter) Happened(event janitor.Event) {
 		e.failures.Inc()
 	case janitor.EventUnaudited:
 		e.unaudited.Inc()
+		e.audited(event.Reason)
+	case janitor.EventAudited:
+		e.audited("")
 	default:
 	}
 }

@@ -1,7 +1,7 @@
 // Package cli is what the three commands share: how arguments are read, how errors become exit codes, how a store is
 // opened, and how tables and JSON are printed.
 //
-//   - app.go: [Main], from arguments to an exit code.
+//   - app.go: [Main], from arguments to an exit code; stop.go: what ends a command that is asked to stop.
 //   - arrange.go: flags before or after arguments; mistakes.go: what is wrong with them, in a sentence.
 //   - config.go: the environment and the --config file.
 //   - exit.go: exit codes and usage errors.
@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -28,14 +29,21 @@ import (
 func Main(app *cli.App, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // the root of all others
 	defer stop()
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) }) // from then on, another one ends the process at once
 	quietGRPC()
 	return Run(ctx, app, args, os.Stdout, os.Stderr)
 }
 
-// Run is Main with its surroundings given.
+// Run is Main with its surroundings given. What is said on stderr goes through a [Sink]. Once ctx has ended, it returns
+// within 5 s, or within what the command [Takes].
 func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Writer) int {
 	prepare(app)
-	app.Writer, app.ErrWriter = stdout, stderr
+	sink := NewSink(stderr, flushTime, func(out io.Writer, lines int) error {
+		_, err := fmt.Fprintf(out, "%s: %d lines were dropped, because stderr did not take them\n", app.Name, lines)
+		return err
+	})
+	defer sink.Close()
+	app.Writer, app.ErrWriter = stdout, sink
 	if last := len(args) - 1; args[last] == completeFlag {
 		for _, word := range complete(app, args[1:last]) {
 			_, _ = fmt.Fprintln(stdout, word)
@@ -43,19 +51,17 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		return ExitDone
 	}
 	l := read(app, args)
-	app.Metadata = map[string]any{lineKey: l}
+	takes := newTakes()
+	app.Metadata = map[string]any{lineKey: l, takesKey: takes}
 	err := l.check()
 	if err == nil {
 		for _, warning := range l.misspelt(os.Environ()) {
-			_, _ = fmt.Fprintf(stderr, "%s: %s\n", app.Name, warning)
+			_, _ = fmt.Fprintf(sink, "%s: %s\n", app.Name, warning)
 		}
-		err = app.RunContext(ctx, l.arranged())
+		err = stoppable(ctx, takes, func() error { return app.RunContext(ctx, l.arranged()) })
 	}
 	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
-		_, _ = fmt.Fprintf(app.ErrWriter, "%s: %v\n", app.Name, err)
-	}
-	if sink, ok := app.ErrWriter.(*Sink); ok { // the command asked for a ServiceLogger
-		sink.Close()
+		_, _ = fmt.Fprintf(sink, "%s: %v\n", app.Name, err)
 	}
 	return ExitCode(err)
 }

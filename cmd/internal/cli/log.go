@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -29,8 +30,8 @@ func Logger(c *cli.Context) (*slog.Logger, error) {
 	return slog.New(handler(c.App.ErrWriter)), nil
 }
 
-// ServiceLogger is Logger for a process that must go on whoever reads its stderr: from here on everything that it says
-// there goes through a [Sink], which [Run] flushes at the end, and a stderr that is closed is no signal that ends it.
+// ServiceLogger is Logger for a process that must go on whoever reads its stderr: from here on it waits for no line that
+// it says there, and a stderr that is closed is no signal that ends it. Asked to stop, it may take its time: see [Takes].
 func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	handler, err := logHandler(c)
 	if err != nil {
@@ -38,12 +39,18 @@ func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	}
 	// A write to a closed pipe fails, then, and what is not read from this channel is dropped.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	c.App.ErrWriter = NewSink(c.App.ErrWriter, func(out io.Writer, lines int) error {
+	lost := func(out io.Writer, lines int) error {
 		record := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped, because stderr did not take them", 0)
 		record.Add("lines", lines)
 		return handler(out).Handle(c.Context, record)
-	})
-	return slog.New(handler(c.App.ErrWriter)), nil
+	}
+	sink, ok := c.App.ErrWriter.(*Sink)
+	if !ok { // not under Run
+		return nil, fmt.Errorf("a service logs under Run alone, not into a %T", c.App.ErrWriter)
+	}
+	sink.serve(lost)
+	Takes(c, serviceMax)
+	return slog.New(handler(sink)), nil
 }
 
 // logHandler makes what writes records in the form that the flags ask for.

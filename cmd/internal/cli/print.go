@@ -74,7 +74,7 @@ func Say(c *cli.Context, format string, args ...any) {
 }
 
 // Confirm asks on a terminal, and without one demands --yes. What the question rests on is old by the time a person has
-// answered: again looks at all of it once more, and refuses if the answer no longer fits.
+// answered: again looks at all of it once more, and refuses if the answer no longer fits. A signal to stop is a no.
 func Confirm(c *cli.Context, question string, again func() error) error {
 	if c.Bool("yes") {
 		return nil
@@ -83,8 +83,11 @@ func Confirm(c *cli.Context, question string, again func() error) error {
 		return Usage("%s: there is no terminal to ask on; say --yes if that is meant", question)
 	}
 	Say(c, "%s? [y/N]", question)
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && err != io.EOF {
+	line, err := Await(c.Context, func() (string, error) { return bufio.NewReader(c.App.Reader).ReadString('\n') })
+	switch {
+	case c.Context.Err() != nil:
+		return WithCode(ExitRefused, fmt.Errorf("asked to stop before there was an answer; nothing was done"))
+	case err != nil && err != io.EOF:
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {

@@ -12,16 +12,18 @@ const (
 	flushTime = time.Second
 )
 
-// Sink is a writer that never waits and never fails: lines wait in a bounded buffer until one goroutine has written
-// them. What a process must do in time cannot hang in a log line then, if whoever reads its stderr has stopped.
+// Sink is a writer that nothing hangs in, and that never fails: lines wait in a bounded buffer until one goroutine has
+// written them. What a process must do cannot hang in a line then, if whoever reads its stderr has stopped.
 //
 // A line for which there is no room is dropped, and so is one whose write fails. How many were is said in their place, as
 // soon as the rest flows again.
 type Sink struct {
-	out  io.Writer
-	lost func(out io.Writer, lines int) error
+	out io.Writer
 
 	mu      sync.Mutex
+	lost    func(out io.Writer, lines int) error
+	grace   time.Duration // for which Write waits until a line is written
+	late    bool          // a line was not written within the grace, and some still wait
 	news    *sync.Cond
 	waiting []sunk
 	size    int // bytes of those that wait
@@ -32,33 +34,66 @@ type Sink struct {
 
 // sunk is one line, or several that were written as one.
 type sunk struct {
-	line   []byte
-	before int // lines that were dropped before it
+	line    []byte
+	before  int           // lines that were dropped before it
+	written chan struct{} // closes when it is, or when it could not be
 }
 
 // NewSink returns a sink before out. lost says to out that lines were dropped.
-func NewSink(out io.Writer, lost func(out io.Writer, lines int) error) *Sink {
-	s := &Sink{out: out, lost: lost, done: make(chan struct{})}
+//
+// With a grace, Write waits for so long until a line is written: what is said on stderr and on stdout then stays in order.
+// After one wait in vain it does not wait again until everything is written.
+func NewSink(out io.Writer, grace time.Duration, lost func(out io.Writer, lines int) error) *Sink {
+	s := &Sink{out: out, grace: grace, lost: lost, done: make(chan struct{})}
 	s.news = sync.NewCond(&s.mu)
 	go s.run()
 	return s
 }
 
+// serve makes it the sink of a process that waits for no line at all.
+func (s *Sink) serve(lost func(out io.Writer, lines int) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grace, s.lost = 0, lost
+}
+
 // Write takes all of p or drops it.
 func (s *Sink) Write(p []byte) (int, error) {
+	written, grace := s.take(p)
+	if grace == 0 {
+		return len(p), nil
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-written:
+	case <-timer.C:
+		s.mu.Lock()
+		s.late = true
+		s.mu.Unlock()
+	}
+	return len(p), nil
+}
+
+// take returns what closes when p is written, and how long to wait for that.
+func (s *Sink) take(p []byte) (written chan struct{}, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return len(p), nil
+		return nil, 0
 	}
 	if s.size+len(p) > sinkSize {
 		s.dropped += lines(p)
-		return len(p), nil
+		return nil, 0
 	}
-	s.waiting = append(s.waiting, sunk{bytes.Clone(p), s.dropped})
+	written, grace = make(chan struct{}), s.grace
+	s.waiting = append(s.waiting, sunk{bytes.Clone(p), s.dropped, written})
 	s.size, s.dropped = s.size+len(p), 0
 	s.news.Signal()
-	return len(p), nil
+	if s.late {
+		return nil, 0
+	}
+	return written, grace
 }
 
 // Close returns when everything is written, or after a second.
@@ -80,17 +115,27 @@ func (s *Sink) run() {
 	defer close(s.done)
 	lost := 0
 	for next, more := s.next(); more; next, more = s.next() {
-		if lost += next.before; lost > 0 {
-			if s.lost(s.out, lost) != nil {
-				lost += lines(next.line)
-				continue
-			}
-			lost = 0
-		}
-		if _, err := s.out.Write(next.line); err != nil {
-			lost = lines(next.line)
+		lost = s.write(next, lost+next.before)
+		if next.written != nil {
+			close(next.written)
 		}
 	}
+}
+
+// write writes what comes next, and before it how many lines were lost; it returns how many that are now.
+func (s *Sink) write(next sunk, lost int) int {
+	if lost > 0 {
+		s.mu.Lock()
+		say := s.lost
+		s.mu.Unlock()
+		if say(s.out, lost) != nil {
+			return lost + lines(next.line)
+		}
+	}
+	if _, err := s.out.Write(next.line); err != nil {
+		return lines(next.line)
+	}
+	return 0
 }
 
 // next waits for something to write; false once the sink is closed and empty.
@@ -98,6 +143,7 @@ func (s *Sink) next() (sunk, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.waiting) == 0 && s.dropped == 0 && !s.closed {
+		s.late = false
 		s.news.Wait()
 	}
 	switch {

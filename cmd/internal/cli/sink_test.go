@@ -41,7 +41,7 @@ func sayLost(out io.Writer, lines int) error {
 func TestASinkWritesEveryLineInOrderAndWhole(t *testing.T) {
 	t.Parallel()
 	r := &reader{}
-	sink := NewSink(r, sayLost)
+	sink := NewSink(r, 0, sayLost)
 	var writers sync.WaitGroup
 	for w := range 8 {
 		writers.Go(func() {
@@ -70,7 +70,7 @@ func TestASinkWithoutAReaderKeepsSomeAndCountsTheRest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{gate: make(chan struct{})}
-		sink := NewSink(r, sayLost)
+		sink := NewSink(r, 0, sayLost)
 		const size, more = 1024, 100
 		line := func(n int) string { return fmt.Sprintf("%0*d\n", size-1, n) }
 		for n := range 1 + sinkSize/size + more { // one is under way
@@ -100,7 +100,7 @@ func TestLinesThatAreRefusedAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{broken: true}
-		sink := NewSink(r, sayLost)
+		sink := NewSink(r, 0, sayLost)
 		_, _ = io.WriteString(sink, "one\ntwo\n")
 		_, _ = io.WriteString(sink, "three\n")
 		synctest.Wait()
@@ -117,9 +117,9 @@ func TestASinkIsClosedWithinASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{}
-		sink := NewSink(r, sayLost)
+		sink := NewSink(r, 0, sayLost)
 		read, unread := io.Pipe()
-		stuck := NewSink(unread, sayLost)
+		stuck := NewSink(unread, 0, sayLost)
 		_, _ = io.WriteString(sink, "the last error\n")
 		_, _ = io.WriteString(stuck, "nobody reads this\n")
 		begun := time.Now()

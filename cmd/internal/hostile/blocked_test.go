@@ -11,6 +11,9 @@ import (
 	"lapse/lease/etcd/embedded"
 )
 
+// pipeBound is the time from SIGTERM to the end of a command that waits for a pipe.
+const pipeBound = 7 * time.Second
+
 // TestHostileStateDirBlocks makes the file of the janitor's memory a FIFO, and then a full device: sweeps go on, and what is
 // due waits aloud or ends; SIGTERM ends the janitor.
 func TestHostileStateDirBlocks(t *testing.T) {
@@ -101,10 +104,53 @@ func TestHostileStoppedPipes(t *testing.T) {
 				c.Stderr = pipe.file
 			}
 			launcher := w.start(c)
-			within(8*time.Second, func() bool { return !launcher.alive() })
-			launcher.ends(stopBound)
+			if which == "stderr" { // nothing waits for it
+				if code := launcher.exits(stopBound); code != 0 {
+					t.Errorf("lease launch, whose stderr nobody reads, ended with code %d", code)
+				}
+			} else if !within(8*time.Second, func() bool { return !launcher.alive() }) {
+				launcher.ends(pipeBound)
+				if code := launcher.cmd.ProcessState.ExitCode(); code != 7 {
+					t.Errorf("lease launch, whose stdout nobody reads, ended with code %d, want 7", code)
+				}
+			}
 			within(20*time.Second, func() bool { return w.settled(which) })
 			w.consistent(which)
+		}
+	})
+	t.Run("other commands", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.sweeping()
+		w.launch("--term", "2h")
+		stdout := w.sink("stdout")
+		stdout.fill()
+		var waiting []*process
+		for _, args := range [][]string{
+			{"lease", "list"}, {"lease", "list", "-o", "json"}, {"lease", "watch", "--initial"}, {"lease", "doctor"}, {"lease", "--help"},
+			{"janitor", "status"}, {"janitor", "sweep", "--dry-run"},
+		} {
+			c := w.command(args[0], args[1:]...)
+			c.Stdout = stdout.file
+			waiting = append(waiting, w.start(c))
+		}
+		unwritten := w.sink("unwritten")
+		for _, args := range [][]string{{"launch", "--request", "-"}, {"launch", "--request", unwritten.path}, {"list", "--config", unwritten.path}} {
+			c := w.command("lease", args...)
+			c.Stdin = unwritten.reader
+			waiting = append(waiting, w.start(c))
+		}
+		passes(time.Now().Add(3 * time.Second))
+		for _, p := range waiting {
+			if !p.alive() {
+				t.Errorf("%v does not wait: exit code %d", p.cmd.Args, p.cmd.ProcessState.ExitCode())
+			}
+			p.signal(syscall.SIGTERM)
+		}
+		for _, p := range waiting {
+			if code := p.exits(pipeBound); code != 7 {
+				t.Errorf("%v, stopped while it waited, ended with code %d, want 7", p.cmd.Args, code)
+			}
 		}
 	})
 	t.Run("janitor's stdout is its audit log", func(t *testing.T) {

@@ -11,9 +11,10 @@ import (
 
 // sink is a pipe whose reader has stopped reading, and keeps it open: once it is full, who writes into it waits.
 type sink struct {
-	t    *testing.T
-	path string
-	file *os.File // for a command
+	t      *testing.T
+	path   string
+	file   *os.File // for a command
+	reader *os.File // keeps it open
 }
 
 func (w *world) sink(name string) *sink {
@@ -22,11 +23,11 @@ func (w *world) sink(name string) *sink {
 	if err := syscall.Mkfifo(s.path, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	reader, err := os.OpenFile(s.path, os.O_RDWR, 0)
-	if err != nil {
+	var err error
+	if s.reader, err = os.OpenFile(s.path, os.O_RDWR, 0); err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { _ = reader.Close() })
+	w.t.Cleanup(func() { _ = s.reader.Close() })
 	if s.file, err = os.OpenFile(s.path, os.O_WRONLY, 0); err != nil {
 		w.t.Fatal(err)
 	}

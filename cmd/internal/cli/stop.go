@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Bounds of the end of a process that is asked to stop. What a Sink still holds has another second.
+const (
+	secondSignal = time.Second     // after which another signal ends the process at once; one Ctrl-C may arrive as two signals
+	stopMax      = 4 * time.Second // for a command: whatever it still waits for is given up
+	serviceMax   = 3 * time.Minute // for a service: a leader that leaves waits up to 2 min for its workers
+)
+
+const takesKey = "takes"
+
+func newTakes() *atomic.Int64 {
+	takes := &atomic.Int64{}
+	takes.Store(int64(stopMax))
+	return takes
+}
+
+// Takes says how long the command may take, from here on, once it is asked to stop. 0 is what every command has: what it
+// does then is bounded by its context, and only a read or a write that nobody answers takes longer than a moment.
+func Takes(c *cli.Context, long time.Duration) {
+	if long == 0 {
+		long = stopMax
+	}
+	if takes, ok := c.App.Metadata[takesKey].(*atomic.Int64); ok {
+		takes.Store(int64(long))
+	}
+}
+
+// stoppable returns what run returns, or an error if it has not returned in time once ctx has ended: it hangs in a pipe
+// that nobody reads or writes, where no context reaches. Everything that must survive was stored before.
+func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- run() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	asked, tick := time.Now(), time.NewTicker(stopMax/100)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+		}
+		bound := time.Duration(takes.Load())
+		if time.Since(asked) < bound {
+			continue
+		}
+		err := fmt.Errorf("asked to stop, and still busy after %s: stdout or stdin may be a pipe that nobody reads or writes", bound)
+		if bound > stopMax {
+			return err
+		}
+		return WithCode(ExitUnknown, err)
+	}
+}
+
+// Await returns what read returns, or the error of ctx as soon as it has ended: for reads that no context reaches, such
+// as those of a terminal.
+func Await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		value, err := read()
+		got <- answer{value, err}
+	}()
+	select {
+	case a := <-got:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
