@@ -3,6 +3,7 @@ package janitor
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -210,7 +211,7 @@ func TestWhatIsNotWrittenInTimeIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var wrote []EventKind
-		var lost atomic.Int64
+		var lost, found atomic.Int64
 		var gate hung
 		gate.init()
 		s := newScribe(func(e Event) error {
@@ -220,7 +221,7 @@ func TestWhatIsNotWrittenInTimeIsNotRecorded(t *testing.T) {
 			}
 			wrote = append(wrote, e.Kind)
 			return nil
-		}, func(Event, error) { lost.Add(1) })
+		}, func(Event, error) { lost.Add(1) }, func() { found.Add(1) })
 		s.post(Event{Kind: EventElected})
 		synctest.Wait()
 		begun := time.Now()
@@ -235,8 +236,52 @@ func TestWhatIsNotWrittenInTimeIsNotRecorded(t *testing.T) {
 			t.Error("no error from a full disk")
 		}
 		s.close()
-		if len(wrote) != 2 || wrote[1] != EventMarked || lost.Load() != 2 {
-			t.Errorf("wrote %v, lost %d; want no trace of what was given up", wrote, lost.Load())
+		if len(wrote) != 2 || wrote[1] != EventMarked || lost.Load() != 3 || found.Load() != 1 {
+			t.Errorf("wrote %v, lost %d, found %d; want no trace of what was given up", wrote, lost.Load(), found.Load())
 		}
+	})
+}
+
+// TestAnAuditLogIsDownUntilAnEventIsWritten lets a write hang for which nobody waits, and another fail.
+func TestAnAuditLogIsDownUntilAnEventIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		var gate hung
+		gate.init()
+		full := errors.New("disk full")
+		s := newScribe(func(e Event) error {
+			switch e.Kind {
+			case EventElected:
+				gate.wait()
+			case EventStuck:
+				return full
+			default:
+			}
+			return nil
+		}, func(_ Event, err error) { said = append(said, err.Error()) }, func() { said = append(said, "written") })
+		tell := func(kind EventKind, want ...string) {
+			t.Helper()
+			s.post(Event{Kind: kind})
+			time.Sleep(recordMax + time.Second)
+			synctest.Wait()
+			if !slices.Equal(said, want) {
+				t.Errorf("after %s: %q, want %q", kind, said, want)
+			}
+			said = nil
+		}
+		tell(EventMarked)
+		tell(EventElected, errSlow().Error())
+		gate.release()
+		synctest.Wait()
+		if !slices.Equal(said, []string{"written"}) { // late, and written all the same
+			t.Errorf("once it takes lines again: %q", said)
+		}
+		said = nil
+		tell(EventStuck, full.Error())
+		tell(EventStuck, full.Error())
+		tell(EventMarked, "written")
+		tell(EventMarked)
+		s.close()
 	})
 }

@@ -27,7 +27,9 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	waiting := func(e *Exporter) { e.Turned(0) }
 	leads := func(e *Exporter) { e.Led("one") }
 	deposed := func(e *Exporter) { e.Led("") }
-	unaudited := func(e *Exporter) { e.Happened(janitor.Event{Kind: janitor.EventUnaudited, Reason: "disk full", Own: true}) }
+	unaudited := func(e *Exporter) {
+		e.Happened(janitor.Event{Kind: janitor.EventUnaudited, Reason: "disk full", Own: true})
+	}
 	audited := func(e *Exporter) { e.Happened(janitor.Event{Kind: janitor.EventAudited, Own: true}) }
 	after := func(d time.Duration) func(*Exporter) { return func(*Exporter) { time.Sleep(d) } }
 	for name, c := range map[string]struct {
