@@ -20,9 +20,8 @@ func scraped(t *testing.T) string {
 	t.Helper()
 	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
 	e := metrics.New("v1", time.Now)
-	e.SetInterval(time.Minute)
 	e.Led("this one")
-	e.Stamp(lease.Sweep{Sequence: 1, Time: time.Now()})
+	e.Stamp(lease.Sweep{Sequence: 1, Time: time.Now(), NextSweep: time.Now().Add(time.Minute)})
 	e.Swept(time.Second, nil)
 	e.Called(place, "DescribeInstances", "OK", time.Second)
 	e.Happened(janitor.Event{

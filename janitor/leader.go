@@ -20,6 +20,7 @@ type term struct {
 	since   time.Time                   // monotonic, as stamped
 	stamped time.Time                   // last stamp of our own
 	dated   time.Time                   // the same, by the wall clock
+	fresh   time.Duration               // for how long others rely on it
 	witness struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
 	kept    bool                        // the last stamp is on disk: without that, nothing is ended by it
 	elected time.Time                   // wall clock

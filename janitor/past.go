@@ -43,17 +43,17 @@ type past struct {
 
 // found is what a new leader that remembers the registry found.
 type found struct {
-	dated   time.Time     // the last stamp
-	longest time.Duration // for which nobody may have stamped before
-	at      time.Time     // when that was, by the monotonic clock
+	stamp lease.Sweep // the last
+	at    time.Time   // when that was, by the monotonic clock
 }
 
 // remembered is the content of the file.
 type remembered struct {
-	Sequence int64         `json:"sequence"`
-	Nonce    string        `json:"nonce"`
-	Time     time.Time     `json:"time"`
-	Standing []lease.Brake `json:"standing,omitempty"`
+	Sequence  int64         `json:"sequence"`
+	Nonce     string        `json:"nonce"`
+	Time      time.Time     `json:"time"`
+	NextSweep time.Time     `json:"next_sweep"`
+	Standing  []lease.Brake `json:"standing,omitempty"`
 }
 
 // openPast prepares the directory, so that it is known from the start whether anything can be kept there.
@@ -102,20 +102,22 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	}
 	p.memory.Standing = joined(reg.Stands(read.Standing), p.memory.Standing)
 	if !unreadable {
-		p.memory.Sequence, p.memory.Nonce, p.memory.Time = read.Sequence, read.Nonce, read.Time
+		p.memory.Sequence, p.memory.Nonce, p.memory.Time, p.memory.NextSweep = read.Sequence, read.Nonce, read.Time, read.NextSweep
 	}
 	if p.stale == "" {
 		p.keep(before)
 	}
 }
 
-// upTo reports whether the memory was kept up until about the time of a stamp, as those who follow keep it.
-func (r remembered) upTo(s lease.Sweep) bool {
-	return lease.Sweep{Time: r.Time, Interval: s.Interval}.Fresh(s.Time)
-}
+// stamp is what is remembered of the last one.
+func (r remembered) stamp() lease.Sweep { return lease.Sweep{Time: r.Time, NextSweep: r.NextSweep} }
+
+// upTo reports whether the memory was kept up until about the time of a stamp, as those who follow keep it: the one that
+// it knows was still fresh.
+func (r remembered) upTo(s lease.Sweep) bool { return r.stamp().Fresh(s.Time) }
 
 // unwatchedMax is for how long nobody may have stamped a registry that a new leader takes at its word because it remembers
-// it, or three intervals, if those are longer. Memory tells that a registry was set back to before what was seen, and not
+// it, unless the schedule pauses for longer. Memory tells that a registry was set back to before what was seen, and not
 // that it was changed, and set back to the last stamp, since then.
 const unwatchedMax = time.Hour
 
@@ -128,12 +130,12 @@ func (p *past) enter() {
 
 // find notes what a new leader has found. Where the stamp cannot be read, it is that which was seen last.
 func (p *past) find(known bool, before remembered, read lease.Sweep) {
-	dated := before.Time
+	last := before.stamp()
 	if read.Sequence > 0 {
-		dated = read.Time
+		last = read
 	}
-	if known && !dated.IsZero() {
-		p.found = &found{dated, max(unwatchedMax, 3*time.Duration(read.Interval)), time.Now()}
+	if known && !last.Time.IsZero() {
+		p.found = &found{last, time.Now()}
 	}
 }
 
@@ -146,9 +148,10 @@ func (p *past) settle(now time.Time) {
 	}
 	f, before := *p.found, p.memory
 	p.found = nil
-	if age := now.Sub(f.dated) - time.Since(f.at); age.Abs() > f.longest {
+	then := now.Add(-time.Since(f.at))
+	if then.Sub(f.stamp.Time).Abs() > unwatchedMax && !f.stamp.Fresh(then) {
 		p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp was of %s, and nobody has watched the registry since; it may have been set back since",
-			f.dated.Format(time.RFC3339)))
+			f.stamp.Time.Format(time.RFC3339)))
 		p.keep(before)
 	}
 }
@@ -165,7 +168,7 @@ func (p *past) wrote(w lease.Sweep) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.memory
-	p.memory = remembered{Sequence: w.Sequence, Nonce: w.Nonce, Time: w.Time, Standing: joined(w.Standing, p.memory.Standing)}
+	p.memory = remembered{Sequence: w.Sequence, Nonce: w.Nonce, Time: w.Time, NextSweep: w.NextSweep, Standing: joined(w.Standing, p.memory.Standing)}
 	p.keep(before)
 }
 
@@ -269,8 +272,12 @@ func (p *past) keep(before remembered) {
 	p.disk.put(p.dir, p.file(p.uuid), data)
 }
 
-// followMax is the pause between two looks at what others stamp, however long the schedule's pauses are.
-const followMax = time.Minute
+// Pace and bound of the looks at what others stamp. They are constants, however long the schedule pauses; a schedule of
+// seconds asks for a look with each sweep.
+const (
+	followMax     = time.Minute
+	followReadMax = 15 * time.Second
+)
 
 // follow keeps the memory up while another replica leads.
 func (j *Janitor) follow(ctx context.Context) {
@@ -278,10 +285,10 @@ func (j *Janitor) follow(ctx context.Context) {
 		j.Observe.Turned(0)
 		return
 	}
-	every := min(followMax, j.Policy.Interval)
+	table := timetable{schedule: j.schedule, now: j.Now}
 	for {
-		j.Observe.Turned(2*every + turnMax)
-		reading, cancel := context.WithTimeout(ctx, every)
+		j.Observe.Turned(2*followMax + turnMax)
+		reading, cancel := context.WithTimeout(ctx, followReadMax)
 		reg, stamp, err := j.LastStamp(reading)
 		cancel()
 		if err == nil {
@@ -289,7 +296,7 @@ func (j *Janitor) follow(ctx context.Context) {
 			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Sweep: stamp}, false)
 			j.Observe.Stamp(stamp)
 		}
-		if !pause(ctx, every) {
+		if !pause(ctx, min(followMax, table.pause())) {
 			return
 		}
 	}

@@ -20,7 +20,7 @@ import (
 func stamped(sequence int64, age time.Duration, changes ...func(*lease.Snapshot)) lease.Snapshot {
 	s := lease.Snapshot{
 		Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
-		Sweep:    lease.Sweep{Sequence: sequence, Nonce: "a", Time: Ago(age), Interval: lease.Duration(time.Minute)},
+		Sweep:    lease.Sweep{Sequence: sequence, Nonce: "a", Time: Ago(age), NextSweep: Ago(age).Add(time.Minute)},
 	}
 	for _, change := range changes {
 		change(&s)
@@ -48,8 +48,8 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 	}{
 		"a new registry":                              {[]look{lead(stamped(0, Long))}, ""},
 		"taken over in time":                          {[]look{lead(stamped(7, 2*time.Minute))}, ""},
-		"left alone for three intervals":              {[]look{lead(stamped(7, 3*time.Minute))}, ""},
-		"left alone for more than three intervals":    {[]look{lead(stamped(7, 3*time.Minute+1))}, lease.BrakeStranger},
+		"left alone until the next sweep was late":    {[]look{lead(stamped(7, 4*time.Minute))}, ""},
+		"left alone for longer than that":             {[]look{lead(stamped(7, 4*time.Minute+1))}, lease.BrakeStranger},
 		"left alone for long":                         {[]look{lead(stamped(7, time.Hour))}, lease.BrakeStranger},
 		"a stamp of tomorrow":                         {[]look{lead(stamped(7, -24*time.Hour))}, lease.BrakeStranger},
 		"a stamp that cannot be read":                 {[]look{lead(stamped(0, 0, unreadableStamp))}, lease.BrakeStranger},
@@ -107,19 +107,23 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 	t.Parallel()
 	plain := func(*lease.Snapshot) {}
 	for name, c := range map[string]struct {
-		interval, gap time.Duration
-		change        func(*lease.Snapshot) // of what is found
-		wrong         time.Duration         // by which the clock is wrong at first
-		want          int
+		pause, gap time.Duration         // of the schedule, and without a stamp
+		change     func(*lease.Snapshot) // of what is found
+		wrong      time.Duration         // by which the clock is wrong at first
+		want       int
 	}{
 		"an hour":                                  {time.Minute, time.Hour, plain, 0, 0},
 		"more than an hour":                        {time.Minute, time.Hour + 1, plain, 0, 1},
-		"more than an hour, but others stamped":    {time.Minute, time.Hour + 1, func(s *lease.Snapshot) { s.Sweep.Sequence, s.Sweep.Time = 8, time.Now() }, 0, 0},
+		"more than an hour, but others stamped":    {time.Minute, time.Hour + 1, func(s *lease.Snapshot) { s.Sweep.Sequence, s.Sweep.Time, s.Sweep.NextSweep = 8, time.Now(), time.Now() }, 0, 0},
 		"more than an hour, and unreadable":        {time.Minute, time.Hour + 1, unreadableStamp, 0, 1},
 		"unreadable":                               {time.Minute, time.Hour, unreadableStamp, 0, 0},
-		"three intervals, which are longer":        {time.Hour, 3 * time.Hour, plain, 0, 0},
-		"more than three intervals of an hour":     {time.Hour, 3*time.Hour + 1, plain, 0, 1},
-		"more than three intervals of a minute":    {time.Minute, 4 * time.Minute, plain, 0, 0},
+		"until a sweep was late, hours after":      {5 * time.Hour, 5*time.Hour + 3*time.Minute, plain, 0, 0},
+		"for longer than that":                     {5 * time.Hour, 5*time.Hour + 3*time.Minute + 1, plain, 0, 1},
+		"the same, and unreadable":                 {5 * time.Hour, 5*time.Hour + 3*time.Minute + 1, unreadableStamp, 0, 1},
+		"a pause of hours, and unreadable":         {5 * time.Hour, 5 * time.Hour, unreadableStamp, 0, 0},
+		"until a sweep was late, minutes after":    {time.Minute, 4*time.Minute + 1, plain, 0, 0},
+		"a week, which a stamp asks for":           {365 * 24 * time.Hour, 7 * 24 * time.Hour, plain, 0, 0},
+		"more than a week, whatever it asks for":   {365 * 24 * time.Hour, 8 * 24 * time.Hour, plain, 0, 1},
 		"a minute, by a clock that is ahead":       {time.Minute, time.Minute, plain, 48 * time.Hour, 0},
 		"a minute, by a clock that is behind":      {time.Minute, time.Minute, plain, -48 * time.Hour, 0},
 		"two days, by a clock that was stuck":      {time.Minute, 48 * time.Hour, plain, -48 * time.Hour, 1},
@@ -137,7 +141,7 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 						}
 						return p
 					}
-					found, p := stamped(7, 0, func(s *lease.Snapshot) { s.Sweep.Time, s.Sweep.Interval = time.Now(), lease.Duration(c.interval) }), open()
+					found, p := stamped(7, 0, func(s *lease.Snapshot) { s.Sweep.Time, s.Sweep.NextSweep = time.Now(), time.Now().Add(c.pause) }), open()
 					p.enter()
 					p.see(time.Now(), found, true)
 					p.settle(time.Now())

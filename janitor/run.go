@@ -53,7 +53,7 @@ const lookMax = 5 * time.Minute
 // offices is how many of the last leaders the stamp remembers.
 const offices = 8
 
-// New checks the configuration. The policy's interval is taken from the schedule.
+// New checks the configuration.
 func New(c Config) (*Janitor, error) {
 	schedule, err := cron.ParseStandard(c.Schedule)
 	if err != nil {
@@ -64,7 +64,6 @@ func New(c Config) (*Janitor, error) {
 	if schedule.Next(c.Now()).IsZero() {
 		return nil, &lease.LimitError{What: fmt.Sprintf("schedule %q", c.Schedule), Why: "is never due; name a date that exists"}
 	}
-	c.Policy.Interval = widestGap(schedule, c.Now())
 	if err := c.Policy.Check(); err != nil {
 		return nil, err
 	}
@@ -85,18 +84,6 @@ func New(c Config) (*Janitor, error) {
 		return nil, err
 	}
 	return &Janitor{Config: c, schedule: schedule, past: remembers, statuses: make(chan string, 1)}, nil
-}
-
-// widestGap is the longest pause between two of the next runs of a schedule.
-func widestGap(s cron.Schedule, now time.Time) time.Duration {
-	var widest time.Duration
-	last := s.Next(now)
-	for range 60 {
-		next := s.Next(last)
-		widest = max(widest, next.Sub(last))
-		last = next
-	}
-	return widest
 }
 
 // Run campaigns, leads, and campaigns again, until ctx ends. Asked to stop, it finishes the batches in flight and

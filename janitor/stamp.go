@@ -27,7 +27,7 @@ func (t *term) examine(ill error) {
 
 // stale reports whether nobody may rely on the last stamp of our own any more.
 func (t *term) stale() bool {
-	return passed(t.stamped, t.dated, t.Now()) > 3*t.Policy.Interval
+	return passed(t.stamped, t.dated, t.Now()) > t.fresh
 }
 
 // stamp is what says that this sweep happened.
@@ -39,7 +39,8 @@ func (t *term) stamp(planned plan.Plan) (lease.Sweep, error) {
 	s := last
 	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
 	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
-	s.Time, s.Interval, s.Leader = t.date().UTC().Truncate(time.Millisecond), lease.Duration(t.Policy.Interval), t.office.Name()
+	s.Time, s.Leader = t.date().UTC().Truncate(time.Millisecond), t.office.Name()
+	s.NextSweep = s.Time.Add(t.table.pause())
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
 	for _, p := range t.seen.places {
@@ -59,7 +60,7 @@ func (t *term) wrote(written lease.Sweep, kept bool) {
 	t.kept = kept
 	t.Observe.Stamp(written)
 	t.seen.snapshot.Sweep = written
-	t.stamped, t.dated = time.Now(), t.Now().Round(0)
+	t.stamped, t.dated, t.fresh = time.Now(), t.Now().Round(0), written.FreshFor()
 }
 
 // date is what a stamp is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For

@@ -36,3 +36,13 @@ func (t *timetable) wait() time.Duration {
 	}
 	return min(askedAgain, t.next.Sub(now))
 }
+
+// pause is how long after now the next sweep is due, if one has just decided. It is a length, not a date: by how much the
+// wall clock is wrong, the timetable is, too.
+func (t *timetable) pause() time.Duration {
+	if every, is := t.schedule.(cron.ConstantDelaySchedule); is {
+		return every.Delay
+	}
+	now := t.now().Round(0)
+	return max(0, t.schedule.Next(now).Sub(now))
+}

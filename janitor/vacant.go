@@ -21,7 +21,7 @@ const vacantMax = 15 * time.Minute
 func (t *term) vacant() map[lease.Place]plan.PlaceView {
 	vacant := map[lease.Place]plan.PlaceView{}
 	for _, p := range t.seen.places {
-		due := time.Since(p.At)+t.Policy.Interval > vacantMax // now, or before the next sweep
+		due := time.Since(p.At)+t.table.pause() > vacantMax // now, or before the next sweep
 		if !due && p.Listed() && p.Dated && len(p.Instances)+len(p.Absent) == 0 {
 			p.Kept, p.Absent, p.Sought, p.Leftovers, p.LeftoverErr = true, map[string]bool{}, nil, nil, ""
 			p.Skew += t.seen.drift(t.Now())

@@ -176,7 +176,7 @@ func TestEveryKindOfRecordIsReadAsItWasWritten(t *testing.T) {
 	roundTrip(t, launch)
 	roundTrip(t, lease.NewRegistry(noon, "uuid-1", lease.ModeArmed))
 	roundTrip(t, lease.Sweep{
-		Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, Interval: lease.Duration(time.Minute), Leader: "host-1",
+		Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: at(time.Minute), Leader: "host-1",
 		Places: []lease.Place{{Account: "1", Region: "eu-west-1"}},
 		Brakes: []lease.Brake{{Name: "silence", Scope: "euw1-az2", Since: noon, Reason: "7 of 10 silent"}},
 	})

@@ -68,9 +68,10 @@ type Sweep struct {
 	Sequence int64     `json:"sequence"`
 	Nonce    string    `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
 	Time     time.Time `json:"time"`  // by EC2's clock where the leader's own is wrong
-	Interval Duration  `json:"interval"`
-	Places   []Place   `json:"places"`
-	Leader   string    `json:"leader"`
+	// NextSweep is when the next one is due, dated like Time.
+	NextSweep time.Time `json:"next_sweep"`
+	Places    []Place   `json:"places"`
+	Leader    string    `json:"leader"`
 	// LaunchWindow is how long after its last send a launch may still send, before the janitor settles it. Launchers
 	// freeze it in the launch.
 	LaunchWindow Duration `json:"launch_window,omitzero"`
@@ -92,16 +93,30 @@ type Sweep struct {
 	unknown unknownFields
 }
 
-// staleAfter is how old a stamp may be before nobody may rely on a janitor being there: three intervals, but at least
-// three minutes.
-func (s Sweep) staleAfter() time.Duration {
-	return max(3*time.Duration(s.Interval), 3*time.Minute)
+// Bounds of what a stamp says of the next sweep. They are constants: an office-hours schedule has pauses of 62 h, and a
+// janitor that should have swept is missed as soon after the longest of them as after the shortest.
+const (
+	lateMax = 3 * time.Minute    // between a sweep that is due and its stamp: it lists EC2 first
+	nextMax = 7 * 24 * time.Hour // for which no other sweep need follow, whatever the stamp says
+)
+
+// Due is when the next sweep is due, by the stamp: NextSweep, but never more than 7 days after Time.
+func (s Sweep) Due() time.Time {
+	if latest := s.Time.Add(nextMax); s.NextSweep.After(latest) {
+		return latest
+	}
+	return s.NextSweep
 }
 
-// Fresh reports whether the stamp is recent enough at now to rely on a janitor being there.
+// FreshFor is for how long, counted from Time, the stamp is recent enough to rely on a janitor being there: until 3 min
+// after the next sweep is due. One that names no next sweep never is; it is negative then.
+func (s Sweep) FreshFor() time.Duration { return s.Due().Sub(s.Time) + lateMax }
+
+// Fresh reports whether the stamp is recent enough at now to rely on a janitor being there. One that is dated more than
+// [MaxSkew] ahead is not: whoever wrote it, or whoever reads it, has a clock that is wrong.
 func (s Sweep) Fresh(now time.Time) bool {
 	age := now.Sub(s.Time)
-	return !s.Time.IsZero() && age <= s.staleAfter() && age >= -s.staleAfter()
+	return !s.Time.IsZero() && age >= -MaxSkew && age <= s.FreshFor()
 }
 
 // Names reports whether the janitor sweeps the place.

@@ -7,27 +7,44 @@ import (
 	"lapse/lease"
 )
 
-func TestAStampIsFreshForThreeIntervalsAndAtLeastThreeMinutes(t *testing.T) {
+func TestAStampIsFreshUntilTheNextSweepIsLate(t *testing.T) {
 	t.Parallel()
+	const day = 24 * time.Hour
+	friday := time.Date(2026, 12, 4, 18, 0, 0, 0, time.UTC)
+	monday := time.Date(2026, 12, 7, 8, 0, 0, 0, time.UTC)
+	next := func(after time.Duration) time.Time { return friday.Add(after) }
 	for name, c := range map[string]struct {
-		interval, age time.Duration
-		want          bool
+		next, now time.Time
+		want      bool
 	}{
-		"now":                                {time.Minute, 0, true},
-		"three intervals old":                {15 * time.Minute, 45 * time.Minute, true},
-		"just older than three intervals":    {15 * time.Minute, 45*time.Minute + 1, false},
-		"short intervals, three minutes old": {time.Second, 3 * time.Minute, true},
-		"short intervals, just older":        {time.Second, 3*time.Minute + 1, false},
-		"no interval, three minutes old":     {0, 3 * time.Minute, true},
-		"a little in the future":             {time.Minute, -3 * time.Minute, true},
-		"far in the future":                  {time.Minute, -3*time.Minute - 1, false},
+		"now":                                {next(time.Minute), friday, true},
+		"just before it is late":             {next(time.Minute), next(4 * time.Minute), true},
+		"just late":                          {next(time.Minute), next(4*time.Minute + 1), false},
+		"short pauses, three minutes after":  {next(time.Second), next(3*time.Minute + time.Second), true},
+		"short pauses, just late":            {next(time.Second), next(3*time.Minute + time.Second + 1), false},
+		"office hours, on Sunday":            {monday, friday.Add(42 * time.Hour), true},
+		"office hours, on Monday at 8:03":    {monday, monday.Add(3 * time.Minute), true},
+		"office hours, a moment later":       {monday, monday.Add(3*time.Minute + 1), false},
+		"a week's pause":                     {next(7 * day), next(7*day + 3*time.Minute), true},
+		"a week's pause, just late":          {next(7 * day), next(7*day + 3*time.Minute + 1), false},
+		"a year's pause, within a week":      {next(365 * day), next(7*day + 3*time.Minute), true},
+		"a year's pause, after a week":       {next(365 * day), next(7*day + 3*time.Minute + 1), false},
+		"the end of time, after a week":      {time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), next(8 * day), false},
+		"no next sweep":                      {time.Time{}, friday, false},
+		"no next sweep, by a clock behind":   {time.Time{}, next(-time.Second), false},
+		"the next sweep was a minute before": {next(-time.Minute), next(2 * time.Minute), true},
+		"the same, and late":                 {next(-time.Minute), next(2*time.Minute + 1), false},
+		"the next sweep was an hour before":  {next(-time.Hour), friday, false},
+		"dated 10 s ahead":                   {next(time.Minute), next(-10 * time.Second), true},
+		"dated a little more ahead":          {next(time.Minute), next(-10*time.Second - 1), false},
+		"dated far ahead":                    {next(time.Minute), next(-day), false},
+		"office hours, dated far ahead":      {monday, next(-day), false},
 	} {
-		s := lease.Sweep{Time: noon, Interval: lease.Duration(c.interval)}
-		if got := s.Fresh(at(c.age)); got != c.want {
+		if got := (lease.Sweep{Time: friday, NextSweep: c.next}).Fresh(c.now); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
-	if (lease.Sweep{}).Fresh(time.Time{}) || (lease.Sweep{}).Fresh(noon) {
+	if (lease.Sweep{}).Fresh(time.Time{}) || (lease.Sweep{}).Fresh(noon) || (lease.Sweep{NextSweep: noon}).Fresh(noon) {
 		t.Error("a registry that was never swept looks fresh")
 	}
 }

@@ -45,8 +45,8 @@ func TestStatusIsToldByTheExitCode(t *testing.T) {
 		sweep lease.Sweep
 		want  int
 	}{
-		"swept":                      {lease.Sweep{Time: now}, cli.ExitDone},
-		"a brake is held":            {lease.Sweep{Time: now, Brakes: brakes}, cli.ExitHeld},
+		"swept":                      {lease.Sweep{Time: now, NextSweep: now}, cli.ExitDone},
+		"a brake is held":            {lease.Sweep{Time: now, NextSweep: now, Brakes: brakes}, cli.ExitHeld},
 		"never swept":                {lease.Sweep{}, cli.ExitRefused},
 		"swept long ago":             {lease.Sweep{Time: now.Add(-time.Hour)}, cli.ExitRefused},
 		"an old brake tells nothing": {lease.Sweep{Time: now.Add(-time.Hour), Brakes: brakes}, cli.ExitRefused},
@@ -61,12 +61,12 @@ func TestStatusIsToldByTheExitCode(t *testing.T) {
 func TestSweptNamesPlacesIfThereAreAny(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	view := statusView{Fresh: true, Sweep: lease.Sweep{Time: now, Leader: "j", Interval: lease.Duration(time.Minute)}}
-	if got := view.swept(now); !strings.HasSuffix(got, " by j, every 1m0s, in no place, for none could be listed") {
+	view := statusView{Fresh: true, Sweep: lease.Sweep{Time: now, NextSweep: now.Add(time.Minute), Leader: "j"}}
+	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no place, for none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
 		t.Error(got)
 	}
 	view.Sweep.Places = []lease.Place{here}
-	if got := view.swept(now); !strings.HasSuffix(got, ", in "+here.String()) {
+	if got := view.swept(now); !strings.Contains(got, ", in "+here.String()+"; the next is due ") {
 		t.Error(got)
 	}
 }
@@ -77,9 +77,9 @@ func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
 	for away, want := range map[time.Duration]string{
 		-time.Hour: "; that is too long ago: see whether `janitor run` is up",
 		time.Hour:  "; that is to come: the clock of that janitor was wrong, or the one here is",
-		0:          ", in " + here.String(),
+		0:          "; the next is due " + cli.When(now, now),
 	} {
-		view := newStatus(lease.Snapshot{Sweep: lease.Sweep{Time: now.Add(away), Places: []lease.Place{here}}}, now)
+		view := newStatus(lease.Snapshot{Sweep: lease.Sweep{Time: now.Add(away), NextSweep: now.Add(away), Places: []lease.Place{here}}}, now)
 		if got := view.swept(now); !strings.HasSuffix(got, want) {
 			t.Errorf("%s away: %q, want %q", away, got, want)
 		}

@@ -119,7 +119,7 @@ func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{
-		Schema: lease.Schema, Sequence: 1, Nonce: "n", Time: now, Interval: lease.Duration(time.Minute), Leader: "one",
+		Schema: lease.Schema, Sequence: 1, Nonce: "n", Time: now, NextSweep: now.Add(time.Minute), Leader: "one",
 		Brakes: []lease.Brake{{Name: lease.BrakeRestored, Since: now}, {Name: lease.BrakeRestored, Scope: i.ID, Count: 7}},
 	}); err != nil {
 		t.Fatal(err)

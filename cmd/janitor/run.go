@@ -79,7 +79,6 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	watched.SetInterval(j.Policy.Interval)
 	store, stopped, closeStore, err := openRegistry(c, log)
 	if err != nil {
 		return err

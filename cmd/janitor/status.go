@@ -156,7 +156,7 @@ func (v statusView) swept(now time.Time) string {
 	if len(places) == 0 {
 		where = "in no place, for none could be listed"
 	}
-	swept := fmt.Sprintf("%s by %s, every %s, %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, v.Sweep.Interval, where)
+	swept := fmt.Sprintf("%s by %s, %s; the next is due %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, where, cli.When(v.Sweep.Due(), now))
 	switch {
 	case v.Fresh:
 	case v.Sweep.Time.After(now):

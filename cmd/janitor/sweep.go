@@ -35,7 +35,7 @@ func sweepCommand() *ucli.Command {
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
 			stateFlag("none: the registry is taken at its word"), auditFlag(),
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "this is run every `DURATION`, also at night: the brake stranger holds after three such without a sweep", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "run again within `DURATION`, nights included; later, the brake stranger holds", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
 	}
@@ -54,8 +54,12 @@ func sweep(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.Interval, err = cli.Duration("interval", c.String("interval")); err != nil {
+	interval, err := cli.Duration("interval", c.String("interval"))
+	if err != nil {
 		return err
+	}
+	if interval < time.Second {
+		return &lease.LimitError{What: "interval " + interval.String(), Why: "must be at least 1s"}
 	}
 	if err := p.Check(); err != nil {
 		return err
@@ -85,7 +89,7 @@ func sweep(c *ucli.Context) error {
 	defer closeAudit()
 	j, err := janitor.New(janitor.Config{
 		Campaign: campaign(store, electionMax), Healthy: store.Healthy, Clouds: clouds, Policy: p,
-		Schedule: "@every " + p.Interval.String(), Now: time.Now, Log: log, Audit: audit, StateDir: c.String("state-dir"),
+		Schedule: "@every " + interval.String(), Now: time.Now, Log: log, Audit: audit, StateDir: c.String("state-dir"),
 	})
 	if err != nil {
 		return err

@@ -134,8 +134,9 @@ func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return err
 	}
+	at := time.Now().Add(-age)
 	sweep := lease.Sweep{
-		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: "n", Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute),
+		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute),
 		Leader: "other", Revision: last.Revision, Brakes: brakes,
 	}
 	for _, region := range regions {

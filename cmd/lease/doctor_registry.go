@@ -71,7 +71,7 @@ func (e *examination) examineSweep(now time.Time) {
 	case ahead > lease.MaxSkew:
 		e.add("janitor", levelFail, "its last sweep is dated %s, which is yet to come: set the clock right here, or where %s runs", cli.When(s.Time, now), s.Leader)
 	case !s.Fresh(now):
-		e.add("janitor", levelFail, "the last sweep was %s, by %s, and one is due every %s: see whether `janitor run` is up", cli.When(s.Time, now), s.Leader, s.Interval)
+		e.add("janitor", levelFail, "the last sweep was %s, by %s, and the next was due %s: see whether `janitor run` is up", cli.When(s.Time, now), s.Leader, cli.When(s.Due(), now))
 	default:
 		e.add("janitor", levelOK, "the last sweep was %s, by %s, in %s", cli.Away(-now.Sub(s.Time)), s.Leader, cmp.Or(strings.Join(places, ", "), "no place"))
 	}

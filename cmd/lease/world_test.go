@@ -211,8 +211,9 @@ func (w *world) sweep(age time.Duration, held ...lease.Brake) error {
 	if _, absent := errors.AsType[*lease.NotFoundError](err); err != nil && !absent {
 		return err
 	}
+	at := time.Now().Add(-age)
 	_, err = office.PutSweep(w.ctx, registry, lease.Sweep{
-		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute),
+		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute),
 		Places: []lease.Place{here}, Leader: "test", Brakes: held, Revision: sweep.Revision,
 	})
 	return err

@@ -19,10 +19,10 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	state, census := g.state, g.census
 	g.mu.Unlock()
 	gauge("lapse_leader", "Whether this janitor leads.").put(to, truth(state.leader != ""))
-	gauge("lapse_sweep_interval_seconds", "Between sweeps.").put(to, state.interval.Seconds())
 	if at := state.stamp.Time; !at.IsZero() {
 		gauge("lapse_last_sweep_timestamp_seconds", "Of the newest stamp of a sweep that this janitor has written or read.").
 			put(to, float64(at.UnixMilli())/1000)
+		gauge("lapse_next_sweep_timestamp_seconds", "When the sweep after that one is due.").put(to, float64(state.stamp.Due().UnixMilli())/1000)
 	}
 	if census != nil {
 		collect(to, *census)

@@ -13,24 +13,20 @@ import (
 // are, starts an etcd inside or finds one, and lists what bears a tag.
 const startMax = 2 * time.Minute
 
+// readMax is for how long a janitor that waits may be unable to read the registry: it looks each minute.
+const readMax = 3 * time.Minute
+
 // state is what health is judged by. Times carry monotonic readings, but for those of stamps.
 type state struct {
-	interval time.Duration
-	turnBy   time.Time   // when the loop is to have turned again; zero: whenever somebody is elected
-	started  bool        // it has turned
-	leader   string      // the name under which this janitor leads; empty: it does not
-	since    time.Time   // of leading, or not
-	read     time.Time   // when the registry was last read, or written
-	stamp    lease.Sweep // the newest
-	own      time.Time   // when the newest own stamp of this term was written
-	silenced string      // why the audit log takes no events; empty: it does, as far as this term knows
-}
-
-// SetInterval says how long the pause between sweeps is, once that is known.
-func (e *Exporter) SetInterval(interval time.Duration) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.state.interval = interval
+	turnBy   time.Time     // when the loop is to have turned again; zero: whenever somebody is elected
+	started  bool          // it has turned
+	leader   string        // the name under which this janitor leads; empty: it does not
+	since    time.Time     // of leading, or not
+	read     time.Time     // when the registry was last read, or written
+	stamp    lease.Sweep   // the newest
+	own      time.Time     // when the newest own stamp of this term was written
+	fresh    time.Duration // for how long others rely on that one
+	silenced string        // why the audit log takes no events; empty: it does, as far as this term knows
 }
 
 // Turned notes that the janitor's loop goes round.
@@ -64,7 +60,7 @@ func (e *Exporter) Stamp(s lease.Sweep) {
 	defer e.mu.Unlock()
 	e.state.read = time.Now()
 	if s.Leader == e.state.leader && e.state.leader != "" && s.Nonce != e.state.stamp.Nonce {
-		e.state.own = time.Now()
+		e.state.own, e.state.fresh = time.Now(), s.FreshFor()
 	}
 	e.state.stamp = s
 }
@@ -97,13 +93,13 @@ func (e *Exporter) Live() error {
 func (e *Exporter) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s, patience := e.state, 3*e.state.interval
+	s := e.state
 	switch {
 	case !s.started:
 		return errors.New("starting: the registry was not reached yet")
 	case s.leader != "" && s.own.IsZero():
 		return fmt.Errorf("leads since %s ago, and has written no stamp of a sweep yet; see the log", ago(s.since))
-	case s.leader != "" && time.Since(s.own) > patience:
+	case s.leader != "" && time.Since(s.own) > s.fresh:
 		return fmt.Errorf("leads, but its last stamp of a sweep is %s old; see the log", ago(s.own))
 	case s.leader != "" && s.silenced != "":
 		return fmt.Errorf("leads, and ends nothing until the next event is written to the audit log: %s", s.silenced)
@@ -111,7 +107,7 @@ func (e *Exporter) Ready() error {
 		return nil
 	case s.read.IsZero():
 		return errors.New("waits to be elected, and has not read the registry yet")
-	case time.Since(s.read) > patience:
+	case time.Since(s.read) > readMax:
 		return fmt.Errorf("waits to be elected, and could not read the registry for %s", ago(s.read))
 	case s.stamp.Time.IsZero():
 		return errors.New("waits to be elected, and no janitor has swept yet")

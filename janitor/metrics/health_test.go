@@ -20,10 +20,16 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	stamp := func(leader, nonce string, age time.Duration) func(*Exporter) {
 		return func(e *Exporter) {
-			e.Stamp(lease.Sweep{Leader: leader, Nonce: nonce, Sequence: 1, Time: time.Now().Add(-age), Interval: lease.Duration(time.Minute)})
+			at := time.Now().Add(-age)
+			e.Stamp(lease.Sweep{Leader: leader, Nonce: nonce, Sequence: 1, Time: at, NextSweep: at.Add(time.Minute)})
 		}
 	}
 	turned := func(e *Exporter) { e.Turned(5 * time.Minute) }
+	working := func(e *Exporter) { e.Turned(100 * time.Hour) }
+	friday := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when the clock of a bubble begins
+	pausing := func(e *Exporter) {
+		e.Stamp(lease.Sweep{Leader: "one", Nonce: "a", Sequence: 1, Time: friday, NextSweep: friday.Add(62 * time.Hour)})
+	}
 	waiting := func(e *Exporter) { e.Turned(0) }
 	leads := func(e *Exporter) { e.Led("one") }
 	deposed := func(e *Exporter) { e.Led("") }
@@ -47,8 +53,11 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		},
 		"elected, and yet to sweep":       {[]func(*Exporter){turned, leads, stamp("two", "a", 0)}, "", "has written no stamp"},
 		"leads and sweeps":                {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(2 * time.Minute)}, "", ""},
-		"leads, and its sweeps fail":      {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute)}, "", "its last stamp of a sweep is 4m0s old"},
-		"reads its own stamp once more":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4 * time.Minute), stamp("one", "a", 0)}, "", "its last stamp of a sweep is 4m0s old"},
+		"leads, and its sweeps fail":      {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4*time.Minute + time.Second)}, "", "its last stamp of a sweep is 4m1s old"},
+		"reads its own stamp once more":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4*time.Minute + time.Second), stamp("one", "a", 0)}, "", "its last stamp of a sweep is 4m1s old"},
+		"leads, and its schedule pauses":  {[]func(*Exporter){working, leads, pausing, after(62 * time.Hour)}, "", ""},
+		"leads, and the pause is over":    {[]func(*Exporter){working, leads, pausing, after(62*time.Hour + 4*time.Minute)}, "", "its last stamp of a sweep is 62h4m0s old"},
+		"waits, and the schedule pauses":  {[]func(*Exporter){working, pausing, after(62 * time.Hour), pausing}, "", ""},
 		"its audit log is down":           {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited}, "", "until the next event is written to the audit log: disk full"},
 		"its audit log is back":           {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited, unaudited, audited}, "", ""},
 		"deposed while its log was down":  {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited, deposed, unaudited, stamp("two", "b", 0)}, "", ""},
@@ -61,7 +70,6 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				e := New("v1", time.Now)
-				e.SetInterval(time.Minute)
 				for _, happens := range c.story {
 					happens(e)
 				}
@@ -86,7 +94,6 @@ func TestServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := New("v1", time.Now)
-	e.SetInterval(time.Minute)
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ctx, listener) }()
@@ -110,7 +117,7 @@ func TestServing(t *testing.T) {
 	}
 	e.Turned(time.Minute)
 	e.Led("one")
-	e.Stamp(lease.Sweep{Leader: "one", Nonce: "a", Time: time.Now(), Sequence: 1})
+	e.Stamp(lease.Sweep{Leader: "one", Nonce: "a", Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Sequence: 1})
 	if code, body := ask("/readyz"); code != http.StatusOK || body != "ok\n" {
 		t.Errorf("readyz: %d %q", code, body)
 	}

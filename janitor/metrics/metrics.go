@@ -10,7 +10,7 @@
 //	lapse_build_info{version,go_version}           1
 //	lapse_leader                                   1 while this janitor leads
 //	lapse_last_sweep_timestamp_seconds             of the newest stamp that it has written or read
-//	lapse_sweep_interval_seconds                   between sweeps
+//	lapse_next_sweep_timestamp_seconds             when the sweep after that one is due
 //	lapse_sweeps_total{result}                     ok, failed
 //	lapse_sweep_duration_seconds                   from its first look to its decision and stamp
 //	lapse_ec2_calls_total{place,action,code}       attempts, the SDK's retries included; code OK, EC2's own, or unreachable

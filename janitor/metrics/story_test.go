@@ -82,7 +82,6 @@ func (w world) run() (stop func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.e.SetInterval(j.Policy.Interval)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- j.Run(ctx) }()
@@ -163,9 +162,6 @@ lapse_silent_leases{zone="use1-az1"} 1
 # HELP lapse_stuck_instances Instances of revoked leases that may not be terminated.
 # TYPE lapse_stuck_instances gauge
 lapse_stuck_instances{place="123456789012/us-east-1"} 1
-# HELP lapse_sweep_interval_seconds Between sweeps.
-# TYPE lapse_sweep_interval_seconds gauge
-lapse_sweep_interval_seconds 1
 # HELP lapse_terminations_asked_total Instances for which EC2 accepted TerminateInstances.
 # TYPE lapse_terminations_asked_total counter
 lapse_terminations_asked_total{cause="failed-creation"} 0
@@ -178,7 +174,7 @@ lapse_terminations_asked_total{cause="term"} 1
 `
 	names := []string{
 		"lapse_ends_total", "lapse_failures_total", "lapse_instances", "lapse_launches", "lapse_leader", "lapse_leases",
-		"lapse_place_listed", "lapse_registry_mode", "lapse_silent_leases", "lapse_stuck_instances", "lapse_sweep_interval_seconds",
+		"lapse_place_listed", "lapse_registry_mode", "lapse_silent_leases", "lapse_stuck_instances",
 		"lapse_terminations_asked_total", "lapse_brake_held", // none is held
 	}
 	eventually(t, func() error {

@@ -55,7 +55,11 @@ func TestTerm(t *testing.T) {
 	modeSince := func(d time.Duration, mode lease.Mode) func(*plan.View) {
 		return func(v *plan.View) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
 	}
-	stampedAgo := func(d time.Duration) func(*plan.View) { return func(v *plan.View) { v.Snapshot.Sweep.Time = Ago(d) } }
+	stampedAgo := func(d time.Duration) func(*plan.View) {
+		return func(v *plan.View) {
+			v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = Ago(d), Ago(d).Add(time.Minute)
+		}
+	}
 	noTerm := WithLease(func(l *lease.Lease) { l.ExpiresAt = time.Time{} })
 	check(t, []spec{
 		{"to come: the lease holds", Holds("i-1"), nil, keep},
@@ -71,8 +75,8 @@ func TestTerm(t *testing.T) {
 		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(ActingFor(time.Hour), func(v *plan.View) { v.Policy.TermGrace = time.Minute }), end},
 		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour - time.Second)), notice},
 		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Sweep = lease.Sweep{} }), notice},
-		{"over, the last stamp just fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(3 * time.Minute)), end},
-		{"over, the last stamp stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(stampedAgo(3*time.Minute + 1)), notice},
+		{"over, the last stamp just fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(4 * time.Minute)), end},
+		{"over, the last stamp stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(stampedAgo(4*time.Minute + 1)), notice},
 		{"over, a stamp from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(-time.Hour)), notice},
 		{"over, acting since a date to come", Holds("i-1", Over(time.Minute)), with(ActingFor(-time.Second)), notice},
 		{"over, observing", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModeObserve)), notice},
@@ -274,8 +278,19 @@ func TestActingSince(t *testing.T) {
 		change func(*plan.View)
 		want   time.Time // zero: not acting
 	}{
-		"goes on":                          {func(*plan.View) {}, Ago(Long)},
-		"now, after a stale stamp":         {func(v *plan.View) { v.Snapshot.Sweep.Time = Ago(time.Hour) }, Noon},
+		"goes on": {func(*plan.View) {}, Ago(Long)},
+		"now, after a stale stamp": {func(v *plan.View) {
+			v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = Ago(time.Hour), Ago(59*time.Minute)
+		}, Noon},
+		"goes on over a weekend": {func(v *plan.View) { v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = Ago(60*time.Hour), Noon }, Ago(Long)},
+		"now, after a stamp that is dated ahead of EC2's clock": {func(v *plan.View) {
+			v.Snapshot.Sweep.Time = In(5 * time.Second)
+			Skewed(6 * time.Second)(v)
+		}, Noon},
+		"as the stamp says, if dated ahead of our clock, and not of EC2's": {func(v *plan.View) {
+			v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = In(15*time.Second), In(time.Minute)
+			Skewed(-6 * time.Second)(v)
+		}, Ago(Long)},
 		"now, if the stamp does not know":  {func(v *plan.View) { v.Snapshot.Sweep.Acting = nil }, Noon},
 		"now, if the stamp is ahead of us": {ActingFor(-time.Second), Noon},
 		"now, if armed since":              {func(v *plan.View) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},

@@ -9,7 +9,6 @@ import (
 
 // Policy has every figure that a decision uses. The zero value is not usable; start from [DefaultPolicy].
 type Policy struct {
-	Interval  time.Duration // between sweeps; others judge by it whether the stamp is fresh
 	BootGrace time.Duration // from grant and from each start, before a silence is judged that was never broken
 	MarkGrace time.Duration // notice between mark and revocation
 	LoneGrace time.Duration // the same, without a witness that renewals reach the registry
@@ -43,7 +42,7 @@ type Policy struct {
 // DefaultPolicy has the figures of the documentation.
 func DefaultPolicy() Policy {
 	return Policy{
-		Interval: time.Minute, BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour,
+		BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour,
 		LaunchWindow: 15 * time.Minute, OrphanGrace: time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour,
 		Retention: 7 * 24 * time.Hour, ChosenRetention: 90 * 24 * time.Hour, MaxSkew: lease.MaxSkew,
 		SilentMin: 2, SilentShare: 0.30, SilentMemory: time.Hour,
@@ -60,7 +59,6 @@ func (p Policy) Check() error {
 		value time.Duration
 		least time.Duration
 	}{
-		{"interval", p.Interval, time.Second},
 		{"boot-grace", p.BootGrace, 0},
 		{"mark-grace", p.MarkGrace, time.Second},
 		{"lone-grace", p.LoneGrace, p.MarkGrace},

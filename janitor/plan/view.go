@@ -85,7 +85,7 @@ func (p PlaceView) ClockTrouble(maxSkew time.Duration) string {
 
 // acting returns since when, without a gap, lapsed leases are being ended in each place. A place where the clock is wrong
 // is absent; one whose listing failed is not, for declared causes go on by id. A stamp of the last sweep carries on only if
-// it is fresh: nobody could extend while etcd was away. So it does if it is older than the mode, which somebody may have
+// it is fresh, by EC2's clock: nobody could extend while etcd was away. So it does if it is older than the mode, which somebody may have
 // dated by a clock that was wrong: where that date has yet to come, the stamp must have been written after the mode.
 func acting(now time.Time, reg lease.Registry, last lease.Sweep, places []PlaceView, maxSkew time.Duration) map[string]time.Time {
 	since := map[string]time.Time{}
@@ -99,7 +99,7 @@ func acting(now time.Time, reg lease.Registry, last lease.Sweep, places []PlaceV
 		since[p.Place.String()] = now
 		before, acted := last.Acting[p.Place.String()]
 		dated := !before.Before(reg.ModeSince) || reg.ModeSince.Sub(now) > maxSkew && last.Revision > reg.Revision
-		if acted && last.Fresh(now) && dated && !before.After(now) {
+		if acted && last.Fresh(now.Add(-p.Skew)) && dated && !before.After(now) {
 			since[p.Place.String()] = before
 		}
 	}

@@ -178,7 +178,7 @@ func TestPreflightRefuses(t *testing.T) {
 		want    func(testingT, error)
 	}{
 		"when the stamp is old": {
-			prepare: func(w world) { w.swept(time.Now().Add(-4 * time.Minute)) },
+			prepare: func(w world) { w.swept(time.Now().Add(-5 * time.Minute)) },
 			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
 		"when the stamp does not name the place": {
@@ -284,7 +284,7 @@ func TestTheStampSaysHowLongTheWindowIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.put("sweep", lease.Sweep{
-		Schema: lease.Schema, Time: time.Now(), Interval: lease.Duration(time.Minute), Places: []lease.Place{here()},
+		Schema: lease.Schema, Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Places: []lease.Place{here()},
 		LaunchWindow: lease.Duration(7 * time.Minute),
 	})
 	result, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))

@@ -64,7 +64,7 @@ func (w world) swept(at time.Time, places ...lease.Place) {
 	if places == nil {
 		places = []lease.Place{here()}
 	}
-	w.put("sweep", lease.Sweep{Schema: lease.Schema, Sequence: 1, Time: at, Interval: lease.Duration(time.Minute), Places: places})
+	w.put("sweep", lease.Sweep{Schema: lease.Schema, Sequence: 1, Time: at, NextSweep: at.Add(time.Minute), Places: places})
 }
 
 func (w world) put(kind string, record any) {

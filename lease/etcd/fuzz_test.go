@@ -19,7 +19,7 @@ func oneRecord() map[string]any {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return map[string]any{
 		"registry": lease.NewRegistry(noon, "uuid-1", lease.ModeArmed),
-		"sweep":    lease.Sweep{Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, Interval: lease.Duration(time.Minute)},
+		"sweep":    lease.Sweep{Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: noon.Add(time.Minute)},
 		"leases/i-1": lease.Lease{
 			Schema: lease.Schema, InstanceID: "i-1", State: lease.StateActive, GrantedAt: noon, ExpiresNumber: 1,
 			TTL: lease.Duration(time.Minute),

@@ -45,7 +45,11 @@ func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
 func (t *truth) acted(at time.Time) bool {
 	n, _ := slices.BinarySearchFunc(t.stamps, at, func(s since[*sweepRecord], at time.Time) int { return s.at.Compare(at) })
 	// The stamp that finds the term over may be the first after it, if the one before it is fresh.
-	fresh := n > 0 && at.Sub(t.stamps[n-1].at) <= 3*time.Minute+maxSkew
+	fresh := false
+	if n > 0 {
+		last := t.stamps[n-1]
+		fresh = at.Sub(last.at) <= last.what.NextSweep.Sub(last.what.Time)+3*time.Minute+maxSkew
+	}
 	if n < len(t.stamps) { // or it was on its way
 		next := t.stamps[n]
 		fresh = fresh || !next.what.Time.After(at) && next.at.Sub(next.what.Time) <= time.Minute

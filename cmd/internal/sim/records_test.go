@@ -69,10 +69,11 @@ type registryRecord struct {
 }
 
 type sweepRecord struct {
-	Sequence int64     `json:"sequence"`
-	Time     time.Time `json:"time"`
-	Leader   string    `json:"leader"`
-	Brakes   []struct {
+	Sequence  int64     `json:"sequence"`
+	Time      time.Time `json:"time"`
+	NextSweep time.Time `json:"next_sweep"`
+	Leader    string    `json:"leader"`
+	Brakes    []struct {
 		Name  string `json:"name"`
 		Scope string `json:"scope"`
 	} `json:"brakes"`

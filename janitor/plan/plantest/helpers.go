@@ -189,7 +189,7 @@ func ViewOf(subjects ...Subject) plan.View {
 		Snapshot: lease.Snapshot{
 			Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
 			Sweep: lease.Sweep{
-				Sequence: 7, Time: Ago(time.Minute), Interval: lease.Duration(time.Minute),
+				Sequence: 7, Time: Ago(time.Minute), NextSweep: Noon,
 				Acting: map[string]time.Time{Here.String(): Ago(Long)}, Offices: []time.Time{Ago(Long)},
 			},
 			Heartbeats: map[string]lease.Heartbeat{}, Revision: 1, Term: 2,
