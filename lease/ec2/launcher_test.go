@@ -181,6 +181,17 @@ func TestPreflightRefuses(t *testing.T) {
 			prepare: func(w world) { w.swept(time.Now().Add(-5 * time.Minute)) },
 			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
+		"when the stamp is dated ahead": {
+			prepare: func(w world) { w.swept(time.Now().Add(15 * time.Second)) },
+			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
+		},
+		"not when it is dated ahead of this clock, which is behind": {
+			prepare: func(w world) { w.swept(time.Now().Add(5 * time.Second)) }, ahead: -8 * time.Second, want: wantNone,
+		},
+		"by a clock that is wrong, and does not judge the stamp": {
+			ahead: -10 * time.Minute,
+			want:  func(t testingT, err error) { wantError[*ec2.ClockError](t, err) },
+		},
 		"when the stamp does not name the place": {
 			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
 			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },

@@ -78,8 +78,15 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 	if err != nil && !errors.As(err, &absent) {
 		return lease.Sweep{}, err
 	}
-	place := l.cloud.place
-	if !o.Unattended && (!sweep.Names(place) || !sweep.Fresh(l.config.Now())) {
+	skew, dated, err := l.cloud.Clock(ctx)
+	if err != nil {
+		return lease.Sweep{}, err
+	}
+	if dated && skew.Abs() > lease.MaxSkew {
+		return lease.Sweep{}, &ClockError{Skew: skew}
+	}
+	place, now := l.cloud.place, l.config.Now().Add(-skew) // by EC2's clock, as stamps are dated
+	if !o.Unattended && (!sweep.Names(place) || !sweep.Fresh(now)) {
 		return lease.Sweep{}, &UnattendedError{Place: place, Last: sweep.Time, Named: sweep.Names(place)}
 	}
 	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
@@ -89,14 +96,8 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 	case registry.Mode != lease.ModeArmed:
 		warn(fmt.Sprintf("the registry's mode is %q: no janitor ends anything until `janitor arm`", registry.Mode))
 	}
-	skew, dated, err := l.cloud.Clock(ctx)
-	switch {
-	case err != nil:
-		return lease.Sweep{}, err
-	case !dated:
+	if !dated {
 		warn("this EC2 endpoint tells no time, so the clock of this machine was not checked")
-	case skew.Abs() > lease.MaxSkew:
-		return lease.Sweep{}, &ClockError{Skew: skew}
 	}
 	return sweep, nil
 }
