@@ -47,7 +47,7 @@ func FuzzPast(f *testing.F) {
 		p.uuid = ""
 		read := stamped(max(sequence, 0), time.Duration(age%int64(time.Hour/time.Second*24))*time.Second, nonce(nonceOf))
 		read.Registry.UUID = uuid
-		p.see(Noon, read, true)
+		takesIn(p, Noon, read, true)
 		var was remembered
 		known := json.Unmarshal(data, &was) == nil && uuid != ""
 		if uuid != "" {

@@ -153,9 +153,7 @@ func (t *term) decide(read time.Time) plan.Plan {
 	for n := range places {
 		places[n].Skew += t.seen.drift(wall)
 	}
-	if slices.ContainsFunc(places, func(p plan.PlaceView) bool { return p.ClockTrouble(t.Policy.MaxSkew) == "" }) {
-		t.past.settle(wall)
-	}
+	t.past.settle(t.clock(wall))
 	planned := plan.Decide(plan.View{
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Standing: t.past.standing(),

@@ -32,7 +32,7 @@ type past struct {
 	uuid   string // of the registry that memory is about; empty: of none yet
 	memory remembered
 	enters bool   // this replica has taken office, and not looked since
-	found  *found // what it found then, until that is settled
+	found  *found // what it found then, or when it looked first of all, until that is settled
 	loaded struct {
 		uuid string
 		data []byte
@@ -41,10 +41,11 @@ type past struct {
 	stale string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
 }
 
-// found is what a new leader that remembers the registry found.
+// found is what a new leader found, or what was found before there was any memory.
 type found struct {
 	stamp lease.Sweep // the last
 	at    time.Time   // when that was, by the monotonic clock
+	first bool        // nothing was remembered
 }
 
 // remembered is the content of the file.
@@ -80,14 +81,17 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	switch {
 	case !known && unreadable:
 		p.stale = "the last stamp cannot be read, and this janitor remembers nothing of the registry"
-	case !known && read.Sequence > 0 && !read.Fresh(now):
-		p.stale = "the last stamp is of " + read.Time.Format(time.RFC3339) + ", and this janitor remembers nothing of the registry"
+	case !known && read.Sequence > 0:
+		p.found = &found{read, time.Now(), true}
 	case known && !unreadable && (read.Sequence < before.Sequence || read.Sequence == before.Sequence && read.Nonce != before.Nonce):
 		p.stand(now, lease.BrakeRestored, fmt.Sprintf(
 			"the stamp is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
 		p.enters = false // there is no doubt
-	case known && read.Sequence > before.Sequence && read.Fresh(now):
+	case known && read.Sequence > before.Sequence && (read.Fresh(now) || before.upTo(read)):
 		p.stale = "" // others go on, and hold what they have to
+		if !leading {
+			p.found = nil
+		}
 	case known && read.Sequence > before.Sequence && !before.upTo(read):
 		p.stale = fmt.Sprintf("the last stamp is of %s, and what this janitor remembers of the registry is of %s",
 			read.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
@@ -104,7 +108,7 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	if !unreadable {
 		p.memory.Sequence, p.memory.Nonce, p.memory.Time, p.memory.NextSweep = read.Sequence, read.Nonce, read.Time, read.NextSweep
 	}
-	if p.stale == "" {
+	if p.stale == "" && (p.found == nil || !p.found.first || p.found.stamp.Fresh(now)) {
 		p.keep(before)
 	}
 }
@@ -125,7 +129,10 @@ const unwatchedMax = time.Hour
 func (p *past) enter() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.enters, p.found = true, nil
+	p.enters = true
+	if p.found != nil && !p.found.first {
+		p.found = nil
+	}
 }
 
 // find notes what a new leader has found. Where the stamp cannot be read, it is that which was seen last.
@@ -134,26 +141,34 @@ func (p *past) find(known bool, before remembered, read lease.Sweep) {
 	if read.Sequence > 0 {
 		last = read
 	}
-	if known && !last.Time.IsZero() {
-		p.found = &found{last, time.Now()}
+	if known && p.found == nil && !last.Time.IsZero() {
+		p.found = &found{stamp: last, at: time.Now()}
 	}
 }
 
-// settle judges what a new leader has found, at a time of which EC2's clock is witness: its own may have been wrong then.
-func (p *past) settle(now time.Time) {
+// settle judges what a new leader has found, by EC2's clock, if that is told: its own may be wrong. Where it is not, one
+// that remembers the registry waits, and one that does not must not: its own stamp comes next, and is fresh.
+func (p *past) settle(now time.Time, told bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.found == nil {
+	if p.found == nil || !told && !p.found.first {
 		return
 	}
 	f, before := *p.found, p.memory
 	p.found = nil
 	then := now.Add(-time.Since(f.at))
-	if then.Sub(f.stamp.Time).Abs() > unwatchedMax && !f.stamp.Fresh(then) {
-		p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp was of %s, and nobody has watched the registry since; it may have been set back since",
-			f.stamp.Time.Format(time.RFC3339)))
-		p.keep(before)
+	if f.stamp.Fresh(then) {
+		return
 	}
+	why := "and this janitor remembers nothing of the registry"
+	if !f.first {
+		if then.Sub(f.stamp.Time).Abs() <= unwatchedMax {
+			return
+		}
+		why = "and nobody has watched the registry since"
+	}
+	p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp was of %s, %s; it may have been set back since", f.stamp.Time.Format(time.RFC3339), why))
+	p.keep(before)
 }
 
 // sequence is the number of the last stamp that could be read, or was written.

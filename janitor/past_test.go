@@ -49,7 +49,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 		"a new registry":                              {[]look{lead(stamped(0, Long))}, ""},
 		"taken over in time":                          {[]look{lead(stamped(7, 2*time.Minute))}, ""},
 		"left alone until the next sweep was late":    {[]look{lead(stamped(7, 4*time.Minute))}, ""},
-		"left alone for longer than that":             {[]look{lead(stamped(7, 4*time.Minute+1))}, lease.BrakeStranger},
+		"left alone for longer than that":             {[]look{lead(stamped(7, 4*time.Minute+time.Second))}, lease.BrakeStranger},
 		"left alone for long":                         {[]look{lead(stamped(7, time.Hour))}, lease.BrakeStranger},
 		"a stamp of tomorrow":                         {[]look{lead(stamped(7, -24*time.Hour))}, lease.BrakeStranger},
 		"a stamp that cannot be read":                 {[]look{lead(stamped(0, 0, unreadableStamp))}, lease.BrakeStranger},
@@ -86,7 +86,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 					if n > 0 && restarts {
 						p = open()
 					}
-					p.see(Noon, look.Snapshot, look.leading)
+					takesIn(p, Noon, look.Snapshot, look.leading)
 					onDisk(t, p)
 				}
 				got := ""
@@ -144,7 +144,7 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 					found, p := stamped(7, 0, func(s *lease.Snapshot) { s.Sweep.Time, s.Sweep.NextSweep = time.Now(), time.Now().Add(c.pause) }), open()
 					p.enter()
 					p.see(time.Now(), found, true)
-					p.settle(time.Now())
+					p.settle(time.Now(), true)
 					time.Sleep(c.gap)
 					if restarts {
 						p = open()
@@ -158,13 +158,21 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 					if held := p.standing(); len(held) > 0 {
 						t.Errorf("by a clock that may be wrong, %v are held", held)
 					}
-					p.settle(time.Now())
+					p.settle(time.Now(), true)
 					if held := p.standing(); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeStranger {
 						t.Errorf("%v stand, want %d, as a stranger", held, c.want)
 					}
 				})
 			})
 		}
+	}
+}
+
+// takesIn has a replica read the registry, and settle what it finds if it leads.
+func takesIn(p *past, now time.Time, s lease.Snapshot, leading bool) {
+	p.see(now, s, leading)
+	if leading {
+		p.settle(now, true)
 	}
 }
 
@@ -225,34 +233,83 @@ func TestWhoIsInOfficeAllNightWatches(t *testing.T) {
 // registry is set back; the machine's clock starts where it stopped, and is then set right.
 func TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1")
-		r.extend("i-1", 3*time.Hour)
-		dir := t.TempDir()
-		inTurn(t, r, dir, func() { after(2 * time.Minute) })
-		off, backup := time.Now(), r.store.Get("lease", "i-1")
-		after(time.Hour)
-		r.extend("i-1", 96*time.Hour)
-		after(47 * time.Hour)
-		r.store.Put("lease", "i-1", backup)
-		var behind atomic.Int64
-		set := func(d time.Duration) {
-			behind.Store(int64(d))
-			r.cloud.mu.Lock()
-			defer r.cloud.mu.Unlock()
-			r.cloud.skew = -d
+	for name, remembers := range map[string]bool{"with a memory": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { stuckForTwoDays(t, remembers) })
+		})
+	}
+}
+
+func stuckForTwoDays(t *testing.T, remembers bool) {
+	r := newRig(t, "i-1")
+	r.extend("i-1", 3*time.Hour)
+	dir := t.TempDir()
+	inTurn(t, r, dir, func() { after(2 * time.Minute) })
+	if !remembers {
+		dir = t.TempDir()
+	}
+	off, backup := time.Now(), r.store.Get("lease", "i-1")
+	after(time.Hour)
+	r.extend("i-1", 96*time.Hour)
+	after(47 * time.Hour)
+	r.store.Put("lease", "i-1", backup)
+	var behind atomic.Int64
+	set := func(d time.Duration) {
+		behind.Store(int64(d))
+		r.cloud.mu.Lock()
+		defer r.cloud.mu.Unlock()
+		r.cloud.skew = -d
+	}
+	set(time.Since(off) - 20*time.Second)
+	inTurn(t, r, dir, func() {
+		after(2 * time.Minute)
+		set(0)
+		after(10 * time.Minute)
+	}, func(j *Janitor) { j.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) } })
+	s, err := r.store.Sweep(t.Context())
+	if got := r.cloud.ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeStranger {
+		t.Errorf("terminated %v, two days before the end that was agreed; held %v (%v)", got, s.Standing, err)
+	}
+}
+
+// TestAClockThatIsWrongMakesNoStranger: one that remembers nothing takes over from a leader that swept just now.
+func TestAClockThatIsWrongMakesNoStranger(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []time.Duration{-15 * time.Second, -time.Minute, -24 * time.Hour, time.Hour} {
+		for name, follows := range map[string]bool{"followed": true, "new": false} {
+			t.Run(ahead.String()+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, "i-1")
+					inTurn(t, r, "", func() { after(2*time.Minute + 2*time.Second) })
+					wrong := ahead
+					r.cloud.mu.Lock()
+					r.cloud.skew = ahead
+					r.cloud.mu.Unlock()
+					inTurn(t, r, "", func() {
+						after(10 * time.Minute)
+						r.cloud.mu.Lock()
+						r.cloud.skew, wrong = 0, 0
+						r.cloud.mu.Unlock()
+						after(10 * time.Minute)
+					}, func(j *Janitor) {
+						j.Now = func() time.Time {
+							r.cloud.mu.Lock()
+							defer r.cloud.mu.Unlock()
+							return time.Now().Add(wrong)
+						}
+						if snapshot, err := r.store.Snapshot(t.Context()); follows && err == nil {
+							j.past.see(j.Now(), snapshot, false)
+						}
+					})
+					if s, err := r.store.Sweep(t.Context()); err != nil || len(s.Standing) > 0 {
+						t.Errorf("%v stand (%v)", s.Standing, err)
+					}
+				})
+			})
 		}
-		set(time.Since(off) - 20*time.Second)
-		inTurn(t, r, dir, func() {
-			after(2 * time.Minute)
-			set(0)
-			after(10 * time.Minute)
-		}, func(j *Janitor) { j.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) } })
-		s, err := r.store.Sweep(t.Context())
-		if got := r.cloud.ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeStranger {
-			t.Errorf("terminated %v, two days before the end that was agreed; held %v (%v)", got, s.Standing, err)
-		}
-	})
+	}
 }
 
 func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
@@ -275,7 +332,7 @@ func TestAMemoryFarOlderThanAStampThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) 
 				if err != nil {
 					t.Fatal(err)
 				}
-				p.see(now, s, leading)
+				takesIn(p, now, s, leading)
 				onDisk(t, p)
 				return p.standing()
 			}
@@ -316,7 +373,7 @@ func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.see(Noon, stamped(7, time.Hour), true)
+	takesIn(p, Noon, stamped(7, time.Hour), true)
 	onDisk(t, p)
 	if held := p.standing(); len(held) != 1 || held[0].Name != lease.BrakeStranger {
 		t.Errorf("held %v, want a stranger", held)

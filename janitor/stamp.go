@@ -67,6 +67,15 @@ func (t *term) wrote(written lease.Sweep, kept bool) {
 // others judge by the date, when this clock may be right again, for how long nobody watched.
 func (t *term) date() time.Time {
 	wall := t.Now().Round(0)
+	if ec2, told := t.clock(wall); told && wall.Sub(ec2).Abs() > t.Policy.MaxSkew {
+		return ec2
+	}
+	return wall
+}
+
+// clock is what EC2's shows while ours shows wall, as it was told last, and whether it ever was; ours, if not. Of several
+// places, it is the one that agrees best with ours.
+func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
 	told, ahead := false, time.Duration(0)
 	for _, p := range t.seen.places {
 		if by := p.Skew + t.seen.drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
@@ -77,12 +86,9 @@ func (t *term) date() time.Time {
 		t.witness.ec2, t.witness.at = wall.Add(-ahead), time.Now()
 	}
 	if t.witness.at.IsZero() {
-		return wall
+		return wall, false
 	}
-	if ec2 := t.witness.ec2.Add(time.Since(t.witness.at)); wall.Sub(ec2).Abs() > t.Policy.MaxSkew {
-		return ec2
-	}
-	return wall
+	return t.witness.ec2.Add(time.Since(t.witness.at)), true
 }
 
 // lastStamp is the stamp to be replaced. One that is malformed is replaced by one that says nothing of what was before;
