@@ -167,7 +167,7 @@ func (p *past) settle(now time.Time, told bool) {
 		}
 		why = "and nobody has watched the registry since"
 	}
-	p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp was of %s, %s; it may have been set back since", f.stamp.Time.Format(time.RFC3339), why))
+	p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp is of %s, %s; it may have been set back since", f.stamp.Time.Format(time.RFC3339), why))
 	p.keep(before)
 }
 
