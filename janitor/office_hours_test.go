@@ -29,6 +29,7 @@ func works(t *testing.T, r *rig, schedule, dir string, from, to time.Time) {
 }
 
 func onSchedule(t *testing.T, schedule string) func(*Janitor) {
+	t.Helper()
 	return func(j *Janitor) {
 		j.Now = func() time.Time { return time.Now().UTC() }
 		j.schedule = parsed(t, schedule)
@@ -170,6 +171,40 @@ func TestAReplicaLooksAtTheStampsAllNight(t *testing.T) {
 				<-done
 				if looks < 24*60 || looks > 25*60 {
 					t.Errorf("%d looks in a day, want one a minute", looks)
+				}
+			})
+		})
+	}
+}
+
+// TestTheNextSweepIsDatedByTheClockThatIsRight: the timetable of a janitor is as wrong as its clock.
+func TestTheNextSweepIsDatedByTheClockThatIsRight(t *testing.T) {
+	t.Parallel()
+	start := at(time.Tuesday, 9, 30)
+	for name, c := range map[string]struct {
+		schedule string
+		ahead    time.Duration
+		want     time.Time
+	}{
+		"a clock that is right":               {hourly, 0, at(time.Tuesday, 10, 0)},
+		"one 20 minutes behind":               {hourly, -20 * time.Minute, at(time.Tuesday, 10, 20)},
+		"one 20 minutes ahead":                {hourly, 20 * time.Minute, at(time.Tuesday, 9, 40)},
+		"one four days ahead, on a Saturday":  {hourly, 96 * time.Hour, start.Add(46*time.Hour + 30*time.Minute)},
+		"one an hour behind, each minute":     {"@every 1m", -time.Hour, at(time.Tuesday, 9, 31)},
+		"one a year ahead, each five minutes": {"@every 5m", 365 * 24 * time.Hour, at(time.Tuesday, 9, 35)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				after(time.Until(start))
+				r.cloud.skew = c.ahead
+				inTurn(t, r, "", func() { after(time.Second) }, onSchedule(t, c.schedule), func(j *Janitor) {
+					j.Now = func() time.Time { return time.Now().UTC().Add(c.ahead) }
+				})
+				s, err := r.store.Sweep(t.Context())
+				if err != nil || s.Time.Sub(start).Abs() > time.Second || s.NextSweep.Sub(c.want).Abs() > time.Second {
+					t.Errorf("stamp of %s, the next due %s (%v), want %s and %s", s.Time, s.NextSweep, err, start, c.want)
 				}
 			})
 		})
