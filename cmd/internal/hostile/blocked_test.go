@@ -127,8 +127,13 @@ func TestHostileStoppedPipes(t *testing.T) {
 		stdout.fill()
 		var waiting []*process
 		for _, args := range [][]string{
-			{"lease", "list"}, {"lease", "list", "-o", "json"}, {"lease", "watch", "--initial"}, {"lease", "doctor"}, {"lease", "--help"},
-			{"janitor", "status"}, {"janitor", "sweep", "--dry-run"},
+			{"lease", "list"},
+			{"lease", "list", "-o", "json"},
+			{"lease", "watch", "--initial"},
+			{"lease", "doctor"},
+			{"lease", "--help"},
+			{"janitor", "status"},
+			{"janitor", "sweep", "--dry-run"},
 		} {
 			c := w.command(args[0], args[1:]...)
 			c.Stdout = stdout.file
