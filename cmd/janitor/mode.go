@@ -36,7 +36,8 @@ func modeCommand(name string) *ucli.Command {
 			"                       `janitor sweep --dry-run --all`, then lift it. Leases whose sidecars know a later state\n" +
 			"                       are from then on taken as the registry has them\n" +
 			"   silence             those that are silent now are dead indeed; more of them trip it again. Valid for two hours\n\n" +
-			"   janitor resume --brake restored"
+			"   janitor resume --brake restored\n\n" +
+			"It then looks for 10 s whether the sweep that follows holds the brake again. Exit code 5: it does."
 	}
 	return &ucli.Command{
 		Name: name, Usage: usage[name], Flags: flags, Description: description,
@@ -51,7 +52,7 @@ func modeCommand(name string) *ucli.Command {
 			}
 			defer closeStore()
 			if brake := c.String("brake"); brake != "" {
-				return resumeBrake(c, store, brake)
+				return resumeBrake(c, store, brake, againMax)
 			}
 			shown := lease.Registry{}
 			if name == "arm" {

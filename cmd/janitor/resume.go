@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,10 +36,17 @@ type lifted struct {
 	Brake    string        `json:"brake"`
 	Lifted   []lease.Brake `json:"lifted"`
 	Leases   []string      `json:"leases"` // whose state in the registry is now the newest, though a sidecar has seen a later one
+	Again    []lease.Brake `json:"again"`  // of that name, as the sweep after it holds them; empty without such a sweep too
 }
 
-// resumeBrake lifts a brake by a person's word.
-func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
+// Bounds of the look at the sweep that follows a lift. Leaders sweep at once when the registry changes.
+const (
+	againMax   = 10 * time.Second
+	againEvery = 200 * time.Millisecond
+)
+
+// resumeBrake lifts a brake by a person's word, and looks for so long whether the next sweep holds it again.
+func resumeBrake(c *ucli.Context, store *etcd.Store, name string, patience time.Duration) error {
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err
@@ -45,6 +54,7 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 	seen, lost := behind(snapshot, name)
 	done := lifted{
 		Registry: snapshot.Registry.UUID, Brake: name, Lifted: liftable(snapshot, name), Leases: slices.AppendSeq([]string{}, maps.Keys(seen)),
+		Again: []lease.Brake{},
 	}
 	slices.Sort(done.Leases)
 	for _, id := range lost {
@@ -65,22 +75,85 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string) error {
 	}); err != nil {
 		return err
 	}
-	by := lease.By{Actor: cli.Actor(), Reason: "brake " + name + " lifted"}
-	for _, id := range done.Leases {
-		if _, _, err := store.UpdateLease(c.Context, id, func(l lease.Lease) (lease.Lease, error) {
-			return l.CatchUp(time.Now(), seen[id], by), nil
-		}); err != nil {
+	at, err := done.lift(c.Context, store, seen)
+	if err != nil {
+		return err
+	}
+	return done.follow(c, store, at, seen, lost, patience)
+}
+
+// lift writes that a person has lifted the brake, and returns the revision of the last write.
+func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int64) (revision int64, err error) {
+	by := lease.By{Actor: cli.Actor(), Reason: "brake " + l.Brake + " lifted"}
+	for _, id := range l.Leases {
+		_, after, err := store.UpdateLease(ctx, id, func(caught lease.Lease) (lease.Lease, error) {
+			return caught.CatchUp(time.Now(), seen[id], by), nil
+		})
+		if err != nil {
+			return revision, err
+		}
+		revision = max(revision, after.Revision)
+	}
+	if len(l.Lifted) == 0 {
+		return revision, nil
+	}
+	_, after, err := store.UpdateRegistry(ctx, func(r lease.Registry) (lease.Registry, error) {
+		return r.Lift(time.Now(), l.Brake, l.Lifted, by.Actor), nil
+	})
+	return max(revision, after.Revision), err
+}
+
+// follow says what the sweep after the lift made of it. A brake whose cause goes on is held again at once.
+func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[string]int64, lost []string, patience time.Duration) error {
+	stamp, swept, err := stampAfter(c.Context, store, at, patience)
+	if err != nil {
+		return fmt.Errorf("brake %s was lifted, but not seen to be: %w", l.Brake, err)
+	}
+	if !swept {
+		cli.Say(c, "no sweep has followed within %s; `janitor status` shows after the next whether the brake is held again", patience)
+		return l.say(c, fmt.Sprintf("brake %s lifted", l.Brake))
+	}
+	registry, err := store.Registry(c.Context)
+	if err != nil {
+		return err
+	}
+	for _, b := range registry.Stands(stamp.Brakes) {
+		caught := l.Brake == lease.BrakeRestored && b.Scope != "" && int64(b.Count) <= seen[b.Scope] // by a sweep that had begun before
+		if b.Name == l.Brake && !caught && !slices.Contains(lost, b.Scope) {
+			l.Again = append(l.Again, b)
+		}
+	}
+	if len(l.Again) == 0 {
+		return l.say(c, fmt.Sprintf("brake %s lifted", l.Brake))
+	}
+	if cli.WantsJSON(c) {
+		if err := cli.JSON(c, l); err != nil {
 			return err
 		}
 	}
-	if len(done.Lifted) > 0 {
-		if _, _, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
-			return r.Lift(time.Now(), name, done.Lifted, by.Actor), nil
-		}); err != nil {
-			return err
+	b := l.Again[0]
+	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was lifted, and the next sweep holds it again (%s): %s; end its cause first, and see `janitor status`",
+		l.Brake, cmp.Or(b.Scope, "everywhere"), b.Reason))
+}
+
+// stampAfter waits for a stamp that was written after a revision. Where that is the registry's own, the sweep has read what
+// was written then: the writes of janitors compare it.
+func stampAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (stamp lease.Sweep, swept bool, err error) {
+	over, tick := time.NewTimer(patience), time.NewTicker(againEvery)
+	defer over.Stop()
+	defer tick.Stop()
+	for {
+		if stamp, err = store.Sweep(ctx); err != nil || stamp.Revision > at {
+			return stamp, err == nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return stamp, false, ctx.Err()
+		case <-over.C:
+			return stamp, false, nil
+		case <-tick.C:
 		}
 	}
-	return done.say(c, fmt.Sprintf("brake %s lifted", name))
 }
 
 // still refuses if the brake is held for more, or for another reason, than a person was shown.

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -15,6 +15,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
@@ -22,7 +23,7 @@ import (
 
 func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
-	held := func(id string, seen int) lease.Brake {
+	brake := func(id string, seen int) lease.Brake {
 		return lease.Brake{Name: lease.BrakeRestored, Scope: id, Count: seen}
 	}
 	s := lease.Snapshot{
@@ -35,7 +36,7 @@ func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 		Sweep: lease.Sweep{Brakes: []lease.Brake{
 			{Name: lease.BrakeRestored},
 			{Name: lease.BrakeSilence, Scope: "zone", Count: 4},
-			held("i-stopped", 7), held("i-began-anew", 7), held("i-caught-up", 7), held("i-lost", 9),
+			brake("i-stopped", 7), brake("i-began-anew", 7), brake("i-caught-up", 7), brake("i-lost", 9),
 		}},
 	}
 	seen, lost := behind(s, lease.BrakeRestored)
@@ -88,8 +89,17 @@ func (t *readOnlyTxn) Commit() (*clientv3.TxnResponse, error) {
 	return t.Txn.Commit()
 }
 
-func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
-	t.Parallel()
+// held is an etcd with one lease, and a janitor in office whose stamp holds the brake restored for everything and for that
+// lease, whose sidecar has seen change 7.
+type held struct {
+	client etcd.Client
+	store  *etcd.Store
+	office *etcd.Office
+	id     string
+}
+
+func newHeld(t *testing.T) held {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // a socket's path has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
@@ -105,40 +115,115 @@ func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	store, now := etcd.New(client, "default", etcd.Options{}), time.Now()
-	registry, err := store.PutRegistry(t.Context(), lease.NewRegistry(now, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", lease.ModeArmed))
+	h, now := held{client: client, store: etcd.New(client, "default", etcd.Options{}), id: "i-1"}, time.Now()
+	if _, err := h.store.PutRegistry(t.Context(), lease.NewRegistry(now, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", lease.ModeArmed)); err != nil {
+		t.Fatal(err)
+	}
+	i := lease.Instance{ID: h.id, Place: here, Zone: "us-east-1a"}
+	if _, err := h.store.PutLease(t.Context(), lease.Adopt(now, i, now.Add(time.Hour), time.Time{}, "", nil, lease.By{Actor: "test"})); err != nil {
+		t.Fatal(err)
+	}
+	if h.office, err = h.store.Campaign(t.Context(), "one", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.stamp(t.Context(), lease.Brake{Name: lease.BrakeRestored, Since: now}, lease.Brake{Name: lease.BrakeRestored, Scope: h.id, Count: 7}); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// stamp writes the stamp of a sweep that holds these brakes.
+func (h held) stamp(ctx context.Context, brakes ...lease.Brake) error {
+	registry, err := h.store.Registry(ctx)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	i := lease.Instance{ID: "i-1", Place: here, Zone: "us-east-1a"}
-	if _, err := store.PutLease(t.Context(), lease.Adopt(now, i, now.Add(time.Hour), time.Time{}, "", nil, lease.By{Actor: "test"})); err != nil {
-		t.Fatal(err)
+	last, err := h.store.Sweep(ctx)
+	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+		return err
 	}
-	office, err := store.Campaign(t.Context(), "one", time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{
-		Schema: lease.Schema, Sequence: 1, Nonce: "n", Time: now, NextSweep: now.Add(time.Minute), Leader: "one",
-		Brakes: []lease.Brake{{Name: lease.BrakeRestored, Since: now}, {Name: lease.BrakeRestored, Scope: i.ID, Count: 7}},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	_, err = h.office.PutSweep(ctx, registry, lease.Sweep{
+		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: rand.Text(), Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Leader: "one",
+		Brakes: brakes, Revision: last.Revision,
+	})
+	return err
+}
+
+// resume lifts the brake by a client, and returns what it said.
+func (h held) resume(t *testing.T, client etcd.Client, patience time.Duration) (string, error) {
+	t.Helper()
+	flags, out := flag.NewFlagSet("resume", flag.ContinueOnError), &strings.Builder{}
+	flags.Bool("yes", true, "")
+	c := ucli.NewContext(&ucli.App{Writer: out, ErrWriter: out}, flags, &ucli.Context{Context: t.Context()})
+	err := resumeBrake(c, etcd.New(client, "default", etcd.Options{}), lease.BrakeRestored, patience)
+	return out.String(), err
+}
+
+func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
+	t.Parallel()
+	h := newHeld(t)
 	resume := func(client etcd.Client) (lease.Registry, lease.Lease, error) {
-		flags := flag.NewFlagSet("resume", flag.ContinueOnError)
-		flags.Bool("yes", true, "")
-		c := ucli.NewContext(&ucli.App{Writer: io.Discard, ErrWriter: io.Discard}, flags, &ucli.Context{Context: t.Context()})
-		failed := resumeBrake(c, etcd.New(client, "default", etcd.Options{}), lease.BrakeRestored)
-		after, err := store.Snapshot(t.Context())
+		_, failed := h.resume(t, client, time.Millisecond)
+		after, err := h.store.Snapshot(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return after.Registry, after.Leases[0], failed
 	}
-	if r, l, err := resume(readOnly{client, "/" + i.ID}); !errors.Is(err, errReadOnly) || len(r.Resumed) > 0 || l.Changes >= 7 {
+	if r, l, err := resume(readOnly{h.client, "/" + h.id}); !errors.Is(err, errReadOnly) || len(r.Resumed) > 0 || l.Changes >= 7 {
 		t.Errorf("lifted %v, %d changes (%v); want an error and nothing lifted", r.Resumed, l.Changes, err)
 	}
-	if r, l, err := resume(client); err != nil || len(r.Resumed) != 1 || l.Changes < 7 {
+	if r, l, err := resume(h.client); err != nil || len(r.Resumed) != 1 || l.Changes < 7 {
 		t.Errorf("lifted %v, %d changes (%v); want both", r.Resumed, l.Changes, err)
+	}
+}
+
+func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
+	t.Parallel()
+	everything := lease.Brake{Name: lease.BrakeRestored, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
+	ofOne := func(count int) lease.Brake {
+		return lease.Brake{Name: lease.BrakeRestored, Scope: "i-1", Count: count, Reason: "has seen more"}
+	}
+	for name, c := range map[string]struct {
+		next []lease.Brake // of the stamp after the lift; nil: there is none
+		code int
+		says string // on stdout, or in the error
+	}{
+		"nothing is held":                 {[]lease.Brake{}, cli.ExitDone, "brake restored lifted\n"},
+		"another brake is":                {[]lease.Brake{{Name: "rate"}}, cli.ExitDone, "brake restored lifted\n"},
+		"everything is held again":        {[]lease.Brake{everything}, cli.ExitHeld, "holds it again (everywhere): set back once more"},
+		"the sidecar claims more":         {[]lease.Brake{ofOne(8)}, cli.ExitHeld, "holds it again (i-1): has seen more"},
+		"a sweep that had begun before":   {[]lease.Brake{ofOne(7)}, cli.ExitDone, "brake restored lifted\n"},
+		"nobody sweeps within the bounds": {nil, cli.ExitDone, "no sweep has followed within 300ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHeld(t)
+			patience, stamped := 300*time.Millisecond, make(chan error, 1)
+			if c.next == nil {
+				stamped <- nil
+			} else {
+				patience = time.Minute
+				changes := h.store.Watch(t.Context(), lease.Snapshot{Revision: 1})
+				go func() {
+					for change := range changes {
+						if change.Registry != nil && len(change.Registry.Resumed) > 0 {
+							stamped <- h.stamp(t.Context(), c.next...)
+							return
+						}
+					}
+				}()
+			}
+			said, err := h.resume(t, h.client, patience)
+			if failed := <-stamped; failed != nil {
+				t.Fatal(failed)
+			}
+			if err != nil {
+				said += err.Error()
+			}
+			if cli.ExitCode(err) != c.code || !strings.Contains(said, c.says) {
+				t.Errorf("exit code %d, says %q; want %d, %q", cli.ExitCode(err), said, c.code, c.says)
+			}
+		})
 	}
 }
