@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -56,7 +57,7 @@ func modeCommand(name string) *ucli.Command {
 			}
 			shown := lease.Registry{}
 			if name == "arm" {
-				if shown, err = previewArm(c, store); err != nil {
+				if shown, err = previewArm(c, store, log); err != nil {
 					return err
 				}
 			}
@@ -108,12 +109,12 @@ type change struct {
 
 // previewArm shows what an armed janitor would do at its next sweep, and asks. It returns the registry as it was shown;
 // zero if nobody was asked.
-func previewArm(c *ucli.Context, store *etcd.Store) (shown lease.Registry, err error) {
+func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (shown lease.Registry, err error) {
 	p, err := readPolicy(c)
 	if err != nil {
 		return shown, err
 	}
-	clouds, err := places(c, nil)
+	clouds, err := places(c, log, nil)
 	if err != nil {
 		return shown, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"math"
 	"os"
 	"slices"
@@ -34,7 +35,7 @@ func placeFlags() []ucli.Flag {
 }
 
 // places opens EC2 in each region. called, unless it is nil, is told each call.
-func places(c *ucli.Context, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
+func places(c *ucli.Context, log *slog.Logger, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	regions := c.StringSlice("region")
 	if len(regions) == 0 {
 		regions = []string{""}
@@ -49,7 +50,7 @@ func places(c *ucli.Context, called func(place lease.Place, action, code string,
 	}
 	var clouds []janitor.Cloud
 	for _, region := range regions {
-		cfg, err := ec2.Load(c.Context, region)
+		cfg, err := ec2.Load(c.Context, region, log)
 		if err != nil {
 			return nil, coded(err)
 		}

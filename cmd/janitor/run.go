@@ -68,7 +68,7 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	defer closeAudit()
-	clouds, err := places(c, watched.Called)
+	clouds, err := places(c, log, watched.Called)
 	if err != nil {
 		return err
 	}

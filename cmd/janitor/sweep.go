@@ -70,7 +70,7 @@ func sweep(c *ucli.Context) error {
 	if c.String("audit-log") == "-" && cli.WantsJSON(c) {
 		return cli.Usage("--audit-log - and -o json both want stdout; name a file for one of them")
 	}
-	clouds, err := places(c, nil)
+	clouds, err := places(c, log, nil)
 	if err != nil {
 		return err
 	}

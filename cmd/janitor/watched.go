@@ -68,7 +68,7 @@ func listen(c *ucli.Context, e *metrics.Exporter, log *slog.Logger) (stop func()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := e.Serve(ctx, listener); err != nil {
+		if err := e.Serve(ctx, listener, log); err != nil {
 			log.Error("no longer listening", "address", listener.Addr().String(), "error", err)
 		}
 	})

@@ -21,7 +21,7 @@ func regionFlag() ucli.Flag {
 
 // openCloud opens EC2 in a region; empty means that of the AWS settings.
 func openCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
-	cfg, err := ec2.Load(ctx, region)
+	cfg, err := ec2.Load(ctx, region, nil)
 	if err != nil {
 		return nil, coded(err)
 	}

@@ -1,9 +1,11 @@
 package metrics
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -96,7 +98,7 @@ func TestServing(t *testing.T) {
 	e := New("v1", time.Now)
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- e.Serve(ctx, listener) }()
+	go func() { served <- e.Serve(ctx, listener, slog.New(slog.DiscardHandler)) }()
 	ask := func(path string) (int, string) {
 		resp, err := http.Get("http://" + listener.Addr().String() + path)
 		if err != nil {
@@ -131,7 +133,52 @@ func TestServing(t *testing.T) {
 	if _, err := net.Dial("tcp", listener.Addr().String()); err == nil {
 		t.Error("still listening")
 	}
-	if err := e.Serve(ctx, listener); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := e.Serve(ctx, listener, slog.New(slog.DiscardHandler)); err != nil && !errors.Is(err, net.ErrClosed) {
 		t.Errorf("serving once stopped: %v", err)
+	}
+}
+
+// tired is a listener that fails once, as one without file descriptors does.
+type tired struct {
+	net.Listener
+	rested bool
+}
+
+type tiredError struct{ error }
+
+func (tiredError) Timeout() bool   { return false }
+func (tiredError) Temporary() bool { return true }
+
+func (l *tired) Accept() (net.Conn, error) {
+	if !l.rested {
+		l.rested = true
+		return nil, tiredError{errors.New("too many open files")}
+	}
+	return l.Listener.Accept()
+}
+
+// TestTheServerSaysItsTroublesInTheLog has no other place for them: on stderr itself they could block it.
+func TestTheServerSaysItsTroublesInTheLog(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served, log := make(chan error, 1), &bytes.Buffer{}
+	go func() {
+		served <- New("v1", time.Now).Serve(ctx, &tired{Listener: listener}, slog.New(slog.NewTextHandler(log, nil)))
+	}()
+	resp, err := http.Get("http://" + listener.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "too many open files") {
+		t.Errorf("logged %q", text)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -49,9 +50,11 @@ func probe(trouble func() error) http.HandlerFunc {
 }
 
 // Serve serves until ctx ends, and then for as long as answers are under way, but 3 s at most. It closes the listener.
-func (e *Exporter) Serve(ctx context.Context, listener net.Listener) error {
+// What goes wrong with single connections is logged.
+func (e *Exporter) Serve(ctx context.Context, listener net.Listener, log *slog.Logger) error {
 	server := &http.Server{
-		Handler: e.Handler(), ReadHeaderTimeout: headerMax, ReadTimeout: requestMax, WriteTimeout: answerMax,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), // not Go's own, which writes to stderr
+		Handler:  e.Handler(), ReadHeaderTimeout: headerMax, ReadTimeout: requestMax, WriteTimeout: answerMax,
 		IdleTimeout: idleMax, MaxHeaderBytes: headerBytes,
 	}
 	stopped := make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -11,9 +12,12 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/aws/smithy-go/logging"
 
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -50,7 +54,7 @@ func TestLoadSaysWhatToSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			noSettings(t, c.settings...)
-			_, err := ec2.Load(t.Context(), "")
+			_, err := ec2.Load(t.Context(), "", nil)
 			if e := wantAs[*ec2.SettingsError](t, err); e.What != c.what {
 				t.Errorf("what = %q, want %q: %v", e.What, c.what, e)
 			}
@@ -61,7 +65,7 @@ func TestLoadSaysWhatToSet(t *testing.T) {
 func TestLoadTakesTheSDKsSettings(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", w.url)
-	cfg, err := ec2.Load(t.Context(), "eu-west-1")
+	cfg, err := ec2.Load(t.Context(), "eu-west-1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,11 +75,32 @@ func TestLoadTakesTheSDKsSettings(t *testing.T) {
 	}
 }
 
+// TestWhatTheSDKSaysIsLogged has no other place for it: on stderr itself it could block a janitor.
+func TestWhatTheSDKSaysIsLogged(t *testing.T) {
+	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b")
+	log := &bytes.Buffer{}
+	cfg, err := ec2.Load(t.Context(), "", slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Logger.Logf(logging.Warn, "%d things", 2)
+	if text := log.String(); !strings.Contains(text, `level=WARN msg="the AWS SDK says" text="2 things"`) {
+		t.Errorf("logged %q", text)
+	}
+	quiet, err := ec2.Load(t.Context(), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, nop := quiet.Logger.(logging.Nop); !nop {
+		t.Errorf("without a log, the SDK has %T", quiet.Logger)
+	}
+}
+
 func TestAClosedPortIsNoticedSoon(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
 	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", server.URL)
-	cfg, err := ec2.Load(t.Context(), "")
+	cfg, err := ec2.Load(t.Context(), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package ec2
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Bounds of every call to AWS. Together they let a command fail within 10 s where AWS is out of reach.
@@ -21,19 +24,20 @@ const (
 
 // Load reads the SDK's own settings: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on, and the shared files. region
 // wins over them unless it is empty. Connections are attempted for 2 s and calls three times, so that an AWS out of
-// reach is noticed. Credentials follow the shared files when these change; all else is read once.
+// reach is noticed. Credentials follow the shared files when these change; all else is read once. What the SDK has to say
+// beside its errors goes to log, which may be nil, and never to stderr by itself.
 //
 // Errors: [SettingsError] if there is no region or there are no credentials. It returns within 10 s.
 //
 // Source: https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
-func Load(ctx context.Context, region string) (aws.Config, error) {
+func Load(ctx context.Context, region string, log *slog.Logger) (aws.Config, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	client := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
 		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = dialTimeout })
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(client), config.WithRetryMaxAttempts(maxAttempts),
+		config.WithHTTPClient(client), config.WithRetryMaxAttempts(maxAttempts), config.WithLogger(sdkLog(log)),
 	}
 	if region != "" {
 		options = append(options, config.WithRegion(region))
@@ -56,4 +60,18 @@ func Load(ctx context.Context, region string) (aws.Config, error) {
 		return aws.Config{}, &SettingsError{What: "credentials", Err: err}
 	}
 	return cfg, nil
+}
+
+// sdkLog takes the place of the SDK's own logger, which writes to stderr.
+func sdkLog(log *slog.Logger) logging.Logger {
+	if log == nil {
+		return logging.Nop{}
+	}
+	return logging.LoggerFunc(func(class logging.Classification, format string, args ...any) {
+		say := log.Debug
+		if class == logging.Warn {
+			say = log.Warn
+		}
+		say("the AWS SDK says", "text", fmt.Sprintf(format, args...))
+	})
 }
