@@ -36,7 +36,8 @@ func TestHostileRow05JanitorsClockSteps(t *testing.T) {
 	t.Run("cron fields, a year back for a moment", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		j := w.sweeping("--schedule", "* * * * *")
+		j := w.janitor("--schedule", "* * * * *")
+		w.until("the sweep at the start", func() bool { return w.reg.sequence() > 0 })
 		j.wall.set(-year)
 		if w.sweeps("a year back", 1, cronBound) {
 			j.wall.set(0)

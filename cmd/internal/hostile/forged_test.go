@@ -10,10 +10,13 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"lapse/lease"
 )
 
 // forge writes a heartbeat as an instance in direct mode can: with any content, kept alive for an hour.
@@ -25,7 +28,7 @@ func (w *world) forge(id, content string) {
 // heartbeat is a sound one, with some fields changed.
 func heartbeat(id string, changed map[string]any) string {
 	fields := map[string]any{
-		"schema": 1, "instance_id": id, "boot_id": "b", "address": "10.0.0.1", "version": "dev", "changes": 1, "ttl": ttl.String(),
+		"schema": lease.Schema, "instance_id": id, "boot_id": "b", "address": "10.0.0.1", "version": "dev", "changes": 1, "ttl": ttl.String(),
 		"since": time.Now().UTC().Format(time.RFC3339),
 	}
 	for name, value := range changed {
@@ -66,6 +69,38 @@ func TestHostileRow07ChangeCounterForged(t *testing.T) {
 			t.Errorf("the change counter of %s is %d", id, n)
 		}
 	}
+}
+
+// TestHostileLiftUndone lets three instances claim one change more each time they are believed. Whoever lifts the brake is told
+// that it is held again.
+func TestHostileLiftUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sweeping()
+	ids := w.launch("--term", "2h", "--ttl", ttl.String(), "--count", "3")
+	for _, id := range ids {
+		w.forge(id, heartbeat(id, map[string]any{"changes": 1000}))
+	}
+	held := func() bool {
+		return slices.ContainsFunc(w.reg.last().Brakes, func(b brake) bool { return b.Name == "restored" && b.Scope == "" })
+	}
+	w.until("the brake restored being held", held)
+	p := w.asks("janitor", "resume", "--brake", "restored")
+	if _, err := p.terminal.WriteString("y\n"); err != nil {
+		t.Fatal(err)
+	}
+	for p.alive() { // each is raised as soon as its record has caught up
+		for _, id := range ids {
+			if changes := w.reg.lease(id).Changes; changes >= 1000 {
+				w.forge(id, heartbeat(id, map[string]any{"changes": changes + 1000}))
+			}
+		}
+		passes(time.Now().Add(100 * time.Millisecond))
+	}
+	if code := p.exits(generous); code != 5 || !strings.Contains(p.text(), "holds it again") {
+		t.Errorf("exit code %d, says %q; want 5, and that it is held again", code, p.text())
+	}
+	w.until("the brake restored being held again", held)
 }
 
 // TestHostileRow13BadKeyWrittenOften writes one bad heartbeat hundreds of times: what that costs etcd is bounded, and the
