@@ -38,7 +38,7 @@ func app() *ucli.App {
 			"arguments. Settings, such as --etcd-endpoints, can also be given as LAPSE_NAME in the environment, or in the\n" +
 			"--config file; what concerns one call only comes from the command line alone.\n\n" +
 			"Exit codes: 0 done, or so already; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held;\n" +
-			"6 partly done; 7 outcome unknown, run it again as it says.",
+			"6 partly done; 7 outcome unknown, or stopped while it waited: run it again as it says.",
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
 			releaseCommand("release"), releaseCommand("revoke"), pardonCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),

@@ -38,10 +38,11 @@
 //   - setback_test.go: copies from before five extensions, and from after a shortening. Both instances were terminated.
 //   - think_test.go: facts that change while adopt, release, revoke, unmanage, recover or arm asks. Adopt took an instance that
 //     EC2 had terminated, and recover one that bore another registry's tag by then; the others held.
-//   - forged_test.go: each field of a heartbeat, and its bytes. The greatest change counter alone was believed.
+//   - forged_test.go: each field of a heartbeat, and its bytes. The greatest change counter alone was believed. Sidecars that
+//     claim more after each lift of a brake: `janitor resume --brake` exited 0, and the next sweep held it again.
 //   - clock_test.go: ten years ahead and back, a clock that jumps all the time: as row 5. Clocks of standby and sidecar: held.
-//   - blocked_test.go: stdout and stderr of lease, janitor and sidecar, and files that block from the start: each hung, and
-//     ignored SIGTERM. A tiny disk: as row 16. The memory's file blocking under a running janitor: held.
+//   - blocked_test.go: stdout, stderr and stdin of lease, janitor and sidecar, and files that block from the start: each hung,
+//     and ignored SIGTERM. A tiny disk: as row 16. The memory's file blocking under a running janitor: held.
 //   - stop_test.go: signals. At a prompt SIGINT and SIGTERM were ignored; a janitor whose own etcd had nowhere to log hung with
 //     it. While etcd is frozen or away, or EC2 hangs, each process ended on SIGTERM.
 //
