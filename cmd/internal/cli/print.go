@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,9 +86,9 @@ func Confirm(c *cli.Context, question string, again func() error) error {
 	Say(c, "%s? [y/N]", question)
 	line, err := Await(c.Context, func() (string, error) { return bufio.NewReader(c.App.Reader).ReadString('\n') })
 	switch {
-	case c.Context.Err() != nil:
+	case c.Err() != nil:
 		return WithCode(ExitRefused, fmt.Errorf("asked to stop before there was an answer; nothing was done"))
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {

@@ -43,7 +43,7 @@ func TestWhateverACommandWaitsForItEndsOnceItIsAskedToStop(t *testing.T) {
 		"nothing":        {"", say, ExitDone, 0},
 		"stderr":         {"stderr", say, ExitDone, 2 * flushTime},
 		"stdout":         {"stdout", func(c *cli.Context) error { return JSON(c, "a value") }, ExitUnknown, time.Minute + stopMax},
-		"its context":    {"", func(c *cli.Context) error { <-c.Context.Done(); return context.Canceled }, ExitUnknown, time.Minute},
+		"its context":    {"", func(c *cli.Context) error { <-c.Done(); return context.Canceled }, ExitUnknown, time.Minute},
 		"its own end":    {"", func(c *cli.Context) error { Takes(c, time.Hour); time.Sleep(30 * time.Minute); return nil }, ExitDone, 30 * time.Minute},
 		"longer than it": {"", func(c *cli.Context) error { Takes(c, time.Hour); time.Sleep(2 * time.Hour); return nil }, ExitFailed, time.Minute + time.Hour},
 		"what is over":   {"", func(c *cli.Context) error { Takes(c, time.Hour); Takes(c, 0); time.Sleep(time.Hour); return nil }, ExitUnknown, time.Minute + stopMax},

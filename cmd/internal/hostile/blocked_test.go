@@ -158,6 +158,22 @@ func TestHostileStoppedPipes(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a second signal", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		stdout := w.sink("stdout")
+		stdout.fill()
+		c := w.command("lease", "list", "-o", "json")
+		c.Stdout = stdout.file
+		p := w.start(c)
+		passes(time.Now().Add(time.Second))
+		p.signal(syscall.SIGTERM)
+		passes(time.Now().Add(1500 * time.Millisecond))
+		if !p.alive() {
+			t.Errorf("ended after one signal, with code %d", c.ProcessState.ExitCode())
+		}
+		p.ends(time.Second)
+	})
 	t.Run("janitor's stdout is its audit log", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
