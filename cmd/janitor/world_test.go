@@ -75,7 +75,7 @@ func createInstance(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// leased VARIABLE TERM: an instance with an active lease, whose term may have passed.
+// leased VARIABLE TERM: an instance with an active lease, whose term may have passed, and with the tags of both.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
@@ -85,12 +85,15 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	i := w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: registry.UUID}})
+	i := w.sim.Create(ec2sim.Instance{})
 	now, by := time.Now(), lease.By{Actor: "test"}
 	l := lease.Adopt(now.Add(-time.Hour), lease.Instance{ID: i.ID, Place: here, Zone: i.Zone, ZoneID: i.ZoneID}, now.Add(term), time.Time{}, "ada", nil, by)
 	if l, err = l.Activate(now, by); err != nil {
 		return err
 	}
+	w.sim.SetTags(i.ID, map[string]string{
+		lease.TagRegistry: registry.UUID, lease.TagExpires: l.Expiry().String(), lease.TagLeased: l.LeasedTag(),
+	})
 	ts.Setenv(args[0], i.ID)
 	_, err = w.store.PutLease(w.ctx, l)
 	return err

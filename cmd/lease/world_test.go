@@ -95,16 +95,14 @@ func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 }
 
 // leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [ttl=LONG] [LABEL=VALUE]…: an instance that runs
-// for an hour, with an active lease.
+// for an hour, with an active lease and the tags of it.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
 		return err
 	}
-	i := w.sim.Create(ec2sim.Instance{
-		LaunchTime: time.Now().Add(-time.Hour).Truncate(time.Second), Tags: map[string]string{lease.TagRegistry: registry.UUID},
-	})
+	i := w.sim.Create(ec2sim.Instance{LaunchTime: time.Now().Add(-time.Hour).Truncate(time.Second)})
 	now, by := time.Now(), lease.By{Actor: "test"}
 	in := func(name string) (t time.Time) {
 		if d, err := time.ParseDuration(given[name]); err == nil {
@@ -123,6 +121,9 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	if l, err = l.Activate(now, by); err != nil {
 		return err
 	}
+	w.sim.SetTags(i.ID, map[string]string{
+		lease.TagRegistry: registry.UUID, lease.TagExpires: l.Expiry().String(), lease.TagLeased: l.LeasedTag(),
+	})
 	ts.Setenv(args[0], i.ID)
 	_, err = w.store.PutLease(w.ctx, l)
 	return err
