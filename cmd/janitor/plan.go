@@ -39,6 +39,7 @@ type verdict struct {
 	Place      string             `json:"place"`
 	Cause      lease.Cause        `json:"cause,omitzero"`
 	Brake      string             `json:"brake,omitzero"`
+	Overdue    string             `json:"overdue,omitzero"` // should be gone by its record: what keeps it
 	Reason     string             `json:"reason"`
 }
 
@@ -74,7 +75,7 @@ func newPlan(view plan.View, planned plan.Plan, all bool) planView {
 		if !quiet || all {
 			shown := verdict{
 				Action: v.Action, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Cause: v.Cause,
-				Brake: v.Brake, Reason: v.Reason,
+				Brake: v.Brake, Overdue: v.Overdue, Reason: v.Reason,
 			}
 			if v.Leftover != nil {
 				shown.Leftover, shown.Kind = v.Leftover.ID, v.Leftover.Kind

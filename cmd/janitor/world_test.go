@@ -75,7 +75,8 @@ func createInstance(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// leased VARIABLE TERM: an instance with an active lease, whose term may have passed, and with the tags of both.
+// leased VARIABLE TERM [TAG=VALUE]…: an instance with an active lease, whose term may have passed, with the tags of both
+// and these.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
@@ -91,9 +92,14 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	if l, err = l.Activate(now, by); err != nil {
 		return err
 	}
-	w.sim.SetTags(i.ID, map[string]string{
+	tags := map[string]string{
 		lease.TagRegistry: registry.UUID, lease.TagExpires: l.Expiry().String(), lease.TagLeased: l.LeasedTag(),
-	})
+	}
+	for _, arg := range args[2:] {
+		key, value, _ := strings.Cut(arg, "=")
+		tags[key] = value
+	}
+	w.sim.SetTags(i.ID, tags)
 	ts.Setenv(args[0], i.ID)
 	_, err = w.store.PutLease(w.ctx, l)
 	return err

@@ -57,9 +57,7 @@ func (a *account) tellActive(l lease.Lease, beats map[string]lease.Heartbeat, t 
 		}
 		a.say("term", "Its term %s %s.", ends, t.exact(l.ExpiresAt))
 	}
-	if !l.KeptSince.IsZero() {
-		a.say("kept", "Its date had passed, and it was kept by %s, since %s; it is marked before it is terminated.", keptWords(l.KeptReason), t.when(l.KeptSince))
-	}
+	a.tellKeys(l, t)
 	a.say("renewal", "%s", beatWords(l, beats, t))
 	a.say("change", "%s", changeWords(l, t))
 	a.say("record", "Granted %s%s.%s", t.when(l.GrantedAt), by(l), lastWords(l, t))
@@ -161,10 +159,7 @@ func (a *account) tellRevoked(l lease.Lease, t teller) {
 	if l.Stuck != "" {
 		a.say("stuck", "It cannot be ended: %s. %s", l.Stuck, stuckAdvice(l.Stuck))
 	}
-	if l.TagNumber > 0 {
-		a.say("tag", "Its tag %s is newer (number %d) than its record (number %d): the registry was set back, or somebody edited the tag. "+
-			"Nothing ends it until `lease revoke %s`.", lease.TagExpires, l.TagNumber, l.ExpiresNumber, l.InstanceID)
-	}
+	a.tellKeys(l, t)
 	a.say("change", "The lease is not given back. As long as it runs, `lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
 }
 
@@ -179,16 +174,6 @@ func stuckAdvice(reason string) string {
 		return "Give the janitor its policy, see `lease doctor --as janitor`; it is tried again by itself."
 	}
 	return "It is tried again by itself, ever more slowly."
-}
-
-// keptWords say what kept an instance after its date.
-func keptWords(r lease.KeptReason) string {
-	words := map[lease.KeptReason]string{
-		lease.KeptByTag:      "its tag " + lease.TagExpires + ", which was late or said a later date",
-		lease.KeptByExempt:   "its tag " + lease.TagExempt,
-		lease.KeptByRegistry: "the loss of its tag " + lease.TagRegistry,
-	}
-	return cmp.Or(words[r], string(r))
 }
 
 func because(reason string) string {
@@ -219,14 +204,21 @@ func verdictWords(v plan.Verdict) string {
 	case v.Action == plan.ActKeep && v.Lease != nil && v.Lease.State == lease.StateRevoked:
 		return "Nothing is to be done just now: " + v.Reason + "."
 	}
-	would := map[plan.Action]string{
+	return fmt.Sprintf("A janitor would now %s: %s.", cmp.Or(deed(v), string(v.Action)), v.Reason)
+}
+
+// deed is what a janitor does by a verdict.
+func deed(v plan.Verdict) string {
+	return map[plan.Action]string{
 		plan.ActKeep: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "take its mark back",
 		plan.ActEnd: "end it", plan.ActOrphan: "end it", plan.ActHold: "act, did brake " + v.Brake + " not hold",
 		plan.ActLook: "note that it saw it, and end it after a second look", plan.ActPurge: "let go of its record",
-		plan.ActStuck: "note that it is stuck", plan.ActAbsent: "note that it is not found", plan.ActConfirm: "note that it has ended",
-		plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
-	}
-	return fmt.Sprintf("A janitor would now %s: %s.", cmp.Or(would[v.Action], string(v.Action)), v.Reason)
+		plan.ActStuck: "note that it is stuck", plan.ActAbsent: "note that it is not found", plan.ActSeen: "note that it is found again",
+		plan.ActConfirm: "note that it has ended", plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
+		plan.ActDone: "note that its launch is done", plan.ActClose: "close its launch", plan.ActRemove: "remove it",
+		plan.ActClear: "note that nothing is left of its launch", plan.ActRaise: "raise its record to the date of its tag",
+		plan.ActNoteTag: "note the number of its tag", plan.ActKept: "note what keeps it",
+	}[v.Action]
 }
 
 // silent reports whether the verdict is that nothing beats just now: a single look can judge no silence.

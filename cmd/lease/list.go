@@ -14,7 +14,8 @@ func listCommand() *ucli.Command {
 		Name: "list", Usage: "list leases, what ends first at the top",
 		Description: "Leases that have ended, and those of instances that were unmanaged, are left out unless --state asks for\n" +
 			"them (--state all: every one). Records that cannot be read are named on stderr. The\n" +
-			"column NOTE says why a lease was taken away, when the janitor's mark ends it, or why EC2 refuses to.\n\n" +
+			"column NOTE says why a lease was taken away, when the janitor's mark ends it, what keeps it although it is overdue,\n" +
+			"or why EC2 refuses to.\n\n" +
 			"   lease list --holder ada --expiring 1h\n" +
 			"   lease list --label team=search --state active -q | xargs -r lease extend --for 4h\n" +
 			"   lease list --unexplained --region eu-west-1\n\n" +

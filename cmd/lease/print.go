@@ -65,6 +65,9 @@ func note(l lease.Lease, now time.Time) string {
 	case l.Mark != nil && l.Live():
 		notes = append(notes, fmt.Sprintf("marked (%s), %s", l.Mark.Cause, mayEnd(*l.Mark, now)))
 	}
+	if why := overdueOnRecord(l, now); why != "" {
+		notes = append(notes, fmt.Sprintf("overdue (%s)", why))
+	}
 	if l.Cause != "" {
 		notes = append(notes, string(l.Cause))
 	}

@@ -78,9 +78,15 @@ func facts(l lease.Lease, now time.Time) [][]string {
 	if !l.KeptSince.IsZero() {
 		add("kept", fmt.Sprintf("since %s by %s", cli.When(l.KeptSince, now), keptWords(l.KeptReason)))
 	}
+	if why := overdueOnRecord(l, now); why != "" {
+		add("overdue", fmt.Sprintf("%s; `lease why %s` says what to do", why, l.InstanceID))
+	}
 	when("revoked", l.RevokedAt)
 	if l.TagNumber > 0 {
 		add("tag", fmt.Sprintf("newer: number %d, the record's is %d; `lease revoke %s` ends it", l.TagNumber, l.ExpiresNumber, l.InstanceID))
+	}
+	if l.State == lease.StateActive && l.ExpiresNumber > lease.MaxTagNumber {
+		add("tag", fmt.Sprintf("cannot bear number %d, so no date ends it; `lease revoke %s` does", l.ExpiresNumber, l.InstanceID))
 	}
 	when("ended", l.EndedAt)
 	add("revision", fmt.Sprint(l.Revision))

@@ -32,14 +32,17 @@ func whyCommand() *ucli.Command {
 
 // explanation says why an instance is kept or ended.
 type explanation struct {
-	InstanceID string        `json:"instance_id"`
-	Text       string        `json:"text"`
-	Mode       lease.Mode    `json:"mode"`            // of the registry
-	Brakes     []lease.Brake `json:"brakes"`          // that held at the last sweep
-	Action     plan.Action   `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
-	Reason     string        `json:"reason,omitzero"`
-	Brake      string        `json:"brake,omitzero"`
-	Lease      *lease.Lease  `json:"lease,omitempty"`
+	InstanceID string           `json:"instance_id"`
+	Text       string           `json:"text"`
+	Mode       lease.Mode       `json:"mode"`            // of the registry
+	Brakes     []lease.Brake    `json:"brakes"`          // that held at the last sweep
+	Action     plan.Action      `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
+	Reason     string           `json:"reason,omitzero"`
+	Brake      string           `json:"brake,omitzero"`
+	Overdue    lease.KeptReason `json:"overdue,omitzero"` // should be gone by its record, and is kept: by tag, exempt or registry
+	Tag        string           `json:"tag,omitzero"`     // the value of lapse:expires on the instance, if EC2 was asked
+	Keys       lease.KeyState   `json:"keys,omitzero"`    // how record and tag stand to each other, if EC2 was asked
+	Lease      *lease.Lease     `json:"lease,omitempty"`
 
 	account *account // of which Text is the prose
 }
@@ -165,6 +168,9 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 	if e.Lease == nil && k.bad(id) == nil {
 		return k.stranger(ctx, e)
 	}
+	if e.Lease != nil {
+		k.overdue(&e, overdueOnRecord(*e.Lease, t.now), lease.Instance{}, t)
+	}
 	return e, nil
 }
 
@@ -174,6 +180,7 @@ func (k knowledge) judged(e *explanation, v plan.Verdict, t teller) {
 		e.account = k.tellUnleased(v, t)
 	}
 	said := ""
+	k.compare(e, v, t)
 	if v.Instance != nil {
 		said = fmt.Sprintf("EC2 says %s.", v.Instance.State)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
-		"kill-etcd": killEtcd, "terminate": terminate, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
+		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {
@@ -91,6 +92,24 @@ func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 	delete(tags, "token")
 	w.sim.SetTags(i.ID, tags)
 	ts.Setenv(args[0], i.ID)
+	return nil
+}
+
+// tag ID KEY=VALUE|-KEY…: somebody edits the tags of an instance.
+func editTags(w *world, _ *testscript.TestScript, args []string) error {
+	i, known := w.sim.Instance(args[0])
+	if !known {
+		return fmt.Errorf("no instance %s", args[0])
+	}
+	tags := maps.Clone(i.Tags)
+	for _, arg := range args[1:] {
+		if key, value, set := strings.Cut(arg, "="); set {
+			tags[key] = value
+		} else {
+			delete(tags, strings.TrimPrefix(key, "-"))
+		}
+	}
+	w.sim.SetTags(i.ID, tags)
 	return nil
 }
 
@@ -129,7 +148,7 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return err
 }
 
-// change ID revoke|mark|stuck|end|reopen|unmanage [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is so long, or
+// change ID revoke|mark|stuck|end|reopen|unmanage|keep [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is so long, or
 // 5 minutes.
 func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	by, now, notice := lease.By{Actor: "janitor:test"}, time.Now(), 5*time.Minute
@@ -153,6 +172,8 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 			return l.Reopen(now, by)
 		case "unmanage":
 			return l.Unmanage(now, by)
+		case "keep":
+			return l.Keep(now, lease.KeptReason(args[2]), by)
 		}
 		return l, fmt.Errorf("no change %q", args[1])
 	})

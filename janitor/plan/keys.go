@@ -9,8 +9,8 @@ import (
 	"lapse/lease"
 )
 
-// overdueAfter is how long an instance may wait for its tag alone before it is overdue.
-const overdueAfter = 5 * time.Minute
+// OverdueAfter is how long an instance may wait for its tag alone before it is overdue.
+const OverdueAfter = 5 * time.Minute
 
 // raisedMemory is for how long a record that was behind its tag counts for the brake that says that the registry was set
 // back.
@@ -145,9 +145,9 @@ func says(tag lease.Expiry) string {
 // kept notes, or reports, what keeps an instance whose date has passed.
 func (c *situation) kept(l *lease.Lease, why lease.KeptReason, reason string) {
 	overdue := string(why)
-	if late := c.Now.Sub(l.ExpiresAt.Add(c.Policy.TermGrace)); why == lease.KeptByTag && late < overdueAfter {
+	if late := c.Now.Sub(l.ExpiresAt.Add(c.Policy.TermGrace)); why == lease.KeptByTag && late < OverdueAfter {
 		overdue = "" // it is on its way
-		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace + overdueAfter))
+		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace + OverdueAfter))
 	}
 	if l.KeptSince.IsZero() || l.KeptReason != why || l.Mark != nil && l.Mark.Cause == lease.CauseTerm {
 		verdict := c.say(l, ActKept, reason)

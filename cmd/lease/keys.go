@@ -1,0 +1,122 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// tellKeys tells the number of the agreed date, and what the record says of the tag, the other key of that date.
+func (a *account) tellKeys(l lease.Lease, t teller) {
+	a.say("date", "The agreed date has number %d.", l.ExpiresNumber)
+	if l.State == lease.StateActive && !l.KeptSince.IsZero() {
+		a.say("kept", "Since %s it was kept by %s, although its date had passed; it is marked before it is terminated.",
+			t.when(l.KeptSince), keptWords(l.KeptReason))
+	}
+	switch {
+	case l.TagNumber > 0:
+		a.say("tag", "Its tag %s is newer (number %d) than its record (number %d): the registry was set back, or somebody edited the tag. "+
+			"Nothing ends it until `lease revoke %s`.", lease.TagExpires, l.TagNumber, l.ExpiresNumber, l.InstanceID)
+	case l.State == lease.StateActive && l.ExpiresNumber > lease.MaxTagNumber:
+		a.say("tag", "Its number is over %d, the last that the tag %s can bear, so no date ends it any more. `lease revoke %s` ends it.",
+			lease.MaxTagNumber, lease.TagExpires, l.InstanceID)
+	}
+}
+
+// compare tells what the tag says on the instance if that is not what the record says, and whether the instance is overdue.
+func (k knowledge) compare(e *explanation, v plan.Verdict, t teller) {
+	l, i := e.Lease, v.Instance
+	if l == nil {
+		return
+	}
+	if i == nil {
+		i = &lease.Instance{}
+	}
+	if i.Alive() && (l.State == lease.StateActive || l.State == lease.StateRevoked) {
+		keys := lease.Compare(*l, i.Expiry())
+		e.Tag, e.Keys = i.Tags[lease.TagExpires], keys.State
+		if words := keyWords(keys, *l, *i); words != "" && i.ManagedBy(k.snapshot.Registry.UUID) {
+			e.account.say("tag", "%s", words)
+		}
+	}
+	k.overdue(e, lease.KeptReason(v.Overdue), *i, t)
+}
+
+// keyWords tell what the tag of an instance says if that is not what its record says, and what becomes of that. What the
+// record has to say of it by itself is told already.
+func keyWords(keys lease.Keys, l lease.Lease, i lease.Instance) string {
+	says := fmt.Sprintf("Its tag %s says %q", lease.TagExpires, i.Expiry())
+	switch value, there := i.Tags[lease.TagExpires]; {
+	case !there:
+		says = "It bears no tag " + lease.TagExpires
+	case i.Expiry().Number == 0:
+		says = fmt.Sprintf("Its tag %s says %q, which is no date with a number, so it counts for nothing", lease.TagExpires, value)
+	}
+	switch {
+	case keys.State == lease.TagBehind && l.State == lease.StateActive && keys.Earlier:
+		return says + "; the tag is behind the record, whose date is earlier. The janitor writes it, unless the registry observes or a brake holds everything."
+	case keys.State == lease.TagBehind && l.State == lease.StateActive:
+		return says + "; the tag is behind the record. The janitor writes it, unless the registry observes. Nothing ends sooner by that."
+	case keys.State == lease.RecordBehind && l.State == lease.StateActive:
+		return says + ", which is newer than its record: the registry was set back, or somebody edited the tag. Nothing ends it by this record; the janitor raises it."
+	case keys.State == lease.RecordBehind && l.TagNumber == 0:
+		return says + fmt.Sprintf(", which is newer than its record: the registry was set back, or somebody edited the tag. Nothing ends it until `lease revoke %s`.", l.InstanceID)
+	case keys.State == lease.RecordEarlier && l.State == lease.StateActive:
+		return says + ", which is later than its record, and nobody has shortened it since. The janitor raises the record."
+	}
+	return ""
+}
+
+// overdue tells that the instance should be gone by its record, if something keeps it, and what to do.
+func (k knowledge) overdue(e *explanation, reason lease.KeptReason, i lease.Instance, t teller) {
+	if e.Overdue = reason; reason == "" {
+		return
+	}
+	if l := e.Lease; l.State == lease.StateActive {
+		e.account.lead = fmt.Sprintf("%s is overdue: its term passed %s, and it is kept by %s.", l.InstanceID, t.exact(l.ExpiresAt), keptWords(reason))
+	}
+	e.account.say("overdue", "%s", wayOut(reason, *e.Lease, i, k.snapshot.Registry.UUID))
+}
+
+// overdueOnRecord is what keeps an instance that should be gone, as far as its record tells; empty if it is not overdue.
+func overdueOnRecord(l lease.Lease, now time.Time) lease.KeptReason {
+	switch {
+	case l.State == lease.StateRevoked && l.TagNumber > 0:
+		return lease.KeptByTag
+	case l.State != lease.StateActive || l.KeptSince.IsZero() || l.Mark != nil || !l.Over(now, 0):
+		return ""
+	case l.KeptReason == lease.KeptByTag && !l.Over(now, plan.OverdueAfter): // it is on its way
+		return ""
+	}
+	return l.KeptReason
+}
+
+// wayOut is what ends an instance that is overdue for a reason, or stops managing it.
+func wayOut(reason lease.KeptReason, l lease.Lease, i lease.Instance, registry string) string {
+	keep := fmt.Sprintf("`lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
+	then := ": it is marked then, and terminated after that notice. "
+	switch {
+	case l.State == lease.StateRevoked && l.Cause == lease.CauseFailedCreation && i.Leased():
+		return fmt.Sprintf("Its tag %s says that its lease was active. %s", lease.TagLeased, keep)
+	case reason == lease.KeptByTag:
+		return fmt.Sprintf("`lease revoke %s` ends it, whatever the tag says. %s", l.InstanceID, keep)
+	case reason == lease.KeptByExempt:
+		return "Remove that tag" + then + keep
+	case i.ManagedBy(registry):
+		return fmt.Sprintf("Set its tag %s to %s again%s%s", lease.TagLaunch, l.ClientToken, then, keep)
+	}
+	return fmt.Sprintf("Set its tag %s to %s again%s%s", lease.TagRegistry, registry, then, keep)
+}
+
+// keptWords say what keeps an instance after its date.
+func keptWords(r lease.KeptReason) string {
+	words := map[lease.KeptReason]string{
+		lease.KeptByTag:      "its tag " + lease.TagExpires + ", which is late or says a later date",
+		lease.KeptByExempt:   "its tag " + lease.TagExempt,
+		lease.KeptByRegistry: "the loss of its tag " + lease.TagRegistry,
+	}
+	return cmp.Or(words[r], string(r))
+}
