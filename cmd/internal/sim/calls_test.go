@@ -45,24 +45,16 @@ func (f *fleet) serve(p *process, sent time.Time, in any) (any, *refused) {
 	}
 	switch in := in.(type) {
 	case *ec2.DescribeInstancesInput:
-		return f.describe(in)
+		return f.describe(p, sent, in)
 	case *ec2.RunInstancesInput:
 		f.w.trace.add(event{kind: requested, who: p.name, id: aws.ToString(in.ClientToken)})
 		return f.run(in)
 	case *ec2.TerminateInstancesInput:
 		return f.terminate(p, sent, in)
 	case *ec2.CreateTagsInput:
-		return &ec2.CreateTagsOutput{}, f.tagAll(in.Resources, func(tags map[string]string) {
-			for _, t := range in.Tags {
-				tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-			}
-		})
+		return f.createTags(p, sent, in)
 	case *ec2.DeleteTagsInput:
-		return &ec2.DeleteTagsOutput{}, f.tagAll(in.Resources, func(tags map[string]string) {
-			for _, t := range in.Tags {
-				delete(tags, aws.ToString(t.Key))
-			}
-		})
+		return f.deleteTags(p, sent, in)
 	}
 	return f.servePieces(p, sent, in)
 }
@@ -76,6 +68,14 @@ func subject(in any) string {
 		return aws.ToString(in.ClientToken)
 	case *ec2.TerminateInstancesInput:
 		return strings.Join(in.InstanceIds, " ")
+	case *ec2.CreateTagsInput:
+		text := strings.Join(in.Resources, " ")
+		for _, t := range in.Tags { // whoever asks has them in order
+			text += " " + aws.ToString(t.Key) + "=" + aws.ToString(t.Value)
+		}
+		return text
+	case *ec2.DeleteTagsInput:
+		return strings.Join(in.Resources, " ")
 	}
 	return ""
 }
@@ -88,9 +88,12 @@ func filtered(filters []types.Filter) (text string) {
 }
 
 // describe lists by tag, or looks up by id. Only the latter shows what is out of reach as such.
-func (f *fleet) describe(in *ec2.DescribeInstancesInput) (any, *refused) {
+func (f *fleet) describe(p *process, sent time.Time, in *ec2.DescribeInstancesInput) (any, *refused) {
 	now, filter := time.Now(), in.Filters[0]
 	byID := aws.ToString(filter.Name) == "instance-id"
+	if !byID && in.NextToken == nil && p.role == "janitor" {
+		f.w.trace.add(event{kind: listed, who: p.name, sent: sent})
+	}
 	var stale time.Duration
 	if now.Before(f.staleUntil) {
 		stale = f.stale
@@ -136,16 +139,18 @@ func (f *fleet) item(m *machine) types.Instance {
 	if m.spot != "" {
 		i.SpotInstanceRequestId = aws.String(m.spot)
 	}
-	for _, id := range m.keeps {
-		if strings.HasPrefix(id, "vol-") {
+	for _, x := range m.has {
+		switch {
+		case x.machine != m.id:
+		case strings.HasPrefix(x.id, "vol-"):
 			i.BlockDeviceMappings = append(i.BlockDeviceMappings, types.InstanceBlockDeviceMapping{
-				Ebs: &types.EbsInstanceBlockDevice{VolumeId: aws.String(id), DeleteOnTermination: aws.Bool(false)},
+				Ebs: &types.EbsInstanceBlockDevice{VolumeId: aws.String(x.id), DeleteOnTermination: aws.Bool(x.goes)},
 			})
-			continue
+		case strings.HasPrefix(x.id, "eni-"):
+			i.NetworkInterfaces = append(i.NetworkInterfaces, types.InstanceNetworkInterface{
+				NetworkInterfaceId: aws.String(x.id), Attachment: &types.InstanceNetworkInterfaceAttachment{DeleteOnTermination: aws.Bool(x.goes)},
+			})
 		}
-		i.NetworkInterfaces = append(i.NetworkInterfaces, types.InstanceNetworkInterface{
-			NetworkInterfaceId: aws.String(id), Attachment: &types.InstanceNetworkInterfaceAttachment{DeleteOnTermination: aws.Bool(false)},
-		})
 	}
 	return i
 }
@@ -252,16 +257,4 @@ func (f *fleet) terminate(p *process, sent time.Time, in *ec2.TerminateInstances
 		return nil, refusal("OperationNotPermitted")
 	}
 	return out, nil
-}
-
-func (f *fleet) tagAll(ids []string, change func(map[string]string)) *refused {
-	for _, id := range ids {
-		if f.byID[id] == nil {
-			return refusal("InvalidInstanceID.NotFound")
-		}
-	}
-	for _, id := range ids {
-		f.tag(f.byID[id], change)
-	}
-	return nil
 }

@@ -27,6 +27,9 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		t.leases[id] = f
 	}
 	before := f.record
+	if before != nil && before.State == "active" {
+		f.active = t.now
+	}
 	after, err := read[leaseRecord](c.Value)
 	if err != nil {
 		t.find("records", id, "is no JSON: %v", err)
@@ -48,13 +51,17 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	if t.roles[e.who] == "person: shorten" { // what was promised before this came counts no more, however late it came
 		delete(t.promises, id)
 	}
+	if after.State == "active" {
+		f.active = t.now
+	}
+	t.noteDate(e.who, id, f, before, after)
 	t.checkChange(e.who, id, before, after)
 	janitor := t.roles[e.who] == "janitor"
 	switch {
 	case before == nil && after.State == "active" && t.roles[e.who] == "launcher":
 		t.checkBind(id, after)
 	case before == nil && after.State == "revoked":
-		t.checkOrphan(id, after)
+		t.checkOrphan(e.who, id, after)
 		t.ends = append(t.ends, end{t.now, id, after.Cause, after.Launch, t.zone(id), 0})
 		t.counts.revoked++
 	case before.live() && after.State == "revoked" && janitor:
@@ -65,6 +72,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	}
 	if janitor && after.State == "revoked" && (before == nil || after.Tries > before.Tries) {
 		f.authorised = append(f.authorised, since[string]{t.now, e.who})
+		f.authorisedDate = after.date()
 	}
 	switch {
 	case after.Mark == nil:
@@ -115,6 +123,9 @@ func (t *truth) checkRemoved(e event) {
 	l := t.launchOf(e.text)
 	if own := lastBy(e.who, l.authorised[e.id], e.sent); own.IsZero() || e.sent.Sub(own) > 2*time.Minute {
 		t.find("P6", e.id, "removed by %s with what was sent at %s, and its last authorisation before is from %s", e.who, e.sent, own)
+	}
+	if leased(e.tags) {
+		t.find("P1", e.id, "removed, and its tag says that there was a lease")
 	}
 	for id := range l.made {
 		if f := t.leases[id]; f != nil && f.bound && strings.HasPrefix(e.id, "vol-") {
@@ -203,7 +214,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	}
 	for id, at := range after.Looks {
 		if before == nil || before.Looks[id].IsZero() {
-			l.looks[id] = t.begun(at)
+			l.looks[id], l.noted[id] = t.begun(at), t.now
 		}
 	}
 }
@@ -227,7 +238,7 @@ func (t *truth) checkWindow(e event, token string, before, after *launchRecord) 
 }
 
 // checkOrphan: what a failed creation left is ended after two full looks at a launch that was closed.
-func (t *truth) checkOrphan(id string, after *leaseRecord) {
+func (t *truth) checkOrphan(by, id string, after *leaseRecord) {
 	b, l := t.machines[id], t.launch(after.Launch)
 	first, looked := l.looks[id]
 	switch {
@@ -241,6 +252,12 @@ func (t *truth) checkOrphan(id string, after *leaseRecord) {
 	case !looked || first.Before(l.closed.Add(-maxSkew)) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
 		t.find("P1", id, "an orphan after one look")
 	}
+	if !t.lost(t.now.Add(-time.Minute)) && !t.listedSince(by, l.noted[id]) {
+		t.find("P1", id, "an orphan by %s, which has listed nothing since it was first seen", by)
+	}
+	if b != nil && t.always(b, t.now, leased) {
+		t.find("P1", id, "an orphan, and its tag says that there was a lease")
+	}
 	t.checkHeld(id)
 	t.checkPromise(id, "failed-creation")
 	t.checkRate(id, after.Launch)
@@ -248,9 +265,19 @@ func (t *truth) checkOrphan(id string, after *leaseRecord) {
 
 // checkPromise: nobody was told that the lease holds longer.
 func (t *truth) checkPromise(id, cause string) {
-	if p, told := t.promises[id]; told && p.what.After(t.now.Add(maxSkew)) {
+	p, told := t.promises[id]
+	if p.tagged && cause != "term" {
+		return // the tag guards the date alone
+	}
+	if told && p.what.After(t.now.Add(maxSkew)) {
 		t.find("P1", id, "ended for %s at %s, and somebody was told that its lease holds until %s", cause, clockOf(t.now), clockOf(p.what))
 	}
+}
+
+// listedSince reports whether a janitor has begun a full listing after a time.
+func (t *truth) listedSince(who string, at time.Time) bool {
+	lists := t.lists[who]
+	return len(lists) > 0 && lists[len(lists)-1].After(at)
 }
 
 func clockOf(at time.Time) string { return at.UTC().Format(time.TimeOnly) }

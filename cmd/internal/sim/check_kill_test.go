@@ -14,6 +14,7 @@ const (
 // checkRevoked judges the moment in which etcd took a lease away by a janitor's word.
 func (t *truth) checkRevoked(by, id string, f *file, before, after *leaseRecord) {
 	t.checkHeld(id)
+	t.checkKeys(id, f, after.Cause, t.now.Add(-2*time.Minute), t.now)
 	switch {
 	case after.Cause == "term":
 		t.checkTerm(id, f, before)
@@ -233,6 +234,9 @@ func (t *truth) checkKill(e event) {
 	if exempt := t.always(b, e.sent, func(tags map[string]string) bool { _, is := tags[exemptTag]; return is }); exempt {
 		t.find("P1", e.id, "ended, and it was exempt")
 	}
+	if f.record != nil && f.record.State == "revoked" {
+		t.checkKeys(e.id, f, f.record.Cause, e.sent.Add(-maxStale-15*time.Second), e.sent)
+	}
 	b.asked = true
 }
 
@@ -248,17 +252,5 @@ func lastBy(who string, writes []since[string], until time.Time) time.Time {
 
 // always reports whether the tags were so all the time in which somebody could have looked before sending.
 func (t *truth) always(b *body, sent time.Time, so func(map[string]string) bool) bool {
-	from := sent.Add(-maxStale - 15*time.Second)
-	held := false
-	for n, tags := range b.tags {
-		last := n == len(b.tags)-1
-		if tags.at.After(sent) || !last && !b.tags[n+1].at.After(from) {
-			continue
-		}
-		if !so(tags.what) {
-			return false
-		}
-		held = true
-	}
-	return held
+	return b.always(sent.Add(-maxStale-15*time.Second), sent, so)
 }

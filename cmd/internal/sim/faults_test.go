@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -18,7 +19,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return append(append(etcdFaults(), ec2Faults()...), processFaults()...)
+	return slices.Concat(etcdFaults(), ec2Faults(), tagFaults(), processFaults())
 }
 
 func etcdFaults() []fault {
@@ -183,12 +184,6 @@ func ec2Faults() []fault {
 			w.fleet.enter(m, types.InstanceStateNamePending)
 		})},
 		{"spot interruption", 2, one(running, func(w *world, r *rand.Rand, m *machine) { w.fleet.end(m) })},
-		{"tags copied", 1, func(w *world, r *rand.Rand) (time.Duration, bool) {
-			return 0, w.fleet.change(r, running, func(m *machine) {
-				tags := map[string]string{registryTag: m.tags[registryTag], launchTag: m.tags[launchTag]}
-				w.fleet.add(&machine{role: copiedRole, zone: m.zone, token: fmt.Sprintf("console-%d", w.fleet.serial), tags: tags})
-			})
-		}},
 	}
 }
 

@@ -44,6 +44,7 @@ type fleet struct {
 	deniedUntil, mismatchUntil time.Time
 	refusing                   map[string]time.Time // error codes, and until when calls are refused with them
 	away                       map[string]time.Time // zones out of reach until
+	tagging                    tagTrouble
 }
 
 // machine is one instance.
@@ -54,7 +55,7 @@ type machine struct {
 	launched                           time.Time
 	tags                               map[string]string
 	protected                          bool
-	keeps                              []string // pieces that are not deleted with it
+	has                                []*piece // what was made beside it
 	past                               []was
 
 	boots   bool // a sidecar starts when it runs
@@ -224,7 +225,7 @@ func (f *fleet) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.staleUntil, f.shortUntil, f.blindUntil, f.pageSize = time.Time{}, time.Time{}, time.Time{}, 1000
-	f.deniedUntil, f.mismatchUntil = time.Time{}, time.Time{}
+	f.deniedUntil, f.mismatchUntil, f.tagging = time.Time{}, time.Time{}, tagTrouble{}
 	clear(f.refusing)
 	clear(f.away)
 	clear(f.capacity)

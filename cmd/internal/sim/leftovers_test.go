@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,15 +20,16 @@ type piece struct {
 	goes        bool // with its machine
 }
 
-// furnish makes what a launch makes beside a machine.
+// furnish makes what a launch makes beside a machine: a root volume and an interface at least.
 func (f *fleet) furnish(m *machine, in *ec2.RunInstancesInput) {
 	add := func(prefix, state string, kind types.ResourceType, goes bool) string {
 		x := &piece{id: f.newID(prefix), machine: m.id, state: state, made: time.Now(), tags: tagsFor(in, kind), goes: goes}
-		f.pieces = append(f.pieces, x)
-		if !goes {
-			m.keeps = append(m.keeps, x.id)
-		}
+		f.pieces, m.has = append(f.pieces, x), append(m.has, x)
 		return x.id
+	}
+	add("vol", "in-use", types.ResourceTypeVolume, true)
+	if len(in.NetworkInterfaces) == 0 {
+		add("eni", "in-use", types.ResourceTypeNetworkInterface, true)
 	}
 	for _, b := range in.BlockDeviceMappings {
 		add("vol", "in-use", types.ResourceTypeVolume, b.Ebs == nil || aws.ToBool(b.Ebs.DeleteOnTermination) || b.Ebs.DeleteOnTermination == nil)
@@ -56,6 +58,15 @@ func (f *fleet) release(m *machine) {
 		}
 	}
 	f.pieces = slices.DeleteFunc(f.pieces, func(x *piece) bool { return x.state == "deleted" })
+}
+
+// piece is that of an id; nil if there is none.
+func (f *fleet) piece(id string) *piece {
+	n := slices.IndexFunc(f.pieces, func(x *piece) bool { return x.id == id })
+	if n < 0 {
+		return nil
+	}
+	return f.pieces[n]
 }
 
 // found are the pieces of a kind that a filter selects.
@@ -137,5 +148,5 @@ func (f *fleet) remove(p *process, sent time.Time, id, unknown, busy string) *re
 }
 
 func (f *fleet) tellRemoved(p *process, sent time.Time, x *piece) {
-	f.w.trace.add(event{kind: removed, who: p.name, id: x.id, text: x.tags[launchTag], sent: sent})
+	f.w.trace.add(event{kind: removed, who: p.name, id: x.id, text: x.tags[launchTag], sent: sent, tags: maps.Clone(x.tags)})
 }

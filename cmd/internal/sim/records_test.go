@@ -14,12 +14,14 @@ type leaseRecord struct {
 	Launch      string    `json:"launch"`
 	ClientToken string    `json:"client_token"`
 	ExpiresAt   time.Time `json:"expires_at"`
-	CuredAt     time.Time `json:"cured_at"`
-	TTL         string    `json:"ttl"`
-	Tries       int       `json:"tries"`
-	Changes     int64     `json:"changes"`
-	Stuck       string    `json:"stuck"`
-	Mark        *struct {
+	// ExpiresNumber counts these dates.
+	ExpiresNumber int64     `json:"expires_number"`
+	CuredAt       time.Time `json:"cured_at"`
+	TTL           string    `json:"ttl"`
+	Tries         int       `json:"tries"`
+	Changes       int64     `json:"changes"`
+	Stuck         string    `json:"stuck"`
+	Mark          *struct {
 		Cause string    `json:"cause"`
 		Since time.Time `json:"since"`
 	} `json:"mark"`

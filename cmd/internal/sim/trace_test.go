@@ -36,6 +36,9 @@ const (
 	created    kind = "created"    // EC2 made an instance; text is its client token
 	entered    kind = "entered"    // an instance entered a state
 	tagged     kind = "tagged"     // an instance has these tags now
+	wrote      kind = "wrote"      // somebody set these tags; text is the instance that a volume or an interface is attached to
+	untagged   kind = "untagged"   // somebody removed these tags
+	listed     kind = "listed"     // a janitor was shown the first page of a full listing
 	asked      kind = "asked"      // somebody called TerminateInstances for an instance that was alive
 	promised   kind = "promised"   // somebody was told that a lease holds until then
 	unpromised kind = "unpromised" // somebody shortened it, gave it back or vouched for the registry as it is; id "" means all

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,15 +40,17 @@ type truth struct {
 	swept    bool                 // etcd holds a stamp
 	elected  map[string]time.Time // when each leader first was
 	offices  map[string]time.Time // first stamp of each leader
-	promises map[string]since[time.Time]
-	vouched  time.Time       // when somebody last took the registry as it is
-	losses   []time.Time     // when it was emptied or set back
-	stalls   []span          // of etcd
-	stopped  []span          // of janitors
-	rests    []span          // in which nobody watches
-	stood    time.Time       // since when one of these is held
-	standing map[string]bool // brakes that the last stamp says are held until a person lifts them
-	ends     []end           // that nobody declared
+	promises map[string]promise
+	tenures  []since[string]        // who was elected, from when on
+	lists    map[string][]time.Time // full listings of each janitor, by when they began
+	vouched  time.Time              // when somebody last took the registry as it is
+	losses   []time.Time            // when it was emptied or set back
+	stalls   []span                 // of etcd
+	stopped  []span                 // of janitors
+	rests    []span                 // in which nobody watches
+	stood    time.Time              // since when one of these is held
+	standing map[string]bool        // brakes that the last stamp says are held until a person lifts them
+	ends     []end                  // that nobody declared
 
 	findings []finding
 	counts   counts
@@ -60,8 +61,10 @@ type counts struct {
 	kills    map[string]int // by cause
 	strikes  map[string]int // by fault
 	coverage map[[2]string]int
+	lost     map[string]int // promises that were set back and had not reached the tag, by why; and those of them that were broken
 	revoked  int
 	created  int
+	tagged   int
 }
 
 type since[T any] struct {
@@ -91,12 +94,19 @@ type file struct {
 	bound      bool // it once was active
 	by         string
 	authorised []since[string] // to end it: when, and by whom
+	// authorisedDate is the date on record by which that was; dates are all that it has said, shortened the numbers at which
+	// a person brought it forward, or gave the lease.
+	authorisedDate dated
+	dates          map[dated]bool
+	shortened      map[int64]bool
+	active         time.Time // when it was last active, unless it is
 }
 
 type launchFile struct {
 	record   *launchRecord
 	closed   time.Time
 	looks    map[string]time.Time // when each was made
+	noted    map[string]time.Time // when each was written down
 	sends    map[string]int       // by client token: how many were put on record
 	requests map[string]int       // by client token: how many came to EC2
 	made     map[string]bool      // instances
@@ -132,8 +142,8 @@ func judge(o outcome) *truth {
 	t := &truth{
 		outcome: o, roles: map[string]string{}, alive: map[string]bool{}, machines: map[string]*body{}, leases: map[string]*file{},
 		launches: map[string]*launchFile{}, beats: map[string]*pulse{}, election: map[string]candidate{}, elected: map[string]time.Time{}, offices: map[string]time.Time{},
-		promises: map[string]since[time.Time]{},
-		counts:   counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}},
+		promises: map[string]promise{}, lists: map[string][]time.Time{},
+		counts: counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}, lost: map[string]int{}},
 	}
 	for _, e := range o.trace.events {
 		t.now = e.at
@@ -163,18 +173,20 @@ func (t *truth) take(e event) {
 	case tagged:
 		b := t.machines[e.id]
 		b.tags = append(b.tags, since[map[string]string]{t.now, e.tags})
+	case wrote:
+		t.checkWrote(e)
+	case untagged:
+		t.checkUntagged(e)
+	case listed:
+		t.lists[e.who] = append(t.lists[e.who], e.sent)
 	case asked:
 		t.checkKill(e)
 	case promised:
 		if f := t.leases[e.id]; f == nil || f.record == nil || f.record.until().Equal(e.when) || t.lost(t.now.Add(-2*time.Minute)) {
-			t.promises[e.id] = since[time.Time]{t.now, e.when} // or somebody else has moved the date while this was on its way
+			t.promises[e.id] = promise{at: t.now, what: e.when} // or somebody else has moved the date while this was on its way
 		}
 	case unpromised:
-		if e.id == "" {
-			clear(t.promises)
-			t.vouched = t.now
-		}
-		delete(t.promises, e.id)
+		t.takeUnpromised(e)
 	case struck:
 		t.takeStrike(e)
 	case denied:
@@ -222,7 +234,7 @@ func (t *truth) launchOf(clientToken string) *launchFile {
 
 func (t *truth) launch(name string) *launchFile {
 	if t.launches[name] == nil {
-		t.launches[name] = &launchFile{looks: map[string]time.Time{}, sends: map[string]int{}, requests: map[string]int{}, made: map[string]bool{}, authorised: map[string][]since[string]{}}
+		t.launches[name] = &launchFile{looks: map[string]time.Time{}, noted: map[string]time.Time{}, sends: map[string]int{}, requests: map[string]int{}, made: map[string]bool{}, authorised: map[string][]since[string]{}}
 	}
 	return t.launches[name]
 }
@@ -233,44 +245,6 @@ func (t *truth) takeState(e event) {
 	if e.text == "running" {
 		b.running = t.now
 	}
-}
-
-func (t *truth) takeStrike(e event) {
-	t.counts.strikes[e.id]++
-	states := map[string]bool{}
-	for _, f := range t.leases {
-		states[f.state()] = true
-	}
-	for _, l := range t.launches {
-		if l.record != nil {
-			states["launch "+l.record.State] = true
-		}
-	}
-	for state := range states {
-		t.counts.coverage[[2]string{e.id, state}]++
-	}
-	switch e.id {
-	case "janitor stopped":
-		t.stopped = append(t.stopped, span{t.now, e.until})
-	case unwatched:
-		t.rests = append(t.rests, span{t.now, e.until})
-	case "etcd stalls", "etcd freezes":
-		t.stalls = append(t.stalls, span{t.now, e.until})
-	case "etcd emptied", "etcd restored":
-		t.losses, t.ends = append(t.losses, t.now), nil // no record tells of these any more
-		maps.DeleteFunc(t.promises, t.lostUnseen)
-	}
-}
-
-// lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell, nor that nobody watched.
-func (t *truth) lostUnseen(id string, p since[time.Time]) bool {
-	if t.swept && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
-		return false
-	}
-	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
-		return false
-	}
-	return !slices.ContainsFunc(t.stamps, func(s since[*sweepRecord]) bool { return s.at.After(p.at) && s.at.Before(t.now) })
 }
 
 // state of a lease as the report names it.
@@ -347,36 +321,6 @@ func (t *truth) takeStamp(e event, c etcdsim.Change) {
 	if _, known := t.offices[stamp.Leader]; !known {
 		t.offices[stamp.Leader] = t.now
 	}
-}
-
-func (t *truth) takeElection(e event, c etcdsim.Change) {
-	defer func() {
-		if name := t.leader(); t.elected[name].IsZero() {
-			t.elected[name] = t.now
-		}
-	}()
-	if c.Value == nil {
-		delete(t.election, c.Key)
-		t.unsure = t.unsure && len(t.election) > 0
-		return
-	}
-	if e.who == "" { // restored: of several keys it is not known which is older
-		t.unsure = true
-	}
-	if c.Before == nil || e.who == "" {
-		t.election[c.Key] = candidate{string(c.Value), e.commit.Revision}
-	}
-}
-
-// leader is whoever was elected, as etcd has it.
-func (t *truth) leader() string {
-	var first candidate
-	for _, key := range slices.Sorted(maps.Keys(t.election)) {
-		if c := t.election[key]; first.name == "" || c.created < first.created {
-			first = c
-		}
-	}
-	return first.name
 }
 
 // modeAt is the registry's mode at a time.

@@ -1,0 +1,212 @@
+package sim
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dated is a date with its number, as a record or a tag says it. Number 0 says nothing; without a date it is [never].
+type dated struct {
+	number int64
+	at     time.Time
+}
+
+// twoKeys: a janitor heeds the date on the tag, and keeps it up.
+const twoKeys = false
+
+// maxTagNumber is the highest number on a tag that counts.
+const maxTagNumber = 999_000_000
+
+// readTag is the checker's own reading of lapse:expires.
+func readTag(tags map[string]string) dated {
+	words := strings.Split(tags[expiresTag], " ")
+	d := dated{number: 1}
+	if len(words) > 2 {
+		return dated{}
+	}
+	if len(words) == 2 {
+		n, err := strconv.ParseInt(words[1], 10, 64)
+		if err != nil || n < 1 || n > maxTagNumber || strconv.FormatInt(n, 10) != words[1] {
+			return dated{}
+		}
+		d.number = n
+	}
+	if words[0] == "none" {
+		d.at = never()
+		return d
+	}
+	at, err := time.Parse("2006-01-02T15:04:05Z", words[0])
+	if err != nil {
+		return dated{}
+	}
+	d.at = at
+	return d
+}
+
+// date is the agreed date on record.
+func (l *leaseRecord) date() dated { return dated{l.ExpiresNumber, l.until().Truncate(time.Second)} }
+
+func (d dated) newer(than dated) bool {
+	return d.number > than.number || d.number == than.number && d.at.After(than.at)
+}
+
+// passed by a clock that may be off by what the clock brake does not mind.
+func (d dated) passed(now time.Time) bool { return d.number > 0 && !d.at.After(now.Add(maxSkew)) }
+
+// checkKeys: no instance is ended for a date before the tag says so too, nor by a record that is behind its tag. Only
+// what was so all the time in which somebody could have looked counts.
+func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Time) {
+	b := t.machines[id]
+	if b == nil || !twoKeys {
+		return
+	}
+	if cause == "term" && b.always(from, until, func(tags map[string]string) bool { return !readTag(tags).passed(until) }) {
+		t.find("keys", id, "ended for its term at %s, and its tag says %q", clockOf(t.now), b.tags[len(b.tags)-1].what[expiresTag])
+	}
+	said := f.authorisedDate
+	if f.record != nil && f.record.date().newer(said) {
+		said = f.record.date()
+	}
+	if b.always(from, until, func(tags map[string]string) bool { return readTag(tags).newer(said) }) {
+		t.find("keys", id, "ended for %s by a record that is at number %d, and its tag says %q", cause, said.number, b.tags[len(b.tags)-1].what[expiresTag])
+	}
+}
+
+// always reports whether the tags were so all the time between.
+func (b *body) always(from, until time.Time, so func(map[string]string) bool) bool {
+	held := false
+	for n, tags := range b.tags {
+		last := n == len(b.tags)-1
+		if tags.at.After(until) || !last && !b.tags[n+1].at.After(from) {
+			continue
+		}
+		if !so(tags.what) {
+			return false
+		}
+		held = true
+	}
+	return held
+}
+
+// tagLook is how old what a janitor knows of a tag may be when it writes over it: the listing, and what waits for EC2's
+// limits and answers.
+const tagLook = 5 * time.Minute
+
+// checkWrote judges tags that somebody has set. EC2 knows no fence, so all is judged by when the call was made.
+func (t *truth) checkWrote(e event) {
+	if t.roles[e.who] != "janitor" {
+		return
+	}
+	t.counts.tagged++
+	if !t.led(e.who, e.sent.Add(-2*time.Minute), e.sent) {
+		t.find("tags", e.id, "written by %s, which did not lead", e.who)
+	}
+	if mode := t.modeAt(e.sent); mode != "armed" && mode != "paused" && mode == t.modeAt(e.sent.Add(-2*time.Minute)) {
+		t.find("tags", e.id, "written while the registry's mode is %q", mode)
+	}
+	id := e.id
+	if e.text != "" {
+		id = e.text
+	}
+	b, f := t.machines[id], t.leases[id]
+	from := e.sent.Add(-tagLook)
+	switch {
+	case b == nil:
+		return // it was attached to nothing any more
+	case b.always(from, e.sent, func(tags map[string]string) bool { return tags[registryTag] != registryUUID }):
+		t.find("tags", e.id, "written, and %s bears no tag of ours", id)
+	case f == nil || f.active.IsZero():
+		t.find("tags", e.id, "written, and %s never had an active lease", id)
+		return
+	case f.record == nil || f.record.State != "active":
+		if e.sent.Sub(f.active) > tagLook {
+			t.find("tags", e.id, "written %s after the lease of %s was active", e.sent.Sub(f.active), id)
+		}
+	}
+	for key, value := range e.tags {
+		switch {
+		case key == leasedTag:
+			t.checkLeased(e, id, b, value)
+		case key == expiresTag && e.id == id:
+			t.checkDate(e, b, f, readTag(e.tags))
+		default:
+			t.find("tags", e.id, "a janitor writes %s", key)
+		}
+	}
+}
+
+// checkLeased: it says whose lease there was, in a way that no copy does.
+func (t *truth) checkLeased(e event, id string, b *body, value string) {
+	own := value == b.token || value == id && e.id == id
+	if !own {
+		t.find("tags", e.id, "%s says %q, which is neither its client token nor its own id", leasedTag, value)
+	}
+}
+
+// checkDate: a janitor writes only what was agreed, nothing older over what is newer, and an earlier date only by a person's
+// word.
+func (t *truth) checkDate(e event, b *body, f *file, d dated) {
+	from := e.sent.Add(-tagLook)
+	if !f.dates[dated{d.number, d.at.UTC()}] {
+		t.find("tags", e.id, "a janitor writes %q, which was never agreed", e.tags[expiresTag])
+	}
+	if b.always(from, e.sent, func(tags map[string]string) bool { return readTag(tags).newer(d) }) {
+		t.find("tags", e.id, "a janitor writes %q over what is newer", e.tags[expiresTag])
+	}
+	earlier := func(tags map[string]string) bool {
+		old := readTag(tags)
+		if old.number == 0 || !old.at.After(d.at) {
+			return false
+		}
+		for n := range f.shortened {
+			if n > old.number && n <= d.number {
+				return false
+			}
+		}
+		return true
+	}
+	if b.always(from, e.sent, earlier) {
+		t.find("tags", e.id, "a janitor writes the earlier date %q, and nobody has shortened it", e.tags[expiresTag])
+	}
+	held := (t.standing["restored"] || t.standing["stranger"]) && e.sent.Sub(t.stood) > time.Minute
+	if held && b.always(from, e.sent, func(tags map[string]string) bool { return readTag(tags).number > 0 && readTag(tags).at.After(d.at) }) {
+		t.find("tags", e.id, "a janitor writes the earlier date %q while the registry may have been set back", e.tags[expiresTag])
+	}
+}
+
+// checkUntagged: whoever removes a tag names its value, so that what somebody else has written stays.
+func (t *truth) checkUntagged(e event) {
+	if registry, removed := e.tags[registryTag]; removed && registry != registryUUID && registry != foreignUUID {
+		t.find("tags", e.id, "%s removed the tag of registry %q", e.who, registry)
+	}
+}
+
+// leased reports whether an instance, a volume or an interface bore the tag that says so, with its own value, all the time.
+func leased(tags map[string]string) bool {
+	return tags[leasedTag] != "" && tags[leasedTag] == tags[launchTag]
+}
+
+// noteDate keeps what the record of a lease has said, and at which numbers a person brought its date forward.
+func (t *truth) noteDate(who, id string, f *file, before, after *leaseRecord) {
+	if f.dates == nil {
+		f.dates, f.shortened = map[dated]bool{}, map[int64]bool{}
+	}
+	d := after.date()
+	f.dates[dated{d.number, d.at.UTC()}] = true
+	person := strings.HasPrefix(t.roles[who], "person: ")
+	if person && (before == nil || d.at.Before(before.date().at) || after.State == "adopting") {
+		f.shortened[after.ExpiresNumber] = true
+	}
+	if person && (before == nil || after.State == "adopting" && before.State != "adopting") {
+		t.checkNumber(id, after)
+	}
+}
+
+// checkNumber: who adopts or recovers takes a number above the tag's, so that the record is not behind it.
+func (t *truth) checkNumber(id string, after *leaseRecord) {
+	b := t.machines[id]
+	if b != nil && b.always(t.now.Add(-tagLook), t.now, func(tags map[string]string) bool { return readTag(tags).number >= after.ExpiresNumber }) {
+		t.find("keys", id, "given a lease at number %d, and its tag says %q", after.ExpiresNumber, b.tags[len(b.tags)-1].what[expiresTag])
+	}
+}
