@@ -24,12 +24,14 @@ type host struct {
 
 	mu      sync.Mutex
 	process *process
-	forgets bool      // the next janitor finds no memory
-	rests   time.Time // until then none is started
+	forgets bool              // the next janitor finds no memory
+	rests   time.Time         // until then none is started
+	dir     string            // of its memory
+	back    map[string][]byte // what the next janitor finds there instead; nil: what is there
 }
 
 func (w *world) newHost(name string) *host {
-	h := &host{w: w, name: name, clock: newClock()}
+	h := &host{w: w, name: name, clock: newClock(), dir: filepath.Join(w.dir, name)}
 	r := w.dice.stream(name)
 	if oneIn(r, 12) { // wrong from the start
 		h.clock.set(pick[time.Duration](r, -1, 1)*between(r, time.Minute, 400*24*time.Hour), 0)
@@ -39,10 +41,18 @@ func (w *world) newHost(name string) *host {
 		for n := 1; w.ctx.Err() == nil; n++ {
 			h.awake()
 			h.mu.Lock()
-			dir := filepath.Join(w.dir, name)
-			if h.forgets {
-				dir, h.forgets = fmt.Sprintf("%s-%d", dir, n), false
+			dir := h.dir
+			switch {
+			case h.back != nil:
+				dir = filepath.Join(w.dir, fmt.Sprintf("%s-%d", name, n))
+				if err := settleIn(dir, h.back); err != nil {
+					panic(err)
+				}
+				h.dir = dir
+			case h.forgets:
+				dir = filepath.Join(w.dir, fmt.Sprintf("%s-%d", name, n))
 			}
+			h.back, h.forgets = nil, false
 			h.process = w.start(fmt.Sprintf("%s.%d", name, n), "janitor", h.clock, func(p *process) { runJanitor(p, dir) })
 			p := h.process
 			h.mu.Unlock()

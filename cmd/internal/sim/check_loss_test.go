@@ -24,6 +24,8 @@ func (t *truth) takeStrike(e event) {
 	switch e.id {
 	case "janitor stopped":
 		t.stopped = append(t.stopped, span{t.now, e.until})
+	case "tags denied", "tags throttled", "tags late":
+		t.untaggable = append(t.untaggable, span{t.now, e.until})
 	case unwatched:
 		t.rests = append(t.rests, span{t.now, e.until})
 	case "etcd stalls", "etcd freezes":
@@ -31,7 +33,64 @@ func (t *truth) takeStrike(e event) {
 	case "etcd emptied", "etcd restored":
 		t.losses, t.ends = append(t.losses, t.now), nil // no record tells of these any more
 		t.setBack(t.lostUnseen)
+	case allSetBack:
+		t.losses, t.ends = append(t.losses, t.now), nil
+		t.setBack(func(id string, p promise) bool { return t.lostForAll(id, p, e.sent) })
 	}
+}
+
+// lostForAll reports whether a promise may be broken because everything was set back to a snapshot: nobody is left who
+// knows of it. That is so in the one hole that there is: under an hour without a janitor, in which the snapshot, the word and the
+// set-back all fall. After longer than that, whoever leads has to hold everything. What a janitor had no time, or no way, to
+// write onto the tag is counted apart.
+func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
+	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
+		return false
+	}
+	var last time.Time // stamp that the snapshot holds
+	sweeps, between := 0, 0
+	for _, s := range t.stamps {
+		switch {
+		case !s.at.After(taken):
+			last = s.at
+		case s.at.Before(t.now):
+			between++
+		}
+		if s.at.After(p.at) && s.at.Before(t.now) {
+			sweeps++
+		}
+	}
+	why := ""
+	switch {
+	case t.onTag(id, p):
+		why = "on the tag"
+	case t.now.Sub(last) > time.Hour:
+		why = "unwatched"
+	case between == 0:
+		why = "nobody led"
+	case sweeps < 2:
+		why = "on its way"
+	case t.modeAt(p.at) != "armed" && t.modeAt(p.at) != "paused", t.modeAt(t.now) != "armed" && t.modeAt(t.now) != "paused":
+		why = "observing"
+	case slices.ContainsFunc(t.untaggable, func(s span) bool { return s.until.After(p.at) }):
+		why = "tags denied, throttled or late"
+	case t.farAhead(id, p):
+		why = "over an hour ahead"
+	default:
+		why = "not written"
+	}
+	t.counts.lost[why]++
+	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags denied, throttled or late", "over an hour ahead"}, why)
+}
+
+// farAhead reports whether the tag says a date over an hour after the word was given: it may lag for an hour.
+func (t *truth) farAhead(id string, p promise) bool {
+	b := t.machines[id]
+	if b == nil {
+		return false
+	}
+	d := readTag(b.tags[len(b.tags)-1].what)
+	return d.number > 0 && d.at.Sub(p.at) > time.Hour
 }
 
 // promise is what somebody was told.
@@ -40,7 +99,6 @@ type promise struct {
 	what time.Time // until when the lease holds
 	// tagged: the record has lost it, or somebody vouched for the record without it, and the instance's tag tells of it.
 	tagged bool
-	hole   string // why it may have been lost, if it may
 }
 
 // setBack lets go of the promises that were lost, unless the tag tells of them.

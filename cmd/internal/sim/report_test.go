@@ -19,7 +19,7 @@ type report struct {
 }
 
 func newReport() *report {
-	return &report{counts: counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}}}
+	return &report{counts: counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}, lost: map[string]int{}}}
 }
 
 // void reports whether too little happened to show anything: hardly a fault, nothing launched, or nothing ended.
@@ -44,6 +44,8 @@ func (r *report) add(t *truth) {
 	r.created += t.counts.created
 	r.revoked += t.counts.revoked
 	addTo(r.kills, t.counts.kills)
+	r.tagged += t.counts.tagged
+	addTo(r.lost, t.counts.lost)
 	addTo(r.strikes, t.counts.strikes)
 	addTo(r.coverage, t.counts.coverage)
 }
@@ -71,10 +73,11 @@ func (r *report) print(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, "%d instances launched, %d leases revoked by janitors, %d instances ended by them: %s\n", r.created, r.revoked, sum(r.kills), told(r.kills))
 	fmt.Fprintf(w, "%d faults, %d changes and events judged; X after all is healed: term %s, silence %s, failed launch %s, stuck %s\n",
 		sum(r.strikes), r.events, term, silence, launch, stuck)
+	fmt.Fprintf(w, "%d tags written by janitors; dates agreed and set back with everything: %s\n", r.tagged, told(r.lost))
 	fmt.Fprintf(w, "schedules with a broken promise: %d\n\n", r.broken)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "fault while a record is\tstruck\t%s\t\n", strings.Join(states, "\t"))
-	for _, f := range append(faults(), fault{name: unwatched}) {
+	for _, f := range append(faults(), fault{name: unwatched}, fault{name: allSetBack}) {
 		fmt.Fprintf(table, "%s\t%d\t", f.name, r.strikes[f.name])
 		for _, state := range states {
 			fmt.Fprintf(table, "%d\t", r.coverage[[2]string{f.name, state}])

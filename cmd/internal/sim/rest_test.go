@@ -25,6 +25,7 @@ func (w *world) rest() {
 	}
 	r := w.dice.stream("rest")
 	from, stopped, setBack := between(r, w.shape.busy()/3, w.shape.busy()/2), !oneIn(r, 3), !oneIn(r, 4)
+	all := oneIn(r, 2) // what janitors remember, too
 	if oneIn(r, 3) {
 		w.at(from-3*time.Minute, func(r *rand.Rand) {
 			d := between(r, 3*time.Minute, 10*time.Minute)
@@ -43,11 +44,14 @@ func (w *world) rest() {
 		}
 	})
 	w.at(from+4*time.Minute, func(*rand.Rand) {
-		image := w.etcd.Image()
+		taken := w.snapshot()
 		w.at(between(r, 40*time.Minute, w.shape.rest-6*time.Minute), func(*rand.Rand) {
-			if setBack {
+			switch {
+			case setBack && all:
+				w.putBack(taken)
+			case setBack:
 				w.lose()
-				w.etcd.Restore(image)
+				w.etcd.Restore(taken.etcd)
 				w.trace.add(event{kind: struck, id: "etcd restored", until: time.Now()})
 			}
 		})

@@ -26,31 +26,32 @@ type truth struct {
 	outcome
 	now time.Time
 
-	roles    map[string]string // of processes
-	alive    map[string]bool
-	machines map[string]*body
-	leases   map[string]*file
-	launches map[string]*launchFile
-	beats    map[string]*pulse
-	election map[string]candidate
-	unsure   bool // who was elected first: the election was restored
-	registry *registryRecord
-	modes    []since[string]
-	stamps   []since[*sweepRecord]
-	swept    bool                 // etcd holds a stamp
-	elected  map[string]time.Time // when each leader first was
-	offices  map[string]time.Time // first stamp of each leader
-	promises map[string]promise
-	tenures  []since[string]        // who was elected, from when on
-	lists    map[string][]time.Time // full listings of each janitor, by when they began
-	vouched  time.Time              // when somebody last took the registry as it is
-	losses   []time.Time            // when it was emptied or set back
-	stalls   []span                 // of etcd
-	stopped  []span                 // of janitors
-	rests    []span                 // in which nobody watches
-	stood    time.Time              // since when one of these is held
-	standing map[string]bool        // brakes that the last stamp says are held until a person lifts them
-	ends     []end                  // that nobody declared
+	roles      map[string]string // of processes
+	alive      map[string]bool
+	machines   map[string]*body
+	leases     map[string]*file
+	launches   map[string]*launchFile
+	beats      map[string]*pulse
+	election   map[string]candidate
+	unsure     bool // who was elected first: the election was restored
+	registry   *registryRecord
+	modes      []since[string]
+	stamps     []since[*sweepRecord]
+	swept      bool                 // etcd holds a stamp
+	elected    map[string]time.Time // when each leader first was
+	offices    map[string]time.Time // first stamp of each leader
+	promises   map[string]promise
+	tenures    []since[string]        // who was elected, from when on
+	lists      map[string][]time.Time // full listings of each janitor, by when they began
+	vouched    time.Time              // when somebody last took the registry as it is
+	losses     []time.Time            // when it was emptied or set back
+	stalls     []span                 // of etcd
+	stopped    []span                 // of janitors
+	untaggable []span                 // in which tags are denied, throttled or late
+	rests      []span                 // in which nobody watches
+	stood      time.Time              // since when one of these is held
+	standing   map[string]bool        // brakes that the last stamp says are held until a person lifts them
+	ends       []end                  // that nobody declared
 
 	findings []finding
 	counts   counts
@@ -61,7 +62,7 @@ type counts struct {
 	kills    map[string]int // by cause
 	strikes  map[string]int // by fault
 	coverage map[[2]string]int
-	lost     map[string]int // promises that were set back and had not reached the tag, by why; and those of them that were broken
+	lost     map[string]int // promises that were set back with everything, by why they may be broken, or may not
 	revoked  int
 	created  int
 	tagged   int

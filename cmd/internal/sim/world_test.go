@@ -143,6 +143,7 @@ func run(t *testing.T, seed uint64) outcome {
 	}
 	w.direct()
 	w.rest()
+	w.rewind()
 	time.Sleep(w.shape.chaos)
 	w.calm()
 	time.Sleep(w.shape.calm)
