@@ -119,7 +119,7 @@ func lastStamp(store *etcd.Store) func(context.Context) (lease.Registry, lease.S
 // startSidecar starts the sidecar of a machine that has booted.
 func (w *world) startSidecar(m *machine, name string) *process {
 	id := m.id
-	return w.start(name, "sidecar", newClock(), func(p *process) {
+	return w.start(name, "sidecar", w.someClock(name), func(p *process) {
 		n := 0
 		s, err := sidecar.New(sidecar.Config{
 			InstanceID: id, BootID: name, Registry: p.store(), Logger: w.log.With("who", name), Now: p.clock.now,
@@ -175,7 +175,8 @@ func (w *world) launch(token string) *process {
 	q.tries++
 	w.tokens[token] = q
 	w.mu.Unlock()
-	started := w.start(fmt.Sprintf("%s.try%d", token, q.tries), "launcher", newClock(), func(p *process) {
+	name := fmt.Sprintf("%s.try%d", token, q.tries)
+	started := w.start(name, "launcher", w.someClock(name), func(p *process) {
 		cloud, err := p.cloud()
 		if err != nil {
 			return

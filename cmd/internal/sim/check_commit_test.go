@@ -148,7 +148,8 @@ func (t *truth) checkChange(by, id string, before, after *leaseRecord) {
 	if before.State == "revoked" && after.live() {
 		t.find("records", id, "was revoked, and became %s", after.State)
 	}
-	if before.State == "unmanaged" && after.State != before.State || before.State == "ended" && after.State == "revoked" && t.machines[id] != nil && t.machines[id].ending() {
+	adopted := after.State == "adopting" && strings.HasPrefix(t.roles[by], "person: ")
+	if before.State == "unmanaged" && after.State != before.State && !adopted || before.State == "ended" && after.State == "revoked" && t.machines[id] != nil && t.machines[id].ending() {
 		t.find("records", id, "%s became %s", before.State, after.State)
 	}
 }

@@ -227,6 +227,9 @@ func (t *truth) checkKill(e event) {
 		if f.record.State == "unmanaged" && e.sent.Sub(f.since) > time.Minute {
 			t.find("P1", e.id, "ended %s after it was unmanaged", e.sent.Sub(f.since))
 		}
+		if own := f.authorised[len(f.authorised)-1].at; f.record.live() && !t.lost(own) {
+			t.find("P1", e.id, "ended, and its lease is %s", f.record.State)
+		}
 	}
 	if ours := t.always(b, e.sent, func(tags map[string]string) bool { return tags[registryTag] != registryUUID }); ours {
 		t.find("P1", e.id, "ended, and it bore no tag of ours")

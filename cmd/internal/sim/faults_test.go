@@ -236,6 +236,13 @@ func processFaults() []fault {
 			p.cutOff(toEC2, d)
 			return d
 		})},
+		{"janitor's account changes", 3, some(func(w *world, r *rand.Rand, h *host, p *process) time.Duration {
+			d := between(r, time.Minute, 12*time.Minute)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.elsewhere = time.Now().Add(d)
+			return d
+		})},
 		{"janitor forgets", 1, some(func(w *world, r *rand.Rand, h *host, p *process) time.Duration {
 			h.mu.Lock()
 			h.forgets = true

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	region    = "us-east-1"
-	account   = "123456789012"
-	namespace = "default"
+	region  = "us-east-1"
+	account = "123456789012"
+	// otherAccount is empty.
+	otherAccount = "999999999999"
+	namespace    = "default"
 )
 
 // zones are the names of the zones, whose ids end in the same letter.

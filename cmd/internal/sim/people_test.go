@@ -2,7 +2,6 @@ package sim
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/lease"
-	"lapse/lease/ec2"
 )
 
 // deed is what a person does with a command line.
@@ -32,8 +30,10 @@ func deeds() []deed {
 		{"release", 3, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseRelease) }},
 		{"revoke", 1, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseOperator) }},
 		{"release a launch", 1, releaseLaunch},
-		{"adopt", 3, adopt},
-		{"unmanage", 1, unmanage},
+		{"adopt", 3, ours.adopt},
+		{"unmanage", 2, ours.unmanage},
+		{"adopt for another registry", 2, theirs.adopt},
+		{"unmanage for another registry", 1, theirs.unmanage},
 		{"launch again", 5, again},
 		{"pause", 1, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModePaused) }},
 		{"observe", 1, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModeObserve) }},
@@ -45,7 +45,8 @@ func deeds() []deed {
 
 // person runs a command, for as long as people wait.
 func (w *world) person(what string, do func(*process) error) *process {
-	return w.start(fmt.Sprintf("cli-%d", w.next()), "person: "+what, newClock(), func(p *process) {
+	name := fmt.Sprintf("cli-%d", w.next())
+	return w.start(name, "person: "+what, w.someClock(name), func(p *process) {
 		ctx, cancel := context.WithTimeout(p.ctx, 2*time.Minute)
 		defer cancel()
 		p.ctx = ctx
@@ -66,11 +67,16 @@ func someLease(p *process, r *rand.Rand, like func(lease.Lease) bool) (string, e
 	if err != nil {
 		return "", err
 	}
+	l, err := someOf(s, r, like)
+	return l.InstanceID, err
+}
+
+func someOf(s lease.Snapshot, r *rand.Rand, like func(lease.Lease) bool) (lease.Lease, error) {
 	able := slices.DeleteFunc(s.Leases, func(l lease.Lease) bool { return !like(l) })
 	if len(able) == 0 {
-		return "", errors.New("there is none")
+		return lease.Lease{}, errors.New("there is none")
 	}
-	return able[r.IntN(len(able))].InstanceID, nil
+	return able[r.IntN(len(able))], nil
 }
 
 func extend(p *process, r *rand.Rand) error {
@@ -118,16 +124,6 @@ func pardon(p *process, r *rand.Rand) error {
 	return err
 }
 
-func takeAway(p *process, r *rand.Rand, cause lease.Cause) error {
-	id, err := someLease(p, r, lease.Lease.Live)
-	if err != nil {
-		return err
-	}
-	p.w.trace.add(event{kind: unpromised, who: p.name, id: id})
-	_, _, err = p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Revoke(p.clock.now(), cause, p.by("given back")) })
-	return err
-}
-
 func releaseLaunch(p *process, r *rand.Rand) error {
 	s, err := p.store().Snapshot(p.ctx)
 	if err != nil || len(s.Launches) == 0 {
@@ -136,64 +132,6 @@ func releaseLaunch(p *process, r *rand.Rand) error {
 	token := s.Launches[r.IntN(len(s.Launches))].Token
 	_, _, err = p.store().UpdateLaunch(p.ctx, token, func(l lease.Launch) (lease.Launch, error) { return l.Close(p.clock.now(), "released") })
 	return err
-}
-
-// adopt gives a lease to what was launched without Lapse.
-func adopt(p *process, r *rand.Rand) error {
-	ids := p.w.fleet.living(adoptableRole)
-	if len(ids) == 0 {
-		return errors.New("there is none")
-	}
-	if _, err := p.store().Registry(p.ctx); err != nil { // it tells what the tag has to be
-		return err
-	}
-	cloud, err := p.cloud()
-	if err != nil {
-		return err
-	}
-	listing, err := cloud.Describe(p.ctx, []string{ids[r.IntN(len(ids))]})
-	if err != nil || len(listing.Instances) == 0 {
-		return errors.Join(err, errors.New("EC2 does not know it"))
-	}
-	i := listing.Instances[0]
-	l := lease.Adopt(p.clock.now(), i, p.clock.now().Add(between(r, 3*time.Minute, time.Hour)), time.Time{}, "ada", nil, p.by("adopted"))
-	if l, err = manage(p, cloud, l); err != nil {
-		return err
-	}
-	if p.alive() {
-		p.promise(l)
-	}
-	return nil
-}
-
-// manage writes the lease first and sets the tag second.
-func manage(p *process, cloud *ec2.Cloud, l lease.Lease) (lease.Lease, error) {
-	l, err := p.store().PutLease(p.ctx, l)
-	if err != nil {
-		return l, err
-	}
-	return l, cloud.Tag(p.ctx, []string{l.InstanceID}, map[string]string{registryTag: registryUUID})[0].Err
-}
-
-// unmanage gives up the lease first and removes the tags second.
-func unmanage(p *process, r *rand.Rand) error {
-	id, err := someLease(p, r, func(l lease.Lease) bool { return l.Live() || l.State == lease.StateRevoked })
-	if err != nil {
-		return err
-	}
-	cloud, err := p.cloud()
-	if err != nil {
-		return err
-	}
-	l, _, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(p.clock.now(), p.by("forgotten")) })
-	if err != nil {
-		return err
-	}
-	tags := map[string]string{registryTag: registryUUID}
-	if token := cmp.Or(l.ClientToken, l.Bore); token != "" {
-		tags[launchTag] = token
-	}
-	return cloud.Untag(p.ctx, id, tags)
 }
 
 // again launches with a token that was used before.
@@ -288,19 +226,29 @@ func setRight(p *process) error {
 			return err
 		}
 	}
+	s, err := store.Snapshot(p.ctx)
+	if err != nil {
+		return err
+	}
+	if err := endWhatWaits(p, s); err != nil {
+		return err
+	}
 	return setMode(p, lease.ModeArmed)
 }
 
 // recoverLeases makes leases from tags, as `lease recover` does. What is held because its sidecar has seen a lease of it, and
 // is refused there, is adopted, as `janitor resume` says.
 func recoverLeases(p *process) error {
-	cloud, err := p.cloud()
+	h, err := ours.by(p, nil)
 	if err != nil {
 		return err
 	}
-	listing, err := cloud.List(p.ctx)
+	listing, err := h.cloud.List(p.ctx)
 	if err != nil {
 		return err
+	}
+	if listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
+		return errRefused // the dates are counted from this clock
 	}
 	s, err := p.store().Snapshot(p.ctx)
 	if err != nil {
@@ -321,7 +269,7 @@ func recoverLeases(p *process) error {
 		case held[i.ID] && refused != nil && slices.Contains(adoptable, refused.Obstacle):
 			l = lease.Adopt(p.clock.now(), i, p.clock.now().Add(24*time.Hour), time.Time{}, "ada", nil, p.by("adopted"))
 			l.Changes += s.Heartbeats[i.ID].Changes
-			_, err = manage(p, cloud, l)
+			_, err = h.manage(l)
 		default: // it says why
 			err = nil
 		}

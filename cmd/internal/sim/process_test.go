@@ -21,6 +21,17 @@ type clock struct {
 
 func newClock() *clock { return &clock{since: time.Now()} }
 
+// someClock is that of a person's or an instance's machine: one of eight is wrong, by seconds, by hours or by years. Who sets
+// right what only people can, after all is calm, knows the time.
+func (w *world) someClock(name string) *clock {
+	c := newClock()
+	r := w.dice.stream("clock of " + name)
+	if oneIn(r, 8) && !w.isCalm() {
+		c.set(pick[time.Duration](r, -1, 1)*pick(r, 8*time.Second, between(r, time.Minute, 3*time.Hour), between(r, time.Hour, 400*24*time.Hour)), 0)
+	}
+	return c
+}
+
 // now is what the clock shows, without a monotonic reading.
 func (c *clock) now() time.Time {
 	c.mu.Lock()
@@ -58,11 +69,12 @@ type process struct {
 	end   context.CancelFunc
 	done  chan struct{} // closed when its main function returned
 
-	mu      sync.Mutex
-	asked   map[string]tally
-	dead    bool
-	stopped time.Time    // until then nothing leaves it
-	cut     [2]time.Time // until then nothing passes
+	mu        sync.Mutex
+	asked     map[string]tally
+	dead      bool
+	stopped   time.Time    // until then nothing leaves it
+	elsewhere time.Time    // until then its credentials are of another account
+	cut       [2]time.Time // until then nothing passes
 }
 
 // start runs main as a process of its own. What is asked of chance depends on the name, so it must be new.
@@ -170,7 +182,9 @@ func (p *process) etcdLink(op etcdsim.Op) etcdsim.Fate {
 
 // store is the registry as the process reaches it. With the usual bound of 30 s, what waited for EC2 for 30 s and then for
 // etcd would give up at the very instant of the next sweep, and the two would come in any order.
-func (p *process) store() *etcd.Store {
+func (p *process) store() *etcd.Store { return p.storeOf(namespace) }
+
+func (p *process) storeOf(namespace string) *etcd.Store {
 	const listTimeout = 29987 * time.Millisecond
 	return etcd.New(p.w.etcd.Client(p.name, p.etcdLink), namespace, etcd.Options{PageSize: p.w.pageSize, ListTimeout: listTimeout})
 }

@@ -137,6 +137,7 @@ func run(t *testing.T, seed uint64) outcome {
 	w.etcd = etcdsim.New(etcdsim.Options{Observe: w.saw})
 	w.fleet = newFleet(w)
 	w.person("init", func(p *process) error { return initialise(p, registryUUID) })
+	w.startTheirs()
 	w.strangers()
 	for _, name := range []string{"a", "b"} {
 		w.hosts = append(w.hosts, w.newHost("janitor-"+name))
@@ -306,6 +307,7 @@ func (p *process) heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped, p.cut = time.Time{}, [2]time.Time{}
+	p.elsewhere = time.Now()
 }
 
 func (p *process) alive() bool {
