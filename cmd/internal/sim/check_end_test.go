@@ -46,7 +46,7 @@ func (t *truth) checkEnd() {
 				t.find("P2", id, "terminated for %s, and its lease is %s", t.end.at.Sub(b.entered), l.State)
 			}
 		case l == nil:
-			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) {
+			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && (twoKeys || !t.stolen[id]) {
 				t.find("P3", id, "lives without a lease")
 			}
 		case l.State == "ended":
@@ -57,6 +57,7 @@ func (t *truth) checkEnd() {
 		case l.State != "active":
 		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term):
 			t.find("P2", id, "lives %s after its term", t.end.at.Sub(l.ExpiresAt))
+		case t.stolen[id]: // it beats, or says what nobody can read: its own silence alone is affected by that
 		case l.ttl() > 0 && !t.end.beats[id] && !b.running.IsZero() && late(t.quietSince(id, b), silence):
 			t.find("P2", id, "lives, and has been silent for %s", t.end.at.Sub(t.quietSince(id, b)))
 		}

@@ -177,8 +177,11 @@ func (t *truth) checkDate(e event, b *body, f *file, d dated) {
 
 // checkUntagged: whoever removes a tag names its value, so that what somebody else has written stays.
 func (t *truth) checkUntagged(e event) {
-	if registry, removed := e.tags[registryTag]; removed && registry != registryUUID && registry != foreignUUID {
-		t.find("tags", e.id, "%s removed the tag of registry %q", e.who, registry)
+	if e.text != "" {
+		t.find("tags", e.id, "%s removes %s whatever it says", e.who, e.text)
+	}
+	if t.roles[e.who] == "janitor" {
+		t.find("tags", e.id, "a janitor removes tags")
 	}
 }
 

@@ -283,6 +283,10 @@ func processFaults() []fault {
 		}},
 		{"sidecar dies", 8, sidecars(0, gone)},
 		{"half of the sidecars die", 1, sidecars(0.5, gone)},
+		{"hostile heartbeats", 2, func(w *world, r *rand.Rand) (time.Duration, bool) {
+			n := w.fleet.sidecars(r, 0, func(m *machine, p *process) { w.steal(r, m, p) })
+			return 0, n > 0
+		}},
 		{"sidecar restarts", 2, sidecars(0, func(m *machine, p *process) {
 			p.kill()
 			m.sidecar = nil

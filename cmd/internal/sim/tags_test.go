@@ -78,14 +78,17 @@ func (f *fleet) deleteTags(p *process, sent time.Time, in *ec2.DeleteTagsInput) 
 	}
 	for _, id := range in.Resources {
 		held, _ := f.tagsOf(id)
-		gone := map[string]string{}
+		gone, blind := map[string]string{}, ""
 		for _, t := range in.Tags {
 			key := aws.ToString(t.Key)
+			if t.Value == nil {
+				blind = key
+			}
 			if value, there := held[key]; there && (t.Value == nil || *t.Value == value) {
 				gone[key] = value
 			}
 		}
-		f.w.trace.add(event{kind: untagged, who: p.name, id: id, tags: gone, sent: sent})
+		f.w.trace.add(event{kind: untagged, who: p.name, id: id, text: blind, tags: gone, sent: sent})
 		f.retag(id, func(tags map[string]string) {
 			maps.DeleteFunc(tags, func(key, _ string) bool { _, is := gone[key]; return is })
 		})

@@ -37,7 +37,7 @@ const (
 	entered    kind = "entered"    // an instance entered a state
 	tagged     kind = "tagged"     // an instance has these tags now
 	wrote      kind = "wrote"      // somebody set these tags; text is the instance that a volume or an interface is attached to
-	untagged   kind = "untagged"   // somebody removed these tags
+	untagged   kind = "untagged"   // somebody removed these tags; text is one of which no value was named
 	listed     kind = "listed"     // a janitor was shown the first page of a full listing
 	asked      kind = "asked"      // somebody called TerminateInstances for an instance that was alive
 	promised   kind = "promised"   // somebody was told that a lease holds until then

@@ -43,6 +43,7 @@ type truth struct {
 	promises   map[string]promise
 	tenures    []since[string]        // who was elected, from when on
 	lists      map[string][]time.Time // full listings of each janitor, by when they began
+	stolen     map[string]bool        // instances that a thief has had
 	vouched    time.Time              // when somebody last took the registry as it is
 	losses     []time.Time            // when it was emptied or set back
 	stalls     []span                 // of etcd
@@ -143,7 +144,7 @@ func judge(o outcome) *truth {
 	t := &truth{
 		outcome: o, roles: map[string]string{}, alive: map[string]bool{}, machines: map[string]*body{}, leases: map[string]*file{},
 		launches: map[string]*launchFile{}, beats: map[string]*pulse{}, election: map[string]candidate{}, elected: map[string]time.Time{}, offices: map[string]time.Time{},
-		promises: map[string]promise{}, lists: map[string][]time.Time{},
+		promises: map[string]promise{}, stolen: map[string]bool{}, lists: map[string][]time.Time{},
 		counts: counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}, lost: map[string]int{}},
 	}
 	for _, e := range o.trace.events {
@@ -268,6 +269,7 @@ func (t *truth) takeCommit(e event) {
 			t.takeLaunch(e, name, c)
 		case "heartbeats":
 			t.takeBeat(name, c)
+			t.stolen[name] = t.stolen[name] || strings.HasPrefix(e.who, "thief-")
 		case "registry":
 			t.registry, _ = read[registryRecord](c.Value)
 			mode := "lost"

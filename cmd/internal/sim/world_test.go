@@ -90,6 +90,7 @@ type world struct {
 	alive    map[string]*process // by name
 	order    []string            // the same, in order
 	serial   int
+	stolen   int  // instances
 	lostData bool // the registry was emptied or set back, and nobody has seen to it
 	calmed   bool
 }
