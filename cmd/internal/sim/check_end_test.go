@@ -46,7 +46,7 @@ func (t *truth) checkEnd() {
 				t.find("P2", id, "terminated for %s, and its lease is %s", t.end.at.Sub(b.entered), l.State)
 			}
 		case l == nil:
-			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && (twoKeys || !t.stolen[id]) {
+			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && !t.stolen[id] {
 				t.find("P3", id, "lives without a lease")
 			}
 		case l.State == "ended":

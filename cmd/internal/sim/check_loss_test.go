@@ -123,7 +123,7 @@ func (t *truth) onTag(id string, p promise) bool {
 		return false
 	}
 	d := readTag(b.tags[len(b.tags)-1].what)
-	return twoKeys && d.number > 0 && !d.at.Before(p.what.Truncate(time.Second))
+	return d.number > 0 && !d.at.Before(p.what.Truncate(time.Second))
 }
 
 // takeUnpromised: a person has shortened it, gave it back, or vouches for the record as it is. What is on the tag outlasts

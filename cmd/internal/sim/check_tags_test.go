@@ -12,9 +12,6 @@ type dated struct {
 	at     time.Time
 }
 
-// twoKeys: a janitor heeds the date on the tag, and keeps it up.
-const twoKeys = false
-
 // maxTagNumber is the highest number on a tag that counts.
 const maxTagNumber = 999_000_000
 
@@ -58,7 +55,7 @@ func (d dated) passed(now time.Time) bool { return d.number > 0 && !d.at.After(n
 // what was so all the time in which somebody could have looked counts.
 func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Time) {
 	b := t.machines[id]
-	if b == nil || !twoKeys {
+	if b == nil {
 		return
 	}
 	if cause == "term" && b.always(from, until, func(tags map[string]string) bool { return !readTag(tags).passed(until) }) {
@@ -68,7 +65,7 @@ func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Tim
 	if f.record != nil && f.record.date().newer(said) {
 		said = f.record.date()
 	}
-	if b.always(from, until, func(tags map[string]string) bool { return readTag(tags).newer(said) }) {
+	if cause != "failed-creation" && b.always(from, until, func(tags map[string]string) bool { return readTag(tags).newer(said) }) {
 		t.find("keys", id, "ended for %s by a record that is at number %d, and its tag says %q", cause, said.number, b.tags[len(b.tags)-1].what[expiresTag])
 	}
 }
