@@ -38,6 +38,9 @@ func (t *truth) checkEnd() {
 		if f != nil {
 			l = f.record
 		}
+		if l != nil && !b.ending() && !t.end.guards[id] {
+			t.checkTagAtEnd(id, b, l)
+		}
 		switch {
 		case b.ending():
 			// One that still held is found ended only while EC2 shows it; after that it waits for its term.
@@ -98,10 +101,15 @@ func (t *truth) checkLaunches(late func(time.Time, time.Duration) bool, bound ti
 		for id := range l.made {
 			held = held || t.leases[id] != nil && t.leases[id].bound || !t.machines[id].ending()
 		}
-		if l.record.State != "closed" || held {
+		if l.record.State != "closed" {
 			continue
 		}
 		for _, x := range t.end.pieces {
+			f := t.leases[x.of]
+			orphan := f != nil && f.record != nil && f.record.Cause == "failed-creation" && f.record.State == "ended" && f.active.IsZero() && strings.HasPrefix(x.id, "eni-")
+			if held && (!orphan || t.lost(time.Time{})) { // of which others' leases say nothing
+				continue
+			}
 			if strings.HasPrefix(x.tags[launchTag], token+".") && (x.state == "available" || x.state == "open" || x.state == "active") &&
 				late(t.lastEnd(l), bound+10*time.Minute) {
 				t.find("P3", x.id, "is left of launch %s, %s", token, x.state)

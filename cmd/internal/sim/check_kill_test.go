@@ -36,6 +36,7 @@ func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
 		t.find("P1", id, "ended for its term at %s, which is %s", clockOf(t.now), clockOf(over))
 	}
 	t.checkPromise(id, "term")
+	t.checkKept(id, f, before)
 	acted := t.acted(over) || t.acted(over.Add(maxSkew)) // by a clock that is not off by more than it may be
 	if !acted && (before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew) {
 		t.find("P1", id, "nobody was acting at %s, when its term passed, and it got no notice", clockOf(over))

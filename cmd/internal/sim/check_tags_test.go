@@ -70,6 +70,43 @@ func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Tim
 	}
 }
 
+// checkKept: what something kept beyond its date, a tag that came late or an exemption, is marked before it is ended. Only
+// what kept it from before the date until two sweeps after it counts, for no janitor that acts can have missed that.
+func (t *truth) checkKept(id string, f *file, before *leaseRecord) {
+	b, over := t.machines[id], before.ExpiresAt
+	from, until := over.Add(-time.Minute), over.Add(3*time.Minute)
+	if b == nil || t.now.Before(until) {
+		return
+	}
+	why := ""
+	switch {
+	case b.always(from, until, func(tags map[string]string) bool { return !readTag(tags).passed(over) }):
+		why = "its tag"
+	case b.always(from, until, func(tags map[string]string) bool { _, is := tags[exemptTag]; return is }):
+		why = "an exemption"
+	case b.always(from, until, func(tags map[string]string) bool { return tags[registryTag] != registryUUID }):
+		why = "another registry's tag, or none"
+	default:
+		return
+	}
+	if before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew {
+		t.find("keys", id, "ended for its term of %s, beyond which %s had kept it, without notice", clockOf(over), why)
+	}
+}
+
+// checkTagAtEnd: when all is calm, a tag says what was agreed, unless its date is so far ahead that it may wait, or a
+// number was spent that no tag can follow.
+func (t *truth) checkTagAtEnd(id string, b *body, l *leaseRecord) {
+	tag := readTag(b.tags[len(b.tags)-1].what)
+	waits := tag.number > 0 && tag.at.Sub(t.end.at) > 30*time.Minute // it was over an hour ahead when it could have been written
+	if l.State != "active" || waits || l.ExpiresNumber > maxTagNumber || t.standing["restored"] || t.standing["stranger"] {
+		return
+	}
+	if d := l.date(); tag.number != d.number || !tag.at.Equal(d.at) {
+		t.find("keys", id, "agreed until %s at number %d, and its tag says %q in the end", d.at.UTC().Format(time.RFC3339), d.number, b.tags[len(b.tags)-1].what[expiresTag])
+	}
+}
+
 // always reports whether the tags were so all the time between.
 func (b *body) always(from, until time.Time, so func(map[string]string) bool) bool {
 	held := false
@@ -200,6 +237,15 @@ func (t *truth) noteDate(who, id string, f *file, before, after *leaseRecord) {
 	}
 	if person && (before == nil || after.State == "adopting" && before.State != "adopting") {
 		t.checkNumber(id, after)
+	}
+	if person && before != nil && after.ExpiresNumber < before.ExpiresNumber {
+		t.find("keys", id, "the number of its date went from %d to %d", before.ExpiresNumber, after.ExpiresNumber)
+	}
+	if before != nil && after.ExpiresNumber == before.ExpiresNumber && !d.at.Equal(before.date().at) {
+		t.find("keys", id, "another date at the same number, %d", after.ExpiresNumber)
+	}
+	if before.live() && after.State == "active" && !person && d.at.Before(before.date().at) {
+		t.find("keys", id, "brought forward by %s, from %s to %s", who, before.date().at, d.at)
 	}
 }
 

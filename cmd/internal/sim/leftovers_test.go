@@ -14,6 +14,7 @@ import (
 // piece is a volume, an interface or a spot request, told apart by its id.
 type piece struct {
 	id, machine string
+	of          string // the machine that it was made for
 	state       string
 	made        time.Time
 	tags        map[string]string
@@ -23,7 +24,7 @@ type piece struct {
 // furnish makes what a launch makes beside a machine: a root volume and an interface at least.
 func (f *fleet) furnish(m *machine, in *ec2.RunInstancesInput) {
 	add := func(prefix, state string, kind types.ResourceType, goes bool) string {
-		x := &piece{id: f.newID(prefix), machine: m.id, state: state, made: time.Now(), tags: tagsFor(in, kind), goes: goes}
+		x := &piece{id: f.newID(prefix), machine: m.id, of: m.id, state: state, made: time.Now(), tags: tagsFor(in, kind), goes: goes}
 		f.pieces, m.has = append(f.pieces, x), append(m.has, x)
 		return x.id
 	}
