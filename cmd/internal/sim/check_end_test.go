@@ -38,7 +38,7 @@ func (t *truth) checkEnd() {
 		if f != nil {
 			l = f.record
 		}
-		if l != nil && !b.ending() && !t.end.guards[id] {
+		if l != nil && !b.ending() && !t.end.guards[id] && b.bound(l) {
 			t.checkTagAtEnd(id, b, l)
 		}
 		switch {
@@ -54,11 +54,11 @@ func (t *truth) checkEnd() {
 			}
 		case l.State == "ended":
 			t.find("P2", id, "lives, and its lease is ended since %s", t.end.at.Sub(f.since))
-		case t.end.guards[id]:
+		case t.end.guards[id] || !b.bound(l):
 		case l.State == "revoked" && late(f.since, stuck):
 			t.find("P2", id, "lives %s after its lease was revoked for %s (stuck: %q)", t.end.at.Sub(f.since), l.Cause, l.Stuck)
 		case l.State != "active":
-		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term):
+		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term) && !t.tagRests(b, l):
 			t.find("P2", id, "lives %s after its term", t.end.at.Sub(l.ExpiresAt))
 		case t.stolen[id]: // it beats, or says what nobody can read: its own silence alone is affected by that
 		case l.ttl() > 0 && !t.end.beats[id] && !b.running.IsZero() && late(t.quietSince(id, b), silence):

@@ -98,13 +98,25 @@ func (t *truth) checkKept(id string, f *file, before *leaseRecord) {
 // number was spent that no tag can follow.
 func (t *truth) checkTagAtEnd(id string, b *body, l *leaseRecord) {
 	tag := readTag(b.tags[len(b.tags)-1].what)
-	waits := tag.number > 0 && tag.at.Sub(t.end.at) > 30*time.Minute // it was over an hour ahead when it could have been written
-	if l.State != "active" || waits || l.ExpiresNumber > maxTagNumber || t.standing["restored"] || t.standing["stranger"] {
+	if l.State != "active" || t.tagRests(b, l) || l.ExpiresNumber > maxTagNumber || t.standing["restored"] || t.standing["stranger"] {
 		return
 	}
 	if d := l.date(); tag.number != d.number || !tag.at.Equal(d.at) {
 		t.find("keys", id, "agreed until %s at number %d, and its tag says %q in the end", d.at.UTC().Format(time.RFC3339), d.number, b.tags[len(b.tags)-1].what[expiresTag])
 	}
+}
+
+// tagRests reports whether a tag need not be written yet: its date was over an hour ahead when it was written last.
+func (t *truth) tagRests(b *body, _ *leaseRecord) bool {
+	last := b.tags[len(b.tags)-1]
+	tag := readTag(last.what)
+	return tag.number > 0 && tag.at.Sub(last.at) > time.Hour
+}
+
+// bound reports whether an instance bears the launch tag that its lease says. One that was unmanaged does not, and after a
+// set-back to before that its record ends nothing: somebody has to adopt it again.
+func (b *body) bound(l *leaseRecord) bool {
+	return l.ClientToken == "" || b.tags[len(b.tags)-1].what[launchTag] == l.ClientToken
 }
 
 // always reports whether the tags were so all the time between.
