@@ -10,8 +10,10 @@
 //   - fleet_test.go, calls_test.go, leftovers_test.go: EC2 in memory, which the
 //     real SDK calls through transport_test.go. etcd is lease/etcd/etcdsim.
 //   - world_test.go: one schedule: who runs, and for how long.
-//     actors_test.go: janitors, sidecars, launchers. operators_test.go: people.
-//     faults_test.go: what goes wrong, and when.
+//     actors_test.go: janitors, sidecars, launchers. people_test.go, keeper_test.go:
+//     people, of this registry and of another. faults_test.go, tags_test.go,
+//     thief_test.go: what goes wrong, and when. rest_test.go, rewind_test.go:
+//     nobody watches; everything is set back.
 //   - truth_test.go, check_*_test.go: the checker. It reads the trace and shares
 //     no code with what it judges: it knows the records by their JSON alone.
 //   - sim_test.go, report_test.go: many schedules, and the table at the end.
