@@ -39,7 +39,7 @@
 //   - think_test.go: facts that change while adopt, release, revoke, unmanage, recover or arm asks. Adopt took an instance that
 //     EC2 had terminated, and recover one that bore another registry's tag by then; the others held.
 //   - forged_test.go: each field of a heartbeat, and its bytes. The greatest change counter alone was believed. Sidecars that
-//     claim more after each lift of a brake: `janitor resume --brake` exited 0, and the next sweep held it again.
+//     claim more while a person lifts a brake: `janitor resume --brake` exited 0, and the next sweep held it again.
 //   - clock_test.go: ten years ahead and back, a clock that jumps all the time: as row 5. Clocks of standby and sidecar: held.
 //   - blocked_test.go: stdout, stderr and stdin of lease, janitor and sidecar, and files that block from the start: each hung,
 //     and ignored SIGTERM. A tiny disk: as row 16. The memory's file blocking under a running janitor: held.
