@@ -41,6 +41,7 @@ type situation struct {
 	zoneIDs     map[SeenAt]string        // ids of zones, by place and name: not every record tells them
 	unclear     []shown                  // instances of which no record speaks that can be read
 	bad         map[string][]string      // what is wrong with the records of an instance, by its id
+	unread      map[string]bool          // instance ids whose lease cannot be read
 	doubted     map[string]bool          // instance ids whose heartbeat cannot be read
 	attempts    map[string]*lease.Launch // by client token
 	leasesOf    map[string]int           // records by launch token, but for those of the unmanaged
@@ -101,6 +102,7 @@ func newCase(v View) *situation {
 		verdicts:      make([]Verdict, 0, leases+len(v.Snapshot.Launches)),
 		bad:           map[string][]string{},
 		doubted:       map[string]bool{},
+		unread:        map[string]bool{},
 		attempts:      map[string]*lease.Launch{},
 		leasesOf:      map[string]int{},
 		bearing:       map[string]int{},
@@ -139,7 +141,10 @@ func (c *situation) indexRecords() {
 	}
 	for _, bad := range c.Snapshot.Bad {
 		c.bad[bad.ID] = append(c.bad[bad.ID], bad.Err.Error())
-		if bad.Kind == BadHeartbeat {
+		switch bad.Kind {
+		case BadLease:
+			c.unread[bad.ID] = true
+		case BadHeartbeat:
 			c.doubted[bad.ID] = true
 		}
 	}
@@ -151,8 +156,8 @@ func (c *situation) indexRecords() {
 	}
 }
 
-// leased reports whether a record speaks of an instance, readable or not.
-func (c *situation) leased(id string) bool { return c.lease[id] != nil || c.bad[id] != nil }
+// leased reports whether a lease speaks of an instance, readable or not. A heartbeat does not: an instance writes it itself.
+func (c *situation) leased(id string) bool { return c.lease[id] != nil || c.unread[id] }
 
 // count takes the census of what lives and bears a registry's tag, and of what was left of each launch.
 func (c *situation) count() {

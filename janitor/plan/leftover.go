@@ -253,7 +253,7 @@ func (e *estate) wanted(x *lease.Leftover, p Policy) string {
 func (c *situation) judgeFulfilled(p PlaceView, e *estate, x *lease.Leftover) {
 	i := c.instances[SeenAt{x.Place, x.InstanceID}]
 	switch {
-	case c.bad[x.InstanceID] != nil:
+	case c.unread[x.InstanceID]:
 		e.pending = true
 		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", whose records cannot be read")
 	case e.orphans[x.InstanceID]:

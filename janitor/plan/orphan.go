@@ -51,7 +51,7 @@ func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
 	if e := c.estates[l.Token]; e != nil && !e.cleared() {
 		return // without the record, nothing that it left could be explained
 	}
-	unread := func(id string) bool { return c.bad[id] != nil }
+	unread := func(id string) bool { return c.unread[id] }
 	if c.leasesOf[l.Token] > 0 || c.bearing[l.Token] > 0 || slices.ContainsFunc(l.Instances(), unread) {
 		return
 	}
