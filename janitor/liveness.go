@@ -24,6 +24,7 @@ type liveness struct {
 	leads bool
 	turn  time.Time   // of the loop, the last
 	due   time.Time   // since when a sweep is due that has not ended; zero: none is
+	next  time.Time   // since when the one after it is due, too
 	work  []*deadline // of what workers do
 }
 
@@ -36,7 +37,7 @@ type deadline struct {
 func (l *liveness) lead() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leads, l.turn, l.due, l.work = true, time.Now(), time.Time{}, nil
+	l.leads, l.turn, l.due, l.next, l.work = true, time.Now(), time.Time{}, time.Time{}, nil
 }
 
 func (l *liveness) leave() {
@@ -52,20 +53,27 @@ func (l *liveness) turned() {
 	l.turn = time.Now()
 }
 
-// sweepDue notes that a sweep is due, if none was before.
+// sweepDue notes that a sweep is due, or another after the one that is.
 func (l *liveness) sweepDue() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.due.IsZero() {
+	switch {
+	case l.due.IsZero():
 		l.due = time.Now()
+	case l.next.IsZero():
+		l.next = time.Now()
 	}
 }
 
-// swept notes that the sweep that was due has ended.
-func (l *liveness) swept() {
+// swept notes that the sweep that was due has ended, and whether another is due: sweeps that each take longer than their
+// interval do end.
+func (l *liveness) swept(another bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.due = time.Time{}
+	l.due, l.next = l.next, time.Time{}
+	if !another {
+		l.due = time.Time{}
+	}
 }
 
 // works notes that a worker has begun something that ends within so long, until done is called.

@@ -123,9 +123,7 @@ func (p *pass) judge(ctx, looking context.Context) {
 func (p *pass) conclude(ctx context.Context, err error) {
 	p.cancel()
 	p.sweeping = false
-	if !p.sweepDue {
-		p.live.swept()
-	}
+	p.live.swept(p.sweepDue)
 	if ctx.Err() == nil {
 		p.Observe.Swept(time.Since(p.begun), err)
 	}
