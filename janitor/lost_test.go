@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,4 +36,35 @@ func (s slow) List(ctx context.Context) (lease.Listing, error) {
 		return lease.Listing{}, ctx.Err()
 	}
 	return s.recorder.List(ctx)
+}
+
+// every gives a janitor another schedule.
+func every(t *testing.T, schedule string) func(*Janitor) {
+	t.Helper()
+	return func(j *Janitor) { j.schedule = parsed(t, schedule) }
+}
+
+// TestAReactionThatIsReplacedInTheLineLosesNoEnd lets the worker be busy while two other leases expire, one after the other.
+func TestAReactionThatIsReplacedInTheLineLosesNoEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2", "i-3")
+		first := true
+		r.cloud.onReserve = func() error {
+			if first {
+				first = false
+				time.Sleep(30 * time.Second)
+			}
+			return nil
+		}
+		for n, id := range []string{"i-1", "i-2", "i-3"} {
+			r.extend(id, time.Duration(n+1)*5*time.Second)
+		}
+		inTurn(t, r, "", func() {
+			after(time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
+				t.Errorf("terminated %v within a minute of their dates, want all three", got)
+			}
+		}, every(t, "@every 24h"))
+	})
 }

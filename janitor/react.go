@@ -104,14 +104,16 @@ func (t *term) react(ctx context.Context) plan.Plan {
 // askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
 // then is not looked at again until there is a new listing.
 func (t *term) askedBefore(v plan.Verdict) bool {
-	if v.Action != plan.ActEnd {
-		return false
+	return v.Action == plan.ActEnd && t.asked[v.InstanceID] == v.Lease.Revision
+}
+
+// ask notes what a reaction tries to end, once its turn has come: while it waits, a newer plan may take its place.
+func (t *term) ask(verdicts []plan.Verdict) {
+	for _, v := range verdicts {
+		if v.Action == plan.ActEnd {
+			t.asked[v.InstanceID] = v.Lease.Revision
+		}
 	}
-	if t.asked[v.InstanceID] == v.Lease.Revision {
-		return true
-	}
-	t.asked[v.InstanceID] = v.Lease.Revision
-	return false
 }
 
 // untilNext is the pause until time alone changes the plan; an hour if it will not.

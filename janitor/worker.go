@@ -134,6 +134,9 @@ func (t *term) assign(ctx context.Context, w *worker, j *job) {
 func (t *term) work(ctx context.Context, w *worker) {
 	j := w.line[0]
 	w.line, w.busy = w.line[1:], true
+	if !j.swept {
+		t.ask(j.verdicts)
+	}
 	done := t.live.works("the worker of "+w.location.String(), workMax+killDeadline)
 	t.do(func() func() {
 		bounded, cancel := context.WithTimeout(ctx, workMax)
