@@ -262,18 +262,21 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v plan.Verdict, t l
 	return Report{Failed: 1}
 }
 
-// noteStuck notes why the instance of a revoked lease cannot be ended.
+// noteStuck notes why the instance of a revoked lease cannot be ended, once: each write is news, which a reaction follows.
 func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, reason string) {
+	if v.Lease.Stuck == reason {
+		return
+	}
 	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
 	if err == nil {
 		stuck, err = a.office.PutLease(ctx, reg, stuck)
 	}
 	switch {
-	case err == nil && v.Lease.Stuck != reason:
+	case err == nil:
 		e := eventOf(v, EventStuck)
 		e.Reason, e.Revision, e.changes = reason, stuck.Revision, stuck.Changes
 		a.told(e)
-	case err != nil && !isConflict(err):
+	case !isConflict(err):
 		a.log.Error("write failed", "instance_id", v.InstanceID, "error", err)
 	}
 }

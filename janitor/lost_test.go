@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -66,5 +67,30 @@ func TestAReactionThatIsReplacedInTheLineLosesNoEnd(t *testing.T) {
 				t.Errorf("terminated %v within a minute of their dates, want all three", got)
 			}
 		}, every(t, "@every 24h"))
+	})
+}
+
+// TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd: what is stuck for it is noted once.
+func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		inTurn(t, r, "", func() {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
+			after(10 * time.Minute)
+			r.cloud.mu.Lock()
+			n := r.cloud.describes
+			r.cloud.mu.Unlock()
+			if l := r.lease("i-1"); n > 25 || l.Stuck != unrecorded {
+				t.Errorf("%d descriptions in ten minutes, stuck because %q", n, l.Stuck)
+			}
+		}, func(j *Janitor) {
+			j.Audit = func(e Event) error {
+				if e.Kind == EventAuthorising {
+					return errors.New("disk full")
+				}
+				return nil
+			}
+		})
 	})
 }
