@@ -33,6 +33,7 @@ type term struct {
 	asked   map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
 	took    time.Duration    // of the last reaction
 	reacted time.Time        // end of the last reaction
+	missed  bool             // a reaction was due, and too little was known for one
 
 	leaseAt, launchAt map[string]int // where the records stand in seen
 	reads             int            // snapshots taken in

@@ -94,3 +94,24 @@ func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
 		})
 	})
 }
+
+// TestADateThatPassesBeforeTheFirstStampIsWritten is met all the same, however far away the next sweep is.
+func TestADateThatPassesBeforeTheFirstStampIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		r.store.Fault = func(method string) error {
+			if method == "Office.PutSweep" {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}
+		r.extend("i-1", 5*time.Second)
+		inTurn(t, r, "", func() {
+			after(30 * time.Second)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v 25 s after the date of i-1", got)
+			}
+		}, every(t, "@every 24h"))
+	})
+}

@@ -38,6 +38,10 @@ func (t *term) swept(ctx context.Context, err error) {
 		t.wakeFor(t.react(ctx))
 	default:
 		t.asked = map[string]int64{}
+		if t.missed { // it was due while the sweep was being written, after it had decided
+			t.missed = false
+			t.soon()
+		}
 		t.status("leads as " + t.office.Name())
 	}
 }
@@ -90,6 +94,7 @@ func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFu
 // react decides over the last listing and the records as the watch has kept them.
 func (t *term) react(ctx context.Context) plan.Plan {
 	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || !t.kept || t.stale() {
+		t.missed = true
 		return plan.Plan{} // too little is known, or for too long nothing was
 	}
 	begun := time.Now()
