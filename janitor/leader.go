@@ -30,7 +30,8 @@ type term struct {
 
 	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
 
-	asked   map[string]int64 // lease revisions that a reaction has tried to end since the last sweep, by instance id
+	asked   map[string]asked // what a reaction has tried to end since the last sweep, by instance id
+	again   time.Time        // when what failed is tried again
 	took    time.Duration    // of the last reaction
 	reacted time.Time        // end of the last reaction
 	missed  bool             // a reaction was due, and too little was known for one
@@ -51,10 +52,16 @@ type term struct {
 	due      time.Time   // when it runs out
 }
 
+// asked is a lease that a reaction has tried to end.
+type asked struct {
+	revision int64
+	again    time.Time // it failed, and may be tried again then, by the monotonic clock; zero: not before the next sweep
+}
+
 func (j *Janitor) newTerm(office Office) *term {
 	now := time.Now()
 	t := &term{
-		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]int64{},
+		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]asked{},
 		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
 	}

@@ -115,3 +115,33 @@ func TestADateThatPassesBeforeTheFirstStampIsWritten(t *testing.T) {
 		}, every(t, "@every 24h"))
 	})
 }
+
+// TestAnEndThatAFreshLookFailedIsTriedAgainBeforeTheNextSweep: its schedule may have a gap of 60 h.
+func TestAnEndThatAFreshLookFailedIsTriedAgainBeforeTheNextSweep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1", "i-2")
+		r.extend("i-1", time.Minute)
+		inTurn(t, r, "", func() {
+			after(59 * time.Second)
+			fail := func(err error) {
+				r.cloud.mu.Lock()
+				defer r.cloud.mu.Unlock()
+				r.cloud.err = err
+			}
+			fail(errors.New("no answer"))
+			after(5 * time.Minute)
+			r.cloud.mu.Lock()
+			n := r.cloud.describes
+			r.cloud.mu.Unlock()
+			if n > 10 {
+				t.Errorf("%d descriptions in five minutes in which none was answered", n)
+			}
+			fail(nil)
+			after(3 * time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v three minutes after EC2 answers again", got)
+			}
+		}, every(t, "@every 24h"))
+	})
+}

@@ -20,6 +20,7 @@ func reactions() []plan.Action {
 const (
 	settleMin = 100 * time.Millisecond // the least time for which the changes that a watch brings are collected
 	restShare = 3                      // decisions rest this many times as long as they take
+	failedFor = time.Minute            // for which what has failed is left alone, however long the next sweep is away
 )
 
 // swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
@@ -37,7 +38,7 @@ func (t *term) swept(ctx context.Context, err error) {
 		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
 		t.wakeFor(t.react(ctx))
 	default:
-		t.asked = map[string]int64{}
+		t.asked = map[string]asked{}
 		if t.missed { // it was due while the sweep was being written, after it had decided
 			t.missed = false
 			t.soon()
@@ -79,6 +80,9 @@ func (t *term) soon() {
 // wakeFor lets the next reaction come when time alone changes the plan.
 func (t *term) wakeFor(planned plan.Plan) {
 	t.due = time.Now().Add(t.untilNext(planned))
+	if time.Now().Before(t.again) && t.again.Before(t.due) {
+		t.due = t.again
+	}
 	t.timer.Reset(time.Until(t.due))
 }
 
@@ -107,17 +111,32 @@ func (t *term) react(ctx context.Context) plan.Plan {
 }
 
 // askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
-// then is not looked at again until there is a new listing.
+// then is not looked at again until there is a new listing; what failed is tried again after a minute.
 func (t *term) askedBefore(v plan.Verdict) bool {
-	return v.Action == plan.ActEnd && t.asked[v.InstanceID] == v.Lease.Revision
+	asked := t.asked[v.InstanceID]
+	return v.Action == plan.ActEnd && asked.revision == v.Lease.Revision && (asked.again.IsZero() || time.Now().Before(asked.again))
 }
 
 // ask notes what a reaction tries to end, once its turn has come: while it waits, a newer plan may take its place.
 func (t *term) ask(verdicts []plan.Verdict) {
 	for _, v := range verdicts {
 		if v.Action == plan.ActEnd {
-			t.asked[v.InstanceID] = v.Lease.Revision
+			t.asked[v.InstanceID] = asked{revision: v.Lease.Revision}
 		}
+	}
+}
+
+// askAgain has what was to be ended tried again in a minute, since some of it failed.
+func (t *term) askAgain(verdicts []plan.Verdict) {
+	for _, v := range verdicts {
+		if v.Action == plan.ActEnd {
+			t.again = time.Now().Add(failedFor)
+			t.asked[v.InstanceID] = asked{v.Lease.Revision, t.again}
+		}
+	}
+	if time.Now().Before(t.again) && t.again.Before(t.due) {
+		t.due = t.again
+		t.timer.Reset(time.Until(t.due))
 	}
 }
 
