@@ -65,7 +65,7 @@ func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Tim
 	if f.record != nil && f.record.date().newer(said) {
 		said = f.record.date()
 	}
-	if cause != "failed-creation" && b.always(from, until, func(tags map[string]string) bool { return readTag(tags).newer(said) }) {
+	if b.always(from, until, func(tags map[string]string) bool { return readTag(tags).newer(said) }) {
 		t.find("keys", id, "ended for %s by a record that is at number %d, and its tag says %q", cause, said.number, b.tags[len(b.tags)-1].what[expiresTag])
 	}
 }
@@ -106,11 +106,12 @@ func (t *truth) checkTagAtEnd(id string, b *body, l *leaseRecord) {
 	}
 }
 
-// tagRests reports whether a tag need not be written yet: its date was over an hour ahead when it was written last.
-func (t *truth) tagRests(b *body, _ *leaseRecord) bool {
+// tagRests reports whether a tag need not be written yet: its date was over an hour ahead when it was written last, and
+// so is the one that was agreed since.
+func (t *truth) tagRests(b *body, l *leaseRecord) bool {
 	last := b.tags[len(b.tags)-1]
 	tag := readTag(last.what)
-	return tag.number > 0 && tag.at.Sub(last.at) > time.Hour
+	return tag.number > 0 && tag.at.Sub(last.at) > time.Hour && l.date().at.Sub(last.at) > time.Hour
 }
 
 // bound reports whether an instance bears the launch tag that its lease says. One that was unmanaged does not, and after a
