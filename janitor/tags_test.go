@@ -91,6 +91,19 @@ func TestAShortenedLeaseEndsByItsNewDate(t *testing.T) {
 	})
 }
 
+func TestAShorteningToADateThatIsNearWaitsForNoRest(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1"}, quiet(), func(r *rig) {
+		r.extendRecord("i-1", 48*time.Hour)
+		after(time.Minute)
+		r.extendRecord("i-1", time.Minute)
+		after(62 * time.Second)
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			r.t.Errorf("terminated %v; want i-1 by the date to which it was shortened", got)
+		}
+	})
+}
+
 // TestARestoreOfEverythingEndsNothingThatWasExtended has a backup of the registry and of what the replica remembers, put
 // back together: nothing tells but the tags.
 func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {

@@ -25,7 +25,7 @@ type TagWrite struct {
 	Attached []string
 	Expires  lease.Expiry // of the tag [lease.TagExpires]
 	Soonest  time.Time    // the earlier of the dates that record and tag say: what passes soonest is written first; zero: neither passes
-	Ahead    bool         // the tag's date is over an hour ahead: it may wait for the next write
+	Ahead    bool         // both dates are over an hour ahead: it may rest
 }
 
 // Written is what was written onto an instance since it was listed, and EC2 has taken.
@@ -74,7 +74,7 @@ func (c *situation) tagWrites() []TagWrite {
 		default:
 			all = append(all, TagWrite{
 				Place: i.Place, InstanceID: i.ID, Key: lease.TagExpires, Value: keys.Write.String(), Expires: keys.Write,
-				Soonest: soonest(l.ExpiresAt, tag.At), Ahead: tag.Number > 0 && (tag.At.IsZero() || tag.At.Sub(c.Now) > time.Hour),
+				Soonest: soonest(l.ExpiresAt, tag.At), Ahead: tag.Number > 0 && c.farAhead(tag.At) && c.farAhead(l.ExpiresAt),
 			})
 		}
 	}
@@ -85,6 +85,11 @@ func (c *situation) tagWrites() []TagWrite {
 		return a.Soonest.Compare(b.Soonest)
 	})
 	return all
+}
+
+// farAhead reports whether a date is over an hour ahead; none is.
+func (c *situation) farAhead(date time.Time) bool {
+	return date.IsZero() || date.Sub(c.Now) > time.Hour
 }
 
 // soonest is the earlier of two dates, of which zero is none.

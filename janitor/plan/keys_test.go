@@ -96,6 +96,20 @@ func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
 	}
 }
 
+func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]plan.Action{
+		"2026-03-01T11:00:00Z": plan.ActOrphan, "none": plan.ActOrphan, "x": plan.ActOrphan,
+		"2026-03-01T11:00:00Z 2": plan.ActReport, "none 9": plan.ActReport,
+	} {
+		v := ViewOf(Holds("i-left", BornOf("web"), tagSays(value)))
+		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
+		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
+			t.Errorf("its tag says %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
+		}
+	}
+}
+
 func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 	t.Parallel()
 	behind := tagAt(-time.Hour, 2)

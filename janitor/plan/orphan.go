@@ -109,8 +109,8 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
 func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
-	if i.Leased() {
-		c.sayOf(i, launch, ActReport, left+"; but its tag "+lease.TagLeased+" says that its lease was active, and there is no record of it")
+	if why := leasedByTag(i); why != "" {
+		c.sayOf(i, launch, ActReport, left+"; but "+why+", and there is no record of it")
 		return
 	}
 	if !p.Listed() {

@@ -24,8 +24,8 @@ func (v Verdict) Spare(reg lease.Registry) string {
 		return "exempt by its tag " + lease.TagExempt
 	case !i.ManagedBy(reg.UUID):
 		return "does not bear this registry's tag"
-	case i.Leased():
-		return "its tag " + lease.TagLeased + " says that its lease was active"
+	case leasedByTag(i) != "":
+		return leasedByTag(i)
 	}
 	if _, member := v.Launch.Member(*i); !member {
 		return "not of launch " + v.Launch.Token + " by its client token"
@@ -52,6 +52,18 @@ func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) stri
 		return "its notice has not passed"
 	case v.Cause.Inferred() && (judged == nil || !judged.LaunchTime.Equal(v.Instance.LaunchTime)):
 		return "started since it was judged"
+	}
+	return ""
+}
+
+// leasedByTag says how the tags of an instance without a record tell that its lease was active, or is empty: a leader has
+// said so, or numbered a date that came after the one it was made with.
+func leasedByTag(i *lease.Instance) string {
+	switch {
+	case i.Leased():
+		return "its tag " + lease.TagLeased + " says that its lease was active"
+	case i.Expiry().Number > 1:
+		return "its tag " + lease.TagExpires + " has a date that was agreed later than its launch"
 	}
 	return ""
 }
