@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ type fleet struct {
 }
 
 // newFleet makes an armed registry and n running instances, with leases whose term is over at the time given for each,
-// and whose history is of five entries. EC2 knows them only if the world has one that is asked to.
+// and whose history is of five entries. They bear the tags of their leases, so there is nothing to write.
 func (w *world) newFleet(n int, over func(n int) time.Time) *fleet {
 	w.t.Helper()
 	registry, err := w.store.PutRegistry(w.t.Context(), lease.NewRegistry(time.Now(), uuid.NewString(), lease.ModeArmed))
@@ -73,7 +74,11 @@ func (w *world) launch(f *fleet, n int, over func(n int) time.Time) {
 	}
 	var leases []lease.Lease
 	for n := first; n < len(f.instances); n++ {
-		leases = append(leases, grown(made.Bind(now, f.instances[n], made.Attempts[0], lease.By{Actor: "cli:bench"}), over(n)))
+		l := grown(made.Bind(now, f.instances[n], made.Attempts[0], lease.By{Actor: "cli:bench"}), over(n))
+		leases = append(leases, l)
+		f.instances[n].Tags = maps.Clone(f.instances[n].Tags)
+		f.instances[n].Tags[lease.TagExpires], f.instances[n].Tags[lease.TagLeased] = l.Expiry().String(), l.LeasedTag()
+		w.sim.SetTags(l.InstanceID, f.instances[n].Tags)
 	}
 	if _, err := w.store.Bind(w.t.Context(), made, leases); err != nil {
 		w.t.Fatal(err)

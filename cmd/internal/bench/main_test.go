@@ -55,6 +55,7 @@ func TestBench(t *testing.T) {
 		{"start", measureStart},
 		{"sidecar", measureSidecar},
 		{"idle", measureIdle},
+		{"tags", measureTags},
 		{"decision", measureDecision},
 		{"terms", measureTerms},
 		{"paced", measurePaced},
