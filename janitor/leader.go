@@ -44,6 +44,7 @@ type term struct {
 	workers
 	tags     tagger
 	table    timetable
+	next     *time.Timer // for the next sweep
 	sweepDue bool
 	sweeping bool                // a sweep is under way
 	changes  <-chan lease.Change // since the registry was read
@@ -63,7 +64,7 @@ func (j *Janitor) newTerm(office Office) *term {
 	t := &term{
 		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]asked{},
 		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
-		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour),
+		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
 	}
 	t.trail = newTrail(j.tell, actorName(office), t.busy)
 	j.past.enter()
@@ -94,7 +95,8 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 		}
 	}()
 	t.dueNow() // the first is, at once
-	next, idle := time.NewTimer(0), time.NewTicker(turnIdle)
+	next, idle := t.next, time.NewTicker(turnIdle)
+	next.Reset(0)
 	defer next.Stop()
 	defer idle.Stop()
 	for {

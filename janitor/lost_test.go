@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,4 +145,50 @@ func TestAnEndThatAFreshLookFailedIsTriedAgainBeforeTheNextSweep(t *testing.T) {
 			}
 		}, every(t, "@every 24h"))
 	})
+}
+
+// TestASweepThatFailsIsDueAgainLongBeforeTheNext lets the first one fail: until it succeeds, nothing is ended.
+func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]func(r *rig) (mend func()){
+		"the registry cannot be read": func(r *rig) func() {
+			var mended atomic.Bool
+			r.store.Fault = func(method string) error {
+				if method == "Snapshot" && !mended.Load() {
+					return errors.New("etcd is away")
+				}
+				return nil
+			}
+			return func() { mended.Store(true) }
+		},
+		"EC2 does not list": func(r *rig) func() {
+			r.cloud.err = errors.New("no answer")
+			return func() {
+				r.cloud.mu.Lock()
+				defer r.cloud.mu.Unlock()
+				r.cloud.err = nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				r.extend("i-1", time.Hour)
+				mend := fails(r)
+				inTurn(t, r, "", func() {
+					after(30 * time.Second)
+					mend()
+					after(10 * time.Minute)
+					if s, err := r.store.Sweep(t.Context()); err != nil || len(s.Places) != 1 {
+						t.Errorf("ten minutes later the last sweep listed %v (%v)", s.Places, err)
+					}
+					after(time.Hour)
+					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+						t.Errorf("terminated %v by its date, want i-1", got)
+					}
+				}, every(t, "@every 24h"))
+			})
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lapse/lease"
@@ -124,6 +125,10 @@ func (p *pass) conclude(ctx context.Context, err error) {
 	p.cancel()
 	p.sweeping = false
 	p.live.swept(p.sweepDue)
+	if err != nil || slices.ContainsFunc(p.sight.places, func(seen plan.PlaceView) bool { return !seen.Listed() }) {
+		p.table.failed()
+		p.next.Reset(p.table.wait())
+	}
 	if ctx.Err() == nil {
 		p.Observe.Swept(time.Since(p.begun), err)
 	}

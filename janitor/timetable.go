@@ -17,13 +17,28 @@ type timetable struct {
 	now      func() time.Time // the wall clock
 	last     time.Time        // when the last sweep began, monotonic
 	next     time.Time        // of cron fields, by the wall clock
+	again    time.Time        // when a sweep that failed is due again, monotonic; zero: none is
 }
 
-// swept notes that a sweep begins.
-func (t *timetable) swept() { t.last, t.next = time.Now(), t.schedule.Next(t.now()) }
+// failed notes that a sweep failed, all of it or one location: it is due again in a minute, however long the schedule
+// pauses.
+func (t *timetable) failed() { t.again = time.Now().Add(askedAgain) }
 
-// wait is how long the next sweep is not due for; 0: it is. Ask again after that, and after a minute at most.
+// swept notes that a sweep begins.
+func (t *timetable) swept() {
+	t.last, t.next, t.again = time.Now(), t.schedule.Next(t.now()), time.Time{}
+}
+
+// wait is how long the next sweep is not due for; 0: it is. Ask again after that, after a minute at most, and when one has
+// failed.
 func (t *timetable) wait() time.Duration {
+	if t.again.IsZero() {
+		return t.scheduled()
+	}
+	return min(t.scheduled(), max(0, time.Until(t.again)))
+}
+
+func (t *timetable) scheduled() time.Duration {
 	if every, is := t.schedule.(cron.ConstantDelaySchedule); is {
 		return max(0, every.Delay-time.Since(t.last))
 	}
