@@ -104,8 +104,12 @@ func shorten(p *process, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
+	return shortenTo(p, id, between(r, 20*time.Second, 10*time.Minute))
+}
+
+func shortenTo(p *process, id string, d time.Duration) error {
 	p.w.trace.add(event{kind: unpromised, who: p.name, id: id})
-	to := lease.Extension{Until: p.clock.now().Add(between(r, 20*time.Second, 10*time.Minute)), AllowShorten: true}
+	to := lease.Extension{Until: p.clock.now().Add(d), AllowShorten: true}
 	_, after, err := p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) {
 		return l.Extend(p.clock.now(), to, p.by("shortened"))
 	})

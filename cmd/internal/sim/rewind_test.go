@@ -36,6 +36,13 @@ func (w *world) rewind() {
 		return
 	}
 	from, lasts := between(r, w.shape.busy()/4, w.shape.busy()/2), between(r, 2*time.Minute, w.shape.busy()/2-10*time.Second)
+	switch r.IntN(3) {
+	case 0:
+		w.rewindLaunch(lasts)
+		return
+	case 1:
+		w.outnumber(r, from, lasts)
+	}
 	w.at(from, func(r *rand.Rand) {
 		end := time.Now().Add(lasts)
 		taken := w.snapshot()
@@ -66,6 +73,71 @@ func (w *world) rewind() {
 			}
 		})
 	}
+}
+
+// rewindLaunch takes the snapshot just when the first launch is about to be sent, so that afterwards no record tells of the leases
+// that it was given. Some of its instances end by themselves before that.
+func (w *world) rewindLaunch(lasts time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sending = func() {
+		taken := w.snapshot()
+		w.at(lasts-10*time.Second, func(r *rand.Rand) {
+			w.fleet.change(r, running, func(m *machine) { w.fleet.end(m) })
+			w.fleet.change(r, running, func(m *machine) { w.fleet.end(m) })
+		})
+		w.at(lasts, func(*rand.Rand) { w.putBack(taken) })
+	}
+}
+
+// outnumber lets one lease be extended between snapshot and set-back, and shortened before them perhaps. As soon as everything
+// is set back, some short extensions give its record a higher number than its tag has.
+func (w *world) outnumber(r *rand.Rand, from, lasts time.Duration) {
+	if oneIn(r, 2) {
+		w.at(from-time.Minute, func(r *rand.Rand) {
+			w.person("shorten", func(p *process) error { return w.move(p, r, between(r, 15*time.Minute, 30*time.Minute), true) })
+		})
+	}
+	w.at(from+time.Second, func(r *rand.Rand) {
+		w.person("extend", func(p *process) error { return w.move(p, r, between(r, 35*time.Minute, 50*time.Minute), false) })
+	})
+	for n := range 3 {
+		w.at(from+lasts+time.Duration(n+1)*700*time.Millisecond, func(r *rand.Rand) {
+			w.person("extend", func(p *process) error {
+				l, err := p.store().Lease(p.ctx, w.choose(""))
+				if err != nil {
+					return err
+				}
+				return w.move(p, r, l.ExpiresAt.Sub(p.clock.now())+2*time.Second, false)
+			})
+		})
+	}
+}
+
+// choose notes which lease people have in mind, unless one is noted already, and tells which.
+func (w *world) choose(id string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chosen == "" {
+		w.chosen = id
+	}
+	return w.chosen
+}
+
+// move moves the date of the lease that people have in mind.
+func (w *world) move(p *process, r *rand.Rand, to time.Duration, shorter bool) error {
+	id := w.choose("")
+	if id == "" {
+		some, err := someLease(p, r, func(l lease.Lease) bool { return l.State == lease.StateActive && (!l.ExpiresAt.IsZero() || shorter) })
+		if err != nil {
+			return err
+		}
+		id = w.choose(some)
+	}
+	if !shorter {
+		return extendTo(p, id, to)
+	}
+	return shortenTo(p, id, to)
 }
 
 // putBack makes everything what it was. The janitors are stopped, and start again with what they remembered then.

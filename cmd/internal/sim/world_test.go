@@ -90,8 +90,10 @@ type world struct {
 	alive    map[string]*process // by name
 	order    []string            // the same, in order
 	serial   int
-	stolen   int  // instances
-	lostData bool // the registry was emptied or set back, and nobody has seen to it
+	stolen   int    // instances
+	chosen   string // the lease that people have in mind
+	sending  func() // what to do when a launch is about to be sent, once
+	lostData bool   // the registry was emptied or set back, and nobody has seen to it
 	calmed   bool
 }
 
@@ -191,6 +193,7 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 			soonest := r.between(0, time.Millisecond) // of several that are bound too late, none at the same instant
 			time.AfterFunc(max(last, soonest), func() { w.extendLate(id) })
 		}
+	case kind == "launches" && news(`"sends":1`) && w.isSending():
 	case kind == "launches" && news(`"outcome":"launched"`) && r.chance(0.1):
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -198,6 +201,19 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 			p.stop(r.between(10*time.Second, 8*time.Minute))
 		}
 	}
+}
+
+// isSending lets happen what is to when a launch is about to be sent, and reports whether anything is.
+func (w *world) isSending() bool {
+	w.mu.Lock()
+	do := w.sending
+	w.sending = nil
+	w.mu.Unlock()
+	if do == nil {
+		return false
+	}
+	time.AfterFunc(time.Millisecond, do)
+	return true
 }
 
 // stepClocks sets the janitors' clocks ahead, and right again a little later.
