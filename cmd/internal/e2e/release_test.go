@@ -13,9 +13,9 @@ import (
 
 // Commits whose binaries run in the tests of upgrades.
 const (
-	// releaseBefore runs beside the present ones: the first commit whose records have the present schema, 2. It moves when
+	// releaseBefore runs beside the present ones: with records of the present schema, 2. It moves when
 	// a release is made.
-	releaseBefore = "b4432524bb5dcc534d756360b8439cb9d04856ef"
+	releaseBefore = "ed6f23d2240c61e2ed1fe25ad42380746b2a2bc2"
 	// schemaBefore is the last commit whose records have schema 1.
 	schemaBefore = "d4144279528dec3822d8eca56c50a5fb55b83489"
 )
