@@ -30,6 +30,7 @@ type term struct {
 
 	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
 
+	ends    map[string]bool  // instance ids that the last decision ends
 	asked   map[string]asked // what a reaction has tried to end since the last sweep, by instance id
 	again   time.Time        // when what failed is tried again
 	took    time.Duration    // of the last reaction
@@ -170,6 +171,10 @@ func (t *term) decide(read time.Time) plan.Plan {
 		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
 		Index:    t.seen.index, Written: t.tags.written(),
 	})
+	t.ends = map[string]bool{}
+	for _, v := range planned.Ends() {
+		t.ends[v.InstanceID] = true
+	}
 	t.mem.held(now, planned.Verdicts)
 	t.announce(planned.Brakes)
 	t.count(planned)

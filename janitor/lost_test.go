@@ -192,3 +192,51 @@ func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt lets others fall silent while the end of one that did waits.
+func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string][]string{"nobody else": nil, "three others": {"i-2", "i-3", "i-4"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-0", "i-1", "i-2", "i-3", "i-4", "i-5")
+				o := r.inOffice()
+				o.Policy.LoneGrace = o.Policy.MarkGrace
+				for _, id := range []string{"i-1", "i-2", "i-3", "i-4", "i-5"} {
+					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(10 * time.Minute), Since: r.now()}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				decides := func() {
+					snapshot, err := r.store.Snapshot(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					o.see(observation{sight: o.seen.sight, snapshot: snapshot})
+					o.react(t.Context())
+					synctest.Wait()
+				}
+				o.sweeps(r)
+				r.store.Lapse("i-1")
+				r.extend("i-0", time.Second)
+				o.sweeps(r)
+				gate := make(chan struct{})
+				r.cloud.onReserve = func() error { <-gate; return nil }
+				after(2 * time.Second)
+				decides() // i-0 is being ended, and waits for EC2's limits
+				after(11 * time.Second)
+				decides() // i-1 is due, and waits for its turn
+				for _, id := range more {
+					r.store.Lapse(id)
+				}
+				decides()
+				close(gate)
+				o.finish(passMax)
+				if got := r.cloud.ended(); slices.Contains(got, "i-1") != (more == nil) {
+					t.Errorf("terminated %v; four silent of five are the registry's fault, and one is not", got)
+				}
+			})
+		})
+	}
+}

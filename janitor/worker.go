@@ -130,10 +130,14 @@ func (t *term) assign(ctx context.Context, w *worker, j *job) {
 	}
 }
 
-// work begins the first job in a worker's line.
+// work begins the first job in a worker's line. What it was to end by an older decision, and would not by the last, is left
+// as it is: a brake may hold it by now.
 func (t *term) work(ctx context.Context, w *worker) {
 	j := w.line[0]
 	w.line, w.busy = w.line[1:], true
+	j.verdicts = slices.DeleteFunc(j.verdicts, func(v plan.Verdict) bool {
+		return (v.Action == plan.ActEnd || v.Action == plan.ActOrphan) && !t.ends[v.InstanceID]
+	})
 	if !j.swept {
 		t.ask(j.verdicts)
 	}
