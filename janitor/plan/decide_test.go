@@ -138,6 +138,8 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 		{"absent since a while, its date over", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
 		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseTerm}},
 		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActSeen}},
+		{"absent, and found again without our tag", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Foreign), nil, Ruling{Action: plan.ActSeen}},
+		{"absent, and found again, exempt", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Exempt), nil, Ruling{Action: plan.ActSeen}},
 		{"absent, clock wrong: held", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up, lease holds", Holds("i-1", Missing), with(Unlisted), report},
 		{"not looked up, term over: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},

@@ -208,10 +208,10 @@ func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) 
 		c.say(l, ActConfirm, "terminated by somebody else").Cause = lease.CauseGone
 	case i.State == lease.InstanceShuttingDown:
 		c.say(l, ActKeep, "shutting down, not by us")
+	case !l.AbsentSince.IsZero(): // whatever it bears, or the hour would go on
+		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
 	case untouchable(c.Snapshot.Registry, l, i) != "":
 		c.judgeUntouchable(l, i)
-	case !l.AbsentSince.IsZero():
-		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
 	case c.behindItsTag(l, i):
 	case c.over(l):
 		c.judgeTerm(p, l, i)
