@@ -34,7 +34,7 @@ func sweepCommand() *ucli.Command {
 			"6 partly done.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
-			stateFlag("none: the registry is taken at its word"), auditFlag(),
+			stateFlag("none: only tags show that the registry was set back"), auditFlag(),
 			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "run again within `DURATION`, nights included; later, the brake stranger holds", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,

@@ -117,6 +117,7 @@ func chapters() []chapter {
 			"grep": `"kind":"terminating"`, "etcdctl get": `"state":"ended"`, "janitor resume": "paused → armed",
 		}},
 		{title: "It does not end X", wrong: (*night).strays, says: map[string]string{"lease list --unexplained": "UNEXPLAINED", "lease list --foreign": "FOREIGN"}},
+		{title: "Tags that are late", says: map[string]string{"lease doctor": "as janitor   yes", "lease list": "active"}},
 		{title: "silence", wrong: (*night).fallSilent, says: map[string]string{
 			"janitor status": "brake silence held", "janitor resume": "brake silence lifted",
 		}, after: (*night).silentEnd},
