@@ -211,8 +211,9 @@ func (t *term) braked(kind EventKind, b lease.Brake) {
 	t.tell(e)
 }
 
-func (t *term) actor() actor {
-	if t.seen.snapshot.Registry.Mode != lease.ModeArmed {
+// actor carries out what was decided by a registry.
+func (t *term) actor(registry lease.Registry) actor {
+	if registry.Mode != lease.ModeArmed {
 		return observer{log: t.Log}
 	}
 	clouds := map[lease.Place]Cloud{}

@@ -240,3 +240,37 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 		})
 	}
 }
+
+// TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy lets a person pause and resume between a sweep's stamp and its work.
+func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		o := r.inOffice()
+		r.extend("i-1", time.Second)
+		after(2 * time.Second)
+		before, told := r.sequence(), false
+		o.begin(t.Context(), func(context.Context, error) {})
+		for o.out > 0 {
+			then := <-o.back
+			for _, mode := range []lease.Mode{lease.ModePaused, lease.ModeArmed} {
+				if told || r.sequence() == before {
+					break
+				}
+				_, reg, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(r.now(), mode), nil })
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.apply(lease.Change{Registry: &reg})
+				if mode == lease.ModeArmed {
+					told = true
+				}
+			}
+			then()
+		}
+		o.unwatch()
+		if got := r.cloud.ended(); !told || len(got) > 0 {
+			t.Errorf("terminated %v (%t), by what was decided before the registry was paused", got, told)
+		}
+	})
+}

@@ -105,7 +105,7 @@ func (t *term) react(ctx context.Context) plan.Plan {
 	planned := t.decide(time.Time{})
 	now := slices.DeleteFunc(planned.With(reactions()...), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
-	t.act(ctx, false, now, func(Report) {})
+	t.act(ctx, t.seen.snapshot.Registry, false, now, func(Report) {})
 	t.tag(ctx, planned.Tags)
 	return planned
 }

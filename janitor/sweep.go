@@ -25,6 +25,7 @@ type pass struct {
 	read    time.Time // just before the registry was read
 	decided func(context.Context, error)
 	plan    plan.Plan
+	by      lease.Registry // by which it was decided
 	report  Report
 	err     error
 }
@@ -95,16 +96,15 @@ func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGr
 // the disk that this replica remembers it by.
 func (p *pass) judge(ctx, looking context.Context) {
 	p.examine(p.ill)
-	p.plan = p.decide(p.read)
+	p.plan, p.by = p.decide(p.read), p.seen.snapshot.Registry
 	p.wakeFor(p.plan) // what is heard from here on is decided about again
 	stamp, err := p.stamp(p.plan)
 	if err != nil {
 		p.conclude(ctx, err)
 		return
 	}
-	registry := p.seen.snapshot.Registry
 	p.do(func() func() {
-		written, err := p.office.PutSweep(looking, registry, stamp)
+		written, err := p.office.PutSweep(looking, p.by, stamp)
 		if err != nil {
 			return func() { p.conclude(ctx, fmt.Errorf("stamp the sweep: %w", err)) }
 		}
@@ -133,9 +133,9 @@ func (p *pass) conclude(ctx context.Context, err error) {
 		p.Observe.Swept(time.Since(p.begun), err)
 	}
 	if p.err = err; err == nil {
-		p.act(ctx, true, p.plan.Verdicts, func(report Report) {
+		p.act(ctx, p.by, true, p.plan.Verdicts, func(report Report) {
 			p.report = report
-			p.Log.Info("swept", "mode", string(p.seen.snapshot.Registry.Mode), "leases", len(p.seen.snapshot.Leases),
+			p.Log.Info("swept", "mode", string(p.by.Mode), "leases", len(p.seen.snapshot.Leases),
 				"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
 				"removed", report.Removed, "failed", report.Failed, "took", time.Since(p.begun).Round(time.Millisecond))
 		})

@@ -88,8 +88,9 @@ func (w workers) idle() bool {
 	return true
 }
 
-// act has a plan carried out, by the worker of each location. acted is called when all is done.
-func (t *term) act(ctx context.Context, swept bool, verdicts []plan.Verdict, acted func(Report)) {
+// act has a plan carried out, by the worker of each location, as the registry says by which it was decided. acted is called
+// when all is done.
+func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, verdicts []plan.Verdict, acted func(Report)) {
 	byLocation := map[lease.Place][]plan.Verdict{}
 	for _, v := range verdicts {
 		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
@@ -101,7 +102,7 @@ func (t *term) act(ctx context.Context, swept bool, verdicts []plan.Verdict, act
 	if left == 0 {
 		acted(total)
 	}
-	actor, registry := t.actor(), t.seen.snapshot.Registry
+	actor := t.actor(registry)
 	for location, vs := range byLocation {
 		if t.workers[location] == nil {
 			t.workers[location] = &worker{location: location}
