@@ -3,6 +3,8 @@ package janitor
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -272,5 +274,36 @@ func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
 		if got := r.cloud.ended(); !told || len(got) > 0 {
 			t.Errorf("terminated %v (%t), by what was decided before the registry was paused", got, told)
 		}
+	})
+}
+
+// TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst: nothing is ended by a sweep that is not on disk.
+func TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		inTurn(t, r, dir, func() {
+			after(90 * time.Second)
+			r.extend("i-1", time.Minute)
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			after(20 * time.Minute)
+			if got := r.cloud.ended(); len(got) > 0 {
+				t.Fatalf("terminated %v by sweeps that are not on disk", got)
+			}
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			after(65 * time.Second)
+			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+				t.Errorf("terminated %v without notice, %s after its date", r.cloud.ended(), time.Since(l.ExpiresAt))
+			}
+			after(2 * time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v in the end", got)
+			}
+		})
 	})
 }

@@ -96,6 +96,9 @@ func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGr
 // the disk that this replica remembers it by.
 func (p *pass) judge(ctx, looking context.Context) {
 	p.examine(p.ill)
+	if !p.stamped.IsZero() && !p.kept { // nothing was ended since the last stamp, whatever that says
+		p.seen.snapshot.Sweep.Acting = nil
+	}
 	p.plan, p.by = p.decide(p.read), p.seen.snapshot.Registry
 	p.wakeFor(p.plan) // what is heard from here on is decided about again
 	stamp, err := p.stamp(p.plan)
