@@ -59,7 +59,9 @@ func (c *situation) tagWrites() []TagWrite {
 		if i == nil || !i.Alive() || !i.ManagedBy(c.Snapshot.Registry.UUID) || !l.Binds(*i) {
 			continue
 		}
-		if leased := l.LeasedTag(); i.Tags[lease.TagLeased] != leased && c.Written[i.ID].Leased != leased {
+		// What is pending may not show its volumes yet, and they bear the tag before it does.
+		whole := i.State != lease.InstancePending || l.ClientToken == ""
+		if leased := l.LeasedTag(); whole && i.Tags[lease.TagLeased] != leased && c.Written[i.ID].Leased != leased {
 			w := TagWrite{Place: i.Place, InstanceID: i.ID, Key: lease.TagLeased, Value: leased}
 			if l.ClientToken != "" { // what was adopted brought volumes that may be anybody's
 				w.Attached = i.Attached

@@ -193,6 +193,7 @@ func TestTheTagsThatAreWritten(t *testing.T) {
 		"over, and on record as kept":           {Holds("i-1", Over(time.Minute), tagSays(""), keptBy(lease.KeptByTag, time.Second)), none, "lapse:expires=2026-03-01T11:59:00Z"},
 		"not said to be leased":                 {Holds("i-1", leasedAs("")), none, "lapse:leased=launch-of-i-1.1"},
 		"not said to be leased, adopted":        {Holds("i-1", leasedAs(""), WithLease(func(l *lease.Lease) { l.ClientToken, l.Launch = "", "" })), none, "lapse:leased=i-1"},
+		"not said to be leased, and pending":    {Holds("i-1", leasedAs(""), Is(lease.InstancePending)), none, ""},
 		"said to be leased by another":          {Holds("i-1", leasedAs("i-0")), none, "lapse:leased=launch-of-i-1.1"},
 		"a failed creation is never leased":     {Holds("i-1", leasedAs(""), Revoked(lease.CauseFailedCreation, time.Minute)), none, ""},
 		"an adoption whose tag is not seen yet": {Holds("i-1", leasedAs(""), Foreign, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting })), none, ""},
