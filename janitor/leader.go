@@ -133,6 +133,12 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 	}
 }
 
+// dueAgain has a sweep begin in a minute, however long the schedule pauses: only a look tells what is not known now.
+func (t *term) dueAgain() {
+	t.table.failed()
+	t.next.Reset(t.table.wait())
+}
+
 // dueNow has a sweep begin as soon as none is under way.
 func (t *term) dueNow() {
 	t.sweepDue = true

@@ -307,3 +307,55 @@ func TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst(t *testing.T) {
 		})
 	})
 }
+
+// TestAMachineThatSleptLooksAtEC2sClockBeforeTheNextSweep: what drifted from what EC2 said may be the monotonic clock.
+func TestAMachineThatSleptLooksAtEC2sClockBeforeTheNextSweep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		var clock stepping
+		r.extend("i-1", 6*time.Hour)
+		inTurn(t, r, "", func() {
+			after(time.Minute)
+			clock.ahead.Add(int64(3 * time.Hour)) // and everybody else's with it
+			after(4*time.Hour + 10*time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v an hour after the date of i-1", got)
+			}
+		}, every(t, "@every 24h"), func(j *Janitor) { j.Now = clock.now })
+	})
+}
+
+// deaf is an office whose watch has ended.
+type deaf struct{ Office }
+
+func (deaf) Watch(context.Context, lease.Snapshot) <-chan lease.Change {
+	ended := make(chan lease.Change)
+	close(ended)
+	return ended
+}
+
+// TestALeaderWhoseWatchEndedSweepsInAMinute: nothing else tells it of what changes.
+func TestALeaderWhoseWatchEndedSweepsInAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		inTurn(t, r, "", func() {
+			after(30 * time.Second)
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
+			after(2 * time.Minute)
+			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				t.Errorf("terminated %v two minutes after i-1 was released", got)
+			}
+			if n := r.sequence(); n > 5 {
+				t.Errorf("%d sweeps", n)
+			}
+		}, every(t, "@every 24h"), func(j *Janitor) {
+			campaign := j.Campaign
+			j.Campaign = func(ctx context.Context) (Office, error) {
+				office, err := campaign(ctx)
+				return deaf{office}, err
+			}
+		})
+	})
+}

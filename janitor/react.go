@@ -51,6 +51,7 @@ func (t *term) swept(ctx context.Context, err error) {
 func (t *term) hear(ctx context.Context, change lease.Change, open bool) {
 	if !open {
 		t.changes = nil // the next sweep watches anew
+		t.dueAgain()
 		return
 	}
 	if change.Snapshot != nil {
@@ -107,6 +108,9 @@ func (t *term) react(ctx context.Context) plan.Plan {
 	t.reacted, t.took = time.Now(), time.Since(begun)
 	t.act(ctx, t.seen.snapshot.Registry, false, now, func(Report) {})
 	t.tag(ctx, planned.Tags)
+	if t.seen.drift(t.Now()).Abs() > t.Policy.MaxSkew { // our clock was set, or the machine slept: EC2 tells which
+		t.dueAgain()
+	}
 	return planned
 }
 
@@ -167,6 +171,7 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 			switch {
 			case err != nil:
 				t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
+				t.dueAgain()
 			case t.reads == reads: // else a sweep has read since, and watches
 				t.see(observation{sight: t.seen.sight, snapshot: fresh, least: least})
 				t.changes, t.unwatch = t.watch(ctx)

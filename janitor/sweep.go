@@ -129,8 +129,7 @@ func (p *pass) conclude(ctx context.Context, err error) {
 	p.sweeping = false
 	p.live.swept(p.sweepDue)
 	if err != nil || slices.ContainsFunc(p.sight.places, func(seen plan.PlaceView) bool { return !seen.Listed() }) {
-		p.table.failed()
-		p.next.Reset(p.table.wait())
+		p.dueAgain()
 	}
 	if ctx.Err() == nil {
 		p.Observe.Swept(time.Since(p.begun), err)

@@ -22,7 +22,11 @@ type timetable struct {
 
 // failed notes that a sweep failed, all of it or one location: it is due again in a minute, however long the schedule
 // pauses.
-func (t *timetable) failed() { t.again = time.Now().Add(askedAgain) }
+func (t *timetable) failed() {
+	if t.again.IsZero() {
+		t.again = time.Now().Add(askedAgain)
+	}
+}
 
 // swept notes that a sweep begins.
 func (t *timetable) swept() {
