@@ -359,3 +359,42 @@ func TestALeaderWhoseWatchEndedSweepsInAMinute(t *testing.T) {
 		})
 	})
 }
+
+// TestTagsThatAreDeniedCostNoMoreWhereMuchHappens: reactions follow each other fast, and a policy does not change with them.
+func TestTagsThatAreDeniedCostNoMoreWhereMuchHappens(t *testing.T) {
+	t.Parallel()
+	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
+		r.deny(true)
+		r.extendRecord("i-1", 5*time.Hour)
+		for n := range 300 { // ten minutes
+			r.extend("i-2", 2*time.Hour+time.Duration(n)*time.Second)
+			after(2 * time.Second)
+		}
+		if n := r.calls(); n > 60 {
+			r.t.Errorf("%d calls in ten minutes, each of which was refused", n)
+		}
+	})
+}
+
+// TestATagThatIsWrittenAfterItsDateIsNoNotice: it waits for EC2's limits until the date has passed.
+func TestATagThatIsWrittenAfterItsDateIsNoNotice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		late := &lateTags{recorder: r.cloud}
+		inTurn(t, r, "", func() {
+			r.extendRecord("i-1", 20*time.Second)
+			after(2 * time.Minute)
+			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+				t.Errorf("terminated %v without notice, by a tag that was written after its date: %v", r.cloud.ended(), l.History)
+			}
+		}, func(j *Janitor) { j.Clouds = []Cloud{late} })
+	})
+}
+
+type lateTags struct{ *recorder }
+
+func (l *lateTags) Tag(ctx context.Context, resources []string, tags map[string]string) []lease.Tagging {
+	pause(ctx, 30*time.Second)
+	return l.recorder.Tag(ctx, resources, tags)
+}

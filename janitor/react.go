@@ -132,15 +132,19 @@ func (t *term) ask(verdicts []plan.Verdict) {
 
 // askAgain has what was to be ended tried again in a minute, since some of it failed.
 func (t *term) askAgain(verdicts []plan.Verdict) {
+	t.reactAgain()
 	for _, v := range verdicts {
 		if v.Action == plan.ActEnd {
-			t.again = time.Now().Add(failedFor)
 			t.asked[v.InstanceID] = asked{v.Lease.Revision, t.again}
 		}
 	}
-	if time.Now().Before(t.again) && t.again.Before(t.due) {
+}
+
+// reactAgain lets a reaction come in a minute, since something failed.
+func (t *term) reactAgain() {
+	if t.again = time.Now().Add(failedFor); t.again.Before(t.due) {
 		t.due = t.again
-		t.timer.Reset(time.Until(t.due))
+		t.timer.Reset(failedFor)
 	}
 }
 

@@ -24,6 +24,9 @@ type tagger struct {
 	behind map[string]time.Time // since when a tag is behind that is not left so by choice, monotonic
 	busy   map[lease.Place]bool
 	missed map[lease.Place]bool // there was more to be written than the job at hand knows
+	// failed is when a tag was last not written, by instance id, or when nothing was in a location, by its name: reactions
+	// leave it alone for a minute.
+	failed map[string]time.Time
 }
 
 // tagged is what this leader has written onto an instance, and EC2 has taken.
@@ -34,7 +37,7 @@ type tagged struct {
 }
 
 func newTagger() tagger {
-	return tagger{by: map[string]*tagged{}, behind: map[string]time.Time{}, busy: map[lease.Place]bool{}, missed: map[lease.Place]bool{}}
+	return tagger{by: map[string]*tagged{}, behind: map[string]time.Time{}, busy: map[lease.Place]bool{}, missed: map[lease.Place]bool{}, failed: map[string]time.Time{}}
 }
 
 // written is what was written since the instances were listed.
@@ -50,6 +53,7 @@ func (g *tagger) written() map[string]plan.Written {
 
 // listed forgets what a listing shows that began at that time.
 func (g *tagger) listed(began time.Time) {
+	clear(g.failed)
 	for id, w := range g.by {
 		if w.since.Before(began) {
 			w.Written = plan.Written{}
@@ -74,13 +78,14 @@ func (g *tagger) due(writes []plan.TagWrite) []plan.TagWrite {
 		if w.Key == lease.TagExpires && g.rests(w) {
 			continue
 		}
-		due = append(due, w)
-		if w.Key != lease.TagExpires {
-			continue
+		if w.Key == lease.TagExpires {
+			behind[w.InstanceID] = time.Now()
+			if since, was := g.behind[w.InstanceID]; was {
+				behind[w.InstanceID] = since
+			}
 		}
-		behind[w.InstanceID] = time.Now()
-		if since, was := g.behind[w.InstanceID]; was {
-			behind[w.InstanceID] = since
+		if time.Since(g.failed[w.InstanceID]) >= failedFor && time.Since(g.failed[w.Place.String()]) >= failedFor {
+			due = append(due, w)
 		}
 	}
 	g.behind = behind
@@ -146,6 +151,13 @@ func (t *term) wroteTags(ctx context.Context, location lease.Place, took map[int
 	}
 	if len(failed) > 0 {
 		t.Log.Warn("tags not written", "location", location.String(), "resources", len(failed), "resource", failed[0].ID, "code", failed[0].Code, "error", failed[0].Err)
+	}
+	for _, answer := range failed {
+		t.tags.failed[answer.ID] = time.Now()
+		t.reactAgain()
+	}
+	if len(failed) >= refusalsMax && len(took) == 0 {
+		t.tags.failed[location.String()] = time.Now()
 	}
 	missed := t.tags.missed[location]
 	t.tags.busy[location], t.tags.missed[location] = false, false
