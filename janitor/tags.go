@@ -144,7 +144,7 @@ func (t *term) tag(ctx context.Context, writes []plan.TagWrite) {
 	}
 }
 
-// wroteTags takes in what came of a job. What it did not write is due again at the next decision.
+// wroteTags takes in what came of a job. What it did not write is due again in a minute.
 func (t *term) wroteTags(ctx context.Context, location lease.Place, took map[int]taken, failed []lease.Tagging) {
 	for _, one := range took {
 		t.tags.took(one.write, one.at)
