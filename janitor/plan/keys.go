@@ -221,9 +221,6 @@ func (c *situation) setBackByTags() {
 
 // raisedSince reports whether the record of a lease was raised a short while ago, and after a date.
 func (c *situation) raisedSince(l *lease.Lease, since time.Time) bool {
-	if c.Now.Sub(l.CuredAt).Abs() >= raisedMemory {
-		return false
-	}
 	return slices.ContainsFunc(l.History, func(h lease.Transition) bool {
 		return h.Action == lease.ActionRaise && c.Now.Sub(h.Time).Abs() < raisedMemory && h.Time.After(since)
 	})

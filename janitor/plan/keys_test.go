@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -253,6 +254,29 @@ func TestTheKillFunctionAsksBothKeysOfAFreshDescription(t *testing.T) {
 	} {
 		if why := c.v.Overtaken(c.v.Instance, Noon, p); (why != "") != c.spare {
 			t.Errorf("%s: %q, want spared: %t", name, why, c.spare)
+		}
+	}
+}
+
+func TestRecordsThatWereRaisedInNumberAloneCountForTheBrakeToo(t *testing.T) {
+	t.Parallel()
+	for raised, stands := range map[int]bool{2: false, 3: true} {
+		var subjects []Subject
+		for n := range 5 {
+			s := Holds("i-" + strconv.Itoa(n))
+			if n < raised { // the registry has lost an extension and a shortening to an earlier date
+				l, err := s.Lease.Raise(Ago(time.Minute), lease.Expiry{At: s.Lease.ExpiresAt.Add(-time.Hour), Number: 3}, Jan)
+				if err != nil || l.ExpiresNumber != 4 {
+					t.Fatal(l.ExpiresNumber, err)
+				}
+				*s.Lease = l
+				tagSays(l.Expiry().String())(&s)
+			}
+			subjects = append(subjects, s)
+		}
+		held := plan.Standing(plan.Decide(ViewOf(subjects...)).Brakes)
+		if got := len(held) > 0; got != stands {
+			t.Errorf("%d raised within a minute: %v stand", raised, held)
 		}
 	}
 }
