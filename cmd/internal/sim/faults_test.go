@@ -237,7 +237,7 @@ func processFaults() []fault {
 			return d
 		})},
 		{"janitor's account changes", 3, some(func(w *world, r *rand.Rand, h *host, p *process) time.Duration {
-			d := between(r, time.Minute, 12*time.Minute)
+			d := pick(r, between(r, time.Minute, 12*time.Minute), between(r, 12*time.Minute, 30*time.Minute))
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.elsewhere = time.Now().Add(d)
