@@ -49,8 +49,9 @@ func (t *truth) checkEnd() {
 				t.find("P2", id, "terminated for %s, and its lease is %s", t.end.at.Sub(b.entered), l.State)
 			}
 		case l == nil:
-			// A number on its tag may mean that there was a lease: in doubt it is reported, and kept.
-			doubt := readTag(b.tags[len(b.tags)-1].what).number > 1
+			// A number on its tag may mean that there was a lease, and without ours nobody knows it: in doubt it is kept.
+			tags := b.tags[len(b.tags)-1].what
+			doubt := readTag(tags).number > 1 || tags[registryTag] != registryUUID
 			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && !doubt {
 				t.find("P3", id, "lives without a lease")
 			}

@@ -167,9 +167,9 @@ func tagFaults() []fault {
 	}
 }
 
-// strip removes what a clean-up script takes for rubbish: the date, or what says that there was a lease.
+// strip removes what a clean-up script takes for rubbish: the date, what says that there was a lease, or whose it is.
 func strip(f *fleet, r *rand.Rand, m *machine) {
-	key := pick(r, expiresTag, expiresTag, leasedTag)
+	key := pick(r, expiresTag, expiresTag, leasedTag, registryTag)
 	f.tag(m, func(tags map[string]string) { delete(tags, key) })
 	for _, x := range f.pieces {
 		if x.machine == m.id && oneIn(r, 2) {
