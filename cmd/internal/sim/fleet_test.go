@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -237,18 +236,4 @@ func (f *fleet) heal() {
 			f.tag(m, func(tags map[string]string) { delete(tags, exemptTag) })
 		}
 	}
-}
-
-// living are the ids of what runs, by role.
-func (f *fleet) living(role string) []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var ids []string
-	for _, m := range f.machines {
-		if m.role == role && !m.ending() {
-			ids = append(ids, m.id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
 }
