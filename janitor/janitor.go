@@ -2,16 +2,19 @@
 // else. It observes, decides and acts, in three functions that know nothing of each other; the decision is package plan.
 //
 //   - janitor.go: what it needs of others: [Cloud], [Office].
-//   - run.go: [Janitor]: an elected leader sweeps on a schedule; react.go: between sweeps it reacts in seconds. sweep.go:
-//     one sweep; errands.go: what waits for EC2 runs beside, so that no place waits for another.
+//   - run.go: [Janitor], which campaigns; leader.go: the leader's one loop, on which nothing blocks; liveness.go: how it
+//     shows that it works; timetable.go: when it sweeps.
+//   - sweep.go: one sweep; stamp.go: what says that it happened; react.go: between sweeps it reacts in seconds. worker.go:
+//     what runs beside the loop, so that no location waits for another.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it), and [Preview]; seek.go: what
 //     closed launches left; vacant.go: empty places, which are listed less often.
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock. past.go: what this replica
-//     remembers of the registry; older.go: by what a registry shows that it was set back.
+//     remembers of the registry; statefile.go: the file that it is kept in; older.go: by what a
+//     registry shows that it was set back.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
 //     remove.go: what outlived instances that nobody ever leased; tags.go: the second key, on the instances themselves.
-//   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; audit.go: the
-//     audit log; count.go: what is counted.
+//   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; scribe.go: what
+//     is written to the audit log, audit.go; count.go: what is counted.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.
 package janitor

@@ -87,8 +87,8 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	t.live.lead()
 	t.office.While(t.live.alive)
-	defer t.live.leave()
 	defer func() {
+		t.live.leave() // there is no loop any more that could turn, and nothing is given up before what is in flight has ended
 		cancel()
 		t.unwatch()
 		if !t.finish(leaveMax) { // batches in flight are

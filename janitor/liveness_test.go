@@ -77,6 +77,37 @@ func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
 	})
 }
 
+// TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst: nobody was to know that it would end at once.
+func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
+	t.Parallel()
+	var full atomic.Bool
+	runs(t, func(_ *rig, j *Janitor) {
+		j.Audit = func(Event) error {
+			if full.Load() {
+				return errors.New("disk full")
+			}
+			return nil
+		}
+	}, func(r *rig, stop context.CancelFunc, done <-chan error) {
+		full.Store(true)
+		r.extend("i-1", time.Minute)
+		after(20 * time.Minute)
+		if got := r.cloud.ended(); len(got) > 0 {
+			r.t.Fatalf("terminated %v without a record", got)
+		}
+		full.Store(false)
+		after(3 * time.Minute)
+		marked := slices.ContainsFunc(r.lease("i-1").History, func(h lease.Transition) bool { return h.Action == "mark" })
+		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || !marked {
+			r.t.Errorf("terminated %v, marked first: %t", got, marked)
+		}
+		stop()
+		if err := <-done; err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
 func TestALoopThatHangsIsNotKeptInOffice(t *testing.T) {
 	t.Parallel()
 	var loop hung

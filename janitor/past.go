@@ -225,18 +225,23 @@ func (p *past) file(uuid string) string {
 	return filepath.Join(p.dir, "registry-"+url.PathEscape(uuid)+".json")
 }
 
-// load reads what is remembered of a registry beforehand, so that whoever takes it in need not wait for a disk.
-func (p *past) load(uuid string) {
+// load reads what is remembered of a registry beforehand, so that whoever takes it in need not wait for a disk. It fails if
+// the disk does not answer: that is not to be taken for a memory that is not there, and written over.
+func (p *past) load(uuid string) error {
 	p.mu.Lock()
 	known := p.dir == "" || p.uuid == uuid || p.loaded.uuid == uuid
 	p.mu.Unlock()
 	if known {
-		return
+		return nil
 	}
 	data, err := readFile(p.file(uuid))
+	if _, slow := errors.AsType[*slowError](err); slow {
+		return fmt.Errorf("remember the registry: %w", err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.loaded.uuid, p.loaded.data, p.loaded.err = uuid, data, err
+	return nil
 }
 
 // flush returns once what is remembered is on disk, or fails within 5 s.
@@ -307,7 +312,9 @@ func (j *Janitor) follow(ctx context.Context) {
 		reg, stamp, err := j.LastStamp(reading)
 		cancel()
 		if err == nil {
-			j.past.load(reg.UUID)
+			err = j.past.load(reg.UUID)
+		}
+		if err == nil {
 			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Sweep: stamp}, false)
 			j.Observe.Stamp(stamp)
 		}

@@ -164,6 +164,16 @@ func (s *scribe) find() {
 	}
 }
 
+// isDown reports whether what was to be written last was lost. Nobody's log is never down.
+func (s *scribe) isDown() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
 // close lets what waits be written, for 5 s at most.
 func (s *scribe) close() {
 	close(s.closed)

@@ -111,6 +111,11 @@ func readFile(path string) ([]byte, error) {
 	case a := <-read:
 		return a.data, a.err
 	case <-time.After(fileMax):
-		return nil, fmt.Errorf("%s does not answer within %s", path, fileMax)
+		return nil, &slowError{path}
 	}
 }
+
+// slowError says that a disk does not answer.
+type slowError struct{ path string }
+
+func (e *slowError) Error() string { return e.path + " does not answer within " + fileMax.String() }

@@ -55,7 +55,9 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, error)) 
 		snapshot, err := p.office.Snapshot(looking)
 		var ill error
 		if err == nil {
-			t.past.load(snapshot.Registry.UUID)
+			err = t.past.load(snapshot.Registry.UUID)
+		}
+		if err == nil {
 			ill = t.Healthy(looking)
 		}
 		return func() { p.excuse(ctx, looking, snapshot, ill, err) }
@@ -96,7 +98,7 @@ func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGr
 // the disk that this replica remembers it by.
 func (p *pass) judge(ctx, looking context.Context) {
 	p.examine(p.ill)
-	if !p.stamped.IsZero() && !p.kept { // nothing was ended since the last stamp, whatever that says
+	if !p.stamped.IsZero() && (!p.kept || p.scribe.isDown()) { // nothing was ended since the last stamp, whatever that says
 		p.seen.snapshot.Sweep.Acting = nil
 	}
 	p.plan, p.by = p.decide(p.read), p.seen.snapshot.Registry
