@@ -72,6 +72,11 @@ func TestOfExtensionAndRevocationOneWins(t *testing.T) {
 				if err != nil {
 					w.Fatal(err)
 				}
+				defer func() {
+					if err := office.Resign(ctx); err != nil {
+						w.Error(err)
+					}
+				}()
 				var extendErr, revokeErr error
 				var both sync.WaitGroup
 				both.Go(func() {
