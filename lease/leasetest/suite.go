@@ -95,7 +95,16 @@ func RunIn(t *testing.T, open func(t *testing.T) Stores, in func(t *testing.T, t
 func withStores(open func(t *testing.T) Stores, test func(*fixture)) func(t *testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
-		test(&fixture{T: t, Stores: open(t)})
+		stores := open(t)
+		campaign := stores.Campaign
+		stores.Campaign = func(ctx context.Context, name string, ttl time.Duration) (Leader, error) {
+			leader, err := campaign(ctx, name, ttl)
+			if err == nil { // else its session would be waited for
+				t.Cleanup(func() { _ = leader.Resign(context.WithoutCancel(ctx)) })
+			}
+			return leader, err
+		}
+		test(&fixture{T: t, Stores: stores})
 	}
 }
 

@@ -62,20 +62,28 @@ func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 	w.nobodyDied()
 }
 
-// TestE2EScenarioEmptiedEtcdWithoutMemory is the same with a janitor that remembers nothing: what the sidecars have seen of
-// their leases tells it.
+// TestE2EScenarioEmptiedEtcdWithoutMemory is the same with a janitor that remembers nothing: the tags of the instances tell
+// it.
 func TestE2EScenarioEmptiedEtcdWithoutMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ids := w.launch(30, kind{ttl: ttl})
 	w.beat(ids...)
 	j := w.janitor("--lone-grace", markGrace.String())
+	w.until("the tags saying that their leases are active", func() bool {
+		for _, id := range ids {
+			if i, _ := w.sim.Instance(id); i.Tags[lease.TagLeased] == "" {
+				return false
+			}
+		}
+		return true
+	})
 	registry := w.snapshot().Registry.UUID
 	w.empty()
 	w.leaves(j)
 	w.run("lease", "init", "--uuid", registry, "--armed")
 	j = w.janitor("--lone-grace", markGrace.String())
-	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, "", "sidecars have seen later changes of their leases than the registry holds")
+	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, "", "instances were leased by their tag lapse:leased")
 	w.says("instances", place, "30 managed, 30 of them unexplained")
 	w.longEnough()
 	if n := w.sim.CallCounts()["TerminateInstances"]; n > 0 {
