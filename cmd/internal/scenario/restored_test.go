@@ -116,8 +116,8 @@ func (c restoring) test(t *testing.T) {
 	if c.lost {
 		w.extend(2*time.Hour, ids[1:]...)
 	}
+	resumed := time.Now() // the command waits for the next sweep
 	w.run("janitor", "resume", "--brake", c.brake, "--yes")
-	resumed := time.Now()
 	w.lifted(&j.journal, func() string { return j.metrics(w) }, c.brake, "")
 	if !c.lost {
 		w.longEnough()
