@@ -53,14 +53,14 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, error)) 
 		p.sight = look(looking, t.Clouds, t.Now, vacant)
 		p.read = time.Now()
 		snapshot, err := p.office.Snapshot(looking)
-		var ill error
-		if err == nil {
-			err = t.past.load(snapshot.Registry.UUID)
+		if err != nil {
+			return func() { p.conclude(ctx, fmt.Errorf("read the registry: %w", err)) }
 		}
-		if err == nil {
-			ill = t.Healthy(looking)
+		if err := t.past.load(snapshot.Registry.UUID); err != nil {
+			return func() { p.conclude(ctx, err) }
 		}
-		return func() { p.excuse(ctx, looking, snapshot, ill, err) }
+		ill := t.Healthy(looking)
+		return func() { p.excuse(ctx, looking, snapshot, ill) }
 	})
 	return p
 }
@@ -68,11 +68,7 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, error)) 
 // excuse takes in what the registry holds, and then asks EC2 by id for what the listing lacks. A watch keeps the records
 // up to date from there on, and begins with what the one before it has told meanwhile: when the sweep decides, the records
 // may be newer than what EC2 said, and never are older.
-func (p *pass) excuse(ctx, looking context.Context, snapshot lease.Snapshot, ill, err error) {
-	if err != nil {
-		p.conclude(ctx, fmt.Errorf("read the registry: %w", err))
-		return
-	}
+func (p *pass) excuse(ctx, looking context.Context, snapshot lease.Snapshot, ill error) {
 	p.ill = ill
 	p.see(observation{sight: p.seen.sight, snapshot: snapshot, least: p.least})
 	p.unwatch()
