@@ -56,7 +56,7 @@ const (
 	EventBrakeResumed EventKind = "brake-resumed" // a person lifted it
 	EventElected      EventKind = "elected"
 	EventLeft         EventKind = "left"      // gave the office up, or lost it
-	EventUnaudited    EventKind = "unaudited" // an event could not be written to the audit log; told to observers alone
+	EventUnaudited    EventKind = "unaudited" // an event could not be written to the audit log; there, that events before it are missing
 	EventAudited      EventKind = "audited"   // events are written to the audit log again; told to observers alone
 	EventForgotten    EventKind = "forgotten" // a lease changed more often than its record remembers
 )

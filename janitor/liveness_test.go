@@ -82,6 +82,7 @@ func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	runs(t, func(_ *rig, j *Janitor) {
+		j.Policy.MarkGrace, j.Policy.LoneGrace = 5*time.Minute, time.Hour // longer than the pause between sweeps
 		j.Audit = func(Event) error {
 			if full.Load() {
 				return errors.New("disk full")
@@ -95,8 +96,8 @@ func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
 		if got := r.cloud.ended(); len(got) > 0 {
 			r.t.Fatalf("terminated %v without a record", got)
 		}
-		full.Store(false)
-		after(3 * time.Minute)
+		full.Store(false) // there is nothing else to write than that something is missing
+		after(10 * time.Minute)
 		marked := slices.ContainsFunc(r.lease("i-1").History, func(h lease.Transition) bool { return h.Action == "mark" })
 		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || !marked {
 			r.t.Errorf("terminated %v, marked first: %t", got, marked)

@@ -94,7 +94,11 @@ func (t *term) over(l lease.Lease) bool { return l.Over(t.Now(), t.Policy.TermGr
 // the disk that this replica remembers it by.
 func (p *pass) judge(ctx, looking context.Context) {
 	p.examine(p.ill)
-	if !p.stamped.IsZero() && (!p.kept || p.scribe.isDown()) { // nothing was ended since the last stamp, whatever that says
+	down := p.scribe.isDown()
+	if down { // whether it is still so, only a try tells: there may be nothing else to write
+		p.scribe.post(p.event(EventUnaudited, "events before this one are missing"))
+	}
+	if !p.stamped.IsZero() && (!p.kept || down) { // nothing was ended since the last stamp, whatever that says
 		p.seen.snapshot.Sweep.Acting = nil
 	}
 	p.plan, p.by = p.decide(p.read), p.seen.snapshot.Registry
