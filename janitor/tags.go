@@ -29,11 +29,11 @@ type tagger struct {
 	failed map[string]time.Time
 }
 
-// tagged is what this leader has written onto an instance, and EC2 has taken.
+// tagged is what this leader has written onto an instance, and EC2 has taken: a listing that began after that shows it.
 type tagged struct {
 	plan.Written
-	at    time.Time // when it took the date
-	since time.Time // when it took the last of both: a listing that began after that shows it
+	at     time.Time // when it took the date
+	leased time.Time // when it took the other tag
 }
 
 func newTagger() tagger {
@@ -55,11 +55,14 @@ func (g *tagger) written() map[string]plan.Written {
 func (g *tagger) listed(began time.Time) {
 	clear(g.failed)
 	for id, w := range g.by {
-		if w.since.Before(began) {
-			w.Written = plan.Written{}
-			if time.Since(w.at) > tagRest {
-				delete(g.by, id)
-			}
+		if w.at.Before(began) {
+			w.Expires = lease.Expiry{}
+		}
+		if w.leased.Before(began) {
+			w.Leased = ""
+		}
+		if w.Written == (plan.Written{}) && time.Since(w.at) > tagRest {
+			delete(g.by, id)
 		}
 	}
 }
@@ -107,9 +110,8 @@ func (g *tagger) took(w plan.TagWrite, at time.Time) {
 		t = &tagged{}
 		g.by[w.InstanceID] = t
 	}
-	t.since = at
 	if w.Key == lease.TagLeased {
-		t.Leased = w.Value
+		t.Leased, t.leased = w.Value, at
 		return
 	}
 	t.Expires, t.at = w.Expires, at

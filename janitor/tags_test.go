@@ -299,3 +299,31 @@ func TestAPolicyThatDeniesTagsCostsAFewCallsASweep(t *testing.T) {
 		t.Errorf("%d taken, %d calls", len(took), len(failed))
 	}
 }
+
+func TestAListingShowsTheTagsThatWereWrittenBeforeItBeganAndNoOthers(t *testing.T) {
+	t.Parallel()
+	date, leased := plan.TagWrite{InstanceID: "i-1", Key: lease.TagExpires, Expires: lease.Expiry{Number: 3}}, plan.TagWrite{InstanceID: "i-1", Key: lease.TagLeased, Value: "web.1"}
+	first, second := time.Now().Add(-2*time.Minute), time.Now().Add(-time.Minute)
+	for name, answers := range map[string][]taken{
+		"in order":       {{date, first}, {leased, second}},
+		"the other way":  {{leased, second}, {date, first}},
+		"the other tag":  {{leased, first}, {date, second}},
+		"and its order":  {{date, second}, {leased, first}},
+		"both before it": {{date, first}, {leased, first}},
+	} {
+		g := newTagger()
+		want := plan.Written{}
+		for _, a := range answers {
+			g.took(a.write, a.at)
+			if a.at.Equal(second) && a.write.Key == lease.TagLeased {
+				want.Leased = leased.Value
+			} else if a.at.Equal(second) {
+				want.Expires = date.Expires
+			}
+		}
+		g.listed(first.Add(30 * time.Second))
+		if got := g.written()["i-1"]; got != want {
+			t.Errorf("%s: known beside the listing: %+v, want %+v", name, got, want)
+		}
+	}
+}
