@@ -42,7 +42,7 @@ sim: ## Run the real code through random schedules of faults, and judge (SEEDS=2
 sim-mutants: ## Plant each bug of cmd/internal/sim/testdata/bugs, and see it caught (BUGS='some by name')
 	BUGS='$(or $(BUGS),all)' go test -tags mutants -count=1 -v -timeout 6h -parallel 2 -run TestPlantedBugs ./cmd/internal/sim
 
-chaos: build ## Let processes, links and EC2 fail for ten minutes, and judge (CHAOS=short: a minute; SEED=)
+chaos: ## Let processes, clocks, links and EC2 fail for ten minutes, and judge (CHAOS=short: a minute; SEED=)
 	go test -tags chaos -count=1 -v -timeout 60m -run TestChaos ./cmd/internal/chaos
 hostile: ## Attack the processes with what no model has: clocks, set-backs, stopped pipes, lies (HOSTILE=short: 12 rows, in 4 min)
 	go test -tags hostile -count=1 -v -timeout 30m -parallel 16 -run 'TestHostile$(if $(filter short,$(HOSTILE)),Row)' ./cmd/internal/hostile

@@ -22,7 +22,7 @@ type fault struct {
 
 // faults are all kinds of them.
 func (w *world) faults() []fault {
-	return slices.Concat(w.etcdFaults(), w.janitorFaults(), w.sidecarFaults(), w.linkFaults(), w.launcherFaults(), w.cloudFaults())
+	return slices.Concat(w.etcdFaults(), w.janitorFaults(), w.sidecarFaults(), w.clockFaults(), w.linkFaults(), w.launcherFaults(), w.cloudFaults())
 }
 
 // deck deals faults so that each family comes before any comes again, and of each family each kind.

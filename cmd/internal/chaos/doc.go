@@ -1,7 +1,8 @@
 // Package chaos runs the three commands as processes for ten minutes while everything around them fails: three etcd
 // members, two janitors, fifty sidecars, launchers and operators, all connected through proxies, and a simulated EC2
-// with faults. A checker that shares no code with the janitor watches etcd itself, EC2's calls and what was done to
-// whom, and fails if anything was ended while its lease held, or left behind once all is healed.
+// with faults; the wall clocks of janitors and sidecars step while they run. A checker that shares no code with the
+// janitor watches etcd itself, EC2's calls and what was done to whom, and fails if anything was ended while its lease
+// held, or left behind once all is healed.
 //
 // Its tests need the build tag chaos, and Linux. Run them with `make chaos`; CHAOS=short is a form of a minute, SEED=
 // repeats the choices of a run, though not its timing.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"lapse/cmd/internal/wallclock"
 	"lapse/lease/ec2/ec2sim"
 )
 
@@ -31,6 +32,7 @@ type machine struct {
 	pieces          []string // volumes and interfaces that were made with it
 	metadata        *httptest.Server
 	socket          string
+	wall            wallclock.Clock
 
 	operated sync.Mutex // by one operator at a time, so that the order of what was acknowledged is known
 
@@ -97,6 +99,7 @@ func (f *fleet) boot(i ec2sim.Instance) *machine {
 	m := &machine{
 		id: i.ID, zone: i.Zone, token: token, quiet: f.w.crowd.quiet(token), metadata: httptest.NewServer(metadata),
 		socket: filepath.Join(f.w.dir, i.ID[len(i.ID)-8:]+".sock"), pieces: slices.Concat(i.Volumes, i.Interfaces),
+		wall: f.w.clock(i.ID),
 	}
 	m.well = f.w.diary.trouble(i.ID, "it had no sidecar yet")
 	f.w.tally.add("instances", 1)
@@ -106,6 +109,7 @@ func (f *fleet) boot(i ec2sim.Instance) *machine {
 // begin starts the sidecar. m is locked.
 func (f *fleet) begin(m *machine) {
 	c := f.w.command("zone-"+m.zone[len(m.zone)-1:], "sidecar", "run", "--imds", m.metadata.URL, "--socket", m.socket)
+	c.Env = append(c.Env, m.wall.Env())
 	p, err := start(c, filepath.Join(f.w.dir, m.id+".log"))
 	if err != nil {
 		m.next = time.Now().Add(time.Second)

@@ -50,16 +50,33 @@ func readPast(events []event) past {
 		p.office[n] = inOrder(candidates)
 		if l, ok := e.lease(); ok {
 			p.leases[l.InstanceID] = append(p.leases[l.InstanceID], version{n, e, l})
-			if last := len(l.History) - 1; last >= 0 && l.History[last].Time.After(latest) {
-				latest = l.History[last].Time
+			if last := len(l.History) - 1; last >= 0 {
+				latest = later(latest, l.History[last].Time, e)
 			}
 		}
-		if s, ok := decoded[sweepRecord](e, "sweep"); ok && s.Time.After(latest) {
-			latest = s.Time // stamped before it was written, by a clock that all of this machine share
+		if s, ok := decoded[sweepRecord](e, "sweep"); ok {
+			latest = later(latest, s.Time, e) // stamped before it was written
 		}
 		p.stamps[n] = latest
 	}
 	return p
+}
+
+// later is the later of two times, unless an event was seen before the second: then its writer's clock was ahead.
+func later(latest, dated time.Time, e event) time.Time {
+	if dated.After(latest) && !dated.After(e.seen) {
+		return dated
+	}
+	return latest
+}
+
+// revoked is when a janitor took a lease away. If its clock was off by then, it is when that was seen.
+func (v version) revoked() time.Time {
+	const off = 2 * time.Minute // far more than the watch can be late, and less than what clocks are off by
+	if v.RevokedAt.Sub(v.seen).Abs() > off {
+		return v.seen
+	}
+	return v.RevokedAt
 }
 
 // inOrder is who leads of those who stand for the office, and who is next.
@@ -197,18 +214,18 @@ func (w *world) judgeFence(p past, v version, actor, action string) {
 func (w *world) judgeRevoked(p past, before, v version) {
 	switch v.Cause {
 	case "term":
-		if before.ExpiresAt.IsZero() || v.RevokedAt.Before(before.ExpiresAt) {
-			w.wrong("%s was revoked at %s by its term, which was %s", v.InstanceID, clock(v.RevokedAt), clock(before.ExpiresAt))
+		if before.ExpiresAt.IsZero() || v.revoked().Before(before.ExpiresAt) {
+			w.wrong("%s was revoked at %s by its term, which was %s", v.InstanceID, clock(v.revoked()), clock(before.ExpiresAt))
 		}
-		if g, ok := w.diary.promised(v.InstanceID, v.RevokedAt); ok {
-			w.wrong("%s was revoked at %s by its term, although an extension until %s was acknowledged", v.InstanceID, clock(v.RevokedAt), clock(g))
+		if g, ok := w.diary.promised(v.InstanceID, v.revoked()); ok {
+			w.wrong("%s was revoked at %s by its term, although an extension until %s was acknowledged", v.InstanceID, clock(v.revoked()), clock(g))
 		}
 	case "release":
-		if !w.diary.wishedBefore(v.InstanceID, v.RevokedAt, "release") {
+		if !w.diary.wishedBefore(v.InstanceID, v.revoked(), "release") {
 			w.wrong("%s was released, and nobody asked for it", v.InstanceID)
 		}
 	case "operator":
-		if !w.diary.wishedBefore(v.InstanceID, v.RevokedAt, "revoke") {
+		if !w.diary.wishedBefore(v.InstanceID, v.revoked(), "revoke") {
 			w.wrong("%s was revoked, and nobody asked for it", v.InstanceID)
 		}
 	case "silence", "never-beat":
@@ -243,8 +260,8 @@ func (w *world) judgeOrphan(p past, was string, v version) {
 	switch {
 	case launch.State != "closed":
 		w.wrong("%s was ended as a failed creation, and launch %q was %s", v.InstanceID, v.Launch, launch.State)
-	case !ok || v.RevokedAt.Sub(looked) < orphanGrace:
-		w.wrong("%s was ended as a failed creation at %s, first looked at %s", v.InstanceID, clock(v.RevokedAt), clock(looked))
+	case !ok || v.revoked().Sub(looked) < orphanGrace:
+		w.wrong("%s was ended as a failed creation at %s, first looked at %s", v.InstanceID, clock(v.revoked()), clock(looked))
 	}
 	for _, id := range w.crowd.everything()[v.Launch].leased {
 		if id == v.InstanceID {

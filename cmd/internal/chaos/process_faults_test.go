@@ -2,7 +2,11 @@
 
 package chaos
 
-import "time"
+import (
+	"time"
+
+	"lapse/cmd/internal/wallclock"
+)
 
 // janitorFaults befall the janitor that leads, or the other one.
 func (w *world) janitorFaults() []fault {
@@ -58,6 +62,51 @@ func (w *world) sidecarFaults() []fault {
 		{family: "kill sidecars", name: "kill a sidecar for long", on: "killed", longest: 25 * time.Second, strike: some(1, func(m *machine) func() { return w.fleet.kill(m, false) })},
 		{family: "stop sidecars", name: "stop sidecars", on: "stopped", longest: 25 * time.Second, strike: some(3, w.fleet.stop)},
 		{family: "stop sidecars", name: "stop many sidecars", on: "stopped", longest: 18 * time.Second, strike: some(35, w.fleet.stop)},
+	}
+}
+
+// clockFaults set the wall clocks of janitors and sidecars while these run, and set them right again.
+func (w *world) clockFaults() []fault {
+	const (
+		hour = time.Hour
+		year = 365 * 24 * hour
+	)
+	set := func(ahead time.Duration, clocks ...wallclock.Clock) func() {
+		for _, c := range clocks {
+			if err := c.Set(ahead); err != nil {
+				w.t.Error(err)
+			}
+		}
+		return func() {
+			for _, c := range clocks {
+				if err := c.Set(0); err != nil {
+					w.t.Error(err)
+				}
+			}
+		}
+	}
+	leader := func(ahead time.Duration) func() func() {
+		return func() func() { return set(ahead, w.janitors[w.leading()].wall) }
+	}
+	both := func(ahead time.Duration) func() func() {
+		return func() func() { return set(ahead, w.janitors[0].wall, w.janitors[1].wall) }
+	}
+	return []fault{
+		{family: "janitors' clocks", name: "the leader's clock an hour ahead", on: "clocks", longest: 16 * time.Second, strike: leader(hour)},
+		{family: "janitors' clocks", name: "the leader's clock a year behind", on: "clocks", longest: 16 * time.Second, strike: leader(-year)},
+		{family: "janitors' clocks", name: "both janitors' clocks an hour behind", on: "clocks", longest: 12 * time.Second, strike: both(-hour)},
+		{family: "janitors' clocks", name: "both janitors' clocks a year ahead", on: "clocks", longest: 12 * time.Second, strike: both(year)},
+		{family: "sidecars' clocks", name: "many sidecars' clocks", on: "sidecars' clocks", longest: 20 * time.Second, strike: func() func() {
+			var heals []func()
+			for _, m := range w.fleet.living() {
+				heals = append(heals, set([]time.Duration{0, hour, -hour, year, -year}[w.random.IntN(5)], m.wall))
+			}
+			return func() {
+				for _, heal := range heals {
+					heal()
+				}
+			}
+		}},
 	}
 }
 

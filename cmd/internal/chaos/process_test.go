@@ -47,7 +47,7 @@ func mustStart(t *testing.T, c *exec.Cmd, log string) *process {
 	t.Helper()
 	p, err := start(c, log)
 	if err != nil {
-		t.Fatalf("start %s (make build makes the commands): %v", c.Path, err)
+		t.Fatalf("start %s: %v", c.Path, err)
 	}
 	return p
 }

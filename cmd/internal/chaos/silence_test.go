@@ -8,34 +8,34 @@ import "strings"
 // revisions, and by what was really done to the sidecar.
 func (w *world) judgeSilence(p past, before, v version) {
 	wrong := func(format string, args ...any) {
-		w.wrong("%s was revoked at %s for "+v.Cause+", "+format, append([]any{v.InstanceID, clock(v.RevokedAt)}, args...)...)
+		w.wrong("%s was revoked at %s for "+v.Cause+", "+format, append([]any{v.InstanceID, clock(v.revoked())}, args...)...)
 	}
 	mark := before.Mark
 	switch {
 	case mark == nil || mark.Cause != "silence" && mark.Cause != "never-beat":
 		wrong("and had no notice")
 		return
-	case v.RevokedAt.Before(mark.Deadline): // which counts from the decision: the mark itself is written a little later
+	case v.revoked().Before(mark.Deadline): // which counts from the decision: the mark itself is written a little later
 		wrong("although it had notice until %s", clock(mark.Deadline))
 	}
 	beat, at := p.lastBeat(v)
 	switch gone := p.stamps[max(at, 0)]; {
 	case beat:
 		wrong("although its heartbeat was there")
-	case at >= 0 && !gone.IsZero() && v.RevokedAt.Sub(gone) < markGrace:
+	case at >= 0 && !gone.IsZero() && v.revoked().Sub(gone) < markGrace:
 		wrong("although its heartbeat was there until %s at least", clock(gone))
 	}
-	if least := before.GrantedAt.Add(max(bootGrace, ttl) + markGrace); v.Cause == "never-beat" && v.RevokedAt.Before(least) {
+	if least := before.GrantedAt.Add(max(bootGrace, ttl) + markGrace); v.Cause == "never-beat" && v.revoked().Before(least) {
 		wrong("which is before %s", clock(least))
 	}
-	if cured := before.CuredAt; v.RevokedAt.Before(cured.Add(markGrace)) {
+	if cured := before.CuredAt; v.revoked().Before(cured.Add(markGrace)) {
 		wrong("although it was extended or pardoned at %s", clock(cured))
 	}
-	if away := w.diary.lastAway(v.RevokedAt); v.RevokedAt.Before(away.Add(markGrace)) {
+	if away := w.diary.lastAway(v.revoked()); v.revoked().Before(away.Add(markGrace)) {
 		wrong("although etcd itself was away until %s", clock(away))
 	}
-	since, why := w.diary.well(v.RevokedAt, v.InstanceID, "zone-"+w.zoneOf(v.InstanceID))
-	if least := since.Add(ttl + markGrace); v.RevokedAt.After(least) {
+	since, why := w.diary.well(v.revoked(), v.InstanceID, "zone-"+w.zoneOf(v.InstanceID))
+	if least := since.Add(ttl + markGrace); v.revoked().After(least) {
 		wrong("although its sidecar had every chance to renew since %s (before that: %s)", clock(since), why)
 	}
 	w.tally.add("silences judged: "+why, 1)

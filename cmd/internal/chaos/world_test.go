@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"lapse/cmd/internal/wallclock"
 	"lapse/lease/ec2/ec2sim"
 )
 
@@ -83,6 +84,7 @@ type world struct {
 // janitor is one of two, whichever process it is just now.
 type janitor struct {
 	name string
+	wall wallclock.Clock
 	mu   sync.Mutex
 	run  *process
 }
@@ -98,8 +100,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin, err := filepath.Abs(filepath.Join("..", "..", "..", "bin"))
-	if err != nil {
+	bin := filepath.Join(dir, "bin")
+	if err := wallclock.Build(filepath.Join("..", "..", ".."), bin); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: dir, bin: bin, seed: seed, tally: newTally(), diary: newDiary(), links: map[string][members]*link{}}
@@ -133,7 +135,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	within(t, "the registry in the history", func() bool { return w.history.registry().UUID != "" })
 	w.uuid = w.history.registry().UUID
 	for n := range w.janitors {
-		w.janitors[n] = &janitor{name: fmt.Sprintf("janitor-%d", n)}
+		name := fmt.Sprintf("janitor-%d", n)
+		w.janitors[n] = &janitor{name: name, wall: w.clock(name)}
 		w.startJanitor(n)
 	}
 	t.Cleanup(func() {
@@ -166,7 +169,7 @@ func (w *world) startCloud() {
 	w.t.Cleanup(w.sim.Close)
 }
 
-// command prepares one of the commands that `make build` has made, for somebody who uses links of their own.
+// command prepares one of the commands, for somebody who uses links of their own. Its clock is right.
 func (w *world) command(who, name string, args ...string) *exec.Cmd {
 	c := exec.Command(filepath.Join(w.bin, name), args...)
 	var endpoints []string
@@ -192,10 +195,21 @@ func (w *world) must(name string, args ...string) {
 	})
 }
 
+// clock makes the wall clock of whatever runs under a name, one process after the other.
+func (w *world) clock(name string) wallclock.Clock {
+	c, err := wallclock.New(filepath.Join(w.dir, name+".clock"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
 func (w *world) startJanitor(n int) {
 	j := w.janitors[n]
 	args := append([]string{"run", "--state-dir", filepath.Join(w.dir, j.name), "--ec2-unpaced"}, policy()...)
-	p := mustStart(w.t, w.command(j.name, "janitor", args...), filepath.Join(w.dir, j.name+".log"))
+	c := w.command(j.name, "janitor", args...)
+	c.Env = append(c.Env, j.wall.Env())
+	p := mustStart(w.t, c, filepath.Join(w.dir, j.name+".log"))
 	j.mu.Lock()
 	j.run = p
 	j.mu.Unlock()

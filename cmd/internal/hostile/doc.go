@@ -3,8 +3,8 @@
 // that block, numbers that lie. Each test demands what DESIGN promises of it.
 //
 // Its tests need the build tag hostile, and Linux. Run them with `make hostile`; HOSTILE=short runs the rows alone.
-// HOSTILE_BIN names a directory with commands to attack instead of the present ones: wallclock-build makes those of another
-// commit; other-lease in it is the second version that row 19 needs.
+// HOSTILE_BIN names a directory with commands to attack instead of the present ones: cmd/internal/wallclock/build makes those
+// of another commit; other-lease in it is the second version that row 19 needs.
 //
 // The rows, and how each was seen to fail at d414427:
 //

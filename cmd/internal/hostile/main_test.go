@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"lapse/cmd/internal/wallclock"
 	"lapse/lease/etcd/embedded"
 )
 
@@ -24,7 +25,7 @@ const (
 
 	// etcdConfig, when set, makes the test binary an etcd server process, so configured.
 	etcdConfig = "LAPSE_HOSTILE_ETCD"
-	// builtBin, when set, names a directory of commands that wallclock-build has made: those of another commit, for example.
+	// builtBin, when set, names a directory of commands that cmd/internal/wallclock has made: those of another commit, for example.
 	builtBin = "HOSTILE_BIN"
 )
 
@@ -62,17 +63,10 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// build makes all commands at once, which costs minutes the first time: all of the standard library is built with them.
+// build makes all commands at once.
 func build() error {
-	script, err := filepath.Abs("wallclock-build")
-	if err != nil {
+	if err := wallclock.Build(root, bin); err != nil {
 		return err
-	}
-	c := exec.Command(script, bin+"/", "./cmd/lease", "./cmd/janitor", "./cmd/sidecar")
-	c.Dir = root
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the commands: %w\n%s", err, out)
 	}
 	return buildOther()
 }

@@ -3,7 +3,6 @@
 package hostile
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lapse/cmd/internal/wallclock"
 )
 
 // process is a running command. It ends by its own process id, at the latest with the test.
@@ -39,7 +40,7 @@ func (w *world) prepared(c *exec.Cmd, ahead time.Duration) *process {
 		wall: newClock(w.t, filepath.Join(w.dir, fmt.Sprintf("clock-%d", w.started))),
 	}
 	p.wall.set(ahead)
-	c.Env = append(c.Env, "WALLCLOCK="+p.wall.file)
+	c.Env = append(c.Env, p.wall.Env())
 	if c.Stderr == nil {
 		p.log = filepath.Join(w.dir, fmt.Sprintf("log-%d-%s", w.started, p.name))
 		file, err := os.Create(p.log)
@@ -121,30 +122,25 @@ func (p *process) exits(bound time.Duration) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// clock is the wall clock of one process: how far it is off, in nanoseconds, in a file that it has mapped.
+// clock is the wall clock of one process.
 type clock struct {
-	t    *testing.T
-	file string
+	t *testing.T
+	wallclock.Clock
 }
 
 func newClock(t *testing.T, file string) clock {
 	t.Helper()
-	c := clock{t, file}
-	if err := os.WriteFile(file, make([]byte, 8), 0o600); err != nil {
+	c, err := wallclock.New(file)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return clock{t, c}
 }
 
 // set lets the clock be so far ahead of the right time.
 func (c clock) set(ahead time.Duration) {
 	c.t.Helper()
-	file, err := os.OpenFile(c.file, os.O_WRONLY, 0) // in place: a new file would not be the mapped one
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer file.Close()
-	if err := binary.Write(file, binary.LittleEndian, int64(ahead)); err != nil {
+	if err := c.Set(ahead); err != nil {
 		c.t.Fatal(err)
 	}
 }
