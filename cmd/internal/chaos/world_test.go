@@ -101,7 +101,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(dir, "bin")
-	if err := wallclock.Build(filepath.Join("..", "..", ".."), bin); err != nil {
+	if err := wallclock.Build(t.Context(), filepath.Join("..", "..", ".."), bin); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: dir, bin: bin, seed: seed, tally: newTally(), diary: newDiary(), links: map[string][members]*link{}}

@@ -65,7 +65,7 @@ func run(m *testing.M) int {
 
 // build makes all commands at once.
 func build() error {
-	if err := wallclock.Build(root, bin); err != nil {
+	if err := wallclock.Build(context.Background(), root, bin); err != nil {
 		return err
 	}
 	return buildOther()

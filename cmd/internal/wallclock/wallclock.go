@@ -3,6 +3,7 @@
 package wallclock
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ import (
 
 // Build makes lease, janitor and sidecar in dir, of the module at root. The first time it takes minutes: all of the standard
 // library is built with them.
-func Build(root, dir string) error {
+func Build(ctx context.Context, root, dir string) error {
 	script, err := filepath.Abs(filepath.Join(root, "cmd", "internal", "wallclock", "build"))
 	if err != nil {
 		return err
 	}
-	c := exec.Command(script, dir+"/", "./cmd/lease", "./cmd/janitor", "./cmd/sidecar")
+	c := exec.CommandContext(ctx, script, dir+"/", "./cmd/lease", "./cmd/janitor", "./cmd/sidecar")
 	c.Dir = root
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := c.CombinedOutput(); err != nil {
