@@ -50,14 +50,23 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 		Account: l.Account, Region: l.Region, Zone: i.Zone, ZoneID: i.ZoneID,
 		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: stamp(now), ExpiresNumber: 1, TTL: l.TTL,
 	}
-	if l.Term > 0 {
-		granted.ExpiresAt = stamp(l.CreatedAt.Add(time.Duration(l.Term)))
-	}
+	granted.ExpiresAt = l.expiresAt()
 	if l.NotAfter > 0 {
 		granted.NotAfter = stamp(l.CreatedAt.Add(time.Duration(l.NotAfter)))
 	}
 	return granted
 }
+
+// expiresAt is the date that its instances are made with; zero is none.
+func (l Launch) expiresAt() time.Time {
+	if l.Term <= 0 {
+		return time.Time{}
+	}
+	return stamp(l.CreatedAt.Add(time.Duration(l.Term)))
+}
+
+// Expiry is the agreed date that the tags of its instances are made with.
+func (l Launch) Expiry() Expiry { return Expiry{At: l.expiresAt().Truncate(time.Second), Number: 1} }
 
 // Adopt makes the lease of an instance that Lapse did not launch. It ends nothing until the instance was seen to bear
 // the registry's tag. Its date is numbered above the one on the instance's tag, and may be earlier: a person says so.

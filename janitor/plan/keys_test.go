@@ -111,6 +111,23 @@ func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
 	}
 }
 
+// An orphan's record would have the date of its launch. One that is behind its tag ends nothing, so it is not made either.
+func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]plan.Action{
+		"": plan.ActOrphan, "2026-03-01T11:59:00Z": plan.ActOrphan, "2026-03-01T12:30:00Z": plan.ActOrphan, "tomorrow": plan.ActOrphan,
+		"2026-03-01T12:30:01Z": plan.ActReport, "none": plan.ActReport,
+	} {
+		v := ViewOf(Holds("i-left", BornOf("web"), tagSays(value)))
+		l := Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left"))
+		l.Term = lease.Duration(90 * time.Minute)
+		Launches(l)(&v)
+		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
+			t.Errorf("its tag says %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
+		}
+	}
+}
+
 func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 	t.Parallel()
 	behind := tagAt(-time.Hour, 2)

@@ -109,7 +109,7 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
 func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
-	if why := leasedByTag(i); why != "" {
+	if why := leasedByTag(launch, i); why != "" {
 		c.sayOf(i, launch, ActReport, left+"; but "+why+", and there is no record of it")
 		return
 	}

@@ -24,8 +24,8 @@ func (v Verdict) Spare(reg lease.Registry) string {
 		return "exempt by its tag " + lease.TagExempt
 	case !i.ManagedBy(reg.UUID):
 		return "does not bear this registry's tag"
-	case leasedByTag(i) != "":
-		return leasedByTag(i)
+	case leasedByTag(v.Launch, i) != "":
+		return leasedByTag(v.Launch, i)
 	}
 	if _, member := v.Launch.Member(*i); !member {
 		return "not of launch " + v.Launch.Token + " by its client token"
@@ -57,12 +57,13 @@ func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) stri
 }
 
 // leasedByTag says how the tags of an instance without a record tell that its lease was active, or is empty: a leader has
-// said so, or numbered a date that came after the one it was made with.
-func leasedByTag(i *lease.Instance) string {
+// said so, or the date is a newer word than the one that its launch made it with, so that the record of an orphan would be
+// behind it.
+func leasedByTag(launch *lease.Launch, i *lease.Instance) string {
 	switch {
 	case i.Leased():
 		return "its tag " + lease.TagLeased + " says that its lease was active"
-	case i.Expiry().Number > 1:
+	case i.Expiry().Number > 0 && i.Expiry().Newer(launch.Expiry()):
 		return "its tag " + lease.TagExpires + " has a date that was agreed later than its launch"
 	}
 	return ""

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -55,11 +54,7 @@ func ours(l lease.Launch, registry string, sets tagSet) tagSet {
 			sets.add(kind, map[string]string{lease.TagLeased: ""})
 		}
 	}
-	expires := lease.Expiry{Number: 1}
-	if l.Term > 0 {
-		expires.At = l.CreatedAt.Add(time.Duration(l.Term))
-	}
-	sets.add(types.ResourceTypeInstance, map[string]string{lease.TagExpires: expires.String()})
+	sets.add(types.ResourceTypeInstance, map[string]string{lease.TagExpires: l.Expiry().String()})
 	if l.Holder != "" {
 		sets.add(types.ResourceTypeInstance, map[string]string{lease.TagHolder: l.Holder})
 	}

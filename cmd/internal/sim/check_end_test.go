@@ -49,9 +49,10 @@ func (t *truth) checkEnd() {
 				t.find("P2", id, "terminated for %s, and its lease is %s", t.end.at.Sub(b.entered), l.State)
 			}
 		case l == nil:
-			// A number on its tag may mean that there was a lease, and without ours nobody knows it: in doubt it is kept.
+			// A date on its tag that is newer than the one it was made with may mean that there was a lease, and without our
+			// registry tag nobody knows it: in doubt it is kept.
 			tags := b.tags[len(b.tags)-1].what
-			doubt := readTag(tags).number > 1 || tags[registryTag] != registryUUID
+			doubt := readTag(tags).newer(readTag(b.tags[0].what)) || tags[registryTag] != registryUUID
 			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && !doubt {
 				t.find("P3", id, "lives without a lease")
 			}
