@@ -112,12 +112,13 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 }
 
 // Succeeding is a lease that was made anew, by adoption or recovery, in place of a record that is there: its date is
-// numbered above that record's too, its changes go on from there, and a store writes it over that revision.
+// numbered above that record's too, its changes go on from there, and a store writes it over that revision. What a newer
+// release has noted on that record stays.
 func (l Lease) Succeeding(old Lease) Lease {
 	l.ExpiresNumber = max(l.ExpiresNumber, numberAfter(old.ExpiresNumber, old.TagNumber))
 	l.ShortenedAt = l.ExpiresNumber
 	l.Changes = min(max(l.Changes, old.Changes+1), maxChanges)
-	l.Revision = old.Revision
+	l.Revision, l.unknown = old.Revision, old.unknown
 	return l
 }
 

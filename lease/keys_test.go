@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +84,13 @@ func TestAnAdoptionIsNumberedAboveWhatTagAndRecordSay(t *testing.T) {
 	l := lease.Adopt(noon, instance(), at(time.Hour), time.Time{}, "ada", nil, ada).Succeeding(old)
 	if l.ExpiresNumber != 12 || l.ShortenedAt != 12 || l.Revision != 77 || l.Changes <= old.Changes {
 		t.Errorf("in place of number 11: %s", text(t, l))
+	}
+	newer, err := lease.Decode[lease.Lease]("lease", "i-1", []byte(strings.Replace(text(t, old), "{", `{"next_release":true,`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, l.Succeeding(newer)); !strings.Contains(got, `"next_release":true`) {
+		t.Errorf("lost what a newer release had noted: %s", got)
 	}
 }
 
