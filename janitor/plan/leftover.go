@@ -150,6 +150,7 @@ func latest(a, b time.Time) time.Time {
 
 // judgeLeftovers decides about what closed launches left in a place, and about whether that was all.
 func (c *situation) judgeLeftovers(p PlaceView) {
+	c.doubtByTags(p)
 	for i := range p.Leftovers {
 		c.judgeLeftover(p, &p.Leftovers[i])
 	}
@@ -163,6 +164,17 @@ func (c *situation) judgeLeftovers(p PlaceView) {
 		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "":
 		default:
 			c.sayOfLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
+		}
+	}
+}
+
+// doubtByTags notes of which launches a piece tells by its tag that a lease was active, though no record does: then it may have
+// been so of the others too, and ended before a leader could say so.
+func (c *situation) doubtByTags(p PlaceView) {
+	for i := range p.Leftovers {
+		x := &p.Leftovers[i]
+		if e := c.estateOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Snapshot.Registry.UUID) {
+			e.doubt = "a lease of its launch was active by the tag " + lease.TagLeased + " of " + x.ID
 		}
 	}
 }

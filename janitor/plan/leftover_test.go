@@ -216,6 +216,26 @@ func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
 	})
 }
 
+// The tag is written onto each instance when it runs: one that ended before that left a volume that says nothing.
+func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
+	t.Parallel()
+	beside := func(changes ...func(*lease.Leftover)) func(*plan.View) {
+		return func(v *plan.View) {
+			other := strewn(volume, changes...)
+			other.ID = "x-2"
+			v.Places[0].Leftovers = append(v.Places[0].Leftovers, other)
+		}
+	}
+	leased := Tagged(lease.TagLeased, "web.1")
+	checkLeftovers(t, []leftoverCase{
+		{"beside a leased one", strewn(volume), with(beside(leased)), report},
+		{"beside one whose tag was written by somebody", strewn(volume), with(beside(Tagged(lease.TagLeased, "yes"))), remove},
+		{"beside another registry's", strewn(volume), with(beside(leased, Tagged(lease.TagRegistry, "another"))), remove},
+		{"an interface that was noted as an orphan's", strewn(netIface), with(beside(leased), ofWeb("i-2", orphanEnded(time.Minute),
+			WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), remove},
+	})
+}
+
 func TestSpotRequests(t *testing.T) {
 	t.Parallel()
 	checkLeftovers(t, []leftoverCase{

@@ -52,7 +52,8 @@ func (t *truth) checkEnd() {
 			// A date on its tag that is newer than the one it was made with may mean that there was a lease, and without our
 			// registry tag nobody knows it: in doubt it is kept.
 			tags := b.tags[len(b.tags)-1].what
-			doubt := readTag(tags).newer(readTag(b.tags[0].what)) || tags[registryTag] != registryUUID
+			// A thief's heartbeat may say that it has seen its lease, and holds its own instance by that.
+			doubt := t.stolen[id] || readTag(tags).newer(readTag(b.tags[0].what)) || tags[registryTag] != registryUUID
 			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && !doubt {
 				t.find("P3", id, "lives without a lease")
 			}
