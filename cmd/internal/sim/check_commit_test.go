@@ -28,7 +28,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	}
 	before := f.record
 	if before != nil && before.State == "active" {
-		f.active = t.now
+		f.active, f.forgotten = t.now, false
 	}
 	after, err := read[leaseRecord](c.Value)
 	if err != nil {
@@ -52,7 +52,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		delete(t.promises, id)
 	}
 	if after.State == "active" {
-		f.active = t.now
+		f.active, f.forgotten = t.now, false
 	}
 	t.noteDate(e.who, id, f, before, after)
 	t.checkChange(e.who, id, before, after)
@@ -128,7 +128,7 @@ func (t *truth) checkRemoved(e event) {
 		t.find("P1", e.id, "removed, and its tag says that there was a lease")
 	}
 	for id := range l.made {
-		if f := t.leases[id]; f != nil && f.bound && strings.HasPrefix(e.id, "vol-") {
+		if f := t.leases[id]; f != nil && f.bound && !f.forgotten && strings.HasPrefix(e.id, "vol-") {
 			t.find("P1", e.id, "removed, and the lease of %s of its launch once held", id)
 		}
 	}

@@ -36,6 +36,7 @@ func (t *truth) takeStrike(e event) {
 	case allSetBack:
 		t.losses, t.ends = append(t.losses, t.now), nil
 		t.setBack(func(id string, p promise) bool { return t.lostForAll(id, p, e.sent) })
+		t.forget(e.sent)
 	}
 }
 
@@ -47,6 +48,20 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
 		return false
 	}
+	why := "on the tag"
+	if !t.onTag(id, p) {
+		why = t.whyUnwritten(p.at, t.now, taken)
+	}
+	if why == "not written" && t.farAhead(id, p) {
+		why = "over an hour ahead"
+	}
+	t.counts.lost[why]++
+	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags denied, throttled or late", "over an hour ahead"}, why)
+}
+
+// whyUnwritten is why no janitor has written onto tags between two times what was agreed at the first, and what everything being set
+// back to a snapshot that was taken then has lost.
+func (t *truth) whyUnwritten(at, until, taken time.Time) string {
 	var last time.Time // stamp that the snapshot holds
 	sweeps, between := 0, 0
 	for _, s := range t.stamps {
@@ -56,31 +71,39 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 		case s.at.Before(t.now):
 			between++
 		}
-		if s.at.After(p.at) && s.at.Before(t.now) {
+		if s.at.After(at) && s.at.Before(until) {
 			sweeps++
 		}
 	}
-	why := ""
 	switch {
-	case t.onTag(id, p):
-		why = "on the tag"
 	case t.now.Sub(last) > time.Hour:
-		why = "unwatched"
+		return "unwatched"
 	case between == 0:
-		why = "nobody led"
+		return "nobody led"
 	case sweeps < 2:
-		why = "on its way"
-	case t.modeAt(p.at) != "armed" && t.modeAt(p.at) != "paused", t.modeAt(t.now) != "armed" && t.modeAt(t.now) != "paused":
-		why = "observing"
-	case slices.ContainsFunc(t.untaggable, func(s span) bool { return s.until.After(p.at) }):
-		why = "tags denied, throttled or late"
-	case t.farAhead(id, p):
-		why = "over an hour ahead"
-	default:
-		why = "not written"
+		return "on its way"
+	case t.modeAt(at) != "armed" && t.modeAt(at) != "paused", t.modeAt(until) != "armed" && t.modeAt(until) != "paused":
+		return "observing"
+	case slices.ContainsFunc(t.untaggable, func(s span) bool { return s.until.After(at) }):
+		return "tags denied, throttled or late"
 	}
-	t.counts.lost[why]++
-	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags denied, throttled or late", "over an hour ahead"}, why)
+	return "not written"
+}
+
+// forget notes of which leases nobody is left who knows that they were active, as everything is set back to a snapshot: no tag
+// tells of it either. It is written once an instance runs, so one that ended soon never bore it.
+func (t *truth) forget(taken time.Time) {
+	for id, f := range t.leases {
+		b := t.machines[id]
+		if b == nil || !f.active.After(taken) || leased(b.tags[len(b.tags)-1].what) {
+			continue
+		}
+		until := t.now
+		if b.ending() {
+			until = b.entered
+		}
+		f.forgotten = !slices.Contains([]string{"not written", "unwatched"}, t.whyUnwritten(f.active, until, taken))
+	}
 }
 
 // farAhead reports whether the tag says a date over an hour after the word was given: it may lag for an hour.
