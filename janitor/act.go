@@ -61,7 +61,8 @@ type armed struct {
 	office Office
 	clouds map[lease.Place]Cloud
 	policy plan.Policy
-	wall   func() time.Time
+	wall   func() time.Time // our clock, as it is: for what is checked against EC2's just now
+	date   func() time.Time // what is written down is dated by: see [term.dates]
 	log    *slog.Logger
 	tell   func(Event)          // may be nil
 	record func(Event) error    // may be nil
@@ -84,7 +85,7 @@ func (a armed) recorded(e Event) error {
 }
 
 func (a armed) signed(e Event) Event {
-	e.Time, e.Actor, e.Own = a.wall(), a.by("").Actor, true
+	e.Time, e.Actor, e.Own = a.date(), a.by("").Actor, true
 	return e
 }
 
@@ -200,7 +201,7 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Rep
 	done := eventOf(v, kindOfAction(v.Action))
 	done.Revision, done.changes = written.revision, written.changes
 	if v.Action == plan.ActMark {
-		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.wall().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
+		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.date().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
 	}
 	a.told(done)
 	switch v.Action {
@@ -239,7 +240,7 @@ func (a armed) write(ctx context.Context, reg lease.Registry, v plan.Verdict) (w
 
 // change is the transition of a lease that a verdict asks for.
 func (a armed) change(v plan.Verdict) (lease.Lease, error) {
-	now, by := a.wall(), a.by(v.Reason)
+	now, by := a.date(), a.by(v.Reason)
 	switch v.Action {
 	case plan.ActMark:
 		return v.Lease.WithMark(now, v.Cause, v.Deadline, by)
@@ -272,13 +273,13 @@ func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v plan.Verdi
 	var err error
 	switch v.Action {
 	case plan.ActDone:
-		launch, err = v.Launch.Done(a.wall())
+		launch, err = v.Launch.Done(a.date())
 	case plan.ActClose:
-		launch, err = v.Launch.Close(a.wall(), v.Reason)
+		launch, err = v.Launch.Close(a.date(), v.Reason)
 	case plan.ActClear:
-		launch, err = v.Launch.Cleared(a.wall())
+		launch, err = v.Launch.Cleared(a.date())
 	default:
-		launch, err = v.Launch.Looked(a.wall(), v.Looked...)
+		launch, err = v.Launch.Looked(a.date(), v.Looked...)
 	}
 	if err != nil {
 		return wrote{}, err

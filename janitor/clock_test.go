@@ -402,3 +402,27 @@ func TestAStampIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// What is written although the clock is wrong, since EC2's word alone makes it so, is dated by EC2's. A record that was dated a
+// year back would be let go of at once.
+func TestAnEndIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, by := range map[string]time.Duration{"a year behind": -365 * 24 * time.Hour, "an hour ahead": time.Hour, "right": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judged(t, func(r *rig, o *inOffice) {
+				o.sweeps(r)
+				o.steps(r, by)
+				r.cloud.state("i-1", lease.InstanceTerminated)
+				o.sweeps(r)
+				l := r.lease("i-1")
+				if off := time.Since(l.EndedAt).Abs(); l.State != lease.StateEnded || off > time.Minute {
+					t.Errorf("%s, dated %s off", l.State, off)
+				}
+				if off := time.Since(l.History[len(l.History)-1].Time).Abs(); off > time.Minute {
+					t.Errorf("its history is dated %s off", off)
+				}
+			})
+		})
+	}
+}

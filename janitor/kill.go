@@ -218,7 +218,7 @@ func sparedOf(v plan.Verdict, why string) Event {
 
 // revoke takes one lease away by a conditional write. It returns the record as written.
 func (a armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (lease.Lease, error) {
-	now, by := a.wall(), a.by(v.Reason)
+	now, by := a.date(), a.by(v.Reason)
 	var l lease.Lease
 	var err error
 	silent := false
@@ -267,7 +267,7 @@ func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict
 	if v.Lease.Stuck == reason {
 		return
 	}
-	stuck, err := v.Lease.StuckBecause(a.wall(), reason, a.by(""))
+	stuck, err := v.Lease.StuckBecause(a.date(), reason, a.by(""))
 	if err == nil {
 		stuck, err = a.office.PutLease(ctx, reg, stuck)
 	}

@@ -253,6 +253,7 @@ func (r *rig) actor() armed {
 	return armed{
 		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: plan.DefaultPolicy(),
 		wall: func() time.Time { return r.now().Add(2 * time.Hour) },
+		date: func() time.Time { return r.now().Add(2 * time.Hour) },
 		log:  slog.New(slog.DiscardHandler),
 	}
 }

@@ -226,5 +226,5 @@ func (t *term) actor(registry lease.Registry) actor {
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Place()] = cloud
 	}
-	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
+	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
 }

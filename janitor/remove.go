@@ -68,7 +68,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verd
 	for n, v := range able {
 		ids[n] = v.Leftover.ID
 	}
-	noted, err := launch.Removing(a.wall(), ids...)
+	noted, err := launch.Removing(a.date(), ids...)
 	if err == nil {
 		noted, err = a.office.PutLaunch(ctx, reg, noted)
 	}

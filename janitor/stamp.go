@@ -73,6 +73,13 @@ func (t *term) date() time.Time {
 	return wall
 }
 
+// dates is what records are dated by from now on, off the loop: by [term.date], and by no step of our clock since. A date that
+// was a year off would let a record go a year too soon, or make a grace run out at once.
+func (t *term) dates() func() time.Time {
+	from, at := t.date(), time.Now()
+	return func() time.Time { return from.Add(time.Since(at)) }
+}
+
 // clock is what EC2's shows while ours shows wall, as it was told last, and whether it ever was; ours, if not. Of several
 // places, it is the one that agrees best with ours.
 func (t *term) clock(wall time.Time) (now time.Time, ever bool) {

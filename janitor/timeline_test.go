@@ -155,7 +155,7 @@ func (w *timeline) charge() {
 
 func (w *timeline) carryOut(v plan.Verdict) {
 	now, s := w.view.Now, &w.view.Snapshot
-	a := armed{office: named{}, wall: func() time.Time { return now }}
+	a := armed{office: named{}, date: func() time.Time { return now }}
 	must := func(err error) {
 		if err != nil {
 			w.t.Fatalf("%s %s%s: %v", v.Action, v.InstanceID, v.Token, err)
