@@ -183,16 +183,13 @@ func (c *situation) maybeSilent(l *lease.Lease) bool {
 	if _, swept := c.place[l.Place()]; !swept || i != nil && halted(i.State) {
 		return false
 	}
-	return c.doubted[l.InstanceID] || !s.Broken && (heard(l, i, s) || !c.booting(l, i, s))
+	return c.doubted[l.InstanceID] || !s.Broken && (c.heard(l, i, s) || !c.booting(l, i, s))
 }
 
 // heard reports whether somebody knows that a sidecar beat since the instance started last. It may be judged as one that
 // boots, for this leader has not seen it beat; but others are not to end sooner because the leader, or the listing, is new.
-func heard(l *lease.Lease, i *lease.Instance, s Silence) bool {
-	started := l.GrantedAt
-	if i != nil {
-		started = latest(started, i.LaunchTime)
-	}
+func (c *situation) heard(l *lease.Lease, i *lease.Instance, s Silence) bool {
+	started := c.startOf(l, i)
 	claimed := !l.ClaimedAt.IsZero() && !l.ClaimedAt.Before(started)
 	judged := l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Since.Before(started)
 	return s.Heard || claimed || judged

@@ -316,12 +316,13 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 		return false
 	}
 	grace := c.Policy.BootGrace
-	started := l.GrantedAt
-	if i != nil && i.LaunchTime.After(started) {
-		started = i.LaunchTime
-	}
+	started := c.startOf(l, i)
 	if c.Now.Before(started.Add(grace)) {
 		c.wake(started.Add(grace))
+		return true
+	}
+	if c.toCome(l.GrantedAt) && s.For < grace { // it was granted when nobody knows: this leader has watched for as long, at least
+		c.wake(c.Now.Add(grace - s.For))
 		return true
 	}
 	if s.Started > 0 && s.Started < grace {
@@ -329,6 +330,19 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 		return true
 	}
 	return false
+}
+
+// startOf is since when an instance could beat for its lease: since it started last, or the lease was granted. Where that is yet
+// to come, whoever granted it had a clock that was ahead, and it says nothing.
+func (c *situation) startOf(l *lease.Lease, i *lease.Instance) time.Time {
+	var started time.Time
+	if i != nil {
+		started = i.LaunchTime
+	}
+	if c.toCome(l.GrantedAt) {
+		return started
+	}
+	return latest(l.GrantedAt, started)
 }
 
 // judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL. Both clocks

@@ -81,6 +81,10 @@ func TestBootGrace(t *testing.T) {
 		{"no LaunchTime", Holds("i-1", Silent(Long), Unseen, func(s *Subject) { s.Instance.LaunchTime = time.Time{} }), nil, silenceMark},
 		{"seen to start less than a boot grace ago", Holds("i-1", Silent(Long), Unseen, started(boot-1)), nil, keep},
 		{"seen to start a boot grace ago", Holds("i-1", Silent(Long), Unseen, started(boot)), nil, silenceMark},
+		{"granted in three hours, and watched for less than a boot grace", Holds("i-1", Silent(boot-1), Unseen, granted(-3*time.Hour)), nil, keep},
+		{"granted in three hours, and watched for a boot grace", Holds("i-1", Silent(boot), Unseen, granted(-3*time.Hour)), nil, silenceMark},
+		{"granted in three hours, and started less than a boot grace ago", Holds("i-1", Silent(boot), Unseen, granted(-3*time.Hour), launchTime(boot-1)), nil, keep},
+		{"granted in three minutes, which clocks may be off by", Holds("i-1", Silent(Long), Unseen, granted(-lease.MaxSkew)), nil, keep},
 		{"beat since it started: booted", Holds("i-1", Silent(0), granted(time.Minute), started(time.Minute), launchTime(time.Minute)), nil, silenceMark},
 	})
 }
