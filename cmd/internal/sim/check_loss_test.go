@@ -24,7 +24,7 @@ func (t *truth) takeStrike(e event) {
 	switch e.id {
 	case "janitor stopped":
 		t.stopped = append(t.stopped, span{t.now, e.until})
-	case "tags denied", "tags throttled", "tags late":
+	case "tags denied", "tags throttled", "tags late", "short listings": // what is not shown bears no tag of ours, for all that is known
 		t.untaggable = append(t.untaggable, span{t.now, e.until})
 	case unwatched:
 		t.rests = append(t.rests, span{t.now, e.until})
@@ -56,7 +56,7 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 		why = "over an hour ahead"
 	}
 	t.counts.lost[why]++
-	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags denied, throttled or late", "over an hour ahead"}, why)
+	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags denied, throttled or late, or listings short", "over an hour ahead"}, why)
 }
 
 // whyUnwritten is why no janitor has written onto tags between two times what was agreed at the first, and what everything being set
@@ -85,7 +85,7 @@ func (t *truth) whyUnwritten(at, until, taken time.Time) string {
 	case t.modeAt(at) != "armed" && t.modeAt(at) != "paused", t.modeAt(until) != "armed" && t.modeAt(until) != "paused":
 		return "observing"
 	case slices.ContainsFunc(t.untaggable, func(s span) bool { return s.until.After(at) }):
-		return "tags denied, throttled or late"
+		return "tags denied, throttled or late, or listings short"
 	}
 	return "not written"
 }
