@@ -390,6 +390,9 @@ func TestAStampIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 				if by := dated(); (by - want).Abs() > time.Millisecond {
 					r.t.Errorf("a stamp is dated ahead by %s, want %s", by, want)
 				}
+				if stamp, err := r.store.Sweep(r.t.Context()); err != nil || stamp.Witnessed.Sub(r.now()).Abs() > o.Policy.MaxSkew {
+					r.t.Errorf("witnessed at %s, want about %s (%v)", stamp.Witnessed, r.now(), err)
+				}
 				r.cloud.undated = true // EC2 tells its time no more
 				if by := dated(); (by - want).Abs() > time.Millisecond {
 					r.t.Errorf("a stamp after EC2 fell silent is dated ahead by %s, want %s", by, want)

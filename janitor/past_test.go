@@ -111,9 +111,17 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 		wrong      time.Duration         // by which the clock is wrong at first
 		want       int
 	}{
-		"an hour":                                  {time.Minute, time.Hour, plain, 0, 0},
-		"more than an hour":                        {time.Minute, time.Hour + 1, plain, 0, 1},
-		"more than an hour, but others stamped":    {time.Minute, time.Hour + 1, func(s *lease.Snapshot) { s.Sweep.Sequence, s.Sweep.Time, s.Sweep.NextSweep = 8, time.Now(), time.Now() }, 0, 0},
+		"an hour":                               {time.Minute, time.Hour, plain, 0, 0},
+		"more than an hour":                     {time.Minute, time.Hour + 1, plain, 0, 1},
+		"more than an hour, but others stamped": {time.Minute, time.Hour + 1, func(s *lease.Snapshot) { s.Sweep.Sequence, s.Sweep.Time, s.Sweep.NextSweep = 8, time.Now(), time.Now() }, 0, 0},
+		"more than an hour, stamped by a clock that EC2 had not told since": {time.Minute, time.Hour + 1, func(s *lease.Snapshot) {
+			s.Sweep.Witnessed = s.Sweep.Time
+			s.Sweep.Time, s.Sweep.NextSweep = time.Now().Add(-20*time.Minute), time.Now().Add(-19*time.Minute)
+		}, 0, 1},
+		"an hour, stamped by a clock that EC2 had not told since": {time.Minute, time.Hour, func(s *lease.Snapshot) {
+			s.Sweep.Witnessed = s.Sweep.Time
+			s.Sweep.Time, s.Sweep.NextSweep = time.Now().Add(-20*time.Minute), time.Now().Add(-19*time.Minute)
+		}, 0, 0},
 		"more than an hour, and unreadable":        {time.Minute, time.Hour + 1, unreadableStamp, 0, 1},
 		"unreadable":                               {time.Minute, time.Hour, unreadableStamp, 0, 0},
 		"until a sweep was late, hours after":      {5 * time.Hour, 5*time.Hour + 3*time.Minute, plain, 0, 0},

@@ -41,6 +41,9 @@ func (t *term) stamp(planned plan.Plan) (lease.Sweep, error) {
 	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
 	s.Time, s.Leader = t.date().UTC().Truncate(time.Millisecond), t.office.Name()
 	s.NextSweep = s.Time.Add(t.table.pause())
+	if ec2, told := t.clock(t.Now().Round(0)); told {
+		s.Witnessed = ec2.UTC().Truncate(time.Millisecond)
+	}
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
 	for _, p := range t.seen.places {

@@ -68,6 +68,9 @@ type Sweep struct {
 	Sequence int64     `json:"sequence"`
 	Nonce    string    `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
 	Time     time.Time `json:"time"`  // by EC2's clock where the leader's own is wrong
+	// Witnessed is the time by EC2's clock, as far as leaders were ever told it: one that EC2 has not answered yet takes over the
+	// time of those before it. By it others judge for how long nobody watched, since Time may be of a clock that was ahead.
+	Witnessed time.Time `json:"witnessed,omitzero"`
 	// NextSweep is when the next one is due, dated like Time.
 	NextSweep time.Time `json:"next_sweep"`
 	Places    []Place   `json:"places"`
