@@ -145,6 +145,10 @@ type request struct {
 // maxTTL is the longest that is asked for.
 const maxTTL = 3 * time.Minute
 
+// outliving is a request for a volume and an interface that outlive their instance.
+const outliving = `{"BlockDeviceMappings":[{"DeviceName":"/dev/sdb","Ebs":{"VolumeSize":1,"DeleteOnTermination":false}}],
+	"NetworkInterfaces":[{"DeviceIndex":0,"DeleteOnTermination":false}]}`
+
 // drawRequest draws a launch.
 func drawRequest(r *rand.Rand, token string) request {
 	q := request{Request: ec2.Request{
@@ -160,8 +164,7 @@ func drawRequest(r *rand.Rand, token string) request {
 		q.Subnets = q.Subnets[:1+r.IntN(2)]
 	}
 	if oneIn(r, 3) {
-		q.Skeleton = []byte(`{"BlockDeviceMappings":[{"DeviceName":"/dev/sdb","Ebs":{"VolumeSize":1,"DeleteOnTermination":false}}],
-			"NetworkInterfaces":[{"DeviceIndex":0,"DeleteOnTermination":false}]}`)
+		q.Skeleton = []byte(outliving)
 	} else if oneIn(r, 4) {
 		q.Skeleton = []byte(`{"InstanceMarketOptions":{"MarketType":"spot"}}`)
 	}

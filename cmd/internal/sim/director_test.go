@@ -17,10 +17,16 @@ func (w *world) direct() {
 		if n == 0 {
 			due = between(r, 75*time.Second, 3*time.Minute) // so that there is something to go wrong
 		}
+		if n == 1 && oneIn(r, 3) {
+			q = w.strand(q)
+		}
 		w.at(due, func(r *rand.Rand) {
 			w.mu.Lock()
 			w.tokens[token], w.order = request{Request: q.Request}, append(w.order, token)
 			w.mu.Unlock()
+			if w.strands(token) {
+				w.fleet.set(func(f *fleet) { f.capacity[zones[0]] = 1 })
+			}
 			p := w.launch(token)
 			if oneIn(r, 6) { // and is stopped at some step of it
 				d := between(r, 10*time.Second, 8*time.Minute)

@@ -151,3 +151,29 @@ func (f *fleet) remove(p *process, sent time.Time, id, unknown, busy string) *re
 func (f *fleet) tellRemoved(p *process, sent time.Time, x *piece) {
 	f.w.trace.add(event{kind: removed, who: p.name, id: x.id, text: x.tags[launchTag], sent: sent, tags: maps.Clone(x.tags)})
 }
+
+// strand makes a launch leave both a lease, and instances of which no record speaks, with interfaces that outlive them: its first zone
+// has room for one, and its launcher dies when it has sent the rest to the other.
+func (w *world) strand(q request) request {
+	q.Count, q.Subnets, q.Skeleton = 3, []string{"subnet-" + zones[0], "subnet-" + zones[1]}, []byte(outliving)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stranded[q.Token] = true
+	return q
+}
+
+// strands reports whether a launch is one of these.
+func (w *world) strands(token string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stranded[token]
+}
+
+// killLater kills a process in a while.
+func (w *world) killLater(name string, in time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.alive[name]; p != nil {
+		time.AfterFunc(in, p.kill)
+	}
+}

@@ -90,10 +90,11 @@ type world struct {
 	alive    map[string]*process // by name
 	order    []string            // the same, in order
 	serial   int
-	stolen   int    // instances
-	chosen   string // the lease that people have in mind
-	sending  func() // what to do when a launch is about to be sent, once
-	lostData bool   // the registry was emptied or set back, and nobody has seen to it
+	stolen   int             // instances
+	chosen   string          // the lease that people have in mind
+	sending  func()          // what to do when a launch is about to be sent, once
+	stranded map[string]bool // launches whose launcher dies when it has sent the rest
+	lostData bool            // the registry was emptied or set back, and nobody has seen to it
 	calmed   bool
 }
 
@@ -125,7 +126,7 @@ func simulate(t *testing.T, seed uint64) outcome {
 
 func run(t *testing.T, seed uint64) outcome {
 	t.Helper()
-	w := &world{dice: dice(scramble(seed)), trace: &trace{began: time.Now()}, tokens: map[string]request{}, alive: map[string]*process{}, log: slog.New(slog.DiscardHandler)}
+	w := &world{dice: dice(scramble(seed)), trace: &trace{began: time.Now()}, tokens: map[string]request{}, alive: map[string]*process{}, stranded: map[string]bool{}, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("SIM_LOG") != "" {
 		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -194,6 +195,8 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 			time.AfterFunc(max(last, soonest), func() { w.extendLate(id) })
 		}
 	case kind == "launches" && news(`"sends":1`) && w.isSending():
+	case kind == "launches" && w.strands(id) && bytes.Count(put.Value, []byte(`"sends":1`)) > max(1, bytes.Count(put.Before, []byte(`"sends":1`))):
+		w.killLater(c.By, r.between(150*time.Millisecond, 450*time.Millisecond)) // between EC2's deed and the word of it
 	case kind == "launches" && news(`"outcome":"launched"`) && r.chance(0.1):
 		w.mu.Lock()
 		defer w.mu.Unlock()
