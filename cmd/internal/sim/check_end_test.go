@@ -92,6 +92,10 @@ func (t *truth) lost(since time.Time) bool {
 	return slices.ContainsFunc(t.losses, func(at time.Time) bool { return at.After(since) })
 }
 
+// retries is how long what outlives a failed creation may take beyond its instances: looks that grow rarer, and an answer of EC2 that
+// is lost. With the bound of a launch it must be shorter than the calm, or nothing is ever found.
+const retries = 7 * time.Minute
+
 // checkLaunches: none stays open, and nothing is left of one that failed.
 func (t *truth) checkLaunches(late func(time.Time, time.Duration) bool, bound time.Duration) {
 	for _, token := range slices.Sorted(maps.Keys(t.launches)) {
@@ -102,9 +106,10 @@ func (t *truth) checkLaunches(late func(time.Time, time.Duration) bool, bound ti
 		if l.record.State == "open" && late(time.Time{}, bound) {
 			t.find("P3", token, "is still open")
 		}
-		held := t.lost(time.Time{})
+		held := t.lost(time.Time{}) || !t.vouched.IsZero() // a person has said that it may have been set back
 		for id := range l.made {
-			held = held || t.leases[id] != nil && t.leases[id].bound || !t.machines[id].ending()
+			// Of one that ended by itself no record says that its lease never held.
+			held = held || t.leases[id] == nil || t.leases[id].bound || !t.machines[id].ending()
 		}
 		if l.record.State != "closed" {
 			continue
@@ -116,7 +121,7 @@ func (t *truth) checkLaunches(late func(time.Time, time.Duration) bool, bound ti
 				continue
 			}
 			if strings.HasPrefix(x.tags[launchTag], token+".") && (x.state == "available" || x.state == "open" || x.state == "active") &&
-				late(t.lastEnd(l), bound+10*time.Minute) {
+				late(t.lastEnd(l), bound+retries) {
 				t.find("P3", x.id, "is left of launch %s, %s", token, x.state)
 			}
 		}

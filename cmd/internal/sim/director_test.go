@@ -25,7 +25,7 @@ func (w *world) direct() {
 			w.tokens[token], w.order = request{Request: q.Request}, append(w.order, token)
 			w.mu.Unlock()
 			if w.strands(token) {
-				w.fleet.set(func(f *fleet) { f.capacity[zones[0]] = 1 })
+				w.fleet.set(func(f *fleet) { f.capacity[zones[0]], f.capacity[zones[1]] = 2, 1 })
 			}
 			p := w.launch(token)
 			if oneIn(r, 6) { // and is stopped at some step of it

@@ -195,7 +195,7 @@ func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 			time.AfterFunc(max(last, soonest), func() { w.extendLate(id) })
 		}
 	case kind == "launches" && news(`"sends":1`) && w.isSending():
-	case kind == "launches" && w.strands(id) && bytes.Count(put.Value, []byte(`"sends":1`)) > max(1, bytes.Count(put.Before, []byte(`"sends":1`))):
+	case kind == "launches" && w.strands(id) && bytes.Count(put.Value, []byte(`"sends":1`)) > max(2, bytes.Count(put.Before, []byte(`"sends":1`))):
 		w.killLater(c.By, r.between(150*time.Millisecond, 450*time.Millisecond)) // between EC2's deed and the word of it
 	case kind == "launches" && news(`"outcome":"launched"`) && r.chance(0.1):
 		w.mu.Lock()
