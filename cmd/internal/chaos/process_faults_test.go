@@ -92,10 +92,10 @@ func (w *world) clockFaults() []fault {
 		return func() func() { return set(ahead, w.janitors[0].wall, w.janitors[1].wall) }
 	}
 	return []fault{
-		{family: "janitors' clocks", name: "the leader's clock an hour ahead", on: "clocks", longest: 16 * time.Second, strike: leader(hour)},
-		{family: "janitors' clocks", name: "the leader's clock a year behind", on: "clocks", longest: 16 * time.Second, strike: leader(-year)},
-		{family: "janitors' clocks", name: "both janitors' clocks an hour behind", on: "clocks", longest: 12 * time.Second, strike: both(-hour)},
-		{family: "janitors' clocks", name: "both janitors' clocks a year ahead", on: "clocks", longest: 12 * time.Second, strike: both(year)},
+		{family: "janitors' clocks", name: "the leader's clock an hour ahead", on: "clocks", longest: 24 * time.Second, strike: leader(hour)},
+		{family: "janitors' clocks", name: "the leader's clock a year behind", on: "clocks", longest: 24 * time.Second, strike: leader(-year)},
+		{family: "janitors' clocks", name: "both janitors' clocks an hour behind", on: "clocks", longest: 24 * time.Second, strike: both(-hour)},
+		{family: "janitors' clocks", name: "both janitors' clocks a year ahead", on: "clocks", longest: 24 * time.Second, strike: both(year)},
 		{family: "sidecars' clocks", name: "many sidecars' clocks", on: "sidecars' clocks", longest: 20 * time.Second, strike: func() func() {
 			var heals []func()
 			for _, m := range w.fleet.living() {
