@@ -24,7 +24,9 @@ func (t *truth) takeStrike(e event) {
 	switch e.id {
 	case "janitor stopped":
 		t.stopped = append(t.stopped, span{t.now, e.until})
-	case "tags denied", "tags throttled", "tags late", "short listings": // what is not shown bears no tag of ours, for all that is known
+	case "tags denied", "tags throttled", "tags late",
+		"short listings", // what is not shown bears no tag of ours, for all that is known
+		"EC2 throttles", "EC2 answers 500", "janitor cut off from EC2", "janitor's account changes":
 		t.untaggable = append(t.untaggable, span{t.now, e.until})
 	case unwatched:
 		t.rests = append(t.rests, span{t.now, e.until})
@@ -56,7 +58,7 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 		why = "over an hour ahead"
 	}
 	t.counts.lost[why]++
-	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags denied, throttled or late, or listings short", "over an hour ahead"}, why)
+	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags could not be written", "over an hour ahead"}, why)
 }
 
 // whyUnwritten is why no janitor has written onto tags between two times what was agreed at the first, and what everything being set
@@ -85,7 +87,7 @@ func (t *truth) whyUnwritten(at, until, taken time.Time) string {
 	case t.modeAt(at) != "armed" && t.modeAt(at) != "paused", t.modeAt(until) != "armed" && t.modeAt(until) != "paused":
 		return "observing"
 	case slices.ContainsFunc(t.untaggable, func(s span) bool { return s.until.After(at) }):
-		return "tags denied, throttled or late, or listings short"
+		return "tags could not be written"
 	}
 	return "not written"
 }
@@ -139,13 +141,21 @@ func (t *truth) setBack(lost func(id string, p promise) bool) {
 	})
 }
 
-// onTag reports whether the instance's tag says what was promised.
+// onTag reports whether the instance's tag says what was promised, and no person has shortened it since by what is still on
+// record.
 func (t *truth) onTag(id string, p promise) bool {
 	b := t.machines[id]
 	if b == nil {
 		return false
 	}
 	d := readTag(b.tags[len(b.tags)-1].what)
+	if f := t.leases[id]; f != nil && f.record != nil {
+		for n := range f.shortened {
+			if n > d.number && n <= f.record.ExpiresNumber {
+				return false
+			}
+		}
+	}
 	return d.number > 0 && !d.at.Before(p.what.Truncate(time.Second))
 }
 

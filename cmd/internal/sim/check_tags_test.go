@@ -149,8 +149,8 @@ func (t *truth) checkWrote(e event) {
 	if !t.led(e.who, e.sent.Add(-2*time.Minute), e.sent) {
 		t.find("tags", e.id, "written by %s, which did not lead", e.who)
 	}
-	if mode := t.modeAt(e.sent); mode != "armed" && mode != "paused" && mode == t.modeAt(e.sent.Add(-2*time.Minute)) {
-		t.find("tags", e.id, "written while the registry's mode is %q", mode)
+	if !t.wroteTags(e.sent.Add(-2*time.Minute), e.sent) {
+		t.find("tags", e.id, "written while the registry's mode is %q", t.modeAt(e.sent))
 	}
 	id := e.id
 	if e.text != "" {

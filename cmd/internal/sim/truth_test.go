@@ -48,7 +48,7 @@ type truth struct {
 	losses     []time.Time            // when it was emptied or set back
 	stalls     []span                 // of etcd
 	stopped    []span                 // of janitors
-	untaggable []span                 // in which tags are denied, throttled or late
+	untaggable []span                 // in which tags are denied, late, or cannot be written
 	rests      []span                 // in which nobody watches
 	stood      time.Time              // since when one of these is held
 	standing   map[string]bool        // brakes that the last stamp says are held until a person lifts them
@@ -337,4 +337,15 @@ func (t *truth) modeAt(at time.Time) string {
 		mode = m.what
 	}
 	return mode
+}
+
+// wroteTags reports whether the registry's mode was, at any time between two, one in which janitors write tags.
+func (t *truth) wroteTags(from, until time.Time) bool {
+	modes := []string{t.modeAt(from)}
+	for _, m := range t.modes {
+		if m.at.After(from) && !m.at.After(until) {
+			modes = append(modes, m.what)
+		}
+	}
+	return slices.Contains(modes, "armed") || slices.Contains(modes, "paused")
 }
