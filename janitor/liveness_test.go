@@ -167,13 +167,22 @@ func (turning) Happened(Event)             {}
 func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	var ec2 hung
-	runs(t, func(r *rig, _ *Janitor) {
+	var fed atomic.Int64 // when the watchdog was fed last
+	runs(t, func(r *rig, j *Janitor) {
 		ec2.init()
 		r.cloud.onReserve = ec2.error
+		j.Notify = func(state string) {
+			if state == "WATCHDOG=1" {
+				fed.Store(time.Now().UnixNano())
+			}
+		}
 	}, func(r *rig, _ context.CancelFunc, done <-chan error) {
 		r.extend("i-1", time.Second)
 		begun := time.Now()
 		err := <-done
+		if unfed := time.Since(time.Unix(0, fed.Load())); unfed > 15*time.Second {
+			r.t.Errorf("while the office was left for %s, the watchdog was not fed in the last %s", leaveMax, unfed)
+		}
 		longest := workMax + killDeadline + workLate + leaveMax + time.Minute
 		if took := time.Since(begun); err == nil || took > longest {
 			r.t.Errorf("%v after %s, want an error within %s", err, took, longest)
