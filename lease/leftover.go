@@ -84,10 +84,15 @@ type Removal struct {
 	Err       error  // why it is not gone; nil if it is, or if EC2 did not know it
 }
 
+// signatureMax is how long after it was signed EC2 still carries a call out, however late it arrives.
+//
+// Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+const signatureMax = 5 * time.Minute
+
 // Spans reports whether t lies in the time in which EC2 may have made something for the launch: from its creation to
-// the end of its window, with [MaxSkew] on either side. A zero t does not.
+// the end of its window, or of the last call's signature if that is later, with [MaxSkew] on either side. A zero t does not.
 func (l Launch) Spans(t time.Time) bool {
-	last := l.LastSend().Add(time.Duration(l.Window))
+	last := l.LastSend().Add(max(time.Duration(l.Window), signatureMax))
 	return !t.IsZero() && !t.Before(l.CreatedAt.Add(-MaxSkew)) && !t.After(last.Add(MaxSkew))
 }
 

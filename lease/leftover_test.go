@@ -34,6 +34,11 @@ func TestWhatALaunchMayHaveMadeByDate(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
+	brief := closedWeb()
+	brief.Window = lease.Duration(time.Minute)
+	if late := at(6*time.Minute + lease.MaxSkew); !brief.Spans(late) || brief.Spans(late.Add(1)) {
+		t.Error("a window of a minute: EC2 carries a call out until its signature is five minutes old, and no longer")
+	}
 }
 
 func TestStatesOfLeftovers(t *testing.T) {
