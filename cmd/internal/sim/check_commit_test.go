@@ -215,7 +215,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	}
 	for id, at := range after.Looks {
 		if before == nil || before.Looks[id].IsZero() {
-			l.looks[id], l.noted[id] = t.begun(at), t.now
+			l.looks[id] = t.begun(at)
 		}
 	}
 }
@@ -253,7 +253,7 @@ func (t *truth) checkOrphan(by, id string, after *leaseRecord) {
 	case !looked || first.Before(l.closed.Add(-maxSkew)) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
 		t.find("P1", id, "an orphan after one look")
 	}
-	if !t.lost(t.now.Add(-time.Minute)) && !t.listedSince(by, l.noted[id]) {
+	if !t.lost(t.now.Add(-time.Minute)) && !t.listedSince(by, first) {
 		t.find("P1", id, "an orphan by %s, which has listed nothing since it was first seen", by)
 	}
 	if b != nil && t.always(b, t.now, leased) {

@@ -26,7 +26,7 @@ func (t *truth) takeStrike(e event) {
 		t.stopped = append(t.stopped, span{t.now, e.until})
 	case "tags denied", "tags throttled", "tags late",
 		"short listings", // what is not shown bears no tag of ours, for all that is known
-		"EC2 throttles", "EC2 answers 500", "janitor cut off from EC2", "janitor's account changes":
+		"EC2 throttles", "EC2 answers 500", "janitor cut off from EC2", "janitor's account changes", "zone out of reach":
 		t.untaggable = append(t.untaggable, span{t.now, e.until})
 	case unwatched:
 		t.rests = append(t.rests, span{t.now, e.until})
@@ -54,11 +54,15 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 	if !t.onTag(id, p) {
 		why = t.whyUnwritten(p.at, t.now, taken)
 	}
-	if why == "not written" && t.farAhead(id, p) {
+	switch tag := t.tagOf(id); {
+	case why != "not written":
+	case tag.number > 0 && tag.at.Sub(p.at) > time.Hour: // it may lag for an hour
 		why = "over an hour ahead"
+	case tag.number >= maxTagNumber: // somebody has edited it
+		why = "no tag can follow"
 	}
 	t.counts.lost[why]++
-	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags could not be written", "over an hour ahead"}, why)
+	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags could not be written", "over an hour ahead", "no tag can follow"}, why)
 }
 
 // whyUnwritten is why no janitor has written onto tags between two times what was agreed at the first, and what everything being set
@@ -108,14 +112,13 @@ func (t *truth) forget(taken time.Time) {
 	}
 }
 
-// farAhead reports whether the tag says a date over an hour after the word was given: it may lag for an hour.
-func (t *truth) farAhead(id string, p promise) bool {
+// tagOf is what the tag of an instance says.
+func (t *truth) tagOf(id string) dated {
 	b := t.machines[id]
 	if b == nil {
-		return false
+		return dated{}
 	}
-	d := readTag(b.tags[len(b.tags)-1].what)
-	return d.number > 0 && d.at.Sub(p.at) > time.Hour
+	return readTag(b.tags[len(b.tags)-1].what)
 }
 
 // promise is what somebody was told.
@@ -144,11 +147,7 @@ func (t *truth) setBack(lost func(id string, p promise) bool) {
 // onTag reports whether the instance's tag says what was promised, and no person has shortened it since by what is still on
 // record.
 func (t *truth) onTag(id string, p promise) bool {
-	b := t.machines[id]
-	if b == nil {
-		return false
-	}
-	d := readTag(b.tags[len(b.tags)-1].what)
+	d := t.tagOf(id)
 	if f := t.leases[id]; f != nil && f.record != nil {
 		for n := range f.shortened {
 			if n > d.number && n <= f.record.ExpiresNumber {

@@ -270,7 +270,7 @@ func takeAway(p *process, r *rand.Rand, cause lease.Cause) error {
 // over by a record whose number no tag can follow.
 func endWhatWaits(p *process, s lease.Snapshot) error {
 	for _, l := range s.Leases {
-		waits := l.AwaitsOperator() && p.clock.now().Sub(l.RevokedAt) > 5*time.Minute // by then it is overdue
+		waits := l.AwaitsOperator() && p.clock.now().Sub(l.RevokedAt).Abs() > 5*time.Minute // by then it is overdue
 		spent := l.State == lease.StateActive && l.Over(p.clock.now(), 0) && l.ExpiresNumber > lease.MaxTagNumber
 		if !waits && !spent {
 			continue

@@ -109,7 +109,6 @@ type launchFile struct {
 	record   *launchRecord
 	closed   time.Time
 	looks    map[string]time.Time // when each was made
-	noted    map[string]time.Time // when each was written down
 	sends    map[string]int       // by client token: how many were put on record
 	requests map[string]int       // by client token: how many came to EC2
 	made     map[string]bool      // instances
@@ -237,7 +236,7 @@ func (t *truth) launchOf(clientToken string) *launchFile {
 
 func (t *truth) launch(name string) *launchFile {
 	if t.launches[name] == nil {
-		t.launches[name] = &launchFile{looks: map[string]time.Time{}, noted: map[string]time.Time{}, sends: map[string]int{}, requests: map[string]int{}, made: map[string]bool{}, authorised: map[string][]since[string]{}}
+		t.launches[name] = &launchFile{looks: map[string]time.Time{}, sends: map[string]int{}, requests: map[string]int{}, made: map[string]bool{}, authorised: map[string][]since[string]{}}
 	}
 	return t.launches[name]
 }
@@ -309,14 +308,14 @@ func (t *truth) takeStamp(e event, c etcdsim.Change) {
 	}
 	t.checkFence(e, "sweep")
 	t.stamps = append(t.stamps, since[*sweepRecord]{t.now, stamp})
-	held := t.standing["restored"]
+	held := t.standing["restored"] || t.standing["stranger"]
 	t.standing = map[string]bool{}
 	for _, b := range stamp.Brakes {
 		if b.Scope == "" && (b.Name == "restored" || b.Name == "stranger") {
 			t.standing[b.Name] = true
 		}
 	}
-	if t.standing["restored"] && !held {
+	if (t.standing["restored"] || t.standing["stranger"]) && !held {
 		t.stood = t.now
 	}
 	if t.standing["restored"] && len(t.losses) == 0 {
