@@ -43,7 +43,7 @@ func (r *Report) add(other Report) {
 	r.Left += other.Left
 }
 
-// observer is the actor of a registry that is not armed: it writes nothing and ends nothing.
+// observer is the actor of a registry that observes: it writes nothing and ends nothing.
 type observer struct{ log *slog.Logger }
 
 func (o observer) act(_ context.Context, reg lease.Registry, planned plan.Plan) Report {
@@ -54,6 +54,16 @@ func (o observer) act(_ context.Context, reg lease.Registry, planned plan.Plan) 
 		}
 	}
 	return Report{Held: len(planned.With(plan.ActHold))}
+}
+
+// paused is the actor of a paused registry: it raises records that are behind their tags, so that a date that is agreed by
+// then is the newer word and gets onto the tag too. Of everything else it only reports.
+type paused struct{ armed }
+
+func (p paused) act(ctx context.Context, reg lease.Registry, planned plan.Plan) Report {
+	abreast(writesAtOnce, planned.With(plan.ActRaise), func(v plan.Verdict) { p.note(ctx, reg, v) })
+	planned.Verdicts = slices.DeleteFunc(planned.Verdicts, func(v plan.Verdict) bool { return v.Action == plan.ActRaise })
+	return observer{log: p.log}.act(ctx, reg, planned)
 }
 
 // armed is the actor that carries the plan out.

@@ -219,12 +219,16 @@ func (t *term) braked(kind EventKind, b lease.Brake) {
 
 // actor carries out what was decided by a registry.
 func (t *term) actor(registry lease.Registry) actor {
-	if registry.Mode != lease.ModeArmed {
-		return observer{log: t.Log}
-	}
 	clouds := map[lease.Place]Cloud{}
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Place()] = cloud
 	}
-	return armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
+	a := armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
+	switch registry.Mode {
+	case lease.ModeArmed:
+		return a
+	case lease.ModePaused:
+		return paused{a}
+	}
+	return observer{log: t.Log}
 }

@@ -228,6 +228,29 @@ func TestTagsAreWrittenWhilePausedAndNotWhileObserving(t *testing.T) {
 	}
 }
 
+func TestARecordBehindItsTagIsRaisedWhilePausedAndNotWhileObserving(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[lease.Mode]int64{lease.ModePaused: 8, lease.ModeObserve: 1, lease.ModeArmed: 8} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			running(t, []string{"i-1"}, quiet(), func(r *rig) {
+				if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode), nil }); err != nil {
+					t.Fatal(err)
+				}
+				tag := lease.Expiry{Number: 7, At: time.Now().Add(5 * time.Hour).UTC().Truncate(time.Second)}
+				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExpires] = tag.String() })
+				after(2 * time.Minute)
+				if l := r.lease("i-1"); l.ExpiresNumber != want || want > 1 && l.ExpiresAt.Before(tag.At) {
+					t.Errorf("at number %d until %s, want number %d", l.ExpiresNumber, l.ExpiresAt, want)
+				}
+				if got := r.cloud.ended(); len(got) > 0 {
+					t.Errorf("ended %v", got)
+				}
+			})
+		})
+	}
+}
+
 func TestALeaderTellsOfALeaseOnTheInstanceOnce(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2", "i-3"}, quiet(), func(r *rig) {
