@@ -7,13 +7,17 @@ import (
 	"lapse/lease/etcd/etcdsim"
 )
 
-// checkFence: janitors write only while they are elected, and act only while the registry is armed.
-func (t *truth) checkFence(e event, what string) {
+// checkFence: janitors write only while they are elected, and act only while the registry is armed. A paused one lets them
+// raise what is behind its tag.
+func (t *truth) checkFence(e event, what string, raised bool) {
 	if t.roles[e.who] != "janitor" {
 		return
 	}
 	if leader := t.leader(); leader != e.who && !t.unsure {
 		t.find("fence", e.who, "writes %s while %q leads", what, leader)
+	}
+	if raised && t.registry != nil && t.registry.Mode == "paused" {
+		return
 	}
 	if what != "sweep" && (t.registry == nil || t.registry.Mode != "armed") {
 		t.find("fence", e.who, "writes %s while the registry is not armed", what)
@@ -43,7 +47,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		f.marked = t.now
 		return
 	}
-	t.checkFence(e, "lease "+id)
+	t.checkFence(e, "lease "+id, before.raisedTo(after))
 	if after == nil {
 		return
 	}
@@ -183,7 +187,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	}
 	l.record = after
 	if e.who != "" {
-		t.checkFence(e, "launch "+token)
+		t.checkFence(e, "launch "+token, false)
 	}
 	l.setBack = l.setBack || e.who == ""
 	if after == nil {

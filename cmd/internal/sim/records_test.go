@@ -46,6 +46,12 @@ func never() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func (l *leaseRecord) live() bool { return l != nil && (l.State == "active" || l.State == "adopting") }
 
+// raisedTo reports whether all that a change did was to move the date of an active lease on.
+func (l *leaseRecord) raisedTo(after *leaseRecord) bool {
+	return l != nil && after != nil && l.State == "active" && after.State == "active" &&
+		after.ExpiresNumber > l.ExpiresNumber && !after.until().Before(l.until()) && (after.Mark == nil || l.Mark != nil)
+}
+
 func inferred(cause string) bool { return cause == "silence" || cause == "never-beat" }
 
 type launchRecord struct {

@@ -306,7 +306,7 @@ func (t *truth) takeStamp(e event, c etcdsim.Change) {
 	if err != nil || stamp == nil || e.who == "" {
 		return
 	}
-	t.checkFence(e, "sweep")
+	t.checkFence(e, "sweep", false)
 	t.stamps = append(t.stamps, since[*sweepRecord]{t.now, stamp})
 	held := t.standing["restored"] || t.standing["stranger"]
 	t.standing = map[string]bool{}
