@@ -42,6 +42,9 @@ func (t *truth) takeStrike(e event) {
 	}
 }
 
+// editedSince is why a date is lost that stood on the tag.
+const editedSince = "its tag was edited since"
+
 // lostForAll reports whether a promise may be broken because everything was set back to a snapshot: nobody is left who
 // knows of it. That is so in the one hole that there is: under an hour without a janitor, in which the snapshot, the word and the
 // set-back all fall. After longer than that, whoever leads has to hold everything. What a janitor had no time, or no way, to
@@ -60,9 +63,11 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 		why = "over an hour ahead"
 	case tag.number >= maxTagNumber: // somebody has edited it
 		why = "no tag can follow"
+	case t.machines[id] != nil && t.machines[id].edited.After(p.at):
+		why = editedSince
 	}
 	t.counts.lost[why]++
-	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags could not be written", "over an hour ahead", "no tag can follow"}, why)
+	return slices.Contains([]string{"on the tag", "nobody led", "on its way", "observing", "tags could not be written", "over an hour ahead", "no tag can follow", editedSince}, why)
 }
 
 // whyUnwritten is why no janitor has written onto tags between two times what was agreed at the first, and what everything being set

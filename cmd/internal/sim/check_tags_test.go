@@ -222,6 +222,22 @@ func (t *truth) checkDate(e event, b *body, f *file, d dated) {
 	}
 }
 
+// takeTagged: a date that is on the tag alone is lost where somebody writes over it who is none of us.
+func (t *truth) takeTagged(e event) {
+	b := t.machines[e.id]
+	p, told := t.promises[e.id]
+	told = told && p.tagged && t.onTag(e.id, p)
+	b.tags = append(b.tags, since[map[string]string]{t.now, e.tags})
+	if t.written == (since[string]{t.now, e.id}) {
+		return
+	}
+	b.edited = t.now
+	if told && !t.onTag(e.id, p) {
+		t.counts.lost[editedSince]++
+		delete(t.promises, e.id)
+	}
+}
+
 // checkUntagged: whoever removes a tag names its value, so that what somebody else has written stays.
 func (t *truth) checkUntagged(e event) {
 	if e.text != "" {

@@ -51,6 +51,7 @@ type truth struct {
 	untaggable []span                 // in which tags are denied, late, or cannot be written
 	rests      []span                 // in which nobody watches
 	stood      time.Time              // since when one of these is held
+	written    since[string]          // what somebody has written tags onto last
 	standing   map[string]bool        // brakes that the last stamp says are held until a person lifts them
 	ends       []end                  // that nobody declared
 
@@ -82,6 +83,7 @@ type body struct {
 	made, entered            time.Time
 	running                  time.Time // since when; zero if it does not
 	tags                     []since[map[string]string]
+	edited                   time.Time // when somebody else than we wrote onto these
 	asked                    bool
 }
 
@@ -173,9 +175,9 @@ func (t *truth) take(e event) {
 	case entered:
 		t.takeState(e)
 	case tagged:
-		b := t.machines[e.id]
-		b.tags = append(b.tags, since[map[string]string]{t.now, e.tags})
+		t.takeTagged(e)
 	case wrote:
+		t.written = since[string]{t.now, e.id}
 		t.checkWrote(e)
 	case untagged:
 		t.checkUntagged(e)
