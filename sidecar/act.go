@@ -42,8 +42,10 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 		return Extended{}, writeError(err, OutcomeUnknownError{Verb: "extend", Until: asked})
 	}
 	s.view.saw(after)
-	s.cfg.Logger.Info("extended", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx),
-		"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
+	if after.Changes != before.Changes { // or else every local user could fill the log
+		s.cfg.Logger.Info("extended", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx),
+			"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
+	}
 	return Extended{
 		Asked: asked, Before: before.ExpiresAt, Granted: after.ExpiresAt,
 		Clamped: !after.ExpiresAt.IsZero() && after.ExpiresAt.Before(asked), Lease: after,

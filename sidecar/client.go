@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -15,22 +14,9 @@ import (
 )
 
 const (
-	callSidecarMax = requestMax + 5*time.Second // the sidecar answers sooner, be it with an error
+	callSidecarMax = crowdedMax + requestMax + 5*time.Second // the sidecar answers sooner, be it with an error
 	answerMax      = 1 << 20
 )
-
-// NotRunningError says that no sidecar answers on the socket.
-type NotRunningError struct {
-	Socket string
-	Err    error
-}
-
-func (e *NotRunningError) Error() string {
-	return fmt.Sprintf("no sidecar answers at %s (%v): start it with `systemctl start lapse-sidecar` or `sidecar run`", e.Socket, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *NotRunningError) Unwrap() error { return e.Err }
 
 // Client asks the sidecar of this instance. What the sidecar refuses comes back as the typed error that it was refused
 // with, found by errors.As.
@@ -41,18 +27,15 @@ type Client struct {
 
 // NewClient returns a client of the sidecar that serves socket.
 func NewClient(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
 	return &Client{socket: socket, http: &http.Client{
 		Timeout:   callSidecarMax,
-		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: dialer(socket), DisableKeepAlives: true},
 	}}
 }
 
 // Status is what the sidecar knows.
 //
-// Errors: [NotRunningError].
+// Errors: [NotRunningError], [CrowdedError].
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := c.call(ctx, http.MethodGet, "status", nil, &s)
@@ -61,7 +44,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Extend moves the term; what was granted may be less than what was asked for, unless the request is strict.
 //
-// Errors: [NotRunningError], [lease.LimitError], [lease.NotFoundError] while no lease is bound, [lease.StateError],
+// Errors: [NotRunningError], [CrowdedError], [lease.LimitError], [lease.NotFoundError] while no lease is bound, [lease.StateError],
 // [lease.PastError], [lease.ShortenError], [lease.ClampedError], [lease.ConflictError], [UnavailableError],
 // [OutcomeUnknownError].
 func (c *Client) Extend(ctx context.Context, req ExtendRequest) (Extended, error) {
@@ -72,19 +55,13 @@ func (c *Client) Extend(ctx context.Context, req ExtendRequest) (Extended, error
 
 // Release gives the lease back, which ends this instance.
 //
-// Errors: [NotRunningError], [ForbiddenError], [lease.LimitError], [lease.NotFoundError], [lease.StateError],
+// Errors: [NotRunningError], [CrowdedError], [ForbiddenError], [lease.LimitError], [lease.NotFoundError], [lease.StateError],
 // [lease.ConflictError], [OutcomeUnknownError].
 func (c *Client) Release(ctx context.Context, reason string) (lease.Lease, error) {
 	var l lease.Lease
 	err := c.call(ctx, http.MethodPost, "release", ReleaseRequest{Reason: reason}, &l)
 	return l, c.unknown(err, OutcomeUnknownError{Verb: "release"})
 }
-
-// brokenError says that the sidecar was reached and did not answer properly.
-type brokenError struct{ err error }
-
-func (e *brokenError) Error() string { return "the sidecar did not answer: " + e.err.Error() }
-func (e *brokenError) Unwrap() error { return e.err }
 
 // unknown turns a missing answer to a write into what it means.
 func (c *Client) unknown(err error, unknown OutcomeUnknownError) error {
@@ -109,12 +86,8 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		return err
 	}
 	resp, err := c.http.Do(req)
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
-		return &NotRunningError{Socket: c.socket, Err: dial.Err}
-	}
 	if err != nil {
-		return &brokenError{err}
+		return c.noAnswer(err)
 	}
 	defer resp.Body.Close()
 	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))

@@ -8,9 +8,6 @@ import (
 
 // peerUID is the user id of the process that made the connection, by the kernel's word (SO_PEERCRED in unix(7)).
 func peerUID(conn net.Conn) (uint32, error) {
-	if slot, ok := conn.(*slotConn); ok {
-		conn = slot.Conn
-	}
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
 		return 0, errors.New("not a unix socket")

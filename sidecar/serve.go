@@ -120,15 +120,15 @@ func decodeBody(r *http.Request, into any) error {
 
 type peerKey struct{}
 
-// withPeer notes who made the connection; -1 if the kernel does not say.
+// withPeer notes who made the connection.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
-	uid, err := peerUID(conn)
-	if err != nil {
-		return ctx
+	if peer, ok := conn.(*peerConn); ok {
+		return context.WithValue(ctx, peerKey{}, peer.uid)
 	}
-	return context.WithValue(ctx, peerKey{}, int64(uid))
+	return ctx
 }
 
+// peerOf is the user id of whoever asks; -1 if it is not known.
 func peerOf(ctx context.Context) int64 {
 	if uid, ok := ctx.Value(peerKey{}).(int64); ok {
 		return uid

@@ -5,9 +5,9 @@
 //   - lazy.go: [Lazy], a registry that may be away at start.
 //   - keep.go: claim, renew, claim again; how long each wait is.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
-//   - socket.go, peer_linux.go: the unix socket, one sidecar per socket, and who is calling.
+//   - socket.go, peer_linux.go, room.go: the unix socket, one sidecar per socket, who is calling, and how many may.
 //   - serve.go, act.go: status, extend and release over it, and what these two do.
-//   - client.go, wire.go: the other end, and how refusals cross the socket with their facts.
+//   - client.go, reach.go, wire.go: the other end, why it is out of reach, and how refusals cross the socket with their facts.
 //
 // Nothing is kept on disk. An image made of a running instance therefore holds no state of another instance that would
 // have to be recognised and discarded; after a restart everything is asked anew, the instance id included.

@@ -8,14 +8,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 )
 
-const (
-	socketPathMax = 107 // bytes; sockaddr_un holds no more (unix(7))
-	connsMax      = 64  // open at once: whoever floods the socket must not starve the heartbeat of memory
-)
+const socketPathMax = 107 // bytes; sockaddr_un holds no more (unix(7))
 
 // RunningError says that another sidecar serves the socket.
 type RunningError struct{ Socket string }
@@ -63,7 +59,7 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &listener{Listener: l, lock: lock, slots: make(chan struct{}, connsMax)}, nil
+	return &listener{Listener: l, lock: lock, room: newRoom()}, nil
 }
 
 func listenLocked(ctx context.Context, path string) (net.Listener, error) {
@@ -119,23 +115,22 @@ func lockFile(path string) (*os.File, error) {
 // listener accepts a bounded number of connections at once, and frees the lock when it is closed.
 type listener struct {
 	net.Listener
-	lock  *os.File
-	slots chan struct{}
+	lock *os.File
+	room *room
 }
 
-// Accept waits for a connection while there is a slot for it. Others are closed at once.
+// Accept waits for a connection of a user for whom there is room. Others are closed at once.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.slots <- struct{}{}:
-			return &slotConn{Conn: conn, free: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			_ = conn.Close()
+		uid := userOf(conn)
+		if leave, ok := l.room.enter(uid); ok {
+			return &peerConn{Conn: conn, uid: uid, leave: leave}, nil
 		}
+		_ = conn.Close()
 	}
 }
 
@@ -144,13 +139,24 @@ func (l *listener) Close() error {
 	return errors.Join(l.Listener.Close(), l.lock.Close())
 }
 
-type slotConn struct {
+// peerConn is a connection of a user, who is asked for once: it may have changed hands since.
+type peerConn struct {
 	net.Conn
-	free func()
+	uid   int64
+	leave func()
 }
 
-// Close frees the slot.
-func (c *slotConn) Close() error {
-	defer c.free()
+// Close gives the room back.
+func (c *peerConn) Close() error {
+	defer c.leave()
 	return c.Conn.Close()
+}
+
+// userOf is the user id of the process that made the connection; -1 if the kernel does not say.
+func userOf(conn net.Conn) int64 {
+	uid, err := peerUID(conn)
+	if err != nil {
+		return -1
+	}
+	return int64(uid)
 }

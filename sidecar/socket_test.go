@@ -3,7 +3,6 @@ package sidecar
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -208,51 +207,6 @@ func TestSocketPathsThatCannotWork(t *testing.T) {
 	}
 }
 
-func TestAFloodOfConnectionsIsBounded(t *testing.T) {
-	t.Parallel()
-	path := socketPath(t)
-	l, err := listen(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted := make(chan net.Conn)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				close(accepted)
-				return
-			}
-			accepted <- conn
-		}
-	}()
-	dial := func() net.Conn {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		return conn
-	}
-	var held []net.Conn
-	for range connsMax {
-		dial()
-		held = append(held, <-accepted)
-	}
-	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("one too many: %v, want it closed", err)
-	}
-	_ = held[0].Close()
-	_ = held[0].Close() // frees one slot, not two
-	dial()
-	<-accepted
-	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("one too many again: %v, want it closed", err)
-	}
-	_ = l.Close()
-	<-accepted
-}
-
 func TestPeerIsWhoConnected(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -277,28 +231,32 @@ func TestPeerIsWhoConnected(t *testing.T) {
 	}
 }
 
-// dialAs connects as another user: of one thread, which ends with that.
-func dialAs(t *testing.T, path string, uid uint32) net.Conn {
+// dialAs connects as another user.
+func dialAs(t *testing.T, path string, uid uint32) (conn net.Conn) {
 	t.Helper()
-	type result struct {
-		conn net.Conn
-		err  error
+	var err error
+	asUser(t, uid, func() { conn, err = new(net.Dialer).DialContext(t.Context(), "unix", path) })
+	if err != nil {
+		t.Fatalf("connect as user %d: %v", uid, err)
 	}
-	done := make(chan result)
+	return conn
+}
+
+// asUser runs do as another user: on one thread, which ends with it.
+func asUser(t *testing.T, uid uint32, do func()) {
+	t.Helper()
+	done := make(chan syscall.Errno)
 	go func() {
 		runtime.LockOSThread() // and never unlocked
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
-			done <- result{nil, errno}
-			return
+		_, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid))
+		if errno == 0 {
+			do()
 		}
-		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
-		done <- result{conn, err}
+		done <- errno
 	}()
-	r := <-done
-	if r.err != nil {
-		t.Fatalf("connect as user %d: %v", uid, r.err)
+	if errno := <-done; errno != 0 {
+		t.Fatalf("become user %d: %v", uid, errno)
 	}
-	return r.conn
 }
 
 func TestPeerIsUnknownWithoutAUnixSocket(t *testing.T) {
@@ -306,6 +264,9 @@ func TestPeerIsUnknownWithoutAUnixSocket(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
+	if got := userOf(a); got != -1 {
+		t.Errorf("user %d, want it unknown", got)
+	}
 	if got := peerOf(withPeer(t.Context(), a)); got != -1 {
 		t.Errorf("peer %d, want it unknown", got)
 	}

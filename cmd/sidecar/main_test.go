@@ -15,7 +15,7 @@ import (
 
 // TestMain lets scripts run this program as `sidecar`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sidecar": main})
+	testscript.Main(m, map[string]func(){"sidecar": main, "flood": flood})
 }
 
 // TestScripts runs each script in testdata against a sidecar with an etcd of its own.
