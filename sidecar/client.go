@@ -35,7 +35,7 @@ func NewClient(socket string) *Client {
 
 // Status is what the sidecar knows.
 //
-// Errors: [NotRunningError], [CrowdedError].
+// Errors: [NotRunningError], [ClosedError], [CrowdedError].
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := c.call(ctx, http.MethodGet, "status", nil, &s)
@@ -44,7 +44,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Extend moves the term; what was granted may be less than what was asked for, unless the request is strict.
 //
-// Errors: [NotRunningError], [CrowdedError], [lease.LimitError], [lease.NotFoundError] while no lease is bound, [lease.StateError],
+// Errors: [NotRunningError], [ClosedError], [CrowdedError], [lease.LimitError], [lease.NotFoundError] while no lease is bound, [lease.StateError],
 // [lease.PastError], [lease.ShortenError], [lease.ClampedError], [lease.ConflictError], [UnavailableError],
 // [OutcomeUnknownError].
 func (c *Client) Extend(ctx context.Context, req ExtendRequest) (Extended, error) {
@@ -55,7 +55,7 @@ func (c *Client) Extend(ctx context.Context, req ExtendRequest) (Extended, error
 
 // Release gives the lease back, which ends this instance.
 //
-// Errors: [NotRunningError], [CrowdedError], [ForbiddenError], [lease.LimitError], [lease.NotFoundError], [lease.StateError],
+// Errors: [NotRunningError], [ClosedError], [CrowdedError], [ForbiddenError], [lease.LimitError], [lease.NotFoundError], [lease.StateError],
 // [lease.ConflictError], [OutcomeUnknownError].
 func (c *Client) Release(ctx context.Context, reason string) (lease.Lease, error) {
 	var l lease.Lease

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -109,5 +111,36 @@ func TestErrorsCrossTheSocketWithTheirFacts(t *testing.T) {
 	}
 	if decodeError(refusal{Kind: "newer", Message: "m"}).Error() != "m" {
 		t.Error("an error of a newer sidecar is not told")
+	}
+}
+
+func TestClientMayNotConnect(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can connect as somebody else")
+	}
+	for name, c := range map[string]struct {
+		close func(path string) error
+		says  string
+	}{
+		"a socket of root":    {func(path string) error { return os.Chmod(path, 0o600) }, "its mode was changed"},
+		"a directory of root": {func(path string) error { return os.Chmod(filepath.Dir(path), 0o700) }, "may not enter "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, path, _ := serving(t, bound(), nil)
+			if err := c.close(path); err != nil {
+				t.Fatal(err)
+			}
+			var failed error
+			asUser(t, 65534, func() {
+				_, err := dialer(path)(t.Context(), "", "")
+				failed = NewClient(path).noAnswer(err)
+			})
+			var closed *ClosedError
+			if !errors.As(failed, &closed) || !strings.Contains(failed.Error(), c.says) || closed.UID != 65534 {
+				t.Errorf("%T %v", failed, failed)
+			}
+		})
 	}
 }

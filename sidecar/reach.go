@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -27,6 +30,17 @@ func (e *NotRunningError) Error() string {
 
 // Unwrap returns the cause.
 func (e *NotRunningError) Unwrap() error { return e.Err }
+
+// ClosedError says that this user may not connect to the socket. Whether a sidecar runs is not known.
+type ClosedError struct {
+	Socket string
+	UID    int
+	Why    string // what is closed to the user, and how it is opened
+}
+
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("user id %d may not connect to the sidecar's socket %s: %s, or run this command as root", e.UID, e.Socket, e.Why)
+}
 
 // CrowdedError says that programs connect to the socket faster than the sidecar accepts. Nothing was asked.
 type CrowdedError struct{ Socket string }
@@ -75,6 +89,22 @@ func (c *Client) noAnswer(err error) error {
 		return &brokenError{err}
 	case errors.Is(err, syscall.EAGAIN):
 		return &CrowdedError{Socket: c.socket}
+	case errors.Is(err, fs.ErrPermission):
+		return &ClosedError{Socket: c.socket, UID: os.Geteuid(), Why: closed(c.socket)}
 	}
 	return &NotRunningError{Socket: c.socket, Err: dial.Err}
+}
+
+// closed says what keeps this user from the socket: a directory on the way, or the socket itself.
+func closed(socket string) string {
+	path := socket
+	_, err := os.Stat(path)
+	for errors.Is(err, fs.ErrPermission) && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		_, err = os.Stat(path)
+	}
+	if path == socket {
+		return fmt.Sprintf("it is for every local user, but its mode was changed; restart the sidecar, or `chmod 666 %s`", socket)
+	}
+	return fmt.Sprintf("it is for every local user, but this one may not enter %s; `chmod a+x %s`", path, path)
 }

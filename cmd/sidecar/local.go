@@ -15,8 +15,9 @@ import (
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "say what the sidecar knows of this instance's lease",
-		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though it is tried; 3: no sidecar runs.",
-		Flags:       []ucli.Flag{socketFlag(), cli.OutputFlag()},
+		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though it is tried; 3: no sidecar runs; 4: this user\n" +
+			"may not connect to the socket.",
+		Flags: []ucli.Flag{socketFlag(), cli.OutputFlag()},
 		Action: func(c *ucli.Context) error {
 			s, err := sidecar.NewClient(c.String("socket")).Status(c.Context)
 			if err != nil {
@@ -201,6 +202,9 @@ func coded(err error) error {
 		return cli.WithCode(cli.ExitMissing, err)
 	}
 	if _, ok := errors.AsType[*sidecar.ForbiddenError](err); ok {
+		return cli.WithCode(cli.ExitRefused, err)
+	}
+	if _, ok := errors.AsType[*sidecar.ClosedError](err); ok {
 		return cli.WithCode(cli.ExitRefused, err)
 	}
 	if _, ok := errors.AsType[*sidecar.OutcomeUnknownError](err); ok {
