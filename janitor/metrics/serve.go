@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
 // Bounds of the HTTP server: whoever asks slowly, or does not read the answer, holds nothing up.
@@ -21,6 +22,9 @@ const (
 	idleMax     = 2 * time.Minute
 	shutdownMax = 3 * time.Second
 	headerBytes = 16 << 10
+	// connsMax is how many connections are open at once; others wait in the queue of the kernel. The janitor needs its memory
+	// and its file descriptors, and whoever reaches the port is not known.
+	connsMax = 256
 )
 
 // Handler serves /metrics; /healthz, which answers 503 and a sentence if the janitor does not work; and /readyz, which
@@ -63,7 +67,7 @@ func (e *Exporter) Serve(ctx context.Context, listener net.Listener, log *slog.L
 		defer cancel()
 		stopped <- errors.Join(server.Shutdown(last), server.Close())
 	})()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(listener, connsMax)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics: %w", err)
 	}
 	return <-stopped
