@@ -162,21 +162,13 @@ func (p *past) settle(now time.Time, told bool) {
 	}
 	why := "and this janitor remembers nothing of the registry"
 	if !f.first {
-		if then.Sub(watched(f.stamp)).Abs() <= unwatchedMax {
+		if then.Sub(f.stamp.Watched()).Abs() <= unwatchedMax {
 			return
 		}
 		why = "and nobody has watched the registry since"
 	}
 	p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp is of %s, %s; it may have been set back since", f.stamp.Time.Format(time.RFC3339), why))
 	p.keep(before)
-}
-
-// watched is when somebody surely watched the registry last, by a stamp.
-func watched(s lease.Sweep) time.Time {
-	if s.Witnessed.IsZero() || s.Time.Before(s.Witnessed) {
-		return s.Time
-	}
-	return s.Witnessed
 }
 
 // sequence is the number of the last stamp that could be read, or was written.

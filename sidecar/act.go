@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -23,20 +24,25 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	if err != nil {
 		return Extended{}, readError(err)
 	}
-	asked := until(req, current, s.cfg.Now())
+	reckoned, err := s.reckon(ctx)
+	if err != nil {
+		return Extended{}, readError(err)
+	}
+	now := reckoned.Now
+	asked := until(req, current, now)
 	if err := lease.CheckDate(asked); err != nil {
 		return Extended{}, err
 	}
 	before, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		granted := asked
-		if limit := s.policyLimit(l); !limit.IsZero() && asked.After(limit) {
+		if limit := s.policyLimit(l, now); !limit.IsZero() && asked.After(limit) {
 			if req.Strict {
 				return l, &lease.ClampedError{ID: l.InstanceID, Asked: asked, NotAfter: limit}
 			}
 			granted = limit
 		}
 		extension := lease.Extension{Until: granted, Strict: req.Strict, AtLeast: req.For > 0}
-		return l.Extend(s.cfg.Now(), extension, s.by(ctx, req.Reason))
+		return l.Extend(now, extension, s.by(ctx, req.Reason))
 	})
 	if err != nil {
 		return Extended{}, writeError(err, OutcomeUnknownError{Verb: "extend", Until: asked})
@@ -49,15 +55,29 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	return Extended{
 		Asked: asked, Before: before.ExpiresAt, Granted: after.ExpiresAt,
 		Clamped: !after.ExpiresAt.IsZero() && after.ExpiresAt.Before(asked), Lease: after,
+		ClockBehind: lease.Duration(reckoned.Behind), SweepLate: lease.Duration(reckoned.Late),
 	}, nil
 }
 
+// reckon reads the stamp of the last sweep, and what time it is by that. One that is not there or cannot be read says
+// nothing.
+func (s *Sidecar) reckon(ctx context.Context) (lease.Reckoning, error) {
+	stamp, err := s.cfg.Registry.Sweep(ctx)
+	if _, none := errors.AsType[*lease.NotFoundError](err); none || cannotRead(err) {
+		return s.clock.time(), nil
+	}
+	if err != nil {
+		return lease.Reckoning{}, err
+	}
+	return s.clock.learn(stamp), nil
+}
+
 // policyLimit is how far a local program may extend, never before the present term; zero: without a limit.
-func (s *Sidecar) policyLimit(l lease.Lease) time.Time {
+func (s *Sidecar) policyLimit(l lease.Lease, now time.Time) time.Time {
 	if s.cfg.MaxExtend == 0 {
 		return time.Time{}
 	}
-	limit := s.cfg.Now().Add(s.cfg.MaxExtend)
+	limit := now.Add(s.cfg.MaxExtend)
 	if limit.Before(l.ExpiresAt) {
 		return l.ExpiresAt
 	}
@@ -70,7 +90,7 @@ func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease,
 		return lease.Lease{}, err
 	}
 	_, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
-		return l.Revoke(s.cfg.Now(), lease.CauseRelease, s.by(ctx, req.Reason))
+		return l.Revoke(s.clock.time().Now, lease.CauseRelease, s.by(ctx, req.Reason))
 	})
 	select {
 	case s.wake <- struct{}{}:

@@ -35,6 +35,8 @@ type registry struct {
 	hang   bool              // until ctx ends
 	lost   int               // renewals still to be told that the claim is lost
 	beats  []lease.Heartbeat // as renewed
+	stamp  lease.Sweep       // of the last sweep; zero: there was none
+	asked  int               // readings of it
 	bare   bool              // renew answers with a lease that is over rather than with a StateError
 }
 
@@ -122,11 +124,33 @@ func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease
 	return before, after, nil
 }
 
+func (r *registry) Sweep(ctx context.Context) (lease.Sweep, error) {
+	r.mu.Lock()
+	r.asked++
+	stamp, hang, err := r.stamp, r.hang, r.fail["sweep"]
+	r.mu.Unlock()
+	switch {
+	case hang:
+		<-ctx.Done()
+		return stamp, ctx.Err()
+	case err == nil && stamp.Time.IsZero():
+		err = &lease.NotFoundError{Kind: "sweep", ID: "default"}
+	}
+	return stamp, err
+}
+
 // set changes the fake under its lock.
 func (r *registry) set(change func(*registry)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(r)
+}
+
+// sweeps is how often the stamp was read.
+func (r *registry) sweeps() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked
 }
 
 // since returns the calls made since the last time, and forgets them.

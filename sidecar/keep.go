@@ -13,14 +13,16 @@ const (
 	callMax      = 10 * time.Second // bound of one call to the registry
 	backoffMin   = time.Second
 	backoffMax   = 30 * time.Second
+	stampEvery   = time.Hour       // reading the stamp of the last sweep, by which the clock is judged
 	waitForLease = 2 * time.Second // first renewal while no lease is bound; doubles up to the usual interval
 )
 
 // keeper is the loop: one goroutine, one call at a time, each bounded, so that a loop that hangs misses its watchdog.
 type keeper struct {
-	cfg  Config
-	view *view
-	wake <-chan struct{}
+	cfg   Config
+	clock *clock
+	view  *view
+	wake  <-chan struct{}
 
 	ttl      time.Duration // that the heartbeat should have
 	claim    lease.Claim
@@ -29,11 +31,12 @@ type keeper struct {
 	losses   int           // claims that were lost since the last renewal
 	unbound  int           // renewals in a row that found no lease
 
-	claimNoteFailed bool // the lease could not be told that it was claimed, which was logged
+	claimNoteFailed bool      // the lease could not be told that it was claimed, which was logged
+	stampRead       time.Time // when the stamp of the last sweep was, with a monotonic reading
 }
 
-func newKeeper(cfg Config, v *view, wake <-chan struct{}) *keeper {
-	return &keeper{cfg: cfg, view: v, wake: wake, ttl: lease.DefaultTTL}
+func newKeeper(cfg Config, c *clock, v *view, wake <-chan struct{}) *keeper {
+	return &keeper{cfg: cfg, clock: c, view: v, wake: wake, ttl: lease.DefaultTTL}
 }
 
 // run beats until ctx ends, then nil, or until the lease is over.
@@ -57,6 +60,7 @@ func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
 	switch {
 	case err == nil:
 		k.failures, k.losses = 0, 0
+		k.readStamp(ctx)
 		return k.interval(), nil
 	case errors.As(err, &over) && !lease.Lease{State: over.State}.Live():
 		k.view.over(over)
@@ -147,7 +151,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 	defer cancel()
 	by := lease.By{Actor: actor(k.cfg.InstanceID), Reason: "first heartbeat"}
 	_, after, err := k.cfg.Registry.UpdateLease(ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
-		return l.Claimed(k.cfg.Now(), by)
+		return l.Claimed(k.clock.time().Now, by)
 	})
 	if err == nil {
 		k.claimNoteFailed = false
@@ -160,6 +164,24 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 	}
 	k.claimNoteFailed = true
 	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance_id", l.InstanceID, "error", err)
+}
+
+// readStamp judges the clock by the stamp of the last sweep, once in a while. That it fails is no failure of the heartbeat.
+func (k *keeper) readStamp(ctx context.Context) {
+	if !k.stampRead.IsZero() && time.Since(k.stampRead) < stampEvery {
+		return
+	}
+	call, cancel := k.bound(ctx)
+	defer cancel()
+	stamp, err := k.cfg.Registry.Sweep(call)
+	if err != nil && !cannotRead(err) {
+		k.cfg.Logger.DebugContext(ctx, "cannot read the stamp of the last sweep; trying on", "instance_id", k.cfg.InstanceID, "error", err)
+		return
+	}
+	k.stampRead = time.Now()
+	if err == nil {
+		k.view.clockIs(k.clock.learn(stamp))
+	}
 }
 
 // bound gives one call to the registry its deadline, and tells systemd that the loop lives. A quarter of the TTL leaves

@@ -71,3 +71,12 @@ func (l *lazy) Lease(ctx context.Context, id string) (lease.Lease, error) {
 	}
 	return r.Lease(ctx, id)
 }
+
+// Sweep opens the registry and reads.
+func (l *lazy) Sweep(ctx context.Context) (lease.Sweep, error) {
+	r, err := l.registry(ctx)
+	if err != nil {
+		return lease.Sweep{}, err
+	}
+	return r.Sweep(ctx)
+}

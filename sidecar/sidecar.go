@@ -4,6 +4,7 @@
 //   - sidecar.go: [Config], [Registry] and [Sidecar.Run], the life of the process.
 //   - lazy.go: [Lazy], a registry that may be away at start.
 //   - keep.go: claim, renew, claim again; how long each wait is.
+//   - clock.go: what time it is, for a machine whose own clock may be behind.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
 //   - socket.go, peer_linux.go, room.go: the unix socket, one sidecar per socket, who is calling, and how many may.
 //   - serve.go, act.go: status, extend and release over it, and what these two do.
@@ -41,6 +42,8 @@ type Registry interface {
 	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
 	// Lease reads one lease.
 	Lease(ctx context.Context, id string) (lease.Lease, error)
+	// Sweep reads the stamp of the last sweep, by which a clock that is behind is recognised.
+	Sweep(ctx context.Context) (lease.Sweep, error)
 }
 
 // Config of a sidecar.
@@ -65,9 +68,10 @@ type Config struct {
 
 // Sidecar keeps one lease.
 type Sidecar struct {
-	cfg  Config
-	view *view
-	wake chan struct{} // a value asks the loop to renew now
+	cfg   Config
+	clock *clock
+	view  *view
+	wake  chan struct{} // a value asks the loop to renew now
 }
 
 // New returns a sidecar that has not started yet.
@@ -88,7 +92,7 @@ func New(cfg Config) (*Sidecar, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.N[time.Duration]
 	}
-	return &Sidecar{cfg: cfg, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
+	return &Sidecar{cfg: cfg, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
 }
 
 // Run serves the socket and renews until ctx ends or the lease is over. It never ends because the registry is away.
@@ -107,7 +111,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	defer stopServing()
 	// Ready means serving, not claimed: an instance must come up while the registry is away. STATUS tells the rest.
 	s.cfg.Notify("READY=1")
-	err = newKeeper(s.cfg, s.view, s.wake).run(ctx)
+	err = newKeeper(s.cfg, s.clock, s.view, s.wake).run(ctx)
 	s.cfg.Notify("STOPPING=1")
 	var over *lease.StateError
 	if errors.As(err, &over) && over.State == lease.StateUnmanaged {
@@ -117,7 +121,11 @@ func (s *Sidecar) Run(ctx context.Context) error {
 }
 
 // Status is what the sidecar knows at present, without asking the registry.
-func (s *Sidecar) Status() Status { return s.view.status() }
+func (s *Sidecar) Status() Status {
+	status := s.view.status()
+	status.ClockBehind = lease.Duration(s.clock.time().Behind)
+	return status
+}
 
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 

@@ -20,6 +20,9 @@ type Status struct {
 	FailingFor lease.Duration `json:"failing_for,omitzero"` // how long no renewal was acknowledged though tried; zero: all is well
 	Failure    string         `json:"failure,omitzero"`     // the last error
 	Lease      *lease.Lease   `json:"lease,omitempty"`      // as last seen; nil: none is bound
+	// ClockBehind is how far this machine's clock, by which Since and RenewedAt are dated, is surely behind the registry's last
+	// sweep; absent up to 3 min.
+	ClockBehind lease.Duration `json:"clock_behind,omitzero"`
 }
 
 // Phase of a sidecar.
@@ -44,6 +47,7 @@ type view struct {
 	failingSince time.Time // with a monotonic reading; zero: all is well
 	warned       lease.Mark
 	misread      bool   // the lease cannot be read
+	behind       bool   // this machine's clock is, which was logged
 	told         string // last STATUS
 }
 
@@ -152,6 +156,20 @@ func (v *view) learn(l lease.Lease) {
 	case l.Mark == nil && marked:
 		v.cfg.Logger.Info("mark was taken back", "instance_id", l.InstanceID, "cause", v.warned.Cause)
 	}
+}
+
+// clockIs notes what is known of this machine's clock, and warns once while it is behind.
+func (v *view) clockIs(r lease.Reckoning) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch behind := r.Behind > 0; {
+	case behind && !v.behind:
+		v.cfg.Logger.Warn("this machine's clock is behind the registry's last sweep; durations are counted from that",
+			"instance_id", v.cfg.InstanceID, "behind", r.Behind)
+	case !behind && v.behind:
+		v.cfg.Logger.Info("this machine's clock is no longer behind", "instance_id", v.cfg.InstanceID)
+	}
+	v.behind = r.Behind > 0
 }
 
 // lost notes that the heartbeat is not ours any more.

@@ -26,6 +26,9 @@ type Extended struct {
 	Granted time.Time   `json:"granted"` // the term now
 	Clamped bool        `json:"clamped"` // less was granted than asked for
 	Lease   lease.Lease `json:"lease"`
+	// What is doubtful about this machine's clock; absent up to 3 min. See [lease.Reckoning].
+	ClockBehind lease.Duration `json:"clock_behind,omitzero"`
+	SweepLate   lease.Duration `json:"sweep_late,omitzero"`
 }
 
 // ReleaseRequest gives the lease back.

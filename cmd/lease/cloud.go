@@ -69,18 +69,15 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// checkClock compares our clock with EC2's as far as the AWS settings allow, soon. A wrong one is an
-// [ec2.ClockError]; no answer is none.
-func checkClock(c *ucli.Context, region string) error {
+// clockSkew is how far our clock is ahead of EC2's, as far as the AWS settings allow to ask, soon. told is false where EC2
+// does not tell.
+func clockSkew(c *ucli.Context, region string) (skew time.Duration, told bool) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
 	cloud, err := openCloud(ctx, c, region)
 	if err != nil {
-		return nil // a lease can be extended without AWS
+		return 0, false // a lease can be extended without AWS
 	}
-	skew, dated, err := cloud.Clock(ctx)
-	if err != nil || !dated || skew.Abs() <= lease.MaxSkew {
-		return nil
-	}
-	return coded(&ec2.ClockError{Skew: skew})
+	skew, told, err = cloud.Clock(ctx)
+	return skew, told && err == nil
 }

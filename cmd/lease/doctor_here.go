@@ -9,6 +9,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/cli"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -25,6 +26,8 @@ func (e *examination) examineHere(c *ucli.Context) {
 	switch {
 	case is[*sidecar.NotRunningError](err) && instance == "":
 		e.add("sidecar", levelNote, "none on this machine, and none is needed where no instance is")
+	case is[*sidecar.ClosedError](err):
+		e.add("sidecar", levelNote, "could not check: %v", err)
 	case err != nil:
 		e.add("sidecar", levelWarn, "%v; without it a lease with a TTL falls silent", err)
 	case instance != "" && s.InstanceID != instance:
@@ -33,6 +36,8 @@ func (e *examination) examineHere(c *ucli.Context) {
 		e.add("sidecar", levelFail, "it beats for %s and is not acknowledged: %s", s.InstanceID, s.Failure)
 	case s.Version != version:
 		e.add("sidecar", levelWarn, "it beats for %s, with version %s, and this is %s: restart it after an upgrade", s.InstanceID, s.Version, version)
+	case s.ClockBehind > 0:
+		e.add("sidecar", levelWarn, "it beats for %s, and %s: set the clock", s.InstanceID, cli.ClockBehind(time.Duration(s.ClockBehind)))
 	default:
 		e.add("sidecar", levelOK, "it beats for %s, with version %s", s.InstanceID, s.Version)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/ec2"
 	"lapse/lease/etcd"
 )
 
@@ -49,7 +50,7 @@ func extend(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := to.checkClock(c); err != nil {
+	if to, err = to.reckoned(c, store); err != nil {
 		return err
 	}
 	return each(c, all, func(t target) (done, error) { return extendOne(c, store, t, to) })
@@ -57,13 +58,15 @@ func extend(c *ucli.Context) error {
 
 // move is where terms are to go.
 type move struct {
-	until    time.Time     // the same for all; zero if each is to go by
-	by       time.Duration // added to each lease's own
-	relative bool          // until was counted from our clock
+	until time.Time     // the same for all; zero if each is to go by
+	by    time.Duration // added to each lease's own
+	after time.Duration // until is so long from now; zero if it was given as a date
+	now   time.Time     // by our clock, or the last sweep if that is later
 }
 
 // readMove reads exactly one of --for, --by and --until.
 func readMove(c *ucli.Context, now time.Time) (m move, err error) {
+	m.now = now
 	given := 0
 	for _, name := range []string{"for", "by", "until"} {
 		if c.IsSet(name) {
@@ -75,9 +78,8 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 	}
 	switch {
 	case c.IsSet("for"):
-		var d time.Duration
-		d, err = cli.Duration("for", c.String("for"))
-		m.until, m.relative = now.Add(d), true
+		m.after, err = cli.Duration("for", c.String("for"))
+		m.until = now.Add(m.after)
 	case c.IsSet("by"):
 		m.by, err = cli.Duration("by", c.String("by"))
 		if err == nil && m.by == 0 {
@@ -86,21 +88,36 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 	default:
 		m.until, err = cli.DateFlag(c, "until")
 	}
-	if err == nil && m.by == 0 && !m.until.After(now) {
-		err = &lease.PastError{Time: m.until, Now: now}
-	}
 	return m, err
 }
 
-// checkClock refuses to count from a clock that is wrong, as far as that can be known. A date given as such does not
-// depend on it.
-func (m move) checkClock(c *ucli.Context) error {
-	err := checkClock(c, "")
-	if err != nil && !m.relative {
-		cli.Say(c, "warning: %v", err)
-		return nil
+// reckoned counts from the right time, as far as it can be known, and refuses a date that has passed. By EC2's word a wrong
+// clock is refused, but for a date given as such, which does not depend on it. Where EC2 does not tell, for a lease can be
+// extended without AWS, the last sweep shows a clock that is behind.
+func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
+	switch skew, told := clockSkew(c, ""); {
+	case told && skew.Abs() <= lease.MaxSkew:
+	case told && m.after != 0:
+		return m, coded(&ec2.ClockError{Skew: skew})
+	case told:
+		cli.Say(c, "warning: %v", &ec2.ClockError{Skew: skew})
+		m.now = m.now.Add(-skew)
+	default:
+		stamp, err := store.Sweep(c.Context)
+		if err != nil && !is[*lease.NotFoundError](err) && !is[*lease.SchemaError](err) && !is[*lease.MalformedError](err) {
+			return m, err
+		}
+		r := stamp.Reckon(m.now)
+		cli.SayClock(c, r)
+		m.now = r.Now
 	}
-	return err
+	if m.after != 0 {
+		m.until = m.now.Add(m.after)
+	}
+	if m.by == 0 && !m.until.After(m.now) {
+		return m, &lease.PastError{Time: m.until, Now: m.now}
+	}
+	return m, nil
 }
 
 // date is where the term of one lease goes. It is fixed before the write, so that a write that is repeated moves
@@ -122,12 +139,12 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 		return done{}, err
 	}
 	extension := lease.Extension{
-		Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.relative || c.Bool("at-least"),
+		Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.after != 0 || c.Bool("at-least"),
 	}
 	again := to.again(t.id, extension)
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
 	before, after, err := write(c.Context, store, t.id, again, func(l lease.Lease) (lease.Lease, error) {
-		return l.Extend(time.Now(), extension, by)
+		return l.Extend(to.now, extension, by)
 	})
 	if err != nil {
 		return skipOver(t, before, err)
@@ -137,7 +154,7 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	if m.Clamped && !m.Granted.Equal(m.Before) {
 		cli.Say(c, "%s is granted less than asked for: %s is its latest date", t.id, after.NotAfter.Format(time.RFC3339))
 	}
-	return done{lease: after, said: m.words(before, time.Now()), result: m}, nil
+	return done{lease: after, said: m.words(before, to.now), result: m}, nil
 }
 
 // again is the command that repeats an extension whose outcome is not known. By then the lease may last longer, by

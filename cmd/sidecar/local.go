@@ -54,6 +54,10 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	if s.Failure != "" {
 		rows = append(rows, []string{"failure", s.Failure})
 	}
+	if s.ClockBehind > 0 {
+		rows = append(rows, []string{"clock", cli.ClockBehind(time.Duration(s.ClockBehind))})
+	}
+	now = now.Add(time.Duration(s.ClockBehind)) // what follows is not dated by this machine
 	if l := s.Lease; l != nil {
 		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
 			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.NotAfter, now)})
@@ -107,14 +111,16 @@ func extend(c *ucli.Context) error {
 	if err != nil {
 		return coded(err)
 	}
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, extended.Lease)
-	}
-	now := time.Now()
-	_, err = fmt.Fprintf(c.App.Writer, "%s %s → %s\n", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
 	if extended.Clamped {
 		cli.Say(c, "granted less than asked for: that is the latest date of this lease")
 	}
+	now := time.Now()
+	cli.SayClock(c, lease.Reckoning{Now: now, Behind: time.Duration(extended.ClockBehind), Late: time.Duration(extended.SweepLate)})
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, extended.Lease)
+	}
+	now = now.Add(time.Duration(extended.ClockBehind))
+	_, err = fmt.Fprintf(c.App.Writer, "%s %s → %s\n", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
 	return err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,9 @@ const me = "i-0123456789abcdef0"
 // world is what one script has to itself: an etcd with the lease of an instance, and that instance's sidecar.
 type world struct {
 	server *embedded.Server
-	said   chan string // what the sidecar tells systemd
+	client etcd.Client
+	ctx    context.Context // of the script
+	said   chan string     // what the sidecar tells systemd
 }
 
 // newWorld starts the servers of a script and points the program at the sidecar.
@@ -36,7 +39,7 @@ func newWorld(env *testscript.Env) error {
 	if err := putLease(ctx, own.Store); err != nil {
 		return err
 	}
-	w := &world{server: own.Server, said: make(chan string, 1000)}
+	w := &world{server: own.Server, client: own.Client, ctx: ctx, said: make(chan string, 1000)}
 	socket := filepath.Join(own.Dir, "s.sock")
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me, BootID: "boot-1", SocketPath: socket, Registry: own.Store, Now: time.Now,
@@ -92,6 +95,16 @@ func (w *world) wait(words string) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": script.Exits,
+		"stamp": func(ts *testscript.TestScript, _ bool, args []string) { // stamp AGE: a janitor swept so long ago
+			age, err := time.ParseDuration(args[0])
+			ts.Check(err)
+			at := time.Now().Add(-age).UTC()
+			data, err := json.Marshal(lease.Sweep{Schema: lease.Schema, Sequence: 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute)})
+			ts.Check(err)
+			w := ts.Value("world").(*world)
+			_, err = w.client.Put(w.ctx, "/lapse/default/sweep", string(data))
+			ts.Check(err)
+		},
 		"cut": func(ts *testscript.TestScript, _ bool, _ []string) { // etcd goes away, and the sidecar knows
 			w := ts.Value("world").(*world)
 			ts.Check(errors.Join(w.server.Close(), w.wait("heartbeat is not acknowledged")))

@@ -1,0 +1,144 @@
+package sidecar
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/lease"
+)
+
+func TestDurationsCountFromTheLastSweepWhereTheClockIsBehind(t *testing.T) {
+	t.Parallel()
+	ask := ExtendRequest{For: lease.Duration(100 * time.Minute)}
+	for name, c := range map[string]struct {
+		off          time.Duration // of this machine's clock
+		stamp        *lease.Sweep  // nil: as of today
+		policy       time.Duration
+		req          ExtendRequest
+		granted      time.Duration // from today
+		behind, late time.Duration
+	}{
+		"right":               {req: ask, granted: 100 * time.Minute},
+		"2 min behind":        {off: -2 * time.Minute, req: ask, granted: 100 * time.Minute},
+		"an hour behind":      {off: -time.Hour, req: ask, granted: 100 * time.Minute, behind: time.Hour},
+		"a year behind":       {off: -365 * 24 * time.Hour, req: ask, granted: 100 * time.Minute, behind: 365 * 24 * time.Hour},
+		"an hour ahead":       {off: time.Hour, req: ask, granted: 160 * time.Minute, late: 59 * time.Minute},
+		"no sweep yet":        {off: -time.Hour, stamp: &lease.Sweep{}, req: ask, granted: time.Hour}, // no more is known
+		"by, whatever it is":  {off: -time.Hour, req: ExtendRequest{By: lease.Duration(time.Hour)}, granted: 2 * time.Hour, behind: time.Hour},
+		"up to the policy":    {off: -time.Hour, policy: 90 * time.Minute, req: ask, granted: 90 * time.Minute, behind: time.Hour},
+		"of another timezone": {off: -time.Hour, stamp: &lease.Sweep{Time: today.In(time.FixedZone("", 7200))}, req: ask, granted: 100 * time.Minute, behind: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := bound()
+			r.lease.ExpiresAt = today.Add(time.Hour)
+			r.stamp = lease.Sweep{Time: today, Witnessed: today, NextSweep: today.Add(time.Minute)}
+			if c.stamp != nil {
+				r.stamp = *c.stamp
+			}
+			client, _, _ := serving(t, r, func(cfg *Config) {
+				cfg.MaxExtend, cfg.Now = c.policy, func() time.Time { return today.Add(c.off) }
+			})
+			got, err := client.Extend(t.Context(), c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			near := func(is, want time.Duration) bool { return is >= want && is < want+10*time.Second }
+			if is := got.Granted.Sub(today); !near(is, c.granted) {
+				t.Errorf("granted %s from now, want %s", is, c.granted)
+			}
+			if !near(time.Duration(got.ClockBehind), c.behind) || !near(time.Duration(got.SweepLate), c.late) {
+				t.Errorf("said %s behind, %s late", got.ClockBehind, got.SweepLate)
+			}
+			s, err := client.Status(t.Context())
+			if err != nil || !near(time.Duration(s.ClockBehind), c.behind) {
+				t.Errorf("status: %s behind, %v", s.ClockBehind, err)
+			}
+		})
+	}
+}
+
+func TestADateThatHasPassedByTheLastSweepIsRefused(t *testing.T) {
+	t.Parallel()
+	r := bound()
+	r.lease.ExpiresAt = today.Add(-2 * time.Hour)
+	r.stamp = lease.Sweep{Time: today}
+	client, _, _ := serving(t, r, func(cfg *Config) { cfg.Now = func() time.Time { return today.Add(-3 * time.Hour) } })
+	if _, err := client.Extend(t.Context(), ExtendRequest{Until: today.Add(-time.Hour)}); !as[*lease.PastError](err) {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+func TestAStampThatCannotBeReadStopsNoExtension(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fail error
+		want func(error) bool
+	}{
+		"malformed":   {&lease.MalformedError{Kind: "sweep", ID: "default", Err: errAway}, func(err error) bool { return err == nil }},
+		"too new":     {&lease.SchemaError{Kind: "sweep", ID: "default", Schema: 9}, func(err error) bool { return err == nil }},
+		"no answer":   {errAway, as[*UnavailableError]},
+		"no such key": {&lease.NotFoundError{Kind: "sweep", ID: "default"}, func(err error) bool { return err == nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := bound()
+			client, _, _ := serving(t, r, nil)
+			r.set(func(r *registry) { r.fail = map[string]error{"sweep": c.fail} })
+			if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour)}); !c.want(err) {
+				t.Errorf("%T %v", err, err)
+			}
+		})
+	}
+}
+
+func TestAClockThatIsBehindIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		started := time.Now()
+		off := -time.Hour
+		r := &registry{lease: active(started, lease.DefaultTTL), stamp: lease.Sweep{Time: started}}
+		s := begin(t, r, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(off) } })
+		pass(3 * time.Hour) // no sweep comes any more
+		if got := time.Duration(s.Status().ClockBehind).Round(time.Minute); got != time.Hour {
+			t.Errorf("%s behind", got)
+		}
+		if s.log.count("clock is behind") != 1 || s.log.count("no longer behind") != 0 {
+			t.Error("not said, or not once")
+		}
+		off = 0
+		pass(2 * time.Hour)
+		if got := s.Status().ClockBehind; got != 0 || s.log.count("no longer behind") != 1 {
+			t.Errorf("%s behind, once it was set right", got)
+		}
+		if err := s.end(); err != nil && !errors.Is(err, errAway) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTheStampIsReadSoonAndThenHourly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{lease: active(time.Now(), lease.DefaultTTL), stamp: lease.Sweep{Time: time.Now()}, fail: map[string]error{"sweep": errAway}}
+		s := begin(t, r, nil)
+		pass(time.Minute)
+		if failed := r.sweeps(); failed < 2 {
+			t.Errorf("tried %d times while it failed", failed)
+		}
+		if status := s.status(); !strings.HasPrefix(status, "holding") {
+			t.Errorf("a failure of it is one of the heartbeat: %s", status)
+		}
+		r.set(func(r *registry) { r.fail = nil })
+		pass(time.Minute)
+		before := r.sweeps()
+		pass(4*time.Hour + time.Minute)
+		if got := r.sweeps() - before; got < 3 || got > 4 {
+			t.Errorf("read %d times in 4 hours", got)
+		}
+		_ = s.end()
+	})
+}
