@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
+
+	"lapse/lease/owndir"
 )
 
 // AuditLog is a file of events, one line of JSON each. Lines are only ever appended, each by one write, so that several
@@ -19,8 +22,12 @@ type AuditLog struct {
 	torn bool // the last line was not written to its end
 }
 
-// OpenAudit opens the file, or creates it for its owner to write and its group to read.
+// OpenAudit opens the file, or creates it for its owner to write and its group to read. It refuses a directory in which
+// others could put a link in its place.
 func OpenAudit(path string) (*AuditLog, error) {
+	if err := owndir.Check(filepath.Dir(path), owndir.Files); err != nil {
+		return nil, fmt.Errorf("audit log: %w", err)
+	}
 	a := &AuditLog{path: path}
 	if err := a.reopen(); err != nil {
 		return nil, err

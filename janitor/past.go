@@ -8,13 +8,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/owndir"
 
 	"lapse/janitor/plan"
 )
@@ -60,7 +60,7 @@ type remembered struct {
 // openPast prepares the directory, so that it is known from the start whether anything can be kept there.
 func openPast(dir string, log *slog.Logger) (*past, error) {
 	if dir != "" {
-		if err := os.MkdirAll(dir, 0o750); err != nil {
+		if err := owndir.Make(dir, 0o750); err != nil {
 			return nil, fmt.Errorf("prepare the state directory: %w", err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"lapse/lease/owndir"
 )
 
 const socketPathMax = 107 // bytes; sockaddr_un holds no more (unix(7))
@@ -44,7 +46,7 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > socketPathMax {
 		return nil, &SocketError{path, fmt.Errorf("its path is longer than %d bytes; give a shorter one", socketPathMax)}
 	}
-	if err := makeDir(filepath.Dir(path)); err != nil {
+	if err := makeDir(filepath.Dir(path)); err != nil { // one in which nobody else can put a link in the place of what follows
 		return nil, &SocketError{path, err}
 	}
 	lock, err := lockFile(path + ".lock")
@@ -87,11 +89,14 @@ func listenLocked(ctx context.Context, path string) (net.Listener, error) {
 	return l, nil
 }
 
-// makeDir makes the socket's directory where systemd has not.
+// makeDir makes the socket's directory where systemd has not, and refuses one that others can change.
 func makeDir(dir string) error {
+	if err := owndir.Check(dir, owndir.Socket); err != nil {
+		return err
+	}
 	err := os.Mkdir(dir, 0o755) //nolint:gosec // every local user may reach the socket in it
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return owndir.Check(dir, owndir.Socket) // somebody may have been quicker
 	}
 	if err != nil {
 		return err
@@ -99,9 +104,14 @@ func makeDir(dir string) error {
 	return os.Chmod(dir, 0o755) //nolint:gosec // whatever the umask
 }
 
-// lockFile takes an exclusive lock that ends with the process.
+// lockFile takes an exclusive lock that ends with the process. In a sticky directory somebody else may have been there
+// first, with a link or a file of that name: neither is used.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if info, statErr := os.Lstat(path); statErr == nil && !ours(info) {
+		_ = f.Close() // nil, if the kernel refused it by itself
+		return nil, fmt.Errorf("%s is a link, or somebody else's: remove it", path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +120,12 @@ func lockFile(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// ours reports whether it is a file of root's or this process's user.
+func ours(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode().IsRegular() && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
 }
 
 // listener accepts a bounded number of connections at once, and frees the lock when it is closed.

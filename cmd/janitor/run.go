@@ -46,6 +46,7 @@ func runCommand() *ucli.Command {
 }
 
 func run(c *ucli.Context) error {
+	cli.NarrowUmask()
 	log, err := cli.ServiceLogger(c)
 	if err != nil {
 		return err

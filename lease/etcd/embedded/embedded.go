@@ -21,6 +21,7 @@ import (
 
 	"lapse/lease/etcd/internal/cafile"
 	"lapse/lease/etcd/internal/zaplog"
+	"lapse/lease/owndir"
 )
 
 // Config of an embedded etcd.
@@ -222,7 +223,7 @@ func (c Config) endpoints() []string {
 
 // lock makes the directory and keeps other processes out of it, for etcd itself would wait for them for ever.
 func lock(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, dirMode); err != nil {
+	if err := owndir.Make(dir, dirMode); err != nil {
 		return nil, err
 	}
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)

@@ -14,6 +14,7 @@ import (
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
 	"lapse/lease/etcd/internal/certtest"
+	"lapse/lease/owndir"
 )
 
 // shortDir is a directory whose path leaves room for a socket's name.
@@ -156,6 +157,30 @@ func TestRefusesADirectoryInUse(t *testing.T) {
 	var inUse *embedded.InUseError
 	if !errors.As(err, &inUse) {
 		t.Errorf("got %v, want an InUseError", err)
+	}
+}
+
+func TestRefusesTheDirectoryOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a directory to others")
+	}
+	dir := shortDir(t)
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{dir, filepath.Join(dir, "new")} {
+		server, err := embedded.Start(t.Context(), embedded.Config{Dir: dir})
+		if err == nil {
+			stop(t, server)
+		}
+		var unsafe *owndir.Error
+		if !errors.As(err, &unsafe) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
 
