@@ -123,3 +123,19 @@ func TestPageNamesEveryMetricWithItsLabels(t *testing.T) {
 		t.Errorf("the page has metrics that no janitor exports: %v", documented)
 	}
 }
+
+// TestPageExplainsEveryReasonForWhichAnInstanceIsOverdue, and each has raised its alert.
+func TestPageExplainsEveryReasonForWhichAnInstanceIsOverdue(t *testing.T) {
+	explained, tried, shown := read(t, page), read(t, ruleTests), scraped(t)
+	for _, reason := range lease.KeptReasons() {
+		if !regexp.MustCompile("(?m)^\\| (`\\w+`, )?`" + string(reason) + "`(, `\\w+`)? \\|").MatchString(explained) {
+			t.Errorf("%s does not explain the reason %s", page, reason)
+		}
+		if !strings.Contains(tried, `alertstate="firing",job="lapse",reason="`+string(reason)+`"`) {
+			t.Errorf("in %s, no alert fires for the reason %s", ruleTests, reason)
+		}
+		if !strings.Contains(shown, `lapse_overdue_instances{reason="`+string(reason)+`"} 0`) {
+			t.Errorf("no metric of the reason %s while there is none", reason)
+		}
+	}
+}

@@ -257,7 +257,7 @@ func (a armed) change(v plan.Verdict) (lease.Lease, error) {
 	case plan.ActUnmark:
 		return v.Lease.WithoutMark(now, by)
 	case plan.ActStuck:
-		return v.Lease.StuckBecause(now, v.Reason, by)
+		return v.Lease.StuckBecause(now, v.Kept, v.Reason, by)
 	case plan.ActAbsent:
 		return v.Lease.Absent(now)
 	case plan.ActSeen:

@@ -46,7 +46,7 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })
 	v := ViewOf(
 		Holds("i-1"), Holds("i-2", Beats), Holds("i-3", Silent(3*time.Minute)), Holds("i-4", Silent(time.Second), InZone("euw1-az2")),
-		Holds("i-5", Revoked(lease.CauseTerm, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
+		Holds("i-5", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
 		Holds("i-7", Bare, Foreign), Holds("i-8", Exempt), Holds("i-9", Bare, Exempt), Holds("i-10", stray),
 		Holds("i-11", Bare, Is(lease.InstanceTerminated)), Holds("i-12", Beats),
 	)

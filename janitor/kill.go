@@ -194,7 +194,7 @@ func (a armed) authorise(ctx context.Context, reg lease.Registry, v plan.Verdict
 	}
 	if err := a.recorded(e); err != nil {
 		if v.Lease != nil && v.Lease.State == lease.StateRevoked {
-			a.noteStuck(ctx, reg, v, unrecorded)
+			a.noteStuck(ctx, reg, v, lease.KeptByAudit, unrecorded)
 		}
 		return lease.Lease{}, err
 	}
@@ -227,8 +227,8 @@ func (a armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 		attempt, _ := v.Launch.Member(*v.Instance)
 		l = v.Launch.Orphan(now, *v.Instance, attempt, by)
 	case v.Lease.State == lease.StateRevoked:
-		if l = *v.Lease; l.Stuck == unrecorded {
-			if l, err = l.StuckBecause(now, "", by); err != nil {
+		if l = *v.Lease; l.Stuck != "" && !l.Refused() { // what kept it is gone
+			if l, err = l.StuckBecause(now, "", "", by); err != nil {
 				return l, err
 			}
 		}
@@ -258,16 +258,16 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v plan.Verdict, t l
 		return Report{Failed: 1}
 	}
 	a.told(answeredOf(v, EventRefused, t))
-	a.noteStuck(ctx, reg, v, "EC2 refuses: "+t.Code)
+	a.noteStuck(ctx, reg, v, lease.KeptStuck, "EC2 refuses: "+t.Code)
 	return Report{Failed: 1}
 }
 
 // noteStuck notes why the instance of a revoked lease cannot be ended, once: each write is news, which a reaction follows.
-func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, reason string) {
+func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, why lease.KeptReason, reason string) {
 	if v.Lease.Stuck == reason {
 		return
 	}
-	stuck, err := v.Lease.StuckBecause(a.date(), reason, a.by(""))
+	stuck, err := v.Lease.StuckBecause(a.date(), why, reason, a.by(""))
 	if err == nil {
 		stuck, err = a.office.PutLease(ctx, reg, stuck)
 	}

@@ -174,7 +174,7 @@ func (t *term) decide(read time.Time) plan.Plan {
 	planned := plan.Decide(plan.View{
 		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
 		Standing: t.past.standing(),
-		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since)},
+		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since), Unable: t.unable()},
 		Index:    t.seen.index, Written: t.tags.written(),
 	})
 	t.ends = map[string]bool{}

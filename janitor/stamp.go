@@ -25,6 +25,17 @@ func (t *term) examine(ill error) {
 	}
 }
 
+// unable says why this leader terminates nothing, whatever it decides, or is empty.
+func (t *term) unable() lease.KeptReason {
+	switch {
+	case t.scribe.isDown():
+		return lease.KeptByAudit
+	case !t.stamped.IsZero() && !t.kept:
+		return lease.KeptByState
+	}
+	return ""
+}
+
 // stale reports whether nobody may rely on the last stamp of our own any more.
 func (t *term) stale() bool {
 	return passed(t.stamped, t.dated, t.Now()) > t.fresh
@@ -45,6 +56,7 @@ func (t *term) stamp(planned plan.Plan) (lease.Sweep, error) {
 		s.Witnessed = ec2.UTC().Truncate(time.Millisecond)
 	}
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
+	s.TermGrace, s.Unable = lease.Duration(t.Policy.TermGrace), t.unable()
 	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
 	for _, p := range t.seen.places {
 		if p.Listed() {

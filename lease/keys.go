@@ -2,16 +2,6 @@ package lease
 
 import "time"
 
-// KeptReason says what kept an instance after its date had passed on record.
-type KeptReason string
-
-// What keeps an instance after its date.
-const (
-	KeptByTag      KeptReason = "tag"      // [TagExpires] had not passed, or was first written after the date
-	KeptByExempt   KeptReason = "exempt"   // it bore [TagExempt]
-	KeptByRegistry KeptReason = "registry" // its registry tag was gone
-)
-
 // ActionRaise is how a history names what [Lease.Raise] did.
 const ActionRaise = "raise"
 
@@ -107,6 +97,9 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 	l.ExpiresNumber, l.TagNumber = number, 0
 	if l.Cause != CauseFailedCreation { // which says of its volumes that no lease was ever active
 		l.Cause = CauseOperator
+	}
+	if l.KeptReason == KeptByTag {
+		l.Stuck, l.KeptReason = "", ""
 	}
 	return l, nil
 }

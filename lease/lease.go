@@ -7,6 +7,7 @@
 //   - transition.go: what may happen to a lease, and who is refused.
 //   - expiry.go: [Expiry], the agreed date as record and tag have it, and [Compare]. keys.go: the transitions that make the
 //     two agree, and what kept an instance after its date.
+//   - overdue.go: [Overdue], what should be gone by its record and is not, and what keeps it.
 //   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
@@ -48,12 +49,12 @@ type Lease struct {
 	// ShortenedAt is the number at which a person shortened the lease, or adopted or recovered it; 0: nobody did. Only such
 	// a word brings the date on the instance's tag forward.
 	ShortenedAt int64        `json:"shortened_at,omitzero"`
-	NotAfter    time.Time    `json:"not_after,omitzero"`  // zero: may be extended without limit
-	TTL         Duration     `json:"ttl,omitzero"`        // silence allowed between renewals; zero: no renewal asked for
-	ClaimedAt   time.Time    `json:"claimed_at,omitzero"` // when a sidecar was first seen to beat for it
-	CuredAt     time.Time    `json:"cured_at,omitzero"`   // last extension or pardon: silence counts anew from here
-	KeptSince   time.Time    `json:"kept_since,omitzero"` // when something was seen to keep it after its date: see [Lease.Keep]
-	KeptReason  KeptReason   `json:"kept_reason,omitzero"`
+	NotAfter    time.Time    `json:"not_after,omitzero"`   // zero: may be extended without limit
+	TTL         Duration     `json:"ttl,omitzero"`         // silence allowed between renewals; zero: no renewal asked for
+	ClaimedAt   time.Time    `json:"claimed_at,omitzero"`  // when a sidecar was first seen to beat for it
+	CuredAt     time.Time    `json:"cured_at,omitzero"`    // last extension or pardon: silence counts anew from here
+	KeptSince   time.Time    `json:"kept_since,omitzero"`  // when something was seen to keep it after its date: see [Lease.Keep]
+	KeptReason  KeptReason   `json:"kept_reason,omitzero"` // of a revoked one: the kind of Stuck
 	Mark        *Mark        `json:"mark,omitempty"`
 	Cause       Cause        `json:"cause,omitzero"` // why it was revoked, or how it ended
 	RevokedAt   time.Time    `json:"revoked_at,omitzero"`

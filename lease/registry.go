@@ -90,6 +90,9 @@ type Sweep struct {
 	// before, also that of a janitor which does not know of them.
 	Standing []Brake           `json:"standing,omitempty"`
 	Seen     map[string]Census `json:"seen,omitempty"` // by place that was listed
+	// TermGrace is how long after its date a lease is over; Unable is why the leader terminates nothing, if it cannot.
+	TermGrace Duration   `json:"term_grace,omitzero"`
+	Unable    KeptReason `json:"unable,omitzero"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 

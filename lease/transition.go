@@ -145,8 +145,8 @@ func (l Lease) Try(now time.Time) (Lease, error) {
 	return l, nil
 }
 
-// StuckBecause notes why EC2, or a tag, forbids the end. An empty reason takes the note back.
-func (l Lease) StuckBecause(now time.Time, reason string, by By) (Lease, error) {
+// StuckBecause notes what forbids the end: the kind of it, and a reason for people. An empty reason takes the note back.
+func (l Lease) StuckBecause(now time.Time, why KeptReason, reason string, by By) (Lease, error) {
 	if l.State != StateRevoked {
 		return l, l.refuse("note as stuck")
 	}
@@ -155,7 +155,10 @@ func (l Lease) StuckBecause(now time.Time, reason string, by By) (Lease, error) 
 	}
 	by.Reason = reason
 	l = l.changed(now, "stuck", by)
-	l.Stuck = reason
+	l.Stuck, l.KeptReason = reason, why
+	if reason == "" {
+		l.KeptReason = ""
+	}
 	return l, nil
 }
 

@@ -39,8 +39,9 @@ type verdict struct {
 	Place      string             `json:"place"`
 	Cause      lease.Cause        `json:"cause,omitzero"`
 	Brake      string             `json:"brake,omitzero"`
-	Overdue    string             `json:"overdue,omitzero"` // should be gone by its record: what keeps it
 	Reason     string             `json:"reason"`
+
+	lease.Overdue // should be gone by its record: what keeps it, and since when
 }
 
 // newPlan takes what would be done and what is to be known. What is simply kept, and what
@@ -75,7 +76,7 @@ func newPlan(view plan.View, planned plan.Plan, all bool) planView {
 		if !quiet || all {
 			shown := verdict{
 				Action: v.Action, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Cause: v.Cause,
-				Brake: v.Brake, Overdue: v.Overdue, Reason: v.Reason,
+				Brake: v.Brake, Reason: v.Reason, Overdue: v.Overdue,
 			}
 			if v.Leftover != nil {
 				shown.Leftover, shown.Kind = v.Leftover.ID, v.Leftover.Kind

@@ -39,7 +39,16 @@ type statusView struct {
 	Beating  int            `json:"beating"`
 	Marked   []lease.Lease  `json:"marked"`
 	Stuck    []lease.Lease  `json:"stuck"`
+	Overdue  []overdue      `json:"overdue"`
 	Bad      []string       `json:"bad"`
+}
+
+// overdue is an instance that should be gone by its record, and is not.
+type overdue struct {
+	InstanceID string `json:"instance_id"`
+	Stuck      string `json:"stuck,omitzero"` // why EC2 refuses
+
+	lease.Overdue
 }
 
 func status(c *ucli.Context) error {
@@ -83,10 +92,14 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 	v := statusView{
 		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince, Fresh: s.Sweep.Fresh(now), Sweep: s.Sweep,
 		Brakes: append([]lease.Brake{}, s.Sweep.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Beating: len(s.Heartbeats),
-		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Bad: []string{},
+		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{},
 	}
+	known := s.Circumstances(now)
 	v.Sweep.Brakes = nil // they are told once
-	for _, l := range s.Leases {
+	for n, l := range s.Leases {
+		if o := known.Overdue(&s.Leases[n], nil); o.Reason != "" {
+			v.Overdue = append(v.Overdue, overdue{l.InstanceID, l.Stuck, o})
+		}
 		v.Leases[string(l.State)]++
 		if l.Mark != nil {
 			v.Marked = append(v.Marked, l)
@@ -120,9 +133,7 @@ func (v statusView) print(c *ucli.Context) error {
 	for _, l := range v.Marked {
 		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s) until %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 	}
-	for _, l := range v.Stuck {
-		rows = append(rows, []string{"stuck", l.InstanceID + ": " + l.Stuck})
-	}
+	rows = append(rows, overdueRows(v.Overdue, now)...)
 	for _, bad := range v.Bad {
 		rows = append(rows, []string{"unreadable", bad})
 	}
@@ -130,6 +141,25 @@ func (v statusView) print(c *ucli.Context) error {
 		return err
 	}
 	return printBrakes(c.App.Writer, v.Brakes)
+}
+
+// overdueRows name the first that outlive their leases, and count the others.
+func overdueRows(all []overdue, now time.Time) [][]string {
+	var rows [][]string
+	for _, o := range all[:min(len(all), leasesNamed)] {
+		words := string(o.Reason)
+		switch {
+		case o.Brake != "":
+			words += " by " + o.Brake
+		case o.Stuck != "":
+			words += ": " + o.Stuck
+		}
+		rows = append(rows, []string{"overdue", fmt.Sprintf("%s since %s (%s)", o.InstanceID, cli.When(o.Since, now), words)})
+	}
+	if more := len(all) - len(rows); more > 0 {
+		rows = append(rows, []string{"overdue", fmt.Sprintf("%d more (`lease list --overdue`)", more)})
+	}
+	return rows
 }
 
 // idle says, of a mode in which nothing is ended, what ends it.
@@ -201,7 +231,7 @@ func counts[S ~string](n map[string]int, states ...S) string {
 	return strings.Join(parts, ", ")
 }
 
-// leasesNamed is how many leases that a brake holds one by one are printed. Programs get all that the stamp names.
+// leasesNamed is how many leases are printed that a brake holds one by one, or that are overdue. Programs get all.
 const leasesNamed = 5
 
 func printBrakes(w io.Writer, brakes []lease.Brake) error {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"time"
 
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -30,10 +28,13 @@ func (a *account) tellKeys(l lease.Lease, t teller) {
 func (k knowledge) compare(e *explanation, v plan.Verdict, t teller) {
 	l, i := e.Lease, v.Instance
 	if l == nil {
+		e.Overdue = v.Overdue
 		return
 	}
+	known := k.snapshot.Circumstances(t.now)
 	if i == nil {
-		i = &lease.Instance{}
+		k.overdue(e, known.Overdue(l, nil), lease.Instance{}, t)
+		return
 	}
 	if i.Alive() && (l.State == lease.StateActive || l.State == lease.StateRevoked) {
 		keys := lease.Compare(*l, i.Expiry())
@@ -42,7 +43,7 @@ func (k knowledge) compare(e *explanation, v plan.Verdict, t teller) {
 			e.account.say("tag", "%s", words)
 		}
 	}
-	k.overdue(e, lease.KeptReason(v.Overdue), *i, t)
+	k.overdue(e, known.Overdue(l, i), *i, t)
 }
 
 // keyWords tell what the tag of an instance says if that is not what its record says, and what becomes of that. What the
@@ -68,55 +69,4 @@ func keyWords(keys lease.Keys, l lease.Lease, i lease.Instance) string {
 		return says + ", which is later than its record, and nobody has shortened it since. The janitor raises the record."
 	}
 	return ""
-}
-
-// overdue tells that the instance should be gone by its record, if something keeps it, and what to do.
-func (k knowledge) overdue(e *explanation, reason lease.KeptReason, i lease.Instance, t teller) {
-	if e.Overdue = reason; reason == "" {
-		return
-	}
-	if l := e.Lease; l.State == lease.StateActive {
-		e.account.lead = fmt.Sprintf("%s is overdue: its term passed %s, and it is kept by %s.", l.InstanceID, t.exact(l.ExpiresAt), keptWords(reason))
-	}
-	e.account.say("overdue", "%s", wayOut(reason, *e.Lease, i, k.snapshot.Registry.UUID))
-}
-
-// overdueOnRecord is what keeps an instance that should be gone, as far as its record tells; empty if it is not overdue.
-func overdueOnRecord(l lease.Lease, now time.Time) lease.KeptReason {
-	switch {
-	case l.State == lease.StateRevoked && l.TagNumber > 0:
-		return lease.KeptByTag
-	case l.State != lease.StateActive || l.KeptSince.IsZero() || l.Mark != nil || !l.Over(now, 0):
-		return ""
-	case l.KeptReason == lease.KeptByTag && !l.Over(now, plan.OverdueAfter): // it is on its way
-		return ""
-	}
-	return l.KeptReason
-}
-
-// wayOut is what ends an instance that is overdue for a reason, or stops managing it.
-func wayOut(reason lease.KeptReason, l lease.Lease, i lease.Instance, registry string) string {
-	keep := fmt.Sprintf("`lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
-	then := ": it is marked then, and terminated after that notice. "
-	switch {
-	case l.State == lease.StateRevoked && l.Cause == lease.CauseFailedCreation && i.Leased():
-		return fmt.Sprintf("Its tag %s says that its lease was active. %s", lease.TagLeased, keep)
-	case reason == lease.KeptByTag:
-		return fmt.Sprintf("`lease revoke %s` ends it, whatever the tag says. %s", l.InstanceID, keep)
-	case reason == lease.KeptByExempt:
-		return "Remove that tag" + then + keep
-	case i.ManagedBy(registry):
-		return fmt.Sprintf("Set its tag %s to %s again%s%s", lease.TagLaunch, l.ClientToken, then, keep)
-	}
-	return fmt.Sprintf("Set its tag %s to %s again%s%s", lease.TagRegistry, registry, then, keep)
-}
-
-// keptWords say what keeps an instance after its date.
-func keptWords(r lease.KeptReason) string {
-	words := map[lease.KeptReason]string{
-		lease.KeptByTag:      "its tag " + lease.TagExpires + ", which is late or says a later date",
-		lease.KeptByExempt:   "its tag " + lease.TagExempt,
-		lease.KeptByRegistry: "the loss of its tag " + lease.TagRegistry,
-	}
-	return cmp.Or(words[r], string(r))
 }

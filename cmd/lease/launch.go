@@ -126,7 +126,7 @@ func printResult(c *ucli.Context, r ec2.Result) error {
 	case len(r.Leases) == 0:
 		return nil
 	}
-	return printLeases(c, r.Leases)
+	return printLeases(c, r.Leases, lease.Circumstances{})
 }
 
 // printPlan prints what a launch would send.

@@ -15,7 +15,7 @@ func listCommand() *ucli.Command {
 		Description: "Leases that have ended, and those of instances that were unmanaged, are left out unless --state asks for\n" +
 			"them (--state all: every one). Records that cannot be read are named on stderr. The\n" +
 			"column NOTE says why a lease was taken away, when the janitor's mark ends it, what keeps it although it is overdue,\n" +
-			"or why EC2 refuses to.\n\n" +
+			"or why EC2 refuses to. --overdue lists what outlives its lease for any reason; `lease why ID` says what to do.\n\n" +
 			"   lease list --holder ada --expiring 1h\n" +
 			"   lease list --label team=search --state active -q | xargs -r lease extend --for 4h\n" +
 			"   lease list --unexplained --region eu-west-1\n\n" +
@@ -23,6 +23,7 @@ func listCommand() *ucli.Command {
 			"bear this registry's tag, and no record speaks of them: data was lost, or a tag was copied; `lease recover` or\n" +
 			"`lease adopt` gives them leases. --foreign: they bear the tag of another registry, and their leases are there.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
+			&ucli.BoolFlag{Name: "overdue", Usage: "only those whose instance should be gone, and is not"},
 			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of this registry of which no record speaks"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "instead, instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
@@ -48,23 +49,24 @@ func listLeases(c *ucli.Context) error {
 		return err
 	}
 	sayBad(c, snapshot.Bad)
-	leases, now := []lease.Lease{}, time.Now()
-	for _, l := range snapshot.Leases {
-		if wanted.has(l, now) {
+	leases, known := []lease.Lease{}, snapshot.Circumstances(time.Now())
+	for n, l := range snapshot.Leases {
+		overdue := !c.Bool("overdue") || known.Overdue(&snapshot.Leases[n], nil).Reason != ""
+		if overdue && wanted.has(l, known.Now) {
 			leases = append(leases, l)
 		}
 	}
 	byEnd(leases)
 	switch {
 	case cli.WantsJSON(c):
-		return cli.JSON(c, leases)
+		return cli.JSON(c, printable(leases, known))
 	case c.Bool("quiet"):
 		return printIDs(c, leases)
 	case len(leases) == 0:
 		cli.Say(c, "no leases")
 		return nil
 	}
-	return printLeases(c, leases)
+	return printLeases(c, leases, known)
 }
 
 // sayBad names the records that cannot be read. Their instances are spared.

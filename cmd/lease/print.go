@@ -15,12 +15,12 @@ import (
 )
 
 // printLeases prints leases for people.
-func printLeases(c *ucli.Context, leases []lease.Lease) error {
+func printLeases(c *ucli.Context, leases []lease.Lease, known lease.Circumstances) error {
 	now := time.Now()
 	rows := [][]string{{"INSTANCE", "STATE", "HOLDER", "ZONE", "EXPIRES", "NOTE", "LAUNCH"}}
 	for _, l := range leases {
 		rows = append(rows, []string{
-			l.InstanceID, string(l.State), dash(l.Holder), dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, now)), dash(l.Launch),
+			l.InstanceID, string(l.State), dash(l.Holder), dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, known, now)), dash(l.Launch),
 		})
 	}
 	return cli.Table(c.App.Writer, rows)
@@ -57,7 +57,7 @@ func expires(l lease.Lease, now time.Time) string {
 }
 
 // note is what there is to know of a lease beside its state and its term.
-func note(l lease.Lease, now time.Time) string {
+func note(l lease.Lease, known lease.Circumstances, now time.Time) string {
 	var notes []string
 	switch {
 	case l.Stuck != "":
@@ -65,8 +65,8 @@ func note(l lease.Lease, now time.Time) string {
 	case l.Mark != nil && l.Live():
 		notes = append(notes, fmt.Sprintf("marked (%s), %s", l.Mark.Cause, mayEnd(*l.Mark, now)))
 	}
-	if why := overdueOnRecord(l, now); why != "" {
-		notes = append(notes, fmt.Sprintf("overdue (%s)", why))
+	if o := known.Overdue(&l, nil); o.Reason != "" && o.Reason != lease.KeptStuck { // which is said already
+		notes = append(notes, overdueWords(o))
 	}
 	if l.Cause != "" {
 		notes = append(notes, string(l.Cause))

@@ -39,14 +39,18 @@ func show(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, l)
+	known, err := circumstances(c, store, l)
+	if err != nil {
+		return err
 	}
-	return cli.Table(c.App.Writer, facts(l, time.Now()))
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, printable([]lease.Lease{l}, known)[0])
+	}
+	return cli.Table(c.App.Writer, facts(l, known, time.Now()))
 }
 
 // facts are what a record says, without what it does not.
-func facts(l lease.Lease, now time.Time) [][]string {
+func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	rows := [][]string{{"instance", l.InstanceID}, {"state", string(l.State)}}
 	add := func(name, value string) {
 		if value != "" {
@@ -75,11 +79,16 @@ func facts(l lease.Lease, now time.Time) [][]string {
 	if l.Mark != nil {
 		add("marked", markFact(l, teller{now: now}))
 	}
-	if !l.KeptSince.IsZero() {
+	if l.State == lease.StateActive && !l.KeptSince.IsZero() {
 		add("kept", fmt.Sprintf("since %s by %s", cli.When(l.KeptSince, now), keptWords(l.KeptReason)))
 	}
-	if why := overdueOnRecord(l, now); why != "" {
+	if o := known.Overdue(&l, nil); o.Reason != "" {
+		why := string(o.Reason)
+		if o.Brake != "" {
+			why += " by " + o.Brake
+		}
 		add("overdue", fmt.Sprintf("%s; `lease why %s` says what to do", why, l.InstanceID))
+		when("due", o.Since)
 	}
 	when("revoked", l.RevokedAt)
 	if l.TagNumber > 0 {
@@ -105,11 +114,15 @@ func showLaunch(c *ucli.Context, store *etcd.Store, token string) error {
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, launched{Launch: l, Leases: leases})
 	}
+	known, err := circumstances(c, store, leases...)
+	if err != nil {
+		return err
+	}
 	if err := cli.Table(c.App.Writer, launchFacts(l, time.Now())); err != nil || len(leases) == 0 {
 		return err
 	}
 	fmt.Fprintln(c.App.Writer)
-	return printLeases(c, leases)
+	return printLeases(c, leases, known)
 }
 
 func launchFacts(l lease.Launch, now time.Time) [][]string {

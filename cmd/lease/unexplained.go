@@ -35,7 +35,7 @@ func listStrays(c *ucli.Context) error {
 	if c.Bool("foreign") {
 		kind = "--foreign"
 	}
-	for _, name := range []string{"holder", "label", "state", "expiring", "stuck"} {
+	for _, name := range []string{"holder", "label", "state", "expiring", "stuck", "overdue"} {
 		if c.IsSet(name) {
 			return cli.Usage("--%s chooses among leases, and %s lists instances that have none; leave one out", name, kind)
 		}

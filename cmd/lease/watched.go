@@ -110,7 +110,7 @@ func (l watchLine) columns() []string {
 
 // initial tells of the leases as they are.
 func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
-	lines := []watchLine{}
+	lines, known := []watchLine{}, s.Circumstances(now)
 	byEnd(s.Leases)
 	for _, l := range s.Leases {
 		if !w.wants(l, now) || l.State == lease.StateEnded || l.State == lease.StateUnmanaged {
@@ -118,7 +118,7 @@ func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
 		}
 		line := lineOf(l)
 		line.event = event{InstanceID: l.InstanceID, Time: now.UTC().Truncate(time.Millisecond), Action: lineInitial, To: l.ExpiresAt}
-		words := []string{string(l.State), l.Holder, note(l, now)}
+		words := []string{string(l.State), l.Holder, note(l, known, now)}
 		line.Reason = strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), ", ")
 		lines = append(lines, line)
 	}

@@ -32,17 +32,18 @@ func whyCommand() *ucli.Command {
 
 // explanation says why an instance is kept or ended.
 type explanation struct {
-	InstanceID string           `json:"instance_id"`
-	Text       string           `json:"text"`
-	Mode       lease.Mode       `json:"mode"`            // of the registry
-	Brakes     []lease.Brake    `json:"brakes"`          // that held at the last sweep
-	Action     plan.Action      `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
-	Reason     string           `json:"reason,omitzero"`
-	Brake      string           `json:"brake,omitzero"`
-	Overdue    lease.KeptReason `json:"overdue,omitzero"` // should be gone by its record, and is kept: by tag, exempt or registry
-	Tag        string           `json:"tag,omitzero"`     // the value of lapse:expires on the instance, if EC2 was asked
-	Keys       lease.KeyState   `json:"keys,omitzero"`    // how record and tag stand to each other, if EC2 was asked
-	Lease      *lease.Lease     `json:"lease,omitempty"`
+	InstanceID string         `json:"instance_id"`
+	Text       string         `json:"text"`
+	Mode       lease.Mode     `json:"mode"`            // of the registry
+	Brakes     []lease.Brake  `json:"brakes"`          // that held at the last sweep
+	Action     plan.Action    `json:"action,omitzero"` // what a janitor would do now, if EC2 was asked; or marked
+	Reason     string         `json:"reason,omitzero"`
+	Brake      string         `json:"brake,omitzero"`
+	Tag        string         `json:"tag,omitzero"`  // the value of lapse:expires on the instance, if EC2 was asked
+	Keys       lease.KeyState `json:"keys,omitzero"` // how record and tag stand to each other, if EC2 was asked
+	Lease      *lease.Lease   `json:"lease,omitempty"`
+
+	lease.Overdue // should be gone by its record: what keeps it, and since when
 
 	account *account // of which Text is the prose
 }
@@ -169,7 +170,7 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 		return k.stranger(ctx, e)
 	}
 	if e.Lease != nil {
-		k.overdue(&e, overdueOnRecord(*e.Lease, t.now), lease.Instance{}, t)
+		k.overdue(&e, k.snapshot.Circumstances(t.now).Overdue(e.Lease, nil), lease.Instance{}, t)
 	}
 	return e, nil
 }

@@ -93,6 +93,15 @@ func (a *account) say(about, format string, args ...any) {
 	a.aspects = append(a.aspects, aspect{about, fmt.Sprintf(format, args...)})
 }
 
+// instead replaces what was said about one aspect.
+func (a *account) instead(about, text string) {
+	for n := range a.aspects {
+		if a.aspects[n].about == about {
+			a.aspects[n].text = text
+		}
+	}
+}
+
 // text is all of it as prose.
 func (a *account) text() string {
 	texts := []string{a.lead}

@@ -165,7 +165,7 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 		case "mark":
 			return l.WithMark(now, lease.Cause(args[2]), now.Add(notice), by)
 		case "stuck":
-			return l.StuckBecause(now, args[2], by)
+			return l.StuckBecause(now, lease.KeptStuck, args[2], by)
 		case "end":
 			return l.End(now, lease.Cause(args[2]), by)
 		case "reopen":
@@ -201,7 +201,7 @@ func silence(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// stamp [AGE]: a janitor swept us-east-1, and is armed.
+// stamp [AGE [UNABLE]]: a janitor swept us-east-1, and terminates nothing for that reason.
 func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	age := time.Duration(0)
 	if len(args) > 0 {
@@ -210,16 +210,20 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 			return err
 		}
 	}
-	return w.sweep(age)
+	unable := lease.KeptReason("")
+	if len(args) > 1 {
+		unable = lease.KeptReason(args[1])
+	}
+	return w.sweep(age, unable)
 }
 
 // brake NAME REASON: a janitor swept us-east-1, and that brake held.
 func holdBrake(w *world, _ *testscript.TestScript, args []string) error {
-	return w.sweep(0, lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1]})
+	return w.sweep(0, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1]})
 }
 
 // sweep leaves the stamp of a janitor that swept so long ago.
-func (w *world) sweep(age time.Duration, held ...lease.Brake) error {
+func (w *world) sweep(age time.Duration, unable lease.KeptReason, held ...lease.Brake) error {
 	office, err := w.store.Campaign(w.ctx, "test", 10*time.Second)
 	if err != nil {
 		return err
@@ -236,7 +240,7 @@ func (w *world) sweep(age time.Duration, held ...lease.Brake) error {
 	at := time.Now().Add(-age)
 	_, err = office.PutSweep(w.ctx, registry, lease.Sweep{
 		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute),
-		Places: []lease.Place{here}, Leader: "test", Brakes: held, Revision: sweep.Revision,
+		Places: []lease.Place{here}, Leader: "test", Brakes: held, Unable: unable, Revision: sweep.Revision,
 	})
 	return err
 }

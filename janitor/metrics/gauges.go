@@ -43,7 +43,7 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 	each(to, gauge("lapse_silent_leases", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
 	gauge("lapse_longest_silence_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
 	each(to, gauge("lapse_overdue_instances", "Instances that their record says should be gone, by what keeps them.", "reason"), c.Overdue,
-		string(lease.KeptByTag), string(lease.KeptByExempt), string(lease.KeptByRegistry))
+		lease.KeptReasons()...)
 	gauge("lapse_tag_lag_seconds", "For how long the oldest tag lapse:expires has been behind its record.").put(to, c.TagLag.Seconds())
 
 	held := gauge("lapse_brake_held", "Brakes that hold.", "brake", "scope")

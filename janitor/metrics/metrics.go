@@ -30,10 +30,10 @@
 //	lapse_place_listed{place}                      1 if the last listing was complete
 //	lapse_plan_verdicts{action}
 //	lapse_brake_held{brake,scope}                  1 while it is held; absent when not
-//	lapse_stuck_instances{place}                   of revoked leases, and not to be terminated
+//	lapse_stuck_instances{place}                   that EC2 refuses to terminate
 //	lapse_silent_leases{zone}                      of running instances that are to beat, and do not
 //	lapse_longest_silence_seconds                  for how long the longest has been missed, by this leader's own clock
-//	lapse_overdue_instances{reason}                instances that should be gone by their record: tag, exempt, registry
+//	lapse_overdue_instances{reason}                instances that should be gone by their record, by [lease.KeptReason]
 //	lapse_tag_lag_seconds                          for how long the oldest tag lapse:expires has been behind its record
 package metrics
 

@@ -13,10 +13,10 @@ type Census struct {
 	Launches map[lease.LaunchState]int
 	Places   map[lease.Place]PlaceCensus
 	Verdicts map[Action]int
-	Brakes   []lease.Brake  // held
-	Silent   map[string]int // by zone, where there are leases that are to beat
-	Longest  time.Duration  // for which a heartbeat has been missed, by this leader's clock
-	Overdue  map[string]int // instances that should be gone by their record and are not, by what keeps them
+	Brakes   []lease.Brake            // held
+	Silent   map[string]int           // by zone, where there are leases that are to beat
+	Longest  time.Duration            // for which a heartbeat has been missed, by this leader's clock
+	Overdue  map[lease.KeptReason]int // instances that should be gone by their record and are not, by what keeps them
 
 	TagLag time.Duration // for how long the oldest tag that is to be written has been behind; one that is left so by choice is not
 }
@@ -29,7 +29,7 @@ type PlaceCensus struct {
 	Foreign     int  // bears another registry's tag, or lost ours
 	Unexplained int  // managed, but no record speaks of it
 	Exempt      int  // bears the tag that forbids ending it
-	Stuck       int  // leases of instances that may not be ended
+	Stuck       int  // instances that EC2 refuses to terminate
 }
 
 // Census counts what the plan is about, in one pass over the records. missing is for how long a heartbeat has been missed.
@@ -37,7 +37,7 @@ func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string)
 	c := Census{
 		Mode: s.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
 		Places: map[lease.Place]PlaceCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
-		Overdue: map[string]int{},
+		Overdue: map[lease.KeptReason]int{},
 	}
 	for i := range s.Launches {
 		c.Launches[s.Launches[i].State]++
@@ -58,8 +58,8 @@ func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string)
 		if v.Lease != nil {
 			c.add(v, place)
 		}
-		if v.Overdue != "" {
-			c.Overdue[v.Overdue]++
+		if why := v.Overdue.Reason; why != "" {
+			c.Overdue[why]++
 		}
 		if v.Silence != nil {
 			c.Longest = max(c.Longest, missing(v.InstanceID))
@@ -75,7 +75,7 @@ func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string)
 func (c *Census) add(v *Verdict, place *PlaceCensus) {
 	l := v.Lease
 	c.Leases[l.State]++
-	if l.State == lease.StateRevoked && l.Stuck != "" && place != nil {
+	if v.Overdue.Reason == lease.KeptStuck && place != nil {
 		place.Stuck++
 	}
 	if l.State != lease.StateActive || l.TTL <= 0 {

@@ -27,6 +27,7 @@ func Decide(v View) Plan {
 	c.holdStanding()
 	c.ration()
 	sortVerdicts(c.verdicts)
+	c.outlived()
 	return Plan{
 		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting, Seen: c.seen, Tags: c.tagWrites(),
 	}

@@ -163,6 +163,9 @@ func TestRevoked(t *testing.T) {
 		return WithLease(func(l *lease.Lease) { l.Tries, l.TriedAt = n, Ago(d) })
 	}
 	stuck := func(why string) func(*Subject) { return WithLease(func(l *lease.Lease) { l.Stuck = why }) }
+	kept := func(by lease.KeptReason) func(*Subject) {
+		return WithLease(func(l *lease.Lease) { l.KeptReason = by })
+	}
 	missed := func(d time.Duration) func(*Subject) {
 		return WithLease(func(l *lease.Lease) { l.AbsentSince = Ago(d) })
 	}
@@ -188,7 +191,8 @@ func TestRevoked(t *testing.T) {
 		{"refused by EC2: stuck, and listed with the reason", Holds("i-1", byRelease, tried(1, time.Second), stuck("EC2 refuses: X")), nil, report},
 		{"refused by EC2: tried again", Holds("i-1", byRelease, tried(1, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
 		{"exempt: noted as stuck", Holds("i-1", byRelease, Exempt), nil, Ruling{Action: plan.ActStuck}},
-		{"exempt, and noted as that: reported", Holds("i-1", byRelease, Exempt, stuck("exempt by its tag lapse:exempt")), nil, report},
+		{"exempt, and noted as that: reported", Holds("i-1", byRelease, Exempt, stuck("exempt by its tag lapse:exempt"), kept(lease.KeptByExempt)), nil, report},
+		{"noted as exempt before, and exempt no longer: not as slow as what EC2 refuses", Holds("i-1", byRelease, tried(1000, 4*time.Minute), stuck("exempt by its tag lapse:exempt"), kept(lease.KeptByExempt)), nil, release(plan.ActEnd)},
 		{"its tag was taken off: noted as stuck", Holds("i-1", byRelease, Foreign), nil, Ruling{Action: plan.ActStuck}},
 		{"not the bound instance: noted as stuck", Holds("i-1", byRelease, func(s *Subject) { s.Instance.ClientToken = "" }), nil, Ruling{Action: plan.ActStuck}},
 		{"shutting down", Holds("i-1", byRelease, Is(lease.InstanceShuttingDown)), nil, keep},

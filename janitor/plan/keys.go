@@ -9,9 +9,6 @@ import (
 	"lapse/lease"
 )
 
-// OverdueAfter is how long an instance may wait for its tag alone before it is overdue.
-const OverdueAfter = 5 * time.Minute
-
 // raisedMemory is for how long a record that was behind its tag counts for the brake that says that the registry was set
 // back.
 const raisedMemory = time.Hour
@@ -151,22 +148,15 @@ func says(tag lease.Expiry) string {
 
 // kept notes, or reports, what keeps an instance whose date has passed.
 func (c *situation) kept(l *lease.Lease, why lease.KeptReason, reason string) {
-	overdue := string(why)
-	if late := c.Now.Sub(l.ExpiresAt.Add(c.Policy.TermGrace)); why == lease.KeptByTag && late < OverdueAfter {
-		overdue = "" // it is on its way
-		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace + OverdueAfter))
-	}
 	if l.KeptSince.IsZero() || l.KeptReason != why || l.Mark != nil && l.Mark.Cause == lease.CauseTerm {
-		verdict := c.say(l, ActKept, reason)
-		verdict.Kept, verdict.Overdue = why, overdue
+		c.say(l, ActKept, reason).Kept = why
 		return
 	}
-	c.say(l, ActReport, reason).Overdue = overdue
+	c.say(l, ActReport, reason)
 }
 
 // keptRevoked decides about a revoked lease that its instance's tag holds back. It reports whether it did.
 func (c *situation) keptRevoked(l *lease.Lease, i *lease.Instance) bool {
-	const wayOut = "; `lease revoke` ends it"
 	tag := c.tagOf(i)
 	switch {
 	case lease.Compare(*l, tag).State == lease.RecordBehind:
@@ -174,17 +164,25 @@ func (c *situation) keptRevoked(l *lease.Lease, i *lease.Instance) bool {
 		if l.TagNumber != tag.Number {
 			c.say(l, ActNoteTag, reason).Tag = tag
 		} else {
-			c.say(l, ActReport, reason+wayOut)
+			c.say(l, ActReport, reason+"; `lease revoke` ends it")
 		}
 	case l.Cause == lease.CauseTerm && !tag.Passed(c.Now, c.Policy.TermGrace):
-		c.say(l, ActReport, "revoked (term), but its tag "+lease.TagExpires+" "+says(tag)+wayOut)
+		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+says(tag)+"; `lease revoke` ends it")
 	case l.Cause == lease.CauseFailedCreation && i.Leased():
-		c.say(l, ActReport, "revoked (failed-creation), but its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` lets it go")
+		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` lets it go")
 	default:
 		return false
 	}
-	c.verdicts[len(c.verdicts)-1].Overdue = string(lease.KeptByTag)
 	return true
+}
+
+// stuck notes, or reports, what keeps the instance of a revoked lease.
+func (c *situation) stuck(l *lease.Lease, why lease.KeptReason, reason string) {
+	if l.Stuck != reason || l.KeptReason != why {
+		c.say(l, ActStuck, reason).Kept = why
+		return
+	}
+	c.say(l, ActReport, "stuck: "+reason)
 }
 
 // setBackByTags trips the brake that holds everything if tags say that the registry was set back to an older state: many

@@ -74,10 +74,10 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 	}
 	check(t, []spec{
 		{"silent, and the record behind", Holds("i-1", Due, ahead), nil, Ruling{Action: plan.ActRaise}},
-		{"term, and the tag was taken off since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute), tagSays("")), nil, report},
+		{"term, and the tag was taken off since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute), tagSays("")), nil, Ruling{Action: plan.ActStuck}},
 		{"term, and both passed", Holds("i-1", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute)), nil, gone(lease.CauseTerm)},
 		{"failed creation, as agreed", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute)), nil, gone(lease.CauseFailedCreation)},
-		{"failed creation, and leased by its tag", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("launch-of-i-1.1")), nil, report},
+		{"failed creation, and leased by its tag", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("launch-of-i-1.1")), nil, Ruling{Action: plan.ActStuck}},
 		{"failed creation, and a tag of another's lease", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("x.1")), nil, gone(lease.CauseFailedCreation)},
 	})
 }

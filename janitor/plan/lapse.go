@@ -113,12 +113,8 @@ func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
 func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
-	if why := untouchable(c.Snapshot.Registry, l, i); why != "" {
-		if l.Stuck != why {
-			c.say(l, ActStuck, why)
-			return
-		}
-		c.say(l, ActReport, "stuck: "+why)
+	if why := l.Untouchable(c.Snapshot.Registry.UUID, i); why != "" {
+		c.stuck(l, why, keptWords(why))
 		return
 	}
 	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
@@ -132,7 +128,7 @@ func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
 	if l.Tries > 0 && c.Now.Before(due) && !c.toCome(l.TriedAt) {
 		c.wake(due)
 		reason := "revoked (" + string(l.Cause) + "), to be tried again at " + due.Format(time.RFC3339)
-		if l.Stuck != "" {
+		if l.Refused() {
 			c.say(l, ActReport, "stuck: "+l.Stuck)
 			return
 		}
@@ -165,7 +161,7 @@ const retryPassing = 4 * time.Minute
 // backoff is the pause after the attempts so far: a minute, doubling up to RetryMax for what is stuck.
 func (c *situation) backoff(l *lease.Lease) time.Duration {
 	longest := c.Policy.RetryMax
-	if l.Stuck == "" {
+	if !l.Refused() {
 		longest = min(longest, retryPassing)
 	}
 	pause := time.Minute
@@ -177,15 +173,19 @@ func (c *situation) backoff(l *lease.Lease) time.Duration {
 
 // untouchable says why an instance may not be ended whatever its lease says, or is empty.
 func untouchable(reg lease.Registry, l *lease.Lease, i *lease.Instance) string {
-	switch {
-	case i.Exempt():
+	return keptWords(l.Untouchable(reg.UUID, i))
+}
+
+func keptWords(why lease.KeptReason) string {
+	switch why {
+	case lease.KeptByExempt:
 		return "exempt by its tag " + lease.TagExempt
-	case !i.ManagedBy(reg.UUID):
+	case lease.KeptByRegistry:
 		return "does not bear this registry's tag"
-	case !l.Binds(*i):
+	case lease.KeptByLaunch:
 		return "its client token or launch tag is not that of its lease"
 	}
-	return ""
+	return string(why)
 }
 
 // Sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
@@ -223,15 +223,12 @@ func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) 
 // judgeUntouchable reports an active lease whose instance may not be ended, and notes what kept it beyond its date: when that
 // is gone, it is marked first.
 func (c *situation) judgeUntouchable(l *lease.Lease, i *lease.Instance) {
-	why := untouchable(c.Snapshot.Registry, l, i)
-	switch {
-	case !c.over(l):
-		c.say(l, ActReport, why)
-	case i.Exempt():
-		c.kept(l, lease.KeptByExempt, why)
-	default:
-		c.kept(l, lease.KeptByRegistry, why)
+	why := l.Untouchable(c.Snapshot.Registry.UUID, i)
+	if !c.over(l) {
+		c.say(l, ActReport, keptWords(why))
+		return
 	}
+	c.kept(l, why, keptWords(why))
 }
 
 func (c *situation) over(l *lease.Lease) bool { return l.Over(c.Now, c.Policy.TermGrace) }

@@ -91,8 +91,11 @@ func (c *situation) unleased(p PlaceView, i *lease.Instance) {
 
 // unreadable reports an instance of which a record cannot be read.
 func (c *situation) unreadable(i *lease.Instance) {
-	for _, reason := range c.bad[i.ID] {
-		c.sayOf(i, nil, ActReport, reason)
+	for n, reason := range c.bad[i.ID] {
+		v := c.sayOf(i, nil, ActReport, reason)
+		if n == 0 && c.unread[i.ID] && i.Alive() && i.ManagedBy(c.Snapshot.Registry.UUID) && i.Expiry().Passed(c.Now, lease.OverdueAfter) {
+			v.Overdue = lease.Overdue{Reason: lease.KeptUnreadable, Since: i.Expiry().At}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@
 //     outlived those, brake.go and restored.go everything that holds back.
 //   - keys.go: the two keys of a date, the record and the tag on the instance, and what is to be written over the second.
 //   - recheck.go: what a fresh description must still say before anything is done by a verdict.
+//   - overdue.go: which instances should be gone by their record, and are not; see [lease.Overdue].
 //   - census.go: [Census], what is counted.
 package plan
 
@@ -71,8 +72,8 @@ type Verdict struct {
 	Looked     []string         // instances and leftovers of one launch whose first look is written together
 	Silence    *Silence         // what was seen of a lease that is silent just now
 	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
-	Kept       lease.KeptReason // of ActKept
-	Overdue    string           // should be gone by its record and is not: why; empty if it is not overdue
+	Kept       lease.KeptReason // of ActKept and ActStuck
+	Overdue    lease.Overdue    // should be gone by its record, and is not: see [lease.Circumstances.Overdue]
 	// Unexplained says that the instance is managed, but no record speaks of it.
 	Unexplained bool
 

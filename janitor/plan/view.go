@@ -54,9 +54,10 @@ type Silence struct {
 
 // OfficeView is what this leader knows of itself and of those before it.
 type OfficeView struct {
-	Stamped   bool          // this leader has written a stamp of its own
-	Unhealthy string        // why etcd is not to be trusted with silences; empty if it is
-	Since     time.Duration // in office
+	Stamped   bool             // this leader has written a stamp of its own
+	Unhealthy string           // why etcd is not to be trusted with silences; empty if it is
+	Since     time.Duration    // in office
+	Unable    lease.KeptReason // why this leader terminates nothing; empty: it can
 }
 
 // Listed reports whether the place's listing is complete.

@@ -1,0 +1,150 @@
+package lease_test
+
+import (
+	"testing"
+	"time"
+
+	"lapse/lease"
+)
+
+// TestOverdue has leases of which the registry alone tells whether their instances should be gone, and why they are not.
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	const place, zone = "111122223333/eu-west-1", "euw1-az1"
+	over := func(d time.Duration) func(*lease.Lease) {
+		return func(l *lease.Lease) { l.ExpiresAt = noon.Add(-d) }
+	}
+	revoked := func(d time.Duration) func(*lease.Lease) {
+		return func(l *lease.Lease) {
+			l.State, l.Cause, l.RevokedAt = lease.StateRevoked, lease.CauseRelease, noon.Add(-d)
+		}
+	}
+	kept := func(by lease.KeptReason) func(*lease.Lease) {
+		return func(l *lease.Lease) { l.KeptSince, l.KeptReason = noon.Add(-time.Second), by }
+	}
+	stuck := func(by lease.KeptReason) func(*lease.Lease) {
+		return func(l *lease.Lease) { l.Stuck, l.KeptReason = "something", by }
+	}
+	marked := func(cause lease.Cause, d time.Duration) func(*lease.Lease) {
+		return func(l *lease.Lease) { l.Mark = &lease.Mark{Cause: cause, Deadline: noon.Add(-d)} }
+	}
+	brake := func(name, scope string) func(*lease.Snapshot) {
+		return func(s *lease.Snapshot) { s.Sweep.Brakes = []lease.Brake{{Name: name, Scope: scope}} }
+	}
+	changes := func(all ...func(*lease.Lease)) []func(*lease.Lease) { return all }
+	as := func(s *lease.Snapshot) {}
+	for name, c := range map[string]struct {
+		lease []func(*lease.Lease)
+		known func(*lease.Snapshot)
+		want  lease.KeptReason
+	}{
+		"its date has not passed":                             {changes(over(-1)), as, ""},
+		"without a date":                                      {nil, as, ""},
+		"just over":                                           {changes(over(5*time.Minute - 1)), as, ""},
+		"over, and nothing explains it":                       {changes(over(5 * time.Minute)), as, lease.KeptWaiting},
+		"over, within the grace that the stamp tells":         {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.TermGrace = lease.Duration(time.Hour) }, ""},
+		"under notice":                                        {changes(over(time.Hour), marked(lease.CauseTerm, -1)), as, ""},
+		"its notice has passed":                               {changes(over(time.Hour), marked(lease.CauseTerm, 5*time.Minute)), as, lease.KeptWaiting},
+		"exempt: at once":                                     {changes(over(0), kept(lease.KeptByExempt)), as, lease.KeptByExempt},
+		"without its registry tag: at once":                   {changes(over(0), kept(lease.KeptByRegistry)), as, lease.KeptByRegistry},
+		"its tag is on its way":                               {changes(over(5*time.Minute-1), kept(lease.KeptByTag)), as, ""},
+		"its tag is late":                                     {changes(over(5*time.Minute), kept(lease.KeptByTag)), as, lease.KeptByTag},
+		"what kept it is gone, and it is under notice":        {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseTerm, -1)), as, ""},
+		"exempt, and the registry observes":                   {changes(over(time.Hour), kept(lease.KeptByExempt)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModeObserve }, lease.KeptByExempt},
+		"revoked just now":                                    {changes(revoked(5*time.Minute - 1)), as, ""},
+		"revoked, and asked for":                              {changes(revoked(5*time.Minute), func(l *lease.Lease) { l.Tries = 1 }), as, lease.KeptUnconfirmed},
+		"revoked, and not asked for":                          {changes(revoked(5 * time.Minute)), as, lease.KeptWaiting},
+		"revoked, and EC2 refuses: at once":                   {changes(revoked(0), stuck(lease.KeptStuck)), as, lease.KeptStuck},
+		"revoked, and EC2 refuses, noted by an older janitor": {changes(revoked(0), stuck("")), as, lease.KeptStuck},
+		"revoked, and exempt: at once":                        {changes(revoked(0), stuck(lease.KeptByExempt)), as, lease.KeptByExempt},
+		"revoked, and unrecorded: at once":                    {changes(revoked(0), stuck(lease.KeptByAudit)), as, lease.KeptByAudit},
+		"revoked, and its tag is newer: at once":              {changes(revoked(0), func(l *lease.Lease) { l.TagNumber = 9 }), as, lease.KeptByTag},
+		"revoked, and exempt while it was active":             {changes(revoked(time.Hour), kept(lease.KeptByExempt)), as, lease.KeptWaiting},
+		"revoked, and absent":                                 {changes(revoked(time.Hour), func(l *lease.Lease) { l.AbsentSince = noon }), as, lease.KeptUnseen},
+		"over, and absent":                                    {changes(over(time.Hour), func(l *lease.Lease) { l.AbsentSince = noon }), as, lease.KeptUnseen},
+		"being adopted, and over":                             {changes(over(time.Hour), func(l *lease.Lease) { l.State = lease.StateAdopting }), as, lease.KeptAdopting},
+		"ended":                                               {changes(over(time.Hour), func(l *lease.Lease) { l.State = lease.StateEnded }), as, ""},
+		"unmanaged":                                           {changes(over(time.Hour), func(l *lease.Lease) { l.State = lease.StateUnmanaged }), as, ""},
+		"its place is not swept":                              {changes(over(time.Hour), func(l *lease.Lease) { l.Region = "eu-west-2" }), as, lease.KeptUnswept},
+		"its place could not be listed":                       {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.Places = nil; brake("health", place)(s) }, lease.KeptBraked},
+		"nobody sweeps":                                       {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.NextSweep = noon.Add(-4 * time.Minute) }, lease.KeptUnswept},
+		"nobody ever swept":                                   {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep = lease.Sweep{} }, lease.KeptUnswept},
+		"the registry observes":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModeObserve }, lease.KeptByObserving},
+		"the registry is paused":                              {changes(revoked(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModePaused }, lease.KeptByPause},
+		"the audit log is down":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.Unable = lease.KeptByAudit }, lease.KeptByAudit},
+		"a brake that holds everything":                       {changes(over(time.Hour)), brake(lease.BrakeRestored, ""), lease.KeptBraked},
+		"a brake that somebody has lifted": {changes(over(time.Hour)), func(s *lease.Snapshot) {
+			brake(lease.BrakeRestored, "")(s)
+			s.Registry = s.Registry.Lift(noon, lease.BrakeRestored, s.Sweep.Brakes, "ada")
+		}, lease.KeptWaiting},
+		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), brake(lease.BrakeRestored, "i-1"), lease.KeptBraked},
+		"a brake that holds another lease":                    {changes(revoked(time.Hour)), brake(lease.BrakeRestored, "i-2"), lease.KeptWaiting},
+		"the clock there":                                     {changes(over(time.Hour)), brake("clock", place), lease.KeptBraked},
+		"the clock elsewhere":                                 {changes(over(time.Hour)), brake("clock", "111122223333/eu-west-2"), lease.KeptWaiting},
+		"silence holds no date":                               {changes(over(time.Hour)), brake(lease.BrakeSilence, ""), lease.KeptWaiting},
+		"silence holds a mark for silence":                    {changes(over(-time.Hour), marked(lease.CauseSilence, 5*time.Minute)), brake(lease.BrakeSilence, zone), lease.KeptBraked},
+		"silence of another zone":                             {changes(over(-time.Hour), marked(lease.CauseSilence, 5*time.Minute)), brake(lease.BrakeSilence, "euw1-az2"), ""},
+		"silent, and held as new leaders are":                 {changes(marked(lease.CauseNeverBeat, time.Hour)), brake("health", ""), lease.KeptBraked},
+		"silent, and waits for a witness":                     {changes(marked(lease.CauseSilence, 65*time.Minute-1)), as, ""},
+		"silent, and no longer waits for a witness":           {changes(marked(lease.CauseSilence, 65*time.Minute)), as, lease.KeptWaiting},
+		"silent, and renewed again":                           {changes(marked(lease.CauseSilence, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, ""},
+		"silent, and its heartbeat is a ghost":                {changes(marked(lease.CauseSilence, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{} }, lease.KeptWaiting},
+		"silent, renewed again, and over":                     {changes(over(time.Hour), marked(lease.CauseSilence, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, lease.KeptWaiting},
+		"over, though its mark for silence has a while to go": {changes(over(time.Hour), marked(lease.CauseSilence, -time.Hour)), as, lease.KeptWaiting},
+		"exempt, though it was marked for silence":            {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseSilence, time.Hour)), as, lease.KeptByExempt},
+	} {
+		l := lease.Lease{
+			InstanceID: "i-1", State: lease.StateActive, Account: "111122223333", Region: "eu-west-1", Zone: "eu-west-1a", ZoneID: zone, ExpiresNumber: 1,
+		}
+		for _, change := range c.lease {
+			change(&l)
+		}
+		s := lease.Snapshot{
+			Registry:   lease.Registry{UUID: "ours", Mode: lease.ModeArmed},
+			Sweep:      lease.Sweep{Time: noon.Add(-time.Minute), NextSweep: noon, Places: []lease.Place{l.Place(), {Account: "111122223333", Region: "eu-west-1"}}},
+			Heartbeats: map[string]lease.Heartbeat{},
+		}
+		if l.Region != "eu-west-1" {
+			s.Sweep.Places = s.Sweep.Places[1:]
+		}
+		c.known(&s)
+		got := s.Circumstances(noon).Overdue(&l, nil)
+		if got.Reason != c.want || (got.Since.IsZero() != (c.want == "")) || (got.Brake == "") != (c.want != lease.KeptBraked) {
+			t.Errorf("%s: %+v, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestWhatEC2ShowsOutweighsWhatWasNoted(t *testing.T) {
+	t.Parallel()
+	yesterday := noon.Add(-24 * time.Hour)
+	l := lease.Lease{
+		InstanceID: "i-1", State: lease.StateActive, ExpiresAt: yesterday, ExpiresNumber: 1,
+		KeptSince: yesterday, KeptReason: lease.KeptByExempt,
+	}
+	c := lease.Circumstances{Now: noon, UUID: "ours", Mode: lease.ModeArmed, Fresh: true, Swept: map[lease.Place]bool{{}: true}}
+	shown := func(state lease.InstanceState, tags map[string]string) *lease.Instance {
+		all := map[string]string{lease.TagRegistry: "ours", lease.TagExpires: l.Expiry().String()}
+		for key, value := range tags {
+			all[key] = value
+		}
+		return &lease.Instance{ID: "i-1", State: state, Tags: all}
+	}
+	for name, is := range map[string]struct {
+		i    *lease.Instance
+		want lease.KeptReason
+	}{
+		"nothing":                         {nil, lease.KeptByExempt},
+		"exempt no longer":                {shown(lease.InstanceRunning, nil), lease.KeptWaiting},
+		"exempt still":                    {shown(lease.InstanceStopped, map[string]string{lease.TagExempt: "no"}), lease.KeptByExempt},
+		"another registry's":              {shown(lease.InstanceRunning, map[string]string{lease.TagRegistry: "theirs"}), lease.KeptByRegistry},
+		"a later date":                    {shown(lease.InstanceRunning, map[string]string{lease.TagExpires: "2099-01-01T00:00:00Z"}), lease.KeptByTag},
+		"no date":                         {shown(lease.InstanceRunning, map[string]string{lease.TagExpires: ""}), lease.KeptByTag},
+		"shutting down, for a long while": {shown(lease.InstanceShuttingDown, nil), lease.KeptUnconfirmed},
+		"terminated":                      {shown(lease.InstanceTerminated, nil), ""},
+	} {
+		if got := c.Overdue(&l, is.i).Reason; got != is.want {
+			t.Errorf("%s: %q, want %q", name, got, is.want)
+		}
+	}
+}
