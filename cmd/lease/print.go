@@ -35,9 +35,17 @@ func printIDs(c *ucli.Context, leases []lease.Lease) error {
 	return nil
 }
 
-// byEnd sorts leases by what ends first; those without a term come last.
+// byEnd sorts leases by what ends first; those without a term come after them, and what has ended, or is no longer managed,
+// last of all.
 func byEnd(leases []lease.Lease) {
+	gone := func(l lease.Lease) bool { return l.State == lease.StateEnded || l.State == lease.StateUnmanaged }
 	slices.SortFunc(leases, func(a, b lease.Lease) int {
+		switch {
+		case gone(a) && !gone(b):
+			return 1
+		case gone(b) && !gone(a):
+			return -1
+		}
 		if a.ExpiresAt.IsZero() != b.ExpiresAt.IsZero() {
 			return b.ExpiresAt.Compare(a.ExpiresAt)
 		}
