@@ -22,6 +22,8 @@
 //	lapse_failures_total                           reads, writes and calls that failed, counted by instance or launch
 //	lapse_audit_failures_total                     events that could not be written to the audit log
 //
+// And what Prometheus's own library says of the process: process_*, go_*.
+//
 // Only while it leads, and by its latest decision:
 //
 //	lapse_registry_mode{mode}                      1 for observe, armed or paused; 0 for the other two
@@ -44,6 +46,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"lapse/janitor"
 	"lapse/janitor/plan"
@@ -102,6 +105,7 @@ func New(version string, now func() time.Time) *Exporter {
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	}, func() float64 { return 1 }))
 	e.registry.MustRegister(gauges{e})
+	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return e
 }
 

@@ -347,3 +347,12 @@ func TestNothingButGetIsServed(t *testing.T) {
 		}
 	}
 }
+
+func TestTheProcessIsShownBeforeAnybodyLeads(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total", "go_goroutines"} {
+		if n, err := testutil.GatherAndCount(New("v1", time.Now).registry, name); n != 1 || err != nil {
+			t.Errorf("%d series of %s, %v", n, name, err)
+		}
+	}
+}
