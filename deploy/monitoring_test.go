@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,7 @@ func TestEveryAlertSaysWhatToDoAndIsTried(t *testing.T) {
 type panel struct {
 	ID          int
 	Type, Title string
+	Repeat      string
 	Datasource  map[string]string
 	GridPos     struct{ X, Y, W, H int }
 	Targets     []struct {
@@ -127,6 +129,23 @@ func TestDashboardIsWhatGrafanaTakes(t *testing.T) {
 				t.Errorf("%s, %s: want a name of its own, the data source and the job as variables", p.Title, target.RefID)
 			}
 			refs[target.RefID] = true
+		}
+	}
+}
+
+// TestDashboardKeepsRegistriesApart: two of them have a leader each, and their leases are not one fleet.
+func TestDashboardKeepsRegistriesApart(t *testing.T) {
+	aggregation := regexp.MustCompile(`\b(sum|max|min|count|avg)\b( by \(job[,)])?`)
+	for _, p := range panels(t) {
+		if p.Type == "row" && (p.Repeat != "job" || !strings.Contains(p.Title, "$job")) {
+			t.Errorf("%s: want one such row for each job", p.Title)
+		}
+		for _, target := range p.Targets {
+			for _, found := range aggregation.FindAllStringSubmatch(target.Expr, -1) {
+				if found[2] == "" {
+					t.Errorf("%s adds up several registries: %s", p.Title, target.Expr)
+				}
+			}
 		}
 	}
 }
