@@ -4,7 +4,7 @@
 //   - janitor.go: what it needs of others: [Cloud], [Office].
 //   - run.go: [Janitor], which campaigns; leader.go: the leader's one loop, on which nothing blocks; liveness.go: how it
 //     shows that it works; timetable.go: when it sweeps.
-//   - sweep.go: one sweep; stamp.go: what says that it happened; react.go: between sweeps it reacts in seconds. worker.go:
+//   - sweep.go: one sweep; stamp.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
 //     what runs beside the loop, so that no location waits for another.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it), and [Preview]; seek.go: what
 //     closed launches left; vacant.go: empty places, which are listed less often.
@@ -71,6 +71,9 @@ type Office interface {
 	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
 	PutSweep(ctx context.Context, reg lease.Registry, s lease.Sweep) (lease.Sweep, error)
+	// PutPlan publishes a plan in place of the one before it, and DeletePlan takes it back, if there is one.
+	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error
+	DeletePlan(ctx context.Context, reg lease.Registry) error
 	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
 	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error
 }

@@ -43,7 +43,10 @@ type term struct {
 
 	beside
 	workers
-	tags     tagger
+	tags tagger
+
+	published publisher
+
 	table    timetable
 	next     *time.Timer // for the next sweep
 	sweepDue bool

@@ -81,8 +81,10 @@ func (t *term) soon() {
 // wakeFor lets the next reaction come when time alone changes the plan.
 func (t *term) wakeFor(planned plan.Plan) {
 	t.due = time.Now().Add(t.untilNext(planned))
-	if time.Now().Before(t.again) && t.again.Before(t.due) {
-		t.due = t.again
+	for _, at := range []time.Time{t.again, t.published.due} {
+		if time.Now().Before(at) && at.Before(t.due) {
+			t.due = at
+		}
 	}
 	t.timer.Reset(time.Until(t.due))
 }
@@ -108,6 +110,7 @@ func (t *term) react(ctx context.Context) plan.Plan {
 	t.reacted, t.took = time.Now(), time.Since(begun)
 	t.act(ctx, t.seen.snapshot.Registry, false, now, func(Report) {})
 	t.tag(ctx, planned.Tags)
+	t.publish(ctx, t.seen.snapshot.Registry, planned, false)
 	if t.seen.drift(t.Now()).Abs() > t.Policy.MaxSkew { // our clock was set, or the machine slept: EC2 tells which
 		t.dueAgain()
 	}

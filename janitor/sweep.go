@@ -146,6 +146,7 @@ func (p *pass) conclude(ctx context.Context, err error) {
 	}
 	if err == nil {
 		p.tag(ctx, p.plan.Tags)
+		p.publish(ctx, p.by, p.plan, true)
 	}
 	p.decided(ctx, err)
 }

@@ -43,7 +43,7 @@ func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // NotFoundError says that the registry has no such record.
 type NotFoundError struct {
-	Kind string // "lease", "launch", "registry", "sweep", "heartbeat"
+	Kind string // "lease", "launch", "registry", "sweep", "plan", "heartbeat"
 	ID   string
 }
 
@@ -53,6 +53,8 @@ func (e *NotFoundError) Error() string {
 		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`, or if it was there and is lost, see `lease recover --help`", e.ID)
 	case "sweep":
 		return "no janitor has swept yet: start `janitor run`"
+	case "plan":
+		return "no janitor has published a plan: start `janitor run`, and wait for its first sweep"
 	case "heartbeat":
 		return fmt.Sprintf("no heartbeat for %q in the registry: start `sidecar run` on it", e.ID)
 	}

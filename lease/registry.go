@@ -166,6 +166,7 @@ type Snapshot struct {
 	Launches   []Launch
 	Heartbeats map[string]Heartbeat // by instance id
 	Bad        []BadRecord
+	Planned    bool // a plan is published beside the stamp
 	Revision   int64
 	Term       uint64 // raft term in which it was read: a change means that etcd stalled or elected anew
 }

@@ -1,7 +1,8 @@
 // Command janitor ends instances whose leases have lapsed, and what failed launches left behind.
 //
 //   - main.go: the commands; run.go: sweeps on a schedule; sweep.go: one pass.
-//   - mode.go: what janitors may do; resume.go: the brakes that a person lifts. plan.go: what they would do. status.go: what the registry holds.
+//   - mode.go: what janitors may do; arm.go, rehearse.go: what is shown before; resume.go: the brakes that a person lifts.
+//   - plan.go: what janitors would do; dryrun.go: as far as this command can tell. status.go: what the registry holds.
 //   - watched.go: metrics, health and the audit log. places.go, policy.go: where, and by which figures. demo.go.
 package main
 

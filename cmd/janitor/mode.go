@@ -1,17 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"log/slog"
-	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
-	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -27,8 +22,9 @@ func modeCommand(name string) *ucli.Command {
 	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
 	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag())
 	if name == "arm" {
-		flags = append(append(append(flags, placeFlags()...), policyFlags()...), cli.YesFlag(), allFlag())
-		description += " The plan is made\nby the policy flags given here; janitors go on with their own."
+		flags = append(flags, cli.AccountFlag(), cli.YesFlag(), allFlag())
+		description += "\nThe plan is that of the janitor that sweeps: it is published while the registry observes or is paused. Without a\n" +
+			"fresh one, or where the janitor cannot list a location, nothing is armed. Exit code 4: refused."
 	}
 	if name == "resume" {
 		flags = append(flags, brakeFlag(), cli.YesFlag())
@@ -66,11 +62,13 @@ func modeCommand(name string) *ucli.Command {
 	}
 }
 
-// setMode sets the mode, unless somebody else did since a person was shown it. A zero shown was shown to nobody.
+// setMode sets the mode, unless the registry has changed since a person was shown it. A zero shown was shown to nobody.
 func setMode(c *ucli.Context, store *etcd.Store, name string, shown lease.Registry) error {
 	before, after, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
-		if shown.UUID != "" && (r.UUID != shown.UUID || r.Mode != shown.Mode || !r.ModeSince.Equal(shown.ModeSince)) {
-			return r, cli.Overtaken("registry %s was set to %s", r.UUID, r.Mode)
+		if shown.UUID != "" {
+			if err := overtaken(shown, r); err != nil {
+				return r, err
+			}
 		}
 		switch now := time.Now(); name {
 		case "arm":
@@ -105,63 +103,4 @@ type change struct {
 	Registry string     `json:"registry"`
 	Before   lease.Mode `json:"before"`
 	Mode     lease.Mode `json:"mode"`
-}
-
-// previewArm shows what an armed janitor would do at its next sweep, and asks. It returns the registry as it was shown;
-// zero if nobody was asked.
-func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (shown lease.Registry, err error) {
-	p, err := readPolicy(c)
-	if err != nil {
-		return shown, err
-	}
-	clouds, err := places(c, log, nil)
-	if err != nil {
-		return shown, err
-	}
-	view, plan, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
-	if err != nil {
-		return shown, err
-	}
-	out := c.App.Writer
-	if cli.WantsJSON(c) {
-		out = c.App.ErrWriter // the plan is for who is asked; programs get what came of it
-	}
-	if err := newPlan(view, plan, c.Bool("all")).write(out); err != nil {
-		return shown, err
-	}
-	registry := view.Snapshot.Registry
-	rehearse(c, clouds, registry.UUID)
-	question := "arm registry " + registry.UUID
-	if registry.Mode == lease.ModePaused {
-		question += ", which was paused " + cli.When(registry.ModeSince, time.Now())
-	}
-	err = cli.Confirm(c, question, func() error {
-		shown = registry
-		_, fresh, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
-		if err != nil {
-			return err
-		}
-		if more := fresher(plan, fresh); len(more) > 0 {
-			return cli.Overtaken("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Token))
-		}
-		return nil
-	})
-	return shown, err
-}
-
-// fresher are the verdicts of a plan that end, mark or remove something of which the plan before it did not speak.
-func fresher(before, now plan.Plan) []plan.Verdict {
-	thing := func(v plan.Verdict) string {
-		if v.Leftover != nil {
-			return v.Leftover.ID
-		}
-		return v.InstanceID
-	}
-	return slices.DeleteFunc(slices.Clone(now.Verdicts), func(v plan.Verdict) bool {
-		switch v.Action {
-		case plan.ActEnd, plan.ActOrphan, plan.ActMark, plan.ActRemove:
-			return slices.ContainsFunc(before.Verdicts, func(b plan.Verdict) bool { return b.Action == v.Action && thing(b) == thing(v) })
-		}
-		return true
-	})
 }

@@ -34,12 +34,16 @@ func placeFlags() []ucli.Flag {
 	}
 }
 
-// places opens EC2 in each region. called, unless it is nil, is told each call.
-func places(c *ucli.Context, log *slog.Logger, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
-	regions := c.StringSlice("region")
-	if len(regions) == 0 {
-		regions = []string{""}
+// regions are those that were asked for; if none was, that of the AWS SDK's own setting, as an empty name.
+func regions(c *ucli.Context) []string {
+	if asked := c.StringSlice("region"); len(asked) > 0 {
+		return asked
 	}
+	return []string{""}
+}
+
+// places opens EC2 in each region. called, unless it is nil, is told each call.
+func places(c *ucli.Context, log *slog.Logger, regions []string, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	share := c.Float64("ec2-share")
 	if !(share > 0 && share <= 1) { // also refuses NaN
 		return nil, cli.Usage("--ec2-share %g must be above 0 and at most 1", share)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	ucli "github.com/urfave/cli/v2"
@@ -19,108 +21,87 @@ func allFlag() ucli.Flag {
 
 // planView is a plan for programs.
 type planView struct {
-	Registry string        `json:"registry"`
-	Mode     lease.Mode    `json:"mode"`
-	Verdicts []verdict     `json:"verdicts"`
-	Kept     int           `json:"kept"`
-	Foreign  int           `json:"foreign"` // of other registries, and left alone
-	Brakes   []lease.Brake `json:"brakes"`
+	Registry string            `json:"registry"`
+	Mode     lease.Mode        `json:"mode"`
+	Verdicts []lease.Judgement `json:"verdicts"`
+	Kept     int               `json:"kept"`
+	Foreign  int               `json:"foreign"` // of other registries, and left alone
+	Brakes   []lease.Brake     `json:"brakes"`
+	Judged   bool              `json:"heartbeats_judged"`
+	Unseen   []lease.Sight     `json:"unseen_locations"` // swept by the janitor, and not part of this plan
+	Omitted  int               `json:"omitted,omitzero"` // verdicts that are counted, and not listed
 
-	ends, marks, removes, holds, reports, others int
+	whose  string // plan it is
+	counts map[string]int
 }
 
-// verdict is a verdict for programs.
-type verdict struct {
-	Action     plan.Action        `json:"action"`
-	InstanceID string             `json:"instance_id,omitzero"`
-	Leftover   string             `json:"leftover,omitzero"` // id of a volume, an interface or a spot request
-	Kind       lease.LeftoverKind `json:"kind,omitzero"`     // of the leftover
-	Launch     string             `json:"launch,omitzero"`
-	Place      string             `json:"place"`
-	Cause      lease.Cause        `json:"cause,omitzero"`
-	Brake      string             `json:"brake,omitzero"`
-	Reason     string             `json:"reason"`
-
-	lease.Overdue // should be gone by its record: what keeps it, and since when
-}
-
-// newPlan takes what would be done and what is to be known. What is simply kept, and what
-// belongs to other registries, is only counted, unless all is asked for.
+// newPlan is the plan that this command has made by itself. It judges no heartbeat.
 func newPlan(view plan.View, planned plan.Plan, all bool) planView {
-	p := planView{
-		Registry: view.Snapshot.Registry.UUID, Mode: view.Snapshot.Registry.Mode,
-		Verdicts: []verdict{}, Brakes: append([]lease.Brake{}, planned.Brakes...),
-	}
-	for _, v := range planned.Verdicts {
-		quiet := false
-		switch {
-		case v.Action == plan.ActKeep:
-			p.Kept++
-			quiet = true
-		case v.Action == plan.ActEnd, v.Action == plan.ActOrphan:
-			p.ends++
-		case v.Action == plan.ActMark:
-			p.marks++
-		case v.Action == plan.ActRemove:
-			p.removes++
-		case v.Action == plan.ActHold:
-			p.holds++
-		case v.Action == plan.ActReport && foreign(v, p.Registry):
-			p.Foreign++
-			quiet = true
-		case v.Action == plan.ActReport:
-			p.reports++
-		default:
-			p.others++
-		}
-		if !quiet || all {
-			shown := verdict{
-				Action: v.Action, InstanceID: v.InstanceID, Launch: v.Token, Place: v.Place.String(), Cause: v.Cause,
-				Brake: v.Brake, Reason: v.Reason, Overdue: v.Overdue,
-			}
-			if v.Leftover != nil {
-				shown.Leftover, shown.Kind = v.Leftover.ID, v.Leftover.Kind
-			}
-			p.Verdicts = append(p.Verdicts, shown)
-		}
-	}
+	p := viewOf(planned.Judged(view.Snapshot.Registry.UUID), view.Snapshot.Registry, all)
+	p.whose = "by the policy flags of this command"
 	return p
 }
 
-// foreign reports whether this is about an instance that bears the tag of another registry, and has no lease in ours.
-func foreign(v plan.Verdict, registry string) bool {
-	return v.Instance != nil && v.Lease == nil && v.Instance.Tags[lease.TagRegistry] != "" && !v.Instance.ManagedBy(registry)
+// viewOf takes what would be done and what is to be known. What is simply kept, and what belongs to other registries, is
+// only counted, unless all is asked for.
+func viewOf(made lease.Plan, registry lease.Registry, all bool) planView {
+	quiet := func(j lease.Judgement) bool { return !all && (j.Foreign || j.Action == string(plan.ActKeep)) }
+	return planView{
+		Registry: registry.UUID, Mode: registry.Mode, Verdicts: slices.DeleteFunc(slices.Clone(made.Verdicts), quiet),
+		Kept: made.Counts[string(plan.ActKeep)], Foreign: made.Foreign, Brakes: made.Brakes, Judged: made.HeartbeatsJudged,
+		Unseen: made.Unseen(), Omitted: made.Omitted, counts: made.Counts,
+	}
 }
 
 func (p planView) write(w io.Writer) error {
 	rows := [][]string{{"ACTION", "ID", "LAUNCH", "PLACE", "REASON"}}
 	for _, v := range p.Verdicts {
-		rows = append(rows, []string{string(v.Action), dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Place, v.Reason})
+		rows = append(rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Place, v.Reason})
 	}
 	if len(p.Verdicts) > 0 {
 		if err := cli.Table(w, rows); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(w, "by the policy flags of this command: %s; silence is not judged here, `janitor run` does that\n", p.sum()); err != nil {
+	end := ""
+	if p.Omitted > 0 {
+		end += fmt.Sprintf("; %d of these are not listed here", p.Omitted)
+	}
+	if !p.Judged {
+		end += "; silence is not judged here, `janitor run` does that"
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s%s\n", p.whose, p.sum(), end); err != nil {
 		return err
+	}
+	for _, unseen := range p.Unseen {
+		if _, err := fmt.Fprintf(w, "not seen: %s, which the janitor sweeps: %s\n", unseen.Location, unseen.Error); err != nil {
+			return err
+		}
 	}
 	return printBrakes(w, p.Brakes)
 }
 
 // sum tells how much there is of what. Nobody needs to be told that there is nothing of what is rare.
 func (p planView) sum() string {
-	parts := []string{fmt.Sprintf("%d kept, %d to end", p.Kept, p.ends)}
+	rest := maps.Clone(p.counts)
+	take := func(actions ...plan.Action) (n int) {
+		for _, action := range actions {
+			n += rest[string(action)]
+			delete(rest, string(action))
+		}
+		return n
+	}
+	parts := []string{fmt.Sprintf("%d kept, %d to end", take(plan.ActKeep), take(plan.ActEnd, plan.ActOrphan))}
 	for _, rare := range []struct {
 		n    int
 		what string
 	}{
-		{p.marks, "to mark (notice, then the end)"},
-		{p.removes, "leftovers to remove"},
-		{p.holds, "held by a brake"},
-		{p.reports, "only reported"},
+		{take(plan.ActMark), "to mark (notice, then the end)"},
+		{take(plan.ActRemove), "leftovers to remove"},
+		{take(plan.ActHold), "held by a brake"},
+		{take(plan.ActReport), "only reported"},
 		{p.Foreign, "foreign"},
-		{p.others, "to record"},
+		{take(plan.Actions()...), "to record"},
 	} {
 		if rare.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", rare.n, rare.what))

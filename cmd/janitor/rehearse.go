@@ -3,45 +3,52 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
+	"lapse/lease"
 	"lapse/lease/ec2"
 )
 
-// rehearseFor bounds what is rehearsed in one place.
+// rehearseFor bounds what is rehearsed in one location.
 const rehearseFor = 20 * time.Second
 
-// rehearser is a place in which a janitor's calls can be tried with DryRun.
-type rehearser interface {
-	Stage(ctx context.Context, registry string) (ec2.Rehearsal, error)
-	Rehearse(ctx context.Context, r ec2.Rehearsal, roles ...ec2.Role) []ec2.Rehearsed
-	Caller() string
-}
-
-// rehearse says what EC2 would refuse to a janitor with the credentials of this command. The janitor's own may be others,
-// so it is no reason not to arm: what is refused is spared.
-func rehearse(c *ucli.Context, clouds []janitor.Cloud, registry string) {
-	for _, cloud := range clouds {
-		place, can := cloud.(rehearser)
-		if !can {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(c.Context, rehearseFor)
-		stage, err := place.Stage(ctx, registry)
-		if err != nil {
-			cli.Say(c, "warning: nothing can be rehearsed in %s: %v", cloud.Place(), err)
-			cancel()
-			continue
-		}
-		refused, _ := ec2.RoleJanitor.Lacks(place.Rehearse(ctx, stage, ec2.RoleJanitor))
-		cancel()
-		for _, one := range refused {
-			cli.Say(c, "warning: in %s EC2 refuses %s to %s: give the janitor's role the policy deploy/iam/janitor.json",
-				cloud.Place(), one.Need, cmp.Or(place.Caller(), "these credentials"))
+// rehearse says what EC2 would refuse to a janitor with the credentials of this command, in the locations of the plan. The
+// janitor's own may be others, so it is no reason not to arm: what is refused is spared.
+func rehearse(c *ucli.Context, log *slog.Logger, published lease.Plan, registry string) {
+	for _, seen := range published.Locations {
+		if err := rehearseIn(c, log, seen.Location, registry); err != nil {
+			cli.Say(c, "note: what EC2 would refuse in %s is not tried: %v; where the janitor runs, `lease doctor --as janitor` tries it", seen.Location, err)
 		}
 	}
+}
+
+func rehearseIn(c *ucli.Context, log *slog.Logger, location lease.Place, registry string) error {
+	ctx, cancel := context.WithTimeout(c.Context, rehearseFor)
+	defer cancel()
+	cfg, err := ec2.Load(ctx, location.Region, log)
+	if err != nil {
+		return err
+	}
+	cloud, err := ec2.Open(ctx, cfg, location.Region, ec2.Options{Account: c.String("account"), Share: 1, Speed: 1})
+	if err != nil {
+		return err
+	}
+	if cloud.Place() != location {
+		return fmt.Errorf("these credentials are of account %s", cloud.Place().Account)
+	}
+	stage, err := cloud.Stage(ctx, registry)
+	if err != nil {
+		return err
+	}
+	refused, _ := ec2.RoleJanitor.Lacks(cloud.Rehearse(ctx, stage, ec2.RoleJanitor))
+	for _, one := range refused {
+		cli.Say(c, "warning: in %s EC2 refuses %s to %s: give the janitor's role the policy deploy/iam/janitor.json",
+			location, one.Need, cmp.Or(cloud.Caller(), "these credentials"))
+	}
+	return nil
 }

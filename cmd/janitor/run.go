@@ -69,7 +69,7 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	defer closeAudit()
-	clouds, err := places(c, log, watched.Called)
+	clouds, err := places(c, log, regions(c), watched.Called)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
-	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -70,17 +69,17 @@ func sweep(c *ucli.Context) error {
 	if c.String("audit-log") == "-" && cli.WantsJSON(c) {
 		return cli.Usage("--audit-log - and -o json both want stdout; name a file for one of them")
 	}
-	clouds, err := places(c, log, nil)
-	if err != nil {
-		return err
-	}
 	store, closeStore, err := cli.Store(c, log)
 	if err != nil {
 		return err
 	}
 	defer closeStore()
 	if c.Bool("dry-run") {
-		return dryRun(c, clouds, store, p)
+		return dryRun(c, store, log, p)
+	}
+	clouds, err := places(c, log, regions(c), nil)
+	if err != nil {
+		return err
 	}
 	audit, closeAudit, err := openAudit(c)
 	if err != nil {
@@ -104,18 +103,6 @@ func sweep(c *ucli.Context) error {
 		return err
 	}
 	return printReport(c, report)
-}
-
-func dryRun(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store, p plan.Policy) error {
-	view, planned, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
-	if err != nil {
-		return err
-	}
-	made := newPlan(view, planned, c.Bool("all"))
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, made)
-	}
-	return made.write(c.App.Writer)
 }
 
 // sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these places.

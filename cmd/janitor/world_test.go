@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
@@ -41,6 +42,9 @@ func newWorld(env *testscript.Env) error {
 	}
 	w := &world{ctx: ctx, client: server.Client, store: server.Store, sim: ec2sim.New(ec2sim.Config{Now: time.Now})}
 	server.Point(env, w.sim)
+	elsewhere := httptest.NewServer(ec2sim.New(ec2sim.Config{Account: "210987654321", Now: time.Now})) // what other credentials lead to
+	env.Defer(elsewhere.Close)
+	env.Setenv("ELSEWHERE", elsewhere.URL)
 	env.Setenv("LAPSE_LOG_LEVEL", "error")
 	env.Values["world"] = w
 	_, err = w.store.PutRegistry(ctx, lease.NewRegistry(time.Now(), "6ba7b810-9dad-11d1-80b4-00c04fd430c8", lease.ModeObserve))
@@ -52,7 +56,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "fault": failEC2, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "alarm": raiseAlarm,
+		"create": createInstance, "leased": leaseInstance, "fault": failEC2, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -102,6 +106,12 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	w.sim.SetTags(i.ID, tags)
 	ts.Setenv(args[0], i.ID)
 	_, err = w.store.PutLease(w.ctx, l)
+	return err
+}
+
+// armed: the registry was armed, whatever its plan.
+func armRegistry(w *world, _ *testscript.TestScript, _ []string) error {
+	_, _, err := w.store.UpdateRegistry(w.ctx, func(r lease.Registry) (lease.Registry, error) { return r.To(time.Now(), lease.ModeArmed), nil })
 	return err
 }
 

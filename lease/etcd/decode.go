@@ -12,6 +12,7 @@ import (
 type page struct {
 	registry   *lease.Registry
 	sweep      *lease.Sweep
+	planned    bool
 	leases     []lease.Lease
 	launches   []lease.Launch
 	heartbeats []lease.Heartbeat
@@ -37,6 +38,8 @@ func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
 			p.registry = change.registry
 		case change.sweep != nil:
 			p.sweep = change.sweep
+		case kind == "plan":
+			p.planned = true
 		}
 	}
 	return p
@@ -59,7 +62,7 @@ type decoded struct {
 	sweep     *lease.Sweep
 }
 
-// decode reads one key. Without an error, nothing is set for a key that is no record.
+// decode reads one key. Without an error, nothing is set for a key that is no record, nor for the plan: nobody decides by it.
 func (s *Store) decode(kv *mvccpb.KeyValue) (d decoded, kind, name string, err error) {
 	kind, name = s.parse(string(kv.GetKey()))
 	switch kind {
@@ -83,7 +86,7 @@ func (s *Store) parse(key string) (kind, name string) {
 	if !ours {
 		return "", ""
 	}
-	if rest == "registry" || rest == "sweep" {
+	if rest == "registry" || rest == "sweep" || rest == "plan" {
 		return rest, s.namespace
 	}
 	if name, found := strings.CutPrefix(rest, dirLeases); found {

@@ -74,6 +74,28 @@ func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Swee
 	return o.store.sweep.put(ctx, sw, o.fence(reg)...)
 }
 
+// PutPlan publishes a plan in place of the one that is there.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError].
+func (o *Office) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) (err error) {
+	if p.Revision, err = o.store.plan.at(ctx, p); err != nil {
+		return err
+	}
+	_, err = o.store.plan.put(ctx, p, o.fence(reg)...)
+	return err
+}
+
+// DeletePlan takes back what was published, if anything was.
+//
+// Errors: [lease.DeposedError], [lease.ConflictError].
+func (o *Office) DeletePlan(ctx context.Context, reg lease.Registry) error {
+	revision, err := o.store.plan.at(ctx, lease.Plan{})
+	if err != nil || revision == 0 {
+		return err
+	}
+	return o.store.plan.remove(ctx, lease.Plan{Revision: revision}, o.fence(reg)...)
+}
+
 // DeleteLease removes a tombstone if it is still at l's revision.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a lease that was never stored.

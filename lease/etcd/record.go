@@ -61,6 +61,17 @@ func (t table[R]) get(ctx context.Context, name string) (R, error) {
 	return t.read(name, resp.Kvs[0])
 }
 
+// at is the revision of the record as it is now, whether or not it can be read; 0 if there is none.
+func (t table[R]) at(ctx context.Context, r R) (int64, error) {
+	ctx, cancel := t.store.bounded(ctx)
+	defer cancel()
+	resp, err := t.store.client.Get(ctx, t.key(t.name(r)))
+	if err != nil || len(resp.Kvs) == 0 {
+		return 0, err
+	}
+	return resp.Kvs[0].GetModRevision(), nil
+}
+
 // put writes r if the record is still at r's revision and every guard holds.
 func (t table[R]) put(ctx context.Context, r R, guards ...guard) (R, error) {
 	data, err := t.encode(r)
@@ -149,6 +160,13 @@ func (s *Store) UpdateRegistry(ctx context.Context, change func(lease.Registry) 
 // Errors: [lease.NotFoundError], [lease.SchemaError], [lease.MalformedError].
 func (s *Store) Sweep(ctx context.Context) (lease.Sweep, error) {
 	return s.sweep.get(ctx, s.namespace)
+}
+
+// Plan reads what the leader would do, if it has published that.
+//
+// Errors: [lease.NotFoundError], [lease.SchemaError], [lease.MalformedError].
+func (s *Store) Plan(ctx context.Context) (lease.Plan, error) {
+	return s.plan.get(ctx, s.namespace)
 }
 
 // Lease reads the lease of an instance.

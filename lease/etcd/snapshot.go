@@ -106,6 +106,7 @@ func (s *Store) assemble(pages []*page, at head) (lease.Snapshot, error) {
 		if p.sweep != nil {
 			snapshot.Sweep = *p.sweep
 		}
+		snapshot.Planned = snapshot.Planned || p.planned
 	}
 	return snapshot, s.understood(snapshot.Registry)
 }

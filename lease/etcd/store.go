@@ -1,6 +1,6 @@
 // Package etcd keeps leases in etcd. It is the only place that knows the keys, under /lapse/<namespace>/:
 //
-//	registry, sweep, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
+//	registry, sweep, plan, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
 //
 // Every write compares the revision that its writer read, so that of two writers exactly one wins and the other is told.
 // Every call is bounded, because the client would otherwise wait for an absent server for ever. etcd's own leases are
@@ -61,6 +61,7 @@ type Store struct {
 
 	registry table[lease.Registry]
 	sweep    table[lease.Sweep]
+	plan     table[lease.Plan]
 	leases   table[lease.Lease]
 	launches table[lease.Launch]
 }
@@ -91,6 +92,12 @@ func New(c Client, namespace string, o Options) *Store {
 		revision: func(r *lease.Sweep) *int64 { return &r.Revision },
 		name:     func(lease.Sweep) string { return namespace },
 		key:      func(string) string { return s.root + "sweep" },
+	}
+	s.plan = table[lease.Plan]{
+		store: s, kind: "plan", decode: lease.Decode[lease.Plan],
+		revision: func(p *lease.Plan) *int64 { return &p.Revision },
+		name:     func(lease.Plan) string { return namespace },
+		key:      func(string) string { return s.root + "plan" },
 	}
 	s.leases = table[lease.Lease]{
 		store: s, kind: "lease", decode: lease.Decode[lease.Lease],

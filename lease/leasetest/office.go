@@ -181,6 +181,23 @@ func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Swee
 	return sw, err
 }
 
+// PutPlan publishes a plan in place of the one that is there.
+func (o *Office) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error {
+	return o.fenced(ctx, "PutPlan", reg, func() (err error) {
+		p.Revision = o.store.entries[key{"plan", ""}].modified
+		_, err = put(o.store, plans(), p)
+		return err
+	})
+}
+
+// DeletePlan takes back what was published, if anything was.
+func (o *Office) DeletePlan(ctx context.Context, reg lease.Registry) error {
+	return o.fenced(ctx, "DeletePlan", reg, func() error {
+		o.store.unset(key{"plan", ""})
+		return nil
+	})
+}
+
 // DeleteLease removes a tombstone if it is still at l's revision.
 func (o *Office) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
 	return o.remove(ctx, "DeleteLease", reg, key{"lease", l.InstanceID}, l.Revision)

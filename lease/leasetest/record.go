@@ -104,6 +104,11 @@ func (s *Store) Sweep(ctx context.Context) (lease.Sweep, error) {
 	return lockedGet(ctx, s, "Sweep", sweeps(), "")
 }
 
+// Plan reads what the leader has published.
+func (s *Store) Plan(ctx context.Context) (lease.Plan, error) {
+	return lockedGet(ctx, s, "Plan", plans(), "")
+}
+
 // Lease reads the lease of an instance.
 func (s *Store) Lease(ctx context.Context, id string) (lease.Lease, error) {
 	return lockedGet(ctx, s, "Lease", leases(), id)

@@ -38,6 +38,8 @@ func (s *Store) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 			snapshot.Heartbeats[k.id] = *change.Heartbeat
 		case sweep != nil:
 			snapshot.Sweep = *sweep
+		case k.kind == "plan":
+			snapshot.Planned = true
 		}
 	}
 	return snapshot, nil
@@ -52,7 +54,7 @@ func (s *Store) understood() (lease.Registry, error) {
 	return registry, err
 }
 
-// read decodes an entry of any kind.
+// read decodes an entry of any kind but the plan, by which nobody decides.
 func read(k key, e entry) (change lease.Change, sweep *lease.Sweep, err error) {
 	switch k.kind {
 	case "lease":

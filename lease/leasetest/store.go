@@ -96,8 +96,8 @@ func (s *Store) tell(e event) {
 	s.news = make(chan struct{})
 }
 
-// Put writes bytes past every check, as a foreign hand would. kind is registry, sweep, lease, launch or heartbeat; the
-// id of registry and sweep is empty. A heartbeat put so is a ghost: nothing keeps it.
+// Put writes bytes past every check, as a foreign hand would. kind is registry, sweep, plan, lease, launch or
+// heartbeat; the id of the first three is empty. A heartbeat put so is a ghost: nothing keeps it.
 func (s *Store) Put(kind, id string, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,6 +152,14 @@ func sweeps() reader[lease.Sweep] {
 		"sweep", lease.Decode[lease.Sweep],
 		func(sw *lease.Sweep) *int64 { return &sw.Revision },
 		func(lease.Sweep) string { return "" },
+	}
+}
+
+func plans() reader[lease.Plan] {
+	return reader[lease.Plan]{
+		"plan", lease.Decode[lease.Plan],
+		func(p *lease.Plan) *int64 { return &p.Revision },
+		func(lease.Plan) string { return "" },
 	}
 }
 

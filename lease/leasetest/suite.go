@@ -17,6 +17,7 @@ type Registrar interface {
 	PutRegistry(ctx context.Context, r lease.Registry) (lease.Registry, error)
 	UpdateRegistry(ctx context.Context, change func(lease.Registry) (lease.Registry, error)) (before, after lease.Registry, err error)
 	Sweep(ctx context.Context) (lease.Sweep, error)
+	Plan(ctx context.Context) (lease.Plan, error)
 	Lease(ctx context.Context, id string) (lease.Lease, error)
 	PutLease(ctx context.Context, l lease.Lease) (lease.Lease, error)
 	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
@@ -44,6 +45,8 @@ type Leader interface {
 	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
 	PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error)
+	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error
+	DeletePlan(ctx context.Context, reg lease.Registry) error
 	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
 	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error
 }
@@ -54,7 +57,7 @@ type Stores struct {
 	Campaign func(ctx context.Context, name string, ttl time.Duration) (Leader, error)
 	// Depose takes the office away from its holder, as a lapse does.
 	Depose func(tb testing.TB)
-	// Put writes bytes past the store, and Get reads them. The id of registry and sweep is empty.
+	// Put writes bytes past the store, and Get reads them. The id of registry, sweep and plan is empty.
 	Put func(tb testing.TB, kind, id string, data []byte)
 	Get func(tb testing.TB, kind, id string) []byte
 	// Lapse makes a heartbeat lapse.

@@ -18,6 +18,8 @@ func officeCases() map[string]func(*fixture) {
 		"a heartbeat keeps a lease from revocation for silence":  officeHeartbeatSpares,
 		"a ghost keeps nothing from revocation for silence":      officeGhostDoesNot,
 		"an office deletes tombstones from their revision":       officeDeletes,
+		"an office publishes its plan and takes it back":         officePublishes,
+		"a plan that cannot be read is in nobody's way":          officeOverwritesPlan,
 		"a campaign without a registry is refused":               campaignNoRegistry,
 		"a campaign for a newer program's registry is refused":   campaignNewer,
 		"a campaign for a registry of a lower schema is refused": campaignLower,
@@ -85,7 +87,8 @@ func (t *fixture) wantFenced(office Leader, registry lease.Registry, l lease.Lea
 	_, putLaunch := office.PutLaunch(ctx, registry, launch)
 	_, putSweep := office.PutSweep(ctx, registry, lease.Sweep{Schema: lease.Schema})
 	for what, err := range map[string]error{
-		"put": put, "create": create, "revoke": revoke, "silent": silent, "put launch": putLaunch, "put sweep": putSweep,
+		"put plan": office.PutPlan(ctx, registry, lease.Plan{Schema: lease.Schema}),
+		"put":      put, "create": create, "revoke": revoke, "silent": silent, "put launch": putLaunch, "put sweep": putSweep,
 		"delete": office.DeleteLease(ctx, registry, l), "delete launch": office.DeleteLaunch(ctx, registry, launch),
 	} {
 		t.Log(what)
@@ -95,6 +98,8 @@ func (t *fixture) wantFenced(office Leader, registry lease.Registry, l lease.Lea
 	wantSame(t, must[lease.Launch](t)(t.Store.Launch(ctx, launch.Token)).Revision, launch.Revision)
 	_, err := t.Store.Sweep(ctx)
 	wantNotFound(t, err, "sweep")
+	_, err = t.Store.Plan(ctx)
+	wantNotFound(t, err, "plan")
 }
 
 // wantLost waits until the office is lost.
@@ -176,6 +181,51 @@ func officeDeletes(t *fixture) {
 	wantNotFound(t, err, "launch")
 	wantConflict(t, office.DeleteLease(ctx, registry, l), "lease", someID)
 	wantNotFound(t, office.DeleteLease(ctx, registry, activeLease(someID)), "lease")
+}
+
+func officePublishes(t *fixture) {
+	ctx := t.Context()
+	registry := t.registry()
+	office := t.office("a")
+	wantSame(t, t.snapshot().Planned, false)
+	for _, ends := range []int{2, 3} {
+		p := lease.Plan{Schema: lease.Schema, Nonce: "n", RegistryRevision: registry.Revision, Counts: map[string]int{"end": ends}}
+		if err := office.PutPlan(ctx, registry, p); err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, must[lease.Plan](t)(t.Store.Plan(ctx)).Counts, p.Counts)
+	}
+	wantSame(t, t.snapshot().Planned, true)
+	for range 2 { // the second time, there is none
+		if err := office.DeletePlan(ctx, registry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantSame(t, t.snapshot().Planned, false)
+	_, err := t.Store.Plan(ctx)
+	wantNotFound(t, err, "plan")
+}
+
+func officeOverwritesPlan(t *fixture) {
+	ctx := t.Context()
+	registry := t.registry()
+	office := t.office("a")
+	changes := t.Store.Watch(ctx, t.snapshot())
+	t.Put(t, "plan", "", []byte(`{"schema":99}`))
+	snapshot := t.snapshot()
+	if len(snapshot.Bad) > 0 || !snapshot.Planned {
+		t.Errorf("bad %v, planned %v", snapshot.Bad, snapshot.Planned)
+	}
+	_, err := t.Store.Plan(ctx)
+	wantError[*lease.SchemaError](t, err)
+	if err := office.PutPlan(ctx, registry, lease.Plan{Schema: lease.Schema}); err != nil {
+		t.Fatal(err)
+	}
+	must[lease.Plan](t)(t.Store.Plan(ctx))
+	put := t.lease(someID)
+	if c := <-changes; c.Lease == nil || c.Lease.Revision != put.Revision {
+		t.Errorf("a watch tells %+v, want nothing of the plan", c)
+	}
 }
 
 func campaignNoRegistry(t *fixture) {

@@ -75,7 +75,7 @@ func (s *Store) since(revision int64) ([]lease.Change, int64, <-chan struct{}) {
 		if err != nil {
 			return append(changes, again), s.revision, s.news
 		}
-		if sweep == nil {
+		if sweep == nil && e.key.kind != "plan" {
 			changes = append(changes, change)
 		}
 	}

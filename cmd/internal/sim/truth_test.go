@@ -281,6 +281,8 @@ func (t *truth) takeCommit(e event) {
 			t.modes = append(t.modes, since[string]{t.now, mode})
 		case "sweep":
 			t.takeStamp(e, c)
+		case "plan":
+			t.takePlan(e, c)
 		case "election":
 			t.takeElection(e, c)
 		}
@@ -325,6 +327,17 @@ func (t *truth) takeStamp(e event, c etcdsim.Change) {
 	}
 	if _, known := t.offices[stamp.Leader]; !known {
 		t.offices[stamp.Leader] = t.now
+	}
+}
+
+// takePlan: the leader alone writes what it would do, and nothing while it does it.
+func (t *truth) takePlan(e event, c etcdsim.Change) {
+	if e.who == "" {
+		return
+	}
+	t.checkFence(e, "plan")
+	if c.Value != nil && (t.registry == nil || t.registry.Mode == "armed") {
+		t.find("fence", e.who, "publishes a plan while the registry is armed")
 	}
 }
 

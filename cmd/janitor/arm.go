@@ -1,0 +1,145 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor/plan"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// Bounds of the wait for a plan that follows a change of the registry. Leaders sweep at once when it changes.
+const (
+	planMax   = 10 * time.Second
+	planEvery = 200 * time.Millisecond
+)
+
+// previewArm shows the plan that the leader has published, and asks. It returns the registry by which that was decided; zero
+// if it is armed already.
+func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Registry, error) {
+	registry, published, err := latestPlan(c.Context, store, planMax)
+	if err != nil || registry.Mode == lease.ModeArmed {
+		return lease.Registry{}, err
+	}
+	out := c.App.Writer
+	if cli.WantsJSON(c) {
+		out = c.App.ErrWriter // the plan is for who is asked; programs get what came of it
+	}
+	view := viewOf(published, registry, c.Bool("all"))
+	view.whose = whosePlan(published)
+	if err := view.write(out); err != nil {
+		return registry, err
+	}
+	if unseen := published.Unseen(); len(unseen) > 0 {
+		return registry, cli.WithCode(cli.ExitRefused, fmt.Errorf(
+			"the janitor cannot list %s, so nobody knows what would be terminated there: give its role access, or start it without that --region, then arm again",
+			unseen[0].Location))
+	}
+	rehearse(c, log, published, registry.UUID)
+	question := "arm registry " + registry.UUID
+	if registry.Mode == lease.ModePaused {
+		question += ", which was paused " + cli.When(registry.ModeSince, time.Now())
+	}
+	return registry, cli.Confirm(c, question, func() error {
+		now, err := store.Registry(c.Context)
+		if err == nil {
+			err = overtaken(registry, now)
+		}
+		if err != nil {
+			return err
+		}
+		_, fresh, err := latestPlan(c.Context, store, planMax)
+		if err != nil {
+			return err
+		}
+		if more := fresher(published, fresh); len(more) > 0 {
+			return cli.Overtaken("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Leftover, more[0].Launch))
+		}
+		return nil
+	})
+}
+
+// whosePlan says who made a plan, when, and where.
+func whosePlan(p lease.Plan) string {
+	locations := make([]string, len(p.Locations))
+	for n, seen := range p.Locations {
+		locations[n] = seen.Location.String()
+	}
+	return fmt.Sprintf("plan of janitor %s, made %s, in %s", p.Leader, cli.When(p.Time, time.Now()), strings.Join(locations, " "))
+}
+
+// latestPlan waits for a plan of the registry as it is, on the listing of the last sweep. A registry that is armed has none.
+func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) (registry lease.Registry, published lease.Plan, err error) {
+	over, tick := time.NewTimer(patience), time.NewTicker(planEvery)
+	defer over.Stop()
+	defer tick.Stop()
+	for {
+		if registry, err = store.Registry(ctx); err != nil || registry.Mode == lease.ModeArmed {
+			return registry, published, err
+		}
+		stamp, err := store.Sweep(ctx)
+		if _, none := errors.AsType[*lease.NotFoundError](err); none {
+			return registry, published, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
+		} else if err != nil {
+			return registry, published, err
+		}
+		if !stamp.Fresh(time.Now()) {
+			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
+				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(stamp.Time, time.Now())))
+		}
+		published, err = store.Plan(ctx)
+		if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+			return registry, published, err
+		}
+		if published.Of(registry, stamp) {
+			return registry, published, nil
+		}
+		select {
+		case <-ctx.Done():
+			return registry, published, ctx.Err()
+		case <-over.C:
+			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
+				"no janitor has published what it would do since the registry changed; arm after the next sweep, which is due %s",
+				cli.When(stamp.Due(), time.Now())))
+		case <-tick.C:
+		}
+	}
+}
+
+// overtaken refuses if the registry has changed since it was shown.
+func overtaken(shown, now lease.Registry) error {
+	switch {
+	case now.UUID != shown.UUID, now.Mode != shown.Mode, !now.ModeSince.Equal(shown.ModeSince):
+		return cli.Overtaken("registry %s was set to %s", now.UUID, now.Mode)
+	case now.Revision != shown.Revision:
+		return cli.Overtaken("a brake of registry %s was lifted", now.UUID)
+	}
+	return nil
+}
+
+// fresher are the verdicts of a plan that end, mark or remove something of which the plan before it did not speak.
+func fresher(before, now lease.Plan) []lease.Judgement {
+	acts := []string{string(plan.ActEnd), string(plan.ActOrphan), string(plan.ActMark), string(plan.ActRemove)}
+	more := slices.DeleteFunc(slices.Clone(now.Verdicts), func(j lease.Judgement) bool {
+		return !slices.Contains(acts, j.Action) || slices.ContainsFunc(before.Verdicts, func(b lease.Judgement) bool {
+			return b.Action == j.Action && b.InstanceID == j.InstanceID && b.Leftover == j.Leftover
+		})
+	})
+	for _, action := range acts { // those that are not listed are counted
+		if len(more) == 0 && now.Counts[action] > before.Counts[action] {
+			more = make([]lease.Judgement, now.Counts[action]-before.Counts[action])
+			more[0].Action = action
+		}
+	}
+	return more
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/janitor"
+	"lapse/janitor/plan"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+// dryRun shows what one pass by these flags and credentials would do. What the janitor sweeps beside that is named.
+func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy) error {
+	swept, err := sweptNow(c.Context, store)
+	if err != nil {
+		return err
+	}
+	clouds, err := seenHere(c, log, swept)
+	if err != nil {
+		return err
+	}
+	view, planned, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
+	if err != nil {
+		return err
+	}
+	made := newPlan(view, planned, c.Bool("all"))
+	made.Unseen = unseenHere(clouds, swept, view.Places)
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, made)
+	}
+	return made.write(c.App.Writer)
+}
+
+// sweptNow are the locations of the checkpoint; none unless it is fresh.
+func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Place, error) {
+	last, err := store.Sweep(ctx)
+	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+		return nil, err
+	}
+	if !last.Fresh(time.Now()) {
+		return nil, nil
+	}
+	return last.Places, nil
+}
+
+// seenHere opens the regions that were asked for; if none was, those of the swept locations that are in the account of these
+// credentials, or else that of the AWS SDK's own setting.
+func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Place) ([]janitor.Cloud, error) {
+	if len(c.StringSlice("region")) > 0 || len(swept) == 0 {
+		return places(c, log, regions(c), nil)
+	}
+	first, err := places(c, log, []string{swept[0].Region}, nil)
+	if err != nil {
+		return nil, err
+	}
+	account := first[0].Place().Account
+	var ours []string
+	for _, location := range swept {
+		if location.Account == account {
+			ours = append(ours, location.Region)
+		}
+	}
+	if len(ours) == 0 {
+		return places(c, log, regions(c), nil)
+	}
+	return places(c, log, ours, nil)
+}
+
+// unseenHere are the locations that the janitor sweeps and this command does not see, and those of its own that it could
+// not list.
+func unseenHere(clouds []janitor.Cloud, swept []lease.Place, looked []plan.PlaceView) []lease.Sight {
+	unseen := []lease.Sight{}
+	for _, location := range swept {
+		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Place() == location }) {
+			unseen = append(unseen, lease.Sight{Location: location, Error: unseenBecause(clouds, location)})
+		}
+	}
+	for _, place := range looked {
+		if !place.Listed() {
+			unseen = append(unseen, lease.Sight{Location: place.Place, Error: place.Err})
+		}
+	}
+	return unseen
+}
+
+func unseenBecause(clouds []janitor.Cloud, location lease.Place) string {
+	if account := clouds[0].Place().Account; account != location.Account {
+		return "these credentials are of account " + account
+	}
+	return fmt.Sprintf("say --region %s too", location.Region)
+}
