@@ -87,7 +87,7 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 		r.cloud.state("i-1", lease.InstanceTerminated)
 		after(40 * time.Second)
 		if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-			return g.To(r.now(), lease.ModePaused), nil
+			return g.To(r.now(), lease.ModePaused, lease.By{Actor: "cli:ada@laptop", Reason: "incident 4711"}), nil
 		}); err != nil {
 			r.t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
 		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
 		`marked | i-3 | web | janitor:janitor | never-beat | silent from the beginning, and so far nothing else of its zone renewed since`,
-		`paused | it was armed`,
+		`paused | cli:ada@laptop | incident 4711`,
 		`left | janitor:janitor | asked to stop`,
 	}
 	// Notes and ends are made side by side; all else has an order.

@@ -74,7 +74,7 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 		},
 		"the registry": func(r *rig) lease.Change {
 			_, reg, err := r.store.UpdateRegistry(r.t.Context(), func(reg lease.Registry) (lease.Registry, error) {
-				return reg.To(r.now(), lease.ModePaused), nil
+				return reg.To(r.now(), lease.ModePaused, lease.By{}), nil
 			})
 			if err != nil {
 				r.t.Fatal(err)
@@ -146,7 +146,7 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 						t.Error("no sweep is due that would tell others by its stamp")
 					}
 					again := o.seen.snapshot
-					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRestored, stands, "ada")
+					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRestored, stands, lease.By{Actor: "ada"})
 					o.see(observation{sight: o.seen.sight, snapshot: again, least: o.heard})
 					if stands := o.past.standing(); len(stands) > 0 {
 						t.Errorf("held by %+v though a person has lifted it", stands)

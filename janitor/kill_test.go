@@ -357,7 +357,7 @@ func TestKillSpares(t *testing.T) {
 		}, true},
 		"paused meanwhile": {lease.CauseTerm, func(r *rig) {
 			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-				return g.To(r.now(), lease.ModePaused), nil
+				return g.To(r.now(), lease.ModePaused, lease.By{}), nil
 			}); err != nil {
 				r.t.Error(err)
 			}

@@ -259,7 +259,7 @@ func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
 				if told || r.sequence() == before {
 					break
 				}
-				_, reg, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(r.now(), mode), nil })
+				_, reg, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(r.now(), mode, lease.By{}), nil })
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -202,7 +202,7 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 		t.Fatalf("%v stand after the registry was set back", first)
 	}
 	again := stamped(5, 0, func(s *lease.Snapshot) {
-		s.Registry = s.Registry.Lift(In(time.Hour), lease.BrakeRestored, first, "ada")
+		s.Registry = s.Registry.Lift(In(time.Hour), lease.BrakeRestored, first, lease.By{Actor: "ada"})
 	})
 	if second := look(In(2*time.Hour), again); len(second) != 1 || !second[0].Since.After(first[0].Since) {
 		t.Errorf("%v stand after it was set back again, want another one than %v", second, first)
@@ -325,7 +325,7 @@ func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
 	p.see(Noon, stamped(3, 0), true)
 	held := p.standing()
 	lifted := stamped(4, 0, func(s *lease.Snapshot) {
-		s.Sweep.Standing, s.Registry = held, s.Registry.Lift(In(time.Minute), lease.BrakeRestored, held, "ada")
+		s.Sweep.Standing, s.Registry = held, s.Registry.Lift(In(time.Minute), lease.BrakeRestored, held, lease.By{Actor: "ada"})
 	})
 	p.see(In(time.Minute), lifted, true)
 	if got := p.standing(); len(got) > 0 {
@@ -384,7 +384,7 @@ func (r *rig) lift(name string) {
 		r.t.Fatal(err)
 	}
 	if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.Lift(r.now(), name, stamp.Standing, "ada"), nil
+		return g.Lift(r.now(), name, stamp.Standing, lease.By{Actor: "ada"}), nil
 	}); err != nil {
 		r.t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 func (r *rig) mode(mode lease.Mode) lease.Registry {
 	r.t.Helper()
 	_, reg, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.To(r.now(), mode), nil
+		return g.To(r.now(), mode, lease.By{}), nil
 	})
 	if err != nil {
 		r.t.Fatal(err)

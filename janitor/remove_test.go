@@ -78,7 +78,7 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 		}, nil, Report{Spared: 2}},
 		"somebody pauses": {func(r *rig) {
 			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-				return g.To(r.now(), lease.ModePaused), nil
+				return g.To(r.now(), lease.ModePaused, lease.By{}), nil
 			}); err != nil {
 				r.t.Error(err)
 			}

@@ -125,7 +125,7 @@ func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 		t := r.t
 		mode := func(mode lease.Mode) {
 			if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
-				return g.To(time.Now(), mode), nil
+				return g.To(time.Now(), mode, lease.By{}), nil
 			}); err != nil {
 				t.Fatal(err)
 			}

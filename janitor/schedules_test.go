@@ -142,7 +142,7 @@ func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 			t.Fatalf("stamp %+v (%v); want three silent, and held", stamp, err)
 		}
 		if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
-			return g.Lift(r.now(), lease.BrakeSilence, stamp.Brakes, "ada"), nil
+			return g.Lift(r.now(), lease.BrakeSilence, stamp.Brakes, lease.By{Actor: "ada"}), nil
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -214,7 +214,7 @@ func TestTagsAreWrittenWhilePausedAndNotWhileObserving(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			running(t, []string{"i-1"}, quiet(), func(r *rig) {
-				if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode), nil }); err != nil {
+				if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode, lease.By{}), nil }); err != nil {
 					t.Fatal(err)
 				}
 				after(time.Minute)

@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -246,11 +247,14 @@ func (r *trail) registry(before, reg lease.Registry) {
 			continue
 		}
 		r.tell(Event{
-			Time: said.At, Kind: EventBrakeResumed, Actor: said.By, Brake: said.Name, Scope: said.Scope, Reason: said.Reason,
+			Time: said.At, Kind: EventBrakeResumed, Actor: said.By, Brake: said.Name, Scope: said.Scope, Reason: cmp.Or(said.Why, said.Reason),
 			Revision: reg.Revision,
 		})
 	}
 	if reg.Mode != before.Mode {
-		r.tell(Event{Time: reg.ModeSince, Kind: EventKind(reg.Mode), Reason: "it was " + string(before.Mode), Revision: reg.Revision})
+		r.tell(Event{
+			Time: reg.ModeSince, Kind: EventKind(reg.Mode), Actor: reg.ModeBy, Reason: cmp.Or(reg.ModeReason, "it was "+string(before.Mode)),
+			Evidence: Evidence{Mode: before.Mode}, Revision: reg.Revision,
+		})
 	}
 }

@@ -138,17 +138,20 @@ func TestTheTrailOfTheRegistry(t *testing.T) {
 	t.Parallel()
 	armed := lease.NewRegistry(Noon, Ours, lease.ModeArmed)
 	brake := lease.Brake{Name: lease.BrakeRestored, Since: Noon}
-	lifted := armed.Lift(Noon, brake.Name, []lease.Brake{brake}, "cli:ada@laptop")
+	lifted := armed.Lift(Noon, brake.Name, []lease.Brake{brake}, lease.By{Actor: "cli:ada@laptop"})
 	for name, c := range map[string]struct {
 		before, after lease.Registry
 		want          []string
 	}{
 		"unchanged":            {armed, armed, nil},
-		"paused":               {armed, armed.To(Noon, lease.ModePaused), []string{"paused  "}},
-		"resumed":              {armed.To(Noon, lease.ModePaused), armed, []string{"armed  "}},
+		"paused":               {armed, armed.To(Noon, lease.ModePaused, lease.By{}), []string{"paused  "}},
+		"paused by somebody":   {armed, armed.To(Noon, lease.ModePaused, lease.By{Actor: "cli:ada@laptop", Reason: "incident"}), []string{"paused  cli:ada@laptop"}},
+		"resumed by somebody":  {armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}), armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}).Resume(In(time.Minute), lease.By{Actor: "bob"}), []string{"armed  bob"}},
+		"observing":            {armed, armed.To(Noon, lease.ModeObserve, lease.By{Actor: "ada"}), []string{"observe  ada"}},
+		"resumed":              {armed.To(Noon, lease.ModePaused, lease.By{}), armed, []string{"armed  "}},
 		"a brake lifted":       {armed, lifted, []string{"brake-resumed  cli:ada@laptop"}},
-		"lifted, and paused":   {lifted, lifted.To(Noon, lease.ModePaused), []string{"paused  "}},
-		"another brake lifted": {lifted, lifted.Lift(Noon, lease.BrakeStranger, []lease.Brake{{Name: lease.BrakeStranger}}, "bob"), []string{"brake-resumed  bob"}},
+		"lifted, and paused":   {lifted, lifted.To(Noon, lease.ModePaused, lease.By{}), []string{"paused  "}},
+		"another brake lifted": {lifted, lifted.Lift(Noon, lease.BrakeStranger, []lease.Brake{{Name: lease.BrakeStranger}}, lease.By{Actor: "bob"}), []string{"brake-resumed  bob"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

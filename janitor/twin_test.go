@@ -111,7 +111,7 @@ func troubles() map[string]func(w *timeline) {
 		"etcd elects":        func(w *timeline) { w.view.Snapshot.Term++ },
 		"nobody looks":       func(w *timeline) { w.mem.restart(w.view.Now) },
 		"a person has paused": func(w *timeline) {
-			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModePaused)
+			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModePaused, lease.By{})
 		},
 		"another leads": func(w *timeline) {
 			w.mem, w.view.Office.Stamped = newMemory(w.view.Now), false
@@ -125,10 +125,12 @@ func reliefs() map[string]func(w *timeline) {
 		"all is well": func(w *timeline) {
 			w.view.Places[0].Err, w.view.Places[0].Skew, w.view.Office.Unhealthy = "", 9*time.Second, ""
 		},
-		"a person has armed": func(w *timeline) { w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModeArmed) },
+		"a person has armed": func(w *timeline) {
+			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModeArmed, lease.By{})
+		},
 		"a person lifts what stands": func(w *timeline) {
 			r := &w.view.Snapshot.Registry
-			*r = r.Lift(w.view.Now, lease.BrakeRestored, w.view.Standing, "ada")
+			*r = r.Lift(w.view.Now, lease.BrakeRestored, w.view.Standing, lease.By{Actor: "ada"})
 			w.view.Standing = r.Stands(w.view.Standing)
 			w.view.Snapshot.Sweep.Standing = w.view.Standing
 		},
@@ -137,7 +139,7 @@ func reliefs() map[string]func(w *timeline) {
 			for _, scope := range []string{"", "az-a", "az-b"} {
 				borne = append(borne, lease.Brake{Name: lease.BrakeSilence, Scope: scope, Count: 4})
 			}
-			w.view.Snapshot.Registry = w.view.Snapshot.Registry.Lift(w.view.Now, lease.BrakeSilence, borne, "ada")
+			w.view.Snapshot.Registry = w.view.Snapshot.Registry.Lift(w.view.Now, lease.BrakeSilence, borne, lease.By{Actor: "ada"})
 		},
 	}
 }

@@ -95,7 +95,7 @@ func (r *watchedRig) resume(name string) {
 		r.t.Fatal(err)
 	}
 	if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.Lift(r.now(), name, stamp.Brakes, "ada"), nil
+		return g.Lift(r.now(), name, stamp.Brakes, lease.By{Actor: "ada"}), nil
 	}); err != nil {
 		r.t.Fatal(err)
 	}

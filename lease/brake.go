@@ -34,18 +34,20 @@ type Resumption struct {
 	Brake
 	At time.Time `json:"at"`
 	By string    `json:"by,omitzero"`
+	// Why the person lifts it. Reason is why it was held.
+	Why string `json:"why,omitzero"`
 }
 
 // Lift notes that a person lifts the brakes given, which are all that are held of that name. What was said before of
 // that name at the same scope is forgotten. What was said of it elsewhere stands, or two scopes that trip in turn would
 // each undo the other's lifting.
-func (r Registry) Lift(now time.Time, name string, held []Brake, by string) Registry {
+func (r Registry) Lift(now time.Time, name string, held []Brake, by By) Registry {
 	r.Resumed = slices.DeleteFunc(slices.Clone(r.Resumed), func(before Resumption) bool {
 		return before.Name == name && slices.ContainsFunc(held, func(b Brake) bool { return b.Name == name && b.Scope == before.Scope })
 	})
 	for _, b := range held {
 		if b.Name == name {
-			r.Resumed = append(r.Resumed, Resumption{Brake: b, At: stamp(now), By: by})
+			r.Resumed = append(r.Resumed, Resumption{Brake: b, At: stamp(now), By: by.Actor, Why: by.Reason})
 		}
 	}
 	return r

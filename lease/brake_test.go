@@ -18,11 +18,11 @@ var (
 func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 	t.Parallel()
 	held := []lease.Brake{setBack, strange, quiet}
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, held, "ada")
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, held, lease.By{Actor: "ada"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange, quiet}) {
 		t.Errorf("%v stand, want the other two", got)
 	}
-	r = r.Lift(noon.Add(time.Minute), lease.BrakeSilence, held, "bob")
+	r = r.Lift(noon.Add(time.Minute), lease.BrakeSilence, held, lease.By{Actor: "bob"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange}) {
 		t.Errorf("%v stand, want the stranger alone: what was said before of another brake is still said", got)
 	}
@@ -30,17 +30,17 @@ func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 		t.Errorf("resumed %+v", said)
 	}
 	zone := lease.Brake{Name: lease.BrakeSilence, Scope: "euw1-az2", Since: noon, Count: 5}
-	if r = r.Lift(noon.Add(2*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, "bob"); len(r.Resumed) != 3 {
+	if r = r.Lift(noon.Add(2*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, lease.By{Actor: "bob"}); len(r.Resumed) != 3 {
 		t.Errorf("resumed %v, want what was said of the other zone and of the other brake too", r.Resumed)
 	}
-	if r = r.Lift(noon.Add(3*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, "eve"); len(r.Resumed) != 3 || r.Resumed[2].By != "eve" {
+	if r = r.Lift(noon.Add(3*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, lease.By{Actor: "eve"}); len(r.Resumed) != 3 || r.Resumed[2].By != "eve" {
 		t.Errorf("resumed %v, want what was last said of each scope", r.Resumed)
 	}
 }
 
 func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
 	t.Parallel()
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, "ada")
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	more, fewer := quiet, quiet
 	more.Count, fewer.Count = quiet.Count+1, quiet.Count-1
 	if got := r.Stands([]lease.Brake{more}); len(got) != 1 {
@@ -53,7 +53,7 @@ func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
 
 func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
 	t.Parallel()
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, []lease.Brake{setBack}, "ada")
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, []lease.Brake{setBack}, lease.By{Actor: "ada"})
 	later, scoped, other := setBack, setBack, setBack
 	later.Since, scoped.Scope, other.Name = noon.Add(time.Millisecond), "i-1", lease.BrakeStranger
 	for name, b := range map[string]lease.Brake{"one that tripped later": later, "one of another scope": scoped, "another one": other} {
@@ -70,7 +70,7 @@ func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
 
 func TestAWordAboutSilenceCountsForItsScopeAndForAWhile(t *testing.T) {
 	t.Parallel()
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, "ada")
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	for name, c := range map[string]struct {
 		name, scope string
 		now         time.Time

@@ -84,7 +84,7 @@ func FuzzUnknownFields(f *testing.F) {
 		}
 		for what, written := range map[string]string{
 			"lease": text(t, must(l.Pardon(noon, ada))), "launch": text(t, launch.Refused(capacity)),
-			"registry": text(t, registry.To(noon, lease.ModePaused)),
+			"registry": text(t, registry.To(noon, lease.ModePaused, lease.By{})),
 		} {
 			var fields map[string]json.RawMessage
 			if err := json.Unmarshal([]byte(written), &fields); err != nil {

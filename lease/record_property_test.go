@@ -216,7 +216,7 @@ func TestUnknownFieldsOfRegistryAndStampSurvive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkFields(t, "registry", exact(t, text(t, r.To(at(time.Hour), lease.ModeArmed))).(map[string]any), unknown)
+		checkFields(t, "registry", exact(t, text(t, r.To(at(time.Hour), lease.ModeArmed, lease.By{}))).(map[string]any), unknown)
 		s, err := lease.Decode[lease.Sweep]("sweep", "default", add(text(t, lease.Sweep{Schema: lease.Schema, Time: noon})))
 		if err != nil {
 			t.Fatal(err)

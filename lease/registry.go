@@ -9,8 +9,11 @@ type Registry struct {
 	UUID      string    `json:"uuid"`
 	Mode      Mode      `json:"mode"`
 	ModeSince time.Time `json:"mode_since"`
-	Before    Mode      `json:"before,omitzero"` // mode to which a paused registry resumes
-	CreatedAt time.Time `json:"created_at"`
+	// ModeBy and ModeReason say who set the mode, and why; empty where that is not on record.
+	ModeBy     string    `json:"mode_by,omitzero"`
+	ModeReason string    `json:"mode_reason,omitzero"`
+	Before     Mode      `json:"before,omitzero"` // mode to which a paused registry resumes
+	CreatedAt  time.Time `json:"created_at"`
 	// Resumed is what people said of brakes, by `janitor resume --brake`.
 	Resumed []Resumption `json:"resumed,omitempty"`
 
@@ -36,8 +39,8 @@ func NewRegistry(now time.Time, uuid string, mode Mode) Registry {
 	}
 }
 
-// To sets the mode. Pausing remembers the mode before it.
-func (r Registry) To(now time.Time, mode Mode) Registry {
+// To sets the mode, and notes by whom and why. Pausing remembers the mode before it.
+func (r Registry) To(now time.Time, mode Mode, by By) Registry {
 	if r.Mode == mode {
 		return r
 	}
@@ -45,20 +48,20 @@ func (r Registry) To(now time.Time, mode Mode) Registry {
 	if mode == ModePaused {
 		r.Before = r.Mode
 	}
-	r.Mode, r.ModeSince = mode, stamp(now)
+	r.Mode, r.ModeSince, r.ModeBy, r.ModeReason = mode, stamp(now), by.Actor, by.Reason
 	return r
 }
 
 // Resume sets a paused registry to the mode that it had before, and changes no other. Where the record does not say that
 // it was armed, it observes.
-func (r Registry) Resume(now time.Time) Registry {
+func (r Registry) Resume(now time.Time, by By) Registry {
 	switch {
 	case r.Mode != ModePaused:
 		return r
 	case r.Before == ModeArmed:
-		return r.To(now, ModeArmed)
+		return r.To(now, ModeArmed, by)
 	}
-	return r.To(now, ModeObserve)
+	return r.To(now, ModeObserve, by)
 }
 
 // Sweep is the stamp of the last sweep. Launchers refuse unless it is fresh and names their place; a new leader learns

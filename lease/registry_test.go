@@ -74,10 +74,10 @@ func TestARegistryRemembersSinceWhenItsModeHolds(t *testing.T) {
 	if !same(r, want) {
 		t.Errorf("made %+v", r)
 	}
-	if again := r.To(at(time.Hour), lease.ModeObserve); !same(again, r) {
+	if again := r.To(at(time.Hour), lease.ModeObserve, lease.By{}); !same(again, r) {
 		t.Errorf("the same mode again made %+v", again)
 	}
-	armed := r.To(at(time.Hour), lease.ModeArmed)
+	armed := r.To(at(time.Hour), lease.ModeArmed, lease.By{})
 	if armed.Mode != lease.ModeArmed || !armed.ModeSince.Equal(at(time.Hour)) || !armed.CreatedAt.Equal(noon) {
 		t.Errorf("armed as %+v", armed)
 	}
@@ -87,20 +87,20 @@ func TestAPausedRegistryResumesToTheModeBefore(t *testing.T) {
 	t.Parallel()
 	for _, before := range []lease.Mode{lease.ModeObserve, lease.ModeArmed} {
 		r := lease.NewRegistry(noon, "uuid-1", before)
-		paused := r.To(at(time.Hour), lease.ModePaused).To(at(2*time.Hour), lease.ModePaused)
+		paused := r.To(at(time.Hour), lease.ModePaused, lease.By{}).To(at(2*time.Hour), lease.ModePaused, lease.By{})
 		if paused.Mode != lease.ModePaused || paused.Before != before || !paused.ModeSince.Equal(at(time.Hour)) {
 			t.Errorf("paused as %+v", paused)
 		}
-		resumed := paused.Resume(at(3 * time.Hour))
+		resumed := paused.Resume(at(3*time.Hour), lease.By{})
 		if resumed.Mode != before || resumed.Before != "" || !resumed.ModeSince.Equal(at(3*time.Hour)) {
 			t.Errorf("resumed as %+v", resumed)
 		}
-		if again := resumed.Resume(at(4 * time.Hour)); !same(again, resumed) {
+		if again := resumed.Resume(at(4*time.Hour), lease.By{}); !same(again, resumed) {
 			t.Errorf("resumed twice as %+v", again)
 		}
 	}
 	for _, unclear := range []lease.Mode{"", lease.ModePaused, "ARMED"} {
-		r := lease.Registry{UUID: "uuid-1", Mode: lease.ModePaused, Before: unclear}.Resume(noon)
+		r := lease.Registry{UUID: "uuid-1", Mode: lease.ModePaused, Before: unclear}.Resume(noon, lease.By{})
 		if r.Mode != lease.ModeObserve || r.Before != "" {
 			t.Errorf("before the pause it was %q, and it resumed as %+v", unclear, r)
 		}

@@ -46,11 +46,7 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 			unseen[0].Location))
 	}
 	rehearse(c, log, published, registry.UUID)
-	question := "arm registry " + registry.UUID
-	if registry.Mode == lease.ModePaused {
-		question += ", which was paused " + cli.When(registry.ModeSince, time.Now())
-	}
-	return registry, cli.Confirm(c, question, func() error {
+	again := func() error {
 		now, err := store.Registry(c.Context)
 		if err == nil {
 			err = overtaken(registry, now)
@@ -66,7 +62,22 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 			return cli.Overtaken("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Leftover, more[0].Launch))
 		}
 		return nil
-	})
+	}
+	return registry, confirmArm(c, registry, again)
+}
+
+// confirmArm asks whether to arm. A pause is somebody's word, which no --yes that was written before it ends.
+func confirmArm(c *ucli.Context, registry lease.Registry, again func() error) error {
+	question := "arm registry " + registry.UUID
+	if registry.Mode != lease.ModePaused {
+		return cli.Confirm(c, question, again)
+	}
+	paused := strings.TrimSpace("was paused " + cli.When(registry.ModeSince, time.Now()) + " " + cli.WhoSet(registry))
+	if c.Bool("yes") {
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("registry %s %s, and --yes does not end that: `janitor resume` goes back to %s",
+			registry.UUID, paused, cmp.Or(registry.Before, lease.ModeObserve)))
+	}
+	return cli.Ask(c, question+", which "+paused, "`janitor resume` ends the pause", again)
 }
 
 // whosePlan says who made a plan, when, and where.

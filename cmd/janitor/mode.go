@@ -20,11 +20,16 @@ func modeCommand(name string) *ucli.Command {
 		"resume":  "go back to what was before the pause, or lift a brake",
 	}
 	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
-	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag())
+	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
+		&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for whoever finds it so, and for the audit log"})
 	if name == "arm" {
 		flags = append(flags, cli.AccountFlag(), cli.YesFlag(), allFlag())
 		description += "\nThe plan is that of the janitor that sweeps: it is published while the registry observes or is paused. Without a\n" +
-			"fresh one, or where the janitor cannot list a location, nothing is armed. Exit code 4: refused."
+			"fresh one, or where the janitor cannot list a location, nothing is armed. Nor does --yes arm a registry that somebody has paused:\n" +
+			"`janitor resume` ends a pause, or the answer on a terminal. Exit code 4: refused."
+	}
+	if name == "pause" {
+		description += "\n\n   janitor pause --reason \"incident 4711: wrong AMI, do not end the evidence\""
 	}
 	if name == "resume" {
 		flags = append(flags, brakeFlag(), cli.YesFlag())
@@ -70,22 +75,27 @@ func setMode(c *ucli.Context, store *etcd.Store, name string, shown lease.Regist
 				return r, err
 			}
 		}
-		switch now := time.Now(); name {
+		switch now, by := time.Now(), (lease.By{Actor: cli.Actor(), Reason: c.String("reason")}); name {
 		case "arm":
-			return r.To(now, lease.ModeArmed), nil
+			return r.To(now, lease.ModeArmed, by), nil
 		case "observe":
-			return r.To(now, lease.ModeObserve), nil
+			return r.To(now, lease.ModeObserve, by), nil
 		case "pause":
-			return r.To(now, lease.ModePaused), nil
+			return r.To(now, lease.ModePaused, by), nil
 		default:
-			return r.Resume(now), nil
+			return r.Resume(now, by), nil
 		}
 	})
 	if err != nil {
 		return err
 	}
 	if cli.WantsJSON(c) {
-		return cli.JSON(c, change{Registry: after.UUID, Before: before.Mode, Mode: after.Mode})
+		return cli.JSON(c, change{
+			Registry: after.UUID, Before: before.Mode, Mode: after.Mode, BeforeBy: before.ModeBy, BeforeReason: before.ModeReason,
+		})
+	}
+	if who := cli.WhoSet(before); who != "" && (before.Mode == lease.ModePaused || before.Mode == after.Mode) {
+		cli.Say(c, "it was set to %s %s", before.Mode, who)
 	}
 	said := fmt.Sprintf("%s → %s", before.Mode, after.Mode)
 	switch before.Mode {
@@ -103,4 +113,7 @@ type change struct {
 	Registry string     `json:"registry"`
 	Before   lease.Mode `json:"before"`
 	Mode     lease.Mode `json:"mode"`
+
+	BeforeBy     string `json:"before_by,omitzero"` // who had set the mode before, and why
+	BeforeReason string `json:"before_reason,omitzero"`
 }

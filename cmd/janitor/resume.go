@@ -75,7 +75,7 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string, patience time.
 	}); err != nil {
 		return err
 	}
-	at, err := done.lift(c.Context, store, seen)
+	at, err := done.lift(c.Context, store, seen, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
 	if err != nil {
 		return err
 	}
@@ -83,11 +83,14 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string, patience time.
 }
 
 // lift writes that a person has lifted the brake, and returns the revision of the last write.
-func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int64) (revision int64, err error) {
-	by := lease.By{Actor: cli.Actor(), Reason: "brake " + l.Brake + " lifted"}
+func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int64, by lease.By) (revision int64, err error) {
+	noted := lease.By{Actor: by.Actor, Reason: "brake " + l.Brake + " lifted"}
+	if by.Reason != "" {
+		noted.Reason += ": " + by.Reason
+	}
 	for _, id := range l.Leases {
 		_, after, err := store.UpdateLease(ctx, id, func(caught lease.Lease) (lease.Lease, error) {
-			return caught.CatchUp(time.Now(), seen[id], by), nil
+			return caught.CatchUp(time.Now(), seen[id], noted), nil
 		})
 		if err != nil {
 			return revision, err
@@ -98,7 +101,7 @@ func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int
 		return revision, nil
 	}
 	_, after, err := store.UpdateRegistry(ctx, func(r lease.Registry) (lease.Registry, error) {
-		return r.Lift(time.Now(), l.Brake, l.Lifted, by.Actor), nil
+		return r.Lift(time.Now(), l.Brake, l.Lifted, by), nil
 	})
 	return max(revision, after.Revision), err
 }

@@ -191,7 +191,9 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 	if c.Bool("arm") {
 		mode = lease.ModeArmed
 	}
-	created, err := store.PutRegistry(c.Context, lease.NewRegistry(time.Now(), id, mode))
+	made := lease.NewRegistry(time.Now(), id, mode)
+	made.ModeBy = cli.Actor()
+	created, err := store.PutRegistry(c.Context, made)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ type statusView struct {
 	Registry string         `json:"registry"`
 	Mode     lease.Mode     `json:"mode"`
 	Since    time.Time      `json:"mode_since"`
+	By       string         `json:"mode_by,omitzero"`
+	Reason   string         `json:"mode_reason,omitzero"`
 	Fresh    bool           `json:"swept"` // a janitor's stamp is fresh
 	Sweep    lease.Sweep    `json:"sweep"`
 	Brakes   []lease.Brake  `json:"brakes"`
@@ -90,7 +92,8 @@ func (v statusView) check() error {
 
 func newStatus(s lease.Snapshot, now time.Time) statusView {
 	v := statusView{
-		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince, Fresh: s.Sweep.Fresh(now), Sweep: s.Sweep,
+		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince,
+		By: s.Registry.ModeBy, Reason: s.Registry.ModeReason, Fresh: s.Sweep.Fresh(now), Sweep: s.Sweep,
 		Brakes: append([]lease.Brake{}, s.Sweep.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Beating: len(s.Heartbeats),
 		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{},
 	}
@@ -122,11 +125,16 @@ func (v statusView) print(c *ucli.Context) error {
 	rows := [][]string{
 		{"registry", v.Registry},
 		{"mode", fmt.Sprintf("%s since %s%s", v.Mode, cli.When(v.Since, now), idle(v.Mode))},
+	}
+	if who := cli.WhoSet(lease.Registry{ModeBy: v.By, ModeReason: v.Reason}); who != "" {
+		rows = append(rows, []string{"set", who})
+	}
+	rows = append(rows, [][]string{
 		{"last sweep", v.swept(now)},
 		{"leases", counts(v.Leases, lease.StateActive, lease.StateAdopting, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged)},
 		{"launches", counts(v.Launches, lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)},
 		{"heartbeats", fmt.Sprint(v.Beating)},
-	}
+	}...)
 	for _, place := range slices.Sorted(maps.Keys(v.Sweep.Seen)) {
 		rows = append(rows, []string{"instances", place + ": " + census(v.Sweep.Seen[place])})
 	}

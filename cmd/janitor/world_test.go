@@ -111,7 +111,9 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 
 // armed: the registry was armed, whatever its plan.
 func armRegistry(w *world, _ *testscript.TestScript, _ []string) error {
-	_, _, err := w.store.UpdateRegistry(w.ctx, func(r lease.Registry) (lease.Registry, error) { return r.To(time.Now(), lease.ModeArmed), nil })
+	_, _, err := w.store.UpdateRegistry(w.ctx, func(r lease.Registry) (lease.Registry, error) {
+		return r.To(time.Now(), lease.ModeArmed, lease.By{}), nil
+	})
 	return err
 }
 

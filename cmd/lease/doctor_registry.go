@@ -36,7 +36,11 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 		e.add("registry", levelWarn, "%v; its instance is spared meanwhile", bad.Err)
 	}
 	if until := untilArmed(e.registry); until != "" {
-		e.add("mode", levelWarn, "%s since %s: nothing is ended until %s", e.registry.Mode, cli.When(e.registry.ModeSince, time.Now()), until)
+		since := cli.When(e.registry.ModeSince, time.Now())
+		if e.registry.Mode == lease.ModePaused {
+			since = strings.TrimSpace(since + " " + cli.WhoSet(e.registry))
+		}
+		e.add("mode", levelWarn, "%s since %s: nothing is ended until %s", e.registry.Mode, since, until)
 	} else {
 		e.add("mode", levelOK, "armed since %s", cli.When(e.registry.ModeSince, time.Now()))
 	}

@@ -248,7 +248,8 @@ func (k knowledge) registry(now time.Time) string {
 	case until == "":
 		words = append(words, "The registry is armed.")
 	case r.Mode == lease.ModePaused:
-		words = append(words, fmt.Sprintf("The registry is paused since %s, so nothing is ended until %s.", cli.When(r.ModeSince, now), until))
+		words = append(words, fmt.Sprintf("The registry is paused since %s, so nothing is ended until %s.",
+			strings.TrimSpace(cli.When(r.ModeSince, now)+" "+cli.WhoSet(r)), until))
 	default:
 		words = append(words, "The registry observes, so nothing is ended until "+until+".")
 	}

@@ -62,7 +62,9 @@ func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) 
 	if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
 		return registry, false, err
 	}
-	registry, err = store.PutRegistry(ctx, lease.NewRegistry(time.Now(), id, mode))
+	made := lease.NewRegistry(time.Now(), id, mode)
+	made.ModeBy = cli.Actor()
+	registry, err = store.PutRegistry(ctx, made)
 	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict { // somebody was faster
 		registry, err = store.Registry(ctx)
 		return registry, false, err

@@ -251,7 +251,7 @@ func setMode(w *world, _ *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.store.PutRegistry(w.ctx, registry.To(time.Now(), lease.Mode(args[0])))
+	_, err = w.store.PutRegistry(w.ctx, registry.To(time.Now(), lease.Mode(args[0]), lease.By{}))
 	return err
 }
 

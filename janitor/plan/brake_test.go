@@ -237,7 +237,7 @@ func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.
 	for n := range held {
 		held[n].Since = Ago(4 * time.Hour)
 	}
-	v.Snapshot.Sweep.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(Ago(3*time.Hour), lease.BrakeSilence, held, "ada")
+	v.Snapshot.Sweep.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(Ago(3*time.Hour), lease.BrakeSilence, held, lease.By{Actor: "ada"})
 	again := plan.Decide(v).Brakes
 	if able := v.Snapshot.Registry.Stands(again); len(held) == 0 || len(able) != len(held) || !able[0].Since.Equal(Noon) {
 		t.Errorf("of %v, held again, %v can be lifted", again, able)

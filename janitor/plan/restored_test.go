@@ -242,7 +242,7 @@ func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T)
 	crowded := func(silent int, said time.Duration) plan.Plan {
 		v := calm(crowd(Many(silent, "s", Due), Many(10, "b", Beats)))
 		held := plan.Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Beats)))).Brakes
-		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeSilence, held, "ada")
+		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeSilence, held, lease.By{Actor: "ada"})
 		return plan.Decide(v)
 	}
 	for name, c := range map[string]struct {

@@ -137,7 +137,7 @@ func officeResigned(t *fixture) {
 func officeRegistryChanged(t *fixture) {
 	registry, l, launch := t.registry(), t.lease(someID), t.launch(someToken)
 	office := t.office("a")
-	paused := must[lease.Registry](t)(t.Store.PutRegistry(t.Context(), registry.To(now(), lease.ModePaused)))
+	paused := must[lease.Registry](t)(t.Store.PutRegistry(t.Context(), registry.To(now(), lease.ModePaused, lease.By{})))
 	t.wantFenced(office, registry, l, launch)
 	must[lease.Lease](t)(office.PutLease(t.Context(), paused, l))
 }

@@ -184,7 +184,7 @@ func unknownFieldsSurvive(t *fixture) {
 	if _, _, err := t.Store.UpdateLaunch(ctx, someToken, send); err != nil {
 		t.Fatal(err)
 	}
-	pause := func(r lease.Registry) (lease.Registry, error) { return r.To(now(), lease.ModePaused), nil }
+	pause := func(r lease.Registry) (lease.Registry, error) { return r.To(now(), lease.ModePaused, lease.By{}), nil }
 	if _, _, err := t.Store.UpdateRegistry(ctx, pause); err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func watchInOrder(t *fixture) {
 	written := t.lease(someID) // before the watch starts: told all the same
 	changes := t.Store.Watch(ctx, from)
 	launch := t.launch(someToken)
-	paused := must[lease.Registry](t)(t.Store.PutRegistry(ctx, from.Registry.To(now(), lease.ModePaused)))
+	paused := must[lease.Registry](t)(t.Store.PutRegistry(ctx, from.Registry.To(now(), lease.ModePaused, lease.By{})))
 	if c := next(t, changes); c.Lease == nil || c.Lease.Revision != written.Revision || c.Lease.InstanceID != someID {
 		t.Errorf("first %+v", c)
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"lapse/lease"
 )
 
 // OutputFlag chooses between tables and JSON.
@@ -80,8 +82,13 @@ func Confirm(c *cli.Context, question string, again func() error) error {
 	if c.Bool("yes") {
 		return nil
 	}
+	return Ask(c, question, "say --yes if that is meant", again)
+}
+
+// Ask is [Confirm] for what --yes does not answer. otherwise says what to do where there is no terminal.
+func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	if in, ok := c.App.Reader.(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
-		return Usage("%s: there is no terminal to ask on; say --yes if that is meant", question)
+		return Usage("%s: there is no terminal to ask on; %s", question, otherwise)
 	}
 	Say(c, "%s? [y/N]", question)
 	line, err := Await(c.Context, func() (string, error) { return bufio.NewReader(c.App.Reader).ReadString('\n') })
@@ -105,6 +112,18 @@ func Overtaken(format string, args ...any) error {
 // YesFlag answers what would be asked on a terminal.
 func YesFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}
+}
+
+// WhoSet says who set the registry's mode, and why: "by cli:ada@laptop (incident 4711)". It is empty if neither is on record.
+func WhoSet(r lease.Registry) string {
+	var words []string
+	if r.ModeBy != "" {
+		words = append(words, "by "+visible(r.ModeBy))
+	}
+	if r.ModeReason != "" {
+		words = append(words, "("+visible(r.ModeReason)+")")
+	}
+	return strings.Join(words, " ")
 }
 
 // Actor names who runs the command, for histories: "cli:ada@laptop". Behind sudo that is who called it.

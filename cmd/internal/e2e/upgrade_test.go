@@ -205,7 +205,7 @@ func (u *upgrade) launch(s *side, token, count string, more ...string) []string 
 func (u *upgrade) resume(name string) {
 	u.t.Helper()
 	if _, _, err := u.young.store.UpdateRegistry(u.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.Lift(time.Now(), lease.BrakeSilence, []lease.Brake{{Name: lease.BrakeSilence, Reason: name, Since: time.Now()}}, "e2e"), nil
+		return g.Lift(time.Now(), lease.BrakeSilence, []lease.Brake{{Name: lease.BrakeSilence, Reason: name, Since: time.Now()}}, lease.By{Actor: "e2e"}), nil
 	}); err != nil {
 		u.t.Fatal(err)
 	}

@@ -150,7 +150,7 @@ func again(p *process, r *rand.Rand) error {
 }
 
 func setMode(p *process, mode lease.Mode) error {
-	_, _, err := p.store().UpdateRegistry(p.ctx, func(r lease.Registry) (lease.Registry, error) { return r.To(p.clock.now(), mode), nil })
+	_, _, err := p.store().UpdateRegistry(p.ctx, func(r lease.Registry) (lease.Registry, error) { return r.To(p.clock.now(), mode, lease.By{}), nil })
 	return err
 }
 
@@ -175,7 +175,7 @@ func lift(p *process, name string) error {
 		p.w.trace.add(event{kind: unpromised, who: p.name, text: "lifts " + name})
 	}
 	_, _, err = p.store().UpdateRegistry(p.ctx, func(r lease.Registry) (lease.Registry, error) {
-		return r.Lift(p.clock.now(), name, held, p.name), nil
+		return r.Lift(p.clock.now(), name, held, lease.By{Actor: p.name}), nil
 	})
 	return err
 }
