@@ -75,7 +75,7 @@ func TestOverdue(t *testing.T) {
 		"a brake that holds everything":                       {changes(over(time.Hour)), brake(lease.BrakeRestored, ""), lease.KeptBraked},
 		"a brake that somebody has lifted": {changes(over(time.Hour)), func(s *lease.Snapshot) {
 			brake(lease.BrakeRestored, "")(s)
-			s.Registry = s.Registry.Lift(noon, lease.BrakeRestored, s.Sweep.Brakes, "ada")
+			s.Registry = s.Registry.Lift(noon, lease.BrakeRestored, s.Sweep.Brakes, lease.By{Actor: "ada"})
 		}, lease.KeptWaiting},
 		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), brake(lease.BrakeRestored, "i-1"), lease.KeptBraked},
 		"a brake that holds another lease":                    {changes(revoked(time.Hour)), brake(lease.BrakeRestored, "i-2"), lease.KeptWaiting},

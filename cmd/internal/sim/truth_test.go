@@ -335,7 +335,7 @@ func (t *truth) takePlan(e event, c etcdsim.Change) {
 	if e.who == "" {
 		return
 	}
-	t.checkFence(e, "plan")
+	t.checkFence(e, "plan", false)
 	if c.Value != nil && (t.registry == nil || t.registry.Mode == "armed") {
 		t.find("fence", e.who, "publishes a plan while the registry is armed")
 	}
