@@ -48,6 +48,7 @@ type Instance struct {
 	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
 	ClientToken string
 	Spot        string   // id of its spot request; empty for on-demand
+	Operator    string   // the AWS service that manages it, and that alone can terminate it; empty if none does
 	Attached    []string // ids of the volumes and interfaces that are attached to it
 	Outlive     []string // those of its volumes and interfaces that are not deleted when it is terminated
 	Tags        map[string]string

@@ -3,24 +3,32 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/ec2"
 )
 
 func adoptCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "adopt", Usage: "give leases to instances that Lapse did not launch", ArgsUsage: "INSTANCE…",
 		Description: "The lease is written first, then the tag; the lease counts once a janitor has seen the tag. All instances are\n" +
-			"checked before the first is adopted, and again after you were asked. What was unmanaged can be adopted again. From then on they are terminated when their terms have passed, so it asks\n" +
-			"on a terminal, and elsewhere wants --yes. With --ttl a sidecar must beat on them.\n\n" +
+			"checked before the first is adopted, and again after you were asked. From then on they are terminated when their\n" +
+			"terms have passed, so it asks on a terminal, and elsewhere wants --yes. With --ttl a sidecar must beat on them. What was\n" +
+			"unmanaged can be adopted again.\n\n" +
+			"Refused is what starts another instance when one is terminated: an Auto Scaling group, a fleet that maintains its\n" +
+			"size, a persistent spot request. --cancel-spot-request cancels the request of a running instance first.\n\n" +
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
 			"   lease adopt $(lease list --unexplained -q) --term 24h --dry-run",
 		Flags: append(append(cli.StoreFlags(), termFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
-			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, say what would be adopted, and adopt nothing"}),
+			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, say what would be adopted, and adopt nothing"},
+			&ucli.BoolFlag{Name: "cancel-spot-request", Usage: "cancel persistent spot requests of the instances first"},
+			&ucli.BoolFlag{Name: "allow-replacement", Usage: "adopt even if terminating an instance starts another"}),
 		Action: adopt,
 	}
 }
@@ -43,20 +51,23 @@ func adopt(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	a := adoption{terms: given, tagger: tagger{cloud: cloud, store: store}, ids: ids}
+	a := adoption{
+		terms: given, tagger: tagger{cloud: cloud, store: store}, ids: ids,
+		cancelSpot: c.Bool("cancel-spot-request"), allowReplacement: c.Bool("allow-replacement"),
+	}
 	if err := a.look(c.Context); err != nil {
 		return err
 	}
 	var all []target
 	for _, id := range ids {
-		warnOfInstance(c, a.found[id])
+		a.warnOf(c, id)
 		all = append(all, target{id: id})
 	}
 	warnUnattended(c, store, a.registry, cloud.Place())
 	if c.Bool("dry-run") {
-		return each(c, all, func(t target) (done, error) { return given.wouldAdopt(a.found[t.id]), nil })
+		return each(c, all, func(t target) (done, error) { return a.wouldAdopt(a.found[t.id]), nil })
 	}
-	if err := cli.Confirm(c, given.question(c, ids), func() error { return a.look(c.Context) }); err != nil {
+	if err := cli.Confirm(c, a.question(c), func() error { return a.look(c.Context) }); err != nil {
 		return err
 	}
 	return each(c, all, func(t target) (done, error) { return a.adoptOne(c, a.found[t.id]) })
@@ -66,8 +77,10 @@ func adopt(c *ucli.Context) error {
 type adoption struct {
 	terms
 	tagger
-	ids   []string
-	found map[string]lease.Instance // as EC2 described them last
+	ids                          []string
+	cancelSpot, allowReplacement bool
+	found                        map[string]lease.Instance // as EC2 described them last
+	replacers                    map[string]ec2.Replacer   // what starts another when one of them is terminated
 }
 
 // look reads the registry and describes the instances afresh, and refuses them all if one may not be adopted.
@@ -80,8 +93,16 @@ func (a *adoption) look(ctx context.Context) error {
 		return cli.Overtaken("the registry was %s and is %s", was, snapshot.Registry.UUID)
 	}
 	a.registry, a.beats = snapshot.Registry, snapshot.Heartbeats
-	a.found, err = adoptable(ctx, a.cloud, a.store, a.registry, a.ids)
-	return err
+	if a.found, err = adoptable(ctx, a.cloud, a.store, a.registry, a.ids); err != nil {
+		return err
+	}
+	a.replacers = a.cloud.Replacers(ctx, slices.Collect(maps.Values(a.found)))
+	for _, id := range a.ids {
+		if err := a.mayEnd(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
@@ -97,9 +118,14 @@ func namedInstances(c *ucli.Context) ([]string, error) {
 	return named(c)
 }
 
-func (t terms) question(c *ucli.Context, ids []string) string {
-	question := fmt.Sprintf("adopt %s (%s)", count(len(ids), "instance"), some(ids))
-	if t.term == 0 {
+func (a *adoption) question(c *ucli.Context) string {
+	question := fmt.Sprintf("adopt %s (%s)", count(len(a.ids), "instance"), some(a.ids))
+	for _, id := range a.ids {
+		if spot := a.spotToCancel(id); spot != "" {
+			question = fmt.Sprintf("cancel spot request %s, %s", spot, question)
+		}
+	}
+	if a.term == 0 {
 		return question + ", without a term"
 	}
 	return fmt.Sprintf("%s, and so end what is not extended in %s", question, c.String("term"))
@@ -120,16 +146,26 @@ func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	return adopting
 }
 
-func (t terms) wouldAdopt(i lease.Instance) done {
+func (a *adoption) wouldAdopt(i lease.Instance) done {
 	now := time.Now()
-	l := t.lease(now, i, lease.By{Actor: cli.Actor()})
-	return done{lease: l, said: fmt.Sprintf("would adopt %s, expires %s", i.ID, cli.When(l.ExpiresAt, now))}
+	l := a.lease(now, i, lease.By{Actor: cli.Actor()})
+	said := fmt.Sprintf("would adopt %s, expires %s", i.ID, cli.When(l.ExpiresAt, now))
+	if spot := a.spotToCancel(i.ID); spot != "" {
+		said = fmt.Sprintf("would cancel spot request %s; %s", spot, said)
+	}
+	return done{lease: l, said: said}
 }
 
 // adoptOne writes the lease, then the tag, and then looks whether the instance bears it: somebody else may have set
 // another one at the same moment. Done again after a failure in between, it goes on with the tag.
-func (a adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
+func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	ctx, now := c.Context, time.Now()
+	if spot := a.spotToCancel(i.ID); spot != "" {
+		if err := a.cloud.CancelSpot(ctx, spot); err != nil {
+			return done{}, coded(fmt.Errorf("%s was not adopted: %w", i.ID, err))
+		}
+		cli.Say(c, "spot request %s of %s is cancelled", spot, i.ID)
+	}
 	adopting := a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
 	l, err := a.store.PutLease(ctx, adopting)
 	if is[*lease.ConflictError](err) {

@@ -52,6 +52,8 @@ func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Reg
 		return cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s in %s; look at --region and AWS_PROFILE", id, place))
 	case !i.Alive():
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: EC2 says %s", id, i.State))
+	case i.Operator != "":
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: %s manages it, and EC2 lets nobody else terminate it", id, i.Operator))
 	case tagged && tag != registry.UUID:
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it bears the tag of another registry, %s; unmanage it there first", id, tag))
 	}
@@ -76,21 +78,6 @@ func mayReplace(l lease.Lease, now time.Time) error {
 			l.InstanceID, brief(wait)))
 	}
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", l.InstanceID, l.State, l.InstanceID))
-}
-
-// tagScaling names the Auto Scaling group of an instance.
-//
-// Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-tagging.html
-const tagScaling = "aws:autoscaling:groupName"
-
-// warnOfInstance says what makes a lease of this instance mean less than it should.
-func warnOfInstance(c *ucli.Context, i lease.Instance) {
-	if group, scaled := i.Tags[tagScaling]; scaled {
-		cli.Say(c, "warning: %s belongs to Auto Scaling group %s, which launches another once it is ended; detach it first", i.ID, group)
-	}
-	if i.Exempt() {
-		cli.Say(c, "warning: %s bears the tag %s, which keeps it from being ended", i.ID, lease.TagExempt)
-	}
 }
 
 // warnUnattended says so if nothing would end what is adopted.

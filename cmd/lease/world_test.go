@@ -59,7 +59,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
+		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
 		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
@@ -84,12 +84,19 @@ func settings(args []string) map[string]string {
 	return pairs
 }
 
-// create VARIABLE [state=S] [token=T] [TAG=VALUE]…: an instance that nobody launched.
+// create VARIABLE [state=S] [token=T] [operator=SERVICE] [spot=persistent|one-time|ID] [TAG=VALUE]…: an instance that nobody
+// launched.
 func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 	tags := settings(args[1:])
-	i := w.sim.Create(ec2sim.Instance{State: ec2sim.State(tags["state"]), ClientToken: tags["token"], Tags: tags})
-	delete(tags, "state")
-	delete(tags, "token")
+	if kind := tags["spot"]; kind == "persistent" || kind == "one-time" {
+		tags["spot"] = w.sim.AddSpotRequest(ec2sim.SpotRequest{State: "active", Persistent: kind == "persistent"}).ID
+	}
+	i := w.sim.Create(ec2sim.Instance{
+		State: ec2sim.State(tags["state"]), ClientToken: tags["token"], Operator: tags["operator"], SpotRequest: tags["spot"], Tags: tags,
+	})
+	for _, setting := range []string{"state", "token", "operator", "spot"} {
+		delete(tags, setting)
+	}
 	w.sim.SetTags(i.ID, tags)
 	ts.Setenv(args[0], i.ID)
 	return nil

@@ -36,7 +36,7 @@ func allowed(t *testing.T, policy, action, resource string, borne, set tags) boo
 }
 
 func TestWhoMayDoWhatToWhichTags(t *testing.T) {
-	const create, remove, terminate = "ec2:CreateTags", "ec2:DeleteTags", "ec2:TerminateInstances"
+	const create, remove, terminate, cancel = "ec2:CreateTags", "ec2:DeleteTags", "ec2:TerminateInstances", "ec2:CancelSpotInstanceRequests"
 	bare, managed, foreign := tags{"Name": "db"}, tags{"lapse:registry": ours}, tags{"lapse:registry": others}
 	exempt := tags{"lapse:registry": ours, "lapse:exempt": ""}
 	second := tags{"lapse:expires": "none 7", "lapse:leased": "x.1"}
@@ -86,6 +86,10 @@ func TestWhoMayDoWhatToWhichTags(t *testing.T) {
 		{"remove all tags", "operator", remove, anInstance, managed, nil, false},
 		{"remove a volume's", "operator", remove, aVolume, managed, all, false},
 		{"terminate", "operator", terminate, anInstance, managed, nil, false},
+
+		{"cancel the spot request of what is adopted", "operator", cancel, aSpot, bare, nil, true},
+		{"cancel the spot request of a launch", "operator", cancel, aSpot, managed, nil, false},
+		{"cancel another registry's", "operator", cancel, aSpot, foreign, nil, false},
 
 		{"tag what exists", "launcher", create, anInstance, bare, managed, false},
 		{"write the second key", "launcher", create, anInstance, managed, second, false},

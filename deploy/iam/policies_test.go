@@ -152,8 +152,8 @@ func TestOperatorSetsAndRemovesTagsOfTheRegistryAlone(t *testing.T) {
 	want := map[string]string{"ec2:CreateTags": "aws:RequestTag/", "ec2:DeleteTags": "aws:ResourceTag/"}
 	for _, s := range readPolicy(t, "operator.json").Statement {
 		for _, action := range s.Action {
-			if action == "ec2:DescribeInstances" {
-				continue
+			if strings.HasPrefix(action, "ec2:Describe") || action == "ec2:CancelSpotInstanceRequests" {
+				continue // what the latter allows is in allow_test.go
 			}
 			if action == "ec2:DeleteTags" && !slices.Equal(s.Condition["Null"]["aws:TagKeys"], list{"false"}) {
 				t.Errorf("%s: operator may remove all tags at once, by naming none", s.Sid) // ForAllValues is true of nothing

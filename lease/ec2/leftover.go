@@ -173,7 +173,7 @@ func (c *Cloud) spotRequests(ctx context.Context, q leftoverQuery) (answer lefto
 	}
 	for _, r := range out.SpotInstanceRequests {
 		x := c.leftover(lease.LeftoverSpot, r.SpotInstanceRequestId, string(r.State), r.CreateTime, r.Tags)
-		x.InstanceID = aws.ToString(r.InstanceId)
+		x.InstanceID, x.Persistent = aws.ToString(r.InstanceId), r.Type == types.SpotInstanceTypePersistent
 		answer.found = append(answer.found, x)
 	}
 	answer.next, answer.metadata = out.NextToken, out.ResultMetadata

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,9 @@ func (c *Cloud) instance(i types.Instance) lease.Instance {
 	if i.Placement != nil {
 		described.Zone = aws.ToString(i.Placement.AvailabilityZone)
 		described.ZoneID = aws.ToString(i.Placement.AvailabilityZoneId)
+	}
+	if o := i.Operator; o != nil && aws.ToBool(o.Managed) {
+		described.Operator = cmp.Or(aws.ToString(o.Principal), "an AWS service")
 	}
 	described.Attached, described.Outlive = attached(i), outlive(i)
 	for _, t := range i.Tags {

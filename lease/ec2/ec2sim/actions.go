@@ -25,6 +25,8 @@ func (s *Sim) actionTable() map[string]action {
 		"DeleteNetworkInterface":       s.deleteInterface,
 		"DescribeSpotInstanceRequests": s.describeSpotRequests,
 		"CancelSpotInstanceRequests":   s.cancelSpotRequests,
+		"DescribeFleets":               s.describeFleets,
+		"DescribeSpotFleetRequests":    s.describeSpotFleets,
 		"CreateKeyPair":                s.createKeyPair,
 		"DescribeKeyPairs":             s.describeKeyPairs,
 		"DeleteKeyPair":                s.deleteKeyPair,

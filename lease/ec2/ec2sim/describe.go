@@ -56,6 +56,7 @@ type instanceItem struct {
 	Disks       set[attachedDisk] `xml:"blockDeviceMapping"`
 	Lifecycle   string            `xml:"instanceLifecycle,omitempty"`
 	Spot        string            `xml:"spotInstanceRequestId,omitempty"`
+	Operator    *operatorItem     `xml:"operator,omitempty"`
 	Virtual     string            `xml:"virtualizationType"`
 	Token       string            `xml:"clientToken"`
 	Tags        set[tagItem]      `xml:"tagSet"`
@@ -70,6 +71,13 @@ type attachedDisk struct {
 	Status   string `xml:"ebs>status"`
 	Attached string `xml:"ebs>attachTime"`
 	Delete   bool   `xml:"ebs>deleteOnTermination"`
+}
+
+// operatorItem is the service that manages an instance:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_OperatorResponse.html
+type operatorItem struct {
+	Managed   bool   `xml:"managed"`
+	Principal string `xml:"principal,omitempty"`
 }
 
 type metadataItem struct {
@@ -91,6 +99,9 @@ func (s *Sim) item(r *region, i *Instance) instanceItem {
 	}
 	if i.SpotRequest != "" {
 		x.Lifecycle = "spot"
+	}
+	if i.Operator != "" {
+		x.Operator = &operatorItem{true, i.Operator}
 	}
 	if i.reason != "" {
 		x.ReasonCode, x.ReasonText = "Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"

@@ -24,6 +24,7 @@ type Instance struct {
 	Volumes     []string // ids of the attached volumes, the root first
 	Interfaces  []string
 	SpotRequest string // empty unless it is a spot instance
+	Operator    string // the AWS service that manages it; empty if none does
 	Protected   bool   // DisableApiTermination
 	// ShutdownBehavior is stop or terminate.
 	ShutdownBehavior string

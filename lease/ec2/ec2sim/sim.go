@@ -54,6 +54,7 @@ type region struct {
 	volumes    table[*Volume]
 	interfaces table[*Interface]
 	spots      table[*SpotRequest]
+	fleets     table[*Fleet]
 	keyPairs   table[*keyPair]
 	templates  table[*template]
 	launches   map[launchKey]*launch

@@ -14,7 +14,7 @@ const (
 	spotCancelled = "cancelled"
 )
 
-// SpotRequest is a one-time spot instance request.
+// SpotRequest is a spot instance request.
 type SpotRequest struct {
 	ID       string
 	Region   string
@@ -22,6 +22,8 @@ type SpotRequest struct {
 	Instance string
 	Tags     map[string]string
 	Created  time.Time
+	// Persistent is open again when its instance has ended, to make another.
+	Persistent bool
 
 	zone string
 }
@@ -95,8 +97,12 @@ func (s *Sim) describeSpotRequests(q *request) (body, error) {
 	}
 	answer := &spotAnswer{Next: next}
 	for _, r := range rows {
+		kind := "one-time"
+		if r.Persistent {
+			kind = "persistent"
+		}
 		answer.Requests.Items = append(answer.Requests.Items, spotItem{
-			r.ID, "one-time", r.State, r.Instance, stamp(r.Created), r.zone, tagSet(r.Tags),
+			r.ID, kind, r.State, r.Instance, stamp(r.Created), r.zone, tagSet(r.Tags),
 		})
 	}
 	return answer, nil

@@ -134,6 +134,9 @@ func (s *Sim) release(r *region, i *Instance, at time.Time) {
 	}
 	if spot, ok := r.spots.get(i.SpotRequest); ok && spot.State == spotActive {
 		spot.State = spotClosed
+		if spot.Persistent {
+			spot.State, spot.Instance = spotOpen, ""
+		}
 	}
 	i.Volumes, i.Interfaces, r.littered = nil, nil, true
 	if i.reason == "" {

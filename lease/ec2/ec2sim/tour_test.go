@@ -221,6 +221,11 @@ func (tr *tour) places() {
 	see(tr, regions, err)
 	images, err := tr.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{image}})
 	see(tr, images, err)
+	fleet, spotFleet := tr.AddFleet(ec2sim.Fleet{}), tr.AddFleet(ec2sim.Fleet{ID: "sfr-1"})
+	fleets, err := tr.ec2.DescribeFleets(ctx, &ec2.DescribeFleetsInput{FleetIds: []string{fleet.ID}})
+	see(tr, fleets, err)
+	spotFleets, err := tr.ec2.DescribeSpotFleetRequests(ctx, &ec2.DescribeSpotFleetRequestsInput{SpotFleetRequestIds: []string{spotFleet.ID}})
+	see(tr, spotFleets, err)
 }
 
 // lifecycle takes an instance through its life.
@@ -293,7 +298,9 @@ func read() []string {
 		under("DescribeVolumes.Volumes", "VolumeId", "State", "CreateTime", "Attachments.InstanceId", "Tags.Key", "Tags.Value"),
 		under("DescribeNetworkInterfaces.NetworkInterfaces", "NetworkInterfaceId", "Status", "RequesterManaged", "Attachment.InstanceId",
 			"TagSet.Key", "TagSet.Value"),
-		under("DescribeSpotInstanceRequests.SpotInstanceRequests", "SpotInstanceRequestId", "State", "InstanceId",
+		under("DescribeFleets.Fleets", "FleetId", "FleetState", "Type"),
+		under("DescribeSpotFleetRequests.SpotFleetRequestConfigs", "SpotFleetRequestId", "SpotFleetRequestState", "SpotFleetRequestConfig.Type"),
+		under("DescribeSpotInstanceRequests.SpotInstanceRequests", "SpotInstanceRequestId", "Type", "State", "InstanceId",
 			"CreateTime", "Tags.Key", "Tags.Value"),
 	)
 }

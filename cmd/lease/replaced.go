@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// mayEnd refuses an instance whose termination would only start another one, unless that is allowed, or prevented first.
+func (a *adoption) mayEnd(id string) error {
+	r, replaced := a.replacers[id]
+	if !replaced || a.allowReplacement || a.spotToCancel(id) != "" {
+		return nil
+	}
+	why := fmt.Sprintf("%s starts another instance when this one is terminated", r)
+	advice := map[ec2.ReplacerKind]string{
+		ec2.ReplacerGroup:     "detach the instance from it first",
+		ec2.ReplacerFleet:     "delete the fleet first, and keep its instances",
+		ec2.ReplacerSpotFleet: "cancel the fleet first, and keep its instances",
+		ec2.ReplacerSpot:      "say --cancel-spot-request to cancel that first",
+	}[r.Kind]
+	switch {
+	case r.Err != nil:
+		why = fmt.Sprintf("%s may start another instance when this one is terminated (%v)", r, r.Err)
+		advice = "try again"
+	case a.cancelSpot && r.Kind == ec2.ReplacerSpot:
+		why = fmt.Sprintf("EC2 may terminate it when %s is cancelled, for it is %s", r, a.found[id].State)
+		advice = "start it first"
+	}
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: %s; %s, or say --allow-replacement", id, why, advice))
+}
+
+// spotToCancel is the spot request that is to be cancelled before an instance is adopted; empty if none is. Of an instance
+// that is not running it is left: EC2 terminates some of those with their request.
+func (a *adoption) spotToCancel(id string) string {
+	r := a.replacers[id]
+	if a.cancelSpot && r.Kind == ec2.ReplacerSpot && r.Err == nil && a.found[id].State == lease.InstanceRunning {
+		return r.ID
+	}
+	return ""
+}
+
+// warnOf says what makes a lease of an instance mean less than it should.
+func (a *adoption) warnOf(c *ucli.Context, id string) {
+	if r, replaced := a.replacers[id]; replaced && a.spotToCancel(id) == "" {
+		cli.Say(c, "warning: %s belongs to %s, which starts another instance when this one is terminated", id, r)
+	}
+	if a.found[id].Exempt() {
+		cli.Say(c, "warning: %s bears the tag %s, which keeps it from being ended", id, lease.TagExempt)
+	}
+}
