@@ -1,6 +1,9 @@
 package lease
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // ActionRaise is how a history names what [Lease.Raise] did.
 const ActionRaise = "raise"
@@ -106,11 +109,13 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 
 // Succeeding is a lease that was made anew, by adoption or recovery, in place of a record that is there: its date is
 // numbered above that record's too, its changes go on from there, and a store writes it over that revision. What a newer
-// release has noted on that record stays.
+// release has noted on that record stays, and so does the launch that made the instance, whose volumes and interfaces are
+// no leftovers of a failed creation then.
 func (l Lease) Succeeding(old Lease) Lease {
 	l.ExpiresNumber = max(l.ExpiresNumber, numberAfter(old.ExpiresNumber, old.TagNumber))
 	l.ShortenedAt = l.ExpiresNumber
 	l.Changes = min(max(l.Changes, old.Changes+1), maxChanges)
+	l.Bore = cmp.Or(l.Bore, old.ClientToken, old.Bore)
 	l.Revision, l.unknown = old.Revision, old.unknown
 	return l
 }

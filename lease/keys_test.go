@@ -85,6 +85,13 @@ func TestAnAdoptionIsNumberedAboveWhatTagAndRecordSay(t *testing.T) {
 	if l.ExpiresNumber != 12 || l.ShortenedAt != 12 || l.Revision != 77 || l.Changes <= old.Changes {
 		t.Errorf("in place of number 11: %s", text(t, l))
 	}
+	bare := instance() // unmanaging takes its tags
+	delete(bare.Tags, lease.TagLaunch)
+	old.ClientToken = "web.1"
+	l = lease.Adopt(noon, bare, at(time.Hour), time.Time{}, "ada", nil, ada).Succeeding(old)
+	if again := lease.Adopt(noon, bare, at(time.Hour), time.Time{}, "ada", nil, ada).Succeeding(l); l.Bore != "web.1" || again.Bore != "web.1" {
+		t.Errorf("launch that made it: %q, and %q the next time", l.Bore, again.Bore)
+	}
 	newer, err := lease.Decode[lease.Lease]("lease", "i-1", []byte(strings.Replace(text(t, old), "{", `{"next_release":true,`, 1)))
 	if err != nil {
 		t.Fatal(err)

@@ -79,7 +79,7 @@ type Lease struct {
 type State string
 
 // States of a lease. Active leads to revoked and then to ended; active and adopting go to ended directly only when EC2
-// says that the instance is terminated; unmanaged is terminal.
+// says that the instance is terminated; unmanaged lasts until somebody adopts the instance again.
 const (
 	StateAdopting  State = "adopting"  // record first, tag not seen yet
 	StateActive    State = "active"    // holds, with or without a mark

@@ -56,16 +56,17 @@ type Obstacle string
 
 // Obstacles, in the order in which they are looked for.
 const (
-	ObstacleUntagged Obstacle = "untagged" // bears no registry's tag
-	ObstacleForeign  Obstacle = "foreign"  // bears another registry's tag
-	ObstacleLeased   Obstacle = "leased"   // a lease is on record: nothing is lost
-	ObstacleUnread   Obstacle = "unread"   // a record is there, and cannot be read
-	ObstacleOver     Obstacle = "over"     // terminated, or on its way there
-	ObstacleExempt   Obstacle = "exempt"   // bears the tag that forbids ending it
-	ObstacleCopied   Obstacle = "copied"   // its launch tag is not its client token
-	ObstacleOpen     Obstacle = "open"     // its launch is under way and binds it
-	ObstacleOrphan   Obstacle = "orphan"   // its launch was closed before it was bound: a janitor ends it, or holds it
-	ObstacleDoubt    Obstacle = "doubt"    // its launch is on record and does not know it
+	ObstacleUnmanaged Obstacle = "unmanaged" // given up by somebody's word
+	ObstacleUntagged  Obstacle = "untagged"  // bears no registry's tag
+	ObstacleForeign   Obstacle = "foreign"   // bears another registry's tag
+	ObstacleLeased    Obstacle = "leased"    // a lease is on record: nothing is lost
+	ObstacleUnread    Obstacle = "unread"    // a record is there, and cannot be read
+	ObstacleOver      Obstacle = "over"      // terminated, or on its way there
+	ObstacleExempt    Obstacle = "exempt"    // bears the tag that forbids ending it
+	ObstacleCopied    Obstacle = "copied"    // its launch tag is not its client token
+	ObstacleOpen      Obstacle = "open"      // its launch is under way and binds it
+	ObstacleOrphan    Obstacle = "orphan"    // its launch was closed before it was bound: a janitor ends it, or holds it
+	ObstacleDoubt     Obstacle = "doubt"     // its launch is on record and does not know it
 )
 
 // UnrecoverableError says why the lease of an instance is not rebuilt from its tags.
@@ -144,6 +145,8 @@ func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 	tag, tagged := i.Tags[TagLaunch]
 	token, numbered := LaunchToken(tag)
 	switch registry := i.Tags[TagRegistry]; {
+	case state == StateUnmanaged:
+		return refuse(ObstacleUnmanaged, "it was unmanaged; `lease adopt` takes it back")
 	case registry == "":
 		return refuse(ObstacleUntagged, "it bears no registry's tag; `lease adopt` manages it")
 	case !i.ManagedBy(r.registry):

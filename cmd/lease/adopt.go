@@ -80,6 +80,7 @@ type adoption struct {
 	ids                          []string
 	cancelSpot, allowReplacement bool
 	found                        map[string]lease.Instance // as EC2 described them last
+	before                       map[string]lease.Lease    // their records then, where there are any
 	replacers                    map[string]ec2.Replacer   // what starts another when one of them is terminated
 }
 
@@ -93,7 +94,7 @@ func (a *adoption) look(ctx context.Context) error {
 		return cli.Overtaken("the registry was %s and is %s", was, snapshot.Registry.UUID)
 	}
 	a.registry, a.beats = snapshot.Registry, snapshot.Heartbeats
-	if a.found, err = adoptable(ctx, a.cloud, a.store, a.registry, a.ids); err != nil {
+	if err := a.adoptable(ctx); err != nil {
 		return err
 	}
 	a.replacers = a.cloud.Replacers(ctx, slices.Collect(maps.Values(a.found)))
@@ -131,7 +132,16 @@ func (a *adoption) question(c *ucli.Context) string {
 	return fmt.Sprintf("%s, and so end what is not extended in %s", question, c.String("term"))
 }
 
-// lease makes the lease of an instance that is adopted at now.
+// lease makes the lease of an instance that is adopted at now, in place of the record that was looked at.
+func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
+	adopting := a.terms.lease(now, i, by)
+	if before, recorded := a.before[i.ID]; recorded {
+		adopting = adopting.Succeeding(before)
+	}
+	return adopting
+}
+
+// lease makes the lease of an instance that no record speaks of.
 func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	var expiresAt, notAfter time.Time
 	if t.term > 0 {
@@ -156,8 +166,8 @@ func (a *adoption) wouldAdopt(i lease.Instance) done {
 	return done{lease: l, said: said}
 }
 
-// adoptOne writes the lease, then the tag, and then looks whether the instance bears it: somebody else may have set
-// another one at the same moment. Done again after a failure in between, it goes on with the tag.
+// adoptOne writes the lease over the record that was looked at, then the tag, and then looks whether the instance bears it:
+// somebody else may have set another one at the same moment. Done again after a failure in between, it goes on with the tag.
 func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	ctx, now := c.Context, time.Now()
 	if spot := a.spotToCancel(i.ID); spot != "" {
@@ -166,17 +176,9 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 		}
 		cli.Say(c, "spot request %s of %s is cancelled", spot, i.ID)
 	}
-	adopting := a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
-	l, err := a.store.PutLease(ctx, adopting)
+	l, err := a.store.PutLease(ctx, a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")}))
 	if is[*lease.ConflictError](err) {
-		l, err = a.store.Lease(ctx, i.ID)
-		if err == nil && !replaceable(l, now) {
-			return done{lease: l, said: fmt.Sprintf("%s was adopted meanwhile, and is %s", i.ID, l.State)}, nil
-		}
-		if err == nil { // its tag was never set, or was taken off; what counts is the term given now
-			adopting = adopting.Succeeding(l)
-			l, err = a.store.PutLease(ctx, adopting)
-		}
+		return done{}, cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was not adopted: somebody else changed its lease at the same moment; see `lease show %s`", i.ID, i.ID))
 	}
 	if known(err) {
 		return done{}, err

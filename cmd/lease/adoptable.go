@@ -13,24 +13,24 @@ import (
 	"lapse/lease/etcd"
 )
 
-// adoptable looks all instances up, and refuses them all if one may not be adopted.
-func adoptable(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store, registry lease.Registry, ids []string) (map[string]lease.Instance, error) {
-	listing, err := cloud.Describe(ctx, ids)
+// adoptable describes all instances and reads their records, and refuses them all if one may not be adopted.
+func (a *adoption) adoptable(ctx context.Context) error {
+	listing, err := a.cloud.Describe(ctx, a.ids)
 	if err != nil {
-		return nil, coded(err)
+		return coded(err)
 	}
 	if listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
-		return nil, coded(&ec2.ClockError{Skew: listing.Skew})
+		return coded(&ec2.ClockError{Skew: listing.Skew})
 	}
-	found := map[string]lease.Instance{}
+	a.found, a.before = map[string]lease.Instance{}, map[string]lease.Lease{}
 	for _, i := range listing.Instances {
-		found[i.ID] = i
+		a.found[i.ID] = i
 	}
-	for _, id := range ids {
-		if err := mayAdopt(found[id], id, cloud.Place(), registry); err != nil {
-			return nil, err
+	for _, id := range a.ids {
+		if err := mayAdopt(a.found[id], id, a.cloud.Place(), a.registry); err != nil {
+			return err
 		}
-		l, err := store.Lease(ctx, id)
+		l, err := a.store.Lease(ctx, id)
 		if is[*lease.NotFoundError](err) {
 			continue
 		}
@@ -38,10 +38,11 @@ func adoptable(ctx context.Context, cloud *ec2.Cloud, store *etcd.Store, registr
 			err = mayReplace(l, time.Now())
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
+		a.before[id] = l
 	}
-	return found, nil
+	return nil
 }
 
 // mayAdopt refuses an instance for what EC2 says of it.
@@ -64,9 +65,6 @@ func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Reg
 // request that was under way is not called back.
 const settleFor = 5 * time.Minute
 
-// replaceable reports whether a new lease may take the place of this one: its tag was never seen, or it was unmanaged.
-func replaceable(l lease.Lease, now time.Time) bool { return mayReplace(l, now) == nil }
-
 // mayReplace refuses to adopt what has a lease on record, unless its tag was never seen or it was unmanaged.
 func mayReplace(l lease.Lease, now time.Time) error {
 	wait := l.TriedAt.Add(settleFor).Sub(now)
@@ -75,7 +73,7 @@ func mayReplace(l lease.Lease, now time.Time) error {
 		return nil
 	case l.State == lease.StateUnmanaged:
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s yet: EC2 was asked to terminate it before it was unmanaged; try again in %s",
-			l.InstanceID, brief(wait)))
+			l.InstanceID, brief(wait.Truncate(time.Second)+time.Second)))
 	}
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", l.InstanceID, l.State, l.InstanceID))
 }

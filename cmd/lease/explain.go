@@ -25,7 +25,7 @@ func tellLease(l lease.Lease, beats map[string]lease.Heartbeat, t teller) *accou
 	case lease.StateUnmanaged:
 		a.lead = fmt.Sprintf("%s is left alone: it was unmanaged %s, and nothing of ours touches it.", l.InstanceID, t.exact(l.EndedAt))
 		a.tellLast(l, t, "unmanage")
-		a.say("change", "End it in EC2 yourself, with the console or `aws ec2 terminate-instances`.")
+		a.say("change", "End it in EC2 yourself, with the console or `aws ec2 terminate-instances`, or take it back with `lease adopt %s`.", l.InstanceID)
 	case lease.StateAdopting:
 		a.lead = fmt.Sprintf("%s is kept: it is being adopted%s, and until its tag was seen nothing ends it.", l.InstanceID, forWhom(l))
 		a.say("change", "The next sweep that sees its tag lets the lease count; if the tag is missing, run `lease adopt %s` again.", l.InstanceID)

@@ -49,7 +49,8 @@ func (k knowledge) tellUnleased(v plan.Verdict, t teller) *account {
 	case lease.ObstacleOrphan:
 		a.lead = fmt.Sprintf("%s is left over: launch %s was closed before it got a lease.", id, v.Token)
 		a.say("change", "`lease adopt %s --term 24h` before that keeps it. Two full looks at least a minute apart must have seen it first.", id)
-	case lease.ObstacleCopied, lease.ObstacleDoubt, lease.ObstacleUnread, lease.ObstacleUntagged, lease.ObstacleLeased:
+	case lease.ObstacleCopied, lease.ObstacleDoubt, lease.ObstacleUnread, lease.ObstacleUntagged, lease.ObstacleLeased,
+		lease.ObstacleUnmanaged:
 		a.say("change", "%s", adopt)
 	}
 	return a

@@ -17,9 +17,9 @@ import (
 func unmanageCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "unmanage", Usage: "forget instances, and end nothing", ArgsUsage: "ID…",
-		Description: "The lease is given up first, then the tags go. Nothing of ours ends the instance from then on: you do. A launch\n" +
-			"token means all of that launch. It asks first at a terminal, and wants --yes elsewhere. Also the way out for what is\n" +
-			"stuck.\n\n" +
+		Description: "The lease is given up first, then the tags go. Nothing of ours ends the instance from then on: you do, or\n" +
+			"`lease adopt` takes it back. A launch token means all of that launch. It asks first at a terminal, and wants --yes\n" +
+			"elsewhere. Also the way out for what is stuck.\n\n" +
 			"   lease unmanage i-0123456789abcdef0 --reason \"becomes the staging database\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),
 		Action: unmanage,

@@ -155,8 +155,8 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return err
 }
 
-// change ID revoke|mark|stuck|end|reopen|unmanage|keep [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is so long, or
-// 5 minutes.
+// change ID revoke|mark|stuck|try|end|reopen|unmanage|keep [CAUSE|REASON [LONG]]: does what a janitor does. A mark's notice is
+// so long, or 5 minutes; a try was so long ago.
 func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	by, now, notice := lease.By{Actor: "janitor:test"}, time.Now(), 5*time.Minute
 	if len(args) > 3 {
@@ -171,6 +171,8 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 			return l.Revoke(now, lease.Cause(args[2]), by)
 		case "mark":
 			return l.WithMark(now, lease.Cause(args[2]), now.Add(notice), by)
+		case "try":
+			return l.Try(now.Add(-notice))
 		case "stuck":
 			return l.StuckBecause(now, lease.KeptStuck, args[2], by)
 		case "end":

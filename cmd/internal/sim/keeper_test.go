@@ -64,15 +64,18 @@ func (k keeper) adopt(p *process, r *rand.Rand) error {
 		return err
 	}
 	id := ids[r.IntN(len(ids))]
-	if _, err := h.adoptable(id); err != nil {
+	if _, _, err := h.adoptable(id); err != nil {
 		return err
 	}
 	p.thinks(r)
-	i, err := h.adoptable(id)
+	i, before, err := h.adoptable(id)
 	if err != nil {
 		return err
 	}
 	l := lease.Adopt(p.clock.now(), i, p.clock.now().Add(between(r, 3*time.Minute, time.Hour)), time.Time{}, "ada", nil, p.by("adopted"))
+	if before.Revision > 0 {
+		l = l.Succeeding(before)
+	}
 	if l, err = h.manage(l); err != nil {
 		return err
 	}
@@ -82,25 +85,26 @@ func (k keeper) adopt(p *process, r *rand.Rand) error {
 	return nil
 }
 
-// adoptable describes an instance afresh, and refuses one that may not be adopted.
-func (h hold) adoptable(id string) (lease.Instance, error) {
+// adoptable describes an instance afresh, with the record that a new lease takes the place of, and refuses one that may not
+// be adopted.
+func (h hold) adoptable(id string) (i lease.Instance, before lease.Lease, err error) {
 	listing, err := h.cloud.Describe(h.p.ctx, []string{id})
 	if err != nil || len(listing.Instances) == 0 {
-		return lease.Instance{}, errors.Join(err, errors.New("EC2 does not know it"))
+		return i, before, errors.Join(err, errors.New("EC2 does not know it"))
 	}
-	i := listing.Instances[0]
+	i = listing.Instances[0]
 	tag := i.Tags[registryTag]
 	if !i.Alive() || tag != "" && tag != h.uuid || listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
-		return i, errRefused
+		return i, before, errRefused
 	}
-	l, err := h.store.Lease(h.p.ctx, id)
+	before, err = h.store.Lease(h.p.ctx, id)
 	if _, none := errors.AsType[*lease.NotFoundError](err); none {
-		return i, nil
+		return i, lease.Lease{}, nil
 	}
-	if err == nil && !h.replaceable(l) {
+	if err == nil && !h.replaceable(before) {
 		err = errRefused
 	}
-	return i, err
+	return i, before, err
 }
 
 // replaceable reports whether a new lease may take the place of one: its tag was never seen, or it was unmanaged and no
@@ -115,12 +119,7 @@ func (h hold) manage(adopting lease.Lease) (lease.Lease, error) {
 	id := adopting.InstanceID
 	l, err := h.store.PutLease(h.p.ctx, adopting)
 	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict {
-		if l, err = h.store.Lease(h.p.ctx, id); err == nil && !h.replaceable(l) {
-			return l, errOvertaken
-		}
-		if err == nil {
-			l, err = h.store.PutLease(h.p.ctx, adopting.Succeeding(l))
-		}
+		return l, errOvertaken
 	}
 	if err != nil {
 		return l, err
