@@ -129,7 +129,10 @@ func (r *trail) lease(before, l lease.Lease) {
 		e := ofLease(l, kindOf(h.Action), h.Reason)
 		e.Time, e.Actor = h.Time, h.Actor
 		e.Evidence = Evidence{ExpiresAt: l.ExpiresAt}
-		if !h.To.IsZero() {
+		switch {
+		case h.Action == lease.ActionMaxTerm:
+			e.Evidence.MaxBefore, e.Evidence.MaxExpiresAt = h.From, h.To
+		case !h.To.IsZero():
 			e.Evidence.Before, e.Evidence.ExpiresAt = h.From, h.To
 		}
 		if e.Kind == EventRevoked {

@@ -66,6 +66,31 @@ func TestTheTrailOfALease(t *testing.T) {
 	}
 }
 
+func TestTheTrailTellsTheLatestDateApartFromTheTerm(t *testing.T) {
+	t.Parallel()
+	before := *Holds("i-1").Lease
+	before.Revision = 5
+	limit, term := Noon.Add(14*24*time.Hour), Noon.Add(10*24*time.Hour)
+	after, err := before.Extend(Noon, lease.Extension{Until: term, MoveNotAfter: true, NotAfter: limit}, lease.By{Actor: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after.Revision = 6
+	trail, _ := recorded()
+	var told []Event
+	trail.tell = func(e Event) { told = append(told, e) }
+	trail.lease(before, after)
+	if len(told) != 2 {
+		t.Fatalf("told %+v", told)
+	}
+	if e := told[0].Evidence; told[0].Kind != "max-term" || !e.MaxExpiresAt.Equal(limit) || !e.MaxBefore.Equal(before.NotAfter) || !e.Before.IsZero() {
+		t.Errorf("the latest date: %s %+v", told[0].Kind, e)
+	}
+	if e := told[1].Evidence; told[1].Kind != "extended" || !e.ExpiresAt.Equal(term) || !e.Before.Equal(before.ExpiresAt) {
+		t.Errorf("the term: %s %+v", told[1].Kind, e)
+	}
+}
+
 func TestTheTrailOfALaunch(t *testing.T) {
 	t.Parallel()
 	open := Launch("web", lease.LaunchOpen)

@@ -112,11 +112,26 @@ type ClampedError struct {
 
 func (e *ClampedError) Error() string {
 	if e.Over {
-		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed; launch another",
-			e.ID, date(e.Asked), date(e.NotAfter))
+		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed; move that with `lease extend %s --max-term 14d`, or launch another",
+			e.ID, date(e.Asked), date(e.NotAfter), e.ID)
 	}
 	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s; ask for less, or drop --strict to be granted that",
 		e.ID, date(e.Asked), date(e.NotAfter))
+}
+
+// NotAfterError refuses a latest date before the term of the lease.
+type NotAfterError struct {
+	ID        string
+	Asked     time.Time
+	ExpiresAt time.Time // zero: the lease has no term
+}
+
+func (e *NotAfterError) Error() string {
+	term := "its term is " + date(e.ExpiresAt)
+	if e.ExpiresAt.IsZero() {
+		term = "it has no term"
+	}
+	return fmt.Sprintf("cannot set the latest date of %s to %s: %s; say --until and --allow-shorten to move that, too", e.ID, date(e.Asked), term)
 }
 
 // ShortenError refuses an earlier term than the present one.

@@ -72,7 +72,16 @@ var messages = []struct {
 	},
 	{
 		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), NotAfter: noon, Over: true},
-		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date, 2026-03-01T12:00:00Z, has passed; launch another",
+		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date, 2026-03-01T12:00:00Z, has passed; " +
+			"move that with `lease extend i-1 --max-term 14d`, or launch another",
+	},
+	{
+		&lease.NotAfterError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
+		"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z; say --until and --allow-shorten to move that, too",
+	},
+	{
+		&lease.NotAfterError{ID: "i-1", Asked: noon},
+		"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: it has no term; say --until and --allow-shorten to move that, too",
 	},
 	{
 		&lease.ShortenError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},

@@ -106,6 +106,88 @@ func TestExtend(t *testing.T) {
 	}
 }
 
+func TestAnOperatorMovesTheLatestDate(t *testing.T) {
+	t.Parallel()
+	const day, week = 24 * time.Hour, 7 * 24 * time.Hour
+	revoked := must(held().Revoke(noon, lease.CauseOperator, ada))
+	noTerm, over := held(), held()
+	noTerm.ExpiresAt = time.Time{}
+	over.ExpiresAt = over.NotAfter
+	marked := must(over.WithMark(at(week), lease.CauseTerm, at(week+time.Hour), ada))
+	for name, c := range map[string]struct {
+		l           lease.Lease
+		now         time.Duration
+		ask         lease.Extension
+		term, limit time.Duration // 0: none
+		refuse      error
+	}{
+		"further away":  {held(), 0, lease.Extension{NotAfter: at(2 * week)}, day, 2 * week, nil},
+		"nearer":        {held(), 0, lease.Extension{NotAfter: at(2 * day)}, day, 2 * day, nil},
+		"to the term":   {held(), 0, lease.Extension{NotAfter: at(day)}, day, day, nil},
+		"to none":       {held(), 0, lease.Extension{}, day, 0, nil},
+		"with the term": {held(), 0, lease.Extension{NotAfter: at(3 * week), Until: at(2 * week), Strict: true}, 2 * week, 3 * week, nil},
+		"and clamps the term to the new one, not to the old": {
+			held(), 0, lease.Extension{NotAfter: at(3 * day), Until: at(week)}, 3 * day, 3 * day, nil,
+		},
+		"below a term that is shortened with it": {
+			held(), 0, lease.Extension{NotAfter: at(2 * time.Hour), Until: at(time.Hour), AllowShorten: true}, time.Hour, 2 * time.Hour, nil,
+		},
+		"after it has passed": {over, week + time.Minute, lease.Extension{NotAfter: at(2 * week), Until: at(8 * day)}, 8 * day, 2 * week, nil},
+		"refused below the term": {
+			held(), 0, lease.Extension{NotAfter: at(time.Hour)}, 0, 0, &lease.NotAfterError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
+		},
+		"refused below a term that stays": {
+			held(), 0,
+			lease.Extension{NotAfter: at(2 * time.Hour), Until: at(time.Hour), AtLeast: true},
+			0, 0,
+			&lease.NotAfterError{ID: "i-1", Asked: at(2 * time.Hour), ExpiresAt: at(day)},
+		},
+		"refused where there is no term": {noTerm, 0, lease.Extension{NotAfter: at(week + day)}, 0, 0, &lease.NotAfterError{ID: "i-1", Asked: at(week + day)}},
+		"refused in the past": {
+			held(), 2 * week, lease.Extension{NotAfter: at(week + day)}, 0, 0, &lease.PastError{Time: at(week + day), Now: at(2 * week)},
+		},
+		"refused if the term is": {
+			held(), 0,
+			lease.Extension{NotAfter: at(2 * week), Until: at(time.Hour)},
+			0, 0,
+			&lease.ShortenError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
+		},
+		"refused once revoked": {revoked, 0, lease.Extension{NotAfter: at(2 * week)}, 0, 0, &lease.StateError{
+			ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseOperator, Since: noon,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before := text(t, c.l)
+			c.ask.MoveNotAfter = true
+			got, err := c.l.Extend(at(c.now), c.ask, ada)
+			if c.refuse != nil {
+				if !same(err, c.refuse) || text(t, got) != before {
+					t.Errorf("refused with %#v, want %#v; the lease is %s", err, c.refuse, text(t, got))
+				}
+				return
+			}
+			limit := at(c.limit)
+			if c.limit == 0 {
+				limit = time.Time{}
+			}
+			if err != nil || !same(got.ExpiresAt, at(c.term)) || !got.NotAfter.Equal(limit) {
+				t.Errorf("%v: %s, at most %s; want %s, at most %s", err, got.ExpiresAt, got.NotAfter, at(c.term), limit)
+			}
+			if again, err := got.Extend(at(c.now), lease.Extension{MoveNotAfter: true, NotAfter: c.ask.NotAfter}, ada); err != nil || text(t, again) != text(t, got) {
+				t.Errorf("again: %v, %s", err, text(t, again))
+			}
+		})
+	}
+	got := must(marked.Extend(at(week), lease.Extension{MoveNotAfter: true, NotAfter: at(2 * week)}, ada))
+	if got.Mark == nil || got.ExpiresNumber != marked.ExpiresNumber || got.Changes != marked.Changes+1 {
+		t.Errorf("alone, it is no extension: %s", text(t, got))
+	}
+	if last := got.History[len(got.History)-1]; last.Action != "max-term" || !last.From.Equal(at(week)) || !last.To.Equal(at(2*week)) {
+		t.Errorf("history: %+v", last)
+	}
+}
+
 func TestExtendToThePresentTermChangesNothing(t *testing.T) {
 	t.Parallel()
 	l := held()

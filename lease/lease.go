@@ -125,8 +125,8 @@ type Transition struct {
 	Actor  string    `json:"actor"`
 	Action string    `json:"action"`
 	Reason string    `json:"reason,omitzero"`
-	From   time.Time `json:"from,omitzero"` // term before an extension; zero: none
-	To     time.Time `json:"to,omitzero"`   // term after it; zero: none, or no extension
+	From   time.Time `json:"from,omitzero"` // term before an extension, or latest date before it was moved; zero: none
+	To     time.Time `json:"to,omitzero"`   // the same after it; zero: none, or nothing was moved
 
 	unknown unknownFields
 }

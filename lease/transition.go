@@ -2,24 +2,65 @@ package lease
 
 import "time"
 
-// Extension is a request to move the term.
+// ActionMaxTerm is how a history names that NotAfter was moved.
+const ActionMaxTerm = "max-term"
+
+// Extension is a request to move the term, the latest date to which it may be moved, or both.
 type Extension struct {
-	Until        time.Time // the term asked for
+	Until        time.Time // the term asked for; zero: only NotAfter moves
 	Strict       bool      // refuse rather than clamp to NotAfter
 	AllowShorten bool      // permit an earlier term than the present one
 	AtLeast      bool      // an earlier term than the present one changes no date; it cures a mark all the same
+	MoveNotAfter bool      // an operator moves the latest date, before the term is moved
+	NotAfter     time.Time // to this; zero: none
 }
 
 // Extend moves the term of an active lease, and cures a mark. Past NotAfter the term is clamped to it, or refused with
 // a [ClampedError] if the request is strict, or if NotAfter itself has passed: the mark of a term that can move no more
 // is not cured by asking. The granted term is the result's ExpiresAt. Asking again for the present term changes nothing,
-// unless there is a mark to cure.
+// unless there is a mark to cure. Moving NotAfter alone cures none: the term ends when it did.
 //
-// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError], [NumberError].
+// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError], [NotAfterError], [NumberError].
 func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	if !l.Live() {
 		return l, l.refuse("extend")
 	}
+	extended, err := l, error(nil)
+	if e.MoveNotAfter {
+		extended, err = l.limited(now, stamp(e.NotAfter), by)
+	}
+	if err == nil && !e.Until.IsZero() {
+		extended, err = extended.extend(now, e, by)
+	}
+	if limit := extended.NotAfter; err == nil && e.MoveNotAfter && !limit.IsZero() && later(extended.ExpiresAt, limit) {
+		err = &NotAfterError{ID: l.InstanceID, Asked: limit, ExpiresAt: extended.ExpiresAt}
+	}
+	if err != nil {
+		return l, err
+	}
+	return extended, nil
+}
+
+// limited moves NotAfter.
+func (l Lease) limited(now, to time.Time, by By) (Lease, error) {
+	if to.Equal(l.NotAfter) {
+		return l, nil
+	}
+	if !to.IsZero() && !to.After(now) {
+		return l, &PastError{Time: to, Now: now}
+	}
+	if err := CheckDate(to); err != nil {
+		return l, err
+	}
+	from := l.NotAfter
+	l = l.changed(now, ActionMaxTerm, by)
+	l.History[len(l.History)-1].From, l.History[len(l.History)-1].To = from, to
+	l.NotAfter = to
+	return l, nil
+}
+
+// extend moves the term.
+func (l Lease) extend(now time.Time, e Extension, by By) (Lease, error) {
 	until := stamp(e.Until)
 	if !until.After(now) {
 		return l, &PastError{Time: until, Now: now}

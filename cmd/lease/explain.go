@@ -94,7 +94,7 @@ func changeWords(l lease.Lease, t teller) string {
 	case inferred:
 		return fmt.Sprintf("A sidecar that renews, `lease extend %s --for 4h` or `lease pardon %s` cures it.", id, id)
 	case stuck:
-		return fmt.Sprintf("It has its latest date already: launch another, or take it out of Lapse with `lease unmanage %s`. %s", id, end)
+		return fmt.Sprintf("It has its latest date already: an operator moves that with `lease extend %s --max-term 14d --for 4h`. %s", id, end)
 	case l.Mark != nil, l.Over(t.now, 0):
 		return fmt.Sprintf("`lease extend %s --for 4h` cures it%s.", id, limit)
 	case l.ExpiresAt.IsZero():

@@ -17,14 +17,18 @@ func extendCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "extend", Usage: "move the date on which leases end", ArgsUsage: "ID…",
 		Description: "Give one of --for (from now), --by (added to the present date) and --until (a date). Grants no more than the\n" +
-			"lease's latest date, and never shortens a lease unless told to: --for moves nothing where it lasts longer already.\n\n" +
+			"lease's latest date, and never shortens a lease unless told to: --for moves nothing where it lasts longer already.\n" +
+			"Granting less than asked for is exit code 6. --max-term, for operators, moves the latest date, alone or beside one of\n" +
+			"the three.\n\n" +
 			"   lease extend i-0123456789abcdef0 --for 4h\n" +
 			"   lease extend nightly-2027-01-31 --by 30m --reason \"tests are slow today\"\n" +
-			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict",
+			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict\n" +
+			"   lease extend i-0123456789abcdef0 --max-term 14d --for 10d --reason \"approved by ada\"",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(),
 			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
 			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
 			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
+			&ucli.StringFlag{Name: "max-term", Usage: "move the latest date: `DURATION` from now, a date, or none"},
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
 			&ucli.BoolFlag{Name: "at-least", Usage: "leave what lasts longer already as it is, as --for does, rather than refuse"},
 			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow an earlier date than the present one"}),
@@ -56,15 +60,18 @@ func extend(c *ucli.Context) error {
 	return each(c, all, func(t target) (done, error) { return extendOne(c, store, t, to) })
 }
 
-// move is where terms are to go.
+// move is where terms are to go, and the latest dates to which they may.
 type move struct {
-	until time.Time     // the same for all; zero if each is to go by
-	by    time.Duration // added to each lease's own
-	after time.Duration // until is so long from now; zero if it was given as a date
-	now   time.Time     // by our clock, or the last sweep if that is later
+	until    time.Time     // the same for all; zero if each is to go by, or none is to move
+	by       time.Duration // added to each lease's own
+	after    time.Duration // until is so long from now; zero if it was given as a date
+	limited  bool          // the latest date moves
+	notAfter time.Time     // to this; zero: none
+	limit    time.Duration // notAfter is so long from now; zero if it was given as a date, or is none
+	now      time.Time     // by our clock, or the last sweep if that is later
 }
 
-// readMove reads exactly one of --for, --by and --until.
+// readMove reads one of --for, --by and --until, and --max-term: at least one of all.
 func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 	m.now = now
 	given := 0
@@ -73,31 +80,58 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 			given++
 		}
 	}
-	if given != 1 {
+	if given > 1 || given == 0 && !c.IsSet("max-term") {
 		return m, cli.Usage("give exactly one of --for, --by and --until; see `lease extend --help`")
 	}
 	switch {
 	case c.IsSet("for"):
 		m.after, err = cli.Duration("for", c.String("for"))
-		m.until = now.Add(m.after)
 	case c.IsSet("by"):
 		m.by, err = cli.Duration("by", c.String("by"))
 		if err == nil && m.by == 0 {
 			err = cli.Usage("--by %s moves nothing; give another duration", c.String("by"))
 		}
-	default:
+	case c.IsSet("until"):
 		m.until, err = cli.DateFlag(c, "until")
 	}
+	if err != nil || !c.IsSet("max-term") {
+		return m, err
+	}
+	return m.readLimit(c, now)
+}
+
+// readLimit reads --max-term.
+func (m move) readLimit(c *ucli.Context, now time.Time) (move, error) {
+	m.limited = true
+	text := c.String("max-term")
+	if _, isDate := cli.Date("max-term", text); isDate == nil {
+		at, err := cli.DateFlag(c, "max-term")
+		m.notAfter = at
+		return m, err
+	}
+	d, err := cli.DurationOrNone("max-term", text)
+	if _, isDuration := cli.Duration("max-term", text); isDuration != nil && text != "none" {
+		err = cli.Usage("--max-term %q is neither a duration, as in 14d, nor a date, as in %s, nor none", text, now.AddDate(0, 0, 14).Format(time.DateOnly))
+	}
+	m.limit = d
 	return m, err
 }
 
-// reckoned counts from the right time, as far as it can be known, and refuses a date that has passed. By EC2's word a wrong
+// dateOrNone writes a date as --max-term takes it.
+func dateOrNone(t time.Time) string {
+	if t.IsZero() {
+		return "none"
+	}
+	return t.Format(time.RFC3339Nano)
+}
+
+// reckoned counts from the right time, as far as it can be known, and refuses dates that have passed. By EC2's word a wrong
 // clock is refused, but for a date given as such, which does not depend on it. Where EC2 does not tell, for a lease can be
 // extended without AWS, the last sweep shows a clock that is behind.
 func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 	switch skew, told := clockSkew(c, ""); {
 	case told && skew.Abs() <= lease.MaxSkew:
-	case told && m.after != 0:
+	case told && (m.after != 0 || m.limit != 0):
 		return m, coded(&ec2.ClockError{Skew: skew})
 	case told:
 		cli.Say(c, "warning: %v", &ec2.ClockError{Skew: skew})
@@ -114,8 +148,13 @@ func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 	if m.after != 0 {
 		m.until = m.now.Add(m.after)
 	}
-	if m.by == 0 && !m.until.After(m.now) {
-		return m, &lease.PastError{Time: m.until, Now: m.now}
+	if m.limit != 0 {
+		m.notAfter = m.now.Add(m.limit).UTC().Truncate(time.Millisecond)
+	}
+	for _, date := range []time.Time{m.until, m.notAfter} {
+		if !date.IsZero() && !date.After(m.now) {
+			return m, &lease.PastError{Time: date, Now: m.now}
+		}
 	}
 	return m, nil
 }
@@ -124,7 +163,7 @@ func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 // nothing twice.
 func (m move) date(ctx context.Context, store *etcd.Store, id string) (time.Time, error) {
 	if m.by == 0 {
-		return m.until.UTC().Truncate(time.Millisecond), nil
+		return m.until.UTC().Truncate(time.Millisecond), nil // zero stays zero
 	}
 	l, err := store.Lease(ctx, id)
 	if err == nil && l.ExpiresAt.IsZero() {
@@ -140,6 +179,7 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	}
 	extension := lease.Extension{
 		Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.after != 0 || c.Bool("at-least"),
+		MoveNotAfter: to.limited, NotAfter: to.notAfter,
 	}
 	again := to.again(t.id, extension)
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
@@ -149,18 +189,25 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	if err != nil {
 		return skipOver(t, before, err)
 	}
-	m := moved{Asked: until, Before: before.ExpiresAt, Granted: after.ExpiresAt, Lease: after}
-	m.Clamped = !m.Granted.IsZero() && m.Granted.Before(until)
-	if m.Clamped && !m.Granted.Equal(m.Before) {
-		cli.Say(c, "%s is granted less than asked for: %s is its latest date", t.id, after.NotAfter.Format(time.RFC3339))
+	m := movedBy(extension, before, after)
+	if m.Clamped {
+		cli.Say(c, "%s is granted less than asked for: %s is its latest date; an operator moves that with --max-term",
+			t.id, after.NotAfter.Format(time.RFC3339))
 	}
-	return done{lease: after, said: m.words(before, to.now), result: m}, nil
+	return done{lease: after, said: m.words(before, to.now), result: m, less: m.Clamped}, nil
 }
 
 // again is the command that repeats an extension whose outcome is not known. By then the lease may last longer, by
 // somebody else's word: that is no reason to refuse.
 func (m move) again(id string, e lease.Extension) string {
-	command := fmt.Sprintf("extend %s --until %s", id, e.Until.Format(time.RFC3339Nano))
+	command := "extend " + id
+	if e.MoveNotAfter {
+		command += " --max-term " + dateOrNone(e.NotAfter)
+	}
+	if e.Until.IsZero() {
+		return command
+	}
+	command += " --until " + e.Until.Format(time.RFC3339Nano)
 	switch {
 	case e.AllowShorten:
 		command += " --allow-shorten"
@@ -171,33 +218,4 @@ func (m move) again(id string, e lease.Extension) string {
 		command += " --strict"
 	}
 	return command
-}
-
-// moved is what became of one extension as printed for programs, in the words of a sidecar's answer.
-type moved struct {
-	Asked   time.Time   `json:"asked"`            // the request as a date
-	Before  time.Time   `json:"before,omitzero"`  // the term before; absent: none
-	Granted time.Time   `json:"granted,omitzero"` // the term now; absent: none
-	Clamped bool        `json:"clamped"`          // less was granted than asked for
-	Lease   lease.Lease `json:"lease"`
-}
-
-// words tell people what became of the extension of a lease.
-func (m moved) words(before lease.Lease, now time.Time) string {
-	words := fmt.Sprintf("%s %s → %s", before.InstanceID, cli.When(m.Before, now), cli.When(m.Granted, now))
-	switch {
-	case !m.Granted.Equal(m.Before):
-		return words
-	case m.Granted.IsZero():
-		words = before.InstanceID + " has no term, and holds until it is released"
-	default:
-		words = fmt.Sprintf("%s holds until %s already", before.InstanceID, cli.When(m.Granted, now))
-	}
-	if m.Clamped {
-		words += ", which is its latest date"
-	}
-	if before.Mark != nil && m.Lease.Mark == nil {
-		words += fmt.Sprintf("; its mark (%s) is taken back", before.Mark.Cause)
-	}
-	return words
 }

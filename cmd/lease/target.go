@@ -121,12 +121,13 @@ type done struct {
 	said   string // for people; one line
 	result any    // for programs, if that is more than the lease
 	over   bool   // passed over: there is nothing left of it to change
+	less   bool   // less was done than was asked for
 }
 
 // each does the same to every target. What fails is told, and the rest is attempted all the same, unless the registry
 // itself does not answer. What was done is printed: one line each as it happens, or a JSON list at the end.
 func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
-	results, failed, over := []any{}, []error{}, 0
+	results, failed, over, less := []any{}, []error{}, 0, false
 	for _, t := range all {
 		d, err := do(t)
 		if err != nil {
@@ -144,6 +145,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 			cli.Say(c, "%s", d.said)
 			continue
 		}
+		less = less || d.less
 		results = append(results, d.forPrograms())
 		if !cli.WantsJSON(c) {
 			fmt.Fprintln(c.App.Writer, d.said)
@@ -156,6 +158,9 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 	}
 	if over > 0 && len(results) == 0 && len(failed) == 0 {
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("nothing to %s: no lease of %s holds any more", c.Command.Name, some(c.Args().Slice())))
+	}
+	if less && len(failed) == 0 {
+		return &cli.SilentError{Code: cli.ExitPartly}
 	}
 	return sum(len(all), len(results), failed)
 }

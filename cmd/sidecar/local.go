@@ -111,17 +111,19 @@ func extend(c *ucli.Context) error {
 	if err != nil {
 		return coded(err)
 	}
+	partly := error(nil)
 	if extended.Clamped {
-		cli.Say(c, "granted less than asked for: that is the latest date of this lease")
+		cli.Say(c, "granted less than asked for: this lease may be extended no further from here")
+		partly = &cli.SilentError{Code: cli.ExitPartly}
 	}
 	now := time.Now()
 	cli.SayClock(c, lease.Reckoning{Now: now, Behind: time.Duration(extended.ClockBehind), Late: time.Duration(extended.SweepLate)})
 	if cli.WantsJSON(c) {
-		return cli.JSON(c, extended.Lease)
+		return errors.Join(cli.JSON(c, extended.Lease), partly)
 	}
 	now = now.Add(time.Duration(extended.ClockBehind))
 	_, err = fmt.Fprintf(c.App.Writer, "%s %s → %s\n", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
-	return err
+	return errors.Join(err, partly)
 }
 
 func extendRequest(c *ucli.Context) (sidecar.ExtendRequest, error) {

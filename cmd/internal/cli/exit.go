@@ -17,7 +17,7 @@ const (
 	ExitMissing = 3 // not found: the id, the registry, or the server itself
 	ExitRefused = 4 // revoked, mismatch, clamped under --strict, no janitor, wrong clock, wrong version
 	ExitHeld    = 5 // a brake holds
-	ExitPartly  = 6 // partly done
+	ExitPartly  = 6 // partly done, or less than asked for
 	ExitUnknown = 7 // outcome unknown: run again with --id
 )
 
@@ -70,6 +70,7 @@ func ExitCode(err error) int {
 	case is[*lease.NotFoundError](err), is[*etcd.UnreachableError](err):
 		return ExitMissing
 	case is[*lease.StateError](err), is[*lease.ClampedError](err), is[*lease.ShortenError](err), is[*lease.NumberError](err),
+		is[*lease.NotAfterError](err),
 		is[*lease.MismatchError](err), is[*lease.LaunchStateError](err), is[*lease.WindowError](err),
 		is[*lease.SchemaError](err), is[*lease.MalformedError](err), is[*lease.ConflictError](err),
 		is[*lease.DeposedError](err), is[*etcd.VersionError](err):
