@@ -33,10 +33,14 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 	}
 	made := newPlan(view, planned, c.Bool("all"))
 	made.Unseen = unseenHere(clouds, swept, view.Places)
+	show := func() error { return made.write(c.App.Writer) }
 	if cli.WantsJSON(c) {
-		return cli.JSON(c, made)
+		show = func() error { return cli.JSON(c, made) }
 	}
-	return made.write(c.App.Writer)
+	if err := show(); err != nil {
+		return err
+	}
+	return unseen(c, planned)
 }
 
 // sweptNow are the locations of the checkpoint; none unless it is fresh.

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -30,7 +31,7 @@ func sweepCommand() *ucli.Command {
 			"   janitor sweep --interval 15m        # when cron runs it every 15 minutes\n\n" +
 			"Where another janitor leads and has swept lately, there is nothing to do, and that is said.\n\n" +
 			"Exit codes: 0 done, or so already; 5 a brake holds something, or another janitor leads and does not sweep;\n" +
-			"6 partly done.",
+			"6 partly done: something failed, or a region could not be listed.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
 			stateFlag("none: only tags show that the registry was set back"), auditFlag(),
@@ -94,7 +95,7 @@ func sweep(c *ucli.Context) error {
 		return err
 	}
 	cli.Say(c, "one pass judges no silence; `janitor run` does")
-	_, report, err := j.Sweep(c.Context)
+	planned, report, err := j.Sweep(c.Context)
 	cli.Takes(c, 0) // what is left is said, to whoever reads it
 	if _, led := errors.AsType[*ledError](err); led {
 		return sweepBeside(c, clouds, store)
@@ -102,7 +103,23 @@ func sweep(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	return printReport(c, report)
+	err = printReport(c, report)
+	if blind := unseen(c, planned); blind != nil && (err == nil || cli.ExitCode(err) == cli.ExitHeld) {
+		return blind
+	}
+	return err
+}
+
+// unseen names the places that EC2 did not list, about whose instances a plan says nothing: it was done in part.
+func unseen(c *ucli.Context, planned plan.Plan) error {
+	var err error
+	for _, b := range planned.Brakes {
+		if b.Name == plan.BrakeHealth && b.Scope != "" {
+			cli.Say(c, "warning: nothing is known of %s: %s", b.Scope, b.Reason)
+			err = &cli.SilentError{Code: cli.ExitPartly}
+		}
+	}
+	return err
 }
 
 // sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these places.

@@ -56,7 +56,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "fault": failEC2, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
+		"create": createInstance, "leased": leaseInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -217,6 +217,12 @@ func asks(ts *testscript.TestScript, neg bool, args []string) {
 		got = resp.Status + ": " + got
 	}
 	ts.Fatalf("%s", got)
+}
+
+// denied REGION: the caller may not look at it.
+func denyRegion(w *world, _ *testscript.TestScript, args []string) error {
+	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Region: args[0], Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
+	return nil
 }
 
 // fault ACTION CODE: EC2 refuses.
