@@ -53,11 +53,14 @@ func places(c *ucli.Context, log *slog.Logger, regions []string, called func(pla
 		speed = math.Inf(1)
 	}
 	var clouds []janitor.Cloud
+	settings := ec2.Settings{Log: log, Code: cli.MFACode(c)}
 	for _, region := range regions {
-		cfg, err := ec2.Load(c.Context, region, log)
+		settings.Region = region
+		cfg, err := settings.Load(c.Context)
 		if err != nil {
 			return nil, coded(err)
 		}
+		settings.Credentials = cfg.Credentials // one code opens all regions
 		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Account: c.String("account"), Share: share, Speed: speed, Observed: called})
 		if err != nil {
 			return nil, coded(err)

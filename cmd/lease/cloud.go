@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
@@ -19,12 +20,30 @@ func regionFlag() ucli.Flag {
 	return &ucli.StringFlag{Name: "region", Usage: "AWS `REGION`", DefaultText: "the AWS SDK's own setting"}
 }
 
-// openCloud opens EC2 in a region; empty means that of the AWS settings.
+// openCloud opens EC2 in a region; empty means that of the AWS settings. Where a profile wants the code of an MFA device, it
+// asks for it, once.
 func openCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
-	cfg, err := ec2.Load(ctx, region, nil)
+	return openWith(ctx, c, ec2.Settings{Region: region, Code: cli.MFACode(c)})
+}
+
+// peekCloud opens EC2 for what a command can do without, and asks nobody.
+func peekCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
+	return openWith(ctx, c, ec2.Settings{Region: region})
+}
+
+// credentialsKey is where a run of a command keeps the credentials that it found.
+const credentialsKey = "aws-credentials"
+
+func openWith(ctx context.Context, c *ucli.Context, s ec2.Settings) (*ec2.Cloud, error) {
+	s.Credentials, _ = c.App.Metadata[credentialsKey].(aws.CredentialsProvider)
+	cfg, err := s.Load(ctx)
 	if err != nil {
 		return nil, coded(err)
 	}
+	if c.App.Metadata != nil {
+		c.App.Metadata[credentialsKey] = cfg.Credentials
+	}
+	region := s.Region
 	cloud, err := ec2.Open(ctx, cfg, region, ec2.Options{Account: c.String("account")})
 	return cloud, coded(err)
 }
@@ -74,7 +93,7 @@ func is[E error](err error) bool {
 func clockSkew(c *ucli.Context, region string) (skew time.Duration, told bool) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
-	cloud, err := openCloud(ctx, c, region)
+	cloud, err := peekCloud(ctx, c, region)
 	if err != nil {
 		return 0, false // a lease can be extended without AWS
 	}

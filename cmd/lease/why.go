@@ -141,7 +141,7 @@ func lookAt(c *ucli.Context, place lease.Place) (*ec2.Cloud, error) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
 	if place.Account == "" {
-		return openCloud(ctx, c, place.Region)
+		return peekCloud(ctx, c, place.Region)
 	}
 	return openPlace(ctx, c, place)
 }

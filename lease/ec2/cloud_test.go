@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"net/url"
 	"slices"
 	"strconv"
@@ -322,5 +323,30 @@ func TestABodyThatTheSDKClosedIsAtItsEnd(t *testing.T) {
 	}
 	if slow.err != nil || slow.checked.Load() < 2 {
 		t.Errorf("%d bodies: %v", slow.checked.Load(), slow.err)
+	}
+}
+
+// TestAProgramMayTakeLongerThanAWS: a credential_process that asks a directory or a person takes a while.
+func TestAProgramMayTakeLongerThanAWS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 12 s")
+	}
+	noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "slow")
+	program := t.TempDir() + "/program"
+	files := map[string]string{
+		program: "#!/bin/sh\nsleep 12\necho '{\"Version\": 1, \"AccessKeyId\": \"AKIDSLOW\", \"SecretAccessKey\": \"secret\"}'\n",
+		os.Getenv("AWS_CONFIG_FILE"): "[profile slow]\ncredential_process = " + program + "\n",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(name, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := ec2.Load(t.Context(), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := cfg.Credentials.Retrieve(t.Context()); err != nil || got.AccessKeyID != "AKIDSLOW" {
+		t.Errorf("%v, %v", got.AccessKeyID, err)
 	}
 }

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,44 +23,100 @@ const (
 	answerTimeout = 30 * time.Second // of all others
 )
 
-// Load reads the SDK's own settings: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on, and the shared files. region
-// wins over them unless it is empty. Connections are attempted for 2 s and calls three times, so that an AWS out of
-// reach is noticed. Credentials follow the shared files when these change; all else is read once. What the SDK has to say
-// beside its errors goes to log, which may be nil, and never to stderr by itself.
+// Bounds of what the shared files may have a profile wait for before there are credentials.
+const (
+	programTimeout = time.Minute     // credential_process and SSO: the SDK's own bound of such a process
+	codeTimeout    = 2 * time.Minute // a person who reads a code from an MFA device
+)
+
+// Settings say how to read the AWS settings. The zero value is usable.
+type Settings struct {
+	Region string       // wins over the SDK's own unless it is empty
+	Log    *slog.Logger // for what the SDK has to say beside its errors; nil: nowhere
+	// Code asks a person for the code of an MFA device, where a profile names one. It is
+	// asked while the settings are read and never afterwards; nil: there is nobody to ask.
+	Code func(ctx context.Context, device string) (string, error)
+	// Credentials are used in place of those that the SDK finds, such as those of an earlier call; nil: it finds them.
+	Credentials aws.CredentialsProvider
+}
+
+// Load reads the SDK's own settings, as [Settings.Load] does, and asks nobody.
+func Load(ctx context.Context, region string, log *slog.Logger) (aws.Config, error) {
+	return Settings{Region: region, Log: log}.Load(ctx)
+}
+
+// Load reads the SDK's own settings: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on, and the shared files.
+// Connections are attempted for 2 s and calls three times, so that an AWS out of reach is noticed. Credentials follow the
+// shared files when these change; all else is read once. What the SDK has to say never goes to stderr by itself.
 //
-// Errors: [SettingsError] if there is no region or there are no credentials. It returns within 10 s.
+// Errors: [SettingsError] if there is no region or there are no credentials. It returns within 10 s, unless a profile has
+// a program or SSO give the credentials, or names an MFA device.
 //
 // Source: https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
-func Load(ctx context.Context, region string, log *slog.Logger) (aws.Config, error) {
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
-	defer cancel()
-	client := awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = dialTimeout })
-	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(client), config.WithRetryMaxAttempts(maxAttempts), config.WithLogger(sdkLog(log)),
-	}
-	if region != "" {
-		options = append(options, config.WithRegion(region))
-	}
-	load := func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx, options...) }
+func (s Settings) Load(ctx context.Context) (aws.Config, error) {
 	files, err := sharedFiles()
 	if err != nil {
 		return aws.Config{}, &SettingsError{What: "settings", Err: err}
 	}
+	code := &codeSource{ask: s.Code, ctx: func() context.Context { return ctx }}
+	defer code.close()
+	options := s.options(code)
+	load := func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx, options...) }
 	stamp := stampOf(files) // before they are read: what changes then is read again
-	cfg, err := load(ctx)
+	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	cfg, err := load(bounded)
 	if err != nil {
 		return aws.Config{}, &SettingsError{What: "settings", Err: err}
 	}
 	if cfg.Region == "" {
 		return aws.Config{}, &SettingsError{What: "region"}
 	}
+	if s.Credentials != nil {
+		cfg.Credentials = s.Credentials
+		return cfg, nil
+	}
 	cfg.Credentials = &reloaded{files: files, load: load, stamp: stamp, current: cfg.Credentials}
-	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+	patient, cancelPatient := context.WithTimeout(ctx, patience(cfg))
+	defer cancelPatient()
+	if _, err := cfg.Credentials.Retrieve(patient); err != nil {
+		if none := (*codeError)(nil); errors.As(err, &none) {
+			return aws.Config{}, &SettingsError{What: "mfa", Err: none.err}
+		}
 		return aws.Config{}, &SettingsError{What: "credentials", Err: err}
 	}
 	return cfg, nil
+}
+
+func (s Settings) options(code *codeSource) []func(*config.LoadOptions) error {
+	client := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = dialTimeout })
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(client), config.WithRetryMaxAttempts(maxAttempts), config.WithLogger(sdkLog(s.Log)),
+		config.WithAssumeRoleCredentialOptions(code.of),
+	}
+	if s.Region != "" {
+		options = append(options, config.WithRegion(s.Region))
+	}
+	return options
+}
+
+// patience is how long the credentials of a profile, or of those that it builds upon, may take.
+func patience(cfg aws.Config) time.Duration {
+	bound := reachTimeout
+	for _, source := range cfg.ConfigSources {
+		shared, is := source.(config.SharedConfig)
+		for profile := &shared; is && profile != nil; profile = profile.Source {
+			if profile.CredentialProcess != "" || profile.SSOAccountID != "" || profile.SSOSessionName != "" {
+				bound = max(bound, programTimeout)
+			}
+			if profile.MFASerial != "" {
+				bound = max(bound, codeTimeout)
+			}
+		}
+	}
+	return bound
 }
 
 // sdkLog takes the place of the SDK's own logger, which writes to stderr.

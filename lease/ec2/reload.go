@@ -44,7 +44,9 @@ func (r *reloaded) provider(ctx context.Context) aws.CredentialsProvider {
 	defer cancel()
 	cfg, err := r.load(bounded)
 	if err == nil { // half a file may be no error, and lead to other sources
-		_, err = cfg.Credentials.Retrieve(bounded)
+		patient, cancelPatient := context.WithTimeout(ctx, patience(cfg))
+		defer cancelPatient()
+		_, err = cfg.Credentials.Retrieve(patient)
 	}
 	if err != nil {
 		r.failed, r.again = stamp, time.Now().Add(reloadPause)

@@ -14,7 +14,6 @@ import (
 	"unicode"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"lapse/lease"
 )
@@ -87,7 +86,7 @@ func Confirm(c *cli.Context, question string, again func() error) error {
 
 // Ask is [Confirm] for what --yes does not answer. otherwise says what to do where there is no terminal.
 func Ask(c *cli.Context, question, otherwise string, again func() error) error {
-	if in, ok := c.App.Reader.(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
+	if !isTerminal(c.App.Reader) {
 		return Usage("%s: there is no terminal to ask on; %s", question, otherwise)
 	}
 	Say(c, "%s? [y/N]", question)

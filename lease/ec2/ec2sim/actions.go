@@ -36,6 +36,7 @@ func (s *Sim) actionTable() map[string]action {
 		"DescribeAvailabilityZones":      s.describeZones,
 		"DescribeRegions":                s.describeRegions,
 
+		"AssumeRole":        s.assumeRole,
 		"GetCallerIdentity": s.getCallerIdentity,
 		"GetParameter":      s.getParameter,
 	}

@@ -135,7 +135,7 @@ func (s *Sim) read(q *request, r *http.Request) error {
 			return refusal("MalformedQueryString", "%v", err)
 		}
 		q.form, q.action = r.Form, r.Form.Get("Action")
-		if q.action == "GetCallerIdentity" {
+		if q.action == "GetCallerIdentity" || q.action == "AssumeRole" {
 			q.protocol = stsQuery
 		}
 	}

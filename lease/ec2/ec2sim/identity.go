@@ -1,5 +1,7 @@
 package ec2sim
 
+import "time"
+
 type callerAnswer struct {
 	head      `xml:"-"`
 	Arn       string `xml:"GetCallerIdentityResult>Arn"`
@@ -17,6 +19,30 @@ func (s *Sim) getCallerIdentity(*request) (body, error) {
 	return &callerAnswer{
 		Arn: "arn:aws:iam::" + s.config.Account + ":user/ec2sim", UserID: "AIDAEC2SIM", Account: s.config.Account,
 	}, nil
+}
+
+// MFACode is the one that every MFA device shows.
+const MFACode = "123456"
+
+type roleAnswer struct {
+	head      `xml:"-"`
+	Key       string `xml:"AssumeRoleResult>Credentials>AccessKeyId"`
+	Secret    string `xml:"AssumeRoleResult>Credentials>SecretAccessKey"`
+	Token     string `xml:"AssumeRoleResult>Credentials>SessionToken"`
+	Expires   string `xml:"AssumeRoleResult>Credentials>Expiration"`
+	RequestID string `xml:"ResponseMetadata>RequestId"`
+}
+
+func (a *roleAnswer) identify(id string) { a.RequestID = id }
+
+// assumeRole gives an hour of any role to whoever names no MFA device, or has its code:
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+func (s *Sim) assumeRole(q *request) (body, error) {
+	q.need("RoleArn")
+	if q.err == nil && q.str("SerialNumber") != "" && q.str("TokenCode") != MFACode {
+		return nil, refusal("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.")
+	}
+	return &roleAnswer{Key: "ASIAEC2SIM", Secret: "secret", Token: "token", Expires: stamp(q.now.Add(time.Hour))}, q.err
 }
 
 type parameterAnswer struct {

@@ -162,6 +162,8 @@ func TestEveryAnswerFitsTheModelAndIsUnderstood(t *testing.T) {
 	ctx, c, cfg := t.Context(), tr.ec2, tr.awsConfig(t, "us-east-1")
 	caller, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	see(tr, caller, err)
+	role, err := sts.NewFromConfig(cfg).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::1:role/r"), RoleSessionName: aws.String("s")})
+	see(tr, role, err)
 	parameter, err := ssm.NewFromConfig(cfg).GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String("/img")})
 	see(tr, parameter, err)
 	tr.template()
