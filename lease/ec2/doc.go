@@ -13,7 +13,8 @@
 //   - role.go and rehearse.go: what each [Role] needs, and [Cloud.Rehearse], which asks EC2 for it and does nothing.
 //   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.
 //   - freeze.go: what AWS would resolve anew at every call, resolved once. ours.go: what this version decides of the call,
-//     its tags above all, frozen with it.
+//   - freeze.go: what AWS would resolve anew at every call, resolved once. interfaces.go: what the call creates. ours.go: what
+//     this version decides of the call, its tags above all, frozen with it.
 //   - launcher.go: [Launcher], a creation that cannot be lost. The steps of one launch follow: preflight.go, run.go,
 //     send.go, outcome.go, bind.go; plan.go does the first of them without the rest. event.go: what is told of it;
 //     refusal.go: why it may end without instances.

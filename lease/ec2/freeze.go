@@ -20,29 +20,31 @@ import (
 const imageAlias = "resolve:ssm:"
 
 // freeze resolves in place what AWS would resolve anew at every call: the version of a launch template and an image's
-// alias. A replay of a request that changed meanwhile would be refused, or create other instances. tags are those asked
-// for beside the skeleton.
+// alias. A replay of a request that changed meanwhile would be refused, or create other instances. It returns what the
+// template says; nothing, if there is none.
 //
 // Errors: [RequestError], [UnreachableError], or AWS's own.
-func (c *Cloud) freeze(ctx context.Context, in *ec2.RunInstancesInput, tags map[string]string) error {
+func (c *Cloud) freeze(ctx context.Context, in *ec2.RunInstancesInput) (*types.ResponseLaunchTemplateData, error) {
+	data := &types.ResponseLaunchTemplateData{}
 	if in.LaunchTemplate != nil {
-		if err := c.freezeTemplate(ctx, in, tags); err != nil {
-			return err
+		var err error
+		if data, err = c.freezeTemplate(ctx, in); err != nil {
+			return nil, err
 		}
 	}
 	if name, alias := strings.CutPrefix(aws.ToString(in.ImageId), imageAlias); alias {
 		image, err := c.parameter(ctx, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		in.ImageId = aws.String(image)
 	}
-	return nil
+	return data, nil
 }
 
 // freezeTemplate names the template by its id and one version of it by number, which nobody can change. From the
 // version it takes over what the request's own tags and metadata options would otherwise push aside.
-func (c *Cloud) freezeTemplate(ctx context.Context, in *ec2.RunInstancesInput, tags map[string]string) error {
+func (c *Cloud) freezeTemplate(ctx context.Context, in *ec2.RunInstancesInput) (*types.ResponseLaunchTemplateData, error) {
 	version := aws.ToString(in.LaunchTemplate.Version)
 	if version == "" {
 		version = "$Default"
@@ -52,7 +54,7 @@ func (c *Cloud) freezeTemplate(ctx context.Context, in *ec2.RunInstancesInput, t
 		Versions: []string{version}, ResolveAlias: aws.Bool(aws.ToString(in.ImageId) == ""),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	in.LaunchTemplate = &types.LaunchTemplateSpecification{
 		LaunchTemplateId: found.LaunchTemplateId,
@@ -60,29 +62,24 @@ func (c *Cloud) freezeTemplate(ctx context.Context, in *ec2.RunInstancesInput, t
 	}
 	data := found.LaunchTemplateData
 	if data == nil {
-		return nil
+		return &types.ResponseLaunchTemplateData{}, nil
 	}
 	market := data.InstanceMarketOptions
 	switch {
 	case aws.ToBool(data.DisableApiTermination) && in.DisableApiTermination == nil:
-		return &RequestError{Field: "LaunchTemplate", Why: "sets DisableApiTermination: the lease could not end the instance; " +
+		return nil, &RequestError{Field: "LaunchTemplate", Why: "sets DisableApiTermination: the lease could not end the instance; " +
 			"say \"DisableApiTermination\": false in the request"}
 	case in.InstanceMarketOptions == nil && market != nil && market.SpotOptions != nil &&
 		market.SpotOptions.SpotInstanceType == types.SpotInstanceTypePersistent:
-		return &RequestError{Field: "LaunchTemplate", Why: "asks for a persistent spot request, which starts another instance " +
+		return nil, &RequestError{Field: "LaunchTemplate", Why: "asks for a persistent spot request, which starts another instance " +
 			"when a lease ends one; take one that is one-time"}
 	}
 	if aws.ToString(in.ImageId) == "" {
 		in.ImageId = data.ImageId
 	}
-	if in.InstanceMarketOptions == nil && market != nil && market.MarketType == types.MarketTypeSpot {
-		in.TagSpecifications = append(in.TagSpecifications, types.TagSpecification{
-			ResourceType: types.ResourceTypeSpotInstancesRequest, Tags: tagList(tags),
-		})
-	}
 	in.TagSpecifications = underlay(in.TagSpecifications, data.TagSpecifications)
 	in.MetadataOptions = underlayMetadata(in.MetadataOptions, data.MetadataOptions)
-	return nil
+	return data, nil
 }
 
 func (c *Cloud) templateVersion(ctx context.Context, in *ec2.DescribeLaunchTemplateVersionsInput) (types.LaunchTemplateVersion, error) {

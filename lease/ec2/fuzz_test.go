@@ -68,7 +68,7 @@ func FuzzRequest(f *testing.F) {
 // sent checks what a launch of the order asks of EC2.
 func sent(t *testing.T, o order) {
 	t.Helper()
-	if err := complete(o.in, lease.Launch{}, "uuid-1"); err != nil {
+	if err := complete(o.in, &types.ResponseLaunchTemplateData{}, lease.Launch{}, "uuid-1"); err != nil {
 		wantRefused(t, err)
 		return
 	}
@@ -142,7 +142,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		endpoint.body.Store(&body)
 		in := &ec2.RunInstancesInput{LaunchTemplate: &types.LaunchTemplateSpecification{LaunchTemplateName: aws.String("t")}}
-		if err := cloud.freeze(t.Context(), in, map[string]string{"Name": "x"}); err != nil {
+		if _, err := cloud.freeze(t.Context(), in); err != nil {
 			return
 		}
 		n, err := strconv.ParseInt(aws.ToString(in.LaunchTemplate.Version), 10, 64)

@@ -18,16 +18,16 @@ const maxTags = 50
 
 // complete puts into a request what Lapse itself decides of the call: its tags, IMDSv2, and the end of an instance that
 // shuts itself down. It is done once, before the request is stored: a launcher of another version, which may decide
-// otherwise, repeats what is on record.
+// otherwise, repeats what is on record. data is what the launch template says.
 //
 // Errors: [RequestError] if a resource would get more tags than EC2 takes.
-func complete(in *ec2.RunInstancesInput, l lease.Launch, registry string) error {
+func complete(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData, l lease.Launch, registry string) error {
 	if in.MetadataOptions == nil {
 		in.MetadataOptions = &types.InstanceMetadataOptionsRequest{}
 	}
 	in.MetadataOptions.HttpTokens = types.HttpTokensStateRequired
 	in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
-	sets := ours(l, registry, tagSets(in.TagSpecifications))
+	sets := ours(l, registry, tagSets(in.TagSpecifications), creates(in, data))
 	for _, kind := range slices.Sorted(maps.Keys(sets)) {
 		if n := len(sets[kind]); n > maxTags {
 			return &RequestError{Field: fmt.Sprintf("TagSpecifications (%s)", kind), Why: fmt.Sprintf(
@@ -38,15 +38,19 @@ func complete(in *ec2.RunInstancesInput, l lease.Launch, registry string) error 
 	return nil
 }
 
-// ours adds the tags of Lapse to everything that the call creates. Those that only an attempt or a leader knows are
-// empty, and hold their place.
-func ours(l lease.Launch, registry string, sets tagSet) tagSet {
-	for _, kind := range []types.ResourceType{
-		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface,
-		types.ResourceTypeSpotInstancesRequest,
-	} {
-		_, asked := sets[kind]
-		if kind == types.ResourceTypeSpotInstancesRequest && !asked { // EC2 refuses it where nothing is spot
+// taggable are the kinds of resources that RunInstances can tag.
+func taggable() []types.ResourceType {
+	return []types.ResourceType{
+		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface, types.ResourceTypeSpotInstancesRequest,
+	}
+}
+
+// ours adds the tags of Lapse to everything that the call creates, and removes all tags for what it does not create.
+// Those that only an attempt or a leader knows are empty, and hold their place.
+func ours(l lease.Launch, registry string, sets tagSet, created []types.ResourceType) tagSet {
+	for _, kind := range taggable() {
+		if !slices.Contains(created, kind) {
+			delete(sets, kind)
 			continue
 		}
 		sets.add(kind, map[string]string{lease.TagRegistry: registry, lease.TagLaunch: ""})
@@ -65,7 +69,7 @@ func ours(l lease.Launch, registry string, sets tagSet) tagSet {
 func sample(registry, instanceType string) (*ec2.RunInstancesInput, error) {
 	in := &ec2.RunInstancesInput{}
 	l := lease.Launch{Token: "doctor", Attempts: []lease.Attempt{{ClientToken: "doctor.1", Min: 1, Max: 1, InstanceType: instanceType}}}
-	err := complete(in, l, registry)
+	err := complete(in, &types.ResponseLaunchTemplateData{}, l, registry)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -45,10 +46,11 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 	if made, generated := lease.TokenTime(o.Token); generated && l.config.Now().Sub(made) > retention {
 		return lease.Launch{}, &StaleTokenError{Token: o.Token, Generated: made}
 	}
-	if err := l.cloud.freeze(ctx, o.in, o.Tags); err != nil {
+	template, err := l.cloud.freeze(ctx, o.in)
+	if err != nil {
 		return lease.Launch{}, err
 	}
-	l.warnOfOverrides(o)
+	l.warnOfOverrides(o, creates(o.in, template))
 	record := lease.Launch{
 		Schema: lease.Schema, Token: o.Token, State: lease.LaunchOpen,
 		Account: l.cloud.place.Account, Region: l.cloud.place.Region, Count: o.Count,
@@ -57,7 +59,7 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
 	}
-	if err := complete(o.in, record, registry.UUID); err != nil {
+	if err := complete(o.in, template, record, registry.UUID); err != nil {
 		return lease.Launch{}, err
 	}
 	if record.Request, err = writeSkeleton(o.in); err != nil {
@@ -103,8 +105,13 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 }
 
 // warnOfOverrides says what a launch sets otherwise than the request does.
-func (l *Launcher) warnOfOverrides(o order) {
+func (l *Launcher) warnOfOverrides(o order, created []types.ResourceType) {
 	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
+	for _, kind := range o.tagged {
+		if slices.Contains(taggable(), kind) && !slices.Contains(created, kind) {
+			warn(fmt.Sprintf("TagSpecifications for %s in the request are left out: this request creates none, and EC2 would refuse them", kind))
+		}
+	}
 	if m := o.in.MetadataOptions; m != nil && m.HttpTokens == types.HttpTokensStateOptional {
 		warn("MetadataOptions.HttpTokens is set to required, not optional as the request says")
 	}

@@ -69,8 +69,9 @@ func (r Request) check() error {
 type order struct {
 	Request
 	in        *ec2.RunInstancesInput
-	digest    string // of all that is asked for
-	rehearsal bool   // the skeleton says DryRun, as a new one does: no answer to anything
+	digest    string               // of all that is asked for
+	tagged    []types.ResourceType // kinds for which the skeleton itself has tags
+	rehearsal bool                 // the skeleton says DryRun, as a new one does: no answer to anything
 }
 
 // order reads the request. Nothing is resolved yet, so that the same words always give the same digest.
@@ -101,10 +102,10 @@ func (r Request) order() (order, error) {
 	if err := allowed(in); err != nil {
 		return order{}, err
 	}
-	if in.TagSpecifications, err = r.tagged(in); err != nil {
+	o := order{Request: r, in: in, rehearsal: rehearsal}
+	if err := o.tag(); err != nil {
 		return order{}, err
 	}
-	o := order{Request: r, in: in, rehearsal: rehearsal}
 	if o.digest, err = o.sum(); err != nil {
 		return order{}, err
 	}
@@ -141,29 +142,24 @@ func isSpot(market *types.InstanceMarketOptionsRequest) bool {
 	return market != nil && market.MarketType == types.MarketTypeSpot
 }
 
-// tagged merges the tags beside the skeleton into its own, for everything that a launch makes.
-func (r Request) tagged(in *ec2.RunInstancesInput) ([]types.TagSpecification, error) {
-	sets := tagSets(in.TagSpecifications)
-	kinds := []types.ResourceType{
-		types.ResourceTypeInstance, types.ResourceTypeVolume, types.ResourceTypeNetworkInterface,
+// tag merges the tags beside the skeleton into its own, for everything that a launch may create: what it does create is
+// known when the launch template has been read.
+func (o *order) tag() error {
+	sets := tagSets(o.in.TagSpecifications)
+	maps.DeleteFunc(sets, func(_ types.ResourceType, tags map[string]string) bool { return len(tags) == 0 }) // placeholders
+	o.tagged = slices.Sorted(maps.Keys(sets))
+	for _, kind := range taggable() {
+		sets.add(kind, o.Tags)
 	}
-	if isSpot(in.InstanceMarketOptions) {
-		kinds = append(kinds, types.ResourceTypeSpotInstancesRequest)
-	}
-	for _, kind := range kinds {
-		sets.add(kind, r.Tags)
-	}
-	maps.DeleteFunc(sets, func(kind types.ResourceType, tags map[string]string) bool {
-		return len(tags) == 0 && !slices.Contains(kinds, kind) // a skeleton's placeholder
-	})
 	for _, kind := range slices.Sorted(maps.Keys(sets)) {
 		for _, key := range slices.Sorted(maps.Keys(sets[kind])) {
 			if strings.HasPrefix(key, lease.TagPrefix) && key != lease.TagExempt {
-				return nil, &RequestError{Field: "tag " + key, Why: "is set by lapse itself; of its tags only " + lease.TagExempt + " may be given"}
+				return &RequestError{Field: "tag " + key, Why: "is set by lapse itself; of its tags only " + lease.TagExempt + " may be given"}
 			}
 		}
 	}
-	return sets.specifications(), nil
+	o.in.TagSpecifications = sets.specifications()
+	return nil
 }
 
 // sum is the digest of all that is asked for: two requests are the same if it is.

@@ -43,7 +43,7 @@ func (s *Sim) Create(i Instance) Instance {
 	if _, taken := r.instances.get(i.ID); taken {
 		r.instances.remove(func(other *Instance) bool { return other.ID == i.ID })
 	}
-	s.install(r, &i, []disk{{device: rootDevice, sizeGB: 8}}, port{}, now)
+	s.install(r, &i, []disk{{device: rootDevice, sizeGB: 8}}, []port{{}}, now)
 	return i.clone()
 }
 

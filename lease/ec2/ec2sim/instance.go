@@ -26,6 +26,7 @@ type Instance struct {
 	SpotRequest string // empty unless it is a spot instance
 	Operator    string // the AWS service that manages it; empty if none does
 	Protected   bool   // DisableApiTermination
+	Unstoppable bool   // DisableApiStop, which protects from termination too
 	// ShutdownBehavior is stop or terminate.
 	ShutdownBehavior string
 	Metadata         MetadataOptions
@@ -68,17 +69,11 @@ type disk struct {
 	tags   map[string]string
 }
 
-// port is a network interface to be made with an instance.
-type port struct {
-	keep bool
-	tags map[string]string
-}
-
 const rootDevice = "/dev/xvda"
 
 // install adds an instance, which has its region and zone, with its volumes
-// and its interface, and puts it into its state.
-func (s *Sim) install(r *region, i *Instance, disks []disk, p port, now time.Time) {
+// and its interfaces, and puts it into its state.
+func (s *Sim) install(r *region, i *Instance, disks []disk, ports []port, now time.Time) {
 	i.PrivateIP = s.newAddress()
 	for _, d := range disks {
 		v := &Volume{
@@ -88,12 +83,9 @@ func (s *Sim) install(r *region, i *Instance, disks []disk, p port, now time.Tim
 		r.volumes.add(v)
 		i.Volumes = append(i.Volumes, v.ID)
 	}
-	n := &Interface{
-		ID: s.newID("eni"), Region: r.name, Zone: i.Zone, SubnetID: i.SubnetID, Status: inUse, Instance: i.ID,
-		DeleteOnTermination: !p.keep, Tags: maps.Clone(p.tags), PrivateIP: i.PrivateIP, attached: now,
+	for _, p := range ports {
+		s.plug(r, i, p, now)
 	}
-	r.interfaces.add(n)
-	i.Interfaces = append(i.Interfaces, n.ID)
 	r.instances.add(i)
 	s.enter(r, i, i.State, now)
 }

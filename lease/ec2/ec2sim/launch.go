@@ -89,7 +89,7 @@ func (s *Sim) launch(r *region, o order, now time.Time) (*launch, error) {
 				i.ClientToken = ""
 			}
 		}
-		s.install(r, &i, o.disks, o.port, now)
+		s.install(r, &i, o.disks, o.ports, now)
 		i.known = now.Add(s.config.UnknownFor)
 		if s.remembers > 0 {
 			i.past = []past{{until: now}}

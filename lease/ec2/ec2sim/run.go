@@ -13,7 +13,7 @@ type order struct {
 	subnet      *subnet // nil: any
 	instance    Instance
 	disks       []disk
-	port        port
+	ports       []port
 	spot        bool
 	spotTags    map[string]string
 	canonical   string // what must be the same where the token is
@@ -26,7 +26,6 @@ func (s *Sim) readOrder(q *request) (order, error) {
 		token:    q.str("ClientToken"),
 		spot:     q.oneOf("InstanceMarketOptions.MarketType", "", "spot") == "spot",
 		spotTags: tags["spot-instances-request"],
-		port:     port{tags: tags["network-interface"]},
 		instance: Instance{
 			Region: q.region.name, ImageID: q.need("ImageId"), Type: q.str("InstanceType"), KeyName: q.str("KeyName"),
 			State: Pending, Tags: tags["instance"], Protected: q.bool("DisableApiTermination", false),
@@ -40,14 +39,14 @@ func (s *Sim) readOrder(q *request) (order, error) {
 			},
 		},
 	}
-	if o.spotTags != nil && !o.spot {
-		q.fail("InvalidParameterValue", "'spot-instances-request' is not a valid taggable resource type for this operation.")
-	}
 	if o.instance.Type == "" {
 		o.instance.Type = "m1.small"
 	}
 	q.readCount(&o)
+	q.readPorts(&o, tags["network-interface"])
 	q.readPlacement(&o)
+	q.checkPorts(&o)
+	q.checkTags(&o, tags)
 	q.readDisks(&o, tags["volume"])
 	q.checkOrder(o)
 	o.canonical = canonical(q.form)
@@ -70,7 +69,6 @@ func (q *request) readPlacement(o *order) {
 	if inner := q.str("NetworkInterface.1.SubnetId"); inner != "" {
 		id = inner
 	}
-	o.port.keep = !q.bool("NetworkInterface.1.DeleteOnTermination", true)
 	if id != "" {
 		if o.subnet = q.region.subnetOf(func(n subnet) bool { return n.id == id }); o.subnet == nil {
 			q.fail("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", id)

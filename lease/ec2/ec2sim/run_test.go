@@ -77,10 +77,35 @@ func TestRunInstancesShowsWhatWasAskedFor(t *testing.T) {
 	}
 }
 
+// attached puts the instance behind an interface that exists.
+func attached(id string) func(*ec2.RunInstancesInput) {
+	return func(in *ec2.RunInstancesInput) {
+		in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), NetworkInterfaceId: &id}}
+	}
+}
+
+func TestAnExistingInterfaceIsAttachedAndStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	n := w.AddInterface(ec2sim.Interface{Zone: "us-east-1b"})
+	first := w.run(t, attached(n.ID), token("tok.1"))
+	if again := w.run(t, attached(n.ID), token("tok.1")); again[0] != first[0] {
+		t.Errorf("the same call made %v, and then %v", first, again)
+	}
+	if i, _ := w.Instance(first[0]); i.Zone != "us-east-1b" || !slices.Equal(i.Interfaces, []string{n.ID}) || len(w.Interfaces()) != 1 {
+		t.Errorf("instance %+v, %d interfaces", i, len(w.Interfaces()))
+	}
+	w.terminate(t, first[0])
+	if left := w.Interfaces(); len(left) != 1 || left[0].Status != "available" {
+		t.Errorf("left: %+v", left)
+	}
+}
+
 func TestRunInstancesRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	change := func(f func(*ec2.RunInstancesInput)) func(*ec2.RunInstancesInput) { return f }
+	free, used := w.AddInterface(ec2sim.Interface{}).ID, w.AddInterface(ec2sim.Interface{Status: "in-use"}).ID
 	for name, c := range map[string]struct {
 		code   string
 		change func(*ec2.RunInstancesInput)
@@ -98,10 +123,21 @@ func TestRunInstancesRefuses(t *testing.T) {
 		"reserved tag":       {"InvalidParameterValue", tagged(types.ResourceTypeInstance, "aws:x", "")},
 		"untaggable":         {"InvalidParameterValue", tagged(types.ResourceTypeVpc, "x", "")},
 		"spot tags, no spot": {"InvalidParameterValue", tagged(types.ResourceTypeSpotInstancesRequest, "x", "")},
-		"shutdown behavior":  {"InvalidParameterValue", change(func(in *ec2.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = "x" })},
-		"unknown template":   {"InvalidLaunchTemplateName.NotFoundException", template("nobody", "")},
-		"unknown parameter":  {"InvalidParameterValue", change(func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("resolve:ssm:/x") })},
-		"dry run":            {"DryRunOperation", change(func(in *ec2.RunInstancesInput) { in.DryRun = aws.Bool(true) })},
+		"interface tags, none made": {"InvalidParameterValue", change(func(in *ec2.RunInstancesInput) {
+			attached(free)(in)
+			tagged(types.ResourceTypeNetworkInterface, "x", "")(in)
+		})},
+		"no such interface":    {"InvalidNetworkInterfaceID.NotFound", attached("eni-00000001")},
+		"interface in use":     {"InvalidNetworkInterface.InUse", attached(used)},
+		"an interface for two": {"InvalidParameterCombination", change(func(in *ec2.RunInstancesInput) { attached(free)(in); count(2, 2)(in) })},
+		"subnet beside interfaces": {"InvalidParameterCombination", change(func(in *ec2.RunInstancesInput) {
+			attached(free)(in)
+			in.SubnetId = aws.String(w.SubnetID("us-east-1a"))
+		})},
+		"shutdown behavior": {"InvalidParameterValue", change(func(in *ec2.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = "x" })},
+		"unknown template":  {"InvalidLaunchTemplateName.NotFoundException", template("nobody", "")},
+		"unknown parameter": {"InvalidParameterValue", change(func(in *ec2.RunInstancesInput) { in.ImageId = aws.String("resolve:ssm:/x") })},
+		"dry run":           {"DryRunOperation", change(func(in *ec2.RunInstancesInput) { in.DryRun = aws.Bool(true) })},
 		"subnet against zone": {"InvalidParameterValue", change(func(in *ec2.RunInstancesInput) {
 			zone("us-east-1a")(in)
 			in.SubnetId = aws.String(w.SubnetID("us-east-1b"))

@@ -86,7 +86,26 @@ type templateVersionItem struct {
 	Endpoint string       `xml:"launchTemplateData>metadataOptions>httpEndpoint,omitempty"`
 	IPv6     string       `xml:"launchTemplateData>metadataOptions>httpProtocolIpv6,omitempty"`
 	TagsThen string       `xml:"launchTemplateData>metadataOptions>instanceMetadataTags,omitempty"`
+	NoStop   string       `xml:"launchTemplateData>disableApiStop,omitempty"`
+	Operator string       `xml:"launchTemplateData>operator>principal,omitempty"`
 	Tags     set[tagSpec] `xml:"launchTemplateData>tagSpecificationSet"`
+
+	Interfaces set[templatePort] `xml:"launchTemplateData>networkInterfaceSet"`
+}
+
+// templatePort is a network interface in a version:
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_LaunchTemplateInstanceNetworkInterfaceSpecification.html
+type templatePort struct {
+	ID      string   `xml:"networkInterfaceId,omitempty"`
+	Index   string   `xml:"deviceIndex,omitempty"`
+	Card    string   `xml:"networkCardIndex,omitempty"`
+	Subnet  string   `xml:"subnetId,omitempty"`
+	Public  string   `xml:"associatePublicIpAddress,omitempty"`
+	Delete  string   `xml:"deleteOnTermination,omitempty"`
+	Kind    string   `xml:"interfaceType,omitempty"`
+	IPv6    string   `xml:"ipv6AddressCount,omitempty"`
+	Private string   `xml:"privateIpAddress,omitempty"`
+	Groups  []string `xml:"groupSet>groupId"`
 }
 
 type tagSpec struct {
@@ -144,6 +163,15 @@ func (s *Sim) versionItem(t *template, n int, resolve bool) (templateVersionItem
 		Tokens: p.str("MetadataOptions.HttpTokens"), HopLimit: p.str("MetadataOptions.HttpPutResponseHopLimit"),
 		Endpoint: p.str("MetadataOptions.HttpEndpoint"), IPv6: p.str("MetadataOptions.HttpProtocolIpv6"),
 		TagsThen: p.str("MetadataOptions.InstanceMetadataTags"),
+		NoStop:   p.str("DisableApiStop"), Operator: p.str("Operator.Principal"),
+	}
+	for _, n := range p.structs("NetworkInterface") {
+		x.Interfaces.Items = append(x.Interfaces.Items, templatePort{
+			ID: p.str(n + "NetworkInterfaceId"), Index: p.str(n + "DeviceIndex"), Card: p.str(n + "NetworkCardIndex"),
+			Subnet: p.str(n + "SubnetId"), Public: p.str(n + "AssociatePublicIpAddress"), Delete: p.str(n + "DeleteOnTermination"),
+			Kind: p.str(n + "InterfaceType"), IPv6: p.str(n + "Ipv6AddressCount"), Private: p.str(n + "PrivateIpAddress"),
+			Groups: p.list(n + "SecurityGroupId"),
+		})
 	}
 	for _, prefix := range p.structs("TagSpecification") {
 		x.Tags.Items = append(x.Tags.Items, tagSpec{p.str(prefix + "ResourceType"), tagSet(p.tags(prefix + "Tag"))})
