@@ -54,7 +54,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		thawed, err := readSkeleton(frozen)
+		thawed, err := thaw(frozen)
 		if err != nil {
 			t.Fatalf("%s: %v", frozen, err)
 		}

@@ -71,38 +71,60 @@ func readSkeleton(data []byte) (*ec2.RunInstancesInput, error) {
 // writeSkeleton is the inverse of readSkeleton: what is absent is left out, and keys are in order, so that the same
 // request always gives the same text.
 func writeSkeleton(in *ec2.RunInstancesInput) (json.RawMessage, error) {
-	data, err := json.Marshal(in) //nolint:gosec // a client token is no secret
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	var filled any
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	if err := decoder.Decode(&filled); err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	filled, present := prune(filled)
+	filled, present := said(reflect.ValueOf(in))
 	if !present {
 		filled = map[string]any{}
 	}
-	return json.Marshal(filled)
+	data, err := json.Marshal(filled)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return data, nil
+}
+
+// said is what a value of the SDK says, in JSON's terms. A pointer to zero, to false or to an empty string says
+// something; a nil one, and a list or an object of nothing, do not.
+func said(v reflect.Value) (any, bool) {
+	switch _, date := v.Interface().(time.Time); {
+	case v.Kind() == reflect.Pointer && v.IsNil():
+		return nil, false
+	case v.Kind() == reflect.Pointer && v.Type() != reflect.TypeFor[*time.Time]() && v.Elem().Kind() == reflect.Struct:
+		return said(v.Elem())
+	case v.Kind() == reflect.Pointer, date:
+		return v.Interface(), true
+	case v.Kind() == reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i], _ = said(v.Index(i))
+		}
+		return list, len(list) > 0
+	case v.Kind() == reflect.Struct:
+		object := map[string]any{}
+		for field, inner := range v.Fields() {
+			if !field.IsExported() {
+				continue
+			}
+			if element, present := said(inner); present {
+				object[field.Name] = element
+			}
+		}
+		return object, len(object) > 0
+	}
+	return v.Interface(), !v.IsZero()
 }
 
 // skeletonTime is what the skeleton puts where a date belongs.
 const skeletonTime = "1970-01-01T00:00:00"
 
-// prune removes the placeholders of a skeleton from a JSON value, and reports whether anything is left of it. False,
-// unlike zero and the empty string, is an answer; so are device number 0, and the empty NoDevice that leaves out a
-// device of the image and stands alone beside its name.
+// prune removes the placeholders of a skeleton from a JSON value, and reports whether anything is left of it. False is
+// always an answer. So is zero where EC2 has a meaning for it, but in an object in which nothing was filled in; and so is
+// the empty NoDevice that leaves out a device of the image and stands alone beside its name.
 func prune(value any) (any, bool) {
 	switch v := value.(type) {
 	case nil:
 		return nil, false
 	case string:
 		return v, v != "" && v != skeletonTime
-	case json.Number:
-		n, err := v.Float64()
-		return v, err != nil || n != 0
 	case []any:
 		kept := make([]any, 0, len(v))
 		for _, element := range v {
@@ -112,18 +134,55 @@ func prune(value any) (any, bool) {
 		}
 		return kept, len(kept) > 0
 	case map[string]any:
-		kept := make(map[string]any, len(v))
-		for key, element := range v {
-			if element, present := prune(element); present || key == "DeviceIndex" && element != nil {
-				kept[key] = element
-			}
-		}
-		if noDevice, said := v["NoDevice"]; said && noDevice == "" && len(kept) == 1 && kept["DeviceName"] != nil {
-			kept["NoDevice"] = ""
-		}
+		kept := pruneObject(v)
 		return kept, len(kept) > 0
 	}
 	return value, true
+}
+
+func pruneObject(object map[string]any) map[string]any {
+	kept, zeros := make(map[string]any, len(object)), make(map[string]any)
+	blank := false
+	for key, element := range object {
+		filled, present := prune(element)
+		switch n, number := element.(json.Number); {
+		case number && isZero(n) && noZero(key):
+			blank = true
+		case number && isZero(n) && key != "DeviceIndex": // of an interface, which it alone describes
+			zeros[key] = n
+		case present:
+			kept[key] = filled
+		default:
+			blank = blank || element != nil
+		}
+	}
+	if _, tags := object["Tags"]; tags && len(kept) == 1 && kept["ResourceType"] != nil { // any kind, to be tagged with nothing
+		return nil
+	}
+	if len(kept) > 0 || !blank {
+		maps.Copy(kept, zeros)
+	}
+	if noDevice, given := object["NoDevice"]; given && noDevice == "" && len(kept) == 1 && kept["DeviceName"] != nil {
+		kept["NoDevice"] = ""
+	}
+	return kept
+}
+
+func isZero(n json.Number) bool {
+	f, err := n.Float64()
+	return err == nil && f == 0
+}
+
+// noZero reports whether EC2 takes no zero for a number, so that one is a placeholder. Of others it means something: that
+// an instance gets no IPv6 address although its subnet gives one, or that a network card is the first.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html and the types that it names
+func noZero(field string) bool {
+	return slices.Contains([]string{
+		"BlockDurationMinutes", "CoreCount", "Count", "HttpPutResponseHopLimit", "Iops", "MaxCount", "MinCount", "PartitionNumber",
+		"TcpEstablishedTimeout", "ThreadsPerCore", "Throughput", "UdpStreamTimeout", "UdpTimeout", "ValidUntil",
+		"VolumeInitializationRate", "VolumeSize",
+	}, field)
 }
 
 // fits checks that a JSON value has only the fields and kinds of a type of the SDK. path names it.
