@@ -64,15 +64,8 @@ func (c *Cloud) freezeTemplate(ctx context.Context, in *ec2.RunInstancesInput) (
 	if data == nil {
 		return &types.ResponseLaunchTemplateData{}, nil
 	}
-	market := data.InstanceMarketOptions
-	switch {
-	case aws.ToBool(data.DisableApiTermination) && in.DisableApiTermination == nil:
-		return nil, &RequestError{Field: "LaunchTemplate", Why: "sets DisableApiTermination: the lease could not end the instance; " +
-			"say \"DisableApiTermination\": false in the request"}
-	case in.InstanceMarketOptions == nil && market != nil && market.SpotOptions != nil &&
-		market.SpotOptions.SpotInstanceType == types.SpotInstanceTypePersistent:
-		return nil, &RequestError{Field: "LaunchTemplate", Why: "asks for a persistent spot request, which starts another instance " +
-			"when a lease ends one; take one that is one-time"}
+	if err := allowedByTemplate(in, data); err != nil {
+		return nil, err
 	}
 	if aws.ToString(in.ImageId) == "" {
 		in.ImageId = data.ImageId
@@ -80,6 +73,30 @@ func (c *Cloud) freezeTemplate(ctx context.Context, in *ec2.RunInstancesInput) (
 	in.TagSpecifications = underlay(in.TagSpecifications, data.TagSpecifications)
 	in.MetadataOptions = underlayMetadata(in.MetadataOptions, data.MetadataOptions)
 	return data, nil
+}
+
+// allowedByTemplate refuses what a launch may not take over from its template. What the request says itself wins.
+func allowedByTemplate(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData) error {
+	refuse := func(why string) error { return &RequestError{Field: "LaunchTemplate", Why: why} }
+	market := data.InstanceMarketOptions
+	switch {
+	case aws.ToBool(data.DisableApiTermination) && in.DisableApiTermination == nil:
+		return refuse("sets DisableApiTermination: " + protected + `; say "DisableApiTermination": false in the request`)
+	case aws.ToBool(data.DisableApiStop) && in.DisableApiStop == nil:
+		return refuse("sets DisableApiStop: " + protected + `; say "DisableApiStop": false in the request`)
+	case data.Operator != nil && aws.ToString(data.Operator.Principal) != "":
+		return refuse("sets Operator.Principal: " + operated + "; use another template, or version of it")
+	case market != nil && market.SpotOptions != nil && market.SpotOptions.SpotInstanceType == types.SpotInstanceTypePersistent && !oneTime(in):
+		return refuse("asks for a persistent spot request, which starts another instance when a lease ends one; " +
+			`say "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}} in the request`)
+	}
+	return nil
+}
+
+// oneTime reports whether the request itself says that no spot request of its launch starts a second instance.
+func oneTime(in *ec2.RunInstancesInput) bool {
+	m := in.InstanceMarketOptions
+	return m != nil && (!isSpot(m) || m.SpotOptions != nil && m.SpotOptions.SpotInstanceType == types.SpotInstanceTypeOneTime)
 }
 
 func (c *Cloud) templateVersion(ctx context.Context, in *ec2.DescribeLaunchTemplateVersionsInput) (types.LaunchTemplateVersion, error) {

@@ -163,9 +163,20 @@ func TestWhatATemplateSaysCountsToo(t *testing.T) {
 		data, beside string
 		refused      bool
 	}{
-		"one-time spot request":     {data: `<instanceMarketOptions><marketType>spot</marketType></instanceMarketOptions>` + options},
-		"persistent spot request":   {data: `<instanceMarketOptions><marketType>spot</marketType><spotOptions><spotInstanceType>persistent</spotInstanceType></spotOptions></instanceMarketOptions>`, refused: true},
-		"protection":                {data: `<disableApiTermination>true</disableApiTermination>`, refused: true},
+		"one-time spot request":   {data: `<instanceMarketOptions><marketType>spot</marketType></instanceMarketOptions>` + options},
+		"persistent spot request": {data: `<instanceMarketOptions><marketType>spot</marketType><spotOptions><spotInstanceType>persistent</spotInstanceType></spotOptions></instanceMarketOptions>`, refused: true},
+		"protection":              {data: `<disableApiTermination>true</disableApiTermination>`, refused: true},
+		"stop protection":         {data: `<disableApiStop>true</disableApiStop>`, refused: true},
+		"stop protection undone":  {data: `<disableApiStop>true</disableApiStop>` + options, beside: `, "DisableApiStop": false`},
+		"operated by a service":   {data: `<operator><principal>service.example.com</principal></operator>`, refused: true},
+		"persistent, and spot again": {
+			data:   `<instanceMarketOptions><marketType>spot</marketType><spotOptions><spotInstanceType>persistent</spotInstanceType></spotOptions></instanceMarketOptions>`,
+			beside: `, "InstanceMarketOptions": {"MarketType": "spot"}`, refused: true,
+		},
+		"persistent, and one-time": {
+			data:   `<instanceMarketOptions><marketType>spot</marketType><spotOptions><spotInstanceType>persistent</spotInstanceType></spotOptions></instanceMarketOptions>` + options,
+			beside: `, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}`,
+		},
 		"protection that is undone": {data: `<disableApiTermination>true</disableApiTermination>` + options, beside: `, "DisableApiTermination": false`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,6 +196,9 @@ func TestWhatATemplateSaysCountsToo(t *testing.T) {
 			if c.refused {
 				if e := wantAs[*ec2.RequestError](t, err); e.Field != "LaunchTemplate" {
 					t.Errorf("%+v", e)
+				}
+				if w.store.Get("launch", "job-7") != nil || w.sent("RunInstances") != 0 {
+					t.Error("it was stored, or sent")
 				}
 				return
 			}

@@ -115,6 +115,12 @@ func (r Request) order() (order, error) {
 	return o, err
 }
 
+// Why an instance that is launched so could never be terminated by its lease.
+const (
+	protected = "EC2 would refuse to terminate the instance when its lease ends"
+	operated  = "EC2 lets only the service that operates an instance terminate it"
+)
+
 // allowed refuses what would break a promise, or what a launch sets itself.
 func allowed(in *ec2.RunInstancesInput) error {
 	template := in.LaunchTemplate != nil
@@ -122,7 +128,11 @@ func allowed(in *ec2.RunInstancesInput) error {
 	case aws.ToString(in.ClientToken) != "":
 		return &RequestError{Field: "ClientToken", Why: "must be left out; choose a launch token with --id"}
 	case aws.ToBool(in.DisableApiTermination):
-		return &RequestError{Field: "DisableApiTermination", Why: "must not be true: the lease could not end the instance"}
+		return &RequestError{Field: "DisableApiTermination", Why: "must not be true: " + protected}
+	case aws.ToBool(in.DisableApiStop):
+		return &RequestError{Field: "DisableApiStop", Why: "must not be true: stop protection keeps an instance from being terminated, too; " + protected}
+	case in.Operator != nil && aws.ToString(in.Operator.Principal) != "":
+		return &RequestError{Field: "Operator.Principal", Why: "must be left out: " + operated}
 	case persistent(in.InstanceMarketOptions):
 		return &RequestError{Field: "InstanceMarketOptions.SpotOptions.SpotInstanceType", Why: "must be one-time: " +
 			"a persistent spot request starts another instance when a lease ends one"}

@@ -32,6 +32,8 @@ func TestRequestsAreRefusedByTheFieldThatIsWrong(t *testing.T) {
 		"list for an object":     {skeleton: `{"Placement": ["x"]}`, field: "Placement"},
 		"client token":           {skeleton: `{"ClientToken": "mine"}`, field: "ClientToken"},
 		"termination protection": {skeleton: `{"DisableApiTermination": true}`, field: "DisableApiTermination"},
+		"stop protection":        {skeleton: `{"DisableApiStop": true}`, field: "DisableApiStop"},
+		"operated by a service":  {skeleton: `{"Operator": {"Principal": "service.example.com"}}`, field: "Operator.Principal"},
 		"persistent spot request": {
 			skeleton: `{"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "persistent"}}}`,
 			field:    "InstanceMarketOptions.SpotOptions.SpotInstanceType",

@@ -48,6 +48,14 @@ func (s *Sim) change(q *request, answer *changesAnswer, i *Instance, to State) {
 	})
 }
 
+// guard is the attribute that keeps a protected instance from being terminated.
+func (i *Instance) guard() string {
+	if i.Protected {
+		return "disableApiTermination"
+	}
+	return "disableApiStop"
+}
+
 // terminateInstances ends instances. It is idempotent. A protected instance
 // fails the call and keeps the named instances of its own zone alive; those
 // of other zones do end:
@@ -57,19 +65,18 @@ func (s *Sim) terminateInstances(q *request) (body, error) {
 	if err != nil {
 		return nil, err
 	}
-	guarded := make(map[string]string) // zone → the protected instance
+	guarded := make(map[string]*Instance) // by the zone of the protected instance
 	for _, i := range instances {
-		if i.Protected && !i.State.ending() {
-			guarded[i.Zone] = i.ID
+		if (i.Protected || i.Unstoppable) && !i.State.ending() {
+			guarded[i.Zone] = i
 		}
 	}
 	answer := new(changesAnswer)
 	for _, i := range instances {
-		switch {
-		case guarded[i.Zone] != "":
+		switch guard := guarded[i.Zone]; {
+		case guard != nil:
 			err = refusal("OperationNotPermitted",
-				"The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
-				guarded[i.Zone])
+				"The instance '%s' may not be terminated. Modify its '%s' instance attribute and try again.", guard.ID, guard.guard())
 		case i.State.ending():
 			s.change(q, answer, i, i.State)
 		default:
@@ -94,6 +101,9 @@ func (s *Sim) stopInstances(q *request) (body, error) {
 		switch {
 		case i.State.ending():
 			return nil, refusal("IncorrectInstanceState", "This instance '%s' is not in a state from which it can be stopped.", i.ID)
+		case i.Unstoppable:
+			return nil, refusal("OperationNotPermitted",
+				"The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", i.ID)
 		case i.SpotRequest != "":
 			return nil, refusal("UnsupportedOperation",
 				"You can't stop the Spot Instance '%s' because it is associated with a one-time Spot Instance request.", i.ID)
@@ -137,8 +147,8 @@ func (s *Sim) startInstances(q *request) (body, error) {
 	return answer, nil
 }
 
-// modifyInstanceAttribute changes the two attributes that decide how an
-// instance can end:
+// modifyInstanceAttribute changes the attributes that decide how an instance
+// can end:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstanceAttribute.html
 func (s *Sim) modifyInstanceAttribute(q *request) (body, error) {
 	id := q.need("InstanceId")
@@ -149,11 +159,12 @@ func (s *Sim) modifyInstanceAttribute(q *request) (body, error) {
 		return name + ".Value"
 	}
 	protect := value("DisableApiTermination", "disableApiTermination")
+	keep := value("DisableApiStop", "disableApiStop")
 	shutdown := value("InstanceInitiatedShutdownBehavior", "instanceInitiatedShutdownBehavior")
-	if !q.form.Has(protect) && !q.form.Has(shutdown) {
+	if !q.form.Has(protect) && !q.form.Has(keep) && !q.form.Has(shutdown) {
 		q.fail("InvalidParameterCombination", "No attributes specified.")
 	}
-	protected := q.bool(protect, false)
+	protected, unstoppable := q.bool(protect, false), q.bool(keep, false)
 	behavior := q.oneOf(shutdown, "stop", "terminate")
 	if q.err != nil {
 		return nil, q.err
@@ -168,6 +179,9 @@ func (s *Sim) modifyInstanceAttribute(q *request) (body, error) {
 	}
 	if q.form.Has(protect) {
 		found[0].Protected = protected
+	}
+	if q.form.Has(keep) {
+		found[0].Unstoppable = unstoppable
 	}
 	if q.form.Has(shutdown) {
 		found[0].ShutdownBehavior = behavior

@@ -2,6 +2,7 @@ package ec2sim_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,4 +196,23 @@ func TestOutOfBand(t *testing.T) {
 	if n := w.CallCounts()["TerminateInstances"]; n != 2 {
 		t.Errorf("%d calls of TerminateInstances, want 2", n)
 	}
+}
+
+func TestStopProtectionProtectsFromTerminationToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	id := w.run(t, func(in *ec2.RunInstancesInput) { in.DisableApiStop = aws.Bool(true) })[0]
+	_, err := w.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+	wantCode(t, err, "OperationNotPermitted")
+	if !strings.Contains(err.Error(), "'disableApiStop'") {
+		t.Errorf("EC2 says %v", err)
+	}
+	_, err = w.ec2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}})
+	wantCode(t, err, "OperationNotPermitted")
+	if _, err := w.ec2.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{
+		InstanceId: &id, DisableApiStop: &types.AttributeBooleanValue{Value: aws.Bool(false)},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.terminate(t, id)
 }

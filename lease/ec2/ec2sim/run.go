@@ -29,6 +29,7 @@ func (s *Sim) readOrder(q *request) (order, error) {
 		instance: Instance{
 			Region: q.region.name, ImageID: q.need("ImageId"), Type: q.str("InstanceType"), KeyName: q.str("KeyName"),
 			State: Pending, Tags: tags["instance"], Protected: q.bool("DisableApiTermination", false),
+			Unstoppable:      q.bool("DisableApiStop", false),
 			ShutdownBehavior: q.oneOf("InstanceInitiatedShutdownBehavior", "stop", "terminate"),
 			UserData:         q.str("UserData"),
 			Metadata: MetadataOptions{
