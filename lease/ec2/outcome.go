@@ -40,16 +40,45 @@ func judge(instances []lease.Instance, err error) outcome {
 }
 
 // isCapacity reports whether an error code means that what was asked for is not to be had there, or not so much of it.
+// Quotas of the Region count, too: fewer may fit.
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 func isCapacity(code string) bool {
 	return slices.Contains([]string{
-		"InsufficientAddressCapacity", "InsufficientCapacity", "InsufficientCapacityOnHost",
+		"IncompatibleHostRequirements", "InsufficientAddressCapacity", "InsufficientCapacity", "InsufficientCapacityOnHost",
 		"InsufficientFreeAddressesInSubnet", "InsufficientHostCapacity", "InsufficientInstanceCapacity",
-		"InsufficientReservedInstanceCapacity", "InsufficientVolumeCapacity", "InstanceLimitExceeded",
-		"MaxSpotInstanceCountExceeded", "ReservationCapacityExceeded", "SpotMaxPriceTooLow", "Unsupported",
-		"VcpuLimitExceeded",
+		"InsufficientReservedInstanceCapacity", "InsufficientVolumeCapacity", "InstanceLimitExceeded", "MaxIOPSLimitExceeded",
+		"MaxSpotInstanceCountExceeded", "NetworkInterfaceLimitExceeded", "ReservationCapacityExceeded", "SpotMaxPriceTooLow",
+		"UnavailableHostRequirements", "UnfulfillableCapacity", "Unsupported", "VcpuLimitExceeded", "VolumeLimitExceeded",
 	}, code)
+}
+
+// isOfType reports whether an error code may mean that the instance type is the wrong one: the image forbids it or has
+// another architecture, or it takes fewer interfaces or volumes. These codes mean other things as well, so they lead to
+// other types alone, and not to other subnets.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html and
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReplaceImageInstanceTypeSpecification.html
+func isOfType(code string) bool {
+	return slices.Contains([]string{
+		"AttachmentLimitExceeded", "InstanceCreditSpecification.NotSupported", "InvalidInstanceType", "InvalidParameterCombination",
+		"InvalidParameterValue", "PrivateIpAddressLimitExceeded", "UnsupportedHibernationConfiguration", "UnsupportedHostConfiguration",
+		"UnsupportedInstanceTypeOnHost", "UnsupportedOperation", "UnsupportedTenancy",
+	}, code)
+}
+
+// next is the attempt that follows a refusal, or an answer of fewer than asked for; false if none can do better.
+func next(l lease.Launch) (lease.Launch, bool) {
+	last := l.Last()
+	if last.Outcome == lease.OutcomeRefused && !isCapacity(last.Code) {
+		untried := slices.ContainsFunc(l.InstanceTypes, func(instanceType string) bool {
+			return !slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.InstanceType == instanceType })
+		})
+		if !isOfType(last.Code) || !untried {
+			return l, false
+		}
+	}
+	return l.Next()
 }
 
 // hear puts on record what EC2 answered. It returns an error if a replay is of no use.
@@ -106,8 +135,8 @@ func (r *run) heardRefusal(ctx context.Context, clientToken string, answer error
 	code := codeOf(answer)
 	err := r.note(ctx, clientToken, func(l lease.Launch) lease.Launch {
 		l = l.Refused(code)
-		_, more := l.Next()
-		if l.Last().Outcome != lease.OutcomeRefused || len(l.Instances()) > 0 || more && isCapacity(code) {
+		_, more := next(l)
+		if l.Last().Outcome != lease.OutcomeRefused || len(l.Instances()) > 0 || more {
 			return l
 		}
 		closed, err := l.Close(r.config.Now(), code+": "+messageOf(answer))

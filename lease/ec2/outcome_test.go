@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -239,6 +240,51 @@ func TestFewerThanAskedForAreTakenWhereThereIsRoom(t *testing.T) {
 			w.wantBound(t, first)
 			w.capacity(zoneA, -1)
 			w.wantSame(t, first, func() (ec2.Result, error) { return l.Launch(t.Context(), r) })
+		})
+	}
+}
+
+func TestARefusalThatHoldsThereAloneLeadsElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		code     string
+		there    bool   // in the first zone alone
+		of       string // the type that is refused; all, if empty
+		attempts []int  // instances of each
+		refused  bool
+	}{
+		"spot capacity, another zone":          {code: "UnfulfillableCapacity", there: true, attempts: []int{0, 0, 0, 2}},
+		"a type that the image forbids":        {code: "InvalidParameterCombination", of: "t3.micro", attempts: []int{0, 0, 2}},
+		"a type of another architecture":       {code: "InvalidParameterValue", of: "t3.micro", attempts: []int{0, 0, 2}},
+		"a combination that no type can have":  {code: "InvalidParameterCombination", attempts: []int{0, 0, 0}, refused: true},
+		"an image that is not there, anywhere": {code: "InvalidAMIID.NotFound", attempts: []int{0}, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			there := w.sim.SubnetID(zoneA)
+			w.sim.Inject(ec2sim.Fault{
+				Action: "RunInstances", Effect: ec2sim.Refuse, Code: c.code, Match: func(form url.Values) bool {
+					return (!c.there || form.Get("SubnetId") == there) && (c.of == "" || form.Get("InstanceType") == c.of)
+				},
+			})
+			r := w.request("job-7", 2)
+			r.Subnets, r.InstanceTypes = []string{w.sim.SubnetID(zoneA), w.sim.SubnetID(zoneB)}, []string{"t3.micro", "t3.small"}
+			result, err := w.launcher(t).Launch(t.Context(), r)
+			if c.refused {
+				if e := wantAs[*ec2.RefusedError](t, err); e.Code != c.code {
+					t.Errorf("%+v", e)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			for _, a := range result.Launch.Attempts {
+				got = append(got, len(a.Instances))
+			}
+			if !slices.Equal(got, c.attempts) {
+				t.Errorf("attempts made %v, want %v", got, c.attempts)
+			}
 		})
 	}
 }

@@ -75,9 +75,8 @@ func (r *run) step(ctx context.Context) error {
 	case inDoubt(last), last.Outcome == "" && !over:
 		return r.send(ctx)
 	}
-	elsewhere := last.Outcome != lease.OutcomeRefused || isCapacity(last.Code)
-	if next, more := r.launch.Next(); more && elsewhere && !over {
-		return r.put(ctx, next)
+	if following, more := next(r.launch); more && !over {
+		return r.put(ctx, following)
 	}
 	return r.settle(ctx)
 }
