@@ -11,7 +11,7 @@
 //   - leftover.go and remove.go: [Cloud.Leftovers] and [Cloud.Remove], for what outlived a failed creation.
 //   - tag.go: [Cloud.Tag], which answers for each resource as Terminate does, and [Cloud.Untag], which names values.
 //   - role.go and rehearse.go: what each [Role] needs, and [Cloud.Rehearse], which asks EC2 for it and does nothing.
-//   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it.
+//   - request.go and skeleton.go: [Request], what somebody asks to be launched, and the JSON form of it; timestamp.go: its times.
 //   - freeze.go: what AWS would resolve anew at every call, resolved once. ours.go: what this version decides of the call,
 //   - freeze.go: what AWS would resolve anew at every call, resolved once. interfaces.go: what the call creates. ours.go: what
 //     this version decides of the call, its tags above all, frozen with it.

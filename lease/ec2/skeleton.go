@@ -217,12 +217,13 @@ func fits(path string, value any, t reflect.Type) error {
 	case bool:
 		have = "true or false"
 	}
-	if date := t == reflect.TypeFor[time.Time](); have == kindName(t) || date && have == "a string" {
+	if have == kindName(t) {
 		return nil
 	}
 	return wrong(kindName(t))
 }
 
+// fieldsFit checks the fields of an object, and brings times into the one form that JSON has for them.
 func fieldsFit(path string, object map[string]any, t reflect.Type) error {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		at := name
@@ -232,6 +233,14 @@ func fieldsFit(path string, object map[string]any, t reflect.Type) error {
 		field, known := t.FieldByName(name)
 		if !known || !field.IsExported() {
 			return &RequestError{Field: at, Why: "is not a field of run-instances; see `aws ec2 run-instances --generate-cli-skeleton`"}
+		}
+		if field.Type == reflect.TypeFor[*time.Time]() {
+			date, ok := parseTime(fmt.Sprint(object[name]))
+			if !ok {
+				return &RequestError{Field: at, Why: fmt.Sprintf("must be %s, and not %v", kindName(field.Type.Elem()), object[name])}
+			}
+			object[name] = date
+			continue
 		}
 		if err := fits(at, object[name], field.Type); err != nil {
 			return err
@@ -244,7 +253,7 @@ func fieldsFit(path string, object map[string]any, t reflect.Type) error {
 func kindName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
-		return "a date such as 2027-01-31T00:00:00Z"
+		return "a time such as 2027-01-31T00:00:00Z, 2027-01-31 or 1801353600"
 	case t.Kind() == reflect.Struct:
 		return "an object"
 	case t.Kind() == reflect.Slice:
