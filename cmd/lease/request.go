@@ -19,6 +19,11 @@ func requestFlags() []ucli.Flag {
 		&ucli.StringFlag{Name: "image-id", Usage: "`AMI`, or resolve:ssm:PARAMETER"},
 		&ucli.StringSliceFlag{Name: "instance-type", Usage: "`TYPE`; several are alternatives, tried in this order"},
 		&ucli.StringSliceFlag{Name: "subnet-id", Usage: "`SUBNET`; several are alternatives, tried in this order"},
+		&ucli.StringFlag{Name: "until", Usage: "`TIME` at which the leases end, instead of --term: RFC 3339, or local as in \"2027-01-31 18:00\""},
+		&ucli.StringFlag{Name: "key-name", Usage: "`NAME` of the key pair for logging in"},
+		&ucli.StringSliceFlag{Name: "security-group-id", Usage: "security `GROUP`; may be given several times"},
+		&ucli.StringFlag{Name: "iam-instance-profile", Usage: "`NAME` or ARN of the instance profile"},
+		&ucli.StringFlag{Name: "user-data", Usage: "`FILE` (- for stdin) with the user-data, text or binary; base64 is recognised"},
 		&ucli.StringFlag{Name: "request", Usage: "`FILE` (- for stdin) with the JSON of `aws ec2 run-instances --generate-cli-skeleton`; flags beside it win"},
 		&ucli.StringSliceFlag{Name: "tag", Usage: "`KEY=VALUE` on instances, volumes and interfaces; may be given several times"},
 		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances", DefaultText: "that of --request, or 1"},
@@ -69,7 +74,7 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	o.Term, o.NotAfter, o.TTL, o.Holder, o.Labels = given.term, given.notAfter, given.ttl, given.holder, given.labels
+	o.Term, o.Until, o.NotAfter, o.TTL, o.Holder, o.Labels = given.term, given.until, given.notAfter, given.ttl, given.holder, given.labels
 	if c.IsSet("count") { // an explicit 0 is not the default
 		o.Count = c.Int("count")
 		if err := lease.CheckCount(o.Count); err != nil {
@@ -80,10 +85,19 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 		return err
 	}
 	o.ImageID, o.InstanceTypes, o.Subnets = c.String("image-id"), c.StringSlice("instance-type"), c.StringSlice("subnet-id")
-	file := c.String("request")
+	o.KeyName, o.SecurityGroups, o.InstanceProfile = c.String("key-name"), c.StringSlice("security-group-id"), c.String("iam-instance-profile")
+	file, userData := c.String("request"), c.String("user-data")
+	if file == "-" && userData == "-" {
+		return cli.Usage("--request and --user-data cannot both be read from stdin; put one of them into a file")
+	}
+	if userData != "" {
+		if o.UserData, err = readFile(c, "user-data", userData); err != nil {
+			return err
+		}
+	}
 	switch {
 	case file != "":
-		o.Skeleton, err = readFile(c, file)
+		o.Skeleton, err = readFile(c, "request", file)
 		return err
 	case o.ImageID == "":
 		return cli.Usage("say which image to launch, with --image-id or in a --request file; see `lease launch --help`")
@@ -93,17 +107,18 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	return nil
 }
 
-func readFile(c *ucli.Context, file string) ([]byte, error) {
+// readFile reads the file that a flag names, or stdin.
+func readFile(c *ucli.Context, flag, file string) ([]byte, error) {
 	if file == "-" {
 		data, err := cli.Await(c.Context, func() ([]byte, error) { return io.ReadAll(c.App.Reader) })
 		if err != nil {
-			return nil, fmt.Errorf("read the request from stdin: %w", err)
+			return nil, fmt.Errorf("read --%s from stdin: %w", flag, err)
 		}
 		return data, nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, cli.Usage("cannot read the --request file: %v", err)
+		return nil, cli.Usage("cannot read the --%s file: %v", flag, err)
 	}
 	return data, nil
 }

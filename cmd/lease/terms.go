@@ -23,6 +23,7 @@ func termFlags() []ucli.Flag {
 // terms are what leases are given.
 type terms struct {
 	term, notAfter time.Duration // from now; zero: none
+	until          time.Time     // instead of term; zero: none
 	ttl            time.Duration // zero: none
 	holder         string
 	labels         map[string]string
@@ -35,7 +36,20 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 			return t, err
 		}
 	}
-	if t.notAfter > 0 && (t.term == 0 || t.term > t.notAfter) {
+	if c.IsSet("until") {
+		if cli.Given(c, "term") {
+			return t, cli.Usage("--term and --until both say when the leases end; give one of them")
+		}
+		t.term = 0
+		t.until, err = cli.DateFlag(c, "until")
+		if err != nil {
+			return t, err
+		}
+	}
+	switch {
+	case t.notAfter > 0 && t.term == 0 && t.until.IsZero():
+		return t, cli.Usage("--term none is later than --not-after %s; add --not-after none, or give a term of at most %s", c.String("not-after"), c.String("not-after"))
+	case t.notAfter > 0 && t.term > t.notAfter:
 		return t, cli.Usage("--term %s is later than --not-after %s; give a later --not-after, or none", c.String("term"), c.String("not-after"))
 	}
 	if err := lease.CheckTTL(t.ttl); err != nil {

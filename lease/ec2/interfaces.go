@@ -3,6 +3,7 @@ package ec2
 import (
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
@@ -36,4 +37,32 @@ func createsInterface(in *ec2.RunInstancesInput, data *types.ResponseLaunchTempl
 		})
 	}
 	return true
+}
+
+// primary is the first of the interfaces that are described, on which what is said of the instance's network counts; nil
+// if none is described.
+func primary(interfaces []types.InstanceNetworkInterfaceSpecification) *types.InstanceNetworkInterfaceSpecification {
+	for n := range interfaces {
+		if i := &interfaces[n]; aws.ToInt32(i.DeviceIndex) == 0 && aws.ToInt32(i.NetworkCardIndex) == 0 {
+			return i
+		}
+	}
+	return nil
+}
+
+// overrideNetwork puts security groups where EC2 takes them: into the first interface, if the request describes any.
+func overrideNetwork(in *ec2.RunInstancesInput, groups []string) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	if len(in.NetworkInterfaces) == 0 {
+		in.SecurityGroupIds, in.SecurityGroups = groups, nil
+		return nil
+	}
+	first := primary(in.NetworkInterfaces)
+	if first == nil || first.NetworkInterfaceId != nil {
+		return &RequestError{Field: "NetworkInterfaces", Why: "attach an interface that exists and has its security groups; leave out --security-group-id"}
+	}
+	first.Groups = groups
+	return nil
 }

@@ -59,6 +59,15 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
 	}
+	if !o.Until.IsZero() {
+		record.Term = lease.Duration(o.Until.Sub(record.CreatedAt))
+		switch {
+		case record.Term <= 0:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be ahead, and has passed"}
+		case record.NotAfter > 0 && record.Term > record.NotAfter:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.NotAfter.String()}
+		}
+	}
 	if err := complete(o.in, template, record, registry.UUID); err != nil {
 		return lease.Launch{}, err
 	}
@@ -114,6 +123,9 @@ func (l *Launcher) warnOfOverrides(o order, created []types.ResourceType) {
 	}
 	if m := o.in.MetadataOptions; m != nil && m.HttpTokens == types.HttpTokensStateOptional {
 		warn("MetadataOptions.HttpTokens is set to required, not optional as the request says")
+	}
+	if o.encoded {
+		warn("the user-data is base64 already and is not encoded a second time; to send it as it stands, encode it once more")
 	}
 	if o.rehearsal {
 		warn("DryRun in the request is ignored, for every new skeleton has it; to launch nothing, say --dry-run")

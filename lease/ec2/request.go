@@ -19,18 +19,23 @@ import (
 
 // Request is what somebody asks to be launched. Its fields win over the same ones in Skeleton.
 type Request struct {
-	Token         string            // launch token; generated if empty
-	Count         int               // instances; that of Skeleton, or 1, if 0
-	Term          time.Duration     // until the leases end, from now; 0: no term
-	NotAfter      time.Duration     // until the latest date to which they may be extended, from now; 0: no limit
-	TTL           time.Duration     // silence allowed between renewals; 0: no renewal asked for
-	Holder        string            // who asks
-	Labels        map[string]string // of the leases
-	Tags          map[string]string // of instances, volumes, network interfaces and spot requests
-	ImageID       string            // AMI, or resolve:ssm:PARAMETER
-	InstanceTypes []string          // to try in each subnet, in this order
-	Subnets       []string          // to try, in this order
-	Skeleton      []byte            // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
+	Token           string            // launch token; generated if empty
+	Count           int               // instances; that of Skeleton, or 1, if 0
+	Term            time.Duration     // until the leases end, from now; 0: no term
+	Until           time.Time         // when the leases end; instead of Term
+	NotAfter        time.Duration     // until the latest date to which they may be extended, from now; 0: no limit
+	TTL             time.Duration     // silence allowed between renewals; 0: no renewal asked for
+	Holder          string            // who asks
+	Labels          map[string]string // of the leases
+	Tags            map[string]string // of instances, volumes, network interfaces and spot requests
+	ImageID         string            // AMI, or resolve:ssm:PARAMETER
+	InstanceTypes   []string          // to try in each subnet, in this order
+	Subnets         []string          // to try, in this order
+	KeyName         string
+	SecurityGroups  []string // ids
+	InstanceProfile string   // name or ARN
+	UserData        []byte   // as the instance shall see it, or base64 of that; none if nil
+	Skeleton        []byte   // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
 
 	Unattended bool          // launch although no janitor sweeps the place
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
@@ -55,7 +60,9 @@ func (r Request) check() error {
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be positive"}
 	case r.NotAfter < 0:
 		return &lease.LimitError{What: "not-after " + r.NotAfter.String(), Why: "must be positive"}
-	case r.NotAfter > 0 && r.Term == 0:
+	case !r.Until.IsZero() && r.Term != 0:
+		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be left out beside until " + date(r.Until)}
+	case r.NotAfter > 0 && r.Term == 0 && r.Until.IsZero():
 		return &lease.LimitError{What: "term none", Why: "must not be later than not-after " + r.NotAfter.String() + "; say none for both"}
 	case r.NotAfter > 0 && r.Term > r.NotAfter:
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must not be later than not-after " + r.NotAfter.String()}
@@ -71,6 +78,7 @@ type order struct {
 	in        *ec2.RunInstancesInput
 	digest    string               // of all that is asked for
 	tagged    []types.ResourceType // kinds for which the skeleton itself has tags
+	encoded   bool                 // the user-data was base64 already
 	rehearsal bool                 // the skeleton says DryRun, as a new one does: no answer to anything
 }
 
@@ -93,16 +101,13 @@ func (r Request) order() (order, error) {
 	}
 	rehearsal := aws.ToBool(in.DryRun)
 	in.MinCount, in.MaxCount, in.DryRun = nil, nil, nil
-	if r.ImageID != "" {
-		in.ImageId = aws.String(r.ImageID)
-	}
-	if len(r.InstanceTypes) > 0 {
-		in.InstanceType = types.InstanceType(r.InstanceTypes[0])
+	o := order{Request: r, in: in, rehearsal: rehearsal}
+	if err := o.override(); err != nil {
+		return order{}, err
 	}
 	if err := allowed(in); err != nil {
 		return order{}, err
 	}
-	o := order{Request: r, in: in, rehearsal: rehearsal}
 	if err := o.tag(); err != nil {
 		return order{}, err
 	}
@@ -113,6 +118,51 @@ func (r Request) order() (order, error) {
 		o.Token, err = NewToken()
 	}
 	return o, err
+}
+
+// override puts the fields beside the skeleton into the request.
+func (o *order) override() error {
+	in := o.in
+	if o.ImageID != "" {
+		in.ImageId = aws.String(o.ImageID)
+	}
+	if len(o.InstanceTypes) > 0 {
+		in.InstanceType = types.InstanceType(o.InstanceTypes[0])
+	}
+	if o.KeyName != "" {
+		in.KeyName = aws.String(o.KeyName)
+	}
+	if o.InstanceProfile != "" {
+		profile, err := instanceProfile(o.InstanceProfile)
+		if err != nil {
+			return err
+		}
+		in.IamInstanceProfile = profile
+	}
+	if o.UserData != nil {
+		in.UserData = aws.String(string(o.UserData))
+	}
+	if in.UserData != nil {
+		var plain string
+		plain, o.encoded = plainUserData(*in.UserData)
+		if err := checkUserData(plain); err != nil {
+			return err
+		}
+		in.UserData = &plain
+	}
+	return overrideNetwork(in, o.SecurityGroups)
+}
+
+// instanceProfile names an instance profile by its ARN or by its name.
+func instanceProfile(given string) (*types.IamInstanceProfileSpecification, error) {
+	switch {
+	case !strings.HasPrefix(given, "arn:"):
+		return &types.IamInstanceProfileSpecification{Name: &given}, nil
+	case !strings.Contains(given, ":instance-profile/"):
+		return nil, &RequestError{Field: "IamInstanceProfile", Why: "must be the name or ARN of an instance profile, and not " + given +
+			"; `aws iam list-instance-profiles` shows them"}
+	}
+	return &types.IamInstanceProfileSpecification{Arn: &given}, nil
 }
 
 // Why an instance that is launched so could never be terminated by its lease.
@@ -181,12 +231,13 @@ func (o order) sum() (string, error) {
 	asked, err := json.Marshal(struct {
 		Count                  int
 		Term, NotAfter, TTL    lease.Duration
+		Until                  time.Time `json:",omitzero"`
 		Holder                 string
 		Labels                 map[string]string `json:",omitempty"`
 		Subnets, InstanceTypes []string          `json:",omitempty"`
 		Request                json.RawMessage
 	}{
-		o.Count, lease.Duration(o.Term), lease.Duration(o.NotAfter), lease.Duration(o.TTL), o.Holder, o.Labels,
+		o.Count, lease.Duration(o.Term), lease.Duration(o.NotAfter), lease.Duration(o.TTL), o.Until.UTC(), o.Holder, o.Labels,
 		o.Subnets, o.InstanceTypes, request,
 	})
 	if err != nil {

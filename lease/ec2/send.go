@@ -120,7 +120,7 @@ func input(l lease.Launch) (*ec2.RunInstancesInput, error) {
 	if a.Subnet != "" {
 		setSubnet(in, a.Subnet)
 	}
-	if in.UserData != nil { // plain text in the CLI's form, which encodes it in the same way
+	if in.UserData != nil { // plain in the CLI's form, which encodes it in the same way
 		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(*in.UserData)))
 	}
 	return in, nil
@@ -129,13 +129,19 @@ func input(l lease.Launch) (*ec2.RunInstancesInput, error) {
 // thaw reads a frozen request as it stands: what counts as a placeholder was decided when it was frozen. A field that this
 // version does not know is an error, for the call without it would be another.
 func thaw(frozen []byte) (*ec2.RunInstancesInput, error) {
-	in := &ec2.RunInstancesInput{}
+	var request struct {
+		ec2.RunInstancesInput
+		UserDataBase64 []byte
+	}
 	strict := json.NewDecoder(bytes.NewReader(frozen))
 	strict.DisallowUnknownFields()
-	if err := strict.Decode(in); err != nil {
+	if err := strict.Decode(&request); err != nil {
 		return nil, fmt.Errorf("read its frozen request: %w", err)
 	}
-	return in, nil
+	if request.UserDataBase64 != nil {
+		request.UserData = aws.String(string(request.UserDataBase64))
+	}
+	return &request.RunInstancesInput, nil
 }
 
 var errNoTags = errors.New("its frozen request lacks the tags of Lapse")

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
@@ -37,6 +38,9 @@ func readSkeleton(data []byte) (*ec2.RunInstancesInput, error) {
 	in := &ec2.RunInstancesInput{}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return in, nil
+	}
+	if !utf8.Valid(data) {
+		return nil, &RequestError{Why: "is not UTF-8; give user-data that is no text with --user-data"}
 	}
 	var filled any
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -71,16 +75,24 @@ func readSkeleton(data []byte) (*ec2.RunInstancesInput, error) {
 // writeSkeleton is the inverse of readSkeleton: what is absent is left out, and keys are in order, so that the same
 // request always gives the same text.
 func writeSkeleton(in *ec2.RunInstancesInput) (json.RawMessage, error) {
-	filled, present := said(reflect.ValueOf(in))
-	if !present {
-		filled = map[string]any{}
+	text := *in
+	fields := map[string]any{}
+	if in.UserData != nil && !utf8.ValidString(*in.UserData) { // which JSON cannot hold
+		text.UserData, fields[binaryUserData] = nil, []byte(*in.UserData)
 	}
-	data, err := json.Marshal(filled)
+	if filled, present := said(reflect.ValueOf(text)); present {
+		maps.Copy(fields, filled.(map[string]any)) //nolint:forcetypeassert // a struct is an object
+	}
+	data, err := json.Marshal(fields)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
 	return data, nil
 }
+
+// binaryUserData is the field of a frozen request for user-data that is no text, in base64. EC2 has no such field, and
+// [thaw] knows it.
+const binaryUserData = "UserDataBase64"
 
 // said is what a value of the SDK says, in JSON's terms. A pointer to zero, to false or to an empty string says
 // something; a nil one, and a list or an object of nothing, do not.

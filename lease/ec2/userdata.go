@@ -1,0 +1,41 @@
+package ec2
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxUserData is how many bytes of user-data EC2 takes, before they are encoded.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html
+const maxUserData = 16 * 1024
+
+// plainUserData is user-data before it was encoded, and whether it had been. It had if it is base64 of a text or of
+// something compressed with gzip: sixteen letters that happen to be both are rarer than an encoder.
+func plainUserData(given string) (string, bool) {
+	const least = 16
+	packed := strings.Join(strings.Fields(given), "")
+	raw, err := base64.StdEncoding.Strict().DecodeString(packed)
+	if err != nil || len(packed) < least || !isGzip(raw) && !isText(raw) {
+		return given, false
+	}
+	return string(raw), true
+}
+
+func isGzip(data []byte) bool { return strings.HasPrefix(string(data), "\x1f\x8b\x08") }
+
+func isText(data []byte) bool {
+	return utf8.Valid(data) && !strings.ContainsFunc(string(data), func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) })
+}
+
+// checkUserData refuses what EC2 would.
+func checkUserData(data string) error {
+	if n := len(data); n > maxUserData {
+		return &RequestError{Field: "UserData", Why: fmt.Sprintf(
+			"has %d bytes, and EC2 takes %d; compress it with gzip, or let it download the rest", n, maxUserData)}
+	}
+	return nil
+}
