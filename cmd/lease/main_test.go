@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"lapse/cmd/internal/cli"
 )
 
 // TestMain lets scripts run this program as `lease`.
@@ -16,4 +18,12 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+}
+
+// Whether the environment may give a flag is decided for each, in one table.
+func TestEveryFlagIsInOneClass(t *testing.T) {
+	t.Parallel()
+	if found := cli.Unclassed(app()); len(found) > 0 {
+		t.Errorf("in no class of cmd/internal/cli/settings.go, or in both: %q", found)
+	}
 }

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
 	ucli "github.com/urfave/cli/v2"
+	"lapse/cmd/internal/cli"
 
 	"lapse/lease"
 	"lapse/sidecar"
@@ -60,5 +62,13 @@ func TestEveryFlagNamesItsValue(t *testing.T) {
 				t.Errorf("sidecar %s --%s: %q", command.Name, flag.Names()[0], documented.GetUsage())
 			}
 		}
+	}
+}
+
+// Whether the environment may give a flag is decided for each, in one table.
+func TestEveryFlagIsInOneClass(t *testing.T) {
+	t.Parallel()
+	if found := cli.Unclassed(app()); len(found) > 0 {
+		t.Errorf("in no class of cmd/internal/cli/settings.go, or in both: %q", found)
 	}
 }

@@ -3,7 +3,8 @@
 //
 //   - app.go: [Main], from arguments to an exit code; stop.go: what ends a command that is asked to stop.
 //   - arrange.go: flags before or after arguments; mistakes.go: what is wrong with them, in a sentence.
-//   - config.go: the environment and the --config file.
+//   - settings.go: which flags the environment and the --config file may give; config.go: that file. values.go: what a text
+//     means as the value of a flag, whichever of the three it comes from.
 //   - exit.go: exit codes and usage errors.
 //   - store.go: flags for etcd, and the store behind them.
 //   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
@@ -53,12 +54,13 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	l := read(app, args)
 	takes := newTakes()
 	app.Metadata = map[string]any{lineKey: l, takesKey: takes}
-	err := l.check()
+	warnings := l.unread(os.Environ())
+	words, err := l.words(os.LookupEnv)
 	if err == nil {
-		for _, warning := range l.misspelt(os.Environ()) {
-			_, _ = fmt.Fprintf(sink, "%s: %s\n", app.Name, warning)
+		for _, warning := range warnings {
+			_, _ = fmt.Fprintf(sink, "%s: warning: %s\n", app.Name, warning)
 		}
-		err = stoppable(ctx, takes, func() error { return app.RunContext(ctx, l.arranged()) })
+		err = stoppable(ctx, takes, func() error { return app.RunContext(ctx, words) })
 	}
 	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
 		_, _ = fmt.Fprintf(sink, "%s: %v\n", app.Name, err)
@@ -76,31 +78,23 @@ func prepare(app *cli.App) {
 	app.Action = cli.ShowAppHelp
 	app.Flags = append(app.Flags, cli.HelpFlag)
 	for _, command := range app.Commands {
-		prepareCommand(command)
+		prepareCommand(app.Name, command)
 	}
 	app.Commands = append(app.Commands, completionCommand(app.Name), helpCommand(), versionCommand())
 }
 
-func prepareCommand(command *cli.Command) {
+func prepareCommand(program string, command *cli.Command) {
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true
 	for _, sub := range command.Subcommands {
-		prepareCommand(sub)
+		prepareCommand(program, sub)
 	}
 	if command.Action == nil {
 		command.Action = cli.ShowSubcommandHelp
 		return
 	}
-	command.Flags = append(command.Flags, configFlag())
-	equip(command)
-	command.Flags = append(command.Flags, cli.HelpFlag)
-	action := command.Action
-	command.Action = func(c *cli.Context) error {
-		if err := applyConfig(c); err != nil {
-			return err
-		}
-		return action(c)
-	}
+	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag)
+	equip(program, command)
 }
 
 // usageError is for what [line.check] let pass.

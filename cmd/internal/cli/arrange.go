@@ -62,22 +62,53 @@ func newOption(word string) option {
 	return option{word: word, name: name, value: value, bare: !valued}
 }
 
-// arranged is the command line with its flags before its arguments. One that asks for help asks for nothing else.
-func (l line) arranged() []string {
-	words := slices.Clone(l.path)
-	if l.gives("help", "h") {
-		return append(words, "--help")
+// words are the line as urfave/cli is to read it: checked, with what the environment and the file add, and with its flags
+// before its arguments. One that asks for help asks for nothing else.
+func (l line) words(lookup func(string) (string, bool)) ([]string, error) {
+	if err := l.check(); err != nil {
+		return nil, err
 	}
+	if l.gives("help", "h") {
+		l.ignoreUnreadable(lookup)
+		return append(slices.Clone(l.path), "--help"), nil
+	}
+	settings, err := l.settings(lookup)
+	if err != nil {
+		return nil, err
+	}
+	return l.arranged(settings), nil
+}
+
+// arranged is the command line with its flags before its arguments, and settings before both.
+func (l line) arranged(settings []string) []string {
+	words := append(slices.Clone(l.path), settings...)
 	for _, o := range l.options {
-		words = append(words, o.word)
-		if o.apart {
-			words = append(words, o.value)
-		}
+		words = append(words, l.plain(o)...)
 	}
 	if len(l.arguments) > 0 && l.command != nil {
 		words = append(words, "--")
 	}
 	return append(words, l.arguments...)
+}
+
+// plain is an option with its values as urfave/cli is to read them.
+func (l line) plain(o option) (words []string) {
+	flag := cli.Flag(nil)
+	if l.command != nil {
+		flag = findFlag(l.command.Flags, o.name)
+	}
+	if o.bare || flag == nil {
+		return []string{o.word}
+	}
+	values, _ := valuesOf(flag, o.value)
+	for _, value := range values {
+		if word, _, valued := strings.Cut(o.word, "="); valued && !o.apart {
+			words = append(words, word+"="+value)
+		} else {
+			words = append(words, o.word, value)
+		}
+	}
+	return words
 }
 
 // gives reports whether one of these flags stands on the line.

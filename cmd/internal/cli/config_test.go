@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,34 +24,34 @@ func write(t *testing.T, text string) string {
 
 // Not parallel: it sets the environment, and urfave/cli keeps settings of an app in variables of its own.
 func TestCommandLineBeforeEnvironmentBeforeFile(t *testing.T) {
-	t.Setenv("LAPSE_CONFIG", write(t, "term: file\ncount: 1000000\nlabel: [x=1, \"y=2,3\"]\netcd-cert: of status\n"))
+	t.Setenv("LAPSE_CONFIG", write(t, "max-extend: file\nrate-min: 1000000\nregion: [x-1, \"y-2, z-3\"]\netcd-cert: of status\n"))
 	for name, c := range map[string]struct {
 		line, variable string
 		want           string
 	}{
-		"all three":             {"--term line", "env", "line"},
+		"all three":             {"--max-extend line", "env", "line"},
 		"environment and file":  {"", "env", "env"},
 		"file alone":            {"", "", "file"},
-		"command line and file": {"--term line", "", "line"},
+		"command line and file": {"--max-extend line", "", "line"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.variable != "" {
-				t.Setenv("LAPSE_TERM", c.variable)
+				t.Setenv("LAPSE_MAX_EXTEND", c.variable)
 			}
 			var out, errs bytes.Buffer
 			ran := false
 			app := example(func(ctx *cli.Context) error {
 				ran = true
-				if got := ctx.String("term"); got != c.want {
-					t.Errorf("--term is %q, want %q", got, c.want)
+				if got := ctx.String("max-extend"); got != c.want {
+					t.Errorf("--max-extend is %q, want %q", got, c.want)
 				}
-				if got := ctx.Int("count"); got != 1000000 {
-					t.Errorf("--count is %d, want that of the file", got)
+				if got := ctx.Int("rate-min"); got != 1000000 {
+					t.Errorf("--rate-min is %d, want that of the file", got)
 				}
-				if got := ctx.StringSlice("label"); !slices.Equal(got, []string{"x=1", "y=2,3"}) {
-					t.Errorf("--label is %q, want the list of the file", got)
+				if got := ctx.StringSlice("region"); !slices.Equal(got, []string{"x-1", "y-2", "z-3"}) {
+					t.Errorf("--region is %q, want the list of the file", got)
 				}
-				if Given(ctx, "term") != (c.line != "") {
+				if Given(ctx, "max-extend") != (c.line != "") {
 					t.Error("Given does not tell the command line from the rest")
 				}
 				return nil
@@ -63,38 +64,74 @@ func TestCommandLineBeforeEnvironmentBeforeFile(t *testing.T) {
 }
 
 // Not parallel: it sets the environment.
-func TestFlagsOfOneInvocationStandOnTheCommandLine(t *testing.T) {
-	t.Setenv("LAPSE_STRICT", "true")
-	t.Setenv("LAPSE_FOR", "4h")
-	t.Setenv("LAPSE_LABEL", "a=b")
-	for command, labels := range map[string]int{"extend": 1, "peers list": 0} {
+func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
+	for variable, value := range map[string]string{"LAPSE_STRICT": "true", "LAPSE_COUNT": "3", "LAPSE_TERM": "1h", "LAPSE_LABEL": "a=b", "LAPSE_RATE_MIN": "4"} {
+		t.Setenv(variable, value)
+	}
+	for command := range map[string]bool{"extend": true, "peers list": true} {
 		t.Run(command, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			app := example(func(c *cli.Context) error {
-				if c.Bool("strict") || c.String("for") != "" || len(c.StringSlice("label")) != labels {
-					t.Errorf("strict %t, for %q, labels %q", c.Bool("strict"), c.String("for"), c.StringSlice("label"))
+				if c.Bool("strict") || c.Int("count") != 0 || c.String("term") != "" || len(c.StringSlice("label")) > 0 || c.Int("rate-min") != 4 {
+					t.Errorf("strict %t, count %d, term %q, labels %q, rate-min %d", c.Bool("strict"), c.Int("count"), c.String("term"), c.StringSlice("label"), c.Int("rate-min"))
 				}
 				return nil
 			})
-			if code := Run(t.Context(), app, strings.Fields("app "+command), &out, &errs); code != ExitDone {
+			want := ""
+			for _, flag := range []string{"count", "label", "strict", "term"} {
+				want += fmt.Sprintf("app: warning: %s is set, and does not count; say --%s on the command line each time\n", variable(flag), flag)
+			}
+			if code := Run(t.Context(), app, strings.Fields("app "+command), &out, &errs); code != ExitDone || errs.String() != want {
 				t.Errorf("exit code %d: %s", code, &errs)
 			}
 			_, stdout, _ := try(t, append(strings.Fields(command), "--help")...)
-			if strings.Contains(stdout, "LAPSE_STRICT") || !strings.Contains(stdout, "LAPSE_TERM") {
+			if strings.Contains(stdout, "LAPSE_STRICT") || !strings.Contains(stdout, "LAPSE_MAX_EXTEND") {
 				t.Errorf("help:\n%s", stdout)
 			}
 		})
 	}
 }
 
+// A shared file may name the regions that janitors sweep: those of `lease list` are of one call.
+func TestAFlagMayBeASettingInOneProgramAlone(t *testing.T) {
+	file := write(t, "region: eu-west-1\n")
+	for program, want := range map[string]int{"lease": 0, "janitor": 1} {
+		var out, errs bytes.Buffer
+		app := example(func(c *cli.Context) error {
+			if got := len(c.StringSlice("region")); got != want {
+				t.Errorf("%s has %d regions, want %d", program, got, want)
+			}
+			return nil
+		})
+		app.Name = program
+		if code := Run(t.Context(), app, []string{program, "extend", "--config", file}, &out, &errs); code != ExitDone {
+			t.Errorf("%s: exit code %d: %s", program, code, &errs)
+		}
+	}
+}
+
+func TestEveryFlagIsInOneClass(t *testing.T) {
+	t.Parallel()
+	installation, call := flagTable()
+	for n, flag := range append(installation, call...) {
+		if slices.Contains(append(installation, call...)[n+1:], flag) {
+			t.Errorf("%s stands in the table twice", flag)
+		}
+	}
+	app := &cli.App{Name: "lease", Commands: []*cli.Command{{Flags: []cli.Flag{&cli.StringFlag{Name: "region"}, &cli.StringFlag{Name: "new-one"}, &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}}}}}}
+	if got := Unclassed(app); !slices.Equal(got, []string{"new-one"}) {
+		t.Errorf("in no class: %q", got)
+	}
+}
+
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
 func TestOneFileServesAllPrograms(t *testing.T) {
-	file := write(t, "term: any\nshare: 1\nlease:\n  term: 8h\njanitor:\n  mark-grace: 5m\nsidecar:\n")
+	file := write(t, "max-extend: any\nrate-share: 1\nlease:\n  max-extend: 8h\njanitor:\n  mark-grace: 5m\nsidecar:\n")
 	for program, want := range map[string]string{"lease": "8h", "sidecar": "any"} {
 		var out, errs bytes.Buffer
 		app := example(func(c *cli.Context) error {
-			if c.String("term") != want || c.Float64("share") != 1 {
-				t.Errorf("%s: --term is %q, want %q; share %g", program, c.String("term"), want, c.Float64("share"))
+			if c.String("max-extend") != want || c.Float64("rate-share") != 1 {
+				t.Errorf("%s: --max-extend is %q, want %q; share %g", program, c.String("max-extend"), want, c.Float64("rate-share"))
 			}
 			return nil
 		})
@@ -108,22 +145,24 @@ func TestOneFileServesAllPrograms(t *testing.T) {
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
 func TestConfigFileThatCannotBeUsed(t *testing.T) {
 	for text, want := range map[string]string{
-		"- a list":          "the --config file FILE is not a YAML map of flags: ",
-		"term: 1\nterm: 2":  "the --config file FILE is not a YAML map of flags: ",
-		"count: plenty":     "count in FILE: \"plenty\" is not a number\n",
-		"quiet: perhaps":    "quiet in FILE: \"perhaps\" is neither true nor false\n",
-		"output: xml":       "in FILE: --output \"xml\": choose table or json\n",
-		"log_level: debug":  "no flag \"log_level\" in FILE; did you mean log-level?\n",
-		"o: json":           "no flag \"o\" in FILE; did you mean output?\n",
-		"mark-grace: 5m":    "no flag \"mark-grace\" in FILE; one that app does not have goes below the name of the program that has it, as in \"janitor:\"\n",
-		"config: other":     "no flag \"config\" in FILE; one that app ",
-		"janitor: 5m":       "janitor in FILE must be a map: the flags of janitor\n",
-		"label: {a: b}":     "label in FILE must be a plain value, or a list of such\n",
-		"label: [[a=b]]":    "label in FILE must be a plain value, or a list of such\n",
-		"term:":             "term in FILE must be a plain value, or a list of such\n",
-		"term: [1h, 2h]":    "term in FILE is a list, and --term takes one value\n",
-		"strict: true":      "strict in FILE does not count; say --strict on the command line each time\n",
-		"etcd-cert: {a: b}": "etcd-cert in FILE must be a plain value, or a list of such\n", // of another command
+		"- a list":                     "the --config file FILE is not a YAML map of flags: ",
+		"max-extend: 1\nmax-extend: 2": "the --config file FILE is not a YAML map of flags: ",
+		"rate-min: plenty":             "rate-min in FILE: \"plenty\" is not a number\n",
+		"ec2-unpaced: perhaps":         "ec2-unpaced in FILE: \"perhaps\" is neither true nor false\n",
+		"output: xml":                  "output in FILE: \"xml\": choose table or json\n",
+		"log_level: debug":             "no flag \"log_level\" in FILE; did you mean log-level?\n",
+		"o: json":                      "no flag \"o\" in FILE; did you mean output?\n",
+		"mark-grace: 5m":               "no flag \"mark-grace\" in FILE; one that app does not have goes below the name of the program that has it, as in \"janitor:\"\n",
+		"config: other":                "no flag \"config\" in FILE; one that app ",
+		"janitor: 5m":                  "janitor in FILE must be a map: the flags of janitor\n",
+		"region: {a: b}":               "region in FILE must be a plain value, or a list of such\n",
+		"region: [[a-1]]":              "region in FILE must be a plain value, or a list of such\n",
+		"max-extend:":                  "max-extend in FILE must be a plain value, or a list of such\n",
+		"region: [a-1, null]":          "region in FILE must be a plain value, or a list of such\n",
+		"max-extend: [1h, 2h]":         "max-extend in FILE is a list, and --max-extend takes one value\n",
+		"count: 3":                     "count in FILE does not count; say --count on the command line each time\n",
+		"strict: true":                 "strict in FILE does not count; say --strict on the command line each time\n",
+		"etcd-cert: {a: b}":            "etcd-cert in FILE must be a plain value, or a list of such\n", // of another command
 	} {
 		file := write(t, text)
 		code, _, stderr := try(t, "extend", "--config", file)

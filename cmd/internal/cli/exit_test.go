@@ -90,7 +90,7 @@ func TestNamespaceCannotReachIntoAnother(t *testing.T) {
 	for name, right := range map[string]bool{
 		"default": true, "team-a.prod_2": true, "": false, "a/leases": false, "a b": false, "ä": false,
 	} {
-		if err := checkNamespace(name); (err == nil) != right {
+		if err := checkNamespace(name); (err == "") != right {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

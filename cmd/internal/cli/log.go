@@ -57,7 +57,7 @@ func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, Usage("--log-level %q: choose debug, info, warn or error", c.String("log-level"))
+		return nil, Usage("--log-level: %v", err)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Bool("log-json") {

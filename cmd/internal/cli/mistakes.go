@@ -2,9 +2,7 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -22,7 +20,7 @@ func (l line) check() error {
 	case l.command == nil:
 		return l.checkAlone()
 	case l.gives("help", "h"):
-		return checkEnvironment(l.command.Flags)
+		return nil
 	}
 	for _, o := range l.options { // before arguments: after a misspelt flag, its value is taken for one
 		if err := l.checkOption(o); err != nil {
@@ -32,7 +30,7 @@ func (l line) check() error {
 	if len(l.arguments) > 0 && l.command.ArgsUsage == "" {
 		return l.noArguments(l.arguments[0])
 	}
-	return checkEnvironment(l.command.Flags)
+	return nil
 }
 
 func (l line) noCommand(word string) error {
@@ -85,77 +83,51 @@ func (l line) checkOption(o option) error {
 		}
 		return nil
 	}
-	if wrong := mistake(flag, o.value); wrong != "" {
-		return Usage("%s %s", dashed(o.name), wrong)
+	if _, wrong := valuesOf(flag, o.value); wrong != "" {
+		return Usage("%s %s", dashed(flag.Names()[0]), wrong)
 	}
 	return nil
 }
 
-// checkEnvironment checks the variables that flags read.
-func checkEnvironment(flags []cli.Flag) error {
-	for _, flag := range flags {
-		documented, ok := flag.(cli.DocGenerationFlag)
-		if !ok {
-			continue
-		}
-		for _, variable := range documented.GetEnvVars() {
-			if text := os.Getenv(variable); text != "" {
-				if wrong := mistake(flag, text); wrong != "" {
-					return Usage("%s %s", variable, wrong)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// misspelt tells of variables that nothing reads, and that are a slip away from one that something does. Others may be of
-// another program.
-func (l line) misspelt(environ []string) (warnings []string) {
+// unread tells of variables that somebody may rely on and that give nothing: those a slip away from one that gives a
+// setting, and those of this command's flags that only the command line gives. Others may be of another program.
+func (l line) unread(environ []string) (warnings []string) {
 	var known []string
 	for _, flag := range allFlags(l.app.Commands) {
-		documented, _ := flag.(cli.DocGenerationFlag)
-		if documented == nil {
-			continue
-		}
-		for _, variable := range documented.GetEnvVars() {
-			if name, ours := strings.CutPrefix(variable, prefix); ours {
+		for _, v := range variablesIn(flag) {
+			if name, ours := strings.CutPrefix(v, prefix); ours {
 				known = append(known, name)
 			}
 		}
 	}
 	for _, setting := range environ {
-		variable, _, _ := strings.Cut(setting, "=")
-		if name, ours := strings.CutPrefix(variable, prefix); ours && !slices.Contains(known, name) {
-			if near := closest(name, known); near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is no slip
-				warnings = append(warnings, fmt.Sprintf("warning: %s is set, and nothing reads it; did you mean %s?", variable, prefix+near))
-			}
+		v, _, _ := strings.Cut(setting, "=")
+		name, ours := strings.CutPrefix(v, prefix)
+		if !ours || slices.Contains(known, name) {
+			continue
+		}
+		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		if near := closest(name, known); l.isOfCall(flag) {
+			warnings = append(warnings, fmt.Sprintf("%s is set, and does not count; say --%s on the command line each time", v, flag))
+		} else if near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is no slip
+			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, prefix+near))
 		}
 	}
 	slices.Sort(warnings)
 	return warnings
 }
 
-// mistake says what is wrong with a text as the value of a flag; empty if nothing is.
-func mistake(flag cli.Flag, text string) string {
-	_, noFloat := strconv.ParseFloat(text, 64)
-	switch flag.(type) {
-	case *cli.IntFlag:
-		if _, err := strconv.ParseInt(text, 0, 0); err != nil && noFloat == nil {
-			return fmt.Sprintf("%q is not a whole number, or too large", text)
-		} else if err != nil {
-			return fmt.Sprintf("%q is not a number", text)
-		}
-	case *cli.Float64Flag:
-		if noFloat != nil {
-			return fmt.Sprintf("%q is not a number", text)
-		}
-	case *cli.BoolFlag:
-		if _, err := strconv.ParseBool(text); err != nil {
-			return fmt.Sprintf("%q is neither true nor false", text)
-		}
+// isOfCall reports whether this flag of the command at hand concerns one call only, and is no setting of any program. One
+// that stands on the line as well misleads nobody.
+func (l line) isOfCall(flag string) bool {
+	return l.command != nil && findFlag(l.command.Flags, flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
+}
+
+func variablesIn(flag cli.Flag) []string {
+	if variables := variablesOf(flag); variables != nil {
+		return *variables
 	}
-	return ""
+	return nil
 }
 
 func flagNames(flags []cli.Flag) []string {

@@ -31,7 +31,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"extend --count abc":          "--count \"abc\" is not a number",
 		"extend --count=1.5":          "--count \"1.5\" is not a whole number, or too large",
 		"extend --count 99e99":        "--count \"99e99\" is not a whole number, or too large",
-		"extend --share half":         "--share \"half\" is not a number",
+		"extend --rate-share half":    "--rate-share \"half\" is not a number",
 		"extend --strict=maybe":       "--strict \"maybe\" is neither true nor false",
 		"exten i-1 --for 1h":          "no command \"exten\"; did you mean \"extend\"?",
 		"--for 1h exten":              "no command \"exten\"; did you mean \"extend\"?",
@@ -66,17 +66,17 @@ func TestMistakesAreOneSentence(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 	for variable, want := range map[string]string{
-		"LAPSE_COUNT": "app: LAPSE_COUNT \"abc\" is not a number\n",
-		"LAPSE_SHARE": "app: LAPSE_SHARE \"abc\" is not a number\n",
-		"LAPSE_QUIET": "app: LAPSE_QUIET \"abc\" is neither true nor false\n",
+		"LAPSE_RATE_MIN":    "app: LAPSE_RATE_MIN \"abc\" is not a number\n",
+		"LAPSE_RATE_SHARE":  "app: LAPSE_RATE_SHARE \"abc\" is not a number\n",
+		"LAPSE_EC2_UNPACED": "app: LAPSE_EC2_UNPACED \"abc\" is neither true nor false\n",
 	} {
 		t.Run(variable, func(t *testing.T) {
 			t.Setenv(variable, "abc")
 			if code, _, stderr := try(t, "extend", "i-1"); code != ExitUsage || stderr != want {
 				t.Errorf("exit code %d, stderr %q, want %q", code, stderr, want)
 			}
-			if code, _, stderr := try(t, "extend", "--help"); code != ExitUsage || stderr != want {
-				t.Errorf("help: exit code %d, stderr %q, want %q", code, stderr, want)
+			if code, stdout, stderr := try(t, "extend", "--help"); code != ExitDone || stderr != "" || !strings.Contains(stdout, "LAPSE_MAX_EXTEND") {
+				t.Errorf("help: exit code %d, stderr %q, stdout\n%s", code, stderr, stdout)
 			}
 		})
 	}
@@ -85,10 +85,11 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestAMisspeltVariableIsToldOf(t *testing.T) {
 	for variable, want := range map[string]string{
-		"LAPSE_COUTN":       "app: warning: LAPSE_COUTN is set, and nothing reads it; did you mean LAPSE_COUNT?\n",
+		"LAPSE_RATE_MNI":    "app: warning: LAPSE_RATE_MNI is set, and nothing reads it; did you mean LAPSE_RATE_MIN?\n",
 		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
 		"LAPSE_ETCD_CACER":  "app: warning: LAPSE_ETCD_CACER is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
-		"LAPSE_COUNT":       "",
+		"LAPSE_COUNT":       "app: warning: LAPSE_COUNT is set, and does not count; say --count on the command line each time\n",
+		"LAPSE_RATE_MIN":    "",
 		"LAPSE_ETCD_CACERT": "", // another command's
 		"LAPSE_SOCKET":      "", // another program's
 		"LAPSE_NAME":        "",

@@ -22,13 +22,6 @@ import (
 func OutputFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORM` of the output: table or json",
-		EnvVars: []string{"LAPSE_OUTPUT"},
-		Action: func(_ *cli.Context, form string) error {
-			if form != "" && form != "table" && form != "json" {
-				return Usage("--output %q: choose table or json", form)
-			}
-			return nil
-		},
 	}
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -30,7 +29,6 @@ func StoreFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "namespace", Value: "default", Usage: "`NAME` of the registry in etcd", EnvVars: []string{"LAPSE_NAMESPACE"},
 			Category: registryFlags,
-			Action:   func(_ *cli.Context, name string) error { return checkNamespace(name) }, // before anything is created
 		},
 	}
 }
@@ -45,14 +43,11 @@ func AccountFlag() cli.Flag {
 
 // Store connects to etcd as the flags say, and returns the registry's store and a function that closes the connection.
 func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
-	return StoreAt(c, log, strings.Split(strings.Join(c.StringSlice("etcd-endpoints"), ","), ","))
+	return StoreAt(c, log, c.StringSlice("etcd-endpoints"))
 }
 
 // StoreAt is Store with other endpoints than the flags'.
 func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store, func(), error) {
-	if err := checkNamespace(c.String("namespace")); err != nil {
-		return nil, nil, err
-	}
 	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
 	defer cancel()
 	client, err := etcd.Dial(ctx, etcd.Config{
@@ -72,13 +67,4 @@ func dialCode(err error) error {
 		return err
 	}
 	return WithCode(ExitUsage, err)
-}
-
-// checkNamespace refuses a name that could reach into another registry's keys.
-func checkNamespace(name string) error {
-	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
-	if name == "" || strings.Trim(name, allowed) != "" {
-		return Usage("--namespace %q must be of the characters A-Z a-z 0-9 - _ and .", name)
-	}
-	return nil
 }
