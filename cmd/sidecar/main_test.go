@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
 	ucli "github.com/urfave/cli/v2"
-	"lapse/cmd/internal/cli"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/sidecar"
 )

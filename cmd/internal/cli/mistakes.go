@@ -30,6 +30,25 @@ func (l line) check() error {
 	if len(l.arguments) > 0 && l.command.ArgsUsage == "" {
 		return l.noArguments(l.arguments[0])
 	}
+	return l.checkTwice()
+}
+
+// checkTwice refuses two values for a flag that takes one: whichever of them was taken, somebody meant the other. A switch
+// may be repeated, as long as it says the same.
+func (l line) checkTwice() error {
+	before := map[cli.Flag]string{}
+	for _, o := range l.options {
+		flag, text := findFlag(l.command.Flags, o.name), o.value
+		if o.bare {
+			text = "true"
+		}
+		_, several := flag.(*cli.StringSliceFlag)
+		_, boolean := flag.(*cli.BoolFlag)
+		if earlier, twice := before[flag]; twice && !several && !(boolean && earlier == text) {
+			return Usage("%s is given twice, as %s and %s; it takes one value", dashed(flag.Names()[0]), earlier, text)
+		}
+		before[flag] = text
+	}
 	return nil
 }
 

@@ -72,7 +72,7 @@ func DateFlag(c *cli.Context, name string) (time.Time, error) {
 	return t, err
 }
 
-// Pairs reads key=value pairs.
+// Pairs reads key=value pairs, each key once.
 func Pairs(name string, texts []string) (map[string]string, error) {
 	if len(texts) == 0 {
 		return nil, nil
@@ -80,8 +80,11 @@ func Pairs(name string, texts []string) (map[string]string, error) {
 	pairs := make(map[string]string, len(texts))
 	for _, text := range texts {
 		key, value, ok := strings.Cut(text, "=")
-		if !ok || key == "" {
+		if key = strings.TrimSpace(key); !ok || key == "" {
 			return nil, Usage("--%s %q is not of the form key=value", name, text)
+		}
+		if earlier, twice := pairs[key]; twice {
+			return nil, Usage("--%s %s is given twice, as %s and %s; it takes one value", name, key, earlier, value)
 		}
 		pairs[key] = value
 	}

@@ -81,14 +81,18 @@ func TestDateOfToday(t *testing.T) {
 
 func TestPairs(t *testing.T) {
 	t.Parallel()
-	got, err := Pairs("label", []string{"team=search", "empty=", "sum=1+1=2"})
-	if want := map[string]string{"team": "search", "empty": "", "sum": "1+1=2"}; err != nil || !maps.Equal(got, want) {
+	got, err := Pairs("label", []string{"team=search", "empty=", "sum=1+1=2", " spaced = a, b"})
+	if want := map[string]string{"team": "search", "empty": "", "sum": "1+1=2", "spaced": " a, b"}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 	for _, text := range []string{"", "team", "=search"} {
 		if got, err := Pairs("label", []string{text}); ExitCode(err) != ExitUsage {
 			t.Errorf("%q is %v, %v; want wrong usage", text, got, err)
 		}
+	}
+	_, err = Pairs("label", []string{"team=search", "stage=test", "team=ads"})
+	if want := "--label team is given twice, as search and ads; it takes one value"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 
