@@ -12,15 +12,16 @@ import (
 
 // filter chooses leases.
 type filter struct {
-	holder string // empty: any
-	labels map[string]string
-	states []lease.State
-	within time.Duration // of terms that end so soon; zero: any
-	stuck  bool
+	holder  string   // empty: any
+	regions []string // none: any
+	labels  map[string]string
+	states  []lease.State
+	within  time.Duration // of terms that end so soon; zero: any
+	stuck   bool
 }
 
 func readFilter(c *ucli.Context) (filter, error) {
-	f := filter{holder: c.String("holder"), stuck: c.Bool("stuck")}
+	f := filter{holder: c.String("holder"), regions: c.StringSlice("region"), stuck: c.Bool("stuck")}
 	var err error
 	if f.labels, err = cli.Pairs("label", c.StringSlice("label")); err != nil {
 		return f, err
@@ -40,6 +41,7 @@ func readFilter(c *ucli.Context) (filter, error) {
 func filterFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "holder", Usage: "only those of `WHO`"},
+		&ucli.StringSliceFlag{Name: "region", Usage: "only those in `REGION`; several are alternatives"},
 		&ucli.StringSliceFlag{Name: "label", Usage: "only those with the label `KEY=VALUE`; several must all be there"},
 		&ucli.StringSliceFlag{Name: "state", Usage: "only those in `STATE`: adopting, active, revoked, ended, unmanaged or all; several are alternatives"},
 		&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within this `DURATION`"},
@@ -48,7 +50,9 @@ func filterFlags() []ucli.Flag {
 }
 
 // chooses reports whether the filter leaves anything out, but by its states.
-func (f filter) chooses() bool { return f.holder != "" || len(f.labels) > 0 || f.within > 0 || f.stuck }
+func (f filter) chooses() bool {
+	return f.holder != "" || len(f.regions) > 0 || len(f.labels) > 0 || f.within > 0 || f.stuck
+}
 
 // readStates reads the states asked for; without any, those in which an instance of ours is still there.
 func readStates(names []string) ([]lease.State, error) {
@@ -77,6 +81,9 @@ func (f filter) has(l lease.Lease, now time.Time) bool {
 		if have, labelled := l.Labels[key]; !labelled || have != value {
 			return false
 		}
+	}
+	if len(f.regions) > 0 && !slices.Contains(f.regions, l.Region) {
+		return false
 	}
 	expiring := f.within == 0 || l.Live() && !l.ExpiresAt.IsZero() && l.ExpiresAt.Before(now.Add(f.within))
 	return expiring && slices.Contains(f.states, l.State) && (f.holder == "" || f.holder == l.Holder) && (!f.stuck || l.Stuck != "")

@@ -52,6 +52,9 @@ func launch(c *ucli.Context) error {
 		if err != nil {
 			return err
 		}
+		if region != "" && region != record.Region {
+			return cli.Usage("launch %s is in %s; leave --region out", order.Token, record.Region)
+		}
 		region = record.Region
 	}
 	cloud, err := openCloud(c.Context, c, region)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -22,7 +25,7 @@ func listCommand() *ucli.Command {
 			"Two flags ask EC2 instead, for instances that have no lease here and that nothing of ours ends. --unexplained: they\n" +
 			"bear this registry's tag, and no record speaks of them: data was lost, or a tag was copied; `lease recover` or\n" +
 			"`lease adopt` gives them leases. --foreign: they bear the tag of another registry, and their leases are there.",
-		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
+		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), cli.AccountFlag(),
 			&ucli.BoolFlag{Name: "overdue", Usage: "only those whose instance should be gone, and is not"},
 			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of this registry of which no record speaks"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "instead, instances of other registries"},
@@ -63,10 +66,24 @@ func listLeases(c *ucli.Context) error {
 	case c.Bool("quiet"):
 		return printIDs(c, leases)
 	case len(leases) == 0:
-		cli.Say(c, "no leases")
+		cli.Say(c, "%s", wanted.none(snapshot.Leases))
 		return nil
 	}
 	return printLeases(c, leases, known)
+}
+
+// none says that no lease is wanted, and where there are any if there are none in the regions asked for.
+func (f filter) none(all []lease.Lease) string {
+	elsewhere := map[string]bool{}
+	for _, l := range all {
+		if elsewhere[l.Region] = true; slices.Contains(f.regions, l.Region) {
+			return "no leases"
+		}
+	}
+	if len(f.regions) == 0 || len(elsewhere) == 0 {
+		return "no leases"
+	}
+	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
 }
 
 // sayBad names the records that cannot be read. Their instances are spared.

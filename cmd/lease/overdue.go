@@ -110,7 +110,7 @@ func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) stri
 	case lease.KeptByLaunch:
 		return fmt.Sprintf("Set its tag %s to %s again%s", lease.TagLaunch, l.ClientToken, then)
 	case lease.KeptStuck:
-		return stuckAdvice(l.Stuck)
+		return stuckAdvice(l.InstanceID, l.Stuck)
 	case lease.KeptByObserving, lease.KeptByPause:
 		return fmt.Sprintf("Nothing is terminated until %s.", untilArmed(registry))
 	case lease.KeptUnswept:

@@ -45,16 +45,26 @@ func listStrays(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	cloud, err := openCloud(c.Context, c, c.String("region"))
+	var clouds []janitor.Cloud
+	regions := c.StringSlice("region")
+	if len(regions) == 0 {
+		regions = []string{""}
+	}
+	for _, region := range regions {
+		cloud, err := openCloud(c.Context, c, region)
+		if err != nil {
+			return err
+		}
+		clouds = append(clouds, cloud)
+	}
+	view, planned, err := janitor.Preview(c.Context, clouds, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
 		return err
 	}
-	view, planned, err := janitor.Preview(c.Context, []janitor.Cloud{cloud}, store, plan.DefaultPolicy(), time.Now)
-	if err != nil {
-		return err
-	}
-	if why := view.Places[0].Err; why != "" {
-		return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", cloud.Place(), why))
+	for n, place := range view.Places {
+		if place.Err != "" {
+			return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", clouds[n].Place(), place.Err))
+		}
 	}
 	sayBad(c, view.Snapshot.Bad)
 	return printStrays(c, strays(view, planned, c.Bool("foreign")))

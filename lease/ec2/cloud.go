@@ -89,7 +89,12 @@ func locate(ctx context.Context, cfg aws.Config, account string) (lease.Place, *
 		return place, nil, checkAccount(account, custom)
 	}
 	proof, err := firstProof(ctx, cfg)
-	if answered := (*AnswerError)(nil); custom && errors.As(err, &answered) {
+	answered := (*AnswerError)(nil)
+	switch {
+	case !errors.As(err, &answered):
+	case unauthenticated(answered.Err): // as in a Region that is none, or that the account has not enabled
+		err = fmt.Errorf("%w; correct the region, %s, or the credentials", err, cfg.Region)
+	case custom:
 		err = fmt.Errorf("%w; if this endpoint has no STS, give --account", err)
 	}
 	if err != nil {

@@ -98,7 +98,7 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 	}
 	place, now := l.cloud.place, l.config.Now().Add(-skew) // by EC2's clock, as stamps are dated
 	if !o.Unattended && (!sweep.Names(place) || !sweep.Fresh(now)) {
-		return lease.Sweep{}, &UnattendedError{Place: place, Last: sweep.Time, Named: sweep.Names(place)}
+		return lease.Sweep{}, &UnattendedError{Place: place, Last: sweep.Time, Named: sweep.Names(place), Swept: sweep.Places}
 	}
 	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
 	switch {

@@ -3,6 +3,7 @@ package ec2
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"lapse/lease"
@@ -13,6 +14,7 @@ type UnattendedError struct {
 	Place lease.Place
 	Last  time.Time // last sweep of any place; zero if there was none
 	Named bool      // that sweep named the place, but is too old
+	Swept []lease.Place
 }
 
 func (e *UnattendedError) Error() string {
@@ -21,10 +23,21 @@ func (e *UnattendedError) Error() string {
 	case e.Last.IsZero():
 	case e.Named:
 		s += ": the last one did at " + date(e.Last)
-	default:
+	case len(e.Swept) == 0:
 		s += ": the sweep of " + date(e.Last) + " does not name it"
+	default:
+		s += fmt.Sprintf(": the sweep of %s names only %s; correct the region", date(e.Last), places(e.Swept))
+		return s + ", start `janitor run` for this one, or say --unattended"
 	}
 	return s + "; start `janitor run` for this region, or say --unattended"
+}
+
+func places(all []lease.Place) string {
+	var names []string
+	for _, place := range all {
+		names = append(names, place.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 // ClockError refuses a launch because the clock here is wrong: leases would end at other times than they say.

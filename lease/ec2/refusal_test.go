@@ -32,6 +32,10 @@ func TestErrorsAreOneSentenceThatSaysWhatToDo(t *testing.T) {
 		{&ec2.RequestError{Field: "KeyName", Why: "must be a string"}, []string{"KeyName must be a string"}},
 		{&ec2.RequestError{Why: "names no image; give --image-id"}, []string{"--image-id"}},
 		{&ec2.UnattendedError{Place: here()}, []string{"123456789012/us-east-1", "janitor run", "--unattended"}},
+		{
+			&ec2.UnattendedError{Place: here(), Last: time.Now(), Swept: []lease.Place{{Account: "123456789012", Region: "eu-west-1"}}},
+			[]string{"names only 123456789012/eu-west-1", "correct the region", "janitor run", "--unattended"},
+		},
 		{&ec2.UnattendedError{Place: here(), Last: at}, []string{"does not name it"}},
 		{&ec2.UnattendedError{Place: here(), Last: at, Named: true}, []string{"2027-01-02T03:04:05Z"}},
 		{&ec2.ClockError{Skew: 90 * time.Second}, []string{"1m30s ahead of", "10s", "chrony"}},

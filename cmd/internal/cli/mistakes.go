@@ -44,7 +44,7 @@ func (l line) checkTwice() error {
 		}
 		_, several := flag.(*cli.StringSliceFlag)
 		_, boolean := flag.(*cli.BoolFlag)
-		if earlier, twice := before[flag]; twice && !several && !(boolean && earlier == text) {
+		if earlier, twice := before[flag]; twice && !several && (!boolean || earlier != text) {
 			return Usage("%s is given twice, as %s and %s; it takes one value", dashed(flag.Names()[0]), earlier, text)
 		}
 		before[flag] = text
