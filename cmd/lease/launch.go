@@ -17,7 +17,8 @@ func launchCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "launch", Usage: "launch instances that have leases, and lose none of them",
 		Description: "The launch token goes to stderr before anything is sent. Whatever happens then, `lease launch --id TOKEN`\n" +
-			"goes on with that launch, or says what became of it, and launches nothing twice.\n\n" +
+			"goes on with that launch, or says what became of it, and launches nothing twice. The holder is whoever launches,\n" +
+			"unless --holder names another.\n\n" +
 			"   lease launch --image-id ami-0abc --instance-type t3.micro --term 8h --holder ada\n" +
 			"   lease launch --image-id resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64 \\\n" +
 			"       --instance-type c7i.large --instance-type c6i.large --count 20 --ttl 2m --wait claimed -q\n" +
@@ -56,6 +57,8 @@ func launch(c *ucli.Context) error {
 			return cli.Usage("launch %s is in %s; leave --region out", order.Token, record.Region)
 		}
 		region = record.Region
+	} else if err := order.hold(c, store); err != nil {
+		return err
 	}
 	cloud, err := openCloud(c.Context, c, region)
 	if err != nil {
@@ -63,6 +66,24 @@ func launch(c *ucli.Context) error {
 	}
 	launcher := ec2.NewLauncher(cloud, store, ec2.LauncherConfig{Actor: cli.Actor(), Progress: progress(c)})
 	return order.carryOut(c, launcher, cloud, store)
+}
+
+// hold names the holder where nobody did: whoever launches. What was launched under the same token before keeps its own, so
+// that somebody else may repeat the same request.
+func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
+	if c.IsSet("holder") {
+		return nil
+	}
+	if o.Token != "" {
+		record, err := store.Launch(c.Context, o.Token)
+		if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
+			o.Holder = record.Holder
+			return err
+		}
+	}
+	o.Holder = cli.Holder()
+	cli.Say(c, "holder %s, who launches; name another with --holder", o.Holder)
+	return nil
 }
 
 // carryOut does what was asked for: plan, resume or launch.

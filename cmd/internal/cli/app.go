@@ -8,7 +8,7 @@
 //   - exit.go: exit codes and usage errors.
 //   - store.go: flags for etcd, and the store behind them.
 //   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
-//   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions.
+//   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions. who.go: who calls.
 //   - help.go, completion.go: help, and completion for shells.
 package cli
 

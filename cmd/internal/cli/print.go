@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -116,24 +115,4 @@ func WhoSet(r lease.Registry) string {
 		words = append(words, "("+visible(r.ModeReason)+")")
 	}
 	return strings.Join(words, " ")
-}
-
-// Actor names who runs the command, for histories: "cli:ada@laptop". Behind sudo that is who called it.
-func Actor() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return actor(os.Getuid(), name, os.Getenv("SUDO_USER"), host)
-}
-
-func actor(uid int, name, caller, host string) string {
-	if uid == 0 && caller != "" {
-		name = caller
-	}
-	return "cli:" + name + "@" + host
 }
