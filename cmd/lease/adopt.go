@@ -108,15 +108,16 @@ func (a *adoption) look(ctx context.Context) error {
 
 // namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
 func namedInstances(c *ucli.Context) ([]string, error) {
-	if !c.Args().Present() {
-		return nil, cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
+	ids, err := namedIfAny(c)
+	if err == nil && len(ids) == 0 {
+		err = cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
 	}
-	for _, id := range c.Args().Slice() {
-		if !lease.IsInstanceID(id) {
-			return nil, cli.Usage("%q is no instance id; instances of a launch have leases already", id)
+	for _, id := range ids {
+		if err == nil && !lease.IsInstanceID(id) {
+			err = cli.Usage("%q is no instance id; instances of a launch have leases already", id)
 		}
 	}
-	return named(c)
+	return ids, err
 }
 
 func (a *adoption) question(c *ucli.Context) string {

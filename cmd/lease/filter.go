@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -70,7 +71,7 @@ func readStates(names []string) ([]lease.State, error) {
 		case slices.Contains(all, state):
 			chosen = append(chosen, state)
 		default:
-			return nil, cli.Usage("--state %q: choose adopting, active, revoked, ended, unmanaged or all", name)
+			return nil, wrongState(name)
 		}
 	}
 	return chosen, nil
@@ -87,4 +88,24 @@ func (f filter) has(l lease.Lease, now time.Time) bool {
 	}
 	expiring := f.within == 0 || l.Live() && !l.ExpiresAt.IsZero() && l.ExpiresAt.Before(now.Add(f.within))
 	return expiring && slices.Contains(f.states, l.State) && (f.holder == "" || f.holder == l.Holder) && (!f.stuck || l.Stuck != "")
+}
+
+// wrongState says which states there are, and which of them a word of everyday is.
+func wrongState(name string) error {
+	const choose = "choose adopting, active, revoked, ended, unmanaged or all"
+	meant := map[string]string{
+		"expired":    "an expired lease is revoked, and ended once EC2 has terminated the instance",
+		"released":   "a released lease is revoked, and ended once EC2 has terminated the instance",
+		"terminated": "the lease of a terminated instance is ended", "deleted": "the lease of a deleted instance is ended",
+		"stopped": "a stopped instance keeps its lease, which is active",
+		"running": "the lease of a running instance is active, or revoked while EC2 terminates it",
+		"pending": "the lease of a pending instance is active", "live": "a live lease is active", "valid": "a valid lease is active",
+		"marked": "a marked lease is active still", "expiring": "for active leases that expire soon, say --expiring 1h",
+		"stuck":         "for revoked leases whose instance EC2 will not terminate, say --stuck",
+		"shutting-down": "while EC2 terminates an instance, its lease is revoked",
+	}[strings.ToLower(name)]
+	if meant == "" {
+		return cli.Usage("--state %q: %s", name, choose)
+	}
+	return cli.Usage("--state %q: %s; %s", name, meant, choose)
 }

@@ -49,7 +49,7 @@ func launch(c *ucli.Context) error {
 	defer closeStore()
 	region := c.String("region")
 	if order.resume {
-		record, err := store.Launch(c.Context, order.Token)
+		record, err := launchOf(c.Context, store, order.Token)
 		if err != nil {
 			return err
 		}

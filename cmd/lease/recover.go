@@ -79,15 +79,13 @@ func recoverLeases(c *ucli.Context) error {
 
 // namedInstancesIfAny are the ids on the command line; none means all.
 func namedInstancesIfAny(c *ucli.Context) ([]string, error) {
-	if !c.Args().Present() {
-		return nil, nil
-	}
-	for _, id := range c.Args().Slice() {
-		if !lease.IsInstanceID(id) {
-			return nil, cli.Usage("%q is no instance id; give instances, or none to look at all of a region", id)
+	ids, err := namedIfAny(c)
+	for _, id := range ids {
+		if err == nil && !lease.IsInstanceID(id) {
+			err = cli.Usage("%q is no instance id; give instances, or none to look at all of a region", id)
 		}
 	}
-	return named(c)
+	return ids, err
 }
 
 func readRecoveryTerms(c *ucli.Context) (t lease.RecoveryTerms, err error) {

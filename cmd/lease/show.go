@@ -103,7 +103,7 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 }
 
 func showLaunch(c *ucli.Context, store *etcd.Store, token string) error {
-	l, err := store.Launch(c.Context, token)
+	l, err := launchOf(c.Context, store, token)
 	if err != nil {
 		return err
 	}

@@ -22,17 +22,24 @@ type target struct {
 
 // named reads the ids and tokens on the command line, each once.
 func named(c *ucli.Context) ([]string, error) {
+	ids, err := namedIfAny(c)
+	if err == nil && len(ids) == 0 {
+		err = cli.Usage("give an instance id or a launch token; see `lease %s --help`", c.Command.Name)
+	}
+	return ids, err
+}
+
+// namedIfAny is named where there need be none.
+func namedIfAny(c *ucli.Context) ([]string, error) {
 	var ids []string
-	for _, id := range c.Args().Slice() {
-		if err := checkID(id); err != nil {
+	for _, text := range c.Args().Slice() {
+		id, err := readID(text)
+		if err != nil {
 			return nil, err
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
-	}
-	if len(ids) == 0 {
-		return nil, cli.Usage("give an instance id or a launch token; see `lease %s --help`", c.Command.Name)
 	}
 	return ids, nil
 }
@@ -49,11 +56,63 @@ func namedOne(c *ucli.Context) (string, error) {
 	return ids[0], nil
 }
 
-func checkID(id string) error {
-	if lease.IsInstanceID(id) {
-		return nil
+// readID reads an id as people have it at hand: an instance id, its ARN, or a launch token.
+func readID(text string) (string, error) {
+	id := strings.TrimSpace(text)
+	if strings.HasPrefix(id, "arn:") {
+		const parts = 6 // arn:partition:service:region:account:resource
+		arn := strings.SplitN(id, ":", parts)
+		resource, isInstance := strings.CutPrefix(arn[len(arn)-1], "instance/")
+		if len(arn) < parts || arn[2] != "ec2" || !isInstance || !lease.IsInstanceID(resource) {
+			return "", cli.Usage("%q is not the ARN of an instance; give an instance id or a launch token", id)
+		}
+		id = resource
 	}
-	return lease.CheckToken(id)
+	if !lease.IsInstanceID(id) && lease.CheckToken(id) != nil {
+		return "", cli.Usage("%q is neither an instance id nor a launch token; find both with `lease list`", id)
+	}
+	return id, nil
+}
+
+// launchOf reads a launch. Where there is none, the error tells what the token may have been meant to be.
+//
+// Errors: [lease.NotFoundError].
+func launchOf(ctx context.Context, store *etcd.Store, token string) (lease.Launch, error) {
+	l, err := store.Launch(ctx, token)
+	if !is[*lease.NotFoundError](err) {
+		return l, err
+	}
+	snapshot, unread := store.Snapshot(ctx)
+	if unread != nil {
+		return l, err
+	}
+	return l, missing(snapshot, token)
+}
+
+// missing says that nothing with this id is on record, and what it may have been meant to be.
+func missing(s lease.Snapshot, id string) error {
+	if lease.IsInstanceID(id) {
+		return &lease.NotFoundError{Kind: "lease", ID: id}
+	}
+	held, tokens := 0, []string{}
+	for _, l := range s.Leases {
+		if l.Holder == id {
+			held++
+		}
+	}
+	for _, l := range s.Launches {
+		tokens = append(tokens, l.Token)
+	}
+	near := cli.Closest(id, tokens)
+	switch {
+	case held == 1:
+		return cli.WithCode(cli.ExitMissing, fmt.Errorf("no launch for %q in the registry, but 1 lease has that holder: `lease list --holder %s` lists it", id, id))
+	case held > 1:
+		return cli.WithCode(cli.ExitMissing, fmt.Errorf("no launch for %q in the registry, but %d leases have that holder: `lease list --holder %s` lists them", id, held, id))
+	case near != "":
+		return cli.WithCode(cli.ExitMissing, fmt.Errorf("no launch for %q in the registry; did you mean %s?", id, near))
+	}
+	return &lease.NotFoundError{Kind: "launch", ID: id}
 }
 
 // targets are the leases that ids name, each once.
@@ -64,7 +123,7 @@ func targets(ctx context.Context, store *etcd.Store, ids []string) ([]target, er
 	for _, id := range ids {
 		some := []target{{id: id}}
 		if !lease.IsInstanceID(id) {
-			launch, err := store.Launch(ctx, id)
+			launch, err := launchOf(ctx, store, id)
 			if err != nil {
 				return nil, err
 			}

@@ -46,6 +46,9 @@ func watch(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := wanted.onRecord(snapshot); err != nil {
+		return err
+	}
 	sayBad(c, snapshot.Bad)
 	w := newWatcher(snapshot, wanted)
 	if c.Bool("initial") {

@@ -28,14 +28,25 @@ func readWatched(c *ucli.Context) (w watched, err error) {
 	if len(c.StringSlice("state")) == 0 {
 		w.states, err = readStates([]string{"all"}) // an end is news
 	}
-	for _, id := range c.Args().Slice() {
-		if err := checkID(id); err != nil {
-			return w, err
-		}
+	if w.ids, err = namedIfAny(c); err != nil {
+		return w, err
 	}
-	w.ids, w.beats = c.Args().Slice(), !c.Bool("no-heartbeats")
+	w.beats = !c.Bool("no-heartbeats")
 	w.all = len(w.ids) == 0 && !w.chooses() && len(c.StringSlice("state")) == 0
 	return w, err
+}
+
+// onRecord refuses an id of which the registry has nothing: nothing would ever be told of it.
+func (w watched) onRecord(s lease.Snapshot) error {
+	for _, id := range w.ids {
+		known := slices.ContainsFunc(s.Leases, func(l lease.Lease) bool { return l.InstanceID == id }) ||
+			slices.ContainsFunc(s.Launches, func(l lease.Launch) bool { return l.Token == id }) ||
+			slices.ContainsFunc(s.Bad, func(b lease.BadRecord) bool { return b.ID == id })
+		if !known {
+			return missing(s, id)
+		}
+	}
+	return nil
 }
 
 func (w watched) wants(l lease.Lease, now time.Time) bool {

@@ -97,7 +97,7 @@ func why(c *ucli.Context) error {
 // launch if it is one.
 func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string, place lease.Place, about string, err error) {
 	if !lease.IsInstanceID(id) {
-		l, err := store.Launch(c.Context, id)
+		l, err := launchOf(c.Context, store, id)
 		return l.Instances(), l.Place(), launchWords(l, time.Now()), err
 	}
 	place.Region = c.String("region")

@@ -61,8 +61,15 @@ func (l line) noCommand(word string) error {
 	for _, command := range commands {
 		names = append(names, command.Names()...)
 	}
+	meant := cousin(l.app.Name, word)
+	if name, ours := strings.CutPrefix(meant, l.app.Name+" "); ours && l.command == nil {
+		return Usage("no command %q; did you mean %q?", word, name)
+	}
 	if near := closest(word, names); near != "" {
 		return Usage("no command %q; did you mean %q?", word, near)
+	}
+	if meant != "" && l.command == nil {
+		return Usage("no command %q; did you mean `%s`?", word, meant)
 	}
 	return Usage("no command %q; see `%s --help`", word, l.called())
 }
@@ -91,8 +98,11 @@ func (l line) noArguments(word string) error {
 func (l line) checkOption(o option) error {
 	flag := findFlag(l.command.Flags, o.name)
 	if flag == nil {
-		if near := closest(o.name, flagNames(l.command.Flags)); near != "" {
+		if near := closest(o.name, flagNames(l.command.Flags)); near != "" && len(l.having(o.name)) == 0 {
 			return Usage("no flag %s for %s; did you mean %s?", dashed(o.name), l.called(), dashed(near))
+		}
+		if others := l.having(o.name); len(others) > 0 {
+			return Usage("no flag %s for %s; it is one of %s", dashed(o.name), l.called(), strings.Join(others, ", "))
 		}
 		return Usage("no flag %s for %s; see `%s --help`", dashed(o.name), l.called(), l.called())
 	}
@@ -174,6 +184,17 @@ func placeholder(flag cli.Flag) string {
 		}
 	}
 	return "value"
+}
+
+// Closest is the one of names that a word was likely meant to be; empty if none is near. Names that are long by nature are
+// only near if little differs.
+func Closest(word string, names []string) string {
+	const most = 3
+	near := closest(word, names)
+	if near != "" && distance(word, near) > most {
+		return ""
+	}
+	return near
 }
 
 // closest is the one of names that a word was likely meant to be: the only one that begins so, or one a slip or two away.

@@ -11,16 +11,42 @@ import (
 	"lapse/lease"
 )
 
-// Duration reads 90s, 45m, 8h, 3d, 2w and sums of them. name is that of the flag, for the error.
+// Duration reads 90s, 45m, 8h, 3d, 2w and sums of them. name is that of the flag, for the error. A plus adds, as --by does;
+// everywhere else it says that something else was meant.
 func Duration(name, text string) (time.Duration, error) {
-	if d, err := time.ParseDuration(text); err == nil {
+	plain, plus := strings.CutPrefix(text, "+")
+	d, ok := duration(plain)
+	switch {
+	case ok && (!plus || name == "by"):
 		return d, nil
+	case ok && name == "for":
+		return 0, Usage("--for %s counts from now; to add to the present date, say --by %s", text, plain)
+	case ok:
+		return 0, Usage("--%s %s: leave out the +", name, text)
 	}
-	d, err := model.ParseDuration(text)
-	if err != nil {
-		return 0, Usage("--%s %q is not a duration; write it as 90s, 45m, 8h, 3d or 2w", name, text)
+	if _, err := date(name, text, time.Now()); err == nil {
+		return 0, Usage("--%s %q is a date, and this takes a duration as in 90s, 45m, 8h, 3d or 2w%s", name, text, instead(name, text))
 	}
-	return time.Duration(d), nil
+	return 0, Usage("--%s %q is not a duration; write it as 90s, 45m, 8h, 3d or 2w", name, text)
+}
+
+// instead is the flag for a date beside those for a duration.
+func instead(name, text string) string {
+	if name == "for" || name == "by" {
+		return fmt.Sprintf("; say --until %q", text)
+	}
+	return ""
+}
+
+func duration(text string) (d time.Duration, ok bool) {
+	if strings.HasPrefix(text, "+") {
+		return 0, false
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return d, true
+	}
+	long, err := model.ParseDuration(text)
+	return time.Duration(long), err == nil
 }
 
 // DurationOrNone reads a duration above zero, or "none" as zero.
@@ -52,6 +78,12 @@ func date(name, text string, now time.Time) (time.Time, error) {
 	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(form, text, now.Location()); err == nil {
 			return t.UTC(), nil
+		}
+	}
+	if plain := strings.TrimPrefix(text, "+"); plain != "" {
+		if _, ok := duration(plain); ok {
+			return time.Time{}, Usage("--%s %q is a duration, and this takes a date; say --for %s for so long from now, or --by %s to add it",
+				name, text, plain, plain)
 		}
 	}
 	year, month, day := now.Date()
