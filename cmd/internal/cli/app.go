@@ -95,6 +95,8 @@ func prepareCommand(program string, command *cli.Command) {
 	}
 	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag)
 	equip(program, command)
+	action := command.Action
+	command.Action = func(c *cli.Context) error { return namespaceMeant(c, action(c)) }
 }
 
 // usageError is for what [line.check] let pass.

@@ -2,11 +2,15 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"lapse/lease"
 	"lapse/lease/etcd"
 )
 
@@ -67,4 +71,24 @@ func dialCode(err error) error {
 		return err
 	}
 	return WithCode(ExitUsage, err)
+}
+
+// namespaceMeant answers a namespace without a registry with those that have one: what was looked for may be there.
+func namespaceMeant(c *cli.Context, err error) error {
+	if !is[*lease.NotFoundError](err) || findFlag(c.Command.Flags, "namespace") == nil {
+		return err
+	}
+	store, closeStore, unreached := Store(c, nil)
+	if unreached != nil {
+		return err
+	}
+	defer closeStore()
+	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
+	defer cancel()
+	names, unread := store.Namespaces(ctx)
+	if here := c.String("namespace"); unread == nil && len(names) > 0 && !slices.Contains(names, here) {
+		return WithCode(ExitMissing, fmt.Errorf("no registry in namespace %q, but in %s: correct --namespace, or create it with `lease init`",
+			here, strings.Join(names, ", ")))
+	}
+	return err
 }
