@@ -80,6 +80,9 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkNew(c, clouds); err != nil { // before the directory is made: it may be a slip of the pen
+		return err
+	}
 	store, stopped, closeStore, err := openRegistry(c, log)
 	if err != nil {
 		return err
@@ -168,6 +171,15 @@ func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct
 		closeStore()
 		_ = server.Close()
 	}, nil
+}
+
+// checkNew refuses to begin an etcd in a directory without data where instances bear a registry's tag.
+func checkNew(c *ucli.Context, clouds []janitor.Cloud) error {
+	dir := c.String("embedded-etcd")
+	if dir == "" || c.String("uuid") != "" || c.Bool("new") || embedded.Holds(dir) {
+		return nil
+	}
+	return refuseStrangers(c.Context, clouds)
 }
 
 // ensureRegistry creates the registry of an embedded etcd that is new. Where instances bear a registry's tag, that is

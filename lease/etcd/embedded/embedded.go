@@ -49,6 +49,7 @@ type Server struct {
 const (
 	readyTimeout  = 30 * time.Second // replaying a large log takes time
 	socketName    = "etcd.sock"
+	dataDir       = "data"
 	socketMode    = 0o660
 	dirMode       = 0o750
 	maxSocketPath = 107 // bytes; Linux allows 108 with the final NUL (unix(7))
@@ -80,13 +81,17 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if s.lock, err = lock(dir); err != nil {
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
-	if _, err := os.Stat(filepath.Join(config.Dir, "member")); errors.Is(err, os.ErrNotExist) {
-		s.Fresh = true
-	}
+	s.Fresh = !Holds(dir)
 	if err := s.start(ctx, config, c.socket()); err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded etcd: %w", err), s.Close())
 	}
 	return s, nil
+}
+
+// Holds reports whether the directory has the data of an etcd, or may have some that cannot be seen.
+func Holds(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, dataDir, "member"))
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 // start starts etcd, gives its socket the right mode and waits until it is ready.
@@ -144,7 +149,7 @@ func (c Config) etcd() (*embed.Config, error) {
 	}
 	config := embed.NewConfig()
 	config.Name = "lapse"
-	config.Dir = filepath.Join(c.Dir, "data")
+	config.Dir = filepath.Join(c.Dir, dataDir)
 	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zaplog.New(c.Logger))
 	config.ListenClientUrls, config.AdvertiseClientUrls = urls, urls
 	config.ListenPeerUrls = nil // a unix one would be an abstract socket, which has no permissions
