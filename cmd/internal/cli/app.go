@@ -9,7 +9,7 @@
 //   - store.go: flags for etcd, and the store behind them.
 //   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions. who.go: who calls.
-//   - help.go, completion.go: help, and completion for shells.
+//   - help.go, completion.go, recorded.go: help, and completion for shells, also of what is on record.
 package cli
 
 import (
@@ -46,7 +46,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	defer sink.Close()
 	app.Writer, app.ErrWriter = stdout, sink
 	if last := len(args) - 1; args[last] == completeFlag {
-		for _, word := range complete(app, args[1:last]) {
+		for _, word := range complete(ctx, app, args[1:last]) {
 			_, _ = fmt.Fprintln(stdout, word)
 		}
 		return ExitDone

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,7 +76,7 @@ complete -c NAME -f -a '(__complete_NAME)'
 
 // complete is what may stand in place of the last of words, each with its description: "extend:move the date on which
 // leases end".
-func complete(app *cli.App, words []string) []string {
+func complete(ctx context.Context, app *cli.App, words []string) []string {
 	current := ""
 	if len(words) > 0 {
 		words, current = words[:len(words)-1], words[len(words)-1]
@@ -89,13 +90,19 @@ func complete(app *cli.App, words []string) []string {
 	switch last := len(l.options) - 1; {
 	case slices.Contains(words, "--"):
 	case last >= 0 && l.options[last].bare && l.options[last].word == words[len(words)-1] && takesValue(flags, l.options[last].name):
-		found = values(findFlag(flags, l.options[last].name).Names()[0])
+		name := findFlag(flags, l.options[last].name).Names()[0]
+		l.options = l.options[:last] // it lacks its value
+		if found = values(name); found == nil {
+			found = l.recorded(ctx, name)
+		}
 	case strings.HasPrefix(current, "-"):
 		found = describeFlags(flags, l)
 	case l.command != nil && l.command.Name == "completion":
 		found = []string{"bash", "zsh", "fish"}
 	case l.command != nil && l.command.Name == "help":
 		found = describeCommands(app.Commands)
+	case l.command != nil && (strings.HasPrefix(l.command.ArgsUsage, "ID") || strings.HasPrefix(l.command.ArgsUsage, "[ID")):
+		found = l.recorded(ctx, "ID")
 	default:
 		found = describeCommands(commands)
 	}
@@ -128,7 +135,7 @@ func describeFlags(flags []cli.Flag, l line) []string {
 // values are those of flags that have few.
 func values(flag string) []string {
 	return map[string][]string{
-		"output":    {"table", "json"},
+		"output":    {"table", "wide", "json"},
 		"log-level": {"debug", "info", "warn", "error"},
 		"wait":      {"none", "active", "claimed"},
 		"as":        {"launcher", "janitor", "operator", "observer"},

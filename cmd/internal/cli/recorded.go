@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"lapse/lease"
+)
+
+// completeTimeout bounds what a completion asks of etcd: somebody waits for each key that he presses.
+const completeTimeout = time.Second
+
+// recorded are what the registry has in place of an ID, or as the value of a flag. Whoever completes a line wants no
+// errors: if the registry cannot be read soon, there is nothing.
+func (l line) recorded(ctx context.Context, what string) []string {
+	if !slices.Contains([]string{"ID", "id", "holder"}, what) || l.command == nil || findFlag(l.command.Flags, "namespace") == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	got := make(chan lease.Snapshot, 1)
+	go func() {
+		defer close(got)
+		if snapshot, err := l.snapshot(ctx); err == nil {
+			got <- snapshot
+		}
+	}()
+	select {
+	case snapshot := <-got:
+		return recordedIn(snapshot, what)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// snapshot reads the registry that the line so far, the environment and the file name.
+func (l line) snapshot(ctx context.Context) (s lease.Snapshot, err error) {
+	l.arguments = nil
+	command := *l.command
+	command.Action = func(c *cli.Context) error {
+		store, closeStore, err := Store(c, nil)
+		if err != nil {
+			return err
+		}
+		defer closeStore()
+		s, err = store.Snapshot(c.Context)
+		return err
+	}
+	l.command = &command
+	words, err := l.words(os.LookupEnv)
+	if err != nil {
+		return s, err
+	}
+	app := &cli.App{Name: l.app.Name, Commands: []*cli.Command{&command}, ExitErrHandler: func(*cli.Context, error) {}, DisableSliceFlagSeparator: true}
+	return s, app.RunContext(ctx, words)
+}
+
+// recordedIn are ids and tokens of what is not over, each with what it is, or all holders.
+func recordedIn(s lease.Snapshot, what string) []string {
+	found := map[string]string{}
+	for _, l := range s.Leases {
+		over := l.State == lease.StateEnded || l.State == lease.StateUnmanaged
+		switch {
+		case what == "holder":
+			found[l.Holder] = "holder"
+		case over:
+		case what == "ID":
+			found[l.InstanceID] = fmt.Sprintf("%s, %s", l.State, l.Holder)
+			found[l.Launch] = "launch, " + l.Holder
+		}
+	}
+	for _, l := range s.Launches {
+		if l.State == lease.LaunchOpen && what != "holder" || what == "id" {
+			found[l.Token] = fmt.Sprintf("launch, %s, %s", l.State, l.Holder)
+		}
+	}
+	// What is completed is typed for somebody into a shell: nothing that a shell would read as more than a word.
+	plain, line := regexp.MustCompile(`^[A-Za-z0-9._@+=-]+$`), regexp.MustCompile(`[^A-Za-z0-9 ,._@+=-]`)
+	var words []string
+	for _, word := range slices.Sorted(maps.Keys(found)) {
+		if plain.MatchString(word) && word[0] != '-' {
+			words = append(words, word+":"+line.ReplaceAllString(found[word], "?"))
+		}
+	}
+	return words
+}
