@@ -150,7 +150,7 @@ func printResult(c *ucli.Context, r ec2.Result) error {
 	case len(r.Leases) == 0:
 		return nil
 	}
-	return printLeases(c, r.Leases, lease.Circumstances{})
+	return printLeases(c, r.Leases, []lease.Launch{r.Launch}, lease.Circumstances{})
 }
 
 // printPlan prints what a launch would send.

@@ -16,7 +16,8 @@ func listCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "list", Usage: "list leases, what ends first at the top",
 		Description: "Leases that have ended, and those of instances that were unmanaged, are left out unless --state asks for\n" +
-			"them (--state all: every one). Records that cannot be read are named on stderr. The\n" +
+			"them (--state all: every one), and stand last then. On a terminal the table is fitted to its width; -o wide prints\n" +
+			"all columns. Records that cannot be read are named on stderr. The\n" +
 			"column NOTE says why a lease was taken away, when the janitor's mark ends it, what keeps it although it is overdue,\n" +
 			"or why EC2 refuses to. --overdue lists what outlives its lease for any reason; `lease why ID` says what to do.\n\n" +
 			"   lease list --holder ada --expiring 1h\n" +
@@ -69,7 +70,7 @@ func listLeases(c *ucli.Context) error {
 		cli.Say(c, "%s", wanted.none(snapshot.Leases))
 		return nil
 	}
-	return printLeases(c, leases, known)
+	return printLeases(c, leases, snapshot.Launches, known)
 }
 
 // none says that no lease is wanted, and where there are any if there are none in the regions asked for.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,16 +15,82 @@ import (
 	"lapse/lease"
 )
 
-// printLeases prints leases for people.
-func printLeases(c *ucli.Context, leases []lease.Lease, known lease.Circumstances) error {
+// soon is how long before its end a lease is coloured.
+const soon = time.Hour
+
+// printLeases prints leases for people. What their launches asked for is printed beside them, where those are on record.
+func printLeases(c *ucli.Context, leases []lease.Lease, launches []lease.Launch, known lease.Circumstances) error {
 	now := time.Now()
-	rows := [][]string{{"INSTANCE", "STATE", "HOLDER", "ZONE", "EXPIRES", "NOTE", "LAUNCH"}}
-	for _, l := range leases {
-		rows = append(rows, []string{
-			l.InstanceID, string(l.State), dash(l.Holder), dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, known, now)), dash(l.Launch),
-		})
+	sheet := cli.Sheet{Toned: "EXPIRES", Columns: []cli.Column{
+		{Head: "INSTANCE"}, {Head: "STATE"}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "NAME", Rank: 5, Cut: true, More: true}, {Head: "TYPE", Rank: 4, More: true},
+		{Head: "ZONE", Rank: 3}, {Head: "EXPIRES"}, {Head: "NOTE", Rank: 2, Cut: true}, {Head: "LAUNCH", Rank: 6},
+	}}
+	wide := c.String("output") == "wide"
+	if wide {
+		sheet.Columns = append(sheet.Columns, cli.Column{Head: "REGION"}, cli.Column{Head: "DATE"}, cli.Column{Head: "LABELS"})
 	}
-	return cli.Table(c.App.Writer, rows)
+	asked := requestsOf(launches)
+	for _, l := range leases {
+		row := []string{
+			l.InstanceID, string(l.State), dash(l.Holder), dash(asked[l.ClientToken].name), dash(asked[l.ClientToken].kind),
+			dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, known, now)), dash(l.Launch),
+		}
+		if wide {
+			row = append(row, dash(l.Region), date(l), dash(labels(l.Labels)))
+		}
+		sheet.Rows, sheet.Tones = append(sheet.Rows, row), append(sheet.Tones, tone(l, now))
+	}
+	return sheet.Print(c)
+}
+
+// tone is red for what may end at any moment, and yellow for what ends soon.
+func tone(l lease.Lease, now time.Time) cli.Tone {
+	switch {
+	case !l.Live():
+		return cli.Plain
+	case l.Mark != nil, l.Over(now, 0):
+		return cli.Red
+	case l.Over(now.Add(soon), 0):
+		return cli.Yellow
+	}
+	return cli.Plain
+}
+
+func date(l lease.Lease) string {
+	if !l.Live() || l.ExpiresAt.IsZero() {
+		return "-"
+	}
+	return l.ExpiresAt.UTC().Format(time.RFC3339)
+}
+
+// requested is what an attempt asked EC2 for.
+type requested struct{ kind, name string }
+
+// requestsOf are what launches asked for, by client token.
+func requestsOf(launches []lease.Launch) map[string]requested {
+	asked := map[string]requested{}
+	for _, l := range launches {
+		var r struct {
+			InstanceType      string
+			TagSpecifications []struct {
+				ResourceType string
+				Tags         []struct{ Key, Value string }
+			}
+		}
+		_ = json.Unmarshal(l.Request, &r) // a record without a request tells no more
+		name := ""
+		for _, specification := range r.TagSpecifications {
+			for _, tag := range specification.Tags {
+				if specification.ResourceType == "instance" && tag.Key == "Name" {
+					name = tag.Value
+				}
+			}
+		}
+		for _, a := range l.Attempts {
+			asked[a.ClientToken] = requested{cmp.Or(a.InstanceType, r.InstanceType), name}
+		}
+	}
+	return asked
 }
 
 func printIDs(c *ucli.Context, leases []lease.Lease) error {

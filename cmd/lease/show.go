@@ -122,7 +122,8 @@ func showLaunch(c *ucli.Context, store *etcd.Store, token string) error {
 		return err
 	}
 	fmt.Fprintln(c.App.Writer)
-	return printLeases(c, leases, known)
+	byEnd(leases)
+	return printLeases(c, leases, []lease.Launch{l}, known)
 }
 
 func launchFacts(l lease.Launch, now time.Time) [][]string {

@@ -23,7 +23,7 @@ func TestComplete(t *testing.T) {
 		"flags that begin so":            {[]string{"extend", "i-1", "--st"}, []string{"--strict"}},
 		"a flag once":                    {[]string{"extend", "--rate-min", "1", "--rate"}, []string{"--rate-share"}},
 		"a list several times":           {[]string{"extend", "--label", "a=b", "--l"}, []string{"--label"}},
-		"values":                         {[]string{"extend", "-o", ""}, []string{"table", "json"}},
+		"values":                         {[]string{"extend", "-o", ""}, []string{"table", "wide", "json"}},
 		"values that begin so":           {[]string{"status", "--log-level", "w"}, []string{"warn"}},
 		"no values where there are many": {[]string{"extend", "--for", ""}, nil},
 		"nothing in place of a value":    {[]string{"extend", "--for", "--st"}, nil},

@@ -149,7 +149,7 @@ func TestConfigFileThatCannotBeUsed(t *testing.T) {
 		"max-extend: 1\nmax-extend: 2": "the --config file FILE is not a YAML map of flags: ",
 		"rate-min: plenty":             "rate-min in FILE: \"plenty\" is not a number\n",
 		"ec2-unpaced: perhaps":         "ec2-unpaced in FILE: \"perhaps\" is neither true nor false\n",
-		"output: xml":                  "output in FILE: \"xml\": choose table or json\n",
+		"output: xml":                  "output in FILE: \"xml\": choose table, wide or json\n",
 		"log_level: debug":             "no flag \"log_level\" in FILE; did you mean log-level?\n",
 		"o: json":                      "no flag \"o\" in FILE; did you mean output?\n",
 		"mark-grace: 5m":               "no flag \"mark-grace\" in FILE; one that app does not have goes below the name of the program that has it, as in \"janitor:\"\n",

@@ -48,7 +48,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"status --quit extra":          "no flag --quit for app status; did you mean --quiet?",
 		"status -- --quiet":            "`app status` takes no arguments, but \"--quiet\" was given; see `app status --help`",
 		"version 2":                    "`app version` takes no arguments, but \"2\" was given; see `app version --help`",
-		"extend -o xml":                "--output \"xml\": choose table or json",
+		"extend -o xml":                "--output \"xml\": choose table, wide or json",
 		"extend --for 1h i-1 --for 2h": "--for is given twice, as 1h and 2h; it takes one value",
 		"extend -o json --output=json": "--output is given twice, as json and json; it takes one value",
 		"--count 1 extend --count 10":  "--count is given twice, as 1 and 10; it takes one value",

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,7 +20,7 @@ import (
 // OutputFlag chooses between tables and JSON.
 func OutputFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORM` of the output: table or json",
+		Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORM` of the output: table, wide (all columns) or json",
 	}
 }
 
@@ -35,20 +35,51 @@ func JSON(c *cli.Context, value any) error {
 func WantsJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
 // Table prints rows for people. The first row is the head. A line break or another sign that is not to be seen is
-// printed as Go writes it, so that no value can pass for a row.
+// printed as Go writes it, so that no value can pass for a row. On a terminal, the last column is folded to its width.
 func Table(w io.Writer, rows [][]string) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	width, _ := screen(w)
+	return table(w, width, rows)
+}
+
+func table(w io.Writer, width int, rows [][]string) error {
+	var lines [][]string
+	before := 0 // the columns before the last
 	for _, row := range rows {
 		cells := make([]string, len(row))
 		for n, cell := range row {
 			cells[n] = visible(cell)
 		}
-		if _, err := fmt.Fprintln(table, strings.Join(cells, "\t")); err != nil {
-			return err
+		lines = append(lines, cells)
+	}
+	for n := 0; len(rows) > 0 && n < len(rows[0])-1; n++ {
+		most := 0
+		for _, cells := range lines {
+			most = max(most, utf8.RuneCountInString(cells[n]))
+		}
+		before += most + gap
+	}
+	table := tabwriter.NewWriter(w, 0, 0, gap, ' ', 0)
+	for _, cells := range lines {
+		last := len(cells) - 1
+		folded := []string{cells[last]}
+		if width > 0 && width-before >= foldMin {
+			folded = fold(cells[last], width-before)
+		}
+		for n, text := range folded {
+			if n > 0 {
+				cells = make([]string, len(cells))
+			}
+			cells[last] = text
+			if _, err := fmt.Fprintln(table, strings.Join(cells, "\t")); err != nil {
+				return err
+			}
 		}
 	}
 	return table.Flush()
 }
+
+// foldMin is how many characters a folded line has at least; with fewer, the terminal may as well break lines itself.
+const foldMin = 20
 
 func visible(text string) string {
 	var b strings.Builder

@@ -99,8 +99,8 @@ func check(flag, text string) (wrong string) {
 	case "namespace":
 		return checkNamespace(text)
 	case "output":
-		if !slices.Contains([]string{"", "table", "json"}, text) {
-			return fmt.Sprintf("%q: choose table or json", text)
+		if !slices.Contains([]string{"", "table", "wide", "json"}, text) {
+			return fmt.Sprintf("%q: choose table, wide or json", text)
 		}
 	case "log-level":
 		if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(text)) {

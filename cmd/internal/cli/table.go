@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// Column is a column of a [Sheet].
+type Column struct {
+	Head string
+	Rank int  // the highest goes first where there is no room for all; 0 never goes
+	Cut  bool // its texts may be cut, to cutMin
+	More bool // only for people at a terminal, and with -o wide: what reads a pipe keeps the columns that it knows
+}
+
+// Sheet is a table with more columns than every terminal has room for.
+type Sheet struct {
+	Columns []Column
+	Rows    [][]string
+	Tones   []Tone // of the rows; may be shorter
+	Toned   string // head of the column that shows them
+}
+
+// Tone is the colour of a row's cell, where there are colours.
+type Tone string
+
+// Tones, as terminals have them.
+const (
+	Plain  Tone = ""
+	Yellow Tone = "\x1b[33m"
+	Red    Tone = "\x1b[31m"
+	reset       = "\x1b[0m"
+)
+
+const (
+	gap    = 2  // spaces between columns
+	cutMin = 10 // characters that a text keeps
+)
+
+// Print prints the sheet for people: on a terminal as much of it as fits, elsewhere all of it, for what reads a pipe has no
+// width.
+func (s Sheet) Print(c *cli.Context) error {
+	width, colours := screen(c.App.Writer)
+	wide := c.String("output") == "wide"
+	if wide {
+		width = 0
+	}
+	return s.write(c.App.Writer, width, wide, colours)
+}
+
+// screen is how wide the terminal is that w writes to, and whether it may show colours; 0 if it writes to none.
+//
+// Source: https://no-color.org
+func screen(w io.Writer) (width int, colours bool) {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		width = 0
+	}
+	return width, os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
+	s = s.visible()
+	shown := s.fit(width, wide)
+	var b strings.Builder
+	for n, row := range append([][]string{s.heads()}, s.Rows...) {
+		var line strings.Builder
+		for i, column := range shown {
+			cell, size := cut(row[column.at], column.width), column.width
+			padding := strings.Repeat(" ", max(0, size-utf8.RuneCountInString(cell)))
+			if tone := s.tone(n - 1); colours && tone != Plain && s.Columns[column.at].Head == s.Toned {
+				cell = string(tone) + cell + reset
+			}
+			line.WriteString(cell)
+			if i < len(shown)-1 {
+				line.WriteString(padding + strings.Repeat(" ", gap))
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s Sheet) tone(row int) Tone {
+	if row < 0 || row >= len(s.Tones) {
+		return Plain
+	}
+	return s.Tones[row]
+}
+
+func (s Sheet) heads() (heads []string) {
+	for _, c := range s.Columns {
+		heads = append(heads, c.Head)
+	}
+	return heads
+}
+
+// visible is the sheet with every sign that is not to be seen written as Go writes it.
+func (s Sheet) visible() Sheet {
+	rows := make([][]string, len(s.Rows))
+	for n, row := range s.Rows {
+		for _, cell := range row {
+			rows[n] = append(rows[n], visible(cell))
+		}
+	}
+	s.Rows = rows
+	return s
+}
+
+type shownColumn struct{ at, width int }
+
+// fit chooses the columns that have room, and how wide each is. Columns that say nothing go first, then those of the
+// highest rank; what may be cut is cut last. 0 is room for all.
+func (s Sheet) fit(room int, wide bool) (shown []shownColumn) {
+	for at, column := range s.Columns {
+		width := utf8.RuneCountInString(column.Head)
+		empty := len(s.Rows) > 0
+		for _, row := range s.Rows {
+			width = max(width, utf8.RuneCountInString(row[at]))
+			empty = empty && (row[at] == "" || row[at] == "-")
+		}
+		if wide || room == 0 && !column.More || room > 0 && (!empty || column.Rank == 0) {
+			shown = append(shown, shownColumn{at, width})
+		}
+	}
+	if room == 0 {
+		return shown
+	}
+	for over := s.total(shown, true) - room; over > 0; over = s.total(shown, true) - room {
+		last := slices.MaxFunc(shown, func(a, b shownColumn) int { return cmp.Compare(s.Columns[a.at].Rank, s.Columns[b.at].Rank) })
+		if s.Columns[last.at].Rank == 0 {
+			break
+		}
+		shown = slices.DeleteFunc(shown, func(c shownColumn) bool { return c == last })
+	}
+	for over := s.total(shown, false) - room; over > 0; over = s.total(shown, false) - room {
+		widest := -1
+		for n, c := range shown {
+			if s.Columns[c.at].Cut && c.width > cutMin && (widest < 0 || c.width > shown[widest].width) {
+				widest = n
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		shown[widest].width--
+	}
+	return shown
+}
+
+// total is how wide the columns are, or would be with what may be cut as short as it can be.
+func (s Sheet) total(shown []shownColumn, shortest bool) int {
+	sum := gap * (len(shown) - 1)
+	for _, c := range shown {
+		width := c.width
+		if shortest && s.Columns[c.at].Cut {
+			width = min(width, cutMin)
+		}
+		sum += width
+	}
+	return sum
+}
+
+// cut shortens a text to so many characters, and shows that it did.
+func cut(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
+}
+
+// fold breaks a text into lines of at most so many characters, at its spaces.
+func fold(text string, most int) (lines []string) {
+	line := ""
+	for word := range strings.SplitSeq(text, " ") {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > most {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func leasesSheet() Sheet {
+	return Sheet{
+		Toned: "EXPIRES", Tones: []Tone{Red, Plain},
+		Columns: []Column{
+			{Head: "INSTANCE"}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "TYPE", Rank: 4, More: true}, {Head: "EXPIRES"},
+			{Head: "NOTE", Rank: 2, Cut: true}, {Head: "EMPTY", Rank: 3}, {Head: "LAUNCH", Rank: 6},
+		},
+		Rows: [][]string{
+			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (silence), may end any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
+			{"i-0123456789abcdef1", "ada", "t3.micro", "in 3h12m", "-", "-", "nightly\n"},
+		},
+	}
+}
+
+func TestASheetFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	for width, heads := range map[int]string{
+		0:   "INSTANCE HOLDER EXPIRES NOTE EMPTY LAUNCH",
+		40:  "INSTANCE EXPIRES",
+		60:  "INSTANCE HOLDER EXPIRES NOTE",
+		80:  "INSTANCE HOLDER TYPE EXPIRES NOTE",
+		120: "INSTANCE HOLDER TYPE EXPIRES NOTE LAUNCH",
+		200: "INSTANCE HOLDER TYPE EXPIRES NOTE LAUNCH",
+	} {
+		var b strings.Builder
+		if err := leasesSheet().write(&b, width, false, false); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+		if got := strings.Join(strings.Fields(lines[0]), " "); got != heads || len(lines) != 3 {
+			t.Errorf("%d: %s, want %s, in %d lines", width, got, heads, len(lines))
+		}
+		for _, line := range lines {
+			if width > 0 && utf8.RuneCountInString(line) > width {
+				t.Errorf("%d: %d characters: %s", width, utf8.RuneCountInString(line), line)
+			}
+			if strings.Contains(line, "\x1b") || strings.Contains(line, "  i-") {
+				t.Errorf("%d: %q", width, line)
+			}
+		}
+		if !strings.Contains(b.String(), "\ni-0123456789abcdef0") {
+			t.Errorf("%d: an id was cut\n%s", width, b.String())
+		}
+	}
+}
+
+func TestASheetIsColouredWhereItMayBe(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	if err := leasesSheet().write(&b, 80, false, true); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(b.String(), "\x1b[31min 5m0s\x1b[0m") != 1 || strings.Count(b.String(), "\x1b") != 2 {
+		t.Errorf("%q", b.String())
+	}
+	if width, colours := screen(&b); width != 0 || colours {
+		t.Errorf("a buffer is a screen of %d characters", width)
+	}
+}
+
+func TestTheLastColumnIsFolded(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	err := table(&b, 40, [][]string{{"fail", "etcd", "no etcd answers at unix:///x: start it, or correct the endpoints"}, {"ok", "aws", "fine"}})
+	want := `fail  etcd  no etcd answers at
+            unix:///x: start it, or
+            correct the endpoints
+ok    aws   fine
+`
+	if err != nil || b.String() != want {
+		t.Errorf("%v\n%swant\n%s", err, b.String(), want)
+	}
+}
