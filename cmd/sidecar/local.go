@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -203,7 +204,10 @@ func release(c *ucli.Context) error {
 
 // coded gives an error of the sidecar its exit code.
 func coded(err error) error {
-	if _, ok := errors.AsType[*sidecar.NotRunningError](err); ok {
+	if down, ok := errors.AsType[*sidecar.NotRunningError](err); ok {
+		if errors.Is(down, fs.ErrPermission) { // it may well run
+			return cli.NotAllowed("the sidecar", down.Socket)
+		}
 		return cli.WithCode(cli.ExitMissing, err)
 	}
 	if _, ok := errors.AsType[*sidecar.UnavailableError](err); ok {

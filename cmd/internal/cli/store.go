@@ -68,7 +68,7 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 // that is none.
 func dialCode(err error) error {
 	if is[*etcd.UnreachableError](err) || is[*etcd.VersionError](err) {
-		return err
+		return socketRefusal(err)
 	}
 	return WithCode(ExitUsage, err)
 }
