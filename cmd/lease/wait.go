@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
@@ -20,9 +22,10 @@ const lookEvery = 2 * time.Second
 
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
 func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec2.Result) error {
+	said := newMeter(c, o.wait, o.Patience)
 	until := map[string]func(context.Context, map[string]bool) error{
-		"active":  func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids) },
-		"claimed": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids) },
+		"active":  func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids, said) },
+		"claimed": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids, said) },
 	}[o.wait]
 	if until == nil {
 		return nil
@@ -48,7 +51,7 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec
 }
 
 // running waits until EC2 says that the instances run, and removes from ids those that do.
-func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool) error {
+func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool, said *meter) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -67,6 +70,7 @@ func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool) error {
 		if len(ids) == 0 {
 			return nil
 		}
+		said.waits(ids)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -76,7 +80,7 @@ func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool) error {
 }
 
 // claimed waits until a sidecar beats for each instance, and removes from ids those that have one.
-func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool) error {
+func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool, said *meter) error {
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
 		return err
@@ -85,14 +89,55 @@ func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool) error 
 	defer cancel()
 	changes := store.Watch(ctx, snapshot)
 	change := lease.Change{Snapshot: &snapshot}
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
 	for {
 		if err := heed(change, ids); err != nil || len(ids) == 0 {
 			return err
 		}
-		var open bool
-		if change, open = <-changes; !open {
+		said.waits(ids)
+		open := true
+		select {
+		case change, open = <-changes:
+		case <-ticker.C:
+			change = lease.Change{}
+		}
+		if !open {
 			return ctx.Err()
 		}
+	}
+}
+
+// meter says on stderr what is waited for: at once, whenever less is missing, and from time to time.
+type meter struct {
+	c       *ucli.Context
+	state   string
+	most    time.Duration
+	began   time.Time
+	last    time.Time
+	missing int
+	every   time.Duration
+}
+
+// Pauses between two lines that say the same: somebody watches a terminal, and a log is read afterwards.
+const (
+	sayEvery = 10 * time.Second
+	logEvery = time.Minute
+)
+
+func newMeter(c *ucli.Context, state string, most time.Duration) *meter {
+	m := &meter{c: c, state: state, most: most, began: time.Now(), every: logEvery}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		m.every = sayEvery
+	}
+	return m
+}
+
+func (m *meter) waits(ids map[string]bool) {
+	if now := time.Now(); len(ids) != m.missing || now.Sub(m.last) >= m.every {
+		m.missing, m.last = len(ids), now
+		cli.Say(m.c, "waiting for %s to be %s: %s; %s of at most %s", count(len(ids), "instance"), m.state, some(sorted(ids)),
+			now.Sub(m.began).Round(time.Second), brief(m.most))
 	}
 }
 
