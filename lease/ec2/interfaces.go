@@ -1,6 +1,8 @@
 package ec2
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,5 +66,70 @@ func overrideNetwork(in *ec2.RunInstancesInput, groups []string) error {
 		return &RequestError{Field: "NetworkInterfaces", Why: "attach an interface that exists and has its security groups; leave out --security-group-id"}
 	}
 	first.Groups = groups
+	return nil
+}
+
+// placeNetwork puts what is said of the instance's network where EC2 takes it. Beside interfaces EC2 takes no subnet and
+// no security groups of the instance: so where the template describes interfaces, and the request or a flag says one of
+// these, the interfaces are taken over into the request. What cannot be combined is refused before anything is stored.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html (SubnetId, SecurityGroupId.N)
+func placeNetwork(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData, subnets []string, count int) error {
+	if says := len(subnets) > 0 || in.SubnetId != nil || len(in.SecurityGroupIds) > 0; says && len(in.NetworkInterfaces) == 0 && len(data.NetworkInterfaces) > 0 {
+		if err := takeInterfaces(in, data); err != nil {
+			return err
+		}
+	}
+	if len(in.NetworkInterfaces) == 0 {
+		return nil
+	}
+	for _, beside := range []struct {
+		field string
+		given bool
+	}{
+		{"SubnetId", in.SubnetId != nil},
+		{"SecurityGroupIds", len(in.SecurityGroupIds) > 0},
+		{"SecurityGroups", len(in.SecurityGroups) > 0},
+		{"PrivateIpAddress", in.PrivateIpAddress != nil},
+		{"Ipv6AddressCount", in.Ipv6AddressCount != nil},
+		{"Ipv6Addresses", len(in.Ipv6Addresses) > 0},
+	} {
+		if beside.given {
+			return &RequestError{Field: beside.field, Why: "must not stand beside NetworkInterfaces; put it into the first of them"}
+		}
+	}
+	for n, i := range in.NetworkInterfaces {
+		field := fmt.Sprintf("NetworkInterfaces[%d].NetworkInterfaceId", n)
+		switch first := aws.ToInt32(i.DeviceIndex) == 0; {
+		case i.NetworkInterfaceId == nil:
+		case count > 1:
+			return &RequestError{Field: field, Why: fmt.Sprintf("names an interface that exists, which cannot be attached to %d instances; launch one", count)}
+		case first && len(subnets) > 0:
+			return &RequestError{Field: field, Why: "names an interface that exists and has its subnet; leave out --subnet-id"}
+		}
+	}
+	return nil
+}
+
+// takeInterfaces copies the interfaces of a template into the request, with the request's own subnet and security groups
+// in the first of them.
+func takeInterfaces(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData) error {
+	text, err := json.Marshal(data.NetworkInterfaces) // the fields of both types have the same names
+	if err == nil {
+		err = json.Unmarshal(text, &in.NetworkInterfaces)
+	}
+	if err != nil {
+		return fmt.Errorf("take over the interfaces of the launch template: %w", err)
+	}
+	first := primary(in.NetworkInterfaces)
+	if first == nil || first.NetworkInterfaceId != nil {
+		return &RequestError{Field: "LaunchTemplate", Why: "attaches an interface that exists and has its subnet and security groups; leave out those of the launch"}
+	}
+	if in.SubnetId != nil {
+		first.SubnetId, in.SubnetId = in.SubnetId, nil
+	}
+	if len(in.SecurityGroupIds) > 0 {
+		first.Groups, in.SecurityGroupIds = in.SecurityGroupIds, nil
+	}
 	return nil
 }

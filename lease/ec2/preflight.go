@@ -50,6 +50,9 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 	if err != nil {
 		return lease.Launch{}, err
 	}
+	if err := placeNetwork(o.in, template, o.Subnets, o.Count); err != nil {
+		return lease.Launch{}, err
+	}
 	l.warnOfOverrides(o, creates(o.in, template))
 	record := lease.Launch{
 		Schema: lease.Schema, Token: o.Token, State: lease.LaunchOpen,
