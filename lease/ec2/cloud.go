@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 		cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
 	cfg.HTTPClient = wholeAnswers{cfg.HTTPClient}
+	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), withOwnAnswers)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -149,7 +149,7 @@ func (s saysOfTemplates) Do(r *http.Request) (*http.Response, error) {
 	if !bytes.Contains(body, []byte("Action=DescribeLaunchTemplateVersions")) {
 		return s.Client.Do(r)
 	}
-	answer := `<DescribeLaunchTemplateVersionsResponse><launchTemplateVersionSet><item><launchTemplateId>` + s.id +
+	answer := `<DescribeLaunchTemplateVersionsResponse><requestId>1</requestId><launchTemplateVersionSet><item><launchTemplateId>` + s.id +
 		`</launchTemplateId><versionNumber>1</versionNumber><launchTemplateData>` + s.data +
 		`</launchTemplateData></item></launchTemplateVersionSet></DescribeLaunchTemplateVersionsResponse>`
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: r}, nil

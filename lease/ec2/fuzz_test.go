@@ -124,7 +124,7 @@ func (a *answering) cloud() *Cloud {
 // the template copied, but the one that spares.
 func FuzzTemplate(f *testing.F) {
 	version := func(data string) string {
-		return `<DescribeLaunchTemplateVersionsResponse><launchTemplateVersionSet><item><launchTemplateId>lt-1</launchTemplateId>` +
+		return `<DescribeLaunchTemplateVersionsResponse><requestId>1</requestId><launchTemplateVersionSet><item><launchTemplateId>lt-1</launchTemplateId>` +
 			`<versionNumber>3</versionNumber><launchTemplateData>` + data + `</launchTemplateData></item></launchTemplateVersionSet></DescribeLaunchTemplateVersionsResponse>`
 	}
 	tag := `<tagSpecificationSet><item><resourceType>instance</resourceType><tagSet><item><key>lapse:registry</key><value>x</value></item>` +

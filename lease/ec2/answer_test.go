@@ -1,0 +1,104 @@
+package ec2_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/ec2sim"
+)
+
+// alien answers every call of one action with HTTP 200 and something else than EC2 would say.
+func alien(t *testing.T, w world, action, body string) aws.Config {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err == nil && r.Form.Get("Action") != action {
+			w.sim.ServeHTTP(rw, r)
+			return
+		}
+		_, _ = rw.Write([]byte(body))
+	}))
+	t.Cleanup(server.Close)
+	cfg := w.aws()
+	cfg.BaseEndpoint = aws.String(server.URL)
+	return cfg
+}
+
+func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
+	t.Parallel()
+	one := []string{"i-0123456789abcdef0"}
+	calls := map[string]func(*testing.T, *ec2.Cloud) error{
+		"DescribeInstances": func(t *testing.T, c *ec2.Cloud) error { _, err := c.List(t.Context()); return err },
+		"TerminateInstances": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Terminate(t.Context(), one)[0].Err
+		},
+		"CreateTags": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Tag(t.Context(), one, map[string]string{"a": "b"})[0].Err
+		},
+		"DeleteTags": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Untag(t.Context(), one[0], map[string]string{"a": "b"})
+		},
+		"DeleteVolume": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Remove(t.Context(), lease.Leftover{Kind: lease.LeftoverVolume, ID: "vol-1"}).Err
+		},
+		"DeleteNetworkInterface": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Remove(t.Context(), lease.Leftover{Kind: lease.LeftoverInterface, ID: "eni-1"}).Err
+		},
+		"CancelSpotInstanceRequests": func(t *testing.T, c *ec2.Cloud) error { return c.CancelSpot(t.Context(), "sir-1") },
+		"DescribeFleets": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Replacers(t.Context(), []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2:fleet-id": "fleet-1"}}})["i-1"].Err
+		},
+		"DescribeSpotFleetRequests": func(t *testing.T, c *ec2.Cloud) error {
+			return c.Replacers(t.Context(), []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2spot:fleet-request-id": "sfr-1"}}})["i-1"].Err
+		},
+	}
+	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests"} {
+		calls[action] = func(t *testing.T, c *ec2.Cloud) error {
+			_, err := c.Leftovers(t.Context(), []string{"web.1"})
+			return err
+		}
+	}
+	for kind, body := range map[string]string{
+		"empty": "", "html": "<!DOCTYPE html><html><body>Please log in</body></html>", "json": `{"status": "ok"}`,
+		"another operation's":  "<DescribeThingsResponse><requestId>1</requestId></DescribeThingsResponse>",
+		"no request id":        "<ACTIONResponse></ACTIONResponse>",
+		"an error in disguise": "<Response><Errors><Error><Code>InternalError</Code></Error></Errors><RequestID>1</RequestID></Response>",
+	} {
+		for action, call := range calls {
+			t.Run(action+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, ec2sim.Config{})
+				cfg := alien(t, w, action, strings.ReplaceAll(body, "ACTION", action))
+				wantError[*ec2.UnreachableError](t, call(t, w.cloud(t, cfg, ec2.Options{})))
+			})
+		}
+		t.Run("GetCallerIdentity "+kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			_, err := ec2.Open(t.Context(), alien(t, w, "GetCallerIdentity", strings.ReplaceAll(body, "ACTION", "GetCallerIdentity")), "", ec2.Options{})
+			wantError[*ec2.UnreachableError](t, err)
+		})
+		t.Run("RunInstances "+kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			cloud := w.cloud(t, alien(t, w, "RunInstances", strings.ReplaceAll(body, "ACTION", "RunInstances")), ec2.Options{})
+			_, err := ec2.NewLauncher(cloud, w.store, quick()).Launch(t.Context(), w.request("web", 1))
+			wantError[*ec2.UnknownOutcomeError](t, err)
+		})
+	}
+}
+
+func TestARequestIDAtTheEndCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	body := "<DescribeInstancesResponse><reservationSet>" + strings.Repeat("<!-- filler -->", 1000) +
+		"</reservationSet><requestId>1</requestId></DescribeInstancesResponse>"
+	if _, err := w.cloud(t, alien(t, w, "DescribeInstances", body), ec2.Options{}).List(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
