@@ -21,6 +21,13 @@ const (
 	describeEvery = 250 * time.Millisecond
 )
 
+// How long EC2 may take to know an instance by every call, and how often it is tried.
+const (
+	knownWithin = 2 * time.Minute
+	tagEvery    = time.Second
+	tagEveryMax = 10 * time.Second
+)
+
 // ourTags are those that stand and fall with the registry's.
 func ourTags() []string {
 	return []string{lease.TagRegistry, lease.TagLaunch, lease.TagExpires, lease.TagLeased}
@@ -37,7 +44,7 @@ type tagger struct {
 // mark sets the registry's tag, for a lease that is on record, and looks whether it is there. Where another registry's
 // tag is, the lease is given up.
 func (t tagger) mark(c *ucli.Context, id string) error {
-	tagged := t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
+	tagged := t.tag(c, id)
 	if tagged.Err != nil && !tagged.Refused() { // it may be set all the same
 		return half(id, tagged.Err)
 	}
@@ -64,6 +71,25 @@ func (t tagger) mark(c *ucli.Context, id string) error {
 		return half(id, err)
 	}
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was unmanaged or revoked by somebody else meanwhile; its tag is removed again", id))
+}
+
+// tag sets the registry's tag, and goes on trying for a while where EC2 does not know the instance yet: right after a
+// creation one part of it does and another does not.
+func (t tagger) tag(c *ucli.Context, id string) lease.Tagging {
+	for deadline, pause := time.Now().Add(knownWithin), tagEvery; ; pause = min(2*pause, tagEveryMax) {
+		tagged := t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
+		if tagged.Code != "InvalidInstanceID.NotFound" || !time.Now().Add(pause).Before(deadline) {
+			return tagged
+		}
+		cli.Say(c, "EC2 does not know %s yet; trying again for %s", id, brief(time.Until(deadline).Round(time.Second)))
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-c.Done():
+			wait.Stop()
+			return tagged
+		}
+	}
 }
 
 // half says that there is a lease without a tag.

@@ -70,6 +70,16 @@ func TestWhoMayDoWhatToWhichTags(t *testing.T) {
 		{"termination of another registry's", "janitor", terminate, anInstance, foreign, nil, false},
 		{"termination of what bears no tag", "janitor", terminate, anInstance, bare, nil, false},
 
+		{"complete an adoption", "janitor-adopt", create, anInstance, bare, managed, true},
+		{"of what bears the tag already", "janitor-adopt", create, anInstance, managed, managed, false},
+		{"of what is another registry's", "janitor-adopt", create, anInstance, foreign, managed, false},
+		{"of what is exempt", "janitor-adopt", create, anInstance, tags{"lapse:exempt": ""}, managed, false},
+		{"for another registry", "janitor-adopt", create, anInstance, bare, foreign, false},
+		{"with other tags beside", "janitor-adopt", create, anInstance, bare, all, false},
+		{"of a volume", "janitor-adopt", create, aVolume, bare, managed, false},
+		{"no tag at all", "janitor-adopt", create, anInstance, bare, nil, false},
+		{"end what was adopted", "janitor-adopt", terminate, anInstance, managed, nil, false},
+
 		{"adoption", "operator", create, anInstance, bare, managed, true},
 		{"adoption again", "operator", create, anInstance, managed, managed, true},
 		{"our tag over another registry's", "operator", create, anInstance, foreign, managed, false},

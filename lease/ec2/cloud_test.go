@@ -9,8 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -334,7 +334,7 @@ func TestAProgramMayTakeLongerThanAWS(t *testing.T) {
 	noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "slow")
 	program := t.TempDir() + "/program"
 	files := map[string]string{
-		program: "#!/bin/sh\nsleep 12\necho '{\"Version\": 1, \"AccessKeyId\": \"AKIDSLOW\", \"SecretAccessKey\": \"secret\"}'\n",
+		program:                      "#!/bin/sh\nsleep 12\necho '{\"Version\": 1, \"AccessKeyId\": \"AKIDSLOW\", \"SecretAccessKey\": \"secret\"}'\n",
 		os.Getenv("AWS_CONFIG_FILE"): "[profile slow]\ncredential_process = " + program + "\n",
 	}
 	for name, text := range files {
