@@ -116,7 +116,7 @@ func (r *trail) lease(before, l lease.Lease) {
 	if r.heard(l.InstanceID, l.Revision) {
 		return
 	}
-	news := l.History
+	news := l.Recent()
 	switch n := l.Changes - before.Changes; {
 	case n <= 0, len(news) == 0:
 		return

@@ -48,26 +48,28 @@ type Lease struct {
 	ExpiresNumber int64 `json:"expires_number"`
 	// ShortenedAt is the number at which a person shortened the lease, or adopted or recovered it; 0: nobody did. Only such
 	// a word brings the date on the instance's tag forward.
-	ShortenedAt int64        `json:"shortened_at,omitzero"`
-	NotAfter    time.Time    `json:"not_after,omitzero"`   // zero: may be extended without limit
-	TTL         Duration     `json:"ttl,omitzero"`         // silence allowed between renewals; zero: no renewal asked for
-	ClaimedAt   time.Time    `json:"claimed_at,omitzero"`  // when a sidecar was first seen to beat for it
-	CuredAt     time.Time    `json:"cured_at,omitzero"`    // last extension or pardon: silence counts anew from here
-	KeptSince   time.Time    `json:"kept_since,omitzero"`  // when something was seen to keep it after its date: see [Lease.Keep]
-	KeptReason  KeptReason   `json:"kept_reason,omitzero"` // of a revoked one: the kind of Stuck
-	Mark        *Mark        `json:"mark,omitempty"`
-	Cause       Cause        `json:"cause,omitzero"` // why it was revoked, or how it ended
-	RevokedAt   time.Time    `json:"revoked_at,omitzero"`
-	TagNumber   int64        `json:"tag_number,omitzero"` // of a revoked lease: number of a tag that is newer than the record
-	EndedAt     time.Time    `json:"ended_at,omitzero"`
-	Untagged    bool         `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
-	AbsentSince time.Time    `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
-	Tries       int          `json:"tries,omitzero"`        // authorised attempts to terminate
-	TriedAt     time.Time    `json:"tried_at,omitzero"`     // time of the last one
-	Stuck       string       `json:"stuck,omitzero"`        // why it cannot be terminated
-	Outlive     []string     `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
-	Changes     int64        `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
-	History     []Transition `json:"history"`               // the last historyMax of them, oldest first
+	ShortenedAt int64      `json:"shortened_at,omitzero"`
+	NotAfter    time.Time  `json:"not_after,omitzero"`   // zero: may be extended without limit
+	TTL         Duration   `json:"ttl,omitzero"`         // silence allowed between renewals; zero: no renewal asked for
+	ClaimedAt   time.Time  `json:"claimed_at,omitzero"`  // when a sidecar was first seen to beat for it
+	CuredAt     time.Time  `json:"cured_at,omitzero"`    // last extension or pardon: silence counts anew from here
+	KeptSince   time.Time  `json:"kept_since,omitzero"`  // when something was seen to keep it after its date: see [Lease.Keep]
+	KeptReason  KeptReason `json:"kept_reason,omitzero"` // of a revoked one: the kind of Stuck
+	Mark        *Mark      `json:"mark,omitempty"`
+	Cause       Cause      `json:"cause,omitzero"` // why it was revoked, or how it ended
+	RevokedAt   time.Time  `json:"revoked_at,omitzero"`
+	TagNumber   int64      `json:"tag_number,omitzero"` // of a revoked lease: number of a tag that is newer than the record
+	EndedAt     time.Time  `json:"ended_at,omitzero"`
+	Untagged    bool       `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
+	AbsentSince time.Time  `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
+	Tries       int        `json:"tries,omitzero"`        // authorised attempts to terminate
+	TriedAt     time.Time  `json:"tried_at,omitzero"`     // time of the last one
+	Stuck       string     `json:"stuck,omitzero"`        // why it cannot be terminated
+	Outlive     []string   `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
+	Changes     int64      `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
+	// HistoryDropped is how many transitions are not kept: they came after the first historyFirst of History.
+	HistoryDropped int64        `json:"history_dropped,omitzero"`
+	History        []Transition `json:"history"` // the first and the last of them, historyMax in all, oldest first
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
 	Revision int64 `json:"revision,omitzero"`
@@ -131,8 +133,20 @@ type Transition struct {
 	unknown unknownFields
 }
 
-// historyMax bounds the history kept in a record, so that it stays small however often a lease is extended.
-const historyMax = 16
+// Bounds of the history kept in a record, so that it stays small however often a lease is extended. Who launched the
+// instance, and for whom the lease was first changed, is never dropped.
+const (
+	historyMax   = 16
+	historyFirst = 4
+)
+
+// Recent are the last transitions, none of which is missing between.
+func (l Lease) Recent() []Transition {
+	if l.HistoryDropped == 0 {
+		return l.History
+	}
+	return l.History[min(historyFirst, len(l.History)):]
+}
 
 // Place of the instance.
 func (l Lease) Place() Place { return Place{Account: l.Account, Region: l.Region} }
@@ -166,7 +180,8 @@ func (l Lease) changed(now time.Time, action string, by By) Lease {
 	l = l.copied()
 	l.History = append(l.History, Transition{Time: stamp(now), Actor: by.Actor, Action: action, Reason: by.Reason})
 	if over := len(l.History) - historyMax; over > 0 {
-		l.History = slices.Delete(l.History, 0, over)
+		l.History = slices.Delete(l.History, historyFirst, historyFirst+over)
+		l.HistoryDropped = min(l.HistoryDropped+int64(over), maxChanges)
 	}
 	l.Changes = min(l.Changes+1, maxChanges)
 	return l

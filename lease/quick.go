@@ -80,6 +80,7 @@ func quickLease(q *quick, l *Lease) {
 		q.list("[", "]", func() { l.Outlive = append(l.Outlive, q.text()) })
 	}
 	number(q, "changes", &l.Changes)
+	number(q, "history_dropped", &l.HistoryDropped)
 	if q.field("history") {
 		l.History = q.history()
 	}

@@ -188,7 +188,7 @@ func (l Lease) valid() error {
 	}
 	return cmp.Or(
 		within("expires_number", l.ExpiresNumber, 1, MaxNumber), within("shortened_at", l.ShortenedAt, 0, l.ExpiresNumber),
-		within("tag_number", l.TagNumber, 0, MaxTagNumber), within("changes", l.Changes, 0, maxChanges),
+		within("tag_number", l.TagNumber, 0, MaxTagNumber), within("changes", l.Changes, 0, maxChanges), within("history_dropped", l.HistoryDropped, 0, maxChanges),
 		within("tries", int64(l.Tries), 0, maxTries))
 }
 

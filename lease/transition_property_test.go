@@ -157,19 +157,19 @@ func TestChangesNeverDecreaseAndTheHistoryIsBounded(t *testing.T) {
 	})
 }
 
-func TestTheHistoryKeepsTheLastTransitionsOldestFirst(t *testing.T) {
+func TestTheHistoryKeepsTheFirstAndTheLastTransitionsOldestFirst(t *testing.T) {
 	t.Parallel()
 	l := held()
 	for i := range 40 {
 		l = must(l.Pardon(at(time.Duration(i)*time.Minute), ada))
 	}
-	for i, entry := range l.History {
-		if want := at(time.Duration(40-historyMax+i) * time.Minute); !entry.Time.Equal(want) {
+	for i, entry := range l.Recent() {
+		if want := at(time.Duration(40-historyMax+4+i) * time.Minute); !entry.Time.Equal(want) {
 			t.Errorf("entry %d is of %s, want %s", i, entry.Time, want)
 		}
 	}
-	if l.Changes != 41 {
-		t.Errorf("%d changes", l.Changes)
+	if l.Changes != 41 || l.HistoryDropped != 41-historyMax || l.History[0].Action != "bind" {
+		t.Errorf("%d changes, %d dropped, the first is %+v", l.Changes, l.HistoryDropped, l.History[0])
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func historyCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "history", Usage: "show what was done to a lease, by whom and why", ArgsUsage: "ID",
-		Description: "The last changes, oldest first; a record keeps a bounded number of them.\n\n" +
+		Description: "The first and the last changes, oldest first; how many are not kept between them is said.\n\n" +
 			"   lease history i-0123456789abcdef0\n" +
 			"   lease history nightly-2027-01-31 -o json",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
@@ -31,6 +32,8 @@ type event struct {
 	Reason     string    `json:"reason,omitzero"`
 	From       time.Time `json:"from,omitzero"` // term before an extension; absent: none
 	To         time.Time `json:"to,omitzero"`   // term after it
+
+	Dropped int64 `json:"dropped,omitzero"` // changes between the one before this and this, which the record does not keep
 }
 
 func history(c *ucli.Context) error {
@@ -57,6 +60,9 @@ func history(c *ucli.Context) error {
 	}
 	rows := [][]string{{"TIME", "INSTANCE", "ACTION", "FROM → TO", "ACTOR", "REASON"}}
 	for _, e := range events {
+		if e.Dropped > 0 {
+			rows = append(rows, []string{"-", e.InstanceID, fmt.Sprintf("(%d changes are not kept)", e.Dropped), "-", "-", "-"})
+		}
 		rows = append(rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, e.terms(), e.Actor, dash(e.Reason)})
 	}
 	return cli.Table(c.App.Writer, rows)
@@ -75,7 +81,7 @@ func (e event) terms() string {
 
 // eventOf is a transition of a lease. Where nobody gave a reason for taking it away, that is the cause on record.
 func eventOf(l lease.Lease, t lease.Transition) event {
-	e := event{l.InstanceID, t.Time, t.Actor, t.Action, t.Reason, t.From, t.To}
+	e := event{InstanceID: l.InstanceID, Time: t.Time, Actor: t.Actor, Action: t.Action, Reason: t.Reason, From: t.From, To: t.To}
 	if t.Action == "revoke" {
 		e.Reason = cmp.Or(e.Reason, string(l.Cause))
 	}
@@ -86,8 +92,13 @@ func eventOf(l lease.Lease, t lease.Transition) event {
 func eventsOf(leases []lease.Lease) []event {
 	events := []event{}
 	for _, l := range leases {
-		for _, t := range l.History {
-			events = append(events, eventOf(l, t))
+		firsts := len(l.History) - len(l.Recent())
+		for n, t := range l.History {
+			e := eventOf(l, t)
+			if n == firsts {
+				e.Dropped = l.HistoryDropped
+			}
+			events = append(events, e)
 		}
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return a.Time.Compare(b.Time) })

@@ -98,6 +98,9 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 		add("tag", fmt.Sprintf("cannot bear number %d, so no date ends it; `lease revoke %s` does", l.ExpiresNumber, l.InstanceID))
 	}
 	when("ended", l.EndedAt)
+	if l.HistoryDropped > 0 {
+		add("history", fmt.Sprintf("%d of its changes are not kept; `lease history %s` has the first and the last", l.HistoryDropped, l.InstanceID))
+	}
 	add("revision", fmt.Sprint(l.Revision))
 	return rows
 }

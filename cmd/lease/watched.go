@@ -158,9 +158,10 @@ func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
 // seeLease tells the transitions of a lease that were not told yet, as far as its history goes back.
 func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 	before, there := w.leases[l.InstanceID]
-	kept := int64(len(l.History))
+	recent := l.Recent()
+	kept := int64(len(recent))
 	fresh := max(0, min(l.Changes-before.changes, kept))
-	if !there && (l.Changes > kept || kept > 0 && l.History[kept-1].Action == "reopen") {
+	if !there && (l.Changes > kept || kept > 0 && recent[kept-1].Action == "reopen") {
 		fresh = min(1, kept) // it was over, and what led there was told or is old
 	}
 	w.note(l, now)
@@ -168,7 +169,7 @@ func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 		return nil
 	}
 	lines := []watchLine{}
-	for _, t := range l.History[kept-fresh:] {
+	for _, t := range recent[kept-fresh:] {
 		line := lineOf(l)
 		line.event = eventOf(l, t)
 		if t.Action == "mark" && l.Mark != nil {

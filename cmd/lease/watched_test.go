@@ -61,7 +61,7 @@ func TestAfterABreakTheWatchTellsWhatItMissed(t *testing.T) {
 	}}
 	got := told(newWatcher(before, everything), after)
 	want := slices.Concat([]string{"i-3 adopt", "i-3 activate", "i-2 pardon", "i-2 pardon"},
-		slices.Repeat([]string{"i-1 pardon"}, 16), []string{"i-2 end", "i-2 silent", "i-1 beating"})
+		slices.Repeat([]string{"i-1 pardon"}, 12), []string{"i-2 end", "i-2 silent", "i-1 beating"})
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
