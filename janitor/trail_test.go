@@ -52,7 +52,7 @@ func TestTheTrailOfALease(t *testing.T) {
 		"changed by another, and then by us":   {one, changed(one, ada, us), 2, []string{"pardoned i-1 ada"}},
 		"new":                                  {lease.Lease{}, changed(one, ada), 0, []string{"pardoned i-1 ada"}},
 		"written, but with nothing to tell":    {one, changed(one), 0, nil},
-		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forgotten i-1 "}, slices.Repeat([]string{"pardoned i-1 ada"}, 16)...)},
+		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forgotten i-1 "}, slices.Repeat([]string{"pardoned i-1 ada"}, 12)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
