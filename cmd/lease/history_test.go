@@ -38,10 +38,10 @@ func TestAHistorySaysHowManyChangesItDoesNotTell(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 	shown := false
-	for _, row := range facts(l, now) {
+	for _, row := range facts(l, lease.Circumstances{Now: now}, now) {
 		shown = shown || row[0] == "history" && strings.HasPrefix(row[1], "25 of its changes are not kept")
 	}
 	if !shown {
-		t.Errorf("show says nothing of what is not kept: %v", facts(l, now))
+		t.Errorf("show says nothing of what is not kept: %v", facts(l, lease.Circumstances{Now: now}, now))
 	}
 }

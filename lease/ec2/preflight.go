@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -67,6 +68,8 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		switch {
 		case record.Term <= 0:
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be ahead, and has passed"}
+		case record.Term == math.MaxInt64:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be within 292 years; or launch without a term"}
 		case record.NotAfter > 0 && record.Term > record.NotAfter:
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.NotAfter.String()}
 		}

@@ -32,9 +32,11 @@ func flagTable() (installation, call []string) {
 	call = strings.Fields(`
 		help yes dry-run reason quiet all check
 
-		image-id instance-type subnet-id request tag count term not-after ttl holder label id unattended wait timeout
-		for by until strict at-least allow-shorten
-		lease:region state expiring stuck unexplained foreign initial no-heartbeats
+		image-id instance-type subnet-id key-name security-group-id iam-instance-profile user-data request tag
+		count term not-after ttl holder label id unattended wait timeout
+		for by until max-term strict at-least allow-shorten
+		lease:region state expiring overdue stuck unexplained foreign initial no-heartbeats
+		cancel-spot-request allow-replacement
 		as armed
 
 		arm new uuid brake stay`)
