@@ -57,6 +57,12 @@ func (e *examination) examineClock(ctx context.Context, cloud *ec2.Cloud) {
 	default:
 		e.add("clock", levelOK, "within %s of EC2's", max(skew.Abs().Round(time.Second), time.Second))
 	}
+	if err != nil {
+		return
+	}
+	if err := cloud.FindsByToken(ctx); err != nil { // though it has just described instances
+		e.add("endpoint", levelWarn, "it cannot find instances by client token, so it may ignore them: a launch that is resumed there may launch twice (%v)", err)
+	}
 }
 
 // examineRoles rehearses what each role needs.

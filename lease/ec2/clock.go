@@ -59,3 +59,13 @@ func (c *Cloud) Clock(ctx context.Context) (skew time.Duration, dated bool, err 
 	}
 	return listing.Skew, listing.Dated, err
 }
+
+// FindsByToken fails if the endpoint does not find instances by client token. One that does not know them ignores them in
+// RunInstances too, and then a launch that is resumed launches twice. EC2 knows them; moto 5 does not, and shows it as soon
+// as there is an instance.
+func (c *Cloud) FindsByToken(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	_, err := c.list(bounded, "client-token", []string{"lapse-doctor"})
+	return err
+}
