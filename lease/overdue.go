@@ -114,6 +114,10 @@ func (l *Lease) Refused() bool {
 // is what EC2 says of it; nil if that is not known, and then the record and the circumstances alone tell.
 func (c Circumstances) Overdue(l *Lease, i *Instance) Overdue {
 	due := l.Due(c.TermGrace)
+	late := !c.Now.Before(due.Add(OverdueAfter))
+	if ahead := due.Sub(c.Now); l.State == StateRevoked && ahead > 0 { // by a clock that was ahead: nobody knows when
+		due, late = c.Now, ahead > OverdueAfter
+	}
 	if due.IsZero() || c.Now.Before(due) || i != nil && i.State == InstanceTerminated {
 		return Overdue{}
 	}
@@ -121,7 +125,6 @@ func (c Circumstances) Overdue(l *Lease, i *Instance) Overdue {
 	if inferred && c.Beats[l.InstanceID].Held {
 		return Overdue{} // the mark is about to be taken back
 	}
-	late := !c.Now.Before(due.Add(OverdueAfter))
 	kept := c.noted(l)
 	if i != nil {
 		kept = c.shown(l, i, inferred)

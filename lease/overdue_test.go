@@ -54,6 +54,8 @@ func TestOverdue(t *testing.T) {
 		"revoked just now":                                    {changes(revoked(5*time.Minute - 1)), as, ""},
 		"revoked, and asked for":                              {changes(revoked(5*time.Minute), func(l *lease.Lease) { l.Tries = 1 }), as, lease.KeptUnconfirmed},
 		"revoked, and not asked for":                          {changes(revoked(5 * time.Minute)), as, lease.KeptWaiting},
+		"revoked by a clock that was a month ahead":           {changes(revoked(-30 * 24 * time.Hour)), as, lease.KeptWaiting},
+		"the same, and EC2 refuses":                           {changes(revoked(-30*24*time.Hour), stuck(lease.KeptStuck)), as, lease.KeptStuck},
 		"revoked, and EC2 refuses: at once":                   {changes(revoked(0), stuck(lease.KeptStuck)), as, lease.KeptStuck},
 		"revoked, and EC2 refuses, noted by an older janitor": {changes(revoked(0), stuck("")), as, lease.KeptStuck},
 		"revoked, and exempt: at once":                        {changes(revoked(0), stuck(lease.KeptByExempt)), as, lease.KeptByExempt},
