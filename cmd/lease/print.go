@@ -22,8 +22,15 @@ const soon = time.Hour
 func printLeases(c *ucli.Context, leases []lease.Lease, launches []lease.Launch, known lease.Circumstances) error {
 	now := time.Now()
 	sheet := cli.Sheet{Toned: "EXPIRES", Columns: []cli.Column{
-		{Head: "INSTANCE"}, {Head: "STATE"}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "NAME", Rank: 5, Cut: true, More: true}, {Head: "TYPE", Rank: 4, More: true},
-		{Head: "ZONE", Rank: 3}, {Head: "EXPIRES"}, {Head: "NOTE", Rank: 2, Cut: true}, {Head: "LAUNCH", Rank: 6},
+		{Head: "INSTANCE"},
+		{Head: "STATE"},
+		{Head: "HOLDER", Rank: 1, Cut: true},
+		{Head: "NAME", Rank: 5, Cut: true, More: true},
+		{Head: "TYPE", Rank: 4, More: true},
+		{Head: "ZONE", Rank: 3},
+		{Head: "EXPIRES"},
+		{Head: "NOTE", Rank: 2, Cut: true},
+		{Head: "LAUNCH", Rank: 6},
 	}}
 	wide := c.String("output") == "wide"
 	if wide {

@@ -26,7 +26,9 @@ func readWatched(c *ucli.Context) (w watched, err error) {
 		return w, err
 	}
 	if len(c.StringSlice("state")) == 0 {
-		w.states, err = readStates([]string{"all"}) // an end is news
+		if w.states, err = readStates([]string{"all"}); err != nil { // an end is news
+			return w, err
+		}
 	}
 	if w.ids, err = namedIfAny(c); err != nil {
 		return w, err

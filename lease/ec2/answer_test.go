@@ -1,6 +1,7 @@
 package ec2_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -32,34 +33,34 @@ func alien(t *testing.T, w world, action, body string) aws.Config {
 func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
 	t.Parallel()
 	one := []string{"i-0123456789abcdef0"}
-	calls := map[string]func(*testing.T, *ec2.Cloud) error{
-		"DescribeInstances": func(t *testing.T, c *ec2.Cloud) error { _, err := c.List(t.Context()); return err },
-		"TerminateInstances": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Terminate(t.Context(), one)[0].Err
+	calls := map[string]func(context.Context, *ec2.Cloud) error{
+		"DescribeInstances": func(ctx context.Context, c *ec2.Cloud) error { _, err := c.List(ctx); return err },
+		"TerminateInstances": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Terminate(ctx, one)[0].Err
 		},
-		"CreateTags": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Tag(t.Context(), one, map[string]string{"a": "b"})[0].Err
+		"CreateTags": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Tag(ctx, one, map[string]string{"a": "b"})[0].Err
 		},
-		"DeleteTags": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Untag(t.Context(), one[0], map[string]string{"a": "b"})
+		"DeleteTags": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Untag(ctx, one[0], map[string]string{"a": "b"})
 		},
-		"DeleteVolume": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Remove(t.Context(), lease.Leftover{Kind: lease.LeftoverVolume, ID: "vol-1"}).Err
+		"DeleteVolume": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverVolume, ID: "vol-1"}).Err
 		},
-		"DeleteNetworkInterface": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Remove(t.Context(), lease.Leftover{Kind: lease.LeftoverInterface, ID: "eni-1"}).Err
+		"DeleteNetworkInterface": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverInterface, ID: "eni-1"}).Err
 		},
-		"CancelSpotInstanceRequests": func(t *testing.T, c *ec2.Cloud) error { return c.CancelSpot(t.Context(), "sir-1") },
-		"DescribeFleets": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Replacers(t.Context(), []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2:fleet-id": "fleet-1"}}})["i-1"].Err
+		"CancelSpotInstanceRequests": func(ctx context.Context, c *ec2.Cloud) error { return c.CancelSpot(ctx, "sir-1") },
+		"DescribeFleets": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Replacers(ctx, []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2:fleet-id": "fleet-1"}}})["i-1"].Err
 		},
-		"DescribeSpotFleetRequests": func(t *testing.T, c *ec2.Cloud) error {
-			return c.Replacers(t.Context(), []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2spot:fleet-request-id": "sfr-1"}}})["i-1"].Err
+		"DescribeSpotFleetRequests": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Replacers(ctx, []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2spot:fleet-request-id": "sfr-1"}}})["i-1"].Err
 		},
 	}
 	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests"} {
-		calls[action] = func(t *testing.T, c *ec2.Cloud) error {
-			_, err := c.Leftovers(t.Context(), []string{"web.1"})
+		calls[action] = func(ctx context.Context, c *ec2.Cloud) error {
+			_, err := c.Leftovers(ctx, []string{"web.1"})
 			return err
 		}
 	}
@@ -74,7 +75,7 @@ func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, ec2sim.Config{})
 				cfg := alien(t, w, action, strings.ReplaceAll(body, "ACTION", action))
-				wantError[*ec2.UnreachableError](t, call(t, w.cloud(t, cfg, ec2.Options{})))
+				wantError[*ec2.UnreachableError](t, call(t.Context(), w.cloud(t, cfg, ec2.Options{})))
 			})
 		}
 		t.Run("GetCallerIdentity "+kind, func(t *testing.T) {

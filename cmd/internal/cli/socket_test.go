@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -43,7 +44,7 @@ func TestWhoMayUseASocket(t *testing.T) {
 		t.Errorf("%d %s", ExitCode(refused), got)
 	}
 	gone := &etcd.UnreachableError{Endpoints: []string{"unix://" + socket}, Err: fs.ErrNotExist}
-	if got := socketRefusal(gone); got != error(gone) {
+	if got := socketRefusal(gone); !errors.Is(got, gone) || got.Error() != gone.Error() {
 		t.Errorf("a socket that is not there: %v", got)
 	}
 }

@@ -10,8 +10,13 @@ func leasesSheet() Sheet {
 	return Sheet{
 		Toned: "EXPIRES", Tones: []Tone{Red, Plain},
 		Columns: []Column{
-			{Head: "INSTANCE"}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "TYPE", Rank: 4, More: true}, {Head: "EXPIRES"},
-			{Head: "NOTE", Rank: 2, Cut: true}, {Head: "EMPTY", Rank: 3}, {Head: "LAUNCH", Rank: 6},
+			{Head: "INSTANCE"},
+			{Head: "HOLDER", Rank: 1, Cut: true},
+			{Head: "TYPE", Rank: 4, More: true},
+			{Head: "EXPIRES"},
+			{Head: "NOTE", Rank: 2, Cut: true},
+			{Head: "EMPTY", Rank: 3},
+			{Head: "LAUNCH", Rank: 6},
 		},
 		Rows: [][]string{
 			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (silence), may end any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
