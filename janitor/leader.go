@@ -200,15 +200,10 @@ func (t *term) announce(held []lease.Brake) {
 		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return has(held, b) })
 	}
 	for _, b := range held {
-		if has(t.brakes, b) {
-			continue
-		}
-		if b.Starting {
-			t.Log.Info("starting up: heartbeats are judged from the next sweep on")
-		} else {
+		if !has(t.brakes, b) {
 			t.Log.Warn("brake held", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
+			t.braked(EventBrakeHeld, b)
 		}
-		t.braked(EventBrakeHeld, b)
 	}
 	for _, b := range t.brakes {
 		if !has(held, b) {
