@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,10 +18,22 @@ import (
 // counting is an observer that keeps the last count.
 type counting struct {
 	blind
-	last plan.Census
+
+	mu     sync.Mutex
+	census plan.Census
 }
 
-func (c *counting) Counted(counted plan.Census) { c.last = counted }
+func (c *counting) Counted(counted plan.Census) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.census = counted
+}
+
+func (c *counting) last() plan.Census {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.census
+}
 
 // counted decides about a view, and returns what the observer is told of it.
 func counted(t *testing.T, v plan.View, beats map[string]*beat) plan.Census {
@@ -37,7 +50,7 @@ func counted(t *testing.T, v plan.View, beats map[string]*beat) plan.Census {
 		Janitor: j, mem: &memory{beats: beats}, seen: observation{sight: sight{places: v.Places}, snapshot: v.Snapshot},
 	}
 	term.count(plan.Decide(v))
-	return observer.last
+	return observer.last()
 }
 
 func TestACensusCountsEachOnce(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +27,11 @@ func (r *rig) overdue(id string) lease.Overdue {
 func (r *rig) outlives(when string, counted *counting, id string, want lease.KeptReason) {
 	r.t.Helper()
 	n := 0
-	for _, one := range counted.last.Overdue {
+	for _, one := range counted.last().Overdue {
 		n += one
 	}
-	if got := r.overdue(id).Reason; got != want || want != "" && counted.last.Overdue[want] == 0 || want == "" && n > 0 {
-		r.t.Errorf("%s: %s outlives its lease by %q, of %v; want %q", when, id, got, counted.last.Overdue, want)
+	if got := r.overdue(id).Reason; got != want || want != "" && counted.last().Overdue[want] == 0 || want == "" && n > 0 {
+		r.t.Errorf("%s: %s outlives its lease by %q, of %v; want %q", when, id, got, counted.last().Overdue, want)
 	}
 }
 
@@ -38,7 +39,9 @@ func (r *rig) outlives(when string, counted *counting, id string, want lease.Kep
 func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r, counted, full := newRig(t, "i-1", "i-2"), &counting{}, true
+		r, counted := newRig(t, "i-1", "i-2"), &counting{}
+		var full atomic.Bool
+		full.Store(true)
 		inTurn(t, r, "", func() {
 			r.extend("i-1", time.Minute)
 			after(10 * time.Minute)
@@ -49,7 +52,7 @@ func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
 			if len(r.cloud.ended()) > 0 {
 				t.Errorf("terminated %v without a record", r.cloud.ended())
 			}
-			full = false
+			full.Store(false)
 			after(15 * time.Minute)
 			r.outlives("the log is written again, and EC2 does not confirm", counted, "i-1", lease.KeptUnconfirmed)
 			if len(r.cloud.ended()) != 2 {
@@ -58,7 +61,7 @@ func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
 		}, func(j *Janitor) {
 			j.Observe = counted
 			j.Audit = func(Event) error {
-				if full {
+				if full.Load() {
 					return errors.New("no space left on device")
 				}
 				return nil

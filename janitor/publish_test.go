@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,9 +134,10 @@ func TestAnArmedRegistryHasNoPlanAndAnIdleSweepWritesItsStampAlone(t *testing.T)
 func TestAPlanThatCouldNotBeWrittenIsWrittenLaterAndFailsNoSweep(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
-		fails := true
+		var fails atomic.Bool
+		fails.Store(true)
 		r.store.Fault = func(method string) error {
-			if method == "Office.PutPlan" && fails {
+			if method == "Office.PutPlan" && fails.Load() {
 				return fmt.Errorf("etcd is away")
 			}
 			return nil
@@ -145,7 +147,7 @@ func TestAPlanThatCouldNotBeWrittenIsWrittenLaterAndFailsNoSweep(t *testing.T) {
 		if stamp, err := r.store.Sweep(r.t.Context()); err != nil || stamp.Sequence != 2 {
 			r.t.Fatalf("stamp %+v, %v", stamp, err)
 		}
-		fails = false
+		fails.Store(false)
 		after(time.Minute)
 		r.published()
 	})

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,9 +100,10 @@ func TestAClockThatIsBehindIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
-		off := -time.Hour
+		var off atomic.Int64
+		off.Store(int64(-time.Hour))
 		r := &registry{lease: active(started, lease.DefaultTTL), stamp: lease.Sweep{Time: started}}
-		s := begin(t, r, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(off) } })
+		s := begin(t, r, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) } })
 		pass(3 * time.Hour) // no sweep comes any more
 		if got := time.Duration(s.Status().ClockBehind).Round(time.Minute); got != time.Hour {
 			t.Errorf("%s behind", got)
@@ -109,7 +111,7 @@ func TestAClockThatIsBehindIsSaidOnce(t *testing.T) {
 		if s.log.count("clock is behind") != 1 || s.log.count("no longer behind") != 0 {
 			t.Error("not said, or not once")
 		}
-		off = 0
+		off.Store(0)
 		pass(2 * time.Hour)
 		if got := s.Status().ClockBehind; got != 0 || s.log.count("no longer behind") != 1 {
 			t.Errorf("%s behind, once it was set right", got)

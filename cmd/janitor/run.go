@@ -73,14 +73,14 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	j, err := janitor.New(janitor.Config{ // before anything is created, for it checks the schedule
+	if err := checkNew(c, clouds); err != nil { // before the directory is made: it may be a slip of the pen
+		return err
+	}
+	j, err := janitor.New(janitor.Config{ // before etcd is started, for it checks the schedule
 		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
 		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")),
 	})
 	if err != nil {
-		return err
-	}
-	if err := checkNew(c, clouds); err != nil { // before the directory is made: it may be a slip of the pen
 		return err
 	}
 	store, stopped, closeStore, err := openRegistry(c, log)

@@ -128,8 +128,9 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 		return nil, ctx.Err()
 	}
 	resp := &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{"Date": {date.UTC().Format(http.TimeFormat)}},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		StatusCode: http.StatusNonAuthoritativeInfo, // there is no XML in it that could be checked
+		Header:     http.Header{"Date": {date.UTC().Format(http.TimeFormat)}},
+		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 	}
 	if err != nil {
 		resp.StatusCode = err.status

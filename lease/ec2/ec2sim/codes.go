@@ -37,6 +37,10 @@ func statusOf(code string) (status int, listed bool) {
 	case "RequestLimitExceeded", "ServiceUnavailable", "Unavailable":
 		return http.StatusServiceUnavailable, true
 
+	// https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+	case "AccessDenied":
+		return http.StatusForbidden, true
+
 	// https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html#API_GetParameter_Errors
 	case "ParameterNotFound":
 		return http.StatusBadRequest, true
