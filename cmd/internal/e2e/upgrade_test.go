@@ -188,7 +188,7 @@ func (u *upgrade) launch(s *side, token, count string, more ...string) []string 
 		Leases []lease.Lease `json:"leases"`
 	}
 	args := append([]string{
-		"launch", "--id", token, "--count", count, "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
+		"launch", "--id", token, "--count", count, "--holder", "ada", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
 		"--term", "1h", "--not-after", "6h", "-o", "json",
 	}, more...)
 	if err := json.Unmarshal([]byte(s.run("lease", args...)), &answer); err != nil {
