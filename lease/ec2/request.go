@@ -209,6 +209,9 @@ func (o *order) tag() error {
 	maps.DeleteFunc(sets, func(_ types.ResourceType, tags map[string]string) bool { return len(tags) == 0 }) // placeholders
 	o.tagged = slices.Sorted(maps.Keys(sets))
 	for _, kind := range taggable() {
+		if kind == types.ResourceTypeSpotInstancesRequest && len(o.Tags) == 0 && !isSpot(o.in.InstanceMarketOptions) {
+			continue // the digest is that of versions which named it only then
+		}
 		sets.add(kind, o.Tags)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(sets)) {

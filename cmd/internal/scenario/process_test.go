@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"lapse/cmd/internal/script"
 )
 
 // journal is what was logged, line by line, and when.
@@ -155,9 +157,9 @@ func (w *world) janitor(args ...string) *process {
 // candidate runs a janitor, whatever becomes of it.
 func (w *world) candidate(args ...string) *process {
 	w.t.Helper()
-	return w.spawn(w.command("janitor", append([]string{
-		"run", "--schedule", "@every 1s", "--listen", "127.0.0.1:0", "--mark-grace", markGrace.String(), "--orphan-grace", orphanGrace.String(),
-	}, args...)...))
+	return w.spawn(w.command("janitor", append([]string{"run"}, script.Overriding(args,
+		"--schedule", "@every 1s", "--listen", "127.0.0.1:0", "--mark-grace", markGrace.String(), "--orphan-grace", orphanGrace.String(),
+	)...)...))
 }
 
 // What janitors wait here: the notice that they give, and the time between two looks at what a launch left.
