@@ -35,7 +35,7 @@ func (e *alienError) Error() string {
 func (e *alienError) RetryableError() bool { return true }
 
 // withOwnAnswers refuses what is no answer of EC2 or STS: one without the root element of the operation, or without a
-// request id in it. Errors have their own form, and those that lack it count for no answer already.
+// request id in it. It is for the clients of these two alone: what gives credentials on the way to a call answers otherwise. Errors have their own form, and those that lack it count for no answer already.
 //
 // Sources: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-query-api.html#query-response and
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html#API_GetCallerIdentity_Examples
@@ -50,9 +50,6 @@ func withOwnAnswers(stack *middleware.Stack) error {
 			return out, metadata, err
 		}
 		return out, metadata, checkAnswer(ctx, resp)
-	}
-	if _, known := stack.Deserialize.Get(id); known { // of settings that were made into settings again
-		return nil
 	}
 	return stack.Deserialize.Insert(middleware.DeserializeMiddlewareFunc(id, check), "OperationDeserializer", middleware.After)
 }

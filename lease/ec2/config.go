@@ -13,7 +13,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
-	"github.com/aws/smithy-go/middleware"
 )
 
 // Bounds of every call to AWS. Together they let a command fail within 10 s where AWS is out of reach.
@@ -95,7 +94,7 @@ func (s Settings) options(code *codeSource) []func(*config.LoadOptions) error {
 		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = dialTimeout })
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(client), config.WithRetryMaxAttempts(maxAttempts), config.WithLogger(sdkLog(s.Log)),
-		config.WithAssumeRoleCredentialOptions(code.of), config.WithAPIOptions([]func(*middleware.Stack) error{withOwnAnswers}),
+		config.WithAssumeRoleCredentialOptions(code.of),
 	}
 	if s.Region != "" {
 		options = append(options, config.WithRegion(s.Region))

@@ -104,7 +104,7 @@ func TestEveryErrorCodeHasItsSource(t *testing.T) {
 func TestEveryParameterIsOneOfTheModel(t *testing.T) {
 	t.Parallel()
 	m := loadModel(t)
-	known := map[string]bool{"Action": true, "Version": true} // of the protocol
+	known := map[string]bool{"Action": true, "Version": true}                // of the protocol
 	for _, ofSTS := range []string{"RoleArn", "SerialNumber", "TokenCode"} { // the model is EC2's
 		known[ofSTS] = true
 	}
