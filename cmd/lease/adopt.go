@@ -171,11 +171,8 @@ func (a *adoption) wouldAdopt(i lease.Instance) done {
 // somebody else may have set another one at the same moment. Done again after a failure in between, it goes on with the tag.
 func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	ctx, now := c.Context, time.Now()
-	if spot := a.spotToCancel(i.ID); spot != "" {
-		if err := a.cloud.CancelSpot(ctx, spot); err != nil {
-			return done{}, coded(fmt.Errorf("%s was not adopted: %w", i.ID, err))
-		}
-		cli.Say(c, "spot request %s of %s is cancelled", spot, i.ID)
+	if err := a.cancelRequest(c, i.ID); err != nil {
+		return done{}, err
 	}
 	l, err := a.store.PutLease(ctx, a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")}))
 	if is[*lease.ConflictError](err) {

@@ -11,8 +11,8 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-// meanwhile ACTION before|after tag|adopt|unmanage ID [TAG=VALUE]…: just before or after EC2 does the action for the next
-// time, somebody sets tags on an instance, and adopts it or forgets it beside.
+// meanwhile ACTION before|after tag|adopt|unmanage|stop ID [TAG=VALUE]…: just before or after EC2 does the action for the next
+// time, somebody sets tags on an instance, and adopts, forgets or stops it beside.
 func meanwhile(w *world, _ *testscript.TestScript, args []string) error {
 	f := ec2sim.Fault{Action: args[0], Times: 1}
 	if args[1] == "after" {
@@ -35,6 +35,9 @@ func (w *world) changeBeside(what, id string) error {
 	now, by := time.Now(), lease.By{Actor: "somebody"}
 	switch what {
 	case "tag":
+		return nil
+	case "stop":
+		w.sim.SetState(id, ec2sim.Stopped)
 		return nil
 	case "unmanage":
 		_, _, err := w.store.UpdateLease(w.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(now, by) })

@@ -28,7 +28,7 @@ func (a *adoption) mayEnd(id string) error {
 		why = fmt.Sprintf("%s may start another instance when this one is terminated (%v)", r, r.Err)
 		advice = "try again"
 	case a.cancelSpot && r.Kind == ec2.ReplacerSpot:
-		why = fmt.Sprintf("EC2 may terminate it when %s is cancelled, for it is %s", r, a.found[id].State)
+		why = fmt.Sprintf("EC2 may terminate it when %s is cancelled, because it is %s", r, a.found[id].State)
 		advice = "start it first"
 	}
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: %s; %s, or say --allow-replacement", id, why, advice))
@@ -42,6 +42,32 @@ func (a *adoption) spotToCancel(id string) string {
 		return r.ID
 	}
 	return ""
+}
+
+// cancelRequest cancels the spot request of an instance that is to be adopted, if that was asked for. It looks at the instance
+// once more, for minutes may have passed: EC2 terminates some that are stopped with their request.
+func (a *adoption) cancelRequest(c *ucli.Context, id string) error {
+	spot := a.spotToCancel(id)
+	if spot == "" {
+		return nil
+	}
+	listing, err := a.cloud.Describe(c.Context, []string{id})
+	if err != nil {
+		return coded(fmt.Errorf("%s was not adopted: %w", id, err))
+	}
+	state := lease.InstanceState("unknown to EC2")
+	for _, i := range listing.Instances {
+		state = i.State
+	}
+	if state != lease.InstanceRunning {
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf(
+			"cannot adopt %s: EC2 may terminate it when spot request %s is cancelled, because it is %s; start it, then run this again", id, spot, state))
+	}
+	if err := a.cloud.CancelSpot(c.Context, spot); err != nil {
+		return coded(fmt.Errorf("%s was not adopted: %w", id, err))
+	}
+	cli.Say(c, "spot request %s of %s is cancelled", spot, id)
+	return nil
 }
 
 // warnOf says what makes a lease of an instance mean less than it should.
