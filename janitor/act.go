@@ -61,9 +61,10 @@ func (o observer) act(_ context.Context, reg lease.Registry, planned plan.Plan) 
 type paused struct{ armed }
 
 func (p paused) act(ctx context.Context, reg lease.Registry, planned plan.Plan) Report {
-	abreast(writesAtOnce, planned.With(plan.ActRaise), func(v plan.Verdict) { p.note(ctx, reg, v) })
-	planned.Verdicts = slices.DeleteFunc(planned.Verdicts, func(v plan.Verdict) bool { return v.Action == plan.ActRaise })
-	return observer{log: p.log}.act(ctx, reg, planned)
+	report := p.notes(ctx, reg, planned.With(plan.ActRaise))
+	planned.Verdicts = slices.DeleteFunc(slices.Clone(planned.Verdicts), func(v plan.Verdict) bool { return v.Action == plan.ActRaise })
+	report.add(observer{log: p.log}.act(ctx, reg, planned))
+	return report
 }
 
 // armed is the actor that carries the plan out.
@@ -120,7 +121,7 @@ func (a armed) act(ctx context.Context, reg lease.Registry, planned plan.Plan) R
 		plan.ActRaise, plan.ActNoteTag, plan.ActKept)
 	var both sync.WaitGroup // many marks must not keep the ends waiting
 	both.Go(func() {
-		abreast(writesAtOnce, append(notes, looks(planned)...), func(v plan.Verdict) { add(a.note(ctx, reg, v)) })
+		add(a.notes(ctx, reg, append(notes, looks(planned)...)))
 	})
 	both.Go(func() {
 		abreast(killsAtOnce, batches(planned.Ends()), func(batch []plan.Verdict) { add(a.kill(ctx, reg, batch)) })
@@ -192,7 +193,19 @@ func looks(planned plan.Plan) []plan.Verdict {
 	return joined
 }
 
-// note writes one transition that ends nothing.
+// notes writes transitions that end nothing, some at once.
+func (a armed) notes(ctx context.Context, reg lease.Registry, verdicts []plan.Verdict) (total Report) {
+	var mu sync.Mutex
+	abreast(writesAtOnce, verdicts, func(v plan.Verdict) {
+		r := a.note(ctx, reg, v)
+		mu.Lock()
+		defer mu.Unlock()
+		total.add(r)
+	})
+	return total
+}
+
+// note writes one of them.
 func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Report {
 	if ctx.Err() != nil {
 		return Report{}
