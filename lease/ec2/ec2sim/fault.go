@@ -53,6 +53,7 @@ type Fault struct {
 
 	// Hook, if not nil, is called at the stage, before the effect. The Sim
 	// is not locked meanwhile and may be used. One that sleeps is latency.
+	// A call that hangs or is dropped is in Calls by then.
 	Hook func()
 }
 
@@ -107,6 +108,9 @@ func (s *Sim) suffer(w http.ResponseWriter, r *http.Request, q *request, stage S
 	if f == nil {
 		return false
 	}
+	if f.Effect == Hang || f.Effect == Drop { // first: whoever learns of the call by its hook finds it in Calls
+		s.record(q, 0, "")
+	}
 	if f.Hook != nil {
 		f.Hook()
 	}
@@ -114,14 +118,12 @@ func (s *Sim) suffer(w http.ResponseWriter, r *http.Request, q *request, stage S
 	case Refuse:
 		s.refuse(w, q, f.refusal())
 	case Hang:
-		s.record(q, 0, "")
 		select {
 		case <-r.Context().Done():
 		case <-s.closed:
 		}
 		reset(w)
 	case Drop:
-		s.record(q, 0, "")
 		reset(w)
 	default:
 		return false

@@ -155,6 +155,29 @@ func TestHangEnds(t *testing.T) {
 	}
 }
 
+// A test that waits for a hook may count calls from then on.
+func TestACallThatIsNeverAnsweredIsKnownToItsHook(t *testing.T) {
+	t.Parallel()
+	for name, effect := range map[string]ec2sim.Effect{"hanging": ec2sim.Hang, "dropped": ec2sim.Drop} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			ctx, leave := context.WithCancel(t.Context())
+			known := make(chan int, 1)
+			w.Inject(ec2sim.Fault{Action: "RunInstances", Effect: effect, Times: 1, Hook: func() {
+				known <- w.CallCounts()["RunInstances"]
+				leave()
+			}})
+			if err := w.launch(ctx); err == nil {
+				t.Error("a call that was never answered did not fail")
+			}
+			if n := <-known; n != 1 {
+				t.Errorf("%d calls were known", n)
+			}
+		})
+	}
+}
+
 func TestHangEndsAtTheServerWhenTheClientLeaves(t *testing.T) {
 	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{})
