@@ -25,6 +25,7 @@ type term struct {
 	kept    bool                        // the last stamp is on disk: without that, nothing is ended by it
 	elected time.Time                   // wall clock
 	brakes  []lease.Brake
+	started bool   // it was said that this leader starts up
 	illness string // why etcd is not to be trusted with silences
 	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
 
@@ -191,13 +192,19 @@ func (t *term) decide(read time.Time) plan.Plan {
 }
 
 // announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
-// which ones it holds.
+// which ones it holds. That a leader has just started is no brake that anybody should look at, and is said as what it is.
 func (t *term) announce(held []lease.Brake) {
+	starting := func(b lease.Brake) bool { return b.Starting }
+	if !t.started && slices.ContainsFunc(held, starting) {
+		t.Log.Info("starting up: heartbeats are judged after the next sweep")
+		t.started = true
+	}
+	held = slices.DeleteFunc(slices.Clone(held), starting)
 	has := func(in []lease.Brake, b lease.Brake) bool {
 		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
 	}
 	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
-		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return has(held, b) })
+		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
 	}
 	for _, b := range held {
 		if !has(t.brakes, b) {

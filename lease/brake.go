@@ -12,6 +12,8 @@ type Brake struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
 	Count  int       `json:"count,omitzero"` // how many tripped it, where it counts
+	// Starting says that nothing is wrong: a leader has not written a stamp of its own yet, and the next sweep will.
+	Starting bool `json:"starting,omitzero"`
 }
 
 // Brakes that a person can lift. Restored and stranger stand until somebody does; silence also ends with its cause. The

@@ -84,7 +84,7 @@ func (v statusView) check() error {
 	switch {
 	case !v.Fresh: // what an old stamp says of brakes is old too
 		return &cli.SilentError{Code: cli.ExitRefused}
-	case len(v.Brakes) > 0:
+	case slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
 		return &cli.SilentError{Code: cli.ExitHeld}
 	}
 	return nil
@@ -248,6 +248,12 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 		scope := "everywhere"
 		if b.Scope != "" {
 			scope = b.Scope
+		}
+		if b.Starting {
+			if _, err := fmt.Fprintln(w, "starting up: heartbeats are judged after the next sweep"); err != nil {
+				return err
+			}
+			continue
 		}
 		if b.Name == lease.BrakeRestored && b.Scope != "" {
 			if behind++; behind > leasesNamed {

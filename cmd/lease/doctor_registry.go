@@ -83,6 +83,10 @@ func (e *examination) examineSweep(now time.Time) {
 		e.add("janitor", levelWarn, "it could list no place: see its log")
 	}
 	for _, b := range s.Brakes {
+		if b.Starting {
+			e.add("brake", levelOK, "none: the janitor has just started, and judges heartbeats after its next sweep")
+			continue
+		}
 		e.add("brake", levelWarn, "%s is held (%s) since %s: %s", b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason)
 	}
 }

@@ -264,6 +264,10 @@ func (k knowledge) registry(now time.Time) string {
 	}
 	lines := []string{strings.Join(words, " ")}
 	for _, b := range s.Brakes {
+		if b.Starting {
+			lines = append(lines, "The janitor has just started: it judges heartbeats after its next sweep.")
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("Brake %s holds (%s) since %s: %s. %s",
 			b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason, liftWords(b)))
 	}

@@ -226,9 +226,9 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	return w.sweep(age, unable)
 }
 
-// brake NAME REASON: a janitor swept us-east-1, and that brake held.
+// brake NAME REASON [starting]: a janitor swept us-east-1, and that brake held; starting says that it has just started.
 func holdBrake(w *world, _ *testscript.TestScript, args []string) error {
-	return w.sweep(0, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1]})
+	return w.sweep(0, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1], Starting: len(args) > 2})
 }
 
 // sweep leaves the stamp of a janitor that swept so long ago.

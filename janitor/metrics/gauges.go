@@ -49,7 +49,7 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 	held := gauge("lapse_brake_held", "Brakes that hold.", "brake", "scope")
 	shown := map[[2]string]bool{}
 	for _, b := range c.Brakes {
-		if key := [2]string{b.Name, b.Scope}; !shown[key] {
+		if key := [2]string{b.Name, b.Scope}; !shown[key] && !b.Starting {
 			shown[key] = true
 			held.put(to, 1, b.Name, b.Scope)
 		}

@@ -82,6 +82,9 @@ func (c *situation) placeBrakes() {
 		c.trip(BrakeHealth, "", c.Office.Unhealthy)
 	case !c.Office.Stamped:
 		c.trip(BrakeHealth, "", "new leader: no stamp of its own yet")
+		b := c.brakes[brakeKey{BrakeHealth, ""}]
+		b.Starting = true
+		c.brakes[brakeKey{BrakeHealth, ""}] = b
 	case len(recent) > c.Policy.OfficeMax:
 		lifts := recent[len(recent)-1-c.Policy.OfficeMax].Add(c.Policy.OfficeWindow)
 		c.trip(BrakeHealth, "", fmt.Sprintf("%d leaders took office within %s; lifts at %s if no other does",

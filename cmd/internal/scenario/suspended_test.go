@@ -43,8 +43,8 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			t.Logf("suspended for %s; %d heartbeats were deleted; `janitor status` named: %q", away, deletions(), seen)
 			w.nobodyDied()
 			// The status shows it until the next sweep, a second later, which a busy machine may not see.
-			if said := j.said("new leader: no stamp of its own yet"); len(said) < 2 {
-				t.Errorf("the log names the brake of a new leader in %q, want it at the start, and after waking", said)
+			if said := j.said("starting up"); len(said) < 2 {
+				t.Errorf("the log says that a leader starts up in %q, want it at the start, and after waking", said)
 			}
 			w.until("all sidecars beating", func() bool { return w.beating(ids) == len(ids) })
 		})
