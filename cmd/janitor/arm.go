@@ -37,7 +37,7 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 	}
 	view := viewOf(published, registry, c.Bool("all"))
 	view.whose = whosePlan(published)
-	if err := view.write(out); err != nil {
+	if err := view.print(c, out); err != nil {
 		return registry, err
 	}
 	if unseen := published.Unseen(); len(unseen) > 0 {

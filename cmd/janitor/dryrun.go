@@ -33,7 +33,7 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 	}
 	made := newPlan(view, planned, c.Bool("all"))
 	made.Unseen = unseenHere(clouds, swept, view.Places)
-	show := func() error { return made.write(c.App.Writer) }
+	show := func() error { return made.print(c, c.App.Writer) }
 	if cli.WantsJSON(c) {
 		show = func() error { return cli.JSON(c, made) }
 	}

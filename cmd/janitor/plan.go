@@ -53,13 +53,15 @@ func viewOf(made lease.Plan, registry lease.Registry, all bool) planView {
 	}
 }
 
-func (p planView) write(w io.Writer) error {
-	rows := [][]string{{"ACTION", "ID", "LAUNCH", "PLACE", "REASON"}}
+func (p planView) print(c *ucli.Context, w io.Writer) error {
+	sheet := cli.Sheet{Columns: []cli.Column{
+		{Head: "ACTION"}, {Head: "ID"}, {Head: "LAUNCH", Rank: 2}, {Head: "PLACE", Rank: 1}, {Head: "REASON", Fold: true},
+	}}
 	for _, v := range p.Verdicts {
-		rows = append(rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Place, v.Reason})
+		sheet.Rows = append(sheet.Rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Place, v.Reason})
 	}
 	if len(p.Verdicts) > 0 {
-		if err := cli.Table(w, rows); err != nil {
+		if err := sheet.Print(c, w); err != nil {
 			return err
 		}
 	}
@@ -70,11 +72,11 @@ func (p planView) write(w io.Writer) error {
 	if !p.Judged {
 		end += "; silence is not judged here, `janitor run` does that"
 	}
-	if _, err := fmt.Fprintf(w, "%s: %s%s\n", p.whose, p.sum(), end); err != nil {
+	if err := cli.Prose(w, fmt.Sprintf("%s: %s%s", p.whose, p.sum(), end)); err != nil {
 		return err
 	}
 	for _, unseen := range p.Unseen {
-		if _, err := fmt.Fprintf(w, "not seen: %s, which the janitor sweeps: %s\n", unseen.Location, unseen.Error); err != nil {
+		if err := cli.Prose(w, fmt.Sprintf("not seen: %s, which the janitor sweeps: %s", unseen.Location, unseen.Error)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	ucli "github.com/urfave/cli/v2"
+
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -22,7 +24,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 		verdictOn(plan.ActKeep, lease.LeftoverVolume, "vol-2", "attached to i-2"),
 	}}, false)
 	var table bytes.Buffer
-	if err := p.write(&table); err != nil {
+	if err := p.print(ucli.NewContext(ucli.NewApp(), nil, nil), &table); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

@@ -250,7 +250,7 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 			scope = b.Scope
 		}
 		if b.Starting {
-			if _, err := fmt.Fprintln(w, "starting up: heartbeats are judged after the next sweep"); err != nil {
+			if err := cli.Prose(w, "starting up: heartbeats are judged after the next sweep"); err != nil {
 				return err
 			}
 			continue
@@ -260,13 +260,12 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 				continue
 			}
 		}
-		if _, err := fmt.Fprintf(w, "brake %s held (%s): %s; %s\n", b.Name, scope, b.Reason, lifts(b)); err != nil {
+		if err := cli.Prose(w, fmt.Sprintf("brake %s held (%s): %s; %s", b.Name, scope, b.Reason, lifts(b))); err != nil {
 			return err
 		}
 	}
 	if more := behind - leasesNamed; more > 0 {
-		_, err := fmt.Fprintf(w, "brake %s held (%d leases more): the same; -o json names them\n", lease.BrakeRestored, more)
-		return err
+		return cli.Prose(w, fmt.Sprintf("brake %s held (%d leases more): the same; -o json names them", lease.BrakeRestored, more))
 	}
 	return nil
 }

@@ -58,25 +58,43 @@ func history(c *ucli.Context) error {
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, events)
 	}
-	rows := [][]string{{"TIME", "INSTANCE", "ACTION", "FROM → TO", "ACTOR", "REASON"}}
-	for _, e := range events {
-		if e.Dropped > 0 {
-			rows = append(rows, []string{"-", e.InstanceID, fmt.Sprintf("(%d changes are not kept)", e.Dropped), "-", "-", "-"})
-		}
-		rows = append(rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, e.terms(), e.Actor, dash(e.Reason)})
-	}
-	return cli.Table(c.App.Writer, rows)
+	return historySheet(events, len(leases)).Print(c, c.App.Writer)
 }
 
-// terms are the dates between which the term was moved.
-func (e event) terms() string {
+// historySheet is the history of so many leases. Where there is no room for all, dates and reasons stand below their rows:
+// in a history nothing is cut that says who did what, and why.
+func historySheet(events []event, leases int) cli.Sheet {
+	sheet := cli.Sheet{Columns: []cli.Column{
+		{Head: "TIME"},
+		{Head: "INSTANCE"},
+		{Head: "ACTION"},
+		{Head: "OLD EXPIRY", Rank: 5},
+		{Head: "NEW EXPIRY", Rank: 3, Below: true},
+		{Head: "ACTOR", Rank: 1, Below: true},
+		{Head: "REASON", Rank: 4, Below: true},
+	}}
+	if leases == 1 { // which was named
+		sheet.Columns[1].Rank = 6
+	}
+	for _, e := range events {
+		if e.Dropped > 0 {
+			sheet.Rows = append(sheet.Rows, []string{"-", e.InstanceID, "-", "-", "-", "-", fmt.Sprintf("%d changes are not kept", e.Dropped)})
+		}
+		before, after := e.expiries()
+		sheet.Rows = append(sheet.Rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, before, after, e.Actor, dash(e.Reason)})
+	}
+	return sheet
+}
+
+// expiries are the dates between which the expiry was moved, if it was.
+func (e event) expiries() (before, after string) {
 	switch {
 	case e.To.IsZero():
-		return "-"
+		return "-", "-"
 	case e.From.IsZero():
-		return "none → " + e.To.UTC().Format(time.RFC3339)
+		return "none", e.To.UTC().Format(time.RFC3339)
 	}
-	return e.From.UTC().Format(time.RFC3339) + " → " + e.To.UTC().Format(time.RFC3339)
+	return e.From.UTC().Format(time.RFC3339), e.To.UTC().Format(time.RFC3339)
 }
 
 // eventOf is a transition of a lease. Where nobody gave a reason for taking it away, that is the cause on record.

@@ -47,7 +47,7 @@ func printLeases(c *ucli.Context, leases []lease.Lease, launches []lease.Launch,
 		}
 		sheet.Rows, sheet.Tones = append(sheet.Rows, row), append(sheet.Tones, tone(l, now))
 	}
-	return sheet.Print(c)
+	return sheet.Print(c, c.App.Writer)
 }
 
 // tone is red for what may end at any moment, and yellow for what ends soon.

@@ -80,25 +80,27 @@ func withLostRegistry(err error, found []lease.Instance) error {
 // print shows what is to be done, or was, and what is left alone.
 func (p recovery) print(c *ucli.Context, w io.Writer, verb string) error {
 	now := time.Now()
-	rows := [][]string{{"ACTION", "INSTANCE", "PLACE", "HOLDER", "EXPIRES", "WHY"}}
+	sheet := cli.Sheet{Columns: []cli.Column{
+		{Head: "ACTION"}, {Head: "INSTANCE"}, {Head: "PLACE", Rank: 2}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "EXPIRES"}, {Head: "WHY", Fold: true, Rank: 3, Below: true},
+	}}
 	for _, l := range p.Recovered {
 		expires := "never"
 		if !l.ExpiresAt.IsZero() {
 			expires = cli.When(l.ExpiresAt, now)
 		}
-		rows = append(rows, []string{verb, l.InstanceID, l.Place().String(), dash(l.Holder), expires, l.History[len(l.History)-1].Reason})
+		sheet.Rows = append(sheet.Rows, []string{verb, l.InstanceID, l.Place().String(), dash(l.Holder), expires, l.History[len(l.History)-1].Reason})
 	}
 	for _, left := range p.Left {
 		place := lease.Place{Account: left.Account, Region: left.Region}
-		rows = append(rows, []string{"leave", left.InstanceID, place.String(), "-", "-", left.Reason})
+		sheet.Rows = append(sheet.Rows, []string{"leave", left.InstanceID, place.String(), "-", "-", left.Reason})
 	}
 	if len(p.Recovered) == 0 {
 		cli.Say(c, "no lease to rebuild")
 	}
-	if len(rows) == 1 {
+	if len(sheet.Rows) == 0 {
 		return nil
 	}
-	return cli.Table(w, rows)
+	return sheet.Print(c, w)
 }
 
 // end prints what came of it, and chooses the exit code. What was named and could not be recovered was refused; that a

@@ -105,7 +105,9 @@ func printStrays(c *ucli.Context, found []stray) error {
 		cli.Say(c, "%s", none)
 		return nil
 	}
-	rows := [][]string{{"INSTANCE", "STATE", "ZONE", "STARTED", head}}
+	sheet := cli.Sheet{Columns: []cli.Column{
+		{Head: "INSTANCE"}, {Head: "STATE"}, {Head: "ZONE", Rank: 2}, {Head: "STARTED", Rank: 1}, {Head: head, Fold: true},
+	}}
 	for _, s := range found {
 		if c.Bool("quiet") {
 			fmt.Fprintln(c.App.Writer, s.InstanceID)
@@ -114,11 +116,11 @@ func printStrays(c *ucli.Context, found []stray) error {
 		if foreign {
 			last = s.Registry
 		}
-		rows = append(rows, []string{s.InstanceID, string(s.State), s.Zone, cli.Away(time.Until(s.StartedAt)), last})
+		sheet.Rows = append(sheet.Rows, []string{s.InstanceID, string(s.State), s.Zone, cli.Away(time.Until(s.StartedAt)), last})
 	}
 	if c.Bool("quiet") {
 		return nil
 	}
 	cli.Say(c, "%s", advice)
-	return cli.Table(c.App.Writer, rows)
+	return sheet.Print(c, c.App.Writer)
 }

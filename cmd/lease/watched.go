@@ -103,11 +103,11 @@ const (
 // columns print a line for people.
 func (l watchLine) columns() []string {
 	detail := []string{}
-	switch terms := l.terms(); {
+	switch before, after := l.expiries(); {
 	case l.Action == lineInitial && !l.To.IsZero():
-		detail = append(detail, "until "+l.To.UTC().Format(time.RFC3339))
-	case terms != "-":
-		detail = append(detail, terms)
+		detail = append(detail, "until "+after)
+	case after != "-":
+		detail = append(detail, before+" → "+after)
 	}
 	if l.Reason != "" {
 		detail = append(detail, l.Reason)

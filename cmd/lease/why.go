@@ -84,13 +84,16 @@ func why(c *ucli.Context) error {
 	case cli.WantsJSON(c):
 		return cli.JSON(c, explanations)
 	case about != "":
-		fmt.Fprint(c.App.Writer, about+"\n\n")
+		if err := cli.Prose(c.App.Writer, about+"\n"); err != nil {
+			return err
+		}
 	}
 	for _, e := range explanations {
-		fmt.Fprintln(c.App.Writer, e.account.lines())
+		if err := e.account.writeTo(c.App.Writer); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintln(c.App.Writer, k.registry(time.Now()))
-	return nil
+	return cli.Prose(c.App.Writer, k.registry(time.Now()))
 }
 
 // whatToExplain are the instances meant by id, where they are as far as the records say, and a sentence about the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -111,13 +112,20 @@ func (a *account) text() string {
 	return strings.Join(texts, " ")
 }
 
-// lines are for people to read: the answer, and the aspects indented below it.
-func (a *account) lines() string {
-	lines := a.lead + "\n"
-	for _, one := range a.aspects {
-		lines += fmt.Sprintf("  %-8s %s\n", one.about, one.text)
+// writeTo is for people to read: the answer, and the aspects indented below it.
+func (a *account) writeTo(w io.Writer) error {
+	if err := cli.Prose(w, a.lead); err != nil {
+		return err
 	}
-	return lines
+	rows := [][]string{}
+	for _, one := range a.aspects {
+		rows = append(rows, []string{"", one.about, one.text})
+	}
+	if err := cli.Table(w, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
 }
 
 // untilArmed is what must be run before janitors end anything; empty if they do already.

@@ -58,12 +58,12 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	words, err := l.words(os.LookupEnv)
 	if err == nil {
 		for _, warning := range warnings {
-			_, _ = fmt.Fprintf(sink, "%s: warning: %s\n", app.Name, warning)
+			_ = Prose(sink, fmt.Sprintf("%s: warning: %s", app.Name, warning))
 		}
 		err = stoppable(ctx, takes, func() error { return app.RunContext(ctx, words) })
 	}
 	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
-		_, _ = fmt.Fprintf(sink, "%s: %v\n", app.Name, err)
+		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, err))
 	}
 	return ExitCode(err)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode"
 	"unicode/utf8"
 
@@ -35,51 +34,55 @@ func JSON(c *cli.Context, value any) error {
 func WantsJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
 // Table prints rows for people. The first row is the head. A line break or another sign that is not to be seen is
-// printed as Go writes it, so that no value can pass for a row. On a terminal, the last column is folded to its width.
+// printed as Go writes it, so that no value can pass for a row. On a terminal, the last column is folded to its width, and
+// stands below where it would have less than foldMin characters.
 func Table(w io.Writer, rows [][]string) error {
 	width, _ := screen(w)
 	return table(w, width, rows)
 }
 
-func table(w io.Writer, width int, rows [][]string) error {
-	var lines [][]string
-	before := 0 // the columns before the last
-	for _, row := range rows {
-		cells := make([]string, len(row))
-		for n, cell := range row {
-			cells[n] = visible(cell)
-		}
-		lines = append(lines, cells)
-	}
-	for n := 0; len(rows) > 0 && n < len(rows[0])-1; n++ {
-		most := 0
-		for _, cells := range lines {
-			most = max(most, utf8.RuneCountInString(cells[n]))
-		}
-		before += most + gap
-	}
-	table := tabwriter.NewWriter(w, 0, 0, gap, ' ', 0)
-	for _, cells := range lines {
-		last := len(cells) - 1
-		folded := []string{cells[last]}
-		if width > 0 && width-before >= foldMin {
-			folded = fold(cells[last], width-before)
-		}
-		for n, text := range folded {
-			if n > 0 {
-				cells = make([]string, len(cells))
-			}
-			cells[last] = text
-			if _, err := fmt.Fprintln(table, strings.Join(cells, "\t")); err != nil {
-				return err
-			}
-		}
-	}
-	return table.Flush()
-}
-
-// foldMin is how many characters a folded line has at least; with fewer, the terminal may as well break lines itself.
+// foldMin is how many characters a folded line has at least.
 const foldMin = 20
+
+func table(w io.Writer, width int, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	last := len(rows[0]) - 1
+	widths, before := make([]int, last), 0
+	for n := range widths {
+		for _, row := range rows {
+			widths[n] = max(widths[n], utf8.RuneCountInString(visible(row[n])))
+		}
+		before += widths[n] + gap
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		text, line := visible(row[last]), ""
+		for n, cell := range row[:last] {
+			line += fmt.Sprintf("%-*s", widths[n]+gap, visible(cell))
+		}
+		folded := []string{text}
+		room := width - before
+		switch {
+		case width == 0 || utf8.RuneCountInString(text) <= room:
+		case room >= foldMin:
+			folded = fold(text, room)
+		default:
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = strings.Repeat(" ", indent)
+			folded = fold(text, max(width-indent, foldMin))
+		}
+		for n, part := range folded {
+			if n > 0 {
+				line = strings.Repeat(" ", utf8.RuneCountInString(line))
+			}
+			b.WriteString(strings.TrimRight(line+part, " ") + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
 
 func visible(text string) string {
 	var b strings.Builder
@@ -95,7 +98,26 @@ func visible(text string) string {
 
 // Say prints a line for people to stderr.
 func Say(c *cli.Context, format string, args ...any) {
-	_, _ = fmt.Fprintf(c.App.ErrWriter, format+"\n", args...)
+	_ = Prose(c.App.ErrWriter, fmt.Sprintf(format, args...))
+}
+
+// Prose prints sentences for people, on a terminal folded to its width.
+func Prose(w io.Writer, text string) error {
+	width, _ := screen(w)
+	return prose(w, width, text)
+}
+
+func prose(w io.Writer, width int, text string) error {
+	lines := strings.Split(text, "\n")
+	if width > 0 {
+		folded := []string{}
+		for _, line := range lines {
+			folded = append(folded, fold(line, width)...)
+		}
+		lines = folded
+	}
+	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
+	return err
 }
 
 // Confirm asks on a terminal, and without one demands --yes. What the question rests on is old by the time a person has

@@ -14,10 +14,12 @@ import (
 
 // Column is a column of a [Sheet].
 type Column struct {
-	Head string
-	Rank int  // the highest goes first where there is no room for all; 0 never goes
-	Cut  bool // its texts may be cut, to cutMin
-	More bool // only for people at a terminal, and with -o wide: what reads a pipe keeps the columns that it knows
+	Head  string
+	Rank  int  // the highest goes first where there is no room for all; 0 never goes
+	Cut   bool // its texts may be cut, to cutMin
+	Fold  bool // its texts may be folded, to foldGood; the last column alone
+	Below bool // where it goes, its texts stand on lines of their own below the row
+	More  bool // only for people at a terminal, and with -o wide: what reads a pipe keeps the columns that it knows
 }
 
 // Sheet is a table with more columns than every terminal has room for.
@@ -42,23 +44,29 @@ const (
 const (
 	gap    = 2  // spaces between columns
 	cutMin = 10 // characters that a text keeps
+	indent = 4  // spaces before what stands below a row
+
+	foldGood = 30 // characters that a line of a folded column has
 )
 
 // Print prints the sheet for people: on a terminal as much of it as fits, elsewhere all of it, for what reads a pipe has no
 // width.
-func (s Sheet) Print(c *cli.Context) error {
-	width, colours := screen(c.App.Writer)
+func (s Sheet) Print(c *cli.Context, w io.Writer) error {
+	width, colours := screen(w)
 	wide := c.String("output") == "wide"
 	if wide {
 		width = 0
 	}
-	return s.write(c.App.Writer, width, wide, colours)
+	return s.write(w, width, wide, colours)
 }
 
 // screen is how wide the terminal is that w writes to, and whether it may show colours; 0 if it writes to none.
 //
 // Source: https://no-color.org
 func screen(w io.Writer) (width int, colours bool) {
+	if sink, ok := w.(*Sink); ok {
+		w = sink.out
+	}
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return 0, false
@@ -72,12 +80,19 @@ func screen(w io.Writer) (width int, colours bool) {
 
 func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 	s = s.visible()
-	shown := s.fit(width, wide)
+	shown, below := s.fit(width, wide)
 	var b strings.Builder
 	for n, row := range append([][]string{s.heads()}, s.Rows...) {
 		var line strings.Builder
+		var rest []string
 		for i, column := range shown {
-			cell, size := cut(row[column.at], column.width), column.width
+			cell, size := row[column.at], column.width
+			if s.Columns[column.at].Fold {
+				folded := fold(cell, size)
+				cell, rest = folded[0], folded[1:]
+			} else {
+				cell = cut(cell, size)
+			}
 			padding := strings.Repeat(" ", max(0, size-utf8.RuneCountInString(cell)))
 			if tone := s.tone(n - 1); colours && tone != Plain && s.Columns[column.at].Head == s.Toned {
 				cell = string(tone) + cell + reset
@@ -88,9 +103,27 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 			}
 		}
 		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		for _, text := range rest {
+			b.WriteString(strings.Repeat(" ", s.total(shown[:len(shown)-1], false)+gap) + text + "\n")
+		}
+		if n > 0 {
+			s.writeBelow(&b, row, below, width)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeBelow writes the cells of a row that have no room in it, each after its head.
+func (s Sheet) writeBelow(b *strings.Builder, row []string, below []int, width int) {
+	for _, at := range below {
+		if row[at] == "" || row[at] == "-" {
+			continue
+		}
+		for _, line := range fold(strings.ToLower(s.Columns[at].Head)+": "+row[at], max(width-indent, foldMin)) {
+			b.WriteString(strings.Repeat(" ", indent) + line + "\n")
+		}
+	}
 }
 
 func (s Sheet) tone(row int) Tone {
@@ -121,9 +154,9 @@ func (s Sheet) visible() Sheet {
 
 type shownColumn struct{ at, width int }
 
-// fit chooses the columns that have room, and how wide each is. Columns that say nothing go first, then those of the
-// highest rank; what may be cut is cut last. 0 is room for all.
-func (s Sheet) fit(room int, wide bool) (shown []shownColumn) {
+// fit chooses the columns that have room, how wide each is, and which stand below their rows. Columns that say nothing go
+// first, then those of the highest rank; what may be cut is cut last. 0 is room for all.
+func (s Sheet) fit(room int, wide bool) (shown []shownColumn, below []int) {
 	for at, column := range s.Columns {
 		width := utf8.RuneCountInString(column.Head)
 		empty := len(s.Rows) > 0
@@ -136,7 +169,7 @@ func (s Sheet) fit(room int, wide bool) (shown []shownColumn) {
 		}
 	}
 	if room == 0 {
-		return shown
+		return shown, nil
 	}
 	for over := s.total(shown, true) - room; over > 0; over = s.total(shown, true) - room {
 		last := slices.MaxFunc(shown, func(a, b shownColumn) int { return cmp.Compare(s.Columns[a.at].Rank, s.Columns[b.at].Rank) })
@@ -144,11 +177,15 @@ func (s Sheet) fit(room int, wide bool) (shown []shownColumn) {
 			break
 		}
 		shown = slices.DeleteFunc(shown, func(c shownColumn) bool { return c == last })
+		if s.Columns[last.at].Below {
+			below = append(below, last.at)
+		}
 	}
+	slices.Sort(below)
 	for over := s.total(shown, false) - room; over > 0; over = s.total(shown, false) - room {
 		widest := -1
 		for n, c := range shown {
-			if s.Columns[c.at].Cut && c.width > cutMin && (widest < 0 || c.width > shown[widest].width) {
+			if c.width > s.Columns[c.at].least(c.width) && (widest < 0 || c.width > shown[widest].width) {
 				widest = n
 			}
 		}
@@ -157,20 +194,31 @@ func (s Sheet) fit(room int, wide bool) (shown []shownColumn) {
 		}
 		shown[widest].width--
 	}
-	return shown
+	return shown, below
 }
 
 // total is how wide the columns are, or would be with what may be cut as short as it can be.
 func (s Sheet) total(shown []shownColumn, shortest bool) int {
 	sum := gap * (len(shown) - 1)
 	for _, c := range shown {
-		width := c.width
-		if shortest && s.Columns[c.at].Cut {
-			width = min(width, cutMin)
+		if shortest {
+			sum += s.Columns[c.at].least(c.width)
+		} else {
+			sum += c.width
 		}
-		sum += width
 	}
 	return sum
+}
+
+// least is how wide the column is at least, if its texts need so much.
+func (c Column) least(width int) int {
+	switch {
+	case c.Cut:
+		return min(width, cutMin)
+	case c.Fold:
+		return min(width, foldGood)
+	}
+	return width
 }
 
 // cut shortens a text to so many characters, and shows that it did.
@@ -181,10 +229,11 @@ func cut(text string, most int) string {
 	return string([]rune(text)[:most-1]) + "…"
 }
 
-// fold breaks a text into lines of at most so many characters, at its spaces.
+// fold breaks a text into lines of at most so many characters, at its spaces, but not within `quoted` commands: who copies
+// one is to get one line.
 func fold(text string, most int) (lines []string) {
 	line := ""
-	for word := range strings.SplitSeq(text, " ") {
+	for _, word := range words(text) {
 		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > most {
 			lines, line = append(lines, line), ""
 		}
@@ -194,4 +243,18 @@ func fold(text string, most int) (lines []string) {
 		line += word
 	}
 	return append(lines, line)
+}
+
+// words are what stands between the spaces of a text; what stands in backquotes is part of one.
+func words(text string) (words []string) {
+	quoted := false
+	for piece := range strings.SplitSeq(text, " ") {
+		if quoted {
+			words[len(words)-1] += " " + piece
+		} else {
+			words = append(words, piece)
+		}
+		quoted = quoted != (strings.Count(piece, "`")%2 == 1)
+	}
+	return words
 }

@@ -84,3 +84,89 @@ ok    aws   fine
 		t.Errorf("%v\n%swant\n%s", err, b.String(), want)
 	}
 }
+
+func TestWhatHasNoRoomStandsBelowItsRow(t *testing.T) {
+	t.Parallel()
+	sheet := Sheet{
+		Columns: []Column{{Head: "TIME"}, {Head: "ACTOR", Rank: 1, Below: true}, {Head: "OLD", Rank: 3}, {Head: "REASON", Rank: 2, Below: true}},
+		Rows:    [][]string{{"12:00", "ada@laptop", "-", "the nightly run takes until `lease extend i-1 --for 4h`"}, {"13:00", "bob@desk", "11:00", "-"}},
+	}
+	for width, want := range map[int]string{
+		40: `TIME   ACTOR
+12:00  ada@laptop
+    reason: the nightly run takes until
+    ` + "`lease extend i-1 --for 4h`" + `
+13:00  bob@desk
+`,
+		16: `TIME
+12:00
+    actor: ada@laptop
+    reason: the nightly
+    run takes until
+    ` + "`lease extend i-1 --for 4h`" + `
+13:00
+    actor: bob@desk
+`,
+		120: `TIME   ACTOR       OLD    REASON
+12:00  ada@laptop  -      the nightly run takes until ` + "`lease extend i-1 --for 4h`" + `
+13:00  bob@desk    11:00  -
+`,
+	} {
+		var b strings.Builder
+		if err := sheet.write(&b, width, false, false); err != nil || b.String() != want {
+			t.Errorf("%d: %v\n%swant\n%s", width, err, b.String(), want)
+		}
+	}
+}
+
+func TestWhereTheLastColumnHasNoRoomItStandsBelow(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	err := table(&b, 30, [][]string{{"12:00", "i-0123456789abcdef0", "from today until tomorrow"}, {"12:01", "i-1", "-"}})
+	want := `12:00  i-0123456789abcdef0
+    from today until tomorrow
+12:01  i-1                  -
+`
+	if err != nil || b.String() != want {
+		t.Errorf("%v\n%swant\n%s", err, b.String(), want)
+	}
+}
+
+func TestProseIsFoldedAtSpacesAndNotWithinACommand(t *testing.T) {
+	t.Parallel()
+	text := "It is stuck: say `lease unmanage i-1 --yes` or turn it off.\nSo it is."
+	for width, want := range map[int]string{
+		0:  text + "\n",
+		20: "It is stuck: say\n`lease unmanage i-1 --yes`\nor turn it off.\nSo it is.\n",
+	} {
+		var b strings.Builder
+		if err := prose(&b, width, text); err != nil || b.String() != want {
+			t.Errorf("%d: %v, %q", width, err, b.String())
+		}
+	}
+}
+
+func TestAColumnThatIsFoldedLeavesRoomForTheOthers(t *testing.T) {
+	t.Parallel()
+	sheet := Sheet{
+		Columns: []Column{{Head: "ID"}, {Head: "PLACE", Rank: 1}, {Head: "REASON", Fold: true}},
+		Rows:    [][]string{{"i-0123456789abcdef0", "123456789012/eu-west-1", "its term has passed while nothing was being ended here"}, {"i-1", "-", "its lease holds"}},
+	}
+	for width, want := range map[int]string{
+		60: `ID                   REASON
+i-0123456789abcdef0  its term has passed while nothing was
+                     being ended here
+i-1                  its lease holds
+`,
+		90: `ID                   PLACE                   REASON
+i-0123456789abcdef0  123456789012/eu-west-1  its term has passed while nothing was being
+                                             ended here
+i-1                  -                       its lease holds
+`,
+	} {
+		var b strings.Builder
+		if err := sheet.write(&b, width, false, false); err != nil || b.String() != want {
+			t.Errorf("%d: %v\n%swant\n%s", width, err, b.String(), want)
+		}
+	}
+}
