@@ -43,11 +43,18 @@ func (r *rig) janitorOf(log *slog.Logger) *Janitor {
 // running runs a janitor in a bubble of its own clock until the test's function returns.
 func running(t *testing.T, ids []string, log *slog.Logger, test func(r *rig)) {
 	t.Helper()
+	runningWith(t, ids, log, func(*Config) {}, test)
+}
+
+// runningWith does so with a change to how it is configured.
+func runningWith(t *testing.T, ids []string, log *slog.Logger, change func(*Config), test func(r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, ids...)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		j := r.janitorOf(log)
+		change(&j.Config)
 		go func() { done <- j.Run(ctx) }()
 		synctest.Wait()
 		test(r)

@@ -110,9 +110,14 @@ func (g *tagger) took(w plan.TagWrite, at time.Time) {
 		t = &tagged{}
 		g.by[w.InstanceID] = t
 	}
-	if w.Key == lease.TagLeased {
+	switch w.Key {
+	case lease.TagLeased:
 		t.Leased, t.leased = w.Value, at
 		return
+	case lease.TagRegistry: // the next listing shows it
+		g.failed[w.InstanceID] = time.Now()
+		return
+	default:
 	}
 	t.Expires, t.at = w.Expires, at
 	delete(g.behind, w.InstanceID)
@@ -186,6 +191,9 @@ func writeTags(ctx context.Context, cloud Cloud, writes []plan.TagWrite) (took m
 		first, tags := writes[same[0]], map[string]string{}
 		tags[first.Key] = first.Value
 		doubtful := attachedFirst(ctx, cloud, writes, same, tags)
+		if first.Key == lease.TagRegistry {
+			doubtful = takenBy(ctx, cloud, writes, same)
+		}
 		ids, at := []string{}, map[string]int{}
 		for _, n := range same {
 			if !doubtful[n] {
@@ -230,6 +238,27 @@ func attachedFirst(ctx context.Context, cloud Cloud, writes []plan.TagWrite, sam
 		}
 	}
 	return doubtful
+}
+
+// takenBy tells which instances are not to bear our registry's tag, by a fresh description: another registry's tag may be
+// there by now, or somebody may want nobody to touch them. CreateTags would write over it, where no policy forbids that.
+func takenBy(ctx context.Context, cloud Cloud, writes []plan.TagWrite, same []int) (others map[int]bool) {
+	var ids []string
+	for _, n := range same {
+		ids = append(ids, writes[n].InstanceID)
+	}
+	free := map[string]bool{}
+	if listing, err := cloud.Describe(ctx, ids); err == nil {
+		for _, i := range listing.Instances {
+			_, tagged := i.Tags[lease.TagRegistry]
+			free[i.ID] = !tagged && i.Alive() && !i.Exempt()
+		}
+	}
+	others = map[int]bool{}
+	for _, n := range same {
+		others[n] = !free[writes[n].InstanceID]
+	}
+	return others
 }
 
 // byValue groups writes of the same tag, in the order of the first of each.

@@ -87,3 +87,31 @@ func Adopt(now time.Time, i Instance, expiresAt, notAfter time.Time, holder stri
 	l.State = StateAdopting
 	return l
 }
+
+// AdoptionTime is how long an adoption takes at most, from its record to the tag, which `lease adopt` sets and looks for.
+const AdoptionTime = 5 * time.Minute
+
+// Incomplete reports whether an adoption has not come to its end at now: the record is there, and nobody has seen the tag.
+func (l *Lease) Incomplete(now time.Time) bool {
+	return l.State == StateAdopting && now.Sub(l.adopted()) >= AdoptionTime
+}
+
+// adopted is when it was adopted last, by its history.
+func (l *Lease) adopted() time.Time {
+	for _, t := range slices.Backward(l.History) {
+		if t.Action == "adopt" {
+			return t.Time
+		}
+	}
+	return l.GrantedAt
+}
+
+// completable is for how long after an adoption a janitor may set its tag. An older record that still lacks its tag may be
+// one that a registry was set back to.
+const completable = time.Hour
+
+// Completable reports whether a janitor that may do so sets the registry's tag on the instance of an adopted lease.
+func (l *Lease) Completable(now time.Time, i *Instance) bool {
+	_, tagged := i.Tags[TagRegistry]
+	return l.Incomplete(now) && now.Sub(l.adopted()) < completable && i.Alive() && !tagged && !i.Exempt()
+}

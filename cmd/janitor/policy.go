@@ -54,6 +54,7 @@ func policyFlags() []ucli.Flag {
 	}
 	return append(flags,
 		&ucli.BoolFlag{Name: "delete-kept-volumes", Usage: "of a launch that was closed, also remove volumes that outlived instances whose lease once held", EnvVars: []string{env("delete-kept-volumes")}, Category: policy},
+		&ucli.BoolFlag{Name: "complete-adoptions", Usage: "set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json", EnvVars: []string{env("complete-adoptions")}, Category: policy},
 		&ucli.IntFlag{Name: "silent-min", Value: p.SilentMin, Usage: "silence brake: this `NUMBER` may always be silent", EnvVars: []string{env("silent-min")}, Category: brakes},
 		&ucli.Float64Flag{Name: "silent-share", Value: p.SilentShare, Usage: "silence brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("silent-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: this `NUMBER` of ends that nobody declared is always allowed", EnvVars: []string{env("rate-min")}, Category: brakes},
@@ -95,6 +96,7 @@ func readPolicy(c *ucli.Context) (plan.Policy, error) {
 	p.SilentMin, p.SilentShare = c.Int("silent-min"), c.Float64("silent-share")
 	p.RateMin, p.RateShare = c.Int("rate-min"), c.Float64("rate-share")
 	p.OfficeMax, p.DeleteKeptVolumes = c.Int("leader-max"), c.Bool("delete-kept-volumes")
+	p.CompleteAdoptions = c.Bool("complete-adoptions")
 	p.BehindMin, p.BehindShare = c.Int("behind-min"), c.Float64("behind-share")
 	for name, n := range map[string]int{"silent-min": p.SilentMin, "rate-min": p.RateMin, "leader-max": p.OfficeMax, "behind-min": p.BehindMin} {
 		if n < 0 {

@@ -56,7 +56,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
+		"create": createInstance, "leased": leaseInstance, "adopting": adoptInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -104,6 +104,19 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 		tags[key] = value
 	}
 	w.sim.SetTags(i.ID, tags)
+	ts.Setenv(args[0], i.ID)
+	_, err = w.store.PutLease(w.ctx, l)
+	return err
+}
+
+// adopting NAME AGO: an instance that somebody began to adopt so long ago, and that has no tag.
+func adoptInstance(w *world, ts *testscript.TestScript, args []string) error {
+	ago, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	i := w.sim.Create(ec2sim.Instance{})
+	l := lease.Adopt(time.Now().Add(-ago), lease.Instance{ID: i.ID, Place: here, Zone: i.Zone, ZoneID: i.ZoneID}, time.Now().Add(time.Hour), time.Time{}, "ada", nil, lease.By{Actor: "test"})
 	ts.Setenv(args[0], i.ID)
 	_, err = w.store.PutLease(w.ctx, l)
 	return err

@@ -147,6 +147,9 @@ func note(l lease.Lease, known lease.Circumstances, now time.Time) string {
 	case l.Mark != nil && l.Live():
 		notes = append(notes, fmt.Sprintf("marked (%s), %s", l.Mark.Cause, mayEnd(*l.Mark, now)))
 	}
+	if l.Incomplete(now) {
+		notes = append(notes, "adopted, but lacks its tag")
+	}
 	if o := known.Overdue(&l, nil); o.Reason != "" && o.Reason != lease.KeptStuck { // which is said already
 		notes = append(notes, overdueWords(o))
 	}

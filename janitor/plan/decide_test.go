@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -257,10 +258,66 @@ func TestAdopting(t *testing.T) {
 	check(t, []spec{
 		{"bears our tag by value: active", Holds("i-1", adopting), nil, Ruling{Action: plan.ActActivate}},
 		{"bears our tag, term over: active first", Holds("i-1", adopting, Over(time.Hour)), nil, Ruling{Action: plan.ActActivate}},
-		{"bears another's tag", Holds("i-1", adopting, Foreign), nil, keep},
-		{"bears the tag without a value", Holds("i-1", adopting, func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }), nil, keep},
-		{"not seen, term over", Holds("i-1", adopting, Over(time.Hour), Absent), nil, keep},
+		{"lacks our tag, for a minute", Holds("i-1", adopting, adoptedFor(time.Minute), without(lease.TagRegistry)), nil, keep},
+		{"lacks our tag, for five minutes", Holds("i-1", adopting, adoptedFor(5*time.Minute), without(lease.TagRegistry)), nil, report},
+		{"lacks our tag, and was adopted again a minute ago", Holds("i-1", adopting, adoptedFor(time.Hour), adoptedFor(time.Minute), without(lease.TagRegistry)), nil, keep},
+		{"lacks our tag, term over", Holds("i-1", adopting, adoptedFor(time.Hour), Over(time.Hour), without(lease.TagRegistry)), nil, report},
+		{"bears another's tag", Holds("i-1", adopting, adoptedFor(time.Hour), Foreign), nil, report},
+		{"bears the tag without a value", Holds("i-1", adopting, adoptedFor(time.Hour), func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }), nil, report},
+		{"not seen, term over", Holds("i-1", adopting, adoptedFor(time.Hour), Over(time.Hour), Absent), nil, report},
 	})
+}
+
+// adoptedFor has it adopted so long ago, once more if it was before.
+func adoptedFor(d time.Duration) func(*Subject) {
+	return WithLease(func(l *lease.Lease) { l.History = append(l.History, lease.Transition{Time: Ago(d), Action: "adopt"}) })
+}
+
+func without(tag string) func(*Subject) {
+	return func(s *Subject) { delete(s.Instance.Tags, tag) }
+}
+
+func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) {
+	t.Parallel()
+	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
+	half := []func(*Subject){adopting, adoptedFor(10 * time.Minute), without(lease.TagRegistry)}
+	allowed := func(v *plan.View) { v.Policy.CompleteAdoptions = true }
+	for name, c := range map[string]struct {
+		changes []func(*Subject)
+		world   []func(*plan.View)
+		written bool
+	}{
+		"allowed":                              {half, with(allowed), true},
+		"paused":                               {half, with(allowed, func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }), true},
+		"not allowed":                          {half, nil, false},
+		"observing":                            {half, with(allowed, func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }), false},
+		"perhaps set back":                     {half, with(allowed, func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRestored}} }), false},
+		"a moment ago: whoever adopts sets it": {slices.Concat(half, []func(*Subject){adoptedFor(time.Minute)}), with(allowed), false},
+		"long ago: perhaps an old record":      {slices.Concat(half, []func(*Subject){adoptedFor(2 * time.Hour)}), with(allowed), false},
+		"another registry's":                   {slices.Concat(half, []func(*Subject){Foreign}), with(allowed), false},
+		"the tag without a value":              {slices.Concat(half, []func(*Subject){func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }}), with(allowed), false},
+		"exempt":                               {slices.Concat(half, []func(*Subject){Exempt}), with(allowed), false},
+		"terminated":                           {slices.Concat(half, []func(*Subject){Is(lease.InstanceTerminated)}), with(allowed), false},
+		"not seen":                             {slices.Concat(half, []func(*Subject){Absent}), with(allowed), false},
+		"unmanaged":                            {slices.Concat(half, []func(*Subject){WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged })}), with(allowed), false},
+		"active":                               {slices.Concat(half, []func(*Subject){WithLease(func(l *lease.Lease) { l.State = lease.StateActive })}), with(allowed), false},
+		"revoked":                              {slices.Concat(half, []func(*Subject){Revoked(lease.CauseRelease, time.Minute)}), with(allowed), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := ViewOf(Holds("i-1", slices.Clone(c.changes)...))
+			for _, change := range c.world {
+				change(&v)
+			}
+			written := false
+			for _, w := range plan.Decide(v).Tags {
+				written = written || w.Key == lease.TagRegistry && w.Value == v.Snapshot.Registry.UUID && w.InstanceID == "i-1"
+			}
+			if written != c.written {
+				t.Errorf("written %t, want %t", written, c.written)
+			}
+		})
+	}
 }
 
 func TestNextIsWhenTimeAloneChangesThePlan(t *testing.T) {

@@ -49,10 +49,13 @@ func (c *situation) tagWrites() []TagWrite {
 	var all []TagWrite
 	for n := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[n]
+		i := c.instanceOf(l)
+		if c.Policy.CompleteAdoptions && !everything && i != nil && l.Completable(c.Now, i) {
+			all = append(all, TagWrite{Place: i.Place, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Snapshot.Registry.UUID})
+		}
 		if l.State != lease.StateActive {
 			continue
 		}
-		i := c.instanceOf(l)
 		if i == nil || !i.Alive() || !i.ManagedBy(c.Snapshot.Registry.UUID) || !l.Binds(*i) {
 			continue
 		}

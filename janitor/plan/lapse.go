@@ -23,15 +23,7 @@ func (c *situation) judge(l *lease.Lease) {
 	case lease.StateRevoked:
 		c.judgeRevoked(p, l, i)
 	case lease.StateAdopting:
-		if i != nil && i.ManagedBy(c.Snapshot.Registry.UUID) {
-			c.say(l, ActActivate, "bears the registry's tag")
-			return
-		}
-		if i != nil && i.State == lease.InstanceTerminated {
-			c.say(l, ActConfirm, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
-			return
-		}
-		c.say(l, ActKeep, "adopted, but its tag was not seen yet")
+		c.judgeAdopting(l, i)
 	case lease.StateActive:
 		c.judgeActive(p, l, i)
 	}

@@ -34,6 +34,9 @@ type Policy struct {
 	OfficeMax    int           // more changes of leader than this within OfficeWindow hold silence
 	OfficeWindow time.Duration
 
+	// CompleteAdoptions sets the registry's tag on adopted instances that lack it. It takes deploy/iam/janitor-adopt.json.
+	CompleteAdoptions bool
+
 	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
 
 	NoSilence bool // judge no silence at all: a single pass cannot

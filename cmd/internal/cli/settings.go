@@ -25,7 +25,7 @@ func flagTable() (installation, call []string) {
 		embedded-etcd embedded-etcd-listen embedded-etcd-cert embedded-etcd-key embedded-etcd-client-ca
 
 		boot-grace mark-grace lone-grace orphan-grace term-grace launch-window absent-for retention chosen-retention retry-max
-		max-skew silent-memory rate-window leader-window delete-kept-volumes silent-min silent-share rate-min rate-share
+		max-skew silent-memory rate-window leader-window delete-kept-volumes complete-adoptions silent-min silent-share rate-min rate-share
 		behind-min behind-share leader-max
 
 		max-extend imds`)

@@ -39,6 +39,9 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		t.find("records", id, "is no JSON: %v", err)
 		return
 	}
+	if before != nil && before.State == "adopting" || after != nil && after.State == "adopting" {
+		f.adopting = t.now
+	}
 	f.record, f.by = after, e.who
 	if before == nil || after == nil || before.State != after.State {
 		f.since = t.now

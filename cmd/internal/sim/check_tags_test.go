@@ -158,6 +158,10 @@ func (t *truth) checkWrote(e event) {
 	}
 	b, f := t.machines[id], t.leases[id]
 	from := e.sent.Add(-tagLook)
+	if registry, completes := e.tags[registryTag]; completes {
+		t.checkCompleted(e, b, f, registry)
+		return
+	}
 	switch {
 	case b == nil:
 		return // it was attached to nothing any more
@@ -180,6 +184,25 @@ func (t *truth) checkWrote(e event) {
 		default:
 			t.find("tags", e.id, "a janitor writes %s", key)
 		}
+	}
+}
+
+// checkCompleted: a janitor sets the tag of its registry, and nothing else, on what is being adopted into it, and only where
+// neither a registry's tag was nor the one that forbids it.
+func (t *truth) checkCompleted(e event, b *body, f *file, registry string) {
+	taken := func(tags map[string]string) bool {
+		_, exempt := tags[exemptTag]
+		return tags[registryTag] != "" || exempt
+	}
+	switch {
+	case registry != registryUUID || len(e.tags) != 1:
+		t.find("tags", e.id, "a janitor writes %v", e.tags)
+	case b == nil || f == nil:
+		t.find("tags", e.id, "a janitor manages what nobody adopted")
+	case (f.record == nil || f.record.State != "adopting") && e.sent.Sub(f.adopting) > 2*time.Minute:
+		t.find("tags", e.id, "a janitor manages it, and the last adoption was over %s before", e.sent.Sub(f.adopting))
+	case b.always(e.sent.Add(-tagLook), e.sent, taken):
+		t.find("tags", e.id, "a janitor manages what another registry has, or what is exempt")
 	}
 }
 

@@ -105,6 +105,7 @@ type file struct {
 	dates          map[dated]bool
 	shortened      map[int64]bool
 	active         time.Time // when it was last active, unless it is
+	adopting       time.Time // when it was last being adopted
 }
 
 type launchFile struct {

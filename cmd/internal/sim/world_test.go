@@ -56,6 +56,7 @@ func hasty() plan.Policy {
 	p.LaunchWindow, p.AbsentFor, p.RetryMax = 4*time.Minute, 5*time.Minute, 4*time.Minute
 	p.SilentMemory, p.RateWindow, p.OfficeWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
 	p.Retention, p.ChosenRetention = 6*time.Hour, 12*time.Hour
+	p.CompleteAdoptions = true
 	return p
 }
 

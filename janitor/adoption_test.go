@@ -1,0 +1,83 @@
+package janitor
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// adopting has an instance that somebody began to adopt so long ago, and that has no tag yet.
+func (r *rig) adopting(id string, ago time.Duration) {
+	r.t.Helper()
+	r.cloud.mu.Lock()
+	i := r.instance(id, "")
+	i.Tags = map[string]string{}
+	r.cloud.instances[id] = i
+	r.cloud.mu.Unlock()
+	l := lease.Adopt(r.now().Add(-ago), i, r.now().Add(24*time.Hour), time.Time{}, "ada", nil, lease.By{Actor: "ada"})
+	if _, err := r.store.PutLease(r.t.Context(), l); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// completes lets the janitor of a test set the tags of adoptions.
+func completes(c *Config) { c.Policy.CompleteAdoptions = true }
+
+func TestAnAdoptionWithoutItsTagIsCompletedWhereThatIsAllowed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   lease.State
+	}{
+		"allowed": {completes, lease.StateActive},
+		"not":     {func(*Config) {}, lease.StateAdopting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runningWith(t, []string{"i-1"}, quiet(), c.change, func(r *rig) {
+				r.adopting("i-2", 4*time.Minute)
+				after(30 * time.Second)
+				if n := r.calls(); n != 0 || r.lease("i-2").State != lease.StateAdopting {
+					r.t.Errorf("%d calls while whoever adopts may still set it", n)
+				}
+				after(5 * time.Minute)
+				if got := r.lease("i-2").State; got != c.want {
+					r.t.Errorf("%s, want %s", got, c.want)
+				}
+				calls := r.calls()
+				after(10 * time.Minute)
+				if n := r.calls(); n != calls {
+					r.t.Errorf("%d calls more after it was done", n-calls)
+				}
+			})
+		})
+	}
+}
+
+func TestNoTagOfAnotherRegistryIsWrittenOverByACompletion(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*lease.Instance){
+		"taken by another": func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "uuid-2" },
+		"without a value":  func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "" },
+		"exempt by now":    func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" },
+		"terminated":       func(i *lease.Instance) { i.State = lease.InstanceTerminated },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				r.adopting("i-2", 10*time.Minute)
+				write := plan.TagWrite{Place: r.cloud.place, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
+				r.cloud.change("i-2", change) // since it was listed
+				before := r.cloud.instances["i-2"].Tags[lease.TagRegistry]
+				took, failed := writeTags(t.Context(), r.cloud, []plan.TagWrite{write})
+				if got := r.cloud.instances["i-2"].Tags[lease.TagRegistry]; got != before || r.calls() != 0 || len(took)+len(failed) > 0 {
+					t.Errorf("the tag says %q, after %d calls", got, r.calls())
+				}
+			})
+		})
+	}
+}

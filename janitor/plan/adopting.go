@@ -1,0 +1,32 @@
+package plan
+
+import (
+	"fmt"
+
+	"lapse/lease"
+)
+
+// judgeAdopting decides about an instance whose lease was written, and whose tag nobody has seen yet: nothing ends it.
+func (c *situation) judgeAdopting(l *lease.Lease, i *lease.Instance) {
+	switch {
+	case i != nil && i.ManagedBy(c.Snapshot.Registry.UUID):
+		c.say(l, ActActivate, "bears the registry's tag")
+	case i != nil && i.State == lease.InstanceTerminated:
+		c.say(l, ActConfirm, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
+	case l.Incomplete(c.Now):
+		c.say(l, ActReport, "adopted, but "+untagged(l, i))
+	default:
+		c.say(l, ActKeep, "adopted, but its tag was not seen yet")
+	}
+}
+
+// untagged says what an adoption lacks.
+func untagged(l *lease.Lease, i *lease.Instance) string {
+	switch {
+	case i == nil:
+		return "EC2 does not show it"
+	case i.Tags[lease.TagRegistry] != "":
+		return fmt.Sprintf("it bears the tag %s of another registry; `lease unmanage %s` gives up its lease here", lease.TagRegistry, l.InstanceID)
+	}
+	return fmt.Sprintf("it lacks the tag %s, so nothing ends it; `lease adopt %s` sets it", lease.TagRegistry, l.InstanceID)
+}
