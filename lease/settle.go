@@ -110,8 +110,9 @@ func (l *Lease) adopted() time.Time {
 // one that a registry was set back to.
 const completable = time.Hour
 
-// Completable reports whether a janitor that may do so sets the registry's tag on the instance of an adopted lease.
+// Completable reports whether a janitor that may do so sets the registry's tag on the instance of an adopted lease. One whose
+// date has passed meanwhile is left to whoever adopts it again: nobody was told that it would be terminated.
 func (l *Lease) Completable(now time.Time, i *Instance) bool {
 	_, tagged := i.Tags[TagRegistry]
-	return l.Incomplete(now) && now.Sub(l.adopted()) < completable && i.Alive() && !tagged && !i.Exempt()
+	return l.Incomplete(now) && !l.Over(now, 0) && now.Sub(l.adopted()) < completable && i.Alive() && !tagged && !i.Exempt()
 }

@@ -299,6 +299,7 @@ func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) 
 		"exempt":                               {slices.Concat(half, []func(*Subject){Exempt}), with(allowed), false},
 		"terminated":                           {slices.Concat(half, []func(*Subject){Is(lease.InstanceTerminated)}), with(allowed), false},
 		"not seen":                             {slices.Concat(half, []func(*Subject){Absent}), with(allowed), false},
+		"its date has passed":                  {slices.Concat(half, []func(*Subject){Over(time.Second)}), with(allowed), false},
 		"unmanaged":                            {slices.Concat(half, []func(*Subject){WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged })}), with(allowed), false},
 		"active":                               {slices.Concat(half, []func(*Subject){WithLease(func(l *lease.Lease) { l.State = lease.StateActive })}), with(allowed), false},
 		"revoked":                              {slices.Concat(half, []func(*Subject){Revoked(lease.CauseRelease, time.Minute)}), with(allowed), false},
