@@ -98,6 +98,7 @@ func (p planView) sum() string {
 		n    int
 		what string
 	}{
+		{take(plan.Marked), "marked (they end when their notice has passed)"},
 		{take(plan.ActMark), "to mark (notice, then the end)"},
 		{take(plan.ActRemove), "leftovers to remove"},
 		{take(plan.ActHold), "held by a brake"},

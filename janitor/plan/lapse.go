@@ -243,7 +243,12 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		if full := since.Add(c.Policy.MarkGrace); isActing && l.Mark.Since.Before(since) && full.After(deadline) {
 			deadline = full // a notice of which part passed while nobody could extend starts again
 		}
-		if c.Now.Before(deadline) || !isActing {
+		switch {
+		case !isActing:
+			c.wake(deadline)
+			c.say(l, ActKeep, over+"; marked, and a full notice begins once janitors end anything here").Cause = lease.CauseTerm
+			return
+		case c.Now.Before(deadline):
 			c.wake(deadline)
 			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
 			return

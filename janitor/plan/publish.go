@@ -14,13 +14,25 @@ const (
 	publishedTextMax   = 300 // bytes of a reason
 )
 
+// Marked is the action of a judgement about an instance that is kept until its notice has passed, and then ends: nobody
+// who arms is to be surprised by it.
+const Marked Action = "marked"
+
+// shown is the action as people are shown it.
+func (v Verdict) shown() Action {
+	if v.Action == ActKeep && v.Lease != nil && v.Lease.Live() && v.Lease.Mark != nil {
+		return Marked
+	}
+	return v.Action
+}
+
 // Published is what people are shown of the plan before they arm: counts of everything, and the first verdicts, what ends
 // and changes most before what is kept.
 func (p Plan) Published(v View) lease.Plan {
 	registry := v.Snapshot.Registry
 	first := make([][]Verdict, weights)
 	made := p.counted(registry.UUID, func(v Verdict, foreign bool) {
-		if w := weight(v.Action, foreign); len(first[w]) < publishedMax {
+		if w := weight(v.shown(), foreign); len(first[w]) < publishedMax {
 			first[w] = append(first[w], v)
 		}
 	})
@@ -60,7 +72,7 @@ func (p Plan) counted(registry string, each func(v Verdict, foreign bool)) lease
 		if foreign {
 			made.Foreign++
 		} else {
-			made.Counts[string(v.Action)]++
+			made.Counts[string(v.shown())]++
 		}
 		each(v, foreign)
 	}
@@ -70,7 +82,7 @@ func (p Plan) counted(registry string, each func(v Verdict, foreign bool)) lease
 // judgement is the verdict without what it was made of.
 func (v Verdict) judgement(registry string) lease.Judgement {
 	j := lease.Judgement{
-		Action: string(v.Action), InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Place: v.Place.String(),
+		Action: string(v.shown()), InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Place: v.Place.String(),
 		Cause: v.Cause, Brake: v.Brake, Overdue: v.Overdue, Reason: v.Reason, Foreign: v.foreign(registry),
 	}
 	if v.Leftover != nil {
@@ -92,7 +104,7 @@ func weight(action Action, foreign bool) int {
 	switch action {
 	case ActEnd, ActOrphan:
 		return 0
-	case ActMark:
+	case Marked, ActMark:
 		return 1
 	case ActRemove:
 		return 2
