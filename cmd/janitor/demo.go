@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -24,8 +26,10 @@ func demoCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
-			cli.Takes(c, time.Minute) // it stops what it has started
-			return demo.Run(c.Context, demo.Options{Binaries: filepath.Dir(self), Out: c.App.Writer, Stay: c.Bool("stay")})
+			cli.Takes(c, time.Minute) // it stops what it has started, also when nobody reads what it says any more
+			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGPIPE)
+			defer stop()
+			return demo.Run(ctx, demo.Options{Binaries: filepath.Dir(self), Out: c.App.Writer, Stay: c.Bool("stay")})
 		},
 	}
 }

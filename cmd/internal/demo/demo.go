@@ -10,6 +10,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,6 +32,9 @@ type Failure struct{ What string }
 
 func (f *Failure) Error() string { return "the demo expected: " + f.What }
 
+// errStopped is returned when the context ends before the story does.
+var errStopped = errors.New("the demo was stopped before its end; what it started is ended too")
+
 // Run tells the story. It returns a [Failure] if something lives that should not, or the other way round.
 func Run(ctx context.Context, o Options) error {
 	s, err := open(ctx, o)
@@ -46,7 +50,11 @@ func Run(ctx context.Context, o Options) error {
 		acts = append(acts, story.lose) // which leaves nothing to list
 	}
 	for _, act := range acts {
-		if err := act(ctx); err != nil {
+		err := act(ctx)
+		if ctx.Err() != nil {
+			return errStopped
+		}
+		if err != nil {
 			s.showLogs()
 			return err
 		}

@@ -55,6 +55,41 @@ func TestE2EDemoStays(t *testing.T) {
 	}
 }
 
+// TestE2EDemoEndsWhatItStartedWhenNobodyReads has its reader gone after three lines, as `janitor demo | head -3` has.
+func TestE2EDemoEndsWhatItStartedWhenNobodyReads(t *testing.T) {
+	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // short: paths of unix sockets are
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	demo := exec.Command(filepath.Join(build(t), "janitor"), "demo")
+	demo.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo.Stdout = theirs
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	patience := time.AfterFunc(generous, func() { _ = demo.Process.Kill() })
+	defer patience.Stop()
+	_ = theirs.Close()
+	lines := bufio.NewScanner(ours)
+	for range 3 {
+		if !lines.Scan() {
+			t.Fatal("the demo said less than three lines")
+		}
+	}
+	_ = ours.Close()
+	if err := demo.Wait(); demo.ProcessState.ExitCode() != 1 {
+		t.Errorf("the demo ends with %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the demo left behind: %v (%v)", left, err)
+	}
+}
+
 // readUntilItStays returns all that the demo says before it waits, and the lines of it that are for a shell.
 func readUntilItStays(stdout io.Reader) (said, settings string) {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
