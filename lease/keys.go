@@ -2,6 +2,7 @@ package lease
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -108,8 +109,8 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 }
 
 // Succeeding is a lease that was made anew, by adoption or recovery, in place of a record that is there: its date is
-// numbered above that record's too, its changes go on from there, and a store writes it over that revision. What a newer
-// release has noted on that record stays, and so does the launch that made the instance, whose volumes and interfaces are
+// numbered above that record's too, its changes and its history go on from there, and a store writes it over that revision.
+// What a newer release has noted on that record stays, and so does the launch that made the instance, whose volumes and interfaces are
 // no leftovers of a failed creation then.
 func (l Lease) Succeeding(old Lease) Lease {
 	l.ExpiresNumber = max(l.ExpiresNumber, numberAfter(old.ExpiresNumber, old.TagNumber))
@@ -117,7 +118,8 @@ func (l Lease) Succeeding(old Lease) Lease {
 	l.Changes = min(max(l.Changes, old.Changes+1), maxChanges)
 	l.Bore = cmp.Or(l.Bore, old.ClientToken, old.Bore)
 	l.Revision, l.unknown = old.Revision, old.unknown
-	return l
+	l.History, l.HistoryDropped = slices.Concat(old.History, l.History), old.HistoryDropped
+	return l.bounded()
 }
 
 // dated sets the agreed date, with its number. What kept the instance beyond the date before no longer matters.

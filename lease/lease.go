@@ -179,11 +179,16 @@ func (l Lease) copied() Lease {
 func (l Lease) changed(now time.Time, action string, by By) Lease {
 	l = l.copied()
 	l.History = append(l.History, Transition{Time: stamp(now), Actor: by.Actor, Action: action, Reason: by.Reason})
+	l.Changes = min(l.Changes+1, maxChanges)
+	return l.bounded()
+}
+
+// bounded drops what is too much of its history, which is its own.
+func (l Lease) bounded() Lease {
 	if over := len(l.History) - historyMax; over > 0 {
 		l.History = slices.Delete(l.History, historyFirst, historyFirst+over)
 		l.HistoryDropped = min(l.HistoryDropped+int64(over), maxChanges)
 	}
-	l.Changes = min(l.Changes+1, maxChanges)
 	return l
 }
 

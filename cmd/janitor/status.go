@@ -104,7 +104,7 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 			v.Overdue = append(v.Overdue, overdue{l.InstanceID, l.Stuck, o})
 		}
 		v.Leases[string(l.State)]++
-		if l.Mark != nil {
+		if l.Mark != nil && l.Live() {
 			v.Marked = append(v.Marked, l)
 		}
 		if l.Stuck != "" {
@@ -166,6 +166,9 @@ func overdueRows(all []overdue, now time.Time) [][]string {
 	}
 	if more := len(all) - len(rows); more > 0 {
 		rows = append(rows, []string{"overdue", fmt.Sprintf("%d more (`lease list --overdue`)", more)})
+	}
+	if len(all) > 0 {
+		rows = append(rows, []string{"", "`lease why ID` says what keeps each, and what to do"})
 	}
 	return rows
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -136,7 +137,11 @@ func (a *adoption) question(c *ucli.Context) string {
 // lease makes the lease of an instance that is adopted at now, in place of the record that was looked at.
 func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	adopting := a.terms.lease(now, i, by)
-	if before, recorded := a.before[i.ID]; recorded {
+	before, recorded := a.before[i.ID]
+	if !a.named { // it stays whose it was
+		adopting.Holder = cmp.Or(before.Holder, i.Tags[lease.TagHolder], cli.Holder())
+	}
+	if recorded {
 		adopting = adopting.Succeeding(before)
 	}
 	return adopting
@@ -160,7 +165,7 @@ func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 func (a *adoption) wouldAdopt(i lease.Instance) done {
 	now := time.Now()
 	l := a.lease(now, i, lease.By{Actor: cli.Actor()})
-	said := fmt.Sprintf("would adopt %s, expires %s", i.ID, cli.When(l.ExpiresAt, now))
+	said := fmt.Sprintf("would adopt %s for %s, expires %s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now))
 	if spot := a.spotToCancel(i.ID); spot != "" {
 		said = fmt.Sprintf("would cancel spot request %s; %s", spot, said)
 	}
@@ -187,5 +192,5 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	if err := a.mark(c, i.ID); err != nil {
 		return done{}, err
 	}
-	return done{lease: l, said: fmt.Sprintf("%s adopted, expires %s", i.ID, cli.When(l.ExpiresAt, now))}, nil
+	return done{lease: l, said: fmt.Sprintf("%s adopted for %s, expires %s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now))}, nil
 }

@@ -86,6 +86,13 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 	switch {
 	case c.IsSet("for"):
 		m.after, err = cli.Duration("for", c.String("for"))
+		switch text := c.String("for"); {
+		case err != nil || m.after > 0:
+		case m.after < 0:
+			err = cli.Usage("--for %s must be above zero; for an earlier date say --by %s --allow-shorten", text, text)
+		default:
+			err = cli.Usage("--for %s must be above zero; `lease release` ends a lease now", text)
+		}
 	case c.IsSet("by"):
 		m.by, err = cli.Duration("by", c.String("by"))
 		if err == nil && m.by == 0 {

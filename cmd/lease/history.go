@@ -78,7 +78,7 @@ func historySheet(events []event, leases int) cli.Sheet {
 	}
 	for _, e := range events {
 		if e.Dropped > 0 {
-			sheet.Rows = append(sheet.Rows, []string{"-", e.InstanceID, "-", "-", "-", "-", fmt.Sprintf("%d changes are not kept", e.Dropped)})
+			sheet.Rows = append(sheet.Rows, []string{"-", e.InstanceID, "-", "-", "-", "-", notKept(e.Dropped)})
 		}
 		before, after := e.expiries()
 		sheet.Rows = append(sheet.Rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, before, after, e.Actor, dash(e.Reason)})
@@ -86,15 +86,25 @@ func historySheet(events []event, leases int) cli.Sheet {
 	return sheet
 }
 
-// expiries are the dates between which the expiry was moved, if it was.
-func (e event) expiries() (before, after string) {
-	switch {
-	case e.To.IsZero():
-		return "-", "-"
-	case e.From.IsZero():
-		return "none", e.To.UTC().Format(time.RFC3339)
+func notKept(n int64) string {
+	if n == 1 {
+		return "1 change is not kept"
 	}
-	return e.From.UTC().Format(time.RFC3339), e.To.UTC().Format(time.RFC3339)
+	return fmt.Sprintf("%d changes are not kept", n)
+}
+
+// expiries are the dates between which the expiry was moved, if it was, or the latest date.
+func (e event) expiries() (before, after string) {
+	if e.To.IsZero() && e.Action != lease.ActionMaxTerm {
+		return "-", "-"
+	}
+	whole := func(t time.Time) string {
+		if t.IsZero() {
+			return "none"
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	return whole(e.From), whole(e.To)
 }
 
 // eventOf is a transition of a lease. Where nobody gave a reason for taking it away, that is the cause on record.

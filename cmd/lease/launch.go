@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -64,7 +65,7 @@ func launch(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	launcher := ec2.NewLauncher(cloud, store, ec2.LauncherConfig{Actor: cli.Actor(), Progress: progress(c)})
+	launcher := ec2.NewLauncher(cloud, store, ec2.LauncherConfig{Actor: cli.Actor(), Progress: progress(c, order.self)})
 	return order.carryOut(c, launcher, cloud, store)
 }
 
@@ -81,8 +82,7 @@ func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 			return err
 		}
 	}
-	o.Holder = cli.Holder()
-	cli.Say(c, "holder %s, who launches; name another with --holder", o.Holder)
+	o.Holder, o.self = cli.Holder(), cli.Holder()
 	return nil
 }
 
@@ -124,6 +124,12 @@ type launched struct {
 	Leases []lease.Lease `json:"leases"`
 }
 
+// shown is a launch and its leases without what nobody is to see.
+func shown(l lease.Launch, leases []lease.Lease) launched {
+	l.Request = ec2.Shown(l.Request)
+	return launched{Launch: l, Leases: append([]lease.Lease{}, leases...)}
+}
+
 // printResult prints what is known of a launch; nothing, if nothing is.
 func printResult(c *ucli.Context, r ec2.Result) error {
 	if r.Launch.Token == "" {
@@ -144,7 +150,7 @@ func printResult(c *ucli.Context, r ec2.Result) error {
 	}
 	switch {
 	case cli.WantsJSON(c):
-		return cli.JSON(c, launched{Launch: r.Launch, Leases: append([]lease.Lease{}, r.Leases...)})
+		return cli.JSON(c, shown(r.Launch, r.Leases))
 	case c.Bool("quiet"):
 		return printIDs(c, r.Leases)
 	case len(r.Leases) == 0:
@@ -159,10 +165,11 @@ func printPlan(c *ucli.Context, plan ec2.Plan) error {
 	if plan.Exists {
 		cli.Say(c, "token %s is on record already, and the launch is %s: nothing new would be launched", l.Token, l.State)
 	}
+	l.Request = ec2.Shown(l.Request)
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, l)
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "would launch %s in %s, term %s, not after %s, with this request and the tags that Lapse adds\n%s\n",
-		count(l.Count, "instance"), l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
+	_, err := fmt.Fprintf(c.App.Writer, "would launch %s for %s in %s, term %s, not after %s, with this request and the tags that Lapse adds\n%s\n",
+		count(l.Count, "instance"), cmp.Or(l.Holder, "nobody"), l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
 	return err
 }

@@ -29,22 +29,23 @@ func printLeases(c *ucli.Context, leases []lease.Lease, launches []lease.Launch,
 		{Head: "TYPE", Rank: 4, More: true},
 		{Head: "ZONE", Rank: 3},
 		{Head: "EXPIRES"},
-		{Head: "NOTE", Rank: 2, Cut: true},
 		{Head: "LAUNCH", Rank: 6},
 	}}
 	wide := c.String("output") == "wide"
 	if wide {
 		sheet.Columns = append(sheet.Columns, cli.Column{Head: "REGION"}, cli.Column{Head: "DATE"}, cli.Column{Head: "LABELS"})
 	}
+	sheet.Columns = append(sheet.Columns, cli.Column{Head: "NOTE", Rank: 2, Fold: true, Below: true})
 	asked := requestsOf(launches)
 	for _, l := range leases {
 		row := []string{
 			l.InstanceID, string(l.State), dash(l.Holder), dash(asked[l.ClientToken].name), dash(asked[l.ClientToken].kind),
-			dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(note(l, known, now)), dash(l.Launch),
+			dash(cmp.Or(l.Zone, l.Region)), expires(l, now), dash(l.Launch),
 		}
 		if wide {
 			row = append(row, dash(l.Region), date(l), dash(labels(l.Labels)))
 		}
+		row = append(row, dash(note(l, known, now)))
 		sheet.Rows, sheet.Tones = append(sheet.Rows, row), append(sheet.Tones, tone(l, now))
 	}
 	return sheet.Print(c, c.App.Writer)
@@ -141,6 +142,9 @@ func expires(l lease.Lease, now time.Time) string {
 // note is what there is to know of a lease beside its state and its term.
 func note(l lease.Lease, known lease.Circumstances, now time.Time) string {
 	var notes []string
+	if l.Cause != "" {
+		notes = append(notes, string(l.Cause))
+	}
 	switch {
 	case l.Stuck != "":
 		notes = append(notes, "stuck: "+l.Stuck)
@@ -152,9 +156,6 @@ func note(l lease.Lease, known lease.Circumstances, now time.Time) string {
 	}
 	if o := known.Overdue(&l, nil); o.Reason != "" && o.Reason != lease.KeptStuck { // which is said already
 		notes = append(notes, overdueWords(o))
-	}
-	if l.Cause != "" {
-		notes = append(notes, string(l.Cause))
 	}
 	return strings.Join(notes, ", ")
 }

@@ -7,12 +7,16 @@ import (
 	"lapse/lease/ec2"
 )
 
-// progress tells people on stderr how a launch gets on: its token as soon as there is a record of it, then each step.
-func progress(c *ucli.Context) func(ec2.Event) {
+// progress tells people on stderr how a launch gets on: its token as soon as there is a record of it, and for whom it is if
+// nobody said so, then each step.
+func progress(c *ucli.Context, holder string) func(ec2.Event) {
 	return func(e ec2.Event) {
 		switch e.Kind {
 		case ec2.EventStored, ec2.EventResumed:
 			cli.Say(c, "launch %s: %s", e.Token, e.Text)
+			if holder != "" {
+				cli.Say(c, "holder %s, who launches; name another with --holder", holder)
+			}
 		case ec2.EventWarning:
 			cli.Say(c, "warning: %s", e.Text)
 		case ec2.EventDoubt:

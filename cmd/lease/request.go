@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,7 @@ func requestFlags() []ucli.Flag {
 // order is what `lease launch` was asked to do.
 type order struct {
 	ec2.Request
+	self   string // the holder, where nobody named one: whoever launches
 	resume bool   // go on with a launch from its record
 	dryRun bool   //
 	wait   string // none, active or claimed
@@ -97,7 +99,9 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	}
 	switch {
 	case file != "":
-		o.Skeleton, err = readFile(c, "request", file)
+		if o.Skeleton, err = readFile(c, "request", file); err == nil && len(bytes.TrimSpace(o.Skeleton)) == 0 {
+			err = cli.Usage("the --request file %s is empty; `aws ec2 run-instances --generate-cli-skeleton` prints one to fill in", file)
+		}
 		return err
 	case o.ImageID == "":
 		return cli.Usage("say which image to launch, with --image-id or in a --request file; see `lease launch --help`")

@@ -115,7 +115,7 @@ func showLaunch(c *ucli.Context, store *etcd.Store, token string) error {
 		return err
 	}
 	if cli.WantsJSON(c) {
-		return cli.JSON(c, launched{Launch: l, Leases: leases})
+		return cli.JSON(c, shown(l, leases))
 	}
 	known, err := circumstances(c, store, leases...)
 	if err != nil {

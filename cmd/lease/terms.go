@@ -26,6 +26,7 @@ type terms struct {
 	until          time.Time     // instead of term; zero: none
 	ttl            time.Duration // zero: none
 	holder         string
+	named          bool // somebody named the holder
 	labels         map[string]string
 	beats          map[string]lease.Heartbeat // by instance id, of who is adopted
 }
@@ -49,13 +50,15 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 	switch {
 	case t.notAfter > 0 && t.term == 0 && t.until.IsZero():
 		return t, cli.Usage("--term none is later than --not-after %s; add --not-after none, or give a term of at most %s", c.String("not-after"), c.String("not-after"))
+	case t.notAfter > 0 && t.until.After(time.Now().Add(t.notAfter)):
+		return t, cli.Usage("--until %s is later than --not-after %s; give a later --not-after, or none", c.String("until"), c.String("not-after"))
 	case t.notAfter > 0 && t.term > t.notAfter:
 		return t, cli.Usage("--term %s is later than --not-after %s; give a later --not-after, or none", c.String("term"), c.String("not-after"))
 	}
 	if err := lease.CheckTTL(t.ttl); err != nil {
 		return t, err
 	}
-	t.holder = c.String("holder")
+	t.holder, t.named = c.String("holder"), c.IsSet("holder")
 	t.labels, err = cli.Pairs("label", c.StringSlice("label"))
 	return t, err
 }

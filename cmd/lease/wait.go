@@ -42,6 +42,10 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", o.wait, brief(o.Patience), list(missing)))
 	}
+	if c.Err() != nil && errors.Is(err, context.Canceled) {
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all is launched and leased, and not yet %s: %s; the same command with --id %s waits on",
+			o.wait, list(missing), r.Launch.Token))
+	}
 	for n, l := range r.Leases { // a sidecar may have claimed them meanwhile
 		if fresh, err := store.Lease(c.Context, l.InstanceID); err == nil {
 			r.Leases[n] = fresh

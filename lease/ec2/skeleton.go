@@ -46,7 +46,7 @@ func readSkeleton(data []byte) (*ec2.RunInstancesInput, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	if err := decoder.Decode(&filled); err != nil {
-		return nil, &RequestError{Why: fmt.Sprintf("is not JSON: %v", err)}
+		return nil, &RequestError{Why: fmt.Sprintf("is not JSON%s: %v", lineOf(data, err), err)}
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, &RequestError{Why: "has something after its end"}
@@ -70,6 +70,15 @@ func readSkeleton(data []byte) (*ec2.RunInstancesInput, error) {
 		return nil, &RequestError{Why: fmt.Sprintf("has a value that EC2 does not take: %v", err)}
 	}
 	return in, nil
+}
+
+// lineOf says in which line of a text the error is.
+func lineOf(data []byte, err error) string {
+	at := len(data)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		at = min(int(syntax.Offset), at)
+	}
+	return fmt.Sprintf(" in line %d", 1+bytes.Count(data[:at], []byte("\n")))
 }
 
 // writeSkeleton is the inverse of readSkeleton: what is absent is left out, and keys are in order, so that the same

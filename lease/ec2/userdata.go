@@ -1,7 +1,9 @@
 package ec2
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode"
@@ -38,4 +40,29 @@ func checkUserData(data string) error {
 			"has %d bytes, and EC2 takes %d; compress it with gzip, or let it download the rest", n, maxUserData)}
 	}
 	return nil
+}
+
+// Shown is a frozen request for people and programs to look at: of user-data, which may hold secrets, it has the size and
+// the SHA-256 alone.
+func Shown(request json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(request, &fields) != nil {
+		return request
+	}
+	var text string
+	var binary []byte
+	switch {
+	case fields["UserData"] != nil && json.Unmarshal(fields["UserData"], &text) == nil:
+		binary = []byte(text)
+	case fields[binaryUserData] != nil && json.Unmarshal(fields[binaryUserData], &binary) == nil:
+	default:
+		return request
+	}
+	delete(fields, binaryUserData)
+	fields["UserData"], _ = json.Marshal(fmt.Sprintf("%d bytes, sha256:%x", len(binary), sha256.Sum256(binary)))
+	shown, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return shown
 }

@@ -44,7 +44,8 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		return err
 	})
 	defer sink.Close()
-	app.Writer, app.ErrWriter = stdout, sink
+	out := &output{to: stdout}
+	app.Writer, app.ErrWriter = out, sink
 	if last := len(args) - 1; args[last] == completeFlag {
 		for _, word := range complete(ctx, app, args[1:last]) {
 			_, _ = fmt.Fprintln(stdout, word)
@@ -60,7 +61,10 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		for _, warning := range warnings {
 			_ = Prose(sink, fmt.Sprintf("%s: warning: %s", app.Name, warning))
 		}
-		err = stoppable(ctx, takes, func() error { return app.RunContext(ctx, words) })
+		err = interrupted(ctx, stoppable(ctx, takes, func() error { return app.RunContext(ctx, words) }))
+	}
+	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
+		err = fmt.Errorf("what this command says could not be written: %w", unsaid)
 	}
 	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
 		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, err))

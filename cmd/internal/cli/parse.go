@@ -61,10 +61,16 @@ func DurationOrNone(name, text string) (time.Duration, error) {
 	return d, err
 }
 
+// firstYear is that of the oldest date which somebody may mean.
+const firstYear = 1970
+
 // Date reads RFC 3339, or a date and time of the local zone: 2027-02-01T18:00[:05], with a space for the T, or a date
-// alone, or 18:00 for today.
+// alone, or 18:00 for today, or the next weekday of a name, as in "friday 18:00".
 func Date(name, text string) (time.Time, error) {
 	t, err := date(name, text, time.Now())
+	if err == nil && t.Year() < firstYear {
+		return time.Time{}, Usage("--%s %q has passed long ago; give a date that is yet to come", name, text)
+	}
 	if err == nil && lease.CheckDate(t) != nil {
 		return time.Time{}, Usage("--%s %q is %d in UTC, a year that no record can hold", name, text, t.Year())
 	}
@@ -90,9 +96,40 @@ func date(name, text string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse("15:04", text); err == nil {
 		return time.Date(year, month, day, t.Hour(), t.Minute(), 0, 0, now.Location()).UTC(), nil
 	}
+	if t, ok := weekday(text, now); ok {
+		return t.UTC(), nil
+	}
+	if text == "none" {
+		return time.Time{}, Usage("--%s none: this takes a date; write one as %s", name, now.AddDate(0, 0, 1).Format(time.DateOnly))
+	}
 	example := time.Date(year, month, day+1, 18, 0, 0, 0, now.Location())
-	return time.Time{}, Usage("--%s %q is not a date; write it as %s or, in local time, as \"%s\", %s (its beginning) or 18:00 (today)",
+	return time.Time{}, Usage("--%s %q is not a date; write it as %s or, in local time, as \"%s\", %s (its beginning), 18:00 (today) or \"friday 18:00\"",
 		name, text, example.UTC().Format(time.RFC3339), example.Format("2006-01-02 15:04"), example.Format(time.DateOnly))
+}
+
+// weekday reads a weekday, or its first three letters, and a time of it; none is its beginning. It is the next that is yet
+// to come, which may be today.
+func weekday(text string, now time.Time) (time.Time, bool) {
+	words := strings.Fields(strings.ToLower(text))
+	if len(words) == 0 || len(words) > 2 {
+		return time.Time{}, false
+	}
+	clock := time.Time{}
+	if len(words) == 2 {
+		var err error
+		if clock, err = time.Parse("15:04", words[1]); err != nil {
+			return time.Time{}, false
+		}
+	}
+	for ahead := range 8 {
+		day := now.AddDate(0, 0, ahead)
+		name := strings.ToLower(day.Weekday().String())
+		at := time.Date(day.Year(), day.Month(), day.Day(), clock.Hour(), clock.Minute(), 0, 0, now.Location())
+		if (words[0] == name || words[0] == name[:3]) && at.After(now) {
+			return at, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // DateFlag is the date that a flag gives. One of the local zone is echoed in UTC.

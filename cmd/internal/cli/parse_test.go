@@ -86,7 +86,7 @@ func TestDate(t *testing.T) {
 			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "tomorrow", "4h", "2027-13-01", "03.02.2027", "25:00", "18:00:00"} {
+	for _, text := range []string{"", "none", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "friday 6pm", "friday 18:00 utc", "fryday", "fr 18:00", "tomorrow", "4h", "2027-13-01", "03.02.2027", "25:00", "18:00:00"} {
 		if got, err := Date("until", text); ExitCode(err) != ExitUsage {
 			t.Errorf("%q is %s, %v; want wrong usage", text, got, err)
 		}
@@ -99,8 +99,21 @@ func TestDateOfToday(t *testing.T) {
 	if got, err := date("until", "18:00", now); err != nil || !got.Equal(time.Date(2027, 2, 3, 15, 0, 0, 0, time.UTC)) || got.Location() != time.UTC {
 		t.Errorf("18:00 is %s, %v", got, err)
 	}
+	for text, want := range map[string]time.Time{ // it is a Wednesday
+		"friday 18:00":    time.Date(2027, 2, 5, 18, 0, 0, 0, now.Location()),
+		"Fri 18:00":       time.Date(2027, 2, 5, 18, 0, 0, 0, now.Location()),
+		"friday":          time.Date(2027, 2, 5, 0, 0, 0, 0, now.Location()),
+		"wednesday 22:31": time.Date(2027, 2, 3, 22, 31, 0, 0, now.Location()),
+		"wednesday 22:30": time.Date(2027, 2, 10, 22, 30, 0, 0, now.Location()),
+		"WED":             time.Date(2027, 2, 10, 0, 0, 0, 0, now.Location()),
+		"tuesday 00:00":   time.Date(2027, 2, 9, 0, 0, 0, 0, now.Location()),
+	} {
+		if got, err := date("until", text, now); err != nil || !got.Equal(want) || got.Location() != time.UTC {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
+		}
+	}
 	_, err := date("until", "soon", now)
-	want := "--until \"soon\" is not a date; write it as 2027-02-04T15:00:00Z or, in local time, as \"2027-02-04 18:00\", 2027-02-04 (its beginning) or 18:00 (today)"
+	want := "--until \"soon\" is not a date; write it as 2027-02-04T15:00:00Z or, in local time, as \"2027-02-04 18:00\", 2027-02-04 (its beginning), 18:00 (today) or \"friday 18:00\""
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

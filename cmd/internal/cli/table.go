@@ -64,8 +64,11 @@ func (s Sheet) Print(c *cli.Context, w io.Writer) error {
 //
 // Source: https://no-color.org
 func screen(w io.Writer) (width int, colours bool) {
-	if sink, ok := w.(*Sink); ok {
-		w = sink.out
+	switch wrapped := w.(type) {
+	case *Sink:
+		w = wrapped.out
+	case *output:
+		w = wrapped.to
 	}
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {

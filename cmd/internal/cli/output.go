@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+)
+
+// output is stdout. It keeps the first error of a write, for what prints here and there does not look at each: a command
+// whose words did not arrive has failed, whatever it did.
+type output struct {
+	to io.Writer
+
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.err == nil {
+			o.err = err
+		}
+	}
+	return n, err
+}
+
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// interrupted tells of an error that a signal to stop has caused as what it is. What has a code of its own says already
+// what it means.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || is[*CodeError](err) {
+		return err
+	}
+	return &interruptedError{err}
+}
+
+// interruptedError says that a signal ended the command.
+type interruptedError struct{ err error }
+
+func (e *interruptedError) Error() string {
+	if e.err == context.Canceled { //nolint:errorlint // that alone, with nothing around it
+		return "stopped by a signal"
+	}
+	return "stopped by a signal: " + e.err.Error()
+}
+
+func (e *interruptedError) Unwrap() error { return e.err }
