@@ -148,10 +148,14 @@ func beatWords(l lease.Lease, beats map[string]lease.Heartbeat, t teller) string
 }
 
 func (a *account) tellRevoked(l lease.Lease, t teller) {
-	a.lead = fmt.Sprintf("%s is being ended: its lease was revoked %s, because %s.", l.InstanceID, t.exact(l.RevokedAt), causeWords(l.Cause))
+	being := "is being ended"
+	if l.Stuck != "" {
+		being = "should have ended, and cannot be"
+	}
+	a.lead = fmt.Sprintf("%s %s: its lease was revoked %s, because %s.", l.InstanceID, being, t.exact(l.RevokedAt), causeWords(l.Cause))
 	a.tellLast(l, t, "revoke", "orphan")
 	if l.Tries > 0 {
-		a.say("tries", "Its end was tried %s, last %s. Whether EC2 was asked, and what it said: the audit log.", times(l.Tries), t.when(l.TriedAt))
+		a.say("tries", "Its end was tried %s, last %s. The audit log has each try, and EC2's answers.", times(l.Tries), t.when(l.TriedAt))
 	}
 	if !l.AbsentSince.IsZero() {
 		a.say("absent", "EC2 does not find it since %s; after an hour of that it counts as ended.", t.when(l.AbsentSince))

@@ -75,6 +75,15 @@ func listLeases(c *ucli.Context) error {
 
 // none says that no lease is wanted, and where there are any if there are none in the regions asked for.
 func (f filter) none(all []lease.Lease) string {
+	if f.holder != "" && !slices.ContainsFunc(all, func(l lease.Lease) bool { return l.Holder == f.holder }) {
+		holders := map[string]bool{}
+		for _, l := range all {
+			if l.Holder != "" {
+				holders[l.Holder] = true
+			}
+		}
+		return fmt.Sprintf("no leases of holder %s%s", f.holder, among(sorted(holders)))
+	}
 	elsewhere := map[string]bool{}
 	for _, l := range all {
 		if elsewhere[l.Region] = true; slices.Contains(f.regions, l.Region) {
@@ -85,6 +94,18 @@ func (f filter) none(all []lease.Lease) string {
 		return "no leases"
 	}
 	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
+}
+
+// among names the first of those that there are instead.
+func among(names []string) string {
+	const named = 5
+	switch more := len(names) - named; {
+	case len(names) == 0:
+		return ""
+	case more > 0:
+		return fmt.Sprintf("; there are leases of %s and %d more", strings.Join(names[:named], ", "), more)
+	}
+	return "; there are leases of " + strings.Join(names, ", ")
 }
 
 // sayBad names the records that cannot be read. Their instances are spared.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -72,7 +73,7 @@ func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t 
 		return
 	}
 	l := *e.Lease
-	words := fmt.Sprintf("%s `lease unmanage %s` keeps the instance, without a lease.", k.wayOut(o, l, i), l.InstanceID)
+	words := strings.TrimSpace(fmt.Sprintf("%s `lease unmanage %s` keeps the instance, without a lease.", k.wayOut(o, l, i), l.InstanceID))
 	if l.Live() && l.Mark == nil {
 		e.account.lead = fmt.Sprintf("%s is overdue: its term passed %s, and %s.", l.InstanceID, t.exact(l.ExpiresAt), keptClause(o))
 		e.account.instead("change", changeOverdue(l, t))
@@ -109,8 +110,8 @@ func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) stri
 		return fmt.Sprintf("Set its tag %s to %s again%s", lease.TagRegistry, registry.UUID, then)
 	case lease.KeptByLaunch:
 		return fmt.Sprintf("Set its tag %s to %s again%s", lease.TagLaunch, l.ClientToken, then)
-	case lease.KeptStuck:
-		return stuckAdvice(l.InstanceID, l.Stuck)
+	case lease.KeptStuck: // what to do is said there
+		return ""
 	case lease.KeptByObserving, lease.KeptByPause:
 		return fmt.Sprintf("Nothing is terminated until %s.", untilArmed(registry))
 	case lease.KeptUnswept:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -67,7 +68,20 @@ func listStrays(c *ucli.Context) error {
 		}
 	}
 	sayBad(c, view.Snapshot.Bad)
+	for _, swept := range view.Snapshot.Sweep.Places {
+		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Place() == swept }) {
+			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, elsewhere(clouds[0].Place(), swept))
+		}
+	}
 	return printStrays(c, strays(view, planned, c.Bool("foreign")))
+}
+
+// elsewhere says how to see a location from here.
+func elsewhere(here, location lease.Place) string {
+	if here.Account != location.Account {
+		return "these credentials are of account " + here.Account
+	}
+	return fmt.Sprintf("say --region %s too", location.Region)
 }
 
 func strays(view plan.View, planned plan.Plan, foreign bool) []stray {

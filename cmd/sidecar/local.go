@@ -114,17 +114,24 @@ func extend(c *ucli.Context) error {
 	}
 	partly := error(nil)
 	if extended.Clamped {
-		cli.Say(c, "granted less than asked for: this lease may be extended no further from here")
+		way := "an operator extends it further, with `lease extend`"
+		if extended.Granted.Equal(extended.Lease.NotAfter) {
+			way = "that is its latest date, which an operator moves with `lease extend --max-term`"
+		}
+		cli.Say(c, "granted less than asked for: from here, to %s at most; %s", extended.Granted.UTC().Format(time.RFC3339), way)
 		partly = &cli.SilentError{Code: cli.ExitPartly}
 	}
 	now := time.Now()
 	cli.SayClock(c, lease.Reckoning{Now: now, Behind: time.Duration(extended.ClockBehind), Late: time.Duration(extended.SweepLate)})
 	if cli.WantsJSON(c) {
-		return errors.Join(cli.JSON(c, extended.Lease), partly)
+		return errors.Join(cli.JSON(c, extended), partly)
 	}
 	now = now.Add(time.Duration(extended.ClockBehind))
-	_, err = fmt.Fprintf(c.App.Writer, "%s %s → %s\n", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
-	return errors.Join(err, partly)
+	words := fmt.Sprintf("%s %s → %s", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
+	if extended.Granted.Equal(extended.Before) {
+		words = fmt.Sprintf("%s holds until %s already", extended.Lease.InstanceID, cli.When(extended.Granted, now))
+	}
+	return errors.Join(cli.Prose(c.App.Writer, words), partly)
 }
 
 func extendRequest(c *ucli.Context) (sidecar.ExtendRequest, error) {
