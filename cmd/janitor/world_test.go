@@ -139,7 +139,7 @@ func elect(w *world, _ *testscript.TestScript, _ []string) (err error) {
 // resign: the other janitor leads no more.
 func resign(w *world, _ *testscript.TestScript, _ []string) error { return w.office.Resign(w.ctx) }
 
-// stamp AGE [REGION]…: the other janitor swept.
+// stamp AGE [REGION]… [next=AFTER]: the other janitor swept, and sweeps again so long after.
 func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	age, err := time.ParseDuration(args[0])
 	if err != nil {
@@ -174,6 +174,14 @@ func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string
 		Leader: "other", Revision: last.Revision, Brakes: brakes,
 	}
 	for _, region := range regions {
+		if text, isNext := strings.CutPrefix(region, "next="); isNext {
+			next, err := time.ParseDuration(text)
+			if err != nil {
+				return err
+			}
+			sweep.NextSweep = at.Add(next)
+			continue
+		}
 		sweep.Places = append(sweep.Places, lease.Place{Account: here.Account, Region: region})
 	}
 	_, err = w.office.PutSweep(w.ctx, registry, sweep)

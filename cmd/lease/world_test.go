@@ -210,7 +210,7 @@ func silence(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// stamp [AGE [UNABLE]]: a janitor swept us-east-1, and terminates nothing for that reason.
+// stamp [AGE [UNABLE] [next=AFTER]]: a janitor swept us-east-1, terminates nothing for that reason, and sweeps again so long after.
 func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 	age := time.Duration(0)
 	if len(args) > 0 {
@@ -219,20 +219,28 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 			return err
 		}
 	}
-	unable := lease.KeptReason("")
-	if len(args) > 1 {
-		unable = lease.KeptReason(args[1])
+	unable, next := lease.KeptReason(""), time.Minute
+	for _, arg := range args[min(1, len(args)):] {
+		text, isNext := strings.CutPrefix(arg, "next=")
+		if !isNext {
+			unable = lease.KeptReason(arg)
+			continue
+		}
+		var err error
+		if next, err = time.ParseDuration(text); err != nil {
+			return err
+		}
 	}
-	return w.sweep(age, unable)
+	return w.sweep(age, next, unable)
 }
 
 // brake NAME REASON [starting]: a janitor swept us-east-1, and that brake held; starting says that it has just started.
 func holdBrake(w *world, _ *testscript.TestScript, args []string) error {
-	return w.sweep(0, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1], Starting: len(args) > 2})
+	return w.sweep(0, time.Minute, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1], Starting: len(args) > 2})
 }
 
-// sweep leaves the stamp of a janitor that swept so long ago.
-func (w *world) sweep(age time.Duration, unable lease.KeptReason, held ...lease.Brake) error {
+// sweep leaves the stamp of a janitor that swept so long ago, and sweeps again so long after that.
+func (w *world) sweep(age, next time.Duration, unable lease.KeptReason, held ...lease.Brake) error {
 	office, err := w.store.Campaign(w.ctx, "test", 10*time.Second)
 	if err != nil {
 		return err
@@ -248,7 +256,7 @@ func (w *world) sweep(age time.Duration, unable lease.KeptReason, held ...lease.
 	}
 	at := time.Now().Add(-age)
 	_, err = office.PutSweep(w.ctx, registry, lease.Sweep{
-		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute),
+		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(next),
 		Places: []lease.Place{here}, Leader: "test", Brakes: held, Unable: unable, Revision: sweep.Revision,
 	})
 	return err
