@@ -81,6 +81,9 @@ func TestEveryAlertSaysWhatToDoAndIsTried(t *testing.T) {
 	}
 }
 
+// TestAlertsFireAsTheirTestsSay runs the tests of the alerts.
+func TestAlertsFireAsTheirTestsSay(t *testing.T) { promtool(t, "", "test", "rules", ruleTests) }
+
 type panel struct {
 	ID          int
 	Type, Title string

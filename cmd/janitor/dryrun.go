@@ -40,7 +40,13 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 	if err := show(); err != nil {
 		return err
 	}
-	return unseen(c, planned)
+	if err := unseen(c, planned); err != nil {
+		return err
+	}
+	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // or else no more was asked for
+		return &cli.SilentError{Code: cli.ExitPartly}
+	}
+	return nil
 }
 
 // sweptNow are the locations of the checkpoint; none unless it is fresh.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +19,20 @@ const lookTimeout = 3 * time.Second
 
 func regionFlag() ucli.Flag {
 	return &ucli.StringFlag{Name: "region", Usage: "AWS `REGION`", DefaultText: "the AWS SDK's own setting"}
+}
+
+// regionsOf are the regions that --region names, each once; if it names none, that of the AWS settings, as an empty name.
+func regionsOf(c *ucli.Context) []string {
+	var regions []string
+	for _, region := range c.StringSlice("region") {
+		if !slices.Contains(regions, region) {
+			regions = append(regions, region)
+		}
+	}
+	if len(regions) == 0 {
+		return []string{""}
+	}
+	return regions
 }
 
 // openCloud opens EC2 in a region; empty means that of the AWS settings. Where a profile wants the code of an MFA device, it

@@ -19,12 +19,8 @@ import (
 // lookForLost lists, in each region, what bears any registry's tag, or looks up the instances that were named. One
 // listing that fails fails the command: what is not seen cannot be told from what is not there.
 func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
-	regions := c.StringSlice("region")
-	if len(regions) == 0 {
-		regions = []string{""}
-	}
 	found := []lease.Instance{}
-	for _, region := range regions {
+	for _, region := range regionsOf(c) {
 		cloud, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return nil, err

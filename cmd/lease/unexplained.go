@@ -47,11 +47,7 @@ func listStrays(c *ucli.Context) error {
 	}
 	defer closeStore()
 	var clouds []janitor.Cloud
-	regions := c.StringSlice("region")
-	if len(regions) == 0 {
-		regions = []string{""}
-	}
-	for _, region := range regions {
+	for _, region := range regionsOf(c) {
 		cloud, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
-		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd,
+		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens,
 		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -312,6 +313,15 @@ func failEC2(w *world, _ *testscript.TestScript, args []string) error {
 		f.Times, _ = strconv.Atoi(args[3])
 	}
 	w.sim.Inject(f)
+	return nil
+}
+
+// tokenless: EC2 is an endpoint that knows no client tokens.
+func forgetTokens(w *world, _ *testscript.TestScript, _ []string) error {
+	w.sim.Inject(ec2sim.Fault{
+		Action: "DescribeInstances", Effect: ec2sim.Refuse, Code: "InternalError",
+		Match: func(form url.Values) bool { return form.Get("Filter.1.Name") == "client-token" },
+	})
 	return nil
 }
 

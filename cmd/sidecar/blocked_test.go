@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/cmd/internal/script"
@@ -87,7 +88,12 @@ func (p *process) beats(when string) {
 	ctx, cancel := context.WithTimeout(p.Context(), 20*time.Second)
 	defer cancel()
 	held := p.heartbeat(ctx, when, clientv3.NoLease)
-	if _, err := p.client.Revoke(ctx, held); err != nil {
+	_, err := p.client.Revoke(ctx, held)
+	for errors.Is(err, rpctypes.ErrLeaseNotFound) { // once it knows its timeout, it takes another etcd lease by itself
+		held = p.heartbeat(ctx, when, clientv3.NoLease)
+		_, err = p.client.Revoke(ctx, held)
+	}
+	if err != nil {
 		p.Fatal(err)
 	}
 	p.heartbeat(ctx, when, held)

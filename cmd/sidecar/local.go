@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -211,10 +210,7 @@ func release(c *ucli.Context) error {
 
 // coded gives an error of the sidecar its exit code.
 func coded(err error) error {
-	if down, ok := errors.AsType[*sidecar.NotRunningError](err); ok {
-		if errors.Is(down, fs.ErrPermission) { // it may well run
-			return cli.NotAllowed("the sidecar", down.Socket)
-		}
+	if _, ok := errors.AsType[*sidecar.NotRunningError](err); ok {
 		return cli.WithCode(cli.ExitMissing, err)
 	}
 	if _, ok := errors.AsType[*sidecar.UnavailableError](err); ok {

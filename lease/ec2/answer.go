@@ -17,25 +17,28 @@ import (
 // answerHead is how much of an answer is looked at before it is read: EC2 begins each with its request id.
 const answerHead = 1024
 
-// alienError says that something else than EC2 answered with HTTP 200: a proxy, a captive portal, a gateway that lost the
+// alienError says that something else than EC2 answered with success: a proxy, a captive portal, a gateway that lost the
 // content. The SDK takes such an answer for one without a single instance in it.
 type alienError struct {
 	operation string
+	status    int
 	begins    string
 }
 
 func (e *alienError) Error() string {
 	if e.begins == "" {
-		return fmt.Sprintf("an empty answer to %s, with HTTP 200: something between here and AWS lost it", e.operation)
+		return fmt.Sprintf("an empty answer to %s, with HTTP %d: something between here and AWS lost it", e.operation, e.status)
 	}
-	return fmt.Sprintf("an answer to %s that is not AWS's, with HTTP 200: it begins with %q; a proxy may have given it", e.operation, e.begins)
+	return fmt.Sprintf("an answer to %s that is not AWS's, with HTTP %d: it begins with %q; a proxy may have given it", e.operation, e.status, e.begins)
 }
 
 // RetryableError tells the SDK to ask again what may be asked again.
 func (e *alienError) RetryableError() bool { return true }
 
-// withOwnAnswers refuses what is no answer of EC2 or STS: one without the root element of the operation, or without a
-// request id in it. It is for the clients of these two alone: what gives credentials on the way to a call answers otherwise. Errors have their own form, and those that lack it count for no answer already.
+// withOwnAnswers refuses what is no answer of EC2 or STS: one without the root element of the operation, without a request
+// id in it, or with a success other than 200, such as 204 or a proxy's 203. It is for the clients of these two alone: what
+// gives credentials on the way to a call answers otherwise. Errors have their own form, and those that lack it count for no
+// answer already.
 //
 // Sources: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-query-api.html#query-response and
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html#API_GetCallerIdentity_Examples
@@ -46,7 +49,7 @@ func withOwnAnswers(stack *middleware.Stack) error {
 	) {
 		out, metadata, err := next.HandleDeserialize(ctx, in)
 		resp, is := out.RawResponse.(*smithyhttp.Response)
-		if err != nil || !is || resp.StatusCode != http.StatusOK {
+		if err != nil || !is || resp.StatusCode >= http.StatusMultipleChoices {
 			return out, metadata, err
 		}
 		return out, metadata, checkAnswer(ctx, resp)
@@ -63,8 +66,8 @@ func checkAnswer(ctx context.Context, resp *smithyhttp.Response) error {
 	body := resp.Body
 	ahead := bufio.NewReaderSize(body, answerHead)
 	head, _ := ahead.Peek(answerHead) // what fails will fail again for who reads it all
-	if root(head) != operation+"Response" {
-		return &alienError{operation, string(head[:min(len(head), 40)])}
+	if resp.StatusCode != http.StatusOK || root(head) != operation+"Response" {
+		return &alienError{operation, resp.StatusCode, string(head[:min(len(head), 40)])}
 	}
 	resp.Body = readCloser{ahead, body}
 	if bytes.Contains(head, []byte(requestID)) {
@@ -76,7 +79,7 @@ func checkAnswer(ctx context.Context, resp *smithyhttp.Response) error {
 	}
 	resp.Body = readCloser{bytes.NewReader(all), body}
 	if !bytes.Contains(all, []byte(requestID)) {
-		return &alienError{operation, string(all[:min(len(all), 40)])}
+		return &alienError{operation, resp.StatusCode, string(all[:min(len(all), 40)])}
 	}
 	return nil
 }

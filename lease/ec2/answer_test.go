@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,14 +15,15 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-// alien answers every call of one action with HTTP 200 and something else than EC2 would say.
-func alien(t *testing.T, w world, action, body string) aws.Config {
+// alien answers every call of one action with that status, of success, and something else than EC2 would say.
+func alien(t *testing.T, w world, action string, status int, body string) aws.Config {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err == nil && r.Form.Get("Action") != action {
 			w.sim.ServeHTTP(rw, r)
 			return
 		}
+		rw.WriteHeader(status)
 		_, _ = rw.Write([]byte(body))
 	}))
 	t.Cleanup(server.Close)
@@ -32,6 +34,7 @@ func alien(t *testing.T, w world, action, body string) aws.Config {
 
 func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
 	t.Parallel()
+	const ok = http.StatusOK
 	one := []string{"i-0123456789abcdef0"}
 	calls := map[string]func(context.Context, *ec2.Cloud) error{
 		"DescribeInstances": func(ctx context.Context, c *ec2.Cloud) error { _, err := c.List(ctx); return err },
@@ -74,20 +77,20 @@ func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
 			t.Run(action+" "+kind, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, ec2sim.Config{})
-				cfg := alien(t, w, action, strings.ReplaceAll(body, "ACTION", action))
+				cfg := alien(t, w, action, ok, strings.ReplaceAll(body, "ACTION", action))
 				wantError[*ec2.UnreachableError](t, call(t.Context(), w.cloud(t, cfg, ec2.Options{})))
 			})
 		}
 		t.Run("GetCallerIdentity "+kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
-			_, err := ec2.Open(t.Context(), alien(t, w, "GetCallerIdentity", strings.ReplaceAll(body, "ACTION", "GetCallerIdentity")), "", ec2.Options{})
+			_, err := ec2.Open(t.Context(), alien(t, w, "GetCallerIdentity", ok, strings.ReplaceAll(body, "ACTION", "GetCallerIdentity")), "", ec2.Options{})
 			wantError[*ec2.UnreachableError](t, err)
 		})
 		t.Run("RunInstances "+kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
-			cloud := w.cloud(t, alien(t, w, "RunInstances", strings.ReplaceAll(body, "ACTION", "RunInstances")), ec2.Options{})
+			cloud := w.cloud(t, alien(t, w, "RunInstances", ok, strings.ReplaceAll(body, "ACTION", "RunInstances")), ec2.Options{})
 			_, err := ec2.NewLauncher(cloud, w.store, quick()).Launch(t.Context(), w.request("web", 1))
 			wantError[*ec2.UnknownOutcomeError](t, err)
 		})
@@ -99,7 +102,30 @@ func TestARequestIDAtTheEndCounts(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	body := "<DescribeInstancesResponse><reservationSet>" + strings.Repeat("<!-- filler -->", 1000) +
 		"</reservationSet><requestId>1</requestId></DescribeInstancesResponse>"
-	if _, err := w.cloud(t, alien(t, w, "DescribeInstances", body), ec2.Options{}).List(t.Context()); err != nil {
+	if _, err := w.cloud(t, alien(t, w, "DescribeInstances", http.StatusOK, body), ec2.Options{}).List(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// AWS answers with 200 or with an error. Every other success is of something in between, whatever its body says.
+func TestASuccessThatEC2DoesNotKnowIsNone(t *testing.T) {
+	t.Parallel()
+	const empty = "<ACTIONResponse><requestId>1</requestId><RequestId>1</RequestId></ACTIONResponse>"
+	for status, body := range map[int]string{
+		http.StatusAccepted: "", http.StatusNonAuthoritativeInfo: empty, http.StatusNoContent: "", http.StatusResetContent: "",
+		http.StatusPartialContent: empty, 299: empty,
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			cfg := alien(t, w, "DescribeInstances", status, strings.ReplaceAll(body, "ACTION", "DescribeInstances"))
+			_, err := w.cloud(t, cfg, ec2.Options{}).List(t.Context())
+			wantError[*ec2.UnreachableError](t, err)
+			_, err = ec2.Open(t.Context(), alien(t, w, "GetCallerIdentity", status, strings.ReplaceAll(body, "ACTION", "GetCallerIdentity")), "", ec2.Options{})
+			wantError[*ec2.UnreachableError](t, err)
+			cloud := w.cloud(t, alien(t, w, "RunInstances", status, strings.ReplaceAll(body, "ACTION", "RunInstances")), ec2.Options{})
+			_, err = ec2.NewLauncher(cloud, w.store, quick()).Launch(t.Context(), w.request("web", 1))
+			wantError[*ec2.UnknownOutcomeError](t, err)
+		})
 	}
 }

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -62,10 +63,13 @@ func (c *Cloud) Clock(ctx context.Context) (skew time.Duration, dated bool, err 
 
 // FindsByToken fails if the endpoint does not find instances by client token. One that does not know them ignores them in
 // RunInstances too, and then a launch that is resumed launches twice. EC2 knows them; moto 5 does not, and shows it as soon
-// as there is an instance.
+// as there is an instance, by an error. Others ignore the question, and list every instance.
 func (c *Cloud) FindsByToken(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	_, err := c.list(bounded, "client-token", []string{"lapse-doctor"})
+	listing, err := c.list(bounded, "client-token", []string{"lapse-doctor"})
+	if n := len(listing.Instances); err == nil && n > 0 {
+		err = fmt.Errorf("asked for a client token that no instance has, it listed %s", howMany(n))
+	}
 	return err
 }

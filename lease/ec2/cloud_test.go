@@ -350,3 +350,46 @@ func TestAProgramMayTakeLongerThanAWS(t *testing.T) {
 		t.Errorf("%v, %v", got.AccessKeyID, err)
 	}
 }
+
+// Not parallel: it sets the environment.
+func TestAProgramThatGivesNoCredentialsIsNamed(t *testing.T) {
+	for name, c := range map[string]struct{ config, what, says string }{
+		"fails":         {"[profile p]\ncredential_process = false\n", "process", "exit status 1"},
+		"is not there":  {"[profile p]\ncredential_process = /nowhere/program\n", "process", "exit status 127"},
+		"says rubbish":  {"[profile p]\ncredential_process = echo rubbish\n", "process", "rubbish"},
+		"says nothing":  {"[profile p]\ncredential_process = true\n", "process", "process provider error"},
+		"is built upon": {"[profile p]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = q\n[profile q]\ncredential_process = false\n", "process", "exit status 1"},
+		"SSO": {
+			"[profile p]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = x\n[sso-session s]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n",
+			"sso", "token",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "p")
+			t.Setenv("HOME", t.TempDir()) // no token of SSO is there
+			if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(c.config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := ec2.Load(t.Context(), "", nil)
+			if e := wantAs[*ec2.SettingsError](t, err); e.What != c.what || !strings.Contains(e.Error(), c.says) {
+				t.Errorf("%s: %v", e.What, e)
+			}
+		})
+	}
+}
+
+// One that waits for ever is given up, in words that name it.
+func TestAProgramThatHangsIsGivenUp(t *testing.T) {
+	noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "p")
+	hangs := "[profile p]\ncredential_process = exec sleep 30 2>/dev/null\n"
+	if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(hangs), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	began := time.Now()
+	_, err := ec2.Load(ctx, "", nil)
+	if e := wantAs[*ec2.SettingsError](t, err); e.What != "process" || time.Since(began) > 10*time.Second {
+		t.Errorf("after %s, %s: %v", time.Since(began), e.What, e)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 )
 
@@ -77,15 +79,35 @@ func (s Settings) Load(ctx context.Context) (aws.Config, error) {
 		return cfg, nil
 	}
 	cfg.Credentials = &reloaded{files: files, load: load, stamp: stamp, current: cfg.Credentials}
-	patient, cancelPatient := context.WithTimeout(ctx, patience(cfg))
+	bound := patience(cfg)
+	patient, cancelPatient := context.WithTimeout(ctx, bound)
 	defer cancelPatient()
 	if _, err := cfg.Credentials.Retrieve(patient); err != nil {
-		if none := (*codeError)(nil); errors.As(err, &none) {
-			return aws.Config{}, &SettingsError{What: "mfa", Err: none.err}
+		if patient.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("no answer within %s", bound)
 		}
-		return aws.Config{}, &SettingsError{What: "credentials", Err: err}
+		return aws.Config{}, noCredentials(cfg, err)
 	}
 	return cfg, nil
+}
+
+// noCredentials says what gave none, so that it can be said what to do about it.
+func noCredentials(cfg aws.Config, err error) *SettingsError {
+	if none := (*codeError)(nil); errors.As(err, &none) {
+		return &SettingsError{What: "mfa", Err: none.err}
+	}
+	what := "credentials"
+	if answered := smithy.APIError(nil); !errors.As(err, &answered) { // or else a call of AWS, which had some, was refused
+		for profile := range profiles(cfg) {
+			switch {
+			case profile.SSOAccountID != "", profile.SSOSessionName != "":
+				what = "sso"
+			case profile.CredentialProcess != "":
+				what = "process"
+			}
+		}
+	}
+	return &SettingsError{What: what, Err: err}
 }
 
 func (s Settings) options(code *codeSource) []func(*config.LoadOptions) error {
@@ -105,18 +127,29 @@ func (s Settings) options(code *codeSource) []func(*config.LoadOptions) error {
 // patience is how long the credentials of a profile, or of those that it builds upon, may take.
 func patience(cfg aws.Config) time.Duration {
 	bound := reachTimeout
-	for _, source := range cfg.ConfigSources {
-		shared, is := source.(config.SharedConfig)
-		for profile := &shared; is && profile != nil; profile = profile.Source {
-			if profile.CredentialProcess != "" || profile.SSOAccountID != "" || profile.SSOSessionName != "" {
-				bound = max(bound, programTimeout)
-			}
-			if profile.MFASerial != "" {
-				bound = max(bound, codeTimeout)
-			}
+	for profile := range profiles(cfg) {
+		if profile.CredentialProcess != "" || profile.SSOAccountID != "" || profile.SSOSessionName != "" {
+			bound = max(bound, programTimeout)
+		}
+		if profile.MFASerial != "" {
+			bound = max(bound, codeTimeout)
 		}
 	}
 	return bound
+}
+
+// profiles are the profile that is used, and those that it builds upon.
+func profiles(cfg aws.Config) iter.Seq[*config.SharedConfig] {
+	return func(yield func(*config.SharedConfig) bool) {
+		for _, source := range cfg.ConfigSources {
+			shared, is := source.(config.SharedConfig)
+			for profile := &shared; is && profile != nil; profile = profile.Source {
+				if !yield(profile) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // sdkLog takes the place of the SDK's own logger, which writes to stderr.

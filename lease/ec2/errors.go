@@ -14,7 +14,7 @@ import (
 
 // SettingsError says that the AWS settings do not suffice to call AWS.
 type SettingsError struct {
-	What string // "region", "credentials", "mfa", "account" or "settings"
+	What string // "region", "credentials", "process", "sso", "mfa", "account" or "settings"
 	Err  error  // may be nil
 }
 
@@ -25,6 +25,10 @@ func (e *SettingsError) Error() string {
 	case "credentials":
 		return fmt.Sprintf("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "+
 			"or give this machine a role (%v)", e.Err)
+	case "process":
+		return fmt.Sprintf("the credential_process of the AWS profile gives no credentials (%v): run it by hand to see why, or set AWS_PROFILE to another profile", e.Err)
+	case "sso":
+		return fmt.Sprintf("AWS SSO gives the AWS profile no credentials (%v): run `aws sso login` first", e.Err)
 	case "mfa":
 		return fmt.Sprintf("the AWS profile asks for the code of an MFA device (mfa_serial): %v; run "+
 			"`eval \"$(aws configure export-credentials --format env)\"` first", e.Err)

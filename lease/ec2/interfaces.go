@@ -75,7 +75,8 @@ func overrideNetwork(in *ec2.RunInstancesInput, groups []string) error {
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html (SubnetId, SecurityGroupId.N)
 func placeNetwork(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData, subnets []string, count int) error {
-	if says := len(subnets) > 0 || in.SubnetId != nil || len(in.SecurityGroupIds) > 0; says && len(in.NetworkInterfaces) == 0 && len(data.NetworkInterfaces) > 0 {
+	ofTemplate := len(in.NetworkInterfaces) == 0 && len(data.NetworkInterfaces) > 0
+	if ofTemplate && (len(subnets) > 0 || besideInterfaces(in) != "") {
 		if err := takeInterfaces(in, data); err != nil {
 			return err
 		}
@@ -83,20 +84,11 @@ func placeNetwork(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateD
 	if len(in.NetworkInterfaces) == 0 {
 		return nil
 	}
-	for _, beside := range []struct {
-		field string
-		given bool
-	}{
-		{"SubnetId", in.SubnetId != nil},
-		{"SecurityGroupIds", len(in.SecurityGroupIds) > 0},
-		{"SecurityGroups", len(in.SecurityGroups) > 0},
-		{"PrivateIpAddress", in.PrivateIpAddress != nil},
-		{"Ipv6AddressCount", in.Ipv6AddressCount != nil},
-		{"Ipv6Addresses", len(in.Ipv6Addresses) > 0},
-	} {
-		if beside.given {
-			return &RequestError{Field: beside.field, Why: "must not stand beside NetworkInterfaces; put it into the first of them"}
-		}
+	if field := besideInterfaces(in); field != "" {
+		return &RequestError{Field: field, Why: "must not stand beside NetworkInterfaces; put it into the first of them"}
+	}
+	if !ofTemplate && len(data.SecurityGroupIds)+len(data.SecurityGroups) > 0 { // which no request takes back
+		return &RequestError{Field: "NetworkInterfaces", Why: "must not stand beside the security groups of the launch template; use a version of it that has none, or no interfaces"}
 	}
 	for n, i := range in.NetworkInterfaces {
 		field := fmt.Sprintf("NetworkInterfaces[%d].NetworkInterfaceId", n)
@@ -109,6 +101,27 @@ func placeNetwork(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateD
 		}
 	}
 	return nil
+}
+
+// besideInterfaces is a field of the request about the instance's network that EC2 does not take beside interfaces; empty if
+// it has none.
+func besideInterfaces(in *ec2.RunInstancesInput) string {
+	for _, beside := range []struct {
+		field string
+		given bool
+	}{
+		{"SubnetId", in.SubnetId != nil},
+		{"SecurityGroupIds", len(in.SecurityGroupIds) > 0},
+		{"SecurityGroups", len(in.SecurityGroups) > 0},
+		{"PrivateIpAddress", in.PrivateIpAddress != nil},
+		{"Ipv6AddressCount", in.Ipv6AddressCount != nil},
+		{"Ipv6Addresses", len(in.Ipv6Addresses) > 0},
+	} {
+		if beside.given {
+			return beside.field
+		}
+	}
+	return ""
 }
 
 // takeInterfaces copies the interfaces of a template into the request, with the request's own subnet and security groups

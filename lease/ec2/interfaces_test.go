@@ -25,12 +25,18 @@ func TestTheNetworkIsPlacedInTheInterfacesOfTheTemplate(t *testing.T) {
 		want     string // in the frozen request
 		field    string // that is refused
 	}{
-		"a subnet by flag":             {template: described, flag: true, want: `"NetworkInterfaces":[{"AssociatePublicIpAddress":false,"DeviceIndex":0,"Groups":["sg-1"]}]`},
-		"a subnet by the request":      {template: described, request: `, "SubnetId": "SUBNET"`, want: `"SubnetId":"SUBNET"}]`},
-		"security groups by flag":      {template: described, groups: []string{"sg-7"}, want: `"Groups":["sg-7"]`},
-		"nothing":                      {template: described, want: `"ImageId"`},
-		"beside an existing interface": {template: existing, flag: true, field: "LaunchTemplate"},
-		"an address beside them":       {template: described, flag: true, request: `, "PrivateIpAddress": "10.0.0.9"`, field: "PrivateIpAddress"},
+		"a subnet by flag":                         {template: described, flag: true, want: `"NetworkInterfaces":[{"AssociatePublicIpAddress":false,"DeviceIndex":0,"Groups":["sg-1"]}]`},
+		"a subnet by the request":                  {template: described, request: `, "SubnetId": "SUBNET"`, want: `"SubnetId":"SUBNET"}]`},
+		"security groups by flag":                  {template: described, groups: []string{"sg-7"}, want: `"Groups":["sg-7"]`},
+		"nothing":                                  {template: described, want: `"ImageId"`},
+		"beside an existing interface":             {template: existing, flag: true, field: "LaunchTemplate"},
+		"an address beside them":                   {template: described, flag: true, request: `, "PrivateIpAddress": "10.0.0.9"`, field: "PrivateIpAddress"},
+		"an address beside them, and nothing else": {template: described, request: `, "PrivateIpAddress": "10.0.0.9"`, field: "PrivateIpAddress"},
+		"no IPv6 address beside them":              {template: described, request: `, "Ipv6AddressCount": 0`, field: "Ipv6AddressCount"},
+		"groups by name beside them":               {template: described, request: `, "SecurityGroups": ["web"]`, field: "SecurityGroups"},
+		"the request's interfaces beside security groups of the template": {
+			template: map[string]string{"SecurityGroupId.1": "sg-1"}, request: `, "NetworkInterfaces": [{"DeviceIndex": 0, "Groups": ["sg-7"]}]`, field: "NetworkInterfaces",
+		},
 		"a subnet beside the request's own": {
 			request: `, "SubnetId": "SUBNET", "NetworkInterfaces": [{"DeviceIndex": 0}]`, field: "SubnetId",
 		},

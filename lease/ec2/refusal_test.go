@@ -22,6 +22,8 @@ func TestErrorsAreOneSentenceThatSaysWhatToDo(t *testing.T) {
 	}{
 		{&ec2.SettingsError{What: "region"}, []string{"AWS_REGION"}},
 		{&ec2.SettingsError{What: "credentials", Err: because}, []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID"}},
+		{&ec2.SettingsError{What: "process", Err: because}, []string{"credential_process", "connection reset", "by hand"}},
+		{&ec2.SettingsError{What: "sso", Err: because}, []string{"connection reset", "aws sso login"}},
 		{&ec2.SettingsError{What: "settings", Err: because}, []string{"~/.aws"}},
 		{&ec2.UnreachableError{Op: "list instances", Err: because}, []string{"list instances", "region", "AWS_ENDPOINT_URL", "connection reset"}},
 		{

@@ -18,13 +18,15 @@ func parseTime(text string) (time.Time, bool) {
 		at := time.Unix(whole, int64((seconds-float64(whole))*1e6)*1e3).UTC() // microseconds, which a float64 holds
 		return at, at.Year() > 0 && at.Year() <= 9999 && seconds > -1e11 && seconds < 1e12
 	}
-	text = strings.TrimSuffix(strings.TrimSuffix(text, " GMT"), " UTC")
+	for _, zone := range []string{" GMT", " UTC"} { // at the end, or before the year
+		text = strings.Replace(strings.TrimSuffix(text, zone), zone+" ", " ", 1)
+	}
 	if first, rest, _ := strings.Cut(text, " "); isWeekday(strings.TrimSuffix(first, ",")) {
 		text = rest
 	}
 	for _, date := range []string{
 		"2006-1-2", "2006/1/2", "20060102", "2 Jan 2006", "2 January 2006", "2-Jan-06", "2-Jan-2006", "Jan 2 2006", "January 2 2006",
-		"Jan 2, 2006", "January 2, 2006",
+		"Jan 2, 2006", "January 2, 2006", "2006.1.2", "1/2/2006", "2/1/2006", // the month first, where both can be
 	} {
 		for _, clock := range []string{"", "15:04:05", "15:04", "15", "150405", "1504", "3:04:05PM", "3:04:05 PM", "3:04PM", "3:04 PM", "3PM", "3 PM"} {
 			for _, offset := range []string{"", "Z07:00", "Z0700", "Z07", " Z07:00", " Z0700"} {
@@ -36,8 +38,10 @@ func parseTime(text string) (time.Time, bool) {
 			}
 		}
 	}
-	if at, err := time.Parse("Jan 2 15:04:05 2006", text); err == nil { // what date and ctime print
-		return at, true
+	for _, form := range []string{"Jan 2 15:04:05 2006", "Jan 2 3:04:05 PM 2006"} { // what date and ctime print
+		if at, err := time.Parse(form, text); err == nil {
+			return at, true
+		}
 	}
 	return time.Time{}, false
 }

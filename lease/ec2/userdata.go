@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,22 +16,36 @@ import (
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html
 const maxUserData = 16 * 1024
 
-// plainUserData is user-data before it was encoded, and whether it had been. It had if it is base64 of a text or of
-// something compressed with gzip: sixteen letters that happen to be both are rarer than an encoder.
+// plainUserData is user-data before it was encoded, and whether it had been. It had if it is base64, of any alphabet and
+// with or without its padding, of a text or of something compressed: sixteen letters that happen to be both are rarer than
+// an encoder.
 func plainUserData(given string) (string, bool) {
 	const least = 16
-	packed := strings.Join(strings.Fields(given), "")
-	raw, err := base64.StdEncoding.Strict().DecodeString(packed)
-	if err != nil || len(packed) < least || !isGzip(raw) && !isText(raw) {
+	packed := strings.TrimRight(strings.Join(strings.Fields(given), ""), "=")
+	if len(packed) < least-2 { // without the padding
 		return given, false
 	}
-	return string(raw), true
+	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		if raw, err := alphabet.Strict().DecodeString(packed); err == nil && (isCompressed(raw) || isText(raw)) {
+			return string(raw), true
+		}
+	}
+	return given, false
 }
 
-func isGzip(data []byte) bool { return strings.HasPrefix(string(data), "\x1f\x8b\x08") }
+// isCompressed knows the beginnings of gzip, zip, xz, zstd and bzip2.
+func isCompressed(data []byte) bool {
+	return slices.ContainsFunc([]string{"\x1f\x8b\x08", "PK\x03\x04", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "BZh91AY&SY"}, func(magic string) bool {
+		return strings.HasPrefix(string(data), magic)
+	})
+}
 
+// isText takes UTF-8 without control characters, but for those that scripts print to colour what they say.
 func isText(data []byte) bool {
-	return utf8.Valid(data) && !strings.ContainsFunc(string(data), func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) })
+	const escape = '\x1b'
+	return utf8.Valid(data) && !strings.ContainsFunc(string(data), func(r rune) bool {
+		return unicode.IsControl(r) && !unicode.IsSpace(r) && r != escape
+	})
 }
 
 // checkUserData refuses what EC2 would.

@@ -19,6 +19,7 @@ func TestUserDataArrivesAsTheInstanceShallSeeIt(t *testing.T) {
 	t.Parallel()
 	encode := func(raw string) string { return base64.StdEncoding.EncodeToString([]byte(raw)) }
 	const script = "#!/bin/sh\necho hello\n"
+	const odd = "#!/bin/sh\necho what>>?~~ÿ\n"                       // with letters in which the alphabets differ
 	wrapped := encode(script)[:8] + "\n" + encode(script)[8:] + "\n" // as base64 wraps lines
 	for name, c := range map[string]struct {
 		inRequest, flag, want string
@@ -33,6 +34,12 @@ func TestUserDataArrivesAsTheInstanceShallSeeIt(t *testing.T) {
 		"gzip by flag":                     {flag: zipped, want: zipped},
 		"gzip in base64":                   {inRequest: encode(zipped), want: zipped, warned: true},
 		"encoded twice":                    {inRequest: encode(encode(script)), want: encode(script), warned: true},
+		"base64 of URLs":                   {inRequest: strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(odd)), "="), want: odd, warned: true},
+		"base64 without its padding":       {inRequest: strings.TrimRight(encode(odd), "="), want: odd, warned: true},
+		"base64 in lines of DOS":           {inRequest: strings.ReplaceAll(wrapped, "\n", "\r\n"), want: script, warned: true},
+		"base64 of xz":                     {inRequest: encode("\xfd7zXZ\x00\x00\x04\xe6\xd6"), want: "\xfd7zXZ\x00\x00\x04\xe6\xd6", warned: true},
+		"base64 of a script with colours":  {inRequest: encode(script + "echo \x1b[1m"), want: script + "echo \x1b[1m", warned: true},
+		"a UUID":                           {inRequest: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", want: "6ba7b810-9dad-11d1-80b4-00c04fd430c8"},
 		"a word that base64 has, too":      {inRequest: "password", want: "password"},
 		"a long word that base64 has, too": {inRequest: "thisissomesecret", want: "thisissomesecret"},
 		"other bytes by flag":              {flag: "\x00\xff\xfe", want: "\x00\xff\xfe"},

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"os"
 	"slices"
 
@@ -39,9 +42,12 @@ func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 	if err != nil {
 		return f, Usage("cannot read the --config file: %v", err)
 	}
-	top := map[string]yaml.Node{}
-	if err := yaml.Unmarshal(data, &top); err != nil {
+	top, decoder := map[string]yaml.Node{}, yaml.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&top); err != nil && !errors.Is(err, io.EOF) {
 		return f, Usage("the --config file %s is not a YAML map of flags: %v", f.name, err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return f, Usage("the --config file %s has more than one YAML document; write all settings above the line ---", f.name)
 	}
 	own := map[string]yaml.Node{}
 	for _, program := range programs() {

@@ -145,24 +145,25 @@ func TestOneFileServesAllPrograms(t *testing.T) {
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
 func TestConfigFileThatCannotBeUsed(t *testing.T) {
 	for text, want := range map[string]string{
-		"- a list":                     "the --config file FILE is not a YAML map of flags: ",
-		"max-extend: 1\nmax-extend: 2": "the --config file FILE is not a YAML map of flags: ",
-		"rate-min: plenty":             "rate-min in FILE: \"plenty\" is not a number\n",
-		"ec2-unpaced: perhaps":         "ec2-unpaced in FILE: \"perhaps\" is neither true nor false\n",
-		"output: xml":                  "output in FILE: \"xml\": choose table, wide or json\n",
-		"log_level: debug":             "no flag \"log_level\" in FILE; did you mean log-level?\n",
-		"o: json":                      "no flag \"o\" in FILE; did you mean output?\n",
-		"mark-grace: 5m":               "no flag \"mark-grace\" in FILE; one that app does not have goes below the name of the program that has it, as in \"janitor:\"\n",
-		"config: other":                "no flag \"config\" in FILE; one that app ",
-		"janitor: 5m":                  "janitor in FILE must be a map: the flags of janitor\n",
-		"region: {a: b}":               "region in FILE must be a plain value, or a list of such\n",
-		"region: [[a-1]]":              "region in FILE must be a plain value, or a list of such\n",
-		"max-extend:":                  "max-extend in FILE must be a plain value, or a list of such\n",
-		"region: [a-1, null]":          "region in FILE must be a plain value, or a list of such\n",
-		"max-extend: [1h, 2h]":         "max-extend in FILE is a list, and --max-extend takes one value\n",
-		"count: 3":                     "count in FILE does not count; say --count on the command line each time\n",
-		"strict: true":                 "strict in FILE does not count; say --strict on the command line each time\n",
-		"etcd-cert: {a: b}":            "etcd-cert in FILE must be a plain value, or a list of such\n", // of another command
+		"- a list":                         "the --config file FILE is not a YAML map of flags: ",
+		"max-extend: 1\nmax-extend: 2":     "the --config file FILE is not a YAML map of flags: ",
+		"max-extend: 1h\n---\nregion: x-1": "the --config file FILE has more than one YAML document; ",
+		"rate-min: plenty":                 "rate-min in FILE: \"plenty\" is not a number\n",
+		"ec2-unpaced: perhaps":             "ec2-unpaced in FILE: \"perhaps\" is neither true nor false\n",
+		"output: xml":                      "output in FILE: \"xml\": choose table, wide or json\n",
+		"log_level: debug":                 "no flag \"log_level\" in FILE; did you mean log-level?\n",
+		"o: json":                          "no flag \"o\" in FILE; did you mean output?\n",
+		"mark-grace: 5m":                   "no flag \"mark-grace\" in FILE; one that app does not have goes below the name of the program that has it, as in \"janitor:\"\n",
+		"config: other":                    "no flag \"config\" in FILE; one that app ",
+		"janitor: 5m":                      "janitor in FILE must be a map: the flags of janitor\n",
+		"region: {a: b}":                   "region in FILE must be a plain value, or a list of such\n",
+		"region: [[a-1]]":                  "region in FILE must be a plain value, or a list of such\n",
+		"max-extend:":                      "max-extend in FILE must be a plain value, or a list of such\n",
+		"region: [a-1, null]":              "region in FILE must be a plain value, or a list of such\n",
+		"max-extend: [1h, 2h]":             "max-extend in FILE is a list, and --max-extend takes one value\n",
+		"count: 3":                         "count in FILE does not count; say --count on the command line each time\n",
+		"strict: true":                     "strict in FILE does not count; say --strict on the command line each time\n",
+		"etcd-cert: {a: b}":                "etcd-cert in FILE must be a plain value, or a list of such\n", // of another command
 	} {
 		file := write(t, text)
 		code, _, stderr := try(t, "extend", "--config", file)

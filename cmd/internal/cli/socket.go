@@ -14,11 +14,6 @@ import (
 	"lapse/lease/etcd"
 )
 
-// NotAllowed says of a unix socket, whose server may well run, that the caller may not use it, and who may.
-func NotAllowed(server, socket string) error {
-	return WithCode(ExitMissing, fmt.Errorf("not allowed to use %s's socket %s: %s", server, socket, mayUse(socket, whoCalls().name)))
-}
-
 // mayUse tells who may use a socket, by the first step of its path that says so, and how the caller becomes one of them.
 func mayUse(socket, caller string) string {
 	at := socket
@@ -46,7 +41,7 @@ func mayUse(socket, caller string) string {
 	return fmt.Sprintf("root and the members of group %s may; use sudo, or `sudo usermod -aG %s %s` and log in again", group.Name, group.Name, caller)
 }
 
-// socketRefusal is the answer about the first unix socket among endpoints, if that is why etcd was not reached.
+// socketRefusal is the answer about the first unix socket among endpoints, if the caller may not use it: its etcd may well run.
 func socketRefusal(err error) error {
 	unreachable, ok := errors.AsType[*etcd.UnreachableError](err)
 	if !ok || !errors.Is(unreachable.Err, fs.ErrPermission) {
@@ -54,7 +49,8 @@ func socketRefusal(err error) error {
 	}
 	for _, endpoint := range unreachable.Endpoints {
 		if path, isUnix := strings.CutPrefix(endpoint, "unix:"); isUnix {
-			return NotAllowed("etcd", "/"+strings.TrimLeft(path, "/"))
+			socket := "/" + strings.TrimLeft(path, "/")
+			return WithCode(ExitMissing, fmt.Errorf("not allowed to use etcd's socket %s: %s", socket, mayUse(socket, whoCalls().name)))
 		}
 	}
 	return err

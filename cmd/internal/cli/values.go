@@ -138,8 +138,12 @@ func checkEndpoint(text string) (wrong string) {
 
 // checkRegion refuses what is no Region anywhere. Endpoints other than AWS's have names of their own for theirs.
 func checkRegion(text string) (wrong string) {
-	if zone := regexp.MustCompile(`^([a-z]{2}(-[a-z]+)+-[0-9]+)[a-z]$`).FindStringSubmatch(text); zone != nil {
-		return fmt.Sprintf("%q is a zone; its Region is %s", text, zone[1])
+	found := regexp.MustCompile(`^([a-z]{2}(-[a-z]+)+-[0-9]+)([a-z]?)$`).FindStringSubmatch(strings.ToLower(text))
+	switch {
+	case found != nil && found[3] != "":
+		return fmt.Sprintf("%q is a zone; its Region is %s", text, found[1])
+	case found != nil && found[1] != text: // AWS would take it for another, and so would all who compare it
+		return fmt.Sprintf("%q is no AWS Region; write it as %s", text, found[1])
 	}
 	if !regexp.MustCompile(`^[A-Za-z0-9-]+$`).MatchString(text) {
 		return fmt.Sprintf("%q is no AWS Region; write it as us-east-1", text)

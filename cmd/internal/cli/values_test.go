@@ -88,6 +88,7 @@ func TestABadEntryIsRefusedByItsName(t *testing.T) {
 		},
 		"region": {
 			"eu-west-1,US_EAST": `"US_EAST" is no AWS Region`, "eu-west-1, us-east-1a": `"us-east-1a" is a zone; its Region is us-east-1`,
+			"US-EAST-1": `"US-EAST-1" is no AWS Region; write it as us-east-1`, "eu-West-1b": `"eu-West-1b" is a zone; its Region is eu-west-1`,
 		},
 		"namespace": {"a/b": `"a/b" must be of the characters`, "prod ": `"prod " must be of the characters`},
 		"output":    {"xml": `"xml": choose table`},

@@ -5,6 +5,7 @@ package script
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -74,11 +75,14 @@ func (e Etcd) Point(env *testscript.Env, sim *ec2sim.Sim) {
 
 // Exits is the command exits [-within DURATION] CODE PROGRAM [ARG]…: runs a program and wants that exit code, soon.
 func Exits(ts *testscript.TestScript, neg bool, args []string) {
-	within := time.Minute
+	within, bounded := time.Minute, []string{}
 	if len(args) > 2 && args[0] == "-within" {
 		var err error
 		within, err = time.ParseDuration(args[1])
 		ts.Check(err)
+		if tool, err := exec.LookPath("timeout"); err == nil { // one that waits for ever would end with the test alone
+			bounded = []string{tool, "--foreground", fmt.Sprint((2 * within).Seconds())}
+		}
 		args = args[2:]
 	}
 	if neg || len(args) < 2 {
@@ -86,8 +90,8 @@ func Exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	began := time.Now()
-	err = ts.Exec(args[1], args[2:]...)
+	began, command := time.Now(), append(bounded, args[1:]...)
+	err = ts.Exec(command[0], command[1:]...)
 	code := 0
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code = exit.ExitCode()

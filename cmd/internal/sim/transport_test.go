@@ -128,7 +128,7 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 		return nil, ctx.Err()
 	}
 	resp := &http.Response{
-		StatusCode: http.StatusNonAuthoritativeInfo, // there is no XML in it that could be checked
+		StatusCode: http.StatusMultipleChoices, // no success, for there is no XML in it that could be checked
 		Header:     http.Header{"Date": {date.UTC().Format(http.TimeFormat)}},
 		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 	}

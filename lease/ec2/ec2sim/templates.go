@@ -91,6 +91,8 @@ type templateVersionItem struct {
 	Tags     set[tagSpec] `xml:"launchTemplateData>tagSpecificationSet"`
 
 	Interfaces set[templatePort] `xml:"launchTemplateData>networkInterfaceSet"`
+	GroupIDs   []string          `xml:"launchTemplateData>securityGroupIdSet>item"`
+	GroupNames []string          `xml:"launchTemplateData>securityGroupSet>item"`
 }
 
 // templatePort is a network interface in a version:
@@ -164,6 +166,7 @@ func (s *Sim) versionItem(t *template, n int, resolve bool) (templateVersionItem
 		Endpoint: p.str("MetadataOptions.HttpEndpoint"), IPv6: p.str("MetadataOptions.HttpProtocolIpv6"),
 		TagsThen: p.str("MetadataOptions.InstanceMetadataTags"),
 		NoStop:   p.str("DisableApiStop"), Operator: p.str("Operator.Principal"),
+		GroupIDs: p.list("SecurityGroupId"), GroupNames: p.list("SecurityGroup"),
 	}
 	for _, n := range p.structs("NetworkInterface") {
 		x.Interfaces.Items = append(x.Interfaces.Items, templatePort{
