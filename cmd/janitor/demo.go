@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,9 +29,26 @@ func demoCommand() *ucli.Command {
 				return err
 			}
 			cli.Takes(c, time.Minute) // it stops what it has started, also when nobody reads what it says any more
-			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGPIPE)
+			ctx, stop := context.WithCancel(c.Context)
 			defer stop()
-			return demo.Run(ctx, demo.Options{Binaries: filepath.Dir(self), Out: c.App.Writer, Stay: c.Bool("stay")})
+			broken := make(chan os.Signal, 1) // with a handler, a write to a pipe that nobody reads is an error, and no end
+			signal.Notify(broken, syscall.SIGPIPE)
+			defer signal.Stop(broken)
+			return demo.Run(ctx, demo.Options{Binaries: filepath.Dir(self), Out: heard{c.App.Writer, stop}, Stay: c.Bool("stay")})
 		},
 	}
+}
+
+// heard stops what writes to it once nobody takes it any more.
+type heard struct {
+	to   io.Writer
+	stop func()
+}
+
+func (h heard) Write(p []byte) (int, error) {
+	n, err := h.to.Write(p)
+	if err != nil {
+		h.stop()
+	}
+	return n, err
 }
