@@ -101,15 +101,12 @@ func (c *crowd) extendInside(m *machine, by time.Duration) {
 	if err != nil || p.code() != 0 {
 		return
 	}
-	var answer struct {
-		Until    time.Time `json:"expires_at"`
-		Revision int64     `json:"revision"`
-	}
+	var answer moved
 	if err := json.Unmarshal(p.out.Bytes(), &answer); err != nil {
 		c.w.t.Errorf("sidecar extend of %s printed %q: %v", m.id, p.out.String(), err)
 		return
 	}
-	c.grant(g, answer.Until, answer.Revision)
+	c.grant(g, answer.Granted, answer.Lease.Revision)
 }
 
 func (c *crowd) grant(g grant, until time.Time, revision int64) {
