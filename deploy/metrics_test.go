@@ -18,18 +18,18 @@ import (
 // scraped is what a janitor shows to which everything has happened that it counts.
 func scraped(t *testing.T) string {
 	t.Helper()
-	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
+	location := lease.Location{Account: "123456789012", Region: "eu-west-1"}
 	e := metrics.New("v1", time.Now)
 	e.Led("this one")
-	e.Stamp(lease.Sweep{Sequence: 1, Time: time.Now(), NextSweep: time.Now().Add(time.Minute)})
+	e.Checkpoint(lease.Checkpoint{Sequence: 1, Time: time.Now(), NextSweep: time.Now().Add(time.Minute)})
 	e.Swept(time.Second, nil)
-	e.Called(place, "DescribeInstances", "OK", time.Second)
+	e.Called(location, "DescribeInstances", "OK", time.Second)
 	e.Happened(janitor.Event{
-		Kind: janitor.EventTerminating, Cause: lease.CauseTerm, Own: true, Time: time.Now(), Evidence: janitor.Evidence{Due: time.Now()},
+		Kind: janitor.EventTerminating, Cause: lease.CauseExpired, Own: true, Time: time.Now(), Evidence: janitor.Evidence{Due: time.Now()},
 	})
 	e.Counted(plan.Census{
-		Mode: lease.ModeArmed, Places: map[lease.Place]plan.PlaceCensus{place: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},
-		Brakes: []lease.Brake{{Name: lease.BrakeRestored}},
+		Mode: lease.ModeArmed, Locations: map[lease.Location]plan.LocationCensus{location: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},
+		Brakes: []lease.Brake{{Name: lease.BrakeRollback}},
 	})
 	answer := httptest.NewRecorder()
 	e.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))

@@ -69,15 +69,15 @@ func (p paused) act(ctx context.Context, reg lease.Registry, planned plan.Plan) 
 
 // armed is the actor that carries the plan out.
 type armed struct {
-	office Office
-	clouds map[lease.Place]Cloud
-	policy plan.Policy
-	wall   func() time.Time // our clock, as it is: for what is checked against EC2's just now
-	date   func() time.Time // what is written down is dated by: see [term.dates]
-	log    *slog.Logger
-	tell   func(Event)          // may be nil
-	record func(Event) error    // may be nil
-	stands func() []lease.Brake // those held until a person lifts them, as known just now; may be nil
+	leadership Leadership
+	clouds     map[lease.Location]Cloud
+	policy     plan.Policy
+	wall       func() time.Time // our clock, as it is: for what is checked against EC2's just now
+	date       func() time.Time // what is written down is dated by: see [term.dates]
+	log        *slog.Logger
+	tell       func(Event)          // may be nil
+	record     func(Event) error    // may be nil
+	stands     func() []lease.Brake // those held until a person lifts them, as known just now; may be nil
 }
 
 // told tells what this janitor has done.
@@ -106,7 +106,7 @@ const (
 	triesAtOnce  = 16 // calls for those of a zone that were tried equally often
 	writesAtOnce = 16
 	killsAtOnce  = 8
-	zonesAtOnce  = 8 // of one place, asked about by id
+	zonesAtOnce  = 8 // of one location, asked about by id
 )
 
 func (a armed) act(ctx context.Context, reg lease.Registry, planned plan.Plan) Report {
@@ -145,20 +145,20 @@ func abreast[T any](n int, items []T, do func(T)) {
 	wg.Wait()
 }
 
-// batches groups verdicts by place and zone, so that trouble in one zone spares nobody in another, and by how often each
+// batches groups verdicts by location and zone, so that trouble in one zone spares nobody in another, and by how often each
 // was tried. One instance may be why EC2 fails a call for all, which does not say so: whoever was tried in vain is tried
 // again in a batch of half the size, until it stands alone. But a zone in which many were tried in vain is in trouble
 // itself: however many they are, they make no more than 16 calls, or full batches.
 func batches(vs []plan.Verdict) [][]plan.Verdict {
 	type company struct {
-		place  lease.Place
-		zone   string
-		halved int
+		location lease.Location
+		zone     string
+		halved   int
 	}
 	var order []company
 	members := map[company][]plan.Verdict{}
 	for _, v := range vs {
-		c := company{place: v.Place, zone: v.Zone}
+		c := company{location: v.Location, zone: v.Zone}
 		if v.Lease != nil {
 			c.halved = min(v.Lease.Tries, bits.Len(batchSize))
 		}
@@ -249,15 +249,15 @@ func (a armed) write(ctx context.Context, reg lease.Registry, v plan.Verdict) (w
 		return a.writeLaunch(ctx, reg, v)
 	case plan.ActPurge:
 		if v.Lease != nil {
-			return wrote{}, a.office.DeleteLease(ctx, reg, *v.Lease)
+			return wrote{}, a.leadership.DeleteLease(ctx, reg, *v.Lease)
 		}
-		return wrote{}, a.office.DeleteLaunch(ctx, reg, *v.Launch)
+		return wrote{}, a.leadership.DeleteLaunch(ctx, reg, *v.Launch)
 	}
 	changed, err := a.change(v)
 	if err != nil {
 		return wrote{}, err
 	}
-	changed, err = a.office.PutLease(ctx, reg, changed)
+	changed, err = a.leadership.PutLease(ctx, reg, changed)
 	return wrote{changed.Revision, changed.Changes}, err
 }
 
@@ -307,12 +307,12 @@ func (a armed) writeLaunch(ctx context.Context, reg lease.Registry, v plan.Verdi
 	if err != nil {
 		return wrote{}, err
 	}
-	launch, err = a.office.PutLaunch(ctx, reg, launch)
+	launch, err = a.leadership.PutLaunch(ctx, reg, launch)
 	return wrote{revision: launch.Revision}, err
 }
 
 func (a armed) by(reason string) lease.By {
-	return lease.By{Actor: actorName(a.office), Reason: reason}
+	return lease.By{Actor: actorName(a.leadership), Reason: reason}
 }
 
 func isConflict(err error) bool {

@@ -70,7 +70,7 @@ func TestNoTagOfAnotherRegistryIsWrittenOverByACompletion(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				r.adopting("i-2", 10*time.Minute)
-				write := plan.TagWrite{Place: r.cloud.place, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
+				write := plan.TagWrite{Location: r.cloud.location, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
 				r.cloud.change("i-2", change) // since it was listed
 				before := r.cloud.instances["i-2"].Tags[lease.TagRegistry]
 				took, failed := writeTags(t.Context(), r.cloud, []plan.TagWrite{write})

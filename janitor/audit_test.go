@@ -78,7 +78,7 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 		r.extend("i-1", 20*time.Second) // shortens: each is what another has done, and told
 		after(time.Second)
 		r.update("i-3", func(l lease.Lease) (lease.Lease, error) {
-			return l.Pardon(r.now(), lease.By{Actor: "cli:ada@laptop", Reason: "still needed"})
+			return l.Unmark(r.now(), lease.By{Actor: "cli:ada@laptop", Reason: "still needed"})
 		})
 		r.update("i-2", func(l lease.Lease) (lease.Lease, error) {
 			return l.Revoke(r.now(), lease.CauseRelease, lease.By{Actor: "cli:ada@laptop", Reason: "done with it"})
@@ -95,25 +95,25 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 	})
 	want := []string{
 		`elected | janitor:janitor`,
-		`brake-held | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
-		`brake-held | janitor:janitor | silence | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-engaged | janitor:janitor | heartbeats | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-engaged | janitor:janitor | heartbeats | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
 		`shortened | i-1 | web | test`,
-		`pardoned | i-3 | web | cli:ada@laptop | still needed`,
+		`unmarked | i-3 | web | cli:ada@laptop | still needed`,
 		`revoked | i-2 | web | cli:ada@laptop | release | done with it`,
-		`brake-lifted | janitor:janitor | silence | 3 of 3 are silent or in doubt, more than 2`,
-		`brake-lifted | janitor:janitor | silence | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-released | janitor:janitor | heartbeats | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-released | janitor:janitor | heartbeats | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
 		`authorising | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
 		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
 		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
 		`stuck | i-2 | web | janitor:janitor | release | EC2 refuses: OperationNotPermitted`,
-		`authorising | i-1 | web | janitor:janitor | term | its term 2000-01-01T00:00:20Z has passed`,
-		`revoked | i-1 | web | janitor:janitor | term | its term 2000-01-01T00:00:20Z has passed`,
-		`terminating | i-1 | web | janitor:janitor | term | req-1 | its term 2000-01-01T00:00:20Z has passed`,
-		`ended | i-1 | web | janitor:janitor | term | EC2 says terminated`,
+		`authorising | i-1 | web | janitor:janitor | expired | its term 2000-01-01T00:00:20Z has passed`,
+		`revoked | i-1 | web | janitor:janitor | expired | its term 2000-01-01T00:00:20Z has passed`,
+		`terminating | i-1 | web | janitor:janitor | expired | req-1 | its term 2000-01-01T00:00:20Z has passed`,
+		`ended | i-1 | web | janitor:janitor | expired | EC2 says terminated`,
 		`authorising | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
 		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
 		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
-		`marked | i-3 | web | janitor:janitor | never-beat | silent from the beginning, and so far nothing else of its zone renewed since`,
+		`marked | i-3 | web | janitor:janitor | no-heartbeat | silent from the beginning, and so far nothing else of its zone renewed since`,
 		`paused | cli:ada@laptop | incident 4711`,
 		`left | janitor:janitor | asked to stop`,
 	}
@@ -149,7 +149,7 @@ func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
 	}
 	r.update("i-2", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
 	both := func() Report {
-		return actor.act(t.Context(), r.reg, plan.Plan{Verdicts: append(r.verdicts(lease.CauseTerm, "i-1"), r.verdicts(lease.CauseRelease, "i-2")...)})
+		return actor.act(t.Context(), r.reg, plan.Plan{Verdicts: append(r.verdicts(lease.CauseExpired, "i-1"), r.verdicts(lease.CauseRelease, "i-2")...)})
 	}
 	if report := both(); report.Asked != 0 || report.Failed != 2 {
 		t.Errorf("%+v", report)

@@ -15,8 +15,8 @@ import (
 
 // BenchmarkReaction decides once over a hundred thousand leases that all hold, and beat.
 func BenchmarkReaction(b *testing.B) {
-	all := Many(100_000, "", Beats, func(s *Subject) {
-		s.Lease.TTL = lease.Duration(5 * time.Minute)
+	all := Many(100_000, "", Heartbeats, func(s *Subject) {
+		s.Lease.HeartbeatTimeout = lease.Duration(5 * time.Minute)
 	})
 	slices.SortFunc(all, func(a, b Subject) int { return cmp.Compare(a.Lease.InstanceID, b.Lease.InstanceID) }) // as stores do
 	v := ViewOf(all...)
@@ -25,9 +25,9 @@ func BenchmarkReaction(b *testing.B) {
 	}
 	v.Snapshot.Heartbeats = map[string]lease.Heartbeat{}
 	for _, l := range v.Snapshot.Leases {
-		v.Snapshot.Heartbeats[l.InstanceID] = lease.Heartbeat{InstanceID: l.InstanceID, TTL: l.TTL, Held: true}
+		v.Snapshot.Heartbeats[l.InstanceID] = lease.Heartbeat{InstanceID: l.InstanceID, HeartbeatTimeout: l.HeartbeatTimeout, Held: true}
 	}
-	v.Index = plan.Indexed(v.Places)
+	v.Index = plan.Indexed(v.Locations)
 	now := time.Now()
 	mem := newMemory(now)
 	for b.Loop() {

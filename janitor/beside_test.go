@@ -14,7 +14,7 @@ import (
 	"lapse/janitor/plan"
 )
 
-// mute is a place that can fall silent: until it is given up after half a minute, it gives no answer.
+// mute is a location that can fall silent: until it is given up after half a minute, it gives no answer.
 type mute struct {
 	*recorder
 	silent atomic.Bool
@@ -44,22 +44,22 @@ func (m *mute) Describe(ctx context.Context, ids []string) (lease.Listing, error
 	return m.recorder.Describe(ctx, ids)
 }
 
-// besideMute runs a janitor over the rig's place, which has i-1 and i-2, and over one that can fall silent, which has
+// besideMute runs a janitor over the rig's location, which has i-1 and i-2, and over one that can fall silent, which has
 // i-8 and i-9.
 func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2")
 		far := &mute{recorder: &recorder{
-			place: lease.Place{Account: r.cloud.place.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
+			location: lease.Location{Account: r.cloud.location.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
 		}}
 		for zone, id := range map[string]string{"ap-east-1a": "i-8", "ap-east-1b": "i-9"} {
 			i := r.instance(id, "")
-			i.Place, i.Zone, i.Tags = far.place, zone, map[string]string{lease.TagRegistry: r.reg.UUID}
+			i.Location, i.Zone, i.Tags = far.location, zone, map[string]string{lease.TagRegistry: r.reg.UUID}
 			far.instances[id] = i
 			l, err := r.store.PutLease(t.Context(), lease.Adopt(r.now(), i, r.now().Add(time.Hour), time.Time{}, "", nil, r.by))
-			if err != nil || l.Place() != far.place {
-				t.Fatalf("lease in %s: %v", l.Place(), err)
+			if err != nil || l.Location() != far.location {
+				t.Fatalf("lease in %s: %v", l.Location(), err)
 			}
 		}
 		ctx, stop := context.WithCancel(t.Context())
@@ -76,7 +76,7 @@ func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	})
 }
 
-func TestAPlaceThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
+func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 	t.Parallel()
 	for name, term := range map[string]time.Duration{
 		"between two sweeps": 40 * time.Second, "while a sweep looks": 75 * time.Second, "while it looks up by id": 105 * time.Second,
@@ -85,7 +85,7 @@ func TestAPlaceThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 			t.Parallel()
 			besideMute(t, func(r *rig, far *mute) {
 				far.silent.Store(true)
-				r.extend("i-8", 30*time.Second) // asks the silent place for what is due there
+				r.extend("i-8", 30*time.Second) // asks the silent location for what is due there
 				r.extend("i-1", term)
 				after(term - time.Second)
 				if got := r.cloud.ended(); len(got) > 0 {
@@ -100,7 +100,7 @@ func TestAPlaceThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 	}
 }
 
-func TestAPlaceThatGivesNoAnswerIsHeldAndTheOthersAreStamped(t *testing.T) {
+func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
 		far.silent.Store(true)
@@ -109,24 +109,24 @@ func TestAPlaceThatGivesNoAnswerIsHeldAndTheOthersAreStamped(t *testing.T) {
 		after(2*time.Minute + 10*time.Second)
 		for range 30 {
 			after(17 * time.Second)
-			stamp, err := r.store.Sweep(r.t.Context())
-			held := slices.ContainsFunc(stamp.Brakes, func(b lease.Brake) bool { return b.Name == plan.BrakeHealth && b.Scope == far.place.String() })
-			if err != nil || r.now().Sub(stamp.Time) > 61*time.Second || !stamp.Names(r.cloud.place) || stamp.Names(far.place) || !held {
-				r.t.Fatalf("stamp %+v (%v); want it of the last minute, of %s alone, and a brake on %s", stamp, err, r.cloud.place, far.place)
+			checkpoint, err := r.store.Checkpoint(r.t.Context())
+			held := slices.ContainsFunc(checkpoint.Brakes, func(b lease.Brake) bool { return b.Name == plan.BrakeHealth && b.Scope == far.location.String() })
+			if err != nil || r.now().Sub(checkpoint.Time) > 61*time.Second || !checkpoint.Names(r.cloud.location) || checkpoint.Names(far.location) || !held {
+				r.t.Fatalf("checkpoint %+v (%v); want it of the last minute, of %s alone, and a brake on %s", checkpoint, err, r.cloud.location, far.location)
 			}
 		}
 		if got := far.ended(); len(got) > 0 {
-			r.t.Errorf("terminated %v in a place that tells nothing", got)
+			r.t.Errorf("terminated %v in a location that tells nothing", got)
 		}
 		far.silent.Store(false)
 		after(3 * time.Minute)
 		if got := far.ended(); !slices.Equal(got, []string{"i-8", "i-9"}) {
-			r.t.Errorf("terminated %v once the place answers again; want both", got)
+			r.t.Errorf("terminated %v once the location answers again; want both", got)
 		}
 	})
 }
 
-func TestWhatFallsDueWhileItsPlaceIsBusyIsServedNext(t *testing.T) {
+func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
 		r.cloud.onDescribe = func(n int) {
@@ -147,7 +147,7 @@ func TestWhatFallsDueWhileItsPlaceIsBusyIsServedNext(t *testing.T) {
 	})
 }
 
-func TestWhatFallsDueWhileItsPlaceIsBusyIsServedNextAlsoIfNothingIsWrittenThere(t *testing.T) {
+func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThere(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
 		r.cloud.onDescribe = func(n int) {
@@ -170,16 +170,16 @@ func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
 	besideMute(t, func(r *rig, far *mute) {
 		far.silent.Store(true)
 		r.extend("i-1", 85*time.Second)
-		after(80 * time.Second) // the sweep has listed this place, and waits for the other
+		after(80 * time.Second) // the sweep has listed this location, and waits for the other
 		r.extend("i-1", time.Hour)
 		after(2 * time.Minute)
-		if m := r.lease("i-1").Mark; len(r.cloud.ended()) > 0 || m != nil && m.Cause == lease.CauseTerm {
+		if m := r.lease("i-1").Mark; len(r.cloud.ended()) > 0 || m != nil && m.Cause == lease.CauseExpired {
 			r.t.Errorf("terminated %v, mark %v; want neither", r.cloud.ended(), m)
 		}
 	})
 }
 
-func TestABatchInFlightIsFinishedBeforeTheOfficeIsGivenBack(t *testing.T) {
+func TestABatchInFlightIsFinishedBeforeLeadershipIsGivenUp(t *testing.T) {
 	t.Parallel()
 	var ended, resigned atomic.Int64
 	besideMute(t, func(r *rig, _ *mute) {
@@ -197,26 +197,26 @@ func TestABatchInFlightIsFinishedBeforeTheOfficeIsGivenBack(t *testing.T) {
 		after(8 * time.Second) // and then the janitor is stopped
 		r.t.Cleanup(func() {
 			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || resigned.Load() < ended.Load() {
-				r.t.Errorf("terminated %v; EC2 answered at %d, and the office was given back at %d", got, ended.Load(), resigned.Load())
+				r.t.Errorf("terminated %v; EC2 answered at %d, and the leadership was given back at %d", got, ended.Load(), resigned.Load())
 			}
 		})
 	})
 }
 
-func TestAListingThatIsOlderThanTheOwnStampIsReadAgain(t *testing.T) {
+func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
 	t.Parallel()
 	for name, setBack := range map[string]bool{"it came late": false, "the registry was set back": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
-				o := r.inOffice()
-				listed, stamp := o.seen.snapshot, r.store.Get("sweep", "")
+				o := r.inLeadership()
+				listed, checkpoint := o.seen.snapshot, r.store.Get("checkpoint", "")
 				if _, _, err := o.sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if setBack {
-					r.store.Put("sweep", "", stamp)
+					r.store.Put("checkpoint", "", checkpoint)
 				}
 				o.hear(t.Context(), lease.Change{Snapshot: &listed}, true)
 				o.finish(passMax)
@@ -224,23 +224,23 @@ func TestAListingThatIsOlderThanTheOwnStampIsReadAgain(t *testing.T) {
 				if stands := o.past.standing(); len(stands) > 0 != setBack {
 					t.Errorf("held by %v", stands)
 				}
-				if newest := o.seen.snapshot.Sweep.Sequence; !setBack && newest != 2 {
-					t.Errorf("the last stamp is number %d, want 2", newest)
+				if newest := o.seen.snapshot.Checkpoint.Sequence; !setBack && newest != 2 {
+					t.Errorf("the last checkpoint is number %d, want 2", newest)
 				}
 			})
 		})
 	}
 }
 
-// slowReader is an office that answers what it has read only after a while, once it was asked for the first time.
+// slowReader is a leadership that answers what it has read only after a while, once it was asked for the first time.
 type slowReader struct {
-	Office
+	Leadership
 	takes time.Duration
 	asked atomic.Bool
 }
 
 func (o *slowReader) Snapshot(ctx context.Context) (lease.Snapshot, error) {
-	s, err := o.Office.Snapshot(ctx)
+	s, err := o.Leadership.Snapshot(ctx)
 	if o.asked.Swap(true) {
 		pause(ctx, o.takes)
 	}
@@ -253,9 +253,9 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 		r := newRig(t, "i-1", "i-2")
 		j := r.janitorOf(quiet())
 		campaign := j.Campaign
-		j.Campaign = func(ctx context.Context) (Office, error) {
-			office, err := campaign(ctx)
-			return &slowReader{Office: office, takes: 8 * time.Second}, err
+		j.Campaign = func(ctx context.Context) (Leadership, error) {
+			leadership, err := campaign(ctx)
+			return &slowReader{Leadership: leadership, takes: 8 * time.Second}, err
 		}
 		moved := 0
 		j.Audit = func(e Event) error {
@@ -291,35 +291,35 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 	})
 }
 
-// slowStamp is an office whose stamps take a while to be written.
-type slowStamp struct {
-	Office
+// slowStamp is a leadership whose checkpoints take a while to be written.
+type slowCheckpoint struct {
+	Leadership
 	takes time.Duration
 }
 
-func (o slowStamp) PutSweep(ctx context.Context, reg lease.Registry, s lease.Sweep) (lease.Sweep, error) {
+func (o slowCheckpoint) PutCheckpoint(ctx context.Context, reg lease.Registry, s lease.Checkpoint) (lease.Checkpoint, error) {
 	pause(ctx, o.takes)
-	return o.Office.PutSweep(ctx, reg, s)
+	return o.Leadership.PutCheckpoint(ctx, reg, s)
 }
 
-func TestWhatIsHeardWhileAStampIsWrittenIsNotForgotten(t *testing.T) {
+func TestWhatIsHeardWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		j := r.janitorOf(quiet())
 		campaign := j.Campaign
-		j.Campaign = func(ctx context.Context) (Office, error) {
-			office, err := campaign(ctx)
-			return slowStamp{Office: office, takes: 4 * time.Second}, err
+		j.Campaign = func(ctx context.Context) (Leadership, error) {
+			leadership, err := campaign(ctx)
+			return slowCheckpoint{Leadership: leadership, takes: 4 * time.Second}, err
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(4*time.Second - settleMin/2)
-		r.beat("i-1") // which lapses just before the second stamp is written
+		r.heartbeat("i-1") // which lapses just before the second checkpoint is written
 		after(70 * time.Second)
 		if r.lease("i-1").Mark == nil {
-			t.Error("a heartbeat that lapsed while the stamp was written is not marked")
+			t.Error("a heartbeat that lapsed while the checkpoint was written is not marked")
 		}
 		stop()
 		if err := <-done; err != nil {

@@ -36,18 +36,18 @@ func (c *counting) last() plan.Census {
 }
 
 // counted decides about a view, and returns what the observer is told of it.
-func counted(t *testing.T, v plan.View, beats map[string]*beat) plan.Census {
+func counted(t *testing.T, v plan.View, heartbeats map[string]*heartbeat) plan.Census {
 	t.Helper()
 	observer := &counting{}
 	j, err := New(Config{
 		Clouds: []Cloud{&recorder{}}, Policy: plan.DefaultPolicy(), Schedule: "@every 1m", Now: time.Now, Observe: observer,
-		Log: slog.New(slog.DiscardHandler), Campaign: func(context.Context) (Office, error) { return nil, nil },
+		Log: slog.New(slog.DiscardHandler), Campaign: func(context.Context) (Leadership, error) { return nil, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	term := &term{
-		Janitor: j, mem: &memory{beats: beats}, seen: observation{sight: sight{places: v.Places}, snapshot: v.Snapshot},
+		Janitor: j, mem: &memory{heartbeats: heartbeats}, seen: observation{sight: sight{locations: v.Locations}, snapshot: v.Snapshot},
 	}
 	term.count(plan.Decide(v))
 	return observer.last()
@@ -58,17 +58,17 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	stray := func(s *Subject) { Bare(s); s.Instance.Tags[lease.TagLaunch] = "" }
 	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })
 	v := ViewOf(
-		Holds("i-1"), Holds("i-2", Beats), Holds("i-3", Silent(3*time.Minute)), Holds("i-4", Silent(time.Second), InZone("euw1-az2")),
-		Holds("i-5", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
+		Holds("i-1"), Holds("i-2", Heartbeats), Holds("i-3", Silent(3*time.Minute)), Holds("i-4", Silent(time.Second), InZone("euw1-az2")),
+		Holds("i-5", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
 		Holds("i-7", Bare, Foreign), Holds("i-8", Exempt), Holds("i-9", Bare, Exempt), Holds("i-10", stray),
-		Holds("i-11", Bare, Is(lease.InstanceTerminated)), Holds("i-12", Beats),
+		Holds("i-11", Bare, Is(lease.InstanceTerminated)), Holds("i-12", Heartbeats),
 	)
 	Bad("heartbeat", "i-12")(&v) // two verdicts about one instance
 	Launches(Launch("web", lease.LaunchOpen), Launch("old", lease.LaunchDone))(&v)
-	c := counted(t, v, map[string]*beat{"i-3": {lapsed: time.Now().Add(-3 * time.Minute)}})
+	c := counted(t, v, map[string]*heartbeat{"i-3": {lapsed: time.Now().Add(-3 * time.Minute)}})
 
-	if want := (plan.PlaceCensus{Listed: true, Managed: 6, Foreign: 1, Unexplained: 1, Exempt: 2, Stuck: 1}); c.Places[Here] != want {
-		t.Errorf("instances: %+v, want %+v", c.Places[Here], want)
+	if want := (plan.LocationCensus{Listed: true, Managed: 6, Foreign: 1, Untracked: 1, Exempt: 2, Stuck: 1}); c.Locations[Here] != want {
+		t.Errorf("instances: %+v, want %+v", c.Locations[Here], want)
 	}
 	if want := map[lease.State]int{lease.StateActive: 6, lease.StateRevoked: 1, lease.StateEnded: 1}; !maps.Equal(c.Leases, want) {
 		t.Errorf("leases: %v, want %v", c.Leases, want)
@@ -95,13 +95,13 @@ func TestACensusCountsEachOnce(t *testing.T) {
 func BenchmarkCensus(b *testing.B) {
 	var subjects []Subject
 	for n := range 100_000 {
-		subjects = append(subjects, Holds(fmt.Sprintf("i-%06d", n), Beats))
+		subjects = append(subjects, Holds(fmt.Sprintf("i-%06d", n), Heartbeats))
 	}
 	v := ViewOf(subjects...)
 	planned := plan.Decide(v)
 	term := &term{
 		Janitor: &Janitor{Config: Config{Observe: &counting{}}}, mem: newMemory(Noon),
-		seen: observation{sight: sight{places: v.Places}, snapshot: v.Snapshot},
+		seen: observation{sight: sight{locations: v.Locations}, snapshot: v.Snapshot},
 	}
 	b.Run("decide", func(b *testing.B) {
 		for b.Loop() {
@@ -118,14 +118,14 @@ func BenchmarkCensus(b *testing.B) {
 func TestWhatAListingLacksOfTheLeasedIsCounted(t *testing.T) {
 	t.Parallel()
 	v := ViewOf(
-		Holds("i-1"), Holds("i-2", Missing), Holds("i-3", Missing), Holds("i-4", Missing, Revoked(lease.CauseTerm, time.Minute)),
-		Holds("i-5", Missing, Revoked(lease.CauseTerm, time.Minute)), Holds("i-6", Missing), Holds("i-7", Bare),
+		Holds("i-1"), Holds("i-2", Missing), Holds("i-3", Missing), Holds("i-4", Missing, Revoked(lease.CauseExpired, time.Minute)),
+		Holds("i-5", Missing, Revoked(lease.CauseExpired, time.Minute)), Holds("i-6", Missing), Holds("i-7", Bare),
 	)
 	shown := lease.Listing{Instances: []lease.Instance{
 		*Holds("i-2").Instance, *Holds("i-4").Instance, *Holds("i-6", Is(lease.InstanceTerminated)).Instance,
 	}}
-	lookedUp(&v.Places[0], []string{"i-2", "i-3", "i-4", "i-5", "i-6"}, shown, nil)
-	want := lease.Census{Managed: 4, Unexplained: 1, Unlisted: 1, Unseen: 1} // i-2 and i-3; the others need no listing
+	lookedUp(&v.Locations[0], []string{"i-2", "i-3", "i-4", "i-5", "i-6"}, shown, nil)
+	want := lease.Census{Managed: 4, Untracked: 1, Unlisted: 1, Unseen: 1} // i-2 and i-3; the others need no listing
 	if got := plan.Decide(v).Seen[Here.String()]; got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -17,7 +17,7 @@ import (
 // stands still while its machine is suspended. EC2's Date is what the wall clock is held against.
 
 // steps sets the wall clock ahead of what EC2 and everybody else say.
-func (o *inOffice) steps(r *rig, d time.Duration) {
+func (o *inLeadership) steps(r *rig, d time.Duration) {
 	o.ahead.Add(int64(d))
 	r.cloud.mu.Lock()
 	defer r.cloud.mu.Unlock()
@@ -26,26 +26,26 @@ func (o *inOffice) steps(r *rig, d time.Duration) {
 
 // suspended lets time pass for everybody but this machine, whose wall clock is right again at once. Its processes did not
 // run, and their monotonic clock did not either.
-func (o *inOffice) suspended(d time.Duration) { o.ahead.Add(int64(d)) }
+func (o *inLeadership) suspended(d time.Duration) { o.ahead.Add(int64(d)) }
 
-// sweeps makes one sweep, and returns which brakes its stamp names.
-func (o *inOffice) sweeps(r *rig) (held []string) {
+// sweeps makes one sweep, and returns which brakes its checkpoint names.
+func (o *inLeadership) sweeps(r *rig) (held []string) {
 	r.t.Helper()
 	if _, _, err := o.sweep(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
-	stamp, err := r.store.Sweep(r.t.Context())
+	checkpoint, err := r.store.Checkpoint(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, b := range stamp.Brakes {
+	for _, b := range checkpoint.Brakes {
 		held = append(held, b.Name+": "+b.Reason)
 	}
 	return held
 }
 
 // reacts lets it react to the records as they are now.
-func (o *inOffice) reacts(r *rig) {
+func (o *inLeadership) reacts(r *rig) {
 	r.t.Helper()
 	snapshot, err := r.store.Snapshot(r.t.Context())
 	if err != nil {
@@ -70,13 +70,13 @@ func (r *rig) untouched(when string, ids ...string) {
 }
 
 // judged runs a test of the judge's clock over i-1, i-2 and i-3, which have terms of an hour and beat for ten minutes.
-func judged(t *testing.T, test func(*rig, *inOffice)) {
+func judged(t *testing.T, test func(*rig, *inLeadership)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2", "i-3")
-		o := r.inOffice()
+		o := r.inLeadership()
 		for _, id := range []string{"i-1", "i-2", "i-3"} {
-			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(10 * time.Minute), Since: r.now()}); err != nil {
+			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", HeartbeatTimeout: lease.Duration(10 * time.Minute), Since: r.now()}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -89,7 +89,7 @@ func judged(t *testing.T, test func(*rig, *inOffice)) {
 
 func TestATermThatPassedWhileTheMachineWasSuspendedGetsItsNotice(t *testing.T) {
 	t.Parallel()
-	judged(t, func(r *rig, o *inOffice) {
+	judged(t, func(r *rig, o *inLeadership) {
 		o.suspended(2 * time.Hour)
 		o.reacts(r)
 		r.untouched("right after waking", "i-1", "i-2", "i-3")
@@ -114,13 +114,13 @@ func TestATermThatPassedWhileTheMachineWasSuspendedGetsItsNotice(t *testing.T) {
 
 func TestASilenceDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 	t.Parallel()
-	for name, first := range map[string]func(*rig, *inOffice){
-		"a reaction comes first": func(r *rig, o *inOffice) { o.reacts(r) },
-		"a sweep comes first":    func(r *rig, o *inOffice) { o.sweeps(r) },
+	for name, first := range map[string]func(*rig, *inLeadership){
+		"a reaction comes first": func(r *rig, o *inLeadership) { o.reacts(r) },
+		"a sweep comes first":    func(r *rig, o *inLeadership) { o.sweeps(r) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			judged(t, func(r *rig, o *inOffice) {
+			judged(t, func(r *rig, o *inLeadership) {
 				for _, id := range []string{"i-1", "i-2", "i-3"} {
 					r.extend(id, 48*time.Hour)
 				}
@@ -156,7 +156,7 @@ func TestASilenceDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 
 func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
 	t.Parallel()
-	judged(t, func(r *rig, o *inOffice) {
+	judged(t, func(r *rig, o *inLeadership) {
 		r.extend("i-1", time.Second)
 		after(2 * time.Second)
 		asleep := false
@@ -178,12 +178,12 @@ func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
 func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 	t.Parallel()
 	for name, step := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour back": -time.Hour} {
-		for when, set := range map[string]func(*rig, *inOffice){
-			"between sweeps": func(r *rig, o *inOffice) {
+		for when, set := range map[string]func(*rig, *inLeadership){
+			"between sweeps": func(r *rig, o *inLeadership) {
 				o.steps(r, step)
 				o.reacts(r)
 			},
-			"after EC2 was asked": func(r *rig, o *inOffice) {
+			"after EC2 was asked": func(r *rig, o *inLeadership) {
 				once := false
 				r.store.Fault = func(method string) error {
 					if method == "Snapshot" && !once {
@@ -193,7 +193,7 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 					return nil
 				}
 			},
-			"between decision and end": func(r *rig, o *inOffice) {
+			"between decision and end": func(r *rig, o *inLeadership) {
 				once := false
 				r.cloud.onReserve = func() error {
 					if !once {
@@ -206,7 +206,7 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 		} {
 			t.Run(name+"/"+when, func(t *testing.T) {
 				t.Parallel()
-				judged(t, func(r *rig, o *inOffice) {
+				judged(t, func(r *rig, o *inLeadership) {
 					r.extend("i-1", 30*time.Second) // passes while the clock is wrong
 					set(r, o)
 					after(40 * time.Second)
@@ -242,16 +242,18 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 
 func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
 	t.Parallel()
-	undated := func(yes bool) func(*rig, *inOffice) {
-		return func(r *rig, _ *inOffice) {
+	undated := func(yes bool) func(*rig, *inLeadership) {
+		return func(r *rig, _ *inLeadership) {
 			r.cloud.mu.Lock()
 			defer r.cloud.mu.Unlock()
 			r.cloud.undated = yes
 		}
 	}
-	ahead := func(d time.Duration) func(*rig, *inOffice) { return func(r *rig, o *inOffice) { o.steps(r, d) } }
+	ahead := func(d time.Duration) func(*rig, *inLeadership) {
+		return func(r *rig, o *inLeadership) { o.steps(r, d) }
+	}
 	for name, c := range map[string]struct {
-		wrong, right func(*rig, *inOffice)
+		wrong, right func(*rig, *inLeadership)
 	}{
 		"an hour ahead":   {ahead(time.Hour), ahead(-time.Hour)},
 		"an hour back":    {ahead(-time.Hour), ahead(time.Hour)},
@@ -259,7 +261,7 @@ func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			judged(t, func(r *rig, o *inOffice) {
+			judged(t, func(r *rig, o *inLeadership) {
 				for _, id := range []string{"i-1", "i-2", "i-3"} {
 					r.extend(id, 48*time.Hour)
 				}
@@ -306,7 +308,7 @@ func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			judged(t, func(r *rig, o *inOffice) {
+			judged(t, func(r *rig, o *inLeadership) {
 				for range 9 {
 					o.steps(r, c.listed/9)
 					o.sweeps(r)
@@ -317,7 +319,7 @@ func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
 				after(90 * time.Second)
 				o.steps(r, c.since)
 				o.reacts(r)
-				if got := HeldBy(plan.Plan{Brakes: o.brakes}, plan.BrakeClock, r.cloud.place.String()); got != c.held || (len(r.cloud.ended()) == 0) != c.held {
+				if got := HeldBy(plan.Plan{Brakes: o.brakes}, plan.BrakeClock, r.cloud.location.String()); got != c.held || (len(r.cloud.ended()) == 0) != c.held {
 					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.ended(), c.held)
 				}
 			})
@@ -335,7 +337,7 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 				r := newRig(t, "i-1", "i-2", "i-3")
 				r.extend("i-1", 30*time.Second)
 				r.cloud.skew = wrong
-				o := r.inOfficeAt(wrong)
+				o := r.inLeadershipAt(wrong)
 				for range 5 { // i-2 and i-3 are silent from the beginning
 					if held := o.sweeps(r); !slices.ContainsFunc(held, func(b string) bool {
 						return strings.HasPrefix(b, "clock: our clock is 8760h0m0s "+name)
@@ -363,24 +365,24 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 	}
 }
 
-// TestAStampIsDatedByEC2WhereTheClockIsWrong: whoever leads next, by a clock that is right again, tells by that date for how
+// TestACheckpointIsDatedByEC2WhereTheClockIsWrong: whoever leads next, by a clock that is right again, tells by that date for how
 // long nobody watched.
-func TestAStampIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
+func TestACheckpointIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]time.Duration{
 		"right": 0, "as far ahead as may be": 10 * time.Second, "ahead": 15 * time.Minute, "behind": -15 * time.Minute,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			judged(t, func(r *rig, o *inOffice) {
+			judged(t, func(r *rig, o *inLeadership) {
 				dated := func() time.Duration {
 					after(time.Minute)
 					o.sweeps(r)
-					stamp, err := r.store.Sweep(r.t.Context())
+					checkpoint, err := r.store.Checkpoint(r.t.Context())
 					if err != nil {
 						r.t.Fatal(err)
 					}
-					return stamp.Time.Sub(r.now())
+					return checkpoint.Time.Sub(r.now())
 				}
 				o.steps(r, set)
 				want := set
@@ -388,18 +390,18 @@ func TestAStampIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 					want = 0
 				}
 				if by := dated(); (by - want).Abs() > time.Millisecond {
-					r.t.Errorf("a stamp is dated ahead by %s, want %s", by, want)
+					r.t.Errorf("a checkpoint is dated ahead by %s, want %s", by, want)
 				}
-				if stamp, err := r.store.Sweep(r.t.Context()); err != nil || stamp.Witnessed.Sub(r.now()).Abs() > o.Policy.MaxSkew {
-					r.t.Errorf("witnessed at %s, want about %s (%v)", stamp.Witnessed, r.now(), err)
+				if checkpoint, err := r.store.Checkpoint(r.t.Context()); err != nil || checkpoint.Witnessed.Sub(r.now()).Abs() > o.Policy.MaxSkew {
+					r.t.Errorf("witnessed at %s, want about %s (%v)", checkpoint.Witnessed, r.now(), err)
 				}
 				r.cloud.undated = true // EC2 tells its time no more
 				if by := dated(); (by - want).Abs() > time.Millisecond {
-					r.t.Errorf("a stamp after EC2 fell silent is dated ahead by %s, want %s", by, want)
+					r.t.Errorf("a checkpoint after EC2 fell silent is dated ahead by %s, want %s", by, want)
 				}
 				o.steps(r, time.Hour)
 				if by := dated(); by.Abs() > o.Policy.MaxSkew {
-					r.t.Errorf("a stamp after the clock was set while EC2 was silent is dated ahead by %s", by)
+					r.t.Errorf("a checkpoint after the clock was set while EC2 was silent is dated ahead by %s", by)
 				}
 			})
 		})
@@ -413,7 +415,7 @@ func TestAnEndIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 	for name, by := range map[string]time.Duration{"a year behind": -365 * 24 * time.Hour, "an hour ahead": time.Hour, "right": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			judged(t, func(r *rig, o *inOffice) {
+			judged(t, func(r *rig, o *inLeadership) {
 				o.sweeps(r)
 				o.steps(r, by)
 				r.cloud.state("i-1", lease.InstanceTerminated)

@@ -12,7 +12,7 @@ func (t *term) count(planned plan.Plan) {
 		return
 	}
 	now := time.Now()
-	c := planned.Census(t.seen.snapshot, t.seen.places, func(id string) time.Duration { return t.mem.missing(now, id) })
+	c := planned.Census(t.seen.snapshot, t.seen.locations, func(id string) time.Duration { return t.mem.missing(now, id) })
 	c.TagLag = t.tags.lag()
 	t.Observe.Counted(c)
 }

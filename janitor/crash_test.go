@@ -83,7 +83,7 @@ func (c *crash) sweeps(n int) {
 	c.t.Helper()
 	for range n {
 		j, err := janitor.New(janitor.Config{
-			Campaign: func(ctx context.Context) (janitor.Office, error) {
+			Campaign: func(ctx context.Context) (janitor.Leadership, error) {
 				return c.store.Campaign(ctx, "janitor", time.Minute)
 			},
 			Clouds: []janitor.Cloud{c.cloud}, Policy: plan.DefaultPolicy(), Schedule: "@every 1m", Now: c.now,

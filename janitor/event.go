@@ -51,14 +51,14 @@ const (
 	EventCleared  EventKind = "launch-cleared"  // nothing more is to be removed of it
 
 	// Of the registry and its janitor. A change of the mode has the name of the mode as its kind.
-	EventBrakeHeld    EventKind = "brake-held"
-	EventBrakeLifted  EventKind = "brake-lifted"
-	EventBrakeResumed EventKind = "brake-resumed" // a person lifted it
-	EventElected      EventKind = "elected"
-	EventLeft         EventKind = "left"      // gave the office up, or lost it
-	EventUnaudited    EventKind = "unaudited" // an event could not be written to the audit log; there, that events before it are missing
-	EventAudited      EventKind = "audited"   // events are written to the audit log again; told to observers alone
-	EventForgotten    EventKind = "forgotten" // a lease changed more often than its record remembers
+	EventBrakeEngaged  EventKind = "brake-engaged"
+	EventBrakeReleased EventKind = "brake-released"
+	EventBrakeRelease  EventKind = "brake-release" // a person lifted it
+	EventElected       EventKind = "elected"
+	EventLeft          EventKind = "left"      // gave the leadership up, or lost it
+	EventUnaudited     EventKind = "unaudited" // an event could not be written to the audit log; there, that events before it are missing
+	EventAudited       EventKind = "audited"   // events are written to the audit log again; told to observers alone
+	EventForgotten     EventKind = "forgotten" // a lease changed more often than its record remembers
 )
 
 // Event is one transition or refusal, told when it has happened.
@@ -68,7 +68,7 @@ type Event struct {
 	InstanceID string      `json:"instance_id,omitzero"`
 	Leftover   string      `json:"leftover,omitzero"` // id of what a launch left beside instances
 	Launch     string      `json:"launch,omitzero"`   // token
-	Place      string      `json:"place,omitzero"`    // account/region
+	Location   string      `json:"location,omitzero"` // account/region
 	Zone       string      `json:"zone,omitzero"`
 	Actor      string      `json:"actor,omitzero"` // empty where the registry does not say who
 	Cause      lease.Cause `json:"cause,omitzero"`
@@ -110,8 +110,8 @@ type Observer interface {
 	Turned(within time.Duration)
 	// Led says under which name the janitor leads from now on; empty: it does not.
 	Led(name string)
-	// Stamp is told each stamp of a sweep that the janitor writes or reads.
-	Stamp(s lease.Sweep)
+	// Checkpoint is told each checkpoint of a sweep that the janitor writes or reads.
+	Checkpoint(s lease.Checkpoint)
 	// Swept is told how long a sweep took, and why it failed if it did.
 	Swept(took time.Duration, err error)
 	// Counted is told what each decision was about.
@@ -123,12 +123,12 @@ type Observer interface {
 // blind is the observer of a janitor that nobody observes.
 type blind struct{}
 
-func (blind) Turned(time.Duration)       {}
-func (blind) Led(string)                 {}
-func (blind) Stamp(lease.Sweep)          {}
-func (blind) Swept(time.Duration, error) {}
-func (blind) Counted(plan.Census)        {}
-func (blind) Happened(Event)             {}
+func (blind) Turned(time.Duration)        {}
+func (blind) Led(string)                  {}
+func (blind) Checkpoint(lease.Checkpoint) {}
+func (blind) Swept(time.Duration, error)  {}
+func (blind) Counted(plan.Census)         {}
+func (blind) Happened(Event)              {}
 
 // tell tells an event to the observer, and has it written to the audit log. It waits for nothing.
 func (j *Janitor) tell(e Event) {
@@ -164,7 +164,7 @@ func (j *Janitor) auditedAgain() {
 // eventOf is what a verdict and its evidence say of something that happened to it.
 func eventOf(v plan.Verdict, kind EventKind) Event {
 	e := Event{
-		Kind: kind, InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Place: v.Place.String(), Zone: v.Zone, Cause: v.Cause,
+		Kind: kind, InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Location: v.Location.String(), Zone: v.Zone, Cause: v.Cause,
 		Reason: v.Reason, Evidence: Evidence{Due: v.Due, Instances: v.Looked},
 	}
 	if v.Instance != nil {

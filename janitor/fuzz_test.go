@@ -16,12 +16,12 @@ import (
 )
 
 // FuzzPast: whatever is in the file of the state directory, it is either a memory, from which nothing that stands is lost and
-// by which an older stamp is noticed, or none, as if there were no file. No registry's name leads out of the directory.
+// by which an older checkpoint is noticed, or none, as if there were no file. No registry's name leads out of the directory.
 func FuzzPast(f *testing.F) {
 	dated := func(age time.Duration) string { return Ago(age).Format(time.RFC3339) }
 	for _, text := range []string{
 		`{"sequence":7,"nonce":"a","time":"` + dated(time.Minute) + `"}`, `{"sequence":9,"nonce":"a","time":"` + dated(time.Hour) + `"}`,
-		`{"sequence":9,"standing":[{"name":"restored","since":"2026-03-01T11:00:00Z","reason":"then"},{"name":"","scope":"x"}]}`,
+		`{"sequence":9,"standing":[{"name":"rollback","since":"2026-03-01T11:00:00Z","reason":"then"},{"name":"","scope":"x"}]}`,
 		`{}`, `null`, ``, `{"sequence":-1}`, `{"sequence":9223372036854775807}`, `[]`, `{"sequence":7`, `{"standing":null,"time":"9999-12-31T23:59:59-23:59"}`,
 	} {
 		f.Add([]byte(text), int64(7), "a", int64(60), Ours)
@@ -45,21 +45,21 @@ func FuzzPast(f *testing.F) {
 			t.Fatal(err)
 		}
 		p.uuid = ""
-		read := stamped(max(sequence, 0), time.Duration(age%int64(time.Hour/time.Second*24))*time.Second, nonce(nonceOf))
+		read := checkpointed(max(sequence, 0), time.Duration(age%int64(time.Hour/time.Second*24))*time.Second, nonce(nonceOf))
 		read.Registry.UUID = uuid
 		takesIn(p, Noon, read, true)
 		var was remembered
 		known := json.Unmarshal(data, &was) == nil && uuid != ""
 		if uuid != "" {
-			wantNoticed(t, p.standing(), was, known, read.Sweep)
+			wantNoticed(t, p.standing(), was, known, read.Checkpoint)
 		}
 		_ = p.flush(t.Context()) // there may be no such name of a file
 		wantInside(t, dir, state)
 	})
 }
 
-// wantNoticed checks which brakes stand after a leader saw a stamp.
-func wantNoticed(t *testing.T, standing []lease.Brake, was remembered, known bool, stamp lease.Sweep) {
+// wantNoticed checks which brakes stand after a leader saw a checkpoint.
+func wantNoticed(t *testing.T, standing []lease.Brake, was remembered, known bool, checkpoint lease.Checkpoint) {
 	t.Helper()
 	stands := func(name, scope string) bool {
 		return slices.ContainsFunc(standing, func(b lease.Brake) bool { return b.Name == name && b.Scope == scope })
@@ -72,12 +72,12 @@ func wantNoticed(t *testing.T, standing []lease.Brake, was remembered, known boo
 			t.Errorf("%s (%s) is forgotten: %+v", b.Name, b.Scope, standing)
 		}
 	}
-	older := stamp.Sequence < was.Sequence || stamp.Sequence == was.Sequence && stamp.Nonce != was.Nonce
-	if known && older && !stands(lease.BrakeRestored, "") {
-		t.Errorf("stamp %d (%s) after %d (%s) is not noticed: %+v", stamp.Sequence, stamp.Nonce, was.Sequence, was.Nonce, standing)
+	older := checkpoint.Sequence < was.Sequence || checkpoint.Sequence == was.Sequence && checkpoint.Nonce != was.Nonce
+	if known && older && !stands(lease.BrakeRollback, "") {
+		t.Errorf("checkpoint %d (%s) after %d (%s) is not noticed: %+v", checkpoint.Sequence, checkpoint.Nonce, was.Sequence, was.Nonce, standing)
 	}
-	if !known && stamp.Sequence > 0 && !stamp.Fresh(Noon) && !stands(lease.BrakeStranger, "") {
-		t.Errorf("a stamp of %s is taken over without a memory: %+v", stamp.Time, standing)
+	if !known && checkpoint.Sequence > 0 && !checkpoint.Fresh(Noon) && !stands(lease.BrakeUnwatched, "") {
+		t.Errorf("a checkpoint of %s is taken over without a memory: %+v", checkpoint.Time, standing)
 	}
 }
 
@@ -98,8 +98,8 @@ func wantInside(t *testing.T, dir, state string) {
 // FuzzWitness: no heartbeat, whatever it says of itself, is taken for a renewal that is yet to come.
 func FuzzWitness(f *testing.F) {
 	for _, text := range []string{
-		`{"instance_id":"i-1","ttl":"1m"}`, `{"instance_id":"i-1","ttl":"2562047h47m16.854775807s"}`, `{"instance_id":"i-1","ttl":"2562047h47m16s"}`,
-		`{"instance_id":"i-1","ttl":"-2562047h47m16.854775808s"}`, `{"instance_id":"i-1"}`, `{"instance_id":"i-1","ttl":"1h","changes":9223372036854775807}`,
+		`{"instance_id":"i-1","heartbeat_timeout":"1m"}`, `{"instance_id":"i-1","heartbeat_timeout":"2562047h47m16.854775807s"}`, `{"instance_id":"i-1","heartbeat_timeout":"2562047h47m16s"}`,
+		`{"instance_id":"i-1","heartbeat_timeout":"-2562047h47m16.854775808s"}`, `{"instance_id":"i-1"}`, `{"instance_id":"i-1","heartbeat_timeout":"1h","changes":9223372036854775807}`,
 	} {
 		f.Add([]byte(text))
 	}
@@ -110,7 +110,7 @@ func FuzzWitness(f *testing.F) {
 		}
 		m := newMemory(Noon)
 		m.testify(Noon, "z", hb)
-		if renewed, told := m.witness["z"]; told && (renewed.After(Noon) || renewed.Before(Ago(lease.MaxTTL+time.Minute))) {
+		if renewed, told := m.witness["z"]; told && (renewed.After(Noon) || renewed.Before(Ago(lease.MaxHeartbeatTimeout+time.Minute))) {
 			t.Errorf("%s testifies of a renewal at %s", data, renewed)
 		}
 	})

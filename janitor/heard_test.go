@@ -10,9 +10,9 @@ import (
 	"lapse/lease"
 )
 
-// reads is an office whose registry is in one state for good, if it has one.
+// reads is a leadership whose registry is in one state for good, if it has one.
 type reads struct {
-	Office
+	Leadership
 	state *lease.Snapshot
 }
 
@@ -20,11 +20,11 @@ func (o *reads) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 	if o.state != nil {
 		return *o.state, nil
 	}
-	return o.Office.Snapshot(ctx)
+	return o.Leadership.Snapshot(ctx)
 }
 
-// looks sweeps. Nothing may be ended, whether or not the registry as it really is takes the stamp.
-func (o *inOffice) looks(ctx context.Context, r *rig) {
+// looks sweeps. Nothing may be ended, whether or not the registry as it really is takes the checkpoint.
+func (o *inLeadership) looks(ctx context.Context, r *rig) {
 	r.t.Helper()
 	if _, _, err := o.sweep(ctx); err != nil {
 		if _, refused := errors.AsType[*lease.DeposedError](err); !refused {
@@ -35,21 +35,21 @@ func (o *inOffice) looks(ctx context.Context, r *rig) {
 }
 
 // again leaves office, takes it anew, and reads this.
-func (o *inOffice) again(ctx context.Context, r *rig, s lease.Snapshot) {
+func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 	r.t.Helper()
 	o.unwatch()
 	for range 2 { // in the first of these terms it comes to see nothing
 		o.leave(ctx, "test")
-		office, err := o.Campaign(ctx)
+		leadership, err := o.Campaign(ctx)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		o.term = o.newTerm(&reads{office, &s})
+		o.term = o.newTerm(&reads{leadership, &s})
 	}
 	o.see(observation{snapshot: s, least: o.heard})
 }
 
-func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
+func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 	t.Parallel()
 	changes := map[string]func(r *rig) lease.Change{
 		"a lease": func(r *rig) lease.Change {
@@ -83,41 +83,41 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 		},
 	}
 	ways := map[string]struct {
-		shown func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) // what was read before the change is shown after it
+		shown func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) // what was read before the change is shown after it
 		held  bool
 	}{
-		"set back, and listed by the watch": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+		"set back, and listed by the watch": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Revision += 1_000_000_000 // as etcdutl restores it, with what it says to bump
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 		}, true},
-		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
-			o.office = &reads{o.office, &before}
+		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
+			o.leadership = &reads{o.leadership, &before}
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 			o.finish(passMax)
 		}, true},
-		"set back, and read by a sweep": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+		"set back, and read by a sweep": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
-			o.office = &reads{o.office, &before}
+			o.leadership = &reads{o.leadership, &before}
 			o.looks(ctx, r)
 		}, true},
-		"set back, as the plain restore does, and read by a sweep": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
-			o.office = &reads{o.office, &before}
+		"set back, as the plain restore does, and read by a sweep": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
+			o.leadership = &reads{o.leadership, &before}
 			o.looks(ctx, r)
 		}, true},
-		"listed late": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+		"listed late": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			o.hear(ctx, lease.Change{Snapshot: &before}, true)
 			o.finish(passMax)
 		}, false},
-		"set back, and read in the next term": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+		"set back, and read in the next term": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
 			o.again(ctx, r, before)
 		}, true},
-		"set back, as the plain restore does, and read in the next term": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
+		"set back, as the plain restore does, and read in the next term": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			o.again(ctx, r, before)
 		}, true},
-		"read in the next term, after another leader's": {func(ctx context.Context, r *rig, o *inOffice, before lease.Snapshot) {
-			before.Sweep.Sequence++ // who minded what there was to mind
-			before.Sweep.Nonce = "another's"
+		"read in the next term, after another leader's": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
+			before.Checkpoint.Sequence++ // who minded what there was to mind
+			before.Checkpoint.Nonce = "another's"
 			o.again(ctx, r, before)
 		}, false},
 	}
@@ -127,7 +127,7 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, "i-1")
-					o := r.inOffice()
+					o := r.inLeadership()
 					before, err := r.store.Snapshot(t.Context())
 					if err != nil {
 						t.Fatal(err)
@@ -136,17 +136,17 @@ func TestWhatALeaderHasHeardSinceItsStampIsNotLostUnnoticed(t *testing.T) {
 					way.shown(t.Context(), r, o, before)
 					defer func() { o.unwatch() }()
 					stands := o.past.standing()
-					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRestored; held != way.held || !held && len(stands) > 0 {
+					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRollback; held != way.held || !held && len(stands) > 0 {
 						t.Fatalf("held by %+v, want held: %t", stands, way.held)
 					}
 					if !way.held {
 						return
 					}
 					if !o.sweepDue {
-						t.Error("no sweep is due that would tell others by its stamp")
+						t.Error("no sweep is due that would tell others by its checkpoint")
 					}
 					again := o.seen.snapshot
-					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRestored, stands, lease.By{Actor: "ada"})
+					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
 					o.see(observation{sight: o.seen.sight, snapshot: again, least: o.heard})
 					if stands := o.past.standing(); len(stands) > 0 {
 						t.Errorf("held by %+v though a person has lifted it", stands)
@@ -162,7 +162,7 @@ func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
-		o := r.inOffice()
+		o := r.inLeadership()
 		o.begin(t.Context(), func(context.Context, error) {})
 		synctest.Wait() // it has read
 		r.extend("i-1", 48*time.Hour)

@@ -4,10 +4,10 @@
 //   - janitor.go: what it needs of others: [Cloud], [Office].
 //   - run.go: [Janitor], which campaigns; leader.go: the leader's one loop, on which nothing blocks; liveness.go: how it
 //     shows that it works; timetable.go: when it sweeps.
-//   - sweep.go: one sweep; stamp.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
+//   - sweep.go: one sweep; checkpoint.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
 //     what runs beside the loop, so that no location waits for another.
 //   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it), and [Preview]; seek.go: what
-//     closed launches left; vacant.go: empty places, which are listed less often.
+//     closed launches left; known_empty.go: empty locations, which are listed less often.
 //   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock. past.go: what this replica
 //     remembers of the registry; statefile.go: the file that it is kept in; older.go: by what a
 //     registry shows that it was set back.
@@ -25,10 +25,10 @@ import (
 	"lapse/lease"
 )
 
-// Cloud is EC2 in one place.
+// Cloud is EC2 in one location.
 type Cloud interface {
 	// Place is the verified account and the region.
-	Place() lease.Place
+	Location() lease.Location
 	// List returns every instance that bears a registry tag, whatever its value. A partial listing is an error.
 	List(ctx context.Context) (lease.Listing, error)
 	// Describe looks instances up by id. An id that EC2 does not know is absent from the answer.
@@ -52,14 +52,14 @@ type Cloud interface {
 	Remove(ctx context.Context, x lease.Leftover) lease.Removal
 }
 
-// Office is an elected leader's hold on the registry. Each write compares the record's revision, the election and the
+// Leadership is an elected leader's hold on the registry. Each write compares the record's revision, the election and the
 // registry as given: it fails with a [lease.ConflictError] if the record changed, and with a [lease.DeposedError] if
 // somebody else leads or the registry changed.
-type Office interface {
+type Leadership interface {
 	Name() string
-	// While lets the office lapse unless works, asked again and again, returns nil: whoever hangs must not stay in office.
+	// While lets the leadership lapse unless works, asked again and again, returns nil: whoever hangs must not stay in the lead.
 	While(works func() error)
-	// Lost closes when the office may have been lost. The fence holds whether or not anybody looks.
+	// Lost closes when the leadership may have been lost. The fence holds whether or not anybody looks.
 	Lost() <-chan struct{}
 	Resign(ctx context.Context) error
 
@@ -70,7 +70,7 @@ type Office interface {
 	// Revoke is PutLease that, for an inferred cause, also requires that nothing beats for the lease.
 	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
-	PutSweep(ctx context.Context, reg lease.Registry, s lease.Sweep) (lease.Sweep, error)
+	PutCheckpoint(ctx context.Context, reg lease.Registry, s lease.Checkpoint) (lease.Checkpoint, error)
 	// PutPlan publishes a plan in place of the one before it, and DeletePlan takes it back, if there is one.
 	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error
 	DeletePlan(ctx context.Context, reg lease.Registry) error

@@ -18,7 +18,7 @@ const (
 	killRounds     = 3
 )
 
-// kill is the only function of Lapse that ends instances. It takes a batch of one place and zone through these steps,
+// kill is the only function of Lapse that ends instances. It takes a batch of one location and zone through these steps,
 // and an instance that fails any of them is spared:
 //
 //  1. EC2's limits allow the call: all that follows is fresh when it is made.
@@ -37,7 +37,7 @@ const (
 //
 // Once begun, a batch is finished even if the janitor is asked to stop.
 func (a armed) kill(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
-	cloud := a.clouds[batch[0].Place]
+	cloud := a.clouds[batch[0].Location]
 	if cloud == nil {
 		return Report{}
 	}
@@ -46,7 +46,7 @@ func (a armed) kill(ctx context.Context, reg lease.Registry, batch []plan.Verdic
 		err = cloud.Reserve(ctx, len(batch))
 	}
 	if err != nil {
-		a.log.Info("left for later", "place", batch[0].Place.String(), "instances", len(batch), "reason", err.Error())
+		a.log.Info("left for later", "location", batch[0].Location.String(), "instances", len(batch), "reason", err.Error())
 		return Report{Left: len(batch)}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
@@ -102,12 +102,12 @@ func (a armed) vet(ctx context.Context, cloud Cloud, reg lease.Registry, batch [
 	}
 	listing, err := cloud.Describe(ctx, ids)
 	if err != nil {
-		a.log.Error("nothing ended: cannot describe", "place", batch[0].Place.String(), "instances", len(ids), "error", err)
+		a.log.Error("nothing ended: cannot describe", "location", batch[0].Location.String(), "instances", len(ids), "error", err)
 		return nil, a.failed(batch, err)
 	}
-	now := plan.PlaceView{Skew: listing.Skew, Dated: listing.Dated}
+	now := plan.LocationView{Skew: listing.Skew, Dated: listing.Dated}
 	if why := now.ClockTrouble(a.policy.MaxSkew); why != "" {
-		a.log.Error("nothing ended: clock", "place", batch[0].Place.String(), "instances", len(ids), "reason", why)
+		a.log.Error("nothing ended: clock", "location", batch[0].Location.String(), "instances", len(ids), "reason", why)
 		for _, v := range batch {
 			a.told(sparedOf(v, why))
 		}
@@ -241,7 +241,7 @@ func (a armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 	if l, err = l.Try(now); err != nil {
 		return l, err
 	}
-	return a.office.Revoke(ctx, reg, l, silent)
+	return a.leadership.Revoke(ctx, reg, l, silent)
 }
 
 // heed takes in EC2's answer about one instance. What may not be ended is noted as stuck, and tried again later.
@@ -269,7 +269,7 @@ func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict
 	}
 	stuck, err := v.Lease.StuckBecause(a.date(), why, reason, a.by(""))
 	if err == nil {
-		stuck, err = a.office.PutLease(ctx, reg, stuck)
+		stuck, err = a.leadership.PutLease(ctx, reg, stuck)
 	}
 	switch {
 	case err == nil:

@@ -18,10 +18,10 @@ import (
 	"lapse/janitor/plan"
 )
 
-// recorder is EC2 in one place: a map of instances, and the ids that it was asked to terminate.
+// recorder is EC2 in one location: a map of instances, and the ids that it was asked to terminate.
 type recorder struct {
 	mu         sync.Mutex
-	place      lease.Place
+	location   lease.Location
 	instances  map[string]lease.Instance
 	skew       time.Duration
 	undated    bool
@@ -39,7 +39,7 @@ type recorder struct {
 	tagCalls   int
 }
 
-func (r *recorder) Place() lease.Place { return r.place }
+func (r *recorder) Location() lease.Location { return r.location }
 
 func (r *recorder) List(ctx context.Context) (lease.Listing, error) {
 	return r.listing(func(i lease.Instance) bool { return i.Tags[lease.TagRegistry] != "" })
@@ -176,15 +176,15 @@ func (r *recorder) ended() []string {
 	return slices.Sorted(slices.Values(r.terminated))
 }
 
-// rig is a registry in memory with one launch of leased instances, EC2 as a recorder, and an armed actor in office.
+// rig is a registry in memory with one launch of leased instances, EC2 as a recorder, and an armed actor in the lead.
 type rig struct {
-	t      *testing.T
-	store  *leasetest.Store
-	cloud  *recorder
-	reg    lease.Registry
-	office *leasetest.Office
-	now    func() time.Time
-	by     lease.By
+	t          *testing.T
+	store      *leasetest.Store
+	cloud      *recorder
+	reg        lease.Registry
+	leadership *leasetest.Leadership
+	now        func() time.Time
+	by         lease.By
 }
 
 func newRig(t *testing.T, ids ...string) *rig {
@@ -192,7 +192,7 @@ func newRig(t *testing.T, ids ...string) *rig {
 	r := &rig{
 		t: t, store: leasetest.NewStore(), now: time.Now, by: lease.By{Actor: "test"},
 		cloud: &recorder{
-			place: lease.Place{Account: "123456789012", Region: "eu-west-1"}, instances: map[string]lease.Instance{},
+			location: lease.Location{Account: "123456789012", Region: "eu-west-1"}, instances: map[string]lease.Instance{},
 			refuse: map[string]string{},
 		},
 	}
@@ -201,8 +201,8 @@ func newRig(t *testing.T, ids ...string) *rig {
 		t.Fatal(err)
 	}
 	launch := lease.Launch{
-		Schema: lease.Schema, Token: "web", State: lease.LaunchOpen, Account: r.cloud.place.Account, Region: r.cloud.place.Region,
-		Count: len(ids), Term: lease.Duration(time.Hour), TTL: lease.Duration(time.Minute), Window: lease.Duration(15 * time.Minute),
+		Schema: lease.Schema, Token: "web", State: lease.LaunchOpen, Account: r.cloud.location.Account, Region: r.cloud.location.Region,
+		Count: len(ids), Term: lease.Duration(time.Hour), HeartbeatTimeout: lease.Duration(time.Minute), Window: lease.Duration(15 * time.Minute),
 		Request: []byte("{}"), CreatedAt: r.now(),
 		Attempts: []lease.Attempt{{ClientToken: "web.1", Min: len(ids), Max: len(ids), Sends: 1, LastSend: r.now(), Outcome: lease.OutcomeLaunched, Instances: ids}},
 	}
@@ -219,7 +219,7 @@ func newRig(t *testing.T, ids ...string) *rig {
 	if _, err = r.store.Bind(t.Context(), launch, leases); err != nil {
 		t.Fatal(err)
 	}
-	if r.office, err = r.store.Campaign(t.Context(), "one", time.Minute); err != nil {
+	if r.leadership, err = r.store.Campaign(t.Context(), "one", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -227,7 +227,7 @@ func newRig(t *testing.T, ids ...string) *rig {
 
 func (r *rig) instance(id, clientToken string) lease.Instance {
 	return lease.Instance{
-		ID: id, Place: r.cloud.place, Zone: "eu-west-1a", State: lease.InstanceRunning, LaunchTime: r.now(), ClientToken: clientToken,
+		ID: id, Location: r.cloud.location, Zone: "eu-west-1a", State: lease.InstanceRunning, LaunchTime: r.now(), ClientToken: clientToken,
 		Tags: map[string]string{lease.TagRegistry: r.reg.UUID, lease.TagLaunch: clientToken},
 	}
 }
@@ -251,7 +251,7 @@ func (r *rig) update(id string, change func(lease.Lease) (lease.Lease, error)) {
 // actor acts two hours later, when every term and every notice has passed.
 func (r *rig) actor() armed {
 	return armed{
-		office: r.office, clouds: map[lease.Place]Cloud{r.cloud.place: r.cloud}, policy: plan.DefaultPolicy(),
+		leadership: r.leadership, clouds: map[lease.Location]Cloud{r.cloud.location: r.cloud}, policy: plan.DefaultPolicy(),
 		wall: func() time.Time { return r.now().Add(2 * time.Hour) },
 		date: func() time.Time { return r.now().Add(2 * time.Hour) },
 		log:  slog.New(slog.DiscardHandler),
@@ -270,7 +270,7 @@ func (r *rig) verdicts(cause lease.Cause, ids ...string) []plan.Verdict {
 		}
 		l, i := r.lease(id), r.cloud.instances[id]
 		vs = append(vs, plan.Verdict{
-			Action: plan.ActEnd, InstanceID: id, Place: r.cloud.place, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
+			Action: plan.ActEnd, InstanceID: id, Location: r.cloud.location, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
 		})
 	}
 	return vs
@@ -282,7 +282,7 @@ func (r *rig) kill(vs []plan.Verdict) Report {
 
 func TestKillEndsWhatIsCondemned(t *testing.T) {
 	t.Parallel()
-	for _, cause := range []lease.Cause{lease.CauseTerm, lease.CauseSilence} {
+	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1", "i-2")
 		report := r.kill(r.verdicts(cause, "i-1"))
 		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || report.Asked != 1 {
@@ -306,56 +306,56 @@ func TestKillSpares(t *testing.T) {
 		between func(r *rig)
 		stays   bool // the lease is still active afterwards
 	}{
-		"extended meanwhile": {lease.CauseTerm, func(r *rig) {
+		"extended meanwhile": {lease.CauseExpired, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
 				return l.Extend(r.now(), lease.Extension{Until: r.now().Add(3 * time.Hour)}, r.by)
 			})
 		}, true},
-		"pardoned meanwhile": {lease.CauseSilence, func(r *rig) {
-			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Pardon(r.now(), r.by) })
+		"unmarked meanwhile": {lease.CauseHeartbeatLost, func(r *rig) {
+			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(r.now(), r.by) })
 		}, true},
-		"beats again": {lease.CauseSilence, func(r *rig) {
-			if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: "i-1", BootID: "b", TTL: lease.Duration(time.Minute)}); err != nil {
+		"beats again": {lease.CauseHeartbeatLost, func(r *rig) {
+			if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: "i-1", BootID: "b", HeartbeatTimeout: lease.Duration(time.Minute)}); err != nil {
 				r.t.Error(err)
 			}
 		}, true},
-		"unmanaged meanwhile": {lease.CauseTerm, func(r *rig) {
+		"unmanaged meanwhile": {lease.CauseExpired, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(r.now(), r.by) })
 		}, false},
-		"exempt since the listing": {lease.CauseTerm, func(r *rig) {
+		"exempt since the listing": {lease.CauseExpired, func(r *rig) {
 			r.cloud.change("i-1", func(i *lease.Instance) {
 				i.Tags = map[string]string{lease.TagExempt: "", lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"}
 			})
 		}, true},
-		"tag gone since the listing": {lease.CauseTerm, func(r *rig) {
+		"tag gone since the listing": {lease.CauseExpired, func(r *rig) {
 			r.cloud.change("i-1", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagLaunch: "web.1"} })
 		}, true},
-		"tag of another registry": {lease.CauseTerm, func(r *rig) {
+		"tag of another registry": {lease.CauseExpired, func(r *rig) {
 			r.cloud.change("i-1", func(i *lease.Instance) {
 				i.Tags = map[string]string{lease.TagRegistry: "uuid-2", lease.TagLaunch: "web.1"}
 			})
 		}, true},
-		"another client token": {lease.CauseTerm, func(r *rig) {
+		"another client token": {lease.CauseExpired, func(r *rig) {
 			r.cloud.change("i-1", func(i *lease.Instance) { i.ClientToken = "console" })
 		}, true},
-		"stopped, if it is for silence": {lease.CauseSilence, func(r *rig) { r.cloud.state("i-1", lease.InstanceStopped) }, true},
-		"not found, if it is for silence": {lease.CauseSilence, func(r *rig) {
+		"stopped, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) { r.cloud.state("i-1", lease.InstanceStopped) }, true},
+		"not found, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) {
 			delete(r.cloud.instances, "i-1")
 		}, true},
-		"started since it was listed, if it is for silence": {lease.CauseSilence, func(r *rig) {
+		"started since it was listed, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) {
 			r.cloud.change("i-1", func(i *lease.Instance) { i.LaunchTime = i.LaunchTime.Add(time.Minute) })
 		}, true},
-		"terminated already":    {lease.CauseTerm, func(r *rig) { r.cloud.state("i-1", lease.InstanceTerminated) }, true},
-		"our clock is ahead":    {lease.CauseTerm, func(r *rig) { r.cloud.skew = 11 * time.Second }, true},
-		"our clock is behind":   {lease.CauseSilence, func(r *rig) { r.cloud.skew = -11 * time.Second }, true},
-		"EC2 tells no time":     {lease.CauseTerm, func(r *rig) { r.cloud.undated = true }, true},
-		"EC2 does not describe": {lease.CauseTerm, func(r *rig) { r.cloud.err = errors.New("unavailable") }, true},
-		"another leads": {lease.CauseTerm, func(r *rig) {
+		"terminated already":    {lease.CauseExpired, func(r *rig) { r.cloud.state("i-1", lease.InstanceTerminated) }, true},
+		"our clock is ahead":    {lease.CauseExpired, func(r *rig) { r.cloud.skew = 11 * time.Second }, true},
+		"our clock is behind":   {lease.CauseHeartbeatLost, func(r *rig) { r.cloud.skew = -11 * time.Second }, true},
+		"EC2 tells no time":     {lease.CauseExpired, func(r *rig) { r.cloud.undated = true }, true},
+		"EC2 does not describe": {lease.CauseExpired, func(r *rig) { r.cloud.err = errors.New("unavailable") }, true},
+		"another leads": {lease.CauseExpired, func(r *rig) {
 			if _, err := r.store.Campaign(r.t.Context(), "two", time.Minute); err != nil {
 				r.t.Error(err)
 			}
 		}, true},
-		"paused meanwhile": {lease.CauseTerm, func(r *rig) {
+		"paused meanwhile": {lease.CauseExpired, func(r *rig) {
 			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
 				return g.To(r.now(), lease.ModePaused, lease.By{}), nil
 			}); err != nil {
@@ -386,7 +386,7 @@ func TestKillSpares(t *testing.T) {
 func TestKillRevokesNothingThatItCannotDescribe(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
-	condemned := r.verdicts(lease.CauseTerm, "i-1")
+	condemned := r.verdicts(lease.CauseExpired, "i-1")
 	delete(r.cloud.instances, "i-1")
 	r.kill(condemned)
 	if l := r.lease("i-1"); l.State != lease.StateActive || l.Tries != 0 {
@@ -399,7 +399,7 @@ func TestKillRevokesNothingThatItCannotDescribe(t *testing.T) {
 
 func TestKillSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
 	t.Parallel()
-	for _, cause := range []lease.Cause{lease.CauseTerm, lease.CauseSilence} {
+	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1")
 		condemned := r.verdicts(cause, "i-1")
 		a := r.actor()
@@ -426,7 +426,7 @@ func TestKillDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagExempt: "since"} })
 			}
 		}
-		r.kill(r.verdicts(lease.CauseTerm, "i-1"))
+		r.kill(r.verdicts(lease.CauseExpired, "i-1"))
 		if got := r.cloud.ended(); len(got) > 0 || r.cloud.describes != 2 {
 			t.Errorf("terminated %v after %d descriptions; want it spared by the second", got, r.cloud.describes)
 		}
@@ -440,7 +440,7 @@ func TestKillNotesAsStuckWhatEC2Refuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1", "i-2")
 	r.cloud.refuse["i-1"] = "OperationNotPermitted"
-	report := r.kill(r.verdicts(lease.CauseTerm, "i-1", "i-2"))
+	report := r.kill(r.verdicts(lease.CauseExpired, "i-1", "i-2"))
 	if got := r.cloud.ended(); !slices.Equal(got, []string{"i-2"}) || report.Failed != 1 || report.Asked != 1 {
 		t.Errorf("terminated %v, %+v; want i-2 alone", got, report)
 	}
@@ -465,7 +465,7 @@ func TestKillEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 			}
 		}
 		r.kill([]plan.Verdict{{
-			Action: plan.ActOrphan, InstanceID: "i-9", Token: "web", Place: r.cloud.place, Cause: lease.CauseFailedCreation, Launch: &launch, Instance: &orphan,
+			Action: plan.ActOrphan, InstanceID: "i-9", Token: "web", Location: r.cloud.location, Cause: lease.CauseFailedCreation, Launch: &launch, Instance: &orphan,
 		}})
 		l, got := r.lease("i-9"), r.cloud.ended()
 		switch {
@@ -482,7 +482,7 @@ func TestKillDoesNotBeginOnceAskedToStop(t *testing.T) {
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 	if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").State != lease.StateActive {
 		t.Errorf("terminated %v; want nothing begun", got)
 	}
@@ -493,7 +493,7 @@ func TestKillFinishesWhatItBegan(t *testing.T) {
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cloud.onDescribe = func(int) { cancel() }
-	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 	if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
 		t.Errorf("terminated %v; want i-1, since its batch had begun", got)
 	}
@@ -503,7 +503,7 @@ func TestObserverWritesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	before := r.lease("i-1")
-	observer{log: slog.New(slog.DiscardHandler)}.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+	observer{log: slog.New(slog.DiscardHandler)}.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 	if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Revision != before.Revision {
 		t.Errorf("an observer terminated %v, or wrote", got)
 	}
@@ -559,7 +559,7 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 		},
 	} {
 		r := newRig(t, "i-1")
-		condemned := r.verdicts(lease.CauseTerm, "i-1")
+		condemned := r.verdicts(lease.CauseExpired, "i-1")
 		r.cloud.onReserve = func() error { meanwhile(r); return nil }
 		r.kill(condemned)
 		if got := r.cloud.ended(); len(got) > 0 {
@@ -567,7 +567,7 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 		}
 	}
 	r := newRig(t, "i-1")
-	condemned := r.verdicts(lease.CauseTerm, "i-1")
+	condemned := r.verdicts(lease.CauseExpired, "i-1")
 	r.cloud.onReserve = func() error { return errors.New("no room before the interval is over") }
 	if report := r.kill(condemned); report != (Report{Left: 1}) || r.lease("i-1").State != lease.StateActive || r.lease("i-1").Tries != 0 {
 		t.Errorf("without room %+v, lease %s after %d tries; want nothing begun", report, r.lease("i-1").State, r.lease("i-1").Tries)
@@ -578,7 +578,7 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 // was set back.
 func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()
-	found := []lease.Brake{{Name: lease.BrakeRestored, Since: time.Now(), Reason: "set back"}}
+	found := []lease.Brake{{Name: lease.BrakeRollback, Since: time.Now(), Reason: "set back"}}
 	for name, c := range map[string]struct {
 		looks int // until it is found
 		state lease.State
@@ -596,7 +596,7 @@ func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 				}
 				return found
 			}
-			report := a.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseTerm, "i-1")})
+			report := a.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 			if got := r.cloud.ended(); len(got) > 0 || report.Spared != 1 || report.Asked != 0 {
 				t.Errorf("terminated %v, %+v; want it spared", got, report)
 			}

@@ -10,24 +10,24 @@ import (
 	"lapse/lease"
 )
 
-// term is one leader's time in office.
+// term is one leader's time in the lead.
 type term struct {
 	*Janitor
-	office  Office
-	mem     *memory
-	seen    observation
-	heard   int64                       // the newest revision of etcd that was observed
-	since   time.Time                   // monotonic, as stamped
-	stamped time.Time                   // last stamp of our own
-	dated   time.Time                   // the same, by the wall clock
-	fresh   time.Duration               // for how long others rely on it
-	witness struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
-	kept    bool                        // the last stamp is on disk: without that, nothing is ended by it
-	elected time.Time                   // wall clock
-	brakes  []lease.Brake
-	started bool   // it was said that this leader starts up
-	illness string // why etcd is not to be trusted with silences
-	deposed int    // sweeps in a row whose writes were refused as those of somebody who does not lead
+	leadership   Leadership
+	mem          *memory
+	seen         observation
+	heard        int64                       // the newest revision of etcd that was observed
+	since        time.Time                   // monotonic, as recorded
+	checkpointed time.Time                   // last checkpoint of our own
+	dated        time.Time                   // the same, by the wall clock
+	fresh        time.Duration               // for how long others rely on it
+	witness      struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
+	kept         bool                        // the last checkpoint is on disk: without that, nothing is ended by it
+	elected      time.Time                   // wall clock
+	brakes       []lease.Brake
+	started      bool   // it was said that this leader starts up
+	illness      string // why etcd is not to be trusted with silences
+	deposed      int    // sweeps in a row whose writes were refused as those of somebody who does not lead
 
 	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
 
@@ -64,16 +64,16 @@ type asked struct {
 	again    time.Time // it failed, and may be tried again then, by the monotonic clock; zero: not before the next sweep
 }
 
-func (j *Janitor) newTerm(office Office) *term {
+func (j *Janitor) newTerm(leadership Leadership) *term {
 	now := time.Now()
 	t := &term{
-		Janitor: j, office: office, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]asked{},
+		Janitor: j, leadership: leadership, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]asked{},
 		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
 	}
-	t.trail = newTrail(j.tell, actorName(office), t.busy)
+	t.trail = newTrail(j.tell, actorName(leadership), t.busy)
 	j.past.enter()
-	j.Observe.Led(office.Name())
+	j.Observe.Led(leadership.Name())
 	j.tell(t.event(EventElected, ""))
 	return t
 }
@@ -84,19 +84,19 @@ func (j *Janitor) newTerm(office Office) *term {
 // judged, so a listing that is a minute old can only spare. The sweep remains the source of truth.
 //
 // Nothing on the loop waits for anything but for it: what reads, writes, calls or may block otherwise runs beside it and
-// hands back a function. So the loop turns, and that it does keeps the office.
+// hands back a function. So the loop turns, and that it does keeps the leadership.
 //
 // It returns why it ended, and an error if some work has not come back.
 func (t *term) lead(ctx context.Context) (why string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	t.live.lead()
-	t.office.While(t.live.alive)
+	t.leadership.While(t.live.alive)
 	defer func() {
 		t.live.leave() // there is no loop any more that could turn, and nothing is given up before what is in flight has ended
 		cancel()
 		t.unwatch()
 		if !t.finish(leaveMax) { // batches in flight are
-			err = errors.New("work has not come back " + leaveMax.String() + " after the office was left; this process is of no use any more")
+			err = errors.New("work has not come back " + leaveMax.String() + " after the leadership was left; this process is of no use any more")
 		}
 	}()
 	t.dueNow() // the first is, at once
@@ -113,8 +113,8 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 		select {
 		case <-ctx.Done():
 			return "asked to stop", nil
-		case <-t.office.Lost():
-			t.Log.Warn("office lost", "leader", t.office.Name())
+		case <-t.leadership.Lost():
+			t.Log.Warn("office lost", "leader", t.leadership.Name())
 			return "office lost", nil
 		case <-idle.C:
 		case <-next.C:
@@ -131,7 +131,7 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 			t.wakeFor(t.react(ctx))
 		}
 		if t.deposed > 1 {
-			t.Log.Warn("no longer recognised as leader; campaigning again", "leader", t.office.Name())
+			t.Log.Warn("no longer recognised as leader; campaigning again", "leader", t.leadership.Name())
 			return "no longer recognised as leader", nil
 		}
 	}
@@ -155,31 +155,31 @@ func (t *term) leave(ctx context.Context, why string) {
 		t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
 	}
 	t.tell(t.event(EventLeft, why))
-	t.resign(ctx, t.office)
+	t.resign(ctx, t.leadership)
 }
 
 // event is something that this janitor says of itself.
 func (t *term) event(kind EventKind, reason string) Event {
-	return Event{Time: t.Now(), Kind: kind, Actor: actorName(t.office), Reason: reason, Own: true}
+	return Event{Time: t.Now(), Kind: kind, Actor: actorName(t.leadership), Reason: reason, Own: true}
 }
 
 // actorName is how the histories of records name a leader.
-func actorName(o Office) string { return "janitor:" + o.Name() }
+func actorName(o Leadership) string { return "janitor:" + o.Name() }
 
 // decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
 func (t *term) decide(read time.Time) plan.Plan {
 	now, wall := time.Now(), t.Now().Round(0)
 	t.mem.observe(now, read, t.seen.snapshot, t.seen.index)
-	places := slices.Clone(t.seen.places)
-	for n := range places {
-		places[n].Skew += t.seen.drift(wall)
+	locations := slices.Clone(t.seen.locations)
+	for n := range locations {
+		locations[n].Skew += t.seen.drift(wall)
 	}
 	t.past.settle(t.clock(wall))
 	planned := plan.Decide(plan.View{
-		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Places: places, Silences: t.mem.silences(now),
-		Standing: t.past.standing(),
-		Office:   plan.OfficeView{Stamped: !t.stamped.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since), Unable: t.unable()},
-		Index:    t.seen.index, Written: t.tags.written(),
+		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Locations: locations, Silences: t.mem.silences(now),
+		Standing:   t.past.standing(),
+		Leadership: plan.LeadershipView{Checkpointed: !t.checkpointed.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since), Unable: t.unable()},
+		Index:      t.seen.index, Written: t.tags.written(),
 	})
 	t.ends = map[string]bool{}
 	for _, v := range planned.Ends() {
@@ -204,18 +204,18 @@ func (t *term) announce(held []lease.Brake) {
 		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
 	}
 	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
-		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Sweep.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
+		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Checkpoint.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
 	}
 	for _, b := range held {
 		if !has(t.brakes, b) {
-			t.Log.Warn("brake held", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
-			t.braked(EventBrakeHeld, b)
+			t.Log.Warn("brake engaged", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
+			t.braked(EventBrakeEngaged, b)
 		}
 	}
 	for _, b := range t.brakes {
 		if !has(held, b) {
-			t.Log.Info("brake lifted", "brake", b.Name, "scope", b.Scope)
-			t.braked(EventBrakeLifted, b)
+			t.Log.Info("brake released", "brake", b.Name, "scope", b.Scope)
+			t.braked(EventBrakeReleased, b)
 		}
 	}
 	t.brakes = held
@@ -229,11 +229,11 @@ func (t *term) braked(kind EventKind, b lease.Brake) {
 
 // actor carries out what was decided by a registry.
 func (t *term) actor(registry lease.Registry) actor {
-	clouds := map[lease.Place]Cloud{}
+	clouds := map[lease.Location]Cloud{}
 	for _, cloud := range t.Clouds {
-		clouds[cloud.Place()] = cloud
+		clouds[cloud.Location()] = cloud
 	}
-	a := armed{office: t.office, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
+	a := armed{leadership: t.leadership, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
 	switch registry.Mode {
 	case lease.ModeArmed:
 		return a

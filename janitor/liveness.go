@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Bounds of a leader that works. They are constants: an office-hours schedule has gaps of 60 h, and none of these grows
+// Bounds of a leader that works. They are constants: a leadership-hours schedule has gaps of 60 h, and none of these grows
 // with them.
 const (
 	turnMax  = time.Minute      // between two turns of the loop
@@ -18,7 +18,7 @@ const (
 )
 
 // liveness is whether a leader works, as its own loop shows. Whoever feeds its session and the service manager asks here:
-// a loop that hangs is not kept in office by a goroutine that does not. All times are monotonic.
+// a loop that hangs is not kept in the lead by a goroutine that does not. All times are monotonic.
 type liveness struct {
 	mu    sync.Mutex
 	leads bool

@@ -21,7 +21,7 @@ func (c *stepping) now() time.Time { return time.Now().Round(0).Add(time.Duratio
 // sequence is the number of the last sweep.
 func (r *rig) sequence() int64 {
 	r.t.Helper()
-	s, err := r.store.Sweep(r.t.Context())
+	s, err := r.store.Checkpoint(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
 	})
 }
 
-func TestALoopThatHangsIsNotKeptInOffice(t *testing.T) {
+func TestALoopThatHangsIsNotKeptLeader(t *testing.T) {
 	t.Parallel()
 	var loop hung
 	var block atomic.Bool
@@ -135,7 +135,7 @@ func TestALoopThatHangsIsNotKeptInOffice(t *testing.T) {
 		after(turnMax + 40*time.Second)
 		fed := pets.Load()
 		if _, led := r.store.Leader(); led {
-			r.t.Error("the loop hangs, and the office is held")
+			r.t.Error("the loop hangs, and the leadership is held")
 		}
 		after(time.Minute)
 		if pets.Load() > fed {
@@ -157,12 +157,12 @@ func TestALoopThatHangsIsNotKeptInOffice(t *testing.T) {
 // turning is an observer that is called at each turn.
 type turning struct{ turn func() }
 
-func (o turning) Turned(time.Duration)     { o.turn() }
-func (turning) Led(string)                 {}
-func (turning) Stamp(lease.Sweep)          {}
-func (turning) Swept(time.Duration, error) {}
-func (turning) Counted(plan.Census)        {}
-func (turning) Happened(Event)             {}
+func (o turning) Turned(time.Duration)      { o.turn() }
+func (turning) Led(string)                  {}
+func (turning) Checkpoint(lease.Checkpoint) {}
+func (turning) Swept(time.Duration, error)  {}
+func (turning) Counted(plan.Census)         {}
+func (turning) Happened(Event)              {}
 
 func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 	t.Parallel()
@@ -181,20 +181,20 @@ func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 		begun := time.Now()
 		err := <-done
 		if unfed := time.Since(time.Unix(0, fed.Load())); unfed > 15*time.Second {
-			r.t.Errorf("while the office was left for %s, the watchdog was not fed in the last %s", leaveMax, unfed)
+			r.t.Errorf("while the leadership was left for %s, the watchdog was not fed in the last %s", leaveMax, unfed)
 		}
 		longest := workMax + killDeadline + workLate + leaveMax + time.Minute
 		if took := time.Since(begun); err == nil || took > longest {
 			r.t.Errorf("%v after %s, want an error within %s", err, took, longest)
 		}
 		if _, led := r.store.Leader(); led {
-			r.t.Error("the office is held by a process that ended")
+			r.t.Error("the leadership is held by a process that ended")
 		}
 		ec2.release()
 	})
 }
 
-func TestASweepThatDoesNotEndLosesTheOffice(t *testing.T) {
+func TestASweepThatDoesNotEndLosesLeadership(t *testing.T) {
 	t.Parallel()
 	var registry hung
 	var block atomic.Bool
@@ -210,7 +210,7 @@ func TestASweepThatDoesNotEndLosesTheOffice(t *testing.T) {
 		block.Store(true)
 		after(sweepMax + 2*time.Minute)
 		if _, led := r.store.Leader(); led {
-			r.t.Error("a sweep has not ended for nine minutes, and the office is held")
+			r.t.Error("a sweep has not ended for nine minutes, and the leadership is held")
 		}
 		if err := <-done; err == nil {
 			r.t.Error("no error, though work has not come back")

@@ -14,22 +14,22 @@ import (
 	"lapse/lease"
 )
 
-// TestALeaderWhoseSweepsTakeLongerThanTheirIntervalStaysInOffice has a place that answers after 90 s, each minute.
-func TestALeaderWhoseSweepsTakeLongerThanTheirIntervalStaysInOffice(t *testing.T) {
+// TestALeaderWhoseSweepsTakeLongerThanTheirIntervalStaysLeader has a location that answers after 90 s, each minute.
+func TestALeaderWhoseSweepsTakeLongerThanTheirIntervalStaysLeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		inTurn(t, r, "", func() {
 			after(30 * time.Minute)
-			s, err := r.store.Sweep(t.Context())
-			if err != nil || len(s.Offices) != 1 || s.Sequence < 15 {
-				t.Errorf("%d leaders and %d sweeps in half an hour (%v), want one leader: its sweeps end", len(s.Offices), s.Sequence, err)
+			s, err := r.store.Checkpoint(t.Context())
+			if err != nil || len(s.Leaderships) != 1 || s.Sequence < 15 {
+				t.Errorf("%d leaders and %d sweeps in half an hour (%v), want one leader: its sweeps end", len(s.Leaderships), s.Sequence, err)
 			}
 		}, func(j *Janitor) { j.Clouds = []Cloud{slow{r.cloud, 90 * time.Second}} })
 	})
 }
 
-// slow is a place whose listings take long.
+// slow is a location whose listings take long.
 type slow struct {
 	*recorder
 	takes time.Duration
@@ -98,13 +98,13 @@ func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
 	})
 }
 
-// TestADateThatPassesBeforeTheFirstStampIsWritten is met all the same, however far away the next sweep is.
-func TestADateThatPassesBeforeTheFirstStampIsWritten(t *testing.T) {
+// TestADateThatPassesBeforeTheFirstCheckpointIsWritten is met all the same, however far away the next sweep is.
+func TestADateThatPassesBeforeTheFirstCheckpointIsWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		r.store.Fault = func(method string) error {
-			if method == "Office.PutSweep" {
+			if method == "Office.PutCheckpoint" {
 				time.Sleep(10 * time.Second)
 			}
 			return nil
@@ -182,8 +182,8 @@ func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
 					after(30 * time.Second)
 					mend()
 					after(10 * time.Minute)
-					if s, err := r.store.Sweep(t.Context()); err != nil || len(s.Places) != 1 {
-						t.Errorf("ten minutes later the last sweep listed %v (%v)", s.Places, err)
+					if s, err := r.store.Checkpoint(t.Context()); err != nil || len(s.Locations) != 1 {
+						t.Errorf("ten minutes later the last sweep listed %v (%v)", s.Locations, err)
 					}
 					after(time.Hour)
 					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
@@ -203,10 +203,10 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-0", "i-1", "i-2", "i-3", "i-4", "i-5")
-				o := r.inOffice()
+				o := r.inLeadership()
 				o.Policy.LoneGrace = o.Policy.MarkGrace
 				for _, id := range []string{"i-1", "i-2", "i-3", "i-4", "i-5"} {
-					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(10 * time.Minute), Since: r.now()}); err != nil {
+					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", HeartbeatTimeout: lease.Duration(10 * time.Minute), Since: r.now()}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -243,12 +243,12 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 	}
 }
 
-// TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy lets a person pause and resume between a sweep's stamp and its work.
+// TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy lets a person pause and resume between a sweep's checkpoint and its work.
 func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
-		o := r.inOffice()
+		o := r.inLeadership()
 		r.extend("i-1", time.Second)
 		after(2 * time.Second)
 		before, told := r.sequence(), false
@@ -326,8 +326,8 @@ func TestAMachineThatSleptLooksAtEC2sClockBeforeTheNextSweep(t *testing.T) {
 	})
 }
 
-// deaf is an office whose watch has ended.
-type deaf struct{ Office }
+// deaf is a leadership whose watch has ended.
+type deaf struct{ Leadership }
 
 func (deaf) Watch(context.Context, lease.Snapshot) <-chan lease.Change {
 	ended := make(chan lease.Change)
@@ -352,9 +352,9 @@ func TestALeaderWhoseWatchEndedSweepsInAMinute(t *testing.T) {
 			}
 		}, every(t, "@every 24h"), func(j *Janitor) {
 			campaign := j.Campaign
-			j.Campaign = func(ctx context.Context) (Office, error) {
-				office, err := campaign(ctx)
-				return deaf{office}, err
+			j.Campaign = func(ctx context.Context) (Leadership, error) {
+				leadership, err := campaign(ctx)
+				return deaf{leadership}, err
 			}
 		})
 	})

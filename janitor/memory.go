@@ -9,18 +9,18 @@ import (
 	"lapse/janitor/plan"
 )
 
-// memory is what one leader has seen of heartbeats since it took office, by its own monotonic clock. It is never stored:
+// memory is what one leader has seen of heartbeats since it became leader, by its own monotonic clock. It is never stored:
 // whoever leads next has to see for itself.
 type memory struct {
-	office  time.Time
-	term    uint64 // raft term of the last snapshot
-	beats   map[string]*beat
-	round   int                  // of observing
-	witness map[string]time.Time // by zone: a lease of a sound instance there is known to have renewed after this
+	leadership time.Time
+	term       uint64 // raft term of the last snapshot
+	heartbeats map[string]*heartbeat
+	round      int                  // of observing
+	witness    map[string]time.Time // by zone: a lease of a sound instance there is known to have renewed after this
 }
 
 // beat is what was seen of one lease's heartbeat.
-type beat struct {
+type heartbeat struct {
 	restarted time.Time // the silence counts from here
 	lapsed    time.Time // the key was first seen absent, or not expected; zero while it is present
 	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
@@ -32,7 +32,7 @@ type beat struct {
 	halted    bool      // EC2 said last that the instance does not run
 	shown     bool      // EC2 showed the instance, so it is known when it started last
 	cured     time.Time // CuredAt of the lease, as last seen
-	pardoned  bool      // cured since the key lapsed
+	unmarked  bool      // cured since the key lapsed
 	mark      time.Time // Since of the present mark, by whatever clock wrote it; zero if there is none
 	marked    time.Time // when this leader first saw that mark
 	held      bool      // a brake held it, or it was not shown, when it was judged last
@@ -41,7 +41,7 @@ type beat struct {
 }
 
 // anew lets the silence count from now.
-func (b *beat) anew(now time.Time) {
+func (b *heartbeat) anew(now time.Time) {
 	b.restarted = now
 	if !b.lapsed.IsZero() {
 		b.lapsed = now
@@ -49,21 +49,21 @@ func (b *beat) anew(now time.Time) {
 }
 
 // forget lets the silence count from now, and nothing that was seen before count.
-func (b *beat) forget(now time.Time) {
+func (b *heartbeat) forget(now time.Time) {
 	b.anew(now)
 	b.seen, b.started = false, time.Time{}
 }
 
-// newMemory begins with taking office.
+// newMemory begins with becoming leader.
 func newMemory(now time.Time) *memory {
-	return &memory{office: now, beats: map[string]*beat{}, witness: map[string]time.Time{}}
+	return &memory{leadership: now, heartbeats: map[string]*heartbeat{}, witness: map[string]time.Time{}}
 }
 
 // restart lets every silence count anew: etcd was not to be trusted until now. Its stall, election or restart deletes
 // heartbeats of the living, and extends those of the dead.
 func (m *memory) restart(now time.Time) {
 	clear(m.witness)
-	for _, b := range m.beats {
+	for _, b := range m.heartbeats {
 		b.anew(now)
 	}
 }
@@ -83,25 +83,25 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 	}
 	for i := range snapshot.Leases {
 		l := &snapshot.Leases[i]
-		if l.State != lease.StateActive || l.TTL <= 0 {
+		if l.State != lease.StateActive || l.HeartbeatTimeout <= 0 {
 			continue
 		}
-		b := m.beats[l.InstanceID]
+		b := m.heartbeats[l.InstanceID]
 		if b == nil {
-			b = &beat{restarted: now, cured: l.CuredAt}
-			m.beats[l.InstanceID] = b
+			b = &heartbeat{restarted: now, cured: l.CuredAt}
+			m.heartbeats[l.InstanceID] = b
 		}
 		b.round = m.round
 		if b.held {
 			b.restarted, b.held = now, false
 		}
-		instance := instances[plan.SeenAt{Place: l.Place(), ID: l.InstanceID}]
+		instance := instances[plan.SeenAt{Location: l.Location(), ID: l.InstanceID}]
 		if instance != nil { // what is not shown any more is still where it was
 			b.zone = plan.ZoneOf(l, instance)
 		}
 		b.observeState(now, instance)
 		if !l.CuredAt.Equal(b.cured) {
-			b.cured, b.restarted, b.pardoned = l.CuredAt, now, true
+			b.cured, b.restarted, b.unmarked = l.CuredAt, now, true
 		}
 		b.observeMark(now, l.Mark)
 		hb := snapshot.Heartbeats[l.InstanceID]
@@ -110,12 +110,12 @@ func (m *memory) observe(now, read time.Time, snapshot lease.Snapshot, instances
 			m.testify(read, b.zone, hb)
 		}
 	}
-	maps.DeleteFunc(m.beats, func(_ string, b *beat) bool { return b.round != m.round })
+	maps.DeleteFunc(m.heartbeats, func(_ string, b *heartbeat) bool { return b.round != m.round })
 }
 
 // observeState notes a stop or a start of the instance: each lets the silence count anew. A start that nobody watched
 // shows in the LaunchTime.
-func (b *beat) observeState(now time.Time, i *lease.Instance) {
+func (b *heartbeat) observeState(now time.Time, i *lease.Instance) {
 	switch {
 	case i == nil:
 		b.forget(now)
@@ -133,7 +133,7 @@ func (b *beat) observeState(now time.Time, i *lease.Instance) {
 
 // observeMark notes since when this leader has seen the notice that there is. Its dates are of the clock that wrote them,
 // which may have been wrong.
-func (b *beat) observeMark(now time.Time, mark *lease.Mark) {
+func (b *heartbeat) observeMark(now time.Time, mark *lease.Mark) {
 	switch {
 	case mark == nil:
 		b.mark, b.marked = time.Time{}, time.Time{}
@@ -145,14 +145,14 @@ func (b *beat) observeMark(now time.Time, mark *lease.Mark) {
 // observeKey notes whether the heartbeat key is there. A key may outlast a stop and a start, and then says nothing of
 // the boot that followed; nor does it while nobody knows of which boot it is. Its date tells, and, since the instance's
 // clock may be ahead, whether it was there before the start.
-func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
+func (b *heartbeat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 	if !present {
 		if b.lapsed.IsZero() {
 			b.restarted, b.lapsed = now, now
 		}
 		return
 	}
-	b.lapsed, b.pardoned = time.Time{}, false
+	b.lapsed, b.unmarked = time.Time{}, false
 	if hb.BootID == "" || b.boot != hb.BootID {
 		b.boot, b.found = hb.BootID, now
 	}
@@ -164,19 +164,19 @@ func (b *beat) observeKey(now time.Time, hb lease.Heartbeat, present bool) {
 
 // hear notes that the watch told of a heartbeat, which may be gone again before anything is decided.
 func (m *memory) hear(now time.Time, hb lease.Heartbeat) {
-	if b := m.beats[hb.InstanceID]; b != nil && hb.Held {
+	if b := m.heartbeats[hb.InstanceID]; b != nil && hb.Held {
 		b.observeKey(now, hb, true)
 	}
 }
 
-// testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL. One with a TTL
+// testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL. One with a timeout
 // that no lease can have proves nothing.
 func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	const slack = 2 * time.Second // etcd's own
-	if hb.TTL <= 0 || hb.TTL > lease.Duration(lease.MaxTTL) {
+	if hb.HeartbeatTimeout <= 0 || hb.HeartbeatTimeout > lease.Duration(lease.MaxHeartbeatTimeout) {
 		return
 	}
-	if renewed := read.Add(-time.Duration(hb.TTL) - slack); renewed.After(m.witness[zone]) {
+	if renewed := read.Add(-time.Duration(hb.HeartbeatTimeout) - slack); renewed.After(m.witness[zone]) {
 		m.witness[zone] = renewed
 	}
 }
@@ -185,7 +185,7 @@ func (m *memory) testify(read time.Time, zone string, hb lease.Heartbeat) {
 // found lifted, for between two decisions as much time may pass as between two sweeps.
 func (m *memory) held(now time.Time, verdicts []plan.Verdict) {
 	for _, v := range verdicts {
-		if b := m.beats[v.InstanceID]; b != nil && v.Action == plan.ActHold && v.Brake != plan.BrakeRate {
+		if b := m.heartbeats[v.InstanceID]; b != nil && v.Action == plan.ActHold && v.Brake != plan.BrakeRate {
 			b.restarted, b.held = now, true
 		}
 	}
@@ -193,7 +193,7 @@ func (m *memory) held(now time.Time, verdicts []plan.Verdict) {
 
 // missing is for how long the heartbeat of an instance has been missed.
 func (m *memory) missing(now time.Time, id string) time.Duration {
-	if b := m.beats[id]; b != nil && !b.lapsed.IsZero() {
+	if b := m.heartbeats[id]; b != nil && !b.lapsed.IsZero() {
 		return now.Sub(b.lapsed)
 	}
 	return 0
@@ -201,10 +201,10 @@ func (m *memory) missing(now time.Time, id string) time.Duration {
 
 // silences returns what a decision needs of it.
 func (m *memory) silences(now time.Time) map[string]plan.Silence {
-	all := make(map[string]plan.Silence, len(m.beats))
-	for id, b := range m.beats {
+	all := make(map[string]plan.Silence, len(m.heartbeats))
+	for id, b := range m.heartbeats {
 		s := plan.Silence{
-			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.pardoned,
+			Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.unmarked,
 			Witness: m.witness[b.zone].After(b.lapsed), Zone: b.zone,
 			Heard: !b.heard.IsZero() && b.heard.Equal(b.launched),
 		}

@@ -12,21 +12,21 @@ import (
 
 // watcher drives one leader's memory along a time line, second by second if need be.
 type watcher struct {
-	t     *testing.T
-	m     *memory
-	now   time.Time
-	state lease.Snapshot
-	place plan.PlaceView
+	t        *testing.T
+	m        *memory
+	now      time.Time
+	state    lease.Snapshot
+	location plan.LocationView
 }
 
 // watch begins with two leases in one zone, i-1 and i-2, both running and beating.
 func watch(t *testing.T) *watcher {
 	t.Helper()
-	v := ViewOf(Holds("i-1", Beats), Holds("i-2", Beats))
-	w := &watcher{t: t, now: Noon, state: v.Snapshot, place: v.Places[0]}
+	v := ViewOf(Holds("i-1", Heartbeats), Holds("i-2", Heartbeats))
+	w := &watcher{t: t, now: Noon, state: v.Snapshot, location: v.Locations[0]}
 	w.m = newMemory(w.now)
 	for id := range w.state.Heartbeats {
-		w.beats(id)
+		w.heartbeats(id)
 	}
 	return w
 }
@@ -41,7 +41,7 @@ func (w *watcher) observe(fresh bool) *watcher {
 	if fresh {
 		read = w.now
 	}
-	w.m.observe(w.now, read, w.state, plan.Indexed([]plan.PlaceView{w.place}))
+	w.m.observe(w.now, read, w.state, plan.Indexed([]plan.LocationView{w.location}))
 	return w
 }
 
@@ -54,8 +54,8 @@ func (w *watcher) silence(id string) plan.Silence {
 	return s
 }
 
-func (w *watcher) beats(id string) *watcher {
-	w.state.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(TTL), Held: true, Since: w.now}
+func (w *watcher) heartbeats(id string) *watcher {
+	w.state.Heartbeats[id] = lease.Heartbeat{InstanceID: id, HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now}
 	return w
 }
 
@@ -74,9 +74,9 @@ func (w *watcher) lease(id string, change func(*lease.Lease)) *watcher {
 }
 
 func (w *watcher) instance(id string, change func(*lease.Instance)) *watcher {
-	for n := range w.place.Instances {
-		if w.place.Instances[n].ID == id {
-			change(&w.place.Instances[n])
+	for n := range w.location.Instances {
+		if w.location.Instances[n].ID == id {
+			change(&w.location.Instances[n])
 		}
 	}
 	return w
@@ -114,13 +114,13 @@ func TestMemoryOfAKey(t *testing.T) {
 	})
 	t.Run("back: no silence, and a new one counts anew", func(t *testing.T) {
 		t.Parallel()
-		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute).beats("i-1").observe(false)
+		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute).heartbeats("i-1").observe(false)
 		if s := w.silence("i-1"); !s.Broken {
 			t.Errorf("%+v", s)
 		}
 		w.at(9 * minute).lapses("i-1").observe(false).at(10 * minute).observe(false).want(plan.Silence{Seen: true, For: minute})
 	})
-	t.Run("never there: unseen, from taking office", func(t *testing.T) {
+	t.Run("never there: unseen, from becoming leader", func(t *testing.T) {
 		t.Parallel()
 		watch(t).lapses("i-1").observe(true).at(7 * minute).want(plan.Silence{For: 7 * minute})
 	})
@@ -151,8 +151,8 @@ func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
 	for name, change := range map[string]func(*lease.Lease){
 		"revoked":   func(l *lease.Lease) { l.State = lease.StateRevoked },
 		"adopting":  func(l *lease.Lease) { l.State = lease.StateAdopting },
-		"without":   func(l *lease.Lease) { l.TTL = 0 },
-		"a wrong 1": func(l *lease.Lease) { l.TTL = -1 },
+		"without":   func(l *lease.Lease) { l.HeartbeatTimeout = 0 },
+		"a wrong 1": func(l *lease.Lease) { l.HeartbeatTimeout = -1 },
 	} {
 		w := watch(t).observe(true).lease("i-1", change).observe(true)
 		if s, kept := w.m.silences(w.now)["i-1"]; kept {
@@ -165,20 +165,20 @@ func TestSilenceCountsAnew(t *testing.T) {
 	t.Parallel()
 	// i-1 lapses at one minute, something happens at five, and the silence is read at eight.
 	for name, happens := range map[string]func(*watcher){
-		"after a pardon or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
+		"after a unmark or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
 		"when etcd was ill":              func(w *watcher) { w.m.restart(w.now) },
 		"while a silence brake holds": func(w *watcher) {
-			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeSilence}})
+			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 		},
 		"while the health brake holds": func(w *watcher) {
 			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
 		},
 		"when it is not shown": func(w *watcher) {
-			all := w.place.Instances
-			w.place.Instances = all[1:]
+			all := w.location.Instances
+			w.location.Instances = all[1:]
 			w.observe(true)
-			w.place.Instances = all
+			w.location.Instances = all
 		},
 		"while it does not run": func(w *watcher) { w.turns(lease.InstanceStopped).observe(true).turns(lease.InstanceRunning) },
 		"when it was started unseen, by its LaunchTime": func(w *watcher) {
@@ -197,7 +197,7 @@ func TestSilenceCountsAnew(t *testing.T) {
 	}
 	for name, verdicts := range map[string][]plan.Verdict{
 		"while the rate brake holds it":   {{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeRate}},
-		"while a brake holds another one": {{InstanceID: "i-2", Action: plan.ActHold, Brake: plan.BrakeSilence}, {InstanceID: "i-9", Action: plan.ActHold}},
+		"while a brake holds another one": {{InstanceID: "i-2", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}, {InstanceID: "i-9", Action: plan.ActHold}},
 		"while it is merely kept":         {{InstanceID: "i-1", Action: plan.ActKeep}},
 	} {
 		t.Run("not "+name, func(t *testing.T) {
@@ -214,22 +214,22 @@ func TestSilenceCountsAnew(t *testing.T) {
 func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
-	w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeSilence}})
+	w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
 		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
 	}
 	if got := w.at(19 * minute).observe(true).silence("i-1"); got.For != 3*minute {
-		t.Errorf("silent for %s, three minutes after the brake was lifted", got.For)
+		t.Errorf("silent for %s, three minutes after the brake was released", got.For)
 	}
 }
 
 func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
-	all := w.place.Instances
-	w.place.Instances = nil
+	all := w.location.Instances
+	w.location.Instances = nil
 	w.at(2 * minute).observe(true)
-	w.place.Instances = all
+	w.location.Instances = all
 	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
 		t.Errorf("shown again a quarter of an hour after the listing that failed, and silent for %s by then", got.For)
 	}
@@ -247,16 +247,16 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 	heard("it beats", true)
 	w.lapses("i-1").at(minute).observe(true)
 	heard("silent", true)
-	all := w.place.Instances
-	w.place.Instances = nil
+	all := w.location.Instances
+	w.location.Instances = nil
 	w.at(2 * minute).observe(true)
 	heard("not shown", true)
-	w.place.Instances = all
+	w.location.Instances = all
 	w.at(3 * minute).observe(true)
 	heard("shown again", true)
 	w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(3 * minute) }).at(4 * minute).observe(true)
 	heard("started anew", false)
-	w.at(5 * minute).beats("i-1").observe(true)
+	w.at(5 * minute).heartbeats("i-1").observe(true)
 	heard("it beats again", true)
 	if w = watch(t).lapses("i-1").observe(true); w.silence("i-1").Heard {
 		t.Error("never seen, and heard")
@@ -266,7 +266,7 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
 	t.Parallel()
 	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)
-	w.place.Instances = w.place.Instances[1:]
+	w.location.Instances = w.location.Instances[1:]
 	if got := w.at(minute).observe(true).silence("i-1").Zone; got != "az-x" {
 		t.Errorf("it is in %q, want the zone where it was shown", got)
 	}
@@ -284,10 +284,10 @@ func TestMemoryOfAStart(t *testing.T) {
 	t.Run("stopped, not shown, and started: the same", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").turns(lease.InstanceStopped).observe(true)
-		all := w.place.Instances
-		w.place.Instances = nil
+		all := w.location.Instances
+		w.location.Instances = nil
 		w.at(2 * minute).observe(true)
-		w.place.Instances = all
+		w.location.Instances = all
 		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
 		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
 	})
@@ -307,12 +307,12 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.at(2*minute).turns(lease.InstanceRunning).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) })
 		w.observe(true).want(plan.Silence{Broken: true})
 		w.at(3 * minute).lapses("i-1").observe(true).want(plan.Silence{Started: minute})
-		w.at(4 * minute).beats("i-1").observe(true).want(plan.Silence{Broken: true, Seen: true, Started: 2 * minute})
+		w.at(4 * minute).heartbeats("i-1").observe(true).want(plan.Silence{Broken: true, Seen: true, Started: 2 * minute})
 	})
 	t.Run("the key of the boot before, by a clock that is ahead: not seen since", func(t *testing.T) {
 		t.Parallel()
 		ahead := func(w *watcher, boot string) *watcher {
-			w.state.Heartbeats["i-1"] = lease.Heartbeat{InstanceID: "i-1", BootID: boot, TTL: lease.Duration(TTL), Held: true, Since: Noon.Add(time.Hour)}
+			w.state.Heartbeats["i-1"] = lease.Heartbeat{InstanceID: "i-1", BootID: boot, HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: Noon.Add(time.Hour)}
 			return w
 		}
 		w := ahead(watch(t), "before").observe(true)
@@ -328,19 +328,19 @@ func TestMemoryOfAStart(t *testing.T) {
 	t.Run("the key of the boot before, while a new leader cannot list: not seen since", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(minute) }).at(2 * minute)
-		all := w.place.Instances
-		w.place.Instances = nil
+		all := w.location.Instances
+		w.location.Instances = nil
 		w.observe(true)
-		w.place.Instances = all
+		w.location.Instances = all
 		w.lapses("i-1").at(3 * minute).observe(true).want(plan.Silence{})
 	})
 	t.Run("not shown for a while: seen again as soon as it is", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true)
-		all := w.place.Instances
-		w.place.Instances = nil
+		all := w.location.Instances
+		w.location.Instances = nil
 		w.at(minute).observe(true)
-		w.place.Instances = all
+		w.location.Instances = all
 		w.at(2 * minute).observe(true).want(plan.Silence{Broken: true, Seen: true})
 	})
 }
@@ -361,11 +361,11 @@ func TestWitness(t *testing.T) {
 		{"present, but it may not have renewed since", func(w *watcher) { w.at(2*minute + slack).observe(true) }, false},
 		{"present by a watch only, which may be late", func(w *watcher) { w.at(9 * minute).observe(false) }, false},
 		{"a ghost", func(w *watcher) {
-			w.state.Heartbeats["i-2"] = lease.Heartbeat{TTL: lease.Duration(TTL)}
+			w.state.Heartbeats["i-2"] = lease.Heartbeat{HeartbeatTimeout: lease.Duration(HeartbeatTimeout)}
 			w.at(9 * minute).observe(true)
 		}, false},
 		{"a longer TTL proves a renewal later", func(w *watcher) {
-			w.state.Heartbeats["i-2"] = lease.Heartbeat{TTL: lease.Duration(time.Hour), Held: true}
+			w.state.Heartbeats["i-2"] = lease.Heartbeat{HeartbeatTimeout: lease.Duration(time.Hour), Held: true}
 			w.at(9 * minute).observe(true)
 		}, false},
 		{"a key without a TTL proves nothing", func(w *watcher) {
@@ -376,7 +376,7 @@ func TestWitness(t *testing.T) {
 			w.instance("i-2", func(i *lease.Instance) { i.ZoneID = "az-x" }).at(9 * minute).observe(true)
 		}, false},
 		{"its instance is not shown, so it may be anywhere", func(w *watcher) {
-			w.place.Instances = w.place.Instances[:1]
+			w.location.Instances = w.location.Instances[:1]
 			w.at(9 * minute).observe(true)
 		}, false},
 		{"its instance is stopped", func(w *watcher) {
@@ -417,7 +417,7 @@ func TestWitness(t *testing.T) {
 	}
 	t.Run("its own key is no witness", func(t *testing.T) {
 		t.Parallel()
-		w := lapsed(t).lapses("i-2").at(3 * minute).beats("i-1").observe(true).at(20 * minute).observe(true).lapses("i-1").observe(true)
+		w := lapsed(t).lapses("i-2").at(3 * minute).heartbeats("i-1").observe(true).at(20 * minute).observe(true).lapses("i-1").observe(true)
 		if s := w.at(40 * minute).observe(true).silence("i-1"); s.Witness {
 			t.Errorf("%+v", s)
 		}
@@ -444,7 +444,7 @@ func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
 			for passed := time.Second; passed < 2*time.Hour; passed += time.Second {
 				v := ViewOf()
 				w.at(passed).observe(passed%minute == 0)
-				v.Now, v.Snapshot.Leases, v.Places, v.Silences = w.now, w.state.Leases, []plan.PlaceView{w.place}, w.m.silences(w.now)
+				v.Now, v.Snapshot.Leases, v.Locations, v.Silences = w.now, w.state.Leases, []plan.LocationView{w.location}, w.m.silences(w.now)
 				planned := plan.Decide(v)
 				for _, mark := range planned.With(plan.ActMark) {
 					w.lease("i-1", func(l *lease.Lease) { *l, _ = l.WithMark(w.now, mark.Cause, mark.Deadline, Jan) })
@@ -466,7 +466,7 @@ func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
 	t.Parallel()
 	mark := func(since time.Time) func(*lease.Lease) {
 		return func(l *lease.Lease) {
-			l.Mark = &lease.Mark{Cause: lease.CauseSilence, Since: since, Deadline: since.Add(5 * minute)}
+			l.Mark = &lease.Mark{Cause: lease.CauseHeartbeatLost, Since: since, Deadline: since.Add(5 * minute)}
 		}
 	}
 	w := watch(t).lapses("i-1").observe(true).at(10*minute).lease("i-1", mark(Ago(Long))).observe(true)
@@ -489,11 +489,11 @@ func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
 	t.Parallel()
 	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
 	w.at(14 * minute)
-	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(TTL), Held: true, Since: w.now})
+	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
 	if s := w.at(15 * minute).observe(true).silence("i-1"); s.Broken || s.For != 0 || !s.Seen {
 		t.Errorf("%+v; want a silence that begins anew", s)
 	}
-	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(TTL), Since: w.now})
+	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
 	if s := w.at(18 * minute).observe(true).silence("i-1"); s.For != 3*minute {
 		t.Errorf("%+v; a ghost broke the silence", s)
 	}

@@ -19,12 +19,12 @@ type reader interface {
 	Snapshot(ctx context.Context) (lease.Snapshot, error)
 }
 
-// sight is what EC2 said of every place.
+// sight is what EC2 said of every location.
 type sight struct {
-	places []plan.PlaceView
-	wall   time.Time // when EC2 was asked, by the wall clock
-	mono   time.Time // the same, by the monotonic one
-	index  map[plan.SeenAt]*lease.Instance
+	locations []plan.LocationView
+	wall      time.Time // when EC2 was asked, by the wall clock
+	mono      time.Time // the same, by the monotonic one
+	index     map[plan.SeenAt]*lease.Instance
 }
 
 // drift is how far the wall clock has been set since EC2 was asked: the time that passed by it, less the time that
@@ -47,7 +47,7 @@ type observation struct {
 }
 
 // observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
-// this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. A place
+// this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. A location
 // whose listing fails is held; a registry that cannot be read ends the sweep.
 func observe(ctx context.Context, clouds []Cloud, registry reader, now func() time.Time, due func(lease.Lease) bool,
 	seek func(lease.Snapshot) []sought,
@@ -62,33 +62,33 @@ func observe(ctx context.Context, clouds []Cloud, registry reader, now func() ti
 	return seen, nil
 }
 
-// look lists all places, but for the vacant ones.
-func look(ctx context.Context, clouds []Cloud, now func() time.Time, vacant map[lease.Place]plan.PlaceView) sight {
-	s := sight{places: make([]plan.PlaceView, len(clouds)), wall: now().Round(0), mono: time.Now()}
+// look lists all locations, but for the vacant ones.
+func look(ctx context.Context, clouds []Cloud, now func() time.Time, knownEmpty map[lease.Location]plan.LocationView) sight {
+	s := sight{locations: make([]plan.LocationView, len(clouds)), wall: now().Round(0), mono: time.Now()}
 	sideBySide(clouds, func(n int, cloud Cloud) {
-		kept, is := vacant[cloud.Place()]
+		kept, is := knownEmpty[cloud.Location()]
 		if is {
-			s.places[n] = kept
+			s.locations[n] = kept
 			return
 		}
-		s.places[n] = list(ctx, cloud)
+		s.locations[n] = list(ctx, cloud)
 	})
 	return s
 }
 
-// lacking returns, for each place, the leased instances that its listing lacks: it lags behind, the tag may be gone, and
+// lacking returns, for each location, the leased instances that its listing lacks: it lags behind, the tag may be gone, and
 // when the listing failed, what is due by declared causes goes on by id. They are by the zone that is asked about, since
 // one that is out of reach fails a call for all; where the listing did not fail, they are one lot.
 func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) []map[string][]string {
-	ids := make([]map[string][]string, len(s.places))
-	for n, p := range s.places {
+	ids := make([]map[string][]string, len(s.locations))
+	for n, p := range s.locations {
 		ids[n] = map[string][]string{}
 		listed := make(map[string]bool, len(p.Instances))
 		for _, i := range p.Instances {
 			listed[i.ID] = true
 		}
 		for _, l := range snapshot.Leases {
-			lacking := l.Place() == p.Place && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
+			lacking := l.Location() == p.Location && !listed[l.InstanceID] && (l.Live() || l.State == lease.StateRevoked)
 			if lacking && (p.Listed() || l.State == lease.StateRevoked || due(l)) {
 				zone := ""
 				if !p.Listed() {
@@ -101,7 +101,7 @@ func (s sight) lacking(snapshot lease.Snapshot, due func(lease.Lease) bool) []ma
 	return ids
 }
 
-// lookUp asks each place by id for what its listing lacks, about all zones side by side: none of them may answer.
+// lookUp asks each location by id for what its listing lacks, about all zones side by side: none of them may answer.
 func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking []map[string][]string) {
 	sideBySide(clouds, func(n int, cloud Cloud) {
 		var mu sync.Mutex
@@ -110,7 +110,7 @@ func (s sight) lookUp(ctx context.Context, clouds []Cloud, lacking []map[string]
 			listing, err := cloud.Describe(ctx, ids)
 			mu.Lock()
 			defer mu.Unlock()
-			lookedUp(&s.places[n], ids, listing, err)
+			lookedUp(&s.locations[n], ids, listing, err)
 		})
 	})
 }
@@ -123,8 +123,8 @@ func sideBySide(clouds []Cloud, each func(int, Cloud)) {
 	wg.Wait()
 }
 
-func list(ctx context.Context, cloud Cloud) plan.PlaceView {
-	p := plan.PlaceView{Place: cloud.Place(), Absent: map[string]bool{}, At: time.Now()}
+func list(ctx context.Context, cloud Cloud) plan.LocationView {
+	p := plan.LocationView{Location: cloud.Location(), Absent: map[string]bool{}, At: time.Now()}
 	listing, err := cloud.List(ctx)
 	if err != nil {
 		p.Err = err.Error()
@@ -135,7 +135,7 @@ func list(ctx context.Context, cloud Cloud) plan.PlaceView {
 }
 
 // lookedUp takes in the answer about some ids.
-func lookedUp(p *plan.PlaceView, ids []string, listing lease.Listing, err error) {
+func lookedUp(p *plan.LocationView, ids []string, listing lease.Listing, err error) {
 	if err != nil {
 		if p.Listed() {
 			p.Err = "look-up by id: " + err.Error()
@@ -158,7 +158,7 @@ func lookedUp(p *plan.PlaceView, ids []string, listing lease.Listing, err error)
 	}
 }
 
-// Preview is a look and a decision without an office: nothing is written, and no silence is judged.
+// Preview is a look and a decision without a leadership: nothing is written, and no silence is judged.
 func Preview(ctx context.Context, clouds []Cloud, registry reader, p plan.Policy, now func() time.Time) (plan.View, plan.Plan, error) {
 	p.NoSilence = true
 	due := func(l lease.Lease) bool { return l.Over(now(), p.TermGrace) }
@@ -166,8 +166,8 @@ func Preview(ctx context.Context, clouds []Cloud, registry reader, p plan.Policy
 	if err != nil {
 		return plan.View{}, plan.Plan{}, err
 	}
-	v := plan.View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Places: seen.places, Silences: map[string]plan.Silence{}}
-	v.Standing = v.Snapshot.Registry.Stands(v.Snapshot.Sweep.Standing)
+	v := plan.View{Now: now().Round(0), Policy: p, Snapshot: seen.snapshot, Locations: seen.locations, Silences: map[string]plan.Silence{}}
+	v.Standing = v.Snapshot.Registry.Stands(v.Snapshot.Checkpoint.Standing)
 	for _, l := range seen.snapshot.Leases {
 		v.Silences[l.InstanceID] = plan.Silence{Broken: seen.snapshot.Heartbeats[l.InstanceID].Held}
 	}

@@ -42,7 +42,7 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2")
 		for _, id := range []string{"i-1", "i-2"} {
-			r.update(id, func(l lease.Lease) (lease.Lease, error) { l.TTL = 0; return l, nil })
+			r.update(id, func(l lease.Lease) (lease.Lease, error) { l.HeartbeatTimeout = 0; return l, nil })
 		}
 		sunday := at(time.Sunday+7, 12, 0)
 		r.extend("i-1", time.Until(sunday))
@@ -51,7 +51,7 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 		inTurn(t, r, t.TempDir(), func() {
 			well := func(when string, sequence int64) {
 				t.Helper()
-				s, err := r.store.Sweep(t.Context())
+				s, err := r.store.Checkpoint(t.Context())
 				if err != nil || s.Sequence != sequence || len(s.Brakes)+len(s.Standing) > 0 || !s.Fresh(time.Now()) {
 					t.Errorf("%s: sweep %d, fresh %t, brakes %v %v (%v); want number %d, fresh", when, s.Sequence, s.Fresh(time.Now()), s.Brakes, s.Standing, err, sequence)
 				}
@@ -79,8 +79,8 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 	})
 }
 
-// TestAStampIsReliedOnUntilTheNextSweepIsLate whatever the widest pause of its schedule is.
-func TestAStampIsReliedOnUntilTheNextSweepIsLate(t *testing.T) {
+// TestACheckpointIsReliedOnUntilTheNextSweepIsLate whatever the widest pause of its schedule is.
+func TestACheckpointIsReliedOnUntilTheNextSweepIsLate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		schedule       string
@@ -99,7 +99,7 @@ func TestAStampIsReliedOnUntilTheNextSweepIsLate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				works(t, r, c.schedule, "", c.from, c.to)
-				s, err := r.store.Sweep(t.Context())
+				s, err := r.store.Checkpoint(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -140,8 +140,8 @@ func TestAnotherLeaderAfterAPauseOfTheSchedule(t *testing.T) {
 					r := newRig(t, "i-1")
 					works(t, r, c.schedule, dir, c.from, c.to)
 					works(t, r, c.schedule, next, c.again, c.again.Add(10*time.Minute))
-					s, err := r.store.Sweep(t.Context())
-					if held := slices.ContainsFunc(s.Standing, func(b lease.Brake) bool { return b.Name == lease.BrakeStranger }); err != nil || held != stands {
+					s, err := r.store.Checkpoint(t.Context())
+					if held := slices.ContainsFunc(s.Standing, func(b lease.Brake) bool { return b.Name == lease.BrakeUnwatched }); err != nil || held != stands {
 						t.Errorf("%v stand (%v), want a stranger: %t", s.Standing, err, stands)
 					}
 				})
@@ -150,8 +150,8 @@ func TestAnotherLeaderAfterAPauseOfTheSchedule(t *testing.T) {
 	}
 }
 
-// TestAReplicaLooksAtTheStampsAllNight: it looks as often as ever, however long the schedule pauses.
-func TestAReplicaLooksAtTheStampsAllNight(t *testing.T) {
+// TestAReplicaLooksAtTheCheckpointsAllNight: it looks as often as ever, however long the schedule pauses.
+func TestAReplicaLooksAtTheCheckpointsAllNight(t *testing.T) {
 	t.Parallel()
 	for _, schedule := range []string{hourly, closely, "@every 1m", "@every 24h"} {
 		t.Run(schedule, func(t *testing.T) {
@@ -159,9 +159,9 @@ func TestAReplicaLooksAtTheStampsAllNight(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j, looks := newRig(t, "i-1").janitorOf(quiet()), 0
 				j.schedule = parsed(t, schedule)
-				j.LastStamp = func(context.Context) (lease.Registry, lease.Sweep, error) {
+				j.LastCheckpoint = func(context.Context) (lease.Registry, lease.Checkpoint, error) {
 					looks++
-					return lease.Registry{UUID: "u"}, lease.Sweep{}, nil
+					return lease.Registry{UUID: "u"}, lease.Checkpoint{}, nil
 				}
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})
@@ -202,9 +202,9 @@ func TestTheNextSweepIsDatedByTheClockThatIsRight(t *testing.T) {
 				inTurn(t, r, "", func() { after(time.Second) }, onSchedule(t, c.schedule), func(j *Janitor) {
 					j.Now = func() time.Time { return time.Now().UTC().Add(c.ahead) }
 				})
-				s, err := r.store.Sweep(t.Context())
+				s, err := r.store.Checkpoint(t.Context())
 				if err != nil || s.Time.Sub(start).Abs() > time.Second || s.NextSweep.Sub(c.want).Abs() > time.Second {
-					t.Errorf("stamp of %s, the next due %s (%v), want %s and %s", s.Time, s.NextSweep, err, start, c.want)
+					t.Errorf("checkpoint of %s, the next due %s (%v), want %s and %s", s.Time, s.NextSweep, err, start, c.want)
 				}
 			})
 		})

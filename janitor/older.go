@@ -6,7 +6,7 @@ import (
 	"lapse/lease"
 )
 
-// older says by what a snapshot is older than what was observed before, whatever its stamp says; empty if by nothing.
+// older says by what a snapshot is older than what was observed before, whatever its checkpoint says; empty if by nothing.
 // etcd's revisions only rise, each is given once, and a read holds all that was written before it was asked for. So a
 // record of an older revision than was seen was set back, and so was one that is gone, unless it was a tombstone, which
 // is all that janitors delete.

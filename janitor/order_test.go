@@ -23,7 +23,7 @@ func (l *ledger) note(line string) {
 	l.lines = append(l.lines, line)
 }
 
-// noted is a place, and notedReader a registry, that takes a second to answer.
+// noted is a location, and notedReader a registry, that takes a second to answer.
 type noted struct {
 	*recorder
 	*ledger
@@ -36,31 +36,31 @@ func (c noted) List(ctx context.Context) (lease.Listing, error) {
 }
 
 type notedReader struct {
-	Office
+	Leadership
 	*ledger
 }
 
 func (o notedReader) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 	o.note("registry asked")
 	pause(ctx, time.Second)
-	return o.Office.Snapshot(ctx)
+	return o.Leadership.Snapshot(ctx)
 }
 
 // What may be destroyed is looked at first, and what excuses it second: so nothing that was launched and bound between
 // the two is seen without its record.
-func TestTheRegistryIsReadWhenAllPlacesAreListed(t *testing.T) {
+func TestTheRegistryIsReadWhenAllLocationsAreListed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		book := &ledger{}
-		far := &recorder{place: lease.Place{Account: r.cloud.place.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{"i-9": foreigner}}
+		far := &recorder{location: lease.Location{Account: r.cloud.location.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{"i-9": foreigner}}
 		j := r.janitorOf(quiet())
 		j.Clouds = []Cloud{noted{r.cloud, book}, noted{far, book}}
-		registry := notedReader{r.office, book}
+		registry := notedReader{r.leadership, book}
 		campaign := j.Campaign
-		j.Campaign = func(ctx context.Context) (Office, error) {
-			office, err := campaign(ctx)
-			return notedReader{office, book}, err
+		j.Campaign = func(ctx context.Context) (Leadership, error) {
+			leadership, err := campaign(ctx)
+			return notedReader{leadership, book}, err
 		}
 		inOrder := func(name string, times int) {
 			t.Helper()

@@ -93,7 +93,7 @@ func TestWhatALostMemoryKeepsIsSeen(t *testing.T) {
 	})
 }
 
-// TestWhatKeepsAnInstanceIsNotedOnce writes nothing more once it is on record, but for the stamp.
+// TestWhatKeepsAnInstanceIsNotedOnce writes nothing more once it is on record, but for the checkpoint.
 func TestWhatKeepsAnInstanceIsNotedOnce(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*lease.Instance){

@@ -17,12 +17,12 @@ func TestFilesInTheDirectoriesOfOthersAreRefused(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give directories to others")
 	}
-	const stranger = 65534
+	const unwatched = 65534
 	for name, c := range map[string]struct {
 		uid  int
 		mode fs.FileMode
 	}{
-		"somebody else's": {stranger, 0o755},
+		"somebody else's": {unwatched, 0o755},
 		"everybody's":     {0, 0o777},
 		"sticky":          {0, 0o777 | fs.ModeSticky},
 	} {

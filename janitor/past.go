@@ -19,8 +19,8 @@ import (
 	"lapse/janitor/plan"
 )
 
-// past is what this replica remembers of the registry, leading or not: the newest stamp that it has seen, and the brakes
-// that stand until a person lifts them. Only leaders write stamps, and each counts on from the one before it, so a lower
+// past is what this replica remembers of the registry, leading or not: the newest checkpoint that it has seen, and the brakes
+// that stand until a person lifts them. Only leaders write checkpoints, and each counts on from the one before it, so a lower
 // number, or the same with another nonce, means that the registry was set back. A file keeps it beyond the process.
 type past struct {
 	dir string // of the file; empty: nothing outlives the process
@@ -43,9 +43,9 @@ type past struct {
 
 // found is what a new leader found, or what was found before there was any memory.
 type found struct {
-	stamp lease.Sweep // the last
-	at    time.Time   // when that was, by the monotonic clock
-	first bool        // nothing was remembered
+	checkpoint lease.Checkpoint // the last
+	at         time.Time        // when that was, by the monotonic clock
+	first      bool             // nothing was remembered
 }
 
 // remembered is the content of the file.
@@ -67,25 +67,25 @@ func openPast(dir string, log *slog.Logger) (*past, error) {
 	return &past{dir: dir, log: log}, nil
 }
 
-// see takes in the registry and its stamp as read. leading says whether this replica holds the office. A memory that is
-// far older than a stamp which nobody keeps up is as good as none: higher stamps may have come between, and been lost.
+// see takes in the registry and its checkpoint as read. leading says whether this replica holds the leadership. A memory that is
+// far older than a checkpoint which nobody keeps up is as good as none: higher checkpoints may have come between, and been lost.
 // Until that is settled, nothing is kept, for a new process would take it for what it had seen in time.
 func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	reg, read := snapshot.Registry, snapshot.Sweep
-	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == plan.BadSweep })
+	reg, read := snapshot.Registry, snapshot.Checkpoint
+	unreadable := slices.ContainsFunc(snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == plan.BadCheckpoint })
 	known := p.recall(reg.UUID)
 	before := p.memory
 	p.memory.Standing = reg.Stands(p.memory.Standing) // one that was lifted while nobody looked is not the next
 	switch {
 	case !known && unreadable:
-		p.stale = "the last stamp cannot be read, and this janitor remembers nothing of the registry"
+		p.stale = "the last checkpoint cannot be read, and this janitor remembers nothing of the registry"
 	case !known && read.Sequence > 0:
 		p.found = &found{read, time.Now(), true}
 	case known && !unreadable && (read.Sequence < before.Sequence || read.Sequence == before.Sequence && read.Nonce != before.Nonce):
-		p.stand(now, lease.BrakeRestored, fmt.Sprintf(
-			"the stamp is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
+		p.stand(now, lease.BrakeRollback, fmt.Sprintf(
+			"the checkpoint is number %d, and number %d was seen before: the registry was set back to an older state", read.Sequence, before.Sequence))
 		p.enters = false // there is no doubt
 	case known && read.Sequence > before.Sequence && (read.Fresh(now) || before.upTo(read)):
 		p.stale = "" // others go on, and hold what they have to
@@ -93,7 +93,7 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 			p.found = nil
 		}
 	case known && read.Sequence > before.Sequence && !before.upTo(read):
-		p.stale = fmt.Sprintf("the last stamp is of %s, and what this janitor remembers of the registry is of %s",
+		p.stale = fmt.Sprintf("the last checkpoint is of %s, and what this janitor remembers of the registry is of %s",
 			read.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
 	}
 	if leading && p.enters {
@@ -101,28 +101,30 @@ func (p *past) see(now time.Time, snapshot lease.Snapshot, leading bool) {
 		p.find(known, before, read)
 	}
 	if leading && p.stale != "" {
-		p.stand(now, lease.BrakeStranger, p.stale+"; it may have been set back since")
+		p.stand(now, lease.BrakeUnwatched, p.stale+"; it may have been set back since")
 		p.stale = ""
 	}
 	p.memory.Standing = joined(reg.Stands(read.Standing), p.memory.Standing)
 	if !unreadable {
 		p.memory.Sequence, p.memory.Nonce, p.memory.Time, p.memory.NextSweep = read.Sequence, read.Nonce, read.Time, read.NextSweep
 	}
-	if p.stale == "" && (p.found == nil || !p.found.first || p.found.stamp.Fresh(now)) {
+	if p.stale == "" && (p.found == nil || !p.found.first || p.found.checkpoint.Fresh(now)) {
 		p.keep(before)
 	}
 }
 
-// stamp is what is remembered of the last one.
-func (r remembered) stamp() lease.Sweep { return lease.Sweep{Time: r.Time, NextSweep: r.NextSweep} }
+// checkpoint is what is remembered of the last one.
+func (r remembered) checkpoint() lease.Checkpoint {
+	return lease.Checkpoint{Time: r.Time, NextSweep: r.NextSweep}
+}
 
-// upTo reports whether the memory was kept up until about the time of a stamp, as those who follow keep it: the one that
+// upTo reports whether the memory was kept up until about the time of a checkpoint, as those who follow keep it: the one that
 // it knows was still fresh.
-func (r remembered) upTo(s lease.Sweep) bool { return r.stamp().Fresh(s.Time) }
+func (r remembered) upTo(s lease.Checkpoint) bool { return r.checkpoint().Fresh(s.Time) }
 
-// unwatchedMax is for how long nobody may have stamped a registry that a new leader takes at its word because it remembers
+// unwatchedMax is for how long nobody may have recorded a registry that a new leader takes at its word because it remembers
 // it, unless the schedule pauses for longer. Memory tells that a registry was set back to before what was seen, and not
-// that it was changed, and set back to the last stamp, since then.
+// that it was changed, and set back to the last checkpoint, since then.
 const unwatchedMax = time.Hour
 
 // enter notes that this replica has taken office.
@@ -135,19 +137,19 @@ func (p *past) enter() {
 	}
 }
 
-// find notes what a new leader has found. Where the stamp cannot be read, it is that which was seen last.
-func (p *past) find(known bool, before remembered, read lease.Sweep) {
-	last := before.stamp()
+// find notes what a new leader has found. Where the checkpoint cannot be read, it is that which was seen last.
+func (p *past) find(known bool, before remembered, read lease.Checkpoint) {
+	last := before.checkpoint()
 	if read.Sequence > 0 {
 		last = read
 	}
 	if known && p.found == nil && !last.Time.IsZero() {
-		p.found = &found{stamp: last, at: time.Now()}
+		p.found = &found{checkpoint: last, at: time.Now()}
 	}
 }
 
 // settle judges what a new leader has found, by EC2's clock, if that is told: its own may be wrong. Where it is not, one
-// that remembers the registry waits, and one that does not must not: its own stamp comes next, and is fresh.
+// that remembers the registry waits, and one that does not must not: its own checkpoint comes next, and is fresh.
 func (p *past) settle(now time.Time, told bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,29 +159,29 @@ func (p *past) settle(now time.Time, told bool) {
 	f, before := *p.found, p.memory
 	p.found = nil
 	then := now.Add(-time.Since(f.at))
-	if f.stamp.Fresh(then) {
+	if f.checkpoint.Fresh(then) {
 		return
 	}
 	why := "and this janitor remembers nothing of the registry"
 	if !f.first {
-		if then.Sub(f.stamp.Watched()).Abs() <= unwatchedMax {
+		if then.Sub(f.checkpoint.Watched()).Abs() <= unwatchedMax {
 			return
 		}
 		why = "and nobody has watched the registry since"
 	}
-	p.stand(now, lease.BrakeStranger, fmt.Sprintf("the last stamp is of %s, %s; it may have been set back since", f.stamp.Time.Format(time.RFC3339), why))
+	p.stand(now, lease.BrakeUnwatched, fmt.Sprintf("the last checkpoint is of %s, %s; it may have been set back since", f.checkpoint.Time.Format(time.RFC3339), why))
 	p.keep(before)
 }
 
-// sequence is the number of the last stamp that could be read, or was written.
+// sequence is the number of the last checkpoint that could be read, or was written.
 func (p *past) sequence() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.memory.Sequence
 }
 
-// wrote takes in a stamp that this replica has written.
-func (p *past) wrote(w lease.Sweep) {
+// wrote takes in a checkpoint that this replica has written.
+func (p *past) wrote(w lease.Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.memory
@@ -192,7 +194,7 @@ func (p *past) setBack(now time.Time, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.memory
-	p.stand(now, lease.BrakeRestored, why+": the registry was set back to an older state")
+	p.stand(now, lease.BrakeRollback, why+": the registry was set back to an older state")
 	p.keep(before)
 }
 
@@ -292,7 +294,7 @@ func (p *past) keep(before remembered) {
 	p.disk.put(p.dir, p.file(p.uuid), data)
 }
 
-// Pace and bound of the looks at what others stamp. They are constants, however long the schedule pauses; a schedule of
+// Pace and bound of the looks at what others checkpoint. They are constants, however long the schedule pauses; a schedule of
 // seconds asks for a look with each sweep.
 const (
 	followMax     = time.Minute
@@ -301,7 +303,7 @@ const (
 
 // follow keeps the memory up while another replica leads.
 func (j *Janitor) follow(ctx context.Context) {
-	if j.LastStamp == nil {
+	if j.LastCheckpoint == nil {
 		j.Observe.Turned(0)
 		return
 	}
@@ -309,14 +311,14 @@ func (j *Janitor) follow(ctx context.Context) {
 	for {
 		j.Observe.Turned(2*followMax + turnMax)
 		reading, cancel := context.WithTimeout(ctx, followReadMax)
-		reg, stamp, err := j.LastStamp(reading)
+		reg, checkpoint, err := j.LastCheckpoint(reading)
 		cancel()
 		if err == nil {
 			err = j.past.load(reg.UUID)
 		}
 		if err == nil {
-			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Sweep: stamp}, false)
-			j.Observe.Stamp(stamp)
+			j.past.see(j.Now(), lease.Snapshot{Registry: reg, Checkpoint: checkpoint}, false)
+			j.Observe.Checkpoint(checkpoint)
 		}
 		if !pause(ctx, min(followMax, table.pause())) {
 			return

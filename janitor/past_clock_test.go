@@ -48,14 +48,14 @@ func stuckForTwoDays(t *testing.T, remembers bool) {
 		set(0)
 		after(10 * time.Minute)
 	}, func(j *Janitor) { j.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) } })
-	s, err := r.store.Sweep(t.Context())
-	if got := r.cloud.ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeStranger {
+	s, err := r.store.Checkpoint(t.Context())
+	if got := r.cloud.ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeUnwatched {
 		t.Errorf("terminated %v, two days before the end that was agreed; held %v (%v)", got, s.Standing, err)
 	}
 }
 
-// TestAClockThatIsWrongMakesNoStranger: one that remembers nothing takes over from a leader that swept just now.
-func TestAClockThatIsWrongMakesNoStranger(t *testing.T) {
+// TestAClockThatIsWrongEngagesNoUnwatchedBrake: one that remembers nothing takes over from a leader that swept just now.
+func TestAClockThatIsWrongEngagesNoUnwatchedBrake(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{-15 * time.Second, -time.Minute, -24 * time.Hour, time.Hour} {
 		for name, follows := range map[string]bool{"followed": true, "new": false} {
@@ -84,7 +84,7 @@ func TestAClockThatIsWrongMakesNoStranger(t *testing.T) {
 							j.past.see(j.Now(), snapshot, false)
 						}
 					})
-					if s, err := r.store.Sweep(t.Context()); err != nil || len(s.Standing) > 0 {
+					if s, err := r.store.Checkpoint(t.Context()); err != nil || len(s.Standing) > 0 {
 						t.Errorf("%v stand (%v)", s.Standing, err)
 					}
 				})

@@ -13,7 +13,7 @@ import (
 )
 
 // TestASilenceNeverCountsFromBeforeItsLastCause: whatever happens in whatever order, a silence is no longer than the
-// time since the key was last there, since the office was taken, and since anything restarted it.
+// time since the key was last there, since the leadership was taken, and since anything restarted it.
 func TestASilenceNeverCountsFromBeforeItsLastCause(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
@@ -23,7 +23,7 @@ func TestASilenceNeverCountsFromBeforeItsLastCause(t *testing.T) {
 			event := Pick(r, "event", "nothing", "beats", "lapses", "cured", "term", "ill", "held", "stopped", "running", "started")
 			switch event {
 			case "beats":
-				w.beats("i-1")
+				w.heartbeats("i-1")
 			case "lapses":
 				w.lapses("i-1")
 			case "cured":

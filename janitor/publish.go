@@ -12,7 +12,7 @@ import (
 // publishRest is the least time between a published plan and one that follows because something changed between sweeps.
 const publishRest = time.Second
 
-// publisher keeps the plan beside the stamp up to date while the registry is not armed. One write is under way at most, so
+// publisher keeps the plan beside the checkpoint up to date while the registry is not armed. One write is under way at most, so
 // that no older plan replaces a newer one.
 type publisher struct {
 	last    lease.Plan // as published by this leader; zero: nothing, as far as is known
@@ -30,9 +30,9 @@ func (t *term) publish(ctx context.Context, registry lease.Registry, planned pla
 		t.unpublish(ctx, registry)
 		return
 	}
-	v := plan.View{Policy: t.Policy, Snapshot: lease.Snapshot{Registry: registry}, Places: t.seen.places}
-	made, stamp := planned.Published(v), t.seen.snapshot.Sweep
-	made.Sequence, made.Nonce, made.Leader, made.Time = stamp.Sequence, stamp.Nonce, t.office.Name(), t.date().UTC().Truncate(time.Millisecond)
+	v := plan.View{Policy: t.Policy, Snapshot: lease.Snapshot{Registry: registry}, Locations: t.seen.locations}
+	made, checkpoint := planned.Published(v), t.seen.snapshot.Checkpoint
+	made.Sequence, made.Nonce, made.Leader, made.Time = checkpoint.Sequence, checkpoint.Nonce, t.leadership.Name(), t.date().UTC().Truncate(time.Millisecond)
 	if !swept && made.Says(t.published.last) {
 		return
 	}
@@ -51,7 +51,7 @@ func (t *term) publish(ctx context.Context, registry lease.Registry, planned pla
 func (t *term) writePlan(ctx context.Context, registry lease.Registry, made lease.Plan) {
 	t.published = publisher{busy: true, last: made, at: time.Now()}
 	t.do(func() func() {
-		err := t.office.PutPlan(ctx, registry, made)
+		err := t.leadership.PutPlan(ctx, registry, made)
 		return func() {
 			t.published.busy = false
 			if err != nil {
@@ -74,7 +74,7 @@ func (t *term) unpublish(ctx context.Context, registry lease.Registry) {
 	}
 	t.published = publisher{busy: true}
 	t.do(func() func() {
-		err := t.office.DeletePlan(ctx, registry)
+		err := t.leadership.DeletePlan(ctx, registry)
 		return func() {
 			t.published.busy = false
 			if err != nil {

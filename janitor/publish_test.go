@@ -25,7 +25,7 @@ func (r *rig) mode(mode lease.Mode) lease.Registry {
 	return reg
 }
 
-// published is the plan beside the stamp, which has to be of the registry as it is and of the last sweep.
+// published is the plan beside the checkpoint, which has to be of the registry as it is and of the last sweep.
 func (r *rig) published() lease.Plan {
 	r.t.Helper()
 	published, err := r.store.Plan(r.t.Context())
@@ -36,12 +36,12 @@ func (r *rig) published() lease.Plan {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	stamp, err := r.store.Sweep(r.t.Context())
+	checkpoint, err := r.store.Checkpoint(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if !published.Of(reg, stamp) || published.Leader != stamp.Leader || published.Sequence != stamp.Sequence {
-		r.t.Fatalf("the plan %+v is not of registry %d and stamp %+v", published, reg.Revision, stamp)
+	if !published.Of(reg, checkpoint) || published.Leader != checkpoint.Leader || published.Sequence != checkpoint.Sequence {
+		r.t.Fatalf("the plan %+v is not of registry %d and checkpoint %+v", published, reg.Revision, checkpoint)
 	}
 	return published
 }
@@ -57,13 +57,13 @@ func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
 					t.Fatal("a plan is published while the registry is armed")
 				}
 				for _, id := range []string{"i-1", "i-2", "i-3"} {
-					r.beat(id)
+					r.heartbeat(id)
 				}
 				r.extend("i-1", 20*time.Second)
 				r.mode(mode)
 				after(time.Second)
-				if p := r.published(); p.Counts["keep"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.place}) {
-					t.Fatalf("published %+v, want three kept, heartbeats judged, in %s", p, r.cloud.place)
+				if p := r.published(); p.Counts["keep"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.location}) {
+					t.Fatalf("published %+v, want three kept, heartbeats judged, in %s", p, r.cloud.location)
 				}
 				after(21 * time.Second)
 				p := r.published()
@@ -80,26 +80,26 @@ func TestAPublishedPlanJudgesHeartbeats(t *testing.T) {
 	running(t, []string{"i-1", "i-2", "i-3", "i-4"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		r.mode(lease.ModeObserve)
 		for _, id := range []string{"i-1", "i-2", "i-3", "i-4"} {
-			r.beat(id)
+			r.heartbeat(id)
 		}
 		for n := range 12 { // i-1 falls silent
 			for _, id := range []string{"i-2", "i-3", "i-4"} {
-				r.beat(id)
+				r.heartbeat(id)
 			}
 			after(30 * time.Second)
-			if p := r.published(); n == 11 && (p.Counts["mark"] != 1 || p.Verdicts[0].InstanceID != "i-1" || p.Verdicts[0].Cause != lease.CauseSilence) {
+			if p := r.published(); n == 11 && (p.Counts["mark"] != 1 || p.Verdicts[0].InstanceID != "i-1" || p.Verdicts[0].Cause != lease.CauseHeartbeatLost) {
 				r.t.Errorf("published %+v, want i-1 to be marked for its silence", p)
 			}
 		}
 	})
 }
 
-func TestAnArmedRegistryHasNoPlanAndAnIdleSweepWritesItsStampAlone(t *testing.T) {
+func TestAnArmedRegistryHasNoPlanAndAnIdleSweepWritesItsCheckpointAlone(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
-			l.TTL = 0 // no silence to judge
+			l.HeartbeatTimeout = 0 // no silence to judge
 			return l, nil
 		})
 		r.mode(lease.ModeObserve)
@@ -124,7 +124,7 @@ func TestAnArmedRegistryHasNoPlanAndAnIdleSweepWritesItsStampAlone(t *testing.T)
 				t.Fatal(err)
 			}
 			each := map[lease.Mode]int64{lease.ModeArmed: 1, lease.ModeObserve: 2}[mode]
-			if wrote, swept := now.Revision-before.Revision, now.Sweep.Sequence-before.Sweep.Sequence; swept != 10 || wrote != each*swept {
+			if wrote, swept := now.Revision-before.Revision, now.Checkpoint.Sequence-before.Checkpoint.Sequence; swept != 10 || wrote != each*swept {
 				t.Errorf("%s: %d writes in %d sweeps, want %d in each of 10", mode, wrote, swept, each)
 			}
 		}
@@ -144,8 +144,8 @@ func TestAPlanThatCouldNotBeWrittenIsWrittenLaterAndFailsNoSweep(t *testing.T) {
 		}
 		r.mode(lease.ModeObserve)
 		after(10 * time.Second)
-		if stamp, err := r.store.Sweep(r.t.Context()); err != nil || stamp.Sequence != 2 {
-			r.t.Fatalf("stamp %+v, %v", stamp, err)
+		if checkpoint, err := r.store.Checkpoint(r.t.Context()); err != nil || checkpoint.Sequence != 2 {
+			r.t.Fatalf("checkpoint %+v, %v", checkpoint, err)
 		}
 		fails.Store(false)
 		after(time.Minute)
@@ -155,10 +155,10 @@ func TestAPlanThatCouldNotBeWrittenIsWrittenLaterAndFailsNoSweep(t *testing.T) {
 
 func TestAPublishedPlanIsBounded(t *testing.T) {
 	t.Parallel()
-	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
+	location := lease.Location{Account: "123456789012", Region: "eu-west-1"}
 	planned := plan.Plan{}
 	for n := range 10_000 {
-		v := plan.Verdict{Action: plan.ActKeep, InstanceID: fmt.Sprintf("i-%017x", n), Place: place, Reason: strings.Repeat("ü\"<", 4000)}
+		v := plan.Verdict{Action: plan.ActKeep, InstanceID: fmt.Sprintf("i-%017x", n), Location: location, Reason: strings.Repeat("ü\"<", 4000)}
 		switch n % 100 {
 		case 7:
 			v.Action = plan.ActEnd
@@ -166,9 +166,9 @@ func TestAPublishedPlanIsBounded(t *testing.T) {
 			v.Action = plan.ActMark
 		}
 		planned.Verdicts = append(planned.Verdicts, v)
-		planned.Brakes = append(planned.Brakes, lease.Brake{Name: lease.BrakeRestored, Scope: v.InstanceID, Reason: v.Reason})
+		planned.Brakes = append(planned.Brakes, lease.Brake{Name: lease.BrakeRollback, Scope: v.InstanceID, Reason: v.Reason})
 	}
-	made := planned.Published(plan.View{Places: []plan.PlaceView{{Place: place, Err: strings.Repeat("e", 9000)}}})
+	made := planned.Published(plan.View{Locations: []plan.LocationView{{Location: location, Err: strings.Repeat("e", 9000)}}})
 	text, err := json.Marshal(made)
 	if err != nil || len(text) > 200_000 {
 		t.Errorf("%d bytes, %v", len(text), err)

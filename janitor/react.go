@@ -43,7 +43,7 @@ func (t *term) swept(ctx context.Context, err error) {
 			t.missed = false
 			t.soon()
 		}
-		t.status("leads as " + t.office.Name())
+		t.status("leads as " + t.leadership.Name())
 	}
 }
 
@@ -95,12 +95,12 @@ func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFu
 	if t.seen.snapshot.Revision == 0 {
 		return nil, cancel // nothing was observed yet
 	}
-	return t.office.Watch(ctx, t.seen.snapshot), cancel
+	return t.leadership.Watch(ctx, t.seen.snapshot), cancel
 }
 
 // react decides over the last listing and the records as the watch has kept them.
 func (t *term) react(ctx context.Context) plan.Plan {
-	if t.seen.snapshot.Revision == 0 || t.stamped.IsZero() || !t.kept || t.stale() {
+	if t.seen.snapshot.Revision == 0 || t.checkpointed.IsZero() || !t.kept || t.stale() {
 		t.missed = true
 		return plan.Plan{} // too little is known, or for too long nothing was
 	}
@@ -124,7 +124,7 @@ func (t *term) askedBefore(v plan.Verdict) bool {
 	return v.Action == plan.ActEnd && asked.revision == v.Lease.Revision && (asked.again.IsZero() || time.Now().Before(asked.again))
 }
 
-// ask notes what a reaction tries to end, once its turn has come: while it waits, a newer plan may take its place.
+// ask notes what a reaction tries to end, once its turn has come: while it waits, a newer plan may take its location.
 func (t *term) ask(verdicts []plan.Verdict) {
 	for _, v := range verdicts {
 		if v.Action == plan.ActEnd {
@@ -159,11 +159,11 @@ func (t *term) untilNext(planned plan.Plan) time.Duration {
 	return max(settleMin, min(time.Hour, planned.Next.Sub(t.Now())))
 }
 
-// relist takes in what the watch listed anew. If it is older than what was observed, or its stamp than our own, it was read
+// relist takes in what the watch listed anew. If it is older than what was observed, or its checkpoint than our own, it was read
 // before that was written, or the registry was set back: only what is read now tells which.
 func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 	least := t.heard
-	if listed.Revision >= least && listed.Sweep.Sequence >= t.seen.snapshot.Sweep.Sequence {
+	if listed.Revision >= least && listed.Checkpoint.Sequence >= t.seen.snapshot.Checkpoint.Sequence {
 		t.see(observation{sight: t.seen.sight, snapshot: listed, least: least})
 		return
 	}
@@ -173,7 +173,7 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 	t.do(func() func() {
 		reading, cancel := context.WithTimeout(ctx, lookMax)
 		defer cancel()
-		fresh, err := t.office.Snapshot(reading)
+		fresh, err := t.leadership.Snapshot(reading)
 		return func() {
 			switch {
 			case err != nil:
@@ -240,11 +240,11 @@ func (t *term) launchOf(token string) (l lease.Launch) {
 // see replaces what was observed.
 func (t *term) see(seen observation) {
 	before := t.seen.snapshot
-	if before.Revision == 0 && t.left.snapshot.Sweep.Nonce != "" && t.left.snapshot.Sweep.Nonce == seen.snapshot.Sweep.Nonce {
+	if before.Revision == 0 && t.left.snapshot.Checkpoint.Nonce != "" && t.left.snapshot.Checkpoint.Nonce == seen.snapshot.Checkpoint.Nonce {
 		before, seen.least = t.left.snapshot, t.left.heard // nobody has led since we did
 	}
 	older := older(before, seen)
-	setBack := older != "" || seen.snapshot.Sweep.Sequence < before.Sweep.Sequence
+	setBack := older != "" || seen.snapshot.Checkpoint.Sequence < before.Checkpoint.Sequence
 	t.compare(seen.snapshot, setBack)
 	t.past.see(t.Now(), seen.snapshot, true)
 	if older != "" {
@@ -257,7 +257,7 @@ func (t *term) see(seen observation) {
 	t.heard = max(t.heard, seen.snapshot.Revision)
 	t.reads++
 	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
-	t.Observe.Stamp(seen.snapshot.Sweep)
+	t.Observe.Checkpoint(seen.snapshot.Checkpoint)
 	for n, l := range seen.snapshot.Leases {
 		t.leaseAt[l.InstanceID] = n
 	}

@@ -11,11 +11,11 @@ import (
 	"lapse/janitor/plan"
 )
 
-// removeMax is how many leftovers of a place one sweep removes: what EC2's limits allow within descriptionMax, so that
+// removeMax is how many leftovers of a location one sweep removes: what EC2's limits allow within descriptionMax, so that
 // what is to be ended there does not wait for it.
 const removeMax = 25
 
-// clean removes leftovers of one place: what was never tried first, so that what cannot be removed keeps nothing else
+// clean removes leftovers of one location: what was never tried first, so that what cannot be removed keeps nothing else
 // waiting, and of that the spot requests, for they may make more.
 func (a armed) clean(ctx context.Context, reg lease.Registry, vs []plan.Verdict) Report {
 	order := map[lease.LeftoverKind]int{lease.LeftoverSpot: 1, lease.LeftoverInterface: 2, lease.LeftoverVolume: 3}
@@ -53,7 +53,7 @@ func (a armed) clean(ctx context.Context, reg lease.Registry, vs []plan.Verdict)
 //  5. EC2 is asked to remove it. What something still uses is tried again later.
 func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
 	launch := *batch[0].Launch
-	cloud := a.clouds[launch.Place()]
+	cloud := a.clouds[launch.Location()]
 	if cloud == nil {
 		return Report{}
 	}
@@ -70,7 +70,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verd
 	}
 	noted, err := launch.Removing(a.date(), ids...)
 	if err == nil {
-		noted, err = a.office.PutLaunch(ctx, reg, noted)
+		noted, err = a.leadership.PutLaunch(ctx, reg, noted)
 	}
 	switch {
 	case isConflict(err):
@@ -110,7 +110,7 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 		a.log.Error("nothing removed: cannot describe", "launch", launch.Token, "leftovers", len(batch), "error", err)
 		return nil, a.failed(batch, err)
 	}
-	clock := plan.PlaceView{Skew: listing.Skew, Dated: listing.Dated}
+	clock := plan.LocationView{Skew: listing.Skew, Dated: listing.Dated}
 	why := clock.ClockTrouble(a.policy.MaxSkew)
 	fresh := map[string]*lease.Leftover{}
 	for n := range listing.Leftovers {

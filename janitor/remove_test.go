@@ -30,11 +30,11 @@ func (r *rig) strews(ids ...string) []plan.Verdict {
 	var vs []plan.Verdict
 	for _, id := range ids {
 		x := lease.Leftover{
-			Kind: lease.LeftoverVolume, ID: id, Place: r.cloud.place, State: "available", CreatedAt: r.now(),
+			Kind: lease.LeftoverVolume, ID: id, Location: r.cloud.location, State: "available", CreatedAt: r.now(),
 			Tags: map[string]string{lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"},
 		}
 		r.cloud.leftovers[id] = x
-		vs = append(vs, plan.Verdict{Action: plan.ActRemove, Token: "web", Place: x.Place, Reason: "left", Launch: &web, Leftover: &x})
+		vs = append(vs, plan.Verdict{Action: plan.ActRemove, Token: "web", Location: x.Location, Reason: "left", Launch: &web, Leftover: &x})
 	}
 	return vs
 }
@@ -84,7 +84,7 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 			}
 		}, nil, Report{Failed: 2}},
 		"another leads": {func(r *rig) {
-			if err := r.office.Resign(r.t.Context()); err != nil {
+			if err := r.leadership.Resign(r.t.Context()); err != nil {
 				r.t.Error(err)
 			}
 		}, nil, Report{Failed: 2}},

@@ -17,10 +17,10 @@ import (
 
 // Config is what a janitor needs to run.
 type Config struct {
-	Campaign func(ctx context.Context) (Office, error) // blocks until elected
-	Healthy  func(ctx context.Context) error           // whether etcd raises an alarm
-	// LastStamp reads the registry and its stamp, zero if there is none, while another replica leads. Optional.
-	LastStamp func(ctx context.Context) (lease.Registry, lease.Sweep, error)
+	Campaign func(ctx context.Context) (Leadership, error) // blocks until elected
+	Healthy  func(ctx context.Context) error               // whether etcd raises an alarm
+	// LastCheckpoint reads the registry and its checkpoint, zero if there is none, while another replica leads. Optional.
+	LastCheckpoint func(ctx context.Context) (lease.Registry, lease.Checkpoint, error)
 	// StateDir keeps what this replica remembers of the registry beyond its process. Empty: nothing.
 	StateDir string
 	Clouds   []Cloud
@@ -50,8 +50,8 @@ type Janitor struct {
 // lookMax bounds all looks of a sweep at EC2 and the registry.
 const lookMax = 5 * time.Minute
 
-// offices is how many of the last leaders the stamp remembers.
-const offices = 8
+// offices is how many of the last leaders the checkpoint remembers.
+const leaderships = 8
 
 // New checks the configuration.
 func New(c Config) (*Janitor, error) {
@@ -95,7 +95,7 @@ func (j *Janitor) Run(ctx context.Context) error {
 	for {
 		j.Log.Info("campaigning")
 		j.status("campaigning")
-		office, err := j.elected(ctx)
+		leadership, err := j.elected(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -108,8 +108,8 @@ func (j *Janitor) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		j.Log.Info("elected", "leader", office.Name())
-		t := j.newTerm(office)
+		j.Log.Info("elected", "leader", leadership.Name())
+		t := j.newTerm(leadership)
 		why, err := t.lead(ctx)
 		t.leave(ctx, why)
 		if err != nil || ctx.Err() != nil {
@@ -127,8 +127,8 @@ func (j *Janitor) open() (stop func()) {
 	return j.scribe.close
 }
 
-// elected campaigns, and follows meanwhile what the leader of the day stamps.
-func (j *Janitor) elected(ctx context.Context) (Office, error) {
+// elected campaigns, and follows meanwhile what the leader of the day checkpoints.
+func (j *Janitor) elected(ctx context.Context) (Leadership, error) {
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
 	defer follower.Wait()
@@ -191,11 +191,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (j *Janitor) resign(ctx context.Context, office Office) {
+func (j *Janitor) resign(ctx context.Context, leadership Leadership) {
 	j.Observe.Led("")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := office.Resign(ctx); err != nil {
+	if err := leadership.Resign(ctx); err != nil {
 		j.Log.Warn("not resigned; the election waits for the session to lapse", "error", err)
 	}
 }
@@ -203,20 +203,20 @@ func (j *Janitor) resign(ctx context.Context, office Office) {
 // passMax bounds one pass of [Janitor.Sweep], which has no loop that could show that it works.
 const passMax = 15 * time.Minute
 
-// Sweep is one pass under an office held for it alone: declared causes and orphans end, silence is not judged. It ends
+// Sweep is one pass under a leadership held for it alone: declared causes and orphans end, silence is not judged. It ends
 // within 15 min.
 func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, Report, error) {
 	defer j.open()()
 	ctx, cancel := context.WithTimeoutCause(ctx, passMax, fmt.Errorf("the pass has not ended within %s", passMax))
 	defer cancel()
-	office, err := j.Campaign(ctx)
+	leadership, err := j.Campaign(ctx)
 	if err != nil {
 		return plan.Plan{}, Report{}, err
 	}
 	j.Policy.NoSilence = true
-	t := j.newTerm(office)
+	t := j.newTerm(leadership)
 	begun := time.Now()
-	office.While(func() error {
+	leadership.While(func() error {
 		if took := time.Since(begun); took > passMax {
 			return context.Cause(ctx)
 		}

@@ -22,15 +22,15 @@ func (r *rig) janitorOf(log *slog.Logger) *Janitor {
 	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace = 0, 10*time.Second
 	j, err := New(Config{
-		Campaign: func(ctx context.Context) (Office, error) {
+		Campaign: func(ctx context.Context) (Leadership, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			office, err := r.store.Campaign(ctx, "janitor", 15*time.Second)
+			leadership, err := r.store.Campaign(ctx, "janitor", 15*time.Second)
 			if err != nil {
 				return nil, err
 			}
-			return office, nil
+			return leadership, nil
 		},
 		Clouds: []Cloud{r.cloud}, Policy: p, Schedule: "@every 1m", Now: time.Now, Log: log,
 	})
@@ -87,23 +87,23 @@ func (r *rig) extendRecord(id string, d time.Duration) {
 	})
 }
 
-func (r *rig) beat(id string) lease.Claim {
+func (r *rig) heartbeat(id string) lease.Claim {
 	r.t.Helper()
-	claim, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: id, BootID: "boot", TTL: lease.Duration(time.Minute), Since: r.now()})
+	claim, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: id, BootID: "boot", HeartbeatTimeout: lease.Duration(time.Minute), Since: r.now()})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return claim
 }
 
-func TestRunSweepsAtOnceAndStampsEveryInterval(t *testing.T) {
+func TestRunSweepsAtOnceAndWritesACheckpointEveryInterval(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
 		for want := int64(1); want <= 3; want++ {
-			stamp, err := r.store.Sweep(t.Context())
-			if err != nil || stamp.Sequence != want || !stamp.Fresh(time.Now()) || !stamp.Names(r.cloud.place) {
-				t.Fatalf("stamp %+v (%v), want number %d, fresh, of %s", stamp, err, want, r.cloud.place)
+			checkpoint, err := r.store.Checkpoint(t.Context())
+			if err != nil || checkpoint.Sequence != want || !checkpoint.Fresh(time.Now()) || !checkpoint.Names(r.cloud.location) {
+				t.Fatalf("checkpoint %+v (%v), want number %d, fresh, of %s", checkpoint, err, want, r.cloud.location)
 			}
 			after(time.Minute)
 		}
@@ -160,8 +160,8 @@ func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 	for _, witnessed := range []bool{true, false} {
 		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
 			t := r.t
-			r.beat("i-1")
-			claim := r.beat("i-2")
+			r.heartbeat("i-1")
+			claim := r.heartbeat("i-2")
 			for range 14 { // i-1 lapses after a minute; i-2, if a witness, goes on
 				after(15 * time.Second)
 				if !witnessed {
@@ -179,23 +179,23 @@ func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 			if got := r.cloud.ended(); !slices.Equal(got, want) {
 				t.Errorf("witnessed %t: terminated %v, want %v", witnessed, got, want)
 			}
-			if m := r.lease("i-1").Mark; m == nil || m.Cause != lease.CauseSilence {
+			if m := r.lease("i-1").Mark; m == nil || m.Cause != lease.CauseHeartbeatLost {
 				t.Errorf("witnessed %t: mark of i-1 is %v", witnessed, m)
 			}
 		})
 	}
 }
 
-func TestRunTakesAMarkBackWhenTheSidecarBeatsAgain(t *testing.T) {
+func TestRunTakesAMarkBackWhenTheSidecarRenewsAgain(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
-		r.beat("i-1")
+		r.heartbeat("i-1")
 		after(65 * time.Second)
 		if r.lease("i-1").Mark == nil {
 			t.Fatal("a lapsed heartbeat was not marked within seconds")
 		}
-		r.beat("i-1")
+		r.heartbeat("i-1")
 		after(time.Second)
 		if m := r.lease("i-1").Mark; m != nil {
 			t.Errorf("the mark %v stayed", m)
@@ -203,19 +203,19 @@ func TestRunTakesAMarkBackWhenTheSidecarBeatsAgain(t *testing.T) {
 	})
 }
 
-func TestRunLetsAPardonedSilenceCountAnewForAWholeTTL(t *testing.T) {
+func TestRunLetsAnUnmarkedLeaseLoseHeartbeatsForAWholeTimeoutAgain(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
-		r.beat("i-1")
+		r.heartbeat("i-1")
 		after(65 * time.Second)
-		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Pardon(r.now(), r.by) })
+		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(r.now(), r.by) })
 		after(55 * time.Second)
 		if m := r.lease("i-1").Mark; m != nil {
-			r.t.Errorf("marked again %v, less than a TTL after the pardon", m)
+			r.t.Errorf("marked again %v, less than a TTL after the unmark", m)
 		}
 		after(10 * time.Second)
 		if r.lease("i-1").Mark == nil {
-			r.t.Error("not marked again a TTL after the pardon")
+			r.t.Error("not marked again a TTL after the unmark")
 		}
 	})
 }
@@ -231,21 +231,21 @@ func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
 		}
 		r.cloud.state("i-1", lease.InstanceTerminated)
 		after(time.Minute)
-		if l := r.lease("i-1"); l.State != lease.StateEnded || l.Cause != lease.CauseTerm {
+		if l := r.lease("i-1"); l.State != lease.StateEnded || l.Cause != lease.CauseExpired {
 			t.Errorf("terminated by EC2's word, the lease is %s for %s", l.State, l.Cause)
 		}
 	})
 }
 
-func TestRunLeadsAgainAfterItsOfficeWasTaken(t *testing.T) {
+func TestRunLeadsAgainAfterItsLeadershipWasTaken(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
 		r.store.Depose()
 		after(5 * time.Second)
-		stamp, err := r.store.Sweep(t.Context())
-		if err != nil || stamp.Sequence < 2 || len(stamp.Offices) < 2 {
-			t.Errorf("stamp %+v (%v); want a second office", stamp, err)
+		checkpoint, err := r.store.Checkpoint(t.Context())
+		if err != nil || checkpoint.Sequence < 2 || len(checkpoint.Leaderships) < 2 {
+			t.Errorf("checkpoint %+v (%v); want a second office", checkpoint, err)
 		}
 	})
 }
@@ -274,18 +274,18 @@ func TestRunKeepsSweepingWhenTheRegistryOrEC2IsAway(t *testing.T) {
 		after(5 * time.Minute)
 		set(false)
 		after(2 * time.Minute)
-		stamp, err := r.store.Sweep(t.Context())
-		if err != nil || time.Since(stamp.Time) > 90*time.Second {
-			t.Errorf("stamp %+v (%v); want sweeps to go on", stamp, err)
+		checkpoint, err := r.store.Checkpoint(t.Context())
+		if err != nil || time.Since(checkpoint.Time) > 90*time.Second {
+			t.Errorf("checkpoint %+v (%v); want sweeps to go on", checkpoint, err)
 		}
 		r.cloud.mu.Lock()
 		r.cloud.err = errors.New("away")
 		r.cloud.mu.Unlock()
 		r.extend("i-1", time.Second)
 		after(2 * time.Minute)
-		stamp, err = r.store.Sweep(t.Context())
-		if err != nil || stamp.Names(r.cloud.place) || len(stamp.Brakes) == 0 {
-			t.Errorf("stamp %+v (%v); want the place left out, and a brake", stamp, err)
+		checkpoint, err = r.store.Checkpoint(t.Context())
+		if err != nil || checkpoint.Names(r.cloud.location) || len(checkpoint.Brakes) == 0 {
+			t.Errorf("checkpoint %+v (%v); want the location left out, and a brake", checkpoint, err)
 		}
 		stop()
 		if err := <-done; err != nil {
@@ -318,7 +318,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]Config{
 		"no schedule":   {Schedule: "sometimes", Policy: plan.DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
-		"no place":      {Schedule: "@every 1m", Policy: plan.DefaultPolicy(), Now: time.Now},
+		"no location":   {Schedule: "@every 1m", Policy: plan.DefaultPolicy(), Now: time.Now},
 		"no mark grace": {Schedule: "@every 1m", Policy: plan.Policy{}, Clouds: []Cloud{&recorder{}}, Now: time.Now},
 		"share above 1": {Schedule: "@every 1m", Policy: func() plan.Policy { p := plan.DefaultPolicy(); p.SilentShare = 1.5; return p }(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
 	} {

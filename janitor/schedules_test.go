@@ -18,28 +18,28 @@ import (
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // inOffice is a leader whose reactions the test calls itself, with a wall clock that it sets.
-type inOffice struct {
+type inLeadership struct {
 	*term
 	ahead atomic.Int64 // of the wall clock, in nanoseconds
 }
 
-func (r *rig) inOffice() *inOffice {
+func (r *rig) inLeadership() *inLeadership {
 	r.t.Helper()
-	return r.inOfficeAt(0)
+	return r.inLeadershipAt(0)
 }
 
 // inOfficeAt begins with a clock that is so far ahead.
-func (r *rig) inOfficeAt(ahead time.Duration) *inOffice {
+func (r *rig) inLeadershipAt(ahead time.Duration) *inLeadership {
 	r.t.Helper()
-	o := &inOffice{}
+	o := &inLeadership{}
 	o.ahead.Store(int64(ahead))
 	j := r.janitorOf(quiet())
 	j.Now = func() time.Time { return time.Now().Add(time.Duration(o.ahead.Load())) }
-	office, err := j.Campaign(r.t.Context())
+	leadership, err := j.Campaign(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.term = j.newTerm(office)
+	o.term = j.newTerm(leadership)
 	if _, _, err := o.sweep(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func (r *rig) inOfficeAt(ahead time.Duration) *inOffice {
 // put stores records that no transition makes.
 func (r *rig) put(l lease.Lease) {
 	r.t.Helper()
-	l.Schema, l.ExpiresNumber, l.Account, l.Region = lease.Schema, 1, r.cloud.place.Account, r.cloud.place.Region
+	l.Schema, l.ExpiresNumber, l.Account, l.Region = lease.Schema, 1, r.cloud.location.Account, r.cloud.location.Region
 	if _, err := r.store.PutLease(r.t.Context(), l); err != nil {
 		r.t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
-				o := r.inOffice()
+				o := r.inLeadership()
 				time.Sleep(10 * time.Second)
 				o.ahead.Store(int64(2 * time.Hour))
 				if corrected {
@@ -127,8 +127,8 @@ func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(time.Second)
-		for id, ttl := range map[string]time.Duration{"i-1": time.Minute, "i-2": 2 * time.Minute, "i-3": 2 * time.Minute} {
-			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(ttl), Since: r.now()}); err != nil {
+		for id, timeout := range map[string]time.Duration{"i-1": time.Minute, "i-2": 2 * time.Minute, "i-3": 2 * time.Minute} {
+			if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", HeartbeatTimeout: lease.Duration(timeout), Since: r.now()}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,18 +137,18 @@ func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 			t.Fatal("not marked before there are too many")
 		}
 		after(25 * time.Minute) // the brake is held, and the last sweep is eleven minutes ago
-		stamp, err := r.store.Sweep(t.Context())
-		if err != nil || !slices.ContainsFunc(stamp.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeSilence && b.Count == 3 }) {
-			t.Fatalf("stamp %+v (%v); want three silent, and held", stamp, err)
+		checkpoint, err := r.store.Checkpoint(t.Context())
+		if err != nil || !slices.ContainsFunc(checkpoint.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeHeartbeats && b.Count == 3 }) {
+			t.Fatalf("checkpoint %+v (%v); want three silent, and held", checkpoint, err)
 		}
 		if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
-			return g.Lift(r.now(), lease.BrakeSilence, stamp.Brakes, lease.By{Actor: "ada"}), nil
+			return g.Lift(r.now(), lease.BrakeHeartbeats, checkpoint.Brakes, lease.By{Actor: "ada"}), nil
 		}); err != nil {
 			t.Fatal(err)
 		}
 		after(5*time.Minute - 5*time.Second)
 		if got := r.cloud.ended(); len(got) > 0 {
-			t.Errorf("terminated %v, with less than a whole grace since the brake was lifted", got)
+			t.Errorf("terminated %v, with less than a whole grace since the brake was released", got)
 		}
 		after(30 * time.Minute)
 		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
@@ -276,17 +276,17 @@ func TestAbsenceDoesNotAddUpAcrossSightings(t *testing.T) {
 	})
 }
 
-func TestAMalformedStampIsReplacedAndANewerOneStopsEverything(t *testing.T) {
+func TestAMalformedCheckpointIsReplacedAndANewerOneStopsEverything(t *testing.T) {
 	t.Parallel()
-	for stamp, want := range map[string][]string{`{"sequence":"?"}`: {"i-1"}, `{"schema":2}`: nil} {
+	for checkpoint, want := range map[string][]string{`{"sequence":"?"}`: {"i-1"}, `{"schema":3}`: nil} {
 		running(t, []string{"i-1"}, quiet(), func(r *rig) {
-			after(3 * time.Minute) // so that the number of the stamp which replaces it is a lower one
-			r.store.Put("sweep", "", []byte(stamp))
+			after(3 * time.Minute) // so that the number of the checkpoint which replaces it is a lower one
+			r.store.Put("checkpoint", "", []byte(checkpoint))
 			after(time.Minute)
 			r.extend("i-1", 10*time.Minute)
 			after(time.Hour)
 			if got := r.cloud.ended(); !slices.Equal(got, want) {
-				r.t.Errorf("stamp %s: terminated %v, want %v", stamp, got, want)
+				r.t.Errorf("checkpoint %s: terminated %v, want %v", checkpoint, got, want)
 			}
 		})
 	}
@@ -306,7 +306,7 @@ func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
 			}
 			return nil
 		}
-		o := r.inOffice()
+		o := r.inLeadership()
 		if deletes.Load() != 20 {
 			t.Errorf("the sweep let go of %d tombstones, want 20", deletes.Load())
 		}
@@ -338,12 +338,12 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 
 func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 	t.Parallel()
-	for name, slow := range map[string]func(r *rig, o *inOffice){
-		"look-up": func(r *rig, _ *inOffice) { r.cloud.onDescribe = func(int) { time.Sleep(40 * time.Second) } },
-		"read": func(_ *rig, o *inOffice) {
-			reader := &slowReader{Office: o.office, takes: 40 * time.Second}
+	for name, slow := range map[string]func(r *rig, o *inLeadership){
+		"look-up": func(r *rig, _ *inLeadership) { r.cloud.onDescribe = func(int) { time.Sleep(40 * time.Second) } },
+		"read": func(_ *rig, o *inLeadership) {
+			reader := &slowReader{Leadership: o.leadership, takes: 40 * time.Second}
 			reader.asked.Store(true)
-			o.office = reader
+			o.leadership = reader
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -351,14 +351,14 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1", "i-2", "i-3")
 				r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
-					l.TTL = lease.Duration(10 * time.Second)
+					l.HeartbeatTimeout = lease.Duration(10 * time.Second)
 					l.Changes++
 					return l, nil
 				})
 				delete(r.cloud.instances, "i-3") // looked up by id at each sweep
-				o := r.inOffice()
-				for id, ttl := range map[string]time.Duration{"i-1": 10 * time.Second, "i-2": time.Minute} {
-					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", TTL: lease.Duration(ttl), Since: r.now()}); err != nil {
+				o := r.inLeadership()
+				for id, timeout := range map[string]time.Duration{"i-1": 10 * time.Second, "i-2": time.Minute} {
+					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", HeartbeatTimeout: lease.Duration(timeout), Since: r.now()}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -384,36 +384,36 @@ func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		r.extend("i-1", 30*time.Minute)
 		after(10 * time.Minute)
-		backup, stamp := r.store.Get("lease", "i-1"), r.store.Get("sweep", "")
+		backup, checkpoint := r.store.Get("lease", "i-1"), r.store.Get("checkpoint", "")
 		r.extend("i-1", 48*time.Hour)
 		after(10 * time.Minute)
 		r.store.Put("lease", "i-1", backup)
-		r.store.Put("sweep", "", stamp)
+		r.store.Put("checkpoint", "", checkpoint)
 		after(2 * time.Hour)
 		if got := r.cloud.ended(); len(got) > 0 {
 			r.t.Errorf("terminated %v, a day and a half before the end of a term that the backup does not know", got)
 		}
-		read, err := r.store.Sweep(r.t.Context())
-		if err != nil || !slices.ContainsFunc(read.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeRestored }) {
+		read, err := r.store.Checkpoint(r.t.Context())
+		if err != nil || !slices.ContainsFunc(read.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeRollback }) {
 			r.t.Errorf("brakes %v (%v); want the registry's return to an older state named", read.Brakes, err)
 		}
 	})
 }
 
-func TestAStampWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
+func TestACheckpointWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
-		o := r.inOffice()
+		o := r.inLeadership()
 		lost := true
 		r.store.Fault = func(method string) error {
-			if method == "Office.PutSweep" && lost {
+			if method == "Office.PutCheckpoint" && lost {
 				return context.DeadlineExceeded
 			}
 			return nil
 		}
 		if _, _, err := o.sweep(t.Context()); err == nil {
-			t.Fatal("a sweep without a stamp succeeded")
+			t.Fatal("a sweep without a checkpoint succeeded")
 		}
 		lost = false
 		if _, _, err := o.sweep(t.Context()); err != nil || len(o.past.standing()) > 0 {
@@ -422,7 +422,7 @@ func TestAStampWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
 		if _, err := r.store.Campaign(t.Context(), "other", time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if o = r.inOffice(); len(o.past.standing()) > 0 {
+		if o = r.inLeadership(); len(o.past.standing()) > 0 {
 			t.Errorf("after another leader: %v", o.past.standing())
 		}
 	})

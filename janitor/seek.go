@@ -11,13 +11,13 @@ import (
 
 // sought is a launch whose leftovers are to be looked for.
 type sought struct {
-	place   lease.Place
-	token   string
-	clients []string // client tokens of its attempts
+	location lease.Location
+	token    string
+	clients  []string // client tokens of its attempts
 }
 
 func soughtOf(l *lease.Launch) sought {
-	s := sought{place: l.Place(), token: l.Token}
+	s := sought{location: l.Location(), token: l.Token}
 	for _, a := range l.Attempts {
 		s.clients = append(s.clients, a.ClientToken)
 	}
@@ -31,10 +31,10 @@ func (s sight) lookForLeftovers(ctx context.Context, clouds []Cloud, launches []
 		return
 	}
 	sideBySide(clouds, func(n int, cloud Cloud) {
-		p := &s.places[n]
+		p := &s.locations[n]
 		var tokens []string
 		for _, l := range launches {
-			if l.place == p.Place && p.Listed() {
+			if l.location == p.Location && p.Listed() {
 				p.Sought, tokens = append(p.Sought, l.token), append(tokens, l.clients...)
 			}
 		}
@@ -80,10 +80,10 @@ func (t *term) lookedAgo(token string) time.Duration {
 }
 
 // sought remembers what was just looked for.
-func (t *term) sought(places []plan.PlaceView) {
-	for _, p := range places {
+func (t *term) sought(locations []plan.LocationView) {
+	for _, p := range locations {
 		if p.LeftoverErr != "" {
-			t.Log.Warn("leftovers not listed", "place", p.Place.String(), "launches", len(p.Sought), "error", p.LeftoverErr)
+			t.Log.Warn("leftovers not listed", "location", p.Location.String(), "launches", len(p.Sought), "error", p.LeftoverErr)
 		}
 		for _, token := range p.Sought {
 			t.looked[token] = time.Now()

@@ -12,8 +12,8 @@ import (
 	"lapse/janitor/plan"
 )
 
-// pass is one sweep: look, read, look up, decide, stamp, act. The term's goroutine does what is quick. What waits for
-// EC2, or reads the whole registry, runs beside it, so that a place which gives no answer delays no reaction of the others: until this sweep decides,
+// pass is one sweep: look, read, look up, decide, checkpoint, act. The term's goroutine does what is quick. What waits for
+// EC2, or reads the whole registry, runs beside it, so that a location which gives no answer delays no reaction of the others: until this sweep decides,
 // they go on over the last listing.
 type pass struct {
 	*term
@@ -48,11 +48,11 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, error)) 
 	p := &pass{term: t, begun: time.Now(), least: t.heard, decided: decided}
 	looking, cancel := context.WithTimeout(ctx, lookMax)
 	p.cancel = cancel
-	vacant := t.vacant()
+	knownEmpty := t.knownEmpty()
 	t.do(func() func() {
-		p.sight = look(looking, t.Clouds, t.Now, vacant)
+		p.sight = look(looking, t.Clouds, t.Now, knownEmpty)
 		p.read = time.Now()
-		snapshot, err := p.office.Snapshot(looking)
+		snapshot, err := p.leadership.Snapshot(looking)
 		if err != nil {
 			return func() { p.conclude(ctx, fmt.Errorf("read the registry: %w", err)) }
 		}
@@ -77,9 +77,9 @@ func (p *pass) excuse(ctx, looking context.Context, snapshot lease.Snapshot, ill
 	p.do(func() func() {
 		p.sight.lookUp(looking, p.Clouds, lacking)
 		p.sight.lookForLeftovers(looking, p.Clouds, due)
-		p.sight.index = plan.Indexed(p.sight.places) // for all decisions until the next look
+		p.sight.index = plan.Indexed(p.sight.locations) // for all decisions until the next look
 		return func() {
-			p.sought(p.sight.places)
+			p.sought(p.sight.locations)
 			p.tags.listed(p.sight.mono)
 			p.seen.sight = p.sight
 			p.judge(ctx, looking)
@@ -98,20 +98,20 @@ func (p *pass) judge(ctx, looking context.Context) {
 	if down { // whether it is still so, only a try tells: there may be nothing else to write
 		p.scribe.post(p.event(EventUnaudited, "events before this one are missing"))
 	}
-	if !p.stamped.IsZero() && (!p.kept || down) { // nothing was ended since the last stamp, whatever that says
-		p.seen.snapshot.Sweep.Acting = nil
+	if !p.checkpointed.IsZero() && (!p.kept || down) { // nothing was ended since the last checkpoint, whatever that says
+		p.seen.snapshot.Checkpoint.Acting = nil
 	}
 	p.plan, p.by = p.decide(p.read), p.seen.snapshot.Registry
 	p.wakeFor(p.plan) // what is heard from here on is decided about again
-	stamp, err := p.stamp(p.plan)
+	checkpoint, err := p.checkpoint(p.plan)
 	if err != nil {
 		p.conclude(ctx, err)
 		return
 	}
 	p.do(func() func() {
-		written, err := p.office.PutSweep(looking, p.by, stamp)
+		written, err := p.leadership.PutCheckpoint(looking, p.by, checkpoint)
 		if err != nil {
-			return func() { p.conclude(ctx, fmt.Errorf("stamp the sweep: %w", err)) }
+			return func() { p.conclude(ctx, fmt.Errorf("checkpoint the sweep: %w", err)) }
 		}
 		p.past.wrote(written)
 		kept := p.past.flush(looking)
@@ -130,7 +130,7 @@ func (p *pass) conclude(ctx context.Context, err error) {
 	p.cancel()
 	p.sweeping = false
 	p.live.swept(p.sweepDue)
-	if err != nil || slices.ContainsFunc(p.sight.places, func(seen plan.PlaceView) bool { return !seen.Listed() }) {
+	if err != nil || slices.ContainsFunc(p.sight.locations, func(seen plan.LocationView) bool { return !seen.Listed() }) {
 		p.dueAgain()
 	}
 	if ctx.Err() == nil {

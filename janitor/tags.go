@@ -22,8 +22,8 @@ const (
 type tagger struct {
 	by     map[string]*tagged   // by instance id
 	behind map[string]time.Time // since when a tag is behind that is not left so by choice, monotonic
-	busy   map[lease.Place]bool
-	missed map[lease.Place]bool // there was more to be written than the job at hand knows
+	busy   map[lease.Location]bool
+	missed map[lease.Location]bool // there was more to be written than the job at hand knows
 	// failed is when a tag was last not written, by instance id, or when nothing was in a location, by its name: reactions
 	// leave it alone for a minute.
 	failed map[string]time.Time
@@ -37,7 +37,7 @@ type tagged struct {
 }
 
 func newTagger() tagger {
-	return tagger{by: map[string]*tagged{}, behind: map[string]time.Time{}, busy: map[lease.Place]bool{}, missed: map[lease.Place]bool{}, failed: map[string]time.Time{}}
+	return tagger{by: map[string]*tagged{}, behind: map[string]time.Time{}, busy: map[lease.Location]bool{}, missed: map[lease.Location]bool{}, failed: map[string]time.Time{}}
 }
 
 // written is what was written since the instances were listed.
@@ -87,7 +87,7 @@ func (g *tagger) due(writes []plan.TagWrite) []plan.TagWrite {
 				behind[w.InstanceID] = since
 			}
 		}
-		if time.Since(g.failed[w.InstanceID]) >= failedFor && time.Since(g.failed[w.Place.String()]) >= failedFor {
+		if time.Since(g.failed[w.InstanceID]) >= failedFor && time.Since(g.failed[w.Location.String()]) >= failedFor {
 			due = append(due, w)
 		}
 	}
@@ -125,12 +125,12 @@ func (g *tagger) took(w plan.TagWrite, at time.Time) {
 
 // tag has tags written, each location's by itself.
 func (t *term) tag(ctx context.Context, writes []plan.TagWrite) {
-	byLocation := map[lease.Place][]plan.TagWrite{}
+	byLocation := map[lease.Location][]plan.TagWrite{}
 	for _, w := range t.tags.due(writes) {
-		byLocation[w.Place] = append(byLocation[w.Place], w)
+		byLocation[w.Location] = append(byLocation[w.Location], w)
 	}
 	for _, cloud := range t.Clouds {
-		location := cloud.Place()
+		location := cloud.Location()
 		todo := byLocation[location]
 		if len(todo) == 0 {
 			continue
@@ -152,7 +152,7 @@ func (t *term) tag(ctx context.Context, writes []plan.TagWrite) {
 }
 
 // wroteTags takes in what came of a job. What it did not write is due again in a minute.
-func (t *term) wroteTags(ctx context.Context, location lease.Place, took map[int]taken, failed []lease.Tagging) {
+func (t *term) wroteTags(ctx context.Context, location lease.Location, took map[int]taken, failed []lease.Tagging) {
 	for _, one := range took {
 		t.tags.took(one.write, one.at)
 	}

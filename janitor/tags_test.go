@@ -114,9 +114,9 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				r.extend("i-1", 10*time.Minute)
-				var backup, stamp []byte
+				var backup, checkpoint []byte
 				inTurn(t, r, "", func() { after(2 * time.Minute) })
-				backup, stamp = r.store.Get("lease", "i-1"), r.store.Get("sweep", "")
+				backup, checkpoint = r.store.Get("lease", "i-1"), r.store.Get("checkpoint", "")
 				inTurn(t, r, "", func() {
 					for range extensions {
 						r.extendRecord("i-1", 5*time.Hour)
@@ -124,7 +124,7 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 					}
 				})
 				r.store.Put("lease", "i-1", backup)
-				r.store.Put("sweep", "", stamp)
+				r.store.Put("checkpoint", "", checkpoint)
 				inTurn(t, r, "", func() {
 					after(time.Hour)
 					if got := r.cloud.ended(); len(got) > 0 {
@@ -134,9 +134,9 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 					if left := time.Until(l.ExpiresAt); left < 3*time.Hour || l.ExpiresNumber < 3 {
 						t.Errorf("the record says %s, in %s; want it raised to the tag's date", l.Expiry(), left)
 					}
-					stamp, err := r.store.Sweep(t.Context())
-					if err != nil || len(plan.Standing(stamp.Brakes)) > 0 {
-						t.Errorf("held by %v (%v); want nobody needed", stamp.Brakes, err)
+					checkpoint, err := r.store.Checkpoint(t.Context())
+					if err != nil || len(plan.Standing(checkpoint.Brakes)) > 0 {
+						t.Errorf("held by %v (%v); want nobody needed", checkpoint.Brakes, err)
 					}
 					after(5 * time.Hour)
 					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {

@@ -27,8 +27,8 @@ type timeline struct {
 	first map[string]bool // ids from the beginning
 }
 
-// named is an office of which only the name is asked.
-type named struct{ Office }
+// named is a leadership of which only the name is asked.
+type named struct{ Leadership }
 
 func (named) Name() string { return "timeline" }
 
@@ -39,7 +39,7 @@ func begin(t *rapid.T, v plan.View) *timeline {
 	for _, l := range v.Snapshot.Leases {
 		w.first[l.InstanceID] = true
 	}
-	for _, p := range v.Places {
+	for _, p := range v.Locations {
 		for _, i := range p.Instances {
 			w.first[i.ID] = true
 		}
@@ -60,8 +60,8 @@ func (w *timeline) lease(id string) *lease.Lease {
 }
 
 func (w *timeline) instance(id string) *lease.Instance {
-	for n := range w.view.Places {
-		if i := SeenIn(w.view.Places[n], id); i != nil {
+	for n := range w.view.Locations {
+		if i := SeenIn(w.view.Locations[n], id); i != nil {
 			return i
 		}
 	}
@@ -87,8 +87,8 @@ func (w *timeline) seen() plan.View {
 	v := Copied(w.view)
 	s := &v.Snapshot
 	s.Leases = slices.DeleteFunc(s.Leases, func(l lease.Lease) bool { return w.doubt[l.InstanceID][plan.BadLease] })
-	for n := range v.Places {
-		p := &v.Places[n]
+	for n := range v.Locations {
+		p := &v.Locations[n]
 		p.Instances = slices.DeleteFunc(p.Instances, func(i lease.Instance) bool {
 			l := w.lease(i.ID)
 			lookedUp := l != nil && (l.State == lease.StateRevoked || l.Over(v.Now, 0))
@@ -97,7 +97,7 @@ func (w *timeline) seen() plan.View {
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.doubt)) {
 		if w.doubt[id]["absent"] {
-			v.Places[0].Absent[id] = true
+			v.Locations[0].Absent[id] = true
 		}
 		if w.doubt[id][plan.BadLease] {
 			Bad(plan.BadLease, id)(&v)
@@ -110,14 +110,14 @@ func (w *timeline) seen() plan.View {
 	return v
 }
 
-// decides observes, decides, and lets the plan be carried out and stamped.
+// decides observes, decides, and lets the plan be carried out and recorded.
 func (w *timeline) decides(fresh bool) {
 	v := w.seen()
 	var read time.Time
 	if fresh {
 		read = v.Now
 	}
-	w.mem.observe(v.Now, read, v.Snapshot, plan.Indexed(v.Places))
+	w.mem.observe(v.Now, read, v.Snapshot, plan.Indexed(v.Locations))
 	v.Silences = w.mem.silences(v.Now)
 	w.plan = plan.Decide(v)
 	w.mem.held(v.Now, w.plan.Verdicts)
@@ -125,9 +125,9 @@ func (w *timeline) decides(fresh bool) {
 	for _, verdict := range w.plan.Verdicts {
 		w.carryOut(verdict)
 	}
-	s := &w.view.Snapshot.Sweep
+	s := &w.view.Snapshot.Checkpoint
 	s.Sequence, s.Time, s.Acting, s.Brakes, s.Standing = s.Sequence+1, v.Now, w.plan.Acting, w.plan.Brakes, plan.Standing(w.plan.Brakes)
-	w.view.Standing, w.view.Office.Stamped = s.Standing, true
+	w.view.Standing, w.view.Leadership.Checkpointed = s.Standing, true
 }
 
 // charge counts the turns at the rate that a plan takes, and fails if those are too many.
@@ -155,7 +155,7 @@ func (w *timeline) charge() {
 
 func (w *timeline) carryOut(v plan.Verdict) {
 	now, s := w.view.Now, &w.view.Snapshot
-	a := armed{office: named{}, date: func() time.Time { return now }}
+	a := armed{leadership: named{}, date: func() time.Time { return now }}
 	must := func(err error) {
 		if err != nil {
 			w.t.Fatalf("%s %s%s: %v", v.Action, v.InstanceID, v.Token, err)
@@ -206,9 +206,9 @@ func (w *timeline) terminate(id string) {
 // passes lets time pass: EC2 goes on with what it was asked for.
 func (w *timeline) passes(d time.Duration) {
 	w.view.Now = w.view.Now.Add(d)
-	for n := range w.view.Places {
-		for k := range w.view.Places[n].Instances {
-			if i := &w.view.Places[n].Instances[k]; i.State == lease.InstanceShuttingDown {
+	for n := range w.view.Locations {
+		for k := range w.view.Locations[n].Instances {
+			if i := &w.view.Locations[n].Instances[k]; i.State == lease.InstanceShuttingDown {
 				i.State = lease.InstanceTerminated
 			}
 		}

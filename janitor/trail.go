@@ -16,14 +16,14 @@ import (
 // trail tells what others do to the records, by comparing each with what it was: leases have a history, launches a
 // state. What was there when office was taken is not told.
 type trail struct {
-	tell  func(Event)              // of what others do: nothing waits for it
-	actor string                   // ours, as histories name it
-	busy  func(lease.Place) bool   // whether we are carrying out a plan there: what is written now may be ours
-	later map[lease.Place][]func() // to be told then, if we have not told it by then
-	upTo  int64                    // everything before this revision was told
-	last  map[string]bool          // ids of what was told of the last revision
-	again int64                    // until this revision, the watch tells for the second time
-	twice map[string]bool          // ids of what it had told of that
+	tell  func(Event)                 // of what others do: nothing waits for it
+	actor string                      // ours, as histories name it
+	busy  func(lease.Location) bool   // whether we are carrying out a plan there: what is written now may be ours
+	later map[lease.Location][]func() // to be told then, if we have not told it by then
+	upTo  int64                       // everything before this revision was told
+	last  map[string]bool             // ids of what was told of the last revision
+	again int64                       // until this revision, the watch tells for the second time
+	twice map[string]bool             // ids of what it had told of that
 
 	mu  sync.Mutex
 	own map[string]wrote // by instance id or token: what we wrote last, and told
@@ -32,8 +32,8 @@ type trail struct {
 // wrote is a record as written: its revision and, of a lease, its change counter.
 type wrote struct{ revision, changes int64 }
 
-func newTrail(tell func(Event), actor string, busy func(lease.Place) bool) *trail {
-	return &trail{tell: tell, actor: actor, busy: busy, later: map[lease.Place][]func(){}, last: map[string]bool{}, own: map[string]wrote{}}
+func newTrail(tell func(Event), actor string, busy func(lease.Location) bool) *trail {
+	return &trail{tell: tell, actor: actor, busy: busy, later: map[lease.Location][]func(){}, last: map[string]bool{}, own: map[string]wrote{}}
 }
 
 // compare tells what others did between what this leader observed last and a newer snapshot: most of it the watch has
@@ -139,20 +139,20 @@ func (r *trail) lease(before, l lease.Lease) {
 			e.Cause = l.Cause
 		}
 		number := l.Changes - int64(len(news)-1-n)
-		r.unless(l.Place(), h.Actor == r.actor, func() bool { return r.told(l.InstanceID).changes >= number }, func() {
+		r.unless(l.Location(), h.Actor == r.actor, func() bool { return r.told(l.InstanceID).changes >= number }, func() {
 			r.tell(e)
 		})
 	}
 }
 
 // unless tells what may be ours, unless we have told it: as soon as that is known.
-func (r *trail) unless(place lease.Place, maybeOurs bool, told func() bool, tell func()) {
+func (r *trail) unless(location lease.Location, maybeOurs bool, told func() bool, tell func()) {
 	switch {
 	case !maybeOurs:
 		tell()
 	case told():
-	case r.busy(place):
-		r.later[place] = append(r.later[place], func() {
+	case r.busy(location):
+		r.later[location] = append(r.later[location], func() {
 			if !told() {
 				tell()
 			}
@@ -162,17 +162,17 @@ func (r *trail) unless(place lease.Place, maybeOurs bool, told func() bool, tell
 	}
 }
 
-// settle tells what was left until it is known what we have done in a place.
-func (r *trail) settle(place lease.Place) {
-	for _, tell := range r.later[place] {
+// settle tells what was left until it is known what we have done in a location.
+func (r *trail) settle(location lease.Location) {
+	for _, tell := range r.later[location] {
 		tell()
 	}
-	delete(r.later, place)
+	delete(r.later, location)
 }
 
 func ofLease(l lease.Lease, kind EventKind, reason string) Event {
 	return Event{
-		Time: l.History[len(l.History)-1].Time, Kind: kind, InstanceID: l.InstanceID, Launch: l.Launch, Place: l.Place().String(), Zone: plan.ZoneOf(&l, nil),
+		Time: l.History[len(l.History)-1].Time, Kind: kind, InstanceID: l.InstanceID, Launch: l.Launch, Location: l.Location().String(), Zone: plan.ZoneOf(&l, nil),
 		Reason: reason, Revision: l.Revision,
 	}
 }
@@ -183,7 +183,7 @@ func kindOf(action string) EventKind {
 		"mark": EventMarked, "unmark": EventUnmarked, "revoke": EventRevoked, "orphan": EventRevoked, "stuck": EventStuck,
 		"end": EventEnded, "reopen": EventReopened, "activate": EventActivated,
 		"bind": "bound", "adopt": "adopted", "claim": "claimed", "extend": "extended", "shorten": "shortened",
-		"pardon": "pardoned", "unmanage": "unmanaged", lease.ActionRaise: EventRaised, "note-tag": EventTagNoted, "keep": EventKept,
+		"unmanage": "unmanaged", lease.ActionRaise: EventRaised, "note-tag": EventTagNoted, "keep": EventKept,
 	}
 	if kind, known := kinds[action]; known {
 		return kind
@@ -200,13 +200,13 @@ func (r *trail) launch(at time.Time, before, now lease.Launch) {
 		return
 	}
 	told := func() bool { return r.told(now.Token).revision >= now.Revision }
-	r.unless(now.Place(), true, told, func() { r.launchChanged(at, before, now) })
+	r.unless(now.Location(), true, told, func() { r.launchChanged(at, before, now) })
 }
 
 func (r *trail) launchChanged(at time.Time, before, now lease.Launch) {
 	tell := func(kind EventKind, reason, code string, instances []string) {
 		r.tell(Event{
-			Time: at, Kind: kind, Launch: now.Token, Place: now.Place().String(), Reason: reason, Code: code,
+			Time: at, Kind: kind, Launch: now.Token, Location: now.Location().String(), Reason: reason, Code: code,
 			Evidence: Evidence{Instances: instances}, Revision: now.Revision,
 		})
 	}
@@ -250,7 +250,7 @@ func (r *trail) registry(before, reg lease.Registry) {
 			continue
 		}
 		r.tell(Event{
-			Time: said.At, Kind: EventBrakeResumed, Actor: said.By, Brake: said.Name, Scope: said.Scope, Reason: cmp.Or(said.Why, said.Reason),
+			Time: said.At, Kind: EventBrakeRelease, Actor: said.By, Brake: said.Name, Scope: said.Scope, Reason: cmp.Or(said.Why, said.Reason),
 			Revision: reg.Revision,
 		})
 	}

@@ -15,7 +15,7 @@ import (
 func recorded() (*trail, *[]string) {
 	var told []string
 	tell := func(e Event) { told = append(told, fmt.Sprintf("%s %s%s %s", e.Kind, e.InstanceID, e.Launch, e.Actor)) }
-	return newTrail(tell, "janitor:one", func(lease.Place) bool { return false }), &told
+	return newTrail(tell, "janitor:one", func(lease.Location) bool { return false }), &told
 }
 
 func TestTheTrailOfALease(t *testing.T) {
@@ -24,7 +24,7 @@ func TestTheTrailOfALease(t *testing.T) {
 	changed := func(l lease.Lease, by ...lease.By) lease.Lease {
 		for n, who := range by {
 			var err error
-			if l, err = l.Pardon(Noon.Add(time.Duration(n)*time.Second), who); err != nil {
+			if l, err = l.Unmark(Noon.Add(time.Duration(n)*time.Second), who); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -44,15 +44,15 @@ func TestTheTrailOfALease(t *testing.T) {
 		want          []string
 	}{
 		"unchanged":                            {one, one, 0, nil},
-		"changed by another":                   {one, changed(one, ada), 0, []string{"pardoned i-1 ada"}},
-		"changed twice between two looks":      {one, changed(one, ada, lease.By{Actor: "bob"}), 0, []string{"pardoned i-1 ada", "pardoned i-1 bob"}},
+		"changed by another":                   {one, changed(one, ada), 0, []string{"unmarked i-1 ada"}},
+		"changed twice between two looks":      {one, changed(one, ada, lease.By{Actor: "bob"}), 0, []string{"unmarked i-1 ada", "unmarked i-1 bob"}},
 		"changed by us, and told":              {one, changed(one, us), 1, nil},
-		"changed by us, and the answer lost":   {one, changed(one, us), 0, []string{"pardoned i-1 janitor:one"}},
-		"changed by us, and then by another":   {one, changed(one, us, ada), 1, []string{"pardoned i-1 ada"}},
-		"changed by another, and then by us":   {one, changed(one, ada, us), 2, []string{"pardoned i-1 ada"}},
-		"new":                                  {lease.Lease{}, changed(one, ada), 0, []string{"pardoned i-1 ada"}},
+		"changed by us, and the answer lost":   {one, changed(one, us), 0, []string{"unmarked i-1 janitor:one"}},
+		"changed by us, and then by another":   {one, changed(one, us, ada), 1, []string{"unmarked i-1 ada"}},
+		"changed by another, and then by us":   {one, changed(one, ada, us), 2, []string{"unmarked i-1 ada"}},
+		"new":                                  {lease.Lease{}, changed(one, ada), 0, []string{"unmarked i-1 ada"}},
 		"written, but with nothing to tell":    {one, changed(one), 0, nil},
-		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forgotten i-1 "}, slices.Repeat([]string{"pardoned i-1 ada"}, 12)...)},
+		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forgotten i-1 "}, slices.Repeat([]string{"unmarked i-1 ada"}, 12)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +71,7 @@ func TestTheTrailTellsTheLatestDateApartFromTheTerm(t *testing.T) {
 	before := *Holds("i-1").Lease
 	before.Revision = 5
 	limit, term := Noon.Add(14*24*time.Hour), Noon.Add(10*24*time.Hour)
-	after, err := before.Extend(Noon, lease.Extension{Until: term, MoveNotAfter: true, NotAfter: limit}, lease.By{Actor: "ada"})
+	after, err := before.Extend(Noon, lease.Extension{Until: term, MoveMax: true, MaxExpiresAt: limit}, lease.By{Actor: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestTheTrailTellsTheLatestDateApartFromTheTerm(t *testing.T) {
 	if len(told) != 2 {
 		t.Fatalf("told %+v", told)
 	}
-	if e := told[0].Evidence; told[0].Kind != "max-term" || !e.MaxExpiresAt.Equal(limit) || !e.MaxBefore.Equal(before.NotAfter) || !e.Before.IsZero() {
+	if e := told[0].Evidence; told[0].Kind != "max-term" || !e.MaxExpiresAt.Equal(limit) || !e.MaxBefore.Equal(before.MaxExpiresAt) || !e.Before.IsZero() {
 		t.Errorf("the latest date: %s %+v", told[0].Kind, e)
 	}
 	if e := told[1].Evidence; told[1].Kind != "extended" || !e.ExpiresAt.Equal(term) || !e.Before.Equal(before.ExpiresAt) {
@@ -145,7 +145,7 @@ func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
 	t.Parallel()
 	before := *Holds("i-1").Lease
 	before.Revision = 5
-	after, err := before.Pardon(Noon, lease.By{Actor: "ada"})
+	after, err := before.Unmark(Noon, lease.By{Actor: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
 	trail.begin(20, false, true)
 	trail.begin(5, true, true)
 	trail.lease(before, after)
-	if want := []string{"pardoned i-1launch-of-i-1 ada"}; !slices.Equal(*told, want) {
+	if want := []string{"unmarked i-1launch-of-i-1 ada"}; !slices.Equal(*told, want) {
 		t.Errorf("told %q, want %q", *told, want)
 	}
 }
@@ -162,7 +162,7 @@ func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
 func TestTheTrailOfTheRegistry(t *testing.T) {
 	t.Parallel()
 	armed := lease.NewRegistry(Noon, Ours, lease.ModeArmed)
-	brake := lease.Brake{Name: lease.BrakeRestored, Since: Noon}
+	brake := lease.Brake{Name: lease.BrakeRollback, Since: Noon}
 	lifted := armed.Lift(Noon, brake.Name, []lease.Brake{brake}, lease.By{Actor: "cli:ada@laptop"})
 	for name, c := range map[string]struct {
 		before, after lease.Registry
@@ -174,9 +174,9 @@ func TestTheTrailOfTheRegistry(t *testing.T) {
 		"resumed by somebody":  {armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}), armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}).Resume(In(time.Minute), lease.By{Actor: "bob"}), []string{"armed  bob"}},
 		"observing":            {armed, armed.To(Noon, lease.ModeObserve, lease.By{Actor: "ada"}), []string{"observe  ada"}},
 		"resumed":              {armed.To(Noon, lease.ModePaused, lease.By{}), armed, []string{"armed  "}},
-		"a brake lifted":       {armed, lifted, []string{"brake-resumed  cli:ada@laptop"}},
+		"a brake lifted":       {armed, lifted, []string{"brake-release  cli:ada@laptop"}},
 		"lifted, and paused":   {lifted, lifted.To(Noon, lease.ModePaused, lease.By{}), []string{"paused  "}},
-		"another brake lifted": {lifted, lifted.Lift(Noon, lease.BrakeStranger, []lease.Brake{{Name: lease.BrakeStranger}}, lease.By{Actor: "bob"}), []string{"brake-resumed  bob"}},
+		"another brake lifted": {lifted, lifted.Lift(Noon, lease.BrakeUnwatched, []lease.Brake{{Name: lease.BrakeUnwatched}}, lease.By{Actor: "bob"}), []string{"brake-release  bob"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -190,7 +190,7 @@ func TestTheTrailOfTheRegistry(t *testing.T) {
 }
 
 // TestASnapshotTellsWhatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
-// was there when it took office, or when the registry was set back, is not told.
+// was there when it became leader, or when the registry was set back, is not told.
 func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
@@ -201,7 +201,7 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		return nil
 	}
 	closeLog := j.open()
-	term := j.newTerm(r.office)
+	term := j.newTerm(r.leadership)
 	look := func() lease.Snapshot {
 		s, err := r.store.Snapshot(t.Context())
 		if err != nil {

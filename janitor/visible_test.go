@@ -32,7 +32,7 @@ func (w *onlooker) WithAttrs([]slog.Attr) slog.Handler       { return w }
 func (w *onlooker) WithGroup(string) slog.Handler            { return w }
 
 func (w *onlooker) Handle(_ context.Context, r slog.Record) error {
-	said := map[string]string{"brake held": "held", "brake lifted": "lifted"}[r.Message]
+	said := map[string]string{"brake engaged": "held", "brake released": "lifted"}[r.Message]
 	if said == "" {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (w *onlooker) Handle(_ context.Context, r slog.Record) error {
 }
 
 func (w *onlooker) Happened(e Event) {
-	said := map[EventKind]string{EventBrakeHeld: "held", EventBrakeLifted: "lifted"}[e.Kind]
+	said := map[EventKind]string{EventBrakeEngaged: "held", EventBrakeReleased: "lifted"}[e.Kind]
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if said != "" {
@@ -78,10 +78,10 @@ type watchedRig struct {
 	backup map[string][]byte
 }
 
-func (r *watchedRig) beats(id string, changes int64) {
+func (r *watchedRig) heartbeats(id string, changes int64) {
 	r.t.Helper()
 	if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{
-		InstanceID: id, BootID: "b", TTL: lease.Duration(time.Hour), Since: r.now(), Changes: changes,
+		InstanceID: id, BootID: "b", HeartbeatTimeout: lease.Duration(time.Hour), Since: r.now(), Changes: changes,
 	}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -90,12 +90,12 @@ func (r *watchedRig) beats(id string, changes int64) {
 // resume lifts brakes as `janitor resume` does.
 func (r *watchedRig) resume(name string) {
 	r.t.Helper()
-	stamp, err := r.store.Sweep(r.t.Context())
+	checkpoint, err := r.store.Checkpoint(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.Lift(r.now(), name, stamp.Brakes, lease.By{Actor: "ada"}), nil
+		return g.Lift(r.now(), name, checkpoint.Brakes, lease.By{Actor: "ada"}), nil
 	}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -116,11 +116,11 @@ func (r *watchedRig) ec2(change func(*recorder)) {
 
 var eight = []string{"i-1", "i-2", "i-3", "i-4", "i-5", "i-6", "i-7", "i-8"}
 
-// Every brake is seen in the stamp, which is what `janitor status` shows, and by the observer, which is what the metrics
+// Every brake is seen in the checkpoint, which is what `janitor status` shows, and by the observer, which is what the metrics
 // show, for as long as it is held; and is told of once when it trips and once when it lifts.
 func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 	t.Parallel()
-	const zone, place = "eu-west-1a", "123456789012/eu-west-1"
+	const zone, location = "eu-west-1a", "123456789012/eu-west-1"
 	lapse := func(ids ...string) func(*watchedRig) {
 		return func(r *watchedRig) {
 			for _, id := range ids {
@@ -128,17 +128,17 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 			}
 		}
 	}
-	beat := func(ids ...string) func(*watchedRig) {
+	heartbeat := func(ids ...string) func(*watchedRig) {
 		return func(r *watchedRig) {
 			for _, id := range ids {
-				r.beats(id, 0)
+				r.heartbeats(id, 0)
 			}
 		}
 	}
 	know := func(changes int64, ids ...string) func(*watchedRig) {
 		return func(r *watchedRig) {
 			for _, id := range ids {
-				r.beats(id, changes)
+				r.heartbeats(id, changes)
 			}
 		}
 	}
@@ -149,36 +149,36 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 		brake       lease.Brake
 		trip, lifts func(*watchedRig)
 	}{
-		"silence in a zone":           {lease.Brake{Name: plan.BrakeSilence, Scope: zone}, lapse("i-1", "i-2", "i-3"), beat("i-1", "i-2", "i-3")},
-		"silence everywhere":          {lease.Brake{Name: plan.BrakeSilence}, lapse("i-1", "i-2", "i-3"), beat("i-1")},
-		"silence, as its terms pass":  {lease.Brake{Name: plan.BrakeSilence}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
-		"silence, by a person's word": {lease.Brake{Name: plan.BrakeSilence}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeSilence)},
+		"silence in a zone":           {lease.Brake{Name: plan.BrakeHeartbeats, Scope: zone}, lapse("i-1", "i-2", "i-3"), heartbeat("i-1", "i-2", "i-3")},
+		"silence everywhere":          {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), heartbeat("i-1")},
+		"silence, as its terms pass":  {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
+		"silence, by a person's word": {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeHeartbeats)},
 		"rate":                        {lease.Brake{Name: plan.BrakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
-		"clock ahead":                 {lease.Brake{Name: plan.BrakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = 11 * time.Second }), ec2(func(c *recorder) { c.skew = 10 * time.Second })},
-		"clock behind":                {lease.Brake{Name: plan.BrakeClock, Scope: place}, ec2(func(c *recorder) { c.skew = -11 * time.Second }), ec2(func(c *recorder) { c.skew = 0 })},
-		"clock not told":              {lease.Brake{Name: plan.BrakeClock, Scope: place}, ec2(func(c *recorder) { c.undated = true }), ec2(func(c *recorder) { c.undated = false })},
+		"clock ahead":                 {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.skew = 11 * time.Second }), ec2(func(c *recorder) { c.skew = 10 * time.Second })},
+		"clock behind":                {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.skew = -11 * time.Second }), ec2(func(c *recorder) { c.skew = 0 })},
+		"clock not told":              {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.undated = true }), ec2(func(c *recorder) { c.undated = false })},
 		"health of etcd": {
 			lease.Brake{Name: plan.BrakeHealth},
 			func(r *watchedRig) { r.falls(errors.New("alarm NOSPACE")) }, func(r *watchedRig) { r.falls(nil) },
 		},
-		"health of a listing": {lease.Brake{Name: plan.BrakeHealth, Scope: place}, ec2(func(c *recorder) { c.err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.err = nil })},
-		"restored: a lower stamp": {lease.Brake{Name: lease.BrakeRestored}, func(r *watchedRig) {
-			r.store.Put("sweep", "", r.backup["sweep"])
-		}, lift(lease.BrakeRestored)},
-		"restored: sidecars know more": {lease.Brake{Name: lease.BrakeRestored}, know(99, "i-1", "i-2", "i-3"), func(r *watchedRig) {
+		"health of a listing": {lease.Brake{Name: plan.BrakeHealth, Scope: location}, ec2(func(c *recorder) { c.err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.err = nil })},
+		"restored: a lower checkpoint": {lease.Brake{Name: lease.BrakeRollback}, func(r *watchedRig) {
+			r.store.Put("checkpoint", "", r.backup["checkpoint"])
+		}, lift(lease.BrakeRollback)},
+		"restored: sidecars know more": {lease.Brake{Name: lease.BrakeRollback}, know(99, "i-1", "i-2", "i-3"), func(r *watchedRig) {
 			know(1, "i-1", "i-2", "i-3")(r)
-			r.resume(lease.BrakeRestored)
+			r.resume(lease.BrakeRollback)
 		}},
-		"restored: a launch without a record": {lease.Brake{Name: lease.BrakeRestored}, ec2(func(c *recorder) {
+		"restored: a launch without a record": {lease.Brake{Name: lease.BrakeRollback}, ec2(func(c *recorder) {
 			c.instances["i-stray"] = lease.Instance{
-				ID: "i-stray", Place: c.place, Zone: zone, State: lease.InstanceRunning, LaunchTime: time.Now().Add(time.Hour), ClientToken: "stray.1",
+				ID: "i-stray", Location: c.location, Zone: zone, State: lease.InstanceRunning, LaunchTime: time.Now().Add(time.Hour), ClientToken: "stray.1",
 				Tags: map[string]string{lease.TagRegistry: "uuid-1", lease.TagLaunch: "stray.1"},
 			}
 		}), func(r *watchedRig) {
 			r.ec2(func(c *recorder) { delete(c.instances, "i-stray") })
-			r.resume(lease.BrakeRestored)
+			r.resume(lease.BrakeRollback)
 		}},
-		"restored: one lease": {lease.Brake{Name: lease.BrakeRestored, Scope: "i-1"}, know(99, "i-1"), func(r *watchedRig) {
+		"restored: one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: "i-1"}, know(99, "i-1"), func(r *watchedRig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.CatchUp(r.now(), 99, r.by), nil })
 		}},
 	} {
@@ -190,10 +190,10 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 				j.Observe, j.Healthy, j.Policy.RateMin = r.onlooker, r.healthy, 1
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error, 1)
-				beat(eight...)(r)
+				heartbeat(eight...)(r)
 				go func() { done <- j.Run(ctx) }()
 				after(90 * time.Second)
-				r.backup = map[string][]byte{"sweep": r.store.Get("sweep", "")}
+				r.backup = map[string][]byte{"checkpoint": r.store.Get("checkpoint", "")}
 				after(90 * time.Second)
 				r.forgets()
 				r.shows("before", c.brake)
@@ -232,11 +232,11 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 // It returns since when it is.
 func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since time.Time) {
 	r.t.Helper()
-	stamp, err := r.store.Sweep(r.t.Context())
+	checkpoint, err := r.store.Checkpoint(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, shown := range stamp.Brakes {
+	for _, shown := range checkpoint.Brakes {
 		if shown.Name == b.Name && shown.Scope == b.Scope {
 			since = shown.Since
 			if shown.Reason == "" {
@@ -260,7 +260,7 @@ func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since ti
 	}
 	want := len(said) > 0 && said[len(said)-1] == "held"
 	if counted := HeldBy(plan.Plan{Brakes: r.census}, b.Name, b.Scope); counted != want || since.IsZero() == want {
-		r.t.Errorf("%s: shown by the observer %t, in the stamp since %s; want %t; stamp %v", when, counted, since, want, stamp.Brakes)
+		r.t.Errorf("%s: shown by the observer %t, in the checkpoint since %s; want %t; checkpoint %v", when, counted, since, want, checkpoint.Brakes)
 	}
 	return since
 }
@@ -278,7 +278,7 @@ func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(90 * time.Second)
-		r.shows("under another leader", lease.Brake{Name: plan.BrakeClock, Scope: r.cloud.place.String()}, "lifted")
+		r.shows("under another leader", lease.Brake{Name: plan.BrakeClock, Scope: r.cloud.location.String()}, "lifted")
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -55,11 +55,11 @@ func (b *beside) finish(within time.Duration) bool {
 }
 
 // worker carries plans out in one location, one after the other, so that one that hangs delays no other location. A plan
-// that waits is replaced by a newer one of the same kind, and keeps its place in the line: however fast reactions follow
+// that waits is replaced by a newer one of the same kind, and keeps its location in the line: however fast reactions follow
 // each other, what sweeps alone decide has its turn. What was judged by an older look is judged again before it is done:
 // each write compares, and the kill function describes afresh.
 type worker struct {
-	location lease.Place
+	location lease.Location
 	busy     bool
 	line     []*job
 }
@@ -74,10 +74,10 @@ type job struct {
 }
 
 // workers are those of a term, by their location.
-type workers map[lease.Place]*worker
+type workers map[lease.Location]*worker
 
 // busy reports whether a plan is being carried out in a location, or waits.
-func (w workers) busy(location lease.Place) bool { return w[location] != nil && w[location].busy }
+func (w workers) busy(location lease.Location) bool { return w[location] != nil && w[location].busy }
 
 func (w workers) idle() bool {
 	for _, worker := range w {
@@ -91,10 +91,10 @@ func (w workers) idle() bool {
 // act has a plan carried out, by the worker of each location, as the registry says by which it was decided. acted is called
 // when all is done.
 func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, verdicts []plan.Verdict, acted func(Report)) {
-	byLocation := map[lease.Place][]plan.Verdict{}
+	byLocation := map[lease.Location][]plan.Verdict{}
 	for _, v := range verdicts {
 		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
-			byLocation[v.Place] = append(byLocation[v.Place], detached(v))
+			byLocation[v.Location] = append(byLocation[v.Location], detached(v))
 		}
 	}
 	var total Report

@@ -23,7 +23,7 @@ func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
 		}
 		then := r.now().Add(-time.Hour)
 		if _, err := r.store.PutLaunch(t.Context(), lease.Launch{
-			Schema: lease.Schema, Token: "gone", State: lease.LaunchClosed, Account: r.cloud.place.Account, Region: r.cloud.place.Region, Count: 1,
+			Schema: lease.Schema, Token: "gone", State: lease.LaunchClosed, Account: r.cloud.location.Account, Region: r.cloud.location.Region, Count: 1,
 			Window: lease.Duration(15 * time.Minute), Request: []byte("{}"), CreatedAt: then, SettledAt: then,
 			Attempts: []lease.Attempt{{ClientToken: "gone.1", Min: 1, Max: 1, Sends: 1, LastSend: then}},
 		}); err != nil {

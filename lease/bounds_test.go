@@ -12,27 +12,27 @@ import (
 // Whatever is counted is bounded when it is read: a number at the end of what fits would overflow at the next change.
 func TestANumberThatCannotBeCountedOnIsMalformed(t *testing.T) {
 	t.Parallel()
-	beat := func(field string) string { return `{"schema":2,"instance_id":"i-1",` + field + `}` }
+	heartbeat := func(field string) string { return `{"schema":3,"instance_id":"i-1",` + field + `}` }
 	one := func(field string) string {
 		if !strings.Contains(field, "expires_number") {
 			field += `,"expires_number":7`
 		}
-		return `{"schema":2,"instance_id":"i-1","state":"active",` + field + `}`
+		return `{"schema":3,"instance_id":"i-1","state":"active",` + field + `}`
 	}
 	for _, c := range []struct {
 		decode func([]byte) error
 		data   string
 		sound  bool
 	}{
-		{decodeError[lease.Heartbeat], beat(`"changes":9223372036854775807`), false},
-		{decodeError[lease.Heartbeat], beat(`"changes":1000000000001`), false},
-		{decodeError[lease.Heartbeat], beat(`"changes":1000000000000`), true},
-		{decodeError[lease.Heartbeat], beat(`"changes":-1`), false},
-		{decodeError[lease.Heartbeat], beat(`"ttl":"1h0m0.000000001s"`), false},
-		{decodeError[lease.Heartbeat], beat(`"ttl":"-1ns"`), false},
-		{decodeError[lease.Heartbeat], beat(`"ttl":"1h0m0s"`), true},
-		{decodeError[lease.Heartbeat], beat(`"boot_id":"` + strings.Repeat("x", 257) + `"`), false},
-		{decodeError[lease.Heartbeat], beat(`"address":"` + strings.Repeat("x", 256) + `"`), true},
+		{decodeError[lease.Heartbeat], heartbeat(`"changes":9223372036854775807`), false},
+		{decodeError[lease.Heartbeat], heartbeat(`"changes":1000000000001`), false},
+		{decodeError[lease.Heartbeat], heartbeat(`"changes":1000000000000`), true},
+		{decodeError[lease.Heartbeat], heartbeat(`"changes":-1`), false},
+		{decodeError[lease.Heartbeat], heartbeat(`"heartbeat_timeout":"1h0m0.000000001s"`), false},
+		{decodeError[lease.Heartbeat], heartbeat(`"heartbeat_timeout":"-1ns"`), false},
+		{decodeError[lease.Heartbeat], heartbeat(`"heartbeat_timeout":"1h0m0s"`), true},
+		{decodeError[lease.Heartbeat], heartbeat(`"boot_id":"` + strings.Repeat("x", 257) + `"`), false},
+		{decodeError[lease.Heartbeat], heartbeat(`"address":"` + strings.Repeat("x", 256) + `"`), true},
 		{decodeError[lease.Lease], one(`"changes":9223372036854775807`), false},
 		{decodeError[lease.Lease], one(`"changes":-1`), false},
 		{decodeError[lease.Lease], one(`"changes":9007199254740991`), true},
@@ -45,7 +45,7 @@ func TestANumberThatCannotBeCountedOnIsMalformed(t *testing.T) {
 		{decodeError[lease.Lease], one(`"shortened_at":7`), true},
 		{decodeError[lease.Lease], one(`"tag_number":999000001`), false},
 		{decodeError[lease.Lease], one(`"tries":9223372036854775807`), false},
-		{decodeError[lease.Sweep], `{"schema":2,"sequence":9223372036854775807}`, false},
+		{decodeError[lease.Checkpoint], `{"schema":3,"sequence":9223372036854775807}`, false},
 	} {
 		err := c.decode([]byte(c.data))
 		var malformed *lease.MalformedError
@@ -58,8 +58,8 @@ func TestANumberThatCannotBeCountedOnIsMalformed(t *testing.T) {
 func TestNoCounterOverflows(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, field string }{
-		"changes": {`{"schema":2,"instance_id":"i-1","state":"revoked","expires_number":1,"changes":%d}`, `"changes":%d,`},
-		"tries":   {`{"schema":2,"instance_id":"i-1","state":"revoked","expires_number":1,"tries":%d}`, `"tries":%d,`},
+		"changes": {`{"schema":3,"instance_id":"i-1","state":"revoked","expires_number":1,"changes":%d}`, `"changes":%d,`},
+		"tries":   {`{"schema":3,"instance_id":"i-1","state":"revoked","expires_number":1,"tries":%d}`, `"tries":%d,`},
 	} {
 		last := map[string]int{"changes": 1<<53 - 1, "tries": 1_000_000_000}[name]
 		l := must(lease.Decode[lease.Lease]("lease", "i-1", fmt.Appendf(nil, c.from, last)))
@@ -73,7 +73,7 @@ func TestNoCounterOverflows(t *testing.T) {
 		s.Heartbeats = map[string]lease.Heartbeat{i.ID: {InstanceID: i.ID, Changes: lease.MaxHeartbeatChanges}}
 	})
 	l := must(lease.NewRecovery(s, lease.RecoveryTerms{}).Lease(noon, i, ada))
-	if _, err := lease.Decode[lease.Lease]("lease", i.ID, []byte(text(t, must(l.Pardon(noon, ada))))); err != nil {
+	if _, err := lease.Decode[lease.Lease]("lease", i.ID, []byte(text(t, must(l.Unmark(noon, ada))))); err != nil {
 		t.Errorf("recovered where a sidecar says the most: %v", err)
 	}
 }

@@ -8,25 +8,25 @@ import (
 // Brake is a reason for which the janitor ends less than it would: more trouble never means faster killing.
 type Brake struct {
 	Name   string    `json:"name"`            // silence, rate, clock, health, restored, stranger
-	Scope  string    `json:"scope,omitempty"` // zone, place or instance; empty: everywhere
+	Scope  string    `json:"scope,omitempty"` // zone, location or instance; empty: everywhere
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
 	Count  int       `json:"count,omitzero"` // how many tripped it, where it counts
-	// Starting says that nothing is wrong: a leader has not written a stamp of its own yet, and the next sweep will.
+	// Starting says that nothing is wrong: a leader has not written a checkpoint of its own yet, and the next sweep will.
 	Starting bool `json:"starting,omitzero"`
 }
 
 // Brakes that a person can lift. Restored and stranger stand until somebody does; silence also ends with its cause. The
 // others end with their cause alone.
 const (
-	BrakeRestored = "restored" // the registry was set back to an older state, which does not know of later extensions
-	BrakeStranger = "stranger" // the registry was left alone for so long that nobody can tell whether it was set back
-	BrakeSilence  = "silence"  // too many are silent: the fault is likelier ours than theirs
+	BrakeRollback   = "rollback"   // the registry was set back to an older state, which does not know of later extensions
+	BrakeUnwatched  = "unwatched"  // the registry was left alone for so long that nobody can tell whether it was set back
+	BrakeHeartbeats = "heartbeats" // too many are silent: the fault is likelier ours than theirs
 )
 
 // Standing reports whether the brake is held until a person lifts it.
 func (b Brake) Standing() bool {
-	return b.Scope == "" && (b.Name == BrakeRestored || b.Name == BrakeStranger)
+	return b.Scope == "" && (b.Name == BrakeRollback || b.Name == BrakeUnwatched)
 }
 
 // Resumption is a person's word that one brake need not be held, at that scope, for what tripped it then. It lifts a
@@ -49,7 +49,7 @@ func (r Registry) Lift(now time.Time, name string, held []Brake, by By) Registry
 	})
 	for _, b := range held {
 		if b.Name == name {
-			r.Resumed = append(r.Resumed, Resumption{Brake: b, At: stamp(now), By: by.Actor, Why: by.Reason})
+			r.Resumed = append(r.Resumed, Resumption{Brake: b, At: recorded(now), By: by.Actor, Why: by.Reason})
 		}
 	}
 	return r
@@ -76,24 +76,24 @@ func (r Registry) Allows(name, scope string, now time.Time, validFor time.Durati
 	return allowed
 }
 
-// Census counts the living instances of one place that bear a registry's tag, and those of leases that its listing lacks.
+// Census counts the living instances of one location that bear a registry's tag, and those of leases that its listing lacks.
 type Census struct {
-	Managed     int `json:"managed"`     // bear ours by value
-	Unexplained int `json:"unexplained"` // of those, the ones of which no record speaks
-	Exempt      int `json:"exempt"`      // of the managed, those that their tag exempts
-	Foreign     int `json:"foreign"`     // bear another registry's
-	Unlisted    int `json:"unlisted"`    // leased and alive, but only found by id
-	Unseen      int `json:"unseen"`      // leased, and neither listed nor known by id
+	Managed   int `json:"managed"`   // bear ours by value
+	Untracked int `json:"untracked"` // of those, the ones of which no record speaks
+	Exempt    int `json:"exempt"`    // of the managed, those that their tag exempts
+	Foreign   int `json:"foreign"`   // bear another registry's
+	Unlisted  int `json:"unlisted"`  // leased and alive, but only found by id
+	Unseen    int `json:"unseen"`    // leased, and neither listed nor known by id
 }
 
 // CatchUp lets what the registry holds count as the newest state of the lease, although its sidecar has seen later
-// changes of it: a person has looked. As after a pardon there is no notice yet, and silence counts anew; a term that has
+// changes of it: a person has looked. As after a unmark there is no notice yet, and silence counts anew; a term that has
 // passed meanwhile gives notice first.
 func (l Lease) CatchUp(now time.Time, seen int64, by By) Lease {
 	l.Changes = max(l.Changes, seen)
 	l = l.changed(now, "catch up", by)
 	if l.Live() {
-		l.Mark, l.CuredAt = nil, stamp(now)
+		l.Mark, l.CuredAt = nil, recorded(now)
 	}
 	return l
 }

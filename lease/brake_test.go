@@ -10,37 +10,37 @@ import (
 
 // The brakes that these tests lift.
 var (
-	setBack = lease.Brake{Name: lease.BrakeRestored, Since: noon, Reason: "stamp"}
-	strange = lease.Brake{Name: lease.BrakeStranger, Since: noon, Reason: "age"}
-	quiet   = lease.Brake{Name: lease.BrakeSilence, Scope: "euw1-az1", Since: noon, Count: 4}
+	setBack = lease.Brake{Name: lease.BrakeRollback, Since: noon, Reason: "checkpoint"}
+	strange = lease.Brake{Name: lease.BrakeUnwatched, Since: noon, Reason: "age"}
+	quiet   = lease.Brake{Name: lease.BrakeHeartbeats, Scope: "euw1-az1", Since: noon, Count: 4}
 )
 
 func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 	t.Parallel()
 	held := []lease.Brake{setBack, strange, quiet}
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, held, lease.By{Actor: "ada"})
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, held, lease.By{Actor: "ada"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange, quiet}) {
 		t.Errorf("%v stand, want the other two", got)
 	}
-	r = r.Lift(noon.Add(time.Minute), lease.BrakeSilence, held, lease.By{Actor: "bob"})
+	r = r.Lift(noon.Add(time.Minute), lease.BrakeHeartbeats, held, lease.By{Actor: "bob"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange}) {
 		t.Errorf("%v stand, want the stranger alone: what was said before of another brake is still said", got)
 	}
 	if said := r.Resumed; len(said) != 2 || said[0].By != "ada" || said[1].By != "bob" || !said[1].At.Equal(noon.Add(time.Minute)) {
 		t.Errorf("resumed %+v", said)
 	}
-	zone := lease.Brake{Name: lease.BrakeSilence, Scope: "euw1-az2", Since: noon, Count: 5}
-	if r = r.Lift(noon.Add(2*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, lease.By{Actor: "bob"}); len(r.Resumed) != 3 {
+	zone := lease.Brake{Name: lease.BrakeHeartbeats, Scope: "euw1-az2", Since: noon, Count: 5}
+	if r = r.Lift(noon.Add(2*time.Minute), lease.BrakeHeartbeats, []lease.Brake{zone}, lease.By{Actor: "bob"}); len(r.Resumed) != 3 {
 		t.Errorf("resumed %v, want what was said of the other zone and of the other brake too", r.Resumed)
 	}
-	if r = r.Lift(noon.Add(3*time.Minute), lease.BrakeSilence, []lease.Brake{zone}, lease.By{Actor: "eve"}); len(r.Resumed) != 3 || r.Resumed[2].By != "eve" {
+	if r = r.Lift(noon.Add(3*time.Minute), lease.BrakeHeartbeats, []lease.Brake{zone}, lease.By{Actor: "eve"}); len(r.Resumed) != 3 || r.Resumed[2].By != "eve" {
 		t.Errorf("resumed %v, want what was last said of each scope", r.Resumed)
 	}
 }
 
 func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
 	t.Parallel()
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, lease.By{Actor: "ada"})
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeHeartbeats, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	more, fewer := quiet, quiet
 	more.Count, fewer.Count = quiet.Count+1, quiet.Count-1
 	if got := r.Stands([]lease.Brake{more}); len(got) != 1 {
@@ -53,9 +53,9 @@ func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
 
 func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
 	t.Parallel()
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRestored, []lease.Brake{setBack}, lease.By{Actor: "ada"})
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, []lease.Brake{setBack}, lease.By{Actor: "ada"})
 	later, scoped, other := setBack, setBack, setBack
-	later.Since, scoped.Scope, other.Name = noon.Add(time.Millisecond), "i-1", lease.BrakeStranger
+	later.Since, scoped.Scope, other.Name = noon.Add(time.Millisecond), "i-1", lease.BrakeUnwatched
 	for name, b := range map[string]lease.Brake{"one that tripped later": later, "one of another scope": scoped, "another one": other} {
 		if len(r.Stands([]lease.Brake{b})) != 1 {
 			t.Errorf("%s is lifted", name)
@@ -70,19 +70,19 @@ func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
 
 func TestAWordAboutSilenceCountsForItsScopeAndForAWhile(t *testing.T) {
 	t.Parallel()
-	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeSilence, []lease.Brake{quiet}, lease.By{Actor: "ada"})
+	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeHeartbeats, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	for name, c := range map[string]struct {
 		name, scope string
 		now         time.Time
 		want        int
 	}{
-		"then":                {lease.BrakeSilence, "euw1-az1", noon, 4},
-		"within the hour":     {lease.BrakeSilence, "euw1-az1", noon.Add(59 * time.Minute), 4},
-		"after an hour":       {lease.BrakeSilence, "euw1-az1", noon.Add(time.Hour), 0},
-		"by a clock set back": {lease.BrakeSilence, "euw1-az1", noon.Add(-time.Hour), 0},
-		"in another zone":     {lease.BrakeSilence, "euw1-az2", noon, 0},
-		"everywhere":          {lease.BrakeSilence, "", noon, 0},
-		"of another brake":    {lease.BrakeRestored, "euw1-az1", noon, 0},
+		"then":                {lease.BrakeHeartbeats, "euw1-az1", noon, 4},
+		"within the hour":     {lease.BrakeHeartbeats, "euw1-az1", noon.Add(59 * time.Minute), 4},
+		"after an hour":       {lease.BrakeHeartbeats, "euw1-az1", noon.Add(time.Hour), 0},
+		"by a clock set back": {lease.BrakeHeartbeats, "euw1-az1", noon.Add(-time.Hour), 0},
+		"in another zone":     {lease.BrakeHeartbeats, "euw1-az2", noon, 0},
+		"everywhere":          {lease.BrakeHeartbeats, "", noon, 0},
+		"of another brake":    {lease.BrakeRollback, "euw1-az1", noon, 0},
 	} {
 		if got := r.Allows(c.name, c.scope, c.now, time.Hour); got != c.want {
 			t.Errorf("%s: %d may be silent, want %d", name, got, c.want)
@@ -97,8 +97,8 @@ func TestOnlyWhatHoldsEverythingStands(t *testing.T) {
 
 		want bool
 	}{
-		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "silence everywhere": {lease.Brake{Name: lease.BrakeSilence}, false},
-		"restored, of one lease": {lease.Brake{Name: lease.BrakeRestored, Scope: "i-1"}, false}, "rate": {lease.Brake{Name: "rate"}, false},
+		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "silence everywhere": {lease.Brake{Name: lease.BrakeHeartbeats}, false},
+		"restored, of one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: "i-1"}, false}, "rate": {lease.Brake{Name: "rate"}, false},
 	} {
 		if got := c.Standing(); got != c.want {
 			t.Errorf("%s stands: %t", name, got)

@@ -43,7 +43,7 @@ func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // NotFoundError says that the registry has no such record.
 type NotFoundError struct {
-	Kind string // "lease", "launch", "registry", "sweep", "plan", "heartbeat"
+	Kind string // "lease", "launch", "registry", "checkpoint", "plan", "heartbeat"
 	ID   string
 }
 
@@ -51,7 +51,7 @@ func (e *NotFoundError) Error() string {
 	switch e.Kind {
 	case "registry":
 		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`, or if it was there and is lost, see `lease recover --help`", e.ID)
-	case "sweep":
+	case "checkpoint":
 		return "no janitor has swept yet: start `janitor run`"
 	case "plan":
 		return "no janitor has published a plan: start `janitor run`, and wait for its first sweep"
@@ -104,29 +104,29 @@ func (e *PastError) Error() string {
 // ClampedError refuses a term past the lease's NotAfter: when asked to be strict, or when NotAfter has passed already,
 // so that there is nothing to clamp to.
 type ClampedError struct {
-	ID       string
-	Asked    time.Time
-	NotAfter time.Time
-	Over     bool // NotAfter has passed
+	ID           string
+	Asked        time.Time
+	MaxExpiresAt time.Time
+	Over         bool // NotAfter has passed
 }
 
 func (e *ClampedError) Error() string {
 	if e.Over {
 		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed; move that with `lease extend %s --max-term 14d`, or launch another",
-			e.ID, date(e.Asked), date(e.NotAfter), e.ID)
+			e.ID, date(e.Asked), date(e.MaxExpiresAt), e.ID)
 	}
 	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s; ask for less, or drop --strict to be granted that",
-		e.ID, date(e.Asked), date(e.NotAfter))
+		e.ID, date(e.Asked), date(e.MaxExpiresAt))
 }
 
-// NotAfterError refuses a latest date before the term of the lease.
-type NotAfterError struct {
+// MaxTermError refuses a latest date before the term of the lease.
+type MaxTermError struct {
 	ID        string
 	Asked     time.Time
 	ExpiresAt time.Time // zero: the lease has no term
 }
 
-func (e *NotAfterError) Error() string {
+func (e *MaxTermError) Error() string {
 	term := "its term is " + date(e.ExpiresAt)
 	if e.ExpiresAt.IsZero() {
 		term = "it has no term"

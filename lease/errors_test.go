@@ -22,12 +22,12 @@ var messages = []struct {
 	want string
 }{
 	{
-		&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseSilence, Since: noon},
-		"cannot extend i-1: its lease is revoked since 2026-03-01T12:00:00Z (silence); it is not given back, so launch another",
+		&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseHeartbeatLost, Since: noon},
+		"cannot extend i-1: its lease is revoked since 2026-03-01T12:00:00Z (heartbeat-lost); it is not given back, so launch another",
 	},
 	{
-		&lease.StateError{ID: "i-1", Verb: "pardon", State: lease.StateEnded},
-		"cannot pardon i-1: its lease is ended; it is not given back, so launch another",
+		&lease.StateError{ID: "i-1", Verb: "unmark", State: lease.StateEnded},
+		"cannot unmark i-1: its lease is ended; it is not given back, so launch another",
 	},
 	{
 		&lease.StateError{ID: "i-1", Verb: "revoke", State: lease.StateAdopting, Since: noon.In(time.FixedZone("", 3600))},
@@ -43,7 +43,7 @@ var messages = []struct {
 		&lease.NotFoundError{Kind: "registry", ID: "default"},
 		"no registry in namespace \"default\": create it with `lease init`, or if it was there and is lost, see `lease recover --help`",
 	},
-	{&lease.NotFoundError{Kind: "sweep"}, "no janitor has swept yet: start `janitor run`"},
+	{&lease.NotFoundError{Kind: "checkpoint"}, "no janitor has swept yet: start `janitor run`"},
 	{
 		&lease.NotFoundError{Kind: "heartbeat", ID: "i-1"},
 		"no heartbeat for \"i-1\" in the registry: start `sidecar run` on it",
@@ -66,21 +66,21 @@ var messages = []struct {
 		"the term 2026-03-01T12:00:00Z is not in the future (now 2026-03-01T12:00:00Z); give a later one",
 	},
 	{
-		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), NotAfter: noon},
+		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), MaxExpiresAt: noon},
 		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date is 2026-03-01T12:00:00Z; " +
 			"ask for less, or drop --strict to be granted that",
 	},
 	{
-		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), NotAfter: noon, Over: true},
+		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), MaxExpiresAt: noon, Over: true},
 		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date, 2026-03-01T12:00:00Z, has passed; " +
 			"move that with `lease extend i-1 --max-term 14d`, or launch another",
 	},
 	{
-		&lease.NotAfterError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
+		&lease.MaxTermError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
 		"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z; say --until and --allow-shorten to move that, too",
 	},
 	{
-		&lease.NotAfterError{ID: "i-1", Asked: noon},
+		&lease.MaxTermError{ID: "i-1", Asked: noon},
 		"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: it has no term; say --until and --allow-shorten to move that, too",
 	},
 	{
@@ -110,11 +110,11 @@ var messages = []struct {
 	},
 	{
 		&lease.SchemaError{Kind: "lease", ID: "i-1", Schema: 9},
-		"lease i-1 has schema 9, this version knows 2: upgrade this program",
+		"lease i-1 has schema 9, this version knows 3: upgrade this program",
 	},
 	{
 		&lease.SchemaError{Kind: "registry", ID: "default", Schema: 1},
-		"registry default has schema 1, which this version does not read (it reads 2): use the version that wrote it, " +
+		"registry default has schema 1, which this version does not read (it reads 3): use the version that wrote it, " +
 			"or create a registry in another namespace with `lease init`",
 	},
 	{
@@ -126,7 +126,7 @@ var messages = []struct {
 		&lease.MalformedError{Kind: "lease", ID: "i-1", Err: io.ErrUnexpectedEOF},
 		"lease i-1 is malformed: unexpected EOF; mend the record",
 	},
-	{lease.CheckTTL(time.Second), "ttl 1s must be between 5s and 1h0m0s"},
+	{lease.CheckHeartbeatTimeout(time.Second), "ttl 1s must be between 5s and 1h0m0s"},
 	{lease.CheckCount(0), "count 0 must be between 1 and 1000"},
 	{lease.CheckToken("a\n"), `launch token "a\n" must be 1 to 60 of the characters A-Z a-z 0-9 and -`},
 	{lease.CheckToken("i-1"), `launch token "i-1" must not start with i-, as instance ids do`},

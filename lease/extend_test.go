@@ -15,8 +15,8 @@ func TestExtend(t *testing.T) {
 	const day, week = 24 * time.Hour, 7 * 24 * time.Hour
 	noTerm, noLimit, lastDay := held(), held(), held()
 	noTerm.ExpiresAt = time.Time{}
-	noLimit.NotAfter = time.Time{}
-	lastDay.ExpiresAt = lastDay.NotAfter
+	noLimit.MaxExpiresAt = time.Time{}
+	lastDay.ExpiresAt = lastDay.MaxExpiresAt
 	for name, c := range map[string]struct {
 		l      lease.Lease
 		now    time.Duration
@@ -33,19 +33,19 @@ func TestExtend(t *testing.T) {
 			held(), 0,
 			lease.Extension{Until: at(week + time.Hour), Strict: true},
 			0,
-			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), NotAfter: at(week)},
+			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), MaxExpiresAt: at(week)},
 		},
 		"refuses to clamp to a date that has passed": {
 			lastDay, week + time.Minute,
 			lease.Extension{Until: at(week + time.Hour), AllowShorten: true},
 			0,
-			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), NotAfter: at(week), Over: true},
+			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), MaxExpiresAt: at(week), Over: true},
 		},
 		"refuses to clamp to the present instant": {
 			lastDay, week,
 			lease.Extension{Until: at(week + time.Hour)},
 			0,
-			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), NotAfter: at(week), Over: true},
+			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), MaxExpiresAt: at(week), Over: true},
 		},
 		"has no limit where there is no latest date": {
 			noLimit, 0, lease.Extension{Until: at(100 * week), Strict: true}, 100 * week, nil,
@@ -99,8 +99,8 @@ func TestExtend(t *testing.T) {
 			if err != nil || !same(got.ExpiresAt, at(c.want)) {
 				t.Errorf("granted %s, %v; want %s", got.ExpiresAt, err, at(c.want))
 			}
-			if !got.CuredAt.Equal(at(c.now)) || got.NotAfter != c.l.NotAfter {
-				t.Errorf("cured at %s, latest date %s", got.CuredAt, got.NotAfter)
+			if !got.CuredAt.Equal(at(c.now)) || got.MaxExpiresAt != c.l.MaxExpiresAt {
+				t.Errorf("cured at %s, latest date %s", got.CuredAt, got.MaxExpiresAt)
 			}
 		})
 	}
@@ -109,11 +109,11 @@ func TestExtend(t *testing.T) {
 func TestAnOperatorMovesTheLatestDate(t *testing.T) {
 	t.Parallel()
 	const day, week = 24 * time.Hour, 7 * 24 * time.Hour
-	revoked := must(held().Revoke(noon, lease.CauseOperator, ada))
+	revoked := must(held().Revoke(noon, lease.CauseRevoke, ada))
 	noTerm, over := held(), held()
 	noTerm.ExpiresAt = time.Time{}
-	over.ExpiresAt = over.NotAfter
-	marked := must(over.WithMark(at(week), lease.CauseTerm, at(week+time.Hour), ada))
+	over.ExpiresAt = over.MaxExpiresAt
+	marked := must(over.WithMark(at(week), lease.CauseExpired, at(week+time.Hour), ada))
 	for name, c := range map[string]struct {
 		l           lease.Lease
 		now         time.Duration
@@ -121,45 +121,45 @@ func TestAnOperatorMovesTheLatestDate(t *testing.T) {
 		term, limit time.Duration // 0: none
 		refuse      error
 	}{
-		"further away":  {held(), 0, lease.Extension{NotAfter: at(2 * week)}, day, 2 * week, nil},
-		"nearer":        {held(), 0, lease.Extension{NotAfter: at(2 * day)}, day, 2 * day, nil},
-		"to the term":   {held(), 0, lease.Extension{NotAfter: at(day)}, day, day, nil},
+		"further away":  {held(), 0, lease.Extension{MaxExpiresAt: at(2 * week)}, day, 2 * week, nil},
+		"nearer":        {held(), 0, lease.Extension{MaxExpiresAt: at(2 * day)}, day, 2 * day, nil},
+		"to the term":   {held(), 0, lease.Extension{MaxExpiresAt: at(day)}, day, day, nil},
 		"to none":       {held(), 0, lease.Extension{}, day, 0, nil},
-		"with the term": {held(), 0, lease.Extension{NotAfter: at(3 * week), Until: at(2 * week), Strict: true}, 2 * week, 3 * week, nil},
+		"with the term": {held(), 0, lease.Extension{MaxExpiresAt: at(3 * week), Until: at(2 * week), Strict: true}, 2 * week, 3 * week, nil},
 		"and clamps the term to the new one, not to the old": {
-			held(), 0, lease.Extension{NotAfter: at(3 * day), Until: at(week)}, 3 * day, 3 * day, nil,
+			held(), 0, lease.Extension{MaxExpiresAt: at(3 * day), Until: at(week)}, 3 * day, 3 * day, nil,
 		},
 		"below a term that is shortened with it": {
-			held(), 0, lease.Extension{NotAfter: at(2 * time.Hour), Until: at(time.Hour), AllowShorten: true}, time.Hour, 2 * time.Hour, nil,
+			held(), 0, lease.Extension{MaxExpiresAt: at(2 * time.Hour), Until: at(time.Hour), AllowShorten: true}, time.Hour, 2 * time.Hour, nil,
 		},
-		"after it has passed": {over, week + time.Minute, lease.Extension{NotAfter: at(2 * week), Until: at(8 * day)}, 8 * day, 2 * week, nil},
+		"after it has passed": {over, week + time.Minute, lease.Extension{MaxExpiresAt: at(2 * week), Until: at(8 * day)}, 8 * day, 2 * week, nil},
 		"refused below the term": {
-			held(), 0, lease.Extension{NotAfter: at(time.Hour)}, 0, 0, &lease.NotAfterError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
+			held(), 0, lease.Extension{MaxExpiresAt: at(time.Hour)}, 0, 0, &lease.MaxTermError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
 		},
 		"refused below a term that stays": {
 			held(), 0,
-			lease.Extension{NotAfter: at(2 * time.Hour), Until: at(time.Hour), AtLeast: true},
+			lease.Extension{MaxExpiresAt: at(2 * time.Hour), Until: at(time.Hour), AtLeast: true},
 			0, 0,
-			&lease.NotAfterError{ID: "i-1", Asked: at(2 * time.Hour), ExpiresAt: at(day)},
+			&lease.MaxTermError{ID: "i-1", Asked: at(2 * time.Hour), ExpiresAt: at(day)},
 		},
-		"refused where there is no term": {noTerm, 0, lease.Extension{NotAfter: at(week + day)}, 0, 0, &lease.NotAfterError{ID: "i-1", Asked: at(week + day)}},
+		"refused where there is no term": {noTerm, 0, lease.Extension{MaxExpiresAt: at(week + day)}, 0, 0, &lease.MaxTermError{ID: "i-1", Asked: at(week + day)}},
 		"refused in the past": {
-			held(), 2 * week, lease.Extension{NotAfter: at(week + day)}, 0, 0, &lease.PastError{Time: at(week + day), Now: at(2 * week)},
+			held(), 2 * week, lease.Extension{MaxExpiresAt: at(week + day)}, 0, 0, &lease.PastError{Time: at(week + day), Now: at(2 * week)},
 		},
 		"refused if the term is": {
 			held(), 0,
-			lease.Extension{NotAfter: at(2 * week), Until: at(time.Hour)},
+			lease.Extension{MaxExpiresAt: at(2 * week), Until: at(time.Hour)},
 			0, 0,
 			&lease.ShortenError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
 		},
-		"refused once revoked": {revoked, 0, lease.Extension{NotAfter: at(2 * week)}, 0, 0, &lease.StateError{
-			ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseOperator, Since: noon,
+		"refused once revoked": {revoked, 0, lease.Extension{MaxExpiresAt: at(2 * week)}, 0, 0, &lease.StateError{
+			ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseRevoke, Since: noon,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			before := text(t, c.l)
-			c.ask.MoveNotAfter = true
+			c.ask.MoveMax = true
 			got, err := c.l.Extend(at(c.now), c.ask, ada)
 			if c.refuse != nil {
 				if !same(err, c.refuse) || text(t, got) != before {
@@ -171,15 +171,15 @@ func TestAnOperatorMovesTheLatestDate(t *testing.T) {
 			if c.limit == 0 {
 				limit = time.Time{}
 			}
-			if err != nil || !same(got.ExpiresAt, at(c.term)) || !got.NotAfter.Equal(limit) {
-				t.Errorf("%v: %s, at most %s; want %s, at most %s", err, got.ExpiresAt, got.NotAfter, at(c.term), limit)
+			if err != nil || !same(got.ExpiresAt, at(c.term)) || !got.MaxExpiresAt.Equal(limit) {
+				t.Errorf("%v: %s, at most %s; want %s, at most %s", err, got.ExpiresAt, got.MaxExpiresAt, at(c.term), limit)
 			}
-			if again, err := got.Extend(at(c.now), lease.Extension{MoveNotAfter: true, NotAfter: c.ask.NotAfter}, ada); err != nil || text(t, again) != text(t, got) {
+			if again, err := got.Extend(at(c.now), lease.Extension{MoveMax: true, MaxExpiresAt: c.ask.MaxExpiresAt}, ada); err != nil || text(t, again) != text(t, got) {
 				t.Errorf("again: %v, %s", err, text(t, again))
 			}
 		})
 	}
-	got := must(marked.Extend(at(week), lease.Extension{MoveNotAfter: true, NotAfter: at(2 * week)}, ada))
+	got := must(marked.Extend(at(week), lease.Extension{MoveMax: true, MaxExpiresAt: at(2 * week)}, ada))
 	if got.Mark == nil || got.ExpiresNumber != marked.ExpiresNumber || got.Changes != marked.Changes+1 {
 		t.Errorf("alone, it is no extension: %s", text(t, got))
 	}
@@ -211,9 +211,9 @@ func TestExtendCuresAMark(t *testing.T) {
 
 func TestTheMarkOfALeaseAtItsLatestDateIsNotCuredByAsking(t *testing.T) {
 	t.Parallel()
-	l := must(held().Extend(noon, lease.Extension{Until: held().NotAfter}, ada))
-	now := l.NotAfter.Add(time.Minute)
-	l = must(l.WithMark(now, lease.CauseTerm, now.Add(time.Hour), jan))
+	l := must(held().Extend(noon, lease.Extension{Until: held().MaxExpiresAt}, ada))
+	now := l.MaxExpiresAt.Add(time.Minute)
+	l = must(l.WithMark(now, lease.CauseExpired, now.Add(time.Hour), jan))
 	got, err := l.Extend(now, lease.Extension{Until: now.Add(time.Hour)}, ada)
 	var clamped *lease.ClampedError
 	if !errors.As(err, &clamped) || !clamped.Over || got.Mark == nil {
@@ -240,8 +240,8 @@ func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) 
 		switch {
 		case !got.ExpiresAt.After(now):
 			t.Fatalf("granted %s at %s", got.ExpiresAt, now)
-		case !l.NotAfter.IsZero() && got.ExpiresAt.After(l.NotAfter):
-			t.Fatalf("granted %s, past %s", got.ExpiresAt, l.NotAfter)
+		case !l.MaxExpiresAt.IsZero() && got.ExpiresAt.After(l.MaxExpiresAt):
+			t.Fatalf("granted %s, past %s", got.ExpiresAt, l.MaxExpiresAt)
 		case got.ExpiresAt.After(ask.Until):
 			t.Fatalf("granted %s, more than %s", got.ExpiresAt, ask.Until)
 		case !ask.AllowShorten && got.ExpiresAt.Before(l.ExpiresAt):
@@ -268,7 +268,7 @@ func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T)
 	if err != nil || !got.ExpiresAt.Equal(l.ExpiresAt) || got.Changes != l.Changes {
 		t.Errorf("extended to %s (%v), changes %d; want %s, unchanged", got.ExpiresAt, err, got.Changes, l.ExpiresAt)
 	}
-	marked, err := l.WithMark(at(time.Hour), lease.CauseSilence, at(3*time.Hour), jan)
+	marked, err := l.WithMark(at(time.Hour), lease.CauseHeartbeatLost, at(3*time.Hour), jan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,11 +25,11 @@ func nearly() []string {
 func FuzzTransitions(f *testing.F) {
 	names := nearly()
 	for _, l := range everyState() {
-		f.Add([]byte(text(f, l)), []byte{0, 3, 7, 11, 5, 2}) // by their place in nearly()
+		f.Add([]byte(text(f, l)), []byte{0, 3, 7, 11, 5, 2}) // by their location in nearly()
 		f.Add([]byte(text(f, l)), []byte{7, 3, 6, 4, 1})
 	}
-	f.Add([]byte(`{"schema":2,"instance_id":"i","state":"revoked","expires_number":1}`), []byte{3, 6})
-	f.Add([]byte(`{"schema":2,"instance_id":"i","state":"ended","expires_number":1,"untagged":true,"revoked_at":"2026-03-01T12:00:00Z"}`), []byte{6, 0, 7})
+	f.Add([]byte(`{"schema":3,"instance_id":"i","state":"revoked","expires_number":1}`), []byte{3, 6})
+	f.Add([]byte(`{"schema":3,"instance_id":"i","state":"ended","expires_number":1,"untagged":true,"revoked_at":"2026-03-01T12:00:00Z"}`), []byte{6, 0, 7})
 	f.Fuzz(func(t *testing.T, data, steps []byte) {
 		l, err := lease.Decode[lease.Lease]("lease", "i", data)
 		if err != nil {
@@ -83,7 +83,7 @@ func FuzzUnknownFields(f *testing.F) {
 			t.Fatal(err)
 		}
 		for what, written := range map[string]string{
-			"lease": text(t, must(l.Pardon(noon, ada))), "launch": text(t, launch.Refused(capacity)),
+			"lease": text(t, must(l.Unmark(noon, ada))), "launch": text(t, launch.Refused(capacity)),
 			"registry": text(t, registry.To(noon, lease.ModePaused, lease.By{})),
 		} {
 			var fields map[string]json.RawMessage

@@ -14,14 +14,14 @@ const (
 	TagExempt   = "lapse:exempt"   // whatever its value: never ended, always reported
 )
 
-// Place is one account and region.
-type Place struct {
+// Location is one account and region.
+type Location struct {
 	Account string `json:"account"`
 	Region  string `json:"region"`
 }
 
-// String prints the place as "123456789012/eu-west-1".
-func (p Place) String() string { return p.Account + "/" + p.Region }
+// String prints the location as "123456789012/eu-west-1".
+func (p Location) String() string { return p.Account + "/" + p.Region }
 
 // InstanceState is the state that EC2 gives an instance.
 //
@@ -41,7 +41,7 @@ const (
 // Instance is what EC2 says of one instance.
 type Instance struct {
 	ID          string
-	Place       Place
+	Location    Location
 	Zone        string
 	ZoneID      string // empty where the endpoint knows none
 	State       InstanceState
@@ -77,7 +77,7 @@ func (i Instance) ZoneKey() string {
 	return i.Zone
 }
 
-// Listing is one complete answer of EC2 about a place.
+// Listing is one complete answer of EC2 about a location.
 type Listing struct {
 	Instances []Instance
 	// Skew is how far our wall clock was ahead of EC2's Date at the round trip's midpoint; Dated reports whether the

@@ -33,10 +33,10 @@ func (l Lease) Raise(now time.Time, tag Expiry, by By) (Lease, error) {
 		return l, nil
 	}
 	l.History[len(l.History)-1].From, l.History[len(l.History)-1].To = from, to
-	l.Mark, l.CuredAt = nil, stamp(now)
+	l.Mark, l.CuredAt = nil, recorded(now)
 	l = l.dated(to, number)
-	if !l.NotAfter.IsZero() && later(to, l.NotAfter) {
-		l.NotAfter = to
+	if !l.MaxExpiresAt.IsZero() && later(to, l.MaxExpiresAt) {
+		l.MaxExpiresAt = to
 	}
 	return l, nil
 }
@@ -70,7 +70,7 @@ func (l Lease) Keep(now time.Time, why KeptReason, by By) (Lease, error) {
 	}
 	since := l.KeptSince
 	if since.IsZero() {
-		since = stamp(now)
+		since = recorded(now)
 	}
 	l = l.changed(now, "keep", by)
 	l.KeptSince, l.KeptReason = since, why
@@ -80,12 +80,12 @@ func (l Lease) Keep(now time.Time, why KeptReason, by By) (Lease, error) {
 	return l, nil
 }
 
-func (l Lease) markedForTerm() bool { return l.Mark != nil && l.Mark.Cause == CauseTerm }
+func (l Lease) markedForTerm() bool { return l.Mark != nil && l.Mark.Cause == CauseExpired }
 
 // AwaitsOperator reports whether a revoked lease may be held back by the tag of its instance, so that only an operator's
 // word ends it: the tag is newer than the record, or the lease was revoked for its date, of which the tag has a say.
 func (l Lease) AwaitsOperator() bool {
-	return l.State == StateRevoked && (l.TagNumber > 0 || l.Cause == CauseTerm)
+	return l.State == StateRevoked && (l.TagNumber > 0 || l.Cause == CauseExpired)
 }
 
 // RevokeAgain is an operator's word for a revoked lease that [Lease.AwaitsOperator]. It takes the number after those of
@@ -100,7 +100,7 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 	l = l.changed(now, "revoke", by)
 	l.ExpiresNumber, l.TagNumber = number, 0
 	if l.Cause != CauseFailedCreation { // which says of its volumes that no lease was ever active
-		l.Cause = CauseOperator
+		l.Cause = CauseRevoke
 	}
 	if l.KeptReason == KeptByTag {
 		l.Stuck, l.KeptReason = "", ""

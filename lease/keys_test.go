@@ -36,12 +36,12 @@ func TestWhatTakesTheNextNumber(t *testing.T) {
 		"a shortening":                    {extended(12*time.Hour, true), 8, 8},
 		"an extension to the same date":   {extended(24*time.Hour, true), 7, 3},
 		"an extension to no more than is": {extended(12*time.Hour, false), 7, 3},
-		"an operator's revocation":        {revoke(lease.CauseOperator), 8, 3},
+		"an operator's revocation":        {revoke(lease.CauseRevoke), 8, 3},
 		"a release":                       {revoke(lease.CauseRelease), 7, 3},
-		"a revocation for the date":       {revoke(lease.CauseTerm), 7, 3},
-		"a revocation for silence":        {revoke(lease.CauseSilence), 7, 3},
-		"a pardon":                        {func(l lease.Lease) (lease.Lease, error) { return l.Pardon(noon, ada) }, 7, 3},
-		"a mark":                          {func(l lease.Lease) (lease.Lease, error) { return l.WithMark(noon, lease.CauseTerm, noon, jan) }, 7, 3},
+		"a revocation for the date":       {revoke(lease.CauseExpired), 7, 3},
+		"a revocation for silence":        {revoke(lease.CauseHeartbeatLost), 7, 3},
+		"a unmark":                        {func(l lease.Lease) (lease.Lease, error) { return l.Unmark(noon, ada) }, 7, 3},
+		"a mark":                          {func(l lease.Lease) (lease.Lease, error) { return l.WithMark(noon, lease.CauseExpired, noon, jan) }, 7, 3},
 		"a claim":                         {func(l lease.Lease) (lease.Lease, error) { return l.Claimed(noon, jan) }, 7, 3},
 		"an end":                          {func(l lease.Lease) (lease.Lease, error) { return l.End(noon, lease.CauseGone, jan) }, 7, 3},
 		"being kept":                      {func(l lease.Lease) (lease.Lease, error) { return l.Keep(noon, lease.KeptByExempt, jan) }, 7, 3},
@@ -113,7 +113,7 @@ func TestTheLastNumberIsNotPassed(t *testing.T) {
 		t.Errorf("asked for the present date: %v", err)
 	}
 	for name, l := range map[string]lease.Lease{
-		"revoked": must(l.Revoke(noon, lease.CauseOperator, ada)),
+		"revoked": must(l.Revoke(noon, lease.CauseRevoke, ada)),
 		"raised":  must(l.Raise(noon, on(48*time.Hour, 7), jan)),
 		"adopted": lease.Adopt(noon, instance(), at(time.Hour), time.Time{}, "", nil, ada).Succeeding(l),
 	} {
@@ -146,8 +146,8 @@ func TestARecordIsRaisedToItsTag(t *testing.T) {
 	} {
 		old := numbered(5, 0)
 		l := must(old.Raise(at(h), c.tag, jan))
-		if !l.ExpiresAt.Equal(c.until) || !l.NotAfter.Equal(c.most) || l.ExpiresNumber != c.number || l.ShortenedAt != 0 {
-			t.Errorf("%s: until %s, %s at most, number %d", name, l.ExpiresAt, l.NotAfter, l.ExpiresNumber)
+		if !l.ExpiresAt.Equal(c.until) || !l.MaxExpiresAt.Equal(c.most) || l.ExpiresNumber != c.number || l.ShortenedAt != 0 {
+			t.Errorf("%s: until %s, %s at most, number %d", name, l.ExpiresAt, l.MaxExpiresAt, l.ExpiresNumber)
 		}
 		last := l.History[len(l.History)-1]
 		moved := !l.ExpiresAt.Equal(old.ExpiresAt)
@@ -182,11 +182,11 @@ func TestWhatIsKeptIsKeptSinceTheFirstTimeUntilItsDateMoves(t *testing.T) {
 	if !l.KeptSince.Equal(at(25*time.Hour)) || l.KeptReason != lease.KeptByExempt {
 		t.Errorf("kept for another reason: %s since %s", l.KeptReason, l.KeptSince)
 	}
-	l = must(l.WithMark(at(27*time.Hour), lease.CauseTerm, at(28*time.Hour), jan))
+	l = must(l.WithMark(at(27*time.Hour), lease.CauseExpired, at(28*time.Hour), jan))
 	if l = must(l.Extend(at(27*time.Hour), lease.Extension{Until: at(20 * time.Hour).Add(8 * time.Hour), AtLeast: true}, ada)); !l.KeptSince.IsZero() || l.Mark != nil {
 		t.Errorf("extended: %s", text(t, l))
 	}
-	l = must(must(held().Keep(at(time.Hour), lease.KeptByTag, jan)).WithMark(at(time.Hour), lease.CauseTerm, at(2*time.Hour), jan))
+	l = must(must(held().Keep(at(time.Hour), lease.KeptByTag, jan)).WithMark(at(time.Hour), lease.CauseExpired, at(2*time.Hour), jan))
 	if l = must(l.Extend(at(time.Hour), lease.Extension{Until: at(2 * time.Hour), AtLeast: true}, ada)); l.KeptSince.IsZero() || l.Mark != nil {
 		t.Errorf("extended by nothing: %s", text(t, l))
 	}
@@ -207,7 +207,7 @@ func TestAnOperatorsWordOutnumbersANewerTag(t *testing.T) {
 		t.Errorf("an older tag was noted: %s", text(t, older))
 	}
 	l = must(l.RevokeAgain(at(4*time.Hour), ada))
-	if l.ExpiresNumber != 10 || l.TagNumber != 0 || l.Cause != lease.CauseOperator || !l.RevokedAt.Equal(at(time.Hour)) || l.AwaitsOperator() {
+	if l.ExpiresNumber != 10 || l.TagNumber != 0 || l.Cause != lease.CauseRevoke || !l.RevokedAt.Equal(at(time.Hour)) || l.AwaitsOperator() {
 		t.Errorf("revoked again as %s", text(t, l))
 	}
 	if keys := lease.Compare(l, tag); keys.State == lease.RecordBehind {
@@ -235,7 +235,7 @@ func TestNoSetBackTakesFromWhatATagPromised(t *testing.T) {
 			case "extend": // many short ones outnumber a long one that was lost
 				by := rapid.SampledFrom([]time.Duration{time.Minute, 10 * time.Hour}).Draw(t, "by")
 				for range rapid.IntRange(1, 4).Draw(t, "times") {
-					if until := l.ExpiresAt.Add(by); until.Before(l.NotAfter) {
+					if until := l.ExpiresAt.Add(by); until.Before(l.MaxExpiresAt) {
 						l = must(l.Extend(now, lease.Extension{Until: until}, ada))
 					}
 				}

@@ -12,26 +12,26 @@ import (
 // Launch is the record of one creation. It is stored before anything is sent to EC2, so that whatever was created can
 // always be found again, and is written again before every call.
 type Launch struct {
-	Schema        int               `json:"schema"`
-	Token         string            `json:"token"`
-	State         LaunchState       `json:"state"`
-	Account       string            `json:"account"`
-	Region        string            `json:"region"`
-	Count         int               `json:"count"`
-	Term          Duration          `json:"term,omitzero"`      // zero: none
-	NotAfter      Duration          `json:"not_after,omitzero"` // zero: none
-	TTL           Duration          `json:"ttl,omitzero"`
-	Window        Duration          `json:"window"` // how long after the last send a launcher may still send
-	Holder        string            `json:"holder,omitzero"`
-	Labels        map[string]string `json:"labels,omitempty"`
-	Asked         string            `json:"asked"`                    // digest of what the user asked for
-	Request       json.RawMessage   `json:"request"`                  // frozen RunInstances request, JSON of the AWS CLI's form
-	Subnets       []string          `json:"subnets,omitempty"`        // to try, in this order
-	InstanceTypes []string          `json:"instance_types,omitempty"` // to try in each subnet, in this order
-	Attempts      []Attempt         `json:"attempts"`
-	CreatedAt     time.Time         `json:"created_at"` // the term counts from here
-	SettledAt     time.Time         `json:"settled_at,omitzero"`
-	Reason        string            `json:"reason,omitzero"` // why it was closed
+	Schema           int               `json:"schema"`
+	Token            string            `json:"token"`
+	State            LaunchState       `json:"state"`
+	Account          string            `json:"account"`
+	Region           string            `json:"region"`
+	Count            int               `json:"count"`
+	Term             Duration          `json:"term,omitzero"`     // zero: none
+	MaxTerm          Duration          `json:"max_term,omitzero"` // zero: none
+	HeartbeatTimeout Duration          `json:"heartbeat_timeout,omitzero"`
+	Window           Duration          `json:"window"` // how long after the last send a launcher may still send
+	Holder           string            `json:"holder,omitzero"`
+	Labels           map[string]string `json:"labels,omitempty"`
+	Asked            string            `json:"asked"`                    // digest of what the user asked for
+	Request          json.RawMessage   `json:"request"`                  // frozen RunInstances request, JSON of the AWS CLI's form
+	Subnets          []string          `json:"subnets,omitempty"`        // to try, in this order
+	InstanceTypes    []string          `json:"instance_types,omitempty"` // to try in each subnet, in this order
+	Attempts         []Attempt         `json:"attempts"`
+	CreatedAt        time.Time         `json:"created_at"` // the term counts from here
+	SettledAt        time.Time         `json:"settled_at,omitzero"`
+	Reason           string            `json:"reason,omitzero"` // why it was closed
 	// Looks has, for each instance of a closed launch that has no lease, and for each leftover of it, the time of the
 	// first full look that saw it.
 	Looks     map[string]time.Time `json:"looks,omitempty"`
@@ -98,8 +98,8 @@ func LaunchToken(clientToken string) (string, bool) {
 	return token, err == nil && n > 0 && CheckToken(token) == nil && ClientToken(token, n) == clientToken
 }
 
-// Place of the launch.
-func (l Launch) Place() Place { return Place{Account: l.Account, Region: l.Region} }
+// Location of the launch.
+func (l Launch) Location() Location { return Location{Account: l.Account, Region: l.Region} }
 
 // Instances are the ids with which EC2 answered, in the order of the attempts.
 func (l Launch) Instances() []string {
@@ -166,7 +166,7 @@ func (l Launch) Sending(now time.Time) (Launch, error) {
 	return l.withLast(func(a *Attempt) {
 		a.Doubtful = a.Doubtful || a.Sends > 0
 		a.Sends++
-		a.LastSend = stamp(now)
+		a.LastSend = recorded(now)
 	}), nil
 }
 
@@ -258,7 +258,7 @@ func (l Launch) Done(now time.Time) (Launch, error) {
 	if l.State != LaunchOpen {
 		return l, l.refuse("complete")
 	}
-	l.State, l.SettledAt = LaunchDone, stamp(now)
+	l.State, l.SettledAt = LaunchDone, recorded(now)
 	return l, nil
 }
 
@@ -267,7 +267,7 @@ func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	if l.State == LaunchClosed {
 		return l, nil
 	}
-	l.State, l.SettledAt, l.Reason = LaunchClosed, stamp(now), reason
+	l.State, l.SettledAt, l.Reason = LaunchClosed, recorded(now), reason
 	return l, nil
 }
 
@@ -283,7 +283,7 @@ func (l Launch) Looked(now time.Time, ids ...string) (Launch, error) {
 	}
 	for _, id := range ids {
 		if first, seen := looks[id]; !seen || first.After(now) {
-			looks[id] = stamp(now)
+			looks[id] = recorded(now)
 		}
 	}
 	l.Looks = looks

@@ -40,16 +40,16 @@ func (e *ec2) run(c *call) {
 		c.ids = ids
 		return
 	}
-	place := c.attempt.Subnet + "/" + c.attempt.InstanceType
-	if e.room[place] < c.attempt.Min {
+	location := c.attempt.Subnet + "/" + c.attempt.InstanceType
+	if e.room[location] < c.attempt.Min {
 		c.refused = true
 		return
 	}
-	for range min(e.room[place], c.attempt.Max) {
+	for range min(e.room[location], c.attempt.Max) {
 		e.next++
 		c.ids = append(c.ids, fmt.Sprintf("i-%d", e.next))
 	}
-	e.room[place] -= len(c.ids)
+	e.room[location] -= len(c.ids)
 	e.made[c.attempt.ClientToken] = c.ids
 }
 
@@ -186,8 +186,8 @@ func TestALaunchOfNMakesAtMostNWhateverIsLost(t *testing.T) {
 				w.now = w.now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "seconds")) * time.Second)
 			},
 			"more room": func(t *rapid.T) {
-				place := rapid.SampledFrom([]string{"/", "s1/", "s2/", "s1/t1", "s2/t2"}).Draw(t, "place")
-				w.ec2.room[place] += rapid.IntRange(0, 3).Draw(t, "room")
+				location := rapid.SampledFrom([]string{"/", "s1/", "s2/", "s1/t1", "s2/t2"}).Draw(t, "location")
+				w.ec2.room[location] += rapid.IntRange(0, 3).Draw(t, "room")
 			},
 			"": w.check,
 		})
@@ -202,7 +202,7 @@ func TestALauncherThatHearsEverythingEndsWithAllOrNowhereLeft(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
-		places := max(1, len(w.launch.Subnets)) * max(1, len(w.launch.InstanceTypes))
+		locations := max(1, len(w.launch.Subnets)) * max(1, len(w.launch.InstanceTypes))
 		for more := true; more; {
 			if w.launch, more = w.launch.Next(); !more {
 				break
@@ -215,7 +215,7 @@ func TestALauncherThatHearsEverythingEndsWithAllOrNowhereLeft(t *testing.T) {
 				w.launch = w.launch.Launched(c.ids)
 			}
 			w.check(t)
-			if len(w.launch.Attempts) > 1+places+w.launch.Count {
+			if len(w.launch.Attempts) > 1+locations+w.launch.Count {
 				t.Fatalf("still trying after %d attempts", len(w.launch.Attempts))
 			}
 		}

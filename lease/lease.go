@@ -48,25 +48,25 @@ type Lease struct {
 	ExpiresNumber int64 `json:"expires_number"`
 	// ShortenedAt is the number at which a person shortened the lease, or adopted or recovered it; 0: nobody did. Only such
 	// a word brings the date on the instance's tag forward.
-	ShortenedAt int64      `json:"shortened_at,omitzero"`
-	NotAfter    time.Time  `json:"not_after,omitzero"`   // zero: may be extended without limit
-	TTL         Duration   `json:"ttl,omitzero"`         // silence allowed between renewals; zero: no renewal asked for
-	ClaimedAt   time.Time  `json:"claimed_at,omitzero"`  // when a sidecar was first seen to beat for it
-	CuredAt     time.Time  `json:"cured_at,omitzero"`    // last extension or pardon: silence counts anew from here
-	KeptSince   time.Time  `json:"kept_since,omitzero"`  // when something was seen to keep it after its date: see [Lease.Keep]
-	KeptReason  KeptReason `json:"kept_reason,omitzero"` // of a revoked one: the kind of Stuck
-	Mark        *Mark      `json:"mark,omitempty"`
-	Cause       Cause      `json:"cause,omitzero"` // why it was revoked, or how it ended
-	RevokedAt   time.Time  `json:"revoked_at,omitzero"`
-	TagNumber   int64      `json:"tag_number,omitzero"` // of a revoked lease: number of a tag that is newer than the record
-	EndedAt     time.Time  `json:"ended_at,omitzero"`
-	Untagged    bool       `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
-	AbsentSince time.Time  `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
-	Tries       int        `json:"tries,omitzero"`        // authorised attempts to terminate
-	TriedAt     time.Time  `json:"tried_at,omitzero"`     // time of the last one
-	Stuck       string     `json:"stuck,omitzero"`        // why it cannot be terminated
-	Outlive     []string   `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
-	Changes     int64      `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
+	ShortenedAt      int64      `json:"shortened_at,omitzero"`
+	MaxExpiresAt     time.Time  `json:"max_expires_at,omitzero"`    // zero: may be extended without limit
+	HeartbeatTimeout Duration   `json:"heartbeat_timeout,omitzero"` // silence allowed between renewals; zero: no renewal asked for
+	ClaimedAt        time.Time  `json:"claimed_at,omitzero"`        // when a sidecar was first seen to beat for it
+	CuredAt          time.Time  `json:"cured_at,omitzero"`          // last extension or unmark: silence counts anew from here
+	KeptSince        time.Time  `json:"kept_since,omitzero"`        // when something was seen to keep it after its date: see [Lease.Keep]
+	KeptReason       KeptReason `json:"kept_reason,omitzero"`       // of a revoked one: the kind of Stuck
+	Mark             *Mark      `json:"mark,omitempty"`
+	Cause            Cause      `json:"cause,omitzero"` // why it was revoked, or how it ended
+	RevokedAt        time.Time  `json:"revoked_at,omitzero"`
+	TagNumber        int64      `json:"tag_number,omitzero"` // of a revoked lease: number of a tag that is newer than the record
+	EndedAt          time.Time  `json:"ended_at,omitzero"`
+	Untagged         bool       `json:"untagged,omitzero"`     // it ended while it was being adopted, before its tag was seen
+	AbsentSince      time.Time  `json:"absent_since,omitzero"` // first look-up by id that found nothing, after revocation
+	Tries            int        `json:"tries,omitzero"`        // authorised attempts to terminate
+	TriedAt          time.Time  `json:"tried_at,omitzero"`     // time of the last one
+	Stuck            string     `json:"stuck,omitzero"`        // why it cannot be terminated
+	Outlive          []string   `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
+	Changes          int64      `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
 	// HistoryDropped is how many transitions are not kept: they came after the first historyFirst of History.
 	HistoryDropped int64        `json:"history_dropped,omitzero"`
 	History        []Transition `json:"history"` // the first and the last of them, historyMax in all, oldest first
@@ -95,24 +95,24 @@ type Cause string
 
 // Causes. The first three were declared by somebody, silence and never-beat are inferred by the janitor.
 const (
-	CauseTerm           Cause = "term"            // ExpiresAt has passed
+	CauseExpired        Cause = "expired"         // ExpiresAt has passed
 	CauseRelease        Cause = "release"         // the holder gave it back
-	CauseOperator       Cause = "operator"        // an operator revoked it
-	CauseSilence        Cause = "silence"         // the sidecar stopped renewing
-	CauseNeverBeat      Cause = "never-beat"      // no sidecar ever renewed
+	CauseRevoke         Cause = "revoke"          // an operator revoked it
+	CauseHeartbeatLost  Cause = "heartbeat-lost"  // the sidecar stopped renewing
+	CauseNoHeartbeat    Cause = "no-heartbeat"    // no sidecar ever renewed
 	CauseFailedCreation Cause = "failed-creation" // made by a launch that was closed before it bound the instance
 	CauseGone           Cause = "gone"            // terminated by somebody else
 )
 
 // Declared reports whether a person or a program agreed to the end: its date was known, so it is guarded, not rationed.
 func (c Cause) Declared() bool {
-	return c == CauseTerm || c == CauseRelease || c == CauseOperator
+	return c == CauseExpired || c == CauseRelease || c == CauseRevoke
 }
 
 // Inferred reports whether the janitor concluded the cause from silence.
-func (c Cause) Inferred() bool { return c == CauseSilence || c == CauseNeverBeat }
+func (c Cause) Inferred() bool { return c == CauseHeartbeatLost || c == CauseNoHeartbeat }
 
-// Mark is the janitor's notice that the lease will be revoked after Deadline unless it is renewed, extended or pardoned.
+// Mark is the janitor's notice that the lease will be revoked after Deadline unless it is renewed, extended or unmarked.
 type Mark struct {
 	Cause    Cause     `json:"cause"`
 	Since    time.Time `json:"since"`
@@ -148,8 +148,8 @@ func (l Lease) Recent() []Transition {
 	return l.History[min(historyFirst, len(l.History)):]
 }
 
-// Place of the instance.
-func (l Lease) Place() Place { return Place{Account: l.Account, Region: l.Region} }
+// Location of the instance.
+func (l Lease) Location() Location { return Location{Account: l.Account, Region: l.Region} }
 
 // Live reports whether the lease has not been revoked, ended or forgotten.
 func (l Lease) Live() bool { return l.State == StateActive || l.State == StateAdopting }
@@ -178,7 +178,7 @@ func (l Lease) copied() Lease {
 // changed returns a copy of l with one more transition.
 func (l Lease) changed(now time.Time, action string, by By) Lease {
 	l = l.copied()
-	l.History = append(l.History, Transition{Time: stamp(now), Actor: by.Actor, Action: action, Reason: by.Reason})
+	l.History = append(l.History, Transition{Time: recorded(now), Actor: by.Actor, Action: action, Reason: by.Reason})
 	l.Changes = min(l.Changes+1, maxChanges)
 	return l.bounded()
 }
@@ -192,5 +192,5 @@ func (l Lease) bounded() Lease {
 	return l
 }
 
-// stamp is the form in which records keep a time: UTC, without a monotonic reading, to the millisecond.
-func stamp(t time.Time) time.Time { return t.UTC().Round(0).Truncate(time.Millisecond) }
+// checkpoint is the form in which records keep a time: UTC, without a monotonic reading, to the millisecond.
+func recorded(t time.Time) time.Time { return t.UTC().Round(0).Truncate(time.Millisecond) }

@@ -25,9 +25,9 @@ func at(d time.Duration) time.Time { return noon.Add(d) }
 // instance i-1 is what EC2 says of the first instance of launched().
 func instance() lease.Instance {
 	return lease.Instance{
-		ID:    "i-1",
-		Place: lease.Place{Account: "123456789012", Region: "eu-west-1"},
-		Zone:  "eu-west-1a", ZoneID: "euw1-az2",
+		ID:       "i-1",
+		Location: lease.Location{Account: "123456789012", Region: "eu-west-1"},
+		Zone:     "eu-west-1a", ZoneID: "euw1-az2",
 		State:       lease.InstanceRunning,
 		ClientToken: token + ".1",
 		Tags:        map[string]string{lease.TagLaunch: token + ".1", lease.TagRegistry: "uuid-1"},
@@ -39,7 +39,7 @@ func opened() lease.Launch {
 	l := lease.Launch{
 		Schema: lease.Schema, Token: token, State: lease.LaunchOpen,
 		Account: "123456789012", Region: "eu-west-1", Count: 3,
-		Term: lease.Duration(24 * time.Hour), NotAfter: lease.Duration(7 * 24 * time.Hour), TTL: lease.Duration(time.Minute),
+		Term: lease.Duration(24 * time.Hour), MaxTerm: lease.Duration(7 * 24 * time.Hour), HeartbeatTimeout: lease.Duration(time.Minute),
 		Window: lease.Duration(15 * time.Minute), Holder: "ada", Labels: map[string]string{"job": "42"},
 		Asked: "digest", Request: json.RawMessage(`{"ImageId":"ami-1"}`), CreatedAt: noon,
 	}
@@ -72,7 +72,7 @@ func must[T any](v T, err error) T {
 }
 
 func marked() lease.Lease {
-	return must(held().WithMark(at(time.Hour), lease.CauseSilence, at(2*time.Hour), jan))
+	return must(held().WithMark(at(time.Hour), lease.CauseHeartbeatLost, at(2*time.Hour), jan))
 }
 
 func revoked() lease.Lease { return must(held().Revoke(at(time.Hour), lease.CauseRelease, ada)) }
@@ -84,8 +84,8 @@ func everyState() map[string]lease.Lease {
 		"active":               held(),
 		"active with a mark":   marked(),
 		"revoked":              revoked(),
-		"revoked for its date": must(held().Revoke(at(24*time.Hour), lease.CauseTerm, jan)),
-		"revoked with a mark":  must(marked().Revoke(at(2*time.Hour), lease.CauseSilence, jan)),
+		"revoked for its date": must(held().Revoke(at(24*time.Hour), lease.CauseExpired, jan)),
+		"revoked with a mark":  must(marked().Revoke(at(2*time.Hour), lease.CauseHeartbeatLost, jan)),
 		"ended from active":    must(held().End(at(time.Hour), lease.CauseGone, jan)),
 		"ended from revoked":   must(revoked().End(at(2*time.Hour), lease.CauseGone, jan)),
 		"unmanaged":            must(held().Unmanage(at(time.Hour), ada)),
@@ -115,7 +115,7 @@ func drawTime(t *rapid.T, label string) time.Time {
 
 func drawCause(t *rapid.T) lease.Cause {
 	return rapid.SampledFrom([]lease.Cause{
-		lease.CauseTerm, lease.CauseRelease, lease.CauseOperator, lease.CauseSilence, lease.CauseNeverBeat,
+		lease.CauseExpired, lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat,
 		lease.CauseFailedCreation, lease.CauseGone,
 	}).Draw(t, "cause")
 }
@@ -133,7 +133,7 @@ func drawStep(t *rapid.T, without ...string) step {
 	tag, why := drawExpiry(t), rapid.SampledFrom([]lease.KeptReason{lease.KeptByTag, lease.KeptByExempt}).Draw(t, "why")
 	all := []step{
 		{"Extend", func(l lease.Lease) (lease.Lease, error) { return l.Extend(now, extension, by) }},
-		{"Pardon", func(l lease.Lease) (lease.Lease, error) { return l.Pardon(now, by) }},
+		{"Unmark", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(now, by) }},
 		{"WithMark", func(l lease.Lease) (lease.Lease, error) { return l.WithMark(now, cause, later, by) }},
 		{"WithoutMark", func(l lease.Lease) (lease.Lease, error) { return l.WithoutMark(now, by) }},
 		{"Claimed", func(l lease.Lease) (lease.Lease, error) { return l.Claimed(now, by) }},
@@ -217,8 +217,8 @@ func TestOnlyAdoptingAndActiveLeasesAreLive(t *testing.T) {
 func TestCausesAreDeclaredOrInferredOrNeither(t *testing.T) {
 	t.Parallel()
 	for cause, want := range map[lease.Cause][2]bool{
-		lease.CauseTerm: {true, false}, lease.CauseRelease: {true, false}, lease.CauseOperator: {true, false},
-		lease.CauseSilence: {false, true}, lease.CauseNeverBeat: {false, true},
+		lease.CauseExpired: {true, false}, lease.CauseRelease: {true, false}, lease.CauseRevoke: {true, false},
+		lease.CauseHeartbeatLost: {false, true}, lease.CauseNoHeartbeat: {false, true},
 		lease.CauseFailedCreation: {}, lease.CauseGone: {}, "": {},
 	} {
 		if got := [2]bool{cause.Declared(), cause.Inferred()}; got != want {

@@ -10,7 +10,7 @@ import (
 type Leftover struct {
 	Kind       LeftoverKind
 	ID         string
-	Place      Place
+	Location   Location
 	State      string
 	Attached   bool      // to an instance, or to anything else
 	InstanceID string    // what it is attached to, or what fulfilled the spot request; may be empty though attached
@@ -107,7 +107,7 @@ func (l Launch) Removing(now time.Time, ids ...string) (Launch, error) {
 		removals = map[string]time.Time{}
 	}
 	for _, id := range ids {
-		removals[id] = stamp(now)
+		removals[id] = recorded(now)
 	}
 	l.Removals = removals
 	return l, nil
@@ -118,7 +118,7 @@ func (l Launch) Cleared(now time.Time) (Launch, error) {
 	if l.State != LaunchClosed {
 		return l, l.refuse("clear")
 	}
-	l.ClearedAt = stamp(now)
+	l.ClearedAt = recorded(now)
 	return l, nil
 }
 

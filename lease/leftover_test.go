@@ -124,7 +124,7 @@ func TestAnOrphanNotesWhatOutlivesItAndAnAdoptedLeaseWhatItBore(t *testing.T) {
 	if !adopted.WasActive() || adopted.Bore != "web.1" || adopted.Launch != "" || adopted.Outlive != nil {
 		t.Errorf("adopted: was active %v, bore %q, launch %q, outlive %v", adopted.WasActive(), adopted.Bore, adopted.Launch, adopted.Outlive)
 	}
-	for _, cause := range []lease.Cause{"", lease.CauseTerm, lease.CauseRelease, lease.CauseOperator, lease.CauseSilence, lease.CauseNeverBeat, lease.CauseGone} {
+	for _, cause := range []lease.Cause{"", lease.CauseExpired, lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat, lease.CauseGone} {
 		if !(lease.Lease{Cause: cause}).WasActive() {
 			t.Errorf("a lease with cause %q never held", cause)
 		}

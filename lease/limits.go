@@ -10,10 +10,10 @@ import (
 
 // Bounds of what may be asked for.
 const (
-	MinTTL       = 5 * time.Second
-	MaxTTL       = time.Hour
-	MaxTokenSize = 60   // leaves room for ".<attempt>" within EC2's 64 characters of a client token
-	MaxCount     = 1000 // instances in one launch; EC2 takes no more in one call
+	MinHeartbeatTimeout = 5 * time.Second
+	MaxHeartbeatTimeout = time.Hour
+	MaxTokenSize        = 60   // leaves room for ".<attempt>" within EC2's 64 characters of a client token
+	MaxCount            = 1000 // instances in one launch; EC2 takes no more in one call
 )
 
 // Bounds of what is counted, so that no counter ever overflows and no record can be made to say more.
@@ -26,8 +26,8 @@ const (
 	maxHeartbeatText    = 256 // bytes of each text in a heartbeat, which an instance writes
 )
 
-// DefaultTTL is the TTL of the heartbeat of a sidecar that does not know its lease yet.
-const DefaultTTL = 2 * time.Minute
+// DefaultHeartbeatTimeout is the timeout of the heartbeat of a sidecar that does not know its lease yet.
+const DefaultHeartbeatTimeout = 2 * time.Minute
 
 // MaxSkew is how far our clock may be from EC2's before nothing is ended by date.
 const MaxSkew = 10 * time.Second
@@ -44,10 +44,10 @@ func CheckToken(token string) error {
 	return nil
 }
 
-// CheckTTL refuses a TTL outside 5 s to 1 h. Zero means that no renewal is asked for.
-func CheckTTL(ttl time.Duration) error {
-	if ttl != 0 && (ttl < MinTTL || ttl > MaxTTL) {
-		return &LimitError{What: "ttl " + ttl.String(), Why: fmt.Sprintf("must be between %s and %s", MinTTL, MaxTTL)}
+// CheckHeartbeatTimeout refuses a timeout outside 5 s to 1 h. Zero means that no renewal is asked for.
+func CheckHeartbeatTimeout(timeout time.Duration) error {
+	if timeout != 0 && (timeout < MinHeartbeatTimeout || timeout > MaxHeartbeatTimeout) {
+		return &LimitError{What: "ttl " + timeout.String(), Why: fmt.Sprintf("must be between %s and %s", MinHeartbeatTimeout, MaxHeartbeatTimeout)}
 	}
 	return nil
 }

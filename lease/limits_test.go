@@ -58,13 +58,13 @@ func TestEveryAllowedTokenLeavesRoomForEC2sClientToken(t *testing.T) {
 
 func TestTTLs(t *testing.T) {
 	t.Parallel()
-	for ttl, ok := range map[time.Duration]bool{
+	for timeout, ok := range map[time.Duration]bool{
 		0: true, 5 * time.Second: true, time.Minute: true, time.Hour: true,
 		1: false, -1: false, -time.Minute: false, 5*time.Second - 1: false, time.Hour + 1: false, 24 * time.Hour: false,
 	} {
-		checkLimit(t, ttl.String(), lease.CheckTTL(ttl), ok)
+		checkLimit(t, timeout.String(), lease.CheckHeartbeatTimeout(timeout), ok)
 	}
-	checkLimit(t, "the default", lease.CheckTTL(lease.DefaultTTL), true)
+	checkLimit(t, "the default", lease.CheckHeartbeatTimeout(lease.DefaultHeartbeatTimeout), true)
 }
 
 func TestCounts(t *testing.T) {

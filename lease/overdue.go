@@ -20,7 +20,7 @@ const (
 
 	KeptAdopting    KeptReason = "adopting"    // it was adopted, and its registry tag was never seen
 	KeptUnseen      KeptReason = "unseen"      // EC2 does not know it
-	KeptUnswept     KeptReason = "unswept"     // no janitor sweeps, or none sweeps its place
+	KeptUnswept     KeptReason = "unswept"     // no janitor sweeps, or none sweeps its location
 	KeptByObserving KeptReason = "observe"     // the registry observes
 	KeptByPause     KeptReason = "paused"      // the registry is paused
 	KeptBraked      KeptReason = "braked"      // a brake holds it
@@ -53,25 +53,25 @@ type Overdue struct {
 
 // Circumstances are what is known, beside its own record, of whether the instance of a lease can be terminated.
 type Circumstances struct {
-	Now       time.Time
-	TermGrace time.Duration
-	UUID      string // of the registry
-	Mode      Mode
-	Fresh     bool           // a janitor sweeps
-	Swept     map[Place]bool // where it does
-	Brakes    []Brake
-	Unable    KeptReason           // why the leader terminates nothing; empty: it can
-	Beats     map[string]Heartbeat // by instance id
+	Now        time.Time
+	TermGrace  time.Duration
+	UUID       string // of the registry
+	Mode       Mode
+	Fresh      bool              // a janitor sweeps
+	Swept      map[Location]bool // where it does
+	Brakes     []Brake
+	Unable     KeptReason           // why the leader terminates nothing; empty: it can
+	Heartbeats map[string]Heartbeat // by instance id
 }
 
 // Circumstances are those that the registry tells at now.
 func (s Snapshot) Circumstances(now time.Time) Circumstances {
 	c := Circumstances{
-		Now: now, TermGrace: time.Duration(s.Sweep.TermGrace), UUID: s.Registry.UUID, Mode: s.Registry.Mode,
-		Fresh: s.Sweep.Fresh(now), Swept: make(map[Place]bool, len(s.Sweep.Places)),
-		Brakes: s.Registry.Stands(s.Sweep.Brakes), Unable: s.Sweep.Unable, Beats: s.Heartbeats,
+		Now: now, TermGrace: time.Duration(s.Checkpoint.TermGrace), UUID: s.Registry.UUID, Mode: s.Registry.Mode,
+		Fresh: s.Checkpoint.Fresh(now), Swept: make(map[Location]bool, len(s.Checkpoint.Locations)),
+		Brakes: s.Registry.Stands(s.Checkpoint.Brakes), Unable: s.Checkpoint.Unable, Heartbeats: s.Heartbeats,
 	}
-	for _, p := range s.Sweep.Places {
+	for _, p := range s.Checkpoint.Locations {
 		c.Swept[p] = true
 	}
 	return c
@@ -84,7 +84,7 @@ func (l *Lease) Due(grace time.Duration) time.Time {
 		return l.RevokedAt
 	case !l.Live():
 		return time.Time{}
-	case l.Mark != nil && (l.Mark.Cause == CauseTerm || l.ExpiresAt.IsZero() || l.Mark.Deadline.Before(l.ExpiresAt)):
+	case l.Mark != nil && (l.Mark.Cause == CauseExpired || l.ExpiresAt.IsZero() || l.Mark.Deadline.Before(l.ExpiresAt)):
 		return l.Mark.Deadline
 	case l.ExpiresAt.IsZero():
 		return time.Time{}
@@ -122,7 +122,7 @@ func (c Circumstances) Overdue(l *Lease, i *Instance) Overdue {
 		return Overdue{}
 	}
 	inferred := l.State == StateActive && l.Mark != nil && l.Mark.Cause.Inferred() && !l.Over(c.Now, c.TermGrace)
-	if inferred && c.Beats[l.InstanceID].Held {
+	if inferred && c.Heartbeats[l.InstanceID].Held {
 		return Overdue{} // the mark is about to be taken back
 	}
 	kept := c.noted(l)
@@ -165,7 +165,7 @@ func (c Circumstances) shown(l *Lease, i *Instance, inferred bool) KeptReason {
 		return why
 	}
 	tag, revoked := i.Expiry(), l.State == StateRevoked
-	forDate := !revoked && !inferred || revoked && l.Cause == CauseTerm
+	forDate := !revoked && !inferred || revoked && l.Cause == CauseExpired
 	switch {
 	case forDate && !tag.Passed(c.Now, c.TermGrace), revoked && Compare(*l, tag).State == RecordBehind,
 		revoked && l.Cause == CauseFailedCreation && i.Leased():
@@ -187,7 +187,7 @@ func (c Circumstances) passing(l *Lease, i *Instance, inferred bool) (why KeptRe
 		return KeptUnseen, ""
 	case l.State == StateAdopting:
 		return KeptAdopting, ""
-	case !c.Fresh, brake == "" && !c.Swept[l.Place()]: // where the listing failed, a brake says so
+	case !c.Fresh, brake == "" && !c.Swept[l.Location()]: // where the listing failed, a brake says so
 		return KeptUnswept, ""
 	case c.Mode != ModeArmed:
 		return KeptReason(c.Mode), ""
@@ -205,8 +205,8 @@ func (c Circumstances) passing(l *Lease, i *Instance, inferred bool) (why KeptRe
 func (c Circumstances) brake(l *Lease, inferred bool) string {
 	for _, b := range c.Brakes {
 		zone := b.Scope == "" || b.Scope == l.Zone || b.Scope == l.ZoneID
-		own := b.Name == BrakeRestored && b.Scope == l.InstanceID
-		if b.Standing() || own || b.Scope != "" && b.Scope == l.Place().String() || inferred && zone {
+		own := b.Name == BrakeRollback && b.Scope == l.InstanceID
+		if b.Standing() || own || b.Scope != "" && b.Scope == l.Location().String() || inferred && zone {
 			return b.Name
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // TestOverdue has leases of which the registry alone tells whether their instances should be gone, and why they are not.
 func TestOverdue(t *testing.T) {
 	t.Parallel()
-	const place, zone = "111122223333/eu-west-1", "euw1-az1"
+	const location, zone = "111122223333/eu-west-1", "euw1-az1"
 	over := func(d time.Duration) func(*lease.Lease) {
 		return func(l *lease.Lease) { l.ExpiresAt = noon.Add(-d) }
 	}
@@ -29,7 +29,7 @@ func TestOverdue(t *testing.T) {
 		return func(l *lease.Lease) { l.Mark = &lease.Mark{Cause: cause, Deadline: noon.Add(-d)} }
 	}
 	brake := func(name, scope string) func(*lease.Snapshot) {
-		return func(s *lease.Snapshot) { s.Sweep.Brakes = []lease.Brake{{Name: name, Scope: scope}} }
+		return func(s *lease.Snapshot) { s.Checkpoint.Brakes = []lease.Brake{{Name: name, Scope: scope}} }
 	}
 	changes := func(all ...func(*lease.Lease)) []func(*lease.Lease) { return all }
 	as := func(s *lease.Snapshot) {}
@@ -38,18 +38,18 @@ func TestOverdue(t *testing.T) {
 		known func(*lease.Snapshot)
 		want  lease.KeptReason
 	}{
-		"its date has not passed":                             {changes(over(-1)), as, ""},
-		"without a date":                                      {nil, as, ""},
-		"just over":                                           {changes(over(5*time.Minute - 1)), as, ""},
-		"over, and nothing explains it":                       {changes(over(5 * time.Minute)), as, lease.KeptWaiting},
-		"over, within the grace that the stamp tells":         {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.TermGrace = lease.Duration(time.Hour) }, ""},
-		"under notice":                                        {changes(over(time.Hour), marked(lease.CauseTerm, -1)), as, ""},
-		"its notice has passed":                               {changes(over(time.Hour), marked(lease.CauseTerm, 5*time.Minute)), as, lease.KeptWaiting},
+		"its date has not passed":       {changes(over(-1)), as, ""},
+		"without a date":                {nil, as, ""},
+		"just over":                     {changes(over(5*time.Minute - 1)), as, ""},
+		"over, and nothing explains it": {changes(over(5 * time.Minute)), as, lease.KeptWaiting},
+		"over, within the grace that the checkpoint tells": {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint.TermGrace = lease.Duration(time.Hour) }, ""},
+		"under notice":                                        {changes(over(time.Hour), marked(lease.CauseExpired, -1)), as, ""},
+		"its notice has passed":                               {changes(over(time.Hour), marked(lease.CauseExpired, 5*time.Minute)), as, lease.KeptWaiting},
 		"exempt: at once":                                     {changes(over(0), kept(lease.KeptByExempt)), as, lease.KeptByExempt},
 		"without its registry tag: at once":                   {changes(over(0), kept(lease.KeptByRegistry)), as, lease.KeptByRegistry},
 		"its tag is on its way":                               {changes(over(5*time.Minute-1), kept(lease.KeptByTag)), as, ""},
 		"its tag is late":                                     {changes(over(5*time.Minute), kept(lease.KeptByTag)), as, lease.KeptByTag},
-		"what kept it is gone, and it is under notice":        {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseTerm, -1)), as, ""},
+		"what kept it is gone, and it is under notice":        {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseExpired, -1)), as, ""},
 		"exempt, and the registry observes":                   {changes(over(time.Hour), kept(lease.KeptByExempt)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModeObserve }, lease.KeptByExempt},
 		"revoked just now":                                    {changes(revoked(5*time.Minute - 1)), as, ""},
 		"revoked, and asked for":                              {changes(revoked(5*time.Minute), func(l *lease.Lease) { l.Tries = 1 }), as, lease.KeptUnconfirmed},
@@ -67,33 +67,33 @@ func TestOverdue(t *testing.T) {
 		"being adopted, and over":                             {changes(over(time.Hour), func(l *lease.Lease) { l.State = lease.StateAdopting }), as, lease.KeptAdopting},
 		"ended":                                               {changes(over(time.Hour), func(l *lease.Lease) { l.State = lease.StateEnded }), as, ""},
 		"unmanaged":                                           {changes(over(time.Hour), func(l *lease.Lease) { l.State = lease.StateUnmanaged }), as, ""},
-		"its place is not swept":                              {changes(over(time.Hour), func(l *lease.Lease) { l.Region = "eu-west-2" }), as, lease.KeptUnswept},
-		"its place could not be listed":                       {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.Places = nil; brake("health", place)(s) }, lease.KeptBraked},
-		"nobody sweeps":                                       {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.NextSweep = noon.Add(-4 * time.Minute) }, lease.KeptUnswept},
-		"nobody ever swept":                                   {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep = lease.Sweep{} }, lease.KeptUnswept},
+		"its location is not swept":                           {changes(over(time.Hour), func(l *lease.Lease) { l.Region = "eu-west-2" }), as, lease.KeptUnswept},
+		"its location could not be listed":                    {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint.Locations = nil; brake("health", location)(s) }, lease.KeptBraked},
+		"nobody sweeps":                                       {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint.NextSweep = noon.Add(-4 * time.Minute) }, lease.KeptUnswept},
+		"nobody ever swept":                                   {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint = lease.Checkpoint{} }, lease.KeptUnswept},
 		"the registry observes":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModeObserve }, lease.KeptByObserving},
 		"the registry is paused":                              {changes(revoked(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModePaused }, lease.KeptByPause},
-		"the audit log is down":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Sweep.Unable = lease.KeptByAudit }, lease.KeptByAudit},
-		"a brake that holds everything":                       {changes(over(time.Hour)), brake(lease.BrakeRestored, ""), lease.KeptBraked},
+		"the audit log is down":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint.Unable = lease.KeptByAudit }, lease.KeptByAudit},
+		"a brake that holds everything":                       {changes(over(time.Hour)), brake(lease.BrakeRollback, ""), lease.KeptBraked},
 		"a brake that somebody has lifted": {changes(over(time.Hour)), func(s *lease.Snapshot) {
-			brake(lease.BrakeRestored, "")(s)
-			s.Registry = s.Registry.Lift(noon, lease.BrakeRestored, s.Sweep.Brakes, lease.By{Actor: "ada"})
+			brake(lease.BrakeRollback, "")(s)
+			s.Registry = s.Registry.Lift(noon, lease.BrakeRollback, s.Checkpoint.Brakes, lease.By{Actor: "ada"})
 		}, lease.KeptWaiting},
-		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), brake(lease.BrakeRestored, "i-1"), lease.KeptBraked},
-		"a brake that holds another lease":                    {changes(revoked(time.Hour)), brake(lease.BrakeRestored, "i-2"), lease.KeptWaiting},
-		"the clock there":                                     {changes(over(time.Hour)), brake("clock", place), lease.KeptBraked},
+		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), brake(lease.BrakeRollback, "i-1"), lease.KeptBraked},
+		"a brake that holds another lease":                    {changes(revoked(time.Hour)), brake(lease.BrakeRollback, "i-2"), lease.KeptWaiting},
+		"the clock there":                                     {changes(over(time.Hour)), brake("clock", location), lease.KeptBraked},
 		"the clock elsewhere":                                 {changes(over(time.Hour)), brake("clock", "111122223333/eu-west-2"), lease.KeptWaiting},
-		"silence holds no date":                               {changes(over(time.Hour)), brake(lease.BrakeSilence, ""), lease.KeptWaiting},
-		"silence holds a mark for silence":                    {changes(over(-time.Hour), marked(lease.CauseSilence, 5*time.Minute)), brake(lease.BrakeSilence, zone), lease.KeptBraked},
-		"silence of another zone":                             {changes(over(-time.Hour), marked(lease.CauseSilence, 5*time.Minute)), brake(lease.BrakeSilence, "euw1-az2"), ""},
-		"silent, and held as new leaders are":                 {changes(marked(lease.CauseNeverBeat, time.Hour)), brake("health", ""), lease.KeptBraked},
-		"silent, and waits for a witness":                     {changes(marked(lease.CauseSilence, 65*time.Minute-1)), as, ""},
-		"silent, and no longer waits for a witness":           {changes(marked(lease.CauseSilence, 65*time.Minute)), as, lease.KeptWaiting},
-		"silent, and renewed again":                           {changes(marked(lease.CauseSilence, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, ""},
-		"silent, and its heartbeat is a ghost":                {changes(marked(lease.CauseSilence, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{} }, lease.KeptWaiting},
-		"silent, renewed again, and over":                     {changes(over(time.Hour), marked(lease.CauseSilence, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, lease.KeptWaiting},
-		"over, though its mark for silence has a while to go": {changes(over(time.Hour), marked(lease.CauseSilence, -time.Hour)), as, lease.KeptWaiting},
-		"exempt, though it was marked for silence":            {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseSilence, time.Hour)), as, lease.KeptByExempt},
+		"silence holds no date":                               {changes(over(time.Hour)), brake(lease.BrakeHeartbeats, ""), lease.KeptWaiting},
+		"silence holds a mark for silence":                    {changes(over(-time.Hour), marked(lease.CauseHeartbeatLost, 5*time.Minute)), brake(lease.BrakeHeartbeats, zone), lease.KeptBraked},
+		"silence of another zone":                             {changes(over(-time.Hour), marked(lease.CauseHeartbeatLost, 5*time.Minute)), brake(lease.BrakeHeartbeats, "euw1-az2"), ""},
+		"silent, and held as new leaders are":                 {changes(marked(lease.CauseNoHeartbeat, time.Hour)), brake("health", ""), lease.KeptBraked},
+		"silent, and waits for a witness":                     {changes(marked(lease.CauseHeartbeatLost, 65*time.Minute-1)), as, ""},
+		"silent, and no longer waits for a witness":           {changes(marked(lease.CauseHeartbeatLost, 65*time.Minute)), as, lease.KeptWaiting},
+		"silent, and renewed again":                           {changes(marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, ""},
+		"silent, and its heartbeat is a ghost":                {changes(marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{} }, lease.KeptWaiting},
+		"silent, renewed again, and over":                     {changes(over(time.Hour), marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, lease.KeptWaiting},
+		"over, though its mark for silence has a while to go": {changes(over(time.Hour), marked(lease.CauseHeartbeatLost, -time.Hour)), as, lease.KeptWaiting},
+		"exempt, though it was marked for silence":            {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseHeartbeatLost, time.Hour)), as, lease.KeptByExempt},
 	} {
 		l := lease.Lease{
 			InstanceID: "i-1", State: lease.StateActive, Account: "111122223333", Region: "eu-west-1", Zone: "eu-west-1a", ZoneID: zone, ExpiresNumber: 1,
@@ -103,11 +103,11 @@ func TestOverdue(t *testing.T) {
 		}
 		s := lease.Snapshot{
 			Registry:   lease.Registry{UUID: "ours", Mode: lease.ModeArmed},
-			Sweep:      lease.Sweep{Time: noon.Add(-time.Minute), NextSweep: noon, Places: []lease.Place{l.Place(), {Account: "111122223333", Region: "eu-west-1"}}},
+			Checkpoint: lease.Checkpoint{Time: noon.Add(-time.Minute), NextSweep: noon, Locations: []lease.Location{l.Location(), {Account: "111122223333", Region: "eu-west-1"}}},
 			Heartbeats: map[string]lease.Heartbeat{},
 		}
 		if l.Region != "eu-west-1" {
-			s.Sweep.Places = s.Sweep.Places[1:]
+			s.Checkpoint.Locations = s.Checkpoint.Locations[1:]
 		}
 		c.known(&s)
 		got := s.Circumstances(noon).Overdue(&l, nil)
@@ -124,7 +124,7 @@ func TestWhatEC2ShowsOutweighsWhatWasNoted(t *testing.T) {
 		InstanceID: "i-1", State: lease.StateActive, ExpiresAt: yesterday, ExpiresNumber: 1,
 		KeptSince: yesterday, KeptReason: lease.KeptByExempt,
 	}
-	c := lease.Circumstances{Now: noon, UUID: "ours", Mode: lease.ModeArmed, Fresh: true, Swept: map[lease.Place]bool{{}: true}}
+	c := lease.Circumstances{Now: noon, UUID: "ours", Mode: lease.ModeArmed, Fresh: true, Swept: map[lease.Location]bool{{}: true}}
 	shown := func(state lease.InstanceState, tags map[string]string) *lease.Instance {
 		all := map[string]string{lease.TagRegistry: "ours", lease.TagExpires: l.Expiry().String()}
 		for key, value := range tags {

@@ -7,12 +7,12 @@ import (
 )
 
 // Plan is what the leader would do if its registry were armed. A leader that observes or is paused publishes it beside its
-// stamp, so that whoever arms has seen what the janitor itself sees, in every location that it sweeps.
+// checkpoint, so that whoever arms has seen what the janitor itself sees, in every location that it sweeps.
 type Plan struct {
 	Schema   int       `json:"schema"`
 	Sequence int64     `json:"sequence"` // of the sweep whose listing it was decided by, and its nonce
 	Nonce    string    `json:"nonce"`
-	Time     time.Time `json:"time"` // when it was decided, dated like the stamp
+	Time     time.Time `json:"time"` // when it was decided, dated like the checkpoint
 	Leader   string    `json:"leader"`
 	// RegistryRevision is that of the registry by which it was decided. Once the registry has changed, the plan is out of date.
 	RegistryRevision int64          `json:"registry_revision"`
@@ -29,8 +29,8 @@ type Plan struct {
 
 // Sight is a location that the leader sweeps, and why it could not list it.
 type Sight struct {
-	Location Place  `json:"location"`
-	Error    string `json:"error,omitzero"` // empty: the listing is complete
+	Location Location `json:"location"`
+	Error    string   `json:"error,omitzero"` // empty: the listing is complete
 }
 
 // Judgement is one verdict of a [Plan].
@@ -40,7 +40,7 @@ type Judgement struct {
 	Leftover   string       `json:"leftover,omitzero"` // id of a volume, an interface or a spot request
 	Kind       LeftoverKind `json:"kind,omitzero"`     // of the leftover
 	Launch     string       `json:"launch,omitzero"`
-	Place      string       `json:"place"`
+	Location   string       `json:"location"`
 	Cause      Cause        `json:"cause,omitzero"`
 	Brake      string       `json:"brake,omitzero"`
 	Foreign    bool         `json:"foreign,omitzero"` // about an instance of another registry
@@ -49,8 +49,8 @@ type Judgement struct {
 	Overdue // should be gone by its record: what keeps it, and since when
 }
 
-// Of reports whether the plan was decided by that registry, on the listing of that stamp.
-func (p Plan) Of(r Registry, s Sweep) bool {
+// Of reports whether the plan was decided by that registry, on the listing of that checkpoint.
+func (p Plan) Of(r Registry, s Checkpoint) bool {
 	return p.Nonce != "" && p.Nonce == s.Nonce && p.RegistryRevision == r.Revision
 }
 

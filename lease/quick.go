@@ -53,8 +53,8 @@ func quickLease(q *quick, l *Lease) {
 	moment(q, "expires_at", &l.ExpiresAt)
 	number(q, "expires_number", &l.ExpiresNumber)
 	number(q, "shortened_at", &l.ShortenedAt)
-	moment(q, "not_after", &l.NotAfter)
-	span(q, "ttl", &l.TTL)
+	moment(q, "max_expires_at", &l.MaxExpiresAt)
+	span(q, "heartbeat_timeout", &l.HeartbeatTimeout)
 	moment(q, "claimed_at", &l.ClaimedAt)
 	moment(q, "cured_at", &l.CuredAt)
 	moment(q, "kept_since", &l.KeptSince)
@@ -109,7 +109,7 @@ func quickHeartbeat(q *quick, h *Heartbeat) {
 	word(q, "address", &h.Address)
 	word(q, "version", &h.Version)
 	number(q, "changes", &h.Changes)
-	span(q, "ttl", &h.TTL)
+	span(q, "heartbeat_timeout", &h.HeartbeatTimeout)
 	moment(q, "since", &h.Since)
 }
 

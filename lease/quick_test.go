@@ -82,19 +82,19 @@ func TestWhatThisVersionWritesIsReadQuickly(t *testing.T) {
 func TestQuickReadingNeverDiffers(t *testing.T) {
 	t.Parallel()
 	l, h := full()
-	lease, beat := encoded(t, l), encoded(t, h)
+	lease, heartbeat := encoded(t, l), encoded(t, h)
 	rapid.Check(t, func(t *rapid.T) {
-		text, other := mutilated(t, lease), mutilated(t, beat)
+		text, other := mutilated(t, lease), mutilated(t, heartbeat)
 		var quickLease Lease
 		if quickLease.readQuickly(text) && quickLease.valid() == nil {
 			if slow, err := decode[Lease]("lease", "i-1", text); err != nil || !reflect.DeepEqual(slow, quickLease) {
 				t.Fatalf("%s\nis read quickly as\n%+v, else as\n%+v (%v)", text, quickLease, slow, err)
 			}
 		}
-		var quickBeat Heartbeat
-		if quickBeat.readQuickly(other) && quickBeat.valid() == nil {
-			if slow, err := decode[Heartbeat]("heartbeat", "i-1", other); err != nil || !reflect.DeepEqual(slow, quickBeat) {
-				t.Fatalf("%s\nis read quickly as\n%+v, else as\n%+v (%v)", other, quickBeat, slow, err)
+		var quickHeartbeat Heartbeat
+		if quickHeartbeat.readQuickly(other) && quickHeartbeat.valid() == nil {
+			if slow, err := decode[Heartbeat]("heartbeat", "i-1", other); err != nil || !reflect.DeepEqual(slow, quickHeartbeat) {
+				t.Fatalf("%s\nis read quickly as\n%+v, else as\n%+v (%v)", other, quickHeartbeat, slow, err)
 			}
 		}
 	})
@@ -106,12 +106,12 @@ func FuzzQuickReading(f *testing.F) {
 	f.Add(encoded(f, l))
 	f.Add(encoded(f, h))
 	for _, text := range []string{
-		`{"schema":2,"instance_id":"i-1","state":"active","expires_number":1,"granted_at":"2026-03-01T24:00:00Z"}`,
+		`{"schema":3,"instance_id":"i-1","state":"active","expires_number":1,"granted_at":"2026-03-01T24:00:00Z"}`,
 		`{"schema":-0,"instance_id":"i-1","labels":{"a":"1","a":"2"},"state":"active","outlive":[]}`,
-		`{"schema":2,"instance_id":"i-1","state":"ended","untagged":"true"}`,
-		`{"schema":2,"instance_id":"i-1","state":"ended","untagged":false}`,
-		`{"schema":2,"instance_id":"i-1","ttl":"1h","state":"active","mark":{"cause":"term","since":"2026-03-01T12:00:00+01:00"}}`,
-		`{"schema":2,"instance_id":"i-1","boot_id":"\ud83d\ude00","changes":-9223372036854775808,"ttl":"-1ns"}`,
+		`{"schema":3,"instance_id":"i-1","state":"ended","untagged":"true"}`,
+		`{"schema":3,"instance_id":"i-1","state":"ended","untagged":false}`,
+		`{"schema":3,"instance_id":"i-1","heartbeat_timeout":"1h","state":"active","mark":{"cause":"expired","since":"2026-03-01T12:00:00+01:00"}}`,
+		`{"schema":3,"instance_id":"i-1","boot_id":"\ud83d\ude00","changes":-9223372036854775808,"heartbeat_timeout":"-1ns"}`,
 	} {
 		f.Add([]byte(text))
 	}
@@ -137,7 +137,7 @@ func agree[R record](t *testing.T, data []byte) {
 // else than it seems to.
 func TestWhatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {
 	t.Parallel()
-	const begin = `{"schema":2,"instance_id":"i-1",`
+	const begin = `{"schema":3,"instance_id":"i-1",`
 	for name, text := range map[string]string{
 		"text after it":                 begin + `"state":"active","expires_number":1}x`,
 		"another after it":              begin + `"state":"active","expires_number":1}{}`,
@@ -152,13 +152,13 @@ func TestWhatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {
 		"a negative one":                begin + `"state":"active","expires_number":1,"tries":-01}`,
 		"no number":                     begin + `"state":"active","expires_number":1,"tries":}`,
 		"too large a number":            begin + `"state":"active","expires_number":1,"changes":9223372036854775808}`,
-		"no duration":                   begin + `"state":"active","expires_number":1,"ttl":"soon"}`,
+		"no duration":                   begin + `"state":"active","expires_number":1,"heartbeat_timeout":"soon"}`,
 		"no date":                       begin + `"state":"active","granted_at":"2026-02-30T00:00:00Z","expires_number":1}`,
-		"no comma after a mark":         begin + `"state":"active","expires_number":1,"mark":{}"cause":"term"}`,
+		"no comma after a mark":         begin + `"state":"active","expires_number":1,"mark":{}"cause":"expired"}`,
 		"no comma after a history":      begin + `"state":"active","expires_number":1,"history":[{}]"revision":3}`,
 		"no comma in a history":         begin + `"state":"active","expires_number":1,"history":[{}{}]}`,
 		"no comma in a list":            begin + `"state":"active","expires_number":1,"outlive":["vol-1""vol-2"]}`,
-		"a comma before all":            `{,"schema":2,"instance_id":"i-1","state":"active","expires_number":1}`,
+		"a comma before all":            `{,"schema":3,"instance_id":"i-1","state":"active","expires_number":1}`,
 		"a field twice":                 begin + `"state":"active","state":"ended","expires_number":1}`,
 		"a field in other letters":      begin + `"state":"active","STATE":"ended","expires_number":1}`,
 		"a newer schema":                `{"schema":99,"instance_id":"i-1","state":"active","expires_number":1}`,
@@ -200,7 +200,7 @@ func BenchmarkDecodeLease(b *testing.B) {
 		Schema: Schema, InstanceID: "i-0123456789abcdef0", Launch: "01920000-0000-7000-8000-000000000000",
 		ClientToken: "01920000-0000-7000-8000-000000000000.1", Account: "123456789012", Region: "us-east-1", Zone: "us-east-1a",
 		ZoneID: "use1-az1", Holder: "ada", State: StateActive, GrantedAt: now, ExpiresAt: now, ExpiresNumber: 6,
-		NotAfter: now, TTL: Duration(5 * time.Minute),
+		MaxExpiresAt: now, HeartbeatTimeout: Duration(5 * time.Minute),
 	}
 	for range 5 {
 		l = l.changed(now, "extend", By{Actor: "cli:ada@laptop", Reason: "the job takes longer"})

@@ -7,7 +7,7 @@ const ClockSlack = lateMax
 
 // Watched is when a leader surely watched the registry last: by EC2's clock, as far as leaders were told it. It has passed,
 // whatever the clock of this machine says.
-func (s Sweep) Watched() time.Time {
+func (s Checkpoint) Watched() time.Time {
 	if s.Witnessed.IsZero() || s.Time.Before(s.Witnessed) {
 		return s.Time
 	}
@@ -24,7 +24,7 @@ type Reckoning struct {
 }
 
 // Reckon reckons the time of a machine whose own clock says now. Without a sweep it knows nothing else.
-func (s Sweep) Reckon(now time.Time) Reckoning {
+func (s Checkpoint) Reckon(now time.Time) Reckoning {
 	r := Reckoning{Now: now}
 	if s.Time.IsZero() {
 		return r

@@ -14,7 +14,7 @@ import (
 
 // Schema is the version of the records that this code writes, and the only one that it reads: those of version 1 have no
 // number to their dates, and zero would say that no date was ever agreed on.
-const Schema = 2
+const Schema = 3
 
 // Duration is a time.Duration whose JSON is what Go prints, for example "1h30m0s".
 type Duration time.Duration
@@ -91,7 +91,7 @@ type (
 	plainLaunch     Launch
 	plainAttempt    Attempt
 	plainRegistry   Registry
-	plainSweep      Sweep
+	plainCheckpoint Checkpoint
 )
 
 // MarshalJSON writes the record with the fields that this version does not know.
@@ -145,16 +145,16 @@ func (r *Registry) UnmarshalJSON(data []byte) (err error) {
 }
 
 // MarshalJSON writes the record with the fields that this version does not know.
-func (s Sweep) MarshalJSON() ([]byte, error) {
-	if s.Places == nil {
-		s.Places = []Place{}
+func (s Checkpoint) MarshalJSON() ([]byte, error) {
+	if s.Locations == nil {
+		s.Locations = []Location{}
 	}
-	return encodeObject(plainSweep(s), s.unknown)
+	return encodeObject(plainCheckpoint(s), s.unknown)
 }
 
 // UnmarshalJSON reads the record and keeps the fields that this version does not know.
-func (s *Sweep) UnmarshalJSON(data []byte) (err error) {
-	s.unknown, err = decodeObject(data, (*plainSweep)(s))
+func (s *Checkpoint) UnmarshalJSON(data []byte) (err error) {
+	s.unknown, err = decodeObject(data, (*plainCheckpoint)(s))
 	return err
 }
 
@@ -227,7 +227,7 @@ func (r Registry) valid() error {
 	return nil
 }
 
-func (s Sweep) valid() error { return within("sequence", s.Sequence, 0, maxChanges) }
+func (s Checkpoint) valid() error { return within("sequence", s.Sequence, 0, maxChanges) }
 
 func (h Heartbeat) valid() error {
 	if h.InstanceID == "" {
@@ -237,7 +237,7 @@ func (h Heartbeat) valid() error {
 		return fmt.Errorf("a text of %d bytes, and %d are allowed", size, maxHeartbeatText)
 	}
 	return cmp.Or(
-		within("changes", h.Changes, 0, MaxHeartbeatChanges), within("ttl", int64(h.TTL), 0, int64(MaxTTL)))
+		within("changes", h.Changes, 0, MaxHeartbeatChanges), within("heartbeat_timeout", int64(h.HeartbeatTimeout), 0, int64(MaxHeartbeatTimeout)))
 }
 
 // Decode reads a stored record. kind and id name it in errors.

@@ -201,7 +201,7 @@ func TestUnknownFieldsOfALaunchSurviveEveryStep(t *testing.T) {
 	})
 }
 
-func TestUnknownFieldsOfRegistryAndStampSurvive(t *testing.T) {
+func TestUnknownFieldsOfRegistryAndCheckpointSurvive(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		unknown := drawFields(t, 2)
@@ -217,20 +217,20 @@ func TestUnknownFieldsOfRegistryAndStampSurvive(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkFields(t, "registry", exact(t, text(t, r.To(at(time.Hour), lease.ModeArmed, lease.By{}))).(map[string]any), unknown)
-		s, err := lease.Decode[lease.Sweep]("sweep", "default", add(text(t, lease.Sweep{Schema: lease.Schema, Time: noon})))
+		s, err := lease.Decode[lease.Checkpoint]("checkpoint", "default", add(text(t, lease.Checkpoint{Schema: lease.Schema, Time: noon})))
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.Sequence++
-		checkFields(t, "sweep", exact(t, text(t, s)).(map[string]any), unknown)
+		checkFields(t, "checkpoint", exact(t, text(t, s)).(map[string]any), unknown)
 	})
 }
 
 func TestAKnownNameInAnotherCaseIsNotWrittenTwice(t *testing.T) {
 	t.Parallel()
 	l := must(lease.Decode[lease.Lease]("lease", "i-1",
-		[]byte(`{"schema":2,"Instance_ID":"i-1","STATE":"active","Holder":"ada","new":1,"expires_number":1,"changes":1}`)))
-	l = must(l.Pardon(noon, ada))
+		[]byte(`{"schema":3,"Instance_ID":"i-1","STATE":"active","Holder":"ada","new":1,"expires_number":1,"changes":1}`)))
+	l = must(l.Unmark(noon, ada))
 	var got map[string]any
 	if err := json.Unmarshal([]byte(text(t, l)), &got); err != nil {
 		t.Fatal(err)
@@ -265,20 +265,20 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range []any{
 		full(), opened(), sent(), launched(), must(must(launched().Close(noon, "released")).Looked(noon, "i-1")),
 		lease.NewRegistry(noon, "uuid-1", lease.ModePaused),
-		lease.Sweep{Schema: lease.Schema, Time: noon},
+		lease.Checkpoint{Schema: lease.Schema, Time: noon},
 		lease.Heartbeat{Schema: lease.Schema, InstanceID: "i-1"},
 	} {
 		f.Add([]byte(text(f, r)))
 	}
 	for _, data := range []string{
 		"", "null", "{}", "[]", `{"schema":1}`, `{"schema":-1}`, `{"":null}`,
-		`{"schema":2,"instance_id":"i","state":"active","expires_number":1,"mark":null}`,
-		`{"schema":2,"instance_id":"i","state":"active","expires_number":1,"history":[null,{},{"x":1}],"mark":{"x":[]},"y":{"z":"<"}}`,
-		`{"schema":2,"instance_id":"i","state":"active","expires_number":1000000000,"changes":9007199254740991,"expires_at":"9999-12-31T23:59:59-23:59"}`,
-		`{"schema":2,"instance_id":"i","state":"revoked","expires_number":7,"tag_number":999000000,"tries":1000000000}`,
-		`{"schema":2,"token":"t","state":"open","attempts":[{}],"request":null,"count":-1,"window":"-1h"}`,
-		`{"schema":2,"token":"t","state":"open","attempts":[{}, null],"looks":{"i":"2026-03-01T12:00:00Z"},"REQUEST":[1,2]}`,
-		`{"schema":2,"uuid":"u","mode":"armed","history":[],"history":{}}`,
+		`{"schema":3,"instance_id":"i","state":"active","expires_number":1,"mark":null}`,
+		`{"schema":3,"instance_id":"i","state":"active","expires_number":1,"history":[null,{},{"x":1}],"mark":{"x":[]},"y":{"z":"<"}}`,
+		`{"schema":3,"instance_id":"i","state":"active","expires_number":1000000000,"changes":9007199254740991,"expires_at":"9999-12-31T23:59:59-23:59"}`,
+		`{"schema":3,"instance_id":"i","state":"revoked","expires_number":7,"tag_number":999000000,"tries":1000000000}`,
+		`{"schema":3,"token":"t","state":"open","attempts":[{}],"request":null,"count":-1,"window":"-1h"}`,
+		`{"schema":3,"token":"t","state":"open","attempts":[{}, null],"looks":{"i":"2026-03-01T12:00:00Z"},"REQUEST":[1,2]}`,
+		`{"schema":3,"uuid":"u","mode":"armed","history":[],"history":{}}`,
 	} {
 		f.Add([]byte(data))
 	}
@@ -299,7 +299,7 @@ func FuzzDecode(f *testing.F) {
 			_ = l.Bind(noon, instance(), l.Last(), ada)
 		}
 		fuzzDecode[lease.Registry](t, data)
-		fuzzDecode[lease.Sweep](t, data)
+		fuzzDecode[lease.Checkpoint](t, data)
 		fuzzDecode[lease.Heartbeat](t, data)
 	})
 }
@@ -328,7 +328,7 @@ func fuzzDecode[R record](t *testing.T, data []byte) (r R, ok bool) {
 }
 
 type record interface {
-	lease.Lease | lease.Launch | lease.Registry | lease.Sweep | lease.Heartbeat
+	lease.Lease | lease.Launch | lease.Registry | lease.Checkpoint | lease.Heartbeat
 }
 
 // decode is lease.Decode for any of the records.
@@ -340,8 +340,8 @@ func decode[R record](data []byte) (r R, err error) {
 		*r, err = lease.Decode[lease.Launch]("record", "x", data)
 	case *lease.Registry:
 		*r, err = lease.Decode[lease.Registry]("record", "x", data)
-	case *lease.Sweep:
-		*r, err = lease.Decode[lease.Sweep]("record", "x", data)
+	case *lease.Checkpoint:
+		*r, err = lease.Decode[lease.Checkpoint]("record", "x", data)
 	case *lease.Heartbeat:
 		*r, err = lease.Decode[lease.Heartbeat]("record", "x", data)
 	}

@@ -15,7 +15,7 @@ import (
 func full() lease.Lease {
 	l := must(revoked().Absent(at(90 * time.Minute)))
 	l.ClaimedAt, l.CuredAt, l.EndedAt = at(time.Minute), at(2*time.Minute), at(2*time.Hour)
-	l.Mark = &lease.Mark{Cause: lease.CauseSilence, Since: at(time.Hour), Deadline: at(time.Hour + 1500*time.Millisecond)}
+	l.Mark = &lease.Mark{Cause: lease.CauseHeartbeatLost, Since: at(time.Hour), Deadline: at(time.Hour + 1500*time.Millisecond)}
 	l.Tries, l.TriedAt, l.Stuck = 2, at(80*time.Minute), "protected"
 	l.ExpiresNumber, l.ShortenedAt, l.TagNumber = 7, 3, 9
 	l.KeptSince, l.KeptReason = at(70*time.Minute), lease.KeptByTag
@@ -24,7 +24,7 @@ func full() lease.Lease {
 }
 
 const fullJSON = `{
-  "schema": 2,
+  "schema": 3,
   "instance_id": "i-1",
   "launch": "nightly-build",
   "client_token": "nightly-build.1",
@@ -41,14 +41,14 @@ const fullJSON = `{
   "expires_at": "2026-03-02T12:00:00Z",
   "expires_number": 7,
   "shortened_at": 3,
-  "not_after": "2026-03-08T12:00:00Z",
-  "ttl": "1m0s",
+  "max_expires_at": "2026-03-08T12:00:00Z",
+  "heartbeat_timeout": "1m0s",
   "claimed_at": "2026-03-01T12:01:00Z",
   "cured_at": "2026-03-01T12:02:00Z",
   "kept_since": "2026-03-01T13:10:00Z",
   "kept_reason": "tag",
   "mark": {
-    "cause": "silence",
+    "cause": "heartbeat-lost",
     "since": "2026-03-01T13:00:00Z",
     "deadline": "2026-03-01T13:00:01.5Z"
   },
@@ -107,7 +107,7 @@ func TestALeaseHasEveryNameThatProgramsWereToldOf(t *testing.T) {
 		in    map[string]json.RawMessage
 		names string
 	}{
-		{got.Fields, "instance_id launch account region zone holder labels state granted_at expires_at not_after ttl mark cause " +
+		{got.Fields, "instance_id launch account region zone holder labels state granted_at expires_at max_expires_at heartbeat_timeout mark cause " +
 			"revision history"},
 		{got.Mark, "cause since deadline"},
 		{got.History[0], "time actor action reason"},
@@ -126,17 +126,17 @@ func TestListsAreArraysNeverNull(t *testing.T) {
 		record any
 		want   string
 	}{
-		"a lease without history":    {lease.Lease{}, `"history":[]`},
-		"a launch without attempts":  {lease.Launch{}, `"attempts":[]`},
-		"a stamp without places":     {lease.Sweep{}, `"places":[]`},
-		"leases, by pointer":         {&lease.Lease{}, `"history":[]`},
-		"a lease inside of a change": {lease.Change{Lease: &lease.Lease{}}, `"history":[]`},
+		"a lease without history":        {lease.Lease{}, `"history":[]`},
+		"a launch without attempts":      {lease.Launch{}, `"attempts":[]`},
+		"a checkpoint without locations": {lease.Checkpoint{}, `"locations":[]`},
+		"leases, by pointer":             {&lease.Lease{}, `"history":[]`},
+		"a lease inside of a change":     {lease.Change{Lease: &lease.Lease{}}, `"history":[]`},
 	} {
 		if got := text(t, c.record); !strings.Contains(got, c.want) {
 			t.Errorf("%s is written as %s", name, got)
 		}
 	}
-	for _, record := range []any{lease.Lease{}, lease.Sweep{}, held(), opened()} {
+	for _, record := range []any{lease.Lease{}, lease.Checkpoint{}, held(), opened()} {
 		if got := text(t, record); strings.Contains(got, "null") {
 			t.Errorf("null in %s", got)
 		}
@@ -175,14 +175,14 @@ func TestEveryKindOfRecordIsReadAsItWasWritten(t *testing.T) {
 	roundTrip(t, full())
 	roundTrip(t, launch)
 	roundTrip(t, lease.NewRegistry(noon, "uuid-1", lease.ModeArmed))
-	roundTrip(t, lease.Sweep{
+	roundTrip(t, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: at(time.Minute), Leader: "host-1",
-		Places: []lease.Place{{Account: "1", Region: "eu-west-1"}},
-		Brakes: []lease.Brake{{Name: "silence", Scope: "euw1-az2", Since: noon, Reason: "7 of 10 silent"}},
+		Locations: []lease.Location{{Account: "1", Region: "eu-west-1"}},
+		Brakes:    []lease.Brake{{Name: "silence", Scope: "euw1-az2", Since: noon, Reason: "7 of 10 silent"}},
 	})
 	roundTrip(t, lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: "i-1", BootID: "b", Address: "10.0.0.1", Version: "1", Changes: 3,
-		TTL: lease.Duration(time.Minute), Since: noon,
+		HeartbeatTimeout: lease.Duration(time.Minute), Since: noon,
 	})
 }
 
@@ -202,11 +202,12 @@ func TestAnotherSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 		`{"schema":1,"instance_id":"i-1","state":"active","history":[]}`,
 		`{"schema":1,"uuid":"u","mode":"armed"}`,
 		`{"schema":1,"token":"t","state":"open","attempts":[{}]}`,
-		`{"schema":3,"instance_id":"i-1","state":"active"}`,
+		`{"schema":2,"instance_id":"i-1","state":"active"}`,
+		`{"schema":4,"instance_id":"i-1","state":"active"}`,
 		`{"schema":99,"instance_id":{"new":"form"},"state":["active"],"history":7}`,
 	} {
 		for _, decode := range []func([]byte) error{
-			decodeError[lease.Lease], decodeError[lease.Launch], decodeError[lease.Registry], decodeError[lease.Sweep],
+			decodeError[lease.Lease], decodeError[lease.Launch], decodeError[lease.Registry], decodeError[lease.Checkpoint],
 			decodeError[lease.Heartbeat],
 		} {
 			err := decode([]byte(data))
@@ -221,11 +222,11 @@ func TestAnotherSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 	t.Parallel()
 	decode := map[string]func([]byte) error{
-		"lease":     decodeError[lease.Lease],
-		"launch":    decodeError[lease.Launch],
-		"registry":  decodeError[lease.Registry],
-		"sweep":     decodeError[lease.Sweep],
-		"heartbeat": decodeError[lease.Heartbeat],
+		"lease":      decodeError[lease.Lease],
+		"launch":     decodeError[lease.Launch],
+		"registry":   decodeError[lease.Registry],
+		"checkpoint": decodeError[lease.Checkpoint],
+		"heartbeat":  decodeError[lease.Heartbeat],
 	}
 	anywhere := []string{
 		"", " ", "x", "{", `"text"`, "[]", "7", `{"schema":"1"}`, `{"schema":1.5}`, "{}{}", `{"schema":99999999999999999999}`,
@@ -233,22 +234,22 @@ func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 	}
 	for kind, bad := range map[string][]string{
 		"lease": {
-			"{}", "null", `{"schema":2,"state":"active"}`, `{"schema":2,"instance_id":"i-1"}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"Active"}`,
-			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"held"}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","expires_at":"tomorrow"}`,
-			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","ttl":60}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","mark":"soon"}`,
-			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","history":{}}`, `{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","labels":["a"]}`,
-			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","granted_at":"2026-03-01 12:00"}`,
-			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","new_field":1,"ttl":60}`,
-			`{"schema":2,"expires_number":1,"instance_id":"i-1","state":"active","history":[{"new_field":1,"time":1}]}`,
+			"{}", "null", `{"schema":3,"state":"active"}`, `{"schema":3,"instance_id":"i-1"}`, `{"schema":3,"expires_number":1,"instance_id":"i-1","state":"Active"}`,
+			`{"schema":3,"expires_number":1,"instance_id":"i-1","state":"held"}`, `{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","expires_at":"tomorrow"}`,
+			`{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","heartbeat_timeout":60}`, `{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","mark":"soon"}`,
+			`{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","history":{}}`, `{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","labels":["a"]}`,
+			`{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","granted_at":"2026-03-01 12:00"}`,
+			`{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","new_field":1,"heartbeat_timeout":60}`,
+			`{"schema":3,"expires_number":1,"instance_id":"i-1","state":"active","history":[{"new_field":1,"time":1}]}`,
 		},
 		"launch": {
-			"{}", "null", `{"schema":2,"token":"t"}`, `{"schema":2,"state":"open","attempts":[{}]}`, `{"schema":2,"token":"t","state":"lost","attempts":[{}]}`,
-			`{"schema":2,"token":"t","state":"open"}`, `{"schema":2,"token":"t","state":"open","attempts":[]}`,
-			`{"schema":2,"token":"t","state":"open","attempts":[{"sends":"1"}]}`,
+			"{}", "null", `{"schema":3,"token":"t"}`, `{"schema":3,"state":"open","attempts":[{}]}`, `{"schema":3,"token":"t","state":"lost","attempts":[{}]}`,
+			`{"schema":3,"token":"t","state":"open"}`, `{"schema":3,"token":"t","state":"open","attempts":[]}`,
+			`{"schema":3,"token":"t","state":"open","attempts":[{"sends":"1"}]}`,
 		},
-		"registry":  {"{}", "null", `{"schema":2,"uuid":"u"}`, `{"schema":2,"mode":"armed"}`, `{"schema":2,"uuid":"u","mode":"ARMED"}`},
-		"sweep":     {`{"schema":2,"time":"noon"}`, `{"schema":2,"places":"all"}`},
-		"heartbeat": {"{}", "null", `{"schema":2,"boot_id":"b"}`, `{"schema":2,"instance_id":"i-1","ttl":7}`},
+		"registry":   {"{}", "null", `{"schema":3,"uuid":"u"}`, `{"schema":3,"mode":"armed"}`, `{"schema":3,"uuid":"u","mode":"ARMED"}`},
+		"checkpoint": {`{"schema":3,"time":"noon"}`, `{"schema":3,"locations":"all"}`},
+		"heartbeat":  {"{}", "null", `{"schema":3,"boot_id":"b"}`, `{"schema":3,"instance_id":"i-1","heartbeat_timeout":7}`},
 	} {
 		for _, data := range append(bad, anywhere...) {
 			var malformed *lease.MalformedError
@@ -263,9 +264,9 @@ func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 func TestAValueReadIntoAgainKeepsNothingOfTheOlderRecord(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{
-		"known fields only":  `{"schema":2,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[]}`,
-		"with unknown ones":  `{"schema":2,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[],"new":1}`,
-		"another's unknowns": `{"schema":2,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[],"newer":1}`,
+		"known fields only":  `{"schema":3,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[]}`,
+		"with unknown ones":  `{"schema":3,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[],"new":1}`,
+		"another's unknowns": `{"schema":3,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[],"newer":1}`,
 	} {
 		fresh := must(lease.Decode[lease.Lease]("lease", "i-2", []byte(data)))
 		used := must(lease.Decode[lease.Lease]("lease", "i-1", []byte(strings.Replace(fullJSON, "{", `{"new":2,`, 1))))

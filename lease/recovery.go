@@ -13,20 +13,20 @@ const MinRecovery = 24 * time.Hour
 // as a leader last wrote it there, which an extension shortly before the loss may not have reached. So a recovered lease
 // lasts longer rather than shorter, and what is in doubt is left alone.
 type Recovery struct {
-	registry string // its UUID
-	terms    RecoveryTerms
-	leases   map[string]State  // by instance id
-	launches map[string]Launch // by token
-	bad      map[string]error  // by instance id or token
-	beats    map[string]Heartbeat
+	registry   string // its UUID
+	terms      RecoveryTerms
+	leases     map[string]State  // by instance id
+	launches   map[string]Launch // by token
+	bad        map[string]error  // by instance id or token
+	heartbeats map[string]Heartbeat
 }
 
 // RecoveryTerms are what recovered leases are given beside what tags say.
 type RecoveryTerms struct {
-	Term     time.Duration // at least so long from now; less than [MinRecovery] means that
-	AnyTerm  bool          // Term also for instances whose tag says none
-	NotAfter time.Duration // from now; a later term moves it; zero: none
-	TTL      time.Duration // zero: none, for tags do not say
+	Term             time.Duration // at least so long from now; less than [MinRecovery] means that
+	AnyTerm          bool          // Term also for instances whose tag says none
+	MaxTerm          time.Duration // from now; a later term moves it; zero: none
+	HeartbeatTimeout time.Duration // zero: none, for tags do not say
 }
 
 // NewRecovery prepares to judge instances by what the registry still knows. List the instances first and take the
@@ -35,7 +35,7 @@ func NewRecovery(s Snapshot, t RecoveryTerms) Recovery {
 	t.Term = max(t.Term, MinRecovery)
 	r := Recovery{
 		registry: s.Registry.UUID, terms: t, leases: make(map[string]State, len(s.Leases)), launches: make(map[string]Launch, len(s.Launches)),
-		bad: map[string]error{}, beats: s.Heartbeats,
+		bad: map[string]error{}, heartbeats: s.Heartbeats,
 	}
 	for _, l := range s.Leases {
 		r.leases[l.InstanceID] = l.State
@@ -92,17 +92,17 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 	}
 	l := Lease{
 		Schema: Schema, InstanceID: i.ID, Launch: token, ClientToken: i.ClientToken,
-		Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: i.Tags[TagHolder], Labels: maps.Clone(r.launches[token].Labels), GrantedAt: stamp(now), TTL: Duration(r.terms.TTL),
+		Account: i.Location.Account, Region: i.Location.Region, Zone: i.Zone, ZoneID: i.ZoneID,
+		Holder: i.Tags[TagHolder], Labels: maps.Clone(r.launches[token].Labels), GrantedAt: recorded(now), HeartbeatTimeout: Duration(r.terms.HeartbeatTimeout),
 	}
 	var source string
 	l.ExpiresAt, source = r.term(now, i)
 	l.ExpiresNumber = numberAfter(0, i.Expiry().Number)
 	l.ShortenedAt = l.ExpiresNumber
-	if !l.ExpiresAt.IsZero() && r.terms.NotAfter > 0 {
-		l.NotAfter = stamp(now.Add(r.terms.NotAfter))
-		if l.NotAfter.Before(l.ExpiresAt) {
-			l.NotAfter = l.ExpiresAt
+	if !l.ExpiresAt.IsZero() && r.terms.MaxTerm > 0 {
+		l.MaxExpiresAt = recorded(now.Add(r.terms.MaxTerm))
+		if l.MaxExpiresAt.Before(l.ExpiresAt) {
+			l.MaxExpiresAt = l.ExpiresAt
 		}
 	}
 	reason := "rebuilt from tags; " + source
@@ -110,15 +110,15 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 		reason += "; " + by.Reason
 	}
 	by.Reason = reason
-	l.Changes = r.beats[i.ID].Changes // what its sidecar has seen: this is a later state
+	l.Changes = r.heartbeats[i.ID].Changes // what its sidecar has seen: this is a later state
 	l = l.changed(now, "recover", by)
-	l.State, l.CuredAt = StateActive, stamp(now)
+	l.State, l.CuredAt = StateActive, recorded(now)
 	return l, nil
 }
 
 // term is the date on the tags, or a later one, and where it comes from.
 func (r Recovery) term(now time.Time, i Instance) (time.Time, string) {
-	least := stamp(now.Add(r.terms.Term))
+	least := recorded(now.Add(r.terms.Term))
 	text, tagged := i.Tags[TagExpires]
 	tag := ParseExpiry(text)
 	switch {
@@ -181,11 +181,11 @@ func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, 
 		return refuse(ObstacleUnread, "the record of its launch cannot be read: %v", r.bad[token])
 	case !recorded:
 		return token, nil
-	case launch.State == LaunchOpen && !launch.WindowOver(now) && r.beats[i.ID].Changes == 0: // no sidecar has seen a lease
+	case launch.State == LaunchOpen && !launch.WindowOver(now) && r.heartbeats[i.ID].Changes == 0: // no sidecar has seen a lease
 		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease: `lease launch --id %s` goes on with it", token, token)
-	case !member || launch.Place() != i.Place:
+	case !member || launch.Location() != i.Location:
 		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it; `lease adopt` gives it a lease", token)
-	case launch.State == LaunchClosed && r.beats[i.ID].Changes == 0: // or its sidecar has seen a lease
+	case launch.State == LaunchClosed && r.heartbeats[i.ID].Changes == 0: // or its sidecar has seen a lease
 		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it, unless `janitor status` says that it is held; `lease adopt` if it is to live", token)
 	}
 	return token, nil

@@ -51,10 +51,10 @@ func recorded(state lease.LaunchState) func(*lease.Snapshot) {
 
 func TestARebuiltLeaseIsALaterStateThanItsSidecarKnows(t *testing.T) {
 	t.Parallel()
-	beating := emptied(func(s *lease.Snapshot) {
+	renewing := emptied(func(s *lease.Snapshot) {
 		s.Heartbeats = map[string]lease.Heartbeat{instance().ID: {InstanceID: instance().ID, Changes: 7}}
 	})
-	l, err := lease.NewRecovery(beating, lease.RecoveryTerms{}).Lease(noon, lost(), lease.By{})
+	l, err := lease.NewRecovery(renewing, lease.RecoveryTerms{}).Lease(noon, lost(), lease.By{})
 	if err != nil || l.Changes != 8 {
 		t.Errorf("%d changes (%v), want 8", l.Changes, err)
 	}
@@ -79,15 +79,15 @@ func TestAnInstanceOfAClosedLaunchHadALeaseIfItsSidecarHasSeenOne(t *testing.T) 
 func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
 	t.Parallel()
 	now := noon
-	l, err := lease.NewRecovery(emptied(), lease.RecoveryTerms{NotAfter: 7 * 24 * time.Hour}).Lease(now, lost(), lease.By{Actor: "cli:eve", Reason: "disk died"})
+	l, err := lease.NewRecovery(emptied(), lease.RecoveryTerms{MaxTerm: 7 * 24 * time.Hour}).Lease(now, lost(), lease.By{Actor: "cli:eve", Reason: "disk died"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.State != lease.StateActive || l.Holder != "ada" || l.Launch != token || l.ClientToken != token+".1" || l.TTL != 0 || l.Revision != 0 {
+	if l.State != lease.StateActive || l.Holder != "ada" || l.Launch != token || l.ClientToken != token+".1" || l.HeartbeatTimeout != 0 || l.Revision != 0 {
 		t.Errorf("%+v", l)
 	}
-	if !l.ExpiresAt.Equal(noon.Add(72*time.Hour)) || !l.NotAfter.Equal(now.Add(7*24*time.Hour)) {
-		t.Errorf("until %s, not after %s", l.ExpiresAt, l.NotAfter)
+	if !l.ExpiresAt.Equal(noon.Add(72*time.Hour)) || !l.MaxExpiresAt.Equal(now.Add(7*24*time.Hour)) {
+		t.Errorf("until %s, not after %s", l.ExpiresAt, l.MaxExpiresAt)
 	}
 	if !l.Binds(lost()) {
 		t.Error("it does not bind its instance")
@@ -102,11 +102,11 @@ func TestARecoveredTerm(t *testing.T) {
 	t.Parallel()
 	hours := func(n time.Duration) time.Time { return noon.Add(n * time.Hour) }
 	for name, c := range map[string]struct {
-		tag      func(*lease.Instance)
-		terms    lease.RecoveryTerms
-		want     time.Time // zero: none
-		notAfter time.Time
-		reason   string
+		tag     func(*lease.Instance)
+		terms   lease.RecoveryTerms
+		want    time.Time // zero: none
+		maxTerm time.Time
+		reason  string
 	}{
 		"as on the tag":                                 {tag(lease.TagExpires, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "as on its tag"},
 		"passed long ago: a day":                        {tag(lease.TagExpires, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
@@ -115,15 +115,15 @@ func TestARecoveredTerm(t *testing.T) {
 		"no date: a day":                                {tag(lease.TagExpires, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "is no date"},
 		"earlier than --term":                           {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
 		"--term is less than a day":                     {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},
-		"none: no term":                                 {tag(lease.TagExpires, "none 3"), lease.RecoveryTerms{NotAfter: time.Hour}, time.Time{}, time.Time{}, "no term"},
+		"none: no term":                                 {tag(lease.TagExpires, "none 3"), lease.RecoveryTerms{MaxTerm: time.Hour}, time.Time{}, time.Time{}, "no term"},
 		"none at creation: no term":                     {tag(lease.TagExpires, "none"), lease.RecoveryTerms{}, time.Time{}, time.Time{}, "no term"},
 		"no tag: a day":                                 {untag(lease.TagExpires), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no tag"},
 		"none, but a term was asked for":                {tag(lease.TagExpires, "none"), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "given one"},
-		"the latest date is never earlier than the end": {tag(lease.TagExpires, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{NotAfter: 168 * time.Hour}, hours(400), hours(400), "as on its tag"},
+		"the latest date is never earlier than the end": {tag(lease.TagExpires, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{MaxTerm: 168 * time.Hour}, hours(400), hours(400), "as on its tag"},
 	} {
 		l, err := lease.NewRecovery(emptied(), c.terms).Lease(noon, lost(c.tag), lease.By{})
-		if err != nil || !l.ExpiresAt.Equal(c.want) || !l.NotAfter.Equal(c.notAfter) {
-			t.Errorf("%s: until %s, not after %s, %v", name, l.ExpiresAt, l.NotAfter, err)
+		if err != nil || !l.ExpiresAt.Equal(c.want) || !l.MaxExpiresAt.Equal(c.maxTerm) {
+			t.Errorf("%s: until %s, not after %s, %v", name, l.ExpiresAt, l.MaxExpiresAt, err)
 		}
 		if !strings.Contains(l.History[0].Reason, c.reason) {
 			t.Errorf("%s: %q", name, l.History[0].Reason)
@@ -173,7 +173,7 @@ func TestWhatIsNotRecovered(t *testing.T) {
 		"its launch was closed, and knows it not":     {emptied(recorded(lease.LaunchClosed)), of(token+".2", token+".2"), lease.ObstacleDoubt},
 		"its launch is done":                          {emptied(recorded(lease.LaunchDone)), lost(), ""},
 		"its launch is done, and knows it not":        {emptied(recorded(lease.LaunchDone)), of(token+".2", token+".2"), lease.ObstacleDoubt},
-		"its launch is done, in another place":        {emptied(recorded(lease.LaunchDone)), lost(func(i *lease.Instance) { i.Place.Region = "mars-1" }), lease.ObstacleDoubt},
+		"its launch is done, in another location":     {emptied(recorded(lease.LaunchDone)), lost(func(i *lease.Instance) { i.Location.Region = "mars-1" }), lease.ObstacleDoubt},
 	} {
 		l, err := lease.NewRecovery(c.s, lease.RecoveryTerms{}).Lease(noon, c.i, lease.By{})
 		cannot, refused := errors.AsType[*lease.UnrecoverableError](err)
@@ -188,8 +188,8 @@ func TestWhatIsNotRecovered(t *testing.T) {
 
 func TestALaunchThatIsDoneLendsItsLabels(t *testing.T) {
 	t.Parallel()
-	l, err := lease.NewRecovery(emptied(recorded(lease.LaunchDone)), lease.RecoveryTerms{TTL: time.Minute}).Lease(noon, lost(), lease.By{})
-	if err != nil || l.Labels["team"] != "search" || l.TTL != lease.Duration(time.Minute) {
+	l, err := lease.NewRecovery(emptied(recorded(lease.LaunchDone)), lease.RecoveryTerms{HeartbeatTimeout: time.Minute}).Lease(noon, lost(), lease.By{})
+	if err != nil || l.Labels["team"] != "search" || l.HeartbeatTimeout != lease.Duration(time.Minute) {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

@@ -14,7 +14,7 @@ type Registry struct {
 	ModeReason string    `json:"mode_reason,omitzero"`
 	Before     Mode      `json:"before,omitzero"` // mode to which a paused registry resumes
 	CreatedAt  time.Time `json:"created_at"`
-	// Resumed is what people said of brakes, by `janitor resume --brake`.
+	// Resumed is what people said of brakes, by `janitor release-brake`.
 	Resumed []Resumption `json:"resumed,omitempty"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
@@ -35,7 +35,7 @@ const (
 // NewRegistry makes a registry that observes, or is armed if so asked.
 func NewRegistry(now time.Time, uuid string, mode Mode) Registry {
 	return Registry{
-		Schema: Schema, MinSchema: Schema, UUID: uuid, Mode: mode, ModeSince: stamp(now), CreatedAt: stamp(now),
+		Schema: Schema, MinSchema: Schema, UUID: uuid, Mode: mode, ModeSince: recorded(now), CreatedAt: recorded(now),
 	}
 }
 
@@ -48,7 +48,7 @@ func (r Registry) To(now time.Time, mode Mode, by By) Registry {
 	if mode == ModePaused {
 		r.Before = r.Mode
 	}
-	r.Mode, r.ModeSince, r.ModeBy, r.ModeReason = mode, stamp(now), by.Actor, by.Reason
+	r.Mode, r.ModeSince, r.ModeBy, r.ModeReason = mode, recorded(now), by.Actor, by.Reason
 	return r
 }
 
@@ -64,9 +64,9 @@ func (r Registry) Resume(now time.Time, by By) Registry {
 	return r.To(now, ModeObserve, by)
 }
 
-// Sweep is the stamp of the last sweep. Launchers refuse unless it is fresh and names their place; a new leader learns
+// Checkpoint is the record of the last sweep. Launchers refuse unless it is fresh and names their location; a new leader learns
 // from it whether there was one before.
-type Sweep struct {
+type Checkpoint struct {
 	Schema   int       `json:"schema"`
 	Sequence int64     `json:"sequence"`
 	Nonce    string    `json:"nonce"` // tells two sweeps of the same sequence apart, after a restore
@@ -75,24 +75,24 @@ type Sweep struct {
 	// time of those before it. By it others judge for how long nobody watched, since Time may be of a clock that was ahead.
 	Witnessed time.Time `json:"witnessed,omitzero"`
 	// NextSweep is when the next one is due, dated like Time.
-	NextSweep time.Time `json:"next_sweep"`
-	Places    []Place   `json:"places"`
-	Leader    string    `json:"leader"`
+	NextSweep time.Time  `json:"next_sweep"`
+	Locations []Location `json:"locations"`
+	Leader    string     `json:"leader"`
 	// LaunchWindow is how long after its last send a launch may still send, before the janitor settles it. Launchers
 	// freeze it in the launch.
 	LaunchWindow Duration `json:"launch_window,omitzero"`
 	// Retention is how long the record of a launch with a generated token is kept. Launchers refuse older tokens, which
 	// nobody would recognise.
 	Retention Duration `json:"retention,omitzero"`
-	// Acting has, by place, since when lapsed leases were being ended there without a gap. A term that passed before
+	// Acting has, by location, since when lapsed leases were being ended there without a gap. A term that passed before
 	// that is marked first.
-	Acting  map[string]time.Time `json:"acting,omitempty"`
-	Offices []time.Time          `json:"offices,omitempty"` // when the last leaders took office, oldest first
-	Brakes  []Brake              `json:"brakes,omitempty"`  // held when this sweep decided
-	// Standing are those of the brakes that are held until a person lifts them. Each stamp takes them over from the one
+	Acting      map[string]time.Time `json:"acting,omitempty"`
+	Leaderships []time.Time          `json:"leaderships,omitempty"` // when the last leaders became leader, oldest first
+	Brakes      []Brake              `json:"brakes,omitempty"`      // held when this sweep decided
+	// Standing are those of the brakes that are held until a person lifts them. Each checkpoint takes them over from the one
 	// before, also that of a janitor which does not know of them.
 	Standing []Brake           `json:"standing,omitempty"`
-	Seen     map[string]Census `json:"seen,omitempty"` // by place that was listed
+	Seen     map[string]Census `json:"seen,omitempty"` // by location that was listed
 	// TermGrace is how long after its date a lease is over; Unable is why the leader terminates nothing, if it cannot.
 	TermGrace Duration   `json:"term_grace,omitzero"`
 	Unable    KeptReason `json:"unable,omitzero"`
@@ -102,35 +102,35 @@ type Sweep struct {
 	unknown unknownFields
 }
 
-// Bounds of what a stamp says of the next sweep. They are constants: an office-hours schedule has pauses of 62 h, and a
+// Bounds of what a checkpoint says of the next sweep. They are constants: a leadership-hours schedule has pauses of 62 h, and a
 // janitor that should have swept is missed as soon after the longest of them as after the shortest.
 const (
-	lateMax = 3 * time.Minute    // between a sweep that is due and its stamp: it lists EC2 first
-	nextMax = 7 * 24 * time.Hour // for which no other sweep need follow, whatever the stamp says
+	lateMax = 3 * time.Minute    // between a sweep that is due and its checkpoint: it lists EC2 first
+	nextMax = 7 * 24 * time.Hour // for which no other sweep need follow, whatever the checkpoint says
 )
 
-// Due is when the next sweep is due, by the stamp: NextSweep, but never more than 7 days after Time.
-func (s Sweep) Due() time.Time {
+// Due is when the next sweep is due, by the checkpoint: NextSweep, but never more than 7 days after Time.
+func (s Checkpoint) Due() time.Time {
 	if latest := s.Time.Add(nextMax); s.NextSweep.After(latest) {
 		return latest
 	}
 	return s.NextSweep
 }
 
-// FreshFor is for how long, counted from Time, the stamp is recent enough to rely on a janitor being there: until 3 min
+// FreshFor is for how long, counted from Time, the checkpoint is recent enough to rely on a janitor being there: until 3 min
 // after the next sweep is due. One that names no next sweep never is; it is negative then.
-func (s Sweep) FreshFor() time.Duration { return s.Due().Sub(s.Time) + lateMax }
+func (s Checkpoint) FreshFor() time.Duration { return s.Due().Sub(s.Time) + lateMax }
 
-// Fresh reports whether the stamp is recent enough at now to rely on a janitor being there. One that is dated more than
+// Fresh reports whether the checkpoint is recent enough at now to rely on a janitor being there. One that is dated more than
 // [MaxSkew] ahead is not: whoever wrote it, or whoever reads it, has a clock that is wrong.
-func (s Sweep) Fresh(now time.Time) bool {
+func (s Checkpoint) Fresh(now time.Time) bool {
 	age := now.Sub(s.Time)
 	return !s.Time.IsZero() && age >= -MaxSkew && age <= s.FreshFor()
 }
 
-// Names reports whether the janitor sweeps the place.
-func (s Sweep) Names(p Place) bool {
-	for _, swept := range s.Places {
+// Names reports whether the janitor sweeps the location.
+func (s Checkpoint) Names(p Location) bool {
+	for _, swept := range s.Locations {
 		if swept == p {
 			return true
 		}
@@ -138,17 +138,17 @@ func (s Sweep) Names(p Place) bool {
 	return false
 }
 
-// Heartbeat says who beats for a lease. Its key is attached to an etcd lease of the TTL, so it is there or it has
+// Heartbeat says who beats for a lease. Its key is attached to an etcd lease of the timeout, so it is there or it has
 // lapsed.
 type Heartbeat struct {
-	Schema     int       `json:"schema"`
-	InstanceID string    `json:"instance_id"`
-	BootID     string    `json:"boot_id"`
-	Address    string    `json:"address,omitzero"`
-	Version    string    `json:"version,omitzero"`
-	Changes    int64     `json:"changes"` // change counter of the lease, as last seen by whoever beats
-	TTL        Duration  `json:"ttl"`
-	Since      time.Time `json:"since"` // when it was claimed, by the beating machine's wall clock
+	Schema           int       `json:"schema"`
+	InstanceID       string    `json:"instance_id"`
+	BootID           string    `json:"boot_id"`
+	Address          string    `json:"address,omitzero"`
+	Version          string    `json:"version,omitzero"`
+	Changes          int64     `json:"changes"` // change counter of the lease, as last seen by whoever beats
+	HeartbeatTimeout Duration  `json:"heartbeat_timeout"`
+	Since            time.Time `json:"since"` // when it was claimed, by the beating machine's wall clock
 
 	Created int64 `json:"-"` // the store's revision at which the key appeared
 	Held    bool  `json:"-"` // whether an etcd lease holds the key: one that nothing holds is a ghost
@@ -164,12 +164,12 @@ type Claim struct {
 // Snapshot is the registry's content at one revision.
 type Snapshot struct {
 	Registry   Registry
-	Sweep      Sweep // zero if there was none yet
+	Checkpoint Checkpoint // zero if there was none yet
 	Leases     []Lease
 	Launches   []Launch
 	Heartbeats map[string]Heartbeat // by instance id
 	Bad        []BadRecord
-	Planned    bool // a plan is published beside the stamp
+	Planned    bool // a plan is published beside the checkpoint
 	Revision   int64
 	Term       uint64 // raft term in which it was read: a change means that etcd stalled or elected anew
 }

@@ -7,7 +7,7 @@ import (
 	"lapse/lease"
 )
 
-func TestAStampIsFreshUntilTheNextSweepIsLate(t *testing.T) {
+func TestACheckpointIsFreshUntilTheNextSweepIsLate(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	friday := time.Date(2026, 12, 4, 18, 0, 0, 0, time.UTC)
@@ -40,19 +40,19 @@ func TestAStampIsFreshUntilTheNextSweepIsLate(t *testing.T) {
 		"dated far ahead":                    {next(time.Minute), next(-day), false},
 		"office hours, dated far ahead":      {monday, next(-day), false},
 	} {
-		if got := (lease.Sweep{Time: friday, NextSweep: c.next}).Fresh(c.now); got != c.want {
+		if got := (lease.Checkpoint{Time: friday, NextSweep: c.next}).Fresh(c.now); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
-	if (lease.Sweep{}).Fresh(time.Time{}) || (lease.Sweep{}).Fresh(noon) || (lease.Sweep{NextSweep: noon}).Fresh(noon) {
+	if (lease.Checkpoint{}).Fresh(time.Time{}) || (lease.Checkpoint{}).Fresh(noon) || (lease.Checkpoint{NextSweep: noon}).Fresh(noon) {
 		t.Error("a registry that was never swept looks fresh")
 	}
 }
 
-func TestAStampNamesItsPlaces(t *testing.T) {
+func TestACheckpointNamesItsLocations(t *testing.T) {
 	t.Parallel()
-	s := lease.Sweep{Places: []lease.Place{{Account: "1", Region: "eu-west-1"}, {Account: "2", Region: "us-east-1"}}}
-	for p, want := range map[lease.Place]bool{
+	s := lease.Checkpoint{Locations: []lease.Location{{Account: "1", Region: "eu-west-1"}, {Account: "2", Region: "us-east-1"}}}
+	for p, want := range map[lease.Location]bool{
 		{Account: "1", Region: "eu-west-1"}: true, {Account: "2", Region: "us-east-1"}: true,
 		{Account: "1", Region: "us-east-1"}: false, {Account: "2", Region: "eu-west-1"}: false, {}: false,
 	} {
@@ -60,8 +60,8 @@ func TestAStampNamesItsPlaces(t *testing.T) {
 			t.Errorf("%s: %t", p, !want)
 		}
 	}
-	if (lease.Sweep{}).Names(lease.Place{}) {
-		t.Error("a stamp without places names one")
+	if (lease.Checkpoint{}).Names(lease.Location{}) {
+		t.Error("a checkpoint without locations names one")
 	}
 }
 

@@ -40,7 +40,7 @@ func (l Launch) Orphan(now time.Time, i Instance, a Attempt, by By) Lease {
 	orphan := l.grant(now, i, a)
 	orphan = orphan.changed(now, "orphan", by)
 	orphan.Outlive = slices.Clone(i.Outlive)
-	orphan.State, orphan.Cause, orphan.RevokedAt = StateRevoked, CauseFailedCreation, stamp(now)
+	orphan.State, orphan.Cause, orphan.RevokedAt = StateRevoked, CauseFailedCreation, recorded(now)
 	return orphan
 }
 
@@ -48,11 +48,11 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 	granted := Lease{
 		Schema: Schema, InstanceID: i.ID, Launch: l.Token, ClientToken: a.ClientToken,
 		Account: l.Account, Region: l.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: stamp(now), ExpiresNumber: 1, TTL: l.TTL,
+		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: recorded(now), ExpiresNumber: 1, HeartbeatTimeout: l.HeartbeatTimeout,
 	}
 	granted.ExpiresAt = l.expiresAt()
-	if l.NotAfter > 0 {
-		granted.NotAfter = stamp(l.CreatedAt.Add(time.Duration(l.NotAfter)))
+	if l.MaxTerm > 0 {
+		granted.MaxExpiresAt = recorded(l.CreatedAt.Add(time.Duration(l.MaxTerm)))
 	}
 	return granted
 }
@@ -62,7 +62,7 @@ func (l Launch) expiresAt() time.Time {
 	if l.Term <= 0 {
 		return time.Time{}
 	}
-	return stamp(l.CreatedAt.Add(time.Duration(l.Term)))
+	return recorded(l.CreatedAt.Add(time.Duration(l.Term)))
 }
 
 // Expiry is the agreed date that the tags of its instances are made with.
@@ -70,16 +70,16 @@ func (l Launch) Expiry() Expiry { return Expiry{At: l.expiresAt().Truncate(time.
 
 // Adopt makes the lease of an instance that Lapse did not launch. It ends nothing until the instance was seen to bear
 // the registry's tag. Its date is numbered above the one on the instance's tag, and may be earlier: a person says so.
-func Adopt(now time.Time, i Instance, expiresAt, notAfter time.Time, holder string, labels map[string]string, by By) Lease {
+func Adopt(now time.Time, i Instance, expiresAt, maxExpiresAt time.Time, holder string, labels map[string]string, by By) Lease {
 	l := Lease{
-		Schema: Schema, InstanceID: i.ID, Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: holder, Labels: labels, GrantedAt: stamp(now), Bore: i.Tags[TagLaunch],
+		Schema: Schema, InstanceID: i.ID, Account: i.Location.Account, Region: i.Location.Region, Zone: i.Zone, ZoneID: i.ZoneID,
+		Holder: holder, Labels: labels, GrantedAt: recorded(now), Bore: i.Tags[TagLaunch],
 	}
 	if !expiresAt.IsZero() {
-		l.ExpiresAt = stamp(expiresAt)
+		l.ExpiresAt = recorded(expiresAt)
 	}
-	if !notAfter.IsZero() {
-		l.NotAfter = stamp(notAfter)
+	if !maxExpiresAt.IsZero() {
+		l.MaxExpiresAt = recorded(maxExpiresAt)
 	}
 	l.ExpiresNumber = numberAfter(0, i.Expiry().Number)
 	l.ShortenedAt = l.ExpiresNumber

@@ -80,18 +80,18 @@ func TestBindGrantsWhatWasAskedForCountedFromTheLaunch(t *testing.T) {
 		Schema: lease.Schema, InstanceID: "i-1", Launch: token, ClientToken: token + ".1",
 		Account: "123456789012", Region: "eu-west-1", Zone: "eu-west-1a", ZoneID: "euw1-az2",
 		Holder: "ada", Labels: map[string]string{"job": "42"}, State: lease.StateActive,
-		GrantedAt: at(time.Hour), ExpiresAt: at(24 * time.Hour), ExpiresNumber: 1, NotAfter: at(7 * 24 * time.Hour),
-		TTL: lease.Duration(time.Minute), Changes: 1,
+		GrantedAt: at(time.Hour), ExpiresAt: at(24 * time.Hour), ExpiresNumber: 1, MaxExpiresAt: at(7 * 24 * time.Hour),
+		HeartbeatTimeout: lease.Duration(time.Minute), Changes: 1,
 		History: []lease.Transition{{Time: at(time.Hour), Actor: ada.Actor, Action: "bind", Reason: ada.Reason}},
 	}
 	if !same(got, want) {
 		t.Errorf("bound %s\nwant  %s", text(t, got), text(t, want))
 	}
-	if !got.Binds(instance()) || got.Place() != l.Place() || got.Place().String() != "123456789012/eu-west-1" {
-		t.Errorf("bound in %s", got.Place())
+	if !got.Binds(instance()) || got.Location() != l.Location() || got.Location().String() != "123456789012/eu-west-1" {
+		t.Errorf("bound in %s", got.Location())
 	}
-	l.Term, l.NotAfter, l.TTL = 0, 0, 0
-	if got := l.Bind(at(time.Hour), instance(), l.Last(), ada); !got.ExpiresAt.IsZero() || !got.NotAfter.IsZero() || got.TTL != 0 {
+	l.Term, l.MaxTerm, l.HeartbeatTimeout = 0, 0, 0
+	if got := l.Bind(at(time.Hour), instance(), l.Last(), ada); !got.ExpiresAt.IsZero() || !got.MaxExpiresAt.IsZero() || got.HeartbeatTimeout != 0 {
 		t.Errorf("none asked for, but granted %s", text(t, got))
 	}
 }
@@ -113,12 +113,12 @@ func TestAnAdoptedInstanceIsNotActiveYet(t *testing.T) {
 	t.Parallel()
 	got := adopting()
 	if got.State != lease.StateAdopting || got.Launch != "" || got.ClientToken != "" || !got.ExpiresAt.Equal(at(24*time.Hour)) ||
-		!got.NotAfter.Equal(at(7*24*time.Hour)) || got.History[0].Action != "adopt" || got.Changes != 1 ||
-		got.Place() != instance().Place || got.ZoneID != "euw1-az2" || got.Holder != "ada" || got.Schema != lease.Schema {
+		!got.MaxExpiresAt.Equal(at(7*24*time.Hour)) || got.History[0].Action != "adopt" || got.Changes != 1 ||
+		got.Location() != instance().Location || got.ZoneID != "euw1-az2" || got.Holder != "ada" || got.Schema != lease.Schema {
 		t.Errorf("adopted %s", text(t, got))
 	}
 	none := lease.Adopt(noon, instance(), time.Time{}, time.Time{}, "", nil, ada)
-	if !none.ExpiresAt.IsZero() || !none.NotAfter.IsZero() {
+	if !none.ExpiresAt.IsZero() || !none.MaxExpiresAt.IsZero() {
 		t.Errorf("no dates given, but adopted %s", text(t, none))
 	}
 }

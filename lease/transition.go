@@ -11,8 +11,8 @@ type Extension struct {
 	Strict       bool      // refuse rather than clamp to NotAfter
 	AllowShorten bool      // permit an earlier term than the present one
 	AtLeast      bool      // an earlier term than the present one changes no date; it cures a mark all the same
-	MoveNotAfter bool      // an operator moves the latest date, before the term is moved
-	NotAfter     time.Time // to this; zero: none
+	MoveMax      bool      // an operator moves the latest date, before the term is moved
+	MaxExpiresAt time.Time // to this; zero: none
 }
 
 // Extend moves the term of an active lease, and cures a mark. Past NotAfter the term is clamped to it, or refused with
@@ -20,20 +20,20 @@ type Extension struct {
 // is not cured by asking. The granted term is the result's ExpiresAt. Asking again for the present term changes nothing,
 // unless there is a mark to cure. Moving NotAfter alone cures none: the term ends when it did.
 //
-// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError], [NotAfterError], [NumberError].
+// Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError], [MaxTermError], [NumberError].
 func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	if !l.Live() {
 		return l, l.refuse("extend")
 	}
 	extended, err := l, error(nil)
-	if e.MoveNotAfter {
-		extended, err = l.limited(now, stamp(e.NotAfter), by)
+	if e.MoveMax {
+		extended, err = l.limited(now, recorded(e.MaxExpiresAt), by)
 	}
 	if err == nil && !e.Until.IsZero() {
 		extended, err = extended.extend(now, e, by)
 	}
-	if limit := extended.NotAfter; err == nil && e.MoveNotAfter && !limit.IsZero() && later(extended.ExpiresAt, limit) {
-		err = &NotAfterError{ID: l.InstanceID, Asked: limit, ExpiresAt: extended.ExpiresAt}
+	if limit := extended.MaxExpiresAt; err == nil && e.MoveMax && !limit.IsZero() && later(extended.ExpiresAt, limit) {
+		err = &MaxTermError{ID: l.InstanceID, Asked: limit, ExpiresAt: extended.ExpiresAt}
 	}
 	if err != nil {
 		return l, err
@@ -43,7 +43,7 @@ func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 
 // limited moves NotAfter.
 func (l Lease) limited(now, to time.Time, by By) (Lease, error) {
-	if to.Equal(l.NotAfter) {
+	if to.Equal(l.MaxExpiresAt) {
 		return l, nil
 	}
 	if !to.IsZero() && !to.After(now) {
@@ -52,27 +52,27 @@ func (l Lease) limited(now, to time.Time, by By) (Lease, error) {
 	if err := CheckDate(to); err != nil {
 		return l, err
 	}
-	from := l.NotAfter
+	from := l.MaxExpiresAt
 	l = l.changed(now, ActionMaxTerm, by)
 	l.History[len(l.History)-1].From, l.History[len(l.History)-1].To = from, to
-	l.NotAfter = to
+	l.MaxExpiresAt = to
 	return l, nil
 }
 
 // extend moves the term.
 func (l Lease) extend(now time.Time, e Extension, by By) (Lease, error) {
-	until := stamp(e.Until)
+	until := recorded(e.Until)
 	if !until.After(now) {
 		return l, &PastError{Time: until, Now: now}
 	}
 	if err := CheckDate(until); err != nil {
 		return l, err
 	}
-	if !l.NotAfter.IsZero() && until.After(l.NotAfter) {
-		if over := !l.NotAfter.After(now); over || e.Strict {
-			return l, &ClampedError{ID: l.InstanceID, Asked: until, NotAfter: l.NotAfter, Over: over}
+	if !l.MaxExpiresAt.IsZero() && until.After(l.MaxExpiresAt) {
+		if over := !l.MaxExpiresAt.After(now); over || e.Strict {
+			return l, &ClampedError{ID: l.InstanceID, Asked: until, MaxExpiresAt: l.MaxExpiresAt, Over: over}
 		}
-		until = l.NotAfter
+		until = l.MaxExpiresAt
 	}
 	shorter := l.ExpiresAt.IsZero() || until.Before(l.ExpiresAt)
 	action := "extend"
@@ -99,7 +99,7 @@ func (l Lease) moved(now, until time.Time, action string, by By) (Lease, error) 
 	from := l.ExpiresAt
 	l = l.changed(now, action, by)
 	l.History[len(l.History)-1].From, l.History[len(l.History)-1].To = from, until
-	l.Mark, l.CuredAt = nil, stamp(now)
+	l.Mark, l.CuredAt = nil, recorded(now)
 	if moves {
 		l = l.dated(until, number)
 	}
@@ -109,13 +109,13 @@ func (l Lease) moved(now, until time.Time, action string, by By) (Lease, error) 
 	return l, nil
 }
 
-// Pardon takes back a mark and lets silence count anew. Pardoning a lease without a mark only does the latter.
-func (l Lease) Pardon(now time.Time, by By) (Lease, error) {
+// Unmark takes back a mark and lets silence count anew. Unmarking a lease without a mark only does the latter.
+func (l Lease) Unmark(now time.Time, by By) (Lease, error) {
 	if !l.Live() {
-		return l, l.refuse("pardon")
+		return l, l.refuse("unmark")
 	}
-	l = l.changed(now, "pardon", by)
-	l.Mark, l.CuredAt = nil, stamp(now)
+	l = l.changed(now, "unmark", by)
+	l.Mark, l.CuredAt = nil, recorded(now)
 	return l, nil
 }
 
@@ -129,7 +129,7 @@ func (l Lease) WithMark(now time.Time, cause Cause, deadline time.Time, by By) (
 		return l, nil
 	}
 	l = l.changed(now, "mark", by)
-	l.Mark = &Mark{Cause: cause, Since: stamp(now), Deadline: stamp(deadline)}
+	l.Mark = &Mark{Cause: cause, Since: recorded(now), Deadline: recorded(deadline)}
 	return l, nil
 }
 
@@ -155,7 +155,7 @@ func (l Lease) Claimed(now time.Time, by By) (Lease, error) {
 		return l, nil
 	}
 	l = l.changed(now, "claim", by)
-	l.ClaimedAt = stamp(now)
+	l.ClaimedAt = recorded(now)
 	return l, nil
 }
 
@@ -166,8 +166,8 @@ func (l Lease) Revoke(now time.Time, cause Cause, by By) (Lease, error) {
 		return l, l.refuse("revoke")
 	}
 	l = l.changed(now, "revoke", by)
-	l.State, l.Cause, l.RevokedAt = StateRevoked, cause, stamp(now)
-	if cause == CauseOperator {
+	l.State, l.Cause, l.RevokedAt = StateRevoked, cause, recorded(now)
+	if cause == CauseRevoke {
 		l.ExpiresNumber = numberAfter(l.ExpiresNumber, l.TagNumber)
 	}
 	return l, nil
@@ -181,7 +181,7 @@ func (l Lease) Try(now time.Time) (Lease, error) {
 	}
 	l = l.copied()
 	l.Tries = min(l.Tries+1, maxTries)
-	l.TriedAt = stamp(now)
+	l.TriedAt = recorded(now)
 	l.AbsentSince = time.Time{}
 	return l, nil
 }
@@ -214,7 +214,7 @@ func (l Lease) Absent(now time.Time) (Lease, error) {
 		return l, nil
 	}
 	l = l.copied()
-	l.AbsentSince = stamp(now)
+	l.AbsentSince = recorded(now)
 	return l, nil
 }
 
@@ -236,7 +236,7 @@ func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
 		l.Cause, l.Untagged = cause, l.State == StateAdopting
 	}
 	l = l.changed(now, "end", by)
-	l.State, l.EndedAt, l.Mark, l.Stuck = StateEnded, stamp(now), nil, ""
+	l.State, l.EndedAt, l.Mark, l.Stuck = StateEnded, recorded(now), nil, ""
 	return l, nil
 }
 
@@ -264,7 +264,7 @@ func (l Lease) Activate(now time.Time, by By) (Lease, error) {
 		return l, l.refuse("activate")
 	}
 	l = l.changed(now, "activate", by)
-	l.State, l.CuredAt = StateActive, stamp(now)
+	l.State, l.CuredAt = StateActive, recorded(now)
 	return l, nil
 }
 
@@ -274,7 +274,7 @@ func (l Lease) Unmanage(now time.Time, by By) (Lease, error) {
 		return l, l.refuse("unmanage")
 	}
 	l = l.changed(now, "unmanage", by)
-	l.State, l.EndedAt, l.Mark, l.Stuck = StateUnmanaged, stamp(now), nil, ""
+	l.State, l.EndedAt, l.Mark, l.Stuck = StateUnmanaged, recorded(now), nil, ""
 	return l, nil
 }
 

@@ -161,7 +161,7 @@ func TestTheHistoryKeepsTheFirstAndTheLastTransitionsOldestFirst(t *testing.T) {
 	t.Parallel()
 	l := held()
 	for i := range 40 {
-		l = must(l.Pardon(at(time.Duration(i)*time.Minute), ada))
+		l = must(l.Unmark(at(time.Duration(i)*time.Minute), ada))
 	}
 	for i, entry := range l.Recent() {
 		if want := at(time.Duration(40-historyMax+4+i) * time.Minute); !entry.Time.Equal(want) {
@@ -194,8 +194,8 @@ func TestTimesAreStoredInUTCToTheMillisecond(t *testing.T) {
 	i := instance()
 	l := must(lease.Adopt(now, i, now.Add(time.Hour), now.Add(240*time.Hour), "ada", nil, ada).Activate(now, jan))
 	l = must(l.Extend(now, lease.Extension{Until: now.Add(24 * time.Hour)}, ada))
-	l = must(must(l.WithMark(now, lease.CauseSilence, now.Add(time.Hour), jan)).Claimed(now, jan))
-	l = must(must(must(l.Revoke(now, lease.CauseTerm, jan)).Try(now)).Absent(now))
+	l = must(must(l.WithMark(now, lease.CauseHeartbeatLost, now.Add(time.Hour), jan)).Claimed(now, jan))
+	l = must(must(must(l.Revoke(now, lease.CauseExpired, jan)).Try(now)).Absent(now))
 	for name, l := range map[string]lease.Lease{
 		"revoked": l, "ended": must(l.End(now, "", jan)), "unmanaged": must(l.Unmanage(now, ada)),
 	} {

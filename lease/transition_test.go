@@ -24,9 +24,9 @@ var allowed = map[string]struct {
 			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
 		},
 	},
-	"Pardon": {
-		"pardon",
-		func(l lease.Lease) (lease.Lease, error) { return l.Pardon(at(3*time.Hour), ada) },
+	"Unmark": {
+		"unmark",
+		func(l lease.Lease) (lease.Lease, error) { return l.Unmark(at(3*time.Hour), ada) },
 		map[string]lease.State{
 			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
 		},
@@ -34,7 +34,7 @@ var allowed = map[string]struct {
 	"WithMark": {
 		"mark",
 		func(l lease.Lease) (lease.Lease, error) {
-			return l.WithMark(at(3*time.Hour), lease.CauseTerm, at(4*time.Hour), jan)
+			return l.WithMark(at(3*time.Hour), lease.CauseExpired, at(4*time.Hour), jan)
 		},
 		map[string]lease.State{"active": lease.StateActive, "active with a mark": lease.StateActive},
 	},
@@ -50,7 +50,7 @@ var allowed = map[string]struct {
 	},
 	"Revoke": {
 		"revoke",
-		func(l lease.Lease) (lease.Lease, error) { return l.Revoke(at(3*time.Hour), lease.CauseOperator, ada) },
+		func(l lease.Lease) (lease.Lease, error) { return l.Revoke(at(3*time.Hour), lease.CauseRevoke, ada) },
 		map[string]lease.State{"active": lease.StateRevoked, "active with a mark": lease.StateRevoked},
 	},
 	"Try": {
@@ -181,7 +181,7 @@ func TestEachTransitionFromEachStateIsAllowedOrRefusedWithTheFacts(t *testing.T)
 func TestATransitionIsWrittenIntoTheHistoryWithWhoAndWhy(t *testing.T) {
 	t.Parallel()
 	actions := map[string]string{
-		"Extend": "extend", "Pardon": "pardon", "WithMark": "mark", "WithoutMark": "unmark", "Claimed": "claim",
+		"Extend": "extend", "Unmark": "unmark", "WithMark": "mark", "WithoutMark": "unmark", "Claimed": "claim",
 		"Revoke": "revoke", "StuckBecause": "stuck", "End": "end", "Reopen": "reopen", "Activate": "activate",
 		"Unmanage": "unmanage", "Raise": "raise", "Keep": "keep", "NoteTag": "note-tag", "RevokeAgain": "revoke",
 	}
@@ -206,16 +206,16 @@ func TestATransitionIsWrittenIntoTheHistoryWithWhoAndWhy(t *testing.T) {
 func TestAMarkIsKeptNotMoved(t *testing.T) {
 	t.Parallel()
 	l := marked()
-	again := must(l.WithMark(at(90*time.Minute), lease.CauseSilence, at(5*time.Hour), jan))
+	again := must(l.WithMark(at(90*time.Minute), lease.CauseHeartbeatLost, at(5*time.Hour), jan))
 	if !same(again, l) {
 		t.Errorf("finding the same cause again changed the lease to %s", text(t, again))
 	}
-	other := must(l.WithMark(at(90*time.Minute), lease.CauseTerm, at(5*time.Hour), jan))
-	want := lease.Mark{Cause: lease.CauseTerm, Since: at(90 * time.Minute), Deadline: at(5 * time.Hour)}
+	other := must(l.WithMark(at(90*time.Minute), lease.CauseExpired, at(5*time.Hour), jan))
+	want := lease.Mark{Cause: lease.CauseExpired, Since: at(90 * time.Minute), Deadline: at(5 * time.Hour)}
 	if !same(*other.Mark, want) {
 		t.Errorf("another cause made the mark %+v, want %+v", *other.Mark, want)
 	}
-	if !same(*l.Mark, lease.Mark{Cause: lease.CauseSilence, Since: at(time.Hour), Deadline: at(2 * time.Hour)}) {
+	if !same(*l.Mark, lease.Mark{Cause: lease.CauseHeartbeatLost, Since: at(time.Hour), Deadline: at(2 * time.Hour)}) {
 		t.Errorf("the old lease's mark became %+v", *l.Mark)
 	}
 }
@@ -229,13 +229,13 @@ func TestAMarkIsTakenBack(t *testing.T) {
 	if again := must(l.WithoutMark(at(2*time.Hour), jan)); !same(again, l) {
 		t.Errorf("taking back no mark changed the lease to %s", text(t, again))
 	}
-	pardoned := must(marked().Pardon(at(90*time.Minute), ada))
-	if pardoned.Mark != nil || !pardoned.CuredAt.Equal(at(90*time.Minute)) {
-		t.Errorf("after pardon: mark %v, cured at %s", pardoned.Mark, pardoned.CuredAt)
+	unmarked := must(marked().Unmark(at(90*time.Minute), ada))
+	if unmarked.Mark != nil || !unmarked.CuredAt.Equal(at(90*time.Minute)) {
+		t.Errorf("after unmark: mark %v, cured at %s", unmarked.Mark, unmarked.CuredAt)
 	}
-	unmarked := must(held().Pardon(at(90*time.Minute), ada))
-	if !unmarked.CuredAt.Equal(at(90 * time.Minute)) {
-		t.Errorf("a pardon without a mark lets silence count from %s", unmarked.CuredAt)
+	fresh := must(held().Unmark(at(90*time.Minute), ada))
+	if !fresh.CuredAt.Equal(at(90 * time.Minute)) {
+		t.Errorf("a unmark without a mark lets silence count from %s", fresh.CuredAt)
 	}
 }
 
@@ -252,17 +252,17 @@ func TestTheFirstClaimIsKept(t *testing.T) {
 
 func TestRevocationKeepsItsCauseAndMark(t *testing.T) {
 	t.Parallel()
-	l := must(marked().Revoke(at(2*time.Hour), lease.CauseOperator, ada))
-	if l.Cause != lease.CauseOperator || !l.RevokedAt.Equal(at(2*time.Hour)) || l.Mark == nil {
+	l := must(marked().Revoke(at(2*time.Hour), lease.CauseRevoke, ada))
+	if l.Cause != lease.CauseRevoke || !l.RevokedAt.Equal(at(2*time.Hour)) || l.Mark == nil {
 		t.Errorf("revoked as %q at %s with mark %v", l.Cause, l.RevokedAt, l.Mark)
 	}
 	l = must(l.End(at(3*time.Hour), lease.CauseGone, jan))
-	if l.Cause != lease.CauseOperator || !l.EndedAt.Equal(at(3*time.Hour)) || l.Mark != nil {
+	if l.Cause != lease.CauseRevoke || !l.EndedAt.Equal(at(3*time.Hour)) || l.Mark != nil {
 		t.Errorf("ended as %q at %s with mark %v", l.Cause, l.EndedAt, l.Mark)
 	}
 }
 
-func TestAttemptsToTerminateAreCountedAndAbsenceIsStampedOnce(t *testing.T) {
+func TestAttemptsToTerminateAreCountedAndAbsenceIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	l := must(revoked().Absent(at(2 * time.Hour)))
 	if again := must(l.Absent(at(3 * time.Hour))); !again.AbsentSince.Equal(at(2 * time.Hour)) {

@@ -37,7 +37,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 		granted := asked
 		if limit := s.policyLimit(l, now); !limit.IsZero() && asked.After(limit) {
 			if req.Strict {
-				return l, &lease.ClampedError{ID: l.InstanceID, Asked: asked, NotAfter: limit}
+				return l, &lease.ClampedError{ID: l.InstanceID, Asked: asked, MaxExpiresAt: limit}
 			}
 			granted = limit
 		}
@@ -59,17 +59,17 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	}, nil
 }
 
-// reckon reads the stamp of the last sweep, and what time it is by that. One that is not there or cannot be read says
+// reckon reads the checkpoint of the last sweep, and what time it is by that. One that is not there or cannot be read says
 // nothing.
 func (s *Sidecar) reckon(ctx context.Context) (lease.Reckoning, error) {
-	stamp, err := s.cfg.Registry.Sweep(ctx)
+	checkpoint, err := s.cfg.Registry.Checkpoint(ctx)
 	if _, none := errors.AsType[*lease.NotFoundError](err); none || cannotRead(err) {
 		return s.clock.time(), nil
 	}
 	if err != nil {
 		return lease.Reckoning{}, err
 	}
-	return s.clock.learn(stamp), nil
+	return s.clock.learn(checkpoint), nil
 }
 
 // policyLimit is how far a local program may extend, never before the present term; zero: without a limit.

@@ -17,8 +17,8 @@ type clock struct {
 	read   time.Time // when it was first read, with a monotonic reading
 }
 
-// learn takes in the stamp of the last sweep as read, and reckons with it.
-func (c *clock) learn(s lease.Sweep) lease.Reckoning {
+// learn takes in the checkpoint of the last sweep as read, and reckons with it.
+func (c *clock) learn(s lease.Checkpoint) lease.Reckoning {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if passed := s.Watched(); !passed.Equal(c.passed) {
@@ -29,7 +29,7 @@ func (c *clock) learn(s lease.Sweep) lease.Reckoning {
 	return r
 }
 
-// time reckons with the stamp that was read last.
+// time reckons with the checkpoint that was read last.
 func (c *clock) time() lease.Reckoning {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,7 +37,7 @@ func (c *clock) time() lease.Reckoning {
 }
 
 func (c *clock) reckon() lease.Reckoning {
-	since := lease.Sweep{}
+	since := lease.Checkpoint{}
 	if !c.passed.IsZero() {
 		since.Time = c.passed.Add(time.Since(c.read))
 	}

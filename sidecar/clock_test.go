@@ -15,8 +15,8 @@ func TestDurationsCountFromTheLastSweepWhereTheClockIsBehind(t *testing.T) {
 	t.Parallel()
 	ask := ExtendRequest{For: lease.Duration(100 * time.Minute)}
 	for name, c := range map[string]struct {
-		off          time.Duration // of this machine's clock
-		stamp        *lease.Sweep  // nil: as of today
+		off          time.Duration     // of this machine's clock
+		checkpoint   *lease.Checkpoint // nil: as of today
 		policy       time.Duration
 		req          ExtendRequest
 		granted      time.Duration // from today
@@ -27,18 +27,18 @@ func TestDurationsCountFromTheLastSweepWhereTheClockIsBehind(t *testing.T) {
 		"an hour behind":      {off: -time.Hour, req: ask, granted: 100 * time.Minute, behind: time.Hour},
 		"a year behind":       {off: -365 * 24 * time.Hour, req: ask, granted: 100 * time.Minute, behind: 365 * 24 * time.Hour},
 		"an hour ahead":       {off: time.Hour, req: ask, granted: 160 * time.Minute, late: 59 * time.Minute},
-		"no sweep yet":        {off: -time.Hour, stamp: &lease.Sweep{}, req: ask, granted: time.Hour}, // no more is known
+		"no sweep yet":        {off: -time.Hour, checkpoint: &lease.Checkpoint{}, req: ask, granted: time.Hour}, // no more is known
 		"by, whatever it is":  {off: -time.Hour, req: ExtendRequest{By: lease.Duration(time.Hour)}, granted: 2 * time.Hour, behind: time.Hour},
 		"up to the policy":    {off: -time.Hour, policy: 90 * time.Minute, req: ask, granted: 90 * time.Minute, behind: time.Hour},
-		"of another timezone": {off: -time.Hour, stamp: &lease.Sweep{Time: today.In(time.FixedZone("", 7200))}, req: ask, granted: 100 * time.Minute, behind: time.Hour},
+		"of another timezone": {off: -time.Hour, checkpoint: &lease.Checkpoint{Time: today.In(time.FixedZone("", 7200))}, req: ask, granted: 100 * time.Minute, behind: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := bound()
 			r.lease.ExpiresAt = today.Add(time.Hour)
-			r.stamp = lease.Sweep{Time: today, Witnessed: today, NextSweep: today.Add(time.Minute)}
-			if c.stamp != nil {
-				r.stamp = *c.stamp
+			r.checkpoint = lease.Checkpoint{Time: today, Witnessed: today, NextSweep: today.Add(time.Minute)}
+			if c.checkpoint != nil {
+				r.checkpoint = *c.checkpoint
 			}
 			client, _, _ := serving(t, r, func(cfg *Config) {
 				cfg.MaxExtend, cfg.Now = c.policy, func() time.Time { return today.Add(c.off) }
@@ -66,29 +66,29 @@ func TestADateThatHasPassedByTheLastSweepIsRefused(t *testing.T) {
 	t.Parallel()
 	r := bound()
 	r.lease.ExpiresAt = today.Add(-2 * time.Hour)
-	r.stamp = lease.Sweep{Time: today}
+	r.checkpoint = lease.Checkpoint{Time: today}
 	client, _, _ := serving(t, r, func(cfg *Config) { cfg.Now = func() time.Time { return today.Add(-3 * time.Hour) } })
 	if _, err := client.Extend(t.Context(), ExtendRequest{Until: today.Add(-time.Hour)}); !as[*lease.PastError](err) {
 		t.Errorf("%T %v", err, err)
 	}
 }
 
-func TestAStampThatCannotBeReadStopsNoExtension(t *testing.T) {
+func TestACheckpointThatCannotBeReadStopsNoExtension(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		fail error
 		want func(error) bool
 	}{
-		"malformed":   {&lease.MalformedError{Kind: "sweep", ID: "default", Err: errAway}, func(err error) bool { return err == nil }},
-		"too new":     {&lease.SchemaError{Kind: "sweep", ID: "default", Schema: 9}, func(err error) bool { return err == nil }},
+		"malformed":   {&lease.MalformedError{Kind: "checkpoint", ID: "default", Err: errAway}, func(err error) bool { return err == nil }},
+		"too new":     {&lease.SchemaError{Kind: "checkpoint", ID: "default", Schema: 9}, func(err error) bool { return err == nil }},
 		"no answer":   {errAway, as[*UnavailableError]},
-		"no such key": {&lease.NotFoundError{Kind: "sweep", ID: "default"}, func(err error) bool { return err == nil }},
+		"no such key": {&lease.NotFoundError{Kind: "checkpoint", ID: "default"}, func(err error) bool { return err == nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := bound()
 			client, _, _ := serving(t, r, nil)
-			r.set(func(r *registry) { r.fail = map[string]error{"sweep": c.fail} })
+			r.set(func(r *registry) { r.fail = map[string]error{"checkpoint": c.fail} })
 			if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour)}); !c.want(err) {
 				t.Errorf("%T %v", err, err)
 			}
@@ -102,7 +102,7 @@ func TestAClockThatIsBehindIsSaidOnce(t *testing.T) {
 		started := time.Now()
 		var off atomic.Int64
 		off.Store(int64(-time.Hour))
-		r := &registry{lease: active(started, lease.DefaultTTL), stamp: lease.Sweep{Time: started}}
+		r := &registry{lease: active(started, lease.DefaultHeartbeatTimeout), checkpoint: lease.Checkpoint{Time: started}}
 		s := begin(t, r, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) } })
 		pass(3 * time.Hour) // no sweep comes any more
 		if got := time.Duration(s.Status().ClockBehind).Round(time.Minute); got != time.Hour {
@@ -122,10 +122,10 @@ func TestAClockThatIsBehindIsSaidOnce(t *testing.T) {
 	})
 }
 
-func TestTheStampIsReadSoonAndThenHourly(t *testing.T) {
+func TestTheCheckpointIsReadSoonAndThenHourly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &registry{lease: active(time.Now(), lease.DefaultTTL), stamp: lease.Sweep{Time: time.Now()}, fail: map[string]error{"sweep": errAway}}
+		r := &registry{lease: active(time.Now(), lease.DefaultHeartbeatTimeout), checkpoint: lease.Checkpoint{Time: time.Now()}, fail: map[string]error{"checkpoint": errAway}}
 		s := begin(t, r, nil)
 		pass(time.Minute)
 		if failed := r.sweeps(); failed < 2 {

@@ -17,32 +17,32 @@ const instance = "i-0123456789abcdef0"
 
 // call is one use of the fake registry.
 type call struct {
-	verb    string
-	at      time.Time
-	ttl     time.Duration
-	changes int64
+	verb             string
+	at               time.Time
+	heartbeatTimeout time.Duration
+	changes          int64
 }
 
 // registry is a fake of one instance's records. Its heartbeat lapses by the clock, as etcd's does.
 type registry struct {
-	mu     sync.Mutex
-	calls  []call
-	lease  lease.Lease // zero: not bound
-	handle int64       // of the present heartbeat; 0: none
-	lapses time.Time
-	other  string            // boot id of somebody else who holds the heartbeat
-	fail   map[string]error  // by verb; "*" for all
-	hang   bool              // until ctx ends
-	lost   int               // renewals still to be told that the claim is lost
-	beats  []lease.Heartbeat // as renewed
-	stamp  lease.Sweep       // of the last sweep; zero: there was none
-	asked  int               // readings of it
-	bare   bool              // renew answers with a lease that is over rather than with a StateError
+	mu         sync.Mutex
+	calls      []call
+	lease      lease.Lease // zero: not bound
+	handle     int64       // of the present heartbeat; 0: none
+	lapses     time.Time
+	other      string            // boot id of somebody else who holds the heartbeat
+	fail       map[string]error  // by verb; "*" for all
+	hang       bool              // until ctx ends
+	lost       int               // renewals still to be told that the claim is lost
+	heartbeats []lease.Heartbeat // as renewed
+	checkpoint lease.Checkpoint  // of the last sweep; zero: there was none
+	asked      int               // readings of it
+	bare       bool              // renew answers with a lease that is over rather than with a StateError
 }
 
 func (r *registry) enter(ctx context.Context, verb string, h lease.Heartbeat) error {
 	r.mu.Lock()
-	r.calls = append(r.calls, call{verb, time.Now(), time.Duration(h.TTL), h.Changes})
+	r.calls = append(r.calls, call{verb, time.Now(), time.Duration(h.HeartbeatTimeout), h.Changes})
 	hang, err := r.hang, r.fail["*"]
 	if e := r.fail[verb]; e != nil {
 		err = e
@@ -72,7 +72,7 @@ func (r *registry) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, e
 		return lease.Claim{}, err
 	}
 	r.handle++
-	r.other, r.lapses = "", time.Now().Add(time.Duration(h.TTL))
+	r.other, r.lapses = "", time.Now().Add(time.Duration(h.HeartbeatTimeout))
 	return lease.Claim{Heartbeat: h, Handle: r.handle}, nil
 }
 
@@ -89,8 +89,8 @@ func (r *registry) Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) 
 		r.lost--
 		return c, lease.Lease{}, &lease.ClaimLostError{ID: h.InstanceID, By: r.other}
 	}
-	r.lapses = time.Now().Add(time.Duration(h.TTL))
-	r.beats = append(r.beats, h)
+	r.lapses = time.Now().Add(time.Duration(h.HeartbeatTimeout))
+	r.heartbeats = append(r.heartbeats, h)
 	c.Heartbeat = h
 	return c, r.lease, nil
 }
@@ -124,19 +124,19 @@ func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease
 	return before, after, nil
 }
 
-func (r *registry) Sweep(ctx context.Context) (lease.Sweep, error) {
+func (r *registry) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	r.mu.Lock()
 	r.asked++
-	stamp, hang, err := r.stamp, r.hang, r.fail["sweep"]
+	checkpoint, hang, err := r.checkpoint, r.hang, r.fail["checkpoint"]
 	r.mu.Unlock()
 	switch {
 	case hang:
 		<-ctx.Done()
-		return stamp, ctx.Err()
-	case err == nil && stamp.Time.IsZero():
-		err = &lease.NotFoundError{Kind: "sweep", ID: "default"}
+		return checkpoint, ctx.Err()
+	case err == nil && checkpoint.Time.IsZero():
+		err = &lease.NotFoundError{Kind: "checkpoint", ID: "default"}
 	}
-	return stamp, err
+	return checkpoint, err
 }
 
 // set changes the fake under its lock.
@@ -146,7 +146,7 @@ func (r *registry) set(change func(*registry)) {
 	change(r)
 }
 
-// sweeps is how often the stamp was read.
+// sweeps is how often the checkpoint was read.
 func (r *registry) sweeps() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,10 +168,10 @@ func (r *registry) current() lease.Lease {
 	return r.lease
 }
 
-func (r *registry) lastBeat() lease.Heartbeat {
+func (r *registry) lastHeartbeat() lease.Heartbeat {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.beats[len(r.beats)-1]
+	return r.heartbeats[len(r.heartbeats)-1]
 }
 
 // verbs of calls in order, for example "claim renew".
@@ -184,11 +184,11 @@ func verbs(calls []call) string {
 }
 
 // active returns a claimed lease with a term of a day and a NotAfter of a week.
-func active(now time.Time, ttl time.Duration) lease.Lease {
+func active(now time.Time, timeout time.Duration) lease.Lease {
 	now = now.UTC()
 	return lease.Lease{
 		Schema: lease.Schema, InstanceID: instance, Holder: "ada", State: lease.StateActive, GrantedAt: now,
-		ExpiresAt: now.Add(24 * time.Hour), NotAfter: now.Add(7 * 24 * time.Hour), TTL: lease.Duration(ttl),
+		ExpiresAt: now.Add(24 * time.Hour), MaxExpiresAt: now.Add(7 * 24 * time.Hour), HeartbeatTimeout: lease.Duration(timeout),
 		ClaimedAt: now, ExpiresNumber: 1, Changes: 2,
 	}
 }

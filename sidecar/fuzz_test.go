@@ -28,7 +28,7 @@ func FuzzSocket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, uid int64, body []byte) {
 		r := bound()
 		if which&4 != 0 {
-			r.lease.NotAfter = time.Time{}
+			r.lease.MaxExpiresAt = time.Time{}
 		}
 		policy := time.Duration(which>>4) * time.Hour
 		s, err := New(Config{
@@ -59,7 +59,7 @@ func FuzzSocket(f *testing.F) {
 		if !after.Live() && (path != "/v1/release" || uid != 0 && uid != int64(os.Getuid())) {
 			t.Fatalf("%s %q by %d took the lease away", path, body, uid)
 		}
-		if until := after.ExpiresAt; until.Before(before.ExpiresAt) || !before.NotAfter.IsZero() && until.After(before.NotAfter) ||
+		if until := after.ExpiresAt; until.Before(before.ExpiresAt) || !before.MaxExpiresAt.IsZero() && until.After(before.MaxExpiresAt) ||
 			policy > 0 && until.After(today.Add(policy)) && until.After(before.ExpiresAt) {
 			t.Fatalf("%s %q moves the term to %s", path, body, until)
 		}

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	callMax      = 10 * time.Second // bound of one call to the registry
-	backoffMin   = time.Second
-	backoffMax   = 30 * time.Second
-	stampEvery   = time.Hour       // reading the stamp of the last sweep, by which the clock is judged
-	waitForLease = 2 * time.Second // first renewal while no lease is bound; doubles up to the usual interval
+	callMax         = 10 * time.Second // bound of one call to the registry
+	backoffMin      = time.Second
+	backoffMax      = 30 * time.Second
+	checkpointEvery = time.Hour       // reading the checkpoint of the last sweep, by which the clock is judged
+	waitForLease    = 2 * time.Second // first renewal while no lease is bound; doubles up to the usual interval
 )
 
 // keeper is the loop: one goroutine, one call at a time, each bounded, so that a loop that hangs misses its watchdog.
@@ -24,26 +24,26 @@ type keeper struct {
 	view  *view
 	wake  <-chan struct{}
 
-	ttl      time.Duration // that the heartbeat should have
-	claim    lease.Claim
-	ttlHeld  time.Duration // that the claim was last made or renewed with; zero: there is none, or it was lost
-	failures int           // calls that failed since the last renewal
-	losses   int           // claims that were lost since the last renewal
-	unbound  int           // renewals in a row that found no lease
+	heartbeatTimeout time.Duration // that the heartbeat should have
+	claim            lease.Claim
+	timeoutHeld      time.Duration // that the claim was last made or renewed with; zero: there is none, or it was lost
+	failures         int           // calls that failed since the last renewal
+	losses           int           // claims that were lost since the last renewal
+	unbound          int           // renewals in a row that found no lease
 
 	claimNoteFailed bool      // the lease could not be told that it was claimed, which was logged
-	stampRead       time.Time // when the stamp of the last sweep was, with a monotonic reading
+	checkpointRead  time.Time // when the checkpoint of the last sweep was, with a monotonic reading
 }
 
 func newKeeper(cfg Config, c *clock, v *view, wake <-chan struct{}) *keeper {
-	return &keeper{cfg: cfg, clock: c, view: v, wake: wake, ttl: lease.DefaultTTL}
+	return &keeper{cfg: cfg, clock: c, view: v, wake: wake, heartbeatTimeout: lease.DefaultHeartbeatTimeout}
 }
 
 // run beats until ctx ends, then nil, or until the lease is over.
 func (k *keeper) run(ctx context.Context) error {
 	k.view.start()
 	for ctx.Err() == nil {
-		wait, err := k.beat(ctx)
+		wait, err := k.heartbeat(ctx)
 		if err != nil {
 			return err
 		}
@@ -53,20 +53,20 @@ func (k *keeper) run(ctx context.Context) error {
 }
 
 // beat claims or renews once, and says how long to wait before the next time. An error ends the sidecar.
-func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
+func (k *keeper) heartbeat(ctx context.Context) (time.Duration, error) {
 	err := k.renew(ctx)
 	var lost *lease.ClaimLostError
 	var over *lease.StateError
 	switch {
 	case err == nil:
 		k.failures, k.losses = 0, 0
-		k.readStamp(ctx)
+		k.readCheckpoint(ctx)
 		return k.interval(), nil
 	case errors.As(err, &over) && !lease.Lease{State: over.State}.Live():
 		k.view.over(over)
 		return 0, over
 	case errors.As(err, &lost):
-		k.ttlHeld = 0
+		k.timeoutHeld = 0
 		k.view.lost(lost)
 		k.losses++
 		if k.losses == 1 {
@@ -82,14 +82,14 @@ func (k *keeper) beat(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// renew claims if need be, then renews, and once more if that shows that the lease has another TTL than the heartbeat.
+// renew claims if need be, then renews, and once more if that shows that the lease has another timeout than the heartbeat.
 func (k *keeper) renew(ctx context.Context) error {
-	if k.ttlHeld == 0 {
+	if k.timeoutHeld == 0 {
 		if err := k.claimAnew(ctx); err != nil {
 			return err
 		}
 	}
-	if err := k.renewClaim(ctx); err != nil || k.ttlHeld == k.ttl {
+	if err := k.renewClaim(ctx); err != nil || k.timeoutHeld == k.heartbeatTimeout {
 		return err
 	}
 	return k.renewClaim(ctx)
@@ -100,43 +100,43 @@ func (k *keeper) claimAnew(ctx context.Context) error {
 	defer cancel()
 	claim, err := k.cfg.Registry.Claim(ctx, lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: k.cfg.InstanceID, BootID: k.cfg.BootID, Address: k.cfg.Address,
-		Version: k.cfg.Version, Changes: k.view.changeCounter(), TTL: lease.Duration(k.ttl), Since: k.cfg.Now().UTC(),
+		Version: k.cfg.Version, Changes: k.view.changeCounter(), HeartbeatTimeout: lease.Duration(k.heartbeatTimeout), Since: k.cfg.Now().UTC(),
 	})
 	if err != nil {
 		return err
 	}
-	k.claim, k.ttlHeld = claim, k.ttl
-	k.view.claimed(k.ttl)
+	k.claim, k.timeoutHeld = claim, k.heartbeatTimeout
+	k.view.claimed(k.heartbeatTimeout)
 	return nil
 }
 
-// renewClaim renews the claim, and moves it to another TTL if the lease's has become known or has changed. A lease that
+// renewClaim renews the claim, and moves it to another timeout if the lease's has become known or has changed. A lease that
 // cannot be read is no failure of the renewal: the heartbeat is kept alive all the same.
 func (k *keeper) renewClaim(ctx context.Context) error {
 	call, cancel := k.bound(ctx)
 	defer cancel()
 	h := k.claim.Heartbeat
-	h.Changes, h.TTL = k.view.changeCounter(), lease.Duration(k.ttl)
+	h.Changes, h.HeartbeatTimeout = k.view.changeCounter(), lease.Duration(k.heartbeatTimeout)
 	claim, l, err := k.cfg.Registry.Renew(call, k.claim, h)
 	k.claim = claim // also beside an error
 	unreadable := cannotRead(err)
 	if err != nil && !unreadable {
 		return err
 	}
-	k.ttlHeld = k.ttl
+	k.timeoutHeld = k.heartbeatTimeout
 	if unreadable {
-		k.view.unreadable(k.ttl, err)
+		k.view.unreadable(k.heartbeatTimeout, err)
 		return nil
 	}
 	if l.InstanceID != "" && !l.Live() {
 		return overError(l)
 	}
-	k.view.beat(k.ttl, l)
+	k.view.heartbeat(k.heartbeatTimeout, l)
 	if l.InstanceID == "" {
 		k.unbound++
 		return nil
 	}
-	k.unbound, k.ttl = 0, ttlOf(l)
+	k.unbound, k.heartbeatTimeout = 0, heartbeatTimeoutOf(l)
 	k.noteClaimed(ctx, l)
 	return nil
 }
@@ -166,29 +166,29 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance_id", l.InstanceID, "error", err)
 }
 
-// readStamp judges the clock by the stamp of the last sweep, once in a while. That it fails is no failure of the heartbeat.
-func (k *keeper) readStamp(ctx context.Context) {
-	if !k.stampRead.IsZero() && time.Since(k.stampRead) < stampEvery {
+// readStamp judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
+func (k *keeper) readCheckpoint(ctx context.Context) {
+	if !k.checkpointRead.IsZero() && time.Since(k.checkpointRead) < checkpointEvery {
 		return
 	}
 	call, cancel := k.bound(ctx)
 	defer cancel()
-	stamp, err := k.cfg.Registry.Sweep(call)
+	checkpoint, err := k.cfg.Registry.Checkpoint(call)
 	if err != nil && !cannotRead(err) {
-		k.cfg.Logger.DebugContext(ctx, "cannot read the stamp of the last sweep; trying on", "instance_id", k.cfg.InstanceID, "error", err)
+		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; trying on", "instance_id", k.cfg.InstanceID, "error", err)
 		return
 	}
-	k.stampRead = time.Now()
+	k.checkpointRead = time.Now()
 	if err == nil {
-		k.view.clockIs(k.clock.learn(stamp))
+		k.view.clockIs(k.clock.learn(checkpoint))
 	}
 }
 
-// bound gives one call to the registry its deadline, and tells systemd that the loop lives. A quarter of the TTL leaves
+// bound gives one call to the registry its deadline, and tells systemd that the loop lives. A quarter of the timeout leaves
 // time for two more tries before the key lapses.
 func (k *keeper) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	k.pet()
-	limit := min(callMax, k.ttl/4)
+	limit := min(callMax, k.heartbeatTimeout/4)
 	if k.cfg.Watchdog > 0 {
 		limit = min(limit, k.cfg.Watchdog/2)
 	}
@@ -225,20 +225,20 @@ func (k *keeper) pet() {
 	}
 }
 
-// interval between renewals: a quarter of the TTL, give or take a tenth of it so that sidecars started together drift
+// interval between renewals: a quarter of the timeout, give or take a tenth of it so that sidecars started together drift
 // apart. Sooner while no lease is bound, so that it is found soon after it is.
 func (k *keeper) interval() time.Duration {
-	usual := k.ttl / 4
+	usual := k.heartbeatTimeout / 4
 	if k.unbound > 0 {
 		usual = min(usual, doubled(waitForLease, k.unbound, usual))
 	}
 	return usual*9/10 + k.cfg.Random(usual/5)
 }
 
-// backoff after the nth failure in a row: 1 s, doubled up to a quarter of the TTL or 30 s, and between half and all of
+// backoff after the nth failure in a row: 1 s, doubled up to a quarter of the timeout or 30 s, and between half and all of
 // that.
 func (k *keeper) backoff(n int) time.Duration {
-	d := doubled(backoffMin, n, min(k.ttl/4, backoffMax))
+	d := doubled(backoffMin, n, min(k.heartbeatTimeout/4, backoffMax))
 	return d/2 + k.cfg.Random(d/2)
 }
 
@@ -250,13 +250,13 @@ func doubled(first time.Duration, n int, limit time.Duration) time.Duration {
 	return min(first, limit)
 }
 
-// ttlOf is the TTL of the heartbeat for a lease. One that asks for no renewals gets them all the same, so that people
+// ttlOf is the timeout of the heartbeat for a lease. One that asks for no renewals gets them all the same, so that people
 // can see whether the instance lives.
-func ttlOf(l lease.Lease) time.Duration {
-	if l.TTL == 0 {
-		return lease.DefaultTTL
+func heartbeatTimeoutOf(l lease.Lease) time.Duration {
+	if l.HeartbeatTimeout == 0 {
+		return lease.DefaultHeartbeatTimeout
 	}
-	return min(max(time.Duration(l.TTL), lease.MinTTL), lease.MaxTTL)
+	return min(max(time.Duration(l.HeartbeatTimeout), lease.MinHeartbeatTimeout), lease.MaxHeartbeatTimeout)
 }
 
 // cannotRead reports whether a renewal held and only the lease beside it could not be read.

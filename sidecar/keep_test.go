@@ -24,12 +24,12 @@ func TestKeepsABoundLease(t *testing.T) {
 		if got := verbs(calls); got != "claim renew renew" {
 			t.Fatalf("at start: %s, want a claim, a renewal that learns the TTL and one that moves to it", got)
 		}
-		for i, want := range []time.Duration{lease.DefaultTTL, lease.DefaultTTL, 20 * time.Second} {
-			if calls[i].ttl != want {
-				t.Errorf("call %d beats with TTL %s, want %s", i, calls[i].ttl, want)
+		for i, want := range []time.Duration{lease.DefaultHeartbeatTimeout, lease.DefaultHeartbeatTimeout, 20 * time.Second} {
+			if calls[i].heartbeatTimeout != want {
+				t.Errorf("call %d beats with TTL %s, want %s", i, calls[i].heartbeatTimeout, want)
 			}
 		}
-		if s := run.Status(); s.Phase != PhaseHolding || s.Lease == nil || time.Duration(s.TTL) != 20*time.Second {
+		if s := run.Status(); s.Phase != PhaseHolding || s.Lease == nil || time.Duration(s.HeartbeatTimeout) != 20*time.Second {
 			t.Errorf("status %+v", s)
 		}
 		last := time.Now()
@@ -49,16 +49,16 @@ func TestKeepsABoundLease(t *testing.T) {
 	})
 }
 
-func TestHeartbeatSaysWhoBeats(t *testing.T) {
+func TestHeartbeatSaysWhoRenews(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
 		begin(t, r, nil)
 		want := lease.Heartbeat{
 			Schema: lease.Schema, InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1",
-			TTL: lease.Duration(time.Minute), Changes: 2, Since: time.Now().UTC(),
+			HeartbeatTimeout: lease.Duration(time.Minute), Changes: 2, Since: time.Now().UTC(),
 		}
-		if got := r.lastBeat(); got != want {
+		if got := r.lastHeartbeat(); got != want {
 			t.Errorf("heartbeat %+v\nwant      %+v", got, want)
 		}
 	})
@@ -75,7 +75,7 @@ func TestFindsItsLeaseSoonAfterItIsBound(t *testing.T) {
 		pass(3 * time.Second)
 		r.set(func(r *registry) { r.lease = active(time.Now(), 5*time.Second) })
 		pass(5 * time.Second)
-		if s := run.Status(); s.Phase != PhaseHolding || time.Duration(s.TTL) != 5*time.Second {
+		if s := run.Status(); s.Phase != PhaseHolding || time.Duration(s.HeartbeatTimeout) != 5*time.Second {
 			t.Errorf("5s after it was bound: %+v", s)
 		}
 		if run.log.count("lease found") != 1 {
@@ -98,25 +98,25 @@ func TestWaitsAsLongAsItTakesAtTheUsualPace(t *testing.T) {
 	})
 }
 
-func TestFollowsTheTTL(t *testing.T) {
+func TestFollowsTheTimeout(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ from, to, beat time.Duration }{
+	for name, c := range map[string]struct{ from, to, heartbeat time.Duration }{
 		"shorter":   {time.Hour, 10 * time.Second, 10 * time.Second},
 		"longer":    {10 * time.Second, time.Hour, time.Hour},
-		"none":      {time.Minute, 0, lease.DefaultTTL},
+		"none":      {time.Minute, 0, lease.DefaultHeartbeatTimeout},
 		"first":     {0, 8 * time.Second, 8 * time.Second},
-		"too short": {time.Minute, 1, lease.MinTTL},
-		"negative":  {time.Minute, -time.Hour, lease.MinTTL},
+		"too short": {time.Minute, 1, lease.MinHeartbeatTimeout},
+		"negative":  {time.Minute, -time.Hour, lease.MinHeartbeatTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := &registry{lease: active(time.Now(), c.from)}
 				begin(t, r, nil)
-				r.set(func(r *registry) { r.lease.TTL = lease.Duration(c.to) })
+				r.set(func(r *registry) { r.lease.HeartbeatTimeout = lease.Duration(c.to) })
 				pass(20 * time.Minute)
-				if got := time.Duration(r.lastBeat().TTL); got != c.beat {
-					t.Errorf("beats with TTL %s, want %s", got, c.beat)
+				if got := time.Duration(r.lastHeartbeat().HeartbeatTimeout); got != c.heartbeat {
+					t.Errorf("beats with TTL %s, want %s", got, c.heartbeat)
 				}
 				if got := verbs(r.since()); strings.Count(got, "claim") != 1 {
 					t.Errorf("claimed anew for a TTL")
@@ -138,8 +138,8 @@ func TestClaimsAgainAtOnceWhenLost(t *testing.T) {
 		if verbs(calls) != "renew claim renew" || !calls[0].at.Equal(calls[2].at) {
 			t.Errorf("%+v, want a lost renewal and at once a claim and a renewal", calls)
 		}
-		if calls[1].ttl != time.Minute {
-			t.Errorf("claimed again with TTL %s", calls[1].ttl)
+		if calls[1].heartbeatTimeout != time.Minute {
+			t.Errorf("claimed again with TTL %s", calls[1].heartbeatTimeout)
 		}
 		if run.log.count("heartbeat lost") != 1 || run.log.count("by=boot-2") != 1 {
 			t.Error("the loss is not logged once, with its taker")
@@ -165,18 +165,18 @@ func TestBacksOffWhenLostAgainAndAgain(t *testing.T) {
 func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		ttl, limit time.Duration
-		hang       bool
+		timeout, limit time.Duration
+		hang           bool
 	}{
-		"refused, short TTL": {ttl: 8 * time.Second, limit: 2 * time.Second},
-		"refused, long TTL":  {ttl: time.Hour, limit: 30 * time.Second},
-		"hanging, short TTL": {ttl: 8 * time.Second, limit: 4 * time.Second, hang: true},
-		"hanging, long TTL":  {ttl: time.Hour, limit: 40 * time.Second, hang: true},
+		"refused, short TTL": {timeout: 8 * time.Second, limit: 2 * time.Second},
+		"refused, long TTL":  {timeout: time.Hour, limit: 30 * time.Second},
+		"hanging, short TTL": {timeout: 8 * time.Second, limit: 4 * time.Second, hang: true},
+		"hanging, long TTL":  {timeout: time.Hour, limit: 40 * time.Second, hang: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := &registry{lease: active(time.Now(), c.ttl)}
+				r := &registry{lease: active(time.Now(), c.timeout)}
 				run := begin(t, r, nil)
 				r.set(func(r *registry) {
 					r.hang = c.hang
@@ -184,7 +184,7 @@ func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
 						r.fail = map[string]error{"*": errAway}
 					}
 				})
-				pass(c.ttl/4 + c.ttl/40)
+				pass(c.timeout/4 + c.timeout/40)
 				calls := r.since()
 				last := calls[len(calls)-1].at
 				pass(3 * time.Hour)
@@ -236,7 +236,7 @@ func TestStartsWhileTheRegistryIsAway(t *testing.T) {
 func TestEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	by := lease.By{Actor: "cli:ada"}
-	revoke := func(l lease.Lease) (lease.Lease, error) { return l.Revoke(time.Now(), lease.CauseOperator, by) }
+	revoke := func(l lease.Lease) (lease.Lease, error) { return l.Revoke(time.Now(), lease.CauseRevoke, by) }
 	end := func(l lease.Lease) (lease.Lease, error) { return l.End(time.Now(), lease.CauseGone, by) }
 	unmanage := func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(time.Now(), by) }
 	for name, c := range map[string]struct {
@@ -284,10 +284,10 @@ func TestEndsWithItsLease(t *testing.T) {
 	}
 }
 
-func TestNeverBeatsForALeaseThatWasRevokedBefore(t *testing.T) {
+func TestNeverRenewsALeaseThatWasRevokedBefore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l, _ := active(time.Now(), time.Minute).Revoke(time.Now(), lease.CauseTerm, lease.By{})
+		l, _ := active(time.Now(), time.Minute).Revoke(time.Now(), lease.CauseExpired, lease.By{})
 		r := &registry{lease: l}
 		run := begin(t, r, nil)
 		var over *lease.StateError
@@ -325,17 +325,17 @@ func TestStoppingReleasesNothing(t *testing.T) {
 func TestBackoffAndIntervalStayInBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		ttl := time.Duration(rapid.Int64Range(int64(lease.MinTTL), int64(lease.MaxTTL)).Draw(t, "ttl"))
+		timeout := time.Duration(rapid.Int64Range(int64(lease.MinHeartbeatTimeout), int64(lease.MaxHeartbeatTimeout)).Draw(t, "heartbeat_timeout"))
 		n := rapid.IntRange(1, 1<<40).Draw(t, "n")
-		k := &keeper{ttl: ttl, cfg: Config{Random: rand.N[time.Duration]}}
-		if d := k.backoff(n); d <= 0 || d > min(ttl/4, 30*time.Second) {
+		k := &keeper{heartbeatTimeout: timeout, cfg: Config{Random: rand.N[time.Duration]}}
+		if d := k.backoff(n); d <= 0 || d > min(timeout/4, 30*time.Second) {
 			t.Fatalf("backs off %s", d)
 		}
-		if d := k.interval(); d < ttl/4*9/10 || d > ttl/4*11/10 {
+		if d := k.interval(); d < timeout/4*9/10 || d > timeout/4*11/10 {
 			t.Fatalf("renews after %s", d)
 		}
 		k.unbound = n
-		if d := k.interval(); d <= 0 || d > ttl/4*11/10 {
+		if d := k.interval(); d <= 0 || d > timeout/4*11/10 {
 			t.Fatalf("renews after %s while unbound", d)
 		}
 	})

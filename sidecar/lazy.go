@@ -73,10 +73,10 @@ func (l *lazy) Lease(ctx context.Context, id string) (lease.Lease, error) {
 }
 
 // Sweep opens the registry and reads.
-func (l *lazy) Sweep(ctx context.Context) (lease.Sweep, error) {
+func (l *lazy) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	r, err := l.registry(ctx)
 	if err != nil {
-		return lease.Sweep{}, err
+		return lease.Checkpoint{}, err
 	}
-	return r.Sweep(ctx)
+	return r.Checkpoint(ctx)
 }

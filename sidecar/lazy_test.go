@@ -64,7 +64,7 @@ func TestLifeOnTheSharedFake(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(5 * time.Second)
-		if s := run.Status(); s.Phase != PhaseHolding || s.Lease.ClaimedAt.IsZero() || time.Duration(s.TTL) != 20*time.Second {
+		if s := run.Status(); s.Phase != PhaseHolding || s.Lease.ClaimedAt.IsZero() || time.Duration(s.HeartbeatTimeout) != 20*time.Second {
 			t.Fatalf("not held after it was bound: %+v", s)
 		}
 		store.Lapse(instance)
@@ -77,14 +77,14 @@ func TestLifeOnTheSharedFake(t *testing.T) {
 			t.Error(err)
 		}
 		_, _, err := store.UpdateLease(t.Context(), instance, func(l lease.Lease) (lease.Lease, error) {
-			return l.Revoke(time.Now(), lease.CauseOperator, by)
+			return l.Revoke(time.Now(), lease.CauseRevoke, by)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		pass(6 * time.Second)
 		var over *lease.StateError
-		if err := <-run.done; !errors.As(err, &over) || over.Cause != lease.CauseOperator {
+		if err := <-run.done; !errors.As(err, &over) || over.Cause != lease.CauseRevoke {
 			t.Errorf("ended with %v", err)
 		}
 		pass(time.Minute)

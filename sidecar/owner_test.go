@@ -11,7 +11,7 @@ import (
 	"lapse/lease/owndir"
 )
 
-const stranger = 65534
+const unwatched = 65534
 
 // asRoot skips a test for which files have to belong to different users.
 func asRoot(t *testing.T) {
@@ -38,7 +38,7 @@ func TestSocketsInTheDirectoriesOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	asRoot(t)
 	path := socketPath(t)
-	if err := os.Chown(filepath.Dir(path), stranger, stranger); err != nil {
+	if err := os.Chown(filepath.Dir(path), unwatched, unwatched); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, path, "belongs to user id 65534")
@@ -63,7 +63,7 @@ func TestLinksInTheWayOfASocketAreNotFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	plant := func(name, to string) {
-		if err := errors.Join(os.Symlink(to, name), os.Lchown(name, stranger, stranger)); err != nil {
+		if err := errors.Join(os.Symlink(to, name), os.Lchown(name, unwatched, unwatched)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestLinksInTheWayOfASocketAreNotFollowed(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
 		t.Error("a file was made where the link leads")
 	}
-	if err := errors.Join(os.Remove(path), os.Chown(path+".lock", stranger, stranger)); err != nil {
+	if err := errors.Join(os.Remove(path), os.Chown(path+".lock", unwatched, unwatched)); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, path, ".lock is a link, or somebody else's: remove it")

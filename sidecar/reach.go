@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	crowdedMax   = 5 * time.Second // for a place in the queue of the socket
+	crowdedMax   = 5 * time.Second // for a location in the queue of the socket
 	crowdedPause = time.Millisecond
 )
 

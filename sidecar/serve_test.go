@@ -16,7 +16,7 @@ import (
 )
 
 // bound is a registry with a lease of today.
-func bound() *registry { return &registry{lease: active(today, lease.DefaultTTL)} }
+func bound() *registry { return &registry{lease: active(today, lease.DefaultHeartbeatTimeout)} }
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
@@ -76,7 +76,7 @@ func TestExtend(t *testing.T) {
 func TestExtendIsSignedAndCures(t *testing.T) {
 	t.Parallel()
 	r := bound()
-	r.lease, _ = r.lease.WithMark(today, lease.CauseSilence, today.Add(time.Hour), lease.By{})
+	r.lease, _ = r.lease.WithMark(today, lease.CauseHeartbeatLost, today.Add(time.Hour), lease.By{})
 	client, _, _ := serving(t, r, nil)
 	if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour), Reason: "build runs on"}); err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func as[E error](err error) bool {
 func TestExtendRefusesInOneClearSentence(t *testing.T) {
 	t.Parallel()
 	yes, hour := as[*lease.LimitError], lease.Duration(time.Hour)
-	revoked, _ := active(today, time.Hour).Revoke(today, lease.CauseTerm, lease.By{})
+	revoked, _ := active(today, time.Hour).Revoke(today, lease.CauseExpired, lease.By{})
 	endless := active(today, time.Hour)
 	endless.ExpiresAt = time.Time{}
 	for name, c := range map[string]struct {
@@ -150,7 +150,7 @@ func TestRefusalsKeepTheirFacts(t *testing.T) {
 	client, _, _ := serving(t, bound(), nil)
 	_, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(1000 * time.Hour), Strict: true})
 	var clamped *lease.ClampedError
-	if !errors.As(err, &clamped) || clamped.ID != instance || !clamped.NotAfter.Equal(today.Add(7*24*time.Hour)) {
+	if !errors.As(err, &clamped) || clamped.ID != instance || !clamped.MaxExpiresAt.Equal(today.Add(7*24*time.Hour)) {
 		t.Errorf("%+v", clamped)
 	}
 }

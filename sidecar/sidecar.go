@@ -33,7 +33,7 @@ const DefaultSocket = "/run/lapse-sidecar/sidecar.sock"
 type Registry interface {
 	// Claim makes the heartbeat's key, or takes it over.
 	Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error)
-	// Renew keeps a claim alive, moves it to h's TTL if that is another, and returns the lease, zero if none is bound yet.
+	// Renew keeps a claim alive, moves it to h's timeout if that is another, and returns the lease, zero if none is bound yet.
 	// A [lease.ClaimLostError] asks for a new claim; a [lease.StateError] says that the lease was revoked, ended or
 	// forgotten; a [lease.MalformedError] or [lease.SchemaError] that it cannot be read, but the heartbeat is renewed.
 	// The claim returned is the one to keep, also beside an error.
@@ -42,8 +42,8 @@ type Registry interface {
 	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
 	// Lease reads one lease.
 	Lease(ctx context.Context, id string) (lease.Lease, error)
-	// Sweep reads the stamp of the last sweep, by which a clock that is behind is recognised.
-	Sweep(ctx context.Context) (lease.Sweep, error)
+	// Sweep reads the checkpoint of the last sweep, by which a clock that is behind is recognised.
+	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
 }
 
 // Config of a sidecar.

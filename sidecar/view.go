@@ -10,16 +10,16 @@ import (
 
 // Status is what a sidecar knows, without asking the registry.
 type Status struct {
-	InstanceID string         `json:"instance_id"`
-	BootID     string         `json:"boot_id"`
-	Version    string         `json:"version,omitzero"`
-	Phase      Phase          `json:"phase"`
-	Since      time.Time      `json:"since"`                // when it came to this phase
-	TTL        lease.Duration `json:"ttl"`                  // of the heartbeat
-	RenewedAt  time.Time      `json:"renewed_at,omitzero"`  // last renewal that the registry acknowledged
-	FailingFor lease.Duration `json:"failing_for,omitzero"` // how long no renewal was acknowledged though tried; zero: all is well
-	Failure    string         `json:"failure,omitzero"`     // the last error
-	Lease      *lease.Lease   `json:"lease,omitempty"`      // as last seen; nil: none is bound
+	InstanceID       string         `json:"instance_id"`
+	BootID           string         `json:"boot_id"`
+	Version          string         `json:"version,omitzero"`
+	Phase            Phase          `json:"phase"`
+	Since            time.Time      `json:"since"`                // when it came to this phase
+	HeartbeatTimeout lease.Duration `json:"heartbeat_timeout"`    // of the heartbeat
+	RenewedAt        time.Time      `json:"renewed_at,omitzero"`  // last renewal that the registry acknowledged
+	FailingFor       lease.Duration `json:"failing_for,omitzero"` // how long no renewal was acknowledged though tried; zero: all is well
+	Failure          string         `json:"failure,omitzero"`     // the last error
+	Lease            *lease.Lease   `json:"lease,omitempty"`      // as last seen; nil: none is bound
 	// ClockBehind is how far this machine's clock, by which Since and RenewedAt are dated, is surely behind the registry's last
 	// sweep; absent up to 3 min.
 	ClockBehind lease.Duration `json:"clock_behind,omitzero"`
@@ -54,7 +54,7 @@ type view struct {
 func newView(cfg Config) *view {
 	return &view{cfg: cfg, now: Status{
 		InstanceID: cfg.InstanceID, BootID: cfg.BootID, Version: cfg.Version,
-		Phase: PhaseClaiming, Since: cfg.Now().UTC(), TTL: lease.Duration(lease.DefaultTTL),
+		Phase: PhaseClaiming, Since: cfg.Now().UTC(), HeartbeatTimeout: lease.Duration(lease.DefaultHeartbeatTimeout),
 	}}
 }
 
@@ -84,22 +84,22 @@ func (v *view) changeCounter() int64 {
 }
 
 // claimed notes a claim that the registry acknowledged.
-func (v *view) claimed(ttl time.Duration) {
+func (v *view) claimed(timeout time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.renewed(ttl)
+	v.renewed(timeout)
 	if v.now.Phase == PhaseClaiming {
-		v.cfg.Logger.Info("claimed", "instance_id", v.cfg.InstanceID, "ttl", ttl)
+		v.cfg.Logger.Info("claimed", "instance_id", v.cfg.InstanceID, "heartbeat_timeout", timeout)
 		v.enter(PhaseWaiting)
 	}
 	v.tell()
 }
 
 // beat notes a renewal that the registry acknowledged, and the lease that came with it.
-func (v *view) beat(ttl time.Duration, l lease.Lease) {
+func (v *view) heartbeat(timeout time.Duration, l lease.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.renewed(ttl)
+	v.renewed(timeout)
 	v.misread = false
 	switch {
 	case l.InstanceID == "" && v.now.Lease != nil:
@@ -115,10 +115,10 @@ func (v *view) beat(ttl time.Duration, l lease.Lease) {
 }
 
 // unreadable notes a renewal that the registry acknowledged, beside a lease that cannot be read.
-func (v *view) unreadable(ttl time.Duration, err error) {
+func (v *view) unreadable(timeout time.Duration, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.renewed(ttl)
+	v.renewed(timeout)
 	if !v.misread {
 		v.misread = true
 		v.cfg.Logger.Warn("lease cannot be read; beating on", "instance_id", v.cfg.InstanceID, "error", err)
@@ -141,7 +141,7 @@ func (v *view) saw(l lease.Lease) {
 func (v *view) learn(l lease.Lease) {
 	if v.now.Lease == nil {
 		v.cfg.Logger.Info("lease found", "instance_id", l.InstanceID, "holder", l.Holder,
-			"expires_at", l.ExpiresAt, "ttl", l.TTL.String())
+			"expires_at", l.ExpiresAt, "heartbeat_timeout", l.HeartbeatTimeout.String())
 	}
 	marked := v.now.Lease != nil && v.now.Lease.Mark != nil
 	v.now.Lease, v.changes = &l, min(max(v.changes, l.Changes), lease.MaxHeartbeatChanges)
@@ -220,9 +220,9 @@ func (v *view) answered() {
 }
 
 // renewed notes that the registry acknowledged the heartbeat.
-func (v *view) renewed(ttl time.Duration) {
+func (v *view) renewed(timeout time.Duration) {
 	v.answered()
-	v.now.TTL, v.now.RenewedAt = lease.Duration(ttl), v.cfg.Now().UTC()
+	v.now.HeartbeatTimeout, v.now.RenewedAt = lease.Duration(timeout), v.cfg.Now().UTC()
 }
 
 func (v *view) enter(p Phase) {

@@ -24,7 +24,7 @@ func TestNotesTheClaimOnce(t *testing.T) {
 		if h := got.History[len(got.History)-1]; got.ClaimedAt.IsZero() || h.Actor != "instance:"+instance || h.Action != "claim" {
 			t.Errorf("claimed at %s by %+v", got.ClaimedAt, h)
 		}
-		if got := r.lastBeat().Changes; got != 3 {
+		if got := r.lastHeartbeat().Changes; got != 3 {
 			t.Errorf("beats with change counter %d, want that of its own write", got)
 		}
 	})
@@ -82,8 +82,8 @@ func TestWarnsOncePerMark(t *testing.T) {
 			})
 			pass(5 * time.Minute)
 		}
-		mark(lease.CauseSilence)
-		if run.log.count("lease is marked") != 1 || !strings.HasPrefix(run.status(), "marked (silence)") {
+		mark(lease.CauseHeartbeatLost)
+		if run.log.count("lease is marked") != 1 || !strings.HasPrefix(run.status(), "marked (heartbeat-lost)") {
 			t.Errorf("warned %d times, status %q", run.log.count("lease is marked"), run.status())
 		}
 		r.set(func(r *registry) { r.lease, _ = r.lease.WithoutMark(time.Now(), lease.By{}) })
@@ -91,8 +91,8 @@ func TestWarnsOncePerMark(t *testing.T) {
 		if run.log.count("mark was taken back") != 1 || !strings.HasPrefix(run.status(), "holding until") {
 			t.Errorf("status %q", run.status())
 		}
-		mark(lease.CauseSilence)
-		mark(lease.CauseTerm)
+		mark(lease.CauseHeartbeatLost)
+		mark(lease.CauseExpired)
 		if n := run.log.count("lease is marked"); n != 3 {
 			t.Errorf("warned %d times of three marks", n)
 		}
@@ -108,12 +108,12 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 		run := begin(t, r, nil)
 		r.set(func(r *registry) { r.lease.Changes = 4 }) // restored from an old snapshot
 		pass(5 * time.Minute)
-		if got := r.lastBeat().Changes; got != 9 {
+		if got := r.lastHeartbeat().Changes; got != 9 {
 			t.Errorf("beats with change counter %d, want the highest seen", got)
 		}
 		r.set(func(r *registry) { r.lease = lease.Lease{} }) // emptied
 		pass(5 * time.Minute)
-		if got := r.lastBeat().Changes; got != 9 || run.Status().Phase != PhaseWaiting || run.log.count("lease is gone") != 1 {
+		if got := r.lastHeartbeat().Changes; got != 9 || run.Status().Phase != PhaseWaiting || run.log.count("lease is gone") != 1 {
 			t.Errorf("lease gone: counter %d, phase %s", got, run.Status().Phase)
 		}
 	})
@@ -127,7 +127,7 @@ func TestAChangeCounterThatNoHeartbeatMaySayIsNotSaid(t *testing.T) {
 		r := &registry{lease: l}
 		begin(t, r, nil)
 		pass(5 * time.Minute)
-		if got := r.lastBeat().Changes; got != lease.MaxHeartbeatChanges {
+		if got := r.lastHeartbeat().Changes; got != lease.MaxHeartbeatChanges {
 			t.Errorf("beats with change counter %d, which nobody reads", got)
 		}
 	})
@@ -155,17 +155,17 @@ func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
 func TestWatchdogIsPettedWhileTheLoopLives(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		ttl  time.Duration
-		hang bool
+		timeout time.Duration
+		hang    bool
 	}{
-		"long waits":    {ttl: time.Hour},
-		"short waits":   {ttl: 5 * time.Second},
-		"hanging calls": {ttl: time.Hour, hang: true},
+		"long waits":    {timeout: time.Hour},
+		"short waits":   {timeout: 5 * time.Second},
+		"hanging calls": {timeout: time.Hour, hang: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := &registry{lease: active(time.Now(), c.ttl)}
+				r := &registry{lease: active(time.Now(), c.timeout)}
 				run := begin(t, r, func(cfg *Config) { cfg.Watchdog = 12 * time.Second })
 				r.set(func(r *registry) { r.hang = c.hang })
 				last := time.Now()

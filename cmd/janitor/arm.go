@@ -98,21 +98,21 @@ func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) 
 		if registry, err = store.Registry(ctx); err != nil || registry.Mode == lease.ModeArmed {
 			return registry, published, err
 		}
-		stamp, err := store.Sweep(ctx)
+		checkpoint, err := store.Checkpoint(ctx)
 		if _, none := errors.AsType[*lease.NotFoundError](err); none {
 			return registry, published, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
 		} else if err != nil {
 			return registry, published, err
 		}
-		if !stamp.Fresh(time.Now()) {
+		if !checkpoint.Fresh(time.Now()) {
 			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
-				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(stamp.Time, time.Now())))
+				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(checkpoint.Time, time.Now())))
 		}
 		published, err = store.Plan(ctx)
 		if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 			return registry, published, err
 		}
-		if published.Of(registry, stamp) {
+		if published.Of(registry, checkpoint) {
 			return registry, published, nil
 		}
 		select {
@@ -121,7 +121,7 @@ func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) 
 		case <-over.C:
 			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
 				"no janitor has published what it would do since the registry changed; arm after the next sweep, which is due %s",
-				cli.When(stamp.Due(), time.Now())))
+				cli.When(checkpoint.Due(), time.Now())))
 		case <-tick.C:
 		}
 	}

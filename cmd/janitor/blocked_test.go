@@ -79,7 +79,7 @@ func sweeps(t *testing.T, endpoint string, times int64, exited <-chan error) {
 				t.Cleanup(func() { _ = client.Close() })
 				store = etcd.New(client, "default", etcd.Options{})
 			}
-		} else if last, err := store.Sweep(t.Context()); err == nil && last.Sequence >= times {
+		} else if last, err := store.Checkpoint(t.Context()); err == nil && last.Sequence >= times {
 			return
 		}
 		select {

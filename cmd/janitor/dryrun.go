@@ -32,7 +32,7 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 		return err
 	}
 	made := newPlan(view, planned, c.Bool("all"))
-	made.Unseen = unseenHere(clouds, swept, view.Places)
+	made.Unseen = unseenHere(clouds, swept, view.Locations)
 	show := func() error { return made.print(c, c.App.Writer) }
 	if cli.WantsJSON(c) {
 		show = func() error { return cli.JSON(c, made) }
@@ -50,28 +50,28 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 }
 
 // sweptNow are the locations of the checkpoint; none unless it is fresh.
-func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Place, error) {
-	last, err := store.Sweep(ctx)
+func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) {
+	last, err := store.Checkpoint(ctx)
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return nil, err
 	}
 	if !last.Fresh(time.Now()) {
 		return nil, nil
 	}
-	return last.Places, nil
+	return last.Locations, nil
 }
 
 // seenHere opens the regions that were asked for; if none was, those of the swept locations that are in the account of these
 // credentials, or else that of the AWS SDK's own setting.
-func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Place) ([]janitor.Cloud, error) {
+func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Location) ([]janitor.Cloud, error) {
 	if len(c.StringSlice("region")) > 0 || len(swept) == 0 {
-		return places(c, log, regions(c), nil)
+		return locations(c, log, regions(c), nil)
 	}
-	first, err := places(c, log, []string{swept[0].Region}, nil)
+	first, err := locations(c, log, []string{swept[0].Region}, nil)
 	if err != nil {
 		return nil, err
 	}
-	account := first[0].Place().Account
+	account := first[0].Location().Account
 	var ours []string
 	for _, location := range swept {
 		if location.Account == account {
@@ -79,30 +79,30 @@ func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Place) ([]janitor
 		}
 	}
 	if len(ours) == 0 {
-		return places(c, log, regions(c), nil)
+		return locations(c, log, regions(c), nil)
 	}
-	return places(c, log, ours, nil)
+	return locations(c, log, ours, nil)
 }
 
 // unseenHere are the locations that the janitor sweeps and this command does not see, and those of its own that it could
 // not list.
-func unseenHere(clouds []janitor.Cloud, swept []lease.Place, looked []plan.PlaceView) []lease.Sight {
+func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.LocationView) []lease.Sight {
 	unseen := []lease.Sight{}
 	for _, location := range swept {
-		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Place() == location }) {
+		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == location }) {
 			unseen = append(unseen, lease.Sight{Location: location, Error: unseenBecause(clouds, location)})
 		}
 	}
-	for _, place := range looked {
-		if !place.Listed() {
-			unseen = append(unseen, lease.Sight{Location: place.Place, Error: place.Err})
+	for _, location := range looked {
+		if !location.Listed() {
+			unseen = append(unseen, lease.Sight{Location: location.Location, Error: location.Err})
 		}
 	}
 	return unseen
 }
 
-func unseenBecause(clouds []janitor.Cloud, location lease.Place) string {
-	if account := clouds[0].Place().Account; account != location.Account {
+func unseenBecause(clouds []janitor.Cloud, location lease.Location) string {
+	if account := clouds[0].Location().Account; account != location.Account {
 		return "these credentials are of account " + account
 	}
 	return fmt.Sprintf("say --region %s too", location.Region)

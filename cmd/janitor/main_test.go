@@ -42,30 +42,30 @@ func TestStatusIsToldByTheExitCode(t *testing.T) {
 	now := time.Now()
 	brakes := []lease.Brake{{Name: "rate", Reason: "too many"}}
 	for name, c := range map[string]struct {
-		sweep lease.Sweep
+		sweep lease.Checkpoint
 		want  int
 	}{
-		"swept":                      {lease.Sweep{Time: now, NextSweep: now}, cli.ExitDone},
-		"a brake is held":            {lease.Sweep{Time: now, NextSweep: now, Brakes: brakes}, cli.ExitHeld},
-		"never swept":                {lease.Sweep{}, cli.ExitRefused},
-		"swept long ago":             {lease.Sweep{Time: now.Add(-time.Hour)}, cli.ExitRefused},
-		"an old brake tells nothing": {lease.Sweep{Time: now.Add(-time.Hour), Brakes: brakes}, cli.ExitRefused},
+		"swept":                      {lease.Checkpoint{Time: now, NextSweep: now}, cli.ExitDone},
+		"a brake is held":            {lease.Checkpoint{Time: now, NextSweep: now, Brakes: brakes}, cli.ExitHeld},
+		"never swept":                {lease.Checkpoint{}, cli.ExitRefused},
+		"swept long ago":             {lease.Checkpoint{Time: now.Add(-time.Hour)}, cli.ExitRefused},
+		"an old brake tells nothing": {lease.Checkpoint{Time: now.Add(-time.Hour), Brakes: brakes}, cli.ExitRefused},
 	} {
-		view := newStatus(lease.Snapshot{Sweep: c.sweep}, now)
-		if got := cli.ExitCode(view.check()); got != c.want || len(view.Brakes) != len(c.sweep.Brakes) || view.Sweep.Brakes != nil {
-			t.Errorf("%s: exit code %d, want %d; brakes %v and %v", name, got, c.want, view.Brakes, view.Sweep.Brakes)
+		view := newStatus(lease.Snapshot{Checkpoint: c.sweep}, now)
+		if got := cli.ExitCode(view.check()); got != c.want || len(view.Brakes) != len(c.sweep.Brakes) || view.Checkpoint.Brakes != nil {
+			t.Errorf("%s: exit code %d, want %d; brakes %v and %v", name, got, c.want, view.Brakes, view.Checkpoint.Brakes)
 		}
 	}
 }
 
-func TestSweptNamesPlacesIfThereAreAny(t *testing.T) {
+func TestSweptNamesLocationsIfThereAreAny(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	view := statusView{Fresh: true, Sweep: lease.Sweep{Time: now, NextSweep: now.Add(time.Minute), Leader: "j"}}
-	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no place, for none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
+	view := statusView{Fresh: true, Checkpoint: lease.Checkpoint{Time: now, NextSweep: now.Add(time.Minute), Leader: "j"}}
+	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no location, for none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
 		t.Error(got)
 	}
-	view.Sweep.Places = []lease.Place{here}
+	view.Checkpoint.Locations = []lease.Location{here}
 	if got := view.swept(now); !strings.Contains(got, ", in "+here.String()+"; the next is due ") {
 		t.Error(got)
 	}
@@ -79,7 +79,7 @@ func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
 		time.Hour:  "; that is to come: the clock of that janitor was wrong, or the one here is",
 		0:          "; the next is due " + cli.When(now, now),
 	} {
-		view := newStatus(lease.Snapshot{Sweep: lease.Sweep{Time: now.Add(away), NextSweep: now.Add(away), Places: []lease.Place{here}}}, now)
+		view := newStatus(lease.Snapshot{Checkpoint: lease.Checkpoint{Time: now.Add(away), NextSweep: now.Add(away), Locations: []lease.Location{here}}}, now)
 		if got := view.swept(now); !strings.HasSuffix(got, want) {
 			t.Errorf("%s away: %q, want %q", away, got, want)
 		}
@@ -102,28 +102,28 @@ func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
 
 func TestEachBrakeSaysWhatLiftsIt(t *testing.T) {
 	t.Parallel()
-	brakes := []lease.Brake{{Name: lease.BrakeRestored, Reason: "7 of 9"}}
+	brakes := []lease.Brake{{Name: lease.BrakeRollback, Reason: "7 of 9"}}
 	for n := range 7 {
-		brakes = append(brakes, lease.Brake{Name: lease.BrakeRestored, Scope: fmt.Sprintf("i-%d", n), Reason: "later"})
+		brakes = append(brakes, lease.Brake{Name: lease.BrakeRollback, Scope: fmt.Sprintf("i-%d", n), Reason: "later"})
 	}
 	brakes = append(
-		brakes, lease.Brake{Name: lease.BrakeSilence, Scope: "use1-az1", Reason: "20 of 50"}, lease.Brake{Name: "clock", Scope: "1/r", Reason: "ahead"},
-		lease.Brake{Name: lease.BrakeStranger, Reason: "old"},
+		brakes, lease.Brake{Name: lease.BrakeHeartbeats, Scope: "use1-az1", Reason: "20 of 50"}, lease.Brake{Name: "clock", Scope: "1/r", Reason: "ahead"},
+		lease.Brake{Name: lease.BrakeUnwatched, Reason: "old"},
 	)
 	var out strings.Builder
 	if err := printBrakes(&out, brakes); err != nil {
 		t.Fatal(err)
 	}
-	want := `brake restored held (everywhere): 7 of 9; holds until ~janitor resume --brake restored~
-brake restored held (i-0): later; holds until ~janitor resume --brake restored~
-brake restored held (i-1): later; holds until ~janitor resume --brake restored~
-brake restored held (i-2): later; holds until ~janitor resume --brake restored~
-brake restored held (i-3): later; holds until ~janitor resume --brake restored~
-brake restored held (i-4): later; holds until ~janitor resume --brake restored~
-brake silence held (use1-az1): 20 of 50; lifts when they renew, or, if they are dead indeed, by ~janitor resume --brake silence~
-brake clock held (1/r): ahead; lifts with its cause
-brake stranger held (everywhere): old; holds until ~janitor resume --brake stranger~
-brake restored held (2 leases more): the same; -o json names them
+	want := `brake rollback engaged (everywhere): 7 of 9; released by ~janitor release-brake rollback~
+brake rollback engaged (i-0): later; released by ~janitor release-brake rollback~
+brake rollback engaged (i-1): later; released by ~janitor release-brake rollback~
+brake rollback engaged (i-2): later; released by ~janitor release-brake rollback~
+brake rollback engaged (i-3): later; released by ~janitor release-brake rollback~
+brake rollback engaged (i-4): later; released by ~janitor release-brake rollback~
+brake heartbeats engaged (use1-az1): 20 of 50; released when they renew, or, if they are dead indeed, by ~janitor release-brake heartbeats~
+brake clock engaged (1/r): ahead; released when its cause ends
+brake unwatched engaged (everywhere): old; released by ~janitor release-brake unwatched~
+brake rollback engaged (2 leases more): the same; -o json names them
 `
 	if got := strings.ReplaceAll(out.String(), "`", "~"); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)

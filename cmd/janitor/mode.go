@@ -17,7 +17,7 @@ func modeCommand(name string) *ucli.Command {
 		"arm":     "let janitors end what has lapsed; prints what that would be, and asks",
 		"observe": "let janitors report only",
 		"pause":   "stop all acting at once, whoever leads",
-		"resume":  "go back to what was before the pause, or lift a brake",
+		"resume":  "end a pause: go back to what was before it",
 	}
 	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
 	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
@@ -31,16 +31,6 @@ func modeCommand(name string) *ucli.Command {
 	if name == "pause" {
 		description += "\n\n   janitor pause --reason \"incident 4711: wrong AMI, do not end the evidence\""
 	}
-	if name == "resume" {
-		flags = append(flags, brakeFlag(), cli.YesFlag())
-		description += " With --brake\nit lifts a brake instead, and leaves the mode alone; `janitor status` names those that are held:\n\n" +
-			"   restored, stranger  hold everything until a person has looked: extend what must live (`lease extend`), read\n" +
-			"                       `janitor sweep --dry-run --all`, then lift it. Leases whose sidecars know a later state\n" +
-			"                       are from then on taken as the registry has them\n" +
-			"   silence             those that are silent now are dead indeed; more of them trip it again. Valid for two hours\n\n" +
-			"   janitor resume --brake restored\n\n" +
-			"It then looks for 10 s whether the sweep that follows holds the brake again. Exit code 5: it does."
-	}
 	return &ucli.Command{
 		Name: name, Usage: usage[name], Flags: flags, Description: description,
 		Action: func(c *ucli.Context) error {
@@ -53,9 +43,6 @@ func modeCommand(name string) *ucli.Command {
 				return err
 			}
 			defer closeStore()
-			if brake := c.String("brake"); brake != "" {
-				return resumeBrake(c, store, brake, againMax)
-			}
 			shown := lease.Registry{}
 			if name == "arm" {
 				if shown, err = previewArm(c, store, log); err != nil {

@@ -55,10 +55,10 @@ func viewOf(made lease.Plan, registry lease.Registry, all bool) planView {
 
 func (p planView) print(c *ucli.Context, w io.Writer) error {
 	sheet := cli.Sheet{Columns: []cli.Column{
-		{Head: "ACTION"}, {Head: "ID"}, {Head: "LAUNCH", Rank: 2}, {Head: "PLACE", Rank: 1}, {Head: "REASON", Fold: true},
+		{Head: "ACTION"}, {Head: "ID"}, {Head: "LAUNCH", Rank: 2}, {Head: "LOCATION", Rank: 1}, {Head: "REASON", Fold: true},
 	}}
 	for _, v := range p.Verdicts {
-		sheet.Rows = append(sheet.Rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Place, v.Reason})
+		sheet.Rows = append(sheet.Rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Location, v.Reason})
 	}
 	if len(p.Verdicts) > 0 {
 		if err := sheet.Print(c, w); err != nil {

@@ -14,9 +14,9 @@ import (
 
 func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	t.Parallel()
-	place := lease.Place{Account: "123456789012", Region: "eu-west-1"}
+	location := lease.Location{Account: "123456789012", Region: "eu-west-1"}
 	verdictOn := func(action plan.Action, kind lease.LeftoverKind, id, reason string) plan.Verdict {
-		return plan.Verdict{Action: action, Token: "web", Place: place, Reason: reason, Leftover: &lease.Leftover{Kind: kind, ID: id}}
+		return plan.Verdict{Action: action, Token: "web", Location: location, Reason: reason, Leftover: &lease.Leftover{Kind: kind, ID: id}}
 	}
 	p := newPlan(plan.View{}, plan.Plan{Verdicts: []plan.Verdict{
 		verdictOn(plan.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
@@ -37,7 +37,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 		}
 	}
 	printed, err := json.Marshal(p.Verdicts[0])
-	want := `{"action":"remove","leftover":"eni-1","kind":"interface","launch":"web","place":"123456789012/eu-west-1",` +
+	want := `{"action":"remove","leftover":"eni-1","kind":"interface","launch":"web","location":"123456789012/eu-west-1",` +
 		`"reason":"left by launch web, which was closed"}`
 	if err != nil || string(printed) != want {
 		t.Errorf("JSON %s (%v), want %s", printed, err, want)

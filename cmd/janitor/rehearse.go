@@ -27,7 +27,7 @@ func rehearse(c *ucli.Context, log *slog.Logger, published lease.Plan, registry 
 	}
 }
 
-func rehearseIn(c *ucli.Context, log *slog.Logger, location lease.Place, registry string) error {
+func rehearseIn(c *ucli.Context, log *slog.Logger, location lease.Location, registry string) error {
 	ctx, cancel := context.WithTimeout(c.Context, rehearseFor)
 	defer cancel()
 	cfg, err := ec2.Load(ctx, location.Region, log)
@@ -38,8 +38,8 @@ func rehearseIn(c *ucli.Context, log *slog.Logger, location lease.Place, registr
 	if err != nil {
 		return err
 	}
-	if cloud.Place() != location {
-		return fmt.Errorf("these credentials are of account %s", cloud.Place().Account)
+	if cloud.Location() != location {
+		return fmt.Errorf("these credentials are of account %s", cloud.Location().Account)
 	}
 	stage, err := cloud.Stage(ctx, registry)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 )
 
 func runCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), placeFlags()...), policyFlags()...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), policyFlags()...)
 	return &ucli.Command{
 		Name: "run", Usage: "sweep on a schedule while elected",
 		Description: "Sweeps at once and on schedule; between sweeps it reacts to changes and dates within seconds. Several may\n" +
@@ -69,7 +69,7 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	defer closeAudit()
-	clouds, err := places(c, log, regions(c), watched.Called)
+	clouds, err := locations(c, log, regions(c), watched.Called)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func run(c *ucli.Context) error {
 	if err := ensureRegistry(c, store, clouds, log); err != nil {
 		return err
 	}
-	j.Campaign, j.Healthy, j.LastStamp = campaign(store, 0), store.Healthy, lastStamp(store)
+	j.Campaign, j.Healthy, j.LastCheckpoint = campaign(store, 0), store.Healthy, lastCheckpoint(store)
 	return runUntil(c.Context, stopped, j.Run)
 }
 
@@ -110,17 +110,17 @@ func stateDir(c *ucli.Context) string {
 }
 
 // lastStamp reads what a replica follows while another one leads.
-func lastStamp(store *etcd.Store) func(context.Context) (lease.Registry, lease.Sweep, error) {
-	return func(ctx context.Context) (lease.Registry, lease.Sweep, error) {
+func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, lease.Checkpoint, error) {
+	return func(ctx context.Context) (lease.Registry, lease.Checkpoint, error) {
 		registry, err := store.Registry(ctx)
 		if err != nil {
-			return registry, lease.Sweep{}, err
+			return registry, lease.Checkpoint{}, err
 		}
-		stamp, err := store.Sweep(ctx)
+		checkpoint, err := store.Checkpoint(ctx)
 		if _, none := errors.AsType[*lease.NotFoundError](err); none {
 			err = nil
 		}
-		return registry, stamp, err
+		return registry, checkpoint, err
 	}
 }
 

@@ -28,21 +28,21 @@ func statusCommand() *ucli.Command {
 
 // statusView is `janitor status` for programs.
 type statusView struct {
-	Registry string         `json:"registry"`
-	Mode     lease.Mode     `json:"mode"`
-	Since    time.Time      `json:"mode_since"`
-	By       string         `json:"mode_by,omitzero"`
-	Reason   string         `json:"mode_reason,omitzero"`
-	Fresh    bool           `json:"swept"` // a janitor's stamp is fresh
-	Sweep    lease.Sweep    `json:"sweep"`
-	Brakes   []lease.Brake  `json:"brakes"`
-	Leases   map[string]int `json:"leases"`
-	Launches map[string]int `json:"launches"`
-	Beating  int            `json:"beating"`
-	Marked   []lease.Lease  `json:"marked"`
-	Stuck    []lease.Lease  `json:"stuck"`
-	Overdue  []overdue      `json:"overdue"`
-	Bad      []string       `json:"bad"`
+	Registry   string           `json:"registry"`
+	Mode       lease.Mode       `json:"mode"`
+	Since      time.Time        `json:"mode_since"`
+	By         string           `json:"mode_by,omitzero"`
+	Reason     string           `json:"mode_reason,omitzero"`
+	Fresh      bool             `json:"swept"` // a janitor's checkpoint is fresh
+	Checkpoint lease.Checkpoint `json:"checkpoint"`
+	Brakes     []lease.Brake    `json:"brakes"`
+	Leases     map[string]int   `json:"leases"`
+	Launches   map[string]int   `json:"launches"`
+	Renewing   int              `json:"renewing"`
+	Marked     []lease.Lease    `json:"marked"`
+	Stuck      []lease.Lease    `json:"stuck"`
+	Overdue    []overdue        `json:"overdue"`
+	Bad        []string         `json:"bad"`
 }
 
 // overdue is an instance that should be gone by its record, and is not.
@@ -82,7 +82,7 @@ func status(c *ucli.Context) error {
 // check is the exit code for those who only want to know whether all is well.
 func (v statusView) check() error {
 	switch {
-	case !v.Fresh: // what an old stamp says of brakes is old too
+	case !v.Fresh: // what an old checkpoint says of brakes is old too
 		return &cli.SilentError{Code: cli.ExitRefused}
 	case slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
 		return &cli.SilentError{Code: cli.ExitHeld}
@@ -93,12 +93,12 @@ func (v statusView) check() error {
 func newStatus(s lease.Snapshot, now time.Time) statusView {
 	v := statusView{
 		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince,
-		By: s.Registry.ModeBy, Reason: s.Registry.ModeReason, Fresh: s.Sweep.Fresh(now), Sweep: s.Sweep,
-		Brakes: append([]lease.Brake{}, s.Sweep.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Beating: len(s.Heartbeats),
+		By: s.Registry.ModeBy, Reason: s.Registry.ModeReason, Fresh: s.Checkpoint.Fresh(now), Checkpoint: s.Checkpoint,
+		Brakes: append([]lease.Brake{}, s.Checkpoint.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Renewing: len(s.Heartbeats),
 		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{},
 	}
 	known := s.Circumstances(now)
-	v.Sweep.Brakes = nil // they are told once
+	v.Checkpoint.Brakes = nil // they are told once
 	for n, l := range s.Leases {
 		if o := known.Overdue(&s.Leases[n], nil); o.Reason != "" {
 			v.Overdue = append(v.Overdue, overdue{l.InstanceID, l.Stuck, o})
@@ -133,10 +133,10 @@ func (v statusView) print(c *ucli.Context) error {
 		{"last sweep", v.swept(now)},
 		{"leases", counts(v.Leases, lease.StateActive, lease.StateAdopting, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged)},
 		{"launches", counts(v.Launches, lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)},
-		{"heartbeats", fmt.Sprint(v.Beating)},
+		{"heartbeats", fmt.Sprint(v.Renewing)},
 	}...)
-	for _, place := range slices.Sorted(maps.Keys(v.Sweep.Seen)) {
-		rows = append(rows, []string{"instances", place + ": " + census(v.Sweep.Seen[place])})
+	for _, location := range slices.Sorted(maps.Keys(v.Checkpoint.Seen)) {
+		rows = append(rows, []string{"instances", location + ": " + census(v.Checkpoint.Seen[location])})
 	}
 	for _, l := range v.Marked {
 		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s) until %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
@@ -186,21 +186,21 @@ func idle(mode lease.Mode) string {
 
 // swept tells of the last sweep.
 func (v statusView) swept(now time.Time) string {
-	if v.Sweep.Time.IsZero() {
+	if v.Checkpoint.Time.IsZero() {
 		return "never: start `janitor run`"
 	}
-	places := make([]string, len(v.Sweep.Places))
-	for n, p := range v.Sweep.Places {
-		places[n] = p.String()
+	locations := make([]string, len(v.Checkpoint.Locations))
+	for n, p := range v.Checkpoint.Locations {
+		locations[n] = p.String()
 	}
-	where := "in " + strings.Join(places, " ")
-	if len(places) == 0 {
-		where = "in no place, for none could be listed"
+	where := "in " + strings.Join(locations, " ")
+	if len(locations) == 0 {
+		where = "in no location, for none could be listed"
 	}
-	swept := fmt.Sprintf("%s by %s, %s; the next is due %s", cli.When(v.Sweep.Time, now), v.Sweep.Leader, where, cli.When(v.Sweep.Due(), now))
+	swept := fmt.Sprintf("%s by %s, %s; the next is due %s", cli.When(v.Checkpoint.Time, now), v.Checkpoint.Leader, where, cli.When(v.Checkpoint.Due(), now))
 	switch {
 	case v.Fresh:
-	case v.Sweep.Time.After(now):
+	case v.Checkpoint.Time.After(now):
 		swept += "; that is to come: the clock of that janitor was wrong, or the one here is"
 	default:
 		swept += "; that is too long ago: see whether `janitor run` is up"
@@ -208,14 +208,14 @@ func (v statusView) swept(now time.Time) string {
 	return swept
 }
 
-// census tells what the last sweep saw alive in a place, and how to see which instances those are that nothing ends.
+// census tells what the last sweep saw alive in a location, and how to see which instances those are that nothing ends.
 func census(n lease.Census) string {
 	words := fmt.Sprintf("%d managed", n.Managed)
 	if n.Exempt > 0 {
 		words += fmt.Sprintf(", %d of them exempt", n.Exempt)
 	}
-	if n.Unexplained > 0 {
-		words += fmt.Sprintf(", %d of them unexplained (`lease list --unexplained`)", n.Unexplained)
+	if n.Untracked > 0 {
+		words += fmt.Sprintf(", %d of them untracked (`lease list --untracked`)", n.Untracked)
 	}
 	if n.Foreign > 0 {
 		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
@@ -258,29 +258,29 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 			}
 			continue
 		}
-		if b.Name == lease.BrakeRestored && b.Scope != "" {
+		if b.Name == lease.BrakeRollback && b.Scope != "" {
 			if behind++; behind > leasesNamed {
 				continue
 			}
 		}
-		if err := cli.Prose(w, fmt.Sprintf("brake %s held (%s): %s; %s", b.Name, scope, b.Reason, lifts(b))); err != nil {
+		if err := cli.Prose(w, fmt.Sprintf("brake %s engaged (%s): %s; %s", b.Name, scope, b.Reason, lifts(b))); err != nil {
 			return err
 		}
 	}
 	if more := behind - leasesNamed; more > 0 {
-		return cli.Prose(w, fmt.Sprintf("brake %s held (%d leases more): the same; -o json names them", lease.BrakeRestored, more))
+		return cli.Prose(w, fmt.Sprintf("brake %s engaged (%d leases more): the same; -o json names them", lease.BrakeRollback, more))
 	}
 	return nil
 }
 
 // lifts says what ends a brake.
 func lifts(b lease.Brake) string {
-	resume := "`janitor resume --brake " + b.Name + "`"
+	resume := "`janitor release-brake " + b.Name + "`"
 	switch b.Name {
-	case lease.BrakeRestored, lease.BrakeStranger:
-		return "holds until " + resume
-	case lease.BrakeSilence:
-		return "lifts when they renew, or, if they are dead indeed, by " + resume
+	case lease.BrakeRollback, lease.BrakeUnwatched:
+		return "released by " + resume
+	case lease.BrakeHeartbeats:
+		return "released when they renew, or, if they are dead indeed, by " + resume
 	}
-	return "lifts with its cause"
+	return "released when its cause ends"
 }

@@ -15,14 +15,14 @@ import (
 	"lapse/lease/etcd"
 )
 
-// Bounds of a single pass, and of its office.
+// Bounds of a single pass, and of its leadership.
 const (
-	officeTTL   = 15 * time.Second
+	electionTTL = 15 * time.Second
 	electionMax = 5 * time.Second
 )
 
 func sweepCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), placeFlags()...), policyFlags()...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), policyFlags()...)
 	return &ucli.Command{
 		Name: "sweep", Usage: "sweep once, for cron or Lambda",
 		Description: "One pass ends what was declared (a term that passed, a release, a revocation) and what failed launches\n" +
@@ -35,7 +35,7 @@ func sweepCommand() *ucli.Command {
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
 			stateFlag("none: only tags show that the registry was set back"), auditFlag(),
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "run again within `DURATION`, nights included; later, the brake stranger holds", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "run again within `DURATION`, nights included; later, the brake unwatched holds", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
 	}
@@ -78,7 +78,7 @@ func sweep(c *ucli.Context) error {
 	if c.Bool("dry-run") {
 		return dryRun(c, store, log, p)
 	}
-	clouds, err := places(c, log, regions(c), nil)
+	clouds, err := locations(c, log, regions(c), nil)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func sweep(c *ucli.Context) error {
 	return err
 }
 
-// unseen names the places that EC2 did not list, about whose instances a plan says nothing: it was done in part.
+// unseen names the locations that EC2 did not list, about whose instances a plan says nothing: it was done in part.
 func unseen(c *ucli.Context, planned plan.Plan) error {
 	var err error
 	for _, b := range planned.Brakes {
@@ -122,9 +122,9 @@ func unseen(c *ucli.Context, planned plan.Plan) error {
 	return err
 }
 
-// sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these places.
+// sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these locations.
 func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) error {
-	last, err := store.Sweep(c.Context)
+	last, err := store.Checkpoint(c.Context)
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return err
 	}
@@ -133,8 +133,8 @@ func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) err
 		return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads, and the last sweep is too long ago (%s); see `janitor status`", cli.When(last.Time, now)))
 	}
 	for _, cloud := range clouds {
-		if !last.Names(cloud.Place()) {
-			return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads, and does not sweep %s; say --region there", cloud.Place()))
+		if !last.Names(cloud.Location()) {
+			return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads, and does not sweep %s; say --region there", cloud.Location()))
 		}
 	}
 	cli.Say(c, "another janitor leads; %s swept %s, so there is nothing to do", last.Leader, cli.Away(last.Time.Sub(now)))
@@ -152,17 +152,17 @@ func (e *ledError) Error() string {
 }
 
 // campaign returns a campaign bounded by most, or by its context alone if most is 0.
-func campaign(store *etcd.Store, most time.Duration) func(context.Context) (janitor.Office, error) {
-	return func(ctx context.Context) (janitor.Office, error) {
+func campaign(store *etcd.Store, most time.Duration) func(context.Context) (janitor.Leadership, error) {
+	return func(ctx context.Context) (janitor.Leadership, error) {
 		bounded, cancel := ctx, context.CancelFunc(func() {})
 		if most > 0 {
 			bounded, cancel = context.WithTimeout(ctx, most)
 		}
 		defer cancel()
-		office, err := store.Campaign(bounded, leaderName(), officeTTL)
+		leadership, err := store.Campaign(bounded, leaderName(), electionTTL)
 		switch {
 		case err == nil:
-			return office, nil
+			return leadership, nil
 		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 			return nil, &ledError{waited: most}
 		}

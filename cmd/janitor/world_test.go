@@ -27,11 +27,11 @@ var here = script.Here()
 
 // world is what one script has to itself: an etcd with a registry, and an EC2.
 type world struct {
-	ctx    context.Context
-	client etcd.Client
-	store  *etcd.Store
-	sim    *ec2sim.Sim
-	office *etcd.Office // of another janitor
+	ctx        context.Context
+	client     etcd.Client
+	store      *etcd.Store
+	sim        *ec2sim.Sim
+	leadership *etcd.Leadership // of another janitor
 }
 
 // newWorld starts the servers of a script and points the program at them.
@@ -56,7 +56,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "adopting": adoptInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "stamp": stampSweep, "brakes": stampBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
+		"create": createInstance, "leased": leaseInstance, "adopting": adoptInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "checkpoint": checkpointSweep, "brakes": checkpointBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
@@ -92,7 +92,7 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	}
 	i := w.sim.Create(ec2sim.Instance{})
 	now, by := time.Now(), lease.By{Actor: "test"}
-	l := lease.Adopt(now.Add(-time.Hour), lease.Instance{ID: i.ID, Place: here, Zone: i.Zone, ZoneID: i.ZoneID}, now.Add(term), time.Time{}, "ada", nil, by)
+	l := lease.Adopt(now.Add(-time.Hour), lease.Instance{ID: i.ID, Location: here, Zone: i.Zone, ZoneID: i.ZoneID}, now.Add(term), time.Time{}, "ada", nil, by)
 	if l, err = l.Activate(now, by); err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func adoptInstance(w *world, ts *testscript.TestScript, args []string) error {
 		return err
 	}
 	i := w.sim.Create(ec2sim.Instance{})
-	l := lease.Adopt(time.Now().Add(-ago), lease.Instance{ID: i.ID, Place: here, Zone: i.Zone, ZoneID: i.ZoneID}, time.Now().Add(time.Hour), time.Time{}, "ada", nil, lease.By{Actor: "test"})
+	l := lease.Adopt(time.Now().Add(-ago), lease.Instance{ID: i.ID, Location: here, Zone: i.Zone, ZoneID: i.ZoneID}, time.Now().Add(time.Hour), time.Time{}, "ada", nil, lease.By{Actor: "test"})
 	ts.Setenv(args[0], i.ID)
 	_, err = w.store.PutLease(w.ctx, l)
 	return err
@@ -132,15 +132,15 @@ func armRegistry(w *world, _ *testscript.TestScript, _ []string) error {
 
 // elect: another janitor leads from now on.
 func elect(w *world, _ *testscript.TestScript, _ []string) (err error) {
-	w.office, err = w.store.Campaign(w.ctx, "other", time.Minute)
+	w.leadership, err = w.store.Campaign(w.ctx, "other", time.Minute)
 	return err
 }
 
 // resign: the other janitor leads no more.
-func resign(w *world, _ *testscript.TestScript, _ []string) error { return w.office.Resign(w.ctx) }
+func resign(w *world, _ *testscript.TestScript, _ []string) error { return w.leadership.Resign(w.ctx) }
 
-// stamp AGE [REGION]… [next=AFTER]: the other janitor swept, and sweeps again so long after.
-func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
+// checkpoint AGE [REGION]… [next=AFTER]: the other janitor swept, and sweeps again so long after.
+func checkpointSweep(w *world, _ *testscript.TestScript, args []string) error {
 	age, err := time.ParseDuration(args[0])
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
 }
 
 // brakes [NAME[@SCOPE]]…: the other janitor swept just now, and held these.
-func stampBrakes(w *world, _ *testscript.TestScript, args []string) error {
+func checkpointBrakes(w *world, _ *testscript.TestScript, args []string) error {
 	brakes := []lease.Brake{}
 	for _, arg := range args {
 		name, scope, _ := strings.Cut(arg, "@")
@@ -158,18 +158,18 @@ func stampBrakes(w *world, _ *testscript.TestScript, args []string) error {
 	return w.sweeps(0, brakes, nil)
 }
 
-// sweeps lets the other janitor write a stamp.
+// sweeps lets the other janitor write a checkpoint.
 func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string) error {
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
 		return err
 	}
-	last, err := w.store.Sweep(w.ctx)
+	last, err := w.store.Checkpoint(w.ctx)
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return err
 	}
 	at := time.Now().Add(-age)
-	sweep := lease.Sweep{
+	sweep := lease.Checkpoint{
 		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute),
 		Leader: "other", Revision: last.Revision, Brakes: brakes,
 	}
@@ -182,9 +182,9 @@ func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string
 			sweep.NextSweep = at.Add(next)
 			continue
 		}
-		sweep.Places = append(sweep.Places, lease.Place{Account: here.Account, Region: region})
+		sweep.Locations = append(sweep.Locations, lease.Location{Account: here.Account, Region: region})
 	}
-	_, err = w.office.PutSweep(w.ctx, registry, sweep)
+	_, err = w.leadership.PutCheckpoint(w.ctx, registry, sweep)
 	return err
 }
 

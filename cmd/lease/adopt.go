@@ -20,12 +20,12 @@ func adoptCommand() *ucli.Command {
 		Name: "adopt", Usage: "give leases to instances that Lapse did not launch", ArgsUsage: "INSTANCE…",
 		Description: "The lease is written first, then the tag; the lease counts once a janitor has seen the tag. All instances are\n" +
 			"checked before the first is adopted, and again after you were asked. From then on they are terminated when their\n" +
-			"terms have passed, so it asks on a terminal, and elsewhere wants --yes. With --ttl a sidecar must beat on them. What was\n" +
+			"terms have passed, so it asks on a terminal, and elsewhere wants --yes. With --heartbeat-timeout a sidecar must beat on them. What was\n" +
 			"unmanaged can be adopted again.\n\n" +
 			"Refused is what starts another instance when one is terminated: an Auto Scaling group, a fleet that maintains its\n" +
 			"size, a persistent spot request. --cancel-spot-request cancels the request of a running instance first.\n\n" +
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
-			"   lease adopt $(lease list --unexplained -q) --term 24h --dry-run",
+			"   lease adopt $(lease list --untracked -q) --term 24h --dry-run",
 		Flags: append(append(cli.StoreFlags(), termFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, say what would be adopted, and adopt nothing"},
 			&ucli.BoolFlag{Name: "cancel-spot-request", Usage: "cancel persistent spot requests of the instances first"},
@@ -64,7 +64,7 @@ func adopt(c *ucli.Context) error {
 		a.warnOf(c, id)
 		all = append(all, target{id: id})
 	}
-	warnUnattended(c, store, a.registry, cloud.Place())
+	warnUnattended(c, store, a.registry, cloud.Location())
 	if c.Bool("dry-run") {
 		return each(c, all, func(t target) (done, error) { return a.wouldAdopt(a.found[t.id]), nil })
 	}
@@ -94,7 +94,7 @@ func (a *adoption) look(ctx context.Context) error {
 	if was := a.registry.UUID; was != "" && was != snapshot.Registry.UUID {
 		return cli.Overtaken("the registry was %s and is %s", was, snapshot.Registry.UUID)
 	}
-	a.registry, a.beats = snapshot.Registry, snapshot.Heartbeats
+	a.registry, a.heartbeats = snapshot.Registry, snapshot.Heartbeats
 	if err := a.adoptable(ctx); err != nil {
 		return err
 	}
@@ -149,16 +149,16 @@ func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lea
 
 // lease makes the lease of an instance that no record speaks of.
 func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
-	var expiresAt, notAfter time.Time
+	var expiresAt, maxExpiresAt time.Time
 	if t.term > 0 {
 		expiresAt = now.Add(t.term)
 	}
-	if t.notAfter > 0 {
-		notAfter = now.Add(t.notAfter)
+	if t.maxTerm > 0 {
+		maxExpiresAt = now.Add(t.maxTerm)
 	}
-	adopting := lease.Adopt(now, i, expiresAt, notAfter, t.holder, t.labels, by)
-	adopting.TTL = lease.Duration(t.ttl)
-	adopting.Changes += t.beats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
+	adopting := lease.Adopt(now, i, expiresAt, maxExpiresAt, t.holder, t.labels, by)
+	adopting.HeartbeatTimeout = lease.Duration(t.heartbeatTimeout)
+	adopting.Changes += t.heartbeats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
 	return adopting
 }
 

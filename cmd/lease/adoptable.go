@@ -27,7 +27,7 @@ func (a *adoption) adoptable(ctx context.Context) error {
 		a.found[i.ID] = i
 	}
 	for _, id := range a.ids {
-		if err := mayAdopt(a.found[id], id, a.cloud.Place(), a.registry); err != nil {
+		if err := mayAdopt(a.found[id], id, a.cloud.Location(), a.registry); err != nil {
 			return err
 		}
 		l, err := a.store.Lease(ctx, id)
@@ -46,11 +46,11 @@ func (a *adoption) adoptable(ctx context.Context) error {
 }
 
 // mayAdopt refuses an instance for what EC2 says of it.
-func mayAdopt(i lease.Instance, id string, place lease.Place, registry lease.Registry) error {
+func mayAdopt(i lease.Instance, id string, location lease.Location, registry lease.Registry) error {
 	tag, tagged := i.Tags[lease.TagRegistry]
 	switch {
 	case i.ID == "":
-		return cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s in %s; look at --region and AWS_PROFILE", id, place))
+		return cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s in %s; look at --region and AWS_PROFILE", id, location))
 	case !i.Alive():
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: EC2 says %s", id, i.State))
 	case i.Operator != "":
@@ -79,10 +79,10 @@ func mayReplace(l lease.Lease, now time.Time) error {
 }
 
 // warnUnattended says so if nothing would end what is adopted.
-func warnUnattended(c *ucli.Context, store *etcd.Store, registry lease.Registry, place lease.Place) {
-	sweep, err := store.Sweep(c.Context)
-	if err != nil || !sweep.Names(place) || !sweep.Fresh(time.Now()) {
-		cli.Say(c, "warning: no janitor sweeps %s at present, so nothing ends what is adopted; start `janitor run`", place)
+func warnUnattended(c *ucli.Context, store *etcd.Store, registry lease.Registry, location lease.Location) {
+	sweep, err := store.Checkpoint(c.Context)
+	if err != nil || !sweep.Names(location) || !sweep.Fresh(time.Now()) {
+		cli.Say(c, "warning: no janitor sweeps %s at present, so nothing ends what is adopted; start `janitor run`", location)
 	}
 	if until := untilArmed(registry); until != "" {
 		cli.Say(c, "warning: the registry's mode is %q: nothing ends what is adopted until %s", registry.Mode, until)

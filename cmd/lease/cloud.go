@@ -64,18 +64,18 @@ func openWith(ctx context.Context, c *ucli.Context, s ec2.Settings) (*ec2.Cloud,
 }
 
 // openPlace opens EC2 where something on record is. Other credentials than those of its account are refused.
-func openPlace(ctx context.Context, c *ucli.Context, place lease.Place) (*ec2.Cloud, error) {
-	cloud, err := openCloud(ctx, c, place.Region)
-	if err == nil && cloud.Place() != place {
-		err = cli.WithCode(cli.ExitRefused, &placeError{want: place, have: cloud.Place()})
+func openLocation(ctx context.Context, c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
+	cloud, err := openCloud(ctx, c, location.Region)
+	if err == nil && cloud.Location() != location {
+		err = cli.WithCode(cli.ExitRefused, &locationError{want: location, have: cloud.Location()})
 	}
 	return cloud, err
 }
 
 // placeError says that the AWS settings are those of another account.
-type placeError struct{ want, have lease.Place }
+type locationError struct{ want, have lease.Location }
 
-func (e *placeError) Error() string {
+func (e *locationError) Error() string {
 	return "the AWS credentials are of account " + e.have.Account + ", and this needs account " + e.want.Account +
 		": set AWS_PROFILE to one of that"
 }
@@ -92,7 +92,7 @@ func coded(err error) error {
 	case is[*ec2.UnreachableError](err):
 		return cli.WithCode(cli.ExitMissing, err)
 	case is[*ec2.UnattendedError](err), is[*ec2.ClockError](err), is[*ec2.RefusedError](err), is[*ec2.AnswerError](err),
-		is[*ec2.StaleTokenError](err), is[*ec2.PlaceError](err), is[*ec2.AccountError](err):
+		is[*ec2.StaleTokenError](err), is[*ec2.LocationError](err), is[*ec2.AccountError](err):
 		return cli.WithCode(cli.ExitRefused, err)
 	}
 	return err

@@ -60,8 +60,8 @@ type examination struct {
 	findings []finding
 	role     ec2.Role // demanded; empty: none
 
-	registry lease.Registry // zero if it cannot be read
-	sweep    lease.Sweep    // zero if there was none
+	registry lease.Registry   // zero if it cannot be read
+	sweep    lease.Checkpoint // zero if there was none
 }
 
 func (e *examination) add(check string, l level, format string, args ...any) {

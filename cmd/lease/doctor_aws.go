@@ -29,17 +29,17 @@ func (e *examination) examineAWS(c *ucli.Context) {
 		return
 	}
 	if cloud.Caller() == "" {
-		e.add("aws", levelNote, "account %s, by --account: STS was not asked", cloud.Place().Account)
+		e.add("aws", levelNote, "account %s, by --account: STS was not asked", cloud.Location().Account)
 	} else {
-		e.add("aws", levelOK, "%s in account %s", cloud.Caller(), cloud.Place().Account)
+		e.add("aws", levelOK, "%s in account %s", cloud.Caller(), cloud.Location().Account)
 	}
 	switch {
 	case e.sweep.Time.IsZero():
-		e.add("region", levelNote, "%s", cloud.Place().Region)
-	case e.sweep.Names(cloud.Place()):
-		e.add("region", levelOK, "%s, where the janitor sweeps", cloud.Place().Region)
+		e.add("region", levelNote, "%s", cloud.Location().Region)
+	case e.sweep.Names(cloud.Location()):
+		e.add("region", levelOK, "%s, where the janitor sweeps", cloud.Location().Region)
 	default:
-		e.add("region", levelWarn, "%s, which the last sweep does not name: set AWS_REGION, or give `janitor run` a --region", cloud.Place())
+		e.add("region", levelWarn, "%s, which the last sweep does not name: set AWS_REGION, or give `janitor run` a --region", cloud.Location())
 	}
 	e.examineClock(ctx, cloud)
 	e.examineRoles(ctx, c, cloud)

@@ -30,7 +30,7 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 		e.add("registry", levelFail, "%v", err)
 		return nil
 	}
-	e.registry, e.sweep = snapshot.Registry, snapshot.Sweep
+	e.registry, e.sweep = snapshot.Registry, snapshot.Checkpoint
 	e.add("registry", levelOK, "%s in namespace %s, schema %d", e.registry.UUID, c.String("namespace"), e.registry.Schema)
 	for _, bad := range snapshot.Bad {
 		e.add("registry", levelWarn, "%v; its instance is spared meanwhile", bad.Err)
@@ -67,9 +67,9 @@ func (e *examination) examineSweep(now time.Time) {
 		e.add("janitor", levelFail, "none has swept yet, so nothing ends and `lease launch` refuses: start `janitor run`")
 		return
 	}
-	var places []string
-	for _, p := range s.Places {
-		places = append(places, p.String())
+	var locations []string
+	for _, p := range s.Locations {
+		locations = append(locations, p.String())
 	}
 	switch ahead := s.Time.Sub(now); {
 	case ahead > lease.MaxSkew:
@@ -77,10 +77,10 @@ func (e *examination) examineSweep(now time.Time) {
 	case !s.Fresh(now):
 		e.add("janitor", levelFail, "the last sweep was %s, by %s, and the next was due %s: see whether `janitor run` is up", cli.When(s.Time, now), s.Leader, cli.When(s.Due(), now))
 	default:
-		e.add("janitor", levelOK, "the last sweep was %s, by %s, in %s", cli.Away(-now.Sub(s.Time)), s.Leader, cmp.Or(strings.Join(places, ", "), "no place"))
+		e.add("janitor", levelOK, "the last sweep was %s, by %s, in %s", cli.Away(-now.Sub(s.Time)), s.Leader, cmp.Or(strings.Join(locations, ", "), "no location"))
 	}
-	if len(s.Places) == 0 {
-		e.add("janitor", levelWarn, "it could list no place: see its log")
+	if len(s.Locations) == 0 {
+		e.add("janitor", levelWarn, "it could list no location: see its log")
 	}
 	for _, b := range s.Brakes {
 		if b.Starting {

@@ -13,7 +13,7 @@ import (
 )
 
 // tellLease tells what the record of a lease says: what holds the instance or ends it, when, and what would change that.
-func tellLease(l lease.Lease, beats map[string]lease.Heartbeat, t teller) *account {
+func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) *account {
 	a := &account{}
 	switch l.State {
 	case lease.StateRevoked:
@@ -30,15 +30,15 @@ func tellLease(l lease.Lease, beats map[string]lease.Heartbeat, t teller) *accou
 		a.lead = fmt.Sprintf("%s is kept: it is being adopted%s, and until its tag was seen nothing ends it.", l.InstanceID, forWhom(l))
 		a.say("change", "The next sweep that sees its tag lets the lease count; if the tag is missing, run `lease adopt %s` again.", l.InstanceID)
 	case lease.StateActive:
-		a.tellActive(l, beats, t)
+		a.tellActive(l, heartbeats, t)
 	}
 	return a
 }
 
-func (a *account) tellActive(l lease.Lease, beats map[string]lease.Heartbeat, t teller) {
+func (a *account) tellActive(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) {
 	over := l.Over(t.now, 0)
 	switch {
-	case l.Mark != nil && l.Mark.Cause.Inferred() && beats[l.InstanceID].Held:
+	case l.Mark != nil && l.Mark.Cause.Inferred() && heartbeats[l.InstanceID].Held:
 		a.lead = fmt.Sprintf("%s is kept: it was marked to end because %s, but is renewed again.", l.InstanceID, causeWords(l.Mark.Cause))
 	case l.Mark != nil:
 		a.lead = fmt.Sprintf("%s is marked to end: %s.", l.InstanceID, causeWords(l.Mark.Cause))
@@ -58,7 +58,7 @@ func (a *account) tellActive(l lease.Lease, beats map[string]lease.Heartbeat, t 
 		a.say("term", "Its term %s %s.", ends, t.exact(l.ExpiresAt))
 	}
 	a.tellKeys(l, t)
-	a.say("renewal", "%s", beatWords(l, beats, t))
+	a.say("renewal", "%s", heartbeatWords(l, heartbeats, t))
 	a.say("change", "%s", changeWords(l, t))
 	a.say("record", "Granted %s%s.%s", t.when(l.GrantedAt), by(l), lastWords(l, t))
 }
@@ -84,15 +84,15 @@ func by(l lease.Lease) string {
 func changeWords(l lease.Lease, t teller) string {
 	id := l.InstanceID
 	end := fmt.Sprintf("`lease release %s` ends it now.", id)
-	stuck := !l.NotAfter.IsZero() && (!l.NotAfter.After(t.now) || l.NotAfter.Equal(l.ExpiresAt))
+	stuck := !l.MaxExpiresAt.IsZero() && (!l.MaxExpiresAt.After(t.now) || l.MaxExpiresAt.Equal(l.ExpiresAt))
 	limit := ""
-	if !l.NotAfter.IsZero() {
-		limit = fmt.Sprintf(", to %s at most", t.exact(l.NotAfter))
+	if !l.MaxExpiresAt.IsZero() {
+		limit = fmt.Sprintf(", to %s at most", t.exact(l.MaxExpiresAt))
 	}
 	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
 	switch {
 	case inferred:
-		return fmt.Sprintf("A sidecar that renews, `lease extend %s --for 4h` or `lease pardon %s` cures it.", id, id)
+		return fmt.Sprintf("A sidecar that renews, `lease extend %s --for 4h` or `lease unmark %s` cures it.", id, id)
 	case stuck:
 		return fmt.Sprintf("It has its latest date already: an operator moves that with `lease extend %s --max-term 14d --for 4h`. %s", id, end)
 	case l.Mark != nil, l.Over(t.now, 0):
@@ -125,21 +125,21 @@ func (a *account) tellLast(l lease.Lease, t teller, actions ...string) {
 }
 
 // beatWords tells who beats, and what silence would do.
-func beatWords(l lease.Lease, beats map[string]lease.Heartbeat, t teller) string {
-	beat, there := beats[l.InstanceID]
-	there = there && beat.Held
-	every := orNone(l.TTL)
+func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) string {
+	heartbeat, there := heartbeats[l.InstanceID]
+	there = there && heartbeat.Held
+	every := orNone(l.HeartbeatTimeout)
 	switch {
-	case l.TTL == 0 && there:
-		return fmt.Sprintf("None is asked for, so silence does not end it. A sidecar beats all the same, since %s.", t.when(beat.Since))
-	case l.TTL == 0:
+	case l.HeartbeatTimeout == 0 && there:
+		return fmt.Sprintf("None is asked for, so silence does not end it. A sidecar beats all the same, since %s.", t.when(heartbeat.Since))
+	case l.HeartbeatTimeout == 0:
 		return "None is asked for, so silence does not end it."
 	case there:
 		from := ""
-		if beat.Address != "" {
-			from = " from " + beat.Address
+		if heartbeat.Address != "" {
+			from = " from " + heartbeat.Address
 		}
-		return fmt.Sprintf("A sidecar must renew it within every %s, and one does%s, since %s.", every, from, t.when(beat.Since))
+		return fmt.Sprintf("A sidecar must renew it within every %s, and one does%s, since %s.", every, from, t.when(heartbeat.Since))
 	case l.ClaimedAt.IsZero():
 		return fmt.Sprintf("A sidecar must renew it within every %s, and none ever did. See on the instance: `sidecar status`.", every)
 	}
@@ -190,11 +190,11 @@ func because(reason string) string {
 
 func causeWords(c lease.Cause) string {
 	words := map[lease.Cause]string{
-		lease.CauseTerm:           "its term has passed",
+		lease.CauseExpired:        "its term has passed",
 		lease.CauseRelease:        "its holder gave it back",
-		lease.CauseOperator:       "an operator took it away",
-		lease.CauseSilence:        "its sidecar has fallen silent",
-		lease.CauseNeverBeat:      "no sidecar ever beat for it",
+		lease.CauseRevoke:         "an operator took it away",
+		lease.CauseHeartbeatLost:  "its sidecar has fallen silent",
+		lease.CauseNoHeartbeat:    "no sidecar ever beat for it",
 		lease.CauseFailedCreation: "its launch was closed before it was bound",
 		lease.CauseGone:           "somebody else terminated it, or it shut itself down",
 	}
@@ -247,7 +247,7 @@ func adds(v plan.Verdict, l *lease.Lease) bool {
 
 // registry tells what holds for every instance: whether anything is ended at all.
 func (k knowledge) registry(now time.Time) string {
-	r, s := k.snapshot.Registry, k.snapshot.Sweep
+	r, s := k.snapshot.Registry, k.snapshot.Checkpoint
 	var words []string
 	switch until := untilArmed(r); {
 	case until == "":
@@ -281,13 +281,13 @@ func (k knowledge) registry(now time.Time) string {
 // liftWords say what a brake holds back, and when it ends.
 func liftWords(b lease.Brake) string {
 	if b.Standing() {
-		return "Nothing is ended until somebody has looked, and says `janitor resume --brake " + b.Name + "`."
+		return "Nothing is ended until somebody has looked, and says `janitor release-brake " + b.Name + "`."
 	}
 	words := map[string]string{
-		lease.BrakeSilence: "Nobody is ended for silence until fewer are silent, or somebody says `janitor resume --brake silence`.",
-		"rate":             "What nobody declared is not ended until fewer end in ten minutes; terms and releases go on.",
-		"clock":            "Nothing is ended by date until the clock of the janitor is set right.",
-		"health":           "That waits until etcd and EC2 answer in full again.",
+		lease.BrakeHeartbeats: "Nobody is ended for silence until fewer are silent, or somebody says `janitor release-brake heartbeats`.",
+		"rate":                "What nobody declared is not ended until fewer end in ten minutes; terms and releases go on.",
+		"clock":               "Nothing is ended by date until the clock of the janitor is set right.",
+		"health":              "That waits until etcd and EC2 answer in full again.",
 	}
 	return cmp.Or(words[b.Name], "`janitor status` tells more.")
 }

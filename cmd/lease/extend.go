@@ -62,13 +62,13 @@ func extend(c *ucli.Context) error {
 
 // move is where terms are to go, and the latest dates to which they may.
 type move struct {
-	until    time.Time     // the same for all; zero if each is to go by, or none is to move
-	by       time.Duration // added to each lease's own
-	after    time.Duration // until is so long from now; zero if it was given as a date
-	limited  bool          // the latest date moves
-	notAfter time.Time     // to this; zero: none
-	limit    time.Duration // notAfter is so long from now; zero if it was given as a date, or is none
-	now      time.Time     // by our clock, or the last sweep if that is later
+	until        time.Time     // the same for all; zero if each is to go by, or none is to move
+	by           time.Duration // added to each lease's own
+	after        time.Duration // until is so long from now; zero if it was given as a date
+	limited      bool          // the latest date moves
+	maxExpiresAt time.Time     // to this; zero: none
+	limit        time.Duration // notAfter is so long from now; zero if it was given as a date, or is none
+	now          time.Time     // by our clock, or the last sweep if that is later
 }
 
 // readMove reads one of --for, --by and --until, and --max-term: at least one of all.
@@ -113,7 +113,7 @@ func (m move) readLimit(c *ucli.Context, now time.Time) (move, error) {
 	text := c.String("max-term")
 	if _, isDate := cli.Date("max-term", text); isDate == nil {
 		at, err := cli.DateFlag(c, "max-term")
-		m.notAfter = at
+		m.maxExpiresAt = at
 		return m, err
 	}
 	d, err := cli.DurationOrNone("max-term", text)
@@ -144,11 +144,11 @@ func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 		cli.Say(c, "warning: %v", &ec2.ClockError{Skew: skew})
 		m.now = m.now.Add(-skew)
 	default:
-		stamp, err := store.Sweep(c.Context)
+		checkpoint, err := store.Checkpoint(c.Context)
 		if err != nil && !is[*lease.NotFoundError](err) && !is[*lease.SchemaError](err) && !is[*lease.MalformedError](err) {
 			return m, err
 		}
-		r := stamp.Reckon(m.now)
+		r := checkpoint.Reckon(m.now)
 		cli.SayClock(c, r)
 		m.now = r.Now
 	}
@@ -156,9 +156,9 @@ func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 		m.until = m.now.Add(m.after)
 	}
 	if m.limit != 0 {
-		m.notAfter = m.now.Add(m.limit).UTC().Truncate(time.Millisecond)
+		m.maxExpiresAt = m.now.Add(m.limit).UTC().Truncate(time.Millisecond)
 	}
-	for _, date := range []time.Time{m.until, m.notAfter} {
+	for _, date := range []time.Time{m.until, m.maxExpiresAt} {
 		if !date.IsZero() && !date.After(m.now) {
 			return m, &lease.PastError{Time: date, Now: m.now}
 		}
@@ -186,7 +186,7 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	}
 	extension := lease.Extension{
 		Until: until, Strict: c.Bool("strict"), AllowShorten: c.Bool("allow-shorten"), AtLeast: to.after != 0 || c.Bool("at-least"),
-		MoveNotAfter: to.limited, NotAfter: to.notAfter,
+		MoveMax: to.limited, MaxExpiresAt: to.maxExpiresAt,
 	}
 	again := to.again(t.id, extension)
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
@@ -199,7 +199,7 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	m := movedBy(extension, before, after)
 	if m.Clamped {
 		cli.Say(c, "%s is granted less than asked for: %s is its latest date; an operator moves that with --max-term",
-			t.id, after.NotAfter.Format(time.RFC3339))
+			t.id, after.MaxExpiresAt.Format(time.RFC3339))
 	}
 	return done{lease: after, said: m.words(before, to.now), result: m, less: m.Clamped}, nil
 }
@@ -208,8 +208,8 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 // somebody else's word: that is no reason to refuse.
 func (m move) again(id string, e lease.Extension) string {
 	command := "extend " + id
-	if e.MoveNotAfter {
-		command += " --max-term " + dateOrNone(e.NotAfter)
+	if e.MoveMax {
+		command += " --max-term " + dateOrNone(e.MaxExpiresAt)
 	}
 	if e.Until.IsZero() {
 		return command

@@ -22,7 +22,7 @@ func launchCommand() *ucli.Command {
 			"unless --holder names another.\n\n" +
 			"   lease launch --image-id ami-0abc --instance-type t3.micro --term 8h --holder ada\n" +
 			"   lease launch --image-id resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64 \\\n" +
-			"       --instance-type c7i.large --instance-type c6i.large --count 20 --ttl 2m --wait claimed -q\n" +
+			"       --instance-type c7i.large --instance-type c6i.large --count 20 --heartbeat-timeout 2m --wait heartbeat -q\n" +
 			"   lease launch --request request.json --id nightly-2027-01-31\n" +
 			"   lease launch --id nightly-2027-01-31\n\n" +
 			"Exit code 6: fewer than asked for; 7: not known, run again with the --id that it names.",
@@ -30,8 +30,8 @@ func launchCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "id", Usage: "launch `TOKEN`, chosen by you; the same one never launches twice"},
 			&ucli.BoolFlag{Name: "unattended", Usage: "launch although no janitor sweeps the region, so that nothing ends the instances"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, ask EC2 whether it would, and launch nothing"},
-			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "`STATE` in which instances are when it returns: leased (none), running too (active), or " +
-				"with a sidecar that beats (claimed)"},
+			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "`STATE` in which instances are when it returns: leased (none), running too (running), or " +
+				"with a sidecar that renews (heartbeat)"},
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "`DURATION` to ask again while EC2's answer is not known, and to --wait"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
 		Action: launch,
@@ -170,6 +170,6 @@ func printPlan(c *ucli.Context, plan ec2.Plan) error {
 		return cli.JSON(c, l)
 	}
 	_, err := fmt.Fprintf(c.App.Writer, "would launch %s for %s in %s, term %s, not after %s, with this request and the tags that Lapse adds\n%s\n",
-		count(l.Count, "instance"), cmp.Or(l.Holder, "nobody"), l.Place(), orNone(l.Term), orNone(l.NotAfter), l.Request)
+		count(l.Count, "instance"), cmp.Or(l.Holder, "nobody"), l.Location(), orNone(l.Term), orNone(l.MaxTerm), l.Request)
 	return err
 }

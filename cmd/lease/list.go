@@ -22,13 +22,13 @@ func listCommand() *ucli.Command {
 			"or why EC2 refuses to. --overdue lists what outlives its lease for any reason; `lease why ID` says what to do.\n\n" +
 			"   lease list --holder ada --expiring 1h\n" +
 			"   lease list --label team=search --state active -q | xargs -r lease extend --for 4h\n" +
-			"   lease list --unexplained --region eu-west-1\n\n" +
-			"Two flags ask EC2 instead, for instances that have no lease here and that nothing of ours ends. --unexplained: they\n" +
+			"   lease list --untracked --region eu-west-1\n\n" +
+			"Two flags ask EC2 instead, for instances that have no lease here and that nothing of ours ends. --untracked: they\n" +
 			"bear this registry's tag, and no record speaks of them: data was lost, or a tag was copied; `lease recover` or\n" +
 			"`lease adopt` gives them leases. --foreign: they bear the tag of another registry, and their leases are there.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), cli.AccountFlag(),
 			&ucli.BoolFlag{Name: "overdue", Usage: "only those whose instance should be gone, and is not"},
-			&ucli.BoolFlag{Name: "unexplained", Usage: "instead, instances of this registry of which no record speaks"},
+			&ucli.BoolFlag{Name: "untracked", Usage: "instead, instances of this registry of which no record speaks"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "instead, instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
 		Action: listLeases,
@@ -36,7 +36,7 @@ func listCommand() *ucli.Command {
 }
 
 func listLeases(c *ucli.Context) error {
-	if c.Bool("unexplained") || c.Bool("foreign") {
+	if c.Bool("untracked") || c.Bool("foreign") {
 		return listStrays(c)
 	}
 	wanted, err := readFilter(c)

@@ -45,7 +45,7 @@ func (w *world) changeBeside(what, id string) error {
 	case "adopt":
 		l, err := w.store.Lease(w.ctx, id)
 		if err == nil {
-			_, err = w.store.PutLease(w.ctx, lease.Adopt(now, lease.Instance{ID: id, Place: here}, now.Add(time.Hour), time.Time{}, "", nil, by).Succeeding(l))
+			_, err = w.store.PutLease(w.ctx, lease.Adopt(now, lease.Instance{ID: id, Location: here}, now.Add(time.Hour), time.Time{}, "", nil, by).Succeeding(l))
 		}
 		return err
 	}

@@ -29,8 +29,8 @@ type movedLimit struct {
 func movedBy(e lease.Extension, before, after lease.Lease) moved {
 	m := moved{Asked: e.Until, Before: before.ExpiresAt, Granted: after.ExpiresAt, Lease: after}
 	m.Clamped = !m.Granted.IsZero() && m.Granted.Before(e.Until)
-	if e.MoveNotAfter {
-		m.Maximum = &movedLimit{before.NotAfter, after.NotAfter}
+	if e.MoveMax {
+		m.Maximum = &movedLimit{before.MaxExpiresAt, after.MaxExpiresAt}
 	}
 	return m
 }

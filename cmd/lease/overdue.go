@@ -25,7 +25,7 @@ func circumstances(c *ucli.Context, store *etcd.Store, leases ...lease.Lease) (l
 	if s.Registry, err = store.Registry(c.Context); err != nil {
 		return lease.Circumstances{}, err
 	}
-	s.Sweep, err = store.Sweep(c.Context)
+	s.Checkpoint, err = store.Checkpoint(c.Context)
 	if is[*lease.NotFoundError](err) || is[*lease.SchemaError](err) || is[*lease.MalformedError](err) { // it tells of no sweep
 		err = nil
 	}
@@ -85,7 +85,7 @@ func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t 
 
 // changeOverdue says what makes an instance legitimate again that should be gone.
 func changeOverdue(l lease.Lease, t teller) string {
-	if !l.NotAfter.IsZero() && !l.NotAfter.After(t.now) {
+	if !l.MaxExpiresAt.IsZero() && !l.MaxExpiresAt.After(t.now) {
 		return "It has had its latest date: no extension is granted any more."
 	}
 	return fmt.Sprintf("`lease extend %s --for 4h` gives it a new date, and changes nothing about what keeps it.", l.InstanceID)
@@ -135,10 +135,10 @@ func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) stri
 
 // unswept says why no janitor sweeps where an instance is.
 func (k knowledge) unswept(l lease.Lease) string {
-	if !k.snapshot.Sweep.Fresh(time.Now()) {
+	if !k.snapshot.Checkpoint.Fresh(time.Now()) {
 		return "No janitor sweeps: start `janitor run`, or see why it fails."
 	}
-	return fmt.Sprintf("The janitor does not sweep %s: start it with --region %s, too.", l.Place(), l.Region)
+	return fmt.Sprintf("The janitor does not sweep %s: start it with --region %s, too.", l.Location(), l.Region)
 }
 
 // keptWords say what keeps an instance after its date, where that is something about itself.

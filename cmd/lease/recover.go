@@ -32,8 +32,8 @@ func recoverCommand() *ucli.Command {
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
 			&ucli.StringSliceFlag{Name: "region", Usage: "look in this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting"},
 			&ucli.StringFlag{Name: "term", Usage: "`DURATION` that every lease lasts at least, as in 3d", DefaultText: "24h, and none for what the tag says none of"},
-			&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
-			&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats, which tags do not say, 5s to 1h, or none"},
+			&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
+			&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats, which tags do not say, 5s to 1h, or none"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan, and write nothing"}),
 		Action: recoverLeases,
 	}
@@ -97,16 +97,16 @@ func readRecoveryTerms(c *ucli.Context) (t lease.RecoveryTerms, err error) {
 			return t, cli.Usage("--term %s is less than %s, which a recovered lease lasts at least", text, brief(lease.MinRecovery))
 		}
 	}
-	if t.NotAfter, err = cli.DurationOrNone("not-after", c.String("not-after")); err != nil {
+	if t.MaxTerm, err = cli.DurationOrNone("max-term", c.String("max-term")); err != nil {
 		return t, err
 	}
-	if t.NotAfter > 0 && max(t.Term, lease.MinRecovery) > t.NotAfter {
-		return t, cli.Usage("--not-after %s is earlier than the terms end; give a later one, or none", c.String("not-after"))
+	if t.MaxTerm > 0 && max(t.Term, lease.MinRecovery) > t.MaxTerm {
+		return t, cli.Usage("--max-term %s is earlier than the terms end; give a later one, or none", c.String("max-term"))
 	}
-	if t.TTL, err = cli.DurationOrNone("ttl", c.String("ttl")); err != nil {
+	if t.HeartbeatTimeout, err = cli.DurationOrNone("heartbeat-timeout", c.String("heartbeat-timeout")); err != nil {
 		return t, err
 	}
-	return t, lease.CheckTTL(t.TTL)
+	return t, lease.CheckHeartbeatTimeout(t.HeartbeatTimeout)
 }
 
 // recovery is what is rebuilt and what is left alone, as printed for programs.
@@ -147,7 +147,7 @@ func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, foun
 		}
 		needless := cannot.Obstacle == lease.ObstacleLeased || cannot.Obstacle == lease.ObstacleOver
 		if plan.named || !needless {
-			plan.Left = append(plan.Left, leftAlone{i.ID, i.Place.Account, i.Place.Region, i.State, cannot.Obstacle, cannot.Why})
+			plan.Left = append(plan.Left, leftAlone{i.ID, i.Location.Account, i.Location.Region, i.State, cannot.Obstacle, cannot.Why})
 		}
 	}
 	return plan, nil

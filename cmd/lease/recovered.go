@@ -77,18 +77,18 @@ func withLostRegistry(err error, found []lease.Instance) error {
 func (p recovery) print(c *ucli.Context, w io.Writer, verb string) error {
 	now := time.Now()
 	sheet := cli.Sheet{Columns: []cli.Column{
-		{Head: "ACTION"}, {Head: "INSTANCE"}, {Head: "PLACE", Rank: 2}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "EXPIRES"}, {Head: "WHY", Fold: true, Rank: 3, Below: true},
+		{Head: "ACTION"}, {Head: "INSTANCE"}, {Head: "LOCATION", Rank: 2}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "EXPIRES"}, {Head: "WHY", Fold: true, Rank: 3, Below: true},
 	}}
 	for _, l := range p.Recovered {
 		expires := "never"
 		if !l.ExpiresAt.IsZero() {
 			expires = cli.When(l.ExpiresAt, now)
 		}
-		sheet.Rows = append(sheet.Rows, []string{verb, l.InstanceID, l.Place().String(), dash(l.Holder), expires, l.History[len(l.History)-1].Reason})
+		sheet.Rows = append(sheet.Rows, []string{verb, l.InstanceID, l.Location().String(), dash(l.Holder), expires, l.History[len(l.History)-1].Reason})
 	}
 	for _, left := range p.Left {
-		place := lease.Place{Account: left.Account, Region: left.Region}
-		sheet.Rows = append(sheet.Rows, []string{"leave", left.InstanceID, place.String(), "-", "-", left.Reason})
+		location := lease.Location{Account: left.Account, Region: left.Region}
+		sheet.Rows = append(sheet.Rows, []string{"leave", left.InstanceID, location.String(), "-", "-", left.Reason})
 	}
 	if len(p.Recovered) == 0 {
 		cli.Say(c, "no lease to rebuild")

@@ -171,12 +171,12 @@ func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, erro
 func releaseOne(c *ucli.Context, store *etcd.Store, t target, shown asked, until string) (done, error) {
 	cause, verb := lease.CauseRelease, "released"
 	if c.Command.Name == "revoke" {
-		cause, verb = lease.CauseOperator, "revoked"
+		cause, verb = lease.CauseRevoke, "revoked"
 	}
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
 	already, again := false, false
 	_, after, err := write(c.Context, store, t.id, c.Command.Name+" "+t.id, func(l lease.Lease) (lease.Lease, error) {
-		again = cause == lease.CauseOperator && l.AwaitsOperator()
+		again = cause == lease.CauseRevoke && l.AwaitsOperator()
 		already = !again && (l.State == lease.StateRevoked || l.State == lease.StateEnded)
 		if already {
 			return l, nil

@@ -75,7 +75,7 @@ func (a *adoption) warnOf(c *ucli.Context, id string) {
 	if r, replaced := a.replacers[id]; replaced && a.spotToCancel(id) == "" {
 		cli.Say(c, "warning: %s belongs to %s, which starts another instance when this one is terminated", id, r)
 	}
-	if a.ttl > 0 && a.before[id].State == lease.StateUnmanaged {
+	if a.heartbeatTimeout > 0 && a.before[id].State == lease.StateUnmanaged {
 		cli.Say(c, "warning: a sidecar of %s that was told that it is unmanaged has stopped; start it again, or silence ends the instance", id)
 	}
 	if a.found[id].Exempt() {

@@ -37,14 +37,14 @@ type order struct {
 	self   string // the holder, where nobody named one: whoever launches
 	resume bool   // go on with a launch from its record
 	dryRun bool   //
-	wait   string // none, active or claimed
+	wait   string // none, running or heartbeat
 }
 
 // readOrder reads the flags and refuses what can be refused without asking anybody.
 func readOrder(c *ucli.Context) (order, error) {
 	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
-	if !slices.Contains([]string{"none", "active", "claimed"}, o.wait) {
-		return order{}, cli.Usage("--wait %q: choose none, active or claimed", o.wait)
+	if !slices.Contains([]string{"none", "running", "heartbeat"}, o.wait) {
+		return order{}, cli.Usage("--wait %q: choose none, running or heartbeat", o.wait)
 	}
 	var err error
 	if o.Patience, err = cli.Duration("timeout", c.String("timeout")); err != nil {
@@ -76,7 +76,7 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	o.Term, o.Until, o.NotAfter, o.TTL, o.Holder, o.Labels = given.term, given.until, given.notAfter, given.ttl, given.holder, given.labels
+	o.Term, o.Until, o.MaxTerm, o.HeartbeatTimeout, o.Holder, o.Labels = given.term, given.until, given.maxTerm, given.heartbeatTimeout, given.holder, given.labels
 	if c.IsSet("count") { // an explicit 0 is not the default
 		o.Count = c.Int("count")
 		if err := lease.CheckCount(o.Count); err != nil {

@@ -67,14 +67,14 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	add("holder", l.Holder)
 	add("labels", labels(l.Labels))
 	add("launch", l.Launch)
-	add("place", strings.TrimSpace(l.Place().String()+" "+l.Zone))
+	add("location", strings.TrimSpace(l.Location().String()+" "+l.Zone))
 	when("granted", l.GrantedAt)
 	if l.Live() { // the dates of a lease that is over end nothing more
 		add("expires", cli.When(l.ExpiresAt, now))
 		add("number", fmt.Sprintf("%d of its dates", l.ExpiresNumber))
-		add("not after", cli.When(l.NotAfter, now))
+		add("not after", cli.When(l.MaxExpiresAt, now))
 	}
-	add("ttl", orNone(l.TTL))
+	add("timeout", orNone(l.HeartbeatTimeout))
 	when("claimed", l.ClaimedAt)
 	if l.Mark != nil {
 		add("marked", markFact(l, teller{now: now}))
@@ -133,7 +133,7 @@ func launchFacts(l lease.Launch, now time.Time) [][]string {
 	rows := [][]string{
 		{"launch", l.Token},
 		{"state", strings.TrimSpace(string(l.State) + " " + l.Reason)},
-		{"place", l.Place().String()},
+		{"location", l.Location().String()},
 		{"created", cli.When(l.CreatedAt, now)},
 		{"instances", fmt.Sprintf("%d of %d", len(l.Instances()), l.Count)},
 	}

@@ -13,8 +13,8 @@ import (
 func termFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`DURATION` until the leases end, as in 8h or 3d, or none"},
-		&ucli.StringFlag{Name: "not-after", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
-		&ucli.StringFlag{Name: "ttl", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats of the sidecar, 5s to 1h, or none"},
+		&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
+		&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats of the sidecar, 5s to 1h, or none"},
 		&ucli.StringFlag{Name: "holder", Usage: "`WHO` they are for: a person, a team, a job"},
 		&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"},
 	}
@@ -22,17 +22,17 @@ func termFlags() []ucli.Flag {
 
 // terms are what leases are given.
 type terms struct {
-	term, notAfter time.Duration // from now; zero: none
-	until          time.Time     // instead of term; zero: none
-	ttl            time.Duration // zero: none
-	holder         string
-	named          bool // somebody named the holder
-	labels         map[string]string
-	beats          map[string]lease.Heartbeat // by instance id, of who is adopted
+	term, maxTerm    time.Duration // from now; zero: none
+	until            time.Time     // instead of term; zero: none
+	heartbeatTimeout time.Duration // zero: none
+	holder           string
+	named            bool // somebody named the holder
+	labels           map[string]string
+	heartbeats       map[string]lease.Heartbeat // by instance id, of who is adopted
 }
 
 func readTerms(c *ucli.Context) (t terms, err error) {
-	for name, field := range map[string]*time.Duration{"term": &t.term, "not-after": &t.notAfter, "ttl": &t.ttl} {
+	for name, field := range map[string]*time.Duration{"term": &t.term, "max-term": &t.maxTerm, "heartbeat-timeout": &t.heartbeatTimeout} {
 		if *field, err = cli.DurationOrNone(name, c.String(name)); err != nil {
 			return t, err
 		}
@@ -48,14 +48,14 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 		}
 	}
 	switch {
-	case t.notAfter > 0 && t.term == 0 && t.until.IsZero():
-		return t, cli.Usage("--term none is later than --not-after %s; add --not-after none, or give a term of at most %s", c.String("not-after"), c.String("not-after"))
-	case t.notAfter > 0 && t.until.After(time.Now().Add(t.notAfter)):
-		return t, cli.Usage("--until %s is later than --not-after %s; give a later --not-after, or none", c.String("until"), c.String("not-after"))
-	case t.notAfter > 0 && t.term > t.notAfter:
-		return t, cli.Usage("--term %s is later than --not-after %s; give a later --not-after, or none", c.String("term"), c.String("not-after"))
+	case t.maxTerm > 0 && t.term == 0 && t.until.IsZero():
+		return t, cli.Usage("--term none is later than --max-term %s; add --max-term none, or give a term of at most %s", c.String("max-term"), c.String("max-term"))
+	case t.maxTerm > 0 && t.until.After(time.Now().Add(t.maxTerm)):
+		return t, cli.Usage("--until %s is later than --max-term %s; give a later --max-term, or none", c.String("until"), c.String("max-term"))
+	case t.maxTerm > 0 && t.term > t.maxTerm:
+		return t, cli.Usage("--term %s is later than --max-term %s; give a later --max-term, or none", c.String("term"), c.String("max-term"))
 	}
-	if err := lease.CheckTTL(t.ttl); err != nil {
+	if err := lease.CheckHeartbeatTimeout(t.heartbeatTimeout); err != nil {
 		return t, err
 	}
 	t.holder, t.named = c.String("holder"), c.IsSet("holder")

@@ -60,7 +60,7 @@ type dismissal struct {
 	registry lease.Registry
 	targets  []target
 	leases   []lease.Lease
-	clouds   map[lease.Place]*ec2.Cloud
+	clouds   map[lease.Location]*ec2.Cloud
 }
 
 // look reads the leases, and opens EC2 before anything is written: without it the tags would stay.
@@ -89,34 +89,34 @@ func (d *dismissal) look(c *ucli.Context) error {
 	return nil
 }
 
-// cloudsOf opens EC2 in the places of leases.
-func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Place]*ec2.Cloud, error) {
-	clouds := map[lease.Place]*ec2.Cloud{}
+// cloudsOf opens EC2 in the locations of leases.
+func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Location]*ec2.Cloud, error) {
+	clouds := map[lease.Location]*ec2.Cloud{}
 	for _, l := range leases {
-		if clouds[l.Place()] != nil {
+		if clouds[l.Location()] != nil {
 			continue
 		}
-		cloud, err := openPlace(c.Context, c, l.Place())
+		cloud, err := openLocation(c.Context, c, l.Location())
 		if err != nil {
 			return nil, err
 		}
-		clouds[l.Place()] = cloud
+		clouds[l.Location()] = cloud
 	}
 	return clouds, nil
 }
 
 // forget gives the leases up, and then removes the tags of those that were.
 func (d *dismissal) forget(c *ucli.Context) error {
-	forgotten := map[lease.Place][]string{}
+	forgotten := map[lease.Location][]string{}
 	err := each(c, d.targets, func(t target) (done, error) {
 		one, err := forgetOne(c, d.store, t)
 		if err == nil && one.lease.State == lease.StateUnmanaged {
-			forgotten[one.lease.Place()] = append(forgotten[one.lease.Place()], t.id)
+			forgotten[one.lease.Location()] = append(forgotten[one.lease.Location()], t.id)
 		}
 		return one, err
 	})
-	for place, ids := range forgotten {
-		if err := (tagger{d.clouds[place], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
+	for location, ids := range forgotten {
+		if err := (tagger{d.clouds[location], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
 			return cli.WithCode(cli.ExitPartly, fmt.Errorf("forgotten, but tags are left (%w); run the same again", err))
 		}
 	}

@@ -22,10 +22,11 @@ const lookEvery = 2 * time.Second
 
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
 func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec2.Result) error {
-	said := newMeter(c, o.wait, o.Patience)
+	state := map[string]string{"running": "running", "heartbeat": "renewing"}[o.wait]
+	said := newMeter(c, state, o.Patience)
 	until := map[string]func(context.Context, map[string]bool) error{
-		"active":  func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids, said) },
-		"claimed": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids, said) },
+		"running":   func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids, said) },
+		"heartbeat": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids, said) },
 	}[o.wait]
 	if until == nil {
 		return nil
@@ -40,11 +41,11 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec
 	defer cancel()
 	err := until(ctx, missing)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", o.wait, brief(o.Patience), list(missing)))
+		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", state, brief(o.Patience), list(missing)))
 	}
 	if c.Err() != nil && errors.Is(err, context.Canceled) {
 		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all is launched and leased, and not yet %s: %s; the same command with --id %s waits on",
-			o.wait, list(missing), r.Launch.Token))
+			state, list(missing), r.Launch.Token))
 	}
 	for n, l := range r.Leases { // a sidecar may have claimed them meanwhile
 		if fresh, err := store.Lease(c.Context, l.InstanceID); err == nil {

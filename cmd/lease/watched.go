@@ -16,9 +16,9 @@ import (
 type watched struct {
 	filter
 
-	ids   []string // instances and launch tokens; empty: any
-	beats bool     // heartbeats too
-	all   bool     // nothing is left out
+	ids        []string // instances and launch tokens; empty: any
+	heartbeats bool     // heartbeats too
+	all        bool     // nothing is left out
 }
 
 func readWatched(c *ucli.Context) (w watched, err error) {
@@ -33,7 +33,7 @@ func readWatched(c *ucli.Context) (w watched, err error) {
 	if w.ids, err = namedIfAny(c); err != nil {
 		return w, err
 	}
-	w.beats = !c.Bool("no-heartbeats")
+	w.heartbeats = !c.Bool("no-heartbeats")
 	w.all = len(w.ids) == 0 && !w.chooses() && len(c.StringSlice("state")) == 0
 	return w, err
 }
@@ -76,8 +76,8 @@ func newWatcher(s lease.Snapshot, wanted watched) *watcher {
 	for _, l := range s.Leases {
 		w.note(l, time.Now())
 	}
-	for id, beat := range s.Heartbeats {
-		w.boots[id] = beat.BootID
+	for id, heartbeat := range s.Heartbeats {
+		w.boots[id] = heartbeat.BootID
 	}
 	return w
 }
@@ -95,9 +95,9 @@ type watchLine struct {
 
 // Actions of lines that are no transitions.
 const (
-	lineInitial = "initial" // the lease as it was when the watch began; its term is in the field to
-	lineBeating = "beating" // a sidecar begins to beat for it
-	lineSilent  = "silent"  // nothing beats for it any more
+	lineInitial  = "initial" // the lease as it was when the watch began; its term is in the field to
+	lineRenewing = "beating" // a sidecar begins to beat for it
+	lineSilent   = "silent"  // nothing beats for it any more
 )
 
 // columns print a line for people.
@@ -148,7 +148,7 @@ func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
 	case c.Lease != nil:
 		return w.seeLease(*c.Lease, now)
 	case c.Heartbeat != nil:
-		return w.seeBeat(*c.Heartbeat, now)
+		return w.seeHeartbeat(*c.Heartbeat, now)
 	case c.Lapsed != "":
 		return w.seeSilence(c.Lapsed, now)
 	case c.Snapshot != nil:
@@ -194,10 +194,10 @@ func (w *watcher) note(l lease.Lease, now time.Time) {
 }
 
 // seeBeat tells of a sidecar that begins to beat. One that only notes what it saw of its lease is none.
-func (w *watcher) seeBeat(h lease.Heartbeat, now time.Time) []watchLine {
-	boot, beating := w.boots[h.InstanceID]
+func (w *watcher) seeHeartbeat(h lease.Heartbeat, now time.Time) []watchLine {
+	boot, renewing := w.boots[h.InstanceID]
 	w.boots[h.InstanceID] = h.BootID
-	if beating && boot == h.BootID {
+	if renewing && boot == h.BootID {
 		return nil
 	}
 	reason := "boot " + h.BootID
@@ -207,26 +207,26 @@ func (w *watcher) seeBeat(h lease.Heartbeat, now time.Time) []watchLine {
 	if h.Version != "" {
 		reason += ", version " + h.Version
 	}
-	if beating {
+	if renewing {
 		reason += ", instead of boot " + boot
 	}
-	return w.ofBeat(h.InstanceID, lineBeating, reason, now)
+	return w.ofHeartbeat(h.InstanceID, lineRenewing, reason, now)
 }
 
 func (w *watcher) seeSilence(id string, now time.Time) []watchLine {
-	boot, beating := w.boots[id]
-	if !beating {
+	boot, renewing := w.boots[id]
+	if !renewing {
 		return nil
 	}
 	delete(w.boots, id)
-	return w.ofBeat(id, lineSilent, "the heartbeat of boot "+boot+" is gone", now)
+	return w.ofHeartbeat(id, lineSilent, "the heartbeat of boot "+boot+" is gone", now)
 }
 
 // ofBeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
-func (w *watcher) ofBeat(id, action, reason string, now time.Time) []watchLine {
+func (w *watcher) ofHeartbeat(id, action, reason string, now time.Time) []watchLine {
 	l, leased := w.leases[id]
 	wanted := w.all || leased && l.wanted || !leased && slices.Contains(w.ids, id)
-	if !w.beats || !wanted {
+	if !w.heartbeats || !wanted {
 		return nil
 	}
 	return []watchLine{{event: event{
@@ -244,12 +244,12 @@ func (w *watcher) catchUp(s lease.Snapshot, now time.Time) []watchLine {
 	}
 	slices.SortStableFunc(lines, func(a, b watchLine) int { return a.Time.Compare(b.Time) })
 	for id := range w.boots {
-		if _, beating := s.Heartbeats[id]; !beating {
+		if _, renewing := s.Heartbeats[id]; !renewing {
 			lines = append(lines, w.seeSilence(id, now)...)
 		}
 	}
 	for _, h := range s.Heartbeats {
-		lines = append(lines, w.seeBeat(h, now)...)
+		lines = append(lines, w.seeHeartbeat(h, now)...)
 	}
 	w.revision = max(w.revision, s.Revision)
 	return lines

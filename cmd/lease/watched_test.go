@@ -13,7 +13,7 @@ var (
 	watchBegan = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	everything = watched{filter: filter{states: []lease.State{
 		lease.StateAdopting, lease.StateActive, lease.StateRevoked, lease.StateEnded, lease.StateUnmanaged,
-	}}, beats: true, all: true}
+	}}, heartbeats: true, all: true}
 )
 
 // heldBy is an active lease of which two transitions tell.
@@ -23,10 +23,10 @@ func heldBy(id, holder string) lease.Lease {
 	return l
 }
 
-// pardoned is the lease after n pardons, one a minute.
-func pardoned(l lease.Lease, n int) lease.Lease {
+// unmarked is the lease after n pardons, one a minute.
+func unmarked(l lease.Lease, n int) lease.Lease {
 	for i := range n {
-		l, _ = l.Pardon(watchBegan.Add(time.Duration(i+1)*time.Minute), lease.By{})
+		l, _ = l.Unmark(watchBegan.Add(time.Duration(i+1)*time.Minute), lease.By{})
 	}
 	return l
 }
@@ -54,14 +54,14 @@ func TestAfterABreakTheWatchTellsWhatItMissed(t *testing.T) {
 		Revision: 10, Leases: []lease.Lease{at(1, heldBy("i-1", "ada")), at(2, heldBy("i-2", "bob")), at(3, over)},
 		Heartbeats: map[string]lease.Heartbeat{"i-1": {InstanceID: "i-1", BootID: "a"}, "i-2": {InstanceID: "i-2", BootID: "b"}},
 	}
-	ended, _ := pardoned(heldBy("i-2", "bob"), 2).End(watchBegan.Add(time.Hour), lease.CauseGone, lease.By{})
+	ended, _ := unmarked(heldBy("i-2", "bob"), 2).End(watchBegan.Add(time.Hour), lease.CauseGone, lease.By{})
 	after := lease.Change{Snapshot: &lease.Snapshot{
-		Revision: 30, Leases: []lease.Lease{at(21, pardoned(heldBy("i-1", "ada"), 30)), at(22, ended), at(3, over), at(23, heldBy("i-3", ""))},
+		Revision: 30, Leases: []lease.Lease{at(21, unmarked(heldBy("i-1", "ada"), 30)), at(22, ended), at(3, over), at(23, heldBy("i-3", ""))},
 		Heartbeats: map[string]lease.Heartbeat{"i-1": {InstanceID: "i-1", BootID: "a2"}},
 	}}
 	got := told(newWatcher(before, everything), after)
-	want := slices.Concat([]string{"i-3 adopt", "i-3 activate", "i-2 pardon", "i-2 pardon"},
-		slices.Repeat([]string{"i-1 pardon"}, 12), []string{"i-2 end", "i-2 silent", "i-1 beating"})
+	want := slices.Concat([]string{"i-3 adopt", "i-3 activate", "i-2 unmark", "i-2 unmark"},
+		slices.Repeat([]string{"i-1 unmark"}, 12), []string{"i-2 end", "i-2 silent", "i-1 beating"})
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -74,7 +74,7 @@ func TestAfterABreakTheWatchTellsWhatItMissed(t *testing.T) {
 
 func TestTheWatchTellsOfHeartbeatsOnce(t *testing.T) {
 	t.Parallel()
-	beat := func(id, boot string, changes int64) lease.Change {
+	heartbeat := func(id, boot string, changes int64) lease.Change {
 		return lease.Change{Heartbeat: &lease.Heartbeat{InstanceID: id, BootID: boot, Changes: changes}}
 	}
 	s := lease.Snapshot{Leases: []lease.Lease{heldBy("i-1", "ada"), heldBy("i-2", "bob")}}
@@ -83,7 +83,7 @@ func TestTheWatchTellsOfHeartbeatsOnce(t *testing.T) {
 	one := everything
 	one.ids, one.all = []string{"i-9"}, false
 	changes := []lease.Change{
-		beat("i-1", "a", 1), beat("i-1", "a", 2), beat("i-2", "b", 1), beat("i-9", "c", 0), beat("i-1", "a2", 2),
+		heartbeat("i-1", "a", 1), heartbeat("i-1", "a", 2), heartbeat("i-2", "b", 1), heartbeat("i-9", "c", 0), heartbeat("i-1", "a2", 2),
 		{Lapsed: "i-1"},
 		{Lapsed: "i-1"},
 		{Lapsed: "i-9"},

@@ -61,11 +61,11 @@ func why(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	ids, place, about, err := whatToExplain(c, store, id)
+	ids, location, about, err := whatToExplain(c, store, id)
 	if err != nil {
 		return err
 	}
-	k, err := gather(c, store, place)
+	k, err := gather(c, store, location)
 	if err != nil {
 		return err
 	}
@@ -98,20 +98,20 @@ func why(c *ucli.Context) error {
 
 // whatToExplain are the instances meant by id, where they are as far as the records say, and a sentence about the
 // launch if it is one.
-func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string, place lease.Place, about string, err error) {
+func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string, location lease.Location, about string, err error) {
 	if !lease.IsInstanceID(id) {
 		l, err := launchOf(c.Context, store, id)
-		return l.Instances(), l.Place(), launchWords(l, time.Now()), err
+		return l.Instances(), l.Location(), launchWords(l, time.Now()), err
 	}
-	place.Region = c.String("region")
+	location.Region = c.String("region")
 	l, err := store.Lease(c.Context, id)
 	switch {
 	case err == nil:
-		return []string{id}, l.Place(), "", nil
+		return []string{id}, l.Location(), "", nil
 	case is[*lease.NotFoundError](err), is[*lease.SchemaError](err), is[*lease.MalformedError](err):
-		return []string{id}, place, "", nil
+		return []string{id}, location, "", nil
 	}
-	return nil, place, "", err
+	return nil, location, "", err
 }
 
 // knowledge is what there is to explain with.
@@ -122,8 +122,8 @@ type knowledge struct {
 }
 
 // gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
-func gather(c *ucli.Context, store *etcd.Store, place lease.Place) (k knowledge, err error) {
-	if k.cloud, err = lookAt(c, place); err != nil {
+func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k knowledge, err error) {
+	if k.cloud, err = lookAt(c, location); err != nil {
 		cli.Say(c, "from the record alone: %v", err)
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
@@ -133,20 +133,20 @@ func gather(c *ucli.Context, store *etcd.Store, place lease.Place) (k knowledge,
 		return k, err
 	}
 	k.snapshot, k.plan = view.Snapshot, planned
-	if problem := view.Places[0].Err; problem != "" {
+	if problem := view.Locations[0].Err; problem != "" {
 		cli.Say(c, "EC2 does not tell all: %s", problem)
 	}
 	return k, nil
 }
 
-// lookAt opens EC2 soon or not at all. An unknown place is that of the AWS settings.
-func lookAt(c *ucli.Context, place lease.Place) (*ec2.Cloud, error) {
+// lookAt opens EC2 soon or not at all. An unknown location is that of the AWS settings.
+func lookAt(c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
-	if place.Account == "" {
-		return peekCloud(ctx, c, place.Region)
+	if location.Account == "" {
+		return peekCloud(ctx, c, location.Region)
 	}
-	return openPlace(ctx, c, place)
+	return openLocation(ctx, c, location)
 }
 
 // explain says what there is to say of one instance.
@@ -155,7 +155,7 @@ func lookAt(c *ucli.Context, place lease.Place) (*ec2.Cloud, error) {
 func (k knowledge) explain(ctx context.Context, id string, t teller) (explanation, error) {
 	e := explanation{
 		InstanceID: id, Lease: k.lease(id), Mode: k.snapshot.Registry.Mode,
-		Brakes: append([]lease.Brake{}, k.snapshot.Sweep.Brakes...),
+		Brakes: append([]lease.Brake{}, k.snapshot.Checkpoint.Brakes...),
 	}
 	if e.account = k.unleased(id); e.Lease != nil {
 		e.account = tellLease(*e.Lease, k.snapshot.Heartbeats, t)
@@ -170,7 +170,7 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 		}
 	}
 	if e.Lease == nil && k.bad(id) == nil {
-		return k.stranger(ctx, e)
+		return k.unwatched(ctx, e)
 	}
 	if e.Lease != nil {
 		k.overdue(&e, k.snapshot.Circumstances(t.now).Overdue(e.Lease, nil), lease.Instance{}, t)
@@ -201,7 +201,7 @@ func (k knowledge) judged(e *explanation, v plan.Verdict, t teller) {
 }
 
 // stranger explains an instance of which neither a record nor a verdict speaks: it bears no tag of any registry.
-func (k knowledge) stranger(ctx context.Context, e explanation) (explanation, error) {
+func (k knowledge) unwatched(ctx context.Context, e explanation) (explanation, error) {
 	unknown := &lease.NotFoundError{Kind: "lease", ID: e.InstanceID}
 	if k.cloud == nil {
 		return e, unknown

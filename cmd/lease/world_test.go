@@ -60,10 +60,10 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"brake": holdBrake, "silence": silence, "beat": beatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
+		"brake": holdBrake, "silence": silence, "beat": heartbeatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens,
-		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "stamp": stampSweep,
+		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "checkpoint": checkpointSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {
@@ -138,13 +138,13 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 		delete(given, name)
 		return t
 	}
-	l := lease.Adopt(now.Add(-time.Hour), lease.Instance{ID: i.ID, Place: here, Zone: i.Zone, ZoneID: i.ZoneID}, in("term"), in("not-after"),
+	l := lease.Adopt(now.Add(-time.Hour), lease.Instance{ID: i.ID, Location: here, Zone: i.Zone, ZoneID: i.ZoneID}, in("term"), in("max-term"),
 		given["holder"], given, by)
-	if ttl, err := time.ParseDuration(given["ttl"]); err == nil {
-		l.TTL = lease.Duration(ttl)
+	if timeout, err := time.ParseDuration(given["heartbeat-timeout"]); err == nil {
+		l.HeartbeatTimeout = lease.Duration(timeout)
 	}
 	delete(given, "holder")
-	delete(given, "ttl")
+	delete(given, "heartbeat-timeout")
 	if l, err = l.Activate(now, by); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 }
 
 // beat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
-func beatFor(w *world, _ *testscript.TestScript, args []string) error {
+func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 	seen := 0
 	if len(args) > 1 {
 		var err error
@@ -200,7 +200,7 @@ func beatFor(w *world, _ *testscript.TestScript, args []string) error {
 		}
 	}
 	_, err := w.store.Claim(w.ctx, lease.Heartbeat{
-		InstanceID: args[0], BootID: "boot-1", TTL: lease.Duration(time.Minute), Since: time.Now(), Changes: int64(seen),
+		InstanceID: args[0], BootID: "boot-1", HeartbeatTimeout: lease.Duration(time.Minute), Since: time.Now(), Changes: int64(seen),
 	})
 	return err
 }
@@ -211,8 +211,8 @@ func silence(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// stamp [AGE [UNABLE] [next=AFTER]]: a janitor swept us-east-1, terminates nothing for that reason, and sweeps again so long after.
-func stampSweep(w *world, _ *testscript.TestScript, args []string) error {
+// checkpoint [AGE [UNABLE] [next=AFTER]]: a janitor swept us-east-1, terminates nothing for that reason, and sweeps again so long after.
+func checkpointSweep(w *world, _ *testscript.TestScript, args []string) error {
 	age := time.Duration(0)
 	if len(args) > 0 {
 		var err error
@@ -240,25 +240,25 @@ func holdBrake(w *world, _ *testscript.TestScript, args []string) error {
 	return w.sweep(0, time.Minute, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1], Starting: len(args) > 2})
 }
 
-// sweep leaves the stamp of a janitor that swept so long ago, and sweeps again so long after that.
+// sweep leaves the checkpoint of a janitor that swept so long ago, and sweeps again so long after that.
 func (w *world) sweep(age, next time.Duration, unable lease.KeptReason, held ...lease.Brake) error {
-	office, err := w.store.Campaign(w.ctx, "test", 10*time.Second)
+	leadership, err := w.store.Campaign(w.ctx, "test", 10*time.Second)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = office.Resign(w.ctx) }()
+	defer func() { _ = leadership.Resign(w.ctx) }()
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
 		return err
 	}
-	sweep, err := w.store.Sweep(w.ctx)
+	sweep, err := w.store.Checkpoint(w.ctx)
 	if _, absent := errors.AsType[*lease.NotFoundError](err); err != nil && !absent {
 		return err
 	}
 	at := time.Now().Add(-age)
-	_, err = office.PutSweep(w.ctx, registry, lease.Sweep{
+	_, err = leadership.PutCheckpoint(w.ctx, registry, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: sweep.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(next),
-		Places: []lease.Place{here}, Leader: "test", Brakes: held, Unable: unable, Revision: sweep.Revision,
+		Locations: []lease.Location{here}, Leader: "test", Brakes: held, Unable: unable, Revision: sweep.Revision,
 	})
 	return err
 }

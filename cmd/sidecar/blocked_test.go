@@ -83,7 +83,7 @@ func (p *process) start() {
 }
 
 // beats waits for the heartbeat, takes it away, and waits until the sidecar has claimed it again: its loop turns.
-func (p *process) beats(when string) {
+func (p *process) heartbeats(when string) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Context(), 20*time.Second)
 	defer cancel()
@@ -141,7 +141,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 	filled := script.Fill(t, stderr)
 	p.cmd.Stderr = stderr
 	p.start()
-	p.beats("with a full pipe from the start")
+	p.heartbeats("with a full pipe from the start")
 	if _, err := io.CopyN(io.Discard, unread, int64(filled)); err != nil { // somebody reads again
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 		}
 	}
 	script.Fill(t, stderr)
-	p.beats("with a pipe that filled up while it ran")
+	p.heartbeats("with a pipe that filled up while it ran")
 	p.ends(10 * time.Second)
 }
 
@@ -164,8 +164,8 @@ func TestAStderrThatIsClosedEndsNoSidecar(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start()
-	p.beats("with a broken pipe")
-	p.beats("and again")
+	p.heartbeats("with a broken pipe")
+	p.heartbeats("and again")
 	p.ends(10 * time.Second)
 }
 
@@ -181,7 +181,7 @@ func TestAServiceManagerThatDoesNotReadDelaysNoHeartbeat(t *testing.T) {
 	filled := fillSocket(t, address)
 	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+address.Name, "WATCHDOG_USEC=2000000")
 	p.start()
-	p.beats("with a full socket")
+	p.heartbeats("with a full socket")
 	var told []string
 	for ready := false; !ready; { // what was not taken is told again
 		text := make([]byte, 4096)
@@ -202,7 +202,7 @@ func TestLocalProgramsThatNeverReadDelayNoHeartbeat(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	p.start()
-	p.beats("alone")
+	p.heartbeats("alone")
 	for range 100 {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", p.socket())
 		if err != nil {
@@ -216,7 +216,7 @@ func TestLocalProgramsThatNeverReadDelayNoHeartbeat(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, ask) // until it has filled the buffers of both ends
 	}
-	p.beats("with a hundred programs that ask and do not read")
+	p.heartbeats("with a hundred programs that ask and do not read")
 	p.ends(10 * time.Second)
 }
 

@@ -61,7 +61,7 @@ func TestAFloodLocksRootOutOfNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start()
-	p.beats("alone")
+	p.heartbeats("alone")
 	client, before := sidecar.NewClient(p.socket()), p.memory()
 	attack := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{"flood", p.socket(), floodFor.String()}, Env: os.Environ(), // where it lies is root's alone
@@ -96,7 +96,7 @@ func TestAFloodLocksRootOutOfNothing(t *testing.T) {
 	if most > before+grownMax {
 		t.Errorf("resident memory grew from %d KiB to %d KiB", before, most)
 	}
-	p.beats("after the flood")
+	p.heartbeats("after the flood")
 	p.ends(10 * time.Second)
 }
 

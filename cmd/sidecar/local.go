@@ -48,7 +48,7 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	rows := [][]string{
 		{"instance", s.InstanceID},
 		{"sidecar", fmt.Sprintf("%s since %s", s.Phase, cli.When(s.Since, now))},
-		{"ttl", s.TTL.String()},
+		{"timeout", s.HeartbeatTimeout.String()},
 		{"heartbeat", heartbeat(s, now)},
 	}
 	if s.Failure != "" {
@@ -60,7 +60,7 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	now = now.Add(time.Duration(s.ClockBehind)) // what follows is not dated by this machine
 	if l := s.Lease; l != nil {
 		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
-			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.NotAfter, now)})
+			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.MaxExpiresAt, now)})
 		if l.Mark != nil {
 			rows = append(rows, []string{"marked", fmt.Sprintf("%s, ends %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 		}
@@ -114,7 +114,7 @@ func extend(c *ucli.Context) error {
 	partly := error(nil)
 	if extended.Clamped {
 		way := "an operator extends it further, with `lease extend`"
-		if extended.Granted.Equal(extended.Lease.NotAfter) {
+		if extended.Granted.Equal(extended.Lease.MaxExpiresAt) {
 			way = "that is its latest date, which an operator moves with `lease extend --max-term`"
 		}
 		cli.Say(c, "granted less than asked for: from here, to %s at most; %s", extended.Granted.UTC().Format(time.RFC3339), way)

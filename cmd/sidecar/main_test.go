@@ -40,9 +40,9 @@ func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
 		"not yet":          {sidecar.Status{}, "not renewed yet", false},
 		"never":            {sidecar.Status{Failure: "timeout"}, "never acknowledged", true},
 	} {
-		c.status.TTL = lease.Duration(time.Minute)
+		c.status.HeartbeatTimeout = lease.Duration(time.Minute)
 		rows := fmt.Sprintf("%q", statusRows(c.status, now))
-		if !strings.Contains(rows, `["ttl" "1m0s"] ["heartbeat" "`+c.want+`"]`) || failing(c.status) != c.failing {
+		if !strings.Contains(rows, `["timeout" "1m0s"] ["heartbeat" "`+c.want+`"]`) || failing(c.status) != c.failing {
 			t.Errorf("%s: %s, failing %t", name, rows, failing(c.status))
 		}
 		if strings.Contains(rows, `["failure" "timeout"]`) != c.failing {

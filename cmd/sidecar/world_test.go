@@ -63,12 +63,12 @@ func newWorld(env *testscript.Env) error {
 
 func putLease(ctx context.Context, store *etcd.Store) error {
 	now, by := time.Now(), lease.By{Actor: "test"}
-	place := lease.Place{Account: "123456789012", Region: "us-east-1"}
+	location := lease.Location{Account: "123456789012", Region: "us-east-1"}
 	if _, err := store.PutRegistry(ctx, lease.NewRegistry(now, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", lease.ModeArmed)); err != nil {
 		return err
 	}
-	l := lease.Adopt(now, lease.Instance{ID: me, Place: place, Zone: "us-east-1a"}, now.Add(time.Hour), time.Date(2098, 1, 1, 0, 0, 0, 0, time.UTC), "ada", nil, by)
-	l.TTL = lease.Duration(lease.MinTTL)
+	l := lease.Adopt(now, lease.Instance{ID: me, Location: location, Zone: "us-east-1a"}, now.Add(time.Hour), time.Date(2098, 1, 1, 0, 0, 0, 0, time.UTC), "ada", nil, by)
+	l.HeartbeatTimeout = lease.Duration(lease.MinHeartbeatTimeout)
 	l, err := l.Activate(now, by)
 	if err != nil {
 		return err
@@ -95,14 +95,14 @@ func (w *world) wait(words string) error {
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": script.Exits,
-		"stamp": func(ts *testscript.TestScript, _ bool, args []string) { // stamp AGE: a janitor swept so long ago
+		"checkpoint": func(ts *testscript.TestScript, _ bool, args []string) { // checkpoint AGE: a janitor swept so long ago
 			age, err := time.ParseDuration(args[0])
 			ts.Check(err)
 			at := time.Now().Add(-age).UTC()
-			data, err := json.Marshal(lease.Sweep{Schema: lease.Schema, Sequence: 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute)})
+			data, err := json.Marshal(lease.Checkpoint{Schema: lease.Schema, Sequence: 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute)})
 			ts.Check(err)
 			w := ts.Value("world").(*world)
-			_, err = w.client.Put(w.ctx, "/lapse/default/sweep", string(data))
+			_, err = w.client.Put(w.ctx, "/lapse/default/checkpoint", string(data))
 			ts.Check(err)
 		},
 		"cut": func(ts *testscript.TestScript, _ bool, _ []string) { // etcd goes away, and the sidecar knows

@@ -19,10 +19,10 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	state, census := g.state, g.census
 	g.mu.Unlock()
 	gauge("lapse_leader", "Whether this janitor leads.").put(to, truth(state.leader != ""))
-	if at := state.stamp.Time; !at.IsZero() {
-		gauge("lapse_last_sweep_timestamp_seconds", "Of the newest stamp of a sweep that this janitor has written or read.").
+	if at := state.checkpoint.Time; !at.IsZero() {
+		gauge("lapse_last_sweep_timestamp_seconds", "Of the newest checkpoint of a sweep that this janitor has written or read.").
 			put(to, float64(at.UnixMilli())/1000)
-		gauge("lapse_next_sweep_timestamp_seconds", "When the sweep after that one is due.").put(to, float64(state.stamp.Due().UnixMilli())/1000)
+		gauge("lapse_next_sweep_timestamp_seconds", "When the sweep after that one is due.").put(to, float64(state.checkpoint.Due().UnixMilli())/1000)
 	}
 	if census != nil {
 		collect(to, *census)
@@ -40,13 +40,13 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 	each(to, gauge("lapse_launches", "Launches, by state.", "state"), c.Launches,
 		lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)
 	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, plan.Actions()...)
-	each(to, gauge("lapse_silent_leases", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
-	gauge("lapse_longest_silence_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
+	each(to, gauge("lapse_heartbeats_lost", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
+	gauge("lapse_longest_heartbeat_loss_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
 	each(to, gauge("lapse_overdue_instances", "Instances that their record says should be gone, by what keeps them.", "reason"), c.Overdue,
 		lease.KeptReasons()...)
 	gauge("lapse_tag_lag_seconds", "For how long the oldest tag lapse:expires has been behind its record.").put(to, c.TagLag.Seconds())
 
-	held := gauge("lapse_brake_held", "Brakes that hold.", "brake", "scope")
+	held := gauge("lapse_brake_engaged", "Brakes that hold.", "brake", "scope")
 	shown := map[[2]string]bool{}
 	for _, b := range c.Brakes {
 		if key := [2]string{b.Name, b.Scope}; !shown[key] && !b.Starting {
@@ -54,17 +54,17 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 			held.put(to, 1, b.Name, b.Scope)
 		}
 	}
-	listed := gauge("lapse_place_listed", "Whether the last listing of the place was complete.", "place")
-	stuck := gauge("lapse_stuck_instances", "Instances of revoked leases that may not be terminated.", "place")
-	instances := gauge("lapse_instances", "Instances alive that bear a registry's tag.", "place", "kind")
-	for place, p := range c.Places {
-		name := place.String()
+	listed := gauge("lapse_location_listed", "Whether the last listing of the location was complete.", "location")
+	stuck := gauge("lapse_stuck_instances", "Instances of revoked leases that may not be terminated.", "location")
+	instances := gauge("lapse_instances", "Instances alive that bear a registry's tag.", "location", "kind")
+	for location, p := range c.Locations {
+		name := location.String()
 		listed.put(to, truth(p.Listed), name)
 		stuck.put(to, float64(p.Stuck), name)
 		if !p.Listed {
 			continue // what lives there is not known
 		}
-		for kind, n := range map[string]int{"managed": p.Managed, "foreign": p.Foreign, "unexplained": p.Unexplained, "exempt": p.Exempt} {
+		for kind, n := range map[string]int{"managed": p.Managed, "foreign": p.Foreign, "untracked": p.Untracked, "exempt": p.Exempt} {
 			instances.put(to, float64(n), name, kind)
 		}
 	}

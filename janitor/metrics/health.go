@@ -16,17 +16,17 @@ const startMax = 2 * time.Minute
 // readMax is for how long a janitor that waits may be unable to read the registry: it looks each minute.
 const readMax = 3 * time.Minute
 
-// state is what health is judged by. Times carry monotonic readings, but for those of stamps.
+// state is what health is judged by. Times carry monotonic readings, but for those of checkpoints.
 type state struct {
-	turnBy   time.Time     // when the loop is to have turned again; zero: whenever somebody is elected
-	started  bool          // it has turned
-	leader   string        // the name under which this janitor leads; empty: it does not
-	since    time.Time     // of leading, or not
-	read     time.Time     // when the registry was last read, or written
-	stamp    lease.Sweep   // the newest
-	own      time.Time     // when the newest own stamp of this term was written
-	fresh    time.Duration // for how long others rely on that one
-	silenced string        // why the audit log takes no events; empty: it does, as far as this term knows
+	turnBy     time.Time        // when the loop is to have turned again; zero: whenever somebody is elected
+	started    bool             // it has turned
+	leader     string           // the name under which this janitor leads; empty: it does not
+	since      time.Time        // of leading, or not
+	read       time.Time        // when the registry was last read, or written
+	checkpoint lease.Checkpoint // the newest
+	own        time.Time        // when the newest own checkpoint of this term was written
+	fresh      time.Duration    // for how long others rely on that one
+	silenced   string           // why the audit log takes no events; empty: it does, as far as this term knows
 }
 
 // Turned notes that the janitor's loop goes round.
@@ -40,7 +40,7 @@ func (e *Exporter) Turned(within time.Duration) {
 	}
 }
 
-// Led notes whether the janitor leads. What a leader counted is forgotten with its office.
+// Led notes whether the janitor leads. What a leader counted is forgotten with its leadership.
 func (e *Exporter) Led(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -54,15 +54,15 @@ func (e *Exporter) audited(trouble string) {
 	e.state.silenced = trouble
 }
 
-// Stamp notes a stamp that was written or read.
-func (e *Exporter) Stamp(s lease.Sweep) {
+// Checkpoint notes a checkpoint that was written or read.
+func (e *Exporter) Checkpoint(s lease.Checkpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.state.read = time.Now()
-	if s.Leader == e.state.leader && e.state.leader != "" && s.Nonce != e.state.stamp.Nonce {
+	if s.Leader == e.state.leader && e.state.leader != "" && s.Nonce != e.state.checkpoint.Nonce {
 		e.state.own, e.state.fresh = time.Now(), s.FreshFor()
 	}
-	e.state.stamp = s
+	e.state.checkpoint = s
 }
 
 // Counted notes what a decision was about.
@@ -98,9 +98,9 @@ func (e *Exporter) Ready() error {
 	case !s.started:
 		return errors.New("starting: the registry was not reached yet")
 	case s.leader != "" && s.own.IsZero():
-		return fmt.Errorf("leads since %s ago, and has written no stamp of a sweep yet; see the log", ago(s.since))
+		return fmt.Errorf("leads since %s ago, and has written no checkpoint of a sweep yet; see the log", ago(s.since))
 	case s.leader != "" && time.Since(s.own) > s.fresh:
-		return fmt.Errorf("leads, but its last stamp of a sweep is %s old; see the log", ago(s.own))
+		return fmt.Errorf("leads, but its last checkpoint of a sweep is %s old; see the log", ago(s.own))
 	case s.leader != "" && s.silenced != "":
 		return fmt.Errorf("leads, and ends nothing until the next event is written to the audit log: %s", s.silenced)
 	case s.leader != "":
@@ -109,10 +109,10 @@ func (e *Exporter) Ready() error {
 		return errors.New("waits to be elected, and has not read the registry yet")
 	case time.Since(s.read) > readMax:
 		return fmt.Errorf("waits to be elected, and could not read the registry for %s", ago(s.read))
-	case s.stamp.Time.IsZero():
+	case s.checkpoint.Time.IsZero():
 		return errors.New("waits to be elected, and no janitor has swept yet")
-	case !s.stamp.Fresh(e.now()):
-		return fmt.Errorf("waits to be elected, and the last sweep, by %s, is of %s", s.stamp.Leader, s.stamp.Time.Format(time.RFC3339))
+	case !s.checkpoint.Fresh(e.now()):
+		return fmt.Errorf("waits to be elected, and the last sweep, by %s, is of %s", s.checkpoint.Leader, s.checkpoint.Time.Format(time.RFC3339))
 	}
 	return nil
 }

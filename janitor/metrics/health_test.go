@@ -20,17 +20,17 @@ import (
 // TestHealthSaysWhatIsWrong lets things happen to a janitor that sweeps each minute, and asks how it is.
 func TestHealthSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	stamp := func(leader, nonce string, age time.Duration) func(*Exporter) {
+	checkpoint := func(leader, nonce string, age time.Duration) func(*Exporter) {
 		return func(e *Exporter) {
 			at := time.Now().Add(-age)
-			e.Stamp(lease.Sweep{Leader: leader, Nonce: nonce, Sequence: 1, Time: at, NextSweep: at.Add(time.Minute)})
+			e.Checkpoint(lease.Checkpoint{Leader: leader, Nonce: nonce, Sequence: 1, Time: at, NextSweep: at.Add(time.Minute)})
 		}
 	}
 	turned := func(e *Exporter) { e.Turned(5 * time.Minute) }
 	working := func(e *Exporter) { e.Turned(100 * time.Hour) }
 	friday := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when the clock of a bubble begins
 	pausing := func(e *Exporter) {
-		e.Stamp(lease.Sweep{Leader: "one", Nonce: "a", Sequence: 1, Time: friday, NextSweep: friday.Add(62 * time.Hour)})
+		e.Checkpoint(lease.Checkpoint{Leader: "one", Nonce: "a", Sequence: 1, Time: friday, NextSweep: friday.Add(62 * time.Hour)})
 	}
 	waiting := func(e *Exporter) { e.Turned(0) }
 	leads := func(e *Exporter) { e.Led("one") }
@@ -47,26 +47,26 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		"just started":                 {nil, "", "starting"},
 		"started long ago":             {[]func(*Exporter){after(3 * time.Minute)}, "not started within 2m0s", "starting"},
 		"waits, and nothing was read":  {[]func(*Exporter){waiting, after(time.Hour)}, "", "has not read the registry yet"},
-		"waits while another sweeps":   {[]func(*Exporter){turned, stamp("two", "a", time.Minute)}, "", ""},
-		"waits, and nobody sweeps":     {[]func(*Exporter){turned, stamp("two", "a", time.Hour)}, "", "the last sweep, by two, is of 1999-12-31T23:00:00Z"},
-		"waits, and nobody ever swept": {[]func(*Exporter){turned, func(e *Exporter) { e.Stamp(lease.Sweep{}) }}, "", "no janitor has swept yet"},
+		"waits while another sweeps":   {[]func(*Exporter){turned, checkpoint("two", "a", time.Minute)}, "", ""},
+		"waits, and nobody sweeps":     {[]func(*Exporter){turned, checkpoint("two", "a", time.Hour)}, "", "the last sweep, by two, is of 1999-12-31T23:00:00Z"},
+		"waits, and nobody ever swept": {[]func(*Exporter){turned, func(e *Exporter) { e.Checkpoint(lease.Checkpoint{}) }}, "", "no janitor has swept yet"},
 		"waits, and cannot read": {
-			[]func(*Exporter){turned, stamp("two", "a", 0), after(4 * time.Minute)}, "", "could not read the registry for 4m0s",
+			[]func(*Exporter){turned, checkpoint("two", "a", 0), after(4 * time.Minute)}, "", "could not read the registry for 4m0s",
 		},
-		"elected, and yet to sweep":       {[]func(*Exporter){turned, leads, stamp("two", "a", 0)}, "", "has written no stamp"},
-		"leads and sweeps":                {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(2 * time.Minute)}, "", ""},
-		"leads, and its sweeps fail":      {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4*time.Minute + time.Second)}, "", "its last stamp of a sweep is 4m1s old"},
-		"reads its own stamp once more":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(4*time.Minute + time.Second), stamp("one", "a", 0)}, "", "its last stamp of a sweep is 4m1s old"},
-		"leads, and its schedule pauses":  {[]func(*Exporter){working, leads, pausing, after(62 * time.Hour)}, "", ""},
-		"leads, and the pause is over":    {[]func(*Exporter){working, leads, pausing, after(62*time.Hour + 4*time.Minute)}, "", "its last stamp of a sweep is 62h4m0s old"},
-		"waits, and the schedule pauses":  {[]func(*Exporter){working, pausing, after(62 * time.Hour), pausing}, "", ""},
-		"its audit log is down":           {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited}, "", "until the next event is written to the audit log: disk full"},
-		"its audit log is back":           {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited, unaudited, audited}, "", ""},
-		"deposed while its log was down":  {[]func(*Exporter){turned, leads, stamp("one", "a", 0), unaudited, deposed, unaudited, stamp("two", "b", 0)}, "", ""},
-		"elected since its log was down":  {[]func(*Exporter){turned, leads, unaudited, deposed, unaudited, leads, stamp("one", "a", 0)}, "", ""},
-		"deposed, and the other sweeps":   {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, stamp("two", "b", 0)}, "", ""},
-		"elected again, and yet to sweep": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), deposed, leads, stamp("one", "a", 0)}, "", "has written no stamp"},
-		"its loop hangs, though it leads": {[]func(*Exporter){turned, leads, stamp("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
+		"elected, and yet to sweep":          {[]func(*Exporter){turned, leads, checkpoint("two", "a", 0)}, "", "has written no checkpoint"},
+		"leads and sweeps":                   {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(2 * time.Minute)}, "", ""},
+		"leads, and its sweeps fail":         {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(4*time.Minute + time.Second)}, "", "its last checkpoint of a sweep is 4m1s old"},
+		"reads its own checkpoint once more": {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(4*time.Minute + time.Second), checkpoint("one", "a", 0)}, "", "its last checkpoint of a sweep is 4m1s old"},
+		"leads, and its schedule pauses":     {[]func(*Exporter){working, leads, pausing, after(62 * time.Hour)}, "", ""},
+		"leads, and the pause is over":       {[]func(*Exporter){working, leads, pausing, after(62*time.Hour + 4*time.Minute)}, "", "its last checkpoint of a sweep is 62h4m0s old"},
+		"waits, and the schedule pauses":     {[]func(*Exporter){working, pausing, after(62 * time.Hour), pausing}, "", ""},
+		"its audit log is down":              {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), unaudited}, "", "until the next event is written to the audit log: disk full"},
+		"its audit log is back":              {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), unaudited, unaudited, audited}, "", ""},
+		"deposed while its log was down":     {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), unaudited, deposed, unaudited, checkpoint("two", "b", 0)}, "", ""},
+		"elected since its log was down":     {[]func(*Exporter){turned, leads, unaudited, deposed, unaudited, leads, checkpoint("one", "a", 0)}, "", ""},
+		"deposed, and the other sweeps":      {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), deposed, checkpoint("two", "b", 0)}, "", ""},
+		"elected again, and yet to sweep":    {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), deposed, leads, checkpoint("one", "a", 0)}, "", "has written no checkpoint"},
+		"its loop hangs, though it leads":    {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,7 +119,7 @@ func TestServing(t *testing.T) {
 	}
 	e.Turned(time.Minute)
 	e.Led("one")
-	e.Stamp(lease.Sweep{Leader: "one", Nonce: "a", Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Sequence: 1})
+	e.Checkpoint(lease.Checkpoint{Leader: "one", Nonce: "a", Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Sequence: 1})
 	if code, body := ask("/readyz"); code != http.StatusOK || body != "ok\n" {
 		t.Errorf("readyz: %d %q", code, body)
 	}
@@ -157,7 +157,7 @@ func (l *tired) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// TestTheServerSaysItsTroublesInTheLog has no other place for them: on stderr itself they could block it.
+// TestTheServerSaysItsTroublesInTheLog has no other location for them: on stderr itself they could block it.
 func TestTheServerSaysItsTroublesInTheLog(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

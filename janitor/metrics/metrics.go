@@ -2,18 +2,18 @@
 // it is ready.
 //
 //   - metrics.go: [Exporter], told by a janitor what happens, and its counters; gauges.go: what is counted anew with each
-//     decision, and vanishes when the office is lost; health.go: whether the janitor lives, and is ready.
+//     decision, and vanishes when the leadership is lost; health.go: whether the janitor lives, and is ready.
 //   - serve.go: /metrics, /healthz and /readyz over HTTP.
 //
 // The metrics:
 //
 //	lapse_build_info{version,go_version}           1
 //	lapse_leader                                   1 while this janitor leads
-//	lapse_last_sweep_timestamp_seconds             of the newest stamp that it has written or read
+//	lapse_last_sweep_timestamp_seconds             of the newest checkpoint that it has written or read
 //	lapse_next_sweep_timestamp_seconds             when the sweep after that one is due
 //	lapse_sweeps_total{result}                     ok, failed
-//	lapse_sweep_duration_seconds                   from its first look to its decision and stamp
-//	lapse_ec2_calls_total{place,action,code}       attempts, the SDK's retries included; code OK, EC2's own, or unreachable
+//	lapse_sweep_duration_seconds                   from its first look to its decision and checkpoint
+//	lapse_ec2_calls_total{location,action,code}       attempts, the SDK's retries included; code OK, EC2's own, or unreachable
 //	lapse_ec2_call_duration_seconds{action}
 //	lapse_terminations_asked_total{cause}          instances for which EC2 accepted TerminateInstances
 //	lapse_ends_total{cause}                        ends that EC2 confirmed
@@ -28,13 +28,13 @@
 //
 //	lapse_registry_mode{mode}                      1 for observe, armed or paused; 0 for the other two
 //	lapse_leases{state}, lapse_launches{state}     records
-//	lapse_instances{place,kind}                    alive; managed, foreign, unexplained or exempt
-//	lapse_place_listed{place}                      1 if the last listing was complete
+//	lapse_instances{location,kind}                    alive; managed, foreign, untracked or exempt
+//	lapse_location_listed{location}                      1 if the last listing was complete
 //	lapse_plan_verdicts{action}
-//	lapse_brake_held{brake,scope}                  1 while it is held; absent when not
-//	lapse_stuck_instances{place}                   that EC2 refuses to terminate
-//	lapse_silent_leases{zone}                      of running instances that are to beat, and do not
-//	lapse_longest_silence_seconds                  for how long the longest has been missed, by this leader's own clock
+//	lapse_brake_engaged{brake,scope}                  1 while it is held; absent when not
+//	lapse_stuck_instances{location}                   that EC2 refuses to terminate
+//	lapse_heartbeats_lost{zone}                      of running instances that are to beat, and do not
+//	lapse_longest_heartbeat_loss_seconds                  for how long the longest has been missed, by this leader's own clock
 //	lapse_overdue_instances{reason}                instances that should be gone by their record, by [lease.KeptReason]
 //	lapse_tag_lag_seconds                          for how long the oldest tag lapse:expires has been behind its record
 package metrics
@@ -78,7 +78,7 @@ func New(version string, now func() time.Time) *Exporter {
 		asked:     counters("lapse_terminations_asked_total", "Instances for which EC2 accepted TerminateInstances.", cause...),
 		ends:      counters("lapse_ends_total", "Ends that EC2 confirmed.", cause...),
 		spared:    counters("lapse_spared_total", "Instances to be ended by the plan, and not ended on a fresh look.", cause...),
-		calls:     counters("lapse_ec2_calls_total", "Attempts of calls to EC2, retries included.", "place", "action", "code"),
+		calls:     counters("lapse_ec2_calls_total", "Attempts of calls to EC2, retries included.", "location", "action", "code"),
 		failures:  counter("lapse_failures_total", "Reads, writes and calls that failed, by instance or launch."),
 		unaudited: counter("lapse_audit_failures_total", "Events that could not be written to the audit log."),
 		swept: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -124,14 +124,14 @@ func histograms(name, help string, buckets []float64, labels ...string) *prometh
 // causes for which a lease may end.
 func causes() []lease.Cause {
 	return []lease.Cause{
-		lease.CauseTerm, lease.CauseRelease, lease.CauseOperator, lease.CauseSilence, lease.CauseNeverBeat,
+		lease.CauseExpired, lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat,
 		lease.CauseFailedCreation, lease.CauseGone,
 	}
 }
 
 // Called counts one attempt of a call to EC2.
-func (e *Exporter) Called(place lease.Place, action, code string, took time.Duration) {
-	e.calls.WithLabelValues(place.String(), action, code).Inc()
+func (e *Exporter) Called(location lease.Location, action, code string, took time.Duration) {
+	e.calls.WithLabelValues(location.String(), action, code).Inc()
 	e.took.WithLabelValues(action).Observe(took.Seconds())
 }
 

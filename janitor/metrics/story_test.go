@@ -57,7 +57,7 @@ func (w world) leased(term time.Duration, change func(*lease.Lease)) string {
 	w.t.Helper()
 	now, by := time.Now(), lease.By{Actor: "test"}
 	i := w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}})
-	l := lease.Adopt(now, lease.Instance{ID: i.ID, Place: w.cloud.Place(), Zone: i.Zone, ZoneID: i.ZoneID}, now.Add(term), time.Time{}, "ada", nil, by)
+	l := lease.Adopt(now, lease.Instance{ID: i.ID, Location: w.cloud.Location(), Zone: i.Zone, ZoneID: i.ZoneID}, now.Add(term), time.Time{}, "ada", nil, by)
 	l, err := l.Activate(now, by)
 	if err != nil {
 		w.t.Fatal(err)
@@ -75,8 +75,10 @@ func (w world) run() (stop func()) {
 	p := plan.DefaultPolicy()
 	p.BootGrace = 0
 	j, err := janitor.New(janitor.Config{
-		Campaign: func(ctx context.Context) (janitor.Office, error) { return w.store.Campaign(ctx, "one", time.Minute) },
-		Clouds:   []janitor.Cloud{w.cloud}, Policy: p, Schedule: "@every 1s", Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Campaign: func(ctx context.Context) (janitor.Leadership, error) {
+			return w.store.Campaign(ctx, "one", time.Minute)
+		},
+		Clouds: []janitor.Cloud{w.cloud}, Policy: p, Schedule: "@every 1s", Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Observe: w.e,
 	})
 	if err != nil {
@@ -94,14 +96,14 @@ func (w world) run() (stop func()) {
 }
 
 // TestTheMetricsOfAStory has one instance of each kind: one whose term passes, one that may not be ended, one that holds,
-// one that is silent, one exempt, one foreign, one unexplained.
+// one that is silent, one exempt, one foreign, one untracked.
 func TestTheMetricsOfAStory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	asIs := func(*lease.Lease) {}
 	w.leased(time.Second, asIs)
 	w.leased(time.Hour, asIs)
-	w.leased(time.Hour, func(l *lease.Lease) { l.TTL = lease.Duration(time.Hour) })
+	w.leased(time.Hour, func(l *lease.Lease) { l.HeartbeatTimeout = lease.Duration(time.Hour) })
 	w.sim.Protect(w.leased(time.Hour, func(l *lease.Lease) {
 		l.State, l.Cause, l.RevokedAt = lease.StateRevoked, lease.CauseRelease, time.Now()
 	}), true)
@@ -119,20 +121,20 @@ func TestTheMetricsOfAStory(t *testing.T) {
 # TYPE lapse_ends_total counter
 lapse_ends_total{cause="failed-creation"} 0
 lapse_ends_total{cause="gone"} 0
-lapse_ends_total{cause="never-beat"} 0
-lapse_ends_total{cause="operator"} 0
+lapse_ends_total{cause="no-heartbeat"} 0
+lapse_ends_total{cause="revoke"} 0
 lapse_ends_total{cause="release"} 0
-lapse_ends_total{cause="silence"} 0
-lapse_ends_total{cause="term"} 1
+lapse_ends_total{cause="heartbeat-lost"} 0
+lapse_ends_total{cause="expired"} 1
 # HELP lapse_failures_total Reads, writes and calls that failed, by instance or launch.
 # TYPE lapse_failures_total counter
 lapse_failures_total 1
 # HELP lapse_instances Instances alive that bear a registry's tag.
 # TYPE lapse_instances gauge
-lapse_instances{kind="exempt",place="123456789012/us-east-1"} 1
-lapse_instances{kind="foreign",place="123456789012/us-east-1"} 1
-lapse_instances{kind="managed",place="123456789012/us-east-1"} 3
-lapse_instances{kind="unexplained",place="123456789012/us-east-1"} 1
+lapse_instances{kind="exempt",location="123456789012/us-east-1"} 1
+lapse_instances{kind="foreign",location="123456789012/us-east-1"} 1
+lapse_instances{kind="managed",location="123456789012/us-east-1"} 3
+lapse_instances{kind="untracked",location="123456789012/us-east-1"} 1
 # HELP lapse_launches Launches, by state.
 # TYPE lapse_launches gauge
 lapse_launches{state="closed"} 0
@@ -148,34 +150,34 @@ lapse_leases{state="adopting"} 0
 lapse_leases{state="ended"} 1
 lapse_leases{state="revoked"} 1
 lapse_leases{state="unmanaged"} 0
-# HELP lapse_place_listed Whether the last listing of the place was complete.
-# TYPE lapse_place_listed gauge
-lapse_place_listed{place="123456789012/us-east-1"} 1
+# HELP lapse_location_listed Whether the last listing of the location was complete.
+# TYPE lapse_location_listed gauge
+lapse_location_listed{location="123456789012/us-east-1"} 1
 # HELP lapse_registry_mode What janitors may do.
 # TYPE lapse_registry_mode gauge
 lapse_registry_mode{mode="armed"} 1
 lapse_registry_mode{mode="observe"} 0
 lapse_registry_mode{mode="paused"} 0
-# HELP lapse_silent_leases Leases of running instances that are to beat, and do not.
-# TYPE lapse_silent_leases gauge
-lapse_silent_leases{zone="use1-az1"} 1
+# HELP lapse_heartbeats_lost Leases of running instances that are to beat, and do not.
+# TYPE lapse_heartbeats_lost gauge
+lapse_heartbeats_lost{zone="use1-az1"} 1
 # HELP lapse_stuck_instances Instances of revoked leases that may not be terminated.
 # TYPE lapse_stuck_instances gauge
-lapse_stuck_instances{place="123456789012/us-east-1"} 1
+lapse_stuck_instances{location="123456789012/us-east-1"} 1
 # HELP lapse_terminations_asked_total Instances for which EC2 accepted TerminateInstances.
 # TYPE lapse_terminations_asked_total counter
 lapse_terminations_asked_total{cause="failed-creation"} 0
 lapse_terminations_asked_total{cause="gone"} 0
-lapse_terminations_asked_total{cause="never-beat"} 0
-lapse_terminations_asked_total{cause="operator"} 0
+lapse_terminations_asked_total{cause="no-heartbeat"} 0
+lapse_terminations_asked_total{cause="revoke"} 0
 lapse_terminations_asked_total{cause="release"} 0
-lapse_terminations_asked_total{cause="silence"} 0
-lapse_terminations_asked_total{cause="term"} 1
+lapse_terminations_asked_total{cause="heartbeat-lost"} 0
+lapse_terminations_asked_total{cause="expired"} 1
 `
 	names := []string{
 		"lapse_ends_total", "lapse_failures_total", "lapse_instances", "lapse_launches", "lapse_leader", "lapse_leases",
-		"lapse_place_listed", "lapse_registry_mode", "lapse_silent_leases", "lapse_stuck_instances",
-		"lapse_terminations_asked_total", "lapse_brake_held", // none is held
+		"lapse_location_listed", "lapse_registry_mode", "lapse_heartbeats_lost", "lapse_stuck_instances",
+		"lapse_terminations_asked_total", "lapse_brake_engaged", // none is held
 	}
 	eventually(t, func() error {
 		return testutil.ScrapeAndCompare(server.URL+"/metrics", strings.NewReader(want), names...)
@@ -189,7 +191,7 @@ lapse_terminations_asked_total{cause="term"} 1
 	for labels, least := range map[[2]string]float64{
 		{"DescribeInstances", "OK"}: 2, {"TerminateInstances", "OK"}: 1, {"TerminateInstances", "OperationNotPermitted"}: 1,
 	} {
-		if n := testutil.ToFloat64(w.e.calls.WithLabelValues(w.cloud.Place().String(), labels[0], labels[1])); n < least {
+		if n := testutil.ToFloat64(w.e.calls.WithLabelValues(w.cloud.Location().String(), labels[0], labels[1])); n < least {
 			t.Errorf("%g calls of %v", n, labels)
 		}
 	}
@@ -202,7 +204,7 @@ lapse_terminations_asked_total{cause="term"} 1
 # HELP lapse_leader Whether this janitor leads.
 # TYPE lapse_leader gauge
 lapse_leader 0
-`), "lapse_leader", "lapse_leases", "lapse_instances", "lapse_plan_verdicts", "lapse_registry_mode", "lapse_silent_leases", "lapse_longest_silence_seconds"); err != nil {
+`), "lapse_leader", "lapse_leases", "lapse_instances", "lapse_plan_verdicts", "lapse_registry_mode", "lapse_heartbeats_lost", "lapse_longest_heartbeat_loss_seconds"); err != nil {
 		t.Errorf("after it resigned: %v", err)
 	}
 }
@@ -228,42 +230,42 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 	e := New("v1", time.Now)
 	e.Led("one")
 	brakes := []lease.Brake{
-		{Name: "silence"},
-		{Name: "silence", Scope: "use1-az1"},
-		{Name: "silence", Scope: "use1-az2"},
+		{Name: lease.BrakeHeartbeats},
+		{Name: lease.BrakeHeartbeats, Scope: "use1-az1"},
+		{Name: lease.BrakeHeartbeats, Scope: "use1-az2"},
 		{Name: "rate"},
 		{Name: "rate"},
-		{Name: lease.BrakeRestored},
-		{Name: lease.BrakeRestored, Scope: "i-1"},
-		{Name: lease.BrakeStranger},
+		{Name: lease.BrakeRollback},
+		{Name: lease.BrakeRollback, Scope: "i-1"},
+		{Name: lease.BrakeUnwatched},
 		{Name: "clock", Scope: "1/us-east-1"},
 		{Name: "health"},
 		{Name: "health", Scope: "1/us-east-1"},
 	}
 	e.Counted(plan.Census{Brakes: brakes})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`
-# HELP lapse_brake_held Brakes that hold.
-# TYPE lapse_brake_held gauge
-lapse_brake_held{brake="clock",scope="1/us-east-1"} 1
-lapse_brake_held{brake="health",scope=""} 1
-lapse_brake_held{brake="health",scope="1/us-east-1"} 1
-lapse_brake_held{brake="rate",scope=""} 1
-lapse_brake_held{brake="restored",scope=""} 1
-lapse_brake_held{brake="restored",scope="i-1"} 1
-lapse_brake_held{brake="silence",scope=""} 1
-lapse_brake_held{brake="silence",scope="use1-az1"} 1
-lapse_brake_held{brake="silence",scope="use1-az2"} 1
-lapse_brake_held{brake="stranger",scope=""} 1
-`), "lapse_brake_held"); err != nil {
+# HELP lapse_brake_engaged Brakes that hold.
+# TYPE lapse_brake_engaged gauge
+lapse_brake_engaged{brake="clock",scope="1/us-east-1"} 1
+lapse_brake_engaged{brake="health",scope=""} 1
+lapse_brake_engaged{brake="health",scope="1/us-east-1"} 1
+lapse_brake_engaged{brake="heartbeats",scope=""} 1
+lapse_brake_engaged{brake="heartbeats",scope="use1-az1"} 1
+lapse_brake_engaged{brake="heartbeats",scope="use1-az2"} 1
+lapse_brake_engaged{brake="rate",scope=""} 1
+lapse_brake_engaged{brake="rollback",scope=""} 1
+lapse_brake_engaged{brake="rollback",scope="i-1"} 1
+lapse_brake_engaged{brake="unwatched",scope=""} 1
+`), "lapse_brake_engaged"); err != nil {
 		t.Error(err)
 	}
 	e.Counted(plan.Census{})
-	if n, err := testutil.GatherAndCount(e.registry, "lapse_brake_held"); n != 0 || err != nil {
+	if n, err := testutil.GatherAndCount(e.registry, "lapse_brake_engaged"); n != 0 || err != nil {
 		t.Errorf("%d brakes, %v", n, err)
 	}
 	e.Led("")
 	e.Counted(plan.Census{Brakes: brakes}) // late
-	if n, err := testutil.GatherAndCount(e.registry, "lapse_brake_held"); n != 0 || err != nil {
+	if n, err := testutil.GatherAndCount(e.registry, "lapse_brake_engaged"); n != 0 || err != nil {
 		t.Errorf("%d brakes of a janitor that does not lead, %v", n, err)
 	}
 }
@@ -274,12 +276,12 @@ func TestOnlyOwnDeedsAreCounted(t *testing.T) {
 	for _, kind := range []janitor.EventKind{
 		janitor.EventEnded, janitor.EventTerminating, janitor.EventSpared, janitor.EventRefused, janitor.EventUnaudited,
 	} {
-		e.Happened(janitor.Event{Kind: kind, Cause: lease.CauseTerm})
-		e.Happened(janitor.Event{Kind: kind, Cause: lease.CauseTerm, Own: true})
+		e.Happened(janitor.Event{Kind: kind, Cause: lease.CauseExpired})
+		e.Happened(janitor.Event{Kind: kind, Cause: lease.CauseExpired, Own: true})
 	}
 	for name, got := range map[string]float64{
-		"ends": testutil.ToFloat64(e.ends.WithLabelValues("term")), "asked": testutil.ToFloat64(e.asked.WithLabelValues("term")),
-		"spared": testutil.ToFloat64(e.spared.WithLabelValues("term")), "failures": testutil.ToFloat64(e.failures),
+		"ends": testutil.ToFloat64(e.ends.WithLabelValues("expired")), "asked": testutil.ToFloat64(e.asked.WithLabelValues("expired")),
+		"spared": testutil.ToFloat64(e.spared.WithLabelValues("expired")), "failures": testutil.ToFloat64(e.failures),
 		"unaudited": testutil.ToFloat64(e.unaudited),
 	} {
 		if got != 1 {
@@ -292,7 +294,7 @@ func TestLatenessCountsFromWhenTheEndWasDue(t *testing.T) {
 	t.Parallel()
 	e, now := New("v1", time.Now), time.Now()
 	e.Happened(janitor.Event{
-		Kind: janitor.EventTerminating, Cause: lease.CauseTerm, Own: true, Time: now,
+		Kind: janitor.EventTerminating, Cause: lease.CauseExpired, Own: true, Time: now,
 		Evidence: janitor.Evidence{Due: now.Add(-3 * time.Second), ExpiresAt: now.Add(-time.Hour), RevokedAt: now.Add(-time.Minute)},
 	})
 	families, err := e.registry.Gather()
@@ -310,16 +312,16 @@ func TestLatenessCountsFromWhenTheEndWasDue(t *testing.T) {
 	t.Error("no lateness")
 }
 
-func TestWhatLivesInAPlaceThatWasNotListedIsNotTold(t *testing.T) {
+func TestWhatLivesInALocationThatWasNotListedIsNotTold(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	e.Led("one")
-	e.Counted(plan.Census{Places: map[lease.Place]plan.PlaceCensus{{Account: "1", Region: "r"}: {Managed: 3}}})
+	e.Counted(plan.Census{Locations: map[lease.Location]plan.LocationCensus{{Account: "1", Region: "r"}: {Managed: 3}}})
 	if n, err := testutil.GatherAndCount(e.registry, "lapse_instances"); n != 0 || err != nil {
 		t.Errorf("%d counts of instances, %v", n, err)
 	}
-	if n, err := testutil.GatherAndCount(e.registry, "lapse_place_listed"); n != 1 || err != nil {
-		t.Errorf("%d places, %v", n, err)
+	if n, err := testutil.GatherAndCount(e.registry, "lapse_location_listed"); n != 1 || err != nil {
+		t.Errorf("%d locations, %v", n, err)
 	}
 }
 

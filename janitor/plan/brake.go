@@ -11,12 +11,12 @@ import (
 	"lapse/lease"
 )
 
-// Names of brakes; those that a person can lift are [lease.BrakeSilence] and the like.
+// Names of brakes; those that a person can lift are [lease.BrakeHeartbeats] and the like.
 const (
-	BrakeSilence = lease.BrakeSilence
-	BrakeRate    = "rate"   // too many ends that nobody declared
-	BrakeClock   = "clock"  // our clock and EC2's disagree
-	BrakeHealth  = "health" // etcd or a listing is not to be trusted
+	BrakeHeartbeats = lease.BrakeHeartbeats
+	BrakeRate       = "rate"   // too many ends that nobody declared
+	BrakeClock      = "clock"  // our clock and EC2's disagree
+	BrakeHealth     = "health" // etcd or a listing is not to be trusted
 )
 
 type brakeKey struct{ name, scope string }
@@ -28,7 +28,7 @@ func (c *situation) trip(name, scope, reason string) {
 		return
 	}
 	since := c.Now
-	for _, before := range c.Snapshot.Registry.Stands(c.Snapshot.Sweep.Brakes) { // one that was lifted, and trips again, is another
+	for _, before := range c.Snapshot.Registry.Stands(c.Snapshot.Checkpoint.Brakes) { // one that was lifted, and trips again, is another
 		if before.Name == name && before.Scope == scope {
 			since = before.Since
 		}
@@ -60,35 +60,35 @@ func (c *situation) hold(l *lease.Lease, name, scope, would string) {
 	}
 }
 
-// placeBrakes trips what holds a whole place, or silences everywhere.
-func (c *situation) placeBrakes() {
-	for _, p := range c.Places {
+// engageByLocation trips what holds a whole location, or silences everywhere.
+func (c *situation) engageByLocation() {
+	for _, p := range c.Locations {
 		if !p.Listed() {
-			c.trip(BrakeHealth, p.Place.String(), "listing failed: "+p.Err)
+			c.trip(BrakeHealth, p.Location.String(), "listing failed: "+p.Err)
 		}
 		if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
-			c.trip(BrakeClock, p.Place.String(), why)
+			c.trip(BrakeClock, p.Location.String(), why)
 		}
 	}
 	if c.Policy.NoSilence {
 		return
 	}
-	recent := slices.DeleteFunc(slices.Clone(c.Snapshot.Sweep.Offices), func(office time.Time) bool {
-		return c.Now.Sub(office).Abs() >= c.Policy.OfficeWindow
+	recent := slices.DeleteFunc(slices.Clone(c.Snapshot.Checkpoint.Leaderships), func(leadership time.Time) bool {
+		return c.Now.Sub(leadership).Abs() >= c.Policy.LeadershipWindow
 	})
 	slices.SortFunc(recent, time.Time.Compare)
 	switch {
-	case c.Office.Unhealthy != "":
-		c.trip(BrakeHealth, "", c.Office.Unhealthy)
-	case !c.Office.Stamped:
-		c.trip(BrakeHealth, "", "new leader: no stamp of its own yet")
+	case c.Leadership.Unhealthy != "":
+		c.trip(BrakeHealth, "", c.Leadership.Unhealthy)
+	case !c.Leadership.Checkpointed:
+		c.trip(BrakeHealth, "", "new leader: no checkpoint of its own yet")
 		b := c.brakes[brakeKey{BrakeHealth, ""}]
 		b.Starting = true
 		c.brakes[brakeKey{BrakeHealth, ""}] = b
-	case len(recent) > c.Policy.OfficeMax:
-		lifts := recent[len(recent)-1-c.Policy.OfficeMax].Add(c.Policy.OfficeWindow)
-		c.trip(BrakeHealth, "", fmt.Sprintf("%d leaders took office within %s; lifts at %s if no other does",
-			len(recent), c.Policy.OfficeWindow, lifts.UTC().Format(time.RFC3339)))
+	case len(recent) > c.Policy.LeadershipMax:
+		lifts := recent[len(recent)-1-c.Policy.LeadershipMax].Add(c.Policy.LeadershipWindow)
+		c.trip(BrakeHealth, "", fmt.Sprintf("%d leaders became leader within %s; lifts at %s if no other does",
+			len(recent), c.Policy.LeadershipWindow, lifts.UTC().Format(time.RFC3339)))
 	}
 }
 
@@ -97,13 +97,13 @@ func (c *situation) placeBrakes() {
 // lifted when the leader changes.
 func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	for _, at := range []string{"", cmp.Or(c.zoneOf(l), nowhere)} {
-		silent, all := c.silences.upTo(at, time.Duration(l.TTL))
+		silent, all := c.silences.upTo(at, time.Duration(l.HeartbeatTimeout))
 		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
-		allowed = max(allowed, c.Snapshot.Registry.Allows(BrakeSilence, at, c.Now, 2*c.Policy.SilentMemory))
+		allowed = max(allowed, c.Snapshot.Registry.Allows(BrakeHeartbeats, at, c.Now, 2*c.Policy.SilentMemory))
 		if silent > allowed {
-			c.trip(BrakeSilence, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
-			c.tally(BrakeSilence, at, silent)
-			name, scope = BrakeSilence, at
+			c.trip(BrakeHeartbeats, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
+			c.tally(BrakeHeartbeats, at, silent)
+			name, scope = BrakeHeartbeats, at
 		}
 	}
 	if _, held := c.brakes[brakeKey{BrakeHealth, ""}]; held {
@@ -112,21 +112,21 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	return name, scope
 }
 
-// silences has, by zone and for the whole registry (""), the leases that count for the silence brake, by rising TTL.
+// silences has, by zone and for the whole registry (""), the leases that count for the silence brake, by rising timeout.
 type silences map[string][]silenceCount
 
 // nowhere stands for the zone of a lease of which neither the record nor EC2 tells the zone. It may be any: what is
 // silent there counts in each.
 const nowhere = "?"
 
-// silenceCount is how many leases of at most this TTL there are, and how many of them are silent.
+// silenceCount is how many leases of at most this timeout there are, and how many of them are silent.
 type silenceCount struct {
-	ttl         time.Duration
-	silent, all int
+	heartbeatTimeout time.Duration
+	silent, all      int
 }
 
-func (s silences) add(zone string, ttl lease.Duration, silent bool) {
-	one := silenceCount{ttl: time.Duration(ttl), all: 1}
+func (s silences) add(zone string, timeout lease.Duration, silent bool) {
+	one := silenceCount{heartbeatTimeout: time.Duration(timeout), all: 1}
 	if silent {
 		one.silent = 1
 	}
@@ -144,14 +144,14 @@ func (c *situation) countSilences() silences {
 		l := &c.Snapshot.Leases[i]
 		zone := c.zoneOf(l)
 		switch {
-		case l.TTL <= 0:
+		case l.HeartbeatTimeout <= 0:
 		case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
-			counts.add(zone, l.TTL, true)
+			counts.add(zone, l.HeartbeatTimeout, true)
 		case l.State != lease.StateActive:
-		case c.beating(l):
-			counts.add(zone, l.TTL, false)
+		case c.renewing(l):
+			counts.add(zone, l.HeartbeatTimeout, false)
 		case c.maybeSilent(l):
-			counts.add(zone, l.TTL, true)
+			counts.add(zone, l.HeartbeatTimeout, true)
 		}
 	}
 	for _, bad := range c.Snapshot.Bad {
@@ -160,7 +160,7 @@ func (c *situation) countSilences() silences {
 		}
 	}
 	for _, zone := range counts {
-		slices.SortFunc(zone, func(a, b silenceCount) int { return cmp.Compare(a.ttl, b.ttl) })
+		slices.SortFunc(zone, func(a, b silenceCount) int { return cmp.Compare(a.heartbeatTimeout, b.heartbeatTimeout) })
 		for i := 1; i < len(zone); i++ {
 			zone[i].silent += zone[i-1].silent
 			zone[i].all += zone[i-1].all
@@ -170,7 +170,7 @@ func (c *situation) countSilences() silences {
 }
 
 // beating reports whether an active lease is beyond doubt: its instance is, its term is not over, and it is renewed.
-func (c *situation) beating(l *lease.Lease) bool {
+func (c *situation) renewing(l *lease.Lease) bool {
 	return c.sound(l) && !c.doubted[l.InstanceID] && c.Silences[l.InstanceID].Broken
 }
 
@@ -183,7 +183,7 @@ func (c *situation) sound(l *lease.Lease) bool {
 // instance ran. EC2's word that it does not run excuses it; that EC2 does not show it any more is no such word.
 func (c *situation) maybeSilent(l *lease.Lease) bool {
 	i, s := c.instanceOf(l), c.Silences[l.InstanceID]
-	if _, swept := c.place[l.Place()]; !swept || i != nil && halted(i.State) {
+	if _, swept := c.location[l.Location()]; !swept || i != nil && halted(i.State) {
 		return false
 	}
 	return c.doubted[l.InstanceID] || !s.Broken && (c.heard(l, i, s) || !c.booting(l, i, s))
@@ -222,32 +222,32 @@ func (c *situation) zoneOf(l *lease.Lease) string {
 	if i != nil {
 		return ZoneOf(l, i)
 	}
-	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Place(), l.Zone}], l.Zone)
+	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Location(), l.Zone}], l.Zone)
 }
 
 // zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
 func (c *situation) zoneSeen(id string) string {
-	for _, p := range c.Places {
-		if i := c.instances[SeenAt{p.Place, id}]; i != nil {
+	for _, p := range c.Locations {
+		if i := c.instances[SeenAt{p.Location, id}]; i != nil {
 			return i.ZoneKey()
 		}
 	}
 	return ""
 }
 
-// upTo returns how many leases of the scope have at most this TTL, and how many of them are silent.
-func (s silences) upTo(scope string, ttl time.Duration) (silent, all int) {
-	silent, all = s.within(scope, ttl)
+// upTo returns how many leases of the scope have at most this timeout, and how many of them are silent.
+func (s silences) upTo(scope string, timeout time.Duration) (silent, all int) {
+	silent, all = s.within(scope, timeout)
 	if scope != "" && scope != nowhere {
-		lost, _ := s.within(nowhere, ttl)
+		lost, _ := s.within(nowhere, timeout)
 		silent, all = silent+lost, all+lost
 	}
 	return silent, all
 }
 
-func (s silences) within(scope string, ttl time.Duration) (silent, all int) {
+func (s silences) within(scope string, timeout time.Duration) (silent, all int) {
 	counts := s[scope]
-	n := sort.Search(len(counts), func(i int) bool { return counts[i].ttl > ttl })
+	n := sort.Search(len(counts), func(i int) bool { return counts[i].heartbeatTimeout > timeout })
 	if n == 0 {
 		return 0, 0
 	}
@@ -256,7 +256,7 @@ func (s silences) within(scope string, ttl time.Duration) (silent, all int) {
 
 // ration holds back ends, and marks, that nobody declared, beyond so many within a while. What was ended before is read
 // from the records, so that it counts whoever did it. A launch that failed counts once, whatever it left; launches are
-// served by token and leases by id, so that one more of either can only take another's place.
+// served by token and leases by id, so that one more of either can only take another's location.
 func (c *situation) ration() {
 	ended, marked, failed := c.recent()
 	allowed := max(c.Policy.RateMin, int(c.Policy.RateShare*float64(c.healthy())))
@@ -339,7 +339,7 @@ func (c *situation) healthy() int {
 	n := 0
 	for i := range c.Snapshot.Leases {
 		l := &c.Snapshot.Leases[i]
-		if l.TTL <= 0 && c.sound(l) || l.TTL > 0 && c.beating(l) {
+		if l.HeartbeatTimeout <= 0 && c.sound(l) || l.HeartbeatTimeout > 0 && c.renewing(l) {
 			n++
 		}
 	}

@@ -44,11 +44,11 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d of %d", c.silent, c.all), func(t *testing.T) {
 			t.Parallel()
-			planned := plan.Decide(calm(crowd(Many(c.silent, "s", Due), Many(c.all-c.silent, "b", Beats))))
+			planned := plan.Decide(calm(crowd(Many(c.silent, "s", Due), Many(c.all-c.silent, "b", Heartbeats))))
 			if n := Tally(planned); n[plan.ActEnd] != c.want || n[plan.ActHold] != c.silent-c.want {
 				t.Errorf("decided %v, want %d ended", n, c.want)
 			}
-			if tripped := c.want == 0; HeldBy(planned, plan.BrakeSilence, "euw1-az1") != tripped {
+			if tripped := c.want == 0; HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != tripped {
 				t.Errorf("brakes %+v", planned.Brakes)
 			}
 		})
@@ -57,9 +57,9 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 
 func TestSilenceBrakeCountsWhateverTTLARecordNames(t *testing.T) {
 	t.Parallel()
-	longest := WithLease(func(l *lease.Lease) { l.TTL = math.MaxInt64 })
+	longest := WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = math.MaxInt64 })
 	planned := plan.Decide(calm(crowd(Many(10, "s", Due, longest))))
-	if n := Tally(planned); n[plan.ActHold] != 10 || !HeldBy(planned, plan.BrakeSilence, "euw1-az1") {
+	if n := Tally(planned); n[plan.ActHold] != 10 || !HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") {
 		t.Errorf("decided %v under %+v, want all held", n, planned.Brakes)
 	}
 }
@@ -69,26 +69,26 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	a, b := InZone("az-a"), InZone("az-b")
 	t.Run("a zone in trouble is held, another is not", func(t *testing.T) {
 		t.Parallel()
-		planned := plan.Decide(calm(crowd(Many(3, "a", Due, a), Many(2, "b", Due, b), Many(20, "c", Beats, b))))
+		planned := plan.Decide(calm(crowd(Many(3, "a", Due, a), Many(2, "b", Due, b), Many(20, "c", Heartbeats, b))))
 		if n := Tally(planned); n[plan.ActEnd] != 2 || n[plan.ActHold] != 3 {
 			t.Errorf("decided %v", n)
 		}
-		if !HeldBy(planned, plan.BrakeSilence, "az-a") || HeldBy(planned, plan.BrakeSilence, "az-b") || HeldBy(planned, plan.BrakeSilence, "") {
+		if !HeldBy(planned, plan.BrakeHeartbeats, "az-a") || HeldBy(planned, plan.BrakeHeartbeats, "az-b") || HeldBy(planned, plan.BrakeHeartbeats, "") {
 			t.Errorf("brakes %+v", planned.Brakes)
 		}
 	})
 	t.Run("two silent in each of several zones are too many for the registry", func(t *testing.T) {
 		t.Parallel()
-		planned := plan.Decide(calm(crowd(Many(2, "a", Due, a), Many(2, "b", Due, b), Many(2, "c", Beats, a))))
-		if n := Tally(planned); n[plan.ActEnd] != 0 || n[plan.ActHold] != 4 || !HeldBy(planned, plan.BrakeSilence, "") {
+		planned := plan.Decide(calm(crowd(Many(2, "a", Due, a), Many(2, "b", Due, b), Many(2, "c", Heartbeats, a))))
+		if n := Tally(planned); n[plan.ActEnd] != 0 || n[plan.ActHold] != 4 || !HeldBy(planned, plan.BrakeHeartbeats, "") {
 			t.Errorf("decided %v, brakes %+v", n, planned.Brakes)
 		}
 	})
 	t.Run("a zone without an id counts by its name", func(t *testing.T) {
 		t.Parallel()
 		nameOnly := func(s *Subject) { s.Lease.ZoneID, s.Instance.ZoneID = "", "" }
-		planned := plan.Decide(calm(crowd(Many(3, "a", Due, nameOnly), Many(20, "c", Beats, b))))
-		if !HeldBy(planned, plan.BrakeSilence, "eu-west-1a") || Tally(planned)[plan.ActEnd] != 0 {
+		planned := plan.Decide(calm(crowd(Many(3, "a", Due, nameOnly), Many(20, "c", Heartbeats, b))))
+		if !HeldBy(planned, plan.BrakeHeartbeats, "eu-west-1a") || Tally(planned)[plan.ActEnd] != 0 {
 			t.Errorf("brakes %+v", planned.Brakes)
 		}
 	})
@@ -110,14 +110,14 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 		ended  int
 	}{
 		"recorded without an id":                      {[]func(*Subject){Silent(0), named, Missing}, 0},
-		"revoked for silence, recorded without an id": {[]func(*Subject){Silent(0), Revoked(lease.CauseSilence, time.Minute), named, Missing}, 0},
+		"revoked for silence, recorded without an id": {[]func(*Subject){Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), named, Missing}, 0},
 		"recorded elsewhere, and seen by this leader": {[]func(*Subject){Silent(0), wrong, WithSilence(func(s *plan.Silence) { s.Zone = "euw1-az1" }), Missing}, 0},
 		"recorded elsewhere, and never seen":          {[]func(*Subject){Silent(0), wrong, Missing}, 3},
 		"shown elsewhere than this leader saw it":     {[]func(*Subject){Silent(0), InZone("az-x"), WithSilence(func(s *plan.Silence) { s.Zone = "euw1-az1" })}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := calm(crowd(Many(3, "a", Due), Many(7, "b", Beats), Many(20, "x", Beats, InZone("az-x"))))
+			v := calm(crowd(Many(3, "a", Due), Many(7, "b", Heartbeats), Many(20, "x", Heartbeats, InZone("az-x"))))
 			Add(&v, Holds("i-c", c.fourth...))
 			ended := 0
 			for _, verdict := range plan.Decide(v).With(plan.ActEnd) {
@@ -134,8 +134,8 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 
 func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 	t.Parallel()
-	withTTL := func(d time.Duration) func(*Subject) {
-		return WithLease(func(l *lease.Lease) { l.TTL = lease.Duration(d) })
+	withHeartbeatTimeout := func(d time.Duration) func(*Subject) {
+		return WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = lease.Duration(d) })
 	}
 	booting := func(s *Subject) {
 		Silent(time.Minute)(s)
@@ -150,54 +150,54 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 		world  []func(*plan.View)
 		held   bool
 	}{
-		{"seven that beat", Many(7, "b", Beats), nil, false},
-		{"six that beat", Many(6, "b", Beats), nil, true},
-		{"seven that beat with a shorter TTL", Many(7, "b", Beats, withTTL(TTL-1)), nil, false},
-		{"seven that beat with a longer TTL say nothing yet", Many(7, "b", Beats, withTTL(TTL+1)), nil, true},
-		{"one silent with a longer TTL says nothing yet", append(Many(7, "b", Beats), Holds("i-c", Silent(0), withTTL(TTL+1))), nil, false},
-		{"one silent with a shorter TTL", append(Many(7, "b", Beats), Holds("i-c", Silent(0), withTTL(TTL-1))), nil, true},
+		{"seven that beat", Many(7, "b", Heartbeats), nil, false},
+		{"six that beat", Many(6, "b", Heartbeats), nil, true},
+		{"seven that beat with a shorter TTL", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout-1)), nil, false},
+		{"seven that beat with a longer TTL say nothing yet", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout+1)), nil, true},
+		{"one silent with a longer TTL says nothing yet", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), withHeartbeatTimeout(HeartbeatTimeout+1))), nil, false},
+		{"one silent with a shorter TTL", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), withHeartbeatTimeout(HeartbeatTimeout-1))), nil, true},
 		{"seven without a TTL", Many(7, "b"), nil, true},
-		{"seven stopped", Many(7, "b", Beats, Is(lease.InstanceStopped)), nil, true},
-		{"one more, silent and stopped", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Is(lease.InstanceStopped))), nil, false},
-		{"one more, silent and pending", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Is(lease.InstancePending))), nil, false},
-		{"one more, silent and stopping", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Is(lease.InstanceStopping))), nil, false},
-		{"one more, silent and shutting down", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Is(lease.InstanceShuttingDown))), nil, false},
-		{"one more, silent and terminated", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Is(lease.InstanceTerminated))), nil, false},
-		{"one more, silent, in a state that EC2 does not tell", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Is(""))), nil, true},
-		{"one more, silent, and not shown by EC2 any more", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Missing)), nil, true},
-		{"one more, silent, and absent by id", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Absent)), nil, true},
-		{"seven that beat, and are not shown by EC2", Many(7, "b", Beats, Missing), nil, true},
-		{"one more, booting", append(Many(7, "b", Beats), Holds("i-c", booting)), nil, false},
-		{"one more, booting, and not shown by EC2", append(Many(7, "b", Beats), Holds("i-c", booting, Missing)), nil, true},
-		{"seven that beat and are exempt", Many(7, "b", Beats, Exempt), nil, true},
-		{"seven that beat and are not ours", Many(7, "b", Beats, Foreign), nil, true},
-		{"seven that beat and are not those that are bound", Many(7, "b", Beats, Unbound), nil, true},
-		{"one more, booting, which has beaten since it started", append(Many(7, "b", Beats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute) }))), nil, true},
-		{"one more, booting, which has beaten before it started", append(Many(7, "b", Beats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute + 1) }))), nil, false},
-		{"one more, booting, which was found silent since it started", append(Many(7, "b", Beats), Holds("i-c", booting, Marked(lease.CauseSilence, In(4*time.Minute)))), nil, true},
-		{"one more, booting, which was found silent before it started", append(Many(7, "b", Beats), Holds("i-c", booting, Marked(lease.CauseSilence, In(4*time.Minute-1)))), nil, false},
-		{"one more, booting, with notice of its term", append(Many(7, "b", Beats), Holds("i-c", booting, Marked(lease.CauseTerm, In(4*time.Minute)))), nil, false},
-		{"one more, booting, which this leader has heard since it started", append(Many(7, "b", Beats), Holds("i-c", booting, WithSilence(func(s *plan.Silence) { s.Heard = true }))), nil, true},
+		{"seven stopped", Many(7, "b", Heartbeats, Is(lease.InstanceStopped)), nil, true},
+		{"one more, silent and stopped", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceStopped))), nil, false},
+		{"one more, silent and pending", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstancePending))), nil, false},
+		{"one more, silent and stopping", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceStopping))), nil, false},
+		{"one more, silent and shutting down", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceShuttingDown))), nil, false},
+		{"one more, silent and terminated", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceTerminated))), nil, false},
+		{"one more, silent, in a state that EC2 does not tell", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(""))), nil, true},
+		{"one more, silent, and not shown by EC2 any more", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Missing)), nil, true},
+		{"one more, silent, and absent by id", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Absent)), nil, true},
+		{"seven that beat, and are not shown by EC2", Many(7, "b", Heartbeats, Missing), nil, true},
+		{"one more, booting", append(Many(7, "b", Heartbeats), Holds("i-c", booting)), nil, false},
+		{"one more, booting, and not shown by EC2", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Missing)), nil, true},
+		{"seven that beat and are exempt", Many(7, "b", Heartbeats, Exempt), nil, true},
+		{"seven that beat and are not ours", Many(7, "b", Heartbeats, Foreign), nil, true},
+		{"seven that beat and are not those that are bound", Many(7, "b", Heartbeats, Unbound), nil, true},
+		{"one more, booting, which has beaten since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute) }))), nil, true},
+		{"one more, booting, which has beaten before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute + 1) }))), nil, false},
+		{"one more, booting, which was found silent since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute)))), nil, true},
+		{"one more, booting, which was found silent before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute-1)))), nil, false},
+		{"one more, booting, with notice of its term", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseExpired, In(4*time.Minute)))), nil, false},
+		{"one more, booting, which this leader has heard since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithSilence(func(s *plan.Silence) { s.Heard = true }))), nil, true},
 		{"seven booting", Many(7, "b", booting), nil, true},
-		{"seven booting that beat", Many(7, "b", booting, Beats), nil, false},
-		{"seven that beat, their term over", Many(7, "b", Beats, Over(time.Minute)), nil, true},
-		{"one more, silent, its term over", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Over(time.Minute))), nil, true},
-		{"one more, silent and exempt", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Exempt)), nil, true},
-		{"one more, silent in a place that is not swept", append(Many(7, "b", Beats), Holds("i-c", Silent(0), elsewhere)), nil, false},
-		{"one revoked for silence within the hour", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Revoked(lease.CauseSilence, time.Hour-1))), nil, true},
-		{"one revoked for never having beaten within the hour", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Revoked(lease.CauseNeverBeat, time.Minute))), nil, true},
-		{"one revoked for silence and terminated within the hour", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Revoked(lease.CauseSilence, time.Minute), Ended(time.Second), Missing)), nil, true},
-		{"one revoked for silence an hour ago", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Revoked(lease.CauseSilence, time.Hour))), nil, false},
-		{"one released within the hour", append(Many(7, "b", Beats), Holds("i-c", Silent(0), Revoked(lease.CauseRelease, time.Minute))), nil, false},
-		{"one revoked for silence in another zone", append(Many(7, "b", Beats), Holds("i-c", Silent(0), InZone("az-x"), Revoked(lease.CauseSilence, time.Minute))), nil, true},
-		{"one lease that cannot be read", append(Many(7, "b", Beats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c")), true},
-		{"one lease that cannot be read, not shown by EC2", Many(7, "b", Beats), with(Bad(plan.BadLease, "i-c")), true},
-		{"one lease that cannot be read, but beats", append(Many(7, "b", Beats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *plan.View) {
+		{"seven booting that beat", Many(7, "b", booting, Heartbeats), nil, false},
+		{"seven that beat, their term over", Many(7, "b", Heartbeats, Over(time.Minute)), nil, true},
+		{"one more, silent, its term over", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Over(time.Minute))), nil, true},
+		{"one more, silent and exempt", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Exempt)), nil, true},
+		{"one more, silent in a location that is not swept", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), elsewhere)), nil, false},
+		{"one revoked for silence within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseHeartbeatLost, time.Hour-1))), nil, true},
+		{"one revoked for never having beaten within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseNoHeartbeat, time.Minute))), nil, true},
+		{"one revoked for silence and terminated within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), Ended(time.Second), Missing)), nil, true},
+		{"one revoked for silence an hour ago", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseHeartbeatLost, time.Hour))), nil, false},
+		{"one released within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseRelease, time.Minute))), nil, false},
+		{"one revoked for silence in another zone", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), InZone("az-x"), Revoked(lease.CauseHeartbeatLost, time.Minute))), nil, true},
+		{"one lease that cannot be read", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c")), true},
+		{"one lease that cannot be read, not shown by EC2", Many(7, "b", Heartbeats), with(Bad(plan.BadLease, "i-c")), true},
+		{"one lease that cannot be read, but beats", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *plan.View) {
 			v.Snapshot.Heartbeats["i-c"] = lease.Heartbeat{Held: true}
 		}), false},
-		{"one of those that beat has a heartbeat that cannot be read", Many(7, "b", Beats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
-		{"one more, whose heartbeat cannot be read", Many(8, "b", Beats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
-		{"a launch that cannot be read", Many(7, "b", Beats), with(Bad("launch", "a-launch")), false},
+		{"one of those that beat has a heartbeat that cannot be read", Many(7, "b", Heartbeats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
+		{"one more, whose heartbeat cannot be read", Many(8, "b", Heartbeats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
+		{"a launch that cannot be read", Many(7, "b", Heartbeats), with(Bad("launch", "a-launch")), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -220,24 +220,24 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 
 func TestWhileTheSilenceBrakeHoldsNobodyIsMarked(t *testing.T) {
 	t.Parallel()
-	if n := Tally(plan.Decide(calm(crowd(Many(3, "s", Silent(0)), Many(6, "b", Beats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
+	if n := Tally(plan.Decide(calm(crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
 		t.Errorf("decided %v", n)
 	}
-	if n := Tally(plan.Decide(calm(crowd(Many(3, "s", Silent(0)), Many(7, "b", Beats))))); n[plan.ActMark] != 3 {
+	if n := Tally(plan.Decide(calm(crowd(Many(3, "s", Silent(0)), Many(7, "b", Heartbeats))))); n[plan.ActMark] != 3 {
 		t.Errorf("decided %v", n)
 	}
 }
 
 // A person's word about silence holds for two hours. If no sweep came in between, the brake that it lifted is still on the
-// last stamp: held again, it can be lifted again.
+// last checkpoint: held again, it can be lifted again.
 func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.T) {
 	t.Parallel()
-	v := crowd(Many(3, "s", Silent(0)), Many(6, "b", Beats))
+	v := crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))
 	held := plan.Decide(v).Brakes
 	for n := range held {
 		held[n].Since = Ago(4 * time.Hour)
 	}
-	v.Snapshot.Sweep.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(Ago(3*time.Hour), lease.BrakeSilence, held, lease.By{Actor: "ada"})
+	v.Snapshot.Checkpoint.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(Ago(3*time.Hour), lease.BrakeHeartbeats, held, lease.By{Actor: "ada"})
 	again := plan.Decide(v).Brakes
 	if able := v.Snapshot.Registry.Stands(again); len(held) == 0 || len(able) != len(held) || !able[0].Since.Equal(Noon) {
 		t.Errorf("of %v, held again, %v can be lifted", again, able)
@@ -258,7 +258,7 @@ func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 	Unlisted(&v)
 	Undated(&v)
 	Ill(&v)
-	v.Snapshot.Sweep.Brakes = []lease.Brake{{Name: plan.BrakeClock, Scope: Here.String(), Since: Ago(time.Hour)}, {Name: plan.BrakeHealth, Scope: "x", Since: Ago(Long)}}
+	v.Snapshot.Checkpoint.Brakes = []lease.Brake{{Name: plan.BrakeClock, Scope: Here.String(), Since: Ago(time.Hour)}, {Name: plan.BrakeHealth, Scope: "x", Since: Ago(Long)}}
 	want := []lease.Brake{
 		{Name: plan.BrakeClock, Scope: Here.String(), Since: Ago(time.Hour), Reason: "EC2 did not tell its time, so the clock cannot be checked"},
 		{Name: plan.BrakeHealth, Scope: "", Since: Noon, Reason: "alarm NOSPACE"},

@@ -8,55 +8,55 @@ import (
 
 // Census counts what a decision was about, and what was decided.
 type Census struct {
-	Mode     lease.Mode
-	Leases   map[lease.State]int
-	Launches map[lease.LaunchState]int
-	Places   map[lease.Place]PlaceCensus
-	Verdicts map[Action]int
-	Brakes   []lease.Brake            // held
-	Silent   map[string]int           // by zone, where there are leases that are to beat
-	Longest  time.Duration            // for which a heartbeat has been missed, by this leader's clock
-	Overdue  map[lease.KeptReason]int // instances that should be gone by their record and are not, by what keeps them
+	Mode      lease.Mode
+	Leases    map[lease.State]int
+	Launches  map[lease.LaunchState]int
+	Locations map[lease.Location]LocationCensus
+	Verdicts  map[Action]int
+	Brakes    []lease.Brake            // held
+	Silent    map[string]int           // by zone, where there are leases that are to beat
+	Longest   time.Duration            // for which a heartbeat has been missed, by this leader's clock
+	Overdue   map[lease.KeptReason]int // instances that should be gone by their record and are not, by what keeps them
 
 	TagLag time.Duration // for how long the oldest tag that is to be written has been behind; one that is left so by choice is not
 }
 
-// PlaceCensus counts the instances of one place that are neither terminated nor on their way there, each once. Where the
+// LocationCensus counts the instances of one location that are neither terminated nor on their way there, each once. Where the
 // listing was not complete, there are none.
-type PlaceCensus struct {
-	Listed      bool // the last listing was complete
-	Managed     int  // a record speaks of it, or is about to
-	Foreign     int  // bears another registry's tag, or lost ours
-	Unexplained int  // managed, but no record speaks of it
-	Exempt      int  // bears the tag that forbids ending it
-	Stuck       int  // instances that EC2 refuses to terminate
+type LocationCensus struct {
+	Listed    bool // the last listing was complete
+	Managed   int  // a record speaks of it, or is about to
+	Foreign   int  // bears another registry's tag, or lost ours
+	Untracked int  // managed, but no record speaks of it
+	Exempt    int  // bears the tag that forbids ending it
+	Stuck     int  // instances that EC2 refuses to terminate
 }
 
 // Census counts what the plan is about, in one pass over the records. missing is for how long a heartbeat has been missed.
-func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string) time.Duration) Census {
+func (p Plan) Census(s lease.Snapshot, seen []LocationView, missing func(id string) time.Duration) Census {
 	c := Census{
 		Mode: s.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
-		Places: map[lease.Place]PlaceCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
+		Locations: map[lease.Location]LocationCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
 		Overdue: map[lease.KeptReason]int{},
 	}
 	for i := range s.Launches {
 		c.Launches[s.Launches[i].State]++
 	}
-	places := map[lease.Place]*PlaceCensus{}
+	locations := map[lease.Location]*LocationCensus{}
 	for i := range seen {
-		places[seen[i].Place] = &PlaceCensus{Listed: seen[i].Listed()}
+		locations[seen[i].Location] = &LocationCensus{Listed: seen[i].Listed()}
 	}
 	var last *lease.Instance
 	for i := range p.Verdicts {
 		v := &p.Verdicts[i]
 		c.Verdicts[v.Action]++
-		place := places[v.Place]
-		if v.Instance != nil && v.Instance != last && place != nil && place.Listed { // of one instance there may be several
-			place.add(v, s.Registry.UUID)
+		location := locations[v.Location]
+		if v.Instance != nil && v.Instance != last && location != nil && location.Listed { // of one instance there may be several
+			location.add(v, s.Registry.UUID)
 			last = v.Instance
 		}
 		if v.Lease != nil {
-			c.add(v, place)
+			c.add(v, location)
 		}
 		if why := v.Overdue.Reason; why != "" {
 			c.Overdue[why]++
@@ -65,20 +65,20 @@ func (p Plan) Census(s lease.Snapshot, seen []PlaceView, missing func(id string)
 			c.Longest = max(c.Longest, missing(v.InstanceID))
 		}
 	}
-	for place, counted := range places {
-		c.Places[place] = *counted
+	for location, counted := range locations {
+		c.Locations[location] = *counted
 	}
 	return c
 }
 
 // add counts the lease that a verdict is about.
-func (c *Census) add(v *Verdict, place *PlaceCensus) {
+func (c *Census) add(v *Verdict, location *LocationCensus) {
 	l := v.Lease
 	c.Leases[l.State]++
-	if v.Overdue.Reason == lease.KeptStuck && place != nil {
-		place.Stuck++
+	if v.Overdue.Reason == lease.KeptStuck && location != nil {
+		location.Stuck++
 	}
-	if l.State != lease.StateActive || l.TTL <= 0 {
+	if l.State != lease.StateActive || l.HeartbeatTimeout <= 0 {
 		return
 	}
 	zone := ZoneOf(l, v.Instance)
@@ -90,15 +90,15 @@ func (c *Census) add(v *Verdict, place *PlaceCensus) {
 }
 
 // add counts the instance that a verdict is about.
-func (p *PlaceCensus) add(v *Verdict, uuid string) {
+func (p *LocationCensus) add(v *Verdict, uuid string) {
 	switch i := v.Instance; {
 	case !i.Alive():
 	case i.Exempt():
 		p.Exempt++
 	case !i.ManagedBy(uuid):
 		p.Foreign++
-	case v.Unexplained:
-		p.Unexplained++
+	case v.Untracked:
+		p.Untracked++
 	default:
 		p.Managed++
 	}

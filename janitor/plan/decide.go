@@ -19,9 +19,9 @@ func Decide(v View) Plan {
 		c.judge(&v.Snapshot.Leases[i])
 	}
 	for _, s := range c.unclear {
-		c.unleased(s.place, s.instance)
+		c.unleased(s.location, s.instance)
 	}
-	for _, p := range v.Places {
+	for _, p := range v.Locations {
 		c.judgeLeftovers(p)
 	}
 	c.holdStanding()
@@ -36,23 +36,23 @@ func Decide(v View) Plan {
 // situation is one decision in the making: the view, indexed, and what was concluded so far.
 type situation struct {
 	View
-	place       map[lease.Place]PlaceView
-	instances   map[SeenAt]*lease.Instance
-	lease       map[string]*lease.Lease  // readable records by instance id
-	zoneIDs     map[SeenAt]string        // ids of zones, by place and name: not every record tells them
-	unclear     []shown                  // instances of which no record speaks that can be read
-	bad         map[string][]string      // what is wrong with the records of an instance, by its id
-	unread      map[string]bool          // instance ids whose lease cannot be read
-	doubted     map[string]bool          // instance ids whose heartbeat cannot be read
-	attempts    map[string]*lease.Launch // by client token
-	leasesOf    map[string]int           // records by launch token, but for those of the unmanaged
-	bearing     map[string]int           // listed instances by the launch token that they bear
-	unbound     map[string]bool          // tokens of launches of which an instance is alive without a lease
-	estates     map[string]*estate       // by token of the closed launch
-	acting      map[string]time.Time
-	seen        map[string]lease.Census // by place
-	unexplained map[string]bool         // instance ids that bear our tag and of which no record speaks
-	behind      map[string]int64        // by instance id: the change that a sidecar has seen of its lease, if that is later than there is
+	location  map[lease.Location]LocationView
+	instances map[SeenAt]*lease.Instance
+	lease     map[string]*lease.Lease  // readable records by instance id
+	zoneIDs   map[SeenAt]string        // ids of zones, by location and name: not every record tells them
+	unclear   []shown                  // instances of which no record speaks that can be read
+	bad       map[string][]string      // what is wrong with the records of an instance, by its id
+	unread    map[string]bool          // instance ids whose lease cannot be read
+	doubted   map[string]bool          // instance ids whose heartbeat cannot be read
+	attempts  map[string]*lease.Launch // by client token
+	leasesOf  map[string]int           // records by launch token, but for those of the unmanaged
+	bearing   map[string]int           // listed instances by the launch token that they bear
+	unbound   map[string]bool          // tokens of launches of which an instance is alive without a lease
+	estates   map[string]*estate       // by token of the closed launch
+	acting    map[string]time.Time
+	seen      map[string]lease.Census // by location
+	untracked map[string]bool         // instance ids that bear our tag and of which no record speaks
+	behind    map[string]int64        // by instance id: the change that a sidecar has seen of its lease, if that is later than there is
 	// unleasedAlive are the managed instances that are alive and of which no record of a lease speaks.
 	unleasedAlive map[string]bool
 	// leasedUnrecorded are those of them that were leased by their tag.
@@ -68,27 +68,27 @@ type situation struct {
 
 // shown is an instance where EC2 showed it.
 type shown struct {
-	place    PlaceView
+	location LocationView
 	instance *lease.Instance
 }
 
 // SeenAt is an instance, or a zone, where EC2 showed it. Elsewhere than where its lease says, it is not the one that is
 // meant.
 type SeenAt struct {
-	Place lease.Place
-	ID    string
+	Location lease.Location
+	ID       string
 }
 
 // Indexed finds instances by where EC2 showed them.
-func Indexed(places []PlaceView) map[SeenAt]*lease.Instance {
+func Indexed(locations []LocationView) map[SeenAt]*lease.Instance {
 	n := 0
-	for _, p := range places {
+	for _, p := range locations {
 		n += len(p.Instances)
 	}
 	instances := make(map[SeenAt]*lease.Instance, n)
-	for _, p := range places {
+	for _, p := range locations {
 		for i := range p.Instances {
-			instances[SeenAt{p.Place, p.Instances[i].ID}] = &p.Instances[i]
+			instances[SeenAt{p.Location, p.Instances[i].ID}] = &p.Instances[i]
 		}
 	}
 	return instances
@@ -98,7 +98,7 @@ func newCase(v View) *situation {
 	leases := len(v.Snapshot.Leases)
 	c := &situation{
 		View:          v,
-		place:         map[lease.Place]PlaceView{},
+		location:      map[lease.Location]LocationView{},
 		instances:     v.Index,
 		verdicts:      make([]Verdict, 0, leases+len(v.Snapshot.Launches)),
 		bad:           map[string][]string{},
@@ -111,23 +111,23 @@ func newCase(v View) *situation {
 		lease:         make(map[string]*lease.Lease, leases),
 		seen:          map[string]lease.Census{},
 		zoneIDs:       map[SeenAt]string{},
-		unexplained:   map[string]bool{},
+		untracked:     map[string]bool{},
 		behind:        map[string]int64{},
 		unleasedAlive: map[string]bool{},
 		brakes:        map[brakeKey]lease.Brake{},
 	}
-	for _, p := range v.Places {
-		c.place[p.Place] = p
+	for _, p := range v.Locations {
+		c.location[p.Location] = p
 	}
 	if c.instances == nil {
-		c.instances = Indexed(v.Places)
+		c.instances = Indexed(v.Locations)
 	}
 	c.indexRecords()
 	c.count()
 	c.estates = estatesOf(v.Snapshot, v.Now, v.Policy)
-	c.acting = acting(v.Now, v.Snapshot.Registry, v.Snapshot.Sweep, v.Places, v.Policy.MaxSkew)
+	c.acting = acting(v.Now, v.Snapshot.Registry, v.Snapshot.Checkpoint, v.Locations, v.Policy.MaxSkew)
 	c.standingBrakes()
-	c.placeBrakes()
+	c.engageByLocation()
 	c.silences = c.countSilences()
 	return c
 }
@@ -162,20 +162,20 @@ func (c *situation) leased(id string) bool { return c.lease[id] != nil || c.unre
 
 // count takes the census of what lives and bears a registry's tag, and of what was left of each launch.
 func (c *situation) count() {
-	for _, p := range c.Places {
+	for _, p := range c.Locations {
 		var n lease.Census
 		for i := range p.Instances {
 			c.countInstance(p, &p.Instances[i], &n)
 		}
 		c.countUnlisted(p, &n)
 		if p.Listed() {
-			c.seen[p.Place.String()] = n
+			c.seen[p.Location.String()] = n
 		}
 	}
 }
 
-func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Census) {
-	if at := (SeenAt{p.Place, i.Zone}); i.ZoneID != "" && c.zoneIDs[at] == "" {
+func (c *situation) countInstance(p LocationView, i *lease.Instance, n *lease.Census) {
+	if at := (SeenAt{p.Location, i.Zone}); i.ZoneID != "" && c.zoneIDs[at] == "" {
 		c.zoneIDs[at] = i.ZoneID
 	}
 	leased, alive := c.leased(i.ID), i.Alive()
@@ -205,23 +205,23 @@ func (c *situation) countInstance(p PlaceView, i *lease.Instance, n *lease.Censu
 		}
 	}
 	if !leased && (!member || launch.State == lease.LaunchDone) {
-		n.Unexplained++
+		n.Untracked++
 		if p.Listed() {
-			c.unexplained[i.ID] = true
+			c.untracked[i.ID] = true
 		}
 	}
 }
 
 // countUnlisted counts what a listing lacks of that which is leased. A few are nothing: listings lag behind, and somebody
 // may have ended one. Many mean that EC2 does not tell all.
-func (c *situation) countUnlisted(p PlaceView, n *lease.Census) {
+func (c *situation) countUnlisted(p LocationView, n *lease.Census) {
 	for _, i := range p.Instances[len(p.Instances)-p.ByID:] {
 		if l := c.lease[i.ID]; l != nil && l.Live() && i.Alive() {
 			n.Unlisted++
 		}
 	}
 	for id := range p.Absent {
-		if l := c.lease[id]; l != nil && l.Live() && l.Place() == p.Place {
+		if l := c.lease[id]; l != nil && l.Live() && l.Location() == p.Location {
 			n.Unseen++
 		}
 	}
@@ -229,15 +229,15 @@ func (c *situation) countUnlisted(p PlaceView, n *lease.Census) {
 
 // Kinds of bad records, as stores name them.
 const (
-	BadLease     = "lease"
-	BadHeartbeat = "heartbeat"
-	BadSweep     = "sweep"
+	BadLease      = "lease"
+	BadHeartbeat  = "heartbeat"
+	BadCheckpoint = "checkpoint"
 )
 
 // instanceOf returns what EC2 says of a leased instance, or nil.
 func (c *situation) instanceOf(l *lease.Lease) *lease.Instance {
 	if c.asked != l {
-		c.asked, c.answer = l, c.instances[SeenAt{l.Place(), l.InstanceID}]
+		c.asked, c.answer = l, c.instances[SeenAt{l.Location(), l.InstanceID}]
 	}
 	return c.answer
 }
@@ -245,7 +245,7 @@ func (c *situation) instanceOf(l *lease.Lease) *lease.Instance {
 // say adds a verdict about a lease.
 func (c *situation) say(l *lease.Lease, action Action, reason string) *Verdict {
 	verdict := Verdict{
-		Action: action, InstanceID: l.InstanceID, Token: l.Launch, Place: l.Place(), Zone: cmp.Or(l.ZoneID, l.Zone),
+		Action: action, InstanceID: l.InstanceID, Token: l.Launch, Location: l.Location(), Zone: cmp.Or(l.ZoneID, l.Zone),
 		Reason: reason, Lease: l, Instance: c.instanceOf(l),
 	}
 	c.verdicts = append(c.verdicts, verdict)
@@ -255,8 +255,8 @@ func (c *situation) say(l *lease.Lease, action Action, reason string) *Verdict {
 // sayOf adds a verdict about an instance without a lease.
 func (c *situation) sayOf(i *lease.Instance, launch *lease.Launch, action Action, reason string) *Verdict {
 	verdict := Verdict{
-		Action: action, InstanceID: i.ID, Place: i.Place, Zone: i.ZoneKey(), Reason: reason, Instance: i, Launch: launch,
-		Unexplained: c.unexplained[i.ID],
+		Action: action, InstanceID: i.ID, Location: i.Location, Zone: i.ZoneKey(), Reason: reason, Instance: i, Launch: launch,
+		Untracked: c.untracked[i.ID],
 	}
 	if launch != nil {
 		verdict.Token = launch.Token
@@ -268,7 +268,7 @@ func (c *situation) sayOf(i *lease.Instance, launch *lease.Launch, action Action
 // sayOfLaunch adds a verdict about a launch.
 func (c *situation) sayOfLaunch(l *lease.Launch, action Action, reason string) {
 	c.verdicts = append(c.verdicts, Verdict{
-		Action: action, Token: l.Token, Place: l.Place(), Reason: reason, Launch: l,
+		Action: action, Token: l.Token, Location: l.Location(), Reason: reason, Launch: l,
 	})
 }
 

@@ -42,13 +42,13 @@ func check(t *testing.T, specs []spec) {
 func with(changes ...func(*plan.View)) []func(*plan.View) { return changes }
 
 var (
-	end     = Ruling{Action: plan.ActEnd, Cause: lease.CauseTerm}
+	end     = Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}
 	keep    = Ruling{Action: plan.ActKeep}
 	report  = Ruling{Action: plan.ActReport}
 	noted   = Ruling{Action: plan.ActKept}
 	byClock = Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}
-	notice  = Ruling{Action: plan.ActMark, Cause: lease.CauseTerm, Deadline: In(5 * time.Minute)}
-	waiting = Ruling{Action: plan.ActKeep, Cause: lease.CauseTerm}
+	notice  = Ruling{Action: plan.ActMark, Cause: lease.CauseExpired, Deadline: In(5 * time.Minute)}
+	waiting = Ruling{Action: plan.ActKeep, Cause: lease.CauseExpired}
 )
 
 func TestTerm(t *testing.T) {
@@ -56,9 +56,9 @@ func TestTerm(t *testing.T) {
 	modeSince := func(d time.Duration, mode lease.Mode) func(*plan.View) {
 		return func(v *plan.View) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
 	}
-	stampedAgo := func(d time.Duration) func(*plan.View) {
+	checkpointedAgo := func(d time.Duration) func(*plan.View) {
 		return func(v *plan.View) {
-			v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = Ago(d), Ago(d).Add(time.Minute)
+			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(d), Ago(d).Add(time.Minute)
 		}
 	}
 	noTerm := WithLease(func(l *lease.Lease) { l.ExpiresAt = time.Time{} })
@@ -70,38 +70,38 @@ func TestTerm(t *testing.T) {
 		{"over while acting", Holds("i-1", Over(time.Minute)), nil, end},
 		{"over for a stopped instance too", Holds("i-1", Over(time.Minute), Is(lease.InstanceStopped)), nil, end},
 		{"over for one that never booted too", Holds("i-1", Over(time.Minute), Is(lease.InstancePending)), nil, end},
-		{"over while it beats", Holds("i-1", Over(time.Minute), Beats), nil, end},
+		{"over while it beats", Holds("i-1", Over(time.Minute), Heartbeats), nil, end},
 		{"over within the term grace: the lease holds", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Policy.TermGrace = 61 * time.Second }), keep},
 		{"over just when acting began", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour)), end},
 		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(ActingFor(time.Hour), func(v *plan.View) { v.Policy.TermGrace = time.Minute }), end},
 		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour - time.Second)), notice},
-		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Sweep = lease.Sweep{} }), notice},
-		{"over, the last stamp just fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(4 * time.Minute)), end},
-		{"over, the last stamp stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(stampedAgo(4*time.Minute + 1)), notice},
-		{"over, a stamp from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(stampedAgo(-time.Hour)), notice},
+		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Checkpoint = lease.Checkpoint{} }), notice},
+		{"over, the last checkpoint just fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4 * time.Minute)), end},
+		{"over, the last checkpoint stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4*time.Minute + 1)), notice},
+		{"over, a checkpoint from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(-time.Hour)), notice},
 		{"over, acting since a date to come", Holds("i-1", Over(time.Minute)), with(ActingFor(-time.Second)), notice},
 		{"over, observing", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModeObserve)), notice},
 		{"over, paused", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModePaused)), notice},
 		{"over before it was armed", Holds("i-1", Over(time.Minute)), with(modeSince(30*time.Second, lease.ModeArmed)), notice},
 		{"over after it was armed", Holds("i-1", Over(30*time.Second)), with(modeSince(time.Minute, lease.ModeArmed), ActingFor(time.Minute)), end},
-		{"over while its place was held", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Sweep.Acting = nil }), notice},
-		{"over while another place was acted on", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
-			v.Snapshot.Sweep.Acting = map[string]time.Time{There.String(): Ago(Long)}
+		{"over while its location was held", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Checkpoint.Acting = nil }), notice},
+		{"over while another location was acted on", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
+			v.Snapshot.Checkpoint.Acting = map[string]time.Time{There.String(): Ago(Long)}
 		}), notice},
-		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, In(time.Second))), with(ActingFor(time.Minute)), waiting},
-		{"notice given, deadline now", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Noon)), nil, end},
-		{"notice given before an outage: it starts again", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Noon)), with(ActingFor(time.Minute)), waiting},
-		{"notice given, deadline to come, though acting when it passed", Holds("i-1", Over(time.Minute), Marked(lease.CauseTerm, In(time.Second))), nil, waiting},
-		{"notice of silence is no notice of the term", Holds("i-1", Over(time.Hour), Marked(lease.CauseSilence, Ago(time.Minute))), with(ActingFor(time.Minute)), notice},
+		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, In(time.Second))), with(ActingFor(time.Minute)), waiting},
+		{"notice given, deadline now", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), nil, end},
+		{"notice given before an outage: it starts again", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), with(ActingFor(time.Minute)), waiting},
+		{"notice given, deadline to come, though acting when it passed", Holds("i-1", Over(time.Minute), Marked(lease.CauseExpired, In(time.Second))), nil, waiting},
+		{"notice of silence is no notice of the term", Holds("i-1", Over(time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), with(ActingFor(time.Minute)), notice},
 		{"clock 10 s ahead: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(10 * time.Second)), end},
 		{"clock 10 s behind: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(-10 * time.Second)), end},
 		{"clock more than 10 s ahead: held", Holds("i-1", Over(time.Minute)), with(Skewed(10*time.Second + 1)), byClock},
 		{"clock more than 10 s behind: held", Holds("i-1", Over(time.Minute)), with(Skewed(-10*time.Second - 1)), byClock},
 		{"no Date from EC2: held", Holds("i-1", Over(time.Minute)), with(Undated), byClock},
 		{"clock wrong: no notice either", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Minute), Undated), byClock},
-		{"clock wrong: a passed notice is held", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(1))), with(Undated), byClock},
+		{"clock wrong: a passed notice is held", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Undated), byClock},
 		{"listing failed: goes on for the instance looked up by id", Holds("i-1", Over(time.Minute)), with(Unlisted), end},
-		{"listing failed, notice passed: goes on by id", Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(1))), with(Unlisted), end},
+		{"listing failed, notice passed: goes on by id", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Unlisted), end},
 		{"etcd ill: a date is a date", Holds("i-1", Over(time.Minute)), with(Ill), end},
 		{"new leader: a date is a date", Holds("i-1", Over(time.Minute)), with(Unstamped), end},
 		{"exempt: noted", Holds("i-1", Over(time.Minute), Exempt), nil, noted},
@@ -118,7 +118,7 @@ func absentSince(d time.Duration) func(*Subject) {
 
 func TestAnExtensionCures(t *testing.T) {
 	t.Parallel()
-	s := Holds("i-1", Over(time.Hour), Marked(lease.CauseTerm, Ago(time.Minute)))
+	s := Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(time.Minute)))
 	extended, err := s.Lease.Extend(Noon, lease.Extension{Until: In(time.Hour)}, Jan)
 	if err != nil {
 		t.Fatal(err)
@@ -134,10 +134,10 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
 	check(t, []spec{
 		{"absent, lease holds: reported, waits for its term", Holds("i-1", Absent), nil, report},
-		{"absent and silent: reported, waits for its term", Holds("i-1", Silent(Long), Marked(lease.CauseSilence, Ago(time.Hour)), Absent), nil, report},
+		{"absent and silent: reported, waits for its term", Holds("i-1", Silent(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
 		{"absent, its date over: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActAbsent}},
 		{"absent since a while, its date over", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
-		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseTerm}},
+		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseExpired}},
 		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActSeen}},
 		{"absent, and found again without our tag", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Foreign), nil, Ruling{Action: plan.ActSeen}},
 		{"absent, and found again, exempt", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Exempt), nil, Ruling{Action: plan.ActSeen}},
@@ -149,10 +149,10 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 		{"seen terminated, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
 		{"seen shutting down, not by us", Holds("i-1", Is(lease.InstanceShuttingDown)), nil, keep},
 		{"seen shutting down, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceShuttingDown)), nil, keep},
-		{"in a place that is not swept", Holds("i-1", Over(time.Hour), WithLease(func(l *lease.Lease) { l.Region = There.Region }), Missing), nil, keep},
-		{"seen in another place than its lease says", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
-			v.Places[0].Place = There
-			v.Places = append(v.Places, plan.PlaceView{Place: Here, Dated: true})
+		{"in a location that is not swept", Holds("i-1", Over(time.Hour), WithLease(func(l *lease.Lease) { l.Region = There.Region }), Missing), nil, keep},
+		{"seen in another location than its lease says", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
+			v.Locations[0].Location = There
+			v.Locations = append(v.Locations, plan.LocationView{Location: Here, Dated: true})
 		}), report},
 	})
 }
@@ -173,10 +173,10 @@ func TestRevoked(t *testing.T) {
 	release := func(a plan.Action) Ruling { return Ruling{Action: a, Cause: lease.CauseRelease} }
 	check(t, []spec{
 		{"released", Holds("i-1", byRelease), nil, release(plan.ActEnd)},
-		{"revoked by an operator", Holds("i-1", Revoked(lease.CauseOperator, time.Minute)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseOperator}},
+		{"revoked by an operator", Holds("i-1", Revoked(lease.CauseRevoke, time.Minute)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseRevoke}},
 		{"released while stopped", Holds("i-1", byRelease, Is(lease.InstanceStopped)), nil, release(plan.ActEnd)},
 		{"released while pending", Holds("i-1", byRelease, Is(lease.InstancePending)), nil, release(plan.ActEnd)},
-		{"revoked for silence: authorised already, whatever beats or holds", Holds("i-1", Revoked(lease.CauseSilence, time.Minute)), with(Ill), Ruling{Action: plan.ActEnd, Cause: lease.CauseSilence}},
+		{"revoked for silence: authorised already, whatever beats or holds", Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Minute)), with(Ill), Ruling{Action: plan.ActEnd, Cause: lease.CauseHeartbeatLost}},
 		{"listing failed: goes on by id", Holds("i-1", byRelease), with(Unlisted), release(plan.ActEnd)},
 		{"clock wrong: held", Holds("i-1", byRelease), with(Skewed(time.Minute)), byClock},
 		{"tried once, a minute not over", Holds("i-1", byRelease, tried(1, 59*time.Second)), nil, keep},
@@ -198,10 +198,10 @@ func TestRevoked(t *testing.T) {
 		{"not the bound instance: noted as stuck", Holds("i-1", byRelease, func(s *Subject) { s.Instance.ClientToken = "" }), nil, Ruling{Action: plan.ActStuck}},
 		{"shutting down", Holds("i-1", byRelease, Is(lease.InstanceShuttingDown)), nil, keep},
 		{"terminated: confirmed", Holds("i-1", byRelease, Is(lease.InstanceTerminated)), nil, release(plan.ActConfirm)},
-		{"absent: stamped", Holds("i-1", byRelease, Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent: recorded", Holds("i-1", byRelease, Absent), nil, Ruling{Action: plan.ActAbsent}},
 		{"absent for less than an hour", Holds("i-1", byRelease, missed(time.Hour-1), Absent), nil, keep},
 		{"absent for an hour: confirmed", Holds("i-1", byRelease, missed(time.Hour), Absent), nil, release(plan.ActConfirm)},
-		{"absent since a date to come, by a clock that was wrong: stamped anew", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent since a date to come, by a clock that was wrong: recorded anew", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActAbsent}},
 		{"absent for an hour by a clock that is wrong: held", Holds("i-1", byRelease, missed(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), with(Unlisted), report},
 		{"not looked up, full listing: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), nil, report},
@@ -243,7 +243,7 @@ func TestReopenLeadsBackToWhereItCameFrom(t *testing.T) {
 	t.Parallel()
 	for state, s := range map[lease.State]Subject{
 		lease.StateActive:  Holds("i-1", Ended(time.Hour)),
-		lease.StateRevoked: Holds("i-1", Revoked(lease.CauseSilence, time.Hour), Ended(time.Hour)),
+		lease.StateRevoked: Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Hour), Ended(time.Hour)),
 	} {
 		_, v := RulingOn(t, ViewOf(s), "i-1")
 		if again, err := v.Lease.Reopen(Noon, Jan); v.Action != plan.ActReopen || err != nil || again.State != state {
@@ -291,7 +291,7 @@ func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) 
 		"paused":                               {half, with(allowed, func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }), true},
 		"not allowed":                          {half, nil, false},
 		"observing":                            {half, with(allowed, func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }), false},
-		"perhaps set back":                     {half, with(allowed, func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRestored}} }), false},
+		"perhaps set back":                     {half, with(allowed, func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRollback}} }), false},
 		"a moment ago: whoever adopts sets it": {slices.Concat(half, []func(*Subject){adoptedFor(time.Minute)}), with(allowed), false},
 		"long ago: perhaps an old record":      {slices.Concat(half, []func(*Subject){adoptedFor(2 * time.Hour)}), with(allowed), false},
 		"another registry's":                   {slices.Concat(half, []func(*Subject){Foreign}), with(allowed), false},
@@ -343,29 +343,31 @@ func TestActingSince(t *testing.T) {
 		want   time.Time // zero: not acting
 	}{
 		"goes on": {func(*plan.View) {}, Ago(Long)},
-		"now, after a stale stamp": {func(v *plan.View) {
-			v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = Ago(time.Hour), Ago(59*time.Minute)
+		"now, after a stale checkpoint": {func(v *plan.View) {
+			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(time.Hour), Ago(59*time.Minute)
 		}, Noon},
-		"goes on over a weekend": {func(v *plan.View) { v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = Ago(60*time.Hour), Noon }, Ago(Long)},
-		"now, after a stamp that is dated ahead of EC2's clock": {func(v *plan.View) {
-			v.Snapshot.Sweep.Time = In(5 * time.Second)
+		"goes on over a weekend": {func(v *plan.View) {
+			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(60*time.Hour), Noon
+		}, Ago(Long)},
+		"now, after a checkpoint that is dated ahead of EC2's clock": {func(v *plan.View) {
+			v.Snapshot.Checkpoint.Time = In(5 * time.Second)
 			Skewed(6 * time.Second)(v)
 		}, Noon},
-		"as the stamp says, if dated ahead of our clock, and not of EC2's": {func(v *plan.View) {
-			v.Snapshot.Sweep.Time, v.Snapshot.Sweep.NextSweep = In(15*time.Second), In(time.Minute)
+		"as the checkpoint says, if dated ahead of our clock, and not of EC2's": {func(v *plan.View) {
+			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = In(15*time.Second), In(time.Minute)
 			Skewed(-6 * time.Second)(v)
 		}, Ago(Long)},
-		"now, if the stamp does not know":  {func(v *plan.View) { v.Snapshot.Sweep.Acting = nil }, Noon},
-		"now, if the stamp is ahead of us": {ActingFor(-time.Second), Noon},
-		"now, if armed since":              {func(v *plan.View) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},
-		"as the stamp says, if armed by a clock that was ahead, and the stamp was written since": {ArmedAhead(7, 8), Ago(Long)},
-		"now, if armed by a clock that was ahead, and there is no stamp since":                   {ArmedAhead(8, 7), Noon},
-		"not while observing":                        {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
-		"not while paused":                           {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
-		"as the stamp says, while the listing fails": {Unlisted, Ago(Long)},
-		"not while the clock is wrong":               {Skewed(11 * time.Second), time.Time{}},
-		"not while the clock is unchecked":           {Undated, time.Time{}},
-		"while etcd is ill: dates are kept":          {Ill, Ago(Long)},
+		"now, if the checkpoint does not know":  {func(v *plan.View) { v.Snapshot.Checkpoint.Acting = nil }, Noon},
+		"now, if the checkpoint is ahead of us": {ActingFor(-time.Second), Noon},
+		"now, if armed since":                   {func(v *plan.View) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},
+		"as the checkpoint says, if armed by a clock that was ahead, and the checkpoint was written since": {ArmedAhead(7, 8), Ago(Long)},
+		"now, if armed by a clock that was ahead, and there is no checkpoint since":                        {ArmedAhead(8, 7), Noon},
+		"not while observing": {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
+		"not while paused":    {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
+		"as the checkpoint says, while the listing fails": {Unlisted, Ago(Long)},
+		"not while the clock is wrong":                    {Skewed(11 * time.Second), time.Time{}},
+		"not while the clock is unchecked":                {Undated, time.Time{}},
+		"while etcd is ill: dates are kept":               {Ill, Ago(Long)},
 	} {
 		v := ViewOf()
 		c.change(&v)

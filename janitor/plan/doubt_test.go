@@ -104,41 +104,41 @@ func shrinks(t *rapid.T, v, w plan.View, before outcome) {
 
 func known(v plan.View, id string) bool {
 	return slices.ContainsFunc(v.Snapshot.Leases, func(l lease.Lease) bool { return l.InstanceID == id }) ||
-		slices.ContainsFunc(v.Places, func(p plan.PlaceView) bool { return SeenIn(p, id) != nil })
+		slices.ContainsFunc(v.Locations, func(p plan.LocationView) bool { return SeenIn(p, id) != nil })
 }
 
 // doubts are changes to a world: each takes away something that was known of what is there.
 func doubts() map[string]func(*rapid.T, *plan.View) {
 	some := func(t *rapid.T, label string) bool { return rapid.Bool().Draw(t, label) }
-	eachPlace := func(change func(*rapid.T, *plan.PlaceView)) func(*rapid.T, *plan.View) {
+	eachLocation := func(change func(*rapid.T, *plan.LocationView)) func(*rapid.T, *plan.View) {
 		return func(t *rapid.T, v *plan.View) {
-			for n := range v.Places {
+			for n := range v.Locations {
 				if some(t, "here") {
-					change(t, &v.Places[n])
+					change(t, &v.Locations[n])
 				}
 			}
 		}
 	}
-	vanish := func(t *rapid.T, p *plan.PlaceView) {
+	vanish := func(t *rapid.T, p *plan.LocationView) {
 		p.Instances = slices.DeleteFunc(p.Instances, func(lease.Instance) bool { return some(t, "gone") })
 	}
 	return map[string]func(*rapid.T, *plan.View){
-		"listings without some instances": eachPlace(vanish),
-		"listings that failed":            eachPlace(func(_ *rapid.T, p *plan.PlaceView) { p.Err = "failed" }),
-		"listings that failed, and show little": eachPlace(func(t *rapid.T, p *plan.PlaceView) {
+		"listings without some instances": eachLocation(vanish),
+		"listings that failed":            eachLocation(func(_ *rapid.T, p *plan.LocationView) { p.Err = "failed" }),
+		"listings that failed, and show little": eachLocation(func(t *rapid.T, p *plan.LocationView) {
 			p.Err = "failed"
 			vanish(t, p)
 		}),
-		"no Date":   eachPlace(func(_ *rapid.T, p *plan.PlaceView) { p.Dated = false }),
-		"more skew": eachPlace(func(_ *rapid.T, p *plan.PlaceView) { p.Skew = time.Hour }),
-		"states unknown": eachPlace(func(t *rapid.T, p *plan.PlaceView) {
+		"no Date":   eachLocation(func(_ *rapid.T, p *plan.LocationView) { p.Dated = false }),
+		"more skew": eachLocation(func(_ *rapid.T, p *plan.LocationView) { p.Skew = time.Hour }),
+		"states unknown": eachLocation(func(t *rapid.T, p *plan.LocationView) {
 			for n := range p.Instances {
 				if p.Instances[n].State == lease.InstanceRunning && some(t, "unknown") {
 					p.Instances[n].State = "" // that EC2 says it is ending would excuse a silence
 				}
 			}
 		}),
-		"tags lost": eachPlace(func(t *rapid.T, p *plan.PlaceView) {
+		"tags lost": eachLocation(func(t *rapid.T, p *plan.LocationView) {
 			for n := range p.Instances {
 				if some(t, "tags") {
 					delete(p.Instances[n].Tags, Pick(t, "tag", lease.TagRegistry, lease.TagLaunch))
@@ -175,9 +175,9 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 			})
 		},
 		"leaders that change": func(_ *rapid.T, v *plan.View) {
-			v.Snapshot.Sweep.Offices = append(v.Snapshot.Sweep.Offices, Noon, Noon, Noon)
+			v.Snapshot.Checkpoint.Leaderships = append(v.Snapshot.Checkpoint.Leaderships, Noon, Noon, Noon)
 		},
-		"a new leader": func(_ *rapid.T, v *plan.View) { v.Office.Stamped = false },
+		"a new leader": func(_ *rapid.T, v *plan.View) { v.Leadership.Checkpointed = false },
 		"etcd ill":     func(_ *rapid.T, v *plan.View) { Ill(v) },
 		"no witnesses": func(t *rapid.T, v *plan.View) {
 			for id, s := range v.Silences {
@@ -200,8 +200,10 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 			v.Snapshot.Registry.Mode = Pick(t, "mode", lease.ModeObserve, lease.ModePaused)
 		},
 		"registry armed just now": func(_ *rapid.T, v *plan.View) { v.Snapshot.Registry.ModeSince = Noon },
-		"no stamp":                func(_ *rapid.T, v *plan.View) { v.Snapshot.Sweep.Acting, v.Snapshot.Sweep.Time = nil, time.Time{} },
-		"no silence judged":       func(_ *rapid.T, v *plan.View) { v.Policy.NoSilence = true },
+		"no checkpoint": func(_ *rapid.T, v *plan.View) {
+			v.Snapshot.Checkpoint.Acting, v.Snapshot.Checkpoint.Time = nil, time.Time{}
+		},
+		"no silence judged": func(_ *rapid.T, v *plan.View) { v.Policy.NoSilence = true },
 	}
 }
 

@@ -49,30 +49,30 @@ func drawView(t *rapid.T) plan.View {
 	p.SilentMin, p.SilentShare = Pick(t, "silent min", 0, 2, 2, 6), Pick(t, "silent share", 0, 0.3, 0.9)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 0, 1, 2, 5, 5), Pick(t, "rate share", 0.05, 0.3, 0.9)
 	p.TermGrace, p.NoSilence = Pick(t, "term grace", 0, 0, time.Minute), OneIn(t, 20, "no silence")
-	v.Places = append(v.Places, plan.PlaceView{Place: There, Dated: true, Absent: map[string]bool{}})
-	v.Snapshot.Sweep.Acting[There.String()] = Ago(Long)
-	for n := range v.Places {
-		place := &v.Places[n]
+	v.Locations = append(v.Locations, plan.LocationView{Location: There, Dated: true, Absent: map[string]bool{}})
+	v.Snapshot.Checkpoint.Acting[There.String()] = Ago(Long)
+	for n := range v.Locations {
+		location := &v.Locations[n]
 		switch Pick(t, "trouble", 0, 0, 0, 0, 0, 0, 0, 1, 2, 3) {
 		case 1:
-			place.Dated = false
+			location.Dated = false
 		case 2:
-			place.Skew = Pick(t, "skew", 9*time.Second, 11*time.Second, -11*time.Second)
+			location.Skew = Pick(t, "skew", 9*time.Second, 11*time.Second, -11*time.Second)
 		case 3:
-			place.Err = "failed"
+			location.Err = "failed"
 		}
 		if OneIn(t, 4, "acting") {
-			v.Snapshot.Sweep.Acting[place.Place.String()] = Ago(span(t))
+			v.Snapshot.Checkpoint.Acting[location.Location.String()] = Ago(span(t))
 		}
 	}
 	if OneIn(t, 10, "mode") {
 		v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = Pick(t, "mode", lease.ModeArmed, lease.ModeObserve, lease.ModePaused), Ago(span(t))
 	}
-	v.Snapshot.Sweep.Time = Ago(Pick(t, "stamp", time.Minute, time.Minute, time.Minute, time.Hour))
+	v.Snapshot.Checkpoint.Time = Ago(Pick(t, "checkpoint", time.Minute, time.Minute, time.Minute, time.Hour))
 	for range Pick(t, "offices", 0, 1, 2, 3, 4) {
-		v.Snapshot.Sweep.Offices = append(v.Snapshot.Sweep.Offices, Ago(span(t)))
+		v.Snapshot.Checkpoint.Leaderships = append(v.Snapshot.Checkpoint.Leaderships, Ago(span(t)))
 	}
-	v.Office.Stamped = !OneIn(t, 20, "unstamped")
+	v.Leadership.Checkpointed = !OneIn(t, 20, "unstamped")
 	if OneIn(t, 20, "ill") {
 		Ill(&v)
 	}
@@ -90,7 +90,7 @@ func drawView(t *rapid.T) plan.View {
 		}
 	}
 	if OneIn(t, 30, "standing") {
-		v.Standing = []lease.Brake{{Name: Pick(t, "which brake", lease.BrakeRestored, lease.BrakeStranger), Since: Ago(span(t)), Reason: "then"}}
+		v.Standing = []lease.Brake{{Name: Pick(t, "which brake", lease.BrakeRollback, lease.BrakeUnwatched), Since: Ago(span(t)), Reason: "then"}}
 	}
 	drawLeftovers(t, &v)
 	for range Pick(t, "bad", 0, 0, 0, 1, 2) {
@@ -124,7 +124,7 @@ func drawSubject(t *rapid.T, v plan.View, id string) Subject {
 		l := &v.Snapshot.Launches[rapid.IntRange(0, len(v.Snapshot.Launches)-1).Draw(t, "which")]
 		a := &l.Attempts[rapid.IntRange(0, len(l.Attempts)-1).Draw(t, "attempt")]
 		s.Lease.Launch, s.Lease.ClientToken, s.Lease.Region = l.Token, a.ClientToken, l.Region
-		s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch], s.Instance.Place = a.ClientToken, a.ClientToken, l.Place()
+		s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch], s.Instance.Location = a.ClientToken, a.ClientToken, l.Location()
 		if OneIn(t, 2, "answered") {
 			a.Outcome, a.Instances = lease.OutcomeLaunched, append(a.Instances, id)
 		}
@@ -134,8 +134,8 @@ func drawSubject(t *rapid.T, v plan.View, id string) Subject {
 		if !OneIn(t, 3, "bound") {
 			Bare(&s)
 		}
-	} else if OneIn(t, 4, "other place") {
-		s.Lease.Region, s.Instance.Place = There.Region, There
+	} else if OneIn(t, 4, "other location") {
+		s.Lease.Region, s.Instance.Location = There.Region, There
 	}
 	if s.Lease != nil {
 		drawRecord(t, &s)
@@ -148,11 +148,11 @@ func drawRecord(t *rapid.T, s *Subject) {
 	l := s.Lease
 	l.GrantedAt = Ago(Pick(t, "granted", Long, Long, Long, time.Minute))
 	l.ExpiresAt = Pick(t, "term", In(time.Hour), In(time.Hour), In(time.Hour), time.Time{}, date(t))
-	l.TTL = lease.Duration(Pick(t, "ttl", 0, time.Minute, time.Minute, time.Hour))
+	l.HeartbeatTimeout = lease.Duration(Pick(t, "heartbeat_timeout", 0, time.Minute, time.Minute, time.Hour))
 	if OneIn(t, 2, "marked") {
-		Marked(Pick(t, "mark", lease.CauseSilence, lease.CauseSilence, lease.CauseNeverBeat, lease.CauseTerm), date(t))(s)
+		Marked(Pick(t, "mark", lease.CauseHeartbeatLost, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat, lease.CauseExpired), date(t))(s)
 	}
-	switch cause := Pick(t, "cause", lease.CauseSilence, lease.CauseNeverBeat, lease.CauseRelease, lease.CauseFailedCreation); Pick(t, "state", 0, 0, 0, 0, 0, 0, 1, 2, 3, 4) {
+	switch cause := Pick(t, "cause", lease.CauseHeartbeatLost, lease.CauseNoHeartbeat, lease.CauseRelease, lease.CauseFailedCreation); Pick(t, "state", 0, 0, 0, 0, 0, 0, 1, 2, 3, 4) {
 	case 1:
 		Revoked(cause, span(t))(s)
 		l.Tries, l.TriedAt = Pick(t, "tries", 0, 1, 5), Ago(span(t))
@@ -164,7 +164,7 @@ func drawRecord(t *rapid.T, s *Subject) {
 	case 4:
 		l.State = lease.StateAdopting
 	}
-	if l.State == lease.StateActive && l.TTL > 0 {
+	if l.State == lease.StateActive && l.HeartbeatTimeout > 0 {
 		s.Silence = &plan.Silence{
 			Broken: OneIn(t, 3, "broken"), For: span(t), Seen: !OneIn(t, 3, "unseen"), Witness: !OneIn(t, 3, "alone"),
 			Started: Pick(t, "started", 0, 0, time.Minute, time.Hour), Noticed: span(t),
@@ -198,12 +198,12 @@ func drawInstance(t *rapid.T, s *Subject) {
 // putDrawn adds a subject where it is.
 func putDrawn(v *plan.View, t *rapid.T, s Subject) {
 	at := 0
-	if s.Instance != nil && s.Instance.Place == There || s.Lease != nil && s.Lease.Region == There.Region {
+	if s.Instance != nil && s.Instance.Location == There || s.Lease != nil && s.Lease.Region == There.Region {
 		at = 1
 	}
-	v.Places[0], v.Places[at] = v.Places[at], v.Places[0]
+	v.Locations[0], v.Locations[at] = v.Locations[at], v.Locations[0]
 	Add(v, s)
-	v.Places[0], v.Places[at] = v.Places[at], v.Places[0]
+	v.Locations[0], v.Locations[at] = v.Locations[at], v.Locations[0]
 	if s.Lease != nil && OneIn(t, 30, "bad heartbeat") {
 		v.Snapshot.Bad = append(v.Snapshot.Bad, lease.BadRecord{Kind: plan.BadHeartbeat, ID: s.Lease.InstanceID, Err: errors.New("unreadable")})
 	}

@@ -24,19 +24,19 @@ func FuzzJudge(f *testing.F) {
 			f.Add(data, []byte(hb), world)
 		}
 	}
-	const beating = `{"instance_id":"i-1","ttl":"1m0s"}`
+	const renewing = `{"instance_id":"i-1","heartbeat_timeout":"1m0s"}`
 	add(Holds("i-1"), "")
-	add(Holds("i-1", Over(time.Minute)), beating)
-	add(Holds("i-1", Silent(2*time.Hour), Marked(lease.CauseSilence, Ago(time.Minute))), "")
+	add(Holds("i-1", Over(time.Minute)), renewing)
+	add(Holds("i-1", Silent(2*time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), "")
 	add(Holds("i-1", Revoked(lease.CauseRelease, time.Minute)), "")
-	add(Holds("i-1", Over(time.Minute), Marked(lease.CauseTerm, Ago(time.Second))), beating)
+	add(Holds("i-1", Over(time.Minute), Marked(lease.CauseExpired, Ago(time.Second))), renewing)
 	for _, text := range []string{
-		`{"instance_id":"i-1","state":"active","account":"111122223333","region":"eu-west-1","ttl":"2562047h47m16.854775807s","mark":{"cause":"silence"}}`,
-		`{"instance_id":"i-1","state":"active","account":"111122223333","region":"eu-west-1","ttl":"1ns","claimed_at":"9999-12-31T23:59:59-23:59","mark":{"cause":"never-beat"}}`,
+		`{"instance_id":"i-1","state":"active","account":"111122223333","region":"eu-west-1","heartbeat_timeout":"2562047h47m16.854775807s","mark":{"cause":"heartbeat-lost"}}`,
+		`{"instance_id":"i-1","state":"active","account":"111122223333","region":"eu-west-1","heartbeat_timeout":"1ns","claimed_at":"9999-12-31T23:59:59-23:59","mark":{"cause":"no-heartbeat"}}`,
 		`{"instance_id":"i-1","state":"revoked","account":"111122223333","region":"eu-west-1","tries":9223372036854775807,"tried_at":"2026-03-01T12:00:00Z"}`,
 		`{"instance_id":"i-1","state":"adopting","account":"111122223333","region":"eu-west-1","expires_at":"2020-03-01T12:00:00Z"}`,
 	} {
-		f.Add([]byte(text), []byte(beating), uint8(3))
+		f.Add([]byte(text), []byte(renewing), uint8(3))
 		f.Add([]byte(text), []byte(nil), uint8(8))
 	}
 	f.Fuzz(func(t *testing.T, record, heartbeat []byte, world uint8) {
@@ -74,8 +74,8 @@ func FuzzJudge(f *testing.F) {
 func wantDue(t *testing.T, l lease.Lease, s Subject, quiet plan.Silence, world uint8) {
 	t.Helper()
 	over := !l.ExpiresAt.IsZero() && !l.ExpiresAt.After(Noon)
-	silent := l.TTL > 0 && !quiet.Broken && l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Deadline.After(Noon) &&
-		quiet.For >= plan.DefaultPolicy().MarkGrace && (quiet.Witness || quiet.For >= time.Hour) && (quiet.Seen || quiet.For >= time.Duration(l.TTL))
+	silent := l.HeartbeatTimeout > 0 && !quiet.Broken && l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Deadline.After(Noon) &&
+		quiet.For >= plan.DefaultPolicy().MarkGrace && (quiet.Witness || quiet.For >= time.Hour) && (quiet.Seen || quiet.For >= time.Duration(l.HeartbeatTimeout))
 	var told bytes.Buffer
 	_ = json.NewEncoder(&told).Encode(l)
 	switch {

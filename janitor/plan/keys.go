@@ -15,7 +15,7 @@ const raisedMemory = time.Hour
 
 // TagWrite is a tag that an instance is to bear, by its lease.
 type TagWrite struct {
-	Place      lease.Place
+	Location   lease.Location
 	InstanceID string
 	Key, Value string
 	// Attached are the volumes and interfaces that are to bear it first.
@@ -51,7 +51,7 @@ func (c *situation) tagWrites() []TagWrite {
 		l := &c.Snapshot.Leases[n]
 		i := c.instanceOf(l)
 		if c.Policy.CompleteAdoptions && !everything && i != nil && l.Completable(c.Now, i) {
-			all = append(all, TagWrite{Place: i.Place, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Snapshot.Registry.UUID})
+			all = append(all, TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Snapshot.Registry.UUID})
 		}
 		if l.State != lease.StateActive {
 			continue
@@ -62,7 +62,7 @@ func (c *situation) tagWrites() []TagWrite {
 		// What is pending may not show its volumes yet, and they bear the tag before it does.
 		whole := i.State != lease.InstancePending || l.ClientToken == ""
 		if leased := l.LeasedTag(); whole && i.Tags[lease.TagLeased] != leased && c.Written[i.ID].Leased != leased {
-			w := TagWrite{Place: i.Place, InstanceID: i.ID, Key: lease.TagLeased, Value: leased}
+			w := TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagLeased, Value: leased}
 			if l.ClientToken != "" { // what was adopted brought volumes that may be anybody's
 				w.Attached = i.Attached
 			}
@@ -75,7 +75,7 @@ func (c *situation) tagWrites() []TagWrite {
 		case c.over(l) && l.KeptSince.IsZero(): // first it must be on record that the tag kept it, or nobody would mark it first
 		default:
 			all = append(all, TagWrite{
-				Place: i.Place, InstanceID: i.ID, Key: lease.TagExpires, Value: keys.Write.String(), Expires: keys.Write,
+				Location: i.Location, InstanceID: i.ID, Key: lease.TagExpires, Value: keys.Write.String(), Expires: keys.Write,
 				Soonest: soonest(l.ExpiresAt, tag.At), Ahead: tag.Number > 0 && c.farAhead(tag.At) && c.farAhead(l.ExpiresAt),
 			})
 		}
@@ -151,7 +151,7 @@ func says(tag lease.Expiry) string {
 
 // kept notes, or reports, what keeps an instance whose date has passed.
 func (c *situation) kept(l *lease.Lease, why lease.KeptReason, reason string) {
-	if l.KeptSince.IsZero() || l.KeptReason != why || l.Mark != nil && l.Mark.Cause == lease.CauseTerm {
+	if l.KeptSince.IsZero() || l.KeptReason != why || l.Mark != nil && l.Mark.Cause == lease.CauseExpired {
 		c.say(l, ActKept, reason).Kept = why
 		return
 	}
@@ -169,7 +169,7 @@ func (c *situation) keptRevoked(l *lease.Lease, i *lease.Instance) bool {
 		} else {
 			c.say(l, ActReport, reason+"; `lease revoke` ends it")
 		}
-	case l.Cause == lease.CauseTerm && !tag.Passed(c.Now, c.Policy.TermGrace):
+	case l.Cause == lease.CauseExpired && !tag.Passed(c.Now, c.Policy.TermGrace):
 		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+says(tag)+"; `lease revoke` ends it")
 	case l.Cause == lease.CauseFailedCreation && i.Leased():
 		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` lets it go")
@@ -193,7 +193,7 @@ func (c *situation) stuck(l *lease.Lease, why lease.KeptReason, reason string) {
 func (c *situation) setBackByTags() {
 	lifted, unrecorded := time.Time{}, 0
 	for _, said := range c.Snapshot.Registry.Resumed {
-		if said.Name == lease.BrakeRestored && said.Scope == "" {
+		if said.Name == lease.BrakeRollback && said.Scope == "" {
 			lifted, unrecorded = latest(lifted, said.At), max(unrecorded, said.Count)
 		}
 	}
@@ -210,13 +210,13 @@ func (c *situation) setBackByTags() {
 		}
 	}
 	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); behind > allowed {
-		c.stand(lease.BrakeRestored, fmt.Sprintf("%d of %d records were older than the tags of their instances within %s, more than %d",
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d records were older than the tags of their instances within %s, more than %d",
 			behind, all, raisedMemory, allowed))
 	}
 	if n := len(c.leasedUnrecorded); n > unrecorded {
-		c.stand(lease.BrakeRestored, fmt.Sprintf("%d instances were leased by their tag %s, such as %s, and there is no record of them",
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d instances were leased by their tag %s, such as %s, and there is no record of them",
 			n, lease.TagLeased, slices.Min(c.leasedUnrecorded)))
-		c.tally(lease.BrakeRestored, "", n)
+		c.tally(lease.BrakeRollback, "", n)
 	}
 }
 

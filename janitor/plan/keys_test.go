@@ -51,8 +51,8 @@ func TestATerminationForADateNeedsBothKeysPassed(t *testing.T) {
 		{"kept by its tag, on record", Holds("i-1", over, tagSays(""), keptBy(lease.KeptByTag, 50*time.Second)), nil, report},
 		{"kept by its tag, which has passed now: notice first", Holds("i-1", over, keptBy(lease.KeptByTag, 50*time.Second)), nil, notice},
 		{"exempt until now: notice first", Holds("i-1", over, keptBy(lease.KeptByExempt, 50*time.Second)), nil, notice},
-		{"kept, and its notice has passed", Holds("i-1", over, keptBy(lease.KeptByExempt, time.Hour), Marked(lease.CauseTerm, Noon)), nil, end},
-		{"marked, and exempt since", Holds("i-1", over, keptBy(lease.KeptByExempt, time.Hour), Marked(lease.CauseTerm, Noon), Exempt), nil, noted},
+		{"kept, and its notice has passed", Holds("i-1", over, keptBy(lease.KeptByExempt, time.Hour), Marked(lease.CauseExpired, Noon)), nil, end},
+		{"marked, and exempt since", Holds("i-1", over, keptBy(lease.KeptByExempt, time.Hour), Marked(lease.CauseExpired, Noon), Exempt), nil, noted},
 		{"a lease that holds, and the tag behind", Holds("i-1", numbered(2, 0), tagAt(time.Hour, 1)), nil, keep},
 	})
 }
@@ -62,7 +62,7 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 	ahead := tagAt(-time.Hour, 7)
 	noteTag := Ruling{Action: plan.ActNoteTag}
 	gone := func(cause lease.Cause) Ruling { return Ruling{Action: plan.ActEnd, Cause: cause} }
-	for _, cause := range []lease.Cause{lease.CauseRelease, lease.CauseOperator, lease.CauseSilence, lease.CauseNeverBeat} {
+	for _, cause := range []lease.Cause{lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat} {
 		check(t, []spec{
 			{string(cause) + ", the keys agree", Holds("i-1", Revoked(cause, time.Minute)), nil, gone(cause)},
 			{string(cause) + ", the tag behind", Holds("i-1", Revoked(cause, time.Minute), numbered(3, 0)), nil, gone(cause)},
@@ -74,8 +74,8 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 	}
 	check(t, []spec{
 		{"silent, and the record behind", Holds("i-1", Due, ahead), nil, Ruling{Action: plan.ActRaise}},
-		{"term, and the tag was taken off since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute), tagSays("")), nil, Ruling{Action: plan.ActStuck}},
-		{"term, and both passed", Holds("i-1", Over(time.Hour), Revoked(lease.CauseTerm, time.Minute)), nil, gone(lease.CauseTerm)},
+		{"term, and the tag was taken off since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), tagSays("")), nil, Ruling{Action: plan.ActStuck}},
+		{"term, and both passed", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute)), nil, gone(lease.CauseExpired)},
 		{"failed creation, as agreed", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute)), nil, gone(lease.CauseFailedCreation)},
 		{"failed creation, and leased by its tag", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("launch-of-i-1.1")), nil, Ruling{Action: plan.ActStuck}},
 		{"failed creation, and a tag of another's lease", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("x.1")), nil, gone(lease.CauseFailedCreation)},
@@ -91,7 +91,7 @@ func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
 		if got.Action != want {
 			t.Errorf("leased as %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
 		}
-		if held := HeldBy(plan.Decide(v), lease.BrakeRestored, ""); held != (want == plan.ActReport) {
+		if held := HeldBy(plan.Decide(v), lease.BrakeRollback, ""); held != (want == plan.ActReport) {
 			t.Errorf("leased as %q: everything held: %t", value, held)
 		}
 	}
@@ -139,7 +139,7 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 	}
 	released := func(d time.Duration, count int) func(*plan.View) {
 		return func(v *plan.View) {
-			v.Snapshot.Registry.Resumed = []lease.Resumption{{Brake: lease.Brake{Name: lease.BrakeRestored, Count: count}, At: Ago(d)}}
+			v.Snapshot.Registry.Resumed = []lease.Resumption{{Brake: lease.Brake{Name: lease.BrakeRollback, Count: count}, At: Ago(d)}}
 		}
 	}
 	none := func(*plan.View) {}
@@ -169,7 +169,7 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 			v := ViewOf(c.subjects...)
 			c.change(&v)
 			planned := plan.Decide(v)
-			if HeldBy(planned, lease.BrakeRestored, "") != c.held {
+			if HeldBy(planned, lease.BrakeRollback, "") != c.held {
 				t.Errorf("brakes %+v, want everything held: %t", planned.Brakes, c.held)
 			}
 			if n := len(planned.With(plan.ActRaise)); name == "three behind" && n != 3 {
@@ -184,7 +184,7 @@ func TestTheTagsThatAreWritten(t *testing.T) {
 	none := func(*plan.View) {}
 	observing := func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }
 	paused := func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }
-	setBack := func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRestored}} }
+	setBack := func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRollback}} }
 	tomorrow := lease.Expiry{At: In(24 * time.Hour), Number: 3}.String()
 	for name, c := range map[string]struct {
 		subject Subject
@@ -252,18 +252,18 @@ func TestTheKillFunctionAsksBothKeysOfAFreshDescription(t *testing.T) {
 	p := plan.DefaultPolicy()
 	verdict := func(cause lease.Cause, s Subject) plan.Verdict {
 		v := ViewOf(s)
-		return plan.Verdict{Cause: cause, Lease: &v.Snapshot.Leases[0], Instance: &v.Places[0].Instances[0]}
+		return plan.Verdict{Cause: cause, Lease: &v.Snapshot.Leases[0], Instance: &v.Locations[0].Instances[0]}
 	}
 	for name, c := range map[string]struct {
 		v     plan.Verdict
 		spare bool
 	}{
-		"both passed":                       {verdict(lease.CauseTerm, Holds("i-1", Over(time.Minute))), false},
-		"the tag later":                     {verdict(lease.CauseTerm, Holds("i-1", Over(time.Minute), tagAt(-time.Hour, 1))), true},
-		"the tag gone":                      {verdict(lease.CauseTerm, Holds("i-1", Over(time.Minute), tagSays(""))), true},
-		"the tag's number higher":           {verdict(lease.CauseTerm, Holds("i-1", Over(time.Minute), tagAt(time.Hour, 2))), true},
-		"a retry, the tag gone":             {verdict(lease.CauseTerm, Holds("i-1", Over(time.Minute), Revoked(lease.CauseTerm, time.Second), tagSays(""))), true},
-		"a retry, both passed":              {verdict(lease.CauseTerm, Holds("i-1", Over(time.Minute), Revoked(lease.CauseTerm, time.Second))), false},
+		"both passed":                       {verdict(lease.CauseExpired, Holds("i-1", Over(time.Minute))), false},
+		"the tag later":                     {verdict(lease.CauseExpired, Holds("i-1", Over(time.Minute), tagAt(-time.Hour, 1))), true},
+		"the tag gone":                      {verdict(lease.CauseExpired, Holds("i-1", Over(time.Minute), tagSays(""))), true},
+		"the tag's number higher":           {verdict(lease.CauseExpired, Holds("i-1", Over(time.Minute), tagAt(time.Hour, 2))), true},
+		"a retry, the tag gone":             {verdict(lease.CauseExpired, Holds("i-1", Over(time.Minute), Revoked(lease.CauseExpired, time.Second), tagSays(""))), true},
+		"a retry, both passed":              {verdict(lease.CauseExpired, Holds("i-1", Over(time.Minute), Revoked(lease.CauseExpired, time.Second))), false},
 		"released":                          {verdict(lease.CauseRelease, Holds("i-1", Revoked(lease.CauseRelease, time.Second))), false},
 		"released, the record behind":       {verdict(lease.CauseRelease, Holds("i-1", Revoked(lease.CauseRelease, time.Second), tagAt(-72*time.Hour, 2))), true},
 		"failed creation":                   {verdict(lease.CauseFailedCreation, Holds("i-1", Revoked(lease.CauseFailedCreation, time.Second))), false},

@@ -9,9 +9,9 @@ import (
 
 // judge decides about one lease.
 func (c *situation) judge(l *lease.Lease) {
-	p, swept := c.place[l.Place()]
+	p, swept := c.location[l.Location()]
 	if !swept {
-		c.say(l, ActKeep, "its place "+l.Place().String()+" is not swept here")
+		c.say(l, ActKeep, "its location "+l.Location().String()+" is not swept here")
 		return
 	}
 	i := c.instanceOf(l)
@@ -29,7 +29,7 @@ func (c *situation) judge(l *lease.Lease) {
 	}
 }
 
-func (c *situation) judgeEnded(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeEnded(p LocationView, l *lease.Lease, i *lease.Instance) {
 	if i == nil || !i.Alive() {
 		c.judgeTombstone(p, l, i, "ended")
 		return
@@ -44,7 +44,7 @@ func (c *situation) judgeEnded(p PlaceView, l *lease.Lease, i *lease.Instance) {
 
 // judgeUnmanaged keeps the record for as long as its launch is known: without it, the instance would be taken for what
 // a closed launch left as soon as somebody puts the tags back.
-func (c *situation) judgeUnmanaged(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeUnmanaged(p LocationView, l *lease.Lease, i *lease.Instance) {
 	if c.attempts[l.ClientToken] != nil || c.attempts[l.Bore] != nil {
 		c.say(l, ActKeep, "unmanaged; kept for as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
 		return
@@ -53,7 +53,7 @@ func (c *situation) judgeUnmanaged(p PlaceView, l *lease.Lease, i *lease.Instanc
 }
 
 // judgeTombstone lets go of a record that has served: retained long enough, and a full listing shows nothing of it.
-func (c *situation) judgeTombstone(p PlaceView, l *lease.Lease, i *lease.Instance, state string) {
+func (c *situation) judgeTombstone(p LocationView, l *lease.Lease, i *lease.Instance, state string) {
 	keepUntil := l.EndedAt.Add(c.Policy.Retention)
 	undated := l.EndedAt.IsZero()
 	if undated || c.Now.Before(keepUntil) || i != nil || !p.Listed() || p.ClockTrouble(c.Policy.MaxSkew) != "" {
@@ -63,7 +63,7 @@ func (c *situation) judgeTombstone(p PlaceView, l *lease.Lease, i *lease.Instanc
 	c.say(l, ActPurge, state+" since "+l.EndedAt.Format(time.RFC3339))
 }
 
-func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeRevoked(p LocationView, l *lease.Lease, i *lease.Instance) {
 	switch {
 	case i == nil && p.Absent[l.InstanceID]:
 		c.judgeAbsent(p, l)
@@ -81,9 +81,9 @@ func (c *situation) judgeRevoked(p PlaceView, l *lease.Lease, i *lease.Instance)
 }
 
 // judgeAbsent waits until an instance that should be gone has been absent for long enough to be.
-func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
+func (c *situation) judgeAbsent(p LocationView, l *lease.Lease) {
 	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		c.hold(l, BrakeClock, p.Place.String(), "not found by id")
+		c.hold(l, BrakeClock, p.Location.String(), "not found by id")
 		return
 	}
 	if l.AbsentSince.IsZero() || c.toCome(l.AbsentSince) {
@@ -98,19 +98,19 @@ func (c *situation) judgeAbsent(p PlaceView, l *lease.Lease) {
 	}
 	cause := l.Cause
 	if l.State == lease.StateActive {
-		cause = lease.CauseTerm
+		cause = lease.CauseExpired
 	}
 	c.say(l, ActConfirm, "not found by id for "+c.Policy.AbsentFor.String()).Cause = cause
 }
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
-func (c *situation) retry(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) retry(p LocationView, l *lease.Lease, i *lease.Instance) {
 	if why := l.Untouchable(c.Snapshot.Registry.UUID, i); why != "" {
 		c.stuck(l, why, keptWords(why))
 		return
 	}
 	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		c.hold(l, BrakeClock, p.Place.String(), "revoked ("+string(l.Cause)+")")
+		c.hold(l, BrakeClock, p.Location.String(), "revoked ("+string(l.Cause)+")")
 		return
 	}
 	if c.keptRevoked(l, i) {
@@ -136,7 +136,7 @@ func (c *situation) wasDue(l *lease.Lease) time.Time {
 	switch {
 	case l.Mark != nil && l.Mark.Cause == l.Cause:
 		return l.Mark.Deadline
-	case l.Cause == lease.CauseTerm && !l.ExpiresAt.IsZero():
+	case l.Cause == lease.CauseExpired && !l.ExpiresAt.IsZero():
 		return l.ExpiresAt.Add(c.Policy.TermGrace)
 	}
 	return l.RevokedAt
@@ -186,10 +186,10 @@ func Sound(reg lease.Registry, l *lease.Lease, i *lease.Instance) bool {
 	return i != nil && i.State == lease.InstanceRunning && untouchable(reg, l, i) == ""
 }
 
-func (c *situation) judgeActive(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeActive(p LocationView, l *lease.Lease, i *lease.Instance) {
 	switch {
 	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.Listed():
-		c.hold(l, BrakeHealth, p.Place.String(), "its term has passed, and it was "+p.unseen())
+		c.hold(l, BrakeHealth, p.Location.String(), "its term has passed, and it was "+p.unseen())
 	case i == nil && !p.Absent[l.InstanceID]:
 		c.say(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
@@ -228,17 +228,17 @@ func (c *situation) over(l *lease.Lease) bool { return l.Over(c.Now, c.Policy.Te
 // judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
 // would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
 // beyond its date.
-func (c *situation) judgeTerm(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeTerm(p LocationView, l *lease.Lease, i *lease.Instance) {
 	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
 	if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
-		c.hold(l, BrakeClock, p.Place.String(), over)
+		c.hold(l, BrakeClock, p.Location.String(), over)
 		return
 	}
 	if c.keptByTag(l, i, over) {
 		return
 	}
-	since, isActing := c.acting[p.Place.String()]
-	if marked := l.Mark != nil && l.Mark.Cause == lease.CauseTerm; marked {
+	since, isActing := c.acting[p.Location.String()]
+	if marked := l.Mark != nil && l.Mark.Cause == lease.CauseExpired; marked {
 		deadline := l.Mark.Deadline
 		if full := since.Add(c.Policy.MarkGrace); isActing && l.Mark.Since.Before(since) && full.After(deadline) {
 			deadline = full // a notice of which part passed while nobody could extend starts again
@@ -246,21 +246,21 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		switch {
 		case !isActing:
 			c.wake(deadline)
-			c.say(l, ActKeep, over+"; marked, and a full notice begins once janitors end anything here").Cause = lease.CauseTerm
+			c.say(l, ActKeep, over+"; marked, and a full notice begins once janitors end anything here").Cause = lease.CauseExpired
 			return
 		case c.Now.Before(deadline):
 			c.wake(deadline)
-			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseTerm
+			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseExpired
 			return
 		}
 		end := c.say(l, ActEnd, over+", and so has its notice")
-		end.Cause, end.Due = lease.CauseTerm, deadline
+		end.Cause, end.Due = lease.CauseExpired, deadline
 		return
 	}
 	watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
 	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce && l.KeptSince.IsZero() { // not when it was adopted with a term that had passed
 		end := c.say(l, ActEnd, over)
-		end.Cause, end.Due = lease.CauseTerm, l.ExpiresAt.Add(c.Policy.TermGrace)
+		end.Cause, end.Due = lease.CauseExpired, l.ExpiresAt.Add(c.Policy.TermGrace)
 		return
 	}
 	reason := over + " while nothing was being ended here"
@@ -268,11 +268,11 @@ func (c *situation) judgeTerm(p PlaceView, l *lease.Lease, i *lease.Instance) {
 		reason = over + ", and what kept it (" + string(l.KeptReason) + ") is gone"
 	}
 	mark := c.say(l, ActMark, reason)
-	mark.Cause, mark.Deadline = lease.CauseTerm, c.Now.Add(c.Policy.MarkGrace)
+	mark.Cause, mark.Deadline = lease.CauseExpired, c.Now.Add(c.Policy.MarkGrace)
 }
 
 // judgeSilence decides about a lease that holds by date: whether its sidecar has fallen silent.
-func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeSilence(p LocationView, l *lease.Lease, i *lease.Instance) {
 	if !l.ExpiresAt.IsZero() {
 		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace))
 	}
@@ -281,7 +281,7 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 	switch {
 	case c.doubted[l.InstanceID]:
 		c.say(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
-	case l.TTL <= 0 || s.Broken || i.State != lease.InstanceRunning:
+	case l.HeartbeatTimeout <= 0 || s.Broken || i.State != lease.InstanceRunning:
 		if inferred {
 			c.say(l, ActUnmark, "renewed, or not running")
 			return
@@ -292,7 +292,7 @@ func (c *situation) judgeSilence(p PlaceView, l *lease.Lease, i *lease.Instance)
 	case c.Policy.NoSilence:
 		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
 	case !p.Listed():
-		c.hold(l, BrakeHealth, p.Place.String(), "silent")
+		c.hold(l, BrakeHealth, p.Location.String(), "silent")
 		c.because(s)
 	default:
 		c.judgeSilent(p, l, s)
@@ -339,17 +339,17 @@ func (c *situation) startOf(l *lease.Lease, i *lease.Instance) time.Time {
 	return latest(l.GrantedAt, started)
 }
 
-// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its TTL. Both clocks
+// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its timeout. Both clocks
 // must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
 // A mark that was written while the wall clock was wrong has a deadline that says nothing.
-func (c *situation) judgeSilent(p PlaceView, l *lease.Lease, s Silence) {
-	cause, silent := lease.CauseSilence, "silent"
+func (c *situation) judgeSilent(p LocationView, l *lease.Lease, s Silence) {
+	cause, silent := lease.CauseHeartbeatLost, "silent"
 	if !s.Seen && l.ClaimedAt.IsZero() {
-		cause, silent = lease.CauseNeverBeat, "silent from the beginning"
+		cause, silent = lease.CauseNoHeartbeat, "silent from the beginning"
 	}
 	var wait time.Duration
 	if !s.Seen || s.Cured {
-		wait = time.Duration(l.TTL)
+		wait = time.Duration(l.HeartbeatTimeout)
 	}
 	grace := c.Policy.MarkGrace
 	if !s.Witness {
@@ -361,7 +361,7 @@ func (c *situation) judgeSilent(p PlaceView, l *lease.Lease, s Silence) {
 	}
 	unmarked := l.Mark == nil || !l.Mark.Cause.Inferred()
 	if unmarked && p.ClockTrouble(c.Policy.MaxSkew) != "" { // a mark's dates would be wrong, and the deadline perhaps a year away
-		c.hold(l, BrakeClock, p.Place.String(), silent)
+		c.hold(l, BrakeClock, p.Location.String(), silent)
 		return
 	}
 	if s.For < wait {

@@ -148,8 +148,8 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// judgeLeftovers decides about what closed launches left in a place, and about whether that was all.
-func (c *situation) judgeLeftovers(p PlaceView) {
+// judgeLeftovers decides about what closed launches left in a location, and about whether that was all.
+func (c *situation) judgeLeftovers(p LocationView) {
 	c.doubtByTags(p)
 	for i := range p.Leftovers {
 		c.judgeLeftover(p, &p.Leftovers[i])
@@ -170,7 +170,7 @@ func (c *situation) judgeLeftovers(p PlaceView) {
 
 // doubtByTags notes of which launches a piece tells by its tag that a lease was active, though no record does: then it may have
 // been so of the others too, and ended before a leader could say so.
-func (c *situation) doubtByTags(p PlaceView) {
+func (c *situation) doubtByTags(p LocationView) {
 	for i := range p.Leftovers {
 		x := &p.Leftovers[i]
 		if e := c.estateOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Snapshot.Registry.UUID) {
@@ -180,10 +180,10 @@ func (c *situation) doubtByTags(p PlaceView) {
 }
 
 // judgeLeftover decides about one leftover. What spares it comes first.
-func (c *situation) judgeLeftover(p PlaceView, x *lease.Leftover) {
+func (c *situation) judgeLeftover(p LocationView, x *lease.Leftover) {
 	e := c.estateOf(x)
 	if e == nil {
-		c.sayOfLeftover(x, nil, ActReport, "unexplained: its launch tag names no closed launch")
+		c.sayOfLeftover(x, nil, ActReport, "untracked: its launch tag names no closed launch")
 		return
 	}
 	switch why := keepLeftover(c.Snapshot.Registry, *e.launch, *x); {
@@ -222,7 +222,7 @@ func (e *estate) letsGo(x *lease.Leftover, p Policy) bool {
 // onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,
 // whoever ends it.
 func (c *situation) onUnleased(e *estate, x *lease.Leftover) bool {
-	i := c.instances[SeenAt{x.Place, x.InstanceID}]
+	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	if i == nil || c.leased(x.InstanceID) {
 		return false
 	}
@@ -262,8 +262,8 @@ func (e *estate) wanted(x *lease.Leftover, p Policy) string {
 
 // judgeFulfilled decides about a spot request that made an instance. Cancelling it ends nothing, and keeps it from
 // making another.
-func (c *situation) judgeFulfilled(p PlaceView, e *estate, x *lease.Leftover) {
-	i := c.instances[SeenAt{x.Place, x.InstanceID}]
+func (c *situation) judgeFulfilled(p LocationView, e *estate, x *lease.Leftover) {
+	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	switch {
 	case c.unread[x.InstanceID]:
 		e.pending = true
@@ -285,7 +285,7 @@ func (c *situation) judgeFulfilled(p PlaceView, e *estate, x *lease.Leftover) {
 }
 
 // condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full looks.
-func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
+func (c *situation) condemnLeftover(p LocationView, e *estate, x *lease.Leftover) {
 	e.pending = true
 	left := "left by launch " + e.launch.Token + ", which was closed"
 	first, seen := e.launch.Looks[x.ID]
@@ -295,7 +295,7 @@ func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
 	case p.ClockTrouble(c.Policy.MaxSkew) != "":
 		c.sayOfLeftover(x, e, ActHold, left).Brake = BrakeClock
 	case p.Kept:
-		c.sayOfLeftover(x, e, ActKeep, left+"; its place is to be listed first")
+		c.sayOfLeftover(x, e, ActKeep, left+"; its location is to be listed first")
 	case !e.launch.WindowOver(c.Now):
 		c.sayOfLeftover(x, e, ActKeep, left+"; its launch window is not over")
 	case !seen || c.toCome(first):
@@ -309,7 +309,7 @@ func (c *situation) condemnLeftover(p PlaceView, e *estate, x *lease.Leftover) {
 
 // sayOfLeftover adds a verdict about a leftover.
 func (c *situation) sayOfLeftover(x *lease.Leftover, e *estate, action Action, reason string) *Verdict {
-	verdict := Verdict{Action: action, Place: x.Place, Reason: reason, Leftover: x}
+	verdict := Verdict{Action: action, Location: x.Location, Reason: reason, Leftover: x}
 	if e != nil {
 		verdict.Token, verdict.Launch = e.launch.Token, e.launch
 	}

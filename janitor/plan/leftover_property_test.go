@@ -20,8 +20,8 @@ func drawLeftovers(t *rapid.T, v *plan.View) {
 	v.Policy.Retention = Pick(t, "retention", Long, Long, 30*time.Minute)
 	for n := range v.Snapshot.Launches {
 		l := &v.Snapshot.Launches[n]
-		at := slices.IndexFunc(v.Places, func(p plan.PlaceView) bool { return p.Place == l.Place() })
-		p := &v.Places[at]
+		at := slices.IndexFunc(v.Locations, func(p plan.LocationView) bool { return p.Location == l.Location() })
+		p := &v.Locations[at]
 		if !OneIn(t, 6, "not sought") {
 			p.Sought = append(p.Sought, l.Token)
 		}
@@ -36,8 +36,8 @@ func drawLeftovers(t *rapid.T, v *plan.View) {
 }
 
 func drawLeftover(t *rapid.T, l lease.Launch, id string) lease.Leftover {
-	x := strewn(Pick(t, "kind", lease.LeftoverVolume, lease.LeftoverInterface, lease.LeftoverSpot))
-	x.ID, x.Place = id, l.Place()
+	x := remains(Pick(t, "kind", lease.LeftoverVolume, lease.LeftoverInterface, lease.LeftoverSpot))
+	x.ID, x.Location = id, l.Location()
 	x.Tags[lease.TagLaunch] = l.Attempts[rapid.IntRange(0, len(l.Attempts)-1).Draw(t, "attempt")].ClientToken
 	instance := fmt.Sprintf("i-%02d", rapid.IntRange(0, 20).Draw(t, "instance"))
 	switch Pick(t, "leftover", 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9) {
@@ -58,7 +58,7 @@ func drawLeftover(t *rapid.T, l lease.Launch, id string) lease.Leftover {
 	case 8:
 		x.Service = true
 	case 9:
-		x.Place = Pick(t, "place", Here, There)
+		x.Location = Pick(t, "location", Here, There)
 	}
 	return x
 }
@@ -88,17 +88,17 @@ func objectionToRemoval(v plan.View, x lease.Leftover) string {
 		return "no launch is known by its tag"
 	}
 	l := v.Snapshot.Launches[at]
-	p := v.Places[slices.IndexFunc(v.Places, func(p plan.PlaceView) bool { return p.Place == x.Place })]
+	p := v.Locations[slices.IndexFunc(v.Locations, func(p plan.LocationView) bool { return p.Location == x.Location })]
 	_, exempt := x.Tags[lease.TagExempt]
 	first, seen := l.Looks[x.ID]
 	end := l.LastSend().Add(time.Duration(l.Window))
 	switch {
-	case l.State != lease.LaunchClosed || l.Region != x.Place.Region || l.Account != x.Place.Account:
-		return "its launch is not closed, or of another place"
+	case l.State != lease.LaunchClosed || l.Region != x.Location.Region || l.Account != x.Location.Account:
+		return "its launch is not closed, or of another location"
 	case x.Tags[lease.TagRegistry] != Ours || exempt || x.Service:
 		return "not ours, exempt, or a service's"
 	case p.Err != "" || !p.Dated || p.Skew.Abs() > v.Policy.MaxSkew:
-		return "the place is in trouble"
+		return "the location is in trouble"
 	case v.Now.Before(end):
 		return "the window is not over"
 	case !seen || v.Now.Sub(first) < v.Policy.OrphanGrace:

@@ -13,9 +13,9 @@ import (
 )
 
 // strewn is something that a launch may have left an hour ago: loose, with our tags, made when the launch was sent.
-func strewn(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Leftover {
+func remains(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Leftover {
 	x := lease.Leftover{
-		Kind: kind, ID: "x-1", Place: Here, State: "available", CreatedAt: Ago(time.Hour),
+		Kind: kind, ID: "x-1", Location: Here, State: "available", CreatedAt: Ago(time.Hour),
 		Tags: map[string]string{lease.TagRegistry: Ours, lease.TagLaunch: "web.1"},
 	}
 	switch kind {
@@ -33,15 +33,15 @@ func strewn(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Lef
 
 // strewnBy is a world in which launch web was closed and looked for, and left these, seen an hour ago for the first
 // time.
-func strewnBy(left ...lease.Leftover) plan.View {
+func remainsBy(left ...lease.Leftover) plan.View {
 	v := ViewOf()
 	Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "x-1")))(&v)
-	v.Places[0].Sought, v.Places[0].Leftovers = []string{"web"}, left
+	v.Locations[0].Sought, v.Locations[0].Leftovers = []string{"web"}, left
 	return v
 }
 
-// notAnew lets an older listing of an empty place stand, of which nothing is concluded.
-func notAnew(v *plan.View) { v.Places[0].Kept = true }
+// notAnew lets an older listing of an empty location stand, of which nothing is concluded.
+func notAnew(v *plan.View) { v.Locations[0].Kept = true }
 
 func inState(state string) func(*lease.Leftover) {
 	return func(x *lease.Leftover) { x.State = state }
@@ -91,7 +91,7 @@ func checkLeftovers(t *testing.T, cases []leftoverCase) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			v := strewnBy(c.leftover)
+			v := remainsBy(c.leftover)
 			for _, change := range c.world {
 				change(&v)
 			}
@@ -129,27 +129,27 @@ func TestLeftoversOfEachKind(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []lease.LeftoverKind{volume, spot, netIface} {
 		checkLeftovers(t, []leftoverCase{
-			{"loose, looked at twice: removed " + string(kind), strewn(kind), nil, remove},
-			{"not looked at yet: first look " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Looks = nil })), lookAt},
-			{"looked at on a date that no right clock gave: noted anew " + string(kind), strewn(kind), with(webIs(Looked(-11*time.Second, "x-1"))), lookAt},
-			{"second look too soon " + string(kind), strewn(kind), with(webIs(Looked(time.Minute-1, "x-1"))), keep},
-			{"exempt " + string(kind), strewn(kind, Tagged(lease.TagExempt, "")), nil, report},
-			{"another registry's " + string(kind), strewn(kind, Tagged(lease.TagRegistry, "another")), nil, report},
-			{"no registry's tag " + string(kind), strewn(kind, Untagged(lease.TagRegistry)), nil, report},
-			{"tag of a launch that is not known " + string(kind), strewn(kind, Tagged(lease.TagLaunch, "other.1")), nil, report},
-			{"tag of an attempt that was not made " + string(kind), strewn(kind, Tagged(lease.TagLaunch, "web.2")), nil, report},
-			{"tag of a launch that is open " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchOpen })), report},
-			{"tag of a launch that is done " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), report},
-			{"tag of a launch of another region " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Region = There.Region })), report},
-			{"an AWS service's " + string(kind), strewn(kind, func(x *lease.Leftover) { x.Service = true }), nil, report},
-			{"named by the request " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Request = []byte(`{"Id":"x-1"}`) })), report},
-			{"window not over " + string(kind), strewn(kind), with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), keep},
-			{"clock wrong " + string(kind), strewn(kind), with(Skewed(11 * time.Second)), byClock},
-			{"no Date from EC2 " + string(kind), strewn(kind), with(Undated), byClock},
-			{"instances not listed " + string(kind), strewn(kind), with(Unlisted), Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}},
-			{"its place not listed anew " + string(kind), strewn(kind), with(notAnew), keep},
-			{"in a state of which nothing is known " + string(kind), strewn(kind, inState("novel")), nil, report},
-			{"going already " + string(kind), strewn(kind, inState("deleting")), nil, keep},
+			{"loose, looked at twice: removed " + string(kind), remains(kind), nil, remove},
+			{"not looked at yet: first look " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.Looks = nil })), lookAt},
+			{"looked at on a date that no right clock gave: noted anew " + string(kind), remains(kind), with(webIs(Looked(-11*time.Second, "x-1"))), lookAt},
+			{"second look too soon " + string(kind), remains(kind), with(webIs(Looked(time.Minute-1, "x-1"))), keep},
+			{"exempt " + string(kind), remains(kind, Tagged(lease.TagExempt, "")), nil, report},
+			{"another registry's " + string(kind), remains(kind, Tagged(lease.TagRegistry, "another")), nil, report},
+			{"no registry's tag " + string(kind), remains(kind, Untagged(lease.TagRegistry)), nil, report},
+			{"tag of a launch that is not known " + string(kind), remains(kind, Tagged(lease.TagLaunch, "other.1")), nil, report},
+			{"tag of an attempt that was not made " + string(kind), remains(kind, Tagged(lease.TagLaunch, "web.2")), nil, report},
+			{"tag of a launch that is open " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchOpen })), report},
+			{"tag of a launch that is done " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), report},
+			{"tag of a launch of another region " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.Region = There.Region })), report},
+			{"an AWS service's " + string(kind), remains(kind, func(x *lease.Leftover) { x.Service = true }), nil, report},
+			{"named by the request " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.Request = []byte(`{"Id":"x-1"}`) })), report},
+			{"window not over " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), keep},
+			{"clock wrong " + string(kind), remains(kind), with(Skewed(11 * time.Second)), byClock},
+			{"no Date from EC2 " + string(kind), remains(kind), with(Undated), byClock},
+			{"instances not listed " + string(kind), remains(kind), with(Unlisted), Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}},
+			{"its location not listed anew " + string(kind), remains(kind), with(notAnew), keep},
+			{"in a state of which nothing is known " + string(kind), remains(kind, inState("novel")), nil, report},
+			{"going already " + string(kind), remains(kind, inState("deleting")), nil, keep},
 		})
 	}
 }
@@ -165,23 +165,23 @@ func TestLooseVolumesAndInterfaces(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []lease.LeftoverKind{volume, netIface} {
 		checkLeftovers(t, []leftoverCase{
-			{"attached to somebody's instance " + string(kind), strewn(kind, AttachedTo("i-other")), nil, keep},
-			{"attached to something without a name " + string(kind), strewn(kind, AttachedTo("")), nil, keep},
-			{"said to be available, with an attachment " + string(kind), strewn(kind, AttachedTo("i-other"), inState("available")), nil, keep},
-			{"still attached to an orphan that has ended " + string(kind), strewn(kind, AttachedTo("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), keep},
-			{"of orphans that have ended " + string(kind), strewn(kind), with(ofWeb("i-1", orphanEnded(time.Minute)), ofWeb("i-2", orphanEnded(time.Hour))), remove},
-			{"a lease of the launch holds " + string(kind), strewn(kind), with(ofWeb("i-1")), report},
-			{"a lease of the launch held once " + string(kind), strewn(kind), with(ofWeb("i-1", Ended(time.Minute), Missing)), report},
-			{"a lease of the launch was taken away " + string(kind), strewn(kind), with(ofWeb("i-1", Revoked(lease.CauseTerm, time.Minute))), report},
-			{"an instance of the launch was let go " + string(kind), strewn(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), report},
-			{"an instance of the launch was adopted " + string(kind), strewn(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.Launch, l.ClientToken, l.Bore = "", "", "web.1" }))), report},
-			{"an instance of which no record tells " + string(kind), strewn(kind), with(webIs(Answered("i-1"))), report},
-			{"a lease cannot be read " + string(kind), strewn(kind), with(Bad(plan.BadLease, "i-9")), report},
-			{"so old that leases of it may be forgotten " + string(kind), strewn(kind), with(func(v *plan.View) { v.Policy.Retention = time.Hour }), report},
-			{"launched before the registry was set back " + string(kind), strewn(kind), with(resumed(lease.BrakeRestored, Ago(time.Minute))), report},
-			{"launched after it " + string(kind), strewn(kind), with(resumed(lease.BrakeRestored, Ago(2*time.Hour))), remove},
-			{"too many were silent meanwhile " + string(kind), strewn(kind), with(resumed(lease.BrakeSilence, Ago(time.Minute))), remove},
-			{"being made " + string(kind), strewn(kind, inState("creating")), nil, keep},
+			{"attached to somebody's instance " + string(kind), remains(kind, AttachedTo("i-other")), nil, keep},
+			{"attached to something without a name " + string(kind), remains(kind, AttachedTo("")), nil, keep},
+			{"said to be available, with an attachment " + string(kind), remains(kind, AttachedTo("i-other"), inState("available")), nil, keep},
+			{"still attached to an orphan that has ended " + string(kind), remains(kind, AttachedTo("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), keep},
+			{"of orphans that have ended " + string(kind), remains(kind), with(ofWeb("i-1", orphanEnded(time.Minute)), ofWeb("i-2", orphanEnded(time.Hour))), remove},
+			{"a lease of the launch holds " + string(kind), remains(kind), with(ofWeb("i-1")), report},
+			{"a lease of the launch held once " + string(kind), remains(kind), with(ofWeb("i-1", Ended(time.Minute), Missing)), report},
+			{"a lease of the launch was taken away " + string(kind), remains(kind), with(ofWeb("i-1", Revoked(lease.CauseExpired, time.Minute))), report},
+			{"an instance of the launch was let go " + string(kind), remains(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), report},
+			{"an instance of the launch was adopted " + string(kind), remains(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.Launch, l.ClientToken, l.Bore = "", "", "web.1" }))), report},
+			{"an instance of which no record tells " + string(kind), remains(kind), with(webIs(Answered("i-1"))), report},
+			{"a lease cannot be read " + string(kind), remains(kind), with(Bad(plan.BadLease, "i-9")), report},
+			{"so old that leases of it may be forgotten " + string(kind), remains(kind), with(func(v *plan.View) { v.Policy.Retention = time.Hour }), report},
+			{"launched before the registry was set back " + string(kind), remains(kind), with(resumed(lease.BrakeRollback, Ago(time.Minute))), report},
+			{"launched after it " + string(kind), remains(kind), with(resumed(lease.BrakeRollback, Ago(2*time.Hour))), remove},
+			{"too many were silent meanwhile " + string(kind), remains(kind), with(resumed(lease.BrakeHeartbeats, Ago(time.Minute))), remove},
+			{"being made " + string(kind), remains(kind, inState("creating")), nil, keep},
 		})
 	}
 }
@@ -190,18 +190,18 @@ func TestVolumesByDateAndByFlag(t *testing.T) {
 	t.Parallel()
 	held := ofWeb("i-1", Ended(time.Minute), Missing)
 	checkLeftovers(t, []leftoverCase{
-		{"made before the launch: the tag was copied", strewn(volume, MadeAt(Ago(time.Hour+11*time.Second))), nil, report},
-		{"made at the launch, by a clock that is a little off", strewn(volume, MadeAt(Ago(time.Hour+10*time.Second))), nil, remove},
-		{"made at the end of the window", strewn(volume, MadeAt(Ago(45*time.Minute))), nil, remove},
-		{"made after the window: the tag was copied", strewn(volume, MadeAt(Ago(45*time.Minute-11*time.Second))), nil, report},
-		{"made at a time that EC2 does not tell", strewn(volume, MadeAt(time.Time{})), nil, report},
-		{"noted as outliving an orphan, beside a lease that held", strewn(volume), with(held, ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), report},
-		{"flag: a lease held once", strewn(volume), with(held, withFlag), remove},
-		{"flag: a lease still holds", strewn(volume), with(ofWeb("i-2"), withFlag), report},
-		{"flag: a lease cannot be read", strewn(volume), with(held, withFlag, Bad(plan.BadLease, "i-9")), report},
-		{"flag: made before the launch", strewn(volume, MadeAt(Ago(2*time.Hour))), with(held, withFlag), report},
-		{"flag: attached", strewn(volume, AttachedTo("i-1")), with(held, withFlag), keep},
-		{"flag: an interface is not a volume", strewn(netIface), with(held, withFlag), report},
+		{"made before the launch: the tag was copied", remains(volume, MadeAt(Ago(time.Hour+11*time.Second))), nil, report},
+		{"made at the launch, by a clock that is a little off", remains(volume, MadeAt(Ago(time.Hour+10*time.Second))), nil, remove},
+		{"made at the end of the window", remains(volume, MadeAt(Ago(45*time.Minute))), nil, remove},
+		{"made after the window: the tag was copied", remains(volume, MadeAt(Ago(45*time.Minute-11*time.Second))), nil, report},
+		{"made at a time that EC2 does not tell", remains(volume, MadeAt(time.Time{})), nil, report},
+		{"noted as outliving an orphan, beside a lease that held", remains(volume), with(held, ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), report},
+		{"flag: a lease held once", remains(volume), with(held, withFlag), remove},
+		{"flag: a lease still holds", remains(volume), with(ofWeb("i-2"), withFlag), report},
+		{"flag: a lease cannot be read", remains(volume), with(held, withFlag, Bad(plan.BadLease, "i-9")), report},
+		{"flag: made before the launch", remains(volume, MadeAt(Ago(2*time.Hour))), with(held, withFlag), report},
+		{"flag: attached", remains(volume, AttachedTo("i-1")), with(held, withFlag), keep},
+		{"flag: an interface is not a volume", remains(netIface), with(held, withFlag), report},
 	})
 }
 
@@ -211,8 +211,8 @@ func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
 		return ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = ids }))
 	}
 	checkLeftovers(t, []leftoverCase{
-		{"beside a lease that holds", strewn(netIface), with(ofWeb("i-1"), noted("x-1")), remove},
-		{"another was noted", strewn(netIface), with(ofWeb("i-1"), noted("x-2")), report},
+		{"beside a lease that holds", remains(netIface), with(ofWeb("i-1"), noted("x-1")), remove},
+		{"another was noted", remains(netIface), with(ofWeb("i-1"), noted("x-2")), report},
 	})
 }
 
@@ -221,17 +221,17 @@ func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
 	t.Parallel()
 	beside := func(changes ...func(*lease.Leftover)) func(*plan.View) {
 		return func(v *plan.View) {
-			other := strewn(volume, changes...)
+			other := remains(volume, changes...)
 			other.ID = "x-2"
-			v.Places[0].Leftovers = append(v.Places[0].Leftovers, other)
+			v.Locations[0].Leftovers = append(v.Locations[0].Leftovers, other)
 		}
 	}
 	leased := Tagged(lease.TagLeased, "web.1")
 	checkLeftovers(t, []leftoverCase{
-		{"beside a leased one", strewn(volume), with(beside(leased)), report},
-		{"beside one whose tag was written by somebody", strewn(volume), with(beside(Tagged(lease.TagLeased, "yes"))), remove},
-		{"beside another registry's", strewn(volume), with(beside(leased, Tagged(lease.TagRegistry, "another"))), remove},
-		{"an interface that was noted as an orphan's", strewn(netIface), with(beside(leased), ofWeb("i-2", orphanEnded(time.Minute),
+		{"beside a leased one", remains(volume), with(beside(leased)), report},
+		{"beside one whose tag was written by somebody", remains(volume), with(beside(Tagged(lease.TagLeased, "yes"))), remove},
+		{"beside another registry's", remains(volume), with(beside(leased, Tagged(lease.TagRegistry, "another"))), remove},
+		{"an interface that was noted as an orphan's", remains(netIface), with(beside(leased), ofWeb("i-2", orphanEnded(time.Minute),
 			WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), remove},
 	})
 }
@@ -239,17 +239,17 @@ func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
 func TestSpotRequests(t *testing.T) {
 	t.Parallel()
 	checkLeftovers(t, []leftoverCase{
-		{"fulfilled by an orphan, alive and not looked at", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare)), remove},
-		{"fulfilled by an orphan that has ended", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), remove},
-		{"fulfilled by an instance whose lease holds", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1")), keep},
-		{"fulfilled by an instance that was let go", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), keep},
-		{"fulfilled by an instance whose record cannot be read", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare), Bad(plan.BadLease, "i-1")), report},
-		{"fulfilled by an instance of which nothing is known", strewn(spot, fulfilledBy("i-1")), nil, report},
-		{"fulfilled by an instance without our client token", strewn(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })), report},
-		{"open beside an instance whose lease holds", strewn(spot), with(ofWeb("i-1")), remove},
-		{"open, and asked for by somebody who copied the tags later", strewn(spot, MadeAt(Ago(time.Minute))), nil, report},
-		{"cancelled", strewn(spot, inState("cancelled")), nil, keep},
-		{"disabled", strewn(spot, inState("disabled")), nil, report},
+		{"fulfilled by an orphan, alive and not looked at", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare)), remove},
+		{"fulfilled by an orphan that has ended", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), remove},
+		{"fulfilled by an instance whose lease holds", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1")), keep},
+		{"fulfilled by an instance that was let go", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), keep},
+		{"fulfilled by an instance whose record cannot be read", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare), Bad(plan.BadLease, "i-1")), report},
+		{"fulfilled by an instance of which nothing is known", remains(spot, fulfilledBy("i-1")), nil, report},
+		{"fulfilled by an instance without our client token", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })), report},
+		{"open beside an instance whose lease holds", remains(spot), with(ofWeb("i-1")), remove},
+		{"open, and asked for by somebody who copied the tags later", remains(spot, MadeAt(Ago(time.Minute))), nil, report},
+		{"cancelled", remains(spot, inState("cancelled")), nil, keep},
+		{"disabled", remains(spot, inState("disabled")), nil, report},
 	})
 }
 
@@ -265,26 +265,26 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 		want  plan.Action
 	}{
 		{"nothing left", nil, nil, plan.ActClear},
-		{"only what is kept for good", []lease.Leftover{strewn(volume, Tagged(lease.TagExempt, ""))}, nil, plan.ActClear},
-		{"only what is attached to somebody's instance", []lease.Leftover{strewn(volume, AttachedTo("i-other"))}, nil, plan.ActClear},
-		{"only what may be wanted", []lease.Leftover{strewn(volume)}, with(ofWeb("i-1")), plan.ActClear},
-		{"only a spot request that was cancelled", []lease.Leftover{strewn(spot, inState("cancelled"))}, nil, plan.ActClear},
+		{"only what is kept for good", []lease.Leftover{remains(volume, Tagged(lease.TagExempt, ""))}, nil, plan.ActClear},
+		{"only what is attached to somebody's instance", []lease.Leftover{remains(volume, AttachedTo("i-other"))}, nil, plan.ActClear},
+		{"only what may be wanted", []lease.Leftover{remains(volume)}, with(ofWeb("i-1")), plan.ActClear},
+		{"only a spot request that was cancelled", []lease.Leftover{remains(spot, inState("cancelled"))}, nil, plan.ActClear},
 		{"cleared before", nil, with(clearing(time.Minute)), ""},
 		{"cleared before an orphan of it ended", nil, with(clearing(time.Hour), ofWeb("i-1", orphanEnded(30*time.Minute))), plan.ActClear},
-		{"something is to be removed", []lease.Leftover{strewn(volume)}, nil, ""},
-		{"something is being made", []lease.Leftover{strewn(volume, inState("creating"))}, nil, ""},
-		{"something is still attached to an orphan", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", orphanEnded(time.Hour))), ""},
-		{"something is still attached to what ends by itself", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceShuttingDown))), ""},
-		{"the same, ended", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceTerminated))), ""},
-		{"something is attached to another launch's that ended by itself", []lease.Leftover{strewn(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceTerminated), func(s *Subject) { s.Instance.ClientToken = "other" })), plan.ActClear},
+		{"something is to be removed", []lease.Leftover{remains(volume)}, nil, ""},
+		{"something is being made", []lease.Leftover{remains(volume, inState("creating"))}, nil, ""},
+		{"something is still attached to an orphan", []lease.Leftover{remains(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", orphanEnded(time.Hour))), ""},
+		{"something is still attached to what ends by itself", []lease.Leftover{remains(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceShuttingDown))), ""},
+		{"the same, ended", []lease.Leftover{remains(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceTerminated))), ""},
+		{"something is attached to another launch's that ended by itself", []lease.Leftover{remains(volume, AttachedTo("i-1"))}, with(ofWeb("i-1", Bare, Is(lease.InstanceTerminated), func(s *Subject) { s.Instance.ClientToken = "other" })), plan.ActClear},
 		{"an orphan has just ended", nil, with(ofWeb("i-1", orphanEnded(time.Minute-1))), ""},
 		{"an orphan is yet to end", nil, with(ofWeb("i-1", Revoked(lease.CauseFailedCreation, time.Minute))), ""},
 		{"an orphan is yet to be judged", nil, with(ofWeb("i-1", Bare)), ""},
 		{"something was removed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.Removals = map[string]time.Time{"x-9": Ago(time.Second)} })), ""},
 		{"closed within its window", nil, with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), ""},
 		{"closed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.SettledAt = Ago(time.Second) })), ""},
-		{"not looked for", nil, with(func(v *plan.View) { v.Places[0].Sought = nil }), ""},
-		{"not listed: said aloud", nil, with(func(v *plan.View) { v.Places[0].LeftoverErr = "UnauthorizedOperation" }), plan.ActReport},
+		{"not looked for", nil, with(func(v *plan.View) { v.Locations[0].Sought = nil }), ""},
+		{"not listed: said aloud", nil, with(func(v *plan.View) { v.Locations[0].LeftoverErr = "UnauthorizedOperation" }), plan.ActReport},
 		{"instances not listed", nil, with(Unlisted), ""},
 		{"instances not listed anew", nil, with(notAnew), ""},
 		{"clock wrong", nil, with(Skewed(time.Minute)), ""},
@@ -292,7 +292,7 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			v := strewnBy(c.left...)
+			v := remainsBy(c.left...)
 			for _, change := range c.world {
 				change(&v)
 			}
@@ -358,16 +358,16 @@ func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]plan.View{
 		"once held; --delete-kept-volumes removes it": func() plan.View {
-			v := strewnBy(strewn(volume))
+			v := remainsBy(remains(volume))
 			ofWeb("i-1", Ended(time.Minute), Missing)(&v)
 			return v
 		}(),
-		"the tag was copied":         strewnBy(strewn(volume, MadeAt(Ago(Long)))),
-		"another registry's tag":     strewnBy(strewn(volume, Tagged(lease.TagRegistry, "another"))),
-		"exempt by its tag":          strewnBy(strewn(volume, Tagged(lease.TagExempt, "x"))),
-		"names no closed launch":     strewnBy(strewn(volume, Tagged(lease.TagLaunch, "other.1"))),
-		"attached to i-other":        strewnBy(strewn(volume, AttachedTo("i-other"))),
-		"an AWS service looks after": strewnBy(strewn(netIface, func(x *lease.Leftover) { x.Service = true })),
+		"the tag was copied":         remainsBy(remains(volume, MadeAt(Ago(Long)))),
+		"another registry's tag":     remainsBy(remains(volume, Tagged(lease.TagRegistry, "another"))),
+		"exempt by its tag":          remainsBy(remains(volume, Tagged(lease.TagExempt, "x"))),
+		"names no closed launch":     remainsBy(remains(volume, Tagged(lease.TagLaunch, "other.1"))),
+		"attached to i-other":        remainsBy(remains(volume, AttachedTo("i-other"))),
+		"an AWS service looks after": remainsBy(remains(netIface, func(x *lease.Leftover) { x.Service = true })),
 	} {
 		found := false
 		for _, verdict := range plan.Decide(v).Verdicts {

@@ -9,7 +9,7 @@ import (
 
 // settle decides about one launch: whether its window is over, and whether its record has served.
 func (c *situation) settle(l *lease.Launch) {
-	p, swept := c.place[l.Place()]
+	p, swept := c.location[l.Location()]
 	if !swept || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		return // a launch is judged by date and by a full look only
 	}
@@ -59,7 +59,7 @@ func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
 }
 
 // unleased decides about an instance of which no lease speaks.
-func (c *situation) unleased(p PlaceView, i *lease.Instance) {
+func (c *situation) unleased(p LocationView, i *lease.Instance) {
 	if c.leased(i.ID) {
 		c.unreadable(i)
 		return
@@ -75,13 +75,13 @@ func (c *situation) unleased(p PlaceView, i *lease.Instance) {
 	case i.Exempt():
 		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
 	case !member && launch != nil:
-		c.sayOf(i, nil, ActReport, "unexplained: its launch tag is not its client token; the tag was copied")
+		c.sayOf(i, nil, ActReport, "untracked: its launch tag is not its client token; the tag was copied")
 	case !member:
-		c.sayOf(i, nil, ActReport, "unexplained: no record speaks of it")
+		c.sayOf(i, nil, ActReport, "untracked: no record speaks of it")
 	case launch.State == lease.LaunchOpen:
 		c.sayOf(i, launch, ActKeep, "being launched")
 	case launch.State == lease.LaunchDone:
-		c.sayOf(i, launch, ActReport, "unexplained: its launch is done, and it has no lease")
+		c.sayOf(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
 	case launch.State == lease.LaunchClosed:
 		c.judgeOrphan(p, launch, i)
 	default:
@@ -106,11 +106,11 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 		return nil, false
 	}
 	_, member := launch.Member(*i)
-	return launch, member && launch.Place() == i.Place
+	return launch, member && launch.Location() == i.Location
 }
 
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
-func (c *situation) judgeOrphan(p PlaceView, launch *lease.Launch, i *lease.Instance) {
+func (c *situation) judgeOrphan(p LocationView, launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
 	if why := leasedByTag(launch, i); why != "" {
 		c.sayOf(i, launch, ActReport, left+"; but "+why+", and there is no record of it")

@@ -49,21 +49,21 @@ func TestOrphan(t *testing.T) {
 		{"no Date from EC2: not even looked at", Holds("i-1", Bare), with(leftBy(), Undated), byClock},
 		{"etcd ill: a record condemns, not a silence", Holds("i-1", Bare), with(leftBy(ripe), Ill), orphan},
 		{"launch open: being launched", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchOpen))), keep},
-		{"launch done: unexplained", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchDone))), report},
+		{"launch done: untracked", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchDone))), report},
 		{"launch in a state of a newer version", Holds("i-1", Bare), with(leftBy(ripe, in("suspended"))), report},
-		{"no record: unexplained", Holds("i-1", Bare), nil, report},
-		{"launch of another token: unexplained", Holds("i-1", Bare), with(Launches(Launch("other", lease.LaunchClosed, ripe))), report},
-		{"no launch tag: unexplained", Holds("i-1", Bare, func(s *Subject) { delete(s.Instance.Tags, lease.TagLaunch) }), with(leftBy(ripe)), report},
-		{"copied tag, its own client token: unexplained", Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "console" }), with(leftBy(ripe)), report},
-		{"copied tag, no client token: unexplained", Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" }), with(leftBy(ripe)), report},
-		{"names an attempt that the launch has not made: unexplained", Holds("i-1", Bare, func(s *Subject) {
+		{"no record: untracked", Holds("i-1", Bare), nil, report},
+		{"launch of another token: untracked", Holds("i-1", Bare), with(Launches(Launch("other", lease.LaunchClosed, ripe))), report},
+		{"no launch tag: untracked", Holds("i-1", Bare, func(s *Subject) { delete(s.Instance.Tags, lease.TagLaunch) }), with(leftBy(ripe)), report},
+		{"copied tag, its own client token: untracked", Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "console" }), with(leftBy(ripe)), report},
+		{"copied tag, no client token: untracked", Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" }), with(leftBy(ripe)), report},
+		{"names an attempt that the launch has not made: untracked", Holds("i-1", Bare, func(s *Subject) {
 			s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "launch-of-i-1.2", "launch-of-i-1.2"
 		}), with(leftBy(ripe)), report},
-		{"launch of another place: unexplained", Holds("i-1", Bare), with(leftBy(ripe, func(l *lease.Launch) { l.Region = There.Region })), report},
+		{"launch of another location: untracked", Holds("i-1", Bare), with(leftBy(ripe, func(l *lease.Launch) { l.Region = There.Region })), report},
 	})
 }
 
-func TestUnexplainedIsSaidAloud(t *testing.T) {
+func TestUntrackedIsReported(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]plan.View{
 		"no record speaks of it": ViewOf(Holds("i-1", Bare)),
@@ -76,7 +76,7 @@ func TestUnexplainedIsSaidAloud(t *testing.T) {
 		case "its launch is done":
 			leftBy(func(l *lease.Launch) { l.State = lease.LaunchDone })(&v)
 		}
-		if _, got := RulingOn(t, v, "i-1"); !strings.HasPrefix(got.Reason, "unexplained") || !strings.Contains(got.Reason, want) {
+		if _, got := RulingOn(t, v, "i-1"); !strings.HasPrefix(got.Reason, "untracked") || !strings.Contains(got.Reason, want) {
 			t.Errorf("reason %q, want %q", got.Reason, want)
 		}
 	}
@@ -119,7 +119,7 @@ func TestSettlement(t *testing.T) {
 		{"window over, listing failed: left", Holds("i-1"), []func(*lease.Launch){Answered("i-1")}, with(Unlisted), ""},
 		{"window over by a wrong clock: left", Holds("i-1"), nil, with(Skewed(11 * time.Second)), ""},
 		{"window over, no Date from EC2: left", Holds("i-1"), nil, with(Undated), ""},
-		{"window over, place not swept: left", Holds("i-2"), []func(*lease.Launch){func(l *lease.Launch) { l.Region = There.Region }}, nil, ""},
+		{"window over, location not swept: left", Holds("i-2"), []func(*lease.Launch){func(l *lease.Launch) { l.Region = There.Region }}, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -32,18 +32,18 @@ func (c *situation) outlived() {
 func (c *situation) circumstances() lease.Circumstances {
 	known := c.Snapshot.Circumstances(c.Now)
 	if !known.Fresh {
-		known.Swept = map[lease.Place]bool{}
+		known.Swept = map[lease.Location]bool{}
 	}
-	for _, p := range c.Places {
-		known.Swept[p.Place] = true
+	for _, p := range c.Locations {
+		known.Swept[p.Location] = true
 	}
-	known.Fresh, known.TermGrace, known.Brakes, known.Unable = true, c.Policy.TermGrace, c.heldBrakes(), c.Office.Unable
+	known.Fresh, known.TermGrace, known.Brakes, known.Unable = true, c.Policy.TermGrace, c.heldBrakes(), c.Leadership.Unable
 	return known
 }
 
 // lookedUp is the lease with what was found out about its instance, and is not on record yet.
 func (c *situation) lookedUp(l *lease.Lease) *lease.Lease {
-	if !l.AbsentSince.IsZero() || !c.place[l.Place()].Absent[l.InstanceID] {
+	if !l.AbsentSince.IsZero() || !c.location[l.Location()].Absent[l.InstanceID] {
 		return l
 	}
 	found := *l

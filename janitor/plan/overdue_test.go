@@ -24,7 +24,7 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
 	elsewhere := func(s *Subject) { s.Lease.Region, s.Instance = There.Region, nil }
 	unable := func(why lease.KeptReason) func(*plan.View) {
-		return func(v *plan.View) { v.Office.Unable = why }
+		return func(v *plan.View) { v.Leadership.Unable = why }
 	}
 	mode := func(m lease.Mode) func(*plan.View) {
 		return func(v *plan.View) { v.Snapshot.Registry.Mode = m }
@@ -42,11 +42,11 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		"not what its lease is bound to":               {Holds("i-1", Over(0), Unbound), nil, lease.KeptByLaunch},
 		"its tag has not passed":                       {Holds("i-1", late, tagSays("")), nil, lease.KeptByTag},
 		"its tag has not passed, just now":             {Holds("i-1", Over(time.Minute), tagSays("")), nil, ""},
-		"exempt, and under notice for another reason":  {Holds("i-1", Over(0), Exempt, Marked(lease.CauseSilence, In(time.Minute))), nil, lease.KeptByExempt},
+		"exempt, and under notice for another reason":  {Holds("i-1", Over(0), Exempt, Marked(lease.CauseHeartbeatLost, In(time.Minute))), nil, lease.KeptByExempt},
 		"released, and exempt":                         {Holds("i-1", byRelease, Exempt), nil, lease.KeptByExempt},
 		"released, and its registry tag is gone":       {Holds("i-1", byRelease, Foreign), nil, lease.KeptByRegistry},
 		"released, and another instance":               {Holds("i-1", byRelease, Unbound), nil, lease.KeptByLaunch},
-		"revoked for its date, and the tag is gone":    {Holds("i-1", late, Revoked(lease.CauseTerm, time.Minute), tagSays("")), nil, lease.KeptByTag},
+		"revoked for its date, and the tag is gone":    {Holds("i-1", late, Revoked(lease.CauseExpired, time.Minute), tagSays("")), nil, lease.KeptByTag},
 		"revoked, and the tag is newer":                {Holds("i-1", byRelease, tagAt(-time.Hour, 7)), nil, lease.KeptByTag},
 		"a failed creation, and leased by its tag":     {Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("launch-of-i-1.1")), nil, lease.KeptByTag},
 		"EC2 refuses":                                  {Holds("i-1", byRelease, refused), nil, lease.KeptStuck},
@@ -58,8 +58,8 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		"its location cannot be listed":                {Holds("i-1", late, Missing), Unlisted, lease.KeptBraked},
 		"the clock is wrong":                           {Holds("i-1", late), Skewed(time.Minute), lease.KeptBraked},
 		"released, and the clock is wrong":             {Holds("i-1", byRelease), Skewed(time.Minute), lease.KeptBraked},
-		"its notice has passed, and etcd is not well":  {Holds("i-1", Due, Marked(lease.CauseSilence, Ago(10*time.Minute))), Ill, lease.KeptBraked},
-		"its notice has passed, and it has no witness": {Holds("i-1", Silent(20*time.Minute), Alone, Marked(lease.CauseSilence, Ago(10*time.Minute))), nil, ""},
+		"its notice has passed, and etcd is not well":  {Holds("i-1", Due, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), Ill, lease.KeptBraked},
+		"its notice has passed, and it has no witness": {Holds("i-1", Silent(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), nil, ""},
 		"the audit log takes no events":                {Holds("i-1", late), unable(lease.KeptByAudit), lease.KeptByAudit},
 		"nothing can be remembered":                    {Holds("i-1", late), unable(lease.KeptByState), lease.KeptByState},
 		"adopted, and its tag was not seen":            {Holds("i-1", late, adopting, Foreign), nil, lease.KeptAdopting},
@@ -76,7 +76,7 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		if got := verdict.Overdue.Reason; got != c.want {
 			t.Errorf("%s: the janitor says %q, want %q", name, got, c.want)
 		}
-		if n := planned.Census(v.Snapshot, v.Places, func(string) time.Duration { return 0 }).Overdue[c.want]; c.want != "" && n != 1 {
+		if n := planned.Census(v.Snapshot, v.Locations, func(string) time.Duration { return 0 }).Overdue[c.want]; c.want != "" && n != 1 {
 			t.Errorf("%s: the census counts %d of reason %s", name, n, c.want)
 		}
 
@@ -85,10 +85,10 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := v.Snapshot
-		s.Sweep.Time, s.Sweep.NextSweep, s.Sweep.Brakes, s.Sweep.Unable, s.Sweep.Places = Noon, Noon, planned.Brakes, v.Office.Unable, nil
-		for _, p := range v.Places {
+		s.Checkpoint.Time, s.Checkpoint.NextSweep, s.Checkpoint.Brakes, s.Checkpoint.Unable, s.Checkpoint.Locations = Noon, Noon, planned.Brakes, v.Leadership.Unable, nil
+		for _, p := range v.Locations {
 			if p.Listed() {
-				s.Sweep.Places = append(s.Sweep.Places, p.Place)
+				s.Checkpoint.Locations = append(s.Checkpoint.Locations, p.Location)
 			}
 		}
 		if got := s.Circumstances(Noon).Overdue(&l, nil); got.Reason != c.want {
@@ -122,7 +122,7 @@ func TestWhatIsNotedOnceIsNotWrittenAgain(t *testing.T) {
 		"unbound":                Holds("i-1", Over(time.Hour), Unbound),
 		"tag":                    Holds("i-1", Over(time.Hour), tagSays("")),
 		"released, and exempt":   Holds("i-1", Revoked(lease.CauseRelease, time.Hour), Exempt),
-		"revoked, and no tag":    Holds("i-1", Over(time.Hour), Revoked(lease.CauseTerm, time.Hour), tagSays("")),
+		"revoked, and no tag":    Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Hour), tagSays("")),
 		"revoked, and a newer":   Holds("i-1", Revoked(lease.CauseRelease, time.Hour), tagAt(-time.Hour, 7)),
 		"a leased failed launch": Holds("i-1", Revoked(lease.CauseFailedCreation, time.Hour), leasedAs("launch-of-i-1.1")),
 	} {

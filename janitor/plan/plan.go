@@ -4,7 +4,7 @@
 //   - plan.go: [Plan], its [Verdict]s and [Action]s. policy.go: [Policy], every figure that a decision uses.
 //   - view.go: [View], what was observed, as values.
 //   - decide.go: [Decide]; lapse.go judges a lease, orphan.go a launch and the instances that it left, leftover.go what
-//     outlived those, brake.go and restored.go everything that holds back.
+//     outlived those, brake.go and rollback.go everything that holds back.
 //   - keys.go: the two keys of a date, the record and the tag on the instance, and what is to be written over the second.
 //   - recheck.go: what a fresh description must still say before anything is done by a verdict.
 //   - overdue.go: which instances should be gone by their record, and are not; see [lease.Overdue].
@@ -62,7 +62,7 @@ type Verdict struct {
 	Action     Action
 	InstanceID string
 	Token      string // of the launch concerned
-	Place      lease.Place
+	Location   lease.Location
 	Zone       string // groups batches
 	Cause      lease.Cause
 	Deadline   time.Time // of a mark
@@ -74,8 +74,8 @@ type Verdict struct {
 	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
 	Kept       lease.KeptReason // of ActKept and ActStuck
 	Overdue    lease.Overdue    // should be gone by its record, and is not: see [lease.Circumstances.Overdue]
-	// Unexplained says that the instance is managed, but no record speaks of it.
-	Unexplained bool
+	// Untracked says that the instance is managed, but no record speaks of it.
+	Untracked bool
 
 	Lease    *lease.Lease // as observed; nil if there is none
 	Launch   *lease.Launch
@@ -97,7 +97,7 @@ type Plan struct {
 	Brakes   []lease.Brake // by name, then scope
 	Next     time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
 	Acting   map[string]time.Time
-	Seen     map[string]lease.Census // by place that was listed
+	Seen     map[string]lease.Census // by location that was listed
 	Tags     []TagWrite              // what instances are to say of their leases, what passes soonest first
 }
 

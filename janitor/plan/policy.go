@@ -12,7 +12,7 @@ type Policy struct {
 	BootGrace time.Duration // from grant and from each start, before a silence is judged that was never broken
 	MarkGrace time.Duration // notice between mark and revocation
 	LoneGrace time.Duration // the same, without a witness that renewals reach the registry
-	// LaunchWindow is published in the stamp; a launch keeps the one that it was made with.
+	// LaunchWindow is published in the checkpoint; a launch keeps the one that it was made with.
 	LaunchWindow time.Duration
 	OrphanGrace  time.Duration // at least this long between the two looks that make an orphan
 	TermGrace    time.Duration // after ExpiresAt
@@ -23,16 +23,16 @@ type Policy struct {
 
 	ChosenRetention time.Duration
 
-	SilentMin    int           // silence brake: more than max(SilentMin, SilentShare) silent holds
-	SilentShare  float64       //
-	SilentMemory time.Duration // silence revocations count for this long
-	RateMin      int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
-	RateShare    float64       //
-	RateWindow   time.Duration //
-	BehindMin    int           // brake restored: more than max(BehindMin, BehindShare) of sidecars that have seen
-	BehindShare  float64       // a later change of their lease than the registry holds
-	OfficeMax    int           // more changes of leader than this within OfficeWindow hold silence
-	OfficeWindow time.Duration
+	SilentMin        int           // silence brake: more than max(SilentMin, SilentShare) silent holds
+	SilentShare      float64       //
+	SilentMemory     time.Duration // silence revocations count for this long
+	RateMin          int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
+	RateShare        float64       //
+	RateWindow       time.Duration //
+	BehindMin        int           // brake rollback: more than max(BehindMin, BehindShare) of sidecars that have seen
+	BehindShare      float64       // a later change of their lease than the registry holds
+	LeadershipMax    int           // more changes of leader than this within LeadershipWindow hold silence
+	LeadershipWindow time.Duration
 
 	// CompleteAdoptions sets the registry's tag on adopted instances that lack it. It takes deploy/iam/janitor-adopt.json.
 	CompleteAdoptions bool
@@ -51,7 +51,7 @@ func DefaultPolicy() Policy {
 		SilentMin: 2, SilentShare: 0.30, SilentMemory: time.Hour,
 		RateMin: 5, RateShare: 0.05, RateWindow: 10 * time.Minute,
 		BehindMin: 2, BehindShare: 0.05,
-		OfficeMax: 3, OfficeWindow: time.Hour,
+		LeadershipMax: 3, LeadershipWindow: time.Hour,
 	}
 }
 
@@ -71,9 +71,9 @@ func (p Policy) Check() error {
 		{"absent-for", p.AbsentFor, 0},
 		{"retry-max", p.RetryMax, time.Second},
 		{"max-skew", p.MaxSkew, time.Second},
-		{"silent-memory", p.SilentMemory, time.Second},
+		{"heartbeats-memory", p.SilentMemory, time.Second},
 		{"rate-window", p.RateWindow, time.Second},
-		{"leader-window", p.OfficeWindow, time.Second},
+		{"leader-window", p.LeadershipWindow, time.Second},
 		{"retention", p.Retention, time.Hour},
 		{"retention of chosen tokens", p.ChosenRetention, p.Retention},
 	} {
@@ -81,7 +81,7 @@ func (p Policy) Check() error {
 			return &lease.LimitError{What: d.name + " " + d.value.String(), Why: "must be at least " + d.least.String()}
 		}
 	}
-	for name, share := range map[string]float64{"silent-share": p.SilentShare, "rate-share": p.RateShare, "behind-share": p.BehindShare} {
+	for name, share := range map[string]float64{"heartbeats-share": p.SilentShare, "rate-share": p.RateShare, "rollback-share": p.BehindShare} {
 		if !(share >= 0 && share < 1) { // also refuses NaN
 			return &lease.LimitError{What: fmt.Sprintf("%s %g", name, share), Why: "must be at least 0 and below 1"}
 		}

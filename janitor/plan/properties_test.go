@@ -29,7 +29,7 @@ func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
 
 // objection says why an instance may not be ended, or is empty.
 func objection(v plan.View, verdict plan.Verdict) string {
-	p := v.Places[slices.IndexFunc(v.Places, func(p plan.PlaceView) bool { return p.Place == verdict.Place })]
+	p := v.Locations[slices.IndexFunc(v.Locations, func(p plan.LocationView) bool { return p.Location == verdict.Location })]
 	i := SeenIn(p, verdict.InstanceID)
 	ahead := func(l lease.Lease) bool {
 		hb := v.Snapshot.Heartbeats[l.InstanceID]
@@ -40,19 +40,19 @@ func objection(v plan.View, verdict plan.Verdict) string {
 		return "everything is held until a person has looked"
 	case verdict.Lease != nil && (i == nil || i.Expiry().Newer(verdict.Lease.Expiry()) && i.Expiry().Number > 0):
 		return "its tag is not known, or is newer than its record"
-	case verdict.Cause == lease.CauseTerm && !i.Expiry().Passed(v.Now, v.Policy.TermGrace):
+	case verdict.Cause == lease.CauseExpired && !i.Expiry().Passed(v.Now, v.Policy.TermGrace):
 		return "its tag has not passed"
 	case verdict.Lease != nil && ahead(*verdict.Lease) && (!verdict.Lease.Over(v.Now, v.Policy.TermGrace) || !i.Expiry().Passed(v.Now, v.Policy.TermGrace)):
 		return "its sidecar has seen a later state of its lease, and its date has not passed"
 	case len(v.Snapshot.Heartbeats) < 40 && len(slices.DeleteFunc(slices.Clone(v.Snapshot.Leases), func(l lease.Lease) bool { return !ahead(l) })) > 2:
 		return "three sidecars have seen later states of their leases"
 	case !p.Dated || p.Skew.Abs() > v.Policy.MaxSkew:
-		if verdict.Lease == nil || verdict.Cause == lease.CauseTerm || verdict.Lease.State == lease.StateRevoked {
+		if verdict.Lease == nil || verdict.Cause == lease.CauseExpired || verdict.Lease.State == lease.StateRevoked {
 			return "the clock is not checked"
 		}
 	case slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.Kind == plan.BadLease && b.ID == verdict.InstanceID }):
 		return "its record cannot be read"
-	case i == nil && (verdict.Lease == nil || !p.Absent[verdict.InstanceID] || verdict.Cause != lease.CauseTerm):
+	case i == nil && (verdict.Lease == nil || !p.Absent[verdict.InstanceID] || verdict.Cause != lease.CauseExpired):
 		return "it was not seen"
 	}
 	if i != nil && (i.Tags[lease.TagRegistry] != Ours || i.Exempt() || i.State == lease.InstanceTerminated || i.State == lease.InstanceShuttingDown) {
@@ -69,17 +69,17 @@ func objection(v plan.View, verdict plan.Verdict) string {
 		return ""
 	case l.State != lease.StateActive:
 		return "its lease is " + string(l.State)
-	case verdict.Cause == lease.CauseTerm:
+	case verdict.Cause == lease.CauseExpired:
 		return objectionToTerm(v, p, l)
 	}
 	return objectionToSilence(v, p, *i, l)
 }
 
-func objectionToOrphan(v plan.View, p plan.PlaceView, i *lease.Instance, launch lease.Launch) string {
+func objectionToOrphan(v plan.View, p plan.LocationView, i *lease.Instance, launch lease.Launch) string {
 	look, seen := launch.Looks[i.ID]
 	switch {
-	case launch.State != lease.LaunchClosed || launch.Place() != p.Place:
-		return "its launch is not closed, or of another place"
+	case launch.State != lease.LaunchClosed || launch.Location() != p.Location:
+		return "its launch is not closed, or of another location"
 	case i.ClientToken != i.Tags[lease.TagLaunch] || !slices.ContainsFunc(launch.Attempts, func(a lease.Attempt) bool { return a.ClientToken == i.ClientToken }):
 		return "not a member of the launch"
 	case !seen || look.Add(v.Policy.OrphanGrace).After(v.Now) || p.Err != "":
@@ -90,24 +90,24 @@ func objectionToOrphan(v plan.View, p plan.PlaceView, i *lease.Instance, launch 
 	return ""
 }
 
-func objectionToTerm(v plan.View, p plan.PlaceView, l lease.Lease) string {
+func objectionToTerm(v plan.View, p plan.LocationView, l lease.Lease) string {
 	expired := l.ExpiresAt.Add(v.Policy.TermGrace)
 	if l.ExpiresAt.IsZero() || expired.After(v.Now) {
 		return "its term is not over"
 	}
-	if l.Mark != nil && l.Mark.Cause == lease.CauseTerm {
+	if l.Mark != nil && l.Mark.Cause == lease.CauseExpired {
 		if l.Mark.Deadline.After(v.Now) {
 			return "its notice is not over"
 		}
 		return ""
 	}
-	since, acting := v.Snapshot.Sweep.Acting[p.Place.String()]
+	since, acting := v.Snapshot.Checkpoint.Acting[p.Location.String()]
 	switch reg := v.Snapshot.Registry; {
 	case reg.Mode != lease.ModeArmed:
 		return "nothing is being ended here"
 	case expired.Equal(v.Now):
 		return "" // whoever acts from now on acts in time
-	case !acting || !v.Snapshot.Sweep.Fresh(v.Now) || since.Before(reg.ModeSince):
+	case !acting || !v.Snapshot.Checkpoint.Fresh(v.Now) || since.Before(reg.ModeSince):
 		return "nothing was being ended here"
 	case expired.Before(since):
 		return "nothing was being ended here when its term passed"
@@ -115,10 +115,10 @@ func objectionToTerm(v plan.View, p plan.PlaceView, l lease.Lease) string {
 	return ""
 }
 
-func objectionToSilence(v plan.View, p plan.PlaceView, i lease.Instance, l lease.Lease) string {
+func objectionToSilence(v plan.View, p plan.LocationView, i lease.Instance, l lease.Lease) string {
 	s, wait, grace := v.Silences[l.InstanceID], time.Duration(0), v.Policy.MarkGrace
 	if !s.Seen {
-		wait = time.Duration(l.TTL)
+		wait = time.Duration(l.HeartbeatTimeout)
 	}
 	if !s.Witness {
 		grace = v.Policy.LoneGrace
@@ -126,11 +126,11 @@ func objectionToSilence(v plan.View, p plan.PlaceView, i lease.Instance, l lease
 	switch {
 	case !l.ExpiresAt.IsZero() && !v.Now.Before(l.ExpiresAt.Add(v.Policy.TermGrace)):
 		return "its term is what decides"
-	case l.TTL <= 0 || s.Broken || i.State != lease.InstanceRunning || v.Policy.NoSilence || booting(v, l, s):
+	case l.HeartbeatTimeout <= 0 || s.Broken || i.State != lease.InstanceRunning || v.Policy.NoSilence || booting(v, l, s):
 		return "it is not to be judged by silence"
 	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace || s.Noticed < v.Policy.MarkGrace:
 		return "its notice or its grace is not over"
-	case p.Err != "" || v.Office.Unhealthy != "" || !v.Office.Stamped:
+	case p.Err != "" || v.Leadership.Unhealthy != "" || !v.Leadership.Checkpointed:
 		return "something is ill"
 	case slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.ID == l.InstanceID }):
 		return "its heartbeat cannot be read"
@@ -145,7 +145,7 @@ func objectionToSilence(v plan.View, p plan.PlaceView, i lease.Instance, l lease
 // booting reports whether an instance is too young to be judged by a silence that was never broken.
 func booting(v plan.View, l lease.Lease, s plan.Silence) bool {
 	young := v.Now.Sub(l.GrantedAt) < v.Policy.BootGrace || s.Started > 0 && s.Started < v.Policy.BootGrace
-	for _, p := range v.Places {
+	for _, p := range v.Locations {
 		if i := SeenIn(p, l.InstanceID); i != nil && v.Now.Sub(i.LaunchTime) < v.Policy.BootGrace {
 			young = true
 		}
@@ -158,13 +158,13 @@ func booting(v plan.View, l lease.Lease, s plan.Silence) bool {
 func tooManySilent(v plan.View, judged lease.Lease, scope func(lease.Instance) bool) bool {
 	silent, all := 0, 0
 	for _, l := range v.Snapshot.Leases {
-		if l.TTL <= 0 || l.TTL > judged.TTL {
+		if l.HeartbeatTimeout <= 0 || l.HeartbeatTimeout > judged.HeartbeatTimeout {
 			continue
 		}
 		if l.Cause.Inferred() && v.Now.Sub(l.RevokedAt) < time.Hour && scope(lease.Instance{ZoneID: l.ZoneID}) {
 			silent, all = silent+1, all+1
 		}
-		for _, p := range v.Places {
+		for _, p := range v.Locations {
 			i := SeenIn(p, l.InstanceID)
 			if i == nil || i.State != lease.InstanceRunning || l.State != lease.StateActive || !scope(*i) {
 				continue
@@ -187,12 +187,12 @@ func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 		w := Copied(v)
 		s := &w.Snapshot
 		s.Leases, s.Launches = rapid.Permutation(s.Leases).Draw(t, "leases"), rapid.Permutation(s.Launches).Draw(t, "launches")
-		s.Bad, s.Sweep.Offices = rapid.Permutation(s.Bad).Draw(t, "bad"), rapid.Permutation(s.Sweep.Offices).Draw(t, "offices")
-		w.Places = rapid.Permutation(w.Places).Draw(t, "places")
-		for n := range w.Places {
-			w.Places[n].Instances = rapid.Permutation(w.Places[n].Instances).Draw(t, "instances")
-			w.Places[n].Leftovers = rapid.Permutation(w.Places[n].Leftovers).Draw(t, "leftovers")
-			w.Places[n].Sought = rapid.Permutation(w.Places[n].Sought).Draw(t, "sought")
+		s.Bad, s.Checkpoint.Leaderships = rapid.Permutation(s.Bad).Draw(t, "bad"), rapid.Permutation(s.Checkpoint.Leaderships).Draw(t, "offices")
+		w.Locations = rapid.Permutation(w.Locations).Draw(t, "locations")
+		for n := range w.Locations {
+			w.Locations[n].Instances = rapid.Permutation(w.Locations[n].Instances).Draw(t, "instances")
+			w.Locations[n].Leftovers = rapid.Permutation(w.Locations[n].Leftovers).Draw(t, "leftovers")
+			w.Locations[n].Sought = rapid.Permutation(w.Locations[n].Sought).Draw(t, "sought")
 		}
 		if one, two := plan.Decide(v), plan.Decide(w); !reflect.DeepEqual(one, two) {
 			t.Fatalf("one way:\n%s\nthe other way:\n%s", Told(one), Told(two))
@@ -230,7 +230,7 @@ func TestEveryInstanceAndLeaseIsExplained(t *testing.T) {
 				t.Fatalf("nothing is said of the lease of %s", l.InstanceID)
 			}
 		}
-		for _, p := range v.Places {
+		for _, p := range v.Locations {
 			for _, i := range p.Instances {
 				if !explained[i.ID] {
 					t.Fatalf("nothing is said of %s", i.ID)

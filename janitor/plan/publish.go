@@ -47,8 +47,8 @@ func (p Plan) Published(v View) lease.Plan {
 	for n := range made.Brakes {
 		made.Brakes[n].Reason = cut(made.Brakes[n].Reason)
 	}
-	for _, place := range v.Places {
-		made.Locations = append(made.Locations, lease.Sight{Location: place.Place, Error: cut(place.Err)})
+	for _, location := range v.Locations {
+		made.Locations = append(made.Locations, lease.Sight{Location: location.Location, Error: cut(location.Err)})
 	}
 	return made
 }
@@ -82,7 +82,7 @@ func (p Plan) counted(registry string, each func(v Verdict, foreign bool)) lease
 // judgement is the verdict without what it was made of.
 func (v Verdict) judgement(registry string) lease.Judgement {
 	j := lease.Judgement{
-		Action: string(v.shown()), InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Place: v.Place.String(),
+		Action: string(v.shown()), InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Location: v.Location.String(),
 		Cause: v.Cause, Brake: v.Brake, Overdue: v.Overdue, Reason: v.Reason, Foreign: v.foreign(registry),
 	}
 	if v.Leftover != nil {

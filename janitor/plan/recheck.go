@@ -44,9 +44,9 @@ func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) stri
 	}
 	mark := v.Lease.Mark
 	switch {
-	case v.Cause == lease.CauseTerm && !v.Lease.Over(now, p.TermGrace):
+	case v.Cause == lease.CauseExpired && !v.Lease.Over(now, p.TermGrace):
 		return "its term has not passed"
-	case v.Cause == lease.CauseTerm && mark != nil && mark.Cause == v.Cause && now.Before(mark.Deadline):
+	case v.Cause == lease.CauseExpired && mark != nil && mark.Cause == v.Cause && now.Before(mark.Deadline):
 		return "its notice has not passed"
 	case v.Cause.Inferred() && (mark == nil || now.Before(mark.Deadline)):
 		return "its notice has not passed"
@@ -76,7 +76,7 @@ func (v Verdict) heldByTag(now time.Time, p Policy) string {
 	switch {
 	case lease.Compare(*v.Lease, tag).State == lease.RecordBehind:
 		return "its tag " + lease.TagExpires + " is newer than its record"
-	case v.Cause == lease.CauseTerm && !tag.Passed(now, p.TermGrace):
+	case v.Cause == lease.CauseExpired && !tag.Passed(now, p.TermGrace):
 		return "its tag " + lease.TagExpires + " has not passed"
 	case v.Cause == lease.CauseFailedCreation && v.Instance.Leased():
 		return "its tag " + lease.TagLeased + " says that its lease was active"
@@ -98,14 +98,14 @@ func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
 		return "does not bear this registry's tag"
 	case x.Exempt():
 		return "exempt by its tag " + lease.TagExempt
-	case !member || x.Place != l.Place():
-		return "unexplained: its launch tag names no attempt of launch " + l.Token + " there"
+	case !member || x.Location != l.Location():
+		return "untracked: its launch tag names no attempt of launch " + l.Token + " there"
 	case x.Service:
 		return "an AWS service looks after it"
 	case bytes.Contains(l.Request, []byte(x.ID)):
 		return "was there before its launch, which names it"
 	case x.Kind != lease.LeftoverInterface && !l.Spans(x.CreatedAt):
-		return "unexplained: not made while its launch could have made it; the tag was copied"
+		return "untracked: not made while its launch could have made it; the tag was copied"
 	}
 	return ""
 }

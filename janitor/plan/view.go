@@ -9,28 +9,28 @@ import (
 
 // View is what was observed, and by when. A decision uses nothing else.
 type View struct {
-	Now      time.Time // wall clock: for dates that people and records agreed on
-	Policy   Policy
-	Snapshot lease.Snapshot
-	Places   []PlaceView
-	Silences map[string]Silence // by instance id, for active leases with a TTL
-	Standing []lease.Brake      // held until a person lifts them, and not lifted yet
-	Office   OfficeView
-	Written  map[string]Written // by instance id: tags that were written since Places were listed
+	Now        time.Time // wall clock: for dates that people and records agreed on
+	Policy     Policy
+	Snapshot   lease.Snapshot
+	Locations  []LocationView
+	Silences   map[string]Silence // by instance id, for active leases with a timeout
+	Standing   []lease.Brake      // held until a person lifts them, and not lifted yet
+	Leadership LeadershipView
+	Written    map[string]Written // by instance id: tags that were written since Places were listed
 
 	Index map[SeenAt]*lease.Instance // of Places, if it was made before
 }
 
-// PlaceView is what EC2 said of one place.
-type PlaceView struct {
-	Place     lease.Place
-	Err       string           // why the listing failed; the place is then held, but for declared causes looked up by id
+// LocationView is what EC2 said of one location.
+type LocationView struct {
+	Location  lease.Location
+	Err       string           // why the listing failed; the location is then held, but for declared causes looked up by id
 	Instances []lease.Instance // listed, and looked up by id
 	ByID      int              // how many of Instances, its last ones, the listing lacked
 	Absent    map[string]bool  // leased instances that were looked up by id and not found
 	Skew      time.Duration
 	Dated     bool // whether EC2 told its time
-	Kept      bool // from a sweep before, which found the place empty: it says nothing of what was recorded since
+	Kept      bool // from a sweep before, which found the location empty: it says nothing of what was recorded since
 
 	Sought      []string // tokens of the closed launches whose leftovers were looked for
 	Leftovers   []lease.Leftover
@@ -45,34 +45,34 @@ type Silence struct {
 	For     time.Duration // since the latest event that restarts the silence
 	Seen    bool          // this leader saw the key present since the instance last started
 	Heard   bool          // this leader saw it then, whatever it has not seen since
-	Cured   bool          // extended or pardoned since the key lapsed
+	Cured   bool          // extended or unmarked since the key lapsed
 	Started time.Duration // since this leader saw the instance go to running; 0 if it did not see that
 	Witness bool          // another lease of the zone renewed after this key lapsed
 	Noticed time.Duration // since this leader first saw the present mark; 0 without one
 	Zone    string        // in which this leader saw the instance last
 }
 
-// OfficeView is what this leader knows of itself and of those before it.
-type OfficeView struct {
-	Stamped   bool             // this leader has written a stamp of its own
-	Unhealthy string           // why etcd is not to be trusted with silences; empty if it is
-	Since     time.Duration    // in office
-	Unable    lease.KeptReason // why this leader terminates nothing; empty: it can
+// LeadershipView is what this leader knows of itself and of those before it.
+type LeadershipView struct {
+	Checkpointed bool             // this leader has written a checkpoint of its own
+	Unhealthy    string           // why etcd is not to be trusted with silences; empty if it is
+	Since        time.Duration    // in the lead
+	Unable       lease.KeptReason // why this leader terminates nothing; empty: it can
 }
 
-// Listed reports whether the place's listing is complete.
-func (p PlaceView) Listed() bool { return p.Err == "" }
+// Listed reports whether the location's listing is complete.
+func (p LocationView) Listed() bool { return p.Err == "" }
 
 // unseen says why nothing is known of an instance that is neither listed nor found absent.
-func (p PlaceView) unseen() string {
+func (p LocationView) unseen() string {
 	if p.Listed() {
 		return "not seen yet: the last listing is older than its record"
 	}
 	return "not looked up: " + p.Err
 }
 
-// ClockTrouble says why nothing may be ended by date in the place, or is empty.
-func (p PlaceView) ClockTrouble(maxSkew time.Duration) string {
+// ClockTrouble says why nothing may be ended by date in the location, or is empty.
+func (p LocationView) ClockTrouble(maxSkew time.Duration) string {
 	switch {
 	case !p.Dated:
 		return "EC2 did not tell its time, so the clock cannot be checked"
@@ -84,24 +84,24 @@ func (p PlaceView) ClockTrouble(maxSkew time.Duration) string {
 	return ""
 }
 
-// acting returns since when, without a gap, lapsed leases are being ended in each place. A place where the clock is wrong
-// is absent; one whose listing failed is not, for declared causes go on by id. A stamp of the last sweep carries on only if
+// acting returns since when, without a gap, lapsed leases are being ended in each location. A location where the clock is wrong
+// is absent; one whose listing failed is not, for declared causes go on by id. A checkpoint of the last sweep carries on only if
 // it is fresh, by EC2's clock: nobody could extend while etcd was away. So it does if it is older than the mode, which somebody may have
-// dated by a clock that was wrong: where that date has yet to come, the stamp must have been written after the mode.
-func acting(now time.Time, reg lease.Registry, last lease.Sweep, places []PlaceView, maxSkew time.Duration) map[string]time.Time {
+// dated by a clock that was wrong: where that date has yet to come, the checkpoint must have been written after the mode.
+func acting(now time.Time, reg lease.Registry, last lease.Checkpoint, locations []LocationView, maxSkew time.Duration) map[string]time.Time {
 	since := map[string]time.Time{}
 	if reg.Mode != lease.ModeArmed {
 		return since
 	}
-	for _, p := range places {
+	for _, p := range locations {
 		if p.ClockTrouble(maxSkew) != "" {
 			continue
 		}
-		since[p.Place.String()] = now
-		before, acted := last.Acting[p.Place.String()]
+		since[p.Location.String()] = now
+		before, acted := last.Acting[p.Location.String()]
 		dated := !before.Before(reg.ModeSince) || reg.ModeSince.Sub(now) > maxSkew && last.Revision > reg.Revision
 		if acted && last.Fresh(now.Add(-p.Skew)) && dated && !before.After(now) {
-			since[p.Place.String()] = before
+			since[p.Location.String()] = before
 		}
 	}
 	return since

@@ -33,7 +33,7 @@ func (r *run) bind(ctx context.Context) error {
 			}
 			i, seen := r.seen[id]
 			if !seen { // ended and forgotten, or not listed yet: EC2's answer suffices
-				i = lease.Instance{ID: id, Place: r.launch.Place()}
+				i = lease.Instance{ID: id, Location: r.launch.Location()}
 			}
 			wanted = append(wanted, r.launch.Bind(r.config.Now(), i, a, lease.By{Actor: r.config.Actor}))
 		}

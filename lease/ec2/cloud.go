@@ -21,12 +21,12 @@ import (
 
 // Cloud is one region of one account, and sends nothing that is signed by another. It is safe for use by many goroutines.
 type Cloud struct {
-	place lease.Place
-	proof *proved // nil if the account was taken at its word
-	ec2   *ec2.Client
-	ssm   *ssm.Client
-	pace  pace
-	now   func() time.Time
+	location lease.Location
+	proof    *proved // nil if the account was taken at its word
+	ec2      *ec2.Client
+	ssm      *ssm.Client
+	pace     pace
+	now      func() time.Time
 }
 
 // Options of a [Cloud]. The zero value is usable.
@@ -43,7 +43,7 @@ type Options struct {
 	Speed float64
 	// Observed, if not nil, is told how each attempt of a call to EC2 went, the SDK's retries included: the action, EC2's
 	// error code or [CodeOK] or [CodeUnreachable], and how long it took. It is called from many goroutines.
-	Observed func(place lease.Place, action, code string, took time.Duration)
+	Observed func(location lease.Location, action, code string, took time.Duration)
 }
 
 // Open asks STS which account the credentials belong to. Every later call is signed by credentials of that account: for
@@ -66,7 +66,7 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	place, proof, err := locate(ctx, cfg, o.Account)
+	location, proof, err := locate(ctx, cfg, o.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -74,21 +74,21 @@ func Open(ctx context.Context, cfg aws.Config, region string, o Options) (*Cloud
 		cfg.Credentials = proof
 	}
 	return &Cloud{
-		place: place,
-		proof: proof,
-		ec2:   ec2.NewFromConfig(cfg, withObserved(place, o.Observed)),
-		ssm:   ssm.NewFromConfig(cfg),
-		pace:  newPace(o.Share, o.Speed),
-		now:   o.Now,
+		location: location,
+		proof:    proof,
+		ec2:      ec2.NewFromConfig(cfg, withObserved(location, o.Observed)),
+		ssm:      ssm.NewFromConfig(cfg),
+		pace:     newPace(o.Share, o.Speed),
+		now:      o.Now,
 	}, nil
 }
 
 // locate finds out in which account the Cloud is, by proof unless an account is given.
-func locate(ctx context.Context, cfg aws.Config, account string) (lease.Place, *proved, error) {
-	place := lease.Place{Account: account, Region: cfg.Region}
+func locate(ctx context.Context, cfg aws.Config, account string) (lease.Location, *proved, error) {
+	location := lease.Location{Account: account, Region: cfg.Region}
 	custom := ec2.NewFromConfig(cfg).Options().BaseEndpoint != nil
 	if account != "" {
-		return place, nil, checkAccount(account, custom)
+		return location, nil, checkAccount(account, custom)
 	}
 	proof, err := firstProof(ctx, cfg)
 	answered := (*AnswerError)(nil)
@@ -100,10 +100,10 @@ func locate(ctx context.Context, cfg aws.Config, account string) (lease.Place, *
 		err = fmt.Errorf("%w; if this endpoint has no STS, give --account", err)
 	}
 	if err != nil {
-		return place, nil, err
+		return location, nil, err
 	}
-	place.Account = proof.account
-	return place, proof, nil
+	location.Account = proof.account
+	return location, proof, nil
 }
 
 // checkAccount refuses what is no account, and any at AWS itself, which proves it.
@@ -131,8 +131,8 @@ func (c wholeAnswers) Do(r *http.Request) (*http.Response, error) {
 	return c.client.Do(r)
 }
 
-// Place is the account and region.
-func (c *Cloud) Place() lease.Place { return c.place }
+// Location is the account and region.
+func (c *Cloud) Location() lease.Location { return c.location }
 
 // Caller is the ARN of whose the latest credentials are; empty if the account was taken at its word.
 func (c *Cloud) Caller() string {

@@ -71,12 +71,12 @@ func TestLoadTakesTheSDKsSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	cloud := w.cloud(t, cfg, ec2.Options{})
-	if want := (lease.Place{Account: account, Region: "eu-west-1"}); cloud.Place() != want {
-		t.Errorf("place = %s, want %s", cloud.Place(), want)
+	if want := (lease.Location{Account: account, Region: "eu-west-1"}); cloud.Location() != want {
+		t.Errorf("location = %s, want %s", cloud.Location(), want)
 	}
 }
 
-// TestWhatTheSDKSaysIsLogged has no other place for it: on stderr itself it could block a janitor.
+// TestWhatTheSDKSaysIsLogged has no other location for it: on stderr itself it could block a janitor.
 func TestWhatTheSDKSaysIsLogged(t *testing.T) {
 	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b")
 	log := &bytes.Buffer{}
@@ -205,14 +205,14 @@ func TestInstancesAreDescribedInOurWords(t *testing.T) {
 	}
 	got := listing.Instances[0]
 	want := lease.Instance{
-		ID: made.ID, Place: here(), Zone: zoneA, ZoneID: "use1-az1", State: lease.InstanceRunning, LaunchTime: made.LaunchTime.UTC(),
+		ID: made.ID, Location: here(), Zone: zoneA, ZoneID: "use1-az1", State: lease.InstanceRunning, LaunchTime: made.LaunchTime.UTC(),
 		ClientToken: "job-7.1", Spot: made.SpotRequest, Tags: made.Tags,
 	}
 	if !maps.Equal(got.Tags, want.Tags) || !got.LaunchTime.Equal(want.LaunchTime) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	got.Tags, want.Tags, got.LaunchTime, want.LaunchTime = nil, nil, time.Time{}, time.Time{}
-	if got.ID != want.ID || got.Place != want.Place || got.Zone != want.Zone || got.ZoneID != want.ZoneID || got.State != want.State ||
+	if got.ID != want.ID || got.Location != want.Location || got.Zone != want.Zone || got.ZoneID != want.ZoneID || got.State != want.State ||
 		got.ClientToken != want.ClientToken || got.Spot != want.Spot || got.Spot == "" {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

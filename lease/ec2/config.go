@@ -64,7 +64,7 @@ func (s Settings) Load(ctx context.Context) (aws.Config, error) {
 	defer code.close()
 	options := s.options(code)
 	load := func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx, options...) }
-	stamp := stampOf(files) // before they are read: what changes then is read again
+	checkpoint := checkpointOf(files) // before they are read: what changes then is read again
 	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	cfg, err := load(bounded)
@@ -78,7 +78,7 @@ func (s Settings) Load(ctx context.Context) (aws.Config, error) {
 		cfg.Credentials = s.Credentials
 		return cfg, nil
 	}
-	cfg.Credentials = &reloaded{files: files, load: load, stamp: stamp, current: cfg.Credentials}
+	cfg.Credentials = &reloaded{files: files, load: load, checkpoint: checkpoint, current: cfg.Credentials}
 	bound := patience(cfg)
 	patient, cancelPatient := context.WithTimeout(ctx, bound)
 	defer cancelPatient()

@@ -19,10 +19,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 		count, roomA, roomB int
 		want                int // instances, if every outcome is known
 	}{
-		"one":                    {count: 1, roomA: 5, roomB: 5, want: 1},
-		"three where two fit":    {count: 3, roomA: 2, roomB: 0, want: 2},
-		"twenty over two places": {count: 20, roomA: 12, roomB: 30, want: 20},
-		"none fits":              {count: 1},
+		"one":                       {count: 1, roomA: 5, roomB: 5, want: 1},
+		"three where two fit":       {count: 3, roomA: 2, roomB: 0, want: 2},
+		"twenty over two locations": {count: 20, roomA: 12, roomB: 30, want: 20},
+		"none fits":                 {count: 1},
 	} {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, after the deed %t", name, after), func(t *testing.T) {

@@ -134,7 +134,7 @@ func TestALaunchWithoutATermIsTaggedSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 1)
-	r.Term, r.NotAfter = 0, 0
+	r.Term, r.MaxTerm = 0, 0
 	if _, err := w.launcher(t).Launch(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}

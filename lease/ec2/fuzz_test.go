@@ -117,7 +117,7 @@ func (a *answering) cloud() *Cloud {
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("a", "s", ""), HTTPClient: a,
 		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
 	}
-	return &Cloud{place: lease.Place{Account: "1", Region: "us-east-1"}, ec2: ec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), pace: newPace(1, math.Inf(1)), now: time.Now}
+	return &Cloud{location: lease.Location{Account: "1", Region: "us-east-1"}, ec2: ec2.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), pace: newPace(1, math.Inf(1)), now: time.Now}
 }
 
 // FuzzTemplate: whatever a launch template says, what is frozen names one version by number and bears no tag of ours that
@@ -185,7 +185,7 @@ func FuzzListing(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, i := range listing.Instances {
-			if seen[i.ID] || i.Place != cloud.place || i.Tags == nil {
+			if seen[i.ID] || i.Location != cloud.location || i.Tags == nil {
 				t.Fatalf("%q: %+v", body, i)
 			}
 			seen[i.ID] = true

@@ -69,12 +69,12 @@ func overrideNetwork(in *ec2.RunInstancesInput, groups []string) error {
 	return nil
 }
 
-// placeNetwork puts what is said of the instance's network where EC2 takes it. Beside interfaces EC2 takes no subnet and
+// intoInterfaces puts what is said of the instance's network where EC2 takes it. Beside interfaces EC2 takes no subnet and
 // no security groups of the instance: so where the template describes interfaces, and the request or a flag says one of
 // these, the interfaces are taken over into the request. What cannot be combined is refused before anything is stored.
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html (SubnetId, SecurityGroupId.N)
-func placeNetwork(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData, subnets []string, count int) error {
+func intoInterfaces(in *ec2.RunInstancesInput, data *types.ResponseLaunchTemplateData, subnets []string, count int) error {
 	ofTemplate := len(in.NetworkInterfaces) == 0 && len(data.NetworkInterfaces) > 0
 	if ofTemplate && (len(subnets) > 0 || besideInterfaces(in) != "") {
 		if err := takeInterfaces(in, data); err != nil {

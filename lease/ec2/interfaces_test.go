@@ -85,7 +85,7 @@ func TestEveryFieldOfATemplatesInterfaceCanBeTakenOver(t *testing.T) {
 	ours := reflect.TypeFor[types.InstanceNetworkInterfaceSpecification]()
 	for field := range theirs.Fields() {
 		if _, there := ours.FieldByName(field.Name); !there {
-			t.Errorf("%s has no place in a request", field.Name)
+			t.Errorf("%s has no location in a request", field.Name)
 		}
 	}
 }

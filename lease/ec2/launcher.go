@@ -15,8 +15,8 @@ import (
 type Store interface {
 	// Registry returns the registry, or a [lease.NotFoundError].
 	Registry(ctx context.Context) (lease.Registry, error)
-	// Sweep returns the stamp of the last sweep, or a [lease.NotFoundError] if there was none yet.
-	Sweep(ctx context.Context) (lease.Sweep, error)
+	// Sweep returns the checkpoint of the last sweep, or a [lease.NotFoundError] if there was none yet.
+	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
 	// Launch returns a launch, or a [lease.NotFoundError].
 	Launch(ctx context.Context, token string) (lease.Launch, error)
 	// PutLaunch writes a launch if its Revision is still the stored one, 0 meaning that there is none yet, and returns it
@@ -41,8 +41,8 @@ type Launcher struct {
 type LauncherConfig struct {
 	Actor       string           // who launches, for the leases' history: "cli:ada@laptop"
 	Now         func() time.Time // wall clock, which may be wrong; time.Now if nil
-	Window      time.Duration    // how long after the last send one may still send, unless the janitor's stamp says; 15 min if 0
-	Retention   time.Duration    // how long launches are kept: older generated tokens are refused; that of the stamp, or 7 days, if 0
+	Window      time.Duration    // how long after the last send one may still send, unless the janitor's checkpoint says; 15 min if 0
+	Retention   time.Duration    // how long launches are kept: older generated tokens are refused; that of the checkpoint, or 7 days, if 0
 	CallTimeout time.Duration    // of one RunInstances call; 60 s if 0
 	Pause       time.Duration    // before the first replay; doubled for each further one, up to 32 times; 1 s if 0
 	Progress    func(Event)      // called, if not nil, once for each step; must not block
@@ -89,7 +89,7 @@ type Result struct {
 // makes nothing twice. Fewer instances than asked for are no error as long as there is one.
 //
 // With an error, Result holds what is known so far. Errors: [RequestError] and [lease.LimitError] for the request,
-// [UnattendedError], [ClockError], [StaleTokenError], [lease.MismatchError] and [PlaceError] before anything was sent;
+// [UnattendedError], [ClockError], [StaleTokenError], [lease.MismatchError] and [LocationError] before anything was sent;
 // [RefusedError] if EC2 gave nothing; [lease.LaunchStateError] if the launch was closed by somebody; and, where running
 // it again with the same token may help, [UnknownOutcomeError] and [UnfinishedError].
 func (l *Launcher) Launch(ctx context.Context, r Request) (Result, error) {
@@ -146,10 +146,10 @@ func (l *Launcher) recall(ctx context.Context, o order) (lease.Launch, bool, err
 	return record, true, l.here(record)
 }
 
-// here refuses a launch into another place.
+// here refuses a launch into another location.
 func (l *Launcher) here(record lease.Launch) error {
-	if record.Place() != l.cloud.place {
-		return &PlaceError{Token: record.Token, Launched: record.Place(), Here: l.cloud.place}
+	if record.Location() != l.cloud.location {
+		return &LocationError{Token: record.Token, Launched: record.Location(), Here: l.cloud.location}
 	}
 	return nil
 }

@@ -32,8 +32,8 @@ func TestLaunchMakesWhatWasAskedForAndBindsIt(t *testing.T) {
 	end := result.Launch.CreatedAt.Add(time.Hour)
 	for _, l := range result.Leases {
 		if l.Launch != "job-7" || l.ClientToken != "job-7.1" || l.Zone != zoneA || l.ZoneID != "use1-az1" || l.Holder != "ada" ||
-			l.Labels["job"] != "7" || !l.ExpiresAt.Equal(end) || !l.NotAfter.Equal(end.Add(time.Hour)) || l.TTL != lease.Duration(time.Minute) ||
-			l.History[0].Actor != "test:ada" || l.Place() != here() {
+			l.Labels["job"] != "7" || !l.ExpiresAt.Equal(end) || !l.MaxExpiresAt.Equal(end.Add(time.Hour)) || l.HeartbeatTimeout != lease.Duration(time.Minute) ||
+			l.History[0].Actor != "test:ada" || l.Location() != here() {
 			t.Errorf("lease = %+v", l)
 		}
 	}
@@ -151,7 +151,7 @@ func TestATokenIsForOneRequest(t *testing.T) {
 	}
 }
 
-func TestALaunchStaysInItsPlace(t *testing.T) {
+func TestALaunchStaysInItsLocation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	if _, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1)); err != nil {
@@ -161,38 +161,38 @@ func TestALaunchStaysInItsPlace(t *testing.T) {
 	cfg.Region = "eu-west-1"
 	l := ec2.NewLauncher(w.cloud(t, cfg, ec2.Options{}), w.store, quick())
 	_, err := l.Launch(t.Context(), w.request("job-7", 1))
-	wantError[*ec2.PlaceError](t, err)
+	wantError[*ec2.LocationError](t, err)
 	_, err = l.Resume(t.Context(), "job-7", 0)
-	if e := wantAs[*ec2.PlaceError](t, err); e.Launched != here() || e.Here.Region != "eu-west-1" {
+	if e := wantAs[*ec2.LocationError](t, err); e.Launched != here() || e.Here.Region != "eu-west-1" {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestPreflightRefuses(t *testing.T) {
 	t.Parallel()
-	elsewhere := lease.Place{Account: account, Region: "eu-west-1"}
+	elsewhere := lease.Location{Account: account, Region: "eu-west-1"}
 	for name, c := range map[string]struct {
 		prepare func(world)
 		ahead   time.Duration
 		change  func(*ec2.Request)
 		want    func(testingT, error)
 	}{
-		"when the stamp is old": {
+		"when the checkpoint is old": {
 			prepare: func(w world) { w.swept(time.Now().Add(-5 * time.Minute)) },
 			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
-		"when the stamp is dated ahead": {
+		"when the checkpoint is dated ahead": {
 			prepare: func(w world) { w.swept(time.Now().Add(15 * time.Second)) },
 			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
 		"not when it is dated ahead of this clock, which is behind": {
 			prepare: func(w world) { w.swept(time.Now().Add(5 * time.Second)) }, ahead: -8 * time.Second, want: wantNone,
 		},
-		"by a clock that is wrong, and does not judge the stamp": {
+		"by a clock that is wrong, and does not judge the checkpoint": {
 			ahead: -10 * time.Minute,
 			want:  func(t testingT, err error) { wantError[*ec2.ClockError](t, err) },
 		},
-		"when the stamp does not name the place": {
+		"when the checkpoint does not name the location": {
 			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
 			want:    func(t testingT, err error) { wantError[*ec2.UnattendedError](t, err) },
 		},
@@ -235,7 +235,7 @@ func TestPreflightRefuses(t *testing.T) {
 			want:   func(t testingT, err error) { wantError[*lease.LimitError](t, err) },
 		},
 		"a ttl of 4 s": {
-			change: func(r *ec2.Request) { r.TTL = 4 * time.Second },
+			change: func(r *ec2.Request) { r.HeartbeatTimeout = 4 * time.Second },
 			want:   func(t testingT, err error) { wantError[*lease.LimitError](t, err) },
 		},
 	} {
@@ -291,11 +291,11 @@ func TestLaunchWarnsOfARegistryThatEndsNothing(t *testing.T) {
 	}
 }
 
-func TestTheStampSaysHowLongTheWindowIs(t *testing.T) {
+func TestTheCheckpointSaysHowLongTheWindowIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	w.put("sweep", lease.Sweep{
-		Schema: lease.Schema, Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Places: []lease.Place{here()},
+	w.put("checkpoint", lease.Checkpoint{
+		Schema: lease.Schema, Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Locations: []lease.Location{here()},
 		LaunchWindow: lease.Duration(7 * time.Minute),
 	})
 	result, err := w.launcher(t).Launch(t.Context(), w.request("job-7", 1))

@@ -183,7 +183,7 @@ func (c *Cloud) spotRequests(ctx context.Context, q leftoverQuery) (answer lefto
 // leftover is what all kinds have.
 func (c *Cloud) leftover(kind lease.LeftoverKind, id *string, state string, created *time.Time, tags []types.Tag) lease.Leftover {
 	x := lease.Leftover{
-		Kind: kind, ID: aws.ToString(id), Place: c.place, State: state, CreatedAt: aws.ToTime(created), Tags: make(map[string]string, len(tags)),
+		Kind: kind, ID: aws.ToString(id), Location: c.location, State: state, CreatedAt: aws.ToTime(created), Tags: make(map[string]string, len(tags)),
 	}
 	for _, t := range tags {
 		x.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)

@@ -58,7 +58,7 @@ func TestLeftoversTellsWhatEC2KnowsOfEachKind(t *testing.T) {
 
 	found := leftoversByID(t, cloud, "web.1", "web.2")
 	if x := found[v.ID]; x.Kind != lease.LeftoverVolume || x.State != "available" || !x.CreatedAt.Equal(made) || x.Attached ||
-		x.Place != here() || !x.ManagedBy(uuid) || x.Tags[lease.TagLaunch] != "web.1" || !x.Loose() {
+		x.Location != here() || !x.ManagedBy(uuid) || x.Tags[lease.TagLaunch] != "web.1" || !x.Loose() {
 		t.Errorf("volume %+v", x)
 	}
 	if x := found[used.ID]; !x.Attached || x.InstanceID != "i-00000001" || x.Loose() {

@@ -23,7 +23,7 @@ const (
 	maxFilterValues = 200
 )
 
-// List returns every instance of the place that bears a registry's tag, whosever it is. A listing is complete, or it is
+// List returns every instance of the location that bears a registry's tag, whosever it is. A listing is complete, or it is
 // an error.
 //
 // Errors: [UnreachableError], or AWS's own.
@@ -103,7 +103,7 @@ func (c *Cloud) instances(reservations []types.Reservation) []lease.Instance {
 // instance is what EC2 says of an instance, in our words.
 func (c *Cloud) instance(i types.Instance) lease.Instance {
 	described := lease.Instance{
-		ID: aws.ToString(i.InstanceId), Place: c.place,
+		ID: aws.ToString(i.InstanceId), Location: c.location,
 		LaunchTime: aws.ToTime(i.LaunchTime), ClientToken: aws.ToString(i.ClientToken),
 		Spot: aws.ToString(i.SpotInstanceRequestId), Tags: make(map[string]string, len(i.Tags)),
 	}

@@ -18,7 +18,7 @@ const (
 
 // withObserved tells, after each attempt of each call to EC2, how it went. The retries that the SDK makes by itself are
 // attempts too, so that what EC2 counts is counted here.
-func withObserved(place lease.Place, observed func(place lease.Place, action, code string, took time.Duration)) func(*ec2.Options) {
+func withObserved(location lease.Location, observed func(location lease.Location, action, code string, took time.Duration)) func(*ec2.Options) {
 	observe := func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
 		middleware.DeserializeOutput, middleware.Metadata, error,
 	) {
@@ -30,7 +30,7 @@ func withObserved(place lease.Place, observed func(place lease.Place, action, co
 				code = CodeUnreachable
 			}
 		}
-		observed(place, middleware.GetOperationName(ctx), code, time.Since(began))
+		observed(location, middleware.GetOperationName(ctx), code, time.Since(began))
 		return out, metadata, err
 	}
 	return func(o *ec2.Options) {

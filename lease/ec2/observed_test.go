@@ -27,11 +27,11 @@ func TestEachAttemptOfACallIsTold(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var told []string
-	cloud := w.cloud(t, cfg, ec2.Options{Share: 1, Observed: func(place lease.Place, action, code string, took time.Duration) {
+	cloud := w.cloud(t, cfg, ec2.Options{Share: 1, Observed: func(location lease.Location, action, code string, took time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		if place != here() || took <= 0 {
-			t.Errorf("%s of %s took %s", action, place, took)
+		if location != here() || took <= 0 {
+			t.Errorf("%s of %s took %s", action, location, took)
 		}
 		told = append(told, action+" "+code)
 	}})

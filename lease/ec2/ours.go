@@ -46,7 +46,7 @@ func taggable() []types.ResourceType {
 }
 
 // ours adds the tags of Lapse to everything that the call creates, and removes all tags for what it does not create.
-// Those that only an attempt or a leader knows are empty, and hold their place.
+// Those that only an attempt or a leader knows are empty, and hold their location.
 func ours(l lease.Launch, registry string, sets tagSet, created []types.ResourceType) tagSet {
 	for _, kind := range taggable() {
 		if !slices.Contains(created, kind) {

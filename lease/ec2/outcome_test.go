@@ -201,13 +201,13 @@ func TestFewerThanAskedForAreTakenWhereThereIsRoom(t *testing.T) {
 		types []string
 		want  []int // instances of each attempt
 	}{
-		"all at once":              {a: 5, b: 5, zones: []string{zoneA, zoneB}, want: []int{5}},
-		"then fewer":               {a: 2, b: 0, zones: []string{zoneA}, want: []int{0, 2, 0}},
-		"then elsewhere":           {a: 2, b: 9, zones: []string{zoneA, zoneB}, want: []int{0, 2, 0, 3}},
-		"only elsewhere":           {a: 0, b: 9, zones: []string{zoneA, zoneB}, want: []int{0, 0, 5}},
-		"not enough anywhere":      {a: 2, b: 1, zones: []string{zoneA, zoneB}, want: []int{0, 2, 0, 1, 0}},
-		"then another type":        {a: 2, b: 0, zones: []string{zoneA}, types: []string{"t3.micro", "t3.small"}, want: []int{0, 2, 0, 3}},
-		"another type, then place": {a: 0, b: 1, zones: []string{zoneA, zoneB}, types: []string{"t3.micro", "t3.small"}, want: []int{0, 0, 5}},
+		"all at once":                 {a: 5, b: 5, zones: []string{zoneA, zoneB}, want: []int{5}},
+		"then fewer":                  {a: 2, b: 0, zones: []string{zoneA}, want: []int{0, 2, 0}},
+		"then elsewhere":              {a: 2, b: 9, zones: []string{zoneA, zoneB}, want: []int{0, 2, 0, 3}},
+		"only elsewhere":              {a: 0, b: 9, zones: []string{zoneA, zoneB}, want: []int{0, 0, 5}},
+		"not enough anywhere":         {a: 2, b: 1, zones: []string{zoneA, zoneB}, want: []int{0, 2, 0, 1, 0}},
+		"then another type":           {a: 2, b: 0, zones: []string{zoneA}, types: []string{"t3.micro", "t3.small"}, want: []int{0, 2, 0, 3}},
+		"another type, then location": {a: 0, b: 1, zones: []string{zoneA, zoneB}, types: []string{"t3.micro", "t3.small"}, want: []int{0, 0, 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -51,14 +51,14 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 	if err != nil {
 		return lease.Launch{}, err
 	}
-	if err := placeNetwork(o.in, template, o.Subnets, o.Count); err != nil {
+	if err := intoInterfaces(o.in, template, o.Subnets, o.Count); err != nil {
 		return lease.Launch{}, err
 	}
 	l.warnOfOverrides(o, creates(o.in, template))
 	record := lease.Launch{
 		Schema: lease.Schema, Token: o.Token, State: lease.LaunchOpen,
-		Account: l.cloud.place.Account, Region: l.cloud.place.Region, Count: o.Count,
-		Term: lease.Duration(o.Term), NotAfter: lease.Duration(o.NotAfter), TTL: lease.Duration(o.TTL),
+		Account: l.cloud.location.Account, Region: l.cloud.location.Region, Count: o.Count,
+		Term: lease.Duration(o.Term), MaxTerm: lease.Duration(o.MaxTerm), HeartbeatTimeout: lease.Duration(o.HeartbeatTimeout),
 		Window: cmp.Or(sweep.LaunchWindow, lease.Duration(l.config.Window)), Holder: o.Holder, Labels: o.Labels,
 		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
@@ -70,8 +70,8 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be ahead, and has passed"}
 		case record.Term == math.MaxInt64:
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be within 292 years; or launch without a term"}
-		case record.NotAfter > 0 && record.Term > record.NotAfter:
-			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.NotAfter.String()}
+		case record.MaxTerm > 0 && record.Term > record.MaxTerm:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.MaxTerm.String()}
 		}
 	}
 	if err := complete(o.in, template, record, registry.UUID); err != nil {
@@ -85,26 +85,26 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 }
 
 // preflight refuses a launch whose instances nobody would end, or would end at the wrong time, and returns the last
-// sweep's stamp; zero if there was none. A launch that is resumed is not asked again: refusing it would only prolong a
+// sweep's checkpoint; zero if there was none. A launch that is resumed is not asked again: refusing it would only prolong a
 // doubt.
 //
 // Errors: [UnattendedError], [ClockError].
-func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Registry) (lease.Sweep, error) {
-	sweep, err := l.store.Sweep(ctx)
+func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Registry) (lease.Checkpoint, error) {
+	sweep, err := l.store.Checkpoint(ctx)
 	var absent *lease.NotFoundError
 	if err != nil && !errors.As(err, &absent) {
-		return lease.Sweep{}, err
+		return lease.Checkpoint{}, err
 	}
 	skew, dated, err := l.cloud.Clock(ctx)
 	if err != nil {
-		return lease.Sweep{}, err
+		return lease.Checkpoint{}, err
 	}
 	if dated && skew.Abs() > lease.MaxSkew {
-		return lease.Sweep{}, &ClockError{Skew: skew}
+		return lease.Checkpoint{}, &ClockError{Skew: skew}
 	}
-	place, now := l.cloud.place, l.config.Now().Add(-skew) // by EC2's clock, as stamps are dated
-	if !o.Unattended && (!sweep.Names(place) || !sweep.Fresh(now)) {
-		return lease.Sweep{}, &UnattendedError{Place: place, Last: sweep.Time, Named: sweep.Names(place), Swept: sweep.Places}
+	location, now := l.cloud.location, l.config.Now().Add(-skew) // by EC2's clock, as checkpoints are dated
+	if !o.Unattended && (!sweep.Names(location) || !sweep.Fresh(now)) {
+		return lease.Checkpoint{}, &UnattendedError{Location: location, Last: sweep.Time, Named: sweep.Names(location), Swept: sweep.Locations}
 	}
 	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
 	switch {

@@ -313,8 +313,8 @@ func TestAnAccountIsTakenAtItsWordOnlyAtAnotherEndpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cloud.List(t.Context()); err != nil || cloud.Place() != here() {
-		t.Errorf("%s, %v", cloud.Place(), err)
+	if _, err := cloud.List(t.Context()); err != nil || cloud.Location() != here() {
+		t.Errorf("%s, %v", cloud.Location(), err)
 	}
 	for n, o := range []ec2.Options{{Account: "1/2"}, {Account: "1 2"}} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
@@ -346,8 +346,8 @@ func TestAnEndpointThatAsksForNoKeyIsAskedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if _, err := cloud.List(t.Context()); err != nil || cloud.Place() != here() {
-				t.Errorf("%s, %v", cloud.Place(), err)
+			if _, err := cloud.List(t.Context()); err != nil || cloud.Location() != here() {
+				t.Errorf("%s, %v", cloud.Location(), err)
 			}
 		}
 		if got := w.sent("GetCallerIdentity") - before; got != 1 {

@@ -9,16 +9,16 @@ import (
 	"lapse/lease"
 )
 
-// UnattendedError refuses a launch because no janitor sweeps the place: nothing would end the instances.
+// UnattendedError refuses a launch because no janitor sweeps the location: nothing would end the instances.
 type UnattendedError struct {
-	Place lease.Place
-	Last  time.Time // last sweep of any place; zero if there was none
-	Named bool      // that sweep named the place, but is too old
-	Swept []lease.Place
+	Location lease.Location
+	Last     time.Time // last sweep of any location; zero if there was none
+	Named    bool      // that sweep named the location, but is too old
+	Swept    []lease.Location
 }
 
 func (e *UnattendedError) Error() string {
-	s := fmt.Sprintf("no janitor sweeps %s", e.Place)
+	s := fmt.Sprintf("no janitor sweeps %s", e.Location)
 	switch {
 	case e.Last.IsZero():
 	case e.Named:
@@ -26,16 +26,16 @@ func (e *UnattendedError) Error() string {
 	case len(e.Swept) == 0:
 		s += ": the sweep of " + date(e.Last) + " does not name it"
 	default:
-		s += fmt.Sprintf(": the sweep of %s names only %s; correct the region", date(e.Last), places(e.Swept))
+		s += fmt.Sprintf(": the sweep of %s names only %s; correct the region", date(e.Last), locations(e.Swept))
 		return s + ", start `janitor run` for this one, or say --unattended"
 	}
 	return s + "; start `janitor run` for this region, or say --unattended"
 }
 
-func places(all []lease.Place) string {
+func locations(all []lease.Location) string {
 	var names []string
-	for _, place := range all {
-		names = append(names, place.String())
+	for _, location := range all {
+		names = append(names, location.String())
 	}
 	return strings.Join(names, ", ")
 }
@@ -65,14 +65,14 @@ func (e *StaleTokenError) Error() string {
 		e.Token, date(e.Generated))
 }
 
-// PlaceError refuses to go on with a launch from another account or region than its own.
-type PlaceError struct {
+// LocationError refuses to go on with a launch from another account or region than its own.
+type LocationError struct {
 	Token    string
-	Launched lease.Place
-	Here     lease.Place
+	Launched lease.Location
+	Here     lease.Location
 }
 
-func (e *PlaceError) Error() string {
+func (e *LocationError) Error() string {
 	return fmt.Sprintf("launch %s is of %s, and this is %s: set AWS_REGION and AWS_PROFILE as they were", e.Token, e.Launched, e.Here)
 }
 

@@ -18,11 +18,11 @@ type reloaded struct {
 	files []string
 	load  func(context.Context) (aws.Config, error)
 
-	mu      sync.Mutex
-	stamp   string // of the files when they were read
-	current aws.CredentialsProvider
-	failed  string    // stamp of files that were of no use
-	again   time.Time // when those are tried once more
+	mu         sync.Mutex
+	checkpoint string // of the files when they were read
+	current    aws.CredentialsProvider
+	failed     string    // checkpoint of files that were of no use
+	again      time.Time // when those are tried once more
 }
 
 // reloadPause is how long files that were of no use are left alone, unless they change.
@@ -36,8 +36,8 @@ func (r *reloaded) Retrieve(ctx context.Context) (aws.Credentials, error) {
 func (r *reloaded) provider(ctx context.Context) aws.CredentialsProvider {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	stamp := stampOf(r.files)
-	if stamp == r.stamp || stamp == r.failed && time.Now().Before(r.again) {
+	checkpoint := checkpointOf(r.files)
+	if checkpoint == r.checkpoint || checkpoint == r.failed && time.Now().Before(r.again) {
 		return r.current
 	}
 	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
@@ -49,10 +49,10 @@ func (r *reloaded) provider(ctx context.Context) aws.CredentialsProvider {
 		_, err = cfg.Credentials.Retrieve(patient)
 	}
 	if err != nil {
-		r.failed, r.again = stamp, time.Now().Add(reloadPause)
+		r.failed, r.again = checkpoint, time.Now().Add(reloadPause)
 		return r.current
 	}
-	r.stamp, r.current = stamp, cfg.Credentials
+	r.checkpoint, r.current = checkpoint, cfg.Credentials
 	return r.current
 }
 
@@ -68,14 +68,14 @@ func sharedFiles() ([]string, error) {
 }
 
 // stampOf tells one state of the files from another.
-func stampOf(files []string) string {
-	stamp := ""
+func checkpointOf(files []string) string {
+	checkpoint := ""
 	for _, file := range files {
 		if info, err := os.Stat(file); err == nil {
-			stamp += fmt.Sprintf("%d %d ", info.ModTime().UnixNano(), info.Size())
+			checkpoint += fmt.Sprintf("%d %d ", info.ModTime().UnixNano(), info.Size())
 		} else {
-			stamp += "none "
+			checkpoint += "none "
 		}
 	}
-	return stamp
+	return checkpoint
 }

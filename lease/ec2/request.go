@@ -19,25 +19,25 @@ import (
 
 // Request is what somebody asks to be launched. Its fields win over the same ones in Skeleton.
 type Request struct {
-	Token           string            // launch token; generated if empty
-	Count           int               // instances; that of Skeleton, or 1, if 0
-	Term            time.Duration     // until the leases end, from now; 0: no term
-	Until           time.Time         // when the leases end; instead of Term
-	NotAfter        time.Duration     // until the latest date to which they may be extended, from now; 0: no limit
-	TTL             time.Duration     // silence allowed between renewals; 0: no renewal asked for
-	Holder          string            // who asks
-	Labels          map[string]string // of the leases
-	Tags            map[string]string // of instances, volumes, network interfaces and spot requests
-	ImageID         string            // AMI, or resolve:ssm:PARAMETER
-	InstanceTypes   []string          // to try in each subnet, in this order
-	Subnets         []string          // to try, in this order
-	KeyName         string
-	SecurityGroups  []string // ids
-	InstanceProfile string   // name or ARN
-	UserData        []byte   // as the instance shall see it, or base64 of that; none if nil
-	Skeleton        []byte   // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
+	Token            string            // launch token; generated if empty
+	Count            int               // instances; that of Skeleton, or 1, if 0
+	Term             time.Duration     // until the leases end, from now; 0: no term
+	Until            time.Time         // when the leases end; instead of Term
+	MaxTerm          time.Duration     // until the latest date to which they may be extended, from now; 0: no limit
+	HeartbeatTimeout time.Duration     // silence allowed between renewals; 0: no renewal asked for
+	Holder           string            // who asks
+	Labels           map[string]string // of the leases
+	Tags             map[string]string // of instances, volumes, network interfaces and spot requests
+	ImageID          string            // AMI, or resolve:ssm:PARAMETER
+	InstanceTypes    []string          // to try in each subnet, in this order
+	Subnets          []string          // to try, in this order
+	KeyName          string
+	SecurityGroups   []string // ids
+	InstanceProfile  string   // name or ARN
+	UserData         []byte   // as the instance shall see it, or base64 of that; none if nil
+	Skeleton         []byte   // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
 
-	Unattended bool          // launch although no janitor sweeps the place
+	Unattended bool          // launch although no janitor sweeps the location
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
 }
 
@@ -58,18 +58,18 @@ func (r Request) check() error {
 	switch {
 	case r.Term < 0:
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be positive"}
-	case r.NotAfter < 0:
-		return &lease.LimitError{What: "not-after " + r.NotAfter.String(), Why: "must be positive"}
+	case r.MaxTerm < 0:
+		return &lease.LimitError{What: "not-after " + r.MaxTerm.String(), Why: "must be positive"}
 	case !r.Until.IsZero() && r.Term != 0:
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be left out beside until " + date(r.Until)}
-	case r.NotAfter > 0 && r.Term == 0 && r.Until.IsZero():
-		return &lease.LimitError{What: "term none", Why: "must not be later than not-after " + r.NotAfter.String() + "; say none for both"}
-	case r.NotAfter > 0 && r.Term > r.NotAfter:
-		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must not be later than not-after " + r.NotAfter.String()}
+	case r.MaxTerm > 0 && r.Term == 0 && r.Until.IsZero():
+		return &lease.LimitError{What: "term none", Why: "must not be later than not-after " + r.MaxTerm.String() + "; say none for both"}
+	case r.MaxTerm > 0 && r.Term > r.MaxTerm:
+		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must not be later than not-after " + r.MaxTerm.String()}
 	case len(r.Holder) > maxTagValue:
 		return &lease.LimitError{What: "holder", Why: fmt.Sprintf("must have at most %d bytes", maxTagValue)}
 	}
-	return lease.CheckTTL(r.TTL)
+	return lease.CheckHeartbeatTimeout(r.HeartbeatTimeout)
 }
 
 // order is a request as it was asked for: checked, with the skeleton read, the fields beside it put in, and a token.
@@ -232,15 +232,15 @@ func (o order) sum() (string, error) {
 		return "", err
 	}
 	asked, err := json.Marshal(struct {
-		Count                  int
-		Term, NotAfter, TTL    lease.Duration
-		Until                  time.Time `json:",omitzero"`
-		Holder                 string
-		Labels                 map[string]string `json:",omitempty"`
-		Subnets, InstanceTypes []string          `json:",omitempty"`
-		Request                json.RawMessage
+		Count                           int
+		Term, MaxTerm, HeartbeatTimeout lease.Duration
+		Until                           time.Time `json:",omitzero"`
+		Holder                          string
+		Labels                          map[string]string `json:",omitempty"`
+		Subnets, InstanceTypes          []string          `json:",omitempty"`
+		Request                         json.RawMessage
 	}{
-		o.Count, lease.Duration(o.Term), lease.Duration(o.NotAfter), lease.Duration(o.TTL), o.Until.UTC(), o.Holder, o.Labels,
+		o.Count, lease.Duration(o.Term), lease.Duration(o.MaxTerm), lease.Duration(o.HeartbeatTimeout), o.Until.UTC(), o.Holder, o.Labels,
 		o.Subnets, o.InstanceTypes, request,
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func TestAnUnfilledSkeletonSaysNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 0)
-	r.Term, r.NotAfter = 0, 0 // no date that moves on between the two
+	r.Term, r.MaxTerm = 0, 0 // no date that moves on between the two
 	r.Skeleton = []byte(`{
 		"BlockDeviceMappings": [{"Ebs": {"Iops": 0, "SnapshotId": "", "VolumeSize": 0}, "NoDevice": "", "DeviceName": "", "VirtualName": ""}],
 		"ImageId": "", "Ipv6AddressCount": 0, "Ipv6Addresses": [{"Ipv6Address": ""}], "KeyName": "", "MaxCount": 0, "MinCount": 0,
@@ -76,7 +76,7 @@ func TestAnUnfilledSkeletonSaysNothing(t *testing.T) {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	plain := w.request("job-8", 1)
-	plain.Term, plain.NotAfter = 0, 0
+	plain.Term, plain.MaxTerm = 0, 0
 	other, err := w.launcher(t).Launch(t.Context(), plain)
 	if err != nil || other.Launch.Asked != result.Launch.Asked || string(other.Launch.Request) != string(result.Launch.Request) {
 		t.Errorf("asked %s as %s; without the skeleton %s, %v", result.Launch.Asked, result.Launch.Request, other.Launch.Request, err)

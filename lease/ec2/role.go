@@ -14,7 +14,7 @@ const (
 	RoleLauncher Role = "launcher" // lease launch
 	RoleJanitor  Role = "janitor"  // an armed janitor
 	RoleOperator Role = "operator" // lease adopt, unmanage
-	RoleObserver Role = "observer" // a janitor that observes, lease why, list --unexplained
+	RoleObserver Role = "observer" // a janitor that observes, lease why, list --untracked
 )
 
 // Roles are all of them.

@@ -34,7 +34,7 @@ type testingT interface {
 	Fatalf(format string, args ...any)
 }
 
-// world is EC2 over HTTP and an armed registry whose janitor swept the place just now.
+// world is EC2 over HTTP and an armed registry whose janitor swept the location just now.
 type world struct {
 	sim   *ec2sim.Sim
 	store *leasetest.Store
@@ -60,11 +60,11 @@ func openWorld(c ec2sim.Config) world {
 	return w
 }
 
-func (w world) swept(at time.Time, places ...lease.Place) {
-	if places == nil {
-		places = []lease.Place{here()}
+func (w world) swept(at time.Time, locations ...lease.Location) {
+	if locations == nil {
+		locations = []lease.Location{here()}
 	}
-	w.put("sweep", lease.Sweep{Schema: lease.Schema, Sequence: 1, Time: at, NextSweep: at.Add(time.Minute), Places: places})
+	w.put("checkpoint", lease.Checkpoint{Schema: lease.Schema, Sequence: 1, Time: at, NextSweep: at.Add(time.Minute), Locations: locations})
 }
 
 func (w world) put(kind string, record any) {
@@ -75,7 +75,7 @@ func (w world) put(kind string, record any) {
 	w.store.Put(kind, "", data)
 }
 
-func here() lease.Place { return lease.Place{Account: account, Region: region} }
+func here() lease.Location { return lease.Location{Account: account, Region: region} }
 
 // aws are settings that find the simulated EC2. Calls other than RunInstances are not retried, so that tests do not
 // wait, unless retry is set.
@@ -113,7 +113,7 @@ func (w world) launcher(t testingT) *ec2.Launcher {
 // request asks for count instances in zone A.
 func (w world) request(token string, count int) ec2.Request {
 	return ec2.Request{
-		Token: token, Count: count, Term: time.Hour, NotAfter: 2 * time.Hour, TTL: time.Minute, Holder: "ada",
+		Token: token, Count: count, Term: time.Hour, MaxTerm: 2 * time.Hour, HeartbeatTimeout: time.Minute, Holder: "ada",
 		Labels: map[string]string{"job": "7"}, Tags: map[string]string{"Name": "worker"},
 		ImageID: image, InstanceTypes: []string{"t3.micro"}, Subnets: []string{w.sim.SubnetID(zoneA)},
 		Patience: 100 * time.Millisecond,

@@ -11,7 +11,7 @@ import (
 // page is what some keys of a listing say.
 type page struct {
 	registry   *lease.Registry
-	sweep      *lease.Sweep
+	sweep      *lease.Checkpoint
 	planned    bool
 	leases     []lease.Lease
 	launches   []lease.Launch
@@ -36,8 +36,8 @@ func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
 			p.heartbeats = with(p.heartbeats, *change.heartbeat, len(kvs))
 		case change.registry != nil:
 			p.registry = change.registry
-		case change.sweep != nil:
-			p.sweep = change.sweep
+		case change.checkpoint != nil:
+			p.sweep = change.checkpoint
 		case kind == "plan":
 			p.planned = true
 		}
@@ -55,11 +55,11 @@ func with[R any](list []R, r R, page int) []R {
 
 // decoded is one record; at most one field is set.
 type decoded struct {
-	lease     *lease.Lease
-	launch    *lease.Launch
-	heartbeat *lease.Heartbeat
-	registry  *lease.Registry
-	sweep     *lease.Sweep
+	lease      *lease.Lease
+	launch     *lease.Launch
+	heartbeat  *lease.Heartbeat
+	registry   *lease.Registry
+	checkpoint *lease.Checkpoint
 }
 
 // decode reads one key. Without an error, nothing is set for a key that is no record, nor for the plan: nobody decides by it.
@@ -74,8 +74,8 @@ func (s *Store) decode(kv *mvccpb.KeyValue) (d decoded, kind, name string, err e
 		d.heartbeat, err = pointer(readHeartbeat(name, kv))
 	case "registry":
 		d.registry, err = pointer(s.registry.read(name, kv))
-	case "sweep":
-		d.sweep, err = pointer(s.sweep.read(name, kv))
+	case "checkpoint":
+		d.checkpoint, err = pointer(s.sweep.read(name, kv))
 	}
 	return d, kind, name, err
 }
@@ -86,7 +86,7 @@ func (s *Store) parse(key string) (kind, name string) {
 	if !ours {
 		return "", ""
 	}
-	if rest == "registry" || rest == "sweep" || rest == "plan" {
+	if rest == "registry" || rest == "checkpoint" || rest == "plan" {
 		return rest, s.namespace
 	}
 	if name, found := strings.CutPrefix(rest, dirLeases); found {

@@ -14,7 +14,7 @@ import (
 )
 
 // TestACandidateDoesNotWaitForAnAnswerThatNeverComes: etcd's own election asks without a deadline, and a candidate that
-// waits for ever is one that holds its place in the line and never leads.
+// waits for ever is one that holds its location in the line and never leads.
 func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"get", "txn"} {
@@ -40,11 +40,11 @@ func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 				}
 				mute.Store(false)
 				time.Sleep(time.Minute) // what it left in the line has lapsed
-				office, err := store.Campaign(ctx, "first", 30*time.Second)
+				leadership, err := store.Campaign(ctx, "first", 30*time.Second)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := office.Resign(ctx); err != nil {
+				if err := leadership.Resign(ctx); err != nil {
 					t.Error(err)
 				}
 			})
@@ -64,23 +64,23 @@ func TestALeaderThatASnapshotBringsBackDeposesItsSuccessor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lead := func(name string) *etcd.Office {
+		lead := func(name string) *etcd.Leadership {
 			o, err := janitor(name).Campaign(t.Context(), name, 30*time.Second)
 			if err != nil {
 				t.Error(err)
 			}
 			return o
 		}
-		stamp := func(o *etcd.Office, sequence int64) error {
-			sweep := lease.Sweep{Schema: lease.Schema, Sequence: sequence}
-			if s, err := janitor("reader").Sweep(t.Context()); err == nil {
+		checkpoint := func(o *etcd.Leadership, sequence int64) error {
+			sweep := lease.Checkpoint{Schema: lease.Schema, Sequence: sequence}
+			if s, err := janitor("reader").Checkpoint(t.Context()); err == nil {
 				sweep.Revision = s.Revision
 			}
-			_, err := o.PutSweep(t.Context(), registry, sweep)
+			_, err := o.PutCheckpoint(t.Context(), registry, sweep)
 			return err
 		}
 		first := lead("first")
-		elected := make(chan *etcd.Office, 1)
+		elected := make(chan *etcd.Leadership, 1)
 		go func() { elected <- lead("second") }()
 		synctest.Wait() // the second stands in line
 		image := cluster.Image()
@@ -88,15 +88,15 @@ func TestALeaderThatASnapshotBringsBackDeposesItsSuccessor(t *testing.T) {
 			t.Fatal(err)
 		}
 		second := <-elected
-		if err := stamp(second, 1); err != nil {
+		if err := checkpoint(second, 1); err != nil {
 			t.Fatal(err)
 		}
 		cluster.Restore(image)
-		if err := stamp(second, 2); !is[*lease.DeposedError](err) {
+		if err := checkpoint(second, 2); !is[*lease.DeposedError](err) {
 			t.Errorf("the second leader wrote beside the first, which is back: %v", err)
 		}
 		time.Sleep(time.Minute) // nobody keeps the first one's key, and it lapses
-		if err := stamp(second, 3); err != nil {
+		if err := checkpoint(second, 3); err != nil {
 			t.Error(err)
 		}
 		if err := second.Resign(t.Context()); err != nil {

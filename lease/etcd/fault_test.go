@@ -122,14 +122,14 @@ func TestStoreNeedsNoMoreThanKeysLeasesAndWatches(t *testing.T) {
 	if err := s.Healthy(t.Context()); err != nil {
 		t.Error(err)
 	}
-	office, err := s.Campaign(t.Context(), "a", 30*time.Second)
+	leadership, err := s.Campaign(t.Context(), "a", 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
+	if _, err := leadership.PutCheckpoint(t.Context(), registry, lease.Checkpoint{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
-	if err := office.Resign(t.Context()); err != nil {
+	if err := leadership.Resign(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

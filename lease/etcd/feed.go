@@ -14,8 +14,8 @@ import (
 // renews itself in a goroutine of its own, which goes on whatever becomes of the program that it is for.
 type feed struct {
 	clientv3.Lease
-	ttl     time.Duration
-	timeout time.Duration // of one renewal
+	heartbeatTimeout time.Duration
+	timeout          time.Duration // of one renewal
 
 	mu    sync.Mutex
 	works func() error // nil: whoever waits to be elected has nothing to show
@@ -44,7 +44,7 @@ func (f *feed) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clie
 	go func() {
 		defer close(answers)
 		confirmed := time.Now()
-		for time.Since(confirmed) < f.ttl {
+		for time.Since(confirmed) < f.heartbeatTimeout {
 			asked := time.Now()
 			answer, err := f.renew(ctx, id)
 			if err == nil {
@@ -54,7 +54,7 @@ func (f *feed) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clie
 				default:
 				}
 			}
-			wait := time.NewTimer(min(f.ttl/3, f.ttl-time.Since(confirmed)))
+			wait := time.NewTimer(min(f.heartbeatTimeout/3, f.heartbeatTimeout-time.Since(confirmed)))
 			select {
 			case <-wait.C:
 			case <-ctx.Done():
@@ -72,7 +72,7 @@ func (f *feed) renew(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseK
 	if err := f.idle(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(f.timeout, f.ttl/3))
+	ctx, cancel := context.WithTimeout(ctx, min(f.timeout, f.heartbeatTimeout/3))
 	defer cancel()
 	return f.KeepAliveOnce(ctx, id)
 }

@@ -9,29 +9,29 @@ import (
 	"lapse/lease/etcd"
 )
 
-// TestAnOfficeIsHeldForAsLongAsItsHolderWorks has a holder that works for longer than the ttl, and then does not.
-func TestAnOfficeIsHeldForAsLongAsItsHolderWorks(t *testing.T) {
+// TestLeadershipIsKeptForAsLongAsItsLoopTurns has a holder that works for longer than the ttl, and then does not.
+func TestLeadershipIsKeptForAsLongAsItsLoopTurns(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	b.registry(t)
-	const ttl = 3 * time.Second
-	office, err := b.Campaign(t.Context(), "a", ttl)
+	const timeout = 3 * time.Second
+	leadership, err := b.Campaign(t.Context(), "a", timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var hangs atomic.Bool
 	var asked atomic.Int64
-	office.While(func() error {
+	leadership.While(func() error {
 		asked.Add(1)
 		if hangs.Load() {
 			return errors.New("the loop has not turned")
 		}
 		return nil
 	})
-	held := time.NewTimer(3 * ttl)
+	held := time.NewTimer(3 * timeout)
 	defer held.Stop()
 	select {
-	case <-office.Lost():
+	case <-leadership.Lost():
 		t.Fatal("lost, though its holder works")
 	case <-held.C:
 	}
@@ -42,11 +42,11 @@ func TestAnOfficeIsHeldForAsLongAsItsHolderWorks(t *testing.T) {
 	lost := time.NewTimer(time.Minute)
 	defer lost.Stop()
 	select {
-	case <-office.Lost():
+	case <-leadership.Lost():
 	case <-lost.C:
 		t.Fatal("held for a minute by somebody who does not work")
 	}
-	next, err := b.Campaign(t.Context(), "b", ttl) // etcd has forgotten the first
+	next, err := b.Campaign(t.Context(), "b", timeout) // etcd has forgotten the first
 	if err != nil {
 		t.Fatal(err)
 	}

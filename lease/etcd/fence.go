@@ -7,27 +7,29 @@ import (
 )
 
 // Snapshot reads everything at one revision; see [Store.Snapshot].
-func (o *Office) Snapshot(ctx context.Context) (lease.Snapshot, error) { return o.store.Snapshot(ctx) }
+func (o *Leadership) Snapshot(ctx context.Context) (lease.Snapshot, error) {
+	return o.store.Snapshot(ctx)
+}
 
 // Watch tells what changed since a snapshot; see [Store.Watch].
-func (o *Office) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
+func (o *Leadership) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
 	return o.store.Watch(ctx, from)
 }
 
 // Lease reads the lease of an instance; see [Store.Lease].
-func (o *Office) Lease(ctx context.Context, id string) (lease.Lease, error) {
+func (o *Leadership) Lease(ctx context.Context, id string) (lease.Lease, error) {
 	return o.store.Lease(ctx, id)
 }
 
 // Launch reads a launch; see [Store.Launch].
-func (o *Office) Launch(ctx context.Context, token string) (lease.Launch, error) {
+func (o *Leadership) Launch(ctx context.Context, token string) (lease.Launch, error) {
 	return o.store.Launch(ctx, token)
 }
 
 // fence is what every write of a janitor compares beside the record itself: that it still leads, and that the registry
 // is the one that it read. It leads while its key is there and no candidate's is older: a snapshot can bring back the key
 // of the leader before it. A registry that was never read fences everything off.
-func (o *Office) fence(reg lease.Registry) []guard {
+func (o *Leadership) fence(reg lease.Registry) []guard {
 	deposed := &lease.DeposedError{Leader: o.name}
 	revision := reg.Revision
 	if revision == 0 {
@@ -43,7 +45,7 @@ func (o *Office) fence(reg lease.Registry) []guard {
 // PutLease writes the lease if it is still at l's revision; revision 0 only creates. The result has the new one.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError].
-func (o *Office) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
+func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
 	return o.store.leases.put(ctx, l, o.fence(reg)...)
 }
 
@@ -51,11 +53,11 @@ func (o *Office) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease
 // refused when a heartbeat is there: one that an etcd lease holds, and not a ghost.
 //
 // Errors: [lease.DeposedError]; [lease.ConflictError], of kind "heartbeat" if there is one.
-func (o *Office) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
+func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
 	guards := o.fence(reg)
 	if silent {
-		beats := &lease.ConflictError{Kind: "heartbeat", ID: l.InstanceID}
-		guards = append(guards, unheld(o.store.heartbeatKey(l.InstanceID), beats))
+		heartbeats := &lease.ConflictError{Kind: "heartbeat", ID: l.InstanceID}
+		guards = append(guards, unheld(o.store.heartbeatKey(l.InstanceID), heartbeats))
 	}
 	return o.store.leases.put(ctx, l, guards...)
 }
@@ -63,21 +65,21 @@ func (o *Office) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, 
 // PutLaunch writes the launch if it is still at l's revision. The result has the new one.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError].
-func (o *Office) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
+func (o *Leadership) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
 	return o.store.launches.put(ctx, l, o.fence(reg)...)
 }
 
-// PutSweep writes the stamp if it is still at sw's revision; revision 0 only creates. The result has the new one.
+// PutCheckpoint writes the checkpoint if it is still at sw's revision; revision 0 only creates. The result has the new one.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError].
-func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error) {
+func (o *Leadership) PutCheckpoint(ctx context.Context, reg lease.Registry, sw lease.Checkpoint) (lease.Checkpoint, error) {
 	return o.store.sweep.put(ctx, sw, o.fence(reg)...)
 }
 
 // PutPlan publishes a plan in place of the one that is there.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError].
-func (o *Office) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) (err error) {
+func (o *Leadership) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) (err error) {
 	if p.Revision, err = o.store.plan.at(ctx, p); err != nil {
 		return err
 	}
@@ -88,7 +90,7 @@ func (o *Office) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) 
 // DeletePlan takes back what was published, if anything was.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError].
-func (o *Office) DeletePlan(ctx context.Context, reg lease.Registry) error {
+func (o *Leadership) DeletePlan(ctx context.Context, reg lease.Registry) error {
 	revision, err := o.store.plan.at(ctx, lease.Plan{})
 	if err != nil || revision == 0 {
 		return err
@@ -99,13 +101,13 @@ func (o *Office) DeletePlan(ctx context.Context, reg lease.Registry) error {
 // DeleteLease removes a tombstone if it is still at l's revision.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a lease that was never stored.
-func (o *Office) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
+func (o *Leadership) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
 	return o.store.leases.remove(ctx, l, o.fence(reg)...)
 }
 
 // DeleteLaunch removes a tombstone if it is still at l's revision.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a launch that was never stored.
-func (o *Office) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
+func (o *Leadership) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
 	return o.store.launches.remove(ctx, l, o.fence(reg)...)
 }

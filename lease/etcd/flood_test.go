@@ -29,7 +29,7 @@ func (c *counted) Get(ctx context.Context, key string, o ...clientv3.OpOption) (
 func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
 	t.Parallel()
 	const writes = 500
-	for kind, listings := range map[string]int64{"lease": 1, "launch": 1, "sweep": 1, "heartbeat": 0} { // at once; more as time goes by
+	for kind, listings := range map[string]int64{"lease": 1, "launch": 1, "checkpoint": 1, "heartbeat": 0} { // at once; more as time goes by
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, etcd.Options{})
@@ -49,7 +49,7 @@ func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
 				_, _ = b.client.Put(t.Context(), b.key(kind, "i-0late"), "{not JSON")
 				_, _ = b.PutLaunch(t.Context(), openLaunch("last"))
 			}()
-			late, last := kind == "sweep", false // there is one stamp alone
+			late, last := kind == "checkpoint", false // there is one checkpoint alone
 			bad := map[string]int{}
 			for !late || !last {
 				change, open := <-changes

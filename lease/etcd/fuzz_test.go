@@ -18,17 +18,17 @@ import (
 func oneRecord() map[string]any {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return map[string]any{
-		"registry": lease.NewRegistry(noon, "uuid-1", lease.ModeArmed),
-		"sweep":    lease.Sweep{Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: noon.Add(time.Minute)},
+		"registry":   lease.NewRegistry(noon, "uuid-1", lease.ModeArmed),
+		"checkpoint": lease.Checkpoint{Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: noon.Add(time.Minute)},
 		"leases/i-1": lease.Lease{
 			Schema: lease.Schema, InstanceID: "i-1", State: lease.StateActive, GrantedAt: noon, ExpiresNumber: 1,
-			TTL: lease.Duration(time.Minute),
+			HeartbeatTimeout: lease.Duration(time.Minute),
 		},
 		"launches/nightly": lease.Launch{
 			Schema: lease.Schema, Token: "nightly", State: lease.LaunchOpen, Count: 1, Request: json.RawMessage(`{}`),
 			Attempts: []lease.Attempt{{ClientToken: "nightly.1", Min: 1, Max: 1}},
 		},
-		"heartbeats/i-1": lease.Heartbeat{Schema: lease.Schema, InstanceID: "i-1", BootID: "b", TTL: lease.Duration(time.Minute)},
+		"heartbeats/i-1": lease.Heartbeat{Schema: lease.Schema, InstanceID: "i-1", BootID: "b", HeartbeatTimeout: lease.Duration(time.Minute)},
 	}
 }
 

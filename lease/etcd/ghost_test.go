@@ -55,7 +55,7 @@ func (t *lateTxn) Commit() (*clientv3.TxnResponse, error) {
 	return nil, context.DeadlineExceeded
 }
 
-func beat(id, boot string) lease.Heartbeat { return lease.Heartbeat{InstanceID: id, BootID: boot} }
+func heartbeat(id, boot string) lease.Heartbeat { return lease.Heartbeat{InstanceID: id, BootID: boot} }
 
 // A claim times out at the sidecar, which claims anew; then the first one reaches etcd after all. Its etcd lease is
 // kept alive by nobody, so a key that hung on it would lapse while the sidecar renews the newer.
@@ -63,10 +63,10 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	slow := &lateClient{Client: b.client}
-	if _, err := etcd.New(slow, b.namespace, etcd.Options{}).Claim(t.Context(), beat("i-1", "boot")); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := etcd.New(slow, b.namespace, etcd.Options{}).Claim(t.Context(), heartbeat("i-1", "boot")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("the first claim: %v, want a time-out", err)
 	}
-	claim, err := b.Claim(t.Context(), beat("i-1", "boot"))
+	claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,14 +91,14 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	claim, err := b.Claim(t.Context(), beat("i-1", "boot"))
+	claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := b.key("heartbeat", "i-1")
 	for name, older := range map[string]string{
 		"an older count": string(b.get(t, key).Kvs[0].GetValue()),
-		"an older TTL":   `{"schema":2,"instance_id":"i-1","boot_id":"boot","ttl":"5s","changes":7}`,
+		"an older TTL":   `{"schema":3,"instance_id":"i-1","boot_id":"boot","heartbeat_timeout":"5s","changes":7}`,
 		"nonsense":       `{`,
 	} {
 		hb := claim.Heartbeat
@@ -112,7 +112,7 @@ func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
 		}
 		kept := b.get(t, key).Kvs[0]
 		says, err := lease.Decode[lease.Heartbeat]("heartbeat", "i-1", kept.GetValue())
-		if err != nil || says.Changes != 7 || says.TTL != hb.TTL || kept.GetLease() != claim.Handle || kept.GetModRevision() != claim.Revision {
+		if err != nil || says.Changes != 7 || says.HeartbeatTimeout != hb.HeartbeatTimeout || kept.GetLease() != claim.Handle || kept.GetModRevision() != claim.Revision {
 			t.Errorf("%s: the key says %+v (%v) and hangs on %d, want what %+v says", name, says, err, kept.GetLease(), claim)
 		}
 		if again, _, err := b.Renew(t.Context(), claim, hb); err != nil || again != claim {
@@ -125,19 +125,19 @@ func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
 func TestClaimThatLandsAfterRevocationAttachesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, office := b.registry(t), b.office(t, "janitor")
+	registry, leadership := b.registry(t), b.leadership(t, "janitor")
 	l := b.mustPut(t, activeLease("i-1"))
 	slow := &lateClient{Client: b.client}
-	if _, err := etcd.New(slow, b.namespace, etcd.Options{}).Claim(t.Context(), beat("i-1", "boot")); err == nil {
+	if _, err := etcd.New(slow, b.namespace, etcd.Options{}).Claim(t.Context(), heartbeat("i-1", "boot")); err == nil {
 		t.Fatal("the claim was answered")
 	}
-	if err := revoke(t, office, registry, l, lease.CauseSilence); err != nil {
+	if err := revoke(t, leadership, registry, l, lease.CauseHeartbeatLost); err != nil {
 		t.Fatal(err)
 	}
 	if resp, err := slow.late[0](); err != nil || resp.Succeeded {
 		t.Errorf("the late claim was written: %v, %v", resp, err)
 	}
-	if _, err := b.Claim(t.Context(), beat("i-1", "boot")); !is[*lease.StateError](err) {
+	if _, err := b.Claim(t.Context(), heartbeat("i-1", "boot")); !is[*lease.StateError](err) {
 		t.Errorf("the next claim: %v, want a StateError", err)
 	}
 }
@@ -147,17 +147,17 @@ func TestClaimThatLandsAfterRevocationAttachesNothing(t *testing.T) {
 func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, office := b.registry(t), b.office(t, "janitor")
+	registry, leadership := b.registry(t), b.leadership(t, "janitor")
 	l := b.mustPut(t, activeLease("i-1"))
 	dying, err := b.client.Grant(t.Context(), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
-	claim, err := b.Claim(t.Context(), beat("i-1", "boot-1"))
+	claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot-1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ghost := `{"schema":2,"instance_id":"i-1","boot_id":"boot-0","ttl":"1m0s"}`
+	ghost := `{"schema":3,"instance_id":"i-1","boot_id":"boot-0","heartbeat_timeout":"1m0s"}`
 	b.put(t, b.key("heartbeat", "i-1"), ghost, clientv3.WithLease(dying.ID))
 	_, _, err = b.Renew(t.Context(), claim, claim.Heartbeat)
 	var lost *lease.ClaimLostError
@@ -171,7 +171,7 @@ func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
 		t.Errorf("renewed: %v, want a ClaimLostError by nobody", err)
 	}
 	b.put(t, b.key("heartbeat", "i-1"), ghost) // no etcd lease holds it: it never lapses, and proves nothing
-	if err := revoke(t, office, registry, l, lease.CauseSilence); err != nil {
+	if err := revoke(t, leadership, registry, l, lease.CauseHeartbeatLost); err != nil {
 		t.Errorf("a ghost kept the lease: %v", err)
 	}
 }

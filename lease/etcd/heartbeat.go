@@ -15,7 +15,7 @@ import (
 // dropTimeout bounds the revocation of an etcd lease that serves nothing. Left alone it runs out by itself.
 const dropTimeout = time.Second
 
-// Claim makes hb the heartbeat of its instance, kept by a new etcd lease of hb's TTL ([lease.DefaultTTL] if it has
+// Claim makes hb the heartbeat of its instance, kept by a new etcd lease of hb's TTL ([lease.DefaultHeartbeatTimeout] if it has
 // none). An instance that has no lease yet may beat, and so may one whose lease cannot be read; one whose lease was
 // taken away may not. A claim that etcd gets to late changes nothing if anybody claimed, renewed or revoked since.
 //
@@ -31,10 +31,10 @@ func (s *Store) Claim(ctx context.Context, hb lease.Heartbeat) (lease.Claim, err
 
 // pulse is the heartbeat key and the lease of an instance, at one revision.
 type pulse struct {
-	beat    *mvccpb.KeyValue // nil if there is no heartbeat key
-	record  *mvccpb.KeyValue // nil if there is no lease
-	lease   lease.Lease      // zero if there is none, or none that can be read
-	problem error            // why the lease cannot be read
+	heartbeat *mvccpb.KeyValue // nil if there is no heartbeat key
+	record    *mvccpb.KeyValue // nil if there is no lease
+	lease     lease.Lease      // zero if there is none, or none that can be read
+	problem   error            // why the lease cannot be read
 }
 
 func (s *Store) look(ctx context.Context, id string) (pulse, error) {
@@ -52,7 +52,7 @@ func (s *Store) pulseGets(id string) []clientv3.Op {
 }
 
 func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
-	p := pulse{beat: got(resp, 0), record: got(resp, 1)}
+	p := pulse{heartbeat: got(resp, 0), record: got(resp, 1)}
 	if p.record != nil {
 		if l, err := s.leases.read(id, p.record); err != nil {
 			p.problem = err
@@ -64,7 +64,7 @@ func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
 }
 
 // mayBeat refuses an instance whose lease was taken away. One without a lease, or with one that cannot be read, may.
-func (p pulse) mayBeat() error {
+func (p pulse) mayRenew() error {
 	if p.lease.InstanceID == "" || p.lease.Live() {
 		return nil
 	}
@@ -77,15 +77,15 @@ func (p pulse) mayBeat() error {
 
 // attach writes hb, on a new etcd lease, over the heartbeat key that was seen. It returns what it saw last.
 func (s *Store) attach(ctx context.Context, hb lease.Heartbeat, seen pulse) (lease.Claim, pulse, error) {
-	if err := seen.mayBeat(); err != nil {
+	if err := seen.mayRenew(); err != nil {
 		return lease.Claim{}, seen, err
 	}
-	hb.TTL = orDefault(hb.TTL)
-	etcdLease, err := s.grant(ctx, time.Duration(hb.TTL))
+	hb.HeartbeatTimeout = orDefault(hb.HeartbeatTimeout)
+	etcdLease, err := s.grant(ctx, time.Duration(hb.HeartbeatTimeout))
 	if err != nil {
 		return lease.Claim{}, seen, fmt.Errorf("claim the heartbeat of %s: %w", hb.InstanceID, err)
 	}
-	claim, seen, err := s.beat(ctx, hb, etcdLease, seen)
+	claim, seen, err := s.heartbeat(ctx, hb, etcdLease, seen)
 	if err != nil {
 		s.drop(ctx, etcdLease)
 	}
@@ -94,41 +94,41 @@ func (s *Store) attach(ctx context.Context, hb lease.Heartbeat, seen pulse) (lea
 
 // beat writes hb on an etcd lease if the heartbeat key is still the one seen. A lease record that changed since is
 // looked at again; a heartbeat that changed since is somebody else's. It returns what it saw last.
-func (s *Store) beat(ctx context.Context, hb lease.Heartbeat, etcdLease clientv3.LeaseID, seen pulse) (lease.Claim, pulse, error) {
+func (s *Store) heartbeat(ctx context.Context, hb lease.Heartbeat, etcdLease clientv3.LeaseID, seen pulse) (lease.Claim, pulse, error) {
 	hb.Schema = lease.Schema
 	data, err := json.Marshal(hb)
 	if err != nil {
 		return lease.Claim{}, seen, fmt.Errorf("encode the heartbeat of %s: %w", hb.InstanceID, err)
 	}
 	for {
-		resp, err := s.tryBeat(ctx, hb.InstanceID, string(data), etcdLease, seen)
+		resp, err := s.tryHeartbeat(ctx, hb.InstanceID, string(data), etcdLease, seen)
 		if err != nil {
 			return lease.Claim{}, seen, fmt.Errorf("write the heartbeat of %s: %w", hb.InstanceID, err)
 		}
 		if resp.Succeeded {
-			hb.Held, hb.Created = true, seen.beat.GetCreateRevision()
-			if seen.beat == nil {
+			hb.Held, hb.Created = true, seen.heartbeat.GetCreateRevision()
+			if seen.heartbeat == nil {
 				hb.Created = resp.Header.Revision
 			}
 			return lease.Claim{Heartbeat: hb, Handle: int64(etcdLease), Revision: resp.Header.Revision}, seen, nil
 		}
 		before := seen
 		seen = s.pulseOf(hb.InstanceID, resp)
-		if err := seen.mayBeat(); err != nil {
+		if err := seen.mayRenew(); err != nil {
 			return lease.Claim{}, seen, err
 		}
-		if seen.beat.GetModRevision() != before.beat.GetModRevision() {
+		if seen.heartbeat.GetModRevision() != before.heartbeat.GetModRevision() {
 			return lease.Claim{}, seen, &lease.ConflictError{Kind: "heartbeat", ID: hb.InstanceID}
 		}
 	}
 }
 
-func (s *Store) tryBeat(ctx context.Context, id, data string, etcdLease clientv3.LeaseID, seen pulse) (*clientv3.TxnResponse, error) {
+func (s *Store) tryHeartbeat(ctx context.Context, id, data string, etcdLease clientv3.LeaseID, seen pulse) (*clientv3.TxnResponse, error) {
 	key := s.heartbeatKey(id)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	return s.client.Txn(ctx).If(
-		clientv3.Compare(clientv3.ModRevision(key), "=", seen.beat.GetModRevision()),
+		clientv3.Compare(clientv3.ModRevision(key), "=", seen.heartbeat.GetModRevision()),
 		clientv3.Compare(clientv3.ModRevision(s.leases.key(id)), "=", seen.record.GetModRevision()),
 	).Then(
 		clientv3.OpPut(key, data, clientv3.WithLease(etcdLease)),
@@ -138,10 +138,10 @@ func (s *Store) tryBeat(ctx context.Context, id, data string, etcdLease clientv3
 }
 
 // grant makes an etcd lease; etcd counts in whole seconds, so the TTL is rounded up.
-func (s *Store) grant(ctx context.Context, ttl time.Duration) (clientv3.LeaseID, error) {
+func (s *Store) grant(ctx context.Context, timeout time.Duration) (clientv3.LeaseID, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	resp, err := s.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
+	resp, err := s.client.Grant(ctx, int64((timeout+time.Second-1)/time.Second))
 	if err != nil {
 		return 0, err
 	}
@@ -157,11 +157,11 @@ func (s *Store) drop(ctx context.Context, etcdLease clientv3.LeaseID) {
 	}
 }
 
-func orDefault(ttl lease.Duration) lease.Duration {
-	if ttl == 0 {
-		return lease.Duration(lease.DefaultTTL)
+func orDefault(timeout lease.Duration) lease.Duration {
+	if timeout == 0 {
+		return lease.Duration(lease.DefaultHeartbeatTimeout)
 	}
-	return ttl
+	return timeout
 }
 
 // readHeartbeat decodes a heartbeat key.

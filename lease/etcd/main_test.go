@@ -115,13 +115,13 @@ func (b *bench) registry(tb testing.TB) lease.Registry {
 	return registry
 }
 
-func (b *bench) office(tb testing.TB, name string) *etcd.Office {
+func (b *bench) leadership(tb testing.TB, name string) *etcd.Leadership {
 	tb.Helper()
-	office, err := b.Campaign(tb.Context(), name, 30*time.Second)
+	leadership, err := b.Campaign(tb.Context(), name, 30*time.Second)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return office
+	return leadership
 }
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -146,8 +146,8 @@ func TestStorePassesTheSuite(t *testing.T) {
 		b := newBench(t, etcd.Options{PageSize: 3})
 		return leasetest.Stores{
 			Store: b.Store,
-			Campaign: func(ctx context.Context, name string, ttl time.Duration) (leasetest.Leader, error) {
-				return b.Campaign(ctx, name, ttl)
+			Campaign: func(ctx context.Context, name string, timeout time.Duration) (leasetest.Leader, error) {
+				return b.Campaign(ctx, name, timeout)
 			},
 			Depose:  b.depose,
 			Put:     b.putRecord,

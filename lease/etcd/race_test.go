@@ -73,7 +73,7 @@ func is[E error](err error) bool {
 func TestExtendAgainstRevoke(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, office := b.registry(t), b.office(t, "janitor")
+	registry, leadership := b.registry(t), b.leadership(t, "janitor")
 	race(t, b, "extend", "revoke", func(i int) duel {
 		l := b.mustPut(t, activeLease(fmt.Sprintf("i-%d", i)))
 		var extendErr, revokeErr error
@@ -84,7 +84,7 @@ func TestExtendAgainstRevoke(t *testing.T) {
 					return l.Extend(start, lease.Extension{Until: until}, lease.By{Actor: "cli"})
 				})
 			},
-			second: func() { revokeErr = revoke(t, office, registry, l, lease.CauseTerm) },
+			second: func() { revokeErr = revoke(t, leadership, registry, l, lease.CauseExpired) },
 			firstWon: func() bool {
 				stored := b.mustLease(t, l.InstanceID)
 				switch {
@@ -109,7 +109,7 @@ func TestExtendAgainstRevoke(t *testing.T) {
 func TestLateHeartbeatAgainstSilentRevoke(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, office := b.registry(t), b.office(t, "janitor")
+	registry, leadership := b.registry(t), b.leadership(t, "janitor")
 	race(t, b, "heartbeat", "revoke", func(i int) duel {
 		l := b.mustPut(t, activeLease(fmt.Sprintf("i-%d", i)))
 		var claim lease.Claim
@@ -118,19 +118,19 @@ func TestLateHeartbeatAgainstSilentRevoke(t *testing.T) {
 			first: func() {
 				claim, claimErr = b.Claim(t.Context(), lease.Heartbeat{InstanceID: l.InstanceID, BootID: "boot"})
 			},
-			second: func() { revokeErr = revoke(t, office, registry, l, lease.CauseSilence) },
+			second: func() { revokeErr = revoke(t, leadership, registry, l, lease.CauseHeartbeatLost) },
 			firstWon: func() bool {
-				stored, beats := b.mustLease(t, l.InstanceID), b.get(t, b.key("heartbeat", l.InstanceID)).Kvs
+				stored, heartbeats := b.mustLease(t, l.InstanceID), b.get(t, b.key("heartbeat", l.InstanceID)).Kvs
 				var conflict *lease.ConflictError
 				switch {
 				case claimErr == nil && errors.As(revokeErr, &conflict) && conflict.Kind == "heartbeat":
-					if stored.State != lease.StateActive || len(beats) != 1 || beats[0].GetLease() != claim.Handle {
-						t.Errorf("the heartbeat won, stored %+v, %v", stored, beats)
+					if stored.State != lease.StateActive || len(heartbeats) != 1 || heartbeats[0].GetLease() != claim.Handle {
+						t.Errorf("the heartbeat won, stored %+v, %v", stored, heartbeats)
 					}
 					return true
 				case is[*lease.StateError](claimErr) && revokeErr == nil:
-					if stored.State != lease.StateRevoked || len(beats) != 0 {
-						t.Errorf("revoke won, stored %+v, %v", stored, beats)
+					if stored.State != lease.StateRevoked || len(heartbeats) != 0 {
+						t.Errorf("revoke won, stored %+v, %v", stored, heartbeats)
 					}
 				default:
 					t.Errorf("claim: %v; revoke: %v", claimErr, revokeErr)
@@ -144,7 +144,7 @@ func TestLateHeartbeatAgainstSilentRevoke(t *testing.T) {
 func TestLateBindAgainstClosing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, office := b.registry(t), b.office(t, "janitor")
+	registry, leadership := b.registry(t), b.leadership(t, "janitor")
 	race(t, b, "bind", "closing", func(i int) duel {
 		launch, err := b.PutLaunch(t.Context(), openLaunch(fmt.Sprintf("launch-%d", i)))
 		if err != nil {
@@ -157,9 +157,9 @@ func TestLateBindAgainstClosing(t *testing.T) {
 			first: func() { bound, bindErr = b.Bind(t.Context(), launch, []lease.Lease{activeLease(id)}) },
 			second: func() {
 				closed, _ := launch.Close(start, "window over")
-				if closed, closeErr = office.PutLaunch(t.Context(), registry, closed); closeErr == nil {
+				if closed, closeErr = leadership.PutLaunch(t.Context(), registry, closed); closeErr == nil {
 					a, by := closed.Attempts[0], lease.By{Actor: "janitor"}
-					_, orphanErr = office.PutLease(t.Context(), registry, closed.Orphan(start, lease.Instance{ID: id}, a, by))
+					_, orphanErr = leadership.PutLease(t.Context(), registry, closed.Orphan(start, lease.Instance{ID: id}, a, by))
 				}
 			},
 			firstWon: func() bool {
@@ -190,17 +190,17 @@ func TestLateBindAgainstClosing(t *testing.T) {
 func TestTwoJanitorsAgainstOneLease(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, old := b.registry(t), b.office(t, "janitor-0")
+	registry, old := b.registry(t), b.leadership(t, "janitor-0")
 	race(t, b, "old", "young", func(i int) duel {
 		l := b.mustPut(t, activeLease(fmt.Sprintf("i-%d", i)))
-		var young *etcd.Office
+		var young *etcd.Leadership
 		var oldErr, youngErr error
 		return duel{
-			first: func() { oldErr = revoke(t, old, registry, l, lease.CauseOperator) },
+			first: func() { oldErr = revoke(t, old, registry, l, lease.CauseRevoke) },
 			second: func() {
 				b.depose(t)
-				young = b.office(t, fmt.Sprintf("janitor-%d", i+1))
-				youngErr = revoke(t, young, registry, l, lease.CauseOperator)
+				young = b.leadership(t, fmt.Sprintf("janitor-%d", i+1))
+				youngErr = revoke(t, young, registry, l, lease.CauseRevoke)
 			},
 			firstWon: func() bool {
 				oldName := old.Name()
@@ -227,13 +227,13 @@ func TestTwoJanitorsAgainstOneLease(t *testing.T) {
 }
 
 // revoke revokes the lease as it was read before.
-func revoke(t *testing.T, office *etcd.Office, registry lease.Registry, l lease.Lease, cause lease.Cause) error {
+func revoke(t *testing.T, leadership *etcd.Leadership, registry lease.Registry, l lease.Lease, cause lease.Cause) error {
 	t.Helper()
-	revoked, err := l.Revoke(start, cause, lease.By{Actor: office.Name()})
+	revoked, err := l.Revoke(start, cause, lease.By{Actor: leadership.Name()})
 	if err != nil {
 		return err
 	}
-	_, err = office.Revoke(t.Context(), registry, revoked, cause.Inferred())
+	_, err = leadership.Revoke(t.Context(), registry, revoked, cause.Inferred())
 	return err
 }
 

@@ -155,10 +155,10 @@ func (s *Store) UpdateRegistry(ctx context.Context, change func(lease.Registry) 
 	return s.registry.update(ctx, s.namespace, change)
 }
 
-// Sweep reads the stamp of the last sweep.
+// Checkpoint reads the record of the last sweep.
 //
 // Errors: [lease.NotFoundError], [lease.SchemaError], [lease.MalformedError].
-func (s *Store) Sweep(ctx context.Context) (lease.Sweep, error) {
+func (s *Store) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	return s.sweep.get(ctx, s.namespace)
 }
 

@@ -28,25 +28,25 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 	if err != nil {
 		return claim, lease.Lease{}, err
 	}
-	if seen.beat.GetLease() != claim.Handle {
-		return claim, seen.lease, lost(id, seen.beat)
+	if seen.heartbeat.GetLease() != claim.Handle {
+		return claim, seen.lease, lost(id, seen.heartbeat)
 	}
-	if at := seen.beat.GetModRevision(); at != claim.Revision {
+	if at := seen.heartbeat.GetModRevision(); at != claim.Revision {
 		// The key is not as it was written last: etcd was set back. What it says now is told from what it shall say, so that
 		// the later changes that this machine has seen are told again, and the etcd lease has the right TTL again. One that
 		// cannot be read says nothing.
-		says, _ := readHeartbeat(id, seen.beat)
+		says, _ := readHeartbeat(id, seen.heartbeat)
 		says.InstanceID = id
 		claim.Revision, claim.Heartbeat = at, says
 	}
-	if err := seen.mayBeat(); err != nil {
+	if err := seen.mayRenew(); err != nil {
 		return claim, seen.lease, err
 	}
 	next, seen, err := s.rewrite(ctx, claim, hb, seen)
 	var conflict *lease.ConflictError
 	switch {
 	case errors.As(err, &conflict) || errors.Is(err, rpctypes.ErrLeaseNotFound):
-		return claim, seen.lease, lost(id, seen.beat)
+		return claim, seen.lease, lost(id, seen.heartbeat)
 	case err != nil:
 		return claim, seen.lease, err
 	}
@@ -69,13 +69,13 @@ func (s *Store) keepAlive(ctx context.Context, claim lease.Claim) error {
 	if err != nil {
 		s.log.DebugContext(ctx, "cannot see who beats", "instance_id", id, "error", err)
 	}
-	return lost(id, seen.beat)
+	return lost(id, seen.heartbeat)
 }
 
 // rewrite makes the key say what hb says, if it does not, and returns what it saw last.
 func (s *Store) rewrite(ctx context.Context, claim lease.Claim, hb lease.Heartbeat, seen pulse) (lease.Claim, pulse, error) {
-	hb.TTL = orDefault(hb.TTL)
-	if hb.TTL != claim.Heartbeat.TTL {
+	hb.HeartbeatTimeout = orDefault(hb.HeartbeatTimeout)
+	if hb.HeartbeatTimeout != claim.Heartbeat.HeartbeatTimeout {
 		next, seen, err := s.attach(ctx, hb, seen)
 		if err == nil {
 			s.drop(ctx, clientv3.LeaseID(claim.Handle))
@@ -89,14 +89,14 @@ func (s *Store) rewrite(ctx context.Context, claim lease.Claim, hb lease.Heartbe
 	if hb == claim.Heartbeat {
 		return claim, seen, nil
 	}
-	return s.beat(ctx, hb, clientv3.LeaseID(claim.Handle), seen)
+	return s.heartbeat(ctx, hb, clientv3.LeaseID(claim.Handle), seen)
 }
 
 // lost says that the key is not the claim's, and whose it is, as far as the key can be read.
-func lost(id string, beat *mvccpb.KeyValue) error {
+func lost(id string, heartbeat *mvccpb.KeyValue) error {
 	gone := &lease.ClaimLostError{ID: id}
-	if beat != nil {
-		if hb, err := readHeartbeat(id, beat); err == nil {
+	if heartbeat != nil {
+		if hb, err := readHeartbeat(id, heartbeat); err == nil {
 			gone.By = hb.BootID
 		}
 	}

@@ -104,7 +104,7 @@ func (s *Store) assemble(pages []*page, at head) (lease.Snapshot, error) {
 			snapshot.Registry = *p.registry
 		}
 		if p.sweep != nil {
-			snapshot.Sweep = *p.sweep
+			snapshot.Checkpoint = *p.sweep
 		}
 		snapshot.Planned = snapshot.Planned || p.planned
 	}

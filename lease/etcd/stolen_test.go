@@ -97,7 +97,7 @@ func acts() []act {
 		{"read launches", "reveals user-data", get(heistKey("launches/"))},
 		{"change a launch", "instances that it has not bound yet are terminated as orphans", put("launches/nightly", `{}`)},
 		{"arm, pause or delete the registry", "nothing is terminated any more, or a registry that only observed terminates", put("registry", `{}`)},
-		{"write the checkpoint", "brakes engage, terminations stop", put("sweep", `{}`)},
+		{"write the checkpoint", "brakes engage, terminations stop", put("checkpoint", `{}`)},
 		{"depose the leader, or lead", "terminations stop", remove("election/janitor/", clientv3.WithPrefix())},
 		{"read other keys of the same etcd", "reveals them", get("/")},
 		{"write large values to its own keys", "etcd fills up and refuses writes", func(h *heist) error {
@@ -230,7 +230,7 @@ func (h *heist) furnish() {
 			h.Fatal(err)
 		}
 	}
-	claim, err := h.store.Claim(ctx, lease.Heartbeat{InstanceID: victim, BootID: "boot", TTL: lease.Duration(time.Minute)})
+	claim, err := h.store.Claim(ctx, lease.Heartbeat{InstanceID: victim, BootID: "boot", HeartbeatTimeout: lease.Duration(time.Minute)})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func (h *heist) clear(prefix string) {
 // honest does what a sidecar does for its own instance.
 func (h *heist) honest() error {
 	ctx := h.Context()
-	hb := lease.Heartbeat{InstanceID: robbed, BootID: "boot", TTL: lease.Duration(time.Minute)}
+	hb := lease.Heartbeat{InstanceID: robbed, BootID: "boot", HeartbeatTimeout: lease.Duration(time.Minute)}
 	claim, err := h.loot.Claim(ctx, hb)
 	if err != nil {
 		return err
@@ -274,12 +274,12 @@ func (h *heist) lead() error {
 	if _, err := store.Snapshot(ctx); err != nil {
 		return err
 	}
-	office, err := store.Campaign(ctx, "janitor", time.Minute)
+	leadership, err := store.Campaign(ctx, "janitor", time.Minute)
 	if err != nil {
 		return err
 	}
-	_, err = office.PutLaunch(ctx, registry, openLaunch("closing"))
-	return errors.Join(err, store.Healthy(ctx), office.Resign(ctx))
+	_, err = leadership.PutLaunch(ctx, registry, openLaunch("closing"))
+	return errors.Join(err, store.Healthy(ctx), leadership.Resign(ctx))
 }
 
 // TestTheTableOfAStolenCertificateIsTrue tries each act, and wants the table in SECURITY.md to say the same.

@@ -1,4 +1,4 @@
-// Package etcd keeps leases in etcd. It is the only place that knows the keys, under /lapse/<namespace>/:
+// Package etcd keeps leases in etcd. It is the only location that knows the keys, under /lapse/<namespace>/:
 //
 //	registry, sweep, plan, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
 //
@@ -15,7 +15,7 @@
 //   - bind.go: leases for the instances of a launch.
 //   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since; rest.go: how often it is listed.
 //   - heartbeat.go, renew.go: who beats for an instance.
-//   - office.go, fence.go: a janitor's office, and writes that only its holder can make.
+//   - leadership.go, fence.go: a janitor's office, and writes that only its holder can make.
 //   - errors.go, health.go, probe.go: what may be wrong, whether etcd can be relied on, and each of its servers.
 package etcd
 
@@ -60,7 +60,7 @@ type Store struct {
 	log       *slog.Logger
 
 	registry table[lease.Registry]
-	sweep    table[lease.Sweep]
+	sweep    table[lease.Checkpoint]
 	plan     table[lease.Plan]
 	leases   table[lease.Lease]
 	launches table[lease.Launch]
@@ -87,11 +87,11 @@ func New(c Client, namespace string, o Options) *Store {
 		name:     func(lease.Registry) string { return namespace },
 		key:      func(string) string { return s.root + "registry" },
 	}
-	s.sweep = table[lease.Sweep]{
-		store: s, kind: "sweep", decode: lease.Decode[lease.Sweep],
-		revision: func(r *lease.Sweep) *int64 { return &r.Revision },
-		name:     func(lease.Sweep) string { return namespace },
-		key:      func(string) string { return s.root + "sweep" },
+	s.sweep = table[lease.Checkpoint]{
+		store: s, kind: "checkpoint", decode: lease.Decode[lease.Checkpoint],
+		revision: func(r *lease.Checkpoint) *int64 { return &r.Revision },
+		name:     func(lease.Checkpoint) string { return namespace },
+		key:      func(string) string { return s.root + "checkpoint" },
 	}
 	s.plan = table[lease.Plan]{
 		store: s, kind: "plan", decode: lease.Decode[lease.Plan],

@@ -20,7 +20,7 @@ const (
 // is told as such. Where a change cannot be told (the watch broke, etcd compacted what it had yet to tell, or another
 // record cannot be read) it lists again and tells that listing, in which the unreadable are named, so that nobody
 // concludes anything from what they were before. One listing follows another after a pause, in which the watch goes on
-// where it can: whoever writes bad records often costs no more than one listing in 30 s. Stamps of sweeps and records
+// where it can: whoever writes bad records often costs no more than one listing in 30 s. Checkpoints of sweeps and records
 // that are deleted, as tombstones are in the end, are not told. The channel closes when ctx ends.
 func (s *Store) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
 	changes := make(chan lease.Change)

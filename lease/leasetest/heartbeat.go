@@ -10,8 +10,8 @@ import (
 
 // grant keeps a heartbeat, as an etcd lease does.
 type grant struct {
-	ttl   time.Duration
-	timer *time.Timer
+	heartbeatTimeout time.Duration
+	timer            *time.Timer
 }
 
 // Claim makes hb the heartbeat of its instance.
@@ -21,13 +21,13 @@ func (s *Store) Claim(ctx context.Context, hb lease.Heartbeat) (lease.Claim, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.mayBeat(hb.InstanceID); isState(err) {
+	if _, err := s.mayHeartbeat(hb.InstanceID); isState(err) {
 		return lease.Claim{}, err
 	}
-	return s.attach(hb, s.grant(hb.TTL))
+	return s.attach(hb, s.grant(hb.HeartbeatTimeout))
 }
 
-// Renew keeps the claim's key alive for another TTL, and reads the lease.
+// Renew keeps the claim's key alive for another timeout, and reads the lease.
 func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat) (lease.Claim, lease.Lease, error) {
 	if err := s.begin(ctx, "Renew"); err != nil {
 		return claim, lease.Lease{}, err
@@ -42,15 +42,15 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 		by, _ := readHeartbeat(id, e)
 		return claim, lease.Lease{}, &lease.ClaimLostError{ID: id, By: by.BootID}
 	}
-	kept.timer.Reset(kept.ttl)
+	kept.timer.Reset(kept.heartbeatTimeout)
 	claim.Revision = e.modified
-	l, problem := s.mayBeat(id)
+	l, problem := s.mayHeartbeat(id)
 	if isState(problem) {
 		return claim, l, problem
 	}
 	handle := claim.Handle
-	if hb.TTL = orDefault(hb.TTL); hb.TTL != claim.Heartbeat.TTL {
-		handle = s.grant(hb.TTL)
+	if hb.HeartbeatTimeout = orDefault(hb.HeartbeatTimeout); hb.HeartbeatTimeout != claim.Heartbeat.HeartbeatTimeout {
+		handle = s.grant(hb.HeartbeatTimeout)
 	}
 	hb.Schema, hb.Created, hb.Held = claim.Heartbeat.Schema, claim.Heartbeat.Created, claim.Heartbeat.Held
 	if hb == claim.Heartbeat {
@@ -68,7 +68,7 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 
 // mayBeat reads the lease of an instance; zero if there is none. The error is a [lease.StateError] if it was taken
 // away, and another if it cannot be read. s.mu is held.
-func (s *Store) mayBeat(id string) (lease.Lease, error) {
+func (s *Store) mayHeartbeat(id string) (lease.Lease, error) {
 	if _, found := s.entries[key{"lease", id}]; !found {
 		return lease.Lease{}, nil
 	}
@@ -93,7 +93,7 @@ func isState(err error) bool {
 
 // attach writes hb, kept by handle. s.mu is held.
 func (s *Store) attach(hb lease.Heartbeat, handle int64) (lease.Claim, error) {
-	hb.Schema, hb.TTL = lease.Schema, orDefault(hb.TTL)
+	hb.Schema, hb.HeartbeatTimeout = lease.Schema, orDefault(hb.HeartbeatTimeout)
 	data, err := json.Marshal(hb)
 	if err != nil {
 		return lease.Claim{}, err
@@ -105,11 +105,11 @@ func (s *Store) attach(hb lease.Heartbeat, handle int64) (lease.Claim, error) {
 }
 
 // grant starts what keeps a heartbeat for ttl. s.mu is held.
-func (s *Store) grant(ttl lease.Duration) int64 {
+func (s *Store) grant(timeout lease.Duration) int64 {
 	s.handles++
 	handle := s.handles
-	lifetime := time.Duration(orDefault(ttl))
-	s.grants[handle] = &grant{ttl: lifetime, timer: time.AfterFunc(lifetime, func() {
+	lifetime := time.Duration(orDefault(timeout))
+	s.grants[handle] = &grant{heartbeatTimeout: lifetime, timer: time.AfterFunc(lifetime, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.lapse(handle)
@@ -139,11 +139,11 @@ func (s *Store) Lapse(id string) {
 	s.lapse(s.entries[key{"heartbeat", id}].handle)
 }
 
-func orDefault(ttl lease.Duration) lease.Duration {
-	if ttl == 0 {
-		return lease.Duration(lease.DefaultTTL)
+func orDefault(timeout lease.Duration) lease.Duration {
+	if timeout == 0 {
+		return lease.Duration(lease.DefaultHeartbeatTimeout)
 	}
-	return ttl
+	return timeout
 }
 
 // readHeartbeat decodes a heartbeat.

@@ -99,8 +99,8 @@ func (s *Store) UpdateRegistry(ctx context.Context, change func(lease.Registry) 
 	return update(ctx, s, "UpdateRegistry", registries(), "", change)
 }
 
-// Sweep reads the stamp of the last sweep.
-func (s *Store) Sweep(ctx context.Context) (lease.Sweep, error) {
+// Checkpoint reads the record of the last sweep.
+func (s *Store) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	return lockedGet(ctx, s, "Sweep", sweeps(), "")
 }
 

@@ -37,7 +37,7 @@ func (s *Store) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 		case change.Heartbeat != nil:
 			snapshot.Heartbeats[k.id] = *change.Heartbeat
 		case sweep != nil:
-			snapshot.Sweep = *sweep
+			snapshot.Checkpoint = *sweep
 		case k.kind == "plan":
 			snapshot.Planned = true
 		}
@@ -55,7 +55,7 @@ func (s *Store) understood() (lease.Registry, error) {
 }
 
 // read decodes an entry of any kind but the plan, by which nobody decides.
-func read(k key, e entry) (change lease.Change, sweep *lease.Sweep, err error) {
+func read(k key, e entry) (change lease.Change, sweep *lease.Checkpoint, err error) {
 	switch k.kind {
 	case "lease":
 		change.Lease, err = pointer(decode(k, e, leases()))
@@ -65,7 +65,7 @@ func read(k key, e entry) (change lease.Change, sweep *lease.Sweep, err error) {
 		change.Registry, err = pointer(decode(k, e, registries()))
 	case "heartbeat":
 		change.Heartbeat, err = pointer(readHeartbeat(k.id, e))
-	case "sweep":
+	case "checkpoint":
 		sweep, err = pointer(decode(k, e, sweeps()))
 	}
 	return change, sweep, err

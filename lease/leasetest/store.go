@@ -1,7 +1,7 @@
 // Package leasetest has an in-memory store of leases, for tests of those who use one, and the suite that every store
 // passes.
 //
-//   - store.go, record.go, bind.go, snapshot.go, watch.go, heartbeat.go, office.go: [Store], the fake.
+//   - store.go, record.go, bind.go, snapshot.go, watch.go, heartbeat.go, leadership.go: [Store], the fake.
 //   - suite.go: [Run] and the interfaces it tests; suite_*.go: its cases, which say what a store promises.
 package leasetest
 
@@ -32,7 +32,7 @@ type Store struct {
 	news      chan struct{} // closed at the next write
 	grants    map[int64]*grant
 	handles   int64
-	leader    *Office
+	leader    *Leadership
 }
 
 // key of a record: its kind, as errors name it, and its id.
@@ -147,11 +147,11 @@ func registries() reader[lease.Registry] {
 	}
 }
 
-func sweeps() reader[lease.Sweep] {
-	return reader[lease.Sweep]{
-		"sweep", lease.Decode[lease.Sweep],
-		func(sw *lease.Sweep) *int64 { return &sw.Revision },
-		func(lease.Sweep) string { return "" },
+func sweeps() reader[lease.Checkpoint] {
+	return reader[lease.Checkpoint]{
+		"checkpoint", lease.Decode[lease.Checkpoint],
+		func(sw *lease.Checkpoint) *int64 { return &sw.Revision },
+		func(lease.Checkpoint) string { return "" },
 	}
 }
 

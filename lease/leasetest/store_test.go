@@ -16,8 +16,8 @@ func TestFakePassesTheSuite(t *testing.T) {
 		store := leasetest.NewStore()
 		return leasetest.Stores{
 			Store: store,
-			Campaign: func(ctx context.Context, name string, ttl time.Duration) (leasetest.Leader, error) {
-				return store.Campaign(ctx, name, ttl)
+			Campaign: func(ctx context.Context, name string, timeout time.Duration) (leasetest.Leader, error) {
+				return store.Campaign(ctx, name, timeout)
 			},
 			Depose:  func(testing.TB) { store.Depose() },
 			Put:     func(_ testing.TB, kind, id string, data []byte) { store.Put(kind, id, data) },
@@ -28,10 +28,10 @@ func TestFakePassesTheSuite(t *testing.T) {
 	})
 }
 
-func TestHeartbeatLapsesAfterItsTTL(t *testing.T) {
+func TestHeartbeatIsLostAfterItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
-		hb := lease.Heartbeat{InstanceID: "i-1", TTL: lease.Duration(time.Minute)}
+		hb := lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(time.Minute)}
 		claim, err := store.Claim(t.Context(), hb)
 		if err != nil {
 			t.Fatal(err)
@@ -52,7 +52,7 @@ func TestHeartbeatLapsesAfterItsTTL(t *testing.T) {
 	})
 }
 
-func TestNewerOfficeDeposesTheOlderWhichHearsOfItLater(t *testing.T) {
+func TestNewerLeaderDeposesTheOlderWhichHearsOfItLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
 		registry, err := store.PutRegistry(t.Context(), lease.NewRegistry(time.Now(), "uuid", lease.ModeArmed))
@@ -68,7 +68,7 @@ func TestNewerOfficeDeposesTheOlderWhichHearsOfItLater(t *testing.T) {
 		}
 		since := time.Now()
 		var deposed *lease.DeposedError
-		if _, err := old.PutSweep(t.Context(), registry, lease.Sweep{}); !errors.As(err, &deposed) {
+		if _, err := old.PutCheckpoint(t.Context(), registry, lease.Checkpoint{}); !errors.As(err, &deposed) {
 			t.Errorf("the older writes: %v", err)
 		}
 		<-old.Lost()

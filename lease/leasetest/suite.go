@@ -16,7 +16,7 @@ type Registrar interface {
 	Registry(ctx context.Context) (lease.Registry, error)
 	PutRegistry(ctx context.Context, r lease.Registry) (lease.Registry, error)
 	UpdateRegistry(ctx context.Context, change func(lease.Registry) (lease.Registry, error)) (before, after lease.Registry, err error)
-	Sweep(ctx context.Context) (lease.Sweep, error)
+	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
 	Plan(ctx context.Context) (lease.Plan, error)
 	Lease(ctx context.Context, id string) (lease.Lease, error)
 	PutLease(ctx context.Context, l lease.Lease) (lease.Lease, error)
@@ -44,7 +44,7 @@ type Leader interface {
 	PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error)
 	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
-	PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error)
+	PutCheckpoint(ctx context.Context, reg lease.Registry, sw lease.Checkpoint) (lease.Checkpoint, error)
 	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error
 	DeletePlan(ctx context.Context, reg lease.Registry) error
 	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
@@ -54,8 +54,8 @@ type Leader interface {
 // Stores is a store under test, and what a test must be able to do behind its back.
 type Stores struct {
 	Store    Registrar // empty, without a registry
-	Campaign func(ctx context.Context, name string, ttl time.Duration) (Leader, error)
-	// Depose takes the office away from its holder, as a lapse does.
+	Campaign func(ctx context.Context, name string, heartbeatTimeout time.Duration) (Leader, error)
+	// Depose takes the leadership away from its holder, as a lapse does.
 	Depose func(tb testing.TB)
 	// Put writes bytes past the store, and Get reads them. The id of registry, sweep and plan is empty.
 	Put func(tb testing.TB, kind, id string, data []byte)
@@ -84,7 +84,7 @@ func RunIn(t *testing.T, open func(t *testing.T) Stores, in func(t *testing.T, t
 		in(t, withStores(open, watchCompacted))
 	})
 	for _, cases := range []map[string]func(*fixture){
-		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), officeCases(),
+		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), leadershipCases(),
 	} {
 		for name, test := range cases {
 			t.Run(name, func(t *testing.T) {
@@ -100,8 +100,8 @@ func withStores(open func(t *testing.T) Stores, test func(*fixture)) func(t *tes
 		t.Helper()
 		stores := open(t)
 		campaign := stores.Campaign
-		stores.Campaign = func(ctx context.Context, name string, ttl time.Duration) (Leader, error) {
-			leader, err := campaign(ctx, name, ttl)
+		stores.Campaign = func(ctx context.Context, name string, timeout time.Duration) (Leader, error) {
+			leader, err := campaign(ctx, name, timeout)
 			if err == nil { // else its session would be waited for
 				t.Cleanup(func() { _ = leader.Resign(context.WithoutCancel(ctx)) })
 			}
@@ -142,8 +142,8 @@ func openLaunch(token string) lease.Launch {
 	}
 }
 
-func beatOf(id, boot string) lease.Heartbeat {
-	return lease.Heartbeat{InstanceID: id, BootID: boot, TTL: lease.Duration(time.Minute), Since: now()}
+func heartbeatOf(id, boot string) lease.Heartbeat {
+	return lease.Heartbeat{InstanceID: id, BootID: boot, HeartbeatTimeout: lease.Duration(time.Minute), Since: now()}
 }
 
 // must stops the test at an error.
@@ -173,7 +173,7 @@ func (t *fixture) launch(token string) lease.Launch {
 	return must[lease.Launch](t)(t.Store.PutLaunch(t.Context(), openLaunch(token)))
 }
 
-func (t *fixture) office(name string) Leader {
+func (t *fixture) leadership(name string) Leader {
 	t.Helper()
 	return must[Leader](t)(t.Campaign(t.Context(), name, 10*time.Second))
 }

@@ -8,24 +8,24 @@ import (
 
 func heartbeatCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"an instance without a lease may beat":               beatUnbound,
-		"a heartbeat finds its lease as soon as it is bound": beatFindsLease,
+		"an instance without a lease may beat":               heartbeatUnbound,
+		"a heartbeat finds its lease as soon as it is bound": heartbeatFindsLease,
 		"a renewal tells the lease as it is":                 renewTellsLease,
 		"a renewal writes only what is new":                  renewWritesNews,
-		"a renewal with another TTL moves the key":           renewMovesTTL,
-		"a claim without a TTL has the default":              claimDefaultTTL,
+		"a renewal with another TTL moves the key":           renewMovesHeartbeatTimeout,
+		"a claim without a TTL has the default":              claimDefaultHeartbeatTimeout,
 		"a claim for a revoked lease is refused":             claimRevoked,
 		"a renewal for a revoked lease is refused":           renewRevoked,
 		"a claim that lapsed is lost":                        lapsedIsLost,
 		"a claim that somebody took over is lost to them":    takenOverIsLost,
 		"a lapsed heartbeat can be claimed again":            claimAgain,
-		"an unreadable lease keeps nobody from beating":      beatUnreadable,
+		"an unreadable lease keeps nobody from beating":      heartbeatUnreadable,
 	}
 }
 
 func (t *fixture) claim(boot string) lease.Claim {
 	t.Helper()
-	return must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(someID, boot)))
+	return must[lease.Claim](t)(t.Store.Claim(t.Context(), heartbeatOf(someID, boot)))
 }
 
 // renew renews with the claim's own heartbeat.
@@ -37,7 +37,7 @@ func (t *fixture) renew(claim lease.Claim) (lease.Claim, lease.Lease, error) {
 func (t *fixture) revoke() lease.Lease {
 	t.Helper()
 	_, revoked, err := t.Store.UpdateLease(t.Context(), someID, func(l lease.Lease) (lease.Lease, error) {
-		return l.Revoke(now(), lease.CauseOperator, by())
+		return l.Revoke(now(), lease.CauseRevoke, by())
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func (t *fixture) revoke() lease.Lease {
 	return revoked
 }
 
-func beatUnbound(t *fixture) {
+func heartbeatUnbound(t *fixture) {
 	claim := t.claim("boot")
 	if claim.Handle == 0 || claim.Revision == 0 || !claim.Heartbeat.Held || claim.Heartbeat.Created != claim.Revision {
 		t.Errorf("claim %+v", claim)
@@ -57,7 +57,7 @@ func beatUnbound(t *fixture) {
 	wantSame(t, again, claim)
 }
 
-func beatFindsLease(t *fixture) {
+func heartbeatFindsLease(t *fixture) {
 	claim := t.claim("boot")
 	bound := t.lease(someID)
 	_, l, err := t.renew(claim)
@@ -103,31 +103,31 @@ func renewWritesNews(t *fixture) {
 	}
 }
 
-func renewMovesTTL(t *fixture) {
+func renewMovesHeartbeatTimeout(t *fixture) {
 	t.registry()
 	t.lease(someID)
 	claim := t.claim("boot")
 	hb := claim.Heartbeat
-	hb.TTL = lease.Duration(10 * time.Minute)
+	hb.HeartbeatTimeout = lease.Duration(10 * time.Minute)
 	next, l, err := t.Store.Renew(t.Context(), claim, hb)
-	if err != nil || next.Handle == claim.Handle || next.Heartbeat.TTL != hb.TTL || l.InstanceID != someID {
+	if err != nil || next.Handle == claim.Handle || next.Heartbeat.HeartbeatTimeout != hb.HeartbeatTimeout || l.InstanceID != someID {
 		t.Fatalf("from %+v to %+v, %v", claim, next, err)
 	}
 	if _, _, err := t.renew(next); err != nil {
 		t.Error(err)
 	}
-	if stored := t.snapshot().Heartbeats[someID]; !stored.Held || stored.TTL != hb.TTL || stored.Created != claim.Heartbeat.Created {
+	if stored := t.snapshot().Heartbeats[someID]; !stored.Held || stored.HeartbeatTimeout != hb.HeartbeatTimeout || stored.Created != claim.Heartbeat.Created {
 		t.Errorf("stored %+v", stored)
 	}
 	_, _, err = t.renew(claim)
 	wantError[*lease.ClaimLostError](t, err)
 }
 
-func claimDefaultTTL(t *fixture) {
-	hb := beatOf(someID, "boot")
-	hb.TTL = 0
+func claimDefaultHeartbeatTimeout(t *fixture) {
+	hb := heartbeatOf(someID, "boot")
+	hb.HeartbeatTimeout = 0
 	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), hb))
-	wantSame(t, claim.Heartbeat.TTL, lease.Duration(lease.DefaultTTL))
+	wantSame(t, claim.Heartbeat.HeartbeatTimeout, lease.Duration(lease.DefaultHeartbeatTimeout))
 	if again, _, err := t.Store.Renew(t.Context(), claim, hb); err != nil || again.Handle != claim.Handle {
 		t.Errorf("renewed as %+v, %v", again, err)
 	}
@@ -136,9 +136,9 @@ func claimDefaultTTL(t *fixture) {
 func claimRevoked(t *fixture) {
 	t.lease(someID)
 	revoked := t.revoke()
-	_, err := t.Store.Claim(t.Context(), beatOf(someID, "boot"))
+	_, err := t.Store.Claim(t.Context(), heartbeatOf(someID, "boot"))
 	refusal := errorOf[*lease.StateError](t, err)
-	if refusal.State != lease.StateRevoked || refusal.Cause != lease.CauseOperator || !refusal.Since.Equal(revoked.RevokedAt) {
+	if refusal.State != lease.StateRevoked || refusal.Cause != lease.CauseRevoke || !refusal.Since.Equal(revoked.RevokedAt) {
 		t.Errorf("refused with %+v", refusal)
 	}
 	if data := t.Get(t, "heartbeat", someID); data != nil {
@@ -190,7 +190,7 @@ func claimAgain(t *fixture) {
 	}
 }
 
-func beatUnreadable(t *fixture) {
+func heartbeatUnreadable(t *fixture) {
 	t.registry()
 	t.Put(t, "lease", someID, []byte(`{not JSON`))
 	claim := t.claim("boot")

@@ -74,7 +74,7 @@ func oldRevisionConflicts(t *fixture) {
 		t.Fatal(err)
 	}
 	current := must[lease.Lease](t)(t.Store.PutLease(ctx, extended))
-	revoked, err := old.Revoke(now(), lease.CauseTerm, by())
+	revoked, err := old.Revoke(now(), lease.CauseExpired, by())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +87,8 @@ func missingIsNotFound(t *fixture) {
 	ctx := t.Context()
 	_, err := t.Store.Registry(ctx)
 	wantNotFound(t, err, "registry")
-	_, err = t.Store.Sweep(ctx)
-	wantNotFound(t, err, "sweep")
+	_, err = t.Store.Checkpoint(ctx)
+	wantNotFound(t, err, "checkpoint")
 	_, err = t.Store.Lease(ctx, someID)
 	wantNotFound(t, err, "lease")
 	_, err = t.Store.Launch(ctx, someToken)
@@ -98,15 +98,15 @@ func missingIsNotFound(t *fixture) {
 // readEach reads one record of every kind and returns the errors by kind.
 func readEach(ctx context.Context, t *fixture) map[string]error {
 	_, registry := t.Store.Registry(ctx)
-	_, sweep := t.Store.Sweep(ctx)
+	_, sweep := t.Store.Checkpoint(ctx)
 	_, one := t.Store.Lease(ctx, someID)
 	_, launch := t.Store.Launch(ctx, someToken)
-	return map[string]error{"registry": registry, "sweep": sweep, "lease": one, "launch": launch}
+	return map[string]error{"registry": registry, "checkpoint": sweep, "lease": one, "launch": launch}
 }
 
 func (t *fixture) putEach(data string) {
 	t.Helper()
-	for kind, id := range map[string]string{"registry": "", "sweep": "", "lease": someID, "launch": someToken} {
+	for kind, id := range map[string]string{"registry": "", "checkpoint": "", "lease": someID, "launch": someToken} {
 		t.Put(t, kind, id, []byte(data))
 	}
 }
@@ -119,11 +119,11 @@ func newerSchemaRefused(t *fixture) {
 // lowerSchemaRefused: whoever reads any of them is told, and reads no zero where a later version has a number.
 func lowerSchemaRefused(t *fixture) {
 	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed"}`))
-	t.Put(t, "sweep", "", []byte(`{"schema":1,"sequence":7}`))
+	t.Put(t, "checkpoint", "", []byte(`{"schema":1,"sequence":7}`))
 	t.Put(t, "lease", someID, []byte(`{"schema":1,"instance_id":"`+someID+`","state":"active","changes":1,"history":[]}`))
 	t.Put(t, "launch", someToken, []byte(`{"schema":1,"token":"`+someToken+`","state":"open","attempts":[{}]}`))
 	t.wantSchemaOfEach(1)
-	_, _, err := t.Store.UpdateLease(t.Context(), someID, func(l lease.Lease) (lease.Lease, error) { return l.Pardon(now(), by()) })
+	_, _, err := t.Store.UpdateLease(t.Context(), someID, func(l lease.Lease) (lease.Lease, error) { return l.Unmark(now(), by()) })
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 1)
 }
 
@@ -167,12 +167,12 @@ func revisionNotStored(t *fixture) {
 
 func unknownFieldsSurvive(t *fixture) {
 	ctx := t.Context()
-	t.Put(t, "lease", someID, []byte(`{"schema":2,"instance_id":"`+someID+`","state":"active","expires_number":1,"granted_at":"2026-01-02T03:04:05Z",
-		"top":1,"mark":{"cause":"silence","since":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:09:05Z","in_mark":2},
+	t.Put(t, "lease", someID, []byte(`{"schema":3,"instance_id":"`+someID+`","state":"active","expires_number":1,"granted_at":"2026-01-02T03:04:05Z",
+		"top":1,"mark":{"cause":"heartbeat-lost","since":"2026-01-02T03:04:05Z","deadline":"2026-01-02T03:09:05Z","in_mark":2},
 		"changes":1,"history":[{"time":"2026-01-02T03:04:05Z","actor":"a","action":"b","in_history":3}]}`))
-	t.Put(t, "launch", someToken, []byte(`{"schema":2,"token":"`+someToken+`","state":"open","request":{},"created_at":"2026-01-02T03:04:05Z",
+	t.Put(t, "launch", someToken, []byte(`{"schema":3,"token":"`+someToken+`","state":"open","request":{},"created_at":"2026-01-02T03:04:05Z",
 		"top":4,"attempts":[{"client_token":"`+someToken+`.1","min":1,"max":1,"sends":0,"in_attempt":5}]}`))
-	t.Put(t, "registry", "", []byte(`{"schema":2,"min_schema":2,"uuid":"u","mode":"armed","top":6}`))
+	t.Put(t, "registry", "", []byte(`{"schema":3,"min_schema":2,"uuid":"u","mode":"armed","top":6}`))
 	rename := func(l lease.Lease) (lease.Lease, error) { l.Holder = "eve"; l.Changes++; return l, nil }
 	if _, _, err := t.Store.UpdateLease(ctx, someID, rename); err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func unknownFieldsSurvive(t *fixture) {
 func updateReturnsBoth(t *fixture) {
 	ctx := t.Context()
 	was := t.lease(someID)
-	before, after, err := t.Store.UpdateLease(ctx, someID, func(l lease.Lease) (lease.Lease, error) { return l.Pardon(now(), by()) })
+	before, after, err := t.Store.UpdateLease(ctx, someID, func(l lease.Lease) (lease.Lease, error) { return l.Unmark(now(), by()) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func updateStartsAgain(t *fixture) {
 	calls := 0
 	_, after, err := t.Store.UpdateLease(ctx, someID, func(l lease.Lease) (lease.Lease, error) {
 		if calls++; calls == 1 {
-			quicker, err := l.Pardon(now(), by())
+			quicker, err := l.Unmark(now(), by())
 			if err == nil {
 				_, err = t.Store.PutLease(ctx, quicker)
 			}
@@ -251,7 +251,7 @@ func updateStartsAgain(t *fixture) {
 				return l, err
 			}
 		}
-		return l.Pardon(now(), by())
+		return l.Unmark(now(), by())
 	})
 	if err != nil || calls != 2 || after.Changes != 2 {
 		t.Errorf("after %d calls: %d changes, %v", calls, after.Changes, err)
@@ -265,7 +265,7 @@ func noUpdateIsLost(t *fixture) {
 	for range writers {
 		group.Go(func() {
 			for range each {
-				_, _, err := t.Store.UpdateLease(t.Context(), someID, func(l lease.Lease) (lease.Lease, error) { return l.Pardon(now(), by()) })
+				_, _, err := t.Store.UpdateLease(t.Context(), someID, func(l lease.Lease) (lease.Lease, error) { return l.Unmark(now(), by()) })
 				if err != nil {
 					t.Error(err)
 				}

@@ -33,17 +33,17 @@ func snapshotHasAll(t *fixture) {
 	for i := range n {
 		t.lease(fmt.Sprintf("i-%d", i))
 		t.launch(fmt.Sprintf("launch-%d", i))
-		must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(fmt.Sprintf("i-%d", i), "boot")))
+		must[lease.Claim](t)(t.Store.Claim(t.Context(), heartbeatOf(fmt.Sprintf("i-%d", i), "boot")))
 	}
-	stamp := must[lease.Sweep](t)(t.office("a").PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema, Sequence: 7}))
+	checkpoint := must[lease.Checkpoint](t)(t.leadership("a").PutCheckpoint(t.Context(), registry, lease.Checkpoint{Schema: lease.Schema, Sequence: 7}))
 	snapshot := t.snapshot()
 	wantSame(t, snapshot.Registry, registry)
-	wantSame(t, snapshot.Sweep.Sequence, 7)
-	wantSame(t, snapshot.Sweep.Revision, stamp.Revision)
+	wantSame(t, snapshot.Checkpoint.Sequence, 7)
+	wantSame(t, snapshot.Checkpoint.Revision, checkpoint.Revision)
 	if len(snapshot.Leases) != n || len(snapshot.Launches) != n || len(snapshot.Heartbeats) != n || len(snapshot.Bad) != 0 {
 		t.Fatalf("%d leases, %d launches, %d heartbeats, bad %v", len(snapshot.Leases), len(snapshot.Launches), len(snapshot.Heartbeats), snapshot.Bad)
 	}
-	if snapshot.Revision < stamp.Revision || snapshot.Term == 0 {
+	if snapshot.Revision < checkpoint.Revision || snapshot.Term == 0 {
 		t.Errorf("revision %d, term %d", snapshot.Revision, snapshot.Term)
 	}
 	for i := range n {
@@ -97,8 +97,8 @@ func snapshotNamesBad(t *fixture) {
 	t.Put(t, "lease", "i-0new", []byte(`{"schema":9}`))
 	t.Put(t, "launch", "bad", []byte(`7`))
 	t.Put(t, "heartbeat", "i-0beat", []byte(`{}`))
-	t.Put(t, "heartbeat", "i-0huge", []byte(`{"schema":2,"instance_id":"i-0huge","boot_id":"b","changes":9223372036854775807,"ttl":"1m0s"}`))
-	t.Put(t, "sweep", "", []byte(`[]`))
+	t.Put(t, "heartbeat", "i-0huge", []byte(`{"schema":3,"instance_id":"i-0huge","boot_id":"b","changes":9223372036854775807,"heartbeat_timeout":"1m0s"}`))
+	t.Put(t, "checkpoint", "", []byte(`[]`))
 	snapshot := t.snapshot()
 	bad := map[string]error{}
 	for _, b := range snapshot.Bad {
@@ -121,7 +121,7 @@ func snapshotWithoutRegistry(t *fixture) {
 }
 
 func snapshotOfNewer(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":2,"min_schema":9,"uuid":"u","mode":"armed"}`))
+	t.Put(t, "registry", "", []byte(`{"schema":3,"min_schema":9,"uuid":"u","mode":"armed"}`))
 	_, err := t.Store.Snapshot(t.Context())
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 9)
 	t.Put(t, "registry", "", []byte(`{"schema":8}`))
@@ -136,18 +136,18 @@ func snapshotOfLower(t *fixture) {
 }
 
 func snapshotOfMalformed(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":2,"uuid":"u","mode":"sideways"}`))
+	t.Put(t, "registry", "", []byte(`{"schema":3,"uuid":"u","mode":"sideways"}`))
 	_, err := t.Store.Snapshot(t.Context())
 	wantError[*lease.MalformedError](t, err)
 }
 
 func snapshotTellsGhosts(t *fixture) {
 	t.registry()
-	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(someID, "boot-1")))
-	t.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":2,"instance_id":"i-0ghost","boot_id":"b","ttl":"1m0s"}`))
+	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), heartbeatOf(someID, "boot-1")))
+	t.Put(t, "heartbeat", "i-0ghost", []byte(`{"schema":3,"instance_id":"i-0ghost","boot_id":"b","heartbeat_timeout":"1m0s"}`))
 	snapshot := t.snapshot()
 	held, ghost := snapshot.Heartbeats[someID], snapshot.Heartbeats["i-0ghost"]
-	if !held.Held || held.Created != claim.Revision || held.BootID != "boot-1" || held.TTL != lease.Duration(time.Minute) {
+	if !held.Held || held.Created != claim.Revision || held.BootID != "boot-1" || held.HeartbeatTimeout != lease.Duration(time.Minute) {
 		t.Errorf("held: %+v", held)
 	}
 	if ghost.Held || ghost.BootID != "b" {

@@ -56,7 +56,7 @@ func watchInOrder(t *fixture) {
 func watchHeartbeat(t *fixture) {
 	t.registry()
 	changes := t.Store.Watch(t.Context(), t.snapshot())
-	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), beatOf(someID, "boot")))
+	claim := must[lease.Claim](t)(t.Store.Claim(t.Context(), heartbeatOf(someID, "boot")))
 	c := next(t, changes)
 	if c.Heartbeat == nil || !c.Heartbeat.Held || c.Heartbeat.Created != claim.Revision || c.Heartbeat.InstanceID != someID {
 		t.Errorf("claimed: %+v", c)

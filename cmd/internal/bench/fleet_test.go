@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	ttl       = 5 * time.Minute
-	perLaunch = 100
+	heartbeatTimeout = 5 * time.Minute
+	perLaunch        = 100
 )
 
 // fleet is instances with their leases, launched a hundred at a time.
@@ -57,14 +57,14 @@ func (w *world) launch(f *fleet, n int, over func(n int) time.Time) {
 		})
 		ids = append(ids, i.ID)
 		f.instances = append(f.instances, lease.Instance{
-			ID: i.ID, Place: lease.Place{Account: "123456789012", Region: region}, Zone: i.Zone, ZoneID: i.ZoneID,
+			ID: i.ID, Location: lease.Location{Account: "123456789012", Region: region}, Zone: i.Zone, ZoneID: i.ZoneID,
 			State: lease.InstanceRunning, LaunchTime: i.LaunchTime, ClientToken: i.ClientToken, Tags: i.Tags,
 		})
 	}
 	now := time.Now()
 	made := lease.Launch{
 		Schema: lease.Schema, Token: token, State: lease.LaunchOpen, Account: "123456789012", Region: region, Count: n,
-		TTL: lease.Duration(ttl), Window: lease.Duration(15 * time.Minute), Holder: "bench", CreatedAt: now.UTC(),
+		HeartbeatTimeout: lease.Duration(heartbeatTimeout), Window: lease.Duration(15 * time.Minute), Holder: "bench", CreatedAt: now.UTC(),
 		Request:  json.RawMessage(`{"ImageId":"ami-0123456789abcdef0","InstanceType":"c7i.large"}`),
 		Attempts: []lease.Attempt{{ClientToken: token + ".1", Min: n, Max: n, Sends: 1, LastSend: now.UTC()}},
 	}
@@ -112,12 +112,12 @@ func never(int) time.Time { return time.Now().Add(24 * time.Hour) }
 func heartbeat(id string) lease.Heartbeat {
 	return lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: id, BootID: "0f8b1c9e-5f1d-4c55-9a44-6f0b5d1c2f11", Address: "10.0.0.1", Version: "bench",
-		Changes: 1, TTL: lease.Duration(ttl), Since: time.Now().UTC().Add(time.Minute),
+		Changes: 1, HeartbeatTimeout: lease.Duration(heartbeatTimeout), Since: time.Now().UTC().Add(time.Minute),
 	}
 }
 
 // beat makes heartbeats for instances, one etcd lease for each 100, which outlive what is measured.
-func (w *world) beat(instances []lease.Instance) {
+func (w *world) heartbeat(instances []lease.Instance) {
 	w.t.Helper()
 	for some := range slices.Chunk(instances, perLaunch) {
 		grant, err := w.client.Grant(w.t.Context(), 3600)

@@ -38,7 +38,7 @@ func measurePaced(t *testing.T, figures *table, size sizes) {
 		t.Fatal(err)
 	}
 	j, err := janitor.New(janitor.Config{
-		Campaign: func(ctx context.Context) (janitor.Office, error) {
+		Campaign: func(ctx context.Context) (janitor.Leadership, error) {
 			return w.store.Campaign(ctx, "bench", 15*time.Second)
 		},
 		Clouds: []janitor.Cloud{cloud}, Policy: plan.DefaultPolicy(), Schedule: "@every 10s",

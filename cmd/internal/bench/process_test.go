@@ -28,7 +28,7 @@ func measureStart(t *testing.T, figures *table, size sizes) {
 	figures.atMost("janitor run --embedded-etcd: start → swept (the longest)", seconds, 2, worst.Seconds(), "")
 }
 
-// measureSidecar watches one sidecar that renews at a TTL of 5 minutes.
+// measureSidecar watches one sidecar that renews at a timeout of 5 minutes.
 func measureSidecar(t *testing.T, figures *table, size sizes) {
 	t.Helper()
 	w := newWorld(t)
@@ -39,7 +39,7 @@ func measureSidecar(t *testing.T, figures *table, size sizes) {
 	s := w.spawn(w.command("sidecar", "run", "--imds", metadata.URL, "--socket", filepath.Join(w.dir, "s.sock")))
 	w.until("a heartbeat of the lease's TTL", func() bool {
 		snapshot, err := w.store.Snapshot(t.Context())
-		return err == nil && time.Duration(snapshot.Heartbeats[id].TTL) == ttl
+		return err == nil && time.Duration(snapshot.Heartbeats[id].HeartbeatTimeout) == heartbeatTimeout
 	})
 	time.Sleep(time.Second) // what it does once
 	began, before := time.Now(), s.cpu(t)

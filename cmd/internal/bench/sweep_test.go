@@ -43,29 +43,29 @@ type listed struct {
 	instances []lease.Instance
 }
 
-func (l listed) Place() lease.Place { return l.instances[0].Place }
+func (l listed) Location() lease.Location { return l.instances[0].Location }
 
 func (l listed) List(context.Context) (lease.Listing, error) {
 	return lease.Listing{Instances: l.instances, Dated: true}, nil
 }
 
-// elected is an office that was won before.
-type elected struct{ janitor.Office }
+// elected is a leadership that was won before.
+type elected struct{ janitor.Leadership }
 
 func (elected) Resign(context.Context) error { return nil }
 
-// measureDecision reads, decides and stamps, over leases that all hold and beat.
+// measureDecision reads, decides and checkpoints, over leases that all hold and beat.
 func measureDecision(t *testing.T, figures *table, size sizes) {
 	t.Helper()
 	w := newWorld(t)
 	f := w.newFleet(size.decided, never)
-	w.beat(f.instances)
-	office, err := w.store.Campaign(t.Context(), "bench", time.Minute)
+	w.heartbeat(f.instances)
+	leadership, err := w.store.Campaign(t.Context(), "bench", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	j, err := janitor.New(janitor.Config{
-		Campaign: func(context.Context) (janitor.Office, error) { return elected{office}, nil },
+		Campaign: func(context.Context) (janitor.Leadership, error) { return elected{leadership}, nil },
 		Clouds:   []janitor.Cloud{listed{instances: f.instances}}, Policy: plan.DefaultPolicy(), Schedule: "@every 1m",
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})

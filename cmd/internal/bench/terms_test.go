@@ -110,7 +110,7 @@ func measureGone(t *testing.T, figures *table, size sizes) {
 			f := w.newFleet(n, never)
 			// As many as the brakes let pass: a twentieth of the healthy may be marked within a while.
 			events := min(size.events, n/50)
-			w.beat(f.instances[events:])
+			w.heartbeat(f.instances[events:])
 			claims := w.claim(f.instances[:events])
 			w.janitor()
 			gone := make([]time.Time, events)

@@ -92,9 +92,9 @@ func (w *world) makeExempt() (heal func()) {
 
 // lasting are the instances that have a sidecar, and a lease that nothing ends soon.
 func (w *world) lasting() []*machine {
-	return slices.DeleteFunc(w.fleet.beating(), func(m *machine) bool {
+	return slices.DeleteFunc(w.fleet.renewing(), func(m *machine) bool {
 		l, ok := w.history.leaseOf(m.id)
-		return !ok || l.State != "active" || l.TTL != ttl.String() || l.ExpiresAt.Before(time.Now().Add(5*time.Minute)) || w.isExempt(m.id)
+		return !ok || l.State != "active" || l.HeartbeatTimeout != heartbeatTimeout.String() || l.ExpiresAt.Before(time.Now().Add(5*time.Minute)) || w.isExempt(m.id)
 	})
 }
 

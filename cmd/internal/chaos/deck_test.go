@@ -87,7 +87,7 @@ func (w *world) populate() {
 	launching, over := context.WithCancel(ctx)
 	w.over = over
 	w.beside(launching, w.crowd.run)
-	within(w.t, "a population", func() bool { return len(w.fleet.beating()) >= population*9/10 })
+	within(w.t, "a population", func() bool { return len(w.fleet.renewing()) >= population*9/10 })
 	for n := range uint64(2) {
 		w.beside(launching, func(ctx context.Context) { w.crowd.operate(ctx, n) })
 	}
@@ -119,7 +119,7 @@ func (w *world) storm(f form) {
 	backup := w.backup()
 	for time.Since(began) < f.lasts || !d.enough(f.kinds) || done < f.restores {
 		due := f.lasts * time.Duration(done+1) / time.Duration(f.restores+1)
-		if done < f.restores && time.Since(began) > due && w.history.sweep().Sequence > backup.sequence+2 {
+		if done < f.restores && time.Since(began) > due && w.history.checkpoint().Sequence > backup.sequence+2 {
 			w.restore(backup)
 			done++
 			continue

@@ -16,7 +16,7 @@ type diary struct {
 	grants   []grant
 	wishes   []wish
 	exempt   map[string]time.Time // since when an instance bears the tag
-	restores []*restored
+	restores []*rollback
 }
 
 // span is a time in which somebody was in trouble: etcd, a zone's links, or the sidecar of an instance by its id.
@@ -45,7 +45,7 @@ type wish struct {
 }
 
 // restored is one restore of the whole cluster.
-type restored struct {
+type rollback struct {
 	up      time.Time // when it was served
 	resumed time.Time // when the operator began to lift the brake
 	lifted  time.Time // when that was done

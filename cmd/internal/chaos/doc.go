@@ -12,6 +12,6 @@
 //   - world_test.go, fleet_test.go, launch_test.go, operate_test.go: who is there, and what they do.
 //   - deck_test.go, etcd_test.go, process_faults_test.go, cloud_test.go, restore_test.go: the faults.
 //   - history_test.go, gate_test.go, diary_test.go: what the checker knows.
-//   - judge_test.go, silence_test.go, settle_test.go: what it demands.
+//   - judge_test.go, heartbeats_test.go, settle_test.go: what it demands.
 //   - linear_test.go, workers_test.go, model_test.go: whether the store is linearizable.
 package chaos

@@ -16,7 +16,7 @@ func (w *world) etcdFaults() []fault {
 		w.etcdFault("kill etcd members", "kill an etcd follower", 8*time.Second, func() func() { return c.crash(follower()) }),
 		w.etcdFault("stop etcd members", "stop etcd's leader", 10*time.Second, func() func() { return c.freeze(leader()) }),
 		w.etcdFault("stop etcd members", "stop an etcd follower", 10*time.Second, func() func() { return c.freeze(follower()) }),
-		w.etcdFault("stop etcd members", "stop all of etcd", 3*ttl/2, func() func() { return c.freeze(0, 1, 2) }),
+		w.etcdFault("stop etcd members", "stop all of etcd", 3*heartbeatTimeout/2, func() func() { return c.freeze(0, 1, 2) }),
 		w.etcdFault("kill etcd members", "kill all of etcd", 4*time.Second, func() func() { return c.crash(0, 1, 2) }),
 		w.etcdFault("slow etcd members", "slow etcd leader", 8*time.Second, func() func() { return c.slow(leader()) }),
 		w.etcdFault("slow etcd members", "slow etcd follower", 8*time.Second, func() func() { return c.slow(follower()) }),
@@ -98,7 +98,7 @@ func (c *cluster) apart(n int, t trouble) (heal func()) {
 	return func() { c.isolate(n, trouble{}) }
 }
 
-// wiped kills a member, and lets an empty one take its place.
+// wiped kills a member, and lets an empty one take its location.
 func (w *world) wiped(n int) (heal func()) {
 	w.cluster.runs[n].kill()
 	return func() { w.cluster.wipe(n) }

@@ -181,11 +181,11 @@ func (f *fleet) all() []*machine {
 }
 
 // beating are the instances that have a sidecar that runs.
-func (f *fleet) beating() []*machine {
-	return slices.DeleteFunc(f.all(), func(m *machine) bool { return !m.beats() })
+func (f *fleet) renewing() []*machine {
+	return slices.DeleteFunc(f.all(), func(m *machine) bool { return !m.heartbeats() })
 }
 
-func (m *machine) beats() bool {
+func (m *machine) heartbeats() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.gone && !m.dead && !m.down && m.sidecar != nil && m.sidecar.alive()

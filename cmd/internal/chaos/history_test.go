@@ -23,7 +23,7 @@ type (
 	registryRecord struct {
 		UUID string `json:"uuid"`
 	}
-	sweepRecord struct {
+	checkpointRecord struct {
 		Sequence int64     `json:"sequence"`
 		Time     time.Time `json:"time"`
 		Leader   string    `json:"leader"`
@@ -34,21 +34,21 @@ type (
 		} `json:"brakes"`
 	}
 	leaseRecord struct {
-		InstanceID string    `json:"instance_id"`
-		Launch     string    `json:"launch"`
-		State      string    `json:"state"`
-		GrantedAt  time.Time `json:"granted_at"`
-		ExpiresAt  time.Time `json:"expires_at"`
-		TTL        string    `json:"ttl"`
-		ClaimedAt  time.Time `json:"claimed_at"`
-		CuredAt    time.Time `json:"cured_at"`
-		Cause      string    `json:"cause"`
-		RevokedAt  time.Time `json:"revoked_at"`
-		TriedAt    time.Time `json:"tried_at"`
-		Tries      int       `json:"tries"`
-		Stuck      string    `json:"stuck"`
-		Changes    int64     `json:"changes"`
-		Mark       *struct {
+		InstanceID       string    `json:"instance_id"`
+		Launch           string    `json:"launch"`
+		State            string    `json:"state"`
+		GrantedAt        time.Time `json:"granted_at"`
+		ExpiresAt        time.Time `json:"expires_at"`
+		HeartbeatTimeout string    `json:"heartbeat_timeout"`
+		ClaimedAt        time.Time `json:"claimed_at"`
+		CuredAt          time.Time `json:"cured_at"`
+		Cause            string    `json:"cause"`
+		RevokedAt        time.Time `json:"revoked_at"`
+		TriedAt          time.Time `json:"tried_at"`
+		Tries            int       `json:"tries"`
+		Stuck            string    `json:"stuck"`
+		Changes          int64     `json:"changes"`
+		Mark             *struct {
 			Cause    string    `json:"cause"`
 			Since    time.Time `json:"since"`
 			Deadline time.Time `json:"deadline"`
@@ -236,14 +236,14 @@ func (h *history) registry() registryRecord {
 	return r
 }
 
-func (h *history) sweep() sweepRecord {
-	r, _ := decoded[sweepRecord](h.latest("sweep"), "sweep")
+func (h *history) checkpoint() checkpointRecord {
+	r, _ := decoded[checkpointRecord](h.latest("checkpoint"), "checkpoint")
 	return r
 }
 
 // braked reports whether a brake was held when the last sweep decided, everywhere or for what is not spared anyway.
 func (h *history) braked(name string, spared func(scope string) bool) bool {
-	for _, b := range h.sweep().Brakes {
+	for _, b := range h.checkpoint().Brakes {
 		if b.Name == name && !spared(b.Scope) {
 			return true
 		}
@@ -254,7 +254,7 @@ func (h *history) braked(name string, spared func(scope string) bool) bool {
 func (h *history) leaseOf(id string) (leaseRecord, bool) { return h.latest("leases/" + id).lease() }
 
 // beats reports whether a heartbeat is there that an etcd lease holds.
-func (h *history) beats(id string) bool {
+func (h *history) heartbeats(id string) bool {
 	e := h.latest("heartbeats/" + id)
 	return !e.deleted() && e.held
 }

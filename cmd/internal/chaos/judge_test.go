@@ -18,10 +18,10 @@ const staleness = staleFor + 15*time.Second
 
 // past is the history by record.
 type past struct {
-	events []event
-	leases map[string][]version // by instance id, in order
-	stamps []time.Time          // of each event: when it was committed at the earliest
-	office [][]string           // when each event was committed: who stood for the office, the leader first
+	events      []event
+	leases      map[string][]version // by instance id, in order
+	checkpoints []time.Time          // of each event: when it was committed at the earliest
+	leadership  [][]string           // when each event was committed: who stood for the leadership, the leader first
 }
 
 // version is one state of a lease.
@@ -33,7 +33,7 @@ type version struct {
 
 // readPast sorts the history.
 func readPast(events []event) past {
-	p := past{events: events, leases: map[string][]version{}, stamps: make([]time.Time, len(events)), office: make([][]string, len(events))}
+	p := past{events: events, leases: map[string][]version{}, checkpoints: make([]time.Time, len(events)), leadership: make([][]string, len(events))}
 	var latest time.Time
 	candidates := map[string]event{}
 	for n, e := range events {
@@ -47,17 +47,17 @@ func readPast(events []event) past {
 				delete(candidates, e.key)
 			}
 		}
-		p.office[n] = inOrder(candidates)
+		p.leadership[n] = inOrder(candidates)
 		if l, ok := e.lease(); ok {
 			p.leases[l.InstanceID] = append(p.leases[l.InstanceID], version{n, e, l})
 			if last := len(l.History) - 1; last >= 0 {
 				latest = later(latest, l.History[last].Time, e)
 			}
 		}
-		if s, ok := decoded[sweepRecord](e, "sweep"); ok {
-			latest = later(latest, s.Time, e) // stamped before it was written
+		if s, ok := decoded[checkpointRecord](e, "checkpoint"); ok {
+			latest = later(latest, s.Time, e) // recorded before it was written
 		}
-		p.stamps[n] = latest
+		p.checkpoints[n] = latest
 	}
 	return p
 }
@@ -79,7 +79,7 @@ func (v version) revoked() time.Time {
 	return v.RevokedAt
 }
 
-// inOrder is who leads of those who stand for the office, and who is next.
+// inOrder is who leads of those who stand for the leadership, and who is next.
 func inOrder(candidates map[string]event) []string {
 	all := slices.SortedFunc(maps.Values(candidates), func(a, b event) int { return int(a.created - b.created) })
 	var names []string
@@ -197,23 +197,23 @@ func (w *world) judgeChange(p past, before *version, v version) {
 	}
 }
 
-// judgeFence judges that a janitor which wrote held the office. A restore brings back keys of those who stood for it then:
+// judgeFence judges that a janitor which wrote held the leadership. A restore brings back keys of those who stood for it then:
 // from there on it has to do that the writer's own key is there, which is what its writes compare.
 func (w *world) judgeFence(p past, v version, actor, action string) {
 	name, janitor := strings.CutPrefix(actor, "janitor:")
-	office := p.office[v.at]
+	leadership := p.leadership[v.at]
 	if v.epoch == 1 {
-		office = office[:min(1, len(office))]
+		leadership = leadership[:min(1, len(leadership))]
 	}
-	if janitor && !slices.Contains(office, name) {
-		w.wrong("%s wrote the lease of %s (%s) at revision %d, when %q held the office", name, v.InstanceID, action, v.revision, office)
+	if janitor && !slices.Contains(leadership, name) {
+		w.wrong("%s wrote the lease of %s (%s) at revision %d, when %q held the leadership", name, v.InstanceID, action, v.revision, leadership)
 	}
 }
 
 // judgeRevoked judges that a lease was taken away which held.
 func (w *world) judgeRevoked(p past, before, v version) {
 	switch v.Cause {
-	case "term":
+	case "expired":
 		if before.ExpiresAt.IsZero() || v.revoked().Before(before.ExpiresAt) {
 			w.wrong("%s was revoked at %s by its term, which was %s", v.InstanceID, clock(v.revoked()), clock(before.ExpiresAt))
 		}
@@ -224,11 +224,11 @@ func (w *world) judgeRevoked(p past, before, v version) {
 		if !w.diary.wishedBefore(v.InstanceID, v.revoked(), "release") {
 			w.wrong("%s was released, and nobody asked for it", v.InstanceID)
 		}
-	case "operator":
+	case "revoke":
 		if !w.diary.wishedBefore(v.InstanceID, v.revoked(), "revoke") {
 			w.wrong("%s was revoked, and nobody asked for it", v.InstanceID)
 		}
-	case "silence", "never-beat":
+	case "heartbeat-lost", "no-heartbeat":
 		w.judgeSilence(p, before, v)
 	default:
 		w.wrong("%s was revoked for %q", v.InstanceID, v.Cause)

@@ -44,14 +44,14 @@ func (c *crowd) order(r *rand.Rand, n int, brief bool) *order {
 	o := &order{token: fmt.Sprintf("chaos-%d", n), count: 1 + r.IntN(4)}
 	term, zones := 30*time.Minute, []string{"a", "b", "c"}
 	r.Shuffle(len(zones), func(i, j int) { zones[i], zones[j] = zones[j], zones[i] })
-	beats := true
+	heartbeats := true
 	switch kind := n % 10; {
 	case n < 12: // at first, a population
 		o.count = 4
 	case kind == 2:
 		o.quiet, o.count = true, 1
 	case kind == 3:
-		beats = false
+		heartbeats = false
 	case brief: // there are enough
 		term, o.count = time.Duration(5+r.IntN(10))*time.Second, 1
 	case kind < 7:
@@ -59,10 +59,10 @@ func (c *crowd) order(r *rand.Rand, n int, brief bool) *order {
 	}
 	o.args = []string{
 		"launch", "--id", o.token, "--count", fmt.Sprint(o.count), "--image-id", "ami-0123456789abcdef0", "--instance-type", instanceType,
-		"--term", term.String(), "--not-after", "3h", "--holder", "chaos", "--timeout", "8s", "-o", "json",
+		"--term", term.String(), "--max-term", "3h", "--holder", "chaos", "--timeout", "8s", "-o", "json",
 	}
-	if beats {
-		o.args = append(o.args, "--ttl", ttl.String())
+	if heartbeats {
+		o.args = append(o.args, "--heartbeat-timeout", heartbeatTimeout.String())
 	}
 	for _, zone := range zones[:1+r.IntN(3)] {
 		o.args = append(o.args, "--subnet-id", c.w.sim.SubnetID(region+zone))
@@ -215,7 +215,7 @@ func (c *crowd) doom(n int) {
 	}
 	o.args = []string{
 		"launch", "--id", o.token, "--count", fmt.Sprint(o.count), "--image-id", "ami-0123456789abcdef0", "--instance-type", instanceType,
-		"--term", "30m", "--ttl", ttl.String(), "--request", request, "--timeout", "8s", "-o", "json",
+		"--term", "30m", "--heartbeat-timeout", heartbeatTimeout.String(), "--request", request, "--timeout", "8s", "-o", "json",
 	}
 	c.begin(o)
 	c.cutShort(o)

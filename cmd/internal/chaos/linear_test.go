@@ -189,7 +189,7 @@ func answerOf(err error, sent bool) (answer, bool) {
 	case is[*lease.StateError](err), is[*lease.LaunchStateError](err):
 		return refused, true
 	case errors.As(err, &changed) && changed.Kind == "heartbeat":
-		return beats, true
+		return heartbeats, true
 	case changed != nil:
 		return conflict, true
 	case is[*lease.NotFoundError](err):

@@ -14,7 +14,7 @@ type kind string
 
 const (
 	opRead   kind = "read"
-	opUpdate kind = "update" // extend or pardon, in a loop of reading and writing
+	opUpdate kind = "update" // extend or unmark, in a loop of reading and writing
 	opPut    kind = "put"    // mark or revoke by a janitor, if the lease is still what it read
 	opBind   kind = "bind"
 	opClose  kind = "close" // the launch, by a janitor
@@ -46,13 +46,13 @@ type output struct {
 type answer string
 
 const (
-	done      answer = "done"
-	refused   answer = "refused"   // the lease's state, or the launch's, forbids it
-	conflict  answer = "conflict"  // it is not what was read any more
-	beats     answer = "beats"     // a heartbeat forbids it
-	missing   answer = "missing"   // there is no lease
-	powerless answer = "powerless" // deposed, or the claim is lost: nothing was done, and it says nothing of the lease
-	unknown   answer = "unknown"   // no answer, or one that does not tell
+	done       answer = "done"
+	refused    answer = "refused"   // the lease's state, or the launch's, forbids it
+	conflict   answer = "conflict"  // it is not what was read any more
+	heartbeats answer = "beats"     // a heartbeat forbids it
+	missing    answer = "missing"   // there is no lease
+	powerless  answer = "powerless" // deposed, or the claim is lost: nothing was done, and it says nothing of the lease
+	unknown    answer = "unknown"   // no answer, or one that does not tell
 )
 
 // record is what matters of a lease: who wrote it last tells all versions apart.
@@ -66,8 +66,8 @@ type record struct {
 // state is what the sequential specification says that there is.
 type state struct {
 	record
-	closed    bool  // the launch
-	beatUntil int64 // a claim or a renewal lasts until then at least, in nanoseconds
+	closed         bool  // the launch
+	heartbeatUntil int64 // a claim or a renewal lasts until then at least, in nanoseconds
 }
 
 // leaseTTL is that of the heartbeats of these leases.
@@ -115,7 +115,7 @@ func step(s state, in input, out output) (bool, state) {
 		s.closed = s.closed || out.answer == done || out.answer == unknown
 		return true, s
 	case opClaim, opRenew:
-		return s.beat(in, out)
+		return s.heartbeat(in, out)
 	}
 	return false, s
 }
@@ -159,7 +159,7 @@ func (s state) put(in input, out output) (bool, state) {
 	switch out.answer {
 	case conflict:
 		return s.tag != in.expect, s
-	case beats: // whether one was there depends on when it lapsed
+	case heartbeats: // whether one was there depends on when it lapsed
 		return true, s
 	case unknown:
 		if s.tag == in.expect {
@@ -167,7 +167,7 @@ func (s state) put(in input, out output) (bool, state) {
 		}
 		return true, s
 	}
-	inTime := !in.silent || out.returned.UnixNano() >= s.beatUntil
+	inTime := !in.silent || out.returned.UnixNano() >= s.heartbeatUntil
 	return s.tag == in.expect && s.live && inTime && out.after == next.record, next
 }
 
@@ -188,7 +188,7 @@ func (s state) bind(in input, out output) (bool, state) {
 	return !s.closed && out.after == fresh, s
 }
 
-func (s state) beat(in input, out output) (bool, state) {
+func (s state) heartbeat(in input, out output) (bool, state) {
 	switch out.answer {
 	case refused:
 		return s.exists && !s.live, s
@@ -201,7 +201,7 @@ func (s state) beat(in input, out output) (bool, state) {
 	if in.kind == opRenew {
 		ok = ok && s.record == out.after
 	}
-	s.beatUntil = max(s.beatUntil, in.called.Add(leaseTTL).UnixNano())
+	s.heartbeatUntil = max(s.heartbeatUntil, in.called.Add(leaseTTL).UnixNano())
 	return ok, s
 }
 

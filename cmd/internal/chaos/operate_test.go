@@ -43,7 +43,7 @@ func (c *crowd) once(m *machine, what int, random *rand.Rand) {
 	case what < 9:
 		c.extend(m.id, time.Duration(6+random.IntN(12))*time.Second, true)
 	case what < 13:
-		c.tell("pardon", m.id)
+		c.tell("unmark", m.id)
 	case what < 14:
 		c.tell("release", m.id, "--yes")
 	case what < 15:
@@ -93,7 +93,7 @@ func (c *crowd) extend(id string, by time.Duration, shorten bool) bool {
 
 // extendInside does the same on the machine, through its sidecar.
 func (c *crowd) extendInside(m *machine, by time.Duration) {
-	if !m.beats() {
+	if !m.heartbeats() {
 		return
 	}
 	g := grant{id: m.id, asked: time.Now(), epoch: c.w.history.number()}

@@ -31,7 +31,7 @@ func (w *world) janitorFaults() []fault {
 	return []fault{
 		of("kill janitors", "kill the leading janitor", "leader", 4*time.Second, kill),
 		of("kill janitors", "kill the other janitor", "other", 4*time.Second, kill),
-		of("stop janitors", "stop the leading janitor", "leader", 2*officeTTL, stop),
+		of("stop janitors", "stop the leading janitor", "leader", 2*electionTTL, stop),
 		of("stop janitors", "stop the other janitor", "other", 8*time.Second, stop),
 	}
 }
@@ -42,7 +42,7 @@ func (w *world) sidecarFaults() []fault {
 		return func() func() {
 			var heals []func()
 			for range 1 + w.random.IntN(most) {
-				if m, ok := choose(w.random, w.fleet.beating()); ok {
+				if m, ok := choose(w.random, w.fleet.renewing()); ok {
 					heals = append(heals, do(m))
 				}
 			}

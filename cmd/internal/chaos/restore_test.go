@@ -17,7 +17,7 @@ import (
 type backup struct {
 	file     string
 	at       time.Time
-	sequence int64 // of the last stamp then
+	sequence int64 // of the last checkpoint then
 }
 
 // backup saves one while nobody launches anything: a launch that went on after the backup could not be told from one
@@ -40,7 +40,7 @@ func (w *world) backup() backup {
 		_, err = io.Copy(file, reader)
 		return file.Close() == nil && err == nil
 	})
-	b.sequence = w.history.sweep().Sequence
+	b.sequence = w.history.checkpoint().Sequence
 	return b
 }
 
@@ -73,14 +73,14 @@ func (w *world) restore(b backup) {
 	within(w.t, "the restored etcd serving", func() bool { return w.cluster.learnIDs() == nil })
 	w.cluster.whole()
 	w.history.begin(w.t)
-	r := &restored{up: time.Now()}
+	r := &rollback{up: time.Now()}
 	w.diary.mu.Lock()
 	w.diary.restores = append(w.diary.restores, r)
 	w.diary.mu.Unlock()
 	w.cutAll(trouble{})
 	w.tally.add("fault: restore all of etcd from an older snapshot", 1)
-	within(w.t, "the brake restored being held", func() bool { return w.history.braked("restored", nothing) })
-	w.tally.add("brake restored held", 1)
+	within(w.t, "the brake rollback being held", func() bool { return w.history.braked("rollback", nothing) })
+	w.tally.add("brake rollback held", 1)
 	if m, ok := choose(w.random, w.lasting()); ok { // what would end at once now, and must not
 		w.diary.wished(m.id, "release")
 		w.must("lease", "release", m.id, "--yes")
@@ -119,7 +119,7 @@ func (c *cluster) replace(n int, file string) error {
 
 // operatorLooks does what a person does before lifting the brake: lost leases are rebuilt, and what had been extended
 // since the backup is extended again.
-func (w *world) operatorLooks(r *restored) {
+func (w *world) operatorLooks(r *rollback) {
 	w.recover()
 	again := map[string]time.Time{}
 	w.diary.mu.Lock()
@@ -147,11 +147,11 @@ func (w *world) operatorLooks(r *restored) {
 // liftBrakes lifts what stands until a person says so, again until nothing of it is held any more.
 func (w *world) liftBrakes() {
 	within(w.t, "no standing brake being held", func() bool {
-		for _, name := range []string{"restored", "stranger"} {
+		for _, name := range []string{"rollback", "unwatched"} {
 			if w.history.braked(name, w.isExempt) {
 				w.recover()
-				w.must("janitor", "resume", "--brake", name, "--yes")
-				w.tally.add("brake "+name+" lifted by the operator", 1)
+				w.must("janitor", "release-brake", name, "--yes")
+				w.tally.add("brake "+name+" released by the operator", 1)
 				time.Sleep(2 * interval)
 				return false
 			}
@@ -180,7 +180,7 @@ func (w *world) recover() {
 	if len(lost) == 0 {
 		return
 	}
-	args := append([]string{"recover", "--ttl", ttl.String(), "--yes"}, lost...)
+	args := append([]string{"recover", "--heartbeat-timeout", heartbeatTimeout.String(), "--yes"}, lost...)
 	within(w.t, "lost leases being recovered", func() bool {
 		p := mustStart(w.t, w.command("people", "lease", args...), filepath.Join(w.dir, "must.log"))
 		<-p.done

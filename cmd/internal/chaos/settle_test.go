@@ -15,8 +15,8 @@ import (
 func (w *world) bound() time.Duration {
 	const (
 		reactions = 10 * interval // sweeps, reactions, and looks at leftovers
-		leaders   = officeTTL + ttl
-		silence   = bootGrace + ttl + loneGrace // longer than mark grace
+		leaders   = electionTTL + heartbeatTimeout
+		silence   = bootGrace + heartbeatTimeout + loneGrace // longer than mark grace
 		brakes    = silentMemory + leaderWindow
 		creation  = launchWindow + 2*orphanGrace
 	)
@@ -45,9 +45,9 @@ func (w *world) settle() {
 		if time.Since(began) > 3*x { // a busy machine is no leak
 			break
 		}
-		if w.history.braked("silence", nothing) && time.Since(lifted) > silentMemory { // they are dead indeed
-			w.must("janitor", "resume", "--brake", "silence", "--yes")
-			w.tally.add("brake silence lifted by the operator", 1)
+		if w.history.braked("heartbeats", nothing) && time.Since(lifted) > silentMemory { // they are dead indeed
+			w.must("janitor", "release-brake", "heartbeats", "--yes")
+			w.tally.add("brake heartbeats released by the operator", 1)
 			lifted = time.Now()
 		}
 		time.Sleep(500 * time.Millisecond)
@@ -127,7 +127,7 @@ func (w *world) unsettled(i ec2sim.Instance) string {
 		return "it is marked: " + l.Mark.Cause
 	case !l.ExpiresAt.IsZero() && time.Now().After(l.ExpiresAt):
 		return "its term passed at " + l.ExpiresAt.Format(time.RFC3339)
-	case l.TTL != "" && l.TTL != "0s" && !w.history.beats(i.ID):
+	case l.HeartbeatTimeout != "" && l.HeartbeatTimeout != "0s" && !w.history.heartbeats(i.ID):
 		return "nothing beats for it"
 	}
 	return ""

@@ -17,7 +17,7 @@ type tally struct {
 
 func newTally() *tally {
 	c := &tally{counts: map[string]int{}}
-	for _, cause := range []string{"term", "release", "operator", "silence", "never-beat", "failed-creation"} {
+	for _, cause := range []string{"expired", "release", "revoke", "heartbeat-lost", "no-heartbeat", "failed-creation"} {
 		c.expect("ended by " + cause)
 	}
 	c.expect("fault: restore all of etcd from an older snapshot", "launches", "launches resumed", "launchers killed between deed and answer",

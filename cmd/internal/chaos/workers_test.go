@@ -15,7 +15,7 @@ func rest(ctx context.Context, random *rand.Rand) {
 	pause(ctx, time.Duration(20+random.IntN(200))*time.Millisecond)
 }
 
-// people extend, pardon and read.
+// people extend, unmark and read.
 func (l *linear) people(ctx context.Context, client int, random *rand.Rand) {
 	for ; ctx.Err() == nil; rest(ctx, random) {
 		what := random.IntN(3)
@@ -45,7 +45,7 @@ func (l *linear) people(ctx context.Context, client int, random *rand.Rand) {
 func change(r lease.Lease, in input) (lease.Lease, error) {
 	by := lease.By{Actor: "cli:chaos", Reason: in.tag}
 	if in.extend.IsZero() {
-		return r.Pardon(time.Now(), by)
+		return r.Unmark(time.Now(), by)
 	}
 	return r.Extend(time.Now(), lease.Extension{Until: in.extend, AllowShorten: true}, by)
 }
@@ -55,7 +55,7 @@ func (l *linear) launcher(ctx context.Context, client int, random *rand.Rand) {
 	for ; ctx.Err() == nil; rest(ctx, random) {
 		l.do(ctx, client, func(ctx context.Context, s *etcd.Store, g *generation, in *input) (output, bool) {
 			in.kind, in.extend = opBind, time.Now().Add(30*time.Minute).UTC().Truncate(time.Millisecond)
-			i := lease.Instance{ID: g.id, Place: g.launch.Place(), ClientToken: g.launch.Attempts[0].ClientToken}
+			i := lease.Instance{ID: g.id, Location: g.launch.Location(), ClientToken: g.launch.Attempts[0].ClientToken}
 			fresh := g.launch.Bind(time.Now(), i, g.launch.Attempts[0], lease.By{Actor: "cli:chaos", Reason: in.tag})
 			fresh.ExpiresAt = in.extend
 			bound, err := s.Bind(ctx, g.launch, []lease.Lease{fresh})
@@ -74,7 +74,7 @@ func (l *linear) sidecar(ctx context.Context, client int, random *rand.Rand) {
 	var claim lease.Claim
 	for ; ctx.Err() == nil; rest(ctx, random) {
 		l.do(ctx, client, func(ctx context.Context, s *etcd.Store, g *generation, in *input) (output, bool) {
-			hb := lease.Heartbeat{InstanceID: g.id, BootID: in.tag, TTL: lease.Duration(leaseTTL)}
+			hb := lease.Heartbeat{InstanceID: g.id, BootID: in.tag, HeartbeatTimeout: lease.Duration(leaseTTL)}
 			if claim.Heartbeat.InstanceID != g.id {
 				in.kind = opClaim
 				made, err := s.Claim(ctx, hb)
@@ -82,7 +82,7 @@ func (l *linear) sidecar(ctx context.Context, client int, random *rand.Rand) {
 				if answer == done {
 					claim = made
 				}
-				if answer == beats { // two claimed at once
+				if answer == heartbeats { // two claimed at once
 					answer = conflict
 				}
 				return output{answer: answer}, tells
@@ -99,32 +99,32 @@ func (l *linear) sidecar(ctx context.Context, client int, random *rand.Rand) {
 	}
 }
 
-// janitor marks and revokes by an office of its own, for silence or not, and closes the launch now and then.
+// janitor marks and revokes by a leadership of its own, for silence or not, and closes the launch now and then.
 func (l *linear) janitor(ctx context.Context, client int, random *rand.Rand) {
-	var office *etcd.Office
+	var leadership *etcd.Leadership
 	var registry lease.Registry
 	epoch := 0
 	for ; ctx.Err() == nil; rest(ctx, random) {
-		if office != nil && (epoch != l.number() || lost(office) || random.IntN(60) == 0) {
+		if leadership != nil && (epoch != l.number() || lost(leadership) || random.IntN(60) == 0) {
 			resigning, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			_ = office.Resign(resigning) // or it lapses
+			_ = leadership.Resign(resigning) // or it lapses
 			cancel()
-			office = nil
+			leadership = nil
 		}
-		if office == nil {
+		if leadership == nil {
 			epoch = l.number()
-			office, registry = l.campaign(ctx, client)
+			leadership, registry = l.campaign(ctx, client)
 			continue
 		}
 		l.do(ctx, client, func(ctx context.Context, s *etcd.Store, g *generation, in *input) (output, bool) {
 			if epoch != g.epoch {
 				return output{}, false
 			}
-			return l.act(ctx, s, office, registry, g, in, random)
+			return l.act(ctx, s, leadership, registry, g, in, random)
 		})
 	}
-	if office != nil {
-		_ = office.Resign(context.WithoutCancel(ctx))
+	if leadership != nil {
+		_ = leadership.Resign(context.WithoutCancel(ctx))
 	}
 }
 
@@ -134,7 +134,7 @@ func (l *linear) number() int {
 	return l.epoch
 }
 
-func lost(o *etcd.Office) bool {
+func lost(o *etcd.Leadership) bool {
 	select {
 	case <-o.Lost():
 		return true
@@ -143,7 +143,7 @@ func lost(o *etcd.Office) bool {
 	}
 }
 
-func (l *linear) campaign(ctx context.Context, client int) (*etcd.Office, lease.Registry) {
+func (l *linear) campaign(ctx context.Context, client int) (*etcd.Leadership, lease.Registry) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	s := l.stores(client)
@@ -151,15 +151,15 @@ func (l *linear) campaign(ctx context.Context, client int) (*etcd.Office, lease.
 	if err != nil {
 		return nil, registry
 	}
-	office, err := s.Campaign(ctx, "linear", 2*time.Second)
+	leadership, err := s.Campaign(ctx, "linear", 2*time.Second)
 	if err != nil {
 		return nil, registry
 	}
-	return office, registry
+	return leadership, registry
 }
 
 // act reads the lease, and then writes what it thinks fit: whoever wrote in between wins.
-func (l *linear) act(ctx context.Context, s *etcd.Store, o *etcd.Office, reg lease.Registry, g *generation, in *input, random *rand.Rand) (output, bool) {
+func (l *linear) act(ctx context.Context, s *etcd.Store, o *etcd.Leadership, reg lease.Registry, g *generation, in *input, random *rand.Rand) (output, bool) {
 	what := random.IntN(30)
 	if what == 0 {
 		in.kind = opClose
@@ -190,12 +190,12 @@ func (l *linear) act(ctx context.Context, s *etcd.Store, o *etcd.Office, reg lea
 		if read.Mark != nil {
 			return output{}, false
 		}
-		if written, err = read.WithMark(time.Now(), lease.CauseSilence, time.Now().Add(time.Minute), by); err == nil {
+		if written, err = read.WithMark(time.Now(), lease.CauseHeartbeatLost, time.Now().Add(time.Minute), by); err == nil {
 			written, err = o.PutLease(ctx, reg, written)
 		}
 	} else {
 		in.revoke, in.silent = true, what < 29
-		if written, err = read.Revoke(time.Now(), lease.CauseSilence, by); err == nil {
+		if written, err = read.Revoke(time.Now(), lease.CauseHeartbeatLost, by); err == nil {
 			written, err = o.Revoke(ctx, reg, written, in.silent)
 		}
 	}

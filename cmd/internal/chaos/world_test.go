@@ -28,27 +28,27 @@ const (
 // The janitors' policy. The shares and numbers of the brakes are the defaults; what they remember is shorter, so that
 // within minutes some are silent, the brake holds, and lifts again.
 const (
-	ttl          = 8 * time.Second
-	interval     = time.Second
-	bootGrace    = 8 * time.Second
-	markGrace    = 5 * time.Second
-	loneGrace    = 15 * time.Second
-	orphanGrace  = 2 * time.Second
-	launchWindow = 10 * time.Second
-	absentFor    = 10 * time.Second
-	retryMax     = 4 * time.Second
-	silentMemory = 15 * time.Second
-	rateWindow   = 15 * time.Second
-	leaderWindow = 20 * time.Second
-	officeTTL    = 15 * time.Second // of the election, which is no setting
-	shutdown     = time.Second      // of an instance, in the simulated EC2
+	heartbeatTimeout = 8 * time.Second
+	interval         = time.Second
+	bootGrace        = 8 * time.Second
+	markGrace        = 5 * time.Second
+	loneGrace        = 15 * time.Second
+	orphanGrace      = 2 * time.Second
+	launchWindow     = 10 * time.Second
+	absentFor        = 10 * time.Second
+	retryMax         = 4 * time.Second
+	silentMemory     = 15 * time.Second
+	rateWindow       = 15 * time.Second
+	leaderWindow     = 20 * time.Second
+	electionTTL      = 15 * time.Second // of the election, which is no setting
+	shutdown         = time.Second      // of an instance, in the simulated EC2
 )
 
 func policy() []string {
 	args := []string{"--schedule", "@every " + interval.String()}
 	for name, d := range map[string]time.Duration{
 		"boot-grace": bootGrace, "mark-grace": markGrace, "lone-grace": loneGrace, "orphan-grace": orphanGrace,
-		"launch-window": launchWindow, "absent-for": absentFor, "retry-max": retryMax, "silent-memory": silentMemory,
+		"launch-window": launchWindow, "absent-for": absentFor, "retry-max": retryMax, "heartbeats-memory": silentMemory,
 		"rate-window": rateWindow, "leader-window": leaderWindow,
 	} {
 		args = append(args, "--"+name, d.String())
@@ -144,7 +144,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 			j.run.finish()
 		}
 	})
-	within(t, "a first sweep", func() bool { return w.history.sweep().Sequence > 0 })
+	within(t, "a first sweep", func() bool { return w.history.checkpoint().Sequence > 0 })
 	return w
 }
 
@@ -215,9 +215,9 @@ func (w *world) startJanitor(n int) {
 	j.mu.Unlock()
 }
 
-// leading is the number of the janitor that leads by the last stamp: its log says under which name it was elected.
+// leading is the number of the janitor that leads by the last checkpoint: its log says under which name it was elected.
 func (w *world) leading() int {
-	name := w.history.sweep().Leader
+	name := w.history.checkpoint().Leader
 	for n, j := range w.janitors {
 		if text, err := os.ReadFile(filepath.Join(w.dir, j.name+".log")); err == nil && name != "" && strings.Contains(string(text), "leader="+name) {
 			return n

@@ -70,7 +70,7 @@ func ExitCode(err error) int {
 	case is[*lease.NotFoundError](err), is[*etcd.UnreachableError](err):
 		return ExitMissing
 	case is[*lease.StateError](err), is[*lease.ClampedError](err), is[*lease.ShortenError](err), is[*lease.NumberError](err),
-		is[*lease.NotAfterError](err),
+		is[*lease.MaxTermError](err),
 		is[*lease.MismatchError](err), is[*lease.LaunchStateError](err), is[*lease.WindowError](err),
 		is[*lease.SchemaError](err), is[*lease.MalformedError](err), is[*lease.ConflictError](err),
 		is[*lease.DeposedError](err), is[*etcd.VersionError](err):

@@ -25,21 +25,21 @@ func flagTable() (installation, call []string) {
 		embedded-etcd embedded-etcd-listen embedded-etcd-cert embedded-etcd-key embedded-etcd-client-ca
 
 		boot-grace mark-grace lone-grace orphan-grace term-grace launch-window absent-for retention chosen-retention retry-max
-		max-skew silent-memory rate-window leader-window delete-kept-volumes complete-adoptions silent-min silent-share rate-min rate-share
-		behind-min behind-share leader-max
+		max-skew heartbeats-memory rate-window leader-window delete-kept-volumes complete-adoptions heartbeats-min heartbeats-share rate-min rate-share
+		rollback-min rollback-share leader-max
 
 		max-extend imds`)
 	call = strings.Fields(`
 		help yes dry-run reason quiet all check
 
 		image-id instance-type subnet-id key-name security-group-id iam-instance-profile user-data request tag
-		count term not-after ttl holder label id unattended wait timeout
-		for by until max-term strict at-least allow-shorten
-		lease:region state expiring overdue stuck unexplained foreign initial no-heartbeats
+		count term max-term heartbeat-timeout holder label id unattended wait timeout
+		for by until strict at-least allow-shorten
+		lease:region state expiring overdue stuck untracked foreign initial no-heartbeats
 		cancel-spot-request allow-replacement
 		as armed
 
-		arm new uuid brake stay`)
+		arm new uuid stay`)
 	return installation, call
 }
 

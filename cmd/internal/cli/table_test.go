@@ -19,7 +19,7 @@ func leasesSheet() Sheet {
 			{Head: "LAUNCH", Rank: 6},
 		},
 		Rows: [][]string{
-			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (silence), may end any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
+			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (heartbeat-lost), may end any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
 			{"i-0123456789abcdef1", "ada", "t3.micro", "in 3h12m", "-", "-", "nightly\n"},
 		},
 	}
@@ -149,7 +149,7 @@ func TestProseIsFoldedAtSpacesAndNotWithinACommand(t *testing.T) {
 func TestAColumnThatIsFoldedLeavesRoomForTheOthers(t *testing.T) {
 	t.Parallel()
 	sheet := Sheet{
-		Columns: []Column{{Head: "ID"}, {Head: "PLACE", Rank: 1}, {Head: "REASON", Fold: true}},
+		Columns: []Column{{Head: "ID"}, {Head: "LOCATION", Rank: 1}, {Head: "REASON", Fold: true}},
 		Rows:    [][]string{{"i-0123456789abcdef0", "123456789012/eu-west-1", "its term has passed while nothing was being ended here"}, {"i-1", "-", "its lease holds"}},
 	}
 	for width, want := range map[int]string{
@@ -158,7 +158,7 @@ i-0123456789abcdef0  its term has passed while nothing was
                      being ended here
 i-1                  its lease holds
 `,
-		90: `ID                   PLACE                   REASON
+		90: `ID                   LOCATION                REASON
 i-0123456789abcdef0  123456789012/eu-west-1  its term has passed while nothing was being
                                              ended here
 i-1                  -                       its lease holds

@@ -91,7 +91,7 @@ func (s *story) begin(ctx context.Context) error {
 // launch makes six instances, and a sidecar for each.
 func (s *story) launch(ctx context.Context) error {
 	if err := s.lease(ctx, "launch", "--id", "six", "--count", "6", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
-		"--term", "1h", "--not-after", "3h", "--ttl", "5s", "--holder", "demo"); err != nil {
+		"--term", "1h", "--max-term", "3h", "--heartbeat-timeout", "5s", "--holder", "demo"); err != nil {
 		return err
 	}
 	ids := s.instancesOf("six")
@@ -109,7 +109,7 @@ func (s *story) launch(ctx context.Context) error {
 		snapshot, err := s.store.Snapshot(ctx)
 		renewing := 0
 		for _, hb := range snapshot.Heartbeats {
-			if hb.TTL == lease.Duration(lease.MinTTL) {
+			if hb.HeartbeatTimeout == lease.Duration(lease.MinHeartbeatTimeout) {
 				renewing++
 			}
 		}
@@ -193,7 +193,7 @@ func (s *story) wait(ctx context.Context) error {
 		event{s.over + " is terminated: its term is over", terminated(s.over)},
 		event{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
 		event{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
-		event{s.silent + " is marked as silent: to end unless it renews, is extended or pardoned", func() (bool, error) {
+		event{s.silent + " is marked as silent: to end unless it renews, is extended or unmarked", func() (bool, error) {
 			l, err := s.store.Lease(ctx, s.silent)
 			return err == nil && (l.Mark != nil || l.State != lease.StateActive), err
 		}},

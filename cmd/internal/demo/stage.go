@@ -162,11 +162,11 @@ func (s *stage) stopJanitor() error {
 	return c.Wait()
 }
 
-// sweeps waits until n sweeps were stamped in the registry.
+// sweeps waits until n sweeps were recorded in the registry.
 func (s *stage) sweeps(ctx context.Context, n int64) error {
 	return s.until(ctx, fmt.Sprintf("%d sweeps", n), func() (bool, error) {
-		stamp, err := s.store.Sweep(ctx)
-		return err == nil && stamp.Sequence >= n, nil
+		checkpoint, err := s.store.Checkpoint(ctx)
+		return err == nil && checkpoint.Sequence >= n, nil
 	})
 }
 

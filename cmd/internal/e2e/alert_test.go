@@ -23,7 +23,7 @@ func TestE2EAlertFiresWhileABrakeIsHeld(t *testing.T) {
 	w.until("Prometheus seeing a leader that sweeps", func() bool {
 		return p.query(`lapse_leader == 1 and on (instance) time() - lapse_last_sweep_timestamp_seconds < 10`) == 1
 	})
-	older := w.stamp()
+	older := w.checkpoint()
 	w.fiveMoreSweeps()
 	if a, sent := p.received(name); sent {
 		t.Errorf("an alert although no brake is held: %+v", a)
@@ -32,31 +32,31 @@ func TestE2EAlertFiresWhileABrakeIsHeld(t *testing.T) {
 	w.setBack(older)
 	w.until("the alert", func() bool { _, sent := p.received(name); return sent })
 	a, _ := p.received(name)
-	if a.Labels["brake"] != "restored" || a.Labels["severity"] != "critical" {
-		t.Errorf("the alert is %v, want critical, of brake restored", a.Labels)
+	if a.Labels["brake"] != "rollback" || a.Labels["severity"] != "critical" {
+		t.Errorf("the alert is %v, want critical, of brake rollback", a.Labels)
 	}
-	if !strings.Contains(a.Annotations["description"], "janitor resume --brake restored") {
+	if !strings.Contains(a.Annotations["description"], "janitor release-brake rollback") {
 		t.Errorf("the alert does not say what to do: %q", a.Annotations["description"])
 	}
 
-	w.run("janitor", "resume", "--brake", "restored", "--yes")
+	w.run("janitor", "release-brake", "rollback", "--yes")
 	w.until("the end of the alert", func() bool { return p.query(held) == 0 })
 }
 
-// stamp is the record of the last sweep, as it is.
-func (w *world) stamp() string {
+// checkpoint is the record of the last sweep, as it is.
+func (w *world) checkpoint() string {
 	w.t.Helper()
-	answer, err := w.raw().Get(w.t.Context(), prefix+"sweep")
+	answer, err := w.raw().Get(w.t.Context(), prefix+"checkpoint")
 	if err != nil || len(answer.Kvs) != 1 {
-		w.t.Fatalf("read the stamp: %v", err)
+		w.t.Fatalf("read the checkpoint: %v", err)
 	}
 	return string(answer.Kvs[0].Value)
 }
 
-// setBack puts an older stamp in the place of the newer one.
-func (w *world) setBack(stamp string) {
+// setBack puts an older checkpoint in the place of the newer one.
+func (w *world) setBack(checkpoint string) {
 	w.t.Helper()
-	if _, err := w.raw().Put(w.t.Context(), prefix+"sweep", stamp); err != nil {
+	if _, err := w.raw().Put(w.t.Context(), prefix+"checkpoint", checkpoint); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -25,18 +25,18 @@ func TestE2EFleet(t *testing.T) {
 	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
 		"--launch-window", "5s"), "janitor")
 	w.until("a first sweep", func() bool {
-		stamp, err := w.store.Sweep(t.Context())
-		return err == nil && stamp.Sequence > 0
+		checkpoint, err := w.store.Checkpoint(t.Context())
+		return err == nil && checkpoint.Sequence > 0
 	})
 
 	fleet := w.launchFleet()
-	beating, quiet := fleet[:10], fleet[10:]
-	for _, id := range beating {
+	renewing, quiet := fleet[:10], fleet[10:]
+	for _, id := range renewing {
 		w.sidecar(id)
 	}
-	w.until("ten sidecars renewing under their TTL", func() bool { return w.beatingAt(lease.Duration(lease.MinTTL)) == 10 })
+	w.until("ten sidecars renewing under their TTL", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
 
-	extended, silent, over := beating[:3], beating[3:6], quiet[:4]
+	extended, silent, over := renewing[:3], renewing[3:6], quiet[:4]
 	for _, id := range extended {
 		w.run("sidecar", "extend", "--socket", w.socket(id), "--for", "3h")
 	}
@@ -80,7 +80,7 @@ func TestE2EFleet(t *testing.T) {
 func (w *world) launchFleet() []string {
 	w.t.Helper()
 	w.run("lease", "launch", "--id", "fleet", "--count", "20", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro",
-		"--term", "1h", "--not-after", "4h", "--ttl", "5s", "--holder", "e2e")
+		"--term", "1h", "--max-term", "4h", "--heartbeat-timeout", "5s", "--holder", "e2e")
 	launch, err := w.store.Launch(w.t.Context(), "fleet")
 	if err != nil {
 		w.t.Fatal(err)
@@ -92,15 +92,15 @@ func (w *world) launchFleet() []string {
 	return ids
 }
 
-// beatingAt counts the heartbeats of one TTL.
-func (w *world) beatingAt(ttl lease.Duration) int {
+// beatingAt counts the heartbeats of one timeout.
+func (w *world) renewingAt(timeout lease.Duration) int {
 	snapshot, err := w.store.Snapshot(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	n := 0
 	for _, hb := range snapshot.Heartbeats {
-		if hb.TTL == ttl {
+		if hb.HeartbeatTimeout == timeout {
 			n++
 		}
 	}
@@ -145,13 +145,13 @@ func (w *world) bystanders(like string) []string {
 // fiveMoreSweeps gives a janitor that would do too much the time to do it.
 func (w *world) fiveMoreSweeps() {
 	w.t.Helper()
-	now, err := w.store.Sweep(w.t.Context())
+	now, err := w.store.Checkpoint(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.until("five more sweeps", func() bool {
-		stamp, err := w.store.Sweep(w.t.Context())
-		return err == nil && stamp.Sequence >= now.Sequence+5
+		checkpoint, err := w.store.Checkpoint(w.t.Context())
+		return err == nil && checkpoint.Sequence >= now.Sequence+5
 	})
 }
 
@@ -163,10 +163,10 @@ func (w *world) records(extended, silent, over []string, orphan string) {
 		want[id] = ""
 	}
 	for _, id := range silent {
-		want[id] = lease.CauseSilence
+		want[id] = lease.CauseHeartbeatLost
 	}
 	for _, id := range over {
-		want[id] = lease.CauseTerm
+		want[id] = lease.CauseExpired
 	}
 	for id, cause := range want {
 		l, err := w.store.Lease(w.t.Context(), id)

@@ -28,8 +28,8 @@ func TestE2EKilledLaunchers(t *testing.T) {
 	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "1s", "--orphan-grace", "1s",
 		"--launch-window", "10s", "--rate-min", "1000"), "janitor")
 	w.until("a first sweep", func() bool {
-		stamp, err := w.store.Sweep(t.Context())
-		return err == nil && stamp.Sequence > 0
+		checkpoint, err := w.store.Checkpoint(t.Context())
+		return err == nil && checkpoint.Sequence > 0
 	})
 	began := time.Now()
 	w.run("lease", killedLaunch("measure", 3)...)
@@ -53,7 +53,7 @@ func TestE2EKilledLaunchers(t *testing.T) {
 	}
 	t.Logf("seed %d; a launch takes %s; the kill landed: %v", seed, life.Round(time.Millisecond), landed)
 	if len(landed) < 3 {
-		t.Errorf("the kills landed in too few places to show anything: %v", landed)
+		t.Errorf("the kills landed in too few locations to show anything: %v", landed)
 	}
 	w.until("every instance that lives having a lease, and every launch settled", func() bool {
 		snapshot, err := w.store.Snapshot(t.Context())

@@ -13,11 +13,11 @@ import (
 
 // Commits whose binaries run in the tests of upgrades.
 const (
-	// releaseBefore runs beside the present ones: with records of the present schema, 2. It moves when
+	// releaseBefore runs beside the present ones: with records of the present schema, 3. It moves when
 	// a release is made.
 	releaseBefore = "ed6f23d2240c61e2ed1fe25ad42380746b2a2bc2"
-	// schemaBefore is the last commit whose records have schema 1.
-	schemaBefore = "d4144279528dec3822d8eca56c50a5fb55b83489"
+	// schemaBefore is the last commit whose records have schema 2.
+	schemaBefore = "6b4b85a218969e26f074333cf92009a0ae0f8b84"
 )
 
 // sources extracts a commit from the history of this checkout.

@@ -36,10 +36,10 @@ type night struct {
 	*world
 	sim   *ec2sim.Sim
 	shell *shell
-	// living must live through all of it; ended is what Lapse ended by right, foreign and unexplained are not its to end.
-	living, ended, foreign, unexplained string
-	silent                              []string
-	registry                            string // its UUID
+	// living must live through all of it; ended is what Lapse ended by right, foreign and untracked are not its to end.
+	living, ended, foreign, untracked string
+	silent                            []string
+	registry                          string // its UUID
 }
 
 // TestE2ERunbook lets go wrong what deploy/runbook.md is about and does what it says, command by command as it stands there.
@@ -116,14 +116,14 @@ func chapters() []chapter {
 			"janitor pause": "armed → paused", "janitor status": "nothing is ended until `janitor resume`", "lease why": "has ended", "lease history": "revoke",
 			"grep": `"kind":"terminating"`, "etcdctl get": `"state":"ended"`, "janitor resume": "paused → armed",
 		}},
-		{title: "It does not end X", wrong: (*night).strays, says: map[string]string{"lease list --unexplained": "UNEXPLAINED", "lease list --foreign": "FOREIGN"}},
+		{title: "It does not end X", wrong: (*night).strays, says: map[string]string{"lease list --untracked": "UNTRACKED", "lease list --foreign": "FOREIGN"}},
 		{title: "Tags that are late", says: map[string]string{"lease doctor": "as janitor   yes", "lease list": "active"}},
-		{title: "silence", wrong: (*night).fallSilent, says: map[string]string{
-			"janitor status": "brake silence held", "janitor resume": "brake silence lifted",
+		{title: "heartbeats", wrong: (*night).fallSilent, says: map[string]string{
+			"janitor status": "brake heartbeats engaged", "janitor release-brake heartbeats": "brake heartbeats released",
 		}, after: (*night).silentEnd},
-		{title: "restored and stranger", wrong: (*night).stampSetBack, says: map[string]string{
-			"janitor status": "brake restored held (everywhere)", "janitor resume --brake restored": "brake restored lifted",
-			"janitor resume --brake stranger": "brake stranger is not held",
+		{title: "rollback and unwatched", wrong: (*night).checkpointSetBack, says: map[string]string{
+			"janitor status": "brake rollback engaged (everywhere)", "janitor release-brake rollback": "brake rollback released",
+			"janitor release-brake unwatched": "brake unwatched is not engaged",
 		}},
 		{title: "Backup", says: map[string]string{"etcdutl snapshot status": "REVISION"}, after: (*night).extendOne},
 		{title: "Restore", says: map[string]string{"until janitor status | grep": "the registry was set back to an older state"}, after: (*night).setBackInTime},
@@ -198,7 +198,7 @@ func (n *night) follow(c chapter, command string) {
 	said := n.shell.do(here)
 	for begin, want := range c.says {
 		want, absent := strings.CutPrefix(want, "!")
-		want = strings.NewReplacer("REGISTRY", n.registry, "UNEXPLAINED", n.unexplained, "FOREIGN", n.foreign, "LIVING", n.living).Replace(want)
+		want = strings.NewReplacer("REGISTRY", n.registry, "UNTRACKED", n.untracked, "FOREIGN", n.foreign, "LIVING", n.living).Replace(want)
 		if strings.HasPrefix(command, begin) && strings.Contains(said, want) == absent {
 			n.t.Errorf("below %q, `%s` says\n%swant %q (absent: %t)", c.title, command, said, want, absent)
 		}
@@ -215,18 +215,18 @@ func (n *night) endOne() {
 // strays are instances that bear tags and that nothing here may end.
 func (n *night) strays() {
 	n.foreign = n.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: "00000000-0000-4000-8000-000000000000"}}).ID
-	n.unexplained = n.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: n.registry}}).ID
+	n.untracked = n.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: n.registry}}).ID
 }
 
 // fallSilent launches instances that nobody renews.
 func (n *night) fallSilent() {
-	n.launch("silent", "1h", "--count 4 --ttl 5s")
+	n.launch("silent", "1h", "--count 4 --heartbeat-timeout 5s")
 	launch, err := n.store.Launch(n.t.Context(), "silent")
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	n.silent = launch.Instances()
-	n.shell.do("until janitor status | grep 'brake silence held'; do sleep 1; done")
+	n.shell.do("until janitor status | grep 'brake heartbeats engaged'; do sleep 1; done")
 }
 
 // silentEnd waits until those that are dead indeed have ended.
@@ -242,12 +242,12 @@ func (n *night) silentEnd() {
 	n.shell.do("until janitor status --check; do sleep 1; done")
 }
 
-// stampSetBack puts an older stamp in the place of the newest.
-func (n *night) stampSetBack() {
-	n.shell.do("etcdctl get /lapse/default/sweep --print-value-only >$HOME/stamp")
+// stampSetBack puts an older checkpoint in the place of the newest.
+func (n *night) checkpointSetBack() {
+	n.shell.do("etcdctl get /lapse/default/checkpoint --print-value-only >$HOME/checkpoint")
 	n.fiveMoreSweeps()
-	n.shell.do("etcdctl put /lapse/default/sweep <$HOME/stamp")
-	n.shell.do("until janitor status | grep 'brake restored held'; do sleep 1; done")
+	n.shell.do("etcdctl put /lapse/default/checkpoint <$HOME/checkpoint")
+	n.shell.do("until janitor status | grep 'brake rollback engaged'; do sleep 1; done")
 }
 
 // extendOne makes a change that the backup does not know.
@@ -267,9 +267,9 @@ func (n *night) setBackInTime() {
 			n.t.Errorf("the restored state knows of the later extension: %+v", l.History)
 		}
 	}
-	stamp, err := n.store.Sweep(n.t.Context())
-	if err != nil || stamp.Revision <= 1_000_000_000 {
-		n.t.Errorf("the stamp is of revision %d (%v), which may have been of another record before", stamp.Revision, err)
+	checkpoint, err := n.store.Checkpoint(n.t.Context())
+	if err != nil || checkpoint.Revision <= 1_000_000_000 {
+		n.t.Errorf("the checkpoint is of revision %d (%v), which may have been of another record before", checkpoint.Revision, err)
 	}
 }
 

@@ -19,20 +19,20 @@ import (
 )
 
 // TestE2EAnotherSchemaIsRefused runs the programs of the schema before this one and the present ones over a registry of
-// the other. Each refuses it whole, in a sentence, and writes nothing: in records of schema 1 the dates have no number,
-// and a zero in its place would say that none was ever agreed on. No janitor campaigns, so none can end anything.
+// the other. Each refuses it whole, in a sentence, and writes nothing: in records of schema 2 fields have other names, and
+// zeros in their place would say that nothing was agreed on. No janitor campaigns, so none can end anything.
 func TestE2EAnotherSchemaIsRefused(t *testing.T) {
 	sim := ec2sim.New(ec2sim.Config{})
 	young := newSimWorld(t, sim)
 	old, client := *young, young.raw()
 	old.bin = buildIn(t, sources(t, schemaBefore))
 
-	t.Log("a registry of schema 1, and the present programs")
+	t.Log("a registry of schema 2, and the present programs")
 	old.run("lease", "init", "--armed")
 	leader := old.spawn(old.command(old.aws, "janitor", "run", "--schedule", "@every 1s"), "janitor-old")
 	old.until("the old janitor sweeps", func() bool {
-		_, stamped := old.keys(client)["sweep"]
-		return stamped
+		_, checkpointed := old.keys(client)["sweep"]
+		return checkpointed
 	})
 	id := strings.TrimSpace(old.run("lease", "launch", "--id", "old", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro", "--term", "1h", "-q"))
 	endJanitor(t, leader)
@@ -55,17 +55,17 @@ func TestE2EAnotherSchemaIsRefused(t *testing.T) {
 		{"janitor", "pause"},
 		{"janitor", "status"},
 	} {
-		young.refused("has schema 1, which this version does not read (it reads 2): use the version that wrote it", args...)
+		young.refused("has schema 2, which this version does not read (it reads 3): use the version that wrote it", args...)
 	}
 	young.sidecar(id)
 	young.until("the sidecar says that it cannot read its lease", func() bool {
 		said, _ := os.ReadFile(filepath.Join(young.dir, id+".log"))
-		return strings.Contains(string(said), "has schema 1, which")
+		return strings.Contains(string(said), "has schema 2, which")
 	})
-	young.refused("has schema 1, which", "sidecar", "extend", "--socket", young.socket(id), "--for", "2h")
+	young.refused("has schema 2, which", "sidecar", "extend", "--socket", young.socket(id), "--for", "2h")
 	old.same(client, was)
 
-	t.Log("a registry of schema 2, and the programs before it")
+	t.Log("a registry of schema 3, and the programs before it")
 	old.wipe(client)
 	young.run("lease", "init", "--armed")
 	was = young.written(client)
@@ -76,7 +76,7 @@ func TestE2EAnotherSchemaIsRefused(t *testing.T) {
 		{"janitor", "run", "--schedule", "@every 1s"},
 		{"janitor", "sweep"},
 	} {
-		old.refused("registry default has schema 2, this version knows 1: upgrade this program", args...)
+		old.refused("registry default has schema 3, this version knows 2: upgrade this program", args...)
 	}
 	young.same(client, was)
 	if i, _ := sim.Instance(id); i.State != "running" || len(sim.Instances()) != 1 {

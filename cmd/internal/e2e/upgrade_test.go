@@ -75,7 +75,7 @@ type upgrade struct {
 	etcd       *clientv3.Client
 	old, young *side
 	lives      []string // to be running in the end
-	beats      []string // of these, the ones that are renewed
+	heartbeats []string // of these, the ones that are renewed
 	dies       []string
 }
 
@@ -100,20 +100,20 @@ func (s *side) janitor() *exec.Cmd {
 		"--boot-grace", "10s", "--launch-window", "5s", "--rate-min", "1000", "--leader-max", "100"), fmt.Sprintf("janitor-%s-%d", s.name, s.runs))
 }
 
-// turn ends the leading janitor, sees that of the other side take over, and that this keeps what the last stamp said.
+// turn ends the leading janitor, sees that of the other side take over, and that this keeps what the last checkpoint said.
 func (u *upgrade) turn(leader *exec.Cmd, how syscall.Signal, next *side) {
 	u.t.Helper()
 	if err := leader.Process.Signal(how); err != nil {
 		u.t.Fatal(err)
 	}
 	_ = leader.Wait() // a kill is no error here
-	last, err := u.young.store.Sweep(u.t.Context())
+	last, err := u.young.store.Checkpoint(u.t.Context())
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	was := next.read(u.etcd, "sweep")
+	was := next.read(u.etcd, "checkpoint")
 	u.leads(last.Leader, fmt.Sprintf("the %s janitor, after the other ended by %s,", next.name, how))
-	u.kept("a turn to the "+next.name+" janitor", "sweep", was, next)
+	u.kept("a turn to the "+next.name+" janitor", "checkpoint", was, next)
 }
 
 // kept checks that a record was written since, and that nothing was lost of what that side does not know.
@@ -133,26 +133,26 @@ func (u *upgrade) leads(last, what string) {
 	u.t.Helper()
 	var since int64
 	u.young.until(what+" leads", func() bool {
-		stamp, err := u.young.store.Sweep(u.t.Context())
-		if err != nil || stamp.Leader == last {
+		checkpoint, err := u.young.store.Checkpoint(u.t.Context())
+		if err != nil || checkpoint.Leader == last {
 			return false
 		}
 		if since == 0 {
-			since = stamp.Sequence
+			since = checkpoint.Sequence
 		}
-		return stamp.Sequence >= since+1
+		return checkpoint.Sequence >= since+1
 	})
 }
 
 // half lets one side launch, and the other, whose janitor leads, rewrite all that this wrote.
 func (u *upgrade) half(name string, writer, rewriter *side) {
 	u.t.Helper()
-	beating := u.launch(writer, "beating-"+name, "2", "--ttl", "5s")
+	renewing := u.launch(writer, "beating-"+name, "2", "--heartbeat-timeout", "5s")
 	quiet := u.launch(writer, "quiet-"+name, "3")
-	writer.sidecar(beating[0])
-	rewriter.sidecar(beating[1])
-	u.lives, u.beats = append(u.lives, append(beating, quiet[2])...), append(u.beats, beating...)
-	u.young.until("all beat", func() bool { return u.young.beatingAt(lease.Duration(lease.MinTTL)) == len(u.beats) })
+	writer.sidecar(renewing[0])
+	rewriter.sidecar(renewing[1])
+	u.lives, u.heartbeats = append(u.lives, append(renewing, quiet[2])...), append(u.heartbeats, renewing...)
+	u.young.until("all beat", func() bool { return u.young.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == len(u.heartbeats) })
 	if again := u.launch(rewriter, "quiet-"+name, "3"); !slices.Equal(again, quiet) {
 		u.t.Errorf("resumed by the %s launcher: %v, want %v", rewriter.name, again, quiet)
 	}
@@ -164,11 +164,11 @@ func (u *upgrade) half(name string, writer, rewriter *side) {
 
 	before := map[string]record{}
 	for _, key := range []string{
-		"registry", "sweep", "launches/doomed-" + name, "leases/" + beating[0], "leases/" + beating[1], "leases/" + quiet[0], "leases/" + quiet[1],
+		"registry", "checkpoint", "launches/doomed-" + name, "leases/" + renewing[0], "leases/" + renewing[1], "leases/" + quiet[0], "leases/" + quiet[1],
 	} {
 		before[key] = writer.plant(u.etcd, key)
 	}
-	u.rewrite(rewriter, beating, quiet)
+	u.rewrite(rewriter, renewing, quiet)
 	u.young.until("what is over, given back or left behind being ended", func() bool {
 		return !slices.ContainsFunc(u.dies, func(id string) bool { return u.ended(id) != nil })
 	})
@@ -189,7 +189,7 @@ func (u *upgrade) launch(s *side, token, count string, more ...string) []string 
 	}
 	args := append([]string{
 		"launch", "--id", token, "--count", count, "--holder", "ada", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
-		"--term", "1h", "--not-after", "6h", "-o", "json",
+		"--term", "1h", "--max-term", "6h", "-o", "json",
 	}, more...)
 	if err := json.Unmarshal([]byte(s.run("lease", args...)), &answer); err != nil {
 		u.t.Fatal(err)
@@ -205,7 +205,7 @@ func (u *upgrade) launch(s *side, token, count string, more ...string) []string 
 func (u *upgrade) resume(name string) {
 	u.t.Helper()
 	if _, _, err := u.young.store.UpdateRegistry(u.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.Lift(time.Now(), lease.BrakeSilence, []lease.Brake{{Name: lease.BrakeSilence, Reason: name, Since: time.Now()}}, lease.By{Actor: "e2e"}), nil
+		return g.Lift(time.Now(), lease.BrakeHeartbeats, []lease.Brake{{Name: lease.BrakeHeartbeats, Reason: name, Since: time.Now()}}, lease.By{Actor: "e2e"}), nil
 	}); err != nil {
 		u.t.Fatal(err)
 	}
@@ -238,9 +238,9 @@ func (u *upgrade) crash(s *side, token string, more ...string) string {
 }
 
 // rewrite uses every command of one side on what the other launched. Of each pair, one sidecar is of either side.
-func (u *upgrade) rewrite(s *side, beating, quiet []string) {
+func (u *upgrade) rewrite(s *side, renewing, quiet []string) {
 	u.t.Helper()
-	for _, id := range beating {
+	for _, id := range renewing {
 		s.run("sidecar", "extend", "--socket", s.socket(id), "--for", "2h")
 		s.run("lease", "extend", id, "--for", "3h")
 		s.run("lease", "why", id)
@@ -293,7 +293,7 @@ func (u *upgrade) check() {
 			u.t.Errorf("%s is %s, its lease %s with mark %v; want it running, with a lease that holds", id, i.State, l.State, l.Mark)
 		}
 	}
-	for _, id := range u.beats {
+	for _, id := range u.heartbeats {
 		if hb := snapshot.Heartbeats[id]; !hb.Held || hb.Changes < leases[id].Changes {
 			u.t.Errorf("the heartbeat of %s is %+v, behind change %d of its lease", id, hb, leases[id].Changes)
 		}

@@ -192,11 +192,11 @@ func TestHostileStoppedPipes(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.sweeping()
-		id := w.launch("--term", "2h", "--ttl", ttl.String())[0]
+		id := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String())[0]
 		stderr := w.sink("stderr")
 		stderr.fill()
 		s := w.sidecar(id, stderr.file)
-		if !within(20*time.Second, func() bool { return w.reg.beats(id) }) {
+		if !within(20*time.Second, func() bool { return w.reg.heartbeats(id) }) {
 			t.Error("a sidecar whose stderr nobody reads never renews")
 		}
 		s.ends(stopBound)
@@ -204,16 +204,16 @@ func TestHostileStoppedPipes(t *testing.T) {
 	t.Run("sidecar, while etcd is away", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		id := w.launch("--term", "2h", "--ttl", ttl.String())[0]
+		id := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String())[0]
 		stderr := w.sink("stderr")
 		s := w.sidecar(id, stderr.file)
-		w.until("a heartbeat", func() bool { return w.reg.beats(id) })
+		w.until("a heartbeat", func() bool { return w.reg.heartbeats(id) })
 		stderr.fill()
 		w.etcd.kill()
-		passes(time.Now().Add(ttl))
+		passes(time.Now().Add(heartbeatTimeout))
 		w.startEtcd(embedded.Config{Dir: w.etcdDir()})
-		passes(time.Now().Add(2 * ttl))
-		if !w.reg.beats(id) {
+		passes(time.Now().Add(2 * heartbeatTimeout))
+		if !w.reg.heartbeats(id) {
 			t.Error("etcd is back, and the sidecar no longer renews")
 		}
 		s.signal(syscall.SIGTERM)

@@ -51,17 +51,17 @@ func everySecond(t *testing.T, by time.Duration) {
 	t.Helper()
 	w := newWorld(t)
 	j := w.sweeping()
-	healthy := w.launch("--term", "2h", "--ttl", ttl.String())[0]
+	healthy := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String())[0]
 	w.sidecar(healthy, nil)
-	w.until("a heartbeat", func() bool { return w.claimed(healthy, ttl) })
+	w.until("a heartbeat", func() bool { return w.claimed(healthy, heartbeatTimeout) })
 	expired := w.launch("--term", "6s")[0]
 	j.wall.set(by)
 	w.sweeps("while the clock is "+by.String()+" off", 3, 20*time.Second)
-	w.lives("while the clock is off", healthy, ttl)
+	w.lives("while the clock is off", healthy, heartbeatTimeout)
 	j.wall.set(0)
 	w.sweeps("once the clock is right", 3, 20*time.Second)
 	w.ended("expired while the clock was off", expired, markGrace+20*time.Second)
-	w.lives("the clock is right", healthy, ttl+markGrace+6*time.Second)
+	w.lives("the clock is right", healthy, heartbeatTimeout+markGrace+6*time.Second)
 	j.ends(stopBound)
 }
 
@@ -91,13 +91,13 @@ func TestHostileClocksStep(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.sweeping()
-		id := w.launch("--term", "2h", "--ttl", ttl.String())[0]
+		id := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String())[0]
 		s := w.sidecar(id, nil)
-		w.until("a heartbeat", func() bool { return w.claimed(id, ttl) })
+		w.until("a heartbeat", func() bool { return w.claimed(id, heartbeatTimeout) })
 		for _, by := range []time.Duration{time.Hour, -year, 10 * year, 0} {
 			s.wall.set(by)
-			w.lives("its sidecar's clock is "+by.String()+" off", id, ttl+markGrace)
-			if !w.reg.beats(id) {
+			w.lives("its sidecar's clock is "+by.String()+" off", id, heartbeatTimeout+markGrace)
+			if !w.reg.heartbeats(id) {
 				t.Errorf("with its clock %s off, the sidecar no longer renews", by)
 			}
 		}

@@ -21,7 +21,7 @@
 //   - sink_test.go, row 6: a leader's stderr is not read, or its audit log becomes a FIFO. No sweep came any more, nothing
 //     that was due ended, and SIGTERM did not end it.
 //   - forged_test.go, row 7: heartbeats with "changes": 9223372036854775807. Three held the whole registry past all dates;
-//     `janitor resume --brake` said lifted and was not; change counters became negative.
+//     `janitor release-brake` said lifted and was not; change counters became negative.
 //   - facts_test.go, row 8: the janitor's credentials become those of an empty account. 12 of 12 leases were recorded as
 //     ended, and their instances ran.
 //   - forged_test.go, row 13: a bad heartbeat is written 600 times. Nearly each write cost a read of everything, and its own
@@ -39,7 +39,7 @@
 //   - think_test.go: facts that change while adopt, release, revoke, unmanage, recover or arm asks. Adopt took an instance that
 //     EC2 had terminated, and recover one that bore another registry's tag by then; the others held.
 //   - forged_test.go: each field of a heartbeat, and its bytes. The greatest change counter alone was believed. Sidecars that
-//     claim more while a person lifts a brake: `janitor resume --brake` exited 0, and the next sweep held it again.
+//     claim more while a person lifts a brake: `janitor release-brake` exited 0, and the next sweep held it again.
 //   - clock_test.go: ten years ahead and back, a clock that jumps all the time: as row 5. Clocks of standby and sidecar: held.
 //   - blocked_test.go: stdout, stderr and stdin of lease, janitor and sidecar, and files that block from the start: each hung,
 //     and ignored SIGTERM. A tiny disk: as row 16. The memory's file blocking under a running janitor: held.

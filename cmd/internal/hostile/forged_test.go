@@ -28,7 +28,7 @@ func (w *world) forge(id, content string) {
 // heartbeat is a sound one, with some fields changed.
 func heartbeat(id string, changed map[string]any) string {
 	fields := map[string]any{
-		"schema": lease.Schema, "instance_id": id, "boot_id": "b", "address": "10.0.0.1", "version": "dev", "changes": 1, "ttl": ttl.String(),
+		"schema": lease.Schema, "instance_id": id, "boot_id": "b", "address": "10.0.0.1", "version": "dev", "changes": 1, "heartbeat_timeout": heartbeatTimeout.String(),
 		"since": time.Now().UTC().Format(time.RFC3339),
 	}
 	for name, value := range changed {
@@ -46,19 +46,19 @@ func TestHostileRow07ChangeCounterForged(t *testing.T) {
 	w.sweeping()
 	const term = 20 * time.Second
 	over := time.Now().Add(term)
-	ids := w.launch("--term", term.String(), "--ttl", ttl.String(), "--count", "4")
+	ids := w.launch("--term", term.String(), "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "4")
 	forgers, honest := ids[:3], ids[3]
 	w.sidecar(honest, nil)
-	w.until("the honest one renewing", func() bool { return w.claimed(honest, ttl) })
+	w.until("the honest one renewing", func() bool { return w.claimed(honest, heartbeatTimeout) })
 	for _, id := range forgers {
 		w.forge(id, heartbeat(id, map[string]any{"changes": math.MaxInt64}))
 	}
 	w.sweeps("forged", 3, 20*time.Second)
-	out, said, code := w.exits("janitor", "resume", "--brake", "restored", "--yes")
+	out, said, code := w.exits("janitor", "release-brake", "rollback", "--yes")
 	w.sweeps("after the release", 3, 20*time.Second)
 	for _, b := range w.reg.last().Brakes {
-		if code == 0 && b.Name == "restored" && strings.Contains(out, "lifted") {
-			t.Errorf("janitor resume --brake restored says %q, and %q holds: %s (%s)", strings.TrimSpace(out), b.Scope, b.Reason, said)
+		if code == 0 && b.Name == "rollback" && strings.Contains(out, "released") {
+			t.Errorf("janitor release-brake rollback says %q, and %q holds: %s (%s)", strings.TrimSpace(out), b.Scope, b.Reason, said)
 		}
 	}
 	passes(over)
@@ -77,23 +77,23 @@ func TestHostileLiftUndone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sweeping()
-	ids := w.launch("--term", "2h", "--ttl", ttl.String(), "--count", "3")
+	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "3")
 	for _, id := range ids {
 		w.forge(id, heartbeat(id, map[string]any{"changes": 1000}))
 	}
 	held := func() bool {
-		return slices.ContainsFunc(w.reg.last().Brakes, func(b brake) bool { return b.Name == "restored" && b.Scope == "" })
+		return slices.ContainsFunc(w.reg.last().Brakes, func(b brake) bool { return b.Name == "rollback" && b.Scope == "" })
 	}
-	w.until("the brake restored being held", held)
-	p := w.asks("janitor", "resume", "--brake", "restored")
+	w.until("the brake rollback being held", held)
+	p := w.asks("janitor", "release-brake", "rollback")
 	for _, id := range ids {
 		w.forge(id, heartbeat(id, map[string]any{"changes": 5000}))
 	}
 	code := p.yes()
-	if says := func() bool { return strings.Contains(p.text(), "holds it again") }; code != 5 || !within(5*time.Second, says) {
+	if says := func() bool { return strings.Contains(p.text(), "engages it again") }; code != 5 || !within(5*time.Second, says) {
 		t.Errorf("exit code %d, says %q; want 5, and that it is held again", code, p.text())
 	}
-	w.until("the brake restored being held again", held)
+	w.until("the brake rollback being held again", held)
 }
 
 // TestHostileRow13BadKeyWrittenOften writes one bad heartbeat hundreds of times: what that costs etcd is bounded, and the
@@ -102,10 +102,10 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sweeping("--schedule", "@every 3s")
-	ids := w.launch("--term", "2h", "--ttl", ttl.String(), "--count", "3")
+	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "3")
 	bad, silent, healthy := ids[0], ids[1], ids[2]
 	lost, kept := w.sidecar(silent, nil), w.sidecar(healthy, nil)
-	w.until("heartbeats", func() bool { return w.claimed(silent, ttl) && w.claimed(healthy, ttl) })
+	w.until("heartbeats", func() bool { return w.claimed(silent, heartbeatTimeout) && w.claimed(healthy, heartbeatTimeout) })
 	expiring := w.launch("--term", "8s")[0]
 	const long, writes = 12 * time.Second, 600
 	calm := w.reads(func() { passes(time.Now().Add(long)) })
@@ -125,7 +125,7 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	}
 	lost.kill()
 	w.ended("expired beside a bad heartbeat", expiring, 20*time.Second)
-	w.ended("its heartbeat is lost, beside a bad one", silent, ttl+markGrace+30*time.Second)
+	w.ended("its heartbeat is lost, beside a bad one", silent, heartbeatTimeout+markGrace+30*time.Second)
 	w.lives("its own heartbeat is bad", bad, time.Second)
 	w.lives("beside a bad heartbeat", healthy, time.Second)
 	kept.ends(stopBound)
@@ -180,9 +180,9 @@ func TestHostileHeartbeats(t *testing.T) {
 		"changes beyond int64": func(id string) string {
 			return strings.Replace(heartbeat(id, nil), `"changes":1`, `"changes":1e300`, 1)
 		},
-		"ttl negative":       func(id string) string { return heartbeat(id, map[string]any{"ttl": "-5s"}) },
-		"ttl of centuries":   func(id string) string { return heartbeat(id, map[string]any{"ttl": "2000000h"}) },
-		"ttl a number":       func(id string) string { return heartbeat(id, map[string]any{"ttl": math.MaxInt64}) },
+		"ttl negative":       func(id string) string { return heartbeat(id, map[string]any{"heartbeat_timeout": "-5s"}) },
+		"ttl of centuries":   func(id string) string { return heartbeat(id, map[string]any{"heartbeat_timeout": "2000000h"}) },
+		"ttl a number":       func(id string) string { return heartbeat(id, map[string]any{"heartbeat_timeout": math.MaxInt64}) },
 		"since in year 9999": func(id string) string { return heartbeat(id, map[string]any{"since": "9999-12-31T23:59:59Z"}) },
 		"since in year 1":    func(id string) string { return heartbeat(id, map[string]any{"since": "0001-01-01T00:00:00Z"}) },
 		"1 MB in each string": func(id string) string {
@@ -198,7 +198,7 @@ func TestHostileHeartbeats(t *testing.T) {
 		"nothing":              func(string) string { return "" },
 		"deep":                 func(string) string { return strings.Repeat("[", 200_000) },
 		"fields that are others": func(id string) string {
-			return fmt.Sprintf(`{"schema":{},"instance_id":%q,"changes":"many","ttl":[]}`, id)
+			return fmt.Sprintf(`{"schema":{},"instance_id":%q,"changes":"many","heartbeat_timeout":[]}`, id)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,16 +207,16 @@ func TestHostileHeartbeats(t *testing.T) {
 			w.sweeping()
 			const term = 25 * time.Second
 			over := time.Now().Add(term)
-			hostile := w.launch("--term", term.String(), "--ttl", ttl.String())[0]
-			ids := w.launch("--term", "2h", "--ttl", ttl.String(), "--count", "2")
+			hostile := w.launch("--term", term.String(), "--heartbeat-timeout", heartbeatTimeout.String())[0]
+			ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "2")
 			lost := w.sidecar(ids[0], nil)
 			w.sidecar(ids[1], nil)
-			w.until("heartbeats", func() bool { return w.claimed(ids[0], ttl) && w.claimed(ids[1], ttl) })
+			w.until("heartbeats", func() bool { return w.claimed(ids[0], heartbeatTimeout) && w.claimed(ids[1], heartbeatTimeout) })
 			expiring := w.launch("--term", "4s")[0]
 			w.forge(hostile, content(hostile))
 			lost.kill()
 			w.ended("another, expired", expiring, markGrace+20*time.Second)
-			w.ended("another, its heartbeat lost", ids[0], ttl+2*markGrace+30*time.Second)
+			w.ended("another, its heartbeat lost", ids[0], heartbeatTimeout+2*markGrace+30*time.Second)
 			passes(over)
 			w.ended("the forger, expired", hostile, markGrace+20*time.Second)
 			w.lives("another, renewing", ids[1], time.Second)

@@ -42,7 +42,7 @@ type record struct {
 }
 
 // sweep is what they know of the last sweep.
-type sweep struct {
+type checkpoint struct {
 	Sequence int64   `json:"sequence"`
 	Brakes   []brake `json:"brakes"`
 }
@@ -135,10 +135,10 @@ func (r *registry) lease(id string) (l record) {
 	return l
 }
 
-func (r *registry) beats(id string) bool { return r.read("heartbeats/"+id, nil) }
+func (r *registry) heartbeats(id string) bool { return r.read("heartbeats/"+id, nil) }
 
-func (r *registry) last() (s sweep) {
-	r.read("sweep", &s)
+func (r *registry) last() (s checkpoint) {
+	r.read("checkpoint", &s)
 	return s
 }
 
@@ -153,11 +153,11 @@ func (r *registry) uuid() string {
 	return is.UUID
 }
 
-// needsPerson are the brakes of the last sweep that only a person releases, by their names of today and of DESIGN.
+// needsPerson are the brakes of the last sweep that only a person releases.
 func (r *registry) needsPerson() (names []string) {
 	for _, b := range r.last().Brakes {
 		switch b.Name {
-		case "restored", "rollback", "stranger", "unwatched":
+		case "rollback", "unwatched":
 			names = append(names, fmt.Sprintf("%s(%s): %s", b.Name, b.Scope, b.Reason))
 		}
 	}

@@ -35,12 +35,12 @@ func TestHostileRow03AuthorityRotated(t *testing.T) {
 	w.run("lease", "init", "--armed")
 	j := w.sweeping()
 	const count = 2 // so few may be silent before a brake holds
-	ids := w.launch("--term", "2h", "--ttl", ttl.String(), "--count", "2")
+	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "2")
 	for _, id := range ids {
 		w.sidecar(id, nil)
 	}
-	beating := func() bool { return !slices.ContainsFunc(ids, func(id string) bool { return !w.reg.beats(id) }) }
-	w.until("both sidecars renewing", beating)
+	renewing := func() bool { return !slices.ContainsFunc(ids, func(id string) bool { return !w.reg.heartbeats(id) }) }
+	w.until("both sidecars renewing", renewing)
 
 	replaceFile(t, config.ClientCAFile, slices.Concat(older.pem, newer.pem))
 	restart()
@@ -49,9 +49,9 @@ func TestHostileRow03AuthorityRotated(t *testing.T) {
 	newer.issue(client, key)
 	restart()
 	w.sweeps("the new one signs", 3, 30*time.Second)
-	passes(time.Now().Add(3 * ttl)) // heartbeats that nobody renews are gone
-	if !beating() {
-		t.Errorf("the new authority signs, and %s later not all of %d sidecars renew", 3*ttl, count)
+	passes(time.Now().Add(3 * heartbeatTimeout)) // heartbeats that nobody renews are gone
+	if !renewing() {
+		t.Errorf("the new authority signs, and %s later not all of %d sidecars renew", 3*heartbeatTimeout, count)
 	}
 	replaceFile(t, config.ClientCAFile, newer.pem)
 	restart()
@@ -59,9 +59,9 @@ func TestHostileRow03AuthorityRotated(t *testing.T) {
 	j.ends(stopBound)
 	w.janitor() // one that has read the new files
 	for _, id := range ids {
-		w.lives("rotated", id, 2*ttl+markGrace+6*time.Second)
+		w.lives("rotated", id, 2*heartbeatTimeout+markGrace+6*time.Second)
 	}
-	if !beating() {
+	if !renewing() {
 		t.Error("the old authority is gone, and not all sidecars renew")
 	}
 }

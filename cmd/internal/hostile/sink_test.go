@@ -60,7 +60,7 @@ func TestHostileRow04SidecarLogsIntoAStoppedPipe(t *testing.T) {
 	w := newWorld(t)
 	w.sweeping()
 	const patient = 12 * time.Second // its key outlasts that a renewal fails
-	id := w.launch("--term", "2h", "--ttl", patient.String())[0]
+	id := w.launch("--term", "2h", "--heartbeat-timeout", patient.String())[0]
 	stderr := w.sink("stderr")
 	s := w.sidecar(id, stderr.file)
 	w.until("the sidecar renewing by its lease", func() bool { return w.claimed(id, patient) })
@@ -70,7 +70,7 @@ func TestHostileRow04SidecarLogsIntoAStoppedPipe(t *testing.T) {
 	resume()
 	w.until("etcd answering again", w.reg.answers)
 	w.lives("the reader of its sidecar's stderr has stopped", id, 2*patient+markGrace+6*time.Second)
-	if !w.reg.beats(id) {
+	if !w.reg.heartbeats(id) {
 		t.Error("its heartbeat has lapsed")
 	}
 	s.ends(stopBound)
@@ -78,10 +78,10 @@ func TestHostileRow04SidecarLogsIntoAStoppedPipe(t *testing.T) {
 
 // claimed reports whether the heartbeat is kept by the timeout of its lease.
 func (w *world) claimed(id string, timeout time.Duration) bool {
-	var beat struct {
-		TTL string `json:"ttl"`
+	var heartbeat struct {
+		HeartbeatTimeout string `json:"heartbeat_timeout"`
 	}
-	return w.reg.read("heartbeats/"+id, &beat) && beat.TTL == timeout.String()
+	return w.reg.read("heartbeats/"+id, &heartbeat) && heartbeat.HeartbeatTimeout == timeout.String()
 }
 
 // TestHostileRow06LeaderWritesIntoAStoppedPipe lets what a leader writes block, while there is a standby: a sweep follows the

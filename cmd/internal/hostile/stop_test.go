@@ -35,9 +35,9 @@ func TestHostileStopped(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		j := w.sweeping()
-		id := w.launch("--term", "2h", "--ttl", ttl.String())[0]
+		id := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String())[0]
 		s := w.sidecar(id, nil)
-		w.until("a heartbeat", func() bool { return w.claimed(id, ttl) })
+		w.until("a heartbeat", func() bool { return w.claimed(id, heartbeatTimeout) })
 		defer w.freeze(w.etcd)()
 		launcher := w.start(w.command("lease", "launch", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro", "--unattended"))
 		passes(time.Now().Add(2 * time.Second))
@@ -77,9 +77,9 @@ func TestHostileStopped(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		j, standby := w.sweeping(), w.janitor()
-		id := w.launch("--term", "2h", "--ttl", ttl.String())[0]
+		id := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String())[0]
 		s := w.sidecar(id, nil)
-		w.until("a heartbeat", func() bool { return w.claimed(id, ttl) })
+		w.until("a heartbeat", func() bool { return w.claimed(id, heartbeatTimeout) })
 		w.etcd.kill()
 		passes(time.Now().Add(2 * time.Second))
 		for _, p := range []*process{s, j, standby} {
@@ -88,6 +88,6 @@ func TestHostileStopped(t *testing.T) {
 		w.startEtcd(embedded.Config{Dir: w.etcdDir()})
 		w.sidecar(id, nil)
 		w.janitor()
-		w.lives("all of it was stopped while etcd was away", id, 2*ttl+markGrace)
+		w.lives("all of it was stopped while etcd was away", id, 2*heartbeatTimeout+markGrace)
 	})
 }

@@ -25,12 +25,12 @@ import (
 )
 
 const (
-	region    = "us-east-1"
-	account   = "123456789012"
-	ttl       = 6 * time.Second  // heartbeat timeout of leases that have one
-	markGrace = 4 * time.Second  // notice of a termination
-	generous  = 60 * time.Second // deadline of a condition that processes bring about
-	stopBound = 30 * time.Second // from SIGTERM to the end of a process, where nothing that it asks hangs
+	region           = "us-east-1"
+	account          = "123456789012"
+	heartbeatTimeout = 6 * time.Second  // heartbeat timeout of leases that have one
+	markGrace        = 4 * time.Second  // notice of a termination
+	generous         = 60 * time.Second // deadline of a condition that processes bring about
+	stopBound        = 30 * time.Second // from SIGTERM to the end of a process, where nothing that it asks hangs
 )
 
 // world is an etcd process, a simulated EC2 over HTTP and the commands.

@@ -45,9 +45,9 @@ func TestE2EScenarioWrongClock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, wrong := newWorld(t), &clock{}
-			ids := w.launch(20, kind{ttl: ttl})
+			ids := w.launch(20, kind{heartbeatTimeout: heartbeatTimeout})
 			w.launch(20, kind{})
-			w.beat(ids...)
+			w.heartbeat(ids...)
 			wrong.set(c.atStart)
 			log, shown := w.insider(wrong)
 			w.until("a first sweep", func() bool { return len(log.said("msg=swept")) > 0 })
@@ -57,10 +57,10 @@ func TestE2EScenarioWrongClock(t *testing.T) {
 			const term = 6 * time.Second
 			short := w.launch(1, kind{term: term}) // it is over while the clock is wrong
 			wrong.set(c.later)
-			w.named(log, shown, "clock", place, c.clock)
-			w.until("a stamp that EC2's clock dates", func() bool {
-				stamp, err := w.store.Sweep(t.Context())
-				return err == nil && stamp.Fresh(time.Now())
+			w.named(log, shown, "clock", location, c.clock)
+			w.until("a checkpoint that EC2's clock dates", func() bool {
+				checkpoint, err := w.store.Checkpoint(t.Context())
+				return err == nil && checkpoint.Fresh(time.Now())
 			})
 			time.Sleep(term)
 			w.longEnough()
@@ -68,7 +68,7 @@ func TestE2EScenarioWrongClock(t *testing.T) {
 
 			wrong.set(0)
 			right := time.Now()
-			w.lifted(log, shown, "clock", place)
+			w.lifted(log, shown, "clock", location)
 			w.until("what is over indeed having ended", func() bool { return len(w.asked()) > 0 })
 			took := w.asked()[short[0]].Sub(right)
 			t.Logf("what was over ended %s after the clock was right, of which %s are its notice", took.Round(time.Millisecond), markGrace)
@@ -94,7 +94,7 @@ func (w *world) insider(by *clock) (*journal, func() string) {
 	policy, watched := plan.DefaultPolicy(), metrics.New("scenario", by.now)
 	policy.MarkGrace, policy.LoneGrace = markGrace, markGrace
 	j, err := janitor.New(janitor.Config{
-		Campaign: func(ctx context.Context) (janitor.Office, error) {
+		Campaign: func(ctx context.Context) (janitor.Leadership, error) {
 			return w.store.Campaign(ctx, "insider", 15*time.Second)
 		},
 		Healthy: w.store.Healthy, Clouds: []janitor.Cloud{cloud}, Policy: policy, Schedule: "@every 1s", Now: by.now,

@@ -16,9 +16,9 @@ import (
 func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ids := w.launch(60, kind{ttl: ttl})
+	ids := w.launch(60, kind{heartbeatTimeout: heartbeatTimeout})
 	w.launch(40, kind{})
-	w.beat(ids...)
+	w.heartbeat(ids...)
 	memory := filepath.Join(w.dir, "memory")
 	j := w.janitor("--state-dir", memory, "--lone-grace", markGrace.String())
 	registry := w.snapshot().Registry.UUID
@@ -50,14 +50,14 @@ func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 
 	w.run("lease", "init", "--uuid", registry, "--armed")
 	j = w.janitor("--state-dir", memory, "--lone-grace", markGrace.String())
-	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, "", "was seen before: the registry was set back to an older state")
-	w.says("instances", place, "100 managed, 100 of them unexplained (`lease list --unexplained`)")
+	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRollback, "", "was seen before: the registry was set back to an older state")
+	w.says("instances", location, "100 managed, 100 of them untracked (`lease list --untracked`)")
 	w.longEnough()
 
-	w.run("lease", append([]string{"recover", "--ttl", ttl.String(), "--yes"}, ids...)...)
+	w.run("lease", append([]string{"recover", "--heartbeat-timeout", heartbeatTimeout.String(), "--yes"}, ids...)...)
 	w.run("lease", "recover", "--yes")
-	w.run("janitor", "resume", "--brake", lease.BrakeRestored, "--yes")
-	w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, "")
+	w.run("janitor", "release-brake", lease.BrakeRollback, "--yes")
+	w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRollback, "")
 	w.longEnough()
 	w.nobodyDied()
 }
@@ -67,8 +67,8 @@ func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 func TestE2EScenarioEmptiedEtcdWithoutMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ids := w.launch(30, kind{ttl: ttl})
-	w.beat(ids...)
+	ids := w.launch(30, kind{heartbeatTimeout: heartbeatTimeout})
+	w.heartbeat(ids...)
 	j := w.janitor("--lone-grace", markGrace.String())
 	w.until("the tags saying that their leases are active", func() bool {
 		for _, id := range ids {
@@ -83,8 +83,8 @@ func TestE2EScenarioEmptiedEtcdWithoutMemory(t *testing.T) {
 	w.leaves(j)
 	w.run("lease", "init", "--uuid", registry, "--armed")
 	j = w.janitor("--lone-grace", markGrace.String())
-	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRestored, "", "instances were leased by their tag lapse:leased")
-	w.says("instances", place, "30 managed, 30 of them unexplained")
+	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRollback, "", "instances were leased by their tag lapse:leased")
+	w.says("instances", location, "30 managed, 30 of them untracked")
 	w.longEnough()
 	if n := w.sim.CallCounts()["TerminateInstances"]; n > 0 {
 		t.Errorf("TerminateInstances was called %d times", n)

@@ -21,15 +21,15 @@ import (
 )
 
 const (
-	perLaunch = 100
-	ttl       = lease.MinTTL
+	perLaunch        = 100
+	heartbeatTimeout = lease.MinHeartbeatTimeout
 )
 
 // kind is what the leases of a fleet have in common.
 type kind struct {
-	ttl  time.Duration // 0: nobody beats for them
-	term time.Duration // from now; 0: an hour
-	zone string        // of all of them; empty: a third in each of the region's
+	heartbeatTimeout time.Duration // 0: nobody beats for them
+	term             time.Duration // from now; 0: an hour
+	zone             string        // of all of them; empty: a third in each of the region's
 }
 
 // launch makes running instances with leases, a hundred a launch, and returns their ids. Every other one bears the tag
@@ -55,7 +55,7 @@ func (w *world) launchSome(registry lease.Registry, n int, k kind, over time.Tim
 	w.t.Helper()
 	token, now := uuid.NewString(), time.Now()
 	made := lease.Launch{
-		Schema: lease.Schema, Token: token, State: lease.LaunchOpen, Account: account, Region: region, Count: n, TTL: lease.Duration(k.ttl),
+		Schema: lease.Schema, Token: token, State: lease.LaunchOpen, Account: account, Region: region, Count: n, HeartbeatTimeout: lease.Duration(k.heartbeatTimeout),
 		Window: lease.Duration(time.Minute), Holder: "ada", CreatedAt: now.UTC(), Request: json.RawMessage(`{"ImageId":"ami-0123456789abcdef0"}`),
 		Attempts: []lease.Attempt{{ClientToken: token + ".1", Min: n, Max: n, Sends: 1, LastSend: now.UTC()}},
 	}
@@ -75,7 +75,7 @@ func (w *world) launchSome(registry lease.Registry, n int, k kind, over time.Tim
 		}
 		i := w.sim.Create(ec2sim.Instance{Region: region, Zone: zone, ClientToken: token + ".1", Tags: tags})
 		seen := lease.Instance{
-			ID: i.ID, Place: lease.Place{Account: account, Region: region}, Zone: i.Zone, ZoneID: i.ZoneID, State: lease.InstanceRunning,
+			ID: i.ID, Location: lease.Location{Account: account, Region: region}, Zone: i.Zone, ZoneID: i.ZoneID, State: lease.InstanceRunning,
 			LaunchTime: i.LaunchTime, ClientToken: i.ClientToken, Tags: i.Tags,
 		}
 		ids, w.fleet = append(ids, i.ID), append(w.fleet, seen)
@@ -115,8 +115,8 @@ type sidecars struct {
 	stop map[string]context.CancelFunc
 }
 
-// beat starts the real sidecar of each instance, and waits until each beats by the TTL of its lease.
-func (w *world) beat(ids ...string) *sidecars {
+// beat starts the real sidecar of each instance, and waits until each beats by the timeout of its lease.
+func (w *world) heartbeat(ids ...string) *sidecars {
 	w.t.Helper()
 	s := &sidecars{stop: map[string]context.CancelFunc{}}
 	var running sync.WaitGroup
@@ -137,19 +137,19 @@ func (w *world) beat(ids ...string) *sidecars {
 		}
 		running.Wait()
 	})
-	w.until("every sidecar beating by its lease", func() bool { return w.beating(ids) == len(ids) })
+	w.until("every sidecar beating by its lease", func() bool { return w.renewing(ids) == len(ids) })
 	return s
 }
 
-// beating counts those for which a heartbeat is there that tells of their lease, and is kept by its TTL.
-func (w *world) beating(ids []string) int {
+// beating counts those for which a heartbeat is there that tells of their lease, and is kept by its timeout.
+func (w *world) renewing(ids []string) int {
 	s, err := w.store.Snapshot(w.t.Context())
 	if err != nil {
 		return 0
 	}
 	n := 0
 	for _, l := range s.Leases {
-		if hb := s.Heartbeats[l.InstanceID]; hb.Held && hb.TTL == l.TTL && hb.Changes == l.Changes && slices.Contains(ids, l.InstanceID) {
+		if hb := s.Heartbeats[l.InstanceID]; hb.Held && hb.HeartbeatTimeout == l.HeartbeatTimeout && hb.Changes == l.Changes && slices.Contains(ids, l.InstanceID) {
 			n++
 		}
 	}

@@ -18,11 +18,11 @@ import (
 
 // status is `janitor status -o json`.
 type status struct {
-	Swept  bool           `json:"swept"`
-	Sweep  lease.Sweep    `json:"sweep"`
-	Brakes []lease.Brake  `json:"brakes"`
-	Leases map[string]int `json:"leases"`
-	Marked []lease.Lease  `json:"marked"`
+	Swept      bool             `json:"swept"`
+	Checkpoint lease.Checkpoint `json:"checkpoint"`
+	Brakes     []lease.Brake    `json:"brakes"`
+	Leases     map[string]int   `json:"leases"`
+	Marked     []lease.Lease    `json:"marked"`
 }
 
 // status asks the real command, which answers with an error while the registry cannot be read.
@@ -66,7 +66,7 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 	}
 	line := ""
 	for said := range strings.Lines(w.run("janitor", "status")) {
-		if strings.HasPrefix(said, fmt.Sprintf("brake %s held (%s): ", name, where)) {
+		if strings.HasPrefix(said, fmt.Sprintf("brake %s engaged (%s): ", name, where)) {
 			line = strings.TrimSpace(said)
 		}
 	}
@@ -74,17 +74,17 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 		w.t.Errorf("`janitor status` says %q of brake %s, want why: %s", line, name, why)
 	}
 	lifts := map[string]string{
-		lease.BrakeRestored: "; holds until `janitor resume --brake restored`", lease.BrakeStranger: "; holds until `janitor resume --brake stranger`",
-		lease.BrakeSilence: ", by `janitor resume --brake silence`",
+		lease.BrakeRollback: "; released by `janitor release-brake rollback`", lease.BrakeUnwatched: "; released by `janitor release-brake unwatched`",
+		lease.BrakeHeartbeats: ", by `janitor release-brake heartbeats`",
 	}[name]
-	if !strings.HasSuffix(line, cmp.Or(lifts, "; lifts with its cause")) {
+	if !strings.HasSuffix(line, cmp.Or(lifts, "; released when its cause ends")) {
 		w.t.Errorf("`janitor status` says %q, and not what lifts it", line)
 	}
 	w.t.Log("janitor status: " + line)
-	if gauge := fmt.Sprintf("lapse_brake_held{brake=%q,scope=%q} 1\n", name, scope); metrics != nil && !strings.Contains(metrics(), gauge) {
+	if gauge := fmt.Sprintf("lapse_brake_engaged{brake=%q,scope=%q} 1\n", name, scope); metrics != nil && !strings.Contains(metrics(), gauge) {
 		w.t.Errorf("the metrics lack %s", gauge)
 	}
-	w.loggedInTurn(log, "brake held", name, scope)
+	w.loggedInTurn(log, "brake engaged", name, scope)
 	return held
 }
 
@@ -95,7 +95,7 @@ func (w *world) loggedInTurn(log *journal, message, name, scope string) {
 	if scope == "" {
 		scope = `""`
 	}
-	about := regexp.MustCompile(`msg="(brake held|brake lifted)" brake=` + name + " scope=" + regexp.QuoteMeta(scope) + "( |$)")
+	about := regexp.MustCompile(`msg="(brake engaged|brake released)" brake=` + name + " scope=" + regexp.QuoteMeta(scope) + "( |$)")
 	var said []string
 	elected := false
 	for _, line := range log.all() {
@@ -104,13 +104,13 @@ func (w *world) loggedInTurn(log *journal, message, name, scope string) {
 		if found == nil {
 			continue
 		}
-		again := elected && found[1] == "brake held" && len(said) > 0 && said[len(said)-1] == found[1]
+		again := elected && found[1] == "brake engaged" && len(said) > 0 && said[len(said)-1] == found[1]
 		if elected = false; !again {
 			said = append(said, found[1])
 		}
 	}
 	for n, change := range said {
-		if change != [2]string{"brake held", "brake lifted"}[n%2] {
+		if change != [2]string{"brake engaged", "brake released"}[n%2] {
 			w.t.Errorf("not every change of brake %s at %s was logged once: %q", name, scope, said)
 			return
 		}
@@ -127,10 +127,10 @@ func (w *world) lifted(log *journal, metrics func() string, name, scope string) 
 		s, said := w.status()
 		return said == "" && s.of(name, scope) == nil
 	})
-	if metrics != nil && strings.Contains(metrics(), fmt.Sprintf("lapse_brake_held{brake=%q,scope=%q}", name, scope)) {
+	if metrics != nil && strings.Contains(metrics(), fmt.Sprintf("lapse_brake_engaged{brake=%q,scope=%q}", name, scope)) {
 		w.t.Errorf("the metrics still show brake %s", name)
 	}
-	w.loggedInTurn(log, "brake lifted", name, scope)
+	w.loggedInTurn(log, "brake released", name, scope)
 }
 
 // says waits until a line of `janitor status` has all of these texts, and returns it.

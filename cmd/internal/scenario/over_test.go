@@ -39,7 +39,7 @@ func TestE2EScenarioTermsOver(t *testing.T) {
 	w.until("2,000 ended, by the records", func() bool {
 		n := 0
 		for _, l := range w.snapshot().Leases {
-			if l.State == lease.StateEnded && l.Cause == lease.CauseTerm {
+			if l.State == lease.StateEnded && l.Cause == lease.CauseExpired {
 				n++
 			}
 		}

@@ -11,14 +11,14 @@ import (
 	"lapse/lease"
 )
 
-// TestE2EScenarioStalledEtcd stops a whole etcd for three times the TTL of 1,000 healthy leases. On waking it deletes the
+// TestE2EScenarioStalledEtcd stops a whole etcd for three times the timeout of 1,000 healthy leases. On waking it deletes the
 // heartbeats of all of them, at once, and their sidecars claim them anew.
 func TestE2EScenarioStalledEtcd(t *testing.T) {
 	// Not beside the others: 1,000 sidecars in one process need the machine, and, to come back, a longer notice.
-	const notice = 2 * ttl
+	const notice = 2 * heartbeatTimeout
 	w := newWorld(t)
-	ids := w.launch(1000, kind{ttl: ttl})
-	w.beat(ids...)
+	ids := w.launch(1000, kind{heartbeatTimeout: heartbeatTimeout})
+	w.heartbeat(ids...)
 	j := w.janitor("--mark-grace", notice.String(), "--lone-grace", notice.String())
 	deletions := w.lapses()
 
@@ -29,25 +29,25 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 		t.Errorf("of an etcd that does not answer, `janitor status` says %q", said)
 	}
 	t.Log("while it was stopped: " + strings.TrimSpace(said))
-	time.Sleep(3*ttl - time.Since(stopped)) // what is tested is that so much time passes
+	time.Sleep(3*heartbeatTimeout - time.Since(stopped)) // what is tested is that so much time passes
 	watched := w.watch()
 	resume()
 	woke := time.Now()
 	w.until("etcd deleting heartbeats", func() bool { return deletions() >= len(ids)/2 })
-	w.until("all sidecars beating again", func() bool { return w.beating(ids) == len(ids) })
+	w.until("all sidecars beating again", func() bool { return w.renewing(ids) == len(ids) })
 	back := time.Since(woke)
-	time.Sleep(time.Until(woke.Add(ttl + notice + 2*time.Second))) // what was silent since then would have ended
+	time.Sleep(time.Until(woke.Add(heartbeatTimeout + notice + 2*time.Second))) // what was silent since then would have ended
 	w.moreSweeps(2)
 	seen := watched()
 	t.Logf("stopped for %s; %d heartbeats were deleted, all were back after %s; `janitor status` named: %q",
 		woke.Sub(stopped).Round(time.Millisecond), deletions(), back.Round(time.Millisecond), seen)
 	w.nobodyDied()
 	if !slices.ContainsFunc(seen, func(line string) bool {
-		return strings.HasPrefix(line, lease.BrakeSilence) || strings.HasPrefix(line, "health")
+		return strings.HasPrefix(line, lease.BrakeHeartbeats) || strings.HasPrefix(line, "health")
 	}) {
 		t.Errorf("`janitor status` never named a brake: %q", seen)
 	}
-	if len(j.said(`msg="brake held"`)) == 0 {
+	if len(j.said(`msg="brake engaged"`)) == 0 {
 		t.Error("no brake was logged")
 	}
 }

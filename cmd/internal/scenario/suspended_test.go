@@ -27,13 +27,13 @@ func TestE2EScenarioSuspended(t *testing.T) {
 				j = w.candidate(args...)
 			}
 			w.until("a first sweep", func() bool { return len(j.said("msg=swept")) > 0 })
-			ids := w.launch(60, kind{ttl: ttl})
+			ids := w.launch(60, kind{heartbeatTimeout: heartbeatTimeout})
 			w.launch(30, kind{})
-			w.beat(ids...)
+			w.heartbeat(ids...)
 			w.moreSweeps(2)
 			deletions := w.lapses()
 
-			const away = 18 * time.Second // an office lapses after 15 s
+			const away = 18 * time.Second // a leadership lapses after 15 s
 			resume := w.suspend(j)
 			time.Sleep(away)
 			watched := w.watch()
@@ -46,7 +46,7 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			if said := j.said("starting up"); len(said) < 2 {
 				t.Errorf("the log says that a leader starts up in %q, want it at the start, and after waking", said)
 			}
-			w.until("all sidecars beating", func() bool { return w.beating(ids) == len(ids) })
+			w.until("all sidecars beating", func() bool { return w.renewing(ids) == len(ids) })
 		})
 	}
 }

@@ -27,7 +27,7 @@ import (
 const (
 	region   = "us-east-1"
 	account  = "123456789012"
-	place    = account + "/" + region
+	location = account + "/" + region
 	generous = 90 * time.Second // deadline of a condition that processes bring about
 )
 
@@ -157,17 +157,17 @@ func (w *world) snapshot() lease.Snapshot {
 // longEnough waits for so long that a hasty janitor would have ended by then what it takes for silent, or for over.
 func (w *world) longEnough() {
 	w.t.Helper()
-	time.Sleep(ttl + markGrace + 3*time.Second)
+	time.Sleep(heartbeatTimeout + markGrace + 3*time.Second)
 	w.moreSweeps(2)
 }
 
 // moreSweeps waits for so many sweeps more, which is the time that a janitor would have to do too much.
 func (w *world) moreSweeps(n int64) {
 	w.t.Helper()
-	from := w.snapshot().Sweep.Sequence
+	from := w.snapshot().Checkpoint.Sequence
 	w.until(strconv.FormatInt(n, 10)+" more sweeps", func() bool {
-		stamp, err := w.store.Sweep(w.t.Context())
-		return err == nil && stamp.Sequence >= from+n
+		checkpoint, err := w.store.Checkpoint(w.t.Context())
+		return err == nil && checkpoint.Sequence >= from+n
 	})
 }
 

@@ -22,7 +22,7 @@ import (
 )
 
 // Here is where the scripts' EC2 is.
-func Here() lease.Place { return lease.Place{Account: "123456789012", Region: "us-east-1"} }
+func Here() lease.Location { return lease.Location{Account: "123456789012", Region: "us-east-1"} }
 
 // Etcd is a server with an empty store in namespace default.
 type Etcd struct {

@@ -89,8 +89,10 @@ func runJanitor(p *process, dir string) {
 	}
 	store := p.store()
 	j, err := janitor.New(janitor.Config{
-		Campaign: func(ctx context.Context) (janitor.Office, error) { return store.Campaign(ctx, p.name, 15*time.Second) },
-		Healthy:  store.Healthy, LastStamp: lastStamp(store), StateDir: dir, Clouds: []janitor.Cloud{cloud},
+		Campaign: func(ctx context.Context) (janitor.Leadership, error) {
+			return store.Campaign(ctx, p.name, 15*time.Second)
+		},
+		Healthy: store.Healthy, LastCheckpoint: lastCheckpoint(store), StateDir: dir, Clouds: []janitor.Cloud{cloud},
 		Policy: p.w.shape.policy, Schedule: "@every 1m", Now: p.clock.now, Log: p.w.log.With("who", p.name),
 	})
 	if err == nil {
@@ -101,18 +103,18 @@ func runJanitor(p *process, dir string) {
 	}
 }
 
-func lastStamp(store *etcd.Store) func(context.Context) (lease.Registry, lease.Sweep, error) {
-	return func(ctx context.Context) (lease.Registry, lease.Sweep, error) {
+func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, lease.Checkpoint, error) {
+	return func(ctx context.Context) (lease.Registry, lease.Checkpoint, error) {
 		registry, err := store.Registry(ctx)
 		if err != nil {
-			return registry, lease.Sweep{}, err
+			return registry, lease.Checkpoint{}, err
 		}
-		stamp, err := store.Sweep(ctx)
+		checkpoint, err := store.Checkpoint(ctx)
 		var none *lease.NotFoundError
 		if errors.As(err, &none) {
 			err = nil
 		}
-		return registry, stamp, err
+		return registry, checkpoint, err
 	}
 }
 
@@ -143,7 +145,7 @@ type request struct {
 }
 
 // maxTTL is the longest that is asked for.
-const maxTTL = 3 * time.Minute
+const maxTimeout = 3 * time.Minute
 
 // outliving is a request for a volume and an interface that outlive their instance.
 const outliving = `{"BlockDeviceMappings":[{"DeviceName":"/dev/sdb","Ebs":{"VolumeSize":1,"DeleteOnTermination":false}}],
@@ -154,10 +156,10 @@ func drawRequest(r *rand.Rand, token string) request {
 	q := request{Request: ec2.Request{
 		Token: token, Count: pick(r, 1, 1, 2, 3, 4, 6), ImageID: "ami-0123456789abcdef0", InstanceTypes: []string{"t3.micro"},
 		Term: pick(r, 0, 8*time.Minute, 15*time.Minute, 30*time.Minute, 2*time.Hour, 2*time.Hour), Holder: "ada",
-		TTL: pick(r, 0, time.Minute, time.Minute, 2*time.Minute, maxTTL), Patience: pick(r, time.Minute, 3*time.Minute), Unattended: oneIn(r, 4),
+		HeartbeatTimeout: pick(r, 0, time.Minute, time.Minute, 2*time.Minute, maxTimeout), Patience: pick(r, time.Minute, 3*time.Minute), Unattended: oneIn(r, 4),
 	}}
 	if q.Term > 0 && oneIn(r, 2) {
-		q.NotAfter = q.Term + time.Hour
+		q.MaxTerm = q.Term + time.Hour
 	}
 	if oneIn(r, 2) {
 		q.Subnets = []string{"subnet-" + zones[r.IntN(2)], "subnet-" + zones[0]}

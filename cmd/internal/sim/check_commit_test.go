@@ -19,7 +19,7 @@ func (t *truth) checkFence(e event, what string, raised bool) {
 	if raised && t.registry != nil && t.registry.Mode == "paused" {
 		return
 	}
-	if what != "sweep" && what != "plan" && (t.registry == nil || t.registry.Mode != "armed") {
+	if what != "checkpoint" && what != "plan" && (t.registry == nil || t.registry.Mode != "armed") {
 		t.find("fence", e.who, "writes %s while the registry is not armed", what)
 	}
 }
@@ -87,7 +87,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 		f.marked = time.Time{}
 	case before == nil || before.Mark == nil || !before.Mark.Since.Equal(after.Mark.Since) || before.Mark.Cause != after.Mark.Cause:
 		f.marked = t.now
-		if after.Mark.Cause == "term" { // its notice is what the record says
+		if after.Mark.Cause == "expired" { // its notice is what the record says
 			f.marked = t.begun(after.Mark.Since)
 		}
 	}
@@ -121,7 +121,7 @@ func (t *truth) checkHeld(id string) {
 		loss = t.losses[len(t.losses)-1]
 	}
 	// What was on its way when the brake was found may come to etcd a little later.
-	if t.standing["restored"] && loss.After(t.vouched) && t.now.Sub(t.stood) > time.Minute && !t.wasStopped(t.stood) {
+	if t.standing["rollback"] && loss.After(t.vouched) && t.now.Sub(t.stood) > time.Minute && !t.wasStopped(t.stood) {
 		t.find("brake", id, "ended while the registry was set back, and nobody had looked")
 	}
 }
@@ -275,7 +275,7 @@ func (t *truth) checkOrphan(by, id string, after *leaseRecord) {
 // checkPromise: nobody was told that the lease holds longer.
 func (t *truth) checkPromise(id, cause string) {
 	p, told := t.promises[id]
-	if p.tagged && cause != "term" {
+	if p.tagged && cause != "expired" {
 		return // the tag guards the date alone
 	}
 	if told && p.what.After(t.now.Add(maxSkew)) {

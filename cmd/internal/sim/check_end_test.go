@@ -11,9 +11,9 @@ import (
 // they can, something may live on. Each is the sum of its terms, with one sweep for the look and one for what it found.
 func (s shape) bounds() (term, silence, launch, stuck time.Duration) {
 	p, sweeps := s.policy, 3*time.Minute
-	noticed := 3 * time.Minute // until the janitors lead, have stamped, and a person has come by
+	noticed := 3 * time.Minute // until the janitors lead, have recorded, and a person has come by
 	term = noticed + p.MarkGrace + sweeps
-	silence = noticed + p.BootGrace + maxTTL + p.LoneGrace + 2*p.RateWindow + sweeps
+	silence = noticed + p.BootGrace + maxTimeout + p.LoneGrace + 2*p.RateWindow + sweeps
 	launch = noticed + p.LaunchWindow + p.OrphanGrace + p.RateWindow + 2*sweeps
 	stuck = noticed + p.RetryMax + sweeps
 	return term, silence, launch, stuck
@@ -66,7 +66,7 @@ func (t *truth) checkEnd() {
 		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term) && !t.tagRests(b, l):
 			t.find("P2", id, "lives %s after its term", t.end.at.Sub(l.ExpiresAt))
 		case t.stolen[id]: // it beats, or says what nobody can read: its own silence alone is affected by that
-		case l.ttl() > 0 && !t.end.beats[id] && !b.running.IsZero() && late(t.quietSince(id, b), silence):
+		case l.timeout() > 0 && !t.end.heartbeats[id] && !b.running.IsZero() && late(t.quietSince(id, b), silence):
 			t.find("P2", id, "lives, and has been silent for %s", t.end.at.Sub(t.quietSince(id, b)))
 		}
 	}
@@ -81,7 +81,7 @@ func (t *truth) quietSince(id string, b *body) time.Time {
 			at = other
 		}
 	}
-	if p := t.beats[id]; p != nil && p.until.After(at) {
+	if p := t.heartbeats[id]; p != nil && p.until.After(at) {
 		at = p.until
 	}
 	return at

@@ -16,13 +16,13 @@ func (t *truth) checkRevoked(by, id string, f *file, before, after *leaseRecord)
 	t.checkHeld(id)
 	t.checkKeys(id, f, after.Cause, t.now.Add(-2*time.Minute), t.now)
 	switch {
-	case after.Cause == "term":
+	case after.Cause == "expired":
 		t.checkTerm(id, f, before)
 	case inferred(after.Cause):
 		t.checkSilence(by, id, f, before)
 		t.checkBrake(id, before)
 		t.checkRate(id, "")
-		t.ends = append(t.ends, end{t.now, id, after.Cause, "", t.zone(id), before.ttl()})
+		t.ends = append(t.ends, end{t.now, id, after.Cause, "", t.zone(id), before.timeout()})
 	default:
 		t.find("P1", id, "revoked by a janitor for %q", after.Cause)
 	}
@@ -35,25 +35,25 @@ func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
 	if over.IsZero() || t.now.Before(over.Add(-maxSkew)) {
 		t.find("P1", id, "ended for its term at %s, which is %s", clockOf(t.now), clockOf(over))
 	}
-	t.checkPromise(id, "term")
+	t.checkPromise(id, "expired")
 	t.checkKept(id, f, before)
 	acted := t.acted(over) || t.acted(over.Add(maxSkew)) // by a clock that is not off by more than it may be
-	if !acted && (before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew) {
+	if !acted && (before.Mark == nil || before.Mark.Cause != "expired" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew) {
 		t.find("P1", id, "nobody was acting at %s, when its term passed, and it got no notice", clockOf(over))
 	}
 }
 
-// acted reports whether terms were being ended at a time: a stamp was there, not too old, and the registry was armed.
+// acted reports whether terms were being ended at a time: a checkpoint was there, not too old, and the registry was armed.
 func (t *truth) acted(at time.Time) bool {
-	n, _ := slices.BinarySearchFunc(t.stamps, at, func(s since[*sweepRecord], at time.Time) int { return s.at.Compare(at) })
-	// The stamp that finds the term over may be the first after it, if the one before it is fresh.
+	n, _ := slices.BinarySearchFunc(t.checkpoints, at, func(s since[*checkpointRecord], at time.Time) int { return s.at.Compare(at) })
+	// The checkpoint that finds the term over may be the first after it, if the one before it is fresh.
 	fresh := false
 	if n > 0 {
-		last := t.stamps[n-1]
+		last := t.checkpoints[n-1]
 		fresh = at.Sub(last.at) <= last.what.NextSweep.Sub(last.what.Time)+3*time.Minute+maxSkew
 	}
-	if n < len(t.stamps) { // or it was on its way
-		next := t.stamps[n]
+	if n < len(t.checkpoints) { // or it was on its way
+		next := t.checkpoints[n]
 		fresh = fresh || !next.what.Time.After(at) && next.at.Sub(next.what.Time) <= time.Minute
 	}
 	return fresh && t.modeAt(at) == "armed"
@@ -62,32 +62,32 @@ func (t *truth) acted(at time.Time) bool {
 // checkSilence: the key was gone for the whole grace, also since everything that lets it count anew.
 func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
 	p, b, grace := t.shape.policy, t.machines[id], t.shape.policy.MarkGrace
-	beat := t.beats[id]
-	if beat == nil {
-		beat = &pulse{}
+	heartbeat := t.heartbeats[id]
+	if heartbeat == nil {
+		heartbeat = &pulse{}
 	}
 	least := func(since time.Time, wait time.Duration, what string) {
 		if !since.IsZero() && t.now.Sub(since) < wait-slack {
 			t.find("P1", id, "ended for silence %s after %s, want at least %s", t.now.Sub(since), what, wait)
 		}
 	}
-	if beat.there {
+	if heartbeat.there {
 		t.find("P1", id, "ended for silence, and its heartbeat is there")
 	}
-	if before.ttl() <= 0 {
+	if before.timeout() <= 0 {
 		t.find("P1", id, "ended for silence, and its lease asks for no renewals")
 	}
-	least(beat.until, grace, "its heartbeat was there")
-	if f.cured.After(beat.until) {
-		least(f.cured, before.ttl()+grace, "it was extended or pardoned")
+	least(heartbeat.until, grace, "its heartbeat was there")
+	if f.cured.After(heartbeat.until) {
+		least(f.cured, before.timeout()+grace, "it was extended or unmarked")
 	}
-	office := t.offices[by]
-	if office.IsZero() {
-		t.find("P1", id, "ended for silence by a leader that has written no stamp")
+	leadership := t.leaderships[by]
+	if leadership.IsZero() {
+		t.find("P1", id, "ended for silence by a leader that has written no checkpoint")
 	}
-	least(office, grace, "the leader's first stamp")
-	if elected := t.elected[by]; beat.until.Before(elected) {
-		least(elected, before.ttl()+grace-10*time.Second, "the election of a leader that never saw it beat")
+	least(leadership, grace, "the leader's first checkpoint")
+	if elected := t.elected[by]; heartbeat.until.Before(elected) {
+		least(elected, before.timeout()+grace-10*time.Second, "the election of a leader that never saw it beat")
 	}
 	switch {
 	case before.Mark == nil || !inferred(before.Mark.Cause):
@@ -98,15 +98,15 @@ func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
 	if b.state != "running" && t.now.Sub(b.entered) > maxStale+15*time.Second && !t.wasStopped(b.entered) {
 		t.find("P1", id, "ended for silence, and it is %s", b.state)
 	}
-	if beat.claimed.Before(b.running) {
+	if heartbeat.claimed.Before(b.running) {
 		least(b.running, p.BootGrace, "its start")
 	}
-	if t.alone(id, beat.until) && !beat.until.IsZero() {
-		least(beat.until, p.LoneGrace, "its heartbeat was there, and nothing else of its zone beat since")
+	if t.alone(id, heartbeat.until) && !heartbeat.until.IsZero() {
+		least(heartbeat.until, p.LoneGrace, "its heartbeat was there, and nothing else of its zone beat since")
 	}
 	if t.living(id) {
 		for _, s := range t.stalls {
-			if s.until.Before(t.now) && s.until.Sub(s.from) >= before.ttl()/4 { // in less, no heartbeat is missed
+			if s.until.Before(t.now) && s.until.Sub(s.from) >= before.timeout()/4 { // in less, no heartbeat is missed
 				least(s.until, grace, "etcd stalled")
 			}
 		}
@@ -120,7 +120,7 @@ func (t *truth) wasStopped(at time.Time) bool {
 
 // alone reports whether no other heartbeat of the zone was there after a time.
 func (t *truth) alone(id string, after time.Time) bool {
-	for other, p := range t.beats {
+	for other, p := range t.heartbeats {
 		if other != id && t.zone(other) == t.zone(id) && (p.there || p.until.After(after)) {
 			return false
 		}
@@ -151,27 +151,27 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 		silent, all := 0, 0
 		for other, f := range t.leases {
 			b := t.machines[other]
-			if b == nil || f.record == nil || f.record.ttl() <= 0 || f.record.ttl() > judged.ttl() || scope != "" && b.zone != scope {
+			if b == nil || f.record == nil || f.record.timeout() <= 0 || f.record.timeout() > judged.timeout() || scope != "" && b.zone != scope {
 				continue
 			}
-			beat := t.beats[other]
+			heartbeat := t.heartbeats[other]
 			running := !b.running.IsZero()
 			switch {
 			case other == id:
 				silent, all = silent+1, all+1
 			case !f.record.live() || f.record.State == "adopting" || !running:
-			case beat != nil && beat.there:
+			case heartbeat != nil && heartbeat.there:
 				all++
 			case t.now.Sub(b.running) < 2*p.BootGrace+seen || // which counts from when the leader sees it run
-				t.now.Sub(f.since) < seen || beat != nil && t.now.Sub(beat.until) < seen ||
-				(beat == nil || beat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never beat since
+				t.now.Sub(f.since) < seen || heartbeat != nil && t.now.Sub(heartbeat.until) < seen ||
+				(heartbeat == nil || heartbeat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never beat since
 				all++
 			default:
 				silent, all = silent+1, all+1
 			}
 		}
 		for _, e := range t.ends {
-			if e.id != id && inferred(e.cause) && e.ttl <= judged.ttl() && t.now.Sub(e.at) < p.SilentMemory-seen && (scope == "" || e.zone == scope) {
+			if e.id != id && inferred(e.cause) && e.timeout <= judged.timeout() && t.now.Sub(e.at) < p.SilentMemory-seen && (scope == "" || e.zone == scope) {
 				silent, all = silent+1, all+1
 			}
 		}
@@ -187,7 +187,7 @@ func (t *truth) resumed(scope string) bool {
 		return false
 	}
 	for _, r := range t.registry.Resumed {
-		if r.Name == "silence" && (r.Scope == scope || scope != "" && r.Scope != "") {
+		if r.Name == "heartbeats" && (r.Scope == scope || scope != "" && r.Scope != "") {
 			return true
 		}
 	}

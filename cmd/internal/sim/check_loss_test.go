@@ -73,9 +73,9 @@ func (t *truth) lostForAll(id string, p promise, taken time.Time) bool {
 // whyUnwritten is why no janitor has written onto tags between two times what was agreed at the first, and what everything being set
 // back to a snapshot that was taken then has lost.
 func (t *truth) whyUnwritten(at, until, taken time.Time) string {
-	var last time.Time // stamp that the snapshot holds
+	var last time.Time // checkpoint that the snapshot holds
 	sweeps, between := 0, 0
-	for _, s := range t.stamps {
+	for _, s := range t.checkpoints {
 		switch {
 		case !s.at.After(taken):
 			last = s.at
@@ -176,7 +176,7 @@ func (t *truth) takeUnpromised(e event) {
 	}
 }
 
-// lostUnseen reports whether a promise was lost just now, and no stamp after it that would tell, nor that nobody watched.
+// lostUnseen reports whether a promise was lost just now, and no checkpoint after it that would tell, nor that nobody watched.
 func (t *truth) lostUnseen(id string, p promise) bool {
 	if t.swept && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
 		return false
@@ -184,5 +184,5 @@ func (t *truth) lostUnseen(id string, p promise) bool {
 	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
 		return false
 	}
-	return !slices.ContainsFunc(t.stamps, func(s since[*sweepRecord]) bool { return s.at.After(p.at) && s.at.Before(t.now) })
+	return !slices.ContainsFunc(t.checkpoints, func(s since[*checkpointRecord]) bool { return s.at.After(p.at) && s.at.Before(t.now) })
 }

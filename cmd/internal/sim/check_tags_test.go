@@ -58,7 +58,7 @@ func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Tim
 	if b == nil {
 		return
 	}
-	if cause == "term" && b.always(from, until, func(tags map[string]string) bool { return !readTag(tags).passed(until) }) {
+	if cause == "expired" && b.always(from, until, func(tags map[string]string) bool { return !readTag(tags).passed(until) }) {
 		t.find("keys", id, "ended for its term at %s, and its tag says %q", clockOf(t.now), b.tags[len(b.tags)-1].what[expiresTag])
 	}
 	said := f.authorisedDate
@@ -89,7 +89,7 @@ func (t *truth) checkKept(id string, f *file, before *leaseRecord) {
 	default:
 		return
 	}
-	if before.Mark == nil || before.Mark.Cause != "term" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew {
+	if before.Mark == nil || before.Mark.Cause != "expired" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew {
 		t.find("keys", id, "ended for its term of %s, beyond which %s had kept it, without notice", clockOf(over), why)
 	}
 }
@@ -98,7 +98,7 @@ func (t *truth) checkKept(id string, f *file, before *leaseRecord) {
 // number was spent that no tag can follow.
 func (t *truth) checkTagAtEnd(id string, b *body, l *leaseRecord) {
 	tag := readTag(b.tags[len(b.tags)-1].what)
-	if l.State != "active" || t.tagRests(b, l) || l.ExpiresNumber > maxTagNumber || t.standing["restored"] || t.standing["stranger"] {
+	if l.State != "active" || t.tagRests(b, l) || l.ExpiresNumber > maxTagNumber || t.standing["rollback"] || t.standing["unwatched"] {
 		return
 	}
 	if d := l.date(); tag.number != d.number || !tag.at.Equal(d.at) {
@@ -239,7 +239,7 @@ func (t *truth) checkDate(e event, b *body, f *file, d dated) {
 	if b.always(from, e.sent, earlier) {
 		t.find("tags", e.id, "a janitor writes the earlier date %q, and nobody has shortened it", e.tags[expiresTag])
 	}
-	held := (t.standing["restored"] || t.standing["stranger"]) && e.sent.Sub(t.stood) > time.Minute && !t.vouched.After(t.stood)
+	held := (t.standing["rollback"] || t.standing["unwatched"]) && e.sent.Sub(t.stood) > time.Minute && !t.vouched.After(t.stood)
 	if held && b.always(from, e.sent, func(tags map[string]string) bool { return readTag(tags).number > 0 && readTag(tags).at.After(d.at) }) {
 		t.find("tags", e.id, "a janitor writes the earlier date %q while the registry may have been set back", e.tags[expiresTag])
 	}

@@ -76,11 +76,11 @@ func (w *world) haunt(r *rand.Rand) int {
 	client := w.etcd.Client("ghost", nil)
 	n := 0
 	for _, kv := range w.etcd.Dump("/lapse/" + namespace + "/leases/") {
-		_, id := place(kv.Key)
-		if w.fleet.beats(id) || oneIn(r, 2) {
+		_, id := location(kv.Key)
+		if w.fleet.heartbeats(id) || oneIn(r, 2) {
 			continue
 		}
-		value := fmt.Sprintf(`{"schema":2,"instance_id":%q,"boot_id":"ghost","changes":0,"ttl":"1m0s","since":"2000-01-01T00:00:00Z"}`, id)
+		value := fmt.Sprintf(`{"schema":3,"instance_id":%q,"boot_id":"ghost","changes":0,"heartbeat_timeout":"1m0s","since":"2000-01-01T00:00:00Z"}`, id)
 		if _, err := client.Put(w.ctx, "/lapse/"+namespace+"/heartbeats/"+id, value); err == nil {
 			n++
 		}
@@ -89,7 +89,7 @@ func (w *world) haunt(r *rand.Rand) int {
 }
 
 // beats reports whether the sidecar of an instance runs.
-func (f *fleet) beats(id string) bool {
+func (f *fleet) heartbeats(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.byID[id]

@@ -85,7 +85,7 @@ func (k keeper) adopt(p *process, r *rand.Rand) error {
 	return nil
 }
 
-// adoptable describes an instance afresh, with the record that a new lease takes the place of, and refuses one that may not
+// adoptable describes an instance afresh, with the record that a new lease takes the location of, and refuses one that may not
 // be adopted.
 func (h hold) adoptable(id string) (i lease.Instance, before lease.Lease, err error) {
 	listing, err := h.cloud.Describe(h.p.ctx, []string{id})
@@ -279,7 +279,7 @@ func endWhatWaits(p *process, s lease.Snapshot) error {
 			if l.AwaitsOperator() {
 				return l.RevokeAgain(p.clock.now(), p.by("it waits for its tag"))
 			}
-			return l.Revoke(p.clock.now(), lease.CauseOperator, p.by("its number is spent"))
+			return l.Revoke(p.clock.now(), lease.CauseRevoke, p.by("its number is spent"))
 		})
 		if _, state := errors.AsType[*lease.StateError](err); err != nil && !state {
 			return err

@@ -26,9 +26,9 @@ func deeds() []deed {
 	return []deed{
 		{"extend", 6, extend},
 		{"shorten", 2, shorten},
-		{"pardon", 2, pardon},
+		{"unmark", 2, unmark},
 		{"release", 3, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseRelease) }},
-		{"revoke", 1, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseOperator) }},
+		{"revoke", 1, func(p *process, r *rand.Rand) error { return takeAway(p, r, lease.CauseRevoke) }},
 		{"release a launch", 1, releaseLaunch},
 		{"adopt", 3, ours.adopt},
 		{"unmanage", 2, ours.unmanage},
@@ -38,7 +38,7 @@ func deeds() []deed {
 		{"pause", 1, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModePaused) }},
 		{"observe", 1, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModeObserve) }},
 		{"arm", 3, func(p *process, r *rand.Rand) error { return setMode(p, lease.ModeArmed) }},
-		{"resume --brake silence", 1, func(p *process, r *rand.Rand) error { return lift(p, lease.BrakeSilence) }},
+		{"release-brake heartbeats", 1, func(p *process, r *rand.Rand) error { return lift(p, lease.BrakeHeartbeats) }},
 		{"newer release", 3, newer},
 	}
 }
@@ -119,12 +119,12 @@ func shortenTo(p *process, id string, d time.Duration) error {
 	return err
 }
 
-func pardon(p *process, r *rand.Rand) error {
+func unmark(p *process, r *rand.Rand) error {
 	id, err := someLease(p, r, func(l lease.Lease) bool { return l.Live() && l.Mark != nil })
 	if err != nil {
 		return err
 	}
-	_, _, err = p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Pardon(p.clock.now(), p.by("pardoned")) })
+	_, _, err = p.store().UpdateLease(p.ctx, id, func(l lease.Lease) (lease.Lease, error) { return l.Unmark(p.clock.now(), p.by("unmarked")) })
 	return err
 }
 
@@ -154,16 +154,16 @@ func setMode(p *process, mode lease.Mode) error {
 	return err
 }
 
-// lift says that a brake need not be held, as `janitor resume --brake` does.
+// lift says that a brake need not be held, as `janitor release-brake` does.
 func lift(p *process, name string) error {
 	s, err := p.store().Snapshot(p.ctx)
 	if err != nil {
 		return err
 	}
-	held := slices.DeleteFunc(s.Registry.Stands(s.Sweep.Brakes), func(b lease.Brake) bool {
-		return b.Name != name || name != lease.BrakeSilence && !b.Standing()
+	held := slices.DeleteFunc(s.Registry.Stands(s.Checkpoint.Brakes), func(b lease.Brake) bool {
+		return b.Name != name || name != lease.BrakeHeartbeats && !b.Standing()
 	})
-	if name == lease.BrakeRestored {
+	if name == lease.BrakeRollback {
 		if err := catchUp(p, s); err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func lift(p *process, name string) error {
 	if len(held) == 0 {
 		return nil
 	}
-	if name != lease.BrakeSilence {
+	if name != lease.BrakeHeartbeats {
 		p.w.trace.add(event{kind: unpromised, who: p.name, text: "lifts " + name})
 	}
 	_, _, err = p.store().UpdateRegistry(p.ctx, func(r lease.Registry) (lease.Registry, error) {
@@ -183,8 +183,8 @@ func lift(p *process, name string) error {
 // catchUp lets the leases count as they are of which a sidecar has seen a later state.
 func catchUp(p *process, s lease.Snapshot) error {
 	seen := map[string]int64{}
-	for _, b := range s.Sweep.Brakes {
-		if b.Name == lease.BrakeRestored && b.Scope != "" {
+	for _, b := range s.Checkpoint.Brakes {
+		if b.Name == lease.BrakeRollback && b.Scope != "" {
 			seen[b.Scope] = int64(b.Count)
 		}
 	}
@@ -225,7 +225,7 @@ func setRight(p *process) error {
 			return err
 		}
 	}
-	for _, name := range []string{lease.BrakeRestored, lease.BrakeStranger, lease.BrakeSilence} {
+	for _, name := range []string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats} {
 		if err := lift(p, name); err != nil {
 			return err
 		}
@@ -259,8 +259,8 @@ func recoverLeases(p *process) error {
 		return err
 	}
 	held := map[string]bool{}
-	for _, b := range s.Sweep.Brakes {
-		held[b.Scope] = held[b.Scope] || b.Name == lease.BrakeRestored
+	for _, b := range s.Checkpoint.Brakes {
+		held[b.Scope] = held[b.Scope] || b.Name == lease.BrakeRollback
 	}
 	adoptable := []lease.Obstacle{lease.ObstacleCopied, lease.ObstacleDoubt, lease.ObstacleExempt, lease.ObstacleOrphan}
 	recovery := lease.NewRecovery(s, lease.RecoveryTerms{})

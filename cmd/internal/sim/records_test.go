@@ -17,7 +17,7 @@ type leaseRecord struct {
 	// ExpiresNumber counts these dates.
 	ExpiresNumber int64     `json:"expires_number"`
 	CuredAt       time.Time `json:"cured_at"`
-	TTL           string    `json:"ttl"`
+	Timeout       string    `json:"heartbeat_timeout"`
 	Tries         int       `json:"tries"`
 	Changes       int64     `json:"changes"`
 	Stuck         string    `json:"stuck"`
@@ -28,8 +28,8 @@ type leaseRecord struct {
 	NextRelease json.RawMessage `json:"next_release"`
 }
 
-func (l *leaseRecord) ttl() time.Duration {
-	d, _ := time.ParseDuration(l.TTL)
+func (l *leaseRecord) timeout() time.Duration {
+	d, _ := time.ParseDuration(l.Timeout)
 	return d
 }
 
@@ -52,7 +52,7 @@ func (l *leaseRecord) raisedTo(after *leaseRecord) bool {
 		after.ExpiresNumber > l.ExpiresNumber && !after.until().Before(l.until()) && (after.Mark == nil || l.Mark != nil)
 }
 
-func inferred(cause string) bool { return cause == "silence" || cause == "never-beat" }
+func inferred(cause string) bool { return cause == "heartbeat-lost" || cause == "no-heartbeat" }
 
 type launchRecord struct {
 	Token    string               `json:"token"`
@@ -76,7 +76,7 @@ type registryRecord struct {
 	} `json:"resumed"`
 }
 
-type sweepRecord struct {
+type checkpointRecord struct {
 	Sequence  int64     `json:"sequence"`
 	Time      time.Time `json:"time"`
 	NextSweep time.Time `json:"next_sweep"`
@@ -96,8 +96,8 @@ func read[R any](value []byte) (*R, error) {
 	return r, json.Unmarshal(value, r)
 }
 
-// place in the registry: which kind of record a key is, and whose.
-func place(key string) (kind, name string) {
+// location in the registry: which kind of record a key is, and whose.
+func location(key string) (kind, name string) {
 	rest, _ := strings.CutPrefix(key, "/lapse/"+namespace+"/")
 	kind, name, _ = strings.Cut(rest, "/")
 	return kind, name

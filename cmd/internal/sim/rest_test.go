@@ -17,8 +17,8 @@ func drawRest(r *rand.Rand) time.Duration {
 }
 
 // rest lets no janitor reach the registry for so long: they are stopped, or cut off from etcd. Meanwhile somebody takes a
-// backup, people extend, and mostly it is set back to that backup. No stamp tells of it, nor does what janitors remember.
-// In some, all clocks of janitors are ahead when the last stamp is written, so that by its date too little time has passed.
+// backup, people extend, and mostly it is set back to that backup. No checkpoint tells of it, nor does what janitors remember.
+// In some, all clocks of janitors are ahead when the last checkpoint is written, so that by its date too little time has passed.
 func (w *world) rest() {
 	if w.shape.rest == 0 {
 		return
@@ -70,7 +70,9 @@ func (w *world) rest() {
 }
 
 // unwitnessed reports whether no sidecar sees what becomes of a lease.
-func unwitnessed(l lease.Lease) bool { return l.Live() && !l.ExpiresAt.IsZero() && l.TTL == 0 }
+func unwitnessed(l lease.Lease) bool {
+	return l.Live() && !l.ExpiresAt.IsZero() && l.HeartbeatTimeout == 0
+}
 
 // Faults of a rest.
 const (

@@ -24,11 +24,11 @@ func (w *world) steal(r *rand.Rand, m *machine, p *process) {
 	p.kill()
 	m.sidecar, m.boots, m.starts = nil, false, m.starts+1
 	changes := pick(r, "9223372036854775807", "1000000000000", "1000000000001", "-1", "3", "1e400", `"many"`)
-	ttl := pick(r, "1m0s", "2562047h47m16s", "-5s", "0s", "1ns", "soon")
+	timeout := pick(r, "1m0s", "2562047h47m16s", "-5s", "0s", "1ns", "soon")
 	whose := pick(r, m.id, m.id, "i-00000000000000000", `i-\"},{`, strings.Repeat("i", 5000))
 	since := pick(r, "2000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "never")
 	boot := pick(r, "thief", "", strings.Repeat("b", 100_000))
-	value := fmt.Sprintf(`{"schema":2,"instance_id":"%s","boot_id":%q,"changes":%s,"ttl":%q,"since":%q}`, whose, boot, changes, ttl, since)
+	value := fmt.Sprintf(`{"schema":3,"instance_id":"%s","boot_id":%q,"changes":%s,"heartbeat_timeout":%q,"since":%q}`, whose, boot, changes, timeout, since)
 	seconds := pick[int64](r, 60, 9_000_000_000)
 	client := w.etcd.Client("thief-"+m.id, nil)
 	w.processes.Go(func() {

@@ -26,34 +26,34 @@ type truth struct {
 	outcome
 	now time.Time
 
-	roles      map[string]string // of processes
-	alive      map[string]bool
-	machines   map[string]*body
-	leases     map[string]*file
-	launches   map[string]*launchFile
-	beats      map[string]*pulse
-	election   map[string]candidate
-	unsure     bool // who was elected first: the election was restored
-	registry   *registryRecord
-	modes      []since[string]
-	stamps     []since[*sweepRecord]
-	swept      bool                 // etcd holds a stamp
-	elected    map[string]time.Time // when each leader first was
-	offices    map[string]time.Time // first stamp of each leader
-	promises   map[string]promise
-	tenures    []since[string]        // who was elected, from when on
-	lists      map[string][]time.Time // full listings of each janitor, by when they began
-	stolen     map[string]bool        // instances that a thief has had
-	vouched    time.Time              // when somebody last took the registry as it is
-	losses     []time.Time            // when it was emptied or set back
-	stalls     []span                 // of etcd
-	stopped    []span                 // of janitors
-	untaggable []span                 // in which tags are denied, late, or cannot be written
-	rests      []span                 // in which nobody watches
-	stood      time.Time              // since when one of these is held
-	written    since[string]          // what somebody has written tags onto last
-	standing   map[string]bool        // brakes that the last stamp says are held until a person lifts them
-	ends       []end                  // that nobody declared
+	roles       map[string]string // of processes
+	alive       map[string]bool
+	machines    map[string]*body
+	leases      map[string]*file
+	launches    map[string]*launchFile
+	heartbeats  map[string]*pulse
+	election    map[string]candidate
+	unsure      bool // who was elected first: the election was restored
+	registry    *registryRecord
+	modes       []since[string]
+	checkpoints []since[*checkpointRecord]
+	swept       bool                 // etcd holds a checkpoint
+	elected     map[string]time.Time // when each leader first was
+	leaderships map[string]time.Time // first checkpoint of each leader
+	promises    map[string]promise
+	tenures     []since[string]        // who was elected, from when on
+	lists       map[string][]time.Time // full listings of each janitor, by when they began
+	stolen      map[string]bool        // instances that a thief has had
+	vouched     time.Time              // when somebody last took the registry as it is
+	losses      []time.Time            // when it was emptied or set back
+	stalls      []span                 // of etcd
+	stopped     []span                 // of janitors
+	untaggable  []span                 // in which tags are denied, late, or cannot be written
+	rests       []span                 // in which nobody watches
+	stood       time.Time              // since when one of these is held
+	written     since[string]          // what somebody has written tags onto last
+	standing    map[string]bool        // brakes that the last checkpoint says are held until a person lifts them
+	ends        []end                  // that nobody declared
 
 	findings []finding
 	counts   counts
@@ -139,14 +139,14 @@ type end struct {
 	at                time.Time
 	id, cause, launch string
 	zone              string
-	ttl               time.Duration
+	timeout           time.Duration
 }
 
 // judge reads the trace of a schedule.
 func judge(o outcome) *truth {
 	t := &truth{
 		outcome: o, roles: map[string]string{}, alive: map[string]bool{}, machines: map[string]*body{}, leases: map[string]*file{},
-		launches: map[string]*launchFile{}, beats: map[string]*pulse{}, election: map[string]candidate{}, elected: map[string]time.Time{}, offices: map[string]time.Time{},
+		launches: map[string]*launchFile{}, heartbeats: map[string]*pulse{}, election: map[string]candidate{}, elected: map[string]time.Time{}, leaderships: map[string]time.Time{},
 		promises: map[string]promise{}, stolen: map[string]bool{}, lists: map[string][]time.Time{},
 		counts: counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}, lost: map[string]int{}},
 	}
@@ -265,13 +265,13 @@ func (f *file) state() string {
 
 func (t *truth) takeCommit(e event) {
 	for _, c := range slices.Concat(e.commit.Puts, e.commit.Deletes) {
-		switch kind, name := place(c.Key); kind {
+		switch kind, name := location(c.Key); kind {
 		case "leases":
 			t.takeLease(e, name, c)
 		case "launches":
 			t.takeLaunch(e, name, c)
 		case "heartbeats":
-			t.takeBeat(name, c)
+			t.takeHeartbeat(name, c)
 			t.stolen[name] = t.stolen[name] || strings.HasPrefix(e.who, "thief-")
 		case "registry":
 			t.registry, _ = read[registryRecord](c.Value)
@@ -280,8 +280,8 @@ func (t *truth) takeCommit(e event) {
 				mode = t.registry.Mode
 			}
 			t.modes = append(t.modes, since[string]{t.now, mode})
-		case "sweep":
-			t.takeStamp(e, c)
+		case "checkpoint":
+			t.takeCheckpoint(e, c)
 		case "plan":
 			t.takePlan(e, c)
 		case "election":
@@ -290,11 +290,11 @@ func (t *truth) takeCommit(e event) {
 	}
 }
 
-func (t *truth) takeBeat(id string, c etcdsim.Change) {
-	p := t.beats[id]
+func (t *truth) takeHeartbeat(id string, c etcdsim.Change) {
+	p := t.heartbeats[id]
 	if p == nil {
 		p = &pulse{}
-		t.beats[id] = p
+		t.heartbeats[id] = p
 	}
 	if p.there {
 		p.until = t.now
@@ -305,29 +305,29 @@ func (t *truth) takeBeat(id string, c etcdsim.Change) {
 	}
 }
 
-func (t *truth) takeStamp(e event, c etcdsim.Change) {
-	stamp, err := read[sweepRecord](c.Value)
-	t.swept = stamp != nil
-	if err != nil || stamp == nil || e.who == "" {
+func (t *truth) takeCheckpoint(e event, c etcdsim.Change) {
+	checkpoint, err := read[checkpointRecord](c.Value)
+	t.swept = checkpoint != nil
+	if err != nil || checkpoint == nil || e.who == "" {
 		return
 	}
-	t.checkFence(e, "sweep", false)
-	t.stamps = append(t.stamps, since[*sweepRecord]{t.now, stamp})
-	held := t.standing["restored"] || t.standing["stranger"]
+	t.checkFence(e, "checkpoint", false)
+	t.checkpoints = append(t.checkpoints, since[*checkpointRecord]{t.now, checkpoint})
+	held := t.standing["rollback"] || t.standing["unwatched"]
 	t.standing = map[string]bool{}
-	for _, b := range stamp.Brakes {
-		if b.Scope == "" && (b.Name == "restored" || b.Name == "stranger") {
+	for _, b := range checkpoint.Brakes {
+		if b.Scope == "" && (b.Name == "rollback" || b.Name == "unwatched") {
 			t.standing[b.Name] = true
 		}
 	}
-	if (t.standing["restored"] || t.standing["stranger"]) && !held {
+	if (t.standing["rollback"] || t.standing["unwatched"]) && !held {
 		t.stood = t.now
 	}
-	if t.standing["restored"] && len(t.losses) == 0 {
-		t.find("brake", stamp.Leader, "says that the registry was set back, and it was not")
+	if t.standing["rollback"] && len(t.losses) == 0 {
+		t.find("brake", checkpoint.Leader, "says that the registry was set back, and it was not")
 	}
-	if _, known := t.offices[stamp.Leader]; !known {
-		t.offices[stamp.Leader] = t.now
+	if _, known := t.leaderships[checkpoint.Leader]; !known {
+		t.leaderships[checkpoint.Leader] = t.now
 	}
 }
 

@@ -54,7 +54,7 @@ func hasty() plan.Policy {
 	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace, p.LoneGrace = 5*time.Minute, 2*time.Minute, 4*time.Minute
 	p.LaunchWindow, p.AbsentFor, p.RetryMax = 4*time.Minute, 5*time.Minute, 4*time.Minute
-	p.SilentMemory, p.RateWindow, p.OfficeWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
+	p.SilentMemory, p.RateWindow, p.LeadershipWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
 	p.Retention, p.ChosenRetention = 6*time.Hour, 12*time.Hour
 	p.CompleteAdoptions = true
 	return p
@@ -109,10 +109,10 @@ type outcome struct {
 
 // ending is what is there in the end.
 type ending struct {
-	at     time.Time
-	pieces []piece
-	beats  map[string]bool // instances whose sidecar runs
-	guards map[string]bool // instances that EC2 or a tag protects
+	at         time.Time
+	pieces     []piece
+	heartbeats map[string]bool // instances whose sidecar runs
+	guards     map[string]bool // instances that EC2 or a tag protects
 }
 
 // simulate runs the schedule of a seed.
@@ -175,19 +175,19 @@ func (w *world) saw(c etcdsim.Commit) {
 // provoke lets what races happen at the worst moment: a silence is broken, or a term extended, just when it runs out, and
 // a launcher stops just before it binds. Clocks step while a silence is counted, by less than the clock brake minds.
 func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
-	kind, id := place(put.Key)
+	kind, id := location(put.Key)
 	news := func(text string) bool {
 		return bytes.Contains(put.Value, []byte(text)) && !bytes.Contains(put.Before, []byte(text))
 	}
 	r := w.dice.of("provokes "+id, int(c.Revision))
 	switch {
-	case kind == "leases" && news(`"mark":{"cause":"silence"`) && r.chance(0.3):
+	case kind == "leases" && news(`"mark":{"cause":"heartbeat-lost"`) && r.chance(0.3):
 		grace := w.shape.policy.MarkGrace
 		if r.chance(0.3) {
 			grace = w.shape.policy.LoneGrace
 		}
 		time.AfterFunc(grace+r.between(-100*time.Millisecond, 700*time.Millisecond), func() { w.fleet.revive(id) })
-	case kind == "leases" && news(`"mark":{"cause":"silence"`) && r.chance(0.1):
+	case kind == "leases" && news(`"mark":{"cause":"heartbeat-lost"`) && r.chance(0.1):
 		time.AfterFunc(w.shape.policy.MarkGrace/2, w.stepClocks)
 	case kind == "leases" && put.Before == nil && r.chance(0.4):
 		if l, err := read[leaseRecord](put.Value); err == nil && !l.ExpiresAt.IsZero() {
@@ -241,7 +241,7 @@ func (w *world) extendLate(id string) {
 	}
 }
 
-// memories is a directory for what janitors remember, in memory where there is such a thing: it is synced at each stamp.
+// memories is a directory for what janitors remember, in memory where there is such a thing: it is synced at each checkpoint.
 func memories(t *testing.T) string {
 	t.Helper()
 	for _, parent := range []string{"/dev/shm", ""} {
@@ -340,14 +340,14 @@ func (p *process) alive() bool {
 func (f *fleet) ending() ending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e := ending{at: time.Now(), beats: map[string]bool{}, guards: map[string]bool{}}
+	e := ending{at: time.Now(), heartbeats: map[string]bool{}, guards: map[string]bool{}}
 	for _, x := range f.pieces {
 		e.pieces = append(e.pieces, *x)
 	}
 	for _, m := range f.machines {
 		_, exempt := m.tags[exemptTag]
 		e.guards[m.id] = exempt || m.protected || m.tags[registryTag] != registryUUID
-		e.beats[m.id] = m.sidecar != nil && m.sidecar.alive()
+		e.heartbeats[m.id] = m.sidecar != nil && m.sidecar.alive()
 	}
 	return e
 }

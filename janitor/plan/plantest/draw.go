@@ -21,7 +21,7 @@ func Copied(v plan.View) plan.View {
 	s := &v.Snapshot
 	s.Leases, s.Launches, s.Bad = slices.Clone(s.Leases), slices.Clone(s.Launches), slices.Clone(s.Bad)
 	s.Heartbeats, v.Silences = maps.Clone(s.Heartbeats), maps.Clone(v.Silences)
-	s.Sweep.Acting, s.Sweep.Offices = maps.Clone(s.Sweep.Acting), slices.Clone(s.Sweep.Offices)
+	s.Checkpoint.Acting, s.Checkpoint.Leaderships = maps.Clone(s.Checkpoint.Acting), slices.Clone(s.Checkpoint.Leaderships)
 	for n := range s.Leases {
 		if mark := s.Leases[n].Mark; mark != nil {
 			again := *mark
@@ -31,9 +31,9 @@ func Copied(v plan.View) plan.View {
 	for n := range s.Launches {
 		s.Launches[n].Looks, s.Launches[n].Attempts = maps.Clone(s.Launches[n].Looks), slices.Clone(s.Launches[n].Attempts)
 	}
-	v.Places = slices.Clone(v.Places)
-	for n := range v.Places {
-		p := &v.Places[n]
+	v.Locations = slices.Clone(v.Locations)
+	for n := range v.Locations {
+		p := &v.Locations[n]
 		p.Instances, p.Absent = slices.Clone(p.Instances), maps.Clone(p.Absent)
 		for k := range p.Instances {
 			p.Instances[k].Tags = maps.Clone(p.Instances[k].Tags)

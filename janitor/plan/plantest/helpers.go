@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	Ours = "11111111-2222-4333-8444-555555555555" // our registry's UUID
-	TTL  = time.Minute
-	Long = 100 * time.Hour // longer than anything that is waited for
+	Ours             = "11111111-2222-4333-8444-555555555555" // our registry's UUID
+	HeartbeatTimeout = time.Minute
+	Long             = 100 * time.Hour // longer than anything that is waited for
 )
 
 var (
 	Noon  = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	Here  = lease.Place{Account: "111122223333", Region: "eu-west-1"}
-	There = lease.Place{Account: "111122223333", Region: "us-east-1"}
+	Here  = lease.Location{Account: "111122223333", Region: "eu-west-1"}
+	There = lease.Location{Account: "111122223333", Region: "us-east-1"}
 	Jan   = lease.By{Actor: "janitor:test"}
 )
 
@@ -46,7 +46,7 @@ func Holds(id string, changes ...func(*Subject)) Subject {
 			Zone: "eu-west-1a", ZoneID: "euw1-az1", State: lease.StateActive, GrantedAt: Ago(48 * time.Hour), ExpiresAt: In(24 * time.Hour),
 		},
 		Instance: &lease.Instance{
-			ID: id, Place: Here, Zone: "eu-west-1a", ZoneID: "euw1-az1", State: lease.InstanceRunning,
+			ID: id, Location: Here, Zone: "eu-west-1a", ZoneID: "euw1-az1", State: lease.InstanceRunning,
 			LaunchTime: Ago(48 * time.Hour), ClientToken: token + ".1",
 			Tags: map[string]string{lease.TagRegistry: Ours, lease.TagLaunch: token + ".1"},
 		},
@@ -98,14 +98,14 @@ func Marked(cause lease.Cause, deadline time.Time) func(*Subject) {
 	}
 }
 
-func Beats(s *Subject) {
-	s.Lease.TTL, s.Silence = lease.Duration(TTL), &plan.Silence{Broken: true, Seen: true}
+func Heartbeats(s *Subject) {
+	s.Lease.HeartbeatTimeout, s.Silence = lease.Duration(HeartbeatTimeout), &plan.Silence{Broken: true, Seen: true}
 }
 
 // Silent for so long under this leader, which saw it beat before, with a witness.
 func Silent(d time.Duration) func(*Subject) {
 	return func(s *Subject) {
-		s.Lease.TTL, s.Silence = lease.Duration(TTL), &plan.Silence{For: d, Seen: true, Witness: true, Noticed: Long}
+		s.Lease.HeartbeatTimeout, s.Silence = lease.Duration(HeartbeatTimeout), &plan.Silence{For: d, Seen: true, Witness: true, Noticed: Long}
 		s.Lease.ClaimedAt = Ago(40 * time.Hour)
 	}
 }
@@ -188,15 +188,15 @@ func ViewOf(subjects ...Subject) plan.View {
 		Now: Noon, Policy: plan.DefaultPolicy(),
 		Snapshot: lease.Snapshot{
 			Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
-			Sweep: lease.Sweep{
+			Checkpoint: lease.Checkpoint{
 				Sequence: 7, Time: Ago(time.Minute), NextSweep: Noon,
-				Acting: map[string]time.Time{Here.String(): Ago(Long)}, Offices: []time.Time{Ago(Long)},
+				Acting: map[string]time.Time{Here.String(): Ago(Long)}, Leaderships: []time.Time{Ago(Long)},
 			},
 			Heartbeats: map[string]lease.Heartbeat{}, Revision: 1, Term: 2,
 		},
-		Places:   []plan.PlaceView{{Place: Here, Dated: true, Absent: map[string]bool{}}},
-		Silences: map[string]plan.Silence{},
-		Office:   plan.OfficeView{Stamped: true, Since: Long},
+		Locations:  []plan.LocationView{{Location: Here, Dated: true, Absent: map[string]bool{}}},
+		Silences:   map[string]plan.Silence{},
+		Leadership: plan.LeadershipView{Checkpointed: true, Since: Long},
 	}
 	for _, s := range subjects {
 		Add(&v, s)
@@ -211,16 +211,16 @@ func Add(v *plan.View, s Subject) {
 		v.Snapshot.Leases = append(v.Snapshot.Leases, *s.Lease)
 	}
 	if s.Instance != nil {
-		v.Places[0].Instances = append(v.Places[0].Instances, *s.Instance)
+		v.Locations[0].Instances = append(v.Locations[0].Instances, *s.Instance)
 	}
 	if s.Silence != nil {
 		v.Silences[s.Lease.InstanceID] = *s.Silence
 		if s.Silence.Broken {
-			v.Snapshot.Heartbeats[s.Lease.InstanceID] = lease.Heartbeat{InstanceID: s.Lease.InstanceID, TTL: s.Lease.TTL, Held: true}
+			v.Snapshot.Heartbeats[s.Lease.InstanceID] = lease.Heartbeat{InstanceID: s.Lease.InstanceID, HeartbeatTimeout: s.Lease.HeartbeatTimeout, Held: true}
 		}
 	}
 	if s.absent {
-		v.Places[0].Absent[s.Lease.InstanceID] = true
+		v.Locations[0].Absent[s.Lease.InstanceID] = true
 	}
 }
 
@@ -237,21 +237,21 @@ func Bad(kind, id string) func(*plan.View) {
 }
 
 func ActingFor(d time.Duration) func(*plan.View) {
-	return func(v *plan.View) { v.Snapshot.Sweep.Acting[Here.String()] = Ago(d) }
+	return func(v *plan.View) { v.Snapshot.Checkpoint.Acting[Here.String()] = Ago(d) }
 }
 
-// ArmedAhead is a registry that was armed by a clock an hour ahead, at one revision, beside a stamp of another.
+// ArmedAhead is a registry that was armed by a clock an hour ahead, at one revision, beside a checkpoint of another.
 func ArmedAhead(registry, sweep int64) func(*plan.View) {
 	return func(v *plan.View) {
-		v.Snapshot.Registry.ModeSince, v.Snapshot.Registry.Revision, v.Snapshot.Sweep.Revision = In(time.Hour), registry, sweep
+		v.Snapshot.Registry.ModeSince, v.Snapshot.Registry.Revision, v.Snapshot.Checkpoint.Revision = In(time.Hour), registry, sweep
 	}
 }
 
-func Skewed(d time.Duration) func(*plan.View) { return func(v *plan.View) { v.Places[0].Skew = d } }
-func Undated(v *plan.View)                    { v.Places[0].Dated = false }
-func Unlisted(v *plan.View)                   { v.Places[0].Err = "RequestLimitExceeded" }
-func Ill(v *plan.View)                        { v.Office.Unhealthy = "alarm NOSPACE" }
-func Unstamped(v *plan.View)                  { v.Office.Stamped = false }
+func Skewed(d time.Duration) func(*plan.View) { return func(v *plan.View) { v.Locations[0].Skew = d } }
+func Undated(v *plan.View)                    { v.Locations[0].Dated = false }
+func Unlisted(v *plan.View)                   { v.Locations[0].Err = "RequestLimitExceeded" }
+func Ill(v *plan.View)                        { v.Leadership.Unhealthy = "alarm NOSPACE" }
+func Unstamped(v *plan.View)                  { v.Leadership.Checkpointed = false }
 
 // Ruling is what a case expects of the decision about one instance.
 type Ruling struct {

@@ -14,7 +14,7 @@ import (
 // Due is silent, with its mark and every grace behind it: it ends unless a brake holds.
 func Due(s *Subject) {
 	Silent(Long)(s)
-	Marked(lease.CauseSilence, Ago(2*time.Hour))(s)
+	Marked(lease.CauseHeartbeatLost, Ago(2*time.Hour))(s)
 }
 
 func HeldBy(planned plan.Plan, name, scope string) bool {
@@ -26,15 +26,15 @@ func Dead() map[string]func(*rapid.T, *plan.View, string) {
 	added := func(changes ...func(*Subject)) func(*rapid.T, *plan.View, string) {
 		return func(t *rapid.T, v *plan.View, id string) {
 			s := Holds(id, append(changes, InZone(Pick(t, "its zone", "az-a", "az-b")))...)
-			if s.Lease != nil && s.Lease.TTL > 0 {
-				s.Lease.TTL = lease.Duration(Pick(t, "its ttl", 10*time.Second, time.Minute, time.Hour))
+			if s.Lease != nil && s.Lease.HeartbeatTimeout > 0 {
+				s.Lease.HeartbeatTimeout = lease.Duration(Pick(t, "its ttl", 10*time.Second, time.Minute, time.Hour))
 			}
 			Add(v, s)
 		}
 	}
 	return map[string]func(*rapid.T, *plan.View, string){
 		"silent":                     added(Silent(0)),
-		"silent and marked":          added(Silent(0), Marked(lease.CauseSilence, In(time.Minute))),
+		"silent and marked":          added(Silent(0), Marked(lease.CauseHeartbeatLost, In(time.Minute))),
 		"silent and due":             added(Due),
 		"silent, due and unseen":     added(Due, Unseen, Alone),
 		"silent and missing":         added(Due, Missing),
@@ -45,21 +45,21 @@ func Dead() map[string]func(*rapid.T, *plan.View, string) {
 		"silent and not ours":        added(Due, Foreign),
 		"over":                       added(Over(time.Minute)),
 		"over long ago":              added(Over(Long)),
-		"over, and beating":          added(Beats, Over(time.Minute)),
+		"over, and beating":          added(Heartbeats, Over(time.Minute)),
 		"over and missing":           added(Over(time.Minute), Missing),
 		"missing":                    added(Missing),
 		"absent":                     added(Absent),
 		"stopped":                    added(Is(lease.InstanceStopped)),
 		"released":                   added(Revoked(lease.CauseRelease, time.Minute)),
-		"revoked for silence":        added(Silent(0), Revoked(lease.CauseSilence, time.Minute)),
-		"ended for silence":          added(Silent(0), Revoked(lease.CauseNeverBeat, time.Minute), Ended(time.Second), Missing),
+		"revoked for silence":        added(Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute)),
+		"ended for silence":          added(Silent(0), Revoked(lease.CauseNoHeartbeat, time.Minute), Ended(time.Second), Missing),
 		"failed creation, revoked":   added(Revoked(lease.CauseFailedCreation, time.Minute)),
 		"no record":                  added(Bare),
 		"bad lease":                  func(t *rapid.T, v *plan.View, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
 		"bad lease, missing":         func(_ *rapid.T, v *plan.View, id string) { Bad(plan.BadLease, id)(v) },
 		"bad heartbeat":              func(t *rapid.T, v *plan.View, id string) { added(Due)(t, v, id); Bad(plan.BadHeartbeat, id)(v) },
 		"bad launch":                 func(_ *rapid.T, v *plan.View, id string) { Bad("launch", id)(v) },
-		"in a place not swept":       added(Due, WithLease(func(l *lease.Lease) { l.Region = "mars-1" }), Missing),
+		"in a location not swept":    added(Due, WithLease(func(l *lease.Lease) { l.Region = "mars-1" }), Missing),
 		"orphan of a launch":         addOrphan,
 		"orphan of one more launch":  func(_ *rapid.T, v *plan.View, id string) { Orphans(id, 1, 2)(v) },
 		"revoked of a failed launch": addFailed,
@@ -69,7 +69,7 @@ func Dead() map[string]func(*rapid.T, *plan.View, string) {
 // addOrphan adds one more instance to what a closed launch of the world left.
 func addOrphan(t *rapid.T, v *plan.View, id string) {
 	for n := range v.Snapshot.Launches {
-		if l := &v.Snapshot.Launches[n]; l.State == lease.LaunchClosed && l.Place() == Here {
+		if l := &v.Snapshot.Launches[n]; l.State == lease.LaunchClosed && l.Location() == Here {
 			s := Holds(id, Bare)
 			s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = l.Attempts[0].ClientToken, l.Attempts[0].ClientToken
 			l.Looks[id] = Ago(Pick(t, "looked", time.Hour, 0))
@@ -120,11 +120,11 @@ func BornOf(token string) func(*Subject) {
 // Knows is a heartbeat whose sidecar has seen so many changes of its lease.
 func Knows(id string, changes int64) func(*plan.View) {
 	return func(v *plan.View) {
-		v.Snapshot.Heartbeats[id] = lease.Heartbeat{InstanceID: id, TTL: lease.Duration(TTL), Held: true, Changes: changes}
+		v.Snapshot.Heartbeats[id] = lease.Heartbeat{InstanceID: id, HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Changes: changes}
 	}
 }
 
-func SeenIn(p plan.PlaceView, id string) *lease.Instance {
+func SeenIn(p plan.LocationView, id string) *lease.Instance {
 	for n := range p.Instances {
 		if p.Instances[n].ID == id {
 			return &p.Instances[n]

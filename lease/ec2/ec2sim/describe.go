@@ -92,7 +92,7 @@ type metadataItem struct {
 func (s *Sim) item(r *region, i *Instance) instanceItem {
 	x := instanceItem{
 		ID: i.ID, Image: i.ImageID, State: stateItem{i.State.code(), string(i.State)}, Reason: i.reason, KeyName: i.KeyName,
-		Type: i.Type, LaunchTime: stamp(i.LaunchTime), Zone: i.Zone, ZoneID: i.ZoneID, Tenancy: "default",
+		Type: i.Type, LaunchTime: checkpoint(i.LaunchTime), Zone: i.Zone, ZoneID: i.ZoneID, Tenancy: "default",
 		Monitoring: "disabled", Arch: "x86_64", RootType: "ebs", RootName: rootDevice, Virtual: "hvm", Hypervisor: "xen",
 		Token: i.ClientToken, Tags: tagSet(i.Tags), Spot: i.SpotRequest,
 		Metadata: metadataItem{"applied", i.Metadata.HTTPTokens, i.Metadata.HopLimit, i.Metadata.HTTPEndpoint, i.Metadata.InstanceTags},
@@ -111,7 +111,7 @@ func (s *Sim) item(r *region, i *Instance) instanceItem {
 	}
 	for _, id := range i.Volumes {
 		if v, ok := r.volumes.get(id); ok {
-			x.Disks.Items = append(x.Disks.Items, attachedDisk{v.Device, v.ID, "attached", stamp(v.Created), v.DeleteOnTermination})
+			x.Disks.Items = append(x.Disks.Items, attachedDisk{v.Device, v.ID, "attached", checkpoint(v.Created), v.DeleteOnTermination})
 		}
 	}
 	for _, id := range i.Interfaces {

@@ -213,7 +213,7 @@ func TestKeyPairs(t *testing.T) {
 	wantCode(t, err, "InvalidKeyPair.NotFound")
 }
 
-func TestPlaces(t *testing.T) {
+func TestLocations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	zones, err := w.in(t, "eu-west-1").DescribeAvailabilityZones(t.Context(), &ec2.DescribeAvailabilityZonesInput{})

@@ -42,7 +42,7 @@ func (s *Sim) assumeRole(q *request) (body, error) {
 	if q.err == nil && q.str("SerialNumber") != "" && q.str("TokenCode") != MFACode {
 		return nil, refusal("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.")
 	}
-	return &roleAnswer{Key: "ASIAEC2SIM", Secret: "secret", Token: "token", Expires: stamp(q.now.Add(time.Hour))}, q.err
+	return &roleAnswer{Key: "ASIAEC2SIM", Secret: "secret", Token: "token", Expires: checkpoint(q.now.Add(time.Hour))}, q.err
 }
 
 type parameterAnswer struct {

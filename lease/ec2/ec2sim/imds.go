@@ -112,20 +112,20 @@ func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // giveToken answers with a new token. Proxied requests get none.
 func (m *Metadata) giveToken(w http.ResponseWriter, r *http.Request) {
-	ttl, err := strconv.Atoi(r.Header.Get(ttlHeader))
+	timeout, err := strconv.Atoi(r.Header.Get(ttlHeader))
 	switch {
 	case r.Header.Get("X-Forwarded-For") != "":
 		http.Error(w, "Forbidden", http.StatusForbidden)
 		return
-	case err != nil || ttl < 1 || ttl > maxTokenTTL:
+	case err != nil || timeout < 1 || timeout > maxTokenTTL:
 		http.Error(w, "Bad Request", http.StatusBadRequest)
 		return
 	}
 	token := rand.Text()
 	m.mu.Lock()
-	m.tokens[token] = m.now().Add(time.Duration(ttl) * time.Second)
+	m.tokens[token] = m.now().Add(time.Duration(timeout) * time.Second)
 	m.mu.Unlock()
-	w.Header().Set(ttlHeader, strconv.Itoa(ttl))
+	w.Header().Set(ttlHeader, strconv.Itoa(timeout))
 	_, _ = w.Write([]byte(token)) // whoever went away needs no token
 }
 

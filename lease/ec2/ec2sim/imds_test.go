@@ -135,9 +135,9 @@ func TestIMDSWantsATokenOfVersion2(t *testing.T) {
 		defer answer.Body.Close()
 		return answer.StatusCode, body(t, answer)
 	}
-	const ttl, token = "X-aws-ec2-metadata-token-ttl-seconds", "X-aws-ec2-metadata-token"
+	const timeout, token = "X-aws-ec2-metadata-token-ttl-seconds", "X-aws-ec2-metadata-token"
 	const tokens, id = "/latest/api/token", "/latest/meta-data/instance-id"
-	status, good := ask(http.MethodPut, tokens, ttl, "60")
+	status, good := ask(http.MethodPut, tokens, timeout, "60")
 	if status != http.StatusOK || good == "" {
 		t.Fatalf("token: %d %q", status, good)
 	}
@@ -151,15 +151,15 @@ func TestIMDSWantsATokenOfVersion2(t *testing.T) {
 		{"token", http.MethodGet, id, []string{token, good}, http.StatusOK},
 		{"no such item", http.MethodGet, "/latest/meta-data/x", []string{token, good}, http.StatusNotFound},
 		{"no ttl", http.MethodPut, tokens, nil, http.StatusBadRequest},
-		{"ttl too long", http.MethodPut, tokens, []string{ttl, "21601"}, http.StatusBadRequest},
-		{"proxied", http.MethodPut, tokens, []string{ttl, "60", "X-Forwarded-For", "10.0.0.1"}, http.StatusForbidden},
-		{"token by GET", http.MethodGet, tokens, []string{ttl, "60"}, http.StatusMethodNotAllowed},
+		{"ttl too long", http.MethodPut, tokens, []string{timeout, "21601"}, http.StatusBadRequest},
+		{"proxied", http.MethodPut, tokens, []string{timeout, "60", "X-Forwarded-For", "10.0.0.1"}, http.StatusForbidden},
+		{"token by GET", http.MethodGet, tokens, []string{timeout, "60"}, http.StatusMethodNotAllowed},
 	} {
 		if got, _ := ask(c.method, c.path, c.header...); got != c.want {
 			t.Errorf("%s: status %d, want %d", c.name, got, c.want)
 		}
 	}
-	_, brief := ask(http.MethodPut, tokens, ttl, "1")
+	_, brief := ask(http.MethodPut, tokens, timeout, "1")
 	now.pass(time.Second)
 	if got, _ := ask(http.MethodGet, id, token, brief); got != http.StatusUnauthorized {
 		t.Errorf("old token: status %d, want 401", got)

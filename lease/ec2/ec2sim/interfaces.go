@@ -79,7 +79,7 @@ type instancePort struct {
 func (s *Sim) instancePort(r *region, n *Interface) instancePort {
 	return instancePort{
 		ID: n.ID, Subnet: n.SubnetID, VPC: r.vpc, Owner: s.config.Account, Status: n.Status, PrivateIP: n.PrivateIP,
-		Attachment: n.attachment(), Attached: stamp(n.attached), State: "attached", Delete: n.DeleteOnTermination,
+		Attachment: n.attachment(), Attached: checkpoint(n.attached), State: "attached", Delete: n.DeleteOnTermination,
 	}
 }
 
@@ -93,7 +93,7 @@ func (s *Sim) interfaceItem(r *region, n *Interface) interfaceItem {
 	}
 	if n.Instance != "" {
 		x.Attachment = &interfaceAttachment{
-			n.attachment(), n.Instance, 0, "attached", stamp(n.attached), n.DeleteOnTermination,
+			n.attachment(), n.Instance, 0, "attached", checkpoint(n.attached), n.DeleteOnTermination,
 		}
 	}
 	return x

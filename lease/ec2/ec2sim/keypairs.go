@@ -48,7 +48,7 @@ type deleteKeyPairAnswer struct {
 const noFingerprint = "00:00:00:00:00:00:00:00"
 
 func (k *keyPair) item() keyPairItem {
-	return keyPairItem{k.id, k.name, noFingerprint, "rsa", stamp(k.created), tagSet(k.tags)}
+	return keyPairItem{k.id, k.name, noFingerprint, "rsa", checkpoint(k.created), tagSet(k.tags)}
 }
 
 // createKeyPair makes a key pair; a name can be taken only once, and there is

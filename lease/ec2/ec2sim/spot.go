@@ -102,7 +102,7 @@ func (s *Sim) describeSpotRequests(q *request) (body, error) {
 			kind = "persistent"
 		}
 		answer.Requests.Items = append(answer.Requests.Items, spotItem{
-			r.ID, kind, r.State, r.Instance, stamp(r.Created), r.zone, tagSet(r.Tags),
+			r.ID, kind, r.State, r.Instance, checkpoint(r.Created), r.zone, tagSet(r.Tags),
 		})
 	}
 	return answer, nil

@@ -158,7 +158,7 @@ func (s *Sim) versionItem(t *template, n int, resolve bool) (templateVersionItem
 	v := t.versions[n-1]
 	p := &params{form: v.data}
 	x := templateVersionItem{
-		ID: t.id, Name: t.name, Number: n, Default: n == t.standard, Created: stamp(v.created),
+		ID: t.id, Name: t.name, Number: n, Default: n == t.standard, Created: checkpoint(v.created),
 		Image: p.str("ImageId"), Type: p.str("InstanceType"), KeyName: p.str("KeyName"), UserData: p.str("UserData"),
 		Shutdown: p.str("InstanceInitiatedShutdownBehavior"), Keep: p.str("DisableApiTermination"),
 		Market: p.str("InstanceMarketOptions.MarketType"), SpotType: p.str("InstanceMarketOptions.SpotOptions.SpotInstanceType"),

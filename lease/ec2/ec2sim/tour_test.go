@@ -171,7 +171,7 @@ func TestEveryAnswerFitsTheModelAndIsUnderstood(t *testing.T) {
 		LaunchTemplateName: aws.String("web"), Versions: []string{"$Latest"}, ResolveAlias: aws.Bool(true),
 	})
 	see(tr, versions, err)
-	tr.places()
+	tr.locations()
 	key, err := c.CreateKeyPair(ctx, &ec2.CreateKeyPairInput{KeyName: aws.String("key"), TagSpecifications: []types.TagSpecification{
 		{ResourceType: "key-pair", Tags: []types.Tag{{Key: aws.String("k"), Value: aws.String("v")}}},
 	}})
@@ -221,7 +221,7 @@ func (tr *tour) template() {
 	})
 }
 
-func (tr *tour) places() {
+func (tr *tour) locations() {
 	ctx := tr.t.Context()
 	zones, err := tr.ec2.DescribeAvailabilityZones(ctx, &ec2.DescribeAvailabilityZonesInput{})
 	see(tr, zones, err)

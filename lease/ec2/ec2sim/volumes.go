@@ -82,11 +82,11 @@ func (s *Sim) describeVolumes(q *request) (body, error) {
 	answer := &volumesAnswer{Next: next}
 	for _, v := range rows {
 		x := volumeItem{
-			ID: v.ID, Size: v.SizeGB, Zone: v.Zone, Status: v.State, Created: stamp(v.Created), Type: "gp3", Tags: tagSet(v.Tags),
+			ID: v.ID, Size: v.SizeGB, Zone: v.Zone, Status: v.State, Created: checkpoint(v.Created), Type: "gp3", Tags: tagSet(v.Tags),
 		}
 		if v.Instance != "" {
 			x.Attachments.Items = []attachmentItem{
-				{v.ID, v.Instance, v.Device, "attached", stamp(v.Created), v.DeleteOnTermination},
+				{v.ID, v.Instance, v.Device, "attached", checkpoint(v.Created), v.DeleteOnTermination},
 			}
 		}
 		answer.Volumes.Items = append(answer.Volumes.Items, x)

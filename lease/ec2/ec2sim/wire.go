@@ -125,8 +125,8 @@ func asRefusal(err error) *apiError {
 	return refusal("InternalError", "%v", err)
 }
 
-// stamp writes a time as EC2 does.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+// checkpoint writes a time as EC2 does.
+func checkpoint(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // tagItem is a tag in an answer.
 type tagItem struct {

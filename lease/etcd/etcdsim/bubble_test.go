@@ -71,9 +71,9 @@ func (w *world) put(key, value string, options ...clientv3.OpOption) int64 {
 }
 
 // grant makes an etcd lease that holds a key.
-func (w *world) grant(ttl int64, key string) clientv3.LeaseID {
+func (w *world) grant(timeout int64, key string) clientv3.LeaseID {
 	w.Helper()
-	resp, err := w.Grant(w.Context(), ttl)
+	resp, err := w.Grant(w.Context(), timeout)
 	if err != nil {
 		w.Fatal(err)
 	}

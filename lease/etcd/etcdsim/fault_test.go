@@ -288,14 +288,14 @@ func TestTheStoreKeepsItsBoundsOnASlowLink(t *testing.T) {
 		store := etcd.New(w.faulty(), "test", etcd.Options{CallTimeout: 5 * time.Second})
 		w.fate("txn", etcdsim.Fate{After: 4 * time.Second})
 		start := time.Now()
-		beat := lease.Heartbeat{InstanceID: "i-1", BootID: "boot", TTL: lease.Duration(time.Minute)}
-		claim, err := store.Claim(w.within(time.Minute), beat)
+		heartbeat := lease.Heartbeat{InstanceID: "i-1", BootID: "boot", HeartbeatTimeout: lease.Duration(time.Minute)}
+		claim, err := store.Claim(w.within(time.Minute), heartbeat)
 		if err != nil || time.Since(start) != 8*time.Second { // to look, and to write
 			w.Fatalf("%+v after %v, %v", claim, time.Since(start), err)
 		}
 		w.fate("txn", etcdsim.Fate{Unanswered: true})
 		start = time.Now()
-		_, _, err = store.Renew(w.within(time.Minute), claim, beat)
+		_, _, err = store.Renew(w.within(time.Minute), claim, heartbeat)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 5*time.Second {
 			w.Errorf("renewed without an answer: %v after %v", err, time.Since(start))
 		}

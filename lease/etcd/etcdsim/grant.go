@@ -71,15 +71,15 @@ func (e *etcdLease) refresh() { e.ends = time.Now().Add(time.Duration(e.ttl) * t
 // left is what remains of the TTL, in whole seconds.
 func (e *etcdLease) left() int64 { return int64(time.Until(e.ends) / time.Second) }
 
-func (c *Cluster) grant(ttl int64) (*etcdLease, error) {
+func (c *Cluster) grant(timeout int64) (*etcdLease, error) {
 	if c.noSpace {
 		return nil, rpctypes.ErrGRPCNoSpace
 	}
-	if ttl > maxTTL {
+	if timeout > maxTTL {
 		return nil, rpctypes.ErrGRPCLeaseTTLTooLarge
 	}
 	c.leases.last++
-	e := &etcdLease{id: c.leases.last, ttl: max(ttl, minTTL)}
+	e := &etcdLease{id: c.leases.last, ttl: max(timeout, minTTL)}
 	e.refresh()
 	c.leases.held[e.id] = e
 	c.arm(e.ends)

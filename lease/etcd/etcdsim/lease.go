@@ -10,9 +10,9 @@ import (
 )
 
 // Grant implements [clientv3.Lease].
-func (c *Client) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantResponse, error) {
+func (c *Client) Grant(ctx context.Context, timeout int64) (*clientv3.LeaseGrantResponse, error) {
 	resp, err := call(ctx, c, Op{Kind: "grant", Write: true}, func() (*clientv3.LeaseGrantResponse, error) {
-		e, err := c.cluster.grant(ttl)
+		e, err := c.cluster.grant(timeout)
 		if err != nil {
 			return nil, err
 		}
@@ -131,9 +131,9 @@ func (c *Client) keepAlive(ctx context.Context, id clientv3.LeaseID, told chan<-
 				return
 			}
 			offer(told, resp)
-			ttl := time.Duration(resp.TTL) * time.Second
-			deadline = time.Now().Add(ttl)
-			next.Reset(ttl / 3)
+			timeout := time.Duration(resp.TTL) * time.Second
+			deadline = time.Now().Add(timeout)
+			next.Reset(timeout / 3)
 		}
 	}
 }

@@ -68,12 +68,12 @@ func TestOfExtensionAndRevocationOneWins(t *testing.T) {
 			bubble(t, func(w *world) {
 				ctx, now := w.within(time.Hour), time.Now()
 				registry, l := w.prepare()
-				office, err := etcd.New(w.slow(c.revoke), "test", etcd.Options{}).Campaign(ctx, "janitor", 10*time.Second)
+				leadership, err := etcd.New(w.slow(c.revoke), "test", etcd.Options{}).Campaign(ctx, "janitor", 10*time.Second)
 				if err != nil {
 					w.Fatal(err)
 				}
 				defer func() {
-					if err := office.Resign(ctx); err != nil {
+					if err := leadership.Resign(ctx); err != nil {
 						w.Error(err)
 					}
 				}()
@@ -86,11 +86,11 @@ func TestOfExtensionAndRevocationOneWins(t *testing.T) {
 						})
 				})
 				both.Go(func() {
-					revoked, err := l.Revoke(now, lease.CauseTerm, lease.By{Actor: "janitor"})
+					revoked, err := l.Revoke(now, lease.CauseExpired, lease.By{Actor: "janitor"})
 					if err != nil {
 						w.Error(err)
 					}
-					_, revokeErr = office.Revoke(ctx, registry, revoked, false)
+					_, revokeErr = leadership.Revoke(ctx, registry, revoked, false)
 				})
 				both.Wait()
 				var conflict *lease.ConflictError

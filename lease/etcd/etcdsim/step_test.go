@@ -283,9 +283,9 @@ func drawGrant(t *rapid.T) step {
 	return grant(rapid.SampledFrom([]int64{3600, 7200, 9_000_000_000, 9_000_000_001}).Draw(t, "ttl")) // none that runs out meanwhile
 }
 
-func grant(ttl int64) step {
+func grant(timeout int64) step {
 	return step{"grant", func(s *side) string {
-		resp, err := s.Grant(s.ctx, ttl)
+		resp, err := s.Grant(s.ctx, timeout)
 		if err != nil {
 			return failed(err)
 		}

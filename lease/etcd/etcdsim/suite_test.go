@@ -31,8 +31,8 @@ func open(t *testing.T) leasetest.Stores {
 	}
 	return leasetest.Stores{
 		Store: store,
-		Campaign: func(ctx context.Context, name string, ttl time.Duration) (leasetest.Leader, error) {
-			return store.Campaign(ctx, name, ttl)
+		Campaign: func(ctx context.Context, name string, timeout time.Duration) (leasetest.Leader, error) {
+			return store.Campaign(ctx, name, timeout)
 		},
 		Depose: func(tb testing.TB) {
 			tb.Helper()

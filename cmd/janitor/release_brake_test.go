@@ -24,7 +24,7 @@ import (
 func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
 	brake := func(id string, seen int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRestored, Scope: id, Count: seen}
+		return lease.Brake{Name: lease.BrakeRollback, Scope: id, Count: seen}
 	}
 	s := lease.Snapshot{
 		Leases: []lease.Lease{
@@ -33,17 +33,17 @@ func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 		Heartbeats: map[string]lease.Heartbeat{
 			"i-beats": {Held: true, Changes: 5}, "i-began-anew": {Held: true, Changes: 1}, "i-ghost": {Changes: 9}, "i-lost": {Held: true, Changes: 9},
 		},
-		Sweep: lease.Sweep{Brakes: []lease.Brake{
-			{Name: lease.BrakeRestored},
-			{Name: lease.BrakeSilence, Scope: "zone", Count: 4},
+		Checkpoint: lease.Checkpoint{Brakes: []lease.Brake{
+			{Name: lease.BrakeRollback},
+			{Name: lease.BrakeHeartbeats, Scope: "zone", Count: 4},
 			brake("i-stopped", 7), brake("i-began-anew", 7), brake("i-caught-up", 7), brake("i-lost", 9),
 		}},
 	}
-	seen, lost := behind(s, lease.BrakeRestored)
+	seen, lost := behind(s, lease.BrakeRollback)
 	if want := map[string]int64{"i-beats": 5, "i-stopped": 7, "i-began-anew": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
 		t.Errorf("behind %v, without a record %v; want %v, and i-lost", seen, lost, want)
 	}
-	if seen, lost := behind(s, lease.BrakeStranger); len(seen)+len(lost) > 0 {
+	if seen, lost := behind(s, lease.BrakeUnwatched); len(seen)+len(lost) > 0 {
 		t.Errorf("behind %v, without a record %v, where another brake is meant", seen, lost)
 	}
 }
@@ -89,13 +89,13 @@ func (t *readOnlyTxn) Commit() (*clientv3.TxnResponse, error) {
 	return t.Txn.Commit()
 }
 
-// held is an etcd with one lease, and a janitor in office whose stamp holds the brake restored for everything and for that
+// held is an etcd with one lease, and a janitor in the lead whose checkpoint holds the brake rollback for everything and for that
 // lease, whose sidecar has seen change 7.
 type held struct {
-	client etcd.Client
-	store  *etcd.Store
-	office *etcd.Office
-	id     string
+	client     etcd.Client
+	store      *etcd.Store
+	leadership *etcd.Leadership
+	id         string
 }
 
 func newHeld(t *testing.T) held {
@@ -119,30 +119,30 @@ func newHeld(t *testing.T) held {
 	if _, err := h.store.PutRegistry(t.Context(), lease.NewRegistry(now, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", lease.ModeArmed)); err != nil {
 		t.Fatal(err)
 	}
-	i := lease.Instance{ID: h.id, Place: here, Zone: "us-east-1a"}
+	i := lease.Instance{ID: h.id, Location: here, Zone: "us-east-1a"}
 	if _, err := h.store.PutLease(t.Context(), lease.Adopt(now, i, now.Add(time.Hour), time.Time{}, "", nil, lease.By{Actor: "test"})); err != nil {
 		t.Fatal(err)
 	}
-	if h.office, err = h.store.Campaign(t.Context(), "one", time.Minute); err != nil {
+	if h.leadership, err = h.store.Campaign(t.Context(), "one", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.stamp(t.Context(), lease.Brake{Name: lease.BrakeRestored, Since: now}, lease.Brake{Name: lease.BrakeRestored, Scope: h.id, Count: 7}); err != nil {
+	if err := h.checkpoint(t.Context(), lease.Brake{Name: lease.BrakeRollback, Since: now}, lease.Brake{Name: lease.BrakeRollback, Scope: h.id, Count: 7}); err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-// stamp writes the stamp of a sweep that holds these brakes.
-func (h held) stamp(ctx context.Context, brakes ...lease.Brake) error {
+// checkpoint writes the checkpoint of a sweep that holds these brakes.
+func (h held) checkpoint(ctx context.Context, brakes ...lease.Brake) error {
 	registry, err := h.store.Registry(ctx)
 	if err != nil {
 		return err
 	}
-	last, err := h.store.Sweep(ctx)
+	last, err := h.store.Checkpoint(ctx)
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return err
 	}
-	_, err = h.office.PutSweep(ctx, registry, lease.Sweep{
+	_, err = h.leadership.PutCheckpoint(ctx, registry, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: rand.Text(), Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Leader: "one",
 		Brakes: brakes, Revision: last.Revision,
 	})
@@ -155,7 +155,7 @@ func (h held) resume(t *testing.T, client etcd.Client, patience time.Duration) (
 	flags, out := flag.NewFlagSet("resume", flag.ContinueOnError), &strings.Builder{}
 	flags.Bool("yes", true, "")
 	c := ucli.NewContext(&ucli.App{Writer: out, ErrWriter: out}, flags, &ucli.Context{Context: t.Context()})
-	err := resumeBrake(c, etcd.New(client, "default", etcd.Options{}), lease.BrakeRestored, patience)
+	err := releaseBrake(c, etcd.New(client, "default", etcd.Options{}), lease.BrakeRollback, patience)
 	return out.String(), err
 }
 
@@ -180,42 +180,42 @@ func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
 
 func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	t.Parallel()
-	everything := lease.Brake{Name: lease.BrakeRestored, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
+	everything := lease.Brake{Name: lease.BrakeRollback, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
 	ofOne := func(count int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRestored, Scope: "i-1", Count: count, Reason: "has seen more"}
+		return lease.Brake{Name: lease.BrakeRollback, Scope: "i-1", Count: count, Reason: "has seen more"}
 	}
 	for name, c := range map[string]struct {
-		next []lease.Brake // of the stamp after the lift; nil: there is none
+		next []lease.Brake // of the checkpoint after the lift; nil: there is none
 		code int
 		says string // on stdout, or in the error
 	}{
-		"nothing is held":                 {[]lease.Brake{}, cli.ExitDone, "brake restored lifted\n"},
-		"another brake is":                {[]lease.Brake{{Name: "rate"}}, cli.ExitDone, "brake restored lifted\n"},
-		"everything is held again":        {[]lease.Brake{everything}, cli.ExitHeld, "holds it again (everywhere): set back once more"},
-		"the sidecar claims more":         {[]lease.Brake{ofOne(8)}, cli.ExitHeld, "holds it again (i-1): has seen more"},
-		"a sweep that had begun before":   {[]lease.Brake{ofOne(7)}, cli.ExitDone, "brake restored lifted\n"},
+		"nothing is held":                 {[]lease.Brake{}, cli.ExitDone, "brake rollback released\n"},
+		"another brake is":                {[]lease.Brake{{Name: "rate"}}, cli.ExitDone, "brake rollback released\n"},
+		"everything is held again":        {[]lease.Brake{everything}, cli.ExitHeld, "engages it again (everywhere): set back once more"},
+		"the sidecar claims more":         {[]lease.Brake{ofOne(8)}, cli.ExitHeld, "engages it again (i-1): has seen more"},
+		"a sweep that had begun before":   {[]lease.Brake{ofOne(7)}, cli.ExitDone, "brake rollback released\n"},
 		"nobody sweeps within the bounds": {nil, cli.ExitDone, "no sweep has followed within 300ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHeld(t)
-			patience, stamped := 300*time.Millisecond, make(chan error, 1)
+			patience, checkpointed := 300*time.Millisecond, make(chan error, 1)
 			if c.next == nil {
-				stamped <- nil
+				checkpointed <- nil
 			} else {
 				patience = time.Minute
 				changes := h.store.Watch(t.Context(), lease.Snapshot{Revision: 1})
 				go func() {
 					for change := range changes {
 						if change.Registry != nil && len(change.Registry.Resumed) > 0 {
-							stamped <- h.stamp(t.Context(), c.next...)
+							checkpointed <- h.checkpoint(t.Context(), c.next...)
 							return
 						}
 					}
 				}()
 			}
 			said, err := h.resume(t, h.client, patience)
-			if failed := <-stamped; failed != nil {
+			if failed := <-checkpointed; failed != nil {
 				t.Fatal(failed)
 			}
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 	"lapse/lease"
 )
 
-// remote is a place that counts how often it is listed, and can fail to be.
+// remote is a location that counts how often it is listed, and can fail to be.
 type remote struct {
 	*recorder
 	lists atomic.Int64
@@ -26,14 +26,14 @@ func (c *remote) List(ctx context.Context) (lease.Listing, error) {
 	return c.recorder.List(ctx)
 }
 
-// besideEmpty runs a janitor over the rig's place, which has i-1, and over an empty one.
+// besideEmpty runs a janitor over the rig's location, which has i-1, and over an empty one.
 func besideEmpty(t *testing.T, test func(r *rig, far *remote)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		r.extend("i-1", 10*time.Hour)
 		far := &remote{recorder: &recorder{
-			place: lease.Place{Account: r.cloud.place.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
+			location: lease.Location{Account: r.cloud.location.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
 		}}
 		ctx, stop := context.WithCancel(t.Context())
 		j := r.janitorOf(quiet())
@@ -49,23 +49,23 @@ func besideEmpty(t *testing.T, test func(r *rig, far *remote)) {
 	})
 }
 
-func TestAnEmptyPlaceIsListedEveryQuarterOfAnHourAndStampedEveryMinute(t *testing.T) {
+func TestAnEmptyLocationIsListedEveryQuarterOfAnHourAndRecordedEveryMinute(t *testing.T) {
 	t.Parallel()
 	besideEmpty(t, func(r *rig, far *remote) {
 		for minute := range 40 {
 			if want := int64(minute/15 + 1); far.lists.Load() != want {
 				r.t.Fatalf("listed %d times by minute %d, want %d", far.lists.Load(), minute, want)
 			}
-			stamp, err := r.store.Sweep(r.t.Context())
-			if err != nil || !stamp.Fresh(r.now()) || !stamp.Names(far.place) {
-				r.t.Fatalf("minute %d: stamp %+v (%v), want a fresh one that names %s", minute, stamp, err, far.place)
+			checkpoint, err := r.store.Checkpoint(r.t.Context())
+			if err != nil || !checkpoint.Fresh(r.now()) || !checkpoint.Names(far.location) {
+				r.t.Fatalf("minute %d: checkpoint %+v (%v), want a fresh one that names %s", minute, checkpoint, err, far.location)
 			}
 			after(time.Minute)
 		}
 	})
 }
 
-func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
+func TestAnEmptyLocationIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 	t.Parallel()
 	put := func(r *rig, l lease.Launch) {
 		if _, err := r.store.PutLaunch(r.t.Context(), l); err != nil {
@@ -90,7 +90,7 @@ func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 		}, false},
 		"a lease": {func(r *rig, far *remote, _ lease.Launch) {
 			i := r.instance("i-9", "")
-			i.Place = far.place
+			i.Location = far.location
 			if _, err := r.store.PutLease(r.t.Context(), lease.Adopt(r.now(), i, r.now().Add(time.Hour), time.Time{}, "", nil, r.by)); err != nil {
 				r.t.Fatal(err)
 			}
@@ -104,7 +104,7 @@ func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 			besideEmpty(t, func(r *rig, far *remote) {
 				after(2 * time.Minute)
 				test.record(r, far, lease.Launch{
-					Schema: lease.Schema, Token: "far", State: lease.LaunchOpen, Account: far.place.Account, Region: far.place.Region, Count: 1,
+					Schema: lease.Schema, Token: "far", State: lease.LaunchOpen, Account: far.location.Account, Region: far.location.Region, Count: 1,
 					Window: lease.Duration(15 * time.Minute), Request: []byte("{}"), CreatedAt: r.now(), SettledAt: r.now(),
 					Attempts: []lease.Attempt{{ClientToken: "far.1", Min: 1, Max: 1, Sends: 1, LastSend: r.now()}},
 				})
@@ -123,26 +123,26 @@ func TestAnEmptyPlaceIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 	}
 }
 
-func TestTheListingOfAnEmptyPlaceThatIsKeptSaysSoAndIsAsFarOffAsTheClockWasSet(t *testing.T) {
+func TestTheListingOfAnEmptyLocationThatIsKeptSaysSoAndIsAsFarOffAsTheClockWasSet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		o := newRig(t).inOffice()
+		o := newRig(t).inLeadership()
 		o.seen.snapshot = lease.Snapshot{}
 		o.ahead.Store(int64(time.Hour))
-		at := o.seen.places[0].At
-		kept := o.vacant()
+		at := o.seen.locations[0].At
+		kept := o.knownEmpty()
 		for _, p := range kept {
 			if !p.Kept || p.Skew != time.Hour || !p.At.Equal(at) {
 				t.Errorf("%+v", p)
 			}
 		}
 		if len(kept) != 1 {
-			t.Errorf("%d places are kept, want one", len(kept))
+			t.Errorf("%d locations are kept, want one", len(kept))
 		}
 	})
 }
 
-func TestAPlaceIsListedInEverySweepUnlessItWasSeenEmpty(t *testing.T) {
+func TestALocationIsListedInEverySweepUnlessItWasSeenEmpty(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(r *rig, far *remote){
 		"its listing failed":             func(_ *rig, far *remote) { far.fails.Store(true) },

@@ -12,44 +12,44 @@ import (
 )
 
 var (
-	silenceMark = Ruling{Action: plan.ActMark, Cause: lease.CauseSilence, Deadline: In(5 * time.Minute)}
-	silenceWait = Ruling{Action: plan.ActKeep, Cause: lease.CauseSilence}
-	silenceEnd  = Ruling{Action: plan.ActEnd, Cause: lease.CauseSilence}
+	silenceMark = Ruling{Action: plan.ActMark, Cause: lease.CauseHeartbeatLost, Deadline: In(5 * time.Minute)}
+	silenceWait = Ruling{Action: plan.ActKeep, Cause: lease.CauseHeartbeatLost}
+	silenceEnd  = Ruling{Action: plan.ActEnd, Cause: lease.CauseHeartbeatLost}
 	unmark      = Ruling{Action: plan.ActUnmark}
 )
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	passed := Marked(lease.CauseSilence, Ago(time.Second))
-	coming := Marked(lease.CauseSilence, In(time.Second))
-	neverBeat := WithLease(func(l *lease.Lease) { l.ClaimedAt = time.Time{} })
+	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
+	coming := Marked(lease.CauseHeartbeatLost, In(time.Second))
+	neverHeartbeat := WithLease(func(l *lease.Lease) { l.ClaimedAt = time.Time{} })
 	never := func(a plan.Action, deadline time.Time) Ruling {
-		return Ruling{Action: a, Cause: lease.CauseNeverBeat, Deadline: deadline}
+		return Ruling{Action: a, Cause: lease.CauseNoHeartbeat, Deadline: deadline}
 	}
 	check(t, []spec{
-		{"it beats: the lease holds", Holds("i-1", Beats), nil, keep},
-		{"no TTL: nobody asked it to beat", Holds("i-1", Silent(Long), WithLease(func(l *lease.Lease) { l.TTL = 0 })), nil, keep},
-		{"a TTL that is none", Holds("i-1", Silent(Long), WithLease(func(l *lease.Lease) { l.TTL = -1 })), nil, keep},
+		{"it beats: the lease holds", Holds("i-1", Heartbeats), nil, keep},
+		{"no TTL: nobody asked it to beat", Holds("i-1", Silent(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = 0 })), nil, keep},
+		{"a TTL that is none", Holds("i-1", Silent(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = -1 })), nil, keep},
 		{"key gone, which took a TTL: marked at once", Holds("i-1", Silent(0)), nil, silenceMark},
 		{"key gone, no witness yet: marked with the earliest deadline", Holds("i-1", Silent(0), Alone), nil, silenceMark},
-		{"marked for the term before it was extended: marked for silence", Holds("i-1", Silent(0), Marked(lease.CauseTerm, Ago(1))), nil, silenceMark},
+		{"marked for the term before it was extended: marked for silence", Holds("i-1", Silent(0), Marked(lease.CauseExpired, Ago(1))), nil, silenceMark},
 		{"marked, deadline to come", Holds("i-1", Silent(Long), coming), nil, silenceWait},
 		{"marked, deadline passed, mark grace over by the leader's clock", Holds("i-1", Silent(5*time.Minute), passed), nil, silenceEnd},
 		{"marked, deadline passed, mark grace not over by the leader's clock", Holds("i-1", Silent(5*time.Minute-1), passed), nil, silenceWait},
-		{"marked, deadline now", Holds("i-1", Silent(5*time.Minute), Marked(lease.CauseSilence, Noon)), nil, silenceEnd},
-		{"never seen by this leader: a TTL first", Holds("i-1", Silent(TTL-1), Unseen), nil, keep},
-		{"never seen by this leader: marked after a TTL", Holds("i-1", Silent(TTL), Unseen), nil, silenceMark},
-		{"never seen by this leader, marked by another: a TTL more", Holds("i-1", Silent(TTL+5*time.Minute-1), Unseen, passed), nil, silenceWait},
-		{"never seen by this leader, marked by another: a TTL and the grace are over", Holds("i-1", Silent(TTL+5*time.Minute), Unseen, passed), nil, silenceEnd},
+		{"marked, deadline now", Holds("i-1", Silent(5*time.Minute), Marked(lease.CauseHeartbeatLost, Noon)), nil, silenceEnd},
+		{"never seen by this leader: a TTL first", Holds("i-1", Silent(HeartbeatTimeout-1), Unseen), nil, keep},
+		{"never seen by this leader: marked after a TTL", Holds("i-1", Silent(HeartbeatTimeout), Unseen), nil, silenceMark},
+		{"never seen by this leader, marked by another: a TTL more", Holds("i-1", Silent(HeartbeatTimeout+5*time.Minute-1), Unseen, passed), nil, silenceWait},
+		{"never seen by this leader, marked by another: a TTL and the grace are over", Holds("i-1", Silent(HeartbeatTimeout+5*time.Minute), Unseen, passed), nil, silenceEnd},
 		{"no witness: not before the lone grace", Holds("i-1", Silent(time.Hour-1), Alone, passed), nil, silenceWait},
 		{"no witness: after the lone grace", Holds("i-1", Silent(time.Hour), Alone, passed), nil, silenceEnd},
-		{"no witness, never seen: a TTL more than the lone grace", Holds("i-1", Silent(time.Hour+TTL-1), Alone, Unseen, passed), nil, silenceWait},
-		{"no sidecar ever: marked as that", Holds("i-1", Silent(TTL), Unseen, neverBeat), nil, never(plan.ActMark, In(5*time.Minute))},
-		{"no sidecar ever: ended as that", Holds("i-1", Silent(Long), Unseen, neverBeat, Marked(lease.CauseNeverBeat, Ago(1))), nil, never(plan.ActEnd, time.Time{})},
-		{"no claim recorded, but this leader saw it beat: silence", Holds("i-1", Silent(0), neverBeat), nil, silenceMark},
-		{"renewed: mark taken back", Holds("i-1", Beats, passed), nil, unmark},
-		{"renewed at the last moment, listing failed: mark taken back", Holds("i-1", Beats, passed), with(Unlisted), unmark},
-		{"renewed: a mark of the term is not cured by it", Holds("i-1", Beats, Marked(lease.CauseTerm, In(time.Minute))), nil, keep},
+		{"no witness, never seen: a TTL more than the lone grace", Holds("i-1", Silent(time.Hour+HeartbeatTimeout-1), Alone, Unseen, passed), nil, silenceWait},
+		{"no sidecar ever: marked as that", Holds("i-1", Silent(HeartbeatTimeout), Unseen, neverHeartbeat), nil, never(plan.ActMark, In(5*time.Minute))},
+		{"no sidecar ever: ended as that", Holds("i-1", Silent(Long), Unseen, neverHeartbeat, Marked(lease.CauseNoHeartbeat, Ago(1))), nil, never(plan.ActEnd, time.Time{})},
+		{"no claim recorded, but this leader saw it beat: silence", Holds("i-1", Silent(0), neverHeartbeat), nil, silenceMark},
+		{"renewed: mark taken back", Holds("i-1", Heartbeats, passed), nil, unmark},
+		{"renewed at the last moment, listing failed: mark taken back", Holds("i-1", Heartbeats, passed), with(Unlisted), unmark},
+		{"renewed: a mark of the term is not cured by it", Holds("i-1", Heartbeats, Marked(lease.CauseExpired, In(time.Minute))), nil, keep},
 		{"stopped: never judged", Holds("i-1", Silent(Long), Is(lease.InstanceStopped)), nil, keep},
 		{"stopping: never judged", Holds("i-1", Silent(Long), Is(lease.InstanceStopping)), nil, keep},
 		{"pending: never judged", Holds("i-1", Silent(Long), Is(lease.InstancePending)), nil, keep},
@@ -91,38 +91,38 @@ func TestBootGrace(t *testing.T) {
 
 func TestSilenceIsHeld(t *testing.T) {
 	t.Parallel()
-	passed := Marked(lease.CauseSilence, Ago(time.Second))
+	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
-	offices := func(n int, d time.Duration) func(*plan.View) {
+	leaderships := func(n int, d time.Duration) func(*plan.View) {
 		return func(v *plan.View) {
 			for range n {
-				v.Snapshot.Sweep.Offices = append(v.Snapshot.Sweep.Offices, Ago(d))
+				v.Snapshot.Checkpoint.Leaderships = append(v.Snapshot.Checkpoint.Leaderships, Ago(d))
 			}
 		}
 	}
 	check(t, []spec{
 		{"etcd ill: no end", Holds("i-1", Silent(Long), passed), with(Ill), byHealth},
 		{"etcd ill: no mark", Holds("i-1", Silent(Long)), with(Ill), byHealth},
-		{"etcd ill: what beats is kept", Holds("i-1", Beats), with(Ill), keep},
-		{"new leader, no stamp of its own: no end", Holds("i-1", Silent(Long), passed), with(Unstamped), byHealth},
-		{"new leader, no stamp of its own: no mark", Holds("i-1", Silent(Long)), with(Unstamped), byHealth},
-		{"listing of its place failed: no end", Holds("i-1", Silent(Long), passed), with(Unlisted), byHealth},
-		{"listing of its place failed: no mark", Holds("i-1", Silent(Long)), with(Unlisted), byHealth},
-		{"three leaders within an hour are borne", Holds("i-1", Silent(Long), passed), with(offices(3, time.Hour-1)), silenceEnd},
-		{"four leaders within an hour: held", Holds("i-1", Silent(Long), passed), with(offices(4, time.Hour-1)), byHealth},
-		{"four leaders, an hour ago", Holds("i-1", Silent(Long), passed), with(offices(4, time.Hour)), silenceEnd},
-		{"four leaders with dates to come: held", Holds("i-1", Silent(Long), passed), with(offices(4, -time.Minute)), byHealth},
+		{"etcd ill: what beats is kept", Holds("i-1", Heartbeats), with(Ill), keep},
+		{"new leader, no checkpoint of its own: no end", Holds("i-1", Silent(Long), passed), with(Unstamped), byHealth},
+		{"new leader, no checkpoint of its own: no mark", Holds("i-1", Silent(Long)), with(Unstamped), byHealth},
+		{"listing of its location failed: no end", Holds("i-1", Silent(Long), passed), with(Unlisted), byHealth},
+		{"listing of its location failed: no mark", Holds("i-1", Silent(Long)), with(Unlisted), byHealth},
+		{"three leaders within an hour are borne", Holds("i-1", Silent(Long), passed), with(leaderships(3, time.Hour-1)), silenceEnd},
+		{"four leaders within an hour: held", Holds("i-1", Silent(Long), passed), with(leaderships(4, time.Hour-1)), byHealth},
+		{"four leaders, an hour ago", Holds("i-1", Silent(Long), passed), with(leaderships(4, time.Hour)), silenceEnd},
+		{"four leaders with dates to come: held", Holds("i-1", Silent(Long), passed), with(leaderships(4, -time.Minute)), byHealth},
 		{"clock wrong: no notice, for its dates would be wrong", Holds("i-1", Silent(Long)), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"clock wrong, a TTL to go: held, so that it counts anew", Holds("i-1", Silent(TTL-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
+		{"clock wrong, a TTL to go: held, so that it counts anew", Holds("i-1", Silent(HeartbeatTimeout-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
 		{"EC2's clock not told: no notice", Holds("i-1", Silent(Long)), with(Undated), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"marked before the clock went wrong: silence is not by the wall clock", Holds("i-1", Silent(Long), Marked(lease.CauseSilence, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActEnd, Cause: lease.CauseSilence}},
-		{"marked under a clock that was behind: the notice counts from when it was seen", Holds("i-1", Silent(Long), Marked(lease.CauseSilence, Ago(Long)), WithSilence(func(s *plan.Silence) { s.Noticed = 5*time.Minute - 1 })), nil, Ruling{Action: plan.ActKeep, Cause: lease.CauseSilence}},
+		{"marked before the clock went wrong: silence is not by the wall clock", Holds("i-1", Silent(Long), Marked(lease.CauseHeartbeatLost, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActEnd, Cause: lease.CauseHeartbeatLost}},
+		{"marked under a clock that was behind: the notice counts from when it was seen", Holds("i-1", Silent(Long), Marked(lease.CauseHeartbeatLost, Ago(Long)), WithSilence(func(s *plan.Silence) { s.Noticed = 5*time.Minute - 1 })), nil, Ruling{Action: plan.ActKeep, Cause: lease.CauseHeartbeatLost}},
 	})
 }
 
 func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	t.Parallel()
-	passed := Marked(lease.CauseSilence, Ago(time.Second))
+	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	newer := func(kind string) func(*plan.View) {
 		return func(v *plan.View) {
 			v.Snapshot.Bad = append(v.Snapshot.Bad, lease.BadRecord{Kind: kind, ID: "i-1", Err: &lease.SchemaError{Kind: kind, ID: "i-1", Schema: 9}})
@@ -135,7 +135,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 		{"its lease", Holds("i-1", Bare), with(Bad(plan.BadLease, "i-1")), report},
 		{"its lease, of a newer schema", Holds("i-1", Bare), with(newer(plan.BadLease)), report},
 		{"its lease, while its launch was closed: no orphan", Holds("i-1", Bare), with(Bad(plan.BadLease, "i-1"), left()), report},
-		{"its launch, which was closed: unexplained", Holds("i-1", Bare), with(Bad("launch", "launch-of-i-1")), report},
+		{"its launch, which was closed: untracked", Holds("i-1", Bare), with(Bad("launch", "launch-of-i-1")), report},
 	})
 	for name, change := range map[string]func(*plan.View){"cannot be read": Bad(plan.BadHeartbeat, "i-1"), "is of a newer schema": newer(plan.BadHeartbeat)} {
 		t.Run("its heartbeat "+name, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	})
 	t.Run("its heartbeat: the date decides", func(t *testing.T) {
 		t.Parallel()
-		v := ViewOf(Holds("i-1", Beats, Over(time.Minute)))
+		v := ViewOf(Holds("i-1", Heartbeats, Over(time.Minute)))
 		Bad(plan.BadHeartbeat, "i-1")(&v)
 		if n := Tally(plan.Decide(v)); n[plan.ActEnd] != 1 {
 			t.Errorf("decided %v", n)
@@ -174,10 +174,10 @@ func TestNextOfASilence(t *testing.T) {
 		subject Subject
 		want    time.Duration
 	}{
-		"mark's deadline":              {Holds("i-1", dateless, Silent(Long), Marked(lease.CauseSilence, In(time.Minute))), time.Minute},
-		"grace by the leader's clock":  {Holds("i-1", dateless, Silent(2*time.Minute), Marked(lease.CauseSilence, Ago(1))), 3 * time.Minute},
+		"mark's deadline":              {Holds("i-1", dateless, Silent(Long), Marked(lease.CauseHeartbeatLost, In(time.Minute))), time.Minute},
+		"grace by the leader's clock":  {Holds("i-1", dateless, Silent(2*time.Minute), Marked(lease.CauseHeartbeatLost, Ago(1))), 3 * time.Minute},
 		"a TTL under this leader":      {Holds("i-1", dateless, Silent(20*time.Second), Unseen), 40 * time.Second},
-		"lone grace":                   {Holds("i-1", dateless, Silent(20*time.Minute), Alone, Marked(lease.CauseSilence, Ago(1))), 40 * time.Minute},
+		"lone grace":                   {Holds("i-1", dateless, Silent(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(1))), 40 * time.Minute},
 		"boot grace since the grant":   {Holds("i-1", dateless, Silent(0), Unseen, WithLease(func(l *lease.Lease) { l.GrantedAt = Ago(10 * time.Minute) })), 20 * time.Minute},
 		"boot grace since it was seen": {Holds("i-1", dateless, Silent(0), Unseen, WithSilence(func(s *plan.Silence) { s.Started = time.Minute })), 29 * time.Minute},
 	} {

@@ -12,30 +12,30 @@ func (w *world) judgeSilence(p past, before, v version) {
 	}
 	mark := before.Mark
 	switch {
-	case mark == nil || mark.Cause != "silence" && mark.Cause != "never-beat":
+	case mark == nil || mark.Cause != "heartbeat-lost" && mark.Cause != "no-heartbeat":
 		wrong("and had no notice")
 		return
 	case v.revoked().Before(mark.Deadline): // which counts from the decision: the mark itself is written a little later
 		wrong("although it had notice until %s", clock(mark.Deadline))
 	}
-	beat, at := p.lastBeat(v)
-	switch gone := p.stamps[max(at, 0)]; {
-	case beat:
+	heartbeat, at := p.lastHeartbeat(v)
+	switch gone := p.checkpoints[max(at, 0)]; {
+	case heartbeat:
 		wrong("although its heartbeat was there")
 	case at >= 0 && !gone.IsZero() && v.revoked().Sub(gone) < markGrace:
 		wrong("although its heartbeat was there until %s at least", clock(gone))
 	}
-	if least := before.GrantedAt.Add(max(bootGrace, ttl) + markGrace); v.Cause == "never-beat" && v.revoked().Before(least) {
+	if least := before.GrantedAt.Add(max(bootGrace, heartbeatTimeout) + markGrace); v.Cause == "no-heartbeat" && v.revoked().Before(least) {
 		wrong("which is before %s", clock(least))
 	}
 	if cured := before.CuredAt; v.revoked().Before(cured.Add(markGrace)) {
-		wrong("although it was extended or pardoned at %s", clock(cured))
+		wrong("although it was extended or unmarked at %s", clock(cured))
 	}
 	if away := w.diary.lastAway(v.revoked()); v.revoked().Before(away.Add(markGrace)) {
 		wrong("although etcd itself was away until %s", clock(away))
 	}
 	since, why := w.diary.well(v.revoked(), v.InstanceID, "zone-"+w.zoneOf(v.InstanceID))
-	if least := since.Add(ttl + markGrace); v.revoked().After(least) {
+	if least := since.Add(heartbeatTimeout + markGrace); v.revoked().After(least) {
 		wrong("although its sidecar had every chance to renew since %s (before that: %s)", clock(since), why)
 	}
 	w.tally.add("silences judged: "+why, 1)
@@ -43,7 +43,7 @@ func (w *world) judgeSilence(p past, before, v version) {
 
 // lastBeat reports whether a heartbeat that an etcd lease holds was there when a version was written, and the number of
 // the event that took the last one away; -1 if there was none in the epoch.
-func (p past) lastBeat(v version) (there bool, at int) {
+func (p past) lastHeartbeat(v version) (there bool, at int) {
 	for n := v.at - 1; n >= 0 && p.events[n].epoch == v.epoch; n-- {
 		if e := p.events[n]; e.key == "heartbeats/"+v.InstanceID {
 			return !e.deleted() && e.held, n

@@ -20,15 +20,15 @@ func (b *bench) candidacy(ctx context.Context, t *testing.T, name string) (clien
 	<-seen
 	told := make(chan outcome, 1)
 	go func() {
-		office, err := b.Campaign(ctx, name, 30*time.Second)
-		told <- outcome{office, err}
+		leadership, err := b.Campaign(ctx, name, 30*time.Second)
+		told <- outcome{leadership, err}
 	}()
 	return b.stands(t, seen, name), told
 }
 
 type outcome struct {
-	office *etcd.Office
-	err    error
+	leadership *etcd.Leadership
+	err        error
 }
 
 // stands waits until the candidate's key appears.
@@ -48,7 +48,7 @@ func (b *bench) stands(t *testing.T, seen clientv3.WatchChan, name string) clien
 func TestCampaignWaitsUntilTheLeaderResigns(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, first := b.registry(t), b.office(t, "first")
+	registry, first := b.registry(t), b.leadership(t, "first")
 	_, told := b.candidacy(t.Context(), t, "second")
 	select {
 	case o := <-told:
@@ -62,7 +62,7 @@ func TestCampaignWaitsUntilTheLeaderResigns(t *testing.T) {
 	if second.err != nil {
 		t.Fatal(second.err)
 	}
-	if _, err := second.office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
+	if _, err := second.leadership.PutCheckpoint(t.Context(), registry, lease.Checkpoint{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 }
@@ -71,7 +71,7 @@ func TestCampaignWaitsUntilTheLeaderResigns(t *testing.T) {
 func TestCandidateWhoseKeyLapsedStandsAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
-	registry, first := b.registry(t), b.office(t, "first")
+	registry, first := b.registry(t), b.leadership(t, "first")
 	seen := b.client.Watch(t.Context(), "/lapse/"+b.namespace+"/election/", clientv3.WithPrefix())
 	lapsed, told := b.candidacy(t.Context(), t, "second")
 	if b.stands(t, seen, "second") != lapsed {
@@ -90,7 +90,7 @@ func TestCandidateWhoseKeyLapsedStandsAgain(t *testing.T) {
 	if b.stands(t, seen, "second") == lapsed {
 		t.Error("elected with the lapsed key")
 	}
-	if _, err := second.office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
+	if _, err := second.leadership.PutCheckpoint(t.Context(), registry, lease.Checkpoint{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 }
@@ -99,7 +99,7 @@ func TestCampaignThatIsGivenUpLeavesNoKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	b.registry(t)
-	first := b.office(t, "first")
+	first := b.leadership(t, "first")
 	ctx, cancel := context.WithCancel(t.Context())
 	_, told := b.candidacy(ctx, t, "second")
 	cancel()
@@ -112,23 +112,23 @@ func TestCampaignThatIsGivenUpLeavesNoKey(t *testing.T) {
 	}
 	select {
 	case <-first.Lost():
-		t.Error("the leader lost its office")
+		t.Error("the leader lost its leadership")
 	default:
 	}
 }
 
 // An office outlives the context of its campaign: it is given up by Resign.
-func TestOfficeOutlivesItsCampaign(t *testing.T) {
+func TestLeadershipOutlivesItsCampaign(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{CallTimeout: 2 * time.Second})
 	registry := b.registry(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	office, err := b.Campaign(ctx, "a", 30*time.Second)
+	leadership, err := b.Campaign(ctx, "a", 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	if _, err := office.PutSweep(t.Context(), registry, lease.Sweep{Schema: lease.Schema}); err != nil {
+	if _, err := leadership.PutCheckpoint(t.Context(), registry, lease.Checkpoint{Schema: lease.Schema}); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,8 +19,8 @@ func (t *term) examine(ill error) {
 		t.illness = ill.Error()
 		t.mem.restart(time.Now())
 	}
-	if !t.stamped.IsZero() && t.stale() {
-		t.Log.Warn("for too long no stamp was written; silences count anew")
+	if !t.checkpointed.IsZero() && t.stale() {
+		t.Log.Warn("for too long no checkpoint was written; silences count anew")
 		t.mem.restart(time.Now())
 	}
 }
@@ -30,55 +30,55 @@ func (t *term) unable() lease.KeptReason {
 	switch {
 	case t.scribe.isDown():
 		return lease.KeptByAudit
-	case !t.stamped.IsZero() && !t.kept:
+	case !t.checkpointed.IsZero() && !t.kept:
 		return lease.KeptByState
 	}
 	return ""
 }
 
-// stale reports whether nobody may rely on the last stamp of our own any more.
+// stale reports whether nobody may rely on the last checkpoint of our own any more.
 func (t *term) stale() bool {
-	return passed(t.stamped, t.dated, t.Now()) > t.fresh
+	return passed(t.checkpointed, t.dated, t.Now()) > t.fresh
 }
 
-// stamp is what says that this sweep happened.
-func (t *term) stamp(planned plan.Plan) (lease.Sweep, error) {
-	last, err := lastStamp(t.seen.snapshot)
+// checkpoint is what says that this sweep happened.
+func (t *term) checkpoint(planned plan.Plan) (lease.Checkpoint, error) {
+	last, err := lastCheckpoint(t.seen.snapshot)
 	if err != nil {
-		return lease.Sweep{}, err
+		return lease.Checkpoint{}, err
 	}
 	s := last
 	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
 	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
-	s.Time, s.Leader = t.date().UTC().Truncate(time.Millisecond), t.office.Name()
+	s.Time, s.Leader = t.date().UTC().Truncate(time.Millisecond), t.leadership.Name()
 	s.NextSweep = s.Time.Add(t.table.pause())
 	if ec2, told := t.clock(t.Now().Round(0)); told {
 		s.Witnessed = ec2.UTC().Truncate(time.Millisecond)
 	}
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.TermGrace, s.Unable = lease.Duration(t.Policy.TermGrace), t.unable()
-	s.Acting, s.Brakes, s.Standing, s.Seen, s.Places = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
-	for _, p := range t.seen.places {
+	s.Acting, s.Brakes, s.Standing, s.Seen, s.Locations = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
+	for _, p := range t.seen.locations {
 		if p.Listed() {
-			s.Places = append(s.Places, p.Place)
+			s.Locations = append(s.Locations, p.Location)
 		}
 	}
-	if t.stamped.IsZero() {
-		s.Offices = append(slices.Clone(s.Offices), t.elected.UTC().Truncate(time.Millisecond))
-		s.Offices = s.Offices[max(0, len(s.Offices)-offices):]
+	if t.checkpointed.IsZero() {
+		s.Leaderships = append(slices.Clone(s.Leaderships), t.elected.UTC().Truncate(time.Millisecond))
+		s.Leaderships = s.Leaderships[max(0, len(s.Leaderships)-leaderships):]
 	}
 	return s, nil
 }
 
-// wrote takes in the stamp as it was written, and whether this replica will remember it.
-func (t *term) wrote(written lease.Sweep, kept bool) {
+// wrote takes in the checkpoint as it was written, and whether this replica will remember it.
+func (t *term) wrote(written lease.Checkpoint, kept bool) {
 	t.kept = kept
-	t.Observe.Stamp(written)
-	t.seen.snapshot.Sweep = written
-	t.stamped, t.dated, t.fresh = time.Now(), t.Now().Round(0), written.FreshFor()
+	t.Observe.Checkpoint(written)
+	t.seen.snapshot.Checkpoint = written
+	t.checkpointed, t.dated, t.fresh = time.Now(), t.Now().Round(0), written.FreshFor()
 }
 
-// date is what a stamp is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For
+// date is what a checkpoint is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For
 // others judge by the date, when this clock may be right again, for how long nobody watched.
 func (t *term) date() time.Time {
 	wall := t.Now().Round(0)
@@ -96,10 +96,10 @@ func (t *term) dates() func() time.Time {
 }
 
 // clock is what EC2's shows while ours shows wall, as it was told last, and whether it ever was; ours, if not. Of several
-// places, it is the one that agrees best with ours.
+// locations, it is the one that agrees best with ours.
 func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
 	told, ahead := false, time.Duration(0)
-	for _, p := range t.seen.places {
+	for _, p := range t.seen.locations {
 		if by := p.Skew + t.seen.drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
 			told, ahead = true, by
 		}
@@ -113,17 +113,17 @@ func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
 	return t.witness.ec2.Add(time.Since(t.witness.at)), true
 }
 
-// lastStamp is the stamp to be replaced. One that is malformed is replaced by one that says nothing of what was before;
+// lastStamp is the checkpoint to be replaced. One that is malformed is replaced by one that says nothing of what was before;
 // one of a newer version is left alone, and so is everything else.
-func lastStamp(s lease.Snapshot) (lease.Sweep, error) {
+func lastCheckpoint(s lease.Snapshot) (lease.Checkpoint, error) {
 	for _, bad := range s.Bad {
-		if bad.Kind != plan.BadSweep {
+		if bad.Kind != plan.BadCheckpoint {
 			continue
 		}
 		if _, newer := errors.AsType[*lease.SchemaError](bad.Err); newer {
-			return lease.Sweep{}, fmt.Errorf("stamp the sweep: %w", bad.Err)
+			return lease.Checkpoint{}, fmt.Errorf("checkpoint the sweep: %w", bad.Err)
 		}
-		return lease.Sweep{Revision: bad.Revision}, nil
+		return lease.Checkpoint{Revision: bad.Revision}, nil
 	}
-	return s.Sweep, nil
+	return s.Checkpoint, nil
 }

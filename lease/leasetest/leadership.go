@@ -9,18 +9,18 @@ import (
 	"lapse/lease"
 )
 
-// Office is a janitor's leadership, with the methods of etcd's office.
-type Office struct {
-	store *Store
-	name  string
-	ttl   time.Duration
-	lost  chan struct{}
-	close func() // closes lost, once
+// Leadership is a janitor's leadership, with the methods of etcd's.
+type Leadership struct {
+	store            *Store
+	name             string
+	heartbeatTimeout time.Duration
+	lost             chan struct{}
+	close            func() // closes lost, once
 }
 
-// Campaign takes office at once and deposes whoever held it. As after a pause of its process, the deposed one hears of
+// Campaign becomes leader at once and deposes whoever held it. As after a pause of its process, the deposed one hears of
 // that from the refusal of its writes; its Lost closes only after its ttl.
-func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*Office, error) {
+func (s *Store) Campaign(ctx context.Context, name string, timeout time.Duration) (*Leadership, error) {
 	if err := s.begin(ctx, "Campaign"); err != nil {
 		return nil, err
 	}
@@ -30,14 +30,14 @@ func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*
 		return nil, fmt.Errorf("campaign: %w", err)
 	}
 	if old := s.leader; old != nil {
-		time.AfterFunc(old.ttl, old.close)
+		time.AfterFunc(old.heartbeatTimeout, old.close)
 	}
 	lost := make(chan struct{})
-	s.leader = &Office{store: s, name: name, ttl: ttl, lost: lost, close: sync.OnceFunc(func() { close(lost) })}
+	s.leader = &Leadership{store: s, name: name, heartbeatTimeout: timeout, lost: lost, close: sync.OnceFunc(func() { close(lost) })}
 	return s.leader, nil
 }
 
-// Depose takes the office away from whoever holds it, and Lost closes.
+// Depose takes the leadership away from whoever holds it, and Lost closes.
 func (s *Store) Depose() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,11 +57,11 @@ func (s *Store) Leader() (string, bool) {
 	return s.leader.name, true
 }
 
-// Name under which the office was taken.
-func (o *Office) Name() string { return o.name }
+// Name under which the leadership was taken.
+func (o *Leadership) Name() string { return o.name }
 
-// While asks works every third of the ttl, and lets the office lapse a ttl after it last returned nil.
-func (o *Office) While(works func() error) {
+// While asks works every third of the ttl, and lets the leadership lapse a ttl after it last returned nil.
+func (o *Leadership) While(works func() error) {
 	var ask func()
 	worked := time.Now()
 	ask = func() {
@@ -73,17 +73,17 @@ func (o *Office) While(works func() error) {
 		if works() == nil {
 			worked = time.Now()
 		}
-		if time.Since(worked) >= o.ttl {
+		if time.Since(worked) >= o.heartbeatTimeout {
 			o.lapse()
 			return
 		}
-		time.AfterFunc(o.ttl/3, ask)
+		time.AfterFunc(o.heartbeatTimeout/3, ask)
 	}
 	ask()
 }
 
-// lapse ends the office as etcd does when its holder was not heard of.
-func (o *Office) lapse() {
+// lapse ends the leadership as etcd does when its holder was not heard of.
+func (o *Leadership) lapse() {
 	o.close()
 	o.store.mu.Lock()
 	defer o.store.mu.Unlock()
@@ -92,12 +92,12 @@ func (o *Office) lapse() {
 	}
 }
 
-// Lost closes when the office is lost for certain: a ttl after somebody else took it, by [Store.Depose], or after
+// Lost closes when the leadership is lost for certain: a ttl after somebody else took it, by [Store.Depose], or after
 // [Office.Resign].
-func (o *Office) Lost() <-chan struct{} { return o.lost }
+func (o *Leadership) Lost() <-chan struct{} { return o.lost }
 
-// Resign gives the office up.
-func (o *Office) Resign(ctx context.Context) error {
+// Resign gives the leadership up.
+func (o *Leadership) Resign(ctx context.Context) error {
 	o.close()
 	if err := o.store.begin(ctx, "Resign"); err != nil {
 		return err
@@ -111,25 +111,27 @@ func (o *Office) Resign(ctx context.Context) error {
 }
 
 // Snapshot reads everything at one revision.
-func (o *Office) Snapshot(ctx context.Context) (lease.Snapshot, error) { return o.store.Snapshot(ctx) }
+func (o *Leadership) Snapshot(ctx context.Context) (lease.Snapshot, error) {
+	return o.store.Snapshot(ctx)
+}
 
 // Watch tells what changed since a snapshot.
-func (o *Office) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
+func (o *Leadership) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
 	return o.store.Watch(ctx, from)
 }
 
 // Lease reads the lease of an instance.
-func (o *Office) Lease(ctx context.Context, id string) (lease.Lease, error) {
+func (o *Leadership) Lease(ctx context.Context, id string) (lease.Lease, error) {
 	return o.store.Lease(ctx, id)
 }
 
 // Launch reads a launch.
-func (o *Office) Launch(ctx context.Context, token string) (lease.Launch, error) {
+func (o *Leadership) Launch(ctx context.Context, token string) (lease.Launch, error) {
 	return o.store.Launch(ctx, token)
 }
 
 // fenced does write under the lock, if o still leads and the registry is the one given.
-func (o *Office) fenced(ctx context.Context, method string, reg lease.Registry, write func() error) error {
+func (o *Leadership) fenced(ctx context.Context, method string, reg lease.Registry, write func() error) error {
 	if err := o.store.begin(ctx, "Office."+method); err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (o *Office) fenced(ctx context.Context, method string, reg lease.Registry, 
 }
 
 // PutLease writes the lease if it is still at l's revision.
-func (o *Office) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
+func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
 	err := o.fenced(ctx, "PutLease", reg, func() (err error) {
 		l, err = put(o.store, leases(), l)
 		return err
@@ -152,10 +154,10 @@ func (o *Office) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease
 }
 
 // Revoke writes the revoked lease, and is refused for silence when a heartbeat is there that something keeps.
-func (o *Office) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
+func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
 	err := o.fenced(ctx, "Revoke", reg, func() (err error) {
-		if beat := (key{"heartbeat", l.InstanceID}); silent && o.store.entries[beat].handle != 0 {
-			return conflict(beat)
+		if heartbeat := (key{"heartbeat", l.InstanceID}); silent && o.store.entries[heartbeat].handle != 0 {
+			return conflict(heartbeat)
 		}
 		l, err = put(o.store, leases(), l)
 		return err
@@ -164,7 +166,7 @@ func (o *Office) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, 
 }
 
 // PutLaunch writes the launch if it is still at l's revision.
-func (o *Office) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
+func (o *Leadership) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
 	err := o.fenced(ctx, "PutLaunch", reg, func() (err error) {
 		l, err = put(o.store, launches(), l)
 		return err
@@ -172,9 +174,9 @@ func (o *Office) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Laun
 	return l, err
 }
 
-// PutSweep writes the stamp if it is still at sw's revision.
-func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Sweep) (lease.Sweep, error) {
-	err := o.fenced(ctx, "PutSweep", reg, func() (err error) {
+// PutCheckpoint writes the checkpoint if it is still at sw's revision.
+func (o *Leadership) PutCheckpoint(ctx context.Context, reg lease.Registry, sw lease.Checkpoint) (lease.Checkpoint, error) {
+	err := o.fenced(ctx, "PutCheckpoint", reg, func() (err error) {
 		sw, err = put(o.store, sweeps(), sw)
 		return err
 	})
@@ -182,7 +184,7 @@ func (o *Office) PutSweep(ctx context.Context, reg lease.Registry, sw lease.Swee
 }
 
 // PutPlan publishes a plan in place of the one that is there.
-func (o *Office) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error {
+func (o *Leadership) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error {
 	return o.fenced(ctx, "PutPlan", reg, func() (err error) {
 		p.Revision = o.store.entries[key{"plan", ""}].modified
 		_, err = put(o.store, plans(), p)
@@ -191,7 +193,7 @@ func (o *Office) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) 
 }
 
 // DeletePlan takes back what was published, if anything was.
-func (o *Office) DeletePlan(ctx context.Context, reg lease.Registry) error {
+func (o *Leadership) DeletePlan(ctx context.Context, reg lease.Registry) error {
 	return o.fenced(ctx, "DeletePlan", reg, func() error {
 		o.store.unset(key{"plan", ""})
 		return nil
@@ -199,16 +201,16 @@ func (o *Office) DeletePlan(ctx context.Context, reg lease.Registry) error {
 }
 
 // DeleteLease removes a tombstone if it is still at l's revision.
-func (o *Office) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
+func (o *Leadership) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
 	return o.remove(ctx, "DeleteLease", reg, key{"lease", l.InstanceID}, l.Revision)
 }
 
 // DeleteLaunch removes a tombstone if it is still at l's revision.
-func (o *Office) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
+func (o *Leadership) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
 	return o.remove(ctx, "DeleteLaunch", reg, key{"launch", l.Token}, l.Revision)
 }
 
-func (o *Office) remove(ctx context.Context, method string, reg lease.Registry, k key, revision int64) error {
+func (o *Leadership) remove(ctx context.Context, method string, reg lease.Registry, k key, revision int64) error {
 	if revision == 0 {
 		return &lease.NotFoundError{Kind: k.kind, ID: k.id}
 	}

@@ -9,7 +9,7 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// A launch that was recorded after its place was listed may have made what that listing cannot show.
+// A launch that was recorded after its location was listed may have made what that listing cannot show.
 func TestALaunchIsNotSettledByAListingThatIsOlderThanItsRecord(t *testing.T) {
 	t.Parallel()
 	for _, state := range []lease.LaunchState{lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed} {
@@ -20,7 +20,7 @@ func TestALaunchIsNotSettledByAListingThatIsOlderThanItsRecord(t *testing.T) {
 		if ActionOnLaunch(v, "t") == "" {
 			t.Errorf("%s: not settled by a full look either", state)
 		}
-		v.Places[0].Kept = true
+		v.Locations[0].Kept = true
 		if got := ActionOnLaunch(v, "t"); got != "" {
 			t.Errorf("%s: %s by a listing that was kept", state, got)
 		}

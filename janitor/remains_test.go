@@ -39,7 +39,7 @@ func (c *crash) keeps(token string) ec2.Request {
 }
 
 // strewn are the ids of all volumes, interfaces and spot requests that are there, or that may still make an instance.
-func (c *crash) strewn() []string {
+func (c *crash) remains() []string {
 	var ids []string
 	for _, v := range c.sim.Volumes() {
 		ids = append(ids, v.ID)
@@ -96,12 +96,12 @@ func TestWhatAKilledLaunchLeftIsRemovedAndNothingElse(t *testing.T) {
 	// What EC2 itself may leave of a creation: a second interface, and a spot request that is yet to be fulfilled.
 	c.sim.AddInterface(ec2sim.Interface{Tags: lostTags()})
 	c.sim.AddSpotRequest(ec2sim.SpotRequest{Tags: lostTags()})
-	if n := len(c.strewn()) - len(bystanders); n != 10 {
+	if n := len(c.remains()) - len(bystanders); n != 10 {
 		t.Fatalf("%d things were made; want 2 root volumes, 2 more, 3 interfaces and 3 spot requests", n)
 	}
 	c.settle()
 	c.sweeps(8)
-	if got := c.strewn(); !slices.Equal(got, bystanders) {
+	if got := c.remains(); !slices.Equal(got, bystanders) {
 		t.Errorf("left: %v\nwant the bystanders alone: %v", got, bystanders)
 	}
 	launch, err := c.store.Launch(t.Context(), "lost")
@@ -157,7 +157,7 @@ func TestWhatIsStillInUseIsRemovedLater(t *testing.T) {
 	}
 	mend()
 	c.sweeps(3)
-	if got := c.strewn(); len(got) > 0 {
+	if got := c.remains(); len(got) > 0 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -175,8 +175,8 @@ func TestAFailedLookAtLeftoversHoldsNothingElse(t *testing.T) {
 	if counts := c.sim.CallCounts(); counts["DeleteVolume"]+counts["DeleteNetworkInterface"]+counts["CancelSpotInstanceRequests"] > 0 {
 		t.Errorf("removed unseen: %v", counts)
 	}
-	if stamp, err := c.store.Sweep(t.Context()); err != nil || !stamp.Names(c.cloud.Place()) {
-		t.Errorf("stamp %+v (%v) does not name the place", stamp, err)
+	if checkpoint, err := c.store.Checkpoint(t.Context()); err != nil || !checkpoint.Names(c.cloud.Location()) {
+		t.Errorf("checkpoint %+v (%v) does not name the location", checkpoint, err)
 	}
 }
 

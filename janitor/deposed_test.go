@@ -39,12 +39,12 @@ func TestRunCampaignsAgainWhenItsKeyIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	j, err := New(Config{
-		Campaign: func(ctx context.Context) (Office, error) {
-			office, err := store.Campaign(ctx, "janitor", time.Minute)
+		Campaign: func(ctx context.Context) (Leadership, error) {
+			leadership, err := store.Campaign(ctx, "janitor", time.Minute)
 			if err != nil {
 				return nil, err
 			}
-			return office, nil
+			return leadership, nil
 		},
 		Clouds: []Cloud{&recorder{}}, Policy: plan.DefaultPolicy(), Schedule: "@every 1s", Now: time.Now, Log: quiet(),
 	})
@@ -54,32 +54,32 @@ func TestRunCampaignsAgainWhenItsKeyIsGone(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- j.Run(ctx) }()
-	untilOffices(t, store, 1)
+	untilLeaderships(t, store, 1)
 	if _, err := client.Delete(t.Context(), "/lapse/zombie/election/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}
-	untilOffices(t, store, 2)
+	untilLeaderships(t, store, 2)
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
 
-// untilOffices waits until n leaders have stamped a sweep.
-func untilOffices(t *testing.T, store *etcd.Store, n int) {
+// untilOffices waits until n leaders have recorded a sweep.
+func untilLeaderships(t *testing.T, store *etcd.Store, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		stamp, err := store.Sweep(ctx)
-		if err == nil && len(stamp.Offices) >= n {
+		checkpoint, err := store.Checkpoint(ctx)
+		if err == nil && len(checkpoint.Leaderships) >= n {
 			return
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("stamp %+v (%v); want %d offices", stamp, err, n)
+			t.Fatalf("checkpoint %+v (%v); want %d offices", checkpoint, err, n)
 		case <-tick.C:
 		}
 	}

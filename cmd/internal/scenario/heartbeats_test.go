@@ -17,9 +17,9 @@ const slow = 40 * time.Second // how much longer than stated a very slow machine
 // the 280 that live within its window, and then the rest.
 func TestE2EScenarioFifthOfAZone(t *testing.T) {
 	t.Parallel()
-	const window, notice = 20 * time.Second, 2 * ttl // 300 sidecars in one process need their time on a busy machine
+	const window, notice = 20 * time.Second, 2 * heartbeatTimeout // 300 sidecars in one process need their time on a busy machine
 	w := newWorld(t)
-	s := w.beat(w.launch(300, kind{ttl: ttl})...)
+	s := w.heartbeat(w.launch(300, kind{heartbeatTimeout: heartbeatTimeout})...)
 	j := w.janitor("--rate-window", window.String(), "--mark-grace", notice.String())
 	dead := w.in(region + "a")[:20]
 	died := s.die(dead...)
@@ -27,13 +27,13 @@ func TestE2EScenarioFifthOfAZone(t *testing.T) {
 	w.until("all that died having ended", func() bool { return len(w.asked()) >= len(dead) })
 	asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
 	took := asked[len(asked)-1].Sub(died)
-	stated := ttl + notice + window + 2*time.Second
+	stated := heartbeatTimeout + notice + window + 2*time.Second
 	t.Logf("20 of 100 of a zone dead: the first ended after %s, the 14th after %s, the last after %s; stated %s",
 		asked[0].Sub(died).Round(time.Millisecond), asked[13].Sub(died).Round(time.Millisecond), took.Round(time.Millisecond), stated)
 	if took > stated+slow {
 		t.Errorf("the last ended after %s, stated are %s", took, stated)
 	}
-	if early := asked[0].Sub(died); early < notice+ttl/2 {
+	if early := asked[0].Sub(died); early < notice+heartbeatTimeout/2 {
 		t.Errorf("the first ended after %s, which is less than its TTL and its notice", early)
 	}
 	const call = time.Second // from a revocation, by which the brake counts, to EC2's hearing of it
@@ -51,17 +51,17 @@ func TestE2EScenarioLoneInstance(t *testing.T) {
 	t.Parallel()
 	const loneGrace = 10 * time.Second
 	w := newWorld(t)
-	w.beat(w.launch(20, kind{ttl: ttl, zone: region + "a"})...)
-	lone := w.launch(1, kind{ttl: ttl, zone: region + "c"})
-	s := w.beat(lone...)
+	w.heartbeat(w.launch(20, kind{heartbeatTimeout: heartbeatTimeout, zone: region + "a"})...)
+	lone := w.launch(1, kind{heartbeatTimeout: heartbeatTimeout, zone: region + "c"})
+	s := w.heartbeat(lone...)
 	w.janitor("--lone-grace", loneGrace.String())
 	w.moreSweeps(2)
 	died := s.die(lone...)
-	w.says("marked", lone[0], "(silence)")
+	w.says("marked", lone[0], "(heartbeat-lost)")
 	w.until("the lone one having ended", func() bool { return len(w.asked()) > 0 })
-	took, stated := w.asked()[lone[0]].Sub(died), ttl+loneGrace+2*time.Second
+	took, stated := w.asked()[lone[0]].Sub(died), heartbeatTimeout+loneGrace+2*time.Second
 	t.Logf("a lone instance dead: it ended after %s; stated %s", took.Round(time.Millisecond), stated)
-	if took < loneGrace+ttl/2 || took > stated+slow {
+	if took < loneGrace+heartbeatTimeout/2 || took > stated+slow {
 		t.Errorf("it ended after %s, stated are %s", took, stated)
 	}
 	w.longEnough()
@@ -72,19 +72,19 @@ func TestE2EScenarioLoneInstance(t *testing.T) {
 // so, until a person says that they are dead indeed, or until their terms are over.
 func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 	t.Parallel()
-	const notice = 2 * ttl // longer than it takes the others to lapse, too
+	const notice = 2 * heartbeatTimeout // longer than it takes the others to lapse, too
 	begin := func(t *testing.T) (*world, *process, []string) {
 		t.Helper()
 		w := newWorld(t)
-		s := w.beat(w.launch(150, kind{ttl: ttl})...)
+		s := w.heartbeat(w.launch(150, kind{heartbeatTimeout: heartbeatTimeout})...)
 		j := w.janitor("--mark-grace", notice.String(), "--rate-min", "100")
 		dead := w.in(region + "a")[:20]
 		s.die(dead[:10]...)
 		w.until("ten with a notice", func() bool { return w.marked() == 10 })
 		died := s.die(dead[10:]...) // before that of the first has passed
-		b := w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeSilence, "use1-az1", "are silent or in doubt, more than 15")
-		w.says("brake silence held (use1-az1): 20 of 50 are silent or in doubt, more than 15")
-		time.Sleep(time.Until(died.Add(ttl + notice + markGrace))) // they would have ended
+		b := w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeHeartbeats, "use1-az1", "are silent or in doubt, more than 15")
+		w.says("brake heartbeats engaged (use1-az1): 20 of 50 are silent or in doubt, more than 15")
+		time.Sleep(time.Until(died.Add(heartbeatTimeout + notice + markGrace))) // they would have ended
 		w.nobodyDied()
 		if n := w.marked(); n < 10 {
 			t.Errorf("%d are marked, so it is not shown that a notice from before the brake counts for nothing", n)
@@ -96,17 +96,17 @@ func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 		t.Parallel()
 		w, j, dead := begin(t)
 		resumed := time.Now()
-		w.run("janitor", "resume", "--brake", lease.BrakeSilence, "--yes")
-		w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeSilence, "use1-az1")
+		w.run("janitor", "release-brake", lease.BrakeHeartbeats, "--yes")
+		w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeHeartbeats, "use1-az1")
 		w.until("all that died having ended", func() bool { return len(w.asked()) >= len(dead) })
 		asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
 		first, last := asked[0].Sub(resumed), asked[len(asked)-1].Sub(resumed)
 		t.Logf("resumed: the first ended after %s, the last after %s; stated %s", first.Round(time.Millisecond), last.Round(time.Millisecond), notice+2*time.Second)
 		if first < notice {
-			t.Errorf("the first ended %s after the brake was lifted, which restarts the notice of %s", first, notice)
+			t.Errorf("the first ended %s after the brake was released, which restarts the notice of %s", first, notice)
 		}
 		if last > notice+2*time.Second+slow {
-			t.Errorf("the last ended %s after the brake was lifted", last)
+			t.Errorf("the last ended %s after the brake was released", last)
 		}
 		w.longEnough()
 		w.onlyDied(dead)
@@ -123,7 +123,7 @@ func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 		if first < -time.Millisecond || last > 2*time.Second+slow {
 			t.Errorf("the first ended %s after its term, the last %s", first, last)
 		}
-		w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeSilence, "use1-az1")
+		w.lifted(&j.journal, func() string { return j.metrics(w) }, lease.BrakeHeartbeats, "use1-az1")
 		w.longEnough()
 		w.onlyDied(dead)
 	})

@@ -17,37 +17,37 @@ const tooOld = 20 * time.Second
 
 // restoring is one way to come upon a registry that was set back.
 type restoring struct {
-	beats    bool          // sidecars run
-	lost     bool          // the extensions have not reached the tags: nobody wrote them
-	launches bool          // something is launched that the snapshot does not know
-	memory   bool          // the janitor has a --state-dir
-	restart  bool          // it is killed, and another one is started after the restore
-	aged     time.Duration // by so much the snapshot is older than it takes to test this
-	brake    string
-	why      string
+	heartbeats bool          // sidecars run
+	lost       bool          // the extensions have not reached the tags: nobody wrote them
+	launches   bool          // something is launched that the snapshot does not know
+	memory     bool          // the janitor has a --state-dir
+	restart    bool          // it is killed, and another one is started after the restore
+	aged       time.Duration // by so much the snapshot is older than it takes to test this
+	brake      string
+	why        string
 }
 
-// TestE2EScenarioRestoredSnapshot sets etcd back to a state that knows nothing of the extensions since, and in which all
+// TestE2EScenarioRollback sets etcd back to a state that knows nothing of the extensions since, and in which all
 // terms pass. Everything is held until a person has looked. What the tags say lives on by it; where nobody had written them,
 // what was not extended again ends, after its notice.
-func TestE2EScenarioRestoredSnapshot(t *testing.T) {
+func TestE2EScenarioRollback(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]restoring{
-		"under the same janitor": {brake: lease.BrakeRestored, why: "was seen before: the registry was set back to an older state"},
+		"under the same janitor": {brake: lease.BrakeRollback, why: "was seen before: the registry was set back to an older state"},
 		"found by a janitor that was restarted, with its memory": {
-			memory: true, restart: true, brake: lease.BrakeRestored, why: "was seen before: the registry was set back to an older state",
+			memory: true, restart: true, brake: lease.BrakeRollback, why: "was seen before: the registry was set back to an older state",
 		},
 		"old, found by a stranger": {
-			lost: true, restart: true, aged: time.Hour, brake: lease.BrakeStranger, why: "and this janitor remembers nothing of the registry; it may have been set back since",
+			lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and this janitor remembers nothing of the registry; it may have been set back since",
 		},
 		"old, found by a janitor that was stopped for an hour, with its memory": {
-			memory: true, lost: true, restart: true, aged: time.Hour, brake: lease.BrakeStranger, why: "and nobody has watched the registry since; it may have been set back since",
+			memory: true, lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and nobody has watched the registry since; it may have been set back since",
 		},
 		"young, found by a stranger, but sidecars run": {
-			beats: true, restart: true, brake: lease.BrakeRestored, why: "records were older than the tags of their instances",
+			heartbeats: true, restart: true, brake: lease.BrakeRollback, why: "records were older than the tags of their instances",
 		},
 		"young, found by a stranger, but something was launched since": {
-			launches: true, restart: true, brake: lease.BrakeRestored, why: "is younger than the last stamp, and there is no record of it",
+			launches: true, restart: true, brake: lease.BrakeRollback, why: "is younger than the last checkpoint, and there is no record of it",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,15 +62,15 @@ func (c restoring) test(t *testing.T) {
 	w := newWorld(t)
 	const maxSkew = 3 * time.Second
 	k, args := kind{}, []string{"--max-skew", maxSkew.String()}
-	if c.beats {
-		k.ttl = ttl
+	if c.heartbeats {
+		k.heartbeatTimeout = heartbeatTimeout
 	}
 	if c.memory {
 		args = append(args, "--state-dir", filepath.Join(w.dir, "memory"))
 	}
 	ids := w.launch(30, k)
-	if c.beats {
-		w.beat(ids...)
+	if c.heartbeats {
+		w.heartbeat(ids...)
 	}
 	j := w.janitor(args...)
 	over := time.Now().Add(tooOld)
@@ -92,14 +92,14 @@ func (c restoring) test(t *testing.T) {
 	if c.aged == 0 {
 		w.moreSweeps(3)
 	}
-	if c.beats {
-		w.until("the sidecars knowing of the extension", func() bool { return w.beating(ids) == len(ids) })
+	if c.heartbeats {
+		w.until("the sidecars knowing of the extension", func() bool { return w.renewing(ids) == len(ids) })
 	}
 	if c.restart {
 		j.end(syscall.SIGKILL)
 	}
 	restore()
-	if c.beats {
+	if c.heartbeats {
 		w.until("the sidecars having told what they have seen", func() bool { return w.behind() == len(ids) })
 	}
 	if time.Now().After(over) {
@@ -117,7 +117,7 @@ func (c restoring) test(t *testing.T) {
 		w.extend(2*time.Hour, ids[1:]...)
 	}
 	resumed := time.Now() // the command waits for the next sweep
-	w.run("janitor", "resume", "--brake", c.brake, "--yes")
+	w.run("janitor", "release-brake", c.brake, "--yes")
 	w.lifted(&j.journal, func() string { return j.metrics(w) }, c.brake, "")
 	if !c.lost {
 		w.longEnough()
@@ -129,7 +129,7 @@ func (c restoring) test(t *testing.T) {
 	}
 	w.until("what was not extended having ended", func() bool { return len(w.asked()) > 0 })
 	took := w.asked()[ids[0]].Sub(resumed)
-	t.Logf("what nobody extended ended %s after the brake was lifted, of which %s are its notice", took.Round(time.Millisecond), markGrace)
+	t.Logf("what nobody extended ended %s after the brake was released, of which %s are its notice", took.Round(time.Millisecond), markGrace)
 	if took < markGrace {
 		t.Errorf("that is less than its notice of %s", markGrace)
 	}
@@ -142,8 +142,8 @@ func (c restoring) test(t *testing.T) {
 func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ids := w.launch(10, kind{ttl: ttl})
-	w.beat(ids...)
+	ids := w.launch(10, kind{heartbeatTimeout: heartbeatTimeout})
+	w.heartbeat(ids...)
 	j := w.janitor()
 	over := time.Now().Add(tooOld)
 	w.shorten(over, ids...)
@@ -151,7 +151,7 @@ func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 	w.extend(time.Hour, ids[0])
 	w.tagged(time.Now().Add(30*time.Minute), ids[0])
 	w.tagged(over, ids[1:]...)
-	w.until("its sidecar knowing of the extension", func() bool { return w.beating(ids[:1]) == 1 })
+	w.until("its sidecar knowing of the extension", func() bool { return w.renewing(ids[:1]) == 1 })
 	j.end(syscall.SIGKILL)
 	restore()
 	w.until("its sidecar having told what it has seen", func() bool { return w.behind() == 1 })
@@ -198,20 +198,20 @@ func (w *world) backup() (restore func()) {
 	return func() { put(kept, data) }
 }
 
-// age makes the last stamp older, as it is in a snapshot that is not restored within seconds.
+// age makes the last checkpoint older, as it is in a snapshot that is not restored within seconds.
 func (w *world) age(by time.Duration) {
 	w.t.Helper()
-	office, err := w.store.Campaign(w.t.Context(), "clock", time.Minute)
+	leadership, err := w.store.Campaign(w.t.Context(), "clock", time.Minute)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	s := w.snapshot()
-	stamp := s.Sweep
-	stamp.Time, stamp.NextSweep = stamp.Time.Add(-by), stamp.NextSweep.Add(-by)
-	if _, err := office.PutSweep(w.t.Context(), s.Registry, stamp); err != nil {
+	checkpoint := s.Checkpoint
+	checkpoint.Time, checkpoint.NextSweep = checkpoint.Time.Add(-by), checkpoint.NextSweep.Add(-by)
+	if _, err := leadership.PutCheckpoint(w.t.Context(), s.Registry, checkpoint); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := office.Resign(w.t.Context()); err != nil {
+	if err := leadership.Resign(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -31,11 +31,11 @@ func happenings() map[string]func(w *timeline, id string) {
 			}
 		}
 	}
-	beats := func(ttl time.Duration) func(*timeline, string) {
+	heartbeats := func(timeout time.Duration) func(*timeline, string) {
 		return onInstance(func(w *timeline, i *lease.Instance) {
 			if l := w.lease(i.ID); l != nil && i.State == lease.InstanceRunning {
 				*l, _ = l.Claimed(w.view.Now, Jan)
-				w.view.Snapshot.Heartbeats[i.ID] = lease.Heartbeat{InstanceID: i.ID, TTL: lease.Duration(ttl), Held: true, Since: w.view.Now}
+				w.view.Snapshot.Heartbeats[i.ID] = lease.Heartbeat{InstanceID: i.ID, HeartbeatTimeout: lease.Duration(timeout), Held: true, Since: w.view.Now}
 			}
 		})
 	}
@@ -48,8 +48,8 @@ func happenings() map[string]func(w *timeline, id string) {
 		}
 	}
 	all := map[string]func(*timeline, string){
-		"beats":            beats(time.Minute),
-		"beats seldom":     beats(time.Hour),
+		"beats":            heartbeats(time.Minute),
+		"beats seldom":     heartbeats(time.Hour),
 		"falls silent":     silent,
 		"falls silent too": silent, // half of what befalls sidecars
 		"stops":            onInstance(func(_ *timeline, i *lease.Instance) { i.State = lease.InstanceStopped }),
@@ -58,7 +58,7 @@ func happenings() map[string]func(w *timeline, id string) {
 				i.State, i.LaunchTime = lease.InstanceRunning, w.view.Now
 			}
 		}),
-		"is pardoned": onLease(func(w *timeline, l *lease.Lease) { *l, _ = l.Pardon(w.view.Now, Jan) }),
+		"is unmarked": onLease(func(w *timeline, l *lease.Lease) { *l, _ = l.Unmark(w.view.Now, Jan) }),
 		"is extended": onLease(func(w *timeline, l *lease.Lease) {
 			*l, _ = l.Extend(w.view.Now, lease.Extension{Until: w.view.Now.Add(30 * time.Minute), AllowShorten: true}, Jan)
 		}),
@@ -105,17 +105,17 @@ func worse() map[string]func(w *timeline, id string) {
 // troubles are what may become of everything, and reliefs what takes it back.
 func troubles() map[string]func(w *timeline) {
 	return map[string]func(w *timeline){
-		"listings fail":      func(w *timeline) { w.view.Places[0].Err = "failed" },
-		"the clock is wrong": func(w *timeline) { w.view.Places[0].Skew = 11 * time.Second },
-		"etcd is ill":        func(w *timeline) { w.view.Office.Unhealthy = "alarm NOSPACE" },
+		"listings fail":      func(w *timeline) { w.view.Locations[0].Err = "failed" },
+		"the clock is wrong": func(w *timeline) { w.view.Locations[0].Skew = 11 * time.Second },
+		"etcd is ill":        func(w *timeline) { w.view.Leadership.Unhealthy = "alarm NOSPACE" },
 		"etcd elects":        func(w *timeline) { w.view.Snapshot.Term++ },
 		"nobody looks":       func(w *timeline) { w.mem.restart(w.view.Now) },
 		"a person has paused": func(w *timeline) {
 			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModePaused, lease.By{})
 		},
 		"another leads": func(w *timeline) {
-			w.mem, w.view.Office.Stamped = newMemory(w.view.Now), false
-			w.view.Snapshot.Sweep.Offices = append(w.view.Snapshot.Sweep.Offices, w.view.Now)
+			w.mem, w.view.Leadership.Checkpointed = newMemory(w.view.Now), false
+			w.view.Snapshot.Checkpoint.Leaderships = append(w.view.Snapshot.Checkpoint.Leaderships, w.view.Now)
 		},
 	}
 }
@@ -123,23 +123,23 @@ func troubles() map[string]func(w *timeline) {
 func reliefs() map[string]func(w *timeline) {
 	return map[string]func(w *timeline){
 		"all is well": func(w *timeline) {
-			w.view.Places[0].Err, w.view.Places[0].Skew, w.view.Office.Unhealthy = "", 9*time.Second, ""
+			w.view.Locations[0].Err, w.view.Locations[0].Skew, w.view.Leadership.Unhealthy = "", 9*time.Second, ""
 		},
 		"a person has armed": func(w *timeline) {
 			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModeArmed, lease.By{})
 		},
 		"a person lifts what stands": func(w *timeline) {
 			r := &w.view.Snapshot.Registry
-			*r = r.Lift(w.view.Now, lease.BrakeRestored, w.view.Standing, lease.By{Actor: "ada"})
+			*r = r.Lift(w.view.Now, lease.BrakeRollback, w.view.Standing, lease.By{Actor: "ada"})
 			w.view.Standing = r.Stands(w.view.Standing)
-			w.view.Snapshot.Sweep.Standing = w.view.Standing
+			w.view.Snapshot.Checkpoint.Standing = w.view.Standing
 		},
 		"a person bears four silent": func(w *timeline) {
 			var borne []lease.Brake
 			for _, scope := range []string{"", "az-a", "az-b"} {
-				borne = append(borne, lease.Brake{Name: lease.BrakeSilence, Scope: scope, Count: 4})
+				borne = append(borne, lease.Brake{Name: lease.BrakeHeartbeats, Scope: scope, Count: 4})
 			}
-			w.view.Snapshot.Registry = w.view.Snapshot.Registry.Lift(w.view.Now, lease.BrakeSilence, borne, lease.By{Actor: "ada"})
+			w.view.Snapshot.Registry = w.view.Snapshot.Registry.Lift(w.view.Now, lease.BrakeHeartbeats, borne, lease.By{Actor: "ada"})
 		},
 	}
 }
@@ -153,7 +153,7 @@ func useless() map[string]func(*rapid.T, *plan.View, string) {
 			Add(v, s)
 			if s.Silence != nil && s.Silence.Broken && OneIn(t, 2, "claimed long ago") {
 				hb := v.Snapshot.Heartbeats[id]
-				hb.Since, hb.TTL = Ago(Long), lease.Duration(Pick(t, "ttl", time.Second, time.Minute))
+				hb.Since, hb.HeartbeatTimeout = Ago(Long), lease.Duration(Pick(t, "heartbeat_timeout", time.Second, time.Minute))
 				v.Snapshot.Heartbeats[id] = hb
 			}
 		}
@@ -162,25 +162,25 @@ func useless() map[string]func(*rapid.T, *plan.View, string) {
 	all := maps.Clone(Dead())
 	delete(all, "over, and beating") // it lives, so it is a witness of renewals until its end
 	maps.Copy(all, map[string]func(*rapid.T, *plan.View, string){
-		"missing and beating":         added(Beats, Missing),
-		"absent and beating":          added(Beats, Absent),
-		"stopped and beating":         added(Beats, Is(lease.InstanceStopped)),
-		"terminated and beating":      added(Beats, Is(lease.InstanceTerminated)),
-		"exempt and beating":          added(Beats, Exempt),
-		"not ours and beating":        added(Beats, Foreign),
-		"unbound and beating":         added(Beats, Unbound),
+		"missing and beating":         added(Heartbeats, Missing),
+		"absent and beating":          added(Heartbeats, Absent),
+		"stopped and beating":         added(Heartbeats, Is(lease.InstanceStopped)),
+		"terminated and beating":      added(Heartbeats, Is(lease.InstanceTerminated)),
+		"exempt and beating":          added(Heartbeats, Exempt),
+		"not ours and beating":        added(Heartbeats, Foreign),
+		"unbound and beating":         added(Heartbeats, Unbound),
 		"exempt, without TTL":         added(Exempt),
 		"not ours, without TTL":       added(Foreign),
 		"unbound, without TTL":        added(Unbound),
-		"revoked and beating":         added(Beats, Revoked(lease.CauseRelease, time.Minute)),
-		"adopting and beating":        added(Beats, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), Foreign),
+		"revoked and beating":         added(Heartbeats, Revoked(lease.CauseRelease, time.Minute)),
+		"adopting and beating":        added(Heartbeats, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), Foreign),
 		"another zone than recorded":  added(Due, elsewhere),
 		"another zone, and not shown": added(Due, elsewhere, Missing),
-		"revoked in another zone":     added(Silent(0), Revoked(lease.CauseSilence, time.Minute), elsewhere),
+		"revoked in another zone":     added(Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), elsewhere),
 		"a heartbeat without a lease": func(_ *rapid.T, v *plan.View, id string) { Knows(id, 0)(v) },
-		"knows more than its lease":   func(t *rapid.T, v *plan.View, id string) { added(Beats, Missing)(t, v, id); Knows(id, 9)(v) },
+		"knows more than its lease":   func(t *rapid.T, v *plan.View, id string) { added(Heartbeats, Missing)(t, v, id); Knows(id, 9)(v) },
 		"a bad heartbeat, beating": func(t *rapid.T, v *plan.View, id string) {
-			added(Beats)(t, v, id)
+			added(Heartbeats)(t, v, id)
 			delete(v.Snapshot.Heartbeats, id)
 			Bad(plan.BadHeartbeat, id)(v)
 		},
@@ -189,8 +189,8 @@ func useless() map[string]func(*rapid.T, *plan.View, string) {
 			Knows(id, 0)(v)
 			Bad(plan.BadLease, id)(v)
 		},
-		"a bad lease, knowing more":        func(_ *rapid.T, v *plan.View, id string) { Knows(id, 9)(v); Bad(plan.BadLease, id)(v) },
-		"unexplained, younger than stamps": added(BornOf("stray"), func(s *Subject) { s.Instance.LaunchTime = In(time.Hour) }),
+		"a bad lease, knowing more":           func(_ *rapid.T, v *plan.View, id string) { Knows(id, 9)(v); Bad(plan.BadLease, id)(v) },
+		"untracked, younger than checkpoints": added(BornOf("stray"), func(s *Subject) { s.Instance.LaunchTime = In(time.Hour) }),
 	})
 	return all
 }
@@ -224,12 +224,12 @@ func drawTimeline(t *rapid.T) *timeline {
 		s := Holds(fmt.Sprintf("i-%02d", n), InZone(Pick(t, "zone", "az-a", "az-a", "az-b", "")))
 		switch Pick(t, "judged by", 0, 0, 0, 0, 1, 2) {
 		case 0:
-			s.Lease.TTL, s.Lease.ExpiresAt = lease.Duration(Pick(t, "ttl", 10*time.Second, time.Minute)), time.Time{}
+			s.Lease.HeartbeatTimeout, s.Lease.ExpiresAt = lease.Duration(Pick(t, "heartbeat_timeout", 10*time.Second, time.Minute)), time.Time{}
 			if OneIn(t, 4, "young") {
 				s.Lease.GrantedAt, s.Instance.LaunchTime = Ago(time.Minute), Ago(time.Minute)
 			}
 			if !OneIn(t, 3, "silent from the beginning") {
-				Beats(&s)
+				Heartbeats(&s)
 				s.Lease.ClaimedAt = Ago(time.Second)
 			}
 			if s.Instance.ZoneID == "az-a" && OneIn(t, 3, "recorded by name") { // as an endpoint told that knows no ids
@@ -360,7 +360,7 @@ func (w *twins) sooner() string {
 	}
 	for _, v := range w.large.plan.With(plan.ActMark) {
 		l := w.small.lease(v.InstanceID)
-		if v.Instance != nil && l != nil && l.State == lease.StateActive && l.Mark == nil && (v.Cause == lease.CauseTerm || !w.small.short) {
+		if v.Instance != nil && l != nil && l.State == lease.StateActive && l.Mark == nil && (v.Cause == lease.CauseExpired || !w.small.short) {
 			return v.InstanceID + " is marked for " + string(v.Cause)
 		}
 	}

@@ -16,17 +16,50 @@ import (
 	"lapse/lease/etcd"
 )
 
-// brakeFlag is what `janitor resume` needs to lift a brake rather than a pause.
-func brakeFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name: "brake", Usage: "lift the brake `NAME` instead: restored, stranger or silence",
-		Action: func(_ *ucli.Context, name string) error {
-			switch name {
-			case lease.BrakeRestored, lease.BrakeStranger, lease.BrakeSilence:
-				return nil
+func releaseBrakeCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "release-brake", Usage: "release a safety brake that is engaged", ArgsUsage: "NAME",
+		Description: "The mode stays as it is. `janitor status` names the brakes that are engaged:\n\n" +
+			"   rollback, unwatched  hold everything until a person has looked: extend every instance that you want to keep\n" +
+			"                        (`lease extend`), read `janitor sweep --dry-run --all`, then release it. Leases whose sidecars\n" +
+			"                        know a later state are from then on taken as the registry has them\n" +
+			"   heartbeats           those whose heartbeats are lost now are dead indeed; more of them engage it again. Valid for\n" +
+			"                        two hours\n\n" +
+			"   janitor release-brake rollback\n\n" +
+			"It then looks for 10 s whether the sweep that follows engages the brake again. Exit code 5: it does.",
+		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(), cli.YesFlag(),
+			&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the audit log"}),
+		Action: func(c *ucli.Context) error {
+			name, err := namedBrake(c)
+			if err != nil {
+				return err
 			}
-			return cli.Usage("a person can lift the brakes restored, stranger and silence, not %q; rate, clock and health lift where their cause ends", name)
+			log, err := cli.Logger(c)
+			if err != nil {
+				return err
+			}
+			store, closeStore, err := cli.Store(c, log)
+			if err != nil {
+				return err
+			}
+			defer closeStore()
+			return releaseBrake(c, store, name, againMax)
 		},
+	}
+}
+
+// namedBrake is the brake on the command line, which a person can release.
+func namedBrake(c *ucli.Context) (string, error) {
+	const those = "a person can release the brakes rollback, unwatched and heartbeats"
+	switch name := c.Args().First(); {
+	case c.Args().Len() > 1:
+		return "", cli.Usage("give one brake alone; see `janitor release-brake --help`")
+	case name == "":
+		return "", cli.Usage("give the name of a brake: %s; `janitor status` names those that are engaged", those)
+	case slices.Contains([]string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats}, name):
+		return name, nil
+	default:
+		return "", cli.Usage("%s, not %q; rate, clock and health are released where their cause ends", those, name)
 	}
 }
 
@@ -34,7 +67,7 @@ func brakeFlag() ucli.Flag {
 type lifted struct {
 	Registry string        `json:"registry"`
 	Brake    string        `json:"brake"`
-	Lifted   []lease.Brake `json:"lifted"`
+	Lifted   []lease.Brake `json:"released"`
 	Leases   []string      `json:"leases"` // whose state in the registry is now the newest, though a sidecar has seen a later one
 	Again    []lease.Brake `json:"again"`  // of that name, as the sweep after it holds them; empty without such a sweep too
 }
@@ -45,8 +78,8 @@ const (
 	againEvery = 200 * time.Millisecond
 )
 
-// resumeBrake lifts a brake by a person's word, and looks for so long whether the next sweep holds it again.
-func resumeBrake(c *ucli.Context, store *etcd.Store, name string, patience time.Duration) error {
+// releaseBrake lifts a brake by a person's word, and looks for so long whether the next sweep engages it again.
+func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time.Duration) error {
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err
@@ -58,19 +91,19 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string, patience time.
 	}
 	slices.Sort(done.Leases)
 	for _, id := range lost {
-		cli.Say(c, "no record speaks of %s, and its sidecar has seen a lease: it stays held until it has one again; say `lease recover %s`, or `lease adopt %s` where that refuses", id, id, id)
+		cli.Say(c, "no record speaks of %s, and its sidecar has seen a lease: it stays engaged for it until it has one again; say `lease recover %s`, or `lease adopt %s` where that refuses", id, id, id)
 	}
 	if len(done.Lifted)+len(done.Leases) == 0 {
-		return done.say(c, fmt.Sprintf("brake %s is not held", name))
+		return done.say(c, fmt.Sprintf("brake %s is not engaged", name))
 	}
 	for _, b := range done.Lifted {
-		cli.Say(c, "brake %s has been held since %s: %s", b.Name, cli.When(b.Since, time.Now()), b.Reason)
+		cli.Say(c, "brake %s has been engaged since %s: %s", b.Name, cli.When(b.Since, time.Now()), b.Reason)
 	}
 	if len(done.Leases) > 0 {
 		cli.Say(c, "%d leases are older in the registry than their sidecars have seen them, and would be taken as they are: %s",
 			len(done.Leases), strings.Join(done.Leases[:min(5, len(done.Leases))], " "))
 	}
-	if err := cli.Confirm(c, "lift brake "+name+", and so end what lapses by the registry as it is", func() error {
+	if err := cli.Confirm(c, "release brake "+name+" and terminate everything that the registry considers expired", func() error {
 		return done.still(c, store)
 	}); err != nil {
 		return err
@@ -84,7 +117,7 @@ func resumeBrake(c *ucli.Context, store *etcd.Store, name string, patience time.
 
 // lift writes that a person has lifted the brake, and returns the revision of the last write.
 func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int64, by lease.By) (revision int64, err error) {
-	noted := lease.By{Actor: by.Actor, Reason: "brake " + l.Brake + " lifted"}
+	noted := lease.By{Actor: by.Actor, Reason: "brake " + l.Brake + " released"}
 	if by.Reason != "" {
 		noted.Reason += ": " + by.Reason
 	}
@@ -108,26 +141,26 @@ func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int
 
 // follow says what the sweep after the lift made of it. A brake whose cause goes on is held again at once.
 func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[string]int64, lost []string, patience time.Duration) error {
-	stamp, swept, err := stampAfter(c.Context, store, at, patience)
+	checkpoint, swept, err := checkpointAfter(c.Context, store, at, patience)
 	if err != nil {
-		return fmt.Errorf("brake %s was lifted, but not seen to be: %w", l.Brake, err)
+		return fmt.Errorf("brake %s was released, but not seen to be: %w", l.Brake, err)
 	}
 	if !swept {
-		cli.Say(c, "no sweep has followed within %s; `janitor status` shows after the next whether the brake is held again", patience)
-		return l.say(c, fmt.Sprintf("brake %s lifted", l.Brake))
+		cli.Say(c, "no sweep has followed within %s; `janitor status` shows after the next whether the brake is engaged again", patience)
+		return l.say(c, fmt.Sprintf("brake %s released", l.Brake))
 	}
 	registry, err := store.Registry(c.Context)
 	if err != nil {
 		return err
 	}
-	for _, b := range registry.Stands(stamp.Brakes) {
-		caught := l.Brake == lease.BrakeRestored && b.Scope != "" && int64(b.Count) <= seen[b.Scope] // by a sweep that had begun before
+	for _, b := range registry.Stands(checkpoint.Brakes) {
+		caught := l.Brake == lease.BrakeRollback && b.Scope != "" && int64(b.Count) <= seen[b.Scope] // by a sweep that had begun before
 		if b.Name == l.Brake && !caught && !slices.Contains(lost, b.Scope) {
 			l.Again = append(l.Again, b)
 		}
 	}
 	if len(l.Again) == 0 {
-		return l.say(c, fmt.Sprintf("brake %s lifted", l.Brake))
+		return l.say(c, fmt.Sprintf("brake %s released", l.Brake))
 	}
 	if cli.WantsJSON(c) {
 		if err := cli.JSON(c, l); err != nil {
@@ -135,25 +168,25 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		}
 	}
 	b := l.Again[0]
-	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was lifted, and the next sweep holds it again (%s): %s; end its cause first, and see `janitor status`",
+	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep engages it again (%s): %s; end its cause first, and see `janitor status`",
 		l.Brake, cmp.Or(b.Scope, "everywhere"), b.Reason))
 }
 
-// stampAfter waits for a stamp that was written after a revision. Where that is the registry's own, the sweep has read what
+// stampAfter waits for a checkpoint that was written after a revision. Where that is the registry's own, the sweep has read what
 // was written then: the writes of janitors compare it.
-func stampAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (stamp lease.Sweep, swept bool, err error) {
+func checkpointAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (checkpoint lease.Checkpoint, swept bool, err error) {
 	over, tick := time.NewTimer(patience), time.NewTicker(againEvery)
 	defer over.Stop()
 	defer tick.Stop()
 	for {
-		if stamp, err = store.Sweep(ctx); err != nil || stamp.Revision > at {
-			return stamp, err == nil, err
+		if checkpoint, err = store.Checkpoint(ctx); err != nil || checkpoint.Revision > at {
+			return checkpoint, err == nil, err
 		}
 		select {
 		case <-ctx.Done():
-			return stamp, false, ctx.Err()
+			return checkpoint, false, ctx.Err()
 		case <-over.C:
-			return stamp, false, nil
+			return checkpoint, false, nil
 		case <-tick.C:
 		}
 	}
@@ -195,8 +228,8 @@ func (l lifted) say(c *ucli.Context, sentence string) error {
 // liftable are the brakes of that name that were held when the last sweep decided, and are not lifted yet. A brake of one
 // lease has no end but that its record is as new as its sidecar knows.
 func liftable(s lease.Snapshot, name string) []lease.Brake {
-	return slices.DeleteFunc(s.Registry.Stands(s.Sweep.Brakes), func(b lease.Brake) bool {
-		return b.Name != name || name != lease.BrakeSilence && !b.Standing()
+	return slices.DeleteFunc(s.Registry.Stands(s.Checkpoint.Brakes), func(b lease.Brake) bool {
+		return b.Name != name || name != lease.BrakeHeartbeats && !b.Standing()
 	})
 }
 
@@ -204,14 +237,14 @@ func liftable(s lease.Snapshot, name string) []lease.Brake {
 // decided, with what they have seen; and the instances of which no record speaks at all, though a sidecar has seen one.
 func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string) {
 	seen = map[string]int64{}
-	if name != lease.BrakeRestored {
+	if name != lease.BrakeRollback {
 		return seen, nil
 	}
 	records := map[string]int64{}
 	for _, l := range s.Leases {
 		records[l.InstanceID] = l.Changes
 	}
-	for _, b := range s.Sweep.Brakes {
+	for _, b := range s.Checkpoint.Brakes {
 		if _, known := records[b.Scope]; known && b.Name == name {
 			seen[b.Scope] = int64(b.Count)
 		} else if b.Name == name && b.Scope != "" {

@@ -10,13 +10,13 @@ import (
 	"lapse/lease"
 )
 
-func pardonCommand() *ucli.Command {
+func unmarkCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "pardon", Usage: "take back the janitor's mark, and let silence count anew", ArgsUsage: "ID…",
+		Name: "unmark", Usage: "take back the janitor's mark, and let silence count anew", ArgsUsage: "ID…",
 		Description: "A mark for silence returns if the sidecar stays silent, one for the term if the term is not extended.\n\n" +
-			"   lease pardon i-0123456789abcdef0 --reason \"rebooting it\"",
+			"   lease unmark i-0123456789abcdef0 --reason \"rebooting it\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag()),
-		Action: pardon,
+		Action: unmark,
 	}
 }
 
@@ -24,7 +24,7 @@ func reasonFlag() ucli.Flag {
 	return &ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"}
 }
 
-func pardon(c *ucli.Context) error {
+func unmark(c *ucli.Context) error {
 	ids, err := named(c)
 	if err != nil {
 		return err
@@ -40,15 +40,15 @@ func pardon(c *ucli.Context) error {
 	}
 	by := lease.By{Actor: cli.Actor(), Reason: c.String("reason")}
 	return each(c, all, func(t target) (done, error) {
-		before, after, err := write(c.Context, store, t.id, "pardon "+t.id, func(l lease.Lease) (lease.Lease, error) {
-			return l.Pardon(time.Now(), by)
+		before, after, err := write(c.Context, store, t.id, "unmark "+t.id, func(l lease.Lease) (lease.Lease, error) {
+			return l.Unmark(time.Now(), by)
 		})
 		if err != nil {
 			return skipOver(t, before, err)
 		}
-		said := t.id + " pardoned: it bore no mark; silence counts anew from now"
+		said := t.id + " unmarked: it bore no mark; silence counts anew from now"
 		if before.Mark != nil {
-			said = fmt.Sprintf("%s pardoned: its mark (%s) is taken back", t.id, before.Mark.Cause)
+			said = fmt.Sprintf("%s unmarked: its mark (%s) is taken back", t.id, before.Mark.Cause)
 		}
 		return done{lease: after, said: said}, nil
 	})

@@ -29,10 +29,10 @@ type stray struct {
 // listStrays lists instances that bear this registry's tag and of which no record speaks, or those that bear another's.
 // Nothing of ours ends either.
 func listStrays(c *ucli.Context) error {
-	if c.Bool("unexplained") && c.Bool("foreign") {
-		return cli.Usage("--unexplained lists instances of this registry, and --foreign those of others; leave one out")
+	if c.Bool("untracked") && c.Bool("foreign") {
+		return cli.Usage("--untracked lists instances of this registry, and --foreign those of others; leave one out")
 	}
-	kind := "--unexplained"
+	kind := "--untracked"
 	if c.Bool("foreign") {
 		kind = "--foreign"
 	}
@@ -58,22 +58,22 @@ func listStrays(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	for n, place := range view.Places {
-		if place.Err != "" {
-			return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", clouds[n].Place(), place.Err))
+	for n, location := range view.Locations {
+		if location.Err != "" {
+			return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", clouds[n].Location(), location.Err))
 		}
 	}
 	sayBad(c, view.Snapshot.Bad)
-	for _, swept := range view.Snapshot.Sweep.Places {
-		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Place() == swept }) {
-			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, elsewhere(clouds[0].Place(), swept))
+	for _, swept := range view.Snapshot.Checkpoint.Locations {
+		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == swept }) {
+			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, elsewhere(clouds[0].Location(), swept))
 		}
 	}
 	return printStrays(c, strays(view, planned, c.Bool("foreign")))
 }
 
 // elsewhere says how to see a location from here.
-func elsewhere(here, location lease.Place) string {
+func elsewhere(here, location lease.Location) string {
 	if here.Account != location.Account {
 		return "these credentials are of account " + here.Account
 	}
@@ -92,7 +92,7 @@ func strays(view plan.View, planned plan.Plan, foreign bool) []stray {
 			continue
 		}
 		found = append(found, stray{
-			InstanceID: i.ID, Account: i.Place.Account, Region: i.Place.Region, Zone: i.Zone, State: i.State,
+			InstanceID: i.ID, Account: i.Location.Account, Region: i.Location.Region, Zone: i.Zone, State: i.State,
 			StartedAt: i.LaunchTime.UTC(), Launch: i.Tags[lease.TagLaunch],
 			Registry: i.Tags[lease.TagRegistry], Reason: v.Reason,
 		})
@@ -105,7 +105,7 @@ func printStrays(c *ucli.Context, found []stray) error {
 		return cli.JSON(c, found)
 	}
 	foreign := c.Bool("foreign")
-	head, none := "WHY", "nothing unexplained"
+	head, none := "WHY", "nothing untracked"
 	advice := "nothing of ours ends these; `lease recover` rebuilds lost leases, `lease adopt` gives new ones, the EC2 console ends them"
 	if foreign {
 		head, none = "REGISTRY", "nothing foreign"

@@ -26,13 +26,13 @@ func ahead(by int64) func(*plan.View) {
 
 func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 	t.Parallel()
-	v := crowd(Many(2, "a", Beats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
+	v := crowd(Many(2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
 	ahead(1)(&v)
 	planned := plan.Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActEnd] != 60 {
 		t.Errorf("decided %v, want the two held and 60 ended", n)
 	}
-	if !HeldBy(planned, lease.BrakeRestored, "i-a000") || !HeldBy(planned, lease.BrakeRestored, "i-a001") || HeldBy(planned, lease.BrakeRestored, "") {
+	if !HeldBy(planned, lease.BrakeRollback, "i-a000") || !HeldBy(planned, lease.BrakeRollback, "i-a001") || HeldBy(planned, lease.BrakeRollback, "") {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
 	if len(plan.Standing(planned.Brakes)) > 0 {
@@ -42,13 +42,13 @@ func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 
 func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
 	t.Parallel()
-	v := crowd(Many(5, "a", Beats, expired))
+	v := crowd(Many(5, "a", Heartbeats, expired))
 	ahead(9)(&v)
 	for id, hb := range v.Snapshot.Heartbeats {
 		hb.Held = false // a key that was left behind, or put by hand
 		v.Snapshot.Heartbeats[id] = hb
 	}
-	if planned := plan.Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRestored, "") {
+	if planned := plan.Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRollback, "") {
 		t.Errorf("%d end, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
 	}
 }
@@ -64,13 +64,13 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := crowd(Many(c.ahead, "a", Beats))
+			v := crowd(Many(c.ahead, "a", Heartbeats))
 			ahead(9)(&v)
-			for _, s := range append(Many(c.all-c.ahead, "b", Beats), Many(10, "c", expired)...) {
+			for _, s := range append(Many(c.all-c.ahead, "b", Heartbeats), Many(10, "c", expired)...) {
 				Add(&v, s)
 			}
 			planned := plan.Decide(v)
-			if got := HeldBy(planned, lease.BrakeRestored, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
+			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
 				t.Errorf("%d end, brakes %+v; want held: %t", len(planned.Ends()), planned.Brakes, c.held)
 			}
 			if got := len(plan.Standing(planned.Brakes)) == 1 && len(planned.Acting) == 0; got != c.held {
@@ -87,35 +87,35 @@ func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
 		world    func(*plan.View)
 		held     bool
 	}{
-		"one that beats":             {[]func(*Subject){Beats}, nil, false},
-		"one that is not shown":      {[]func(*Subject){Beats, Missing}, nil, true},
-		"one that is stopped":        {[]func(*Subject){Beats, Is(lease.InstanceStopped)}, nil, true},
-		"one that is exempt":         {[]func(*Subject){Beats, Exempt}, nil, true},
-		"one that is not ours":       {[]func(*Subject){Beats, Foreign}, nil, true},
-		"one whose term is over":     {[]func(*Subject){Beats, Over(time.Minute)}, nil, true},
+		"one that beats":             {[]func(*Subject){Heartbeats}, nil, false},
+		"one that is not shown":      {[]func(*Subject){Heartbeats, Missing}, nil, true},
+		"one that is stopped":        {[]func(*Subject){Heartbeats, Is(lease.InstanceStopped)}, nil, true},
+		"one that is exempt":         {[]func(*Subject){Heartbeats, Exempt}, nil, true},
+		"one that is not ours":       {[]func(*Subject){Heartbeats, Foreign}, nil, true},
+		"one whose term is over":     {[]func(*Subject){Heartbeats, Over(time.Minute)}, nil, true},
 		"one that is silent":         {[]func(*Subject){Silent(0)}, nil, true},
 		"one without a lease":        {[]func(*Subject){Bare, Foreign}, Knows("i-c", 0), true},
 		"one without any record":     {[]func(*Subject){Missing}, Knows("i-d", 0), true},
-		"one that knows more, alone": {[]func(*Subject){Beats}, Knows("i-b000", 9), true},
+		"one that knows more, alone": {[]func(*Subject){Heartbeats}, Knows("i-b000", 9), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := crowd(Many(3, "a", Beats))
+			v := crowd(Many(3, "a", Heartbeats))
 			ahead(9)(&v)
-			for _, s := range append(Many(56, "b", Beats), Holds("i-c", c.sixtieth...)) {
+			for _, s := range append(Many(56, "b", Heartbeats), Holds("i-c", c.sixtieth...)) {
 				Add(&v, s)
 			}
 			if c.world != nil {
 				c.world(&v)
 			}
-			if got := HeldBy(plan.Decide(v), lease.BrakeRestored, ""); got != c.held {
+			if got := HeldBy(plan.Decide(v), lease.BrakeRollback, ""); got != c.held {
 				t.Errorf("three of 59 know more, and %s: held %t", name, got)
 			}
 		})
 	}
 }
 
-func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testing.T) {
+func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	const old = "019526e0-7e2a-7abc-8def-0123456789ab" // of 2025
 	started := func(d time.Duration) func(*Subject) {
@@ -126,29 +126,29 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheStamp(t *testin
 		view    func(*plan.View)
 		held    bool
 	}{
-		"chosen token, launched after the stamp":       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, nil, true},
-		"chosen token, launched before the stamp":      {[]func(*Subject){BornOf("web"), started(2 * time.Minute)}, nil, false},
-		"younger by just what two clocks may differ":   {[]func(*Subject){BornOf("web"), started(50 * time.Second)}, nil, false},
-		"younger by more than two clocks may differ":   {[]func(*Subject){BornOf("web"), started(50*time.Second - 1)}, nil, true},
-		"generated token of long ago, started anew":    {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
-		"token dated ahead, launched before the stamp": {[]func(*Subject){BornOf(dateAhead), started(2 * time.Minute)}, nil, false},
-		"its tag was copied":                           {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken = "theirs" }}, nil, false},
-		"its tag names another launch":                 {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
-		"younger by less than two clocks may differ":   {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Sweep.Time = Ago(35 * time.Second) }, false},
-		"another registry's":                           {[]func(*Subject){BornOf("web"), started(30 * time.Second), Foreign}, nil, false},
-		"its record is there":                          {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Launches(Launch("web", lease.LaunchOpen)), false},
-		"its record is there, but not of the attempt":  {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, Launches(Launch("web", lease.LaunchOpen)), true},
-		"its record cannot be read":                    {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Bad("launch", "web"), false},
-		"there was no stamp yet":                       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Sweep.Time = time.Time{} }, false},
+		"chosen token, launched after the checkpoint":       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, nil, true},
+		"chosen token, launched before the checkpoint":      {[]func(*Subject){BornOf("web"), started(2 * time.Minute)}, nil, false},
+		"younger by just what two clocks may differ":        {[]func(*Subject){BornOf("web"), started(50 * time.Second)}, nil, false},
+		"younger by more than two clocks may differ":        {[]func(*Subject){BornOf("web"), started(50*time.Second - 1)}, nil, true},
+		"generated token of long ago, started anew":         {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
+		"token dated ahead, launched before the checkpoint": {[]func(*Subject){BornOf(dateAhead), started(2 * time.Minute)}, nil, false},
+		"its tag was copied":                                {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken = "theirs" }}, nil, false},
+		"its tag names another launch":                      {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
+		"younger by less than two clocks may differ":        {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Checkpoint.Time = Ago(35 * time.Second) }, false},
+		"another registry's":                                {[]func(*Subject){BornOf("web"), started(30 * time.Second), Foreign}, nil, false},
+		"its record is there":                               {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Launches(Launch("web", lease.LaunchOpen)), false},
+		"its record is there, but not of the attempt":       {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, Launches(Launch("web", lease.LaunchOpen)), true},
+		"its record cannot be read":                         {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Bad("launch", "web"), false},
+		"there was no checkpoint yet":                       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Checkpoint.Time = time.Time{} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(Holds("i-stray", c.changes...), Holds("i-due", Marked(lease.CauseTerm, Ago(time.Minute)), Over(time.Hour)))
+			v := ViewOf(Holds("i-stray", c.changes...), Holds("i-due", Marked(lease.CauseExpired, Ago(time.Minute)), Over(time.Hour)))
 			if c.view != nil {
 				c.view(&v)
 			}
 			planned := plan.Decide(v)
-			if got := HeldBy(planned, lease.BrakeRestored, ""); got != c.held {
+			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held {
 				t.Errorf("brakes %+v, want held: %t", planned.Brakes, c.held)
 			}
 			if ends := len(planned.Ends()); c.held && ends > 0 {
@@ -170,7 +170,7 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	}
 	before := plan.Decide(world())
 	v := world()
-	v.Standing = []lease.Brake{{Name: lease.BrakeStranger, Since: Ago(time.Hour), Reason: "then"}}
+	v.Standing = []lease.Brake{{Name: lease.BrakeUnwatched, Since: Ago(time.Hour), Reason: "then"}}
 	planned := plan.Decide(v)
 	for _, verdict := range planned.Verdicts {
 		if verdict.Action != plan.ActKeep && verdict.Action != plan.ActReport && verdict.Action != plan.ActHold {
@@ -198,14 +198,14 @@ func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := crowd(Many(3, "a", Beats, WithLease(func(l *lease.Lease) { l.Changes = 1 })))
+			v := crowd(Many(3, "a", Heartbeats, WithLease(func(l *lease.Lease) { l.Changes = 1 })))
 			ahead(1)(&v)
 			Add(&v, Holds("i-due", expired))
 			if planned := plan.Decide(v); len(planned.Ends()) != 1 || len(planned.Brakes) > 0 {
 				t.Fatalf("%d end, brakes %+v, though the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
 			}
 			spoil(&v)
-			if planned := plan.Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRestored, "") {
+			if planned := plan.Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRollback, "") {
 				t.Errorf("%d end, brakes %+v; want everything held", len(planned.Ends()), planned.Brakes)
 			}
 		})
@@ -215,7 +215,7 @@ func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 	t.Parallel()
 	const behindNamed = 100
-	v := crowd(Many(behindNamed+2, "a", Beats, Revoked(lease.CauseRelease, time.Minute)))
+	v := crowd(Many(behindNamed+2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)))
 	ahead(9)(&v)
 	v.Policy.BehindMin = behindNamed + 2
 	for _, s := range Many(10, "c", expired) {
@@ -229,9 +229,9 @@ func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 
 func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
 	t.Parallel()
-	v := crowd(Many(9, "a", Beats))
+	v := crowd(Many(9, "a", Heartbeats))
 	ahead(9)(&v)
-	v.Standing = []lease.Brake{{Name: lease.BrakeRestored, Since: Ago(time.Hour), Reason: "then"}}
+	v.Standing = []lease.Brake{{Name: lease.BrakeRollback, Since: Ago(time.Hour), Reason: "then"}}
 	if got := plan.Standing(plan.Decide(v).Brakes); !slices.Equal(got, v.Standing) {
 		t.Errorf("standing %v, want it as it was: it is one incident, and is lifted once", got)
 	}
@@ -240,9 +240,9 @@ func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
 func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T) {
 	t.Parallel()
 	crowded := func(silent int, said time.Duration) plan.Plan {
-		v := calm(crowd(Many(silent, "s", Due), Many(10, "b", Beats)))
-		held := plan.Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Beats)))).Brakes
-		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeSilence, held, lease.By{Actor: "ada"})
+		v := calm(crowd(Many(silent, "s", Due), Many(10, "b", Heartbeats)))
+		held := plan.Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Heartbeats)))).Brakes
+		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeHeartbeats, held, lease.By{Actor: "ada"})
 		return plan.Decide(v)
 	}
 	for name, c := range map[string]struct {
@@ -257,7 +257,7 @@ func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if planned := crowded(c.silent, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeSilence, "euw1-az1") != (c.ends == 0) {
+			if planned := crowded(c.silent, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != (c.ends == 0) {
 				t.Errorf("%d end, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
 			}
 		})
@@ -278,10 +278,10 @@ func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 
 func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 	t.Parallel()
-	v := ViewOf(Holds("i-1", Beats))
+	v := ViewOf(Holds("i-1", Heartbeats))
 	ahead(7)(&v)
 	first := plan.Decide(v)
-	if !HeldBy(first, lease.BrakeRestored, "i-1") {
+	if !HeldBy(first, lease.BrakeRollback, "i-1") {
 		t.Fatalf("brakes %+v, want i-1 held", first.Brakes)
 	}
 	for name, c := range map[string]struct {
@@ -300,12 +300,12 @@ func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := ViewOf(Holds("i-1", Due))
-			v.Snapshot.Sweep.Brakes = first.Brakes
+			v.Snapshot.Checkpoint.Brakes = first.Brakes
 			c.now(&v)
 			if got, verdict := RulingOn(t, v, "i-1"); got.Action != c.want {
 				t.Errorf("%s (%s), want %s", got.Action, verdict.Reason, c.want)
 			}
-			if HeldBy(plan.Decide(v), lease.BrakeRestored, "") {
+			if HeldBy(plan.Decide(v), lease.BrakeRollback, "") {
 				t.Error("one that is remembered holds everything")
 			}
 		})

@@ -11,9 +11,9 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
 
-// Office is a janitor's leadership. Its writes are fenced: etcd refuses them once somebody else was elected, or the
+// Leadership is a janitor's leadership. Its writes are fenced: etcd refuses them once somebody else was elected, or the
 // registry changed.
-type Office struct {
+type Leadership struct {
 	store   *Store
 	name    string
 	key     string // in the election
@@ -24,11 +24,11 @@ type Office struct {
 }
 
 // Campaign waits until it is elected, which is until every earlier candidate resigned or was not heard of for its ttl,
-// and takes office under name. It refuses a registry that asks janitors for a newer version than this.
+// and becomes leader under name. It refuses a registry that asks janitors for a newer version than this.
 //
 // Errors: [lease.NotFoundError], [lease.SchemaError] or [lease.MalformedError] for the registry; those of etcd, when it
 // cannot be reached: campaign again later.
-func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*Office, error) {
+func (s *Store) Campaign(ctx context.Context, name string, timeout time.Duration) (*Leadership, error) {
 	registry, err := s.Registry(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("campaign: %w", err)
@@ -37,16 +37,16 @@ func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*
 		return nil, fmt.Errorf("campaign: %w", err)
 	}
 	for {
-		office, err := s.candidate(ctx, name, ttl)
+		leadership, err := s.candidate(ctx, name, timeout)
 		if err != nil {
 			return nil, fmt.Errorf("campaign: %w", err)
 		}
-		elected, err := office.elected(ctx)
+		elected, err := leadership.elected(ctx)
 		if elected && err == nil {
-			return office, nil
+			return leadership, nil
 		}
 		err = errors.Join(err, ctx.Err())
-		office.abandon(ctx)
+		leadership.abandon(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("campaign: %w", err)
 		}
@@ -55,14 +55,14 @@ func (s *Store) Campaign(ctx context.Context, name string, ttl time.Duration) (*
 }
 
 // candidate opens a session that outlives ctx: it ends by [Office.Resign], by abandon, or when etcd lets it lapse.
-func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (*Office, error) {
-	etcdLease, err := s.grant(ctx, ttl)
+func (s *Store) candidate(ctx context.Context, name string, timeout time.Duration) (*Leadership, error) {
+	etcdLease, err := s.grant(ctx, timeout)
 	if err != nil {
 		return nil, err
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	client := clientv3.NewCtxClient(life) // concurrency takes no interface
-	feed := &feed{Lease: s.client, ttl: ttl, timeout: s.options.CallTimeout}
+	feed := &feed{Lease: s.client, heartbeatTimeout: timeout, timeout: s.options.CallTimeout}
 	client.KV, client.Lease, client.Watcher = boundedKV{s.client, s}, feed, s.client
 	session, err := concurrency.NewSession(client, concurrency.WithLease(etcdLease), concurrency.WithContext(life))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Store) candidate(ctx context.Context, name string, ttl time.Duration) (
 		s.drop(ctx, etcdLease)
 		return nil, err
 	}
-	return &Office{store: s, name: name, session: session, end: end, feed: feed}, nil
+	return &Leadership{store: s, name: name, session: session, end: end, feed: feed}, nil
 }
 
 // boundedKV gives each call of the election its deadline: the candidate's ctx has none, and an answer that never comes
@@ -114,7 +114,7 @@ func (t boundedTxn) Commit() (*clientv3.TxnResponse, error) { defer t.done(); re
 
 // elected waits for the election and then looks for the key: etcd's Campaign also returns without an error when its
 // own key lapsed while it waited. False without an error means that it has to stand again.
-func (o *Office) elected(ctx context.Context) (bool, error) {
+func (o *Leadership) elected(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(o.session.Ctx(), cancel)()
@@ -137,7 +137,7 @@ func (o *Office) elected(ctx context.Context) (bool, error) {
 }
 
 // holds reports whether the election has the key with which this office was won.
-func (o *Office) holds(ctx context.Context) (bool, error) {
+func (o *Leadership) holds(ctx context.Context) (bool, error) {
 	ctx, cancel := o.store.bounded(ctx)
 	defer cancel()
 	resp, err := o.store.client.Get(ctx, o.key)
@@ -148,27 +148,27 @@ func (o *Office) holds(ctx context.Context) (bool, error) {
 }
 
 // abandon ends a candidacy that came to nothing.
-func (o *Office) abandon(ctx context.Context) {
+func (o *Leadership) abandon(ctx context.Context) {
 	o.end()
 	<-o.session.Done()
 	o.store.drop(ctx, o.session.Lease())
 }
 
-// Name under which the office was taken.
-func (o *Office) Name() string { return o.name }
+// Name under which the leadership was taken.
+func (o *Leadership) Name() string { return o.name }
 
-// While lets the office lapse, within its ttl, unless works returns nil: it is asked before each renewal, and must not
+// While lets the leadership lapse, within its ttl, unless works returns nil: it is asked before each renewal, and must not
 // wait for anything.
-func (o *Office) While(works func() error) { o.feed.while(works) }
+func (o *Leadership) While(works func() error) { o.feed.while(works) }
 
-// Lost closes when the office can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
+// Lost closes when the leadership can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
 // etcd says that it lapsed, or after [Office.Resign]. Nothing wrong is written after that, nor in the moment before it:
 // the fence sees to it.
-func (o *Office) Lost() <-chan struct{} { return o.session.Done() }
+func (o *Leadership) Lost() <-chan struct{} { return o.session.Done() }
 
-// Resign gives the office up, so that the next candidate need not wait for the ttl. If etcd does not hear it, the
+// Resign gives the leadership up, so that the next candidate need not wait for the ttl. If etcd does not hear it, the
 // office lapses after the ttl all the same.
-func (o *Office) Resign(ctx context.Context) error {
+func (o *Leadership) Resign(ctx context.Context) error {
 	o.end()
 	<-o.session.Done()
 	ctx, cancel := o.store.bounded(ctx)

@@ -16,10 +16,10 @@ func (c *situation) standingBrakes() {
 		c.brakes[brakeKey{b.Name, b.Scope}] = b
 	}
 	if token := c.unrecordedLaunch(); token != "" {
-		c.stand(lease.BrakeRestored, "launch "+token+" is younger than the last stamp, and there is no record of it")
+		c.stand(lease.BrakeRollback, "launch "+token+" is younger than the last checkpoint, and there is no record of it")
 	}
 	c.setBackByTags()
-	beating := 0
+	renewing := 0
 	for id, hb := range c.Snapshot.Heartbeats {
 		if !hb.Held {
 			continue
@@ -28,19 +28,19 @@ func (c *situation) standingBrakes() {
 			c.behind[id] = hb.Changes
 		}
 		if l := c.lease[id]; c.behind[id] > 0 || l != nil && c.sound(l) {
-			beating++ // what is in doubt raises no limit, but what tells of trouble may be counted among all
+			renewing++ // what is in doubt raises no limit, but what tells of trouble may be counted among all
 		}
 	}
-	allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(beating)))
+	allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(renewing)))
 	if len(c.behind) > allowed {
-		c.stand(lease.BrakeRestored, fmt.Sprintf("%d of %d sidecars have seen later changes of their leases than the registry holds, more than %d",
-			len(c.behind), beating, allowed))
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d sidecars have seen later changes of their leases than the registry holds, more than %d",
+			len(c.behind), renewing, allowed))
 	}
 	c.rememberBehind()
 	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
-		if n < behindNamed { // a stamp stays small
-			c.trip(lease.BrakeRestored, id, "its sidecar has seen a later change of the lease than the registry holds")
-			c.tally(lease.BrakeRestored, id, int(c.behind[id]))
+		if n < behindNamed { // a checkpoint stays small
+			c.trip(lease.BrakeRollback, id, "its sidecar has seen a later change of the lease than the registry holds")
+			c.tally(lease.BrakeRollback, id, int(c.behind[id]))
 		}
 	}
 }
@@ -48,13 +48,13 @@ func (c *situation) standingBrakes() {
 // behindNamed is how many leases are named as brakes of their own. All are held.
 const behindNamed = 100
 
-// rememberBehind takes over from the last stamp which leases were held for what their sidecars had seen. A sidecar that
+// rememberBehind takes over from the last checkpoint which leases were held for what their sidecars had seen. A sidecar that
 // stops, or begins anew, takes its word along, and that is no reason to end what it spoke for. What was revoked since is
 // not held for it: no later change takes that back.
 func (c *situation) rememberBehind() {
-	for _, b := range c.Snapshot.Sweep.Brakes {
+	for _, b := range c.Snapshot.Checkpoint.Brakes {
 		id, seen := b.Scope, int64(b.Count)
-		if b.Name != lease.BrakeRestored || id == "" || !c.fellBehind(id, seen) {
+		if b.Name != lease.BrakeRollback || id == "" || !c.fellBehind(id, seen) {
 			continue
 		}
 		if l := c.lease[id]; l != nil {
@@ -78,16 +78,16 @@ func (c *situation) fellBehind(id string, seen int64) bool {
 }
 
 // unrecordedLaunch returns the token of a launch that was certainly not recorded in what was read: an instance of it is
-// younger than the last stamp, and its record is written before it is created. Without a stamp there is no such launch.
+// younger than the last checkpoint, and its record is written before it is created. Without a checkpoint there is no such launch.
 func (c *situation) unrecordedLaunch() string {
-	stamp := c.Snapshot.Sweep.Time
+	checkpoint := c.Snapshot.Checkpoint.Time
 	first := ""
-	for _, p := range c.Places {
+	for _, p := range c.Locations {
 		for i := range p.Instances {
 			instance := &p.Instances[i]
 			token, created := lease.LaunchToken(instance.ClientToken)
 			created = created && instance.Tags[lease.TagLaunch] == instance.ClientToken
-			if stamp.IsZero() || !created || !c.unexplained[instance.ID] ||
+			if checkpoint.IsZero() || !created || !c.untracked[instance.ID] ||
 				c.attempts[instance.ClientToken] != nil || c.bad[token] != nil {
 				continue
 			}
@@ -95,7 +95,7 @@ func (c *situation) unrecordedLaunch() string {
 			if made, generated := lease.TokenTime(token); generated && made.Before(born) {
 				born = made
 			}
-			if born.After(stamp.Add(c.Policy.MaxSkew)) && (first == "" || token < first) {
+			if born.After(checkpoint.Add(c.Policy.MaxSkew)) && (first == "" || token < first) {
 				first = token
 			}
 		}
@@ -116,7 +116,7 @@ func (c *situation) holdStanding() {
 		v := &c.verdicts[n]
 		brake := everything
 		if brake == "" && c.holdsAlone(v) {
-			brake = lease.BrakeRestored
+			brake = lease.BrakeRollback
 		}
 		idle := v.Action == ActKeep && v.Silence == nil
 		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold || v.Action == ActRaise {

@@ -18,7 +18,7 @@ import (
 )
 
 // placeFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
-func placeFlags() []ucli.Flag {
+func locationFlags() []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),
 		&ucli.StringSliceFlag{
@@ -42,8 +42,8 @@ func regions(c *ucli.Context) []string {
 	return []string{""}
 }
 
-// places opens EC2 in each region. called, unless it is nil, is told each call.
-func places(c *ucli.Context, log *slog.Logger, regions []string, called func(place lease.Place, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
+// locations opens EC2 in each region. called, unless it is nil, is told each call.
+func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(location lease.Location, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	share := c.Float64("ec2-share")
 	if !(share > 0 && share <= 1) { // also refuses NaN
 		return nil, cli.Usage("--ec2-share %g must be above 0 and at most 1", share)
@@ -65,8 +65,8 @@ func places(c *ucli.Context, log *slog.Logger, regions []string, called func(pla
 		if err != nil {
 			return nil, coded(err)
 		}
-		if slices.ContainsFunc(clouds, func(other janitor.Cloud) bool { return other.Place() == cloud.Place() }) {
-			return nil, cli.Usage("--region %s is given twice", cloud.Place().Region)
+		if slices.ContainsFunc(clouds, func(other janitor.Cloud) bool { return other.Location() == cloud.Location() }) {
+			return nil, cli.Usage("--region %s is given twice", cloud.Location().Region)
 		}
 		clouds = append(clouds, cloud)
 	}

@@ -25,7 +25,7 @@ func (w *world) drop(c lease.Claim) {
 // measureHeartbeats renews as fast as one etcd can, as sidecars do, beside a janitor that leads.
 func measureHeartbeats(t *testing.T, figures *table, size sizes) {
 	t.Helper()
-	for _, n := range size.beating {
+	for _, n := range size.renewed {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			w := newWorld(t)
 			f := w.newFleet(n, never)
@@ -44,7 +44,7 @@ func measureHeartbeats(t *testing.T, figures *table, size sizes) {
 				}
 			})
 			rate := float64(done.Load()) / time.Since(began).Seconds()
-			needed := float64(n) / (ttl / 4).Seconds()
+			needed := float64(n) / (heartbeatTimeout / 4).Seconds()
 			figures.atLeast(fmt.Sprintf("heartbeats of %d leases at TTL 5 min: headroom over %.0f renewals/s", n, needed), times, 2, rate/needed,
 				"The load is made on the same two cores.")
 			figures.note("  renewals/s", count(rate))
