@@ -291,7 +291,7 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 	})
 }
 
-// slowStamp is a leadership whose checkpoints take a while to be written.
+// slowCheckpoint is a leadership whose checkpoints take a while to be written.
 type slowCheckpoint struct {
 	Leadership
 	takes time.Duration

@@ -113,7 +113,7 @@ func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
 	return t.witness.ec2.Add(time.Since(t.witness.at)), true
 }
 
-// lastStamp is the checkpoint to be replaced. One that is malformed is replaced by one that says nothing of what was before;
+// lastCheckpoint is the checkpoint to be replaced. One that is malformed is replaced by one that says nothing of what was before;
 // one of a newer version is left alone, and so is everything else.
 func lastCheckpoint(s lease.Snapshot) (lease.Checkpoint, error) {
 	for _, bad := range s.Bad {

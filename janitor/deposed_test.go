@@ -65,7 +65,7 @@ func TestRunCampaignsAgainWhenItsKeyIsGone(t *testing.T) {
 	}
 }
 
-// untilOffices waits until n leaders have recorded a sweep.
+// untilLeaderships waits until n leaders have recorded a sweep.
 func untilLeaderships(t *testing.T, store *etcd.Store, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -8,13 +8,13 @@ import (
 	"lapse/janitor/plan"
 )
 
-// vacantMax is how old the listing of an empty location may get. So accounts with many regions, most of them empty, cost few
+// knownEmptyMax is how old the listing of an empty location may get. So accounts with many regions, most of them empty, cost few
 // calls.
 const knownEmptyMax = 15 * time.Minute
 
-// vacant returns the locations that this sweep need not list: the last listing was complete and showed nothing that bears a
+// knownEmpty returns the locations that this sweep need not list: the last listing was complete and showed nothing that bears a
 // registry's tag, and no record speaks of the location. Launchers and `lease adopt` write a record before there is anything
-// to be seen, so a location stops being vacant in the next sweep. Records that cannot be read may speak of any location.
+// to be seen, so a location stops being known as empty in the next sweep. Records that cannot be read may speak of any location.
 //
 // Nothing is concluded from such a listing about a launch that was recorded meanwhile, and a lease that was is looked up
 // by id, as always.

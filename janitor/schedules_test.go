@@ -17,7 +17,7 @@ import (
 // quiet is a logger for tests that judge by what is done.
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// inOffice is a leader whose reactions the test calls itself, with a wall clock that it sets.
+// inLeadership is a leader whose reactions the test calls itself, with a wall clock that it sets.
 type inLeadership struct {
 	*term
 	ahead atomic.Int64 // of the wall clock, in nanoseconds
@@ -28,7 +28,7 @@ func (r *rig) inLeadership() *inLeadership {
 	return r.inLeadershipAt(0)
 }
 
-// inOfficeAt begins with a clock that is so far ahead.
+// inLeadershipAt begins with a clock that is so far ahead.
 func (r *rig) inLeadershipAt(ahead time.Duration) *inLeadership {
 	r.t.Helper()
 	o := &inLeadership{}

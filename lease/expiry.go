@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Expiry is the agreed date of a lease with its number. It stands in two locations with different failure domains: the
+// Expiry is the agreed date of a lease with its number. It stands in two places with different failure domains: the
 // record, and the tag [TagExpires] on the instance. The higher number is the newer word; of equal numbers, the later
 // date. A termination for a date needs both passed.
 type Expiry struct {

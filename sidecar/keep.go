@@ -166,7 +166,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance_id", l.InstanceID, "error", err)
 }
 
-// readStamp judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
+// readCheckpoint judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
 func (k *keeper) readCheckpoint(ctx context.Context) {
 	if !k.checkpointRead.IsZero() && time.Since(k.checkpointRead) < checkpointEvery {
 		return
@@ -250,7 +250,7 @@ func doubled(first time.Duration, n int, limit time.Duration) time.Duration {
 	return min(first, limit)
 }
 
-// ttlOf is the timeout of the heartbeat for a lease. One that asks for no renewals gets them all the same, so that people
+// heartbeatTimeoutOf is the timeout of the heartbeat for a lease. One that asks for no renewals gets them all the same, so that people
 // can see whether the instance lives.
 func heartbeatTimeoutOf(l lease.Lease) time.Duration {
 	if l.HeartbeatTimeout == 0 {

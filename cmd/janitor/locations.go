@@ -17,7 +17,7 @@ import (
 	"lapse/lease/ec2"
 )
 
-// placeFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
+// locationFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
 func locationFlags() []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),

@@ -172,7 +172,7 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		l.Brake, cmp.Or(b.Scope, "everywhere"), b.Reason))
 }
 
-// stampAfter waits for a checkpoint that was written after a revision. Where that is the registry's own, the sweep has read what
+// checkpointAfter waits for a checkpoint that was written after a revision. Where that is the registry's own, the sweep has read what
 // was written then: the writes of janitors compare it.
 func checkpointAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (checkpoint lease.Checkpoint, swept bool, err error) {
 	over, tick := time.NewTimer(patience), time.NewTicker(againEvery)

@@ -109,7 +109,7 @@ func stateDir(c *ucli.Context) string {
 	return cmp.Or(c.String("state-dir"), c.String("embedded-etcd"))
 }
 
-// lastStamp reads what a replica follows while another one leads.
+// lastCheckpoint reads what a replica follows while another one leads.
 func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, lease.Checkpoint, error) {
 	return func(ctx context.Context) (lease.Registry, lease.Checkpoint, error) {
 		registry, err := store.Registry(ctx)

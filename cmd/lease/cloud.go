@@ -63,7 +63,7 @@ func openWith(ctx context.Context, c *ucli.Context, s ec2.Settings) (*ec2.Cloud,
 	return cloud, coded(err)
 }
 
-// openPlace opens EC2 where something on record is. Other credentials than those of its account are refused.
+// openLocation opens EC2 where something on record is. Other credentials than those of its account are refused.
 func openLocation(ctx context.Context, c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	cloud, err := openCloud(ctx, c, location.Region)
 	if err == nil && cloud.Location() != location {
@@ -72,7 +72,7 @@ func openLocation(ctx context.Context, c *ucli.Context, location lease.Location)
 	return cloud, err
 }
 
-// placeError says that the AWS settings are those of another account.
+// locationError says that the AWS settings are those of another account.
 type locationError struct{ want, have lease.Location }
 
 func (e *locationError) Error() string {

@@ -124,7 +124,7 @@ func (a *account) tellLast(l lease.Lease, t teller, actions ...string) {
 	}
 }
 
-// beatWords tells who beats, and what silence would do.
+// heartbeatWords tells who beats, and what silence would do.
 func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) string {
 	heartbeat, there := heartbeats[l.InstanceID]
 	there = there && heartbeat.Held

@@ -193,7 +193,7 @@ func (w *watcher) note(l lease.Lease, now time.Time) {
 	w.leases[l.InstanceID] = toldOf{l.Changes, w.wants(l, now)}
 }
 
-// seeBeat tells of a sidecar that begins to beat. One that only notes what it saw of its lease is none.
+// seeHeartbeat tells of a sidecar that begins to beat. One that only notes what it saw of its lease is none.
 func (w *watcher) seeHeartbeat(h lease.Heartbeat, now time.Time) []watchLine {
 	boot, renewing := w.boots[h.InstanceID]
 	w.boots[h.InstanceID] = h.BootID
@@ -222,7 +222,7 @@ func (w *watcher) seeSilence(id string, now time.Time) []watchLine {
 	return w.ofHeartbeat(id, lineSilent, "the heartbeat of boot "+boot+" is gone", now)
 }
 
-// ofBeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
+// ofHeartbeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
 func (w *watcher) ofHeartbeat(id, action, reason string, now time.Time) []watchLine {
 	l, leased := w.leases[id]
 	wanted := w.all || leased && l.wanted || !leased && slices.Contains(w.ids, id)

@@ -157,7 +157,7 @@ func (l *tired) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// TestTheServerSaysItsTroublesInTheLog has no other location for them: on stderr itself they could block it.
+// TestTheServerSaysItsTroublesInTheLog has no other place for them: on stderr itself they could block it.
 func TestTheServerSaysItsTroublesInTheLog(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -31,7 +31,7 @@ func remains(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Le
 	return x
 }
 
-// strewnBy is a world in which launch web was closed and looked for, and left these, seen an hour ago for the first
+// remainsBy is a world in which launch web was closed and looked for, and left these, seen an hour ago for the first
 // time.
 func remainsBy(left ...lease.Leftover) plan.View {
 	v := ViewOf()

@@ -67,7 +67,7 @@ func sharedFiles() ([]string, error) {
 	}, err
 }
 
-// stampOf tells one state of the files from another.
+// checkpointOf tells one state of the files from another.
 func checkpointOf(files []string) string {
 	checkpoint := ""
 	for _, file := range files {

@@ -1,4 +1,4 @@
-// Package etcd keeps leases in etcd. It is the only location that knows the keys, under /lapse/<namespace>/:
+// Package etcd keeps leases in etcd. It is the only place that knows the keys, under /lapse/<namespace>/:
 //
 //	registry, sweep, plan, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
 //

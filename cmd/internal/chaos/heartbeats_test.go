@@ -41,7 +41,7 @@ func (w *world) judgeSilence(p past, before, v version) {
 	w.tally.add("silences judged: "+why, 1)
 }
 
-// lastBeat reports whether a heartbeat that an etcd lease holds was there when a version was written, and the number of
+// lastHeartbeat reports whether a heartbeat that an etcd lease holds was there when a version was written, and the number of
 // the event that took the last one away; -1 if there was none in the epoch.
 func (p past) lastHeartbeat(v version) (there bool, at int) {
 	for n := v.at - 1; n >= 0 && p.events[n].epoch == v.epoch; n-- {

@@ -17,7 +17,7 @@ import (
 // memberConfig, when set, makes the test binary an etcd member with that configuration.
 const memberConfig = "LAPSE_CHAOS_MEMBER"
 
-// seat is one member's location in the cluster. The package embedded has no peers on purpose, so this is etcd's own embed.
+// seat is one member's place in the cluster. The package embedded has no peers on purpose, so this is etcd's own embed.
 type seat struct {
 	Name, Dir     string
 	Client, Peer  string // where it listens, host:port

@@ -92,7 +92,7 @@ func (w *world) launchFleet() []string {
 	return ids
 }
 
-// beatingAt counts the heartbeats of one timeout.
+// renewingAt counts the heartbeats of one timeout.
 func (w *world) renewingAt(timeout lease.Duration) int {
 	snapshot, err := w.store.Snapshot(w.t.Context())
 	if err != nil {

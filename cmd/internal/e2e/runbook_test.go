@@ -242,7 +242,7 @@ func (n *night) silentEnd() {
 	n.shell.do("until janitor status --check; do sleep 1; done")
 }
 
-// stampSetBack puts an older checkpoint in the place of the newest.
+// checkpointSetBack puts an older checkpoint in the place of the newest.
 func (n *night) checkpointSetBack() {
 	n.shell.do("etcdctl get /lapse/default/checkpoint --print-value-only >$HOME/checkpoint")
 	n.fiveMoreSweeps()
