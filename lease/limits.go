@@ -14,6 +14,16 @@ const (
 	MaxHeartbeatTimeout = time.Hour
 	MaxTokenSize        = 60   // leaves room for ".<attempt>" within EC2's 64 characters of a client token
 	MaxCount            = 1000 // instances in one launch; EC2 takes no more in one call
+	MaxReason           = 200  // bytes: a reason is kept in the lease's history
+)
+
+// Bounds of labels, which are those of EC2's tags, but in bytes.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+const (
+	maxLabels     = 50
+	maxLabelKey   = 128
+	maxLabelValue = 256
 )
 
 // Bounds of what is counted, so that no counter ever overflows and no record can be made to say more.
@@ -47,7 +57,30 @@ func CheckToken(token string) error {
 // CheckHeartbeatTimeout refuses a timeout outside 5 s to 1 h. Zero means that no renewal is asked for.
 func CheckHeartbeatTimeout(timeout time.Duration) error {
 	if timeout != 0 && (timeout < MinHeartbeatTimeout || timeout > MaxHeartbeatTimeout) {
-		return &LimitError{What: "ttl " + timeout.String(), Why: fmt.Sprintf("must be between %s and %s", MinHeartbeatTimeout, MaxHeartbeatTimeout)}
+		return &LimitError{What: "heartbeat timeout " + timeout.String(), Why: fmt.Sprintf("must be between %s and %s", MinHeartbeatTimeout, MaxHeartbeatTimeout)}
+	}
+	return nil
+}
+
+// CheckReason refuses a reason that is too long for a history.
+func CheckReason(reason string) error {
+	if len(reason) > MaxReason {
+		return &LimitError{What: fmt.Sprintf("reason of %d bytes", len(reason)), Why: fmt.Sprintf("must have at most %d bytes", MaxReason)}
+	}
+	return nil
+}
+
+// CheckLabels refuses labels that are too many or too long.
+func CheckLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return &LimitError{What: fmt.Sprintf("%d labels", len(labels)), Why: fmt.Sprintf("must be at most %d", maxLabels)}
+	}
+	for key, value := range labels {
+		if len(key) > maxLabelKey || len(value) > maxLabelValue {
+			return &LimitError{
+				What: fmt.Sprintf("label %.40q", key+"="+value), Why: fmt.Sprintf("must have at most %d bytes before the = and %d after it", maxLabelKey, maxLabelValue),
+			}
+		}
 	}
 	return nil
 }

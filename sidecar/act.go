@@ -12,8 +12,6 @@ import (
 	"lapse/lease"
 )
 
-const reasonMax = 200 // bytes: a reason is kept in the lease's history
-
 // extend moves the term as far as NotAfter and the policy allow. What is asked for is made a date before the write, so
 // that a repetition asks for the same.
 func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, error) {
@@ -86,7 +84,7 @@ func (s *Sidecar) policyLimit(l lease.Lease, now time.Time) time.Time {
 
 // release revokes the lease, which ends the instance, and has the loop see it at once.
 func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease, error) {
-	if err := checkReason(req.Reason); err != nil {
+	if err := lease.CheckReason(req.Reason); err != nil {
 		return lease.Lease{}, err
 	}
 	_, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
@@ -140,14 +138,7 @@ func checkExtend(req ExtendRequest) error {
 	case req.For < 0 || req.By < 0:
 		return &lease.LimitError{What: "extension " + (req.For + req.By).String(), Why: "must not be negative"}
 	}
-	return checkReason(req.Reason)
-}
-
-func checkReason(reason string) error {
-	if len(reason) > reasonMax {
-		return &lease.LimitError{What: "reason", Why: fmt.Sprintf("must have at most %d bytes", reasonMax)}
-	}
-	return nil
+	return lease.CheckReason(req.Reason)
 }
 
 // readError is what a failed read of the registry means to the caller.

@@ -21,7 +21,7 @@ func modeCommand(name string) *ucli.Command {
 	}
 	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
 	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
-		&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for whoever finds it so, and for the audit log"})
+		cli.ReasonFlag("whoever finds it so, and for the audit log"))
 	if name == "arm" {
 		flags = append(flags, cli.AccountFlag(), cli.YesFlag(), allFlag())
 		description += "\nThe plan is that of the janitor that sweeps: it is published while the registry observes or is paused. Without a\n" +

@@ -28,7 +28,7 @@ func releaseBrakeCommand() *ucli.Command {
 			"   janitor release-brake rollback\n\n" +
 			"It then looks for 10 s whether the sweep that follows engages the brake again. Exit code 5: it does.",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(), cli.YesFlag(),
-			&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the audit log"}),
+			cli.ReasonFlag("the audit log")),
 		Action: func(c *ucli.Context) error {
 			name, err := namedBrake(c)
 			if err != nil {

@@ -59,6 +59,8 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 		return t, err
 	}
 	t.holder, t.named = c.String("holder"), c.IsSet("holder")
-	t.labels, err = cli.Pairs("label", c.StringSlice("label"))
-	return t, err
+	if t.labels, err = cli.Pairs("label", c.StringSlice("label")); err != nil {
+		return t, err
+	}
+	return t, lease.CheckLabels(t.labels)
 }

@@ -21,7 +21,7 @@ func unmarkCommand() *ucli.Command {
 }
 
 func reasonFlag() ucli.Flag {
-	return &ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"}
+	return cli.ReasonFlag("the lease's history")
 }
 
 func unmark(c *ucli.Context) error {

@@ -96,7 +96,7 @@ func extendCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
 			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
-			&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"},
+			cli.ReasonFlag("the lease's history"),
 		},
 		Action: extend,
 	}
@@ -168,7 +168,7 @@ func releaseCommand() *ucli.Command {
 		Name: "release", Usage: "give the lease back, which ends this instance; for root",
 		Flags: []ucli.Flag{
 			socketFlag(), cli.OutputFlag(), cli.YesFlag(),
-			&ucli.StringFlag{Name: "reason", Usage: "`WHY`, for the lease's history"},
+			cli.ReasonFlag("the lease's history"),
 		},
 		Action: release,
 	}
