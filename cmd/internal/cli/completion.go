@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"lapse/lease"
 )
 
 // completeFlag asks a program what may stand in place of the word before it. It stands last on the line; the shells'
@@ -99,6 +101,8 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 		found = describeFlags(flags, l)
 	case l.command != nil && l.command.Name == "completion":
 		found = []string{"bash", "zsh", "fish"}
+	case l.command != nil && l.command.Name == "release-brake":
+		found = []string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats}
 	case l.command != nil && l.command.Name == "help":
 		found = describeCommands(app.Commands)
 	case l.command != nil && (strings.HasPrefix(l.command.ArgsUsage, "ID") || strings.HasPrefix(l.command.ArgsUsage, "[ID")):
@@ -137,7 +141,7 @@ func values(flag string) []string {
 	return map[string][]string{
 		"output":    {"table", "wide", "json"},
 		"log-level": {"debug", "info", "warn", "error"},
-		"wait":      {"none", "active", "claimed"},
+		"wait":      {"none", "running", "heartbeat"},
 		"as":        {"launcher", "janitor", "operator", "observer"},
 		"state":     {"adopting", "active", "revoked", "ended", "unmanaged", "all"},
 	}[flag]
