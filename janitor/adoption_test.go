@@ -73,11 +73,36 @@ func TestNoTagOfAnotherRegistryIsWrittenOverByACompletion(t *testing.T) {
 				write := plan.TagWrite{Location: r.cloud.location, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
 				r.cloud.change("i-2", change) // since it was listed
 				before := r.cloud.instances["i-2"].Tags[lease.TagRegistry]
-				took, failed := writeTags(t.Context(), r.cloud, []plan.TagWrite{write})
-				if got := r.cloud.instances["i-2"].Tags[lease.TagRegistry]; got != before || r.calls() != 0 || len(took)+len(failed) > 0 {
+				took, failed, left := writeTags(t.Context(), r.cloud, []plan.TagWrite{write})
+				if got := r.cloud.instances["i-2"].Tags[lease.TagRegistry]; got != before || r.calls() != 0 || len(took)+len(failed) > 0 || len(left) != 1 {
 					t.Errorf("the tag says %q, after %d calls", got, r.calls())
 				}
 			})
 		})
 	}
+}
+
+func TestAnAdoptionThatIsTakenIsNotDescribedByEachReaction(t *testing.T) {
+	t.Parallel()
+	runningWith(t, []string{"i-1"}, quiet(), completes, func(r *rig) {
+		after(61 * time.Second)
+		r.ec2(func(c *recorder) {
+			c.onDescribe = func(n int) {
+				if n == 2 { // a sweep has looked it up, and its tag is about to be set
+					c.change("i-2", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })
+				}
+			}
+		})
+		r.adopting("i-2", 4*time.Minute+30*time.Second)
+		after(60 * time.Second)
+		for n := range 30 { // until the next sweep
+			r.extendRecord("i-1", time.Duration(n+1)*time.Hour)
+			after(time.Second)
+		}
+		described := 0
+		r.ec2(func(c *recorder) { described = c.describes })
+		if _, tagged := r.cloud.instances["i-2"].Tags[lease.TagRegistry]; tagged || described != 2 {
+			r.t.Errorf("described %d times, want twice: by the sweep, and before the tag; tagged %t", described, tagged)
+		}
+	})
 }

@@ -144,10 +144,20 @@ func (t *term) tag(ctx context.Context, writes []plan.TagWrite) {
 		t.do(func() func() {
 			bounded, cancel := context.WithTimeout(ctx, workMax)
 			defer cancel()
-			took, failed := writeTags(bounded, cloud, todo)
+			took, failed, left := writeTags(bounded, cloud, todo)
 			done()
-			return func() { t.wroteTags(ctx, location, took, failed) }
+			return func() {
+				t.tags.leave(left)
+				t.wroteTags(ctx, location, took, failed)
+			}
 		})
+	}
+}
+
+// leave notes instances whose tag was not tried after all, so that reactions do not describe them again and again.
+func (g *tagger) leave(ids []string) {
+	for _, id := range ids {
+		g.failed[id] = time.Now()
 	}
 }
 
@@ -180,13 +190,13 @@ type taken struct {
 }
 
 // writeTags writes in the order given, those of one value in one call, until ctx ends. It tells which of them EC2 has
-// taken, by their index, and what it has not.
-func writeTags(ctx context.Context, cloud Cloud, writes []plan.TagWrite) (took map[int]taken, failed []lease.Tagging) {
+// taken, by their index, what it has not, and the instances that were left as they are.
+func writeTags(ctx context.Context, cloud Cloud, writes []plan.TagWrite) (took map[int]taken, failed []lease.Tagging, left []string) {
 	took = map[int]taken{}
 	refused := 0
 	for _, same := range byValue(writes) {
 		if ctx.Err() != nil || refused >= refusalsMax && len(took) == 0 {
-			return took, failed
+			return took, failed, left
 		}
 		first, tags := writes[same[0]], map[string]string{}
 		tags[first.Key] = first.Value
@@ -196,8 +206,11 @@ func writeTags(ctx context.Context, cloud Cloud, writes []plan.TagWrite) (took m
 		}
 		ids, at := []string{}, map[string]int{}
 		for _, n := range same {
-			if !doubtful[n] {
+			switch {
+			case !doubtful[n]:
 				ids, at[writes[n].InstanceID] = append(ids, writes[n].InstanceID), n
+			case first.Key == lease.TagRegistry:
+				left = append(left, writes[n].InstanceID)
 			}
 		}
 		asked, accepted := time.Now(), false
@@ -215,7 +228,7 @@ func writeTags(ctx context.Context, cloud Cloud, writes []plan.TagWrite) (took m
 			refused = 0
 		}
 	}
-	return took, failed
+	return took, failed, left
 }
 
 // attachedFirst writes a tag onto what is attached to instances before they bear it themselves: whoever sees it there takes

@@ -302,7 +302,7 @@ func TestWhatIsAttachedBearsATagBeforeTheInstanceDoes(t *testing.T) {
 		}
 		return lease.Tagging{ID: id}
 	}}
-	took, failed := writeTags(t.Context(), cloud, writes)
+	took, failed, _ := writeTags(t.Context(), cloud, writes)
 	want := []string{"vol-1 map[k:a]", "eni-1 map[k:a]", "vol-3 map[k:a]", "i-3 map[k:a]", "i-2 map[k:b]"}
 	if !slices.Equal(cloud.asked, want) || len(took) != 2 || len(failed) != 0 {
 		t.Errorf("asked %q, want %q; took %v, failed %v", cloud.asked, want, took, failed)
@@ -318,7 +318,7 @@ func TestAPolicyThatDeniesTagsCostsAFewCallsASweep(t *testing.T) {
 	cloud := &answering{answer: func(id string) lease.Tagging {
 		return lease.Tagging{ID: id, Code: "UnauthorizedOperation", Err: context.Canceled}
 	}}
-	if took, failed := writeTags(t.Context(), cloud, writes); len(took) > 0 || len(failed) != refusalsMax {
+	if took, failed, _ := writeTags(t.Context(), cloud, writes); len(took) > 0 || len(failed) != refusalsMax {
 		t.Errorf("%d taken, %d calls", len(took), len(failed))
 	}
 }

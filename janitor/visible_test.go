@@ -108,7 +108,7 @@ func (w *onlooker) forgets() {
 	w.logged, w.events = nil, nil
 }
 
-func (r *watchedRig) ec2(change func(*recorder)) {
+func (r *rig) ec2(change func(*recorder)) {
 	r.cloud.mu.Lock()
 	defer r.cloud.mu.Unlock()
 	change(r.cloud)
