@@ -34,21 +34,21 @@ func demoCommand() *ucli.Command {
 			broken := make(chan os.Signal, 1) // with a handler, a write to a pipe that nobody reads is an error, and no end
 			signal.Notify(broken, syscall.SIGPIPE)
 			defer signal.Stop(broken)
-			return demo.Run(ctx, demo.Options{Binaries: filepath.Dir(self), Out: heard{c.App.Writer, stop}, Stay: c.Bool("stay")})
+			return demo.Run(ctx, demo.Options{Binaries: filepath.Dir(self), Out: untilBroken{c.App.Writer, stop}, Stay: c.Bool("stay")})
 		},
 	}
 }
 
-// heard stops what writes to it once nobody takes it any more.
-type heard struct {
+// untilBroken stops what writes to it once nobody takes it any more.
+type untilBroken struct {
 	to   io.Writer
 	stop func()
 }
 
-func (h heard) Write(p []byte) (int, error) {
-	n, err := h.to.Write(p)
+func (u untilBroken) Write(p []byte) (int, error) {
+	n, err := u.to.Write(p)
 	if err != nil {
-		h.stop()
+		u.stop()
 	}
 	return n, err
 }

@@ -29,7 +29,7 @@ func (e *examination) examineHere(c *ucli.Context) {
 	case is[*sidecar.ClosedError](err):
 		e.add("sidecar", levelNote, "could not check: %v", err)
 	case err != nil:
-		e.add("sidecar", levelWarn, "%v; without it a lease with a TTL falls silent", err)
+		e.add("sidecar", levelWarn, "%v; without it a lease with a heartbeat timeout loses its heartbeat", err)
 	case instance != "" && s.InstanceID != instance:
 		e.add("sidecar", levelFail, "it beats for %s, and this is %s: restart it", s.InstanceID, instance)
 	case s.Failure != "":

@@ -45,7 +45,7 @@ func measureHeartbeats(t *testing.T, figures *table, size sizes) {
 			})
 			rate := float64(done.Load()) / time.Since(began).Seconds()
 			needed := float64(n) / (heartbeatTimeout / 4).Seconds()
-			figures.atLeast(fmt.Sprintf("heartbeats of %d leases at TTL 5 min: headroom over %.0f renewals/s", n, needed), times, 2, rate/needed,
+			figures.atLeast(fmt.Sprintf("heartbeats of %d leases at a timeout of 5 min: headroom over %.0f renewals/s", n, needed), times, 2, rate/needed,
 				"The load is made on the same two cores.")
 			figures.note("  renewals/s", count(rate))
 		})

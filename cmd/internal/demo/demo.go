@@ -105,7 +105,7 @@ func (s *story) launch(ctx context.Context) error {
 		}
 	}
 	s.say("six launched with one request: leases of 1 h, renewed every few seconds or taken as silent after 5 s")
-	return s.until(ctx, "six sidecars that know their TTL", func() (bool, error) {
+	return s.until(ctx, "six sidecars that know their timeout", func() (bool, error) {
 		snapshot, err := s.store.Snapshot(ctx)
 		renewing := 0
 		for _, hb := range snapshot.Heartbeats {

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// full takes nothing, as /dev/full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// runs runs a command that says something without a look at whether that was written, and ends with err.
+func runs(ctx context.Context, out io.Writer, err error) (code int, said string) {
+	var errs strings.Builder
+	app := &cli.App{Name: "app", Commands: []*cli.Command{{Name: "extend", Action: func(c *cli.Context) error {
+		_, _ = fmt.Fprintln(c.App.Writer, "done")
+		return err
+	}}}}
+	code = Run(ctx, app, []string{"app", "extend"}, out, &errs)
+	return code, errs.String()
+}
+
+func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		out  io.Writer
+		err  error
+		code int
+		says string
+	}{
+		"written":                  {io.Discard, nil, ExitDone, ""},
+		"not written":              {full{}, nil, ExitFailed, "app: what this command says could not be written: no space left on device\n"},
+		"not written, and refused": {full{}, WithCode(ExitRefused, errors.New("it is revoked")), ExitRefused, "app: it is revoked\n"},
+		"written, and failed":      {io.Discard, errors.New("it failed"), ExitFailed, "app: it failed\n"},
+	} {
+		if code, said := runs(t.Context(), c.out, c.err); code != c.code || said != c.says {
+			t.Errorf("%s: exit code %d, says %q; want %d, %q", name, code, said, c.code, c.says)
+		}
+	}
+}
+
+func TestAnEndBySignalIsToldAsThat(t *testing.T) {
+	t.Parallel()
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		err  error
+		says string
+	}{
+		"by a signal":             {stopped, context.Canceled, "app: stopped by a signal\n"},
+		"by a signal, in a call":  {stopped, fmt.Errorf("list leases: %w", context.Canceled), "app: stopped by a signal: list leases: context canceled\n"},
+		"what says so itself":     {stopped, WithCode(ExitUnknown, fmt.Errorf("run it again: %w", context.Canceled)), "app: run it again: context canceled\n"},
+		"another call that ended": {t.Context(), fmt.Errorf("list leases: %w", context.Canceled), "app: list leases: context canceled\n"},
+	} {
+		if code, said := runs(c.ctx, io.Discard, c.err); code != ExitUnknown || said != c.says {
+			t.Errorf("%s: exit code %d, says %q; want %d, %q", name, code, said, ExitUnknown, c.says)
+		}
+	}
+}
