@@ -168,7 +168,7 @@ func TestSilenceCountsAnew(t *testing.T) {
 		"after a unmark or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
 		"when etcd was ill":              func(w *watcher) { w.m.restart(w.now) },
-		"while a silence brake holds": func(w *watcher) {
+		"while a heartbeats brake holds": func(w *watcher) {
 			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 		},
 		"while the health brake holds": func(w *watcher) {

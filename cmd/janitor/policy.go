@@ -32,7 +32,7 @@ func figures() []figure {
 		{"chosen-retention", "records of launches whose token somebody chose are kept for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.ChosenRetention }},
 		{"retry-max", "longest `DURATION` between two attempts to end what is stuck", func(p *plan.Policy) *time.Duration { return &p.RetryMax }},
 		{"max-skew", "clock brake: nothing ends while our clock is further than this `DURATION` from EC2's", func(p *plan.Policy) *time.Duration { return &p.MaxSkew }},
-		{"heartbeats-memory", "silence brake: revocations for silence count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.SilentMemory }},
+		{"heartbeats-memory", "heartbeats brake: revocations for silence count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.SilentMemory }},
 		{"rate-window", "rate brake: ends that nobody declared count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.RateWindow }},
 		{"leader-window", "health brake: changes of leader count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.LeadershipWindow }},
 	}
@@ -55,12 +55,12 @@ func policyFlags() []ucli.Flag {
 	return append(flags,
 		&ucli.BoolFlag{Name: "delete-kept-volumes", Usage: "of a launch that was closed, also remove volumes that outlived instances whose lease once held", EnvVars: []string{env("delete-kept-volumes")}, Category: policy},
 		&ucli.BoolFlag{Name: "complete-adoptions", Usage: "set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json", EnvVars: []string{env("complete-adoptions")}, Category: policy},
-		&ucli.IntFlag{Name: "heartbeats-min", Value: p.SilentMin, Usage: "silence brake: this `NUMBER` may always be silent", EnvVars: []string{env("heartbeats-min")}, Category: brakes},
-		&ucli.Float64Flag{Name: "heartbeats-share", Value: p.SilentShare, Usage: "silence brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("heartbeats-share")}, Category: brakes},
+		&ucli.IntFlag{Name: "heartbeats-min", Value: p.SilentMin, Usage: "heartbeats brake: this `NUMBER` may always be silent", EnvVars: []string{env("heartbeats-min")}, Category: brakes},
+		&ucli.Float64Flag{Name: "heartbeats-share", Value: p.SilentShare, Usage: "heartbeats brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("heartbeats-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: this `NUMBER` of ends that nobody declared is always allowed", EnvVars: []string{env("rate-min")}, Category: brakes},
 		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "rate brake: `SHARE` of the healthy that may end without anybody having declared it", EnvVars: []string{env("rate-share")}, Category: brakes},
-		&ucli.IntFlag{Name: "rollback-min", Value: p.BehindMin, Usage: "restored brake: this `NUMBER` of sidecars may know a later state of their lease than the registry; their leases alone are held", EnvVars: []string{env("rollback-min")}, Category: brakes},
-		&ucli.Float64Flag{Name: "rollback-share", Value: p.BehindShare, Usage: "restored brake: the same, as a `SHARE` of the sidecars that beat", EnvVars: []string{env("rollback-share")}, Category: brakes},
+		&ucli.IntFlag{Name: "rollback-min", Value: p.BehindMin, Usage: "rollback brake: this `NUMBER` of sidecars may know a later state of their lease than the registry; their leases alone are held", EnvVars: []string{env("rollback-min")}, Category: brakes},
+		&ucli.Float64Flag{Name: "rollback-share", Value: p.BehindShare, Usage: "rollback brake: the same, as a `SHARE` of the sidecars that beat", EnvVars: []string{env("rollback-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "leader-max", Value: p.LeadershipMax, Usage: "health brake: this `NUMBER` of changes of leader is allowed", EnvVars: []string{env("leader-max")}, Category: brakes},
 	)
 }

@@ -112,7 +112,7 @@ func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
 	return name, scope
 }
 
-// silences has, by zone and for the whole registry (""), the leases that count for the silence brake, by rising timeout.
+// silences has, by zone and for the whole registry (""), the leases that count for the heartbeats brake, by rising timeout.
 type silences map[string][]silenceCount
 
 // nowhere stands for the zone of a lease of which neither the record nor EC2 tells the zone. It may be any: what is

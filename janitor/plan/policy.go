@@ -23,7 +23,7 @@ type Policy struct {
 
 	ChosenRetention time.Duration
 
-	SilentMin        int           // silence brake: more than max(SilentMin, SilentShare) silent holds
+	SilentMin        int           // heartbeats brake: more than max(SilentMin, SilentShare) silent holds
 	SilentShare      float64       //
 	SilentMemory     time.Duration // silence revocations count for this long
 	RateMin          int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
