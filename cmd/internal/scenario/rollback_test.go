@@ -13,7 +13,7 @@ import (
 )
 
 // tooOld is how long the terms last that a snapshot knows: until after it was restored.
-const tooOld = 20 * time.Second
+const tooOld = 30 * time.Second
 
 // restoring is one way to come upon a registry that was set back.
 type restoring struct {
@@ -138,14 +138,16 @@ func (c restoring) test(t *testing.T) {
 }
 
 // TestE2EScenarioOneLeaseBehind sets etcd back to where one lease was not extended yet: that one lives on by its tag, and the
-// others end by their terms.
+// others end by their terms. Sidecars may be late by seconds on a busy machine: nothing is marked for it here, for a notice is
+// a change, too, of which a registry that was set back knows nothing.
 func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 	t.Parallel()
+	const patient = 4 * heartbeatTimeout
 	w := newWorld(t)
-	ids := w.launch(10, kind{heartbeatTimeout: heartbeatTimeout})
+	ids := w.launch(10, kind{heartbeatTimeout: patient})
 	w.heartbeat(ids...)
 	j := w.janitor()
-	over := time.Now().Add(tooOld)
+	over := time.Now().Add(2 * tooOld)
 	w.shorten(over, ids...)
 	restore := w.backup()
 	w.extend(time.Hour, ids[0])
