@@ -211,7 +211,7 @@ func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				o := r.inLeadership()
-				listed, checkpoint := o.seen.snapshot, r.store.Get("checkpoint", "")
+				listed, checkpoint := r.snapshot(), r.store.Get("checkpoint", "")
 				if _, _, err := o.sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -221,10 +221,10 @@ func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
 				o.hear(t.Context(), lease.Change{Snapshot: &listed}, true)
 				o.finish(passMax)
 				defer o.unwatch()
-				if stands := o.past.standing(); len(stands) > 0 != setBack {
+				if stands := o.watermark.Standing(); len(stands) > 0 != setBack {
 					t.Errorf("held by %v", stands)
 				}
-				if newest := o.seen.snapshot.Checkpoint.Sequence; !setBack && newest != 2 {
+				if newest := o.joined.Checkpoint.Sequence; !setBack && newest != 2 {
 					t.Errorf("the last checkpoint is number %d, want 2", newest)
 				}
 			})

@@ -11,6 +11,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
 )
@@ -36,7 +37,7 @@ func (c *counting) last() plan.Census {
 }
 
 // counted decides about a view, and returns what the observer is told of it.
-func counted(t *testing.T, v plan.View, heartbeats map[string]*heartbeat) plan.Census {
+func counted(t *testing.T, w World) plan.Census {
 	t.Helper()
 	observer := &counting{}
 	j, err := New(Config{
@@ -46,9 +47,8 @@ func counted(t *testing.T, v plan.View, heartbeats map[string]*heartbeat) plan.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	term := &term{
-		Janitor: j, mem: &memory{heartbeats: heartbeats}, seen: observation{sight: sight{locations: v.Locations}, snapshot: v.Snapshot},
-	}
+	v := w.View()
+	term := &term{Janitor: j, joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	term.count(plan.Decide(v))
 	return observer.last()
 }
@@ -57,7 +57,7 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	t.Parallel()
 	stray := func(s *Subject) { Bare(s); s.Instance.Tags[lease.TagLaunch] = "" }
 	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })
-	v := ViewOf(
+	v := WorldOf(
 		Holds("i-1"), Holds("i-2", Heartbeats), Holds("i-3", Silent(3*time.Minute)), Holds("i-4", Silent(time.Second), InZone("euw1-az2")),
 		Holds("i-5", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
 		Holds("i-7", Bare, Foreign), Holds("i-8", Exempt), Holds("i-9", Bare, Exempt), Holds("i-10", stray),
@@ -65,7 +65,7 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	)
 	Bad("heartbeat", "i-12")(&v) // two verdicts about one instance
 	Launches(Launch("web", lease.LaunchOpen), Launch("old", lease.LaunchDone))(&v)
-	c := counted(t, v, map[string]*heartbeat{"i-3": {lapsed: time.Now().Add(-3 * time.Minute)}})
+	c := counted(t, v)
 
 	if want := (plan.LocationCensus{Listed: true, Managed: 6, Foreign: 1, Untracked: 1, Exempt: 2, Stuck: 1}); c.Locations[Here] != want {
 		t.Errorf("instances: %+v, want %+v", c.Locations[Here], want)
@@ -86,7 +86,7 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	for _, n := range c.Verdicts {
 		all += n
 	}
-	if planned := plan.Decide(v); c.Mode != lease.ModeArmed || all != len(planned.Verdicts) {
+	if planned := Decide(v); c.Mode != lease.ModeArmed || all != len(planned.Verdicts) {
 		t.Errorf("mode %s, %d verdicts of %d: %v", c.Mode, all, len(planned.Verdicts), c.Verdicts)
 	}
 }
@@ -97,12 +97,10 @@ func BenchmarkCensus(b *testing.B) {
 	for n := range 100_000 {
 		subjects = append(subjects, Holds(fmt.Sprintf("i-%06d", n), Heartbeats))
 	}
-	v := ViewOf(subjects...)
+	w := WorldOf(subjects...)
+	v := w.View()
 	planned := plan.Decide(v)
-	term := &term{
-		Janitor: &Janitor{Config: Config{Observe: &counting{}}}, mem: newMemory(Noon),
-		seen: observation{sight: sight{locations: v.Locations}, snapshot: v.Snapshot},
-	}
+	term := &term{Janitor: &Janitor{Config: Config{Observe: &counting{}}}, joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	b.Run("decide", func(b *testing.B) {
 		for b.Loop() {
 			plan.Decide(v)
@@ -113,20 +111,4 @@ func BenchmarkCensus(b *testing.B) {
 			term.count(planned)
 		}
 	})
-}
-
-func TestWhatAListingLacksOfTheLeasedIsCounted(t *testing.T) {
-	t.Parallel()
-	v := ViewOf(
-		Holds("i-1"), Holds("i-2", Missing), Holds("i-3", Missing), Holds("i-4", Missing, Revoked(lease.CauseExpired, time.Minute)),
-		Holds("i-5", Missing, Revoked(lease.CauseExpired, time.Minute)), Holds("i-6", Missing), Holds("i-7", Bare),
-	)
-	shown := lease.Listing{Instances: []lease.Instance{
-		*Holds("i-2").Instance, *Holds("i-4").Instance, *Holds("i-6", Is(lease.InstanceTerminated)).Instance,
-	}}
-	lookedUp(&v.Locations[0], []string{"i-2", "i-3", "i-4", "i-5", "i-6"}, shown, nil)
-	want := lease.Census{Managed: 4, Untracked: 1, Unlisted: 1, Unseen: 1} // i-2 and i-3; the others need no listing
-	if got := plan.Decide(v).Seen[Here.String()]; got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
 }

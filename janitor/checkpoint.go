@@ -17,11 +17,11 @@ func (t *term) examine(ill error) {
 	t.illness = ""
 	if ill != nil {
 		t.illness = ill.Error()
-		t.mem.restart(time.Now())
+		t.renewals.Restart(time.Now())
 	}
 	if !t.checkpointed.IsZero() && t.stale() {
 		t.Log.Warn("for too long no checkpoint was written; silences count anew")
-		t.mem.restart(time.Now())
+		t.renewals.Restart(time.Now())
 	}
 }
 
@@ -43,13 +43,13 @@ func (t *term) stale() bool {
 
 // checkpoint is what says that this sweep happened.
 func (t *term) checkpoint(planned plan.Plan) (lease.Checkpoint, error) {
-	last, err := lastCheckpoint(t.seen.snapshot)
+	last, err := lastCheckpoint(t.joined)
 	if err != nil {
 		return lease.Checkpoint{}, err
 	}
 	s := last
 	s.Schema, s.Nonce = lease.Schema, uuid.NewString()
-	s.Sequence = max(last.Sequence, t.past.sequence()) + 1 // one that cannot be read tells no number, and others remember it
+	s.Sequence = max(last.Sequence, t.watermark.Sequence()) + 1 // one that cannot be read tells no number, and others remember it
 	s.Time, s.Leader = t.date().UTC().Truncate(time.Millisecond), t.leadership.Name()
 	s.NextSweep = s.Time.Add(t.table.pause())
 	if ec2, told := t.clock(t.Now().Round(0)); told {
@@ -58,7 +58,7 @@ func (t *term) checkpoint(planned plan.Plan) (lease.Checkpoint, error) {
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.TermGrace, s.Unable = lease.Duration(t.Policy.TermGrace), t.unable()
 	s.Acting, s.Brakes, s.Standing, s.Seen, s.Locations = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
-	for _, p := range t.seen.locations {
+	for _, p := range t.listings.Locations {
 		if p.Listed() {
 			s.Locations = append(s.Locations, p.Location)
 		}
@@ -74,7 +74,7 @@ func (t *term) checkpoint(planned plan.Plan) (lease.Checkpoint, error) {
 func (t *term) wrote(written lease.Checkpoint, kept bool) {
 	t.kept = kept
 	t.Observe.Checkpoint(written)
-	t.seen.snapshot.Checkpoint = written
+	t.joined.Checkpoint = written
 	t.checkpointed, t.dated, t.fresh = time.Now(), t.Now().Round(0), written.FreshFor()
 }
 
@@ -99,8 +99,8 @@ func (t *term) dates() func() time.Time {
 // locations, it is the one that agrees best with ours.
 func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
 	told, ahead := false, time.Duration(0)
-	for _, p := range t.seen.locations {
-		if by := p.Skew + t.seen.drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
+	for _, p := range t.listings.Locations {
+		if by := p.Skew + t.listings.Drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
 			told, ahead = true, by
 		}
 	}
@@ -115,7 +115,7 @@ func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
 
 // lastCheckpoint is the checkpoint to be replaced. One that is malformed is replaced by one that says nothing of what was before;
 // one of a newer version is left alone, and so is everything else.
-func lastCheckpoint(s lease.Snapshot) (lease.Checkpoint, error) {
+func lastCheckpoint(s *plan.Joined) (lease.Checkpoint, error) {
 	for _, bad := range s.Bad {
 		if bad.Kind != plan.BadCheckpoint {
 			continue
@@ -126,4 +126,10 @@ func lastCheckpoint(s lease.Snapshot) (lease.Checkpoint, error) {
 		return lease.Checkpoint{Revision: bad.Revision}, nil
 	}
 	return s.Checkpoint, nil
+}
+
+// passed is how much time has passed since both clocks were read, by whichever says more. While a machine is suspended, the
+// monotonic clock stands still, and does not tell for how long nobody could renew, extend or stop it.
+func passed(mono, wall, now time.Time) time.Duration {
+	return max(time.Since(mono), now.Round(0).Sub(wall).Abs())
 }

@@ -51,7 +51,7 @@ func (o *inLeadership) reacts(r *rig) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.see(observation{sight: o.seen.sight, snapshot: snapshot})
+	o.see(snapshot, 0)
 	o.react(r.t.Context())
 	o.finish(passMax)
 }

@@ -46,7 +46,7 @@ func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 		}
 		o.term = o.newTerm(&reads{leadership, &s})
 	}
-	o.see(observation{snapshot: s, least: o.heard})
+	o.see(s, o.heard)
 }
 
 func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
@@ -135,7 +135,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					o.hear(t.Context(), change(r), true)
 					way.shown(t.Context(), r, o, before)
 					defer func() { o.unwatch() }()
-					stands := o.past.standing()
+					stands := o.watermark.Standing()
 					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRollback; held != way.held || !held && len(stands) > 0 {
 						t.Fatalf("held by %+v, want held: %t", stands, way.held)
 					}
@@ -145,10 +145,11 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					if !o.sweepDue {
 						t.Error("no sweep is due that would tell others by its checkpoint")
 					}
-					again := o.seen.snapshot
+					again := r.snapshot()
+					again.Revision = o.joined.Revision
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
-					o.see(observation{sight: o.seen.sight, snapshot: again, least: o.heard})
-					if stands := o.past.standing(); len(stands) > 0 {
+					o.see(again, o.heard)
+					if stands := o.watermark.Standing(); len(stands) > 0 {
 						t.Errorf("held by %+v though a person has lifted it", stands)
 					}
 				})
@@ -170,7 +171,7 @@ func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
 		o.hear(t.Context(), lease.Change{Lease: &l}, true)
 		o.finish(passMax)
 		defer o.unwatch()
-		if stands := o.past.standing(); len(stands) > 0 {
+		if stands := o.watermark.Standing(); len(stands) > 0 {
 			t.Errorf("held by %+v", stands)
 		}
 	})

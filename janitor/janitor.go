@@ -1,38 +1,31 @@
 // Package janitor ends the instances whose leases have lapsed and what failed launches left behind, and never anything
-// else. It observes, decides and acts, in three functions that know nothing of each other; the decision is package plan.
+// else. It observes (package observe), decides (package plan) and acts, in three parts that know nothing of each
+// other.
 //
-//   - janitor.go: what it needs of others: [Cloud], [Office].
+//   - janitor.go: what it needs of others: [Cloud], [Leadership].
 //   - run.go: [Janitor], which campaigns; leader.go: the leader's one loop, on which nothing blocks; liveness.go: how it
 //     shows that it works; timetable.go: when it sweeps.
 //   - sweep.go: one sweep; checkpoint.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
 //     what runs beside the loop, so that no location waits for another.
-//   - observe.go: EC2 first (what may be destroyed), the registry second (what excuses it), and [Preview]; seek.go: what
-//     closed launches left; known_empty.go: empty locations, which are listed less often.
-//   - memory.go: what this leader itself has seen, and for how long, by its own monotonic clock. past.go: what this replica
-//     remembers of the registry; statefile.go: the file that it is kept in; older.go: by what a
-//     registry shows that it was set back.
+//   - preview.go: [Preview], a look and a decision that change nothing. follow.go: what a replica does that does not lead.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
 //     remove.go: what outlived instances that nobody ever leased; tags.go: the second key, on the instances themselves.
 //   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; scribe.go: what
 //     is written to the audit log, audit.go; count.go: what is counted.
 //
-// The janitor knows neither AWS nor etcd: [Cloud] and [Office] are what it needs of them.
+// The janitor knows neither AWS nor etcd: [Cloud] and [Leadership] are what it needs of them.
 package janitor
 
 import (
 	"context"
 
+	"lapse/janitor/observe"
 	"lapse/lease"
 )
 
 // Cloud is EC2 in one location.
 type Cloud interface {
-	// Place is the verified account and the region.
-	Location() lease.Location
-	// List returns every instance that bears a registry tag, whatever its value. A partial listing is an error.
-	List(ctx context.Context) (lease.Listing, error)
-	// Describe looks instances up by id. An id that EC2 does not know is absent from the answer.
-	Describe(ctx context.Context, ids []string) (lease.Listing, error)
+	observe.Cloud
 	// Reserve waits until EC2's limits allow a call that ends n instances, and reserves it. It comes before everything
 	// that must be fresh when the call is made.
 	Reserve(ctx context.Context, n int) error
@@ -43,9 +36,6 @@ type Cloud interface {
 	// limits, from which nothing else here takes.
 	Tag(ctx context.Context, resources []string, tags map[string]string) []lease.Tagging
 
-	// Leftovers returns all volumes, interfaces and spot requests whose launch tag is one of these client tokens,
-	// whatever else they are. A partial listing is an error.
-	Leftovers(ctx context.Context, clientTokens []string) (lease.LeftoverListing, error)
 	// DescribeLeftovers looks leftovers up by kind and id. What EC2 does not know is absent from the answer.
 	DescribeLeftovers(ctx context.Context, wanted []lease.Leftover) (lease.LeftoverListing, error)
 	// Remove deletes or cancels one leftover, when EC2's limits allow it.

@@ -232,6 +232,16 @@ func (r *rig) instance(id, clientToken string) lease.Instance {
 	}
 }
 
+// snapshot is what the registry holds.
+func (r *rig) snapshot() lease.Snapshot {
+	r.t.Helper()
+	s, err := r.store.Snapshot(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
 func (r *rig) lease(id string) lease.Lease {
 	r.t.Helper()
 	l, err := r.store.Lease(r.t.Context(), id)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -127,10 +128,10 @@ func TestTheListingOfAnEmptyLocationThatIsKeptSaysSoAndIsAsFarOffAsTheClockWasSe
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newRig(t).inLeadership()
-		o.seen.snapshot = lease.Snapshot{}
+		o.joined = plan.Join(lease.Snapshot{}, nil, nil, nil)
 		o.ahead.Store(int64(time.Hour))
-		at := o.seen.locations[0].At
-		kept := o.knownEmpty()
+		at := o.listings.Locations[0].At
+		kept := o.listings.KnownEmpty(o.joined, o.table.pause(), o.Now())
 		for _, p := range kept {
 			if !p.Kept || p.Skew != time.Hour || !p.At.Equal(at) {
 				t.Errorf("%+v", p)

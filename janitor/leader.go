@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -14,8 +15,9 @@ import (
 type term struct {
 	*Janitor
 	leadership   Leadership
-	mem          *memory
-	seen         observation
+	renewals     *observe.Renewals
+	listings     observe.Listings            // of the last look
+	joined       *plan.Joined                // with the records as they are known; of revision 0 before the first look
 	heard        int64                       // the newest revision of etcd that was observed
 	since        time.Time                   // monotonic, as recorded
 	checkpointed time.Time                   // last checkpoint of our own
@@ -38,9 +40,8 @@ type term struct {
 	reacted time.Time        // end of the last reaction
 	missed  bool             // a reaction was due, and too little was known for one
 
-	leaseAt, launchAt map[string]int // where the records stand in seen
-	reads             int            // snapshots taken in
-	trail             *trail
+	reads int // snapshots taken in
+	trail *trail
 
 	beside
 	workers
@@ -67,12 +68,12 @@ type asked struct {
 func (j *Janitor) newTerm(leadership Leadership) *term {
 	now := time.Now()
 	t := &term{
-		Janitor: j, leadership: leadership, mem: newMemory(now), since: now, elected: j.Now(), asked: map[string]asked{},
+		Janitor: j, leadership: leadership, renewals: observe.NewRenewals(), joined: plan.Join(lease.Snapshot{}, nil, nil, nil), since: now, elected: j.Now(), asked: map[string]asked{},
 		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
 	}
 	t.trail = newTrail(j.tell, actorName(leadership), t.busy)
-	j.past.enter()
+	j.watermark.Enter()
 	j.Observe.Led(leadership.Name())
 	j.tell(t.event(EventElected, ""))
 	return t
@@ -151,8 +152,8 @@ func (t *term) dueNow() {
 
 // leave ends the term.
 func (t *term) leave(ctx context.Context, why string) {
-	if t.seen.snapshot.Revision > 0 { // else it has seen less than the term before
-		t.left.snapshot, t.left.heard = t.seen.snapshot, t.heard
+	if t.joined.Revision > 0 { // else it has seen less than the term before
+		t.left.joined, t.left.heard = t.joined, t.heard
 	}
 	t.tell(t.event(EventLeft, why))
 	t.resign(ctx, t.leadership)
@@ -166,26 +167,27 @@ func (t *term) event(kind EventKind, reason string) Event {
 // actorName is how the histories of records name a leader.
 func actorName(o Leadership) string { return "janitor:" + o.Name() }
 
-// decide lets the memory observe and decides. read is zero if the records were kept up by a watch.
+// decide lets the heartbeats be observed and decides. read is zero if the records were kept up by a watch.
 func (t *term) decide(read time.Time) plan.Plan {
 	now, wall := time.Now(), t.Now().Round(0)
-	t.mem.observe(now, read, t.seen.snapshot, t.seen.index)
-	locations := slices.Clone(t.seen.locations)
-	for n := range locations {
-		locations[n].Skew += t.seen.drift(wall)
+	for id, written := range t.tags.written() {
+		t.joined.Wrote(id, written)
 	}
-	t.past.settle(t.clock(wall))
+	t.renewals.Observe(now, read, t.joined)
+	locations := slices.Clone(t.listings.Locations)
+	for n := range locations {
+		locations[n].Skew += t.listings.Drift(wall)
+	}
+	t.watermark.Settle(t.clock(wall))
 	planned := plan.Decide(plan.View{
-		Now: wall, Policy: t.Policy, Snapshot: t.seen.snapshot, Locations: locations, Silences: t.mem.silences(now),
-		Standing:   t.past.standing(),
+		Now: wall, Policy: t.Policy, Joined: t.joined, Locations: locations, Standing: t.watermark.Standing(),
 		Leadership: plan.LeadershipView{Checkpointed: !t.checkpointed.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since), Unable: t.unable()},
-		Index:      t.seen.index, Written: t.tags.written(),
 	})
 	t.ends = map[string]bool{}
 	for _, v := range planned.Ends() {
 		t.ends[v.InstanceID] = true
 	}
-	t.mem.held(now, planned.Verdicts)
+	t.renewals.Held(now, planned.With(plan.ActHold))
 	t.announce(planned.Brakes)
 	t.count(planned)
 	return planned
@@ -204,7 +206,7 @@ func (t *term) announce(held []lease.Brake) {
 		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
 	}
 	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
-		t.brakes = slices.DeleteFunc(slices.Clone(t.seen.snapshot.Checkpoint.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
+		t.brakes = slices.DeleteFunc(slices.Clone(t.joined.Checkpoint.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
 	}
 	for _, b := range held {
 		if !has(t.brakes, b) {
@@ -233,7 +235,7 @@ func (t *term) actor(registry lease.Registry) actor {
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Location()] = cloud
 	}
-	a := armed{leadership: t.leadership, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.past.standing}
+	a := armed{leadership: t.leadership, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.watermark.Standing}
 	switch registry.Mode {
 	case lease.ModeArmed:
 		return a

@@ -215,7 +215,7 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o.see(observation{sight: o.seen.sight, snapshot: snapshot})
+					o.see(snapshot, 0)
 					o.react(t.Context())
 					synctest.Wait()
 				}

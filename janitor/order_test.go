@@ -69,7 +69,7 @@ func TestTheRegistryIsReadWhenAllLocationsAreListed(t *testing.T) {
 			}
 			book.lines = nil
 		}
-		if _, _, err := Preview(t.Context(), j.Clouds, registry, j.Policy, r.now); err != nil {
+		if _, err := Preview(t.Context(), j.Clouds, registry, j.Policy, r.now); err != nil {
 			t.Fatal(err)
 		}
 		inOrder("a preview", 1)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"lapse/janitor/observe"
 	"lapse/lease/owndir"
 )
 
@@ -33,7 +34,7 @@ func TestFilesInTheDirectoriesOfOthersAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			var unsafe *owndir.Error
-			if _, err := openPast(dir, quiet()); !errors.As(err, &unsafe) {
+			if _, err := observe.OpenWatermark(dir, quiet()); !errors.As(err, &unsafe) {
 				t.Errorf("state directory: %v", err)
 			}
 			if _, err := OpenAudit(filepath.Join(dir, "audit.log")); !errors.As(err, &unsafe) {

@@ -81,7 +81,7 @@ func TestAClockThatIsWrongEngagesNoUnwatchedBrake(t *testing.T) {
 							return time.Now().Add(wrong)
 						}
 						if snapshot, err := r.store.Snapshot(t.Context()); follows && err == nil {
-							j.past.see(j.Now(), snapshot, false)
+							j.watermark.See(j.Now(), snapshot, false)
 						}
 					})
 					if s, err := r.store.Checkpoint(t.Context()); err != nil || len(s.Standing) > 0 {

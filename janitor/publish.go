@@ -30,8 +30,7 @@ func (t *term) publish(ctx context.Context, registry lease.Registry, planned pla
 		t.unpublish(ctx, registry)
 		return
 	}
-	v := plan.View{Policy: t.Policy, Snapshot: lease.Snapshot{Registry: registry}, Locations: t.seen.locations}
-	made, checkpoint := planned.Published(v), t.seen.snapshot.Checkpoint
+	made, checkpoint := planned.Published(registry, t.Policy, t.listings.Locations), t.joined.Checkpoint
 	made.Sequence, made.Nonce, made.Leader, made.Time = checkpoint.Sequence, checkpoint.Nonce, t.leadership.Name(), t.date().UTC().Truncate(time.Millisecond)
 	if !swept && made.Says(t.published.last) {
 		return
@@ -58,7 +57,7 @@ func (t *term) writePlan(ctx context.Context, registry lease.Registry, made leas
 				t.published.last = lease.Plan{}
 				t.notWritten(ctx, "published", err)
 			} else {
-				t.seen.snapshot.Planned = true
+				t.joined.Planned = true
 			}
 			if next := t.published.waiting; next != nil && ctx.Err() == nil {
 				next()
@@ -69,7 +68,7 @@ func (t *term) writePlan(ctx context.Context, registry lease.Registry, made leas
 
 // unpublish deletes what this leader or one before it has published.
 func (t *term) unpublish(ctx context.Context, registry lease.Registry) {
-	if !t.seen.snapshot.Planned || t.published.busy {
+	if !t.joined.Planned || t.published.busy {
 		return
 	}
 	t.published = publisher{busy: true}
@@ -81,7 +80,7 @@ func (t *term) unpublish(ctx context.Context, registry lease.Registry) {
 				t.notWritten(ctx, "deleted", err)
 				return
 			}
-			t.seen.snapshot.Planned = false
+			t.joined.Planned = false
 		}
 	})
 }

@@ -168,7 +168,7 @@ func TestAPublishedPlanIsBounded(t *testing.T) {
 		planned.Verdicts = append(planned.Verdicts, v)
 		planned.Brakes = append(planned.Brakes, lease.Brake{Name: lease.BrakeRollback, Scope: v.InstanceID, Reason: v.Reason})
 	}
-	made := planned.Published(plan.View{Locations: []plan.LocationView{{Location: location, Err: strings.Repeat("e", 9000)}}})
+	made := planned.Published(lease.Registry{}, plan.DefaultPolicy(), []plan.LocationView{{Location: location, Err: strings.Repeat("e", 9000)}})
 	text, err := json.Marshal(made)
 	if err != nil || len(text) > 200_000 {
 		t.Errorf("%d bytes, %v", len(text), err)

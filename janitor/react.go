@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"lapse/lease"
-
+	"lapse/janitor/observe"
 	"lapse/janitor/plan"
+	"lapse/lease"
 )
 
 // reactions are what is done between sweeps. The rest waits for the next look at EC2: an old listing is no second look, and
@@ -92,15 +92,15 @@ func (t *term) wakeFor(planned plan.Plan) {
 // watch follows the registry from the revision that was observed.
 func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	if t.seen.snapshot.Revision == 0 {
+	if t.joined.Revision == 0 {
 		return nil, cancel // nothing was observed yet
 	}
-	return t.leadership.Watch(ctx, t.seen.snapshot), cancel
+	return t.leadership.Watch(ctx, lease.Snapshot{Revision: t.joined.Revision}), cancel
 }
 
 // react decides over the last listing and the records as the watch has kept them.
 func (t *term) react(ctx context.Context) plan.Plan {
-	if t.seen.snapshot.Revision == 0 || t.checkpointed.IsZero() || !t.kept || t.stale() {
+	if t.joined.Revision == 0 || t.checkpointed.IsZero() || !t.kept || t.stale() {
 		t.missed = true
 		return plan.Plan{} // too little is known, or for too long nothing was
 	}
@@ -108,10 +108,10 @@ func (t *term) react(ctx context.Context) plan.Plan {
 	planned := t.decide(time.Time{})
 	now := slices.DeleteFunc(planned.With(reactions()...), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
-	t.act(ctx, t.seen.snapshot.Registry, false, now, func(Report) {})
+	t.act(ctx, t.joined.Registry, false, now, func(Report) {})
 	t.tag(ctx, planned.Tags)
-	t.publish(ctx, t.seen.snapshot.Registry, planned, false)
-	if t.seen.drift(t.Now()).Abs() > t.Policy.MaxSkew { // our clock was set, or the machine slept: EC2 tells which
+	t.publish(ctx, t.joined.Registry, planned, false)
+	if t.listings.Drift(t.Now()).Abs() > t.Policy.MaxSkew { // our clock was set, or the machine slept: EC2 tells which
 		t.dueAgain()
 	}
 	return planned
@@ -163,8 +163,8 @@ func (t *term) untilNext(planned plan.Plan) time.Duration {
 // before that was written, or the registry was set back: only what is read now tells which.
 func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 	least := t.heard
-	if listed.Revision >= least && listed.Checkpoint.Sequence >= t.seen.snapshot.Checkpoint.Sequence {
-		t.see(observation{sight: t.seen.sight, snapshot: listed, least: least})
+	if listed.Revision >= least && listed.Checkpoint.Sequence >= t.joined.Checkpoint.Sequence {
+		t.see(listed, least)
 		return
 	}
 	t.unwatch()
@@ -180,7 +180,7 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 				t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
 				t.dueAgain()
 			case t.reads == reads: // else a sweep has read since, and watches
-				t.see(observation{sight: t.seen.sight, snapshot: fresh, least: least})
+				t.see(fresh, least)
 				t.changes, t.unwatch = t.watch(ctx)
 			}
 		}
@@ -189,89 +189,66 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 
 // apply takes one change into the records observed.
 func (t *term) apply(change lease.Change) {
-	s := &t.seen.snapshot
+	j := t.joined
 	switch {
 	case change.Registry != nil:
-		t.trail.registry(s.Registry, *change.Registry)
-		s.Registry = *change.Registry
-		t.heard = max(t.heard, s.Registry.Revision)
+		t.trail.registry(j.Registry, *change.Registry)
+		j.Registry = *change.Registry
+		t.heard = max(t.heard, j.Registry.Revision)
 	case change.Lease != nil:
 		t.trail.lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)
-		s.Leases = put(s.Leases, t.leaseAt, change.Lease.InstanceID, *change.Lease)
+		j.PutLease(*change.Lease)
 		t.heard = max(t.heard, change.Lease.Revision)
 	case change.Launch != nil:
 		t.trail.launch(t.Now(), t.launchOf(change.Launch.Token), *change.Launch)
-		s.Launches = put(s.Launches, t.launchAt, change.Launch.Token, *change.Launch)
+		j.PutLaunch(*change.Launch)
 		t.heard = max(t.heard, change.Launch.Revision)
 	case change.Heartbeat != nil:
-		s.Bad = withoutBad(s.Bad, plan.BadHeartbeat, change.Heartbeat.InstanceID)
-		s.Heartbeats[change.Heartbeat.InstanceID] = *change.Heartbeat
-		t.mem.hear(time.Now(), *change.Heartbeat)
+		j.PutHeartbeat(*change.Heartbeat)
+		t.renewals.Hear(time.Now(), *change.Heartbeat)
 	case change.Lapsed != "":
-		s.Bad = withoutBad(s.Bad, plan.BadHeartbeat, change.Lapsed)
-		delete(s.Heartbeats, change.Lapsed)
-	case change.Bad != nil: // it spoils its own lease, and what it said before counts no more
-		delete(s.Heartbeats, change.Bad.ID)
-		s.Bad = append(withoutBad(s.Bad, change.Bad.Kind, change.Bad.ID), *change.Bad)
+		j.DropHeartbeat(change.Lapsed)
+	case change.Bad != nil:
+		j.PutBad(*change.Bad)
 	}
-}
-
-// withoutBad leaves out what was wrong with a record.
-func withoutBad(bad []lease.BadRecord, kind, id string) []lease.BadRecord {
-	return slices.DeleteFunc(bad, func(b lease.BadRecord) bool { return b.Kind == kind && b.ID == id })
 }
 
 // leaseOf is the lease as last observed, or zero.
-func (t *term) leaseOf(id string) (l lease.Lease) {
-	if n, there := t.leaseAt[id]; there {
-		l = t.seen.snapshot.Leases[n]
+func (t *term) leaseOf(id string) lease.Lease {
+	if r := t.joined.Row(id); r != nil {
+		return *r.Lease
 	}
-	return l
+	return lease.Lease{}
 }
 
 // launchOf is the launch as last observed, or zero.
-func (t *term) launchOf(token string) (l lease.Launch) {
-	if n, there := t.launchAt[token]; there {
-		l = t.seen.snapshot.Launches[n]
+func (t *term) launchOf(token string) lease.Launch {
+	if l := t.joined.Launch(token); l != nil {
+		return *l
 	}
-	return l
+	return lease.Launch{}
 }
 
-// see replaces what was observed.
-func (t *term) see(seen observation) {
-	before := t.seen.snapshot
-	if before.Revision == 0 && t.left.snapshot.Checkpoint.Nonce != "" && t.left.snapshot.Checkpoint.Nonce == seen.snapshot.Checkpoint.Nonce {
-		before, seen.least = t.left.snapshot, t.left.heard // nobody has led since we did
+// see replaces the records that were observed. least is the revision of etcd that had been observed before they were asked
+// for.
+func (t *term) see(s lease.Snapshot, least int64) {
+	before := t.joined
+	if left := t.left.joined; before.Revision == 0 && left != nil && left.Checkpoint.Nonce != "" && left.Checkpoint.Nonce == s.Checkpoint.Nonce {
+		before, least = left, t.left.heard // nobody has led since we did
 	}
-	older := older(before, seen)
-	setBack := older != "" || seen.snapshot.Checkpoint.Sequence < before.Checkpoint.Sequence
-	t.compare(seen.snapshot, setBack)
-	t.past.see(t.Now(), seen.snapshot, true)
+	older := observe.Older(before, least, s)
+	setBack := older != "" || s.Checkpoint.Sequence < before.Checkpoint.Sequence
+	t.compare(s, setBack)
+	t.watermark.See(t.Now(), s, true)
 	if older != "" {
-		t.past.setBack(t.Now(), older)
+		t.watermark.SetBack(t.Now(), older)
 	}
 	if setBack {
 		t.heard = 0 // another history begins, and others shall read of it
 		t.dueNow()
 	}
-	t.heard = max(t.heard, seen.snapshot.Revision)
+	t.heard = max(t.heard, s.Revision)
 	t.reads++
-	t.seen, t.leaseAt, t.launchAt = seen, map[string]int{}, map[string]int{}
-	t.Observe.Checkpoint(seen.snapshot.Checkpoint)
-	for n, l := range seen.snapshot.Leases {
-		t.leaseAt[l.InstanceID] = n
-	}
-	for n, l := range seen.snapshot.Launches {
-		t.launchAt[l.Token] = n
-	}
-}
-
-// put replaces the value of that key, or appends it.
-func put[T any](list []T, at map[string]int, key string, value T) []T {
-	if n, there := at[key]; there {
-		list[n] = value
-		return list
-	}
-	at[key] = len(list)
-	return append(list, value)
+	t.joined = plan.Join(s, t.listings.Locations, t.listings.Index, t.tags.written())
+	t.Observe.Checkpoint(s.Checkpoint)
 }

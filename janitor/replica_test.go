@@ -11,6 +11,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
 )
@@ -109,12 +110,12 @@ func troubles() map[string]func(w *timeline) {
 		"the clock is wrong": func(w *timeline) { w.view.Locations[0].Skew = 11 * time.Second },
 		"etcd is ill":        func(w *timeline) { w.view.Leadership.Unhealthy = "alarm NOSPACE" },
 		"etcd elects":        func(w *timeline) { w.view.Snapshot.Term++ },
-		"nobody looks":       func(w *timeline) { w.mem.restart(w.view.Now) },
+		"nobody looks":       func(w *timeline) { w.mem.Restart(w.view.Now) },
 		"a person has paused": func(w *timeline) {
 			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModePaused, lease.By{})
 		},
 		"another leads": func(w *timeline) {
-			w.mem, w.view.Leadership.Checkpointed = newMemory(w.view.Now), false
+			w.mem, w.view.Leadership.Checkpointed = observe.NewRenewals(), false
 			w.view.Snapshot.Checkpoint.Leaderships = append(w.view.Snapshot.Checkpoint.Leaderships, w.view.Now)
 		},
 	}
@@ -146,9 +147,9 @@ func reliefs() map[string]func(w *timeline) {
 
 // useless are additions that are dead, missing or doubtful in more ways than [dead] has: some of them beat, but what they
 // prove is not known.
-func useless() map[string]func(*rapid.T, *plan.View, string) {
-	added := func(changes ...func(*Subject)) func(*rapid.T, *plan.View, string) {
-		return func(t *rapid.T, v *plan.View, id string) {
+func useless() map[string]func(*rapid.T, *World, string) {
+	added := func(changes ...func(*Subject)) func(*rapid.T, *World, string) {
+		return func(t *rapid.T, v *World, id string) {
 			s := Holds(id, append(changes, InZone(Pick(t, "its zone", "az-a", "az-b", "")))...)
 			Add(v, s)
 			if s.Silence != nil && s.Silence.Broken && OneIn(t, 2, "claimed long ago") {
@@ -161,7 +162,7 @@ func useless() map[string]func(*rapid.T, *plan.View, string) {
 	elsewhere := func(s *Subject) { s.Instance.ZoneID, s.Instance.Zone = "az-b", "az-b" }
 	all := maps.Clone(Dead())
 	delete(all, "over, and beating") // it lives, so it is a witness of renewals until its end
-	maps.Copy(all, map[string]func(*rapid.T, *plan.View, string){
+	maps.Copy(all, map[string]func(*rapid.T, *World, string){
 		"missing and beating":         added(Heartbeats, Missing),
 		"absent and beating":          added(Heartbeats, Absent),
 		"stopped and beating":         added(Heartbeats, Is(lease.InstanceStopped)),
@@ -177,19 +178,19 @@ func useless() map[string]func(*rapid.T, *plan.View, string) {
 		"another zone than recorded":  added(Due, elsewhere),
 		"another zone, and not shown": added(Due, elsewhere, Missing),
 		"revoked in another zone":     added(Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), elsewhere),
-		"a heartbeat without a lease": func(_ *rapid.T, v *plan.View, id string) { Knows(id, 0)(v) },
-		"knows more than its lease":   func(t *rapid.T, v *plan.View, id string) { added(Heartbeats, Missing)(t, v, id); Knows(id, 9)(v) },
-		"a bad heartbeat, beating": func(t *rapid.T, v *plan.View, id string) {
+		"a heartbeat without a lease": func(_ *rapid.T, v *World, id string) { Knows(id, 0)(v) },
+		"knows more than its lease":   func(t *rapid.T, v *World, id string) { added(Heartbeats, Missing)(t, v, id); Knows(id, 9)(v) },
+		"a bad heartbeat, beating": func(t *rapid.T, v *World, id string) {
 			added(Heartbeats)(t, v, id)
 			delete(v.Snapshot.Heartbeats, id)
 			Bad(plan.BadHeartbeat, id)(v)
 		},
-		"a bad lease, beating": func(t *rapid.T, v *plan.View, id string) {
+		"a bad lease, beating": func(t *rapid.T, v *World, id string) {
 			added(Bare)(t, v, id)
 			Knows(id, 0)(v)
 			Bad(plan.BadLease, id)(v)
 		},
-		"a bad lease, knowing more":           func(_ *rapid.T, v *plan.View, id string) { Knows(id, 9)(v); Bad(plan.BadLease, id)(v) },
+		"a bad lease, knowing more":           func(_ *rapid.T, v *World, id string) { Knows(id, 9)(v); Bad(plan.BadLease, id)(v) },
 		"untracked, younger than checkpoints": added(BornOf("stray"), func(s *Subject) { s.Instance.LaunchTime = In(time.Hour) }),
 	})
 	return all
@@ -214,7 +215,7 @@ func (w *timeline) adds(t *rapid.T, id string) {
 
 // drawTimeline draws a world of a dozen, each judged by its silence or by its date, and of what a failed launch left.
 func drawTimeline(t *rapid.T) *timeline {
-	v := ViewOf()
+	v := WorldOf()
 	p := &v.Policy
 	p.SilentMin, p.SilentShare = Pick(t, "silent min", 2, 1, 0, 3), Pick(t, "silent share", 0.3, 0, 0.6)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 1000, 1000, 2, 1), Pick(t, "rate share", 0.05, 0.3)

@@ -10,9 +10,9 @@ import (
 
 	"github.com/robfig/cron/v3"
 
-	"lapse/lease"
-
+	"lapse/janitor/observe"
 	"lapse/janitor/plan"
+	"lapse/lease"
 )
 
 // Config is what a janitor needs to run.
@@ -36,14 +36,14 @@ type Config struct {
 // Janitor sweeps while it holds office.
 type Janitor struct {
 	Config
-	schedule cron.Schedule
-	past     *past
-	live     liveness
-	statuses chan string // for the service manager, not told yet
-	scribe   *scribe     // nil without an audit log
-	left     struct {    // what was observed when office was left last
-		snapshot lease.Snapshot
-		heard    int64
+	schedule  cron.Schedule
+	watermark *observe.Watermark
+	live      liveness
+	statuses  chan string // for the service manager, not told yet
+	scribe    *scribe     // nil without an audit log
+	left      struct {    // what was observed when office was left last
+		joined *plan.Joined // nil: nothing yet
+		heard  int64
 	}
 }
 
@@ -79,11 +79,11 @@ func New(c Config) (*Janitor, error) {
 	if c.Observe == nil {
 		c.Observe = blind{}
 	}
-	remembers, err := openPast(c.StateDir, c.Log)
+	watermark, err := observe.OpenWatermark(c.StateDir, c.Log)
 	if err != nil {
 		return nil, err
 	}
-	return &Janitor{Config: c, schedule: schedule, past: remembers, statuses: make(chan string, 1)}, nil
+	return &Janitor{Config: c, schedule: schedule, watermark: watermark, statuses: make(chan string, 1)}, nil
 }
 
 // Run campaigns, leads, and campaigns again, until ctx ends. Asked to stop, it finishes the batches in flight and
@@ -91,7 +91,7 @@ func New(c Config) (*Janitor, error) {
 func (j *Janitor) Run(ctx context.Context) error {
 	defer j.open()()
 	defer j.pulse(ctx)()
-	defer func() { _ = j.past.flush(context.WithoutCancel(ctx)) }() // said in the log by the sweep that waited for it
+	defer func() { _ = j.watermark.Flush(context.WithoutCancel(ctx)) }() // said in the log by the sweep that waited for it
 	for {
 		j.Log.Info("campaigning")
 		j.status("campaigning")

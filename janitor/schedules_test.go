@@ -371,7 +371,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if o.mem.silences(time.Now())["i-1"].Witness {
+				if o.joined.Row("i-1").Silence.Witness {
 					t.Error("a key that was there 40 s ago, and is not renewed, became a witness")
 				}
 			})
@@ -416,14 +416,14 @@ func TestACheckpointWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.
 			t.Fatal("a sweep without a checkpoint succeeded")
 		}
 		lost = false
-		if _, _, err := o.sweep(t.Context()); err != nil || len(o.past.standing()) > 0 {
-			t.Errorf("%v, %v; want an ordinary sweep", err, o.past.standing())
+		if _, _, err := o.sweep(t.Context()); err != nil || len(o.watermark.Standing()) > 0 {
+			t.Errorf("%v, %v; want an ordinary sweep", err, o.watermark.Standing())
 		}
 		if _, err := r.store.Campaign(t.Context(), "other", time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if o = r.inLeadership(); len(o.past.standing()) > 0 {
-			t.Errorf("after another leader: %v", o.past.standing())
+		if o = r.inLeadership(); len(o.watermark.Standing()) > 0 {
+			t.Errorf("after another leader: %v", o.watermark.Standing())
 		}
 	})
 }

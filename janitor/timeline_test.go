@@ -9,6 +9,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
 )
@@ -17,8 +18,8 @@ import (
 // has written. EC2 does what it is asked, and the registry refuses nothing.
 type timeline struct {
 	t     *rapid.T
-	view  plan.View // all that is
-	mem   *memory
+	view  World // all that is
+	mem   *observe.Renewals
 	doubt map[string]map[string]bool // what of it is not seen just now, by instance id: hidden, absent, lease or heartbeat
 
 	plan  plan.Plan       // the last one
@@ -32,9 +33,9 @@ type named struct{ Leadership }
 
 func (named) Name() string { return "timeline" }
 
-func begin(t *rapid.T, v plan.View) *timeline {
+func begin(t *rapid.T, v World) *timeline {
 	w := &timeline{
-		t: t, view: v, mem: newMemory(v.Now), doubt: map[string]map[string]bool{}, first: map[string]bool{},
+		t: t, view: v, mem: observe.NewRenewals(), doubt: map[string]map[string]bool{}, first: map[string]bool{},
 	}
 	for _, l := range v.Snapshot.Leases {
 		w.first[l.InstanceID] = true
@@ -83,7 +84,7 @@ func (w *timeline) doubts(id, what string, yes bool) {
 }
 
 // seen is what can be seen of the world.
-func (w *timeline) seen() plan.View {
+func (w *timeline) seen() World {
 	v := Copied(w.view)
 	s := &v.Snapshot
 	s.Leases = slices.DeleteFunc(s.Leases, func(l lease.Lease) bool { return w.doubt[l.InstanceID][plan.BadLease] })
@@ -117,10 +118,10 @@ func (w *timeline) decides(fresh bool) {
 	if fresh {
 		read = v.Now
 	}
-	w.mem.observe(v.Now, read, v.Snapshot, plan.Indexed(v.Locations))
-	v.Silences = w.mem.silences(v.Now)
-	w.plan = plan.Decide(v)
-	w.mem.held(v.Now, w.plan.Verdicts)
+	joined := v.View()
+	w.mem.Observe(v.Now, read, joined.Joined)
+	w.plan = plan.Decide(joined)
+	w.mem.Held(v.Now, w.plan.Verdicts)
 	w.charge()
 	for _, verdict := range w.plan.Verdicts {
 		w.carryOut(verdict)

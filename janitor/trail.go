@@ -39,7 +39,7 @@ func newTrail(tell func(Event), actor string, busy func(lease.Location) bool) *t
 // compare tells what others did between what this leader observed last and a newer snapshot: most of it the watch has
 // told already. The first snapshot is where the trail begins, and so is one that was set back.
 func (t *term) compare(s lease.Snapshot, setBack bool) {
-	before := t.seen.snapshot
+	before := t.joined
 	if before.Revision > 0 && s.Revision >= t.trail.upTo {
 		t.trail.registry(before.Registry, s.Registry)
 		for i := range s.Launches {

@@ -207,14 +207,14 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		term.see(observation{snapshot: s})
+		term.see(s, 0)
 		return s
 	}
 	first := look()
 	r.extend("i-1", 2*time.Hour)
 	look()
 	look()
-	term.see(observation{snapshot: first})
+	term.see(first, 0)
 	closeLog()
 	if want := []string{"elected", "extended"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)

@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -36,6 +37,21 @@ func (b *beside) do(work func() (then func())) {
 		case <-b.gone:
 		}
 	}()
+}
+
+// call runs f on the loop, and returns when it has. It fails if nobody waits any more.
+func (b *beside) call(f func()) error {
+	done := make(chan struct{})
+	select {
+	case b.back <- func() {
+		f()
+		close(done)
+	}:
+		<-done
+		return nil
+	case <-b.gone:
+		return errors.New("nobody waits for this any more")
+	}
 }
 
 // finish waits until all have come back, those included that they started, and reports whether they did in time.
@@ -94,7 +110,7 @@ func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, ver
 	byLocation := map[lease.Location][]plan.Verdict{}
 	for _, v := range verdicts {
 		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
-			byLocation[v.Location] = append(byLocation[v.Location], detached(v))
+			byLocation[v.Location] = append(byLocation[v.Location], v)
 		}
 	}
 	var total Report
@@ -177,17 +193,4 @@ func (t *term) worked(ctx context.Context, w *worker, j *job, report Report) {
 	case len(w.line) > 0:
 		t.work(ctx, w)
 	}
-}
-
-// detached is the verdict with records of its own: those observed change as the watch tells.
-func detached(v plan.Verdict) plan.Verdict {
-	if v.Lease != nil {
-		l := *v.Lease
-		v.Lease = &l
-	}
-	if v.Launch != nil {
-		l := *v.Launch
-		v.Launch = &l
-	}
-	return v
 }

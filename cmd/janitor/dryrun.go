@@ -27,12 +27,12 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 	if err != nil {
 		return err
 	}
-	view, planned, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
+	seen, err := janitor.Preview(c.Context, clouds, store, p, time.Now)
 	if err != nil {
 		return err
 	}
-	made := newPlan(view, planned, c.Bool("all"))
-	made.Unseen = unseenHere(clouds, swept, view.Locations)
+	made := newPlan(seen.Plan, seen.Snapshot.Registry, c.Bool("all"))
+	made.Unseen = unseenHere(clouds, swept, seen.Locations)
 	show := func() error { return made.print(c, c.App.Writer) }
 	if cli.WantsJSON(c) {
 		show = func() error { return cli.JSON(c, made) }
@@ -40,7 +40,7 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 	if err := show(); err != nil {
 		return err
 	}
-	if err := unseen(c, planned); err != nil {
+	if err := unseen(c, seen.Plan); err != nil {
 		return err
 	}
 	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // or else no more was asked for

@@ -36,8 +36,8 @@ type planView struct {
 }
 
 // newPlan is the plan that this command has made by itself. It judges no heartbeat.
-func newPlan(view plan.View, planned plan.Plan, all bool) planView {
-	p := viewOf(planned.Judged(view.Snapshot.Registry.UUID), view.Snapshot.Registry, all)
+func newPlan(planned plan.Plan, registry lease.Registry, all bool) planView {
+	p := viewOf(planned.Judged(registry.UUID), registry, all)
 	p.whose = "by the policy flags of this command"
 	return p
 }

@@ -18,11 +18,11 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	verdictOn := func(action plan.Action, kind lease.LeftoverKind, id, reason string) plan.Verdict {
 		return plan.Verdict{Action: action, Token: "web", Location: location, Reason: reason, Leftover: &lease.Leftover{Kind: kind, ID: id}}
 	}
-	p := newPlan(plan.View{}, plan.Plan{Verdicts: []plan.Verdict{
+	p := newPlan(plan.Plan{Verdicts: []plan.Verdict{
 		verdictOn(plan.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
 		verdictOn(plan.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 once held"),
 		verdictOn(plan.ActKeep, lease.LeftoverVolume, "vol-2", "attached to i-2"),
-	}}, false)
+	}}, lease.Registry{}, false)
 	var table bytes.Buffer
 	if err := p.print(ucli.NewContext(ucli.NewApp(), nil, nil), &table); err != nil {
 		t.Fatal(err)

@@ -54,22 +54,22 @@ func listStrays(c *ucli.Context) error {
 		}
 		clouds = append(clouds, cloud)
 	}
-	view, planned, err := janitor.Preview(c.Context, clouds, store, plan.DefaultPolicy(), time.Now)
+	seen, err := janitor.Preview(c.Context, clouds, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
 		return err
 	}
-	for n, location := range view.Locations {
+	for n, location := range seen.Locations {
 		if location.Err != "" {
 			return cli.WithCode(cli.ExitMissing, fmt.Errorf("cannot list the instances of %s: %s", clouds[n].Location(), location.Err))
 		}
 	}
-	sayBad(c, view.Snapshot.Bad)
-	for _, swept := range view.Snapshot.Checkpoint.Locations {
+	sayBad(c, seen.Snapshot.Bad)
+	for _, swept := range seen.Snapshot.Checkpoint.Locations {
 		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == swept }) {
 			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, elsewhere(clouds[0].Location(), swept))
 		}
 	}
-	return printStrays(c, strays(view, planned, c.Bool("foreign")))
+	return printStrays(c, strays(seen, c.Bool("foreign")))
 }
 
 // elsewhere says how to see a location from here.
@@ -80,15 +80,15 @@ func elsewhere(here, location lease.Location) string {
 	return fmt.Sprintf("say --region %s too", location.Region)
 }
 
-func strays(view plan.View, planned plan.Plan, foreign bool) []stray {
+func strays(seen janitor.Previewed, foreign bool) []stray {
 	recorded := map[string]bool{}
-	for _, bad := range view.Snapshot.Bad {
+	for _, bad := range seen.Snapshot.Bad {
 		recorded[bad.ID] = true
 	}
 	found := []stray{}
-	for _, v := range planned.With(plan.ActReport) {
+	for _, v := range seen.Plan.With(plan.ActReport) {
 		i := v.Instance
-		if v.Lease != nil || i == nil || !i.Alive() || recorded[i.ID] || i.ManagedBy(view.Snapshot.Registry.UUID) == foreign {
+		if v.Lease != nil || i == nil || !i.Alive() || recorded[i.ID] || i.ManagedBy(seen.Snapshot.Registry.UUID) == foreign {
 			continue
 		}
 		found = append(found, stray{

@@ -128,12 +128,12 @@ func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k know
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
 	}
-	view, planned, err := janitor.Preview(c.Context, []janitor.Cloud{k.cloud}, store, plan.DefaultPolicy(), time.Now)
+	seen, err := janitor.Preview(c.Context, []janitor.Cloud{k.cloud}, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
 		return k, err
 	}
-	k.snapshot, k.plan = view.Snapshot, planned
-	if problem := view.Locations[0].Err; problem != "" {
+	k.snapshot, k.plan = seen.Snapshot, seen.Plan
+	if problem := seen.Locations[0].Err; problem != "" {
 		cli.Say(c, "EC2 does not tell all: %s", problem)
 	}
 	return k, nil

@@ -7,9 +7,9 @@ import (
 )
 
 // judgeAdopting decides about an instance whose lease was written, and whose tag nobody has seen yet: nothing ends it.
-func (c *situation) judgeAdopting(l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeAdopting(l *Row, i *lease.Instance) {
 	switch {
-	case i != nil && i.ManagedBy(c.Snapshot.Registry.UUID):
+	case i != nil && i.ManagedBy(c.Registry.UUID):
 		c.say(l, ActActivate, "bears the registry's tag")
 	case i != nil && i.State == lease.InstanceTerminated:
 		c.say(l, ActConfirm, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
@@ -21,7 +21,7 @@ func (c *situation) judgeAdopting(l *lease.Lease, i *lease.Instance) {
 }
 
 // untagged says what an adoption lacks.
-func untagged(l *lease.Lease, i *lease.Instance) string {
+func untagged(l *Row, i *lease.Instance) string {
 	switch {
 	case i == nil:
 		return "EC2 does not show it"

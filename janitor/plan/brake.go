@@ -28,7 +28,7 @@ func (c *situation) trip(name, scope, reason string) {
 		return
 	}
 	since := c.Now
-	for _, before := range c.Snapshot.Registry.Stands(c.Snapshot.Checkpoint.Brakes) { // one that was lifted, and trips again, is another
+	for _, before := range c.Registry.Stands(c.Checkpoint.Brakes) { // one that was lifted, and trips again, is another
 		if before.Name == name && before.Scope == scope {
 			since = before.Since
 		}
@@ -44,15 +44,15 @@ func (c *situation) stand(name, reason string) {
 	}
 }
 
-// tally notes how many tripped a brake: the most of those counted.
-func (c *situation) tally(name, scope string, n int) {
+// tallyBrake notes how many tripped a brake: the most of those counted.
+func (c *situation) tallyBrake(name, scope string, n int) {
 	b := c.brakes[brakeKey{name, scope}]
 	b.Count = max(b.Count, n)
 	c.brakes[brakeKey{name, scope}] = b
 }
 
 // hold adds a verdict about a lease that would be marked or ended, were it not for a brake.
-func (c *situation) hold(l *lease.Lease, name, scope, would string) {
+func (c *situation) hold(l *Row, name, scope, would string) {
 	verdict := c.say(l, ActHold, would+"; held by brake "+name)
 	verdict.Brake = name
 	if scope != "" {
@@ -62,7 +62,8 @@ func (c *situation) hold(l *lease.Lease, name, scope, would string) {
 
 // engageByLocation trips what holds a whole location, or silences everywhere.
 func (c *situation) engageByLocation() {
-	for _, p := range c.Locations {
+	for n := range c.Locations {
+		p := &c.Locations[n]
 		if !p.Listed() {
 			c.trip(BrakeHealth, p.Location.String(), "listing failed: "+p.Err)
 		}
@@ -73,7 +74,7 @@ func (c *situation) engageByLocation() {
 	if c.Policy.NoSilence {
 		return
 	}
-	recent := slices.DeleteFunc(slices.Clone(c.Snapshot.Checkpoint.Leaderships), func(leadership time.Time) bool {
+	recent := slices.DeleteFunc(slices.Clone(c.Checkpoint.Leaderships), func(leadership time.Time) bool {
 		return c.Now.Sub(leadership).Abs() >= c.Policy.LeadershipWindow
 	})
 	slices.SortFunc(recent, time.Time.Compare)
@@ -95,14 +96,14 @@ func (c *situation) engageByLocation() {
 // silenceBrake returns the brake that holds a silent lease, if any. Those of its zone and of the whole registry trip each
 // for themselves, and whatever else holds it, so that all are named that a person would have to lift, and none seems to be
 // lifted when the leader changes.
-func (c *situation) silenceBrake(l *lease.Lease) (name, scope string) {
+func (c *situation) silenceBrake(l *Row) (name, scope string) {
 	for _, at := range []string{"", cmp.Or(c.zoneOf(l), nowhere)} {
 		silent, all := c.silences.upTo(at, time.Duration(l.HeartbeatTimeout))
 		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
-		allowed = max(allowed, c.Snapshot.Registry.Allows(BrakeHeartbeats, at, c.Now, 2*c.Policy.SilentMemory))
+		allowed = max(allowed, c.Registry.Allows(BrakeHeartbeats, at, c.Now, 2*c.Policy.SilentMemory))
 		if silent > allowed {
 			c.trip(BrakeHeartbeats, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
-			c.tally(BrakeHeartbeats, at, silent)
+			c.tallyBrake(BrakeHeartbeats, at, silent)
 			name, scope = BrakeHeartbeats, at
 		}
 	}
@@ -125,39 +126,38 @@ type silenceCount struct {
 	silent, all      int
 }
 
-func (s silences) add(zone string, timeout lease.Duration, silent bool) {
-	one := silenceCount{heartbeatTimeout: time.Duration(timeout), all: 1}
-	if silent {
-		one.silent = 1
-	}
-	s[""] = append(s[""], one)
-	zone = cmp.Or(zone, nowhere)
-	s[zone] = append(s[zone], one)
+// zoneTimeout is what leases that count for the heartbeats brake have in common.
+type zoneTimeout struct {
+	zone    string
+	timeout time.Duration
 }
 
-// countSilences counts over running leases, over those revoked for silence a short while ago, which would otherwise make
-// room for the next, and over what is in doubt: a silence does not end because its instance is not listed any more, or
-// because its record cannot be read. Only what beats, and is beyond doubt, raises a limit.
-func (c *situation) countSilences() silences {
-	counts := silences{}
-	for i := range c.Snapshot.Leases {
-		l := &c.Snapshot.Leases[i]
-		zone := c.zoneOf(l)
-		switch {
-		case l.HeartbeatTimeout <= 0:
-		case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
-			counts.add(zone, l.HeartbeatTimeout, true)
-		case l.State != lease.StateActive:
-		case c.renewing(l):
-			counts.add(zone, l.HeartbeatTimeout, false)
-		case c.maybeSilent(l):
-			counts.add(zone, l.HeartbeatTimeout, true)
+// silenceCounts counts leases of the same zone and timeout. Most follow on one like them.
+type silenceCounts struct {
+	by   map[zoneTimeout]*silenceCount
+	at   zoneTimeout
+	last *silenceCount
+}
+
+func (s *silenceCounts) add(zone string, timeout lease.Duration, silent bool) {
+	if at := (zoneTimeout{cmp.Or(zone, nowhere), time.Duration(timeout)}); s.last == nil || at != s.at {
+		if s.at, s.last = at, s.by[at]; s.last == nil {
+			s.last = &silenceCount{heartbeatTimeout: at.timeout}
+			s.by[at] = s.last
 		}
 	}
-	for _, bad := range c.Snapshot.Bad {
-		if bad.Kind == BadLease && (c.doubted[bad.ID] || !c.Snapshot.Heartbeats[bad.ID].Held) {
-			counts.add(c.zoneSeen(bad.ID), 0, true)
-		}
+	s.last.all++
+	if silent {
+		s.last.silent++
+	}
+}
+
+// byZone sums them up, by rising timeout.
+func (s *silenceCounts) byZone() silences {
+	counts := silences{}
+	for at, n := range s.by {
+		counts[""] = append(counts[""], *n)
+		counts[at.zone] = append(counts[at.zone], *n)
 	}
 	for _, zone := range counts {
 		slices.SortFunc(zone, func(a, b silenceCount) int { return cmp.Compare(a.heartbeatTimeout, b.heartbeatTimeout) })
@@ -169,21 +169,35 @@ func (c *situation) countSilences() silences {
 	return counts
 }
 
-// beating reports whether an active lease is beyond doubt: its instance is, its term is not over, and it is renewed.
-func (c *situation) renewing(l *lease.Lease) bool {
-	return c.sound(l) && !c.doubted[l.InstanceID] && c.Silences[l.InstanceID].Broken
+// countSilence counts over running leases, over those revoked for silence a short while ago, which would otherwise make
+// room for the next, and over what is in doubt: a silence does not end because its instance is not listed any more, or
+// because its record cannot be read. Only what beats, and is beyond doubt, raises a limit.
+func (c *situation) countSilence(counts *silenceCounts, l *Row, renewing bool) {
+	switch {
+	case l.HeartbeatTimeout <= 0:
+	case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
+		counts.add(c.zoneOf(l), l.HeartbeatTimeout, true)
+	case l.State != lease.StateActive:
+	case renewing:
+		counts.add(c.zoneOf(l), l.HeartbeatTimeout, false)
+	case c.maybeSilent(l):
+		counts.add(c.zoneOf(l), l.HeartbeatTimeout, true)
+	}
 }
 
+// renewing reports whether a lease that is sound is renewed beyond doubt.
+func (c *situation) renewing(l *Row) bool { return l.Silence.Broken && !c.doubted[l.InstanceID] }
+
 // sound reports whether a lease holds by its date, and nothing about its instance is in doubt.
-func (c *situation) sound(l *lease.Lease) bool {
-	return l.State == lease.StateActive && !c.over(l) && Sound(c.Snapshot.Registry, l, c.instanceOf(l))
+func (c *situation) sound(l *Row) bool {
+	return l.State == lease.StateActive && l.Sound() && !c.over(l)
 }
 
 // maybeSilent reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
 // instance ran. EC2's word that it does not run excuses it; that EC2 does not show it any more is no such word.
-func (c *situation) maybeSilent(l *lease.Lease) bool {
-	i, s := c.instanceOf(l), c.Silences[l.InstanceID]
-	if _, swept := c.location[l.Location()]; !swept || i != nil && halted(i.State) {
+func (c *situation) maybeSilent(l *Row) bool {
+	i, s := l.Instance, l.Silence
+	if l.location < 0 || i != nil && halted(i.State) {
 		return false
 	}
 	return c.doubted[l.InstanceID] || !s.Broken && (c.heard(l, i, s) || !c.booting(l, i, s))
@@ -191,7 +205,7 @@ func (c *situation) maybeSilent(l *lease.Lease) bool {
 
 // heard reports whether somebody knows that a sidecar beat since the instance started last. It may be judged as one that
 // boots, for this leader has not seen it beat; but others are not to end sooner because the leader, or the listing, is new.
-func (c *situation) heard(l *lease.Lease, i *lease.Instance, s Silence) bool {
+func (c *situation) heard(l *Row, i *lease.Instance, s Silence) bool {
 	started := c.startOf(l, i)
 	claimed := !l.ClaimedAt.IsZero() && !l.ClaimedAt.Before(started)
 	judged := l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Since.Before(started)
@@ -217,18 +231,17 @@ func ZoneOf(l *lease.Lease, i *lease.Instance) string {
 }
 
 // zoneOf is the zone of a lease, also of one whose instance is not shown any more: it counts where it counted before.
-func (c *situation) zoneOf(l *lease.Lease) string {
-	i := c.instanceOf(l)
-	if i != nil {
-		return ZoneOf(l, i)
+func (c *situation) zoneOf(l *Row) string {
+	if l.Instance != nil {
+		return l.zone
 	}
-	return cmp.Or(c.Silences[l.InstanceID].Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Location(), l.Zone}], l.Zone)
+	return cmp.Or(l.Silence.Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Location(), l.Zone}], l.Zone)
 }
 
 // zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
 func (c *situation) zoneSeen(id string) string {
-	for _, p := range c.Locations {
-		if i := c.instances[SeenAt{p.Location, id}]; i != nil {
+	for n := range c.Locations {
+		if i := c.instances[SeenAt{c.Locations[n].Location, id}]; i != nil {
 			return i.ZoneKey()
 		}
 	}
@@ -258,8 +271,9 @@ func (s silences) within(scope string, timeout time.Duration) (silent, all int) 
 // from the records, so that it counts whoever did it. A launch that failed counts once, whatever it left; launches are
 // served by token and leases by id, so that one more of either can only take another's location.
 func (c *situation) ration() {
-	ended, marked, failed := c.recent()
-	allowed := max(c.Policy.RateMin, int(c.Policy.RateShare*float64(c.healthy())))
+	t := &c.tallied
+	ended, marked, failed := t.ended, t.marked, t.failed
+	allowed := max(c.Policy.RateMin, int(c.Policy.RateShare*float64(t.healthy)))
 	spent := ended + len(failed)
 	fits := map[string]bool{}
 	for _, token := range c.orphaned() {
@@ -268,12 +282,11 @@ func (c *situation) ration() {
 		}
 		fits[token] = spent <= allowed
 	}
-	for _, bad := range c.Snapshot.Bad {
+	for _, bad := range c.Bad {
 		if bad.Kind == BadLease {
 			spent++ // it may have been ended a moment ago
 		}
 	}
-	sortVerdicts(c.verdicts)
 	held := false
 	for i := range c.verdicts {
 		v := &c.verdicts[i]
@@ -315,33 +328,57 @@ func (c *situation) overRate(v *Verdict, allowed int) {
 	c.wake(c.Now.Add(time.Minute))
 }
 
-// recent counts, within the rate's window, inferred ends and marks, and names launches that left orphans.
-func (c *situation) recent() (ended, marked int, launches map[string]bool) {
-	launches = map[string]bool{}
-	within := func(t time.Time) bool { return !t.IsZero() && c.Now.Sub(t).Abs() < c.Policy.RateWindow }
-	for i := range c.Snapshot.Leases {
-		l := &c.Snapshot.Leases[i]
-		switch {
-		case within(l.RevokedAt) && l.Cause == lease.CauseFailedCreation:
-			launches[l.Launch] = true
-		case within(l.RevokedAt) && l.Cause.Inferred():
-			ended++
-		case l.Mark != nil && l.Mark.Cause.Inferred() && within(l.Mark.Since):
-			marked++
-		}
-	}
-	return ended, marked, launches
+// tallied is what is counted over all leases, for the brakes.
+type tallied struct {
+	// healthy are those beyond doubt: running by their date, and beating if they are to. Only they may raise a limit, so
+	// that nothing dead or missing makes another one end sooner.
+	healthy int
+
+	// Within the rate's window: inferred ends and marks, and launches that left orphans.
+	ended, marked int
+	failed        map[string]bool
+
+	// Of active leases with an instance that may be ended: those older than their tags, and all.
+	older, comparable int
+	renewing          int // sidecars that renew, of leases that are sound, or that have seen later changes
 }
 
-// healthy counts the leases beyond doubt: running by their date, and beating if they are to. Only they may raise a
-// limit, so that nothing dead or missing makes another one end sooner.
-func (c *situation) healthy() int {
-	n := 0
-	for i := range c.Snapshot.Leases {
-		l := &c.Snapshot.Leases[i]
-		if l.HeartbeatTimeout <= 0 && c.sound(l) || l.HeartbeatTimeout > 0 && c.renewing(l) {
-			n++
+// tally counts over all leases, once for all brakes.
+func (c *situation) tally() {
+	t := &c.tallied
+	t.failed = map[string]bool{}
+	counts := silenceCounts{by: map[zoneTimeout]*silenceCount{}}
+	lifted := c.rollbackLifted()
+	for n := range c.Rows {
+		l := &c.Rows[n]
+		sound := c.sound(l)
+		renewing := sound && c.renewing(l)
+		if sound && l.HeartbeatTimeout <= 0 || renewing && l.HeartbeatTimeout > 0 {
+			t.healthy++
+		}
+		c.countSilence(&counts, l, renewing)
+		c.countRecent(l)
+		c.countOlder(l, lifted)
+		c.countBehind(l, sound)
+	}
+	for _, bad := range c.Bad {
+		if bad.Kind == BadLease && (c.doubted[bad.ID] || !c.Heartbeats[bad.ID].Held) {
+			counts.add(c.zoneSeen(bad.ID), 0, true)
 		}
 	}
-	return n
+	c.silences = counts.byZone()
+}
+
+// countRecent counts what was ended and marked within the rate's window.
+func (c *situation) countRecent(l *Row) {
+	within := func(t time.Time) bool { return !t.IsZero() && c.Now.Sub(t).Abs() < c.Policy.RateWindow }
+	switch {
+	case l.Cause == "" && l.Mark == nil:
+	case within(l.RevokedAt) && l.Cause == lease.CauseFailedCreation:
+		c.tallied.failed[l.Launch] = true
+	case within(l.RevokedAt) && l.Cause.Inferred():
+		c.tallied.ended++
+	case l.Mark != nil && l.Mark.Cause.Inferred() && within(l.Mark.Since):
+		c.tallied.marked++
+	}
 }

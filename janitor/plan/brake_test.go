@@ -14,10 +14,10 @@ import (
 )
 
 // crowd makes a view of several groups of subjects.
-func crowd(groups ...[]Subject) plan.View { return ViewOf(slices.Concat(groups...)...) }
+func crowd(groups ...[]Subject) World { return WorldOf(slices.Concat(groups...)...) }
 
 // calm lifts the rate brake out of the way.
-func calm(v plan.View) plan.View {
+func calm(v World) World {
 	v.Policy.RateMin = 1000
 	return v
 }
@@ -44,7 +44,7 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d of %d", c.silent, c.all), func(t *testing.T) {
 			t.Parallel()
-			planned := plan.Decide(calm(crowd(Many(c.silent, "s", Due), Many(c.all-c.silent, "b", Heartbeats))))
+			planned := Decide(calm(crowd(Many(c.silent, "s", Due), Many(c.all-c.silent, "b", Heartbeats))))
 			if n := Tally(planned); n[plan.ActEnd] != c.want || n[plan.ActHold] != c.silent-c.want {
 				t.Errorf("decided %v, want %d ended", n, c.want)
 			}
@@ -58,7 +58,7 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 func TestSilenceBrakeCountsWhateverTTLARecordNames(t *testing.T) {
 	t.Parallel()
 	longest := WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = math.MaxInt64 })
-	planned := plan.Decide(calm(crowd(Many(10, "s", Due, longest))))
+	planned := Decide(calm(crowd(Many(10, "s", Due, longest))))
 	if n := Tally(planned); n[plan.ActHold] != 10 || !HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") {
 		t.Errorf("decided %v under %+v, want all held", n, planned.Brakes)
 	}
@@ -69,7 +69,7 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	a, b := InZone("az-a"), InZone("az-b")
 	t.Run("a zone in trouble is held, another is not", func(t *testing.T) {
 		t.Parallel()
-		planned := plan.Decide(calm(crowd(Many(3, "a", Due, a), Many(2, "b", Due, b), Many(20, "c", Heartbeats, b))))
+		planned := Decide(calm(crowd(Many(3, "a", Due, a), Many(2, "b", Due, b), Many(20, "c", Heartbeats, b))))
 		if n := Tally(planned); n[plan.ActEnd] != 2 || n[plan.ActHold] != 3 {
 			t.Errorf("decided %v", n)
 		}
@@ -79,7 +79,7 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	})
 	t.Run("two silent in each of several zones are too many for the registry", func(t *testing.T) {
 		t.Parallel()
-		planned := plan.Decide(calm(crowd(Many(2, "a", Due, a), Many(2, "b", Due, b), Many(2, "c", Heartbeats, a))))
+		planned := Decide(calm(crowd(Many(2, "a", Due, a), Many(2, "b", Due, b), Many(2, "c", Heartbeats, a))))
 		if n := Tally(planned); n[plan.ActEnd] != 0 || n[plan.ActHold] != 4 || !HeldBy(planned, plan.BrakeHeartbeats, "") {
 			t.Errorf("decided %v, brakes %+v", n, planned.Brakes)
 		}
@@ -87,14 +87,14 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	t.Run("a zone without an id counts by its name", func(t *testing.T) {
 		t.Parallel()
 		nameOnly := func(s *Subject) { s.Lease.ZoneID, s.Instance.ZoneID = "", "" }
-		planned := plan.Decide(calm(crowd(Many(3, "a", Due, nameOnly), Many(20, "c", Heartbeats, b))))
+		planned := Decide(calm(crowd(Many(3, "a", Due, nameOnly), Many(20, "c", Heartbeats, b))))
 		if !HeldBy(planned, plan.BrakeHeartbeats, "eu-west-1a") || Tally(planned)[plan.ActEnd] != 0 {
 			t.Errorf("brakes %+v", planned.Brakes)
 		}
 	})
 	t.Run("without any zone the registry alone counts, and each lease once", func(t *testing.T) {
 		t.Parallel()
-		planned := plan.Decide(calm(crowd(Many(2, "a", Due, InZone("")))))
+		planned := Decide(calm(crowd(Many(2, "a", Due, InZone("")))))
 		if n := Tally(planned); n[plan.ActEnd] != 2 {
 			t.Errorf("decided %v, brakes %+v", n, planned.Brakes)
 		}
@@ -120,7 +120,7 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 			v := calm(crowd(Many(3, "a", Due), Many(7, "b", Heartbeats), Many(20, "x", Heartbeats, InZone("az-x"))))
 			Add(&v, Holds("i-c", c.fourth...))
 			ended := 0
-			for _, verdict := range plan.Decide(v).With(plan.ActEnd) {
+			for _, verdict := range Decide(v).With(plan.ActEnd) {
 				if verdict.InstanceID < "i-b" {
 					ended++
 				}
@@ -147,7 +147,7 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		others []Subject
-		world  []func(*plan.View)
+		world  []func(*World)
 		held   bool
 	}{
 		{"seven that beat", Many(7, "b", Heartbeats), nil, false},
@@ -192,7 +192,7 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 		{"one revoked for silence in another zone", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), InZone("az-x"), Revoked(lease.CauseHeartbeatLost, time.Minute))), nil, true},
 		{"one lease that cannot be read", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c")), true},
 		{"one lease that cannot be read, not shown by EC2", Many(7, "b", Heartbeats), with(Bad(plan.BadLease, "i-c")), true},
-		{"one lease that cannot be read, but beats", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *plan.View) {
+		{"one lease that cannot be read, but beats", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *World) {
 			v.Snapshot.Heartbeats["i-c"] = lease.Heartbeat{Held: true}
 		}), false},
 		{"one of those that beat has a heartbeat that cannot be read", Many(7, "b", Heartbeats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
@@ -206,7 +206,7 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 				change(&v)
 			}
 			ended := 0
-			for _, verdict := range plan.Decide(v).With(plan.ActEnd) {
+			for _, verdict := range Decide(v).With(plan.ActEnd) {
 				if verdict.InstanceID < "i-b" {
 					ended++
 				}
@@ -220,10 +220,10 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 
 func TestWhileTheSilenceBrakeHoldsNobodyIsMarked(t *testing.T) {
 	t.Parallel()
-	if n := Tally(plan.Decide(calm(crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
+	if n := Tally(Decide(calm(crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
 		t.Errorf("decided %v", n)
 	}
-	if n := Tally(plan.Decide(calm(crowd(Many(3, "s", Silent(0)), Many(7, "b", Heartbeats))))); n[plan.ActMark] != 3 {
+	if n := Tally(Decide(calm(crowd(Many(3, "s", Silent(0)), Many(7, "b", Heartbeats))))); n[plan.ActMark] != 3 {
 		t.Errorf("decided %v", n)
 	}
 }
@@ -233,12 +233,12 @@ func TestWhileTheSilenceBrakeHoldsNobodyIsMarked(t *testing.T) {
 func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))
-	held := plan.Decide(v).Brakes
+	held := Decide(v).Brakes
 	for n := range held {
 		held[n].Since = Ago(4 * time.Hour)
 	}
 	v.Snapshot.Checkpoint.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(Ago(3*time.Hour), lease.BrakeHeartbeats, held, lease.By{Actor: "ada"})
-	again := plan.Decide(v).Brakes
+	again := Decide(v).Brakes
 	if able := v.Snapshot.Registry.Stands(again); len(held) == 0 || len(able) != len(held) || !able[0].Since.Equal(Noon) {
 		t.Errorf("of %v, held again, %v can be lifted", again, able)
 	}
@@ -247,14 +247,14 @@ func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.
 func TestDeclaredCausesAreNotRationed(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(100, "t", Over(time.Minute)), Many(100, "r", Revoked(lease.CauseRelease, 0)), Many(50, "s", Due))
-	if n := Tally(plan.Decide(v)); n[plan.ActEnd] != 200 || n[plan.ActHold] != 50 {
+	if n := Tally(Decide(v)); n[plan.ActEnd] != 200 || n[plan.ActHold] != 50 {
 		t.Errorf("decided %v", n)
 	}
 }
 
 func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 	t.Parallel()
-	v := ViewOf(Holds("i-1", Silent(Long)))
+	v := WorldOf(Holds("i-1", Silent(Long)))
 	Unlisted(&v)
 	Undated(&v)
 	Ill(&v)
@@ -264,24 +264,24 @@ func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 		{Name: plan.BrakeHealth, Scope: "", Since: Noon, Reason: "alarm NOSPACE"},
 		{Name: plan.BrakeHealth, Scope: Here.String(), Since: Noon, Reason: "listing failed: RequestLimitExceeded"},
 	}
-	planned := plan.Decide(v)
+	planned := Decide(v)
 	if !slices.Equal(planned.Brakes, want) {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
 	if len(planned.Acting) != 0 {
 		t.Errorf("acting %v where all is held", planned.Acting)
 	}
-	if planned := plan.Decide(ViewOf(Holds("i-1"))); len(planned.Brakes) != 0 || planned.Acting[Here.String()] != Ago(Long) {
+	if planned := Decide(WorldOf(Holds("i-1"))); len(planned.Brakes) != 0 || planned.Acting[Here.String()] != Ago(Long) {
 		t.Errorf("brakes %+v, acting %v, though nothing is wrong", planned.Brakes, planned.Acting)
 	}
 }
 
 func TestAPassWithoutSilenceShowsNoBrakeOfSilence(t *testing.T) {
 	t.Parallel()
-	v := ViewOf(Holds("i-1", Due))
+	v := WorldOf(Holds("i-1", Due))
 	v.Policy.NoSilence = true
 	Ill(&v)
-	if planned := plan.Decide(v); len(planned.Brakes) != 0 {
+	if planned := Decide(v); len(planned.Brakes) != 0 {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
 }

@@ -32,15 +32,15 @@ type LocationCensus struct {
 	Stuck     int  // instances that EC2 refuses to terminate
 }
 
-// Census counts what the plan is about, in one pass over the records. missing is for how long a heartbeat has been missed.
-func (p Plan) Census(s lease.Snapshot, seen []LocationView, missing func(id string) time.Duration) Census {
+// Census counts what the plan is about, in one pass over the records.
+func (p Plan) Census(j *Joined, seen []LocationView) Census {
 	c := Census{
-		Mode: s.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
+		Mode: j.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
 		Locations: map[lease.Location]LocationCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
 		Overdue: map[lease.KeptReason]int{},
 	}
-	for i := range s.Launches {
-		c.Launches[s.Launches[i].State]++
+	for _, l := range j.Launches {
+		c.Launches[l.State]++
 	}
 	locations := map[lease.Location]*LocationCensus{}
 	for i := range seen {
@@ -52,7 +52,7 @@ func (p Plan) Census(s lease.Snapshot, seen []LocationView, missing func(id stri
 		c.Verdicts[v.Action]++
 		location := locations[v.Location]
 		if v.Instance != nil && v.Instance != last && location != nil && location.Listed { // of one instance there may be several
-			location.add(v, s.Registry.UUID)
+			location.add(v, j.Registry.UUID)
 			last = v.Instance
 		}
 		if v.Lease != nil {
@@ -62,7 +62,7 @@ func (p Plan) Census(s lease.Snapshot, seen []LocationView, missing func(id stri
 			c.Overdue[why]++
 		}
 		if v.Silence != nil {
-			c.Longest = max(c.Longest, missing(v.InstanceID))
+			c.Longest = max(c.Longest, v.Silence.Missing)
 		}
 	}
 	for location, counted := range locations {

@@ -15,12 +15,12 @@ import (
 type spec struct {
 	name    string
 	subject Subject
-	world   []func(*plan.View)
+	world   []func(*World)
 	want    Ruling
 }
 
-func (s spec) view() plan.View {
-	v := ViewOf(s.subject)
+func (s spec) view() World {
+	v := WorldOf(s.subject)
 	for _, change := range s.world {
 		change(&v)
 	}
@@ -39,7 +39,7 @@ func check(t *testing.T, specs []spec) {
 	}
 }
 
-func with(changes ...func(*plan.View)) []func(*plan.View) { return changes }
+func with(changes ...func(*World)) []func(*World) { return changes }
 
 var (
 	end     = Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}
@@ -53,11 +53,11 @@ var (
 
 func TestTerm(t *testing.T) {
 	t.Parallel()
-	modeSince := func(d time.Duration, mode lease.Mode) func(*plan.View) {
-		return func(v *plan.View) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
+	modeSince := func(d time.Duration, mode lease.Mode) func(*World) {
+		return func(v *World) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
 	}
-	checkpointedAgo := func(d time.Duration) func(*plan.View) {
-		return func(v *plan.View) {
+	checkpointedAgo := func(d time.Duration) func(*World) {
+		return func(v *World) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(d), Ago(d).Add(time.Minute)
 		}
 	}
@@ -71,11 +71,11 @@ func TestTerm(t *testing.T) {
 		{"over for a stopped instance too", Holds("i-1", Over(time.Minute), Is(lease.InstanceStopped)), nil, end},
 		{"over for one that never booted too", Holds("i-1", Over(time.Minute), Is(lease.InstancePending)), nil, end},
 		{"over while it beats", Holds("i-1", Over(time.Minute), Heartbeats), nil, end},
-		{"over within the term grace: the lease holds", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Policy.TermGrace = 61 * time.Second }), keep},
+		{"over within the term grace: the lease holds", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Policy.TermGrace = 61 * time.Second }), keep},
 		{"over just when acting began", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour)), end},
-		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(ActingFor(time.Hour), func(v *plan.View) { v.Policy.TermGrace = time.Minute }), end},
+		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(ActingFor(time.Hour), func(v *World) { v.Policy.TermGrace = time.Minute }), end},
 		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour - time.Second)), notice},
-		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Checkpoint = lease.Checkpoint{} }), notice},
+		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Snapshot.Checkpoint = lease.Checkpoint{} }), notice},
 		{"over, the last checkpoint just fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4 * time.Minute)), end},
 		{"over, the last checkpoint stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4*time.Minute + 1)), notice},
 		{"over, a checkpoint from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(-time.Hour)), notice},
@@ -84,8 +84,8 @@ func TestTerm(t *testing.T) {
 		{"over, paused", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModePaused)), notice},
 		{"over before it was armed", Holds("i-1", Over(time.Minute)), with(modeSince(30*time.Second, lease.ModeArmed)), notice},
 		{"over after it was armed", Holds("i-1", Over(30*time.Second)), with(modeSince(time.Minute, lease.ModeArmed), ActingFor(time.Minute)), end},
-		{"over while its location was held", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) { v.Snapshot.Checkpoint.Acting = nil }), notice},
-		{"over while another location was acted on", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
+		{"over while its location was held", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Snapshot.Checkpoint.Acting = nil }), notice},
+		{"over while another location was acted on", Holds("i-1", Over(time.Minute)), with(func(v *World) {
 			v.Snapshot.Checkpoint.Acting = map[string]time.Time{There.String(): Ago(Long)}
 		}), notice},
 		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, In(time.Second))), with(ActingFor(time.Minute)), waiting},
@@ -124,7 +124,7 @@ func TestAnExtensionCures(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Lease = &extended
-	if got, _ := RulingOn(t, ViewOf(s), "i-1"); got != keep {
+	if got, _ := RulingOn(t, WorldOf(s), "i-1"); got != keep {
 		t.Errorf("ruled %+v", got)
 	}
 }
@@ -150,7 +150,7 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 		{"seen shutting down, not by us", Holds("i-1", Is(lease.InstanceShuttingDown)), nil, keep},
 		{"seen shutting down, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceShuttingDown)), nil, keep},
 		{"in a location that is not swept", Holds("i-1", Over(time.Hour), WithLease(func(l *lease.Lease) { l.Region = There.Region }), Missing), nil, keep},
-		{"seen in another location than its lease says", Holds("i-1", Over(time.Minute)), with(func(v *plan.View) {
+		{"seen in another location than its lease says", Holds("i-1", Over(time.Minute)), with(func(v *World) {
 			v.Locations[0].Location = There
 			v.Locations = append(v.Locations, plan.LocationView{Location: Here, Dated: true})
 		}), report},
@@ -245,7 +245,7 @@ func TestReopenLeadsBackToWhereItCameFrom(t *testing.T) {
 		lease.StateActive:  Holds("i-1", Ended(time.Hour)),
 		lease.StateRevoked: Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Hour), Ended(time.Hour)),
 	} {
-		_, v := RulingOn(t, ViewOf(s), "i-1")
+		_, v := RulingOn(t, WorldOf(s), "i-1")
 		if again, err := v.Lease.Reopen(Noon, Jan); v.Action != plan.ActReopen || err != nil || again.State != state {
 			t.Errorf("%s: reopened as %s, %v", v.Action, again.State, err)
 		}
@@ -281,17 +281,17 @@ func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) 
 	t.Parallel()
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
 	half := []func(*Subject){adopting, adoptedFor(10 * time.Minute), without(lease.TagRegistry)}
-	allowed := func(v *plan.View) { v.Policy.CompleteAdoptions = true }
+	allowed := func(v *World) { v.Policy.CompleteAdoptions = true }
 	for name, c := range map[string]struct {
 		changes []func(*Subject)
-		world   []func(*plan.View)
+		world   []func(*World)
 		written bool
 	}{
 		"allowed":                              {half, with(allowed), true},
-		"paused":                               {half, with(allowed, func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }), true},
+		"paused":                               {half, with(allowed, func(v *World) { v.Snapshot.Registry.Mode = lease.ModePaused }), true},
 		"not allowed":                          {half, nil, false},
-		"observing":                            {half, with(allowed, func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }), false},
-		"perhaps set back":                     {half, with(allowed, func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRollback}} }), false},
+		"observing":                            {half, with(allowed, func(v *World) { v.Snapshot.Registry.Mode = lease.ModeObserve }), false},
+		"perhaps set back":                     {half, with(allowed, func(v *World) { v.Standing = []lease.Brake{{Name: lease.BrakeRollback}} }), false},
 		"a moment ago: whoever adopts sets it": {slices.Concat(half, []func(*Subject){adoptedFor(time.Minute)}), with(allowed), false},
 		"long ago: perhaps an old record":      {slices.Concat(half, []func(*Subject){adoptedFor(2 * time.Hour)}), with(allowed), false},
 		"another registry's":                   {slices.Concat(half, []func(*Subject){Foreign}), with(allowed), false},
@@ -306,12 +306,12 @@ func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(Holds("i-1", slices.Clone(c.changes)...))
+			v := WorldOf(Holds("i-1", slices.Clone(c.changes)...))
 			for _, change := range c.world {
 				change(&v)
 			}
 			written := false
-			for _, w := range plan.Decide(v).Tags {
+			for _, w := range Decide(v).Tags {
 				written = written || w.Key == lease.TagRegistry && w.Value == v.Snapshot.Registry.UUID && w.InstanceID == "i-1"
 			}
 			if written != c.written {
@@ -323,15 +323,15 @@ func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) 
 
 func TestNextIsWhenTimeAloneChangesThePlan(t *testing.T) {
 	t.Parallel()
-	v := ViewOf(Holds("i-1", Over(-time.Hour)), Holds("i-2", Over(-30*time.Minute)), Holds("i-3", Over(time.Minute)))
-	if got := plan.Decide(v).Next; !got.Equal(In(30 * time.Minute)) {
+	v := WorldOf(Holds("i-1", Over(-time.Hour)), Holds("i-2", Over(-30*time.Minute)), Holds("i-3", Over(time.Minute)))
+	if got := Decide(v).Next; !got.Equal(In(30 * time.Minute)) {
 		t.Errorf("next at %s", got)
 	}
 	v.Policy.TermGrace = 2 * time.Minute
-	if got := plan.Decide(v).Next; !got.Equal(In(time.Minute)) {
+	if got := Decide(v).Next; !got.Equal(In(time.Minute)) {
 		t.Errorf("with a term grace, next at %s", got)
 	}
-	if got := plan.Decide(ViewOf()).Next; !got.IsZero() {
+	if got := Decide(WorldOf()).Next; !got.IsZero() {
 		t.Errorf("with nothing to wait for, next at %s", got)
 	}
 }
@@ -339,39 +339,39 @@ func TestNextIsWhenTimeAloneChangesThePlan(t *testing.T) {
 func TestActingSince(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		change func(*plan.View)
+		change func(*World)
 		want   time.Time // zero: not acting
 	}{
-		"goes on": {func(*plan.View) {}, Ago(Long)},
-		"now, after a stale checkpoint": {func(v *plan.View) {
+		"goes on": {func(*World) {}, Ago(Long)},
+		"now, after a stale checkpoint": {func(v *World) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(time.Hour), Ago(59*time.Minute)
 		}, Noon},
-		"goes on over a weekend": {func(v *plan.View) {
+		"goes on over a weekend": {func(v *World) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(60*time.Hour), Noon
 		}, Ago(Long)},
-		"now, after a checkpoint that is dated ahead of EC2's clock": {func(v *plan.View) {
+		"now, after a checkpoint that is dated ahead of EC2's clock": {func(v *World) {
 			v.Snapshot.Checkpoint.Time = In(5 * time.Second)
 			Skewed(6 * time.Second)(v)
 		}, Noon},
-		"as the checkpoint says, if dated ahead of our clock, and not of EC2's": {func(v *plan.View) {
+		"as the checkpoint says, if dated ahead of our clock, and not of EC2's": {func(v *World) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = In(15*time.Second), In(time.Minute)
 			Skewed(-6 * time.Second)(v)
 		}, Ago(Long)},
-		"now, if the checkpoint does not know":  {func(v *plan.View) { v.Snapshot.Checkpoint.Acting = nil }, Noon},
+		"now, if the checkpoint does not know":  {func(v *World) { v.Snapshot.Checkpoint.Acting = nil }, Noon},
 		"now, if the checkpoint is ahead of us": {ActingFor(-time.Second), Noon},
-		"now, if armed since":                   {func(v *plan.View) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},
+		"now, if armed since":                   {func(v *World) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},
 		"as the checkpoint says, if armed by a clock that was ahead, and the checkpoint was written since": {ArmedAhead(7, 8), Ago(Long)},
 		"now, if armed by a clock that was ahead, and there is no checkpoint since":                        {ArmedAhead(8, 7), Noon},
-		"not while observing": {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
-		"not while paused":    {func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
+		"not while observing": {func(v *World) { v.Snapshot.Registry.Mode = lease.ModeObserve }, time.Time{}},
+		"not while paused":    {func(v *World) { v.Snapshot.Registry.Mode = lease.ModePaused }, time.Time{}},
 		"as the checkpoint says, while the listing fails": {Unlisted, Ago(Long)},
 		"not while the clock is wrong":                    {Skewed(11 * time.Second), time.Time{}},
 		"not while the clock is unchecked":                {Undated, time.Time{}},
 		"while etcd is ill: dates are kept":               {Ill, Ago(Long)},
 	} {
-		v := ViewOf()
+		v := WorldOf()
 		c.change(&v)
-		if got := plan.Decide(v).Acting[Here.String()]; !got.Equal(c.want) {
+		if got := Decide(v).Acting[Here.String()]; !got.Equal(c.want) {
 			t.Errorf("%s: since %s", name, got)
 		}
 	}

@@ -25,7 +25,7 @@ type outcome struct {
 }
 
 // outcomeOf decides, and says what comes of the instances that a view knows.
-func outcomeOf(v, among plan.View) outcome {
+func outcomeOf(v, among World) outcome {
 	o := outcome{ended: map[string]bool{}, marked: map[string]bool{}, paced: map[string]bool{}, removed: map[string]bool{}}
 	paid := map[string]bool{}
 	for _, l := range v.Snapshot.Leases {
@@ -33,7 +33,7 @@ func outcomeOf(v, among plan.View) outcome {
 			paid[l.Launch] = true
 		}
 	}
-	for _, verdict := range plan.Decide(v).Verdicts {
+	for _, verdict := range Decide(v).Verdicts {
 		id := verdict.InstanceID
 		switch {
 		case verdict.Action == plan.ActRemove:
@@ -62,7 +62,7 @@ func outcomeOf(v, among plan.View) outcome {
 func TestMoreThatIsDeadOnlyEverShrinksWhatEndsOfTheRest(t *testing.T) {
 	t.Parallel()
 	kinds := slices.Sorted(maps.Keys(Dead()))
-	worlds(t, func(t *rapid.T, v plan.View) {
+	worlds(t, func(t *rapid.T, v World) {
 		before := outcomeOf(v, v)
 		w := Copied(v)
 		for n := range rapid.IntRange(1, 4).Draw(t, "more") {
@@ -77,10 +77,10 @@ func TestMoreThatIsDeadOnlyEverShrinksWhatEndsOfTheRest(t *testing.T) {
 
 // shrinks compares the plans before and after a change from v to w. Trouble makes nothing due that was not. It may free
 // a turn at the rate, which then goes to what was due and waited for one; but the turns themselves never grow.
-func shrinks(t *rapid.T, v, w plan.View, before outcome) {
+func shrinks(t *rapid.T, v, w World, before outcome) {
 	after := outcomeOf(w, v)
 	fail := func(what string) {
-		t.Fatalf("%s\nbefore: %s\nafter: %s", what, Told(plan.Decide(v)), Told(plan.Decide(w)))
+		t.Fatalf("%s\nbefore: %s\nafter: %s", what, Told(Decide(v)), Told(Decide(w)))
 	}
 	for id := range after.ended {
 		if !before.ended[id] && !before.paced[id] {
@@ -102,16 +102,16 @@ func shrinks(t *rapid.T, v, w plan.View, before outcome) {
 	}
 }
 
-func known(v plan.View, id string) bool {
+func known(v World, id string) bool {
 	return slices.ContainsFunc(v.Snapshot.Leases, func(l lease.Lease) bool { return l.InstanceID == id }) ||
 		slices.ContainsFunc(v.Locations, func(p plan.LocationView) bool { return SeenIn(p, id) != nil })
 }
 
 // doubts are changes to a world: each takes away something that was known of what is there.
-func doubts() map[string]func(*rapid.T, *plan.View) {
+func doubts() map[string]func(*rapid.T, *World) {
 	some := func(t *rapid.T, label string) bool { return rapid.Bool().Draw(t, label) }
-	eachLocation := func(change func(*rapid.T, *plan.LocationView)) func(*rapid.T, *plan.View) {
-		return func(t *rapid.T, v *plan.View) {
+	eachLocation := func(change func(*rapid.T, *plan.LocationView)) func(*rapid.T, *World) {
+		return func(t *rapid.T, v *World) {
 			for n := range v.Locations {
 				if some(t, "here") {
 					change(t, &v.Locations[n])
@@ -122,7 +122,7 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 	vanish := func(t *rapid.T, p *plan.LocationView) {
 		p.Instances = slices.DeleteFunc(p.Instances, func(lease.Instance) bool { return some(t, "gone") })
 	}
-	return map[string]func(*rapid.T, *plan.View){
+	return map[string]func(*rapid.T, *World){
 		"listings without some instances": eachLocation(vanish),
 		"listings that failed":            eachLocation(func(_ *rapid.T, p *plan.LocationView) { p.Err = "failed" }),
 		"listings that failed, and show little": eachLocation(func(t *rapid.T, p *plan.LocationView) {
@@ -145,7 +145,7 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 				}
 			}
 		}),
-		"bad leases": func(t *rapid.T, v *plan.View) {
+		"bad leases": func(t *rapid.T, v *World) {
 			v.Snapshot.Leases = slices.DeleteFunc(v.Snapshot.Leases, func(l lease.Lease) bool {
 				// What was ended of late counts against launches for as long as it can be read.
 				if recent := v.Now.Sub(l.RevokedAt) < v.Policy.RateWindow; recent || !some(t, "bad") {
@@ -155,7 +155,7 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 				return true
 			})
 		},
-		"bad heartbeats": func(t *rapid.T, v *plan.View) {
+		"bad heartbeats": func(t *rapid.T, v *World) {
 			for _, l := range v.Snapshot.Leases {
 				// What a heartbeat tells against its lease's record is lost with it, and is no reason to let the lease outlast
 				// its term: unreadable heartbeats may be those of newer sidecars.
@@ -165,7 +165,7 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 				}
 			}
 		},
-		"bad launches": func(t *rapid.T, v *plan.View) {
+		"bad launches": func(t *rapid.T, v *World) {
 			v.Snapshot.Launches = slices.DeleteFunc(v.Snapshot.Launches, func(l lease.Launch) bool {
 				if some(t, "bad") {
 					Bad("launch", l.Token)(v)
@@ -174,19 +174,19 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 				return false
 			})
 		},
-		"leaders that change": func(_ *rapid.T, v *plan.View) {
+		"leaders that change": func(_ *rapid.T, v *World) {
 			v.Snapshot.Checkpoint.Leaderships = append(v.Snapshot.Checkpoint.Leaderships, Noon, Noon, Noon)
 		},
-		"a new leader": func(_ *rapid.T, v *plan.View) { v.Leadership.Checkpointed = false },
-		"etcd ill":     func(_ *rapid.T, v *plan.View) { Ill(v) },
-		"no witnesses": func(t *rapid.T, v *plan.View) {
+		"a new leader": func(_ *rapid.T, v *World) { v.Leadership.Checkpointed = false },
+		"etcd ill":     func(_ *rapid.T, v *World) { Ill(v) },
+		"no witnesses": func(t *rapid.T, v *World) {
 			for id, s := range v.Silences {
 				if s.Witness = false; some(t, id) {
 					v.Silences[id] = s
 				}
 			}
 		},
-		"keys that this leader never saw": func(t *rapid.T, v *plan.View) {
+		"keys that this leader never saw": func(t *rapid.T, v *World) {
 			for _, l := range v.Snapshot.Leases {
 				s, judged := v.Silences[l.InstanceID]
 				// A boot that nothing was heard of yet is no silence, by §7.
@@ -196,21 +196,21 @@ func doubts() map[string]func(*rapid.T, *plan.View) {
 				}
 			}
 		},
-		"registry not armed": func(t *rapid.T, v *plan.View) {
+		"registry not armed": func(t *rapid.T, v *World) {
 			v.Snapshot.Registry.Mode = Pick(t, "mode", lease.ModeObserve, lease.ModePaused)
 		},
-		"registry armed just now": func(_ *rapid.T, v *plan.View) { v.Snapshot.Registry.ModeSince = Noon },
-		"no checkpoint": func(_ *rapid.T, v *plan.View) {
+		"registry armed just now": func(_ *rapid.T, v *World) { v.Snapshot.Registry.ModeSince = Noon },
+		"no checkpoint": func(_ *rapid.T, v *World) {
 			v.Snapshot.Checkpoint.Acting, v.Snapshot.Checkpoint.Time = nil, time.Time{}
 		},
-		"no silence judged": func(_ *rapid.T, v *plan.View) { v.Policy.NoSilence = true },
+		"no silence judged": func(_ *rapid.T, v *World) { v.Policy.NoSilence = true },
 	}
 }
 
 func TestMoreDoubtOnlyEverShrinksWhatEnds(t *testing.T) {
 	t.Parallel()
 	kinds := slices.Sorted(maps.Keys(doubts()))
-	worlds(t, func(t *rapid.T, v plan.View) {
+	worlds(t, func(t *rapid.T, v World) {
 		before := outcomeOf(v, v)
 		w := Copied(v)
 		for range rapid.IntRange(1, 3).Draw(t, "doubts") {

@@ -33,7 +33,7 @@ func date(t *rapid.T) time.Time {
 }
 
 // worlds checks a property in many worlds.
-func worlds(t *testing.T, property func(*rapid.T, plan.View)) {
+func worlds(t *testing.T, property func(*rapid.T, World)) {
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
 		for range 5 {
@@ -43,8 +43,8 @@ func worlds(t *testing.T, property func(*rapid.T, plan.View)) {
 }
 
 // drawView draws a whole world: mostly armed and well, so that much is ended, and sometimes anything but.
-func drawView(t *rapid.T) plan.View {
-	v := ViewOf()
+func drawView(t *rapid.T) World {
+	v := WorldOf()
 	p := &v.Policy
 	p.SilentMin, p.SilentShare = Pick(t, "silent min", 0, 2, 2, 6), Pick(t, "silent share", 0, 0.3, 0.9)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 0, 1, 2, 5, 5), Pick(t, "rate share", 0.05, 0.3, 0.9)
@@ -118,7 +118,7 @@ func drawLaunch(t *rapid.T, token string) lease.Launch {
 }
 
 // drawSubject draws an instance with a lease, or without one and of some launch, or of none.
-func drawSubject(t *rapid.T, v plan.View, id string) Subject {
+func drawSubject(t *rapid.T, v World, id string) Subject {
 	s := Holds(id, InZone(Pick(t, "zone", "az-a", "az-b")))
 	if len(v.Snapshot.Launches) > 0 && OneIn(t, 3, "of a launch") {
 		l := &v.Snapshot.Launches[rapid.IntRange(0, len(v.Snapshot.Launches)-1).Draw(t, "which")]
@@ -196,7 +196,7 @@ func drawInstance(t *rapid.T, s *Subject) {
 }
 
 // putDrawn adds a subject where it is.
-func putDrawn(v *plan.View, t *rapid.T, s Subject) {
+func putDrawn(v *World, t *rapid.T, s Subject) {
 	at := 0
 	if s.Instance != nil && s.Instance.Location == There || s.Lease != nil && s.Lease.Region == There.Region {
 		at = 1

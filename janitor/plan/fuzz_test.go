@@ -52,7 +52,7 @@ func FuzzJudge(f *testing.F) {
 				change(&s)
 			}
 		}
-		v := ViewOf(s)
+		v := WorldOf(s)
 		v.Snapshot.Heartbeats, v.Silences = map[string]lease.Heartbeat{}, map[string]plan.Silence{}
 		hb, err := lease.Decode[lease.Heartbeat]("heartbeat", "i-1", heartbeat)
 		if present := err == nil; present {
@@ -62,7 +62,7 @@ func FuzzJudge(f *testing.F) {
 		} else {
 			v.Silences["i-1"] = plan.Silence{For: time.Duration(world>>3) * 3 * time.Minute, Seen: world&8 != 0, Witness: world&16 != 0}
 		}
-		for _, verdict := range plan.Decide(v).Verdicts {
+		for _, verdict := range Decide(v).Verdicts {
 			if verdict.Action == plan.ActEnd || verdict.Action == plan.ActOrphan {
 				wantDue(t, l, s, v.Silences["i-1"], world)
 			}

@@ -57,7 +57,7 @@ func TestSilence(t *testing.T) {
 		{"exempt: reported", Holds("i-1", Silent(Long), Exempt, passed), nil, report},
 		{"not ours by value: reported", Holds("i-1", Silent(Long), Foreign, passed), nil, report},
 		{"silent and its term over: the date decides", Holds("i-1", Silent(0), Over(time.Minute)), nil, end},
-		{"a single pass judges no silence", Holds("i-1", Silent(Long), passed), with(func(v *plan.View) { v.Policy.NoSilence = true }), report},
+		{"a single pass judges no silence", Holds("i-1", Silent(Long), passed), with(func(v *World) { v.Policy.NoSilence = true }), report},
 		{"not in the memory of this leader: nothing is concluded", Holds("i-1", Silent(Long), passed, func(s *Subject) { s.Silence = nil }), nil, keep},
 	})
 }
@@ -93,8 +93,8 @@ func TestSilenceIsHeld(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
-	leaderships := func(n int, d time.Duration) func(*plan.View) {
-		return func(v *plan.View) {
+	leaderships := func(n int, d time.Duration) func(*World) {
+		return func(v *World) {
 			for range n {
 				v.Snapshot.Checkpoint.Leaderships = append(v.Snapshot.Checkpoint.Leaderships, Ago(d))
 			}
@@ -123,12 +123,12 @@ func TestSilenceIsHeld(t *testing.T) {
 func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
-	newer := func(kind string) func(*plan.View) {
-		return func(v *plan.View) {
+	newer := func(kind string) func(*World) {
+		return func(v *World) {
 			v.Snapshot.Bad = append(v.Snapshot.Bad, lease.BadRecord{Kind: kind, ID: "i-1", Err: &lease.SchemaError{Kind: kind, ID: "i-1", Schema: 9}})
 		}
 	}
-	left := func(changes ...func(*lease.Launch)) func(*plan.View) {
+	left := func(changes ...func(*lease.Launch)) func(*World) {
 		return Launches(Launch("launch-of-i-1", lease.LaunchClosed, append(changes, Looked(Long, "i-1"))...))
 	}
 	check(t, []spec{
@@ -137,12 +137,12 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 		{"its lease, while its launch was closed: no orphan", Holds("i-1", Bare), with(Bad(plan.BadLease, "i-1"), left()), report},
 		{"its launch, which was closed: untracked", Holds("i-1", Bare), with(Bad("launch", "launch-of-i-1")), report},
 	})
-	for name, change := range map[string]func(*plan.View){"cannot be read": Bad(plan.BadHeartbeat, "i-1"), "is of a newer schema": newer(plan.BadHeartbeat)} {
+	for name, change := range map[string]func(*World){"cannot be read": Bad(plan.BadHeartbeat, "i-1"), "is of a newer schema": newer(plan.BadHeartbeat)} {
 		t.Run("its heartbeat "+name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(Holds("i-1", Silent(Long), passed))
+			v := WorldOf(Holds("i-1", Silent(Long), passed))
 			change(&v)
-			planned := plan.Decide(v)
+			planned := Decide(v)
 			if n := Tally(planned); n[plan.ActReport] != 2 || len(planned.Verdicts) != 2 {
 				t.Errorf("decided %v, want the lease and the record reported", n)
 			}
@@ -150,7 +150,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	}
 	t.Run("its heartbeat, while its launch was closed: an orphan all the same", func(t *testing.T) {
 		t.Parallel()
-		v := ViewOf(Holds("i-1", Bare))
+		v := WorldOf(Holds("i-1", Bare))
 		left()(&v)
 		Bad(plan.BadHeartbeat, "i-1")(&v)
 		if got, _ := RulingOn(t, v, "i-1"); got.Action != plan.ActOrphan {
@@ -159,9 +159,9 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	})
 	t.Run("its heartbeat: the date decides", func(t *testing.T) {
 		t.Parallel()
-		v := ViewOf(Holds("i-1", Heartbeats, Over(time.Minute)))
+		v := WorldOf(Holds("i-1", Heartbeats, Over(time.Minute)))
 		Bad(plan.BadHeartbeat, "i-1")(&v)
-		if n := Tally(plan.Decide(v)); n[plan.ActEnd] != 1 {
+		if n := Tally(Decide(v)); n[plan.ActEnd] != 1 {
 			t.Errorf("decided %v", n)
 		}
 	})
@@ -181,7 +181,7 @@ func TestNextOfASilence(t *testing.T) {
 		"boot grace since the grant":   {Holds("i-1", dateless, Silent(0), Unseen, WithLease(func(l *lease.Lease) { l.GrantedAt = Ago(10 * time.Minute) })), 20 * time.Minute},
 		"boot grace since it was seen": {Holds("i-1", dateless, Silent(0), Unseen, WithSilence(func(s *plan.Silence) { s.Started = time.Minute })), 29 * time.Minute},
 	} {
-		if got := plan.Decide(ViewOf(c.subject)).Next; !got.Equal(In(c.want)) {
+		if got := Decide(WorldOf(c.subject)).Next; !got.Equal(In(c.want)) {
 			t.Errorf("%s: next at %s", name, got)
 		}
 	}
@@ -189,8 +189,8 @@ func TestNextOfASilence(t *testing.T) {
 
 func TestAMarkWithoutAWitnessSaysSo(t *testing.T) {
 	t.Parallel()
-	_, lone := RulingOn(t, ViewOf(Holds("i-1", Silent(0), Alone)), "i-1")
-	_, seen := RulingOn(t, ViewOf(Holds("i-1", Silent(0))), "i-1")
+	_, lone := RulingOn(t, WorldOf(Holds("i-1", Silent(0), Alone)), "i-1")
+	_, seen := RulingOn(t, WorldOf(Holds("i-1", Silent(0))), "i-1")
 	if !strings.Contains(lone.Reason, "nothing else of its zone") || strings.Contains(seen.Reason, "zone") {
 		t.Errorf("reasons %q and %q", lone.Reason, seen.Reason)
 	}

@@ -31,53 +31,17 @@ type Written struct {
 	Leased  string
 }
 
-// tagOf is the date on the tag of an instance, as far as it is known.
-func (c *situation) tagOf(i *lease.Instance) lease.Expiry {
-	if w := c.Written[i.ID]; w.Expires.Number > 0 {
-		return w.Expires
-	}
-	return i.Expiry()
-}
-
 // tagWrites are the tags that instances lack by their leases. Never while observing: another registry's janitor, or none,
 // may be what counts then.
 func (c *situation) tagWrites() []TagWrite {
-	if c.Snapshot.Registry.Mode == lease.ModeObserve {
+	if c.Registry.Mode == lease.ModeObserve {
 		return nil
 	}
 	everything := c.standsStill()
 	var all []TagWrite
-	for n := range c.Snapshot.Leases {
-		l := &c.Snapshot.Leases[n]
-		i := c.instanceOf(l)
-		if c.Policy.CompleteAdoptions && !everything && i != nil && l.Completable(c.Now, i) {
-			all = append(all, TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Snapshot.Registry.UUID})
-		}
-		if l.State != lease.StateActive {
-			continue
-		}
-		if i == nil || !i.Alive() || !i.ManagedBy(c.Snapshot.Registry.UUID) || !l.Binds(*i) {
-			continue
-		}
-		// What is pending may not show its volumes yet, and they bear the tag before it does.
-		whole := i.State != lease.InstancePending || l.ClientToken == ""
-		if leased := l.LeasedTag(); whole && i.Tags[lease.TagLeased] != leased && c.Written[i.ID].Leased != leased {
-			w := TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagLeased, Value: leased}
-			if l.ClientToken != "" { // what was adopted brought volumes that may be anybody's
-				w.Attached = i.Attached
-			}
-			all = append(all, w)
-		}
-		tag := c.tagOf(i)
-		keys := lease.Compare(*l, tag)
-		switch {
-		case keys.State != lease.TagBehind || keys.Earlier && everything:
-		case c.over(l) && l.KeptSince.IsZero(): // first it must be on record that the tag kept it, or nobody would mark it first
-		default:
-			all = append(all, TagWrite{
-				Location: i.Location, InstanceID: i.ID, Key: lease.TagExpires, Value: keys.Write.String(), Expires: keys.Write,
-				Soonest: soonest(l.ExpiresAt, tag.At), Ahead: tag.Number > 0 && c.farAhead(tag.At) && c.farAhead(l.ExpiresAt),
-			})
+	for n := range c.Rows {
+		if l := &c.Rows[n]; l.writes {
+			all = c.tagsOf(l, everything, all)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b TagWrite) int {
@@ -86,6 +50,36 @@ func (c *situation) tagWrites() []TagWrite {
 		}
 		return a.Soonest.Compare(b.Soonest)
 	})
+	return all
+}
+
+// tagsOf adds the tags that one instance lacks by its lease.
+func (c *situation) tagsOf(l *Row, everything bool, all []TagWrite) []TagWrite {
+	i := l.Instance
+	if c.Policy.CompleteAdoptions && !everything && l.Completable(c.Now, i) {
+		all = append(all, TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Registry.UUID})
+	}
+	if l.State != lease.StateActive || !i.Alive() || !i.ManagedBy(c.Registry.UUID) || !l.Binds(*i) {
+		return all
+	}
+	// What is pending may not show its volumes yet, and they bear the tag before it does.
+	whole := i.State != lease.InstancePending || l.ClientToken == ""
+	if leased := l.LeasedTag(); whole && i.Tags[lease.TagLeased] != leased && l.written.Leased != leased {
+		w := TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagLeased, Value: leased}
+		if l.ClientToken != "" { // what was adopted brought volumes that may be anybody's
+			w.Attached = i.Attached
+		}
+		all = append(all, w)
+	}
+	switch {
+	case l.keys.State != lease.TagBehind || l.keys.Earlier && everything:
+	case c.over(l) && l.KeptSince.IsZero(): // first it must be on record that the tag kept it, or nobody would mark it first
+	default:
+		all = append(all, TagWrite{
+			Location: i.Location, InstanceID: i.ID, Key: lease.TagExpires, Value: l.keys.Write.String(), Expires: l.keys.Write,
+			Soonest: soonest(l.ExpiresAt, l.tag.At), Ahead: l.tag.Number > 0 && c.farAhead(l.tag.At) && c.farAhead(l.ExpiresAt),
+		})
+	}
 	return all
 }
 
@@ -114,24 +108,22 @@ func (c *situation) standsStill() bool {
 
 // behindItsTag raises the record of an active lease of which the tag is the newer word, or promises more than anybody has
 // taken back. It reports whether it did.
-func (c *situation) behindItsTag(l *lease.Lease, i *lease.Instance) bool {
-	tag := c.tagOf(i)
-	state := lease.Compare(*l, tag).State
-	if state != lease.RecordBehind && state != lease.RecordEarlier {
+func (c *situation) behindItsTag(l *Row) bool {
+	if l.keys.State != lease.RecordBehind && l.keys.State != lease.RecordEarlier {
 		return false
 	}
-	c.say(l, ActRaise, fmt.Sprintf("its tag %s says %q: the record is older", lease.TagExpires, tag)).Tag = tag
+	c.say(l, ActRaise, fmt.Sprintf("its tag %s says %q: the record is older", lease.TagExpires, l.tag)).Tag = l.tag
 	return true
 }
 
 // bothPassed reports whether record and tag of a lease have passed.
-func (c *situation) bothPassed(l *lease.Lease, i *lease.Instance) bool {
-	return i != nil && c.over(l) && c.tagOf(i).Passed(c.Now, c.Policy.TermGrace)
+func (c *situation) bothPassed(l *Row) bool {
+	return l.Instance != nil && c.over(l) && l.tag.Passed(c.Now, c.Policy.TermGrace)
 }
 
 // keptByTag decides about a lease whose date has passed on record and not on its instance's tag. It reports whether it did.
-func (c *situation) keptByTag(l *lease.Lease, i *lease.Instance, over string) bool {
-	tag := c.tagOf(i)
+func (c *situation) keptByTag(l *Row, over string) bool {
+	tag := l.tag
 	if tag.Passed(c.Now, c.Policy.TermGrace) {
 		return false
 	}
@@ -150,7 +142,7 @@ func says(tag lease.Expiry) string {
 }
 
 // kept notes, or reports, what keeps an instance whose date has passed.
-func (c *situation) kept(l *lease.Lease, why lease.KeptReason, reason string) {
+func (c *situation) kept(l *Row, why lease.KeptReason, reason string) {
 	if l.KeptSince.IsZero() || l.KeptReason != why || l.Mark != nil && l.Mark.Cause == lease.CauseExpired {
 		c.say(l, ActKept, reason).Kept = why
 		return
@@ -159,10 +151,10 @@ func (c *situation) kept(l *lease.Lease, why lease.KeptReason, reason string) {
 }
 
 // keptRevoked decides about a revoked lease that its instance's tag holds back. It reports whether it did.
-func (c *situation) keptRevoked(l *lease.Lease, i *lease.Instance) bool {
-	tag := c.tagOf(i)
+func (c *situation) keptRevoked(l *Row) bool {
+	tag := l.tag
 	switch {
-	case lease.Compare(*l, tag).State == lease.RecordBehind:
+	case l.keys.State == lease.RecordBehind:
 		reason := fmt.Sprintf("revoked (%s), but its tag %s says %q, which is newer than its record", l.Cause, lease.TagExpires, tag)
 		if l.TagNumber != tag.Number {
 			c.say(l, ActNoteTag, reason).Tag = tag
@@ -171,7 +163,7 @@ func (c *situation) keptRevoked(l *lease.Lease, i *lease.Instance) bool {
 		}
 	case l.Cause == lease.CauseExpired && !tag.Passed(c.Now, c.Policy.TermGrace):
 		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+says(tag)+"; `lease revoke` ends it")
-	case l.Cause == lease.CauseFailedCreation && i.Leased():
+	case l.Cause == lease.CauseFailedCreation && l.Instance.Leased():
 		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` lets it go")
 	default:
 		return false
@@ -180,7 +172,7 @@ func (c *situation) keptRevoked(l *lease.Lease, i *lease.Instance) bool {
 }
 
 // stuck notes, or reports, what keeps the instance of a revoked lease.
-func (c *situation) stuck(l *lease.Lease, why lease.KeptReason, reason string) {
+func (c *situation) stuck(l *Row, why lease.KeptReason, reason string) {
 	if l.Stuck != reason || l.KeptReason != why {
 		c.say(l, ActStuck, reason).Kept = why
 		return
@@ -191,37 +183,48 @@ func (c *situation) stuck(l *lease.Lease, why lease.KeptReason, reason string) {
 // setBackByTags trips the brake that holds everything if tags say that the registry was set back to an older state: many
 // records are behind theirs, or an instance that was leased has no record.
 func (c *situation) setBackByTags() {
-	lifted, unrecorded := time.Time{}, 0
-	for _, said := range c.Snapshot.Registry.Resumed {
-		if said.Name == lease.BrakeRollback && said.Scope == "" {
-			lifted, unrecorded = latest(lifted, said.At), max(unrecorded, said.Count)
-		}
-	}
-	behind, all := 0, 0
-	for n := range c.Snapshot.Leases {
-		l := &c.Snapshot.Leases[n]
-		i := c.instanceOf(l)
-		if l.State != lease.StateActive || i == nil || !i.Alive() || untouchable(c.Snapshot.Registry, l, i) != "" {
-			continue
-		}
-		all++
-		if lease.Compare(*l, c.tagOf(i)).State == lease.RecordBehind || c.raisedSince(l, lifted) {
-			behind++
-		}
-	}
-	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); behind > allowed {
+	older, all := c.tallied.older, c.tallied.comparable
+	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); older > allowed {
 		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d records were older than the tags of their instances within %s, more than %d",
-			behind, all, raisedMemory, allowed))
+			older, all, raisedMemory, allowed))
+	}
+	unrecorded := 0
+	for _, said := range c.Registry.Resumed {
+		if said.Name == lease.BrakeRollback && said.Scope == "" {
+			unrecorded = max(unrecorded, said.Count)
+		}
 	}
 	if n := len(c.leasedUnrecorded); n > unrecorded {
 		c.stand(lease.BrakeRollback, fmt.Sprintf("%d instances were leased by their tag %s, such as %s, and there is no record of them",
 			n, lease.TagLeased, slices.Min(c.leasedUnrecorded)))
-		c.tally(lease.BrakeRollback, "", n)
+		c.tallyBrake(lease.BrakeRollback, "", n)
+	}
+}
+
+// rollbackLifted is when a person lifted the brake last.
+func (c *situation) rollbackLifted() (lifted time.Time) {
+	for _, said := range c.Registry.Resumed {
+		if said.Name == lease.BrakeRollback && said.Scope == "" {
+			lifted = latest(lifted, said.At)
+		}
+	}
+	return lifted
+}
+
+// countOlder counts a record that is older than its tag, or was so a short while ago, and after a date.
+func (c *situation) countOlder(l *Row, since time.Time) {
+	i := l.Instance
+	if l.State != lease.StateActive || i == nil || !i.Alive() || l.kept != "" {
+		return
+	}
+	c.tallied.comparable++
+	if l.keys.State == lease.RecordBehind || l.raised && c.raisedSince(l, since) {
+		c.tallied.older++
 	}
 }
 
 // raisedSince reports whether the record of a lease was raised a short while ago, and after a date.
-func (c *situation) raisedSince(l *lease.Lease, since time.Time) bool {
+func (c *situation) raisedSince(l *Row, since time.Time) bool {
 	return slices.ContainsFunc(l.History, func(h lease.Transition) bool {
 		return h.Action == lease.ActionRaise && c.Now.Sub(h.Time).Abs() < raisedMemory && h.Time.After(since)
 	})

@@ -47,7 +47,7 @@ func TestATerminationForADateNeedsBothKeysPassed(t *testing.T) {
 		{"no tag", Holds("i-1", over, tagSays("")), nil, noted},
 		{"a malformed tag", Holds("i-1", over, tagSays("2026-03-01T11:00:00+00:00 1")), nil, noted},
 		{"a number that no tag may have", Holds("i-1", over, tagSays("2026-03-01T11:00:00Z 999000001")), nil, noted},
-		{"the tag within the grace", Holds("i-1", over, numbered(2, 2), tagAt(time.Second, 1)), with(func(v *plan.View) { v.Policy.TermGrace = 10 * time.Second }), noted},
+		{"the tag within the grace", Holds("i-1", over, numbered(2, 2), tagAt(time.Second, 1)), with(func(v *World) { v.Policy.TermGrace = 10 * time.Second }), noted},
 		{"kept by its tag, on record", Holds("i-1", over, tagSays(""), keptBy(lease.KeptByTag, 50*time.Second)), nil, report},
 		{"kept by its tag, which has passed now: notice first", Holds("i-1", over, keptBy(lease.KeptByTag, 50*time.Second)), nil, notice},
 		{"exempt until now: notice first", Holds("i-1", over, keptBy(lease.KeptByExempt, 50*time.Second)), nil, notice},
@@ -85,13 +85,13 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{"": plan.ActOrphan, "web.2": plan.ActOrphan, "i-other": plan.ActOrphan, "web.1": plan.ActReport, "i-left": plan.ActReport} {
-		v := ViewOf(Holds("i-left", BornOf("web"), leasedAs(value)))
+		v := WorldOf(Holds("i-left", BornOf("web"), leasedAs(value)))
 		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
 		got, verdict := RulingOn(t, v, "i-left")
 		if got.Action != want {
 			t.Errorf("leased as %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
 		}
-		if held := HeldBy(plan.Decide(v), lease.BrakeRollback, ""); held != (want == plan.ActReport) {
+		if held := HeldBy(Decide(v), lease.BrakeRollback, ""); held != (want == plan.ActReport) {
 			t.Errorf("leased as %q: everything held: %t", value, held)
 		}
 	}
@@ -103,7 +103,7 @@ func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
 		"2026-03-01T11:00:00Z": plan.ActOrphan, "none": plan.ActOrphan, "x": plan.ActOrphan,
 		"2026-03-01T11:00:00Z 2": plan.ActReport, "none 9": plan.ActReport,
 	} {
-		v := ViewOf(Holds("i-left", BornOf("web"), tagSays(value)))
+		v := WorldOf(Holds("i-left", BornOf("web"), tagSays(value)))
 		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
 		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
 			t.Errorf("its tag says %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
@@ -118,7 +118,7 @@ func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
 		"": plan.ActOrphan, "2026-03-01T11:59:00Z": plan.ActOrphan, "2026-03-01T12:30:00Z": plan.ActOrphan, "tomorrow": plan.ActOrphan,
 		"2026-03-01T12:30:01Z": plan.ActReport, "none": plan.ActReport,
 	} {
-		v := ViewOf(Holds("i-left", BornOf("web"), tagSays(value)))
+		v := WorldOf(Holds("i-left", BornOf("web"), tagSays(value)))
 		l := Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left"))
 		l.Term = lease.Duration(90 * time.Minute)
 		Launches(l)(&v)
@@ -137,15 +137,15 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 			l.History = append(l.History, lease.Transition{Time: Ago(d), Action: lease.ActionRaise})
 		})
 	}
-	released := func(d time.Duration, count int) func(*plan.View) {
-		return func(v *plan.View) {
+	released := func(d time.Duration, count int) func(*World) {
+		return func(v *World) {
 			v.Snapshot.Registry.Resumed = []lease.Resumption{{Brake: lease.Brake{Name: lease.BrakeRollback, Count: count}, At: Ago(d)}}
 		}
 	}
-	none := func(*plan.View) {}
+	none := func(*World) {}
 	for name, c := range map[string]struct {
 		subjects []Subject
-		change   func(*plan.View)
+		change   func(*World)
 		held     bool
 	}{
 		"two behind":                              {append(Many(2, "a", behind), Many(8, "b")...), none, false},
@@ -166,9 +166,9 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(c.subjects...)
+			v := WorldOf(c.subjects...)
 			c.change(&v)
-			planned := plan.Decide(v)
+			planned := Decide(v)
 			if HeldBy(planned, lease.BrakeRollback, "") != c.held {
 				t.Errorf("brakes %+v, want everything held: %t", planned.Brakes, c.held)
 			}
@@ -181,20 +181,20 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 
 func TestTheTagsThatAreWritten(t *testing.T) {
 	t.Parallel()
-	none := func(*plan.View) {}
-	observing := func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModeObserve }
-	paused := func(v *plan.View) { v.Snapshot.Registry.Mode = lease.ModePaused }
-	setBack := func(v *plan.View) { v.Standing = []lease.Brake{{Name: lease.BrakeRollback}} }
+	none := func(*World) {}
+	observing := func(v *World) { v.Snapshot.Registry.Mode = lease.ModeObserve }
+	paused := func(v *World) { v.Snapshot.Registry.Mode = lease.ModePaused }
+	setBack := func(v *World) { v.Standing = []lease.Brake{{Name: lease.BrakeRollback}} }
 	tomorrow := lease.Expiry{At: In(24 * time.Hour), Number: 3}.String()
 	for name, c := range map[string]struct {
 		subject Subject
-		change  func(*plan.View)
+		change  func(*World)
 		want    string // key and value
 	}{
 		"the keys agree": {Holds("i-1"), none, ""},
 		"behind":         {Holds("i-1", numbered(3, 0), tagAt(-time.Hour, 2)), none, "lapse:expires=" + tomorrow},
 		"none yet":       {Holds("i-1", numbered(3, 0), tagSays("")), none, "lapse:expires=" + tomorrow},
-		"behind, and written since": {Holds("i-1", numbered(3, 0), tagAt(-time.Hour, 2)), func(v *plan.View) {
+		"behind, and written since": {Holds("i-1", numbered(3, 0), tagAt(-time.Hour, 2)), func(v *World) {
 			v.Written = map[string]plan.Written{"i-1": {Expires: lease.Expiry{At: In(24 * time.Hour), Number: 3}}}
 		}, ""},
 		"behind, paused":                        {Holds("i-1", numbered(3, 0), tagAt(-time.Hour, 2)), paused, "lapse:expires=" + tomorrow},
@@ -219,10 +219,10 @@ func TestTheTagsThatAreWritten(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(c.subject)
+			v := WorldOf(c.subject)
 			c.change(&v)
 			got := ""
-			for _, w := range plan.Decide(v).Tags {
+			for _, w := range Decide(v).Tags {
 				got += w.Key + "=" + w.Value
 			}
 			if got != c.want {
@@ -237,9 +237,9 @@ func TestWhatPassesSoonestIsWrittenFirst(t *testing.T) {
 	at := func(id string, record, tag time.Duration) Subject {
 		return Holds(id, Over(-record), numbered(3, 0), tagAt(-tag, 2))
 	}
-	v := ViewOf(at("i-3", 9*time.Hour, 5*time.Hour), at("i-1", 8*time.Hour, time.Hour), Holds("i-4", leasedAs("")), at("i-2", 2*time.Hour, time.Hour+time.Minute))
+	v := WorldOf(at("i-3", 9*time.Hour, 5*time.Hour), at("i-1", 8*time.Hour, time.Hour), Holds("i-4", leasedAs("")), at("i-2", 2*time.Hour, time.Hour+time.Minute))
 	var got string
-	for _, w := range plan.Decide(v).Tags {
+	for _, w := range Decide(v).Tags {
 		got += w.InstanceID + " "
 	}
 	if want := "i-1 i-2 i-3 i-4 "; got != want {
@@ -251,7 +251,7 @@ func TestTheKillFunctionAsksBothKeysOfAFreshDescription(t *testing.T) {
 	t.Parallel()
 	p := plan.DefaultPolicy()
 	verdict := func(cause lease.Cause, s Subject) plan.Verdict {
-		v := ViewOf(s)
+		v := WorldOf(s)
 		return plan.Verdict{Cause: cause, Lease: &v.Snapshot.Leases[0], Instance: &v.Locations[0].Instances[0]}
 	}
 	for name, c := range map[string]struct {
@@ -291,7 +291,7 @@ func TestRecordsThatWereRaisedInNumberAloneCountForTheBrakeToo(t *testing.T) {
 			}
 			subjects = append(subjects, s)
 		}
-		held := plan.Standing(plan.Decide(ViewOf(subjects...)).Brakes)
+		held := plan.Standing(Decide(WorldOf(subjects...)).Brakes)
 		if got := len(held) > 0; got != stands {
 			t.Errorf("%d raised within a minute: %v stand", raised, held)
 		}

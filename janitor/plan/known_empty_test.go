@@ -13,7 +13,7 @@ import (
 func TestALaunchIsNotSettledByAListingThatIsOlderThanItsRecord(t *testing.T) {
 	t.Parallel()
 	for _, state := range []lease.LaunchState{lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed} {
-		v := ViewOf()
+		v := WorldOf()
 		Launches(Launch("t", state, func(l *lease.Launch) {
 			l.SettledAt, l.ClearedAt = Ago(365*24*time.Hour), Noon
 		}))(&v)

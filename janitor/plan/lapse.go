@@ -8,13 +8,12 @@ import (
 )
 
 // judge decides about one lease.
-func (c *situation) judge(l *lease.Lease) {
-	p, swept := c.location[l.Location()]
-	if !swept {
+func (c *situation) judge(l *Row) {
+	if l.location < 0 {
 		c.say(l, ActKeep, "its location "+l.Location().String()+" is not swept here")
 		return
 	}
-	i := c.instanceOf(l)
+	p, i := &c.Locations[l.location], l.Instance
 	switch l.State {
 	case lease.StateUnmanaged:
 		c.judgeUnmanaged(p, l, i)
@@ -29,22 +28,22 @@ func (c *situation) judge(l *lease.Lease) {
 	}
 }
 
-func (c *situation) judgeEnded(p LocationView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeEnded(p *LocationView, l *Row, i *lease.Instance) {
 	if i == nil || !i.Alive() {
 		c.judgeTombstone(p, l, i, "ended")
 		return
 	}
 	seen := "recorded as ended, but EC2 says " + string(i.State)
-	if i.ManagedBy(c.Snapshot.Registry.UUID) && l.Binds(*i) {
+	if i.ManagedBy(c.Registry.UUID) && l.Binds(*i) {
 		c.say(l, ActReopen, seen)
 		return
 	}
-	c.say(l, ActReport, seen+"; "+untouchable(c.Snapshot.Registry, l, i))
+	c.say(l, ActReport, seen+"; "+keptWords(l.kept))
 }
 
 // judgeUnmanaged keeps the record for as long as its launch is known: without it, the instance would be taken for what
 // a closed launch left as soon as somebody puts the tags back.
-func (c *situation) judgeUnmanaged(p LocationView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeUnmanaged(p *LocationView, l *Row, i *lease.Instance) {
 	if c.attempts[l.ClientToken] != nil || c.attempts[l.Bore] != nil {
 		c.say(l, ActKeep, "unmanaged; kept for as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
 		return
@@ -53,7 +52,7 @@ func (c *situation) judgeUnmanaged(p LocationView, l *lease.Lease, i *lease.Inst
 }
 
 // judgeTombstone lets go of a record that has served: retained long enough, and a full listing shows nothing of it.
-func (c *situation) judgeTombstone(p LocationView, l *lease.Lease, i *lease.Instance, state string) {
+func (c *situation) judgeTombstone(p *LocationView, l *Row, i *lease.Instance, state string) {
 	keepUntil := l.EndedAt.Add(c.Policy.Retention)
 	undated := l.EndedAt.IsZero()
 	if undated || c.Now.Before(keepUntil) || i != nil || !p.Listed() || p.ClockTrouble(c.Policy.MaxSkew) != "" {
@@ -63,7 +62,7 @@ func (c *situation) judgeTombstone(p LocationView, l *lease.Lease, i *lease.Inst
 	c.say(l, ActPurge, state+" since "+l.EndedAt.Format(time.RFC3339))
 }
 
-func (c *situation) judgeRevoked(p LocationView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && p.Absent[l.InstanceID]:
 		c.judgeAbsent(p, l)
@@ -81,7 +80,7 @@ func (c *situation) judgeRevoked(p LocationView, l *lease.Lease, i *lease.Instan
 }
 
 // judgeAbsent waits until an instance that should be gone has been absent for long enough to be.
-func (c *situation) judgeAbsent(p LocationView, l *lease.Lease) {
+func (c *situation) judgeAbsent(p *LocationView, l *Row) {
 	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		c.hold(l, BrakeClock, p.Location.String(), "not found by id")
 		return
@@ -104,8 +103,8 @@ func (c *situation) judgeAbsent(p LocationView, l *lease.Lease) {
 }
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
-func (c *situation) retry(p LocationView, l *lease.Lease, i *lease.Instance) {
-	if why := l.Untouchable(c.Snapshot.Registry.UUID, i); why != "" {
+func (c *situation) retry(p *LocationView, l *Row, i *lease.Instance) {
+	if why := l.kept; why != "" {
 		c.stuck(l, why, keptWords(why))
 		return
 	}
@@ -113,7 +112,7 @@ func (c *situation) retry(p LocationView, l *lease.Lease, i *lease.Instance) {
 		c.hold(l, BrakeClock, p.Location.String(), "revoked ("+string(l.Cause)+")")
 		return
 	}
-	if c.keptRevoked(l, i) {
+	if c.keptRevoked(l) {
 		return
 	}
 	due := l.TriedAt.Add(c.backoff(l))
@@ -132,7 +131,7 @@ func (c *situation) retry(p LocationView, l *lease.Lease, i *lease.Instance) {
 }
 
 // wasDue is since when the instance of a revoked lease should have ended, as far as the record says.
-func (c *situation) wasDue(l *lease.Lease) time.Time {
+func (c *situation) wasDue(l *Row) time.Time {
 	switch {
 	case l.Mark != nil && l.Mark.Cause == l.Cause:
 		return l.Mark.Deadline
@@ -151,7 +150,7 @@ func (c *situation) toCome(done time.Time) bool { return done.Sub(c.Now) > c.Pol
 const retryPassing = 4 * time.Minute
 
 // backoff is the pause after the attempts so far: a minute, doubling up to RetryMax for what is stuck.
-func (c *situation) backoff(l *lease.Lease) time.Duration {
+func (c *situation) backoff(l *Row) time.Duration {
 	longest := c.Policy.RetryMax
 	if !l.Refused() {
 		longest = min(longest, retryPassing)
@@ -161,11 +160,6 @@ func (c *situation) backoff(l *lease.Lease) time.Duration {
 		pause *= 2
 	}
 	return min(pause, longest)
-}
-
-// untouchable says why an instance may not be ended whatever its lease says, or is empty.
-func untouchable(reg lease.Registry, l *lease.Lease, i *lease.Instance) string {
-	return keptWords(l.Untouchable(reg.UUID, i))
 }
 
 func keptWords(why lease.KeptReason) string {
@@ -182,11 +176,11 @@ func keptWords(why lease.KeptReason) string {
 
 // Sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
 // ours and not exempt. Only what is sound may make others end sooner, as a witness or by raising a limit.
-func Sound(reg lease.Registry, l *lease.Lease, i *lease.Instance) bool {
-	return i != nil && i.State == lease.InstanceRunning && untouchable(reg, l, i) == ""
+func (l *Row) Sound() bool {
+	return l.Instance != nil && l.Instance.State == lease.InstanceRunning && l.kept == ""
 }
 
-func (c *situation) judgeActive(p LocationView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.Listed():
 		c.hold(l, BrakeHealth, p.Location.String(), "its term has passed, and it was "+p.unseen())
@@ -202,11 +196,11 @@ func (c *situation) judgeActive(p LocationView, l *lease.Lease, i *lease.Instanc
 		c.say(l, ActKeep, "shutting down, not by us")
 	case !l.AbsentSince.IsZero(): // whatever it bears, or the hour would go on
 		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
-	case untouchable(c.Snapshot.Registry, l, i) != "":
-		c.judgeUntouchable(l, i)
-	case c.behindItsTag(l, i):
+	case l.kept != "":
+		c.judgeUntouchable(l)
+	case c.behindItsTag(l):
 	case c.over(l):
-		c.judgeTerm(p, l, i)
+		c.judgeTerm(p, l)
 	default:
 		c.judgeSilence(p, l, i)
 	}
@@ -214,8 +208,8 @@ func (c *situation) judgeActive(p LocationView, l *lease.Lease, i *lease.Instanc
 
 // judgeUntouchable reports an active lease whose instance may not be ended, and notes what kept it beyond its date: when that
 // is gone, it is marked first.
-func (c *situation) judgeUntouchable(l *lease.Lease, i *lease.Instance) {
-	why := l.Untouchable(c.Snapshot.Registry.UUID, i)
+func (c *situation) judgeUntouchable(l *Row) {
+	why := l.kept
 	if !c.over(l) {
 		c.say(l, ActReport, keptWords(why))
 		return
@@ -223,18 +217,18 @@ func (c *situation) judgeUntouchable(l *lease.Lease, i *lease.Instance) {
 	c.kept(l, why, keptWords(why))
 }
 
-func (c *situation) over(l *lease.Lease) bool { return l.Over(c.Now, c.Policy.TermGrace) }
+func (c *situation) over(l *Row) bool { return l.Over(c.Now, c.Policy.TermGrace) }
 
 // judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
 // would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
 // beyond its date.
-func (c *situation) judgeTerm(p LocationView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeTerm(p *LocationView, l *Row) {
 	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
 	if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
 		c.hold(l, BrakeClock, p.Location.String(), over)
 		return
 	}
-	if c.keptByTag(l, i, over) {
+	if c.keptByTag(l, over) {
 		return
 	}
 	since, isActing := c.acting[p.Location.String()]
@@ -272,11 +266,11 @@ func (c *situation) judgeTerm(p LocationView, l *lease.Lease, i *lease.Instance)
 }
 
 // judgeSilence decides about a lease that holds by date: whether its sidecar has fallen silent.
-func (c *situation) judgeSilence(p LocationView, l *lease.Lease, i *lease.Instance) {
+func (c *situation) judgeSilence(p *LocationView, l *Row, i *lease.Instance) {
 	if !l.ExpiresAt.IsZero() {
 		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace))
 	}
-	s := c.Silences[l.InstanceID]
+	s := l.Silence
 	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
 	switch {
 	case c.doubted[l.InstanceID]:
@@ -305,7 +299,7 @@ func (c *situation) because(s Silence) { c.verdicts[len(c.verdicts)-1].Silence =
 
 // booting reports whether the instance has not beaten since it started, and started too recently to be judged for it.
 // LaunchTime moves at every start, so it may only spare.
-func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
+func (c *situation) booting(l *Row, i *lease.Instance, s Silence) bool {
 	if s.Seen {
 		return false
 	}
@@ -328,7 +322,7 @@ func (c *situation) booting(l *lease.Lease, i *lease.Instance, s Silence) bool {
 
 // startOf is since when an instance could beat for its lease: since it started last, or the lease was granted. Where that is yet
 // to come, whoever granted it had a clock that was ahead, and it says nothing.
-func (c *situation) startOf(l *lease.Lease, i *lease.Instance) time.Time {
+func (c *situation) startOf(l *Row, i *lease.Instance) time.Time {
 	var started time.Time
 	if i != nil {
 		started = i.LaunchTime
@@ -342,7 +336,7 @@ func (c *situation) startOf(l *lease.Lease, i *lease.Instance) time.Time {
 // judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its timeout. Both clocks
 // must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
 // A mark that was written while the wall clock was wrong has a deadline that says nothing.
-func (c *situation) judgeSilent(p LocationView, l *lease.Lease, s Silence) {
+func (c *situation) judgeSilent(p *LocationView, l *Row, s Silence) {
 	cause, silent := lease.CauseHeartbeatLost, "silent"
 	if !s.Seen && l.ClaimedAt.IsZero() {
 		cause, silent = lease.CauseNoHeartbeat, "silent from the beginning"

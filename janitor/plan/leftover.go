@@ -9,7 +9,7 @@ import (
 
 // estate is what the records say of a closed launch, as far as its leftovers are concerned.
 type estate struct {
-	launch  *lease.Launch
+	launch  *LaunchRow
 	since   time.Time       // the last event known after which something may have been left
 	stirred time.Time       // the same, or a first look at something, if that came later
 	active  string          // an instance whose lease once held; empty if none did
@@ -23,10 +23,9 @@ type estate struct {
 }
 
 // estatesOf returns the estates of all closed launches, by token.
-func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
-	byToken, byClient := map[string]*estate{}, map[string]*estate{}
-	for i := range s.Launches {
-		l := &s.Launches[i]
+func estatesOf(j *Joined, now time.Time, p Policy) map[string]*estate {
+	byToken := map[string]*estate{}
+	for _, l := range j.Launches {
 		if l.State != lease.LaunchClosed {
 			continue
 		}
@@ -35,30 +34,26 @@ func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
 			e.since = latest(e.since, removed)
 		}
 		byToken[l.Token] = e
-		for _, a := range l.Attempts {
-			byClient[a.ClientToken] = e
-		}
 	}
 	if len(byToken) == 0 {
 		return byToken
 	}
-	recorded := map[string]bool{}
-	for i := range s.Leases {
-		l := &s.Leases[i]
-		recorded[l.InstanceID] = true
-		if e := byToken[l.Launch]; e != nil {
-			e.add(l, p)
-		} else if e := byClient[l.Bore]; e != nil {
-			e.add(l, p)
+	for n := range j.Rows {
+		l := &j.Rows[n]
+		switch {
+		case l.launch != nil && l.launch.State == lease.LaunchClosed:
+			byToken[l.Launch].add(l, p)
+		case l.Bore != "" && j.attempts[l.Bore] != nil && j.attempts[l.Bore].State == lease.LaunchClosed:
+			byToken[j.attempts[l.Bore].Token].add(l, p)
 		}
 	}
 	unread := false
-	for _, bad := range s.Bad {
+	for _, bad := range j.Bad {
 		unread = unread || bad.Kind == BadLease
 	}
 	for _, e := range byToken {
 		e.unread = unread
-		e.doubt = e.whyDoubt(s.Registry, recorded, now, p)
+		e.doubt = e.whyDoubt(j, now, p)
 		e.stirred = e.since
 		for _, look := range e.launch.Looks {
 			e.stirred = latest(e.stirred, look)
@@ -68,7 +63,7 @@ func estatesOf(s lease.Snapshot, now time.Time, p Policy) map[string]*estate {
 }
 
 // add takes in one lease of the launch, or one that was adopted with its tag.
-func (e *estate) add(l *lease.Lease, p Policy) {
+func (e *estate) add(l *Row, p Policy) {
 	switch {
 	case l.WasActive() && l.State == lease.StateEnded:
 		e.held(l.InstanceID)
@@ -98,19 +93,19 @@ func (e *estate) held(id string) {
 // whyDoubt says why there may have been a lease of which no record tells any more, or is empty. No record of a lease is
 // let go within the retention, counted from its end, so none is missing before that has passed from the launch on. A
 // registry that was set back may have lost any that there was by then, and shows the launch as it was before.
-func (e *estate) whyDoubt(reg lease.Registry, recorded map[string]bool, now time.Time, p Policy) string {
+func (e *estate) whyDoubt(j *Joined, now time.Time, p Policy) string {
 	if e.unread {
 		return "the record of a lease cannot be read, and may be one of its launch"
 	}
 	for _, id := range e.launch.Instances() {
-		if !recorded[id] {
+		if j.Row(id) == nil {
 			return "no record tells whether the lease of " + id + " ever held"
 		}
 	}
 	if !now.Before(e.launch.CreatedAt.Add(p.Retention)) {
 		return "records of its leases may be gone by now"
 	}
-	for _, said := range reg.Resumed {
+	for _, said := range j.Registry.Resumed {
 		if said.Standing() && !said.At.Before(e.launch.CreatedAt) {
 			return "the registry was set back since it was launched, and may have lost its leases"
 		}
@@ -131,11 +126,11 @@ func (e *estate) due(now time.Time, looked time.Duration, p Policy) bool {
 
 // DueLeftovers returns the closed launches whose leftovers are due to be looked for, given how long ago those of each
 // were looked for last.
-func DueLeftovers(s lease.Snapshot, now time.Time, p Policy, looked func(token string) time.Duration) []*lease.Launch {
+func DueLeftovers(j *Joined, now time.Time, p Policy, looked func(token string) time.Duration) []*lease.Launch {
 	var due []*lease.Launch
-	for token, e := range estatesOf(s, now, p) {
+	for token, e := range estatesOf(j, now, p) {
 		if e.due(now, looked(token), p) {
-			due = append(due, e.launch)
+			due = append(due, e.launch.Launch)
 		}
 	}
 	return due
@@ -149,7 +144,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 // judgeLeftovers decides about what closed launches left in a location, and about whether that was all.
-func (c *situation) judgeLeftovers(p LocationView) {
+func (c *situation) judgeLeftovers(p *LocationView) {
 	c.doubtByTags(p)
 	for i := range p.Leftovers {
 		c.judgeLeftover(p, &p.Leftovers[i])
@@ -170,23 +165,23 @@ func (c *situation) judgeLeftovers(p LocationView) {
 
 // doubtByTags notes of which launches a piece tells by its tag that a lease was active, though no record does: then it may have
 // been so of the others too, and ended before a leader could say so.
-func (c *situation) doubtByTags(p LocationView) {
+func (c *situation) doubtByTags(p *LocationView) {
 	for i := range p.Leftovers {
 		x := &p.Leftovers[i]
-		if e := c.estateOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Snapshot.Registry.UUID) {
+		if e := c.estateOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Registry.UUID) {
 			e.doubt = "a lease of its launch was active by the tag " + lease.TagLeased + " of " + x.ID
 		}
 	}
 }
 
 // judgeLeftover decides about one leftover. What spares it comes first.
-func (c *situation) judgeLeftover(p LocationView, x *lease.Leftover) {
+func (c *situation) judgeLeftover(p *LocationView, x *lease.Leftover) {
 	e := c.estateOf(x)
 	if e == nil {
 		c.sayOfLeftover(x, nil, ActReport, "untracked: its launch tag names no closed launch")
 		return
 	}
-	switch why := keepLeftover(c.Snapshot.Registry, *e.launch, *x); {
+	switch why := keepLeftover(c.Registry, *e.launch.Launch, *x); {
 	case why != "":
 		c.sayOfLeftover(x, e, ActReport, why)
 	case x.Gone():
@@ -262,7 +257,7 @@ func (e *estate) wanted(x *lease.Leftover, p Policy) string {
 
 // judgeFulfilled decides about a spot request that made an instance. Cancelling it ends nothing, and keeps it from
 // making another.
-func (c *situation) judgeFulfilled(p LocationView, e *estate, x *lease.Leftover) {
+func (c *situation) judgeFulfilled(p *LocationView, e *estate, x *lease.Leftover) {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	switch {
 	case c.unread[x.InstanceID]:
@@ -285,7 +280,7 @@ func (c *situation) judgeFulfilled(p LocationView, e *estate, x *lease.Leftover)
 }
 
 // condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full looks.
-func (c *situation) condemnLeftover(p LocationView, e *estate, x *lease.Leftover) {
+func (c *situation) condemnLeftover(p *LocationView, e *estate, x *lease.Leftover) {
 	e.pending = true
 	left := "left by launch " + e.launch.Token + ", which was closed"
 	first, seen := e.launch.Looks[x.ID]
@@ -311,7 +306,7 @@ func (c *situation) condemnLeftover(p LocationView, e *estate, x *lease.Leftover
 func (c *situation) sayOfLeftover(x *lease.Leftover, e *estate, action Action, reason string) *Verdict {
 	verdict := Verdict{Action: action, Location: x.Location, Reason: reason, Leftover: x}
 	if e != nil {
-		verdict.Token, verdict.Launch = e.launch.Token, e.launch
+		verdict.Token, verdict.Launch = e.launch.Token, e.launch.Launch
 	}
 	c.verdicts = append(c.verdicts, verdict)
 	return &c.verdicts[len(c.verdicts)-1]

@@ -15,7 +15,7 @@ import (
 )
 
 // drawLeftovers strews what the launches of a world may have left, and what only looks like it.
-func drawLeftovers(t *rapid.T, v *plan.View) {
+func drawLeftovers(t *rapid.T, v *World) {
 	v.Policy.DeleteKeptVolumes = OneIn(t, 4, "flag")
 	v.Policy.Retention = Pick(t, "retention", Long, Long, 30*time.Minute)
 	for n := range v.Snapshot.Launches {
@@ -67,8 +67,8 @@ func drawLeftover(t *rapid.T, l lease.Launch, id string) lease.Leftover {
 func TestNothingIsRemovedWithoutAPositiveRecord(t *testing.T) {
 	t.Parallel()
 	removed := 0
-	worlds(t, func(t *rapid.T, v plan.View) {
-		for _, verdict := range plan.Decide(v).With(plan.ActRemove) {
+	worlds(t, func(t *rapid.T, v World) {
+		for _, verdict := range Decide(v).With(plan.ActRemove) {
 			removed++
 			if why := objectionToRemoval(v, *verdict.Leftover); why != "" {
 				t.Fatalf("%s %s (%s): %s", verdict.Leftover.Kind, verdict.Leftover.ID, verdict.Reason, why)
@@ -80,7 +80,7 @@ func TestNothingIsRemovedWithoutAPositiveRecord(t *testing.T) {
 	}
 }
 
-func objectionToRemoval(v plan.View, x lease.Leftover) string {
+func objectionToRemoval(v World, x lease.Leftover) string {
 	at := slices.IndexFunc(v.Snapshot.Launches, func(l lease.Launch) bool {
 		return slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.ClientToken == x.Tags[lease.TagLaunch] })
 	})
@@ -103,7 +103,7 @@ func objectionToRemoval(v plan.View, x lease.Leftover) string {
 		return "the window is not over"
 	case !seen || v.Now.Sub(first) < v.Policy.OrphanGrace:
 		return "not looked at twice"
-	case slices.ContainsFunc(plan.Decide(v).Brakes, func(b lease.Brake) bool { return b.Scope == "" && b.Standing() }):
+	case slices.ContainsFunc(Decide(v).Brakes, func(b lease.Brake) bool { return b.Scope == "" && b.Standing() }):
 		return "a brake holds everything"
 	case x.Kind != lease.LeftoverInterface && (x.CreatedAt.Before(l.CreatedAt.Add(-lease.MaxSkew)) || x.CreatedAt.After(end.Add(lease.MaxSkew))):
 		return "not made while its launch could make it"
@@ -116,7 +116,7 @@ func objectionToRemoval(v plan.View, x lease.Leftover) string {
 }
 
 // objectionToCancel says why a spot request may not be cancelled: because a lease once held for what it made.
-func objectionToCancel(v plan.View, x lease.Leftover) string {
+func objectionToCancel(v World, x lease.Leftover) string {
 	for _, l := range v.Snapshot.Leases {
 		if l.InstanceID == x.InstanceID && l.Cause != lease.CauseFailedCreation {
 			return "its instance has a lease"
@@ -129,7 +129,7 @@ func objectionToCancel(v plan.View, x lease.Leftover) string {
 }
 
 // objectionToDelete says why a volume or an interface may be wanted.
-func objectionToDelete(v plan.View, l lease.Launch, x lease.Leftover) string {
+func objectionToDelete(v World, l lease.Launch, x lease.Leftover) string {
 	recorded := map[string]bool{}
 	held, live := "", false
 	for _, other := range v.Snapshot.Leases {

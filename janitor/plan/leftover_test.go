@@ -33,15 +33,15 @@ func remains(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Le
 
 // remainsBy is a world in which launch web was closed and looked for, and left these, seen an hour ago for the first
 // time.
-func remainsBy(left ...lease.Leftover) plan.View {
-	v := ViewOf()
+func remainsBy(left ...lease.Leftover) World {
+	v := WorldOf()
 	Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "x-1")))(&v)
 	v.Locations[0].Sought, v.Locations[0].Leftovers = []string{"web"}, left
 	return v
 }
 
 // notAnew lets an older listing of an empty location stand, of which nothing is concluded.
-func notAnew(v *plan.View) { v.Locations[0].Kept = true }
+func notAnew(v *World) { v.Locations[0].Kept = true }
 
 func inState(state string) func(*lease.Leftover) {
 	return func(x *lease.Leftover) { x.State = state }
@@ -52,8 +52,8 @@ func fulfilledBy(id string) func(*lease.Leftover) {
 }
 
 // ofWeb is an instance of launch web, with a lease unless a change says otherwise.
-func ofWeb(id string, changes ...func(*Subject)) func(*plan.View) {
-	return func(v *plan.View) {
+func ofWeb(id string, changes ...func(*Subject)) func(*World) {
+	return func(v *World) {
 		s := Holds(id)
 		s.Lease.Launch, s.Lease.ClientToken = "web", "web.1"
 		s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "web.1", "web.1"
@@ -73,16 +73,16 @@ func orphanEnded(d time.Duration) func(*Subject) {
 	}
 }
 
-func webIs(change func(*lease.Launch)) func(*plan.View) {
-	return func(v *plan.View) { change(&v.Snapshot.Launches[0]) }
+func webIs(change func(*lease.Launch)) func(*World) {
+	return func(v *World) { change(&v.Snapshot.Launches[0]) }
 }
 
-func withFlag(v *plan.View) { v.Policy.DeleteKeptVolumes = true }
+func withFlag(v *World) { v.Policy.DeleteKeptVolumes = true }
 
 type leftoverCase struct {
 	name     string
 	leftover lease.Leftover
-	world    []func(*plan.View)
+	world    []func(*World)
 	want     Ruling
 }
 
@@ -103,10 +103,10 @@ func checkLeftovers(t *testing.T, cases []leftoverCase) {
 }
 
 // leftoverRuling is the only ruling on a leftover.
-func leftoverRuling(t *testing.T, v plan.View, id string) Ruling {
+func leftoverRuling(t *testing.T, v World, id string) Ruling {
 	t.Helper()
 	var found []plan.Verdict
-	for _, verdict := range plan.Decide(v).Verdicts {
+	for _, verdict := range Decide(v).Verdicts {
 		if verdict.LeftoverID() == id {
 			found = append(found, verdict)
 		}
@@ -155,8 +155,8 @@ func TestLeftoversOfEachKind(t *testing.T) {
 }
 
 // resumed is a person's word of that time about a brake on everything.
-func resumed(name string, at time.Time) func(*plan.View) {
-	return func(v *plan.View) {
+func resumed(name string, at time.Time) func(*World) {
+	return func(v *World) {
 		v.Snapshot.Registry.Resumed = []lease.Resumption{{Brake: lease.Brake{Name: name}, At: at}}
 	}
 }
@@ -177,7 +177,7 @@ func TestLooseVolumesAndInterfaces(t *testing.T) {
 			{"an instance of the launch was adopted " + string(kind), remains(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.Launch, l.ClientToken, l.Bore = "", "", "web.1" }))), report},
 			{"an instance of which no record tells " + string(kind), remains(kind), with(webIs(Answered("i-1"))), report},
 			{"a lease cannot be read " + string(kind), remains(kind), with(Bad(plan.BadLease, "i-9")), report},
-			{"so old that leases of it may be forgotten " + string(kind), remains(kind), with(func(v *plan.View) { v.Policy.Retention = time.Hour }), report},
+			{"so old that leases of it may be forgotten " + string(kind), remains(kind), with(func(v *World) { v.Policy.Retention = time.Hour }), report},
 			{"launched before the registry was set back " + string(kind), remains(kind), with(resumed(lease.BrakeRollback, Ago(time.Minute))), report},
 			{"launched after it " + string(kind), remains(kind), with(resumed(lease.BrakeRollback, Ago(2*time.Hour))), remove},
 			{"too many were silent meanwhile " + string(kind), remains(kind), with(resumed(lease.BrakeHeartbeats, Ago(time.Minute))), remove},
@@ -207,7 +207,7 @@ func TestVolumesByDateAndByFlag(t *testing.T) {
 
 func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
 	t.Parallel()
-	noted := func(ids ...string) func(*plan.View) {
+	noted := func(ids ...string) func(*World) {
 		return ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = ids }))
 	}
 	checkLeftovers(t, []leftoverCase{
@@ -219,8 +219,8 @@ func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
 // The tag is written onto each instance when it runs: one that ended before that left a volume that says nothing.
 func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
 	t.Parallel()
-	beside := func(changes ...func(*lease.Leftover)) func(*plan.View) {
-		return func(v *plan.View) {
+	beside := func(changes ...func(*lease.Leftover)) func(*World) {
+		return func(v *World) {
 			other := remains(volume, changes...)
 			other.ID = "x-2"
 			v.Locations[0].Leftovers = append(v.Locations[0].Leftovers, other)
@@ -255,13 +255,13 @@ func TestSpotRequests(t *testing.T) {
 
 func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 	t.Parallel()
-	clearing := func(d time.Duration) func(*plan.View) {
+	clearing := func(d time.Duration) func(*World) {
 		return webIs(func(l *lease.Launch) { l.ClearedAt = Ago(d) })
 	}
 	for _, c := range []struct {
 		name  string
 		left  []lease.Leftover
-		world []func(*plan.View)
+		world []func(*World)
 		want  plan.Action
 	}{
 		{"nothing left", nil, nil, plan.ActClear},
@@ -283,8 +283,8 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 		{"something was removed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.Removals = map[string]time.Time{"x-9": Ago(time.Second)} })), ""},
 		{"closed within its window", nil, with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), ""},
 		{"closed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.SettledAt = Ago(time.Second) })), ""},
-		{"not looked for", nil, with(func(v *plan.View) { v.Locations[0].Sought = nil }), ""},
-		{"not listed: said aloud", nil, with(func(v *plan.View) { v.Locations[0].LeftoverErr = "UnauthorizedOperation" }), plan.ActReport},
+		{"not looked for", nil, with(func(v *World) { v.Locations[0].Sought = nil }), ""},
+		{"not listed: said aloud", nil, with(func(v *World) { v.Locations[0].LeftoverErr = "UnauthorizedOperation" }), plan.ActReport},
 		{"instances not listed", nil, with(Unlisted), ""},
 		{"instances not listed anew", nil, with(notAnew), ""},
 		{"clock wrong", nil, with(Skewed(time.Minute)), ""},
@@ -297,7 +297,7 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 				change(&v)
 			}
 			var got plan.Action
-			for _, verdict := range plan.Decide(v).Verdicts {
+			for _, verdict := range Decide(v).Verdicts {
 				if verdict.Token == "web" && verdict.InstanceID == "" && verdict.Leftover == nil {
 					got = verdict.Action
 				}
@@ -314,7 +314,7 @@ func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
 	p := plan.DefaultPolicy()
 	due := func(looked time.Duration, changes ...func(*lease.Launch)) bool {
 		s := lease.Snapshot{Launches: []lease.Launch{Launch("web", lease.LaunchClosed, changes...)}}
-		return len(plan.DueLeftovers(s, Noon, p, func(string) time.Duration { return looked })) == 1
+		return len(plan.DueLeftovers(plan.Join(s, nil, nil, nil), Noon, p, func(string) time.Duration { return looked })) == 1
 	}
 	settled := func(d time.Duration) func(*lease.Launch) {
 		return func(l *lease.Launch) { l.SettledAt = Ago(d) }
@@ -341,7 +341,7 @@ func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
 func TestAClosedLaunchIsNotForgottenBeforeItIsCleared(t *testing.T) {
 	t.Parallel()
 	for cleared, want := range map[bool]plan.Action{true: plan.ActPurge, false: ""} {
-		v := ViewOf()
+		v := WorldOf()
 		Launches(Launch("web", lease.LaunchClosed, func(l *lease.Launch) {
 			l.CreatedAt, l.SettledAt, l.Attempts[0].LastSend = Ago(91*24*time.Hour), Ago(91*24*time.Hour), Ago(91*24*time.Hour)
 			if cleared {
@@ -356,8 +356,8 @@ func TestAClosedLaunchIsNotForgottenBeforeItIsCleared(t *testing.T) {
 
 func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 	t.Parallel()
-	for want, v := range map[string]plan.View{
-		"once held; --delete-kept-volumes removes it": func() plan.View {
+	for want, v := range map[string]World{
+		"once held; --delete-kept-volumes removes it": func() World {
 			v := remainsBy(remains(volume))
 			ofWeb("i-1", Ended(time.Minute), Missing)(&v)
 			return v
@@ -370,11 +370,11 @@ func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 		"an AWS service looks after": remainsBy(remains(netIface, func(x *lease.Leftover) { x.Service = true })),
 	} {
 		found := false
-		for _, verdict := range plan.Decide(v).Verdicts {
+		for _, verdict := range Decide(v).Verdicts {
 			found = found || verdict.Leftover != nil && strings.Contains(verdict.Reason, want)
 		}
 		if !found {
-			t.Errorf("nothing says %q: %s", want, fmt.Sprint(Told(plan.Decide(v))))
+			t.Errorf("nothing says %q: %s", want, fmt.Sprint(Told(Decide(v))))
 		}
 	}
 }

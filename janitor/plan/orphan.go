@@ -8,9 +8,13 @@ import (
 )
 
 // settle decides about one launch: whether its window is over, and whether its record has served.
-func (c *situation) settle(l *lease.Launch) {
-	p, swept := c.location[l.Location()]
-	if !swept || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "" {
+func (c *situation) settle(l *LaunchRow) {
+	n, swept := c.location[l.Location()]
+	if !swept {
+		return
+	}
+	p := &c.Locations[n]
+	if !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "" {
 		return // a launch is judged by date and by a full look only
 	}
 	if l.State != lease.LaunchOpen {
@@ -30,7 +34,7 @@ func (c *situation) settle(l *lease.Launch) {
 
 // complete reports whether nothing of the launch is in doubt, and everything that EC2 answered with or shows has its
 // lease. An attempt without an outcome is in doubt even if it says that it was not sent.
-func (c *situation) complete(l *lease.Launch) bool {
+func (c *situation) complete(l *LaunchRow) bool {
 	if c.unbound[l.Token] || slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.Outcome == "" }) {
 		return false
 	}
@@ -40,26 +44,26 @@ func (c *situation) complete(l *lease.Launch) bool {
 // judgeLaunchTombstone lets go of the record of a launch once nothing speaks of it any more: no lease, no instance. A
 // token that somebody chose is kept for longer, since it cannot be refused by its own date; that of a date still to come
 // when the launch was over cannot be for too long.
-func (c *situation) judgeLaunchTombstone(l *lease.Launch) {
-	retention := c.Policy.ChosenRetention
-	if made, generated := lease.TokenTime(l.Token); generated && !made.After(l.SettledAt) {
-		retention = c.Policy.Retention
+func (c *situation) judgeLaunchTombstone(l *LaunchRow) {
+	if l.SettledAt.IsZero() || c.Now.Before(l.SettledAt.Add(c.Policy.Retention)) || l.leases > 0 {
+		return
 	}
-	if l.SettledAt.IsZero() || c.Now.Before(l.SettledAt.Add(retention)) {
+	made, generated := lease.TokenTime(l.Token)
+	if chosen := !generated || made.After(l.SettledAt); chosen && c.Now.Before(l.SettledAt.Add(c.Policy.ChosenRetention)) {
 		return
 	}
 	if e := c.estates[l.Token]; e != nil && !e.cleared() {
 		return // without the record, nothing that it left could be explained
 	}
 	unread := func(id string) bool { return c.unread[id] }
-	if c.leasesOf[l.Token] > 0 || c.bearing[l.Token] > 0 || slices.ContainsFunc(l.Instances(), unread) {
+	if c.bears(l.Token) || slices.ContainsFunc(l.Instances(), unread) {
 		return
 	}
 	c.sayOfLaunch(l, ActPurge, string(l.State)+" since "+l.SettledAt.Format(time.RFC3339))
 }
 
 // unleased decides about an instance of which no lease speaks.
-func (c *situation) unleased(p LocationView, i *lease.Instance) {
+func (c *situation) unleased(p *LocationView, i *lease.Instance) {
 	if c.leased(i.ID) {
 		c.unreadable(i)
 		return
@@ -70,7 +74,7 @@ func (c *situation) unleased(p LocationView, i *lease.Instance) {
 		c.sayOf(i, nil, ActReport, "not managed")
 	case !i.Alive():
 		c.sayOf(i, launch, ActKeep, string(i.State))
-	case !i.ManagedBy(c.Snapshot.Registry.UUID):
+	case !i.ManagedBy(c.Registry.UUID):
 		c.sayOf(i, nil, ActReport, "foreign: bears another registry's tag")
 	case i.Exempt():
 		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
@@ -93,7 +97,7 @@ func (c *situation) unleased(p LocationView, i *lease.Instance) {
 func (c *situation) unreadable(i *lease.Instance) {
 	for n, reason := range c.bad[i.ID] {
 		v := c.sayOf(i, nil, ActReport, reason)
-		if n == 0 && c.unread[i.ID] && i.Alive() && i.ManagedBy(c.Snapshot.Registry.UUID) && i.Expiry().Passed(c.Now, lease.OverdueAfter) {
+		if n == 0 && c.unread[i.ID] && i.Alive() && i.ManagedBy(c.Registry.UUID) && i.Expiry().Passed(c.Now, lease.OverdueAfter) {
 			v.Overdue = lease.Overdue{Reason: lease.KeptUnreadable, Since: i.Expiry().At}
 		}
 	}
@@ -106,11 +110,11 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 		return nil, false
 	}
 	_, member := launch.Member(*i)
-	return launch, member && launch.Location() == i.Location
+	return launch.Launch, member && launch.Location() == i.Location
 }
 
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
-func (c *situation) judgeOrphan(p LocationView, launch *lease.Launch, i *lease.Instance) {
+func (c *situation) judgeOrphan(p *LocationView, launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
 	if why := leasedByTag(launch, i); why != "" {
 		c.sayOf(i, launch, ActReport, left+"; but "+why+", and there is no record of it")

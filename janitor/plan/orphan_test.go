@@ -12,7 +12,7 @@ import (
 )
 
 // leftBy puts the launch of i-1 into the view, closed unless a change says otherwise.
-func leftBy(changes ...func(*lease.Launch)) func(*plan.View) {
+func leftBy(changes ...func(*lease.Launch)) func(*World) {
 	return Launches(Launch("launch-of-i-1", lease.LaunchClosed, changes...))
 }
 
@@ -65,10 +65,10 @@ func TestOrphan(t *testing.T) {
 
 func TestUntrackedIsReported(t *testing.T) {
 	t.Parallel()
-	for want, v := range map[string]plan.View{
-		"no record speaks of it": ViewOf(Holds("i-1", Bare)),
-		"the tag was copied":     ViewOf(Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })),
-		"its launch is done":     ViewOf(Holds("i-1", Bare)),
+	for want, v := range map[string]World{
+		"no record speaks of it": WorldOf(Holds("i-1", Bare)),
+		"the tag was copied":     WorldOf(Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })),
+		"its launch is done":     WorldOf(Holds("i-1", Bare)),
 	} {
 		switch want {
 		case "the tag was copied":
@@ -95,7 +95,7 @@ func TestSettlement(t *testing.T) {
 		name    string
 		subject Subject
 		changes []func(*lease.Launch)
-		world   []func(*plan.View)
+		world   []func(*World)
 		want    plan.Action
 	}{
 		{"within the window, all bound: left to the launcher", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), lastSend(15*time.Minute - 1)}, nil, ""},
@@ -123,7 +123,7 @@ func TestSettlement(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(c.subject)
+			v := WorldOf(c.subject)
 			v.Snapshot.Launches = []lease.Launch{Launch("launch-of-i-1", lease.LaunchOpen, c.changes...)}
 			for _, change := range c.world {
 				change(&v)
@@ -156,7 +156,7 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 		token   string
 		changes []func(*lease.Launch)
 		subject Subject
-		world   []func(*plan.View)
+		world   []func(*World)
 		want    plan.Action
 	}{
 		{"chosen token, 90 days less a moment", "chosen", settled(90*day - 1), gone, nil, ""},
@@ -176,7 +176,7 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(c.subject)
+			v := WorldOf(c.subject)
 			v.Snapshot.Launches = []lease.Launch{Launch(c.token, lease.LaunchDone, c.changes...)}
 			for _, change := range c.world {
 				change(&v)
@@ -190,14 +190,14 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 
 func TestNextOfALaunch(t *testing.T) {
 	t.Parallel()
-	v := ViewOf()
+	v := WorldOf()
 	v.Snapshot.Launches = []lease.Launch{Launch("a", lease.LaunchOpen, func(l *lease.Launch) { l.Attempts[0].LastSend = Ago(time.Minute) })}
-	if got := plan.Decide(v).Next; !got.Equal(In(14 * time.Minute)) {
+	if got := Decide(v).Next; !got.Equal(In(14 * time.Minute)) {
 		t.Errorf("next at %s, want the end of its window", got)
 	}
-	v = ViewOf(Holds("i-1", Bare))
+	v = WorldOf(Holds("i-1", Bare))
 	leftBy(Looked(20*time.Second, "i-1"))(&v)
-	if got := plan.Decide(v).Next; !got.Equal(In(40 * time.Second)) {
+	if got := Decide(v).Next; !got.Equal(In(40 * time.Second)) {
 		t.Errorf("next at %s, want the second look", got)
 	}
 }

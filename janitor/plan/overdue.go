@@ -19,7 +19,8 @@ func (c *situation) outlived() {
 		if due.IsZero() || c.Now.Before(due) {
 			continue
 		}
-		v.Overdue = known.Overdue(c.lookedUp(v.Lease), c.written(v.Instance))
+		l := c.Row(v.InstanceID)
+		v.Overdue = known.Overdue(c.lookedUp(l), l.asWritten())
 		switch v.Action {
 		case ActHold, ActKept, ActReport:
 			c.wake(due.Add(lease.OverdueAfter)) // what keeps it may do so still
@@ -30,7 +31,7 @@ func (c *situation) outlived() {
 
 // circumstances are those of this decision, and what the registry tells beside.
 func (c *situation) circumstances() lease.Circumstances {
-	known := c.Snapshot.Circumstances(c.Now)
+	known := c.Circumstances(c.Now)
 	if !known.Fresh {
 		known.Swept = map[lease.Location]bool{}
 	}
@@ -42,22 +43,23 @@ func (c *situation) circumstances() lease.Circumstances {
 }
 
 // lookedUp is the lease with what was found out about its instance, and is not on record yet.
-func (c *situation) lookedUp(l *lease.Lease) *lease.Lease {
-	if !l.AbsentSince.IsZero() || !c.location[l.Location()].Absent[l.InstanceID] {
-		return l
+func (c *situation) lookedUp(l *Row) *lease.Lease {
+	if !l.AbsentSince.IsZero() || l.location < 0 || !c.Locations[l.location].Absent[l.InstanceID] {
+		return l.Lease
 	}
-	found := *l
+	found := *l.Lease
 	found.AbsentSince = c.Now
 	return &found
 }
 
-// written is the instance with the date that was written onto it since it was listed.
-func (c *situation) written(i *lease.Instance) *lease.Instance {
-	if i == nil || c.Written[i.ID].Expires.Number == 0 {
+// asWritten is the instance with the date that was written onto it since it was listed.
+func (l *Row) asWritten() *lease.Instance {
+	i := l.Instance
+	if i == nil || l.written.Expires.Number == 0 {
 		return i
 	}
 	now := *i
 	now.Tags = maps.Clone(i.Tags)
-	now.Tags[lease.TagExpires] = c.tagOf(i).String()
+	now.Tags[lease.TagExpires] = l.tag.String()
 	return &now
 }

@@ -23,16 +23,16 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 	tried := WithLease(func(l *lease.Lease) { l.Tries, l.TriedAt = 1, Noon })
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
 	elsewhere := func(s *Subject) { s.Lease.Region, s.Instance = There.Region, nil }
-	unable := func(why lease.KeptReason) func(*plan.View) {
-		return func(v *plan.View) { v.Leadership.Unable = why }
+	unable := func(why lease.KeptReason) func(*World) {
+		return func(v *World) { v.Leadership.Unable = why }
 	}
-	mode := func(m lease.Mode) func(*plan.View) {
-		return func(v *plan.View) { v.Snapshot.Registry.Mode = m }
+	mode := func(m lease.Mode) func(*World) {
+		return func(v *World) { v.Snapshot.Registry.Mode = m }
 	}
 	late := Over(10 * time.Minute)
 	for name, c := range map[string]struct {
 		subject Subject
-		change  func(*plan.View)
+		change  func(*World)
 		want    lease.KeptReason
 	}{
 		"its lease holds":                              {Holds("i-1"), nil, ""},
@@ -67,16 +67,16 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		"the registry observes":                        {Holds("i-1", late), mode(lease.ModeObserve), lease.KeptByObserving},
 		"its turn has not come":                        {Holds("i-1", late), nil, lease.KeptWaiting},
 	} {
-		v := ViewOf(c.subject)
+		v := WorldOf(c.subject)
 		if c.change != nil {
 			c.change(&v)
 		}
-		planned := plan.Decide(v)
+		planned := Decide(v)
 		verdict := planned.Verdicts[slices.IndexFunc(planned.Verdicts, func(v plan.Verdict) bool { return v.InstanceID == "i-1" })]
 		if got := verdict.Overdue.Reason; got != c.want {
 			t.Errorf("%s: the janitor says %q, want %q", name, got, c.want)
 		}
-		if n := planned.Census(v.Snapshot, v.Locations, func(string) time.Duration { return 0 }).Overdue[c.want]; c.want != "" && n != 1 {
+		if n := planned.Census(v.View().Joined, v.Locations).Overdue[c.want]; c.want != "" && n != 1 {
 			t.Errorf("%s: the census counts %d of reason %s", name, n, c.want)
 		}
 
@@ -126,13 +126,13 @@ func TestWhatIsNotedOnceIsNotWrittenAgain(t *testing.T) {
 		"revoked, and a newer":   Holds("i-1", Revoked(lease.CauseRelease, time.Hour), tagAt(-time.Hour, 7)),
 		"a leased failed launch": Holds("i-1", Revoked(lease.CauseFailedCreation, time.Hour), leasedAs("launch-of-i-1.1")),
 	} {
-		_, first := RulingOn(t, ViewOf(s), "i-1")
+		_, first := RulingOn(t, WorldOf(s), "i-1")
 		l, err := onRecord(first)
 		if err != nil || first.Action == plan.ActReport {
 			t.Fatalf("%s: ruled %s, %v", name, first.Action, err)
 		}
 		s.Lease = &l
-		if got, _ := RulingOn(t, ViewOf(s), "i-1"); got.Action != plan.ActReport {
+		if got, _ := RulingOn(t, WorldOf(s), "i-1"); got.Action != plan.ActReport {
 			t.Errorf("%s: on record, and ruled %s", name, got.Action)
 		}
 	}
@@ -144,7 +144,7 @@ func TestAnUnreadableRecordIsOverdueByItsTag(t *testing.T) {
 	for tag, want := range map[string]lease.KeptReason{
 		"2026-03-01T11:00:00Z": lease.KeptUnreadable, "2026-03-01T11:58:00Z": "", "2026-03-01T13:00:00Z": "", "none": "", "": "",
 	} {
-		v := ViewOf(Holds("i-1", Bare, tagSays(tag)))
+		v := WorldOf(Holds("i-1", Bare, tagSays(tag)))
 		v.Snapshot.Bad = []lease.BadRecord{{Kind: plan.BadLease, ID: "i-1", Err: errors.New("not JSON")}}
 		if _, verdict := RulingOn(t, v, "i-1"); verdict.Overdue.Reason != want {
 			t.Errorf("tag %q: %q, want %q", tag, verdict.Overdue.Reason, want)
@@ -155,9 +155,9 @@ func TestAnUnreadableRecordIsOverdueByItsTag(t *testing.T) {
 // TestWhatIsKeptIsDecidedAboutAgainOnceItIsOverdue lets a metric say so however long the schedule pauses.
 func TestWhatIsKeptIsDecidedAboutAgainOnceItIsOverdue(t *testing.T) {
 	t.Parallel()
-	v := ViewOf(Holds("i-1", Over(time.Minute)))
+	v := WorldOf(Holds("i-1", Over(time.Minute)))
 	Skewed(time.Minute)(&v)
-	if next := plan.Decide(v).Next; !next.Equal(In(4 * time.Minute)) {
+	if next := Decide(v).Next; !next.Equal(In(4 * time.Minute)) {
 		t.Errorf("next at %s", next)
 	}
 }

@@ -2,7 +2,8 @@
 // [Plan]. It does no I/O and reads no clock, and what it imports cannot act either.
 //
 //   - plan.go: [Plan], its [Verdict]s and [Action]s. policy.go: [Policy], every figure that a decision uses.
-//   - view.go: [View], what was observed, as values.
+//   - view.go: [View], what was observed, as values; join.go: [Joined], in which each lease stands beside its instance and its
+//     heartbeat, so that a decision looks nothing up.
 //   - decide.go: [Decide]; lapse.go judges a lease, orphan.go a launch and the instances that it left, leftover.go what
 //     outlived those, brake.go and rollback.go everything that holds back.
 //   - keys.go: the two keys of a date, the record and the tag on the instance, and what is to be written over the second.

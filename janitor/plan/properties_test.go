@@ -18,8 +18,8 @@ import (
 // thought of speed.
 func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
 	t.Parallel()
-	worlds(t, func(t *rapid.T, v plan.View) {
-		for _, verdict := range plan.Decide(v).Ends() {
+	worlds(t, func(t *rapid.T, v World) {
+		for _, verdict := range Decide(v).Ends() {
 			if why := objection(v, verdict); why != "" {
 				t.Fatalf("%s %s (%s): %s", verdict.Action, verdict.InstanceID, verdict.Reason, why)
 			}
@@ -28,7 +28,7 @@ func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
 }
 
 // objection says why an instance may not be ended, or is empty.
-func objection(v plan.View, verdict plan.Verdict) string {
+func objection(v World, verdict plan.Verdict) string {
 	p := v.Locations[slices.IndexFunc(v.Locations, func(p plan.LocationView) bool { return p.Location == verdict.Location })]
 	i := SeenIn(p, verdict.InstanceID)
 	ahead := func(l lease.Lease) bool {
@@ -75,7 +75,7 @@ func objection(v plan.View, verdict plan.Verdict) string {
 	return objectionToSilence(v, p, *i, l)
 }
 
-func objectionToOrphan(v plan.View, p plan.LocationView, i *lease.Instance, launch lease.Launch) string {
+func objectionToOrphan(v World, p plan.LocationView, i *lease.Instance, launch lease.Launch) string {
 	look, seen := launch.Looks[i.ID]
 	switch {
 	case launch.State != lease.LaunchClosed || launch.Location() != p.Location:
@@ -90,7 +90,7 @@ func objectionToOrphan(v plan.View, p plan.LocationView, i *lease.Instance, laun
 	return ""
 }
 
-func objectionToTerm(v plan.View, p plan.LocationView, l lease.Lease) string {
+func objectionToTerm(v World, p plan.LocationView, l lease.Lease) string {
 	expired := l.ExpiresAt.Add(v.Policy.TermGrace)
 	if l.ExpiresAt.IsZero() || expired.After(v.Now) {
 		return "its term is not over"
@@ -115,7 +115,7 @@ func objectionToTerm(v plan.View, p plan.LocationView, l lease.Lease) string {
 	return ""
 }
 
-func objectionToSilence(v plan.View, p plan.LocationView, i lease.Instance, l lease.Lease) string {
+func objectionToSilence(v World, p plan.LocationView, i lease.Instance, l lease.Lease) string {
 	s, wait, grace := v.Silences[l.InstanceID], time.Duration(0), v.Policy.MarkGrace
 	if !s.Seen {
 		wait = time.Duration(l.HeartbeatTimeout)
@@ -143,7 +143,7 @@ func objectionToSilence(v plan.View, p plan.LocationView, i lease.Instance, l le
 }
 
 // booting reports whether an instance is too young to be judged by a silence that was never broken.
-func booting(v plan.View, l lease.Lease, s plan.Silence) bool {
+func booting(v World, l lease.Lease, s plan.Silence) bool {
 	young := v.Now.Sub(l.GrantedAt) < v.Policy.BootGrace || s.Started > 0 && s.Started < v.Policy.BootGrace
 	for _, p := range v.Locations {
 		if i := SeenIn(p, l.InstanceID); i != nil && v.Now.Sub(i.LaunchTime) < v.Policy.BootGrace {
@@ -155,7 +155,7 @@ func booting(v plan.View, l lease.Lease, s plan.Silence) bool {
 
 // tooManySilent counts as §7 has it, over running leases and recent revocations. The brake counts doubt on top of that,
 // so it may hold more.
-func tooManySilent(v plan.View, judged lease.Lease, scope func(lease.Instance) bool) bool {
+func tooManySilent(v World, judged lease.Lease, scope func(lease.Instance) bool) bool {
 	silent, all := 0, 0
 	for _, l := range v.Snapshot.Leases {
 		if l.HeartbeatTimeout <= 0 || l.HeartbeatTimeout > judged.HeartbeatTimeout {
@@ -183,7 +183,7 @@ func tooManySilent(v plan.View, judged lease.Lease, scope func(lease.Instance) b
 
 func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 	t.Parallel()
-	worlds(t, func(t *rapid.T, v plan.View) {
+	worlds(t, func(t *rapid.T, v World) {
 		w := Copied(v)
 		s := &w.Snapshot
 		s.Leases, s.Launches = rapid.Permutation(s.Leases).Draw(t, "leases"), rapid.Permutation(s.Launches).Draw(t, "launches")
@@ -194,7 +194,7 @@ func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 			w.Locations[n].Leftovers = rapid.Permutation(w.Locations[n].Leftovers).Draw(t, "leftovers")
 			w.Locations[n].Sought = rapid.Permutation(w.Locations[n].Sought).Draw(t, "sought")
 		}
-		if one, two := plan.Decide(v), plan.Decide(w); !reflect.DeepEqual(one, two) {
+		if one, two := Decide(v), Decide(w); !reflect.DeepEqual(one, two) {
 			t.Fatalf("one way:\n%s\nthe other way:\n%s", Told(one), Told(two))
 		}
 	})
@@ -202,9 +202,9 @@ func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 
 func TestEveryInstanceAndLeaseIsExplained(t *testing.T) {
 	t.Parallel()
-	worlds(t, func(t *rapid.T, v plan.View) {
+	worlds(t, func(t *rapid.T, v World) {
 		before := Copied(v)
-		planned := plan.Decide(v)
+		planned := Decide(v)
 		if !reflect.DeepEqual(v, before) {
 			t.Fatal("the decision altered what it was made from")
 		}

@@ -28,15 +28,14 @@ func (v Verdict) shown() Action {
 
 // Published is what people are shown of the plan before they arm: counts of everything, and the first verdicts, what ends
 // and changes most before what is kept.
-func (p Plan) Published(v View) lease.Plan {
-	registry := v.Snapshot.Registry
+func (p Plan) Published(registry lease.Registry, policy Policy, locations []LocationView) lease.Plan {
 	first := make([][]Verdict, weights)
 	made := p.counted(registry.UUID, func(v Verdict, foreign bool) {
 		if w := weight(v.shown(), foreign); len(first[w]) < publishedMax {
 			first[w] = append(first[w], v)
 		}
 	})
-	made.HeartbeatsJudged, made.RegistryRevision = !v.Policy.NoSilence, registry.Revision
+	made.HeartbeatsJudged, made.RegistryRevision = !policy.NoSilence, registry.Revision
 	for _, v := range slices.Concat(first...)[:min(len(p.Verdicts), publishedMax)] {
 		j := v.judgement(registry.UUID)
 		j.Reason = cut(j.Reason)
@@ -47,7 +46,7 @@ func (p Plan) Published(v View) lease.Plan {
 	for n := range made.Brakes {
 		made.Brakes[n].Reason = cut(made.Brakes[n].Reason)
 	}
-	for _, location := range v.Locations {
+	for _, location := range locations {
 		made.Locations = append(made.Locations, lease.Sight{Location: location.Location, Error: cut(location.Err)})
 	}
 	return made

@@ -19,7 +19,7 @@ func TestRate(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		fleet   [][]Subject
-		world   []func(*plan.View)
+		world   []func(*World)
 		ends    int
 		orphans int
 		marks   int
@@ -70,7 +70,7 @@ func TestRate(t *testing.T) {
 			for _, change := range c.world {
 				change(&v)
 			}
-			planned := plan.Decide(v)
+			planned := Decide(v)
 			n := Tally(planned)
 			ends := 0
 			for _, verdict := range planned.With(plan.ActEnd) {
@@ -89,7 +89,7 @@ func TestRateHoldsVisibly(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(6, "s", Due))
 	v.Policy.SilentMin = 1000
-	planned := plan.Decide(v)
+	planned := Decide(v)
 	held := planned.With(plan.ActHold)
 	if len(held) != 1 || held[0].InstanceID != "i-s005" || held[0].Brake != plan.BrakeRate {
 		t.Errorf("held %+v", held)
@@ -99,7 +99,7 @@ func TestRateHoldsVisibly(t *testing.T) {
 	}
 	v = crowd(Many(5, "s", Due))
 	v.Policy.SilentMin = 1000
-	if planned := plan.Decide(v); len(planned.Brakes) != 0 {
+	if planned := Decide(v); len(planned.Brakes) != 0 {
 		t.Errorf("brakes %+v at the limit", planned.Brakes)
 	}
 }
@@ -110,7 +110,7 @@ func TestOneMoreOrphanOfALaunchEndsNothingElseSooner(t *testing.T) {
 		v := crowd(Many(5, "s", Due)) // with what the launch left, one too many for the rate
 		v.Policy.SilentMin = 1000
 		Orphans("l", 1, each+1)(&v)
-		n := Tally(plan.Decide(v))
+		n := Tally(Decide(v))
 		if n[plan.ActOrphan] != each+1 || n[plan.ActEnd] != 4 {
 			t.Errorf("of %d orphans of one launch and 5 silences: %v", each+1, n)
 		}
@@ -120,7 +120,7 @@ func TestOneMoreOrphanOfALaunchEndsNothingElseSooner(t *testing.T) {
 func TestRetriesAreNotRationed(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(50, "r", Revoked(lease.CauseHeartbeatLost, time.Minute)), Many(50, "f", Revoked(lease.CauseFailedCreation, time.Minute)))
-	if n := Tally(plan.Decide(v)); n[plan.ActEnd] != 100 {
+	if n := Tally(Decide(v)); n[plan.ActEnd] != 100 {
 		t.Errorf("decided %v", n)
 	}
 }

@@ -19,7 +19,7 @@ func (v Verdict) Spare(reg lease.Registry) string {
 	case v.Cause.Inferred() && i.State != lease.InstanceRunning && v.Lease.State == lease.StateActive:
 		return "silent, but EC2 says " + string(i.State)
 	case v.Lease != nil:
-		return untouchable(reg, v.Lease, i)
+		return keptWords(v.Lease.Untouchable(reg.UUID, i))
 	case i.Exempt():
 		return "exempt by its tag " + lease.TagExempt
 	case !i.ManagedBy(reg.UUID):

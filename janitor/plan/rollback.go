@@ -19,16 +19,11 @@ func (c *situation) standingBrakes() {
 		c.stand(lease.BrakeRollback, "launch "+token+" is younger than the last checkpoint, and there is no record of it")
 	}
 	c.setBackByTags()
-	renewing := 0
-	for id, hb := range c.Snapshot.Heartbeats {
-		if !hb.Held {
-			continue
-		}
-		if c.fellBehind(id, hb.Changes) {
+	renewing := c.tallied.renewing
+	for id := range c.strays { // of what has no record that can be read
+		if hb := c.Heartbeats[id]; hb.Held && c.fellBehind(id, hb.Changes) {
 			c.behind[id] = hb.Changes
-		}
-		if l := c.lease[id]; c.behind[id] > 0 || l != nil && c.sound(l) {
-			renewing++ // what is in doubt raises no limit, but what tells of trouble may be counted among all
+			renewing++
 		}
 	}
 	allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(renewing)))
@@ -40,8 +35,23 @@ func (c *situation) standingBrakes() {
 	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
 		if n < behindNamed { // a checkpoint stays small
 			c.trip(lease.BrakeRollback, id, "its sidecar has seen a later change of the lease than the registry holds")
-			c.tally(lease.BrakeRollback, id, int(c.behind[id]))
+			c.tallyBrake(lease.BrakeRollback, id, int(c.behind[id]))
 		}
+	}
+}
+
+// countBehind notes that a sidecar has seen a later change of its lease than there is. What is in doubt raises no limit, but
+// what tells of trouble may be counted among all.
+func (c *situation) countBehind(l *Row, sound bool) {
+	if !l.Heartbeat.Held {
+		return
+	}
+	later := l.Heartbeat.Changes > l.Changes
+	if later {
+		c.behind[l.InstanceID] = l.Heartbeat.Changes
+	}
+	if sound || later && l.Heartbeat.Changes > 0 {
+		c.tallied.renewing++
 	}
 }
 
@@ -52,15 +62,13 @@ const behindNamed = 100
 // stops, or begins anew, takes its word along, and that is no reason to end what it spoke for. What was revoked since is
 // not held for it: no later change takes that back.
 func (c *situation) rememberBehind() {
-	for _, b := range c.Snapshot.Checkpoint.Brakes {
+	for _, b := range c.Checkpoint.Brakes {
 		id, seen := b.Scope, int64(b.Count)
 		if b.Name != lease.BrakeRollback || id == "" || !c.fellBehind(id, seen) {
 			continue
 		}
-		if l := c.lease[id]; l != nil {
-			if i := c.instanceOf(l); !l.Live() || i != nil && i.State == lease.InstanceTerminated {
-				continue
-			}
+		if l := c.Row(id); l != nil && (!l.Live() || l.Instance != nil && l.Instance.State == lease.InstanceTerminated) {
+			continue
 		}
 		c.behind[id] = max(c.behind[id], seen)
 	}
@@ -70,34 +78,34 @@ func (c *situation) rememberBehind() {
 // far as can be read. Changes are only ever counted up, and both were read at one revision. An instance without a record
 // of which a lease was seen has lost it, whatever became of its launch.
 func (c *situation) fellBehind(id string, seen int64) bool {
-	if l := c.lease[id]; l != nil {
+	if l := c.Row(id); l != nil {
 		return seen > l.Changes
 	}
-	unreadable := slices.ContainsFunc(c.Snapshot.Bad, func(bad lease.BadRecord) bool { return bad.Kind == BadLease && bad.ID == id })
+	unreadable := slices.ContainsFunc(c.Bad, func(bad lease.BadRecord) bool { return bad.Kind == BadLease && bad.ID == id })
 	return seen > 0 && (c.unleasedAlive[id] || unreadable)
 }
 
 // unrecordedLaunch returns the token of a launch that was certainly not recorded in what was read: an instance of it is
 // younger than the last checkpoint, and its record is written before it is created. Without a checkpoint there is no such launch.
 func (c *situation) unrecordedLaunch() string {
-	checkpoint := c.Snapshot.Checkpoint.Time
+	checkpoint := c.Checkpoint.Time
+	if checkpoint.IsZero() {
+		return ""
+	}
 	first := ""
-	for _, p := range c.Locations {
-		for i := range p.Instances {
-			instance := &p.Instances[i]
-			token, created := lease.LaunchToken(instance.ClientToken)
-			created = created && instance.Tags[lease.TagLaunch] == instance.ClientToken
-			if checkpoint.IsZero() || !created || !c.untracked[instance.ID] ||
-				c.attempts[instance.ClientToken] != nil || c.bad[token] != nil {
-				continue
-			}
-			born := instance.LaunchTime
-			if made, generated := lease.TokenTime(token); generated && made.Before(born) {
-				born = made
-			}
-			if born.After(checkpoint.Add(c.Policy.MaxSkew)) && (first == "" || token < first) {
-				first = token
-			}
+	for _, seen := range c.unclear {
+		i := seen.instance
+		token, created := lease.LaunchToken(i.ClientToken)
+		created = created && i.Tags[lease.TagLaunch] == i.ClientToken
+		if !created || !c.untracked[i.ID] || c.attempts[i.ClientToken] != nil || c.bad[token] != nil {
+			continue
+		}
+		born := i.LaunchTime
+		if made, generated := lease.TokenTime(token); generated && made.Before(born) {
+			born = made
+		}
+		if born.After(checkpoint.Add(c.Policy.MaxSkew)) && (first == "" || token < first) {
+			first = token
 		}
 	}
 	return first
@@ -112,6 +120,11 @@ func (c *situation) holdStanding() {
 			everything = key.name
 		}
 	}
+	if everything != "" {
+		c.acting = nil
+	} else if len(c.behind) == 0 {
+		return
+	}
 	for n := range c.verdicts {
 		v := &c.verdicts[n]
 		brake := everything
@@ -124,16 +137,13 @@ func (c *situation) holdStanding() {
 		}
 		v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brake, v.Reason+"; held by brake "+brake, time.Time{}
 	}
-	if everything != "" {
-		c.acting = nil
-	}
 }
 
 // holdsAlone reports whether what its sidecar says holds one lease. That can be forged, so it keeps nothing once both keys
 // have passed.
 func (c *situation) holdsAlone(v *Verdict) bool {
 	_, behind := c.behind[v.InstanceID]
-	return behind && (v.Lease == nil || !c.bothPassed(v.Lease, v.Instance))
+	return behind && (v.Lease == nil || !c.bothPassed(c.Row(v.InstanceID)))
 }
 
 // Standing are those of the brakes that are held until a person lifts them.

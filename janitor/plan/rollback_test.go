@@ -15,8 +15,8 @@ import (
 func expired(s *Subject) { Over(time.Second)(s) }
 
 // ahead is a lease whose sidecar beats, and has seen so many changes more than there are.
-func ahead(by int64) func(*plan.View) {
-	return func(v *plan.View) {
+func ahead(by int64) func(*World) {
+	return func(v *World) {
 		for id, hb := range v.Snapshot.Heartbeats {
 			hb.Changes = by
 			v.Snapshot.Heartbeats[id] = hb
@@ -28,7 +28,7 @@ func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
 	ahead(1)(&v)
-	planned := plan.Decide(v)
+	planned := Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActEnd] != 60 {
 		t.Errorf("decided %v, want the two held and 60 ended", n)
 	}
@@ -48,7 +48,7 @@ func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
 		hb.Held = false // a key that was left behind, or put by hand
 		v.Snapshot.Heartbeats[id] = hb
 	}
-	if planned := plan.Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRollback, "") {
+	if planned := Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRollback, "") {
 		t.Errorf("%d end, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
 	}
 }
@@ -69,7 +69,7 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 			for _, s := range append(Many(c.all-c.ahead, "b", Heartbeats), Many(10, "c", expired)...) {
 				Add(&v, s)
 			}
-			planned := plan.Decide(v)
+			planned := Decide(v)
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
 				t.Errorf("%d end, brakes %+v; want held: %t", len(planned.Ends()), planned.Brakes, c.held)
 			}
@@ -84,7 +84,7 @@ func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		sixtieth []func(*Subject)
-		world    func(*plan.View)
+		world    func(*World)
 		held     bool
 	}{
 		"one that beats":             {[]func(*Subject){Heartbeats}, nil, false},
@@ -108,7 +108,7 @@ func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
 			if c.world != nil {
 				c.world(&v)
 			}
-			if got := HeldBy(plan.Decide(v), lease.BrakeRollback, ""); got != c.held {
+			if got := HeldBy(Decide(v), lease.BrakeRollback, ""); got != c.held {
 				t.Errorf("three of 59 know more, and %s: held %t", name, got)
 			}
 		})
@@ -123,7 +123,7 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *t
 	}
 	for name, c := range map[string]struct {
 		changes []func(*Subject)
-		view    func(*plan.View)
+		view    func(*World)
 		held    bool
 	}{
 		"chosen token, launched after the checkpoint":       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, nil, true},
@@ -134,20 +134,20 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *t
 		"token dated ahead, launched before the checkpoint": {[]func(*Subject){BornOf(dateAhead), started(2 * time.Minute)}, nil, false},
 		"its tag was copied":                                {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken = "theirs" }}, nil, false},
 		"its tag names another launch":                      {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
-		"younger by less than two clocks may differ":        {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Checkpoint.Time = Ago(35 * time.Second) }, false},
+		"younger by less than two clocks may differ":        {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *World) { v.Snapshot.Checkpoint.Time = Ago(35 * time.Second) }, false},
 		"another registry's":                                {[]func(*Subject){BornOf("web"), started(30 * time.Second), Foreign}, nil, false},
 		"its record is there":                               {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Launches(Launch("web", lease.LaunchOpen)), false},
 		"its record is there, but not of the attempt":       {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = "web.2", "web.2" }}, Launches(Launch("web", lease.LaunchOpen)), true},
 		"its record cannot be read":                         {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, Bad("launch", "web"), false},
-		"there was no checkpoint yet":                       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *plan.View) { v.Snapshot.Checkpoint.Time = time.Time{} }, false},
+		"there was no checkpoint yet":                       {[]func(*Subject){BornOf("web"), started(30 * time.Second)}, func(v *World) { v.Snapshot.Checkpoint.Time = time.Time{} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(Holds("i-stray", c.changes...), Holds("i-due", Marked(lease.CauseExpired, Ago(time.Minute)), Over(time.Hour)))
+			v := WorldOf(Holds("i-stray", c.changes...), Holds("i-due", Marked(lease.CauseExpired, Ago(time.Minute)), Over(time.Hour)))
 			if c.view != nil {
 				c.view(&v)
 			}
-			planned := plan.Decide(v)
+			planned := Decide(v)
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held {
 				t.Errorf("brakes %+v, want held: %t", planned.Brakes, c.held)
 			}
@@ -160,18 +160,18 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *t
 
 func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	t.Parallel()
-	world := func() plan.View {
-		v := ViewOf(Holds("i-term", expired), Holds("i-revoked", Revoked(lease.CauseRelease, time.Hour)), Holds("i-gone", Is(lease.InstanceTerminated)),
+	world := func() World {
+		v := WorldOf(Holds("i-term", expired), Holds("i-revoked", Revoked(lease.CauseRelease, time.Hour)), Holds("i-gone", Is(lease.InstanceTerminated)),
 			Holds("i-silent", Due), Holds("i-late", Silent(Long)))
 		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")), Launch("old", lease.LaunchOpen))(&v)
 		Add(&v, Holds("i-left", BornOf("web")))
 		Add(&v, Holds("i-past", Ended(30*24*time.Hour), Missing))
 		return v
 	}
-	before := plan.Decide(world())
+	before := Decide(world())
 	v := world()
 	v.Standing = []lease.Brake{{Name: lease.BrakeUnwatched, Since: Ago(time.Hour), Reason: "then"}}
-	planned := plan.Decide(v)
+	planned := Decide(v)
 	for _, verdict := range planned.Verdicts {
 		if verdict.Action != plan.ActKeep && verdict.Action != plan.ActReport && verdict.Action != plan.ActHold {
 			t.Errorf("%s %s%s", verdict.Action, verdict.InstanceID, verdict.Token)
@@ -187,9 +187,9 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 
 func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(*plan.View){
-		"lost": func(v *plan.View) { v.Snapshot.Leases = v.Snapshot.Leases[3:] },
-		"unreadable": func(v *plan.View) {
+	for name, spoil := range map[string]func(*World){
+		"lost": func(v *World) { v.Snapshot.Leases = v.Snapshot.Leases[3:] },
+		"unreadable": func(v *World) {
 			Bad(plan.BadLease, "i-a000")(v)
 			Bad(plan.BadLease, "i-a001")(v)
 			Bad(plan.BadLease, "i-a002")(v)
@@ -201,11 +201,11 @@ func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 			v := crowd(Many(3, "a", Heartbeats, WithLease(func(l *lease.Lease) { l.Changes = 1 })))
 			ahead(1)(&v)
 			Add(&v, Holds("i-due", expired))
-			if planned := plan.Decide(v); len(planned.Ends()) != 1 || len(planned.Brakes) > 0 {
+			if planned := Decide(v); len(planned.Ends()) != 1 || len(planned.Brakes) > 0 {
 				t.Fatalf("%d end, brakes %+v, though the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
 			}
 			spoil(&v)
-			if planned := plan.Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRollback, "") {
+			if planned := Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRollback, "") {
 				t.Errorf("%d end, brakes %+v; want everything held", len(planned.Ends()), planned.Brakes)
 			}
 		})
@@ -221,7 +221,7 @@ func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 	for _, s := range Many(10, "c", expired) {
 		Add(&v, s)
 	}
-	planned := plan.Decide(v)
+	planned := Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActEnd] != 10 || len(planned.Brakes) != behindNamed {
 		t.Errorf("decided %v, %d brakes; want %d held, of which %d are named", n, len(planned.Brakes), behindNamed+2, behindNamed)
 	}
@@ -232,7 +232,7 @@ func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
 	v := crowd(Many(9, "a", Heartbeats))
 	ahead(9)(&v)
 	v.Standing = []lease.Brake{{Name: lease.BrakeRollback, Since: Ago(time.Hour), Reason: "then"}}
-	if got := plan.Standing(plan.Decide(v).Brakes); !slices.Equal(got, v.Standing) {
+	if got := plan.Standing(Decide(v).Brakes); !slices.Equal(got, v.Standing) {
 		t.Errorf("standing %v, want it as it was: it is one incident, and is lifted once", got)
 	}
 }
@@ -241,9 +241,9 @@ func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T)
 	t.Parallel()
 	crowded := func(silent int, said time.Duration) plan.Plan {
 		v := calm(crowd(Many(silent, "s", Due), Many(10, "b", Heartbeats)))
-		held := plan.Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Heartbeats)))).Brakes
+		held := Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Heartbeats)))).Brakes
 		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeHeartbeats, held, lease.By{Actor: "ada"})
-		return plan.Decide(v)
+		return Decide(v)
 	}
 	for name, c := range map[string]struct {
 		silent int
@@ -267,7 +267,7 @@ func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T)
 func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 	t.Parallel()
 	for changes, want := range map[int64]plan.Action{0: plan.ActOrphan, 1: plan.ActHold} {
-		v := ViewOf(Holds("i-left", BornOf("web")))
+		v := WorldOf(Holds("i-left", BornOf("web")))
 		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
 		Knows("i-left", changes)(&v)
 		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
@@ -278,34 +278,34 @@ func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 
 func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 	t.Parallel()
-	v := ViewOf(Holds("i-1", Heartbeats))
+	v := WorldOf(Holds("i-1", Heartbeats))
 	ahead(7)(&v)
-	first := plan.Decide(v)
+	first := Decide(v)
 	if !HeldBy(first, lease.BrakeRollback, "i-1") {
 		t.Fatalf("brakes %+v, want i-1 held", first.Brakes)
 	}
 	for name, c := range map[string]struct {
-		now  func(*plan.View)
+		now  func(*World)
 		want plan.Action
 	}{
-		"its sidecar is gone":             {func(v *plan.View) { clear(v.Snapshot.Heartbeats) }, plan.ActHold},
+		"its sidecar is gone":             {func(v *World) { clear(v.Snapshot.Heartbeats) }, plan.ActHold},
 		"its sidecar begins anew":         {Knows("i-1", 0), plan.ActHold},
-		"it was extended, which is older": {func(v *plan.View) { v.Snapshot.Leases[0].Changes = 6 }, plan.ActHold},
-		"a person took it as it is":       {func(v *plan.View) { v.Snapshot.Leases[0] = v.Snapshot.Leases[0].CatchUp(Noon, 7, Jan) }, plan.ActMark},
-		"it was revoked, which is for good": {func(v *plan.View) {
+		"it was extended, which is older": {func(v *World) { v.Snapshot.Leases[0].Changes = 6 }, plan.ActHold},
+		"a person took it as it is":       {func(v *World) { v.Snapshot.Leases[0] = v.Snapshot.Leases[0].CatchUp(Noon, 7, Jan) }, plan.ActMark},
+		"it was revoked, which is for good": {func(v *World) {
 			v.Snapshot.Leases[0].State, v.Snapshot.Leases[0].Cause = lease.StateRevoked, lease.CauseRelease
 			clear(v.Snapshot.Heartbeats)
 		}, plan.ActEnd},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ViewOf(Holds("i-1", Due))
+			v := WorldOf(Holds("i-1", Due))
 			v.Snapshot.Checkpoint.Brakes = first.Brakes
 			c.now(&v)
 			if got, verdict := RulingOn(t, v, "i-1"); got.Action != c.want {
 				t.Errorf("%s (%s), want %s", got.Action, verdict.Reason, c.want)
 			}
-			if HeldBy(plan.Decide(v), lease.BrakeRollback, "") {
+			if HeldBy(Decide(v), lease.BrakeRollback, "") {
 				t.Error("one that is remembered holds everything")
 			}
 		})

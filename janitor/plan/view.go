@@ -9,16 +9,12 @@ import (
 
 // View is what was observed, and by when. A decision uses nothing else.
 type View struct {
-	Now        time.Time // wall clock: for dates that people and records agreed on
-	Policy     Policy
-	Snapshot   lease.Snapshot
-	Locations  []LocationView
-	Silences   map[string]Silence // by instance id, for active leases with a timeout
-	Standing   []lease.Brake      // held until a person lifts them, and not lifted yet
+	Now    time.Time // wall clock: for dates that people and records agreed on
+	Policy Policy
+	*Joined
+	Locations  []LocationView // those that were joined, with their clocks as they are now
+	Standing   []lease.Brake  // held until a person lifts them, and not lifted yet
 	Leadership LeadershipView
-	Written    map[string]Written // by instance id: tags that were written since Places were listed
-
-	Index map[SeenAt]*lease.Instance // of Places, if it was made before
 }
 
 // LocationView is what EC2 said of one location.
@@ -43,6 +39,7 @@ type LocationView struct {
 type Silence struct {
 	Broken  bool          // the key is there, held by a sidecar: no silence at all
 	For     time.Duration // since the latest event that restarts the silence
+	Missing time.Duration // since this leader first saw that the key is not there; 0 while it is
 	Seen    bool          // this leader saw the key present since the instance last started
 	Heard   bool          // this leader saw it then, whatever it has not seen since
 	Cured   bool          // extended or unmarked since the key lapsed
@@ -61,10 +58,10 @@ type LeadershipView struct {
 }
 
 // Listed reports whether the location's listing is complete.
-func (p LocationView) Listed() bool { return p.Err == "" }
+func (p *LocationView) Listed() bool { return p.Err == "" }
 
 // unseen says why nothing is known of an instance that is neither listed nor found absent.
-func (p LocationView) unseen() string {
+func (p *LocationView) unseen() string {
 	if p.Listed() {
 		return "not seen yet: the last listing is older than its record"
 	}
@@ -72,7 +69,7 @@ func (p LocationView) unseen() string {
 }
 
 // ClockTrouble says why nothing may be ended by date in the location, or is empty.
-func (p LocationView) ClockTrouble(maxSkew time.Duration) string {
+func (p *LocationView) ClockTrouble(maxSkew time.Duration) string {
 	switch {
 	case !p.Dated:
 		return "EC2 did not tell its time, so the clock cannot be checked"
@@ -93,7 +90,8 @@ func acting(now time.Time, reg lease.Registry, last lease.Checkpoint, locations 
 	if reg.Mode != lease.ModeArmed {
 		return since
 	}
-	for _, p := range locations {
+	for n := range locations {
+		p := &locations[n]
 		if p.ClockTrouble(maxSkew) != "" {
 			continue
 		}

@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	"pgregory.net/rapid"
-
-	"lapse/janitor/plan"
 )
 
 // OneIn is true once in n times.
@@ -17,7 +15,7 @@ func Pick[T any](t *rapid.T, label string, from ...T) T {
 }
 
 // Copied shares nothing with v that a decision could alter.
-func Copied(v plan.View) plan.View {
+func Copied(v World) World {
 	s := &v.Snapshot
 	s.Leases, s.Launches, s.Bad = slices.Clone(s.Leases), slices.Clone(s.Launches), slices.Clone(s.Bad)
 	s.Heartbeats, v.Silences = maps.Clone(s.Heartbeats), maps.Clone(v.Silences)

@@ -105,7 +105,7 @@ func Heartbeats(s *Subject) {
 // Silent for so long under this leader, which saw it beat before, with a witness.
 func Silent(d time.Duration) func(*Subject) {
 	return func(s *Subject) {
-		s.Lease.HeartbeatTimeout, s.Silence = lease.Duration(HeartbeatTimeout), &plan.Silence{For: d, Seen: true, Witness: true, Noticed: Long}
+		s.Lease.HeartbeatTimeout, s.Silence = lease.Duration(HeartbeatTimeout), &plan.Silence{For: d, Missing: d, Seen: true, Witness: true, Noticed: Long}
 		s.Lease.ClaimedAt = Ago(40 * time.Hour)
 	}
 }
@@ -182,9 +182,33 @@ func Looked(d time.Duration, ids ...string) func(*lease.Launch) {
 	}
 }
 
-// ViewOf is a quiet world: an armed registry swept for days by this leader, a full listing, clocks that agree.
-func ViewOf(subjects ...Subject) plan.View {
-	v := plan.View{
+// World is all that is observed, before it is joined.
+type World struct {
+	Now        time.Time
+	Policy     plan.Policy
+	Snapshot   lease.Snapshot
+	Locations  []plan.LocationView
+	Silences   map[string]plan.Silence // by instance id, for active leases with a timeout
+	Standing   []lease.Brake
+	Leadership plan.LeadershipView
+	Written    map[string]plan.Written // by instance id: tags that were written since the locations were listed
+}
+
+// View is the world, joined.
+func (w World) View() plan.View {
+	j := plan.Join(w.Snapshot, w.Locations, plan.Indexed(w.Locations), w.Written)
+	for n := range j.Rows {
+		j.Rows[n].Silence = w.Silences[j.Rows[n].InstanceID]
+	}
+	return plan.View{Now: w.Now, Policy: w.Policy, Joined: j, Locations: w.Locations, Standing: w.Standing, Leadership: w.Leadership}
+}
+
+// Decide joins the world, and decides.
+func Decide(w World) plan.Plan { return plan.Decide(w.View()) }
+
+// WorldOf is a quiet world: an armed registry swept for days by this leader, a full listing, clocks that agree.
+func WorldOf(subjects ...Subject) World {
+	v := World{
 		Now: Noon, Policy: plan.DefaultPolicy(),
 		Snapshot: lease.Snapshot{
 			Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
@@ -205,7 +229,7 @@ func ViewOf(subjects ...Subject) plan.View {
 }
 
 // Add puts a subject into the view. Its instance says on its tags what its lease does, unless the subject has such tags.
-func Add(v *plan.View, s Subject) {
+func Add(v *World, s Subject) {
 	s.agree()
 	if s.Lease != nil {
 		v.Snapshot.Leases = append(v.Snapshot.Leases, *s.Lease)
@@ -226,32 +250,32 @@ func Add(v *plan.View, s Subject) {
 
 // Changes of a view.
 
-func Launches(all ...lease.Launch) func(*plan.View) {
-	return func(v *plan.View) { v.Snapshot.Launches = append(v.Snapshot.Launches, all...) }
+func Launches(all ...lease.Launch) func(*World) {
+	return func(v *World) { v.Snapshot.Launches = append(v.Snapshot.Launches, all...) }
 }
 
-func Bad(kind, id string) func(*plan.View) {
-	return func(v *plan.View) {
+func Bad(kind, id string) func(*World) {
+	return func(v *World) {
 		v.Snapshot.Bad = append(v.Snapshot.Bad, lease.BadRecord{Kind: kind, ID: id, Err: errors.New(kind + " " + id + " cannot be read")})
 	}
 }
 
-func ActingFor(d time.Duration) func(*plan.View) {
-	return func(v *plan.View) { v.Snapshot.Checkpoint.Acting[Here.String()] = Ago(d) }
+func ActingFor(d time.Duration) func(*World) {
+	return func(v *World) { v.Snapshot.Checkpoint.Acting[Here.String()] = Ago(d) }
 }
 
 // ArmedAhead is a registry that was armed by a clock an hour ahead, at one revision, beside a checkpoint of another.
-func ArmedAhead(registry, sweep int64) func(*plan.View) {
-	return func(v *plan.View) {
+func ArmedAhead(registry, sweep int64) func(*World) {
+	return func(v *World) {
 		v.Snapshot.Registry.ModeSince, v.Snapshot.Registry.Revision, v.Snapshot.Checkpoint.Revision = In(time.Hour), registry, sweep
 	}
 }
 
-func Skewed(d time.Duration) func(*plan.View) { return func(v *plan.View) { v.Locations[0].Skew = d } }
-func Undated(v *plan.View)                    { v.Locations[0].Dated = false }
-func Unlisted(v *plan.View)                   { v.Locations[0].Err = "RequestLimitExceeded" }
-func Ill(v *plan.View)                        { v.Leadership.Unhealthy = "alarm NOSPACE" }
-func Unstamped(v *plan.View)                  { v.Leadership.Checkpointed = false }
+func Skewed(d time.Duration) func(*World) { return func(v *World) { v.Locations[0].Skew = d } }
+func Undated(v *World)                    { v.Locations[0].Dated = false }
+func Unlisted(v *World)                   { v.Locations[0].Err = "RequestLimitExceeded" }
+func Ill(v *World)                        { v.Leadership.Unhealthy = "alarm NOSPACE" }
+func Unstamped(v *World)                  { v.Leadership.Checkpointed = false }
 
 // Ruling is what a case expects of the decision about one instance.
 type Ruling struct {
@@ -262,10 +286,10 @@ type Ruling struct {
 }
 
 // RulingOn decides, and returns the only verdict about an instance.
-func RulingOn(t *testing.T, v plan.View, id string) (Ruling, plan.Verdict) {
+func RulingOn(t *testing.T, v World, id string) (Ruling, plan.Verdict) {
 	t.Helper()
 	var found []plan.Verdict
-	for _, verdict := range plan.Decide(v).Verdicts {
+	for _, verdict := range Decide(v).Verdicts {
 		if verdict.InstanceID == id {
 			found = append(found, verdict)
 		}
@@ -281,8 +305,8 @@ func RulingOn(t *testing.T, v plan.View, id string) (Ruling, plan.Verdict) {
 }
 
 // ActionOnLaunch returns what is decided about a launch itself; empty if nothing.
-func ActionOnLaunch(v plan.View, token string) plan.Action {
-	for _, verdict := range plan.Decide(v).Verdicts {
+func ActionOnLaunch(v World, token string) plan.Action {
+	for _, verdict := range Decide(v).Verdicts {
 		if verdict.Token == token && verdict.InstanceID == "" {
 			return verdict.Action
 		}

@@ -22,9 +22,9 @@ func HeldBy(planned plan.Plan, name, scope string) bool {
 }
 
 // Dead are additions to a world: each brings something that is dead, missing, or not understood.
-func Dead() map[string]func(*rapid.T, *plan.View, string) {
-	added := func(changes ...func(*Subject)) func(*rapid.T, *plan.View, string) {
-		return func(t *rapid.T, v *plan.View, id string) {
+func Dead() map[string]func(*rapid.T, *World, string) {
+	added := func(changes ...func(*Subject)) func(*rapid.T, *World, string) {
+		return func(t *rapid.T, v *World, id string) {
 			s := Holds(id, append(changes, InZone(Pick(t, "its zone", "az-a", "az-b")))...)
 			if s.Lease != nil && s.Lease.HeartbeatTimeout > 0 {
 				s.Lease.HeartbeatTimeout = lease.Duration(Pick(t, "its ttl", 10*time.Second, time.Minute, time.Hour))
@@ -32,7 +32,7 @@ func Dead() map[string]func(*rapid.T, *plan.View, string) {
 			Add(v, s)
 		}
 	}
-	return map[string]func(*rapid.T, *plan.View, string){
+	return map[string]func(*rapid.T, *World, string){
 		"silent":                     added(Silent(0)),
 		"silent and marked":          added(Silent(0), Marked(lease.CauseHeartbeatLost, In(time.Minute))),
 		"silent and due":             added(Due),
@@ -55,19 +55,19 @@ func Dead() map[string]func(*rapid.T, *plan.View, string) {
 		"ended for silence":          added(Silent(0), Revoked(lease.CauseNoHeartbeat, time.Minute), Ended(time.Second), Missing),
 		"failed creation, revoked":   added(Revoked(lease.CauseFailedCreation, time.Minute)),
 		"no record":                  added(Bare),
-		"bad lease":                  func(t *rapid.T, v *plan.View, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
-		"bad lease, missing":         func(_ *rapid.T, v *plan.View, id string) { Bad(plan.BadLease, id)(v) },
-		"bad heartbeat":              func(t *rapid.T, v *plan.View, id string) { added(Due)(t, v, id); Bad(plan.BadHeartbeat, id)(v) },
-		"bad launch":                 func(_ *rapid.T, v *plan.View, id string) { Bad("launch", id)(v) },
+		"bad lease":                  func(t *rapid.T, v *World, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
+		"bad lease, missing":         func(_ *rapid.T, v *World, id string) { Bad(plan.BadLease, id)(v) },
+		"bad heartbeat":              func(t *rapid.T, v *World, id string) { added(Due)(t, v, id); Bad(plan.BadHeartbeat, id)(v) },
+		"bad launch":                 func(_ *rapid.T, v *World, id string) { Bad("launch", id)(v) },
 		"in a location not swept":    added(Due, WithLease(func(l *lease.Lease) { l.Region = "mars-1" }), Missing),
 		"orphan of a launch":         addOrphan,
-		"orphan of one more launch":  func(_ *rapid.T, v *plan.View, id string) { Orphans(id, 1, 2)(v) },
+		"orphan of one more launch":  func(_ *rapid.T, v *World, id string) { Orphans(id, 1, 2)(v) },
 		"revoked of a failed launch": addFailed,
 	}
 }
 
 // addOrphan adds one more instance to what a closed launch of the world left.
-func addOrphan(t *rapid.T, v *plan.View, id string) {
+func addOrphan(t *rapid.T, v *World, id string) {
 	for n := range v.Snapshot.Launches {
 		if l := &v.Snapshot.Launches[n]; l.State == lease.LaunchClosed && l.Location() == Here {
 			s := Holds(id, Bare)
@@ -80,15 +80,15 @@ func addOrphan(t *rapid.T, v *plan.View, id string) {
 }
 
 // addFailed adds the lease of what a launch of the world left, ended a moment ago.
-func addFailed(t *rapid.T, v *plan.View, id string) {
+func addFailed(t *rapid.T, v *World, id string) {
 	if len(v.Snapshot.Launches) > 0 {
 		Add(v, Failed(id, rapid.SampledFrom(v.Snapshot.Launches).Draw(t, "failed").Token, time.Minute))
 	}
 }
 
 // Orphans puts n orphans into the view, one or several to a launch, and ripe.
-func Orphans(prefix string, tokens, each int) func(*plan.View) {
-	return func(v *plan.View) {
+func Orphans(prefix string, tokens, each int) func(*World) {
+	return func(v *World) {
 		for k := range tokens {
 			token := fmt.Sprintf("%s%03d", prefix, k)
 			l := Launch(token, lease.LaunchClosed)
@@ -118,8 +118,8 @@ func BornOf(token string) func(*Subject) {
 }
 
 // Knows is a heartbeat whose sidecar has seen so many changes of its lease.
-func Knows(id string, changes int64) func(*plan.View) {
-	return func(v *plan.View) {
+func Knows(id string, changes int64) func(*World) {
+	return func(v *World) {
 		v.Snapshot.Heartbeats[id] = lease.Heartbeat{InstanceID: id, HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Changes: changes}
 	}
 }

@@ -1,4 +1,4 @@
-package janitor
+package observe
 
 import (
 	"encoding/json"
@@ -15,9 +15,9 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// FuzzPast: whatever is in the file of the state directory, it is either a memory, from which nothing that stands is lost and
+// FuzzWatermark: whatever is in the file of the state directory, it is either a memory, from which nothing that stands is lost and
 // by which an older checkpoint is noticed, or none, as if there were no file. No registry's name leads out of the directory.
-func FuzzPast(f *testing.F) {
+func FuzzWatermark(f *testing.F) {
 	dated := func(age time.Duration) string { return Ago(age).Format(time.RFC3339) }
 	for _, text := range []string{
 		`{"sequence":7,"nonce":"a","time":"` + dated(time.Minute) + `"}`, `{"sequence":9,"nonce":"a","time":"` + dated(time.Hour) + `"}`,
@@ -33,7 +33,7 @@ func FuzzPast(f *testing.F) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		p, err := openPast(state, slog.New(slog.DiscardHandler))
+		p, err := OpenWatermark(state, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,24 +48,24 @@ func FuzzPast(f *testing.F) {
 		read := checkpointed(max(sequence, 0), time.Duration(age%int64(time.Hour/time.Second*24))*time.Second, nonce(nonceOf))
 		read.Registry.UUID = uuid
 		takesIn(p, Noon, read, true)
-		var was remembered
+		var was watermark
 		known := json.Unmarshal(data, &was) == nil && uuid != ""
 		if uuid != "" {
-			wantNoticed(t, p.standing(), was, known, read.Checkpoint)
+			wantNoticed(t, p.Standing(), was, known, read.Checkpoint)
 		}
-		_ = p.flush(t.Context()) // there may be no such name of a file
+		_ = p.Flush(t.Context()) // there may be no such name of a file
 		wantInside(t, dir, state)
 	})
 }
 
 // wantNoticed checks which brakes stand after a leader saw a checkpoint.
-func wantNoticed(t *testing.T, standing []lease.Brake, was remembered, known bool, checkpoint lease.Checkpoint) {
+func wantNoticed(t *testing.T, standing []lease.Brake, was watermark, known bool, checkpoint lease.Checkpoint) {
 	t.Helper()
 	stands := func(name, scope string) bool {
 		return slices.ContainsFunc(standing, func(b lease.Brake) bool { return b.Name == name && b.Scope == scope })
 	}
 	if !known {
-		was = remembered{}
+		was = watermark{}
 	}
 	for _, b := range was.Standing {
 		if !stands(b.Name, b.Scope) {
@@ -108,7 +108,7 @@ func FuzzWitness(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m := newMemory(Noon)
+		m := NewRenewals()
 		m.testify(Noon, "z", hb)
 		if renewed, told := m.witness["z"]; told && (renewed.After(Noon) || renewed.Before(Ago(lease.MaxHeartbeatTimeout+time.Minute))) {
 			t.Errorf("%s testifies of a renewal at %s", data, renewed)

@@ -1,4 +1,4 @@
-package janitor
+package observe
 
 import (
 	"testing"
@@ -31,9 +31,9 @@ func TestASilenceNeverCountsFromBeforeItsLastCause(t *testing.T) {
 			case "term":
 				w.state.Term++
 			case "ill":
-				w.m.restart(w.now)
+				w.m.Restart(w.now)
 			case "held":
-				w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
+				w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
 			case "stopped":
 				w.turns(lease.InstanceStopped)
 			case "running":

@@ -1,7 +1,7 @@
-package janitor
+package observe
 
 import (
-	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,8 +73,8 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
-				open := func() *past {
-					p, err := openPast(dir, quiet())
+				open := func() *Watermark {
+					p, err := OpenWatermark(dir, slog.New(slog.DiscardHandler))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -89,7 +89,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 					onDisk(t, p)
 				}
 				got := ""
-				if held := p.standing(); len(held) == 1 && held[0].Since.Equal(Noon) && held[0].Reason != "" {
+				if held := p.Standing(); len(held) == 1 && held[0].Since.Equal(Noon) && held[0].Reason != "" {
 					got = held[0].Name
 				} else if len(held) > 0 {
 					t.Errorf("held %+v", held)
@@ -143,8 +143,8 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					dir := t.TempDir()
-					open := func() *past {
-						p, err := openPast(dir, quiet())
+					open := func() *Watermark {
+						p, err := OpenWatermark(dir, slog.New(slog.DiscardHandler))
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -153,24 +153,24 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 					found, p := checkpointed(7, 0, func(s *lease.Snapshot) {
 						s.Checkpoint.Time, s.Checkpoint.NextSweep = time.Now(), time.Now().Add(c.pause)
 					}), open()
-					p.enter()
-					p.see(time.Now(), found, true)
-					p.settle(time.Now(), true)
+					p.Enter()
+					p.See(time.Now(), found, true)
+					p.Settle(time.Now(), true)
 					time.Sleep(c.gap)
 					if restarts {
 						p = open()
 					}
 					c.change(&found)
 					defer func() { onDisk(t, p) }()
-					p.enter()
-					p.see(time.Now().Add(c.wrong), found, false)
-					p.see(time.Now().Add(c.wrong), found, true)
+					p.Enter()
+					p.See(time.Now().Add(c.wrong), found, false)
+					p.See(time.Now().Add(c.wrong), found, true)
 					time.Sleep(10 * time.Minute) // until EC2 confirms the clock
-					if held := p.standing(); len(held) > 0 {
+					if held := p.Standing(); len(held) > 0 {
 						t.Errorf("by a clock that may be wrong, %v are held", held)
 					}
-					p.settle(time.Now(), true)
-					if held := p.standing(); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeUnwatched {
+					p.Settle(time.Now(), true)
+					if held := p.Standing(); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeUnwatched {
 						t.Errorf("%v stand, want %d, as a stranger", held, c.want)
 					}
 				})
@@ -180,10 +180,10 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 }
 
 // takesIn has a replica read the registry, and settle what it finds if it leads.
-func takesIn(p *past, now time.Time, s lease.Snapshot, leading bool) {
-	p.see(now, s, leading)
+func takesIn(p *Watermark, now time.Time, s lease.Snapshot, leading bool) {
+	p.See(now, s, leading)
 	if leading {
-		p.settle(now, true)
+		p.Settle(now, true)
 	}
 }
 
@@ -192,13 +192,13 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	look := func(now time.Time, found lease.Snapshot) []lease.Brake {
-		p, err := openPast(dir, quiet())
+		p, err := OpenWatermark(dir, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.see(now, found, true)
+		p.See(now, found, true)
 		onDisk(t, p)
-		return p.standing()
+		return p.Standing()
 	}
 	look(Noon, checkpointed(7, 0))
 	first := look(In(time.Minute), checkpointed(6, 0))
@@ -211,33 +211,6 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 	if second := look(In(2*time.Hour), again); len(second) != 1 || !second[0].Since.After(first[0].Since) {
 		t.Errorf("%v stand after it was set back again, want another one than %v", second, first)
 	}
-}
-
-// TestWhoLeadsAllNightWatches: a schedule need not be one of equal intervals.
-func TestWhoLeadsAllNightWatches(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1")
-		c := r.janitorOf(quiet()).Config
-		c.Schedule, c.StateDir = "*/5 8-17 * * *", t.TempDir()
-		j, err := New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- j.Run(ctx) }()
-		for range 3 {
-			after(24 * time.Hour)
-			if s, err := r.store.Checkpoint(t.Context()); err != nil || len(s.Standing) > 0 {
-				t.Errorf("%v are held (%v)", s.Standing, err)
-			}
-		}
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
@@ -256,13 +229,13 @@ func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testin
 			t.Parallel()
 			dir := t.TempDir()
 			look := func(now time.Time, s lease.Snapshot, leading bool) []lease.Brake {
-				p, err := openPast(dir, quiet())
+				p, err := OpenWatermark(dir, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)
 				}
 				takesIn(p, now, s, leading)
 				onDisk(t, p)
-				return p.standing()
+				return p.Standing()
 			}
 			look(Ago(c.seen), checkpointed(7, c.seen), false)
 			look(Noon, checkpointed(150, c.left), c.leading)
@@ -273,37 +246,19 @@ func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testin
 	}
 }
 
-func TestTheCheckpointAfterOneThatCannotBeReadCountsOn(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1")
-		dir := t.TempDir()
-		inTurn(t, r, dir, func() { after(5 * time.Minute) })
-		before, err := r.store.Checkpoint(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.store.Put("checkpoint", "", []byte("{"))
-		inTurn(t, r, dir, func() { after(time.Minute) })
-		if now, err := r.store.Checkpoint(t.Context()); err != nil || now.Sequence <= before.Sequence || len(now.Standing) > 0 {
-			t.Errorf("number %d (%v) follows number %d, which other replicas remember; standing %v", now.Sequence, err, before.Sequence, now.Standing)
-		}
-	})
-}
-
 func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "registry-"+Ours+".json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := openPast(dir, quiet())
+	p, err := OpenWatermark(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	takesIn(p, Noon, checkpointed(7, time.Hour), true)
 	onDisk(t, p)
-	if held := p.standing(); len(held) != 1 || held[0].Name != lease.BrakeUnwatched {
+	if held := p.Standing(); len(held) != 1 || held[0].Name != lease.BrakeUnwatched {
 		t.Errorf("held %v, want a stranger", held)
 	}
 }
@@ -314,176 +269,54 @@ func TestAStateDirectoryThatCannotBeMadeIsSaidAtTheStart(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openPast(filepath.Join(file, "state"), quiet()); err == nil {
+	if _, err := OpenWatermark(filepath.Join(file, "state"), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("no error")
 	}
 }
 
 func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
 	t.Parallel()
-	p, err := openPast("", quiet())
+	p, err := OpenWatermark("", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.see(Noon, checkpointed(7, 0), true)
-	p.see(Noon, checkpointed(3, 0), true)
-	held := p.standing()
+	p.See(Noon, checkpointed(7, 0), true)
+	p.See(Noon, checkpointed(3, 0), true)
+	held := p.Standing()
 	lifted := checkpointed(4, 0, func(s *lease.Snapshot) {
 		s.Checkpoint.Standing, s.Registry = held, s.Registry.Lift(In(time.Minute), lease.BrakeRollback, held, lease.By{Actor: "ada"})
 	})
-	p.see(In(time.Minute), lifted, true)
-	if got := p.standing(); len(got) > 0 {
+	p.See(In(time.Minute), lifted, true)
+	if got := p.Standing(); len(got) > 0 {
 		t.Fatalf("%v stand after they were lifted", got)
 	}
 	again := lifted
 	again.Checkpoint.Sequence = 2
-	p.see(In(time.Hour), again, true)
-	if got := p.standing(); len(got) != 1 || !got[0].Since.Equal(In(time.Hour)) {
+	p.See(In(time.Hour), again, true)
+	if got := p.Standing(); len(got) != 1 || !got[0].Since.Equal(In(time.Hour)) {
 		t.Errorf("%v stand after another return, want one of that time", got)
 	}
 }
 
 func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
 	t.Parallel()
-	p, err := openPast("", quiet())
+	p, err := OpenWatermark("", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.see(Noon, checkpointed(7, 0), false)
-	p.see(Noon, checkpointed(3, 0), false)
+	p.See(Noon, checkpointed(7, 0), false)
+	p.See(Noon, checkpointed(3, 0), false)
 	theirs := []lease.Brake{{Name: lease.BrakeRollback, Since: Ago(time.Second), Reason: "sidecars"}}
-	p.see(Noon, checkpointed(4, 0, func(s *lease.Snapshot) { s.Checkpoint.Standing = theirs }), false)
-	if got := p.standing(); !slices.Equal(got, theirs) {
+	p.See(Noon, checkpointed(4, 0, func(s *lease.Snapshot) { s.Checkpoint.Standing = theirs }), false)
+	if got := p.Standing(); !slices.Equal(got, theirs) {
 		t.Errorf("%v stand, want the leader's: it is one incident, and is lifted once", got)
 	}
 }
 
-// inTurn runs one janitor after another over the same registry.
-func inTurn(t *testing.T, r *rig, dir string, work func(), changes ...func(*Janitor)) {
-	t.Helper()
-	j := r.janitorOf(quiet())
-	remembers, err := openPast(dir, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	j.past = remembers
-	for _, change := range changes {
-		change(j)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- j.Run(ctx) }()
-	synctest.Wait()
-	work()
-	stop()
-	if err := <-done; err != nil {
-		t.Errorf("run: %v", err)
-	}
-}
-
-func (r *rig) lift(name string) {
-	r.t.Helper()
-	checkpoint, err := r.store.Checkpoint(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
-		return g.Lift(r.now(), name, checkpoint.Standing, lease.By{Actor: "ada"}), nil
-	}); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1")
-		r.extend("i-1", 30*time.Minute)
-		r.cloud.denied = true // to write tags: only the brake knows better than the backup
-		var backup, checkpoint []byte
-		inTurn(t, r, dir, func() {
-			after(2 * time.Minute)
-			backup, checkpoint = r.store.Get("lease", "i-1"), r.store.Get("checkpoint", "")
-			r.extendRecord("i-1", 48*time.Hour)
-			after(2 * time.Minute)
-		})
-		r.store.Put("lease", "i-1", backup)
-		r.store.Put("checkpoint", "", checkpoint)
-		inTurn(t, r, dir, func() { after(2 * time.Hour) })
-		inTurn(t, r, "", func() { // one that remembers nothing finds it in the checkpoint
-			after(2 * time.Hour)
-			if got := r.cloud.ended(); len(got) > 0 {
-				t.Fatalf("terminated %v, days before the end of a term that the backup does not know", got)
-			}
-			r.lift(lease.BrakeRollback)
-			after(time.Second)
-			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.Mark == nil {
-				t.Errorf("terminated %v, mark %v; want notice first", r.cloud.ended(), l.Mark)
-			}
-			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v after a person has looked", got)
-			}
-		})
-	})
-}
-
-func TestUnwatchedHoldsEverythingUntilItIsReleased(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1")
-		r.extend("i-1", 30*time.Minute)
-		inTurn(t, r, "", func() { after(2 * time.Minute) })
-		time.Sleep(48 * time.Hour)
-		inTurn(t, r, "", func() {
-			after(2 * time.Hour)
-			if got := r.cloud.ended(); len(got) > 0 {
-				t.Fatalf("terminated %v, by one who cannot know what became of the registry", got)
-			}
-			r.lift(lease.BrakeUnwatched)
-			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v after a person has looked", got)
-			}
-		})
-	})
-}
-
-func TestAReplicaThatFollowedEngagesNoUnwatchedBrake(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, "i-1")
-		j := r.janitorOf(quiet())
-		j.LastCheckpoint = func(ctx context.Context) (lease.Registry, lease.Checkpoint, error) {
-			reg, err := r.store.Registry(ctx)
-			if err != nil {
-				return reg, lease.Checkpoint{}, err
-			}
-			s, err := r.store.Checkpoint(ctx)
-			return reg, s, err
-		}
-		following, stop := context.WithCancel(t.Context())
-		inTurn(t, r, "", func() {
-			go j.follow(following)
-			after(10 * time.Minute)
-		})
-		stop()
-		time.Sleep(time.Hour)
-		snapshot, err := r.store.Snapshot(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if j.past.see(time.Now(), snapshot, true); len(j.past.standing()) > 0 {
-			t.Errorf("%v stand", j.past.standing())
-		}
-	})
-}
-
 // onDisk waits until a memory is on disk, as a sweep does before anything is ended by it.
-func onDisk(t *testing.T, p *past) {
+func onDisk(t *testing.T, p *Watermark) {
 	t.Helper()
-	if err := p.flush(t.Context()); err != nil {
+	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,6 +1,8 @@
-package janitor
+package observe
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,7 +15,8 @@ import (
 // watcher drives one leader's memory along a time line, second by second if need be.
 type watcher struct {
 	t        *testing.T
-	m        *memory
+	m        *Renewals
+	joined   *plan.Joined
 	now      time.Time
 	state    lease.Snapshot
 	location plan.LocationView
@@ -22,9 +25,9 @@ type watcher struct {
 // watch begins with two leases in one zone, i-1 and i-2, both running and beating.
 func watch(t *testing.T) *watcher {
 	t.Helper()
-	v := ViewOf(Holds("i-1", Heartbeats), Holds("i-2", Heartbeats))
+	v := WorldOf(Holds("i-1", Heartbeats), Holds("i-2", Heartbeats))
 	w := &watcher{t: t, now: Noon, state: v.Snapshot, location: v.Locations[0]}
-	w.m = newMemory(w.now)
+	w.m = NewRenewals()
 	for id := range w.state.Heartbeats {
 		w.heartbeats(id)
 	}
@@ -41,17 +44,27 @@ func (w *watcher) observe(fresh bool) *watcher {
 	if fresh {
 		read = w.now
 	}
-	w.m.observe(w.now, read, w.state, plan.Indexed([]plan.LocationView{w.location}))
+	w.joined = w.join()
+	w.m.Observe(w.now, read, w.joined)
 	return w
 }
 
+// join puts the world of now side by side.
+func (w *watcher) join() *plan.Joined {
+	s, locations := w.state, []plan.LocationView{w.location}
+	s.Leases, s.Heartbeats = slices.Clone(s.Leases), maps.Clone(s.Heartbeats)
+	locations[0].Instances = slices.Clone(locations[0].Instances)
+	return plan.Join(s, locations, plan.Indexed(locations), nil)
+}
+
+// silence is what a decision made now would be told.
 func (w *watcher) silence(id string) plan.Silence {
 	w.t.Helper()
-	s, known := w.m.silences(w.now)[id]
-	if !known {
+	b := w.m.by[id]
+	if b == nil {
 		w.t.Fatalf("nothing is remembered of %s", id)
 	}
-	return s
+	return b.silence(w.now, w.m.witness[b.zone])
 }
 
 func (w *watcher) heartbeats(id string) *watcher {
@@ -89,7 +102,7 @@ func (w *watcher) turns(state lease.InstanceState) *watcher {
 func (w *watcher) want(want plan.Silence) {
 	w.t.Helper()
 	got := w.silence("i-1")
-	got.Zone, got.Heard = "", false
+	got.Zone, got.Heard, got.Missing = "", false, 0
 	if got.Broken { // then nothing is asked of a silence
 		got.For, got.Witness = 0, false
 	}
@@ -155,7 +168,7 @@ func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
 		"a wrong 1": func(l *lease.Lease) { l.HeartbeatTimeout = -1 },
 	} {
 		w := watch(t).observe(true).lease("i-1", change).observe(true)
-		if s, kept := w.m.silences(w.now)["i-1"]; kept {
+		if s := w.joined.Row("i-1").Silence; w.m.by["i-1"] != nil || s != (plan.Silence{}) {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
@@ -167,12 +180,12 @@ func TestSilenceCountsAnew(t *testing.T) {
 	for name, happens := range map[string]func(*watcher){
 		"after a unmark or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
-		"when etcd was ill":              func(w *watcher) { w.m.restart(w.now) },
+		"when etcd was ill":              func(w *watcher) { w.m.Restart(w.now) },
 		"while a heartbeats brake holds": func(w *watcher) {
-			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
+			w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 		},
 		"while the health brake holds": func(w *watcher) {
-			w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
+			w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
 		},
 		"when it is not shown": func(w *watcher) {
 			all := w.location.Instances
@@ -203,7 +216,7 @@ func TestSilenceCountsAnew(t *testing.T) {
 		t.Run("not "+name, func(t *testing.T) {
 			t.Parallel()
 			w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(5 * minute)
-			w.m.held(w.now, verdicts)
+			w.m.Held(w.now, verdicts)
 			if got := w.at(8 * minute).observe(true).silence("i-1"); got.For != 7*minute {
 				t.Errorf("%+v, want seven minutes", got)
 			}
@@ -214,7 +227,7 @@ func TestSilenceCountsAnew(t *testing.T) {
 func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
-	w.m.held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
+	w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
 		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
 	}
@@ -391,7 +404,7 @@ func TestWitness(t *testing.T) {
 		{"its lease is that of another instance", func(w *watcher) {
 			w.instance("i-2", func(i *lease.Instance) { i.ClientToken = "other" }).at(9 * minute).observe(true)
 		}, false},
-		{"before etcd was ill", func(w *watcher) { w.at(9 * minute).observe(true).m.restart(w.now) }, false},
+		{"before etcd was ill", func(w *watcher) { w.at(9 * minute).observe(true).m.Restart(w.now) }, false},
 		{"before a new raft term", func(w *watcher) {
 			w.at(9 * minute).observe(true)
 			w.state.Term++
@@ -442,10 +455,10 @@ func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
 			}
 			w.lapses("i-1")
 			for passed := time.Second; passed < 2*time.Hour; passed += time.Second {
-				v := ViewOf()
+				v := WorldOf()
 				w.at(passed).observe(passed%minute == 0)
-				v.Now, v.Snapshot.Leases, v.Locations, v.Silences = w.now, w.state.Leases, []plan.LocationView{w.location}, w.m.silences(w.now)
-				planned := plan.Decide(v)
+				w.joined.Checkpoint, w.joined.Registry = v.Snapshot.Checkpoint, v.Snapshot.Registry
+				planned := plan.Decide(plan.View{Now: w.now, Policy: v.Policy, Joined: w.joined, Locations: []plan.LocationView{w.location}, Leadership: v.Leadership})
 				for _, mark := range planned.With(plan.ActMark) {
 					w.lease("i-1", func(l *lease.Lease) { *l, _ = l.WithMark(w.now, mark.Cause, mark.Deadline, Jan) })
 				}
@@ -489,11 +502,11 @@ func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
 	t.Parallel()
 	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
 	w.at(14 * minute)
-	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
+	w.m.Hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
 	if s := w.at(15 * minute).observe(true).silence("i-1"); s.Broken || s.For != 0 || !s.Seen {
 		t.Errorf("%+v; want a silence that begins anew", s)
 	}
-	w.m.hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
+	w.m.Hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
 	if s := w.at(18 * minute).observe(true).silence("i-1"); s.For != 3*minute {
 		t.Errorf("%+v; a ghost broke the silence", s)
 	}

@@ -1,0 +1,209 @@
+package observe
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// zonesAtOnce is how many zones of one location are asked about by id side by side.
+const zonesAtOnce = 8
+
+// Inventory looks at EC2 and the registry.
+type Inventory struct {
+	Clouds   []Cloud
+	Registry Registry
+	Now      func() time.Time // the wall clock
+	// KnownEmpty are the locations that are not listed, as they were listed last. See [Listings.KnownEmpty].
+	KnownEmpty map[lease.Location]plan.LocationView
+	// Read is told what the registry holds, and answers what to look for beside. It is called once, between the listing
+	// and the look-ups; if it fails, so does all.
+	Read func(ctx context.Context, s lease.Snapshot, read time.Time) (Wanted, error)
+}
+
+// Wanted is what is looked for once the registry was read.
+type Wanted struct {
+	Due       func(*lease.Lease) bool // whether the date of a lease has passed: then it is looked up even if the listing failed
+	Leftovers []*lease.Launch         // launches whose leftovers are listed
+}
+
+// Listings are what EC2 said of every location, and when.
+type Listings struct {
+	Locations []plan.LocationView
+	Clock
+	Index map[plan.SeenAt]*lease.Instance // of the instances in Locations
+}
+
+// Clock is when EC2 was asked, by both of our clocks.
+type Clock struct{ Wall, Mono time.Time }
+
+// Drift is how far the wall clock has been set since EC2 was asked: the time that passed by it, less the time that
+// really passed. What was measured of the clock then has to be corrected by it.
+func (c Clock) Drift(wall time.Time) time.Duration {
+	return wall.Round(0).Sub(c.Wall) - time.Since(c.Mono)
+}
+
+// Observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
+// this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. Then it asks
+// EC2 by id for what the listing lacks. A location whose listing fails is held; a registry that cannot be read is an error.
+func (in Inventory) Observe(ctx context.Context) (Listings, error) {
+	seen := in.list(ctx)
+	read := time.Now()
+	snapshot, err := in.Registry.Snapshot(ctx)
+	if err != nil {
+		return Listings{}, fmt.Errorf("read the registry: %w", err)
+	}
+	wanted, err := in.Read(ctx, snapshot, read)
+	if err != nil {
+		return Listings{}, err
+	}
+	in.lookUp(ctx, seen, lacking(seen, snapshot.Leases, wanted.Due))
+	in.findLeftovers(ctx, seen, wanted.Leftovers)
+	seen.Index = plan.Indexed(seen.Locations)
+	return seen, nil
+}
+
+// list lists all locations but those known to be empty.
+func (in Inventory) list(ctx context.Context) Listings {
+	s := Listings{Locations: make([]plan.LocationView, len(in.Clouds)), Clock: Clock{Wall: in.Now().Round(0), Mono: time.Now()}}
+	in.sideBySide(func(n int, cloud Cloud) {
+		kept, is := in.KnownEmpty[cloud.Location()]
+		if is {
+			s.Locations[n] = kept
+			return
+		}
+		s.Locations[n] = list(ctx, cloud)
+	})
+	return s
+}
+
+func list(ctx context.Context, cloud Cloud) plan.LocationView {
+	p := plan.LocationView{Location: cloud.Location(), Absent: map[string]bool{}, At: time.Now()}
+	listing, err := cloud.List(ctx)
+	if err != nil {
+		p.Err = err.Error()
+		return p
+	}
+	p.Instances, p.Skew, p.Dated = listing.Instances, listing.Skew, listing.Dated
+	return p
+}
+
+// lacking returns, for each location, the leased instances that its listing lacks: it lags behind, the tag may be gone, and
+// when the listing failed, what is due by declared causes goes on by id. They are by the zone that is asked about, since
+// one that is out of reach fails a call for all; where the listing did not fail, they are one lot.
+func lacking(s Listings, leases []lease.Lease, due func(*lease.Lease) bool) []map[string][]string {
+	ids := make([]map[string][]string, len(s.Locations))
+	at := make(map[lease.Location]int, len(s.Locations))
+	listed := make([]map[string]bool, len(s.Locations))
+	for n := range s.Locations {
+		p := &s.Locations[n]
+		ids[n], at[p.Location], listed[n] = map[string][]string{}, n, make(map[string]bool, len(p.Instances))
+		for i := range p.Instances {
+			listed[n][p.Instances[i].ID] = true
+		}
+	}
+	for i := range leases {
+		l := &leases[i]
+		n, swept := at[l.Location()]
+		if !swept || listed[n][l.InstanceID] || !l.Live() && l.State != lease.StateRevoked {
+			continue
+		}
+		if p := &s.Locations[n]; p.Listed() || l.State == lease.StateRevoked || due(l) {
+			zone := ""
+			if !p.Listed() {
+				zone = cmp.Or(l.ZoneID, l.Zone)
+			}
+			ids[n][zone] = append(ids[n][zone], l.InstanceID)
+		}
+	}
+	return ids
+}
+
+// lookUp asks each location by id for what its listing lacks, about all zones side by side: none of them may answer.
+func (in Inventory) lookUp(ctx context.Context, s Listings, lacking []map[string][]string) {
+	in.sideBySide(func(n int, cloud Cloud) {
+		var mu sync.Mutex
+		var zones sync.WaitGroup
+		free := make(chan struct{}, zonesAtOnce)
+		for _, zone := range slices.Sorted(maps.Keys(lacking[n])) {
+			free <- struct{}{}
+			zones.Go(func() {
+				defer func() { <-free }()
+				ids := lacking[n][zone]
+				listing, err := cloud.Describe(ctx, ids)
+				mu.Lock()
+				defer mu.Unlock()
+				lookedUp(&s.Locations[n], ids, listing, err)
+			})
+		}
+		zones.Wait()
+	})
+}
+
+// lookedUp takes in the answer about some ids.
+func lookedUp(p *plan.LocationView, ids []string, listing lease.Listing, err error) {
+	if err != nil {
+		if p.Listed() {
+			p.Err = "look-up by id: " + err.Error()
+		}
+		return
+	}
+	if !p.Dated {
+		p.Skew, p.Dated = listing.Skew, listing.Dated
+	}
+	p.Instances = append(p.Instances, listing.Instances...)
+	p.ByID += len(listing.Instances)
+	found := make(map[string]bool, len(listing.Instances))
+	for _, i := range listing.Instances {
+		found[i.ID] = true
+	}
+	for _, id := range ids {
+		if !found[id] {
+			p.Absent[id] = true
+		}
+	}
+}
+
+// findLeftovers lists what launches left. It is no part of what else a sweep rests on: where it fails, leftovers stay for
+// now, and nothing else is held. Where instances could not be listed, it is not tried.
+func (in Inventory) findLeftovers(ctx context.Context, s Listings, launches []*lease.Launch) {
+	if len(launches) == 0 {
+		return
+	}
+	in.sideBySide(func(n int, cloud Cloud) {
+		p := &s.Locations[n]
+		var tokens []string
+		for _, l := range launches {
+			if l.Location() == p.Location && p.Listed() {
+				p.Sought = append(p.Sought, l.Token)
+				for _, a := range l.Attempts {
+					tokens = append(tokens, a.ClientToken)
+				}
+			}
+		}
+		if len(tokens) == 0 {
+			return
+		}
+		listing, err := cloud.Leftovers(ctx, tokens)
+		if err != nil {
+			p.LeftoverErr = err.Error()
+			return
+		}
+		p.Leftovers = listing.Leftovers
+	})
+}
+
+func (in Inventory) sideBySide(each func(int, Cloud)) {
+	var wg sync.WaitGroup
+	for n, cloud := range in.Clouds {
+		wg.Go(func() { each(n, cloud) })
+	}
+	wg.Wait()
+}

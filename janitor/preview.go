@@ -1,0 +1,55 @@
+package janitor
+
+import (
+	"context"
+	"time"
+
+	"lapse/janitor/observe"
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// Previewed is what was observed without a leadership, and decided.
+type Previewed struct {
+	Snapshot  lease.Snapshot
+	Locations []plan.LocationView
+	Plan      plan.Plan
+}
+
+// Preview is a look and a decision without a leadership: nothing is written, and no silence is judged.
+func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p plan.Policy, now func() time.Time) (Previewed, error) {
+	p.NoSilence = true
+	var read lease.Snapshot
+	seen, err := observe.Inventory{Clouds: observed(clouds), Registry: registry, Now: now, Read: func(_ context.Context, s lease.Snapshot, _ time.Time) (observe.Wanted, error) {
+		read = s
+		return observe.Wanted{Due: func(l *lease.Lease) bool { return l.Over(now(), p.TermGrace) }, Leftovers: closed(s.Launches)}, nil
+	}}.Observe(ctx)
+	if err != nil {
+		return Previewed{}, err
+	}
+	j := plan.Join(read, seen.Locations, seen.Index, nil)
+	for n := range j.Rows {
+		j.Rows[n].Silence.Broken = j.Rows[n].Heartbeat.Held
+	}
+	v := plan.View{Now: now().Round(0), Policy: p, Joined: j, Locations: seen.Locations, Standing: j.Registry.Stands(j.Checkpoint.Standing)}
+	return Previewed{read, seen.Locations, plan.Decide(v)}, nil
+}
+
+// closed are all launches that can have left anything.
+func closed(launches []lease.Launch) (all []*lease.Launch) {
+	for n := range launches {
+		if launches[n].State == lease.LaunchClosed {
+			all = append(all, &launches[n])
+		}
+	}
+	return all
+}
+
+// observed are the clouds as they are looked at.
+func observed(clouds []Cloud) []observe.Cloud {
+	all := make([]observe.Cloud, len(clouds))
+	for n, cloud := range clouds {
+		all[n] = cloud
+	}
+	return all
+}
