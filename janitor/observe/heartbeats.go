@@ -37,7 +37,8 @@ type heartbeat struct {
 	marked    time.Time // when this leader first saw that mark
 	held      bool      // a brake held it, or it was not shown, when it was judged last
 	zone      string
-	round     int // in which the lease was last joined
+	instance  *lease.Instance // as it was observed last
+	round     int             // in which the lease was last joined
 }
 
 // anew lets the silence count from now.
@@ -141,7 +142,10 @@ func (b *heartbeat) observe(now time.Time, l *plan.Row, unread bool) {
 	if l.Instance != nil { // what is not shown any more is still where it was
 		b.zone = l.ZoneKey()
 	}
-	b.observeState(now, l.Instance)
+	if l.Instance == nil || l.Instance != b.instance || b.halted {
+		b.observeState(now, l.Instance)
+		b.instance = l.Instance
+	}
 	if !l.CuredAt.Equal(b.cured) {
 		b.cured, b.restarted, b.unmarked = l.CuredAt, now, true
 	}

@@ -351,6 +351,7 @@ func (c *situation) tally() {
 	lifted := c.rollbackLifted()
 	for n := range c.Rows {
 		l := &c.Rows[n]
+		l.past = l.Over(c.Now, c.Policy.TermGrace)
 		sound := c.sound(l)
 		renewing := sound && c.renewing(l)
 		if sound && l.HeartbeatTimeout <= 0 || renewing && l.HeartbeatTimeout > 0 {

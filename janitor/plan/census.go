@@ -46,17 +46,25 @@ func (p Plan) Census(j *Joined, seen []LocationView) Census {
 	for i := range seen {
 		locations[seen[i].Location] = &LocationCensus{Listed: seen[i].Listed()}
 	}
-	var last *lease.Instance
+	var last Verdict // most verdicts follow on one like them
+	var here *LocationCensus
+	alike := 0
 	for i := range p.Verdicts {
 		v := &p.Verdicts[i]
-		c.Verdicts[v.Action]++
-		location := locations[v.Location]
-		if v.Instance != nil && v.Instance != last && location != nil && location.Listed { // of one instance there may be several
-			location.add(v, j.Registry.UUID)
-			last = v.Instance
+		if v.Action != last.Action {
+			c.Verdicts[last.Action] += alike
+			alike = 0
+		}
+		alike++
+		if v.Location != last.Location || i == 0 {
+			here = locations[v.Location]
+		}
+		if v.Instance != nil && v.Instance != last.Instance && here != nil && here.Listed { // of one instance there may be several
+			here.add(v)
+			last.Instance = v.Instance
 		}
 		if v.Lease != nil {
-			c.add(v, location)
+			c.add(v, here)
 		}
 		if why := v.Overdue.Reason; why != "" {
 			c.Overdue[why]++
@@ -64,7 +72,12 @@ func (p Plan) Census(j *Joined, seen []LocationView) Census {
 		if v.Silence != nil {
 			c.Longest = max(c.Longest, v.Silence.Missing)
 		}
+		last.Action, last.Location = v.Action, v.Location
 	}
+	if alike > 0 {
+		c.Verdicts[last.Action] += alike
+	}
+	delete(c.Verdicts, "")
 	for location, counted := range locations {
 		c.Locations[location] = *counted
 	}
@@ -90,16 +103,18 @@ func (c *Census) add(v *Verdict, location *LocationCensus) {
 }
 
 // add counts the instance that a verdict is about.
-func (p *LocationCensus) add(v *Verdict, uuid string) {
-	switch i := v.Instance; {
-	case !i.Alive():
-	case i.Exempt():
+func (p *LocationCensus) add(v *Verdict) {
+	switch v.whose {
+	case nobodys:
+	case exempt:
 		p.Exempt++
-	case !i.ManagedBy(uuid):
+	case foreign:
 		p.Foreign++
-	case v.Untracked:
-		p.Untracked++
-	default:
+	case ours:
+		if v.Untracked {
+			p.Untracked++
+			return
+		}
 		p.Managed++
 	}
 }

@@ -24,7 +24,9 @@ func Decide(v View) Plan {
 	for n := range v.Locations {
 		c.judgeLeftovers(&v.Locations[n])
 	}
-	sortVerdicts(c.verdicts)
+	if c.unsorted {
+		sortVerdicts(c.verdicts)
+	}
 	c.holdStanding()
 	c.ration()
 	c.outlived()
@@ -55,6 +57,7 @@ type situation struct {
 	silences         silences
 	brakes           map[brakeKey]lease.Brake
 	verdicts         []Verdict
+	unsorted         bool // the verdicts are not in order
 	next             time.Time
 }
 
@@ -202,10 +205,17 @@ const (
 
 // say adds a verdict about a lease.
 func (c *situation) say(l *Row, action Action, reason string) *Verdict {
-	c.verdicts = append(c.verdicts, Verdict{
+	return c.add(Verdict{
 		Action: action, InstanceID: l.InstanceID, Token: l.Launch, Location: l.Location(), Zone: cmp.Or(l.ZoneID, l.Zone),
-		Reason: reason, Lease: l.Lease, Instance: l.Instance,
+		Reason: reason, Lease: l.Lease, Instance: l.Instance, whose: l.whose,
 	})
+}
+
+func (c *situation) add(v Verdict) *Verdict {
+	if n := len(c.verdicts); n > 0 && v.InstanceID <= c.verdicts[n-1].InstanceID {
+		c.unsorted = true
+	}
+	c.verdicts = append(c.verdicts, v)
 	return &c.verdicts[len(c.verdicts)-1]
 }
 
@@ -213,20 +223,17 @@ func (c *situation) say(l *Row, action Action, reason string) *Verdict {
 func (c *situation) sayOf(i *lease.Instance, launch *lease.Launch, action Action, reason string) *Verdict {
 	verdict := Verdict{
 		Action: action, InstanceID: i.ID, Location: i.Location, Zone: i.ZoneKey(), Reason: reason, Instance: i, Launch: launch,
-		Untracked: c.untracked[i.ID],
+		Untracked: c.untracked[i.ID], whose: whoseIs(i, c.Registry.UUID),
 	}
 	if launch != nil {
 		verdict.Token = launch.Token
 	}
-	c.verdicts = append(c.verdicts, verdict)
-	return &c.verdicts[len(c.verdicts)-1]
+	return c.add(verdict)
 }
 
 // sayOfLaunch adds a verdict about a launch.
 func (c *situation) sayOfLaunch(l *LaunchRow, action Action, reason string) {
-	c.verdicts = append(c.verdicts, Verdict{
-		Action: action, Token: l.Token, Location: l.Location(), Reason: reason, Launch: l.Launch,
-	})
+	c.add(Verdict{Action: action, Token: l.Token, Location: l.Location(), Reason: reason, Launch: l.Launch})
 }
 
 // wake asks for another decision at t, if that is to come.

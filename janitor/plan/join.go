@@ -15,7 +15,10 @@ type Row struct {
 	Heartbeat lease.Heartbeat // zero if there is none
 	Silence   Silence         // set before each decision by whoever watches heartbeats
 
-	location int              // its place in Joined.Listed; -1 if it is not swept
+	location int // its place in Joined.Listed; -1 if it is not swept
+	state    lease.InstanceState
+	whose    whose
+	past     bool             // its date has passed, by the decision that is being made
 	launch   *LaunchRow       // of which it is a lease; nil if no record speaks of it
 	zone     string           // of its instance, as EC2 shows it
 	written  Written          // onto its instance since the listing
@@ -189,11 +192,11 @@ func (r *Row) belongs(by int) {
 // compare works out how a lease and its instance agree.
 func (r *Row) compare(uuid string) {
 	i := r.Instance
-	r.zone, r.tag, r.keys, r.kept, r.writes = "", lease.Expiry{}, lease.Keys{}, "", false
+	r.zone, r.state, r.whose, r.tag, r.keys, r.kept, r.writes = "", "", 0, lease.Expiry{}, lease.Keys{}, "", false
 	if i == nil {
 		return
 	}
-	r.zone = ZoneOf(r.Lease, i)
+	r.zone, r.state, r.whose = ZoneOf(r.Lease, i), i.State, whoseIs(i, uuid)
 	if r.tag = r.written.Expires; r.tag.Number == 0 {
 		r.tag = i.Expiry()
 	}
@@ -202,6 +205,28 @@ func (r *Row) compare(uuid string) {
 	leased := r.LeasedTag()
 	r.writes = r.State == lease.StateAdopting || r.State == lease.StateActive &&
 		(r.keys.State == lease.TagBehind || i.Tags[lease.TagLeased] != leased && r.written.Leased != leased)
+}
+
+// whose says to whom an instance that is alive belongs, by its tags.
+type whose uint8
+
+const (
+	nobodys whose = iota // it is not alive, or there is none
+	exempt
+	foreign
+	ours
+)
+
+func whoseIs(i *lease.Instance, uuid string) whose {
+	switch {
+	case !i.Alive():
+		return nobodys
+	case i.Exempt():
+		return exempt
+	case !i.ManagedBy(uuid):
+		return foreign
+	}
+	return ours
 }
 
 // Row is the row of an instance, or nil. It is valid until the next lease is put.

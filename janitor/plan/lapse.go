@@ -177,7 +177,7 @@ func keptWords(why lease.KeptReason) string {
 // Sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
 // ours and not exempt. Only what is sound may make others end sooner, as a witness or by raising a limit.
 func (l *Row) Sound() bool {
-	return l.Instance != nil && l.Instance.State == lease.InstanceRunning && l.kept == ""
+	return l.state == lease.InstanceRunning && l.kept == ""
 }
 
 func (c *situation) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
@@ -190,9 +190,9 @@ func (c *situation) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 		c.judgeAbsent(p, l)
 	case i == nil:
 		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
-	case i.State == lease.InstanceTerminated:
+	case l.state == lease.InstanceTerminated:
 		c.say(l, ActConfirm, "terminated by somebody else").Cause = lease.CauseGone
-	case i.State == lease.InstanceShuttingDown:
+	case l.state == lease.InstanceShuttingDown:
 		c.say(l, ActKeep, "shutting down, not by us")
 	case !l.AbsentSince.IsZero(): // whatever it bears, or the hour would go on
 		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
@@ -217,7 +217,8 @@ func (c *situation) judgeUntouchable(l *Row) {
 	c.kept(l, why, keptWords(why))
 }
 
-func (c *situation) over(l *Row) bool { return l.Over(c.Now, c.Policy.TermGrace) }
+// over reports whether the date of a lease has passed on record.
+func (c *situation) over(l *Row) bool { return l.past }
 
 // judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
 // would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
@@ -275,7 +276,7 @@ func (c *situation) judgeSilence(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case c.doubted[l.InstanceID]:
 		c.say(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
-	case l.HeartbeatTimeout <= 0 || s.Broken || i.State != lease.InstanceRunning:
+	case l.HeartbeatTimeout <= 0 || s.Broken || l.state != lease.InstanceRunning:
 		if inferred {
 			c.say(l, ActUnmark, "renewed, or not running")
 			return

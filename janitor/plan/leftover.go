@@ -308,6 +308,5 @@ func (c *situation) sayOfLeftover(x *lease.Leftover, e *estate, action Action, r
 	if e != nil {
 		verdict.Token, verdict.Launch = e.launch.Token, e.launch.Launch
 	}
-	c.verdicts = append(c.verdicts, verdict)
-	return &c.verdicts[len(c.verdicts)-1]
+	return c.add(verdict)
 }

@@ -77,6 +77,7 @@ type Verdict struct {
 	Overdue    lease.Overdue    // should be gone by its record, and is not: see [lease.Circumstances.Overdue]
 	// Untracked says that the instance is managed, but no record speaks of it.
 	Untracked bool
+	whose     whose // the instance is
 
 	Lease    *lease.Lease // as observed; nil if there is none
 	Launch   *lease.Launch

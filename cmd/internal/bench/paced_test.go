@@ -73,7 +73,7 @@ func measurePaced(t *testing.T, figures *table, size sizes) {
 	}
 	floor := (float64(size.paced) - 1000*ec2.DefaultShare) / (20 * ec2.DefaultShare)
 	what := fmt.Sprintf("%d terms over, EC2's buckets (clock ×%d): ", size.paced, speed)
-	figures.atMost(what+fmt.Sprintf("of the floor of %.0f s", floor), times, 1.1, last.Sub(fast(end)).Seconds()/floor,
+	figures.atMost(what+fmt.Sprintf("of the floor of %.0f s", floor), times, 1.05, last.Sub(fast(end)).Seconds()/floor,
 		"A delay of ours counts for twenty times as much on this clock.")
 	figures.atMost(what+"RequestLimitExceeded", count, 0, float64(refused), "")
 }

@@ -45,7 +45,7 @@ func measureSidecar(t *testing.T, figures *table, size sizes) {
 	began, before := time.Now(), s.cpu(t)
 	time.Sleep(size.sidecar)
 	busy, whole := s.cpu(t)-before, time.Since(began)
-	figures.atMost("sidecar, direct: resident memory", mib, 20, s.memory(t, "VmRSS"), "")
-	figures.atMost("sidecar, direct: of it anonymous", mib, 8, s.memory(t, "RssAnon"), "")
+	figures.atMost("sidecar, direct: resident memory", mib, 18, s.memory(t, "VmRSS"), "")
+	figures.atMost("sidecar, direct: of it anonymous", mib, 4, s.memory(t, "RssAnon"), "")
 	figures.atMost("sidecar, direct: share of a core", percent, 0.02, 100*busy.Seconds()/whole.Seconds(), "")
 }

@@ -47,6 +47,7 @@ func shortSize() sizes {
 type figure func(float64) string
 
 func seconds(v float64) string { return fmt.Sprintf("%.2f s", v) }
+func millis(v float64) string  { return fmt.Sprintf("%.0f ms", v) }
 func count(v float64) string   { return fmt.Sprintf("%.0f", v) }
 func mib(v float64) string     { return fmt.Sprintf("%.1f MiB", v) }
 func times(v float64) string   { return fmt.Sprintf("%.2f ×", v) }
@@ -86,6 +87,14 @@ func (t *table) print(out io.Writer) {
 	}
 	_ = w.Flush()
 	fmt.Fprint(out, "\nTimes are those of the machine at hand, which may be shared; counts and bytes are the same anywhere.\n")
+}
+
+// by is what is wanted of so many leases: of up to 10,000, or of more.
+func by(leases int, few, many float64) float64 {
+	if leases <= 10_000 {
+		return few
+	}
+	return many
 }
 
 // quantile of durations, in seconds.

@@ -51,9 +51,9 @@ func measureTerms(t *testing.T, figures *table, size sizes) {
 	}
 	what := fmt.Sprintf("%d terms over, endpoint without limits: ", size.over)
 	scale := float64(size.over) / 10_000
-	figures.atMost(what+"until the last TerminateInstances", seconds, 10, last.Sub(end).Seconds(),
+	figures.atMost(what+"until the last TerminateInstances", seconds, 5, last.Sub(end).Seconds(),
 		"Each lease is revoked by a write of its own, which etcd puts on disk.")
-	figures.atMost(what+"memory of the janitor at its highest", mib, 150, j.memory(t, "VmHWM"), "")
+	figures.atMost(what+"memory of the janitor at its highest", mib, 120, j.memory(t, "VmHWM"), "")
 	figures.atMost(what+"TerminateInstances calls", count, 250*scale, float64(calls), "")
 }
 
@@ -84,7 +84,7 @@ func measureTermEnd(t *testing.T, figures *table, size sizes) {
 			for id, end := range ends {
 				late = append(late, at[id].Sub(end))
 			}
-			figures.atMost(fmt.Sprintf("term end → TerminateInstances, %d leases: p99", n), seconds, 2, quantile(late, 0.99),
+			figures.atMost(fmt.Sprintf("term end → TerminateInstances, %d leases: p99", n), seconds, by(n, 1, 2), quantile(late, 0.99),
 				"A decision goes over all leases.")
 			figures.note("  median", seconds(quantile(late, 0.5)))
 		})
@@ -131,7 +131,7 @@ func measureGone(t *testing.T, figures *table, size sizes) {
 				})
 				late = append(late, l.Mark.Since.Sub(gone[e]))
 			}
-			figures.atMost(fmt.Sprintf("heartbeat key gone → marked, %d leases: p99", n), seconds, 1, quantile(late, 0.99),
+			figures.atMost(fmt.Sprintf("heartbeat key gone → marked, %d leases: p99", n), seconds, by(n, 0.5, 1), quantile(late, 0.99),
 				"Changes are collected while decisions rest, three times as long as one takes.")
 			figures.note("  median", seconds(quantile(late, 0.5)))
 		})

@@ -1,6 +1,7 @@
 package plantest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -139,4 +140,21 @@ func Told(p plan.Plan) string {
 		s += fmt.Sprintf("%s %s%s %s: %s\n", v.Action, v.InstanceID, v.LeftoverID(), v.Token, v.Reason)
 	}
 	return s
+}
+
+// Fleet are leases with heartbeats, of which one in so many is in trouble of some kind; 0: none.
+func Fleet(n, trouble int) World {
+	all := Many(n, "", Heartbeats, func(s *Subject) { s.Lease.HeartbeatTimeout = lease.Duration(5 * time.Minute) })
+	if trouble > 0 {
+		kinds := []func(*Subject){Silent(0), Due, Over(time.Minute), Missing, Revoked(lease.CauseRelease, time.Hour)}
+		for k := 0; k < n; k += trouble {
+			kinds[k/trouble%len(kinds)](&all[k])
+		}
+	}
+	slices.SortFunc(all, func(a, b Subject) int { return cmp.Compare(a.Lease.InstanceID, b.Lease.InstanceID) }) // as stores do
+	v := WorldOf(all...)
+	for n := range 1000 {
+		v.Snapshot.Launches = append(v.Snapshot.Launches, Launch(fmt.Sprintf("t%d", n), lease.LaunchDone))
+	}
+	return v
 }
