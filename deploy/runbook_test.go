@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lapse/janitor/plan"
 )
 
 // TestPagesLeadWhereTheySay follows the links between the pages, and within each, as GitHub names headings.
@@ -60,6 +62,22 @@ func TestTheRunbookSpeaksOfAlertsThatThereAre(t *testing.T) {
 	for _, name := range regexp.MustCompile("`(Lapse[A-Za-z]+)`").FindAllStringSubmatch(book, -1) {
 		if !known[name[1]] {
 			t.Errorf("the runbook speaks of %s, which is no alert", name[1])
+		}
+	}
+}
+
+// TestTheTablesOfBrakesAreTheCodes: what engages a brake, what it holds and who releases it stands in the code, and the
+// pages say the same.
+func TestTheTablesOfBrakesAreTheCodes(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"runbook.md", "../README.md"} {
+		text := read(t, page)
+		for _, b := range plan.BrakeRules() {
+			name := regexp.QuoteMeta("`" + b.Name + "`")
+			row := regexp.MustCompile(`(?m)^\| \[?` + name + `(?:\]\([^)]*\))? \| (.*)$`).FindStringSubmatch(text)
+			if want := strings.Join([]string{b.Engages, b.Holds, b.Released}, " | "); row == nil || !strings.HasPrefix(row[1], want+" |") {
+				t.Errorf("%s says of the brake %s %q, and the code %q", page, b.Name, row, want)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 // does not matter; and more doubt, or more that is dead, only ever shrinks what it ends of the rest.
 func Decide(v View) Plan {
 	c := newCase(v)
+	c.engage()
 	for _, l := range v.Launches {
 		c.settle(l)
 	}
@@ -19,7 +20,7 @@ func Decide(v View) Plan {
 		c.judge(&v.Rows[n])
 	}
 	for _, s := range c.unclear {
-		c.unleased(&c.Locations[s.location], s.instance)
+		c.unleased(s.instance)
 	}
 	for n := range v.Locations {
 		c.judgeLeftovers(&v.Locations[n])
@@ -27,8 +28,7 @@ func Decide(v View) Plan {
 	if c.unsorted {
 		sortVerdicts(c.verdicts)
 	}
-	c.holdStanding()
-	c.ration()
+	c.brake()
 	c.outlived()
 	return Plan{
 		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting, Seen: c.seen, Tags: c.tagWrites(),
@@ -55,9 +55,12 @@ type situation struct {
 	leasedUnrecorded []string
 	tallied          tallied
 	silences         silences
+	lost             map[zoneTimeout]brakeKey // brakes that hold lost heartbeats, as far as they were asked for
 	brakes           map[brakeKey]lease.Brake
 	verdicts         []Verdict
-	unsorted         bool // the verdicts are not in order
+	unsorted         bool  // the verdicts are not in order
+	needs            needs // of the judgement at hand
+	needed           needs // of all verdicts
 	next             time.Time
 }
 
@@ -74,14 +77,13 @@ func newCase(v View) *situation {
 		behind:        map[string]int64{},
 		unleasedAlive: map[string]bool{},
 		brakes:        map[brakeKey]lease.Brake{},
+		lost:          map[zoneTimeout]brakeKey{},
 	}
 	c.indexBad()
 	c.count()
 	c.estates = estatesOf(v.Joined, v.Now, v.Policy)
 	c.acting = acting(v.Now, v.Registry, v.Checkpoint, v.Locations, v.Policy.MaxSkew)
 	c.tally()
-	c.standingBrakes()
-	c.engageByLocation()
 	return c
 }
 
@@ -211,7 +213,10 @@ func (c *situation) say(l *Row, action Action, reason string) *Verdict {
 	})
 }
 
+// add adds a verdict, which rests on what is needed for the judgement at hand.
 func (c *situation) add(v Verdict) *Verdict {
+	v.needs, c.needs = c.needs, 0
+	c.needed |= v.needs
 	if n := len(c.verdicts); n > 0 && v.InstanceID <= c.verdicts[n-1].InstanceID {
 		c.unsorted = true
 	}
@@ -241,15 +246,4 @@ func (c *situation) wake(t time.Time) {
 	if t.After(c.Now) && (c.next.IsZero() || t.Before(c.next)) {
 		c.next = t
 	}
-}
-
-func (c *situation) heldBrakes() []lease.Brake {
-	held := []lease.Brake{}
-	for _, b := range c.brakes {
-		held = append(held, b)
-	}
-	slices.SortFunc(held, func(a, b lease.Brake) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Scope, b.Scope))
-	})
-	return held
 }

@@ -9,10 +9,6 @@ import (
 	"lapse/lease"
 )
 
-// raisedMemory is for how long a record that was behind its tag counts for the brake that says that the registry was set
-// back.
-const raisedMemory = time.Hour
-
 // TagWrite is a tag that an instance is to bear, by its lease.
 type TagWrite struct {
 	Location   lease.Location
@@ -178,54 +174,4 @@ func (c *situation) stuck(l *Row, why lease.KeptReason, reason string) {
 		return
 	}
 	c.say(l, ActReport, "stuck: "+reason)
-}
-
-// setBackByTags trips the brake that holds everything if tags say that the registry was set back to an older state: many
-// records are behind theirs, or an instance that was leased has no record.
-func (c *situation) setBackByTags() {
-	older, all := c.tallied.older, c.tallied.comparable
-	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); older > allowed {
-		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d records were older than the tags of their instances within %s, more than %d",
-			older, all, raisedMemory, allowed))
-	}
-	unrecorded := 0
-	for _, said := range c.Registry.Resumed {
-		if said.Name == lease.BrakeRollback && said.Scope == "" {
-			unrecorded = max(unrecorded, said.Count)
-		}
-	}
-	if n := len(c.leasedUnrecorded); n > unrecorded {
-		c.stand(lease.BrakeRollback, fmt.Sprintf("%d instances were leased by their tag %s, such as %s, and there is no record of them",
-			n, lease.TagLeased, slices.Min(c.leasedUnrecorded)))
-		c.tallyBrake(lease.BrakeRollback, "", n)
-	}
-}
-
-// rollbackLifted is when a person lifted the brake last.
-func (c *situation) rollbackLifted() (lifted time.Time) {
-	for _, said := range c.Registry.Resumed {
-		if said.Name == lease.BrakeRollback && said.Scope == "" {
-			lifted = latest(lifted, said.At)
-		}
-	}
-	return lifted
-}
-
-// countOlder counts a record that is older than its tag, or was so a short while ago, and after a date.
-func (c *situation) countOlder(l *Row, since time.Time) {
-	i := l.Instance
-	if l.State != lease.StateActive || i == nil || !i.Alive() || l.kept != "" {
-		return
-	}
-	c.tallied.comparable++
-	if l.keys.State == lease.RecordBehind || l.raised && c.raisedSince(l, since) {
-		c.tallied.older++
-	}
-}
-
-// raisedSince reports whether the record of a lease was raised a short while ago, and after a date.
-func (c *situation) raisedSince(l *Row, since time.Time) bool {
-	return slices.ContainsFunc(l.History, func(h lease.Transition) bool {
-		return h.Action == lease.ActionRaise && c.Now.Sub(h.Time).Abs() < raisedMemory && h.Time.After(since)
-	})
 }

@@ -284,11 +284,8 @@ func (c *situation) condemnLeftover(p *LocationView, e *estate, x *lease.Leftove
 	e.pending = true
 	left := "left by launch " + e.launch.Token + ", which was closed"
 	first, seen := e.launch.Looks[x.ID]
+	c.needs = needsListing | needsClock
 	switch {
-	case !p.Listed():
-		c.sayOfLeftover(x, e, ActHold, left).Brake = BrakeHealth
-	case p.ClockTrouble(c.Policy.MaxSkew) != "":
-		c.sayOfLeftover(x, e, ActHold, left).Brake = BrakeClock
 	case p.Kept:
 		c.sayOfLeftover(x, e, ActKeep, left+"; its location is to be listed first")
 	case !e.launch.WindowOver(c.Now):

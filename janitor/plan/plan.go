@@ -4,9 +4,11 @@
 //   - plan.go: [Plan], its [Verdict]s and [Action]s. policy.go: [Policy], every figure that a decision uses.
 //   - view.go: [View], what was observed, as values; join.go: [Joined], in which each lease stands beside its instance and its
 //     heartbeat, so that a decision looks nothing up.
-//   - decide.go: [Decide]; lapse.go judges a lease, orphan.go a launch and the instances that it left, leftover.go what
-//     outlived those, brake.go and rollback.go everything that holds back.
+//   - decide.go: [Decide], which judges one subject a file: lease.go and heartbeat.go, adopting.go, launch.go with the
+//     instances that a launch left, leftover.go what outlived those.
 //   - keys.go: the two keys of a date, the record and the tag on the instance, and what is to be written over the second.
+//   - brakes.go: the table of brakes, and the one stage in which they hold verdicts; brake_*.go: one a file; tally.go: what is
+//     counted for all of them.
 //   - recheck.go: what a fresh description must still say before anything is done by a verdict.
 //   - overdue.go: which instances should be gone by their record, and are not; see [lease.Overdue].
 //   - census.go: [Census], what is counted.
@@ -78,6 +80,7 @@ type Verdict struct {
 	// Untracked says that the instance is managed, but no record speaks of it.
 	Untracked bool
 	whose     whose // the instance is
+	needs     needs // for which a brake may hold it
 
 	Lease    *lease.Lease // as observed; nil if there is none
 	Launch   *lease.Launch

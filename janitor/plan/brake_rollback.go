@@ -9,6 +9,10 @@ import (
 	"lapse/lease"
 )
 
+// raisedMemory is for how long a record that was behind its tag counts for the brake that says that the registry was set
+// back.
+const raisedMemory = time.Hour
+
 // standingBrakes trips what holds everything until a person looks: what stood before, and the evidence in what was
 // observed that the registry was set back to an older state, which does not know of later extensions.
 func (c *situation) standingBrakes() {
@@ -38,6 +42,56 @@ func (c *situation) standingBrakes() {
 			c.tallyBrake(lease.BrakeRollback, id, int(c.behind[id]))
 		}
 	}
+}
+
+// setBackByTags trips the brake that holds everything if tags say that the registry was set back to an older state: many
+// records are behind theirs, or an instance that was leased has no record.
+func (c *situation) setBackByTags() {
+	older, all := c.tallied.older, c.tallied.comparable
+	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); older > allowed {
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d records were older than the tags of their instances within %s, more than %d",
+			older, all, raisedMemory, allowed))
+	}
+	unrecorded := 0
+	for _, said := range c.Registry.Resumed {
+		if said.Name == lease.BrakeRollback && said.Scope == "" {
+			unrecorded = max(unrecorded, said.Count)
+		}
+	}
+	if n := len(c.leasedUnrecorded); n > unrecorded {
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d instances were leased by their tag %s, such as %s, and there is no record of them",
+			n, lease.TagLeased, slices.Min(c.leasedUnrecorded)))
+		c.tallyBrake(lease.BrakeRollback, "", n)
+	}
+}
+
+// rollbackLifted is when a person lifted the brake last.
+func (c *situation) rollbackLifted() (lifted time.Time) {
+	for _, said := range c.Registry.Resumed {
+		if said.Name == lease.BrakeRollback && said.Scope == "" {
+			lifted = latest(lifted, said.At)
+		}
+	}
+	return lifted
+}
+
+// countOlder counts a record that is older than its tag, or was so a short while ago, and after a date.
+func (c *situation) countOlder(l *Row, since time.Time) {
+	i := l.Instance
+	if l.State != lease.StateActive || i == nil || !i.Alive() || l.kept != "" {
+		return
+	}
+	c.tallied.comparable++
+	if l.keys.State == lease.RecordBehind || l.raised && c.raisedSince(l, since) {
+		c.tallied.older++
+	}
+}
+
+// raisedSince reports whether the record of a lease was raised a short while ago, and after a date.
+func (c *situation) raisedSince(l *Row, since time.Time) bool {
+	return slices.ContainsFunc(l.History, func(h lease.Transition) bool {
+		return h.Action == lease.ActionRaise && c.Now.Sub(h.Time).Abs() < raisedMemory && h.Time.After(since)
+	})
 }
 
 // countBehind notes that a sidecar has seen a later change of its lease than there is. What is in doubt raises no limit, but
@@ -111,6 +165,13 @@ func (c *situation) unrecordedLaunch() string {
 	return first
 }
 
+// holdsAlone reports whether what its sidecar says holds one lease. That can be forged, so it keeps nothing once both keys
+// have passed.
+func (c *situation) holdsAlone(v *Verdict) bool {
+	_, behind := c.behind[v.InstanceID]
+	return behind && (v.Lease == nil || !c.bothPassed(c.Row(v.InstanceID)))
+}
+
 // holdStanding holds what standing brakes hold: everything, or what concerns one lease. What is silent is held even if
 // nothing is due yet, so that its silence counts anew when the brake lifts.
 func (c *situation) holdStanding() {
@@ -135,24 +196,6 @@ func (c *situation) holdStanding() {
 		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold || v.Action == ActRaise {
 			continue // a record that is raised only makes something live longer
 		}
-		v.Action, v.Brake, v.Reason, v.Deadline = ActHold, brake, v.Reason+"; held by brake "+brake, time.Time{}
+		v.held(brake, "")
 	}
-}
-
-// holdsAlone reports whether what its sidecar says holds one lease. That can be forged, so it keeps nothing once both keys
-// have passed.
-func (c *situation) holdsAlone(v *Verdict) bool {
-	_, behind := c.behind[v.InstanceID]
-	return behind && (v.Lease == nil || !c.bothPassed(c.Row(v.InstanceID)))
-}
-
-// Standing are those of the brakes that are held until a person lifts them.
-func Standing(held []lease.Brake) []lease.Brake {
-	var all []lease.Brake
-	for _, b := range held {
-		if b.Standing() {
-			all = append(all, b)
-		}
-	}
-	return all
 }

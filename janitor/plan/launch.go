@@ -63,7 +63,7 @@ func (c *situation) judgeLaunchTombstone(l *LaunchRow) {
 }
 
 // unleased decides about an instance of which no lease speaks.
-func (c *situation) unleased(p *LocationView, i *lease.Instance) {
+func (c *situation) unleased(i *lease.Instance) {
 	if c.leased(i.ID) {
 		c.unreadable(i)
 		return
@@ -87,7 +87,7 @@ func (c *situation) unleased(p *LocationView, i *lease.Instance) {
 	case launch.State == lease.LaunchDone:
 		c.sayOf(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
 	case launch.State == lease.LaunchClosed:
-		c.judgeOrphan(p, launch, i)
+		c.judgeOrphan(launch, i)
 	default:
 		c.sayOf(i, launch, ActReport, "its launch is "+string(launch.State)+", which means nothing to this version")
 	}
@@ -114,20 +114,13 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 }
 
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
-func (c *situation) judgeOrphan(p *LocationView, launch *lease.Launch, i *lease.Instance) {
+func (c *situation) judgeOrphan(launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
 	if why := leasedByTag(launch, i); why != "" {
 		c.sayOf(i, launch, ActReport, left+"; but "+why+", and there is no record of it")
 		return
 	}
-	if !p.Listed() {
-		c.sayOf(i, launch, ActHold, left).Brake = BrakeHealth
-		return
-	}
-	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		c.sayOf(i, launch, ActHold, left).Brake = BrakeClock
-		return
-	}
+	c.needs = needsListing | needsClock
 	first, seen := launch.Looks[i.ID]
 	if !seen || c.toCome(first) {
 		c.sayOf(i, launch, ActLook, left+"; first look")

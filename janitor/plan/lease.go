@@ -65,7 +65,7 @@ func (c *situation) judgeTombstone(p *LocationView, l *Row, i *lease.Instance, s
 func (c *situation) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && p.Absent[l.InstanceID]:
-		c.judgeAbsent(p, l)
+		c.judgeAbsent(l)
 	case i == nil:
 		c.say(l, ActReport, "revoked, and "+p.unseen())
 	case i.State == lease.InstanceTerminated:
@@ -75,16 +75,13 @@ func (c *situation) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
 	case !l.AbsentSince.IsZero():
 		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
 	default:
-		c.retry(p, l, i)
+		c.retry(l)
 	}
 }
 
 // judgeAbsent waits until an instance that should be gone has been absent for long enough to be.
-func (c *situation) judgeAbsent(p *LocationView, l *Row) {
-	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		c.hold(l, BrakeClock, p.Location.String(), "not found by id")
-		return
-	}
+func (c *situation) judgeAbsent(l *Row) {
+	c.needs = needsClock
 	if l.AbsentSince.IsZero() || c.toCome(l.AbsentSince) {
 		c.say(l, ActAbsent, "not found by id")
 		return
@@ -103,15 +100,12 @@ func (c *situation) judgeAbsent(p *LocationView, l *Row) {
 }
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
-func (c *situation) retry(p *LocationView, l *Row, i *lease.Instance) {
+func (c *situation) retry(l *Row) {
 	if why := l.kept; why != "" {
 		c.stuck(l, why, keptWords(why))
 		return
 	}
-	if p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		c.hold(l, BrakeClock, p.Location.String(), "revoked ("+string(l.Cause)+")")
-		return
-	}
+	c.needs = needsClock
 	if c.keptRevoked(l) {
 		return
 	}
@@ -126,7 +120,7 @@ func (c *situation) retry(p *LocationView, l *Row, i *lease.Instance) {
 		c.say(l, ActKeep, reason)
 		return
 	}
-	end := c.say(l, ActEnd, "revoked ("+string(l.Cause)+"), and EC2 says "+string(i.State))
+	end := c.say(l, ActEnd, "revoked ("+string(l.Cause)+"), and EC2 says "+string(l.state))
 	end.Cause, end.Due = l.Cause, c.wasDue(l)
 }
 
@@ -183,11 +177,12 @@ func (l *Row) Sound() bool {
 func (c *situation) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.Listed():
-		c.hold(l, BrakeHealth, p.Location.String(), "its term has passed, and it was "+p.unseen())
+		c.needs = needsListing
+		c.say(l, ActReport, "its term has passed, and it was "+p.unseen())
 	case i == nil && !p.Absent[l.InstanceID]:
 		c.say(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
-		c.judgeAbsent(p, l)
+		c.judgeAbsent(l)
 	case i == nil:
 		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
 	case l.state == lease.InstanceTerminated:
@@ -202,7 +197,7 @@ func (c *situation) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 	case c.over(l):
 		c.judgeTerm(p, l)
 	default:
-		c.judgeSilence(p, l, i)
+		c.judgeSilence(l)
 	}
 }
 
@@ -225,10 +220,7 @@ func (c *situation) over(l *Row) bool { return l.past }
 // beyond its date.
 func (c *situation) judgeTerm(p *LocationView, l *Row) {
 	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
-	if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
-		c.hold(l, BrakeClock, p.Location.String(), over)
-		return
-	}
+	c.needs = needsClock
 	if c.keptByTag(l, over) {
 		return
 	}
@@ -264,124 +256,4 @@ func (c *situation) judgeTerm(p *LocationView, l *Row) {
 	}
 	mark := c.say(l, ActMark, reason)
 	mark.Cause, mark.Deadline = lease.CauseExpired, c.Now.Add(c.Policy.MarkGrace)
-}
-
-// judgeSilence decides about a lease that holds by date: whether its sidecar has fallen silent.
-func (c *situation) judgeSilence(p *LocationView, l *Row, i *lease.Instance) {
-	if !l.ExpiresAt.IsZero() {
-		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace))
-	}
-	s := l.Silence
-	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
-	switch {
-	case c.doubted[l.InstanceID]:
-		c.say(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
-	case l.HeartbeatTimeout <= 0 || s.Broken || l.state != lease.InstanceRunning:
-		if inferred {
-			c.say(l, ActUnmark, "renewed, or not running")
-			return
-		}
-		c.say(l, ActKeep, "its lease holds")
-	case c.booting(l, i, s):
-		c.say(l, ActKeep, "booting")
-	case c.Policy.NoSilence:
-		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
-	case !p.Listed():
-		c.hold(l, BrakeHealth, p.Location.String(), "silent")
-		c.because(s)
-	default:
-		c.judgeSilent(p, l, s)
-		c.because(s)
-	}
-}
-
-// because notes the silence that the last verdict is about.
-func (c *situation) because(s Silence) { c.verdicts[len(c.verdicts)-1].Silence = &s }
-
-// booting reports whether the instance has not beaten since it started, and started too recently to be judged for it.
-// LaunchTime moves at every start, so it may only spare.
-func (c *situation) booting(l *Row, i *lease.Instance, s Silence) bool {
-	if s.Seen {
-		return false
-	}
-	grace := c.Policy.BootGrace
-	started := c.startOf(l, i)
-	if c.Now.Before(started.Add(grace)) {
-		c.wake(started.Add(grace))
-		return true
-	}
-	if c.toCome(l.GrantedAt) && s.For < grace { // it was granted when nobody knows: this leader has watched for as long, at least
-		c.wake(c.Now.Add(grace - s.For))
-		return true
-	}
-	if s.Started > 0 && s.Started < grace {
-		c.wake(c.Now.Add(grace - s.Started))
-		return true
-	}
-	return false
-}
-
-// startOf is since when an instance could beat for its lease: since it started last, or the lease was granted. Where that is yet
-// to come, whoever granted it had a clock that was ahead, and it says nothing.
-func (c *situation) startOf(l *Row, i *lease.Instance) time.Time {
-	var started time.Time
-	if i != nil {
-		started = i.LaunchTime
-	}
-	if c.toCome(l.GrantedAt) {
-		return started
-	}
-	return latest(l.GrantedAt, started)
-}
-
-// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its timeout. Both clocks
-// must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
-// A mark that was written while the wall clock was wrong has a deadline that says nothing.
-func (c *situation) judgeSilent(p *LocationView, l *Row, s Silence) {
-	cause, silent := lease.CauseHeartbeatLost, "silent"
-	if !s.Seen && l.ClaimedAt.IsZero() {
-		cause, silent = lease.CauseNoHeartbeat, "silent from the beginning"
-	}
-	var wait time.Duration
-	if !s.Seen || s.Cured {
-		wait = time.Duration(l.HeartbeatTimeout)
-	}
-	grace := c.Policy.MarkGrace
-	if !s.Witness {
-		grace, silent = max(grace, c.Policy.LoneGrace), silent+", and so far nothing else of its zone renewed since"
-	}
-	if name, scope := c.silenceBrake(l); name != "" {
-		c.hold(l, name, scope, silent)
-		return
-	}
-	unmarked := l.Mark == nil || !l.Mark.Cause.Inferred()
-	if unmarked && p.ClockTrouble(c.Policy.MaxSkew) != "" { // a mark's dates would be wrong, and the deadline perhaps a year away
-		c.hold(l, BrakeClock, p.Location.String(), silent)
-		return
-	}
-	if s.For < wait {
-		c.wake(c.Now.Add(wait - s.For))
-		c.say(l, ActKeep, silent+", but not yet for its whole TTL, counted anew")
-		return
-	}
-	if unmarked {
-		// The deadline is the earliest date. At first there can be no witness: it has yet to renew after this key lapsed.
-		mark := c.say(l, ActMark, silent)
-		mark.Cause, mark.Deadline = cause, c.Now.Add(c.Policy.MarkGrace)
-		return
-	}
-	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace || s.Noticed < c.Policy.MarkGrace {
-		c.wake(l.Mark.Deadline)
-		c.wake(c.Now.Add(wait + grace - s.For))
-		c.wake(c.Now.Add(c.Policy.MarkGrace - s.Noticed))
-		c.say(l, ActKeep, silent+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
-		return
-	}
-	end := c.say(l, ActEnd, silent+", and its notice has passed")
-	end.Cause, end.Due = l.Mark.Cause, l.Mark.Deadline
-	for _, left := range []time.Duration{wait + grace - s.For, c.Policy.MarkGrace - s.Noticed} {
-		if ripe := c.Now.Add(left); ripe.After(end.Due) {
-			end.Due = ripe
-		}
-	}
 }

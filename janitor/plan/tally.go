@@ -1,0 +1,63 @@
+package plan
+
+import (
+	"time"
+
+	"lapse/lease"
+)
+
+// tallied is what is counted over all leases, for the brakes.
+type tallied struct {
+	// healthy are those beyond doubt: running by their date, and beating if they are to. Only they may raise a limit, so
+	// that nothing dead or missing makes another one end sooner.
+	healthy int
+
+	// Within the rate's window: inferred ends and marks, and launches that left orphans.
+	ended, marked int
+	failed        map[string]bool
+
+	// Of active leases with an instance that may be ended: those older than their tags, and all.
+	older, comparable int
+	renewing          int // sidecars that renew, of leases that are sound, or that have seen later changes
+}
+
+// tally counts over all leases, once for all brakes.
+func (c *situation) tally() {
+	t := &c.tallied
+	t.failed = map[string]bool{}
+	counts := silenceCounts{by: map[zoneTimeout]*silenceCount{}}
+	lifted := c.rollbackLifted()
+	for n := range c.Rows {
+		l := &c.Rows[n]
+		l.past = l.Over(c.Now, c.Policy.TermGrace)
+		sound := c.sound(l)
+		renewing := sound && c.renewing(l)
+		if sound && l.HeartbeatTimeout <= 0 || renewing && l.HeartbeatTimeout > 0 {
+			t.healthy++
+		}
+		c.countSilence(&counts, l, renewing)
+		c.countRecent(l)
+		c.countOlder(l, lifted)
+		c.countBehind(l, sound)
+	}
+	for _, bad := range c.Bad {
+		if bad.Kind == BadLease && (c.doubted[bad.ID] || !c.Heartbeats[bad.ID].Held) {
+			counts.add(c.zoneSeen(bad.ID), 0, true)
+		}
+	}
+	c.silences = counts.byZone()
+}
+
+// countRecent counts what was ended and marked within the rate's window.
+func (c *situation) countRecent(l *Row) {
+	within := func(t time.Time) bool { return !t.IsZero() && c.Now.Sub(t).Abs() < c.Policy.RateWindow }
+	switch {
+	case l.Cause == "" && l.Mark == nil:
+	case within(l.RevokedAt) && l.Cause == lease.CauseFailedCreation:
+		c.tallied.failed[l.Launch] = true
+	case within(l.RevokedAt) && l.Cause.Inferred():
+		c.tallied.ended++
+	case l.Mark != nil && l.Mark.Cause.Inferred() && within(l.Mark.Since):
+		c.tallied.marked++
+	}
+}
