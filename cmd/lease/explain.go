@@ -228,7 +228,7 @@ func deed(v plan.Verdict) string {
 
 // silent reports whether the verdict is that nothing beats just now: a single look can judge no silence.
 func silent(v plan.Verdict) bool {
-	return v.Action == plan.ActReport && strings.HasPrefix(v.Reason, "silent")
+	return v.Action == plan.ActReport && v.Silence != nil
 }
 
 // adds reports whether a verdict adds to what the record of the lease says. That a marked lease still holds, or that

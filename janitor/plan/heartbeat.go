@@ -26,6 +26,7 @@ func (c *situation) judgeSilence(l *Row) {
 		c.say(l, ActKeep, "booting")
 	case c.Policy.NoSilence:
 		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
+		c.because(s)
 	default:
 		c.needs = needsListing | needsHeartbeats
 		c.judgeSilent(l, s)
