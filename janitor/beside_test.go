@@ -212,7 +212,7 @@ func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
 				r := newRig(t, "i-1")
 				o := r.inLeadership()
 				listed, checkpoint := r.snapshot(), r.store.Get("checkpoint", "")
-				if _, _, err := o.sweep(t.Context()); err != nil {
+				if _, _, err := o.pass(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if setBack {

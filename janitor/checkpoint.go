@@ -41,8 +41,8 @@ func (t *term) stale() bool {
 	return passed(t.checkpointed, t.dated, t.Now()) > t.fresh
 }
 
-// checkpoint is what says that this sweep happened.
-func (t *term) checkpoint(planned plan.Plan) (lease.Checkpoint, error) {
+// nextCheckpoint is what says that this sweep happened.
+func (t *term) nextCheckpoint(planned plan.Plan) (lease.Checkpoint, error) {
 	last, err := lastCheckpoint(t.joined)
 	if err != nil {
 		return lease.Checkpoint{}, err

@@ -31,7 +31,7 @@ func (o *inLeadership) suspended(d time.Duration) { o.ahead.Add(int64(d)) }
 // sweeps makes one sweep, and returns which brakes its checkpoint names.
 func (o *inLeadership) sweeps(r *rig) (held []string) {
 	r.t.Helper()
-	if _, _, err := o.sweep(r.t.Context()); err != nil {
+	if _, _, err := o.pass(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 	checkpoint, err := r.store.Checkpoint(r.t.Context())

@@ -26,7 +26,7 @@ func (o *reads) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 // looks sweeps. Nothing may be ended, whether or not the registry as it really is takes the checkpoint.
 func (o *inLeadership) looks(ctx context.Context, r *rig) {
 	r.t.Helper()
-	if _, _, err := o.sweep(ctx); err != nil {
+	if _, _, err := o.pass(ctx); err != nil {
 		if _, refused := errors.AsType[*lease.DeposedError](err); !refused {
 			r.t.Error(err)
 		}

@@ -5,7 +5,7 @@
 //   - janitor.go: what it needs of others: [Cloud], [Leadership].
 //   - run.go: [Janitor], which campaigns; leader.go: the leader's one loop, on which nothing blocks; liveness.go: how it
 //     shows that it works; timetable.go: when it sweeps.
-//   - sweep.go: one sweep; checkpoint.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
+//   - reconcile.go: one sweep, observe, plan, checkpoint, enforce; checkpoint.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
 //     what runs beside the loop, so that no location waits for another.
 //   - preview.go: [Preview], a look and a decision that change nothing. follow.go: what a replica does that does not lead.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;

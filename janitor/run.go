@@ -223,5 +223,5 @@ func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, Report, error) {
 		return nil
 	})
 	defer t.leave(ctx, "one pass")
-	return t.sweep(ctx)
+	return t.pass(ctx)
 }

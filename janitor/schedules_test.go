@@ -40,7 +40,7 @@ func (r *rig) inLeadershipAt(ahead time.Duration) *inLeadership {
 		r.t.Fatal(err)
 	}
 	o.term = j.newTerm(leadership)
-	if _, _, err := o.sweep(r.t.Context()); err != nil {
+	if _, _, err := o.pass(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 	return o
@@ -367,7 +367,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 					if pause > 15*time.Second {
 						slow(r, o)
 					}
-					if _, _, err := o.sweep(t.Context()); err != nil {
+					if _, _, err := o.pass(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -412,11 +412,11 @@ func TestACheckpointWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.
 			}
 			return nil
 		}
-		if _, _, err := o.sweep(t.Context()); err == nil {
+		if _, _, err := o.pass(t.Context()); err == nil {
 			t.Fatal("a sweep without a checkpoint succeeded")
 		}
 		lost = false
-		if _, _, err := o.sweep(t.Context()); err != nil || len(o.watermark.Standing()) > 0 {
+		if _, _, err := o.pass(t.Context()); err != nil || len(o.watermark.Standing()) > 0 {
 			t.Errorf("%v, %v; want an ordinary sweep", err, o.watermark.Standing())
 		}
 		if _, err := r.store.Campaign(t.Context(), "other", time.Minute); err != nil {

@@ -39,16 +39,16 @@ func (b *beside) do(work func() (then func())) {
 	}()
 }
 
-// call runs f on the loop, and returns when it has. It fails if nobody waits any more.
-func (b *beside) call(f func()) error {
+// onLoop runs f on the loop, and returns what it did. It fails if nobody waits any more.
+func (b *beside) onLoop(f func() error) (err error) {
 	done := make(chan struct{})
 	select {
 	case b.back <- func() {
-		f()
-		close(done)
+		defer close(done)
+		err = f()
 	}:
 		<-done
-		return nil
+		return err
 	case <-b.gone:
 		return errors.New("nobody waits for this any more")
 	}

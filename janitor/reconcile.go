@@ -1,0 +1,178 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lapse/janitor/observe"
+	"lapse/janitor/plan"
+	"lapse/lease"
+)
+
+// sweep is one pass over everything. Its goroutine waits for EC2 and etcd; what changes what the leader knows is done on the
+// loop, which goes on reacting over the last listing until this sweep decides: a location that gives no answer delays none
+// of the others.
+type sweep struct {
+	*term
+	begun      time.Time
+	looking    context.Context                      //nolint:containedctx // of its reads and its checkpoint, which have one deadline
+	knownEmpty map[lease.Location]plan.LocationView // locations that it does not list
+	least      int64                                // the revision of etcd that had been observed when it began
+	ill        error                                // why etcd is not well
+	read       time.Time                            // just before the registry was read
+	unseen     bool                                 // a location could not be listed
+
+	plan       plan.Plan
+	by         lease.Registry // by which it was decided
+	checkpoint lease.Checkpoint
+	report     Report
+	err        error
+}
+
+// reconcile observes, plans, checkpoints, in this order: it is written that this sweep happened, into the registry and onto
+// the disk that this replica remembers it by, before anything is ended by it. Then [sweep.enforce] has the plan carried out.
+func (s *sweep) reconcile(ctx context.Context) error {
+	seen, err := s.inventory(ctx).Observe(s.looking)
+	if err != nil {
+		return err
+	}
+	if err := s.onLoop(func() error { return s.decides(seen) }); err != nil {
+		return err
+	}
+	written, err := s.leadership.PutCheckpoint(s.looking, s.by, s.checkpoint)
+	if err != nil {
+		return fmt.Errorf("checkpoint the sweep: %w", err)
+	}
+	s.watermark.Wrote(written)
+	kept := s.watermark.Flush(s.looking)
+	if err := s.onLoop(func() error { s.wrote(written, kept == nil); return nil }); err != nil || kept == nil {
+		return err
+	}
+	return fmt.Errorf("remember the sweep: %w", kept)
+}
+
+// begin begins a sweep beside the loop. decided is told, on the loop, once it has decided or failed.
+func (t *term) begin(ctx context.Context, decided func(context.Context, error)) *sweep {
+	t.sweepDue, t.sweeping = false, true
+	t.table.swept()
+	looking, cancel := context.WithTimeout(ctx, lookMax)
+	s := &sweep{term: t, begun: time.Now(), looking: looking, least: t.heard, knownEmpty: t.listings.KnownEmpty(t.joined, t.table.pause(), t.Now())}
+	t.do(func() func() {
+		err := s.reconcile(ctx)
+		cancel()
+		return func() {
+			s.conclude(ctx, err)
+			decided(ctx, err)
+		}
+	})
+	return s
+}
+
+// pass is one sweep, to its end.
+func (t *term) pass(ctx context.Context) (plan.Plan, Report, error) {
+	s := t.begin(ctx, func(context.Context, error) {})
+	if !t.finish(passMax) {
+		return s.plan, s.report, errors.New("the sweep has not come back within " + passMax.String())
+	}
+	t.unwatch()
+	return s.plan, s.report, s.err
+}
+
+// inventory is what a sweep looks at. What this replica remembers of the registry, and whether etcd is well, is read with it.
+func (s *sweep) inventory(ctx context.Context) observe.Inventory {
+	return observe.Inventory{
+		Clouds: observed(s.Clouds), Registry: s.leadership, Now: s.Now, KnownEmpty: s.knownEmpty,
+		Read: func(looking context.Context, snapshot lease.Snapshot, read time.Time) (wanted observe.Wanted, err error) {
+			if err := s.watermark.Load(snapshot.Registry.UUID); err != nil {
+				return wanted, err
+			}
+			s.read, s.ill = read, s.Healthy(looking)
+			return wanted, s.onLoop(func() error { wanted = s.excuse(ctx, snapshot); return nil })
+		},
+	}
+}
+
+// excuse takes in what the registry holds, and says what else is to be looked for. A watch keeps the records up to date from
+// there on, and begins with what the one before it has told meanwhile: when the sweep decides, the records may be newer
+// than what EC2 said, and never are older.
+func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wanted {
+	s.see(snapshot, s.least)
+	s.unwatch()
+	s.changes, s.unwatch = s.watch(ctx)
+	now, grace := s.Now, s.Policy.TermGrace
+	return observe.Wanted{
+		Due:       func(l *lease.Lease) bool { return l.Over(now(), grace) },
+		Leftovers: plan.DueLeftovers(s.joined, now(), s.Policy, s.lookedAgo),
+	}
+}
+
+// lookedAgo is how long ago the leftovers of a launch were looked for.
+func (t *term) lookedAgo(token string) time.Duration {
+	if last, looked := t.looked[token]; looked {
+		return time.Since(last)
+	}
+	return t.Policy.RetryMax
+}
+
+// decides takes in what EC2 said, and plans.
+func (s *sweep) decides(seen observe.Listings) (err error) {
+	s.list(seen)
+	s.examine(s.ill)
+	down := s.scribe.isDown()
+	if down { // whether it is still so, only a try tells: there may be nothing else to write
+		s.scribe.post(s.event(EventUnaudited, "events before this one are missing"))
+	}
+	if !s.checkpointed.IsZero() && (!s.kept || down) { // nothing was ended since the last checkpoint, whatever that says
+		s.joined.Checkpoint.Acting = nil
+	}
+	s.plan, s.by = s.decide(s.read), s.joined.Registry
+	s.wakeFor(s.plan) // what is heard from here on is decided about again
+	s.checkpoint, err = s.nextCheckpoint(s.plan)
+	return err
+}
+
+// list takes in what EC2 said.
+func (s *sweep) list(seen observe.Listings) {
+	for n := range seen.Locations {
+		location := &seen.Locations[n]
+		s.unseen = s.unseen || !location.Listed()
+		if location.LeftoverErr != "" {
+			s.Log.Warn("leftovers not listed", "location", location.Location.String(), "launches", len(location.Sought), "error", location.LeftoverErr)
+		}
+		for _, token := range location.Sought {
+			s.looked[token] = time.Now()
+		}
+	}
+	s.tags.listed(seen.Mono)
+	s.listings = seen
+	s.joined.List(seen.Locations, seen.Index, s.tags.written())
+}
+
+// conclude ends the sweep, and has what it decided carried out.
+func (s *sweep) conclude(ctx context.Context, err error) {
+	s.sweeping = false
+	s.live.swept(s.sweepDue)
+	if err != nil || s.unseen {
+		s.dueAgain()
+	}
+	if ctx.Err() == nil {
+		s.Observe.Swept(time.Since(s.begun), err)
+	}
+	if s.err = err; err == nil {
+		s.enforce(ctx)
+	}
+}
+
+// enforce has the plan carried out, each location's by its worker, and tells what came of it.
+func (s *sweep) enforce(ctx context.Context) {
+	s.act(ctx, s.by, true, s.plan.Verdicts, func(report Report) {
+		s.report = report
+		s.Log.Info("swept", "mode", string(s.by.Mode), "leases", len(s.joined.Rows),
+			"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
+			"removed", report.Removed, "failed", report.Failed, "took", time.Since(s.begun).Round(time.Millisecond))
+	})
+	s.tag(ctx, s.plan.Tags)
+	s.publish(ctx, s.by, s.plan, true)
+}
