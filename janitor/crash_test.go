@@ -18,6 +18,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/launch"
 	"lapse/lease/leasetest"
 )
 
@@ -64,7 +65,7 @@ func (c *crash) pass(d time.Duration) { c.ahead.Add(int64(d)) }
 // launch launches three, with room for two in the first zone, and returns whether the launcher lived to tell.
 func (c *crash) launch(ctx context.Context) error {
 	c.sim.SetCapacity("us-east-1", "us-east-1a", "t3.micro", 2)
-	_, err := ec2.NewLauncher(c.cloud, c.store, ec2.LauncherConfig{Actor: "test", Now: c.now, Pause: time.Millisecond}).Launch(ctx, ec2.Request{
+	_, err := launch.New(c.cloud, c.store, launch.Config{Actor: "test", Now: c.now, Pause: time.Millisecond}).Launch(ctx, launch.Request{
 		Token: "three", Count: 3, Term: 24 * time.Hour, ImageID: "ami-0123456789abcdef0", InstanceTypes: []string{"t3.micro"},
 		Subnets: []string{c.sim.SubnetID("us-east-1a"), c.sim.SubnetID("us-east-1b")}, Unattended: true,
 	})

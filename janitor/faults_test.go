@@ -12,6 +12,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/launch"
 )
 
 const (
@@ -38,9 +39,9 @@ func (c *crash) leased(token, zone string, n int, term time.Duration) []string {
 	return result.Launch.Instances()
 }
 
-func (c *crash) order(token, zone string, n int, term time.Duration) (ec2.Result, error) {
-	l := ec2.NewLauncher(c.cloud, c.store, ec2.LauncherConfig{Actor: "test", Now: c.now, Pause: time.Millisecond})
-	return l.Launch(c.t.Context(), ec2.Request{
+func (c *crash) order(token, zone string, n int, term time.Duration) (launch.Result, error) {
+	l := launch.New(c.cloud, c.store, launch.Config{Actor: "test", Now: c.now, Pause: time.Millisecond})
+	return l.Launch(c.t.Context(), launch.Request{
 		Token: token, Count: n, Term: term, ImageID: "ami-0123456789abcdef0", InstanceTypes: []string{"t3.micro"},
 		Subnets: []string{c.sim.SubnetID(zone)}, Patience: time.Nanosecond,
 	})

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"lapse/lease"
-	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/launch"
 )
 
 const lostRegistry = "0198c5a0-0000-7000-8000-000000000000" // the registry of newCrash
@@ -21,15 +21,15 @@ func (c *crash) loses(token string) {
 	ctx, die := context.WithCancel(c.t.Context())
 	defer die()
 	c.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop, Hook: die})
-	launcher := ec2.NewLauncher(c.cloud, c.store, ec2.LauncherConfig{Actor: "test", Now: c.now, Pause: time.Millisecond})
+	launcher := launch.New(c.cloud, c.store, launch.Config{Actor: "test", Now: c.now, Pause: time.Millisecond})
 	if _, err := launcher.Launch(ctx, c.keeps(token)); err == nil {
 		c.t.Fatal("the launcher lives")
 	}
 }
 
 // keeps is a request for two spot instances whose volumes and interfaces outlive them.
-func (c *crash) keeps(token string) ec2.Request {
-	return ec2.Request{
+func (c *crash) keeps(token string) launch.Request {
+	return launch.Request{
 		Token: token, Count: 2, Term: 24 * time.Hour, ImageID: "ami-0123456789abcdef0", InstanceTypes: []string{"t3.micro"},
 		Unattended: true, Skeleton: []byte(`{
 			"InstanceMarketOptions": {"MarketType": "spot"},
@@ -183,7 +183,7 @@ func TestAFailedLookAtLeftoversHoldsNothingElse(t *testing.T) {
 func TestWhatOutlivesALeaseThatHeldIsKept(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
-	launcher := ec2.NewLauncher(c.cloud, c.store, ec2.LauncherConfig{Actor: "test", Now: c.now, Pause: time.Millisecond})
+	launcher := launch.New(c.cloud, c.store, launch.Config{Actor: "test", Now: c.now, Pause: time.Millisecond})
 	result, err := launcher.Launch(t.Context(), c.keeps("kept"))
 	if err != nil {
 		t.Fatal(err)

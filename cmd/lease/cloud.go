@@ -12,6 +12,7 @@ import (
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
 )
 
 // lookTimeout bounds what is asked of EC2 where a command can do without.
@@ -85,14 +86,14 @@ func coded(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case is[*ec2.UnknownOutcomeError](err), is[*ec2.UnfinishedError](err): // first, for they wrap others
+	case is[*launch.UnknownOutcomeError](err), is[*launch.UnfinishedError](err): // first, for they wrap others
 		return cli.WithCode(cli.ExitUnknown, err)
-	case is[*ec2.SettingsError](err), is[*ec2.RequestError](err):
+	case is[*ec2.SettingsError](err), is[*launch.RequestError](err):
 		return cli.WithCode(cli.ExitUsage, err)
 	case is[*ec2.UnreachableError](err):
 		return cli.WithCode(cli.ExitMissing, err)
-	case is[*ec2.UnattendedError](err), is[*ec2.ClockError](err), is[*ec2.RefusedError](err), is[*ec2.AnswerError](err),
-		is[*ec2.StaleTokenError](err), is[*ec2.LocationError](err), is[*ec2.AccountError](err):
+	case is[*launch.UnattendedError](err), is[*ec2.ClockError](err), is[*launch.RefusedError](err), is[*ec2.AnswerError](err),
+		is[*launch.StaleTokenError](err), is[*launch.LocationError](err), is[*ec2.AccountError](err):
 		return cli.WithCode(cli.ExitRefused, err)
 	}
 	return err

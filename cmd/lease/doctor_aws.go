@@ -10,6 +10,7 @@ import (
 
 	"lapse/lease"
 	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
 )
 
 // examineFor bounds what is asked of AWS in all.
@@ -74,6 +75,9 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 	}
 	if image := c.String("image-id"); image != "" {
 		stage.ImageID = image
+	}
+	if stage.Launch, err = launch.Sample(stage); err != nil {
+		e.add("roles", e.lacking(e.role), "no launch can be rehearsed: %v", err)
 	}
 	all := cloud.Rehearse(ctx, stage)
 	for _, one := range all {

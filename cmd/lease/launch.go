@@ -10,6 +10,7 @@ import (
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
 )
 
@@ -34,11 +35,11 @@ func launchCommand() *ucli.Command {
 				"with a sidecar that renews (heartbeat)"},
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "`DURATION` to ask again while EC2's answer is not known, and to --wait"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
-		Action: launch,
+		Action: launchInstances,
 	}
 }
 
-func launch(c *ucli.Context) error {
+func launchInstances(c *ucli.Context) error {
 	order, err := readOrder(c)
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func launch(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	launcher := ec2.NewLauncher(cloud, store, ec2.LauncherConfig{Actor: cli.Actor(), Progress: progress(c, order.self)})
+	launcher := launch.New(cloud, store, launch.Config{Actor: cli.Actor(), Progress: progress(c, order.self)})
 	return order.carryOut(c, launcher, cloud, store)
 }
 
@@ -87,7 +88,7 @@ func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 }
 
 // carryOut does what was asked for: plan, resume or launch.
-func (o order) carryOut(c *ucli.Context, launcher *ec2.Launcher, cloud *ec2.Cloud, store *etcd.Store) error {
+func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.Cloud, store *etcd.Store) error {
 	if o.dryRun {
 		plan, err := launcher.DryRun(c.Context, o.Request)
 		if err != nil {
@@ -95,7 +96,7 @@ func (o order) carryOut(c *ucli.Context, launcher *ec2.Launcher, cloud *ec2.Clou
 		}
 		return printPlan(c, plan)
 	}
-	var result ec2.Result
+	var result launch.Result
 	var err error
 	if o.resume {
 		result, err = launcher.Resume(c.Context, o.Token, o.Patience)
@@ -126,12 +127,12 @@ type launched struct {
 
 // shown is a launch and its leases without what nobody is to see.
 func shown(l lease.Launch, leases []lease.Lease) launched {
-	l.Request = ec2.Shown(l.Request)
+	l.Request = launch.Shown(l.Request)
 	return launched{Launch: l, Leases: append([]lease.Lease{}, leases...)}
 }
 
 // printResult prints what is known of a launch; nothing, if nothing is.
-func printResult(c *ucli.Context, r ec2.Result) error {
+func printResult(c *ucli.Context, r launch.Result) error {
 	if r.Launch.Token == "" {
 		return nil
 	}
@@ -160,12 +161,12 @@ func printResult(c *ucli.Context, r ec2.Result) error {
 }
 
 // printPlan prints what a launch would send.
-func printPlan(c *ucli.Context, plan ec2.Plan) error {
+func printPlan(c *ucli.Context, plan launch.Plan) error {
 	l := plan.Launch
 	if plan.Exists {
 		cli.Say(c, "token %s is on record already, and the launch is %s: nothing new would be launched", l.Token, l.State)
 	}
-	l.Request = ec2.Shown(l.Request)
+	l.Request = launch.Shown(l.Request)
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, l)
 	}

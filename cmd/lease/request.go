@@ -11,7 +11,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
-	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
 )
 
 // requestFlags describe the instances and their leases.
@@ -33,7 +33,7 @@ func requestFlags() []ucli.Flag {
 
 // order is what `lease launch` was asked to do.
 type order struct {
-	ec2.Request
+	launch.Request
 	self   string // the holder, where nobody named one: whoever launches
 	resume bool   // go on with a launch from its record
 	dryRun bool   //

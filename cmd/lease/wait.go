@@ -14,6 +14,7 @@ import (
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
 )
 
@@ -21,7 +22,7 @@ import (
 const lookEvery = 2 * time.Second
 
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
-func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *ec2.Result) error {
+func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *launch.Result) error {
 	state := map[string]string{"running": "running", "heartbeat": "renewing"}[o.wait]
 	said := newMeter(c, state, o.Patience)
 	until := map[string]func(context.Context, map[string]bool) error{

@@ -7,12 +7,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
 )
 
 // alien answers every call of one action with that status, of success, and something else than EC2 would say.
@@ -20,14 +23,14 @@ func alien(t *testing.T, w world, action string, status int, body string) aws.Co
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err == nil && r.Form.Get("Action") != action {
-			w.sim.ServeHTTP(rw, r)
+			w.Sim.ServeHTTP(rw, r)
 			return
 		}
 		rw.WriteHeader(status)
 		_, _ = rw.Write([]byte(body))
 	}))
 	t.Cleanup(server.Close)
-	cfg := w.aws()
+	cfg := w.AWS()
 	cfg.BaseEndpoint = aws.String(server.URL)
 	return cfg
 }
@@ -38,6 +41,10 @@ func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
 	one := []string{"i-0123456789abcdef0"}
 	calls := map[string]func(context.Context, *ec2.Cloud) error{
 		"DescribeInstances": func(ctx context.Context, c *ec2.Cloud) error { _, err := c.List(ctx); return err },
+		"RunInstances": func(ctx context.Context, c *ec2.Cloud) error {
+			_, err := c.RunInstances(ctx, &awsec2.RunInstancesInput{MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}, time.Minute)
+			return err
+		},
 		"TerminateInstances": func(ctx context.Context, c *ec2.Cloud) error {
 			return c.Terminate(ctx, one)[0].Err
 		},
@@ -78,21 +85,14 @@ func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, ec2sim.Config{})
 				cfg := alien(t, w, action, ok, strings.ReplaceAll(body, "ACTION", action))
-				wantError[*ec2.UnreachableError](t, call(t.Context(), w.cloud(t, cfg, ec2.Options{})))
+				ec2test.WantError[*ec2.UnreachableError](t, call(t.Context(), w.Cloud(t, cfg, ec2.Options{})))
 			})
 		}
 		t.Run("GetCallerIdentity "+kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
 			_, err := ec2.Open(t.Context(), alien(t, w, "GetCallerIdentity", ok, strings.ReplaceAll(body, "ACTION", "GetCallerIdentity")), "", ec2.Options{})
-			wantError[*ec2.UnreachableError](t, err)
-		})
-		t.Run("RunInstances "+kind, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, ec2sim.Config{})
-			cloud := w.cloud(t, alien(t, w, "RunInstances", ok, strings.ReplaceAll(body, "ACTION", "RunInstances")), ec2.Options{})
-			_, err := ec2.NewLauncher(cloud, w.store, quick()).Launch(t.Context(), w.request("web", 1))
-			wantError[*ec2.UnknownOutcomeError](t, err)
+			ec2test.WantError[*ec2.UnreachableError](t, err)
 		})
 	}
 }
@@ -102,7 +102,7 @@ func TestARequestIDAtTheEndCounts(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	body := "<DescribeInstancesResponse><reservationSet>" + strings.Repeat("<!-- filler -->", 1000) +
 		"</reservationSet><requestId>1</requestId></DescribeInstancesResponse>"
-	if _, err := w.cloud(t, alien(t, w, "DescribeInstances", http.StatusOK, body), ec2.Options{}).List(t.Context()); err != nil {
+	if _, err := w.Cloud(t, alien(t, w, "DescribeInstances", http.StatusOK, body), ec2.Options{}).List(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -119,13 +119,13 @@ func TestASuccessThatEC2DoesNotKnowIsNone(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
 			cfg := alien(t, w, "DescribeInstances", status, strings.ReplaceAll(body, "ACTION", "DescribeInstances"))
-			_, err := w.cloud(t, cfg, ec2.Options{}).List(t.Context())
-			wantError[*ec2.UnreachableError](t, err)
+			_, err := w.Cloud(t, cfg, ec2.Options{}).List(t.Context())
+			ec2test.WantError[*ec2.UnreachableError](t, err)
 			_, err = ec2.Open(t.Context(), alien(t, w, "GetCallerIdentity", status, strings.ReplaceAll(body, "ACTION", "GetCallerIdentity")), "", ec2.Options{})
-			wantError[*ec2.UnreachableError](t, err)
-			cloud := w.cloud(t, alien(t, w, "RunInstances", status, strings.ReplaceAll(body, "ACTION", "RunInstances")), ec2.Options{})
-			_, err = ec2.NewLauncher(cloud, w.store, quick()).Launch(t.Context(), w.request("web", 1))
-			wantError[*ec2.UnknownOutcomeError](t, err)
+			ec2test.WantError[*ec2.UnreachableError](t, err)
+			cfg = alien(t, w, "RunInstances", status, strings.ReplaceAll(body, "ACTION", "RunInstances"))
+			_, err = w.Cloud(t, cfg, ec2.Options{}).RunInstances(t.Context(), &awsec2.RunInstancesInput{MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}, time.Minute)
+			ec2test.WantError[*ec2.UnreachableError](t, err)
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go/middleware"
+
+	"lapse/lease"
 )
 
 // dateStep is what EC2's Date counts in: full seconds, rounded down.
@@ -69,7 +71,21 @@ func (c *Cloud) FindsByToken(ctx context.Context) error {
 	defer cancel()
 	listing, err := c.list(bounded, "client-token", []string{"lapse-doctor"})
 	if n := len(listing.Instances); err == nil && n > 0 {
-		err = fmt.Errorf("asked for a client token that no instance has, it listed %s", howMany(n))
+		err = fmt.Errorf("asked for a client token that no instance has, it listed %d", n)
 	}
 	return err
+}
+
+// ClockError refuses what sets a date, because the clock here is wrong: leases would end at other times than they say.
+type ClockError struct {
+	Skew time.Duration // how far our clock is ahead of EC2's
+}
+
+func (e *ClockError) Error() string {
+	direction := "ahead of"
+	if e.Skew < 0 {
+		direction = "behind"
+	}
+	return fmt.Sprintf("the clock of this machine is %s %s EC2's, more than %s: set it right, for example with chrony",
+		e.Skew.Abs().Round(time.Second), direction, lease.MaxSkew)
 }

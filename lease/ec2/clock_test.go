@@ -15,10 +15,10 @@ import (
 func TestAnEndpointShowsThatItKnowsNoClientTokens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	if err := w.cloud(t, w.aws(), ec2.Options{}).FindsByToken(t.Context()); err != nil {
+	if err := w.Cloud(t, w.AWS(), ec2.Options{}).FindsByToken(t.Context()); err != nil {
 		t.Errorf("an endpoint that knows them: %v", err)
 	}
-	w.sim.Create(ec2sim.Instance{ClientToken: "web.1"})
+	w.Sim.Create(ec2sim.Instance{ClientToken: "web.1"})
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
 		"fails": func(rw http.ResponseWriter, _ *http.Request) {
 			http.Error(rw, "<!doctype html><h1>Internal Server Error</h1>", http.StatusInternalServerError)
@@ -27,7 +27,7 @@ func TestAnEndpointShowsThatItKnowsNoClientTokens(t *testing.T) {
 			r.Form.Del("Filter.1.Name")
 			r.Form.Del("Filter.1.Value.1")
 			r.PostForm = r.Form
-			w.sim.ServeHTTP(rw, r)
+			w.Sim.ServeHTTP(rw, r)
 		},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -35,12 +35,12 @@ func TestAnEndpointShowsThatItKnowsNoClientTokens(t *testing.T) {
 				answer(rw, r)
 				return
 			}
-			w.sim.ServeHTTP(rw, r)
+			w.Sim.ServeHTTP(rw, r)
 		}))
 		t.Cleanup(server.Close)
-		cfg := w.aws()
+		cfg := w.AWS()
 		cfg.BaseEndpoint = aws.String(server.URL)
-		if err := w.cloud(t, cfg, ec2.Options{}).FindsByToken(t.Context()); err == nil {
+		if err := w.Cloud(t, cfg, ec2.Options{}).FindsByToken(t.Context()); err == nil {
 			t.Errorf("one that %s passes for one that knows them", name)
 		}
 	}

@@ -5,11 +5,9 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -23,6 +21,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
 )
 
 // noSettings takes every AWS setting away but those given.
@@ -48,15 +47,15 @@ func TestLoadSaysWhatToSet(t *testing.T) {
 		what     string
 	}{
 		"no region":      {[]string{"AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b"}, "region"},
-		"no credentials": {[]string{"AWS_REGION", region}, "credentials"},
+		"no credentials": {[]string{"AWS_REGION", ec2test.Region}, "credentials"},
 		"no such profile": {
-			[]string{"AWS_REGION", region, "AWS_PROFILE", "nobody"}, "settings",
+			[]string{"AWS_REGION", ec2test.Region, "AWS_PROFILE", "nobody"}, "settings",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noSettings(t, c.settings...)
 			_, err := ec2.Load(t.Context(), "", nil)
-			if e := wantAs[*ec2.SettingsError](t, err); e.What != c.what {
+			if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != c.what {
 				t.Errorf("what = %q, want %q: %v", e.What, c.what, e)
 			}
 		})
@@ -65,20 +64,20 @@ func TestLoadSaysWhatToSet(t *testing.T) {
 
 func TestLoadTakesTheSDKsSettings(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
-	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", w.url)
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", w.URL)
 	cfg, err := ec2.Load(t.Context(), "eu-west-1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cloud := w.cloud(t, cfg, ec2.Options{})
-	if want := (lease.Location{Account: account, Region: "eu-west-1"}); cloud.Location() != want {
+	cloud := w.Cloud(t, cfg, ec2.Options{})
+	if want := (lease.Location{Account: ec2test.Account, Region: "eu-west-1"}); cloud.Location() != want {
 		t.Errorf("location = %s, want %s", cloud.Location(), want)
 	}
 }
 
 // TestWhatTheSDKSaysIsLogged has no other location for it: on stderr itself it could block a janitor.
 func TestWhatTheSDKSaysIsLogged(t *testing.T) {
-	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b")
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b")
 	log := &bytes.Buffer{}
 	cfg, err := ec2.Load(t.Context(), "", slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
@@ -100,7 +99,7 @@ func TestWhatTheSDKSaysIsLogged(t *testing.T) {
 func TestAClosedPortIsNoticedSoon(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	noSettings(t, "AWS_REGION", region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", server.URL)
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", server.URL)
 	cfg, err := ec2.Load(t.Context(), "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -122,10 +121,10 @@ func TestSilenceIsNoticedWithinTenSeconds(t *testing.T) {
 	}
 	defer silent.Close()
 	w := newWorld(t, ec2sim.Config{})
-	cfg := w.aws()
+	cfg := w.AWS()
 	cfg.Retryer = nil
-	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Effect: ec2sim.Hang})
-	cloud := w.cloud(t, cfg, ec2.Options{})
+	w.Sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Effect: ec2sim.Hang})
+	cloud := w.Cloud(t, cfg, ec2.Options{})
 	url := "http://" + silent.Addr().String()
 	cfg.BaseEndpoint = &url
 	done := make(chan struct{})
@@ -147,96 +146,9 @@ func wantUnreachable(t *testing.T, try func() error) {
 	t.Helper()
 	began := time.Now()
 	err := try()
-	wantError[*ec2.UnreachableError](t, err)
+	ec2test.WantError[*ec2.UnreachableError](t, err)
 	if took := time.Since(began); took > 11*time.Second {
 		t.Errorf("noticed after %s", took)
-	}
-}
-
-func TestListIsCompleteOrAnError(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ec2sim.Config{})
-	want := map[string]bool{}
-	for n := range 2500 {
-		tags := map[string]string{lease.TagRegistry: uuid}
-		if n%2 == 1 {
-			tags[lease.TagRegistry] = "another"
-		}
-		want[w.sim.Create(ec2sim.Instance{Tags: tags}).ID] = true
-	}
-	w.sim.Create(ec2sim.Instance{Tags: map[string]string{"Name": "nobody's"}})
-	w.sim.Create(ec2sim.Instance{Region: "eu-west-1", Tags: map[string]string{lease.TagRegistry: uuid}})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-
-	listing, err := cloud.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]bool{}
-	for _, i := range listing.Instances {
-		got[i.ID] = true
-	}
-	if len(listing.Instances) != 2500 || !maps.Equal(got, want) {
-		t.Errorf("%d instances, %d different ones, want 2500", len(listing.Instances), len(got))
-	}
-	if n := w.sent("DescribeInstances"); n != 3 {
-		t.Errorf("%d calls for 2,500 instances", n)
-	}
-
-	lastPage := func(v url.Values) bool { return v.Get("NextToken") != "" }
-	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Match: lastPage, Times: 1, Effect: ec2sim.Refuse, Code: "InternalError"})
-	if listing, err := cloud.List(t.Context()); err == nil || len(listing.Instances) != 0 {
-		t.Errorf("a listing without its second page: %d instances, %v", len(listing.Instances), err)
-	}
-}
-
-func TestInstancesAreDescribedInOurWords(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ec2sim.Config{})
-	r := w.request("job-7", 1)
-	r.Skeleton = []byte(`{"InstanceMarketOptions": {"MarketType": "spot"}}`)
-	if _, err := w.launcher(t).Launch(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
-	made := w.made("job-7")[0]
-	listing, err := w.cloud(t, w.aws(), ec2.Options{}).List(t.Context())
-	if err != nil || len(listing.Instances) != 1 {
-		t.Fatalf("%+v, %v", listing, err)
-	}
-	got := listing.Instances[0]
-	want := lease.Instance{
-		ID: made.ID, Location: here(), Zone: zoneA, ZoneID: "use1-az1", State: lease.InstanceRunning, LaunchTime: made.LaunchTime.UTC(),
-		ClientToken: "job-7.1", Spot: made.SpotRequest, Tags: made.Tags,
-	}
-	if !maps.Equal(got.Tags, want.Tags) || !got.LaunchTime.Equal(want.LaunchTime) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	got.Tags, want.Tags, got.LaunchTime, want.LaunchTime = nil, nil, time.Time{}, time.Time{}
-	if got.ID != want.ID || got.Location != want.Location || got.Zone != want.Zone || got.ZoneID != want.ZoneID || got.State != want.State ||
-		got.ClientToken != want.ClientToken || got.Spot != want.Spot || got.Spot == "" {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-func TestDescribeLeavesUnknownIDsOut(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ec2sim.Config{})
-	ids := w.herd(450)
-	w.sim.SetTags(ids[7], nil) // looked up by id, whatever its tags
-	asked := append(slices.Clone(ids), "i-0123456789abcdef0", "nonsense")
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	listing, err := cloud.Describe(t.Context(), asked)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(listing.Instances) != 450 || !listing.Dated {
-		t.Errorf("%d instances, dated %t", len(listing.Instances), listing.Dated)
-	}
-	if n := w.sent("DescribeInstances"); n != 3 {
-		t.Errorf("%d calls for %d ids", n, len(asked))
-	}
-	if listing, err := cloud.Describe(t.Context(), nil); err != nil || len(listing.Instances) != 0 || w.sent("DescribeInstances") != 3 {
-		t.Errorf("nothing asked for: %+v, %v", listing, err)
 	}
 }
 
@@ -246,7 +158,7 @@ func TestSkewIsOurClockMinusEC2s(t *testing.T) {
 		t.Run(strconv.Itoa(int(ahead.Seconds())), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
-			cloud := w.cloud(t, w.aws(), ec2.Options{Now: func() time.Time { return time.Now().Add(ahead) }})
+			cloud := w.Cloud(t, w.AWS(), ec2.Options{Now: func() time.Time { return time.Now().Add(ahead) }})
 			listing, err := cloud.List(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -267,10 +179,10 @@ func TestSkewIsOurClockMinusEC2s(t *testing.T) {
 func TestSkewDoesNotCountPausesBetweenRetries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 2, Effect: ec2sim.Refuse, Code: "InternalError"})
-	cfg := w.aws()
+	w.Sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 2, Effect: ec2sim.Refuse, Code: "InternalError"})
+	cfg := w.AWS()
 	cfg.Retryer = nil
-	skew, dated, err := w.cloud(t, cfg, ec2.Options{}).Clock(t.Context())
+	skew, dated, err := w.Cloud(t, cfg, ec2.Options{}).Clock(t.Context())
 	if err != nil || !dated || skew.Abs() > time.Second {
 		t.Errorf("skew %s, dated %t, %v", skew, dated, err)
 	}
@@ -279,7 +191,7 @@ func TestSkewDoesNotCountPausesBetweenRetries(t *testing.T) {
 func TestACancelledCallerIsToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := cloud.List(ctx); err == nil {
@@ -316,9 +228,9 @@ func (c *slowToFinish) Do(r *http.Request) (*http.Response, error) {
 func TestABodyThatTheSDKClosedIsAtItsEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cfg, slow := w.aws(), &slowToFinish{Client: w.http}
+	cfg, slow := w.AWS(), &slowToFinish{Client: w.HTTP}
 	cfg.HTTPClient = slow
-	if _, err := w.cloud(t, cfg, ec2.Options{}).Describe(t.Context(), []string{w.sim.Create(ec2sim.Instance{}).ID}); err != nil {
+	if _, err := w.Cloud(t, cfg, ec2.Options{}).Describe(t.Context(), []string{w.Sim.Create(ec2sim.Instance{}).ID}); err != nil {
 		t.Fatal(err)
 	}
 	if slow.err != nil || slow.checked.Load() < 2 {
@@ -331,7 +243,7 @@ func TestAProgramMayTakeLongerThanAWS(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 12 s")
 	}
-	noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "slow")
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_PROFILE", "slow")
 	program := t.TempDir() + "/program"
 	files := map[string]string{
 		program:                      "#!/bin/sh\nsleep 12\necho '{\"Version\": 1, \"AccessKeyId\": \"AKIDSLOW\", \"SecretAccessKey\": \"secret\"}'\n",
@@ -365,13 +277,13 @@ func TestAProgramThatGivesNoCredentialsIsNamed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "p")
+			noSettings(t, "AWS_REGION", ec2test.Region, "AWS_PROFILE", "p")
 			t.Setenv("HOME", t.TempDir()) // no token of SSO is there
 			if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(c.config), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			_, err := ec2.Load(t.Context(), "", nil)
-			if e := wantAs[*ec2.SettingsError](t, err); e.What != c.what || !strings.Contains(e.Error(), c.says) {
+			if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != c.what || !strings.Contains(e.Error(), c.says) {
 				t.Errorf("%s: %v", e.What, e)
 			}
 		})
@@ -380,7 +292,7 @@ func TestAProgramThatGivesNoCredentialsIsNamed(t *testing.T) {
 
 // One that waits for ever is given up, in words that name it.
 func TestAProgramThatHangsIsGivenUp(t *testing.T) {
-	noSettings(t, "AWS_REGION", region, "AWS_PROFILE", "p")
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_PROFILE", "p")
 	hangs := "[profile p]\ncredential_process = exec sleep 30 2>/dev/null\n"
 	if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(hangs), 0o600); err != nil {
 		t.Fatal(err)
@@ -389,7 +301,7 @@ func TestAProgramThatHangsIsGivenUp(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_, err := ec2.Load(ctx, "", nil)
-	if e := wantAs[*ec2.SettingsError](t, err); e.What != "process" || time.Since(began) > 10*time.Second {
+	if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != "process" || time.Since(began) > 10*time.Second {
 		t.Errorf("after %s, %s: %v", time.Since(began), e.What, e)
 	}
 }

@@ -71,19 +71,30 @@ func (e *AnswerError) Error() string {
 
 func (e *AnswerError) Unwrap() error { return e.Err }
 
+// Refused reports whether AWS understood the call and would not do it.
+func (e *AnswerError) Refused() bool { return refused(e.Err) }
+
+// Throttled reports whether AWS turned the call away for its rate, before it looked at it.
+func (e *AnswerError) Throttled() bool { return throttled(e.Err) }
+
 // failed says what was tried when err came back. ctx is that of the caller: if it has ended, that is the reason.
 func failed(ctx context.Context, op string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	answered := codeOf(err) != ""
+	if answered {
+		err = &AnswerError{Op: op, Code: codeOf(err), Message: messageOf(err), RequestID: requestIDOf(err), Err: err}
+	}
+	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w (%w)", op, ctx.Err(), err)
+	case answered:
+		return err
 	case unsigned(err) != nil:
 		return fmt.Errorf("cannot %s: %w", op, unsigned(err))
-	case codeOf(err) == "":
-		return &UnreachableError{Op: op, Err: err}
 	}
-	return &AnswerError{Op: op, Code: codeOf(err), Message: messageOf(err), RequestID: requestIDOf(err), Err: err}
+	return &UnreachableError{Op: op, Err: err}
 }
 
 // codeOf returns the error code with which AWS answered the call, or "" if the answer was none of AWS's. What STS says of

@@ -13,14 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
 )
-
-func ourTags(clientToken string) map[string]string {
-	return map[string]string{lease.TagRegistry: uuid, lease.TagLaunch: clientToken}
-}
 
 // leftoversByID lists and sorts into a map.
 func leftoversByID(t *testing.T, cloud *ec2.Cloud, tokens ...string) map[string]lease.Leftover {
@@ -45,20 +46,20 @@ func leftoversByID(t *testing.T, cloud *ec2.Cloud, tokens ...string) map[string]
 func TestLeftoversTellsWhatEC2KnowsOfEachKind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
 	made := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
-	v := w.sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.1"), Created: made})
-	used := w.sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.2"), State: "in-use", Instance: "i-00000001"})
-	n := w.sim.AddInterface(ec2sim.Interface{Tags: ourTags("web.1")})
-	service := w.sim.AddInterface(ec2sim.Interface{Tags: ourTags("web.1"), RequesterManaged: true, Status: "in-use", Instance: "i-00000002"})
-	q := w.sim.AddSpotRequest(ec2sim.SpotRequest{Tags: ourTags("web.1"), State: "active", Instance: "i-00000003"})
-	w.sim.AddVolume(ec2sim.Volume{Tags: ourTags("other.1")})
-	w.sim.AddVolume(ec2sim.Volume{Tags: map[string]string{lease.TagRegistry: uuid}})
-	w.sim.AddVolume(ec2sim.Volume{Region: "eu-west-1", Tags: ourTags("web.1")})
+	v := w.Sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.1"), Created: made})
+	used := w.Sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.2"), State: "in-use", Instance: "i-00000001"})
+	n := w.Sim.AddInterface(ec2sim.Interface{Tags: ourTags("web.1")})
+	service := w.Sim.AddInterface(ec2sim.Interface{Tags: ourTags("web.1"), RequesterManaged: true, Status: "in-use", Instance: "i-00000002"})
+	q := w.Sim.AddSpotRequest(ec2sim.SpotRequest{Tags: ourTags("web.1"), State: "active", Instance: "i-00000003"})
+	w.Sim.AddVolume(ec2sim.Volume{Tags: ourTags("other.1")})
+	w.Sim.AddVolume(ec2sim.Volume{Tags: map[string]string{lease.TagRegistry: ec2test.UUID}})
+	w.Sim.AddVolume(ec2sim.Volume{Region: "eu-west-1", Tags: ourTags("web.1")})
 
 	found := leftoversByID(t, cloud, "web.1", "web.2")
 	if x := found[v.ID]; x.Kind != lease.LeftoverVolume || x.State != "available" || !x.CreatedAt.Equal(made) || x.Attached ||
-		x.Location != here() || !x.ManagedBy(uuid) || x.Tags[lease.TagLaunch] != "web.1" || !x.Loose() {
+		x.Location != ec2test.Here() || !x.ManagedBy(ec2test.UUID) || x.Tags[lease.TagLaunch] != "web.1" || !x.Loose() {
 		t.Errorf("volume %+v", x)
 	}
 	if x := found[used.ID]; !x.Attached || x.InstanceID != "i-00000001" || x.Loose() {
@@ -81,19 +82,19 @@ func TestLeftoversTellsWhatEC2KnowsOfEachKind(t *testing.T) {
 func TestLeftoversAsksForEveryPageAndEveryToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
 	var tokens []string
 	for n := range 201 {
 		tokens = append(tokens, fmt.Sprintf("web-%d.1", n))
 	}
 	for range 501 {
-		w.sim.AddVolume(ec2sim.Volume{Tags: ourTags("web-0.1")})
+		w.Sim.AddVolume(ec2sim.Volume{Tags: ourTags("web-0.1")})
 	}
-	w.sim.AddInterface(ec2sim.Interface{Tags: ourTags("web-200.1")})
+	w.Sim.AddInterface(ec2sim.Interface{Tags: ourTags("web-200.1")})
 	if found := leftoversByID(t, cloud, tokens...); len(found) != 502 {
 		t.Errorf("%d leftovers, want 502", len(found))
 	}
-	if counts := w.sim.CallCounts(); counts["DescribeVolumes"] != 3 || counts["DescribeNetworkInterfaces"] != 2 || counts["DescribeSpotInstanceRequests"] != 2 {
+	if counts := w.Sim.CallCounts(); counts["DescribeVolumes"] != 3 || counts["DescribeNetworkInterfaces"] != 2 || counts["DescribeSpotInstanceRequests"] != 2 {
 		t.Errorf("calls %v", counts)
 	}
 	if listing, err := cloud.Leftovers(t.Context(), nil); err != nil || len(listing.Leftovers) > 0 || listing.Dated {
@@ -105,9 +106,9 @@ func TestLeftoversIsCompleteOrAnError(t *testing.T) {
 	t.Parallel()
 	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests"} {
 		w := newWorld(t, ec2sim.Config{})
-		cloud := w.cloud(t, w.aws(), ec2.Options{})
-		w.sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.1")})
-		w.sim.Inject(ec2sim.Fault{Action: action, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation", Status: 403})
+		cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+		w.Sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.1")})
+		w.Sim.Inject(ec2sim.Fault{Action: action, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation", Status: 403})
 		listing, err := cloud.Leftovers(t.Context(), []string{"web.1"})
 		if answer, refused := errors.AsType[*ec2.AnswerError](err); !refused || answer.Code != "UnauthorizedOperation" || len(listing.Leftovers) > 0 {
 			t.Errorf("%s refused: %+v, %v", action, listing, err)
@@ -118,10 +119,10 @@ func TestLeftoversIsCompleteOrAnError(t *testing.T) {
 func TestDescribeLeftoversLeavesOutWhatIsGone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	v := w.sim.AddVolume(ec2sim.Volume{Tags: map[string]string{"Name": "bare"}})
-	n := w.sim.AddInterface(ec2sim.Interface{})
-	q := w.sim.AddSpotRequest(ec2sim.SpotRequest{})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+	v := w.Sim.AddVolume(ec2sim.Volume{Tags: map[string]string{"Name": "bare"}})
+	n := w.Sim.AddInterface(ec2sim.Interface{})
+	q := w.Sim.AddSpotRequest(ec2sim.SpotRequest{})
 	listing, err := cloud.DescribeLeftovers(t.Context(), []lease.Leftover{
 		{Kind: lease.LeftoverVolume, ID: v.ID},
 		{Kind: lease.LeftoverVolume, ID: "vol-0123456789abcdef0"},
@@ -136,9 +137,9 @@ func TestDescribeLeftoversLeavesOutWhatIsGone(t *testing.T) {
 func TestRemoveRemovesEachKind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	v, n := w.sim.AddVolume(ec2sim.Volume{}), w.sim.AddInterface(ec2sim.Interface{})
-	q := w.sim.AddSpotRequest(ec2sim.SpotRequest{})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+	v, n := w.Sim.AddVolume(ec2sim.Volume{}), w.Sim.AddInterface(ec2sim.Interface{})
+	q := w.Sim.AddSpotRequest(ec2sim.SpotRequest{})
 	for _, x := range []lease.Leftover{
 		{Kind: lease.LeftoverVolume, ID: v.ID}, {Kind: lease.LeftoverInterface, ID: n.ID}, {Kind: lease.LeftoverSpot, ID: q.ID},
 	} {
@@ -148,8 +149,8 @@ func TestRemoveRemovesEachKind(t *testing.T) {
 			}
 		}
 	}
-	if len(w.sim.Volumes()) > 0 || len(w.sim.Interfaces()) > 0 || w.sim.SpotRequests()[0].State != "cancelled" {
-		t.Errorf("left: %v %v %v", w.sim.Volumes(), w.sim.Interfaces(), w.sim.SpotRequests())
+	if len(w.Sim.Volumes()) > 0 || len(w.Sim.Interfaces()) > 0 || w.Sim.SpotRequests()[0].State != "cancelled" {
+		t.Errorf("left: %v %v %v", w.Sim.Volumes(), w.Sim.Interfaces(), w.Sim.SpotRequests())
 	}
 	if r := cloud.Remove(t.Context(), lease.Leftover{Kind: "snapshot", ID: "snap-1"}); r.Err == nil {
 		t.Errorf("a snapshot: %+v", r)
@@ -178,8 +179,8 @@ func TestRemoveTellsWhatPassesFromWhatIsRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
-			cloud := w.cloud(t, w.aws(), ec2.Options{})
-			w.sim.Inject(ec2sim.Fault{
+			cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+			w.Sim.Inject(ec2sim.Fault{
 				Match:  func(v url.Values) bool { return v.Get("Action") != "GetCallerIdentity" },
 				Effect: ec2sim.Refuse, Code: c.code, Status: c.http,
 			})
@@ -194,10 +195,10 @@ func TestRemoveTellsWhatPassesFromWhatIsRefused(t *testing.T) {
 func TestRemoveHeedsItsContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r := cloud.Remove(ctx, lease.Leftover{Kind: lease.LeftoverVolume, ID: "vol-1"}); !errors.Is(r.Err, context.Canceled) || w.sim.CallCounts()["DeleteVolume"] > 0 {
+	if r := cloud.Remove(ctx, lease.Leftover{Kind: lease.LeftoverVolume, ID: "vol-1"}); !errors.Is(r.Err, context.Canceled) || w.Sim.CallCounts()["DeleteVolume"] > 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -205,24 +206,23 @@ func TestRemoveHeedsItsContext(t *testing.T) {
 func TestInstancesTellWhatOutlivesThem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	r := w.request("keeps", 1)
-	r.Skeleton = []byte(`{"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": false}}],
-		"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "` + w.sim.SubnetID(zoneA) + `", "DeleteOnTermination": false}]}`)
-	r.Subnets = nil
-	if _, err := w.launcher(t).Launch(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
-	listing, err := w.cloud(t, w.aws(), ec2.Options{}).List(t.Context())
+	w.run(t, func(in *awsec2.RunInstancesInput) {
+		in.BlockDeviceMappings = []types.BlockDeviceMapping{
+			{DeviceName: aws.String("/dev/sdf"), Ebs: &types.EbsBlockDevice{VolumeSize: aws.Int32(1), DeleteOnTermination: aws.Bool(false)}},
+		}
+		in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), DeleteOnTermination: aws.Bool(false)}}
+	})
+	listing, err := w.Cloud(t, w.AWS(), ec2.Options{}).List(t.Context())
 	if err != nil || len(listing.Instances) != 1 {
 		t.Fatalf("%+v, %v", listing, err)
 	}
 	var want []string
-	for _, v := range w.sim.Volumes() {
+	for _, v := range w.Sim.Volumes() {
 		if !v.DeleteOnTermination {
 			want = append(want, v.ID)
 		}
 	}
-	for _, n := range w.sim.Interfaces() {
+	for _, n := range w.Sim.Interfaces() {
 		want = append(want, n.ID)
 	}
 	if got := listing.Instances[0].Outlive; !slices.Equal(got, want) || len(want) != 2 {
@@ -264,9 +264,9 @@ func TestLeftoversRestOnTheWorstOfAllClocks(t *testing.T) {
 			t.Run(action+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, ec2sim.Config{})
-				cfg := w.aws()
+				cfg := w.AWS()
 				cfg.HTTPClient = &http.Client{Transport: dated{http.DefaultTransport, action, by}}
-				cloud := w.cloud(t, cfg, ec2.Options{})
+				cloud := w.Cloud(t, cfg, ec2.Options{})
 				listing, err := cloud.Leftovers(t.Context(), []string{"web.1"})
 				if err != nil || listing.Dated != (by != nil) {
 					t.Fatalf("dated %t, %v", listing.Dated, err)

@@ -12,13 +12,14 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
 )
 
 func TestEachAttemptOfACallIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	id := w.herd(1)[0]
-	cfg := w.aws()
+	cfg := w.AWS()
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = 3
@@ -27,20 +28,20 @@ func TestEachAttemptOfACallIsTold(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var told []string
-	cloud := w.cloud(t, cfg, ec2.Options{Share: 1, Observed: func(location lease.Location, action, code string, took time.Duration) {
+	cloud := w.Cloud(t, cfg, ec2.Options{Share: 1, Observed: func(location lease.Location, action, code string, took time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		if location != here() || took <= 0 {
+		if location != ec2test.Here() || took <= 0 {
 			t.Errorf("%s of %s took %s", action, location, took)
 		}
 		told = append(told, action+" "+code)
 	}})
-	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 1, Effect: ec2sim.Refuse, Code: "InternalError"})
-	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 1, Effect: ec2sim.Drop})
+	w.Sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 1, Effect: ec2sim.Refuse, Code: "InternalError"})
+	w.Sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 1, Effect: ec2sim.Drop})
 	if _, err := cloud.List(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 1, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
+	w.Sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 1, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
 	cloud.Terminate(t.Context(), []string{id})
 	cloud.Terminate(t.Context(), []string{id})
 	want := []string{

@@ -20,6 +20,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
 )
 
 const otherAccount = "999999999999"
@@ -75,7 +76,7 @@ func (v vault) open(t *testing.T, o ec2.Options) (*ec2.Cloud, *changing) {
 
 func (v vault) settings(keys aws.CredentialsProvider) aws.Config {
 	return aws.Config{
-		Region: region, BaseEndpoint: aws.String(v.url), Credentials: keys, Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+		Region: ec2test.Region, BaseEndpoint: aws.String(v.url), Credentials: keys, Retryer: func() aws.Retryer { return aws.NopRetryer{} },
 	}
 }
 
@@ -84,13 +85,13 @@ func (v vault) wantRefused(t *testing.T, cloud *ec2.Cloud, id string) {
 	t.Helper()
 	listed, terminated := v.sent("DescribeInstances"), v.sent("TerminateInstances")
 	listing, err := cloud.List(t.Context())
-	if e := wantAs[*ec2.AccountError](t, err); e.Want != account || e.Have != otherAccount || len(listing.Instances) > 0 {
+	if e := ec2test.WantAs[*ec2.AccountError](t, err); e.Want != ec2test.Account || e.Have != otherAccount || len(listing.Instances) > 0 {
 		t.Errorf("%+v, %d instances", e, len(listing.Instances))
 	}
 	_, err = cloud.Describe(t.Context(), []string{id})
-	wantError[*ec2.AccountError](t, err)
+	ec2test.WantError[*ec2.AccountError](t, err)
 	ended := cloud.Terminate(t.Context(), []string{id})[0]
-	wantError[*ec2.AccountError](t, ended.Err)
+	ec2test.WantError[*ec2.AccountError](t, ended.Err)
 	if ended.Refused() || ended.Accepted() {
 		t.Errorf("%+v: EC2 was not asked, so it refused nothing", ended)
 	}
@@ -112,7 +113,7 @@ func TestCredentialsOfAnotherAccountAreRefusedWhileItRuns(t *testing.T) {
 		}
 	}
 	switchTo("MINE1")
-	noSettings(t, "AWS_REGION", region, "AWS_ENDPOINT_URL", v.url)
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ENDPOINT_URL", v.url)
 	profile := fmt.Sprintf("[default]\ncredential_process = cat %s/key.json\n", dir)
 	if err := os.WriteFile(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), []byte(profile), 0o600); err != nil {
 		t.Fatal(err)
@@ -127,7 +128,7 @@ func TestCredentialsOfAnotherAccountAreRefusedWhileItRuns(t *testing.T) {
 	}
 	var id string
 	for range 12 {
-		id = v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID
+		id = v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: ec2test.UUID}}).ID
 	}
 	if listing, err := cloud.List(t.Context()); err != nil || len(listing.Instances) != 12 {
 		t.Fatalf("%d instances, %v", len(listing.Instances), err)
@@ -143,7 +144,7 @@ func TestCredentialsOfAnotherAccountAreRefusedWhileItRuns(t *testing.T) {
 // The same with keys in the shared file, which are rotated there: the SDK by itself reads them once.
 func TestKeysInTheSharedFileAreReadAnewAndProved(t *testing.T) {
 	v := newVault(t)
-	noSettings(t, "AWS_REGION", region, "AWS_ENDPOINT_URL", v.url)
+	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ENDPOINT_URL", v.url)
 	file := os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
 	changes := 0
 	write := func(text string) {
@@ -166,7 +167,7 @@ func TestKeysInTheSharedFileAreReadAnewAndProved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID
+	id := v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: ec2test.UUID}}).ID
 	want := func(used string) {
 		t.Helper()
 		if _, err := cloud.List(t.Context()); err != nil {
@@ -194,7 +195,7 @@ func TestEachAccessKeyIsProvedOnce(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
 	cloud, keys := v.open(t, ec2.Options{})
-	id := v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID
+	id := v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: ec2test.UUID}}).ID
 	for n, key := range []string{"MINE1", "MINE2", "OTHER", "MINE3"} {
 		keys.key.Store(key)
 		for range 3 {
@@ -208,7 +209,7 @@ func TestEachAccessKeyIsProvedOnce(t *testing.T) {
 			t.Errorf("%s: STS was asked %d times, want %d", key, got, n+1)
 		}
 	}
-	if want := "arn:aws:iam::" + account + ":user/ec2sim"; cloud.Caller() != want {
+	if want := "arn:aws:iam::" + ec2test.Account + ":user/ec2sim"; cloud.Caller() != want {
 		t.Errorf("caller %s, want %s", cloud.Caller(), want)
 	}
 }
@@ -255,15 +256,15 @@ func TestWithoutProofNothingIsSent(t *testing.T) {
 			cloud, keys := v.open(t, ec2.Options{})
 			var ids []string
 			for range 3 {
-				ids = append(ids, v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID)
+				ids = append(ids, v.mine.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: ec2test.UUID}}).ID)
 			}
 			keys.key.Store("MINE2")
 			fault.Action = "GetCallerIdentity"
 			restore := v.mine.Inject(fault)
 			_, err := cloud.List(t.Context())
-			wantError[*ec2.ProofError](t, err)
+			ec2test.WantError[*ec2.ProofError](t, err)
 			for _, ended := range cloud.Terminate(t.Context(), ids) {
-				wantError[*ec2.ProofError](t, ended.Err)
+				ec2test.WantError[*ec2.ProofError](t, ended.Err)
 				if ended.Refused() { // nobody blames the instance for what STS says
 					t.Errorf("%+v", ended)
 				}
@@ -296,7 +297,7 @@ func TestTheDateOfCredentialsIsKept(t *testing.T) {
 	}
 	keys.key.Store("OTHER")
 	_, err = cloud.List(t.Context())
-	wantError[*ec2.AccountError](t, err)
+	ec2test.WantError[*ec2.AccountError](t, err)
 }
 
 func TestAnAccountIsTakenAtItsWordOnlyAtAnotherEndpoint(t *testing.T) {
@@ -306,24 +307,24 @@ func TestAnAccountIsTakenAtItsWordOnlyAtAnotherEndpoint(t *testing.T) {
 	keys := &changing{}
 	keys.key.Store("MINE1")
 	_, err := ec2.Open(t.Context(), v.settings(keys), "", ec2.Options{})
-	if wantError[*ec2.ProofError](t, err); !strings.Contains(err.Error(), "--account") {
+	if ec2test.WantError[*ec2.ProofError](t, err); !strings.Contains(err.Error(), "--account") {
 		t.Errorf("does not say what to do: %v", err)
 	}
-	cloud, err := ec2.Open(t.Context(), v.settings(keys), "", ec2.Options{Account: account})
+	cloud, err := ec2.Open(t.Context(), v.settings(keys), "", ec2.Options{Account: ec2test.Account})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cloud.List(t.Context()); err != nil || cloud.Location() != here() {
+	if _, err := cloud.List(t.Context()); err != nil || cloud.Location() != ec2test.Here() {
 		t.Errorf("%s, %v", cloud.Location(), err)
 	}
 	for n, o := range []ec2.Options{{Account: "1/2"}, {Account: "1 2"}} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			_, err := ec2.Open(t.Context(), v.settings(keys), "", o)
-			wantError[*ec2.SettingsError](t, err)
+			ec2test.WantError[*ec2.SettingsError](t, err)
 		})
 	}
-	_, err = ec2.Open(t.Context(), aws.Config{Region: region, Credentials: keys}, "", ec2.Options{Account: account})
-	if e := wantAs[*ec2.SettingsError](t, err); e.What != "account" {
+	_, err = ec2.Open(t.Context(), aws.Config{Region: ec2test.Region, Credentials: keys}, "", ec2.Options{Account: ec2test.Account})
+	if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != "account" {
 		t.Errorf("at AWS itself: %v", e)
 	}
 }
@@ -335,22 +336,22 @@ func TestAnEndpointThatAsksForNoKeyIsAskedOnce(t *testing.T) {
 		if r.Header.Get("Authorization") != "" {
 			t.Error("it is signed")
 		}
-		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=NOBODY/20270101/"+region+"/ec2/aws4_request, ")
-		w.sim.ServeHTTP(rw, r)
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=NOBODY/20270101/"+ec2test.Region+"/ec2/aws4_request, ")
+		w.Sim.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(unsigned.Close)
 	for _, keys := range []aws.CredentialsProvider{nil, aws.AnonymousCredentials{}} {
-		before := w.sent("GetCallerIdentity")
-		cloud, err := ec2.Open(t.Context(), aws.Config{Region: region, BaseEndpoint: &unsigned.URL, Credentials: keys}, "", ec2.Options{})
+		before := w.Sent("GetCallerIdentity")
+		cloud, err := ec2.Open(t.Context(), aws.Config{Region: ec2test.Region, BaseEndpoint: &unsigned.URL, Credentials: keys}, "", ec2.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if _, err := cloud.List(t.Context()); err != nil || cloud.Location() != here() {
+			if _, err := cloud.List(t.Context()); err != nil || cloud.Location() != ec2test.Here() {
 				t.Errorf("%s, %v", cloud.Location(), err)
 			}
 		}
-		if got := w.sent("GetCallerIdentity") - before; got != 1 {
+		if got := w.Sent("GetCallerIdentity") - before; got != 1 {
 			t.Errorf("STS was asked %d times", got)
 		}
 	}

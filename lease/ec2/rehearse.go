@@ -39,8 +39,9 @@ type Rehearsal struct {
 	Registry     string // UUID, for the tags that policies ask for
 	Ended        string // an instance of that registry that is terminated; empty if none is described any more
 	Expires      string // what that bears as its second key; empty if nothing
-	ImageID      string // to launch from
+	ImageID      string // to launch from; empty if none is known
 	InstanceType string
+	Launch       *ec2.RunInstancesInput // what a launch of these would send, by package launch; nil: none is rehearsed
 }
 
 // errNothing says that an action needs something that nothing can happen to any more.
@@ -75,7 +76,7 @@ func (c *Cloud) Stage(ctx context.Context, registry string) (Rehearsal, error) {
 		}
 	}
 	if r.ImageID == "" {
-		r.ImageID, _ = c.parameter(ctx, newest) // without it a launch is not rehearsed
+		r.ImageID, _ = c.Image(ctx, newest) // without it a launch is not rehearsed
 	}
 	return r, nil
 }
@@ -167,10 +168,10 @@ func (c *Cloud) deeds(r Rehearsal) []deed {
 	if dated = ended; dated == nil && r.Expires == "" {
 		dated = errNoKey
 	}
-	if r.ImageID == "" {
+	if r.Launch == nil {
 		image = errNoImage
 	}
-	tags := func(key, value string) []types.Tag { return tagList(map[string]string{key: value}) }
+	tags := func(key, value string) []types.Tag { return TagList(map[string]string{key: value}) }
 	return []deed{
 		{Need{"CreateTags", lease.TagRegistry}, r.Ended, ended, func(ctx context.Context, n Need) Rehearsed {
 			return rehearse(ctx, n, c.ec2.CreateTags, &ec2.CreateTagsInput{Resources: ids, Tags: tags(n.Tag, r.Registry), DryRun: dry})
@@ -190,11 +191,8 @@ func (c *Cloud) deeds(r Rehearsal) []deed {
 
 // rehearseLaunch asks for one instance just as a launch would, tags included, for policies ask for them.
 func (c *Cloud) rehearseLaunch(ctx context.Context, need Need, r Rehearsal) Rehearsed {
-	in, err := sample(r.Registry, r.InstanceType)
-	if err != nil {
-		return Rehearsed{Need: need, Answer: AnswerUnclear, Err: err}
-	}
-	in.ImageId, in.ClientToken, in.DryRun = aws.String(r.ImageID), nil, aws.Bool(true)
+	in := *r.Launch
+	in.ClientToken, in.DryRun = nil, aws.Bool(true)
 	var made []string
 	call := func(ctx context.Context, in *ec2.RunInstancesInput, o ...func(*ec2.Options)) (*ec2.RunInstancesOutput, error) {
 		out, err := c.ec2.RunInstances(ctx, in, o...)
@@ -205,7 +203,7 @@ func (c *Cloud) rehearseLaunch(ctx context.Context, need Need, r Rehearsal) Rehe
 		}
 		return out, err
 	}
-	one := rehearse(ctx, need, call, in)
+	one := rehearse(ctx, need, call, &in)
 	one.Made = made
 	return one
 }

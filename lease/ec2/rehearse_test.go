@@ -13,6 +13,8 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
+	"lapse/lease/ec2/launch"
 )
 
 // Needs that name a tag.
@@ -30,7 +32,7 @@ func verb(need string) string {
 
 // ended makes an instance of ours that has ended and is still described.
 func (w world) ended() string {
-	return w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: uuid, expires: "none 7"}}).ID
+	return w.Sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: ec2test.UUID, expires: "none 7"}}).ID
 }
 
 // answers are those to each action.
@@ -42,16 +44,26 @@ func answers(all []ec2.Rehearsed) map[string]ec2.Answer {
 	return found
 }
 
+// rehearse rehearses a launch, too.
+func rehearse(t *testing.T, cloud *ec2.Cloud, stage ec2.Rehearsal, roles ...ec2.Role) []ec2.Rehearsed {
+	t.Helper()
+	var err error
+	if stage.Launch, err = launch.Sample(stage); err != nil {
+		t.Fatal(err)
+	}
+	return cloud.Rehearse(t.Context(), stage, roles...)
+}
+
 func TestARehearsalDoesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	id, ended := w.herd(1)[0], w.ended()
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	stage, err := cloud.Stage(t.Context(), uuid)
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+	stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 	if err != nil || stage.Ended != ended || stage.ImageID == "" {
 		t.Fatalf("%+v, %v", stage, err)
 	}
-	all := cloud.Rehearse(t.Context(), stage)
+	all := rehearse(t, cloud, stage)
 	for action, answer := range answers(all) {
 		if answer != ec2.AnswerAllowed {
 			t.Errorf("%s is %s", action, answer)
@@ -62,9 +74,9 @@ func TestARehearsalDoesNothing(t *testing.T) {
 			t.Errorf("%s: refused %+v, unclear %+v", role, refused, unclear)
 		}
 	}
-	i, _ := w.sim.Instance(id)
-	if len(w.sim.Instances()) != 2 || i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != uuid {
-		t.Errorf("%+v", w.sim.Instances())
+	i, _ := w.Sim.Instance(id)
+	if len(w.Sim.Instances()) != 2 || i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != ec2test.UUID {
+		t.Errorf("%+v", w.Sim.Instances())
 	}
 }
 
@@ -78,13 +90,13 @@ func TestARoleLacksWhatEC2Refuses(t *testing.T) {
 	} {
 		w := newWorld(t, ec2sim.Config{})
 		w.ended()
-		cloud := w.cloud(t, w.aws(), ec2.Options{})
-		stage, err := cloud.Stage(t.Context(), uuid)
+		cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+		stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.sim.Inject(ec2sim.Fault{Action: action, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
-		all := cloud.Rehearse(t.Context(), stage)
+		w.Sim.Inject(ec2sim.Fault{Action: action, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
+		all := rehearse(t, cloud, stage)
 		for _, role := range ec2.Roles() {
 			refused, _ := role.Lacks(all)
 			if slices.Contains(want, role) != (len(refused) == 1 && refused[0].Need.Action == action) {
@@ -98,20 +110,20 @@ func TestWhatThereIsNothingToRehearseOnIsUnclear(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ended := ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: "other"}}
-	foreign := w.sim.Create(ended)
-	ended.Tags = map[string]string{lease.TagRegistry: uuid, lease.TagExempt: ""}
-	exempt := w.sim.Create(ended)
+	foreign := w.Sim.Create(ended)
+	ended.Tags = map[string]string{lease.TagRegistry: ec2test.UUID, lease.TagExempt: ""}
+	exempt := w.Sim.Create(ended)
 	living := w.herd(1)[0]
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	stage, err := cloud.Stage(t.Context(), uuid)
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+	stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 	if err != nil || stage.Ended != "" {
 		t.Fatalf("%+v, %v; foreign %s, exempt %s, living %s", stage, err, foreign.ID, exempt.ID, living)
 	}
 	stage.ImageID = ""
-	got := answers(cloud.Rehearse(t.Context(), stage))
+	got := answers(rehearse(t, cloud, stage))
 	for _, action := range []string{"TerminateInstances", setRegistry, setExpires, dropRegistry, "RunInstances"} {
-		if got[action] != ec2.AnswerUnclear || w.sent(verb(action)) > 0 {
-			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(verb(action)))
+		if got[action] != ec2.AnswerUnclear || w.Sent(verb(action)) > 0 {
+			t.Errorf("%s is %s, sent %d times", action, got[action], w.Sent(verb(action)))
 		}
 	}
 }
@@ -122,13 +134,13 @@ func TestARefusalForAnotherReasonIsUnclear(t *testing.T) {
 	for _, code := range []string{"IncorrectInstanceState", "InvalidInstanceID.NotFound", "InvalidID"} {
 		w := newWorld(t, ec2sim.Config{})
 		w.ended()
-		cloud := w.cloud(t, w.aws(), ec2.Options{})
-		stage, err := cloud.Stage(t.Context(), uuid)
+		cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+		stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: code})
-		refused, unclear := ec2.RoleJanitor.Lacks(cloud.Rehearse(t.Context(), stage))
+		w.Sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: code})
+		refused, unclear := ec2.RoleJanitor.Lacks(rehearse(t, cloud, stage))
 		if len(refused) != 0 || len(unclear) != 1 || unclear[0].Code != code {
 			t.Errorf("%s: refused %+v, unclear %+v", code, refused, unclear)
 		}
@@ -148,12 +160,12 @@ func (w world) resembling(t *testing.T, change func(url.Values)) *ec2.Cloud {
 			t.Error(err)
 		}
 		again.Header = r.Header
-		w.sim.ServeHTTP(rw, again)
+		w.Sim.ServeHTTP(rw, again)
 	}))
 	t.Cleanup(server.Close)
-	cfg := w.aws()
+	cfg := w.AWS()
 	cfg.BaseEndpoint = &server.URL
-	return w.cloud(t, cfg, ec2.Options{})
+	return w.Cloud(t, cfg, ec2.Options{})
 }
 
 // unheeded drops DryRun from the calls of an action, of all that begin so, or of all.
@@ -176,13 +188,13 @@ func TestAnEndpointThatIgnoresDryRunHurtsNothingThatLives(t *testing.T) {
 		w := newWorld(t, ec2sim.Config{})
 		living, ended := w.herd(3), w.ended()
 		cloud := w.resembling(t, unheeded(ignored))
-		stage, err := cloud.Stage(t.Context(), uuid)
+		stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 		if err != nil || stage.Ended != ended {
 			t.Fatalf("%+v, %v", stage, err)
 		}
-		got := answers(cloud.Rehearse(t.Context(), stage))
+		got := answers(rehearse(t, cloud, stage))
 		for _, action := range []string{"CreateTags", "DeleteTags", "TerminateInstances", "RunInstances"} {
-			if sent := w.sent(action) > 0; sent != slices.Contains(want, action) {
+			if sent := w.Sent(action) > 0; sent != slices.Contains(want, action) {
 				t.Errorf("%q ignored: %s sent: %v", ignored, action, sent)
 			}
 			if name := map[string]string{"CreateTags": setRegistry, "DeleteTags": dropRegistry}[action]; action == ignored && got[cmp.Or(name, action)] != ec2.AnswerUnclear {
@@ -197,12 +209,12 @@ func TestAnEndpointThatIgnoresDryRunHurtsNothingThatLives(t *testing.T) {
 func (w world) unhurt(t *testing.T, living []string) {
 	t.Helper()
 	running := 0
-	for _, i := range w.sim.Instances() {
+	for _, i := range w.Sim.Instances() {
 		if i.State == ec2sim.Terminated {
 			continue
 		}
 		running++
-		if i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != uuid || !slices.Contains(living, i.ID) {
+		if i.State != ec2sim.Running || i.Tags[lease.TagRegistry] != ec2test.UUID || !slices.Contains(living, i.ID) {
 			t.Errorf("%+v", i)
 		}
 	}
@@ -225,14 +237,14 @@ func TestNothingIsTriedOnTheLiving(t *testing.T) {
 		}
 	}
 	cloud := w.resembling(t, unfiltered)
-	stage, err := cloud.Stage(t.Context(), uuid)
+	stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 	if err != nil || stage.Ended != "" || stage.ImageID == "" {
 		t.Fatalf("%+v, %v", stage, err)
 	}
-	got := answers(cloud.Rehearse(t.Context(), stage))
+	got := answers(rehearse(t, cloud, stage))
 	for _, action := range []string{setRegistry, setExpires, dropRegistry, "TerminateInstances"} {
-		if got[action] != ec2.AnswerUnclear || w.sent(verb(action)) > 0 {
-			t.Errorf("%s is %s, sent %d times", action, got[action], w.sent(verb(action)))
+		if got[action] != ec2.AnswerUnclear || w.Sent(verb(action)) > 0 {
+			t.Errorf("%s is %s, sent %d times", action, got[action], w.Sent(verb(action)))
 		}
 	}
 	if got["RunInstances"] != ec2.AnswerAllowed {
@@ -245,9 +257,9 @@ func TestWhatARehearsalMadeAllTheSameIsSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	cloud := w.resembling(t, unheeded("RunInstances"))
-	all := cloud.Rehearse(t.Context(), ec2.Rehearsal{Registry: uuid, ImageID: image, InstanceType: "t3.micro"})
+	all := rehearse(t, cloud, ec2.Rehearsal{Registry: ec2test.UUID, ImageID: ec2test.Image, InstanceType: "t3.micro"})
 	launch := all[len(all)-1]
-	if launch.Need.Action != "RunInstances" || launch.Answer != ec2.AnswerUnclear || len(launch.Made) != 1 || launch.Made[0] != w.sim.Instances()[0].ID {
+	if launch.Need.Action != "RunInstances" || launch.Answer != ec2.AnswerUnclear || len(launch.Made) != 1 || launch.Made[0] != w.Sim.Instances()[0].ID {
 		t.Errorf("%+v", launch)
 	}
 }
@@ -272,32 +284,32 @@ func TestEveryRolesPolicyGrantsWhatItNeeds(t *testing.T) {
 func TestTheSecondKeyIsRehearsedByItself(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	plain := map[string]string{lease.TagRegistry: uuid}
-	w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: plain})
-	cloud := w.cloud(t, w.aws(), ec2.Options{})
-	stage, err := cloud.Stage(t.Context(), uuid)
+	plain := map[string]string{lease.TagRegistry: ec2test.UUID}
+	w.Sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: plain})
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
+	stage, err := cloud.Stage(t.Context(), ec2test.UUID)
 	if err != nil || stage.Ended == "" || stage.Expires != "" {
 		t.Fatalf("%+v, %v", stage, err)
 	}
-	if got := answers(cloud.Rehearse(t.Context(), stage)); got[setExpires] != ec2.AnswerUnclear || got[setRegistry] != ec2.AnswerAllowed {
+	if got := answers(rehearse(t, cloud, stage)); got[setExpires] != ec2.AnswerUnclear || got[setRegistry] != ec2.AnswerAllowed {
 		t.Errorf("without a value that is there: %v", got)
 	}
 	keyed := w.ended()
-	w.sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: plain})
-	if stage, err = cloud.Stage(t.Context(), uuid); err != nil || stage.Ended != keyed || stage.Expires != "none 7" {
+	w.Sim.Create(ec2sim.Instance{State: ec2sim.Terminated, Tags: plain})
+	if stage, err = cloud.Stage(t.Context(), ec2test.UUID); err != nil || stage.Ended != keyed || stage.Expires != "none 7" {
 		t.Fatalf("%+v, %v", stage, err)
 	}
-	w.sim.LetTag(func(_, set map[string]string) bool { return len(set) == 1 && set[expires] == "none 7" }) // the janitor's policy
-	refused, _ := ec2.RoleOperator.Lacks(cloud.Rehearse(t.Context(), stage))
+	w.Sim.LetTag(func(_, set map[string]string) bool { return len(set) == 1 && set[expires] == "none 7" }) // the janitor's policy
+	refused, _ := ec2.RoleOperator.Lacks(rehearse(t, cloud, stage))
 	if len(refused) != 1 || refused[0].Need.String() != setRegistry {
 		t.Errorf("as operator: %+v", refused)
 	}
-	before := w.sent("RunInstances") + w.sent("DeleteTags")
-	all := cloud.Rehearse(t.Context(), stage, ec2.RoleJanitor)
+	before := w.Sent("RunInstances") + w.Sent("DeleteTags")
+	all := rehearse(t, cloud, stage, ec2.RoleJanitor)
 	if refused, unclear := ec2.RoleJanitor.Lacks(all); len(refused)+len(unclear) > 0 || answers(all)[setExpires] != ec2.AnswerAllowed {
 		t.Errorf("as janitor: %+v, %+v", refused, unclear)
 	}
-	if w.sent("RunInstances")+w.sent("DeleteTags") != before {
+	if w.Sent("RunInstances")+w.Sent("DeleteTags") != before {
 		t.Error("what the janitor does not need was rehearsed")
 	}
 }

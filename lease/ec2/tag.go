@@ -70,7 +70,7 @@ func (c *Cloud) tag(ctx context.Context, resources []string, tags map[string]str
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	out, err := c.ec2.CreateTags(bounded, &ec2.CreateTagsInput{Resources: resources, Tags: tagList(tags)})
+	out, err := c.ec2.CreateTags(bounded, &ec2.CreateTagsInput{Resources: resources, Tags: TagList(tags)})
 	if err != nil {
 		return "", failed(ctx, "tag resources", err)
 	}
@@ -90,46 +90,15 @@ func (c *Cloud) Untag(ctx context.Context, resource string, tags map[string]stri
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	_, err := c.ec2.DeleteTags(bounded, &ec2.DeleteTagsInput{Resources: []string{resource}, Tags: tagList(tags)})
+	_, err := c.ec2.DeleteTags(bounded, &ec2.DeleteTagsInput{Resources: []string{resource}, Tags: TagList(tags)})
 	return failed(ctx, "untag "+resource, err)
 }
 
-// tagList is the SDK's form of tags, in a fixed order: a replayed request must be the same to the letter.
-func tagList(tags map[string]string) []types.Tag {
+// TagList is the SDK's form of tags, in a fixed order: a replayed request must be the same to the letter.
+func TagList(tags map[string]string) []types.Tag {
 	list := make([]types.Tag, 0, len(tags))
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		list = append(list, types.Tag{Key: aws.String(key), Value: aws.String(tags[key])})
-	}
-	return list
-}
-
-// tagSet holds tags by the kind of resource that they are for.
-type tagSet map[types.ResourceType]map[string]string
-
-func tagSets(specifications []types.TagSpecification) tagSet {
-	sets := tagSet{}
-	for _, s := range specifications {
-		tags := make(map[string]string, len(s.Tags))
-		for _, t := range s.Tags {
-			tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-		}
-		sets.add(s.ResourceType, tags)
-	}
-	return sets
-}
-
-// add sets tags of a kind, which is there from now on even if it has none.
-func (s tagSet) add(kind types.ResourceType, tags map[string]string) {
-	if s[kind] == nil {
-		s[kind] = map[string]string{}
-	}
-	maps.Copy(s[kind], tags)
-}
-
-func (s tagSet) specifications() []types.TagSpecification {
-	list := make([]types.TagSpecification, 0, len(s))
-	for _, kind := range slices.Sorted(maps.Keys(s)) {
-		list = append(list, types.TagSpecification{ResourceType: kind, Tags: tagList(s[kind])})
 	}
 	return list
 }

@@ -10,13 +10,14 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/ec2/ec2test"
 )
 
 // herd makes n running instances in zone A.
 func (w world) herd(n int) []string {
 	ids := make([]string, 0, n)
 	for range n {
-		ids = append(ids, w.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}).ID)
+		ids = append(ids, w.Sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: ec2test.UUID}}).ID)
 	}
 	return ids
 }
@@ -44,7 +45,7 @@ func TestOneBadIDSparesNobodyElse(t *testing.T) {
 			for _, n := range c.bad {
 				ids[n] = c.make(w, ids[n])
 			}
-			results := w.cloud(t, w.aws(), ec2.Options{Share: 1}).Terminate(t.Context(), ids)
+			results := w.Cloud(t, w.AWS(), ec2.Options{Share: 1}).Terminate(t.Context(), ids)
 			for n, r := range results {
 				if r.ID != ids[n] || r.RequestID == "" {
 					t.Fatalf("result %d = %+v", n, r)
@@ -55,12 +56,12 @@ func TestOneBadIDSparesNobodyElse(t *testing.T) {
 					}
 					continue
 				}
-				i, _ := w.sim.Instance(ids[n])
+				i, _ := w.Sim.Instance(ids[n])
 				if !r.Accepted() || r.State != lease.InstanceShuttingDown && r.State != lease.InstanceTerminated || i.State != ec2sim.Terminated {
 					t.Errorf("good id: %+v, EC2 says %s", r, i.State)
 				}
 			}
-			extra := w.sent("TerminateInstances") - 1
+			extra := w.Sent("TerminateInstances") - 1
 			if most := len(c.bad) * int(2*math.Ceil(math.Log2(50))); extra > most || extra > 99 {
 				t.Errorf("%d extra calls, at most %d", extra, most)
 			}
@@ -74,15 +75,15 @@ func TestAProtectedInstanceSparesNobodyOfAnotherZone(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	ids := w.herd(20)
 	for n := range 20 {
-		ids = append(ids, w.sim.Create(ec2sim.Instance{Zone: zoneB}).ID)
+		ids = append(ids, w.Sim.Create(ec2sim.Instance{Zone: ec2test.ZoneB}).ID)
 		if n == 7 {
 			protect(w, ids[3])
 			protect(w, ids[len(ids)-1])
 		}
 	}
 	guarded := []string{ids[3], ids[27]}
-	for _, r := range w.cloud(t, w.aws(), ec2.Options{Share: 1}).Terminate(t.Context(), ids) {
-		i, _ := w.sim.Instance(r.ID)
+	for _, r := range w.Cloud(t, w.AWS(), ec2.Options{Share: 1}).Terminate(t.Context(), ids) {
+		i, _ := w.Sim.Instance(r.ID)
 		want := ec2sim.Terminated
 		if slices.Contains(guarded, r.ID) {
 			want = ec2sim.Running
@@ -94,7 +95,7 @@ func TestAProtectedInstanceSparesNobodyOfAnotherZone(t *testing.T) {
 }
 
 func protect(w world, id string) string {
-	w.sim.Protect(id, true)
+	w.Sim.Protect(id, true)
 	return id
 }
 
@@ -121,14 +122,14 @@ func TestACallThatFailsAsAWholeIsNotHalved(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ec2sim.Config{})
 			fault.Action = "TerminateInstances"
-			w.sim.Inject(fault)
+			w.Sim.Inject(fault)
 			ids := w.herd(120)
-			for _, r := range w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), ids) {
+			for _, r := range w.Cloud(t, w.AWS(), ec2.Options{}).Terminate(t.Context(), ids) {
 				if r.Accepted() || r.Refused() || r.ID == "" || r.Err == nil {
 					t.Fatalf("%+v", r)
 				}
 			}
-			if n := w.sent("TerminateInstances"); n != 1 {
+			if n := w.Sent("TerminateInstances"); n != 1 {
 				t.Errorf("%d calls", n)
 			}
 		})
@@ -140,9 +141,9 @@ func TestWhatWasEndedBeforeTheFailureIsKnown(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	ids := w.herd(4)
 	protect(w, ids[3])
-	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 2}) // two calls pass: all, the first half
-	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
-	results := w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), ids)
+	w.Sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 2}) // two calls pass: all, the first half
+	w.Sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
+	results := w.Cloud(t, w.AWS(), ec2.Options{}).Terminate(t.Context(), ids)
 	for n, r := range results {
 		if r.Accepted() != (n < 2) || r.Refused() {
 			t.Errorf("%d: %+v", n, r)
@@ -153,16 +154,16 @@ func TestWhatWasEndedBeforeTheFailureIsKnown(t *testing.T) {
 func TestBatchesHaveAtMostFifty(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	results := w.cloud(t, w.aws(), ec2.Options{Share: 1}).Terminate(t.Context(), w.herd(120))
+	results := w.Cloud(t, w.AWS(), ec2.Options{Share: 1}).Terminate(t.Context(), w.herd(120))
 	if len(results) != 120 || slices.ContainsFunc(results, func(r lease.Termination) bool { return !r.Accepted() }) {
 		t.Errorf("results = %+v", results)
 	}
-	for _, c := range w.sim.Calls() {
+	for _, c := range w.Sim.Calls() {
 		if c.Action == "TerminateInstances" && len(c.IDs) > ec2.MaxTerminate {
 			t.Errorf("a call names %d instances", len(c.IDs))
 		}
 	}
-	if n := w.sent("TerminateInstances"); n != 3 {
+	if n := w.Sent("TerminateInstances"); n != 3 {
 		t.Errorf("%d calls", n)
 	}
 }
@@ -170,7 +171,7 @@ func TestBatchesHaveAtMostFifty(t *testing.T) {
 func TestTerminatingNothingCallsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	if results := w.cloud(t, w.aws(), ec2.Options{}).Terminate(t.Context(), nil); len(results) != 0 || w.sent("TerminateInstances") != 0 {
+	if results := w.Cloud(t, w.AWS(), ec2.Options{}).Terminate(t.Context(), nil); len(results) != 0 || w.Sent("TerminateInstances") != 0 {
 		t.Errorf("results = %+v", results)
 	}
 }
@@ -178,7 +179,7 @@ func TestTerminatingNothingCallsNobody(t *testing.T) {
 func TestTerminatingKeepsToItsShare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	cloud := w.cloud(t, w.aws(), ec2.Options{Share: 0.1}) // a bucket of 100 instances
+	cloud := w.Cloud(t, w.AWS(), ec2.Options{Share: 0.1}) // a bucket of 100 instances
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := cloud.Reserve(ctx, ec2.MaxTerminate); err != nil {
@@ -205,7 +206,7 @@ func TestPaceIsThatOfTheEndpoint(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	for name, speed := range map[string]float64{"without limits": math.Inf(1), "a hundred thousand times EC2's": 1e5} {
-		cloud := w.cloud(t, w.aws(), ec2.Options{Speed: speed})
+		cloud := w.Cloud(t, w.AWS(), ec2.Options{Speed: speed})
 		for range 200 { // 950 s at EC2's own speed
 			if err := cloud.Reserve(ctx, ec2.MaxTerminate); err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -217,10 +218,10 @@ func TestPaceIsThatOfTheEndpoint(t *testing.T) {
 func TestRetriesOfTheSDKServeTerminate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
-	w.sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 1, Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed})
-	cfg := w.aws()
+	w.Sim.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 1, Effect: ec2sim.Drop, Stage: ec2sim.AfterDeed})
+	cfg := w.AWS()
 	cfg.Retryer = nil // the SDK's own
-	results := w.cloud(t, cfg, ec2.Options{}).Terminate(t.Context(), w.herd(2))
+	results := w.Cloud(t, cfg, ec2.Options{}).Terminate(t.Context(), w.herd(2))
 	if slices.ContainsFunc(results, func(r lease.Termination) bool { return !r.Accepted() }) {
 		t.Errorf("results = %+v", results)
 	}

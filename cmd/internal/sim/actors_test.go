@@ -11,7 +11,7 @@ import (
 
 	"lapse/janitor"
 	"lapse/lease"
-	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
 	"lapse/sidecar"
 )
@@ -140,7 +140,7 @@ func (w *world) startSidecar(m *machine, name string) *process {
 
 // request is what somebody asks to be launched, however often.
 type request struct {
-	ec2.Request
+	launch.Request
 	tries int
 }
 
@@ -153,7 +153,7 @@ const outliving = `{"BlockDeviceMappings":[{"DeviceName":"/dev/sdb","Ebs":{"Volu
 
 // drawRequest draws a launch.
 func drawRequest(r *rand.Rand, token string) request {
-	q := request{Request: ec2.Request{
+	q := request{Request: launch.Request{
 		Token: token, Count: pick(r, 1, 1, 2, 3, 4, 6), ImageID: "ami-0123456789abcdef0", InstanceTypes: []string{"t3.micro"},
 		Term: pick(r, 0, 8*time.Minute, 15*time.Minute, 30*time.Minute, 2*time.Hour, 2*time.Hour), Holder: "ada",
 		HeartbeatTimeout: pick(r, 0, time.Minute, time.Minute, 2*time.Minute, maxTimeout), Patience: pick(r, time.Minute, 3*time.Minute), Unattended: oneIn(r, 4),
@@ -186,13 +186,13 @@ func (w *world) launch(token string) *process {
 		if err != nil {
 			return
 		}
-		l := ec2.NewLauncher(cloud, p.store(), ec2.LauncherConfig{Actor: "cli:" + p.name, Now: p.clock.now, Window: w.shape.policy.LaunchWindow})
+		l := launch.New(cloud, p.store(), launch.Config{Actor: "cli:" + p.name, Now: p.clock.now, Window: w.shape.policy.LaunchWindow})
 		result, err := l.Launch(p.ctx, q.Request)
 		w.log.Info("launched", "token", token, "leases", len(result.Leases), "error", err)
 		if !p.alive() {
 			return // nobody has read the answer
 		}
-		var no *ec2.RefusedError
+		var no *launch.RefusedError
 		if errors.As(err, &no) {
 			w.trace.add(event{kind: denied, who: p.name, id: token})
 		}

@@ -1,0 +1,48 @@
+package launch
+
+import (
+	"fmt"
+
+	"lapse/lease"
+)
+
+// EventKind says what an [Event] is about.
+type EventKind string
+
+// Kinds of events.
+const (
+	EventWarning   EventKind = "warning"
+	EventStored    EventKind = "stored"  // the launch is on record: from here on it can be resumed by its token
+	EventResumed   EventKind = "resumed" // its record was there before
+	EventSending   EventKind = "sending"
+	EventThrottled EventKind = "throttled"
+	EventDoubt     EventKind = "in doubt"
+	EventRefused   EventKind = "refused"
+	EventLaunched  EventKind = "launched"
+	EventBound     EventKind = "bound"
+)
+
+// Event is one step of a launch, for people who wait.
+type Event struct {
+	Kind    EventKind
+	Token   string
+	Attempt lease.Attempt // the attempt at hand; zero if none is
+	Text    string        // one lowercase sentence
+}
+
+// howMany says how many instances there are.
+func howMany(n int) string {
+	if n == 1 {
+		return "1 instance"
+	}
+	return fmt.Sprintf("%d instances", n)
+}
+
+// tell reports a step of a launch.
+func (l *Launcher) tell(kind EventKind, launch lease.Launch, text string) {
+	e := Event{Kind: kind, Token: launch.Token, Text: text}
+	if len(launch.Attempts) > 0 {
+		e.Attempt = launch.Last()
+	}
+	l.config.Progress(e)
+}

@@ -1,0 +1,143 @@
+package launch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// create puts a new launch on record, frozen and with its first attempt, before anything is sent. If somebody else put
+// the same one there meanwhile, it returns that and true.
+func (l *Launcher) create(ctx context.Context, o order, registry lease.Registry) (lease.Launch, bool, error) {
+	record, err := l.prepare(ctx, o, registry)
+	if err != nil {
+		return lease.Launch{}, false, err
+	}
+	stored, err := l.store.PutLaunch(ctx, record)
+	var conflict *lease.ConflictError
+	switch {
+	case errors.As(err, &conflict):
+		stored, found, err := l.recall(ctx, o)
+		if err == nil && !found {
+			err = conflict
+		}
+		return stored, found, err
+	case err != nil: // it may be there all the same
+		return lease.Launch{}, false, &UnfinishedError{Token: o.Token, Err: err}
+	}
+	l.tell(EventStored, stored, "the launch is on record; its token finds it again")
+	return stored, false, nil
+}
+
+// prepare makes the record of a new launch, and writes nothing.
+func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry) (lease.Launch, error) {
+	sweep, err := l.preflight(ctx, o, registry)
+	if err != nil {
+		return lease.Launch{}, err
+	}
+	retention := cmp.Or(time.Duration(sweep.Retention), l.config.Retention)
+	if made, generated := lease.TokenTime(o.Token); generated && l.config.Now().Sub(made) > retention {
+		return lease.Launch{}, &StaleTokenError{Token: o.Token, Generated: made}
+	}
+	template, err := l.freeze(ctx, o.in)
+	if err != nil {
+		return lease.Launch{}, err
+	}
+	if err := intoInterfaces(o.in, template, o.Subnets, o.Count); err != nil {
+		return lease.Launch{}, err
+	}
+	l.warnOfOverrides(o, creates(o.in, template))
+	record := lease.Launch{
+		Schema: lease.Schema, Token: o.Token, State: lease.LaunchOpen,
+		Account: l.cloud.Location().Account, Region: l.cloud.Location().Region, Count: o.Count,
+		Term: lease.Duration(o.Term), MaxTerm: lease.Duration(o.MaxTerm), HeartbeatTimeout: lease.Duration(o.HeartbeatTimeout),
+		Window: cmp.Or(sweep.LaunchWindow, lease.Duration(l.config.Window)), Holder: o.Holder, Labels: o.Labels,
+		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
+		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
+	}
+	if !o.Until.IsZero() {
+		record.Term = lease.Duration(o.Until.Sub(record.CreatedAt))
+		switch {
+		case record.Term <= 0:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be ahead, and has passed"}
+		case record.Term == math.MaxInt64:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be within 292 years; or launch without a term"}
+		case record.MaxTerm > 0 && record.Term > record.MaxTerm:
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.MaxTerm.String()}
+		}
+	}
+	if err := complete(o.in, template, record, registry.UUID); err != nil {
+		return lease.Launch{}, err
+	}
+	if record.Request, err = writeSkeleton(o.in); err != nil {
+		return lease.Launch{}, err
+	}
+	record, _ = record.Next()
+	return record, nil
+}
+
+// preflight refuses a launch whose instances nobody would end, or would end at the wrong time, and returns the last
+// sweep's checkpoint; zero if there was none. A launch that is resumed is not asked again: refusing it would only prolong a
+// doubt.
+//
+// Errors: [UnattendedError], [ec2.ClockError].
+func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Registry) (lease.Checkpoint, error) {
+	sweep, err := l.store.Checkpoint(ctx)
+	var absent *lease.NotFoundError
+	if err != nil && !errors.As(err, &absent) {
+		return lease.Checkpoint{}, err
+	}
+	skew, dated, err := l.cloud.Clock(ctx)
+	if err != nil {
+		return lease.Checkpoint{}, err
+	}
+	if dated && skew.Abs() > lease.MaxSkew {
+		return lease.Checkpoint{}, &ec2.ClockError{Skew: skew}
+	}
+	location, now := l.cloud.Location(), l.config.Now().Add(-skew) // by EC2's clock, as checkpoints are dated
+	if !o.Unattended && (!sweep.Names(location) || !sweep.Fresh(now)) {
+		return lease.Checkpoint{}, &UnattendedError{Location: location, Last: sweep.Time, Named: sweep.Names(location), Swept: sweep.Locations}
+	}
+	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
+	switch {
+	case registry.Mode == lease.ModePaused:
+		warn("the registry is paused: no janitor ends anything until `janitor resume`")
+	case registry.Mode != lease.ModeArmed:
+		warn(fmt.Sprintf("the registry's mode is %q: no janitor ends anything until `janitor arm`", registry.Mode))
+	}
+	if !dated {
+		warn("this EC2 endpoint tells no time, so the clock of this machine was not checked")
+	}
+	return sweep, nil
+}
+
+// warnOfOverrides says what a launch sets otherwise than the request does.
+func (l *Launcher) warnOfOverrides(o order, created []types.ResourceType) {
+	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
+	for _, kind := range o.tagged {
+		if slices.Contains(taggable(), kind) && !slices.Contains(created, kind) {
+			warn(fmt.Sprintf("TagSpecifications for %s in the request are left out: this request creates none, and EC2 would refuse them", kind))
+		}
+	}
+	if m := o.in.MetadataOptions; m != nil && m.HttpTokens == types.HttpTokensStateOptional {
+		warn("MetadataOptions.HttpTokens is set to required, not optional as the request says")
+	}
+	if o.encoded {
+		warn("the user-data is base64 already and is not encoded a second time; to send it as it stands, encode it once more")
+	}
+	if o.rehearsal {
+		warn("DryRun in the request is ignored, for every new skeleton has it; to launch nothing, say --dry-run")
+	}
+	if o.in.InstanceInitiatedShutdownBehavior == types.ShutdownBehaviorStop {
+		warn("InstanceInitiatedShutdownBehavior is set to terminate, not stop as the request says")
+	}
+}

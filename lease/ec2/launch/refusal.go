@@ -1,0 +1,123 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"lapse/lease"
+)
+
+// UnattendedError refuses a launch because no janitor sweeps the location: nothing would end the instances.
+type UnattendedError struct {
+	Location lease.Location
+	Last     time.Time // last sweep of any location; zero if there was none
+	Named    bool      // that sweep named the location, but is too old
+	Swept    []lease.Location
+}
+
+func (e *UnattendedError) Error() string {
+	s := fmt.Sprintf("no janitor sweeps %s", e.Location)
+	switch {
+	case e.Last.IsZero():
+	case e.Named:
+		s += ": the last one did at " + date(e.Last)
+	case len(e.Swept) == 0:
+		s += ": the sweep of " + date(e.Last) + " does not name it"
+	default:
+		s += fmt.Sprintf(": the sweep of %s names only %s; correct the region", date(e.Last), locations(e.Swept))
+		return s + ", start `janitor run` for this one, or say --unattended"
+	}
+	return s + "; start `janitor run` for this region, or say --unattended"
+}
+
+func locations(all []lease.Location) string {
+	var names []string
+	for _, location := range all {
+		names = append(names, location.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// StaleTokenError refuses a generated token older than records are kept: what it launched cannot be known any more.
+type StaleTokenError struct {
+	Token     string
+	Generated time.Time
+}
+
+func (e *StaleTokenError) Error() string {
+	return fmt.Sprintf("token %s was generated at %s, and records so old are gone; leave --id out for a new launch",
+		e.Token, date(e.Generated))
+}
+
+// LocationError refuses to go on with a launch from another account or region than its own.
+type LocationError struct {
+	Token    string
+	Launched lease.Location
+	Here     lease.Location
+}
+
+func (e *LocationError) Error() string {
+	return fmt.Sprintf("launch %s is of %s, and this is %s: set AWS_REGION and AWS_PROFILE as they were", e.Token, e.Launched, e.Here)
+}
+
+// RegistryError refuses to send a launch that was frozen for another registry: its instances would be foreign here.
+type RegistryError struct {
+	Token  string
+	Frozen string // UUID of the registry for which it was frozen
+	Here   string // UUID of this one
+}
+
+func (e *RegistryError) Error() string {
+	return fmt.Sprintf("launch %s was frozen for registry %s, and this is %s: use the namespace that it was launched in, or launch anew with another token",
+		e.Token, e.Frozen, e.Here)
+}
+
+// RefusedError says that EC2 refused a launch for good and created nothing. Its token stays used up.
+type RefusedError struct {
+	Token  string
+	Code   string // EC2's
+	Reason string // EC2's sentence too, if the record has it
+}
+
+func (e *RefusedError) Error() string {
+	reason := e.Reason
+	if reason == "" {
+		reason = e.Code
+	}
+	return fmt.Sprintf("launch %s made nothing, for EC2 refused it: %s; launch anew with another token", e.Token, reason)
+}
+
+// UnknownOutcomeError says that EC2 may have created instances and has not told which. Nothing is lost: the same token
+// finds them, or else the janitor ends them.
+type UnknownOutcomeError struct {
+	Token string
+	Code  string // EC2's last error code; empty if it gave none
+	Err   error
+}
+
+func (e *UnknownOutcomeError) Error() string {
+	var over *lease.WindowError
+	if errors.As(e.Err, &over) {
+		return fmt.Sprintf("the outcome of launch %s is not known, and its window is over since %s: the janitor settles it; "+
+			"`lease show %s` tells how", e.Token, date(over.Since), e.Token)
+	}
+	return fmt.Sprintf("the outcome of launch %s is not known (%v); run again with --id %s", e.Token, e.Err, e.Token)
+}
+
+func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
+
+// UnfinishedError says that a launch has not come to its end, though what EC2 did so far is known.
+type UnfinishedError struct {
+	Token string
+	Err   error
+}
+
+func (e *UnfinishedError) Error() string {
+	return fmt.Sprintf("launch %s is not finished (%v); run again with --id %s", e.Token, e.Err, e.Token)
+}
+
+func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }

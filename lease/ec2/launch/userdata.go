@@ -1,0 +1,83 @@
+package launch
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxUserData is how many bytes of user-data EC2 takes, before they are encoded.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html
+const maxUserData = 16 * 1024
+
+// plainUserData is user-data before it was encoded, and whether it had been. It had if it is base64, of any alphabet and
+// with or without its padding, of a text or of something compressed: sixteen letters that happen to be both are rarer than
+// an encoder.
+func plainUserData(given string) (string, bool) {
+	const least = 16
+	packed := strings.TrimRight(strings.Join(strings.Fields(given), ""), "=")
+	if len(packed) < least-2 { // without the padding
+		return given, false
+	}
+	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		if raw, err := alphabet.Strict().DecodeString(packed); err == nil && (isCompressed(raw) || isText(raw)) {
+			return string(raw), true
+		}
+	}
+	return given, false
+}
+
+// isCompressed knows the beginnings of gzip, zip, xz, zstd and bzip2.
+func isCompressed(data []byte) bool {
+	return slices.ContainsFunc([]string{"\x1f\x8b\x08", "PK\x03\x04", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "BZh91AY&SY"}, func(magic string) bool {
+		return strings.HasPrefix(string(data), magic)
+	})
+}
+
+// isText takes UTF-8 without control characters, but for those that scripts print to colour what they say.
+func isText(data []byte) bool {
+	const escape = '\x1b'
+	return utf8.Valid(data) && !strings.ContainsFunc(string(data), func(r rune) bool {
+		return unicode.IsControl(r) && !unicode.IsSpace(r) && r != escape
+	})
+}
+
+// checkUserData refuses what EC2 would.
+func checkUserData(data string) error {
+	if n := len(data); n > maxUserData {
+		return &RequestError{Field: "UserData", Why: fmt.Sprintf(
+			"has %d bytes, and EC2 takes %d; compress it with gzip, or let it download the rest", n, maxUserData)}
+	}
+	return nil
+}
+
+// Shown is a frozen request for people and programs to look at: of user-data, which may hold secrets, it has the size and
+// the SHA-256 alone.
+func Shown(request json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(request, &fields) != nil {
+		return request
+	}
+	var text string
+	var binary []byte
+	switch {
+	case fields["UserData"] != nil && json.Unmarshal(fields["UserData"], &text) == nil:
+		binary = []byte(text)
+	case fields[binaryUserData] != nil && json.Unmarshal(fields[binaryUserData], &binary) == nil:
+	default:
+		return request
+	}
+	delete(fields, binaryUserData)
+	fields["UserData"], _ = json.Marshal(fmt.Sprintf("%d bytes, sha256:%x", len(binary), sha256.Sum256(binary)))
+	shown, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return shown
+}
