@@ -27,7 +27,7 @@ func (e *StateError) Error() string {
 		return s + "; it is not given back, so launch another"
 	case StateActive, StateUnmanaged:
 	}
-	return s + fmt.Sprintf("; `lease why %s` explains", e.ID)
+	return s
 }
 
 // sinceWhen prints a date of a state, which a record may lack.
@@ -50,15 +50,13 @@ type NotFoundError struct {
 func (e *NotFoundError) Error() string {
 	switch e.Kind {
 	case "registry":
-		return fmt.Sprintf("no registry in namespace %q: create it with `lease init`, or if it was there and is lost, see `lease recover --help`", e.ID)
+		return fmt.Sprintf("no registry in namespace %q", e.ID)
 	case "checkpoint":
-		return "no janitor has swept yet: start `janitor run`"
+		return "no janitor has swept yet"
 	case "plan":
-		return "no janitor has published a plan: start `janitor run`, and wait for its first sweep"
-	case "heartbeat":
-		return fmt.Sprintf("no heartbeat for %q in the registry: start `sidecar run` on it", e.ID)
+		return "no janitor has published a plan"
 	}
-	return fmt.Sprintf("no %s for %q in the registry: look for its id with `lease list`", e.Kind, e.ID)
+	return fmt.Sprintf("no %s for %q in the registry", e.Kind, e.ID)
 }
 
 // ConflictError says that a record changed between read and write, so that nothing was written. Read again, and decide
@@ -69,14 +67,14 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s %s was changed by somebody else meanwhile and nothing was written; run this again", e.Kind, e.ID)
+	return fmt.Sprintf("%s %s was changed by somebody else meanwhile and nothing was written", e.Kind, e.ID)
 }
 
 // DeposedError says that a janitor's write was refused because it leads no more, or because the registry changed.
 type DeposedError struct{ Leader string }
 
 func (e *DeposedError) Error() string {
-	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed, and nothing was written; see `janitor status`", e.Leader)
+	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed, and nothing was written", e.Leader)
 }
 
 // ClaimLostError says that a heartbeat is not kept alive any more: its key lapsed, or another process claimed it. Claim
@@ -112,11 +110,9 @@ type ClampedError struct {
 
 func (e *ClampedError) Error() string {
 	if e.Over {
-		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed; move that with `lease extend %s --max-term 14d`, or launch another",
-			e.ID, date(e.Asked), date(e.MaxExpiresAt), e.ID)
+		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 	}
-	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s; ask for less, or drop --strict to be granted that",
-		e.ID, date(e.Asked), date(e.MaxExpiresAt))
+	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 }
 
 // MaxTermError refuses a latest date before the term of the lease.
@@ -131,7 +127,7 @@ func (e *MaxTermError) Error() string {
 	if e.ExpiresAt.IsZero() {
 		term = "it has no term"
 	}
-	return fmt.Sprintf("cannot set the latest date of %s to %s: %s; say --until and --allow-shorten to move that, too", e.ID, date(e.Asked), term)
+	return fmt.Sprintf("cannot set the latest date of %s to %s: %s", e.ID, date(e.Asked), term)
 }
 
 // ShortenError refuses an earlier term than the present one.
@@ -146,8 +142,7 @@ func (e *ShortenError) Error() string {
 	if !e.ExpiresAt.IsZero() {
 		now = "its term is " + date(e.ExpiresAt)
 	}
-	return fmt.Sprintf("will not shorten %s to %s: %s; say --allow-shorten if that is meant",
-		e.ID, date(e.Asked), now)
+	return fmt.Sprintf("will not shorten %s to %s: %s", e.ID, date(e.Asked), now)
 }
 
 // NumberError refuses a date for which no number is left.
@@ -157,8 +152,7 @@ type NumberError struct {
 }
 
 func (e *NumberError) Error() string {
-	return fmt.Sprintf("cannot move the date of %s: it is number %d, and no higher one is left; end it with `lease revoke %s`, or keep it with `lease unmanage %s`",
-		e.ID, e.Number, e.ID, e.ID)
+	return fmt.Sprintf("cannot move the date of %s: it is number %d, and no higher one is left", e.ID, e.Number)
 }
 
 // MismatchError refuses a launch token that was used for another request.
@@ -182,7 +176,7 @@ func (e *LaunchStateError) Error() string {
 	if e.Reason != "" {
 		s += " (" + e.Reason + ")"
 	}
-	return s + fmt.Sprintf("; `lease show %s` lists what it made", e.Token)
+	return s
 }
 
 // WindowError refuses to send anything for a launch whose window is over: the janitor settles it now.
@@ -192,8 +186,7 @@ type WindowError struct {
 }
 
 func (e *WindowError) Error() string {
-	return fmt.Sprintf("launch %s sends nothing more since %s: its window is over and the janitor settles it; `lease show %s` tells how",
-		e.Token, date(e.Since), e.Token)
+	return fmt.Sprintf("launch %s sends nothing more since %s: its window is over and the janitor settles it", e.Token, date(e.Since))
 }
 
 // SchemaError refuses a record, or a registry, written by another version.
@@ -205,8 +198,7 @@ type SchemaError struct {
 
 func (e *SchemaError) Error() string {
 	if e.Schema < Schema {
-		return fmt.Sprintf("%s %s has schema %d, which this version does not read (it reads %d): use the version that wrote it, "+
-			"or create a registry in another namespace with `lease init`", e.Kind, e.ID, e.Schema, Schema)
+		return fmt.Sprintf("%s %s has schema %d, which this version does not read (it reads %d): use the version that wrote it", e.Kind, e.ID, e.Schema, Schema)
 	}
 	return fmt.Sprintf("%s %s has schema %d, this version knows %d: upgrade this program", e.Kind, e.ID, e.Schema, Schema)
 }

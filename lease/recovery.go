@@ -73,6 +73,7 @@ const (
 type UnrecoverableError struct {
 	ID       string
 	Obstacle Obstacle
+	Token    string // of its launch, where the record of that is the obstacle
 	Why      string
 }
 
@@ -146,9 +147,9 @@ func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 	token, numbered := LaunchToken(tag)
 	switch registry := i.Tags[TagRegistry]; {
 	case state == StateUnmanaged:
-		return refuse(ObstacleUnmanaged, "it was unmanaged; `lease adopt` takes it back")
+		return refuse(ObstacleUnmanaged, "it was unmanaged")
 	case registry == "":
-		return refuse(ObstacleUntagged, "it bears no registry's tag; `lease adopt` manages it")
+		return refuse(ObstacleUntagged, "it bears no registry's tag")
 	case !i.ManagedBy(r.registry):
 		return refuse(ObstacleForeign, "it bears the tag of another registry, %s", registry)
 	case leased:
@@ -158,11 +159,11 @@ func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 	case !i.Alive():
 		return refuse(ObstacleOver, "EC2 says %s", i.State)
 	case i.Exempt():
-		return refuse(ObstacleExempt, "it bears the tag %s, so nothing ends it; `lease adopt` manages it all the same", TagExempt)
+		return refuse(ObstacleExempt, "it bears the tag %s, so nothing ends it", TagExempt)
 	case !tagged:
-		return refuse(ObstacleCopied, "it bears no tag %s: it was adopted, or its tags were copied; `lease adopt` gives it a lease", TagLaunch)
+		return refuse(ObstacleCopied, "it bears no tag %s: it was adopted, or its tags were copied", TagLaunch)
 	case tag != i.ClientToken, !numbered:
-		return refuse(ObstacleCopied, "its tag %s is not the client token that it was launched with: the tag was copied; `lease adopt` gives it a lease", TagLaunch)
+		return refuse(ObstacleCopied, "its tag %s is not the client token that it was launched with: the tag was copied", TagLaunch)
 	}
 	return r.judgeLaunch(now, i, token)
 }
@@ -172,7 +173,7 @@ func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 // taken for a failed creation after that.
 func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, error) {
 	refuse := func(o Obstacle, format string, args ...any) (string, error) {
-		return "", &UnrecoverableError{ID: i.ID, Obstacle: o, Why: fmt.Sprintf(format, args...)}
+		return "", &UnrecoverableError{ID: i.ID, Obstacle: o, Token: token, Why: fmt.Sprintf(format, args...)}
 	}
 	launch, recorded := r.launches[token]
 	_, member := launch.Member(i)
@@ -182,11 +183,11 @@ func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, 
 	case !recorded:
 		return token, nil
 	case launch.State == LaunchOpen && !launch.WindowOver(now) && r.heartbeats[i.ID].Changes == 0: // no sidecar has seen a lease
-		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease: `lease launch --id %s` goes on with it", token, token)
+		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease", token)
 	case !member || launch.Location() != i.Location:
-		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it; `lease adopt` gives it a lease", token)
+		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it", token)
 	case launch.State == LaunchClosed && r.heartbeats[i.ID].Changes == 0: // or its sidecar has seen a lease
-		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it, unless `janitor status` says that it is held; `lease adopt` if it is to live", token)
+		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it", token)
 	}
 	return token, nil
 }

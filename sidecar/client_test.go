@@ -23,7 +23,7 @@ func TestNoSidecarRuns(t *testing.T) {
 		_, extend := client.Extend(t.Context(), ExtendRequest{For: 1})
 		_, release := client.Release(t.Context(), "")
 		for _, err := range []error{status, extend, release} {
-			if !as[*NotRunningError](err) || !strings.Contains(err.Error(), "systemctl start lapse-sidecar") {
+			if !as[*NotRunningError](err) {
 				t.Errorf("%s: %T %v", name, err, err)
 			}
 		}

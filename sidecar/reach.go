@@ -25,7 +25,7 @@ type NotRunningError struct {
 }
 
 func (e *NotRunningError) Error() string {
-	return fmt.Sprintf("no sidecar answers at %s (%v): start it with `systemctl start lapse-sidecar` or `sidecar run`", e.Socket, e.Err)
+	return fmt.Sprintf("no sidecar answers at %s (%v)", e.Socket, e.Err)
 }
 
 // Unwrap returns the cause.

@@ -116,7 +116,7 @@ func TestExtendRefusesInOneClearSentence(t *testing.T) {
 		"a novel as reason": {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 201)}, is: yes, says: "at most 200 bytes"},
 		"too big a request": {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 5000)}, is: yes, says: "too large"},
 		"past":              {req: ExtendRequest{Until: today.Add(-time.Second)}, is: as[*lease.PastError], says: "not in the future"},
-		"shorter":           {req: ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "ask for a later date"},
+		"shorter":           {req: ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "its term is"},
 		"no term":           {req: ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "has no term"},
 		"past NotAfter":     {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "latest date is"},
 		"past the policy":   {req: ExtendRequest{For: 72 * hour, Strict: true}, policy: 48 * time.Hour, is: as[*lease.ClampedError], says: "2026-03-03T12:00:00Z"},
@@ -174,7 +174,7 @@ func TestRegistryAway(t *testing.T) {
 		_, err := client.Extend(t.Context(), ExtendRequest{By: lease.Duration(time.Hour)})
 		var unknown *OutcomeUnknownError
 		if !errors.As(err, &unknown) || !unknown.Until.Equal(today.Add(25*time.Hour)) ||
-			!strings.Contains(err.Error(), "sidecar extend --until 2026-03-02T13:00:00Z") {
+			!strings.Contains(err.Error(), "it is not known whether the lease was changed") {
 			t.Errorf("%T %v", err, err)
 		}
 		if _, err := client.Release(t.Context(), ""); !errors.As(err, &unknown) || unknown.Verb != "release" {

@@ -62,11 +62,7 @@ type OutcomeUnknownError struct {
 }
 
 func (e *OutcomeUnknownError) Error() string {
-	again := e.Verb
-	if !e.Until.IsZero() {
-		again += " --until " + e.Until.UTC().Format(time.RFC3339Nano)
-	}
-	return fmt.Sprintf("it is not known whether the lease was changed; repeat `sidecar %s`: %s", again, e.Why)
+	return fmt.Sprintf("it is not known whether the lease was changed (%s)", e.Why)
 }
 
 // refusal is an error as it crosses the socket: a sentence for people, and the facts from which the other end makes the
@@ -123,24 +119,11 @@ func encodeError(err error) (int, refusal) {
 		if typed := k.match(err); typed != nil {
 			facts, encErr := json.Marshal(typed)
 			if encErr == nil {
-				return k.status, refusal{Kind: k.name, Message: sentence(err), Facts: facts}
+				return k.status, refusal{Kind: k.name, Message: err.Error(), Facts: facts}
 			}
 		}
 	}
 	return http.StatusInternalServerError, refusal{Kind: "failed", Message: err.Error()}
-}
-
-// sentence is what the caller reads. From inside no flag shortens a lease, so none is advised.
-func sentence(err error) string {
-	var shorten *lease.ShortenError
-	if !errors.As(err, &shorten) {
-		return err.Error()
-	}
-	if shorten.ExpiresAt.IsZero() {
-		return fmt.Sprintf("%s has no term, so there is nothing to extend", shorten.ID)
-	}
-	return fmt.Sprintf("will not shorten %s to %s: its term is %s; ask for a later date", shorten.ID,
-		shorten.Asked.Format(time.RFC3339), shorten.ExpiresAt.Format(time.RFC3339))
 }
 
 // remoteError is a refusal at the other end: the sidecar's sentence, around the typed error it was made of.

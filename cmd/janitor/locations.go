@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
 	"lapse/lease"
@@ -73,8 +74,9 @@ func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(
 	return clouds, nil
 }
 
-// coded gives an error of EC2 its exit code.
+// coded gives an error of EC2 its exit code, and says what to do about it.
 func coded(err error) error {
+	err = advice.EC2(err)
 	if _, ok := errors.AsType[*ec2.SettingsError](err); ok {
 		return cli.WithCode(cli.ExitUsage, err)
 	}

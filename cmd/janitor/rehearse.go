@@ -9,6 +9,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -22,7 +23,7 @@ const rehearseFor = 20 * time.Second
 func rehearse(c *ucli.Context, log *slog.Logger, published lease.Plan, registry string) {
 	for _, seen := range published.Locations {
 		if err := rehearseIn(c, log, seen.Location, registry); err != nil {
-			cli.Say(c, "note: what EC2 would refuse in %s is not tried: %v; where the janitor runs, `lease doctor --as janitor` tries it", seen.Location, err)
+			cli.Say(c, "note: what EC2 would refuse in %s is not tried: %v; where the janitor runs, `lease doctor --as janitor` tries it", seen.Location, advice.EC2(err))
 		}
 	}
 }

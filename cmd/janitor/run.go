@@ -156,6 +156,11 @@ func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct
 		Dir: dir, Listen: c.String("embedded-etcd-listen"), CertFile: c.String("embedded-etcd-cert"),
 		KeyFile: c.String("embedded-etcd-key"), ClientCAFile: c.String("embedded-etcd-client-ca"), Logger: log,
 	})
+	if open, is := errors.AsType[*embedded.OpenError](err); is && open.Certified {
+		err = cli.WithAdvice("; give --embedded-etcd-client-ca", err)
+	} else if is {
+		err = cli.WithAdvice("; give --embedded-etcd-cert and --embedded-etcd-key", err)
+	}
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -115,7 +115,7 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 		v.Launches[string(l.State)]++
 	}
 	for _, bad := range s.Bad {
-		v.Bad = append(v.Bad, bad.Err.Error())
+		v.Bad = append(v.Bad, cli.Advise(bad.Err).Error())
 	}
 	return v
 }

@@ -187,7 +187,7 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 		return done{}, err
 	}
 	if err != nil {
-		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether %s was adopted is not known (%w); run the same again", i.ID, err))
+		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether %s was adopted is not known (%w); run the same again", i.ID, cli.Advise(err)))
 	}
 	if err := a.mark(c, i.ID); err != nil {
 		return done{}, err

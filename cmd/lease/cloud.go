@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -81,8 +82,9 @@ func (e *locationError) Error() string {
 		": set AWS_PROFILE to one of that"
 }
 
-// coded gives an error of EC2 its exit code.
+// coded gives an error of EC2 its exit code, and says what to do about it.
 func coded(err error) error {
+	err = advice.EC2(err)
 	switch {
 	case err == nil:
 		return nil

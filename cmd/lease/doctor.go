@@ -71,7 +71,7 @@ func (e *examination) add(check string, l level, format string, args ...any) {
 // judge adds a failure, or else what is well.
 func (e *examination) judge(check string, err error, format string, args ...any) {
 	if err != nil {
-		e.add(check, levelFail, "%v", err)
+		e.add(check, levelFail, "%v", cli.Advise(err))
 		return
 	}
 	e.add(check, levelOK, format, args...)

@@ -8,6 +8,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/launch"
@@ -70,7 +71,7 @@ func (e *examination) examineClock(ctx context.Context, cloud *ec2.Cloud) {
 func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *ec2.Cloud) {
 	stage, err := cloud.Stage(ctx, e.registry.UUID)
 	if err != nil {
-		e.add("roles", e.lacking(e.role), "nothing can be rehearsed: %v", err)
+		e.add("roles", e.lacking(e.role), "nothing can be rehearsed: %v", advice.EC2(err))
 		return
 	}
 	if image := c.String("image-id"); image != "" {
@@ -92,7 +93,7 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 		case len(refused) > 0:
 			e.add(check, e.lacking(role), "no: EC2 refuses %s; give %s the policy deploy/iam/%s.json", actions(refused), cmp.Or(cloud.Caller(), "its credentials"), role)
 		case len(unclear) > 0:
-			e.add(check, levelNote, "not known, for want of a rehearsal of %s: %v", actions(unclear), unclear[0].Err)
+			e.add(check, levelNote, "not known, for want of a rehearsal of %s: %v", actions(unclear), advice.EC2(unclear[0].Err))
 		default:
 			e.add(check, levelOK, "yes")
 		}

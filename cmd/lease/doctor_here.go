@@ -27,9 +27,9 @@ func (e *examination) examineHere(c *ucli.Context) {
 	case is[*sidecar.NotRunningError](err) && instance == "":
 		e.add("sidecar", levelNote, "none on this machine, and none is needed where no instance is")
 	case is[*sidecar.ClosedError](err):
-		e.add("sidecar", levelNote, "could not check: %v", err)
+		e.add("sidecar", levelNote, "could not check: %v", cli.Advise(err))
 	case err != nil:
-		e.add("sidecar", levelWarn, "%v; without it a lease with a heartbeat timeout loses its heartbeat", err)
+		e.add("sidecar", levelWarn, "%v; without it a lease with a heartbeat timeout loses its heartbeat", cli.Advise(err))
 	case instance != "" && s.InstanceID != instance:
 		e.add("sidecar", levelFail, "it beats for %s, and this is %s: restart it", s.InstanceID, instance)
 	case s.Failure != "":

@@ -20,20 +20,20 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 		return err
 	}
 	if err != nil {
-		e.add("etcd", levelFail, "%v", err)
+		e.add("etcd", levelFail, "%v", cli.Advise(err))
 		return nil
 	}
 	defer closeStore()
 	e.examineServers(c.Context, store)
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
-		e.add("registry", levelFail, "%v", err)
+		e.add("registry", levelFail, "%v", cli.Advise(err))
 		return nil
 	}
 	e.registry, e.sweep = snapshot.Registry, snapshot.Checkpoint
 	e.add("registry", levelOK, "%s in namespace %s, schema %d", e.registry.UUID, c.String("namespace"), e.registry.Schema)
 	for _, bad := range snapshot.Bad {
-		e.add("registry", levelWarn, "%v; its instance is spared meanwhile", bad.Err)
+		e.add("registry", levelWarn, "%v; its instance is spared meanwhile", cli.Advise(bad.Err))
 	}
 	if until := untilArmed(e.registry); until != "" {
 		since := cli.When(e.registry.ModeSince, time.Now())

@@ -70,7 +70,7 @@ func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) 
 		return registry, false, err
 	}
 	if err != nil {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the registry was created is not known (%w); run `lease init` again", err))
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the registry was created is not known (%w); run `lease init` again", cli.Advise(err)))
 	}
 	return registry, true, err
 }

@@ -111,6 +111,6 @@ func among(names []string) string {
 // sayBad names the records that cannot be read. Their instances are spared.
 func sayBad(c *ucli.Context, bad []lease.BadRecord) {
 	for _, b := range bad {
-		cli.Say(c, "lease: %v; its instance is spared meanwhile", b.Err)
+		cli.Say(c, "lease: %v; its instance is spared meanwhile", cli.Advise(b.Err))
 	}
 }

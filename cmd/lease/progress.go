@@ -3,6 +3,7 @@ package main
 import (
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease/ec2/launch"
 )
@@ -18,7 +19,7 @@ func progress(c *ucli.Context, holder string) func(launch.Event) {
 				cli.Say(c, "holder %s, who launches; name another with --holder", holder)
 			}
 		case launch.EventWarning:
-			cli.Say(c, "warning: %s", e.Text)
+			cli.Say(c, "warning: %s%s", e.Text, advice.Warning(e.Warning))
 		case launch.EventDoubt:
 			cli.Say(c, "not known yet: %s", e.Text)
 		case launch.EventRefused, launch.EventThrottled:

@@ -147,7 +147,7 @@ func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, foun
 		}
 		needless := cannot.Obstacle == lease.ObstacleLeased || cannot.Obstacle == lease.ObstacleOver
 		if plan.named || !needless {
-			plan.Left = append(plan.Left, leftAlone{i.ID, i.Location.Account, i.Location.Region, i.State, cannot.Obstacle, cannot.Why})
+			plan.Left = append(plan.Left, leftAlone{i.ID, i.Location.Account, i.Location.Region, i.State, cannot.Obstacle, cannot.Why + cli.Advice(cannot)})
 		}
 	}
 	return plan, nil
@@ -188,8 +188,8 @@ func (p recovery) carryOut(c *ucli.Context, store *etcd.Store) error {
 			continue
 		}
 		if err != nil {
-			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the lease of %s was written is not known (%w); run the same again", l.InstanceID, err))
-			cli.Say(c, "lease: %v", err)
+			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the lease of %s was written is not known (%w); run the same again", l.InstanceID, cli.Advise(err)))
+			cli.Say(c, "lease: %v", cli.Advise(err))
 			failed = append(failed, err)
 			if noAnswer(err) || c.Err() != nil {
 				cli.Say(c, "%s not attempted", count(len(planned)-n-1, "lease"))

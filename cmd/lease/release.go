@@ -128,7 +128,7 @@ func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, 
 		})
 		if err != nil && !known(err) {
 			return nil, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether launch %s was closed is not known (%w); run `lease %s %s` again",
-				id, err, c.Command.Name, id))
+				id, cli.Advise(err), c.Command.Name, id))
 		}
 		if err != nil {
 			return nil, err

@@ -94,7 +94,7 @@ func (t tagger) tag(c *ucli.Context, id string) lease.Tagging {
 
 // half says that there is a lease without a tag.
 func half(id string, err error) error {
-	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same again", id, err))
+	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same again", id, cli.Advise(err)))
 }
 
 // giveUp gives a lease up whose instance bears the tag of another registry: nothing is to be left of it here.

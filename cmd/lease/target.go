@@ -192,7 +192,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 		if err != nil {
 			failed = append(failed, err)
 			if len(all) > 1 {
-				cli.Say(c, "lease: %v", err)
+				cli.Say(c, "lease: %v", cli.Advise(err))
 			}
 			if noAnswer(err) || c.Err() != nil {
 				break
@@ -268,7 +268,7 @@ func write(ctx context.Context, store *etcd.Store, id, again string, change func
 		return changed, err
 	})
 	if sent && err != nil && !known(err) {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is not known (%w); run `lease %s` again", id, err, again))
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is not known (%w); run `lease %s` again", id, cli.Advise(err), again))
 	}
 	return before, after, err
 }

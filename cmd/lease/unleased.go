@@ -14,7 +14,7 @@ import (
 func (k knowledge) unleased(id string) *account {
 	if err := k.bad(id); err != nil {
 		a := &account{lead: fmt.Sprintf("%s is kept: its record cannot be read, so its instance is spared.", id)}
-		a.say("record", "%v.", err)
+		a.say("record", "%v.", cli.Advise(err))
 		return a
 	}
 	return &account{lead: fmt.Sprintf("%s has no lease on record.", id)}

@@ -117,7 +117,7 @@ func (d *dismissal) forget(c *ucli.Context) error {
 	})
 	for location, ids := range forgotten {
 		if err := (tagger{d.clouds[location], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("forgotten, but tags are left (%w); run the same again", err))
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("forgotten, but tags are left (%w); run the same again", cli.Advise(err)))
 		}
 	}
 	return err

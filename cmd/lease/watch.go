@@ -119,7 +119,7 @@ func watchOutages(ctx context.Context, store *etcd.Store) <-chan string {
 			text, err := "", store.Healthy(ctx)
 			switch {
 			case err != nil && since.IsZero():
-				since, text = time.Now(), fmt.Sprintf("etcd is not well, and nothing may be told meanwhile: %v", err)
+				since, text = time.Now(), fmt.Sprintf("etcd is not well, and nothing may be told meanwhile: %v", cli.Advise(err))
 			case err == nil && !since.IsZero():
 				text = fmt.Sprintf("etcd answers again, after %s", time.Since(since).Round(time.Second))
 				since = time.Time{}

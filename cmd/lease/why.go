@@ -124,7 +124,7 @@ type knowledge struct {
 // gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
 func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k knowledge, err error) {
 	if k.cloud, err = lookAt(c, location); err != nil {
-		cli.Say(c, "from the record alone: %v", err)
+		cli.Say(c, "from the record alone: %v", cli.Advise(err))
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
 	}

@@ -210,6 +210,13 @@ func release(c *ucli.Context) error {
 
 // coded gives an error of the sidecar its exit code.
 func coded(err error) error {
+	if short, ok := errors.AsType[*lease.ShortenError](err); ok { // from inside, no flag shortens a lease
+		advice := "; ask for a later date"
+		if short.ExpiresAt.IsZero() {
+			advice = ", so there is nothing to extend"
+		}
+		err = cli.WithAdvice(advice, err)
+	}
 	if _, ok := errors.AsType[*sidecar.NotRunningError](err); ok {
 		return cli.WithCode(cli.ExitMissing, err)
 	}

@@ -91,13 +91,13 @@ func locate(ctx context.Context, cfg aws.Config, account string) (lease.Location
 		return location, nil, checkAccount(account, custom)
 	}
 	proof, err := firstProof(ctx, cfg)
-	answered := (*AnswerError)(nil)
+	answered, unproved := (*AnswerError)(nil), (*ProofError)(nil)
 	switch {
 	case !errors.As(err, &answered):
 	case unauthenticated(answered.Err): // as in a Region that is none, or that the account has not enabled
 		err = fmt.Errorf("%w; correct the region, %s, or the credentials", err, cfg.Region)
-	case custom:
-		err = fmt.Errorf("%w; if this endpoint has no STS, give --account", err)
+	case errors.As(err, &unproved):
+		unproved.NoSTS = custom
 	}
 	if err != nil {
 		return location, nil, err
@@ -113,7 +113,7 @@ func checkAccount(account string, custom bool) error {
 	case strings.Trim(account, allowed) != "":
 		return &SettingsError{What: "account", Err: fmt.Errorf("%q has characters other than letters, digits, - and _", account)}
 	case !custom:
-		return &SettingsError{What: "account", Err: errors.New("it is for an endpoint of your own without STS, and none is set: leave it out, or set AWS_ENDPOINT_URL")}
+		return &SettingsError{What: "account", Err: errors.New("it is for an endpoint of your own without STS, and AWS_ENDPOINT_URL names none")}
 	}
 	return nil
 }

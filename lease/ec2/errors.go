@@ -33,7 +33,7 @@ func (e *SettingsError) Error() string {
 		return fmt.Sprintf("the AWS profile asks for the code of an MFA device (mfa_serial): %v; run "+
 			"`eval \"$(aws configure export-credentials --format env)\"` first", e.Err)
 	case "account":
-		return fmt.Sprintf("--account cannot be taken: %v", e.Err)
+		return fmt.Sprintf("cannot take the account: %v", e.Err)
 	}
 	return fmt.Sprintf("cannot read the AWS %s: %v; mend the files in ~/.aws or the AWS_ variables", e.What, e.Err)
 }

@@ -50,8 +50,8 @@ var errNothing = errors.New("EC2 shows no ended instance of this registry to reh
 // errNoKey says that an action needs something that bears the second key.
 var errNoKey = errors.New("EC2 shows no ended instance of this registry that bears " + lease.TagExpires + ", and no other value is tried")
 
-// errNoImage says that a launch needs something to launch from.
-var errNoImage = errors.New("no image is known to launch from: give one with --image-id")
+// ErrNoImage says that a launch needs something to launch from.
+var ErrNoImage = errors.New("no image is known to launch from")
 
 // errIgnored says that a rehearsal was carried out, or would be.
 var errIgnored = errors.New("this endpoint does not honour DryRun, so no change is tried on it")
@@ -169,7 +169,7 @@ func (c *Cloud) deeds(r Rehearsal) []deed {
 		dated = errNoKey
 	}
 	if r.Launch == nil {
-		image = errNoImage
+		image = ErrNoImage
 	}
 	tags := func(key, value string) []types.Tag { return TagList(map[string]string{key: value}) }
 	return []deed{

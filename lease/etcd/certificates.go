@@ -36,7 +36,7 @@ type certificates struct {
 // certificates reads the files once, to refuse bad ones at the start. It returns nil if no endpoint has TLS.
 func (c Config) certificates() (*certificates, error) {
 	if (c.Cert == "") != (c.Key == "") {
-		return nil, errors.New("--etcd-cert and --etcd-key go together: give both or neither")
+		return nil, errors.New("the client's certificate and its key go together: give both or neither")
 	}
 	made := &certificates{
 		TransportCredentials: credentials.NewTLS(new(tls.Config)), caCert: c.CACert, cert: c.Cert, key: c.Key,

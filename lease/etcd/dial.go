@@ -50,7 +50,7 @@ const (
 // Errors: [UnreachableError], [VersionError].
 func Dial(ctx context.Context, c Config) (*clientv3.Client, error) {
 	if len(c.Endpoints) == 0 {
-		return nil, errors.New("no etcd endpoint: give --etcd-endpoints")
+		return nil, errors.New("no etcd endpoint is given")
 	}
 	zap := zaplog.New(c.Logger)
 	if c.Logger == nil {

@@ -78,7 +78,7 @@ func TestNobodyAnswersIsAnErrorThatSaysWhatToDo(t *testing.T) {
 		"unix://" + filepath.Join(t.TempDir(), "none"): "no such socket",
 		closed.Addr().String():                         "connection refused",
 		"http://" + closed.Addr().String():             "connection refused",
-		deaf.Addr().String():                           "check --etcd-endpoints",
+		deaf.Addr().String():                           "no etcd answers",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := Dial(ctx, Config{Endpoints: []string{endpoint}})

@@ -37,12 +37,11 @@ func (e *UnreachableError) Error() string {
 	case errors.Is(e.Err, fs.ErrPermission):
 		return fmt.Sprintf("not allowed to reach etcd at %s (permission denied): use sudo, or join the group of the socket", at)
 	case errors.Is(e.Err, fs.ErrNotExist):
-		return fmt.Sprintf("no etcd at %s (no such socket): start `janitor run --embedded-etcd`, or give --etcd-endpoints", at)
+		return fmt.Sprintf("no etcd at %s (no such socket)", at)
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("no etcd listens at %s (connection refused): start it, or correct --etcd-endpoints", at)
+		return fmt.Sprintf("no etcd listens at %s (connection refused)", at)
 	}
-	return fmt.Sprintf("no etcd answers at %s (%v): check --etcd-endpoints, that etcd runs, and the certificates",
-		strings.Join(e.Endpoints, ", "), e.Err)
+	return fmt.Sprintf("no etcd answers at %s (%v)", at, e.Err)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

@@ -5,7 +5,7 @@
 //   - arrange.go: flags before or after arguments; mistakes.go: what is wrong with them, in a sentence.
 //   - settings.go: which flags the environment and the --config file may give; config.go: that file. values.go: what a text
 //     means as the value of a flag, whichever of the three it comes from.
-//   - exit.go: exit codes and usage errors.
+//   - exit.go: exit codes and usage errors; advice.go: what to do about an error, in terms of the command line.
 //   - store.go: flags for etcd, and the store behind them.
 //   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions. who.go: who calls.
@@ -67,7 +67,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		err = fmt.Errorf("what this command says could not be written: %w", unsaid)
 	}
 	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
-		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, err))
+		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, Advise(err)))
 	}
 	return ExitCode(err)
 }

@@ -59,7 +59,15 @@ func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, Usage("--log-level: %v", err)
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() != slog.KindAny {
+			return a
+		}
+		if err, is := a.Value.Any().(error); is {
+			a.Value = slog.StringValue(Advise(err).Error())
+		}
+		return a
+	}}
 	if c.Bool("log-json") {
 		return func(out io.Writer) slog.Handler { return slog.NewJSONHandler(out, options) }, nil
 	}

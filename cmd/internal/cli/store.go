@@ -52,6 +52,12 @@ func Store(c *cli.Context, log *slog.Logger) (*etcd.Store, func(), error) {
 
 // StoreAt is Store with other endpoints than the flags'.
 func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store, func(), error) {
+	switch {
+	case len(endpoints) == 0:
+		return nil, nil, Usage("no etcd endpoint: give --etcd-endpoints")
+	case (c.String("etcd-cert") == "") != (c.String("etcd-key") == ""):
+		return nil, nil, Usage("--etcd-cert and --etcd-key go together: give both or neither")
+	}
 	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
 	defer cancel()
 	client, err := etcd.Dial(ctx, etcd.Config{

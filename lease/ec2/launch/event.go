@@ -27,8 +27,19 @@ type Event struct {
 	Kind    EventKind
 	Token   string
 	Attempt lease.Attempt // the attempt at hand; zero if none is
+	Warning Warning       // of which, if something can be done about it
 	Text    string        // one lowercase sentence
 }
+
+// Warning is something of which an [Event] warns.
+type Warning string
+
+// Warnings.
+const (
+	WarnPaused Warning = "paused"  // the registry is: no janitor ends anything
+	WarnMode   Warning = "mode"    // the registry's mode is another than armed, with the same effect
+	WarnDryRun Warning = "dry-run" // the request says DryRun, which is ignored
+)
 
 // howMany says how many instances there are.
 func howMany(n int) string {
@@ -36,6 +47,11 @@ func howMany(n int) string {
 		return "1 instance"
 	}
 	return fmt.Sprintf("%d instances", n)
+}
+
+// warn reports what somebody should know before it is too late.
+func (l *Launcher) warn(token string, about Warning, text string) {
+	l.config.Progress(Event{Kind: EventWarning, Token: token, Warning: about, Text: text})
 }
 
 // tell reports a step of a launch.

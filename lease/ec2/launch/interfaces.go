@@ -63,7 +63,7 @@ func overrideNetwork(in *awsec2.RunInstancesInput, groups []string) error {
 	}
 	first := primary(in.NetworkInterfaces)
 	if first == nil || first.NetworkInterfaceId != nil {
-		return &RequestError{Field: "NetworkInterfaces", Why: "attach an interface that exists and has its security groups; leave out --security-group-id"}
+		return &RequestError{Field: "NetworkInterfaces", Why: "attach an interface that exists and has its security groups", Option: "SecurityGroups"}
 	}
 	first.Groups = groups
 	return nil
@@ -97,7 +97,7 @@ func intoInterfaces(in *awsec2.RunInstancesInput, data *types.ResponseLaunchTemp
 		case count > 1:
 			return &RequestError{Field: field, Why: fmt.Sprintf("names an interface that exists, which cannot be attached to %d instances; launch one", count)}
 		case first && len(subnets) > 0:
-			return &RequestError{Field: field, Why: "names an interface that exists and has its subnet; leave out --subnet-id"}
+			return &RequestError{Field: field, Why: "names an interface that exists and has its subnet", Option: "Subnets"}
 		}
 	}
 	return nil

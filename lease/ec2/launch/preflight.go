@@ -107,22 +107,21 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 	if !o.Unattended && (!sweep.Names(location) || !sweep.Fresh(now)) {
 		return lease.Checkpoint{}, &UnattendedError{Location: location, Last: sweep.Time, Named: sweep.Names(location), Swept: sweep.Locations}
 	}
-	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
 	switch {
 	case registry.Mode == lease.ModePaused:
-		warn("the registry is paused: no janitor ends anything until `janitor resume`")
+		l.warn(o.Token, WarnPaused, "the registry is paused: no janitor ends anything")
 	case registry.Mode != lease.ModeArmed:
-		warn(fmt.Sprintf("the registry's mode is %q: no janitor ends anything until `janitor arm`", registry.Mode))
+		l.warn(o.Token, WarnMode, fmt.Sprintf("the registry's mode is %q: no janitor ends anything", registry.Mode))
 	}
 	if !dated {
-		warn("this EC2 endpoint tells no time, so the clock of this machine was not checked")
+		l.warn(o.Token, "", "this EC2 endpoint tells no time, so the clock of this machine was not checked")
 	}
 	return sweep, nil
 }
 
 // warnOfOverrides says what a launch sets otherwise than the request does.
 func (l *Launcher) warnOfOverrides(o order, created []types.ResourceType) {
-	warn := func(text string) { l.tell(EventWarning, lease.Launch{Token: o.Token}, text) }
+	warn := func(text string) { l.warn(o.Token, "", text) }
 	for _, kind := range o.tagged {
 		if slices.Contains(taggable(), kind) && !slices.Contains(created, kind) {
 			warn(fmt.Sprintf("TagSpecifications for %s in the request are left out: this request creates none, and EC2 would refuse them", kind))
@@ -135,7 +134,7 @@ func (l *Launcher) warnOfOverrides(o order, created []types.ResourceType) {
 		warn("the user-data is base64 already and is not encoded a second time; to send it as it stands, encode it once more")
 	}
 	if o.rehearsal {
-		warn("DryRun in the request is ignored, for every new skeleton has it; to launch nothing, say --dry-run")
+		l.warn(o.Token, WarnDryRun, "DryRun in the request is ignored, for every new skeleton has it")
 	}
 	if o.in.InstanceInitiatedShutdownBehavior == types.ShutdownBehaviorStop {
 		warn("InstanceInitiatedShutdownBehavior is set to terminate, not stop as the request says")

@@ -26,10 +26,9 @@ func (e *UnattendedError) Error() string {
 	case len(e.Swept) == 0:
 		s += ": the sweep of " + date(e.Last) + " does not name it"
 	default:
-		s += fmt.Sprintf(": the sweep of %s names only %s; correct the region", date(e.Last), locations(e.Swept))
-		return s + ", start `janitor run` for this one, or say --unattended"
+		s += fmt.Sprintf(": the sweep of %s names only %s", date(e.Last), locations(e.Swept))
 	}
-	return s + "; start `janitor run` for this region, or say --unattended"
+	return s
 }
 
 func locations(all []lease.Location) string {
@@ -47,8 +46,7 @@ type StaleTokenError struct {
 }
 
 func (e *StaleTokenError) Error() string {
-	return fmt.Sprintf("token %s was generated at %s, and records so old are gone; leave --id out for a new launch",
-		e.Token, date(e.Generated))
+	return fmt.Sprintf("token %s was generated at %s, and records so old are gone", e.Token, date(e.Generated))
 }
 
 // LocationError refuses to go on with a launch from another account or region than its own.
@@ -100,10 +98,9 @@ type UnknownOutcomeError struct {
 func (e *UnknownOutcomeError) Error() string {
 	var over *lease.WindowError
 	if errors.As(e.Err, &over) {
-		return fmt.Sprintf("the outcome of launch %s is not known, and its window is over since %s: the janitor settles it; "+
-			"`lease show %s` tells how", e.Token, date(over.Since), e.Token)
+		return fmt.Sprintf("the outcome of launch %s is not known, and its window is over since %s: the janitor settles it", e.Token, date(over.Since))
 	}
-	return fmt.Sprintf("the outcome of launch %s is not known (%v); run again with --id %s", e.Token, e.Err, e.Token)
+	return fmt.Sprintf("the outcome of launch %s is not known (%v)", e.Token, e.Err)
 }
 
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
@@ -115,7 +112,7 @@ type UnfinishedError struct {
 }
 
 func (e *UnfinishedError) Error() string {
-	return fmt.Sprintf("launch %s is not finished (%v); run again with --id %s", e.Token, e.Err, e.Token)
+	return fmt.Sprintf("launch %s is not finished (%v)", e.Token, e.Err)
 }
 
 func (e *UnfinishedError) Unwrap() error { return e.Err }

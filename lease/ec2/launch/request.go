@@ -176,7 +176,7 @@ func allowed(in *awsec2.RunInstancesInput) error {
 	template := in.LaunchTemplate != nil
 	switch {
 	case aws.ToString(in.ClientToken) != "":
-		return &RequestError{Field: "ClientToken", Why: "must be left out; choose a launch token with --id"}
+		return &RequestError{Field: "ClientToken", Why: "must be left out", Option: "Token"}
 	case aws.ToBool(in.DisableApiTermination):
 		return &RequestError{Field: "DisableApiTermination", Why: "must not be true: " + protected}
 	case aws.ToBool(in.DisableApiStop):
@@ -187,9 +187,9 @@ func allowed(in *awsec2.RunInstancesInput) error {
 		return &RequestError{Field: "InstanceMarketOptions.SpotOptions.SpotInstanceType", Why: "must be one-time: " +
 			"a persistent spot request starts another instance when a lease ends one"}
 	case aws.ToString(in.ImageId) == "" && !template:
-		return &RequestError{Why: "names no image; give --image-id, or ImageId or LaunchTemplate in the request"}
+		return &RequestError{Why: "names no image", Option: "ImageID"}
 	case in.InstanceType == "" && !template:
-		return &RequestError{Why: "names no instance type; give --instance-type, or InstanceType or LaunchTemplate in the request"}
+		return &RequestError{Why: "names no instance type", Option: "InstanceTypes"}
 	}
 	return nil
 }

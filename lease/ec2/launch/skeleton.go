@@ -17,8 +17,9 @@ import (
 
 // RequestError refuses a request before anything was stored or sent.
 type RequestError struct {
-	Field string // as in the request: "NetworkInterfaces[0].SubnetId"; empty for the request as a whole
-	Why   string // what is wrong and what to do
+	Field  string // as in the request: "NetworkInterfaces[0].SubnetId"; empty for the request as a whole
+	Why    string // what is wrong and, unless that is for Option to say, what to do
+	Option string // the field of [Request] to give, or to leave out: "ImageID"; empty if none is concerned
 }
 
 func (e *RequestError) Error() string {
@@ -40,7 +41,7 @@ func readSkeleton(data []byte) (*awsec2.RunInstancesInput, error) {
 		return in, nil
 	}
 	if !utf8.Valid(data) {
-		return nil, &RequestError{Why: "is not UTF-8; give user-data that is no text with --user-data"}
+		return nil, &RequestError{Why: "is not UTF-8", Option: "UserData"}
 	}
 	var filled any
 	decoder := json.NewDecoder(bytes.NewReader(data))

@@ -166,6 +166,19 @@ func (c Config) etcd() (*embed.Config, error) {
 	return config, nil
 }
 
+// OpenError refuses to listen beyond loopback without what keeps strangers out.
+type OpenError struct {
+	Listen    string // host:port
+	Certified bool   // there is a server certificate, and it is the client authority that is missing
+}
+
+func (e *OpenError) Error() string {
+	if e.Certified {
+		return fmt.Sprintf("will not listen on %s, beyond loopback, without a client authority: whoever connects could change every lease", e.Listen)
+	}
+	return fmt.Sprintf("will not listen on %s, beyond loopback, without a server certificate and its key", e.Listen)
+}
+
 // tcp is the address to listen on beside the socket, if any.
 func (c Config) tcp() (*url.URL, error) {
 	if (c.CertFile == "") != (c.KeyFile == "") {
@@ -183,10 +196,10 @@ func (c Config) tcp() (*url.URL, error) {
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		if c.CertFile == "" {
-			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a server certificate and its key (--embedded-etcd-cert, --embedded-etcd-key)", c.Listen)
+			return nil, &OpenError{Listen: c.Listen}
 		}
 		if c.ClientCAFile == "" {
-			return nil, fmt.Errorf("will not listen on %s, beyond loopback, without a client authority (--embedded-etcd-client-ca): whoever connects could change every lease", c.Listen)
+			return nil, &OpenError{Listen: c.Listen, Certified: true}
 		}
 	}
 	scheme := "http"

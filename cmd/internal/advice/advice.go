@@ -1,0 +1,71 @@
+// Package advice tells what to do at a command line about the errors of EC2. It is no part of package cli, which the sidecar
+// has, too: that is to stay small, and knows no EC2.
+package advice
+
+import (
+	"errors"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/ec2"
+	"lapse/lease/ec2/launch"
+)
+
+// EC2 does for errors of EC2 what [cli.Advise] does for all others.
+func EC2(err error) error { return cli.WithAdvice(text(err), err) }
+
+func text(err error) string {
+	if errors.Is(err, ec2.ErrNoImage) {
+		return ": give one with --image-id"
+	}
+	return cli.FirstOf(err,
+		cli.On(func(e *launch.UnknownOutcomeError) string { // first, for it and the next wrap others
+			if over := (*lease.WindowError)(nil); errors.As(e.Err, &over) {
+				return cli.Advice(over)
+			}
+			return text(e.Err) + "; run again with --id " + e.Token
+		}),
+		cli.On(func(e *launch.UnfinishedError) string { return text(e.Err) + "; run again with --id " + e.Token }),
+		cli.On(func(e *launch.UnattendedError) string {
+			if !e.Last.IsZero() && !e.Named && len(e.Swept) > 0 {
+				return "; correct the region, start `janitor run` for this one, or say --unattended"
+			}
+			return "; start `janitor run` for this region, or say --unattended"
+		}),
+		cli.On(func(*launch.StaleTokenError) string { return "; leave --id out for a new launch" }),
+		cli.On(func(e *launch.RequestError) string { return options()[e.Option] }),
+		cli.On(func(e *ec2.SettingsError) string {
+			if e.What == "account" {
+				return "; correct --account, or leave it out"
+			}
+			return ""
+		}),
+		cli.On(func(e *ec2.ProofError) string {
+			if e.NoSTS {
+				return "; if this endpoint has no STS, give --account"
+			}
+			return ""
+		}),
+		func(err error) (string, bool) { return cli.Advice(err), true },
+	)
+}
+
+// options say what to do with the flag that gives a field of [launch.Request].
+func options() map[string]string {
+	return map[string]string{ //nolint:gosec // a launch token is no secret
+		"Token":          "; choose a launch token with --id",
+		"ImageID":        "; give --image-id, or ImageId or LaunchTemplate in the request",
+		"InstanceTypes":  "; give --instance-type, or InstanceType or LaunchTemplate in the request",
+		"SecurityGroups": "; leave out --security-group-id",
+		"Subnets":        "; leave out --subnet-id",
+		"UserData":       "; give user-data that is no text with --user-data",
+	}
+}
+
+// Warning is how the sentence of a launch's warning ends.
+func Warning(about launch.Warning) string {
+	return map[launch.Warning]string{
+		launch.WarnPaused: " until `janitor resume`", launch.WarnMode: " until `janitor arm`",
+		launch.WarnDryRun: "; to launch nothing, say --dry-run",
+	}[about]
+}

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/etcd"
+	"lapse/sidecar"
+)
+
+// advised is an error, and what to do about it at a command line.
+type advised struct {
+	err    error
+	advice string
+}
+
+func (e *advised) Error() string { return e.err.Error() + e.advice }
+
+func (e *advised) Unwrap() error { return e.err }
+
+// Advise adds to an error what to do about it at a command line. What is below the commands knows no flag: its errors say
+// what is wrong, and carry the facts from which this tells. [Run] advises whatever a command returns; advise what you print
+// otherwise, and what you wrap where the sentence goes on.
+func Advise(err error) error { return WithAdvice(Advice(err), err) }
+
+// WithAdvice is Advise with the end of the sentence given. An error is advised once.
+func WithAdvice(advice string, err error) error {
+	if err == nil || advice == "" || is[*advised](err) {
+		return err
+	}
+	return &advised{err, advice}
+}
+
+// Advice is how the sentence of an error ends where there is a command line, sign and all; empty if it says all by itself.
+func Advice(err error) string {
+	return FirstOf(err,
+		On(func(e *lease.StateError) string {
+			switch e.State {
+			case lease.StateAdopting, lease.StateRevoked, lease.StateEnded: // of which it says all
+				return ""
+			case lease.StateActive, lease.StateUnmanaged:
+			}
+			return fmt.Sprintf("; `lease why %s` explains", e.ID)
+		}),
+		On(adviseMissing),
+		On(func(*lease.ConflictError) string { return "; run this again" }),
+		On(func(*lease.DeposedError) string { return "; see `janitor status`" }),
+		On(func(e *lease.ClampedError) string {
+			if e.Over {
+				return fmt.Sprintf("; move that with `lease extend %s --max-term 14d`, or launch another", e.ID)
+			}
+			return "; ask for less, or drop --strict to be granted that"
+		}),
+		On(func(*lease.MaxTermError) string { return "; say --until and --allow-shorten to move that, too" }),
+		On(func(*lease.ShortenError) string { return "; say --allow-shorten if that is meant" }),
+		On(func(e *lease.NumberError) string {
+			return fmt.Sprintf("; end it with `lease revoke %s`, or keep it with `lease unmanage %s`", e.ID, e.ID)
+		}),
+		On(func(e *lease.LaunchStateError) string {
+			return fmt.Sprintf("; `lease show %s` lists what it made", e.Token)
+		}),
+		On(func(e *lease.WindowError) string { return fmt.Sprintf("; `lease show %s` tells how", e.Token) }),
+		On(func(e *lease.SchemaError) string {
+			if e.Schema < lease.Schema {
+				return ", or create a registry in another namespace with `lease init`"
+			}
+			return ""
+		}),
+		On(adviseUnrecoverable),
+		On(adviseUnreached),
+		On(func(e *sidecar.OutcomeUnknownError) string {
+			again := e.Verb
+			if !e.Until.IsZero() {
+				again += " --until " + e.Until.UTC().Format(time.RFC3339Nano)
+			}
+			return fmt.Sprintf("; repeat `sidecar %s`", again)
+		}),
+		On(func(*sidecar.NotRunningError) string {
+			return ": start it with `systemctl start lapse-sidecar` or `sidecar run`"
+		}),
+	)
+}
+
+// On is the advice about errors of one type.
+func On[E error](advise func(E) string) func(error) (string, bool) {
+	return func(err error) (string, bool) {
+		e, ok := errors.AsType[E](err)
+		if !ok {
+			return "", false
+		}
+		return advise(e), true
+	}
+}
+
+// FirstOf is what the first has to say that knows the error.
+func FirstOf(err error, all ...func(error) (string, bool)) string {
+	for _, about := range all {
+		if advice, known := about(err); known {
+			return advice
+		}
+	}
+	return ""
+}
+
+func adviseMissing(e *lease.NotFoundError) string {
+	switch e.Kind {
+	case "registry":
+		return ": create it with `lease init`, or if it was there and is lost, see `lease recover --help`"
+	case "checkpoint":
+		return ": start `janitor run`"
+	case "plan":
+		return ": start `janitor run`, and wait for its first sweep"
+	case "heartbeat":
+		return ": start `sidecar run` on it"
+	}
+	return ": look for its id with `lease list`"
+}
+
+func adviseUnrecoverable(e *lease.UnrecoverableError) string {
+	switch e.Obstacle {
+	case lease.ObstacleUnmanaged:
+		return "; `lease adopt` takes it back"
+	case lease.ObstacleUntagged:
+		return "; `lease adopt` manages it"
+	case lease.ObstacleExempt:
+		return "; `lease adopt` manages it all the same"
+	case lease.ObstacleCopied, lease.ObstacleDoubt:
+		return "; `lease adopt` gives it a lease"
+	case lease.ObstacleOpen:
+		return fmt.Sprintf(": `lease launch --id %s` goes on with it", e.Token)
+	case lease.ObstacleOrphan:
+		return ", unless `janitor status` says that it is held; `lease adopt` if it is to live"
+	case lease.ObstacleForeign, lease.ObstacleLeased, lease.ObstacleUnread, lease.ObstacleOver:
+	}
+	return ""
+}
+
+func adviseUnreached(e *etcd.UnreachableError) string {
+	switch {
+	case errors.Is(e.Err, fs.ErrPermission): // of which it says all
+		return ""
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return ": start `janitor run --embedded-etcd`, or give --etcd-endpoints"
+	case errors.Is(e.Err, syscall.ECONNREFUSED):
+		return ": start it, or correct --etcd-endpoints"
+	}
+	return ": check --etcd-endpoints, that etcd runs, and the certificates"
+}
