@@ -1,9 +1,9 @@
 // Command janitor ends instances whose leases have lapsed, and what failed launches left behind.
 //
-//   - main.go: the commands; run.go: sweeps on a schedule; sweep.go: one pass.
-//   - mode.go: what janitors may do; arm.go, rehearse.go: what is shown before; release_brake.go: the brakes that a person releases.
-//   - plan.go: what janitors would do; dryrun.go: as far as this command can tell. status.go: what the registry holds.
-//   - watched.go: metrics, health and the audit log. locations.go, policy.go: where, and by which figures. demo.go.
+//   - main.go: the commands, one in each cmd_*.go (arm in cmd_arm_registry.go, since Go builds *_arm.go for ARM alone).
+//   - mode.go: what arm, observe, pause and resume share; rehearse.go: what arm shows before.
+//   - plan.go: what janitors would do; dryrun.go: as far as this command can tell.
+//   - watched.go: metrics, health and the audit log. locations.go, policy.go: where, and by which figures.
 package main
 
 import (
@@ -31,7 +31,7 @@ func app() *ucli.App {
 			"   janitor arm",
 		Commands: []*ucli.Command{
 			runCommand(), sweepCommand(), statusCommand(),
-			modeCommand("arm"), modeCommand("observe"), modeCommand("pause"), modeCommand("resume"), releaseBrakeCommand(),
+			armCommand(), observeCommand(), pauseCommand(), resumeCommand(), releaseBrakeCommand(),
 			demoCommand(),
 		},
 	}

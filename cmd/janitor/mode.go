@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -11,28 +12,16 @@ import (
 	"lapse/lease/etcd"
 )
 
-// modeCommand sets what janitors may do.
-func modeCommand(name string) *ucli.Command {
-	usage := map[string]string{
-		"arm":     "let janitors end what has lapsed; prints what that would be, and asks",
-		"observe": "let janitors report only",
-		"pause":   "stop all acting at once, whoever leads",
-		"resume":  "end a pause: go back to what was before it",
-	}
-	description := "Writes of janitors compare the registry, so this takes effect on the very next one."
-	flags := append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
-		cli.ReasonFlag("whoever finds it so, and for the audit log"))
-	if name == "arm" {
-		flags = append(flags, cli.AccountFlag(), cli.YesFlag(), allFlag())
-		description += "\nThe plan is that of the janitor that sweeps: it is published while the registry observes or is paused. Without a\n" +
-			"fresh one, or where the janitor cannot list a location, nothing is armed. Nor does --yes arm a registry that somebody has paused:\n" +
-			"`janitor resume` ends a pause, or the answer on a terminal. Exit code 4: refused."
-	}
-	if name == "pause" {
-		description += "\n\n   janitor pause --reason \"incident 4711: wrong AMI, do not end the evidence\""
-	}
+// modeCommand sets what janitors may do, to what to says. show, unless it is nil, shows a person what that means, asks, and
+// returns the registry as it was then; zero if it was shown to nobody.
+func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By) lease.Registry,
+	show func(*ucli.Context, *etcd.Store, *slog.Logger) (lease.Registry, error),
+) *ucli.Command {
 	return &ucli.Command{
-		Name: name, Usage: usage[name], Flags: flags, Description: description,
+		Name: name, Usage: usage,
+		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
+			cli.ReasonFlag("whoever finds it so, and for the audit log")),
+		Description: "Writes of janitors compare the registry, so this takes effect on the very next one.",
 		Action: func(c *ucli.Context) error {
 			log, err := cli.Logger(c)
 			if err != nil {
@@ -44,34 +33,25 @@ func modeCommand(name string) *ucli.Command {
 			}
 			defer closeStore()
 			shown := lease.Registry{}
-			if name == "arm" {
-				if shown, err = previewArm(c, store, log); err != nil {
+			if show != nil {
+				if shown, err = show(c, store, log); err != nil {
 					return err
 				}
 			}
-			return setMode(c, store, name, shown)
+			return setMode(c, store, to, shown)
 		},
 	}
 }
 
 // setMode sets the mode, unless the registry has changed since a person was shown it. A zero shown was shown to nobody.
-func setMode(c *ucli.Context, store *etcd.Store, name string, shown lease.Registry) error {
+func setMode(c *ucli.Context, store *etcd.Store, to func(lease.Registry, time.Time, lease.By) lease.Registry, shown lease.Registry) error {
 	before, after, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
 		if shown.UUID != "" {
 			if err := overtaken(shown, r); err != nil {
 				return r, err
 			}
 		}
-		switch now, by := time.Now(), (lease.By{Actor: cli.Actor(), Reason: c.String("reason")}); name {
-		case "arm":
-			return r.To(now, lease.ModeArmed, by), nil
-		case "observe":
-			return r.To(now, lease.ModeObserve, by), nil
-		case "pause":
-			return r.To(now, lease.ModePaused, by), nil
-		default:
-			return r.Resume(now, by), nil
-		}
+		return to(r, time.Now(), lease.By{Actor: cli.Actor(), Reason: c.String("reason")}), nil
 	})
 	if err != nil {
 		return err
@@ -103,4 +83,9 @@ type change struct {
 
 	BeforeBy     string `json:"before_by,omitzero"` // who had set the mode before, and why
 	BeforeReason string `json:"before_reason,omitzero"`
+}
+
+// toMode sets a mode, whichever it was.
+func toMode(mode lease.Mode) func(lease.Registry, time.Time, lease.By) lease.Registry {
+	return func(r lease.Registry, now time.Time, by lease.By) lease.Registry { return r.To(now, mode, by) }
 }

@@ -1,13 +1,12 @@
 // Command lease launches instances that have leases, and shows, moves and ends those leases.
 //
-//   - main.go: the commands; init.go: the first of them.
-//   - launch.go, request.go, terms.go, progress.go, wait.go: launch.
-//   - list.go, filter.go, untracked.go: list. show.go, history.go: one of them, or all of a launch.
-//   - why.go, explain.go, unleased.go, mark.go: why, in words. watch.go, watched.go: what changes, as it happens.
-//   - extend.go, release.go, unmark.go: what changes a lease. adopt.go, adoptable.go, recover.go, recovered.go,
-//     unmanage.go: what makes and forgets one.
-//   - doctor.go, doctor_registry.go, doctor_aws.go, doctor_here.go: what is amiss, and what mends it.
-//   - target.go: which leases are meant, and what becomes of each. cloud.go: EC2, where it is needed. print.go, words.go.
+//   - main.go: the commands, one in each cmd_*.go; what follows is what they stand on.
+//   - request.go, terms.go, progress.go, wait.go: for launch. filter.go, untracked.go, overdue.go: for list.
+//   - explain.go, unleased.go, mark.go, keys.go: for why, in words. watched.go, moved.go: for watch.
+//   - adoptable.go, tagger.go, replaced.go: for adopt and unmanage; recovered.go: for recover.
+//   - doctor_registry.go, doctor_aws.go, doctor_here.go: for doctor.
+//   - target.go: which leases are meant, and what becomes of each; asked.go: what a person was shown. cloud.go: EC2, where it
+//     is needed. print.go, words.go.
 package main
 
 import (
@@ -41,7 +40,7 @@ func app() *ucli.App {
 			"6 partly done; 7 outcome unknown, or stopped while it waited: run it again as it says.",
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
-			releaseCommand("release"), releaseCommand("revoke"), unmarkCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
+			releaseCommand(), revokeCommand(), unmarkCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
 			doctorCommand(),
 		},
 	}

@@ -1,7 +1,7 @@
 // Command sidecar keeps the lease of the instance that it runs on, and lets local programs see, extend and release it.
 //
-//   - main.go: the commands; run.go: the first of them, the sidecar itself.
-//   - local.go: status, extend and release, which ask it through its socket.
+//   - main.go: the commands, one in each cmd_*.go. cmd_run.go is the sidecar itself; the others ask it through its socket.
+//   - coded.go: what an answer of it means for a command.
 package main
 
 import (

@@ -14,15 +14,15 @@ import (
 	"lapse/lease/etcd"
 )
 
-// releaseCommand takes leases away for good: `release` for their holder, `revoke` for an operator. They differ in the
-// cause on record.
-func releaseCommand(name string) *ucli.Command {
-	usage := map[string]string{
-		"release": "give leases back, as their holder; it ends their instances",
-		"revoke":  "take leases away, as an operator; it ends their instances",
-	}
+func releaseCommand() *ucli.Command {
+	return endCommand("release", "give leases back, as their holder; it ends their instances")
+}
+
+// endCommand takes leases away for good: `release` for their holder, `revoke` for an operator. They differ in the cause on
+// record.
+func endCommand(name, usage string) *ucli.Command {
 	return &ucli.Command{
-		Name: name, Usage: usage[name], ArgsUsage: "ID…",
+		Name: name, Usage: usage, ArgsUsage: "ID…",
 		Description: "With `lease release` the holder gives a lease back, with `lease revoke` an operator takes it away. Both end the\n" +
 			"instance, and there is no way back; the cause on record differs.\n\n" +
 			"`lease revoke` also ends what is revoked already and kept by the date on its tag, which is newer than the record.\n\n" +

@@ -24,6 +24,15 @@ const (
 	planEvery = 200 * time.Millisecond
 )
 
+func armCommand() *ucli.Command {
+	command := modeCommand("arm", "let janitors end what has lapsed; prints what that would be, and asks", toMode(lease.ModeArmed), previewArm)
+	command.Flags = append(command.Flags, cli.AccountFlag(), cli.YesFlag(), allFlag())
+	command.Description += "\nThe plan is that of the janitor that sweeps: it is published while the registry observes or is paused. Without a\n" +
+		"fresh one, or where the janitor cannot list a location, nothing is armed. Nor does --yes arm a registry that somebody has paused:\n" +
+		"`janitor resume` ends a pause, or the answer on a terminal. Exit code 4: refused."
+	return command
+}
+
 // previewArm shows the plan that the leader has published, and asks. It returns the registry by which that was decided; zero
 // if it is armed already.
 func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Registry, error) {

@@ -1,0 +1,13 @@
+package main
+
+import (
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/lease"
+)
+
+func pauseCommand() *ucli.Command {
+	command := modeCommand("pause", "stop all acting at once, whoever leads", toMode(lease.ModePaused), nil)
+	command.Description += "\n\n   janitor pause --reason \"incident 4711: wrong AMI, do not end the evidence\""
+	return command
+}

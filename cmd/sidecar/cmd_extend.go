@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/sidecar"
+)
+
+func extendCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "extend", Usage: "move the date on which this instance's lease ends",
+		Description: "Give one of --for (from now), --by (added) and --until (a date). It never shortens, and grants no more than\n" +
+			"the lease's latest date.\n\n" +
+			"   sidecar extend --for 4h\n" +
+			"   sidecar extend --until 2030-01-02T15:00:00Z --reason \"backfill still runs\"",
+		Flags: []ucli.Flag{
+			socketFlag(), cli.OutputFlag(),
+			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
+			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
+			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
+			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
+			cli.ReasonFlag("the lease's history"),
+		},
+		Action: extend,
+	}
+}
+
+func extend(c *ucli.Context) error {
+	request, err := extendRequest(c)
+	if err != nil {
+		return err
+	}
+	extended, err := sidecar.NewClient(c.String("socket")).Extend(c.Context, request)
+	if err != nil {
+		return coded(err)
+	}
+	partly := error(nil)
+	if extended.Clamped {
+		way := "an operator extends it further, with `lease extend`"
+		if extended.Granted.Equal(extended.Lease.MaxExpiresAt) {
+			way = "that is its latest date, which an operator moves with `lease extend --max-term`"
+		}
+		cli.Say(c, "granted less than asked for: from here, to %s at most; %s", extended.Granted.UTC().Format(time.RFC3339), way)
+		partly = &cli.SilentError{Code: cli.ExitPartly}
+	}
+	now := time.Now()
+	cli.SayClock(c, lease.Reckoning{Now: now, Behind: time.Duration(extended.ClockBehind), Late: time.Duration(extended.SweepLate)})
+	if cli.WantsJSON(c) {
+		return errors.Join(cli.JSON(c, extended), partly)
+	}
+	now = now.Add(time.Duration(extended.ClockBehind))
+	words := fmt.Sprintf("%s %s → %s", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
+	if extended.Granted.Equal(extended.Before) {
+		words = fmt.Sprintf("%s holds until %s already", extended.Lease.InstanceID, cli.When(extended.Granted, now))
+	}
+	return errors.Join(cli.Prose(c.App.Writer, words), partly)
+}
+
+func extendRequest(c *ucli.Context) (sidecar.ExtendRequest, error) {
+	request := sidecar.ExtendRequest{Strict: c.Bool("strict"), Reason: c.String("reason")}
+	given := 0
+	for name, field := range map[string]*lease.Duration{"for": &request.For, "by": &request.By} {
+		if text := c.String(name); text != "" {
+			d, err := cli.Duration(name, text)
+			if err != nil {
+				return request, err
+			}
+			if d <= 0 {
+				return request, cli.Usage("--%s %s must be above zero", name, text)
+			}
+			*field = lease.Duration(d)
+			given++
+		}
+	}
+	if c.String("until") != "" {
+		date, err := cli.DateFlag(c, "until")
+		if err != nil {
+			return request, err
+		}
+		request.Until = date
+		given++
+	}
+	if given != 1 {
+		return request, cli.Usage("give exactly one of --for, --by and --until")
+	}
+	return request, nil
+}

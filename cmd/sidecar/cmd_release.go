@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/sidecar"
+)
+
+func releaseCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "release", Usage: "give the lease back, which ends this instance; for root",
+		Flags: []ucli.Flag{
+			socketFlag(), cli.OutputFlag(), cli.YesFlag(),
+			cli.ReasonFlag("the lease's history"),
+		},
+		Action: release,
+	}
+}
+
+func release(c *ucli.Context) error {
+	client := sidecar.NewClient(c.String("socket"))
+	if !c.Bool("yes") { // whoever is asked is told which instance that is
+		s, err := client.Status(c.Context)
+		if err != nil {
+			return coded(err)
+		}
+		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which ends it", s.InstanceID), func() error {
+			now, err := client.Status(c.Context)
+			if err != nil {
+				return coded(err)
+			}
+			switch {
+			case now.InstanceID != s.InstanceID:
+				return cli.Overtaken("this instance was %s and is %s", s.InstanceID, now.InstanceID)
+			case s.Lease != nil && now.Lease != nil && !now.Lease.ExpiresAt.Equal(s.Lease.ExpiresAt):
+				return cli.Overtaken("%s was extended or shortened by somebody else", s.InstanceID)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	released, err := client.Release(c.Context, c.String("reason"))
+	if err != nil {
+		return coded(err)
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, released)
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s released; the janitor ends it at its next look\n", released.InstanceID)
+	return err
+}

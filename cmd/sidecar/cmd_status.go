@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/sidecar"
+)
+
+func statusCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "status", Usage: "say what the sidecar knows of this instance's lease",
+		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though it is tried; 3: no sidecar runs; 4: this user\n" +
+			"may not connect to the socket.",
+		Flags: []ucli.Flag{socketFlag(), cli.OutputFlag()},
+		Action: func(c *ucli.Context) error {
+			s, err := sidecar.NewClient(c.String("socket")).Status(c.Context)
+			if err != nil {
+				return coded(err)
+			}
+			if err := printStatus(c, s); err != nil {
+				return err
+			}
+			if failing(s) {
+				return &cli.SilentError{Code: cli.ExitFailed}
+			}
+			return nil
+		},
+	}
+}
+
+// failing reports whether the registry was tried and did not acknowledge the heartbeat.
+func failing(s sidecar.Status) bool { return s.FailingFor > 0 || s.Failure != "" }
+
+func printStatus(c *ucli.Context, s sidecar.Status) error {
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, s)
+	}
+	return cli.Table(c.App.Writer, statusRows(s, time.Now()))
+}
+
+func statusRows(s sidecar.Status, now time.Time) [][]string {
+	rows := [][]string{
+		{"instance", s.InstanceID},
+		{"sidecar", fmt.Sprintf("%s since %s", s.Phase, cli.When(s.Since, now))},
+		{"timeout", s.HeartbeatTimeout.String()},
+		{"heartbeat", heartbeat(s, now)},
+	}
+	if s.Failure != "" {
+		rows = append(rows, []string{"failure", s.Failure})
+	}
+	if s.ClockBehind > 0 {
+		rows = append(rows, []string{"clock", cli.ClockBehind(time.Duration(s.ClockBehind))})
+	}
+	now = now.Add(time.Duration(s.ClockBehind)) // what follows is not dated by this machine
+	if l := s.Lease; l != nil {
+		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
+			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.MaxExpiresAt, now)})
+		if l.Mark != nil {
+			rows = append(rows, []string{"marked", fmt.Sprintf("%s, ends %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
+		}
+	} else {
+		rows = append(rows, []string{"lease", "none bound yet"})
+	}
+	return rows
+}
+
+// heartbeat tells of the last renewal that the registry acknowledged.
+func heartbeat(s sidecar.Status, now time.Time) string {
+	switch {
+	case s.RenewedAt.IsZero() && failing(s):
+		return "never acknowledged"
+	case s.RenewedAt.IsZero():
+		return "not renewed yet"
+	case failing(s):
+		return "last renewed " + cli.Away(s.RenewedAt.Sub(now)) + ", not acknowledged since"
+	}
+	return "last renewed " + cli.Away(s.RenewedAt.Sub(now))
+}
