@@ -22,11 +22,7 @@ func TestAStderrThatTakesNothingStopsNoSweep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir, err := os.MkdirTemp("", "l") //nolint:usetesting // t.TempDir is too long for a socket
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			dir := script.ShortDir(t)
 			sim := ec2sim.New(ec2sim.Config{Now: time.Now})
 			t.Cleanup(sim.Close)
 			endpoint := httptest.NewServer(sim)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
@@ -100,11 +100,7 @@ type held struct {
 
 func newHeld(t *testing.T) held {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // a socket's path has 107 bytes at most
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := script.ShortDir(t)
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, NoSync: true})
 	if err != nil {
 		t.Fatal(err)

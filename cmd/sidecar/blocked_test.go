@@ -36,11 +36,7 @@ type process struct {
 // newProcess starts nothing yet but the servers.
 func newProcess(t *testing.T) *process {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := script.ShortDir(t)
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, NoSync: true})
 	if err != nil {
 		t.Fatal(err)

@@ -5,18 +5,16 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"lapse/cmd/internal/script"
 	"lapse/sidecar"
 )
 
 const (
-	nobody    = 65534
 	floodIdle = 64 // connections that a flood opens and says nothing on
 	floodFor  = 2 * time.Second
 	grownMax  = 32 << 10         // KiB of resident memory that a flood may cost, the race detector's included
@@ -53,20 +51,14 @@ func flood() {
 
 func TestAFloodLocksRootOutOfNothing(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("only root can connect as somebody else")
-	}
 	p := newProcess(t)
+	attack := script.Nobody(t, "flood", p.socket(), floodFor.String())
 	if err := os.Chmod(p.dir, 0o755); err != nil { // for nobody to reach the socket
 		t.Fatal(err)
 	}
 	p.start()
 	p.heartbeats("alone")
 	client, before := sidecar.NewClient(p.socket()), p.memory()
-	attack := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{"flood", p.socket(), floodFor.String()}, Env: os.Environ(), // where it lies is root's alone
-		SysProcAttr: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}},
-	}
 	done := make(chan error, 1)
 	go func() {
 		said, err := attack.Output()

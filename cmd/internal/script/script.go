@@ -1,5 +1,5 @@
 // Package script is what the scripts in the testdata of the three commands share: the servers that one script has to
-// itself, and the exit codes of programs.
+// itself, the exit codes of programs, and programs that somebody else calls.
 package script
 
 import (
