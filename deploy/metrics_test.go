@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"lapse/janitor"
+	"lapse/janitor/audit"
 	"lapse/janitor/metrics"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -24,8 +24,8 @@ func scraped(t *testing.T) string {
 	e.Checkpoint(lease.Checkpoint{Sequence: 1, Time: time.Now(), NextSweep: time.Now().Add(time.Minute)})
 	e.Swept(time.Second, nil)
 	e.Called(location, "DescribeInstances", "OK", time.Second)
-	e.Happened(janitor.Event{
-		Kind: janitor.EventTerminating, Cause: lease.CauseExpired, Own: true, Time: time.Now(), Evidence: janitor.Evidence{Due: time.Now()},
+	e.Happened(audit.Event{
+		Kind: lease.ActionTerminate, Cause: lease.CauseExpired, Own: true, Time: time.Now(), Evidence: audit.Evidence{Due: time.Now()},
 	})
 	e.Counted(plan.Census{
 		Mode: lease.ModeArmed, Locations: map[lease.Location]plan.LocationCensus{location: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},

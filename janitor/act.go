@@ -12,6 +12,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 )
 
@@ -75,27 +76,27 @@ type armed struct {
 	wall       func() time.Time // our clock, as it is: for what is checked against EC2's just now
 	date       func() time.Time // what is written down is dated by: see [term.dates]
 	log        *slog.Logger
-	tell       func(Event)          // may be nil
-	record     func(Event) error    // may be nil
-	stands     func() []lease.Brake // those held until a person lifts them, as known just now; may be nil
+	tell       func(audit.Event)       // may be nil
+	record     func(audit.Event) error // may be nil
+	stands     func() []lease.Brake    // those held until a person lifts them, as known just now; may be nil
 }
 
 // told tells what this janitor has done.
-func (a armed) told(e Event) {
+func (a armed) told(e audit.Event) {
 	if a.tell != nil {
 		a.tell(a.signed(e))
 	}
 }
 
 // recorded tells what this janitor is about to do, and fails unless the audit log has it.
-func (a armed) recorded(e Event) error {
+func (a armed) recorded(e audit.Event) error {
 	if a.record == nil {
 		return nil
 	}
 	return a.record(a.signed(e))
 }
 
-func (a armed) signed(e Event) Event {
+func (a armed) signed(e audit.Event) audit.Event {
 	e.Time, e.Actor, e.Own = a.date(), a.by("").Actor, true
 	return e
 }
@@ -221,8 +222,8 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Rep
 		a.told(failedOf(v, err))
 		return Report{Failed: 1}
 	}
-	done := eventOf(v, kindOfAction(v.Action))
-	done.Revision, done.changes = written.revision, written.changes
+	done := eventOf(v, lease.Action(v.Action))
+	done.Revision, done.Changes = written.revision, written.changes
 	if v.Action == plan.ActMark {
 		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.date().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
 	}
@@ -241,6 +242,9 @@ func (a armed) note(ctx context.Context, reg lease.Registry, v plan.Verdict) Rep
 	log.Info("noted")
 	return Report{}
 }
+
+// wrote is a record as written: its revision and, of a lease, its change counter.
+type wrote struct{ revision, changes int64 }
 
 // write writes what a verdict asks for.
 func (a armed) write(ctx context.Context, reg lease.Registry, v plan.Verdict) (wrote, error) {

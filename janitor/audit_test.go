@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,8 +15,8 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
-	. "lapse/janitor/plan/plantest"
 )
 
 // lines are the events in an audit log, without what differs from run to run.
@@ -26,12 +24,15 @@ func lines(t *testing.T, log []byte) []string {
 	t.Helper()
 	var all []string
 	for line := range strings.Lines(string(log)) {
-		var e Event
+		var e audit.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		if e.Time.IsZero() {
 			t.Errorf("without a time: %s", line)
+		}
+		if e.Actor == "" {
+			t.Errorf("without an actor: %s", line)
 		}
 		var said []string
 		for _, word := range []string{
@@ -53,7 +54,7 @@ func audited(t *testing.T, ids []string, observe Observer, test func(r *rig)) []
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, ids...)
 		j := r.janitorOf(slog.New(slog.DiscardHandler))
-		j.Audit = AuditTo(&written).Write
+		j.Audit = audit.To(&written).Write
 		if observe != nil {
 			j.Observe = observe
 		}
@@ -94,28 +95,28 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 		after(time.Second)
 	})
 	want := []string{
-		`elected | janitor:janitor`,
-		`brake-engaged | janitor:janitor | heartbeats | 3 of 3 are silent or in doubt, more than 2`,
-		`brake-engaged | janitor:janitor | heartbeats | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
-		`shortened | i-1 | web | test`,
-		`unmarked | i-3 | web | cli:ada@laptop | still needed`,
-		`revoked | i-2 | web | cli:ada@laptop | release | done with it`,
-		`brake-released | janitor:janitor | heartbeats | 3 of 3 are silent or in doubt, more than 2`,
-		`brake-released | janitor:janitor | heartbeats | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
-		`authorising | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
-		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
-		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
+		`lead | janitor:janitor`,
+		`brake-engage | janitor:janitor | heartbeats | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-engage | janitor:janitor | heartbeats | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
+		`shorten | i-1 | web | test`,
+		`unmark | i-3 | web | cli:ada@laptop | still needed`,
+		`revoke | i-2 | web | cli:ada@laptop | release | done with it`,
+		`brake-disengage | janitor:janitor | heartbeats | 3 of 3 are silent or in doubt, more than 2`,
+		`brake-disengage | janitor:janitor | heartbeats | eu-west-1a | 3 of 3 are silent or in doubt, more than 2`,
+		`authorise | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
+		`retry | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
+		`refuse | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
 		`stuck | i-2 | web | janitor:janitor | release | EC2 refuses: OperationNotPermitted`,
-		`authorising | i-1 | web | janitor:janitor | expired | its term 2000-01-01T00:00:20Z has passed`,
-		`revoked | i-1 | web | janitor:janitor | expired | its term 2000-01-01T00:00:20Z has passed`,
-		`terminating | i-1 | web | janitor:janitor | expired | req-1 | its term 2000-01-01T00:00:20Z has passed`,
-		`ended | i-1 | web | janitor:janitor | expired | EC2 says terminated`,
-		`authorising | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
-		`authorised | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
-		`refused | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
-		`marked | i-3 | web | janitor:janitor | no-heartbeat | silent from the beginning, and so far nothing else of its zone renewed since`,
-		`paused | cli:ada@laptop | incident 4711`,
-		`left | janitor:janitor | asked to stop`,
+		`authorise | i-1 | web | janitor:janitor | expired | its term 2000-01-01T00:00:20Z has passed`,
+		`revoke | i-1 | web | janitor:janitor | expired | its term 2000-01-01T00:00:20Z has passed`,
+		`terminate | i-1 | web | janitor:janitor | expired | req-1 | its term 2000-01-01T00:00:20Z has passed`,
+		`end | i-1 | web | janitor:janitor | expired | EC2 says terminated`,
+		`authorise | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
+		`retry | i-2 | web | janitor:janitor | release | revoked (release), and EC2 says running`,
+		`refuse | i-2 | web | janitor:janitor | release | OperationNotPermitted | req-1 | refused`,
+		`mark | i-3 | web | janitor:janitor | no-heartbeat | silent from the beginning, and so far nothing else of its zone renewed since`,
+		`pause | cli:ada@laptop | incident 4711`,
+		`leave | janitor:janitor | asked to stop`,
 	}
 	// Notes and ends are made side by side; all else has an order.
 	slices.Sort(got[16:21])
@@ -134,13 +135,13 @@ func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
 	actor := r.actor()
-	note := func(e Event) {
+	note := func(e audit.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, e.InstanceID+" "+string(e.Kind))
 	}
 	actor.tell = note
-	actor.record = func(e Event) error {
+	actor.record = func(e audit.Event) error {
 		if full {
 			return errors.New("no space left on device")
 		}
@@ -164,7 +165,7 @@ func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
 	}
 	slices.Sort(told)
 	want := []string{
-		"i-1 authorising", "i-1 revoked", "i-1 terminating", "i-2 authorised", "i-2 authorising", "i-2 terminating",
+		"i-1 authorise", "i-1 revoke", "i-1 terminate", "i-2 authorise", "i-2 retry", "i-2 terminate",
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
@@ -174,83 +175,41 @@ func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
 func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
 	t.Parallel()
 	full := errors.New("disk full")
-	j := &Janitor{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(Event) error { return full }}}
+	j := &Janitor{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(audit.Event) error { return full }}}
 	defer j.open()()
-	if err := j.record(Event{Kind: EventRevoked}); !errors.Is(err, full) {
+	if err := j.record(audit.Event{Kind: lease.ActionRevoke}); !errors.Is(err, full) {
 		t.Errorf("%v, want the log's: whoever is about to end something must know", err)
 	}
 }
 
-func TestAnAuditLogIsBegunAnewWhereItWasRenamed(t *testing.T) {
+// TestASnapshotTellsWhatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
+// was there when it became leader, or when the registry was set back, is not told.
+func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "audit.log")
-	a, err := OpenAudit(path)
-	if err != nil {
-		t.Fatal(err)
+	r := newRig(t, "i-1")
+	var told []string
+	j := r.janitorOf(r.actor().log)
+	j.Audit = func(e audit.Event) error {
+		told = append(told, string(e.Kind))
+		return nil
 	}
-	defer func() { _ = a.Close() }()
-	write := func(id string) {
-		if err := a.Write(Event{Time: Noon, Kind: EventMarked, InstanceID: id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	read := func(path string) []string {
-		data, err := os.ReadFile(path)
+	closeLog := j.open()
+	term := j.newTerm(r.leadership)
+	look := func() lease.Snapshot {
+		s, err := r.store.Snapshot(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return lines(t, data)
+		term.see(s, 0)
+		return s
 	}
-	write("i-1")
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	write("i-2")
-	write("i-3")
-	if old, now := read(path+".1"), read(path); len(old) != 1 || len(now) != 2 {
-		t.Errorf("%q, then %q", old, now)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&^0o640 != 0 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	write("i-4")
-	if now := read(path); len(now) != 1 {
-		t.Errorf("%q", now)
-	}
-}
-
-// tearing writes half of the first line.
-type tearing struct {
-	bytes.Buffer
-	torn bool
-}
-
-func (w *tearing) Write(p []byte) (int, error) {
-	if !w.torn {
-		w.torn = true
-		n, _ := w.Buffer.Write(p[:len(p)/2])
-		return n, errors.New("no space left on device")
-	}
-	return w.Buffer.Write(p)
-}
-
-func TestATornLineSpoilsNoOther(t *testing.T) {
-	t.Parallel()
-	var w tearing
-	a := AuditTo(&w)
-	if err := a.Write(Event{Time: Noon, Kind: EventMarked, InstanceID: "i-1"}); err == nil {
-		t.Error("no error")
-	}
-	for _, id := range []string{"i-2", "i-3"} {
-		if err := a.Write(Event{Time: Noon, Kind: EventMarked, InstanceID: id}); err != nil {
-			t.Error(err)
-		}
-	}
-	_, whole, _ := bytes.Cut(w.Bytes(), []byte("\n"))
-	if got := lines(t, whole); len(got) != 2 {
-		t.Errorf("%q in %q", got, w.String())
+	first := look()
+	r.extend("i-1", 2*time.Hour)
+	look()
+	look()
+	term.see(first, 0)
+	closeLog()
+	if want := []string{"lead", "extend"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 )
 
@@ -258,8 +259,8 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 			return &slowReader{Leadership: leadership, takes: 8 * time.Second}, err
 		}
 		moved := 0
-		j.Audit = func(e Event) error {
-			if e.Kind == "extended" || e.Kind == "shortened" {
+		j.Audit = func(e audit.Event) error {
+			if e.Kind == lease.ActionExtend || e.Kind == lease.ActionShorten {
 				moved++
 			}
 			return nil

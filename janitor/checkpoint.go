@@ -28,7 +28,7 @@ func (t *term) examine(ill error) {
 // unable says why this leader terminates nothing, whatever it decides, or is empty.
 func (t *term) unable() lease.KeptReason {
 	switch {
-	case t.scribe.isDown():
+	case t.audit.Down():
 		return lease.KeptByAudit
 	case !t.checkpointed.IsZero() && !t.kept:
 		return lease.KeptByState

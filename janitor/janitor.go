@@ -10,8 +10,8 @@
 //   - preview.go: [Preview], a look and a decision that change nothing. follow.go: what a replica does that does not lead.
 //   - act.go: the two actors, one armed and one that only reports; kill.go: the one function that ends an instance;
 //     remove.go: what outlived instances that nobody ever leased; tags.go: the second key, on the instances themselves.
-//   - event.go: [Event], what is told of everything that happens, and [Observer]; trail.go: what others do; scribe.go: what
-//     is written to the audit log, audit.go; count.go: what is counted.
+//   - event.go: [Observer], and the events that verdicts lead to; package audit: [audit.Event], what is told of everything that
+//     happens, what others do, and the audit log; count.go: what is counted.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Leadership] are what it needs of them.
 package janitor

@@ -8,6 +8,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 )
 
@@ -169,13 +170,16 @@ func (a armed) condemn(ctx context.Context, reg lease.Registry, able []plan.Verd
 			report.add(a.failed([]plan.Verdict{v}, err))
 		default:
 			a.log.Info("revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", v.Reason, "revision", revoked[n].Revision)
-			kind := EventRevoked
-			if v.Lease != nil && v.Lease.State == lease.StateRevoked {
-				kind = EventAuthorised
+			kind := lease.ActionRevoke
+			switch {
+			case v.Lease == nil:
+				kind = lease.ActionOrphan
+			case v.Lease.State == lease.StateRevoked:
+				kind = lease.ActionRetry
 			}
 			v.Lease = revoked[n]
 			e := eventOf(v, kind)
-			e.Revision, e.changes = v.Lease.Revision, v.Lease.Changes
+			e.Revision, e.Changes = v.Lease.Revision, v.Lease.Changes
 			a.told(e)
 			condemned = append(condemned, v)
 		}
@@ -188,7 +192,7 @@ const unrecorded = "its end cannot be written to the audit log"
 
 // authorise takes a lease away once the audit log has it that it does.
 func (a armed) authorise(ctx context.Context, reg lease.Registry, v plan.Verdict) (lease.Lease, error) {
-	e := eventOf(v, EventAuthorising)
+	e := eventOf(v, lease.ActionAuthorise)
 	if v.Lease != nil {
 		e.Revision = v.Lease.Revision
 	}
@@ -210,8 +214,8 @@ func (a armed) failed(batch []plan.Verdict, err error) Report {
 }
 
 // sparedOf is the event of an instance that is not ended after all.
-func sparedOf(v plan.Verdict, why string) Event {
-	e := eventOf(v, EventSpared)
+func sparedOf(v plan.Verdict, why string) audit.Event {
+	e := eventOf(v, lease.ActionSpare)
 	e.Reason = why
 	return e
 }
@@ -249,15 +253,15 @@ func (a armed) heed(ctx context.Context, reg lease.Registry, v plan.Verdict, t l
 	log := a.log.With("instance_id", t.ID, "cause", string(v.Cause), "request", t.RequestID)
 	if t.Err == nil {
 		log.Info("terminating", "state", string(t.State))
-		a.told(answeredOf(v, EventTerminating, t))
+		a.told(answeredOf(v, lease.ActionTerminate, t))
 		return Report{Asked: 1}
 	}
 	log.Error("not terminated", "code", t.Code, "error", t.Err)
 	if !t.Refused() {
-		a.told(answeredOf(v, EventFailed, t)) // no word about this instance: tried again
+		a.told(answeredOf(v, lease.ActionFail, t)) // no word about this instance: tried again
 		return Report{Failed: 1}
 	}
-	a.told(answeredOf(v, EventRefused, t))
+	a.told(answeredOf(v, lease.ActionRefuse, t))
 	a.noteStuck(ctx, reg, v, lease.KeptStuck, "EC2 refuses: "+t.Code)
 	return Report{Failed: 1}
 }
@@ -273,8 +277,8 @@ func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict
 	}
 	switch {
 	case err == nil:
-		e := eventOf(v, EventStuck)
-		e.Reason, e.Revision, e.changes = reason, stuck.Revision, stuck.Changes
+		e := eventOf(v, lease.ActionStuck)
+		e.Reason, e.Revision, e.Changes = reason, stuck.Revision, stuck.Changes
 		a.told(e)
 	case !isConflict(err):
 		a.log.Error("write failed", "instance_id", v.InstanceID, "error", err)
@@ -282,7 +286,7 @@ func (a armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict
 }
 
 // answeredOf is the event of what EC2 answered about one instance.
-func answeredOf(v plan.Verdict, kind EventKind, t lease.Termination) Event {
+func answeredOf(v plan.Verdict, kind lease.Action, t lease.Termination) audit.Event {
 	e := eventOf(v, kind)
 	e.RequestID, e.Code = t.RequestID, t.Code
 	if t.Err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -40,8 +41,8 @@ type term struct {
 	reacted time.Time        // end of the last reaction
 	missed  bool             // a reaction was due, and too little was known for one
 
-	reads int // snapshots taken in
-	trail *trail
+	reads     int              // snapshots taken in
+	historian *audit.Historian // what others do
 
 	beside
 	workers
@@ -72,10 +73,10 @@ func (j *Janitor) newTerm(leadership Leadership) *term {
 		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
 	}
-	t.trail = newTrail(j.tell, actorName(leadership), t.busy)
+	t.historian = audit.NewHistorian(j.tell, actorName(leadership), t.busy)
 	j.watermark.Enter()
 	j.Observe.Led(leadership.Name())
-	j.tell(t.event(EventElected, ""))
+	j.tell(t.event(lease.ActionLead, ""))
 	return t
 }
 
@@ -155,13 +156,13 @@ func (t *term) leave(ctx context.Context, why string) {
 	if t.joined.Revision > 0 { // else it has seen less than the term before
 		t.left.joined, t.left.heard = t.joined, t.heard
 	}
-	t.tell(t.event(EventLeft, why))
+	t.tell(t.event(lease.ActionLeave, why))
 	t.resign(ctx, t.leadership)
 }
 
 // event is something that this janitor says of itself.
-func (t *term) event(kind EventKind, reason string) Event {
-	return Event{Time: t.Now(), Kind: kind, Actor: actorName(t.leadership), Reason: reason, Own: true}
+func (t *term) event(kind lease.Action, reason string) audit.Event {
+	return audit.Event{Time: t.Now(), Kind: kind, Actor: actorName(t.leadership), Reason: reason, Own: true}
 }
 
 // actorName is how the histories of records name a leader.
@@ -211,19 +212,19 @@ func (t *term) announce(held []lease.Brake) {
 	for _, b := range held {
 		if !has(t.brakes, b) {
 			t.Log.Warn("brake engaged", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
-			t.braked(EventBrakeEngaged, b)
+			t.braked(lease.ActionBrakeEngage, b)
 		}
 	}
 	for _, b := range t.brakes {
 		if !has(held, b) {
 			t.Log.Info("brake released", "brake", b.Name, "scope", b.Scope)
-			t.braked(EventBrakeReleased, b)
+			t.braked(lease.ActionBrakeDisengage, b)
 		}
 	}
 	t.brakes = held
 }
 
-func (t *term) braked(kind EventKind, b lease.Brake) {
+func (t *term) braked(kind lease.Action, b lease.Brake) {
 	e := t.event(kind, b.Reason)
 	e.Brake, e.Scope = b.Name, b.Scope
 	t.tell(e)
@@ -235,7 +236,7 @@ func (t *term) actor(registry lease.Registry) actor {
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Location()] = cloud
 	}
-	a := armed{leadership: t.leadership, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.trail.did, record: t.record, stands: t.watermark.Standing}
+	a := armed{leadership: t.leadership, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.historian.Did, record: t.record, stands: t.watermark.Standing}
 	switch registry.Mode {
 	case lease.ModeArmed:
 		return a

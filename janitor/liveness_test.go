@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -57,7 +58,7 @@ func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
 	var log hung
 	runs(t, func(_ *rig, j *Janitor) {
 		log.init()
-		j.Audit = func(Event) error { return log.error() }
+		j.Audit = func(audit.Event) error { return log.error() }
 	}, func(r *rig, stop context.CancelFunc, done <-chan error) {
 		r.extend("i-1", time.Second)
 		after(10 * time.Minute)
@@ -83,7 +84,7 @@ func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
 	var full atomic.Bool
 	runs(t, func(_ *rig, j *Janitor) {
 		j.Policy.MarkGrace, j.Policy.LoneGrace = 5*time.Minute, time.Hour // longer than the pause between sweeps
-		j.Audit = func(Event) error {
+		j.Audit = func(audit.Event) error {
 			if full.Load() {
 				return errors.New("disk full")
 			}
@@ -162,7 +163,7 @@ func (turning) Led(string)                  {}
 func (turning) Checkpoint(lease.Checkpoint) {}
 func (turning) Swept(time.Duration, error)  {}
 func (turning) Counted(plan.Census)         {}
-func (turning) Happened(Event)              {}
+func (turning) Happened(audit.Event)        {}
 
 func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 	t.Parallel()
@@ -245,85 +246,5 @@ func TestAWorkerThatIsLateIsFound(t *testing.T) {
 		if err := l.alive(); err != nil {
 			t.Error(err)
 		}
-	})
-}
-
-func TestWhatIsNotWrittenInTimeIsNotRecorded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var wrote []EventKind
-		var lost, found atomic.Int64
-		var gate hung
-		gate.init()
-		s := newScribe(func(e Event) error {
-			gate.wait()
-			if e.Kind == EventStuck {
-				return errors.New("disk full")
-			}
-			wrote = append(wrote, e.Kind)
-			return nil
-		}, func(Event, error) { lost.Add(1) }, func() { found.Add(1) })
-		s.post(Event{Kind: EventElected})
-		synctest.Wait()
-		begun := time.Now()
-		if err := s.record(Event{Kind: EventRevoked}); err == nil || time.Since(begun) != recordMax {
-			t.Errorf("%v after %s", err, time.Since(begun))
-		}
-		time.Sleep(time.Second) // by now the first one is late, too
-		gate.release()
-		if err := s.record(Event{Kind: EventMarked}); err != nil {
-			t.Error(err)
-		}
-		if err := s.record(Event{Kind: EventStuck}); err == nil {
-			t.Error("no error from a full disk")
-		}
-		s.close()
-		if len(wrote) != 2 || wrote[1] != EventMarked || lost.Load() != 3 || found.Load() != 1 {
-			t.Errorf("wrote %v, lost %d, found %d; want no trace of what was given up", wrote, lost.Load(), found.Load())
-		}
-	})
-}
-
-// TestAnAuditLogIsDownUntilAnEventIsWritten lets a write hang for which nobody waits, and another fail.
-func TestAnAuditLogIsDownUntilAnEventIsWritten(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var said []string
-		var gate hung
-		gate.init()
-		full := errors.New("disk full")
-		s := newScribe(func(e Event) error {
-			switch e.Kind {
-			case EventElected:
-				gate.wait()
-			case EventStuck:
-				return full
-			default:
-			}
-			return nil
-		}, func(_ Event, err error) { said = append(said, err.Error()) }, func() { said = append(said, "written") })
-		tell := func(kind EventKind, want ...string) {
-			t.Helper()
-			s.post(Event{Kind: kind})
-			time.Sleep(recordMax + time.Second)
-			synctest.Wait()
-			if !slices.Equal(said, want) {
-				t.Errorf("after %s: %q, want %q", kind, said, want)
-			}
-			said = nil
-		}
-		tell(EventMarked)
-		tell(EventElected, errSlow().Error())
-		gate.release()
-		synctest.Wait()
-		if !slices.Equal(said, []string{"written"}) { // late, and written all the same
-			t.Errorf("once it takes lines again: %q", said)
-		}
-		said = nil
-		tell(EventStuck, full.Error())
-		tell(EventStuck, full.Error())
-		tell(EventMarked, "written")
-		tell(EventMarked)
-		s.close()
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lapse/janitor/audit"
 	"lapse/lease"
 )
 
@@ -88,8 +89,8 @@ func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
 				t.Errorf("%d descriptions in ten minutes, stuck because %q", n, l.Stuck)
 			}
 		}, func(j *Janitor) {
-			j.Audit = func(e Event) error {
-				if e.Kind == EventAuthorising {
+			j.Audit = func(e audit.Event) error {
+				if e.Kind == lease.ActionAuthorise {
 					return errors.New("disk full")
 				}
 				return nil

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lapse/janitor/audit"
 	"lapse/lease"
 )
 
@@ -60,7 +61,7 @@ func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
 			}
 		}, func(j *Janitor) {
 			j.Observe = counted
-			j.Audit = func(Event) error {
+			j.Audit = func(audit.Event) error {
 				if full.Load() {
 					return errors.New("no space left on device")
 				}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/observe"
 	"lapse/lease/owndir"
 )
@@ -37,7 +38,7 @@ func TestFilesInTheDirectoriesOfOthersAreRefused(t *testing.T) {
 			if _, err := observe.OpenWatermark(dir, quiet()); !errors.As(err, &unsafe) {
 				t.Errorf("state directory: %v", err)
 			}
-			if _, err := OpenAudit(filepath.Join(dir, "audit.log")); !errors.As(err, &unsafe) {
+			if _, err := audit.Open(filepath.Join(dir, "audit.log")); !errors.As(err, &unsafe) {
 				t.Errorf("audit log: %v", err)
 			}
 			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -49,7 +50,7 @@ func TestFilesInTheDirectoriesOfOthersAreRefused(t *testing.T) {
 
 func TestTheAuditLogMayBeAPipeOfTheProcess(t *testing.T) {
 	t.Parallel()
-	log, err := OpenAudit("/dev/stderr")
+	log, err := audit.Open("/dev/stderr")
 	if err != nil {
 		t.Fatal(err)
 	}

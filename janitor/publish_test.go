@@ -62,12 +62,12 @@ func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
 				r.extend("i-1", 20*time.Second)
 				r.mode(mode)
 				after(time.Second)
-				if p := r.published(); p.Counts["keep"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.location}) {
+				if p := r.published(); p.Counts["none"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.location}) {
 					t.Fatalf("published %+v, want three kept, heartbeats judged, in %s", p, r.cloud.location)
 				}
 				after(21 * time.Second)
 				p := r.published()
-				if p.Counts["mark"] != 1 || p.Counts["keep"] != 2 || p.Verdicts[0].Action != "mark" || p.Verdicts[0].InstanceID != "i-1" {
+				if p.Counts["mark"] != 1 || p.Counts["none"] != 2 || p.Verdicts[0].Action != "mark" || p.Verdicts[0].InstanceID != "i-1" {
 					t.Fatalf("published %+v two seconds after the term of i-1 has passed between two sweeps, want it to be marked", p)
 				}
 			})
@@ -173,11 +173,11 @@ func TestAPublishedPlanIsBounded(t *testing.T) {
 	if err != nil || len(text) > 200_000 {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
-	if made.Counts["end"] != 100 || made.Counts["mark"] != 100 || made.Counts["keep"] != 9800 || made.Omitted != 9900 || len(made.Verdicts) != 100 {
+	if made.Counts["terminate"] != 100 || made.Counts["mark"] != 100 || made.Counts["none"] != 9800 || made.Omitted != 9900 || len(made.Verdicts) != 100 {
 		t.Errorf("counts %v, %d verdicts, %d omitted", made.Counts, len(made.Verdicts), made.Omitted)
 	}
 	for _, v := range made.Verdicts {
-		if v.Action != "end" {
+		if v.Action != "terminate" {
 			t.Fatalf("%+v is listed before an end", v)
 		}
 	}

@@ -192,15 +192,15 @@ func (t *term) apply(change lease.Change) {
 	j := t.joined
 	switch {
 	case change.Registry != nil:
-		t.trail.registry(j.Registry, *change.Registry)
+		t.historian.Registry(j.Registry, *change.Registry)
 		j.Registry = *change.Registry
 		t.heard = max(t.heard, j.Registry.Revision)
 	case change.Lease != nil:
-		t.trail.lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)
+		t.historian.Lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)
 		j.PutLease(*change.Lease)
 		t.heard = max(t.heard, change.Lease.Revision)
 	case change.Launch != nil:
-		t.trail.launch(t.Now(), t.launchOf(change.Launch.Token), *change.Launch)
+		t.historian.Launch(t.Now(), t.launchOf(change.Launch.Token), *change.Launch)
 		j.PutLaunch(*change.Launch)
 		t.heard = max(t.heard, change.Launch.Revision)
 	case change.Heartbeat != nil:
@@ -238,7 +238,8 @@ func (t *term) see(s lease.Snapshot, least int64) {
 	}
 	older := observe.Older(before, least, s)
 	setBack := older != "" || s.Checkpoint.Sequence < before.Checkpoint.Sequence
-	t.compare(s, setBack)
+	t.historian.Compare(t.Now(), t.joined.Registry, s, t.leaseOf, t.launchOf)
+	t.historian.Begin(s.Revision, setBack, t.idle())
 	t.watermark.See(t.Now(), s, true)
 	if older != "" {
 		t.watermark.SetBack(t.Now(), older)

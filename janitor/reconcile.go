@@ -120,9 +120,9 @@ func (t *term) lookedAgo(token string) time.Duration {
 func (s *sweep) decides(seen observe.Listings) (err error) {
 	s.list(seen)
 	s.examine(s.ill)
-	down := s.scribe.isDown()
+	down := s.audit.Down()
 	if down { // whether it is still so, only a try tells: there may be nothing else to write
-		s.scribe.post(s.event(EventUnaudited, "events before this one are missing"))
+		s.audit.Post(s.event(lease.ActionAuditFail, "events before this one are missing"))
 	}
 	if !s.checkpointed.IsZero() && (!s.kept || down) { // nothing was ended since the last checkpoint, whatever that says
 		s.joined.Checkpoint.Acting = nil

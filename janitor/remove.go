@@ -88,7 +88,7 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verd
 			a.log.Info("left for the next sweep", "launch", launch.Token, "leftovers", len(able)-n)
 			break
 		}
-		e := eventOf(v, EventRemoving)
+		e := eventOf(v, lease.ActionAuthorise)
 		e.Revision = noted.Revision
 		if err := a.recorded(e); err != nil {
 			report.add(a.failed([]plan.Verdict{v}, err))
@@ -140,7 +140,7 @@ func (a armed) spareLeftover(v plan.Verdict, why string) Report {
 // heedRemoval takes in EC2's answer about one leftover.
 func (a armed) heedRemoval(v plan.Verdict, r lease.Removal) Report {
 	log := a.log.With("leftover", r.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "request", r.RequestID)
-	e := eventOf(v, EventRemoved)
+	e := eventOf(v, lease.ActionRemove)
 	e.RequestID, e.Code = r.RequestID, r.Code
 	report := Report{Removed: 1}
 	switch {
@@ -148,13 +148,13 @@ func (a armed) heedRemoval(v plan.Verdict, r lease.Removal) Report {
 		log.Info("removed")
 	case r.Busy:
 		log.Info("not removed yet", "code", r.Code, "reason", "something still uses it")
-		e.Kind, e.Reason = EventSpared, r.Err.Error()
+		e.Kind, e.Reason = lease.ActionSpare, r.Err.Error()
 		report = Report{Spared: 1}
 	default:
 		log.Error("not removed", "code", r.Code, "error", r.Err)
-		e.Kind, e.Reason = EventFailed, r.Err.Error()
+		e.Kind, e.Reason = lease.ActionFail, r.Err.Error()
 		if r.Code != "" {
-			e.Kind = EventRefused
+			e.Kind = lease.ActionRefuse
 		}
 		report = Report{Failed: 1}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
 )
@@ -119,9 +120,9 @@ func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	a := r.actor()
-	var told []EventKind
-	a.tell = func(e Event) { told = append(told, e.Kind) }
-	a.record = func(e Event) error {
+	var told []lease.Action
+	a.tell = func(e audit.Event) { told = append(told, e.Kind) }
+	a.record = func(e audit.Event) error {
 		a.tell(e)
 		if e.Leftover == "vol-1" {
 			return errors.New("disk full")
@@ -132,7 +133,7 @@ func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 	if !slices.Equal(r.cloud.removed, []string{"vol-2"}) || report != (Report{Removed: 1, Failed: 1}) {
 		t.Errorf("removed %v, report %+v", r.cloud.removed, report)
 	}
-	if want := []EventKind{EventRemoving, EventFailed, EventRemoving, EventRemoved}; !slices.Equal(told, want) {
+	if want := []lease.Action{lease.ActionAuthorise, lease.ActionFail, lease.ActionAuthorise, lease.ActionRemove}; !slices.Equal(told, want) {
 		t.Errorf("told %v, want %v", told, want)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -29,8 +30,8 @@ type Config struct {
 	Now      func() time.Time // the wall clock
 	Notify   func(state string)
 	Log      *slog.Logger
-	Observe  Observer          // may be nil
-	Audit    func(Event) error // may be nil; if not, what it cannot write ends nothing
+	Observe  Observer                // may be nil
+	Audit    func(audit.Event) error // may be nil; if not, what it cannot write ends nothing
 }
 
 // Janitor sweeps while it holds office.
@@ -39,9 +40,9 @@ type Janitor struct {
 	schedule  cron.Schedule
 	watermark *observe.Watermark
 	live      liveness
-	statuses  chan string // for the service manager, not told yet
-	scribe    *scribe     // nil without an audit log
-	left      struct {    // what was observed when office was left last
+	statuses  chan string   // for the service manager, not told yet
+	audit     *audit.Writer // nil without an audit log
+	left      struct {      // what was observed when office was left last
 		joined *plan.Joined // nil: nothing yet
 		heard  int64
 	}
@@ -123,8 +124,8 @@ func (j *Janitor) open() (stop func()) {
 	if j.Audit == nil {
 		return func() {}
 	}
-	j.scribe = newScribe(j.Audit, j.unaudited, j.auditedAgain)
-	return j.scribe.close
+	j.audit = audit.NewWriter(j.Audit, j.unaudited, j.auditedAgain)
+	return j.audit.Close
 }
 
 // elected campaigns, and follows meanwhile what the leader of the day checkpoints.

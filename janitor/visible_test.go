@@ -13,6 +13,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
 )
@@ -44,8 +45,8 @@ func (w *onlooker) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (w *onlooker) Happened(e Event) {
-	said := map[EventKind]string{EventBrakeEngaged: "held", EventBrakeReleased: "lifted"}[e.Kind]
+func (w *onlooker) Happened(e audit.Event) {
+	said := map[lease.Action]string{lease.ActionBrakeEngage: "held", lease.ActionBrakeDisengage: "lifted"}[e.Kind]
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if said != "" {

@@ -179,7 +179,7 @@ func (t *term) worked(ctx context.Context, w *worker, j *job, report Report) {
 	if report.Failed > 0 {
 		t.askAgain(j.verdicts)
 	}
-	t.trail.settle(w.location) // what is ours of it is told by now
+	t.historian.Settle(w.location) // what is ours of it is told by now
 	j.acted(report)
 	if report.Left > 0 && ctx.Err() == nil {
 		t.soon()

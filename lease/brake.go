@@ -91,7 +91,7 @@ type Census struct {
 // passed meanwhile gives notice first.
 func (l Lease) CatchUp(now time.Time, seen int64, by By) Lease {
 	l.Changes = max(l.Changes, seen)
-	l = l.changed(now, "catch up", by)
+	l = l.changed(now, ActionCatchUp, by)
 	if l.Live() {
 		l.Mark, l.CuredAt = nil, recorded(now)
 	}

@@ -280,7 +280,7 @@ func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T)
 
 func TestTheHistorySaysFromWhichDateToWhich(t *testing.T) {
 	t.Parallel()
-	for action, e := range map[string]lease.Extension{
+	for action, e := range map[lease.Action]lease.Extension{
 		"extend":  {Until: at(48 * time.Hour)},
 		"shorten": {Until: at(2 * time.Hour), AllowShorten: true},
 	} {

@@ -21,7 +21,8 @@ var (
 	adapter = []string{"lapse/lease/etcd/...", "lapse/lease/ec2/..."}
 )
 
-// rules are the directions of DESIGN §10: cmd → {janitor, sidecar, lease/etcd, lease/ec2} → lease → standard library.
+// rules are the directions of DESIGN §11: cmd → janitor → plan → lease; audit → lease; metrics → {audit, plan}; sidecar, lease/etcd,
+// lease/ec2 → lease → standard library.
 var rules = []rule{
 	{"lease stands on nothing of the module", []string{"lapse/lease"}, nil, all, true},
 	{"nobody imports a command", all, []string{"lapse/cmd/..."}, []string{"lapse/cmd/..."}, true},
@@ -35,6 +36,9 @@ var rules = []rule{
 		false,
 	},
 	{"what observes knows nobody that acts", []string{"lapse/janitor/observe"}, nil, []string{"lapse/janitor", "lapse/janitor/enforce", "lapse/janitor/audit"}, true},
+	{"the plan knows no other part of the janitor", []string{"lapse/janitor/plan"}, nil, []string{"lapse/janitor/..."}, true},
+	{"the audit log stands on lease alone", []string{"lapse/janitor/audit"}, nil, []string{"lapse/janitor/..."}, true},
+	{"metrics know nothing that acts", []string{"lapse/janitor/metrics"}, nil, []string{"lapse/janitor"}, true},
 	{"the sidecar knows no adapter", []string{"lapse/sidecar/..."}, nil, adapter, true},
 	{"the janitor does not know the sidecar", []string{"lapse/janitor/..."}, nil, []string{"lapse/sidecar/..."}, true},
 	{"the sidecar does not know the janitor", []string{"lapse/sidecar/..."}, nil, []string{"lapse/janitor/..."}, true},
@@ -154,6 +158,9 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 		"the janitor knows no adapter":                 {"lapse/janitor/service": {"lapse/x"}, "lapse/x": {"lapse/lease/etcd"}},
 		"the plan imports nothing that can act":        {"lapse/janitor/plan": {"log/slog"}},
 		"what observes knows nobody that acts":         {"lapse/janitor/observe": {"lapse/janitor"}},
+		"the plan knows no other part of the janitor":  {"lapse/janitor/plan": {"lapse/janitor/audit"}},
+		"the audit log stands on lease alone":          {"lapse/janitor/audit": {"lapse/janitor/plan"}},
+		"metrics know nothing that acts":               {"lapse/janitor/metrics": {"lapse/x"}, "lapse/x": {"lapse/janitor"}},
 		"the sidecar knows no adapter":                 {"lapse/sidecar": {"lapse/lease/ec2/ec2sim"}},
 		"the janitor does not know the sidecar":        {"lapse/janitor": {"lapse/sidecar"}},
 		"the sidecar does not know the janitor":        {"lapse/sidecar/imds": {"lapse/janitor"}},
@@ -178,7 +185,9 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 	good := map[string][]string{
 		"lapse/cmd/janitor":         {"lapse/cmd/internal", "lapse/janitor", "lapse/lease/etcd", "lapse/lease/etcd/embedded", "lapse/lease/ec2"},
 		"lapse/janitor/plan":        {"lapse/lease", "time"},
-		"lapse/janitor":             {"lapse/lease", "context", "lapse/janitor/plan", "github.com/robfig/cron/v3"},
+		"lapse/janitor/audit":       {"lapse/lease", "os"},
+		"lapse/janitor/metrics":     {"lapse/janitor/audit", "lapse/janitor/plan", "lapse/lease"},
+		"lapse/janitor":             {"lapse/lease", "context", "lapse/janitor/audit", "lapse/janitor/plan", "github.com/robfig/cron/v3"},
 		"lapse/sidecar":             {"lapse/lease", "lapse/sidecar/imds"},
 		"lapse/sidecar/imds":        {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
 		"lapse/lease/ec2":           {"lapse/lease", service},

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// ActionRaise is how a history names what [Lease.Raise] did.
-const ActionRaise = "raise"
-
 // Raise moves the date of an active lease to that of its instance's tag, where [Compare] says that the record is behind
 // or earlier: the registry was set back, or somebody edited the tag. The result has the later date of both, its NotAfter
 // with it if need be, and a number above both. A date that moves cures a mark, as an extension does. Where the keys need
@@ -52,7 +49,7 @@ func (l Lease) NoteTag(now time.Time, tag Expiry, by By) (Lease, error) {
 	if l.TagNumber == tag.Number || Compare(l, tag).State != RecordBehind {
 		return l, nil
 	}
-	l = l.changed(now, "note-tag", by)
+	l = l.changed(now, ActionNoteTag, by)
 	l.TagNumber = tag.Number
 	return l, nil
 }
@@ -72,7 +69,7 @@ func (l Lease) Keep(now time.Time, why KeptReason, by By) (Lease, error) {
 	if since.IsZero() {
 		since = recorded(now)
 	}
-	l = l.changed(now, "keep", by)
+	l = l.changed(now, ActionKept, by)
 	l.KeptSince, l.KeptReason = since, why
 	if l.markedForTerm() { // what kept it may go at any time, and then it is marked again
 		l.Mark = nil
@@ -97,7 +94,7 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 		return l, l.refuse("revoke")
 	}
 	number := numberAfter(l.ExpiresNumber, l.TagNumber)
-	l = l.changed(now, "revoke", by)
+	l = l.changed(now, ActionRevoke, by)
 	l.ExpiresNumber, l.TagNumber = number, 0
 	if l.Cause != CauseFailedCreation { // which says of its volumes that no lease was ever active
 		l.Cause = CauseRevoke

@@ -125,7 +125,7 @@ type Mark struct {
 type Transition struct {
 	Time   time.Time `json:"time"`
 	Actor  string    `json:"actor"`
-	Action string    `json:"action"`
+	Action Action    `json:"action"`
 	Reason string    `json:"reason,omitzero"`
 	From   time.Time `json:"from,omitzero"` // term before an extension, or latest date before it was moved; zero: none
 	To     time.Time `json:"to,omitzero"`   // the same after it; zero: none, or nothing was moved
@@ -146,6 +146,17 @@ func (l Lease) Recent() []Transition {
 		return l.History
 	}
 	return l.History[min(historyFirst, len(l.History)):]
+}
+
+// Since are the transitions since the change counter was at changes, oldest first, and how many more there were that the
+// record does not remember.
+func (l Lease) Since(changes int64) (news []Transition, forgotten int64) {
+	recent := l.Recent()
+	kept, n := int64(len(recent)), l.Changes-changes
+	if n <= 0 || kept == 0 {
+		return nil, 0
+	}
+	return recent[kept-min(n, kept):], max(0, n-kept)
 }
 
 // Location of the instance.
@@ -176,7 +187,7 @@ func (l Lease) copied() Lease {
 }
 
 // changed returns a copy of l with one more transition.
-func (l Lease) changed(now time.Time, action string, by By) Lease {
+func (l Lease) changed(now time.Time, action Action, by By) Lease {
 	l = l.copied()
 	l.History = append(l.History, Transition{Time: recorded(now), Actor: by.Actor, Action: action, Reason: by.Reason})
 	l.Changes = min(l.Changes+1, maxChanges)

@@ -112,7 +112,7 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 	}
 	by.Reason = reason
 	l.Changes = r.heartbeats[i.ID].Changes // what its sidecar has seen: this is a later state
-	l = l.changed(now, "recover", by)
+	l = l.changed(now, ActionRecover, by)
 	l.State, l.CuredAt = StateActive, recorded(now)
 	return l, nil
 }

@@ -29,7 +29,7 @@ func (l Lease) Binds(i Instance) bool {
 // Bind makes the lease of an instance with which EC2 answered an attempt. The term counts from the launch's creation.
 func (l Launch) Bind(now time.Time, i Instance, a Attempt, by By) Lease {
 	bound := l.grant(now, i, a)
-	bound = bound.changed(now, "bind", by)
+	bound = bound.changed(now, ActionBind, by)
 	bound.State = StateActive
 	return bound
 }
@@ -38,7 +38,7 @@ func (l Launch) Bind(now time.Time, i Instance, a Attempt, by By) Lease {
 // launcher meets the same fence as everybody else.
 func (l Launch) Orphan(now time.Time, i Instance, a Attempt, by By) Lease {
 	orphan := l.grant(now, i, a)
-	orphan = orphan.changed(now, "orphan", by)
+	orphan = orphan.changed(now, ActionOrphan, by)
 	orphan.Outlive = slices.Clone(i.Outlive)
 	orphan.State, orphan.Cause, orphan.RevokedAt = StateRevoked, CauseFailedCreation, recorded(now)
 	return orphan
@@ -83,7 +83,7 @@ func Adopt(now time.Time, i Instance, expiresAt, maxExpiresAt time.Time, holder 
 	}
 	l.ExpiresNumber = numberAfter(0, i.Expiry().Number)
 	l.ShortenedAt = l.ExpiresNumber
-	l = l.changed(now, "adopt", by)
+	l = l.changed(now, ActionAdopt, by)
 	l.State = StateAdopting
 	return l
 }
@@ -99,7 +99,7 @@ func (l *Lease) Incomplete(now time.Time) bool {
 // adopted is when it was adopted last, by its history.
 func (l *Lease) adopted() time.Time {
 	for _, t := range slices.Backward(l.History) {
-		if t.Action == "adopt" {
+		if t.Action == ActionAdopt {
 			return t.Time
 		}
 	}

@@ -2,9 +2,6 @@ package lease
 
 import "time"
 
-// ActionMaxTerm is how a history names that NotAfter was moved.
-const ActionMaxTerm = "max-term"
-
 // Extension is a request to move the term, the latest date to which it may be moved, or both.
 type Extension struct {
 	Until        time.Time // the term asked for; zero: only NotAfter moves
@@ -75,10 +72,10 @@ func (l Lease) extend(now time.Time, e Extension, by By) (Lease, error) {
 		until = l.MaxExpiresAt
 	}
 	shorter := l.ExpiresAt.IsZero() || until.Before(l.ExpiresAt)
-	action := "extend"
+	action := ActionExtend
 	switch {
 	case shorter && e.AllowShorten:
-		action = "shorten"
+		action = ActionShorten
 	case shorter && e.AtLeast:
 		until = l.ExpiresAt
 	case shorter:
@@ -91,7 +88,7 @@ func (l Lease) extend(now time.Time, e Extension, by By) (Lease, error) {
 }
 
 // moved moves the term of l, or only cures its mark if until is the present one.
-func (l Lease) moved(now, until time.Time, action string, by By) (Lease, error) {
+func (l Lease) moved(now, until time.Time, action Action, by By) (Lease, error) {
 	number, moves := l.ExpiresNumber+1, !until.Equal(l.ExpiresAt)
 	if moves && number > MaxNumber {
 		return l, &NumberError{ID: l.InstanceID, Number: l.ExpiresNumber}
@@ -103,7 +100,7 @@ func (l Lease) moved(now, until time.Time, action string, by By) (Lease, error) 
 	if moves {
 		l = l.dated(until, number)
 	}
-	if moves && action == "shorten" {
+	if moves && action == ActionShorten {
 		l.ShortenedAt = number
 	}
 	return l, nil
@@ -114,7 +111,7 @@ func (l Lease) Unmark(now time.Time, by By) (Lease, error) {
 	if !l.Live() {
 		return l, l.refuse("unmark")
 	}
-	l = l.changed(now, "unmark", by)
+	l = l.changed(now, ActionUnmark, by)
 	l.Mark, l.CuredAt = nil, recorded(now)
 	return l, nil
 }
@@ -128,7 +125,7 @@ func (l Lease) WithMark(now time.Time, cause Cause, deadline time.Time, by By) (
 	if l.Mark != nil && l.Mark.Cause == cause {
 		return l, nil
 	}
-	l = l.changed(now, "mark", by)
+	l = l.changed(now, ActionMark, by)
 	l.Mark = &Mark{Cause: cause, Since: recorded(now), Deadline: recorded(deadline)}
 	return l, nil
 }
@@ -141,7 +138,7 @@ func (l Lease) WithoutMark(now time.Time, by By) (Lease, error) {
 	if l.Mark == nil {
 		return l, nil
 	}
-	l = l.changed(now, "unmark", by)
+	l = l.changed(now, ActionUnmark, by)
 	l.Mark = nil
 	return l, nil
 }
@@ -154,7 +151,7 @@ func (l Lease) Claimed(now time.Time, by By) (Lease, error) {
 	if !l.ClaimedAt.IsZero() {
 		return l, nil
 	}
-	l = l.changed(now, "claim", by)
+	l = l.changed(now, ActionClaim, by)
 	l.ClaimedAt = recorded(now)
 	return l, nil
 }
@@ -165,7 +162,7 @@ func (l Lease) Revoke(now time.Time, cause Cause, by By) (Lease, error) {
 	if l.State != StateActive {
 		return l, l.refuse("revoke")
 	}
-	l = l.changed(now, "revoke", by)
+	l = l.changed(now, ActionRevoke, by)
 	l.State, l.Cause, l.RevokedAt = StateRevoked, cause, recorded(now)
 	if cause == CauseRevoke {
 		l.ExpiresNumber = numberAfter(l.ExpiresNumber, l.TagNumber)
@@ -195,7 +192,7 @@ func (l Lease) StuckBecause(now time.Time, why KeptReason, reason string, by By)
 		return l, nil
 	}
 	by.Reason = reason
-	l = l.changed(now, "stuck", by)
+	l = l.changed(now, ActionStuck, by)
 	l.Stuck, l.KeptReason = reason, why
 	if reason == "" {
 		l.KeptReason = ""
@@ -235,7 +232,7 @@ func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
 	if l.Live() {
 		l.Cause, l.Untagged = cause, l.State == StateAdopting
 	}
-	l = l.changed(now, "end", by)
+	l = l.changed(now, ActionEnd, by)
 	l.State, l.EndedAt, l.Mark, l.Stuck = StateEnded, recorded(now), nil, ""
 	return l, nil
 }
@@ -245,7 +242,7 @@ func (l Lease) Reopen(now time.Time, by By) (Lease, error) {
 	if l.State != StateEnded {
 		return l, l.refuse("reopen")
 	}
-	l = l.changed(now, "reopen", by)
+	l = l.changed(now, ActionReopen, by)
 	l.EndedAt, l.AbsentSince = time.Time{}, time.Time{}
 	if l.RevokedAt.IsZero() {
 		l.State, l.Cause = StateActive, ""
@@ -263,7 +260,7 @@ func (l Lease) Activate(now time.Time, by By) (Lease, error) {
 	if l.State != StateAdopting {
 		return l, l.refuse("activate")
 	}
-	l = l.changed(now, "activate", by)
+	l = l.changed(now, ActionActivate, by)
 	l.State, l.CuredAt = StateActive, recorded(now)
 	return l, nil
 }
@@ -273,7 +270,7 @@ func (l Lease) Unmanage(now time.Time, by By) (Lease, error) {
 	if l.State == StateEnded || l.State == StateUnmanaged {
 		return l, l.refuse("unmanage")
 	}
-	l = l.changed(now, "unmanage", by)
+	l = l.changed(now, ActionUnmanage, by)
 	l.State, l.EndedAt, l.Mark, l.Stuck = StateUnmanaged, recorded(now), nil, ""
 	return l, nil
 }

@@ -180,7 +180,7 @@ func TestEachTransitionFromEachStateIsAllowedOrRefusedWithTheFacts(t *testing.T)
 
 func TestATransitionIsWrittenIntoTheHistoryWithWhoAndWhy(t *testing.T) {
 	t.Parallel()
-	actions := map[string]string{
+	actions := map[string]lease.Action{
 		"Extend": "extend", "Unmark": "unmark", "WithMark": "mark", "WithoutMark": "unmark", "Claimed": "claim",
 		"Revoke": "revoke", "StuckBecause": "stuck", "End": "end", "Reopen": "reopen", "Activate": "activate",
 		"Unmanage": "unmanage", "Raise": "raise", "Keep": "keep", "NoteTag": "note-tag", "RevokeAgain": "revoke",

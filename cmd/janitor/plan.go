@@ -105,12 +105,20 @@ func (p planView) sum() string {
 		{take(plan.ActReport), "only reported"},
 		{p.Foreign, "foreign"},
 		{take(plan.Actions()...), "to record"},
+		{total(rest), "of kinds that this version does not know: use the janitor's own version"},
 	} {
 		if rare.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", rare.n, rare.what))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+func total(counts map[string]int) (n int) {
+	for _, one := range counts {
+		n += one
+	}
+	return n
 }
 
 func dash(s string) string {

@@ -36,6 +36,9 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
 	}
+	if newer := viewOf(lease.Plan{Counts: map[string]int{"none": 1, "hibernate": 2}}, lease.Registry{}, false).sum(); !strings.Contains(newer, "2 of kinds that this version does not know") {
+		t.Errorf("of a plan of another version: %s", newer)
+	}
 	printed, err := json.Marshal(p.Verdicts[0])
 	want := `{"action":"remove","leftover":"eni-1","kind":"interface","launch":"web","location":"123456789012/eu-west-1",` +
 		`"reason":"left by launch web, which was closed"}`

@@ -10,7 +10,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/janitor"
+	"lapse/janitor/audit"
 	"lapse/janitor/metrics"
 )
 
@@ -31,14 +31,14 @@ func auditFlag() ucli.Flag {
 }
 
 // openAudit opens the audit log, if there is to be one.
-func openAudit(c *ucli.Context) (write func(janitor.Event) error, closeIt func(), err error) {
+func openAudit(c *ucli.Context) (write func(audit.Event) error, closeIt func(), err error) {
 	switch path := c.String("audit-log"); path {
 	case "":
 		return nil, func() {}, nil
 	case "-":
-		return janitor.AuditTo(c.App.Writer).Write, func() {}, nil
+		return audit.To(c.App.Writer).Write, func() {}, nil
 	default:
-		log, err := janitor.OpenAudit(path)
+		log, err := audit.Open(path)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -25,13 +25,13 @@ func historyCommand() *ucli.Command {
 
 // event is a transition as printed for programs.
 type event struct {
-	InstanceID string    `json:"instance_id"`
-	Time       time.Time `json:"time"`
-	Actor      string    `json:"actor"`
-	Action     string    `json:"action"`
-	Reason     string    `json:"reason,omitzero"`
-	From       time.Time `json:"from,omitzero"` // term before an extension; absent: none
-	To         time.Time `json:"to,omitzero"`   // term after it
+	InstanceID string       `json:"instance_id"`
+	Time       time.Time    `json:"time"`
+	Actor      string       `json:"actor"`
+	Action     lease.Action `json:"action"`
+	Reason     string       `json:"reason,omitzero"`
+	From       time.Time    `json:"from,omitzero"` // term before an extension; absent: none
+	To         time.Time    `json:"to,omitzero"`   // term after it
 
 	Dropped int64 `json:"dropped,omitzero"` // changes between the one before this and this, which the record does not keep
 }
@@ -81,7 +81,7 @@ func historySheet(events []event, leases int) cli.Sheet {
 			sheet.Rows = append(sheet.Rows, []string{"-", e.InstanceID, "-", "-", "-", "-", notKept(e.Dropped)})
 		}
 		before, after := e.expiries()
-		sheet.Rows = append(sheet.Rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, e.Action, before, after, e.Actor, dash(e.Reason)})
+		sheet.Rows = append(sheet.Rows, []string{e.Time.UTC().Format(time.RFC3339), e.InstanceID, string(e.Action), before, after, e.Actor, dash(e.Reason)})
 	}
 	return sheet
 }
@@ -110,7 +110,7 @@ func (e event) expiries() (before, after string) {
 // eventOf is a transition of a lease. Where nobody gave a reason for taking it away, that is the cause on record.
 func eventOf(l lease.Lease, t lease.Transition) event {
 	e := event{InstanceID: l.InstanceID, Time: t.Time, Actor: t.Actor, Action: t.Action, Reason: t.Reason, From: t.From, To: t.To}
-	if t.Action == "revoke" {
+	if t.Action == lease.ActionRevoke {
 		e.Reason = cmp.Or(e.Reason, string(l.Cause))
 	}
 	return e

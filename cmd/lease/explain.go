@@ -20,11 +20,11 @@ func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) *
 		a.tellRevoked(l, t)
 	case lease.StateEnded:
 		a.lead = fmt.Sprintf("%s has ended, %s: %s.", l.InstanceID, t.exact(l.EndedAt), causeWords(l.Cause))
-		a.tellLast(l, t, "revoke", "orphan")
+		a.tellLast(l, t, lease.ActionRevoke, lease.ActionOrphan)
 		a.say("change", "Nothing brings it back: launch another.")
 	case lease.StateUnmanaged:
 		a.lead = fmt.Sprintf("%s is left alone: it was unmanaged %s, and nothing of ours touches it.", l.InstanceID, t.exact(l.EndedAt))
-		a.tellLast(l, t, "unmanage")
+		a.tellLast(l, t, lease.ActionUnmanage)
 		a.say("change", "End it in EC2 yourself, with the console or `aws ec2 terminate-instances`, or take it back with `lease adopt %s`.", l.InstanceID)
 	case lease.StateAdopting:
 		a.lead = fmt.Sprintf("%s is kept: it is being adopted%s, and until its tag was seen nothing ends it.", l.InstanceID, forWhom(l))
@@ -115,7 +115,7 @@ func lastWords(l lease.Lease, t teller) string {
 }
 
 // tellLast tells who took the lease away, by the last of these actions that the history has.
-func (a *account) tellLast(l lease.Lease, t teller, actions ...string) {
+func (a *account) tellLast(l lease.Lease, t teller, actions ...lease.Action) {
 	for _, h := range slices.Backward(l.History) {
 		if slices.Contains(actions, h.Action) {
 			a.say("by", "That was done by %s, %s%s.", h.Actor, t.when(h.Time), because(h.Reason))
@@ -153,7 +153,7 @@ func (a *account) tellRevoked(l lease.Lease, t teller) {
 		being = "should have ended, and cannot be"
 	}
 	a.lead = fmt.Sprintf("%s %s: its lease was revoked %s, because %s.", l.InstanceID, being, t.exact(l.RevokedAt), causeWords(l.Cause))
-	a.tellLast(l, t, "revoke", "orphan")
+	a.tellLast(l, t, lease.ActionRevoke, lease.ActionOrphan)
 	if l.Tries > 0 {
 		a.say("tries", "Its end was tried %s, last %s. The audit log has each try, and EC2's answers.", times(l.Tries), t.when(l.TriedAt))
 	}

@@ -95,9 +95,9 @@ type watchLine struct {
 
 // Actions of lines that are no transitions.
 const (
-	lineInitial  = "initial" // the lease as it was when the watch began; its term is in the field to
-	lineRenewing = "beating" // a sidecar begins to beat for it
-	lineSilent   = "silent"  // nothing beats for it any more
+	lineInitial  lease.Action = "initial" // the lease as it was when the watch began; its term is in the field to
+	lineRenewing lease.Action = "beating" // a sidecar begins to beat for it
+	lineSilent   lease.Action = "silent"  // nothing beats for it any more
 )
 
 // columns print a line for people.
@@ -160,21 +160,19 @@ func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
 // seeLease tells the transitions of a lease that were not told yet, as far as its history goes back.
 func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 	before, there := w.leases[l.InstanceID]
-	recent := l.Recent()
-	kept := int64(len(recent))
-	fresh := max(0, min(l.Changes-before.changes, kept))
-	if !there && (l.Changes > kept || kept > 0 && recent[kept-1].Action == "reopen") {
-		fresh = min(1, kept) // it was over, and what led there was told or is old
+	news, forgotten := l.Since(before.changes)
+	if n := len(news); !there && n > 0 && (forgotten > 0 || news[n-1].Action == lease.ActionReopen) {
+		news = news[n-1:] // it was over, and what led there was told or is old
 	}
 	w.note(l, now)
 	if !w.wants(l, now) {
 		return nil
 	}
 	lines := []watchLine{}
-	for _, t := range recent[kept-fresh:] {
+	for _, t := range news {
 		line := lineOf(l)
 		line.event = eventOf(l, t)
-		if t.Action == "mark" && l.Mark != nil {
+		if t.Action == lease.ActionMark && l.Mark != nil {
 			line.Cause, line.Deadline = l.Mark.Cause, l.Mark.Deadline
 			line.Reason = cmp.Or(line.Reason, string(l.Mark.Cause))
 		}
@@ -223,7 +221,7 @@ func (w *watcher) seeSilence(id string, now time.Time) []watchLine {
 }
 
 // ofHeartbeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
-func (w *watcher) ofHeartbeat(id, action, reason string, now time.Time) []watchLine {
+func (w *watcher) ofHeartbeat(id string, action lease.Action, reason string, now time.Time) []watchLine {
 	l, leased := w.leases[id]
 	wanted := w.all || leased && l.wanted || !leased && slices.Contains(w.ids, id)
 	if !w.heartbeats || !wanted {

@@ -41,7 +41,7 @@ func told(w *watcher, changes ...lease.Change) []string {
 	said := []string{}
 	for _, c := range changes {
 		for _, l := range w.see(c, watchBegan) {
-			said = append(said, l.InstanceID+" "+l.Action)
+			said = append(said, l.InstanceID+" "+string(l.Action))
 		}
 	}
 	return said

@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"lapse/janitor"
+	"lapse/janitor/audit"
 	"lapse/lease"
 )
 
@@ -36,9 +36,9 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	leads := func(e *Exporter) { e.Led("one") }
 	deposed := func(e *Exporter) { e.Led("") }
 	unaudited := func(e *Exporter) {
-		e.Happened(janitor.Event{Kind: janitor.EventUnaudited, Reason: "disk full", Own: true})
+		e.Happened(audit.Event{Kind: lease.ActionAuditFail, Reason: "disk full", Own: true})
 	}
-	audited := func(e *Exporter) { e.Happened(janitor.Event{Kind: janitor.EventAudited, Own: true}) }
+	audited := func(e *Exporter) { e.Happened(audit.Event{Kind: lease.ActionAuditResume, Own: true}) }
 	after := func(d time.Duration) func(*Exporter) { return func(*Exporter) { time.Sleep(d) } }
 	for name, c := range map[string]struct {
 		story       []func(*Exporter)

@@ -48,7 +48,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"lapse/janitor"
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -146,29 +146,29 @@ func (e *Exporter) Swept(took time.Duration, err error) {
 }
 
 // Happened counts what the janitor itself has done.
-func (e *Exporter) Happened(event janitor.Event) {
+func (e *Exporter) Happened(event audit.Event) {
 	if !event.Own {
 		return
 	}
 	cause := cmp.Or(string(event.Cause), "unknown")
 	switch event.Kind {
-	case janitor.EventTerminating:
+	case lease.ActionTerminate:
 		e.asked.WithLabelValues(cause).Inc()
 		if due := event.Evidence.Due; !due.IsZero() {
 			e.lateness.WithLabelValues(cause).Observe(max(0, event.Time.Sub(due).Seconds()))
 		}
-	case janitor.EventEnded:
+	case lease.ActionEnd:
 		e.ends.WithLabelValues(cause).Inc()
-	case janitor.EventSpared:
+	case lease.ActionSpare:
 		if event.Leftover == "" {
 			e.spared.WithLabelValues(cause).Inc()
 		}
-	case janitor.EventFailed, janitor.EventRefused:
+	case lease.ActionFail, lease.ActionRefuse:
 		e.failures.Inc()
-	case janitor.EventUnaudited:
+	case lease.ActionAuditFail:
 		e.unaudited.Inc()
 		e.audited(event.Reason)
-	case janitor.EventAudited:
+	case lease.ActionAuditResume:
 		e.audited("")
 	default:
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"lapse/janitor"
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -273,11 +274,11 @@ lapse_brake_engaged{brake="unwatched",scope=""} 1
 func TestOnlyOwnDeedsAreCounted(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
-	for _, kind := range []janitor.EventKind{
-		janitor.EventEnded, janitor.EventTerminating, janitor.EventSpared, janitor.EventRefused, janitor.EventUnaudited,
+	for _, kind := range []lease.Action{
+		lease.ActionEnd, lease.ActionTerminate, lease.ActionSpare, lease.ActionRefuse, lease.ActionAuditFail,
 	} {
-		e.Happened(janitor.Event{Kind: kind, Cause: lease.CauseExpired})
-		e.Happened(janitor.Event{Kind: kind, Cause: lease.CauseExpired, Own: true})
+		e.Happened(audit.Event{Kind: kind, Cause: lease.CauseExpired})
+		e.Happened(audit.Event{Kind: kind, Cause: lease.CauseExpired, Own: true})
 	}
 	for name, got := range map[string]float64{
 		"ends": testutil.ToFloat64(e.ends.WithLabelValues("expired")), "asked": testutil.ToFloat64(e.asked.WithLabelValues("expired")),
@@ -293,9 +294,9 @@ func TestOnlyOwnDeedsAreCounted(t *testing.T) {
 func TestLatenessCountsFromWhenTheEndWasDue(t *testing.T) {
 	t.Parallel()
 	e, now := New("v1", time.Now), time.Now()
-	e.Happened(janitor.Event{
-		Kind: janitor.EventTerminating, Cause: lease.CauseExpired, Own: true, Time: now,
-		Evidence: janitor.Evidence{Due: now.Add(-3 * time.Second), ExpiresAt: now.Add(-time.Hour), RevokedAt: now.Add(-time.Minute)},
+	e.Happened(audit.Event{
+		Kind: lease.ActionTerminate, Cause: lease.CauseExpired, Own: true, Time: now,
+		Evidence: audit.Evidence{Due: now.Add(-3 * time.Second), ExpiresAt: now.Add(-time.Hour), RevokedAt: now.Add(-time.Minute)},
 	})
 	families, err := e.registry.Gather()
 	if err != nil {
@@ -328,7 +329,7 @@ func TestWhatLivesInALocationThatWasNotListedIsNotTold(t *testing.T) {
 func TestLeftoversThatAreSparedAreNoInstances(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
-	e.Happened(janitor.Event{Kind: janitor.EventSpared, Leftover: "vol-1", Own: true})
+	e.Happened(audit.Event{Kind: lease.ActionSpare, Leftover: "vol-1", Own: true})
 	if got := testutil.CollectAndCount(e.spared); got != len(causes()) {
 		t.Errorf("%d series, want one a cause and no more", got)
 	}

@@ -22,34 +22,34 @@ import (
 	"lapse/lease"
 )
 
-// Action is what a verdict asks for.
+// Action is what a verdict asks for. What is a transition, or is told as an event, has the word for that: see [lease.Action].
 type Action string
 
 // Actions. Only ActEnd and ActOrphan end an instance, and both go through the one function that does; so does
 // ActRemove, through another one.
 const (
-	ActKeep     Action = "keep"     // nothing to do
-	ActReport   Action = "report"   // nothing to do, but somebody should know
-	ActHold     Action = "hold"     // a brake holds what would be done
-	ActMark     Action = "mark"     // give notice
-	ActUnmark   Action = "unmark"   // take notice back
-	ActEnd      Action = "end"      // revoke, and terminate
-	ActLook     Action = "look"     // note the first look at an orphan or a leftover
-	ActOrphan   Action = "orphan"   // revoke by creating a revoked lease, and terminate
-	ActStuck    Action = "stuck"    // note why an instance cannot be ended
-	ActAbsent   Action = "absent"   // note that a revoked instance is not found
-	ActSeen     Action = "seen"     // take that note back
-	ActConfirm  Action = "confirm"  // EC2 confirmed the end
-	ActReopen   Action = "reopen"   // an ended one is alive after all
-	ActActivate Action = "activate" // an adopted one bears the tag
-	ActDone     Action = "done"     // a launch is complete
-	ActClose    Action = "close"    // a launch is closed
-	ActRemove   Action = "remove"   // remove what outlived a failed creation
-	ActClear    Action = "clear"    // nothing more is to be removed of a closed launch
-	ActPurge    Action = "purge"    // a tombstone has served
-	ActRaise    Action = "raise"    // move the record's date to that of the tag
-	ActNoteTag  Action = "note-tag" // note the number of a tag that is newer than a revoked record
-	ActKept     Action = "kept"     // note what keeps the instance beyond its date
+	ActKeep     Action = "none"                             // nothing to do
+	ActReport   Action = "report"                           // nothing to do, but somebody should know
+	ActHold     Action = "hold"                             // a brake holds what would be done
+	ActMark            = Action(lease.ActionMark)           // give notice
+	ActUnmark          = Action(lease.ActionUnmark)         // take notice back
+	ActEnd             = Action(lease.ActionTerminate)      // revoke, and terminate
+	ActLook            = Action(lease.ActionLaunchLook)     // note the first look at an orphan or a leftover
+	ActOrphan          = Action(lease.ActionOrphan)         // revoke by creating a revoked lease, and terminate
+	ActStuck           = Action(lease.ActionStuck)          // note why an instance cannot be ended
+	ActAbsent          = Action(lease.ActionNoteAbsent)     // note that a revoked instance is not found
+	ActSeen            = Action(lease.ActionNoteSeen)       // take that note back
+	ActConfirm         = Action(lease.ActionEnd)            // EC2 confirmed the end
+	ActReopen          = Action(lease.ActionReopen)         // an ended one is alive after all
+	ActActivate        = Action(lease.ActionActivate)       // an adopted one bears the tag
+	ActDone            = Action(lease.ActionLaunchComplete) // a launch is complete
+	ActClose           = Action(lease.ActionLaunchClose)    // a launch is closed
+	ActRemove          = Action(lease.ActionRemove)         // remove what outlived a failed creation
+	ActClear           = Action(lease.ActionLaunchClear)    // nothing more is to be removed of a closed launch
+	ActPurge           = Action(lease.ActionPurge)          // a tombstone has served
+	ActRaise           = Action(lease.ActionRaise)          // move the record's date to that of the tag
+	ActNoteTag         = Action(lease.ActionNoteTag)        // note the number of a tag that is newer than a revoked record
+	ActKept            = Action(lease.ActionKept)           // note what keeps the instance beyond its date
 )
 
 // Actions are all of them.

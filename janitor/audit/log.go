@@ -1,4 +1,4 @@
-package janitor
+package audit
 
 import (
 	"encoding/json"
@@ -12,9 +12,9 @@ import (
 	"lapse/lease/owndir"
 )
 
-// AuditLog is a file of events, one line of JSON each. Lines are only ever appended, each by one write, so that several
-// programs may share the file, and a file that was renamed or removed is left and begun anew, as log rotation wants it.
-type AuditLog struct {
+// Log is a file of events, one line of JSON each. Lines are only ever appended, each by one write, so that several
+// programs may share the file, and a file that was renamed or removed is replaced by a new one, as log rotation needs it.
+type Log struct {
 	mu   sync.Mutex
 	path string
 	out  io.Writer // instead of a file, if path is empty
@@ -22,24 +22,24 @@ type AuditLog struct {
 	torn bool // the last line was not written to its end
 }
 
-// OpenAudit opens the file, or creates it for its owner to write and its group to read. It refuses a directory in which
+// Open opens the file, or creates it for its owner to write and its group to read. It refuses a directory in which
 // others could put a link in its place.
-func OpenAudit(path string) (*AuditLog, error) {
+func Open(path string) (*Log, error) {
 	if err := owndir.Check(filepath.Dir(path), owndir.Files); err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
-	a := &AuditLog{path: path}
+	a := &Log{path: path}
 	if err := a.reopen(); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// AuditTo writes the events to w.
-func AuditTo(w io.Writer) *AuditLog { return &AuditLog{out: w} }
+// To is a log that writes to w.
+func To(w io.Writer) *Log { return &Log{out: w} }
 
 // Write appends one event. It is safe for many goroutines.
-func (a *AuditLog) Write(e Event) error {
+func (a *Log) Write(e Event) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
@@ -68,7 +68,7 @@ func (a *AuditLog) Write(e Event) error {
 }
 
 // reopen opens the file that now has the path, unless it is the open one.
-func (a *AuditLog) reopen() error {
+func (a *Log) reopen() error {
 	if a.file != nil {
 		there, err := os.Stat(a.path)
 		if open, openErr := a.file.Stat(); err == nil && openErr == nil && os.SameFile(there, open) {
@@ -89,7 +89,7 @@ func (a *AuditLog) reopen() error {
 }
 
 // Close closes the file, unless a line is on its way that the file does not take.
-func (a *AuditLog) Close() error {
+func (a *Log) Close() error {
 	if !a.mu.TryLock() {
 		return nil
 	}
