@@ -12,11 +12,11 @@ import (
 // adopting has an instance that somebody began to adopt so long ago, and that has no tag yet.
 func (r *rig) adopting(id string, ago time.Duration) {
 	r.t.Helper()
-	r.cloud.mu.Lock()
+	r.cloud.Mu.Lock()
 	i := r.instance(id, "")
 	i.Tags = map[string]string{}
-	r.cloud.instances[id] = i
-	r.cloud.mu.Unlock()
+	r.cloud.Instances[id] = i
+	r.cloud.Mu.Unlock()
 	l := lease.Adopt(r.now().Add(-ago), i, r.now().Add(24*time.Hour), time.Time{}, "ada", nil, lease.By{Actor: "ada"})
 	if _, err := r.store.PutLease(r.t.Context(), l); err != nil {
 		r.t.Fatal(err)
@@ -70,11 +70,11 @@ func TestNoTagOfAnotherRegistryIsWrittenOverByACompletion(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				r.adopting("i-2", 10*time.Minute)
-				write := plan.TagWrite{Location: r.cloud.location, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
-				r.cloud.change("i-2", change) // since it was listed
-				before := r.cloud.instances["i-2"].Tags[lease.TagRegistry]
+				write := plan.TagWrite{Location: r.cloud.Where, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
+				r.cloud.Change("i-2", change) // since it was listed
+				before := r.cloud.Instances["i-2"].Tags[lease.TagRegistry]
 				took, failed, left := writeTags(t.Context(), r.cloud, []plan.TagWrite{write})
-				if got := r.cloud.instances["i-2"].Tags[lease.TagRegistry]; got != before || r.calls() != 0 || len(took)+len(failed) > 0 || len(left) != 1 {
+				if got := r.cloud.Instances["i-2"].Tags[lease.TagRegistry]; got != before || r.calls() != 0 || len(took)+len(failed) > 0 || len(left) != 1 {
 					t.Errorf("the tag says %q, after %d calls", got, r.calls())
 				}
 			})
@@ -87,9 +87,9 @@ func TestAnAdoptionThatIsTakenIsNotDescribedByEachReaction(t *testing.T) {
 	runningWith(t, []string{"i-1"}, quiet(), completes, func(r *rig) {
 		after(61 * time.Second)
 		r.ec2(func(c *recorder) {
-			c.onDescribe = func(n int) {
+			c.OnDescribe = func(n int) {
 				if n == 2 { // a sweep has looked it up, and its tag is about to be set
-					c.change("i-2", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })
+					c.Change("i-2", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })
 				}
 			}
 		})
@@ -100,8 +100,8 @@ func TestAnAdoptionThatIsTakenIsNotDescribedByEachReaction(t *testing.T) {
 			after(time.Second)
 		}
 		described := 0
-		r.ec2(func(c *recorder) { described = c.describes })
-		if _, tagged := r.cloud.instances["i-2"].Tags[lease.TagRegistry]; tagged || described != 2 {
+		r.ec2(func(c *recorder) { described = c.Descriptions })
+		if _, tagged := r.cloud.Instances["i-2"].Tags[lease.TagRegistry]; tagged || described != 2 {
 			r.t.Errorf("described %d times, want twice: by the sweep, and before the tag; tagged %t", described, tagged)
 		}
 	})

@@ -75,7 +75,7 @@ func audited(t *testing.T, ids []string, observe Observer, test func(r *rig)) []
 func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 	t.Parallel()
 	got := audited(t, []string{"i-1", "i-2", "i-3"}, nil, func(r *rig) {
-		r.cloud.refuse["i-2"] = "OperationNotPermitted"
+		r.cloud.Refuse["i-2"] = "OperationNotPermitted"
 		r.extend("i-1", 20*time.Second) // shortens: each is what another has done, and told
 		after(time.Second)
 		r.update("i-3", func(l lease.Lease) (lease.Lease, error) {
@@ -85,7 +85,7 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 			return l.Revoke(r.now(), lease.CauseRelease, lease.By{Actor: "cli:ada@laptop", Reason: "done with it"})
 		})
 		after(30 * time.Second)
-		r.cloud.state("i-1", lease.InstanceTerminated)
+		r.cloud.Turn("i-1", lease.InstanceTerminated)
 		after(40 * time.Second)
 		if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
 			return g.To(r.now(), lease.ModePaused, lease.By{Actor: "cli:ada@laptop", Reason: "incident 4711"}), nil
@@ -156,8 +156,8 @@ func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	one, two := r.lease("i-1"), r.lease("i-2")
-	if len(r.cloud.ended()) > 0 || one.State != lease.StateActive || two.State != lease.StateRevoked || two.Stuck != unrecorded || two.Tries != 0 {
-		t.Fatalf("terminated %v; i-1 is %s, i-2 %s, stuck %q after %d tries", r.cloud.ended(), one.State, two.State, two.Stuck, two.Tries)
+	if len(r.cloud.Ended()) > 0 || one.State != lease.StateActive || two.State != lease.StateRevoked || two.Stuck != unrecorded || two.Tries != 0 {
+		t.Fatalf("terminated %v; i-1 is %s, i-2 %s, stuck %q after %d tries", r.cloud.Ended(), one.State, two.State, two.Stuck, two.Tries)
 	}
 	full, told = false, nil
 	if report := both(); report.Asked != 2 || r.lease("i-2").Stuck != "" {

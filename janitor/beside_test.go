@@ -52,14 +52,14 @@ func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2")
 		far := &mute{recorder: &recorder{
-			location: lease.Location{Account: r.cloud.location.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
+			Where: lease.Location{Account: r.cloud.Where.Account, Region: "ap-east-1"}, Instances: map[string]lease.Instance{},
 		}}
 		for zone, id := range map[string]string{"ap-east-1a": "i-8", "ap-east-1b": "i-9"} {
 			i := r.instance(id, "")
-			i.Location, i.Zone, i.Tags = far.location, zone, map[string]string{lease.TagRegistry: r.reg.UUID}
-			far.instances[id] = i
+			i.Location, i.Zone, i.Tags = far.Where, zone, map[string]string{lease.TagRegistry: r.reg.UUID}
+			far.Instances[id] = i
 			l, err := r.store.PutLease(t.Context(), lease.Adopt(r.now(), i, r.now().Add(time.Hour), time.Time{}, "", nil, r.by))
-			if err != nil || l.Location() != far.location {
+			if err != nil || l.Location() != far.Where {
 				t.Fatalf("lease in %s: %v", l.Location(), err)
 			}
 		}
@@ -89,11 +89,11 @@ func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 				r.extend("i-8", 30*time.Second) // asks the silent location for what is due there
 				r.extend("i-1", term)
 				after(term - time.Second)
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					r.t.Fatalf("terminated %v before the term", got)
 				}
 				after(3 * time.Second)
-				if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 					r.t.Errorf("terminated %v two seconds after the term of i-1", got)
 				}
 			})
@@ -111,17 +111,17 @@ func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 		for range 30 {
 			after(17 * time.Second)
 			checkpoint, err := r.store.Checkpoint(r.t.Context())
-			held := slices.ContainsFunc(checkpoint.Brakes, func(b lease.Brake) bool { return b.Name == plan.BrakeHealth && b.Scope == far.location.String() })
-			if err != nil || r.now().Sub(checkpoint.Time) > 61*time.Second || !checkpoint.Names(r.cloud.location) || checkpoint.Names(far.location) || !held {
-				r.t.Fatalf("checkpoint %+v (%v); want it of the last minute, of %s alone, and a brake on %s", checkpoint, err, r.cloud.location, far.location)
+			held := slices.ContainsFunc(checkpoint.Brakes, func(b lease.Brake) bool { return b.Name == plan.BrakeHealth && b.Scope == far.Where.String() })
+			if err != nil || r.now().Sub(checkpoint.Time) > 61*time.Second || !checkpoint.Names(r.cloud.Where) || checkpoint.Names(far.Where) || !held {
+				r.t.Fatalf("checkpoint %+v (%v); want it of the last minute, of %s alone, and a brake on %s", checkpoint, err, r.cloud.Where, far.Where)
 			}
 		}
-		if got := far.ended(); len(got) > 0 {
+		if got := far.Ended(); len(got) > 0 {
 			r.t.Errorf("terminated %v in a location that tells nothing", got)
 		}
 		far.silent.Store(false)
 		after(3 * time.Minute)
-		if got := far.ended(); !slices.Equal(got, []string{"i-8", "i-9"}) {
+		if got := far.Ended(); !slices.Equal(got, []string{"i-8", "i-9"}) {
 			r.t.Errorf("terminated %v once the location answers again; want both", got)
 		}
 	})
@@ -130,7 +130,7 @@ func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
-		r.cloud.onDescribe = func(n int) {
+		r.cloud.OnDescribe = func(n int) {
 			if n == 1 {
 				time.Sleep(8 * time.Second)
 			}
@@ -138,11 +138,11 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
 		r.extend("i-1", 5*time.Second)
 		r.extend("i-2", 7*time.Second)
 		after(12 * time.Second)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			r.t.Fatalf("terminated %v before EC2 described it", got)
 		}
 		after(3 * time.Second) // long before the next sweep
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1", "i-2"}) {
 			r.t.Errorf("terminated %v, want both", got)
 		}
 	})
@@ -151,16 +151,16 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
 func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThere(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
-		r.cloud.onDescribe = func(n int) {
+		r.cloud.OnDescribe = func(n int) {
 			if n == 1 {
 				time.Sleep(8 * time.Second)
-				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" }) // and so it is spared
+				r.cloud.Change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" }) // and so it is spared
 			}
 		}
 		r.extend("i-1", 5*time.Second)
 		r.extend("i-2", 7*time.Second)
 		after(15 * time.Second) // long before the next sweep
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-2"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-2"}) {
 			r.t.Errorf("terminated %v, want i-2", got)
 		}
 	})
@@ -174,8 +174,8 @@ func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
 		after(80 * time.Second) // the sweep has listed this location, and waits for the other
 		r.extend("i-1", time.Hour)
 		after(2 * time.Minute)
-		if m := r.lease("i-1").Mark; len(r.cloud.ended()) > 0 || m != nil && m.Cause == lease.CauseExpired {
-			r.t.Errorf("terminated %v, mark %v; want neither", r.cloud.ended(), m)
+		if m := r.lease("i-1").Mark; len(r.cloud.Ended()) > 0 || m != nil && m.Cause == lease.CauseExpired {
+			r.t.Errorf("terminated %v, mark %v; want neither", r.cloud.Ended(), m)
 		}
 	})
 }
@@ -190,14 +190,14 @@ func TestABatchInFlightIsFinishedBeforeLeadershipIsGivenUp(t *testing.T) {
 			}
 			return nil
 		}
-		r.cloud.onDescribe = func(int) {
+		r.cloud.OnDescribe = func(int) {
 			time.Sleep(8 * time.Second)
 			ended.Store(time.Now().UnixNano())
 		}
 		r.extend("i-1", 5*time.Second)
 		after(8 * time.Second) // and then the janitor is stopped
 		r.t.Cleanup(func() {
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || resigned.Load() < ended.Load() {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) || resigned.Load() < ended.Load() {
 				r.t.Errorf("terminated %v; EC2 answered at %d, and the leadership was given back at %d", got, ended.Load(), resigned.Load())
 			}
 		})
@@ -275,11 +275,11 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 		after(time.Second)
 		r.extend("i-2", time.Hour)
 		after(3 * time.Second)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			t.Errorf("terminated %v a second after the term of i-1, while the registry is being read", got)
 		}
 		after(time.Minute)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || r.lease("i-2").State != lease.StateActive {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) || r.lease("i-2").State != lease.StateActive {
 			t.Errorf("terminated %v; i-2 was extended while the registry was being read", got)
 		}
 		stop()

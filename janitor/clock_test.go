@@ -19,9 +19,9 @@ import (
 // steps sets the wall clock ahead of what EC2 and everybody else say.
 func (o *inLeadership) steps(r *rig, d time.Duration) {
 	o.ahead.Add(int64(d))
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
-	r.cloud.skew += d
+	r.cloud.Mu.Lock()
+	defer r.cloud.Mu.Unlock()
+	r.cloud.Skew += d
 }
 
 // suspended lets time pass for everybody but this machine, whose wall clock is right again at once. Its processes did not
@@ -64,7 +64,7 @@ func (r *rig) untouched(when string, ids ...string) {
 			r.t.Errorf("%s: the lease of %s is %s, with mark %v", when, id, l.State, l.Mark)
 		}
 	}
-	if got := r.cloud.ended(); len(got) > 0 {
+	if got := r.cloud.Ended(); len(got) > 0 {
 		r.t.Errorf("%s: terminated %v", when, got)
 	}
 }
@@ -96,17 +96,17 @@ func TestATermThatPassedWhileTheMachineWasSuspendedGetsItsNotice(t *testing.T) {
 		if held := o.sweeps(r); len(held) > 0 {
 			r.t.Errorf("held by %q, though the clocks agree", held)
 		}
-		if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+		if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
 			r.t.Fatalf("terminated %v, mark %v; want notice first, since nobody was acting", got, r.lease("i-1").Mark)
 		}
 		after(9 * time.Second)
 		o.reacts(r)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			r.t.Errorf("terminated %v within the notice", got)
 		}
 		after(2 * time.Second)
 		o.reacts(r)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
 			r.t.Errorf("terminated %v after the notice", got)
 		}
 	})
@@ -135,18 +135,18 @@ func TestASilenceDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 				o.suspended(3 * time.Hour)
 				after(time.Second)
 				first(r, o) // sidecars that were cut off meanwhile have had no time to come back
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					r.t.Fatalf("terminated %v a second after waking", got)
 				}
 				o.sweeps(r)
 				after(9 * time.Second)
 				o.reacts(r)
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					r.t.Errorf("terminated %v before a whole grace since", got)
 				}
 				after(2 * time.Second)
 				o.reacts(r)
-				if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+				if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 					r.t.Errorf("terminated %v after another grace, want i-1", got)
 				}
 			})
@@ -164,12 +164,12 @@ func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
 			if method == "Office.Revoke" && !asleep {
 				asleep = true
 				o.suspended(time.Minute)
-				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })
+				r.cloud.Change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })
 			}
 			return nil
 		}
 		o.sweeps(r)
-		if got := r.cloud.ended(); !asleep || len(got) > 0 {
+		if got := r.cloud.Ended(); !asleep || len(got) > 0 {
 			r.t.Errorf("terminated %v by what EC2 said before the machine was suspended (%t); it is exempt since", got, asleep)
 		}
 	})
@@ -195,7 +195,7 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 			},
 			"between decision and end": func(r *rig, o *inLeadership) {
 				once := false
-				r.cloud.onReserve = func() error {
+				r.cloud.OnReserve = func() error {
 					if !once {
 						once = true
 						o.steps(r, step)
@@ -226,12 +226,12 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 					if held := o.sweeps(r); len(held) > 0 {
 						r.t.Errorf("held by %q after the clock was set right", held)
 					}
-					if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+					if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
 						r.t.Fatalf("terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
 					}
 					after(11 * time.Second)
 					o.reacts(r)
-					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 						r.t.Errorf("terminated %v after the notice", got)
 					}
 				})
@@ -244,9 +244,9 @@ func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	undated := func(yes bool) func(*rig, *inLeadership) {
 		return func(r *rig, _ *inLeadership) {
-			r.cloud.mu.Lock()
-			defer r.cloud.mu.Unlock()
-			r.cloud.undated = yes
+			r.cloud.Mu.Lock()
+			defer r.cloud.Mu.Unlock()
+			r.cloud.Undated = yes
 		}
 	}
 	ahead := func(d time.Duration) func(*rig, *inLeadership) {
@@ -273,7 +273,7 @@ func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
 					o.sweeps(r)
 					after(time.Minute)
 				}
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					r.t.Fatalf("terminated %v: whether its date is right was not known", got)
 				}
 				c.right(r, o)
@@ -281,7 +281,7 @@ func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
 					o.sweeps(r)
 					after(time.Minute)
 				}
-				if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) { // with a notice that no wrong clock has dated
+				if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) { // with a notice that no wrong clock has dated
 					r.t.Errorf("terminated %v after the clock was right again, want i-1", got)
 				}
 			})
@@ -319,8 +319,8 @@ func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
 				after(90 * time.Second)
 				o.steps(r, c.since)
 				o.reacts(r)
-				if got := HeldBy(plan.Plan{Brakes: o.brakes}, plan.BrakeClock, r.cloud.location.String()); got != c.held || (len(r.cloud.ended()) == 0) != c.held {
-					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.ended(), c.held)
+				if got := HeldBy(plan.Plan{Brakes: o.brakes}, plan.BrakeClock, r.cloud.Where.String()); got != c.held || (len(r.cloud.Ended()) == 0) != c.held {
+					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.Ended(), c.held)
 				}
 			})
 		})
@@ -336,7 +336,7 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1", "i-2", "i-3")
 				r.extend("i-1", 30*time.Second)
-				r.cloud.skew = wrong
+				r.cloud.Skew = wrong
 				o := r.inLeadershipAt(wrong)
 				for range 5 { // i-2 and i-3 are silent from the beginning
 					if held := o.sweeps(r); !slices.ContainsFunc(held, func(b string) bool {
@@ -347,7 +347,7 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 					o.reacts(r)
 					after(30 * time.Minute)
 				}
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					r.t.Fatalf("terminated %v by a clock that is a year wrong", got)
 				}
 				if web, err := r.store.Launch(r.t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
@@ -357,7 +357,7 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 				if held := o.sweeps(r); slices.ContainsFunc(held, func(b string) bool { return strings.HasPrefix(b, "clock") }) {
 					r.t.Errorf("held by %q after the clock was set right", held)
 				}
-				if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+				if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
 					r.t.Errorf("terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
 				}
 			})
@@ -395,7 +395,7 @@ func TestACheckpointIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 				if checkpoint, err := r.store.Checkpoint(r.t.Context()); err != nil || checkpoint.Witnessed.Sub(r.now()).Abs() > o.Policy.MaxSkew {
 					r.t.Errorf("witnessed at %s, want about %s (%v)", checkpoint.Witnessed, r.now(), err)
 				}
-				r.cloud.undated = true // EC2 tells its time no more
+				r.cloud.Undated = true // EC2 tells its time no more
 				if by := dated(); (by - want).Abs() > time.Millisecond {
 					r.t.Errorf("a checkpoint after EC2 fell silent is dated ahead by %s, want %s", by, want)
 				}
@@ -418,7 +418,7 @@ func TestAnEndIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 			judged(t, func(r *rig, o *inLeadership) {
 				o.sweeps(r)
 				o.steps(r, by)
-				r.cloud.state("i-1", lease.InstanceTerminated)
+				r.cloud.Turn("i-1", lease.InstanceTerminated)
 				o.sweeps(r)
 				l := r.lease("i-1")
 				if off := time.Since(l.EndedAt).Abs(); l.State != lease.StateEnded || off > time.Minute {

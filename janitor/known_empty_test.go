@@ -34,7 +34,7 @@ func besideEmpty(t *testing.T, test func(r *rig, far *remote)) {
 		r := newRig(t, "i-1")
 		r.extend("i-1", 10*time.Hour)
 		far := &remote{recorder: &recorder{
-			location: lease.Location{Account: r.cloud.location.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{},
+			Where: lease.Location{Account: r.cloud.Where.Account, Region: "ap-east-1"}, Instances: map[string]lease.Instance{},
 		}}
 		ctx, stop := context.WithCancel(t.Context())
 		j := r.janitorOf(quiet())
@@ -58,8 +58,8 @@ func TestAnEmptyLocationIsListedEveryQuarterOfAnHourAndRecordedEveryMinute(t *te
 				r.t.Fatalf("listed %d times by minute %d, want %d", far.lists.Load(), minute, want)
 			}
 			checkpoint, err := r.store.Checkpoint(r.t.Context())
-			if err != nil || !checkpoint.Fresh(r.now()) || !checkpoint.Names(far.location) {
-				r.t.Fatalf("minute %d: checkpoint %+v (%v), want a fresh one that names %s", minute, checkpoint, err, far.location)
+			if err != nil || !checkpoint.Fresh(r.now()) || !checkpoint.Names(far.Where) {
+				r.t.Fatalf("minute %d: checkpoint %+v (%v), want a fresh one that names %s", minute, checkpoint, err, far.Where)
 			}
 			after(time.Minute)
 		}
@@ -91,7 +91,7 @@ func TestAnEmptyLocationIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 		}, false},
 		"a lease": {func(r *rig, far *remote, _ lease.Launch) {
 			i := r.instance("i-9", "")
-			i.Location = far.location
+			i.Location = far.Where
 			if _, err := r.store.PutLease(r.t.Context(), lease.Adopt(r.now(), i, r.now().Add(time.Hour), time.Time{}, "", nil, r.by)); err != nil {
 				r.t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestAnEmptyLocationIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 			besideEmpty(t, func(r *rig, far *remote) {
 				after(2 * time.Minute)
 				test.record(r, far, lease.Launch{
-					Schema: lease.Schema, Token: "far", State: lease.LaunchOpen, Account: far.location.Account, Region: far.location.Region, Count: 1,
+					Schema: lease.Schema, Token: "far", State: lease.LaunchOpen, Account: far.Where.Account, Region: far.Where.Region, Count: 1,
 					Window: lease.Duration(15 * time.Minute), Request: []byte("{}"), CreatedAt: r.now(), SettledAt: r.now(),
 					Attempts: []lease.Attempt{{ClientToken: "far.1", Min: 1, Max: 1, Sends: 1, LastSend: r.now()}},
 				})
@@ -147,16 +147,16 @@ func TestALocationIsListedInEverySweepUnlessItWasSeenEmpty(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(r *rig, far *remote){
 		"its listing failed":             func(_ *rig, far *remote) { far.fails.Store(true) },
-		"EC2 told no time":               func(_ *rig, far *remote) { far.undated = true },
-		"another registry's is there":    func(_ *rig, far *remote) { far.instances["i-9"] = foreigner },
-		"what has ended is still listed": func(_ *rig, far *remote) { far.instances["i-9"] = gone },
+		"EC2 told no time":               func(_ *rig, far *remote) { far.Undated = true },
+		"another registry's is there":    func(_ *rig, far *remote) { far.Instances["i-9"] = foreigner },
+		"what has ended is still listed": func(_ *rig, far *remote) { far.Instances["i-9"] = gone },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			besideEmpty(t, func(r *rig, far *remote) {
-				far.mu.Lock()
+				far.Mu.Lock()
 				change(r, far)
-				far.mu.Unlock()
+				far.Mu.Unlock()
 				after(20 * time.Minute)
 				before := far.lists.Load()
 				after(3 * time.Minute)

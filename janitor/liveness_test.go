@@ -65,8 +65,8 @@ func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
 		if n := r.sequence(); n < 10 {
 			r.t.Errorf("%d sweeps in ten minutes", n)
 		}
-		if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive {
-			r.t.Errorf("terminated %v, lease %s; want nothing ended that cannot be recorded", r.cloud.ended(), l.State)
+		if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive {
+			r.t.Errorf("terminated %v, lease %s; want nothing ended that cannot be recorded", r.cloud.Ended(), l.State)
 		}
 		r.extend("i-1", time.Hour) // it can be, to the end
 		asked := time.Now()
@@ -94,13 +94,13 @@ func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
 		full.Store(true)
 		r.extend("i-1", time.Minute)
 		after(20 * time.Minute)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			r.t.Fatalf("terminated %v without a record", got)
 		}
 		full.Store(false) // there is nothing else to write than that something is missing
 		after(10 * time.Minute)
 		marked := slices.ContainsFunc(r.lease("i-1").History, func(h lease.Transition) bool { return h.Action == "mark" })
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) || !marked {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) || !marked {
 			r.t.Errorf("terminated %v, marked first: %t", got, marked)
 		}
 		stop()
@@ -171,7 +171,7 @@ func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 	var fed atomic.Int64 // when the watchdog was fed last
 	runs(t, func(r *rig, j *Janitor) {
 		ec2.init()
-		r.cloud.onReserve = ec2.error
+		r.cloud.OnReserve = ec2.error
 		j.Notify = func(state string) {
 			if state == "WATCHDOG=1" {
 				fed.Store(time.Now().UnixNano())

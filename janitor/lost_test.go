@@ -55,7 +55,7 @@ func TestAReactionThatIsReplacedInTheLineLosesNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2", "i-3")
 		first := true
-		r.cloud.onReserve = func() error {
+		r.cloud.OnReserve = func() error {
 			if first {
 				first = false
 				time.Sleep(30 * time.Second)
@@ -67,7 +67,7 @@ func TestAReactionThatIsReplacedInTheLineLosesNoEnd(t *testing.T) {
 		}
 		inTurn(t, r, "", func() {
 			after(time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
 				t.Errorf("terminated %v within a minute of their dates, want all three", got)
 			}
 		}, every(t, "@every 24h"))
@@ -82,9 +82,9 @@ func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
 		inTurn(t, r, "", func() {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
 			after(10 * time.Minute)
-			r.cloud.mu.Lock()
-			n := r.cloud.describes
-			r.cloud.mu.Unlock()
+			r.cloud.Mu.Lock()
+			n := r.cloud.Descriptions
+			r.cloud.Mu.Unlock()
 			if l := r.lease("i-1"); n > 25 || l.Stuck != unrecorded {
 				t.Errorf("%d descriptions in ten minutes, stuck because %q", n, l.Stuck)
 			}
@@ -113,7 +113,7 @@ func TestADateThatPassesBeforeTheFirstCheckpointIsWritten(t *testing.T) {
 		r.extend("i-1", 5*time.Second)
 		inTurn(t, r, "", func() {
 			after(30 * time.Second)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v 25 s after the date of i-1", got)
 			}
 		}, every(t, "@every 24h"))
@@ -129,21 +129,21 @@ func TestAnEndThatAFreshLookFailedIsTriedAgainBeforeTheNextSweep(t *testing.T) {
 		inTurn(t, r, "", func() {
 			after(59 * time.Second)
 			fail := func(err error) {
-				r.cloud.mu.Lock()
-				defer r.cloud.mu.Unlock()
-				r.cloud.err = err
+				r.cloud.Mu.Lock()
+				defer r.cloud.Mu.Unlock()
+				r.cloud.Err = err
 			}
 			fail(errors.New("no answer"))
 			after(5 * time.Minute)
-			r.cloud.mu.Lock()
-			n := r.cloud.describes
-			r.cloud.mu.Unlock()
+			r.cloud.Mu.Lock()
+			n := r.cloud.Descriptions
+			r.cloud.Mu.Unlock()
 			if n > 10 {
 				t.Errorf("%d descriptions in five minutes in which none was answered", n)
 			}
 			fail(nil)
 			after(3 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v three minutes after EC2 answers again", got)
 			}
 		}, every(t, "@every 24h"))
@@ -165,11 +165,11 @@ func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
 			return func() { mended.Store(true) }
 		},
 		"EC2 does not list": func(r *rig) func() {
-			r.cloud.err = errors.New("no answer")
+			r.cloud.Err = errors.New("no answer")
 			return func() {
-				r.cloud.mu.Lock()
-				defer r.cloud.mu.Unlock()
-				r.cloud.err = nil
+				r.cloud.Mu.Lock()
+				defer r.cloud.Mu.Unlock()
+				r.cloud.Err = nil
 			}
 		},
 	} {
@@ -187,7 +187,7 @@ func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
 						t.Errorf("ten minutes later the last sweep listed %v (%v)", s.Locations, err)
 					}
 					after(time.Hour)
-					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 						t.Errorf("terminated %v by its date, want i-1", got)
 					}
 				}, every(t, "@every 24h"))
@@ -225,7 +225,7 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 				r.extend("i-0", time.Second)
 				o.sweeps(r)
 				gate := make(chan struct{})
-				r.cloud.onReserve = func() error { <-gate; return nil }
+				r.cloud.OnReserve = func() error { <-gate; return nil }
 				after(2 * time.Second)
 				decides() // i-0 is being ended, and waits for EC2's limits
 				after(11 * time.Second)
@@ -236,7 +236,7 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 				decides()
 				close(gate)
 				o.finish(passMax)
-				if got := r.cloud.ended(); slices.Contains(got, "i-1") != (more == nil) {
+				if got := r.cloud.Ended(); slices.Contains(got, "i-1") != (more == nil) {
 					t.Errorf("terminated %v; four silent of five are the registry's fault, and one is not", got)
 				}
 			})
@@ -272,7 +272,7 @@ func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
 			then()
 		}
 		o.unwatch()
-		if got := r.cloud.ended(); !told || len(got) > 0 {
+		if got := r.cloud.Ended(); !told || len(got) > 0 {
 			t.Errorf("terminated %v (%t), by what was decided before the registry was paused", got, told)
 		}
 	})
@@ -291,18 +291,18 @@ func TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 			after(20 * time.Minute)
-			if got := r.cloud.ended(); len(got) > 0 {
+			if got := r.cloud.Ended(); len(got) > 0 {
 				t.Fatalf("terminated %v by sweeps that are not on disk", got)
 			}
 			if err := os.MkdirAll(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
 			after(65 * time.Second)
-			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
-				t.Errorf("terminated %v without notice, %s after its date", r.cloud.ended(), time.Since(l.ExpiresAt))
+			if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+				t.Errorf("terminated %v without notice, %s after its date", r.cloud.Ended(), time.Since(l.ExpiresAt))
 			}
 			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v in the end", got)
 			}
 		})
@@ -320,7 +320,7 @@ func TestAMachineThatSleptLooksAtEC2sClockBeforeTheNextSweep(t *testing.T) {
 			after(time.Minute)
 			clock.ahead.Add(int64(3 * time.Hour)) // and everybody else's with it
 			after(4*time.Hour + 10*time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v an hour after the date of i-1", got)
 			}
 		}, every(t, "@every 24h"), func(j *Janitor) { j.Now = clock.now })
@@ -345,7 +345,7 @@ func TestALeaderWhoseWatchEndedSweepsInAMinute(t *testing.T) {
 			after(30 * time.Second)
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
 			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v two minutes after i-1 was released", got)
 			}
 			if n := r.sequence(); n > 5 {
@@ -386,8 +386,8 @@ func TestATagThatIsWrittenAfterItsDateIsNoNotice(t *testing.T) {
 		inTurn(t, r, "", func() {
 			r.extendRecord("i-1", 20*time.Second)
 			after(2 * time.Minute)
-			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
-				t.Errorf("terminated %v without notice, by a tag that was written after its date: %v", r.cloud.ended(), l.History)
+			if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+				t.Errorf("terminated %v without notice, by a tag that was written after its date: %v", r.cloud.Ended(), l.History)
 			}
 		}, func(j *Janitor) { j.Clouds = []Cloud{late} })
 	})

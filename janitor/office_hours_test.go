@@ -60,11 +60,11 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 			well("on Friday at 18:01", 2)
 			after(time.Until(sunday.Add(-time.Minute)))
 			well("on Sunday at 11:59", 2)
-			if got := r.cloud.ended(); len(got) > 0 {
+			if got := r.cloud.Ended(); len(got) > 0 {
 				t.Errorf("terminated %v before any date", got)
 			}
 			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v on Sunday at noon, want i-1, whose date that was", got)
 			}
 			after(time.Until(at(time.Monday+7, 7, 59)))
@@ -72,7 +72,7 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 			after(2 * time.Minute)
 			well("on Monday at 8:01", 3)
 			after(30 * time.Minute)
-			if got, l := r.cloud.ended(), r.lease("i-2"); !slices.Equal(got, []string{"i-1", "i-2"}) || l.Mark != nil {
+			if got, l := r.cloud.Ended(), r.lease("i-2"); !slices.Equal(got, []string{"i-1", "i-2"}) || l.Mark != nil {
 				t.Errorf("terminated %v on Monday at 8:31 (mark %v), want i-2 too, without a notice: nothing was held", got, l.Mark)
 			}
 		}, onSchedule(t, hourly))
@@ -198,7 +198,7 @@ func TestTheNextSweepIsDatedByTheClockThatIsRight(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				after(time.Until(start))
-				r.cloud.skew = c.ahead
+				r.cloud.Skew = c.ahead
 				inTurn(t, r, "", func() { after(time.Second) }, onSchedule(t, c.schedule), func(j *Janitor) {
 					j.Now = func() time.Time { return time.Now().UTC().Add(c.ahead) }
 				})

@@ -53,7 +53,7 @@ func TestTheRegistryIsReadWhenAllLocationsAreListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		book := &ledger{}
-		far := &recorder{location: lease.Location{Account: r.cloud.location.Account, Region: "ap-east-1"}, instances: map[string]lease.Instance{"i-9": foreigner}}
+		far := &recorder{Where: lease.Location{Account: r.cloud.Where.Account, Region: "ap-east-1"}, Instances: map[string]lease.Instance{"i-9": foreigner}}
 		j := r.janitorOf(quiet())
 		j.Clouds = []Cloud{noted{r.cloud, book}, noted{far, book}}
 		registry := notedReader{r.leadership, book}

@@ -50,14 +50,14 @@ func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
 			r.update("i-2", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
 			after(time.Minute)
 			r.outlives("released, too", counted, "i-2", lease.KeptByAudit)
-			if len(r.cloud.ended()) > 0 {
-				t.Errorf("terminated %v without a record", r.cloud.ended())
+			if len(r.cloud.Ended()) > 0 {
+				t.Errorf("terminated %v without a record", r.cloud.Ended())
 			}
 			full.Store(false)
 			after(15 * time.Minute)
 			r.outlives("the log is written again, and EC2 does not confirm", counted, "i-1", lease.KeptUnconfirmed)
-			if len(r.cloud.ended()) != 2 {
-				t.Errorf("terminated %v", r.cloud.ended())
+			if len(r.cloud.Ended()) != 2 {
+				t.Errorf("terminated %v", r.cloud.Ended())
 			}
 		}, func(j *Janitor) {
 			j.Observe = counted
@@ -105,9 +105,9 @@ func TestWhatKeepsAnInstanceIsNotedOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, counted := newRig(t, "i-1", "i-2"), &counting{}
 			for _, id := range []string{"i-1", "i-2"} {
-				i := r.cloud.instances[id]
+				i := r.cloud.Instances[id]
 				change(&i)
-				r.cloud.instances[id] = i
+				r.cloud.Instances[id] = i
 			}
 			inTurn(t, r, "", func() {
 				r.extend("i-1", time.Minute)

@@ -38,9 +38,9 @@ func stuckForTwoDays(t *testing.T, remembers bool) {
 	var behind atomic.Int64
 	set := func(d time.Duration) {
 		behind.Store(int64(d))
-		r.cloud.mu.Lock()
-		defer r.cloud.mu.Unlock()
-		r.cloud.skew = -d
+		r.cloud.Mu.Lock()
+		defer r.cloud.Mu.Unlock()
+		r.cloud.Skew = -d
 	}
 	set(time.Since(off) - 20*time.Second)
 	inTurn(t, r, dir, func() {
@@ -49,7 +49,7 @@ func stuckForTwoDays(t *testing.T, remembers bool) {
 		after(10 * time.Minute)
 	}, func(j *Janitor) { j.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) } })
 	s, err := r.store.Checkpoint(t.Context())
-	if got := r.cloud.ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeUnwatched {
+	if got := r.cloud.Ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeUnwatched {
 		t.Errorf("terminated %v, two days before the end that was agreed; held %v (%v)", got, s.Standing, err)
 	}
 }
@@ -65,19 +65,19 @@ func TestAClockThatIsWrongEngagesNoUnwatchedBrake(t *testing.T) {
 					r := newRig(t, "i-1")
 					inTurn(t, r, "", func() { after(2*time.Minute + 2*time.Second) })
 					wrong := ahead
-					r.cloud.mu.Lock()
-					r.cloud.skew = ahead
-					r.cloud.mu.Unlock()
+					r.cloud.Mu.Lock()
+					r.cloud.Skew = ahead
+					r.cloud.Mu.Unlock()
 					inTurn(t, r, "", func() {
 						after(10 * time.Minute)
-						r.cloud.mu.Lock()
-						r.cloud.skew, wrong = 0, 0
-						r.cloud.mu.Unlock()
+						r.cloud.Mu.Lock()
+						r.cloud.Skew, wrong = 0, 0
+						r.cloud.Mu.Unlock()
 						after(10 * time.Minute)
 					}, func(j *Janitor) {
 						j.Now = func() time.Time {
-							r.cloud.mu.Lock()
-							defer r.cloud.mu.Unlock()
+							r.cloud.Mu.Lock()
+							defer r.cloud.Mu.Unlock()
 							return time.Now().Add(wrong)
 						}
 						if snapshot, err := r.store.Snapshot(t.Context()); follows && err == nil {

@@ -62,8 +62,8 @@ func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
 				r.extend("i-1", 20*time.Second)
 				r.mode(mode)
 				after(time.Second)
-				if p := r.published(); p.Counts["none"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.location}) {
-					t.Fatalf("published %+v, want three kept, heartbeats judged, in %s", p, r.cloud.location)
+				if p := r.published(); p.Counts["none"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.Where}) {
+					t.Fatalf("published %+v, want three kept, heartbeats judged, in %s", p, r.cloud.Where)
 				}
 				after(21 * time.Second)
 				p := r.published()

@@ -21,7 +21,7 @@ func (r *rig) strews(ids ...string) []plan.Verdict {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.cloud.leftovers = map[string]lease.Leftover{}
+	r.cloud.Remains = map[string]lease.Leftover{}
 	if web, err = web.Close(r.now(), "test"); err == nil {
 		web, err = r.store.PutLaunch(r.t.Context(), web)
 	}
@@ -31,21 +31,21 @@ func (r *rig) strews(ids ...string) []plan.Verdict {
 	var vs []plan.Verdict
 	for _, id := range ids {
 		x := lease.Leftover{
-			Kind: lease.LeftoverVolume, ID: id, Location: r.cloud.location, State: "available", CreatedAt: r.now(),
+			Kind: lease.LeftoverVolume, ID: id, Location: r.cloud.Where, State: "available", CreatedAt: r.now(),
 			Tags: map[string]string{lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"},
 		}
-		r.cloud.leftovers[id] = x
+		r.cloud.Remains[id] = x
 		vs = append(vs, plan.Verdict{Action: plan.ActRemove, Token: "web", Location: x.Location, Reason: "left", Launch: &web, Leftover: &x})
 	}
 	return vs
 }
 
 func (r *rig) leftover(id string, change func(*lease.Leftover)) {
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
-	x := r.cloud.leftovers[id]
+	r.cloud.Mu.Lock()
+	defer r.cloud.Mu.Unlock()
+	x := r.cloud.Remains[id]
 	change(&x)
-	r.cloud.leftovers[id] = x
+	r.cloud.Remains[id] = x
 }
 
 func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
@@ -64,14 +64,14 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 		"it is of a sudden": {func(r *rig) { r.leftover("vol-1", MadeAt(r.now().Add(time.Hour))) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"it serves another": {func(r *rig) { r.leftover("vol-1", func(x *lease.Leftover) { x.InstanceID = "i-9" }) }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
 		"it is gone": {func(r *rig) {
-			r.cloud.mu.Lock()
-			defer r.cloud.mu.Unlock()
-			delete(r.cloud.leftovers, "vol-1")
+			r.cloud.Mu.Lock()
+			defer r.cloud.Mu.Unlock()
+			delete(r.cloud.Remains, "vol-1")
 		}, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"something still uses it": {func(r *rig) { r.cloud.busy = map[string]bool{"vol-1": true} }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
-		"the clock is wrong":      {func(r *rig) { r.cloud.skew = time.Minute }, nil, Report{Spared: 2}},
-		"EC2 tells no time":       {func(r *rig) { r.cloud.undated = true }, nil, Report{Spared: 2}},
-		"EC2 gives no answer":     {func(r *rig) { r.cloud.err = errors.New("no answer") }, nil, Report{Failed: 2}},
+		"something still uses it": {func(r *rig) { r.cloud.Busy = map[string]bool{"vol-1": true} }, []string{"vol-2"}, Report{Removed: 1, Spared: 1}},
+		"the clock is wrong":      {func(r *rig) { r.cloud.Skew = time.Minute }, nil, Report{Spared: 2}},
+		"EC2 tells no time":       {func(r *rig) { r.cloud.Undated = true }, nil, Report{Spared: 2}},
+		"EC2 gives no answer":     {func(r *rig) { r.cloud.Err = errors.New("no answer") }, nil, Report{Failed: 2}},
 		"the launch changes": {func(r *rig) {
 			if _, _, err := r.store.UpdateLaunch(r.t.Context(), "web", func(l lease.Launch) (lease.Launch, error) { return l.Looked(r.now(), "vol-9") }); err != nil {
 				r.t.Error(err)
@@ -99,14 +99,14 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, "i-1")
 				vs := r.strews("vol-1", "vol-2")
-				r.cloud.onLeftover = func() { c.change(r) }
+				r.cloud.OnLeftovers = func() { c.change(r) }
 				report := r.actor().clean(t.Context(), r.reg, vs)
-				slices.Sort(r.cloud.removed)
-				if !slices.Equal(r.cloud.removed, c.want) || report != c.report {
-					t.Errorf("removed %v, want %v; report %+v, want %+v", r.cloud.removed, c.want, report, c.report)
+				slices.Sort(r.cloud.Removed)
+				if !slices.Equal(r.cloud.Removed, c.want) || report != c.report {
+					t.Errorf("removed %v, want %v; report %+v, want %+v", r.cloud.Removed, c.want, report, c.report)
 				}
 				web, err := r.store.Launch(t.Context(), "web")
-				for _, id := range r.cloud.removed {
+				for _, id := range r.cloud.Removed {
 					if err != nil || web.Removals[id].IsZero() {
 						t.Errorf("%s was removed, and the registry has no note of it (%v)", id, err)
 					}
@@ -130,8 +130,8 @@ func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 		return nil
 	}
 	report := a.clean(t.Context(), r.reg, r.strews("vol-1", "vol-2"))
-	if !slices.Equal(r.cloud.removed, []string{"vol-2"}) || report != (Report{Removed: 1, Failed: 1}) {
-		t.Errorf("removed %v, report %+v", r.cloud.removed, report)
+	if !slices.Equal(r.cloud.Removed, []string{"vol-2"}) || report != (Report{Removed: 1, Failed: 1}) {
+		t.Errorf("removed %v, report %+v", r.cloud.Removed, report)
 	}
 	if want := []lease.Action{lease.ActionAuthorise, lease.ActionFail, lease.ActionAuthorise, lease.ActionRemove}; !slices.Equal(told, want) {
 		t.Errorf("told %v, want %v", told, want)
@@ -154,11 +154,11 @@ func TestWhatWasNeverTriedIsRemovedFirst(t *testing.T) {
 	}
 	r.actor().clean(t.Context(), r.reg, vs)
 	for _, id := range ids[removeMax:] {
-		if !slices.Contains(r.cloud.removed, id) {
+		if !slices.Contains(r.cloud.Removed, id) {
 			t.Errorf("%s was not removed, and had never been tried", id)
 		}
 	}
-	if len(r.cloud.removed) != removeMax {
-		t.Errorf("%d removed at once, want %d", len(r.cloud.removed), removeMax)
+	if len(r.cloud.Removed) != removeMax {
+		t.Errorf("%d removed at once, want %d", len(r.cloud.Removed), removeMax)
 	}
 }

@@ -76,7 +76,7 @@ func (r *rig) extend(id string, d time.Duration) {
 	r.t.Helper()
 	r.extendRecord(id, d)
 	says := r.lease(id).Expiry().String()
-	r.cloud.change(id, func(i *lease.Instance) { i.Tags[lease.TagExpires] = says })
+	r.cloud.Change(id, func(i *lease.Instance) { i.Tags[lease.TagExpires] = says })
 }
 
 // extendRecord moves a date on record alone: the tag is the janitor's to write.
@@ -102,8 +102,8 @@ func TestRunSweepsAtOnceAndWritesACheckpointEveryInterval(t *testing.T) {
 		t := r.t
 		for want := int64(1); want <= 3; want++ {
 			checkpoint, err := r.store.Checkpoint(t.Context())
-			if err != nil || checkpoint.Sequence != want || !checkpoint.Fresh(time.Now()) || !checkpoint.Names(r.cloud.location) {
-				t.Fatalf("checkpoint %+v (%v), want number %d, fresh, of %s", checkpoint, err, want, r.cloud.location)
+			if err != nil || checkpoint.Sequence != want || !checkpoint.Fresh(time.Now()) || !checkpoint.Names(r.cloud.Where) {
+				t.Fatalf("checkpoint %+v (%v), want number %d, fresh, of %s", checkpoint, err, want, r.cloud.Where)
 			}
 			after(time.Minute)
 		}
@@ -116,11 +116,11 @@ func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
 		t := r.t
 		r.extend("i-1", 20*time.Second)
 		after(19 * time.Second)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			t.Fatalf("terminated %v before the term", got)
 		}
 		after(2 * time.Second)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			t.Fatalf("terminated %v two seconds after the term of i-1", got)
 		}
 	})
@@ -140,16 +140,16 @@ func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 		r.extend("i-1", 10*time.Second)
 		mode(lease.ModePaused)
 		after(2 * time.Minute)
-		if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark != nil {
+		if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark != nil {
 			t.Fatalf("paused: terminated %v, mark %v", got, r.lease("i-1").Mark)
 		}
 		mode(lease.ModeArmed)
 		after(time.Second)
-		if got := r.cloud.ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
+		if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
 			t.Fatalf("armed again: terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
 		}
 		after(11 * time.Second)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			t.Errorf("terminated %v after the notice; want i-1", got)
 		}
 	})
@@ -176,7 +176,7 @@ func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 			if witnessed {
 				want = []string{"i-1"}
 			}
-			if got := r.cloud.ended(); !slices.Equal(got, want) {
+			if got := r.cloud.Ended(); !slices.Equal(got, want) {
 				t.Errorf("witnessed %t: terminated %v, want %v", witnessed, got, want)
 			}
 			if m := r.lease("i-1").Mark; m == nil || m.Cause != lease.CauseHeartbeatLost {
@@ -229,7 +229,7 @@ func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
 		if l := r.lease("i-1"); l.State != lease.StateRevoked {
 			t.Fatalf("asked to terminate, the lease is %s; want revoked until EC2 confirms", l.State)
 		}
-		r.cloud.state("i-1", lease.InstanceTerminated)
+		r.cloud.Turn("i-1", lease.InstanceTerminated)
 		after(time.Minute)
 		if l := r.lease("i-1"); l.State != lease.StateEnded || l.Cause != lease.CauseExpired {
 			t.Errorf("terminated by EC2's word, the lease is %s for %s", l.State, l.Cause)
@@ -278,13 +278,13 @@ func TestRunKeepsSweepingWhenTheRegistryOrEC2IsAway(t *testing.T) {
 		if err != nil || time.Since(checkpoint.Time) > 90*time.Second {
 			t.Errorf("checkpoint %+v (%v); want sweeps to go on", checkpoint, err)
 		}
-		r.cloud.mu.Lock()
-		r.cloud.err = errors.New("away")
-		r.cloud.mu.Unlock()
+		r.cloud.Mu.Lock()
+		r.cloud.Err = errors.New("away")
+		r.cloud.Mu.Unlock()
 		r.extend("i-1", time.Second)
 		after(2 * time.Minute)
 		checkpoint, err = r.store.Checkpoint(t.Context())
-		if err != nil || checkpoint.Names(r.cloud.location) || len(checkpoint.Brakes) == 0 {
+		if err != nil || checkpoint.Names(r.cloud.Where) || len(checkpoint.Brakes) == 0 {
 			t.Errorf("checkpoint %+v (%v); want the location left out, and a brake", checkpoint, err)
 		}
 		stop()
@@ -305,7 +305,7 @@ func TestSweepOnceJudgesNoSilence(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			t.Errorf("terminated %v; want i-1 by its term alone, after notice", got)
 		}
 		if m := r.lease("i-2").Mark; m != nil {

@@ -49,7 +49,7 @@ func (r *rig) inLeadershipAt(ahead time.Duration) *inLeadership {
 // put stores records that no transition makes.
 func (r *rig) put(l lease.Lease) {
 	r.t.Helper()
-	l.Schema, l.ExpiresNumber, l.Account, l.Region = lease.Schema, 1, r.cloud.location.Account, r.cloud.location.Region
+	l.Schema, l.ExpiresNumber, l.Account, l.Region = lease.Schema, 1, r.cloud.Where.Account, r.cloud.Where.Region
 	if _, err := r.store.PutLease(r.t.Context(), l); err != nil {
 		r.t.Fatal(err)
 	}
@@ -78,12 +78,12 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				o.ahead.Store(int64(2 * time.Hour))
 				if corrected {
-					r.cloud.onDescribe = func(int) { o.ahead.Store(0) }
+					r.cloud.OnDescribe = func(int) { o.ahead.Store(0) }
 				}
 				o.react(t.Context())
 				o.finish(passMax)
-				if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
-					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.ended(), l.State, l.Mark)
+				if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
+					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.Ended(), l.State, l.Mark)
 				}
 				if web, err := r.store.Launch(t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
 					t.Errorf("launch %s (%v); its window is not over", web.State, err)
@@ -98,17 +98,17 @@ func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T)
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		i := r.instance("i-9", "")
 		i.Tags = nil
-		r.cloud.mu.Lock()
-		r.cloud.instances["i-9"] = i
-		r.cloud.mu.Unlock()
+		r.cloud.Mu.Lock()
+		r.cloud.Instances["i-9"] = i
+		r.cloud.Mu.Unlock()
 		if _, err := r.store.PutLease(r.t.Context(), lease.Adopt(r.now(), i, r.now().Add(10*time.Minute), time.Time{}, "", nil, r.by)); err != nil {
 			r.t.Fatal(err)
 		}
 		after(20*time.Minute + 30*time.Second)
-		r.cloud.change("i-9", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagRegistry: r.reg.UUID} })
+		r.cloud.Change("i-9", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagRegistry: r.reg.UUID} })
 		after(35 * time.Second) // a sweep sees the tag; ten seconds of notice follow
-		if l := r.lease("i-9"); len(r.cloud.ended()) > 0 || l.Mark == nil {
-			r.t.Errorf("terminated %v, mark %v; want notice first", r.cloud.ended(), l.Mark)
+		if l := r.lease("i-9"); len(r.cloud.Ended()) > 0 || l.Mark == nil {
+			r.t.Errorf("terminated %v, mark %v; want notice first", r.cloud.Ended(), l.Mark)
 		}
 	})
 }
@@ -147,11 +147,11 @@ func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(5*time.Minute - 5*time.Second)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			t.Errorf("terminated %v, with less than a whole grace since the brake was released", got)
 		}
 		after(30 * time.Minute)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
 			t.Errorf("terminated %v in the end", got)
 		}
 		stop()
@@ -180,7 +180,7 @@ func TestAFailedSweepDoesNotStopTheTimer(t *testing.T) {
 		after(10 * time.Second)
 		down.Store(false)
 		after(time.Minute)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			t.Errorf("terminated %v seconds after the term of i-1", got)
 		}
 		stop()
@@ -210,11 +210,11 @@ func TestANoticeThatRanOutDuringAnOutageStartsAgain(t *testing.T) {
 		after(50 * time.Minute)
 		down.Store(false)
 		after(4 * time.Minute)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			t.Errorf("terminated %v; of its notice of 5 min nearly all passed while nobody could extend", got)
 		}
 		after(3 * time.Minute)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			t.Errorf("terminated %v after a whole notice; want i-1", got)
 		}
 		stop()
@@ -228,22 +228,22 @@ func TestWhatAFreshLookSparedIsNotLookedAtAgainForEveryChange(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
 		r.extend("i-1", 3*time.Second)
-		r.cloud.change("i-1", func(i *lease.Instance) {
+		r.cloud.Change("i-1", func(i *lease.Instance) {
 			i.Tags = map[string]string{lease.TagExempt: "", lease.TagRegistry: r.reg.UUID, lease.TagLaunch: "web.1"}
 		})
 		after(4 * time.Second)
-		before := r.cloud.describes
+		before := r.cloud.Descriptions
 		for n := range 100 {
 			r.extend("i-2", time.Duration(100+n)*time.Hour)
 			after(200 * time.Millisecond)
 		}
-		if n := r.cloud.describes - before; n > 0 {
+		if n := r.cloud.Descriptions - before; n > 0 {
 			r.t.Errorf("%d descriptions in 20 s without a sweep", n)
 		}
-		r.cloud.change("i-1", func(i *lease.Instance) { delete(i.Tags, lease.TagExempt) })
+		r.cloud.Change("i-1", func(i *lease.Instance) { delete(i.Tags, lease.TagExempt) })
 		r.extend("i-1", 5*time.Second)
 		after(20 * time.Second) // its record is another one now
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			r.t.Errorf("terminated %v before the next sweep, want i-1, whose term was moved and passed", got)
 		}
 	})
@@ -254,13 +254,13 @@ func TestAbsenceDoesNotAddUpAcrossSightings(t *testing.T) {
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { l.Tries, l.TriedAt = 9, r.now(); return l, nil })
-		i := r.cloud.instances["i-1"]
+		i := r.cloud.Instances["i-1"]
 		visible := func(yes bool) {
-			r.cloud.mu.Lock()
-			defer r.cloud.mu.Unlock()
-			delete(r.cloud.instances, "i-1")
+			r.cloud.Mu.Lock()
+			defer r.cloud.Mu.Unlock()
+			delete(r.cloud.Instances, "i-1")
 			if yes {
-				r.cloud.instances["i-1"] = i
+				r.cloud.Instances["i-1"] = i
 			}
 		}
 		visible(false)
@@ -285,7 +285,7 @@ func TestAMalformedCheckpointIsReplacedAndANewerOneStopsEverything(t *testing.T)
 			after(time.Minute)
 			r.extend("i-1", 10*time.Minute)
 			after(time.Hour)
-			if got := r.cloud.ended(); !slices.Equal(got, want) {
+			if got := r.cloud.Ended(); !slices.Equal(got, want) {
 				r.t.Errorf("checkpoint %s: terminated %v, want %v", checkpoint, got, want)
 			}
 		})
@@ -321,16 +321,16 @@ func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
 func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
-		r.cloud.mu.Lock()
-		r.cloud.instances["i-9"] = r.instance("i-9", "web.1")
-		r.cloud.mu.Unlock()
+		r.cloud.Mu.Lock()
+		r.cloud.Instances["i-9"] = r.instance("i-9", "web.1")
+		r.cloud.Mu.Unlock()
 		after(16*time.Minute + 30*time.Second) // closed by one sweep, first seen by the next
 		web, err := r.store.Launch(r.t.Context(), "web")
-		if err != nil || web.State != lease.LaunchClosed || len(web.Looks) != 1 || len(r.cloud.ended()) > 0 {
-			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.Looks, err, r.cloud.ended())
+		if err != nil || web.State != lease.LaunchClosed || len(web.Looks) != 1 || len(r.cloud.Ended()) > 0 {
+			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.Looks, err, r.cloud.Ended())
 		}
 		after(2 * time.Minute)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-9"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-9"}) {
 			r.t.Errorf("terminated %v after a second listing; want i-9", got)
 		}
 	})
@@ -339,7 +339,7 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 	t.Parallel()
 	for name, slow := range map[string]func(r *rig, o *inLeadership){
-		"look-up": func(r *rig, _ *inLeadership) { r.cloud.onDescribe = func(int) { time.Sleep(40 * time.Second) } },
+		"look-up": func(r *rig, _ *inLeadership) { r.cloud.OnDescribe = func(int) { time.Sleep(40 * time.Second) } },
 		"read": func(_ *rig, o *inLeadership) {
 			reader := &slowReader{Leadership: o.leadership, takes: 40 * time.Second}
 			reader.asked.Store(true)
@@ -355,7 +355,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 					l.Changes++
 					return l, nil
 				})
-				delete(r.cloud.instances, "i-3") // looked up by id at each sweep
+				delete(r.cloud.Instances, "i-3") // looked up by id at each sweep
 				o := r.inLeadership()
 				for id, timeout := range map[string]time.Duration{"i-1": 10 * time.Second, "i-2": time.Minute} {
 					if _, err := r.store.Claim(t.Context(), lease.Heartbeat{InstanceID: id, BootID: "b", HeartbeatTimeout: lease.Duration(timeout), Since: r.now()}); err != nil {
@@ -390,7 +390,7 @@ func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
 		r.store.Put("lease", "i-1", backup)
 		r.store.Put("checkpoint", "", checkpoint)
 		after(2 * time.Hour)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			r.t.Errorf("terminated %v, a day and a half before the end of a term that the backup does not know", got)
 		}
 		read, err := r.store.Checkpoint(r.t.Context())

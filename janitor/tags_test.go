@@ -14,21 +14,21 @@ import (
 
 // expires is what the tag of an instance says of its date.
 func (r *rig) expires(id string) string {
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
-	return r.cloud.instances[id].Tags[lease.TagExpires]
+	r.cloud.Mu.Lock()
+	defer r.cloud.Mu.Unlock()
+	return r.cloud.Instances[id].Tags[lease.TagExpires]
 }
 
 func (r *rig) calls() int {
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
-	return r.cloud.tagCalls
+	r.cloud.Mu.Lock()
+	defer r.cloud.Mu.Unlock()
+	return r.cloud.TagCalls
 }
 
 func (r *rig) deny(denied bool) {
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
-	r.cloud.denied = denied
+	r.cloud.Mu.Lock()
+	defer r.cloud.Mu.Unlock()
+	r.cloud.TagsDenied = denied
 }
 
 func TestAnExtensionReachesTheTagAtOnceAndAnIdleSweepWritesNone(t *testing.T) {
@@ -81,11 +81,11 @@ func TestAShortenedLeaseEndsByItsNewDate(t *testing.T) {
 	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
 		r.extendRecord("i-1", 20*time.Second)
 		after(19 * time.Second)
-		if got := r.cloud.ended(); len(got) > 0 {
+		if got := r.cloud.Ended(); len(got) > 0 {
 			r.t.Fatalf("terminated %v before the date", got)
 		}
 		after(2 * time.Second)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			r.t.Errorf("terminated %v two seconds after the date of i-1", got)
 		}
 	})
@@ -98,7 +98,7 @@ func TestAShorteningToADateThatIsNearWaitsForNoRest(t *testing.T) {
 		after(time.Minute)
 		r.extendRecord("i-1", time.Minute)
 		after(62 * time.Second)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			r.t.Errorf("terminated %v; want i-1 by the date to which it was shortened", got)
 		}
 	})
@@ -127,7 +127,7 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 				r.store.Put("checkpoint", "", checkpoint)
 				inTurn(t, r, "", func() {
 					after(time.Hour)
-					if got := r.cloud.ended(); len(got) > 0 {
+					if got := r.cloud.Ended(); len(got) > 0 {
 						t.Fatalf("terminated %v, hours before the date that was agreed", got)
 					}
 					l := r.lease("i-1")
@@ -139,7 +139,7 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 						t.Errorf("held by %v (%v); want nobody needed", checkpoint.Brakes, err)
 					}
 					after(5 * time.Hour)
-					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 						t.Errorf("terminated %v after the date that was agreed", got)
 					}
 				})
@@ -154,16 +154,16 @@ func TestWhatATagKeptIsMarkedFirst(t *testing.T) {
 		r.deny(true)
 		r.extendRecord("i-1", time.Minute) // shortened, which the tag cannot say
 		after(30 * time.Minute)
-		if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.State != lease.StateActive || l.KeptReason != lease.KeptByTag {
-			r.t.Fatalf("terminated %v, lease %s, kept by %q", r.cloud.ended(), l.State, l.KeptReason)
+		if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive || l.KeptReason != lease.KeptByTag {
+			r.t.Fatalf("terminated %v, lease %s, kept by %q", r.cloud.Ended(), l.State, l.KeptReason)
 		}
 		r.deny(false)
 		after(2*time.Minute + time.Second) // written by one sweep, and seen by the next
-		if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && l.Mark == nil {
-			r.t.Fatalf("terminated %v without notice", r.cloud.ended())
+		if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 && l.Mark == nil {
+			r.t.Fatalf("terminated %v without notice", r.cloud.Ended())
 		}
 		after(2 * time.Minute)
-		if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 			r.t.Errorf("terminated %v after its notice", got)
 		}
 		if l := r.lease("i-1"); !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
@@ -182,7 +182,7 @@ func TestAnExemptionThatIsTakenOffAfterTheDateGivesNoticeFirst(t *testing.T) {
 			t.Parallel()
 			running(t, []string{"i-1"}, quiet(), func(r *rig) {
 				exempt := func(is bool) {
-					r.cloud.change("i-1", func(i *lease.Instance) {
+					r.cloud.Change("i-1", func(i *lease.Instance) {
 						if delete(i.Tags, lease.TagExempt); is {
 							i.Tags[lease.TagExempt] = ""
 						}
@@ -195,11 +195,11 @@ func TestAnExemptionThatIsTakenOffAfterTheDateGivesNoticeFirst(t *testing.T) {
 				exempt(false)
 				lead(r, func() {
 					after(time.Minute)
-					if l := r.lease("i-1"); len(r.cloud.ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
-						t.Fatalf("terminated %v without notice", r.cloud.ended())
+					if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 && !slices.ContainsFunc(l.History, func(h lease.Transition) bool { return h.Action == "mark" }) {
+						t.Fatalf("terminated %v without notice", r.cloud.Ended())
 					}
 					after(2 * time.Minute)
-					if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 						t.Errorf("terminated %v in the end", got)
 					}
 				})
@@ -238,12 +238,12 @@ func TestARecordBehindItsTagIsRaisedWhilePausedAndNotWhileObserving(t *testing.T
 					t.Fatal(err)
 				}
 				tag := lease.Expiry{Number: 7, At: time.Now().Add(5 * time.Hour).UTC().Truncate(time.Second)}
-				r.cloud.change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExpires] = tag.String() })
+				r.cloud.Change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExpires] = tag.String() })
 				after(2 * time.Minute)
 				if l := r.lease("i-1"); l.ExpiresNumber != want || want > 1 && l.ExpiresAt.Before(tag.At) {
 					t.Errorf("at number %d until %s, want number %d", l.ExpiresNumber, l.ExpiresAt, want)
 				}
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					t.Errorf("ended %v", got)
 				}
 			})
@@ -255,18 +255,18 @@ func TestALeaderTellsOfALeaseOnTheInstanceOnce(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2", "i-3"}, quiet(), func(r *rig) {
 		for _, id := range []string{"i-1", "i-2", "i-3"} {
-			r.cloud.change(id, func(i *lease.Instance) { i.Tags[lease.TagLeased] = "" })
+			r.cloud.Change(id, func(i *lease.Instance) { i.Tags[lease.TagLeased] = "" })
 		}
 		after(3 * time.Minute)
-		r.cloud.mu.Lock()
-		defer r.cloud.mu.Unlock()
-		for id, i := range r.cloud.instances {
+		r.cloud.Mu.Lock()
+		defer r.cloud.Mu.Unlock()
+		for id, i := range r.cloud.Instances {
 			if i.Tags[lease.TagLeased] != "web.1" {
 				r.t.Errorf("%s says %q", id, i.Tags[lease.TagLeased])
 			}
 		}
-		if r.cloud.tagCalls != 1 {
-			r.t.Errorf("%d calls, want one for all of an attempt", r.cloud.tagCalls)
+		if r.cloud.TagCalls != 1 {
+			r.t.Errorf("%d calls, want one for all of an attempt", r.cloud.TagCalls)
 		}
 	})
 }

@@ -94,16 +94,16 @@ func TestALeaderSweepsOnWhileItsClockIsSet(t *testing.T) {
 				after(time.Second)
 				for _, ahead := range []time.Duration{step, 0, step, 0} {
 					clock.ahead.Store(int64(ahead))
-					r.cloud.mu.Lock()
-					r.cloud.skew = ahead
-					r.cloud.mu.Unlock()
+					r.cloud.Mu.Lock()
+					r.cloud.Skew = ahead
+					r.cloud.Mu.Unlock()
 					before := r.sequence()
 					after(5 * time.Minute)
 					if n := r.sequence() - before; n < 4 || n > 6 {
 						t.Errorf("%d sweeps in five minutes with the clock %s ahead, want five", n, ahead)
 					}
 				}
-				if got := r.cloud.ended(); len(got) > 0 {
+				if got := r.cloud.Ended(); len(got) > 0 {
 					t.Errorf("terminated %v", got)
 				}
 				stop()

@@ -99,7 +99,7 @@ func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		r.extend("i-1", 30*time.Minute)
-		r.cloud.denied = true // to write tags: only the brake knows better than the backup
+		r.cloud.TagsDenied = true // to write tags: only the brake knows better than the backup
 		var backup, checkpoint []byte
 		inTurn(t, r, dir, func() {
 			after(2 * time.Minute)
@@ -112,16 +112,16 @@ func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted
 		inTurn(t, r, dir, func() { after(2 * time.Hour) })
 		inTurn(t, r, "", func() { // one that remembers nothing finds it in the checkpoint
 			after(2 * time.Hour)
-			if got := r.cloud.ended(); len(got) > 0 {
+			if got := r.cloud.Ended(); len(got) > 0 {
 				t.Fatalf("terminated %v, days before the end of a term that the backup does not know", got)
 			}
 			r.lift(lease.BrakeRollback)
 			after(time.Second)
-			if l := r.lease("i-1"); len(r.cloud.ended()) > 0 || l.Mark == nil {
-				t.Errorf("terminated %v, mark %v; want notice first", r.cloud.ended(), l.Mark)
+			if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.Mark == nil {
+				t.Errorf("terminated %v, mark %v; want notice first", r.cloud.Ended(), l.Mark)
 			}
 			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v after a person has looked", got)
 			}
 		})
@@ -137,12 +137,12 @@ func TestUnwatchedHoldsEverythingUntilItIsReleased(t *testing.T) {
 		time.Sleep(48 * time.Hour)
 		inTurn(t, r, "", func() {
 			after(2 * time.Hour)
-			if got := r.cloud.ended(); len(got) > 0 {
+			if got := r.cloud.Ended(); len(got) > 0 {
 				t.Fatalf("terminated %v, by one who cannot know what became of the registry", got)
 			}
 			r.lift(lease.BrakeUnwatched)
 			after(2 * time.Minute)
-			if got := r.cloud.ended(); !slices.Equal(got, []string{"i-1"}) {
+			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 				t.Errorf("terminated %v after a person has looked", got)
 			}
 		})

@@ -110,8 +110,8 @@ func (w *onlooker) forgets() {
 }
 
 func (r *rig) ec2(change func(*recorder)) {
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
+	r.cloud.Mu.Lock()
+	defer r.cloud.Mu.Unlock()
 	change(r.cloud)
 }
 
@@ -155,14 +155,14 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 		"silence, as its terms pass":  {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
 		"silence, by a person's word": {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeHeartbeats)},
 		"rate":                        {lease.Brake{Name: plan.BrakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
-		"clock ahead":                 {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.skew = 11 * time.Second }), ec2(func(c *recorder) { c.skew = 10 * time.Second })},
-		"clock behind":                {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.skew = -11 * time.Second }), ec2(func(c *recorder) { c.skew = 0 })},
-		"clock not told":              {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.undated = true }), ec2(func(c *recorder) { c.undated = false })},
+		"clock ahead":                 {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = 11 * time.Second }), ec2(func(c *recorder) { c.Skew = 10 * time.Second })},
+		"clock behind":                {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = -11 * time.Second }), ec2(func(c *recorder) { c.Skew = 0 })},
+		"clock not told":              {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Undated = true }), ec2(func(c *recorder) { c.Undated = false })},
 		"health of etcd": {
 			lease.Brake{Name: plan.BrakeHealth},
 			func(r *watchedRig) { r.falls(errors.New("alarm NOSPACE")) }, func(r *watchedRig) { r.falls(nil) },
 		},
-		"health of a listing": {lease.Brake{Name: plan.BrakeHealth, Scope: location}, ec2(func(c *recorder) { c.err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.err = nil })},
+		"health of a listing": {lease.Brake{Name: plan.BrakeHealth, Scope: location}, ec2(func(c *recorder) { c.Err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.Err = nil })},
 		"restored: a lower checkpoint": {lease.Brake{Name: lease.BrakeRollback}, func(r *watchedRig) {
 			r.store.Put("checkpoint", "", r.backup["checkpoint"])
 		}, lift(lease.BrakeRollback)},
@@ -171,12 +171,12 @@ func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
 			r.resume(lease.BrakeRollback)
 		}},
 		"restored: a launch without a record": {lease.Brake{Name: lease.BrakeRollback}, ec2(func(c *recorder) {
-			c.instances["i-stray"] = lease.Instance{
-				ID: "i-stray", Location: c.location, Zone: zone, State: lease.InstanceRunning, LaunchTime: time.Now().Add(time.Hour), ClientToken: "stray.1",
+			c.Instances["i-stray"] = lease.Instance{
+				ID: "i-stray", Location: c.Where, Zone: zone, State: lease.InstanceRunning, LaunchTime: time.Now().Add(time.Hour), ClientToken: "stray.1",
 				Tags: map[string]string{lease.TagRegistry: "uuid-1", lease.TagLaunch: "stray.1"},
 			}
 		}), func(r *watchedRig) {
-			r.ec2(func(c *recorder) { delete(c.instances, "i-stray") })
+			r.ec2(func(c *recorder) { delete(c.Instances, "i-stray") })
 			r.resume(lease.BrakeRollback)
 		}},
 		"restored: one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: "i-1"}, know(99, "i-1"), func(r *watchedRig) {
@@ -270,16 +270,16 @@ func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &watchedRig{rig: newRig(t, "i-1"), onlooker: &onlooker{}}
-		r.ec2(func(c *recorder) { c.skew = time.Minute })
+		r.ec2(func(c *recorder) { c.Skew = time.Minute })
 		inTurn(t, r.rig, "", func() { after(90 * time.Second) })
-		r.ec2(func(c *recorder) { c.skew = 0 })
+		r.ec2(func(c *recorder) { c.Skew = 0 })
 		j := r.janitorOf(slog.New(r.onlooker))
 		j.Observe = r.onlooker
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(90 * time.Second)
-		r.shows("under another leader", lease.Brake{Name: plan.BrakeClock, Scope: r.cloud.location.String()}, "lifted")
+		r.shows("under another leader", lease.Brake{Name: plan.BrakeClock, Scope: r.cloud.Where.String()}, "lifted")
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)

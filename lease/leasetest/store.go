@@ -1,7 +1,8 @@
-// Package leasetest has an in-memory store of leases, for tests of those who use one, and the suite that every store
-// passes.
+// Package leasetest has a store of leases and an EC2 in memory, for tests of those who use them, and the suite that every
+// store passes.
 //
 //   - store.go, record.go, bind.go, snapshot.go, watch.go, heartbeat.go, leadership.go: [Store], the fake.
+//   - cloud.go: [Cloud], EC2 in one location; launched.go: [Launched], instances under leases in both.
 //   - suite.go: [Run] and the interfaces it tests; suite_*.go: its cases, which say what a store promises.
 package leasetest
 
