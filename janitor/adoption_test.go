@@ -2,10 +2,8 @@ package janitor
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
@@ -51,31 +49,6 @@ func TestAnAdoptionWithoutItsTagIsCompletedWhereThatIsAllowed(t *testing.T) {
 				after(10 * time.Minute)
 				if n := r.calls(); n != calls {
 					r.t.Errorf("%d calls more after it was done", n-calls)
-				}
-			})
-		})
-	}
-}
-
-func TestNoTagOfAnotherRegistryIsWrittenOverByACompletion(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(*lease.Instance){
-		"taken by another": func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "uuid-2" },
-		"without a value":  func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "" },
-		"exempt by now":    func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" },
-		"terminated":       func(i *lease.Instance) { i.State = lease.InstanceTerminated },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, "i-1")
-				r.adopting("i-2", 10*time.Minute)
-				write := plan.TagWrite{Location: r.cloud.Where, InstanceID: "i-2", Key: lease.TagRegistry, Value: r.reg.UUID}
-				r.cloud.Change("i-2", change) // since it was listed
-				before := r.cloud.Instances["i-2"].Tags[lease.TagRegistry]
-				took, failed, left := writeTags(t.Context(), r.cloud, []plan.TagWrite{write})
-				if got := r.cloud.Instances["i-2"].Tags[lease.TagRegistry]; got != before || r.calls() != 0 || len(took)+len(failed) > 0 || len(left) != 1 {
-					t.Errorf("the tag says %q, after %d calls", got, r.calls())
 				}
 			})
 		})

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"lapse/lease"
 
 	"lapse/janitor/audit"
-	"lapse/janitor/plan"
 )
 
 // lines are the events in an audit log, without what differs from run to run.
@@ -126,52 +124,6 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 	}
 }
 
-// TestWithoutATrailNothingIsTakenAway has an audit log that cannot be written: a lease that holds can be extended still, and
-// one that was revoked is stuck for that reason, until it can.
-func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, "i-1", "i-2")
-	full := true
-	var mu sync.Mutex
-	var told []string
-	actor := r.actor()
-	note := func(e audit.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		told = append(told, e.InstanceID+" "+string(e.Kind))
-	}
-	actor.tell = note
-	actor.record = func(e audit.Event) error {
-		if full {
-			return errors.New("no space left on device")
-		}
-		note(e)
-		return nil
-	}
-	r.update("i-2", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
-	both := func() Report {
-		return actor.act(t.Context(), r.reg, plan.Plan{Verdicts: append(r.verdicts(lease.CauseExpired, "i-1"), r.verdicts(lease.CauseRelease, "i-2")...)})
-	}
-	if report := both(); report.Asked != 0 || report.Failed != 2 {
-		t.Errorf("%+v", report)
-	}
-	one, two := r.lease("i-1"), r.lease("i-2")
-	if len(r.cloud.Ended()) > 0 || one.State != lease.StateActive || two.State != lease.StateRevoked || two.Stuck != unrecorded || two.Tries != 0 {
-		t.Fatalf("terminated %v; i-1 is %s, i-2 %s, stuck %q after %d tries", r.cloud.Ended(), one.State, two.State, two.Stuck, two.Tries)
-	}
-	full, told = false, nil
-	if report := both(); report.Asked != 2 || r.lease("i-2").Stuck != "" {
-		t.Errorf("%+v, i-2 stuck %q", report, r.lease("i-2").Stuck)
-	}
-	slices.Sort(told)
-	want := []string{
-		"i-1 authorise", "i-1 revoke", "i-1 terminate", "i-2 authorise", "i-2 retry", "i-2 terminate",
-	}
-	if !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
-	}
-}
-
 func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
 	t.Parallel()
 	full := errors.New("disk full")
@@ -188,7 +140,7 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	var told []string
-	j := r.janitorOf(r.actor().log)
+	j := r.janitorOf(quiet())
 	j.Audit = func(e audit.Event) error {
 		told = append(told, string(e.Kind))
 		return nil

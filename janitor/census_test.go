@@ -11,6 +11,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/enforce"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
@@ -48,7 +49,7 @@ func counted(t *testing.T, w World) plan.Census {
 		t.Fatal(err)
 	}
 	v := w.View()
-	term := &term{Janitor: j, joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
+	term := &term{Janitor: j, tags: enforce.NewTags(), joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	term.count(plan.Decide(v))
 	return observer.last()
 }

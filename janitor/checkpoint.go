@@ -38,7 +38,7 @@ func (t *term) unable() lease.KeptReason {
 
 // stale reports whether nobody may rely on the last checkpoint of our own any more.
 func (t *term) stale() bool {
-	return passed(t.checkpointed, t.dated, t.Now()) > t.fresh
+	return lease.Elapsed(t.checkpointed, t.dated, t.Now()) > t.fresh
 }
 
 // nextCheckpoint is what says that this sweep happened.
@@ -126,10 +126,4 @@ func lastCheckpoint(s *plan.Joined) (lease.Checkpoint, error) {
 		return lease.Checkpoint{Revision: bad.Revision}, nil
 	}
 	return s.Checkpoint, nil
-}
-
-// passed is how much time has passed since both clocks were read, by whichever says more. While a machine is suspended, the
-// monotonic clock stands still, and does not tell for how long nobody could renew, extend or stop it.
-func passed(mono, wall, now time.Time) time.Duration {
-	return max(time.Since(mono), now.Round(0).Sub(wall).Abs())
 }

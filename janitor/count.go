@@ -8,6 +8,6 @@ func (t *term) count(planned plan.Plan) {
 		return
 	}
 	c := planned.Census(t.joined, t.listings.Locations)
-	c.TagLag = t.tags.lag()
+	c.TagLag = t.tags.Lag()
 	t.Observe.Counted(c)
 }

@@ -1,7 +1,6 @@
 package janitor
 
 import (
-	"cmp"
 	"time"
 
 	"lapse/lease"
@@ -61,33 +60,4 @@ func (j *Janitor) unaudited(e audit.Event, err error) {
 func (j *Janitor) auditedAgain() {
 	j.Log.Info("the audit log is written again")
 	j.Observe.Happened(audit.Event{Time: j.Now(), Kind: lease.ActionAuditResume, Actor: "janitor", Own: true}.Complete())
-}
-
-// eventOf is what a verdict and its evidence say of something that happened to it.
-func eventOf(v plan.Verdict, kind lease.Action) audit.Event {
-	e := audit.Event{
-		Kind: kind, InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Location: v.Location.String(), Zone: v.Zone, Cause: v.Cause,
-		Reason: v.Reason, Evidence: audit.Evidence{Due: v.Due, Instances: v.Looked},
-	}
-	if v.Instance != nil {
-		e.Evidence.EC2 = v.Instance.State
-	}
-	if v.Silence != nil {
-		e.Evidence.Silent, e.Evidence.Witness = lease.Duration(v.Silence.For.Round(time.Millisecond)), v.Silence.Witness
-	}
-	if v.Lease != nil {
-		e.Evidence.ExpiresAt, e.Evidence.Mark = v.Lease.ExpiresAt, v.Lease.Mark
-		e.Evidence.RevokedAt, e.Evidence.Tries = v.Lease.RevokedAt, v.Lease.Tries
-	}
-	if v.Launch != nil {
-		e.Evidence.Looked = v.Launch.Looks[cmp.Or(v.InstanceID, v.LeftoverID())]
-	}
-	return e
-}
-
-// failedOf is the event of something that could not be done.
-func failedOf(v plan.Verdict, err error) audit.Event {
-	e := eventOf(v, lease.ActionFail)
-	e.Reason = string(v.Action) + ": " + err.Error()
-	return e
 }

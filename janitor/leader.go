@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lapse/janitor/audit"
+	"lapse/janitor/enforce"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -46,7 +47,7 @@ type term struct {
 
 	beside
 	workers
-	tags tagger
+	tags *enforce.Tags
 
 	published publisher
 
@@ -70,7 +71,7 @@ func (j *Janitor) newTerm(leadership Leadership) *term {
 	now := time.Now()
 	t := &term{
 		Janitor: j, leadership: leadership, renewals: observe.NewRenewals(), joined: plan.Join(lease.Snapshot{}, nil, nil, nil), since: now, elected: j.Now(), asked: map[string]asked{},
-		beside: newBeside(), workers: workers{}, tags: newTagger(), looked: map[string]time.Time{}, unwatch: func() {},
+		beside: newBeside(), workers: workers{}, tags: enforce.NewTags(), looked: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
 	}
 	t.historian = audit.NewHistorian(j.tell, actorName(leadership), t.busy)
@@ -171,7 +172,7 @@ func actorName(o Leadership) string { return "janitor:" + o.Name() }
 // decide lets the heartbeats be observed and decides. read is zero if the records were kept up by a watch.
 func (t *term) decide(read time.Time) plan.Plan {
 	now, wall := time.Now(), t.Now().Round(0)
-	for id, written := range t.tags.written() {
+	for id, written := range t.tags.Written() {
 		t.joined.Wrote(id, written)
 	}
 	t.renewals.Observe(now, read, t.joined)
@@ -231,17 +232,20 @@ func (t *term) braked(kind lease.Action, b lease.Brake) {
 }
 
 // actor carries out what was decided by a registry.
-func (t *term) actor(registry lease.Registry) actor {
-	clouds := map[lease.Location]Cloud{}
+func (t *term) actor(registry lease.Registry) enforce.Actor {
+	clouds := map[lease.Location]enforce.Cloud{}
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Location()] = cloud
 	}
-	a := armed{leadership: t.leadership, clouds: clouds, policy: t.Policy, wall: t.Now, date: t.dates(), log: t.Log, tell: t.historian.Did, record: t.record, stands: t.watermark.Standing}
+	a := enforce.Armed{
+		Name: actorName(t.leadership), Registry: t.leadership, Clouds: clouds, Policy: t.Policy, Wall: t.Now, Date: t.dates(),
+		Standing: t.watermark.Standing, Emit: t.historian.Did, Record: t.record, Log: t.Log,
+	}
 	switch registry.Mode {
 	case lease.ModeArmed:
 		return a
 	case lease.ModePaused:
-		return paused{a}
+		return enforce.Paused{Armed: a}
 	}
-	return observer{log: t.Log}
+	return enforce.Observing{Log: t.Log}
 }

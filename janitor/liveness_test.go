@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lapse/janitor/audit"
+	"lapse/janitor/enforce"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -184,7 +185,7 @@ func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 		if unfed := time.Since(time.Unix(0, fed.Load())); unfed > 15*time.Second {
 			r.t.Errorf("while the leadership was left for %s, the watchdog was not fed in the last %s", leaveMax, unfed)
 		}
-		longest := workMax + killDeadline + workLate + leaveMax + time.Minute
+		longest := workMax + enforce.Deadline + workLate + leaveMax + time.Minute
 		if took := time.Since(begun); err == nil || took > longest {
 			r.t.Errorf("%v after %s, want an error within %s", err, took, longest)
 		}

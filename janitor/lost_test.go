@@ -85,7 +85,7 @@ func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
 			r.cloud.Mu.Lock()
 			n := r.cloud.Descriptions
 			r.cloud.Mu.Unlock()
-			if l := r.lease("i-1"); n > 25 || l.Stuck != unrecorded {
+			if l := r.lease("i-1"); n > 25 || l.KeptReason != lease.KeptByAudit {
 				t.Errorf("%d descriptions in ten minutes, stuck because %q", n, l.Stuck)
 			}
 		}, func(j *Janitor) {

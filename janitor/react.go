@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lapse/janitor/enforce"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -108,7 +109,7 @@ func (t *term) react(ctx context.Context) plan.Plan {
 	planned := t.decide(time.Time{})
 	now := slices.DeleteFunc(planned.With(reactions()...), t.askedBefore)
 	t.reacted, t.took = time.Now(), time.Since(begun)
-	t.act(ctx, t.joined.Registry, false, now, func(Report) {})
+	t.act(ctx, t.joined.Registry, false, now, func(enforce.Report) {})
 	t.tag(ctx, planned.Tags)
 	t.publish(ctx, t.joined.Registry, planned, false)
 	if t.listings.Drift(t.Now()).Abs() > t.Policy.MaxSkew { // our clock was set, or the machine slept: EC2 tells which
@@ -250,6 +251,6 @@ func (t *term) see(s lease.Snapshot, least int64) {
 	}
 	t.heard = max(t.heard, s.Revision)
 	t.reads++
-	t.joined = plan.Join(s, t.listings.Locations, t.listings.Index, t.tags.written())
+	t.joined = plan.Join(s, t.listings.Locations, t.listings.Index, t.tags.Written())
 	t.Observe.Checkpoint(s.Checkpoint)
 }

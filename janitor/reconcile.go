@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"lapse/janitor/enforce"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -27,7 +28,7 @@ type sweep struct {
 	plan       plan.Plan
 	by         lease.Registry // by which it was decided
 	checkpoint lease.Checkpoint
-	report     Report
+	report     enforce.Report
 	err        error
 }
 
@@ -71,7 +72,7 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, error)) 
 }
 
 // pass is one sweep, to its end.
-func (t *term) pass(ctx context.Context) (plan.Plan, Report, error) {
+func (t *term) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	s := t.begin(ctx, func(context.Context, error) {})
 	if !t.finish(passMax) {
 		return s.plan, s.report, errors.New("the sweep has not come back within " + passMax.String())
@@ -145,9 +146,9 @@ func (s *sweep) list(seen observe.Listings) {
 			s.looked[token] = time.Now()
 		}
 	}
-	s.tags.listed(seen.Mono)
+	s.tags.Listed(seen.Mono)
 	s.listings = seen
-	s.joined.List(seen.Locations, seen.Index, s.tags.written())
+	s.joined.List(seen.Locations, seen.Index, s.tags.Written())
 }
 
 // conclude ends the sweep, and has what it decided carried out.
@@ -167,7 +168,7 @@ func (s *sweep) conclude(ctx context.Context, err error) {
 
 // enforce has the plan carried out, each location's by its worker, and tells what came of it.
 func (s *sweep) enforce(ctx context.Context) {
-	s.act(ctx, s.by, true, s.plan.Verdicts, func(report Report) {
+	s.act(ctx, s.by, true, s.plan.Verdicts, func(report enforce.Report) {
 		s.report = report
 		s.Log.Info("swept", "mode", string(s.by.Mode), "leases", len(s.joined.Rows),
 			"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,

@@ -11,6 +11,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"lapse/janitor/audit"
+	"lapse/janitor/enforce"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -206,13 +207,13 @@ const passMax = 15 * time.Minute
 
 // Sweep is one pass under a leadership held for it alone: declared causes and orphans end, silence is not judged. It ends
 // within 15 min.
-func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, Report, error) {
+func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	defer j.open()()
 	ctx, cancel := context.WithTimeoutCause(ctx, passMax, fmt.Errorf("the pass has not ended within %s", passMax))
 	defer cancel()
 	leadership, err := j.Campaign(ctx)
 	if err != nil {
-		return plan.Plan{}, Report{}, err
+		return plan.Plan{}, enforce.Report{}, err
 	}
 	j.Policy.NoSilence = true
 	t := j.newTerm(leadership)

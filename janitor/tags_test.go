@@ -1,8 +1,6 @@
 package janitor
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -269,84 +267,4 @@ func TestALeaderTellsOfALeaseOnTheInstanceOnce(t *testing.T) {
 			r.t.Errorf("%d calls, want one for all of an attempt", r.cloud.TagCalls)
 		}
 	})
-}
-
-// answering is a cloud that answers calls for tags as told.
-type answering struct {
-	recorder
-	asked  []string
-	answer func(id string) lease.Tagging
-}
-
-func (a *answering) Tag(_ context.Context, resources []string, tags map[string]string) (all []lease.Tagging) {
-	for _, id := range resources {
-		a.asked = append(a.asked, id+" "+fmt.Sprint(tags))
-		all = append(all, a.answer(id))
-	}
-	return all
-}
-
-func TestWhatIsAttachedBearsATagBeforeTheInstanceDoes(t *testing.T) {
-	t.Parallel()
-	writes := []plan.TagWrite{
-		{InstanceID: "i-1", Key: "k", Value: "a", Attached: []string{"vol-1", "eni-1"}},
-		{InstanceID: "i-2", Key: "k", Value: "b"},
-		{InstanceID: "i-3", Key: "k", Value: "a", Attached: []string{"vol-3"}},
-	}
-	cloud := &answering{answer: func(id string) lease.Tagging {
-		switch id {
-		case "vol-1": // no word about it
-			return lease.Tagging{ID: id, Err: context.DeadlineExceeded}
-		case "vol-3": // somebody else's
-			return lease.Tagging{ID: id, Code: "UnauthorizedOperation", Err: context.Canceled}
-		}
-		return lease.Tagging{ID: id}
-	}}
-	took, failed, _ := writeTags(t.Context(), cloud, writes)
-	want := []string{"vol-1 map[k:a]", "eni-1 map[k:a]", "vol-3 map[k:a]", "i-3 map[k:a]", "i-2 map[k:b]"}
-	if !slices.Equal(cloud.asked, want) || len(took) != 2 || len(failed) != 0 {
-		t.Errorf("asked %q, want %q; took %v, failed %v", cloud.asked, want, took, failed)
-	}
-}
-
-func TestAPolicyThatDeniesTagsCostsAFewCallsASweep(t *testing.T) {
-	t.Parallel()
-	var writes []plan.TagWrite
-	for n := range 500 {
-		writes = append(writes, plan.TagWrite{InstanceID: fmt.Sprintf("i-%d", n), Key: "k", Value: fmt.Sprint(n)})
-	}
-	cloud := &answering{answer: func(id string) lease.Tagging {
-		return lease.Tagging{ID: id, Code: "UnauthorizedOperation", Err: context.Canceled}
-	}}
-	if took, failed, _ := writeTags(t.Context(), cloud, writes); len(took) > 0 || len(failed) != refusalsMax {
-		t.Errorf("%d taken, %d calls", len(took), len(failed))
-	}
-}
-
-func TestAListingShowsTheTagsThatWereWrittenBeforeItBeganAndNoOthers(t *testing.T) {
-	t.Parallel()
-	date, leased := plan.TagWrite{InstanceID: "i-1", Key: lease.TagExpires, Expires: lease.Expiry{Number: 3}}, plan.TagWrite{InstanceID: "i-1", Key: lease.TagLeased, Value: "web.1"}
-	first, second := time.Now().Add(-2*time.Minute), time.Now().Add(-time.Minute)
-	for name, answers := range map[string][]taken{
-		"in order":       {{date, first}, {leased, second}},
-		"the other way":  {{leased, second}, {date, first}},
-		"the other tag":  {{leased, first}, {date, second}},
-		"and its order":  {{date, second}, {leased, first}},
-		"both before it": {{date, first}, {leased, first}},
-	} {
-		g := newTagger()
-		want := plan.Written{}
-		for _, a := range answers {
-			g.took(a.write, a.at)
-			if a.at.Equal(second) && a.write.Key == lease.TagLeased {
-				want.Leased = leased.Value
-			} else if a.at.Equal(second) {
-				want.Expires = date.Expires
-			}
-		}
-		g.listed(first.Add(30 * time.Second))
-		if got := g.written()["i-1"]; got != want {
-			t.Errorf("%s: known beside the listing: %+v, want %+v", name, got, want)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"lapse/lease"
 
+	"lapse/janitor/enforce"
 	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	. "lapse/janitor/plan/plantest"
@@ -27,11 +28,6 @@ type timeline struct {
 	short bool            // the rate has held something back
 	first map[string]bool // ids from the beginning
 }
-
-// named is a leadership of which only the name is asked.
-type named struct{ Leadership }
-
-func (named) Name() string { return "timeline" }
 
 func begin(t *rapid.T, v World) *timeline {
 	w := &timeline{
@@ -156,7 +152,6 @@ func (w *timeline) charge() {
 
 func (w *timeline) carryOut(v plan.Verdict) {
 	now, s := w.view.Now, &w.view.Snapshot
-	a := armed{leadership: named{}, date: func() time.Time { return now }}
 	must := func(err error) {
 		if err != nil {
 			w.t.Fatalf("%s %s%s: %v", v.Action, v.InstanceID, v.Token, err)
@@ -164,7 +159,7 @@ func (w *timeline) carryOut(v plan.Verdict) {
 	}
 	switch v.Action {
 	case plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate:
-		changed, err := a.change(v)
+		changed, err := enforce.Changed(v, now, Jan)
 		must(err)
 		*w.lease(v.InstanceID) = changed
 	case plan.ActEnd:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lapse/janitor/enforce"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -82,11 +83,11 @@ type worker struct {
 
 // job is one plan for one location.
 type job struct {
-	actor    actor
+	actor    enforce.Actor
 	registry lease.Registry // by which it was decided: if that has changed since, every write is refused
 	swept    bool           // by a sweep, and not by a reaction
 	verdicts []plan.Verdict
-	acted    func(Report)
+	acted    func(enforce.Report)
 }
 
 // workers are those of a term, by their location.
@@ -106,14 +107,14 @@ func (w workers) idle() bool {
 
 // act has a plan carried out, by the worker of each location, as the registry says by which it was decided. acted is called
 // when all is done.
-func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, verdicts []plan.Verdict, acted func(Report)) {
+func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, verdicts []plan.Verdict, acted func(enforce.Report)) {
 	byLocation := map[lease.Location][]plan.Verdict{}
 	for _, v := range verdicts {
 		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
 			byLocation[v.Location] = append(byLocation[v.Location], v)
 		}
 	}
-	var total Report
+	var total enforce.Report
 	left := len(byLocation)
 	if left == 0 {
 		acted(total)
@@ -123,8 +124,8 @@ func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, ver
 		if t.workers[location] == nil {
 			t.workers[location] = &worker{location: location}
 		}
-		t.assign(ctx, t.workers[location], &job{actor: actor, registry: registry, swept: swept, verdicts: vs, acted: func(r Report) {
-			total.add(r)
+		t.assign(ctx, t.workers[location], &job{actor: actor, registry: registry, swept: swept, verdicts: vs, acted: func(r enforce.Report) {
+			total.Add(r)
 			if left--; left == 0 {
 				acted(total)
 			}
@@ -140,7 +141,7 @@ func (t *term) assign(ctx context.Context, w *worker, j *job) {
 	} else {
 		older := w.line[at]
 		w.line[at] = j
-		older.acted(Report{})
+		older.acted(enforce.Report{})
 	}
 	if !w.busy {
 		t.work(ctx, w)
@@ -158,18 +159,18 @@ func (t *term) work(ctx context.Context, w *worker) {
 	if !j.swept {
 		t.ask(j.verdicts)
 	}
-	done := t.live.works("the worker of "+w.location.String(), workMax+killDeadline)
+	done := t.live.works("the worker of "+w.location.String(), workMax+enforce.Deadline)
 	t.do(func() func() {
 		bounded, cancel := context.WithTimeout(ctx, workMax)
 		defer cancel()
-		report := j.actor.act(bounded, j.registry, plan.Plan{Verdicts: j.verdicts})
+		report := j.actor.Enforce(bounded, j.registry, plan.Plan{Verdicts: j.verdicts})
 		done()
 		return func() { t.worked(ctx, w, j, report) }
 	})
 }
 
 // worked takes in what came of a job. What it has left, for want of time, is decided again.
-func (t *term) worked(ctx context.Context, w *worker, j *job, report Report) {
+func (t *term) worked(ctx context.Context, w *worker, j *job, report enforce.Report) {
 	w.busy = false
 	if report.Left > 0 {
 		for _, v := range j.verdicts {
@@ -187,7 +188,7 @@ func (t *term) worked(ctx context.Context, w *worker, j *job, report Report) {
 	switch {
 	case ctx.Err() != nil: // nobody waits for more
 		for _, waiting := range w.line {
-			waiting.acted(Report{})
+			waiting.acted(enforce.Report{})
 		}
 		w.line = nil
 	case len(w.line) > 0:

@@ -21,8 +21,8 @@ var (
 	adapter = []string{"lapse/lease/etcd/...", "lapse/lease/ec2/..."}
 )
 
-// rules are the directions of DESIGN §11: cmd → janitor → plan → lease; audit → lease; metrics → {audit, plan}; sidecar, lease/etcd,
-// lease/ec2 → lease → standard library.
+// rules are the directions of DESIGN §11: cmd → janitor → enforce → plan → lease; enforce → audit → lease; metrics → {audit, plan};
+// sidecar, lease/etcd, lease/ec2 → lease → standard library.
 var rules = []rule{
 	{"lease stands on nothing of the module", []string{"lapse/lease"}, nil, all, true},
 	{"nobody imports a command", all, []string{"lapse/cmd/..."}, []string{"lapse/cmd/..."}, true},
@@ -38,7 +38,14 @@ var rules = []rule{
 	{"what observes knows nobody that acts", []string{"lapse/janitor/observe"}, nil, []string{"lapse/janitor", "lapse/janitor/enforce", "lapse/janitor/audit"}, true},
 	{"the plan knows no other part of the janitor", []string{"lapse/janitor/plan"}, nil, []string{"lapse/janitor/..."}, true},
 	{"the audit log stands on lease alone", []string{"lapse/janitor/audit"}, nil, []string{"lapse/janitor/..."}, true},
-	{"metrics know nothing that acts", []string{"lapse/janitor/metrics"}, nil, []string{"lapse/janitor"}, true},
+	{
+		"what enforces knows plans and the audit log, and not who leads",
+		[]string{"lapse/janitor/enforce"},
+		nil,
+		[]string{"lapse/janitor", "lapse/janitor/metrics", "lapse/janitor/observe"},
+		true,
+	},
+	{"metrics know nothing that acts", []string{"lapse/janitor/metrics"}, nil, []string{"lapse/janitor", "lapse/janitor/enforce"}, true},
 	{"the sidecar knows no adapter", []string{"lapse/sidecar/..."}, nil, adapter, true},
 	{"the janitor does not know the sidecar", []string{"lapse/janitor/..."}, nil, []string{"lapse/sidecar/..."}, true},
 	{"the sidecar does not know the janitor", []string{"lapse/sidecar/..."}, nil, []string{"lapse/janitor/..."}, true},
@@ -152,14 +159,17 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 	t.Parallel()
 	const service = "github.com/aws/aws-sdk-go-v2/service/ec2"
 	for name, imports := range map[string]map[string][]string{
-		"lease stands on nothing of the module":        {"lapse/lease": {"fmt", "lapse/internal"}},
-		"nobody imports a command":                     {"lapse/janitor": {"lapse/cmd/internal/flags"}},
-		"what is below lease knows no user of it":      {"lapse/lease/leasetest": {"lapse/janitor"}},
-		"the janitor knows no adapter":                 {"lapse/janitor/service": {"lapse/x"}, "lapse/x": {"lapse/lease/etcd"}},
-		"the plan imports nothing that can act":        {"lapse/janitor/plan": {"log/slog"}},
-		"what observes knows nobody that acts":         {"lapse/janitor/observe": {"lapse/janitor"}},
-		"the plan knows no other part of the janitor":  {"lapse/janitor/plan": {"lapse/janitor/audit"}},
-		"the audit log stands on lease alone":          {"lapse/janitor/audit": {"lapse/janitor/plan"}},
+		"lease stands on nothing of the module":       {"lapse/lease": {"fmt", "lapse/internal"}},
+		"nobody imports a command":                    {"lapse/janitor": {"lapse/cmd/internal/flags"}},
+		"what is below lease knows no user of it":     {"lapse/lease/leasetest": {"lapse/janitor"}},
+		"the janitor knows no adapter":                {"lapse/janitor/service": {"lapse/x"}, "lapse/x": {"lapse/lease/etcd"}},
+		"the plan imports nothing that can act":       {"lapse/janitor/plan": {"log/slog"}},
+		"what observes knows nobody that acts":        {"lapse/janitor/observe": {"lapse/janitor"}},
+		"the plan knows no other part of the janitor": {"lapse/janitor/plan": {"lapse/janitor/audit"}},
+		"the audit log stands on lease alone":         {"lapse/janitor/audit": {"lapse/janitor/plan"}},
+		"what enforces knows plans and the audit log, and not who leads": {
+			"lapse/janitor/enforce": {"lapse/janitor/plan", "lapse/janitor"},
+		},
 		"metrics know nothing that acts":               {"lapse/janitor/metrics": {"lapse/x"}, "lapse/x": {"lapse/janitor"}},
 		"the sidecar knows no adapter":                 {"lapse/sidecar": {"lapse/lease/ec2/ec2sim"}},
 		"the janitor does not know the sidecar":        {"lapse/janitor": {"lapse/sidecar"}},
@@ -186,8 +196,9 @@ func TestEachRuleOfImportsCanBeBroken(t *testing.T) {
 		"lapse/cmd/janitor":         {"lapse/cmd/internal", "lapse/janitor", "lapse/lease/etcd", "lapse/lease/etcd/embedded", "lapse/lease/ec2"},
 		"lapse/janitor/plan":        {"lapse/lease", "time"},
 		"lapse/janitor/audit":       {"lapse/lease", "os"},
+		"lapse/janitor/enforce":     {"lapse/janitor/audit", "lapse/janitor/plan", "lapse/lease"},
 		"lapse/janitor/metrics":     {"lapse/janitor/audit", "lapse/janitor/plan", "lapse/lease"},
-		"lapse/janitor":             {"lapse/lease", "context", "lapse/janitor/audit", "lapse/janitor/plan", "github.com/robfig/cron/v3"},
+		"lapse/janitor":             {"lapse/lease", "context", "lapse/janitor/audit", "lapse/janitor/enforce", "lapse/janitor/plan", "github.com/robfig/cron/v3"},
 		"lapse/sidecar":             {"lapse/lease", "lapse/sidecar/imds"},
 		"lapse/sidecar/imds":        {"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"},
 		"lapse/lease/ec2":           {"lapse/lease", service},

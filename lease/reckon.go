@@ -45,3 +45,10 @@ func over(d time.Duration) time.Duration {
 	}
 	return d
 }
+
+// Elapsed is how much time has passed since both clocks were read, by whichever says more. While a machine is suspended, the
+// monotonic clock stands still, and does not tell for how long nobody could renew, extend or stop it. mono has a monotonic
+// reading, wall and now are by the wall clock.
+func Elapsed(mono, wall, now time.Time) time.Duration {
+	return max(time.Since(mono), now.Round(0).Sub(wall).Abs())
+}

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
+	"lapse/janitor/enforce"
 	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
@@ -139,7 +140,7 @@ func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) err
 	}
 	cli.Say(c, "another janitor leads; %s swept %s, so there is nothing to do", last.Leader, cli.Away(last.Time.Sub(now)))
 	if cli.WantsJSON(c) {
-		return cli.JSON(c, janitor.Report{})
+		return cli.JSON(c, enforce.Report{})
 	}
 	return nil
 }
@@ -170,7 +171,7 @@ func campaign(store *etcd.Store, most time.Duration) func(context.Context) (jani
 	}
 }
 
-func printReport(c *ucli.Context, r janitor.Report) error {
+func printReport(c *ucli.Context, r enforce.Report) error {
 	if cli.WantsJSON(c) {
 		if err := cli.JSON(c, r); err != nil {
 			return err

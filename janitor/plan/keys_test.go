@@ -269,7 +269,7 @@ func TestTheKillFunctionAsksBothKeysOfAFreshDescription(t *testing.T) {
 		"failed creation":                   {verdict(lease.CauseFailedCreation, Holds("i-1", Revoked(lease.CauseFailedCreation, time.Second))), false},
 		"failed creation, leased by itself": {verdict(lease.CauseFailedCreation, Holds("i-1", Revoked(lease.CauseFailedCreation, time.Second), leasedAs("i-1"))), true},
 	} {
-		if why := c.v.Overtaken(c.v.Instance, Noon, p); (why != "") != c.spare {
+		if why := c.v.Outdated(c.v.Instance, Noon, p); (why != "") != c.spare {
 			t.Errorf("%s: %q, want spared: %t", name, why, c.spare)
 		}
 	}

@@ -33,9 +33,9 @@ func (v Verdict) Spare(reg lease.Registry) string {
 	return ""
 }
 
-// Overtaken says why the judgement of a lease does not hold any more, by EC2 and by the clock, which has just been checked
-// against EC2's; or is empty.
-func (v Verdict) Overtaken(judged *lease.Instance, now time.Time, p Policy) string {
+// Outdated says why the judgement of a lease is no longer valid, by EC2 and by the clock, which has just been checked against
+// EC2's; or is empty.
+func (v Verdict) Outdated(judged *lease.Instance, now time.Time, p Policy) string {
 	if v.Lease == nil || v.Instance == nil {
 		return ""
 	}
@@ -110,8 +110,8 @@ func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
 	return ""
 }
 
-// OvertakenLeftover says why a leftover, as freshly described, is not to be removed after all, or is empty.
-func OvertakenLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftover, x *lease.Leftover) string {
+// OutdatedLeftover says why a leftover, as freshly described, is not to be removed after all, or is empty.
+func OutdatedLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftover, x *lease.Leftover) string {
 	switch {
 	case x == nil:
 		return "EC2 does not know it any more"

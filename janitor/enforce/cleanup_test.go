@@ -1,4 +1,4 @@
-package janitor
+package enforce
 
 import (
 	"errors"
@@ -48,7 +48,7 @@ func (r *rig) leftover(id string, change func(*lease.Leftover)) {
 	r.cloud.Remains[id] = x
 }
 
-func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
+func TestARemovalThatIsOutdatedIsNotMade(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(r *rig) // while EC2 describes vol-1
@@ -100,7 +100,7 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 				r := newRig(t, "i-1")
 				vs := r.strews("vol-1", "vol-2")
 				r.cloud.OnLeftovers = func() { c.change(r) }
-				report := r.actor().clean(t.Context(), r.reg, vs)
+				report := r.armed().cleanUp(t.Context(), r.reg, vs)
 				slices.Sort(r.cloud.Removed)
 				if !slices.Equal(r.cloud.Removed, c.want) || report != c.report {
 					t.Errorf("removed %v, want %v; report %+v, want %+v", r.cloud.Removed, c.want, report, c.report)
@@ -119,17 +119,17 @@ func TestARemovalThatWasOvertakenIsNotMade(t *testing.T) {
 func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
-	a := r.actor()
+	a := r.armed()
 	var told []lease.Action
-	a.tell = func(e audit.Event) { told = append(told, e.Kind) }
-	a.record = func(e audit.Event) error {
-		a.tell(e)
+	a.Emit = func(e audit.Event) { told = append(told, e.Kind) }
+	a.Record = func(e audit.Event) error {
+		a.Emit(e)
 		if e.Leftover == "vol-1" {
 			return errors.New("disk full")
 		}
 		return nil
 	}
-	report := a.clean(t.Context(), r.reg, r.strews("vol-1", "vol-2"))
+	report := a.cleanUp(t.Context(), r.reg, r.strews("vol-1", "vol-2"))
 	if !slices.Equal(r.cloud.Removed, []string{"vol-2"}) || report != (Report{Removed: 1, Failed: 1}) {
 		t.Errorf("removed %v, report %+v", r.cloud.Removed, report)
 	}
@@ -152,7 +152,7 @@ func TestWhatWasNeverTriedIsRemovedFirst(t *testing.T) {
 			v.Launch.Removals[id] = r.now()
 		}
 	}
-	r.actor().clean(t.Context(), r.reg, vs)
+	r.armed().cleanUp(t.Context(), r.reg, vs)
 	for _, id := range ids[removeMax:] {
 		if !slices.Contains(r.cloud.Removed, id) {
 			t.Errorf("%s was not removed, and had never been tried", id)

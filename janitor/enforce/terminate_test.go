@@ -1,4 +1,4 @@
-package janitor
+package enforce
 
 import (
 	"context"
@@ -6,52 +6,21 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"lapse/lease"
-
+	"lapse/janitor/audit"
 	"lapse/janitor/plan"
+	"lapse/lease"
 )
 
-// actor acts two hours later, when every term and every notice has passed.
-func (r *rig) actor() armed {
-	return armed{
-		leadership: r.leadership, clouds: map[lease.Location]Cloud{r.cloud.Where: r.cloud}, policy: plan.DefaultPolicy(),
-		wall: func() time.Time { return r.now().Add(2 * time.Hour) },
-		date: func() time.Time { return r.now().Add(2 * time.Hour) },
-		log:  slog.New(slog.DiscardHandler),
-	}
-}
-
-// verdicts condemn the leases of these instances as they stand.
-func (r *rig) verdicts(cause lease.Cause, ids ...string) []plan.Verdict {
-	r.t.Helper()
-	var vs []plan.Verdict
-	for _, id := range ids {
-		if cause.Inferred() {
-			r.update(id, func(l lease.Lease) (lease.Lease, error) {
-				return l.WithMark(r.now(), cause, r.now().Add(time.Minute), r.by)
-			})
-		}
-		l, i := r.lease(id), r.cloud.Instances[id]
-		vs = append(vs, plan.Verdict{
-			Action: plan.ActEnd, InstanceID: id, Location: r.cloud.Where, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
-		})
-	}
-	return vs
-}
-
-func (r *rig) kill(vs []plan.Verdict) Report {
-	return r.actor().act(r.t.Context(), r.reg, plan.Plan{Verdicts: vs})
-}
-
-func TestKillEndsWhatIsCondemned(t *testing.T) {
+func TestTerminatingEndsWhatIsCondemned(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1", "i-2")
-		report := r.kill(r.verdicts(cause, "i-1"))
+		report := r.enforce(r.verdicts(cause, "i-1"))
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) || report.Asked != 1 {
 			t.Errorf("%s: terminated %v, %+v; want i-1 alone", cause, got, report)
 		}
@@ -65,8 +34,8 @@ func TestKillEndsWhatIsCondemned(t *testing.T) {
 	}
 }
 
-// TestKillSpares has what may come between the decision and the call. In each case nothing is terminated.
-func TestKillSpares(t *testing.T) {
+// TestTerminatingSpares has what may come between the decision and the call. In each case nothing is terminated.
+func TestTerminatingSpares(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		cause   lease.Cause
@@ -136,7 +105,7 @@ func TestKillSpares(t *testing.T) {
 			r := newRig(t, "i-1")
 			condemned := r.verdicts(test.cause, "i-1")
 			test.between(r)
-			report := r.kill(condemned)
+			report := r.enforce(condemned)
 			if got := r.cloud.Ended(); len(got) > 0 || report.Asked > 0 {
 				t.Fatalf("terminated %v; want it spared", got)
 			}
@@ -150,12 +119,12 @@ func TestKillSpares(t *testing.T) {
 	}
 }
 
-func TestKillRevokesNothingThatItCannotDescribe(t *testing.T) {
+func TestTerminatingRevokesNothingThatItCannotDescribe(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	condemned := r.verdicts(lease.CauseExpired, "i-1")
 	delete(r.cloud.Instances, "i-1")
-	r.kill(condemned)
+	r.enforce(condemned)
 	if l := r.lease("i-1"); l.State != lease.StateActive || l.Tries != 0 {
 		t.Errorf("the lease is %s after %d tries; want it as it was", l.State, l.Tries)
 	}
@@ -164,21 +133,21 @@ func TestKillRevokesNothingThatItCannotDescribe(t *testing.T) {
 	}
 }
 
-func TestKillSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
+func TestTerminatingSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1")
 		condemned := r.verdicts(cause, "i-1")
-		a := r.actor()
-		a.wall = r.now // an hour before the term, a minute before the deadline of the mark
-		report := a.act(t.Context(), r.reg, plan.Plan{Verdicts: condemned})
+		a := r.armed()
+		a.Wall = r.now // an hour before the term, a minute before the deadline of the mark
+		report := a.Enforce(t.Context(), r.reg, plan.Plan{Verdicts: condemned})
 		if got := r.cloud.Ended(); len(got) > 0 || report.Spared != 1 || r.lease("i-1").State != lease.StateActive {
 			t.Errorf("%s: terminated %v, %+v; want it spared", cause, got, report)
 		}
 	}
 }
 
-func TestKillDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
+func TestTerminatingDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -193,7 +162,7 @@ func TestKillDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 				r.cloud.Change("i-1", func(i *lease.Instance) { i.Tags = map[string]string{lease.TagExempt: "since"} })
 			}
 		}
-		r.kill(r.verdicts(lease.CauseExpired, "i-1"))
+		r.enforce(r.verdicts(lease.CauseExpired, "i-1"))
 		if got := r.cloud.Ended(); len(got) > 0 || r.cloud.Descriptions != 2 {
 			t.Errorf("terminated %v after %d descriptions; want it spared by the second", got, r.cloud.Descriptions)
 		}
@@ -203,11 +172,11 @@ func TestKillDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 	})
 }
 
-func TestKillNotesAsStuckWhatEC2Refuses(t *testing.T) {
+func TestTerminatingNotesAsStuckWhatEC2Refuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1", "i-2")
 	r.cloud.Refuse["i-1"] = "OperationNotPermitted"
-	report := r.kill(r.verdicts(lease.CauseExpired, "i-1", "i-2"))
+	report := r.enforce(r.verdicts(lease.CauseExpired, "i-1", "i-2"))
 	if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-2"}) || report.Failed != 1 || report.Asked != 1 {
 		t.Errorf("terminated %v, %+v; want i-2 alone", got, report)
 	}
@@ -216,7 +185,7 @@ func TestKillNotesAsStuckWhatEC2Refuses(t *testing.T) {
 	}
 }
 
-func TestKillEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
+func TestTerminatingEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 	t.Parallel()
 	for _, boundMeanwhile := range []bool{false, true} {
 		r := newRig(t, "i-1")
@@ -231,7 +200,7 @@ func TestKillEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.kill([]plan.Verdict{{
+		r.enforce([]plan.Verdict{{
 			Action: plan.ActOrphan, InstanceID: "i-9", Token: "web", Location: r.cloud.Where, Cause: lease.CauseFailedCreation, Launch: &launch, Instance: &orphan,
 		}})
 		l, got := r.lease("i-9"), r.cloud.Ended()
@@ -244,23 +213,23 @@ func TestKillEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 	}
 }
 
-func TestKillDoesNotBeginOnceAskedToStop(t *testing.T) {
+func TestTerminatingDoesNotBeginOnceAskedToStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
+	r.armed().Enforce(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 	if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").State != lease.StateActive {
 		t.Errorf("terminated %v; want nothing begun", got)
 	}
 }
 
-func TestKillFinishesWhatItBegan(t *testing.T) {
+func TestTerminatingFinishesWhatItBegan(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cloud.OnDescribe = func(int) { cancel() }
-	r.actor().act(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
+	r.armed().Enforce(ctx, r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 	if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
 		t.Errorf("terminated %v; want i-1, since its batch had begun", got)
 	}
@@ -270,7 +239,7 @@ func TestObserverWritesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	before := r.lease("i-1")
-	observer{log: slog.New(slog.DiscardHandler)}.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
+	Observing{Log: slog.New(slog.DiscardHandler)}.Enforce(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 	if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Revision != before.Revision {
 		t.Errorf("an observer terminated %v, or wrote", got)
 	}
@@ -315,7 +284,7 @@ func TestWhatIsNewComesBeforeWhatIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
+func TestTerminatingWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 	t.Parallel()
 	for name, meanwhile := range map[string]func(r *rig){
 		"exempt by then": func(r *rig) {
@@ -328,7 +297,7 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 		r := newRig(t, "i-1")
 		condemned := r.verdicts(lease.CauseExpired, "i-1")
 		r.cloud.OnReserve = func() error { meanwhile(r); return nil }
-		r.kill(condemned)
+		r.enforce(condemned)
 		if got := r.cloud.Ended(); len(got) > 0 {
 			t.Errorf("%s: terminated %v", name, got)
 		}
@@ -336,7 +305,7 @@ func TestKillWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 	r := newRig(t, "i-1")
 	condemned := r.verdicts(lease.CauseExpired, "i-1")
 	r.cloud.OnReserve = func() error { return errors.New("no room before the interval is over") }
-	if report := r.kill(condemned); report != (Report{Left: 1}) || r.lease("i-1").State != lease.StateActive || r.lease("i-1").Tries != 0 {
+	if report := r.enforce(condemned); report != (Report{Left: 1}) || r.lease("i-1").State != lease.StateActive || r.lease("i-1").Tries != 0 {
 		t.Errorf("without room %+v, lease %s after %d tries; want nothing begun", report, r.lease("i-1").State, r.lease("i-1").Tries)
 	}
 }
@@ -356,14 +325,14 @@ func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "i-1")
-			a, looked := r.actor(), 0
-			a.stands = func() []lease.Brake {
+			a, looked := r.armed(), 0
+			a.Standing = func() []lease.Brake {
 				if looked++; looked < c.looks {
 					return nil
 				}
 				return found
 			}
-			report := a.act(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
+			report := a.Enforce(t.Context(), r.reg, plan.Plan{Verdicts: r.verdicts(lease.CauseExpired, "i-1")})
 			if got := r.cloud.Ended(); len(got) > 0 || report.Spared != 1 || report.Asked != 0 {
 				t.Errorf("terminated %v, %+v; want it spared", got, report)
 			}
@@ -371,5 +340,51 @@ func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 				t.Errorf("the lease is %s, want %s", l.State, c.state)
 			}
 		})
+	}
+}
+
+// TestWithoutATrailNothingIsTakenAway has an audit log that cannot be written: a lease that holds can be extended still, and
+// one that was revoked is stuck for that reason, until it can.
+func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "i-1", "i-2")
+	full := true
+	var mu sync.Mutex
+	var told []string
+	a := r.armed()
+	note := func(e audit.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, e.InstanceID+" "+string(e.Kind))
+	}
+	a.Emit = note
+	a.Record = func(e audit.Event) error {
+		if full {
+			return errors.New("no space left on device")
+		}
+		note(e)
+		return nil
+	}
+	r.update("i-2", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(r.now(), lease.CauseRelease, r.by) })
+	both := func() Report {
+		return a.Enforce(t.Context(), r.reg, plan.Plan{Verdicts: append(r.verdicts(lease.CauseExpired, "i-1"), r.verdicts(lease.CauseRelease, "i-2")...)})
+	}
+	if report := both(); report.Asked != 0 || report.Failed != 2 {
+		t.Errorf("%+v", report)
+	}
+	one, two := r.lease("i-1"), r.lease("i-2")
+	if len(r.cloud.Ended()) > 0 || one.State != lease.StateActive || two.State != lease.StateRevoked || two.Stuck != unaudited || two.Tries != 0 {
+		t.Fatalf("terminated %v; i-1 is %s, i-2 %s, stuck %q after %d tries", r.cloud.Ended(), one.State, two.State, two.Stuck, two.Tries)
+	}
+	full, told = false, nil
+	if report := both(); report.Asked != 2 || r.lease("i-2").Stuck != "" {
+		t.Errorf("%+v, i-2 stuck %q", report, r.lease("i-2").Stuck)
+	}
+	slices.Sort(told)
+	want := []string{
+		"i-1 authorise", "i-1 revoke", "i-1 terminate", "i-2 authorise", "i-2 retry", "i-2 terminate",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

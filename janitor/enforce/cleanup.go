@@ -1,4 +1,4 @@
-package janitor
+package enforce
 
 import (
 	"cmp"
@@ -6,18 +6,17 @@ import (
 	"slices"
 	"time"
 
-	"lapse/lease"
-
 	"lapse/janitor/plan"
+	"lapse/lease"
 )
 
 // removeMax is how many leftovers of a location one sweep removes: what EC2's limits allow within descriptionMax, so that
-// what is to be ended there does not wait for it.
+// no termination there waits for it.
 const removeMax = 25
 
-// clean removes leftovers of one location: what was never tried first, so that what cannot be removed keeps nothing else
-// waiting, and of that the spot requests, for they may make more.
-func (a armed) clean(ctx context.Context, reg lease.Registry, vs []plan.Verdict) Report {
+// cleanUp removes leftovers of one location: what was never tried first, so that what cannot be removed delays nothing else,
+// and of that the spot requests, because they may make more.
+func (a Armed) cleanUp(ctx context.Context, reg lease.Registry, vs []plan.Verdict) Report {
 	order := map[lease.LeftoverKind]int{lease.LeftoverSpot: 1, lease.LeftoverInterface: 2, lease.LeftoverVolume: 3}
 	slices.SortStableFunc(vs, func(a, b plan.Verdict) int {
 		return cmp.Or(a.Launch.Removals[a.Leftover.ID].Compare(b.Launch.Removals[b.Leftover.ID]),
@@ -35,7 +34,7 @@ func (a armed) clean(ctx context.Context, reg lease.Registry, vs []plan.Verdict)
 	var total Report
 	for _, token := range tokens {
 		if ctx.Err() == nil {
-			total.add(a.remove(ctx, reg, byLaunch[token]))
+			total.Add(a.remove(ctx, reg, byLaunch[token]))
 		}
 	}
 	return total
@@ -48,19 +47,19 @@ func (a armed) clean(ctx context.Context, reg lease.Registry, vs []plan.Verdict)
 //  2. It bears this registry's tag by value and that of an attempt of this launch, is not exempt, was made while the
 //     launch could make it, and nothing uses it: all that it was judged by.
 //  3. The registry notes that it is about to be removed. The write compares the launch that was judged, the election and
-//     the registry, so whoever pauses, observes or leads meanwhile wins here. The audit log has it, too.
+//     the registry, so whoever pauses, observes or leads first wins here. The audit log has it, too.
 //  4. It was described within the last 10 s.
 //  5. EC2 is asked to remove it. What something still uses is tried again later.
-func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
+func (a Armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verdict) Report {
 	launch := *batch[0].Launch
-	cloud := a.clouds[launch.Location()]
+	cloud := a.Clouds[launch.Location()]
 	if cloud == nil {
 		return Report{}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Deadline)
 	defer cancel()
-	described, dated := time.Now(), a.wall().Round(0)
-	able, report := a.vetLeftovers(ctx, cloud, reg, launch, batch)
+	described, dated := time.Now(), a.Wall().Round(0)
+	able, report := a.recheckLeftovers(ctx, cloud, reg, launch, batch)
 	if len(able) == 0 {
 		return report
 	}
@@ -68,50 +67,50 @@ func (a armed) remove(ctx context.Context, reg lease.Registry, batch []plan.Verd
 	for n, v := range able {
 		ids[n] = v.Leftover.ID
 	}
-	noted, err := launch.Removing(a.date(), ids...)
+	noted, err := launch.Removing(a.Date(), ids...)
 	if err == nil {
-		noted, err = a.leadership.PutLaunch(ctx, reg, noted)
+		noted, err = a.Registry.PutLaunch(ctx, reg, noted)
 	}
 	switch {
 	case isConflict(err):
 		for _, v := range able {
-			report.add(a.spareLeftover(v, "its launch changed meanwhile"))
+			report.Add(a.spareLeftover(v, "its launch has changed"))
 		}
 		return report
 	case err != nil:
-		a.log.Error("nothing removed: write failed", "launch", launch.Token, "leftovers", len(ids), "error", err)
-		report.add(a.failed(able, err))
+		a.Log.Error("nothing removed: write failed", "launch", launch.Token, "leftovers", len(ids), "error", err)
+		report.Add(a.failed(able, err))
 		return report
 	}
 	for n, v := range able {
-		if passed(described, dated, a.wall()) > descriptionMax {
-			a.log.Info("left for the next sweep", "launch", launch.Token, "leftovers", len(able)-n)
+		if lease.Elapsed(described, dated, a.Wall()) > descriptionMax {
+			a.Log.Info("left for the next sweep", "launch", launch.Token, "leftovers", len(able)-n)
 			break
 		}
 		e := eventOf(v, lease.ActionAuthorise)
 		e.Revision = noted.Revision
-		if err := a.recorded(e); err != nil {
-			report.add(a.failed([]plan.Verdict{v}, err))
+		if err := a.Record(a.signed(e)); err != nil {
+			report.Add(a.failed([]plan.Verdict{v}, err))
 			continue
 		}
-		report.add(a.heedRemoval(v, cloud.Remove(ctx, *v.Leftover)))
+		report.Add(a.answeredRemoval(v, cloud.Remove(ctx, *v.Leftover)))
 	}
 	return report
 }
 
-// vetLeftovers describes leftovers afresh and keeps those that may be removed by what EC2 says now.
-func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry, launch lease.Launch, batch []plan.Verdict) ([]plan.Verdict, Report) {
+// recheckLeftovers describes leftovers afresh and keeps those that may be removed by what EC2 says now.
+func (a Armed) recheckLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry, launch lease.Launch, batch []plan.Verdict) ([]plan.Verdict, Report) {
 	judged := make([]lease.Leftover, len(batch))
 	for n, v := range batch {
 		judged[n] = *v.Leftover
 	}
 	listing, err := cloud.DescribeLeftovers(ctx, judged)
 	if err != nil {
-		a.log.Error("nothing removed: cannot describe", "launch", launch.Token, "leftovers", len(batch), "error", err)
+		a.Log.Error("nothing removed: cannot describe", "launch", launch.Token, "leftovers", len(batch), "error", err)
 		return nil, a.failed(batch, err)
 	}
 	clock := plan.LocationView{Skew: listing.Skew, Dated: listing.Dated}
-	why := clock.ClockTrouble(a.policy.MaxSkew)
+	why := clock.ClockTrouble(a.Policy.MaxSkew)
 	fresh := map[string]*lease.Leftover{}
 	for n := range listing.Leftovers {
 		fresh[listing.Leftovers[n].ID] = &listing.Leftovers[n]
@@ -120,9 +119,9 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 	var report Report
 	for _, v := range batch {
 		x := fresh[v.Leftover.ID]
-		switch why := cmp.Or(why, a.stood(), plan.OvertakenLeftover(reg, launch, *v.Leftover, x)); {
+		switch why := cmp.Or(why, a.brake(), plan.OutdatedLeftover(reg, launch, *v.Leftover, x)); {
 		case why != "":
-			report.add(a.spareLeftover(v, why))
+			report.Add(a.spareLeftover(v, why))
 		default:
 			v.Leftover = x
 			able = append(able, v)
@@ -131,15 +130,15 @@ func (a armed) vetLeftovers(ctx context.Context, cloud Cloud, reg lease.Registry
 	return able, report
 }
 
-func (a armed) spareLeftover(v plan.Verdict, why string) Report {
-	a.log.Info("spared", "leftover", v.Leftover.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "reason", why)
-	a.told(sparedOf(v, why))
+func (a Armed) spareLeftover(v plan.Verdict, why string) Report {
+	a.Log.Info("spared", "leftover", v.Leftover.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "reason", why)
+	a.tell(sparedOf(v, why))
 	return Report{Spared: 1}
 }
 
-// heedRemoval takes in EC2's answer about one leftover.
-func (a armed) heedRemoval(v plan.Verdict, r lease.Removal) Report {
-	log := a.log.With("leftover", r.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "request", r.RequestID)
+// answeredRemoval takes in EC2's answer about one leftover.
+func (a Armed) answeredRemoval(v plan.Verdict, r lease.Removal) Report {
+	log := a.Log.With("leftover", r.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "request", r.RequestID)
 	e := eventOf(v, lease.ActionRemove)
 	e.RequestID, e.Code = r.RequestID, r.Code
 	report := Report{Removed: 1}
@@ -158,6 +157,6 @@ func (a armed) heedRemoval(v plan.Verdict, r lease.Removal) Report {
 		}
 		report = Report{Failed: 1}
 	}
-	a.told(e)
+	a.tell(e)
 	return report
 }
