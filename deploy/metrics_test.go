@@ -28,7 +28,7 @@ func scraped(t *testing.T) string {
 		Kind: lease.ActionTerminate, Cause: lease.CauseExpired, Own: true, Time: time.Now(), Evidence: audit.Evidence{Due: time.Now()},
 	})
 	e.Counted(plan.Census{
-		Mode: lease.ModeArmed, Locations: map[lease.Location]plan.LocationCensus{location: {Listed: true}}, Silent: map[string]int{"use1-az1": 1},
+		Mode: lease.ModeArmed, Locations: map[lease.Location]plan.LocationCensus{location: {Listed: true}}, Lost: map[string]int{"use1-az1": 1},
 		Brakes: []lease.Brake{{Name: lease.BrakeRollback}},
 	})
 	answer := httptest.NewRecorder()

@@ -146,7 +146,7 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		return nil
 	}
 	closeLog := j.open()
-	term := j.newTerm(r.leadership)
+	term := j.newLeader(r.leadership)
 	look := func() lease.Snapshot {
 		s, err := r.store.Snapshot(t.Context())
 		if err != nil {

@@ -18,11 +18,11 @@ import (
 // mute is a location that can fall silent: until it is given up after half a minute, it gives no answer.
 type mute struct {
 	*recorder
-	silent atomic.Bool
+	lost atomic.Bool
 }
 
 func (m *mute) wait(ctx context.Context) error {
-	if !m.silent.Load() {
+	if !m.lost.Load() {
 		return nil
 	}
 	if !pause(ctx, 30*time.Second) {
@@ -85,7 +85,7 @@ func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			besideMute(t, func(r *rig, far *mute) {
-				far.silent.Store(true)
+				far.lost.Store(true)
 				r.extend("i-8", 30*time.Second) // asks the silent location for what is due there
 				r.extend("i-1", term)
 				after(term - time.Second)
@@ -104,7 +104,7 @@ func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
-		far.silent.Store(true)
+		far.lost.Store(true)
 		r.extend("i-8", 30*time.Second)
 		r.extend("i-9", 30*time.Second) // of another zone
 		after(2*time.Minute + 10*time.Second)
@@ -119,7 +119,7 @@ func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 		if got := far.Ended(); len(got) > 0 {
 			r.t.Errorf("terminated %v in a location that tells nothing", got)
 		}
-		far.silent.Store(false)
+		far.lost.Store(false)
 		after(3 * time.Minute)
 		if got := far.Ended(); !slices.Equal(got, []string{"i-8", "i-9"}) {
 			r.t.Errorf("terminated %v once the location answers again; want both", got)
@@ -169,7 +169,7 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThe
 func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
-		far.silent.Store(true)
+		far.lost.Store(true)
 		r.extend("i-1", 85*time.Second)
 		after(80 * time.Second) // the sweep has listed this location, and waits for the other
 		r.extend("i-1", time.Hour)
@@ -219,7 +219,7 @@ func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
 				if setBack {
 					r.store.Put("checkpoint", "", checkpoint)
 				}
-				o.hear(t.Context(), lease.Change{Snapshot: &listed}, true)
+				o.follow(t.Context(), lease.Change{Snapshot: &listed}, true)
 				o.finish(passMax)
 				defer o.unwatch()
 				if stands := o.watermark.Standing(); len(stands) > 0 != setBack {

@@ -49,7 +49,7 @@ func counted(t *testing.T, w World) plan.Census {
 		t.Fatal(err)
 	}
 	v := w.View()
-	term := &term{Janitor: j, tags: enforce.NewTags(), joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
+	term := &leader{Janitor: j, tags: enforce.NewTags(), joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	term.count(plan.Decide(v))
 	return observer.last()
 }
@@ -59,7 +59,7 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	stray := func(s *Subject) { Bare(s); s.Instance.Tags[lease.TagLaunch] = "" }
 	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })
 	v := WorldOf(
-		Holds("i-1"), Holds("i-2", Heartbeats), Holds("i-3", Silent(3*time.Minute)), Holds("i-4", Silent(time.Second), InZone("euw1-az2")),
+		Holds("i-1"), Holds("i-2", Heartbeats), Holds("i-3", Lost(3*time.Minute)), Holds("i-4", Lost(time.Second), InZone("euw1-az2")),
 		Holds("i-5", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), stuck), Holds("i-6", Ended(time.Hour), Missing),
 		Holds("i-7", Bare, Foreign), Holds("i-8", Exempt), Holds("i-9", Bare, Exempt), Holds("i-10", stray),
 		Holds("i-11", Bare, Is(lease.InstanceTerminated)), Holds("i-12", Heartbeats),
@@ -77,8 +77,8 @@ func TestACensusCountsEachOnce(t *testing.T) {
 	if want := map[lease.LaunchState]int{lease.LaunchOpen: 1, lease.LaunchDone: 1}; !maps.Equal(c.Launches, want) {
 		t.Errorf("launches: %v, want %v", c.Launches, want)
 	}
-	if want := map[string]int{"euw1-az1": 1, "euw1-az2": 1}; !maps.Equal(c.Silent, want) {
-		t.Errorf("silent: %v, want %v", c.Silent, want)
+	if want := map[string]int{"euw1-az1": 1, "euw1-az2": 1}; !maps.Equal(c.Lost, want) {
+		t.Errorf("silent: %v, want %v", c.Lost, want)
 	}
 	if c.Longest < 3*time.Minute || c.Longest > 4*time.Minute {
 		t.Errorf("the longest silence is %s", c.Longest)
@@ -101,7 +101,7 @@ func BenchmarkCensus(b *testing.B) {
 	w := WorldOf(subjects...)
 	v := w.View()
 	planned := plan.Decide(v)
-	term := &term{Janitor: &Janitor{Config: Config{Observe: &counting{}}}, joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
+	term := &leader{Janitor: &Janitor{Config: Config{Observe: &counting{}}}, joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	b.Run("decide", func(b *testing.B) {
 		for b.Loop() {
 			plan.Decide(v)

@@ -13,7 +13,7 @@ import (
 )
 
 // examine restarts all silences if etcd was not healthy until now.
-func (t *term) examine(ill error) {
+func (t *leader) examine(ill error) {
 	t.illness = ""
 	if ill != nil {
 		t.illness = ill.Error()
@@ -26,7 +26,7 @@ func (t *term) examine(ill error) {
 }
 
 // unable says why this leader terminates nothing, whatever it decides, or is empty.
-func (t *term) unable() lease.KeptReason {
+func (t *leader) unable() lease.KeptReason {
 	switch {
 	case t.audit.Down():
 		return lease.KeptByAudit
@@ -37,12 +37,12 @@ func (t *term) unable() lease.KeptReason {
 }
 
 // stale reports whether nobody may rely on the last checkpoint of our own any more.
-func (t *term) stale() bool {
+func (t *leader) stale() bool {
 	return lease.Elapsed(t.checkpointed, t.dated, t.Now()) > t.fresh
 }
 
 // nextCheckpoint is what says that this sweep happened.
-func (t *term) nextCheckpoint(planned plan.Plan) (lease.Checkpoint, error) {
+func (t *leader) nextCheckpoint(planned plan.Plan) (lease.Checkpoint, error) {
 	last, err := lastCheckpoint(t.joined)
 	if err != nil {
 		return lease.Checkpoint{}, err
@@ -57,7 +57,7 @@ func (t *term) nextCheckpoint(planned plan.Plan) (lease.Checkpoint, error) {
 	}
 	s.LaunchWindow, s.Retention = lease.Duration(t.Policy.LaunchWindow), lease.Duration(t.Policy.Retention)
 	s.TermGrace, s.Unable = lease.Duration(t.Policy.TermGrace), t.unable()
-	s.Acting, s.Brakes, s.Standing, s.Seen, s.Locations = planned.Acting, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
+	s.Enforcing, s.Brakes, s.Standing, s.Seen, s.Locations = planned.Enforcing, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
 	for _, p := range t.listings.Locations {
 		if p.Listed() {
 			s.Locations = append(s.Locations, p.Location)
@@ -71,7 +71,7 @@ func (t *term) nextCheckpoint(planned plan.Plan) (lease.Checkpoint, error) {
 }
 
 // wrote takes in the checkpoint as it was written, and whether this replica will remember it.
-func (t *term) wrote(written lease.Checkpoint, kept bool) {
+func (t *leader) wrote(written lease.Checkpoint, kept bool) {
 	t.kept = kept
 	t.Observe.Checkpoint(written)
 	t.joined.Checkpoint = written
@@ -80,7 +80,7 @@ func (t *term) wrote(written lease.Checkpoint, kept bool) {
 
 // date is what a checkpoint is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it last. For
 // others judge by the date, when this clock may be right again, for how long nobody watched.
-func (t *term) date() time.Time {
+func (t *leader) date() time.Time {
 	wall := t.Now().Round(0)
 	if ec2, told := t.clock(wall); told && wall.Sub(ec2).Abs() > t.Policy.MaxSkew {
 		return ec2
@@ -88,16 +88,16 @@ func (t *term) date() time.Time {
 	return wall
 }
 
-// dates is what records are dated by from now on, off the loop: by [term.date], and by no step of our clock since. A date that
+// dates is what records are dated by from now on, off the loop: by [leader.date], and by no step of our clock since. A date that
 // was a year off would let a record go a year too soon, or make a grace run out at once.
-func (t *term) dates() func() time.Time {
+func (t *leader) dates() func() time.Time {
 	from, at := t.date(), time.Now()
 	return func() time.Time { return from.Add(time.Since(at)) }
 }
 
 // clock is what EC2's shows while ours shows wall, as it was told last, and whether it ever was; ours, if not. Of several
 // locations, it is the one that agrees best with ours.
-func (t *term) clock(wall time.Time) (now time.Time, ever bool) {
+func (t *leader) clock(wall time.Time) (now time.Time, ever bool) {
 	told, ahead := false, time.Duration(0)
 	for _, p := range t.listings.Locations {
 		if by := p.Skew + t.listings.Drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {

@@ -240,7 +240,7 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 	}
 }
 
-func TestNothingEndsForSilenceEitherWhileTheClockIsWrong(t *testing.T) {
+func TestNothingEndsForALostHeartbeatWhileTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	undated := func(yes bool) func(*rig, *inLeadership) {
 		return func(r *rig, _ *inLeadership) {

@@ -3,7 +3,7 @@ package janitor
 import "lapse/janitor/plan"
 
 // count tells the observer what the plan was about.
-func (t *term) count(planned plan.Plan) {
+func (t *leader) count(planned plan.Plan) {
 	if _, nobody := t.Observe.(blind); nobody {
 		return
 	}

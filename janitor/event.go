@@ -36,8 +36,8 @@ func (blind) Swept(time.Duration, error)  {}
 func (blind) Counted(plan.Census)         {}
 func (blind) Happened(audit.Event)        {}
 
-// tell tells an event to the observer, and has it written to the audit log. It waits for nothing.
-func (j *Janitor) tell(e audit.Event) {
+// emit tells an event to the observer, and has it written to the audit log. It waits for nothing.
+func (j *Janitor) emit(e audit.Event) {
 	e = e.Complete()
 	j.Observe.Happened(e)
 	j.audit.Post(e)

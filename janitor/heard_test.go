@@ -44,9 +44,9 @@ func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		o.term = o.newTerm(&reads{leadership, &s})
+		o.leader = o.newLeader(&reads{leadership, &s})
 	}
-	o.see(s, o.heard)
+	o.see(s, o.newest)
 }
 
 func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
@@ -88,11 +88,11 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 	}{
 		"set back, and listed by the watch": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Revision += 1_000_000_000 // as etcdutl restores it, with what it says to bump
-			o.hear(ctx, lease.Change{Snapshot: &before}, true)
+			o.follow(ctx, lease.Change{Snapshot: &before}, true)
 		}, true},
 		"set back, as the plain restore does, and listed by the watch": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			o.leadership = &reads{o.leadership, &before}
-			o.hear(ctx, lease.Change{Snapshot: &before}, true)
+			o.follow(ctx, lease.Change{Snapshot: &before}, true)
 			o.finish(passMax)
 		}, true},
 		"set back, and read by a sweep": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
@@ -105,7 +105,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 			o.looks(ctx, r)
 		}, true},
 		"listed late": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
-			o.hear(ctx, lease.Change{Snapshot: &before}, true)
+			o.follow(ctx, lease.Change{Snapshot: &before}, true)
 			o.finish(passMax)
 		}, false},
 		"set back, and read in the next term": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
@@ -132,7 +132,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o.hear(t.Context(), change(r), true)
+					o.follow(t.Context(), change(r), true)
 					way.shown(t.Context(), r, o, before)
 					defer func() { o.unwatch() }()
 					stands := o.watermark.Standing()
@@ -148,7 +148,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					again := r.snapshot()
 					again.Revision = o.joined.Revision
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
-					o.see(again, o.heard)
+					o.see(again, o.newest)
 					if stands := o.watermark.Standing(); len(stands) > 0 {
 						t.Errorf("held by %+v though a person has lifted it", stands)
 					}
@@ -168,7 +168,7 @@ func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
 		synctest.Wait() // it has read
 		r.extend("i-1", 48*time.Hour)
 		l := r.lease("i-1")
-		o.hear(t.Context(), lease.Change{Lease: &l}, true)
+		o.follow(t.Context(), lease.Change{Lease: &l}, true)
 		o.finish(passMax)
 		defer o.unwatch()
 		if stands := o.watermark.Standing(); len(stands) > 0 {

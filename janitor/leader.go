@@ -13,14 +13,14 @@ import (
 	"lapse/lease"
 )
 
-// term is one leader's time in the lead.
-type term struct {
+// leader is one leader's time in the lead.
+type leader struct {
 	*Janitor
 	leadership   Leadership
 	renewals     *observe.Renewals
 	listings     observe.Listings            // of the last look
 	joined       *plan.Joined                // with the records as they are known; of revision 0 before the first look
-	heard        int64                       // the newest revision of etcd that was observed
+	newest       int64                       // the newest revision of etcd that was observed
 	since        time.Time                   // monotonic, as recorded
 	checkpointed time.Time                   // last checkpoint of our own
 	dated        time.Time                   // the same, by the wall clock
@@ -33,7 +33,7 @@ type term struct {
 	illness      string // why etcd is not to be trusted with silences
 	deposed      int    // sweeps in a row whose writes were refused as those of somebody who does not lead
 
-	looked map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
+	leftoversListed map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
 
 	ends    map[string]bool  // instance ids that the last decision ends
 	asked   map[string]asked // what a reaction has tried to end since the last sweep, by instance id
@@ -67,17 +67,17 @@ type asked struct {
 	again    time.Time // it failed, and may be tried again then, by the monotonic clock; zero: not before the next sweep
 }
 
-func (j *Janitor) newTerm(leadership Leadership) *term {
+func (j *Janitor) newLeader(leadership Leadership) *leader {
 	now := time.Now()
-	t := &term{
+	t := &leader{
 		Janitor: j, leadership: leadership, renewals: observe.NewRenewals(), joined: plan.Join(lease.Snapshot{}, nil, nil, nil), since: now, elected: j.Now(), asked: map[string]asked{},
-		beside: newBeside(), workers: workers{}, tags: enforce.NewTags(), looked: map[string]time.Time{}, unwatch: func() {},
+		beside: newBeside(), workers: workers{}, tags: enforce.NewTags(), leftoversListed: map[string]time.Time{}, unwatch: func() {},
 		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
 	}
-	t.historian = audit.NewHistorian(j.tell, actorName(leadership), t.busy)
+	t.historian = audit.NewHistorian(j.emit, actorName(leadership), t.busy)
 	j.watermark.Enter()
 	j.Observe.Led(leadership.Name())
-	j.tell(t.event(lease.ActionLead, ""))
+	j.emit(t.event(lease.ActionLead, ""))
 	return t
 }
 
@@ -90,7 +90,7 @@ func (j *Janitor) newTerm(leadership Leadership) *term {
 // hands back a function. So the loop turns, and that it does keeps the leadership.
 //
 // It returns why it ended, and an error if some work has not come back.
-func (t *term) lead(ctx context.Context) (why string, err error) {
+func (t *leader) lead(ctx context.Context) (why string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	t.live.lead()
 	t.leadership.While(t.live.alive)
@@ -127,7 +127,7 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 			}
 			next.Reset(t.table.wait())
 		case change, open := <-t.changes:
-			t.hear(ctx, change, open)
+			t.follow(ctx, change, open)
 		case then := <-t.back:
 			then()
 		case <-t.timer.C:
@@ -141,28 +141,28 @@ func (t *term) lead(ctx context.Context) (why string, err error) {
 }
 
 // dueAgain has a sweep begin in a minute, however long the schedule pauses: only a look tells what is not known now.
-func (t *term) dueAgain() {
+func (t *leader) dueAgain() {
 	t.table.failed()
 	t.next.Reset(t.table.wait())
 }
 
 // dueNow has a sweep begin as soon as none is under way.
-func (t *term) dueNow() {
+func (t *leader) dueNow() {
 	t.sweepDue = true
 	t.live.sweepDue()
 }
 
 // leave ends the term.
-func (t *term) leave(ctx context.Context, why string) {
+func (t *leader) leave(ctx context.Context, why string) {
 	if t.joined.Revision > 0 { // else it has seen less than the term before
-		t.left.joined, t.left.heard = t.joined, t.heard
+		t.left.joined, t.left.newest = t.joined, t.newest
 	}
-	t.tell(t.event(lease.ActionLeave, why))
+	t.emit(t.event(lease.ActionLeave, why))
 	t.resign(ctx, t.leadership)
 }
 
 // event is something that this janitor says of itself.
-func (t *term) event(kind lease.Action, reason string) audit.Event {
+func (t *leader) event(kind lease.Action, reason string) audit.Event {
 	return audit.Event{Time: t.Now(), Kind: kind, Actor: actorName(t.leadership), Reason: reason, Own: true}
 }
 
@@ -170,7 +170,7 @@ func (t *term) event(kind lease.Action, reason string) audit.Event {
 func actorName(o Leadership) string { return "janitor:" + o.Name() }
 
 // decide lets the heartbeats be observed and decides. read is zero if the records were kept up by a watch.
-func (t *term) decide(read time.Time) plan.Plan {
+func (t *leader) decide(read time.Time) plan.Plan {
 	now, wall := time.Now(), t.Now().Round(0)
 	for id, written := range t.tags.Written() {
 		t.joined.Wrote(id, written)
@@ -197,7 +197,7 @@ func (t *term) decide(read time.Time) plan.Plan {
 
 // announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
 // which ones it holds. That a leader has just started is no brake that anybody should look at, and is said as what it is.
-func (t *term) announce(held []lease.Brake) {
+func (t *leader) announce(held []lease.Brake) {
 	starting := func(b lease.Brake) bool { return b.Starting }
 	if !t.started && slices.ContainsFunc(held, starting) {
 		t.Log.Info("starting up: heartbeats are judged after the next sweep")
@@ -207,7 +207,7 @@ func (t *term) announce(held []lease.Brake) {
 	has := func(in []lease.Brake, b lease.Brake) bool {
 		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
 	}
-	if t.brakes == nil && !t.Policy.NoSilence { // a single pass sees no more than half of them
+	if t.brakes == nil && !t.Policy.SkipHeartbeats { // a single pass sees no more than half of them
 		t.brakes = slices.DeleteFunc(slices.Clone(t.joined.Checkpoint.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
 	}
 	for _, b := range held {
@@ -225,14 +225,14 @@ func (t *term) announce(held []lease.Brake) {
 	t.brakes = held
 }
 
-func (t *term) braked(kind lease.Action, b lease.Brake) {
+func (t *leader) braked(kind lease.Action, b lease.Brake) {
 	e := t.event(kind, b.Reason)
 	e.Brake, e.Scope = b.Name, b.Scope
-	t.tell(e)
+	t.emit(e)
 }
 
 // actor carries out what was decided by a registry.
-func (t *term) actor(registry lease.Registry) enforce.Actor {
+func (t *leader) actor(registry lease.Registry) enforce.Actor {
 	clouds := map[lease.Location]enforce.Cloud{}
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Location()] = cloud

@@ -18,7 +18,7 @@ type Previewed struct {
 
 // Preview is a look and a decision without a leadership: nothing is written, and no silence is judged.
 func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p plan.Policy, now func() time.Time) (Previewed, error) {
-	p.NoSilence = true
+	p.SkipHeartbeats = true
 	var read lease.Snapshot
 	seen, err := observe.Inventory{Clouds: observed(clouds), Registry: registry, Now: now, Read: func(_ context.Context, s lease.Snapshot, _ time.Time) (observe.Wanted, error) {
 		read = s
@@ -29,7 +29,7 @@ func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p p
 	}
 	j := plan.Join(read, seen.Locations, seen.Index, nil)
 	for n := range j.Rows {
-		j.Rows[n].Silence.Broken = j.Rows[n].Heartbeat.Held
+		j.Rows[n].Renewal.Present = j.Rows[n].Heartbeat.Held
 	}
 	v := plan.View{Now: now().Round(0), Policy: p, Joined: j, Locations: seen.Locations, Standing: j.Registry.Stands(j.Checkpoint.Standing)}
 	return Previewed{read, seen.Locations, plan.Decide(v)}, nil

@@ -25,14 +25,14 @@ type publisher struct {
 // publish has the plan written if the registry observes or is paused: by each sweep, and between sweeps if it says something
 // else. Once the registry is armed, what was published is deleted, and nothing is written any more. A plan that cannot be
 // written ends no sweep: then people cannot arm.
-func (t *term) publish(ctx context.Context, registry lease.Registry, planned plan.Plan, swept bool) {
+func (t *leader) publish(ctx context.Context, registry lease.Registry, planned plan.Plan, swept bool) {
 	if registry.Mode == lease.ModeArmed {
 		t.unpublish(ctx, registry)
 		return
 	}
 	made, checkpoint := planned.Published(registry, t.Policy, t.listings.Locations), t.joined.Checkpoint
 	made.Sequence, made.Nonce, made.Leader, made.Time = checkpoint.Sequence, checkpoint.Nonce, t.leadership.Name(), t.date().UTC().Truncate(time.Millisecond)
-	if !swept && made.Says(t.published.last) {
+	if !swept && made.SameAs(t.published.last) {
 		return
 	}
 	if rested := t.published.at.Add(publishRest); !swept && time.Now().Before(rested) {
@@ -47,7 +47,7 @@ func (t *term) publish(ctx context.Context, registry lease.Registry, planned pla
 	write()
 }
 
-func (t *term) writePlan(ctx context.Context, registry lease.Registry, made lease.Plan) {
+func (t *leader) writePlan(ctx context.Context, registry lease.Registry, made lease.Plan) {
 	t.published = publisher{busy: true, last: made, at: time.Now()}
 	t.do(func() func() {
 		err := t.leadership.PutPlan(ctx, registry, made)
@@ -67,7 +67,7 @@ func (t *term) writePlan(ctx context.Context, registry lease.Registry, made leas
 }
 
 // unpublish deletes what this leader or one before it has published.
-func (t *term) unpublish(ctx context.Context, registry lease.Registry) {
+func (t *leader) unpublish(ctx context.Context, registry lease.Registry) {
 	if !t.joined.Planned || t.published.busy {
 		return
 	}
@@ -87,7 +87,7 @@ func (t *term) unpublish(ctx context.Context, registry lease.Registry) {
 
 // notWritten says that a plan could not be written, and has that tried again. That the registry has changed is no fault: a
 // plan follows by what it says now.
-func (t *term) notWritten(ctx context.Context, was string, err error) {
+func (t *leader) notWritten(ctx context.Context, was string, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed || ctx.Err() != nil {
 		return
 	}

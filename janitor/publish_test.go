@@ -62,7 +62,7 @@ func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
 				r.extend("i-1", 20*time.Second)
 				r.mode(mode)
 				after(time.Second)
-				if p := r.published(); p.Counts["none"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.Sight{Location: r.cloud.Where}) {
+				if p := r.published(); p.Counts["none"] != 3 || !p.HeartbeatsJudged || p.Locations[0] != (lease.LocationStatus{Location: r.cloud.Where}) {
 					t.Fatalf("published %+v, want three kept, heartbeats judged, in %s", p, r.cloud.Where)
 				}
 				after(21 * time.Second)
@@ -158,10 +158,10 @@ func TestAPublishedPlanIsBounded(t *testing.T) {
 	location := lease.Location{Account: "123456789012", Region: "eu-west-1"}
 	planned := plan.Plan{}
 	for n := range 10_000 {
-		v := plan.Verdict{Action: plan.ActKeep, InstanceID: fmt.Sprintf("i-%017x", n), Location: location, Reason: strings.Repeat("ü\"<", 4000)}
+		v := plan.Verdict{Action: plan.ActNone, InstanceID: fmt.Sprintf("i-%017x", n), Location: location, Reason: strings.Repeat("ü\"<", 4000)}
 		switch n % 100 {
 		case 7:
-			v.Action = plan.ActEnd
+			v.Action = plan.ActTerminate
 		case 8:
 			v.Action = plan.ActMark
 		}

@@ -15,7 +15,7 @@ import (
 // reactions are what is done between sweeps. The rest waits for the next look at EC2: an old listing is no second look, and
 // confirms nothing.
 func reactions() []plan.Action {
-	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActEnd, plan.ActStuck, plan.ActKept}
+	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActTerminate, plan.ActStuck, plan.ActKeep}
 }
 
 const (
@@ -26,7 +26,7 @@ const (
 
 // swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
 // the reactions.
-func (t *term) swept(ctx context.Context, err error) {
+func (t *leader) swept(ctx context.Context, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed {
 		t.deposed++
 	} else if err == nil {
@@ -48,8 +48,8 @@ func (t *term) swept(ctx context.Context, err error) {
 	}
 }
 
-// hear takes in what the watch tells, and lets changes that come together lead to one decision.
-func (t *term) hear(ctx context.Context, change lease.Change, open bool) {
+// follow takes in what the watch tells, and lets changes that come together lead to one decision.
+func (t *leader) follow(ctx context.Context, change lease.Change, open bool) {
 	if !open {
 		t.changes = nil // the next sweep watches anew
 		t.dueAgain()
@@ -68,7 +68,7 @@ func (t *term) hear(ctx context.Context, change lease.Change, open bool) {
 
 // soon lets the next reaction come as soon as the changes that come together have settled, and the last one is so long
 // ago that reactions to changes take a quarter of the time at most. Dates that are known beforehand are met all the same.
-func (t *term) soon() {
+func (t *leader) soon() {
 	soon := time.Now().Add(settleMin)
 	if rested := t.reacted.Add(restShare * t.took); rested.After(soon) {
 		soon = rested
@@ -80,7 +80,7 @@ func (t *term) soon() {
 }
 
 // wakeFor lets the next reaction come when time alone changes the plan.
-func (t *term) wakeFor(planned plan.Plan) {
+func (t *leader) wakeFor(planned plan.Plan) {
 	t.due = time.Now().Add(t.untilNext(planned))
 	for _, at := range []time.Time{t.again, t.published.due} {
 		if time.Now().Before(at) && at.Before(t.due) {
@@ -91,7 +91,7 @@ func (t *term) wakeFor(planned plan.Plan) {
 }
 
 // watch follows the registry from the revision that was observed.
-func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFunc) {
+func (t *leader) watch(ctx context.Context) (<-chan lease.Change, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	if t.joined.Revision == 0 {
 		return nil, cancel // nothing was observed yet
@@ -100,7 +100,7 @@ func (t *term) watch(ctx context.Context) (<-chan lease.Change, context.CancelFu
 }
 
 // react decides over the last listing and the records as the watch has kept them.
-func (t *term) react(ctx context.Context) plan.Plan {
+func (t *leader) react(ctx context.Context) plan.Plan {
 	if t.joined.Revision == 0 || t.checkpointed.IsZero() || !t.kept || t.stale() {
 		t.missed = true
 		return plan.Plan{} // too little is known, or for too long nothing was
@@ -120,32 +120,32 @@ func (t *term) react(ctx context.Context) plan.Plan {
 
 // askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
 // then is not looked at again until there is a new listing; what failed is tried again after a minute.
-func (t *term) askedBefore(v plan.Verdict) bool {
+func (t *leader) askedBefore(v plan.Verdict) bool {
 	asked := t.asked[v.InstanceID]
-	return v.Action == plan.ActEnd && asked.revision == v.Lease.Revision && (asked.again.IsZero() || time.Now().Before(asked.again))
+	return v.Action == plan.ActTerminate && asked.revision == v.Lease.Revision && (asked.again.IsZero() || time.Now().Before(asked.again))
 }
 
 // ask notes what a reaction tries to end, once its turn has come: while it waits, a newer plan may take its location.
-func (t *term) ask(verdicts []plan.Verdict) {
+func (t *leader) ask(verdicts []plan.Verdict) {
 	for _, v := range verdicts {
-		if v.Action == plan.ActEnd {
+		if v.Action == plan.ActTerminate {
 			t.asked[v.InstanceID] = asked{revision: v.Lease.Revision}
 		}
 	}
 }
 
 // askAgain has what was to be ended tried again in a minute, since some of it failed.
-func (t *term) askAgain(verdicts []plan.Verdict) {
+func (t *leader) askAgain(verdicts []plan.Verdict) {
 	t.reactAgain()
 	for _, v := range verdicts {
-		if v.Action == plan.ActEnd {
+		if v.Action == plan.ActTerminate {
 			t.asked[v.InstanceID] = asked{v.Lease.Revision, t.again}
 		}
 	}
 }
 
 // reactAgain lets a reaction come in a minute, since something failed.
-func (t *term) reactAgain() {
+func (t *leader) reactAgain() {
 	if t.again = time.Now().Add(failedFor); t.again.Before(t.due) {
 		t.due = t.again
 		t.timer.Reset(failedFor)
@@ -153,7 +153,7 @@ func (t *term) reactAgain() {
 }
 
 // untilNext is the pause until time alone changes the plan; an hour if it will not.
-func (t *term) untilNext(planned plan.Plan) time.Duration {
+func (t *leader) untilNext(planned plan.Plan) time.Duration {
 	if planned.Next.IsZero() {
 		return time.Hour
 	}
@@ -162,8 +162,8 @@ func (t *term) untilNext(planned plan.Plan) time.Duration {
 
 // relist takes in what the watch listed anew. If it is older than what was observed, or its checkpoint than our own, it was read
 // before that was written, or the registry was set back: only what is read now tells which.
-func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
-	least := t.heard
+func (t *leader) relist(ctx context.Context, listed lease.Snapshot) {
+	least := t.newest
 	if listed.Revision >= least && listed.Checkpoint.Sequence >= t.joined.Checkpoint.Sequence {
 		t.see(listed, least)
 		return
@@ -172,7 +172,7 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 	t.changes = nil
 	reads := t.reads
 	t.do(func() func() {
-		reading, cancel := context.WithTimeout(ctx, lookMax)
+		reading, cancel := context.WithTimeout(ctx, observeMax)
 		defer cancel()
 		fresh, err := t.leadership.Snapshot(reading)
 		return func() {
@@ -189,24 +189,24 @@ func (t *term) relist(ctx context.Context, listed lease.Snapshot) {
 }
 
 // apply takes one change into the records observed.
-func (t *term) apply(change lease.Change) {
+func (t *leader) apply(change lease.Change) {
 	j := t.joined
 	switch {
 	case change.Registry != nil:
 		t.historian.Registry(j.Registry, *change.Registry)
 		j.Registry = *change.Registry
-		t.heard = max(t.heard, j.Registry.Revision)
+		t.newest = max(t.newest, j.Registry.Revision)
 	case change.Lease != nil:
 		t.historian.Lease(t.leaseOf(change.Lease.InstanceID), *change.Lease)
 		j.PutLease(*change.Lease)
-		t.heard = max(t.heard, change.Lease.Revision)
+		t.newest = max(t.newest, change.Lease.Revision)
 	case change.Launch != nil:
 		t.historian.Launch(t.Now(), t.launchOf(change.Launch.Token), *change.Launch)
 		j.PutLaunch(*change.Launch)
-		t.heard = max(t.heard, change.Launch.Revision)
+		t.newest = max(t.newest, change.Launch.Revision)
 	case change.Heartbeat != nil:
 		j.PutHeartbeat(*change.Heartbeat)
-		t.renewals.Hear(time.Now(), *change.Heartbeat)
+		t.renewals.Appear(time.Now(), *change.Heartbeat)
 	case change.Lapsed != "":
 		j.DropHeartbeat(change.Lapsed)
 	case change.Bad != nil:
@@ -215,7 +215,7 @@ func (t *term) apply(change lease.Change) {
 }
 
 // leaseOf is the lease as last observed, or zero.
-func (t *term) leaseOf(id string) lease.Lease {
+func (t *leader) leaseOf(id string) lease.Lease {
 	if r := t.joined.Row(id); r != nil {
 		return *r.Lease
 	}
@@ -223,7 +223,7 @@ func (t *term) leaseOf(id string) lease.Lease {
 }
 
 // launchOf is the launch as last observed, or zero.
-func (t *term) launchOf(token string) lease.Launch {
+func (t *leader) launchOf(token string) lease.Launch {
 	if l := t.joined.Launch(token); l != nil {
 		return *l
 	}
@@ -232,10 +232,10 @@ func (t *term) launchOf(token string) lease.Launch {
 
 // see replaces the records that were observed. least is the revision of etcd that had been observed before they were asked
 // for.
-func (t *term) see(s lease.Snapshot, least int64) {
+func (t *leader) see(s lease.Snapshot, least int64) {
 	before := t.joined
 	if left := t.left.joined; before.Revision == 0 && left != nil && left.Checkpoint.Nonce != "" && left.Checkpoint.Nonce == s.Checkpoint.Nonce {
-		before, least = left, t.left.heard // nobody has led since we did
+		before, least = left, t.left.newest // nobody has led since we did
 	}
 	older := observe.Older(before, least, s)
 	setBack := older != "" || s.Checkpoint.Sequence < before.Checkpoint.Sequence
@@ -246,10 +246,10 @@ func (t *term) see(s lease.Snapshot, least int64) {
 		t.watermark.SetBack(t.Now(), older)
 	}
 	if setBack {
-		t.heard = 0 // another history begins, and others shall read of it
+		t.newest = 0 // another history begins, and others shall read of it
 		t.dueNow()
 	}
-	t.heard = max(t.heard, s.Revision)
+	t.newest = max(t.newest, s.Revision)
 	t.reads++
 	t.joined = plan.Join(s, t.listings.Locations, t.listings.Index, t.tags.Written())
 	t.Observe.Checkpoint(s.Checkpoint)

@@ -16,7 +16,7 @@ import (
 // loop, which goes on reacting over the last listing until this sweep decides: a location that gives no answer delays none
 // of the others.
 type sweep struct {
-	*term
+	*leader
 	begun      time.Time
 	looking    context.Context                      //nolint:containedctx // of its reads and its checkpoint, which have one deadline
 	knownEmpty map[lease.Location]plan.LocationView // locations that it does not list
@@ -55,11 +55,11 @@ func (s *sweep) reconcile(ctx context.Context) error {
 }
 
 // begin begins a sweep beside the loop. decided is told, on the loop, once it has decided or failed.
-func (t *term) begin(ctx context.Context, decided func(context.Context, error)) *sweep {
+func (t *leader) begin(ctx context.Context, decided func(context.Context, error)) *sweep {
 	t.sweepDue, t.sweeping = false, true
 	t.table.swept()
-	looking, cancel := context.WithTimeout(ctx, lookMax)
-	s := &sweep{term: t, begun: time.Now(), looking: looking, least: t.heard, knownEmpty: t.listings.KnownEmpty(t.joined, t.table.pause(), t.Now())}
+	looking, cancel := context.WithTimeout(ctx, observeMax)
+	s := &sweep{leader: t, begun: time.Now(), looking: looking, least: t.newest, knownEmpty: t.listings.KnownEmpty(t.joined, t.table.pause(), t.Now())}
 	t.do(func() func() {
 		err := s.reconcile(ctx)
 		cancel()
@@ -72,7 +72,7 @@ func (t *term) begin(ctx context.Context, decided func(context.Context, error)) 
 }
 
 // pass is one sweep, to its end.
-func (t *term) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {
+func (t *leader) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	s := t.begin(ctx, func(context.Context, error) {})
 	if !t.finish(passMax) {
 		return s.plan, s.report, errors.New("the sweep has not come back within " + passMax.String())
@@ -105,13 +105,13 @@ func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wan
 	now, grace := s.Now, s.Policy.TermGrace
 	return observe.Wanted{
 		Due:       func(l *lease.Lease) bool { return l.Over(now(), grace) },
-		Leftovers: plan.DueLeftovers(s.joined, now(), s.Policy, s.lookedAgo),
+		Leftovers: plan.DueLeftovers(s.joined, now(), s.Policy, s.leftoversAge),
 	}
 }
 
-// lookedAgo is how long ago the leftovers of a launch were looked for.
-func (t *term) lookedAgo(token string) time.Duration {
-	if last, looked := t.looked[token]; looked {
+// leftoversAge is how long ago the leftovers of a launch were looked for.
+func (t *leader) leftoversAge(token string) time.Duration {
+	if last, looked := t.leftoversListed[token]; looked {
 		return time.Since(last)
 	}
 	return t.Policy.RetryMax
@@ -126,7 +126,7 @@ func (s *sweep) decides(seen observe.Listings) (err error) {
 		s.audit.Post(s.event(lease.ActionAuditFail, "events before this one are missing"))
 	}
 	if !s.checkpointed.IsZero() && (!s.kept || down) { // nothing was ended since the last checkpoint, whatever that says
-		s.joined.Checkpoint.Acting = nil
+		s.joined.Checkpoint.Enforcing = nil
 	}
 	s.plan, s.by = s.decide(s.read), s.joined.Registry
 	s.wakeFor(s.plan) // what is heard from here on is decided about again
@@ -143,7 +143,7 @@ func (s *sweep) list(seen observe.Listings) {
 			s.Log.Warn("leftovers not listed", "location", location.Location.String(), "launches", len(location.Sought), "error", location.LeftoverErr)
 		}
 		for _, token := range location.Sought {
-			s.looked[token] = time.Now()
+			s.leftoversListed[token] = time.Now()
 		}
 	}
 	s.tags.Listed(seen.Mono)

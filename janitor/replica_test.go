@@ -40,7 +40,7 @@ func happenings() map[string]func(w *timeline, id string) {
 			}
 		})
 	}
-	silent := func(w *timeline, id string) { delete(w.view.Snapshot.Heartbeats, id) }
+	lost := func(w *timeline, id string) { delete(w.view.Snapshot.Heartbeats, id) }
 	sees := func(what ...string) func(*timeline, string) {
 		return func(w *timeline, id string) {
 			for _, each := range what {
@@ -51,8 +51,8 @@ func happenings() map[string]func(w *timeline, id string) {
 	all := map[string]func(*timeline, string){
 		"beats":            heartbeats(time.Minute),
 		"beats seldom":     heartbeats(time.Hour),
-		"falls silent":     silent,
-		"falls silent too": silent, // half of what befalls sidecars
+		"falls silent":     lost,
+		"falls silent too": lost, // half of what befalls sidecars
 		"stops":            onInstance(func(_ *timeline, i *lease.Instance) { i.State = lease.InstanceStopped }),
 		"starts": onInstance(func(w *timeline, i *lease.Instance) {
 			if i.State == lease.InstanceStopped {
@@ -152,7 +152,7 @@ func useless() map[string]func(*rapid.T, *World, string) {
 		return func(t *rapid.T, v *World, id string) {
 			s := Holds(id, append(changes, InZone(Pick(t, "its zone", "az-a", "az-b", "")))...)
 			Add(v, s)
-			if s.Silence != nil && s.Silence.Broken && OneIn(t, 2, "claimed long ago") {
+			if s.Renewal != nil && s.Renewal.Present && OneIn(t, 2, "claimed long ago") {
 				hb := v.Snapshot.Heartbeats[id]
 				hb.Since, hb.HeartbeatTimeout = Ago(Long), lease.Duration(Pick(t, "heartbeat_timeout", time.Second, time.Minute))
 				v.Snapshot.Heartbeats[id] = hb
@@ -177,7 +177,7 @@ func useless() map[string]func(*rapid.T, *World, string) {
 		"adopting and beating":        added(Heartbeats, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), Foreign),
 		"another zone than recorded":  added(Due, elsewhere),
 		"another zone, and not shown": added(Due, elsewhere, Missing),
-		"revoked in another zone":     added(Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), elsewhere),
+		"revoked in another zone":     added(Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), elsewhere),
 		"a heartbeat without a lease": func(_ *rapid.T, v *World, id string) { Knows(id, 0)(v) },
 		"knows more than its lease":   func(t *rapid.T, v *World, id string) { added(Heartbeats, Missing)(t, v, id); Knows(id, 9)(v) },
 		"a bad heartbeat, beating": func(t *rapid.T, v *World, id string) {
@@ -217,10 +217,10 @@ func (w *timeline) adds(t *rapid.T, id string) {
 func drawTimeline(t *rapid.T) *timeline {
 	v := WorldOf()
 	p := &v.Policy
-	p.SilentMin, p.SilentShare = Pick(t, "silent min", 2, 1, 0, 3), Pick(t, "silent share", 0.3, 0, 0.6)
+	p.LostMin, p.LostShare = Pick(t, "silent min", 2, 1, 0, 3), Pick(t, "silent share", 0.3, 0, 0.6)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 1000, 1000, 2, 1), Pick(t, "rate share", 0.05, 0.3)
 	p.BootGrace, p.LoneGrace = Pick(t, "boot grace", 0, 30*time.Minute), Pick(t, "lone grace", 5*time.Minute, 5*time.Minute, time.Hour)
-	v.Snapshot.Launches = append(v.Snapshot.Launches, Launch("left", lease.LaunchClosed, Looked(0)), Launch("web", Pick(t, "web", lease.LaunchOpen, lease.LaunchClosed), Looked(0)))
+	v.Snapshot.Launches = append(v.Snapshot.Launches, Launch("left", lease.LaunchClosed, FirstSeen(0)), Launch("web", Pick(t, "web", lease.LaunchOpen, lease.LaunchClosed), FirstSeen(0)))
 	for n := range Pick(t, "subjects", 7, 10, 12, 5, 3, 2) {
 		s := Holds(fmt.Sprintf("i-%02d", n), InZone(Pick(t, "zone", "az-a", "az-a", "az-b", "")))
 		switch Pick(t, "judged by", 0, 0, 0, 0, 1, 2) {
@@ -343,7 +343,7 @@ func TestWhateverIsAddedThatIsUselessNobodyEndsSooner(t *testing.T) {
 			w.small.decides(fresh)
 			w.large.decides(fresh)
 			if why := w.sooner(); why != "" {
-				t.Fatalf("%s\n%s\nsmaller: %s\nlarger: %s", w.story, why, Told(w.small.plan), Told(w.large.plan))
+				t.Fatalf("%s\n%s\nsmaller: %s\nlarger: %s", w.story, why, Summary(w.small.plan), Summary(w.large.plan))
 			}
 		}
 	})

@@ -45,12 +45,12 @@ type Janitor struct {
 	audit     *audit.Writer // nil without an audit log
 	left      struct {      // what was observed when office was left last
 		joined *plan.Joined // nil: nothing yet
-		heard  int64
+		newest int64
 	}
 }
 
-// lookMax bounds all looks of a sweep at EC2 and the registry.
-const lookMax = 5 * time.Minute
+// observeMax bounds all looks of a sweep at EC2 and the registry.
+const observeMax = 5 * time.Minute
 
 // offices is how many of the last leaders the checkpoint remembers.
 const leaderships = 8
@@ -111,7 +111,7 @@ func (j *Janitor) Run(ctx context.Context) error {
 			continue
 		}
 		j.Log.Info("elected", "leader", leadership.Name())
-		t := j.newTerm(leadership)
+		t := j.newLeader(leadership)
 		why, err := t.lead(ctx)
 		t.leave(ctx, why)
 		if err != nil || ctx.Err() != nil {
@@ -215,8 +215,8 @@ func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, enforce.Report, error) 
 	if err != nil {
 		return plan.Plan{}, enforce.Report{}, err
 	}
-	j.Policy.NoSilence = true
-	t := j.newTerm(leadership)
+	j.Policy.SkipHeartbeats = true
+	t := j.newLeader(leadership)
 	begun := time.Now()
 	leadership.While(func() error {
 		if took := time.Since(begun); took > passMax {

@@ -155,7 +155,7 @@ func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 	})
 }
 
-func TestRunEndsTheSilentAfterNoticeAndWithAWitnessOnly(t *testing.T) {
+func TestRunTerminatesTheLostAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 	t.Parallel()
 	for _, witnessed := range []bool{true, false} {
 		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
@@ -294,7 +294,7 @@ func TestRunKeepsSweepingWhenTheRegistryOrEC2IsAway(t *testing.T) {
 	})
 }
 
-func TestSweepOnceJudgesNoSilence(t *testing.T) {
+func TestSweepOnceJudgesNoHeartbeat(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2")
@@ -320,7 +320,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"no schedule":   {Schedule: "sometimes", Policy: plan.DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
 		"no location":   {Schedule: "@every 1m", Policy: plan.DefaultPolicy(), Now: time.Now},
 		"no mark grace": {Schedule: "@every 1m", Policy: plan.Policy{}, Clouds: []Cloud{&recorder{}}, Now: time.Now},
-		"share above 1": {Schedule: "@every 1m", Policy: func() plan.Policy { p := plan.DefaultPolicy(); p.SilentShare = 1.5; return p }(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
+		"share above 1": {Schedule: "@every 1m", Policy: func() plan.Policy { p := plan.DefaultPolicy(); p.LostShare = 1.5; return p }(), Clouds: []Cloud{&recorder{}}, Now: time.Now},
 	} {
 		_, err := New(c)
 		if _, limit := errors.AsType[*lease.LimitError](err); !limit {

@@ -19,7 +19,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // inLeadership is a leader whose reactions the test calls itself, with a wall clock that it sets.
 type inLeadership struct {
-	*term
+	*leader
 	ahead atomic.Int64 // of the wall clock, in nanoseconds
 }
 
@@ -39,7 +39,7 @@ func (r *rig) inLeadershipAt(ahead time.Duration) *inLeadership {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.term = j.newTerm(leadership)
+	o.leader = j.newLeader(leadership)
 	if _, _, err := o.pass(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -326,8 +326,8 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 		r.cloud.Mu.Unlock()
 		after(16*time.Minute + 30*time.Second) // closed by one sweep, first seen by the next
 		web, err := r.store.Launch(r.t.Context(), "web")
-		if err != nil || web.State != lease.LaunchClosed || len(web.Looks) != 1 || len(r.cloud.Ended()) > 0 {
-			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.Looks, err, r.cloud.Ended())
+		if err != nil || web.State != lease.LaunchClosed || len(web.FirstSeen) != 1 || len(r.cloud.Ended()) > 0 {
+			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.FirstSeen, err, r.cloud.Ended())
 		}
 		after(2 * time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-9"}) {
@@ -371,7 +371,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if o.joined.Row("i-1").Silence.Witness {
+				if o.joined.Row("i-1").Renewal.Witness {
 					t.Error("a key that was there 40 s ago, and is not renewed, became a witness")
 				}
 			})

@@ -123,7 +123,7 @@ func (w *timeline) decides(fresh bool) {
 		w.carryOut(verdict)
 	}
 	s := &w.view.Snapshot.Checkpoint
-	s.Sequence, s.Time, s.Acting, s.Brakes, s.Standing = s.Sequence+1, v.Now, w.plan.Acting, w.plan.Brakes, plan.Standing(w.plan.Brakes)
+	s.Sequence, s.Time, s.Enforcing, s.Brakes, s.Standing = s.Sequence+1, v.Now, w.plan.Enforcing, w.plan.Brakes, plan.Standing(w.plan.Brakes)
 	w.view.Standing, w.view.Leadership.Checkpointed = s.Standing, true
 }
 
@@ -138,7 +138,7 @@ func (w *timeline) charge() {
 	for _, verdict := range w.plan.Verdicts {
 		w.short = w.short || verdict.Brake == plan.BrakeRate
 		orphan := verdict.Action == plan.ActOrphan && !paid[verdict.Token]
-		if orphan || verdict.Action == plan.ActEnd && verdict.Cause.Inferred() && verdict.Lease.State == lease.StateActive {
+		if orphan || verdict.Action == plan.ActTerminate && verdict.Cause.Inferred() && verdict.Lease.State == lease.StateActive {
 			paid[verdict.Token] = true
 			w.turns = append(w.turns, v.Now)
 		}
@@ -158,11 +158,11 @@ func (w *timeline) carryOut(v plan.Verdict) {
 		}
 	}
 	switch v.Action {
-	case plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate:
+	case plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActNoteAbsent, plan.ActNoteSeen, plan.ActEnd, plan.ActReopen, plan.ActActivate:
 		changed, err := enforce.Changed(v, now, Jan)
 		must(err)
 		*w.lease(v.InstanceID) = changed
-	case plan.ActEnd:
+	case plan.ActTerminate:
 		l := w.lease(v.InstanceID)
 		var err error
 		if l.State == lease.StateActive {
@@ -178,13 +178,13 @@ func (w *timeline) carryOut(v plan.Verdict) {
 		attempt, _ := v.Launch.Member(*v.Instance)
 		s.Leases = append(s.Leases, v.Launch.Orphan(now, *v.Instance, attempt, Jan))
 		w.terminate(v.InstanceID)
-	case plan.ActLook, plan.ActDone, plan.ActClose:
+	case plan.ActFirstSeen, plan.ActComplete, plan.ActClose:
 		n := slices.IndexFunc(s.Launches, func(l lease.Launch) bool { return l.Token == v.Token })
 		l, err := s.Launches[n], error(nil)
 		switch v.Action {
-		case plan.ActLook:
-			l, err = l.Looked(now, v.InstanceID)
-		case plan.ActDone:
+		case plan.ActFirstSeen:
+			l, err = l.NoteFirstSeen(now, v.InstanceID)
+		case plan.ActComplete:
 			l, err = l.Done(now)
 		default:
 			l, err = l.Close(now, v.Reason)

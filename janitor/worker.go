@@ -107,10 +107,10 @@ func (w workers) idle() bool {
 
 // act has a plan carried out, by the worker of each location, as the registry says by which it was decided. acted is called
 // when all is done.
-func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, verdicts []plan.Verdict, acted func(enforce.Report)) {
+func (t *leader) act(ctx context.Context, registry lease.Registry, swept bool, verdicts []plan.Verdict, acted func(enforce.Report)) {
 	byLocation := map[lease.Location][]plan.Verdict{}
 	for _, v := range verdicts {
-		if v.Action != plan.ActKeep && v.Action != plan.ActReport {
+		if v.Action != plan.ActNone && v.Action != plan.ActReport {
 			byLocation[v.Location] = append(byLocation[v.Location], v)
 		}
 	}
@@ -134,7 +134,7 @@ func (t *term) act(ctx context.Context, registry lease.Registry, swept bool, ver
 }
 
 // assign puts a job into a worker's line.
-func (t *term) assign(ctx context.Context, w *worker, j *job) {
+func (t *leader) assign(ctx context.Context, w *worker, j *job) {
 	at := slices.IndexFunc(w.line, func(o *job) bool { return o.swept == j.swept })
 	if at < 0 {
 		w.line = append(w.line, j)
@@ -150,11 +150,11 @@ func (t *term) assign(ctx context.Context, w *worker, j *job) {
 
 // work begins the first job in a worker's line. What it was to end by an older decision, and would not by the last, is left
 // as it is: a brake may hold it by now.
-func (t *term) work(ctx context.Context, w *worker) {
+func (t *leader) work(ctx context.Context, w *worker) {
 	j := w.line[0]
 	w.line, w.busy = w.line[1:], true
 	j.verdicts = slices.DeleteFunc(j.verdicts, func(v plan.Verdict) bool {
-		return (v.Action == plan.ActEnd || v.Action == plan.ActOrphan) && !t.ends[v.InstanceID]
+		return (v.Action == plan.ActTerminate || v.Action == plan.ActOrphan) && !t.ends[v.InstanceID]
 	})
 	if !j.swept {
 		t.ask(j.verdicts)
@@ -170,7 +170,7 @@ func (t *term) work(ctx context.Context, w *worker) {
 }
 
 // worked takes in what came of a job. What it has left, for want of time, is decided again.
-func (t *term) worked(ctx context.Context, w *worker, j *job, report enforce.Report) {
+func (t *leader) worked(ctx context.Context, w *worker, j *job, report enforce.Report) {
 	w.busy = false
 	if report.Left > 0 {
 		for _, v := range j.verdicts {

@@ -54,7 +54,7 @@ const (
 	ActionLaunchRefuse   Action = "launch-refuse" // EC2 refused an attempt
 	ActionLaunchComplete Action = "launch-complete"
 	ActionLaunchClose    Action = "launch-close"
-	ActionLaunchLook     Action = "launch-look"  // the first sighting of what it left
+	ActionLaunchSee      Action = "launch-see"   // the first sighting of what it left
 	ActionLaunchClear    Action = "launch-clear" // nothing of it is left to be removed
 )
 

@@ -68,7 +68,7 @@ func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
 	}
 }
 
-func TestAWordAboutSilenceCountsForItsScopeAndForAWhile(t *testing.T) {
+func TestAReleaseOfTheHeartbeatsBrakeCountsForItsScopeAndForAWhile(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeHeartbeats, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	for name, c := range map[string]struct {

@@ -32,9 +32,9 @@ type Launch struct {
 	CreatedAt        time.Time         `json:"created_at"` // the term counts from here
 	SettledAt        time.Time         `json:"settled_at,omitzero"`
 	Reason           string            `json:"reason,omitzero"` // why it was closed
-	// Looks has, for each instance of a closed launch that has no lease, and for each leftover of it, the time of the
+	// FirstSeen has, for each instance of a closed launch that has no lease, and for each leftover of it, the time of the
 	// first full look that saw it.
-	Looks     map[string]time.Time `json:"looks,omitempty"`
+	FirstSeen map[string]time.Time `json:"first_seen,omitempty"`
 	Removals  map[string]time.Time `json:"removals,omitempty"`  // when the removal of a leftover was last authorised, by its id
 	ClearedAt time.Time            `json:"cleared_at,omitzero"` // when a full look found no leftovers of the closed launch any more
 
@@ -271,13 +271,13 @@ func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	return l, nil
 }
 
-// Looked notes the first full look that saw an instance of a closed launch without a lease. A look that was noted with a
+// NoteFirstSeen notes the first full look that saw an instance of a closed launch without a lease. A look that was noted with a
 // date after now, by a clock that was wrong, is noted anew.
-func (l Launch) Looked(now time.Time, ids ...string) (Launch, error) {
+func (l Launch) NoteFirstSeen(now time.Time, ids ...string) (Launch, error) {
 	if l.State != LaunchClosed {
 		return l, l.refuse("judge orphans of")
 	}
-	looks := maps.Clone(l.Looks)
+	looks := maps.Clone(l.FirstSeen)
 	if looks == nil {
 		looks = map[string]time.Time{}
 	}
@@ -286,7 +286,7 @@ func (l Launch) Looked(now time.Time, ids ...string) (Launch, error) {
 			looks[id] = recorded(now)
 		}
 	}
-	l.Looks = looks
+	l.FirstSeen = looks
 	return l, nil
 }
 

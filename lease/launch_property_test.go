@@ -249,7 +249,7 @@ func TestAStepOfALaunchDoesNotAlterTheOldRecord(t *testing.T) {
 		"Next":     func(l lease.Launch) lease.Launch { l, _ = l.Next(); return l },
 		"Done":     func(l lease.Launch) lease.Launch { l, _ = l.Done(at(time.Minute)); return l },
 		"Close":    func(l lease.Launch) lease.Launch { l, _ = l.Close(at(time.Minute), "released"); return l },
-		"Looked":   func(l lease.Launch) lease.Launch { l, _ = l.Looked(at(time.Minute), "i-1", "i-2"); return l },
+		"Looked":   func(l lease.Launch) lease.Launch { l, _ = l.NoteFirstSeen(at(time.Minute), "i-1", "i-2"); return l },
 	}
 	names := []string{"Sending", "Launched", "Refused", "Unsent", "Doubt", "Next", "Done", "Close", "Looked"}
 	rapid.Check(t, func(t *rapid.T) {

@@ -202,7 +202,7 @@ func TestASettledLaunchRefusesWhatIsOver(t *testing.T) {
 	closed := must(sent().Close(at(time.Minute), "window over"))
 	send := func(l lease.Launch) (lease.Launch, error) { return l.Sending(at(2 * time.Minute)) }
 	complete := func(l lease.Launch) (lease.Launch, error) { return l.Done(at(2 * time.Minute)) }
-	look := func(l lease.Launch) (lease.Launch, error) { return l.Looked(at(2*time.Minute), "i-1") }
+	look := func(l lease.Launch) (lease.Launch, error) { return l.NoteFirstSeen(at(2*time.Minute), "i-1") }
 	for name, c := range map[string]struct {
 		l    lease.Launch
 		do   func(lease.Launch) (lease.Launch, error)
@@ -246,15 +246,15 @@ func TestDoneAndCloseSettleOnce(t *testing.T) {
 func TestTheFirstLookAtEachInstanceIsKept(t *testing.T) {
 	t.Parallel()
 	closed := must(sent().Close(noon, "window over"))
-	first := must(closed.Looked(at(time.Minute), "i-1"))
-	second := must(first.Looked(at(2*time.Minute), "i-1", "i-2"))
-	if want := map[string]time.Time{"i-1": at(time.Minute), "i-2": at(2 * time.Minute)}; !same(second.Looks, want) {
-		t.Errorf("looks are %v", second.Looks)
+	first := must(closed.NoteFirstSeen(at(time.Minute), "i-1"))
+	second := must(first.NoteFirstSeen(at(2*time.Minute), "i-1", "i-2"))
+	if want := map[string]time.Time{"i-1": at(time.Minute), "i-2": at(2 * time.Minute)}; !same(second.FirstSeen, want) {
+		t.Errorf("looks are %v", second.FirstSeen)
 	}
-	if early := must(second.Looked(at(90*time.Second), "i-1", "i-2")); !same(early.Looks, map[string]time.Time{"i-1": at(time.Minute), "i-2": at(90 * time.Second)}) {
-		t.Errorf("looks, one of which had yet to come, are %v", early.Looks)
+	if early := must(second.NoteFirstSeen(at(90*time.Second), "i-1", "i-2")); !same(early.FirstSeen, map[string]time.Time{"i-1": at(time.Minute), "i-2": at(90 * time.Second)}) {
+		t.Errorf("looks, one of which had yet to come, are %v", early.FirstSeen)
 	}
-	if closed.Looks != nil || len(first.Looks) != 1 {
-		t.Errorf("older values became %v and %v", closed.Looks, first.Looks)
+	if closed.FirstSeen != nil || len(first.FirstSeen) != 1 {
+		t.Errorf("older values became %v and %v", closed.FirstSeen, first.FirstSeen)
 	}
 }

@@ -15,20 +15,20 @@ type Plan struct {
 	Time     time.Time `json:"time"` // when it was decided, dated like the checkpoint
 	Leader   string    `json:"leader"`
 	// RegistryRevision is that of the registry by which it was decided. Once the registry has changed, the plan is out of date.
-	RegistryRevision int64          `json:"registry_revision"`
-	HeartbeatsJudged bool           `json:"heartbeats_judged"` // false: it was made by a single sweep
-	Locations        []Sight        `json:"locations"`
-	Counts           map[string]int `json:"counts"`  // of verdicts, by action
-	Foreign          int            `json:"foreign"` // instances of other registries, which are counted here alone
-	Verdicts         []Judgement    `json:"verdicts"`
-	Omitted          int            `json:"omitted"` // verdicts that are counted and not among Verdicts
-	Brakes           []Brake        `json:"brakes"`
+	RegistryRevision int64            `json:"registry_revision"`
+	HeartbeatsJudged bool             `json:"heartbeats_judged"` // false: it was made by a single sweep
+	Locations        []LocationStatus `json:"locations"`
+	Counts           map[string]int   `json:"counts"`  // of verdicts, by action
+	Foreign          int              `json:"foreign"` // instances of other registries, which are counted here alone
+	Verdicts         []Judgement      `json:"verdicts"`
+	Omitted          int              `json:"omitted"` // verdicts that are counted and not among Verdicts
+	Brakes           []Brake          `json:"brakes"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 }
 
-// Sight is a location that the leader sweeps, and why it could not list it.
-type Sight struct {
+// LocationStatus is a location that the leader sweeps, and why it could not list it.
+type LocationStatus struct {
 	Location Location `json:"location"`
 	Error    string   `json:"error,omitzero"` // empty: the listing is complete
 }
@@ -54,8 +54,8 @@ func (p Plan) Of(r Registry, s Checkpoint) bool {
 	return p.Nonce != "" && p.Nonce == s.Nonce && p.RegistryRevision == r.Revision
 }
 
-// Says reports whether p says the same as q. When they were decided makes no difference, nor do reasons: they tell ages.
-func (p Plan) Says(q Plan) bool {
+// SameAs reports whether p says the same as q. When they were decided makes no difference, nor do reasons: they tell ages.
+func (p Plan) SameAs(q Plan) bool {
 	return p.RegistryRevision == q.RegistryRevision && p.Nonce == q.Nonce && p.Foreign == q.Foreign && maps.Equal(p.Counts, q.Counts) &&
 		slices.EqualFunc(p.Verdicts, q.Verdicts, func(a, b Judgement) bool {
 			a.Reason, b.Reason, a.Since, b.Since = "", "", time.Time{}, time.Time{}
@@ -65,8 +65,8 @@ func (p Plan) Says(q Plan) bool {
 }
 
 // Unseen are the locations that the leader could not list.
-func (p Plan) Unseen() []Sight {
-	return slices.DeleteFunc(slices.Clone(p.Locations), func(s Sight) bool { return s.Error == "" })
+func (p Plan) Unseen() []LocationStatus {
+	return slices.DeleteFunc(slices.Clone(p.Locations), func(s LocationStatus) bool { return s.Error == "" })
 }
 
 func (p Plan) valid() error { return within("sequence", p.Sequence, 0, maxChanges) }

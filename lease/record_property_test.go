@@ -191,7 +191,7 @@ func TestUnknownFieldsOfALaunchSurviveEveryStep(t *testing.T) {
 		}
 		l = must(lease.Decode[lease.Launch]("launch", token, []byte(text(t, l))))
 		if rapid.Bool().Draw(t, "closed") {
-			l = must(must(l.Close(at(time.Hour), "window over")).Looked(at(time.Hour), "i-2"))
+			l = must(must(l.Close(at(time.Hour), "window over")).NoteFirstSeen(at(time.Hour), "i-2"))
 		} else {
 			l = must(l.Done(at(time.Hour)))
 		}
@@ -263,7 +263,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(text(f, l)))
 	}
 	for _, r := range []any{
-		full(), opened(), sent(), launched(), must(must(launched().Close(noon, "released")).Looked(noon, "i-1")),
+		full(), opened(), sent(), launched(), must(must(launched().Close(noon, "released")).NoteFirstSeen(noon, "i-1")),
 		lease.NewRegistry(noon, "uuid-1", lease.ModePaused),
 		lease.Checkpoint{Schema: lease.Schema, Time: noon},
 		lease.Heartbeat{Schema: lease.Schema, InstanceID: "i-1"},
@@ -277,7 +277,7 @@ func FuzzDecode(f *testing.F) {
 		`{"schema":3,"instance_id":"i","state":"active","expires_number":1000000000,"changes":9007199254740991,"expires_at":"9999-12-31T23:59:59-23:59"}`,
 		`{"schema":3,"instance_id":"i","state":"revoked","expires_number":7,"tag_number":999000000,"tries":1000000000}`,
 		`{"schema":3,"token":"t","state":"open","attempts":[{}],"request":null,"count":-1,"window":"-1h"}`,
-		`{"schema":3,"token":"t","state":"open","attempts":[{}, null],"looks":{"i":"2026-03-01T12:00:00Z"},"REQUEST":[1,2]}`,
+		`{"schema":3,"token":"t","state":"open","attempts":[{}, null],"first_seen":{"i":"2026-03-01T12:00:00Z"},"REQUEST":[1,2]}`,
 		`{"schema":3,"uuid":"u","mode":"armed","history":[],"history":{}}`,
 	} {
 		f.Add([]byte(data))
@@ -294,7 +294,7 @@ func FuzzDecode(f *testing.F) {
 			_, _ = l.Launched(nil).Next()
 			_, _ = l.Refused(capacity).Next()
 			_, _ = l.Unsent().Member(instance())
-			_, _ = must(l.Close(noon, "")).Looked(noon, "i-1")
+			_, _ = must(l.Close(noon, "")).NoteFirstSeen(noon, "i-1")
 			_, _ = l.Doubt().Done(noon)
 			_ = l.Bind(noon, instance(), l.Last(), ada)
 		}

@@ -84,9 +84,9 @@ type Checkpoint struct {
 	// Retention is how long the record of a launch with a generated token is kept. Launchers refuse older tokens, which
 	// nobody would recognise.
 	Retention Duration `json:"retention,omitzero"`
-	// Acting has, by location, since when lapsed leases were being ended there without a gap. A term that passed before
+	// Enforcing has, by location, since when lapsed leases were being ended there without a gap. A term that passed before
 	// that is marked first.
-	Acting      map[string]time.Time `json:"acting,omitempty"`
+	Enforcing   map[string]time.Time `json:"enforcing,omitempty"`
 	Leaderships []time.Time          `json:"leaderships,omitempty"` // when the last leaders became leader, oldest first
 	Brakes      []Brake              `json:"brakes,omitempty"`      // held when this sweep decided
 	// Standing are those of the brakes that are held until a person lifts them. Each checkpoint takes them over from the one

@@ -318,7 +318,7 @@ func TestAnEndedLeaseGoesBackToWhereItCameFrom(t *testing.T) {
 	}
 }
 
-func TestActivationLetsSilenceCountFromThere(t *testing.T) {
+func TestActivationLetsALossCountFromThere(t *testing.T) {
 	t.Parallel()
 	if l := must(adopting().Activate(at(time.Hour), jan)); !l.CuredAt.Equal(at(time.Hour)) {
 		t.Errorf("silence counts from %s", l.CuredAt)

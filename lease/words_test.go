@@ -20,6 +20,9 @@ func gone() map[string]string {
 		"place": "location", "places": "locations", "office": "leadership", "offices": "leaderships", "stamp": "checkpoint",
 		"stamps": "checkpoints", "stamped": "checkpointed", "ttl": "heartbeat timeout", "beat": "heartbeat", "beats": "heartbeats",
 		"beating": "renewing", "pardon": "unmark", "pardoned": "unmarked", "stranger": "unwatched", "restored": "rollback",
+		"silence": "lost heartbeat", "silences": "lost heartbeats", "silent": "lost", "situation": "planner", "estate": "closed launch",
+		"estates": "closed launches", "sight": "listings", "heed": "follow", "vet": "recheck", "stood": "engaged", "overtaken": "outdated",
+		"acting": "enforcing", "knock": "ping", "teller": "writer", "company": "group",
 		"unexplained": "untracked", "vacant": "known empty", "strewn": "remains", "twin": "replica", "zombie": "deposed",
 	}
 }
@@ -32,6 +35,8 @@ func meantOtherwise() map[string]string {
 		"ttl cmd/internal/chaos/":          "the TTL of an etcd lease, that of the election",
 		"ttl sidecar/imds/":                "AWS calls the life of a session token so",
 		"ttl lease/ec2/ec2sim/":            "AWS calls the life of a session token so",
+		"silence lease/ec2/ec2sim/":        "an endpoint that gives no answer",
+		"silence sidecar/imds/":            "an endpoint that gives no answer",
 		"office janitor/timetable_test.go": "hours in which people are at work",
 	}
 }

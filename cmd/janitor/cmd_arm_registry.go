@@ -58,7 +58,7 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 	again := func() error {
 		now, err := store.Registry(c.Context)
 		if err == nil {
-			err = overtaken(registry, now)
+			err = outdated(registry, now)
 		}
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 			return err
 		}
 		if more := fresher(published, fresh); len(more) > 0 {
-			return cli.Overtaken("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Leftover, more[0].Launch))
+			return cli.Outdated("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Leftover, more[0].Launch))
 		}
 		return nil
 	}
@@ -137,19 +137,19 @@ func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) 
 }
 
 // overtaken refuses if the registry has changed since it was shown.
-func overtaken(shown, now lease.Registry) error {
+func outdated(shown, now lease.Registry) error {
 	switch {
 	case now.UUID != shown.UUID, now.Mode != shown.Mode, !now.ModeSince.Equal(shown.ModeSince):
-		return cli.Overtaken("registry %s was set to %s", now.UUID, now.Mode)
+		return cli.Outdated("registry %s was set to %s", now.UUID, now.Mode)
 	case now.Revision != shown.Revision:
-		return cli.Overtaken("a brake of registry %s was lifted", now.UUID)
+		return cli.Outdated("a brake of registry %s was lifted", now.UUID)
 	}
 	return nil
 }
 
 // fresher are the verdicts of a plan that end, mark or remove something of which the plan before it did not speak.
 func fresher(before, now lease.Plan) []lease.Judgement {
-	acts := []string{string(plan.ActEnd), string(plan.ActOrphan), string(plan.ActMark), string(plan.ActRemove)}
+	acts := []string{string(plan.ActTerminate), string(plan.ActOrphan), string(plan.ActMark), string(plan.ActRemove)}
 	more := slices.DeleteFunc(slices.Clone(now.Verdicts), func(j lease.Judgement) bool {
 		return !slices.Contains(acts, j.Action) || slices.ContainsFunc(before.Verdicts, func(b lease.Judgement) bool {
 			return b.Action == j.Action && b.InstanceID == j.InstanceID && b.Leftover == j.Leftover

@@ -199,19 +199,19 @@ func (l lifted) still(c *ucli.Context, store *etcd.Store) error {
 		return err
 	}
 	if snapshot.Registry.UUID != l.Registry {
-		return cli.Overtaken("the registry was %s and is %s", l.Registry, snapshot.Registry.UUID)
+		return cli.Outdated("the registry was %s and is %s", l.Registry, snapshot.Registry.UUID)
 	}
 	for _, b := range liftable(snapshot, l.Brake) {
 		if !slices.ContainsFunc(l.Lifted, func(shown lease.Brake) bool {
 			return shown.Scope == b.Scope && shown.Since.Equal(b.Since) && shown.Reason == b.Reason && shown.Count >= b.Count
 		}) {
-			return cli.Overtaken("brake %s trips anew: %s", b.Name, b.Reason)
+			return cli.Outdated("brake %s trips anew: %s", b.Name, b.Reason)
 		}
 	}
 	seen, _ := behind(snapshot, l.Brake)
 	for id := range seen {
 		if !slices.Contains(l.Leases, id) {
-			return cli.Overtaken("%s came to the leases that the registry holds in an older state", id)
+			return cli.Outdated("%s came to the leases that the registry holds in an older state", id)
 		}
 	}
 	return nil

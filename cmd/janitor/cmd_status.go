@@ -83,9 +83,9 @@ func status(c *ucli.Context) error {
 func (v statusView) check() error {
 	switch {
 	case !v.Fresh: // what an old checkpoint says of brakes is old too
-		return &cli.SilentError{Code: cli.ExitRefused}
+		return &cli.QuietError{Code: cli.ExitRefused}
 	case slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
-		return &cli.SilentError{Code: cli.ExitHeld}
+		return &cli.QuietError{Code: cli.ExitHeld}
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func unseen(c *ucli.Context, planned plan.Plan) error {
 	for _, b := range planned.Brakes {
 		if b.Name == plan.BrakeHealth && b.Scope != "" {
 			cli.Say(c, "warning: nothing is known of %s: %s", b.Scope, b.Reason)
-			err = &cli.SilentError{Code: cli.ExitPartly}
+			err = &cli.QuietError{Code: cli.ExitPartly}
 		}
 	}
 	return err
@@ -182,9 +182,9 @@ func printReport(c *ucli.Context, r enforce.Report) error {
 	}
 	switch {
 	case r.Failed > 0:
-		return &cli.SilentError{Code: cli.ExitPartly}
+		return &cli.QuietError{Code: cli.ExitPartly}
 	case r.Held > 0:
-		return &cli.SilentError{Code: cli.ExitHeld}
+		return &cli.QuietError{Code: cli.ExitHeld}
 	}
 	return nil
 }

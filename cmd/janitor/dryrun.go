@@ -44,7 +44,7 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 		return err
 	}
 	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // or else no more was asked for
-		return &cli.SilentError{Code: cli.ExitPartly}
+		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return nil
 }
@@ -86,16 +86,16 @@ func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Location) ([]jani
 
 // unseenHere are the locations that the janitor sweeps and this command does not see, and those of its own that it could
 // not list.
-func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.LocationView) []lease.Sight {
-	unseen := []lease.Sight{}
+func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.LocationView) []lease.LocationStatus {
+	unseen := []lease.LocationStatus{}
 	for _, location := range swept {
 		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == location }) {
-			unseen = append(unseen, lease.Sight{Location: location, Error: unseenBecause(clouds, location)})
+			unseen = append(unseen, lease.LocationStatus{Location: location, Error: unseenBecause(clouds, location)})
 		}
 	}
 	for _, location := range looked {
 		if !location.Listed() {
-			unseen = append(unseen, lease.Sight{Location: location.Location, Error: location.Err})
+			unseen = append(unseen, lease.LocationStatus{Location: location.Location, Error: location.Err})
 		}
 	}
 	return unseen

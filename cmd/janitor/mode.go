@@ -47,7 +47,7 @@ func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By
 func setMode(c *ucli.Context, store *etcd.Store, to func(lease.Registry, time.Time, lease.By) lease.Registry, shown lease.Registry) error {
 	before, after, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
 		if shown.UUID != "" {
-			if err := overtaken(shown, r); err != nil {
+			if err := outdated(shown, r); err != nil {
 				return r, err
 			}
 		}

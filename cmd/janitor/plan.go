@@ -21,15 +21,15 @@ func allFlag() ucli.Flag {
 
 // planView is a plan for programs.
 type planView struct {
-	Registry string            `json:"registry"`
-	Mode     lease.Mode        `json:"mode"`
-	Verdicts []lease.Judgement `json:"verdicts"`
-	Kept     int               `json:"kept"`
-	Foreign  int               `json:"foreign"` // of other registries, and left alone
-	Brakes   []lease.Brake     `json:"brakes"`
-	Judged   bool              `json:"heartbeats_judged"`
-	Unseen   []lease.Sight     `json:"unseen_locations"` // swept by the janitor, and not part of this plan
-	Omitted  int               `json:"omitted,omitzero"` // verdicts that are counted, and not listed
+	Registry string                 `json:"registry"`
+	Mode     lease.Mode             `json:"mode"`
+	Verdicts []lease.Judgement      `json:"verdicts"`
+	Kept     int                    `json:"kept"`
+	Foreign  int                    `json:"foreign"` // of other registries, and left alone
+	Brakes   []lease.Brake          `json:"brakes"`
+	Judged   bool                   `json:"heartbeats_judged"`
+	Unseen   []lease.LocationStatus `json:"unseen_locations"` // swept by the janitor, and not part of this plan
+	Omitted  int                    `json:"omitted,omitzero"` // verdicts that are counted, and not listed
 
 	whose  string // plan it is
 	counts map[string]int
@@ -45,10 +45,10 @@ func newPlan(planned plan.Plan, registry lease.Registry, all bool) planView {
 // viewOf takes what would be done and what is to be known. What is simply kept, and what belongs to other registries, is
 // only counted, unless all is asked for.
 func viewOf(made lease.Plan, registry lease.Registry, all bool) planView {
-	quiet := func(j lease.Judgement) bool { return !all && (j.Foreign || j.Action == string(plan.ActKeep)) }
+	quiet := func(j lease.Judgement) bool { return !all && (j.Foreign || j.Action == string(plan.ActNone)) }
 	return planView{
 		Registry: registry.UUID, Mode: registry.Mode, Verdicts: slices.DeleteFunc(slices.Clone(made.Verdicts), quiet),
-		Kept: made.Counts[string(plan.ActKeep)], Foreign: made.Foreign, Brakes: made.Brakes, Judged: made.HeartbeatsJudged,
+		Kept: made.Counts[string(plan.ActNone)], Foreign: made.Foreign, Brakes: made.Brakes, Judged: made.HeartbeatsJudged,
 		Unseen: made.Unseen(), Omitted: made.Omitted, counts: made.Counts,
 	}
 }
@@ -93,7 +93,7 @@ func (p planView) sum() string {
 		}
 		return n
 	}
-	parts := []string{fmt.Sprintf("%d kept, %d to end", take(plan.ActKeep), take(plan.ActEnd, plan.ActOrphan))}
+	parts := []string{fmt.Sprintf("%d kept, %d to end", take(plan.ActNone), take(plan.ActTerminate, plan.ActOrphan))}
 	for _, rare := range []struct {
 		n    int
 		what string

@@ -21,7 +21,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	p := newPlan(plan.Plan{Verdicts: []plan.Verdict{
 		verdictOn(plan.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
 		verdictOn(plan.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 once held"),
-		verdictOn(plan.ActKeep, lease.LeftoverVolume, "vol-2", "attached to i-2"),
+		verdictOn(plan.ActNone, lease.LeftoverVolume, "vol-2", "attached to i-2"),
 	}}, lease.Registry{}, false)
 	var table bytes.Buffer
 	if err := p.print(ucli.NewContext(ucli.NewApp(), nil, nil), &table); err != nil {

@@ -32,7 +32,7 @@ func figures() []figure {
 		{"chosen-retention", "records of launches whose token somebody chose are kept for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.ChosenRetention }},
 		{"retry-max", "longest `DURATION` between two attempts to end what is stuck", func(p *plan.Policy) *time.Duration { return &p.RetryMax }},
 		{"max-skew", "clock brake: nothing ends while our clock is further than this `DURATION` from EC2's", func(p *plan.Policy) *time.Duration { return &p.MaxSkew }},
-		{"heartbeats-memory", "heartbeats brake: revocations for silence count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.SilentMemory }},
+		{"heartbeats-memory", "heartbeats brake: revocations for silence count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.LostMemory }},
 		{"rate-window", "rate brake: ends that nobody declared count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.RateWindow }},
 		{"leader-window", "health brake: changes of leader count for this `DURATION`", func(p *plan.Policy) *time.Duration { return &p.LeadershipWindow }},
 	}
@@ -55,8 +55,8 @@ func policyFlags() []ucli.Flag {
 	return append(flags,
 		&ucli.BoolFlag{Name: "delete-kept-volumes", Usage: "of a launch that was closed, also remove volumes that outlived instances whose lease once held", EnvVars: []string{env("delete-kept-volumes")}, Category: policy},
 		&ucli.BoolFlag{Name: "complete-adoptions", Usage: "set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json", EnvVars: []string{env("complete-adoptions")}, Category: policy},
-		&ucli.IntFlag{Name: "heartbeats-min", Value: p.SilentMin, Usage: "heartbeats brake: this `NUMBER` may always be silent", EnvVars: []string{env("heartbeats-min")}, Category: brakes},
-		&ucli.Float64Flag{Name: "heartbeats-share", Value: p.SilentShare, Usage: "heartbeats brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("heartbeats-share")}, Category: brakes},
+		&ucli.IntFlag{Name: "heartbeats-min", Value: p.LostMin, Usage: "heartbeats brake: this `NUMBER` may always be silent", EnvVars: []string{env("heartbeats-min")}, Category: brakes},
+		&ucli.Float64Flag{Name: "heartbeats-share", Value: p.LostShare, Usage: "heartbeats brake: `SHARE` of a zone, or of all, that may be silent", EnvVars: []string{env("heartbeats-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "rate-min", Value: p.RateMin, Usage: "rate brake: this `NUMBER` of ends that nobody declared is always allowed", EnvVars: []string{env("rate-min")}, Category: brakes},
 		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "rate brake: `SHARE` of the healthy that may end without anybody having declared it", EnvVars: []string{env("rate-share")}, Category: brakes},
 		&ucli.IntFlag{Name: "rollback-min", Value: p.BehindMin, Usage: "rollback brake: this `NUMBER` of sidecars may know a later state of their lease than the registry; their leases alone are held", EnvVars: []string{env("rollback-min")}, Category: brakes},
@@ -93,12 +93,12 @@ func readPolicy(c *ucli.Context) (plan.Policy, error) {
 		}
 		*f.field(&p) = d
 	}
-	p.SilentMin, p.SilentShare = c.Int("heartbeats-min"), c.Float64("heartbeats-share")
+	p.LostMin, p.LostShare = c.Int("heartbeats-min"), c.Float64("heartbeats-share")
 	p.RateMin, p.RateShare = c.Int("rate-min"), c.Float64("rate-share")
 	p.LeadershipMax, p.DeleteKeptVolumes = c.Int("leader-max"), c.Bool("delete-kept-volumes")
 	p.CompleteAdoptions = c.Bool("complete-adoptions")
 	p.BehindMin, p.BehindShare = c.Int("rollback-min"), c.Float64("rollback-share")
-	for name, n := range map[string]int{"heartbeats-min": p.SilentMin, "rate-min": p.RateMin, "leader-max": p.LeadershipMax, "rollback-min": p.BehindMin} {
+	for name, n := range map[string]int{"heartbeats-min": p.LostMin, "rate-min": p.RateMin, "leader-max": p.LeadershipMax, "rollback-min": p.BehindMin} {
 		if n < 0 {
 			return p, cli.Usage("--%s %d must not be negative", name, n)
 		}

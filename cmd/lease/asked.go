@@ -20,7 +20,7 @@ func askedOf(leases []lease.Lease) asked {
 func (a asked) covers(leases []lease.Lease) error {
 	for _, l := range leases {
 		if _, shown := a[l.InstanceID]; !shown && l.Live() {
-			return cli.Overtaken("%s came to it", l.InstanceID)
+			return cli.Outdated("%s came to it", l.InstanceID)
 		}
 	}
 	return nil
@@ -33,9 +33,9 @@ func (a asked) still(l lease.Lease) error {
 	switch {
 	case !shown || !l.Live():
 	case !was.GrantedAt.Equal(l.GrantedAt), was.Holder != l.Holder:
-		return cli.Overtaken("%s got another lease, for holder %q", l.InstanceID, l.Holder)
+		return cli.Outdated("%s got another lease, for holder %q", l.InstanceID, l.Holder)
 	case !was.ExpiresAt.Equal(l.ExpiresAt):
-		return cli.Overtaken("%s was extended or shortened by somebody else", l.InstanceID)
+		return cli.Outdated("%s was extended or shortened by somebody else", l.InstanceID)
 	}
 	return nil
 }

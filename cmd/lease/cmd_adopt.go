@@ -92,7 +92,7 @@ func (a *adoption) look(ctx context.Context) error {
 		return err
 	}
 	if was := a.registry.UUID; was != "" && was != snapshot.Registry.UUID {
-		return cli.Overtaken("the registry was %s and is %s", was, snapshot.Registry.UUID)
+		return cli.Outdated("the registry was %s and is %s", was, snapshot.Registry.UUID)
 	}
 	a.registry, a.heartbeats = snapshot.Registry, snapshot.Heartbeats
 	if err := a.adoptable(ctx); err != nil {

@@ -94,7 +94,7 @@ func doctor(c *ucli.Context) error {
 		return err
 	}
 	if slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail }) {
-		return &cli.SilentError{Code: cli.ExitFailed}
+		return &cli.QuietError{Code: cli.ExitFailed}
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 	}
 	if missing := result.Launch.Missing(); missing > 0 {
 		cli.Say(c, "lease: EC2 gave %d of the %d instances; launch the rest with another token", result.Launch.Count-missing, result.Launch.Count)
-		return &cli.SilentError{Code: cli.ExitPartly}
+		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return nil
 }

@@ -165,7 +165,7 @@ func (p recovery) confirm(c *ucli.Context, look func() (recovery, error)) (recov
 	fresh := p
 	err := cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and so end what is not extended", count(len(p.Recovered), "lease")), func() (err error) {
 		if fresh, err = look(); err == nil && fresh.Registry != p.Registry {
-			err = cli.Overtaken("the registry was %s and is %s", p.Registry, fresh.Registry)
+			err = cli.Outdated("the registry was %s and is %s", p.Registry, fresh.Registry)
 		}
 		if err != nil {
 			return err

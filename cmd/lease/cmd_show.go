@@ -77,7 +77,7 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	add("timeout", orNone(l.HeartbeatTimeout))
 	when("claimed", l.ClaimedAt)
 	if l.Mark != nil {
-		add("marked", markFact(l, teller{now: now}))
+		add("marked", markFact(l, timeWords{now: now}))
 	}
 	if l.State == lease.StateActive && !l.KeptSince.IsZero() {
 		add("kept", fmt.Sprintf("since %s by %s", cli.When(l.KeptSince, now), keptWords(l.KeptReason)))

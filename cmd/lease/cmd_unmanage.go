@@ -70,7 +70,7 @@ func (d *dismissal) look(c *ucli.Context) error {
 		return err
 	}
 	if was := d.registry.UUID; was != "" && was != registry.UUID {
-		return cli.Overtaken("the registry was %s and is %s", was, registry.UUID)
+		return cli.Outdated("the registry was %s and is %s", was, registry.UUID)
 	}
 	all, err := someTargets(c.Context, d.store, d.ids)
 	if err != nil {

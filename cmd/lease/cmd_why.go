@@ -71,7 +71,7 @@ func why(c *ucli.Context) error {
 	}
 	explanations := []explanation{}
 	for _, id := range ids {
-		e, err := k.explain(c.Context, id, teller{now: time.Now(), absolute: cli.WantsJSON(c)})
+		e, err := k.explain(c.Context, id, timeWords{now: time.Now(), absolute: cli.WantsJSON(c)})
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func lookAt(c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 // explain says what there is to say of one instance.
 //
 // Errors: [lease.NotFoundError] if neither the registry nor EC2 knows it.
-func (k knowledge) explain(ctx context.Context, id string, t teller) (explanation, error) {
+func (k knowledge) explain(ctx context.Context, id string, t timeWords) (explanation, error) {
 	e := explanation{
 		InstanceID: id, Lease: k.lease(id), Mode: k.snapshot.Registry.Mode,
 		Brakes: append([]lease.Brake{}, k.snapshot.Checkpoint.Brakes...),
@@ -179,7 +179,7 @@ func (k knowledge) explain(ctx context.Context, id string, t teller) (explanatio
 }
 
 // judged adds what EC2 says, and what a janitor would do now as far as that is news.
-func (k knowledge) judged(e *explanation, v plan.Verdict, t teller) {
+func (k knowledge) judged(e *explanation, v plan.Verdict, t timeWords) {
 	if e.Lease == nil && v.Instance != nil && k.bad(e.InstanceID) == nil {
 		e.account = k.tellUnleased(v, t)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // tellLease tells what the record of a lease says: what holds the instance or ends it, when, and what would change that.
-func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) *account {
+func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t timeWords) *account {
 	a := &account{}
 	switch l.State {
 	case lease.StateRevoked:
@@ -35,7 +35,7 @@ func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) *
 	return a
 }
 
-func (a *account) tellActive(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) {
+func (a *account) tellActive(l lease.Lease, heartbeats map[string]lease.Heartbeat, t timeWords) {
 	over := l.Over(t.now, 0)
 	switch {
 	case l.Mark != nil && l.Mark.Cause.Inferred() && heartbeats[l.InstanceID].Held:
@@ -81,7 +81,7 @@ func by(l lease.Lease) string {
 }
 
 // changeWords say what a person can type to make it end later, or sooner.
-func changeWords(l lease.Lease, t teller) string {
+func changeWords(l lease.Lease, t timeWords) string {
 	id := l.InstanceID
 	end := fmt.Sprintf("`lease release %s` ends it now.", id)
 	stuck := !l.MaxExpiresAt.IsZero() && (!l.MaxExpiresAt.After(t.now) || l.MaxExpiresAt.Equal(l.ExpiresAt))
@@ -104,7 +104,7 @@ func changeWords(l lease.Lease, t teller) string {
 }
 
 // lastWords tell the last thing that was done to a lease, if that was not its beginning.
-func lastWords(l lease.Lease, t teller) string {
+func lastWords(l lease.Lease, t timeWords) string {
 	n := len(l.History) - 1
 	if n < 1 {
 		return ""
@@ -115,7 +115,7 @@ func lastWords(l lease.Lease, t teller) string {
 }
 
 // tellLast tells who took the lease away, by the last of these actions that the history has.
-func (a *account) tellLast(l lease.Lease, t teller, actions ...lease.Action) {
+func (a *account) tellLast(l lease.Lease, t timeWords, actions ...lease.Action) {
 	for _, h := range slices.Backward(l.History) {
 		if slices.Contains(actions, h.Action) {
 			a.say("by", "That was done by %s, %s%s.", h.Actor, t.when(h.Time), because(h.Reason))
@@ -125,7 +125,7 @@ func (a *account) tellLast(l lease.Lease, t teller, actions ...lease.Action) {
 }
 
 // heartbeatWords tells who beats, and what silence would do.
-func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t teller) string {
+func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t timeWords) string {
 	heartbeat, there := heartbeats[l.InstanceID]
 	there = there && heartbeat.Held
 	every := orNone(l.HeartbeatTimeout)
@@ -147,7 +147,7 @@ func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t tell
 		every, t.when(l.ClaimedAt))
 }
 
-func (a *account) tellRevoked(l lease.Lease, t teller) {
+func (a *account) tellRevoked(l lease.Lease, t timeWords) {
 	being := "is being ended"
 	if l.Stuck != "" {
 		being = "should have ended, and cannot be"
@@ -204,9 +204,9 @@ func causeWords(c lease.Cause) string {
 // verdictWords tells what a janitor would do now.
 func verdictWords(v plan.Verdict) string {
 	switch {
-	case silent(v):
+	case lost(v):
 		return "It is " + v.Reason + "."
-	case v.Action == plan.ActKeep && v.Lease != nil && v.Lease.State == lease.StateRevoked:
+	case v.Action == plan.ActNone && v.Lease != nil && v.Lease.State == lease.StateRevoked:
 		return "Nothing is to be done just now: " + v.Reason + "."
 	}
 	return fmt.Sprintf("A janitor would now %s: %s.", cmp.Or(deed(v), string(v.Action)), v.Reason)
@@ -215,20 +215,20 @@ func verdictWords(v plan.Verdict) string {
 // deed is what a janitor does by a verdict.
 func deed(v plan.Verdict) string {
 	return map[plan.Action]string{
-		plan.ActKeep: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "take its mark back",
-		plan.ActEnd: "end it", plan.ActOrphan: "end it", plan.ActHold: "act, did brake " + v.Brake + " not hold",
-		plan.ActLook: "note that it saw it, and end it after a second look", plan.ActPurge: "let go of its record",
-		plan.ActStuck: "note that it is stuck", plan.ActAbsent: "note that it is not found", plan.ActSeen: "note that it is found again",
-		plan.ActConfirm: "note that it has ended", plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
-		plan.ActDone: "note that its launch is done", plan.ActClose: "close its launch", plan.ActRemove: "remove it",
+		plan.ActNone: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "take its mark back",
+		plan.ActTerminate: "end it", plan.ActOrphan: "end it", plan.ActHold: "act, did brake " + v.Brake + " not hold",
+		plan.ActFirstSeen: "note that it saw it, and end it after a second look", plan.ActPurge: "let go of its record",
+		plan.ActStuck: "note that it is stuck", plan.ActNoteAbsent: "note that it is not found", plan.ActNoteSeen: "note that it is found again",
+		plan.ActEnd: "note that it has ended", plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
+		plan.ActComplete: "note that its launch is done", plan.ActClose: "close its launch", plan.ActRemove: "remove it",
 		plan.ActClear: "note that nothing is left of its launch", plan.ActRaise: "raise its record to the date of its tag",
-		plan.ActNoteTag: "note the number of its tag", plan.ActKept: "note what keeps it",
+		plan.ActNoteTag: "note the number of its tag", plan.ActKeep: "note what keeps it",
 	}[v.Action]
 }
 
 // silent reports whether the verdict is that nothing beats just now: a single look can judge no silence.
-func silent(v plan.Verdict) bool {
-	return v.Action == plan.ActReport && v.Silence != nil
+func lost(v plan.Verdict) bool {
+	return v.Action == plan.ActReport && v.Renewal != nil
 }
 
 // adds reports whether a verdict adds to what the record of the lease says. That a marked lease still holds, or that
@@ -238,7 +238,7 @@ func adds(v plan.Verdict, l *lease.Lease) bool {
 	case l == nil:
 		return true
 	case l.Live() && l.Mark != nil:
-		return v.Action != plan.ActKeep && !silent(v)
+		return v.Action != plan.ActNone && !lost(v)
 	case l.State == lease.StateEnded || l.State == lease.StateUnmanaged:
 		return v.Action == plan.ActReopen || v.Action == plan.ActReport
 	}

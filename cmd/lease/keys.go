@@ -8,7 +8,7 @@ import (
 )
 
 // tellKeys tells the number of the agreed date, and what the record says of the tag, the other key of that date.
-func (a *account) tellKeys(l lease.Lease, t teller) {
+func (a *account) tellKeys(l lease.Lease, t timeWords) {
 	a.say("date", "The agreed date has number %d.", l.ExpiresNumber)
 	if l.State == lease.StateActive && !l.KeptSince.IsZero() {
 		a.say("kept", "Since %s it was kept by %s, although its date had passed; it is marked before it is terminated.",
@@ -25,7 +25,7 @@ func (a *account) tellKeys(l lease.Lease, t teller) {
 }
 
 // compare tells what the tag says on the instance if that is not what the record says, and whether the instance is overdue.
-func (k knowledge) compare(e *explanation, v plan.Verdict, t teller) {
+func (k knowledge) compare(e *explanation, v plan.Verdict, t timeWords) {
 	l, i := e.Lease, v.Instance
 	if l == nil {
 		e.Overdue = v.Overdue

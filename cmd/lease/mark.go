@@ -21,7 +21,7 @@ func mayEnd(m lease.Mark, now time.Time) string {
 }
 
 // markFact is what the record says of a mark. That of a lease that is over ends nothing more.
-func markFact(l lease.Lease, t teller) string {
+func markFact(l lease.Lease, t timeWords) string {
 	fact := fmt.Sprintf("%s, since %s", l.Mark.Cause, t.when(l.Mark.Since))
 	switch {
 	case !l.Live():
@@ -33,7 +33,7 @@ func markFact(l lease.Lease, t teller) string {
 }
 
 // markWords explain a mark: since when it is there, and when the instance is ended at the earliest.
-func markWords(l lease.Lease, t teller) []string {
+func markWords(l lease.Lease, t timeWords) []string {
 	m := *l.Mark
 	words := []string{fmt.Sprintf("Notice was given %s.", t.when(m.Since))}
 	lone := plan.DefaultPolicy().LoneGrace

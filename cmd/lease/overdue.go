@@ -68,7 +68,7 @@ func overdueWords(o lease.Overdue) string {
 }
 
 // overdue tells that the instance should be gone by its record, if something keeps it, and what to do.
-func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t teller) {
+func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t timeWords) {
 	if e.Overdue = o; o.Reason == "" {
 		return
 	}
@@ -84,7 +84,7 @@ func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t 
 }
 
 // changeOverdue says what makes an instance legitimate again that should be gone.
-func changeOverdue(l lease.Lease, t teller) string {
+func changeOverdue(l lease.Lease, t timeWords) string {
 	if !l.MaxExpiresAt.IsZero() && !l.MaxExpiresAt.After(t.now) {
 		return "It has had its latest date: no extension is granted any more."
 	}

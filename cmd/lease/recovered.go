@@ -121,11 +121,11 @@ func (p recovery) end(c *ucli.Context, failed int) error {
 	}
 	switch {
 	case failed > 0:
-		return &cli.SilentError{Code: cli.ExitUnknown}
+		return &cli.QuietError{Code: cli.ExitUnknown}
 	case refused > 0 && len(p.Recovered) > 0:
-		return &cli.SilentError{Code: cli.ExitPartly}
+		return &cli.QuietError{Code: cli.ExitPartly}
 	case refused > 0:
-		return &cli.SilentError{Code: cli.ExitRefused}
+		return &cli.QuietError{Code: cli.ExitRefused}
 	}
 	return nil
 }

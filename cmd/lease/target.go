@@ -219,7 +219,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("nothing to %s: no lease of %s holds any more", c.Command.Name, some(c.Args().Slice())))
 	}
 	if less && len(failed) == 0 {
-		return &cli.SilentError{Code: cli.ExitPartly}
+		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return sum(len(all), len(results), failed)
 }
@@ -244,15 +244,15 @@ func sum(asked, finished int, failed []error) error {
 		return slices.ContainsFunc(failed, func(err error) bool { return cli.ExitCode(err) == code })
 	}
 	if finished > 0 && !has(cli.ExitUnknown) {
-		return &cli.SilentError{Code: cli.ExitPartly}
+		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	// What asks most of whoever reads the code comes first.
 	for _, code := range []int{cli.ExitUnknown, cli.ExitPartly, cli.ExitRefused, cli.ExitHeld, cli.ExitMissing, cli.ExitUsage} {
 		if has(code) {
-			return &cli.SilentError{Code: code}
+			return &cli.QuietError{Code: code}
 		}
 	}
-	return &cli.SilentError{Code: cli.ExitFailed}
+	return &cli.QuietError{Code: cli.ExitFailed}
 }
 
 // noAnswer reports whether the registry did not answer in time, so that it will hardly answer the next call.

@@ -21,7 +21,7 @@ func (k knowledge) unleased(id string) *account {
 }
 
 // tellUnleased explains an instance that EC2 shows and that has no lease: whose it is, and what gives it one.
-func (k knowledge) tellUnleased(v plan.Verdict, t teller) *account {
+func (k knowledge) tellUnleased(v plan.Verdict, t timeWords) *account {
 	i, id := *v.Instance, v.InstanceID
 	a := &account{lead: fmt.Sprintf("%s is left alone: no lease of it is on record, and nothing is ended for want of a record.", id)}
 	adopt := fmt.Sprintf("`lease adopt %s --term 24h` gives it a lease; else end it in EC2 yourself.", id)
@@ -56,7 +56,7 @@ func (k knowledge) tellUnleased(v plan.Verdict, t teller) *account {
 	return a
 }
 
-func (a *account) tellOpen(l *lease.Launch, t teller) {
+func (a *account) tellOpen(l *lease.Launch, t timeWords) {
 	if l == nil {
 		return
 	}

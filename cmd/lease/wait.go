@@ -98,7 +98,7 @@ func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool, said *
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
-		if err := heed(change, ids); err != nil || len(ids) == 0 {
+		if err := follow(change, ids); err != nil || len(ids) == 0 {
 			return err
 		}
 		said.waits(ids)
@@ -147,8 +147,8 @@ func (m *meter) waits(ids map[string]bool) {
 	}
 }
 
-// heed removes from ids those for which a sidecar beats, and refuses if one of them was taken away.
-func heed(change lease.Change, ids map[string]bool) error {
+// follow removes from ids those for which a sidecar beats, and refuses if one of them was taken away.
+func follow(change lease.Change, ids map[string]bool) error {
 	leases := []lease.Lease{}
 	if change.Snapshot != nil {
 		leases = change.Snapshot.Leases

@@ -95,9 +95,9 @@ type watchLine struct {
 
 // Actions of lines that are no transitions.
 const (
-	lineInitial  lease.Action = "initial" // the lease as it was when the watch began; its term is in the field to
-	lineRenewing lease.Action = "beating" // a sidecar begins to beat for it
-	lineSilent   lease.Action = "silent"  // nothing beats for it any more
+	lineInitial  lease.Action = "initial"        // the lease as it was when the watch began; its term is in the field to
+	lineRenewing lease.Action = "renewing"       // a sidecar begins to renew it
+	lineLost     lease.Action = "heartbeat-lost" // nothing renews it any more
 )
 
 // columns print a line for people.
@@ -150,7 +150,7 @@ func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
 	case c.Heartbeat != nil:
 		return w.seeHeartbeat(*c.Heartbeat, now)
 	case c.Lapsed != "":
-		return w.seeSilence(c.Lapsed, now)
+		return w.seeLoss(c.Lapsed, now)
 	case c.Snapshot != nil:
 		return w.catchUp(*c.Snapshot, now)
 	}
@@ -211,13 +211,13 @@ func (w *watcher) seeHeartbeat(h lease.Heartbeat, now time.Time) []watchLine {
 	return w.ofHeartbeat(h.InstanceID, lineRenewing, reason, now)
 }
 
-func (w *watcher) seeSilence(id string, now time.Time) []watchLine {
+func (w *watcher) seeLoss(id string, now time.Time) []watchLine {
 	boot, renewing := w.boots[id]
 	if !renewing {
 		return nil
 	}
 	delete(w.boots, id)
-	return w.ofHeartbeat(id, lineSilent, "the heartbeat of boot "+boot+" is gone", now)
+	return w.ofHeartbeat(id, lineLost, "the heartbeat of boot "+boot+" is gone", now)
 }
 
 // ofHeartbeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
@@ -243,7 +243,7 @@ func (w *watcher) catchUp(s lease.Snapshot, now time.Time) []watchLine {
 	slices.SortStableFunc(lines, func(a, b watchLine) int { return a.Time.Compare(b.Time) })
 	for id := range w.boots {
 		if _, renewing := s.Heartbeats[id]; !renewing {
-			lines = append(lines, w.seeSilence(id, now)...)
+			lines = append(lines, w.seeLoss(id, now)...)
 		}
 	}
 	for _, h := range s.Heartbeats {

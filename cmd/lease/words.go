@@ -61,12 +61,12 @@ func orNone(d lease.Duration) string {
 }
 
 // teller puts times into words.
-type teller struct {
+type timeWords struct {
 	now      time.Time
 	absolute bool // dates alone: programs keep a text for longer than "in 5m" is true
 }
 
-func (t teller) when(at time.Time) string {
+func (t timeWords) when(at time.Time) string {
 	if t.absolute && !at.IsZero() {
 		return at.UTC().Format(time.RFC3339)
 	}
@@ -74,7 +74,7 @@ func (t teller) when(at time.Time) string {
 }
 
 // exact is a date that decides, also in local time where that is another.
-func (t teller) exact(at time.Time) string {
+func (t timeWords) exact(at time.Time) string {
 	local := at.Local()
 	if _, offset := local.Zone(); t.absolute || offset == 0 || at.IsZero() {
 		return t.when(at)

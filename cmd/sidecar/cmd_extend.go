@@ -47,7 +47,7 @@ func extend(c *ucli.Context) error {
 			way = "that is its latest date, which an operator moves with `lease extend --max-term`"
 		}
 		cli.Say(c, "granted less than asked for: from here, to %s at most; %s", extended.Granted.UTC().Format(time.RFC3339), way)
-		partly = &cli.SilentError{Code: cli.ExitPartly}
+		partly = &cli.QuietError{Code: cli.ExitPartly}
 	}
 	now := time.Now()
 	cli.SayClock(c, lease.Reckoning{Now: now, Behind: time.Duration(extended.ClockBehind), Late: time.Duration(extended.SweepLate)})

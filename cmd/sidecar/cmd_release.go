@@ -34,9 +34,9 @@ func release(c *ucli.Context) error {
 			}
 			switch {
 			case now.InstanceID != s.InstanceID:
-				return cli.Overtaken("this instance was %s and is %s", s.InstanceID, now.InstanceID)
+				return cli.Outdated("this instance was %s and is %s", s.InstanceID, now.InstanceID)
 			case s.Lease != nil && now.Lease != nil && !now.Lease.ExpiresAt.Equal(s.Lease.ExpiresAt):
-				return cli.Overtaken("%s was extended or shortened by somebody else", s.InstanceID)
+				return cli.Outdated("%s was extended or shortened by somebody else", s.InstanceID)
 			}
 			return nil
 		}); err != nil {

@@ -25,7 +25,7 @@ func statusCommand() *ucli.Command {
 				return err
 			}
 			if failing(s) {
-				return &cli.SilentError{Code: cli.ExitFailed}
+				return &cli.QuietError{Code: cli.ExitFailed}
 			}
 			return nil
 		},

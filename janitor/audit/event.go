@@ -47,9 +47,9 @@ type Evidence struct {
 	MaxExpiresAt time.Time           `json:"max_expires_at,omitzero"`
 	MaxBefore    time.Time           `json:"max_expires_before,omitzero"`
 	Mark         *lease.Mark         `json:"mark,omitempty"`
-	Silent       lease.Duration      `json:"silent,omitzero"`      // by the leader's own clock
+	Lost         lease.Duration      `json:"lost_for,omitzero"`    // by the leader's own clock
 	Witness      bool                `json:"witness,omitzero"`     // another lease of the zone renewed since
-	Looked       time.Time           `json:"looked,omitzero"`      // first full look at what a launch left
+	FirstSeen    time.Time           `json:"first_seen,omitzero"`  // first full look at what a launch left
 	RevokedAt    time.Time           `json:"revoked_at,omitzero"`  //
 	Due          time.Time           `json:"due,omitzero"`         // when the end was due
 	Tries        int                 `json:"tries,omitzero"`       // authorised so far

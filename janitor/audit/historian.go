@@ -14,7 +14,7 @@ import (
 // Historian tells what others do to the records, by comparing each with what it was: leases have a history, launches a
 // state. What was there at the beginning is not told. It belongs to the leader's loop, but for [Historian.Did].
 type Historian struct {
-	tell  func(Event)                 // of what others do: nothing waits for it
+	emit  func(Event)                 // of what others do: nothing waits for it
 	actor string                      // ours, as histories name it
 	busy  func(lease.Location) bool   // whether we are carrying out a plan there: what is written now may be ours
 	later map[lease.Location][]func() // to be told then, if we have not told it by then
@@ -33,7 +33,7 @@ type wrote struct{ revision, changes int64 }
 // NewHistorian tells events with tell. actor is our name in histories. busy reports whether a plan is being carried out in a
 // location, so that what changes there may be our own work, which is about to be told.
 func NewHistorian(tell func(Event), actor string, busy func(lease.Location) bool) *Historian {
-	return &Historian{tell: tell, actor: actor, busy: busy, later: map[lease.Location][]func(){}, last: map[string]bool{}, own: map[string]wrote{}}
+	return &Historian{emit: tell, actor: actor, busy: busy, later: map[lease.Location][]func(){}, last: map[string]bool{}, own: map[string]wrote{}}
 }
 
 // Compare tells what others did until a snapshot was read, of which a watch may have told most already. The first snapshot is
@@ -72,8 +72,8 @@ func (h *Historian) Begin(revision int64, setBack, idle bool) {
 	maps.DeleteFunc(h.own, func(_ string, w wrote) bool { return w.revision <= revision })
 }
 
-// heard reports whether the watch has told a revision of a record before.
-func (h *Historian) heard(id string, revision int64) bool {
+// seen reports whether the watch has told a revision of a record before.
+func (h *Historian) seen(id string, revision int64) bool {
 	if revision < h.again || revision == h.again && h.twice[id] {
 		return true
 	}
@@ -94,11 +94,11 @@ func (h *Historian) Did(e Event) {
 		h.own[id] = wrote{max(h.own[id].revision, e.Revision), max(h.own[id].changes, e.Changes)}
 		h.mu.Unlock()
 	}
-	h.tell(e)
+	h.emit(e)
 }
 
-// told is what we wrote, and told, of a record.
-func (h *Historian) told(id string) wrote {
+// emitted is what we wrote, and told, of a record.
+func (h *Historian) emitted(id string) wrote {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.own[id]
@@ -107,7 +107,7 @@ func (h *Historian) told(id string) wrote {
 // Lease tells what others did to a lease between two of its revisions; before is zero if it was not there. What we did
 // ourselves is told if it was not: a write whose answer was lost may have landed.
 func (h *Historian) Lease(before, l lease.Lease) {
-	if l.Revision == before.Revision || h.heard(l.InstanceID, l.Revision) {
+	if l.Revision == before.Revision || h.seen(l.InstanceID, l.Revision) {
 		return
 	}
 	news, forgotten := l.Since(before.Changes)
@@ -115,12 +115,12 @@ func (h *Historian) Lease(before, l lease.Lease) {
 		e := ofLease(l, news[len(news)-1])
 		e.Kind, e.Actor, e.Cause, e.Evidence = lease.ActionForget, ActorUnknown, "", Evidence{}
 		e.Reason = fmt.Sprintf("%d changes are not told: its record remembers the last %d", forgotten, len(news))
-		h.tell(e)
+		h.emit(e)
 	}
 	for n, t := range news {
 		number := l.Changes - int64(len(news)-1-n)
-		h.unless(l.Location(), t.Actor == h.actor, func() bool { return h.told(l.InstanceID).changes >= number }, func() {
-			h.tell(ofLease(l, t))
+		h.unless(l.Location(), t.Actor == h.actor, func() bool { return h.emitted(l.InstanceID).changes >= number }, func() {
+			h.emit(ofLease(l, t))
 		})
 	}
 }
@@ -171,17 +171,17 @@ func ofLease(l lease.Lease, t lease.Transition) Event {
 
 // Launch tells what others did to a launch between two of its revisions.
 func (h *Historian) Launch(at time.Time, before, now lease.Launch) {
-	if now.Revision == before.Revision || h.heard(now.Token, now.Revision) {
+	if now.Revision == before.Revision || h.seen(now.Token, now.Revision) {
 		return
 	}
-	told := func() bool { return h.told(now.Token).revision >= now.Revision }
+	told := func() bool { return h.emitted(now.Token).revision >= now.Revision }
 	h.unless(now.Location(), true, told, func() { h.launchChanged(at, before, now) })
 }
 
 func (h *Historian) launchChanged(at time.Time, before, now lease.Launch) {
 	launcher := "launcher:" + cmp.Or(now.Holder, ActorUnknown)
 	tell := func(kind lease.Action, actor, reason, code string, instances []string) {
-		h.tell(Event{
+		h.emit(Event{
 			Time: at, Kind: kind, Actor: actor, Launch: now.Token, Location: now.Location().String(), Reason: reason, Code: code,
 			Evidence: Evidence{Instances: instances}, Revision: now.Revision,
 		})
@@ -221,20 +221,20 @@ func (h *Historian) launchChanged(at time.Time, before, now lease.Launch) {
 
 // Registry tells that somebody armed or paused the registry, had it observe, or released a brake.
 func (h *Historian) Registry(before, reg lease.Registry) {
-	if h.heard("", reg.Revision) {
+	if h.seen("", reg.Revision) {
 		return
 	}
 	for _, said := range reg.Resumed {
 		if slices.Contains(before.Resumed, said) {
 			continue
 		}
-		h.tell(Event{
+		h.emit(Event{
 			Time: said.At, Kind: lease.ActionBrakeRelease, Actor: cmp.Or(said.By, ActorUnknown), Brake: said.Name, Scope: said.Scope,
 			Reason: cmp.Or(said.Why, said.Reason), Revision: reg.Revision,
 		})
 	}
 	if reg.Mode != before.Mode {
-		h.tell(Event{
+		h.emit(Event{
 			Time: reg.ModeSince, Kind: reg.Mode.Action(), Actor: cmp.Or(reg.ModeBy, ActorUnknown),
 			Reason: cmp.Or(reg.ModeReason, "it was "+string(before.Mode)), Evidence: Evidence{Mode: before.Mode}, Revision: reg.Revision,
 		})

@@ -132,7 +132,7 @@ func (a Armed) recheckLeftovers(ctx context.Context, cloud Cloud, reg lease.Regi
 
 func (a Armed) spareLeftover(v plan.Verdict, why string) Report {
 	a.Log.Info("spared", "leftover", v.Leftover.ID, "kind", string(v.Leftover.Kind), "launch", v.Token, "reason", why)
-	a.tell(sparedOf(v, why))
+	a.emit(sparedOf(v, why))
 	return Report{Spared: 1}
 }
 
@@ -157,6 +157,6 @@ func (a Armed) answeredRemoval(v plan.Verdict, r lease.Removal) Report {
 		}
 		report = Report{Failed: 1}
 	}
-	a.tell(e)
+	a.emit(e)
 	return report
 }

@@ -73,7 +73,7 @@ func TestARemovalThatIsOutdatedIsNotMade(t *testing.T) {
 		"EC2 tells no time":       {func(r *rig) { r.cloud.Undated = true }, nil, Report{Spared: 2}},
 		"EC2 gives no answer":     {func(r *rig) { r.cloud.Err = errors.New("no answer") }, nil, Report{Failed: 2}},
 		"the launch changes": {func(r *rig) {
-			if _, _, err := r.store.UpdateLaunch(r.t.Context(), "web", func(l lease.Launch) (lease.Launch, error) { return l.Looked(r.now(), "vol-9") }); err != nil {
+			if _, _, err := r.store.UpdateLaunch(r.t.Context(), "web", func(l lease.Launch) (lease.Launch, error) { return l.NoteFirstSeen(r.now(), "vol-9") }); err != nil {
 				r.t.Error(err)
 			}
 		}, nil, Report{Spared: 2}},

@@ -30,7 +30,7 @@ type Cloud interface {
 type Registry interface {
 	PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error)
 	// Revoke is PutLease that, for an inferred cause, also requires that no heartbeat holds.
-	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
+	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error)
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
 	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
 	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error

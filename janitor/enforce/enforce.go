@@ -35,7 +35,7 @@ type Observing struct{ Log *slog.Logger }
 
 // Enforce logs what an armed registry would do.
 func (o Observing) Enforce(_ context.Context, reg lease.Registry, planned plan.Plan) Report {
-	for _, v := range planned.Without(plan.ActKeep, plan.ActReport) {
+	for _, v := range planned.Without(plan.ActNone, plan.ActReport) {
 		o.Log.Info("would act", "mode", string(reg.Mode), "action", string(v.Action), "instance_id", v.InstanceID,
 			"launch", v.Token, "leftover", v.LeftoverID(), "reason", v.Reason)
 	}
@@ -86,7 +86,7 @@ func (a Armed) Enforce(ctx context.Context, reg lease.Registry, planned plan.Pla
 	}
 	var both sync.WaitGroup
 	both.Go(func() {
-		add(a.recordAll(ctx, reg, append(planned.With(records()...), looks(planned)...)))
+		add(a.recordAll(ctx, reg, append(planned.With(records()...), firstSightings(planned)...)))
 	})
 	both.Go(func() {
 		abreast(terminationsMax, batches(planned.Ends()), func(batch []plan.Verdict) { add(a.terminate(ctx, reg, batch)) })
@@ -141,18 +141,18 @@ func batches(vs []plan.Verdict) [][]plan.Verdict {
 	return all
 }
 
-// looks makes one verdict of all first looks at what a launch left, since they are one write.
-func looks(planned plan.Plan) []plan.Verdict {
+// firstSightings makes one verdict of all first looks at what a launch left, since they are one write.
+func firstSightings(planned plan.Plan) []plan.Verdict {
 	var joined []plan.Verdict
 	at := map[string]int{}
-	for _, v := range planned.With(plan.ActLook) {
+	for _, v := range planned.With(plan.ActFirstSeen) {
 		n, seen := at[v.Token]
 		if !seen {
 			n = len(joined)
 			at[v.Token] = n
 			joined = append(joined, v)
 		}
-		joined[n].Looked = append(joined[n].Looked, cmp.Or(v.InstanceID, v.LeftoverID()))
+		joined[n].FirstSeen = append(joined[n].FirstSeen, cmp.Or(v.InstanceID, v.LeftoverID()))
 	}
 	return joined
 }

@@ -9,8 +9,8 @@ import (
 	"lapse/lease"
 )
 
-// tell tells what this janitor has done.
-func (a Armed) tell(e audit.Event) { a.Emit(a.signed(e)) }
+// emit tells what this janitor has done.
+func (a Armed) emit(e audit.Event) { a.Emit(a.signed(e)) }
 
 func (a Armed) signed(e audit.Event) audit.Event {
 	e.Time, e.Actor, e.Own = a.Date(), a.Name, true
@@ -21,20 +21,20 @@ func (a Armed) signed(e audit.Event) audit.Event {
 func eventOf(v plan.Verdict, kind lease.Action) audit.Event {
 	e := audit.Event{
 		Kind: kind, InstanceID: v.InstanceID, Leftover: v.LeftoverID(), Launch: v.Token, Location: v.Location.String(), Zone: v.Zone, Cause: v.Cause,
-		Reason: v.Reason, Evidence: audit.Evidence{Due: v.Due, Instances: v.Looked},
+		Reason: v.Reason, Evidence: audit.Evidence{Due: v.Due, Instances: v.FirstSeen},
 	}
 	if v.Instance != nil {
 		e.Evidence.EC2 = v.Instance.State
 	}
-	if v.Silence != nil {
-		e.Evidence.Silent, e.Evidence.Witness = lease.Duration(v.Silence.For.Round(time.Millisecond)), v.Silence.Witness
+	if v.Renewal != nil {
+		e.Evidence.Lost, e.Evidence.Witness = lease.Duration(v.Renewal.For.Round(time.Millisecond)), v.Renewal.Witness
 	}
 	if v.Lease != nil {
 		e.Evidence.ExpiresAt, e.Evidence.Mark = v.Lease.ExpiresAt, v.Lease.Mark
 		e.Evidence.RevokedAt, e.Evidence.Tries = v.Lease.RevokedAt, v.Lease.Tries
 	}
 	if v.Launch != nil {
-		e.Evidence.Looked = v.Launch.Looks[cmp.Or(v.InstanceID, v.LeftoverID())]
+		e.Evidence.FirstSeen = v.Launch.FirstSeen[cmp.Or(v.InstanceID, v.LeftoverID())]
 	}
 	return e
 }

@@ -13,8 +13,8 @@ import (
 // records are the actions that only write a record. A first look is one, too: see [looks].
 func records() []plan.Action {
 	return []plan.Action{
-		plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActAbsent, plan.ActSeen, plan.ActConfirm, plan.ActReopen, plan.ActActivate,
-		plan.ActRaise, plan.ActNoteTag, plan.ActKept, plan.ActDone, plan.ActClose, plan.ActClear, plan.ActPurge,
+		plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActNoteAbsent, plan.ActNoteSeen, plan.ActEnd, plan.ActReopen, plan.ActActivate,
+		plan.ActRaise, plan.ActNoteTag, plan.ActKeep, plan.ActComplete, plan.ActClose, plan.ActClear, plan.ActPurge,
 	}
 }
 
@@ -43,7 +43,7 @@ func (a Armed) record(ctx context.Context, reg lease.Registry, v plan.Verdict) R
 		return Report{}
 	case err != nil:
 		log.Error("write failed", "error", err)
-		a.tell(failedOf(v, err))
+		a.emit(failedOf(v, err))
 		return Report{Failed: 1}
 	}
 	done := eventOf(v, lease.Action(v.Action))
@@ -51,7 +51,7 @@ func (a Armed) record(ctx context.Context, reg lease.Registry, v plan.Verdict) R
 	if v.Action == plan.ActMark {
 		done.Evidence.Mark = &lease.Mark{Cause: v.Cause, Since: a.Date().UTC().Truncate(time.Millisecond), Deadline: v.Deadline}
 	}
-	a.tell(done)
+	a.emit(done)
 	switch v.Action {
 	case plan.ActMark:
 		log.Warn("marked", "cause", string(v.Cause), "deadline", v.Deadline)
@@ -59,7 +59,7 @@ func (a Armed) record(ctx context.Context, reg lease.Registry, v plan.Verdict) R
 	case plan.ActRaise:
 		log.Warn("raised to its tag: the registry was set back, or somebody edited the tag", "tag", v.Tag.String())
 		return Report{}
-	case plan.ActConfirm:
+	case plan.ActEnd:
 		log.Info("ended")
 		return Report{Ended: 1}
 	}
@@ -72,7 +72,7 @@ type written struct{ revision, changes int64 }
 
 func (a Armed) write(ctx context.Context, reg lease.Registry, v plan.Verdict) (written, error) {
 	switch v.Action {
-	case plan.ActDone, plan.ActClose, plan.ActLook, plan.ActClear:
+	case plan.ActComplete, plan.ActClose, plan.ActFirstSeen, plan.ActClear:
 		launch, err := settled(v, a.Date())
 		if err != nil {
 			return written{}, err
@@ -102,11 +102,11 @@ func Changed(v plan.Verdict, now time.Time, by lease.By) (lease.Lease, error) {
 		return v.Lease.WithoutMark(now, by)
 	case plan.ActStuck:
 		return v.Lease.StuckBecause(now, v.Kept, v.Reason, by)
-	case plan.ActAbsent:
+	case plan.ActNoteAbsent:
 		return v.Lease.Absent(now)
-	case plan.ActSeen:
+	case plan.ActNoteSeen:
 		return v.Lease.Seen()
-	case plan.ActConfirm:
+	case plan.ActEnd:
 		return v.Lease.End(now, v.Cause, by)
 	case plan.ActReopen:
 		return v.Lease.Reopen(now, by)
@@ -116,7 +116,7 @@ func Changed(v plan.Verdict, now time.Time, by lease.By) (lease.Lease, error) {
 		return v.Lease.Raise(now, v.Tag, by)
 	case plan.ActNoteTag:
 		return v.Lease.NoteTag(now, v.Tag, by)
-	case plan.ActKept:
+	case plan.ActKeep:
 		return v.Lease.Keep(now, v.Kept, by)
 	}
 	return lease.Lease{}, errors.New("no transition for " + string(v.Action))
@@ -125,14 +125,14 @@ func Changed(v plan.Verdict, now time.Time, by lease.By) (lease.Lease, error) {
 // settled is the launch of a verdict after what the verdict asks for.
 func settled(v plan.Verdict, now time.Time) (lease.Launch, error) {
 	switch v.Action {
-	case plan.ActDone:
+	case plan.ActComplete:
 		return v.Launch.Done(now)
 	case plan.ActClose:
 		return v.Launch.Close(now, v.Reason)
 	case plan.ActClear:
 		return v.Launch.Cleared(now)
 	}
-	return v.Launch.Looked(now, v.Looked...)
+	return v.Launch.NoteFirstSeen(now, v.FirstSeen...)
 }
 
 func (a Armed) by(reason string) lease.By { return lease.By{Actor: a.Name, Reason: reason} }

@@ -75,7 +75,7 @@ func (r *rig) verdicts(cause lease.Cause, ids ...string) []plan.Verdict {
 		}
 		l, i := r.lease(id), r.cloud.Instances[id]
 		vs = append(vs, plan.Verdict{
-			Action: plan.ActEnd, InstanceID: id, Location: r.cloud.Where, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
+			Action: plan.ActTerminate, InstanceID: id, Location: r.cloud.Where, Zone: "eu-west-1a", Cause: cause, Reason: "test", Lease: &l, Instance: &i,
 		})
 	}
 	return vs

@@ -66,7 +66,7 @@ func (a Armed) terminate(ctx context.Context, reg lease.Registry, batch []plan.V
 	if why := a.brake(); why != "" {
 		for _, v := range byID {
 			a.Log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
-			a.tell(sparedOf(v, why))
+			a.emit(sparedOf(v, why))
 		}
 		report.Spared += len(ids)
 		return report
@@ -110,7 +110,7 @@ func (a Armed) recheck(ctx context.Context, cloud Cloud, reg lease.Registry, bat
 	if why := now.ClockTrouble(a.Policy.MaxSkew); why != "" {
 		a.Log.Error("nothing terminated: clock", "location", batch[0].Location.String(), "instances", len(ids), "reason", why)
 		for _, v := range batch {
-			a.tell(sparedOf(v, why))
+			a.emit(sparedOf(v, why))
 		}
 		return nil, Report{Spared: len(batch)}
 	}
@@ -125,7 +125,7 @@ func (a Armed) recheck(ctx context.Context, cloud Cloud, reg lease.Registry, bat
 		v.Instance = seen[v.InstanceID]
 		if why := cmp.Or(a.brake(), v.Spare(reg), v.Outdated(judged, a.Wall(), a.Policy)); why != "" {
 			a.Log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
-			a.tell(sparedOf(v, why))
+			a.emit(sparedOf(v, why))
 			report.Spared++
 			continue
 		}
@@ -160,7 +160,7 @@ func (a Armed) authoriseAll(ctx context.Context, reg lease.Registry, able []plan
 		switch err := errs[n]; {
 		case isConflict(err):
 			a.Log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", "its lease has changed")
-			a.tell(sparedOf(v, "its lease has changed"))
+			a.emit(sparedOf(v, "its lease has changed"))
 			report.Spared++
 		case err != nil:
 			a.Log.Error("not revoked", "instance_id", v.InstanceID, "cause", string(v.Cause), "error", err)
@@ -177,7 +177,7 @@ func (a Armed) authoriseAll(ctx context.Context, reg lease.Registry, able []plan
 			v.Lease = revoked[n]
 			e := eventOf(v, kind)
 			e.Revision, e.Changes = v.Lease.Revision, v.Lease.Changes
-			a.tell(e)
+			a.emit(e)
 			authorised = append(authorised, v)
 		}
 	}
@@ -205,7 +205,7 @@ func (a Armed) authorise(ctx context.Context, reg lease.Registry, v plan.Verdict
 // failed tells that nothing came of a batch.
 func (a Armed) failed(batch []plan.Verdict, err error) Report {
 	for _, v := range batch {
-		a.tell(failedOf(v, err))
+		a.emit(failedOf(v, err))
 	}
 	return Report{Failed: len(batch)}
 }
@@ -215,7 +215,7 @@ func (a Armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 	now, by := a.Date(), a.by(v.Reason)
 	var l lease.Lease
 	var err error
-	silent := false
+	lost := false
 	switch {
 	case v.Lease == nil:
 		attempt, _ := v.Launch.Member(*v.Instance)
@@ -227,7 +227,7 @@ func (a Armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 			}
 		}
 	default:
-		silent = v.Cause.Inferred()
+		lost = v.Cause.Inferred()
 		if l, err = v.Lease.Revoke(now, v.Cause, by); err != nil {
 			return l, err
 		}
@@ -235,7 +235,7 @@ func (a Armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 	if l, err = l.Try(now); err != nil {
 		return l, err
 	}
-	return a.Registry.Revoke(ctx, reg, l, silent)
+	return a.Registry.Revoke(ctx, reg, l, lost)
 }
 
 // answered takes in EC2's answer about one instance. What may not be terminated is noted as stuck, and tried again later.
@@ -243,15 +243,15 @@ func (a Armed) answered(ctx context.Context, reg lease.Registry, v plan.Verdict,
 	log := a.Log.With("instance_id", t.ID, "cause", string(v.Cause), "request", t.RequestID)
 	if t.Err == nil {
 		log.Info("terminating", "state", string(t.State))
-		a.tell(answeredOf(v, lease.ActionTerminate, t))
+		a.emit(answeredOf(v, lease.ActionTerminate, t))
 		return Report{Asked: 1}
 	}
 	log.Error("not terminated", "code", t.Code, "error", t.Err)
 	if !t.Refused() {
-		a.tell(answeredOf(v, lease.ActionFail, t)) // no word about this instance: tried again
+		a.emit(answeredOf(v, lease.ActionFail, t)) // no word about this instance: tried again
 		return Report{Failed: 1}
 	}
-	a.tell(answeredOf(v, lease.ActionRefuse, t))
+	a.emit(answeredOf(v, lease.ActionRefuse, t))
 	a.noteStuck(ctx, reg, v, lease.KeptStuck, "EC2 refuses: "+t.Code)
 	return Report{Failed: 1}
 }
@@ -269,7 +269,7 @@ func (a Armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict
 	case err == nil:
 		e := eventOf(v, lease.ActionStuck)
 		e.Reason, e.Revision, e.Changes = reason, stuck.Revision, stuck.Changes
-		a.tell(e)
+		a.emit(e)
 	case !isConflict(err):
 		a.Log.Error("write failed", "instance_id", v.InstanceID, "error", err)
 	}

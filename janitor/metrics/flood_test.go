@@ -48,13 +48,13 @@ func TestAFloodOfConnectionsIsBounded(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- New("v1", time.Now).Serve(ctx, listener, slog.New(slog.DiscardHandler)) }()
-	var silent []net.Conn
+	var lost []net.Conn
 	for range connsMax + 50 {
 		conn, err := net.Dial("tcp", tcp.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		silent = append(silent, conn)
+		lost = append(lost, conn)
 	}
 	client := http.Client{Timeout: 2 * headerMax}
 	resp, err := client.Get("http://" + tcp.Addr().String() + "/healthz")
@@ -65,7 +65,7 @@ func TestAFloodOfConnectionsIsBounded(t *testing.T) {
 	if most := listener.most.Load(); most > connsMax {
 		t.Errorf("%d connections were open at once", most)
 	}
-	for _, conn := range silent {
+	for _, conn := range lost {
 		_ = conn.Close()
 	}
 	stop()

@@ -40,7 +40,7 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 	each(to, gauge("lapse_launches", "Launches, by state.", "state"), c.Launches,
 		lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)
 	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, plan.Actions()...)
-	each(to, gauge("lapse_heartbeats_lost", "Leases of running instances that are to beat, and do not.", "zone"), c.Silent)
+	each(to, gauge("lapse_heartbeats_lost", "Leases of running instances that are to beat, and do not.", "zone"), c.Lost)
 	gauge("lapse_longest_heartbeat_loss_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
 	each(to, gauge("lapse_overdue_instances", "Instances that their record says should be gone, by what keeps them.", "reason"), c.Overdue,
 		lease.KeptReasons()...)

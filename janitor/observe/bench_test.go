@@ -24,7 +24,7 @@ func BenchmarkDecision(b *testing.B) {
 				planned := plan.Decide(v)
 				m.Held(now, planned.With(plan.ActHold))
 				planned.Census(v.Joined, v.Locations)
-				if did := len(planned.With(plan.ActReport, plan.ActMark, plan.ActEnd, plan.ActHold)); (did > 0) != (c.trouble > 0) {
+				if did := len(planned.With(plan.ActReport, plan.ActMark, plan.ActTerminate, plan.ActHold)); (did > 0) != (c.trouble > 0) {
 					b.Fatal(Tally(planned))
 				}
 			}

@@ -24,7 +24,7 @@ type heartbeat struct {
 	restarted time.Time // the silence counts from here
 	lapsed    time.Time // the key was first seen absent, or not expected; zero while it is present
 	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
-	heard     time.Time // LaunchTime of the start since which it was seen
+	seenStart time.Time // LaunchTime of the start since which it was seen
 	started   time.Time // the instance was seen to go to running; zero if not
 	boot      string    // of the key that was seen last
 	found     time.Time // when a key of that boot was first seen
@@ -87,7 +87,7 @@ func (m *Renewals) Observe(now, read time.Time, j *plan.Joined) {
 		if l.State != lease.StateActive || l.HeartbeatTimeout <= 0 {
 			if m.rows[n] != nil {
 				delete(m.by, l.InstanceID)
-				m.rows[n], l.Silence = nil, plan.Silence{}
+				m.rows[n], l.Renewal = nil, plan.Renewal{}
 			}
 			continue
 		}
@@ -107,7 +107,7 @@ func (m *Renewals) Observe(now, read time.Time, j *plan.Joined) {
 	}
 	for n, b := range m.rows {
 		if b != nil {
-			j.Rows[n].Silence = b.silence(now, m.witness[b.zone])
+			j.Rows[n].Renewal = b.renewal(now, m.witness[b.zone])
 		}
 	}
 }
@@ -198,12 +198,12 @@ func (b *heartbeat) observeKey(now time.Time, hb lease.Heartbeat, present bool) 
 	}
 	older := hb.Since.Before(b.launched) || b.found.Before(b.launched)
 	if b.seen = b.seen || b.shown && !b.halted && !older; b.seen {
-		b.heard = b.launched
+		b.seenStart = b.launched
 	}
 }
 
-// Hear notes that the watch told of a heartbeat, which may be gone again before anything is decided.
-func (m *Renewals) Hear(now time.Time, hb lease.Heartbeat) {
+// Appear notes that the watch told of a heartbeat, which may be gone again before anything is decided.
+func (m *Renewals) Appear(now time.Time, hb lease.Heartbeat) {
 	if b := m.by[hb.InstanceID]; b != nil && hb.Held {
 		b.observeKey(now, hb, true)
 	}
@@ -231,11 +231,11 @@ func (m *Renewals) Held(now time.Time, verdicts []plan.Verdict) {
 	}
 }
 
-// silence is what a decision needs of it. witness is after which time others of the zone are known to have renewed.
-func (b *heartbeat) silence(now, witness time.Time) plan.Silence {
-	s := plan.Silence{
-		Broken: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.unmarked, Witness: witness.After(b.lapsed), Zone: b.zone,
-		Heard: !b.heard.IsZero() && b.heard.Equal(b.launched),
+// renewal is what a decision needs of it. witness is after which time others of the zone are known to have renewed.
+func (b *heartbeat) renewal(now, witness time.Time) plan.Renewal {
+	s := plan.Renewal{
+		Present: b.lapsed.IsZero(), For: now.Sub(b.restarted), Seen: b.seen, Cured: b.unmarked, Witness: witness.After(b.lapsed), Zone: b.zone,
+		EverSeen: !b.seenStart.IsZero() && b.seenStart.Equal(b.launched),
 	}
 	if !b.lapsed.IsZero() {
 		s.Missing = now.Sub(b.lapsed)
@@ -244,7 +244,7 @@ func (b *heartbeat) silence(now, witness time.Time) plan.Silence {
 		s.Started = now.Sub(b.started)
 	}
 	if !b.marked.IsZero() {
-		s.Noticed = now.Sub(b.marked)
+		s.Marked = now.Sub(b.marked)
 	}
 	return s
 }

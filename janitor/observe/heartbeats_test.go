@@ -57,14 +57,14 @@ func (w *watcher) join() *plan.Joined {
 	return plan.Join(s, locations, plan.Indexed(locations), nil)
 }
 
-// silence is what a decision made now would be told.
-func (w *watcher) silence(id string) plan.Silence {
+// renewal is what a decision made now would be told.
+func (w *watcher) renewal(id string) plan.Renewal {
 	w.t.Helper()
 	b := w.m.by[id]
 	if b == nil {
 		w.t.Fatalf("nothing is remembered of %s", id)
 	}
-	return b.silence(w.now, w.m.witness[b.zone])
+	return b.renewal(w.now, w.m.witness[b.zone])
 }
 
 func (w *watcher) heartbeats(id string) *watcher {
@@ -99,11 +99,11 @@ func (w *watcher) turns(state lease.InstanceState) *watcher {
 	return w.instance("i-1", func(i *lease.Instance) { i.State = state })
 }
 
-func (w *watcher) want(want plan.Silence) {
+func (w *watcher) want(want plan.Renewal) {
 	w.t.Helper()
-	got := w.silence("i-1")
-	got.Zone, got.Heard, got.Missing = "", false, 0
-	if got.Broken { // then nothing is asked of a silence
+	got := w.renewal("i-1")
+	got.Zone, got.EverSeen, got.Missing = "", false, 0
+	if got.Present { // then nothing is asked of a silence
 		got.For, got.Witness = 0, false
 	}
 	if got != want {
@@ -117,25 +117,25 @@ func TestMemoryOfAKey(t *testing.T) {
 	t.Parallel()
 	t.Run("present: no silence", func(t *testing.T) {
 		t.Parallel()
-		watch(t).observe(true).want(plan.Silence{Broken: true, Seen: true})
+		watch(t).observe(true).want(plan.Renewal{Present: true, Seen: true})
 	})
 	t.Run("gone: silent from when it was first not there", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
-		w.want(plan.Silence{Seen: true})
-		w.at(4 * minute).observe(false).want(plan.Silence{Seen: true, For: 3 * minute})
+		w.want(plan.Renewal{Seen: true})
+		w.at(4 * minute).observe(false).want(plan.Renewal{Seen: true, For: 3 * minute})
 	})
 	t.Run("back: no silence, and a new one counts anew", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute).heartbeats("i-1").observe(false)
-		if s := w.silence("i-1"); !s.Broken {
+		if s := w.renewal("i-1"); !s.Present {
 			t.Errorf("%+v", s)
 		}
-		w.at(9 * minute).lapses("i-1").observe(false).at(10 * minute).observe(false).want(plan.Silence{Seen: true, For: minute})
+		w.at(9 * minute).lapses("i-1").observe(false).at(10 * minute).observe(false).want(plan.Renewal{Seen: true, For: minute})
 	})
 	t.Run("never there: unseen, from becoming leader", func(t *testing.T) {
 		t.Parallel()
-		watch(t).lapses("i-1").observe(true).at(7 * minute).want(plan.Silence{For: 7 * minute})
+		watch(t).lapses("i-1").observe(true).at(7 * minute).want(plan.Renewal{For: 7 * minute})
 	})
 	t.Run("a ghost that no etcd lease holds is silent", func(t *testing.T) {
 		t.Parallel()
@@ -143,19 +143,19 @@ func TestMemoryOfAKey(t *testing.T) {
 		ghost := w.state.Heartbeats["i-1"]
 		ghost.Held = false
 		w.state.Heartbeats["i-1"] = ghost
-		w.observe(true).at(minute).observe(true).want(plan.Silence{For: minute})
+		w.observe(true).at(minute).observe(true).want(plan.Renewal{For: minute})
 	})
 	t.Run("one that cannot be read is there, and says no more", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).lapses("i-1")
 		w.state.Bad = []lease.BadRecord{{Kind: plan.BadHeartbeat, ID: "i-1"}}
-		w.observe(true).want(plan.Silence{Broken: true})
+		w.observe(true).want(plan.Renewal{Present: true})
 	})
 	t.Run("a lease that cannot be read says nothing of the key", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).lapses("i-1")
 		w.state.Bad = []lease.BadRecord{{Kind: plan.BadLease, ID: "i-1"}}
-		w.observe(true).want(plan.Silence{})
+		w.observe(true).want(plan.Renewal{})
 	})
 }
 
@@ -168,13 +168,13 @@ func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
 		"a wrong 1": func(l *lease.Lease) { l.HeartbeatTimeout = -1 },
 	} {
 		w := watch(t).observe(true).lease("i-1", change).observe(true)
-		if s := w.joined.Row("i-1").Silence; w.m.by["i-1"] != nil || s != (plan.Silence{}) {
+		if s := w.joined.Row("i-1").Renewal; w.m.by["i-1"] != nil || s != (plan.Renewal{}) {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
 }
 
-func TestSilenceCountsAnew(t *testing.T) {
+func TestWhatLetsALossCountAnew(t *testing.T) {
 	t.Parallel()
 	// i-1 lapses at one minute, something happens at five, and the silence is read at eight.
 	for name, happens := range map[string]func(*watcher){
@@ -203,7 +203,7 @@ func TestSilenceCountsAnew(t *testing.T) {
 			w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(5 * minute)
 			happens(w)
 			w.observe(true)
-			if got := w.at(8 * minute).observe(true).silence("i-1"); got.For != 3*minute || got.Broken {
+			if got := w.at(8 * minute).observe(true).renewal("i-1"); got.For != 3*minute || got.Present {
 				t.Errorf("%+v, want three minutes", got)
 			}
 		})
@@ -211,13 +211,13 @@ func TestSilenceCountsAnew(t *testing.T) {
 	for name, verdicts := range map[string][]plan.Verdict{
 		"while the rate brake holds it":   {{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeRate}},
 		"while a brake holds another one": {{InstanceID: "i-2", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}, {InstanceID: "i-9", Action: plan.ActHold}},
-		"while it is merely kept":         {{InstanceID: "i-1", Action: plan.ActKeep}},
+		"while it is merely kept":         {{InstanceID: "i-1", Action: plan.ActNone}},
 	} {
 		t.Run("not "+name, func(t *testing.T) {
 			t.Parallel()
 			w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(5 * minute)
 			w.m.Held(w.now, verdicts)
-			if got := w.at(8 * minute).observe(true).silence("i-1"); got.For != 7*minute {
+			if got := w.at(8 * minute).observe(true).renewal("i-1"); got.For != 7*minute {
 				t.Errorf("%+v, want seven minutes", got)
 			}
 		})
@@ -228,10 +228,10 @@ func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
 	w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
-	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
+	if got := w.at(16 * minute).observe(true).renewal("i-1"); got.For != 0 {
 		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
 	}
-	if got := w.at(19 * minute).observe(true).silence("i-1"); got.For != 3*minute {
+	if got := w.at(19 * minute).observe(true).renewal("i-1"); got.For != 3*minute {
 		t.Errorf("silent for %s, three minutes after the brake was released", got.For)
 	}
 }
@@ -243,7 +243,7 @@ func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
 	w.location.Instances = nil
 	w.at(2 * minute).observe(true)
 	w.location.Instances = all
-	if got := w.at(16 * minute).observe(true).silence("i-1"); got.For != 0 {
+	if got := w.at(16 * minute).observe(true).renewal("i-1"); got.For != 0 {
 		t.Errorf("shown again a quarter of an hour after the listing that failed, and silent for %s by then", got.For)
 	}
 }
@@ -253,7 +253,7 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 	w := watch(t).observe(true)
 	heard := func(when string, want bool) {
 		t.Helper()
-		if s := w.silence("i-1"); s.Heard != want {
+		if s := w.renewal("i-1"); s.EverSeen != want {
 			t.Errorf("%s: %+v, want heard %t", when, s, want)
 		}
 	}
@@ -271,7 +271,7 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 	heard("started anew", false)
 	w.at(5 * minute).heartbeats("i-1").observe(true)
 	heard("it beats again", true)
-	if w = watch(t).lapses("i-1").observe(true); w.silence("i-1").Heard {
+	if w = watch(t).lapses("i-1").observe(true); w.renewal("i-1").EverSeen {
 		t.Error("never seen, and heard")
 	}
 }
@@ -280,7 +280,7 @@ func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
 	t.Parallel()
 	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)
 	w.location.Instances = w.location.Instances[1:]
-	if got := w.at(minute).observe(true).silence("i-1").Zone; got != "az-x" {
+	if got := w.at(minute).observe(true).renewal("i-1").Zone; got != "az-x" {
 		t.Errorf("it is in %q, want the zone where it was shown", got)
 	}
 }
@@ -292,7 +292,7 @@ func TestMemoryOfAStart(t *testing.T) {
 		w := watch(t).observe(true).at(minute).lapses("i-1").turns(lease.InstanceStopped).observe(true)
 		w.at(2 * minute).turns(lease.InstancePending).observe(true)
 		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
-		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
+		w.at(5 * minute).want(plan.Renewal{For: 2 * minute, Started: 2 * minute})
 	})
 	t.Run("stopped, not shown, and started: the same", func(t *testing.T) {
 		t.Parallel()
@@ -302,25 +302,25 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.at(2 * minute).observe(true)
 		w.location.Instances = all
 		w.at(3 * minute).turns(lease.InstanceRunning).observe(true)
-		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
+		w.at(5 * minute).want(plan.Renewal{For: 2 * minute, Started: 2 * minute})
 	})
 	t.Run("started unseen: LaunchTime tells", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(true)
 		w.at(3*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) }).observe(true)
-		w.at(5 * minute).want(plan.Silence{For: 2 * minute, Started: 2 * minute})
+		w.at(5 * minute).want(plan.Renewal{For: 2 * minute, Started: 2 * minute})
 	})
 	t.Run("the key of the boot before outlasts a start: not seen since", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true)
 		w.at(minute).turns(lease.InstanceStopped).observe(true)
-		if s := w.silence("i-1"); s.Seen {
+		if s := w.renewal("i-1"); s.Seen {
 			t.Errorf("stopped: %+v", s)
 		}
 		w.at(2*minute).turns(lease.InstanceRunning).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) })
-		w.observe(true).want(plan.Silence{Broken: true})
-		w.at(3 * minute).lapses("i-1").observe(true).want(plan.Silence{Started: minute})
-		w.at(4 * minute).heartbeats("i-1").observe(true).want(plan.Silence{Broken: true, Seen: true, Started: 2 * minute})
+		w.observe(true).want(plan.Renewal{Present: true})
+		w.at(3 * minute).lapses("i-1").observe(true).want(plan.Renewal{Started: minute})
+		w.at(4 * minute).heartbeats("i-1").observe(true).want(plan.Renewal{Present: true, Seen: true, Started: 2 * minute})
 	})
 	t.Run("the key of the boot before, by a clock that is ahead: not seen since", func(t *testing.T) {
 		t.Parallel()
@@ -330,13 +330,13 @@ func TestMemoryOfAStart(t *testing.T) {
 		}
 		w := ahead(watch(t), "before").observe(true)
 		w.at(2*minute).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(2 * minute) })
-		w.observe(true).at(3 * minute).want(plan.Silence{Broken: true, Started: minute})
-		ahead(w, "after").observe(true).want(plan.Silence{Broken: true, Seen: true, Started: minute})
+		w.observe(true).at(3 * minute).want(plan.Renewal{Present: true, Started: minute})
+		ahead(w, "after").observe(true).want(plan.Renewal{Present: true, Seen: true, Started: minute})
 	})
 	t.Run("the key of the boot before, as a new leader finds it: not seen since", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(minute) }).at(2 * minute).observe(true)
-		w.want(plan.Silence{Broken: true})
+		w.want(plan.Renewal{Present: true})
 	})
 	t.Run("the key of the boot before, while a new leader cannot list: not seen since", func(t *testing.T) {
 		t.Parallel()
@@ -345,7 +345,7 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.location.Instances = nil
 		w.observe(true)
 		w.location.Instances = all
-		w.lapses("i-1").at(3 * minute).observe(true).want(plan.Silence{})
+		w.lapses("i-1").at(3 * minute).observe(true).want(plan.Renewal{})
 	})
 	t.Run("not shown for a while: seen again as soon as it is", func(t *testing.T) {
 		t.Parallel()
@@ -354,7 +354,7 @@ func TestMemoryOfAStart(t *testing.T) {
 		w.location.Instances = nil
 		w.at(minute).observe(true)
 		w.location.Instances = all
-		w.at(2 * minute).observe(true).want(plan.Silence{Broken: true, Seen: true})
+		w.at(2 * minute).observe(true).want(plan.Renewal{Present: true, Seen: true})
 	})
 }
 
@@ -423,7 +423,7 @@ func TestWitness(t *testing.T) {
 			t.Parallel()
 			w := lapsed(t)
 			c.happens(w)
-			if got := w.silence("i-1"); got.Witness != c.want {
+			if got := w.renewal("i-1"); got.Witness != c.want {
 				t.Errorf("%+v, want witness %t", got, c.want)
 			}
 		})
@@ -431,7 +431,7 @@ func TestWitness(t *testing.T) {
 	t.Run("its own key is no witness", func(t *testing.T) {
 		t.Parallel()
 		w := lapsed(t).lapses("i-2").at(3 * minute).heartbeats("i-1").observe(true).at(20 * minute).observe(true).lapses("i-1").observe(true)
-		if s := w.at(40 * minute).observe(true).silence("i-1"); s.Witness {
+		if s := w.at(40 * minute).observe(true).renewal("i-1"); s.Witness {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -485,15 +485,15 @@ func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
 	w := watch(t).lapses("i-1").observe(true).at(10*minute).lease("i-1", mark(Ago(Long))).observe(true)
 	for _, passed := range []time.Duration{10 * minute, 12 * minute} {
 		want := passed - 10*minute
-		if s := w.at(passed).observe(true).silence("i-1"); s.Noticed != want {
-			t.Errorf("noticed for %s at %s, want %s", s.Noticed, passed, want)
+		if s := w.at(passed).observe(true).renewal("i-1"); s.Marked != want {
+			t.Errorf("noticed for %s at %s, want %s", s.Marked, passed, want)
 		}
 	}
-	if s := w.at(13*minute).lease("i-1", mark(Ago(0))).observe(true).silence("i-1"); s.Noticed != 0 {
-		t.Errorf("another notice has lasted %s", s.Noticed)
+	if s := w.at(13*minute).lease("i-1", mark(Ago(0))).observe(true).renewal("i-1"); s.Marked != 0 {
+		t.Errorf("another notice has lasted %s", s.Marked)
 	}
-	if s := w.at(14*minute).lease("i-1", func(l *lease.Lease) { l.Mark = nil }).observe(true).silence("i-1"); s.Noticed != 0 {
-		t.Errorf("no notice has lasted %s", s.Noticed)
+	if s := w.at(14*minute).lease("i-1", func(l *lease.Lease) { l.Mark = nil }).observe(true).renewal("i-1"); s.Marked != 0 {
+		t.Errorf("no notice has lasted %s", s.Marked)
 	}
 }
 
@@ -502,12 +502,12 @@ func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
 	t.Parallel()
 	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
 	w.at(14 * minute)
-	w.m.Hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
-	if s := w.at(15 * minute).observe(true).silence("i-1"); s.Broken || s.For != 0 || !s.Seen {
+	w.m.Appear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
+	if s := w.at(15 * minute).observe(true).renewal("i-1"); s.Present || s.For != 0 || !s.Seen {
 		t.Errorf("%+v; want a silence that begins anew", s)
 	}
-	w.m.Hear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
-	if s := w.at(18 * minute).observe(true).silence("i-1"); s.For != 3*minute {
+	w.m.Appear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
+	if s := w.at(18 * minute).observe(true).renewal("i-1"); s.For != 3*minute {
 		t.Errorf("%+v; a ghost broke the silence", s)
 	}
 }

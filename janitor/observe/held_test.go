@@ -12,8 +12,8 @@ import (
 
 func TestASilenceCountsAnewWhenWhatStandsIsLifted(t *testing.T) {
 	t.Parallel()
-	v := WorldOf(Holds("i-1", Silent(2*time.Minute), Marked(lease.CauseHeartbeatLost, In(3*time.Minute))), Holds("i-2", Heartbeats))
-	if got, _ := RulingOn(t, v, "i-1"); got.Action != plan.ActKeep {
+	v := WorldOf(Holds("i-1", Lost(2*time.Minute), Marked(lease.CauseHeartbeatLost, In(3*time.Minute))), Holds("i-2", Heartbeats))
+	if got, _ := RulingOn(t, v, "i-1"); got.Action != plan.ActNone {
 		t.Fatalf("%v: the test shows nothing", got)
 	}
 	v.Standing = []lease.Brake{{Name: lease.BrakeUnwatched, Since: Ago(time.Hour), Reason: "then"}}
@@ -23,7 +23,7 @@ func TestASilenceCountsAnewWhenWhatStandsIsLifted(t *testing.T) {
 	later := Noon.Add(2 * time.Minute)
 	m.Held(later, planned.Verdicts)
 	m.Observe(later, time.Time{}, j)
-	if s := j.Row("i-1").Silence; s.For != 0 {
+	if s := j.Row("i-1").Renewal; s.For != 0 {
 		t.Errorf("silent for %s when the brake lifts, and ended that much sooner", s.For)
 	}
 }

@@ -45,8 +45,8 @@ func TestASilenceNeverCountsFromBeforeItsLastCause(t *testing.T) {
 			if there := w.state.Heartbeats["i-1"].Held; there || event != "nothing" && event != "lapses" && event != "running" {
 				latest = w.now
 			}
-			s := w.silence("i-1")
-			if w.state.Heartbeats["i-1"].Held != s.Broken || !s.Broken && s.For > w.now.Sub(latest) {
+			s := w.renewal("i-1")
+			if w.state.Heartbeats["i-1"].Held != s.Present || !s.Present && s.For > w.now.Sub(latest) {
 				r.Fatalf("after %s: %+v, but the last cause was %s ago", event, s, w.now.Sub(latest))
 			}
 		}

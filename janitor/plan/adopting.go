@@ -7,16 +7,16 @@ import (
 )
 
 // judgeAdopting decides about an instance whose lease was written, and whose tag nobody has seen yet: nothing ends it.
-func (c *situation) judgeAdopting(l *Row, i *lease.Instance) {
+func (c *planner) judgeAdopting(l *Row, i *lease.Instance) {
 	switch {
 	case i != nil && i.ManagedBy(c.Registry.UUID):
-		c.say(l, ActActivate, "bears the registry's tag")
+		c.propose(l, ActActivate, "bears the registry's tag")
 	case i != nil && i.State == lease.InstanceTerminated:
-		c.say(l, ActConfirm, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
+		c.propose(l, ActEnd, "terminated by somebody else before its tag was seen").Cause = lease.CauseGone
 	case l.Incomplete(c.Now):
-		c.say(l, ActReport, "adopted, but "+untagged(l, i))
+		c.propose(l, ActReport, "adopted, but "+untagged(l, i))
 	default:
-		c.say(l, ActKeep, "adopted, but its tag was not seen yet")
+		c.propose(l, ActNone, "adopted, but its tag was not seen yet")
 	}
 }
 

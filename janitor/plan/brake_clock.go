@@ -1,7 +1,7 @@
 package plan
 
 // engageClock engages the brake of a location in which our clock and EC2's disagree.
-func (c *situation) engageClock(p *LocationView) {
+func (c *planner) engageClock(p *LocationView) {
 	if why := p.ClockTrouble(c.Policy.MaxSkew); why != "" {
 		c.trip(BrakeClock, p.Location.String(), why)
 	}

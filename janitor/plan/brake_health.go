@@ -7,14 +7,14 @@ import (
 )
 
 // engageListing engages the brake of a location that could not be listed.
-func (c *situation) engageListing(p *LocationView) {
+func (c *planner) engageListing(p *LocationView) {
 	if !p.Listed() {
 		c.trip(BrakeHealth, p.Location.String(), "listing failed: "+p.Err)
 	}
 }
 
 // engageHealth engages the brake that holds what heartbeats tell, everywhere: etcd, or who leads, is not to be trusted with them.
-func (c *situation) engageHealth() {
+func (c *planner) engageHealth() {
 	recent := slices.DeleteFunc(slices.Clone(c.Checkpoint.Leaderships), func(leadership time.Time) bool {
 		return c.Now.Sub(leadership).Abs() >= c.Policy.LeadershipWindow
 	})

@@ -13,7 +13,7 @@ import (
 // heartbeatsBrake returns the brake that holds a verdict about a lost heartbeat, if any. Those of its zone and of the whole
 // registry engage each for themselves, and whatever else holds it, so that all are named that a person would have to
 // release, and none seems to be released when the leader changes.
-func (c *situation) heartbeatsBrake(v *Verdict) (name, scope string) {
+func (c *planner) heartbeatsBrake(v *Verdict) (name, scope string) {
 	at := zoneTimeout{cmp.Or(ZoneOf(v.Lease, v.Instance), nowhere), time.Duration(v.Lease.HeartbeatTimeout)}
 	held, known := c.lost[at]
 	if !known {
@@ -27,31 +27,31 @@ func (c *situation) heartbeatsBrake(v *Verdict) (name, scope string) {
 }
 
 // engageHeartbeats engages the brakes of a zone and of the whole registry for leases of a timeout, and returns which.
-func (c *situation) engageHeartbeats(of zoneTimeout) (engaged brakeKey) {
+func (c *planner) engageHeartbeats(of zoneTimeout) (engaged brakeKey) {
 	for _, at := range []string{"", of.zone} {
-		silent, all := c.silences.upTo(at, of.timeout)
-		allowed := max(c.Policy.SilentMin, int(c.Policy.SilentShare*float64(all)))
-		allowed = max(allowed, c.Registry.Allows(BrakeHeartbeats, at, c.Now, 2*c.Policy.SilentMemory))
-		if silent > allowed {
-			c.trip(BrakeHeartbeats, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", silent, all, allowed))
-			c.tallyBrake(BrakeHeartbeats, at, silent)
+		lost, all := c.losses.upTo(at, of.timeout)
+		allowed := max(c.Policy.LostMin, int(c.Policy.LostShare*float64(all)))
+		allowed = max(allowed, c.Registry.Allows(BrakeHeartbeats, at, c.Now, 2*c.Policy.LostMemory))
+		if lost > allowed {
+			c.trip(BrakeHeartbeats, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", lost, all, allowed))
+			c.tallyBrake(BrakeHeartbeats, at, lost)
 			engaged = brakeKey{BrakeHeartbeats, at}
 		}
 	}
 	return engaged
 }
 
-// silences has, by zone and for the whole registry (""), the leases that count for the heartbeats brake, by rising timeout.
-type silences map[string][]silenceCount
+// losses has, by zone and for the whole registry (""), the leases that count for the heartbeats brake, by rising timeout.
+type losses map[string][]lossCount
 
 // nowhere stands for the zone of a lease of which neither the record nor EC2 tells the zone. It may be any: what is
 // silent there counts in each.
 const nowhere = "?"
 
-// silenceCount is how many leases of at most this timeout there are, and how many of them are silent.
-type silenceCount struct {
+// lossCount is how many leases of at most this timeout there are, and how many of them are silent.
+type lossCount struct {
 	heartbeatTimeout time.Duration
-	silent, all      int
+	lost, all        int
 }
 
 // zoneTimeout is what leases that count for the heartbeats brake have in common.
@@ -60,84 +60,84 @@ type zoneTimeout struct {
 	timeout time.Duration
 }
 
-// silenceCounts counts leases of the same zone and timeout. Most follow on one like them.
-type silenceCounts struct {
-	by   map[zoneTimeout]*silenceCount
+// lossCounts counts leases of the same zone and timeout. Most follow on one like them.
+type lossCounts struct {
+	by   map[zoneTimeout]*lossCount
 	at   zoneTimeout
-	last *silenceCount
+	last *lossCount
 }
 
-func (s *silenceCounts) add(zone string, timeout lease.Duration, silent bool) {
+func (s *lossCounts) add(zone string, timeout lease.Duration, lost bool) {
 	if at := (zoneTimeout{cmp.Or(zone, nowhere), time.Duration(timeout)}); s.last == nil || at != s.at {
 		if s.at, s.last = at, s.by[at]; s.last == nil {
-			s.last = &silenceCount{heartbeatTimeout: at.timeout}
+			s.last = &lossCount{heartbeatTimeout: at.timeout}
 			s.by[at] = s.last
 		}
 	}
 	s.last.all++
-	if silent {
-		s.last.silent++
+	if lost {
+		s.last.lost++
 	}
 }
 
 // byZone sums them up, by rising timeout.
-func (s *silenceCounts) byZone() silences {
-	counts := silences{}
+func (s *lossCounts) byZone() losses {
+	counts := losses{}
 	for at, n := range s.by {
 		counts[""] = append(counts[""], *n)
 		counts[at.zone] = append(counts[at.zone], *n)
 	}
 	for _, zone := range counts {
-		slices.SortFunc(zone, func(a, b silenceCount) int { return cmp.Compare(a.heartbeatTimeout, b.heartbeatTimeout) })
+		slices.SortFunc(zone, func(a, b lossCount) int { return cmp.Compare(a.heartbeatTimeout, b.heartbeatTimeout) })
 		for i := 1; i < len(zone); i++ {
-			zone[i].silent += zone[i-1].silent
+			zone[i].lost += zone[i-1].lost
 			zone[i].all += zone[i-1].all
 		}
 	}
 	return counts
 }
 
-// countSilence counts over running leases, over those revoked for silence a short while ago, which would otherwise make
+// countLoss counts over running leases, over those revoked for silence a short while ago, which would otherwise make
 // room for the next, and over what is in doubt: a silence does not end because its instance is not listed any more, or
 // because its record cannot be read. Only what beats, and is beyond doubt, raises a limit.
-func (c *situation) countSilence(counts *silenceCounts, l *Row, renewing bool) {
+func (c *planner) countLoss(counts *lossCounts, l *Row, renewing bool) {
 	switch {
 	case l.HeartbeatTimeout <= 0:
-	case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.SilentMemory:
+	case l.Cause.Inferred() && c.Now.Sub(l.RevokedAt).Abs() < c.Policy.LostMemory:
 		counts.add(c.zoneOf(l), l.HeartbeatTimeout, true)
 	case l.State != lease.StateActive:
 	case renewing:
 		counts.add(c.zoneOf(l), l.HeartbeatTimeout, false)
-	case c.maybeSilent(l):
+	case c.maybeLost(l):
 		counts.add(c.zoneOf(l), l.HeartbeatTimeout, true)
 	}
 }
 
 // renewing reports whether a lease that is sound is renewed beyond doubt.
-func (c *situation) renewing(l *Row) bool { return l.Silence.Broken && !c.doubted[l.InstanceID] }
+func (c *planner) renewing(l *Row) bool { return l.Renewal.Present && !c.doubted[l.InstanceID] }
 
 // sound reports whether a lease holds by its date, and nothing about its instance is in doubt.
-func (c *situation) sound(l *Row) bool {
+func (c *planner) sound(l *Row) bool {
 	return l.State == lease.StateActive && l.Sound() && !c.over(l)
 }
 
-// maybeSilent reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
+// maybeLost reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
 // instance ran. EC2's word that it does not run excuses it; that EC2 does not show it any more is no such word.
-func (c *situation) maybeSilent(l *Row) bool {
-	i, s := l.Instance, l.Silence
+func (c *planner) maybeLost(l *Row) bool {
+	i, s := l.Instance, l.Renewal
 	if l.location < 0 || i != nil && halted(i.State) {
 		return false
 	}
-	return c.doubted[l.InstanceID] || !s.Broken && (c.heard(l, i, s) || !c.booting(l, i, s))
+	return c.doubted[l.InstanceID] || !s.Present && (c.knownToRenew(l, i, s) || !c.booting(l, i, s))
 }
 
-// heard reports whether somebody knows that a sidecar beat since the instance started last. It may be judged as one that
+// knownToRenew reports whether somebody knows that a sidecar beat since the instance started last. It may be judged as one that
 // boots, for this leader has not seen it beat; but others are not to end sooner because the leader, or the listing, is new.
-func (c *situation) heard(l *Row, i *lease.Instance, s Silence) bool {
+func (c *planner) knownToRenew(l *Row, i *lease.Instance, s Renewal) bool {
 	started := c.startOf(l, i)
 	claimed := !l.ClaimedAt.IsZero() && !l.ClaimedAt.Before(started)
 	judged := l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Since.Before(started)
-	return s.Heard || claimed || judged
+	return s.EverSeen || claimed || judged
 }
 
 // halted reports whether EC2 says of an instance that it does not run.
@@ -159,15 +159,15 @@ func ZoneOf(l *lease.Lease, i *lease.Instance) string {
 }
 
 // zoneOf is the zone of a lease, also of one whose instance is not shown any more: it counts where it counted before.
-func (c *situation) zoneOf(l *Row) string {
+func (c *planner) zoneOf(l *Row) string {
 	if l.Instance != nil {
 		return l.zone
 	}
-	return cmp.Or(l.Silence.Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Location(), l.Zone}], l.Zone)
+	return cmp.Or(l.Renewal.Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Location(), l.Zone}], l.Zone)
 }
 
 // zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
-func (c *situation) zoneSeen(id string) string {
+func (c *planner) zoneSeen(id string) string {
 	for n := range c.Locations {
 		if i := c.instances[SeenAt{c.Locations[n].Location, id}]; i != nil {
 			return i.ZoneKey()
@@ -176,21 +176,21 @@ func (c *situation) zoneSeen(id string) string {
 	return ""
 }
 
-// upTo returns how many leases of the scope have at most this timeout, and how many of them are silent.
-func (s silences) upTo(scope string, timeout time.Duration) (silent, all int) {
-	silent, all = s.within(scope, timeout)
+// upTo returns how many leases of the scope have at most this timeout, and how many of them are lost.
+func (s losses) upTo(scope string, timeout time.Duration) (lost, all int) {
+	lost, all = s.within(scope, timeout)
 	if scope != "" && scope != nowhere {
-		lost, _ := s.within(nowhere, timeout)
-		silent, all = silent+lost, all+lost
+		unplaced, _ := s.within(nowhere, timeout)
+		lost, all = lost+unplaced, all+unplaced
 	}
-	return silent, all
+	return lost, all
 }
 
-func (s silences) within(scope string, timeout time.Duration) (silent, all int) {
+func (s losses) within(scope string, timeout time.Duration) (lost, all int) {
 	counts := s[scope]
 	n := sort.Search(len(counts), func(i int) bool { return counts[i].heartbeatTimeout > timeout })
 	if n == 0 {
 		return 0, 0
 	}
-	return counts[n-1].silent, counts[n-1].all
+	return counts[n-1].lost, counts[n-1].all
 }

@@ -12,7 +12,7 @@ import (
 // ration holds back ends, and marks, that nobody declared, beyond so many within a while. What was ended before is read
 // from the records, so that it counts whoever did it. A launch that failed counts once, whatever it left; launches are
 // served by token and leases by id, so that one more of either can only take another's location.
-func (c *situation) ration() {
+func (c *planner) ration() {
 	t := &c.tallied
 	ended, marked, failed := t.ended, t.marked, t.failed
 	allowed := max(c.Policy.RateMin, int(c.Policy.RateShare*float64(t.healthy)))
@@ -36,7 +36,7 @@ func (c *situation) ration() {
 		case v.Action == ActOrphan && !fits[v.Token]:
 			c.overRate(v, allowed)
 			held = true
-		case v.Action == ActEnd && v.Cause.Inferred() && v.Lease.State == lease.StateActive:
+		case v.Action == ActTerminate && v.Cause.Inferred() && v.Lease.State == lease.StateActive:
 			if spent++; spent > allowed {
 				c.overRate(v, allowed)
 				held = true
@@ -53,7 +53,7 @@ func (c *situation) ration() {
 }
 
 // orphaned returns the tokens of launches of which something is to be ended, in order.
-func (c *situation) orphaned() []string {
+func (c *planner) orphaned() []string {
 	tokens := map[string]bool{}
 	for _, v := range c.verdicts {
 		if v.Action == ActOrphan {
@@ -64,7 +64,7 @@ func (c *situation) orphaned() []string {
 }
 
 // overRate holds a verdict back.
-func (c *situation) overRate(v *Verdict, allowed int) {
+func (c *planner) overRate(v *Verdict, allowed int) {
 	c.trip(BrakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
 	v.held(BrakeRate, "")
 	c.wake(c.Now.Add(time.Minute))

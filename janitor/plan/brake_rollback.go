@@ -15,7 +15,7 @@ const raisedMemory = time.Hour
 
 // standingBrakes trips what holds everything until a person looks: what stood before, and the evidence in what was
 // observed that the registry was set back to an older state, which does not know of later extensions.
-func (c *situation) standingBrakes() {
+func (c *planner) standingBrakes() {
 	for _, b := range c.Standing {
 		c.brakes[brakeKey{b.Name, b.Scope}] = b
 	}
@@ -46,7 +46,7 @@ func (c *situation) standingBrakes() {
 
 // setBackByTags trips the brake that holds everything if tags say that the registry was set back to an older state: many
 // records are behind theirs, or an instance that was leased has no record.
-func (c *situation) setBackByTags() {
+func (c *planner) setBackByTags() {
 	older, all := c.tallied.older, c.tallied.comparable
 	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); older > allowed {
 		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d records were older than the tags of their instances within %s, more than %d",
@@ -66,7 +66,7 @@ func (c *situation) setBackByTags() {
 }
 
 // rollbackLifted is when a person lifted the brake last.
-func (c *situation) rollbackLifted() (lifted time.Time) {
+func (c *planner) rollbackLifted() (lifted time.Time) {
 	for _, said := range c.Registry.Resumed {
 		if said.Name == lease.BrakeRollback && said.Scope == "" {
 			lifted = latest(lifted, said.At)
@@ -76,7 +76,7 @@ func (c *situation) rollbackLifted() (lifted time.Time) {
 }
 
 // countOlder counts a record that is older than its tag, or was so a short while ago, and after a date.
-func (c *situation) countOlder(l *Row, since time.Time) {
+func (c *planner) countOlder(l *Row, since time.Time) {
 	i := l.Instance
 	if l.State != lease.StateActive || i == nil || !i.Alive() || l.kept != "" {
 		return
@@ -88,7 +88,7 @@ func (c *situation) countOlder(l *Row, since time.Time) {
 }
 
 // raisedSince reports whether the record of a lease was raised a short while ago, and after a date.
-func (c *situation) raisedSince(l *Row, since time.Time) bool {
+func (c *planner) raisedSince(l *Row, since time.Time) bool {
 	return slices.ContainsFunc(l.History, func(h lease.Transition) bool {
 		return h.Action == lease.ActionRaise && c.Now.Sub(h.Time).Abs() < raisedMemory && h.Time.After(since)
 	})
@@ -96,7 +96,7 @@ func (c *situation) raisedSince(l *Row, since time.Time) bool {
 
 // countBehind notes that a sidecar has seen a later change of its lease than there is. What is in doubt raises no limit, but
 // what tells of trouble may be counted among all.
-func (c *situation) countBehind(l *Row, sound bool) {
+func (c *planner) countBehind(l *Row, sound bool) {
 	if !l.Heartbeat.Held {
 		return
 	}
@@ -115,7 +115,7 @@ const behindNamed = 100
 // rememberBehind takes over from the last checkpoint which leases were held for what their sidecars had seen. A sidecar that
 // stops, or begins anew, takes its word along, and that is no reason to end what it spoke for. What was revoked since is
 // not held for it: no later change takes that back.
-func (c *situation) rememberBehind() {
+func (c *planner) rememberBehind() {
 	for _, b := range c.Checkpoint.Brakes {
 		id, seen := b.Scope, int64(b.Count)
 		if b.Name != lease.BrakeRollback || id == "" || !c.fellBehind(id, seen) {
@@ -131,7 +131,7 @@ func (c *situation) rememberBehind() {
 // fellBehind reports whether a sidecar that has seen so many changes of its lease knows a later one than there is, as
 // far as can be read. Changes are only ever counted up, and both were read at one revision. An instance without a record
 // of which a lease was seen has lost it, whatever became of its launch.
-func (c *situation) fellBehind(id string, seen int64) bool {
+func (c *planner) fellBehind(id string, seen int64) bool {
 	if l := c.Row(id); l != nil {
 		return seen > l.Changes
 	}
@@ -141,7 +141,7 @@ func (c *situation) fellBehind(id string, seen int64) bool {
 
 // unrecordedLaunch returns the token of a launch that was certainly not recorded in what was read: an instance of it is
 // younger than the last checkpoint, and its record is written before it is created. Without a checkpoint there is no such launch.
-func (c *situation) unrecordedLaunch() string {
+func (c *planner) unrecordedLaunch() string {
 	checkpoint := c.Checkpoint.Time
 	if checkpoint.IsZero() {
 		return ""
@@ -167,14 +167,14 @@ func (c *situation) unrecordedLaunch() string {
 
 // holdsAlone reports whether what its sidecar says holds one lease. That can be forged, so it keeps nothing once both keys
 // have passed.
-func (c *situation) holdsAlone(v *Verdict) bool {
+func (c *planner) holdsAlone(v *Verdict) bool {
 	_, behind := c.behind[v.InstanceID]
 	return behind && (v.Lease == nil || !c.bothPassed(c.Row(v.InstanceID)))
 }
 
 // holdStanding holds what standing brakes hold: everything, or what concerns one lease. What is silent is held even if
 // nothing is due yet, so that its silence counts anew when the brake lifts.
-func (c *situation) holdStanding() {
+func (c *planner) holdStanding() {
 	everything := ""
 	for key, b := range c.brakes {
 		if b.Standing() && (everything == "" || key.name < everything) {
@@ -182,7 +182,7 @@ func (c *situation) holdStanding() {
 		}
 	}
 	if everything != "" {
-		c.acting = nil
+		c.enforcing = nil
 	} else if len(c.behind) == 0 {
 		return
 	}
@@ -192,7 +192,7 @@ func (c *situation) holdStanding() {
 		if brake == "" && c.holdsAlone(v) {
 			brake = lease.BrakeRollback
 		}
-		idle := v.Action == ActKeep && v.Silence == nil
+		idle := v.Action == ActNone && v.Renewal == nil
 		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold || v.Action == ActRaise {
 			continue // a record that is raised only makes something live longer
 		}

@@ -22,9 +22,9 @@ func calm(v World) World {
 	return v
 }
 
-func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
+func TestHeartbeatsBrakeEngagesExactlyAboveItsLimit(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ silent, all, want int }{
+	for _, c := range []struct{ lost, all, want int }{
 		{2, 2, 2},              // two are always borne
 		{3, 3, 0},              // more than two, and more than 30 %
 		{3, 9, 0},              // 30 % of 9 is 2
@@ -42,10 +42,10 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 		{999, 3330, 999}, //
 		{1000, 3330, 0},  //
 	} {
-		t.Run(fmt.Sprintf("%d of %d", c.silent, c.all), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d of %d", c.lost, c.all), func(t *testing.T) {
 			t.Parallel()
-			planned := Decide(calm(crowd(Many(c.silent, "s", Due), Many(c.all-c.silent, "b", Heartbeats))))
-			if n := Tally(planned); n[plan.ActEnd] != c.want || n[plan.ActHold] != c.silent-c.want {
+			planned := Decide(calm(crowd(Many(c.lost, "s", Due), Many(c.all-c.lost, "b", Heartbeats))))
+			if n := Tally(planned); n[plan.ActTerminate] != c.want || n[plan.ActHold] != c.lost-c.want {
 				t.Errorf("decided %v, want %d ended", n, c.want)
 			}
 			if tripped := c.want == 0; HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != tripped {
@@ -55,7 +55,7 @@ func TestSilenceBrakeTripsExactlyAboveItsLimit(t *testing.T) {
 	}
 }
 
-func TestSilenceBrakeCountsWhateverTTLARecordNames(t *testing.T) {
+func TestHeartbeatsBrakeCountsWhateverTimeoutARecordNames(t *testing.T) {
 	t.Parallel()
 	longest := WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = math.MaxInt64 })
 	planned := Decide(calm(crowd(Many(10, "s", Due, longest))))
@@ -64,13 +64,13 @@ func TestSilenceBrakeCountsWhateverTTLARecordNames(t *testing.T) {
 	}
 }
 
-func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
+func TestHeartbeatsBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	t.Parallel()
 	a, b := InZone("az-a"), InZone("az-b")
 	t.Run("a zone in trouble is held, another is not", func(t *testing.T) {
 		t.Parallel()
 		planned := Decide(calm(crowd(Many(3, "a", Due, a), Many(2, "b", Due, b), Many(20, "c", Heartbeats, b))))
-		if n := Tally(planned); n[plan.ActEnd] != 2 || n[plan.ActHold] != 3 {
+		if n := Tally(planned); n[plan.ActTerminate] != 2 || n[plan.ActHold] != 3 {
 			t.Errorf("decided %v", n)
 		}
 		if !HeldBy(planned, plan.BrakeHeartbeats, "az-a") || HeldBy(planned, plan.BrakeHeartbeats, "az-b") || HeldBy(planned, plan.BrakeHeartbeats, "") {
@@ -80,7 +80,7 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	t.Run("two silent in each of several zones are too many for the registry", func(t *testing.T) {
 		t.Parallel()
 		planned := Decide(calm(crowd(Many(2, "a", Due, a), Many(2, "b", Due, b), Many(2, "c", Heartbeats, a))))
-		if n := Tally(planned); n[plan.ActEnd] != 0 || n[plan.ActHold] != 4 || !HeldBy(planned, plan.BrakeHeartbeats, "") {
+		if n := Tally(planned); n[plan.ActTerminate] != 0 || n[plan.ActHold] != 4 || !HeldBy(planned, plan.BrakeHeartbeats, "") {
 			t.Errorf("decided %v, brakes %+v", n, planned.Brakes)
 		}
 	})
@@ -88,14 +88,14 @@ func TestSilenceBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 		t.Parallel()
 		nameOnly := func(s *Subject) { s.Lease.ZoneID, s.Instance.ZoneID = "", "" }
 		planned := Decide(calm(crowd(Many(3, "a", Due, nameOnly), Many(20, "c", Heartbeats, b))))
-		if !HeldBy(planned, plan.BrakeHeartbeats, "eu-west-1a") || Tally(planned)[plan.ActEnd] != 0 {
+		if !HeldBy(planned, plan.BrakeHeartbeats, "eu-west-1a") || Tally(planned)[plan.ActTerminate] != 0 {
 			t.Errorf("brakes %+v", planned.Brakes)
 		}
 	})
 	t.Run("without any zone the registry alone counts, and each lease once", func(t *testing.T) {
 		t.Parallel()
 		planned := Decide(calm(crowd(Many(2, "a", Due, InZone("")))))
-		if n := Tally(planned); n[plan.ActEnd] != 2 {
+		if n := Tally(planned); n[plan.ActTerminate] != 2 {
 			t.Errorf("decided %v, brakes %+v", n, planned.Brakes)
 		}
 	})
@@ -109,18 +109,18 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 		fourth []func(*Subject)
 		ended  int
 	}{
-		"recorded without an id":                      {[]func(*Subject){Silent(0), named, Missing}, 0},
-		"revoked for silence, recorded without an id": {[]func(*Subject){Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), named, Missing}, 0},
-		"recorded elsewhere, and seen by this leader": {[]func(*Subject){Silent(0), wrong, WithSilence(func(s *plan.Silence) { s.Zone = "euw1-az1" }), Missing}, 0},
-		"recorded elsewhere, and never seen":          {[]func(*Subject){Silent(0), wrong, Missing}, 3},
-		"shown elsewhere than this leader saw it":     {[]func(*Subject){Silent(0), InZone("az-x"), WithSilence(func(s *plan.Silence) { s.Zone = "euw1-az1" })}, 3},
+		"recorded without an id":                      {[]func(*Subject){Lost(0), named, Missing}, 0},
+		"revoked for silence, recorded without an id": {[]func(*Subject){Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), named, Missing}, 0},
+		"recorded elsewhere, and seen by this leader": {[]func(*Subject){Lost(0), wrong, WithRenewal(func(s *plan.Renewal) { s.Zone = "euw1-az1" }), Missing}, 0},
+		"recorded elsewhere, and never seen":          {[]func(*Subject){Lost(0), wrong, Missing}, 3},
+		"shown elsewhere than this leader saw it":     {[]func(*Subject){Lost(0), InZone("az-x"), WithRenewal(func(s *plan.Renewal) { s.Zone = "euw1-az1" })}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := calm(crowd(Many(3, "a", Due), Many(7, "b", Heartbeats), Many(20, "x", Heartbeats, InZone("az-x"))))
 			Add(&v, Holds("i-c", c.fourth...))
 			ended := 0
-			for _, verdict := range Decide(v).With(plan.ActEnd) {
+			for _, verdict := range Decide(v).With(plan.ActTerminate) {
 				if verdict.InstanceID < "i-b" {
 					ended++
 				}
@@ -132,13 +132,13 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 	}
 }
 
-func TestWhoCountsForTheSilenceBrake(t *testing.T) {
+func TestWhoCountsForTheHeartbeatsBrake(t *testing.T) {
 	t.Parallel()
 	withHeartbeatTimeout := func(d time.Duration) func(*Subject) {
 		return WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = lease.Duration(d) })
 	}
 	booting := func(s *Subject) {
-		Silent(time.Minute)(s)
+		Lost(time.Minute)(s)
 		Unseen(s)
 		s.Instance.LaunchTime = Ago(time.Minute)
 	}
@@ -154,18 +154,18 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 		{"six that beat", Many(6, "b", Heartbeats), nil, true},
 		{"seven that beat with a shorter TTL", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout-1)), nil, false},
 		{"seven that beat with a longer TTL say nothing yet", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout+1)), nil, true},
-		{"one silent with a longer TTL says nothing yet", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), withHeartbeatTimeout(HeartbeatTimeout+1))), nil, false},
-		{"one silent with a shorter TTL", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), withHeartbeatTimeout(HeartbeatTimeout-1))), nil, true},
+		{"one silent with a longer TTL says nothing yet", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), withHeartbeatTimeout(HeartbeatTimeout+1))), nil, false},
+		{"one silent with a shorter TTL", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), withHeartbeatTimeout(HeartbeatTimeout-1))), nil, true},
 		{"seven without a TTL", Many(7, "b"), nil, true},
 		{"seven stopped", Many(7, "b", Heartbeats, Is(lease.InstanceStopped)), nil, true},
-		{"one more, silent and stopped", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceStopped))), nil, false},
-		{"one more, silent and pending", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstancePending))), nil, false},
-		{"one more, silent and stopping", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceStopping))), nil, false},
-		{"one more, silent and shutting down", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceShuttingDown))), nil, false},
-		{"one more, silent and terminated", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(lease.InstanceTerminated))), nil, false},
-		{"one more, silent, in a state that EC2 does not tell", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Is(""))), nil, true},
-		{"one more, silent, and not shown by EC2 any more", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Missing)), nil, true},
-		{"one more, silent, and absent by id", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Absent)), nil, true},
+		{"one more, silent and stopped", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceStopped))), nil, false},
+		{"one more, silent and pending", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstancePending))), nil, false},
+		{"one more, silent and stopping", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceStopping))), nil, false},
+		{"one more, silent and shutting down", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceShuttingDown))), nil, false},
+		{"one more, silent and terminated", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceTerminated))), nil, false},
+		{"one more, silent, in a state that EC2 does not tell", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(""))), nil, true},
+		{"one more, silent, and not shown by EC2 any more", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Missing)), nil, true},
+		{"one more, silent, and absent by id", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Absent)), nil, true},
 		{"seven that beat, and are not shown by EC2", Many(7, "b", Heartbeats, Missing), nil, true},
 		{"one more, booting", append(Many(7, "b", Heartbeats), Holds("i-c", booting)), nil, false},
 		{"one more, booting, and not shown by EC2", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Missing)), nil, true},
@@ -177,19 +177,19 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 		{"one more, booting, which was found silent since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute)))), nil, true},
 		{"one more, booting, which was found silent before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute-1)))), nil, false},
 		{"one more, booting, with notice of its term", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseExpired, In(4*time.Minute)))), nil, false},
-		{"one more, booting, which this leader has heard since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithSilence(func(s *plan.Silence) { s.Heard = true }))), nil, true},
+		{"one more, booting, which this leader has heard since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithRenewal(func(s *plan.Renewal) { s.EverSeen = true }))), nil, true},
 		{"seven booting", Many(7, "b", booting), nil, true},
 		{"seven booting that beat", Many(7, "b", booting, Heartbeats), nil, false},
 		{"seven that beat, their term over", Many(7, "b", Heartbeats, Over(time.Minute)), nil, true},
-		{"one more, silent, its term over", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Over(time.Minute))), nil, true},
-		{"one more, silent and exempt", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Exempt)), nil, true},
-		{"one more, silent in a location that is not swept", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), elsewhere)), nil, false},
-		{"one revoked for silence within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseHeartbeatLost, time.Hour-1))), nil, true},
-		{"one revoked for never having beaten within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseNoHeartbeat, time.Minute))), nil, true},
-		{"one revoked for silence and terminated within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute), Ended(time.Second), Missing)), nil, true},
-		{"one revoked for silence an hour ago", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseHeartbeatLost, time.Hour))), nil, false},
-		{"one released within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), Revoked(lease.CauseRelease, time.Minute))), nil, false},
-		{"one revoked for silence in another zone", append(Many(7, "b", Heartbeats), Holds("i-c", Silent(0), InZone("az-x"), Revoked(lease.CauseHeartbeatLost, time.Minute))), nil, true},
+		{"one more, silent, its term over", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Over(time.Minute))), nil, true},
+		{"one more, silent and exempt", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Exempt)), nil, true},
+		{"one more, silent in a location that is not swept", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), elsewhere)), nil, false},
+		{"one revoked for silence within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Hour-1))), nil, true},
+		{"one revoked for never having beaten within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseNoHeartbeat, time.Minute))), nil, true},
+		{"one revoked for silence and terminated within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), Ended(time.Second), Missing)), nil, true},
+		{"one revoked for silence an hour ago", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Hour))), nil, false},
+		{"one released within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseRelease, time.Minute))), nil, false},
+		{"one revoked for silence in another zone", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), InZone("az-x"), Revoked(lease.CauseHeartbeatLost, time.Minute))), nil, true},
 		{"one lease that cannot be read", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c")), true},
 		{"one lease that cannot be read, not shown by EC2", Many(7, "b", Heartbeats), with(Bad(plan.BadLease, "i-c")), true},
 		{"one lease that cannot be read, but beats", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *World) {
@@ -206,7 +206,7 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 				change(&v)
 			}
 			ended := 0
-			for _, verdict := range Decide(v).With(plan.ActEnd) {
+			for _, verdict := range Decide(v).With(plan.ActTerminate) {
 				if verdict.InstanceID < "i-b" {
 					ended++
 				}
@@ -218,12 +218,12 @@ func TestWhoCountsForTheSilenceBrake(t *testing.T) {
 	}
 }
 
-func TestWhileTheSilenceBrakeHoldsNobodyIsMarked(t *testing.T) {
+func TestWhileTheHeartbeatsBrakeHoldsNobodyIsMarked(t *testing.T) {
 	t.Parallel()
-	if n := Tally(Decide(calm(crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
+	if n := Tally(Decide(calm(crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
 		t.Errorf("decided %v", n)
 	}
-	if n := Tally(Decide(calm(crowd(Many(3, "s", Silent(0)), Many(7, "b", Heartbeats))))); n[plan.ActMark] != 3 {
+	if n := Tally(Decide(calm(crowd(Many(3, "s", Lost(0)), Many(7, "b", Heartbeats))))); n[plan.ActMark] != 3 {
 		t.Errorf("decided %v", n)
 	}
 }
@@ -232,7 +232,7 @@ func TestWhileTheSilenceBrakeHoldsNobodyIsMarked(t *testing.T) {
 // last checkpoint: held again, it can be lifted again.
 func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.T) {
 	t.Parallel()
-	v := crowd(Many(3, "s", Silent(0)), Many(6, "b", Heartbeats))
+	v := crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))
 	held := Decide(v).Brakes
 	for n := range held {
 		held[n].Since = Ago(4 * time.Hour)
@@ -247,14 +247,14 @@ func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.
 func TestDeclaredCausesAreNotRationed(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(100, "t", Over(time.Minute)), Many(100, "r", Revoked(lease.CauseRelease, 0)), Many(50, "s", Due))
-	if n := Tally(Decide(v)); n[plan.ActEnd] != 200 || n[plan.ActHold] != 50 {
+	if n := Tally(Decide(v)); n[plan.ActTerminate] != 200 || n[plan.ActHold] != 50 {
 		t.Errorf("decided %v", n)
 	}
 }
 
 func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 	t.Parallel()
-	v := WorldOf(Holds("i-1", Silent(Long)))
+	v := WorldOf(Holds("i-1", Lost(Long)))
 	Unlisted(&v)
 	Undated(&v)
 	Ill(&v)
@@ -268,18 +268,18 @@ func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 	if !slices.Equal(planned.Brakes, want) {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
-	if len(planned.Acting) != 0 {
-		t.Errorf("acting %v where all is held", planned.Acting)
+	if len(planned.Enforcing) != 0 {
+		t.Errorf("acting %v where all is held", planned.Enforcing)
 	}
-	if planned := Decide(WorldOf(Holds("i-1"))); len(planned.Brakes) != 0 || planned.Acting[Here.String()] != Ago(Long) {
-		t.Errorf("brakes %+v, acting %v, though nothing is wrong", planned.Brakes, planned.Acting)
+	if planned := Decide(WorldOf(Holds("i-1"))); len(planned.Brakes) != 0 || planned.Enforcing[Here.String()] != Ago(Long) {
+		t.Errorf("brakes %+v, acting %v, though nothing is wrong", planned.Brakes, planned.Enforcing)
 	}
 }
 
-func TestAPassWithoutSilenceShowsNoBrakeOfSilence(t *testing.T) {
+func TestAPassWithoutHeartbeatsShowsNoBrakeOfThem(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Due))
-	v.Policy.NoSilence = true
+	v.Policy.SkipHeartbeats = true
 	Ill(&v)
 	if planned := Decide(v); len(planned.Brakes) != 0 {
 		t.Errorf("brakes %+v", planned.Brakes)

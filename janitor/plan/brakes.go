@@ -68,21 +68,21 @@ const (
 type brakeKey struct{ name, scope string }
 
 // engage engages the brakes that what was observed calls for, before anything is judged.
-func (c *situation) engage() {
+func (c *planner) engage() {
 	c.standingBrakes()
 	for n := range c.Locations {
 		p := &c.Locations[n]
 		c.engageClock(p)
 		c.engageListing(p)
 	}
-	if !c.Policy.NoSilence {
+	if !c.Policy.SkipHeartbeats {
 		c.engageHealth()
 	}
 }
 
 // brake lets the brakes hold verdicts, once all are made and in order. Each holds what rests on what it guards; then what
 // stands until a person looks holds the rest; and what is left is rationed.
-func (c *situation) brake() {
+func (c *planner) brake() {
 	for n := range c.verdicts {
 		if c.needed == 0 {
 			break
@@ -98,7 +98,7 @@ func (c *situation) brake() {
 }
 
 // holds returns the brake that holds a verdict for what it rests on, if any.
-func (c *situation) holds(v *Verdict) (name, scope string) {
+func (c *planner) holds(v *Verdict) (name, scope string) {
 	p := &c.Locations[c.location[v.Location]]
 	switch {
 	case v.needs&needsListing != 0 && !p.Listed():
@@ -125,7 +125,7 @@ func (v *Verdict) held(name, scope string) {
 }
 
 // trip notes that a brake is held. Of several reasons one is kept, whatever the order in which they were found.
-func (c *situation) trip(name, scope, reason string) {
+func (c *planner) trip(name, scope, reason string) {
 	key := brakeKey{name, scope}
 	if before, held := c.brakes[key]; held && before.Reason <= reason {
 		return
@@ -140,7 +140,7 @@ func (c *situation) trip(name, scope, reason string) {
 }
 
 // stand trips a brake that holds everything until a person lifts it. It is another one than any that was lifted.
-func (c *situation) stand(name, reason string) {
+func (c *planner) stand(name, reason string) {
 	key := brakeKey{name, ""}
 	if _, held := c.brakes[key]; !held {
 		c.brakes[key] = lease.Brake{Name: name, Since: c.Now.UTC().Truncate(time.Millisecond), Reason: reason}
@@ -148,13 +148,13 @@ func (c *situation) stand(name, reason string) {
 }
 
 // tallyBrake notes how many tripped a brake: the most of those counted.
-func (c *situation) tallyBrake(name, scope string, n int) {
+func (c *planner) tallyBrake(name, scope string, n int) {
 	b := c.brakes[brakeKey{name, scope}]
 	b.Count = max(b.Count, n)
 	c.brakes[brakeKey{name, scope}] = b
 }
 
-func (c *situation) heldBrakes() []lease.Brake {
+func (c *planner) heldBrakes() []lease.Brake {
 	held := []lease.Brake{}
 	for _, b := range c.brakes {
 		held = append(held, b)

@@ -14,7 +14,7 @@ type Census struct {
 	Locations map[lease.Location]LocationCensus
 	Verdicts  map[Action]int
 	Brakes    []lease.Brake            // held
-	Silent    map[string]int           // by zone, where there are leases that are to beat
+	Lost      map[string]int           // by zone, where there are leases that are to beat
 	Longest   time.Duration            // for which a heartbeat has been missed, by this leader's clock
 	Overdue   map[lease.KeptReason]int // instances that should be gone by their record and are not, by what keeps them
 
@@ -36,7 +36,7 @@ type LocationCensus struct {
 func (p Plan) Census(j *Joined, seen []LocationView) Census {
 	c := Census{
 		Mode: j.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
-		Locations: map[lease.Location]LocationCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Silent: map[string]int{},
+		Locations: map[lease.Location]LocationCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Lost: map[string]int{},
 		Overdue: map[lease.KeptReason]int{},
 	}
 	for _, l := range j.Launches {
@@ -69,8 +69,8 @@ func (p Plan) Census(j *Joined, seen []LocationView) Census {
 		if why := v.Overdue.Reason; why != "" {
 			c.Overdue[why]++
 		}
-		if v.Silence != nil {
-			c.Longest = max(c.Longest, v.Silence.Missing)
+		if v.Renewal != nil {
+			c.Longest = max(c.Longest, v.Renewal.Missing)
 		}
 		last.Action, last.Location = v.Action, v.Location
 	}
@@ -95,16 +95,16 @@ func (c *Census) add(v *Verdict, location *LocationCensus) {
 		return
 	}
 	zone := ZoneOf(l, v.Instance)
-	if v.Silence == nil {
-		c.Silent[zone] += 0
+	if v.Renewal == nil {
+		c.Lost[zone] += 0
 		return
 	}
-	c.Silent[zone]++
+	c.Lost[zone]++
 }
 
 // add counts the instance that a verdict is about.
 func (p *LocationCensus) add(v *Verdict) {
-	switch v.whose {
+	switch v.ownership {
 	case nobodys:
 	case exempt:
 		p.Exempt++

@@ -11,10 +11,10 @@ import (
 // Decide returns what should happen, given what was observed. It does no I/O and reads no clock; the order of its input
 // does not matter; and more doubt, or more that is dead, only ever shrinks what it ends of the rest.
 func Decide(v View) Plan {
-	c := newCase(v)
+	c := newPlanner(v)
 	c.engage()
 	for _, l := range v.Launches {
-		c.settle(l)
+		c.judgeLaunch(l)
 	}
 	for n := range v.Rows {
 		c.judge(&v.Rows[n])
@@ -31,21 +31,21 @@ func Decide(v View) Plan {
 	c.brake()
 	c.outlived()
 	return Plan{
-		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Acting: c.acting, Seen: c.seen, Tags: c.tagWrites(),
+		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Enforcing: c.enforcing, Seen: c.seen, Tags: c.tagWrites(),
 	}
 }
 
-// situation is one decision in the making: the view, and what was concluded so far.
-type situation struct {
+// planner is one decision in the making: the view, and what was concluded so far.
+type planner struct {
 	View
-	unclear   []shown             // instances of which no record speaks that can be read
-	bad       map[string][]string // what is wrong with the records of an instance, by its id
-	unread    map[string]bool     // instance ids whose lease cannot be read
-	doubted   map[string]bool     // instance ids whose heartbeat cannot be read
-	bearing   map[string]int      // instances by the launch token that they bear; made when somebody asks
-	unbound   map[string]bool     // tokens of launches of which an instance is alive without a lease
-	estates   map[string]*estate  // by token of the closed launch
-	acting    map[string]time.Time
+	unclear   []shown                  // instances of which no record speaks that can be read
+	bad       map[string][]string      // what is wrong with the records of an instance, by its id
+	unread    map[string]bool          // instance ids whose lease cannot be read
+	doubted   map[string]bool          // instance ids whose heartbeat cannot be read
+	bearing   map[string]int           // instances by the launch token that they bear; made when somebody asks
+	unbound   map[string]bool          // tokens of launches of which an instance is alive without a lease
+	closed    map[string]*closedLaunch // by token of the closed launch
+	enforcing map[string]time.Time
 	seen      map[string]lease.Census // by location
 	untracked map[string]bool         // instance ids that bear our tag and of which no record speaks
 	behind    map[string]int64        // by instance id: the change that a sidecar has seen of its lease, if that is later than there is
@@ -54,7 +54,7 @@ type situation struct {
 	// leasedUnrecorded are those of them that were leased by their tag.
 	leasedUnrecorded []string
 	tallied          tallied
-	silences         silences
+	losses           losses
 	lost             map[zoneTimeout]brakeKey // brakes that hold lost heartbeats, as far as they were asked for
 	brakes           map[brakeKey]lease.Brake
 	verdicts         []Verdict
@@ -64,8 +64,8 @@ type situation struct {
 	next             time.Time
 }
 
-func newCase(v View) *situation {
-	c := &situation{
+func newPlanner(v View) *planner {
+	c := &planner{
 		View:          v,
 		verdicts:      make([]Verdict, 0, len(v.Rows)+len(v.Launches)+len(v.leaseless)),
 		bad:           map[string][]string{},
@@ -81,13 +81,13 @@ func newCase(v View) *situation {
 	}
 	c.indexBad()
 	c.count()
-	c.estates = estatesOf(v.Joined, v.Now, v.Policy)
-	c.acting = acting(v.Now, v.Registry, v.Checkpoint, v.Locations, v.Policy.MaxSkew)
+	c.closed = closedLaunches(v.Joined, v.Now, v.Policy)
+	c.enforcing = enforcingSince(v.Now, v.Registry, v.Checkpoint, v.Locations, v.Policy.MaxSkew)
 	c.tally()
 	return c
 }
 
-func (c *situation) indexBad() {
+func (c *planner) indexBad() {
 	for _, bad := range c.Bad {
 		c.bad[bad.ID] = append(c.bad[bad.ID], bad.Err.Error())
 		switch bad.Kind {
@@ -100,10 +100,10 @@ func (c *situation) indexBad() {
 }
 
 // leased reports whether a lease speaks of an instance, readable or not. A heartbeat does not: an instance writes it itself.
-func (c *situation) leased(id string) bool { return c.Row(id) != nil || c.unread[id] }
+func (c *planner) leased(id string) bool { return c.Row(id) != nil || c.unread[id] }
 
 // count takes the census of what lives and bears a registry's tag, and of what was left of each launch.
-func (c *situation) count() {
+func (c *planner) count() {
 	counted := slices.Clone(c.counted)
 	for _, s := range c.leaseless {
 		c.countUnleased(s, &counted[s.location])
@@ -140,7 +140,7 @@ func countLeased(n *lease.Census, i *lease.Instance, uuid string) {
 }
 
 // countUnleased counts an instance that had no lease when it was listed. It may have one by now.
-func (c *situation) countUnleased(s shown, n *lease.Census) {
+func (c *planner) countUnleased(s shown, n *lease.Census) {
 	p, i := &c.Locations[s.location], s.instance
 	countLeased(n, i, c.Registry.UUID)
 	leased, alive := c.leased(i.ID), i.Alive()
@@ -169,7 +169,7 @@ func (c *situation) countUnleased(s shown, n *lease.Census) {
 }
 
 // bears reports whether any instance bears the tag of a launch.
-func (c *situation) bears(token string) bool {
+func (c *planner) bears(token string) bool {
 	if c.bearing == nil {
 		c.bearing = map[string]int{}
 		for n := range c.listed {
@@ -185,7 +185,7 @@ func (c *situation) bears(token string) bool {
 
 // countUnlisted counts what a listing lacks of that which is leased. A few are nothing: listings lag behind, and somebody
 // may have ended one. Many mean that EC2 does not tell all.
-func (c *situation) countUnlisted(p *LocationView, n *lease.Census) {
+func (c *planner) countUnlisted(p *LocationView, n *lease.Census) {
 	for _, i := range p.Instances[len(p.Instances)-p.ByID:] {
 		if l := c.Row(i.ID); l != nil && l.Live() && i.Alive() {
 			n.Unlisted++
@@ -205,16 +205,16 @@ const (
 	BadCheckpoint = "checkpoint"
 )
 
-// say adds a verdict about a lease.
-func (c *situation) say(l *Row, action Action, reason string) *Verdict {
+// propose adds a verdict about a lease.
+func (c *planner) propose(l *Row, action Action, reason string) *Verdict {
 	return c.add(Verdict{
 		Action: action, InstanceID: l.InstanceID, Token: l.Launch, Location: l.Location(), Zone: cmp.Or(l.ZoneID, l.Zone),
-		Reason: reason, Lease: l.Lease, Instance: l.Instance, whose: l.whose,
+		Reason: reason, Lease: l.Lease, Instance: l.Instance, ownership: l.ownership,
 	})
 }
 
 // add adds a verdict, which rests on what is needed for the judgement at hand.
-func (c *situation) add(v Verdict) *Verdict {
+func (c *planner) add(v Verdict) *Verdict {
 	v.needs, c.needs = c.needs, 0
 	c.needed |= v.needs
 	if n := len(c.verdicts); n > 0 && v.InstanceID <= c.verdicts[n-1].InstanceID {
@@ -224,11 +224,11 @@ func (c *situation) add(v Verdict) *Verdict {
 	return &c.verdicts[len(c.verdicts)-1]
 }
 
-// sayOf adds a verdict about an instance without a lease.
-func (c *situation) sayOf(i *lease.Instance, launch *lease.Launch, action Action, reason string) *Verdict {
+// proposeFor adds a verdict about an instance without a lease.
+func (c *planner) proposeFor(i *lease.Instance, launch *lease.Launch, action Action, reason string) *Verdict {
 	verdict := Verdict{
 		Action: action, InstanceID: i.ID, Location: i.Location, Zone: i.ZoneKey(), Reason: reason, Instance: i, Launch: launch,
-		Untracked: c.untracked[i.ID], whose: whoseIs(i, c.Registry.UUID),
+		Untracked: c.untracked[i.ID], ownership: ownershipOf(i, c.Registry.UUID),
 	}
 	if launch != nil {
 		verdict.Token = launch.Token
@@ -236,13 +236,13 @@ func (c *situation) sayOf(i *lease.Instance, launch *lease.Launch, action Action
 	return c.add(verdict)
 }
 
-// sayOfLaunch adds a verdict about a launch.
-func (c *situation) sayOfLaunch(l *LaunchRow, action Action, reason string) {
+// proposeForLaunch adds a verdict about a launch.
+func (c *planner) proposeForLaunch(l *LaunchRow, action Action, reason string) {
 	c.add(Verdict{Action: action, Token: l.Token, Location: l.Location(), Reason: reason, Launch: l.Launch})
 }
 
 // wake asks for another decision at t, if that is to come.
-func (c *situation) wake(t time.Time) {
+func (c *planner) wake(t time.Time) {
 	if t.After(c.Now) && (c.next.IsZero() || t.Before(c.next)) {
 		c.next = t
 	}

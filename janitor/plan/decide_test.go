@@ -42,13 +42,13 @@ func check(t *testing.T, specs []spec) {
 func with(changes ...func(*World)) []func(*World) { return changes }
 
 var (
-	end     = Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}
-	keep    = Ruling{Action: plan.ActKeep}
+	end     = Ruling{Action: plan.ActTerminate, Cause: lease.CauseExpired}
+	keep    = Ruling{Action: plan.ActNone}
 	report  = Ruling{Action: plan.ActReport}
-	noted   = Ruling{Action: plan.ActKept}
+	noted   = Ruling{Action: plan.ActKeep}
 	byClock = Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}
 	notice  = Ruling{Action: plan.ActMark, Cause: lease.CauseExpired, Deadline: In(5 * time.Minute)}
-	waiting = Ruling{Action: plan.ActKeep, Cause: lease.CauseExpired}
+	waiting = Ruling{Action: plan.ActNone, Cause: lease.CauseExpired}
 )
 
 func TestTerm(t *testing.T) {
@@ -72,33 +72,33 @@ func TestTerm(t *testing.T) {
 		{"over for one that never booted too", Holds("i-1", Over(time.Minute), Is(lease.InstancePending)), nil, end},
 		{"over while it beats", Holds("i-1", Over(time.Minute), Heartbeats), nil, end},
 		{"over within the term grace: the lease holds", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Policy.TermGrace = 61 * time.Second }), keep},
-		{"over just when acting began", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour)), end},
-		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(ActingFor(time.Hour), func(v *World) { v.Policy.TermGrace = time.Minute }), end},
-		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Hour - time.Second)), notice},
+		{"over just when acting began", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Hour)), end},
+		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(EnforcingFor(time.Hour), func(v *World) { v.Policy.TermGrace = time.Minute }), end},
+		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Hour - time.Second)), notice},
 		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Snapshot.Checkpoint = lease.Checkpoint{} }), notice},
 		{"over, the last checkpoint just fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4 * time.Minute)), end},
 		{"over, the last checkpoint stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4*time.Minute + 1)), notice},
 		{"over, a checkpoint from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(-time.Hour)), notice},
-		{"over, acting since a date to come", Holds("i-1", Over(time.Minute)), with(ActingFor(-time.Second)), notice},
+		{"over, acting since a date to come", Holds("i-1", Over(time.Minute)), with(EnforcingFor(-time.Second)), notice},
 		{"over, observing", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModeObserve)), notice},
 		{"over, paused", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModePaused)), notice},
 		{"over before it was armed", Holds("i-1", Over(time.Minute)), with(modeSince(30*time.Second, lease.ModeArmed)), notice},
-		{"over after it was armed", Holds("i-1", Over(30*time.Second)), with(modeSince(time.Minute, lease.ModeArmed), ActingFor(time.Minute)), end},
-		{"over while its location was held", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Snapshot.Checkpoint.Acting = nil }), notice},
+		{"over after it was armed", Holds("i-1", Over(30*time.Second)), with(modeSince(time.Minute, lease.ModeArmed), EnforcingFor(time.Minute)), end},
+		{"over while its location was held", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Snapshot.Checkpoint.Enforcing = nil }), notice},
 		{"over while another location was acted on", Holds("i-1", Over(time.Minute)), with(func(v *World) {
-			v.Snapshot.Checkpoint.Acting = map[string]time.Time{There.String(): Ago(Long)}
+			v.Snapshot.Checkpoint.Enforcing = map[string]time.Time{There.String(): Ago(Long)}
 		}), notice},
-		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, In(time.Second))), with(ActingFor(time.Minute)), waiting},
+		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, In(time.Second))), with(EnforcingFor(time.Minute)), waiting},
 		{"notice given, deadline now", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), nil, end},
-		{"notice given before an outage: it starts again", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), with(ActingFor(time.Minute)), waiting},
+		{"notice given before an outage: it starts again", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), with(EnforcingFor(time.Minute)), waiting},
 		{"notice given, deadline to come, though acting when it passed", Holds("i-1", Over(time.Minute), Marked(lease.CauseExpired, In(time.Second))), nil, waiting},
-		{"notice of silence is no notice of the term", Holds("i-1", Over(time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), with(ActingFor(time.Minute)), notice},
+		{"notice of silence is no notice of the term", Holds("i-1", Over(time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), with(EnforcingFor(time.Minute)), notice},
 		{"clock 10 s ahead: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(10 * time.Second)), end},
 		{"clock 10 s behind: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(-10 * time.Second)), end},
 		{"clock more than 10 s ahead: held", Holds("i-1", Over(time.Minute)), with(Skewed(10*time.Second + 1)), byClock},
 		{"clock more than 10 s behind: held", Holds("i-1", Over(time.Minute)), with(Skewed(-10*time.Second - 1)), byClock},
 		{"no Date from EC2: held", Holds("i-1", Over(time.Minute)), with(Undated), byClock},
-		{"clock wrong: no notice either", Holds("i-1", Over(time.Hour)), with(ActingFor(time.Minute), Undated), byClock},
+		{"clock wrong: no notice either", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Minute), Undated), byClock},
 		{"clock wrong: a passed notice is held", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Undated), byClock},
 		{"listing failed: goes on for the instance looked up by id", Holds("i-1", Over(time.Minute)), with(Unlisted), end},
 		{"listing failed, notice passed: goes on by id", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Unlisted), end},
@@ -134,19 +134,19 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
 	check(t, []spec{
 		{"absent, lease holds: reported, waits for its term", Holds("i-1", Absent), nil, report},
-		{"absent and silent: reported, waits for its term", Holds("i-1", Silent(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
-		{"absent, its date over: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent and silent: reported, waits for its term", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
+		{"absent, its date over: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
 		{"absent since a while, its date over", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
-		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseExpired}},
-		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActSeen}},
-		{"absent, and found again without our tag", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Foreign), nil, Ruling{Action: plan.ActSeen}},
-		{"absent, and found again, exempt", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Exempt), nil, Ruling{Action: plan.ActSeen}},
+		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}},
+		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActNoteSeen}},
+		{"absent, and found again without our tag", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Foreign), nil, Ruling{Action: plan.ActNoteSeen}},
+		{"absent, and found again, exempt", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Exempt), nil, Ruling{Action: plan.ActNoteSeen}},
 		{"absent, clock wrong: held", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up, lease holds", Holds("i-1", Missing), with(Unlisted), report},
 		{"not looked up, term over: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},
 		{"bound after the listing, term over: the next listing tells", Holds("i-1", Over(time.Minute), Missing), nil, report},
-		{"seen terminated", Holds("i-1", Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
-		{"seen terminated, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
+		{"seen terminated", Holds("i-1", Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
+		{"seen terminated, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
 		{"seen shutting down, not by us", Holds("i-1", Is(lease.InstanceShuttingDown)), nil, keep},
 		{"seen shutting down, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceShuttingDown)), nil, keep},
 		{"in a location that is not swept", Holds("i-1", Over(time.Hour), WithLease(func(l *lease.Lease) { l.Region = There.Region }), Missing), nil, keep},
@@ -172,36 +172,36 @@ func TestRevoked(t *testing.T) {
 	}
 	release := func(a plan.Action) Ruling { return Ruling{Action: a, Cause: lease.CauseRelease} }
 	check(t, []spec{
-		{"released", Holds("i-1", byRelease), nil, release(plan.ActEnd)},
-		{"revoked by an operator", Holds("i-1", Revoked(lease.CauseRevoke, time.Minute)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseRevoke}},
-		{"released while stopped", Holds("i-1", byRelease, Is(lease.InstanceStopped)), nil, release(plan.ActEnd)},
-		{"released while pending", Holds("i-1", byRelease, Is(lease.InstancePending)), nil, release(plan.ActEnd)},
-		{"revoked for silence: authorised already, whatever beats or holds", Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Minute)), with(Ill), Ruling{Action: plan.ActEnd, Cause: lease.CauseHeartbeatLost}},
-		{"listing failed: goes on by id", Holds("i-1", byRelease), with(Unlisted), release(plan.ActEnd)},
+		{"released", Holds("i-1", byRelease), nil, release(plan.ActTerminate)},
+		{"revoked by an operator", Holds("i-1", Revoked(lease.CauseRevoke, time.Minute)), nil, Ruling{Action: plan.ActTerminate, Cause: lease.CauseRevoke}},
+		{"released while stopped", Holds("i-1", byRelease, Is(lease.InstanceStopped)), nil, release(plan.ActTerminate)},
+		{"released while pending", Holds("i-1", byRelease, Is(lease.InstancePending)), nil, release(plan.ActTerminate)},
+		{"revoked for silence: authorised already, whatever beats or holds", Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Minute)), with(Ill), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
+		{"listing failed: goes on by id", Holds("i-1", byRelease), with(Unlisted), release(plan.ActTerminate)},
 		{"clock wrong: held", Holds("i-1", byRelease), with(Skewed(time.Minute)), byClock},
 		{"tried once, a minute not over", Holds("i-1", byRelease, tried(1, 59*time.Second)), nil, keep},
-		{"tried once, a minute over", Holds("i-1", byRelease, tried(1, time.Minute)), nil, release(plan.ActEnd)},
+		{"tried once, a minute over", Holds("i-1", byRelease, tried(1, time.Minute)), nil, release(plan.ActTerminate)},
 		{"tried at a date to come, by a clock that may be right", Holds("i-1", byRelease, tried(1, -10*time.Second)), nil, keep},
-		{"tried at a date to come, by a clock that was wrong: waits for no such date", Holds("i-1", byRelease, tried(1, -11*time.Second)), nil, release(plan.ActEnd)},
+		{"tried at a date to come, by a clock that was wrong: waits for no such date", Holds("i-1", byRelease, tried(1, -11*time.Second)), nil, release(plan.ActTerminate)},
 		{"tried a thousand times, four minutes not over", Holds("i-1", byRelease, tried(1000, 4*time.Minute-1)), nil, keep},
-		{"tried a thousand times, never refused: every four minutes", Holds("i-1", byRelease, tried(1000, 4*time.Minute)), nil, release(plan.ActEnd)},
+		{"tried a thousand times, never refused: every four minutes", Holds("i-1", byRelease, tried(1000, 4*time.Minute)), nil, release(plan.ActTerminate)},
 		{"refused four times, eight minutes not over", Holds("i-1", byRelease, tried(4, 8*time.Minute-1), stuck("EC2 refuses: X")), nil, report},
-		{"refused four times, eight minutes over", Holds("i-1", byRelease, tried(4, 8*time.Minute), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
+		{"refused four times, eight minutes over", Holds("i-1", byRelease, tried(4, 8*time.Minute), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
 		{"refused a thousand times, an hour not over", Holds("i-1", byRelease, tried(1000, time.Hour-1), stuck("EC2 refuses: X")), nil, report},
-		{"refused a thousand times: every hour for ever", Holds("i-1", byRelease, tried(1000, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
+		{"refused a thousand times: every hour for ever", Holds("i-1", byRelease, tried(1000, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
 		{"refused by EC2: stuck, and listed with the reason", Holds("i-1", byRelease, tried(1, time.Second), stuck("EC2 refuses: X")), nil, report},
-		{"refused by EC2: tried again", Holds("i-1", byRelease, tried(1, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActEnd)},
+		{"refused by EC2: tried again", Holds("i-1", byRelease, tried(1, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
 		{"exempt: noted as stuck", Holds("i-1", byRelease, Exempt), nil, Ruling{Action: plan.ActStuck}},
 		{"exempt, and noted as that: reported", Holds("i-1", byRelease, Exempt, stuck("exempt by its tag lapse:exempt"), kept(lease.KeptByExempt)), nil, report},
-		{"noted as exempt before, and exempt no longer: not as slow as what EC2 refuses", Holds("i-1", byRelease, tried(1000, 4*time.Minute), stuck("exempt by its tag lapse:exempt"), kept(lease.KeptByExempt)), nil, release(plan.ActEnd)},
+		{"noted as exempt before, and exempt no longer: not as slow as what EC2 refuses", Holds("i-1", byRelease, tried(1000, 4*time.Minute), stuck("exempt by its tag lapse:exempt"), kept(lease.KeptByExempt)), nil, release(plan.ActTerminate)},
 		{"its tag was taken off: noted as stuck", Holds("i-1", byRelease, Foreign), nil, Ruling{Action: plan.ActStuck}},
 		{"not the bound instance: noted as stuck", Holds("i-1", byRelease, func(s *Subject) { s.Instance.ClientToken = "" }), nil, Ruling{Action: plan.ActStuck}},
 		{"shutting down", Holds("i-1", byRelease, Is(lease.InstanceShuttingDown)), nil, keep},
-		{"terminated: confirmed", Holds("i-1", byRelease, Is(lease.InstanceTerminated)), nil, release(plan.ActConfirm)},
-		{"absent: recorded", Holds("i-1", byRelease, Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"terminated: confirmed", Holds("i-1", byRelease, Is(lease.InstanceTerminated)), nil, release(plan.ActEnd)},
+		{"absent: recorded", Holds("i-1", byRelease, Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
 		{"absent for less than an hour", Holds("i-1", byRelease, missed(time.Hour-1), Absent), nil, keep},
-		{"absent for an hour: confirmed", Holds("i-1", byRelease, missed(time.Hour), Absent), nil, release(plan.ActConfirm)},
-		{"absent since a date to come, by a clock that was wrong: recorded anew", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActAbsent}},
+		{"absent for an hour: confirmed", Holds("i-1", byRelease, missed(time.Hour), Absent), nil, release(plan.ActEnd)},
+		{"absent since a date to come, by a clock that was wrong: recorded anew", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
 		{"absent for an hour by a clock that is wrong: held", Holds("i-1", byRelease, missed(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), with(Unlisted), report},
 		{"not looked up, full listing: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), nil, report},
@@ -336,7 +336,7 @@ func TestNextIsWhenTimeAloneChangesThePlan(t *testing.T) {
 	}
 }
 
-func TestActingSince(t *testing.T) {
+func TestEnforcingSince(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*World)
@@ -357,8 +357,8 @@ func TestActingSince(t *testing.T) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = In(15*time.Second), In(time.Minute)
 			Skewed(-6 * time.Second)(v)
 		}, Ago(Long)},
-		"now, if the checkpoint does not know":  {func(v *World) { v.Snapshot.Checkpoint.Acting = nil }, Noon},
-		"now, if the checkpoint is ahead of us": {ActingFor(-time.Second), Noon},
+		"now, if the checkpoint does not know":  {func(v *World) { v.Snapshot.Checkpoint.Enforcing = nil }, Noon},
+		"now, if the checkpoint is ahead of us": {EnforcingFor(-time.Second), Noon},
 		"now, if armed since":                   {func(v *World) { v.Snapshot.Registry.ModeSince = Ago(1) }, Noon},
 		"as the checkpoint says, if armed by a clock that was ahead, and the checkpoint was written since": {ArmedAhead(7, 8), Ago(Long)},
 		"now, if armed by a clock that was ahead, and there is no checkpoint since":                        {ArmedAhead(8, 7), Noon},
@@ -371,7 +371,7 @@ func TestActingSince(t *testing.T) {
 	} {
 		v := WorldOf()
 		c.change(&v)
-		if got := Decide(v).Acting[Here.String()]; !got.Equal(c.want) {
+		if got := Decide(v).Enforcing[Here.String()]; !got.Equal(c.want) {
 			t.Errorf("%s: since %s", name, got)
 		}
 	}

@@ -49,7 +49,7 @@ func outcomeOf(v, among World) outcome {
 				paid[verdict.Token] = true
 				o.spent++
 			}
-		case verdict.Action == plan.ActEnd:
+		case verdict.Action == plan.ActTerminate:
 			o.ended[id] = true
 			if verdict.Cause.Inferred() && verdict.Lease.State == lease.StateActive {
 				o.spent++
@@ -80,7 +80,7 @@ func TestMoreThatIsDeadOnlyEverShrinksWhatEndsOfTheRest(t *testing.T) {
 func shrinks(t *rapid.T, v, w World, before outcome) {
 	after := outcomeOf(w, v)
 	fail := func(what string) {
-		t.Fatalf("%s\nbefore: %s\nafter: %s", what, Told(Decide(v)), Told(Decide(w)))
+		t.Fatalf("%s\nbefore: %s\nafter: %s", what, Summary(Decide(v)), Summary(Decide(w)))
 	}
 	for id := range after.ended {
 		if !before.ended[id] && !before.paced[id] {
@@ -180,19 +180,19 @@ func doubts() map[string]func(*rapid.T, *World) {
 		"a new leader": func(_ *rapid.T, v *World) { v.Leadership.Checkpointed = false },
 		"etcd ill":     func(_ *rapid.T, v *World) { Ill(v) },
 		"no witnesses": func(t *rapid.T, v *World) {
-			for id, s := range v.Silences {
+			for id, s := range v.Renewals {
 				if s.Witness = false; some(t, id) {
-					v.Silences[id] = s
+					v.Renewals[id] = s
 				}
 			}
 		},
 		"keys that this leader never saw": func(t *rapid.T, v *World) {
 			for _, l := range v.Snapshot.Leases {
-				s, judged := v.Silences[l.InstanceID]
+				s, judged := v.Renewals[l.InstanceID]
 				// A boot that nothing was heard of yet is no silence, by §7.
-				if judged && !s.Broken && !booting(*v, l, plan.Silence{Started: s.Started}) && some(t, "unseen") {
+				if judged && !s.Present && !booting(*v, l, plan.Renewal{Started: s.Started}) && some(t, "unseen") {
 					s.Seen = false
-					v.Silences[l.InstanceID] = s
+					v.Renewals[l.InstanceID] = s
 				}
 			}
 		},
@@ -201,9 +201,9 @@ func doubts() map[string]func(*rapid.T, *World) {
 		},
 		"registry armed just now": func(_ *rapid.T, v *World) { v.Snapshot.Registry.ModeSince = Noon },
 		"no checkpoint": func(_ *rapid.T, v *World) {
-			v.Snapshot.Checkpoint.Acting, v.Snapshot.Checkpoint.Time = nil, time.Time{}
+			v.Snapshot.Checkpoint.Enforcing, v.Snapshot.Checkpoint.Time = nil, time.Time{}
 		},
-		"no silence judged": func(_ *rapid.T, v *World) { v.Policy.NoSilence = true },
+		"no silence judged": func(_ *rapid.T, v *World) { v.Policy.SkipHeartbeats = true },
 	}
 }
 

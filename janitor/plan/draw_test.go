@@ -46,11 +46,11 @@ func worlds(t *testing.T, property func(*rapid.T, World)) {
 func drawView(t *rapid.T) World {
 	v := WorldOf()
 	p := &v.Policy
-	p.SilentMin, p.SilentShare = Pick(t, "silent min", 0, 2, 2, 6), Pick(t, "silent share", 0, 0.3, 0.9)
+	p.LostMin, p.LostShare = Pick(t, "silent min", 0, 2, 2, 6), Pick(t, "silent share", 0, 0.3, 0.9)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 0, 1, 2, 5, 5), Pick(t, "rate share", 0.05, 0.3, 0.9)
-	p.TermGrace, p.NoSilence = Pick(t, "term grace", 0, 0, time.Minute), OneIn(t, 20, "no silence")
+	p.TermGrace, p.SkipHeartbeats = Pick(t, "term grace", 0, 0, time.Minute), OneIn(t, 20, "no silence")
 	v.Locations = append(v.Locations, plan.LocationView{Location: There, Dated: true, Absent: map[string]bool{}})
-	v.Snapshot.Checkpoint.Acting[There.String()] = Ago(Long)
+	v.Snapshot.Checkpoint.Enforcing[There.String()] = Ago(Long)
 	for n := range v.Locations {
 		location := &v.Locations[n]
 		switch Pick(t, "trouble", 0, 0, 0, 0, 0, 0, 0, 1, 2, 3) {
@@ -62,7 +62,7 @@ func drawView(t *rapid.T) World {
 			location.Err = "failed"
 		}
 		if OneIn(t, 4, "acting") {
-			v.Snapshot.Checkpoint.Acting[location.Location.String()] = Ago(span(t))
+			v.Snapshot.Checkpoint.Enforcing[location.Location.String()] = Ago(span(t))
 		}
 	}
 	if OneIn(t, 10, "mode") {
@@ -113,7 +113,7 @@ func drawLaunch(t *rapid.T, token string) lease.Launch {
 	if l.State != lease.LaunchOpen {
 		l.SettledAt = Ago(span(t))
 	}
-	l.Looks = map[string]time.Time{}
+	l.FirstSeen = map[string]time.Time{}
 	return l
 }
 
@@ -129,7 +129,7 @@ func drawSubject(t *rapid.T, v World, id string) Subject {
 			a.Outcome, a.Instances = lease.OutcomeLaunched, append(a.Instances, id)
 		}
 		if !OneIn(t, 4, "no look") {
-			l.Looks[id] = Ago(span(t))
+			l.FirstSeen[id] = Ago(span(t))
 		}
 		if !OneIn(t, 3, "bound") {
 			Bare(&s)
@@ -165,9 +165,9 @@ func drawRecord(t *rapid.T, s *Subject) {
 		l.State = lease.StateAdopting
 	}
 	if l.State == lease.StateActive && l.HeartbeatTimeout > 0 {
-		s.Silence = &plan.Silence{
-			Broken: OneIn(t, 3, "broken"), For: span(t), Seen: !OneIn(t, 3, "unseen"), Witness: !OneIn(t, 3, "alone"),
-			Started: Pick(t, "started", 0, 0, time.Minute, time.Hour), Noticed: span(t),
+		s.Renewal = &plan.Renewal{
+			Present: OneIn(t, 3, "broken"), For: span(t), Seen: !OneIn(t, 3, "unseen"), Witness: !OneIn(t, 3, "alone"),
+			Started: Pick(t, "started", 0, 0, time.Minute, time.Hour), Marked: span(t),
 		}
 	}
 }

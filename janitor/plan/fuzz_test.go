@@ -27,7 +27,7 @@ func FuzzJudge(f *testing.F) {
 	const renewing = `{"instance_id":"i-1","heartbeat_timeout":"1m0s"}`
 	add(Holds("i-1"), "")
 	add(Holds("i-1", Over(time.Minute)), renewing)
-	add(Holds("i-1", Silent(2*time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), "")
+	add(Holds("i-1", Lost(2*time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), "")
 	add(Holds("i-1", Revoked(lease.CauseRelease, time.Minute)), "")
 	add(Holds("i-1", Over(time.Minute), Marked(lease.CauseExpired, Ago(time.Second))), renewing)
 	for _, text := range []string{
@@ -53,28 +53,28 @@ func FuzzJudge(f *testing.F) {
 			}
 		}
 		v := WorldOf(s)
-		v.Snapshot.Heartbeats, v.Silences = map[string]lease.Heartbeat{}, map[string]plan.Silence{}
+		v.Snapshot.Heartbeats, v.Renewals = map[string]lease.Heartbeat{}, map[string]plan.Renewal{}
 		hb, err := lease.Decode[lease.Heartbeat]("heartbeat", "i-1", heartbeat)
 		if present := err == nil; present {
 			hb.Held = true
 			v.Snapshot.Heartbeats["i-1"] = hb
-			v.Silences["i-1"] = plan.Silence{Broken: true, Seen: true}
+			v.Renewals["i-1"] = plan.Renewal{Present: true, Seen: true}
 		} else {
-			v.Silences["i-1"] = plan.Silence{For: time.Duration(world>>3) * 3 * time.Minute, Seen: world&8 != 0, Witness: world&16 != 0}
+			v.Renewals["i-1"] = plan.Renewal{For: time.Duration(world>>3) * 3 * time.Minute, Seen: world&8 != 0, Witness: world&16 != 0}
 		}
 		for _, verdict := range Decide(v).Verdicts {
-			if verdict.Action == plan.ActEnd || verdict.Action == plan.ActOrphan {
-				wantDue(t, l, s, v.Silences["i-1"], world)
+			if verdict.Action == plan.ActTerminate || verdict.Action == plan.ActOrphan {
+				wantDue(t, l, s, v.Renewals["i-1"], world)
 			}
 		}
 	})
 }
 
 // wantDue checks that an end is due by what is on record.
-func wantDue(t *testing.T, l lease.Lease, s Subject, quiet plan.Silence, world uint8) {
+func wantDue(t *testing.T, l lease.Lease, s Subject, quiet plan.Renewal, world uint8) {
 	t.Helper()
 	over := !l.ExpiresAt.IsZero() && !l.ExpiresAt.After(Noon)
-	silent := l.HeartbeatTimeout > 0 && !quiet.Broken && l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Deadline.After(Noon) &&
+	lost := l.HeartbeatTimeout > 0 && !quiet.Present && l.Mark != nil && l.Mark.Cause.Inferred() && !l.Mark.Deadline.After(Noon) &&
 		quiet.For >= plan.DefaultPolicy().MarkGrace && (quiet.Witness || quiet.For >= time.Hour) && (quiet.Seen || quiet.For >= time.Duration(l.HeartbeatTimeout))
 	var told bytes.Buffer
 	_ = json.NewEncoder(&told).Encode(l)
@@ -82,7 +82,7 @@ func wantDue(t *testing.T, l lease.Lease, s Subject, quiet plan.Silence, world u
 	case world&1 != 0, world&2 != 0, l.ClientToken != "" && s.Instance.ClientToken != l.ClientToken:
 		t.Fatalf("an instance that may not be touched is ended: %s", &told)
 	case l.State == lease.StateRevoked:
-	case l.State == lease.StateActive && (over || silent):
+	case l.State == lease.StateActive && (over || lost):
 	default:
 		t.Fatalf("ended by %s, silent for %s", &told, quiet.For)
 	}

@@ -6,40 +6,40 @@ import (
 	"lapse/lease"
 )
 
-// judgeSilence decides about a lease that holds by date: whether its sidecar has fallen silent.
-func (c *situation) judgeSilence(l *Row) {
+// judgeHeartbeat decides about a lease that holds by date: whether its sidecar has fallen silent.
+func (c *planner) judgeHeartbeat(l *Row) {
 	if !l.ExpiresAt.IsZero() {
 		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace))
 	}
-	s := l.Silence
+	s := l.Renewal
 	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
 	switch {
 	case c.doubted[l.InstanceID]:
-		c.say(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
-	case l.HeartbeatTimeout <= 0 || s.Broken || l.state != lease.InstanceRunning:
+		c.propose(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
+	case l.HeartbeatTimeout <= 0 || s.Present || l.state != lease.InstanceRunning:
 		if inferred {
-			c.say(l, ActUnmark, "renewed, or not running")
+			c.propose(l, ActUnmark, "renewed, or not running")
 			return
 		}
-		c.say(l, ActKeep, "its lease holds")
+		c.propose(l, ActNone, "its lease holds")
 	case c.booting(l, l.Instance, s):
-		c.say(l, ActKeep, "booting")
-	case c.Policy.NoSilence:
-		c.say(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
+		c.propose(l, ActNone, "booting")
+	case c.Policy.SkipHeartbeats:
+		c.propose(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
 		c.because(s)
 	default:
 		c.needs = needsListing | needsHeartbeats
-		c.judgeSilent(l, s)
+		c.judgeLost(l, s)
 		c.because(s)
 	}
 }
 
 // because notes the silence that the last verdict is about.
-func (c *situation) because(s Silence) { c.verdicts[len(c.verdicts)-1].Silence = &s }
+func (c *planner) because(s Renewal) { c.verdicts[len(c.verdicts)-1].Renewal = &s }
 
 // booting reports whether the instance has not beaten since it started, and started too recently to be judged for it.
 // LaunchTime moves at every start, so it may only spare.
-func (c *situation) booting(l *Row, i *lease.Instance, s Silence) bool {
+func (c *planner) booting(l *Row, i *lease.Instance, s Renewal) bool {
 	if s.Seen {
 		return false
 	}
@@ -62,7 +62,7 @@ func (c *situation) booting(l *Row, i *lease.Instance, s Silence) bool {
 
 // startOf is since when an instance could beat for its lease: since it started last, or the lease was granted. Where that is yet
 // to come, whoever granted it had a clock that was ahead, and it says nothing.
-func (c *situation) startOf(l *Row, i *lease.Instance) time.Time {
+func (c *planner) startOf(l *Row, i *lease.Instance) time.Time {
 	var started time.Time
 	if i != nil {
 		started = i.LaunchTime
@@ -73,13 +73,13 @@ func (c *situation) startOf(l *Row, i *lease.Instance) time.Time {
 	return latest(l.GrantedAt, started)
 }
 
-// judgeSilent decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its timeout. Both clocks
+// judgeLost decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its timeout. Both clocks
 // must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
 // A mark that was written while the wall clock was wrong has a deadline that says nothing.
-func (c *situation) judgeSilent(l *Row, s Silence) {
-	cause, silent := lease.CauseHeartbeatLost, "silent"
+func (c *planner) judgeLost(l *Row, s Renewal) {
+	cause, lost := lease.CauseHeartbeatLost, "silent"
 	if !s.Seen && l.ClaimedAt.IsZero() {
-		cause, silent = lease.CauseNoHeartbeat, "silent from the beginning"
+		cause, lost = lease.CauseNoHeartbeat, "silent from the beginning"
 	}
 	var wait time.Duration
 	if !s.Seen || s.Cured {
@@ -87,7 +87,7 @@ func (c *situation) judgeSilent(l *Row, s Silence) {
 	}
 	grace := c.Policy.MarkGrace
 	if !s.Witness {
-		grace, silent = max(grace, c.Policy.LoneGrace), silent+", and so far nothing else of its zone renewed since"
+		grace, lost = max(grace, c.Policy.LoneGrace), lost+", and so far nothing else of its zone renewed since"
 	}
 	unmarked := l.Mark == nil || !l.Mark.Cause.Inferred()
 	if unmarked { // a mark's dates would be wrong, and the deadline perhaps a year away
@@ -95,25 +95,25 @@ func (c *situation) judgeSilent(l *Row, s Silence) {
 	}
 	if s.For < wait {
 		c.wake(c.Now.Add(wait - s.For))
-		c.say(l, ActKeep, silent+", but not yet for its whole TTL, counted anew")
+		c.propose(l, ActNone, lost+", but not yet for its whole TTL, counted anew")
 		return
 	}
 	if unmarked {
 		// The deadline is the earliest date. At first there can be no witness: it has yet to renew after this key lapsed.
-		mark := c.say(l, ActMark, silent)
+		mark := c.propose(l, ActMark, lost)
 		mark.Cause, mark.Deadline = cause, c.Now.Add(c.Policy.MarkGrace)
 		return
 	}
-	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace || s.Noticed < c.Policy.MarkGrace {
+	if c.Now.Before(l.Mark.Deadline) || s.For < wait+grace || s.Marked < c.Policy.MarkGrace {
 		c.wake(l.Mark.Deadline)
 		c.wake(c.Now.Add(wait + grace - s.For))
-		c.wake(c.Now.Add(c.Policy.MarkGrace - s.Noticed))
-		c.say(l, ActKeep, silent+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
+		c.wake(c.Now.Add(c.Policy.MarkGrace - s.Marked))
+		c.propose(l, ActNone, lost+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
 		return
 	}
-	end := c.say(l, ActEnd, silent+", and its notice has passed")
+	end := c.propose(l, ActTerminate, lost+", and its notice has passed")
 	end.Cause, end.Due = l.Mark.Cause, l.Mark.Deadline
-	for _, left := range []time.Duration{wait + grace - s.For, c.Policy.MarkGrace - s.Noticed} {
+	for _, left := range []time.Duration{wait + grace - s.For, c.Policy.MarkGrace - s.Marked} {
 		if ripe := c.Now.Add(left); ripe.After(end.Due) {
 			end.Due = ripe
 		}

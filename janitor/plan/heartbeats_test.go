@@ -12,13 +12,13 @@ import (
 )
 
 var (
-	silenceMark = Ruling{Action: plan.ActMark, Cause: lease.CauseHeartbeatLost, Deadline: In(5 * time.Minute)}
-	silenceWait = Ruling{Action: plan.ActKeep, Cause: lease.CauseHeartbeatLost}
-	silenceEnd  = Ruling{Action: plan.ActEnd, Cause: lease.CauseHeartbeatLost}
-	unmark      = Ruling{Action: plan.ActUnmark}
+	lossMark = Ruling{Action: plan.ActMark, Cause: lease.CauseHeartbeatLost, Deadline: In(5 * time.Minute)}
+	lossWait = Ruling{Action: plan.ActNone, Cause: lease.CauseHeartbeatLost}
+	lossEnd  = Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}
+	unmark   = Ruling{Action: plan.ActUnmark}
 )
 
-func TestSilence(t *testing.T) {
+func TestLostHeartbeat(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	coming := Marked(lease.CauseHeartbeatLost, In(time.Second))
@@ -28,37 +28,37 @@ func TestSilence(t *testing.T) {
 	}
 	check(t, []spec{
 		{"it beats: the lease holds", Holds("i-1", Heartbeats), nil, keep},
-		{"no TTL: nobody asked it to beat", Holds("i-1", Silent(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = 0 })), nil, keep},
-		{"a TTL that is none", Holds("i-1", Silent(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = -1 })), nil, keep},
-		{"key gone, which took a TTL: marked at once", Holds("i-1", Silent(0)), nil, silenceMark},
-		{"key gone, no witness yet: marked with the earliest deadline", Holds("i-1", Silent(0), Alone), nil, silenceMark},
-		{"marked for the term before it was extended: marked for silence", Holds("i-1", Silent(0), Marked(lease.CauseExpired, Ago(1))), nil, silenceMark},
-		{"marked, deadline to come", Holds("i-1", Silent(Long), coming), nil, silenceWait},
-		{"marked, deadline passed, mark grace over by the leader's clock", Holds("i-1", Silent(5*time.Minute), passed), nil, silenceEnd},
-		{"marked, deadline passed, mark grace not over by the leader's clock", Holds("i-1", Silent(5*time.Minute-1), passed), nil, silenceWait},
-		{"marked, deadline now", Holds("i-1", Silent(5*time.Minute), Marked(lease.CauseHeartbeatLost, Noon)), nil, silenceEnd},
-		{"never seen by this leader: a TTL first", Holds("i-1", Silent(HeartbeatTimeout-1), Unseen), nil, keep},
-		{"never seen by this leader: marked after a TTL", Holds("i-1", Silent(HeartbeatTimeout), Unseen), nil, silenceMark},
-		{"never seen by this leader, marked by another: a TTL more", Holds("i-1", Silent(HeartbeatTimeout+5*time.Minute-1), Unseen, passed), nil, silenceWait},
-		{"never seen by this leader, marked by another: a TTL and the grace are over", Holds("i-1", Silent(HeartbeatTimeout+5*time.Minute), Unseen, passed), nil, silenceEnd},
-		{"no witness: not before the lone grace", Holds("i-1", Silent(time.Hour-1), Alone, passed), nil, silenceWait},
-		{"no witness: after the lone grace", Holds("i-1", Silent(time.Hour), Alone, passed), nil, silenceEnd},
-		{"no witness, never seen: a TTL more than the lone grace", Holds("i-1", Silent(time.Hour+HeartbeatTimeout-1), Alone, Unseen, passed), nil, silenceWait},
-		{"no sidecar ever: marked as that", Holds("i-1", Silent(HeartbeatTimeout), Unseen, neverHeartbeat), nil, never(plan.ActMark, In(5*time.Minute))},
-		{"no sidecar ever: ended as that", Holds("i-1", Silent(Long), Unseen, neverHeartbeat, Marked(lease.CauseNoHeartbeat, Ago(1))), nil, never(plan.ActEnd, time.Time{})},
-		{"no claim recorded, but this leader saw it beat: silence", Holds("i-1", Silent(0), neverHeartbeat), nil, silenceMark},
+		{"no TTL: nobody asked it to beat", Holds("i-1", Lost(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = 0 })), nil, keep},
+		{"a TTL that is none", Holds("i-1", Lost(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = -1 })), nil, keep},
+		{"key gone, which took a TTL: marked at once", Holds("i-1", Lost(0)), nil, lossMark},
+		{"key gone, no witness yet: marked with the earliest deadline", Holds("i-1", Lost(0), Alone), nil, lossMark},
+		{"marked for the term before it was extended: marked for silence", Holds("i-1", Lost(0), Marked(lease.CauseExpired, Ago(1))), nil, lossMark},
+		{"marked, deadline to come", Holds("i-1", Lost(Long), coming), nil, lossWait},
+		{"marked, deadline passed, mark grace over by the leader's clock", Holds("i-1", Lost(5*time.Minute), passed), nil, lossEnd},
+		{"marked, deadline passed, mark grace not over by the leader's clock", Holds("i-1", Lost(5*time.Minute-1), passed), nil, lossWait},
+		{"marked, deadline now", Holds("i-1", Lost(5*time.Minute), Marked(lease.CauseHeartbeatLost, Noon)), nil, lossEnd},
+		{"never seen by this leader: a TTL first", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), nil, keep},
+		{"never seen by this leader: marked after a TTL", Holds("i-1", Lost(HeartbeatTimeout), Unseen), nil, lossMark},
+		{"never seen by this leader, marked by another: a TTL more", Holds("i-1", Lost(HeartbeatTimeout+5*time.Minute-1), Unseen, passed), nil, lossWait},
+		{"never seen by this leader, marked by another: a TTL and the grace are over", Holds("i-1", Lost(HeartbeatTimeout+5*time.Minute), Unseen, passed), nil, lossEnd},
+		{"no witness: not before the lone grace", Holds("i-1", Lost(time.Hour-1), Alone, passed), nil, lossWait},
+		{"no witness: after the lone grace", Holds("i-1", Lost(time.Hour), Alone, passed), nil, lossEnd},
+		{"no witness, never seen: a TTL more than the lone grace", Holds("i-1", Lost(time.Hour+HeartbeatTimeout-1), Alone, Unseen, passed), nil, lossWait},
+		{"no sidecar ever: marked as that", Holds("i-1", Lost(HeartbeatTimeout), Unseen, neverHeartbeat), nil, never(plan.ActMark, In(5*time.Minute))},
+		{"no sidecar ever: ended as that", Holds("i-1", Lost(Long), Unseen, neverHeartbeat, Marked(lease.CauseNoHeartbeat, Ago(1))), nil, never(plan.ActTerminate, time.Time{})},
+		{"no claim recorded, but this leader saw it beat: silence", Holds("i-1", Lost(0), neverHeartbeat), nil, lossMark},
 		{"renewed: mark taken back", Holds("i-1", Heartbeats, passed), nil, unmark},
 		{"renewed at the last moment, listing failed: mark taken back", Holds("i-1", Heartbeats, passed), with(Unlisted), unmark},
 		{"renewed: a mark of the term is not cured by it", Holds("i-1", Heartbeats, Marked(lease.CauseExpired, In(time.Minute))), nil, keep},
-		{"stopped: never judged", Holds("i-1", Silent(Long), Is(lease.InstanceStopped)), nil, keep},
-		{"stopping: never judged", Holds("i-1", Silent(Long), Is(lease.InstanceStopping)), nil, keep},
-		{"pending: never judged", Holds("i-1", Silent(Long), Is(lease.InstancePending)), nil, keep},
-		{"stopped: mark taken back", Holds("i-1", Silent(Long), Is(lease.InstanceStopped), passed), nil, unmark},
-		{"exempt: reported", Holds("i-1", Silent(Long), Exempt, passed), nil, report},
-		{"not ours by value: reported", Holds("i-1", Silent(Long), Foreign, passed), nil, report},
-		{"silent and its term over: the date decides", Holds("i-1", Silent(0), Over(time.Minute)), nil, end},
-		{"a single pass judges no silence", Holds("i-1", Silent(Long), passed), with(func(v *World) { v.Policy.NoSilence = true }), report},
-		{"not in the memory of this leader: nothing is concluded", Holds("i-1", Silent(Long), passed, func(s *Subject) { s.Silence = nil }), nil, keep},
+		{"stopped: never judged", Holds("i-1", Lost(Long), Is(lease.InstanceStopped)), nil, keep},
+		{"stopping: never judged", Holds("i-1", Lost(Long), Is(lease.InstanceStopping)), nil, keep},
+		{"pending: never judged", Holds("i-1", Lost(Long), Is(lease.InstancePending)), nil, keep},
+		{"stopped: mark taken back", Holds("i-1", Lost(Long), Is(lease.InstanceStopped), passed), nil, unmark},
+		{"exempt: reported", Holds("i-1", Lost(Long), Exempt, passed), nil, report},
+		{"not ours by value: reported", Holds("i-1", Lost(Long), Foreign, passed), nil, report},
+		{"silent and its term over: the date decides", Holds("i-1", Lost(0), Over(time.Minute)), nil, end},
+		{"a single pass judges no silence", Holds("i-1", Lost(Long), passed), with(func(v *World) { v.Policy.SkipHeartbeats = true }), report},
+		{"not in the memory of this leader: nothing is concluded", Holds("i-1", Lost(Long), passed, func(s *Subject) { s.Renewal = nil }), nil, keep},
 	})
 }
 
@@ -67,29 +67,29 @@ func TestBootGrace(t *testing.T) {
 	granted := func(d time.Duration) func(*Subject) {
 		return WithLease(func(l *lease.Lease) { l.GrantedAt = Ago(d) })
 	}
-	started := func(d time.Duration) func(*Subject) { return WithSilence(func(s *plan.Silence) { s.Started = d }) }
+	started := func(d time.Duration) func(*Subject) { return WithRenewal(func(s *plan.Renewal) { s.Started = d }) }
 	launchTime := func(d time.Duration) func(*Subject) {
 		return func(s *Subject) { s.Instance.LaunchTime = Ago(d) }
 	}
 	const boot = 30 * time.Minute
 	check(t, []spec{
-		{"granted less than a boot grace ago", Holds("i-1", Silent(Long), Unseen, granted(boot-1)), nil, keep},
-		{"granted a boot grace ago", Holds("i-1", Silent(Long), Unseen, granted(boot)), nil, silenceMark},
-		{"started by EC2's word less than a boot grace ago", Holds("i-1", Silent(Long), Unseen, launchTime(boot-1)), nil, keep},
-		{"started by EC2's word a boot grace ago", Holds("i-1", Silent(Long), Unseen, launchTime(boot)), nil, silenceMark},
-		{"a LaunchTime of long ago does not condemn what was granted a moment ago", Holds("i-1", Silent(Long), Unseen, granted(time.Minute), launchTime(Long)), nil, keep},
-		{"no LaunchTime", Holds("i-1", Silent(Long), Unseen, func(s *Subject) { s.Instance.LaunchTime = time.Time{} }), nil, silenceMark},
-		{"seen to start less than a boot grace ago", Holds("i-1", Silent(Long), Unseen, started(boot-1)), nil, keep},
-		{"seen to start a boot grace ago", Holds("i-1", Silent(Long), Unseen, started(boot)), nil, silenceMark},
-		{"granted in three hours, and watched for less than a boot grace", Holds("i-1", Silent(boot-1), Unseen, granted(-3*time.Hour)), nil, keep},
-		{"granted in three hours, and watched for a boot grace", Holds("i-1", Silent(boot), Unseen, granted(-3*time.Hour)), nil, silenceMark},
-		{"granted in three hours, and started less than a boot grace ago", Holds("i-1", Silent(boot), Unseen, granted(-3*time.Hour), launchTime(boot-1)), nil, keep},
-		{"granted in three minutes, which clocks may be off by", Holds("i-1", Silent(Long), Unseen, granted(-lease.MaxSkew)), nil, keep},
-		{"beat since it started: booted", Holds("i-1", Silent(0), granted(time.Minute), started(time.Minute), launchTime(time.Minute)), nil, silenceMark},
+		{"granted less than a boot grace ago", Holds("i-1", Lost(Long), Unseen, granted(boot-1)), nil, keep},
+		{"granted a boot grace ago", Holds("i-1", Lost(Long), Unseen, granted(boot)), nil, lossMark},
+		{"started by EC2's word less than a boot grace ago", Holds("i-1", Lost(Long), Unseen, launchTime(boot-1)), nil, keep},
+		{"started by EC2's word a boot grace ago", Holds("i-1", Lost(Long), Unseen, launchTime(boot)), nil, lossMark},
+		{"a LaunchTime of long ago does not condemn what was granted a moment ago", Holds("i-1", Lost(Long), Unseen, granted(time.Minute), launchTime(Long)), nil, keep},
+		{"no LaunchTime", Holds("i-1", Lost(Long), Unseen, func(s *Subject) { s.Instance.LaunchTime = time.Time{} }), nil, lossMark},
+		{"seen to start less than a boot grace ago", Holds("i-1", Lost(Long), Unseen, started(boot-1)), nil, keep},
+		{"seen to start a boot grace ago", Holds("i-1", Lost(Long), Unseen, started(boot)), nil, lossMark},
+		{"granted in three hours, and watched for less than a boot grace", Holds("i-1", Lost(boot-1), Unseen, granted(-3*time.Hour)), nil, keep},
+		{"granted in three hours, and watched for a boot grace", Holds("i-1", Lost(boot), Unseen, granted(-3*time.Hour)), nil, lossMark},
+		{"granted in three hours, and started less than a boot grace ago", Holds("i-1", Lost(boot), Unseen, granted(-3*time.Hour), launchTime(boot-1)), nil, keep},
+		{"granted in three minutes, which clocks may be off by", Holds("i-1", Lost(Long), Unseen, granted(-lease.MaxSkew)), nil, keep},
+		{"beat since it started: booted", Holds("i-1", Lost(0), granted(time.Minute), started(time.Minute), launchTime(time.Minute)), nil, lossMark},
 	})
 }
 
-func TestSilenceIsHeld(t *testing.T) {
+func TestALostHeartbeatIsHeld(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
@@ -101,22 +101,22 @@ func TestSilenceIsHeld(t *testing.T) {
 		}
 	}
 	check(t, []spec{
-		{"etcd ill: no end", Holds("i-1", Silent(Long), passed), with(Ill), byHealth},
-		{"etcd ill: no mark", Holds("i-1", Silent(Long)), with(Ill), byHealth},
+		{"etcd ill: no end", Holds("i-1", Lost(Long), passed), with(Ill), byHealth},
+		{"etcd ill: no mark", Holds("i-1", Lost(Long)), with(Ill), byHealth},
 		{"etcd ill: what beats is kept", Holds("i-1", Heartbeats), with(Ill), keep},
-		{"new leader, no checkpoint of its own: no end", Holds("i-1", Silent(Long), passed), with(Unstamped), byHealth},
-		{"new leader, no checkpoint of its own: no mark", Holds("i-1", Silent(Long)), with(Unstamped), byHealth},
-		{"listing of its location failed: no end", Holds("i-1", Silent(Long), passed), with(Unlisted), byHealth},
-		{"listing of its location failed: no mark", Holds("i-1", Silent(Long)), with(Unlisted), byHealth},
-		{"three leaders within an hour are borne", Holds("i-1", Silent(Long), passed), with(leaderships(3, time.Hour-1)), silenceEnd},
-		{"four leaders within an hour: held", Holds("i-1", Silent(Long), passed), with(leaderships(4, time.Hour-1)), byHealth},
-		{"four leaders, an hour ago", Holds("i-1", Silent(Long), passed), with(leaderships(4, time.Hour)), silenceEnd},
-		{"four leaders with dates to come: held", Holds("i-1", Silent(Long), passed), with(leaderships(4, -time.Minute)), byHealth},
-		{"clock wrong: no notice, for its dates would be wrong", Holds("i-1", Silent(Long)), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"clock wrong, a TTL to go: held, so that it counts anew", Holds("i-1", Silent(HeartbeatTimeout-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"EC2's clock not told: no notice", Holds("i-1", Silent(Long)), with(Undated), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"marked before the clock went wrong: silence is not by the wall clock", Holds("i-1", Silent(Long), Marked(lease.CauseHeartbeatLost, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActEnd, Cause: lease.CauseHeartbeatLost}},
-		{"marked under a clock that was behind: the notice counts from when it was seen", Holds("i-1", Silent(Long), Marked(lease.CauseHeartbeatLost, Ago(Long)), WithSilence(func(s *plan.Silence) { s.Noticed = 5*time.Minute - 1 })), nil, Ruling{Action: plan.ActKeep, Cause: lease.CauseHeartbeatLost}},
+		{"new leader, no checkpoint of its own: no end", Holds("i-1", Lost(Long), passed), with(Unstamped), byHealth},
+		{"new leader, no checkpoint of its own: no mark", Holds("i-1", Lost(Long)), with(Unstamped), byHealth},
+		{"listing of its location failed: no end", Holds("i-1", Lost(Long), passed), with(Unlisted), byHealth},
+		{"listing of its location failed: no mark", Holds("i-1", Lost(Long)), with(Unlisted), byHealth},
+		{"three leaders within an hour are borne", Holds("i-1", Lost(Long), passed), with(leaderships(3, time.Hour-1)), lossEnd},
+		{"four leaders within an hour: held", Holds("i-1", Lost(Long), passed), with(leaderships(4, time.Hour-1)), byHealth},
+		{"four leaders, an hour ago", Holds("i-1", Lost(Long), passed), with(leaderships(4, time.Hour)), lossEnd},
+		{"four leaders with dates to come: held", Holds("i-1", Lost(Long), passed), with(leaderships(4, -time.Minute)), byHealth},
+		{"clock wrong: no notice, for its dates would be wrong", Holds("i-1", Lost(Long)), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
+		{"clock wrong, a TTL to go: held, so that it counts anew", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
+		{"EC2's clock not told: no notice", Holds("i-1", Lost(Long)), with(Undated), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
+		{"marked before the clock went wrong: silence is not by the wall clock", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
+		{"marked under a clock that was behind: the notice counts from when it was seen", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(Long)), WithRenewal(func(s *plan.Renewal) { s.Marked = 5*time.Minute - 1 })), nil, Ruling{Action: plan.ActNone, Cause: lease.CauseHeartbeatLost}},
 	})
 }
 
@@ -129,7 +129,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 		}
 	}
 	left := func(changes ...func(*lease.Launch)) func(*World) {
-		return Launches(Launch("launch-of-i-1", lease.LaunchClosed, append(changes, Looked(Long, "i-1"))...))
+		return Launches(Launch("launch-of-i-1", lease.LaunchClosed, append(changes, FirstSeen(Long, "i-1"))...))
 	}
 	check(t, []spec{
 		{"its lease", Holds("i-1", Bare), with(Bad(plan.BadLease, "i-1")), report},
@@ -140,7 +140,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	for name, change := range map[string]func(*World){"cannot be read": Bad(plan.BadHeartbeat, "i-1"), "is of a newer schema": newer(plan.BadHeartbeat)} {
 		t.Run("its heartbeat "+name, func(t *testing.T) {
 			t.Parallel()
-			v := WorldOf(Holds("i-1", Silent(Long), passed))
+			v := WorldOf(Holds("i-1", Lost(Long), passed))
 			change(&v)
 			planned := Decide(v)
 			if n := Tally(planned); n[plan.ActReport] != 2 || len(planned.Verdicts) != 2 {
@@ -161,7 +161,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 		t.Parallel()
 		v := WorldOf(Holds("i-1", Heartbeats, Over(time.Minute)))
 		Bad(plan.BadHeartbeat, "i-1")(&v)
-		if n := Tally(Decide(v)); n[plan.ActEnd] != 1 {
+		if n := Tally(Decide(v)); n[plan.ActTerminate] != 1 {
 			t.Errorf("decided %v", n)
 		}
 	})
@@ -174,12 +174,12 @@ func TestNextOfASilence(t *testing.T) {
 		subject Subject
 		want    time.Duration
 	}{
-		"mark's deadline":              {Holds("i-1", dateless, Silent(Long), Marked(lease.CauseHeartbeatLost, In(time.Minute))), time.Minute},
-		"grace by the leader's clock":  {Holds("i-1", dateless, Silent(2*time.Minute), Marked(lease.CauseHeartbeatLost, Ago(1))), 3 * time.Minute},
-		"a TTL under this leader":      {Holds("i-1", dateless, Silent(20*time.Second), Unseen), 40 * time.Second},
-		"lone grace":                   {Holds("i-1", dateless, Silent(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(1))), 40 * time.Minute},
-		"boot grace since the grant":   {Holds("i-1", dateless, Silent(0), Unseen, WithLease(func(l *lease.Lease) { l.GrantedAt = Ago(10 * time.Minute) })), 20 * time.Minute},
-		"boot grace since it was seen": {Holds("i-1", dateless, Silent(0), Unseen, WithSilence(func(s *plan.Silence) { s.Started = time.Minute })), 29 * time.Minute},
+		"mark's deadline":              {Holds("i-1", dateless, Lost(Long), Marked(lease.CauseHeartbeatLost, In(time.Minute))), time.Minute},
+		"grace by the leader's clock":  {Holds("i-1", dateless, Lost(2*time.Minute), Marked(lease.CauseHeartbeatLost, Ago(1))), 3 * time.Minute},
+		"a TTL under this leader":      {Holds("i-1", dateless, Lost(20*time.Second), Unseen), 40 * time.Second},
+		"lone grace":                   {Holds("i-1", dateless, Lost(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(1))), 40 * time.Minute},
+		"boot grace since the grant":   {Holds("i-1", dateless, Lost(0), Unseen, WithLease(func(l *lease.Lease) { l.GrantedAt = Ago(10 * time.Minute) })), 20 * time.Minute},
+		"boot grace since it was seen": {Holds("i-1", dateless, Lost(0), Unseen, WithRenewal(func(s *plan.Renewal) { s.Started = time.Minute })), 29 * time.Minute},
 	} {
 		if got := Decide(WorldOf(c.subject)).Next; !got.Equal(In(c.want)) {
 			t.Errorf("%s: next at %s", name, got)
@@ -189,8 +189,8 @@ func TestNextOfASilence(t *testing.T) {
 
 func TestAMarkWithoutAWitnessSaysSo(t *testing.T) {
 	t.Parallel()
-	_, lone := RulingOn(t, WorldOf(Holds("i-1", Silent(0), Alone)), "i-1")
-	_, seen := RulingOn(t, WorldOf(Holds("i-1", Silent(0))), "i-1")
+	_, lone := RulingOn(t, WorldOf(Holds("i-1", Lost(0), Alone)), "i-1")
+	_, seen := RulingOn(t, WorldOf(Holds("i-1", Lost(0))), "i-1")
 	if !strings.Contains(lone.Reason, "nothing else of its zone") || strings.Contains(seen.Reason, "zone") {
 		t.Errorf("reasons %q and %q", lone.Reason, seen.Reason)
 	}

@@ -13,20 +13,20 @@ type Row struct {
 	*lease.Lease
 	Instance  *lease.Instance // where the lease says that it is; nil if EC2 does not show it there
 	Heartbeat lease.Heartbeat // zero if there is none
-	Silence   Silence         // set before each decision by whoever watches heartbeats
+	Renewal   Renewal         // set before each decision by whoever watches heartbeats
 
-	location int // its place in Joined.Listed; -1 if it is not swept
-	state    lease.InstanceState
-	whose    whose
-	past     bool             // its date has passed, by the decision that is being made
-	launch   *LaunchRow       // of which it is a lease; nil if no record speaks of it
-	zone     string           // of its instance, as EC2 shows it
-	written  Written          // onto its instance since the listing
-	tag      lease.Expiry     // the date on its instance, as far as it is known
-	keys     lease.Keys       // how record and tag agree
-	kept     lease.KeptReason // what keeps its instance, whatever the dates say
-	writes   bool             // its instance may lack a tag
-	raised   bool             // its record was raised to its tag some time
+	location  int // its place in Joined.Listed; -1 if it is not swept
+	state     lease.InstanceState
+	ownership ownership
+	expired   bool             // its date has passed, by the decision that is being made
+	launch    *LaunchRow       // of which it is a lease; nil if no record speaks of it
+	zone      string           // of its instance, as EC2 shows it
+	written   Written          // onto its instance since the listing
+	tag       lease.Expiry     // the date on its instance, as far as it is known
+	keys      lease.Keys       // how record and tag agree
+	kept      lease.KeptReason // what keeps its instance, whatever the dates say
+	writes    bool             // its instance may lack a tag
+	raised    bool             // its record was raised to its tag some time
 }
 
 // LaunchRow is one launch with the leases that are of it.
@@ -192,11 +192,11 @@ func (r *Row) belongs(by int) {
 // compare works out how a lease and its instance agree.
 func (r *Row) compare(uuid string) {
 	i := r.Instance
-	r.zone, r.state, r.whose, r.tag, r.keys, r.kept, r.writes = "", "", 0, lease.Expiry{}, lease.Keys{}, "", false
+	r.zone, r.state, r.ownership, r.tag, r.keys, r.kept, r.writes = "", "", 0, lease.Expiry{}, lease.Keys{}, "", false
 	if i == nil {
 		return
 	}
-	r.zone, r.state, r.whose = ZoneOf(r.Lease, i), i.State, whoseIs(i, uuid)
+	r.zone, r.state, r.ownership = ZoneOf(r.Lease, i), i.State, ownershipOf(i, uuid)
 	if r.tag = r.written.Expires; r.tag.Number == 0 {
 		r.tag = i.Expiry()
 	}
@@ -207,17 +207,17 @@ func (r *Row) compare(uuid string) {
 		(r.keys.State == lease.TagBehind || i.Tags[lease.TagLeased] != leased && r.written.Leased != leased)
 }
 
-// whose says to whom an instance that is alive belongs, by its tags.
-type whose uint8
+// ownership says to whom an instance that is alive belongs, by its tags.
+type ownership uint8
 
 const (
-	nobodys whose = iota // it is not alive, or there is none
+	nobodys ownership = iota // it is not alive, or there is none
 	exempt
 	foreign
 	ours
 )
 
-func whoseIs(i *lease.Instance, uuid string) whose {
+func ownershipOf(i *lease.Instance, uuid string) ownership {
 	switch {
 	case !i.Alive():
 		return nobodys

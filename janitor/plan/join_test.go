@@ -24,7 +24,7 @@ func TestWhatAWatchTellsIsJoinedAsIfItHadBeenRead(t *testing.T) {
 			change(t, &w, kept.Joined, n)
 		}
 		for n := range kept.Rows {
-			kept.Rows[n].Silence = w.Silences[kept.Rows[n].InstanceID]
+			kept.Rows[n].Renewal = w.Renewals[kept.Rows[n].InstanceID]
 		}
 		if got, want := saidBy(plan.Decide(kept)), saidBy(Decide(w)); got != want {
 			t.Fatalf("kept up:\n%s\nread:\n%s", got, want)
@@ -36,7 +36,7 @@ func TestWhatAWatchTellsIsJoinedAsIfItHadBeenRead(t *testing.T) {
 	})
 }
 
-func saidBy(p plan.Plan) string { return fmt.Sprintf("%s%+v\n%v", Told(p), p.Tags, p.Seen) }
+func saidBy(p plan.Plan) string { return fmt.Sprintf("%s%+v\n%v", Summary(p), p.Tags, p.Seen) }
 
 // change draws something that happens, and lets the world and what is kept up know of it.
 func change(t *rapid.T, w *World, kept *plan.Joined, n int) {
@@ -56,9 +56,9 @@ func change(t *rapid.T, w *World, kept *plan.Joined, n int) {
 			subject.Lease.History = []lease.Transition{{Action: lease.ActionRaise, Time: date(t)}}
 		}
 		subject.Lease.ExpiresNumber = int64(rapid.IntRange(1, 4).Draw(t, "number"))
-		w.Silences[id] = plan.Silence{}
-		if subject.Silence != nil {
-			w.Silences[id] = *subject.Silence
+		w.Renewals[id] = plan.Renewal{}
+		if subject.Renewal != nil {
+			w.Renewals[id] = *subject.Renewal
 		}
 		if at < 0 {
 			s.Leases = append(s.Leases, *subject.Lease)

@@ -29,7 +29,7 @@ type Written struct {
 
 // tagWrites are the tags that instances lack by their leases. Never while observing: another registry's janitor, or none,
 // may be what counts then.
-func (c *situation) tagWrites() []TagWrite {
+func (c *planner) tagWrites() []TagWrite {
 	if c.Registry.Mode == lease.ModeObserve {
 		return nil
 	}
@@ -50,7 +50,7 @@ func (c *situation) tagWrites() []TagWrite {
 }
 
 // tagsOf adds the tags that one instance lacks by its lease.
-func (c *situation) tagsOf(l *Row, everything bool, all []TagWrite) []TagWrite {
+func (c *planner) tagsOf(l *Row, everything bool, all []TagWrite) []TagWrite {
 	i := l.Instance
 	if c.Policy.CompleteAdoptions && !everything && l.Completable(c.Now, i) {
 		all = append(all, TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Registry.UUID})
@@ -80,7 +80,7 @@ func (c *situation) tagsOf(l *Row, everything bool, all []TagWrite) []TagWrite {
 }
 
 // farAhead reports whether a date is over an hour ahead; none is.
-func (c *situation) farAhead(date time.Time) bool {
+func (c *planner) farAhead(date time.Time) bool {
 	return date.IsZero() || date.Sub(c.Now) > time.Hour
 }
 
@@ -93,7 +93,7 @@ func soonest(a, b time.Time) time.Time {
 }
 
 // standsStill reports whether a brake holds everything until a person has looked.
-func (c *situation) standsStill() bool {
+func (c *planner) standsStill() bool {
 	for _, b := range c.brakes {
 		if b.Standing() {
 			return true
@@ -104,21 +104,21 @@ func (c *situation) standsStill() bool {
 
 // behindItsTag raises the record of an active lease of which the tag is the newer word, or promises more than anybody has
 // taken back. It reports whether it did.
-func (c *situation) behindItsTag(l *Row) bool {
+func (c *planner) behindItsTag(l *Row) bool {
 	if l.keys.State != lease.RecordBehind && l.keys.State != lease.RecordEarlier {
 		return false
 	}
-	c.say(l, ActRaise, fmt.Sprintf("its tag %s says %q: the record is older", lease.TagExpires, l.tag)).Tag = l.tag
+	c.propose(l, ActRaise, fmt.Sprintf("its tag %s says %q: the record is older", lease.TagExpires, l.tag)).Tag = l.tag
 	return true
 }
 
 // bothPassed reports whether record and tag of a lease have passed.
-func (c *situation) bothPassed(l *Row) bool {
+func (c *planner) bothPassed(l *Row) bool {
 	return l.Instance != nil && c.over(l) && l.tag.Passed(c.Now, c.Policy.TermGrace)
 }
 
 // keptByTag decides about a lease whose date has passed on record and not on its instance's tag. It reports whether it did.
-func (c *situation) keptByTag(l *Row, over string) bool {
+func (c *planner) keptByTag(l *Row, over string) bool {
 	tag := l.tag
 	if tag.Passed(c.Now, c.Policy.TermGrace) {
 		return false
@@ -126,11 +126,11 @@ func (c *situation) keptByTag(l *Row, over string) bool {
 	if tag.Number > 0 && !tag.At.IsZero() {
 		c.wake(tag.At.Add(c.Policy.TermGrace))
 	}
-	c.kept(l, lease.KeptByTag, over+", and its tag "+lease.TagExpires+" "+says(tag))
+	c.kept(l, lease.KeptByTag, over+", and its tag "+lease.TagExpires+" "+tagWords(tag))
 	return true
 }
 
-func says(tag lease.Expiry) string {
+func tagWords(tag lease.Expiry) string {
 	if tag.Number == 0 {
 		return "says nothing that counts"
 	}
@@ -138,27 +138,27 @@ func says(tag lease.Expiry) string {
 }
 
 // kept notes, or reports, what keeps an instance whose date has passed.
-func (c *situation) kept(l *Row, why lease.KeptReason, reason string) {
+func (c *planner) kept(l *Row, why lease.KeptReason, reason string) {
 	if l.KeptSince.IsZero() || l.KeptReason != why || l.Mark != nil && l.Mark.Cause == lease.CauseExpired {
-		c.say(l, ActKept, reason).Kept = why
+		c.propose(l, ActKeep, reason).Kept = why
 		return
 	}
-	c.say(l, ActReport, reason)
+	c.propose(l, ActReport, reason)
 }
 
 // keptRevoked decides about a revoked lease that its instance's tag holds back. It reports whether it did.
-func (c *situation) keptRevoked(l *Row) bool {
+func (c *planner) keptRevoked(l *Row) bool {
 	tag := l.tag
 	switch {
 	case l.keys.State == lease.RecordBehind:
 		reason := fmt.Sprintf("revoked (%s), but its tag %s says %q, which is newer than its record", l.Cause, lease.TagExpires, tag)
 		if l.TagNumber != tag.Number {
-			c.say(l, ActNoteTag, reason).Tag = tag
+			c.propose(l, ActNoteTag, reason).Tag = tag
 		} else {
-			c.say(l, ActReport, reason+"; `lease revoke` ends it")
+			c.propose(l, ActReport, reason+"; `lease revoke` ends it")
 		}
 	case l.Cause == lease.CauseExpired && !tag.Passed(c.Now, c.Policy.TermGrace):
-		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+says(tag)+"; `lease revoke` ends it")
+		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+tagWords(tag)+"; `lease revoke` ends it")
 	case l.Cause == lease.CauseFailedCreation && l.Instance.Leased():
 		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` lets it go")
 	default:
@@ -168,10 +168,10 @@ func (c *situation) keptRevoked(l *Row) bool {
 }
 
 // stuck notes, or reports, what keeps the instance of a revoked lease.
-func (c *situation) stuck(l *Row, why lease.KeptReason, reason string) {
+func (c *planner) stuck(l *Row, why lease.KeptReason, reason string) {
 	if l.Stuck != reason || l.KeptReason != why {
-		c.say(l, ActStuck, reason).Kept = why
+		c.propose(l, ActStuck, reason).Kept = why
 		return
 	}
-	c.say(l, ActReport, "stuck: "+reason)
+	c.propose(l, ActReport, "stuck: "+reason)
 }

@@ -61,7 +61,7 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 	t.Parallel()
 	ahead := tagAt(-time.Hour, 7)
 	noteTag := Ruling{Action: plan.ActNoteTag}
-	gone := func(cause lease.Cause) Ruling { return Ruling{Action: plan.ActEnd, Cause: cause} }
+	gone := func(cause lease.Cause) Ruling { return Ruling{Action: plan.ActTerminate, Cause: cause} }
 	for _, cause := range []lease.Cause{lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat} {
 		check(t, []spec{
 			{string(cause) + ", the keys agree", Holds("i-1", Revoked(cause, time.Minute)), nil, gone(cause)},
@@ -86,7 +86,7 @@ func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{"": plan.ActOrphan, "web.2": plan.ActOrphan, "i-other": plan.ActOrphan, "web.1": plan.ActReport, "i-left": plan.ActReport} {
 		v := WorldOf(Holds("i-left", BornOf("web"), leasedAs(value)))
-		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
+		Launches(Launch("web", lease.LaunchClosed, FirstSeen(time.Hour, "i-left")))(&v)
 		got, verdict := RulingOn(t, v, "i-left")
 		if got.Action != want {
 			t.Errorf("leased as %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
@@ -104,7 +104,7 @@ func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
 		"2026-03-01T11:00:00Z 2": plan.ActReport, "none 9": plan.ActReport,
 	} {
 		v := WorldOf(Holds("i-left", BornOf("web"), tagSays(value)))
-		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
+		Launches(Launch("web", lease.LaunchClosed, FirstSeen(time.Hour, "i-left")))(&v)
 		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
 			t.Errorf("its tag says %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
 		}
@@ -119,7 +119,7 @@ func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
 		"2026-03-01T12:30:01Z": plan.ActReport, "none": plan.ActReport,
 	} {
 		v := WorldOf(Holds("i-left", BornOf("web"), tagSays(value)))
-		l := Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left"))
+		l := Launch("web", lease.LaunchClosed, FirstSeen(time.Hour, "i-left"))
 		l.Term = lease.Duration(90 * time.Minute)
 		Launches(l)(&v)
 		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {

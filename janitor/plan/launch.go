@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-// settle decides about one launch: whether its window is over, and whether its record has served.
-func (c *situation) settle(l *LaunchRow) {
+// judgeLaunch decides about one launch: whether its window is over, and whether its record has served.
+func (c *planner) judgeLaunch(l *LaunchRow) {
 	n, swept := c.location[l.Location()]
 	if !swept {
 		return
@@ -26,15 +26,15 @@ func (c *situation) settle(l *LaunchRow) {
 		return
 	}
 	if c.complete(l) {
-		c.sayOfLaunch(l, ActDone, "window over, everything that EC2 answered with has its lease")
+		c.proposeForLaunch(l, ActComplete, "window over, everything that EC2 answered with has its lease")
 		return
 	}
-	c.sayOfLaunch(l, ActClose, "window over, and not everything is known or bound")
+	c.proposeForLaunch(l, ActClose, "window over, and not everything is known or bound")
 }
 
 // complete reports whether nothing of the launch is in doubt, and everything that EC2 answered with or shows has its
 // lease. An attempt without an outcome is in doubt even if it says that it was not sent.
-func (c *situation) complete(l *LaunchRow) bool {
+func (c *planner) complete(l *LaunchRow) bool {
 	if c.unbound[l.Token] || slices.ContainsFunc(l.Attempts, func(a lease.Attempt) bool { return a.Outcome == "" }) {
 		return false
 	}
@@ -44,7 +44,7 @@ func (c *situation) complete(l *LaunchRow) bool {
 // judgeLaunchTombstone lets go of the record of a launch once nothing speaks of it any more: no lease, no instance. A
 // token that somebody chose is kept for longer, since it cannot be refused by its own date; that of a date still to come
 // when the launch was over cannot be for too long.
-func (c *situation) judgeLaunchTombstone(l *LaunchRow) {
+func (c *planner) judgeLaunchTombstone(l *LaunchRow) {
 	if l.SettledAt.IsZero() || c.Now.Before(l.SettledAt.Add(c.Policy.Retention)) || l.leases > 0 {
 		return
 	}
@@ -52,18 +52,18 @@ func (c *situation) judgeLaunchTombstone(l *LaunchRow) {
 	if chosen := !generated || made.After(l.SettledAt); chosen && c.Now.Before(l.SettledAt.Add(c.Policy.ChosenRetention)) {
 		return
 	}
-	if e := c.estates[l.Token]; e != nil && !e.cleared() {
+	if e := c.closed[l.Token]; e != nil && !e.cleared() {
 		return // without the record, nothing that it left could be explained
 	}
 	unread := func(id string) bool { return c.unread[id] }
 	if c.bears(l.Token) || slices.ContainsFunc(l.Instances(), unread) {
 		return
 	}
-	c.sayOfLaunch(l, ActPurge, string(l.State)+" since "+l.SettledAt.Format(time.RFC3339))
+	c.proposeForLaunch(l, ActPurge, string(l.State)+" since "+l.SettledAt.Format(time.RFC3339))
 }
 
 // unleased decides about an instance of which no lease speaks.
-func (c *situation) unleased(i *lease.Instance) {
+func (c *planner) unleased(i *lease.Instance) {
 	if c.leased(i.ID) {
 		c.unreadable(i)
 		return
@@ -71,32 +71,32 @@ func (c *situation) unleased(i *lease.Instance) {
 	launch, member := c.launchOf(i)
 	switch {
 	case i.Tags[lease.TagRegistry] == "":
-		c.sayOf(i, nil, ActReport, "not managed")
+		c.proposeFor(i, nil, ActReport, "not managed")
 	case !i.Alive():
-		c.sayOf(i, launch, ActKeep, string(i.State))
+		c.proposeFor(i, launch, ActNone, string(i.State))
 	case !i.ManagedBy(c.Registry.UUID):
-		c.sayOf(i, nil, ActReport, "foreign: bears another registry's tag")
+		c.proposeFor(i, nil, ActReport, "foreign: bears another registry's tag")
 	case i.Exempt():
-		c.sayOf(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
+		c.proposeFor(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
 	case !member && launch != nil:
-		c.sayOf(i, nil, ActReport, "untracked: its launch tag is not its client token; the tag was copied")
+		c.proposeFor(i, nil, ActReport, "untracked: its launch tag is not its client token; the tag was copied")
 	case !member:
-		c.sayOf(i, nil, ActReport, "untracked: no record speaks of it")
+		c.proposeFor(i, nil, ActReport, "untracked: no record speaks of it")
 	case launch.State == lease.LaunchOpen:
-		c.sayOf(i, launch, ActKeep, "being launched")
+		c.proposeFor(i, launch, ActNone, "being launched")
 	case launch.State == lease.LaunchDone:
-		c.sayOf(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
+		c.proposeFor(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
 	case launch.State == lease.LaunchClosed:
 		c.judgeOrphan(launch, i)
 	default:
-		c.sayOf(i, launch, ActReport, "its launch is "+string(launch.State)+", which means nothing to this version")
+		c.proposeFor(i, launch, ActReport, "its launch is "+string(launch.State)+", which means nothing to this version")
 	}
 }
 
 // unreadable reports an instance of which a record cannot be read.
-func (c *situation) unreadable(i *lease.Instance) {
+func (c *planner) unreadable(i *lease.Instance) {
 	for n, reason := range c.bad[i.ID] {
-		v := c.sayOf(i, nil, ActReport, reason)
+		v := c.proposeFor(i, nil, ActReport, reason)
 		if n == 0 && c.unread[i.ID] && i.Alive() && i.ManagedBy(c.Registry.UUID) && i.Expiry().Passed(c.Now, lease.OverdueAfter) {
 			v.Overdue = lease.Overdue{Reason: lease.KeptUnreadable, Since: i.Expiry().At}
 		}
@@ -104,7 +104,7 @@ func (c *situation) unreadable(i *lease.Instance) {
 }
 
 // launchOf returns the launch that the instance's tag names, and whether the instance is really of it.
-func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
+func (c *planner) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 	launch := c.attempts[i.Tags[lease.TagLaunch]]
 	if launch == nil {
 		return nil, false
@@ -114,24 +114,24 @@ func (c *situation) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 }
 
 // judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
-func (c *situation) judgeOrphan(launch *lease.Launch, i *lease.Instance) {
+func (c *planner) judgeOrphan(launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
 	if why := leasedByTag(launch, i); why != "" {
-		c.sayOf(i, launch, ActReport, left+"; but "+why+", and there is no record of it")
+		c.proposeFor(i, launch, ActReport, left+"; but "+why+", and there is no record of it")
 		return
 	}
 	c.needs = needsListing | needsClock
-	first, seen := launch.Looks[i.ID]
+	first, seen := launch.FirstSeen[i.ID]
 	if !seen || c.toCome(first) {
-		c.sayOf(i, launch, ActLook, left+"; first look")
+		c.proposeFor(i, launch, ActFirstSeen, left+"; first look")
 		return
 	}
 	ripe := first.Add(c.Policy.OrphanGrace)
 	if c.Now.Before(ripe) {
 		c.wake(ripe)
-		c.sayOf(i, launch, ActKeep, left+"; first seen "+first.Format(time.RFC3339))
+		c.proposeFor(i, launch, ActNone, left+"; first seen "+first.Format(time.RFC3339))
 		return
 	}
-	orphan := c.sayOf(i, launch, ActOrphan, left)
+	orphan := c.proposeFor(i, launch, ActOrphan, left)
 	orphan.Cause, orphan.Due = lease.CauseFailedCreation, ripe
 }

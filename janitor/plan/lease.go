@@ -8,9 +8,9 @@ import (
 )
 
 // judge decides about one lease.
-func (c *situation) judge(l *Row) {
+func (c *planner) judge(l *Row) {
 	if l.location < 0 {
-		c.say(l, ActKeep, "its location "+l.Location().String()+" is not swept here")
+		c.propose(l, ActNone, "its location "+l.Location().String()+" is not swept here")
 		return
 	}
 	p, i := &c.Locations[l.location], l.Instance
@@ -28,79 +28,79 @@ func (c *situation) judge(l *Row) {
 	}
 }
 
-func (c *situation) judgeEnded(p *LocationView, l *Row, i *lease.Instance) {
+func (c *planner) judgeEnded(p *LocationView, l *Row, i *lease.Instance) {
 	if i == nil || !i.Alive() {
 		c.judgeTombstone(p, l, i, "ended")
 		return
 	}
 	seen := "recorded as ended, but EC2 says " + string(i.State)
 	if i.ManagedBy(c.Registry.UUID) && l.Binds(*i) {
-		c.say(l, ActReopen, seen)
+		c.propose(l, ActReopen, seen)
 		return
 	}
-	c.say(l, ActReport, seen+"; "+keptWords(l.kept))
+	c.propose(l, ActReport, seen+"; "+keptWords(l.kept))
 }
 
 // judgeUnmanaged keeps the record for as long as its launch is known: without it, the instance would be taken for what
 // a closed launch left as soon as somebody puts the tags back.
-func (c *situation) judgeUnmanaged(p *LocationView, l *Row, i *lease.Instance) {
+func (c *planner) judgeUnmanaged(p *LocationView, l *Row, i *lease.Instance) {
 	if c.attempts[l.ClientToken] != nil || c.attempts[l.Bore] != nil {
-		c.say(l, ActKeep, "unmanaged; kept for as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
+		c.propose(l, ActNone, "unmanaged; kept for as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
 		return
 	}
 	c.judgeTombstone(p, l, i, "unmanaged")
 }
 
 // judgeTombstone lets go of a record that has served: retained long enough, and a full listing shows nothing of it.
-func (c *situation) judgeTombstone(p *LocationView, l *Row, i *lease.Instance, state string) {
+func (c *planner) judgeTombstone(p *LocationView, l *Row, i *lease.Instance, state string) {
 	keepUntil := l.EndedAt.Add(c.Policy.Retention)
 	undated := l.EndedAt.IsZero()
 	if undated || c.Now.Before(keepUntil) || i != nil || !p.Listed() || p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		c.say(l, ActKeep, state)
+		c.propose(l, ActNone, state)
 		return
 	}
-	c.say(l, ActPurge, state+" since "+l.EndedAt.Format(time.RFC3339))
+	c.propose(l, ActPurge, state+" since "+l.EndedAt.Format(time.RFC3339))
 }
 
-func (c *situation) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
+func (c *planner) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && p.Absent[l.InstanceID]:
 		c.judgeAbsent(l)
 	case i == nil:
-		c.say(l, ActReport, "revoked, and "+p.unseen())
+		c.propose(l, ActReport, "revoked, and "+p.unseen())
 	case i.State == lease.InstanceTerminated:
-		c.say(l, ActConfirm, "EC2 says terminated").Cause = l.Cause
+		c.propose(l, ActEnd, "EC2 says terminated").Cause = l.Cause
 	case i.State == lease.InstanceShuttingDown:
-		c.say(l, ActKeep, "revoked ("+string(l.Cause)+"), shutting down")
+		c.propose(l, ActNone, "revoked ("+string(l.Cause)+"), shutting down")
 	case !l.AbsentSince.IsZero():
-		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
+		c.propose(l, ActNoteSeen, "found again by EC2: "+string(i.State))
 	default:
 		c.retry(l)
 	}
 }
 
 // judgeAbsent waits until an instance that should be gone has been absent for long enough to be.
-func (c *situation) judgeAbsent(l *Row) {
+func (c *planner) judgeAbsent(l *Row) {
 	c.needs = needsClock
 	if l.AbsentSince.IsZero() || c.toCome(l.AbsentSince) {
-		c.say(l, ActAbsent, "not found by id")
+		c.propose(l, ActNoteAbsent, "not found by id")
 		return
 	}
 	gone := l.AbsentSince.Add(c.Policy.AbsentFor)
 	if c.Now.Before(gone) {
 		c.wake(gone)
-		c.say(l, ActKeep, "not found by id since "+l.AbsentSince.Format(time.RFC3339))
+		c.propose(l, ActNone, "not found by id since "+l.AbsentSince.Format(time.RFC3339))
 		return
 	}
 	cause := l.Cause
 	if l.State == lease.StateActive {
 		cause = lease.CauseExpired
 	}
-	c.say(l, ActConfirm, "not found by id for "+c.Policy.AbsentFor.String()).Cause = cause
+	c.propose(l, ActEnd, "not found by id for "+c.Policy.AbsentFor.String()).Cause = cause
 }
 
 // retry asks again for the end of a revoked instance that is alive, ever more slowly.
-func (c *situation) retry(l *Row) {
+func (c *planner) retry(l *Row) {
 	if why := l.kept; why != "" {
 		c.stuck(l, why, keptWords(why))
 		return
@@ -114,18 +114,18 @@ func (c *situation) retry(l *Row) {
 		c.wake(due)
 		reason := "revoked (" + string(l.Cause) + "), to be tried again at " + due.Format(time.RFC3339)
 		if l.Refused() {
-			c.say(l, ActReport, "stuck: "+l.Stuck)
+			c.propose(l, ActReport, "stuck: "+l.Stuck)
 			return
 		}
-		c.say(l, ActKeep, reason)
+		c.propose(l, ActNone, reason)
 		return
 	}
-	end := c.say(l, ActEnd, "revoked ("+string(l.Cause)+"), and EC2 says "+string(l.state))
+	end := c.propose(l, ActTerminate, "revoked ("+string(l.Cause)+"), and EC2 says "+string(l.state))
 	end.Cause, end.Due = l.Cause, c.wasDue(l)
 }
 
 // wasDue is since when the instance of a revoked lease should have ended, as far as the record says.
-func (c *situation) wasDue(l *Row) time.Time {
+func (c *planner) wasDue(l *Row) time.Time {
 	switch {
 	case l.Mark != nil && l.Mark.Cause == l.Cause:
 		return l.Mark.Deadline
@@ -137,14 +137,14 @@ func (c *situation) wasDue(l *Row) time.Time {
 
 // toCome reports whether a date at which a janitor did something has yet to come. Its clock was set between the check and
 // the write, and nothing is to wait for that date: it may be a year away.
-func (c *situation) toCome(done time.Time) bool { return done.Sub(c.Now) > c.Policy.MaxSkew }
+func (c *planner) toCome(done time.Time) bool { return done.Sub(c.Now) > c.Policy.MaxSkew }
 
 // retryPassing is the longest pause between two attempts where EC2 has not refused: it had no room, gave no answer, or
 // still shows what it is ending as alive. When that has passed, the end must not wait as for what is stuck.
 const retryPassing = 4 * time.Minute
 
 // backoff is the pause after the attempts so far: a minute, doubling up to RetryMax for what is stuck.
-func (c *situation) backoff(l *Row) time.Duration {
+func (c *planner) backoff(l *Row) time.Duration {
 	longest := c.Policy.RetryMax
 	if !l.Refused() {
 		longest = min(longest, retryPassing)
@@ -174,79 +174,79 @@ func (l *Row) Sound() bool {
 	return l.state == lease.InstanceRunning && l.kept == ""
 }
 
-func (c *situation) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
+func (c *planner) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.Listed():
 		c.needs = needsListing
-		c.say(l, ActReport, "its term has passed, and it was "+p.unseen())
+		c.propose(l, ActReport, "its term has passed, and it was "+p.unseen())
 	case i == nil && !p.Absent[l.InstanceID]:
-		c.say(l, ActReport, p.unseen())
+		c.propose(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
 		c.judgeAbsent(l)
 	case i == nil:
-		c.say(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
+		c.propose(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
 	case l.state == lease.InstanceTerminated:
-		c.say(l, ActConfirm, "terminated by somebody else").Cause = lease.CauseGone
+		c.propose(l, ActEnd, "terminated by somebody else").Cause = lease.CauseGone
 	case l.state == lease.InstanceShuttingDown:
-		c.say(l, ActKeep, "shutting down, not by us")
+		c.propose(l, ActNone, "shutting down, not by us")
 	case !l.AbsentSince.IsZero(): // whatever it bears, or the hour would go on
-		c.say(l, ActSeen, "found again by EC2: "+string(i.State))
+		c.propose(l, ActNoteSeen, "found again by EC2: "+string(i.State))
 	case l.kept != "":
 		c.judgeUntouchable(l)
 	case c.behindItsTag(l):
 	case c.over(l):
 		c.judgeTerm(p, l)
 	default:
-		c.judgeSilence(l)
+		c.judgeHeartbeat(l)
 	}
 }
 
 // judgeUntouchable reports an active lease whose instance may not be ended, and notes what kept it beyond its date: when that
 // is gone, it is marked first.
-func (c *situation) judgeUntouchable(l *Row) {
+func (c *planner) judgeUntouchable(l *Row) {
 	why := l.kept
 	if !c.over(l) {
-		c.say(l, ActReport, keptWords(why))
+		c.propose(l, ActReport, keptWords(why))
 		return
 	}
 	c.kept(l, why, keptWords(why))
 }
 
 // over reports whether the date of a lease has passed on record.
-func (c *situation) over(l *Row) bool { return l.past }
+func (c *planner) over(l *Row) bool { return l.expired }
 
 // judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
 // would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
 // beyond its date.
-func (c *situation) judgeTerm(p *LocationView, l *Row) {
+func (c *planner) judgeTerm(p *LocationView, l *Row) {
 	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
 	c.needs = needsClock
 	if c.keptByTag(l, over) {
 		return
 	}
-	since, isActing := c.acting[p.Location.String()]
+	since, isEnforcing := c.enforcing[p.Location.String()]
 	if marked := l.Mark != nil && l.Mark.Cause == lease.CauseExpired; marked {
 		deadline := l.Mark.Deadline
-		if full := since.Add(c.Policy.MarkGrace); isActing && l.Mark.Since.Before(since) && full.After(deadline) {
+		if full := since.Add(c.Policy.MarkGrace); isEnforcing && l.Mark.Since.Before(since) && full.After(deadline) {
 			deadline = full // a notice of which part passed while nobody could extend starts again
 		}
 		switch {
-		case !isActing:
+		case !isEnforcing:
 			c.wake(deadline)
-			c.say(l, ActKeep, over+"; marked, and a full notice begins once janitors end anything here").Cause = lease.CauseExpired
+			c.propose(l, ActNone, over+"; marked, and a full notice begins once janitors end anything here").Cause = lease.CauseExpired
 			return
 		case c.Now.Before(deadline):
 			c.wake(deadline)
-			c.say(l, ActKeep, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseExpired
+			c.propose(l, ActNone, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseExpired
 			return
 		}
-		end := c.say(l, ActEnd, over+", and so has its notice")
+		end := c.propose(l, ActTerminate, over+", and so has its notice")
 		end.Cause, end.Due = lease.CauseExpired, deadline
 		return
 	}
-	watched := isActing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
+	watched := isEnforcing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
 	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce && l.KeptSince.IsZero() { // not when it was adopted with a term that had passed
-		end := c.say(l, ActEnd, over)
+		end := c.propose(l, ActTerminate, over)
 		end.Cause, end.Due = lease.CauseExpired, l.ExpiresAt.Add(c.Policy.TermGrace)
 		return
 	}
@@ -254,6 +254,6 @@ func (c *situation) judgeTerm(p *LocationView, l *Row) {
 	if !l.KeptSince.IsZero() {
 		reason = over + ", and what kept it (" + string(l.KeptReason) + ") is gone"
 	}
-	mark := c.say(l, ActMark, reason)
+	mark := c.propose(l, ActMark, reason)
 	mark.Cause, mark.Deadline = lease.CauseExpired, c.Now.Add(c.Policy.MarkGrace)
 }

@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-// estate is what the records say of a closed launch, as far as its leftovers are concerned.
-type estate struct {
+// closedLaunch is what the records say of a closed launch, as far as its leftovers are concerned.
+type closedLaunch struct {
 	launch  *LaunchRow
 	since   time.Time       // the last event known after which something may have been left
 	stirred time.Time       // the same, or a first look at something, if that came later
@@ -22,14 +22,14 @@ type estate struct {
 	pending bool            // something was seen that is to be removed, or may be later
 }
 
-// estatesOf returns the estates of all closed launches, by token.
-func estatesOf(j *Joined, now time.Time, p Policy) map[string]*estate {
-	byToken := map[string]*estate{}
+// closedLaunches returns the estates of all closed launches, by token.
+func closedLaunches(j *Joined, now time.Time, p Policy) map[string]*closedLaunch {
+	byToken := map[string]*closedLaunch{}
 	for _, l := range j.Launches {
 		if l.State != lease.LaunchClosed {
 			continue
 		}
-		e := &estate{launch: l, since: latest(l.SettledAt, l.LastSend()), orphans: map[string]bool{}, outlive: map[string]bool{}}
+		e := &closedLaunch{launch: l, since: latest(l.SettledAt, l.LastSend()), orphans: map[string]bool{}, outlive: map[string]bool{}}
 		for _, removed := range l.Removals {
 			e.since = latest(e.since, removed)
 		}
@@ -55,7 +55,7 @@ func estatesOf(j *Joined, now time.Time, p Policy) map[string]*estate {
 		e.unread = unread
 		e.doubt = e.whyDoubt(j, now, p)
 		e.stirred = e.since
-		for _, look := range e.launch.Looks {
+		for _, look := range e.launch.FirstSeen {
 			e.stirred = latest(e.stirred, look)
 		}
 	}
@@ -63,7 +63,7 @@ func estatesOf(j *Joined, now time.Time, p Policy) map[string]*estate {
 }
 
 // add takes in one lease of the launch, or one that was adopted with its tag.
-func (e *estate) add(l *Row, p Policy) {
+func (e *closedLaunch) add(l *Row, p Policy) {
 	switch {
 	case l.WasActive() && l.State == lease.StateEnded:
 		e.held(l.InstanceID)
@@ -84,7 +84,7 @@ func (e *estate) add(l *Row, p Policy) {
 }
 
 // held notes an instance whose lease held. Of several the first by id is named.
-func (e *estate) held(id string) {
+func (e *closedLaunch) held(id string) {
 	if e.active == "" || id < e.active {
 		e.active = id
 	}
@@ -93,7 +93,7 @@ func (e *estate) held(id string) {
 // whyDoubt says why there may have been a lease of which no record tells any more, or is empty. No record of a lease is
 // let go within the retention, counted from its end, so none is missing before that has passed from the launch on. A
 // registry that was set back may have lost any that there was by then, and shows the launch as it was before.
-func (e *estate) whyDoubt(j *Joined, now time.Time, p Policy) string {
+func (e *closedLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
 	if e.unread {
 		return "the record of a lease cannot be read, and may be one of its launch"
 	}
@@ -114,13 +114,13 @@ func (e *estate) whyDoubt(j *Joined, now time.Time, p Policy) string {
 }
 
 // cleared reports whether a full look found nothing more to remove, and nothing has ended since.
-func (e *estate) cleared() bool {
+func (e *closedLaunch) cleared() bool {
 	return !e.launch.ClearedAt.IsZero() && !e.launch.ClearedAt.Before(e.since)
 }
 
 // due reports whether the leftovers are worth a look, which costs calls, if the last one was so long ago. What is not
 // settled soon is looked at ever more rarely: after an eighth of the time that has passed, but RetryMax at most.
-func (e *estate) due(now time.Time, looked time.Duration, p Policy) bool {
+func (e *closedLaunch) due(now time.Time, looked time.Duration, p Policy) bool {
 	return !e.cleared() && e.launch.WindowOver(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
 }
 
@@ -128,7 +128,7 @@ func (e *estate) due(now time.Time, looked time.Duration, p Policy) bool {
 // were looked for last.
 func DueLeftovers(j *Joined, now time.Time, p Policy, looked func(token string) time.Duration) []*lease.Launch {
 	var due []*lease.Launch
-	for token, e := range estatesOf(j, now, p) {
+	for token, e := range closedLaunches(j, now, p) {
 		if e.due(now, looked(token), p) {
 			due = append(due, e.launch.Launch)
 		}
@@ -144,65 +144,65 @@ func latest(a, b time.Time) time.Time {
 }
 
 // judgeLeftovers decides about what closed launches left in a location, and about whether that was all.
-func (c *situation) judgeLeftovers(p *LocationView) {
+func (c *planner) judgeLeftovers(p *LocationView) {
 	c.doubtByTags(p)
 	for i := range p.Leftovers {
 		c.judgeLeftover(p, &p.Leftovers[i])
 	}
 	for _, token := range p.Sought {
-		e := c.estates[token]
+		e := c.closed[token]
 		switch {
 		case e == nil:
 		case p.LeftoverErr != "":
-			c.sayOfLaunch(e.launch, ActReport, "what it left cannot be listed: "+p.LeftoverErr)
+			c.proposeForLaunch(e.launch, ActReport, "what it left cannot be listed: "+p.LeftoverErr)
 		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.WindowOver(c.Now):
 		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "":
 		default:
-			c.sayOfLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
+			c.proposeForLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
 		}
 	}
 }
 
 // doubtByTags notes of which launches a piece tells by its tag that a lease was active, though no record does: then it may have
 // been so of the others too, and ended before a leader could say so.
-func (c *situation) doubtByTags(p *LocationView) {
+func (c *planner) doubtByTags(p *LocationView) {
 	for i := range p.Leftovers {
 		x := &p.Leftovers[i]
-		if e := c.estateOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Registry.UUID) {
+		if e := c.closedLaunchOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Registry.UUID) {
 			e.doubt = "a lease of its launch was active by the tag " + lease.TagLeased + " of " + x.ID
 		}
 	}
 }
 
 // judgeLeftover decides about one leftover. What spares it comes first.
-func (c *situation) judgeLeftover(p *LocationView, x *lease.Leftover) {
-	e := c.estateOf(x)
+func (c *planner) judgeLeftover(p *LocationView, x *lease.Leftover) {
+	e := c.closedLaunchOf(x)
 	if e == nil {
-		c.sayOfLeftover(x, nil, ActReport, "untracked: its launch tag names no closed launch")
+		c.proposeForLeftover(x, nil, ActReport, "untracked: its launch tag names no closed launch")
 		return
 	}
 	switch why := keepLeftover(c.Registry, *e.launch.Launch, *x); {
 	case why != "":
-		c.sayOfLeftover(x, e, ActReport, why)
+		c.proposeForLeftover(x, e, ActReport, why)
 	case x.Gone():
-		c.sayOfLeftover(x, e, ActKeep, x.State)
+		c.proposeForLeftover(x, e, ActNone, x.State)
 	case x.Passing():
 		e.pending = true
-		c.sayOfLeftover(x, e, ActKeep, x.State)
+		c.proposeForLeftover(x, e, ActNone, x.State)
 	case x.Attached && (e.orphans[x.InstanceID] || c.onUnleased(e, x)):
 		e.pending = true
-		c.sayOfLeftover(x, e, ActKeep, "still attached to "+x.InstanceID)
+		c.proposeForLeftover(x, e, ActNone, "still attached to "+x.InstanceID)
 	case x.Attached:
-		c.sayOfLeftover(x, e, ActKeep, "attached to "+cmp.Or(x.InstanceID, "something else than an instance"))
+		c.proposeForLeftover(x, e, ActNone, "attached to "+cmp.Or(x.InstanceID, "something else than an instance"))
 	case !x.Loose():
-		c.sayOfLeftover(x, e, ActReport, "EC2 says "+x.State)
+		c.proposeForLeftover(x, e, ActReport, "EC2 says "+x.State)
 	case x.Kind == lease.LeftoverSpot && x.InstanceID != "":
 		c.judgeFulfilled(p, e, x)
 	case x.Leased() && !e.letsGo(x, c.Policy):
-		c.sayOfLeftover(x, e, ActReport, "kept: its tag "+lease.TagLeased+" says that a lease was active")
+		c.proposeForLeftover(x, e, ActReport, "kept: its tag "+lease.TagLeased+" says that a lease was active")
 	case e.wanted(x, c.Policy) != "":
 		e.pending = e.pending || e.unread
-		c.sayOfLeftover(x, e, ActReport, "kept: "+e.wanted(x, c.Policy))
+		c.proposeForLeftover(x, e, ActReport, "kept: "+e.wanted(x, c.Policy))
 	default:
 		c.condemnLeftover(p, e, x)
 	}
@@ -210,13 +210,13 @@ func (c *situation) judgeLeftover(p *LocationView, x *lease.Leftover) {
 
 // letsGo reports whether a volume that was leased by its tag may be removed all the same: so it was asked, and its lease has
 // ended on record.
-func (e *estate) letsGo(x *lease.Leftover, p Policy) bool {
+func (e *closedLaunch) letsGo(x *lease.Leftover, p Policy) bool {
 	return x.Kind == lease.LeftoverVolume && p.DeleteKeptVolumes && e.active != "" && !e.live
 }
 
 // onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,
 // whoever ends it.
-func (c *situation) onUnleased(e *estate, x *lease.Leftover) bool {
+func (c *planner) onUnleased(e *closedLaunch, x *lease.Leftover) bool {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	if i == nil || c.leased(x.InstanceID) {
 		return false
@@ -225,16 +225,16 @@ func (c *situation) onUnleased(e *estate, x *lease.Leftover) bool {
 	return member && launch.Token == e.launch.Token
 }
 
-// estateOf returns the estate of the closed launch that the leftover's tag names, or nil.
-func (c *situation) estateOf(x *lease.Leftover) *estate {
+// closedLaunchOf returns the estate of the closed launch that the leftover's tag names, or nil.
+func (c *planner) closedLaunchOf(x *lease.Leftover) *closedLaunch {
 	if l := c.attempts[x.Tags[lease.TagLaunch]]; l != nil {
-		return c.estates[l.Token]
+		return c.closed[l.Token]
 	}
 	return nil
 }
 
 // wanted says why somebody may want a volume or an interface that nothing uses, or is empty.
-func (e *estate) wanted(x *lease.Leftover, p Policy) string {
+func (e *closedLaunch) wanted(x *lease.Leftover, p Policy) string {
 	sure := e.active == "" && e.doubt == ""
 	held := "the lease of " + e.active + " once held"
 	switch {
@@ -257,22 +257,22 @@ func (e *estate) wanted(x *lease.Leftover, p Policy) string {
 
 // judgeFulfilled decides about a spot request that made an instance. Cancelling it ends nothing, and keeps it from
 // making another.
-func (c *situation) judgeFulfilled(p *LocationView, e *estate, x *lease.Leftover) {
+func (c *planner) judgeFulfilled(p *LocationView, e *closedLaunch, x *lease.Leftover) {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	switch {
 	case c.unread[x.InstanceID]:
 		e.pending = true
-		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", whose records cannot be read")
+		c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", whose records cannot be read")
 	case e.orphans[x.InstanceID]:
 		c.condemnLeftover(p, e, x)
 	case c.leased(x.InstanceID):
-		c.sayOfLeftover(x, e, ActKeep, "fulfilled by "+x.InstanceID+", which has a lease")
+		c.proposeForLeftover(x, e, ActNone, "fulfilled by "+x.InstanceID+", which has a lease")
 	case i == nil:
-		c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", of which nothing is known")
+		c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", of which nothing is known")
 	default:
 		launch, member := c.launchOf(i)
 		if !member || launch.Token != e.launch.Token {
-			c.sayOfLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", which is not of its launch by its client token")
+			c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", which is not of its launch by its client token")
 			return
 		}
 		c.condemnLeftover(p, e, x)
@@ -280,27 +280,27 @@ func (c *situation) judgeFulfilled(p *LocationView, e *estate, x *lease.Leftover
 }
 
 // condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full looks.
-func (c *situation) condemnLeftover(p *LocationView, e *estate, x *lease.Leftover) {
+func (c *planner) condemnLeftover(p *LocationView, e *closedLaunch, x *lease.Leftover) {
 	e.pending = true
 	left := "left by launch " + e.launch.Token + ", which was closed"
-	first, seen := e.launch.Looks[x.ID]
+	first, seen := e.launch.FirstSeen[x.ID]
 	c.needs = needsListing | needsClock
 	switch {
 	case p.Kept:
-		c.sayOfLeftover(x, e, ActKeep, left+"; its location is to be listed first")
+		c.proposeForLeftover(x, e, ActNone, left+"; its location is to be listed first")
 	case !e.launch.WindowOver(c.Now):
-		c.sayOfLeftover(x, e, ActKeep, left+"; its launch window is not over")
+		c.proposeForLeftover(x, e, ActNone, left+"; its launch window is not over")
 	case !seen || c.toCome(first):
-		c.sayOfLeftover(x, e, ActLook, left+"; first look")
+		c.proposeForLeftover(x, e, ActFirstSeen, left+"; first look")
 	case c.Now.Before(first.Add(c.Policy.OrphanGrace)):
-		c.sayOfLeftover(x, e, ActKeep, left+"; first seen "+first.Format(time.RFC3339))
+		c.proposeForLeftover(x, e, ActNone, left+"; first seen "+first.Format(time.RFC3339))
 	default:
-		c.sayOfLeftover(x, e, ActRemove, left)
+		c.proposeForLeftover(x, e, ActRemove, left)
 	}
 }
 
-// sayOfLeftover adds a verdict about a leftover.
-func (c *situation) sayOfLeftover(x *lease.Leftover, e *estate, action Action, reason string) *Verdict {
+// proposeForLeftover adds a verdict about a leftover.
+func (c *planner) proposeForLeftover(x *lease.Leftover, e *closedLaunch, action Action, reason string) *Verdict {
 	verdict := Verdict{Action: action, Location: x.Location, Reason: reason, Leftover: x}
 	if e != nil {
 		verdict.Token, verdict.Launch = e.launch.Token, e.launch.Launch

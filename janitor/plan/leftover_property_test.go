@@ -28,7 +28,7 @@ func drawLeftovers(t *rapid.T, v *World) {
 		for k := range Pick(t, "leftovers", 1, 2, 0) {
 			x := drawLeftover(t, *l, fmt.Sprintf("x-%d%d", n, k))
 			if !OneIn(t, 4, "no look") {
-				l.Looks[x.ID] = Ago(span(t))
+				l.FirstSeen[x.ID] = Ago(span(t))
 			}
 			p.Leftovers = append(p.Leftovers, x)
 		}
@@ -90,7 +90,7 @@ func objectionToRemoval(v World, x lease.Leftover) string {
 	l := v.Snapshot.Launches[at]
 	p := v.Locations[slices.IndexFunc(v.Locations, func(p plan.LocationView) bool { return p.Location == x.Location })]
 	_, exempt := x.Tags[lease.TagExempt]
-	first, seen := l.Looks[x.ID]
+	first, seen := l.FirstSeen[x.ID]
 	end := l.LastSend().Add(time.Duration(l.Window))
 	switch {
 	case l.State != lease.LaunchClosed || l.Region != x.Location.Region || l.Account != x.Location.Account:

@@ -35,7 +35,7 @@ func remains(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Le
 // time.
 func remainsBy(left ...lease.Leftover) World {
 	v := WorldOf()
-	Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "x-1")))(&v)
+	Launches(Launch("web", lease.LaunchClosed, FirstSeen(time.Hour, "x-1")))(&v)
 	v.Locations[0].Sought, v.Locations[0].Leftovers = []string{"web"}, left
 	return v
 }
@@ -119,7 +119,7 @@ func leftoverRuling(t *testing.T, v World, id string) Ruling {
 
 var (
 	remove   = Ruling{Action: plan.ActRemove}
-	lookAt   = Ruling{Action: plan.ActLook}
+	lookAt   = Ruling{Action: plan.ActFirstSeen}
 	volume   = lease.LeftoverVolume
 	spot     = lease.LeftoverSpot
 	netIface = lease.LeftoverInterface
@@ -130,9 +130,9 @@ func TestLeftoversOfEachKind(t *testing.T) {
 	for _, kind := range []lease.LeftoverKind{volume, spot, netIface} {
 		checkLeftovers(t, []leftoverCase{
 			{"loose, looked at twice: removed " + string(kind), remains(kind), nil, remove},
-			{"not looked at yet: first look " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.Looks = nil })), lookAt},
-			{"looked at on a date that no right clock gave: noted anew " + string(kind), remains(kind), with(webIs(Looked(-11*time.Second, "x-1"))), lookAt},
-			{"second look too soon " + string(kind), remains(kind), with(webIs(Looked(time.Minute-1, "x-1"))), keep},
+			{"not looked at yet: first look " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.FirstSeen = nil })), lookAt},
+			{"looked at on a date that no right clock gave: noted anew " + string(kind), remains(kind), with(webIs(FirstSeen(-11*time.Second, "x-1"))), lookAt},
+			{"second look too soon " + string(kind), remains(kind), with(webIs(FirstSeen(time.Minute-1, "x-1"))), keep},
 			{"exempt " + string(kind), remains(kind, Tagged(lease.TagExempt, "")), nil, report},
 			{"another registry's " + string(kind), remains(kind, Tagged(lease.TagRegistry, "another")), nil, report},
 			{"no registry's tag " + string(kind), remains(kind, Untagged(lease.TagRegistry)), nil, report},
@@ -325,7 +325,7 @@ func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
 		"closed forty minutes ago, looked at five ago":     {due(5 * time.Minute), true},
 		"closed a week ago, looked at half an hour ago":    {due(30*time.Minute, settled(Long)), true},
 		"closed a week ago, looked at an hour ago":         {due(time.Hour, settled(Long)), true},
-		"closed a week ago, seen anew a minute ago":        {due(time.Minute, settled(Long), Looked(time.Minute, "x-1")), true},
+		"closed a week ago, seen anew a minute ago":        {due(time.Minute, settled(Long), FirstSeen(time.Minute, "x-1")), true},
 		"cleared":                     {due(Long, func(l *lease.Launch) { l.ClearedAt = Noon }), false},
 		"closed, and window not over": {due(Long, func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) }), false},
 		"cleared before a last removal": {due(Long, func(l *lease.Launch) {
@@ -374,7 +374,7 @@ func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 			found = found || verdict.Leftover != nil && strings.Contains(verdict.Reason, want)
 		}
 		if !found {
-			t.Errorf("nothing says %q: %s", want, fmt.Sprint(Told(Decide(v))))
+			t.Errorf("nothing says %q: %s", want, fmt.Sprint(Summary(Decide(v))))
 		}
 	}
 }
@@ -384,7 +384,7 @@ func TestAnAdoptedInstanceThatEndsBeforeItsTagIsSeen(t *testing.T) {
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.Launch, l.ClientToken = lease.StateAdopting, "", "" })
 	untag := func(s *Subject) { s.Instance.Tags = nil }
 	check(t, []spec{
-		{"terminated: ended", Holds("i-1", adopting, untag, Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActConfirm, Cause: lease.CauseGone}},
+		{"terminated: ended", Holds("i-1", adopting, untag, Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
 		{"shutting down: EC2 has not said that it ended", Holds("i-1", adopting, untag, Is(lease.InstanceShuttingDown)), nil, report},
 		{"not found: absence ends nothing", Holds("i-1", adopting, Absent), nil, report},
 		{"running without the tag", Holds("i-1", adopting, untag), nil, report},

@@ -18,21 +18,21 @@ func leftBy(changes ...func(*lease.Launch)) func(*World) {
 
 func TestOrphan(t *testing.T) {
 	t.Parallel()
-	look, orphan := Ruling{Action: plan.ActLook}, Ruling{Action: plan.ActOrphan, Cause: lease.CauseFailedCreation}
+	look, orphan := Ruling{Action: plan.ActFirstSeen}, Ruling{Action: plan.ActOrphan, Cause: lease.CauseFailedCreation}
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
-	ripe := Looked(time.Minute, "i-1")
+	ripe := FirstSeen(time.Minute, "i-1")
 	in := func(state lease.LaunchState) func(*lease.Launch) {
 		return func(l *lease.Launch) { l.State = state }
 	}
 	check(t, []spec{
 		{"closed launch: first look noted", Holds("i-1", Bare), with(leftBy()), look},
-		{"closed launch, another instance was looked at", Holds("i-1", Bare), with(leftBy(Looked(time.Hour, "i-2"))), look},
-		{"second look too soon", Holds("i-1", Bare), with(leftBy(Looked(time.Minute-1, "i-1"))), keep},
+		{"closed launch, another instance was looked at", Holds("i-1", Bare), with(leftBy(FirstSeen(time.Hour, "i-2"))), look},
+		{"second look too soon", Holds("i-1", Bare), with(leftBy(FirstSeen(time.Minute-1, "i-1"))), keep},
 		{"second look an orphan grace later: orphan", Holds("i-1", Bare), with(leftBy(ripe)), orphan},
 		{"stopped: orphan", Holds("i-1", Bare, Is(lease.InstanceStopped)), with(leftBy(ripe)), orphan},
 		{"pending: orphan", Holds("i-1", Bare, Is(lease.InstancePending)), with(leftBy(ripe)), orphan},
-		{"a look with a date to come", Holds("i-1", Bare), with(leftBy(Looked(-time.Second, "i-1"))), keep},
-		{"a look with a date that no right clock gave: noted anew", Holds("i-1", Bare), with(leftBy(Looked(-11*time.Second, "i-1"))), look},
+		{"a look with a date to come", Holds("i-1", Bare), with(leftBy(FirstSeen(-time.Second, "i-1"))), keep},
+		{"a look with a date that no right clock gave: noted anew", Holds("i-1", Bare), with(leftBy(FirstSeen(-11*time.Second, "i-1"))), look},
 		{"its heartbeat cannot be read, and it has no lease: orphan all the same", Holds("i-1", Bare), with(leftBy(ripe), Bad(plan.BadHeartbeat, "i-1")), orphan},
 		{"its lease cannot be read: reported", Holds("i-1", Bare), with(leftBy(ripe), Bad(plan.BadLease, "i-1")), report},
 		{"shutting down already", Holds("i-1", Bare, Is(lease.InstanceShuttingDown)), with(leftBy(ripe)), keep},
@@ -100,18 +100,18 @@ func TestSettlement(t *testing.T) {
 	}{
 		{"within the window, all bound: left to the launcher", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), lastSend(15*time.Minute - 1)}, nil, ""},
 		{"within the window, nothing known", Holds("i-2"), []func(*lease.Launch){lastSend(15*time.Minute - 1)}, nil, ""},
-		{"window over, all bound: done", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), lastSend(15 * time.Minute)}, nil, plan.ActDone},
-		{"window over, bound and ended since: done", Holds("i-1", Ended(time.Minute), Missing), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActDone},
-		{"window over, its lease cannot be read: it has one", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, with(Bad(plan.BadLease, "i-1")), plan.ActDone},
+		{"window over, all bound: done", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), lastSend(15 * time.Minute)}, nil, plan.ActComplete},
+		{"window over, bound and ended since: done", Holds("i-1", Ended(time.Minute), Missing), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActComplete},
+		{"window over, its lease cannot be read: it has one", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, with(Bad(plan.BadLease, "i-1")), plan.ActComplete},
 		{"window over, its heartbeat cannot be read, which is no lease: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, with(Bad(plan.BadHeartbeat, "i-1")), plan.ActClose},
-		{"window over, refused: done, with nothing made", Holds("i-2"), []func(*lease.Launch){refused}, nil, plan.ActDone},
+		{"window over, refused: done, with nothing made", Holds("i-2"), []func(*lease.Launch){refused}, nil, plan.ActComplete},
 		{"window over, outcome unknown: closed", Holds("i-2"), nil, nil, plan.ActClose},
 		{"window over, outcome unknown though something is bound: closed", Holds("i-1"), nil, nil, plan.ActClose},
 		{"window over, answered and not bound: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActClose},
 		{"window over, answered, not bound and not seen: closed", Holds("i-2"), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActClose},
 		{"window over, one of two bound: closed", Holds("i-1"), []func(*lease.Launch){Answered("i-1", "i-2")}, nil, plan.ActClose},
 		{"window over, one more is seen than was answered with: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered()}, nil, plan.ActClose},
-		{"window over, one more is seen terminated: done", Holds("i-1", Bare, Is(lease.InstanceTerminated)), []func(*lease.Launch){Answered()}, nil, plan.ActDone},
+		{"window over, one more is seen terminated: done", Holds("i-1", Bare, Is(lease.InstanceTerminated)), []func(*lease.Launch){Answered()}, nil, plan.ActComplete},
 		{"window over, a second attempt stored and not known to be sent: closed", Holds("i-1"), []func(*lease.Launch){Answered("i-1"), second}, nil, plan.ActClose},
 		{"window counts from the record if nothing was sent", Holds("i-2"), []func(*lease.Launch){func(l *lease.Launch) {
 			l.CreatedAt, l.Attempts[0] = Ago(15*time.Minute-1), lease.Attempt{}
@@ -196,7 +196,7 @@ func TestNextOfALaunch(t *testing.T) {
 		t.Errorf("next at %s, want the end of its window", got)
 	}
 	v = WorldOf(Holds("i-1", Bare))
-	leftBy(Looked(20*time.Second, "i-1"))(&v)
+	leftBy(FirstSeen(20*time.Second, "i-1"))(&v)
 	if got := Decide(v).Next; !got.Equal(In(40 * time.Second)) {
 		t.Errorf("next at %s, want the second look", got)
 	}

@@ -8,7 +8,7 @@ import (
 
 // outlived says of each lease whether its instance should be gone by its record, and what keeps it. It comes last: which
 // brakes hold is part of it.
-func (c *situation) outlived() {
+func (c *planner) outlived() {
 	known := c.circumstances()
 	for n := range c.verdicts {
 		v := &c.verdicts[n]
@@ -20,9 +20,9 @@ func (c *situation) outlived() {
 			continue
 		}
 		l := c.Row(v.InstanceID)
-		v.Overdue = known.Overdue(c.lookedUp(l), l.asWritten())
+		v.Overdue = known.Overdue(c.asFound(l), l.asWritten())
 		switch v.Action {
-		case ActHold, ActKept, ActReport:
+		case ActHold, ActKeep, ActReport:
 			c.wake(due.Add(lease.OverdueAfter)) // what keeps it may do so still
 		default:
 		}
@@ -30,7 +30,7 @@ func (c *situation) outlived() {
 }
 
 // circumstances are those of this decision, and what the registry tells beside.
-func (c *situation) circumstances() lease.Circumstances {
+func (c *planner) circumstances() lease.Circumstances {
 	known := c.Circumstances(c.Now)
 	if !known.Fresh {
 		known.Swept = map[lease.Location]bool{}
@@ -42,8 +42,8 @@ func (c *situation) circumstances() lease.Circumstances {
 	return known
 }
 
-// lookedUp is the lease with what was found out about its instance, and is not on record yet.
-func (c *situation) lookedUp(l *Row) *lease.Lease {
+// asFound is the lease with what was found out about its instance, and is not on record yet.
+func (c *planner) asFound(l *Row) *lease.Lease {
 	if !l.AbsentSince.IsZero() || l.location < 0 || !c.Locations[l.location].Absent[l.InstanceID] {
 		return l.Lease
 	}

@@ -59,7 +59,7 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		"the clock is wrong":                           {Holds("i-1", late), Skewed(time.Minute), lease.KeptBraked},
 		"released, and the clock is wrong":             {Holds("i-1", byRelease), Skewed(time.Minute), lease.KeptBraked},
 		"its notice has passed, and etcd is not well":  {Holds("i-1", Due, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), Ill, lease.KeptBraked},
-		"its notice has passed, and it has no witness": {Holds("i-1", Silent(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), nil, ""},
+		"its notice has passed, and it has no witness": {Holds("i-1", Lost(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), nil, ""},
 		"the audit log takes no events":                {Holds("i-1", late), unable(lease.KeptByAudit), lease.KeptByAudit},
 		"nothing can be remembered":                    {Holds("i-1", late), unable(lease.KeptByState), lease.KeptByState},
 		"adopted, and its tag was not seen":            {Holds("i-1", late, adopting, Foreign), nil, lease.KeptAdopting},
@@ -100,13 +100,13 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 // onRecord is the lease once the janitor has noted what keeps it.
 func onRecord(v plan.Verdict) (lease.Lease, error) {
 	switch v.Action {
-	case plan.ActKept:
+	case plan.ActKeep:
 		return v.Lease.Keep(Noon, v.Kept, Jan)
 	case plan.ActStuck:
 		return v.Lease.StuckBecause(Noon, v.Kept, v.Reason, Jan)
 	case plan.ActNoteTag:
 		return v.Lease.NoteTag(Noon, v.Tag, Jan)
-	case plan.ActAbsent:
+	case plan.ActNoteAbsent:
 		return v.Lease.Absent(Noon)
 	default:
 		return *v.Lease, nil

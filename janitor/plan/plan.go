@@ -25,38 +25,38 @@ import (
 // Action is what a verdict asks for. What is a transition, or is told as an event, has the word for that: see [lease.Action].
 type Action string
 
-// Actions. Only ActEnd and ActOrphan end an instance, and both go through the one function that does; so does
+// Actions. Only ActTerminate and ActOrphan terminate an instance, and both go through the one function that does; so does
 // ActRemove, through another one.
 const (
-	ActKeep     Action = "none"                             // nothing to do
-	ActReport   Action = "report"                           // nothing to do, but somebody should know
-	ActHold     Action = "hold"                             // a brake holds what would be done
-	ActMark            = Action(lease.ActionMark)           // give notice
-	ActUnmark          = Action(lease.ActionUnmark)         // take notice back
-	ActEnd             = Action(lease.ActionTerminate)      // revoke, and terminate
-	ActLook            = Action(lease.ActionLaunchLook)     // note the first look at an orphan or a leftover
-	ActOrphan          = Action(lease.ActionOrphan)         // revoke by creating a revoked lease, and terminate
-	ActStuck           = Action(lease.ActionStuck)          // note why an instance cannot be ended
-	ActAbsent          = Action(lease.ActionNoteAbsent)     // note that a revoked instance is not found
-	ActSeen            = Action(lease.ActionNoteSeen)       // take that note back
-	ActConfirm         = Action(lease.ActionEnd)            // EC2 confirmed the end
-	ActReopen          = Action(lease.ActionReopen)         // an ended one is alive after all
-	ActActivate        = Action(lease.ActionActivate)       // an adopted one bears the tag
-	ActDone            = Action(lease.ActionLaunchComplete) // a launch is complete
-	ActClose           = Action(lease.ActionLaunchClose)    // a launch is closed
-	ActRemove          = Action(lease.ActionRemove)         // remove what outlived a failed creation
-	ActClear           = Action(lease.ActionLaunchClear)    // nothing more is to be removed of a closed launch
-	ActPurge           = Action(lease.ActionPurge)          // a tombstone has served
-	ActRaise           = Action(lease.ActionRaise)          // move the record's date to that of the tag
-	ActNoteTag         = Action(lease.ActionNoteTag)        // note the number of a tag that is newer than a revoked record
-	ActKept            = Action(lease.ActionKept)           // note what keeps the instance beyond its date
+	ActNone       Action = "none"                             // nothing to do
+	ActReport     Action = "report"                           // nothing to do, but somebody should know
+	ActHold       Action = "hold"                             // a brake holds what would be done
+	ActMark              = Action(lease.ActionMark)           // give notice
+	ActUnmark            = Action(lease.ActionUnmark)         // take notice back
+	ActTerminate         = Action(lease.ActionTerminate)      // revoke, and terminate
+	ActFirstSeen         = Action(lease.ActionLaunchSee)      // note the first look at an orphan or a leftover
+	ActOrphan            = Action(lease.ActionOrphan)         // revoke by creating a revoked lease, and terminate
+	ActStuck             = Action(lease.ActionStuck)          // note why an instance cannot be ended
+	ActNoteAbsent        = Action(lease.ActionNoteAbsent)     // note that a revoked instance is not found
+	ActNoteSeen          = Action(lease.ActionNoteSeen)       // take that note back
+	ActEnd               = Action(lease.ActionEnd)            // EC2 confirmed the end
+	ActReopen            = Action(lease.ActionReopen)         // an ended one is alive after all
+	ActActivate          = Action(lease.ActionActivate)       // an adopted one bears the tag
+	ActComplete          = Action(lease.ActionLaunchComplete) // a launch is complete
+	ActClose             = Action(lease.ActionLaunchClose)    // a launch is closed
+	ActRemove            = Action(lease.ActionRemove)         // remove what outlived a failed creation
+	ActClear             = Action(lease.ActionLaunchClear)    // nothing more is to be removed of a closed launch
+	ActPurge             = Action(lease.ActionPurge)          // a tombstone has served
+	ActRaise             = Action(lease.ActionRaise)          // move the record's date to that of the tag
+	ActNoteTag           = Action(lease.ActionNoteTag)        // note the number of a tag that is newer than a revoked record
+	ActKeep              = Action(lease.ActionKept)           // note what keeps the instance beyond its date
 )
 
 // Actions are all of them.
 func Actions() []Action {
 	return []Action{
-		ActKeep, ActReport, ActHold, ActMark, ActUnmark, ActEnd, ActLook, ActOrphan, ActStuck, ActAbsent, ActSeen, ActConfirm,
-		ActReopen, ActActivate, ActDone, ActClose, ActRemove, ActClear, ActPurge, ActRaise, ActNoteTag, ActKept,
+		ActNone, ActReport, ActHold, ActMark, ActUnmark, ActTerminate, ActFirstSeen, ActOrphan, ActStuck, ActNoteAbsent, ActNoteSeen, ActEnd,
+		ActReopen, ActActivate, ActComplete, ActClose, ActRemove, ActClear, ActPurge, ActRaise, ActNoteTag, ActKeep,
 	}
 }
 
@@ -72,15 +72,15 @@ type Verdict struct {
 	Due        time.Time // of an end: since when it is
 	Reason     string
 	Brake      string           // which brake holds
-	Looked     []string         // instances and leftovers of one launch whose first look is written together
-	Silence    *Silence         // what was seen of a lease that is silent just now
+	FirstSeen  []string         // instances and leftovers of one launch whose first look is written together
+	Renewal    *Renewal         // what was seen of a lease that is silent just now
 	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
-	Kept       lease.KeptReason // of ActKept and ActStuck
+	Kept       lease.KeptReason // of ActKeep and ActStuck
 	Overdue    lease.Overdue    // should be gone by its record, and is not: see [lease.Circumstances.Overdue]
 	// Untracked says that the instance is managed, but no record speaks of it.
 	Untracked bool
-	whose     whose // the instance is
-	needs     needs // for which a brake may hold it
+	ownership ownership // the instance is
+	needs     needs     // for which a brake may hold it
 
 	Lease    *lease.Lease // as observed; nil if there is none
 	Launch   *lease.Launch
@@ -98,12 +98,12 @@ func (v Verdict) LeftoverID() string {
 
 // Plan is what decide decided.
 type Plan struct {
-	Verdicts []Verdict     // by instance id, then token
-	Brakes   []lease.Brake // by name, then scope
-	Next     time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
-	Acting   map[string]time.Time
-	Seen     map[string]lease.Census // by location that was listed
-	Tags     []TagWrite              // what instances are to say of their leases, what passes soonest first
+	Verdicts  []Verdict     // by instance id, then token
+	Brakes    []lease.Brake // by name, then scope
+	Next      time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
+	Enforcing map[string]time.Time
+	Seen      map[string]lease.Census // by location that was listed
+	Tags      []TagWrite              // what instances are to say of their leases, what passes soonest first
 }
 
 // With returns the verdicts of these actions.
@@ -123,7 +123,7 @@ func (p Plan) Without(actions ...Action) []Verdict {
 }
 
 // Ends returns the verdicts that end an instance.
-func (p Plan) Ends() []Verdict { return p.With(ActEnd, ActOrphan) }
+func (p Plan) Ends() []Verdict { return p.With(ActTerminate, ActOrphan) }
 
 func sortVerdicts(vs []Verdict) {
 	slices.SortFunc(vs, func(a, b Verdict) int {

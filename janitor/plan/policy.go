@@ -23,9 +23,9 @@ type Policy struct {
 
 	ChosenRetention time.Duration
 
-	SilentMin        int           // heartbeats brake: more than max(SilentMin, SilentShare) silent holds
-	SilentShare      float64       //
-	SilentMemory     time.Duration // silence revocations count for this long
+	LostMin          int           // heartbeats brake: more than max(SilentMin, SilentShare) silent holds
+	LostShare        float64       //
+	LostMemory       time.Duration // silence revocations count for this long
 	RateMin          int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
 	RateShare        float64       //
 	RateWindow       time.Duration //
@@ -39,7 +39,7 @@ type Policy struct {
 
 	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
 
-	NoSilence bool // judge no silence at all: a single pass cannot
+	SkipHeartbeats bool // judge no silence at all: a single pass cannot
 }
 
 // DefaultPolicy has the figures of the documentation.
@@ -48,7 +48,7 @@ func DefaultPolicy() Policy {
 		BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour,
 		LaunchWindow: 15 * time.Minute, OrphanGrace: time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour,
 		Retention: 7 * 24 * time.Hour, ChosenRetention: 90 * 24 * time.Hour, MaxSkew: lease.MaxSkew,
-		SilentMin: 2, SilentShare: 0.30, SilentMemory: time.Hour,
+		LostMin: 2, LostShare: 0.30, LostMemory: time.Hour,
 		RateMin: 5, RateShare: 0.05, RateWindow: 10 * time.Minute,
 		BehindMin: 2, BehindShare: 0.05,
 		LeadershipMax: 3, LeadershipWindow: time.Hour,
@@ -71,7 +71,7 @@ func (p Policy) Check() error {
 		{"absent-for", p.AbsentFor, 0},
 		{"retry-max", p.RetryMax, time.Second},
 		{"max-skew", p.MaxSkew, time.Second},
-		{"heartbeats-memory", p.SilentMemory, time.Second},
+		{"heartbeats-memory", p.LostMemory, time.Second},
 		{"rate-window", p.RateWindow, time.Second},
 		{"leader-window", p.LeadershipWindow, time.Second},
 		{"retention", p.Retention, time.Hour},
@@ -81,7 +81,7 @@ func (p Policy) Check() error {
 			return &lease.LimitError{What: d.name + " " + d.value.String(), Why: "must be at least " + d.least.String()}
 		}
 	}
-	for name, share := range map[string]float64{"heartbeats-share": p.SilentShare, "rate-share": p.RateShare, "rollback-share": p.BehindShare} {
+	for name, share := range map[string]float64{"heartbeats-share": p.LostShare, "rate-share": p.RateShare, "rollback-share": p.BehindShare} {
 		if !(share >= 0 && share < 1) { // also refuses NaN
 			return &lease.LimitError{What: fmt.Sprintf("%s %g", name, share), Why: "must be at least 0 and below 1"}
 		}

@@ -72,11 +72,11 @@ func objection(v World, verdict plan.Verdict) string {
 	case verdict.Cause == lease.CauseExpired:
 		return objectionToTerm(v, p, l)
 	}
-	return objectionToSilence(v, p, *i, l)
+	return objectionToLoss(v, p, *i, l)
 }
 
 func objectionToOrphan(v World, p plan.LocationView, i *lease.Instance, launch lease.Launch) string {
-	look, seen := launch.Looks[i.ID]
+	look, seen := launch.FirstSeen[i.ID]
 	switch {
 	case launch.State != lease.LaunchClosed || launch.Location() != p.Location:
 		return "its launch is not closed, or of another location"
@@ -101,13 +101,13 @@ func objectionToTerm(v World, p plan.LocationView, l lease.Lease) string {
 		}
 		return ""
 	}
-	since, acting := v.Snapshot.Checkpoint.Acting[p.Location.String()]
+	since, enforcing := v.Snapshot.Checkpoint.Enforcing[p.Location.String()]
 	switch reg := v.Snapshot.Registry; {
 	case reg.Mode != lease.ModeArmed:
 		return "nothing is being ended here"
 	case expired.Equal(v.Now):
 		return "" // whoever acts from now on acts in time
-	case !acting || !v.Snapshot.Checkpoint.Fresh(v.Now) || since.Before(reg.ModeSince):
+	case !enforcing || !v.Snapshot.Checkpoint.Fresh(v.Now) || since.Before(reg.ModeSince):
 		return "nothing was being ended here"
 	case expired.Before(since):
 		return "nothing was being ended here when its term passed"
@@ -115,8 +115,8 @@ func objectionToTerm(v World, p plan.LocationView, l lease.Lease) string {
 	return ""
 }
 
-func objectionToSilence(v World, p plan.LocationView, i lease.Instance, l lease.Lease) string {
-	s, wait, grace := v.Silences[l.InstanceID], time.Duration(0), v.Policy.MarkGrace
+func objectionToLoss(v World, p plan.LocationView, i lease.Instance, l lease.Lease) string {
+	s, wait, grace := v.Renewals[l.InstanceID], time.Duration(0), v.Policy.MarkGrace
 	if !s.Seen {
 		wait = time.Duration(l.HeartbeatTimeout)
 	}
@@ -126,24 +126,24 @@ func objectionToSilence(v World, p plan.LocationView, i lease.Instance, l lease.
 	switch {
 	case !l.ExpiresAt.IsZero() && !v.Now.Before(l.ExpiresAt.Add(v.Policy.TermGrace)):
 		return "its term is what decides"
-	case l.HeartbeatTimeout <= 0 || s.Broken || i.State != lease.InstanceRunning || v.Policy.NoSilence || booting(v, l, s):
+	case l.HeartbeatTimeout <= 0 || s.Present || i.State != lease.InstanceRunning || v.Policy.SkipHeartbeats || booting(v, l, s):
 		return "it is not to be judged by silence"
-	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace || s.Noticed < v.Policy.MarkGrace:
+	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace || s.Marked < v.Policy.MarkGrace:
 		return "its notice or its grace is not over"
 	case p.Err != "" || v.Leadership.Unhealthy != "" || !v.Leadership.Checkpointed:
 		return "something is ill"
 	case slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.ID == l.InstanceID }):
 		return "its heartbeat cannot be read"
-	case tooManySilent(v, l, func(lease.Instance) bool { return true }):
+	case tooManyLost(v, l, func(lease.Instance) bool { return true }):
 		return "too many of the registry are silent"
-	case tooManySilent(v, l, func(other lease.Instance) bool { return other.ZoneKey() == i.ZoneKey() }):
+	case tooManyLost(v, l, func(other lease.Instance) bool { return other.ZoneKey() == i.ZoneKey() }):
 		return "too many of its zone are silent"
 	}
 	return ""
 }
 
 // booting reports whether an instance is too young to be judged by a silence that was never broken.
-func booting(v World, l lease.Lease, s plan.Silence) bool {
+func booting(v World, l lease.Lease, s plan.Renewal) bool {
 	young := v.Now.Sub(l.GrantedAt) < v.Policy.BootGrace || s.Started > 0 && s.Started < v.Policy.BootGrace
 	for _, p := range v.Locations {
 		if i := SeenIn(p, l.InstanceID); i != nil && v.Now.Sub(i.LaunchTime) < v.Policy.BootGrace {
@@ -155,30 +155,30 @@ func booting(v World, l lease.Lease, s plan.Silence) bool {
 
 // tooManySilent counts as §7 has it, over running leases and recent revocations. The brake counts doubt on top of that,
 // so it may hold more.
-func tooManySilent(v World, judged lease.Lease, scope func(lease.Instance) bool) bool {
-	silent, all := 0, 0
+func tooManyLost(v World, judged lease.Lease, scope func(lease.Instance) bool) bool {
+	lost, all := 0, 0
 	for _, l := range v.Snapshot.Leases {
 		if l.HeartbeatTimeout <= 0 || l.HeartbeatTimeout > judged.HeartbeatTimeout {
 			continue
 		}
 		if l.Cause.Inferred() && v.Now.Sub(l.RevokedAt) < time.Hour && scope(lease.Instance{ZoneID: l.ZoneID}) {
-			silent, all = silent+1, all+1
+			lost, all = lost+1, all+1
 		}
 		for _, p := range v.Locations {
 			i := SeenIn(p, l.InstanceID)
 			if i == nil || i.State != lease.InstanceRunning || l.State != lease.StateActive || !scope(*i) {
 				continue
 			}
-			s := v.Silences[l.InstanceID]
+			s := v.Renewals[l.InstanceID]
 			switch {
-			case s.Broken:
+			case s.Present:
 				all++
 			case !booting(v, l, s):
-				silent, all = silent+1, all+1
+				lost, all = lost+1, all+1
 			}
 		}
 	}
-	return silent > max(v.Policy.SilentMin, int(v.Policy.SilentShare*float64(all)))
+	return lost > max(v.Policy.LostMin, int(v.Policy.LostShare*float64(all)))
 }
 
 func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
@@ -195,7 +195,7 @@ func TestThePlanIsTheSameForShuffledInput(t *testing.T) {
 			w.Locations[n].Sought = rapid.Permutation(w.Locations[n].Sought).Draw(t, "sought")
 		}
 		if one, two := Decide(v), Decide(w); !reflect.DeepEqual(one, two) {
-			t.Fatalf("one way:\n%s\nthe other way:\n%s", Told(one), Told(two))
+			t.Fatalf("one way:\n%s\nthe other way:\n%s", Summary(one), Summary(two))
 		}
 	})
 }

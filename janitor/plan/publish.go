@@ -20,7 +20,7 @@ const Marked Action = "marked"
 
 // shown is the action as people are shown it.
 func (v Verdict) shown() Action {
-	if v.Action == ActKeep && v.Lease != nil && v.Lease.Live() && v.Lease.Mark != nil {
+	if v.Action == ActNone && v.Lease != nil && v.Lease.Live() && v.Lease.Mark != nil {
 		return Marked
 	}
 	return v.Action
@@ -35,7 +35,7 @@ func (p Plan) Published(registry lease.Registry, policy Policy, locations []Loca
 			first[w] = append(first[w], v)
 		}
 	})
-	made.HeartbeatsJudged, made.RegistryRevision = !policy.NoSilence, registry.Revision
+	made.HeartbeatsJudged, made.RegistryRevision = !policy.SkipHeartbeats, registry.Revision
 	for _, v := range slices.Concat(first...)[:min(len(p.Verdicts), publishedMax)] {
 		j := v.judgement(registry.UUID)
 		j.Reason = cut(j.Reason)
@@ -47,7 +47,7 @@ func (p Plan) Published(registry lease.Registry, policy Policy, locations []Loca
 		made.Brakes[n].Reason = cut(made.Brakes[n].Reason)
 	}
 	for _, location := range locations {
-		made.Locations = append(made.Locations, lease.Sight{Location: location.Location, Error: cut(location.Err)})
+		made.Locations = append(made.Locations, lease.LocationStatus{Location: location.Location, Error: cut(location.Err)})
 	}
 	return made
 }
@@ -63,7 +63,7 @@ func (p Plan) Judged(registry string) (made lease.Plan) {
 // counted counts the verdicts, and tells each whether it is about an instance of another registry.
 func (p Plan) counted(registry string, each func(v Verdict, foreign bool)) lease.Plan {
 	made := lease.Plan{
-		Schema: lease.Schema, Counts: map[string]int{}, Verdicts: []lease.Judgement{}, Locations: []lease.Sight{},
+		Schema: lease.Schema, Counts: map[string]int{}, Verdicts: []lease.Judgement{}, Locations: []lease.LocationStatus{},
 		Brakes: append([]lease.Brake{}, p.Brakes...),
 	}
 	for _, v := range p.Verdicts {
@@ -101,7 +101,7 @@ const weights = 8
 // weight orders verdicts by what a person must have seen before arming: the lowest first.
 func weight(action Action, foreign bool) int {
 	switch action {
-	case ActEnd, ActOrphan:
+	case ActTerminate, ActOrphan:
 		return 0
 	case Marked, ActMark:
 		return 1
@@ -114,7 +114,7 @@ func weight(action Action, foreign bool) int {
 			return weights - 1
 		}
 		return 4
-	case ActKeep:
+	case ActNone:
 		return weights - 2
 	default:
 		return 5

@@ -56,24 +56,24 @@ func TestRate(t *testing.T) {
 		{"a lease that cannot be read may have been ended just now", [][]Subject{Many(5, "s", Due)}, with(Bad(plan.BadLease, "i-x")), 4, 0, 0},
 		{"but launches go on beside it", nil, with(Bad(plan.BadLease, "i-x"), Orphans("l", 5, 1)), 0, 5, 0},
 		{"a heartbeat that cannot be read ended nothing", [][]Subject{Many(5, "s", Due)}, with(Bad(plan.BadHeartbeat, "i-x")), 5, 0, 0},
-		{"five marks at once", [][]Subject{Many(6, "s", Silent(0))}, nil, 0, 0, 5},
-		{"four marks in the last ten minutes: one more", [][]Subject{Many(6, "s", Silent(0)), Many(4, "m", Silent(0), Marked(lease.CauseHeartbeatLost, Ago(5*time.Minute-1)))}, nil, 0, 0, 1},
-		{"marks of ten minutes ago", [][]Subject{Many(5, "s", Silent(0)), Many(4, "m", Silent(0), Marked(lease.CauseHeartbeatLost, Ago(5*time.Minute)))}, nil, 0, 0, 5},
-		{"marks for a term are not paced", [][]Subject{Many(20, "t", Over(time.Hour))}, with(ActingFor(time.Minute)), 0, 0, 20},
-		{"marks and ends are counted apart", [][]Subject{Many(5, "s", Silent(0)), Many(5, "e", Due)}, nil, 5, 0, 5},
-		{"no mark while the rate brake holds ends", [][]Subject{Many(5, "s", Silent(0)), Many(6, "e", Due)}, nil, 5, 0, 0},
+		{"five marks at once", [][]Subject{Many(6, "s", Lost(0))}, nil, 0, 0, 5},
+		{"four marks in the last ten minutes: one more", [][]Subject{Many(6, "s", Lost(0)), Many(4, "m", Lost(0), Marked(lease.CauseHeartbeatLost, Ago(5*time.Minute-1)))}, nil, 0, 0, 1},
+		{"marks of ten minutes ago", [][]Subject{Many(5, "s", Lost(0)), Many(4, "m", Lost(0), Marked(lease.CauseHeartbeatLost, Ago(5*time.Minute)))}, nil, 0, 0, 5},
+		{"marks for a term are not paced", [][]Subject{Many(20, "t", Over(time.Hour))}, with(EnforcingFor(time.Minute)), 0, 0, 20},
+		{"marks and ends are counted apart", [][]Subject{Many(5, "s", Lost(0)), Many(5, "e", Due)}, nil, 5, 0, 5},
+		{"no mark while the rate brake holds ends", [][]Subject{Many(5, "s", Lost(0)), Many(6, "e", Due)}, nil, 5, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			v := crowd(c.fleet...)
-			v.Policy.SilentMin = 1000
+			v.Policy.LostMin = 1000
 			for _, change := range c.world {
 				change(&v)
 			}
 			planned := Decide(v)
 			n := Tally(planned)
 			ends := 0
-			for _, verdict := range planned.With(plan.ActEnd) {
+			for _, verdict := range planned.With(plan.ActTerminate) {
 				if verdict.Cause.Inferred() {
 					ends++
 				}
@@ -88,7 +88,7 @@ func TestRate(t *testing.T) {
 func TestRateHoldsVisibly(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(6, "s", Due))
-	v.Policy.SilentMin = 1000
+	v.Policy.LostMin = 1000
 	planned := Decide(v)
 	held := planned.With(plan.ActHold)
 	if len(held) != 1 || held[0].InstanceID != "i-s005" || held[0].Brake != plan.BrakeRate {
@@ -98,7 +98,7 @@ func TestRateHoldsVisibly(t *testing.T) {
 		t.Errorf("brakes %+v, next at %s", planned.Brakes, planned.Next)
 	}
 	v = crowd(Many(5, "s", Due))
-	v.Policy.SilentMin = 1000
+	v.Policy.LostMin = 1000
 	if planned := Decide(v); len(planned.Brakes) != 0 {
 		t.Errorf("brakes %+v at the limit", planned.Brakes)
 	}
@@ -108,10 +108,10 @@ func TestOneMoreOrphanOfALaunchEndsNothingElseSooner(t *testing.T) {
 	t.Parallel()
 	for each := range 3 {
 		v := crowd(Many(5, "s", Due)) // with what the launch left, one too many for the rate
-		v.Policy.SilentMin = 1000
+		v.Policy.LostMin = 1000
 		Orphans("l", 1, each+1)(&v)
 		n := Tally(Decide(v))
-		if n[plan.ActOrphan] != each+1 || n[plan.ActEnd] != 4 {
+		if n[plan.ActOrphan] != each+1 || n[plan.ActTerminate] != 4 {
 			t.Errorf("of %d orphans of one launch and 5 silences: %v", each+1, n)
 		}
 	}
@@ -120,7 +120,7 @@ func TestOneMoreOrphanOfALaunchEndsNothingElseSooner(t *testing.T) {
 func TestRetriesAreNotRationed(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(50, "r", Revoked(lease.CauseHeartbeatLost, time.Minute)), Many(50, "f", Revoked(lease.CauseFailedCreation, time.Minute)))
-	if n := Tally(Decide(v)); n[plan.ActEnd] != 100 {
+	if n := Tally(Decide(v)); n[plan.ActTerminate] != 100 {
 		t.Errorf("decided %v", n)
 	}
 }

@@ -29,7 +29,7 @@ func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 	v := crowd(Many(2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
 	ahead(1)(&v)
 	planned := Decide(v)
-	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActEnd] != 60 {
+	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActTerminate] != 60 {
 		t.Errorf("decided %v, want the two held and 60 ended", n)
 	}
 	if !HeldBy(planned, lease.BrakeRollback, "i-a000") || !HeldBy(planned, lease.BrakeRollback, "i-a001") || HeldBy(planned, lease.BrakeRollback, "") {
@@ -73,8 +73,8 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
 				t.Errorf("%d end, brakes %+v; want held: %t", len(planned.Ends()), planned.Brakes, c.held)
 			}
-			if got := len(plan.Standing(planned.Brakes)) == 1 && len(planned.Acting) == 0; got != c.held {
-				t.Errorf("standing %v, acting %v", plan.Standing(planned.Brakes), planned.Acting)
+			if got := len(plan.Standing(planned.Brakes)) == 1 && len(planned.Enforcing) == 0; got != c.held {
+				t.Errorf("standing %v, acting %v", plan.Standing(planned.Brakes), planned.Enforcing)
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
 		"one that is exempt":         {[]func(*Subject){Heartbeats, Exempt}, nil, true},
 		"one that is not ours":       {[]func(*Subject){Heartbeats, Foreign}, nil, true},
 		"one whose term is over":     {[]func(*Subject){Heartbeats, Over(time.Minute)}, nil, true},
-		"one that is silent":         {[]func(*Subject){Silent(0)}, nil, true},
+		"one that is silent":         {[]func(*Subject){Lost(0)}, nil, true},
 		"one without a lease":        {[]func(*Subject){Bare, Foreign}, Knows("i-c", 0), true},
 		"one without any record":     {[]func(*Subject){Missing}, Knows("i-d", 0), true},
 		"one that knows more, alone": {[]func(*Subject){Heartbeats}, Knows("i-b000", 9), true},
@@ -162,8 +162,8 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	t.Parallel()
 	world := func() World {
 		v := WorldOf(Holds("i-term", expired), Holds("i-revoked", Revoked(lease.CauseRelease, time.Hour)), Holds("i-gone", Is(lease.InstanceTerminated)),
-			Holds("i-silent", Due), Holds("i-late", Silent(Long)))
-		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")), Launch("old", lease.LaunchOpen))(&v)
+			Holds("i-silent", Due), Holds("i-late", Lost(Long)))
+		Launches(Launch("web", lease.LaunchClosed, FirstSeen(time.Hour, "i-left")), Launch("old", lease.LaunchOpen))(&v)
 		Add(&v, Holds("i-left", BornOf("web")))
 		Add(&v, Holds("i-past", Ended(30*24*time.Hour), Missing))
 		return v
@@ -173,14 +173,14 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	v.Standing = []lease.Brake{{Name: lease.BrakeUnwatched, Since: Ago(time.Hour), Reason: "then"}}
 	planned := Decide(v)
 	for _, verdict := range planned.Verdicts {
-		if verdict.Action != plan.ActKeep && verdict.Action != plan.ActReport && verdict.Action != plan.ActHold {
+		if verdict.Action != plan.ActNone && verdict.Action != plan.ActReport && verdict.Action != plan.ActHold {
 			t.Errorf("%s %s%s", verdict.Action, verdict.InstanceID, verdict.Token)
 		}
 	}
 	if got := plan.Standing(planned.Brakes); !slices.Equal(got, v.Standing) {
 		t.Errorf("standing %v, want it as it was", got)
 	}
-	if n := Tally(before); len(before.Ends()) < 4 || n[plan.ActMark] == 0 || n[plan.ActPurge] == 0 || n[plan.ActConfirm] == 0 || n[plan.ActClose] == 0 {
+	if n := Tally(before); len(before.Ends()) < 4 || n[plan.ActMark] == 0 || n[plan.ActPurge] == 0 || n[plan.ActEnd] == 0 || n[plan.ActClose] == 0 {
 		t.Errorf("decided %v without the brake: the test shows little", n)
 	}
 }
@@ -222,7 +222,7 @@ func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 		Add(&v, s)
 	}
 	planned := Decide(v)
-	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActEnd] != 10 || len(planned.Brakes) != behindNamed {
+	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActTerminate] != 10 || len(planned.Brakes) != behindNamed {
 		t.Errorf("decided %v, %d brakes; want %d held, of which %d are named", n, len(planned.Brakes), behindNamed+2, behindNamed)
 	}
 }
@@ -237,18 +237,18 @@ func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
 	}
 }
 
-func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T) {
+func TestAHeartbeatsBrakeThatWasReleasedLetsNoMoreDieThanWereLostThen(t *testing.T) {
 	t.Parallel()
-	crowded := func(silent int, said time.Duration) plan.Plan {
-		v := calm(crowd(Many(silent, "s", Due), Many(10, "b", Heartbeats)))
+	crowded := func(lost int, said time.Duration) plan.Plan {
+		v := calm(crowd(Many(lost, "s", Due), Many(10, "b", Heartbeats)))
 		held := Decide(calm(crowd(Many(6, "s", Due), Many(10, "b", Heartbeats)))).Brakes
 		v.Snapshot.Registry = v.Snapshot.Registry.Lift(Ago(said), lease.BrakeHeartbeats, held, lease.By{Actor: "ada"})
 		return Decide(v)
 	}
 	for name, c := range map[string]struct {
-		silent int
-		said   time.Duration
-		ends   int
+		lost int
+		said time.Duration
+		ends int
 	}{
 		"those who were silent": {6, time.Minute, 6},
 		"one more":              {7, time.Minute, 0},
@@ -257,7 +257,7 @@ func TestASilenceBrakeThatWasLiftedLetsNoMoreDieThanWereSilentThen(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if planned := crowded(c.silent, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != (c.ends == 0) {
+			if planned := crowded(c.lost, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != (c.ends == 0) {
 				t.Errorf("%d end, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
 			}
 		})
@@ -268,7 +268,7 @@ func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 	t.Parallel()
 	for changes, want := range map[int64]plan.Action{0: plan.ActOrphan, 1: plan.ActHold} {
 		v := WorldOf(Holds("i-left", BornOf("web")))
-		Launches(Launch("web", lease.LaunchClosed, Looked(time.Hour, "i-left")))(&v)
+		Launches(Launch("web", lease.LaunchClosed, FirstSeen(time.Hour, "i-left")))(&v)
 		Knows("i-left", changes)(&v)
 		if got, verdict := RulingOn(t, v, "i-left"); got.Action != want {
 			t.Errorf("a sidecar that has seen %d changes: %s (%s), want %s", changes, got.Action, verdict.Reason, want)
@@ -295,7 +295,7 @@ func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 		"it was revoked, which is for good": {func(v *World) {
 			v.Snapshot.Leases[0].State, v.Snapshot.Leases[0].Cause = lease.StateRevoked, lease.CauseRelease
 			clear(v.Snapshot.Heartbeats)
-		}, plan.ActEnd},
+		}, plan.ActTerminate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

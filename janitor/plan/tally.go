@@ -22,20 +22,20 @@ type tallied struct {
 }
 
 // tally counts over all leases, once for all brakes.
-func (c *situation) tally() {
+func (c *planner) tally() {
 	t := &c.tallied
 	t.failed = map[string]bool{}
-	counts := silenceCounts{by: map[zoneTimeout]*silenceCount{}}
+	counts := lossCounts{by: map[zoneTimeout]*lossCount{}}
 	lifted := c.rollbackLifted()
 	for n := range c.Rows {
 		l := &c.Rows[n]
-		l.past = l.Over(c.Now, c.Policy.TermGrace)
+		l.expired = l.Over(c.Now, c.Policy.TermGrace)
 		sound := c.sound(l)
 		renewing := sound && c.renewing(l)
 		if sound && l.HeartbeatTimeout <= 0 || renewing && l.HeartbeatTimeout > 0 {
 			t.healthy++
 		}
-		c.countSilence(&counts, l, renewing)
+		c.countLoss(&counts, l, renewing)
 		c.countRecent(l)
 		c.countOlder(l, lifted)
 		c.countBehind(l, sound)
@@ -45,11 +45,11 @@ func (c *situation) tally() {
 			counts.add(c.zoneSeen(bad.ID), 0, true)
 		}
 	}
-	c.silences = counts.byZone()
+	c.losses = counts.byZone()
 }
 
 // countRecent counts what was ended and marked within the rate's window.
-func (c *situation) countRecent(l *Row) {
+func (c *planner) countRecent(l *Row) {
 	within := func(t time.Time) bool { return !t.IsZero() && c.Now.Sub(t).Abs() < c.Policy.RateWindow }
 	switch {
 	case l.Cause == "" && l.Mark == nil:

@@ -35,18 +35,18 @@ type LocationView struct {
 	At time.Time // just before it was listed, by the monotonic clock
 }
 
-// Silence is what this leader saw of one lease's heartbeat, by its own monotonic clock.
-type Silence struct {
-	Broken  bool          // the key is there, held by a sidecar: no silence at all
-	For     time.Duration // since the latest event that restarts the silence
-	Missing time.Duration // since this leader first saw that the key is not there; 0 while it is
-	Seen    bool          // this leader saw the key present since the instance last started
-	Heard   bool          // this leader saw it then, whatever it has not seen since
-	Cured   bool          // extended or unmarked since the key lapsed
-	Started time.Duration // since this leader saw the instance go to running; 0 if it did not see that
-	Witness bool          // another lease of the zone renewed after this key lapsed
-	Noticed time.Duration // since this leader first saw the present mark; 0 without one
-	Zone    string        // in which this leader saw the instance last
+// Renewal is what this leader saw of one lease's heartbeat, by its own monotonic clock.
+type Renewal struct {
+	Present  bool          // the key is there, held by a sidecar: no silence at all
+	For      time.Duration // since the latest event that restarts the silence
+	Missing  time.Duration // since this leader first saw that the key is not there; 0 while it is
+	Seen     bool          // this leader saw the key present since the instance last started
+	EverSeen bool          // this leader saw it then, whatever it has not seen since
+	Cured    bool          // extended or unmarked since the key lapsed
+	Started  time.Duration // since this leader saw the instance go to running; 0 if it did not see that
+	Witness  bool          // another lease of the zone renewed after this key lapsed
+	Marked   time.Duration // since this leader first saw the present mark; 0 without one
+	Zone     string        // in which this leader saw the instance last
 }
 
 // LeadershipView is what this leader knows of itself and of those before it.
@@ -81,11 +81,11 @@ func (p *LocationView) ClockTrouble(maxSkew time.Duration) string {
 	return ""
 }
 
-// acting returns since when, without a gap, lapsed leases are being ended in each location. A location where the clock is wrong
+// enforcingSince returns since when, without a gap, lapsed leases are being ended in each location. A location where the clock is wrong
 // is absent; one whose listing failed is not, for declared causes go on by id. A checkpoint of the last sweep carries on only if
 // it is fresh, by EC2's clock: nobody could extend while etcd was away. So it does if it is older than the mode, which somebody may have
 // dated by a clock that was wrong: where that date has yet to come, the checkpoint must have been written after the mode.
-func acting(now time.Time, reg lease.Registry, last lease.Checkpoint, locations []LocationView, maxSkew time.Duration) map[string]time.Time {
+func enforcingSince(now time.Time, reg lease.Registry, last lease.Checkpoint, locations []LocationView, maxSkew time.Duration) map[string]time.Time {
 	since := map[string]time.Time{}
 	if reg.Mode != lease.ModeArmed {
 		return since
@@ -96,7 +96,7 @@ func acting(now time.Time, reg lease.Registry, last lease.Checkpoint, locations 
 			continue
 		}
 		since[p.Location.String()] = now
-		before, acted := last.Acting[p.Location.String()]
+		before, acted := last.Enforcing[p.Location.String()]
 		dated := !before.Before(reg.ModeSince) || reg.ModeSince.Sub(now) > maxSkew && last.Revision > reg.Revision
 		if acted && last.Fresh(now.Add(-p.Skew)) && dated && !before.After(now) {
 			since[p.Location.String()] = before

@@ -110,22 +110,22 @@ func TestAClosedPortIsNoticedSoon(t *testing.T) {
 	})
 }
 
-func TestSilenceIsNoticedWithinTenSeconds(t *testing.T) {
+func TestAnEndpointThatSaysNothingIsNoticedWithinTenSeconds(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 10 s")
 	}
-	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	mute, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	defer mute.Close()
 	w := newWorld(t, ec2sim.Config{})
 	cfg := w.AWS()
 	cfg.Retryer = nil
 	w.Sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Effect: ec2sim.Hang})
 	cloud := w.Cloud(t, cfg, ec2.Options{})
-	url := "http://" + silent.Addr().String()
+	url := "http://" + mute.Addr().String()
 	cfg.BaseEndpoint = &url
 	done := make(chan struct{})
 	go func() {

@@ -100,13 +100,13 @@ func connectParams() grpc.DialOption {
 }
 
 // teller is the part of clientv3.Maintenance that names a server's version.
-type teller interface {
+type statusReader interface {
 	Status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error)
 }
 
 // checkVersions asks all endpoints side by side. It waits for the first, and a little longer for the others: those that
 // are down are no reason to refuse the rest.
-func checkVersions(ctx context.Context, client teller, endpoints []string) error {
+func checkVersions(ctx context.Context, client statusReader, endpoints []string) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	answers := make(chan error, len(endpoints)) // nil, a VersionError, or why there is no answer
@@ -134,7 +134,7 @@ func checkVersions(ctx context.Context, client teller, endpoints []string) error
 	return nil
 }
 
-func checkVersion(ctx context.Context, client teller, endpoint string) error {
+func checkVersion(ctx context.Context, client statusReader, endpoint string) error {
 	status, err := client.Status(ctx, endpoint)
 	if err != nil {
 		return err

@@ -53,9 +53,9 @@ func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.L
 // refused when a heartbeat is there: one that an etcd lease holds, and not a ghost.
 //
 // Errors: [lease.DeposedError]; [lease.ConflictError], of kind "heartbeat" if there is one.
-func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
+func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error) {
 	guards := o.fence(reg)
-	if silent {
+	if lost {
 		heartbeats := &lease.ConflictError{Kind: "heartbeat", ID: l.InstanceID}
 		guards = append(guards, unheld(o.store.heartbeatKey(l.InstanceID), heartbeats))
 	}

@@ -50,7 +50,7 @@ type Server struct {
 // may, has no servers.
 func (s *Store) Servers(ctx context.Context) []Server {
 	client, tells := s.client.(interface {
-		teller
+		statusReader
 		Endpoints() []string
 	})
 	if !tells {

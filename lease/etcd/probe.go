@@ -19,7 +19,7 @@ func probe(ctx context.Context, endpoints []string) error {
 	defer cancel()
 	answers := make(chan error, len(endpoints))
 	for _, endpoint := range endpoints {
-		go func() { answers <- knock(ctx, endpoint) }()
+		go func() { answers <- ping(ctx, endpoint) }()
 	}
 	refused := &UnreachableError{Endpoints: endpoints}
 	for range endpoints {
@@ -32,7 +32,7 @@ func probe(ctx context.Context, endpoints []string) error {
 	return refused
 }
 
-func knock(ctx context.Context, endpoint string) error {
+func ping(ctx context.Context, endpoint string) error {
 	network, address := "tcp", endpoint
 	if path, isUnix := strings.CutPrefix(endpoint, "unix:"); isUnix {
 		network, address = "unix", strings.TrimPrefix(path, "//")

@@ -106,7 +106,7 @@ func TestExtendAgainstRevoke(t *testing.T) {
 	})
 }
 
-func TestLateHeartbeatAgainstSilentRevoke(t *testing.T) {
+func TestLateHeartbeatAgainstARevocationForItsLoss(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	registry, leadership := b.registry(t), b.leadership(t, "janitor")

@@ -154,9 +154,9 @@ func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.L
 }
 
 // Revoke writes the revoked lease, and is refused for silence when a heartbeat is there that something keeps.
-func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error) {
+func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error) {
 	err := o.fenced(ctx, "Revoke", reg, func() (err error) {
-		if heartbeat := (key{"heartbeat", l.InstanceID}); silent && o.store.entries[heartbeat].handle != 0 {
+		if heartbeat := (key{"heartbeat", l.InstanceID}); lost && o.store.entries[heartbeat].handle != 0 {
 			return conflict(heartbeat)
 		}
 		l, err = put(o.store, leases(), l)

@@ -42,7 +42,7 @@ type Leader interface {
 	Lease(ctx context.Context, id string) (lease.Lease, error)
 	Launch(ctx context.Context, token string) (lease.Launch, error)
 	PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error)
-	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, silent bool) (lease.Lease, error)
+	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error)
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
 	PutCheckpoint(ctx context.Context, reg lease.Registry, sw lease.Checkpoint) (lease.Checkpoint, error)
 	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error

@@ -83,12 +83,12 @@ func (t *fixture) wantFenced(leadership Leader, registry lease.Registry, l lease
 	_, put := leadership.PutLease(ctx, registry, l)
 	_, create := leadership.PutLease(ctx, registry, activeLease("i-0new"))
 	_, revoke := leadership.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseExpired), false)
-	_, silent := leadership.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseHeartbeatLost), true)
+	_, lost := leadership.Revoke(ctx, registry, revokedFrom(t, l, lease.CauseHeartbeatLost), true)
 	_, putLaunch := leadership.PutLaunch(ctx, registry, launch)
 	_, putCheckpoint := leadership.PutCheckpoint(ctx, registry, lease.Checkpoint{Schema: lease.Schema})
 	for what, err := range map[string]error{
 		"put plan": leadership.PutPlan(ctx, registry, lease.Plan{Schema: lease.Schema}),
-		"put":      put, "create": create, "revoke": revoke, "silent": silent, "put launch": putLaunch, "put sweep": putCheckpoint,
+		"put":      put, "create": create, "revoke": revoke, "silent": lost, "put launch": putLaunch, "put sweep": putCheckpoint,
 		"delete": leadership.DeleteLease(ctx, registry, l), "delete launch": leadership.DeleteLaunch(ctx, registry, launch),
 	} {
 		t.Log(what)

@@ -84,7 +84,7 @@ func measureDecision(t *testing.T, figures *table, size sizes) {
 			t.Fatal(err)
 		}
 		took = append(took, time.Since(began))
-		if keep := len(planned.With(plan.ActKeep)); keep != size.decided {
+		if keep := len(planned.With(plan.ActNone)); keep != size.decided {
 			t.Fatalf("of %d leases %d are kept", size.decided, keep)
 		}
 	}

@@ -12,7 +12,7 @@ type diary struct {
 	mu       sync.Mutex
 	spans    []*span
 	outages  []outage
-	silent   bool // etcd did not answer when it was asked last
+	lost     bool // etcd did not answer when it was asked last
 	grants   []grant
 	wishes   []wish
 	exempt   map[string]time.Time // since when an instance bears the tag
@@ -74,12 +74,12 @@ func (d *diary) asked(at time.Time, answered bool) {
 	defer d.mu.Unlock()
 	switch {
 	case answered:
-	case d.silent:
+	case d.lost:
 		d.outages[len(d.outages)-1].last = at
 	default:
 		d.outages = append(d.outages, outage{at, at})
 	}
-	d.silent = !answered
+	d.lost = !answered
 }
 
 func (d *diary) granted(g grant) {

@@ -6,7 +6,7 @@ import "strings"
 
 // judgeSilence judges that a lease was taken away because nothing renewed it: by what etcd committed, in the order of its
 // revisions, and by what was really done to the sidecar.
-func (w *world) judgeSilence(p past, before, v version) {
+func (w *world) judgeLoss(p past, before, v version) {
 	wrong := func(format string, args ...any) {
 		w.wrong("%s was revoked at %s for "+v.Cause+", "+format, append([]any{v.InstanceID, clock(v.revoked())}, args...)...)
 	}

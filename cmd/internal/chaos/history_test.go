@@ -64,7 +64,7 @@ type (
 		State    string               `json:"state"`
 		Count    int                  `json:"count"`
 		Created  time.Time            `json:"created_at"`
-		Looks    map[string]time.Time `json:"looks"`
+		Looks    map[string]time.Time `json:"first_seen"`
 		Settled  time.Time            `json:"settled_at"`
 		Attempts []struct {
 			ClientToken string   `json:"client_token"`

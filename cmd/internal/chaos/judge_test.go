@@ -229,7 +229,7 @@ func (w *world) judgeRevoked(p past, before, v version) {
 			w.wrong("%s was revoked, and nobody asked for it", v.InstanceID)
 		}
 	case "heartbeat-lost", "no-heartbeat":
-		w.judgeSilence(p, before, v)
+		w.judgeLoss(p, before, v)
 	default:
 		w.wrong("%s was revoked for %q", v.InstanceID, v.Cause)
 	}

@@ -30,7 +30,7 @@ type input struct {
 	expect string    // tag of what a put replaces
 	extend time.Time // the term that an update asks for; zero: it pardons
 	revoke bool      // a put that revokes
-	silent bool      // and that refuses where something beats
+	lost   bool      // and that refuses where something beats
 	called time.Time
 }
 
@@ -167,7 +167,7 @@ func (s state) put(in input, out output) (bool, state) {
 		}
 		return true, s
 	}
-	inTime := !in.silent || out.returned.UnixNano() >= s.heartbeatUntil
+	inTime := !in.lost || out.returned.UnixNano() >= s.heartbeatUntil
 	return s.tag == in.expect && s.live && inTime && out.after == next.record, next
 }
 

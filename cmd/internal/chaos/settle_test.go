@@ -16,15 +16,15 @@ func (w *world) bound() time.Duration {
 	const (
 		reactions = 10 * interval // sweeps, reactions, and looks at leftovers
 		leaders   = electionTTL + heartbeatTimeout
-		silence   = bootGrace + heartbeatTimeout + loneGrace // longer than mark grace
-		brakes    = silentMemory + leaderWindow
+		loss      = bootGrace + heartbeatTimeout + loneGrace // longer than mark grace
+		brakes    = lostMemory + leaderWindow
 		creation  = launchWindow + 2*orphanGrace
 	)
 	rated := rateWindow * time.Duration(1+w.tally.of("fault: kill sidecars for good")/5)
-	x := reactions + leaders + silence + brakes + creation + rated + retryMax + absentFor + shutdown
+	x := reactions + leaders + loss + brakes + creation + rated + retryMax + absentFor + shutdown
 	w.t.Logf("X = %s: sweeps and looks %s, a new leader %s, silence with boot and lone grace %s, memory of the brakes %s, "+
 		"window and looks of a failed creation %s, rationing %s, retries %s, absence %s, EC2's shutdown %s",
-		x, reactions, leaders, silence, brakes, creation, rated, retryMax, absentFor, shutdown)
+		x, reactions, leaders, loss, brakes, creation, rated, retryMax, absentFor, shutdown)
 	return x
 }
 
@@ -45,7 +45,7 @@ func (w *world) settle() {
 		if time.Since(began) > 3*x { // a busy machine is no leak
 			break
 		}
-		if w.history.braked("heartbeats", nothing) && time.Since(lifted) > silentMemory { // they are dead indeed
+		if w.history.braked("heartbeats", nothing) && time.Since(lifted) > lostMemory { // they are dead indeed
 			w.must("janitor", "release-brake", "heartbeats", "--yes")
 			w.tally.add("brake heartbeats released by the operator", 1)
 			lifted = time.Now()

@@ -194,9 +194,9 @@ func (l *linear) act(ctx context.Context, s *etcd.Store, o *etcd.Leadership, reg
 			written, err = o.PutLease(ctx, reg, written)
 		}
 	} else {
-		in.revoke, in.silent = true, what < 29
+		in.revoke, in.lost = true, what < 29
 		if written, err = read.Revoke(time.Now(), lease.CauseHeartbeatLost, by); err == nil {
-			written, err = o.Revoke(ctx, reg, written, in.silent)
+			written, err = o.Revoke(ctx, reg, written, in.lost)
 		}
 	}
 	answer, tells := answerOf(err, true)

@@ -37,7 +37,7 @@ const (
 	launchWindow     = 10 * time.Second
 	absentFor        = 10 * time.Second
 	retryMax         = 4 * time.Second
-	silentMemory     = 15 * time.Second
+	lostMemory       = 15 * time.Second
 	rateWindow       = 15 * time.Second
 	leaderWindow     = 20 * time.Second
 	electionTTL      = 15 * time.Second // of the election, which is no setting
@@ -48,7 +48,7 @@ func policy() []string {
 	args := []string{"--schedule", "@every " + interval.String()}
 	for name, d := range map[string]time.Duration{
 		"boot-grace": bootGrace, "mark-grace": markGrace, "lone-grace": loneGrace, "orphan-grace": orphanGrace,
-		"launch-window": launchWindow, "absent-for": absentFor, "retry-max": retryMax, "heartbeats-memory": silentMemory,
+		"launch-window": launchWindow, "absent-for": absentFor, "retry-max": retryMax, "heartbeats-memory": lostMemory,
 		"rate-window": rateWindow, "leader-window": leaderWindow,
 	} {
 		args = append(args, "--"+name, d.String())

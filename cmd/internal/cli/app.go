@@ -66,7 +66,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
 		err = fmt.Errorf("what this command says could not be written: %w", unsaid)
 	}
-	if silent := (*SilentError)(nil); err != nil && !errors.As(err, &silent) {
+	if lost := (*QuietError)(nil); err != nil && !errors.As(err, &lost) {
 		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, Advise(err)))
 	}
 	return ExitCode(err)

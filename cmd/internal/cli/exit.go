@@ -48,10 +48,10 @@ func WithCode(code int, err error) error {
 	return &CodeError{Code: code, Err: err}
 }
 
-// SilentError ends the command with a code after everything was said.
-type SilentError struct{ Code int }
+// QuietError ends the command with a code after everything was said.
+type QuietError struct{ Code int }
 
-func (e *SilentError) Error() string { return "" }
+func (e *QuietError) Error() string { return "" }
 
 // ExitCode is the exit code of an error, told by its type.
 func ExitCode(err error) int {
@@ -61,7 +61,7 @@ func ExitCode(err error) int {
 	if e, ok := errors.AsType[*CodeError](err); ok {
 		return e.Code
 	}
-	if e, ok := errors.AsType[*SilentError](err); ok {
+	if e, ok := errors.AsType[*QuietError](err); ok {
 		return e.Code
 	}
 	switch {

@@ -40,7 +40,7 @@ func TestExitCode(t *testing.T) {
 		{context.Canceled, ExitUnknown},
 		{WithCode(ExitHeld, errors.New("any")), ExitHeld},
 		{WithCode(ExitUnknown, &lease.StateError{}), ExitUnknown},
-		{&SilentError{Code: ExitPartly}, ExitPartly},
+		{&QuietError{Code: ExitPartly}, ExitPartly},
 		{WithCode(ExitHeld, nil), ExitDone},
 	} {
 		if got := ExitCode(c.err); got != c.want {
@@ -59,7 +59,7 @@ func TestExitCode(t *testing.T) {
 func TestAnErrorIsSaidOnceAndASilentOneNot(t *testing.T) {
 	for want, err := range map[string]error{
 		"app: it broke\n": errors.New("it broke"),
-		"":                &SilentError{Code: ExitFailed},
+		"":                &QuietError{Code: ExitFailed},
 	} {
 		var out, errs bytes.Buffer
 		app := example(func(*cli.Context) error { return err })

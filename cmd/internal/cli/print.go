@@ -148,8 +148,8 @@ func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	return again()
 }
 
-// Overtaken refuses what a person agreed to because it is not what it was when he was asked.
-func Overtaken(format string, args ...any) error {
+// Outdated refuses what a person agreed to because it is not what it was when he was asked.
+func Outdated(format string, args ...any) error {
 	return WithCode(ExitRefused, fmt.Errorf("%s since you were asked; nothing was done: run it again", fmt.Sprintf(format, args...)))
 }
 

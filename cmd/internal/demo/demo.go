@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	defer s.close()
 	story := &story{stage: s}
 	acts := []func(context.Context) error{
-		story.begin, story.launch, story.extendFromInside, story.shorten, story.silence, story.copyTags, story.crash, story.wait,
+		story.begin, story.launch, story.extendFromInside, story.shorten, story.loss, story.copyTags, story.crash, story.wait,
 	}
 	if !o.Stay {
 		acts = append(acts, story.lose) // which leaves nothing to list
@@ -68,9 +68,9 @@ func Run(ctx context.Context, o Options) error {
 // story is the cast, by instance id.
 type story struct {
 	*stage
-	silent, extended, over, copied, doomed string
-	calm                                   []string
-	uuid                                   string
+	lost, extended, over, copied, doomed string
+	calm                                 []string
+	uuid                                 string
 }
 
 // begin starts the janitor on a new registry.
@@ -98,7 +98,7 @@ func (s *story) launch(ctx context.Context) error {
 	if len(ids) != 6 {
 		return &Failure{fmt.Sprintf("six instances, not %d", len(ids))}
 	}
-	s.silent, s.extended, s.over, s.calm = ids[0], ids[1], ids[2], ids[3:]
+	s.lost, s.extended, s.over, s.calm = ids[0], ids[1], ids[2], ids[3:]
 	for _, id := range ids {
 		if err := s.startSidecar(ctx, id); err != nil {
 			return err
@@ -147,9 +147,9 @@ func (s *story) shorten(ctx context.Context) error {
 }
 
 // silence kills a sidecar. Its instance runs on, as far as EC2 can tell.
-func (s *story) silence(context.Context) error {
-	s.say("the sidecar of %s is killed", s.silent)
-	return s.killSidecar(s.silent)
+func (s *story) loss(context.Context) error {
+	s.say("the sidecar of %s is killed", s.lost)
+	return s.killSidecar(s.lost)
 }
 
 // copyTags makes an instance as a console's "Launch more like this" would: with the tags of another.
@@ -193,11 +193,11 @@ func (s *story) wait(ctx context.Context) error {
 		event{s.over + " is terminated: its term is over", terminated(s.over)},
 		event{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
 		event{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
-		event{s.silent + " is marked as silent: to end unless it renews, is extended or unmarked", func() (bool, error) {
-			l, err := s.store.Lease(ctx, s.silent)
+		event{s.lost + " is marked as silent: to end unless it renews, is extended or unmarked", func() (bool, error) {
+			l, err := s.store.Lease(ctx, s.lost)
 			return err == nil && (l.Mark != nil || l.State != lease.StateActive), err
 		}},
-		event{s.silent + " is terminated: silent, and its notice has passed", terminated(s.silent)},
+		event{s.lost + " is terminated: silent, and its notice has passed", terminated(s.lost)},
 	); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (s *story) lose(ctx context.Context) error {
 // cast is everybody, with the reason for the fate that was expected.
 func (s *story) cast() []role {
 	roles := []role{
-		{s.silent, "terminated", "silent: its sidecar was killed, marked, revoked"},
+		{s.lost, "terminated", "silent: its sidecar was killed, marked, revoked"},
 		{s.over, "terminated", "its term was over"},
 		{s.doomed, "terminated", "left by a launcher killed inside RunInstances"},
 		{s.extended, "running", "extended from inside through its socket"},

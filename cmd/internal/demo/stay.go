@@ -20,7 +20,7 @@ func (s *story) stay(ctx context.Context) error {
 	}
 	lines = append(lines, "export PATH="+quoted(s.Binaries)+`:"$PATH"`, "\nand then, for example:\n")
 	for _, example := range []string{
-		"janitor status", "lease list", "lease why " + s.silent, "lease extend " + s.calm[0] + " --for 2h",
+		"janitor status", "lease list", "lease why " + s.lost, "lease extend " + s.calm[0] + " --for 2h",
 		"sidecar status --socket " + s.socket(s.calm[0]),
 		"lease launch --image-id ami-0123456789abcdef0 --instance-type t3.micro --term 1m",
 		"aws ec2 describe-instances --output table",

@@ -36,11 +36,11 @@ func TestE2EFleet(t *testing.T) {
 	}
 	w.until("ten sidecars renewing under their TTL", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
 
-	extended, silent, over := renewing[:3], renewing[3:6], quiet[:4]
+	extended, lost, over := renewing[:3], renewing[3:6], quiet[:4]
 	for _, id := range extended {
 		w.run("sidecar", "extend", "--socket", w.socket(id), "--for", "3h")
 	}
-	for _, id := range silent {
+	for _, id := range lost {
 		if err := w.sidecars[id].Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -55,12 +55,12 @@ func TestE2EFleet(t *testing.T) {
 	for _, id := range slices.Concat(fleet, bystanders) {
 		want[id] = types.InstanceStateNameRunning
 	}
-	for _, id := range slices.Concat(silent, over, []string{orphan}) {
+	for _, id := range slices.Concat(lost, over, []string{orphan}) {
 		want[id] = types.InstanceStateNameTerminated
 	}
 	w.until("three silent, four over and one orphan terminated", func() bool {
 		states := w.states()
-		return !slices.ContainsFunc(slices.Concat(silent, over, []string{orphan}), func(id string) bool {
+		return !slices.ContainsFunc(slices.Concat(lost, over, []string{orphan}), func(id string) bool {
 			return states[id] != types.InstanceStateNameTerminated
 		})
 	})
@@ -73,7 +73,7 @@ func TestE2EFleet(t *testing.T) {
 		}
 		t.Errorf("moto has %d instances, want %d", len(got), len(want))
 	}
-	w.records(extended, silent, over, orphan)
+	w.records(extended, lost, over, orphan)
 }
 
 // launchFleet launches twenty with one command and returns them as moto knows them.
@@ -156,13 +156,13 @@ func (w *world) fiveMoreSweeps() {
 }
 
 // records checks that the registry tells the same story, with its reasons.
-func (w *world) records(extended, silent, over []string, orphan string) {
+func (w *world) records(extended, lost, over []string, orphan string) {
 	w.t.Helper()
 	want := map[string]lease.Cause{orphan: lease.CauseFailedCreation}
 	for _, id := range extended {
 		want[id] = ""
 	}
-	for _, id := range silent {
+	for _, id := range lost {
 		want[id] = lease.CauseHeartbeatLost
 	}
 	for _, id := range over {

@@ -38,7 +38,7 @@ type night struct {
 	shell *shell
 	// living must live through all of it; ended is what Lapse ended by right, foreign and untracked are not its to end.
 	living, ended, foreign, untracked string
-	silent                            []string
+	lost                              []string
 	registry                          string // its UUID
 }
 
@@ -118,9 +118,9 @@ func chapters() []chapter {
 		}},
 		{title: "It does not end X", wrong: (*night).strays, says: map[string]string{"lease list --untracked": "UNTRACKED", "lease list --foreign": "FOREIGN"}},
 		{title: "Tags that are late", says: map[string]string{"lease doctor": "as janitor   yes", "lease list": "active"}},
-		{title: "heartbeats", wrong: (*night).fallSilent, says: map[string]string{
+		{title: "heartbeats", wrong: (*night).fallLost, says: map[string]string{
 			"janitor status": "brake heartbeats engaged", "janitor release-brake heartbeats": "brake heartbeats released",
-		}, after: (*night).silentEnd},
+		}, after: (*night).lostEnd},
 		{title: "rollback and unwatched", wrong: (*night).checkpointSetBack, says: map[string]string{
 			"janitor status": "brake rollback engaged (everywhere)", "janitor release-brake rollback": "brake rollback released",
 			"janitor release-brake unwatched": "brake unwatched is not engaged",
@@ -219,20 +219,20 @@ func (n *night) strays() {
 }
 
 // fallSilent launches instances that nobody renews.
-func (n *night) fallSilent() {
+func (n *night) fallLost() {
 	n.launch("silent", "1h", "--count 4 --heartbeat-timeout 5s")
 	launch, err := n.store.Launch(n.t.Context(), "silent")
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.silent = launch.Instances()
+	n.lost = launch.Instances()
 	n.shell.do("until janitor status | grep 'brake heartbeats engaged'; do sleep 1; done")
 }
 
 // silentEnd waits until those that are dead indeed have ended.
-func (n *night) silentEnd() {
+func (n *night) lostEnd() {
 	n.until("the silent to end", func() bool {
-		for _, id := range n.silent {
+		for _, id := range n.lost {
 			if i, _ := n.sim.Instance(id); i.State != ec2sim.Terminated {
 				return false
 			}

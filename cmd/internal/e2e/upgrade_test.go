@@ -174,7 +174,7 @@ func (u *upgrade) half(name string, writer, rewriter *side) {
 	})
 	u.young.until("the killed launch being closed", func() bool {
 		launch, err := u.young.store.Launch(u.t.Context(), "doomed-"+name)
-		return err == nil && launch.State == lease.LaunchClosed && len(launch.Looks) > 0
+		return err == nil && launch.State == lease.LaunchClosed && len(launch.FirstSeen) > 0
 	})
 	for key, was := range before {
 		u.kept("half "+name, key, was, rewriter)

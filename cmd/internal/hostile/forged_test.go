@@ -103,9 +103,9 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	w := newWorld(t)
 	w.sweeping("--schedule", "@every 3s")
 	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "3")
-	bad, silent, healthy := ids[0], ids[1], ids[2]
-	lost, kept := w.sidecar(silent, nil), w.sidecar(healthy, nil)
-	w.until("heartbeats", func() bool { return w.claimed(silent, heartbeatTimeout) && w.claimed(healthy, heartbeatTimeout) })
+	bad, stopped, healthy := ids[0], ids[1], ids[2]
+	lost, kept := w.sidecar(stopped, nil), w.sidecar(healthy, nil)
+	w.until("heartbeats", func() bool { return w.claimed(stopped, heartbeatTimeout) && w.claimed(healthy, heartbeatTimeout) })
 	expiring := w.launch("--term", "8s")[0]
 	const long, writes = 12 * time.Second, 600
 	calm := w.reads(func() { passes(time.Now().Add(long)) })
@@ -125,7 +125,7 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	}
 	lost.kill()
 	w.ended("expired beside a bad heartbeat", expiring, 20*time.Second)
-	w.ended("its heartbeat is lost, beside a bad one", silent, heartbeatTimeout+markGrace+30*time.Second)
+	w.ended("its heartbeat is lost, beside a bad one", stopped, heartbeatTimeout+markGrace+30*time.Second)
 	w.lives("its own heartbeat is bad", bad, time.Second)
 	w.lives("beside a bad heartbeat", healthy, time.Second)
 	kept.ends(stopBound)

@@ -121,7 +121,7 @@ func (t *truth) checkHeld(id string) {
 		loss = t.losses[len(t.losses)-1]
 	}
 	// What was on its way when the brake was found may come to etcd a little later.
-	if t.standing["rollback"] && loss.After(t.vouched) && t.now.Sub(t.stood) > time.Minute && !t.wasStopped(t.stood) {
+	if t.standing["rollback"] && loss.After(t.vouched) && t.now.Sub(t.engaged) > time.Minute && !t.wasStopped(t.engaged) {
 		t.find("brake", id, "ended while the registry was set back, and nobody had looked")
 	}
 }

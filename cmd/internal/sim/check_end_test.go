@@ -9,19 +9,19 @@ import (
 
 // bounds are X of promise P2: for how long, counted from when everything works again and people have lifted what only
 // they can, something may live on. Each is the sum of its terms, with one sweep for the look and one for what it found.
-func (s shape) bounds() (term, silence, launch, stuck time.Duration) {
+func (s shape) bounds() (term, loss, launch, stuck time.Duration) {
 	p, sweeps := s.policy, 3*time.Minute
 	noticed := 3 * time.Minute // until the janitors lead, have recorded, and a person has come by
 	term = noticed + p.MarkGrace + sweeps
-	silence = noticed + p.BootGrace + maxTimeout + p.LoneGrace + 2*p.RateWindow + sweeps
+	loss = noticed + p.BootGrace + maxTimeout + p.LoneGrace + 2*p.RateWindow + sweeps
 	launch = noticed + p.LaunchWindow + p.OrphanGrace + p.RateWindow + 2*sweeps
 	stuck = noticed + p.RetryMax + sweeps
-	return term, silence, launch, stuck
+	return term, loss, launch, stuck
 }
 
 // checkEnd judges what is left when all has been calm for long enough.
 func (t *truth) checkEnd() {
-	term, silence, launch, stuck := t.shape.bounds()
+	term, loss, launch, stuck := t.shape.bounds()
 	calm := t.end.at.Add(-t.shape.calm)
 	late := func(since time.Time, bound time.Duration) bool {
 		if since.Before(calm) {
@@ -66,7 +66,7 @@ func (t *truth) checkEnd() {
 		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term) && !t.tagRests(b, l):
 			t.find("P2", id, "lives %s after its term", t.end.at.Sub(l.ExpiresAt))
 		case t.stolen[id]: // it beats, or says what nobody can read: its own silence alone is affected by that
-		case l.timeout() > 0 && !t.end.heartbeats[id] && !b.running.IsZero() && late(t.quietSince(id, b), silence):
+		case l.timeout() > 0 && !t.end.heartbeats[id] && !b.running.IsZero() && late(t.quietSince(id, b), loss):
 			t.find("P2", id, "lives, and has been silent for %s", t.end.at.Sub(t.quietSince(id, b)))
 		}
 	}

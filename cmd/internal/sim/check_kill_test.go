@@ -19,7 +19,7 @@ func (t *truth) checkRevoked(by, id string, f *file, before, after *leaseRecord)
 	case after.Cause == "expired":
 		t.checkTerm(id, f, before)
 	case inferred(after.Cause):
-		t.checkSilence(by, id, f, before)
+		t.checkLoss(by, id, f, before)
 		t.checkBrake(id, before)
 		t.checkRate(id, "")
 		t.ends = append(t.ends, end{t.now, id, after.Cause, "", t.zone(id), before.timeout()})
@@ -60,7 +60,7 @@ func (t *truth) acted(at time.Time) bool {
 }
 
 // checkSilence: the key was gone for the whole grace, also since everything that lets it count anew.
-func (t *truth) checkSilence(by, id string, f *file, before *leaseRecord) {
+func (t *truth) checkLoss(by, id string, f *file, before *leaseRecord) {
 	p, b, grace := t.shape.policy, t.machines[id], t.shape.policy.MarkGrace
 	heartbeat := t.heartbeats[id]
 	if heartbeat == nil {
@@ -148,7 +148,7 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 	const seen = 100 * time.Second
 	p := t.shape.policy
 	for _, scope := range []string{"", t.zone(id)} {
-		silent, all := 0, 0
+		lost, all := 0, 0
 		for other, f := range t.leases {
 			b := t.machines[other]
 			if b == nil || f.record == nil || f.record.timeout() <= 0 || f.record.timeout() > judged.timeout() || scope != "" && b.zone != scope {
@@ -158,7 +158,7 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 			running := !b.running.IsZero()
 			switch {
 			case other == id:
-				silent, all = silent+1, all+1
+				lost, all = lost+1, all+1
 			case !f.record.live() || f.record.State == "adopting" || !running:
 			case heartbeat != nil && heartbeat.there:
 				all++
@@ -167,16 +167,16 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 				(heartbeat == nil || heartbeat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never beat since
 				all++
 			default:
-				silent, all = silent+1, all+1
+				lost, all = lost+1, all+1
 			}
 		}
 		for _, e := range t.ends {
-			if e.id != id && inferred(e.cause) && e.timeout <= judged.timeout() && t.now.Sub(e.at) < p.SilentMemory-seen && (scope == "" || e.zone == scope) {
-				silent, all = silent+1, all+1
+			if e.id != id && inferred(e.cause) && e.timeout <= judged.timeout() && t.now.Sub(e.at) < p.LostMemory-seen && (scope == "" || e.zone == scope) {
+				lost, all = lost+1, all+1
 			}
 		}
-		if allowed := max(p.SilentMin, int(p.SilentShare*float64(all))); silent > allowed && !t.resumed(scope) {
-			t.find("brake", id, "ended for silence while %d of %d were silent in %q, more than %d", silent, all, scope, allowed)
+		if allowed := max(p.LostMin, int(p.LostShare*float64(all))); lost > allowed && !t.resumed(scope) {
+			t.find("brake", id, "ended for silence while %d of %d were silent in %q, more than %d", lost, all, scope, allowed)
 		}
 	}
 }

@@ -239,7 +239,7 @@ func (t *truth) checkDate(e event, b *body, f *file, d dated) {
 	if b.always(from, e.sent, earlier) {
 		t.find("tags", e.id, "a janitor writes the earlier date %q, and nobody has shortened it", e.tags[expiresTag])
 	}
-	held := (t.standing["rollback"] || t.standing["unwatched"]) && e.sent.Sub(t.stood) > time.Minute && !t.vouched.After(t.stood)
+	held := (t.standing["rollback"] || t.standing["unwatched"]) && e.sent.Sub(t.engaged) > time.Minute && !t.vouched.After(t.engaged)
 	if held && b.always(from, e.sent, func(tags map[string]string) bool { return readTag(tags).number > 0 && readTag(tags).at.After(d.at) }) {
 		t.find("tags", e.id, "a janitor writes the earlier date %q while the registry may have been set back", e.tags[expiresTag])
 	}

@@ -46,8 +46,8 @@ func (p *process) thinks(r *rand.Rand) {
 }
 
 var (
-	errRefused   = errors.New("refused")
-	errOvertaken = errors.New("overtaken: it has changed since it was shown")
+	errRefused  = errors.New("refused")
+	errOutdated = errors.New("overtaken: it has changed since it was shown")
 )
 
 // adopt gives a lease to an instance that bears no registry's tag.
@@ -119,7 +119,7 @@ func (h hold) manage(adopting lease.Lease) (lease.Lease, error) {
 	id := adopting.InstanceID
 	l, err := h.store.PutLease(h.p.ctx, adopting)
 	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict {
-		return l, errOvertaken
+		return l, errOutdated
 	}
 	if err != nil {
 		return l, err
@@ -147,7 +147,7 @@ func (h hold) manage(adopting lease.Lease) (lease.Lease, error) {
 	if now, err := h.store.Lease(h.p.ctx, id); err != nil || now.Live() {
 		return l, err
 	}
-	return l, errors.Join(errOvertaken, h.unmark(id))
+	return l, errors.Join(errOutdated, h.unmark(id))
 }
 
 // shown describes an instance afresh until it is as wanted, for a while.
@@ -191,7 +191,7 @@ func (k keeper) unmanage(p *process, r *rand.Rand) error {
 		return err
 	}
 	if now.Live() && !l.Live() {
-		return errOvertaken
+		return errOutdated
 	}
 	l, _, err = h.store.UpdateLease(p.ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		if l.State == lease.StateUnmanaged {
@@ -258,7 +258,7 @@ func takeAway(p *process, r *rand.Rand, cause lease.Cause) error {
 	p.w.trace.add(event{kind: unpromised, who: p.name, id: shown.InstanceID})
 	_, _, err = p.store().UpdateLease(p.ctx, shown.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		if l.Live() && (!shown.GrantedAt.Equal(l.GrantedAt) || !shown.ExpiresAt.Equal(l.ExpiresAt)) {
-			return l, errOvertaken
+			return l, errOutdated
 		}
 		return l.Revoke(p.clock.now(), cause, p.by("given back"))
 	})

@@ -59,7 +59,7 @@ type launchRecord struct {
 	State    string               `json:"state"`
 	Count    int                  `json:"count"`
 	Created  time.Time            `json:"created_at"`
-	Looks    map[string]time.Time `json:"looks"`
+	Looks    map[string]time.Time `json:"first_seen"`
 	Removals map[string]time.Time `json:"removals"`
 	Attempts []struct {
 		ClientToken string    `json:"client_token"`

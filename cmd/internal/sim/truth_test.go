@@ -50,7 +50,7 @@ type truth struct {
 	stopped     []span                 // of janitors
 	untaggable  []span                 // in which tags are denied, late, or cannot be written
 	rests       []span                 // in which nobody watches
-	stood       time.Time              // since when one of these is held
+	engaged     time.Time              // since when one of these is held
 	written     since[string]          // what somebody has written tags onto last
 	standing    map[string]bool        // brakes that the last checkpoint says are held until a person lifts them
 	ends        []end                  // that nobody declared
@@ -321,7 +321,7 @@ func (t *truth) takeCheckpoint(e event, c etcdsim.Change) {
 		}
 	}
 	if (t.standing["rollback"] || t.standing["unwatched"]) && !held {
-		t.stood = t.now
+		t.engaged = t.now
 	}
 	if t.standing["rollback"] && len(t.losses) == 0 {
 		t.find("brake", checkpoint.Leader, "says that the registry was set back, and it was not")

@@ -54,7 +54,7 @@ func hasty() plan.Policy {
 	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace, p.LoneGrace = 5*time.Minute, 2*time.Minute, 4*time.Minute
 	p.LaunchWindow, p.AbsentFor, p.RetryMax = 4*time.Minute, 5*time.Minute, 4*time.Minute
-	p.SilentMemory, p.RateWindow, p.LeadershipWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
+	p.LostMemory, p.RateWindow, p.LeadershipWindow = 15*time.Minute, 3*time.Minute, 10*time.Minute
 	p.Retention, p.ChosenRetention = 6*time.Hour, 12*time.Hour
 	p.CompleteAdoptions = true
 	return p

@@ -18,8 +18,8 @@ func Pick[T any](t *rapid.T, label string, from ...T) T {
 func Copied(v World) World {
 	s := &v.Snapshot
 	s.Leases, s.Launches, s.Bad = slices.Clone(s.Leases), slices.Clone(s.Launches), slices.Clone(s.Bad)
-	s.Heartbeats, v.Silences = maps.Clone(s.Heartbeats), maps.Clone(v.Silences)
-	s.Checkpoint.Acting, s.Checkpoint.Leaderships = maps.Clone(s.Checkpoint.Acting), slices.Clone(s.Checkpoint.Leaderships)
+	s.Heartbeats, v.Renewals = maps.Clone(s.Heartbeats), maps.Clone(v.Renewals)
+	s.Checkpoint.Enforcing, s.Checkpoint.Leaderships = maps.Clone(s.Checkpoint.Enforcing), slices.Clone(s.Checkpoint.Leaderships)
 	for n := range s.Leases {
 		if mark := s.Leases[n].Mark; mark != nil {
 			again := *mark
@@ -27,7 +27,7 @@ func Copied(v World) World {
 		}
 	}
 	for n := range s.Launches {
-		s.Launches[n].Looks, s.Launches[n].Attempts = maps.Clone(s.Launches[n].Looks), slices.Clone(s.Launches[n].Attempts)
+		s.Launches[n].FirstSeen, s.Launches[n].Attempts = maps.Clone(s.Launches[n].FirstSeen), slices.Clone(s.Launches[n].Attempts)
 	}
 	v.Locations = slices.Clone(v.Locations)
 	for n := range v.Locations {

@@ -33,7 +33,7 @@ func In(d time.Duration) time.Time  { return Noon.Add(d) }
 type Subject struct {
 	Lease    *lease.Lease
 	Instance *lease.Instance
-	Silence  *plan.Silence
+	Renewal  *plan.Renewal
 	absent   bool // looked up by id, and not found
 }
 
@@ -99,23 +99,23 @@ func Marked(cause lease.Cause, deadline time.Time) func(*Subject) {
 }
 
 func Heartbeats(s *Subject) {
-	s.Lease.HeartbeatTimeout, s.Silence = lease.Duration(HeartbeatTimeout), &plan.Silence{Broken: true, Seen: true}
+	s.Lease.HeartbeatTimeout, s.Renewal = lease.Duration(HeartbeatTimeout), &plan.Renewal{Present: true, Seen: true}
 }
 
-// Silent for so long under this leader, which saw it beat before, with a witness.
-func Silent(d time.Duration) func(*Subject) {
+// Lost for so long under this leader, which saw it beat before, with a witness.
+func Lost(d time.Duration) func(*Subject) {
 	return func(s *Subject) {
-		s.Lease.HeartbeatTimeout, s.Silence = lease.Duration(HeartbeatTimeout), &plan.Silence{For: d, Missing: d, Seen: true, Witness: true, Noticed: Long}
+		s.Lease.HeartbeatTimeout, s.Renewal = lease.Duration(HeartbeatTimeout), &plan.Renewal{For: d, Missing: d, Seen: true, Witness: true, Marked: Long}
 		s.Lease.ClaimedAt = Ago(40 * time.Hour)
 	}
 }
 
-func Unseen(s *Subject)  { s.Silence.Seen = false }
-func Alone(s *Subject)   { s.Silence.Witness = false }
+func Unseen(s *Subject)  { s.Renewal.Seen = false }
+func Alone(s *Subject)   { s.Renewal.Witness = false }
 func Exempt(s *Subject)  { s.Instance.Tags[lease.TagExempt] = "" }
 func Foreign(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "another" }
 func Unbound(s *Subject) { s.Instance.ClientToken = "other" }
-func Bare(s *Subject)    { s.Lease, s.Silence = nil, nil }
+func Bare(s *Subject)    { s.Lease, s.Renewal = nil, nil }
 func Missing(s *Subject) { s.Instance = nil }
 func Absent(s *Subject)  { s.Instance, s.absent = nil, true }
 
@@ -138,8 +138,8 @@ func WithLease(change func(*lease.Lease)) func(*Subject) {
 	return func(s *Subject) { change(s.Lease) }
 }
 
-func WithSilence(change func(*plan.Silence)) func(*Subject) {
-	return func(s *Subject) { change(s.Silence) }
+func WithRenewal(change func(*plan.Renewal)) func(*Subject) {
+	return func(s *Subject) { change(s.Renewal) }
 }
 
 // Many makes n subjects with ids from a prefix.
@@ -173,11 +173,11 @@ func Answered(ids ...string) func(*lease.Launch) {
 	}
 }
 
-func Looked(d time.Duration, ids ...string) func(*lease.Launch) {
+func FirstSeen(d time.Duration, ids ...string) func(*lease.Launch) {
 	return func(l *lease.Launch) {
-		l.Looks = map[string]time.Time{}
+		l.FirstSeen = map[string]time.Time{}
 		for _, id := range ids {
-			l.Looks[id] = Ago(d)
+			l.FirstSeen[id] = Ago(d)
 		}
 	}
 }
@@ -188,7 +188,7 @@ type World struct {
 	Policy     plan.Policy
 	Snapshot   lease.Snapshot
 	Locations  []plan.LocationView
-	Silences   map[string]plan.Silence // by instance id, for active leases with a timeout
+	Renewals   map[string]plan.Renewal // by instance id, for active leases with a timeout
 	Standing   []lease.Brake
 	Leadership plan.LeadershipView
 	Written    map[string]plan.Written // by instance id: tags that were written since the locations were listed
@@ -198,7 +198,7 @@ type World struct {
 func (w World) View() plan.View {
 	j := plan.Join(w.Snapshot, w.Locations, plan.Indexed(w.Locations), w.Written)
 	for n := range j.Rows {
-		j.Rows[n].Silence = w.Silences[j.Rows[n].InstanceID]
+		j.Rows[n].Renewal = w.Renewals[j.Rows[n].InstanceID]
 	}
 	return plan.View{Now: w.Now, Policy: w.Policy, Joined: j, Locations: w.Locations, Standing: w.Standing, Leadership: w.Leadership}
 }
@@ -214,12 +214,12 @@ func WorldOf(subjects ...Subject) World {
 			Registry: lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
 			Checkpoint: lease.Checkpoint{
 				Sequence: 7, Time: Ago(time.Minute), NextSweep: Noon,
-				Acting: map[string]time.Time{Here.String(): Ago(Long)}, Leaderships: []time.Time{Ago(Long)},
+				Enforcing: map[string]time.Time{Here.String(): Ago(Long)}, Leaderships: []time.Time{Ago(Long)},
 			},
 			Heartbeats: map[string]lease.Heartbeat{}, Revision: 1, Term: 2,
 		},
 		Locations:  []plan.LocationView{{Location: Here, Dated: true, Absent: map[string]bool{}}},
-		Silences:   map[string]plan.Silence{},
+		Renewals:   map[string]plan.Renewal{},
 		Leadership: plan.LeadershipView{Checkpointed: true, Since: Long},
 	}
 	for _, s := range subjects {
@@ -237,9 +237,9 @@ func Add(v *World, s Subject) {
 	if s.Instance != nil {
 		v.Locations[0].Instances = append(v.Locations[0].Instances, *s.Instance)
 	}
-	if s.Silence != nil {
-		v.Silences[s.Lease.InstanceID] = *s.Silence
-		if s.Silence.Broken {
+	if s.Renewal != nil {
+		v.Renewals[s.Lease.InstanceID] = *s.Renewal
+		if s.Renewal.Present {
 			v.Snapshot.Heartbeats[s.Lease.InstanceID] = lease.Heartbeat{InstanceID: s.Lease.InstanceID, HeartbeatTimeout: s.Lease.HeartbeatTimeout, Held: true}
 		}
 	}
@@ -260,8 +260,8 @@ func Bad(kind, id string) func(*World) {
 	}
 }
 
-func ActingFor(d time.Duration) func(*World) {
-	return func(v *World) { v.Snapshot.Checkpoint.Acting[Here.String()] = Ago(d) }
+func EnforcingFor(d time.Duration) func(*World) {
+	return func(v *World) { v.Snapshot.Checkpoint.Enforcing[Here.String()] = Ago(d) }
 }
 
 // ArmedAhead is a registry that was armed by a clock an hour ahead, at one revision, beside a checkpoint of another.

@@ -14,7 +14,7 @@ import (
 
 // Due is silent, with its mark and every grace behind it: it ends unless a brake holds.
 func Due(s *Subject) {
-	Silent(Long)(s)
+	Lost(Long)(s)
 	Marked(lease.CauseHeartbeatLost, Ago(2*time.Hour))(s)
 }
 
@@ -34,8 +34,8 @@ func Dead() map[string]func(*rapid.T, *World, string) {
 		}
 	}
 	return map[string]func(*rapid.T, *World, string){
-		"silent":                     added(Silent(0)),
-		"silent and marked":          added(Silent(0), Marked(lease.CauseHeartbeatLost, In(time.Minute))),
+		"silent":                     added(Lost(0)),
+		"silent and marked":          added(Lost(0), Marked(lease.CauseHeartbeatLost, In(time.Minute))),
 		"silent and due":             added(Due),
 		"silent, due and unseen":     added(Due, Unseen, Alone),
 		"silent and missing":         added(Due, Missing),
@@ -52,8 +52,8 @@ func Dead() map[string]func(*rapid.T, *World, string) {
 		"absent":                     added(Absent),
 		"stopped":                    added(Is(lease.InstanceStopped)),
 		"released":                   added(Revoked(lease.CauseRelease, time.Minute)),
-		"revoked for silence":        added(Silent(0), Revoked(lease.CauseHeartbeatLost, time.Minute)),
-		"ended for silence":          added(Silent(0), Revoked(lease.CauseNoHeartbeat, time.Minute), Ended(time.Second), Missing),
+		"revoked for silence":        added(Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute)),
+		"ended for silence":          added(Lost(0), Revoked(lease.CauseNoHeartbeat, time.Minute), Ended(time.Second), Missing),
 		"failed creation, revoked":   added(Revoked(lease.CauseFailedCreation, time.Minute)),
 		"no record":                  added(Bare),
 		"bad lease":                  func(t *rapid.T, v *World, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
@@ -73,7 +73,7 @@ func addOrphan(t *rapid.T, v *World, id string) {
 		if l := &v.Snapshot.Launches[n]; l.State == lease.LaunchClosed && l.Location() == Here {
 			s := Holds(id, Bare)
 			s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = l.Attempts[0].ClientToken, l.Attempts[0].ClientToken
-			l.Looks[id] = Ago(Pick(t, "looked", time.Hour, 0))
+			l.FirstSeen[id] = Ago(Pick(t, "looked", time.Hour, 0))
 			Add(v, s)
 			return
 		}
@@ -93,11 +93,11 @@ func Orphans(prefix string, tokens, each int) func(*World) {
 		for k := range tokens {
 			token := fmt.Sprintf("%s%03d", prefix, k)
 			l := Launch(token, lease.LaunchClosed)
-			l.Looks = map[string]time.Time{}
+			l.FirstSeen = map[string]time.Time{}
 			for n := range each {
 				s := Holds(fmt.Sprintf("i-%s-%03d", token, n), Bare)
 				s.Instance.ClientToken, s.Instance.Tags[lease.TagLaunch] = token+".1", token+".1"
-				l.Looks[s.Instance.ID] = Ago(time.Hour)
+				l.FirstSeen[s.Instance.ID] = Ago(time.Hour)
 				Add(v, s)
 			}
 			v.Snapshot.Launches = append(v.Snapshot.Launches, l)
@@ -134,8 +134,8 @@ func SeenIn(p plan.LocationView, id string) *lease.Instance {
 	return nil
 }
 
-func Told(p plan.Plan) string {
-	s := fmt.Sprintf("next %s, brakes %+v, acting %v\n", p.Next, p.Brakes, p.Acting)
+func Summary(p plan.Plan) string {
+	s := fmt.Sprintf("next %s, brakes %+v, acting %v\n", p.Next, p.Brakes, p.Enforcing)
 	for _, v := range p.Verdicts {
 		s += fmt.Sprintf("%s %s%s %s: %s\n", v.Action, v.InstanceID, v.LeftoverID(), v.Token, v.Reason)
 	}
@@ -146,7 +146,7 @@ func Told(p plan.Plan) string {
 func Fleet(n, trouble int) World {
 	all := Many(n, "", Heartbeats, func(s *Subject) { s.Lease.HeartbeatTimeout = lease.Duration(5 * time.Minute) })
 	if trouble > 0 {
-		kinds := []func(*Subject){Silent(0), Due, Over(time.Minute), Missing, Revoked(lease.CauseRelease, time.Hour)}
+		kinds := []func(*Subject){Lost(0), Due, Over(time.Minute), Missing, Revoked(lease.CauseRelease, time.Hour)}
 		for k := 0; k < n; k += trouble {
 			kinds[k/trouble%len(kinds)](&all[k])
 		}

@@ -75,8 +75,8 @@ func TestEveryErrorCodeIsSorted(t *testing.T) {
 			}
 		}
 	}
-	silent := &ec2.UnreachableError{Op: "run instances", Err: errors.New("connection reset")}
-	if judge(nil, silent) != unknown || judge(nil, nil) != unknown {
+	unreachable := &ec2.UnreachableError{Op: "run instances", Err: errors.New("connection reset")}
+	if judge(nil, unreachable) != unknown || judge(nil, nil) != unknown {
 		t.Error("no answer, or an answer without instances, is no outcome")
 	}
 }
