@@ -61,7 +61,7 @@ func TestAfterABreakTheWatchTellsWhatItMissed(t *testing.T) {
 	}}
 	got := told(newWatcher(before, everything), after)
 	want := slices.Concat([]string{"i-3 adopt", "i-3 activate", "i-2 unmark", "i-2 unmark"},
-		slices.Repeat([]string{"i-1 unmark"}, 12), []string{"i-2 end", "i-2 silent", "i-1 beating"})
+		slices.Repeat([]string{"i-1 unmark"}, 12), []string{"i-2 end", "i-2 heartbeat-lost", "i-1 renewing"})
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -92,9 +92,9 @@ func TestTheWatchTellsOfHeartbeatsOnce(t *testing.T) {
 		w    watched
 		want []string
 	}{
-		"all":                          {everything, []string{"i-1 beating", "i-2 beating", "i-9 beating", "i-1 beating", "i-1 silent", "i-9 silent"}},
-		"of a holder":                  {ofAda, []string{"i-1 beating", "i-1 beating", "i-1 silent"}},
-		"of an instance without lease": {one, []string{"i-9 beating", "i-9 silent"}},
+		"all":                          {everything, []string{"i-1 renewing", "i-2 renewing", "i-9 renewing", "i-1 renewing", "i-1 heartbeat-lost", "i-9 heartbeat-lost"}},
+		"of a holder":                  {ofAda, []string{"i-1 renewing", "i-1 renewing", "i-1 heartbeat-lost"}},
+		"of an instance without lease": {one, []string{"i-9 renewing", "i-9 heartbeat-lost"}},
 		"none":                         {watched{filter: everything.filter, all: true}, []string{}},
 	} {
 		if got := told(newWatcher(s, c.w), changes...); !slices.Equal(got, c.want) {

@@ -92,6 +92,14 @@ func TestHeartbeatsBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 			t.Errorf("brakes %+v", planned.Brakes)
 		}
 	})
+	t.Run("what is lost nobody knows where counts in each zone", func(t *testing.T) {
+		t.Parallel()
+		unplaced := Many(1, "x", Due, InZone(""))
+		planned := Decide(calm(crowd(Many(2, "a", Due, a), unplaced, Many(20, "c", Heartbeats, b))))
+		if n := Tally(planned); n[plan.ActHold] < 2 || !HeldBy(planned, plan.BrakeHeartbeats, "az-a") || HeldBy(planned, plan.BrakeHeartbeats, "") {
+			t.Errorf("decided %v, brakes %+v", n, planned.Brakes)
+		}
+	})
 	t.Run("without any zone the registry alone counts, and each lease once", func(t *testing.T) {
 		t.Parallel()
 		planned := Decide(calm(crowd(Many(2, "a", Due, InZone("")))))
