@@ -127,7 +127,7 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
 	t.Parallel()
 	full := errors.New("disk full")
-	j := &Janitor{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(audit.Event) error { return full }}}
+	j := &Janitor{&replica{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(audit.Event) error { return full }}}}
 	defer j.open()()
 	if err := j.record(audit.Event{Kind: lease.ActionRevoke}); !errors.Is(err, full) {
 		t.Errorf("%v, want the log's: whoever is about to end something must know", err)
@@ -146,20 +146,20 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		return nil
 	}
 	closeLog := j.open()
-	term := j.newLeader(r.leadership)
+	term := newLeader(j.replica, r.leadership)
 	look := func() lease.Snapshot {
 		s, err := r.store.Snapshot(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		term.see(s, 0)
+		term.takeIn(s, 0)
 		return s
 	}
 	first := look()
 	r.extend("i-1", 2*time.Hour)
 	look()
 	look()
-	term.see(first, 0)
+	term.takeIn(first, 0)
 	closeLog()
 	if want := []string{"lead", "extend"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)

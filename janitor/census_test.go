@@ -49,7 +49,7 @@ func counted(t *testing.T, w World) plan.Census {
 		t.Fatal(err)
 	}
 	v := w.View()
-	term := &leader{Janitor: j, tags: enforce.NewTags(), joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
+	term := &records{replica: j.replica, tags: enforce.NewTags(), joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	term.count(plan.Decide(v))
 	return observer.last()
 }
@@ -101,7 +101,7 @@ func BenchmarkCensus(b *testing.B) {
 	w := WorldOf(subjects...)
 	v := w.View()
 	planned := plan.Decide(v)
-	term := &leader{Janitor: &Janitor{Config: Config{Observe: &counting{}}}, joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
+	term := &records{replica: &replica{Config: Config{Observe: &counting{}}}, tags: enforce.NewTags(), joined: v.Joined, listings: observe.Listings{Locations: v.Locations}}
 	b.Run("decide", func(b *testing.B) {
 		for b.Loop() {
 			plan.Decide(v)

@@ -51,7 +51,7 @@ func (o *inLeadership) reacts(r *rig) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.see(snapshot, 0)
+	o.takeIn(snapshot, 0)
 	o.react(r.t.Context())
 	o.finish(passMax)
 }
@@ -319,7 +319,7 @@ func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
 				after(90 * time.Second)
 				o.steps(r, c.since)
 				o.reacts(r)
-				if got := HeldBy(plan.Plan{Brakes: o.brakes}, plan.BrakeClock, r.cloud.Where.String()); got != c.held || (len(r.cloud.Ended()) == 0) != c.held {
+				if got := HeldBy(plan.Plan{Brakes: o.announcer.brakes}, plan.BrakeClock, r.cloud.Where.String()); got != c.held || (len(r.cloud.Ended()) == 0) != c.held {
 					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.Ended(), c.held)
 				}
 			})

@@ -44,9 +44,9 @@ func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		o.leader = o.newLeader(&reads{leadership, &s})
+		o.leader = newLeader(o.replica, &reads{leadership, &s})
 	}
-	o.see(s, o.newest)
+	o.takeIn(s, o.newest)
 }
 
 func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
@@ -148,7 +148,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					again := r.snapshot()
 					again.Revision = o.joined.Revision
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
-					o.see(again, o.newest)
+					o.takeIn(again, o.newest)
 					if stands := o.watermark.Standing(); len(stands) > 0 {
 						t.Errorf("held by %+v though a person has lifted it", stands)
 					}

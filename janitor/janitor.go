@@ -1,16 +1,17 @@
-// Package janitor ends the instances whose leases have lapsed and what failed launches left behind, and never anything
-// else. It observes (package observe), decides (package plan) and enforces (package enforce), in three parts that know
-// nothing of each other.
+// Package janitor terminates the instances whose leases have expired and what failed launches left behind, and never
+// anything else. It observes (package observe), plans (package plan) and enforces (package enforce), in three parts that
+// know nothing of each other. From the top down:
 //
-//   - janitor.go: what it needs of others: [Cloud], [Leadership].
-//   - run.go: [Janitor], which campaigns; leader.go: the leader's one loop, on which nothing blocks; liveness.go: how it
-//     shows that it works; timetable.go: when it sweeps.
-//   - reconcile.go: one sweep, observe, plan, checkpoint, enforce; checkpoint.go: what says that it happened; publish.go: the plan beside it, unless armed; react.go: between sweeps it reacts in seconds. worker.go:
-//     what runs beside the loop, so that no location waits for another.
-//   - preview.go: [Preview], a look and a decision that change nothing. follow.go: what a replica does that does not lead.
-//   - tags.go: when the tags of instances are written.
-//   - event.go: [Observer], which is told what happens; package audit: the events, what others do, and the audit log; count.go:
-//     what is counted.
+//   - run.go: [Janitor], which campaigns, leads, and campaigns again; follow.go: what a replica does that does not lead.
+//   - lead.go: the leader's one loop, on which nothing blocks.
+//   - reconcile.go: one sweep, from top to bottom; react.go: what a leader does between sweeps, in seconds.
+//   - leader.go: one leader: how it decides, and has a plan carried out.
+//   - What a leader is made of: records.go and clock.go, what it knows; timers.go and timetable.go, when it acts; crew.go,
+//     who carries a plan out, one worker a location; tags.go and publish.go, what it writes beside; checkpoint.go, what
+//     says that a sweep happened; announce.go, who hears of brakes.
+//   - replica.go: what a process keeps from one leadership to the next; config.go: [Config]; loop.go: what runs beside the
+//     loop; liveness.go: how the loop shows that it works; observer.go: [Observer], who is told.
+//   - preview.go: [Preview], an observation and a decision that change nothing.
 //
 // The janitor knows neither AWS nor etcd: [Cloud] and [Leadership] are what it needs of them.
 package janitor

@@ -2,63 +2,36 @@ package janitor
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"lapse/janitor/audit"
 	"lapse/janitor/enforce"
-	"lapse/janitor/observe"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
 
-// leader is one leader's time in the lead.
+// leader is one leader's time in the lead: what it knows, and how it decides and acts on that.
 type leader struct {
-	*Janitor
-	leadership   Leadership
-	renewals     *observe.Renewals
-	listings     observe.Listings            // of the last look
-	joined       *plan.Joined                // with the records as they are known; of revision 0 before the first look
-	newest       int64                       // the newest revision of etcd that was observed
-	since        time.Time                   // monotonic, as recorded
-	checkpointed time.Time                   // last checkpoint of our own
-	dated        time.Time                   // the same, by the wall clock
-	fresh        time.Duration               // for how long others rely on it
-	witness      struct{ ec2, at time.Time } // EC2's clock as it was told last, and when that was, by the monotonic clock
-	kept         bool                        // the last checkpoint is on disk: without that, nothing is ended by it
-	elected      time.Time                   // wall clock
-	brakes       []lease.Brake
-	started      bool   // it was said that this leader starts up
-	illness      string // why etcd is not to be trusted with silences
-	deposed      int    // sweeps in a row whose writes were refused as those of somebody who does not lead
-
-	leftoversListed map[string]time.Time // when the leftovers of a launch were last looked for, by its token; monotonic
+	*records
+	*loop
+	*timers
+	*checkpoints
+	*crew
+	leadership Leadership
+	live       *liveness
+	since      time.Time // monotonic, as recorded
+	announcer  *announcer
+	tagger     *tagger
+	publisher  *publisher
 
 	ends    map[string]bool  // instance ids that the last decision ends
 	asked   map[string]asked // what a reaction has tried to end since the last sweep, by instance id
-	again   time.Time        // when what failed is tried again
-	took    time.Duration    // of the last reaction
-	reacted time.Time        // end of the last reaction
 	missed  bool             // a reaction was due, and too little was known for one
+	deposed int              // sweeps in a row whose writes were refused as those of somebody who does not lead
 
-	reads     int              // snapshots taken in
-	historian *audit.Historian // what others do
-
-	beside
-	workers
-	tags *enforce.Tags
-
-	published publisher
-
-	table    timetable
-	next     *time.Timer // for the next sweep
-	sweepDue bool
-	sweeping bool                // a sweep is under way
-	changes  <-chan lease.Change // since the registry was read
-	unwatch  context.CancelFunc
-	timer    *time.Timer // for the next reaction
-	due      time.Time   // when it runs out
+	changes <-chan lease.Change // since the registry was read
+	unwatch context.CancelFunc
 }
 
 // asked is a lease that a reaction has tried to end.
@@ -67,107 +40,23 @@ type asked struct {
 	again    time.Time // it failed, and may be tried again then, by the monotonic clock; zero: not before the next sweep
 }
 
-func (j *Janitor) newLeader(leadership Leadership) *leader {
-	now := time.Now()
+func newLeader(r *replica, leadership Leadership) *leader {
+	name, records, loop, timers := leadership.Name(), newRecords(r), newLoop(), newTimers(r)
 	t := &leader{
-		Janitor: j, leadership: leadership, renewals: observe.NewRenewals(), joined: plan.Join(lease.Snapshot{}, nil, nil, nil), since: now, elected: j.Now(), asked: map[string]asked{},
-		beside: newBeside(), workers: workers{}, tags: enforce.NewTags(), leftoversListed: map[string]time.Time{}, unwatch: func() {},
-		table: timetable{schedule: j.schedule, now: j.Now}, timer: time.NewTimer(time.Hour), due: now.Add(time.Hour), next: time.NewTimer(time.Hour),
+		records: records, loop: loop, timers: timers, leadership: leadership, live: &r.live, since: time.Now(),
+		checkpoints: &checkpoints{records: records, name: name, elected: r.Now()},
+		announcer:   &announcer{records: records, name: name},
+		tagger:      &tagger{records: records, loop: loop, timers: timers, live: &r.live},
+		publisher:   &publisher{records: records, loop: loop, timers: timers, leadership: leadership},
+		asked:       map[string]asked{}, unwatch: func() {},
 	}
-	t.historian = audit.NewHistorian(j.emit, actorName(leadership), t.busy)
-	j.watermark.Enter()
-	j.Observe.Led(leadership.Name())
-	j.emit(t.event(lease.ActionLead, ""))
+	t.crew = &crew{loop: loop, live: &r.live, workers: map[lease.Location]*worker{}, leads: t}
+	records.historian = audit.NewHistorian(r.emit, actorName(name), t.busy)
+	r.watermark.Enter()
+	r.Observe.Led(name)
+	r.emit(r.event(lease.ActionLead, name, ""))
 	return t
 }
-
-// lead is the leader's one loop. It sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch
-// keeps the records up to date, and a timer waits for the next date on which the plan changes; both lead to the same
-// decision over the last listing. The kill function describes afresh whatever it ends, and each write compares what was
-// judged, so a listing that is a minute old can only spare. The sweep remains the source of truth.
-//
-// Nothing on the loop waits for anything but for it: what reads, writes, calls or may block otherwise runs beside it and
-// hands back a function. So the loop turns, and that it does keeps the leadership.
-//
-// It returns why it ended, and an error if some work has not come back.
-func (t *leader) lead(ctx context.Context) (why string, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	t.live.lead()
-	t.leadership.While(t.live.alive)
-	defer func() {
-		t.live.leave() // there is no loop any more that could turn, and nothing is given up before what is in flight has ended
-		cancel()
-		t.unwatch()
-		if !t.finish(leaveMax) { // batches in flight are
-			err = errors.New("work has not come back " + leaveMax.String() + " after the leadership was left; this process is of no use any more")
-		}
-	}()
-	t.dueNow() // the first is, at once
-	next, idle := t.next, time.NewTicker(turnIdle)
-	next.Reset(0)
-	defer next.Stop()
-	defer idle.Stop()
-	for {
-		if t.sweepDue && !t.sweeping {
-			t.begin(ctx, t.swept)
-		}
-		t.live.turned()
-		t.Observe.Turned(turnMax)
-		select {
-		case <-ctx.Done():
-			return "asked to stop", nil
-		case <-t.leadership.Lost():
-			t.Log.Warn("office lost", "leader", t.leadership.Name())
-			return "office lost", nil
-		case <-idle.C:
-		case <-next.C:
-			if t.table.wait() == 0 {
-				t.table.swept() // if one looks now, the next follows
-				t.dueNow()
-			}
-			next.Reset(t.table.wait())
-		case change, open := <-t.changes:
-			t.follow(ctx, change, open)
-		case then := <-t.back:
-			then()
-		case <-t.timer.C:
-			t.wakeFor(t.react(ctx))
-		}
-		if t.deposed > 1 {
-			t.Log.Warn("no longer recognised as leader; campaigning again", "leader", t.leadership.Name())
-			return "no longer recognised as leader", nil
-		}
-	}
-}
-
-// dueAgain has a sweep begin in a minute, however long the schedule pauses: only a look tells what is not known now.
-func (t *leader) dueAgain() {
-	t.table.failed()
-	t.next.Reset(t.table.wait())
-}
-
-// dueNow has a sweep begin as soon as none is under way.
-func (t *leader) dueNow() {
-	t.sweepDue = true
-	t.live.sweepDue()
-}
-
-// leave ends the term.
-func (t *leader) leave(ctx context.Context, why string) {
-	if t.joined.Revision > 0 { // else it has seen less than the term before
-		t.left.joined, t.left.newest = t.joined, t.newest
-	}
-	t.emit(t.event(lease.ActionLeave, why))
-	t.resign(ctx, t.leadership)
-}
-
-// event is something that this janitor says of itself.
-func (t *leader) event(kind lease.Action, reason string) audit.Event {
-	return audit.Event{Time: t.Now(), Kind: kind, Actor: actorName(t.leadership), Reason: reason, Own: true}
-}
-
-// actorName is how the histories of records name a leader.
-func actorName(o Leadership) string { return "janitor:" + o.Name() }
 
 // decide lets the heartbeats be observed and decides. read is zero if the records were kept up by a watch.
 func (t *leader) decide(read time.Time) plan.Plan {
@@ -190,45 +79,17 @@ func (t *leader) decide(read time.Time) plan.Plan {
 		t.ends[v.InstanceID] = true
 	}
 	t.renewals.Held(now, planned.With(plan.ActHold))
-	t.announce(planned.Brakes)
+	t.announcer.announce(planned.Brakes)
 	t.count(planned)
 	return planned
 }
 
-// announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
-// which ones it holds. That a leader has just started is no brake that anybody should look at, and is said as what it is.
-func (t *leader) announce(held []lease.Brake) {
-	starting := func(b lease.Brake) bool { return b.Starting }
-	if !t.started && slices.ContainsFunc(held, starting) {
-		t.Log.Info("starting up: heartbeats are judged after the next sweep")
-		t.started = true
-	}
-	held = slices.DeleteFunc(slices.Clone(held), starting)
-	has := func(in []lease.Brake, b lease.Brake) bool {
-		return slices.ContainsFunc(in, func(o lease.Brake) bool { return o.Name == b.Name && o.Scope == b.Scope })
-	}
-	if t.brakes == nil && !t.Policy.SkipHeartbeats { // a single pass sees no more than half of them
-		t.brakes = slices.DeleteFunc(slices.Clone(t.joined.Checkpoint.Brakes), func(b lease.Brake) bool { return starting(b) || has(held, b) })
-	}
-	for _, b := range held {
-		if !has(t.brakes, b) {
-			t.Log.Warn("brake engaged", "brake", b.Name, "scope", b.Scope, "reason", b.Reason)
-			t.braked(lease.ActionBrakeEngage, b)
-		}
-	}
-	for _, b := range t.brakes {
-		if !has(held, b) {
-			t.Log.Info("brake released", "brake", b.Name, "scope", b.Scope)
-			t.braked(lease.ActionBrakeDisengage, b)
-		}
-	}
-	t.brakes = held
-}
-
-func (t *leader) braked(kind lease.Action, b lease.Brake) {
-	e := t.event(kind, b.Reason)
-	e.Brake, e.Scope = b.Name, b.Scope
-	t.emit(e)
+// enforce has a plan carried out that was decided by that registry: each location's by its worker, tags and the published plan
+// beside them. done is told what came of it.
+func (t *leader) enforce(ctx context.Context, registry lease.Registry, swept bool, planned plan.Plan, verdicts []plan.Verdict, done func(enforce.Report)) {
+	t.act(ctx, t.actor(registry), registry, swept, verdicts, done)
+	t.tagger.tag(ctx, planned.Tags)
+	t.publisher.publish(ctx, registry, planned, swept)
 }
 
 // actor carries out what was decided by a registry.
@@ -238,7 +99,7 @@ func (t *leader) actor(registry lease.Registry) enforce.Actor {
 		clouds[cloud.Location()] = cloud
 	}
 	a := enforce.Armed{
-		Name: actorName(t.leadership), Registry: t.leadership, Clouds: clouds, Policy: t.Policy, Wall: t.Now, Date: t.dates(),
+		Name: actorName(t.leadership.Name()), Registry: t.leadership, Clouds: clouds, Policy: t.Policy, Wall: t.Now, Date: t.dates(),
 		Standing: t.watermark.Standing, Emit: t.historian.Did, Record: t.record, Log: t.Log,
 	}
 	switch registry.Mode {
@@ -248,4 +109,69 @@ func (t *leader) actor(registry lease.Registry) enforce.Actor {
 		return enforce.Paused{Armed: a}
 	}
 	return enforce.Observing{Log: t.Log}
+}
+
+// wanted reports whether the last decision ends an instance, if an older one did: a brake may hold it by now.
+func (t *leader) wanted(v plan.Verdict) bool {
+	return v.Action != plan.ActTerminate && v.Action != plan.ActOrphan || t.ends[v.InstanceID]
+}
+
+// begins notes what a reaction tries to end, once its turn has come: while it waits, a newer plan may take its location.
+func (t *leader) begins(swept bool, verdicts []plan.Verdict) {
+	if swept {
+		return
+	}
+	for _, v := range verdicts {
+		if v.Action == plan.ActTerminate {
+			t.asked[v.InstanceID] = asked{revision: v.Lease.Revision}
+		}
+	}
+}
+
+// done takes in what came of a location's plan. What it has left, for want of time, is decided again; what failed is tried
+// again in a minute.
+func (t *leader) done(location lease.Location, verdicts []plan.Verdict, report enforce.Report, stopping bool) {
+	if report.Left > 0 {
+		for _, v := range verdicts {
+			delete(t.asked, v.InstanceID)
+		}
+	}
+	if report.Failed > 0 {
+		t.reactAgain()
+		for _, v := range verdicts {
+			if v.Action == plan.ActTerminate {
+				t.asked[v.InstanceID] = asked{v.Lease.Revision, t.again}
+			}
+		}
+	}
+	t.historian.Settle(location) // what is ours of it is told by now
+	if report.Left > 0 && !stopping {
+		t.soon()
+	}
+}
+
+// askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
+// then is not looked at again until there is a new listing; what failed is tried again after a minute.
+func (t *leader) askedBefore(v plan.Verdict) bool {
+	asked := t.asked[v.InstanceID]
+	return v.Action == plan.ActTerminate && asked.revision == v.Lease.Revision && (asked.again.IsZero() || time.Now().Before(asked.again))
+}
+
+// leave ends the leadership.
+func (t *leader) leave(ctx context.Context, why string) {
+	if t.joined.Revision > 0 { // else it has seen less than the term before
+		t.left.joined, t.left.newest = t.joined, t.newest
+	}
+	t.emit(t.event(lease.ActionLeave, t.leadership.Name(), why))
+	t.resign(ctx)
+}
+
+// resign gives the leadership up.
+func (t *leader) resign(ctx context.Context) {
+	t.Observe.Led("")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := t.leadership.Resign(ctx); err != nil {
+		t.Log.Warn("not resigned; the election waits for the session to lapse", "error", err)
+	}
 }

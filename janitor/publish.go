@@ -15,51 +15,55 @@ const publishRest = time.Second
 // publisher keeps the plan beside the checkpoint up to date while the registry is not armed. One write is under way at most, so
 // that no older plan replaces a newer one.
 type publisher struct {
+	*records
+	*loop
+	*timers
+	leadership Leadership
+
 	last    lease.Plan // as published by this leader; zero: nothing, as far as is known
 	at      time.Time  // when that was; monotonic
 	busy    bool
-	waiting func()    // publishes the next one, once that has come back
-	due     time.Time // when a reaction is to publish what changed
+	waiting func() // publishes the next one, once that has come back
 }
 
 // publish has the plan written if the registry observes or is paused: by each sweep, and between sweeps if it says something
 // else. Once the registry is armed, what was published is deleted, and nothing is written any more. A plan that cannot be
 // written ends no sweep: then people cannot arm.
-func (t *leader) publish(ctx context.Context, registry lease.Registry, planned plan.Plan, swept bool) {
+func (p *publisher) publish(ctx context.Context, registry lease.Registry, planned plan.Plan, swept bool) {
 	if registry.Mode == lease.ModeArmed {
-		t.unpublish(ctx, registry)
+		p.unpublish(ctx, registry)
 		return
 	}
-	made, checkpoint := planned.Published(registry, t.Policy, t.listings.Locations), t.joined.Checkpoint
-	made.Sequence, made.Nonce, made.Leader, made.Time = checkpoint.Sequence, checkpoint.Nonce, t.leadership.Name(), t.date().UTC().Truncate(time.Millisecond)
-	if !swept && made.SameAs(t.published.last) {
+	made, checkpoint := planned.Published(registry, p.Policy, p.listings.Locations), p.joined.Checkpoint
+	made.Sequence, made.Nonce, made.Leader, made.Time = checkpoint.Sequence, checkpoint.Nonce, p.leadership.Name(), p.date().UTC().Truncate(time.Millisecond)
+	if !swept && made.SameAs(p.last) {
 		return
 	}
-	if rested := t.published.at.Add(publishRest); !swept && time.Now().Before(rested) {
-		t.published.due = rested
+	if rested := p.at.Add(publishRest); !swept && time.Now().Before(rested) {
+		p.publishDue = rested
 		return
 	}
-	write := func() { t.writePlan(ctx, registry, made) }
-	if t.published.waiting = nil; t.published.busy {
-		t.published.waiting = write
+	write := func() { p.writePlan(ctx, registry, made) }
+	if p.waiting = nil; p.busy {
+		p.waiting = write
 		return
 	}
 	write()
 }
 
-func (t *leader) writePlan(ctx context.Context, registry lease.Registry, made lease.Plan) {
-	t.published = publisher{busy: true, last: made, at: time.Now()}
-	t.do(func() func() {
-		err := t.leadership.PutPlan(ctx, registry, made)
+func (p *publisher) writePlan(ctx context.Context, registry lease.Registry, made lease.Plan) {
+	p.busy, p.last, p.at, p.waiting, p.publishDue = true, made, time.Now(), nil, time.Time{}
+	p.do(func() func() {
+		err := p.leadership.PutPlan(ctx, registry, made)
 		return func() {
-			t.published.busy = false
+			p.busy = false
 			if err != nil {
-				t.published.last = lease.Plan{}
-				t.notWritten(ctx, "published", err)
+				p.last = lease.Plan{}
+				p.notWritten(ctx, "published", err)
 			} else {
-				t.joined.Planned = true
+				p.joined.Planned = true
 			}
-			if next := t.published.waiting; next != nil && ctx.Err() == nil {
+			if next := p.waiting; next != nil && ctx.Err() == nil {
 				next()
 			}
 		}
@@ -67,30 +71,30 @@ func (t *leader) writePlan(ctx context.Context, registry lease.Registry, made le
 }
 
 // unpublish deletes what this leader or one before it has published.
-func (t *leader) unpublish(ctx context.Context, registry lease.Registry) {
-	if !t.joined.Planned || t.published.busy {
+func (p *publisher) unpublish(ctx context.Context, registry lease.Registry) {
+	if !p.joined.Planned || p.busy {
 		return
 	}
-	t.published = publisher{busy: true}
-	t.do(func() func() {
-		err := t.leadership.DeletePlan(ctx, registry)
+	p.busy, p.last, p.at, p.waiting, p.publishDue = true, lease.Plan{}, time.Time{}, nil, time.Time{}
+	p.do(func() func() {
+		err := p.leadership.DeletePlan(ctx, registry)
 		return func() {
-			t.published.busy = false
+			p.busy = false
 			if err != nil {
-				t.notWritten(ctx, "deleted", err)
+				p.notWritten(ctx, "deleted", err)
 				return
 			}
-			t.joined.Planned = false
+			p.joined.Planned = false
 		}
 	})
 }
 
 // notWritten says that a plan could not be written, and has that tried again. That the registry has changed is no fault: a
 // plan follows by what it says now.
-func (t *leader) notWritten(ctx context.Context, was string, err error) {
+func (p *publisher) notWritten(ctx context.Context, was string, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed || ctx.Err() != nil {
 		return
 	}
-	t.Log.Warn("plan not written", "was_to_be", was, "error", err)
-	t.reactAgain()
+	p.Log.Warn("plan not written", "was_to_be", was, "error", err)
+	p.reactAgain()
 }

@@ -19,7 +19,7 @@ func TestReactionsToChangesRestThreeTimesAsLongAsTheyTake(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				now := time.Now()
-				term := &leader{took: test.took, reacted: now.Add(-test.ago), due: now.Add(test.due), timer: time.NewTimer(test.due)}
+				term := &timers{took: test.took, reacted: now.Add(-test.ago), due: now.Add(test.due), timer: time.NewTimer(test.due)}
 				term.soon()
 				<-term.timer.C
 				if got := time.Since(now); got != test.want || !term.due.Equal(time.Now()) {

@@ -12,6 +12,9 @@ import (
 	"lapse/lease"
 )
 
+// observeMax bounds all looks of a sweep at EC2 and the registry.
+const observeMax = 5 * time.Minute
+
 // sweep is one pass over everything. Its goroutine waits for EC2 and etcd; what changes what the leader knows is done on the
 // loop, which goes on reacting over the last listing until this sweep decides: a location that gives no answer delays none
 // of the others.
@@ -33,7 +36,7 @@ type sweep struct {
 }
 
 // reconcile observes, plans, checkpoints, in this order: it is written that this sweep happened, into the registry and onto
-// the disk that this replica remembers it by, before anything is ended by it. Then [sweep.enforce] has the plan carried out.
+// the disk that this replica remembers it by, before anything is ended by it. Then [sweep.carryOut] has the plan carried out.
 func (s *sweep) reconcile(ctx context.Context) error {
 	seen, err := s.inventory(ctx).Observe(s.looking)
 	if err != nil {
@@ -99,7 +102,7 @@ func (s *sweep) inventory(ctx context.Context) observe.Inventory {
 // there on, and begins with what the one before it has told meanwhile: when the sweep decides, the records may be newer
 // than what EC2 said, and never are older.
 func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wanted {
-	s.see(snapshot, s.least)
+	s.takeIn(snapshot, s.least)
 	s.unwatch()
 	s.changes, s.unwatch = s.watch(ctx)
 	now, grace := s.Now, s.Policy.TermGrace
@@ -109,46 +112,21 @@ func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wan
 	}
 }
 
-// leftoversAge is how long ago the leftovers of a launch were looked for.
-func (t *leader) leftoversAge(token string) time.Duration {
-	if last, looked := t.leftoversListed[token]; looked {
-		return time.Since(last)
-	}
-	return t.Policy.RetryMax
-}
-
 // decides takes in what EC2 said, and plans.
 func (s *sweep) decides(seen observe.Listings) (err error) {
-	s.list(seen)
+	s.unseen = !s.list(seen)
 	s.examine(s.ill)
 	down := s.audit.Down()
 	if down { // whether it is still so, only a try tells: there may be nothing else to write
-		s.audit.Post(s.event(lease.ActionAuditFail, "events before this one are missing"))
+		s.audit.Post(s.event(lease.ActionAuditFail, s.leadership.Name(), "events before this one are missing"))
 	}
 	if !s.checkpointed.IsZero() && (!s.kept || down) { // nothing was ended since the last checkpoint, whatever that says
 		s.joined.Checkpoint.Enforcing = nil
 	}
 	s.plan, s.by = s.decide(s.read), s.joined.Registry
-	s.wakeFor(s.plan) // what is heard from here on is decided about again
-	s.checkpoint, err = s.nextCheckpoint(s.plan)
+	s.wakeFor(s.plan.Next) // what is heard from here on is decided about again
+	s.checkpoint, err = s.nextCheckpoint(s.plan, s.table.pause())
 	return err
-}
-
-// list takes in what EC2 said.
-func (s *sweep) list(seen observe.Listings) {
-	for n := range seen.Locations {
-		location := &seen.Locations[n]
-		s.unseen = s.unseen || !location.Listed()
-		if location.LeftoverErr != "" {
-			s.Log.Warn("leftovers not listed", "location", location.Location.String(), "launches", len(location.Sought), "error", location.LeftoverErr)
-		}
-		for _, token := range location.Sought {
-			s.leftoversListed[token] = time.Now()
-		}
-	}
-	s.tags.Listed(seen.Mono)
-	s.listings = seen
-	s.joined.List(seen.Locations, seen.Index, s.tags.Written())
 }
 
 // conclude ends the sweep, and has what it decided carried out.
@@ -162,18 +140,16 @@ func (s *sweep) conclude(ctx context.Context, err error) {
 		s.Observe.Swept(time.Since(s.begun), err)
 	}
 	if s.err = err; err == nil {
-		s.enforce(ctx)
+		s.carryOut(ctx)
 	}
 }
 
-// enforce has the plan carried out, each location's by its worker, and tells what came of it.
-func (s *sweep) enforce(ctx context.Context) {
-	s.act(ctx, s.by, true, s.plan.Verdicts, func(report enforce.Report) {
+// carryOut has the plan enforced, and tells what came of it.
+func (s *sweep) carryOut(ctx context.Context) {
+	s.enforce(ctx, s.by, true, s.plan, s.plan.Verdicts, func(report enforce.Report) {
 		s.report = report
 		s.Log.Info("swept", "mode", string(s.by.Mode), "leases", len(s.joined.Rows),
 			"marked", report.Marked, "asked", report.Asked, "ended", report.Ended, "spared", report.Spared, "held", report.Held,
 			"removed", report.Removed, "failed", report.Failed, "took", time.Since(s.begun).Round(time.Millisecond))
 	})
-	s.tag(ctx, s.plan.Tags)
-	s.publish(ctx, s.by, s.plan, true)
 }

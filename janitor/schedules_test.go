@@ -39,7 +39,7 @@ func (r *rig) inLeadershipAt(ahead time.Duration) *inLeadership {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.leader = j.newLeader(leadership)
+	o.leader = newLeader(j.replica, leadership)
 	if _, _, err := o.pass(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}

@@ -8,8 +8,16 @@ import (
 	"lapse/lease"
 )
 
+// tagger has tags written onto instances.
+type tagger struct {
+	*records
+	*loop
+	*timers
+	live *liveness
+}
+
 // tag has tags written beside the loop, each location's by itself.
-func (t *leader) tag(ctx context.Context, writes []plan.TagWrite) {
+func (t *tagger) tag(ctx context.Context, writes []plan.TagWrite) {
 	due := t.tags.Due(writes)
 	for _, cloud := range t.Clouds {
 		location := cloud.Location()
@@ -29,7 +37,7 @@ func (t *leader) tag(ctx context.Context, writes []plan.TagWrite) {
 }
 
 // tagged takes in what came of a job. What it did not write is due again in a minute.
-func (t *leader) tagged(ctx context.Context, location lease.Location, done enforce.TagOutcome) {
+func (t *tagger) tagged(ctx context.Context, location lease.Location, done enforce.TagOutcome) {
 	if failed := done.Failed; len(failed) > 0 {
 		t.Log.Warn("tags not written", "location", location.String(), "resources", len(failed), "resource", failed[0].ID, "code", failed[0].Code, "error", failed[0].Err)
 		t.reactAgain()

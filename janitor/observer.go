@@ -35,29 +35,3 @@ func (blind) Checkpoint(lease.Checkpoint) {}
 func (blind) Swept(time.Duration, error)  {}
 func (blind) Counted(plan.Census)         {}
 func (blind) Happened(audit.Event)        {}
-
-// emit tells an event to the observer, and has it written to the audit log. It waits for nothing.
-func (j *Janitor) emit(e audit.Event) {
-	e = e.Complete()
-	j.Observe.Happened(e)
-	j.audit.Post(e)
-}
-
-// record is tell for what must not happen unrecorded: it fails unless the audit log has it, within 5 s.
-func (j *Janitor) record(e audit.Event) error {
-	e = e.Complete()
-	j.Observe.Happened(e)
-	return j.audit.Record(e)
-}
-
-// unaudited says that an event was not written to the audit log.
-func (j *Janitor) unaudited(e audit.Event, err error) {
-	j.Log.Error("not written to the audit log", "kind", string(e.Kind), "instance_id", e.InstanceID, "launch", e.Launch, "error", err)
-	j.Observe.Happened(audit.Event{Time: j.Now(), Kind: lease.ActionAuditFail, Actor: "janitor", Reason: err.Error(), Own: true}.Complete())
-}
-
-// auditedAgain says that events are written to the audit log again.
-func (j *Janitor) auditedAgain() {
-	j.Log.Info("the audit log is written again")
-	j.Observe.Happened(audit.Event{Time: j.Now(), Kind: lease.ActionAuditResume, Actor: "janitor", Own: true}.Complete())
-}
