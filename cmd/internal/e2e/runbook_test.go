@@ -112,11 +112,11 @@ func anyStarts(commands []string, begin string) bool {
 func chapters() []chapter {
 	return []chapter{
 		{title: "First", says: map[string]string{"janitor status": "armed since", "lease doctor": "!fail "}},
-		{title: "It ended X", wrong: (*night).endOne, says: map[string]string{
+		{title: "It terminated X", wrong: (*night).endOne, says: map[string]string{
 			"janitor pause": "armed → paused", "janitor status": "nothing is ended until `janitor resume`", "lease why": "has ended", "lease history": "revoke",
 			"grep": `"kind":"terminate"`, "etcdctl get": `"state":"ended"`, "janitor resume": "paused → armed",
 		}},
-		{title: "It does not end X", wrong: (*night).strays, says: map[string]string{"lease list --untracked": "UNTRACKED", "lease list --foreign": "FOREIGN"}},
+		{title: "It does not terminate X", wrong: (*night).strays, says: map[string]string{"lease list --untracked": "UNTRACKED", "lease list --foreign": "FOREIGN"}},
 		{title: "Tags that are late", says: map[string]string{"lease doctor": "as janitor   yes", "lease list": "active"}},
 		{title: "heartbeats", wrong: (*night).fallLost, says: map[string]string{
 			"janitor status": "brake heartbeats engaged", "janitor release-brake heartbeats": "brake heartbeats released",
