@@ -89,7 +89,7 @@ func acts() []act {
 			return err
 		}},
 		{"delete another's lease", "its instance is untracked: reported, never terminated", remove("leases/" + victim)},
-		{"delete another's heartbeat", "its heartbeat is lost: the instance is terminated unless the brake holds", remove("heartbeats/" + victim)},
+		{"delete another's heartbeat", "its heartbeat is lost: the instance is terminated unless a brake holds that back", remove("heartbeats/" + victim)},
 		{"revoke the etcd lease of another's heartbeat", "the same", func(h *heist) error { _, err := h.thief.Revoke(h.now, h.held); return err }},
 		{"write another's heartbeat", "a dead instance looks alive until its lease expires", put("heartbeats/"+victim, `{}`)},
 		{"prolong the etcd lease of another's heartbeat", "the same", func(h *heist) error { _, err := h.thief.KeepAliveOnce(h.now, h.held); return err }},
@@ -123,7 +123,7 @@ func acts() []act {
 			_, err = stream.Read(make([]byte, 1))
 			return err
 		}},
-		{"defragment a member", "etcd stalls, heartbeats lapse", func(h *heist) error { _, err := h.thief.Defragment(h.now, h.thief.Endpoints()[0]); return err }},
+		{"defragment a member", "etcd stalls, heartbeats are lost", func(h *heist) error { _, err := h.thief.Defragment(h.now, h.thief.Endpoints()[0]); return err }},
 		{"add a member to the cluster", "the cluster loses its quorum", func(h *heist) error {
 			_, err := h.thief.MemberAddAsLearner(h.now, []string{"http://127.0.0.1:1"})
 			return err
