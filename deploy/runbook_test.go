@@ -1,52 +1,12 @@
 package deploy_test
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"lapse/janitor/plan"
 )
-
-// TestPagesLeadWhereTheySay follows the links between the pages, and within each, as GitHub names headings.
-func TestPagesLeadWhereTheySay(t *testing.T) {
-	t.Parallel()
-	followed := 0
-	for _, from := range []string{"runbook.md", "README.md", "../README.md"} {
-		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, from), -1) {
-			if strings.Contains(link[1], "://") {
-				continue
-			}
-			file, anchor, _ := strings.Cut(link[1], "#")
-			to := from
-			if file != "" {
-				to = filepath.Join(filepath.Dir(from), file)
-			}
-			if _, err := os.Stat(to); err != nil {
-				t.Errorf("%s leads to %s: %v", from, link[1], err)
-			} else if anchor != "" && !slices.Contains(anchors(read(t, to)), anchor) {
-				t.Errorf("%s leads to %s, where no heading is named so", from, link[1])
-			}
-			followed++
-		}
-	}
-	if followed < 30 {
-		t.Errorf("only %d links were found", followed)
-	}
-}
-
-// anchors are the names of a page's headings.
-func anchors(page string) []string {
-	var names []string
-	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
-		name := strings.ReplaceAll(strings.ToLower(heading[1]), " ", "-")
-		names = append(names, regexp.MustCompile(`[^a-z0-9_-]`).ReplaceAllString(name, ""))
-	}
-	return names
-}
 
 // TestTheRunbookSpeaksOfAlertsThatThereAre also wants an entry for every brake of which an alert tells.
 func TestTheRunbookSpeaksOfAlertsThatThereAre(t *testing.T) {
