@@ -26,7 +26,7 @@ help: ## List the targets
 build: $(BINARIES) ## Build lease, janitor and sidecar into bin/
 $(BINARIES): bin/%:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$*
-demo: build ## Watch instances live and lapse in a simulated EC2, in under a minute
+demo: build ## Watch leases expire in a simulated EC2, in 20 seconds
 	./bin/janitor demo
 test: ## Run the tests, with the race detector where there is a C compiler
 	@test -n "$(RACE)" || echo 'NOTE: no C compiler, so the tests run WITHOUT the race detector' >&2
