@@ -63,7 +63,7 @@ func TestNoCounterOverflows(t *testing.T) {
 	} {
 		last := map[string]int{"changes": 1<<53 - 1, "tries": 1_000_000_000}[name]
 		l := must(lease.Decode[lease.Lease]("lease", "i-1", fmt.Appendf(nil, c.from, last)))
-		l = must(must(l.StuckBecause(noon, lease.KeptStuck, "protected", jan)).Try(noon))
+		l = must(must(l.StuckBecause(noon, lease.KeptStuck, "", "protected", jan)).Try(noon))
 		if written := text(t, l); !strings.Contains(written, fmt.Sprintf(c.field, last)) {
 			t.Errorf("after the last of %s: %s", name, written)
 		}

@@ -100,7 +100,7 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 		l.Cause = CauseRevoke
 	}
 	if l.KeptReason == KeptByTag {
-		l.Stuck, l.KeptReason = "", ""
+		l.Stuck, l.StuckCode, l.KeptReason = "", "", ""
 	}
 	return l, nil
 }

@@ -65,6 +65,7 @@ type Lease struct {
 	Tries            int        `json:"tries,omitzero"`        // authorised attempts to terminate
 	TriedAt          time.Time  `json:"tried_at,omitzero"`     // time of the last one
 	Stuck            string     `json:"stuck,omitzero"`        // why it cannot be terminated
+	StuckCode        string     `json:"stuck_code,omitzero"`   // EC2's error code, where EC2 refuses to terminate it
 	Outlive          []string   `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
 	Changes          int64      `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
 	// HistoryDropped is how many transitions are not kept: they came after the first historyFirst of History.

@@ -139,7 +139,7 @@ func drawStep(t *rapid.T, without ...string) step {
 		{"Claimed", func(l lease.Lease) (lease.Lease, error) { return l.Claimed(now, by) }},
 		{"Revoke", func(l lease.Lease) (lease.Lease, error) { return l.Revoke(now, cause, by) }},
 		{"Try", func(l lease.Lease) (lease.Lease, error) { return l.Try(now) }},
-		{"StuckBecause", func(l lease.Lease) (lease.Lease, error) { return l.StuckBecause(now, lease.KeptStuck, reason, by) }},
+		{"StuckBecause", func(l lease.Lease) (lease.Lease, error) { return l.StuckBecause(now, lease.KeptStuck, "", reason, by) }},
 		{"Absent", func(l lease.Lease) (lease.Lease, error) { return l.Absent(now) }},
 		{"End", func(l lease.Lease) (lease.Lease, error) { return l.End(now, cause, by) }},
 		{"Reopen", func(l lease.Lease) (lease.Lease, error) { return l.Reopen(now, by) }},

@@ -75,6 +75,7 @@ func quickLease(q *quick, l *Lease) {
 	number(q, "tries", &l.Tries)
 	moment(q, "tried_at", &l.TriedAt)
 	word(q, "stuck", &l.Stuck)
+	word(q, "stuck_code", &l.StuckCode)
 	if q.field("outlive") {
 		l.Outlive = []string{}
 		q.list("[", "]", func() { l.Outlive = append(l.Outlive, q.text()) })

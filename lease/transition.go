@@ -183,8 +183,9 @@ func (l Lease) Try(now time.Time) (Lease, error) {
 	return l, nil
 }
 
-// StuckBecause notes what forbids the end: the kind of it, and a reason for people. An empty reason takes the note back.
-func (l Lease) StuckBecause(now time.Time, why KeptReason, reason string, by By) (Lease, error) {
+// StuckBecause notes what forbids the end: the kind of it, EC2's error code where EC2 refuses, and a reason for people. An
+// empty reason takes the note back.
+func (l Lease) StuckBecause(now time.Time, why KeptReason, code, reason string, by By) (Lease, error) {
 	if l.State != StateRevoked {
 		return l, l.refuse("note as stuck")
 	}
@@ -193,9 +194,9 @@ func (l Lease) StuckBecause(now time.Time, why KeptReason, reason string, by By)
 	}
 	by.Reason = reason
 	l = l.changed(now, ActionStuck, by)
-	l.Stuck, l.KeptReason = reason, why
+	l.Stuck, l.StuckCode, l.KeptReason = reason, code, why
 	if reason == "" {
-		l.KeptReason = ""
+		l.StuckCode, l.KeptReason = "", ""
 	}
 	return l, nil
 }
@@ -233,7 +234,7 @@ func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
 		l.Cause, l.Untagged = cause, l.State == StateAdopting
 	}
 	l = l.changed(now, ActionEnd, by)
-	l.State, l.EndedAt, l.Mark, l.Stuck = StateEnded, recorded(now), nil, ""
+	l.State, l.EndedAt, l.Mark, l.Stuck, l.StuckCode = StateEnded, recorded(now), nil, "", ""
 	return l, nil
 }
 
@@ -271,7 +272,7 @@ func (l Lease) Unmanage(now time.Time, by By) (Lease, error) {
 		return l, l.refuse("unmanage")
 	}
 	l = l.changed(now, ActionUnmanage, by)
-	l.State, l.EndedAt, l.Mark, l.Stuck = StateUnmanaged, recorded(now), nil, ""
+	l.State, l.EndedAt, l.Mark, l.Stuck, l.StuckCode = StateUnmanaged, recorded(now), nil, "", ""
 	return l, nil
 }
 

@@ -69,7 +69,7 @@ var allowed = map[string]struct {
 	"StuckBecause": {
 		"note as stuck",
 		func(l lease.Lease) (lease.Lease, error) {
-			return l.StuckBecause(at(3*time.Hour), lease.KeptStuck, "protected", jan)
+			return l.StuckBecause(at(3*time.Hour), lease.KeptStuck, "", "protected", jan)
 		},
 		map[string]lease.State{"revoked": lease.StateRevoked, "revoked for its date": lease.StateRevoked, "revoked with a mark": lease.StateRevoked},
 	},
@@ -280,14 +280,14 @@ func TestAttemptsToTerminateAreCountedAndAbsenceIsRecordedOnce(t *testing.T) {
 
 func TestWhatIsStuckSaysWhyAndIsFreedByAnEmptyReason(t *testing.T) {
 	t.Parallel()
-	l := must(revoked().StuckBecause(at(2*time.Hour), lease.KeptStuck, "protected", jan))
+	l := must(revoked().StuckBecause(at(2*time.Hour), lease.KeptStuck, "", "protected", jan))
 	if last := l.History[len(l.History)-1]; l.Stuck != "protected" || last.Reason != "protected" || last.Actor != jan.Actor {
 		t.Errorf("stuck as %q, history %+v", l.Stuck, last)
 	}
-	if again := must(l.StuckBecause(at(3*time.Hour), lease.KeptStuck, "protected", jan)); !same(again, l) {
+	if again := must(l.StuckBecause(at(3*time.Hour), lease.KeptStuck, "", "protected", jan)); !same(again, l) {
 		t.Errorf("the same reason again changed the lease to %s", text(t, again))
 	}
-	if freed := must(l.StuckBecause(at(3*time.Hour), "", "", jan)); freed.Stuck != "" {
+	if freed := must(l.StuckBecause(at(3*time.Hour), "", "", "", jan)); freed.Stuck != "" {
 		t.Errorf("still stuck as %q", freed.Stuck)
 	}
 	for name, l := range map[string]lease.Lease{

@@ -161,21 +161,21 @@ func (a *account) tellRevoked(l lease.Lease, t timeWords) {
 		a.say("absent", "EC2 does not find it since %s; after an hour of that it counts as ended.", t.when(l.AbsentSince))
 	}
 	if l.Stuck != "" {
-		a.say("stuck", "It cannot be ended: %s. %s", l.Stuck, stuckAdvice(l.InstanceID, l.Stuck))
+		a.say("stuck", "It cannot be ended: %s. %s", l.Stuck, stuckAdvice(l))
 	}
 	a.tellKeys(l, t)
 	a.say("change", "The lease is not given back. As long as it runs, `lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
 }
 
 // stuckAdvice says what lets an instance end that cannot be ended, for the reasons that are known.
-func stuckAdvice(id, reason string) string {
+func stuckAdvice(l lease.Lease) string {
 	switch {
-	case strings.Contains(reason, "OperationNotPermitted"): // EC2 gives it for either attribute
+	case l.StuckCode == "OperationNotPermitted": // EC2 gives it for either attribute
 		return fmt.Sprintf("DisableApiTermination or DisableApiStop protects it. Switch both off, with `aws ec2 modify-instance-attribute "+
-			"--instance-id %s --no-disable-api-termination` and the same with --no-disable-api-stop; it is tried again by itself.", id)
-	case strings.Contains(reason, lease.TagExempt):
+			"--instance-id %s --no-disable-api-termination` and the same with --no-disable-api-stop; it is tried again by itself.", l.InstanceID)
+	case l.KeptReason == lease.KeptByExempt:
 		return "Remove that tag; it is tried again by itself."
-	case strings.Contains(reason, "Unauthorized"):
+	case l.StuckCode == "UnauthorizedOperation":
 		return "Give the janitor its policy, see `lease doctor --as janitor`; it is tried again by itself."
 	}
 	return "It is tried again by itself, ever more slowly."

@@ -175,7 +175,7 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 		case "try":
 			return l.Try(now.Add(-notice))
 		case "stuck":
-			return l.StuckBecause(now, lease.KeptStuck, args[2], by)
+			return l.StuckBecause(now, lease.KeptStuck, strings.TrimPrefix(args[2], "EC2 refuses: "), args[2], by)
 		case "end":
 			return l.End(now, lease.Cause(args[2]), by)
 		case "reopen":

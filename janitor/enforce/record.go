@@ -101,7 +101,7 @@ func Changed(v plan.Verdict, now time.Time, by lease.By) (lease.Lease, error) {
 	case plan.ActUnmark:
 		return v.Lease.WithoutMark(now, by)
 	case plan.ActStuck:
-		return v.Lease.StuckBecause(now, v.Kept, v.Reason, by)
+		return v.Lease.StuckBecause(now, v.Kept, "", v.Reason, by)
 	case plan.ActNoteAbsent:
 		return v.Lease.Absent(now)
 	case plan.ActNoteSeen:

@@ -195,7 +195,7 @@ func (a Armed) authorise(ctx context.Context, reg lease.Registry, v plan.Verdict
 	}
 	if err := a.Record(a.signed(e)); err != nil {
 		if v.Lease != nil && v.Lease.State == lease.StateRevoked {
-			a.noteStuck(ctx, reg, v, lease.KeptByAudit, unaudited)
+			a.noteStuck(ctx, reg, v, lease.KeptByAudit, "", unaudited)
 		}
 		return lease.Lease{}, err
 	}
@@ -222,7 +222,7 @@ func (a Armed) revoke(ctx context.Context, reg lease.Registry, v plan.Verdict) (
 		l = v.Launch.Orphan(now, *v.Instance, attempt, by)
 	case v.Lease.State == lease.StateRevoked:
 		if l = *v.Lease; l.Stuck != "" && !l.Refused() { // what kept it is gone
-			if l, err = l.StuckBecause(now, "", "", by); err != nil {
+			if l, err = l.StuckBecause(now, "", "", "", by); err != nil {
 				return l, err
 			}
 		}
@@ -252,16 +252,16 @@ func (a Armed) answered(ctx context.Context, reg lease.Registry, v plan.Verdict,
 		return Report{Failed: 1}
 	}
 	a.emit(answeredOf(v, lease.ActionRefuse, t))
-	a.noteStuck(ctx, reg, v, lease.KeptStuck, "EC2 refuses: "+t.Code)
+	a.noteStuck(ctx, reg, v, lease.KeptStuck, t.Code, "EC2 refuses: "+t.Code)
 	return Report{Failed: 1}
 }
 
 // noteStuck notes why the instance of a revoked lease cannot be ended, once: each write is news, which a reaction follows.
-func (a Armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, why lease.KeptReason, reason string) {
+func (a Armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, why lease.KeptReason, code, reason string) {
 	if v.Lease.Stuck == reason {
 		return
 	}
-	stuck, err := v.Lease.StuckBecause(a.Date(), why, reason, a.by(""))
+	stuck, err := v.Lease.StuckBecause(a.Date(), why, code, reason, a.by(""))
 	if err == nil {
 		stuck, err = a.Registry.PutLease(ctx, reg, stuck)
 	}

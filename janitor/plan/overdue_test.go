@@ -103,7 +103,7 @@ func onRecord(v plan.Verdict) (lease.Lease, error) {
 	case plan.ActKeep:
 		return v.Lease.Keep(Noon, v.Kept, Jan)
 	case plan.ActStuck:
-		return v.Lease.StuckBecause(Noon, v.Kept, v.Reason, Jan)
+		return v.Lease.StuckBecause(Noon, v.Kept, "", v.Reason, Jan)
 	case plan.ActNoteTag:
 		return v.Lease.NoteTag(Noon, v.Tag, Jan)
 	case plan.ActNoteAbsent:
