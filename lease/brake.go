@@ -7,17 +7,19 @@ import (
 
 // Brake is a reason for which the janitor ends less than it would: more trouble never means faster killing.
 type Brake struct {
-	Name   string    `json:"name"`            // silence, rate, clock, health, restored, stranger
+	Name   string    `json:"name"`            // heartbeats, rate, rollback, unwatched, clock, health
 	Scope  string    `json:"scope,omitempty"` // zone, location or instance; empty: everywhere
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
-	Count  int       `json:"count,omitzero"` // how many tripped it, where it counts
+	Count  int       `json:"count,omitzero"` // how many leases or instances engaged it, where it counts
+	// Changes is the change of its lease that a sidecar has seen, of the brake rollback that holds one lease: its scope.
+	Changes int64 `json:"changes,omitzero"`
 	// Starting says that nothing is wrong: a leader has not written a checkpoint of its own yet, and the next sweep will.
 	Starting bool `json:"starting,omitzero"`
 }
 
-// Brakes that a person can lift. Restored and stranger stand until somebody does; silence also ends with its cause. The
-// others end with their cause alone.
+// Brakes that a person can release. Rollback and unwatched stay engaged until somebody does; heartbeats also ends with its
+// cause. The others end with their cause alone.
 const (
 	BrakeRollback   = "rollback"   // the registry was set back to an older state, which does not know of later extensions
 	BrakeUnwatched  = "unwatched"  // the registry was left alone for so long that nobody can tell whether it was set back

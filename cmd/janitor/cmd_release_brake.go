@@ -154,7 +154,7 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		return err
 	}
 	for _, b := range registry.Stands(checkpoint.Brakes) {
-		caught := l.Brake == lease.BrakeRollback && b.Scope != "" && int64(b.Count) <= seen[b.Scope] // by a sweep that had begun before
+		caught := l.Brake == lease.BrakeRollback && b.Scope != "" && b.Changes <= seen[b.Scope] // by a sweep that had begun before
 		if b.Name == l.Brake && !caught && !slices.Contains(lost, b.Scope) {
 			l.Again = append(l.Again, b)
 		}
@@ -246,7 +246,7 @@ func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string
 	}
 	for _, b := range s.Checkpoint.Brakes {
 		if _, known := records[b.Scope]; known && b.Name == name {
-			seen[b.Scope] = int64(b.Count)
+			seen[b.Scope] = b.Changes
 		} else if b.Name == name && b.Scope != "" {
 			lost = append(lost, b.Scope)
 		}

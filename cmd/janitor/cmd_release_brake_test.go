@@ -24,7 +24,7 @@ import (
 func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
 	brake := func(id string, seen int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRollback, Scope: id, Count: seen}
+		return lease.Brake{Name: lease.BrakeRollback, Scope: id, Changes: int64(seen)}
 	}
 	s := lease.Snapshot{
 		Leases: []lease.Lease{
@@ -122,7 +122,7 @@ func newHeld(t *testing.T) held {
 	if h.leadership, err = h.store.Campaign(t.Context(), "one", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.checkpoint(t.Context(), lease.Brake{Name: lease.BrakeRollback, Since: now}, lease.Brake{Name: lease.BrakeRollback, Scope: h.id, Count: 7}); err != nil {
+	if err := h.checkpoint(t.Context(), lease.Brake{Name: lease.BrakeRollback, Since: now}, lease.Brake{Name: lease.BrakeRollback, Scope: h.id, Changes: 7}); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -178,7 +178,7 @@ func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	t.Parallel()
 	everything := lease.Brake{Name: lease.BrakeRollback, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
 	ofOne := func(count int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRollback, Scope: "i-1", Count: count, Reason: "has seen more"}
+		return lease.Brake{Name: lease.BrakeRollback, Scope: "i-1", Changes: int64(count), Reason: "has seen more"}
 	}
 	for name, c := range map[string]struct {
 		next []lease.Brake // of the checkpoint after the lift; nil: there is none

@@ -153,7 +153,7 @@ func checkpointBrakes(w *world, _ *testscript.TestScript, args []string) error {
 	brakes := []lease.Brake{}
 	for _, arg := range args {
 		name, scope, _ := strings.Cut(arg, "@")
-		brakes = append(brakes, lease.Brake{Name: name, Scope: scope, Since: time.Now(), Reason: "something is wrong", Count: 4})
+		brakes = append(brakes, lease.Brake{Name: name, Scope: scope, Since: time.Now(), Reason: "something is wrong", Count: 4, Changes: 4})
 	}
 	return w.sweeps(0, brakes, nil)
 }

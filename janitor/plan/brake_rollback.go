@@ -39,7 +39,9 @@ func (c *planner) standingBrakes() {
 	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
 		if n < behindNamed { // a checkpoint stays small
 			c.trip(lease.BrakeRollback, id, "its sidecar has seen a later change of the lease than the registry holds")
-			c.tallyBrake(lease.BrakeRollback, id, int(c.behind[id]))
+			one := c.brakes[brakeKey{lease.BrakeRollback, id}]
+			one.Changes = c.behind[id]
+			c.brakes[brakeKey{lease.BrakeRollback, id}] = one
 		}
 	}
 }
@@ -117,7 +119,7 @@ const behindNamed = 100
 // not held for it: no later change takes that back.
 func (c *planner) rememberBehind() {
 	for _, b := range c.Checkpoint.Brakes {
-		id, seen := b.Scope, int64(b.Count)
+		id, seen := b.Scope, b.Changes
 		if b.Name != lease.BrakeRollback || id == "" || !c.fellBehind(id, seen) {
 			continue
 		}

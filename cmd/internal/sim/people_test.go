@@ -185,7 +185,7 @@ func catchUp(p *process, s lease.Snapshot) error {
 	seen := map[string]int64{}
 	for _, b := range s.Checkpoint.Brakes {
 		if b.Name == lease.BrakeRollback && b.Scope != "" {
-			seen[b.Scope] = int64(b.Count)
+			seen[b.Scope] = b.Changes
 		}
 	}
 	for id, hb := range s.Heartbeats {
