@@ -30,7 +30,7 @@ func TestEveryFlagNamesItsValue(t *testing.T) {
 	for _, command := range app().Commands {
 		for _, flag := range command.Flags {
 			documented := flag.(ucli.DocGenerationFlag)
-			if documented.TakesValue() && strings.Count(documented.GetUsage(), "`") != 2 {
+			if documented.(ucli.VisibleFlag).IsVisible() && documented.TakesValue() && strings.Count(documented.GetUsage(), "`") != 2 {
 				t.Errorf("janitor %s --%s: %q", command.Name, flag.Names()[0], documented.GetUsage())
 			}
 		}

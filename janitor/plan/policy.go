@@ -8,36 +8,50 @@ import (
 )
 
 // Policy has every figure that a decision uses. The zero value is not usable; start from [DefaultPolicy].
+//
+// Those of the first part are settings: each account has its own boot times, its own notice to give, its own budgets. The
+// others are constants, each for the reason beside it; only tests and simulations give them other values.
 type Policy struct {
-	BootGrace time.Duration // from grant and from each start, before a silence is judged that was never broken
-	MarkGrace time.Duration // notice between mark and revocation
-	LoneGrace time.Duration // the same, without a witness that renewals reach the registry
-	// LaunchWindow is published in the checkpoint; a launch keeps the one that it was made with.
-	LaunchWindow time.Duration
-	OrphanGrace  time.Duration // at least this long between the two looks that make an orphan
-	TermGrace    time.Duration // after ExpiresAt
-	AbsentFor    time.Duration // a revoked instance that look-ups do not find is gone after this
-	RetryMax     time.Duration // longest pause between attempts to end what is stuck
-	Retention    time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
-	MaxSkew      time.Duration // between our clock and EC2's
+	BootGrace   time.Duration // from grant and from each start, before a silence is judged that was never broken
+	MarkGrace   time.Duration // notice between mark and revocation
+	LoneGrace   time.Duration // the same, without a witness that renewals reach the registry
+	OrphanGrace time.Duration // at least this long between the two looks that make an orphan
+	TermGrace   time.Duration // after ExpiresAt
+	Retention   time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
 
+	LostShare float64 // heartbeats brake: more than max(LostMin, LostShare) silent holds
+	RateShare   float64 // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
+
+	CompleteAdoptions bool // set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json
+	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
+
+	// LaunchWindow is published in the checkpoint; a launch keeps the one that it was made with. Launchers of all versions
+	// send within it, so that it is no one janitor's to shorten.
+	LaunchWindow time.Duration
+	// AbsentFor is how long look-ups do not find a revoked instance before it is gone. EC2 shows a terminated instance for
+	// about an hour: what is absent for longer has been terminated, or was never there.
+	AbsentFor time.Duration
+	// RetryMax is the longest pause between attempts to end what is stuck. What keeps it is what a person does in EC2, and
+	// one call an hour costs nothing.
+	RetryMax time.Duration
+	// MaxSkew is between our clock and EC2's. Launchers and the checkpoint's date go by the same figure, [lease.MaxSkew].
+	MaxSkew time.Duration
+	// ChosenRetention outlasts Retention: whoever chose a token may repeat it, in a nightly or a quarterly job, and must
+	// meet its record.
 	ChosenRetention time.Duration
 
-	LostMin          int           // heartbeats brake: more than max(SilentMin, SilentShare) silent holds
-	LostShare        float64       //
-	LostMemory       time.Duration // silence revocations count for this long
-	RateMin          int           // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
-	RateShare        float64       //
-	RateWindow       time.Duration //
-	BehindMin        int           // brake rollback: more than max(BehindMin, BehindShare) of sidecars that have seen
-	BehindShare      float64       // a later change of their lease than the registry holds
-	LeadershipMax    int           // more changes of leader than this within LeadershipWindow hold silence
+	// Figures of brakes. What is more than chance for a small fleet is a count, not a share; a person who wants another
+	// sensitivity turns the share.
+	LostMin    int           // two deaths in a zone are everyday
+	LostMemory time.Duration // silence revocations count for this long, so that many small steps are no way around the brake
+	RateMin      int           // five failures in RateWindow are everyday
+	RateWindow   time.Duration // a person who is woken has looked within it
+	BehindMin    int           // brake rollback: more than max(BehindMin, BehindShare) of sidecars that have seen
+	BehindShare  float64       // a later change of their lease than the registry holds; a set-back shows it on most
+	// More changes of leader than LeadershipMax within LeadershipWindow hold silence: an upgrade of three replicas makes
+	// three, and a new leader has not watched the heartbeats for long.
+	LeadershipMax    int
 	LeadershipWindow time.Duration
-
-	// CompleteAdoptions sets the registry's tag on adopted instances that lack it. It takes deploy/iam/janitor-adopt.json.
-	CompleteAdoptions bool
-
-	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
 
 	SkipHeartbeats bool // judge no silence at all: a single pass cannot
 }
@@ -45,11 +59,13 @@ type Policy struct {
 // DefaultPolicy has the figures of the documentation.
 func DefaultPolicy() Policy {
 	return Policy{
-		BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour,
-		LaunchWindow: 15 * time.Minute, OrphanGrace: time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour,
-		Retention: 7 * 24 * time.Hour, ChosenRetention: 90 * 24 * time.Hour, MaxSkew: lease.MaxSkew,
-		LostMin: 2, LostShare: 0.30, LostMemory: time.Hour,
-		RateMin: 5, RateShare: 0.05, RateWindow: 10 * time.Minute,
+		BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour, OrphanGrace: time.Minute,
+		Retention: 7 * 24 * time.Hour, LostShare: 0.30, RateShare: 0.05,
+
+		LaunchWindow: 15 * time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour, MaxSkew: lease.MaxSkew,
+		ChosenRetention: 90 * 24 * time.Hour,
+		LostMin:       2, LostMemory: time.Hour,
+		RateMin: 5, RateWindow: 10 * time.Minute,
 		BehindMin: 2, BehindShare: 0.05,
 		LeadershipMax: 3, LeadershipWindow: time.Hour,
 	}

@@ -127,6 +127,14 @@ func allFlags(commands []*cli.Command) []cli.Flag {
 	return flags
 }
 
+// listed are the flags that are not hidden: no help, completion or advice names those.
+func listed(flags []cli.Flag) []cli.Flag {
+	return slices.DeleteFunc(slices.Clone(flags), func(flag cli.Flag) bool {
+		shown, is := flag.(cli.VisibleFlag)
+		return is && !shown.IsVisible()
+	})
+}
+
 func find(commands []*cli.Command, name string) *cli.Command {
 	for _, command := range commands {
 		if command.HasName(name) {

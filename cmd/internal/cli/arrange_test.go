@@ -16,8 +16,9 @@ func example(action cli.ActionFunc) *cli.App {
 			&cli.StringFlag{Name: "for", Usage: "`DURATION` from now"}, &cli.StringFlag{Name: "term"},
 			&cli.IntFlag{Name: "count"}, &cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE`"},
 			&cli.BoolFlag{Name: "strict"}, &cli.BoolFlag{Name: "quiet"}, OutputFlag(),
-			&cli.StringFlag{Name: "max-extend"}, &cli.IntFlag{Name: "rate-min"}, &cli.Float64Flag{Name: "rate-share"},
+			&cli.StringFlag{Name: "max-extend"}, &cli.IntFlag{Name: "interval"}, &cli.Float64Flag{Name: "rate-share"},
 			&cli.BoolFlag{Name: "ec2-unpaced"}, &cli.StringSliceFlag{Name: "region"},
+			&cli.StringFlag{Name: "hidden-figure", Hidden: true},
 		}
 	}
 	return &cli.App{Name: "app", Version: "v1", Reader: strings.NewReader(""), Commands: []*cli.Command{

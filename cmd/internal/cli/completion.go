@@ -124,7 +124,7 @@ func describeCommands(commands []*cli.Command) []string {
 // describeFlags are the flags that are not on the line already, unless they may be given several times.
 func describeFlags(flags []cli.Flag, l line) []string {
 	var found []string
-	for _, flag := range flags {
+	for _, flag := range listed(flags) {
 		documented, ok := flag.(cli.DocGenerationFlag)
 		_, several := flag.(*cli.StringSliceFlag)
 		word := dashed(flag.Names()[0]) + ":"

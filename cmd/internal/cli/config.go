@@ -86,7 +86,7 @@ func (l line) isOthers(flag string) bool {
 
 // read reads one flag of the file.
 func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, error) {
-	known := allFlags(app.Commands)
+	known := listed(allFlags(app.Commands))
 	known = slices.DeleteFunc(known, func(f cli.Flag) bool { return slices.Contains([]string{"config", "help"}, f.Names()[0]) })
 	switch flag := findFlag(known, name); {
 	case flag == nil:

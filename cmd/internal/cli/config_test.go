@@ -24,7 +24,7 @@ func write(t *testing.T, text string) string {
 
 // Not parallel: it sets the environment, and urfave/cli keeps settings of an app in variables of its own.
 func TestCommandLineBeforeEnvironmentBeforeFile(t *testing.T) {
-	t.Setenv("LAPSE_CONFIG", write(t, "max-extend: file\nrate-min: 1000000\nregion: [x-1, \"y-2, z-3\"]\netcd-cert: of status\n"))
+	t.Setenv("LAPSE_CONFIG", write(t, "max-extend: file\ninterval: 1000000\nregion: [x-1, \"y-2, z-3\"]\netcd-cert: of status\n"))
 	for name, c := range map[string]struct {
 		line, variable string
 		want           string
@@ -45,8 +45,8 @@ func TestCommandLineBeforeEnvironmentBeforeFile(t *testing.T) {
 				if got := ctx.String("max-extend"); got != c.want {
 					t.Errorf("--max-extend is %q, want %q", got, c.want)
 				}
-				if got := ctx.Int("rate-min"); got != 1000000 {
-					t.Errorf("--rate-min is %d, want that of the file", got)
+				if got := ctx.Int("interval"); got != 1000000 {
+					t.Errorf("--interval is %d, want that of the file", got)
 				}
 				if got := ctx.StringSlice("region"); !slices.Equal(got, []string{"x-1", "y-2", "z-3"}) {
 					t.Errorf("--region is %q, want the list of the file", got)
@@ -65,15 +65,15 @@ func TestCommandLineBeforeEnvironmentBeforeFile(t *testing.T) {
 
 // Not parallel: it sets the environment.
 func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
-	for variable, value := range map[string]string{"LAPSE_STRICT": "true", "LAPSE_COUNT": "3", "LAPSE_TERM": "1h", "LAPSE_LABEL": "a=b", "LAPSE_RATE_MIN": "4"} {
+	for variable, value := range map[string]string{"LAPSE_STRICT": "true", "LAPSE_COUNT": "3", "LAPSE_TERM": "1h", "LAPSE_LABEL": "a=b", "LAPSE_INTERVAL": "4"} {
 		t.Setenv(variable, value)
 	}
 	for command := range map[string]bool{"extend": true, "peers list": true} {
 		t.Run(command, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			app := example(func(c *cli.Context) error {
-				if c.Bool("strict") || c.Int("count") != 0 || c.String("term") != "" || len(c.StringSlice("label")) > 0 || c.Int("rate-min") != 4 {
-					t.Errorf("strict %t, count %d, term %q, labels %q, rate-min %d", c.Bool("strict"), c.Int("count"), c.String("term"), c.StringSlice("label"), c.Int("rate-min"))
+				if c.Bool("strict") || c.Int("count") != 0 || c.String("term") != "" || len(c.StringSlice("label")) > 0 || c.Int("interval") != 4 {
+					t.Errorf("strict %t, count %d, term %q, labels %q, interval %d", c.Bool("strict"), c.Int("count"), c.String("term"), c.StringSlice("label"), c.Int("interval"))
 				}
 				return nil
 			})
@@ -148,7 +148,7 @@ func TestConfigFileThatCannotBeUsed(t *testing.T) {
 		"- a list":                         "the --config file FILE is not a YAML map of flags: ",
 		"max-extend: 1\nmax-extend: 2":     "the --config file FILE is not a YAML map of flags: ",
 		"max-extend: 1h\n---\nregion: x-1": "the --config file FILE has more than one YAML document; ",
-		"rate-min: plenty":                 "rate-min in FILE: \"plenty\" is not a number\n",
+		"interval: plenty":                 "interval in FILE: \"plenty\" is not a number\n",
 		"ec2-unpaced: perhaps":             "ec2-unpaced in FILE: \"perhaps\" is neither true nor false\n",
 		"output: xml":                      "output in FILE: \"xml\": choose table, wide or json\n",
 		"log_level: debug":                 "no flag \"log_level\" in FILE; did you mean log-level?\n",

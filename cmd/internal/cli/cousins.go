@@ -67,7 +67,7 @@ func cousins() []struct{ meant, only, words string } {
 // having are the commands that have a flag, of the same program.
 func (l line) having(flag string) (commands []string) {
 	for _, command := range l.app.Commands {
-		if findFlag(command.Flags, flag) != nil {
+		if findFlag(listed(command.Flags), flag) != nil {
 			commands = append(commands, "`"+l.app.Name+" "+command.Name+"`")
 		}
 	}

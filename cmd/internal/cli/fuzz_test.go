@@ -16,8 +16,8 @@ import (
 // the command line may set.
 func FuzzConfig(f *testing.F) {
 	for _, text := range []string{
-		"max-extend: 8h\nrate-min: 3\nregion: [a-b, c-d]\n", "app:\n  term: 1h\njanitor:\n  mark-grace: 5m\n", "strict: true\n", "rate-min: 0x10\nrate-share: .inf\n",
-		"max-extend: &a 8h\nnamespace: *a\n", "? [a]\n: b\n", "\xff\xfe", "rate-min: 1e400\n", "max-extend: !!binary aGk=\n", "ec2-unpaced: yes\noutput: json\n", "lease: []\n", "max-extend: 2026-03-01\n",
+		"max-extend: 8h\ninterval: 3\nregion: [a-b, c-d]\n", "app:\n  term: 1h\njanitor:\n  mark-grace: 5m\n", "strict: true\n", "interval: 0x10\nrate-share: .inf\n",
+		"max-extend: &a 8h\nnamespace: *a\n", "? [a]\n: b\n", "\xff\xfe", "interval: 1e400\n", "max-extend: !!binary aGk=\n", "ec2-unpaced: yes\noutput: json\n", "lease: []\n", "max-extend: 2026-03-01\n",
 		"{}", "a: &a [*a]\n", "config: x\nhelp: true\n", "---\n---\n", "region:\n- 1\n- true\n- 1.50\n",
 	} {
 		f.Add([]byte(text))

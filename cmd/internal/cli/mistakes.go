@@ -149,7 +149,7 @@ func (l line) unread(environ []string) (warnings []string) {
 // isOfCall reports whether this flag of the command at hand concerns one call only, and is no setting of any program. One
 // that stands on the line as well misleads nobody.
 func (l line) isOfCall(flag string) bool {
-	return l.command != nil && findFlag(l.command.Flags, flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
+	return l.command != nil && findFlag(listed(l.command.Flags), flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
 }
 
 func variablesIn(flag cli.Flag) []string {
@@ -161,7 +161,7 @@ func variablesIn(flag cli.Flag) []string {
 
 func flagNames(flags []cli.Flag) []string {
 	var names []string
-	for _, flag := range flags {
+	for _, flag := range listed(flags) {
 		names = append(names, flag.Names()...)
 	}
 	return names

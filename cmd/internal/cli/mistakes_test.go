@@ -24,6 +24,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"extend -forr 4h":              "no flag --forr for app extend; did you mean --for?",
 		"extend --stirct":              "no flag --stirct for app extend; did you mean --strict?",
 		"extend --quie":                "no flag --quie for app extend; did you mean --quiet?",
+		"extend --hidden-figur 1s":     "no flag --hidden-figur for app extend; see `app extend --help`",
 		"extend -z":                    "no flag -z for app extend; see `app extend --help`",
 		"extend ---for 4h":             "no flag ---for for app extend; did you mean --for?",
 		"extend i-1 --for":             "--for lacks its DURATION; see `app extend --help`",
@@ -70,7 +71,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 	for variable, want := range map[string]string{
-		"LAPSE_RATE_MIN":    "app: LAPSE_RATE_MIN \"abc\" is not a number\n",
+		"LAPSE_INTERVAL":    "app: LAPSE_INTERVAL \"abc\" is not a number\n",
 		"LAPSE_RATE_SHARE":  "app: LAPSE_RATE_SHARE \"abc\" is not a number\n",
 		"LAPSE_EC2_UNPACED": "app: LAPSE_EC2_UNPACED \"abc\" is neither true nor false\n",
 	} {
@@ -89,15 +90,17 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestAMisspeltVariableIsToldOf(t *testing.T) {
 	for variable, want := range map[string]string{
-		"LAPSE_RATE_MNI":    "app: warning: LAPSE_RATE_MNI is set, and nothing reads it; did you mean LAPSE_RATE_MIN?\n",
+		"LAPSE_INTERVLA":    "app: warning: LAPSE_INTERVLA is set, and nothing reads it; did you mean LAPSE_INTERVAL?\n",
 		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
 		"LAPSE_ETCD_CACER":  "app: warning: LAPSE_ETCD_CACER is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
 		"LAPSE_COUNT":       "app: warning: LAPSE_COUNT is set, and does not count; say --count on the command line each time\n",
-		"LAPSE_RATE_MIN":    "",
+		"LAPSE_INTERVAL":    "",
 		"LAPSE_ETCD_CACERT": "", // another command's
 		"LAPSE_SOCKET":      "", // another program's
 		"LAPSE_NAME":        "",
-		"COUTN":             "",
+
+		"LAPSE_HIDDEN_FIGURE": "",
+		"COUTN":               "",
 	} {
 		t.Run(variable, func(t *testing.T) {
 			t.Setenv(variable, "1")

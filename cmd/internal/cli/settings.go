@@ -15,7 +15,8 @@ const prefix = "LAPSE_"
 // one call only comes from the command line alone: what is acted on, how far, and every yes. A variable that somebody once
 // exported must not launch, extend or terminate.
 //
-// A flag that is one thing in one program and another elsewhere stands there with the program's name.
+// A flag that is one thing in one program and another elsewhere stands there with the program's name. A hidden one is in no
+// class: only the command line gives it.
 func flagTable() (installation, call []string) {
 	installation = strings.Fields(`
 		etcd-endpoints etcd-cacert etcd-cert etcd-key namespace account
@@ -24,9 +25,8 @@ func flagTable() (installation, call []string) {
 		region ec2-share ec2-unpaced schedule interval state-dir audit-log listen
 		embedded-etcd embedded-etcd-listen embedded-etcd-cert embedded-etcd-key embedded-etcd-client-ca
 
-		boot-grace mark-grace lone-grace orphan-grace term-grace launch-window absent-for retention chosen-retention retry-max
-		max-skew heartbeats-memory rate-window leader-window delete-kept-volumes complete-adoptions heartbeats-min heartbeats-share rate-min rate-share
-		rollback-min rollback-share leader-max
+		boot-grace mark-grace lone-grace orphan-grace term-grace retention delete-kept-volumes complete-adoptions
+		heartbeats-share rate-share
 
 		max-extend imds`)
 	call = strings.Fields(`
@@ -54,7 +54,7 @@ func isSetting(program, flag string) bool {
 func Unclassed(app *cli.App) []string {
 	installation, call := flagTable()
 	var found []string
-	for _, flag := range allFlags(app.Commands) {
+	for _, flag := range listed(allFlags(app.Commands)) {
 		name := flag.Names()[0]
 		here := slices.Contains(call, app.Name+":"+name)
 		if setting := slices.Contains(installation, name); setting && slices.Contains(call, name) || !setting && !here && !slices.Contains(call, name) {

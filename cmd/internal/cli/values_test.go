@@ -53,14 +53,14 @@ func TestListsAreTakenApartAndTrimmed(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestNumbersAreDecimal(t *testing.T) {
 	for text, want := range map[string]int{"010": 10, "7": 7, "+8": 8, "-08": -8, "0": 0, "0099": 99} {
-		for source, got := range given(t, "rate-min", text, func(c *cli.Context) any { return c.Int("rate-min") }) {
+		for source, got := range given(t, "interval", text, func(c *cli.Context) any { return c.Int("interval") }) {
 			if got != want {
 				t.Errorf("%q from %s is %v, want %d", text, source, got, want)
 			}
 		}
 	}
 	for _, text := range []string{"0x10", "0b11", "0o17", "1_000", " 5", "1e3", "１"} {
-		for source, got := range given(t, "rate-min", text, func(c *cli.Context) any { return c.Int("rate-min") }) {
+		for source, got := range given(t, "interval", text, func(c *cli.Context) any { return c.Int("interval") }) {
 			if said, ok := got.(string); !ok || !strings.Contains(said, "number") || !strings.Contains(said, text) {
 				t.Errorf("%q from %s is %v, want it to be refused", text, source, got)
 			}

@@ -26,7 +26,7 @@ func TestE2EKilledLaunchers(t *testing.T) {
 	w := newSimWorld(t, sim)
 	w.run("lease", "init", "--armed")
 	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "1s", "--orphan-grace", "1s",
-		"--launch-window", "10s", "--rate-min", "1000"), "janitor")
+		"--launch-window", "10s", "--rate-window", "1s"), "janitor")
 	w.until("a first sweep", func() bool {
 		checkpoint, err := w.store.Checkpoint(t.Context())
 		return err == nil && checkpoint.Sequence > 0

@@ -314,7 +314,7 @@ func (n *night) killJanitor() {
 func (n *night) machine(t *testing.T) string {
 	t.Helper()
 	settings := fmt.Sprintf("AWS_REGION=%s\nLAPSE_AUDIT_LOG=%s/audit.log\nLAPSE_SCHEDULE='@every 1s'\n"+
-		"LAPSE_BOOT_GRACE=1s\nLAPSE_MARK_GRACE=2s\nLAPSE_LONE_GRACE=2s\nLAPSE_LEADER_MAX=20\n", region, n.dir)
+		"LAPSE_BOOT_GRACE=1s\nLAPSE_MARK_GRACE=2s\nLAPSE_LONE_GRACE=2s\n", region, n.dir)
 	if err := os.WriteFile(filepath.Join(n.dir, "janitor.env"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func (n *night) machine(t *testing.T) string {
 	for name, script := range map[string]string{
 		"systemctl": `cd $HOME
 stop() { test -f pid && kill $(cat pid) 2>/dev/null; while test -f pid && kill -0 $(cat pid) 2>/dev/null; do sleep 0.1; done; rm -f pid; }
-start() { set -a; . janitor.env; LAPSE_EMBEDDED_ETCD=$HOME/l LAPSE_STATE_DIR=$HOME/l-janitor nohup janitor run >>janitor.log 2>&1 </dev/null & echo $! >pid; }
+start() { set -a; . janitor.env; LAPSE_EMBEDDED_ETCD=$HOME/l LAPSE_STATE_DIR=$HOME/l-janitor nohup janitor run --leader-window 1s >>janitor.log 2>&1 </dev/null & echo $! >pid; }
 case $1 in stop) stop;; start) start;; restart) stop; start;; status) cat pid;; esac`,
 		"journalctl": `tail -n 30 $HOME/janitor.log`,
 		"runuser":    `shift 3; exec "$@"`,

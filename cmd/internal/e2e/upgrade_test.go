@@ -97,7 +97,7 @@ func (s *side) janitor() *exec.Cmd {
 	s.t.Helper()
 	s.runs++
 	return s.spawn(s.command(s.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
-		"--boot-grace", "10s", "--launch-window", "5s", "--rate-min", "1000", "--leader-max", "100"), fmt.Sprintf("janitor-%s-%d", s.name, s.runs))
+		"--boot-grace", "10s", "--launch-window", "5s", "--rate-window", "1s", "--leader-window", "1s"), fmt.Sprintf("janitor-%s-%d", s.name, s.runs))
 }
 
 // turn ends the leading janitor, sees that of the other side take over, and that this keeps what the last checkpoint said.

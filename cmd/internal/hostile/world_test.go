@@ -129,7 +129,7 @@ func (w *world) janitor(args ...string) *process {
 func janitorArgs(args ...string) []string {
 	return append([]string{"run"}, script.Overriding(args,
 		"--schedule", "@every 1s", "--listen", "127.0.0.1:0", "--mark-grace", markGrace.String(), "--lone-grace", markGrace.String(),
-		"--boot-grace", "1s", "--orphan-grace", "1s", "--launch-window", "10s", "--absent-for", "3s", "--retry-max", "4s", "--leader-max", "100",
+		"--boot-grace", "1s", "--orphan-grace", "1s", "--launch-window", "10s", "--absent-for", "3s", "--retry-max", "4s", "--leader-window", "1s",
 	)...)
 }
 

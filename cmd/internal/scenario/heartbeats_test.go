@@ -77,7 +77,7 @@ func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 		t.Helper()
 		w := newWorld(t)
 		s := w.heartbeat(w.launch(150, kind{heartbeatTimeout: heartbeatTimeout})...)
-		j := w.janitor("--mark-grace", notice.String(), "--rate-min", "100")
+		j := w.janitor("--mark-grace", notice.String(), "--rate-share", "0.9")
 		dead := w.in(region + "a")[:20]
 		s.die(dead[:10]...)
 		w.until("ten with a notice", func() bool { return w.marked() == 10 })

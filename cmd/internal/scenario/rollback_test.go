@@ -60,8 +60,7 @@ func TestE2EScenarioRollback(t *testing.T) {
 func (c restoring) test(t *testing.T) {
 	t.Helper()
 	w := newWorld(t)
-	const maxSkew = 3 * time.Second
-	k, args := kind{}, []string{"--max-skew", maxSkew.String()}
+	k, args := kind{}, []string(nil)
 	if c.heartbeats {
 		k.heartbeatTimeout = heartbeatTimeout
 	}
@@ -86,7 +85,7 @@ func (c restoring) test(t *testing.T) {
 		w.tagged(time.Now().Add(30*time.Minute), ids...)
 	}
 	if c.launches {
-		time.Sleep(maxSkew) // clocks may be so far apart
+		time.Sleep(lease.MaxSkew) // clocks may be so far apart
 		w.run("lease", "launch", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro")
 	}
 	if c.aged == 0 {
