@@ -17,12 +17,12 @@ import (
 
 func demoCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "demo", Usage: "show what is ended and what never is, in a simulated EC2, in under a minute",
-		Description: "Runs lease, janitor and sidecar as processes, against a real etcd and a simulated EC2. Needs no AWS account\n" +
-			"and touches none. Exits 1 if anything lives that should not, or the other way round.\n\n" +
-			"With --stay it keeps everything running after the story, but for its last act, in which all records are lost,\n" +
-			"and prints the settings with which lease, janitor and the AWS CLI find it from another terminal.",
-		Flags: []ucli.Flag{&ucli.BoolFlag{Name: "stay", Usage: "keep everything running until Ctrl-C, to try the commands on"}},
+		Name: "demo", Usage: "show Lapse at work in a simulated EC2, within a minute",
+		Description: "Runs lease, janitor and sidecar as processes, against a real etcd and a simulated EC2. It needs no AWS\n" +
+			"account and touches none. Exit code 1: an instance runs that should not, or the other way round.\n\n" +
+			"With --stay it keeps everything running after the story, without its last act, in which all records are\n" +
+			"lost, and prints the settings with which lease, janitor and the AWS CLI find it from another terminal.",
+		Flags: []ucli.Flag{&ucli.BoolFlag{Name: "stay", Usage: "keep everything running until Ctrl-C"}},
 		Action: func(c *ucli.Context) error {
 			self, err := os.Executable()
 			if err != nil {

@@ -20,13 +20,15 @@ func releaseBrakeCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "release-brake", Usage: "release a safety brake that is engaged", ArgsUsage: "NAME",
 		Description: "The mode stays as it is. `janitor status` names the brakes that are engaged:\n\n" +
-			"   rollback, unwatched  hold everything until a person has looked: extend every instance that you want to keep\n" +
-			"                        (`lease extend`), read `janitor sweep --dry-run --all`, then release it. Leases whose sidecars\n" +
-			"                        know a later state are from then on taken as the registry has them\n" +
-			"   heartbeats           those whose heartbeats are lost now are dead indeed; more of them engage it again. Valid for\n" +
-			"                        two hours\n\n" +
+			"   rollback    holds everything until a person has looked: extend every\n" +
+			"   unwatched   instance you want to keep (`lease extend`), read `janitor\n" +
+			"               sweep --dry-run --all`, then release it. Leases whose\n" +
+			"               sidecars know a later state are then taken as the registry\n" +
+			"               has them\n" +
+			"   heartbeats  releasing it says that those who lost their heartbeats are\n" +
+			"               dead; more of them engage it again. Valid for two hours\n\n" +
 			"   janitor release-brake rollback\n\n" +
-			"It then looks for 10 s whether the sweep that follows engages the brake again. Exit code 5: it does.",
+			"It then waits up to 10 s to see whether the next sweep engages the brake again. Exit code 5: it does.",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(), cli.YesFlag(),
 			cli.ReasonFlag("the audit log")),
 		Action: func(c *ucli.Context) error {

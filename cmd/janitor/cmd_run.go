@@ -23,23 +23,23 @@ import (
 )
 
 func runCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), policyFlags()...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), figureFlags()...)
 	return &ucli.Command{
 		Name: "run", Usage: "sweep on a schedule while elected",
 		Description: "Sweeps at once and on schedule; between sweeps it reacts to changes and dates within seconds. Several may\n" +
-			"run: one leads, the others wait.\n\n" +
-			"   janitor run --embedded-etcd /var/lib/lapse                 # one machine: etcd runs inside\n" +
-			"   janitor run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --region eu-west-1 --region us-east-1",
+			"run: one leads, the others wait. It terminates nothing that it cannot write to --audit-log.\n\n" +
+			"   janitor run --embedded-etcd /var/lib/lapse   # etcd in this process\n" +
+			"   janitor run --etcd-endpoints https://etcd:2379 --region eu-west-1",
 		Flags: append(flags, stateFlag("that of --embedded-etcd"), listenFlag(), auditFlag(),
-			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "when to sweep: five cron `FIELDS`, or for example \"@every 1m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
-			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd inside this process, in `DIR`, and serve DIR/etcd.sock", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
-			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "let the etcd inside serve `HOST:PORT` too; beyond loopback only with --embedded-etcd-cert and --embedded-etcd-client-ca", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
-			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "certificate of the etcd inside, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
-			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "key of --embedded-etcd-cert's certificate, in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
-			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "let the etcd inside admit only clients with a certificate of the CA in `FILE`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
-			&ucli.BoolFlag{Name: "arm", Usage: "arm the registry if this creates it"},
-			&ucli.BoolFlag{Name: "new", Usage: "create a registry although instances of another one are there"},
-			&ucli.StringFlag{Name: "uuid", Usage: "create the registry with this `UUID`, that of one that was lost"},
+			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "sweep by cron `FIELDS`, or as in \"@every 5m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
+			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd in this process, with its data in `DIR`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
+			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve the embedded etcd at `HOST:PORT`, beyond loopback with TLS", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
+			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "serve the embedded etcd with the certificate in `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
+			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "read the key of --embedded-etcd-cert from `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
+			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "admit only etcd clients certified by the CA in `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
+			&ucli.BoolFlag{Name: "arm", Usage: "arm the registry if this command creates it"},
+			&ucli.BoolFlag{Name: "new", Usage: "create a registry even if instances of another one exist", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one", Category: embeddedFlags},
 		),
 		Action: run,
 	}
@@ -99,8 +99,7 @@ func run(c *ucli.Context) error {
 func stateFlag(otherwise string) ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's
-		Usage: "remember the registry's state in `DIR`, each replica in its own and out of reach of backups of etcd: so it is noticed " +
-			"when the registry is set back to an older state (default: " + otherwise + ")",
+		Usage: "remember the registry's state in `DIR`, outside etcd's backups", DefaultText: otherwise,
 	}
 }
 

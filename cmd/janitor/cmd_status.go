@@ -16,12 +16,12 @@ import (
 
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "status", Usage: "say what the registry holds, who sweeps, and what holds it back",
-		Description: "Reads the registry alone, no AWS. For what the next sweep would do: `janitor sweep --dry-run`.\n\n" +
-			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is held.\n" +
-			"A registry that observes or is paused fails no check: somebody chose that.",
+		Name: "status", Usage: "show the mode, the last sweep and the brakes",
+		Description: "Reads only the registry, not AWS. `janitor sweep --dry-run` says what the next sweep would do.\n\n" +
+			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is engaged. A registry that\n" +
+			"observes or is paused fails no check: somebody chose that.",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
-			&ucli.BoolFlag{Name: "check", Usage: "tell by the exit code whether instances are looked after; for monitoring"}),
+			&ucli.BoolFlag{Name: "check", Usage: "report the janitor's health by exit code, for monitoring"}),
 		Action: status,
 	}
 }

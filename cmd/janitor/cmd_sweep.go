@@ -23,20 +23,20 @@ const (
 )
 
 func sweepCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), policyFlags()...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), figureFlags()...)
 	return &ucli.Command{
 		Name: "sweep", Usage: "sweep once, for cron or Lambda",
-		Description: "One pass ends what was declared (a term that passed, a release, a revocation) and what failed launches\n" +
-			"left. Silence needs `janitor run`: it takes a leader that watches.\n\n" +
+		Description: "One pass terminates for declared causes (an expiry, a release, a revocation) and what failed launches left.\n" +
+			"Lost heartbeats need `janitor run`, since a leader has to watch them.\n\n" +
 			"   janitor sweep --dry-run\n" +
 			"   janitor sweep --interval 15m        # when cron runs it every 15 minutes\n\n" +
-			"Where another janitor leads and has swept lately, there is nothing to do, and that is said.\n\n" +
-			"Exit codes: 0 done, or so already; 5 a brake holds something, or another janitor leads and does not sweep;\n" +
-			"6 partly done: something failed, or a region could not be listed.",
+			"If another janitor leads and has swept lately, there is nothing to do, and the command says so.\n\n" +
+			"Exit codes: 0 done, or so already; 5 a brake holds something, or another janitor leads and does not sweep; 6\n" +
+			"partly done: something failed, or a region could not be listed.",
 		Flags: append(flags, cli.OutputFlag(),
-			&ucli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing"}, allFlag(),
-			stateFlag("none: only tags show that the registry was set back"), auditFlag(),
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "run again within `DURATION`, nights included; later, the brake unwatched holds", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "print what would be done; do nothing"}, allFlag(),
+			stateFlag("none"), auditFlag(),
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "expect the next run within `DURATION`, nights included", EnvVars: []string{"LAPSE_INTERVAL"}},
 		),
 		Action: sweep,
 	}

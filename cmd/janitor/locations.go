@@ -23,14 +23,14 @@ func locationFlags() []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),
 		&ucli.StringSliceFlag{
-			Name: "region", Usage: "sweep this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting",
+			Name: "region", Usage: "sweep `REGION`; repeatable", DefaultText: "the AWS SDK's own setting",
 			EnvVars: []string{"LAPSE_REGION"},
 		},
 		&ucli.Float64Flag{
-			Name: "ec2-share", Value: 0.5, Usage: "`SHARE` of EC2's request limits that this janitor may use, up to 1", EnvVars: []string{"LAPSE_EC2_SHARE"},
+			Name: "ec2-share", Value: 0.5, Usage: "use at most `SHARE` of EC2's request limits", Category: ec2Flags, EnvVars: []string{"LAPSE_EC2_SHARE"},
 		},
 		&ucli.BoolFlag{
-			Name: "ec2-unpaced", Usage: "hold no calls back: for an endpoint that limits no requests, which AWS does", EnvVars: []string{"LAPSE_EC2_UNPACED"},
+			Name: "ec2-unpaced", Usage: "send requests unpaced, to endpoints without request limits", Category: ec2Flags, EnvVars: []string{"LAPSE_EC2_UNPACED"},
 		},
 	}
 }

@@ -22,10 +22,10 @@ func main() { os.Exit(cli.Main(app(), os.Args)) }
 func app() *ucli.App {
 	return &ucli.App{
 		Name:    "janitor",
-		Usage:   "end instances whose leases have lapsed, and never any other",
+		Usage:   "terminate instances whose leases have expired, and no other",
 		Version: version,
-		Description: "A new registry observes: the janitor says what it would end, and ends nothing. Read that for a while,\n" +
-			"then let it act:\n\n" +
+		Description: "A new registry observes: the janitor says what it would terminate, and terminates nothing. Read that for a\n" +
+			"while, then let it act:\n\n" +
 			"   janitor run --embedded-etcd /var/lib/lapse\n" +
 			"   janitor status\n" +
 			"   janitor arm",

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 )
 
@@ -24,17 +24,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
 }
 
-// A value without a name in the usage would be called "value" in help texts.
-func TestEveryFlagNamesItsValue(t *testing.T) {
-	t.Parallel()
-	for _, command := range app().Commands {
-		for _, flag := range command.Flags {
-			documented := flag.(ucli.DocGenerationFlag)
-			if documented.(ucli.VisibleFlag).IsVisible() && documented.TakesValue() && strings.Count(documented.GetUsage(), "`") != 2 {
-				t.Errorf("janitor %s --%s: %q", command.Name, flag.Names()[0], documented.GetUsage())
-			}
-		}
-	}
+// Not parallel: it sets the environment.
+func TestHelpFitsTheScreen(t *testing.T) {
+	script.CheckHelp(t, app, "run --help")
 }
 
 func TestStatusIsToldByTheExitCode(t *testing.T) {

@@ -20,7 +20,7 @@ func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By
 	return &ucli.Command{
 		Name: name, Usage: usage,
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
-			cli.ReasonFlag("whoever finds it so, and for the audit log")),
+			cli.ReasonFlag("the registry and the audit log")),
 		Description: "Writes of janitors compare the registry, so this takes effect on the very next one.",
 		Action: func(c *ucli.Context) error {
 			log, err := cli.Logger(c)

@@ -16,7 +16,7 @@ import (
 )
 
 func allFlag() ucli.Flag {
-	return &ucli.BoolFlag{Name: "all", Usage: "also list what is kept, and why, and the instances of other registries"}
+	return &ucli.BoolFlag{Name: "all", Usage: "also list kept instances, and those of other registries"}
 }
 
 // planView is a plan for programs.

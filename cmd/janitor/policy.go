@@ -10,10 +10,12 @@ import (
 	"lapse/janitor/plan"
 )
 
-// Categories of flags in help texts, before those of package cli.
+// Categories of flags that only --help-all shows.
 const (
-	brakeFlags = "BRAKES"
-	figFlags   = "POLICY"
+	brakeFlags    = "BRAKE"
+	ec2Flags      = "EC2"
+	embeddedFlags = "EMBEDDED ETCD"
+	policyFlags   = "POLICY"
 )
 
 // figure is one duration of the policy. One without a usage is no setting, and no help lists it.
@@ -43,18 +45,18 @@ func figures() []figure {
 	}
 }
 
-// policyFlags has a flag for each figure of the policy that an operator would turn, with its default.
-func policyFlags() []ucli.Flag {
+// figureFlags has a flag for each figure of the policy that an operator would turn, with its default.
+func figureFlags() []ucli.Flag {
 	p := plan.DefaultPolicy()
 	var flags []ucli.Flag
 	for _, f := range figures() {
 		flags = append(flags, &ucli.StringFlag{
-			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, Category: figFlags, Hidden: f.usage == "",
+			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, Category: policyFlags, Hidden: f.usage == "",
 		})
 	}
 	return append(flags,
-		&ucli.BoolFlag{Name: "delete-kept-volumes", Usage: "delete volumes of closed launches whose lease was active, too", Category: figFlags},
-		&ucli.BoolFlag{Name: "complete-adoptions", Usage: "set missing tags on adopted instances; needs deploy/iam/janitor-adopt.json", Category: figFlags},
+		&ucli.BoolFlag{Name: "delete-kept-volumes", Usage: "delete volumes of closed launches whose lease was active, too", Category: policyFlags},
+		&ucli.BoolFlag{Name: "complete-adoptions", Usage: "set missing tags on adopted instances; needs deploy/iam/janitor-adopt.json", Category: policyFlags},
 		&ucli.Float64Flag{Name: "heartbeats-share", Value: p.LostShare, Usage: "engage brake heartbeats if more than `SHARE` are lost", Category: brakeFlags},
 		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "engage brake rate above `SHARE` inferred terminations in 10 minutes", Category: brakeFlags},
 	)

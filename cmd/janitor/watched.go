@@ -18,7 +18,7 @@ import (
 func listenFlag() ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "listen", EnvVars: []string{"LAPSE_LISTEN"},
-		Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT`, in plain HTTP; on loopback if there is no host (default: off)",
+		Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off",
 	}
 }
 
@@ -26,7 +26,7 @@ func listenFlag() ucli.Flag {
 func auditFlag() ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "audit-log", EnvVars: []string{"LAPSE_AUDIT_LOG"},
-		Usage: "append every transition and refusal to `FILE`, a line of JSON each; - for stdout. While it cannot be written, nothing is ended",
+		Usage: "append transitions and refusals to `FILE`, or - for stdout",
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 const lookTimeout = 3 * time.Second
 
 func regionFlag() ucli.Flag {
-	return &ucli.StringFlag{Name: "region", Usage: "AWS `REGION`", DefaultText: "the AWS SDK's own setting"}
+	return &ucli.StringFlag{Name: "region", Usage: "use AWS `REGION`", DefaultText: "the AWS SDK's"}
 }
 
 // regionsOf are the regions that --region names, each once; if it names none, that of the AWS settings, as an empty name.

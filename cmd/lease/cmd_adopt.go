@@ -18,16 +18,17 @@ import (
 func adoptCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "adopt", Usage: "give leases to instances that Lapse did not launch", ArgsUsage: "INSTANCE…",
-		Description: "The lease is written first, then the tag; the lease counts once a janitor has seen the tag. All instances are\n" +
-			"checked before the first is adopted, and again after you were asked. From then on they are terminated when their\n" +
-			"terms have passed, so it asks on a terminal, and elsewhere wants --yes. With --heartbeat-timeout a sidecar must beat on them. What was\n" +
-			"unmanaged can be adopted again.\n\n" +
-			"Refused is what starts another instance when one is terminated: an Auto Scaling group, a fleet that maintains its\n" +
-			"size, a persistent spot request. --cancel-spot-request cancels the request of a running instance first.\n\n" +
+		Description: "Writes the lease first, then the tag; the lease counts once a janitor has seen the tag. It checks all\n" +
+			"instances before it adopts the first, and again after you were asked. Adopted instances are terminated when\n" +
+			"their leases expire, so it asks on a terminal, and needs --yes elsewhere. With --heartbeat-timeout a sidecar\n" +
+			"must renew on them. An unmanaged instance can be adopted again.\n\n" +
+			"It refuses instances that are replaced when they are terminated: those of an Auto Scaling group, of a fleet\n" +
+			"that maintains its size, or of a persistent spot request. --cancel-spot-request cancels the request of a\n" +
+			"running instance first.\n\n" +
 			"   lease adopt i-0123456789abcdef0 --term 3d --holder search-team\n" +
 			"   lease adopt $(lease list --untracked -q) --term 24h --dry-run",
 		Flags: append(append(cli.StoreFlags(), termFlags()...), cli.OutputFlag(), regionFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
-			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, say what would be adopted, and adopt nothing"},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "check everything; adopt nothing"},
 			&ucli.BoolFlag{Name: "cancel-spot-request", Usage: "cancel persistent spot requests of the instances first"},
 			&ucli.BoolFlag{Name: "allow-replacement", Usage: "adopt even if terminating an instance starts another"}),
 		Action: adopt,

@@ -16,24 +16,24 @@ import (
 
 func doctorCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "doctor", Usage: "check what Lapse stands on, and say what to mend",
-		Description: "Looks at etcd, the registry, the janitor's last sweep, the clocks, the AWS settings, what EC2 would allow, and at\n" +
-			"this machine if it is an instance. One line each, and a sentence that says what to do:\n\n" +
+		Name: "doctor", Usage: "check what Lapse depends on, and say what to fix",
+		Description: "Checks etcd, the registry, the janitor's last sweep, the clocks, the AWS settings, what EC2 would allow, and\n" +
+			"this machine if it is an instance. Prints a line for each, and a sentence that says what to do:\n\n" +
 			"   ok     as it should be\n" +
-			"   note   could not be checked, or need not be here\n" +
-			"   warn   works, but not as somebody may think\n" +
+			"   note   could not be checked, or is not needed here\n" +
+			"   warn   works, but may not do what you expect\n" +
 			"   fail   does not work\n\n" +
-			"Nothing is changed: EC2 is asked with DryRun, for what each role needs (see deploy/iam). To terminate and to tag is\n" +
-			"rehearsed only on an instance of this registry that has ended; EC2 shows such for an hour, and without one it is\n" +
-			"not known. What the role named by --as lacks is a failure; what others lack, or is not known, is only told.\n" +
-			"Exit code 1 if anything fails.\n\n" +
+			"It changes nothing: it asks EC2 with DryRun for what each role needs (see deploy/iam). Terminating and\n" +
+			"tagging are rehearsed only on an instance of this registry that has ended; EC2 shows such instances for an\n" +
+			"hour, and without one the result is unknown. What the role named by --as lacks is a failure; what others\n" +
+			"lack, or is unknown, is a note. Exit code 1 if anything fails.\n\n" +
 			"   lease doctor\n" +
 			"   lease doctor --as janitor --region eu-west-1\n" +
-			"   lease doctor -o json | jq -r '.checks[] | select(.level == \"fail\") | .text'",
+			"   lease doctor -o json | jq '.checks[] | select(.level == \"fail\")'",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
-			&ucli.StringFlag{Name: "as", Usage: "demand what `ROLE` needs of EC2: launcher, janitor, operator or observer"},
-			&ucli.StringFlag{Name: "image-id", Usage: "rehearse a launch of this `AMI`", DefaultText: "that of an instance, or Amazon Linux"},
-			&ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "unix socket of this machine's sidecar, at `PATH`"}),
+			&ucli.StringFlag{Name: "as", Usage: "require what `ROLE` needs: launcher, janitor, operator or observer"},
+			&ucli.StringFlag{Name: "image-id", Usage: "rehearse a launch of `AMI`", DefaultText: "that of an instance, or Amazon Linux"},
+			&ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "reach this machine's sidecar at the unix socket `PATH`"}),
 		Action: doctor,
 	}
 }

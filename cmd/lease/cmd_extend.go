@@ -15,23 +15,23 @@ import (
 
 func extendCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "extend", Usage: "move the date on which leases end", ArgsUsage: "ID…",
-		Description: "Give one of --for (from now), --by (added to the present date) and --until (a date). Grants no more than the\n" +
-			"lease's latest date, and never shortens a lease unless told to: --for moves nothing where it lasts longer already.\n" +
-			"Granting less than asked for is exit code 6. --max-term, for operators, moves the latest date, alone or beside one of\n" +
-			"the three.\n\n" +
+		Name: "extend", Usage: "move the expiry of leases", ArgsUsage: "ID…",
+		Description: "Give one of --for (from now), --by (added to the current expiry) and --until (a date). It grants no more\n" +
+			"than the lease's maximum, and never shortens a lease unless told to: --for changes nothing where the lease\n" +
+			"lasts longer already. Exit code 6: it granted less than requested. --max-term, for operators, moves the\n" +
+			"maximum, alone or beside one of the three.\n\n" +
 			"   lease extend i-0123456789abcdef0 --for 4h\n" +
-			"   lease extend nightly-2027-01-31 --by 30m --reason \"tests are slow today\"\n" +
+			"   lease extend nightly --by 30m --reason \"tests are slow today\"\n" +
 			"   lease extend i-0123456789abcdef0 --until \"2027-02-01 18:00\" --strict\n" +
-			"   lease extend i-0123456789abcdef0 --max-term 14d --for 10d --reason \"approved by ada\"",
+			"   lease extend i-0123456789abcdef0 --max-term 14d --for 10d",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(),
-			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
-			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
-			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
-			&ucli.StringFlag{Name: "max-term", Usage: "move the latest date: `DURATION` from now, a date, or none"},
-			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
-			&ucli.BoolFlag{Name: "at-least", Usage: "leave what lasts longer already as it is, as --for does, rather than refuse"},
-			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow an earlier date than the present one"}),
+			&ucli.StringFlag{Name: "for", Usage: "expire `DURATION` from now, as in 90m, 8h or 3d"},
+			&ucli.StringFlag{Name: "by", Usage: "add `DURATION` to the current expiry"},
+			&ucli.StringFlag{Name: "until", Usage: "expire at `DATE`, RFC 3339 or local time"},
+			&ucli.StringFlag{Name: "max-term", Usage: "move the maximum to `DURATION` from now, DATE or none"},
+			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than requested"},
+			&ucli.BoolFlag{Name: "at-least", Usage: "leave leases that last longer as they are"},
+			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow a date earlier than the current one"}),
 		Action: extend,
 	}
 }

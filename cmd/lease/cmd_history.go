@@ -15,7 +15,7 @@ import (
 func historyCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "history", Usage: "show what was done to a lease, by whom and why", ArgsUsage: "ID",
-		Description: "The first and the last changes, oldest first; how many are not kept between them is said.\n\n" +
+		Description: "Prints the first and the last changes, oldest first, and how many between them are not kept.\n\n" +
 			"   lease history i-0123456789abcdef0\n" +
 			"   lease history nightly-2027-01-31 -o json",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),

@@ -18,15 +18,15 @@ import (
 func initCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "init", Usage: "create the registry",
-		Description: "A new registry observes: janitors report what they would end, and end nothing until `janitor arm`. A\n" +
-			"registry that exists already is left as it is; --armed counts only where it is created.\n\n" +
+		Description: "A new registry observes: janitors report what they would terminate, and terminate nothing until `janitor\n" +
+			"arm`. A registry that exists already is left as it is; --armed counts only where it is created.\n\n" +
 			"   lease init\n" +
 			"   lease init --namespace staging --armed\n\n" +
-			"--uuid creates a registry that was lost anew, under the UUID that its instances bear in their tag lapse:registry;\n" +
-			"`lease recover` then rebuilds their leases.",
+			"--uuid recreates a lost registry under the UUID that its instances bear in their tag lapse:registry; `lease\n" +
+			"recover` then rebuilds their leases.",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
-			&ucli.BoolFlag{Name: "armed", Usage: "let janitors end what has lapsed, from the start"},
-			&ucli.StringFlag{Name: "uuid", Usage: "create the registry with this `UUID`, that of one that was lost"}),
+			&ucli.BoolFlag{Name: "armed", Usage: "let janitors terminate from the start"},
+			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
 		Action: initialize,
 	}
 }

@@ -17,24 +17,20 @@ import (
 func launchCommand() *ucli.Command {
 	flags := append(cli.StoreFlags(), requestFlags()...)
 	return &ucli.Command{
-		Name: "launch", Usage: "launch instances that have leases, and lose none of them",
+		Name: "launch", Usage: "launch instances with leases",
 		Description: "The launch token goes to stderr before anything is sent. Whatever happens then, `lease launch --id TOKEN`\n" +
-			"goes on with that launch, or says what became of it, and launches nothing twice. The holder is whoever launches,\n" +
-			"unless --holder names another.\n\n" +
-			"   lease launch --image-id ami-0abc --instance-type t3.micro --term 8h --holder ada\n" +
-			"   lease launch --image-id resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64 \\\n" +
-			"       --instance-type c7i.large --instance-type c6i.large --count 20 --heartbeat-timeout 2m --wait heartbeat -q\n" +
-			"   lease launch --request request.json --id nightly-2027-01-31\n" +
-			"   lease launch --id nightly-2027-01-31\n\n" +
-			"Exit code 6: fewer than asked for; 7: not known, run again with the --id that it names.",
+			"resumes that launch or reports its outcome, and launches nothing twice. Flags win over --request.\n\n" +
+			"   lease launch --image-id ami-0abc --instance-type t3.micro --term 8h\n" +
+			"   lease launch --request request.json --id nightly --wait heartbeat -q\n" +
+			"   lease launch --id nightly\n\n" +
+			"Exit codes: 6 fewer than requested; 7 outcome unknown, run again with --id.",
 		Flags: append(flags, regionFlag(), cli.AccountFlag(), cli.OutputFlag(),
-			&ucli.StringFlag{Name: "id", Usage: "launch `TOKEN`, chosen by you; the same one never launches twice"},
-			&ucli.BoolFlag{Name: "unattended", Usage: "launch although no janitor sweeps the region, so that nothing ends the instances"},
-			&ucli.BoolFlag{Name: "dry-run", Usage: "check all, ask EC2 whether it would, and launch nothing"},
-			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "`STATE` in which instances are when it returns: leased (none), running too (running), or " +
-				"with a sidecar that renews (heartbeat)"},
-			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "`DURATION` to ask again while EC2's answer is not known, and to --wait"},
-			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
+			&ucli.StringFlag{Name: "id", Usage: "use launch `TOKEN`, and never launch it twice"},
+			&ucli.BoolFlag{Name: "unattended", Usage: "launch even if no janitor sweeps the region", Category: cli.OtherFlags},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "check the launch, also with EC2; launch nothing"},
+			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "wait for `STATE`: none, running or heartbeat"},
+			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "wait up to `DURATION` for EC2's answer and --wait", Category: cli.OtherFlags},
+			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
 		Action: launchInstances,
 	}
 }

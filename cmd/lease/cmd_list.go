@@ -14,23 +14,24 @@ import (
 
 func listCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "list", Usage: "list leases, what ends first at the top",
-		Description: "Leases that have ended, and those of instances that were unmanaged, are left out unless --state asks for\n" +
-			"them (--state all: every one), and stand last then. On a terminal the table is fitted to its width; -o wide prints\n" +
-			"all columns. Records that cannot be read are named on stderr. The\n" +
-			"column NOTE says why a lease was taken away, when the janitor's mark ends it, what keeps it although it is overdue,\n" +
-			"or why EC2 refuses to. --overdue lists what outlives its lease for any reason; `lease why ID` says what to do.\n\n" +
+		Name: "list", Usage: "list leases, earliest expiry first",
+		Description: "Leaves out leases that have ended, and those of unmanaged instances, unless --state asks for them (--state\n" +
+			"all: every one); they come last then. On a terminal the table is fitted to its width; -o wide prints all\n" +
+			"columns. Records that cannot be read are named on stderr. The column NOTE says why a lease was revoked, when\n" +
+			"the janitor's mark terminates it, what keeps it although it is overdue, or why EC2 refuses. --overdue lists\n" +
+			"whatever outlives its lease; `lease why ID` says what to do.\n\n" +
 			"   lease list --holder ada --expiring 1h\n" +
-			"   lease list --label team=search --state active -q | xargs -r lease extend --for 4h\n" +
+			"   lease list --label team=search -q | xargs -r lease extend --for 4h\n" +
 			"   lease list --untracked --region eu-west-1\n\n" +
-			"Two flags ask EC2 instead, for instances that have no lease here and that nothing of ours ends. --untracked: they\n" +
-			"bear this registry's tag, and no record speaks of them: data was lost, or a tag was copied; `lease recover` or\n" +
-			"`lease adopt` gives them leases. --foreign: they bear the tag of another registry, and their leases are there.",
+			"Two flags ask EC2 instead, for instances that have no lease here and that Lapse does not terminate.\n" +
+			"--untracked: they bear this registry's tag, and no record speaks of them: data was lost, or a tag was\n" +
+			"copied; `lease recover` or `lease adopt` gives them leases. --foreign: they bear the tag of another\n" +
+			"registry, and their leases are there.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), cli.AccountFlag(),
-			&ucli.BoolFlag{Name: "overdue", Usage: "only those whose instance should be gone, and is not"},
-			&ucli.BoolFlag{Name: "untracked", Usage: "instead, instances of this registry of which no record speaks"},
-			&ucli.BoolFlag{Name: "foreign", Usage: "instead, instances of other registries"},
-			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print instance ids alone"}),
+			&ucli.BoolFlag{Name: "overdue", Usage: "select leases whose instance should be gone and is not"},
+			&ucli.BoolFlag{Name: "untracked", Usage: "list instances of this registry that have no record"},
+			&ucli.BoolFlag{Name: "foreign", Usage: "list instances of other registries"},
+			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
 		Action: listLeases,
 	}
 }

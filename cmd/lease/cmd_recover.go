@@ -14,27 +14,27 @@ import (
 
 func recoverCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "recover", Usage: "rebuild leases that were lost, from the tags of their instances", ArgsUsage: "[INSTANCE…]",
-		Description: "For after a loss of data. Every instance that bears this registry's tag, and whose launch tag is the client token\n" +
-			"that it was launched with, gets a lease if no record speaks of it: for the holder and until the date on its tags,\n" +
-			"but for 24 hours at least. The last extensions may not have reached the tags, so read the dates and extend what\n" +
-			"must live longer; an instance whose tag says none gets no term, unless --term is given. A lease that is on record,\n" +
-			"or that appears in between, is left as it is, so that this can be repeated.\n\n" +
+		Name: "recover", Usage: "rebuild lost leases from the tags of their instances", ArgsUsage: "[INSTANCE…]",
+		Description: "Use it after a loss of data. Every instance with this registry's tag, whose launch tag is the client token\n" +
+			"that it was launched with, gets a lease if no record speaks of it: for the holder and until the date on its\n" +
+			"tags, but for at least 24 hours. The last extensions may not have reached the tags, so read the dates and\n" +
+			"extend every instance you want to keep; an instance whose tag says none gets no expiry, unless --term is\n" +
+			"given. Leases on record are left as they are, so the command can be repeated.\n\n" +
 			"Left alone, and listed with the reason: copied tags and adopted instances (`lease adopt` is for them), what\n" +
-			"belongs to another registry, what is exempt, and what a launch on record binds or left behind. It prints the plan\n" +
-			"and asks on a terminal, and elsewhere wants --yes.\n\n" +
+			"belongs to another registry, what is exempt, and what a launch on record binds or left behind. It prints the\n" +
+			"plan and asks on a terminal, and needs --yes elsewhere.\n\n" +
 			"   lease recover --dry-run\n" +
 			"   lease recover --region eu-west-1 --region us-east-1 --term 3d --yes\n\n" +
-			"If the registry itself is lost, nothing is ended. Restore its backup, or create it under its old UUID, that of the\n" +
-			"tag lapse:registry, so that its instances are known again:\n\n" +
+			"If the registry itself is lost, nothing is terminated. Restore its backup, or create it under its old UUID,\n" +
+			"which is in the tag lapse:registry, so that its instances are known again:\n\n" +
 			"   lease init --uuid 0f8fad5b-d9cb-469f-a165-70867728950e\n" +
 			"   lease recover",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
-			&ucli.StringSliceFlag{Name: "region", Usage: "look in this `REGION`; may be given several times", DefaultText: "the AWS SDK's own setting"},
-			&ucli.StringFlag{Name: "term", Usage: "`DURATION` that every lease lasts at least, as in 3d", DefaultText: "24h, and none for what the tag says none of"},
-			&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
-			&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats, which tags do not say, 5s to 1h, or none"},
-			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan, and write nothing"}),
+			&ucli.StringSliceFlag{Name: "region", Usage: "look in `REGION`; repeatable", DefaultText: "the AWS SDK's own setting"},
+			&ucli.StringFlag{Name: "term", Usage: "grant at least `DURATION`, as in 3d", DefaultText: "24h, or none where the tag says none"},
+			&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "allow extensions up to `DURATION` from now, or none"},
+			&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "expect a heartbeat within `DURATION`, 5s to 1h, or none"},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan; write nothing"}),
 		Action: recoverLeases,
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func releaseCommand() *ucli.Command {
-	return endCommand("release", "give leases back, as their holder; it ends their instances")
+	return endCommand("release", "give leases back, as their holder; terminates their instances")
 }
 
 // endCommand takes leases away for good: `release` for their holder, `revoke` for an operator. They differ in the cause on
@@ -23,11 +23,12 @@ func releaseCommand() *ucli.Command {
 func endCommand(name, usage string) *ucli.Command {
 	return &ucli.Command{
 		Name: name, Usage: usage, ArgsUsage: "ID…",
-		Description: "With `lease release` the holder gives a lease back, with `lease revoke` an operator takes it away. Both end the\n" +
-			"instance, and there is no way back; the cause on record differs.\n\n" +
-			"`lease revoke` also ends what is revoked already and kept by the date on its tag, which is newer than the record.\n\n" +
-			"A launch token also closes that launch: whatever it made that has no lease is terminated too. It asks on a\n" +
-			"terminal, and elsewhere wants --yes. An id that is not known stops it before anything is done.\n\n" +
+		Description: "With `lease release` the holder gives a lease back, with `lease revoke` an operator takes it away. Both\n" +
+			"terminate the instance and cannot be undone; the cause on record differs.\n\n" +
+			"`lease revoke` also terminates an instance whose lease is revoked already and that the date on its tag\n" +
+			"keeps, because the tag is newer than the record.\n\n" +
+			"A launch token also closes that launch: whatever it launched that has no lease is terminated too. The\n" +
+			"command asks on a terminal, and needs --yes elsewhere. An unknown id stops it before anything is done.\n\n" +
 			"   lease " + name + " i-0123456789abcdef0\n" +
 			"   lease " + name + " nightly-2027-01-31 --yes --reason \"tests passed\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),

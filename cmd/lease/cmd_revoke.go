@@ -4,5 +4,5 @@ import ucli "github.com/urfave/cli/v2"
 
 // revokeCommand does what [releaseCommand] does, for another reason.
 func revokeCommand() *ucli.Command {
-	return endCommand("revoke", "take leases away, as an operator; it ends their instances")
+	return endCommand("revoke", "take leases away, as an operator; terminates their instances")
 }

@@ -16,7 +16,7 @@ func showCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "show", Usage: "show a lease, or a launch and its leases", ArgsUsage: "ID",
 		Description: "   lease show i-0123456789abcdef0\n" +
-			"   lease show nightly-2027-01-31 -o json | jq -r '.leases[].instance_id'",
+			"   lease show nightly -o json | jq -r '.leases[].instance_id'",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
 		Action: show,
 	}

@@ -16,11 +16,11 @@ import (
 
 func unmanageCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "unmanage", Usage: "forget instances, and end nothing", ArgsUsage: "ID…",
-		Description: "The lease is given up first, then the tags go. Nothing of ours ends the instance from then on: you do, or\n" +
-			"`lease adopt` takes it back. A launch token means all of that launch. It asks first at a terminal, and wants --yes\n" +
-			"elsewhere. Also the way out for what is stuck.\n\n" +
-			"   lease unmanage i-0123456789abcdef0 --reason \"becomes the staging database\"",
+		Name: "unmanage", Usage: "stop managing instances; terminates nothing", ArgsUsage: "ID…",
+		Description: "Gives the lease up first, then removes the tags. From then on Lapse does not terminate the instance: you do,\n" +
+			"or `lease adopt` takes it back. A launch token means all of that launch. It asks on a terminal, and needs\n" +
+			"--yes elsewhere. Use it also for an instance that is stuck.\n\n" +
+			"   lease unmanage i-0123456789abcdef0 --reason \"becomes staging-db\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),
 		Action: unmanage,
 	}

@@ -12,8 +12,9 @@ import (
 
 func unmarkCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "unmark", Usage: "take back the janitor's mark, and let silence count anew", ArgsUsage: "ID…",
-		Description: "A mark for silence returns if the sidecar stays silent, one for the term if the term is not extended.\n\n" +
+		Name: "unmark", Usage: "cancel a pending termination and restart the heartbeat timer", ArgsUsage: "ID…",
+		Description: "The mark for a lost heartbeat returns if the sidecar does not renew, the mark for an expiry if the lease is\n" +
+			"not extended.\n\n" +
 			"   lease unmark i-0123456789abcdef0 --reason \"rebooting it\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag()),
 		Action: unmark,

@@ -15,19 +15,20 @@ import (
 
 func watchCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "watch", Usage: "tell what happens to leases, as it happens", ArgsUsage: "[ID…]",
-		Description: "One line for each change of a lease: when, which instance, what, by whom, from which date to which, and why. Also\n" +
-			"who begins to beat for its lease, and who falls silent. It goes on until it is interrupted, and over outages of\n" +
-			"etcd, which it tells on stderr; what happened meanwhile is told afterwards, as far as the histories go back.\n\n" +
+		Name: "watch", Usage: "print changes of leases as they happen", ArgsUsage: "[ID…]",
+		Description: "Prints one line for each change of a lease: when, which instance, what, by whom, from which date to which,\n" +
+			"and why. It also says whose sidecar starts to renew, and whose heartbeats are lost. It runs until it is\n" +
+			"interrupted, also through outages of etcd, which it reports on stderr; what happened during an outage is\n" +
+			"printed afterwards, as far as the histories go back.\n\n" +
 			"   lease watch\n" +
 			"   lease watch --holder ada --initial\n" +
 			"   lease watch nightly-2027-01-31 --no-heartbeats\n" +
-			"   lease watch --state revoked -o json | jq -r '[.time, .instance_id, .reason] | @tsv'\n\n" +
-			"With -o json each line is an object: a transition as `lease history` has it, with the lease's state, holder and\n" +
-			"launch beside it.",
+			"   lease watch --state revoked -o json | jq -r '.instance_id'\n\n" +
+			"With -o json each line is an object: a transition as `lease history` has it, with the lease's state, holder\n" +
+			"and launch beside it.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(),
-			&ucli.BoolFlag{Name: "initial", Usage: "begin with the leases as they are, without what has ended"},
-			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "tell of leases alone"}),
+			&ucli.BoolFlag{Name: "initial", Usage: "start with the leases as they are now"},
+			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "leave out heartbeats"}),
 		Action: watch,
 	}
 }

@@ -18,11 +18,11 @@ import (
 
 func whyCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "why", Usage: "explain in words why an instance is kept or ended", ArgsUsage: "ID",
-		Description: "Says first whether the instance is kept or ended, and why; then when exactly, what would change that, and what\n" +
-			"the records and EC2 have to show for it. Where the AWS settings reach EC2, it also says what a janitor with default\n" +
-			"settings would decide now, and it explains instances of which no record speaks. Which brakes hold, and how they\n" +
-			"are lifted, stands at the end.\n\n" +
+		Name: "why", Usage: "explain why an instance is kept or terminated", ArgsUsage: "ID",
+		Description: "Says first whether the instance is kept or terminated, and why; then when exactly, what would change that,\n" +
+			"and the evidence in the records and EC2. If the AWS settings reach EC2, it also says what a janitor with\n" +
+			"default settings would decide now, and explains instances of which no record speaks. The engaged brakes, and\n" +
+			"how they are released, come last.\n\n" +
 			"   lease why i-0123456789abcdef0\n" +
 			"   lease why nightly-2027-01-31",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag()),

@@ -41,12 +41,12 @@ func readFilter(c *ucli.Context) (filter, error) {
 // filterFlags choose leases.
 func filterFlags() []ucli.Flag {
 	return []ucli.Flag{
-		&ucli.StringFlag{Name: "holder", Usage: "only those of `WHO`"},
-		&ucli.StringSliceFlag{Name: "region", Usage: "only those in `REGION`; several are alternatives"},
-		&ucli.StringSliceFlag{Name: "label", Usage: "only those with the label `KEY=VALUE`; several must all be there"},
-		&ucli.StringSliceFlag{Name: "state", Usage: "only those in `STATE`: adopting, active, revoked, ended, unmanaged or all; several are alternatives"},
-		&ucli.StringFlag{Name: "expiring", Usage: "only those that hold and whose term ends within this `DURATION`"},
-		&ucli.BoolFlag{Name: "stuck", Usage: "only those whose instance cannot be ended"},
+		&ucli.StringFlag{Name: "holder", Usage: "select leases of `WHO`"},
+		&ucli.StringSliceFlag{Name: "region", Usage: "select leases in `REGION`; several are alternatives"},
+		&ucli.StringSliceFlag{Name: "label", Usage: "select leases with the label `KEY=VALUE`; several must all match"},
+		&ucli.StringSliceFlag{Name: "state", Usage: "select `STATE`: adopting, active, revoked, ended, unmanaged or all"},
+		&ucli.StringFlag{Name: "expiring", Usage: "select valid leases that expire within `DURATION`"},
+		&ucli.BoolFlag{Name: "stuck", Usage: "select leases whose instance cannot be terminated"},
 	}
 }
 

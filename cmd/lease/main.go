@@ -25,19 +25,18 @@ func main() { os.Exit(cli.Main(app(), os.Args)) }
 func app() *ucli.App {
 	return &ucli.App{
 		Name:    "lease",
-		Usage:   "give EC2 instances leases, and see and move the dates on which they end",
+		Usage:   "give EC2 instances leases, and move their expiry",
 		Version: version,
-		Description: "An instance runs while its lease holds. Once the lease lapses, the janitor terminates the instance.\n\n" +
+		Description: "An instance runs while its lease is valid. When the lease expires, the janitor terminates the instance.\n\n" +
 			"   lease init\n" +
-			"   lease launch --image-id ami-0abc --instance-type t3.micro --count 3 --term 8h --holder ada\n" +
+			"   lease launch --image-id ami-0abc --instance-type t3.micro --holder ada\n" +
 			"   lease list --holder ada\n" +
 			"   lease extend i-0123456789abcdef0 --for 4h\n" +
 			"   lease release i-0123456789abcdef0\n\n" +
-			"An ID is an instance id, or a launch token, which means all of that launch. Flags may stand before or after\n" +
-			"arguments. Settings, such as --etcd-endpoints, can also be given as LAPSE_NAME in the environment, or in the\n" +
-			"--config file; what concerns one call only comes from the command line alone.\n\n" +
+			"An ID is an instance id, or a launch token, which means all of that launch. Settings such as --etcd-endpoints\n" +
+			"can also be given as LAPSE_NAME in the environment, or in the --config file.\n\n" +
 			"Exit codes: 0 done, or so already; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held;\n" +
-			"6 partly done; 7 outcome unknown, or stopped while it waited: run it again as it says.",
+			"6 partly done; 7 outcome unknown: run it again as it says.",
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
 			releaseCommand(), revokeCommand(), unmarkCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),

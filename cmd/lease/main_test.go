@@ -6,6 +6,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/script"
 )
 
 // TestMain lets scripts run this program as `lease`.
@@ -18,6 +19,11 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+}
+
+// Not parallel: it sets the environment.
+func TestHelpFitsTheScreen(t *testing.T) {
+	script.CheckHelp(t, app, "--help", "launch --help")
 }
 
 // Whether the environment may give a flag is decided for each, in one table.

@@ -17,17 +17,17 @@ import (
 // requestFlags describe the instances and their leases.
 func requestFlags() []ucli.Flag {
 	return append([]ucli.Flag{
-		&ucli.StringFlag{Name: "image-id", Usage: "`AMI`, or resolve:ssm:PARAMETER"},
-		&ucli.StringSliceFlag{Name: "instance-type", Usage: "`TYPE`; several are alternatives, tried in this order"},
-		&ucli.StringSliceFlag{Name: "subnet-id", Usage: "`SUBNET`; several are alternatives, tried in this order"},
-		&ucli.StringFlag{Name: "until", Usage: "`TIME` at which the leases end, instead of --term: RFC 3339, or local as in \"2027-01-31 18:00\""},
-		&ucli.StringFlag{Name: "key-name", Usage: "`NAME` of the key pair for logging in"},
-		&ucli.StringSliceFlag{Name: "security-group-id", Usage: "security `GROUP`; may be given several times"},
-		&ucli.StringFlag{Name: "iam-instance-profile", Usage: "`NAME` or ARN of the instance profile"},
-		&ucli.StringFlag{Name: "user-data", Usage: "`FILE` (- for stdin) with the user-data, text or binary; base64 is recognised"},
-		&ucli.StringFlag{Name: "request", Usage: "`FILE` (- for stdin) with the JSON of `aws ec2 run-instances --generate-cli-skeleton`; flags beside it win"},
-		&ucli.StringSliceFlag{Name: "tag", Usage: "`KEY=VALUE` on instances, volumes and interfaces; may be given several times"},
-		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances", DefaultText: "that of --request, or 1"},
+		&ucli.StringFlag{Name: "image-id", Usage: "launch this `AMI`, or resolve:ssm:PARAMETER"},
+		&ucli.StringSliceFlag{Name: "instance-type", Usage: "launch this `TYPE`; several are tried in order"},
+		&ucli.StringSliceFlag{Name: "subnet-id", Usage: "launch into `SUBNET`; several are tried in order"},
+		&ucli.StringFlag{Name: "until", Usage: "expire at `TIME`, such as \"2027-01-31 18:00\""},
+		&ucli.StringFlag{Name: "key-name", Usage: "log in with the key pair `NAME`"},
+		&ucli.StringSliceFlag{Name: "security-group-id", Usage: "attach the security `GROUP`; repeatable"},
+		&ucli.StringFlag{Name: "iam-instance-profile", Usage: "attach the instance profile of this `NAME` or ARN", Category: cli.OtherFlags},
+		&ucli.StringFlag{Name: "user-data", Usage: "pass user-data from `FILE` (- for stdin)"},
+		&ucli.StringFlag{Name: "request", Usage: "read run-instances JSON from `FILE` or - (stdin)"},
+		&ucli.StringSliceFlag{Name: "tag", Usage: "tag all launched resources with `KEY=VALUE`; repeatable"},
+		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances", DefaultText: "--request's, or 1"},
 	}, termFlags()...)
 }
 

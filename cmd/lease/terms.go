@@ -12,11 +12,11 @@ import (
 // termFlags describe leases that are to be made.
 func termFlags() []ucli.Flag {
 	return []ucli.Flag{
-		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "`DURATION` until the leases end, as in 8h or 3d, or none"},
-		&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "`DURATION` until the latest date to which they may be extended, or none"},
-		&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "`DURATION` of silence allowed between two heartbeats of the sidecar, 5s to 1h, or none"},
-		&ucli.StringFlag{Name: "holder", Usage: "`WHO` they are for: a person, a team, a job"},
-		&ucli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` on the leases; may be given several times"},
+		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "expire after `DURATION`, or none"},
+		&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "allow extensions up to `DURATION` from now, or none"},
+		&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "expect a heartbeat within `DURATION`, 5s to 1h, or none"},
+		&ucli.StringFlag{Name: "holder", Usage: "record `WHO` it is for: a person, team or job"},
+		&ucli.StringSliceFlag{Name: "label", Usage: "label leases with `KEY=VALUE`; repeatable"},
 	}
 }
 

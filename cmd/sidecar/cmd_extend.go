@@ -14,17 +14,17 @@ import (
 
 func extendCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "extend", Usage: "move the date on which this instance's lease ends",
-		Description: "Give one of --for (from now), --by (added) and --until (a date). It never shortens, and grants no more than\n" +
-			"the lease's latest date.\n\n" +
+		Name: "extend", Usage: "move the expiry of this instance's lease",
+		Description: "Give one of --for (from now), --by (added to the current expiry) and --until (a date). It never shortens,\n" +
+			"and grants no more than the lease's maximum.\n\n" +
 			"   sidecar extend --for 4h\n" +
-			"   sidecar extend --until 2030-01-02T15:00:00Z --reason \"backfill still runs\"",
+			"   sidecar extend --until 2030-01-02T15:00:00Z --reason \"backfill runs\"",
 		Flags: []ucli.Flag{
 			socketFlag(), cli.OutputFlag(),
-			&ucli.StringFlag{Name: "for", Usage: "until this `DURATION` from now, as in 90m, 8h or 3d"},
-			&ucli.StringFlag{Name: "by", Usage: "this `DURATION` more than granted at present"},
-			&ucli.StringFlag{Name: "until", Usage: "until this `DATE`, RFC 3339 or local time"},
-			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than asked for"},
+			&ucli.StringFlag{Name: "for", Usage: "expire `DURATION` from now, as in 90m, 8h or 3d"},
+			&ucli.StringFlag{Name: "by", Usage: "add `DURATION` to the current expiry"},
+			&ucli.StringFlag{Name: "until", Usage: "expire at `DATE`, RFC 3339 or local time"},
+			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than requested"},
 			cli.ReasonFlag("the lease's history"),
 		},
 		Action: extend,

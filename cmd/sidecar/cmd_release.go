@@ -11,7 +11,7 @@ import (
 
 func releaseCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "release", Usage: "give the lease back, which ends this instance; for root",
+		Name: "release", Usage: "give the lease back, which terminates this instance; for root",
 		Flags: []ucli.Flag{
 			socketFlag(), cli.OutputFlag(), cli.YesFlag(),
 			cli.ReasonFlag("the lease's history"),

@@ -18,13 +18,14 @@ func runCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "run", Usage: "renew the lease until it is over",
 		Description: "Learns the instance id from the instance metadata service (IMDSv2), and renews the instance's lease as soon\n" +
-			"as there is one. It needs no AWS credentials. This is the direct mode, in which instances reach etcd: for\n" +
-			"trusted networks, since whoever reaches etcd can change every lease.\n\n" +
-			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem --etcd-cert vm.pem --etcd-key vm.key",
+			"as there is one. It needs no AWS credentials. In this direct mode instances reach etcd. Use it on trusted\n" +
+			"networks only: whoever reaches etcd can change every lease.\n\n" +
+			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem \\\n" +
+			"       --etcd-cert vm.pem --etcd-key vm.key",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...),
 			socketFlag(),
-			&ucli.StringFlag{Name: "max-extend", Usage: "`DURATION` from now up to which local programs may extend", DefaultText: "the lease's latest date", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
-			&ucli.StringFlag{Name: "imds", Usage: "`URL` of the instance metadata service", DefaultText: "the AWS SDK's own setting", EnvVars: []string{"LAPSE_IMDS"}},
+			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's latest date", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
+			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting", EnvVars: []string{"LAPSE_IMDS"}},
 		),
 		Action: run,
 	}

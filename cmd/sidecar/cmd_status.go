@@ -12,9 +12,9 @@ import (
 
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "status", Usage: "say what the sidecar knows of this instance's lease",
-		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though it is tried; 3: no sidecar runs; 4: this user\n" +
-			"may not connect to the socket.",
+		Name: "status", Usage: "show what the sidecar knows of this instance's lease",
+		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though the sidecar tries; 3: no sidecar runs;\n" +
+			"4: this user may not connect to the socket.",
 		Flags: []ucli.Flag{socketFlag(), cli.OutputFlag()},
 		Action: func(c *ucli.Context) error {
 			s, err := sidecar.NewClient(c.String("socket")).Status(c.Context)

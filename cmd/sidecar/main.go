@@ -33,6 +33,6 @@ func app() *ucli.App {
 
 func socketFlag() ucli.Flag {
 	return &ucli.StringFlag{
-		Name: "socket", Value: sidecar.DefaultSocket, Usage: "unix socket of the sidecar, at `PATH`", EnvVars: []string{"LAPSE_SOCKET"},
+		Name: "socket", Value: sidecar.DefaultSocket, Usage: "use the unix socket `PATH`", EnvVars: []string{"LAPSE_SOCKET"},
 	}
 }

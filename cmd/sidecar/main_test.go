@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/sidecar"
 )
@@ -23,6 +23,11 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+}
+
+// Not parallel: it sets the environment.
+func TestHelpFitsTheScreen(t *testing.T) {
+	script.CheckHelp(t, app)
 }
 
 func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
@@ -47,19 +52,6 @@ func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
 		}
 		if strings.Contains(rows, `["failure" "timeout"]`) != c.failing {
 			t.Errorf("%s: %s", name, rows)
-		}
-	}
-}
-
-// A value without a name in the usage would be called "value" in help texts.
-func TestEveryFlagNamesItsValue(t *testing.T) {
-	t.Parallel()
-	for _, command := range app().Commands {
-		for _, flag := range command.Flags {
-			documented := flag.(ucli.DocGenerationFlag)
-			if documented.TakesValue() && strings.Count(documented.GetUsage(), "`") != 2 {
-				t.Errorf("sidecar %s --%s: %q", command.Name, flag.Names()[0], documented.GetUsage())
-			}
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -55,14 +56,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	l := read(app, args)
 	takes := newTakes()
 	app.Metadata = map[string]any{lineKey: l, takesKey: takes}
-	warnings := l.unread(os.Environ())
-	words, err := l.words(os.LookupEnv)
-	if err == nil {
-		for _, warning := range warnings {
-			_ = Prose(sink, fmt.Sprintf("%s: warning: %s", app.Name, warning))
-		}
-		err = interrupted(ctx, stoppable(ctx, takes, func() error { return app.RunContext(ctx, words) }))
-	}
+	err := l.run(ctx, takes)
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
 		err = fmt.Errorf("what this command says could not be written: %w", unsaid)
 	}
@@ -72,6 +66,25 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	return ExitCode(err)
 }
 
+// run does what the line says. One that asks for help asks for nothing else.
+func (l line) run(ctx context.Context, takes *atomic.Int64) error {
+	warnings := l.unread(os.Environ())
+	if err := l.check(); err != nil {
+		return err
+	}
+	if asked, all := l.asksHelp(); asked {
+		return l.showHelp(l.app.Writer, all)
+	}
+	words, err := l.words(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		_ = Prose(l.app.ErrWriter, fmt.Sprintf("%s: warning: %s", l.app.Name, warning))
+	}
+	return interrupted(ctx, stoppable(ctx, takes, func() error { return l.app.RunContext(ctx, words) }))
+}
+
 // prepare gives the app what all three have in common, and mends what urfave/cli does otherwise: its own exit codes and
 // help texts after errors, slices split at commas.
 func prepare(app *cli.App) {
@@ -79,25 +92,27 @@ func prepare(app *cli.App) {
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = usageError
-	app.Action = cli.ShowAppHelp
-	app.Flags = append(app.Flags, cli.HelpFlag)
+	app.Action = showHelp
+	app.Flags = append(app.Flags, cli.HelpFlag, helpAllFlag())
 	for _, command := range app.Commands {
 		prepareCommand(app.Name, command)
 	}
 	app.Commands = append(app.Commands, completionCommand(app.Name), helpCommand(), versionCommand())
+	app.Setup() // help names commands in full
 }
 
 func prepareCommand(program string, command *cli.Command) {
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true
 	for _, sub := range command.Subcommands {
+		sub.HelpName = program + " " + command.Name + " " + sub.Name
 		prepareCommand(program, sub)
 	}
 	if command.Action == nil {
-		command.Action = cli.ShowSubcommandHelp
+		command.Action = showHelp
 		return
 	}
-	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag)
+	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag, helpAllFlag())
 	equip(program, command)
 	action := command.Action
 	command.Action = func(c *cli.Context) error { return namespaceMeant(c, action(c)) }

@@ -62,16 +62,9 @@ func newOption(word string) option {
 	return option{word: word, name: name, value: value, bare: !valued}
 }
 
-// words are the line as urfave/cli is to read it: checked, with what the environment and the file add, and with its flags
-// before its arguments. One that asks for help asks for nothing else.
+// words are the line as urfave/cli is to read it: with what the environment and the file add, and with its flags before
+// its arguments.
 func (l line) words(lookup func(string) (string, bool)) ([]string, error) {
-	if err := l.check(); err != nil {
-		return nil, err
-	}
-	if l.gives("help", "h") {
-		l.ignoreUnreadable(lookup)
-		return append(slices.Clone(l.path), "--help"), nil
-	}
 	settings, err := l.settings(lookup)
 	if err != nil {
 		return nil, err

@@ -13,9 +13,8 @@ import (
 
 func configFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "config", Category: settingsFlags, EnvVars: []string{prefix + "CONFIG"},
-		Usage: "read settings from a YAML `FILE`, as in \"namespace: prod\"; a list gives a flag several times; " +
-			"flags that lease, janitor or sidecar alone has stand below its name, as in \"janitor:\"",
+		Name: "config", Category: OtherFlags, EnvVars: []string{prefix + "CONFIG"},
+		Usage: "read settings from a YAML `FILE`, such as \"namespace: prod\"",
 	}
 }
 
@@ -87,7 +86,7 @@ func (l line) isOthers(flag string) bool {
 // read reads one flag of the file.
 func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, error) {
 	known := listed(allFlags(app.Commands))
-	known = slices.DeleteFunc(known, func(f cli.Flag) bool { return slices.Contains([]string{"config", "help"}, f.Names()[0]) })
+	known = slices.DeleteFunc(known, func(f cli.Flag) bool { return slices.Contains([]string{"config", "help", "help-all"}, f.Names()[0]) })
 	switch flag := findFlag(known, name); {
 	case flag == nil:
 		if near := closest(name, flagNames(known)); near != "" {

@@ -84,7 +84,7 @@ func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
 			if code := Run(t.Context(), app, strings.Fields("app "+command), &out, &errs); code != ExitDone || errs.String() != want {
 				t.Errorf("exit code %d: %s", code, &errs)
 			}
-			_, stdout, _ := try(t, append(strings.Fields(command), "--help")...)
+			_, stdout, _ := try(t, append(strings.Fields(command), "--help-all")...)
 			if strings.Contains(stdout, "LAPSE_STRICT") || !strings.Contains(stdout, "LAPSE_MAX_EXTEND") {
 				t.Errorf("help:\n%s", stdout)
 			}

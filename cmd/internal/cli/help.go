@@ -1,32 +1,202 @@
 package cli
 
 import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
 	"github.com/urfave/cli/v2"
 )
 
-// Categories of flags in help texts, which come in the order of the alphabet after the flags of the command's own.
+// Categories of flags. What has none is what most people need, and all that --help shows of a command; --help-all shows
+// the categories too, in the order of the alphabet.
 const (
+	OtherFlags    = "OTHER"
 	registryFlags = "REGISTRY"
-	settingsFlags = "SETTINGS"
 )
+
+// Widths of help in columns: where the writer is no terminal and COLUMNS is not set, and the widest that is easy to read.
+const (
+	helpWidth    = 80
+	helpWidthMax = 120
+)
+
+// margin is what stands before each line of a section.
+const margin = 3
+
+// helpTemplate is that of urfave/cli for a command, with texts and flags folded to the width.
+const helpTemplate = `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{template "usageTemplate" .}}{{with .Description}}
+
+DESCRIPTION:
+{{paragraphs .}}{{end}}{{if .VisibleCommands}}
+
+COMMANDS:{{template "visibleCommandTemplate" .}}{{end}}{{range .VisibleFlagCategories}}{{if shown .}}
+
+{{with .Name}}{{.}} {{end}}OPTIONS:
+{{flags .Flags}}{{end}}{{else}}{{if .VisibleFlags}}
+
+OPTIONS:{{template "visibleFlagTemplate" .}}{{end}}{{end}}{{with more .VisibleFlagCategories}}
+
+{{.}}{{end}}
+`
+
+func helpAllFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help-all", Usage: "show help with all flags", DisableDefaultText: true}
+}
+
+// asksHelp reports whether the line asks for help, and for all of it.
+func (l line) asksHelp() (asked, all bool) {
+	all = l.gives("help-all")
+	return all || l.gives("help", "h"), all
+}
+
+// explained is the command that is to be explained; nil: the program.
+func (l line) explained() (*cli.Command, error) {
+	if l.command == nil || l.command.Name != "help" {
+		return l.command, nil
+	}
+	switch len(l.arguments) {
+	case 0:
+		return nil, nil
+	case 1:
+	default:
+		return nil, Usage("explain one command at a time: `%s help %s`", l.app.Name, l.arguments[0])
+	}
+	if command := find(l.app.Commands, l.arguments[0]); command != nil {
+		return command, nil
+	}
+	return nil, line{app: l.app, path: []string{l.app.Name}}.noCommand(l.arguments[0])
+}
+
+// showHelp explains the program, or the command that the line names.
+func (l line) showHelp(w io.Writer, all bool) error {
+	command, err := l.explained()
+	if err != nil {
+		return err
+	}
+	if command != nil {
+		printHelp(w, command, all)
+		return nil
+	}
+	printHelp(w, &cli.Command{
+		HelpName: l.app.Name, Usage: l.app.Usage, UsageText: l.app.Name + " COMMAND [command options]",
+		Description: l.app.Description, Subcommands: l.app.Commands, Flags: l.app.Flags,
+	}, all)
+	if !all {
+		return nil
+	}
+	for _, command := range l.app.Commands {
+		_, _ = fmt.Fprintln(w)
+		printHelp(w, command, all)
+	}
+	return nil
+}
+
+// printHelp prints the page of a command.
+func printHelp(w io.Writer, command *cli.Command, all bool) {
+	width := widthOfHelp(w)
+	shown := func(c cli.VisibleFlagCategory) bool { return all || c.Name() == "" }
+	cli.HelpPrinterCustom(w, helpTemplate, command, map[string]any{
+		"wrapAt":     func() int { return width },
+		"paragraphs": func(text string) string { return paragraphs(text, width) },
+		"shown":      shown,
+		"flags":      func(flags []cli.VisibleFlag) (string, error) { return describe(flags, width, all) },
+		"more": func(categories []cli.VisibleFlagCategory) string {
+			more, commands := 0, len(command.VisibleCommands())
+			for _, c := range categories {
+				if !shown(c) {
+					more += len(c.Flags())
+				}
+			}
+			switch {
+			case commands > 0 && !all:
+				return join(fold(fmt.Sprintf("`%s --help-all` explains all %d commands with their flags.", command.HelpName, commands), width))
+			case more > 0:
+				return join(fold(fmt.Sprintf("`%s --help-all` shows %d more.", command.HelpName, more), width))
+			}
+			return ""
+		},
+	})
+}
+
+func join(lines []string) string { return strings.Join(lines, "\n") }
+
+// describe are lines of flags with what they do. Their variables in the environment are for who wants to see all.
+func describe(flags []cli.VisibleFlag, width int, all bool) (string, error) {
+	var rows [][]string
+	for _, flag := range flags {
+		name, text, _ := strings.Cut(flag.String(), "\t")
+		name, _, _ = strings.Cut(name, " [ ") // that it may be given several times
+		if !all {
+			text, _, _ = strings.Cut(text, " [$")
+		}
+		rows = append(rows, []string{strings.Repeat(" ", margin) + name, text})
+	}
+	var b strings.Builder
+	err := table(&b, width, rows)
+	return strings.TrimRight(b.String(), "\n"), err
+}
+
+// paragraphs fold a text to the width. Lines that are indented are examples, and stay as they are.
+func paragraphs(text string, width int) string {
+	var lines []string
+	paragraph := ""
+	end := func() {
+		if paragraph != "" {
+			lines = append(lines, fold(paragraph, width-margin)...)
+		}
+		paragraph = ""
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		switch {
+		case line == "" || strings.HasPrefix(line, " "):
+			end()
+			lines = append(lines, line)
+		case paragraph == "":
+			paragraph = line
+		default:
+			paragraph += " " + line
+		}
+	}
+	end()
+	for n, line := range lines {
+		if line != "" {
+			lines[n] = strings.Repeat(" ", margin) + line
+		}
+	}
+	return join(lines)
+}
+
+// widthOfHelp is how many columns help has: those of the terminal, or of the variable COLUMNS.
+func widthOfHelp(w io.Writer) int {
+	width, _ := screen(w)
+	if width == 0 {
+		width, _ = strconv.Atoi(os.Getenv("COLUMNS"))
+	}
+	if width <= 0 {
+		width = helpWidth
+	}
+	return min(width, helpWidthMax)
+}
 
 // helpCommand explains a command, as its --help does.
 func helpCommand() *cli.Command {
 	return &cli.Command{
 		Name: "help", Usage: "explain a command", ArgsUsage: "[COMMAND]", HideHelpCommand: true,
-		Action: func(c *cli.Context) error {
-			switch name := c.Args().First(); {
-			case name == "":
-				return cli.ShowAppHelp(c)
-			case c.Args().Len() > 1:
-				return Usage("explain one command at a time: `%s help %s`", c.App.Name, name)
-			case find(c.App.Commands, name) == nil:
-				return line{app: c.App, path: []string{c.App.Name}}.noCommand(name)
-			default:
-				return cli.ShowCommandHelp(c, name)
-			}
-		},
+		Flags: []cli.Flag{cli.HelpFlag, helpAllFlag()}, Action: showHelp,
 	}
+}
+
+// showHelp explains what stands on the command line.
+func showHelp(c *cli.Context) error {
+	l, _ := c.App.Metadata[lineKey].(line)
+	return l.showHelp(c.App.Writer, false)
 }
 
 // versionCommand prints the version, as --version does.

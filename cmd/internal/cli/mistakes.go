@@ -19,7 +19,7 @@ func (l line) check() error {
 		return l.noCommand(l.arguments[0])
 	case l.command == nil:
 		return l.checkAlone()
-	case l.gives("help", "h"):
+	case l.gives("help", "h", "help-all"):
 		return nil
 	}
 	for _, o := range l.options { // before arguments: after a misspelt flag, its value is taken for one
@@ -78,7 +78,7 @@ func (l line) noCommand(word string) error {
 func (l line) checkAlone() error {
 	for _, o := range l.options {
 		switch {
-		case slices.Contains([]string{"help", "h", "version", "v"}, o.name):
+		case slices.Contains([]string{"help", "h", "help-all", "version", "v"}, o.name):
 		case findFlag(allFlags(l.app.Commands), o.name) != nil:
 			return Usage("%s is given, and no command; see `%s --help`", dashed(o.name), l.app.Name)
 		default:

@@ -19,7 +19,7 @@ import (
 // OutputFlag chooses between tables and JSON.
 func OutputFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORM` of the output: table, wide (all columns) or json",
+		Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "print as `FORM`: table, wide or json",
 	}
 }
 

@@ -30,7 +30,7 @@ func flagTable() (installation, call []string) {
 
 		max-extend imds`)
 	call = strings.Fields(`
-		help yes dry-run reason quiet all check
+		help help-all yes dry-run reason quiet all check
 
 		image-id instance-type subnet-id key-name security-group-id iam-instance-profile user-data request tag
 		count term max-term heartbeat-timeout holder label id unattended wait timeout
@@ -151,24 +151,6 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 		}
 	}
 	return words, nil
-}
-
-// ignoreUnreadable lets somebody read the help although a variable has a value that urfave/cli would fail on.
-func (l line) ignoreUnreadable(lookup func(string) (string, bool)) {
-	if l.command == nil {
-		return
-	}
-	for _, flag := range l.command.Flags {
-		variables := variablesOf(flag)
-		if variables == nil || isText(flag) {
-			continue
-		}
-		*variables = slices.DeleteFunc(*variables, func(v string) bool {
-			text, _ := lookup(v)
-			values, wrong := valuesOf(flag, text)
-			return text != "" && (wrong != "" || len(values) != 1 || values[0] != text)
-		})
-	}
 }
 
 // isText reports whether a flag takes one text, which may be empty.

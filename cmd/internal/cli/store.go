@@ -24,15 +24,14 @@ const reachTimeout = 5 * time.Second
 func StoreFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{
-			Name: "etcd-endpoints", Usage: "`URL` of etcd: host:port, https://host:port or unix:///path; several with commas",
-			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"}, Category: registryFlags,
+			Name: "etcd-endpoints", Usage: "connect to etcd at `URL`, or several with commas",
+			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"},
 		},
 		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", EnvVars: []string{"LAPSE_ETCD_CACERT"}, Category: registryFlags},
 		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", EnvVars: []string{"LAPSE_ETCD_CERT"}, Category: registryFlags},
-		&cli.StringFlag{Name: "etcd-key", Usage: "key of --etcd-cert's certificate, in `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}, Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-key", Usage: "read the key of --etcd-cert from `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}, Category: registryFlags},
 		&cli.StringFlag{
-			Name: "namespace", Value: "default", Usage: "`NAME` of the registry in etcd", EnvVars: []string{"LAPSE_NAMESPACE"},
-			Category: registryFlags,
+			Name: "namespace", Value: "default", Usage: "use the registry `NAME` in etcd", EnvVars: []string{"LAPSE_NAMESPACE"}, Category: registryFlags,
 		},
 	}
 }
@@ -40,8 +39,8 @@ func StoreFlags() []cli.Flag {
 // AccountFlag takes the place of what STS says.
 func AccountFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "account", Usage: "take the AWS credentials for those of account `ID`: only for an endpoint of your own that has no STS",
-		EnvVars: []string{"LAPSE_ACCOUNT"}, Category: settingsFlags,
+		Name: "account", Usage: "use account `ID` where a custom endpoint has no STS",
+		EnvVars: []string{"LAPSE_ACCOUNT"}, Category: OtherFlags,
 	}
 }
 
