@@ -20,7 +20,7 @@ type Policy struct {
 	Retention   time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
 
 	LostShare float64 // heartbeats brake: more than max(LostMin, LostShare) silent holds
-	RateShare   float64 // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
+	RateShare float64 // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
 
 	CompleteAdoptions bool // set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json
 	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
@@ -42,12 +42,12 @@ type Policy struct {
 
 	// Figures of brakes. What is more than chance for a small fleet is a count, not a share; a person who wants another
 	// sensitivity turns the share.
-	LostMin    int           // two deaths in a zone are everyday
-	LostMemory time.Duration // silence revocations count for this long, so that many small steps are no way around the brake
-	RateMin      int           // five failures in RateWindow are everyday
-	RateWindow   time.Duration // a person who is woken has looked within it
-	BehindMin    int           // brake rollback: more than max(BehindMin, BehindShare) of sidecars that have seen
-	BehindShare  float64       // a later change of their lease than the registry holds; a set-back shows it on most
+	LostMin     int           // two deaths in a zone are everyday
+	LostMemory  time.Duration // silence revocations count for this long, so that many small steps are no way around the brake
+	RateMin     int           // five failures in RateWindow are everyday
+	RateWindow  time.Duration // a person who is woken has looked within it
+	BehindMin   int           // brake rollback: more than max(BehindMin, BehindShare) of sidecars that have seen
+	BehindShare float64       // a later change of their lease than the registry holds; a set-back shows it on most
 	// More changes of leader than LeadershipMax within LeadershipWindow hold silence: an upgrade of three replicas makes
 	// three, and a new leader has not watched the heartbeats for long.
 	LeadershipMax    int
@@ -64,7 +64,7 @@ func DefaultPolicy() Policy {
 
 		LaunchWindow: 15 * time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour, MaxSkew: lease.MaxSkew,
 		ChosenRetention: 90 * 24 * time.Hour,
-		LostMin:       2, LostMemory: time.Hour,
+		LostMin:         2, LostMemory: time.Hour,
 		RateMin: 5, RateWindow: 10 * time.Minute,
 		BehindMin: 2, BehindShare: 0.05,
 		LeadershipMax: 3, LeadershipWindow: time.Hour,
