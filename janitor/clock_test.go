@@ -161,7 +161,7 @@ func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
 		after(2 * time.Second)
 		asleep := false
 		r.store.Fault = func(method string) error {
-			if method == "Office.Revoke" && !asleep {
+			if method == "Leadership.Revoke" && !asleep {
 				asleep = true
 				o.suspended(time.Minute)
 				r.cloud.Change("i-1", func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" })

@@ -105,7 +105,7 @@ func TestADateThatPassesBeforeTheFirstCheckpointIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		r.store.Fault = func(method string) error {
-			if method == "Office.PutCheckpoint" {
+			if method == "Leadership.PutCheckpoint" {
 				time.Sleep(10 * time.Second)
 			}
 			return nil

@@ -137,7 +137,7 @@ func TestAPlanThatCouldNotBeWrittenIsWrittenLaterAndFailsNoSweep(t *testing.T) {
 		var fails atomic.Bool
 		fails.Store(true)
 		r.store.Fault = func(method string) error {
-			if method == "Office.PutPlan" && fails.Load() {
+			if method == "Leadership.PutPlan" && fails.Load() {
 				return fmt.Errorf("etcd is away")
 			}
 			return nil

@@ -297,11 +297,11 @@ func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		for n := range 20 {
-			r.put(lease.Lease{InstanceID: fmt.Sprintf("i-old%d", n), State: lease.StateEnded, EndedAt: r.now().Add(-8 * 24 * time.Hour)})
+			r.put(lease.Lease{InstanceID: fmt.Sprintf("i-old%d", n), State: lease.StateEnded, EndedAt: r.now().Add(-31 * 24 * time.Hour)})
 		}
 		var deletes atomic.Int64
 		r.store.Fault = func(method string) error {
-			if method == "Office.DeleteLease" {
+			if method == "Leadership.DeleteLease" {
 				deletes.Add(1)
 			}
 			return nil
@@ -407,7 +407,7 @@ func TestACheckpointWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.
 		o := r.inLeadership()
 		lost := true
 		r.store.Fault = func(method string) error {
-			if method == "Office.PutCheckpoint" && lost {
+			if method == "Leadership.PutCheckpoint" && lost {
 				return context.DeadlineExceeded
 			}
 			return nil

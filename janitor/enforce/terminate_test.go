@@ -152,7 +152,7 @@ func TestTerminatingDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
 		r.store.Fault = func(method string) error {
-			if method == "Office.Revoke" {
+			if method == "Leadership.Revoke" {
 				time.Sleep(11 * time.Second)
 			}
 			return nil

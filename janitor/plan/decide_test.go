@@ -210,7 +210,7 @@ func TestRevoked(t *testing.T) {
 
 func TestEndedAndUnmanaged(t *testing.T) {
 	t.Parallel()
-	const week = 7 * 24 * time.Hour
+	const month = 30 * 24 * time.Hour
 	purge, reopen := Ruling{Action: plan.ActPurge}, Ruling{Action: plan.ActReopen}
 	forgotten := func(d time.Duration) func(*Subject) {
 		return WithLease(func(l *lease.Lease) { l.State, l.EndedAt = lease.StateUnmanaged, Ago(d) })
@@ -224,18 +224,18 @@ func TestEndedAndUnmanaged(t *testing.T) {
 		{"ended, seen stopped: reopened", Holds("i-1", Ended(time.Minute), Is(lease.InstanceStopped)), nil, reopen},
 		{"ended, seen running and exempt: reopened, which ends nothing", Holds("i-1", Ended(time.Minute), Exempt), nil, reopen},
 		{"ended, seen running with another's tag: reported", Holds("i-1", Ended(time.Minute), Foreign), nil, report},
-		{"ended, seen running with another's client token: reported", Holds("i-1", Ended(2*week), func(s *Subject) { s.Instance.ClientToken = "x" }), nil, report},
-		{"ended for less than a week: kept", Holds("i-1", Ended(week-1), Missing), nil, keep},
-		{"ended for a week: purged", Holds("i-1", Ended(week), Missing), nil, purge},
-		{"ended for a week, still listed: kept", Holds("i-1", Ended(week), Is(lease.InstanceTerminated)), nil, keep},
-		{"ended for a week, listing failed: kept", Holds("i-1", Ended(week), Missing), with(Unlisted), keep},
-		{"ended for a week by a wrong clock: kept", Holds("i-1", Ended(week), Missing), with(Skewed(time.Minute)), keep},
-		{"ended, nobody knows when: kept", Holds("i-1", Ended(week), undatedEnd, Missing), nil, keep},
+		{"ended, seen running with another's client token: reported", Holds("i-1", Ended(2*month), func(s *Subject) { s.Instance.ClientToken = "x" }), nil, report},
+		{"ended for less than a month: kept", Holds("i-1", Ended(month-1), Missing), nil, keep},
+		{"ended for a month: purged", Holds("i-1", Ended(month), Missing), nil, purge},
+		{"ended for a month, still listed: kept", Holds("i-1", Ended(month), Is(lease.InstanceTerminated)), nil, keep},
+		{"ended for a month, listing failed: kept", Holds("i-1", Ended(month), Missing), with(Unlisted), keep},
+		{"ended for a month by a wrong clock: kept", Holds("i-1", Ended(month), Missing), with(Skewed(time.Minute)), keep},
+		{"ended, nobody knows when: kept", Holds("i-1", Ended(month), undatedEnd, Missing), nil, keep},
 		{"unmanaged, running without our tags: kept", Holds("i-1", forgotten(time.Hour), Missing), nil, keep},
-		{"unmanaged, tags still there, term over: kept", Holds("i-1", forgotten(week), Over(time.Hour)), nil, keep},
-		{"unmanaged for a week: purged", Holds("i-1", forgotten(week), Missing), nil, purge},
-		{"unmanaged for a week, its closed launch still known: kept, or it would be an orphan", Holds("i-1", forgotten(week), Missing), with(itsLaunch), keep},
-		{"the same, adopted after its launch was closed", Holds("i-1", forgotten(week), Missing, bore), with(itsLaunch), keep},
+		{"unmanaged, tags still there, term over: kept", Holds("i-1", forgotten(month), Over(time.Hour)), nil, keep},
+		{"unmanaged for a month: purged", Holds("i-1", forgotten(month), Missing), nil, purge},
+		{"unmanaged for a month, its closed launch still known: kept, or it would be an orphan", Holds("i-1", forgotten(month), Missing), with(itsLaunch), keep},
+		{"the same, adopted after its launch was closed", Holds("i-1", forgotten(month), Missing, bore), with(itsLaunch), keep},
 	})
 }
 

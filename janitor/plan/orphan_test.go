@@ -161,9 +161,9 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 	}{
 		{"chosen token, 90 days less a moment", "chosen", settled(90*day - 1), gone, nil, ""},
 		{"chosen token, 90 days", "chosen", settled(90 * day), gone, nil, plan.ActPurge},
-		{"generated token, a week less a moment", generated, settled(7*day - 1), gone, nil, ""},
-		{"generated token, a week", generated, settled(7 * day), gone, nil, plan.ActPurge},
-		{"token dated ahead, a week", dateAhead, settled(7 * day), gone, nil, ""},
+		{"generated token, a month less a moment", generated, settled(30*day - 1), gone, nil, ""},
+		{"generated token, a month", generated, settled(30 * day), gone, nil, plan.ActPurge},
+		{"token dated ahead, a month", dateAhead, settled(30 * day), gone, nil, ""},
 		{"token dated ahead, 90 days", dateAhead, settled(90 * day), gone, nil, plan.ActPurge},
 		{"settled, nobody knows when", "chosen", []func(*lease.Launch){func(l *lease.Launch) { l.SettledAt = time.Time{} }}, gone, nil, ""},
 		{"a lease of it is left", "launch-of-i-1", settled(90 * day), Holds("i-1", Ended(day), Missing), nil, ""},

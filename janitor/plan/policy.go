@@ -60,7 +60,7 @@ type Policy struct {
 func DefaultPolicy() Policy {
 	return Policy{
 		BootGrace: 30 * time.Minute, MarkGrace: 5 * time.Minute, LoneGrace: time.Hour, OrphanGrace: time.Minute,
-		Retention: 7 * 24 * time.Hour, LostShare: 0.30, RateShare: 0.05,
+		Retention: 30 * 24 * time.Hour, LostShare: 0.30, RateShare: 0.05,
 
 		LaunchWindow: 15 * time.Minute, AbsentFor: time.Hour, RetryMax: time.Hour, MaxSkew: lease.MaxSkew,
 		ChosenRetention: 90 * 24 * time.Hour,

@@ -49,7 +49,7 @@ func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.L
 	return o.store.leases.put(ctx, l, o.fence(reg)...)
 }
 
-// Revoke writes the lease, which l has revoked, as [Office.PutLease] does. If it was revoked for silence, that is also
+// Revoke writes the lease, which l has revoked, as [Leadership.PutLease] does. If it was revoked for silence, that is also
 // refused when a heartbeat is there: one that an etcd lease holds, and not a ghost.
 //
 // Errors: [lease.DeposedError]; [lease.ConflictError], of kind "heartbeat" if there is one.

@@ -54,7 +54,7 @@ func (s *Store) Campaign(ctx context.Context, name string, timeout time.Duration
 	}
 }
 
-// candidate opens a session that outlives ctx: it ends by [Office.Resign], by abandon, or when etcd lets it lapse.
+// candidate opens a session that outlives ctx: it ends by [Leadership.Resign], by abandon, or when etcd lets it lapse.
 func (s *Store) candidate(ctx context.Context, name string, timeout time.Duration) (*Leadership, error) {
 	etcdLease, err := s.grant(ctx, timeout)
 	if err != nil {
@@ -162,7 +162,7 @@ func (o *Leadership) Name() string { return o.name }
 func (o *Leadership) While(works func() error) { o.feed.while(works) }
 
 // Lost closes when the leadership can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
-// etcd says that it lapsed, or after [Office.Resign]. Nothing wrong is written after that, nor in the moment before it:
+// etcd says that it lapsed, or after [Leadership.Resign]. Nothing wrong is written after that, nor in the moment before it:
 // the fence sees to it.
 func (o *Leadership) Lost() <-chan struct{} { return o.session.Done() }
 

@@ -93,7 +93,7 @@ func (o *Leadership) lapse() {
 }
 
 // Lost closes when the leadership is lost for certain: a ttl after somebody else took it, by [Store.Depose], or after
-// [Office.Resign].
+// [Leadership.Resign].
 func (o *Leadership) Lost() <-chan struct{} { return o.lost }
 
 // Resign gives the leadership up.
@@ -132,7 +132,7 @@ func (o *Leadership) Launch(ctx context.Context, token string) (lease.Launch, er
 
 // fenced does write under the lock, if o still leads and the registry is the one given.
 func (o *Leadership) fenced(ctx context.Context, method string, reg lease.Registry, write func() error) error {
-	if err := o.store.begin(ctx, "Office."+method); err != nil {
+	if err := o.store.begin(ctx, "Leadership."+method); err != nil {
 		return err
 	}
 	o.store.mu.Lock()

@@ -55,7 +55,7 @@ type Config struct {
 	Actor       string           // who launches, for the leases' history: "cli:ada@laptop"
 	Now         func() time.Time // wall clock, which may be wrong; time.Now if nil
 	Window      time.Duration    // how long after the last send one may still send, unless the janitor's checkpoint says; 15 min if 0
-	Retention   time.Duration    // how long launches are kept: older generated tokens are refused; that of the checkpoint, or 7 days, if 0
+	Retention   time.Duration    // how long launches are kept: older generated tokens are refused; that of the checkpoint, or 30 days, if 0
 	CallTimeout time.Duration    // of one RunInstances call; 60 s if 0
 	Pause       time.Duration    // before the first replay; doubled for each further one, up to 32 times; 1 s if 0
 	Progress    func(Event)      // called, if not nil, once for each step; must not block
@@ -64,7 +64,7 @@ type Config struct {
 // Defaults of [Config].
 const (
 	defaultWindow    = 15 * time.Minute
-	defaultRetention = 7 * 24 * time.Hour
+	defaultRetention = 30 * 24 * time.Hour
 	defaultPatience  = 5 * time.Minute
 	callTimeout      = time.Minute
 	firstPause       = time.Second
