@@ -15,26 +15,36 @@ const (
 )
 
 // follow keeps the watermark up while another replica leads.
-func (j *Janitor) follow(ctx context.Context) {
-	if j.LastCheckpoint == nil {
-		j.Observe.Turned(0)
+func (r *replica) follow(ctx context.Context) {
+	if r.LastCheckpoint == nil {
+		r.Observe.Turned(0)
 		return
 	}
-	table := timetable{schedule: j.schedule, now: j.Now}
+	table := timetable{schedule: r.schedule, now: r.Now}
 	for {
-		j.Observe.Turned(2*followMax + turnMax)
+		r.Observe.Turned(2*followMax + turnMax)
 		reading, cancel := context.WithTimeout(ctx, followReadMax)
-		reg, checkpoint, err := j.LastCheckpoint(reading)
+		reg, checkpoint, err := r.LastCheckpoint(reading)
 		cancel()
 		if err == nil {
-			err = j.watermark.Load(reg.UUID)
+			err = r.watermark.Load(reg.UUID)
 		}
 		if err == nil {
-			j.watermark.See(j.Now(), lease.Snapshot{Registry: reg, Checkpoint: checkpoint}, false)
-			j.Observe.Checkpoint(checkpoint)
+			r.watermark.See(r.Now(), lease.Snapshot{Registry: reg, Checkpoint: checkpoint}, false)
+			r.Observe.Checkpoint(checkpoint)
 		}
 		if !pause(ctx, min(followMax, table.pause())) {
 			return
 		}
+	}
+}
+
+// pause waits, and reports whether it has: it is cut short by the end of ctx.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }

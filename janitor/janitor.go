@@ -49,3 +49,12 @@ type Leadership interface {
 	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error
 	DeletePlan(ctx context.Context, reg lease.Registry) error
 }
+
+// observed are the clouds as they are looked at.
+func observed(clouds []Cloud) []observe.Cloud {
+	all := make([]observe.Cloud, len(clouds))
+	for n, cloud := range clouds {
+		all[n] = cloud
+	}
+	return all
+}

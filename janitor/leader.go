@@ -166,6 +166,26 @@ func (t *leader) leave(ctx context.Context, why string) {
 	t.resign(ctx)
 }
 
+// observeMax bounds all looks of a sweep at EC2 and the registry.
+const observeMax = 5 * time.Minute
+
+// watch follows the registry from the revision that was observed.
+func (t *leader) watch(ctx context.Context) (<-chan lease.Change, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if t.joined.Revision == 0 {
+		return nil, cancel // nothing was observed yet
+	}
+	return t.leadership.Watch(ctx, lease.Snapshot{Revision: t.joined.Revision}), cancel
+}
+
+// takeIn replaces the records that were observed. Another history begins if the registry was set back, and others shall read of it
+// by the checkpoint of a sweep.
+func (t *leader) takeIn(s lease.Snapshot, least int64) {
+	if setBack := t.see(s, least, t.idle()); setBack {
+		t.dueNow()
+	}
+}
+
 // resign gives the leadership up.
 func (t *leader) resign(ctx context.Context) {
 	t.Observe.Led("")

@@ -44,12 +44,3 @@ func closed(launches []lease.Launch) (all []*lease.Launch) {
 	}
 	return all
 }
-
-// observed are the clouds as they are looked at.
-func observed(clouds []Cloud) []observe.Cloud {
-	all := make([]observe.Cloud, len(clouds))
-	for n, cloud := range clouds {
-		all[n] = cloud
-	}
-	return all
-}

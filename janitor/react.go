@@ -59,15 +59,6 @@ func (t *leader) follow(ctx context.Context, change lease.Change, open bool) {
 	t.soon()
 }
 
-// watch follows the registry from the revision that was observed.
-func (t *leader) watch(ctx context.Context) (<-chan lease.Change, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	if t.joined.Revision == 0 {
-		return nil, cancel // nothing was observed yet
-	}
-	return t.leadership.Watch(ctx, lease.Snapshot{Revision: t.joined.Revision}), cancel
-}
-
 // react decides over the last listing and the records as the watch has kept them.
 func (t *leader) react(ctx context.Context) plan.Plan {
 	if t.joined.Revision == 0 || t.checkpointed.IsZero() || !t.kept || t.stale() {
@@ -111,12 +102,4 @@ func (t *leader) relist(ctx context.Context, listed lease.Snapshot) {
 			}
 		}
 	})
-}
-
-// takeIn replaces the records that were observed. Another history begins if the registry was set back, and others shall read of it
-// by the checkpoint of a sweep.
-func (t *leader) takeIn(s lease.Snapshot, least int64) {
-	if setBack := t.see(s, least, t.idle()); setBack {
-		t.dueNow()
-	}
 }

@@ -12,9 +12,6 @@ import (
 	"lapse/lease"
 )
 
-// observeMax bounds all looks of a sweep at EC2 and the registry.
-const observeMax = 5 * time.Minute
-
 // sweep is one pass over everything. Its goroutine waits for EC2 and etcd; what changes what the leader knows is done on the
 // loop, which goes on reacting over the last listing until this sweep decides: a location that gives no answer delays none
 // of the others.
@@ -73,6 +70,9 @@ func (t *leader) begin(ctx context.Context, decided func(context.Context, error)
 	})
 	return s
 }
+
+// passMax bounds one pass of [Janitor.Sweep], which has no loop that could show that it works.
+const passMax = 15 * time.Minute
 
 // pass is one sweep, to its end.
 func (t *leader) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {

@@ -109,18 +109,6 @@ func fatal(err error) bool {
 	return missing && none.Kind == "registry"
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// passMax bounds one pass of [Janitor.Sweep], which has no loop that could show that it works.
-const passMax = 15 * time.Minute
-
 // Sweep is one pass under a leadership held for it alone: declared causes and orphans end, silence is not judged. It ends
 // within 15 min.
 func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, enforce.Report, error) {
