@@ -82,7 +82,7 @@ func (r *records) apply(change lease.Change) {
 	switch {
 	case change.Registry != nil:
 		r.historian.Registry(j.Registry, *change.Registry)
-		j.Registry = *change.Registry
+		j.PutRegistry(*change.Registry)
 		r.newest = max(r.newest, j.Registry.Revision)
 	case change.Lease != nil:
 		r.historian.Lease(r.leaseOf(change.Lease.InstanceID), *change.Lease)

@@ -49,16 +49,17 @@ type Joined struct {
 	Revision   int64
 	Term       uint64
 
-	listed    []LocationView
-	instances map[SeenAt]*lease.Instance
-	at        map[string]int        // rows by instance id
-	launches  map[string]*LaunchRow // by token
-	attempts  map[string]*LaunchRow // by client token
-	location  map[lease.Location]int
-	strays    map[string]bool   // instance ids of heartbeats of which no lease can be read
-	leaseless []shown           // instances of which there was no lease that can be read when this was joined
-	counted   []lease.Census    // of the other instances, by location
-	zoneIDs   map[SeenAt]string // ids of zones, by location and name: not every record tells them
+	listed     []LocationView
+	instances  map[SeenAt]*lease.Instance
+	at         map[string]int        // rows by instance id
+	launches   map[string]*LaunchRow // by token
+	attempts   map[string]*LaunchRow // by client token
+	location   map[lease.Location]int
+	launchless map[string][]int  // rows by the token of a launch of which there was no record; some may have it by now
+	strays     map[string]bool   // instance ids of heartbeats of which no lease can be read
+	leaseless  []shown           // instances of which there was no lease that can be read when this was joined
+	counted    []lease.Census    // of the other instances, by location
+	zoneIDs    map[SeenAt]string // ids of zones, by location and name: not every record tells them
 }
 
 // shown is an instance where EC2 showed it.
@@ -97,7 +98,7 @@ func Join(s lease.Snapshot, locations []LocationView, instances map[SeenAt]*leas
 		Registry: s.Registry, Checkpoint: s.Checkpoint, Heartbeats: s.Heartbeats, Bad: s.Bad, Planned: s.Planned, Revision: s.Revision, Term: s.Term,
 		Rows: make([]Row, len(s.Leases)), Launches: make([]*LaunchRow, 0, len(s.Launches)),
 		at: make(map[string]int, len(s.Leases)), launches: make(map[string]*LaunchRow, len(s.Launches)),
-		attempts: make(map[string]*LaunchRow, len(s.Launches)), strays: map[string]bool{},
+		attempts: make(map[string]*LaunchRow, len(s.Launches)), launchless: map[string][]int{}, strays: map[string]bool{},
 	}
 	if j.Heartbeats == nil {
 		j.Heartbeats = map[string]lease.Heartbeat{}
@@ -109,9 +110,8 @@ func Join(s lease.Snapshot, locations []LocationView, instances map[SeenAt]*leas
 		l := &s.Leases[n]
 		r := &j.Rows[n]
 		j.at[l.InstanceID] = n
-		r.Lease, r.Heartbeat, r.launch = l, j.Heartbeats[l.InstanceID], j.launches[l.Launch]
-		r.belongs(1)
-		r.raised = wasRaised(l)
+		r.Lease = l
+		j.record(n)
 	}
 	for id := range j.Heartbeats {
 		if j.Row(id) == nil {
@@ -151,13 +151,14 @@ func (j *Joined) List(locations []LocationView, instances map[SeenAt]*lease.Inst
 	}
 }
 
-// put sets the lease of a row, and all that comes of it.
-func (j *Joined) put(r *Row, l *lease.Lease) {
-	r.belongs(-1)
-	r.Lease, r.Heartbeat, r.launch = l, j.Heartbeats[l.InstanceID], j.launches[l.Launch]
+// record works out what the records say of the lease of a row.
+func (j *Joined) record(n int) {
+	r := &j.Rows[n]
+	r.Heartbeat, r.launch, r.raised = j.Heartbeats[r.InstanceID], j.launches[r.Launch], wasRaised(r.Lease)
 	r.belongs(1)
-	r.raised = wasRaised(l)
-	j.locate(r)
+	if r.launch == nil {
+		j.launchless[r.Launch] = append(j.launchless[r.Launch], n)
+	}
 }
 
 // locate finds where a lease is, and its instance.
@@ -253,7 +254,11 @@ func (j *Joined) PutLease(l lease.Lease) {
 		j.at[l.InstanceID], j.Rows = n, append(j.Rows, Row{})
 		delete(j.strays, l.InstanceID)
 	}
-	j.put(&j.Rows[n], &l)
+	r := &j.Rows[n]
+	r.belongs(-1)
+	r.Lease = &l
+	j.record(n)
+	j.locate(r)
 }
 
 // PutLaunch takes in a launch that was written.
@@ -263,12 +268,27 @@ func (j *Joined) PutLaunch(l lease.Launch) {
 	if known {
 		return
 	}
-	for n := range j.Rows { // of which leases may have been told before
+	for _, n := range j.launchless[l.Token] { // of which leases may have been told before
 		if r := &j.Rows[n]; r.launch == nil && r.Launch == l.Token {
 			r.launch = row
 			r.belongs(1)
 		}
 	}
+	delete(j.launchless, l.Token)
+}
+
+// PutRegistry takes in the registry's own record.
+func (j *Joined) PutRegistry(reg lease.Registry) {
+	another := reg.UUID != j.Registry.UUID
+	j.Registry = reg
+	if !another {
+		return
+	}
+	written := make(map[string]Written, len(j.Rows))
+	for n := range j.Rows {
+		written[j.Rows[n].InstanceID] = j.Rows[n].written
+	}
+	j.List(j.listed, j.instances, written)
 }
 
 func (j *Joined) putLaunch(l *lease.Launch) *LaunchRow {

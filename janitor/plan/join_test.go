@@ -43,7 +43,7 @@ func change(t *rapid.T, w *World, kept *plan.Joined, n int) {
 	s := &w.Snapshot
 	id := fmt.Sprintf("i-%02d", rapid.IntRange(0, 20).Draw(t, "id"))
 	at := slices.IndexFunc(s.Leases, func(l lease.Lease) bool { return l.InstanceID == id })
-	switch Pick(t, "change", "lease", "lease", "launch", "heartbeat", "lapse", "bad heartbeat", "tag") {
+	switch Pick(t, "change", "lease", "lease", "launch", "heartbeat", "lapse", "bad heartbeat", "tag", "registry") {
 	case "lease":
 		subject := drawSubject(t, *w, id)
 		for _, l := range Copied(*w).Snapshot.Launches { // one of them may have been answered with the instance
@@ -88,6 +88,9 @@ func change(t *rapid.T, w *World, kept *plan.Joined, n int) {
 		s.Bad = readAgain(s.Bad, id)
 		Bad(plan.BadHeartbeat, id)(w)
 		kept.PutBad(s.Bad[len(s.Bad)-1])
+	case "registry":
+		s.Registry.UUID = Pick(t, "uuid", Ours, Ours, "another")
+		kept.PutRegistry(s.Registry)
 	case "tag":
 		written := plan.Written{Expires: lease.Expiry{At: In(span(t)), Number: int64(n + 1)}, Leased: Pick(t, "leased", "", id, "x")}
 		w.Written = maps.Clone(w.Written)
