@@ -104,7 +104,7 @@ func (s *story) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	s.say("six launched with one request: leases of 1 h, renewed every few seconds or taken as silent after 5 s")
+	s.say("six launched with one request: leases of 1 h, with heartbeats that count as lost after 5 s")
 	return s.until(ctx, "six sidecars that know their timeout", func() (bool, error) {
 		snapshot, err := s.store.Snapshot(ctx)
 		renewing := 0
@@ -190,14 +190,14 @@ func (s *story) wait(ctx context.Context) error {
 		return func() (bool, error) { return s.state(id) == "terminated", nil }
 	}
 	if err := s.untilAll(ctx,
-		event{s.over + " is terminated: its term is over", terminated(s.over)},
+		event{s.over + " is terminated: its lease expired", terminated(s.over)},
 		event{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
 		event{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
-		event{s.lost + " is marked as silent: to end unless it renews, is extended or unmarked", func() (bool, error) {
+		event{s.lost + " is marked: its heartbeat is lost; it is terminated unless it renews, is extended or unmarked", func() (bool, error) {
 			l, err := s.store.Lease(ctx, s.lost)
 			return err == nil && (l.Mark != nil || l.State != lease.StateActive), err
 		}},
-		event{s.lost + " is terminated: silent, and its notice has passed", terminated(s.lost)},
+		event{s.lost + " is terminated: its heartbeat stayed lost until its notice passed", terminated(s.lost)},
 	); err != nil {
 		return err
 	}
@@ -219,20 +219,20 @@ func (s *story) lose(ctx context.Context) error {
 	if err := s.sweeps(ctx, 5); err != nil {
 		return err
 	}
-	s.say("five armed sweeps later: nobody was ended for the lack of a record")
+	s.say("five armed sweeps later: no instance was terminated because its record is missing")
 	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
 }
 
 // cast is everybody, with the reason for the fate that was expected.
 func (s *story) cast() []role {
 	roles := []role{
-		{s.lost, "terminated", "silent: its sidecar was killed, marked, revoked"},
-		{s.over, "terminated", "its term was over"},
+		{s.lost, "terminated", "heartbeat lost: its sidecar was killed; it was marked, then revoked"},
+		{s.over, "terminated", "its lease expired"},
 		{s.doomed, "terminated", "left by a launcher killed inside RunInstances"},
 		{s.extended, "running", "extended from inside through its socket"},
-		{s.copied, "running", "copied tags, no record of it: reported only"},
+		{s.copied, "running", "untracked: its tags were copied; it is only reported"},
 	}
-	calm := "its lease held; then no record was left, which ends nothing"
+	calm := "lease valid; then its record was lost, which terminates nothing"
 	if s.Stay {
 		calm = "its lease holds"
 	}
