@@ -214,7 +214,7 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 					r.untouched("while the clock is wrong", "i-1", "i-2", "i-3")
 					for range 3 {
 						after(time.Minute)
-						if held := o.sweeps(r); len(held) != 1 || !strings.HasPrefix(held[0], "clock: our clock is 1h0m0s ") {
+						if held := o.sweeps(r); len(held) != 1 || !strings.HasPrefix(held[0], "clock: the local clock is 1h0m0s ") {
 							r.t.Fatalf("held by %q, want the clock named", held)
 						}
 					}
@@ -340,7 +340,7 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 				o := r.inLeadershipAt(wrong)
 				for range 5 { // i-2 and i-3 are silent from the beginning
 					if held := o.sweeps(r); !slices.ContainsFunc(held, func(b string) bool {
-						return strings.HasPrefix(b, "clock: our clock is 8760h0m0s "+name)
+						return strings.HasPrefix(b, "clock: the local clock is 8760h0m0s "+name)
 					}) {
 						r.t.Fatalf("held by %q, want the clock named", held)
 					}

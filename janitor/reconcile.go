@@ -78,7 +78,7 @@ const passMax = 15 * time.Minute
 func (t *leader) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	s := t.begin(ctx, func(context.Context, error) {})
 	if !t.finish(passMax) {
-		return s.plan, s.report, errors.New("the sweep has not come back within " + passMax.String())
+		return s.plan, s.report, errors.New("the sweep did not finish within " + passMax.String())
 	}
 	t.unwatch()
 	return s.plan, s.report, s.err

@@ -20,7 +20,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	}
 	p := newPlan(plan.Plan{Verdicts: []plan.Verdict{
 		verdictOn(plan.ActRemove, lease.LeftoverInterface, "eni-1", "left by launch web, which was closed"),
-		verdictOn(plan.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 once held"),
+		verdictOn(plan.ActReport, lease.LeftoverVolume, "vol-1", "kept: the lease of i-1 was once active"),
 		verdictOn(plan.ActNone, lease.LeftoverVolume, "vol-2", "attached to i-2"),
 	}}, lease.Registry{}, false)
 	var table bytes.Buffer
@@ -29,7 +29,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	}
 	for _, want := range []string{
 		"remove  eni-1  web     123456789012/eu-west-1  left by launch web, which was closed\n",
-		"report  vol-1  web     123456789012/eu-west-1  kept: the lease of i-1 once held\n",
+		"report  vol-1  web     123456789012/eu-west-1  kept: the lease of i-1 was once active\n",
 		": 1 kept, 0 to end, 1 leftovers to remove, 1 only reported;",
 	} {
 		if !strings.Contains(table.String(), want) {

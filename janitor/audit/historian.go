@@ -114,7 +114,7 @@ func (h *Historian) Lease(before, l lease.Lease) {
 	if len(news) > 0 && forgotten > 0 {
 		e := ofLease(l, news[len(news)-1])
 		e.Kind, e.Actor, e.Cause, e.Evidence = lease.ActionForget, ActorUnknown, "", Evidence{}
-		e.Reason = fmt.Sprintf("%d changes are not told: its record remembers the last %d", forgotten, len(news))
+		e.Reason = fmt.Sprintf("%d changes are missing: the record keeps only the last %d", forgotten, len(news))
 		h.emit(e)
 	}
 	for n, t := range news {

@@ -90,8 +90,8 @@ func (a Armed) authoriseFresh(ctx context.Context, cloud Cloud, reg lease.Regist
 			return batch, report
 		}
 	}
-	a.Log.Error("nothing terminated: EC2 and the registry are too slow to act on what they said", "instances", len(batch))
-	report.Add(a.failed(batch, errors.New("EC2 and the registry are too slow to act on what they said")))
+	a.Log.Error("nothing terminated: EC2 or the registry answers too slowly", "instances", len(batch))
+	report.Add(a.failed(batch, errors.New("EC2 or the registry answers too slowly")))
 	return nil, report
 }
 
@@ -138,7 +138,7 @@ func (a Armed) recheck(ctx context.Context, cloud Cloud, reg lease.Registry, bat
 // way; or is empty.
 func (a Armed) brake() string {
 	for _, b := range a.Standing() {
-		return "held by brake " + b.Name
+		return "held back by brake " + b.Name
 	}
 	return ""
 }
@@ -185,7 +185,7 @@ func (a Armed) authoriseAll(ctx context.Context, reg lease.Registry, able []plan
 }
 
 // unaudited is why an instance is stuck whose termination cannot be written to the audit log.
-const unaudited = "its end cannot be written to the audit log"
+const unaudited = "its termination cannot be written to the audit log"
 
 // authorise revokes a lease once the audit log has it that it does.
 func (a Armed) authorise(ctx context.Context, reg lease.Registry, v plan.Verdict) (lease.Lease, error) {

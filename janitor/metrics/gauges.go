@@ -20,9 +20,9 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	g.mu.Unlock()
 	gauge("lapse_leader", "Whether this janitor leads.").put(to, truth(state.leader != ""))
 	if at := state.checkpoint.Time; !at.IsZero() {
-		gauge("lapse_last_sweep_timestamp_seconds", "Of the newest checkpoint of a sweep that this janitor has written or read.").
+		gauge("lapse_last_sweep_timestamp_seconds", "The time of the newest checkpoint of a sweep that this janitor has written or read.").
 			put(to, float64(at.UnixMilli())/1000)
-		gauge("lapse_next_sweep_timestamp_seconds", "When the sweep after that one is due.").put(to, float64(state.checkpoint.Due().UnixMilli())/1000)
+		gauge("lapse_next_sweep_timestamp_seconds", "The time at which the sweep after that one is due.").put(to, float64(state.checkpoint.Due().UnixMilli())/1000)
 	}
 	if census != nil {
 		collect(to, *census)
@@ -31,7 +31,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 
 // collect shows what a decision was about. Of what there may be none, none is shown as 0.
 func collect(to chan<- prometheus.Metric, c plan.Census) {
-	mode := gauge("lapse_registry_mode", "What janitors may do.", "mode")
+	mode := gauge("lapse_registry_mode", "The mode of the registry.", "mode")
 	for _, m := range []lease.Mode{lease.ModeObserve, lease.ModeArmed, lease.ModePaused} {
 		mode.put(to, truth(m == c.Mode), string(m))
 	}
@@ -40,13 +40,13 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 	each(to, gauge("lapse_launches", "Launches, by state.", "state"), c.Launches,
 		lease.LaunchOpen, lease.LaunchDone, lease.LaunchClosed)
 	each(to, gauge("lapse_plan_verdicts", "Verdicts of the latest plan.", "action"), c.Verdicts, plan.Actions()...)
-	each(to, gauge("lapse_heartbeats_lost", "Leases of running instances that are to beat, and do not.", "zone"), c.Lost)
-	gauge("lapse_longest_heartbeat_loss_seconds", "For how long the heartbeat that was missed first has been missed.").put(to, c.Longest.Seconds())
-	each(to, gauge("lapse_overdue_instances", "Instances that their record says should be gone, by what keeps them.", "reason"), c.Overdue,
+	each(to, gauge("lapse_heartbeats_lost", "Leases of running instances whose heartbeat is missing.", "zone"), c.Lost)
+	gauge("lapse_longest_heartbeat_loss_seconds", "The longest time for which a heartbeat has been missing.").put(to, c.Longest.Seconds())
+	each(to, gauge("lapse_overdue_instances", "Overdue instances, by the reason that keeps them.", "reason"), c.Overdue,
 		lease.KeptReasons()...)
-	gauge("lapse_tag_lag_seconds", "For how long the oldest tag lapse:expires has been behind its record.").put(to, c.TagLag.Seconds())
+	gauge("lapse_tag_lag_seconds", "The age of the oldest tag lapse:expires that is behind its record.").put(to, c.TagLag.Seconds())
 
-	held := gauge("lapse_brake_engaged", "Brakes that hold.", "brake", "scope")
+	held := gauge("lapse_brake_engaged", "Brakes that are engaged.", "brake", "scope")
 	shown := map[[2]string]bool{}
 	for _, b := range c.Brakes {
 		if key := [2]string{b.Name, b.Scope}; !shown[key] && !b.Starting {
@@ -55,8 +55,8 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 		}
 	}
 	listed := gauge("lapse_location_listed", "Whether the last listing of the location was complete.", "location")
-	stuck := gauge("lapse_stuck_instances", "Instances of revoked leases that may not be terminated.", "location")
-	instances := gauge("lapse_instances", "Instances alive that bear a registry's tag.", "location", "kind")
+	stuck := gauge("lapse_stuck_instances", "Instances of revoked leases that cannot be terminated.", "location")
+	instances := gauge("lapse_instances", "Living instances that bear the tag of a registry.", "location", "kind")
 	for location, p := range c.Locations {
 		name := location.String()
 		listed.put(to, truth(p.Listed), name)

@@ -98,21 +98,21 @@ func (e *Exporter) Ready() error {
 	case !s.started:
 		return errors.New("starting: the registry was not reached yet")
 	case s.leader != "" && s.own.IsZero():
-		return fmt.Errorf("leads since %s ago, and has written no checkpoint of a sweep yet; see the log", ago(s.since))
+		return fmt.Errorf("has led for %s, and has not written a checkpoint of a sweep yet; see the log", ago(s.since))
 	case s.leader != "" && time.Since(s.own) > s.fresh:
 		return fmt.Errorf("leads, but its last checkpoint of a sweep is %s old; see the log", ago(s.own))
 	case s.leader != "" && s.silenced != "":
-		return fmt.Errorf("leads, and ends nothing until the next event is written to the audit log: %s", s.silenced)
+		return fmt.Errorf("leads, but terminates nothing until it can write to the audit log: %s", s.silenced)
 	case s.leader != "":
 		return nil
 	case s.read.IsZero():
 		return errors.New("waits to be elected, and has not read the registry yet")
 	case time.Since(s.read) > readMax:
-		return fmt.Errorf("waits to be elected, and could not read the registry for %s", ago(s.read))
+		return fmt.Errorf("waits to be elected, and has not been able to read the registry for %s", ago(s.read))
 	case s.checkpoint.Time.IsZero():
 		return errors.New("waits to be elected, and no janitor has swept yet")
 	case !s.checkpoint.Fresh(e.now()):
-		return fmt.Errorf("waits to be elected, and the last sweep, by %s, is of %s", s.checkpoint.Leader, s.checkpoint.Time.Format(time.RFC3339))
+		return fmt.Errorf("waits to be elected, and the last sweep, by %s, was at %s", s.checkpoint.Leader, s.checkpoint.Time.Format(time.RFC3339))
 	}
 	return nil
 }

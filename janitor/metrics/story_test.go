@@ -118,7 +118,7 @@ func TestTheMetricsOfAStory(t *testing.T) {
 	stop := w.run()
 
 	want := `
-# HELP lapse_ends_total Ends that EC2 confirmed.
+# HELP lapse_ends_total Terminations that EC2 confirmed.
 # TYPE lapse_ends_total counter
 lapse_ends_total{cause="failed-creation"} 0
 lapse_ends_total{cause="gone"} 0
@@ -130,7 +130,7 @@ lapse_ends_total{cause="expired"} 1
 # HELP lapse_failures_total Reads, writes and calls that failed, by instance or launch.
 # TYPE lapse_failures_total counter
 lapse_failures_total 1
-# HELP lapse_instances Instances alive that bear a registry's tag.
+# HELP lapse_instances Living instances that bear the tag of a registry.
 # TYPE lapse_instances gauge
 lapse_instances{kind="exempt",location="123456789012/us-east-1"} 1
 lapse_instances{kind="foreign",location="123456789012/us-east-1"} 1
@@ -154,15 +154,15 @@ lapse_leases{state="unmanaged"} 0
 # HELP lapse_location_listed Whether the last listing of the location was complete.
 # TYPE lapse_location_listed gauge
 lapse_location_listed{location="123456789012/us-east-1"} 1
-# HELP lapse_registry_mode What janitors may do.
+# HELP lapse_registry_mode The mode of the registry.
 # TYPE lapse_registry_mode gauge
 lapse_registry_mode{mode="armed"} 1
 lapse_registry_mode{mode="observe"} 0
 lapse_registry_mode{mode="paused"} 0
-# HELP lapse_heartbeats_lost Leases of running instances that are to beat, and do not.
+# HELP lapse_heartbeats_lost Leases of running instances whose heartbeat is missing.
 # TYPE lapse_heartbeats_lost gauge
 lapse_heartbeats_lost{zone="use1-az1"} 1
-# HELP lapse_stuck_instances Instances of revoked leases that may not be terminated.
+# HELP lapse_stuck_instances Instances of revoked leases that cannot be terminated.
 # TYPE lapse_stuck_instances gauge
 lapse_stuck_instances{location="123456789012/us-east-1"} 1
 # HELP lapse_terminations_asked_total Instances for which EC2 accepted TerminateInstances.
@@ -245,7 +245,7 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 	}
 	e.Counted(plan.Census{Brakes: brakes})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`
-# HELP lapse_brake_engaged Brakes that hold.
+# HELP lapse_brake_engaged Brakes that are engaged.
 # TYPE lapse_brake_engaged gauge
 lapse_brake_engaged{brake="clock",scope="1/us-east-1"} 1
 lapse_brake_engaged{brake="health",scope=""} 1

@@ -157,7 +157,7 @@ func (w *Watermark) recall(uuid string) {
 	}
 	if err != nil {
 		w.known.watermark = watermark{}
-		w.log.Error("the memory of the registry cannot be read; going on without", "file", w.file(w.uuid), "error", err)
+		w.log.Error("cannot read what was remembered of the registry; continuing without it", "file", w.file(w.uuid), "error", err)
 		return
 	}
 	w.known.any = true
@@ -170,7 +170,7 @@ func (w *Watermark) keep(before watermark) {
 	}
 	data, err := json.Marshal(w.known.watermark)
 	if err != nil {
-		w.log.Error("the memory of the registry cannot be kept", "file", w.file(w.uuid), "error", err)
+		w.log.Error("cannot remember the registry", "file", w.file(w.uuid), "error", err)
 		return
 	}
 	w.disk.put(w.dir, w.file(w.uuid), data)

@@ -73,7 +73,7 @@ func (k known) see(s sighting) (after known, keep bool) {
 			k.found = nil
 		}
 	case before.any && read.Sequence > before.Sequence && !before.upTo(read):
-		k.stale = fmt.Sprintf("the last checkpoint is of %s, and what this janitor remembers of the registry is of %s",
+		k.stale = fmt.Sprintf("the last checkpoint is from %s, but this janitor last saw the registry at %s",
 			read.Time.Format(time.RFC3339), before.Time.Format(time.RFC3339))
 	}
 	if s.leading && k.enters {
@@ -81,7 +81,7 @@ func (k known) see(s sighting) (after known, keep bool) {
 		k = k.find(before, s)
 	}
 	if s.leading && k.stale != "" {
-		k = k.engage(s.now, lease.BrakeUnwatched, k.stale+"; it may have been set back since")
+		k = k.engage(s.now, lease.BrakeUnwatched, k.stale+"; it may have been set back since then")
 		k.stale = ""
 	}
 	k.Standing = joined(s.registry.Stands(read.Standing), k.Standing)
@@ -148,9 +148,9 @@ func (k known) settle(now, mono time.Time, told bool) known {
 		if then.Sub(f.checkpoint.Watched()).Abs() <= unwatchedMax {
 			return k
 		}
-		why = "and nobody has watched the registry since"
+		why = "and no janitor has watched the registry since"
 	}
-	return k.engage(now, lease.BrakeUnwatched, fmt.Sprintf("the last checkpoint is of %s, %s; it may have been set back since", f.checkpoint.Time.Format(time.RFC3339), why))
+	return k.engage(now, lease.BrakeUnwatched, fmt.Sprintf("the last checkpoint is from %s, %s; it may have been set back since then", f.checkpoint.Time.Format(time.RFC3339), why))
 }
 
 // wrote takes in a checkpoint that this replica has written.

@@ -16,7 +16,7 @@ func (c *planner) judgeAdopting(l *Row, i *lease.Instance) {
 	case l.Incomplete(c.Now):
 		c.propose(l, ActReport, "adopted, but "+untagged(l, i))
 	default:
-		c.propose(l, ActNone, "adopted, but its tag was not seen yet")
+		c.propose(l, ActNone, "adopted, but EC2 has not shown its tag yet")
 	}
 }
 
@@ -28,5 +28,5 @@ func untagged(l *Row, i *lease.Instance) string {
 	case i.Tags[lease.TagRegistry] != "":
 		return fmt.Sprintf("it bears the tag %s of another registry; `lease unmanage %s` gives up its lease here", lease.TagRegistry, l.InstanceID)
 	}
-	return fmt.Sprintf("it lacks the tag %s, so nothing ends it; `lease adopt %s` sets it", lease.TagRegistry, l.InstanceID)
+	return fmt.Sprintf("it lacks the tag %s, so it is never terminated; `lease adopt %s` sets the tag", lease.TagRegistry, l.InstanceID)
 }

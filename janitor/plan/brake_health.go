@@ -29,7 +29,7 @@ func (c *planner) engageHealth() {
 		c.brakes[brakeKey{BrakeHealth, ""}] = b
 	case len(recent) > c.Policy.LeadershipMax:
 		lifts := recent[len(recent)-1-c.Policy.LeadershipMax].Add(c.Policy.LeadershipWindow)
-		c.trip(BrakeHealth, "", fmt.Sprintf("%d leaders became leader within %s; lifts at %s if no other does",
+		c.trip(BrakeHealth, "", fmt.Sprintf("%d janitors became leader within %s; the brake is released at %s if no other does",
 			len(recent), c.Policy.LeadershipWindow, lifts.UTC().Format(time.RFC3339)))
 	}
 }

@@ -33,7 +33,7 @@ func (c *planner) engageHeartbeats(of zoneTimeout) (engaged brakeKey) {
 		allowed := max(c.Policy.LostMin, int(c.Policy.LostShare*float64(all)))
 		allowed = max(allowed, c.Registry.Allows(BrakeHeartbeats, at, c.Now, 2*c.Policy.LostMemory))
 		if lost > allowed {
-			c.trip(BrakeHeartbeats, at, fmt.Sprintf("%d of %d are silent or in doubt, more than %d", lost, all, allowed))
+			c.trip(BrakeHeartbeats, at, fmt.Sprintf("%d of %d heartbeats are lost or in doubt, more than %d", lost, all, allowed))
 			c.tallyBrake(BrakeHeartbeats, at, lost)
 			engaged = brakeKey{BrakeHeartbeats, at}
 		}

@@ -65,7 +65,7 @@ func (c *planner) orphaned() []string {
 
 // overRate holds a verdict back.
 func (c *planner) overRate(v *Verdict, allowed int) {
-	c.trip(BrakeRate, "", fmt.Sprintf("%d ends that nobody declared within %s are enough", allowed, c.Policy.RateWindow))
+	c.trip(BrakeRate, "", fmt.Sprintf("%d terminations for inferred causes within %s are the limit", allowed, c.Policy.RateWindow))
 	v.held(BrakeRate, "")
 	c.wake(c.Now.Add(time.Minute))
 }

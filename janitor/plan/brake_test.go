@@ -268,7 +268,7 @@ func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 	Ill(&v)
 	v.Snapshot.Checkpoint.Brakes = []lease.Brake{{Name: plan.BrakeClock, Scope: Here.String(), Since: Ago(time.Hour)}, {Name: plan.BrakeHealth, Scope: "x", Since: Ago(Long)}}
 	want := []lease.Brake{
-		{Name: plan.BrakeClock, Scope: Here.String(), Since: Ago(time.Hour), Reason: "EC2 did not tell its time, so the clock cannot be checked"},
+		{Name: plan.BrakeClock, Scope: Here.String(), Since: Ago(time.Hour), Reason: "EC2 sent no date, so the clock cannot be checked"},
 		{Name: plan.BrakeHealth, Scope: "", Since: Noon, Reason: "alarm NOSPACE"},
 		{Name: plan.BrakeHealth, Scope: Here.String(), Since: Noon, Reason: "listing failed: RequestLimitExceeded"},
 	}

@@ -118,7 +118,7 @@ func (c *planner) holds(v *Verdict) (name, scope string) {
 // held makes a verdict one that a brake holds.
 func (v *Verdict) held(name, scope string) {
 	v.Action, v.Brake, v.Deadline = ActHold, name, time.Time{}
-	v.Reason += "; held by brake " + name
+	v.Reason += "; held back by brake " + name
 	if scope != "" {
 		v.Reason += " (" + scope + ")"
 	}

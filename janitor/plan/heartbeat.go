@@ -15,17 +15,17 @@ func (c *planner) judgeHeartbeat(l *Row) {
 	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
 	switch {
 	case c.doubted[l.InstanceID]:
-		c.propose(l, ActReport, "its heartbeat cannot be read, so it is not judged by silence")
+		c.propose(l, ActReport, "its heartbeat cannot be read, so it is not judged")
 	case l.HeartbeatTimeout <= 0 || s.Present || l.state != lease.InstanceRunning:
 		if inferred {
 			c.propose(l, ActUnmark, "renewed, or not running")
 			return
 		}
-		c.propose(l, ActNone, "its lease holds")
+		c.propose(l, ActNone, "its lease is valid")
 	case c.booting(l, l.Instance, s):
 		c.propose(l, ActNone, "booting")
 	case c.Policy.SkipHeartbeats:
-		c.propose(l, ActReport, "silent just now; its lease holds by date, and silence is judged by `janitor run` only")
+		c.propose(l, ActReport, "without a heartbeat just now; its lease has not expired, and only `janitor run` judges heartbeats")
 		c.because(s)
 	default:
 		c.needs = needsListing | needsHeartbeats
@@ -77,9 +77,9 @@ func (c *planner) startOf(l *Row, i *lease.Instance) time.Time {
 // must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
 // A mark that was written while the wall clock was wrong has a deadline that says nothing.
 func (c *planner) judgeLost(l *Row, s Renewal) {
-	cause, lost := lease.CauseHeartbeatLost, "silent"
+	cause, lost := lease.CauseHeartbeatLost, "heartbeat lost"
 	if !s.Seen && l.ClaimedAt.IsZero() {
-		cause, lost = lease.CauseNoHeartbeat, "silent from the beginning"
+		cause, lost = lease.CauseNoHeartbeat, "no heartbeat"
 	}
 	var wait time.Duration
 	if !s.Seen || s.Cured {
@@ -87,7 +87,7 @@ func (c *planner) judgeLost(l *Row, s Renewal) {
 	}
 	grace := c.Policy.MarkGrace
 	if !s.Witness {
-		grace, lost = max(grace, c.Policy.LoneGrace), lost+", and so far nothing else of its zone renewed since"
+		grace, lost = max(grace, c.Policy.LoneGrace), lost+", and no other instance in its zone has renewed since"
 	}
 	unmarked := l.Mark == nil || !l.Mark.Cause.Inferred()
 	if unmarked { // a mark's dates would be wrong, and the deadline perhaps a year away
@@ -95,7 +95,7 @@ func (c *planner) judgeLost(l *Row, s Renewal) {
 	}
 	if s.For < wait {
 		c.wake(c.Now.Add(wait - s.For))
-		c.propose(l, ActNone, lost+", but not yet for its whole TTL, counted anew")
+		c.propose(l, ActNone, lost+", but a full heartbeat timeout has not passed yet")
 		return
 	}
 	if unmarked {
@@ -108,10 +108,10 @@ func (c *planner) judgeLost(l *Row, s Renewal) {
 		c.wake(l.Mark.Deadline)
 		c.wake(c.Now.Add(wait + grace - s.For))
 		c.wake(c.Now.Add(c.Policy.MarkGrace - s.Marked))
-		c.propose(l, ActNone, lost+", marked until "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
+		c.propose(l, ActNone, lost+"; marked for termination after "+l.Mark.Deadline.Format(time.RFC3339)).Cause = l.Mark.Cause
 		return
 	}
-	end := c.propose(l, ActTerminate, lost+", and its notice has passed")
+	end := c.propose(l, ActTerminate, lost+", and the deadline of its mark has passed")
 	end.Cause, end.Due = l.Mark.Cause, l.Mark.Deadline
 	for _, left := range []time.Duration{wait + grace - s.For, c.Policy.MarkGrace - s.Marked} {
 		if ripe := c.Now.Add(left); ripe.After(end.Due) {

@@ -191,7 +191,7 @@ func TestAMarkWithoutAWitnessSaysSo(t *testing.T) {
 	t.Parallel()
 	_, lone := RulingOn(t, WorldOf(Holds("i-1", Lost(0), Alone)), "i-1")
 	_, seen := RulingOn(t, WorldOf(Holds("i-1", Lost(0))), "i-1")
-	if !strings.Contains(lone.Reason, "nothing else of its zone") || strings.Contains(seen.Reason, "zone") {
+	if !strings.Contains(lone.Reason, "no other instance in its zone") || strings.Contains(seen.Reason, "zone") {
 		t.Errorf("reasons %q and %q", lone.Reason, seen.Reason)
 	}
 }

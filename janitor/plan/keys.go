@@ -126,13 +126,13 @@ func (c *planner) keptByTag(l *Row, over string) bool {
 	if tag.Number > 0 && !tag.At.IsZero() {
 		c.wake(tag.At.Add(c.Policy.TermGrace))
 	}
-	c.kept(l, lease.KeptByTag, over+", and its tag "+lease.TagExpires+" "+tagWords(tag))
+	c.kept(l, lease.KeptByTag, over+", but its tag "+lease.TagExpires+" "+tagWords(tag))
 	return true
 }
 
 func tagWords(tag lease.Expiry) string {
 	if tag.Number == 0 {
-		return "says nothing that counts"
+		return "has no valid date"
 	}
 	return "says " + strconv.Quote(tag.String())
 }
@@ -155,12 +155,12 @@ func (c *planner) keptRevoked(l *Row) bool {
 		if l.TagNumber != tag.Number {
 			c.propose(l, ActNoteTag, reason).Tag = tag
 		} else {
-			c.propose(l, ActReport, reason+"; `lease revoke` ends it")
+			c.propose(l, ActReport, reason+"; `lease revoke` terminates it")
 		}
 	case l.Cause == lease.CauseExpired && !tag.Passed(c.Now, c.Policy.TermGrace):
-		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+tagWords(tag)+"; `lease revoke` ends it")
+		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagExpires+" "+tagWords(tag)+"; `lease revoke` terminates it")
 	case l.Cause == lease.CauseFailedCreation && l.Instance.Leased():
-		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` lets it go")
+		c.stuck(l, lease.KeptByTag, "its tag "+lease.TagLeased+" says that its lease was active; `lease unmanage` stops managing it")
 	default:
 		return false
 	}

@@ -26,10 +26,10 @@ func (c *planner) judgeLaunch(l *LaunchRow) {
 		return
 	}
 	if c.complete(l) {
-		c.proposeForLaunch(l, ActComplete, "window over, everything that EC2 answered with has its lease")
+		c.proposeForLaunch(l, ActComplete, "its launch window has passed, and every instance that EC2 returned has a lease")
 		return
 	}
-	c.proposeForLaunch(l, ActClose, "window over, and not everything is known or bound")
+	c.proposeForLaunch(l, ActClose, "its launch window has passed, and an outcome is unknown or an instance is not bound")
 }
 
 // complete reports whether nothing of the launch is in doubt, and everything that EC2 answered with or shows has its
@@ -79,9 +79,9 @@ func (c *planner) unleased(i *lease.Instance) {
 	case i.Exempt():
 		c.proposeFor(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
 	case !member && launch != nil:
-		c.proposeFor(i, nil, ActReport, "untracked: its launch tag is not its client token; the tag was copied")
+		c.proposeFor(i, nil, ActReport, "untracked: its launch tag differs from its client token, so the tag was copied")
 	case !member:
-		c.proposeFor(i, nil, ActReport, "untracked: no record speaks of it")
+		c.proposeFor(i, nil, ActReport, "untracked: no record mentions it")
 	case launch.State == lease.LaunchOpen:
 		c.proposeFor(i, launch, ActNone, "being launched")
 	case launch.State == lease.LaunchDone:
@@ -89,7 +89,7 @@ func (c *planner) unleased(i *lease.Instance) {
 	case launch.State == lease.LaunchClosed:
 		c.judgeOrphan(launch, i)
 	default:
-		c.proposeFor(i, launch, ActReport, "its launch is "+string(launch.State)+", which means nothing to this version")
+		c.proposeFor(i, launch, ActReport, "its launch is "+string(launch.State)+", a state that this version does not know")
 	}
 }
 
@@ -117,13 +117,13 @@ func (c *planner) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 func (c *planner) judgeOrphan(launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
 	if why := leasedByTag(launch, i); why != "" {
-		c.proposeFor(i, launch, ActReport, left+"; but "+why+", and there is no record of it")
+		c.proposeFor(i, launch, ActReport, left+"; but "+why+", and no record of that lease exists")
 		return
 	}
 	c.needs = needsListing | needsClock
 	first, seen := launch.FirstSeen[i.ID]
 	if !seen || c.toCome(first) {
-		c.proposeFor(i, launch, ActFirstSeen, left+"; first look")
+		c.proposeFor(i, launch, ActFirstSeen, left+"; first sighting")
 		return
 	}
 	ripe := first.Add(c.Policy.OrphanGrace)

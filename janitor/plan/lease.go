@@ -10,7 +10,7 @@ import (
 // judge decides about one lease.
 func (c *planner) judge(l *Row) {
 	if l.location < 0 {
-		c.propose(l, ActNone, "its location "+l.Location().String()+" is not swept here")
+		c.propose(l, ActNone, "this janitor does not sweep its location "+l.Location().String())
 		return
 	}
 	p, i := &c.Locations[l.location], l.Instance
@@ -45,7 +45,7 @@ func (c *planner) judgeEnded(p *LocationView, l *Row, i *lease.Instance) {
 // a closed launch left as soon as somebody puts the tags back.
 func (c *planner) judgeUnmanaged(p *LocationView, l *Row, i *lease.Instance) {
 	if c.attempts[l.ClientToken] != nil || c.attempts[l.Bore] != nil {
-		c.propose(l, ActNone, "unmanaged; kept for as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
+		c.propose(l, ActNone, "unmanaged; kept as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
 		return
 	}
 	c.judgeTombstone(p, l, i, "unmanaged")
@@ -67,13 +67,13 @@ func (c *planner) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
 	case i == nil && p.Absent[l.InstanceID]:
 		c.judgeAbsent(l)
 	case i == nil:
-		c.propose(l, ActReport, "revoked, and "+p.unseen())
+		c.propose(l, ActReport, "revoked; "+p.unseen())
 	case i.State == lease.InstanceTerminated:
 		c.propose(l, ActEnd, "EC2 says terminated").Cause = l.Cause
 	case i.State == lease.InstanceShuttingDown:
 		c.propose(l, ActNone, "revoked ("+string(l.Cause)+"), shutting down")
 	case !l.AbsentSince.IsZero():
-		c.propose(l, ActNoteSeen, "found again by EC2: "+string(i.State))
+		c.propose(l, ActNoteSeen, "found again: EC2 says "+string(i.State))
 	default:
 		c.retry(l)
 	}
@@ -112,7 +112,7 @@ func (c *planner) retry(l *Row) {
 	due := l.TriedAt.Add(c.backoff(l))
 	if l.Tries > 0 && c.Now.Before(due) && !c.toCome(l.TriedAt) {
 		c.wake(due)
-		reason := "revoked (" + string(l.Cause) + "), to be tried again at " + due.Format(time.RFC3339)
+		reason := "revoked (" + string(l.Cause) + "); the next attempt is at " + due.Format(time.RFC3339)
 		if l.Refused() {
 			c.propose(l, ActReport, "stuck: "+l.Stuck)
 			return
@@ -120,7 +120,7 @@ func (c *planner) retry(l *Row) {
 		c.propose(l, ActNone, reason)
 		return
 	}
-	end := c.propose(l, ActTerminate, "revoked ("+string(l.Cause)+"), and EC2 says "+string(l.state))
+	end := c.propose(l, ActTerminate, "revoked ("+string(l.Cause)+"), but EC2 says "+string(l.state))
 	end.Cause, end.Due = l.Cause, c.wasDue(l)
 }
 
@@ -163,7 +163,7 @@ func keptWords(why lease.KeptReason) string {
 	case lease.KeptByRegistry:
 		return "does not bear this registry's tag"
 	case lease.KeptByLaunch:
-		return "its client token or launch tag is not that of its lease"
+		return "its client token or launch tag does not match its lease"
 	}
 	return string(why)
 }
@@ -178,19 +178,19 @@ func (c *planner) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 	switch {
 	case i == nil && !p.Absent[l.InstanceID] && c.over(l) && !p.Listed():
 		c.needs = needsListing
-		c.propose(l, ActReport, "its term has passed, and it was "+p.unseen())
+		c.propose(l, ActReport, "its lease has expired, and it was "+p.unseen())
 	case i == nil && !p.Absent[l.InstanceID]:
 		c.propose(l, ActReport, p.unseen())
 	case i == nil && c.over(l):
 		c.judgeAbsent(l)
 	case i == nil:
-		c.propose(l, ActReport, "unseen: EC2 does not know it; it waits for its term")
+		c.propose(l, ActReport, "unseen: EC2 does not know it; its lease runs to its expiry")
 	case l.state == lease.InstanceTerminated:
 		c.propose(l, ActEnd, "terminated by somebody else").Cause = lease.CauseGone
 	case l.state == lease.InstanceShuttingDown:
-		c.propose(l, ActNone, "shutting down, not by us")
+		c.propose(l, ActNone, "shutting down; Lapse did not terminate it")
 	case !l.AbsentSince.IsZero(): // whatever it bears, or the hour would go on
-		c.propose(l, ActNoteSeen, "found again by EC2: "+string(i.State))
+		c.propose(l, ActNoteSeen, "found again: EC2 says "+string(i.State))
 	case l.kept != "":
 		c.judgeUntouchable(l)
 	case c.behindItsTag(l):
@@ -219,7 +219,7 @@ func (c *planner) over(l *Row) bool { return l.expired }
 // would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
 // beyond its date.
 func (c *planner) judgeTerm(p *LocationView, l *Row) {
-	over := "its term " + l.ExpiresAt.Format(time.RFC3339) + " has passed"
+	over := "its lease expired at " + l.ExpiresAt.Format(time.RFC3339)
 	c.needs = needsClock
 	if c.keptByTag(l, over) {
 		return
@@ -233,14 +233,14 @@ func (c *planner) judgeTerm(p *LocationView, l *Row) {
 		switch {
 		case !isEnforcing:
 			c.wake(deadline)
-			c.propose(l, ActNone, over+"; marked, and a full notice begins once janitors end anything here").Cause = lease.CauseExpired
+			c.propose(l, ActNone, over+"; marked, and a full notice starts when terminations resume here").Cause = lease.CauseExpired
 			return
 		case c.Now.Before(deadline):
 			c.wake(deadline)
-			c.propose(l, ActNone, over+"; marked until "+deadline.Format(time.RFC3339)).Cause = lease.CauseExpired
+			c.propose(l, ActNone, over+"; marked for termination after "+deadline.Format(time.RFC3339)).Cause = lease.CauseExpired
 			return
 		}
-		end := c.propose(l, ActTerminate, over+", and so has its notice")
+		end := c.propose(l, ActTerminate, over+", and the deadline of its mark has passed")
 		end.Cause, end.Due = lease.CauseExpired, deadline
 		return
 	}
@@ -250,9 +250,9 @@ func (c *planner) judgeTerm(p *LocationView, l *Row) {
 		end.Cause, end.Due = lease.CauseExpired, l.ExpiresAt.Add(c.Policy.TermGrace)
 		return
 	}
-	reason := over + " while nothing was being ended here"
+	reason := over + " while terminations were suspended here"
 	if !l.KeptSince.IsZero() {
-		reason = over + ", and what kept it (" + string(l.KeptReason) + ") is gone"
+		reason = over + ", and the reason that kept it (" + string(l.KeptReason) + ") is gone"
 	}
 	mark := c.propose(l, ActMark, reason)
 	mark.Cause, mark.Deadline = lease.CauseExpired, c.Now.Add(c.Policy.MarkGrace)

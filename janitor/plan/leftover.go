@@ -95,19 +95,19 @@ func (e *closedLaunch) held(id string) {
 // registry that was set back may have lost any that there was by then, and shows the launch as it was before.
 func (e *closedLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
 	if e.unread {
-		return "the record of a lease cannot be read, and may be one of its launch"
+		return "a lease record cannot be read, and it may belong to its launch"
 	}
 	for _, id := range e.launch.Instances() {
 		if j.Row(id) == nil {
-			return "no record tells whether the lease of " + id + " ever held"
+			return "no record says whether the lease of " + id + " was ever active"
 		}
 	}
 	if !now.Before(e.launch.CreatedAt.Add(p.Retention)) {
-		return "records of its leases may be gone by now"
+		return "records of its leases may have been deleted"
 	}
 	for _, said := range j.Registry.Resumed {
 		if said.Standing() && !said.At.Before(e.launch.CreatedAt) {
-			return "the registry was set back since it was launched, and may have lost its leases"
+			return "the registry was set back after its launch, and may have lost its leases"
 		}
 	}
 	return ""
@@ -154,11 +154,11 @@ func (c *planner) judgeLeftovers(p *LocationView) {
 		switch {
 		case e == nil:
 		case p.LeftoverErr != "":
-			c.proposeForLaunch(e.launch, ActReport, "what it left cannot be listed: "+p.LeftoverErr)
+			c.proposeForLaunch(e.launch, ActReport, "its leftovers cannot be listed: "+p.LeftoverErr)
 		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.WindowOver(c.Now):
 		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "":
 		default:
-			c.proposeForLaunch(e.launch, ActClear, "closed, and nothing is left of it that is to be removed")
+			c.proposeForLaunch(e.launch, ActClear, "closed, and it has no leftovers to remove")
 		}
 	}
 }
@@ -169,7 +169,7 @@ func (c *planner) doubtByTags(p *LocationView) {
 	for i := range p.Leftovers {
 		x := &p.Leftovers[i]
 		if e := c.closedLaunchOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Registry.UUID) {
-			e.doubt = "a lease of its launch was active by the tag " + lease.TagLeased + " of " + x.ID
+			e.doubt = "the tag " + lease.TagLeased + " of " + x.ID + " says that a lease of its launch was active"
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (c *planner) judgeLeftover(p *LocationView, x *lease.Leftover) {
 		e.pending = true
 		c.proposeForLeftover(x, e, ActNone, "still attached to "+x.InstanceID)
 	case x.Attached:
-		c.proposeForLeftover(x, e, ActNone, "attached to "+cmp.Or(x.InstanceID, "something else than an instance"))
+		c.proposeForLeftover(x, e, ActNone, "attached to "+cmp.Or(x.InstanceID, "something other than an instance"))
 	case !x.Loose():
 		c.proposeForLeftover(x, e, ActReport, "EC2 says "+x.State)
 	case x.Kind == lease.LeftoverSpot && x.InstanceID != "":
@@ -236,7 +236,7 @@ func (c *planner) closedLaunchOf(x *lease.Leftover) *closedLaunch {
 // wanted says why somebody may want a volume or an interface that nothing uses, or is empty.
 func (e *closedLaunch) wanted(x *lease.Leftover, p Policy) string {
 	sure := e.active == "" && e.doubt == ""
-	held := "the lease of " + e.active + " once held"
+	held := "the lease of " + e.active + " was once active"
 	switch {
 	case sure || x.Kind == lease.LeftoverSpot:
 		return ""
@@ -244,7 +244,7 @@ func (e *closedLaunch) wanted(x *lease.Leftover, p Policy) string {
 		return "" // it was attached to what a failed creation left
 	case x.Kind == lease.LeftoverVolume && p.DeleteKeptVolumes && !e.unread:
 		if e.live {
-			return "a lease of its launch still holds"
+			return "a lease of its launch has not ended"
 		}
 		return ""
 	case e.active == "":
@@ -268,11 +268,11 @@ func (c *planner) judgeFulfilled(p *LocationView, e *closedLaunch, x *lease.Left
 	case c.leased(x.InstanceID):
 		c.proposeForLeftover(x, e, ActNone, "fulfilled by "+x.InstanceID+", which has a lease")
 	case i == nil:
-		c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", of which nothing is known")
+		c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", about which nothing is known")
 	default:
 		launch, member := c.launchOf(i)
 		if !member || launch.Token != e.launch.Token {
-			c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", which is not of its launch by its client token")
+			c.proposeForLeftover(x, e, ActReport, "fulfilled by "+x.InstanceID+", whose client token does not belong to its launch")
 			return
 		}
 		c.condemnLeftover(p, e, x)
@@ -287,11 +287,11 @@ func (c *planner) condemnLeftover(p *LocationView, e *closedLaunch, x *lease.Lef
 	c.needs = needsListing | needsClock
 	switch {
 	case p.Kept:
-		c.proposeForLeftover(x, e, ActNone, left+"; its location is to be listed first")
+		c.proposeForLeftover(x, e, ActNone, left+"; its location must be listed first")
 	case !e.launch.WindowOver(c.Now):
-		c.proposeForLeftover(x, e, ActNone, left+"; its launch window is not over")
+		c.proposeForLeftover(x, e, ActNone, left+"; its launch window has not passed")
 	case !seen || c.toCome(first):
-		c.proposeForLeftover(x, e, ActFirstSeen, left+"; first look")
+		c.proposeForLeftover(x, e, ActFirstSeen, left+"; first sighting")
 	case c.Now.Before(first.Add(c.Policy.OrphanGrace)):
 		c.proposeForLeftover(x, e, ActNone, left+"; first seen "+first.Format(time.RFC3339))
 	default:

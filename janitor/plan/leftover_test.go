@@ -357,17 +357,17 @@ func TestAClosedLaunchIsNotForgottenBeforeItIsCleared(t *testing.T) {
 func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]World{
-		"once held; --delete-kept-volumes removes it": func() World {
+		"was once active; --delete-kept-volumes removes it": func() World {
 			v := remainsBy(remains(volume))
 			ofWeb("i-1", Ended(time.Minute), Missing)(&v)
 			return v
 		}(),
-		"the tag was copied":         remainsBy(remains(volume, MadeAt(Ago(Long)))),
-		"another registry's tag":     remainsBy(remains(volume, Tagged(lease.TagRegistry, "another"))),
-		"exempt by its tag":          remainsBy(remains(volume, Tagged(lease.TagExempt, "x"))),
-		"names no closed launch":     remainsBy(remains(volume, Tagged(lease.TagLaunch, "other.1"))),
-		"attached to i-other":        remainsBy(remains(volume, AttachedTo("i-other"))),
-		"an AWS service looks after": remainsBy(remains(netIface, func(x *lease.Leftover) { x.Service = true })),
+		"the tag was copied":     remainsBy(remains(volume, MadeAt(Ago(Long)))),
+		"another registry's tag": remainsBy(remains(volume, Tagged(lease.TagRegistry, "another"))),
+		"exempt by its tag":      remainsBy(remains(volume, Tagged(lease.TagExempt, "x"))),
+		"names no closed launch": remainsBy(remains(volume, Tagged(lease.TagLaunch, "other.1"))),
+		"attached to i-other":    remainsBy(remains(volume, AttachedTo("i-other"))),
+		"an AWS service manages": remainsBy(remains(netIface, func(x *lease.Leftover) { x.Service = true })),
 	} {
 		found := false
 		for _, verdict := range Decide(v).Verdicts {

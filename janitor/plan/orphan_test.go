@@ -66,9 +66,9 @@ func TestOrphan(t *testing.T) {
 func TestUntrackedIsReported(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]World{
-		"no record speaks of it": WorldOf(Holds("i-1", Bare)),
-		"the tag was copied":     WorldOf(Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })),
-		"its launch is done":     WorldOf(Holds("i-1", Bare)),
+		"no record mentions it": WorldOf(Holds("i-1", Bare)),
+		"the tag was copied":    WorldOf(Holds("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })),
+		"its launch is done":    WorldOf(Holds("i-1", Bare)),
 	} {
 		switch want {
 		case "the tag was copied":

@@ -17,7 +17,7 @@ func (v Verdict) Spare(reg lease.Registry) string {
 	case !i.Alive():
 		return "EC2 says " + string(i.State)
 	case v.Cause.Inferred() && i.State != lease.InstanceRunning && v.Lease.State == lease.StateActive:
-		return "silent, but EC2 says " + string(i.State)
+		return "its heartbeat is missing, but EC2 says " + string(i.State)
 	case v.Lease != nil:
 		return keptWords(v.Lease.Untouchable(reg.UUID, i))
 	case i.Exempt():
@@ -28,7 +28,7 @@ func (v Verdict) Spare(reg lease.Registry) string {
 		return leasedByTag(v.Launch, i)
 	}
 	if _, member := v.Launch.Member(*i); !member {
-		return "not of launch " + v.Launch.Token + " by its client token"
+		return "its client token does not belong to launch " + v.Launch.Token
 	}
 	return ""
 }
@@ -45,13 +45,13 @@ func (v Verdict) Outdated(judged *lease.Instance, now time.Time, p Policy) strin
 	mark := v.Lease.Mark
 	switch {
 	case v.Cause == lease.CauseExpired && !v.Lease.Over(now, p.TermGrace):
-		return "its term has not passed"
+		return "its lease has not expired"
 	case v.Cause == lease.CauseExpired && mark != nil && mark.Cause == v.Cause && now.Before(mark.Deadline):
-		return "its notice has not passed"
+		return "the deadline of its mark has not passed"
 	case v.Cause.Inferred() && (mark == nil || now.Before(mark.Deadline)):
-		return "its notice has not passed"
+		return "the deadline of its mark has not passed"
 	case v.Cause.Inferred() && (judged == nil || !judged.LaunchTime.Equal(v.Instance.LaunchTime)):
-		return "started since it was judged"
+		return "EC2 started it after the decision"
 	}
 	return ""
 }
@@ -64,7 +64,7 @@ func leasedByTag(launch *lease.Launch, i *lease.Instance) string {
 	case i.Leased():
 		return "its tag " + lease.TagLeased + " says that its lease was active"
 	case i.Expiry().Number > 0 && i.Expiry().Newer(launch.Expiry()):
-		return "its tag " + lease.TagExpires + " has a date that was agreed later than its launch"
+		return "its tag " + lease.TagExpires + "has a date newer than its launch"
 	}
 	return ""
 }
@@ -77,7 +77,7 @@ func (v Verdict) heldByTag(now time.Time, p Policy) string {
 	case lease.Compare(*v.Lease, tag).State == lease.RecordBehind:
 		return "its tag " + lease.TagExpires + " is newer than its record"
 	case v.Cause == lease.CauseExpired && !tag.Passed(now, p.TermGrace):
-		return "its tag " + lease.TagExpires + " has not passed"
+		return "the date on its tag " + lease.TagExpires + " has not passed"
 	case v.Cause == lease.CauseFailedCreation && v.Instance.Leased():
 		return "its tag " + lease.TagLeased + " says that its lease was active"
 	}
@@ -101,11 +101,11 @@ func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
 	case !member || x.Location != l.Location():
 		return "untracked: its launch tag names no attempt of launch " + l.Token + " there"
 	case x.Service:
-		return "an AWS service looks after it"
+		return "an AWS service manages it"
 	case bytes.Contains(l.Request, []byte(x.ID)):
-		return "was there before its launch, which names it"
+		return "existed before its launch, whose request names it"
 	case x.Kind != lease.LeftoverInterface && !l.Spans(x.CreatedAt):
-		return "untracked: not made while its launch could have made it; the tag was copied"
+		return "untracked: its launch cannot have created it at that time, so the tag was copied"
 	}
 	return ""
 }
@@ -114,7 +114,7 @@ func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
 func OutdatedLeftover(reg lease.Registry, launch lease.Launch, was lease.Leftover, x *lease.Leftover) string {
 	switch {
 	case x == nil:
-		return "EC2 does not know it any more"
+		return "EC2 no longer knows it"
 	case keepLeftover(reg, launch, *x) != "":
 		return keepLeftover(reg, launch, *x)
 	case x.Kind != was.Kind || !x.Loose():

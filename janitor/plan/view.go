@@ -72,11 +72,11 @@ func (p *LocationView) unseen() string {
 func (p *LocationView) ClockTrouble(maxSkew time.Duration) string {
 	switch {
 	case !p.Dated:
-		return "EC2 did not tell its time, so the clock cannot be checked"
+		return "EC2 sent no date, so the clock cannot be checked"
 	case p.Skew > maxSkew:
-		return fmt.Sprintf("our clock is %s ahead of EC2's", p.Skew.Round(time.Second))
+		return fmt.Sprintf("the local clock is %s ahead of EC2's", p.Skew.Round(time.Second))
 	case p.Skew < -maxSkew:
-		return fmt.Sprintf("our clock is %s behind EC2's", (-p.Skew).Round(time.Second))
+		return fmt.Sprintf("the local clock is %s behind EC2's", (-p.Skew).Round(time.Second))
 	}
 	return ""
 }

@@ -150,18 +150,18 @@ func TestAColumnThatIsFoldedLeavesRoomForTheOthers(t *testing.T) {
 	t.Parallel()
 	sheet := Sheet{
 		Columns: []Column{{Head: "ID"}, {Head: "LOCATION", Rank: 1}, {Head: "REASON", Fold: true}},
-		Rows:    [][]string{{"i-0123456789abcdef0", "123456789012/eu-west-1", "its term has passed while nothing was being ended here"}, {"i-1", "-", "its lease holds"}},
+		Rows:    [][]string{{"i-0123456789abcdef0", "123456789012/eu-west-1", "its lease expired while terminations were suspended here"}, {"i-1", "-", "its lease is valid"}},
 	}
 	for width, want := range map[int]string{
 		60: `ID                   REASON
-i-0123456789abcdef0  its term has passed while nothing was
-                     being ended here
-i-1                  its lease holds
+i-0123456789abcdef0  its lease expired while terminations
+                     were suspended here
+i-1                  its lease is valid
 `,
 		90: `ID                   LOCATION                REASON
-i-0123456789abcdef0  123456789012/eu-west-1  its term has passed while nothing was being
-                                             ended here
-i-1                  -                       its lease holds
+i-0123456789abcdef0  123456789012/eu-west-1  its lease expired while terminations were
+                                             suspended here
+i-1                  -                       its lease is valid
 `,
 	} {
 		var b strings.Builder

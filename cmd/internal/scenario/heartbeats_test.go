@@ -23,7 +23,7 @@ func TestE2EScenarioFifthOfAZone(t *testing.T) {
 	j := w.janitor("--rate-window", window.String(), "--mark-grace", notice.String())
 	dead := w.in(region + "a")[:20]
 	died := s.die(dead...)
-	w.named(&j.journal, func() string { return j.metrics(w) }, "rate", "", "14 ends that nobody declared within 20s are enough")
+	w.named(&j.journal, func() string { return j.metrics(w) }, "rate", "", "14 terminations for inferred causes within 20s are the limit")
 	w.until("all that died having ended", func() bool { return len(w.asked()) >= len(dead) })
 	asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
 	took := asked[len(asked)-1].Sub(died)
@@ -82,8 +82,8 @@ func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 		s.die(dead[:10]...)
 		w.until("ten with a notice", func() bool { return w.marked() == 10 })
 		died := s.die(dead[10:]...) // before that of the first has passed
-		b := w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeHeartbeats, "use1-az1", "are silent or in doubt, more than 15")
-		w.says("brake heartbeats engaged (use1-az1): 20 of 50 are silent or in doubt, more than 15")
+		b := w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeHeartbeats, "use1-az1", "heartbeats are lost or in doubt, more than 15")
+		w.says("brake heartbeats engaged (use1-az1): 20 of 50 heartbeats are lost or in doubt, more than 15")
 		time.Sleep(time.Until(died.Add(heartbeatTimeout + notice + markGrace))) // they would have ended
 		w.nobodyDied()
 		if n := w.marked(); n < 10 {

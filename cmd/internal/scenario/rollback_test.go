@@ -38,16 +38,16 @@ func TestE2EScenarioRollback(t *testing.T) {
 			memory: true, restart: true, brake: lease.BrakeRollback, why: "was seen before: the registry was set back to an older state",
 		},
 		"old, found by a stranger": {
-			lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and this janitor remembers nothing of the registry; it may have been set back since",
+			lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and this janitor remembers nothing of the registry; it may have been set back since then",
 		},
 		"old, found by a janitor that was stopped for an hour, with its memory": {
-			memory: true, lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and nobody has watched the registry since; it may have been set back since",
+			memory: true, lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and no janitor has watched the registry since; it may have been set back since then",
 		},
 		"young, found by a stranger, but sidecars run": {
 			heartbeats: true, restart: true, brake: lease.BrakeRollback, why: "records were older than the tags of their instances",
 		},
 		"young, found by a stranger, but something was launched since": {
-			launches: true, restart: true, brake: lease.BrakeRollback, why: "is younger than the last checkpoint, and there is no record of it",
+			launches: true, restart: true, brake: lease.BrakeRollback, why: "is newer than the last checkpoint, but has no record",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
