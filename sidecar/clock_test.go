@@ -131,7 +131,7 @@ func TestTheCheckpointIsReadSoonAndThenHourly(t *testing.T) {
 		if failed := r.sweeps(); failed < 2 {
 			t.Errorf("tried %d times while it failed", failed)
 		}
-		if status := s.status(); !strings.HasPrefix(status, "holding") {
+		if status := s.status(); !strings.HasPrefix(status, "lease valid") {
 			t.Errorf("a failure of it is one of the heartbeat: %s", status)
 		}
 		r.set(func(r *registry) { r.fail = nil })

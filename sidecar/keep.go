@@ -163,7 +163,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 		level = slog.LevelDebug
 	}
 	k.claimNoteFailed = true
-	k.cfg.Logger.Log(ctx, level, "cannot note in the lease that it is claimed; trying on", "instance_id", l.InstanceID, "error", err)
+	k.cfg.Logger.Log(ctx, level, "cannot record the first heartbeat in the lease; retrying", "instance_id", l.InstanceID, "error", err)
 }
 
 // readCheckpoint judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
@@ -175,7 +175,7 @@ func (k *keeper) readCheckpoint(ctx context.Context) {
 	defer cancel()
 	checkpoint, err := k.cfg.Registry.Checkpoint(call)
 	if err != nil && !cannotRead(err) {
-		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; trying on", "instance_id", k.cfg.InstanceID, "error", err)
+		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; retrying", "instance_id", k.cfg.InstanceID, "error", err)
 		return
 	}
 	k.checkpointRead = time.Now()

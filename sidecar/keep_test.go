@@ -205,7 +205,7 @@ func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
 				if got := verbs(r.since()); !strings.Contains(got, "renew claim renew") {
 					t.Errorf("%q: the heartbeat lapsed meanwhile and was not claimed again", got)
 				}
-				if gone, back := run.log.count("not acknowledged; trying on"), run.log.count("acknowledged again"); gone != 1 || back != 1 {
+				if gone, back := run.log.count("not acknowledged; retrying"), run.log.count("acknowledged again"); gone != 1 || back != 1 {
 					t.Errorf("outage logged %d times, its end %d times; want once each", gone, back)
 				}
 				if err := run.end(); err != nil {
@@ -265,7 +265,7 @@ func TestEndsWithItsLease(t *testing.T) {
 				case c.want != "" && (!errors.As(err, &over) || over.State != c.want || over.Since.IsZero()):
 					t.Errorf("ended with %v, want a lease that is %s", err, c.want)
 				}
-				if c.want != "" && run.log.count("lease is over; stopping") != 1 {
+				if c.want != "" && run.log.count("lease is no longer valid; stopping") != 1 {
 					t.Error("the end is not logged once")
 				}
 				if s := run.Status(); s.Phase != PhaseOver || !strings.Contains(run.status(), string(r.current().State)) {

@@ -68,12 +68,12 @@ func TestLinksInTheWayOfASocketAreNotFollowed(t *testing.T) {
 		}
 	}
 	plant(path+".lock", filepath.Join(dir, "made"))
-	refused(t, path, ".lock is a link, or somebody else's: remove it")
+	refused(t, path, ".lock is a link, or belongs to another user: remove it")
 	if err := os.Remove(path + ".lock"); err != nil {
 		t.Fatal(err)
 	}
 	plant(path, precious)
-	refused(t, path, "is no socket")
+	refused(t, path, "is not a socket")
 	if info, err := os.Stat(precious); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
@@ -83,7 +83,7 @@ func TestLinksInTheWayOfASocketAreNotFollowed(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Chown(path+".lock", unwatched, unwatched)); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, path, ".lock is a link, or somebody else's: remove it")
+	refused(t, path, ".lock is a link, or belongs to another user: remove it")
 	if err := os.Remove(path + ".lock"); err != nil {
 		t.Fatal(err)
 	}

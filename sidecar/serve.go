@@ -47,7 +47,7 @@ func (s *Sidecar) serve(ctx context.Context) (stop func(), err error) {
 	go func() {
 		defer close(done)
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Logger.Error("socket is not served any more; renewing on", "socket", s.cfg.SocketPath, "error", err)
+			s.cfg.Logger.Error("stopped serving the socket; still renewing", "socket", s.cfg.SocketPath, "error", err)
 		}
 	}()
 	return func() {

@@ -67,7 +67,7 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 func listenLocked(ctx context.Context, path string) (net.Listener, error) {
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSocket == 0 {
-		return nil, &SocketError{path, errors.New("there is a file of that name which is no socket")}
+		return nil, &SocketError{path, errors.New("a file of that name exists and is not a socket")}
 	}
 	if err == nil {
 		if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
@@ -110,7 +110,7 @@ func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if info, statErr := os.Lstat(path); statErr == nil && !ours(info) {
 		_ = f.Close() // nil, if the kernel refused it by itself
-		return nil, fmt.Errorf("%s is a link, or somebody else's: remove it", path)
+		return nil, fmt.Errorf("%s is a link, or belongs to another user: remove it", path)
 	}
 	if err != nil {
 		return nil, err

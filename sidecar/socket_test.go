@@ -42,7 +42,7 @@ func serving(t *testing.T, r *registry, edit func(*Config)) (c *Client, path str
 		InstanceID: instance, BootID: "boot-1", SocketPath: path, Registry: r, Now: func() time.Time { return today },
 		Logger: slog.New(slog.DiscardHandler),
 		Notify: func(text string) {
-			if strings.HasPrefix(text, "STATUS=holding") || strings.HasPrefix(text, "STATUS=beating") {
+			if strings.HasPrefix(text, "STATUS=lease valid") || strings.HasPrefix(text, "STATUS=renewing") {
 				ready()
 			}
 		},
@@ -192,7 +192,7 @@ func TestSocketPathsThatCannotWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		file:                               "which is no socket",
+		file:                               "is not a socket",
 		"/tmp/" + strings.Repeat("x", 110): "longer than 107 bytes",
 		file + "/s":                        "not a directory",
 		"/nowhere/at/all/s":                "no such file or directory",

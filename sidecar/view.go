@@ -103,7 +103,7 @@ func (v *view) heartbeat(timeout time.Duration, l lease.Lease) {
 	v.misread = false
 	switch {
 	case l.InstanceID == "" && v.now.Lease != nil:
-		v.cfg.Logger.Warn("lease is gone from the registry; beating on", "instance_id", v.cfg.InstanceID)
+		v.cfg.Logger.Warn("lease is gone from the registry; still renewing", "instance_id", v.cfg.InstanceID)
 		v.now.Lease = nil
 		v.enter(PhaseWaiting)
 	case l.InstanceID == "":
@@ -121,7 +121,7 @@ func (v *view) unreadable(timeout time.Duration, err error) {
 	v.renewed(timeout)
 	if !v.misread {
 		v.misread = true
-		v.cfg.Logger.Warn("lease cannot be read; beating on", "instance_id", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Warn("lease cannot be read; still renewing", "instance_id", v.cfg.InstanceID, "error", err)
 	}
 	v.tell()
 }
@@ -151,10 +151,10 @@ func (v *view) learn(l lease.Lease) {
 	switch {
 	case l.Mark != nil && (l.Mark.Cause != v.warned.Cause || !l.Mark.Since.Equal(v.warned.Since)):
 		v.warned = *l.Mark
-		v.cfg.Logger.Warn("lease is marked: the instance will be ended unless the cause is cured",
+		v.cfg.Logger.Warn("lease is marked: the instance will be terminated unless the lease is renewed, extended or unmarked",
 			"instance_id", l.InstanceID, "cause", l.Mark.Cause, "deadline", l.Mark.Deadline)
 	case l.Mark == nil && marked:
-		v.cfg.Logger.Info("mark was taken back", "instance_id", l.InstanceID, "cause", v.warned.Cause)
+		v.cfg.Logger.Info("mark was removed", "instance_id", l.InstanceID, "cause", v.warned.Cause)
 	}
 }
 
@@ -189,7 +189,7 @@ func (v *view) failed(err error) {
 	v.now.Failure = err.Error()
 	if v.failingSince.IsZero() {
 		v.failingSince = time.Now()
-		v.cfg.Logger.Warn("heartbeat is not acknowledged; trying on", "instance_id", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Warn("heartbeat is not acknowledged; retrying", "instance_id", v.cfg.InstanceID, "error", err)
 	} else {
 		v.cfg.Logger.Debug("heartbeat is still not acknowledged", "instance_id", v.cfg.InstanceID, "error", err)
 	}
@@ -205,7 +205,7 @@ func (v *view) over(err *lease.StateError) {
 	if err.State == lease.StateUnmanaged {
 		v.cfg.Logger.Info("instance is unmanaged; nothing left to do", "instance_id", err.ID, "since", err.Since)
 	} else {
-		v.cfg.Logger.Error("lease is over; stopping", "instance_id", err.ID, "state", err.State, "cause", err.Cause, "since", err.Since)
+		v.cfg.Logger.Error("lease is no longer valid; stopping", "instance_id", err.ID, "state", err.State, "cause", err.Cause, "since", err.Since)
 	}
 	v.say(fmt.Sprintf("%s since %s: %s", err.State, err.Since.Format(time.RFC3339), err.Cause))
 }
@@ -236,17 +236,17 @@ func (v *view) tell() {
 	l := v.now.Lease
 	switch {
 	case !v.failingSince.IsZero():
-		v.say("heartbeat is not acknowledged, trying on: " + v.now.Failure)
+		v.say("heartbeat is not acknowledged, retrying: " + v.now.Failure)
 	case v.now.Phase == PhaseClaiming:
 		v.say("claiming " + v.cfg.InstanceID)
 	case l == nil:
-		v.say("beating for " + v.cfg.InstanceID + ", no lease is bound to it yet")
+		v.say("renewing for " + v.cfg.InstanceID + ", no lease is bound to it yet")
 	case l.Mark != nil:
-		v.say(fmt.Sprintf("marked (%s), to be ended after %s", l.Mark.Cause, l.Mark.Deadline.Format(time.RFC3339)))
+		v.say(fmt.Sprintf("marked (%s), to be terminated after %s", l.Mark.Cause, l.Mark.Deadline.Format(time.RFC3339)))
 	case l.ExpiresAt.IsZero():
-		v.say("holding, without a term")
+		v.say("lease valid, without expiry")
 	default:
-		v.say("holding until " + l.ExpiresAt.Format(time.RFC3339))
+		v.say("lease valid until " + l.ExpiresAt.Format(time.RFC3339))
 	}
 }
 

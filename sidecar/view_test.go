@@ -41,7 +41,7 @@ func TestAnUnnotedClaimDoesNotDisturbTheHeartbeat(t *testing.T) {
 		if n := strings.Count(verbs(r.since()), "renew"); n < 36 || n > 46 {
 			t.Errorf("%d renewals in 10m, want about 40", n)
 		}
-		if run.Status().Failure != "" || run.log.count("cannot note") != 1 {
+		if run.Status().Failure != "" || run.log.count("cannot record") != 1 {
 			t.Error("want one warning and no failure of the heartbeat")
 		}
 		r.set(func(r *registry) { r.fail = nil })
@@ -88,7 +88,7 @@ func TestWarnsOncePerMark(t *testing.T) {
 		}
 		r.set(func(r *registry) { r.lease, _ = r.lease.WithoutMark(time.Now(), lease.By{}) })
 		pass(5 * time.Minute)
-		if run.log.count("mark was taken back") != 1 || !strings.HasPrefix(run.status(), "holding until") {
+		if run.log.count("mark was removed") != 1 || !strings.HasPrefix(run.status(), "lease valid until") {
 			t.Errorf("status %q", run.status())
 		}
 		mark(lease.CauseHeartbeatLost)

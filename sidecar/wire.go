@@ -50,7 +50,7 @@ func (e *ForbiddenError) Error() string {
 type UnavailableError struct{ Why string }
 
 func (e *UnavailableError) Error() string {
-	return "the registry does not answer, nothing was changed; try again: " + e.Why
+	return "the registry does not answer; nothing was changed; try again: " + e.Why
 }
 
 // OutcomeUnknownError says that the registry did not answer a write, which may have happened or not. Asking for the

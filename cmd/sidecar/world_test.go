@@ -58,7 +58,7 @@ func newWorld(env *testscript.Env) error {
 	env.Values["world"] = w
 	env.Setenv("LAPSE_SOCKET", socket)
 	env.Setenv("ID", me)
-	return w.wait("holding")
+	return w.wait("lease valid")
 }
 
 func putLease(ctx context.Context, store *etcd.Store) error {

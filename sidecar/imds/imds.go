@@ -99,7 +99,7 @@ func (c *Client) Identity(ctx context.Context) (Identity, error) {
 			return Identity{}, &NoAnswerError{Endpoint: c.endpoint, Last: err, Err: ctx.Err()}
 		}
 		if pause == pauseMin {
-			c.log.Warn("instance metadata service gives no instance id; asking on", "endpoint", c.endpoint, "error", err)
+			c.log.Warn("instance metadata service gives no instance id; retrying", "endpoint", c.endpoint, "error", err)
 		}
 		select {
 		case <-ctx.Done():

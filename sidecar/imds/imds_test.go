@@ -49,7 +49,7 @@ func TestEmptyAnswersAreAskedAgain(t *testing.T) {
 	if err != nil || got.InstanceID != instance {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if strings.Count(log, "asking on") != 1 {
+	if strings.Count(log, "retrying") != 1 {
 		t.Errorf("want one warning, got %q", log)
 	}
 }
@@ -69,7 +69,7 @@ func TestMetadataThatComesAndGoes(t *testing.T) {
 			metadata := ec2sim.IMDS(ec2sim.Identity{InstanceID: instance, Region: "eu-west-1", Zone: "eu-west-1a", PrivateIP: "10.0.0.7"})
 			metadata.Script(script...)
 			got, log, err := ask(t, metadata)
-			if err != nil || got != (Identity{InstanceID: instance}) || strings.Count(log, "asking on") != 1 {
+			if err != nil || got != (Identity{InstanceID: instance}) || strings.Count(log, "retrying") != 1 {
 				t.Errorf("%+v, %v, log %q; want the id alone, after one warning", got, err, log)
 			}
 		})
@@ -147,7 +147,7 @@ func TestFailuresAreAskedAgainAndNeverWithoutAToken(t *testing.T) {
 				return 0, ""
 			}
 			got, log, err := ask(t, s)
-			if err != nil || got.InstanceID != instance || strings.Count(log, "asking on") != 1 {
+			if err != nil || got.InstanceID != instance || strings.Count(log, "retrying") != 1 {
 				t.Errorf("%+v, %v, log %q", got, err, log)
 			}
 			if s.bare.Load() {
