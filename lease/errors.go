@@ -16,26 +16,31 @@ type StateError struct {
 }
 
 func (e *StateError) Error() string {
-	s := fmt.Sprintf("cannot %s %s: its lease is %s%s", e.Verb, e.ID, e.State, sinceWhen(e.Since))
+	s := fmt.Sprintf("cannot %s %s: its lease %s", e.Verb, e.ID, isSince(string(e.State), e.Since))
 	if e.Cause != "" {
 		s += fmt.Sprintf(" (%s)", e.Cause)
 	}
 	switch e.State {
 	case StateAdopting:
-		return s + "; try again once its tag was seen"
+		return s + "; try again after a janitor has seen its tag"
 	case StateRevoked, StateEnded:
-		return s + "; it is not given back, so launch another"
+		return s + "; it cannot be restored, so launch a new instance"
 	case StateActive, StateUnmanaged:
 	}
 	return s
 }
 
-// sinceWhen prints a date of a state, which a record may lack.
-func sinceWhen(t time.Time) string {
-	if t.IsZero() {
-		return ""
+// isSince says what something is, and since when, which a record may lack.
+func isSince(state string, t time.Time) string {
+	switch {
+	case t.IsZero():
+		return "is " + state
+	case state == string(StateRevoked) || state == string(LaunchClosed):
+		return "was " + state + " at " + date(t)
+	case state == string(StateEnded):
+		return "ended at " + date(t)
 	}
-	return " since " + date(t)
+	return "has been " + state + " since " + date(t)
 }
 
 // date prints a time as every message does.
@@ -67,14 +72,14 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s %s was changed by somebody else meanwhile and nothing was written", e.Kind, e.ID)
+	return fmt.Sprintf("%s %s was changed by somebody else at the same time, so nothing was written", e.Kind, e.ID)
 }
 
 // DeposedError says that a janitor's write was refused because it leads no more, or because the registry changed.
 type DeposedError struct{ Leader string }
 
 func (e *DeposedError) Error() string {
-	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed, and nothing was written", e.Leader)
+	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed, so nothing was written", e.Leader)
 }
 
 // ClaimLostError says that a heartbeat is not kept alive any more: its key lapsed, or another process claimed it. Claim
@@ -86,16 +91,16 @@ type ClaimLostError struct {
 
 func (e *ClaimLostError) Error() string {
 	if e.By == "" {
-		return fmt.Sprintf("the heartbeat of %s has lapsed; claim it again", e.ID)
+		return fmt.Sprintf("the heartbeat of %s is lost; claim it again", e.ID)
 	}
-	return fmt.Sprintf("the heartbeat of %s was claimed by boot %s; let one sidecar alone beat for it", e.ID, e.By)
+	return fmt.Sprintf("the heartbeat of %s was claimed by boot %s; run only one sidecar for this instance", e.ID, e.By)
 }
 
 // PastError refuses a term that is not in the future.
 type PastError struct{ Time, Now time.Time }
 
 func (e *PastError) Error() string {
-	return fmt.Sprintf("the term %s is not in the future (now %s); give a later one",
+	return fmt.Sprintf("the date %s is not in the future (now %s); give a later one",
 		date(e.Time), date(e.Now))
 }
 
@@ -110,9 +115,9 @@ type ClampedError struct {
 
 func (e *ClampedError) Error() string {
 	if e.Over {
-		return fmt.Sprintf("cannot extend %s to %s: its latest date, %s, has passed", e.ID, date(e.Asked), date(e.MaxExpiresAt))
+		return fmt.Sprintf("cannot extend %s to %s: its maximum expiry, %s, has passed", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 	}
-	return fmt.Sprintf("cannot extend %s to %s: its latest date is %s", e.ID, date(e.Asked), date(e.MaxExpiresAt))
+	return fmt.Sprintf("cannot extend %s to %s: its maximum expiry is %s", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 }
 
 // MaxTermError refuses a latest date before the term of the lease.
@@ -123,11 +128,11 @@ type MaxTermError struct {
 }
 
 func (e *MaxTermError) Error() string {
-	term := "its term is " + date(e.ExpiresAt)
+	term := "its lease expires at " + date(e.ExpiresAt)
 	if e.ExpiresAt.IsZero() {
-		term = "it has no term"
+		term = "its lease does not expire"
 	}
-	return fmt.Sprintf("cannot set the latest date of %s to %s: %s", e.ID, date(e.Asked), term)
+	return fmt.Sprintf("cannot set the maximum expiry of %s to %s: %s", e.ID, date(e.Asked), term)
 }
 
 // ShortenError refuses an earlier term than the present one.
@@ -138,9 +143,9 @@ type ShortenError struct {
 }
 
 func (e *ShortenError) Error() string {
-	now := "it has no term"
+	now := "its lease does not expire"
 	if !e.ExpiresAt.IsZero() {
-		now = "its term is " + date(e.ExpiresAt)
+		now = "its lease expires at " + date(e.ExpiresAt)
 	}
 	return fmt.Sprintf("will not shorten %s to %s: %s", e.ID, date(e.Asked), now)
 }
@@ -152,7 +157,7 @@ type NumberError struct {
 }
 
 func (e *NumberError) Error() string {
-	return fmt.Sprintf("cannot move the date of %s: it is number %d, and no higher one is left", e.ID, e.Number)
+	return fmt.Sprintf("cannot move the expiry of %s: its date has number %d, which is the highest", e.ID, e.Number)
 }
 
 // MismatchError refuses a launch token that was used for another request.
@@ -172,7 +177,7 @@ type LaunchStateError struct {
 }
 
 func (e *LaunchStateError) Error() string {
-	s := fmt.Sprintf("cannot %s launch %s: it is %s%s", e.Verb, e.Token, e.State, sinceWhen(e.Since))
+	s := fmt.Sprintf("cannot %s launch %s: it %s", e.Verb, e.Token, isSince(string(e.State), e.Since))
 	if e.Reason != "" {
 		s += " (" + e.Reason + ")"
 	}
@@ -186,7 +191,7 @@ type WindowError struct {
 }
 
 func (e *WindowError) Error() string {
-	return fmt.Sprintf("launch %s sends nothing more since %s: its window is over and the janitor settles it", e.Token, date(e.Since))
+	return fmt.Sprintf("launch %s cannot send anything: its window closed at %s, and the janitor settles it", e.Token, date(e.Since))
 }
 
 // SchemaError refuses a record, or a registry, written by another version.
@@ -200,7 +205,7 @@ func (e *SchemaError) Error() string {
 	if e.Schema < Schema {
 		return fmt.Sprintf("%s %s has schema %d, which this version does not read (it reads %d): use the version that wrote it", e.Kind, e.ID, e.Schema, Schema)
 	}
-	return fmt.Sprintf("%s %s has schema %d, this version knows %d: upgrade this program", e.Kind, e.ID, e.Schema, Schema)
+	return fmt.Sprintf("%s %s has schema %d, but this version knows only %d: upgrade this program", e.Kind, e.ID, e.Schema, Schema)
 }
 
 // MalformedError refuses a record that is not what it should be. Its instance is spared.
@@ -211,7 +216,7 @@ type MalformedError struct {
 }
 
 func (e *MalformedError) Error() string {
-	return fmt.Sprintf("%s %s is malformed: %v; mend the record", e.Kind, e.ID, e.Err)
+	return fmt.Sprintf("%s %s is malformed: %v; fix the record", e.Kind, e.ID, e.Err)
 }
 
 func (e *MalformedError) Unwrap() error { return e.Err }

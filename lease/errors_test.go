@@ -23,19 +23,19 @@ var messages = []struct {
 }{
 	{
 		&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateRevoked, Cause: lease.CauseHeartbeatLost, Since: noon},
-		"cannot extend i-1: its lease is revoked since 2026-03-01T12:00:00Z (heartbeat-lost); it is not given back, so launch another",
+		"cannot extend i-1: its lease was revoked at 2026-03-01T12:00:00Z (heartbeat-lost); it cannot be restored, so launch a new instance",
 	},
 	{
 		&lease.StateError{ID: "i-1", Verb: "unmark", State: lease.StateEnded},
-		"cannot unmark i-1: its lease is ended; it is not given back, so launch another",
+		"cannot unmark i-1: its lease is ended; it cannot be restored, so launch a new instance",
 	},
 	{
 		&lease.StateError{ID: "i-1", Verb: "revoke", State: lease.StateAdopting, Since: noon.In(time.FixedZone("", 3600))},
-		"cannot revoke i-1: its lease is adopting since 2026-03-01T12:00:00Z; try again once its tag was seen",
+		"cannot revoke i-1: its lease has been adopting since 2026-03-01T12:00:00Z; try again after a janitor has seen its tag",
 	},
 	{
 		&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateUnmanaged, Since: noon},
-		"cannot extend i-1: its lease is unmanaged since 2026-03-01T12:00:00Z",
+		"cannot extend i-1: its lease has been unmanaged since 2026-03-01T12:00:00Z",
 	},
 	{&lease.NotFoundError{Kind: "lease", ID: "i-1"}, "no lease for \"i-1\" in the registry"},
 	{&lease.NotFoundError{Kind: "launch", ID: "t"}, "no launch for \"t\" in the registry"},
@@ -51,44 +51,44 @@ var messages = []struct {
 	},
 	{
 		&lease.ConflictError{Kind: "lease", ID: "i-1"},
-		"lease i-1 was changed by somebody else meanwhile and nothing was written",
+		"lease i-1 was changed by somebody else at the same time, so nothing was written",
 	},
 	{
 		&lease.DeposedError{Leader: "host-1"},
-		"janitor host-1 no longer leads, or the registry's mode changed, and nothing was written",
+		"janitor host-1 no longer leads, or the registry's mode changed, so nothing was written",
 	},
-	{&lease.ClaimLostError{ID: "i-1"}, "the heartbeat of i-1 has lapsed; claim it again"},
+	{&lease.ClaimLostError{ID: "i-1"}, "the heartbeat of i-1 is lost; claim it again"},
 	{
 		&lease.ClaimLostError{ID: "i-1", By: "b-2"},
-		"the heartbeat of i-1 was claimed by boot b-2; let one sidecar alone beat for it",
+		"the heartbeat of i-1 was claimed by boot b-2; run only one sidecar for this instance",
 	},
 	{
 		&lease.PastError{Time: noon, Now: noon.In(time.FixedZone("", 3600))},
-		"the term 2026-03-01T12:00:00Z is not in the future (now 2026-03-01T12:00:00Z); give a later one",
+		"the date 2026-03-01T12:00:00Z is not in the future (now 2026-03-01T12:00:00Z); give a later one",
 	},
 	{
 		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), MaxExpiresAt: noon},
-		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date is 2026-03-01T12:00:00Z",
+		"cannot extend i-1 to 2026-03-01T13:00:00Z: its maximum expiry is 2026-03-01T12:00:00Z",
 	},
 	{
 		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), MaxExpiresAt: noon, Over: true},
-		"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date, 2026-03-01T12:00:00Z, has passed",
+		"cannot extend i-1 to 2026-03-01T13:00:00Z: its maximum expiry, 2026-03-01T12:00:00Z, has passed",
 	},
 	{
 		&lease.MaxTermError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
-		"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z",
+		"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z",
 	},
 	{
 		&lease.MaxTermError{ID: "i-1", Asked: noon},
-		"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: it has no term",
+		"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease does not expire",
 	},
 	{
 		&lease.ShortenError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
-		"will not shorten i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z",
+		"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z",
 	},
 	{
 		&lease.ShortenError{ID: "i-1", Asked: noon},
-		"will not shorten i-1 to 2026-03-01T12:00:00Z: it has no term",
+		"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease does not expire",
 	},
 	{
 		&lease.MismatchError{Token: "t"},
@@ -96,7 +96,7 @@ var messages = []struct {
 	},
 	{
 		&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchClosed, Since: noon, Reason: "window over"},
-		"cannot send launch t: it is closed since 2026-03-01T12:00:00Z (window over)",
+		"cannot send launch t: it was closed at 2026-03-01T12:00:00Z (window over)",
 	},
 	{
 		&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchDone},
@@ -104,11 +104,11 @@ var messages = []struct {
 	},
 	{
 		&lease.WindowError{Token: "t", Since: noon.In(time.FixedZone("", 3600))},
-		"launch t sends nothing more since 2026-03-01T12:00:00Z: its window is over and the janitor settles it",
+		"launch t cannot send anything: its window closed at 2026-03-01T12:00:00Z, and the janitor settles it",
 	},
 	{
 		&lease.SchemaError{Kind: "lease", ID: "i-1", Schema: 9},
-		"lease i-1 has schema 9, this version knows 3: upgrade this program",
+		"lease i-1 has schema 9, but this version knows only 3: upgrade this program",
 	},
 	{
 		&lease.SchemaError{Kind: "registry", ID: "default", Schema: 1},
@@ -116,11 +116,11 @@ var messages = []struct {
 	},
 	{
 		&lease.NumberError{ID: "i-1", Number: 1000000000},
-		"cannot move the date of i-1: it is number 1000000000, and no higher one is left",
+		"cannot move the expiry of i-1: its date has number 1000000000, which is the highest",
 	},
 	{
 		&lease.MalformedError{Kind: "lease", ID: "i-1", Err: io.ErrUnexpectedEOF},
-		"lease i-1 is malformed: unexpected EOF; mend the record",
+		"lease i-1 is malformed: unexpected EOF; fix the record",
 	},
 	{lease.CheckHeartbeatTimeout(time.Second), "heartbeat timeout 1s must be between 5s and 1h0m0s"},
 	{lease.CheckReason(strings.Repeat("x", 201)), "reason of 201 bytes must have at most 200 bytes"},

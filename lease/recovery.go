@@ -126,15 +126,15 @@ func (r Recovery) term(now time.Time, i Instance) (time.Time, string) {
 	case !tagged:
 		return least, "it has no tag " + TagExpires
 	case tag.Number == 0:
-		return least, "its tag " + TagExpires + " is no date"
+		return least, "its tag " + TagExpires + " has no valid date"
 	case tag.At.IsZero() && !r.terms.AnyTerm:
-		return time.Time{}, "its tag says that it has no term"
+		return time.Time{}, "its tag says that it does not expire"
 	case tag.At.IsZero():
-		return least, "its tag says that it has no term, given one"
+		return least, "its tag says that it does not expire, but a term was given"
 	case tag.At.Before(least):
-		return least, "its tag says " + date(tag.At)
+		return least, "its tag says " + date(tag.At) + ", which is too early"
 	}
-	return tag.At, "term as on its tag"
+	return tag.At, "expiry from its tag"
 }
 
 // judge returns the launch token of an instance whose lease can be rebuilt.
@@ -149,21 +149,21 @@ func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 	case state == StateUnmanaged:
 		return refuse(ObstacleUnmanaged, "it was unmanaged")
 	case registry == "":
-		return refuse(ObstacleUntagged, "it bears no registry's tag")
+		return refuse(ObstacleUntagged, "it bears no registry tag")
 	case !i.ManagedBy(r.registry):
 		return refuse(ObstacleForeign, "it bears the tag of another registry, %s", registry)
 	case leased:
 		return refuse(ObstacleLeased, "it has a lease on record, %s", state)
 	case r.bad[i.ID] != nil:
-		return refuse(ObstacleUnread, "its record is there, and cannot be read: %v", r.bad[i.ID])
+		return refuse(ObstacleUnread, "its record cannot be read: %v", r.bad[i.ID])
 	case !i.Alive():
 		return refuse(ObstacleOver, "EC2 says %s", i.State)
 	case i.Exempt():
-		return refuse(ObstacleExempt, "it bears the tag %s, so nothing ends it", TagExempt)
+		return refuse(ObstacleExempt, "it bears the tag %s, so it is never terminated", TagExempt)
 	case !tagged:
 		return refuse(ObstacleCopied, "it bears no tag %s: it was adopted, or its tags were copied", TagLaunch)
 	case tag != i.ClientToken, !numbered:
-		return refuse(ObstacleCopied, "its tag %s is not the client token that it was launched with: the tag was copied", TagLaunch)
+		return refuse(ObstacleCopied, "its tag %s differs from the client token of its launch, so the tag was copied", TagLaunch)
 	}
 	return r.judgeLaunch(now, i, token)
 }
@@ -183,11 +183,11 @@ func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, 
 	case !recorded:
 		return token, nil
 	case launch.State == LaunchOpen && !launch.WindowOver(now) && r.heartbeats[i.ID].Changes == 0: // no sidecar has seen a lease
-		return refuse(ObstacleOpen, "launch %s is under way, and gives it its lease", token)
+		return refuse(ObstacleOpen, "launch %s is still open and will bind it", token)
 	case !member || launch.Location() != i.Location:
-		return refuse(ObstacleDoubt, "launch %s is on record, and this is no instance of it", token)
+		return refuse(ObstacleDoubt, "launch %s is on record, but this instance does not belong to it", token)
 	case launch.State == LaunchClosed && r.heartbeats[i.ID].Changes == 0: // or its sidecar has seen a lease
-		return refuse(ObstacleOrphan, "launch %s was closed before it was bound, so a janitor ends it", token)
+		return refuse(ObstacleOrphan, "launch %s was closed before this instance was bound, so the janitor terminates it", token)
 	}
 	return token, nil
 }

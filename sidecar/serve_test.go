@@ -116,12 +116,12 @@ func TestExtendRefusesInOneClearSentence(t *testing.T) {
 		"a novel as reason": {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 201)}, is: yes, says: "at most 200 bytes"},
 		"too big a request": {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 5000)}, is: yes, says: "too large"},
 		"past":              {req: ExtendRequest{Until: today.Add(-time.Second)}, is: as[*lease.PastError], says: "not in the future"},
-		"shorter":           {req: ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "its term is"},
-		"no term":           {req: ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "has no term"},
-		"past NotAfter":     {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "latest date is"},
+		"shorter":           {req: ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "its lease expires at"},
+		"no term":           {req: ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "does not expire"},
+		"past NotAfter":     {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "maximum expiry is"},
 		"past the policy":   {req: ExtendRequest{For: 72 * hour, Strict: true}, policy: 48 * time.Hour, is: as[*lease.ClampedError], says: "2026-03-03T12:00:00Z"},
 		"not bound":         {req: ExtendRequest{For: hour}, lease: &lease.Lease{}, is: as[*lease.NotFoundError], says: "no lease for"},
-		"revoked meanwhile": {req: ExtendRequest{For: hour}, lease: &revoked, is: as[*lease.StateError], says: "is revoked since"},
+		"revoked meanwhile": {req: ExtendRequest{For: hour}, lease: &revoked, is: as[*lease.StateError], says: "was revoked at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,9 +27,9 @@ type alienError struct {
 
 func (e *alienError) Error() string {
 	if e.begins == "" {
-		return fmt.Sprintf("an empty answer to %s, with HTTP %d: something between here and AWS lost it", e.operation, e.status)
+		return fmt.Sprintf("the answer to %s is empty (HTTP %d): something between here and AWS lost it", e.operation, e.status)
 	}
-	return fmt.Sprintf("an answer to %s that is not AWS's, with HTTP %d: it begins with %q; a proxy may have given it", e.operation, e.status, e.begins)
+	return fmt.Sprintf("the answer to %s is not from AWS (HTTP %d): it begins with %q; check for a proxy", e.operation, e.status, e.begins)
 }
 
 // RetryableError tells the SDK to ask again what may be asked again.

@@ -71,7 +71,7 @@ func (c *Cloud) FindsByToken(ctx context.Context) error {
 	defer cancel()
 	listing, err := c.list(bounded, "client-token", []string{"lapse-doctor"})
 	if n := len(listing.Instances); err == nil && n > 0 {
-		err = fmt.Errorf("asked for a client token that no instance has, it listed %d", n)
+		err = fmt.Errorf("it listed %d instances for a client token that no instance has", n)
 	}
 	return err
 }
@@ -86,6 +86,6 @@ func (e *ClockError) Error() string {
 	if e.Skew < 0 {
 		direction = "behind"
 	}
-	return fmt.Sprintf("the clock of this machine is %s %s EC2's, more than %s: set it right, for example with chrony",
+	return fmt.Sprintf("the clock of this machine is %s %s EC2's, more than %s: correct it, for example with chrony",
 		e.Skew.Abs().Round(time.Second), direction, lease.MaxSkew)
 }

@@ -113,7 +113,7 @@ func checkAccount(account string, custom bool) error {
 	case strings.Trim(account, allowed) != "":
 		return &SettingsError{What: "account", Err: fmt.Errorf("%q has characters other than letters, digits, - and _", account)}
 	case !custom:
-		return &SettingsError{What: "account", Err: errors.New("it is for an endpoint of your own without STS, and AWS_ENDPOINT_URL names none")}
+		return &SettingsError{What: "account", Err: errors.New("it is only for a custom endpoint without STS, and AWS_ENDPOINT_URL names none")}
 	}
 	return nil
 }

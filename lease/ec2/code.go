@@ -30,7 +30,7 @@ func (s *codeSource) of(o *stscreds.AssumeRoleOptions) {
 		}
 		s.mu.Unlock()
 		if ask == nil {
-			return "", &codeError{errors.New("nobody is asked here")}
+			return "", &codeError{errors.New("there is no terminal to ask for it")}
 		}
 		code, err := ask(s.ctx(), device)
 		if err != nil {

@@ -26,16 +26,16 @@ func (e *SettingsError) Error() string {
 		return fmt.Sprintf("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "+
 			"or give this machine a role (%v)", e.Err)
 	case "process":
-		return fmt.Sprintf("the credential_process of the AWS profile gives no credentials (%v): run it by hand to see why, or set AWS_PROFILE to another profile", e.Err)
+		return fmt.Sprintf("the credential_process of the AWS profile returns no credentials (%v): run it by hand to see why, or set AWS_PROFILE to another profile", e.Err)
 	case "sso":
-		return fmt.Sprintf("AWS SSO gives the AWS profile no credentials (%v): run `aws sso login` first", e.Err)
+		return fmt.Sprintf("AWS SSO returns no credentials for the AWS profile (%v): run `aws sso login` first", e.Err)
 	case "mfa":
 		return fmt.Sprintf("the AWS profile asks for the code of an MFA device (mfa_serial): %v; run "+
 			"`eval \"$(aws configure export-credentials --format env)\"` first", e.Err)
 	case "account":
-		return fmt.Sprintf("cannot take the account: %v", e.Err)
+		return fmt.Sprintf("cannot use the account: %v", e.Err)
 	}
-	return fmt.Sprintf("cannot read the AWS %s: %v; mend the files in ~/.aws or the AWS_ variables", e.What, e.Err)
+	return fmt.Sprintf("cannot read the AWS %s: %v; fix the files in ~/.aws or the AWS_ variables", e.What, e.Err)
 }
 
 func (e *SettingsError) Unwrap() error { return e.Err }
@@ -51,7 +51,7 @@ func (e *UnreachableError) Error() string {
 	if sent := (*url.Error)(nil); errors.As(e.Err, &sent) {
 		why = sent // without what the SDK wraps around it
 	}
-	return fmt.Sprintf("cannot %s: AWS gives no answer; check the region, the network and AWS_ENDPOINT_URL (%v)", e.Op, why)
+	return fmt.Sprintf("cannot %s: AWS does not answer; check the region, the network and AWS_ENDPOINT_URL (%v)", e.Op, why)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

@@ -121,7 +121,7 @@ func askSTS(cfg aws.Config) func(context.Context, aws.Credentials) (identity, er
 		defer cancel()
 		out, err := sts.NewFromConfig(cfg).GetCallerIdentity(bounded, &sts.GetCallerIdentityInput{})
 		if err != nil {
-			return identity{}, failed(ctx, "ask whose the AWS credentials are", err)
+			return identity{}, failed(ctx, "check the account of the AWS credentials", err)
 		}
 		if aws.ToString(out.Account) == "" {
 			return identity{}, errors.New("STS names no account")
@@ -152,8 +152,8 @@ type AccountError struct {
 }
 
 func (e *AccountError) Error() string {
-	return fmt.Sprintf("the AWS credentials are of account %s now (%s), and this began with account %s: give back credentials of that, "+
-		"or start again with these", e.Have, e.ARN, e.Want)
+	return fmt.Sprintf("the AWS credentials now belong to account %s (%s), but this process started with account %s: restore credentials of that account, "+
+		"or restart with the present ones", e.Have, e.ARN, e.Want)
 }
 
 // RetryableError tells the SDK that the same credentials come to the same.

@@ -45,16 +45,16 @@ type Rehearsal struct {
 }
 
 // errNothing says that an action needs something that nothing can happen to any more.
-var errNothing = errors.New("EC2 shows no ended instance of this registry to rehearse it on, and on a living one nothing is tried")
+var errNothing = errors.New("EC2 shows no terminated instance of this registry to try it on, and Lapse never tries it on a living one")
 
 // errNoKey says that an action needs something that bears the second key.
-var errNoKey = errors.New("EC2 shows no ended instance of this registry that bears " + lease.TagExpires + ", and no other value is tried")
+var errNoKey = errors.New("EC2 shows no terminated instance of this registry that bears " + lease.TagExpires + ", and Lapse tries no other value")
 
 // ErrNoImage says that a launch needs something to launch from.
 var ErrNoImage = errors.New("no image is known to launch from")
 
 // errIgnored says that a rehearsal was carried out, or would be.
-var errIgnored = errors.New("this endpoint does not honour DryRun, so no change is tried on it")
+var errIgnored = errors.New("this endpoint ignores DryRun, so Lapse tries no change on it")
 
 // errInEarnest refuses to send a rehearsal that would be carried out.
 var errInEarnest = errors.New("a rehearsal without DryRun is not sent")

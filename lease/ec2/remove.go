@@ -61,7 +61,7 @@ func (c *Cloud) remove(ctx context.Context, x lease.Leftover) (middleware.Metada
 		}
 		return out.ResultMetadata, nil
 	}
-	return middleware.Metadata{}, fmt.Errorf("nothing removes a %q", x.Kind)
+	return middleware.Metadata{}, fmt.Errorf("cannot remove a %q", x.Kind)
 }
 
 // forgotten reports whether EC2 does not know the leftover, or knows it no more.

@@ -38,7 +38,7 @@ func (c *Cloud) Tag(ctx context.Context, resources []string, tags map[string]str
 	requestID, taken, denied := "", 0, 0
 	halve(resources, maxTagged, func(batch []string) (err error) {
 		if taken == 0 && denied >= maxDenied {
-			return fmt.Errorf("tag resources: EC2 denied %d one after the other, so the rest was not tried; see the caller's policy", denied)
+			return fmt.Errorf("tag resources: EC2 denied %d in a row, so the others were not tried; check the caller's policy", denied)
 		}
 		requestID, err = c.tag(ctx, batch, tags)
 		return err

@@ -84,10 +84,10 @@ func (c *certificates) current() *tls.Config {
 	switch {
 	case err != nil && err.Error() != c.told:
 		c.told = err.Error()
-		c.log.Warn("cannot use the certificate files for etcd; using them as they were last", "error", err)
+		c.log.Warn("cannot use the certificate files for etcd; using the previous certificates", "error", err)
 	case err == nil && c.told != "":
 		c.told = ""
-		c.log.Info("certificate files for etcd are good again")
+		c.log.Info("certificate files for etcd are valid again")
 	}
 	if err == nil {
 		c.good = config

@@ -153,7 +153,7 @@ func (s *Store) drop(ctx context.Context, etcdLease clientv3.LeaseID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
 	if _, err := s.client.Revoke(ctx, etcdLease); err != nil {
-		s.log.DebugContext(ctx, "left an etcd lease to run out", "etcd_lease", int64(etcdLease), "error", err)
+		s.log.DebugContext(ctx, "left an etcd lease to expire", "etcd_lease", int64(etcdLease), "error", err)
 	}
 }
 

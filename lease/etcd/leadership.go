@@ -50,7 +50,7 @@ func (s *Store) Campaign(ctx context.Context, name string, timeout time.Duration
 		if err != nil {
 			return nil, fmt.Errorf("campaign: %w", err)
 		}
-		s.log.InfoContext(ctx, "candidacy came to nothing, standing again", "janitor", name)
+		s.log.InfoContext(ctx, "the election gave no key; campaigning again", "janitor", name)
 	}
 }
 

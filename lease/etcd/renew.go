@@ -67,7 +67,7 @@ func (s *Store) keepAlive(ctx context.Context, claim lease.Claim) error {
 	}
 	seen, err := s.look(ctx, id)
 	if err != nil {
-		s.log.DebugContext(ctx, "cannot see who beats", "instance_id", id, "error", err)
+		s.log.DebugContext(ctx, "cannot see who renews", "instance_id", id, "error", err)
 	}
 	return lost(id, seen.heartbeat)
 }

@@ -150,7 +150,7 @@ func TestFilesThatAreBadForAWhileEndNoClient(t *testing.T) {
 		spoil func(*secured)
 		says  string
 	}{
-		"an empty CA file":          {func(s *secured) { certtest.Write(s, s.ca) }, "holds no certificate"},
+		"an empty CA file":          {func(s *secured) { certtest.Write(s, s.ca) }, "contains no certificate"},
 		"a CA file that is gone":    {func(s *secured) { _ = os.Remove(s.ca) }, "no such file"},
 		"a CA file half written":    {func(s *secured) { certtest.Write(s, s.ca, before.PEM, after.PEM[:len(after.PEM)/2]) }, "cut off"},
 		"a certificate cut off":     {func(s *secured) { certtest.Write(s, s.clientCert, before.PEM[:100]) }, "failed to find"},
@@ -173,8 +173,8 @@ func TestFilesThatAreBadForAWhileEndNoClient(t *testing.T) {
 			after.Issue(t, "etcd", s.serverCert, s.serverKey)
 			s.restart()
 			s.reaches("good files again")
-			if s.said.count("good again") != 1 {
-				t.Errorf("did not say once that the files are good again: %s", s.said)
+			if s.said.count("valid again") != 1 {
+				t.Errorf("did not say once that the files are valid again: %s", s.said)
 			}
 		})
 	}

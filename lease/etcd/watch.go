@@ -32,7 +32,7 @@ func (s *Store) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Cha
 			if !rest.wait(ctx) {
 				return
 			}
-			s.log.InfoContext(ctx, "cannot tell a change, listing again", "namespace", s.namespace, "error", err)
+			s.log.InfoContext(ctx, "cannot follow the changes; listing again", "namespace", s.namespace, "error", err)
 			rest.begin()
 			snapshot, err := s.relist(ctx)
 			if err != nil {

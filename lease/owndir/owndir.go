@@ -24,7 +24,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s %s, who could put something else in the place of what is made there: choose a directory that only root and user id %d can write",
+	return fmt.Sprintf("%s %s, so its files could be replaced: choose a directory that only root and user id %d can write",
 		e.Dir, e.Why, os.Geteuid())
 }
 

@@ -31,9 +31,9 @@ func TestAnErrorOfEC2SaysWhatToDoAtACommandLine(t *testing.T) {
 		{&launch.UnattendedError{Location: here, Last: at, Named: true, Swept: there}, "; start `janitor run` for this region, or say --unattended"},
 		{
 			&launch.UnattendedError{Location: here, Last: at, Swept: there},
-			"names only 1/eu-west-1; correct the region, start `janitor run` for this one, or say --unattended",
+			"included only 1/eu-west-1; correct the region, start `janitor run` for this one, or say --unattended",
 		},
-		{&launch.StaleTokenError{Token: "job-7", Generated: at}, "are gone; leave --id out for a new launch"},
+		{&launch.StaleTokenError{Token: "job-7", Generated: at}, "have been deleted; leave --id out for a new launch"},
 		{request("Token"), "is wrong; choose a launch token with --id"},
 		{request("ImageID"), "is wrong; give --image-id, or ImageId or LaunchTemplate in the request"},
 		{request("InstanceTypes"), "is wrong; give --instance-type, or InstanceType or LaunchTemplate in the request"},

@@ -32,7 +32,7 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 	}{
 		{
 			&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateUnmanaged, Since: noon},
-			"cannot extend i-1: its lease is unmanaged since 2026-03-01T12:00:00Z; `lease why i-1` explains",
+			"cannot extend i-1: its lease has been unmanaged since 2026-03-01T12:00:00Z; `lease why i-1` explains",
 		},
 		{&lease.NotFoundError{Kind: "lease", ID: "i-1"}, "no lease for \"i-1\" in the registry: look for its id with `lease list`"},
 		{&lease.NotFoundError{Kind: "launch", ID: "t"}, "no launch for \"t\" in the registry: look for its id with `lease list`"},
@@ -47,37 +47,37 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		},
 		{
 			&lease.DeposedError{Leader: "host-1"},
-			"janitor host-1 no longer leads, or the registry's mode changed, and nothing was written; see `janitor status`",
+			"janitor host-1 no longer leads, or the registry's mode changed, so nothing was written; see `janitor status`",
 		},
 		{
 			&lease.ClampedError{ID: "i-1", Asked: noon.Add(time.Hour), MaxExpiresAt: noon},
-			"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date is 2026-03-01T12:00:00Z; " +
+			"cannot extend i-1 to 2026-03-01T13:00:00Z: its maximum expiry is 2026-03-01T12:00:00Z; " +
 				"ask for less, or drop --strict to be granted that",
 		},
 		{
 			&lease.ClampedError{ID: "i-1", Asked: noon.Add(time.Hour), MaxExpiresAt: noon, Over: true},
-			"cannot extend i-1 to 2026-03-01T13:00:00Z: its latest date, 2026-03-01T12:00:00Z, has passed; " +
+			"cannot extend i-1 to 2026-03-01T13:00:00Z: its maximum expiry, 2026-03-01T12:00:00Z, has passed; " +
 				"move that with `lease extend i-1 --max-term 14d`, or launch another",
 		},
 		{
 			&lease.MaxTermError{ID: "i-1", Asked: noon, ExpiresAt: noon.Add(time.Hour)},
-			"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z; say --until and --allow-shorten to move that, too",
+			"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z; say --until and --allow-shorten to move that, too",
 		},
 		{
 			&lease.MaxTermError{ID: "i-1", Asked: noon},
-			"cannot set the latest date of i-1 to 2026-03-01T12:00:00Z: it has no term; say --until and --allow-shorten to move that, too",
+			"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease does not expire; say --until and --allow-shorten to move that, too",
 		},
 		{
 			&lease.ShortenError{ID: "i-1", Asked: noon, ExpiresAt: noon.Add(time.Hour)},
-			"will not shorten i-1 to 2026-03-01T12:00:00Z: its term is 2026-03-01T13:00:00Z; say --allow-shorten if that is meant",
+			"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z; say --allow-shorten if that is meant",
 		},
 		{
 			&lease.ShortenError{ID: "i-1", Asked: noon},
-			"will not shorten i-1 to 2026-03-01T12:00:00Z: it has no term; say --allow-shorten if that is meant",
+			"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease does not expire; say --allow-shorten if that is meant",
 		},
 		{
 			&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchClosed, Since: noon, Reason: "window over"},
-			"cannot send launch t: it is closed since 2026-03-01T12:00:00Z (window over); `lease show t` lists what it made",
+			"cannot send launch t: it was closed at 2026-03-01T12:00:00Z (window over); `lease show t` lists what it made",
 		},
 		{
 			&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchDone},
@@ -85,7 +85,7 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		},
 		{
 			&lease.WindowError{Token: "t", Since: noon},
-			"launch t sends nothing more since 2026-03-01T12:00:00Z: its window is over and the janitor settles it; " +
+			"launch t cannot send anything: its window closed at 2026-03-01T12:00:00Z, and the janitor settles it; " +
 				"`lease show t` tells how",
 		},
 		{
@@ -95,7 +95,7 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		},
 		{
 			&lease.NumberError{ID: "i-1", Number: 1000000000},
-			"cannot move the date of i-1: it is number 1000000000, and no higher one is left; end it with `lease revoke i-1`, " +
+			"cannot move the expiry of i-1: its date has number 1000000000, which is the highest; end it with `lease revoke i-1`, " +
 				"or keep it with `lease unmanage i-1`",
 		},
 		{&lease.NotFoundError{Kind: "plan"}, "no janitor has published a plan: start `janitor run`, and wait for its first sweep"},

@@ -46,7 +46,7 @@ func (r *run) bind(ctx context.Context) error {
 		return err
 	}
 	if left := r.unbound(); len(left) > 0 {
-		return fmt.Errorf("of %s the store did not bind %d", howMany(len(wanted)), len(left))
+		return fmt.Errorf("%d of %s were not bound", len(left), howMany(len(wanted)))
 	}
 	r.tell(EventBound, r.launch, "leases written for "+howMany(len(bound)))
 	return nil

@@ -34,7 +34,7 @@ func (l *Launcher) freeze(ctx context.Context, in *awsec2.RunInstancesInput) (*t
 	if name, alias := strings.CutPrefix(aws.ToString(in.ImageId), imageAlias); alias {
 		image, err := l.cloud.Image(ctx, name)
 		if err == nil && image == "" {
-			err = &RequestError{Field: "ImageId", Why: fmt.Sprintf("names SSM parameter %s, which holds no image id", name)}
+			err = &RequestError{Field: "ImageId", Why: fmt.Sprintf("names SSM parameter %s, which contains no image id", name)}
 		}
 		if err != nil {
 			return nil, err
@@ -87,14 +87,14 @@ func allowedByTemplate(in *awsec2.RunInstancesInput, data *types.ResponseLaunchT
 	market := data.InstanceMarketOptions
 	switch {
 	case aws.ToBool(data.DisableApiTermination) && in.DisableApiTermination == nil:
-		return refuse("sets DisableApiTermination: " + protected + `; say "DisableApiTermination": false in the request`)
+		return refuse("sets DisableApiTermination: " + protected + `; set "DisableApiTermination": false in the request`)
 	case aws.ToBool(data.DisableApiStop) && in.DisableApiStop == nil:
-		return refuse("sets DisableApiStop: " + protected + `; say "DisableApiStop": false in the request`)
+		return refuse("sets DisableApiStop: " + protected + `; set "DisableApiStop": false in the request`)
 	case data.Operator != nil && aws.ToString(data.Operator.Principal) != "":
-		return refuse("sets Operator.Principal: " + operated + "; use another template, or version of it")
+		return refuse("sets Operator.Principal: " + operated + "; use another template or version")
 	case market != nil && market.SpotOptions != nil && market.SpotOptions.SpotInstanceType == types.SpotInstanceTypePersistent && !oneTime(in):
-		return refuse("asks for a persistent spot request, which starts another instance when a lease ends one; " +
-			`say "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}} in the request`)
+		return refuse("asks for a persistent spot request, which starts a new instance when Lapse terminates one; " +
+			`set "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}} in the request`)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func only(versions []types.LaunchTemplateVersion, asked string) (types.LaunchTem
 	if found := versions[0]; aws.ToString(found.LaunchTemplateId) != "" && aws.ToInt64(found.VersionNumber) >= 1 {
 		return found, nil
 	}
-	return types.LaunchTemplateVersion{}, &RequestError{Field: "LaunchTemplate", Why: "cannot be pinned down: the answer names no id and version"}
+	return types.LaunchTemplateVersion{}, &RequestError{Field: "LaunchTemplate", Why: "cannot be resolved: EC2's answer has no id and version"}
 }
 
 // underlay puts a template's tags under those of the request, which win. Tags of ours that a template copied from an

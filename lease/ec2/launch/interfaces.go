@@ -63,7 +63,7 @@ func overrideNetwork(in *awsec2.RunInstancesInput, groups []string) error {
 	}
 	first := primary(in.NetworkInterfaces)
 	if first == nil || first.NetworkInterfaceId != nil {
-		return &RequestError{Field: "NetworkInterfaces", Why: "attach an interface that exists and has its security groups", Option: "SecurityGroups"}
+		return &RequestError{Field: "NetworkInterfaces", Why: "attach an existing interface, which has its own security groups", Option: "SecurityGroups"}
 	}
 	first.Groups = groups
 	return nil
@@ -85,19 +85,19 @@ func intoInterfaces(in *awsec2.RunInstancesInput, data *types.ResponseLaunchTemp
 		return nil
 	}
 	if field := besideInterfaces(in); field != "" {
-		return &RequestError{Field: field, Why: "must not stand beside NetworkInterfaces; put it into the first of them"}
+		return &RequestError{Field: field, Why: "cannot be combined with NetworkInterfaces; put it into the first interface"}
 	}
 	if !ofTemplate && len(data.SecurityGroupIds)+len(data.SecurityGroups) > 0 { // which no request takes back
-		return &RequestError{Field: "NetworkInterfaces", Why: "must not stand beside the security groups of the launch template; use a version of it that has none, or no interfaces"}
+		return &RequestError{Field: "NetworkInterfaces", Why: "cannot be combined with the security groups of the launch template; use a version without them, or no interfaces"}
 	}
 	for n, i := range in.NetworkInterfaces {
 		field := fmt.Sprintf("NetworkInterfaces[%d].NetworkInterfaceId", n)
 		switch first := aws.ToInt32(i.DeviceIndex) == 0; {
 		case i.NetworkInterfaceId == nil:
 		case count > 1:
-			return &RequestError{Field: field, Why: fmt.Sprintf("names an interface that exists, which cannot be attached to %d instances; launch one", count)}
+			return &RequestError{Field: field, Why: fmt.Sprintf("names an existing interface, which cannot be attached to %d instances; launch one", count)}
 		case first && len(subnets) > 0:
-			return &RequestError{Field: field, Why: "names an interface that exists and has its subnet", Option: "Subnets"}
+			return &RequestError{Field: field, Why: "names an existing interface, which has its own subnet", Option: "Subnets"}
 		}
 	}
 	return nil
@@ -136,7 +136,7 @@ func takeInterfaces(in *awsec2.RunInstancesInput, data *types.ResponseLaunchTemp
 	}
 	first := primary(in.NetworkInterfaces)
 	if first == nil || first.NetworkInterfaceId != nil {
-		return &RequestError{Field: "LaunchTemplate", Why: "attaches an interface that exists and has its subnet and security groups; leave out those of the launch"}
+		return &RequestError{Field: "LaunchTemplate", Why: "attaches an existing interface, which has its own subnet and security groups; leave out those of the launch"}
 	}
 	if in.SubnetId != nil {
 		first.SubnetId, in.SubnetId = in.SubnetId, nil

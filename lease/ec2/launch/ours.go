@@ -31,7 +31,7 @@ func complete(in *awsec2.RunInstancesInput, data *types.ResponseLaunchTemplateDa
 	for _, kind := range slices.Sorted(maps.Keys(sets)) {
 		if n := len(sets[kind]); n > maxTags {
 			return &RequestError{Field: fmt.Sprintf("TagSpecifications (%s)", kind), Why: fmt.Sprintf(
-				"would have %d tags, those of Lapse counted, and EC2 takes %d; leave out %d", n, maxTags, n-maxTags)}
+				"would have %d tags including those of Lapse, but EC2 allows %d; leave out %d", n, maxTags, n-maxTags)}
 		}
 	}
 	in.TagSpecifications = sets.specifications()

@@ -68,7 +68,7 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		record.Term = lease.Duration(o.Until.Sub(record.CreatedAt))
 		switch {
 		case record.Term <= 0:
-			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be ahead, and has passed"}
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "has passed; give a date in the future"}
 		case record.Term == math.MaxInt64:
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be within 292 years; or launch without a term"}
 		case record.MaxTerm > 0 && record.Term > record.MaxTerm:
@@ -109,12 +109,12 @@ func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Regist
 	}
 	switch {
 	case registry.Mode == lease.ModePaused:
-		l.warn(o.Token, WarnPaused, "the registry is paused: no janitor ends anything")
+		l.warn(o.Token, WarnPaused, "the registry is paused: no janitor terminates anything")
 	case registry.Mode != lease.ModeArmed:
-		l.warn(o.Token, WarnMode, fmt.Sprintf("the registry's mode is %q: no janitor ends anything", registry.Mode))
+		l.warn(o.Token, WarnMode, fmt.Sprintf("the registry's mode is %q: no janitor terminates anything", registry.Mode))
 	}
 	if !dated {
-		l.warn(o.Token, "", "this EC2 endpoint tells no time, so the clock of this machine was not checked")
+		l.warn(o.Token, "", "this EC2 endpoint sends no date, so the clock of this machine was not checked")
 	}
 	return sweep, nil
 }
@@ -131,10 +131,10 @@ func (l *Launcher) warnOfOverrides(o order, created []types.ResourceType) {
 		warn("MetadataOptions.HttpTokens is set to required, not optional as the request says")
 	}
 	if o.encoded {
-		warn("the user-data is base64 already and is not encoded a second time; to send it as it stands, encode it once more")
+		warn("the user-data is already base64 and is not encoded again; to send it literally, encode it once more")
 	}
 	if o.rehearsal {
-		l.warn(o.Token, WarnDryRun, "DryRun in the request is ignored, for every new skeleton has it")
+		l.warn(o.Token, WarnDryRun, "DryRun in the request is ignored, because every new skeleton contains it")
 	}
 	if o.in.InstanceInitiatedShutdownBehavior == types.ShutdownBehaviorStop {
 		warn("InstanceInitiatedShutdownBehavior is set to terminate, not stop as the request says")

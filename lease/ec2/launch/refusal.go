@@ -24,9 +24,9 @@ func (e *UnattendedError) Error() string {
 	case e.Named:
 		s += ": the last one did at " + date(e.Last)
 	case len(e.Swept) == 0:
-		s += ": the sweep of " + date(e.Last) + " does not name it"
+		s += ": the sweep at " + date(e.Last) + " did not include it"
 	default:
-		s += fmt.Sprintf(": the sweep of %s names only %s", date(e.Last), locations(e.Swept))
+		s += fmt.Sprintf(": the sweep at %s included only %s", date(e.Last), locations(e.Swept))
 	}
 	return s
 }
@@ -46,7 +46,7 @@ type StaleTokenError struct {
 }
 
 func (e *StaleTokenError) Error() string {
-	return fmt.Sprintf("token %s was generated at %s, and records so old are gone", e.Token, date(e.Generated))
+	return fmt.Sprintf("token %s was generated at %s, and records that old have been deleted", e.Token, date(e.Generated))
 }
 
 // LocationError refuses to go on with a launch from another account or region than its own.
@@ -57,7 +57,7 @@ type LocationError struct {
 }
 
 func (e *LocationError) Error() string {
-	return fmt.Sprintf("launch %s is of %s, and this is %s: set AWS_REGION and AWS_PROFILE as they were", e.Token, e.Launched, e.Here)
+	return fmt.Sprintf("launch %s belongs to %s, but this is %s: set AWS_REGION and AWS_PROFILE as they were at the launch", e.Token, e.Launched, e.Here)
 }
 
 // RegistryError refuses to send a launch that was frozen for another registry: its instances would be foreign here.
@@ -68,7 +68,7 @@ type RegistryError struct {
 }
 
 func (e *RegistryError) Error() string {
-	return fmt.Sprintf("launch %s was frozen for registry %s, and this is %s: use the namespace that it was launched in, or launch anew with another token",
+	return fmt.Sprintf("launch %s belongs to registry %s, but this is %s: use the namespace of that registry, or launch again with another token",
 		e.Token, e.Frozen, e.Here)
 }
 
@@ -84,7 +84,7 @@ func (e *RefusedError) Error() string {
 	if reason == "" {
 		reason = e.Code
 	}
-	return fmt.Sprintf("launch %s made nothing, for EC2 refused it: %s; launch anew with another token", e.Token, reason)
+	return fmt.Sprintf("launch %s created nothing: EC2 refused the request: %s; launch again with another token", e.Token, reason)
 }
 
 // UnknownOutcomeError says that EC2 may have created instances and has not told which. Nothing is lost: the same token
@@ -98,9 +98,9 @@ type UnknownOutcomeError struct {
 func (e *UnknownOutcomeError) Error() string {
 	var over *lease.WindowError
 	if errors.As(e.Err, &over) {
-		return fmt.Sprintf("the outcome of launch %s is not known, and its window is over since %s: the janitor settles it", e.Token, date(over.Since))
+		return fmt.Sprintf("the outcome of launch %s is unknown, and its window closed at %s: the janitor settles it", e.Token, date(over.Since))
 	}
-	return fmt.Sprintf("the outcome of launch %s is not known (%v)", e.Token, e.Err)
+	return fmt.Sprintf("the outcome of launch %s is unknown (%v)", e.Token, e.Err)
 }
 
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }

@@ -61,9 +61,9 @@ func (r Request) check() error {
 	case r.MaxTerm < 0:
 		return &lease.LimitError{What: "not-after " + r.MaxTerm.String(), Why: "must be positive"}
 	case !r.Until.IsZero() && r.Term != 0:
-		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be left out beside until " + date(r.Until)}
+		return &lease.LimitError{What: "term " + r.Term.String(), Why: "cannot be combined with until " + date(r.Until)}
 	case r.MaxTerm > 0 && r.Term == 0 && r.Until.IsZero():
-		return &lease.LimitError{What: "term none", Why: "must not be later than not-after " + r.MaxTerm.String() + "; say none for both"}
+		return &lease.LimitError{What: "term none", Why: "must not be later than not-after " + r.MaxTerm.String() + "; set both to none"}
 	case r.MaxTerm > 0 && r.Term > r.MaxTerm:
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must not be later than not-after " + r.MaxTerm.String()}
 	case len(r.Holder) > maxTagValue:
@@ -159,7 +159,7 @@ func instanceProfile(given string) (*types.IamInstanceProfileSpecification, erro
 	case !strings.HasPrefix(given, "arn:"):
 		return &types.IamInstanceProfileSpecification{Name: &given}, nil
 	case !strings.Contains(given, ":instance-profile/"):
-		return nil, &RequestError{Field: "IamInstanceProfile", Why: "must be the name or ARN of an instance profile, and not " + given +
+		return nil, &RequestError{Field: "IamInstanceProfile", Why: "must be the name or ARN of an instance profile, not " + given +
 			"; `aws iam list-instance-profiles` shows them"}
 	}
 	return &types.IamInstanceProfileSpecification{Arn: &given}, nil
@@ -167,7 +167,7 @@ func instanceProfile(given string) (*types.IamInstanceProfileSpecification, erro
 
 // Why an instance that is launched so could never be terminated by its lease.
 const (
-	protected = "EC2 would refuse to terminate the instance when its lease ends"
+	protected = "EC2 would refuse to terminate the instance when its lease expires"
 	operated  = "EC2 lets only the service that operates an instance terminate it"
 )
 
@@ -185,7 +185,7 @@ func allowed(in *awsec2.RunInstancesInput) error {
 		return &RequestError{Field: "Operator.Principal", Why: "must be left out: " + operated}
 	case persistent(in.InstanceMarketOptions):
 		return &RequestError{Field: "InstanceMarketOptions.SpotOptions.SpotInstanceType", Why: "must be one-time: " +
-			"a persistent spot request starts another instance when a lease ends one"}
+			"a persistent spot request starts a new instance when Lapse terminates one"}
 	case aws.ToString(in.ImageId) == "" && !template:
 		return &RequestError{Why: "names no image", Option: "ImageID"}
 	case in.InstanceType == "" && !template:
@@ -217,7 +217,7 @@ func (o *order) tag() error {
 	for _, kind := range slices.Sorted(maps.Keys(sets)) {
 		for _, key := range slices.Sorted(maps.Keys(sets[kind])) {
 			if strings.HasPrefix(key, lease.TagPrefix) && key != lease.TagExempt {
-				return &RequestError{Field: "tag " + key, Why: "is set by lapse itself; of its tags only " + lease.TagExempt + " may be given"}
+				return &RequestError{Field: "tag " + key, Why: "is set by Lapse; of its tags, only " + lease.TagExempt + " can be given"}
 			}
 		}
 	}

@@ -89,7 +89,7 @@ func (r *run) again(ctx context.Context, err error) error {
 		return err
 	}
 	if r.conflicts++; r.conflicts > maxConflicts {
-		return fmt.Errorf("the record never stands still: %w", err)
+		return fmt.Errorf("the record keeps changing: %w", err)
 	}
 	fresh, readErr := r.store.Launch(ctx, r.launch.Token)
 	if readErr != nil {

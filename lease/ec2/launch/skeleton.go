@@ -50,7 +50,7 @@ func readSkeleton(data []byte) (*awsec2.RunInstancesInput, error) {
 		return nil, &RequestError{Why: fmt.Sprintf("is not JSON%s: %v", lineOf(data, err), err)}
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, &RequestError{Why: "has something after its end"}
+		return nil, &RequestError{Why: "has extra data after its end"}
 	}
 	filled, present := prune(filled)
 	if !present {
@@ -66,9 +66,9 @@ func readSkeleton(data []byte) (*awsec2.RunInstancesInput, error) {
 	if err := json.Unmarshal(pruned, in); err != nil {
 		var mismatch *json.UnmarshalTypeError
 		if errors.As(err, &mismatch) {
-			return nil, &RequestError{Field: mismatch.Field, Why: "does not take the value " + mismatch.Value}
+			return nil, &RequestError{Field: mismatch.Field, Why: "does not accept the value " + mismatch.Value}
 		}
-		return nil, &RequestError{Why: fmt.Sprintf("has a value that EC2 does not take: %v", err)}
+		return nil, &RequestError{Why: fmt.Sprintf("has a value that EC2 does not accept: %v", err)}
 	}
 	return in, nil
 }
@@ -259,7 +259,7 @@ func fieldsFit(path string, object map[string]any, t reflect.Type) error {
 		if field.Type == reflect.TypeFor[*time.Time]() {
 			date, ok := parseTime(fmt.Sprint(object[name]))
 			if !ok {
-				return &RequestError{Field: at, Why: fmt.Sprintf("must be %s, and not %v", kindName(field.Type.Elem()), object[name])}
+				return &RequestError{Field: at, Why: fmt.Sprintf("must be %s, not %v", kindName(field.Type.Elem()), object[name])}
 			}
 			object[name] = date
 			continue

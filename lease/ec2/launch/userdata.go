@@ -52,7 +52,7 @@ func isText(data []byte) bool {
 func checkUserData(data string) error {
 	if n := len(data); n > maxUserData {
 		return &RequestError{Field: "UserData", Why: fmt.Sprintf(
-			"has %d bytes, and EC2 takes %d; compress it with gzip, or let it download the rest", n, maxUserData)}
+			"has %d bytes, but EC2 allows %d; compress it with gzip, or have it download the rest", n, maxUserData)}
 	}
 	return nil
 }

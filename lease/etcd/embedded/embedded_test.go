@@ -230,7 +230,7 @@ func TestRefusesAClientAuthorityWithoutCertificates(t *testing.T) {
 	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "etcd.pem"), filepath.Join(dir, "etcd.key")
 	authority := certtest.New(t, "ca")
 	authority.Issue(t, "etcd", cert, key)
-	for says, content := range map[string][]byte{"holds no certificate": nil, "is cut off": authority.PEM[:len(authority.PEM)/2]} {
+	for says, content := range map[string][]byte{"contains no certificate": nil, "is cut off": authority.PEM[:len(authority.PEM)/2]} {
 		certtest.Write(t, ca, content)
 		server, err := embedded.Start(t.Context(), embedded.Config{
 			Dir: dir, Listen: "localhost:0", CertFile: cert, KeyFile: key, ClientCAFile: ca,

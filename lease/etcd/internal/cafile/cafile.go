@@ -38,7 +38,7 @@ func Read(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s is cut off in the middle of a certificate: write it again", file)
 	}
 	if !found {
-		return nil, fmt.Errorf("%s holds no certificate: write the CA certificates into it, in PEM", file)
+		return nil, fmt.Errorf("%s contains no certificate: write the CA certificates into it, in PEM", file)
 	}
 	return pool, nil
 }
