@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-// Pace and bound of the looks at what others checkpoint. They are constants, however long the schedule pauses; a schedule of
-// seconds asks for a look with each sweep.
+// Pace and bound of reading the checkpoints of others. They are constants, however long the schedule pauses; with a schedule
+// of seconds, each sweep's checkpoint is read.
 const (
 	followMax     = time.Minute
 	followReadMax = 15 * time.Second

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Bounds of a leader that works. They are constants: a leadership-hours schedule has gaps of 60 h, and none of these grows
-// with them.
+// Bounds of a leader that works. They are constants: an office-hours schedule has gaps of 60 h, and none of these grows with
+// them.
 const (
 	turnMax  = time.Minute      // between two turns of the loop
 	sweepMax = 7 * time.Minute  // from when a sweep is due to its end, well or badly
@@ -33,7 +33,7 @@ type deadline struct {
 	at   time.Time
 }
 
-// lead begins a leadership, and leave ends it: who does not lead has no loop, and nothing to prove.
+// lead begins a leadership, and leave ends it: a janitor that does not lead has no loop, and nothing to prove.
 func (l *liveness) lead() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

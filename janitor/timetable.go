@@ -6,7 +6,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// askedAgain is how long a wait for the wall clock lasts at most, before it is looked at again.
+// askedAgain is the longest wait before the wall clock is read again.
 const askedAgain = time.Minute
 
 // timetable says when the next sweep is due. An interval ("@every 1m") counts from the last sweep by the monotonic clock

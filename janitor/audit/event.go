@@ -42,16 +42,16 @@ type Event struct {
 // Evidence is what an event rested on.
 type Evidence struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Before    time.Time `json:"expires_before,omitzero"` // the term before an extension
+	Before    time.Time `json:"expires_before,omitzero"` // the expiry before an extension
 	// MaxExpiresAt is the latest date to which the lease may be extended, and MaxBefore what that was, where it was moved.
 	MaxExpiresAt time.Time           `json:"max_expires_at,omitzero"`
 	MaxBefore    time.Time           `json:"max_expires_before,omitzero"`
 	Mark         *lease.Mark         `json:"mark,omitempty"`
 	Lost         lease.Duration      `json:"lost_for,omitzero"`    // by the leader's own clock
 	Witness      bool                `json:"witness,omitzero"`     // another lease of the zone renewed since
-	FirstSeen    time.Time           `json:"first_seen,omitzero"`  // first full look at what a launch left
+	FirstSeen    time.Time           `json:"first_seen,omitzero"`  // first full listing that showed what a launch left
 	RevokedAt    time.Time           `json:"revoked_at,omitzero"`  //
-	Due          time.Time           `json:"due,omitzero"`         // when the end was due
+	Due          time.Time           `json:"due,omitzero"`         // when the termination was due
 	Tries        int                 `json:"tries,omitzero"`       // authorised so far
 	EC2          lease.InstanceState `json:"ec2_state,omitzero"`   // as EC2 said last
 	Instances    []string            `json:"instances,omitempty"`  // of a launch

@@ -1,11 +1,11 @@
 // Package enforce carries out plans. It terminates, removes, tags and records what package plan has decided, and nothing
 // else. It decides nothing itself, except to spare what a fresh description excuses.
 //
-//   - enforce.go: the three actors: [Armed] carries a plan out, [Paused] and [Observing] hardly more than report it.
-//   - cloud.go: what they need of EC2 and of the registry. report.go: [Report], what came of a plan.
+//   - enforce.go: the three actors: [Armed] carries a plan out; [Paused] and [Observing] do little more than report it.
+//   - cloud.go: what they need from EC2 and from the registry. report.go: [Report], the outcome of a plan.
 //   - terminate.go: the one function that terminates instances.
 //   - cleanup.go: the one function that removes what outlived an instance.
-//   - record.go: every other write: marks, and what was observed of a lease or a launch. event.go: what is told of all this.
+//   - record.go: every other write: marks, and what was observed of a lease or a launch. event.go: the events of all this.
 //   - tags.go: [Tags] and [WriteTags], the second key of a date, on the instances themselves.
 package enforce
 
@@ -141,7 +141,7 @@ func batches(vs []plan.Verdict) [][]plan.Verdict {
 	return all
 }
 
-// firstSightings makes one verdict of all first looks at what a launch left, since they are one write.
+// firstSightings makes one verdict of all first sightings of what a launch left, because they are one write.
 func firstSightings(planned plan.Plan) []plan.Verdict {
 	var joined []plan.Verdict
 	at := map[string]int{}

@@ -46,7 +46,7 @@ func failedOf(v plan.Verdict, err error) audit.Event {
 	return e
 }
 
-// sparedOf is the event of an instance that is not ended after all.
+// sparedOf is the event of an instance that is not terminated after all.
 func sparedOf(v plan.Verdict, why string) audit.Event {
 	e := eventOf(v, lease.ActionSpare)
 	e.Reason = why

@@ -10,7 +10,7 @@ import (
 	"lapse/lease"
 )
 
-// records are the actions that only write a record. A first look is one, too: see [looks].
+// records are the actions that only write a record. A first sighting is one, too: see [firstSightings].
 func records() []plan.Action {
 	return []plan.Action{
 		plan.ActMark, plan.ActUnmark, plan.ActStuck, plan.ActNoteAbsent, plan.ActNoteSeen, plan.ActEnd, plan.ActReopen, plan.ActActivate,

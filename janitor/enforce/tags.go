@@ -21,7 +21,7 @@ const (
 // Tags is what a leader knows of the tags that it has written, and has yet to write: what instances say of their leases, which
 // is the second key of a date, and that a lease was active. It belongs to the leader's loop. The calls are made beside it,
 // those of one location one after the other, and wait for a share of EC2's limits of their own. No record depends on it: a
-// tag that is late or denied makes nothing end sooner.
+// tag that is late or denied makes nothing terminate sooner.
 type Tags struct {
 	by     map[string]*tagged   // by instance id
 	behind map[string]time.Time // since when a tag is behind that is not left so by choice, monotonic

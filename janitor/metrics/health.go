@@ -13,7 +13,7 @@ import (
 // are, starts an etcd inside or finds one, and lists what bears a tag.
 const startMax = 2 * time.Minute
 
-// readMax is for how long a janitor that waits may be unable to read the registry: it looks each minute.
+// readMax is for how long a waiting janitor may be unable to read the registry, which it tries each minute.
 const readMax = 3 * time.Minute
 
 // state is what health is judged by. Times carry monotonic readings, but for those of checkpoints.
@@ -24,9 +24,9 @@ type state struct {
 	since      time.Time        // of leading, or not
 	read       time.Time        // when the registry was last read, or written
 	checkpoint lease.Checkpoint // the newest
-	own        time.Time        // when the newest own checkpoint of this term was written
+	own        time.Time        // when the newest own checkpoint of this leadership was written
 	fresh      time.Duration    // for how long others rely on that one
-	silenced   string           // why the audit log takes no events; empty: it does, as far as this term knows
+	silenced   string           // why the audit log takes no events; empty: it does, as far as this leadership knows
 }
 
 // Turned notes that the janitor's loop goes round.

@@ -1,8 +1,7 @@
-// Package metrics shows what a janitor does: to Prometheus, to whoever asks whether it lives, and to whoever asks whether
-// it is ready.
+// Package metrics shows what a janitor does: its metrics to Prometheus, and whether it is alive and ready to health checks.
 //
-//   - metrics.go: [Exporter], told by a janitor what happens, and its counters; gauges.go: what is counted anew with each
-//     decision, and vanishes when the leadership is lost; health.go: whether the janitor lives, and is ready.
+//   - metrics.go: [Exporter], which learns from a janitor what happens, and its counters; gauges.go: what each decision counts
+//     again, and what disappears when leadership is lost; health.go: whether the janitor is alive and ready.
 //   - serve.go: /metrics, /healthz and /readyz over HTTP.
 //
 // The metrics:
@@ -12,13 +11,13 @@
 //	lapse_last_sweep_timestamp_seconds             of the newest checkpoint that it has written or read
 //	lapse_next_sweep_timestamp_seconds             when the sweep after that one is due
 //	lapse_sweeps_total{result}                     ok, failed
-//	lapse_sweep_duration_seconds                   from its first look to its decision and checkpoint
+//	lapse_sweep_duration_seconds                   from its start to its decision and checkpoint
 //	lapse_ec2_calls_total{location,action,code}       attempts, the SDK's retries included; code OK, EC2's own, or unreachable
 //	lapse_ec2_call_duration_seconds{action}
 //	lapse_terminations_asked_total{cause}          instances for which EC2 accepted TerminateInstances
-//	lapse_ends_total{cause}                        ends that EC2 confirmed
-//	lapse_end_lateness_seconds{cause}              from the moment an end was due to EC2's answer to TerminateInstances
-//	lapse_spared_total{cause}                      to be ended by the plan, and not ended on a fresh look
+//	lapse_ends_total{cause}                        terminations that EC2 confirmed
+//	lapse_end_lateness_seconds{cause}              from the time a termination was due to EC2's answer to TerminateInstances
+//	lapse_spared_total{cause}                      due for termination, and spared on a fresh description
 //	lapse_failures_total                           reads, writes and calls that failed, counted by instance or launch
 //	lapse_audit_failures_total                     events that could not be written to the audit log
 //
@@ -31,10 +30,10 @@
 //	lapse_instances{location,kind}                    alive; managed, foreign, untracked or exempt
 //	lapse_location_listed{location}                      1 if the last listing was complete
 //	lapse_plan_verdicts{action}
-//	lapse_brake_engaged{brake,scope}                  1 while it is held; absent when not
+//	lapse_brake_engaged{brake,scope}                  1 while it is engaged; absent when not
 //	lapse_stuck_instances{location}                   that EC2 refuses to terminate
-//	lapse_heartbeats_lost{zone}                      of running instances that are to beat, and do not
-//	lapse_longest_heartbeat_loss_seconds                  for how long the longest has been missed, by this leader's own clock
+//	lapse_heartbeats_lost{zone}                      of running instances whose heartbeat is missing
+//	lapse_longest_heartbeat_loss_seconds                  for how long the longest has been missing, by this leader's own clock
 //	lapse_overdue_instances{reason}                instances that should be gone by their record, by [lease.KeptReason]
 //	lapse_tag_lag_seconds                          for how long the oldest tag lapse:expires has been behind its record
 package metrics
@@ -121,7 +120,7 @@ func histograms(name, help string, buckets []float64, labels ...string) *prometh
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
-// causes for which a lease may end.
+// causes for which an instance may be terminated.
 func causes() []lease.Cause {
 	return []lease.Cause{
 		lease.CauseExpired, lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat,

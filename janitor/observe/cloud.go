@@ -6,7 +6,7 @@ import (
 	"lapse/lease"
 )
 
-// Cloud is what is looked at of EC2 in one location.
+// Cloud is what package observe reads from EC2 in one location.
 type Cloud interface {
 	// Location is the verified account and the region.
 	Location() lease.Location

@@ -16,8 +16,8 @@ const knownEmptyMax = 15 * time.Minute
 // to be seen, so a location stops being known as empty in the next sweep. Records that cannot be read may speak of any location.
 // pause is how long after this sweep the next is due; wall is what our clock shows.
 //
-// Nothing is concluded from such a listing about a launch that was recorded meanwhile, and a lease that was is looked up
-// by id, as always.
+// Such a listing says nothing about a launch that was recorded after it. The instance of a lease that was recorded after it
+// is looked up by id, as always.
 func (s Listings) KnownEmpty(j *plan.Joined, pause time.Duration, wall time.Time) map[lease.Location]plan.LocationView {
 	knownEmpty := map[lease.Location]plan.LocationView{}
 	for _, p := range s.Locations {

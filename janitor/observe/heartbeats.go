@@ -21,9 +21,9 @@ type Renewals struct {
 
 // heartbeat is what was seen of one lease's heartbeat.
 type heartbeat struct {
-	restarted time.Time // the silence counts from here
+	restarted time.Time // the time without a heartbeat counts from here
 	lapsed    time.Time // the key was first seen absent, or not expected; zero while it is present
-	seen      bool      // claimed since the instance started, as far as the beating machine's clock tells
+	seen      bool      // claimed since the instance started, by the clock of the instance
 	seenStart time.Time // LaunchTime of the start since which it was seen
 	started   time.Time // the instance was seen to go to running; zero if not
 	boot      string    // of the key that was seen last
@@ -32,7 +32,7 @@ type heartbeat struct {
 	halted    bool      // EC2 said last that the instance does not run
 	shown     bool      // EC2 showed the instance, so it is known when it started last
 	cured     time.Time // CuredAt of the lease, as last seen
-	unmarked  bool      // cured since the key lapsed
+	unmarked  bool      // cured since the key expired
 	mark      time.Time // Since of the present mark, by whatever clock wrote it; zero if there is none
 	marked    time.Time // when this leader first saw that mark
 	held      bool      // a brake held it, or it was not shown, when it was judged last
@@ -41,7 +41,7 @@ type heartbeat struct {
 	round     int             // in which the lease was last joined
 }
 
-// anew lets the silence count from now.
+// anew restarts the time without a heartbeat.
 func (b *heartbeat) anew(now time.Time) {
 	b.restarted = now
 	if !b.lapsed.IsZero() {
@@ -49,7 +49,7 @@ func (b *heartbeat) anew(now time.Time) {
 	}
 }
 
-// forget lets the silence count from now, and nothing that was seen before count.
+// forget restarts the time without a heartbeat, and discards what was seen before.
 func (b *heartbeat) forget(now time.Time) {
 	b.anew(now)
 	b.seen, b.started = false, time.Time{}
@@ -60,8 +60,8 @@ func NewRenewals() *Renewals {
 	return &Renewals{by: map[string]*heartbeat{}, witness: map[string]time.Time{}}
 }
 
-// Restart lets every silence count anew: etcd was not to be trusted until now. Its stall, election or restart deletes
-// heartbeats of the living, and extends those of the dead.
+// Restart restarts every heartbeat timeout, because etcd could not be trusted until now: its stall, election or restart
+// deletes heartbeats of living instances and extends those of dead ones.
 func (m *Renewals) Restart(now time.Time) {
 	clear(m.witness)
 	for _, b := range m.by {
@@ -153,8 +153,8 @@ func (b *heartbeat) observe(now time.Time, l *plan.Row, unread bool) {
 	b.observeKey(now, l.Heartbeat, l.Heartbeat.Held || unread)
 }
 
-// observeState notes a stop or a start of the instance: each lets the silence count anew. A start that nobody watched
-// shows in the LaunchTime.
+// observeState notes a stop or a start of the instance. Each restarts the heartbeat timeout. A start that nobody saw shows
+// in the LaunchTime.
 func (b *heartbeat) observeState(now time.Time, i *lease.Instance) {
 	switch {
 	case i == nil:
@@ -209,8 +209,8 @@ func (m *Renewals) Appear(now time.Time, hb lease.Heartbeat) {
 	}
 }
 
-// testify makes the zone's renewals known: a key that is still there must have been renewed within its TTL. One with a timeout
-// that no lease can have proves nothing.
+// testify makes the zone's renewals known: a key that is still there must have been renewed within its timeout. A
+// timeout that no lease can have proves nothing.
 func (m *Renewals) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	const slack = 2 * time.Second // etcd's own
 	if hb.HeartbeatTimeout <= 0 || hb.HeartbeatTimeout > lease.Duration(lease.MaxHeartbeatTimeout) {
@@ -221,8 +221,8 @@ func (m *Renewals) testify(read time.Time, zone string, hb lease.Heartbeat) {
 	}
 }
 
-// Held lets the silences of held leases count anew: a lifted brake restarts the grace. It counts from when the brake is
-// found lifted, for between two decisions as much time may pass as between two sweeps.
+// Held restarts the heartbeat timeouts of leases that a brake holds back: the release of a brake restarts the grace. It counts
+// from the decision that finds the brake released, because as much time may pass between two decisions as between two sweeps.
 func (m *Renewals) Held(now time.Time, verdicts []plan.Verdict) {
 	for _, v := range verdicts {
 		if b := m.by[v.InstanceID]; b != nil && v.Action == plan.ActHold && v.Brake != plan.BrakeRate {

@@ -16,19 +16,19 @@ import (
 // zonesAtOnce is how many zones of one location are asked about by id side by side.
 const zonesAtOnce = 8
 
-// Inventory looks at EC2 and the registry.
+// Inventory observes EC2 and the registry.
 type Inventory struct {
 	Clouds   []Cloud
 	Registry Registry
 	Now      func() time.Time // the wall clock
 	// KnownEmpty are the locations that are not listed, as they were listed last. See [Listings.KnownEmpty].
 	KnownEmpty map[lease.Location]plan.LocationView
-	// Read is told what the registry holds, and answers what to look for beside. It is called once, between the listing
-	// and the look-ups; if it fails, so does all.
+	// Read gets what the registry holds, and returns what else to read from EC2. It is called once, between the listing and
+	// the look-ups. If it fails, Observe fails.
 	Read func(ctx context.Context, s lease.Snapshot, read time.Time) (Wanted, error)
 }
 
-// Wanted is what is looked for once the registry was read.
+// Wanted is what to read from EC2 after the registry.
 type Wanted struct {
 	Due       func(*lease.Lease) bool // whether the date of a lease has passed: then it is looked up even if the listing failed
 	Leftovers []*lease.Launch         // launches whose leftovers are listed
@@ -51,8 +51,9 @@ func (c Clock) Drift(wall time.Time) time.Duration {
 }
 
 // Observe lists EC2 first, which is what may be destroyed, and reads the registry second, which is what excuses it. In
-// this order an instance that was created and bound meanwhile is either not seen at all, or seen with its lease. Then it asks
-// EC2 by id for what the listing lacks. A location whose listing fails is held; a registry that cannot be read is an error.
+// this order an instance that is created and bound at the same time is either not seen at all, or seen with its lease. Then
+// Observe asks EC2 by id for what the listing lacks. If the listing of a location fails, a brake engages there. A registry
+// that cannot be read is an error.
 func (in Inventory) Observe(ctx context.Context) (Listings, error) {
 	seen := in.list(ctx)
 	read := time.Now()
@@ -172,7 +173,7 @@ func lookedUp(p *plan.LocationView, ids []string, listing lease.Listing, err err
 }
 
 // findLeftovers lists what launches left. It is no part of what else a sweep rests on: where it fails, leftovers stay for
-// now, and nothing else is held. Where instances could not be listed, it is not tried.
+// now, and nothing else is held back. Where instances could not be listed, it is not tried.
 func (in Inventory) findLeftovers(ctx context.Context, s Listings, launches []*lease.Launch) {
 	if len(launches) == 0 {
 		return

@@ -96,7 +96,7 @@ func (w *Watermark) Sequence() int64 {
 	return w.known.Sequence
 }
 
-// Standing are the brakes that are held until a person lifts them.
+// Standing are the brakes that stay engaged until a person releases them.
 func (w *Watermark) Standing() []lease.Brake {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,7 +109,7 @@ func (w *Watermark) file(uuid string) string {
 }
 
 // Load reads what is remembered of a registry beforehand, so that whoever takes it in need not wait for a disk. It fails if
-// the disk does not answer: that is not to be taken for a memory that is not there, and written over.
+// the disk does not answer: the file must not be mistaken for a missing one and overwritten.
 func (w *Watermark) Load(uuid string) error {
 	w.mu.Lock()
 	known := w.dir == "" || w.uuid == uuid || w.loaded.uuid == uuid

@@ -10,7 +10,7 @@ import (
 )
 
 // watermark is the newest checkpoint of a registry that a replica has seen, leading or not, and the brakes that stand until a
-// person lifts them. Only leaders write checkpoints, and each counts on from the one before it, so a lower number, or the
+// person releases them. Only leaders write checkpoints, and each counts on from the one before it, so a lower number, or the
 // same with another nonce, means that the registry was set back.
 type watermark struct {
 	Sequence  int64         `json:"sequence"`
@@ -25,8 +25,8 @@ type watermark struct {
 type known struct {
 	watermark
 	any    bool   // anything was seen of the registry before
-	enters bool   // this replica has taken office, and not looked since
-	found  *found // what it found then, or when it looked first of all, until that is settled
+	enters bool   // this replica has become leader, and has not read the registry since
+	found  *found // what it found then, or at its first read, until that is settled
 	stale  string // why somebody who remembers nothing, or too little, cannot tell what the registry is; empty if there is no such reason
 }
 
@@ -57,7 +57,7 @@ func sightingOf(now, mono time.Time, s lease.Snapshot, leading bool) sighting {
 func (k known) see(s sighting) (after known, keep bool) {
 	before, read := k, s.checkpoint
 	k.any = true
-	k.Standing = s.registry.Stands(k.Standing) // one that was lifted while nobody looked is not the next
+	k.Standing = s.registry.Stands(k.Standing) // one that was released while nobody watched is not the next
 	switch {
 	case !before.any && s.unreadable:
 		k.stale = "the last checkpoint cannot be read, and this janitor remembers nothing of the registry"
@@ -105,12 +105,12 @@ func (w watermark) same(o watermark) bool {
 	return w.Sequence == o.Sequence && w.Nonce == o.Nonce && slices.Equal(w.Standing, o.Standing)
 }
 
-// unwatchedMax is for how long nobody may have recorded a registry that a new leader takes at its word because it remembers
-// it, unless the schedule pauses for longer. Memory tells that a registry was set back to before what was seen, and not
-// that it was changed, and set back to the last checkpoint, since then.
+// unwatchedMax is the longest gap without a checkpoint after which a new leader still believes a registry that it remembers,
+// unless the schedule pauses for longer. Memory shows that a registry was set back to before what was seen. It does not show
+// that the registry was changed after the last checkpoint and then set back to it.
 const unwatchedMax = time.Hour
 
-// enter notes that this replica has taken office.
+// enter notes that this replica has become leader.
 func (k known) enter() known {
 	k.enters = true
 	if k.found != nil && !k.found.first {

@@ -6,7 +6,7 @@ import (
 	"lapse/lease"
 )
 
-// judgeAdopting decides about an instance whose lease was written, and whose tag nobody has seen yet: nothing ends it.
+// judgeAdopting decides about an instance whose lease was written and whose tag EC2 has not shown yet. It is never terminated.
 func (c *planner) judgeAdopting(l *Row, i *lease.Instance) {
 	switch {
 	case i != nil && i.ManagedBy(c.Registry.UUID):

@@ -13,7 +13,7 @@ func (c *planner) engageListing(p *LocationView) {
 	}
 }
 
-// engageHealth engages the brake that holds what heartbeats tell, everywhere: etcd, or who leads, is not to be trusted with them.
+// engageHealth engages the brake that holds back all verdicts about heartbeats, where etcd or the leadership cannot be trusted.
 func (c *planner) engageHealth() {
 	recent := slices.DeleteFunc(slices.Clone(c.Checkpoint.Leaderships), func(leadership time.Time) bool {
 		return c.Now.Sub(leadership).Abs() >= c.Policy.LeadershipWindow

@@ -10,9 +10,9 @@ import (
 	"lapse/lease"
 )
 
-// heartbeatsBrake returns the brake that holds a verdict about a lost heartbeat, if any. Those of its zone and of the whole
-// registry engage each for themselves, and whatever else holds it, so that all are named that a person would have to
-// release, and none seems to be released when the leader changes.
+// heartbeatsBrake returns the brake that holds a verdict about a lost heartbeat back, if any. The brakes of its zone and of
+// the whole registry engage independently, and whatever else holds the verdict back. So all are named that a person would
+// have to release, and none seems to be released when the leader changes.
 func (c *planner) heartbeatsBrake(v *Verdict) (name, scope string) {
 	at := zoneTimeout{cmp.Or(ZoneOf(v.Lease, v.Instance), nowhere), time.Duration(v.Lease.HeartbeatTimeout)}
 	held, known := c.lost[at]
@@ -44,11 +44,11 @@ func (c *planner) engageHeartbeats(of zoneTimeout) (engaged brakeKey) {
 // losses has, by zone and for the whole registry (""), the leases that count for the heartbeats brake, by rising timeout.
 type losses map[string][]lossCount
 
-// nowhere stands for the zone of a lease of which neither the record nor EC2 tells the zone. It may be any: what is
-// silent there counts in each.
+// nowhere stands for the zone of a lease whose zone neither the record nor EC2 tells. It may be any zone: a heartbeat that is
+// lost there counts in each.
 const nowhere = "?"
 
-// lossCount is how many leases of at most this timeout there are, and how many of them are silent.
+// lossCount is how many leases of at most this timeout there are, and how many have lost their heartbeat.
 type lossCount struct {
 	heartbeatTimeout time.Duration
 	lost, all        int
@@ -97,9 +97,9 @@ func (s *lossCounts) byZone() losses {
 	return counts
 }
 
-// countLoss counts over running leases, over those revoked for silence a short while ago, which would otherwise make
-// room for the next, and over what is in doubt: a silence does not end because its instance is not listed any more, or
-// because its record cannot be read. Only what beats, and is beyond doubt, raises a limit.
+// countLoss counts running leases, those recently revoked for a lost heartbeat (which would otherwise make room for the
+// next), and those in doubt: a heartbeat is not found again because its instance is no longer listed, or because its record
+// cannot be read. Only a lease that renews beyond doubt raises a limit.
 func (c *planner) countLoss(counts *lossCounts, l *Row, renewing bool) {
 	switch {
 	case l.HeartbeatTimeout <= 0:
@@ -121,8 +121,8 @@ func (c *planner) sound(l *Row) bool {
 	return l.State == lease.StateActive && l.Sound() && !c.over(l)
 }
 
-// maybeLost reports whether an active lease is silent, or not known to be renewed, and would be judged for it if its
-// instance ran. EC2's word that it does not run excuses it; that EC2 does not show it any more is no such word.
+// maybeLost reports whether the heartbeat of an active lease is missing or in doubt, and would be judged if its instance ran.
+// A lease is excused if EC2 says that its instance does not run, but not if EC2 no longer shows the instance.
 func (c *planner) maybeLost(l *Row) bool {
 	i, s := l.Instance, l.Renewal
 	if l.location < 0 || i != nil && halted(i.State) {
@@ -131,8 +131,8 @@ func (c *planner) maybeLost(l *Row) bool {
 	return c.doubted[l.InstanceID] || !s.Present && (c.knownToRenew(l, i, s) || !c.booting(l, i, s))
 }
 
-// knownToRenew reports whether somebody knows that a sidecar beat since the instance started last. It may be judged as one that
-// boots, for this leader has not seen it beat; but others are not to end sooner because the leader, or the listing, is new.
+// knownToRenew reports whether anything shows that a sidecar renewed since the instance last started. This leader may treat it
+// as booting, because it has not seen it renew. But a new leader or a new listing must not make others terminate sooner.
 func (c *planner) knownToRenew(l *Row, i *lease.Instance, s Renewal) bool {
 	started := c.startOf(l, i)
 	claimed := !l.ClaimedAt.IsZero() && !l.ClaimedAt.Before(started)

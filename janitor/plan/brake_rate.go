@@ -9,7 +9,7 @@ import (
 	"lapse/lease"
 )
 
-// ration holds back ends, and marks, that nobody declared, beyond so many within a while. What was ended before is read
+// ration holds back terminations and marks for inferred causes beyond a number within a time. What was terminated before is read
 // from the records, so that it counts whoever did it. A launch that failed counts once, whatever it left; launches are
 // served by token and leases by id, so that one more of either can only take another's location.
 func (c *planner) ration() {
@@ -26,7 +26,7 @@ func (c *planner) ration() {
 	}
 	for _, bad := range c.Bad {
 		if bad.Kind == BadLease {
-			spent++ // it may have been ended a moment ago
+			spent++ // it may have been terminated a moment ago
 		}
 	}
 	held := false
@@ -45,14 +45,14 @@ func (c *planner) ration() {
 	}
 	for i := range c.verdicts {
 		if v := &c.verdicts[i]; v.Action == ActMark && v.Cause.Inferred() {
-			if marked++; marked > allowed || held { // no notice is given while a brake holds
+			if marked++; marked > allowed || held { // nothing is marked while a brake is engaged
 				c.overRate(v, allowed)
 			}
 		}
 	}
 }
 
-// orphaned returns the tokens of launches of which something is to be ended, in order.
+// orphaned returns the tokens of launches with instances to terminate, in order.
 func (c *planner) orphaned() []string {
 	tokens := map[string]bool{}
 	for _, v := range c.verdicts {

@@ -13,8 +13,8 @@ import (
 // back.
 const raisedMemory = time.Hour
 
-// standingBrakes trips what holds everything until a person looks: what stood before, and the evidence in what was
-// observed that the registry was set back to an older state, which does not know of later extensions.
+// standingBrakes engages the brakes that hold everything back until a person releases them: those that stood before, and
+// rollback if what was observed shows that the registry was set back to an older state, which lacks later extensions.
 func (c *planner) standingBrakes() {
 	for _, b := range c.Standing {
 		c.brakes[brakeKey{b.Name, b.Scope}] = b
@@ -46,8 +46,8 @@ func (c *planner) standingBrakes() {
 	}
 }
 
-// setBackByTags trips the brake that holds everything if tags say that the registry was set back to an older state: many
-// records are behind theirs, or an instance that was leased has no record.
+// setBackByTags engages the brake if tags show that the registry was set back to an older state: many records are behind
+// their tags, or an instance that had a lease has no record.
 func (c *planner) setBackByTags() {
 	older, all := c.tallied.older, c.tallied.comparable
 	if allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(all))); older > allowed {
@@ -67,7 +67,7 @@ func (c *planner) setBackByTags() {
 	}
 }
 
-// rollbackLifted is when a person lifted the brake last.
+// rollbackLifted is when a person last released the brake.
 func (c *planner) rollbackLifted() (lifted time.Time) {
 	for _, said := range c.Registry.Resumed {
 		if said.Name == lease.BrakeRollback && said.Scope == "" {
@@ -111,12 +111,12 @@ func (c *planner) countBehind(l *Row, sound bool) {
 	}
 }
 
-// behindNamed is how many leases are named as brakes of their own. All are held.
+// behindNamed is how many leases are named as brakes of their own. All are held back.
 const behindNamed = 100
 
-// rememberBehind takes over from the last checkpoint which leases were held for what their sidecars had seen. A sidecar that
-// stops, or begins anew, takes its word along, and that is no reason to end what it spoke for. What was revoked since is
-// not held for it: no later change takes that back.
+// rememberBehind takes over from the last checkpoint the leases that were held back because of what their sidecars had seen.
+// When a sidecar stops or restarts, its evidence is gone, but that is no reason to terminate its instance. A lease that was
+// revoked since is not held back: no later change undoes a revocation.
 func (c *planner) rememberBehind() {
 	for _, b := range c.Checkpoint.Brakes {
 		id, seen := b.Scope, b.Changes
@@ -174,8 +174,8 @@ func (c *planner) holdsAlone(v *Verdict) bool {
 	return behind && (v.Lease == nil || !c.bothPassed(c.Row(v.InstanceID)))
 }
 
-// holdStanding holds what standing brakes hold: everything, or what concerns one lease. What is silent is held even if
-// nothing is due yet, so that its silence counts anew when the brake lifts.
+// holdStanding holds back what standing brakes hold back: everything, or what concerns one lease. A lease without a heartbeat
+// is held back even if nothing is due yet, so that its timeout starts again when the brake is released.
 func (c *planner) holdStanding() {
 	everything := ""
 	for key, b := range c.brakes {

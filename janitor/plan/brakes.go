@@ -11,7 +11,7 @@ import (
 // Names of brakes; those that a person can release are [lease.BrakeHeartbeats] and the like.
 const (
 	BrakeHeartbeats = lease.BrakeHeartbeats
-	BrakeRate       = "rate"   // too many ends that nobody declared
+	BrakeRate       = "rate"   // too many terminations for inferred causes
 	BrakeClock      = "clock"  // our clock and EC2's disagree
 	BrakeHealth     = "health" // etcd or a listing is not to be trusted
 )
@@ -25,8 +25,8 @@ type BrakeRule struct {
 	Flags    []string // of `janitor run` that set its figures
 }
 
-// BrakeRules is the table of brakes: all that holds back what would be done. They act in two moments: what is observed
-// engages them before anything is judged ([Decide] calls engage), and they hold verdicts once all are made (brake).
+// BrakeRules is the table of brakes. They act at two moments: what is observed engages them before anything is judged
+// ([Decide] calls engage), and they hold verdicts back after all are made (brake).
 func BrakeRules() []BrakeRule {
 	return []BrakeRule{
 		{
@@ -56,7 +56,7 @@ func BrakeRules() []BrakeRule {
 	}
 }
 
-// needs is what a verdict rests on, besides the records. Where that is not to be had, a brake holds it.
+// needs is what a verdict rests on, besides the records. Where that is missing, a brake holds the verdict back.
 type needs uint8
 
 const (
@@ -67,7 +67,7 @@ const (
 
 type brakeKey struct{ name, scope string }
 
-// engage engages the brakes that what was observed calls for, before anything is judged.
+// engage engages the brakes for what was observed, before anything is judged.
 func (c *planner) engage() {
 	c.standingBrakes()
 	for n := range c.Locations {
@@ -80,8 +80,8 @@ func (c *planner) engage() {
 	}
 }
 
-// brake lets the brakes hold verdicts, once all are made and in order. Each holds what rests on what it guards; then what
-// stands until a person looks holds the rest; and what is left is rationed.
+// brake lets the brakes hold verdicts back, after all are made and sorted. Each brake holds back what rests on what it guards.
+// Then the brakes that stand until a person releases them hold back the rest. What is left is rationed.
 func (c *planner) brake() {
 	for n := range c.verdicts {
 		if c.needed == 0 {
@@ -97,7 +97,7 @@ func (c *planner) brake() {
 	c.ration()
 }
 
-// holds returns the brake that holds a verdict for what it rests on, if any.
+// holds returns the brake that holds a verdict back for what it rests on, if any.
 func (c *planner) holds(v *Verdict) (name, scope string) {
 	p := &c.Locations[c.location[v.Location]]
 	switch {
@@ -115,7 +115,7 @@ func (c *planner) holds(v *Verdict) (name, scope string) {
 	return "", ""
 }
 
-// held makes a verdict one that a brake holds.
+// held turns a verdict into one that a brake holds back.
 func (v *Verdict) held(name, scope string) {
 	v.Action, v.Brake, v.Deadline = ActHold, name, time.Time{}
 	v.Reason += "; held back by brake " + name
@@ -124,14 +124,14 @@ func (v *Verdict) held(name, scope string) {
 	}
 }
 
-// trip notes that a brake is held. Of several reasons one is kept, whatever the order in which they were found.
+// trip engages a brake. Of several reasons it keeps the same one, whatever the order in which they are found.
 func (c *planner) trip(name, scope, reason string) {
 	key := brakeKey{name, scope}
 	if before, held := c.brakes[key]; held && before.Reason <= reason {
 		return
 	}
 	since := c.Now
-	for _, before := range c.Registry.Stands(c.Checkpoint.Brakes) { // one that was lifted, and trips again, is another
+	for _, before := range c.Registry.Stands(c.Checkpoint.Brakes) { // a brake that was released and engages again is another one
 		if before.Name == name && before.Scope == scope {
 			since = before.Since
 		}
@@ -139,7 +139,7 @@ func (c *planner) trip(name, scope, reason string) {
 	c.brakes[key] = lease.Brake{Name: name, Scope: scope, Since: since, Reason: reason, Count: c.brakes[key].Count}
 }
 
-// stand trips a brake that holds everything until a person lifts it. It is another one than any that was lifted.
+// stand engages a brake that holds everything back until a person releases it. It is not one that was released before.
 func (c *planner) stand(name, reason string) {
 	key := brakeKey{name, ""}
 	if _, held := c.brakes[key]; !held {
@@ -147,7 +147,7 @@ func (c *planner) stand(name, reason string) {
 	}
 }
 
-// tallyBrake notes how many tripped a brake: the most of those counted.
+// tallyBrake notes how many engaged a brake: the greatest count.
 func (c *planner) tallyBrake(name, scope string, n int) {
 	b := c.brakes[brakeKey{name, scope}]
 	b.Count = max(b.Count, n)
@@ -165,7 +165,7 @@ func (c *planner) heldBrakes() []lease.Brake {
 	return held
 }
 
-// Standing are those of the brakes that are held until a person lifts them.
+// Standing are those of the brakes that stay engaged until a person releases them.
 func Standing(held []lease.Brake) []lease.Brake {
 	var all []lease.Brake
 	for _, b := range held {

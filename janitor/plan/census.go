@@ -13,8 +13,8 @@ type Census struct {
 	Launches  map[lease.LaunchState]int
 	Locations map[lease.Location]LocationCensus
 	Verdicts  map[Action]int
-	Brakes    []lease.Brake            // held
-	Lost      map[string]int           // by zone, where there are leases that are to beat
+	Brakes    []lease.Brake            // engaged
+	Lost      map[string]int           // by zone, where leases have a heartbeat timeout
 	Longest   time.Duration            // for which a heartbeat has been missed, by this leader's clock
 	Overdue   map[lease.KeptReason]int // instances that should be gone by their record and are not, by what keeps them
 
@@ -28,7 +28,7 @@ type LocationCensus struct {
 	Managed   int  // a record speaks of it, or is about to
 	Foreign   int  // bears another registry's tag, or lost ours
 	Untracked int  // managed, but no record speaks of it
-	Exempt    int  // bears the tag that forbids ending it
+	Exempt    int  // bears the tag that forbids terminating it
 	Stuck     int  // instances that EC2 refuses to terminate
 }
 

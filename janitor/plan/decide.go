@@ -184,7 +184,7 @@ func (c *planner) bears(token string) bool {
 }
 
 // countUnlisted counts what a listing lacks of that which is leased. A few are nothing: listings lag behind, and somebody
-// may have ended one. Many mean that EC2 does not tell all.
+// may have terminated one. Many mean that EC2 does not tell everything.
 func (c *planner) countUnlisted(p *LocationView, n *lease.Census) {
 	for _, i := range p.Instances[len(p.Instances)-p.ByID:] {
 		if l := c.Row(i.ID); l != nil && l.Live() && i.Alive() {

@@ -6,7 +6,7 @@ import (
 	"lapse/lease"
 )
 
-// judgeHeartbeat decides about a lease that holds by date: whether its sidecar has fallen silent.
+// judgeHeartbeat decides about a lease that has not expired: whether its heartbeat is lost.
 func (c *planner) judgeHeartbeat(l *Row) {
 	if !l.ExpiresAt.IsZero() {
 		c.wake(l.ExpiresAt.Add(c.Policy.TermGrace))
@@ -34,10 +34,10 @@ func (c *planner) judgeHeartbeat(l *Row) {
 	}
 }
 
-// because notes the silence that the last verdict is about.
+// because notes the missing heartbeat that the last verdict is about.
 func (c *planner) because(s Renewal) { c.verdicts[len(c.verdicts)-1].Renewal = &s }
 
-// booting reports whether the instance has not beaten since it started, and started too recently to be judged for it.
+// booting reports whether the instance has not renewed since it started, and started too recently to be judged for it.
 // LaunchTime moves at every start, so it may only spare.
 func (c *planner) booting(l *Row, i *lease.Instance, s Renewal) bool {
 	if s.Seen {
@@ -60,8 +60,8 @@ func (c *planner) booting(l *Row, i *lease.Instance, s Renewal) bool {
 	return false
 }
 
-// startOf is since when an instance could beat for its lease: since it started last, or the lease was granted. Where that is yet
-// to come, whoever granted it had a clock that was ahead, and it says nothing.
+// startOf is since when an instance could renew its lease: since its last start, or since the lease was granted. A grant in the
+// future says nothing: the clock of whoever granted it was ahead.
 func (c *planner) startOf(l *Row, i *lease.Instance) time.Time {
 	var started time.Time
 	if i != nil {
@@ -74,7 +74,8 @@ func (c *planner) startOf(l *Row, i *lease.Instance) time.Time {
 }
 
 // judgeLost decides about a lease whose heartbeat key is gone. A key that is gone has outlasted its timeout. Both clocks
-// must agree to the end: the wall clock to the mark's deadline, this leader's own to the silence, its grace and the notice.
+// must agree on the termination: the wall clock for the mark's deadline, this leader's own for the timeout, the grace and the
+// notice.
 // A mark that was written while the wall clock was wrong has a deadline that says nothing.
 func (c *planner) judgeLost(l *Row, s Renewal) {
 	cause, lost := lease.CauseHeartbeatLost, "heartbeat lost"
@@ -99,7 +100,7 @@ func (c *planner) judgeLost(l *Row, s Renewal) {
 		return
 	}
 	if unmarked {
-		// The deadline is the earliest date. At first there can be no witness: it has yet to renew after this key lapsed.
+		// The deadline is the earliest date. At first there can be no witness: another instance has yet to renew after this key expired.
 		mark := c.propose(l, ActMark, lost)
 		mark.Cause, mark.Deadline = cause, c.Now.Add(c.Policy.MarkGrace)
 		return

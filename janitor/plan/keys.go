@@ -9,7 +9,7 @@ import (
 	"lapse/lease"
 )
 
-// TagWrite is a tag that an instance is to bear, by its lease.
+// TagWrite is a tag to write onto an instance, by its lease.
 type TagWrite struct {
 	Location   lease.Location
 	InstanceID string
@@ -18,7 +18,7 @@ type TagWrite struct {
 	Attached []string
 	Expires  lease.Expiry // of the tag [lease.TagExpires]
 	Soonest  time.Time    // the earlier of the dates that record and tag say: what passes soonest is written first; zero: neither passes
-	Ahead    bool         // both dates are over an hour ahead: it may rest
+	Ahead    bool         // both dates are more than an hour ahead: the write can wait
 }
 
 // Written is what was written onto an instance since it was listed, and EC2 has taken.
@@ -69,7 +69,7 @@ func (c *planner) tagsOf(l *Row, everything bool, all []TagWrite) []TagWrite {
 	}
 	switch {
 	case l.keys.State != lease.TagBehind || l.keys.Earlier && everything:
-	case c.over(l) && l.KeptSince.IsZero(): // first it must be on record that the tag kept it, or nobody would mark it first
+	case c.over(l) && l.KeptSince.IsZero(): // the record must first say that the tag kept it, or it would not be marked first
 	default:
 		all = append(all, TagWrite{
 			Location: i.Location, InstanceID: i.ID, Key: lease.TagExpires, Value: l.keys.Write.String(), Expires: l.keys.Write,
@@ -79,7 +79,7 @@ func (c *planner) tagsOf(l *Row, everything bool, all []TagWrite) []TagWrite {
 	return all
 }
 
-// farAhead reports whether a date is over an hour ahead; none is.
+// farAhead reports whether a date is more than an hour ahead; no date counts as far ahead.
 func (c *planner) farAhead(date time.Time) bool {
 	return date.IsZero() || date.Sub(c.Now) > time.Hour
 }
@@ -92,7 +92,7 @@ func soonest(a, b time.Time) time.Time {
 	return a
 }
 
-// standsStill reports whether a brake holds everything until a person has looked.
+// standsStill reports whether a brake holds everything back until a person releases it.
 func (c *planner) standsStill() bool {
 	for _, b := range c.brakes {
 		if b.Standing() {

@@ -7,7 +7,7 @@ import (
 	"lapse/lease"
 )
 
-// judgeLaunch decides about one launch: whether its window is over, and whether its record has served.
+// judgeLaunch decides about one launch: whether its window has passed, and whether its record is still needed.
 func (c *planner) judgeLaunch(l *LaunchRow) {
 	n, swept := c.location[l.Location()]
 	if !swept {
@@ -15,7 +15,7 @@ func (c *planner) judgeLaunch(l *LaunchRow) {
 	}
 	p := &c.Locations[n]
 	if !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "" {
-		return // a launch is judged by date and by a full look only
+		return // a launch is judged only by date and by a full listing
 	}
 	if l.State != lease.LaunchOpen {
 		c.judgeLaunchTombstone(l)
@@ -62,7 +62,7 @@ func (c *planner) judgeLaunchTombstone(l *LaunchRow) {
 	c.proposeForLaunch(l, ActPurge, string(l.State)+" since "+l.SettledAt.Format(time.RFC3339))
 }
 
-// unleased decides about an instance of which no lease speaks.
+// unleased decides about an instance without a lease.
 func (c *planner) unleased(i *lease.Instance) {
 	if c.leased(i.ID) {
 		c.unreadable(i)
@@ -113,7 +113,7 @@ func (c *planner) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 	return launch.Launch, member && launch.Location() == i.Location
 }
 
-// judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full looks.
+// judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full listings.
 func (c *planner) judgeOrphan(launch *lease.Launch, i *lease.Instance) {
 	left := "left by launch " + launch.Token + ", which was closed"
 	if why := leasedByTag(launch, i); why != "" {

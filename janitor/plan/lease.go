@@ -41,8 +41,8 @@ func (c *planner) judgeEnded(p *LocationView, l *Row, i *lease.Instance) {
 	c.propose(l, ActReport, seen+"; "+keptWords(l.kept))
 }
 
-// judgeUnmanaged keeps the record for as long as its launch is known: without it, the instance would be taken for what
-// a closed launch left as soon as somebody puts the tags back.
+// judgeUnmanaged keeps the record as long as its launch is known. Without the record, the instance would look like an orphan
+// as soon as somebody puts the tags back.
 func (c *planner) judgeUnmanaged(p *LocationView, l *Row, i *lease.Instance) {
 	if c.attempts[l.ClientToken] != nil || c.attempts[l.Bore] != nil {
 		c.propose(l, ActNone, "unmanaged; kept as long as the record of launch "+cmp.Or(l.Launch, l.Bore))
@@ -51,7 +51,7 @@ func (c *planner) judgeUnmanaged(p *LocationView, l *Row, i *lease.Instance) {
 	c.judgeTombstone(p, l, i, "unmanaged")
 }
 
-// judgeTombstone lets go of a record that has served: retained long enough, and a full listing shows nothing of it.
+// judgeTombstone deletes a record that was retained long enough, if a full listing does not show its instance.
 func (c *planner) judgeTombstone(p *LocationView, l *Row, i *lease.Instance, state string) {
 	keepUntil := l.EndedAt.Add(c.Policy.Retention)
 	undated := l.EndedAt.IsZero()
@@ -79,7 +79,7 @@ func (c *planner) judgeRevoked(p *LocationView, l *Row, i *lease.Instance) {
 	}
 }
 
-// judgeAbsent waits until an instance that should be gone has been absent for long enough to be.
+// judgeAbsent waits until an instance that should be gone has been absent for long enough.
 func (c *planner) judgeAbsent(l *Row) {
 	c.needs = needsClock
 	if l.AbsentSince.IsZero() || c.toCome(l.AbsentSince) {
@@ -99,7 +99,7 @@ func (c *planner) judgeAbsent(l *Row) {
 	c.propose(l, ActEnd, "not found by id for "+c.Policy.AbsentFor.String()).Cause = cause
 }
 
-// retry asks again for the end of a revoked instance that is alive, ever more slowly.
+// retry terminates the living instance of a revoked lease again, at growing intervals.
 func (c *planner) retry(l *Row) {
 	if why := l.kept; why != "" {
 		c.stuck(l, why, keptWords(why))
@@ -124,7 +124,7 @@ func (c *planner) retry(l *Row) {
 	end.Cause, end.Due = l.Cause, c.wasDue(l)
 }
 
-// wasDue is since when the instance of a revoked lease should have ended, as far as the record says.
+// wasDue is since when the instance of a revoked lease should be gone, as far as the record says.
 func (c *planner) wasDue(l *Row) time.Time {
 	switch {
 	case l.Mark != nil && l.Mark.Cause == l.Cause:
@@ -139,8 +139,9 @@ func (c *planner) wasDue(l *Row) time.Time {
 // the write, and nothing is to wait for that date: it may be a year away.
 func (c *planner) toCome(done time.Time) bool { return done.Sub(c.Now) > c.Policy.MaxSkew }
 
-// retryPassing is the longest pause between two attempts where EC2 has not refused: it had no room, gave no answer, or
-// still shows what it is ending as alive. When that has passed, the end must not wait as for what is stuck.
+// retryPassing is the longest pause between two attempts if EC2 has not refused: it had no capacity, gave no answer, or still
+// shows an instance that it is terminating as alive. Such causes pass, so the next attempt must not wait as long as for a
+// stuck instance.
 const retryPassing = 4 * time.Minute
 
 // backoff is the pause after the attempts so far: a minute, doubling up to RetryMax for what is stuck.
@@ -168,8 +169,8 @@ func keptWords(why lease.KeptReason) string {
 	return string(why)
 }
 
-// Sound reports whether nothing about an instance is in doubt but what its lease decides: EC2 shows it running, and it is
-// ours and not exempt. Only what is sound may make others end sooner, as a witness or by raising a limit.
+// Sound reports whether nothing about an instance is in doubt except what its lease decides: EC2 shows it running, and it is
+// ours and not exempt. Only a sound instance may make others terminate sooner, as a witness or by raising a limit.
 func (l *Row) Sound() bool {
 	return l.state == lease.InstanceRunning && l.kept == ""
 }
@@ -201,8 +202,8 @@ func (c *planner) judgeActive(p *LocationView, l *Row, i *lease.Instance) {
 	}
 }
 
-// judgeUntouchable reports an active lease whose instance may not be ended, and notes what kept it beyond its date: when that
-// is gone, it is marked first.
+// judgeUntouchable reports an active lease whose instance must not be terminated, and notes what kept it beyond its date: when
+// that is gone, the instance is marked first.
 func (c *planner) judgeUntouchable(l *Row) {
 	why := l.kept
 	if !c.over(l) {
@@ -212,12 +213,12 @@ func (c *planner) judgeUntouchable(l *Row) {
 	c.kept(l, why, keptWords(why))
 }
 
-// over reports whether the date of a lease has passed on record.
+// over reports whether a lease has expired on record.
 func (c *planner) over(l *Row) bool { return l.expired }
 
-// judgeTerm decides about a lease whose term has passed. If nobody was acting when it passed, nobody could know that it
-// would be ended at once, and nobody may have been able to extend it: it is marked first. So it is if something kept it
-// beyond its date.
+// judgeTerm decides about an expired lease. If no janitor terminated instances when it expired, nobody could know that the
+// instance would be terminated at once, and perhaps nobody could extend it: it is marked first. It is also marked first if
+// something kept it beyond its date.
 func (c *planner) judgeTerm(p *LocationView, l *Row) {
 	over := "its lease expired at " + l.ExpiresAt.Format(time.RFC3339)
 	c.needs = needsClock
@@ -228,7 +229,7 @@ func (c *planner) judgeTerm(p *LocationView, l *Row) {
 	if marked := l.Mark != nil && l.Mark.Cause == lease.CauseExpired; marked {
 		deadline := l.Mark.Deadline
 		if full := since.Add(c.Policy.MarkGrace); isEnforcing && l.Mark.Since.Before(since) && full.After(deadline) {
-			deadline = full // a notice of which part passed while nobody could extend starts again
+			deadline = full // if part of a notice passed while nobody could extend, it starts again
 		}
 		switch {
 		case !isEnforcing:
@@ -245,7 +246,7 @@ func (c *planner) judgeTerm(p *LocationView, l *Row) {
 		return
 	}
 	watched := isEnforcing && !l.ExpiresAt.Add(c.Policy.TermGrace).Before(since)
-	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce && l.KeptSince.IsZero() { // not when it was adopted with a term that had passed
+	if inForce := l.ExpiresAt.After(l.CuredAt); watched && inForce && l.KeptSince.IsZero() { // not if it was adopted when it had already expired
 		end := c.propose(l, ActTerminate, over)
 		end.Cause, end.Due = lease.CauseExpired, l.ExpiresAt.Add(c.Policy.TermGrace)
 		return

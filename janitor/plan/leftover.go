@@ -11,10 +11,10 @@ import (
 type closedLaunch struct {
 	launch  *LaunchRow
 	since   time.Time       // the last event known after which something may have been left
-	stirred time.Time       // the same, or a first look at something, if that came later
-	active  string          // an instance whose lease once held; empty if none did
+	stirred time.Time       // the same, or a first sighting, if that came later
+	active  string          // an instance whose lease was once active; empty if none was
 	live    bool            // such a lease still does, or its instance was let go
-	orphans map[string]bool // instances of which no lease ever held
+	orphans map[string]bool // instances whose lease was never active
 	ending  bool            // one of those is not known to have ended
 	outlive map[string]bool // what the records say outlives them
 	unread  bool            // a lease cannot be read, and may be one of the launch
@@ -83,7 +83,7 @@ func (e *closedLaunch) add(l *Row, p Policy) {
 	}
 }
 
-// held notes an instance whose lease held. Of several the first by id is named.
+// held notes an instance whose lease was active. Of several it names the first by id.
 func (e *closedLaunch) held(id string) {
 	if e.active == "" || id < e.active {
 		e.active = id
@@ -113,19 +113,19 @@ func (e *closedLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
 	return ""
 }
 
-// cleared reports whether a full look found nothing more to remove, and nothing has ended since.
+// cleared reports whether a full listing found nothing more to remove, and nothing has ended since.
 func (e *closedLaunch) cleared() bool {
 	return !e.launch.ClearedAt.IsZero() && !e.launch.ClearedAt.Before(e.since)
 }
 
-// due reports whether the leftovers are worth a look, which costs calls, if the last one was so long ago. What is not
-// settled soon is looked at ever more rarely: after an eighth of the time that has passed, but RetryMax at most.
+// due reports whether to list the leftovers, which costs calls, if they were last listed so long ago. What is not settled soon
+// is listed more and more rarely: after an eighth of the time that has passed, at most RetryMax.
 func (e *closedLaunch) due(now time.Time, looked time.Duration, p Policy) bool {
 	return !e.cleared() && e.launch.WindowOver(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
 }
 
-// DueLeftovers returns the closed launches whose leftovers are due to be looked for, given how long ago those of each
-// were looked for last.
+// DueLeftovers returns the closed launches whose leftovers are due to be listed, given how long ago those of each were last
+// listed.
 func DueLeftovers(j *Joined, now time.Time, p Policy, looked func(token string) time.Duration) []*lease.Launch {
 	var due []*lease.Launch
 	for token, e := range closedLaunches(j, now, p) {
@@ -255,7 +255,7 @@ func (e *closedLaunch) wanted(x *lease.Leftover, p Policy) string {
 	return held
 }
 
-// judgeFulfilled decides about a spot request that made an instance. Cancelling it ends nothing, and keeps it from
+// judgeFulfilled decides about a spot request that made an instance. Cancelling it terminates nothing, and keeps it from
 // making another.
 func (c *planner) judgeFulfilled(p *LocationView, e *closedLaunch, x *lease.Leftover) {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
@@ -279,7 +279,7 @@ func (c *planner) judgeFulfilled(p *LocationView, e *closedLaunch, x *lease.Left
 	}
 }
 
-// condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full looks.
+// condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full listings.
 func (c *planner) condemnLeftover(p *LocationView, e *closedLaunch, x *lease.Leftover) {
 	e.pending = true
 	left := "left by launch " + e.launch.Token + ", which was closed"

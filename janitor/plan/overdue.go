@@ -6,8 +6,8 @@ import (
 	"lapse/lease"
 )
 
-// outlived says of each lease whether its instance should be gone by its record, and what keeps it. It comes last: which
-// brakes hold is part of it.
+// outlived says of each lease whether its instance should be gone by its record, and what keeps it. It comes last, because
+// the engaged brakes are part of the answer.
 func (c *planner) outlived() {
 	known := c.circumstances()
 	for n := range c.verdicts {

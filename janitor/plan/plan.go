@@ -2,16 +2,16 @@
 // [Plan]. It does no I/O and reads no clock, and what it imports cannot act either.
 //
 //   - plan.go: [Plan], its [Verdict]s and [Action]s. policy.go: [Policy], every figure that a decision uses.
-//   - view.go: [View], what was observed, as values; join.go: [Joined], in which each lease stands beside its instance and its
+//   - view.go: [View], what was observed, as values; join.go: [Joined], which has each lease beside its instance and its
 //     heartbeat, so that a decision looks nothing up.
-//   - decide.go: [Decide], which judges one subject a file: lease.go and heartbeat.go, adopting.go, launch.go with the
-//     instances that a launch left, leftover.go what outlived those.
-//   - keys.go: the two keys of a date, the record and the tag on the instance, and what is to be written over the second.
-//   - brakes.go: the table of brakes, and the one stage in which they hold verdicts; brake_*.go: one a file; tally.go: what is
-//     counted for all of them.
-//   - recheck.go: what a fresh description must still say before anything is done by a verdict.
-//   - overdue.go: which instances should be gone by their record, and are not; see [lease.Overdue].
-//   - census.go: [Census], what is counted.
+//   - decide.go: [Decide], which judges one subject a file: lease.go and heartbeat.go, adopting.go, launch.go (with the
+//     instances that a launch left), leftover.go (what outlived those).
+//   - keys.go: the two keys of a date, the record and the tag on the instance, and the tags to write.
+//   - brakes.go: the table of brakes, and the one stage in which they hold verdicts back; brake_*.go: one brake a file;
+//     tally.go: the counts that all of them use.
+//   - recheck.go: what a fresh description must still say before a verdict is carried out.
+//   - overdue.go: the instances that their records say should be gone and that are not; see [lease.Overdue].
+//   - census.go: [Census], the counts of a decision.
 package plan
 
 import (
@@ -30,17 +30,17 @@ type Action string
 const (
 	ActNone       Action = "none"                             // nothing to do
 	ActReport     Action = "report"                           // nothing to do, but somebody should know
-	ActHold       Action = "hold"                             // a brake holds what would be done
+	ActHold       Action = "hold"                             // a brake holds back what would be done
 	ActMark              = Action(lease.ActionMark)           // give notice
 	ActUnmark            = Action(lease.ActionUnmark)         // take notice back
 	ActTerminate         = Action(lease.ActionTerminate)      // revoke, and terminate
-	ActFirstSeen         = Action(lease.ActionLaunchSee)      // note the first look at an orphan or a leftover
+	ActFirstSeen         = Action(lease.ActionLaunchSee)      // note the first sighting of an orphan or a leftover
 	ActOrphan            = Action(lease.ActionOrphan)         // revoke by creating a revoked lease, and terminate
-	ActStuck             = Action(lease.ActionStuck)          // note why an instance cannot be ended
+	ActStuck             = Action(lease.ActionStuck)          // note why an instance cannot be terminated
 	ActNoteAbsent        = Action(lease.ActionNoteAbsent)     // note that a revoked instance is not found
 	ActNoteSeen          = Action(lease.ActionNoteSeen)       // take that note back
-	ActEnd               = Action(lease.ActionEnd)            // EC2 confirmed the end
-	ActReopen            = Action(lease.ActionReopen)         // an ended one is alive after all
+	ActEnd               = Action(lease.ActionEnd)            // EC2 confirmed the termination
+	ActReopen            = Action(lease.ActionReopen)         // an ended lease's instance is alive after all
 	ActActivate          = Action(lease.ActionActivate)       // an adopted one bears the tag
 	ActComplete          = Action(lease.ActionLaunchComplete) // a launch is complete
 	ActClose             = Action(lease.ActionLaunchClose)    // a launch is closed
@@ -73,7 +73,7 @@ type Verdict struct {
 	Reason     string
 	Brake      string           // which brake holds
 	FirstSeen  []string         // instances and leftovers of one launch whose first look is written together
-	Renewal    *Renewal         // what was seen of a lease that is silent just now
+	Renewal    *Renewal         // what was seen of a lease whose heartbeat is missing
 	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
 	Kept       lease.KeptReason // of ActKeep and ActStuck
 	Overdue    lease.Overdue    // should be gone by its record, and is not: see [lease.Circumstances.Overdue]
@@ -122,7 +122,7 @@ func (p Plan) Without(actions ...Action) []Verdict {
 	return slices.DeleteFunc(slices.Clone(p.Verdicts), func(v Verdict) bool { return slices.Contains(actions, v.Action) })
 }
 
-// Ends returns the verdicts that end an instance.
+// Ends returns the verdicts that terminate an instance.
 func (p Plan) Ends() []Verdict { return p.With(ActTerminate, ActOrphan) }
 
 func sortVerdicts(vs []Verdict) {

@@ -14,8 +14,8 @@ const (
 	publishedTextMax   = 300 // bytes of a reason
 )
 
-// Marked is the action of a judgement about an instance that is kept until its notice has passed, and then ends: nobody
-// who arms is to be surprised by it.
+// Marked is the action of a judgement about an instance that is kept until the deadline of its mark, and then terminated. It
+// must not surprise whoever arms.
 const Marked Action = "marked"
 
 // shown is the action as people are shown it.
@@ -26,8 +26,8 @@ func (v Verdict) shown() Action {
 	return v.Action
 }
 
-// Published is what people are shown of the plan before they arm: counts of everything, and the first verdicts, what ends
-// and changes most before what is kept.
+// Published is what people see of the plan before they arm: counts of everything, and the first verdicts. Terminations and
+// other changes come before what is kept.
 func (p Plan) Published(registry lease.Registry, policy Policy, locations []LocationView) lease.Plan {
 	first := make([][]Verdict, weights)
 	made := p.counted(registry.UUID, func(v Verdict, foreign bool) {

@@ -8,7 +8,7 @@ import (
 	"lapse/lease"
 )
 
-// Spare says why an instance, as freshly described, is not to be ended after all, or is empty.
+// Spare says why an instance, as freshly described, must not be terminated after all, or is empty.
 func (v Verdict) Spare(reg lease.Registry) string {
 	i := v.Instance
 	switch {
@@ -69,8 +69,8 @@ func leasedByTag(launch *lease.Launch, i *lease.Instance) string {
 	return ""
 }
 
-// heldByTag says how the tag on the instance, the second key of its date, holds the end back, or is empty. A record behind
-// its tag ends nothing, whatever the cause: it may be of before an extension.
+// heldByTag says how the tag on the instance, the second key of its date, holds the termination back, or is empty. A record
+// behind its tag terminates nothing, whatever the cause: it may be older than an extension.
 func (v Verdict) heldByTag(now time.Time, p Policy) string {
 	tag := v.Instance.Expiry()
 	switch {

@@ -8,15 +8,15 @@ import (
 
 // tallied is what is counted over all leases, for the brakes.
 type tallied struct {
-	// healthy are those beyond doubt: running by their date, and beating if they are to. Only they may raise a limit, so
-	// that nothing dead or missing makes another one end sooner.
+	// healthy are those beyond doubt: running, not expired, and renewing if they have to. Only they may raise a limit, so that
+	// nothing dead or missing makes another one terminate sooner.
 	healthy int
 
-	// Within the rate's window: inferred ends and marks, and launches that left orphans.
+	// Within the rate's window: terminations and marks for inferred causes, and launches that left orphans.
 	ended, marked int
 	failed        map[string]bool
 
-	// Of active leases with an instance that may be ended: those older than their tags, and all.
+	// Of active leases with an instance that may be terminated: those older than their tags, and all.
 	older, comparable int
 	renewing          int // sidecars that renew, of leases that are sound, or that have seen later changes
 }
@@ -48,7 +48,7 @@ func (c *planner) tally() {
 	c.losses = counts.byZone()
 }
 
-// countRecent counts what was ended and marked within the rate's window.
+// countRecent counts what was terminated and marked within the rate's window.
 func (c *planner) countRecent(l *Row) {
 	within := func(t time.Time) bool { return !t.IsZero() && c.Now.Sub(t).Abs() < c.Policy.RateWindow }
 	switch {

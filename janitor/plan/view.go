@@ -13,14 +13,14 @@ type View struct {
 	Policy Policy
 	*Joined
 	Locations  []LocationView // those that were joined, with their clocks as they are now
-	Standing   []lease.Brake  // held until a person lifts them, and not lifted yet
+	Standing   []lease.Brake  // engaged until a person releases them
 	Leadership LeadershipView
 }
 
 // LocationView is what EC2 said of one location.
 type LocationView struct {
 	Location  lease.Location
-	Err       string           // why the listing failed; the location is then held, but for declared causes looked up by id
+	Err       string           // why the listing failed; then only declared causes go on, with instances looked up by id
 	Instances []lease.Instance // listed, and looked up by id
 	ByID      int              // how many of Instances, its last ones, the listing lacked
 	Absent    map[string]bool  // leased instances that were looked up by id and not found
@@ -28,23 +28,23 @@ type LocationView struct {
 	Dated     bool // whether EC2 told its time
 	Kept      bool // from a sweep before, which found the location empty: it says nothing of what was recorded since
 
-	Sought      []string // tokens of the closed launches whose leftovers were looked for
+	Sought      []string // tokens of the closed launches whose leftovers were listed
 	Leftovers   []lease.Leftover
-	LeftoverErr string // why that look failed; it holds leftovers and nothing else
+	LeftoverErr string // why that listing failed; this holds back leftovers and nothing else
 
 	At time.Time // just before it was listed, by the monotonic clock
 }
 
 // Renewal is what this leader saw of one lease's heartbeat, by its own monotonic clock.
 type Renewal struct {
-	Present  bool          // the key is there, held by a sidecar: no silence at all
-	For      time.Duration // since the latest event that restarts the silence
+	Present  bool          // the key is there, and a sidecar keeps it
+	For      time.Duration // since the latest event that restarts the heartbeat timeout
 	Missing  time.Duration // since this leader first saw that the key is not there; 0 while it is
 	Seen     bool          // this leader saw the key present since the instance last started
 	EverSeen bool          // this leader saw it then, whatever it has not seen since
-	Cured    bool          // extended or unmarked since the key lapsed
+	Cured    bool          // extended or unmarked since the key expired
 	Started  time.Duration // since this leader saw the instance go to running; 0 if it did not see that
-	Witness  bool          // another lease of the zone renewed after this key lapsed
+	Witness  bool          // another lease of the zone renewed after this key expired
 	Marked   time.Duration // since this leader first saw the present mark; 0 without one
 	Zone     string        // in which this leader saw the instance last
 }
@@ -52,7 +52,7 @@ type Renewal struct {
 // LeadershipView is what this leader knows of itself and of those before it.
 type LeadershipView struct {
 	Checkpointed bool             // this leader has written a checkpoint of its own
-	Unhealthy    string           // why etcd is not to be trusted with silences; empty if it is
+	Unhealthy    string           // why missing heartbeats in etcd prove nothing; empty if they do
 	Since        time.Duration    // in the lead
 	Unable       lease.KeptReason // why this leader terminates nothing; empty: it can
 }
@@ -68,7 +68,7 @@ func (p *LocationView) unseen() string {
 	return "not looked up: " + p.Err
 }
 
-// ClockTrouble says why nothing may be ended by date in the location, or is empty.
+// ClockTrouble says why nothing may be terminated by date in the location, or is empty.
 func (p *LocationView) ClockTrouble(maxSkew time.Duration) string {
 	switch {
 	case !p.Dated:
@@ -81,10 +81,11 @@ func (p *LocationView) ClockTrouble(maxSkew time.Duration) string {
 	return ""
 }
 
-// enforcingSince returns since when, without a gap, lapsed leases are being ended in each location. A location where the clock is wrong
-// is absent; one whose listing failed is not, for declared causes go on by id. A checkpoint of the last sweep carries on only if
-// it is fresh, by EC2's clock: nobody could extend while etcd was away. So it does if it is older than the mode, which somebody may have
-// dated by a clock that was wrong: where that date has yet to come, the checkpoint must have been written after the mode.
+// enforcingSince returns since when, without a gap, each location has terminated instances of expired leases. A location with a
+// wrong clock is absent. One whose listing failed is not, because declared causes go on by id. The last checkpoint's date is
+// taken over only if the checkpoint is fresh by EC2's clock, because nobody could extend while etcd was away, and if it is not
+// older than the mode. Somebody may have dated the mode by a wrong clock: if that date is in the future, the checkpoint must
+// have been written after the mode.
 func enforcingSince(now time.Time, reg lease.Registry, last lease.Checkpoint, locations []LocationView, maxSkew time.Duration) map[string]time.Time {
 	since := map[string]time.Time{}
 	if reg.Mode != lease.ModeArmed {
