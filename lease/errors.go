@@ -75,14 +75,14 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s %s was changed by somebody else at the same time, so nothing was written", e.Kind, e.ID)
 }
 
-// DeposedError says that a janitor's write was refused because it leads no more, or because the registry changed.
+// DeposedError says that a janitor's write was refused because it no longer leads, or because the registry changed.
 type DeposedError struct{ Leader string }
 
 func (e *DeposedError) Error() string {
 	return fmt.Sprintf("janitor %s no longer leads, or the registry's mode changed, so nothing was written", e.Leader)
 }
 
-// ClaimLostError says that a heartbeat is not kept alive any more: its key lapsed, or another process claimed it. Claim
+// ClaimLostError says that a heartbeat is no longer kept alive: its key expired, or another process claimed it. Claim
 // again.
 type ClaimLostError struct {
 	ID string
@@ -96,7 +96,7 @@ func (e *ClaimLostError) Error() string {
 	return fmt.Sprintf("the heartbeat of %s was claimed by boot %s; run only one sidecar for this instance", e.ID, e.By)
 }
 
-// PastError refuses a term that is not in the future.
+// PastError refuses a date that is not in the future.
 type PastError struct{ Time, Now time.Time }
 
 func (e *PastError) Error() string {
@@ -104,13 +104,13 @@ func (e *PastError) Error() string {
 		date(e.Time), date(e.Now))
 }
 
-// ClampedError refuses a term past the lease's NotAfter: when asked to be strict, or when NotAfter has passed already,
+// ClampedError refuses an expiry past the lease's maximum: when asked to be strict, or when the maximum has passed already,
 // so that there is nothing to clamp to.
 type ClampedError struct {
 	ID           string
 	Asked        time.Time
 	MaxExpiresAt time.Time
-	Over         bool // NotAfter has passed
+	Over         bool // the maximum expiry has passed
 }
 
 func (e *ClampedError) Error() string {
@@ -120,7 +120,7 @@ func (e *ClampedError) Error() string {
 	return fmt.Sprintf("cannot extend %s to %s: its maximum expiry is %s", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 }
 
-// MaxTermError refuses a latest date before the term of the lease.
+// MaxTermError refuses a maximum expiry before the expiry of the lease.
 type MaxTermError struct {
 	ID        string
 	Asked     time.Time
@@ -135,7 +135,7 @@ func (e *MaxTermError) Error() string {
 	return fmt.Sprintf("cannot set the maximum expiry of %s to %s: %s", e.ID, date(e.Asked), term)
 }
 
-// ShortenError refuses an earlier term than the present one.
+// ShortenError refuses an earlier expiry than the present one.
 type ShortenError struct {
 	ID        string
 	Asked     time.Time
@@ -184,7 +184,7 @@ func (e *LaunchStateError) Error() string {
 	return s
 }
 
-// WindowError refuses to send anything for a launch whose window is over: the janitor settles it now.
+// WindowError refuses to send anything for a launch whose window has closed: the janitor settles it now.
 type WindowError struct {
 	Token string
 	Since time.Time

@@ -11,7 +11,7 @@ import (
 // date. A termination for a date needs both passed.
 type Expiry struct {
 	At     time.Time // whole seconds; zero: none
-	Number int64     // counts the lease's dates from 1; 0: the tag says nothing that counts
+	Number int64     // counts the lease's dates from 1; 0: the tag has no valid date
 }
 
 // Bounds of the number of a date.
@@ -70,8 +70,8 @@ func (e Expiry) Newer(than Expiry) bool {
 	return e.Number > than.Number || e.Number == than.Number && later(e.At, than.At)
 }
 
-// Passed reports whether the date has passed at now, with grace added to it. None never passes, nor does what says
-// nothing that counts.
+// Passed reports whether the date has passed at now, with grace added. A tag without a date never passes, nor does one
+// without a valid date.
 func (e Expiry) Passed(now time.Time, grace time.Duration) bool {
 	return e.Number > 0 && !e.At.IsZero() && !now.Before(e.At.Add(grace))
 }
@@ -95,13 +95,13 @@ const (
 	KeysAgree KeyState = "agree"
 	// TagBehind: the record is newer. The leader writes [Keys.Write] over the tag of an active lease.
 	TagBehind KeyState = "tag-behind"
-	// RecordBehind: the registry was set back, or somebody edited the tag. The record ends nothing, whatever its cause;
+	// RecordBehind: the registry was set back, or somebody edited the tag. The record terminates nothing, whatever its cause;
 	// the leader raises it ([Lease.Raise]) if it is active, and notes the tag's number ([Lease.NoteTag]) if it is revoked.
 	RecordBehind KeyState = "record-behind"
 	// RecordEarlier: the record is newer and its date earlier, yet no person has shortened it since the tag was written.
 	// The leader raises it ([Lease.Raise]).
 	RecordEarlier KeyState = "record-earlier"
-	// TagSpent: the record's number is over what a tag may say, so the tag can pass no more. `lease revoke` is the way out.
+	// TagSpent: the record's number is over what a tag may say, so the tag never passes again. `lease revoke` is the way out.
 	TagSpent KeyState = "tag-spent"
 )
 

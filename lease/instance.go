@@ -57,7 +57,7 @@ type Instance struct {
 // ManagedBy reports whether the instance bears the registry's tag by value.
 func (i Instance) ManagedBy(uuid string) bool { return uuid != "" && i.Tags[TagRegistry] == uuid }
 
-// Exempt reports whether the instance bears the tag that forbids ending it, whatever its value.
+// Exempt reports whether the instance bears the tag that forbids terminating it, whatever its value.
 func (i Instance) Exempt() bool {
 	_, exempt := i.Tags[TagExempt]
 	return exempt

@@ -79,14 +79,14 @@ func (l Lease) Keep(now time.Time, why KeptReason, by By) (Lease, error) {
 
 func (l Lease) markedForTerm() bool { return l.Mark != nil && l.Mark.Cause == CauseExpired }
 
-// AwaitsOperator reports whether a revoked lease may be held back by the tag of its instance, so that only an operator's
-// word ends it: the tag is newer than the record, or the lease was revoked for its date, of which the tag has a say.
+// AwaitsOperator reports whether the tag of its instance may hold a revoked lease's termination back, so that only an operator
+// can let it go on: the tag is newer than the record, or the lease was revoked for its date, on which the tag must agree.
 func (l Lease) AwaitsOperator() bool {
 	return l.State == StateRevoked && (l.TagNumber > 0 || l.Cause == CauseExpired)
 }
 
 // RevokeAgain is an operator's word for a revoked lease that [Lease.AwaitsOperator]. It takes the number after those of
-// record and tag, so that the record is the newer word again, and ends the instance whatever the dates say.
+// record and tag, so that the record is the newer word again and the instance is terminated whatever the dates say.
 //
 // Errors: [StateError].
 func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
@@ -105,7 +105,7 @@ func (l Lease) RevokeAgain(now time.Time, by By) (Lease, error) {
 	return l, nil
 }
 
-// Succeeding is a lease that was made anew, by adoption or recovery, in place of a record that is there: its date is
+// Succeeding is a lease that adoption or recovery made in place of a record that exists: its date is
 // numbered above that record's too, its changes and its history go on from there, and a store writes it over that revision.
 // What a newer release has noted on that record stays, and so does the launch that made the instance, whose volumes and interfaces are
 // no leftovers of a failed creation then.

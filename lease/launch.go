@@ -33,10 +33,10 @@ type Launch struct {
 	SettledAt        time.Time         `json:"settled_at,omitzero"`
 	Reason           string            `json:"reason,omitzero"` // why it was closed
 	// FirstSeen has, for each instance of a closed launch that has no lease, and for each leftover of it, the time of the
-	// first full look that saw it.
+	// first full listing that showed it.
 	FirstSeen map[string]time.Time `json:"first_seen,omitempty"`
 	Removals  map[string]time.Time `json:"removals,omitempty"`  // when the removal of a leftover was last authorised, by its id
-	ClearedAt time.Time            `json:"cleared_at,omitzero"` // when a full look found no leftovers of the closed launch any more
+	ClearedAt time.Time            `json:"cleared_at,omitzero"` // when a full listing found no more leftovers of the closed launch
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
 	Revision int64 `json:"revision,omitzero"`
@@ -124,7 +124,7 @@ func (l Launch) LastSend() time.Time {
 	return last
 }
 
-// WindowOver reports whether no launcher sends anything more for the launch at now.
+// WindowOver reports whether the window has closed at now: no launcher sends anything for the launch any longer.
 func (l Launch) WindowOver(now time.Time) bool {
 	return !now.Before(l.LastSend().Add(time.Duration(l.Window)))
 }
@@ -150,7 +150,7 @@ func (l Launch) withLast(change func(*Attempt)) Launch {
 
 // Sending notes that the last attempt is about to be sent. Write the result before the call. If an earlier send has
 // no outcome, it is in doubt from here on. An attempt that EC2 has answered for good is never sent again: after a
-// refusal that would create anew under a client token already counted as nothing.
+// refusal that would create instances under a client token that already counts as nothing.
 //
 // Errors: [LaunchStateError], [WindowError].
 func (l Launch) Sending(now time.Time) (Launch, error) {
@@ -271,8 +271,8 @@ func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	return l, nil
 }
 
-// NoteFirstSeen notes the first full look that saw an instance of a closed launch without a lease. A look that was noted with a
-// date after now, by a clock that was wrong, is noted anew.
+// NoteFirstSeen notes the first full listing that showed an instance of a closed launch without a lease. A sighting that was
+// noted with a date after now, by a wrong clock, is noted again.
 func (l Launch) NoteFirstSeen(now time.Time, ids ...string) (Launch, error) {
 	if l.State != LaunchClosed {
 		return l, l.refuse("judge orphans of")

@@ -51,7 +51,7 @@ func (x Leftover) Loose() bool {
 	return x.State == "available" && !x.Attached
 }
 
-// Passing reports whether EC2 is about to change the state by itself, so that another look tells more.
+// Passing reports whether EC2 is about to change the state by itself, so that a later listing tells more.
 func (x Leftover) Passing() bool {
 	switch x.State {
 	case "creating", "pending", "attaching", "detaching":
@@ -113,7 +113,7 @@ func (l Launch) Removing(now time.Time, ids ...string) (Launch, error) {
 	return l, nil
 }
 
-// Cleared notes that a full look found nothing more to remove of a closed launch.
+// Cleared notes that a full listing found nothing more to remove of a closed launch.
 func (l Launch) Cleared(now time.Time) (Launch, error) {
 	if l.State != LaunchClosed {
 		return l, l.refuse("clear")
@@ -122,6 +122,6 @@ func (l Launch) Cleared(now time.Time) (Launch, error) {
 	return l, nil
 }
 
-// WasActive reports whether the lease ever held. Only what a failed creation left never did: its lease was made
+// WasActive reports whether the lease was ever active. Only the lease of a failed creation never was: it was created
 // revoked.
 func (l Lease) WasActive() bool { return l.Cause != CauseFailedCreation }

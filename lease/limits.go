@@ -39,7 +39,7 @@ const (
 // DefaultHeartbeatTimeout is the timeout of the heartbeat of a sidecar that does not know its lease yet.
 const DefaultHeartbeatTimeout = 2 * time.Minute
 
-// MaxSkew is how far our clock may be from EC2's before nothing is ended by date.
+// MaxSkew is how far our clock may be from EC2's before nothing is terminated by date.
 const MaxSkew = 10 * time.Second
 
 // CheckToken refuses a launch token that EC2 or the command line could mistake for something else.

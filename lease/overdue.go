@@ -23,7 +23,7 @@ const (
 	KeptUnswept     KeptReason = "unswept"     // no janitor sweeps, or none sweeps its location
 	KeptByObserving KeptReason = "observe"     // the registry observes
 	KeptByPause     KeptReason = "paused"      // the registry is paused
-	KeptBraked      KeptReason = "braked"      // a brake holds it
+	KeptBraked      KeptReason = "braked"      // a brake holds the termination back
 	KeptUnconfirmed KeptReason = "unconfirmed" // EC2 was asked to terminate it, and has not confirmed
 	KeptWaiting     KeptReason = "waiting"     // none of these: its turn has not come, or what was tried failed
 	KeptUnreadable  KeptReason = "unreadable"  // its record cannot be read, and the date on its tag has passed
@@ -41,7 +41,7 @@ func KeptReasons() []KeptReason {
 // takes minutes to terminate one.
 const OverdueAfter = 5 * time.Minute
 
-// loneMax is how long after the deadline of its mark a silent lease may wait for a witness, by the design.
+// loneMax is how long after the deadline of its mark a lease without a heartbeat may wait for a witness.
 const loneMax = time.Hour
 
 // Overdue says that an instance should be gone by its record, and is not. The zero value says that it is not overdue.
@@ -201,7 +201,7 @@ func (c Circumstances) passing(l *Lease, i *Instance, inferred bool) (why KeptRe
 	return KeptWaiting, ""
 }
 
-// brake is the name of a brake that holds the lease, if one does.
+// brake is the name of a brake that holds the lease's termination back, if one does.
 func (c Circumstances) brake(l *Lease, inferred bool) string {
 	for _, b := range c.Brakes {
 		zone := b.Scope == "" || b.Scope == l.Zone || b.Scope == l.ZoneID

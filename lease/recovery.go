@@ -62,10 +62,10 @@ const (
 	ObstacleLeased    Obstacle = "leased"    // a lease is on record: nothing is lost
 	ObstacleUnread    Obstacle = "unread"    // a record is there, and cannot be read
 	ObstacleOver      Obstacle = "over"      // terminated, or on its way there
-	ObstacleExempt    Obstacle = "exempt"    // bears the tag that forbids ending it
+	ObstacleExempt    Obstacle = "exempt"    // bears the tag that forbids terminating it
 	ObstacleCopied    Obstacle = "copied"    // its launch tag is not its client token
 	ObstacleOpen      Obstacle = "open"      // its launch is under way and binds it
-	ObstacleOrphan    Obstacle = "orphan"    // its launch was closed before it was bound: a janitor ends it, or holds it
+	ObstacleOrphan    Obstacle = "orphan"    // its launch was closed before it was bound: a janitor terminates it, or a brake holds that back
 	ObstacleDoubt     Obstacle = "doubt"     // its launch is on record and does not know it
 )
 

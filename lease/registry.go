@@ -27,7 +27,7 @@ type Mode string
 
 // Modes of a registry.
 const (
-	ModeObserve Mode = "observe" // report the plan, end nothing: how a new registry starts
+	ModeObserve Mode = "observe" // report the plan, terminate nothing: how a new registry starts
 	ModeArmed   Mode = "armed"   // carry the plan out
 	ModePaused  Mode = "paused"  // a person stopped all acting
 )
@@ -84,16 +84,16 @@ type Checkpoint struct {
 	// Retention is how long the record of a launch with a generated token is kept. Launchers refuse older tokens, which
 	// nobody would recognise.
 	Retention Duration `json:"retention,omitzero"`
-	// Enforcing has, by location, since when lapsed leases were being ended there without a gap. A term that passed before
-	// that is marked first.
+	// Enforcing has, by location, since when instances of expired leases were terminated there without a gap. A lease that
+	// expired before that is marked first.
 	Enforcing   map[string]time.Time `json:"enforcing,omitempty"`
 	Leaderships []time.Time          `json:"leaderships,omitempty"` // when the last leaders became leader, oldest first
-	Brakes      []Brake              `json:"brakes,omitempty"`      // held when this sweep decided
-	// Standing are those of the brakes that are held until a person lifts them. Each checkpoint takes them over from the one
+	Brakes      []Brake              `json:"brakes,omitempty"`      // engaged when this sweep decided
+	// Standing are those of the brakes that stay engaged until a person releases them. Each checkpoint takes them over from the one
 	// before, also that of a janitor which does not know of them.
 	Standing []Brake           `json:"standing,omitempty"`
 	Seen     map[string]Census `json:"seen,omitempty"` // by location that was listed
-	// TermGrace is how long after its date a lease is over; Unable is why the leader terminates nothing, if it cannot.
+	// TermGrace is the grace after the date of a lease; Unable is why the leader terminates nothing, if it cannot.
 	TermGrace Duration   `json:"term_grace,omitzero"`
 	Unable    KeptReason `json:"unable,omitzero"`
 
@@ -102,7 +102,7 @@ type Checkpoint struct {
 	unknown unknownFields
 }
 
-// Bounds of what a checkpoint says of the next sweep. They are constants: a leadership-hours schedule has pauses of 62 h, and a
+// Bounds of what a checkpoint says of the next sweep. They are constants: an office-hours schedule has pauses of 62 h, and a
 // janitor that should have swept is missed as soon after the longest of them as after the shortest.
 const (
 	lateMax = 3 * time.Minute    // between a sweep that is due and its checkpoint: it lists EC2 first
@@ -138,23 +138,22 @@ func (s Checkpoint) Names(p Location) bool {
 	return false
 }
 
-// Heartbeat says who beats for a lease. Its key is attached to an etcd lease of the timeout, so it is there or it has
-// lapsed.
+// Heartbeat says who renews a lease. Its key is attached to an etcd lease of the timeout, so the key exists or has expired.
 type Heartbeat struct {
 	Schema           int       `json:"schema"`
 	InstanceID       string    `json:"instance_id"`
 	BootID           string    `json:"boot_id"`
 	Address          string    `json:"address,omitzero"`
 	Version          string    `json:"version,omitzero"`
-	Changes          int64     `json:"changes"` // change counter of the lease, as last seen by whoever beats
+	Changes          int64     `json:"changes"` // change counter of the lease, as last seen by the sidecar
 	HeartbeatTimeout Duration  `json:"heartbeat_timeout"`
-	Since            time.Time `json:"since"` // when it was claimed, by the beating machine's wall clock
+	Since            time.Time `json:"since"` // when it was claimed, by the wall clock of the instance
 
 	Created int64 `json:"-"` // the store's revision at which the key appeared
 	Held    bool  `json:"-"` // whether an etcd lease holds the key: one that nothing holds is a ghost
 }
 
-// Claim is a heartbeat as the store keeps it. It is lost when the key lapses or when somebody else claims it.
+// Claim is a heartbeat as the store keeps it. It is lost when the key expires or when somebody else claims it.
 type Claim struct {
 	Heartbeat Heartbeat
 	Handle    int64 // the store's name for what keeps the key alive
@@ -171,12 +170,12 @@ type Snapshot struct {
 	Bad        []BadRecord
 	Planned    bool // a plan is published beside the checkpoint
 	Revision   int64
-	Term       uint64 // raft term in which it was read: a change means that etcd stalled or elected anew
+	Term       uint64 // raft term in which it was read: a change means that etcd stalled or held a new election
 }
 
 // BadRecord is a record that cannot be read. It is reported, and its instance is spared.
 type BadRecord struct {
-	Kind     string // lease, launch, heartbeat, sweep
+	Kind     string // lease, launch, heartbeat, checkpoint
 	ID       string
 	Err      error
 	Revision int64

@@ -68,7 +68,7 @@ func (l Launch) expiresAt() time.Time {
 // Expiry is the agreed date that the tags of its instances are made with.
 func (l Launch) Expiry() Expiry { return Expiry{At: l.expiresAt().Truncate(time.Second), Number: 1} }
 
-// Adopt makes the lease of an instance that Lapse did not launch. It ends nothing until the instance was seen to bear
+// Adopt makes the lease of an instance that Lapse did not launch. It terminates nothing until the instance was seen to bear
 // the registry's tag. Its date is numbered above the one on the instance's tag, and may be earlier: a person says so.
 func Adopt(now time.Time, i Instance, expiresAt, maxExpiresAt time.Time, holder string, labels map[string]string, by By) Lease {
 	l := Lease{
@@ -111,7 +111,7 @@ func (l *Lease) adopted() time.Time {
 const completable = time.Hour
 
 // Completable reports whether a janitor that may do so sets the registry's tag on the instance of an adopted lease. One whose
-// date has passed meanwhile is left to whoever adopts it again: nobody was told that it would be terminated.
+// date has passed is left to whoever adopts it again: nobody was told that it would be terminated.
 func (l *Lease) Completable(now time.Time, i *Instance) bool {
 	_, tagged := i.Tags[TagRegistry]
 	return l.Incomplete(now) && !l.Over(now, 0) && now.Sub(l.adopted()) < completable && i.Alive() && !tagged && !i.Exempt()

@@ -13,6 +13,6 @@ type Termination struct {
 // Accepted reports whether EC2 took the request: the instance is terminated or on its way there.
 func (t Termination) Accepted() bool { return t.Err == nil }
 
-// Refused reports whether EC2 refused this very instance: it is unknown, protected or not ours to end. Neither accepted
+// Refused reports whether EC2 refused this very instance: it is unknown, protected or not ours to terminate. Neither accepted
 // nor refused means that the call failed for all of its ids; try again.
 func (t Termination) Refused() bool { return t.Err != nil && t.Code != "" }

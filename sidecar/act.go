@@ -12,7 +12,7 @@ import (
 	"lapse/lease"
 )
 
-// extend moves the term as far as NotAfter and the policy allow. What is asked for is made a date before the write, so
+// extend moves the expiry as far as the maximum expiry and the policy allow. What is asked for is made a date before the write, so
 // that a repetition asks for the same.
 func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, error) {
 	if err := checkExtend(req); err != nil {
@@ -70,7 +70,7 @@ func (s *Sidecar) reckon(ctx context.Context) (lease.Reckoning, error) {
 	return s.clock.learn(checkpoint), nil
 }
 
-// policyLimit is how far a local program may extend, never before the present term; zero: without a limit.
+// policyLimit is how far a local program may extend, never before the present expiry; zero: without a limit.
 func (s *Sidecar) policyLimit(l lease.Lease, now time.Time) time.Time {
 	if s.cfg.MaxExtend == 0 {
 		return time.Time{}
@@ -82,7 +82,7 @@ func (s *Sidecar) policyLimit(l lease.Lease, now time.Time) time.Time {
 	return limit.UTC()
 }
 
-// release revokes the lease, which ends the instance, and has the loop see it at once.
+// release revokes the lease, which terminates the instance, and makes the loop see it at once.
 func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease, error) {
 	if err := lease.CheckReason(req.Reason); err != nil {
 		return lease.Lease{}, err

@@ -42,7 +42,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// Extend moves the term; what was granted may be less than what was asked for, unless the request is strict.
+// Extend moves the expiry; what was granted may be less than what was asked for, unless the request is strict.
 //
 // Errors: [NotRunningError], [ClosedError], [CrowdedError], [lease.LimitError], [lease.NotFoundError] while no lease is bound, [lease.StateError],
 // [lease.PastError], [lease.ShortenError], [lease.ClampedError], [lease.ConflictError], [UnavailableError],
@@ -53,7 +53,7 @@ func (c *Client) Extend(ctx context.Context, req ExtendRequest) (Extended, error
 	return e, c.unknown(err, OutcomeUnknownError{Verb: "extend", Until: req.Until})
 }
 
-// Release gives the lease back, which ends this instance.
+// Release gives the lease back, which terminates this instance.
 //
 // Errors: [NotRunningError], [ClosedError], [CrowdedError], [ForbiddenError], [lease.LimitError], [lease.NotFoundError], [lease.StateError],
 // [lease.ConflictError], [OutcomeUnknownError].

@@ -39,7 +39,7 @@ func newKeeper(cfg Config, c *clock, v *view, wake <-chan struct{}) *keeper {
 	return &keeper{cfg: cfg, clock: c, view: v, wake: wake, heartbeatTimeout: lease.DefaultHeartbeatTimeout}
 }
 
-// run beats until ctx ends, then nil, or until the lease is over.
+// run renews until ctx ends, then returns nil, or until the lease is revoked or ended.
 func (k *keeper) run(ctx context.Context) error {
 	k.view.start()
 	for ctx.Err() == nil {
@@ -52,7 +52,7 @@ func (k *keeper) run(ctx context.Context) error {
 	return nil
 }
 
-// beat claims or renews once, and says how long to wait before the next time. An error ends the sidecar.
+// heartbeat claims or renews once, and says how long to wait before the next time. An error ends the sidecar.
 func (k *keeper) heartbeat(ctx context.Context) (time.Duration, error) {
 	err := k.renew(ctx)
 	var lost *lease.ClaimLostError
@@ -141,7 +141,7 @@ func (k *keeper) renewClaim(ctx context.Context) error {
 	return nil
 }
 
-// noteClaimed tells the lease, once in its life, that a sidecar beats for it. A failure does not count as one of the
+// noteClaimed notes in the lease, once in its life, that a sidecar renews it. A failure does not count as one of the
 // renewal, which has succeeded; the next renewal brings the next try.
 func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 	if l.State != lease.StateActive || !l.ClaimedAt.IsZero() {
@@ -185,7 +185,7 @@ func (k *keeper) readCheckpoint(ctx context.Context) {
 }
 
 // bound gives one call to the registry its deadline, and tells systemd that the loop lives. A quarter of the timeout leaves
-// time for two more tries before the key lapses.
+// time for two more tries before the key expires.
 func (k *keeper) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	k.pet()
 	limit := min(callMax, k.heartbeatTimeout/4)
@@ -266,7 +266,7 @@ func cannotRead(err error) bool {
 	return errors.As(err, &malformed) || errors.As(err, &newer)
 }
 
-// overError says of a lease that does not hold any more what a store's refusal would say.
+// overError says of a lease that is no longer valid what a store's refusal would say.
 func overError(l lease.Lease) *lease.StateError {
 	since := l.EndedAt
 	if l.State == lease.StateRevoked {

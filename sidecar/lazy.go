@@ -72,7 +72,7 @@ func (l *lazy) Lease(ctx context.Context, id string) (lease.Lease, error) {
 	return r.Lease(ctx, id)
 }
 
-// Sweep opens the registry and reads.
+// Checkpoint opens the registry and reads.
 func (l *lazy) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	r, err := l.registry(ctx)
 	if err != nil {

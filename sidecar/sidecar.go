@@ -11,7 +11,7 @@
 //   - client.go, reach.go, wire.go: the other end, why it is out of reach, and how refusals cross the socket with their facts.
 //
 // Nothing is kept on disk. An image made of a running instance therefore holds no state of another instance that would
-// have to be recognised and discarded; after a restart everything is asked anew, the instance id included.
+// have to be recognised and discarded; after a restart everything is asked again, the instance id included.
 package sidecar
 
 import (
@@ -38,11 +38,11 @@ type Registry interface {
 	// forgotten; a [lease.MalformedError] or [lease.SchemaError] that it cannot be read, but the heartbeat is renewed.
 	// The claim returned is the one to keep, also beside an error.
 	Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error)
-	// UpdateLease writes what change makes of the lease, unless somebody else changed it meanwhile: then it reads again.
+	// UpdateLease writes what change makes of the lease. If somebody else changed the lease in between, it reads again.
 	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
 	// Lease reads one lease.
 	Lease(ctx context.Context, id string) (lease.Lease, error)
-	// Sweep reads the checkpoint of the last sweep, by which a clock that is behind is recognised.
+	// Checkpoint reads the checkpoint of the last sweep, which shows a clock that is behind.
 	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
 }
 
@@ -54,7 +54,7 @@ type Config struct {
 	Version    string // of this program
 	SocketPath string // where to serve local programs; empty: nowhere
 
-	MaxExtend   time.Duration // how far from now local programs may extend; zero: as far as NotAfter
+	MaxExtend   time.Duration // how far from now local programs may extend; zero: as far as the maximum expiry
 	ReleaseUIDs []uint32      // who may release, besides root and this process's own user
 
 	Registry Registry
@@ -95,9 +95,9 @@ func New(cfg Config) (*Sidecar, error) {
 	return &Sidecar{cfg: cfg, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
 }
 
-// Run serves the socket and renews until ctx ends or the lease is over. It never ends because the registry is away.
+// Run serves the socket and renews until ctx ends or the lease is revoked or ended. It never ends because the registry is away.
 //
-// It returns nil when ctx ends: the heartbeat's key is left to lapse, so that a restart takes it up and nothing is
+// It returns nil when ctx ends: the heartbeat's key stays until it expires, so that a restart takes it up and nothing is
 // released by a crash or an upgrade. It also returns nil when an operator made the instance unmanaged: there is nothing
 // left to do and nothing failed, so nobody should be alarmed or try again.
 //

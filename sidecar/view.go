@@ -31,8 +31,8 @@ type Phase string
 // Phases of a sidecar.
 const (
 	PhaseClaiming Phase = "claiming" // no heartbeat of ours is in the registry
-	PhaseWaiting  Phase = "waiting"  // beating; no lease is bound to the instance yet
-	PhaseHolding  Phase = "holding"  // beating for a lease
+	PhaseWaiting  Phase = "waiting"  // renewing; no lease is bound to the instance yet
+	PhaseHolding  Phase = "holding"  // renewing a lease
 	PhaseOver     Phase = "over"     // the lease is revoked, ended or forgotten; the sidecar stops
 )
 
@@ -95,7 +95,7 @@ func (v *view) claimed(timeout time.Duration) {
 	v.tell()
 }
 
-// beat notes a renewal that the registry acknowledged, and the lease that came with it.
+// heartbeat notes a renewal that the registry acknowledged, and the lease that came with it.
 func (v *view) heartbeat(timeout time.Duration, l lease.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -10,10 +10,10 @@ import (
 	"lapse/lease"
 )
 
-// ExtendRequest asks to move the term. Exactly one of For, By and Until is set.
+// ExtendRequest asks to move the expiry. Exactly one of For, By and Until is set.
 type ExtendRequest struct {
 	For    lease.Duration `json:"for,omitzero"`   // from now
-	By     lease.Duration `json:"by,omitzero"`    // added to the present term
+	By     lease.Duration `json:"by,omitzero"`    // added to the present expiry
 	Until  time.Time      `json:"until,omitzero"` // that date
 	Strict bool           `json:"strict,omitzero"`
 	Reason string         `json:"reason,omitzero"` // for the lease's history
@@ -22,8 +22,8 @@ type ExtendRequest struct {
 // Extended is what became of an [ExtendRequest].
 type Extended struct {
 	Asked   time.Time   `json:"asked"`   // the request as a date
-	Before  time.Time   `json:"before"`  // the term before
-	Granted time.Time   `json:"granted"` // the term now
+	Before  time.Time   `json:"before"`  // the expiry before
+	Granted time.Time   `json:"granted"` // the expiry now
 	Clamped bool        `json:"clamped"` // less was granted than asked for
 	Lease   lease.Lease `json:"lease"`
 	// What is doubtful about this machine's clock; absent up to 3 min. See [lease.Reckoning].

@@ -22,7 +22,7 @@ import (
 // Cloud is one region of one account, and sends nothing that is signed by another. It is safe for use by many goroutines.
 type Cloud struct {
 	location lease.Location
-	proof    *proved // nil if the account was taken at its word
+	proof    *proved // nil if the account was configured and not proved
 	ec2      *ec2.Client
 	ssm      *ssm.Client
 	pace     pace
@@ -134,7 +134,7 @@ func (c wholeAnswers) Do(r *http.Request) (*http.Response, error) {
 // Location is the account and region.
 func (c *Cloud) Location() lease.Location { return c.location }
 
-// Caller is the ARN of whose the latest credentials are; empty if the account was taken at its word.
+// Caller is the ARN of whose the latest credentials are; empty if the account was configured and not proved.
 func (c *Cloud) Caller() string {
 	if c.proof == nil {
 		return ""

@@ -31,7 +31,7 @@ func (c *Cloud) List(ctx context.Context) (lease.Listing, error) {
 	return c.list(ctx, "tag-key", []string{lease.TagRegistry})
 }
 
-// Describe looks instances up by id, whatever tags they bear. An id that EC2 does not know, or knows no more, is absent
+// Describe looks instances up by id, whatever tags they bear. An id that EC2 does not know, or no longer knows, is absent
 // from the answer and no error.
 //
 // Errors: [UnreachableError], or AWS's own.

@@ -37,7 +37,7 @@ func newPace(share, speed float64) pace {
 	if share <= 0 || share > 1 {
 		share = DefaultShare
 	}
-	// A bucket must hold the largest single call, or that would wait for ever.
+	// A bucket must hold the largest single call, or that call would wait forever.
 	bucket := func(burst, refill float64, least int) *rate.Limiter {
 		return rate.NewLimiter(min(rate.Limit(refill*share*speed), rate.Inf), max(least, int(burst*share)))
 	}

@@ -68,7 +68,7 @@ func (p *proved) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return credentials, nil
 }
 
-// prove retrieves credentials and finds out whose they are. Whoever needs the same new key meanwhile waits for the same
+// prove retrieves credentials and finds out whose they are. Whoever needs the same new key at the same time waits for the same
 // answer. One that did not come is asked for again by the next call.
 func (p *proved) prove(ctx context.Context) (aws.Credentials, identity, error) {
 	credentials, err := p.source.Retrieve(ctx)

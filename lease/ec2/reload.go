@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 )
 
-// reloaded are the credentials of the shared files, read anew when a file changes. The SDK reads them once, and keys that
+// reloaded are the credentials of the shared files, read again when a file changes. The SDK reads them once, and keys that
 // were rotated there would be used until they are refused. While the files are of no use, what they said last counts.
 type reloaded struct {
 	files []string

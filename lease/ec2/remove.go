@@ -12,7 +12,7 @@ import (
 	"lapse/lease"
 )
 
-// Remove deletes a volume or an interface, or cancels a spot request. A spot request that is cancelled makes no more
+// Remove deletes a volume or an interface, or cancels a spot request. A spot request that is cancelled makes no further
 // instances, and the one that it made runs on. One that EC2 does not know any more is gone.
 //
 // Sources: API_DeleteVolume.html, API_DeleteNetworkInterface.html and API_CancelSpotInstanceRequests.html in
@@ -64,7 +64,7 @@ func (c *Cloud) remove(ctx context.Context, x lease.Leftover) (middleware.Metada
 	return middleware.Metadata{}, fmt.Errorf("cannot remove a %q", x.Kind)
 }
 
-// forgotten reports whether EC2 does not know the leftover, or knows it no more.
+// forgotten reports whether EC2 does not know the leftover, or no longer knows it.
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 func forgotten(err error) bool {

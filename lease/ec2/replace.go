@@ -23,7 +23,7 @@ const (
 	ReplacerSpot      ReplacerKind = "persistent spot request"
 )
 
-// Replacer starts another instance when the one that belongs to it is terminated: a lease then ends nothing.
+// Replacer starts a new instance when the one that belongs to it is terminated: then a lease is useless.
 type Replacer struct {
 	Kind ReplacerKind
 	ID   string

@@ -15,9 +15,9 @@ import (
 // dropTimeout bounds the revocation of an etcd lease that serves nothing. Left alone it runs out by itself.
 const dropTimeout = time.Second
 
-// Claim makes hb the heartbeat of its instance, kept by a new etcd lease of hb's TTL ([lease.DefaultHeartbeatTimeout] if it has
-// none). An instance that has no lease yet may beat, and so may one whose lease cannot be read; one whose lease was
-// taken away may not. A claim that etcd gets to late changes nothing if anybody claimed, renewed or revoked since.
+// Claim makes hb the heartbeat of its instance, kept by a new etcd lease of hb's timeout ([lease.DefaultHeartbeatTimeout] if it has
+// none). An instance that has no lease yet may renew, and so may one whose lease cannot be read; one whose lease was
+// revoked may not. A claim that etcd gets to late changes nothing if anybody claimed, renewed or revoked since.
 //
 // Errors: [lease.StateError]; [lease.ConflictError] if somebody else claimed at the same time.
 func (s *Store) Claim(ctx context.Context, hb lease.Heartbeat) (lease.Claim, error) {
@@ -63,7 +63,7 @@ func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
 	return p
 }
 
-// mayBeat refuses an instance whose lease was taken away. One without a lease, or with one that cannot be read, may.
+// mayRenew refuses an instance whose lease was revoked. An instance without a lease, or with one that cannot be read, may renew.
 func (p pulse) mayRenew() error {
 	if p.lease.InstanceID == "" || p.lease.Live() {
 		return nil
@@ -92,8 +92,8 @@ func (s *Store) attach(ctx context.Context, hb lease.Heartbeat, seen pulse) (lea
 	return claim, seen, err
 }
 
-// beat writes hb on an etcd lease if the heartbeat key is still the one seen. A lease record that changed since is
-// looked at again; a heartbeat that changed since is somebody else's. It returns what it saw last.
+// heartbeat writes hb on an etcd lease if the heartbeat key is still the one seen. A lease record that changed since is
+// read again; a heartbeat that changed since is somebody else's. It returns what it saw last.
 func (s *Store) heartbeat(ctx context.Context, hb lease.Heartbeat, etcdLease clientv3.LeaseID, seen pulse) (lease.Claim, pulse, error) {
 	hb.Schema = lease.Schema
 	data, err := json.Marshal(hb)

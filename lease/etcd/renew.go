@@ -12,11 +12,11 @@ import (
 	"lapse/lease"
 )
 
-// Renew keeps the claim's key alive for another TTL and reads the lease: zero if the instance has none yet. If hb says
-// anything else than the key does, the key is rewritten; if it has another TTL, the key moves to a new etcd lease. Keep
+// Renew keeps the claim's key alive for another timeout and reads the lease: zero if the instance has none yet. If hb says
+// anything else than the key does, the key is rewritten; if it has another timeout, the key moves to a new etcd lease. Keep
 // the claim that is returned, also beside an error, and call Renew with it again, unless the claim is lost.
 //
-// Errors: [lease.ClaimLostError] if the key lapsed or somebody else's is in its place: claim again, or stop;
+// Errors: [lease.ClaimLostError] if the key expired or somebody else's is in its place: claim again, or stop;
 // [lease.StateError] if the lease was taken away, with the lease beside it; [lease.SchemaError] or
 // [lease.MalformedError] if the lease cannot be read: the renewal holds nevertheless.
 func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat) (lease.Claim, lease.Lease, error) {

@@ -3,8 +3,8 @@
 //	registry, sweep, plan, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
 //
 // Every write compares the revision that its writer read, so that of two writers exactly one wins and the other is told.
-// Every call is bounded, because the client would otherwise wait for an absent server for ever. etcd's own leases are
-// called etcd leases here, to tell them from ours.
+// Every call is bounded, because the client would otherwise wait forever for a server that does not answer. etcd's own leases
+// are called etcd leases here, to tell them from ours.
 //
 // Read it in this order:
 //
@@ -14,8 +14,8 @@
 //   - write.go: the one conditional write, and its guards.
 //   - bind.go: leases for the instances of a launch.
 //   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since; rest.go: how often it is listed.
-//   - heartbeat.go, renew.go: who beats for an instance.
-//   - leadership.go, fence.go: a janitor's office, and writes that only its holder can make.
+//   - heartbeat.go, renew.go: who renews the heartbeat of an instance.
+//   - leadership.go, fence.go: a janitor's leadership, and the writes that only the leader can make.
 //   - errors.go, health.go, probe.go: what may be wrong, whether etcd can be relied on, and each of its servers.
 package etcd
 

@@ -132,7 +132,7 @@ func (s *Store) lapse(handle int64) {
 	}
 }
 
-// Lapse makes the heartbeat of an instance lapse now.
+// Lapse makes the heartbeat of an instance expire now.
 func (s *Store) Lapse(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

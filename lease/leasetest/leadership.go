@@ -60,7 +60,7 @@ func (s *Store) Leader() (string, bool) {
 // Name under which the leadership was taken.
 func (o *Leadership) Name() string { return o.name }
 
-// While asks works every third of the ttl, and lets the leadership lapse a ttl after it last returned nil.
+// While asks works every third of the ttl, and lets the leadership expire a ttl after it last returned nil.
 func (o *Leadership) While(works func() error) {
 	var ask func()
 	worked := time.Now()
@@ -153,7 +153,7 @@ func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.L
 	return l, err
 }
 
-// Revoke writes the revoked lease, and is refused for silence when a heartbeat is there that something keeps.
+// Revoke writes the revoked lease, and is refused, if it is for a missing heartbeat, when there is a heartbeat that something keeps.
 func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error) {
 	err := o.fenced(ctx, "Revoke", reg, func() (err error) {
 		if heartbeat := (key{"heartbeat", l.InstanceID}); lost && o.store.entries[heartbeat].handle != 0 {

@@ -18,7 +18,7 @@ import (
 const Namespace = "fake"
 
 // Store is a registry in memory, with the methods of etcd's store. It keeps records as JSON, as etcd does, and counts
-// revisions as etcd does. Heartbeats lapse by the time package's timers, so in a testing/synctest bubble by its clock.
+// revisions as etcd does. Heartbeats expire by the time package's timers, so in a testing/synctest bubble by its clock.
 // It is safe for concurrent use.
 type Store struct {
 	// Fault, if set, is called at the start of every method with the method's name. Its error is returned instead, as

@@ -32,7 +32,7 @@ type Registrar interface {
 	Healthy(ctx context.Context) error
 }
 
-// Leader is a janitor's office, as etcd's and the fake's are.
+// Leader is a janitor's leadership, as etcd's and the fake's are.
 type Leader interface {
 	Name() string
 	Lost() <-chan struct{}
@@ -55,12 +55,12 @@ type Leader interface {
 type Stores struct {
 	Store    Registrar // empty, without a registry
 	Campaign func(ctx context.Context, name string, heartbeatTimeout time.Duration) (Leader, error)
-	// Depose takes the leadership away from its holder, as a lapse does.
+	// Depose takes the leadership away from its holder, as an expiry does.
 	Depose func(tb testing.TB)
 	// Put writes bytes past the store, and Get reads them. The id of registry, sweep and plan is empty.
 	Put func(tb testing.TB, kind, id string, data []byte)
 	Get func(tb testing.TB, kind, id string) []byte
-	// Lapse makes a heartbeat lapse.
+	// Lapse makes a heartbeat expire.
 	Lapse func(tb testing.TB, id string)
 	// Compact forgets the history.
 	Compact func(tb testing.TB)

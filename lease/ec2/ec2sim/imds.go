@@ -51,7 +51,7 @@ const (
 	Unauthorized
 	// Unavailable is status 503.
 	Unavailable
-	// Silence is none until the client goes away.
+	// Silence gives no answer until the client goes away.
 	Silence
 )
 

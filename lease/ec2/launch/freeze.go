@@ -18,8 +18,8 @@ import (
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-systems-manager-parameter-to-find-AMI.html
 const imageAlias = "resolve:ssm:"
 
-// freeze resolves in place what AWS would resolve anew at every call: the version of a launch template and an image's
-// alias. A replay of a request that changed meanwhile would be refused, or create other instances. It returns what the
+// freeze resolves in place what AWS would resolve again at every call: the version of a launch template and an image's
+// alias. A replay of a request that changed in between would be refused, or create other instances. It returns what the
 // template says; nothing, if there is none.
 //
 // Errors: [RequestError], [lapse/lease/ec2.UnreachableError], or AWS's own.

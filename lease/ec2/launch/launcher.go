@@ -31,7 +31,7 @@ type Store interface {
 	Lease(ctx context.Context, id string) (lease.Lease, error)
 }
 
-// Cloud is what a [Launcher] needs of EC2: one region of one account, in which it can end nothing. [lapse/lease/ec2.Cloud]
+// Cloud is what a [Launcher] needs of EC2: one region of one account, in which it can terminate nothing. [lapse/lease/ec2.Cloud]
 // is one, and says how each of these answers.
 type Cloud interface {
 	Location() lease.Location
@@ -50,7 +50,7 @@ type Launcher struct {
 	config Config
 }
 
-// Config says how a [Launcher] works. Its zero value is usable but for Actor.
+// Config says how a [Launcher] works. Its zero value is usable except for Actor.
 type Config struct {
 	Actor       string           // who launches, for the leases' history: "cli:ada@laptop"
 	Now         func() time.Time // wall clock, which may be wrong; time.Now if nil
@@ -70,7 +70,7 @@ const (
 	firstPause       = time.Second
 )
 
-// New returns a launcher into the place of cloud.
+// New returns a launcher into the location of cloud.
 func New(cloud Cloud, store Store, c Config) *Launcher {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -91,7 +91,7 @@ func newToken() (string, error) {
 	return id.String(), err
 }
 
-// Result of a launch. It is the same, but for what became of the leases since, however often it is asked for.
+// Result of a launch. It is the same each time, except for later changes of the leases.
 type Result struct {
 	Launch  lease.Launch  // Launch.Missing() is how many instances EC2 did not give
 	Leases  []lease.Lease // of the instances that EC2 gave, in the order of the attempts, as they stand now

@@ -105,7 +105,7 @@ func (r *run) hear(ctx context.Context, clientToken string, instances []lease.In
 		if noteErr := r.heard(ctx, EventDoubt, clientToken, err, lease.Launch.Doubt); noteErr != nil {
 			return noteErr
 		}
-		return err // for ever the same; the janitor settles it
+		return err // always the same; the janitor settles it
 	case unknown:
 	}
 	if ctx.Err() != nil { // nothing can be written any more, and nothing need be: the send is on record

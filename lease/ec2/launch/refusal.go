@@ -9,7 +9,7 @@ import (
 	"lapse/lease"
 )
 
-// UnattendedError refuses a launch because no janitor sweeps the location: nothing would end the instances.
+// UnattendedError refuses a launch because no janitor sweeps the location: nothing would terminate the instances.
 type UnattendedError struct {
 	Location lease.Location
 	Last     time.Time // last sweep of any location; zero if there was none
@@ -39,7 +39,7 @@ func locations(all []lease.Location) string {
 	return strings.Join(names, ", ")
 }
 
-// StaleTokenError refuses a generated token older than records are kept: what it launched cannot be known any more.
+// StaleTokenError refuses a generated token older than records are kept: nobody can know any longer what it launched.
 type StaleTokenError struct {
 	Token     string
 	Generated time.Time
@@ -49,7 +49,7 @@ func (e *StaleTokenError) Error() string {
 	return fmt.Sprintf("token %s was generated at %s, and records that old have been deleted", e.Token, date(e.Generated))
 }
 
-// LocationError refuses to go on with a launch from another account or region than its own.
+// LocationError refuses to continue a launch from another account or region than its own.
 type LocationError struct {
 	Token    string
 	Launched lease.Location
@@ -88,7 +88,7 @@ func (e *RefusedError) Error() string {
 }
 
 // UnknownOutcomeError says that EC2 may have created instances and has not told which. Nothing is lost: the same token
-// finds them, or else the janitor ends them.
+// finds them, or the janitor terminates them.
 type UnknownOutcomeError struct {
 	Token string
 	Code  string // EC2's last error code; empty if it gave none
@@ -105,7 +105,7 @@ func (e *UnknownOutcomeError) Error() string {
 
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
-// UnfinishedError says that a launch has not come to its end, though what EC2 did so far is known.
+// UnfinishedError says that a launch did not finish, although it is known what EC2 did so far.
 type UnfinishedError struct {
 	Token string
 	Err   error

@@ -24,7 +24,7 @@ type Request struct {
 	Term             time.Duration     // until the leases end, from now; 0: no term
 	Until            time.Time         // when the leases end; instead of Term
 	MaxTerm          time.Duration     // until the latest date to which they may be extended, from now; 0: no limit
-	HeartbeatTimeout time.Duration     // silence allowed between renewals; 0: no renewal asked for
+	HeartbeatTimeout time.Duration     // longest time allowed between renewals; 0: no renewal asked for
 	Holder           string            // who asks
 	Labels           map[string]string // of the leases
 	Tags             map[string]string // of instances, volumes, network interfaces and spot requests

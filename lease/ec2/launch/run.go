@@ -9,7 +9,7 @@ import (
 	"lapse/lease"
 )
 
-// maxConflicts bounds how often one run reads a record anew because somebody else changed it. Each time somebody got
+// maxConflicts bounds how often one run reads a record again because somebody else changed it. Each time somebody got
 // on with the launch, so a store that says so much more often is broken.
 const maxConflicts = 1000
 
@@ -66,7 +66,7 @@ func (r *run) finish(ctx context.Context) error {
 	return &UnfinishedError{Token: r.launch.Token, Err: err}
 }
 
-// step does the one thing that comes next by the record, and no more.
+// step does the one thing that comes next by the record, and nothing else.
 func (r *run) step(ctx context.Context) error {
 	last, over := r.launch.Last(), r.launch.WindowOver(r.config.Now())
 	switch {
@@ -81,7 +81,7 @@ func (r *run) step(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
-// again takes back an error that only means that somebody else changed the launch: what to do next is decided anew.
+// again takes back an error that only means that somebody else changed the launch: what to do next is decided again.
 func (r *run) again(ctx context.Context, err error) error {
 	var conflict *lease.ConflictError
 	var state *lease.LaunchStateError

@@ -40,7 +40,7 @@ func isCompressed(data []byte) bool {
 	})
 }
 
-// isText takes UTF-8 without control characters, but for those that scripts print to colour what they say.
+// isText accepts UTF-8 without control characters, except those that scripts print for colours.
 func isText(data []byte) bool {
 	const escape = '\x1b'
 	return utf8.Valid(data) && !strings.ContainsFunc(string(data), func(r rune) bool {

@@ -239,7 +239,7 @@ func (c Config) endpoints() []string {
 	return list
 }
 
-// lock makes the directory and keeps other processes out of it, for etcd itself would wait for them for ever.
+// lock makes the directory and keeps other processes out of it, because etcd itself would wait for them forever.
 func lock(dir string) (*os.File, error) {
 	if err := owndir.Make(dir, dirMode); err != nil {
 		return nil, err

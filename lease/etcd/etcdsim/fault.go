@@ -35,7 +35,7 @@ func (c *Cluster) stall(elects bool) (wake func()) {
 	})
 }
 
-// Elect begins a new term of raft, as a restart or a lost leader does: every etcd lease counts from its full TTL anew,
+// Elect begins a new term of raft, as a restart or a lost leader does: every etcd lease starts again at its full TTL,
 // also one that ran out during a stall.
 func (c *Cluster) Elect() {
 	c.mu.Lock()

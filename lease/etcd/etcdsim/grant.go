@@ -65,7 +65,7 @@ func (l *lessor) all() []*etcdLease {
 	return slices.SortedFunc(maps.Values(l.held), func(a, b *etcdLease) int { return cmp.Compare(a.id, b.id) })
 }
 
-// refresh lets an etcd lease count from its full TTL anew.
+// refresh restarts an etcd lease at its full TTL.
 func (e *etcdLease) refresh() { e.ends = time.Now().Add(time.Duration(e.ttl) * time.Second) }
 
 // left is what remains of the TTL, in whole seconds.

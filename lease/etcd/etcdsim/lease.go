@@ -72,7 +72,7 @@ func (c *Client) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clien
 
 func keepAliveOp() Op { return Op{Kind: "keepalive", Write: true} }
 
-// renew lets an etcd lease count anew. The answer has no TTL if there is none.
+// renew restarts an etcd lease. The answer has no TTL if there is none.
 func (c *Client) renew(id clientv3.LeaseID) *clientv3.LeaseKeepAliveResponse {
 	resp := &clientv3.LeaseKeepAliveResponse{ResponseHeader: c.cluster.header(), ID: id}
 	if e := c.cluster.leases.held[int64(id)]; e != nil {
