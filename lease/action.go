@@ -21,10 +21,10 @@ const (
 	ActionUnmark   Action = "unmark"   // an announced termination was cancelled
 	ActionKept     Action = "keep"     // something keeps the instance beyond its date
 	ActionNoteTag  Action = "note-tag" // the tag is newer than the record of a revoked lease
-	ActionRevoke   Action = "revoke"   // no renewal or extension is accepted any more
-	ActionStuck    Action = "stuck"    // something forbids the termination, or does not any more
+	ActionRevoke   Action = "revoke"   // no more renewals or extensions are accepted
+	ActionStuck    Action = "stuck"    // something forbids the termination, or no longer does
 	ActionEnd      Action = "end"      // EC2 confirmed the termination
-	ActionReopen   Action = "reopen"   // an ended one runs after all
+	ActionReopen   Action = "reopen"   // the instance of an ended lease runs after all
 	ActionUnmanage Action = "unmanage" // Lapse leaves the instance alone
 )
 
@@ -41,7 +41,7 @@ const (
 const (
 	ActionAuthorise Action = "authorise" // said before anything is done that leads to a termination or a removal
 	ActionTerminate Action = "terminate" // EC2 accepted the call
-	ActionRemove    Action = "remove"    // EC2 removed a leftover, or did not know it any more
+	ActionRemove    Action = "remove"    // EC2 removed a leftover, or no longer knew it
 	ActionSpare     Action = "spare"     // a fresh description or the registry said no
 	ActionRefuse    Action = "refuse"    // EC2 said no
 	ActionFail      Action = "fail"      // a read, a write or a call failed, and will be tried again

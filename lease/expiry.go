@@ -115,7 +115,7 @@ type Keys struct {
 }
 
 // Compare says how the record of a lease and the tag of its instance stand to each other, and what makes them agree. It
-// looks at nothing else: whether the instance is this registry's and the lease active is for the caller to see.
+// uses nothing else: whether the instance is this registry's and the lease active is for the caller to see.
 func Compare(l Lease, tag Expiry) Keys {
 	record := l.Expiry()
 	earlier := tag.Number > 0 && later(tag.At, record.At)

@@ -7,7 +7,7 @@ import (
 )
 
 // Raise moves the date of an active lease to that of its instance's tag, where [Compare] says that the record is behind
-// or earlier: the registry was set back, or somebody edited the tag. The result has the later date of both, its NotAfter
+// or earlier: the registry was set back, or somebody edited the tag. The result has the later date of both, its maximum expiry
 // with it if need be, and a number above both. A date that moves cures a mark, as an extension does. Where the keys need
 // no raising, nothing changes.
 //

@@ -51,7 +51,7 @@ type LaunchState string
 const (
 	LaunchOpen   LaunchState = "open"
 	LaunchDone   LaunchState = "done"   // every instance that EC2 answered with has its lease
-	LaunchClosed LaunchState = "closed" // nothing may be sent or bound for it any more
+	LaunchClosed LaunchState = "closed" // nothing more may be sent or bound for it
 )
 
 // Attempt is one RunInstances request of a launch, however often it was sent. Its ClientToken makes EC2 create at most
@@ -191,7 +191,7 @@ func (l Launch) Refused(code string) Launch {
 	})
 }
 
-// Unsent notes that EC2 turned the last send away before it looked at it, as it does when it throttles. The send leaves
+// Unsent notes that EC2 rejected the last send before it processed it, as it does when it throttles. The send leaves
 // no doubt.
 func (l Launch) Unsent() Launch {
 	return l.withLast(func(a *Attempt) { a.Sends = max(0, a.Sends-1) })

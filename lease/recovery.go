@@ -54,7 +54,7 @@ func NewRecovery(s Snapshot, t RecoveryTerms) Recovery {
 // Obstacle says why a lease cannot be recovered.
 type Obstacle string
 
-// Obstacles, in the order in which they are looked for.
+// Obstacles, in the order in which they are checked.
 const (
 	ObstacleUnmanaged Obstacle = "unmanaged" // given up by somebody's word
 	ObstacleUntagged  Obstacle = "untagged"  // bears no registry's tag
@@ -81,7 +81,7 @@ func (e *UnrecoverableError) Error() string {
 	return fmt.Sprintf("cannot recover the lease of %s: %s", e.ID, e.Why)
 }
 
-// Lease rebuilds the lease of an instance of which no record speaks: alive, with this registry's tag by value, and with
+// Lease rebuilds the lease of an instance that no record mentions: alive, with this registry's tag by value, and with
 // a launch tag that equals its client token. It is active, for the holder and until the date on the tags, but at least
 // as long as the terms say. One whose tag says none gets no term either. The date is numbered above the tag's.
 //

@@ -14,7 +14,7 @@ func Lazy(open func(context.Context) (Registry, error)) Registry {
 
 type lazy struct {
 	open   func(context.Context) (Registry, error)
-	turn   chan struct{} // holds a value while somebody looks at opened
+	turn   chan struct{} // holds a value while somebody uses opened
 	opened Registry
 }
 

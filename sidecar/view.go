@@ -172,7 +172,7 @@ func (v *view) clockIs(r lease.Reckoning) {
 	v.behind = r.Behind > 0
 }
 
-// lost notes that the heartbeat is not ours any more.
+// lost notes that the heartbeat is no longer ours.
 func (v *view) lost(err *lease.ClaimLostError) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

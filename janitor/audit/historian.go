@@ -12,7 +12,7 @@ import (
 )
 
 // Historian tells what others do to the records, by comparing each with what it was: leases have a history, launches a
-// state. What was there at the beginning is not told. It belongs to the leader's loop, but for [Historian.Did].
+// state. What was there at the beginning is not told. It belongs to the leader's loop, except [Historian.Did].
 type Historian struct {
 	emit  func(Event)                 // of what others do: nothing waits for it
 	actor string                      // ours, as histories name it

@@ -5,7 +5,7 @@ type Report struct {
 	Marked  int `json:"marked"`
 	Asked   int `json:"asked"`
 	Ended   int `json:"ended"`
-	Removed int `json:"removed"` // leftovers that EC2 removed when asked, or did not know any more
+	Removed int `json:"removed"` // leftovers that EC2 removed when asked, or no longer knew
 	Spared  int `json:"spared"`  // to be terminated or removed by the plan, and spared on a fresh description
 	Failed  int `json:"failed"`
 	Held    int `json:"held"`

@@ -16,7 +16,7 @@ const startMax = 2 * time.Minute
 // readMax is for how long a waiting janitor may be unable to read the registry, which it tries each minute.
 const readMax = 3 * time.Minute
 
-// state is what health is judged by. Times carry monotonic readings, but for those of checkpoints.
+// state is what health is judged by. Times carry monotonic readings, except those of checkpoints.
 type state struct {
 	turnBy     time.Time        // when the loop is to have turned again; zero: whenever somebody is elected
 	started    bool             // it has turned

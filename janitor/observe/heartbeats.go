@@ -139,7 +139,7 @@ func (b *heartbeat) observe(now time.Time, l *plan.Row, unread bool) {
 	if b.held {
 		b.restarted, b.held = now, false
 	}
-	if l.Instance != nil { // what is not shown any more is still where it was
+	if l.Instance != nil { // an instance that EC2 no longer shows is still where it was
 		b.zone = l.ZoneKey()
 	}
 	if l.Instance == nil || l.Instance != b.instance || b.halted {

@@ -158,7 +158,7 @@ func ZoneOf(l *lease.Lease, i *lease.Instance) string {
 	return cmp.Or(l.ZoneID, l.Zone)
 }
 
-// zoneOf is the zone of a lease, also of one whose instance is not shown any more: it counts where it counted before.
+// zoneOf is the zone of a lease, also of one whose instance EC2 no longer shows: it counts where it counted before.
 func (c *planner) zoneOf(l *Row) string {
 	if l.Instance != nil {
 		return l.zone

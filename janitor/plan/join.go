@@ -32,7 +32,7 @@ type Row struct {
 // LaunchRow is one launch with the leases that are of it.
 type LaunchRow struct {
 	*lease.Launch
-	leases int // records of them, but for those of the unmanaged
+	leases int // records of them, except those of the unmanaged
 }
 
 // Joined is what EC2 and the registry said, side by side. It is made once a listing, and what a watch tells is taken in, so
@@ -321,7 +321,7 @@ func (j *Joined) DropHeartbeat(id string) {
 	j.forget(id)
 }
 
-// PutBad takes in a record that cannot be read: it spoils its own lease, and what it said before counts no more.
+// PutBad takes in a record that cannot be read: it spoils its own lease, and what it said before no longer counts.
 func (j *Joined) PutBad(bad lease.BadRecord) {
 	j.forget(bad.ID)
 	j.readable(bad.Kind, bad.ID)

@@ -41,7 +41,7 @@ func (c *planner) complete(l *LaunchRow) bool {
 	return !slices.ContainsFunc(l.Instances(), func(id string) bool { return !c.leased(id) })
 }
 
-// judgeLaunchTombstone lets go of the record of a launch once nothing speaks of it any more: no lease, no instance. A
+// judgeLaunchTombstone deletes the record of a launch when nothing refers to it any longer: no lease, no instance. A
 // token that somebody chose is kept for longer, since it cannot be refused by its own date; that of a date still to come
 // when the launch was over cannot be for too long.
 func (c *planner) judgeLaunchTombstone(l *LaunchRow) {

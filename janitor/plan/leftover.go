@@ -90,7 +90,7 @@ func (e *closedLaunch) held(id string) {
 	}
 }
 
-// whyDoubt says why there may have been a lease of which no record tells any more, or is empty. No record of a lease is
+// whyDoubt says why there may have been a lease whose record is gone, or is empty. No record of a lease is
 // let go within the retention, counted from its end, so none is missing before that has passed from the launch on. A
 // registry that was set back may have lost any that there was by then, and shows the launch as it was before.
 func (e *closedLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
@@ -215,7 +215,7 @@ func (e *closedLaunch) letsGo(x *lease.Leftover, p Policy) bool {
 }
 
 // onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,
-// whoever ends it.
+// whoever terminates it.
 func (c *planner) onUnleased(e *closedLaunch, x *lease.Leftover) bool {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	if i == nil || c.leased(x.InstanceID) {

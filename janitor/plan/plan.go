@@ -72,7 +72,7 @@ type Verdict struct {
 	Due        time.Time // of an end: since when it is
 	Reason     string
 	Brake      string           // which brake holds
-	FirstSeen  []string         // instances and leftovers of one launch whose first look is written together
+	FirstSeen  []string         // instances and leftovers of one launch whose first sighting is written together
 	Renewal    *Renewal         // what was seen of a lease whose heartbeat is missing
 	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
 	Kept       lease.KeptReason // of ActKeep and ActStuck

@@ -14,7 +14,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// answerHead is how much of an answer is looked at before it is read: EC2 begins each with its request id.
+// answerHead is how much of an answer is checked before it is read: EC2 begins each with its request id.
 const answerHead = 1024
 
 // alienError says that something else than EC2 answered with success: a proxy, a captive portal, a gateway that lost the

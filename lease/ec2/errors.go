@@ -74,7 +74,7 @@ func (e *AnswerError) Unwrap() error { return e.Err }
 // Refused reports whether AWS understood the call and would not do it.
 func (e *AnswerError) Refused() bool { return refused(e.Err) }
 
-// Throttled reports whether AWS turned the call away for its rate, before it looked at it.
+// Throttled reports whether AWS rejected the call for its rate, before it processed it.
 func (e *AnswerError) Throttled() bool { return throttled(e.Err) }
 
 // failed says what was tried when err came back. ctx is that of the caller: if it has ended, that is the reason.
@@ -146,7 +146,7 @@ func refused(err error) bool {
 	return codeOf(err) != "" && status >= 400 && status < 500 && status != http.StatusRequestTimeout && !throttled(err)
 }
 
-// throttled reports whether AWS turned the call away for its rate, before it looked at it.
+// throttled reports whether AWS rejected the call for its rate, before it processed it.
 //
 // Source: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 func throttled(err error) bool {
@@ -167,7 +167,7 @@ func unauthenticated(err error) bool {
 	}, codeOf(err))
 }
 
-// unauthorized reports whether AWS denies the call to the caller: by a policy, which may look at what the call names.
+// unauthorized reports whether AWS denies the call to the caller: by a policy, which may depend on what the call names.
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors
 func unauthorized(err error) bool {

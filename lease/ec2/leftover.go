@@ -91,7 +91,7 @@ func (c *Cloud) addLeftovers(ctx context.Context, all *lease.LeftoverListing, ki
 			return nil
 		}
 		if aws.ToString(answer.next) == aws.ToString(q.next) {
-			return errors.New("list leftovers: EC2 returns the same page again and again; try again")
+			return errors.New("list leftovers: EC2 keeps returning the same page; try again")
 		}
 		q.next = answer.next
 	}

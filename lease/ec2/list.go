@@ -74,7 +74,7 @@ func (c *Cloud) list(ctx context.Context, filter string, values []string) (lease
 			return found, nil
 		}
 		if aws.ToString(out.NextToken) == aws.ToString(in.NextToken) {
-			return lease.Listing{}, errors.New("list instances: EC2 returns the same page again and again; try again")
+			return lease.Listing{}, errors.New("list instances: EC2 keeps returning the same page; try again")
 		}
 		in.NextToken = out.NextToken
 	}

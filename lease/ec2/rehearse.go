@@ -37,14 +37,14 @@ const (
 // Rehearsal is what actions are rehearsed on.
 type Rehearsal struct {
 	Registry     string // UUID, for the tags that policies ask for
-	Ended        string // an instance of that registry that is terminated; empty if none is described any more
+	Ended        string // an instance of that registry that is terminated; empty if EC2 no longer describes one
 	Expires      string // what that bears as its second key; empty if nothing
 	ImageID      string // to launch from; empty if none is known
 	InstanceType string
 	Launch       *ec2.RunInstancesInput // what a launch of these would send, by package launch; nil: none is rehearsed
 }
 
-// errNothing says that an action needs something that nothing can happen to any more.
+// errNothing says that an action needs an instance to which nothing can happen any longer.
 var errNothing = errors.New("EC2 shows no terminated instance of this registry to try it on, and Lapse never tries it on a living one")
 
 // errNoKey says that an action needs something that bears the second key.

@@ -13,7 +13,7 @@ import (
 )
 
 // Remove deletes a volume or an interface, or cancels a spot request. A spot request that is cancelled makes no further
-// instances, and the one that it made runs on. One that EC2 does not know any more is gone.
+// instances, and the one that it made runs on. One that EC2 no longer knows is gone.
 //
 // Sources: API_DeleteVolume.html, API_DeleteNetworkInterface.html and API_CancelSpotInstanceRequests.html in
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/

@@ -23,7 +23,7 @@ func Roles() []Role { return []Role{RoleLauncher, RoleJanitor, RoleOperator, Rol
 // Need is an action that a role needs.
 type Need struct {
 	Action string // as in IAM policies, without "ec2:"
-	Tag    string // which tag it sets or removes, for policies look at its key; empty if none
+	Tag    string // which tag it sets or removes, because policies depend on its key; empty if none
 }
 
 // String prints the need as "CreateTags of lapse:registry".

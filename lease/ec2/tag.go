@@ -79,7 +79,7 @@ func (c *Cloud) tag(ctx context.Context, resources []string, tags map[string]str
 }
 
 // Untag removes tags from one resource, each only where it has that value, in one call: what somebody else has written
-// there meanwhile stays.
+// there in between stays.
 //
 // Errors: [UnreachableError], or AWS's own.
 //

@@ -26,11 +26,11 @@ func (c *Cloud) Reserve(ctx context.Context, n int) error {
 	return nil
 }
 
-// Terminate ends instances, for which the caller has made a reservation, and returns one [lease.Termination] for each id, in the order given. Give ids of one zone: a
-// protected instance keeps all others of its zone, and only those, from being ended by the same call, though the call
-// fails as a whole.
+// Terminate terminates instances, for which the caller has made a reservation, and returns one [lease.Termination] for each
+// id, in the order given. Give ids of one zone: a protected instance keeps all others of its zone, and only those, from being
+// terminated by the same call, although the call fails as a whole.
 //
-// Calls beyond the reserved one wait for EC2's limits, but 5 s at most in all; what comes later fails, to be tried again.
+// Calls beyond the reserved one wait for EC2's limits, 5 s at most in all; what comes later fails, to be tried again.
 //
 // A call that EC2 refuses is halved until the ids that it blames stand alone, so one bad or protected id costs
 // O(log n) calls and spares nobody else. A call that fails for another reason (throttling, a server's error, no answer,

@@ -15,7 +15,7 @@ const bindBatch = 100
 
 // Bind creates the leases of instances that launch made, in the order given. Each write compares the launch, so that
 // none comes to be after it was closed. A lease that is already there is returned as it stands, whatever its state, and
-// is no error; neither is a launch that somebody else moved on meanwhile, as long as it is open or nothing is left to
+// is no error; neither is a launch that somebody else moved on in between, as long as it is open or nothing is left to
 // be bound. Some leases may have been bound when an error is returned.
 //
 // Errors: [lease.LaunchStateError], [lease.NotFoundError] for the launch, and [lease.SchemaError] or
@@ -109,7 +109,7 @@ func (s *Store) alreadyBound(resp *clientv3.TxnResponse, batch []lease.Lease, mi
 	return left, nil
 }
 
-// stillOpen reads the launch from a transaction's answer and refuses one to which nothing may be bound any more.
+// stillOpen reads the launch from a transaction's answer and refuses one to which nothing more may be bound.
 func (s *Store) stillOpen(resp *clientv3.TxnResponse, token string) (lease.Launch, error) {
 	kv := got(resp, 0)
 	if kv == nil {

@@ -22,7 +22,7 @@ type outage struct {
 	at     time.Time    // when that was
 }
 
-// intercept looks at the outcome of each call.
+// intercept notes the outcome of each call.
 func (o *outage) intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	err := invoke(ctx, method, req, reply, conn, opts...)
 	switch status.Code(err) {

@@ -39,7 +39,7 @@ func (s *Store) Bind(ctx context.Context, launch lease.Launch, wanted []lease.Le
 	return bound, nil
 }
 
-// open refuses a launch to which nothing may be bound any more. s.mu is held.
+// open refuses a launch to which nothing more may be bound. s.mu is held.
 func (s *Store) open(token string) error {
 	launch, err := get(s, launches(), token)
 	if err != nil {

@@ -97,7 +97,7 @@ func (c *Cloud) Tag(_ context.Context, resources []string, tags map[string]strin
 	return all
 }
 
-// Terminate shuts instances down, but for those that Refuse names.
+// Terminate shuts instances down, except those that Refuse names.
 func (c *Cloud) Terminate(_ context.Context, ids []string) []lease.Termination {
 	c.Mu.Lock()
 	defer c.Mu.Unlock()

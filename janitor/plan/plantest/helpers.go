@@ -102,7 +102,7 @@ func Heartbeats(s *Subject) {
 	s.Lease.HeartbeatTimeout, s.Renewal = lease.Duration(HeartbeatTimeout), &plan.Renewal{Present: true, Seen: true}
 }
 
-// Lost for so long under this leader, which saw it beat before, with a witness.
+// Lost for so long under this leader, which saw it renew before, with a witness.
 func Lost(d time.Duration) func(*Subject) {
 	return func(s *Subject) {
 		s.Lease.HeartbeatTimeout, s.Renewal = lease.Duration(HeartbeatTimeout), &plan.Renewal{For: d, Missing: d, Seen: true, Witness: true, Marked: Long}

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Due is silent, with its mark and every grace behind it: it ends unless a brake holds.
+// Due has lost its heartbeat, with its mark and every grace behind it: it is terminated unless a brake holds that back.
 func Due(s *Subject) {
 	Lost(Long)(s)
 	Marked(lease.CauseHeartbeatLost, Ago(2*time.Hour))(s)

@@ -52,7 +52,7 @@ func (r *run) bind(ctx context.Context) error {
 	return nil
 }
 
-// look asks EC2 where the instances are that a launcher before this one heard of.
+// look asks EC2 for the instances that an earlier launcher learned of.
 func (r *run) look(ctx context.Context, ids []string) error {
 	var unseen []string
 	for _, id := range ids {
@@ -74,7 +74,7 @@ func (r *run) remember(instances []lease.Instance) {
 	}
 }
 
-// report reads the leases of a settled launch. Those of which the registry keeps no record any more are left out.
+// report reads the leases of a settled launch. Those whose records are gone are left out.
 func (r *run) report(ctx context.Context) error {
 	for _, id := range r.unbound() {
 		found, err := r.store.Lease(ctx, id)

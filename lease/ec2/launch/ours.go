@@ -16,7 +16,7 @@ import (
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
 const maxTags = 50
 
-// complete puts into a request what Lapse itself decides of the call: its tags, IMDSv2, and the end of an instance that
+// complete puts into a request what Lapse itself decides of the call: its tags, IMDSv2, and the termination of an instance that
 // shuts itself down. It is done once, before the request is stored: a launcher of another version, which may decide
 // otherwise, repeats what is on record. data is what the launch template says.
 //

@@ -15,7 +15,7 @@ type outcome int
 const (
 	unknown  outcome = iota // EC2 may or may not have created something
 	launched                // EC2 answered with instances
-	unsent                  // turned away before EC2 looked at it
+	unsent                  // rejected before EC2 processed it
 	spent                   // EC2 says that the client token was used: an earlier send was accepted
 	full                    // refused for want of capacity: elsewhere, or fewer, may do
 	denied                  // refused for a reason that holds everywhere
@@ -108,7 +108,7 @@ func (r *run) hear(ctx context.Context, clientToken string, instances []lease.In
 		return err // always the same; the janitor settles it
 	case unknown:
 	}
-	if ctx.Err() != nil { // nothing can be written any more, and nothing need be: the send is on record
+	if ctx.Err() != nil { // nothing can be written any longer, and nothing has to be: the send is on record
 		return err
 	}
 	r.replays++

@@ -16,7 +16,7 @@ import (
 )
 
 // create puts a new launch on record, frozen and with its first attempt, before anything is sent. If somebody else put
-// the same one there meanwhile, it returns that and true.
+// the same one there in between, it returns that and true.
 func (l *Launcher) create(ctx context.Context, o order, registry lease.Registry) (lease.Launch, bool, error) {
 	record, err := l.prepare(ctx, o, registry)
 	if err != nil {

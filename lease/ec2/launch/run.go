@@ -127,7 +127,7 @@ func (r *run) note(ctx context.Context, clientToken string, change func(lease.La
 
 // settle ends a launch for which nothing is left to do. With instances, all of which have leases, it is done. Without,
 // it is closed with the reason, so that the token answers the same refusal however often it is used, and so that
-// nothing can come of it any more.
+// nothing can come of it any longer.
 func (r *run) settle(ctx context.Context) error {
 	if len(r.launch.Instances()) == 0 {
 		reason := "nothing was sent within its window"

@@ -42,7 +42,7 @@ func (r *run) send(ctx context.Context) error {
 }
 
 // announce writes that the last attempt is about to be sent. Where that took longer than a call may, as on a machine
-// that was suspended meanwhile, it is written again: by now the launch may be settled.
+// that was suspended in between, it is written again: by now the launch may be settled.
 func (r *run) announce(ctx context.Context) error {
 	for {
 		sending, err := r.launch.Sending(r.config.Now())
@@ -111,7 +111,7 @@ func input(l lease.Launch) (*awsec2.RunInstancesInput, error) {
 }
 
 // thaw reads a frozen request as it stands: what counts as a placeholder was decided when it was frozen. A field that this
-// version does not know is an error, for the call without it would be another.
+// version does not know is an error, because the call without it would be another one.
 func thaw(frozen []byte) (*awsec2.RunInstancesInput, error) {
 	var request struct {
 		awsec2.RunInstancesInput

@@ -57,7 +57,7 @@ func checkUserData(data string) error {
 	return nil
 }
 
-// Shown is a frozen request for people and programs to look at: of user-data, which may hold secrets, it has the size and
+// Shown is a frozen request for people and programs to read: of user-data, which may hold secrets, it has the size and
 // the SHA-256 alone.
 func Shown(request json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage

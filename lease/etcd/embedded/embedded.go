@@ -209,7 +209,7 @@ func (c Config) tcp() (*url.URL, error) {
 	return &url.URL{Scheme: scheme, Host: c.Listen}, c.certificates()
 }
 
-// certificates looks whether they can be read: etcd itself would start without serving TCP.
+// certificates checks whether they can be read: etcd itself would start without serving TCP.
 func (c Config) certificates() error {
 	if c.CertFile == "" {
 		return nil
