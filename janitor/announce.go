@@ -14,8 +14,8 @@ type announcer struct {
 	started bool // it was said that this leader starts up
 }
 
-// announce logs a brake once when it trips and once when it lifts, also if that was between two leaders. Each leader says
-// which ones it holds. That a leader has just started is no brake that anybody should look at, and is said as what it is.
+// announce logs a brake once when it engages and once when it is released, even if that happens between two leaders. Each
+// leader logs the brakes that are engaged. A leader that has just started is not a fault, so it is logged as a start.
 func (a *announcer) announce(held []lease.Brake) {
 	starting := func(b lease.Brake) bool { return b.Starting }
 	if !a.started && slices.ContainsFunc(held, starting) {

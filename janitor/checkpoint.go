@@ -27,7 +27,7 @@ type checkpoints struct {
 	illness      string        // why etcd is not to be trusted with heartbeats
 }
 
-// examine restarts all silences if etcd was not healthy until now.
+// examine restarts all heartbeat timeouts if etcd was not healthy until now.
 func (c *checkpoints) examine(ill error) {
 	c.illness = ""
 	if ill != nil {
@@ -35,7 +35,7 @@ func (c *checkpoints) examine(ill error) {
 		c.renewals.Restart(time.Now())
 	}
 	if !c.checkpointed.IsZero() && c.stale() {
-		c.Log.Warn("for too long no checkpoint was written; silences count anew")
+		c.Log.Warn("no checkpoint was written for too long; heartbeat timeouts start again")
 		c.renewals.Restart(time.Now())
 	}
 }
@@ -51,7 +51,7 @@ func (c *checkpoints) unable() lease.KeptReason {
 	return ""
 }
 
-// stale reports whether nobody may rely on the last checkpoint of our own any more.
+// stale reports whether our own last checkpoint is too old to rely on.
 func (c *checkpoints) stale() bool {
 	return lease.Elapsed(c.checkpointed, c.dated, c.Now()) > c.fresh
 }

@@ -28,7 +28,7 @@ type Config struct {
 	Notify   func(state string) // may be nil
 	Log      *slog.Logger
 	Observe  Observer                // may be nil
-	Audit    func(audit.Event) error // may be nil; if not, what it cannot write ends nothing
+	Audit    func(audit.Event) error // may be nil; otherwise nothing is terminated that it cannot record
 }
 
 // complete checks the configuration, and fills in what may be left out.

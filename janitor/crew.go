@@ -16,7 +16,7 @@ const workMax = time.Minute
 
 // worker carries plans out in one location, one after the other, so that one that hangs delays no other location. A plan
 // that waits is replaced by a newer one of the same kind, and keeps its location in the line: however fast reactions follow
-// each other, what sweeps alone decide has its turn. What was judged by an older look is judged again before it is done:
+// each other, what sweeps alone decide has its turn. A verdict by an older listing is checked again before it is carried out:
 // each write compares, and the kill function describes afresh.
 type worker struct {
 	location lease.Location
@@ -107,8 +107,8 @@ func (c *crew) assign(ctx context.Context, w *worker, j *job) {
 	}
 }
 
-// work begins the first job in a worker's line. What it was to end by an older decision, and would not by the last, is left
-// as it is: a brake may hold it by now.
+// work begins the first job in a worker's line. It drops terminations of an older decision that the last decision does not
+// want: a brake may hold them back by now.
 func (c *crew) work(ctx context.Context, w *worker) {
 	j := w.line[0]
 	w.line, w.busy = w.line[1:], true

@@ -13,7 +13,7 @@
 //     loop; liveness.go: how the loop shows that it works; observer.go: [Observer], who is told.
 //   - preview.go: [Preview], an observation and a decision that change nothing.
 //
-// The janitor knows neither AWS nor etcd: [Cloud] and [Leadership] are what it needs of them.
+// The janitor knows neither AWS nor etcd: [Cloud] and [Leadership] are what it needs from them.
 package janitor
 
 import (
@@ -35,9 +35,10 @@ type Leadership interface {
 	enforce.Registry
 
 	Name() string
-	// While lets the leadership lapse unless works, asked again and again, returns nil: whoever hangs must not stay in the lead.
+	// While lets the leadership expire unless works, which it calls again and again, returns nil: a janitor that hangs must
+	// not stay leader.
 	While(works func() error)
-	// Lost closes when the leadership may have been lost. The fence holds whether or not anybody looks.
+	// Lost closes when the leadership may have been lost. The fence protects the registry whether or not anybody checks.
 	Lost() <-chan struct{}
 	Resign(ctx context.Context) error
 
@@ -50,7 +51,7 @@ type Leadership interface {
 	DeletePlan(ctx context.Context, reg lease.Registry) error
 }
 
-// observed are the clouds as they are looked at.
+// observed are the clouds as package observe needs them.
 func observed(clouds []Cloud) []observe.Cloud {
 	all := make([]observe.Cloud, len(clouds))
 	for n, cloud := range clouds {

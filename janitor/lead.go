@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// lead is the leader's one loop. It sweeps at once and on schedule. Between sweeps, and while one looks at EC2, a watch
-// keeps the records up to date, and a timer waits for the next date on which the plan changes; both lead to the same
-// decision over the last listing. The kill function describes afresh whatever it ends, and each write compares what was
-// judged, so a listing that is a minute old can only spare. The sweep remains the source of truth.
+// lead is the leader's one loop. It sweeps at once and on schedule. Between sweeps, and while a sweep lists EC2, a watch
+// keeps the records up to date, and a timer waits for the next date on which the plan changes. Both lead to the same
+// decision over the last listing. The kill function describes every instance again before it terminates it, and each write
+// compares what was judged, so a listing that is a minute old can only spare. The sweep remains the source of truth.
 //
-// Nothing on the loop waits for anything but for it: what reads, writes, calls or may block otherwise runs beside it and
-// hands back a function. So the loop turns, and that it does keeps the leadership.
+// Nothing blocks the loop: everything that reads, writes, calls or may block runs beside it and hands back a function. So
+// the loop keeps turning, and only a loop that turns keeps the leadership.
 //
-// It returns why it ended, and an error if some work has not come back.
+// lead returns why the leadership ended, and an error if some work did not finish.
 func (t *leader) lead(ctx context.Context) (why string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	t.live.lead()
 	t.leadership.While(t.live.alive)
 	defer func() {
-		t.live.leave() // there is no loop any more that could turn, and nothing is given up before what is in flight has ended
+		t.live.leave() // the loop no longer turns, and leadership is not given up before the work in flight has finished
 		cancel()
 		t.unwatch()
 		if !t.finish(leaveMax) { // batches in flight are
-			err = errors.New("work has not come back " + leaveMax.String() + " after the leadership was left; this process is of no use any more")
+			err = errors.New("work in flight did not finish within " + leaveMax.String() + " after leadership ended; restart this process")
 		}
 	}()
 	t.dueNow() // the first is, at once
@@ -42,12 +42,12 @@ func (t *leader) lead(ctx context.Context) (why string, err error) {
 		case <-ctx.Done():
 			return "asked to stop", nil
 		case <-t.leadership.Lost():
-			t.Log.Warn("office lost", "leader", t.leadership.Name())
-			return "office lost", nil
+			t.Log.Warn("leadership lost", "leader", t.leadership.Name())
+			return "leadership lost", nil
 		case <-idle.C:
 		case <-next.C:
 			if t.table.wait() == 0 {
-				t.table.swept() // if one looks now, the next follows
+				t.table.swept() // if a sweep is under way, the next one follows it
 				t.dueNow()
 			}
 			next.Reset(t.table.wait())

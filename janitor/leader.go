@@ -25,8 +25,8 @@ type leader struct {
 	tagger     *tagger
 	publisher  *publisher
 
-	ends    map[string]bool  // instance ids that the last decision ends
-	asked   map[string]asked // what a reaction has tried to end since the last sweep, by instance id
+	ends    map[string]bool  // instance ids that the last decision terminates
+	asked   map[string]asked // what a reaction has tried to terminate since the last sweep, by instance id
 	missed  bool             // a reaction was due, and too little was known for one
 	deposed int              // sweeps in a row whose writes were refused as those of somebody who does not lead
 
@@ -34,7 +34,7 @@ type leader struct {
 	unwatch context.CancelFunc
 }
 
-// asked is a lease that a reaction has tried to end.
+// asked is a lease whose instance a reaction has tried to terminate.
 type asked struct {
 	revision int64
 	again    time.Time // it failed, and may be tried again then, by the monotonic clock; zero: not before the next sweep
@@ -150,8 +150,8 @@ func (t *leader) done(location lease.Location, verdicts []plan.Verdict, report e
 	}
 }
 
-// askedBefore reports whether a reaction has tried to end this very lease since the last sweep. What a fresh look spared
-// then is not looked at again until there is a new listing; what failed is tried again after a minute.
+// askedBefore reports whether a reaction has tried to terminate this very lease's instance since the last sweep. If a fresh
+// description spared it, it waits for a new listing; if the attempt failed, it is tried again after a minute.
 func (t *leader) askedBefore(v plan.Verdict) bool {
 	asked := t.asked[v.InstanceID]
 	return v.Action == plan.ActTerminate && asked.revision == v.Lease.Revision && (asked.again.IsZero() || time.Now().Before(asked.again))
@@ -159,14 +159,14 @@ func (t *leader) askedBefore(v plan.Verdict) bool {
 
 // leave ends the leadership.
 func (t *leader) leave(ctx context.Context, why string) {
-	if t.joined.Revision > 0 { // else it has seen less than the term before
+	if t.joined.Revision > 0 { // otherwise it has seen less than the leadership before
 		t.left.joined, t.left.newest = t.joined, t.newest
 	}
 	t.emit(t.event(lease.ActionLeave, t.leadership.Name(), why))
 	t.resign(ctx)
 }
 
-// observeMax bounds all looks of a sweep at EC2 and the registry.
+// observeMax bounds everything that a sweep reads from EC2 and the registry.
 const observeMax = 5 * time.Minute
 
 // watch follows the registry from the revision that was observed.
@@ -192,6 +192,6 @@ func (t *leader) resign(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := t.leadership.Resign(ctx); err != nil {
-		t.Log.Warn("not resigned; the election waits for the session to lapse", "error", err)
+		t.Log.Warn("cannot resign; the next leader waits until the session expires", "error", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 type loop struct {
 	back chan func()
 	out  int           // what has not come back
-	gone chan struct{} // closes when nobody waits for it any more
+	gone chan struct{} // closes when nobody waits for the work any longer
 }
 
 func newLoop() *loop { return &loop{back: make(chan func()), gone: make(chan struct{})} }
@@ -30,7 +30,7 @@ func (b *loop) do(work func() (then func())) {
 	}()
 }
 
-// onLoop runs f on the loop, and returns what it did. It fails if nobody waits any more.
+// onLoop runs f on the loop, and returns what it did. It fails if nobody waits for it any longer.
 func (b *loop) onLoop(f func() error) (err error) {
 	done := make(chan struct{})
 	select {
@@ -41,7 +41,7 @@ func (b *loop) onLoop(f func() error) (err error) {
 		<-done
 		return err
 	case <-b.gone:
-		return errors.New("nobody waits for this any more")
+		return errors.New("the work was abandoned")
 	}
 }
 

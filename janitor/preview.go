@@ -16,7 +16,7 @@ type Previewed struct {
 	Plan      plan.Plan
 }
 
-// Preview is a look and a decision without a leadership: nothing is written, and no silence is judged.
+// Preview observes and decides without a leadership. It writes nothing and judges no heartbeats.
 func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p plan.Policy, now func() time.Time) (Previewed, error) {
 	p.SkipHeartbeats = true
 	var read lease.Snapshot

@@ -27,8 +27,8 @@ type publisher struct {
 }
 
 // publish has the plan written if the registry observes or is paused: by each sweep, and between sweeps if it says something
-// else. Once the registry is armed, what was published is deleted, and nothing is written any more. A plan that cannot be
-// written ends no sweep: then people cannot arm.
+// else. Once the registry is armed, what was published is deleted, and nothing more is written. A plan that cannot be
+// written fails no sweep: then people cannot arm.
 func (p *publisher) publish(ctx context.Context, registry lease.Registry, planned plan.Plan, swept bool) {
 	if registry.Mode == lease.ModeArmed {
 		p.unpublish(ctx, registry)

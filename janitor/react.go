@@ -11,14 +11,13 @@ import (
 	"lapse/lease"
 )
 
-// reactions are what is done between sweeps. The rest waits for the next look at EC2: an old listing is no second look, and
-// confirms nothing.
+// reactions are the actions that are carried out between sweeps. All others wait for the next listing of EC2: an old listing
+// is not a second sighting, and confirms nothing.
 func reactions() []plan.Action {
 	return []plan.Action{plan.ActMark, plan.ActUnmark, plan.ActTerminate, plan.ActStuck, plan.ActKeep}
 }
 
-// swept takes in what a sweep decided, or says aloud that it could not. A failed sweep stops neither the schedule nor
-// the reactions.
+// swept takes in what a sweep decided, or logs why it failed. A failed sweep stops neither the schedule nor the reactions.
 func (t *leader) swept(ctx context.Context, err error) {
 	if _, deposed := errors.AsType[*lease.DeposedError](err); deposed {
 		t.deposed++
@@ -29,7 +28,7 @@ func (t *leader) swept(ctx context.Context, err error) {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		t.Log.Error("sweep failed; nothing was ended by it", "error", err)
+		t.Log.Error("sweep failed; it terminated nothing", "error", err)
 		t.wakeFor(t.react(ctx).Next)
 	default:
 		t.asked = map[string]asked{}
@@ -44,7 +43,7 @@ func (t *leader) swept(ctx context.Context, err error) {
 // follow takes in what the watch tells, and lets changes that come together lead to one decision.
 func (t *leader) follow(ctx context.Context, change lease.Change, open bool) {
 	if !open {
-		t.changes = nil // the next sweep watches anew
+		t.changes = nil // the next sweep starts a new watch
 		t.dueAgain()
 		return
 	}
@@ -76,8 +75,8 @@ func (t *leader) react(ctx context.Context) plan.Plan {
 	return planned
 }
 
-// relist takes in what the watch listed anew. If it is older than what was observed, or its checkpoint than our own, it was read
-// before that was written, or the registry was set back: only what is read now tells which.
+// relist takes in a new listing by the watch. If the listing is older than what was observed, or its checkpoint older than our
+// own, then either it was read before that was written, or the registry was set back. Only a new read tells which.
 func (t *leader) relist(ctx context.Context, listed lease.Snapshot) {
 	least := t.newest
 	if listed.Revision >= least && listed.Checkpoint.Sequence >= t.joined.Checkpoint.Sequence {
@@ -94,7 +93,7 @@ func (t *leader) relist(ctx context.Context, listed lease.Snapshot) {
 		return func() {
 			switch {
 			case err != nil:
-				t.Log.Warn("cannot list; the next sweep watches anew", "error", err)
+				t.Log.Warn("cannot list the registry; the next sweep starts a new watch", "error", err)
 				t.dueAgain()
 			case t.reads == reads: // else a sweep has read since, and watches
 				t.takeIn(fresh, least)

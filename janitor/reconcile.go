@@ -32,7 +32,7 @@ type sweep struct {
 	err        error
 }
 
-// reconcile observes, plans, checkpoints, in this order: it is written that this sweep happened, into the registry and onto
+// reconcile observes, plans and checkpoints, in this order. The checkpoint of the sweep is in the registry and on this
 // the disk that this replica remembers it by, before anything is ended by it. Then [sweep.carryOut] has the plan carried out.
 func (s *sweep) reconcile(ctx context.Context) error {
 	seen, err := s.inventory(ctx).Observe(s.looking)
@@ -74,7 +74,7 @@ func (t *leader) begin(ctx context.Context, decided func(context.Context, error)
 // passMax bounds one pass of [Janitor.Sweep], which has no loop that could show that it works.
 const passMax = 15 * time.Minute
 
-// pass is one sweep, to its end.
+// pass runs one sweep and waits for it.
 func (t *leader) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	s := t.begin(ctx, func(context.Context, error) {})
 	if !t.finish(passMax) {
@@ -84,7 +84,7 @@ func (t *leader) pass(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	return s.plan, s.report, s.err
 }
 
-// inventory is what a sweep looks at. What this replica remembers of the registry, and whether etcd is well, is read with it.
+// inventory is what a sweep observes. It also reads what this replica remembers of the registry, and whether etcd is healthy.
 func (s *sweep) inventory(ctx context.Context) observe.Inventory {
 	return observe.Inventory{
 		Clouds: observed(s.Clouds), Registry: s.leadership, Now: s.Now, KnownEmpty: s.knownEmpty,
@@ -98,9 +98,8 @@ func (s *sweep) inventory(ctx context.Context) observe.Inventory {
 	}
 }
 
-// excuse takes in what the registry holds, and says what else is to be looked for. A watch keeps the records up to date from
-// there on, and begins with what the one before it has told meanwhile: when the sweep decides, the records may be newer
-// than what EC2 said, and never are older.
+// excuse takes in what the registry holds, and returns what else to list. From then on a watch keeps the records up to date.
+// So when the sweep decides, the records may be newer than EC2's listing, and are never older.
 func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wanted {
 	s.takeIn(snapshot, s.least)
 	s.unwatch()
@@ -120,7 +119,7 @@ func (s *sweep) decides(seen observe.Listings) (err error) {
 	if down { // whether it is still so, only a try tells: there may be nothing else to write
 		s.audit.Post(s.event(lease.ActionAuditFail, s.leadership.Name(), "events before this one are missing"))
 	}
-	if !s.checkpointed.IsZero() && (!s.kept || down) { // nothing was ended since the last checkpoint, whatever that says
+	if !s.checkpointed.IsZero() && (!s.kept || down) { // nothing was terminated since the last checkpoint, whatever that says
 		s.joined.Checkpoint.Enforcing = nil
 	}
 	s.plan, s.by = s.decide(s.read), s.joined.Registry
@@ -129,7 +128,7 @@ func (s *sweep) decides(seen observe.Listings) (err error) {
 	return err
 }
 
-// conclude ends the sweep, and has what it decided carried out.
+// conclude finishes the sweep and carries out what it decided.
 func (s *sweep) conclude(ctx context.Context, err error) {
 	s.sweeping = false
 	s.live.swept(s.sweepDue)

@@ -118,7 +118,7 @@ func (r *records) launchOf(token string) lease.Launch {
 	return lease.Launch{}
 }
 
-// leftoversAge is how long ago the leftovers of a launch were looked for.
+// leftoversAge is how long ago the leftovers of a launch were listed.
 func (r *records) leftoversAge(token string) time.Duration {
 	if last, looked := r.leftoversListed[token]; looked {
 		return time.Since(last)

@@ -25,8 +25,8 @@ func New(c Config) (*Janitor, error) {
 	return &Janitor{r}, nil
 }
 
-// Run campaigns, leads, and campaigns again, until ctx ends. Asked to stop, it finishes the batches in flight and
-// resigns. It fails if work of a leadership that it has left does not come back: only a new process is rid of that.
+// Run campaigns, leads, and campaigns again, until ctx ends. When it is asked to stop, it finishes the batches in flight and
+// resigns. It fails if work of an earlier leadership does not finish: only a new process gets rid of such work.
 func (j *Janitor) Run(ctx context.Context) error {
 	defer j.open()()
 	defer j.pulse(ctx)()
@@ -66,7 +66,7 @@ func (j *Janitor) open() (stop func()) {
 	return j.audit.Close
 }
 
-// elected campaigns, and follows meanwhile what the leader of the day checkpoints.
+// elected campaigns. Until it is elected, it reads the checkpoints of the present leader.
 func (j *Janitor) elected(ctx context.Context) (Leadership, error) {
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
@@ -90,7 +90,7 @@ func (j *Janitor) pulse(ctx context.Context) (stop context.CancelFunc) {
 				j.Notify("STATUS=" + status)
 			case <-time.After(10 * time.Second):
 				if err := j.live.alive(); err != nil {
-					j.Log.Error("the service manager is not told that this works", "reason", err.Error())
+					j.Log.Error("the service manager is not told that this janitor works", "reason", err.Error())
 					continue
 				}
 				j.Notify("WATCHDOG=1")
@@ -100,7 +100,7 @@ func (j *Janitor) pulse(ctx context.Context) (stop context.CancelFunc) {
 	return stop
 }
 
-// fatal reports whether campaigning again is of no use.
+// fatal reports whether it is useless to campaign again.
 func fatal(err error) bool {
 	if _, newer := errors.AsType[*lease.SchemaError](err); newer {
 		return true
@@ -109,11 +109,11 @@ func fatal(err error) bool {
 	return missing && none.Kind == "registry"
 }
 
-// Sweep is one pass under a leadership held for it alone: declared causes and orphans end, silence is not judged. It ends
-// within 15 min.
+// Sweep is one pass under a leadership of its own. It terminates for declared causes and orphans, and judges no heartbeats.
+// It finishes within 15 min.
 func (j *Janitor) Sweep(ctx context.Context) (plan.Plan, enforce.Report, error) {
 	defer j.open()()
-	ctx, cancel := context.WithTimeoutCause(ctx, passMax, fmt.Errorf("the pass has not ended within %s", passMax))
+	ctx, cancel := context.WithTimeoutCause(ctx, passMax, fmt.Errorf("the sweep did not finish within %s", passMax))
 	defer cancel()
 	leadership, err := j.Campaign(ctx)
 	if err != nil {

@@ -5,7 +5,7 @@ import "time"
 const (
 	settleMin = 100 * time.Millisecond // the least time for which the changes that a watch brings are collected
 	restShare = 3                      // decisions rest this many times as long as they take
-	failedFor = time.Minute            // for which what has failed is left alone, however long the next sweep is away
+	failedFor = time.Minute            // pause before something that failed is tried again, however late the next sweep is
 )
 
 // timers say when a leader sweeps and reacts.
@@ -31,13 +31,13 @@ func newTimers(r *replica) *timers {
 	}
 }
 
-// dueAgain has a sweep begin in a minute, however long the schedule pauses: only a look tells what is not known now.
+// dueAgain starts a sweep in a minute, however long the schedule pauses: only a new listing tells what is not known now.
 func (t *timers) dueAgain() {
 	t.table.failed()
 	t.next.Reset(t.table.wait())
 }
 
-// dueNow has a sweep begin as soon as none is under way.
+// dueNow starts a sweep as soon as none is under way.
 func (t *timers) dueNow() {
 	t.sweepDue = true
 	t.live.sweepDue()
@@ -67,7 +67,7 @@ func (t *timers) wakeFor(next time.Time) {
 	t.timer.Reset(time.Until(t.due))
 }
 
-// reactAgain lets a reaction come in a minute, since something failed.
+// reactAgain schedules a reaction in a minute, because something failed.
 func (t *timers) reactAgain() {
 	if t.again = time.Now().Add(failedFor); t.again.Before(t.due) {
 		t.due = t.again

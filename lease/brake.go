@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Brake is a reason for which the janitor ends less than it would: more trouble never means faster killing.
+// Brake is a safety brake that is engaged: it holds terminations back. More trouble never means faster termination.
 type Brake struct {
 	Name   string    `json:"name"`            // heartbeats, rate, rollback, unwatched, clock, health
 	Scope  string    `json:"scope,omitempty"` // zone, location or instance; empty: everywhere
@@ -22,29 +22,29 @@ type Brake struct {
 // cause. The others end with their cause alone.
 const (
 	BrakeRollback   = "rollback"   // the registry was set back to an older state, which does not know of later extensions
-	BrakeUnwatched  = "unwatched"  // the registry was left alone for so long that nobody can tell whether it was set back
-	BrakeHeartbeats = "heartbeats" // too many are silent: the fault is likelier ours than theirs
+	BrakeUnwatched  = "unwatched"  // no janitor watched the registry for so long that nobody can tell whether it was set back
+	BrakeHeartbeats = "heartbeats" // too many heartbeats are lost: the fault is more likely ours than theirs
 )
 
-// Standing reports whether the brake is held until a person lifts it.
+// Standing reports whether the brake stays engaged until a person releases it.
 func (b Brake) Standing() bool {
 	return b.Scope == "" && (b.Name == BrakeRollback || b.Name == BrakeUnwatched)
 }
 
-// Resumption is a person's word that one brake need not be held, at that scope, for what tripped it then. It lifts a
-// standing brake of the same Since; one that trips later holds again. It lets as many be silent as were silent then,
-// for a while: more trouble trips the brake again.
+// Resumption records that a person released one brake, at one scope, for what engaged it then. It releases a standing brake
+// of the same Since; one that engages later holds back again. For a while it allows as many lost heartbeats as there were
+// then: more trouble engages the brake again.
 type Resumption struct {
 	Brake
 	At time.Time `json:"at"`
 	By string    `json:"by,omitzero"`
-	// Why the person lifts it. Reason is why it was held.
+	// Why the person released it. Reason is why it was engaged.
 	Why string `json:"why,omitzero"`
 }
 
-// Lift notes that a person lifts the brakes given, which are all that are held of that name. What was said before of
-// that name at the same scope is forgotten. What was said of it elsewhere stands, or two scopes that trip in turn would
-// each undo the other's lifting.
+// Lift notes that a person releases the brakes given, which are all the engaged brakes of that name. It forgets earlier
+// releases of that name at the same scope. Releases at other scopes stay, because otherwise two scopes that engage in turn
+// would each undo the other's release.
 func (r Registry) Lift(now time.Time, name string, held []Brake, by By) Registry {
 	r.Resumed = slices.DeleteFunc(slices.Clone(r.Resumed), func(before Resumption) bool {
 		return before.Name == name && slices.ContainsFunc(held, func(b Brake) bool { return b.Name == name && b.Scope == before.Scope })
@@ -57,8 +57,8 @@ func (r Registry) Lift(now time.Time, name string, held []Brake, by By) Registry
 	return r
 }
 
-// Stands returns those of the brakes that no person has lifted. One that counts is lifted for as many as it counted then:
-// with more, it is to be lifted again.
+// Stands returns those of the brakes that no person has released. A brake that counts is released for as many as it counted
+// then: with more, it has to be released again.
 func (r Registry) Stands(held []Brake) []Brake {
 	return slices.DeleteFunc(slices.Clone(held), func(b Brake) bool {
 		return slices.ContainsFunc(r.Resumed, func(said Resumption) bool {
@@ -67,7 +67,7 @@ func (r Registry) Stands(held []Brake) []Brake {
 	})
 }
 
-// Allows returns how many may be silent at the scope by a person's word that is not older than validFor.
+// Allows returns how many heartbeats may be lost at the scope by a release that is not older than validFor.
 func (r Registry) Allows(name, scope string, now time.Time, validFor time.Duration) int {
 	allowed := 0
 	for _, said := range r.Resumed {
@@ -85,12 +85,12 @@ type Census struct {
 	Exempt    int `json:"exempt"`    // of the managed, those that their tag exempts
 	Foreign   int `json:"foreign"`   // bear another registry's
 	Unlisted  int `json:"unlisted"`  // leased and alive, but only found by id
-	Unseen    int `json:"unseen"`    // leased, and neither listed nor known by id
+	Unseen    int `json:"unseen"`    // leased, and neither listed nor found by id
 }
 
-// CatchUp lets what the registry holds count as the newest state of the lease, although its sidecar has seen later
-// changes of it: a person has looked. As after a unmark there is no notice yet, and silence counts anew; a term that has
-// passed meanwhile gives notice first.
+// CatchUp makes the registry's state of the lease count as the newest, although its sidecar has seen later changes: a person
+// has checked. As after an unmark, there is no mark and the heartbeat timeout starts again. If the lease has expired since,
+// it is marked first.
 func (l Lease) CatchUp(now time.Time, seen int64, by By) Lease {
 	l.Changes = max(l.Changes, seen)
 	l = l.changed(now, ActionCatchUp, by)

@@ -7,13 +7,13 @@
 //   - transition.go: what may happen to a lease, and who is refused.
 //   - expiry.go: [Expiry], the agreed date as record and tag have it, and [Compare]. keys.go: the transitions that make the
 //     two agree, and what kept an instance after its date.
-//   - overdue.go: [Overdue], what should be gone by its record and is not, and what keeps it.
+//   - overdue.go: [Overdue], an instance that should be gone by its record and is not, and what keeps it.
 //   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
-//   - registry.go: [Registry], [Sweep], [Heartbeat], [Snapshot]: what a store holds beside leases. brake.go: [Brake], why
-//     less is ended than would be, and who lifts it.
-//   - instance.go, termination.go: [Instance], [Place] and the tags, and what became of a request to terminate: what EC2
+//   - registry.go: [Registry], [Checkpoint], [Heartbeat], [Snapshot]: what a store holds beside leases. brake.go: [Brake],
+//     which holds terminations back, and who releases it.
+//   - instance.go, termination.go: [Instance], [Location] and the tags, and the outcome of a request to terminate: what EC2
 //     says.
 //   - errors.go, record.go, quick.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
 package lease
@@ -50,10 +50,10 @@ type Lease struct {
 	// a word brings the date on the instance's tag forward.
 	ShortenedAt      int64      `json:"shortened_at,omitzero"`
 	MaxExpiresAt     time.Time  `json:"max_expires_at,omitzero"`    // zero: may be extended without limit
-	HeartbeatTimeout Duration   `json:"heartbeat_timeout,omitzero"` // silence allowed between renewals; zero: no renewal asked for
-	ClaimedAt        time.Time  `json:"claimed_at,omitzero"`        // when a sidecar was first seen to beat for it
-	CuredAt          time.Time  `json:"cured_at,omitzero"`          // last extension or unmark: silence counts anew from here
-	KeptSince        time.Time  `json:"kept_since,omitzero"`        // when something was seen to keep it after its date: see [Lease.Keep]
+	HeartbeatTimeout Duration   `json:"heartbeat_timeout,omitzero"` // longest time allowed between renewals; zero: no renewal asked for
+	ClaimedAt        time.Time  `json:"claimed_at,omitzero"`        // when a sidecar was first seen to renew it
+	CuredAt          time.Time  `json:"cured_at,omitzero"`          // last extension or unmark: the heartbeat timeout restarts here
+	KeptSince        time.Time  `json:"kept_since,omitzero"`        // when something was first seen to keep it after its date: see [Lease.Keep]
 	KeptReason       KeptReason `json:"kept_reason,omitzero"`       // of a revoked one: the kind of Stuck
 	Mark             *Mark      `json:"mark,omitempty"`
 	Cause            Cause      `json:"cause,omitzero"` // why it was revoked, or how it ended
@@ -66,7 +66,7 @@ type Lease struct {
 	TriedAt          time.Time  `json:"tried_at,omitzero"`     // time of the last one
 	Stuck            string     `json:"stuck,omitzero"`        // why it cannot be terminated
 	StuckCode        string     `json:"stuck_code,omitzero"`   // EC2's error code, where EC2 refuses to terminate it
-	Outlive          []string   `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that do not end with it
+	Outlive          []string   `json:"outlive,omitempty"`     // of a failed creation: volumes and interfaces that are not deleted with it
 	Changes          int64      `json:"changes"`               // counts what History tells of; never decreases, nor exceeds maxChanges
 	// HistoryDropped is how many transitions are not kept: they came after the first historyFirst of History.
 	HistoryDropped int64        `json:"history_dropped,omitzero"`
@@ -85,16 +85,16 @@ type State string
 // says that the instance is terminated; unmanaged lasts until somebody adopts the instance again.
 const (
 	StateAdopting  State = "adopting"  // record first, tag not seen yet
-	StateActive    State = "active"    // holds, with or without a mark
+	StateActive    State = "active"    // valid, with or without a mark
 	StateRevoked   State = "revoked"   // taken away for good; the instance is being terminated
-	StateEnded     State = "ended"     // EC2 confirmed the end
-	StateUnmanaged State = "unmanaged" // forgotten on request; nothing of ours touches the instance any more
+	StateEnded     State = "ended"     // EC2 confirmed the termination
+	StateUnmanaged State = "unmanaged" // forgotten on request; Lapse no longer touches the instance
 )
 
 // Cause says why a lease is marked, revoked or ended.
 type Cause string
 
-// Causes. The first three were declared by somebody, silence and never-beat are inferred by the janitor.
+// Causes. The first three are declared by somebody; the janitor infers heartbeat-lost and no-heartbeat.
 const (
 	CauseExpired        Cause = "expired"         // ExpiresAt has passed
 	CauseRelease        Cause = "release"         // the holder gave it back
@@ -105,12 +105,12 @@ const (
 	CauseGone           Cause = "gone"            // terminated by somebody else
 )
 
-// Declared reports whether a person or a program agreed to the end: its date was known, so it is guarded, not rationed.
+// Declared reports whether a person or a program agreed to the termination: its date was known, so it is guarded, not rationed.
 func (c Cause) Declared() bool {
 	return c == CauseExpired || c == CauseRelease || c == CauseRevoke
 }
 
-// Inferred reports whether the janitor concluded the cause from silence.
+// Inferred reports whether the janitor inferred the cause from missing heartbeats.
 func (c Cause) Inferred() bool { return c == CauseHeartbeatLost || c == CauseNoHeartbeat }
 
 // Mark is the janitor's notice that the lease will be revoked after Deadline unless it is renewed, extended or unmarked.
@@ -128,7 +128,7 @@ type Transition struct {
 	Actor  string    `json:"actor"`
 	Action Action    `json:"action"`
 	Reason string    `json:"reason,omitzero"`
-	From   time.Time `json:"from,omitzero"` // term before an extension, or latest date before it was moved; zero: none
+	From   time.Time `json:"from,omitzero"` // expiry before an extension, or maximum expiry before it was moved; zero: none
 	To     time.Time `json:"to,omitzero"`   // the same after it; zero: none, or nothing was moved
 
 	unknown unknownFields
@@ -166,7 +166,7 @@ func (l Lease) Location() Location { return Location{Account: l.Account, Region:
 // Live reports whether the lease has not been revoked, ended or forgotten.
 func (l Lease) Live() bool { return l.State == StateActive || l.State == StateAdopting }
 
-// Over reports whether the term has passed at now, with grace added to it. A lease without a term is never over.
+// Over reports whether the lease has expired at now, with grace added. A lease without a term never expires.
 func (l Lease) Over(now time.Time, grace time.Duration) bool {
 	return !l.ExpiresAt.IsZero() && !now.Before(l.ExpiresAt.Add(grace))
 }

@@ -2,20 +2,20 @@ package lease
 
 import "time"
 
-// Extension is a request to move the term, the latest date to which it may be moved, or both.
+// Extension is a request to move the expiry, the maximum expiry, or both.
 type Extension struct {
-	Until        time.Time // the term asked for; zero: only NotAfter moves
-	Strict       bool      // refuse rather than clamp to NotAfter
-	AllowShorten bool      // permit an earlier term than the present one
-	AtLeast      bool      // an earlier term than the present one changes no date; it cures a mark all the same
-	MoveMax      bool      // an operator moves the latest date, before the term is moved
+	Until        time.Time // the expiry asked for; zero: only the maximum expiry moves
+	Strict       bool      // refuse rather than clamp to the maximum expiry
+	AllowShorten bool      // permit an earlier expiry than the present one
+	AtLeast      bool      // an earlier expiry than the present one changes no date, but still cures a mark
+	MoveMax      bool      // an operator moves the maximum expiry, before the expiry is moved
 	MaxExpiresAt time.Time // to this; zero: none
 }
 
-// Extend moves the term of an active lease, and cures a mark. Past NotAfter the term is clamped to it, or refused with
-// a [ClampedError] if the request is strict, or if NotAfter itself has passed: the mark of a term that can move no more
-// is not cured by asking. The granted term is the result's ExpiresAt. Asking again for the present term changes nothing,
-// unless there is a mark to cure. Moving NotAfter alone cures none: the term ends when it did.
+// Extend moves the expiry of an active lease, and cures a mark. An expiry past MaxExpiresAt is clamped to it. It is refused
+// with a [ClampedError] if the request is strict, or if MaxExpiresAt itself has passed: a lease that cannot be extended any
+// further keeps its mark. The granted expiry is the result's ExpiresAt. Asking again for the present expiry changes nothing,
+// unless there is a mark to cure. Moving MaxExpiresAt alone cures no mark, because the expiry stays.
 //
 // Errors: [StateError], [PastError], [LimitError], [ClampedError], [ShortenError], [MaxTermError], [NumberError].
 func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
@@ -38,7 +38,7 @@ func (l Lease) Extend(now time.Time, e Extension, by By) (Lease, error) {
 	return extended, nil
 }
 
-// limited moves NotAfter.
+// limited moves MaxExpiresAt.
 func (l Lease) limited(now, to time.Time, by By) (Lease, error) {
 	if to.Equal(l.MaxExpiresAt) {
 		return l, nil
@@ -56,7 +56,7 @@ func (l Lease) limited(now, to time.Time, by By) (Lease, error) {
 	return l, nil
 }
 
-// extend moves the term.
+// extend moves the expiry.
 func (l Lease) extend(now time.Time, e Extension, by By) (Lease, error) {
 	until := recorded(e.Until)
 	if !until.After(now) {
@@ -87,7 +87,7 @@ func (l Lease) extend(now time.Time, e Extension, by By) (Lease, error) {
 	return l.moved(now, until, action, by)
 }
 
-// moved moves the term of l, or only cures its mark if until is the present one.
+// moved moves the expiry of l, or only cures its mark if until is the present expiry.
 func (l Lease) moved(now, until time.Time, action Action, by By) (Lease, error) {
 	number, moves := l.ExpiresNumber+1, !until.Equal(l.ExpiresAt)
 	if moves && number > MaxNumber {
@@ -106,7 +106,7 @@ func (l Lease) moved(now, until time.Time, action Action, by By) (Lease, error) 
 	return l, nil
 }
 
-// Unmark takes back a mark and lets silence count anew. Unmarking a lease without a mark only does the latter.
+// Unmark removes a mark and restarts the heartbeat timeout. For a lease without a mark it only does the latter.
 func (l Lease) Unmark(now time.Time, by By) (Lease, error) {
 	if !l.Live() {
 		return l, l.refuse("unmark")
@@ -130,7 +130,7 @@ func (l Lease) WithMark(now time.Time, cause Cause, deadline time.Time, by By) (
 	return l, nil
 }
 
-// WithoutMark takes a mark back because its cause is gone.
+// WithoutMark removes a mark because its cause is gone.
 func (l Lease) WithoutMark(now time.Time, by By) (Lease, error) {
 	if l.State != StateActive {
 		return l, l.refuse("unmark")
@@ -143,7 +143,7 @@ func (l Lease) WithoutMark(now time.Time, by By) (Lease, error) {
 	return l, nil
 }
 
-// Claimed notes that a sidecar was first seen to beat for this lease.
+// Claimed notes that a sidecar was first seen to renew this lease.
 func (l Lease) Claimed(now time.Time, by By) (Lease, error) {
 	if l.State != StateActive {
 		return l, l.refuse("claim")
@@ -201,9 +201,8 @@ func (l Lease) StuckBecause(now time.Time, why KeptReason, code, reason string, 
 	return l, nil
 }
 
-// Absent notes the first look-up by id, in the verified account, that found nothing, or notes it anew if the date of that has
-// yet to come. It ends nothing by itself. Of an active lease it says something only after its date, with which it is
-// forgotten.
+// Absent notes the first look-up by id, in the verified account, that found nothing. It notes it again if the noted date is in
+// the future. It ends nothing by itself. For an active lease it counts only after the expiry, and a new expiry removes it.
 func (l Lease) Absent(now time.Time) (Lease, error) {
 	if l.State != StateRevoked && l.State != StateActive {
 		return l, l.refuse("note as absent")
@@ -225,7 +224,7 @@ func (l Lease) Seen() (Lease, error) {
 	return l, nil
 }
 
-// End records that EC2 confirmed the end. A lease that was not revoked takes the cause given, a revoked one keeps its own.
+// End records that EC2 confirmed the termination. A lease that was not revoked takes the cause given, a revoked one keeps its own.
 func (l Lease) End(now time.Time, cause Cause, by By) (Lease, error) {
 	if !l.Live() && l.State != StateRevoked {
 		return l, l.refuse("end")
@@ -266,7 +265,7 @@ func (l Lease) Activate(now time.Time, by By) (Lease, error) {
 	return l, nil
 }
 
-// Unmanage forgets the instance: nothing of ours will end it. The way out of a lease that is stuck, too.
+// Unmanage forgets the instance: Lapse will not terminate it. It is also the way out of a lease that is stuck.
 func (l Lease) Unmanage(now time.Time, by By) (Lease, error) {
 	if l.State == StateEnded || l.State == StateUnmanaged {
 		return l, l.refuse("unmanage")

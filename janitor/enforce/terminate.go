@@ -256,7 +256,7 @@ func (a Armed) answered(ctx context.Context, reg lease.Registry, v plan.Verdict,
 	return Report{Failed: 1}
 }
 
-// noteStuck notes why the instance of a revoked lease cannot be ended, once: each write is news, which a reaction follows.
+// noteStuck notes once why the instance of a revoked lease cannot be terminated: each write causes a reaction.
 func (a Armed) noteStuck(ctx context.Context, reg lease.Registry, v plan.Verdict, why lease.KeptReason, code, reason string) {
 	if v.Lease.Stuck == reason {
 		return

@@ -20,7 +20,7 @@ func (c *planner) standingBrakes() {
 		c.brakes[brakeKey{b.Name, b.Scope}] = b
 	}
 	if token := c.unrecordedLaunch(); token != "" {
-		c.stand(lease.BrakeRollback, "launch "+token+" is younger than the last checkpoint, and there is no record of it")
+		c.stand(lease.BrakeRollback, "launch "+token+" is newer than the last checkpoint, but has no record")
 	}
 	c.setBackByTags()
 	renewing := c.tallied.renewing
@@ -32,13 +32,13 @@ func (c *planner) standingBrakes() {
 	}
 	allowed := max(c.Policy.BehindMin, int(c.Policy.BehindShare*float64(renewing)))
 	if len(c.behind) > allowed {
-		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d sidecars have seen later changes of their leases than the registry holds, more than %d",
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d of %d sidecars have seen later changes of their leases than the registry has, more than %d",
 			len(c.behind), renewing, allowed))
 	}
 	c.rememberBehind()
 	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
 		if n < behindNamed { // a checkpoint stays small
-			c.trip(lease.BrakeRollback, id, "its sidecar has seen a later change of the lease than the registry holds")
+			c.trip(lease.BrakeRollback, id, "its sidecar has seen a later change of the lease than the registry has")
 			one := c.brakes[brakeKey{lease.BrakeRollback, id}]
 			one.Changes = c.behind[id]
 			c.brakes[brakeKey{lease.BrakeRollback, id}] = one
@@ -61,8 +61,8 @@ func (c *planner) setBackByTags() {
 		}
 	}
 	if n := len(c.leasedUnrecorded); n > unrecorded {
-		c.stand(lease.BrakeRollback, fmt.Sprintf("%d instances were leased by their tag %s, such as %s, and there is no record of them",
-			n, lease.TagLeased, slices.Min(c.leasedUnrecorded)))
+		c.stand(lease.BrakeRollback, fmt.Sprintf("%d instances, such as %s, had a lease by their tag %s, but no record mentions them",
+			n, slices.Min(c.leasedUnrecorded), lease.TagLeased))
 		c.tallyBrake(lease.BrakeRollback, "", n)
 	}
 }

@@ -35,7 +35,7 @@ func BrakeRules() []BrakeRule {
 			[]string{"heartbeats-share"},
 		},
 		{
-			BrakeRate, "more than 5, and than 5 %, were terminated within 10 min without anybody having asked for it",
+			BrakeRate, "more than 5, and than 5 %, were terminated for inferred causes within 10 min",
 			"terminations for heartbeats and of failed launches", "by time",
 			[]string{"rate-share"},
 		},
@@ -50,8 +50,8 @@ func BrakeRules() []BrakeRule {
 			"when the clock is right", nil,
 		},
 		{
-			BrakeHealth, "etcd is not well, a listing is incomplete, or leaders change too often",
-			"terminations for heartbeats, or what the listing of the location tells", "when all is well again", nil,
+			BrakeHealth, "etcd is unhealthy, a listing is incomplete, or leaders change too often",
+			"terminations for heartbeats, or what the listing of the location tells", "when its cause ends", nil,
 		},
 	}
 }

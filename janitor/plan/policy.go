@@ -23,7 +23,7 @@ type Policy struct {
 	RateShare float64 // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
 
 	CompleteAdoptions bool // set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json
-	DeleteKeptVolumes bool // remove volumes of closed launches of which a lease once held, too
+	DeleteKeptVolumes bool // also remove volumes of closed launches that once had an active lease
 
 	// LaunchWindow is published in the checkpoint; a launch keeps the one that it was made with. Launchers of all versions
 	// send within it, so that it is no one janitor's to shorten.
@@ -53,7 +53,7 @@ type Policy struct {
 	LeadershipMax    int
 	LeadershipWindow time.Duration
 
-	SkipHeartbeats bool // judge no silence at all: a single pass cannot
+	SkipHeartbeats bool // judge no heartbeats: a single pass cannot
 }
 
 // DefaultPolicy has the figures of the documentation.

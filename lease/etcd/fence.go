@@ -50,7 +50,7 @@ func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.L
 }
 
 // Revoke writes the lease, which l has revoked, as [Leadership.PutLease] does. If it was revoked for silence, that is also
-// refused when a heartbeat is there: one that an etcd lease holds, and not a ghost.
+// write is also refused when there is a heartbeat that an etcd lease holds. One that no etcd lease holds is a ghost.
 //
 // Errors: [lease.DeposedError]; [lease.ConflictError], of kind "heartbeat" if there is one.
 func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error) {
@@ -87,7 +87,7 @@ func (o *Leadership) PutPlan(ctx context.Context, reg lease.Registry, p lease.Pl
 	return err
 }
 
-// DeletePlan takes back what was published, if anything was.
+// DeletePlan deletes the published plan, if there is one.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError].
 func (o *Leadership) DeletePlan(ctx context.Context, reg lease.Registry) error {

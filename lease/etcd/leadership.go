@@ -23,7 +23,7 @@ type Leadership struct {
 	feed    *feed
 }
 
-// Campaign waits until it is elected, which is until every earlier candidate resigned or was not heard of for its ttl,
+// Campaign waits until it is elected, which is until every earlier candidate resigned or was not heard of for its timeout,
 // and becomes leader under name. It refuses a registry that asks janitors for a newer version than this.
 //
 // Errors: [lease.NotFoundError], [lease.SchemaError] or [lease.MalformedError] for the registry; those of etcd, when it
@@ -112,8 +112,8 @@ func (t boundedTxn) Else(ops ...clientv3.Op) clientv3.Txn {
 
 func (t boundedTxn) Commit() (*clientv3.TxnResponse, error) { defer t.done(); return t.Txn.Commit() }
 
-// elected waits for the election and then looks for the key: etcd's Campaign also returns without an error when its
-// own key lapsed while it waited. False without an error means that it has to stand again.
+// elected waits for the election and then reads the key: etcd's Campaign also returns without an error when its
+// own key expired while it waited. False without an error means that it has to campaign again.
 func (o *Leadership) elected(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -136,7 +136,7 @@ func (o *Leadership) elected(ctx context.Context) (bool, error) {
 	return o.holds(ctx)
 }
 
-// holds reports whether the election has the key with which this office was won.
+// holds reports whether the election has the key with which this leadership was won.
 func (o *Leadership) holds(ctx context.Context) (bool, error) {
 	ctx, cancel := o.store.bounded(ctx)
 	defer cancel()
@@ -147,7 +147,7 @@ func (o *Leadership) holds(ctx context.Context) (bool, error) {
 	return len(resp.Kvs) == 1 && resp.Kvs[0].GetCreateRevision() == o.created, nil
 }
 
-// abandon ends a candidacy that came to nothing.
+// abandon ends a candidacy that failed.
 func (o *Leadership) abandon(ctx context.Context) {
 	o.end()
 	<-o.session.Done()
@@ -157,17 +157,17 @@ func (o *Leadership) abandon(ctx context.Context) {
 // Name under which the leadership was taken.
 func (o *Leadership) Name() string { return o.name }
 
-// While lets the leadership lapse, within its ttl, unless works returns nil: it is asked before each renewal, and must not
-// wait for anything.
+// While lets the leadership expire, within its timeout, unless works returns nil: works is called before each renewal, and
+// must not wait for anything.
 func (o *Leadership) While(works func() error) { o.feed.while(works) }
 
 // Lost closes when the leadership can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
 // etcd says that it lapsed, or after [Leadership.Resign]. Nothing wrong is written after that, nor in the moment before it:
-// the fence sees to it.
+// the fence prevents it.
 func (o *Leadership) Lost() <-chan struct{} { return o.session.Done() }
 
-// Resign gives the leadership up, so that the next candidate need not wait for the ttl. If etcd does not hear it, the
-// office lapses after the ttl all the same.
+// Resign gives the leadership up, so that the next candidate need not wait for the timeout. If etcd does not hear of it, the
+// leadership still expires after the timeout.
 func (o *Leadership) Resign(ctx context.Context) error {
 	o.end()
 	<-o.session.Done()
