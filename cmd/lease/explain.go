@@ -39,16 +39,16 @@ func (a *account) tellActive(l lease.Lease, heartbeats map[string]lease.Heartbea
 	over := l.Over(t.now, 0)
 	switch {
 	case l.Mark != nil && l.Mark.Cause.Inferred() && heartbeats[l.InstanceID].Held:
-		a.lead = fmt.Sprintf("%s is kept: it was marked to end because %s, but is renewed again.", l.InstanceID, causeWords(l.Mark.Cause))
+		a.lead = fmt.Sprintf("%s is kept: it was marked because %s, but is renewed again.", l.InstanceID, causeWords(l.Mark.Cause))
 	case l.Mark != nil:
-		a.lead = fmt.Sprintf("%s is marked to end: %s.", l.InstanceID, causeWords(l.Mark.Cause))
+		a.lead = fmt.Sprintf("%s is marked for termination: %s.", l.InstanceID, causeWords(l.Mark.Cause))
 		a.say("mark", "%s", strings.Join(markWords(l, t), " "))
 	case over:
 		a.lead = fmt.Sprintf("%s is due to end: its term passed %s.", l.InstanceID, t.exact(l.ExpiresAt))
 	case l.ExpiresAt.IsZero():
-		a.lead = fmt.Sprintf("%s is kept: its lease holds%s, without a term, until somebody gives it back.", l.InstanceID, forWhom(l))
+		a.lead = fmt.Sprintf("%s is kept: its lease is valid%s, without an expiry, until somebody releases it.", l.InstanceID, forWhom(l))
 	default:
-		a.lead = fmt.Sprintf("%s is kept: its lease holds%s until %s.", l.InstanceID, forWhom(l), t.exact(l.ExpiresAt))
+		a.lead = fmt.Sprintf("%s is kept: its lease is valid%s until %s.", l.InstanceID, forWhom(l), t.exact(l.ExpiresAt))
 	}
 	if l.Mark != nil && !l.ExpiresAt.IsZero() {
 		ends := "ends"
@@ -83,7 +83,7 @@ func by(l lease.Lease) string {
 // changeWords say what a person can type to make it end later, or sooner.
 func changeWords(l lease.Lease, t timeWords) string {
 	id := l.InstanceID
-	end := fmt.Sprintf("`lease release %s` ends it now.", id)
+	end := fmt.Sprintf("`lease release %s` terminates it now.", id)
 	stuck := !l.MaxExpiresAt.IsZero() && (!l.MaxExpiresAt.After(t.now) || l.MaxExpiresAt.Equal(l.ExpiresAt))
 	limit := ""
 	if !l.MaxExpiresAt.IsZero() {
@@ -148,9 +148,9 @@ func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t time
 }
 
 func (a *account) tellRevoked(l lease.Lease, t timeWords) {
-	being := "is being ended"
+	being := "is being terminated"
 	if l.Stuck != "" {
-		being = "should have ended, and cannot be"
+		being = "should be terminated, and cannot be"
 	}
 	a.lead = fmt.Sprintf("%s %s: its lease was revoked %s, because %s.", l.InstanceID, being, t.exact(l.RevokedAt), causeWords(l.Cause))
 	a.tellLast(l, t, lease.ActionRevoke, lease.ActionOrphan)
@@ -161,7 +161,7 @@ func (a *account) tellRevoked(l lease.Lease, t timeWords) {
 		a.say("absent", "EC2 does not find it since %s; after an hour of that it counts as ended.", t.when(l.AbsentSince))
 	}
 	if l.Stuck != "" {
-		a.say("stuck", "It cannot be ended: %s. %s", l.Stuck, stuckAdvice(l))
+		a.say("stuck", "It cannot be terminated: %s. %s", l.Stuck, stuckAdvice(l))
 	}
 	a.tellKeys(l, t)
 	a.say("change", "The lease is not given back. As long as it runs, `lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
@@ -190,11 +190,11 @@ func because(reason string) string {
 
 func causeWords(c lease.Cause) string {
 	words := map[lease.Cause]string{
-		lease.CauseExpired:        "its term has passed",
-		lease.CauseRelease:        "its holder gave it back",
-		lease.CauseRevoke:         "an operator took it away",
-		lease.CauseHeartbeatLost:  "its sidecar has fallen silent",
-		lease.CauseNoHeartbeat:    "no sidecar ever beat for it",
+		lease.CauseExpired:        "its lease expired",
+		lease.CauseRelease:        "its holder released it",
+		lease.CauseRevoke:         "an operator revoked it",
+		lease.CauseHeartbeatLost:  "its heartbeat is lost",
+		lease.CauseNoHeartbeat:    "no sidecar ever renewed it",
 		lease.CauseFailedCreation: "its launch was closed before it was bound",
 		lease.CauseGone:           "somebody else terminated it, or it shut itself down",
 	}
@@ -215,8 +215,8 @@ func verdictWords(v plan.Verdict) string {
 // deed is what a janitor does by a verdict.
 func deed(v plan.Verdict) string {
 	return map[plan.Action]string{
-		plan.ActNone: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "take its mark back",
-		plan.ActTerminate: "end it", plan.ActOrphan: "end it", plan.ActHold: "act, did brake " + v.Brake + " not hold",
+		plan.ActNone: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "unmark it",
+		plan.ActTerminate: "terminate it", plan.ActOrphan: "terminate it", plan.ActHold: "act, but brake " + v.Brake + " holds it back",
 		plan.ActFirstSeen: "note that it saw it, and end it after a second look", plan.ActPurge: "let go of its record",
 		plan.ActStuck: "note that it is stuck", plan.ActNoteAbsent: "note that it is not found", plan.ActNoteSeen: "note that it is found again",
 		plan.ActEnd: "note that it has ended", plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
@@ -281,12 +281,12 @@ func (k knowledge) registry(now time.Time) string {
 // liftWords say what a brake holds back, and when it ends.
 func liftWords(b lease.Brake) string {
 	if b.Standing() {
-		return "Nothing is ended until somebody has looked, and says `janitor release-brake " + b.Name + "`."
+		return "Nothing is terminated until somebody has checked, and runs `janitor release-brake " + b.Name + "`."
 	}
 	words := map[string]string{
-		lease.BrakeHeartbeats: "Nobody is ended for silence until fewer are silent, or somebody says `janitor release-brake heartbeats`.",
-		"rate":                "What nobody declared is not ended until fewer end in ten minutes; terms and releases go on.",
-		"clock":               "Nothing is ended by date until the clock of the janitor is set right.",
+		lease.BrakeHeartbeats: "No instance is terminated for its heartbeat until fewer are lost, or somebody runs `janitor release-brake heartbeats`.",
+		"rate":                "Terminations for inferred causes wait until there are fewer in ten minutes; expiries and releases go on.",
+		"clock":               "Nothing is terminated by date until the janitor's clock is right.",
 		"health":              "That waits until etcd and EC2 answer in full again.",
 	}
 	return cmp.Or(words[b.Name], "`janitor status` tells more.")
