@@ -49,8 +49,8 @@ func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.L
 	return o.store.leases.put(ctx, l, o.fence(reg)...)
 }
 
-// Revoke writes the lease, which l has revoked, as [Leadership.PutLease] does. If it was revoked for silence, that is also
-// write is also refused when there is a heartbeat that an etcd lease holds. One that no etcd lease holds is a ghost.
+// Revoke writes the lease, which l has revoked, as [Leadership.PutLease] does. If it was revoked because its heartbeat is
+// lost, the write is also refused when there is a heartbeat that an etcd lease holds. One that no etcd lease holds is a ghost.
 //
 // Errors: [lease.DeposedError]; [lease.ConflictError], of kind "heartbeat" if there is one.
 func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error) {
