@@ -83,7 +83,7 @@ func TestE2EScenarioEmptiedEtcdWithoutMemory(t *testing.T) {
 	w.leaves(j)
 	w.run("lease", "init", "--uuid", registry, "--armed")
 	j = w.janitor("--lone-grace", markGrace.String())
-	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRollback, "", "instances were leased by their tag lapse:leased")
+	w.named(&j.journal, func() string { return j.metrics(w) }, lease.BrakeRollback, "", "had a lease by their tag lapse:leased")
 	w.says("instances", location, "30 managed, 30 of them untracked")
 	w.longEnough()
 	if n := w.sim.CallCounts()["TerminateInstances"]; n > 0 {

