@@ -56,7 +56,8 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	}
 	f.bound = f.bound || after.live()
 	// What was promised before a person shortened it, or adopted it with a date of its own, counts no more, however late that came.
-	if adopted := after.State == "adopting" && (before == nil || before.State != "adopting"); t.roles[e.who] == "person: shorten" || adopted {
+	adopted := after.State == "adopting" && (before == nil || before.State != "adopting" || t.roles[e.who] == "person: adopt") // also once more
+	if t.roles[e.who] == "person: shorten" || adopted {
 		delete(t.promises, id)
 	}
 	if after.State == "active" {
