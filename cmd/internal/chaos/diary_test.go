@@ -47,6 +47,7 @@ type wish struct {
 // restored is one restore of the whole cluster.
 type rollback struct {
 	up      time.Time // when it was served
+	noticed time.Time // when a checkpoint had the brake
 	resumed time.Time // when the operator began to lift the brake
 	lifted  time.Time // when that was done
 }

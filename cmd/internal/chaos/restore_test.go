@@ -80,6 +80,9 @@ func (w *world) restore(b backup) {
 	w.cutAll(trouble{})
 	w.tally.add("fault: restore all of etcd from an older snapshot", 1)
 	within(w.t, "the brake rollback being held", func() bool { return w.history.braked("rollback", nothing) })
+	w.diary.mu.Lock()
+	r.noticed = time.Now()
+	w.diary.mu.Unlock()
 	w.tally.add("brake rollback held", 1)
 	if m, ok := choose(w.random, w.lasting()); ok { // what would end at once now, and must not
 		w.diary.wished(m.id, "release")
