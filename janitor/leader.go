@@ -100,7 +100,7 @@ func (t *leader) actor(registry lease.Registry) enforce.Actor {
 	}
 	a := enforce.Armed{
 		Name: actorName(t.leadership.Name()), Registry: t.leadership, Clouds: clouds, Policy: t.Policy, Wall: t.Now, Date: t.dates(),
-		Standing: t.watermark.Standing, Emit: t.historian.Did, Record: t.record, Log: t.Log,
+		Standing: t.watermark.Standing, Emit: t.historian.Did, Record: t.record, Newest: t.newest, Log: t.Log,
 	}
 	switch registry.Mode {
 	case lease.ModeArmed:

@@ -64,7 +64,10 @@ type Armed struct {
 	Standing func() []lease.Brake    // the brakes that hold everything until a person releases them, as known just now
 	Emit     func(audit.Event)       // tells what was done
 	Record   func(audit.Event) error // tells what is about to be done, and fails unless the audit log has it
-	Log      *slog.Logger
+	// Newest is the newest revision of the registry that was observed before the decision. A write that gets an older one
+	// shows that the registry was set back, though nobody has read so yet.
+	Newest int64
+	Log    *slog.Logger
 }
 
 // What is done side by side.

@@ -32,7 +32,8 @@ const (
 //     so that it can still be extended, and one that was revoked before is stuck for that reason.
 //     Then the registry revokes the lease, or, if it was revoked before, authorises another attempt. Both compare the
 //     revision that was judged, the election and the registry; an inferred cause also requires that no heartbeat holds.
-//     Whoever extends or renews first wins here.
+//     Whoever extends or renews first wins here. A write that gets a revision older than one that was observed before tells
+//     that the registry was set back, before anybody has read so.
 //  5. If more than 10 s have passed since it was described, by either clock, it is taken through steps 2 to 4 again.
 //  6. TerminateInstances is called.
 //
@@ -143,6 +144,9 @@ func (a Armed) brake() string {
 	return ""
 }
 
+// setBack is why an instance is spared whose revocation got a revision older than one that was observed before.
+const setBack = "the registry was set back to an older state"
+
 // authoriseAll revokes each lease and keeps the verdicts for which the registry agreed.
 func (a Armed) authoriseAll(ctx context.Context, reg lease.Registry, able []plan.Verdict, report *Report) []plan.Verdict {
 	revoked := make([]*lease.Lease, len(able))
@@ -178,6 +182,12 @@ func (a Armed) authoriseAll(ctx context.Context, reg lease.Registry, able []plan
 			e := eventOf(v, kind)
 			e.Revision, e.Changes = v.Lease.Revision, v.Lease.Changes
 			a.emit(e)
+			if v.Lease.Revision < a.Newest {
+				a.Log.Warn("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", setBack, "newest", a.Newest)
+				a.emit(sparedOf(v, setBack))
+				report.Spared++
+				continue
+			}
 			authorised = append(authorised, v)
 		}
 	}

@@ -119,6 +119,22 @@ func TestTerminatingSpares(t *testing.T) {
 	}
 }
 
+// TestTerminatingSparesWhereTheWriteTellsOfASetBack: a restored etcd may take the write before the leader has read anything of
+// it, for the lease has not changed since the backup.
+func TestTerminatingSparesWhereTheWriteTellsOfASetBack(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]int64{"older than what was observed": 1_000, "newer": 0} {
+		r := newRig(t, "i-1")
+		a := r.armed()
+		a.Newest = r.lease("i-1").Revision + ahead
+		vs := r.verdicts(lease.CauseRevoke, "i-1")
+		report := a.Enforce(t.Context(), r.reg, plan.Plan{Verdicts: vs})
+		if got, want := len(r.cloud.Ended()) > 0, ahead == 0; got != want || (report.Spared == 1) == want {
+			t.Errorf("%s: terminated %v, %+v", name, r.cloud.Ended(), report)
+		}
+	}
+}
+
 func TestTerminatingRevokesNothingThatItCannotDescribe(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
