@@ -31,12 +31,12 @@ func runCommand() *ucli.Command {
 			"   janitor run --embedded-etcd /var/lib/lapse   # etcd in this process\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --region eu-west-1",
 		Flags: append(flags, stateFlag("that of --embedded-etcd"), listenFlag(), auditFlag(),
-			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "sweep by cron `FIELDS`, or as in \"@every 5m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
-			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd in this process, with its data in `DIR`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
-			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve the embedded etcd at `HOST:PORT`, beyond loopback with TLS", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
-			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "serve the embedded etcd with the certificate in `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
-			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "read the key of --embedded-etcd-cert from `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
-			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "admit only etcd clients certified by the CA in `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
+			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "sweep by cron `FIELDS`, or as in \"@every 5m\""},
+			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd in this process, with its data in `DIR`"},
+			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve the embedded etcd at `HOST:PORT`, beyond loopback with TLS", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "serve the embedded etcd with the certificate in `FILE`", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "read the key of --embedded-etcd-cert from `FILE`", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "admit only etcd clients certified by the CA in `FILE`", Category: embeddedFlags},
 			&ucli.BoolFlag{Name: "arm", Usage: "arm the registry if this command creates it"},
 			&ucli.BoolFlag{Name: "new", Usage: "create a registry even if instances of another one exist", Category: embeddedFlags},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one", Category: embeddedFlags},
@@ -98,7 +98,7 @@ func run(c *ucli.Context) error {
 // stateFlag is where a janitor keeps its memory, and where it does so unless it is told.
 func stateFlag(otherwise string) ucli.Flag {
 	return &ucli.StringFlag{
-		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's
+		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's, so both are named
 		Usage: "remember the registry's state in `DIR`, outside etcd's backups", DefaultText: otherwise,
 	}
 }

@@ -36,7 +36,7 @@ func sweepCommand() *ucli.Command {
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print what would be done; do nothing"}, allFlag(),
 			stateFlag("none"), auditFlag(),
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "expect the next run within `DURATION`, nights included", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "expect the next run within `DURATION`, nights included"},
 		),
 		Action: sweep,
 	}

@@ -22,16 +22,9 @@ import (
 func locationFlags() []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),
-		&ucli.StringSliceFlag{
-			Name: "region", Usage: "sweep `REGION`; repeatable", DefaultText: "the AWS SDK's own setting",
-			EnvVars: []string{"LAPSE_REGION"},
-		},
-		&ucli.Float64Flag{
-			Name: "ec2-share", Value: 0.5, Usage: "use at most `SHARE` of EC2's request limits", Category: ec2Flags, EnvVars: []string{"LAPSE_EC2_SHARE"},
-		},
-		&ucli.BoolFlag{
-			Name: "ec2-unpaced", Usage: "send requests unpaced, to endpoints without request limits", Category: ec2Flags, EnvVars: []string{"LAPSE_EC2_UNPACED"},
-		},
+		&ucli.StringSliceFlag{Name: "region", Usage: "sweep `REGION`; repeatable", DefaultText: "the AWS SDK's own setting"},
+		&ucli.Float64Flag{Name: "ec2-share", Value: 0.5, Usage: "use at most `SHARE` of EC2's request limits", Category: ec2Flags},
+		&ucli.BoolFlag{Name: "ec2-unpaced", Usage: "send requests unpaced, to endpoints without request limits", Category: ec2Flags},
 	}
 }
 

@@ -17,17 +17,14 @@ import (
 // listenFlag is where a janitor shows what it does.
 func listenFlag() ucli.Flag {
 	return &ucli.StringFlag{
-		Name: "listen", EnvVars: []string{"LAPSE_LISTEN"},
+		Name:  "listen",
 		Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off",
 	}
 }
 
 // auditFlag is where a janitor leaves its trail.
 func auditFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name: "audit-log", EnvVars: []string{"LAPSE_AUDIT_LOG"},
-		Usage: "append transitions and refusals to `FILE`, or - for stdout",
-	}
+	return &ucli.StringFlag{Name: "audit-log", Usage: "append transitions and refusals to `FILE`, or - for stdout"}
 }
 
 // openAudit opens the audit log, if there is to be one.

@@ -24,8 +24,8 @@ func runCommand() *ucli.Command {
 			"       --etcd-cert vm.pem --etcd-key vm.key",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...),
 			socketFlag(),
-			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's latest date", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
-			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting", EnvVars: []string{"LAPSE_IMDS"}},
+			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's latest date"},
+			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting"},
 		),
 		Action: run,
 	}

@@ -32,7 +32,5 @@ func app() *ucli.App {
 }
 
 func socketFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name: "socket", Value: sidecar.DefaultSocket, Usage: "use the unix socket `PATH`", EnvVars: []string{"LAPSE_SOCKET"},
-	}
+	return &ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "use the unix socket `PATH`"}
 }

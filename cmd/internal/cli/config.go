@@ -13,7 +13,7 @@ import (
 
 func configFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "config", Category: OtherFlags, EnvVars: []string{prefix + "CONFIG"},
+		Name: "config", Category: OtherFlags,
 		Usage: "read settings from a YAML `FILE`, such as \"namespace: prod\"",
 	}
 }

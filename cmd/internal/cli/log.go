@@ -16,8 +16,8 @@ import (
 // LogFlags say how much is logged, and in which form.
 func LogFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log at `LEVEL`: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}, Category: OtherFlags},
-		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}, Category: OtherFlags},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log at `LEVEL`: debug, info, warn or error", Category: OtherFlags},
+		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", Category: OtherFlags},
 	}
 }
 

@@ -25,23 +25,18 @@ func StoreFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{
 			Name: "etcd-endpoints", Usage: "connect to etcd at `URL`, or several with commas",
-			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"},
+			Value: cli.NewStringSlice(DefaultEndpoint),
 		},
-		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", EnvVars: []string{"LAPSE_ETCD_CACERT"}, Category: registryFlags},
-		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", EnvVars: []string{"LAPSE_ETCD_CERT"}, Category: registryFlags},
-		&cli.StringFlag{Name: "etcd-key", Usage: "read the key of --etcd-cert from `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}, Category: registryFlags},
-		&cli.StringFlag{
-			Name: "namespace", Value: "default", Usage: "use the registry `NAME` in etcd", EnvVars: []string{"LAPSE_NAMESPACE"}, Category: registryFlags,
-		},
+		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-key", Usage: "read the key of --etcd-cert from `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "namespace", Value: "default", Usage: "use the registry `NAME` in etcd", Category: registryFlags},
 	}
 }
 
 // AccountFlag takes the place of what STS says.
 func AccountFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "account", Usage: "use account `ID` where a custom endpoint has no STS",
-		EnvVars: []string{"LAPSE_ACCOUNT"}, Category: OtherFlags,
-	}
+	return &cli.StringFlag{Name: "account", Usage: "use account `ID` where a custom endpoint has no STS", Category: OtherFlags}
 }
 
 // Store connects to etcd as the flags say, and returns the registry's store and a function that closes the connection.
