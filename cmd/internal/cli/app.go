@@ -104,14 +104,6 @@ func prepare(app *cli.App) {
 func prepareCommand(program string, command *cli.Command) {
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true
-	for _, sub := range command.Subcommands {
-		sub.HelpName = program + " " + command.Name + " " + sub.Name
-		prepareCommand(program, sub)
-	}
-	if command.Action == nil {
-		command.Action = showHelp
-		return
-	}
 	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag, helpAllFlag())
 	equip(program, command)
 	action := command.Action
@@ -120,9 +112,5 @@ func prepareCommand(program string, command *cli.Command) {
 
 // usageError is for what [line.check] let pass.
 func usageError(c *cli.Context, err error, _ bool) error {
-	name := c.App.Name
-	if c.Command != nil && c.Command.HelpName != "" {
-		name = c.Command.HelpName
-	}
-	return Usage("%v; see `%s --help`", err, name)
+	return Usage("%v; see `%s --help`", err, c.Command.HelpName)
 }

@@ -10,8 +10,8 @@ import (
 // line is a command line, taken apart.
 type line struct {
 	app       *cli.App
-	path      []string     // the program, and the commands named
-	command   *cli.Command // the last of them; nil: none
+	path      []string     // the program, and the command if one is named
+	command   *cli.Command // nil: none
 	options   []option
 	arguments []string
 }
@@ -29,7 +29,7 @@ type option struct {
 // ignores in silence whatever flag follows an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
 func read(app *cli.App, args []string) line {
 	l := line{app: app, path: args[:1:1]}
-	commands, flags := app.Commands, allFlags(app.Commands)
+	flags := allFlags(app.Commands)
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
 		word := rest[0]
 		if word == "--" {
@@ -45,11 +45,8 @@ func read(app *cli.App, args []string) line {
 			l.options = append(l.options, o)
 			continue
 		}
-		if command := find(commands, word); command != nil && len(l.arguments) == 0 {
-			l.path, l.command, commands, flags = append(l.path, word), command, command.Subcommands, command.Flags
-			if len(commands) > 0 {
-				flags = allFlags(commands)
-			}
+		if command := find(app.Commands, word); command != nil && l.command == nil && len(l.arguments) == 0 {
+			l.path, l.command, flags = append(l.path, word), command, command.Flags
 			continue
 		}
 		l.arguments = append(l.arguments, word)
@@ -115,7 +112,7 @@ func (l line) called() string { return strings.Join(append([]string{l.app.Name},
 func allFlags(commands []*cli.Command) []cli.Flag {
 	var flags []cli.Flag
 	for _, command := range commands {
-		flags = append(append(flags, command.Flags...), allFlags(command.Subcommands)...)
+		flags = append(flags, command.Flags...)
 	}
 	return flags
 }

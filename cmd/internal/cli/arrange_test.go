@@ -24,7 +24,6 @@ func example(action cli.ActionFunc) *cli.App {
 	return &cli.App{Name: "app", Version: "v1", Reader: strings.NewReader(""), Commands: []*cli.Command{
 		{Name: "extend", Usage: "move a date", ArgsUsage: "ID…", Flags: flags(), Action: action},
 		{Name: "status", Usage: "say how it is", Flags: append(append(flags(), StoreFlags()...), LogFlags()...), Action: action},
-		{Name: "peers", Usage: "the others", Subcommands: []*cli.Command{{Name: "list", ArgsUsage: "ID…", Flags: flags(), Action: action}}},
 	}}
 }
 
@@ -44,9 +43,8 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 		"a lone dash is an argument":   {"extend - --strict", "extend --strict -- -"},
 		"after -- nothing is a flag":   {"extend --strict -- --for i-1", "extend --strict -- --for i-1"},
 		"several times":                {"extend --label a=b i-1 --label c=d", "extend --label a=b --label c=d -- i-1"},
-		"of a subcommand":              {"peers list x --for 4h", "peers list --for 4h -- x"},
 		"no arguments":                 {"extend --for 4h", "extend --for 4h"},
-		"an argument named as command": {"extend peers --strict", "extend --strict -- peers"},
+		"an argument named as command": {"extend status --strict", "extend --strict -- status"},
 		"no such command":              {"stretch extend", "stretch extend"},
 		"unknown flags stay flags":     {"extend i-1 --bogus", "extend --bogus -- i-1"},
 		"but may be a value":           {"extend --for --help i-1", "extend --for --help -- i-1"},

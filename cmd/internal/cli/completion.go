@@ -84,9 +84,9 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 		words, current = words[:len(words)-1], words[len(words)-1]
 	}
 	l := read(app, append([]string{app.Name}, words...))
-	commands, flags := app.Commands, allFlags(app.Commands)
+	flags := allFlags(app.Commands)
 	if l.command != nil {
-		commands, flags = l.command.Subcommands, l.command.Flags
+		flags = l.command.Flags
 	}
 	var found []string
 	switch last := len(l.options) - 1; {
@@ -103,12 +103,10 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 		found = []string{"bash", "zsh", "fish"}
 	case l.command != nil && l.command.Name == "release-brake":
 		found = []string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats}
-	case l.command != nil && l.command.Name == "help":
-		found = describeCommands(app.Commands)
 	case l.command != nil && (strings.HasPrefix(l.command.ArgsUsage, "ID") || strings.HasPrefix(l.command.ArgsUsage, "[ID")):
 		found = l.recorded(ctx, "ID")
-	default:
-		found = describeCommands(commands)
+	case l.command == nil || l.command.Name == "help":
+		found = describeCommands(app.Commands)
 	}
 	return slices.DeleteFunc(found, func(word string) bool { return !strings.HasPrefix(word, current) })
 }

@@ -68,7 +68,7 @@ func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
 	for variable, value := range map[string]string{"LAPSE_STRICT": "true", "LAPSE_COUNT": "3", "LAPSE_TERM": "1h", "LAPSE_LABEL": "a=b", "LAPSE_INTERVAL": "4"} {
 		t.Setenv(variable, value)
 	}
-	for command := range map[string]bool{"extend": true, "peers list": true} {
+	for command := range map[string]bool{"extend": true, "status": true} {
 		t.Run(command, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			app := example(func(c *cli.Context) error {

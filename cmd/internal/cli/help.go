@@ -71,7 +71,7 @@ func (l line) explained() (*cli.Command, error) {
 	if command := find(l.app.Commands, l.arguments[0]); command != nil {
 		return command, nil
 	}
-	return nil, line{app: l.app, path: []string{l.app.Name}}.noCommand(l.arguments[0])
+	return nil, l.noCommand(l.arguments[0])
 }
 
 // showHelp explains the program, or the command that the line names.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 
 	"lapse/lease"
 )
@@ -13,9 +14,8 @@ import (
 // check finds what is wrong with a command line, before urfave/cli does: its sentences are those of a library, and it
 // parses flags before it misses the command.
 func (l line) check() error {
-	group := l.command == nil || len(l.command.Subcommands) > 0
 	switch {
-	case group && len(l.arguments) > 0:
+	case l.command == nil && len(l.arguments) > 0:
 		return l.noCommand(l.arguments[0])
 	case l.command == nil:
 		return l.checkAlone()
@@ -53,25 +53,26 @@ func (l line) checkTwice() error {
 }
 
 func (l line) noCommand(word string) error {
-	commands := l.app.Commands
-	if l.command != nil {
-		commands = l.command.Subcommands
-	}
 	var names []string
-	for _, command := range commands {
-		names = append(names, command.Names()...)
-	}
-	meant := cousin(l.app.Name, word)
-	if name, ours := strings.CutPrefix(meant, l.app.Name+" "); ours && l.command == nil {
-		return Usage("no command %q; did you mean %q?", word, name)
+	for _, command := range l.app.Commands {
+		names = append(names, command.Name)
+		if slices.Contains(strings.Fields(synonyms()[command.Name]), word) {
+			return Usage("no command %q; did you mean %q?", word, command.Name)
+		}
 	}
 	if near := closest(word, names); near != "" {
 		return Usage("no command %q; did you mean %q?", word, near)
 	}
-	if meant != "" && l.command == nil {
-		return Usage("no command %q; did you mean `%s`?", word, meant)
+	return Usage("no command %q; see `%s --help`", word, l.app.Name)
+}
+
+// synonyms are what other programs call our commands.
+func synonyms() map[string]string {
+	return map[string]string{
+		"extend": "renew prolong postpone keep", "list": "ls ps", "show": "get describe info", "launch": "create new run start",
+		"release": "terminate delete remove rm kill destroy", "adopt": "import manage", "unmanage": "forget detach",
+		"pause": "stop disable", "arm": "enable enforce", "release-brake": "release lift unbrake",
 	}
-	return Usage("no command %q; see `%s --help`", word, l.called())
 }
 
 // checkAlone checks a line that names no command.
@@ -88,6 +89,16 @@ func (l line) checkAlone() error {
 	return nil
 }
 
+// having are the commands that have a flag, of the same program.
+func (l line) having(flag string) (commands []string) {
+	for _, command := range l.app.Commands {
+		if findFlag(listed(command.Flags), flag) != nil {
+			commands = append(commands, "`"+l.app.Name+" "+command.Name+"`")
+		}
+	}
+	return commands
+}
+
 func (l line) noArguments(word string) error {
 	if lease.IsInstanceID(word) && find(l.app.Commands, "show") != nil {
 		return Usage("`%s` takes no arguments; for one lease, `%s show %s`", l.called(), l.app.Name, word)
@@ -98,11 +109,11 @@ func (l line) noArguments(word string) error {
 func (l line) checkOption(o option) error {
 	flag := findFlag(l.command.Flags, o.name)
 	if flag == nil {
-		if near := closest(o.name, flagNames(l.command.Flags)); near != "" && len(l.having(o.name)) == 0 {
-			return Usage("no flag %s for %s; did you mean %s?", dashed(o.name), l.called(), dashed(near))
-		}
 		if others := l.having(o.name); len(others) > 0 {
 			return Usage("no flag %s for %s; it is one of %s", dashed(o.name), l.called(), strings.Join(others, ", "))
+		}
+		if near := closest(o.name, flagNames(l.command.Flags)); near != "" {
+			return Usage("no flag %s for %s; did you mean %s?", dashed(o.name), l.called(), dashed(near))
 		}
 		return Usage("no flag %s for %s; see `%s --help`", dashed(o.name), l.called(), l.called())
 	}
@@ -138,7 +149,7 @@ func (l line) unread(environ []string) (warnings []string) {
 		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 		if near := closest(name, known); l.isOfCall(flag) {
 			warnings = append(warnings, fmt.Sprintf("%s is set, and does not count; say --%s on the command line each time", v, flag))
-		} else if near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is no slip
+		} else if near != "" && len(near)-len(name) <= 2 && findFlag(allFlags(l.app.Commands), flag) == nil { // LAPSE_NAME is no slip
 			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, prefix+near))
 		}
 	}
@@ -186,59 +197,26 @@ func placeholder(flag cli.Flag) string {
 	return "value"
 }
 
-// Closest is the one of names that a word was likely meant to be; empty if none is near. Names that are long by nature are
-// only near if little differs.
-func Closest(word string, names []string) string {
-	const most = 3
-	near := closest(word, names)
-	if near != "" && distance(word, near) > most {
-		return ""
-	}
-	return near
-}
+// Likeness, from 0 to 1, from which on a word counts as a slip of another: of a command or flag, and of a name that is
+// long by nature.
+const (
+	likeSlip = 0.87
+	likeName = 0.96
+)
 
-// closest is the one of names that a word was likely meant to be: the only one that begins so, or one a slip or two away.
-// Empty if none is near.
-func closest(word string, names []string) string {
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return len(name) < 2 })
-	var begin []string
+// Closest is the one of names, long by nature, that a word was likely meant to be; empty if none is near.
+func Closest(word string, names []string) string { return likeliest(word, names, likeName) }
+
+// closest is the command or flag that a word was likely meant to be; empty if none is near.
+func closest(word string, names []string) string { return likeliest(word, names, likeSlip) }
+
+// likeliest goes by the measure of urfave/cli's own suggestions, which name something however little it is like the word.
+func likeliest(word string, names []string, least float64) (best string) {
+	const boostFrom, prefix = 0.7, 4
 	for _, name := range names {
-		if len(word) > 1 && strings.HasPrefix(name, word) {
-			begin = append(begin, name)
-		}
-	}
-	if len(begin) == 1 {
-		return begin[0]
-	}
-	best, least := "", min(max(1, len(word)/3), len(word)-1)
-	for _, name := range names {
-		if d := distance(word, name); d <= least {
-			best, least = name, d-1
+		if like := smetrics.JaroWinkler(name, word, boostFrom, prefix); len(name) > 1 && like >= least {
+			best, least = name, like
 		}
 	}
 	return best
-}
-
-// distance is how many letters have to be put in, taken out, replaced or swapped with the next to make one word of the
-// other.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		for j := range rows[i] {
-			if i == 0 || j == 0 {
-				rows[i][j] = i + j
-				continue
-			}
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }
