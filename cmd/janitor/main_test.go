@@ -121,11 +121,3 @@ brake rollback engaged (2 leases more): the same; -o json names them
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
-
-// Whether the environment may give a flag is decided for each, in one table.
-func TestEveryFlagIsInOneClass(t *testing.T) {
-	t.Parallel()
-	if found := cli.Unclassed(app()); len(found) > 0 {
-		t.Errorf("in no class of cmd/internal/cli/settings.go, or in both: %q", found)
-	}
-}

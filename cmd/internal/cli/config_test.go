@@ -110,20 +110,6 @@ func TestAFlagMayBeASettingInOneProgramAlone(t *testing.T) {
 	}
 }
 
-func TestEveryFlagIsInOneClass(t *testing.T) {
-	t.Parallel()
-	installation, call := flagTable()
-	for n, flag := range append(installation, call...) {
-		if slices.Contains(append(installation, call...)[n+1:], flag) {
-			t.Errorf("%s stands in the table twice", flag)
-		}
-	}
-	app := &cli.App{Name: "lease", Commands: []*cli.Command{{Flags: []cli.Flag{&cli.StringFlag{Name: "region"}, &cli.StringFlag{Name: "new-one"}, &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}}}}}}
-	if got := Unclassed(app); !slices.Equal(got, []string{"new-one"}) {
-		t.Errorf("in no class: %q", got)
-	}
-}
-
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
 func TestOneFileServesAllPrograms(t *testing.T) {
 	file := write(t, "max-extend: any\nrate-share: 1\nlease:\n  max-extend: 8h\njanitor:\n  mark-grace: 5m\nsidecar:\n")

@@ -10,15 +10,15 @@ import (
 // prefix is that of the variables in the environment.
 const prefix = "LAPSE_"
 
-// flagTable has every flag of the three programs in one of two classes. A setting of the installation says where things
-// are and how they are done here, whoever calls: it may stand in the environment and in the --config file. What concerns
-// one call only comes from the command line alone: what is acted on, how far, and every yes. A variable that somebody once
-// exported must not launch, extend or terminate.
-//
-// A flag that is one thing in one program and another elsewhere stands there with the program's name. A hidden one is in no
-// class: only the command line gives it.
-func flagTable() (installation, call []string) {
-	installation = strings.Fields(`
+// isSetting reports whether a flag of a program is a setting of the installation. It says where things are and how they are
+// done here, whoever calls: it may stand in the environment and in the --config file. What concerns one call only comes
+// from the command line alone: what is acted on, how far, and every yes. A variable that somebody once exported must not
+// launch, extend or terminate. So is every flag that is not listed here.
+func isSetting(program, flag string) bool {
+	if program == "lease" && flag == "region" { // of the leases that one call is about
+		return false
+	}
+	return slices.Contains(strings.Fields(`
 		etcd-endpoints etcd-cacert etcd-cert etcd-key namespace account
 		config output log-level log-json socket
 
@@ -28,40 +28,7 @@ func flagTable() (installation, call []string) {
 		boot-grace mark-grace lone-grace orphan-grace term-grace retention delete-kept-volumes complete-adoptions
 		heartbeats-share rate-share
 
-		max-extend imds`)
-	call = strings.Fields(`
-		help help-all yes dry-run reason quiet all check
-
-		image-id instance-type subnet-id key-name security-group-id iam-instance-profile user-data request tag
-		count term max-term heartbeat-timeout holder label id unattended wait timeout
-		for by until strict at-least allow-shorten
-		lease:region state expiring overdue stuck untracked foreign initial no-heartbeats
-		cancel-spot-request allow-replacement
-		as armed
-
-		arm new uuid stay`)
-	return installation, call
-}
-
-// isSetting reports whether the environment and the file may give a flag of a program. A flag that is in no class may
-// not stand there.
-func isSetting(program, flag string) bool {
-	installation, call := flagTable()
-	return slices.Contains(installation, flag) && !slices.Contains(call, program+":"+flag)
-}
-
-// Unclassed are the flags of an app that are not in exactly one class.
-func Unclassed(app *cli.App) []string {
-	installation, call := flagTable()
-	var found []string
-	for _, flag := range listed(allFlags(app.Commands)) {
-		name := flag.Names()[0]
-		here := slices.Contains(call, app.Name+":"+name)
-		if setting := slices.Contains(installation, name); setting && slices.Contains(call, name) || !setting && !here && !slices.Contains(call, name) {
-			found = append(found, name)
-		}
-	}
-	return found
+		max-extend imds`), flag)
 }
 
 // equip gives each setting that has none its variable in the environment: LAPSE_MARK_GRACE is --mark-grace. Nobody needs to
