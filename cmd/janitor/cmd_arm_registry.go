@@ -108,7 +108,7 @@ func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) 
 			return registry, published, err
 		}
 		checkpoint, err := store.Checkpoint(ctx)
-		if _, none := errors.AsType[*lease.NotFoundError](err); none {
+		if cli.Is[*lease.NotFoundError](err) {
 			return registry, published, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
 		} else if err != nil {
 			return registry, published, err
@@ -118,7 +118,7 @@ func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) 
 				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(checkpoint.Time, time.Now())))
 		}
 		published, err = store.Plan(ctx)
-		if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+		if err != nil && !cli.Is[*lease.NotFoundError](err) {
 			return registry, published, err
 		}
 		if published.Of(registry, checkpoint) {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
 	"lapse/janitor/metrics"
@@ -116,7 +117,7 @@ func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, le
 			return registry, lease.Checkpoint{}, err
 		}
 		checkpoint, err := store.Checkpoint(ctx)
-		if _, none := errors.AsType[*lease.NotFoundError](err); none {
+		if cli.Is[*lease.NotFoundError](err) {
 			err = nil
 		}
 		return registry, checkpoint, err
@@ -230,7 +231,7 @@ func refuseStrangers(ctx context.Context, clouds []janitor.Cloud) error {
 	for _, cloud := range clouds {
 		listing, err := cloud.List(ctx)
 		if err != nil {
-			return coded(fmt.Errorf("look for instances of an earlier registry: %w", err))
+			return advice.EC2(fmt.Errorf("look for instances of an earlier registry: %w", err))
 		}
 		for _, i := range listing.Instances {
 			if i.Alive() {

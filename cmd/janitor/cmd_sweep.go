@@ -98,7 +98,7 @@ func sweep(c *ucli.Context) error {
 	cli.Say(c, "one pass judges no silence; `janitor run` does")
 	planned, report, err := j.Sweep(c.Context)
 	cli.Takes(c, 0) // what is left is said, to whoever reads it
-	if _, led := errors.AsType[*ledError](err); led {
+	if cli.Is[*ledError](err) {
 		return sweepBeside(c, clouds, store)
 	}
 	if err != nil {
@@ -126,7 +126,7 @@ func unseen(c *ucli.Context, planned plan.Plan) error {
 // sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these locations.
 func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) error {
 	last, err := store.Checkpoint(c.Context)
-	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+	if err != nil && !cli.Is[*lease.NotFoundError](err) {
 		return err
 	}
 	now := time.Now()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -52,7 +51,7 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 // sweptNow are the locations of the checkpoint; none unless it is fresh.
 func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) {
 	last, err := store.Checkpoint(ctx)
-	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+	if err != nil && !cli.Is[*lease.NotFoundError](err) {
 		return nil, err
 	}
 	if !last.Fresh(time.Now()) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
 	"math"
 	"os"
@@ -52,12 +51,12 @@ func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(
 		settings.Region = region
 		cfg, err := settings.Load(c.Context)
 		if err != nil {
-			return nil, coded(err)
+			return nil, advice.EC2(err)
 		}
 		settings.Credentials = cfg.Credentials // one code opens all regions
 		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Account: c.String("account"), Share: share, Speed: speed, Observed: called})
 		if err != nil {
-			return nil, coded(err)
+			return nil, advice.EC2(err)
 		}
 		if slices.ContainsFunc(clouds, func(other janitor.Cloud) bool { return other.Location() == cloud.Location() }) {
 			return nil, cli.Usage("--region %s is given twice", cloud.Location().Region)
@@ -65,21 +64,6 @@ func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(
 		clouds = append(clouds, cloud)
 	}
 	return clouds, nil
-}
-
-// coded gives an error of EC2 its exit code, and says what to do about it.
-func coded(err error) error {
-	err = advice.EC2(err)
-	if _, ok := errors.AsType[*ec2.SettingsError](err); ok {
-		return cli.WithCode(cli.ExitUsage, err)
-	}
-	if _, ok := errors.AsType[*ec2.UnreachableError](err); ok {
-		return cli.WithCode(cli.ExitMissing, err)
-	}
-	if _, ok := errors.AsType[*ec2.AccountError](err); ok {
-		return cli.WithCode(cli.ExitRefused, err)
-	}
-	return err
 }
 
 // leaderName tells one janitor from every other, also from the one before it on the same machine.

@@ -7,6 +7,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -17,10 +18,10 @@ import (
 func (a *adoption) adoptable(ctx context.Context) error {
 	listing, err := a.cloud.Describe(ctx, a.ids)
 	if err != nil {
-		return coded(err)
+		return advice.EC2(err)
 	}
 	if listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
-		return coded(&ec2.ClockError{Skew: listing.Skew})
+		return advice.EC2(&ec2.ClockError{Skew: listing.Skew})
 	}
 	a.found, a.before = map[string]lease.Instance{}, map[string]lease.Lease{}
 	for _, i := range listing.Instances {
@@ -31,7 +32,7 @@ func (a *adoption) adoptable(ctx context.Context) error {
 			return err
 		}
 		l, err := a.store.Lease(ctx, id)
-		if is[*lease.NotFoundError](err) {
+		if cli.Is[*lease.NotFoundError](err) {
 			continue
 		}
 		if err == nil {

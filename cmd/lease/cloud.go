@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
-	"lapse/lease/ec2/launch"
 )
 
 // lookTimeout bounds what is asked of EC2 where a command can do without.
@@ -55,14 +53,14 @@ func openWith(ctx context.Context, c *ucli.Context, s ec2.Settings) (*ec2.Cloud,
 	s.Credentials, _ = c.App.Metadata[credentialsKey].(aws.CredentialsProvider)
 	cfg, err := s.Load(ctx)
 	if err != nil {
-		return nil, coded(err)
+		return nil, advice.EC2(err)
 	}
 	if c.App.Metadata != nil {
 		c.App.Metadata[credentialsKey] = cfg.Credentials
 	}
 	region := s.Region
 	cloud, err := ec2.Open(ctx, cfg, region, ec2.Options{Account: c.String("account")})
-	return cloud, coded(err)
+	return cloud, advice.EC2(err)
 }
 
 // openLocation opens EC2 where something on record is. Other credentials than those of its account are refused.
@@ -80,30 +78,6 @@ type locationError struct{ want, have lease.Location }
 func (e *locationError) Error() string {
 	return "the AWS credentials are of account " + e.have.Account + ", and this needs account " + e.want.Account +
 		": set AWS_PROFILE to one of that"
-}
-
-// coded gives an error of EC2 its exit code, and says what to do about it.
-func coded(err error) error {
-	err = advice.EC2(err)
-	switch {
-	case err == nil:
-		return nil
-	case is[*launch.UnknownOutcomeError](err), is[*launch.UnfinishedError](err): // first, for they wrap others
-		return cli.WithCode(cli.ExitUnknown, err)
-	case is[*ec2.SettingsError](err), is[*launch.RequestError](err):
-		return cli.WithCode(cli.ExitUsage, err)
-	case is[*ec2.UnreachableError](err):
-		return cli.WithCode(cli.ExitMissing, err)
-	case is[*launch.UnattendedError](err), is[*ec2.ClockError](err), is[*launch.RefusedError](err), is[*ec2.AnswerError](err),
-		is[*launch.StaleTokenError](err), is[*launch.LocationError](err), is[*ec2.AccountError](err):
-		return cli.WithCode(cli.ExitRefused, err)
-	}
-	return err
-}
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
 }
 
 // clockSkew is how far our clock is ahead of EC2's, as far as the AWS settings allow to ask, soon. told is false where EC2

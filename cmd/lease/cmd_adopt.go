@@ -181,7 +181,7 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 		return done{}, err
 	}
 	l, err := a.store.PutLease(ctx, a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")}))
-	if is[*lease.ConflictError](err) {
+	if cli.Is[*lease.ConflictError](err) {
 		return done{}, cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was not adopted: somebody else changed its lease at the same moment; see `lease show %s`", i.ID, i.ID))
 	}
 	if known(err) {

@@ -7,6 +7,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -139,13 +140,13 @@ func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 	switch skew, told := clockSkew(c, ""); {
 	case told && skew.Abs() <= lease.MaxSkew:
 	case told && (m.after != 0 || m.limit != 0):
-		return m, coded(&ec2.ClockError{Skew: skew})
+		return m, advice.EC2(&ec2.ClockError{Skew: skew})
 	case told:
 		cli.Say(c, "warning: %v", &ec2.ClockError{Skew: skew})
 		m.now = m.now.Add(-skew)
 	default:
 		checkpoint, err := store.Checkpoint(c.Context)
-		if err != nil && !is[*lease.NotFoundError](err) && !is[*lease.SchemaError](err) && !is[*lease.MalformedError](err) {
+		if err != nil && !known(err) {
 			return m, err
 		}
 		r := checkpoint.Reckon(m.now)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -59,13 +58,13 @@ func initialize(c *ucli.Context) error {
 // create makes the registry, or returns the one that is there.
 func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) (registry lease.Registry, created bool, err error) {
 	registry, err = store.Registry(ctx)
-	if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
+	if !cli.Is[*lease.NotFoundError](err) {
 		return registry, false, err
 	}
 	made := lease.NewRegistry(time.Now(), id, mode)
 	made.ModeBy = cli.Actor()
 	registry, err = store.PutRegistry(ctx, made)
-	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict { // somebody was faster
+	if cli.Is[*lease.ConflictError](err) { // somebody was faster
 		registry, err = store.Registry(ctx)
 		return registry, false, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -74,7 +75,7 @@ func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 	}
 	if o.Token != "" {
 		record, err := store.Launch(c.Context, o.Token)
-		if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
+		if !cli.Is[*lease.NotFoundError](err) {
 			o.Holder = record.Holder
 			return err
 		}
@@ -88,7 +89,7 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 	if o.dryRun {
 		plan, err := launcher.DryRun(c.Context, o.Request)
 		if err != nil {
-			return coded(err)
+			return advice.EC2(err)
 		}
 		return printPlan(c, plan)
 	}
@@ -100,7 +101,7 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 		result, err = launcher.Launch(c.Context, o.Request)
 	}
 	if err != nil {
-		return errors.Join(printResult(c, result), coded(err))
+		return errors.Join(printResult(c, result), advice.EC2(err))
 	}
 	if err := o.await(c, cloud, store, &result); err != nil {
 		return errors.Join(printResult(c, result), err)

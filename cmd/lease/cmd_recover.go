@@ -181,7 +181,7 @@ func (p recovery) carryOut(c *ucli.Context, store *etcd.Store) error {
 	p.Recovered = []lease.Lease{}
 	for n, l := range planned {
 		stored, err := store.PutLease(c.Context, l)
-		if is[*lease.ConflictError](err) {
+		if cli.Is[*lease.ConflictError](err) {
 			p.Left = append(p.Left, leftAlone{
 				l.InstanceID, l.Account, l.Region, "", lease.ObstacleLeased, "it was given a lease meanwhile",
 			})

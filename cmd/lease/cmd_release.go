@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -160,7 +159,7 @@ func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, erro
 	var leased []target
 	for _, t := range all {
 		_, err := store.Lease(ctx, t.id)
-		if _, absent := errors.AsType[*lease.NotFoundError](err); absent && t.token != "" {
+		if cli.Is[*lease.NotFoundError](err) && t.token != "" {
 			continue
 		}
 		leased = append(leased, t) // also one that cannot be read: that is told for each

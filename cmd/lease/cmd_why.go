@@ -8,6 +8,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
 	"lapse/janitor/plan"
@@ -108,7 +109,7 @@ func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string,
 	switch {
 	case err == nil:
 		return []string{id}, l.Location(), "", nil
-	case is[*lease.NotFoundError](err), is[*lease.SchemaError](err), is[*lease.MalformedError](err):
+	case known(err):
 		return []string{id}, location, "", nil
 	}
 	return nil, location, "", err
@@ -208,7 +209,7 @@ func (k knowledge) unwatched(ctx context.Context, e explanation) (explanation, e
 	}
 	listing, err := k.cloud.Describe(ctx, []string{e.InstanceID})
 	if err != nil {
-		return e, coded(err)
+		return e, advice.EC2(err)
 	}
 	if len(listing.Instances) == 0 {
 		return e, unknown

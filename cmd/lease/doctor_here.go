@@ -24,9 +24,9 @@ func (e *examination) examineHere(c *ucli.Context) {
 	defer cancel()
 	s, err := sidecar.NewClient(c.String("socket")).Status(ctx)
 	switch {
-	case is[*sidecar.NotRunningError](err) && instance == "":
+	case cli.Is[*sidecar.NotRunningError](err) && instance == "":
 		e.add("sidecar", levelNote, "none on this machine, and none is needed where no instance is")
-	case is[*sidecar.ClosedError](err):
+	case cli.Is[*sidecar.ClosedError](err):
 		e.add("sidecar", levelNote, "could not check: %v", cli.Advise(err))
 	case err != nil:
 		e.add("sidecar", levelWarn, "%v; without it a lease with a heartbeat timeout loses its heartbeat", cli.Advise(err))

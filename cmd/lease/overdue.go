@@ -26,7 +26,7 @@ func circumstances(c *ucli.Context, store *etcd.Store, leases ...lease.Lease) (l
 		return lease.Circumstances{}, err
 	}
 	s.Checkpoint, err = store.Checkpoint(c.Context)
-	if is[*lease.NotFoundError](err) || is[*lease.SchemaError](err) || is[*lease.MalformedError](err) { // it tells of no sweep
+	if known(err) { // it tells of no sweep
 		err = nil
 	}
 	return s.Circumstances(time.Now()), err

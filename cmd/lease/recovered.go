@@ -11,6 +11,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -48,12 +49,12 @@ func lookIn(ctx context.Context, cloud *ec2.Cloud, ids []string) ([]lease.Instan
 	if err == nil && listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
 		err = &ec2.ClockError{Skew: listing.Skew} // the dates are counted from this clock
 	}
-	return listing.Instances, coded(err)
+	return listing.Instances, advice.EC2(err)
 }
 
 // withLostRegistry says, where the registry itself is not there, which registries the instances bear.
 func withLostRegistry(err error, found []lease.Instance) error {
-	if !is[*lease.NotFoundError](err) {
+	if !cli.Is[*lease.NotFoundError](err) {
 		return err
 	}
 	bearers := map[string]int{}

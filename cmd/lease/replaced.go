@@ -5,6 +5,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -53,7 +54,7 @@ func (a *adoption) cancelRequest(c *ucli.Context, id string) error {
 	}
 	listing, err := a.cloud.Describe(c.Context, []string{id})
 	if err != nil {
-		return coded(fmt.Errorf("%s was not adopted: %w", id, err))
+		return advice.EC2(fmt.Errorf("%s was not adopted: %w", id, err))
 	}
 	state := lease.InstanceState("unknown to EC2")
 	for _, i := range listing.Instances {
@@ -64,7 +65,7 @@ func (a *adoption) cancelRequest(c *ucli.Context, id string) error {
 			"cannot adopt %s: EC2 may terminate it when spot request %s is cancelled, because it is %s; start it, then run this again", id, spot, state))
 	}
 	if err := a.cloud.CancelSpot(c.Context, spot); err != nil {
-		return coded(fmt.Errorf("%s was not adopted: %w", id, err))
+		return advice.EC2(fmt.Errorf("%s was not adopted: %w", id, err))
 	}
 	cli.Say(c, "spot request %s of %s is cancelled", spot, id)
 	return nil

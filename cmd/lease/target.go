@@ -79,7 +79,7 @@ func readID(text string) (string, error) {
 // Errors: [lease.NotFoundError].
 func launchOf(ctx context.Context, store *etcd.Store, token string) (lease.Launch, error) {
 	l, err := store.Launch(ctx, token)
-	if !is[*lease.NotFoundError](err) {
+	if !cli.Is[*lease.NotFoundError](err) {
 		return l, err
 	}
 	snapshot, unread := store.Snapshot(ctx)
@@ -162,7 +162,7 @@ func leasesOf(c *ucli.Context, store *etcd.Store, all []target) ([]lease.Lease, 
 	found := []lease.Lease{}
 	for _, t := range all {
 		l, err := store.Lease(c.Context, t.id)
-		if _, absent := errors.AsType[*lease.NotFoundError](err); absent && t.token != "" {
+		if cli.Is[*lease.NotFoundError](err) && t.token != "" {
 			cli.Say(c, "%s, of launch %s, has no lease on record", t.id, t.token)
 			continue
 		}
@@ -273,18 +273,14 @@ func write(ctx context.Context, store *etcd.Store, id, again string, change func
 	return before, after, err
 }
 
-// known reports whether an error of a write says that nothing was written.
+// known reports whether the registry has answered: there is no such record, or none that can be read. Nothing was written.
 func known(err error) bool {
-	_, absent := errors.AsType[*lease.NotFoundError](err)
-	_, newer := errors.AsType[*lease.SchemaError](err)
-	_, malformed := errors.AsType[*lease.MalformedError](err)
-	return absent || newer || malformed
+	return cli.Is[*lease.NotFoundError](err) || cli.Is[*lease.SchemaError](err) || cli.Is[*lease.MalformedError](err)
 }
 
 // skipOver passes over what of a launch has ended or was forgotten: there is nothing left of it to change.
 func skipOver(t target, l lease.Lease, err error) (done, error) {
-	_, refused := errors.AsType[*lease.StateError](err)
-	if refused && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
+	if cli.Is[*lease.StateError](err) && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
 		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State), over: true}, nil
 	}
 	return done{}, err

@@ -11,6 +11,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -53,7 +54,7 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 			r.Leases[n] = fresh
 		}
 	}
-	return coded(err)
+	return advice.EC2(err)
 }
 
 // running waits until EC2 says that the instances run, and removes from ids those that do.

@@ -37,8 +37,15 @@ func extend(c *ucli.Context) error {
 		return err
 	}
 	extended, err := sidecar.NewClient(c.String("socket")).Extend(c.Context, request)
+	if short, ok := errors.AsType[*lease.ShortenError](err); ok { // from inside, no flag shortens a lease
+		advice := "; ask for a later date"
+		if short.ExpiresAt.IsZero() {
+			advice = ", so there is nothing to extend"
+		}
+		err = cli.WithAdvice(advice, err)
+	}
 	if err != nil {
-		return coded(err)
+		return err
 	}
 	partly := error(nil)
 	if extended.Clamped {

@@ -25,12 +25,12 @@ func release(c *ucli.Context) error {
 	if !c.Bool("yes") { // whoever is asked is told which instance that is
 		s, err := client.Status(c.Context)
 		if err != nil {
-			return coded(err)
+			return err
 		}
 		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which ends it", s.InstanceID), func() error {
 			now, err := client.Status(c.Context)
 			if err != nil {
-				return coded(err)
+				return err
 			}
 			switch {
 			case now.InstanceID != s.InstanceID:
@@ -45,7 +45,7 @@ func release(c *ucli.Context) error {
 	}
 	released, err := client.Release(c.Context, c.String("reason"))
 	if err != nil {
-		return coded(err)
+		return err
 	}
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, released)

@@ -19,7 +19,7 @@ func statusCommand() *ucli.Command {
 		Action: func(c *ucli.Context) error {
 			s, err := sidecar.NewClient(c.String("socket")).Status(c.Context)
 			if err != nil {
-				return coded(err)
+				return err
 			}
 			if err := printStatus(c, s); err != nil {
 				return err

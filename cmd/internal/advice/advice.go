@@ -1,4 +1,4 @@
-// Package advice tells what to do at a command line about the errors of EC2. It is no part of package cli, which the sidecar
+// Package advice tells what to do at a command line about the errors of EC2, and their exit codes. It is no part of package cli, which the sidecar
 // has, too: that is to stay small, and knows no EC2.
 package advice
 
@@ -11,8 +11,22 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// EC2 does for errors of EC2 what [cli.Advise] does for all others.
-func EC2(err error) error { return cli.WithAdvice(text(err), err) }
+// EC2 does for errors of EC2 what [cli.Advise] and [cli.ExitCode] do for all others.
+func EC2(err error) error {
+	err = cli.WithAdvice(text(err), err)
+	switch {
+	case cli.Is[*launch.UnknownOutcomeError](err), cli.Is[*launch.UnfinishedError](err): // first, for they wrap others
+		return cli.WithCode(cli.ExitUnknown, err)
+	case cli.Is[*ec2.SettingsError](err), cli.Is[*launch.RequestError](err):
+		return cli.WithCode(cli.ExitUsage, err)
+	case cli.Is[*ec2.UnreachableError](err):
+		return cli.WithCode(cli.ExitMissing, err)
+	case cli.Is[*launch.UnattendedError](err), cli.Is[*ec2.ClockError](err), cli.Is[*launch.RefusedError](err), cli.Is[*ec2.AnswerError](err),
+		cli.Is[*launch.StaleTokenError](err), cli.Is[*launch.LocationError](err), cli.Is[*ec2.AccountError](err):
+		return cli.WithCode(cli.ExitRefused, err)
+	}
+	return err
+}
 
 func text(err error) string {
 	if errors.Is(err, ec2.ErrNoImage) {

@@ -29,7 +29,7 @@ func Advise(err error) error { return WithAdvice(Advice(err), err) }
 
 // WithAdvice is Advise with the end of the sentence given. An error is advised once.
 func WithAdvice(advice string, err error) error {
-	if err == nil || advice == "" || is[*advised](err) {
+	if err == nil || advice == "" || Is[*advised](err) {
 		return err
 	}
 	return &advised{err, advice}

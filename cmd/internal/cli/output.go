@@ -37,7 +37,7 @@ func (o *output) failed() error {
 // interrupted tells of an error that a signal to stop has caused as what it is. What has a code of its own says already
 // what it means.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || is[*CodeError](err) {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || Is[*CodeError](err) {
 		return err
 	}
 	return &interruptedError{err}

@@ -67,7 +67,7 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 // dialCode calls wrong usage what is neither etcd's silence nor its age: certificates that cannot be read, an address
 // that is none.
 func dialCode(err error) error {
-	if is[*etcd.UnreachableError](err) || is[*etcd.VersionError](err) {
+	if Is[*etcd.UnreachableError](err) || Is[*etcd.VersionError](err) {
 		return socketRefusal(err)
 	}
 	return WithCode(ExitUsage, err)
@@ -75,7 +75,7 @@ func dialCode(err error) error {
 
 // namespaceMeant answers a namespace without a registry with those that have one: what was looked for may be there.
 func namespaceMeant(c *cli.Context, err error) error {
-	if !is[*lease.NotFoundError](err) || findFlag(c.Command.Flags, "namespace") == nil {
+	if !Is[*lease.NotFoundError](err) || findFlag(c.Command.Flags, "namespace") == nil {
 		return err
 	}
 	store, closeStore, unreached := Store(c, nil)
