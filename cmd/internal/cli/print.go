@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,57 +31,6 @@ func JSON(c *cli.Context, value any) error {
 
 // WantsJSON reports whether JSON was asked for.
 func WantsJSON(c *cli.Context) bool { return c.String("output") == "json" }
-
-// Table prints rows for people. The first row is the head. A line break or another sign that is not to be seen is
-// printed as Go writes it, so that no value can pass for a row. On a terminal, the last column is folded to its width, and
-// stands below where it would have less than foldMin characters.
-func Table(w io.Writer, rows [][]string) error {
-	width, _ := screen(w)
-	return table(w, width, rows)
-}
-
-// foldMin is how many characters a folded line has at least.
-const foldMin = 20
-
-func table(w io.Writer, width int, rows [][]string) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	last := len(rows[0]) - 1
-	widths, before := make([]int, last), 0
-	for n := range widths {
-		for _, row := range rows {
-			widths[n] = max(widths[n], utf8.RuneCountInString(visible(row[n])))
-		}
-		before += widths[n] + gap
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		text, line := visible(row[last]), ""
-		for n, cell := range row[:last] {
-			line += fmt.Sprintf("%-*s", widths[n]+gap, visible(cell))
-		}
-		folded := []string{text}
-		room := width - before
-		switch {
-		case width == 0 || utf8.RuneCountInString(text) <= room:
-		case room >= foldMin:
-			folded = fold(text, room)
-		default:
-			b.WriteString(strings.TrimRight(line, " ") + "\n")
-			line = strings.Repeat(" ", indent)
-			folded = fold(text, max(width-indent, foldMin))
-		}
-		for n, part := range folded {
-			if n > 0 {
-				line = strings.Repeat(" ", utf8.RuneCountInString(line))
-			}
-			b.WriteString(strings.TrimRight(line+part, " ") + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
 
 func visible(text string) string {
 	var b strings.Builder

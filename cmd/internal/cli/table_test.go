@@ -125,7 +125,7 @@ func TestWhereTheLastColumnHasNoRoomItStandsBelow(t *testing.T) {
 	err := table(&b, 30, [][]string{{"12:00", "i-0123456789abcdef0", "from today until tomorrow"}, {"12:01", "i-1", "-"}})
 	want := `12:00  i-0123456789abcdef0
     from today until tomorrow
-12:01  i-1                  -
+12:01  i-1
 `
 	if err != nil || b.String() != want {
 		t.Errorf("%v\n%swant\n%s", err, b.String(), want)
