@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -79,7 +78,7 @@ func run(c *ucli.Context) error {
 	}
 	j, err := janitor.New(janitor.Config{ // before etcd is started, for it checks the schedule
 		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
-		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")),
+		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(),
 	})
 	if err != nil {
 		return err

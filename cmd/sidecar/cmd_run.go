@@ -62,7 +62,7 @@ func run(c *ucli.Context) error {
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
 		MaxExtend: maxExtend, Registry: sidecar.Lazy(connect(c, log)), Logger: log,
-		Now: time.Now, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")), Watchdog: watchdog,
+		Now: time.Now, Notify: cli.Notifier(), Watchdog: watchdog,
 	})
 	if err != nil {
 		return err

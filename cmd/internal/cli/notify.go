@@ -1,65 +1,23 @@
 package cli
 
-import (
-	"net"
-	"slices"
-	"strings"
-	"sync"
-	"syscall"
+import "github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-)
+// notices is how many words to the service manager wait while it takes none.
+const notices = 16
 
-// Notifier returns what tells the service manager how the process does, as sd_notify(3) does, at the socket that
-// NOTIFY_SOCKET names; nobody is told if that is empty. It never waits: what a manager does not take now is told along
-// with the next, except for a sign of life, which must be fresh.
-func Notifier(socket string) func(state string) {
-	if socket == "" {
-		return func(string) {}
+// Notifier returns what tells the service manager how the process does, as sd_notify(3) does; nobody is told where there is
+// none. It never waits: what has no room while the manager takes nothing is dropped.
+func Notifier() func(state string) {
+	states := make(chan string, notices)
+	go func() {
+		for state := range states {
+			_, _ = daemon.SdNotify(false, state)
+		}
+	}()
+	return func(state string) {
+		select {
+		case states <- state:
+		default:
+		}
 	}
-	n := &notifier{address: &net.UnixAddr{Name: socket, Net: "unixgram"}}
-	return n.notify
-}
-
-type notifier struct {
-	address *net.UnixAddr
-
-	mu   sync.Mutex
-	owed []string // not taken yet, one of each variable
-}
-
-func (n *notifier) notify(state string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	name, _, _ := strings.Cut(state, "=")
-	owed := slices.DeleteFunc(slices.Clone(n.owed), func(earlier string) bool { return strings.HasPrefix(earlier, name+"=") })
-	owed = append(owed, state)
-	switch {
-	case n.send(strings.Join(owed, "\n")) == nil:
-		n.owed = nil
-	case state != daemon.SdNotifyWatchdog:
-		n.owed = owed
-	}
-}
-
-// send tries once to hand the text over. Go's own write would wait while the manager's queue is full.
-func (n *notifier) send(text string) error {
-	conn, err := net.DialUnix(n.address.Net, nil, n.address)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		_, sent = syscall.Write(int(fd), []byte(text))
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	return sent
 }
