@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ func armCommand() *ucli.Command {
 
 // previewArm shows the plan that the leader has published, and asks. It returns the registry by which that was decided; zero
 // if it is armed already.
-func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Registry, error) {
+func previewArm(c *ucli.Context, store *etcd.Store) (lease.Registry, error) {
 	registry, published, err := latestPlan(c.Context, store, planMax)
 	if err != nil || registry.Mode == lease.ModeArmed {
 		return lease.Registry{}, err
@@ -54,7 +53,7 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 			"the janitor cannot list %s, so nobody knows what would be terminated there: give its role access, or start it without that --region, then arm again",
 			unseen[0].Location))
 	}
-	rehearse(c, log, published, registry.UUID)
+	rehearse(c, published, registry.UUID)
 	again := func() error {
 		now, err := store.Registry(c.Context)
 		if err == nil {

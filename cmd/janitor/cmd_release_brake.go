@@ -29,24 +29,10 @@ func releaseBrakeCommand() *ucli.Command {
 			"               dead; more of them engage it again. Valid for two hours\n\n" +
 			"   janitor release-brake rollback\n\n" +
 			"It then waits up to 10 s to see whether the next sweep engages the brake again. Exit code 5: it does.",
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(), cli.YesFlag(),
-			cli.ReasonFlag("the audit log")),
-		Action: func(c *ucli.Context) error {
-			name, err := namedBrake(c)
-			if err != nil {
-				return err
-			}
-			log, err := cli.Logger(c)
-			if err != nil {
-				return err
-			}
-			store, closeStore, err := cli.Store(c, log)
-			if err != nil {
-				return err
-			}
-			defer closeStore()
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), cli.ReasonFlag("the audit log")),
+		Action: cli.WithStore(namedBrake, func(c *ucli.Context, store *etcd.Store, name string) error {
 			return releaseBrake(c, store, name, againMax)
-		},
+		}),
 	}
 }
 

@@ -20,7 +20,7 @@ func statusCommand() *ucli.Command {
 		Description: "Reads only the registry, not AWS. `janitor sweep --dry-run` says what the next sweep would do.\n\n" +
 			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is engaged. A registry that\n" +
 			"observes or is paused fails no check: somebody chose that.",
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "check", Usage: "report the janitor's health by exit code, for monitoring"}),
 		Action: status,
 	}
@@ -54,11 +54,7 @@ type overdue struct {
 }
 
 func status(c *ucli.Context) error {
-	log, err := cli.Logger(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, log)
+	store, closeStore, err := cli.Store(c, nil)
 	if err != nil {
 		return err
 	}

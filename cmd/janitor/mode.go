@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -15,26 +14,21 @@ import (
 // modeCommand sets what janitors may do, to what to says. show, unless it is nil, shows a person what that means, asks, and
 // returns the registry as it was then; zero if it was shown to nobody.
 func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By) lease.Registry,
-	show func(*ucli.Context, *etcd.Store, *slog.Logger) (lease.Registry, error),
+	show func(*ucli.Context, *etcd.Store) (lease.Registry, error),
 ) *ucli.Command {
 	return &ucli.Command{
 		Name: name, Usage: usage,
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
-			cli.ReasonFlag("the registry and the audit log")),
+		Flags:       append(cli.StoreFlags(), cli.OutputFlag(), cli.ReasonFlag("the registry and the audit log")),
 		Description: "Writes of janitors compare the registry, so this takes effect on the very next one.",
 		Action: func(c *ucli.Context) error {
-			log, err := cli.Logger(c)
-			if err != nil {
-				return err
-			}
-			store, closeStore, err := cli.Store(c, log)
+			store, closeStore, err := cli.Store(c, nil)
 			if err != nil {
 				return err
 			}
 			defer closeStore()
 			shown := lease.Registry{}
 			if show != nil {
-				if shown, err = show(c, store, log); err != nil {
+				if shown, err = show(c, store); err != nil {
 					return err
 				}
 			}

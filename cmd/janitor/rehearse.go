@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -20,18 +19,18 @@ const rehearseFor = 20 * time.Second
 
 // rehearse says what EC2 would refuse to a janitor with the credentials of this command, in the locations of the plan. The
 // janitor's own may be others, so it is no reason not to arm: what is refused is spared.
-func rehearse(c *ucli.Context, log *slog.Logger, published lease.Plan, registry string) {
+func rehearse(c *ucli.Context, published lease.Plan, registry string) {
 	for _, seen := range published.Locations {
-		if err := rehearseIn(c, log, seen.Location, registry); err != nil {
+		if err := rehearseIn(c, seen.Location, registry); err != nil {
 			cli.Say(c, "note: what EC2 would refuse in %s is not tried: %v; where the janitor runs, `lease doctor --as janitor` tries it", seen.Location, advice.EC2(err))
 		}
 	}
 }
 
-func rehearseIn(c *ucli.Context, log *slog.Logger, location lease.Location, registry string) error {
+func rehearseIn(c *ucli.Context, location lease.Location, registry string) error {
 	ctx, cancel := context.WithTimeout(c.Context, rehearseFor)
 	defer cancel()
-	cfg, err := ec2.Load(ctx, location.Region, log)
+	cfg, err := ec2.Settings{Region: location.Region}.Load(ctx)
 	if err != nil {
 		return err
 	}

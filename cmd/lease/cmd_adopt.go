@@ -13,6 +13,7 @@ import (
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
+	"lapse/lease/etcd"
 )
 
 func adoptCommand() *ucli.Command {
@@ -31,37 +32,21 @@ func adoptCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check everything; adopt nothing"},
 			&ucli.BoolFlag{Name: "cancel-spot-request", Usage: "cancel persistent spot requests of the instances first"},
 			&ucli.BoolFlag{Name: "allow-replacement", Usage: "adopt even if terminating an instance starts another"}),
-		Action: adopt,
+		Action: cli.WithStore(readAdoption, adopt),
 	}
 }
 
-func adopt(c *ucli.Context) error {
-	ids, err := namedInstances(c)
-	if err != nil {
-		return err
-	}
-	given, err := readTerms(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func adopt(c *ucli.Context, store *etcd.Store, a adoption) error {
 	cloud, err := openCloud(c.Context, c, c.String("region"))
 	if err != nil {
 		return err
 	}
-	a := adoption{
-		terms: given, tagger: tagger{cloud: cloud, store: store}, ids: ids,
-		cancelSpot: c.Bool("cancel-spot-request"), allowReplacement: c.Bool("allow-replacement"),
-	}
+	a.tagger = tagger{cloud: cloud, store: store}
 	if err := a.look(c.Context); err != nil {
 		return err
 	}
 	var all []target
-	for _, id := range ids {
+	for _, id := range a.ids {
 		a.warnOf(c, id)
 		all = append(all, target{id: id})
 	}
@@ -108,18 +93,21 @@ func (a *adoption) look(ctx context.Context) error {
 	return nil
 }
 
-// namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
-func namedInstances(c *ucli.Context) ([]string, error) {
-	ids, err := namedIfAny(c)
-	if err == nil && len(ids) == 0 {
-		err = cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
+func readAdoption(c *ucli.Context) (a adoption, err error) {
+	a.cancelSpot, a.allowReplacement = c.Bool("cancel-spot-request"), c.Bool("allow-replacement")
+	if a.ids, err = namedIfAny(c); err != nil {
+		return a, err
 	}
-	for _, id := range ids {
-		if err == nil && !lease.IsInstanceID(id) {
-			err = cli.Usage("%q is no instance id; instances of a launch have leases already", id)
+	if len(a.ids) == 0 {
+		return a, cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
+	}
+	for _, id := range a.ids {
+		if !lease.IsInstanceID(id) {
+			return a, cli.Usage("%q is no instance id; instances of a launch have leases already", id)
 		}
 	}
-	return ids, err
+	a.terms, err = readTerms(c)
+	return a, err
 }
 
 func (a *adoption) question(c *ucli.Context) string {

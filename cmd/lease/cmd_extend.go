@@ -33,25 +33,12 @@ func extendCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than requested"},
 			&ucli.BoolFlag{Name: "at-least", Usage: "leave leases that last longer as they are"},
 			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow a date earlier than the current one"}),
-		Action: extend,
+		Action: cli.WithStore(readMove, extend),
 	}
 }
 
-func extend(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	to, err := readMove(c, time.Now())
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
-	all, err := someTargets(c.Context, store, ids)
+func extend(c *ucli.Context, store *etcd.Store, to move) error {
+	all, err := someTargets(c.Context, store, to.ids)
 	if err != nil {
 		return err
 	}
@@ -63,6 +50,7 @@ func extend(c *ucli.Context) error {
 
 // move is where terms are to go, and the latest dates to which they may.
 type move struct {
+	ids          []string      // of leases and launches
 	until        time.Time     // the same for all; zero if each is to go by, or none is to move
 	by           time.Duration // added to each lease's own
 	after        time.Duration // until is so long from now; zero if it was given as a date
@@ -73,8 +61,11 @@ type move struct {
 }
 
 // readMove reads one of --for, --by and --until, and --max-term: at least one of all.
-func readMove(c *ucli.Context, now time.Time) (m move, err error) {
-	m.now = now
+func readMove(c *ucli.Context) (m move, err error) {
+	if m.ids, err = named(c); err != nil {
+		return m, err
+	}
+	m.now = time.Now()
 	given := 0
 	for _, name := range []string{"for", "by", "until"} {
 		if c.IsSet(name) {
@@ -105,11 +96,11 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 	if err != nil || !c.IsSet("max-term") {
 		return m, err
 	}
-	return m.readLimit(c, now)
+	return m.readLimit(c)
 }
 
 // readLimit reads --max-term.
-func (m move) readLimit(c *ucli.Context, now time.Time) (move, error) {
+func (m move) readLimit(c *ucli.Context) (move, error) {
 	m.limited = true
 	text := c.String("max-term")
 	if _, isDate := cli.Date("max-term", text); isDate == nil {
@@ -119,7 +110,7 @@ func (m move) readLimit(c *ucli.Context, now time.Time) (move, error) {
 	}
 	d, err := cli.DurationOrNone("max-term", text)
 	if _, isDuration := cli.Duration("max-term", text); isDuration != nil && text != "none" {
-		err = cli.Usage("--max-term %q is neither a duration, as in 14d, nor a date, as in %s, nor none", text, now.AddDate(0, 0, 14).Format(time.DateOnly))
+		err = cli.Usage("--max-term %q is neither a duration, as in 14d, nor a date, as in %s, nor none", text, m.now.AddDate(0, 0, 14).Format(time.DateOnly))
 	}
 	m.limit = d
 	return m, err

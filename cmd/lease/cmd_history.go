@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 func historyCommand() *ucli.Command {
@@ -19,7 +20,7 @@ func historyCommand() *ucli.Command {
 			"   lease history i-0123456789abcdef0\n" +
 			"   lease history nightly-2027-01-31 -o json",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: history,
+		Action: cli.WithStore(namedOne, history),
 	}
 }
 
@@ -36,16 +37,7 @@ type event struct {
 	Dropped int64 `json:"dropped,omitzero"` // changes between the one before this and this, which the record does not keep
 }
 
-func history(c *ucli.Context) error {
-	id, err := namedOne(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func history(c *ucli.Context, store *etcd.Store, id string) error {
 	all, err := targets(c.Context, store, []string{id})
 	if err != nil {
 		return err

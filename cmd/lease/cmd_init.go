@@ -26,24 +26,24 @@ func initCommand() *ucli.Command {
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "armed", Usage: "let janitors terminate from the start"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
-		Action: initialize,
+		Action: cli.WithStore(readUUID, initialize),
 	}
 }
 
-func initialize(c *ucli.Context) error {
+// readUUID reads the UUID of a registry that was lost; empty if none was.
+func readUUID(c *ucli.Context) (string, error) {
+	lost := c.String("uuid")
+	if _, err := uuid.Parse(lost); lost != "" && (err != nil || len(lost) != len(uuid.Nil.String())) {
+		return "", cli.Usage("--uuid %q is not a UUID as in the tag %s", lost, lease.TagRegistry)
+	}
+	return lost, nil
+}
+
+func initialize(c *ucli.Context, store *etcd.Store, lost string) error {
 	mode := lease.ModeObserve
 	if c.Bool("armed") {
 		mode = lease.ModeArmed
 	}
-	lost := c.String("uuid")
-	if _, err := uuid.Parse(lost); lost != "" && (err != nil || len(lost) != len(uuid.Nil.String())) {
-		return cli.Usage("--uuid %q is not a UUID as in the tag %s", lost, lease.TagRegistry)
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
 	registry, created, err := create(c.Context, store, cmp.Or(lost, uuid.NewString()), mode)
 	if err != nil {
 		return err

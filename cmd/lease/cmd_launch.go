@@ -32,20 +32,11 @@ func launchCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "wait for `STATE`: none, running or heartbeat"},
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "wait up to `DURATION` for EC2's answer and --wait", Category: cli.OtherFlags},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
-		Action: launchInstances,
+		Action: cli.WithStore(readOrder, launchInstances),
 	}
 }
 
-func launchInstances(c *ucli.Context) error {
-	order, err := readOrder(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
 	region := c.String("region")
 	if order.resume {
 		record, err := launchOf(c.Context, store, order.Token)

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 func listCommand() *ucli.Command {
@@ -32,23 +33,14 @@ func listCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "untracked", Usage: "list instances of this registry that have no record"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "list instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
-		Action: listLeases,
+		Action: cli.WithStore(readFilter, listLeases),
 	}
 }
 
-func listLeases(c *ucli.Context) error {
+func listLeases(c *ucli.Context, store *etcd.Store, wanted filter) error {
 	if c.Bool("untracked") || c.Bool("foreign") {
-		return listStrays(c)
+		return listStrays(c, store)
 	}
-	wanted, err := readFilter(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err

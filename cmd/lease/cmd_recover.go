@@ -35,26 +35,13 @@ func recoverCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "allow extensions up to `DURATION` from now, or none"},
 			&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "expect a heartbeat within `DURATION`, 5s to 1h, or none"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan; write nothing"}),
-		Action: recoverLeases,
+		Action: cli.WithStore(readRecovery, recoverLeases),
 	}
 }
 
-func recoverLeases(c *ucli.Context) error {
-	ids, err := namedInstancesIfAny(c)
-	if err != nil {
-		return err
-	}
-	given, err := readRecoveryTerms(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func recoverLeases(c *ucli.Context, store *etcd.Store, asked recoveryRequest) error {
 	look := func() (recovery, error) {
-		found, err := lookForLost(c, ids)
+		found, err := lookForLost(c, asked.ids)
 		if err != nil {
 			return recovery{}, err
 		}
@@ -62,7 +49,7 @@ func recoverLeases(c *ucli.Context) error {
 		if err != nil {
 			return recovery{}, withLostRegistry(err, found)
 		}
-		return planRecovery(c, snapshot, given, found, ids)
+		return planRecovery(c, snapshot, asked, found)
 	}
 	plan, err := look()
 	if err != nil {
@@ -77,18 +64,22 @@ func recoverLeases(c *ucli.Context) error {
 	return plan.carryOut(c, store)
 }
 
-// namedInstancesIfAny are the ids on the command line; none means all.
-func namedInstancesIfAny(c *ucli.Context) ([]string, error) {
-	ids, err := namedIfAny(c)
-	for _, id := range ids {
-		if err == nil && !lease.IsInstanceID(id) {
-			err = cli.Usage("%q is no instance id; give instances, or none to look at all of a region", id)
-		}
-	}
-	return ids, err
+// recoveryRequest is what is to be recovered, and for how long.
+type recoveryRequest struct {
+	lease.RecoveryTerms
+
+	ids []string // none: all
 }
 
-func readRecoveryTerms(c *ucli.Context) (t lease.RecoveryTerms, err error) {
+func readRecovery(c *ucli.Context) (t recoveryRequest, err error) {
+	if t.ids, err = namedIfAny(c); err != nil {
+		return t, err
+	}
+	for _, id := range t.ids {
+		if !lease.IsInstanceID(id) {
+			return t, cli.Usage("%q is no instance id; give instances, or none to look at all of a region", id)
+		}
+	}
 	if text := c.String("term"); text != "" {
 		if t.Term, err = cli.Duration("term", text); err != nil {
 			return t, err
@@ -130,11 +121,11 @@ type leftAlone struct {
 }
 
 // planRecovery judges every instance. Of those that nobody named, what was never ours or needs no lease is not told.
-func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, found []lease.Instance, ids []string) (recovery, error) {
+func planRecovery(c *ucli.Context, s lease.Snapshot, asked recoveryRequest, found []lease.Instance) (recovery, error) {
 	plan := recovery{
-		Registry: s.Registry.UUID, DryRun: c.Bool("dry-run"), Recovered: []lease.Lease{}, Left: []leftAlone{}, named: len(ids) > 0,
+		Registry: s.Registry.UUID, DryRun: c.Bool("dry-run"), Recovered: []lease.Lease{}, Left: []leftAlone{}, named: len(asked.ids) > 0,
 	}
-	judge, now := lease.NewRecovery(s, t), time.Now()
+	judge, now := lease.NewRecovery(s, asked.RecoveryTerms), time.Now()
 	for _, i := range found {
 		l, err := judge.Lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
 		if err == nil {

@@ -31,20 +31,11 @@ func endCommand(name, usage string) *ucli.Command {
 			"   lease " + name + " i-0123456789abcdef0\n" +
 			"   lease " + name + " nightly-2027-01-31 --yes --reason \"tests passed\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),
-		Action: release,
+		Action: cli.WithStore(named, release),
 	}
 }
 
-func release(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func release(c *ucli.Context, store *etcd.Store, ids []string) error {
 	all, err := targets(c.Context, store, ids)
 	if err != nil {
 		return err

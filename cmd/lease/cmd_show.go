@@ -18,20 +18,11 @@ func showCommand() *ucli.Command {
 		Description: "   lease show i-0123456789abcdef0\n" +
 			"   lease show nightly -o json | jq -r '.leases[].instance_id'",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: show,
+		Action: cli.WithStore(namedOne, show),
 	}
 }
 
-func show(c *ucli.Context) error {
-	id, err := namedOne(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func show(c *ucli.Context, store *etcd.Store, id string) error {
 	if !lease.IsInstanceID(id) {
 		return showLaunch(c, store, id)
 	}

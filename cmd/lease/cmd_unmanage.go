@@ -22,20 +22,11 @@ func unmanageCommand() *ucli.Command {
 			"--yes elsewhere. Use it also for an instance that is stuck.\n\n" +
 			"   lease unmanage i-0123456789abcdef0 --reason \"becomes staging-db\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),
-		Action: unmanage,
+		Action: cli.WithStore(named, unmanage),
 	}
 }
 
-func unmanage(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func unmanage(c *ucli.Context, store *etcd.Store, ids []string) error {
 	d := dismissal{store: store, ids: ids}
 	if err := d.look(c); err != nil {
 		return err

@@ -29,20 +29,11 @@ func watchCommand() *ucli.Command {
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "initial", Usage: "start with the leases as they are now"},
 			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "leave out heartbeats"}),
-		Action: watch,
+		Action: cli.WithStore(readWatched, watch),
 	}
 }
 
-func watch(c *ucli.Context) error {
-	wanted, err := readWatched(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func watch(c *ucli.Context, store *etcd.Store, wanted watched) error {
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func whyCommand() *ucli.Command {
 			"   lease why i-0123456789abcdef0\n" +
 			"   lease why nightly-2027-01-31",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag()),
-		Action: why,
+		Action: cli.WithStore(namedOne, why),
 	}
 }
 
@@ -52,16 +52,7 @@ type explanation struct {
 // actMarked stands for the verdict about a marked lease, of which only `janitor run` knows how long it was silent.
 const actMarked plan.Action = "marked"
 
-func why(c *ucli.Context) error {
-	id, err := namedOne(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func why(c *ucli.Context, store *etcd.Store, id string) error {
 	ids, location, about, err := whatToExplain(c, store, id)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 // stray is an instance that bears a registry's tag and has no lease here, as printed for programs.
@@ -28,7 +29,7 @@ type stray struct {
 
 // listStrays lists instances that bear this registry's tag and of which no record speaks, or those that bear another's.
 // Nothing of ours ends either.
-func listStrays(c *ucli.Context) error {
+func listStrays(c *ucli.Context, store *etcd.Store) error {
 	if c.Bool("untracked") && c.Bool("foreign") {
 		return cli.Usage("--untracked lists instances of this registry, and --foreign those of others; leave one out")
 	}
@@ -41,11 +42,6 @@ func listStrays(c *ucli.Context) error {
 			return cli.Usage("--%s chooses among leases, and %s lists instances that have none; leave one out", name, kind)
 		}
 	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
 	var clouds []janitor.Cloud
 	for _, region := range regionsOf(c) {
 		cloud, err := openCloud(c.Context, c, region)

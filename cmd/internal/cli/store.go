@@ -64,6 +64,23 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 	return store, func() { _ = client.Close() }, nil
 }
 
+// WithStore is what a command does with the registry: read takes what the command line says before the registry is opened,
+// and run does it.
+func WithStore[T any](read func(*cli.Context) (T, error), run func(*cli.Context, *etcd.Store, T) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		asked, err := read(c)
+		if err != nil {
+			return err
+		}
+		store, closeStore, err := Store(c, nil)
+		if err != nil {
+			return err
+		}
+		defer closeStore()
+		return run(c, store, asked)
+	}
+}
+
 // dialCode calls wrong usage what is neither etcd's silence nor its age: certificates that cannot be read, an address
 // that is none.
 func dialCode(err error) error {
