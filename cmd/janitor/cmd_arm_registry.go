@@ -99,43 +99,35 @@ func whosePlan(p lease.Plan) string {
 
 // latestPlan waits for a plan of the registry as it is, on the listing of the last sweep. A registry that is armed has none.
 func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) (registry lease.Registry, published lease.Plan, err error) {
-	over, tick := time.NewTimer(patience), time.NewTicker(planEvery)
-	defer over.Stop()
-	defer tick.Stop()
-	for {
+	checkpoint := lease.Checkpoint{}
+	found, err := cli.Poll(ctx, planEvery, patience, func() (bool, error) {
 		if registry, err = store.Registry(ctx); err != nil || registry.Mode == lease.ModeArmed {
-			return registry, published, err
+			return true, err
 		}
-		checkpoint, err := store.Checkpoint(ctx)
-		if cli.Is[*lease.NotFoundError](err) {
-			return registry, published, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
-		} else if err != nil {
-			return registry, published, err
-		}
-		if !checkpoint.Fresh(time.Now()) {
-			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
+		checkpoint, err = store.Checkpoint(ctx)
+		switch {
+		case cli.Is[*lease.NotFoundError](err):
+			return false, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
+		case err != nil:
+			return false, err
+		case !checkpoint.Fresh(time.Now()):
+			return false, cli.WithCode(cli.ExitRefused, fmt.Errorf(
 				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(checkpoint.Time, time.Now())))
 		}
-		published, err = store.Plan(ctx)
-		if err != nil && !cli.Is[*lease.NotFoundError](err) {
-			return registry, published, err
+		if published, err = store.Plan(ctx); err != nil && !cli.Is[*lease.NotFoundError](err) {
+			return false, err
 		}
-		if published.Of(registry, checkpoint) {
-			return registry, published, nil
-		}
-		select {
-		case <-ctx.Done():
-			return registry, published, ctx.Err()
-		case <-over.C:
-			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
-				"no janitor has published what it would do since the registry changed; arm after the next sweep, which is due %s",
-				cli.When(checkpoint.Due(), time.Now())))
-		case <-tick.C:
-		}
+		return published.Of(registry, checkpoint), nil
+	})
+	if err == nil && !found {
+		err = cli.WithCode(cli.ExitRefused, fmt.Errorf(
+			"no janitor has published what it would do since the registry changed; arm after the next sweep, which is due %s",
+			cli.When(checkpoint.Due(), time.Now())))
 	}
+	return registry, published, err
 }
 
-// overtaken refuses if the registry has changed since it was shown.
+// outdated refuses if the registry has changed since it was shown.
 func outdated(shown, now lease.Registry) error {
 	switch {
 	case now.UUID != shown.UUID, now.Mode != shown.Mode, !now.ModeSince.Equal(shown.ModeSince):

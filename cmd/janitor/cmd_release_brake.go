@@ -163,21 +163,11 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 // checkpointAfter waits for a checkpoint that was written after a revision. Where that is the registry's own, the sweep has read what
 // was written then: the writes of janitors compare it.
 func checkpointAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (checkpoint lease.Checkpoint, swept bool, err error) {
-	over, tick := time.NewTimer(patience), time.NewTicker(againEvery)
-	defer over.Stop()
-	defer tick.Stop()
-	for {
-		if checkpoint, err = store.Checkpoint(ctx); err != nil || checkpoint.Revision > at {
-			return checkpoint, err == nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return checkpoint, false, ctx.Err()
-		case <-over.C:
-			return checkpoint, false, nil
-		case <-tick.C:
-		}
-	}
+	swept, err = cli.Poll(ctx, againEvery, patience, func() (bool, error) {
+		checkpoint, err = store.Checkpoint(ctx)
+		return err == nil && checkpoint.Revision > at, err
+	})
+	return checkpoint, swept, err
 }
 
 // still refuses if the brake is held for more, or for another reason, than a person was shown.

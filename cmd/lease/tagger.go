@@ -24,8 +24,7 @@ const (
 // How long EC2 may take to know an instance by every call, and how often it is tried.
 const (
 	knownWithin = 2 * time.Minute
-	tagEvery    = time.Second
-	tagEveryMax = 10 * time.Second
+	tagEvery    = 2 * time.Second
 )
 
 // ourTags are those that stand and fall with the registry's.
@@ -76,20 +75,17 @@ func (t tagger) mark(c *ucli.Context, id string) error {
 // tag sets the registry's tag, and goes on trying for a while where EC2 does not know the instance yet: right after a
 // creation one part of it does and another does not.
 func (t tagger) tag(c *ucli.Context, id string) lease.Tagging {
-	for deadline, pause := time.Now().Add(knownWithin), tagEvery; ; pause = min(2*pause, tagEveryMax) {
-		tagged := t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
-		if tagged.Code != "InvalidInstanceID.NotFound" || !time.Now().Add(pause).Before(deadline) {
-			return tagged
+	var tagged lease.Tagging
+	deadline := time.Now().Add(knownWithin)
+	_, _ = cli.Poll(c.Context, tagEvery, knownWithin, func() (bool, error) {
+		tagged = t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
+		if tagged.Code != "InvalidInstanceID.NotFound" {
+			return true, nil
 		}
 		cli.Say(c, "EC2 does not know %s yet; trying again for %s", id, brief(time.Until(deadline).Round(time.Second)))
-		wait := time.NewTimer(pause)
-		select {
-		case <-wait.C:
-		case <-c.Done():
-			wait.Stop()
-			return tagged
-		}
-	}
+		return false, nil
+	})
+	return tagged
 }
 
 // half says that there is a lease without a tag.
@@ -164,30 +160,22 @@ func (t tagger) shown(
 	ctx context.Context, ids []string, wanted func(lease.Instance) bool, otherwise func(lease.Instance) error,
 ) (map[string]lease.Instance, error) {
 	found := map[string]lease.Instance{}
-	for deadline := time.Now().Add(shownWithin); ; {
+	_, err := cli.Poll(ctx, describeEvery, shownWithin, func() (bool, error) {
 		listing, err := t.cloud.Describe(ctx, ids)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		ids = nil
 		for _, i := range listing.Instances {
-			if found[i.ID] = i; wanted(i) || !time.Now().Before(deadline) {
+			if found[i.ID] = i; wanted(i) {
 				continue
 			}
 			ids = append(ids, i.ID)
 			if err := otherwise(i); err != nil {
-				return nil, err
+				return false, err
 			}
 		}
-		if len(ids) == 0 {
-			return found, nil
-		}
-		pause := time.NewTimer(describeEvery)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return nil, ctx.Err()
-		}
-	}
+		return len(ids) == 0, nil
+	})
+	return found, err
 }

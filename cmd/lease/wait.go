@@ -59,31 +59,28 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 
 // running waits until EC2 says that the instances run, and removes from ids those that do.
 func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool, said *meter) error {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
+	all, err := cli.Poll(ctx, lookEvery, said.most, func() (bool, error) {
 		listing, err := cloud.Describe(ctx, sorted(ids))
 		if err != nil {
-			return errors.Join(err, ctx.Err())
+			return false, errors.Join(err, ctx.Err())
 		}
 		for _, i := range listing.Instances {
 			switch {
 			case i.State == lease.InstanceRunning:
 				delete(ids, i.ID)
 			case i.State != lease.InstancePending:
-				return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
+				return false, cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
 			}
 		}
-		if len(ids) == 0 {
-			return nil
+		if len(ids) > 0 {
+			said.waits(ids)
 		}
-		said.waits(ids)
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return len(ids) == 0, nil
+	})
+	if err == nil && !all {
+		err = context.DeadlineExceeded
 	}
+	return err
 }
 
 // claimed waits until a sidecar beats for each instance, and removes from ids those that have one.

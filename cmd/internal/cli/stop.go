@@ -65,6 +65,26 @@ func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error
 	}
 }
 
+// Poll asks at once, and then every so often, until the answer is there or an error ends it. found is false, without an
+// error, if the patience ends first.
+func Poll(ctx context.Context, every, patience time.Duration, ask func() (found bool, err error)) (found bool, err error) {
+	over, tick := time.NewTimer(patience), time.NewTicker(every)
+	defer over.Stop()
+	defer tick.Stop()
+	for {
+		if found, err = ask(); found || err != nil {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-over.C:
+			return false, nil
+		case <-tick.C:
+		}
+	}
+}
+
 // Await returns what read returns, or the error of ctx as soon as it has ended: for reads that no context reaches, such
 // as those of a terminal.
 func Await[T any](ctx context.Context, read func() (T, error)) (T, error) {
