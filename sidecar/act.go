@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"lapse/lease"
@@ -105,12 +104,9 @@ func (s *Sidecar) by(ctx context.Context, reason string) lease.By {
 	return lease.By{Actor: fmt.Sprintf("%s uid=%d", actor(s.cfg.InstanceID), peerOf(ctx)), Reason: reason}
 }
 
-// mayRelease reports whether a user may give the lease back; one whom the kernel does not name, -1, may not.
-func (s *Sidecar) mayRelease(uid int64) bool {
-	return uid == 0 || uid == int64(os.Getuid()) || slices.ContainsFunc(s.cfg.ReleaseUIDs, func(allowed uint32) bool {
-		return uid == int64(allowed)
-	})
-}
+// mayRelease reports whether a user may give the lease back: root, or this process's own; one whom the kernel does not
+// name, -1, may not.
+func mayRelease(uid int64) bool { return uid == 0 || uid == int64(os.Getuid()) }
 
 // until makes a date of the request, to the millisecond as records keep it.
 func until(req ExtendRequest, l lease.Lease, now time.Time) time.Time {

@@ -54,8 +54,7 @@ type Config struct {
 	Version    string // of this program
 	SocketPath string // where to serve local programs; empty: nowhere
 
-	MaxExtend   time.Duration // how far from now local programs may extend; zero: as far as the maximum expiry
-	ReleaseUIDs []uint32      // who may release, besides root and this process's own user
+	MaxExtend time.Duration // how far from now local programs may extend; zero: as far as the maximum expiry
 
 	Registry Registry
 	Logger   *slog.Logger
