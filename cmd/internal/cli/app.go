@@ -73,7 +73,8 @@ func (l line) run(ctx context.Context, takes *atomic.Int64) error {
 		return err
 	}
 	if asked, all := l.asksHelp(); asked {
-		return l.showHelp(l.app.Writer, all)
+		l.showHelp(l.app.Writer, all)
+		return nil
 	}
 	words, err := l.words(os.LookupEnv)
 	if err != nil {
@@ -92,12 +93,11 @@ func prepare(app *cli.App) {
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = usageError
-	app.Action = showHelp
 	app.Flags = append(app.Flags, cli.HelpFlag, helpAllFlag())
 	for _, command := range app.Commands {
 		prepareCommand(app.Name, command)
 	}
-	app.Commands = append(app.Commands, completionCommand(app.Name), helpCommand(), versionCommand())
+	app.Commands = append(app.Commands, completionCommand(app.Name))
 	app.Setup() // help names commands in full
 }
 

@@ -45,6 +45,10 @@ func read(app *cli.App, args []string) line {
 			l.options = append(l.options, o)
 			continue
 		}
+		if (word == "help" || word == "version") && l.command == nil && len(l.arguments) == 0 { // as people type it elsewhere
+			l.options = append(l.options, newOption("--"+word))
+			continue
+		}
 		if command := find(app.Commands, word); command != nil && l.command == nil && len(l.arguments) == 0 {
 			l.path, l.command, flags = append(l.path, word), command, command.Flags
 			continue

@@ -105,7 +105,7 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 		found = []string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats}
 	case l.command != nil && (strings.HasPrefix(l.command.ArgsUsage, "ID") || strings.HasPrefix(l.command.ArgsUsage, "[ID")):
 		found = l.recorded(ctx, "ID")
-	case l.command == nil || l.command.Name == "help":
+	case l.command == nil:
 		found = describeCommands(app.Commands)
 	}
 	return slices.DeleteFunc(found, func(word string) bool { return !strings.HasPrefix(word, current) })
