@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -40,17 +41,8 @@ func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || Is[*CodeError](err) {
 		return err
 	}
-	return &interruptedError{err}
-}
-
-// interruptedError says that a signal ended the command.
-type interruptedError struct{ err error }
-
-func (e *interruptedError) Error() string {
-	if e.err == context.Canceled { //nolint:errorlint // that alone, with nothing around it
-		return "stopped by a signal"
+	if err == context.Canceled { //nolint:errorlint // that alone, with nothing around it
+		return WithCode(ExitUnknown, errors.New("stopped by a signal"))
 	}
-	return "stopped by a signal: " + e.err.Error()
+	return fmt.Errorf("stopped by a signal: %w", err)
 }
-
-func (e *interruptedError) Unwrap() error { return e.err }
