@@ -121,9 +121,4 @@ func total(counts map[string]int) (n int) {
 	return n
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func dash(s string) string { return cmp.Or(s, "-") }

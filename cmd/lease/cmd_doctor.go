@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,9 +77,6 @@ func (e *examination) judge(check string, err error, format string, args ...any)
 }
 
 func doctor(c *ucli.Context) error {
-	if c.Args().Present() {
-		return cli.Usage("`lease doctor` takes no arguments")
-	}
 	e := &examination{role: ec2.Role(c.String("as"))}
 	if e.role != "" && !slices.Contains(ec2.Roles(), e.role) {
 		return cli.Usage("--as %q: choose launcher, janitor, operator or observer", e.role)
@@ -90,13 +86,11 @@ func doctor(c *ucli.Context) error {
 	}
 	e.examineAWS(c)
 	e.examineHere(c)
-	if err := e.print(c); err != nil {
+	failed := slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail })
+	if err := e.print(c, !failed); err != nil || !failed {
 		return err
 	}
-	if slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail }) {
-		return &cli.QuietError{Code: cli.ExitFailed}
-	}
-	return nil
+	return &cli.QuietError{Code: cli.ExitFailed}
 }
 
 // diagnosis is `lease doctor` for programs.
@@ -105,22 +99,15 @@ type diagnosis struct {
 	Checks  []finding `json:"checks"`
 }
 
-func (e *examination) print(c *ucli.Context) error {
+func (e *examination) print(c *ucli.Context, healthy bool) error {
 	if cli.WantsJSON(c) {
-		failed := slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail })
-		return cli.JSON(c, diagnosis{Healthy: !failed, Checks: e.findings})
+		return cli.JSON(c, diagnosis{Healthy: healthy, Checks: e.findings})
 	}
 	rows := [][]string{}
 	for _, f := range e.findings {
 		rows = append(rows, []string{string(f.Level), f.Check, f.Text})
 	}
 	return cli.Table(c.App.Writer, rows)
-}
-
-// usage reports whether an error is a mistake in how the command was called, which no examination mends.
-func usage(err error) bool {
-	_, wrong := errors.AsType[*cli.UsageError](err)
-	return wrong
 }
 
 // actions names those of rehearsals, and the ended instance that each was tried on, for a policy may look at its tags.

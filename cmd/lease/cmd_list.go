@@ -75,7 +75,10 @@ func (f filter) none(all []lease.Lease) string {
 				holders[l.Holder] = true
 			}
 		}
-		return fmt.Sprintf("no leases of holder %s%s", f.holder, among(sorted(holders)))
+		if len(holders) == 0 {
+			return "no leases of holder " + f.holder
+		}
+		return fmt.Sprintf("no leases of holder %s; there are leases of %s", f.holder, some(sorted(holders)))
 	}
 	elsewhere := map[string]bool{}
 	for _, l := range all {
@@ -87,18 +90,6 @@ func (f filter) none(all []lease.Lease) string {
 		return "no leases"
 	}
 	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
-}
-
-// among names the first of those that there are instead.
-func among(names []string) string {
-	const named = 5
-	switch more := len(names) - named; {
-	case len(names) == 0:
-		return ""
-	case more > 0:
-		return fmt.Sprintf("; there are leases of %s and %d more", strings.Join(names[:named], ", "), more)
-	}
-	return "; there are leases of " + strings.Join(names, ", ")
 }
 
 // sayBad names the records that cannot be read. Their instances are spared.

@@ -16,7 +16,7 @@ import (
 // examineRegistry checks etcd and what it holds. Only a mistake in the flags is an error.
 func (e *examination) examineRegistry(c *ucli.Context) error {
 	store, closeStore, err := cli.Store(c, nil)
-	if usage(err) {
+	if cli.Is[*cli.UsageError](err) { // which no examination mends
 		return err
 	}
 	if err != nil {

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
@@ -25,7 +23,7 @@ const lookEvery = 2 * time.Second
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
 func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *launch.Result) error {
 	state := map[string]string{"running": "running", "heartbeat": "renewing"}[o.wait]
-	said := newMeter(c, state, o.Patience)
+	said := &meter{c: c, state: state, most: o.Patience, began: time.Now()}
 	until := map[string]func(context.Context, map[string]bool) error{
 		"running":   func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids, said) },
 		"heartbeat": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids, said) },
@@ -120,25 +118,13 @@ type meter struct {
 	began   time.Time
 	last    time.Time
 	missing int
-	every   time.Duration
 }
 
-// Pauses between two lines that say the same: somebody watches a terminal, and a log is read afterwards.
-const (
-	sayEvery = 10 * time.Second
-	logEvery = time.Minute
-)
-
-func newMeter(c *ucli.Context, state string, most time.Duration) *meter {
-	m := &meter{c: c, state: state, most: most, began: time.Now(), every: logEvery}
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		m.every = sayEvery
-	}
-	return m
-}
+// sayEvery is the pause between two lines that say the same.
+const sayEvery = 20 * time.Second
 
 func (m *meter) waits(ids map[string]bool) {
-	if now := time.Now(); len(ids) != m.missing || now.Sub(m.last) >= m.every {
+	if now := time.Now(); len(ids) != m.missing || now.Sub(m.last) >= sayEvery {
 		m.missing, m.last = len(ids), now
 		cli.Say(m.c, "waiting for %s to be %s: %s; %s of at most %s", count(len(ids), "instance"), m.state, some(sorted(ids)),
 			now.Sub(m.began).Round(time.Second), brief(m.most))
