@@ -146,7 +146,7 @@ func (s *story) shorten(ctx context.Context) error {
 	return nil
 }
 
-// silence kills a sidecar. Its instance runs on, as far as EC2 can tell.
+// loss kills a sidecar. Its instance runs on, as far as EC2 can tell.
 func (s *story) loss(context.Context) error {
 	s.say("the sidecar of %s is killed", s.lost)
 	return s.killSidecar(s.lost)
@@ -189,17 +189,23 @@ func (s *story) wait(ctx context.Context) error {
 	terminated := func(id string) func() (bool, error) {
 		return func() (bool, error) { return s.state(id) == "terminated", nil }
 	}
-	if err := s.untilAll(ctx,
-		event{s.over + " is terminated: its lease expired", terminated(s.over)},
-		event{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
-		event{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
-		event{s.lost + " is marked: its heartbeat is lost; it is terminated unless it renews, is extended or unmarked", func() (bool, error) {
+	for _, event := range []struct {
+		what  string
+		holds func() (bool, error)
+	}{
+		{s.lost + " is marked: its heartbeat is lost; it is terminated unless it renews, is extended or unmarked", func() (bool, error) {
 			l, err := s.store.Lease(ctx, s.lost)
 			return err == nil && (l.Mark != nil || l.State != lease.StateActive), err
 		}},
-		event{s.lost + " is terminated: its heartbeat stayed lost until its notice passed", terminated(s.lost)},
-	); err != nil {
-		return err
+		{s.over + " is terminated: its lease expired", terminated(s.over)},
+		{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
+		{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
+		{s.lost + " is terminated: its heartbeat stayed lost until its notice passed", terminated(s.lost)},
+	} {
+		if err := s.until(ctx, event.what, event.holds); err != nil {
+			return err
+		}
+		s.say("%s", event.what)
 	}
 	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
 }

@@ -10,11 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/etcd"
@@ -192,47 +192,18 @@ func (s *stage) killSidecar(id string) error {
 	return nil
 }
 
-// event is something that other processes bring about.
-type event struct {
-	what  string
-	holds func() (bool, error)
-}
-
-// until waits for one event, in silence.
+// until waits, in silence, for what other processes bring about.
 func (s *stage) until(ctx context.Context, what string, holds func() (bool, error)) error {
-	return s.poll(ctx, []event{{what, holds}}, func(event) {})
-}
-
-// untilAll waits for all events and says each as it happens.
-func (s *stage) untilAll(ctx context.Context, events ...event) error {
-	return s.poll(ctx, events, func(e event) { s.say("%s", e.what) })
-}
-
-func (s *stage) poll(ctx context.Context, open []event, happened func(event)) error {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var last error
-		open = slices.DeleteFunc(open, func(e event) bool {
-			held, err := e.holds()
-			if err != nil {
-				last = err
-			} else if held {
-				happened(e)
-			}
-			return held && err == nil
-		})
-		if len(open) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(&Failure{open[0].what}, last)
-		case <-tick.C:
-		}
+	var last error
+	held, _ := cli.Poll(ctx, 50*time.Millisecond, deadline, func() (bool, error) {
+		held, err := holds()
+		last = err
+		return held && err == nil, nil
+	})
+	if held {
+		return nil
 	}
+	return errors.Join(&Failure{what}, last)
 }
 
 // spared fails if one of these is not running.

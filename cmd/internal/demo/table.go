@@ -2,7 +2,8 @@ package demo
 
 import (
 	"fmt"
-	"text/tabwriter"
+
+	"lapse/cmd/internal/cli"
 )
 
 // role is one instance, the fate that the story expects, and why.
@@ -10,18 +11,17 @@ type role struct{ id, fate, why string }
 
 // printTable ends the story: every instance, its fate by EC2's own word, and why.
 func (s *stage) printTable(cast []role) error {
-	table := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "\nINSTANCE\tFATE\tWHY")
-	wrong := 0
+	rows, wrong := [][]string{{"INSTANCE", "FATE", "WHY"}}, 0
 	for _, r := range cast {
 		fate := s.state(r.id)
 		if fate != r.fate {
 			wrong++
 			fate += " (expected " + r.fate + ")"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", r.id, fate, r.why)
+		rows = append(rows, []string{r.id, fate, r.why})
 	}
-	if err := table.Flush(); err != nil {
+	_, _ = fmt.Fprintln(s.Out)
+	if err := cli.Table(s.Out, rows); err != nil {
 		return err
 	}
 	if all := len(s.sim.Instances()); all != len(cast) {
