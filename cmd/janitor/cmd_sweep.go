@@ -43,14 +43,6 @@ func sweepCommand() *ucli.Command {
 }
 
 func sweep(c *ucli.Context) error {
-	logger := cli.ServiceLogger
-	if c.Bool("dry-run") { // nothing waits for it
-		logger = cli.Logger
-	}
-	log, err := logger(c)
-	if err != nil {
-		return err
-	}
 	p, err := readPolicy(c)
 	if err != nil {
 		return err
@@ -62,23 +54,24 @@ func sweep(c *ucli.Context) error {
 	if interval < time.Second {
 		return &lease.LimitError{What: "interval " + interval.String(), Why: "must be at least 1s"}
 	}
-	if err := p.Check(); err != nil {
-		return err
-	}
 	if c.Bool("all") && !c.Bool("dry-run") {
 		return cli.Usage("--all lists a plan; say --dry-run too")
 	}
 	if c.String("audit-log") == "-" && cli.WantsJSON(c) {
 		return cli.Usage("--audit-log - and -o json both want stdout; name a file for one of them")
 	}
+	if c.Bool("dry-run") {
+		return dryRun(c, p)
+	}
+	log, err := cli.ServiceLogger(c)
+	if err != nil {
+		return err
+	}
 	store, closeStore, err := cli.Store(c, log)
 	if err != nil {
 		return err
 	}
 	defer closeStore()
-	if c.Bool("dry-run") {
-		return dryRun(c, store, log, p)
-	}
 	clouds, err := locations(c, log, regions(c), nil)
 	if err != nil {
 		return err

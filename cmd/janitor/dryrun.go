@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -17,12 +16,17 @@ import (
 )
 
 // dryRun shows what one pass by these flags and credentials would do. What the janitor sweeps beside that is named.
-func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy) error {
+func dryRun(c *ucli.Context, p plan.Policy) error {
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
 	swept, err := sweptNow(c.Context, store)
 	if err != nil {
 		return err
 	}
-	clouds, err := seenHere(c, log, swept)
+	clouds, err := seenHere(c, swept)
 	if err != nil {
 		return err
 	}
@@ -62,11 +66,11 @@ func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) 
 
 // seenHere opens the regions that were asked for; if none was, those of the swept locations that are in the account of these
 // credentials, or else that of the AWS SDK's own setting.
-func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Location) ([]janitor.Cloud, error) {
+func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) {
 	if len(c.StringSlice("region")) > 0 || len(swept) == 0 {
-		return locations(c, log, regions(c), nil)
+		return locations(c, nil, regions(c), nil)
 	}
-	first, err := locations(c, log, []string{swept[0].Region}, nil)
+	first, err := locations(c, nil, []string{swept[0].Region}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +82,9 @@ func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Location) ([]jani
 		}
 	}
 	if len(ours) == 0 {
-		return locations(c, log, regions(c), nil)
+		ours = regions(c)
 	}
-	return locations(c, log, ours, nil)
+	return locations(c, nil, ours, nil)
 }
 
 // unseenHere are the locations that the janitor sweeps and this command does not see, and those of its own that it could

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
+	"github.com/prometheus/common/model"
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
@@ -51,7 +51,7 @@ func figureFlags() []ucli.Flag {
 	var flags []ucli.Flag
 	for _, f := range figures() {
 		flags = append(flags, &ucli.StringFlag{
-			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, Category: policyFlags, Hidden: f.usage == "",
+			Name: f.name, Value: model.Duration(*f.field(&p)).String(), Usage: f.usage, Category: policyFlags, Hidden: f.usage == "",
 		})
 	}
 	return append(flags,
@@ -60,19 +60,6 @@ func figureFlags() []ucli.Flag {
 		&ucli.Float64Flag{Name: "heartbeats-share", Value: p.LostShare, Usage: "engage brake heartbeats if more than `SHARE` are lost", Category: brakeFlags},
 		&ucli.Float64Flag{Name: "rate-share", Value: p.RateShare, Usage: "engage brake rate above `SHARE` inferred terminations in 10 minutes", Category: brakeFlags},
 	)
-}
-
-// plain prints a duration as people write it: 90d, 1h, 30m.
-func plain(d time.Duration) string {
-	for _, unit := range []struct {
-		of   time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
-		if d > 0 && d%unit.of == 0 {
-			return fmt.Sprintf("%d%s", d/unit.of, unit.name)
-		}
-	}
-	return d.String()
 }
 
 // readPolicy takes the figures from the flags, and refuses those that make no sense.

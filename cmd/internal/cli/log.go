@@ -21,17 +21,9 @@ func LogFlags() []cli.Flag {
 	}
 }
 
-// Logger logs to stderr as the flags say.
-func Logger(c *cli.Context) (*slog.Logger, error) {
-	handler, err := logHandler(c)
-	if err != nil {
-		return nil, err
-	}
-	return slog.New(handler(c.App.ErrWriter)), nil
-}
-
-// ServiceLogger is Logger for a process that must go on whoever reads its stderr: from here on it waits for no line that
-// it says there, and a stderr that is closed is no signal that ends it. Asked to stop, it may take its time: see [Takes].
+// ServiceLogger logs to stderr as the flags say, for a process that must go on whoever reads that: from here on it waits for
+// no line that it says there, and a stderr that is closed is no signal that ends it. Asked to stop, it may take its time:
+// see [Takes].
 func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	handler, err := logHandler(c)
 	if err != nil {
