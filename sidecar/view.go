@@ -58,7 +58,6 @@ func newView(cfg Config) *view {
 	}}
 }
 
-// start says what the sidecar is about to do.
 func (v *view) start() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -83,7 +82,6 @@ func (v *view) changeCounter() int64 {
 	return v.changes
 }
 
-// claimed notes a claim that the registry acknowledged.
 func (v *view) claimed(timeout time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -219,7 +217,6 @@ func (v *view) answered() {
 	v.failingSince, v.now.Failure = time.Time{}, ""
 }
 
-// renewed notes that the registry acknowledged the heartbeat.
 func (v *view) renewed(timeout time.Duration) {
 	v.answered()
 	v.now.HeartbeatTimeout, v.now.RenewedAt = lease.Duration(timeout), v.cfg.Now().UTC()

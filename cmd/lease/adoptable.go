@@ -79,7 +79,6 @@ func mayReplace(l lease.Lease, now time.Time) error {
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: it has a lease on record, %s; see `lease show %s`", l.InstanceID, l.State, l.InstanceID))
 }
 
-// warnUnattended says so if nothing would end what is adopted.
 func warnUnattended(c *ucli.Context, store *etcd.Store, registry lease.Registry, location lease.Location) {
 	sweep, err := store.Checkpoint(c.Context)
 	if err != nil || !sweep.Names(location) || !sweep.Fresh(time.Now()) {

@@ -60,7 +60,6 @@ func adopt(c *ucli.Context, store *etcd.Store, a adoption) error {
 	return each(c, all, func(t target) (done, error) { return a.adoptOne(c, a.found[t.id]) })
 }
 
-// adoption is what is known of instances that are to be adopted.
 type adoption struct {
 	terms
 	tagger

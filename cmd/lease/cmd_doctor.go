@@ -37,7 +37,6 @@ func doctorCommand() *ucli.Command {
 	}
 }
 
-// level says how bad a finding is.
 type level string
 
 const (
@@ -47,7 +46,6 @@ const (
 	levelFail level = "fail"
 )
 
-// finding is what one check found.
 type finding struct {
 	Check string `json:"check"`
 	Level level  `json:"level"`

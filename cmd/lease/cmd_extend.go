@@ -99,7 +99,6 @@ func readMove(c *ucli.Context) (m move, err error) {
 	return m.readLimit(c)
 }
 
-// readLimit reads --max-term.
 func (m move) readLimit(c *ucli.Context) (move, error) {
 	m.limited = true
 	text := c.String("max-term")

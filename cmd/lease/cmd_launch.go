@@ -75,7 +75,6 @@ func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 	return nil
 }
 
-// carryOut does what was asked for: plan, resume or launch.
 func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.Cloud, store *etcd.Store) error {
 	if o.dryRun {
 		plan, err := launcher.DryRun(c.Context, o.Request)
@@ -107,7 +106,6 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 	return nil
 }
 
-// launched is a launch and its leases as printed for programs.
 type launched struct {
 	Launch lease.Launch  `json:"launch"`
 	Leases []lease.Lease `json:"leases"`
@@ -148,7 +146,6 @@ func printResult(c *ucli.Context, r launch.Result) error {
 	return printLeases(c, r.Leases, []lease.Launch{r.Launch}, lease.Circumstances{})
 }
 
-// printPlan prints what a launch would send.
 func printPlan(c *ucli.Context, plan launch.Plan) error {
 	l := plan.Launch
 	if plan.Exists {

@@ -64,7 +64,6 @@ func recoverLeases(c *ucli.Context, store *etcd.Store, asked recoveryRequest) er
 	return plan.carryOut(c, store)
 }
 
-// recoveryRequest is what is to be recovered, and for how long.
 type recoveryRequest struct {
 	lease.RecoveryTerms
 
@@ -110,7 +109,6 @@ type recovery struct {
 	named bool // the instances were named, so what is left alone of them was asked for
 }
 
-// leftAlone is an instance whose lease is not rebuilt.
 type leftAlone struct {
 	InstanceID string              `json:"instance_id"`
 	Account    string              `json:"account"`

@@ -137,7 +137,6 @@ func launchFacts(l lease.Launch, now time.Time) [][]string {
 	return rows
 }
 
-// attempt says what came of an attempt.
 func attempt(a lease.Attempt, now time.Time) string {
 	outcome := "outcome not known"
 	switch {

@@ -44,7 +44,6 @@ func unmanage(c *ucli.Context, store *etcd.Store, ids []string) error {
 	return d.forget(c)
 }
 
-// dismissal is what is known of leases that are to be given up.
 type dismissal struct {
 	store    *etcd.Store
 	ids      []string
@@ -80,7 +79,6 @@ func (d *dismissal) look(c *ucli.Context) error {
 	return nil
 }
 
-// cloudsOf opens EC2 in the locations of leases.
 func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Location]*ec2.Cloud, error) {
 	clouds := map[lease.Location]*ec2.Cloud{}
 	for _, l := range leases {

@@ -76,7 +76,6 @@ func watch(c *ucli.Context, store *etcd.Store, wanted watched) error {
 	}
 }
 
-// tell prints lines as they come.
 func tell(c *ucli.Context, lines []watchLine) error {
 	for _, l := range lines {
 		if cli.WantsJSON(c) {

@@ -31,7 +31,6 @@ func whyCommand() *ucli.Command {
 	}
 }
 
-// explanation says why an instance is kept or ended.
 type explanation struct {
 	InstanceID string         `json:"instance_id"`
 	Text       string         `json:"text"`
@@ -106,7 +105,6 @@ func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string,
 	return nil, location, "", err
 }
 
-// knowledge is what there is to explain with.
 type knowledge struct {
 	snapshot lease.Snapshot
 	cloud    *ec2.Cloud // nil if EC2 is out of reach

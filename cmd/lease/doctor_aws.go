@@ -67,7 +67,6 @@ func (e *examination) examineClock(ctx context.Context, cloud *ec2.Cloud) {
 	}
 }
 
-// examineRoles rehearses what each role needs.
 func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *ec2.Cloud) {
 	stage, err := cloud.Stage(ctx, e.registry.UUID)
 	if err != nil {

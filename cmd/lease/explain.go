@@ -201,7 +201,6 @@ func causeWords(c lease.Cause) string {
 	return cmp.Or(words[c], string(c))
 }
 
-// verdictWords tells what a janitor would do now.
 func verdictWords(v plan.Verdict) string {
 	switch {
 	case lost(v):
@@ -212,7 +211,6 @@ func verdictWords(v plan.Verdict) string {
 	return fmt.Sprintf("A janitor would now %s: %s.", cmp.Or(deed(v), string(v.Action)), v.Reason)
 }
 
-// deed is what a janitor does by a verdict.
 func deed(v plan.Verdict) string {
 	return map[plan.Action]string{
 		plan.ActNone: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "unmark it",
@@ -292,7 +290,6 @@ func liftWords(b lease.Brake) string {
 	return cmp.Or(words[b.Name], "`janitor status` tells more.")
 }
 
-// launchWords tells what became of a launch.
 func launchWords(l lease.Launch, now time.Time) string {
 	if l.Token == "" {
 		return ""

@@ -11,7 +11,6 @@ import (
 	"lapse/lease"
 )
 
-// filter chooses leases.
 type filter struct {
 	holder  string   // empty: any
 	regions []string // none: any
@@ -38,7 +37,6 @@ func readFilter(c *ucli.Context) (filter, error) {
 	return f, nil
 }
 
-// filterFlags choose leases.
 func filterFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "holder", Usage: "select leases of `WHO`"},

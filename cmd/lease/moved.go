@@ -25,7 +25,6 @@ type movedLimit struct {
 	Granted time.Time `json:"max_expires_at,omitzero"`
 }
 
-// movedBy says what an extension made of a lease.
 func movedBy(e lease.Extension, before, after lease.Lease) moved {
 	m := moved{Asked: e.Until, Before: before.ExpiresAt, Granted: after.ExpiresAt, Lease: after}
 	m.Clamped = !m.Granted.IsZero() && m.Granted.Before(e.Until)
@@ -35,7 +34,6 @@ func movedBy(e lease.Extension, before, after lease.Lease) moved {
 	return m
 }
 
-// words tell people what became of the extension of a lease.
 func (m moved) words(before lease.Lease, now time.Time) string {
 	id, words := before.InstanceID, ""
 	if !m.Asked.IsZero() {

@@ -133,7 +133,6 @@ func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) stri
 	return "The janitor's log says what it waits for, or what failed."
 }
 
-// unswept says why no janitor sweeps where an instance is.
 func (k knowledge) unswept(l lease.Lease) string {
 	if !k.snapshot.Checkpoint.Fresh(time.Now()) {
 		return "No janitor sweeps: start `janitor run`, or see why it fails."
@@ -157,7 +156,6 @@ func keptWords(r lease.KeptReason) string {
 	}
 }
 
-// keptClause says what keeps an instance that should be gone.
 func keptClause(o lease.Overdue) string {
 	switch o.Reason {
 	case lease.KeptStuck:

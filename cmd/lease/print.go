@@ -71,7 +71,6 @@ func date(l lease.Lease) string {
 	return l.ExpiresAt.UTC().Format(time.RFC3339)
 }
 
-// requested is what an attempt asked EC2 for.
 type requested struct{ kind, name string }
 
 // requestsOf are what launches asked for, by client token.

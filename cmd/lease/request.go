@@ -14,7 +14,6 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// requestFlags describe the instances and their leases.
 func requestFlags() []ucli.Flag {
 	return append([]ucli.Flag{
 		&ucli.StringFlag{Name: "image-id", Usage: "launch this `AMI`, or resolve:ssm:PARAMETER"},
@@ -31,7 +30,6 @@ func requestFlags() []ucli.Flag {
 	}, termFlags()...)
 }
 
-// order is what `lease launch` was asked to do.
 type order struct {
 	launch.Request
 	self   string // the holder, where nobody named one: whoever launches
@@ -70,7 +68,6 @@ func readOrder(c *ucli.Context) (order, error) {
 	return o, o.readRequest(c)
 }
 
-// readRequest reads what describes the instances and their leases.
 func (o *order) readRequest(c *ucli.Context) (err error) {
 	given, err := readTerms(c)
 	if err != nil {
@@ -111,7 +108,6 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	return nil
 }
 
-// readFile reads the file that a flag names, or stdin.
 func readFile(c *ucli.Context, flag, file string) ([]byte, error) {
 	if file == "-" {
 		data, err := cli.Await(c.Context, func() ([]byte, error) { return io.ReadAll(c.App.Reader) })

@@ -15,7 +15,6 @@ import (
 // scripts put it there.
 const completeFlag = "--generate-bash-completion"
 
-// completionCommand prints a shell's completion script.
 func completionCommand(name string) *cli.Command {
 	return &cli.Command{
 		Name: "completion", Usage: "print a completion script for bash, zsh or fish", ArgsUsage: "SHELL", HideHelpCommand: true,

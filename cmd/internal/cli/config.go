@@ -83,7 +83,6 @@ func (l line) isOthers(flag string) bool {
 	return !isSetting(l.app.Name, flag) && slices.ContainsFunc(programs(), func(other string) bool { return isSetting(other, flag) })
 }
 
-// read reads one flag of the file.
 func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, error) {
 	known := listed(allFlags(app.Commands))
 	known = slices.DeleteFunc(known, func(f cli.Flag) bool { return slices.Contains([]string{"config", "help", "help-all"}, f.Names()[0]) })

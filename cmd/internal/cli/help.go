@@ -50,7 +50,6 @@ func helpAllFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "help-all", Usage: "show help with all flags", DisableDefaultText: true}
 }
 
-// asksHelp reports whether the line asks for help, and for all of it.
 func (l line) asksHelp() (asked, all bool) {
 	all = l.gives("help-all")
 	return all || l.gives("help", "h") || l.command == nil && !l.gives("version", "v"), all
@@ -75,7 +74,6 @@ func (l line) showHelp(w io.Writer, all bool) {
 	}
 }
 
-// printHelp prints the page of a command.
 func printHelp(w io.Writer, command *cli.Command, all bool) {
 	width := widthOfHelp(w)
 	shown := func(c cli.VisibleFlagCategory) bool { return all || c.Name() == "" }

@@ -75,7 +75,6 @@ func synonyms() map[string]string {
 	}
 }
 
-// checkAlone checks a line that names no command.
 func (l line) checkAlone() error {
 	for _, o := range l.options {
 		switch {

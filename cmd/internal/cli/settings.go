@@ -7,7 +7,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// prefix is that of the variables in the environment.
 const prefix = "LAPSE_"
 
 // isSetting reports whether a flag of a program is a setting of the installation. It says where things are and how they are

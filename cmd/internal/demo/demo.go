@@ -73,7 +73,6 @@ type story struct {
 	uuid                                 string
 }
 
-// begin starts the janitor on a new registry.
 func (s *story) begin(ctx context.Context) error {
 	s.say("a simulated EC2 listens at %s", s.ec2.URL)
 	if err := s.startJanitor(ctx, "--arm"); err != nil {
@@ -88,7 +87,6 @@ func (s *story) begin(ctx context.Context) error {
 	return nil
 }
 
-// launch makes six instances, and a sidecar for each.
 func (s *story) launch(ctx context.Context) error {
 	if err := s.lease(ctx, "launch", "--id", "six", "--count", "6", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
 		"--term", "1h", "--max-term", "3h", "--heartbeat-timeout", "5s", "--holder", "demo"); err != nil {
@@ -137,7 +135,6 @@ func (s *story) extendFromInside(ctx context.Context) error {
 	return nil
 }
 
-// shorten gives one instance a term that ends soon.
 func (s *story) shorten(ctx context.Context) error {
 	if err := s.lease(ctx, "extend", s.over, "--for", "6s", "--allow-shorten"); err != nil {
 		return err

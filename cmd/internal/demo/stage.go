@@ -20,7 +20,6 @@ import (
 	"lapse/lease/etcd"
 )
 
-// region is where the story plays.
 const region = "us-east-1"
 
 // stage is what the story plays on.
@@ -75,7 +74,6 @@ func (s *stage) close() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// say prints a line of the time line.
 func (s *stage) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.Out, "%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
@@ -152,7 +150,6 @@ func (s *stage) startJanitor(ctx context.Context, args ...string) error {
 	return s.sweeps(ctx, 1)
 }
 
-// stopJanitor stops it gracefully.
 func (s *stage) stopJanitor() error {
 	c := s.janitor
 	s.janitor = nil
@@ -162,7 +159,6 @@ func (s *stage) stopJanitor() error {
 	return c.Wait()
 }
 
-// sweeps waits until n sweeps were recorded in the registry.
 func (s *stage) sweeps(ctx context.Context, n int64) error {
 	return s.until(ctx, fmt.Sprintf("%d sweeps", n), func() (bool, error) {
 		checkpoint, err := s.store.Checkpoint(ctx)
@@ -206,7 +202,6 @@ func (s *stage) until(ctx context.Context, what string, holds func() (bool, erro
 	return errors.Join(&Failure{what}, last)
 }
 
-// spared fails if one of these is not running.
 func (s *stage) spared(ids ...string) error {
 	for _, id := range ids {
 		if state := s.state(id); state != "running" {
@@ -225,7 +220,6 @@ func (s *stage) state(id string) string {
 	return string(i.State)
 }
 
-// instancesOf returns what EC2 made for a launch.
 func (s *stage) instancesOf(token string) []string {
 	var ids []string
 	for _, i := range s.sim.Instances() {
@@ -236,7 +230,6 @@ func (s *stage) instancesOf(token string) []string {
 	return ids
 }
 
-// volumesOf counts the volumes that EC2 made for a launch.
 func (s *stage) volumesOf(token string) int {
 	n := 0
 	for _, v := range s.sim.Volumes() {
@@ -247,7 +240,6 @@ func (s *stage) volumesOf(token string) int {
 	return n
 }
 
-// showLogs prints what the janitor said, after a failure.
 func (s *stage) showLogs() {
 	file, err := os.Open(filepath.Join(s.dir, "janitor.log"))
 	if err != nil {
