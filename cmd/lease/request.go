@@ -41,9 +41,6 @@ type order struct {
 // readOrder reads the flags and refuses what can be refused without asking anybody.
 func readOrder(c *ucli.Context) (order, error) {
 	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
-	if !slices.Contains([]string{"none", "running", "heartbeat"}, o.wait) {
-		return order{}, cli.Usage("--wait %q: choose none, running or heartbeat", o.wait)
-	}
 	var err error
 	if o.Patience, err = cli.Duration("timeout", c.String("timeout")); err != nil {
 		return order{}, err
@@ -61,7 +58,7 @@ func readOrder(c *ucli.Context) (order, error) {
 	for _, flag := range requestFlags() {
 		given = append(given, flag.Names()[0])
 	}
-	if o.Token != "" && !cli.Given(c, append(given, "dry-run", "unattended")...) {
+	if o.Token != "" && !slices.ContainsFunc(append(given, "dry-run", "unattended"), c.IsSet) {
 		o.resume = true
 		return o, nil
 	}

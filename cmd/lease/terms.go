@@ -38,7 +38,7 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 		}
 	}
 	if c.IsSet("until") {
-		if cli.Given(c, "term") {
+		if c.IsSet("term") {
 			return t, cli.Usage("--term and --until both say when the leases end; give one of them")
 		}
 		t.term = 0

@@ -55,7 +55,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	}
 	l := read(app, args)
 	takes := newTakes()
-	app.Metadata = map[string]any{lineKey: l, takesKey: takes}
+	app.Metadata = map[string]any{takesKey: takes}
 	err := l.run(ctx, takes)
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
 		err = fmt.Errorf("what this command says could not be written: %w", unsaid)

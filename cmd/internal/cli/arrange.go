@@ -10,7 +10,6 @@ import (
 // line is a command line, taken apart.
 type line struct {
 	app       *cli.App
-	path      []string     // the program, and the command if one is named
 	command   *cli.Command // nil: none
 	options   []option
 	arguments []string
@@ -28,7 +27,7 @@ type option struct {
 // read takes a command line apart. Flags may stand before or after arguments, and before the command's name too: urfave/cli
 // ignores in silence whatever flag follows an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
 func read(app *cli.App, args []string) line {
-	l := line{app: app, path: args[:1:1]}
+	l := line{app: app}
 	flags := allFlags(app.Commands)
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
 		word := rest[0]
@@ -50,7 +49,7 @@ func read(app *cli.App, args []string) line {
 			continue
 		}
 		if command := find(app.Commands, word); command != nil && l.command == nil && len(l.arguments) == 0 {
-			l.path, l.command, flags = append(l.path, word), command, command.Flags
+			l.command, flags = command, command.Flags
 			continue
 		}
 		l.arguments = append(l.arguments, word)
@@ -75,7 +74,7 @@ func (l line) words(lookup func(string) (string, bool)) ([]string, error) {
 
 // arranged is the command line with its flags before its arguments, and settings before both.
 func (l line) arranged(settings []string) []string {
-	words := append(slices.Clone(l.path), settings...)
+	words := append(strings.Fields(l.called()), settings...)
 	for _, o := range l.options {
 		words = append(words, l.plain(o)...)
 	}
@@ -111,7 +110,12 @@ func (l line) gives(names ...string) bool {
 }
 
 // called is how the command is called: "lease extend".
-func (l line) called() string { return strings.Join(append([]string{l.app.Name}, l.path[1:]...), " ") }
+func (l line) called() string {
+	if l.command == nil {
+		return l.app.Name
+	}
+	return l.app.Name + " " + l.command.Name
+}
 
 func allFlags(commands []*cli.Command) []cli.Flag {
 	var flags []cli.Flag
@@ -152,13 +156,4 @@ func takesValue(flags []cli.Flag, name string) bool {
 	flag := findFlag(flags, name)
 	_, boolean := flag.(*cli.BoolFlag)
 	return flag != nil && !boolean
-}
-
-// lineKey is where an app keeps its command line.
-const lineKey = "line"
-
-// Given reports whether one of these flags stands on the command line, rather than in the environment or a file.
-func Given(c *cli.Context, names ...string) bool {
-	l, _ := c.App.Metadata[lineKey].(line)
-	return l.gives(names...)
 }

@@ -71,8 +71,8 @@ func TestWhatAnActionGets(t *testing.T) {
 			"a list with its commas":              slices.Equal(c.StringSlice("label"), []string{"a=b,c", "d=e"}),
 			"the arguments":                       slices.Equal(c.Args().Slice(), []string{"i-1", "--strict"}),
 			"no more switches than were given":    !c.Bool("strict"),
-			"what was given":                      Given(c, "strict", "label") && Given(c, "for"),
-			"and what was not":                    !Given(c, "strict", "count", "quiet"),
+			"what was given":                      c.IsSet("label") && c.IsSet("for"),
+			"and what was not":                    !c.IsSet("strict") && !c.IsSet("count") && !c.IsSet("quiet"),
 		} {
 			if !right {
 				t.Errorf("does not get %s", what)

@@ -131,25 +131,23 @@ func (l line) checkOption(o option) error {
 // unread tells of variables that somebody may rely on and that give nothing: those a slip away from one that gives a
 // setting, and those of this command's flags that only the command line gives. Others may be of another program.
 func (l line) unread(environ []string) (warnings []string) {
-	var known []string
-	for _, flag := range allFlags(l.app.Commands) {
-		for _, v := range variablesIn(flag) {
-			if name, ours := strings.CutPrefix(v, prefix); ours {
-				known = append(known, name)
-			}
+	flags, known := allFlags(l.app.Commands), []string{}
+	for _, flag := range flags {
+		if name := flag.Names()[0]; isSetting(l.app.Name, name) {
+			known = append(known, name)
 		}
 	}
 	for _, setting := range environ {
 		v, _, _ := strings.Cut(setting, "=")
 		name, ours := strings.CutPrefix(v, prefix)
-		if !ours || slices.Contains(known, name) {
+		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		if !ours || slices.Contains(known, flag) {
 			continue
 		}
-		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-		if near := closest(name, known); l.isOfCall(flag) {
+		if near := closest(flag, known); l.isOfCall(flag) {
 			warnings = append(warnings, fmt.Sprintf("%s is set, and does not count; say --%s on the command line each time", v, flag))
-		} else if near != "" && len(near)-len(name) <= 2 && findFlag(allFlags(l.app.Commands), flag) == nil { // LAPSE_NAME is no slip
-			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, prefix+near))
+		} else if near != "" && len(near)-len(flag) <= 2 && findFlag(flags, flag) == nil { // LAPSE_NAME is no slip
+			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, variable(near)))
 		}
 	}
 	slices.Sort(warnings)
@@ -160,13 +158,6 @@ func (l line) unread(environ []string) (warnings []string) {
 // that stands on the line as well misleads nobody.
 func (l line) isOfCall(flag string) bool {
 	return l.command != nil && findFlag(listed(l.command.Flags), flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
-}
-
-func variablesIn(flag cli.Flag) []string {
-	if variables := variablesOf(flag); variables != nil {
-		return *variables
-	}
-	return nil
 }
 
 func flagNames(flags []cli.Flag) []string {

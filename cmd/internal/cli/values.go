@@ -89,14 +89,14 @@ func check(flag, text string) (wrong string) {
 		return checkRegion(text)
 	case "namespace":
 		return checkNamespace(text)
-	case "output":
-		if !slices.Contains([]string{"", "table", "wide", "json"}, text) {
-			return fmt.Sprintf("%q: choose table, wide or json", text)
-		}
 	case "log-level":
-		if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(text)) {
-			return fmt.Sprintf("%q: choose debug, info, warn or error", text)
-		}
+		text = strings.ToLower(text)
+	case "state": // of which `lease list` says more
+		return ""
+	}
+	choices := values(flag)
+	if last := len(choices) - 1; last > 0 && text != "" && !slices.Contains(choices, text) {
+		return fmt.Sprintf("%q: choose %s or %s", text, strings.Join(choices[:last], ", "), choices[last])
 	}
 	return ""
 }
