@@ -17,11 +17,15 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	if err := checkExtend(req); err != nil {
 		return Extended{}, err
 	}
-	current, err := s.cfg.Registry.Lease(ctx, s.cfg.InstanceID)
+	registry, err := s.lazy.registry(ctx)
+	if err != nil {
+		return Extended{}, &UnavailableError{Why: err.Error()}
+	}
+	current, err := registry.Lease(ctx, s.cfg.InstanceID)
 	if err != nil {
 		return Extended{}, readError(err)
 	}
-	reckoned, err := s.reckon(ctx)
+	reckoned, err := s.reckon(ctx, registry)
 	if err != nil {
 		return Extended{}, readError(err)
 	}
@@ -30,7 +34,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	if err := lease.CheckDate(asked); err != nil {
 		return Extended{}, err
 	}
-	before, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+	before, after, err := registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		granted := asked
 		if limit := s.policyLimit(l, now); !limit.IsZero() && asked.After(limit) {
 			if req.Strict {
@@ -58,8 +62,8 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 
 // reckon reads the checkpoint of the last sweep, and what time it is by that. One that is not there or cannot be read says
 // nothing.
-func (s *Sidecar) reckon(ctx context.Context) (lease.Reckoning, error) {
-	checkpoint, err := s.cfg.Registry.Checkpoint(ctx)
+func (s *Sidecar) reckon(ctx context.Context, registry Registry) (lease.Reckoning, error) {
+	checkpoint, err := registry.Checkpoint(ctx)
 	if _, none := errors.AsType[*lease.NotFoundError](err); none || cannotRead(err) {
 		return s.clock.time(), nil
 	}
@@ -86,7 +90,11 @@ func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease,
 	if err := lease.CheckReason(req.Reason); err != nil {
 		return lease.Lease{}, err
 	}
-	_, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+	registry, err := s.lazy.registry(ctx)
+	if err != nil {
+		return lease.Lease{}, &UnavailableError{Why: err.Error()}
+	}
+	_, after, err := registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		return l.Revoke(s.clock.time().Now, lease.CauseRelease, s.by(ctx, req.Reason))
 	})
 	select {

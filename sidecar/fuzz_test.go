@@ -32,7 +32,7 @@ func FuzzSocket(f *testing.F) {
 		}
 		policy := time.Duration(which>>4) * time.Hour
 		s, err := New(Config{
-			InstanceID: instance, BootID: "boot-1", Registry: r, Now: func() time.Time { return today }, MaxExtend: policy,
+			InstanceID: instance, BootID: "boot-1", Open: opened(r), Now: func() time.Time { return today }, MaxExtend: policy,
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

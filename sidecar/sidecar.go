@@ -2,7 +2,7 @@
 // the lease, extend it and give it back. It never binds a lease, and it writes to no other.
 //
 //   - sidecar.go: [Config], [Registry] and [Sidecar.Run], the life of the process.
-//   - lazy.go: [Lazy], a registry that may be away at start.
+//   - lazy.go: a registry that may be away at start.
 //   - keep.go: claim, renew, claim again; how long each wait is.
 //   - clock.go: what time it is, for a machine whose own clock may be behind.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
@@ -56,7 +56,7 @@ type Config struct {
 
 	MaxExtend time.Duration // how far from now local programs may extend; zero: as far as the maximum expiry
 
-	Registry Registry
+	Open     func(context.Context) (Registry, error) // connects to the registry; by one at a time, until it succeeds
 	Logger   *slog.Logger
 	Now      func() time.Time   // the wall clock, which may be wrong: for records and terms, never for intervals
 	Notify   func(state string) // systemd's notifications; nil: none
@@ -68,6 +68,7 @@ type Config struct {
 // Sidecar keeps one lease.
 type Sidecar struct {
 	cfg   Config
+	lazy  *lazy
 	clock *clock
 	view  *view
 	wake  chan struct{} // a value asks the loop to renew now
@@ -91,7 +92,9 @@ func New(cfg Config) (*Sidecar, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.N[time.Duration]
 	}
-	return &Sidecar{cfg: cfg, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
+	return &Sidecar{
+		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1),
+	}, nil
 }
 
 // Run serves the socket and renews until ctx ends or the lease is revoked or ended. It never ends because the registry is away.
@@ -110,7 +113,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	defer stopServing()
 	// Ready means serving, not claimed: an instance must come up while the registry is away. STATUS tells the rest.
 	s.cfg.Notify("READY=1")
-	err = newKeeper(s.cfg, s.clock, s.view, s.wake).run(ctx)
+	err = newKeeper(s).run(ctx)
 	s.cfg.Notify("STOPPING=1")
 	var over *lease.StateError
 	if errors.As(err, &over) && over.State == lease.StateUnmanaged {

@@ -61,7 +61,7 @@ func run(c *ucli.Context) error {
 	log.Info("this instance", "instance_id", me.InstanceID, "zone", me.Zone)
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
-		MaxExtend: maxExtend, Registry: sidecar.Lazy(connect(c, log)), Logger: log,
+		MaxExtend: maxExtend, Open: connect(c, log), Logger: log,
 		Now: time.Now, Notify: cli.Notifier(), Watchdog: watchdog,
 	})
 	if err != nil {

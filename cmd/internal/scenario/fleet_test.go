@@ -122,7 +122,8 @@ func (w *world) heartbeat(ids ...string) *sidecars {
 	var running sync.WaitGroup
 	for _, id := range ids {
 		keeper, err := sidecar.New(sidecar.Config{
-			InstanceID: id, BootID: uuid.NewString(), Version: "scenario", Registry: w.store, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+			InstanceID: id, BootID: uuid.NewString(), Version: "scenario", Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+			Open: func(context.Context) (sidecar.Registry, error) { return w.store, nil },
 		})
 		if err != nil {
 			w.t.Fatal(err)
