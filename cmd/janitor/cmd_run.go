@@ -15,6 +15,7 @@ import (
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/metrics"
 	"lapse/lease"
@@ -69,7 +70,7 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	defer closeAudit()
-	clouds, err := locations(c, log, regions(c), watched.Called)
+	clouds, err := locations(c, log, cloud.Regions(c), watched.Called)
 	if err != nil {
 		return err
 	}

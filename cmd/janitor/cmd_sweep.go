@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/enforce"
 	"lapse/janitor/plan"
@@ -72,7 +73,7 @@ func sweep(c *ucli.Context) error {
 		return err
 	}
 	defer closeStore()
-	clouds, err := locations(c, log, regions(c), nil)
+	clouds, err := locations(c, log, cloud.Regions(c), nil)
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -68,7 +68,7 @@ func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) 
 // credentials, or else that of the AWS SDK's own setting.
 func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) {
 	if len(c.StringSlice("region")) > 0 || len(swept) == 0 {
-		return locations(c, nil, regions(c), nil)
+		return locations(c, nil, cloud.Regions(c), nil)
 	}
 	first, err := locations(c, nil, []string{swept[0].Region}, nil)
 	if err != nil {
@@ -82,7 +82,7 @@ func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) 
 		}
 	}
 	if len(ours) == 0 {
-		ours = regions(c)
+		ours = cloud.Regions(c)
 	}
 	return locations(c, nil, ours, nil)
 }
@@ -92,8 +92,8 @@ func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) 
 func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.LocationView) []lease.LocationStatus {
 	unseen := []lease.LocationStatus{}
 	for _, location := range swept {
-		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == location }) {
-			unseen = append(unseen, lease.LocationStatus{Location: location, Error: unseenBecause(clouds, location)})
+		if !slices.ContainsFunc(clouds, func(seen janitor.Cloud) bool { return seen.Location() == location }) {
+			unseen = append(unseen, lease.LocationStatus{Location: location, Error: cloud.Elsewhere(clouds[0].Location(), location)})
 		}
 	}
 	for _, location := range looked {
@@ -102,11 +102,4 @@ func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.Lo
 		}
 	}
 	return unseen
-}
-
-func unseenBecause(clouds []janitor.Cloud, location lease.Location) string {
-	if account := clouds[0].Location().Account; account != location.Account {
-		return "these credentials are of account " + account
-	}
-	return fmt.Sprintf("say --region %s too", location.Region)
 }

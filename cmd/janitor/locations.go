@@ -4,14 +4,13 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
 
-	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -27,14 +26,6 @@ func locationFlags() []ucli.Flag {
 	}
 }
 
-// regions are those that were asked for; if none was, that of the AWS SDK's own setting, as an empty name.
-func regions(c *ucli.Context) []string {
-	if asked := c.StringSlice("region"); len(asked) > 0 {
-		return asked
-	}
-	return []string{""}
-}
-
 // locations opens EC2 in each region. called, unless it is nil, is told each call.
 func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(location lease.Location, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	share := c.Float64("ec2-share")
@@ -46,22 +37,13 @@ func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(
 		speed = math.Inf(1)
 	}
 	var clouds []janitor.Cloud
-	settings := ec2.Settings{Log: log, Code: cli.MFACode(c)}
 	for _, region := range regions {
-		settings.Region = region
-		cfg, err := settings.Load(c.Context)
+		settings, options := ec2.Settings{Region: region, Log: log, Code: cli.MFACode(c)}, ec2.Options{Share: share, Speed: speed, Observed: called}
+		opened, err := cloud.Open(c.Context, c, settings, options)
 		if err != nil {
-			return nil, advice.EC2(err)
+			return nil, err
 		}
-		settings.Credentials = cfg.Credentials // one code opens all regions
-		cloud, err := ec2.Open(c.Context, cfg, region, ec2.Options{Account: c.String("account"), Share: share, Speed: speed, Observed: called})
-		if err != nil {
-			return nil, advice.EC2(err)
-		}
-		if slices.ContainsFunc(clouds, func(other janitor.Cloud) bool { return other.Location() == cloud.Location() }) {
-			return nil, cli.Usage("--region %s is given twice", cloud.Location().Region)
-		}
-		clouds = append(clouds, cloud)
+		clouds = append(clouds, opened)
 	}
 	return clouds, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/lease"
 	"lapse/lease/ec2"
 )
@@ -30,25 +31,21 @@ func rehearse(c *ucli.Context, published lease.Plan, registry string) {
 func rehearseIn(c *ucli.Context, location lease.Location, registry string) error {
 	ctx, cancel := context.WithTimeout(c.Context, rehearseFor)
 	defer cancel()
-	cfg, err := ec2.Settings{Region: location.Region}.Load(ctx)
+	opened, err := cloud.Open(ctx, c, ec2.Settings{Region: location.Region}, ec2.Options{Share: 1, Speed: 1})
 	if err != nil {
 		return err
 	}
-	cloud, err := ec2.Open(ctx, cfg, location.Region, ec2.Options{Account: c.String("account"), Share: 1, Speed: 1})
+	if opened.Location() != location {
+		return fmt.Errorf("these credentials are of account %s", opened.Location().Account)
+	}
+	stage, err := opened.Stage(ctx, registry)
 	if err != nil {
 		return err
 	}
-	if cloud.Location() != location {
-		return fmt.Errorf("these credentials are of account %s", cloud.Location().Account)
-	}
-	stage, err := cloud.Stage(ctx, registry)
-	if err != nil {
-		return err
-	}
-	refused, _ := ec2.RoleJanitor.Lacks(cloud.Rehearse(ctx, stage, ec2.RoleJanitor))
+	refused, _ := ec2.RoleJanitor.Lacks(opened.Rehearse(ctx, stage, ec2.RoleJanitor))
 	for _, one := range refused {
 		cli.Say(c, "warning: in %s EC2 refuses %s to %s: give the janitor's role the policy deploy/iam/janitor.json",
-			location, one.Need, cmp.Or(cloud.Caller(), "these credentials"))
+			location, one.Need, cmp.Or(opened.Caller(), "these credentials"))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/lease"
 	"lapse/lease/ec2"
 )
@@ -21,12 +22,12 @@ import (
 // listing that fails fails the command: what is not seen cannot be told from what is not there.
 func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
 	found := []lease.Instance{}
-	for _, region := range regionsOf(c) {
-		cloud, err := openCloud(c.Context, c, region)
+	for _, region := range cloud.Regions(c) {
+		opened, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return nil, err
 		}
-		listing, err := lookIn(c.Context, cloud, ids)
+		listing, err := lookIn(c.Context, opened, ids)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -43,12 +44,12 @@ func listStrays(c *ucli.Context, store *etcd.Store) error {
 		}
 	}
 	var clouds []janitor.Cloud
-	for _, region := range regionsOf(c) {
-		cloud, err := openCloud(c.Context, c, region)
+	for _, region := range cloud.Regions(c) {
+		opened, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return err
 		}
-		clouds = append(clouds, cloud)
+		clouds = append(clouds, opened)
 	}
 	seen, err := janitor.Preview(c.Context, clouds, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
@@ -61,19 +62,11 @@ func listStrays(c *ucli.Context, store *etcd.Store) error {
 	}
 	sayBad(c, seen.Snapshot.Bad)
 	for _, swept := range seen.Snapshot.Checkpoint.Locations {
-		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == swept }) {
-			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, elsewhere(clouds[0].Location(), swept))
+		if !slices.ContainsFunc(clouds, func(seen janitor.Cloud) bool { return seen.Location() == swept }) {
+			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, cloud.Elsewhere(clouds[0].Location(), swept))
 		}
 	}
 	return printStrays(c, strays(seen, c.Bool("foreign")))
-}
-
-// elsewhere says how to see a location from here.
-func elsewhere(here, location lease.Location) string {
-	if here.Account != location.Account {
-		return "these credentials are of account " + here.Account
-	}
-	return fmt.Sprintf("say --region %s too", location.Region)
 }
 
 func strays(seen janitor.Previewed, foreign bool) []stray {
