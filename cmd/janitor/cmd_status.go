@@ -64,12 +64,7 @@ func status(c *ucli.Context) error {
 		return err
 	}
 	view := newStatus(snapshot, time.Now())
-	if cli.WantsJSON(c) {
-		err = cli.JSON(c, view)
-	} else {
-		err = view.print(c)
-	}
-	if err != nil || !c.Bool("check") {
+	if err := cli.Show(c, view, func() error { return view.print(c) }); err != nil || !c.Bool("check") {
 		return err
 	}
 	return view.check()

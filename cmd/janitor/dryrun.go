@@ -36,11 +36,7 @@ func dryRun(c *ucli.Context, p plan.Policy) error {
 	}
 	made := newPlan(seen.Plan, seen.Snapshot.Registry, c.Bool("all"))
 	made.Unseen = unseenHere(clouds, swept, seen.Locations)
-	show := func() error { return made.print(c, c.App.Writer) }
-	if cli.WantsJSON(c) {
-		show = func() error { return cli.JSON(c, made) }
-	}
-	if err := show(); err != nil {
+	if err := cli.Show(c, made, func() error { return made.print(c, c.App.Writer) }); err != nil {
 		return err
 	}
 	if err := unseen(c, seen.Plan); err != nil {

@@ -47,10 +47,7 @@ func history(c *ucli.Context, store *etcd.Store, id string) error {
 		return err
 	}
 	events := eventsOf(leases)
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, events)
-	}
-	return historySheet(events, len(leases)).Print(c, c.App.Writer)
+	return cli.Show(c, events, func() error { return historySheet(events, len(leases)).Print(c, c.App.Writer) })
 }
 
 // historySheet is the history of so many leases. Where there is no room for all, dates and reasons stand below their rows:

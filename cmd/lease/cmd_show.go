@@ -34,10 +34,7 @@ func show(c *ucli.Context, store *etcd.Store, id string) error {
 	if err != nil {
 		return err
 	}
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, printable([]lease.Lease{l}, known)[0])
-	}
-	return cli.Table(c.App.Writer, facts(l, known, time.Now()))
+	return cli.Show(c, printable([]lease.Lease{l}, known)[0], func() error { return cli.Table(c.App.Writer, facts(l, known, time.Now())) })
 }
 
 // facts are what a record says, without what it does not.

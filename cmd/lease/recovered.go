@@ -108,11 +108,7 @@ func (p recovery) end(c *ucli.Context, failed int) error {
 	if p.DryRun {
 		verb = "would recover"
 	}
-	show := func() error { return p.print(c, c.App.Writer, verb) }
-	if cli.WantsJSON(c) {
-		show = func() error { return cli.JSON(c, p) }
-	}
-	if err := show(); err != nil {
+	if err := cli.Show(c, p, func() error { return p.print(c, c.App.Writer, verb) }); err != nil {
 		return err
 	}
 	refused := 0

@@ -21,26 +21,17 @@ func statusCommand() *ucli.Command {
 			if err != nil {
 				return err
 			}
-			if err := printStatus(c, s); err != nil {
-				return err
+			err = cli.Show(c, s, func() error { return cli.Table(c.App.Writer, statusRows(s, time.Now())) })
+			if err == nil && failing(s) {
+				err = &cli.QuietError{Code: cli.ExitFailed}
 			}
-			if failing(s) {
-				return &cli.QuietError{Code: cli.ExitFailed}
-			}
-			return nil
+			return err
 		},
 	}
 }
 
 // failing reports whether the registry was tried and did not acknowledge the heartbeat.
 func failing(s sidecar.Status) bool { return s.FailingFor > 0 || s.Failure != "" }
-
-func printStatus(c *ucli.Context, s sidecar.Status) error {
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, s)
-	}
-	return cli.Table(c.App.Writer, statusRows(s, time.Now()))
-}
 
 func statusRows(s sidecar.Status, now time.Time) [][]string {
 	rows := [][]string{

@@ -32,6 +32,14 @@ func JSON(c *cli.Context, value any) error {
 // WantsJSON reports whether JSON was asked for.
 func WantsJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
+// Show prints the value for programs if JSON is asked for, and otherwise what forPeople prints.
+func Show(c *cli.Context, value any, forPeople func() error) error {
+	if WantsJSON(c) {
+		return JSON(c, value)
+	}
+	return forPeople()
+}
+
 func visible(text string) string {
 	var b strings.Builder
 	for _, r := range text {
