@@ -107,7 +107,7 @@ func releaseQuestion(verb string, ids []string, held []lease.Lease) string {
 	return fmt.Sprintf("%s, and so end %s (%s)", what, count(len(holding), "instance"), some(holding))
 }
 
-// closeLaunches closes the launches among ids, and returns the leases that there are to take away: from then on no more
+// closeLaunches closes the launches among ids, and returns the leases that there may be to take away: from then on no more
 // can come to be.
 func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, error) {
 	for _, id := range ids {
@@ -130,7 +130,7 @@ func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, 
 			cli.Say(c, "launch %s closed", id)
 		}
 	}
-	return bound(c.Context, store, ids)
+	return targets(c.Context, store, ids)
 }
 
 func closeReason(c *ucli.Context) string {
@@ -139,23 +139,6 @@ func closeReason(c *ucli.Context) string {
 		reason += ": " + why
 	}
 	return reason
-}
-
-// bound are the targets that have a lease. What a closed launch made and did not bind, the janitor finds.
-func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, error) {
-	all, err := targets(ctx, store, ids)
-	if err != nil {
-		return nil, err
-	}
-	var leased []target
-	for _, t := range all {
-		_, err := store.Lease(ctx, t.id)
-		if cli.Is[*lease.NotFoundError](err) && t.token != "" {
-			continue
-		}
-		leased = append(leased, t) // also one that cannot be read: that is told for each
-	}
-	return leased, nil
 }
 
 // releaseOne takes one lease away, if it is still as shown. until is what must be run before its instance ends; empty if nothing.
@@ -180,6 +163,9 @@ func releaseOne(c *ucli.Context, store *etcd.Store, t target, shown asked, until
 		}
 		return l.Revoke(time.Now(), cause, by)
 	})
+	if cli.Is[*lease.NotFoundError](err) && t.token != "" { // what a closed launch made and did not bind, the janitor finds
+		return done{}, nil
+	}
 	if err != nil {
 		return done{}, err
 	}

@@ -177,7 +177,7 @@ func leasesOf(c *ucli.Context, store *etcd.Store, all []target) ([]lease.Lease, 
 // done is what became of one lease.
 type done struct {
 	lease  lease.Lease
-	said   string // for people; one line
+	said   string // for people; one line, empty if there was nothing to do
 	result any    // for programs, if that is more than the lease
 	over   bool   // passed over: there is nothing left of it to change
 	less   bool   // less was done than was asked for
@@ -197,6 +197,9 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 			if noAnswer(err) || c.Err() != nil {
 				break
 			}
+			continue
+		}
+		if d.said == "" {
 			continue
 		}
 		if d.over {

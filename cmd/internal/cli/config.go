@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -60,15 +61,9 @@ func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 		}
 		delete(top, program)
 	}
+	maps.DeleteFunc(top, func(name string, _ yaml.Node) bool { return l.isOthers(name) })
+	maps.Copy(top, own) // what stands in the section wins
 	for name, value := range top {
-		if l.isOthers(name) {
-			continue
-		}
-		if f.settings[name], err = f.read(l.app, name, value); err != nil {
-			return f, err
-		}
-	}
-	for name, value := range own { // what stands in the section wins
 		if f.settings[name], err = f.read(l.app, name, value); err != nil {
 			return f, err
 		}

@@ -25,19 +25,11 @@ func (l line) recorded(ctx context.Context, what string) []string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
-	got := make(chan lease.Snapshot, 1)
-	go func() {
-		defer close(got)
-		if snapshot, err := l.snapshot(ctx); err == nil {
-			got <- snapshot
-		}
-	}()
-	select {
-	case snapshot := <-got:
-		return recordedIn(snapshot, what)
-	case <-ctx.Done():
+	snapshot, err := l.snapshot(ctx)
+	if err != nil {
 		return nil
 	}
+	return recordedIn(snapshot, what)
 }
 
 // snapshot reads the registry that the line so far, the environment and the file name.
