@@ -129,7 +129,11 @@ func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int
 
 // follow says what the sweep after the lift made of it. A brake whose cause goes on is held again at once.
 func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[string]int64, lost []string, patience time.Duration) error {
-	checkpoint, swept, err := checkpointAfter(c.Context, store, at, patience)
+	checkpoint := lease.Checkpoint{}
+	swept, err := cli.Poll(c.Context, againEvery, patience, func() (_ bool, err error) {
+		checkpoint, err = store.Checkpoint(c.Context)
+		return err == nil && checkpoint.Revision > at, err // janitors' writes compare the registry: that sweep has read what was written
+	})
 	if err != nil {
 		return fmt.Errorf("brake %s was released, but not seen to be: %w", l.Brake, err)
 	}
@@ -158,16 +162,6 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 	b := l.Again[0]
 	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep engages it again (%s): %s; end its cause first, and see `janitor status`",
 		l.Brake, cmp.Or(b.Scope, "everywhere"), b.Reason))
-}
-
-// checkpointAfter waits for a checkpoint that was written after a revision. Where that is the registry's own, the sweep has read what
-// was written then: the writes of janitors compare it.
-func checkpointAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (checkpoint lease.Checkpoint, swept bool, err error) {
-	swept, err = cli.Poll(ctx, againEvery, patience, func() (bool, error) {
-		checkpoint, err = store.Checkpoint(ctx)
-		return err == nil && checkpoint.Revision > at, err
-	})
-	return checkpoint, swept, err
 }
 
 // still refuses if the brake is held for more, or for another reason, than a person was shown.

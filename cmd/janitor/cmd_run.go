@@ -56,8 +56,8 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkUUID(c.String("uuid")); err != nil {
-		return err
+	if _, err := uuid.Parse(c.String("uuid")); c.String("uuid") != "" && err != nil {
+		return cli.Usage("--uuid %q is not a UUID", c.String("uuid"))
 	}
 	watched := metrics.New(version, time.Now)
 	unlisten, err := listen(c, watched, log)
@@ -78,7 +78,7 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	j, err := janitor.New(janitor.Config{ // before etcd is started, for it checks the schedule
-		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
+		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: cmp.Or(c.String("state-dir"), c.String("embedded-etcd")),
 		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(),
 	})
 	if err != nil {
@@ -102,11 +102,6 @@ func stateFlag(otherwise string) ucli.Flag {
 		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's, so both are named
 		Usage: "remember the registry's state in `DIR`, outside etcd's backups", DefaultText: otherwise,
 	}
-}
-
-// stateDir is the directory of the memory: as asked for, or beside the etcd inside this process.
-func stateDir(c *ucli.Context) string {
-	return cmp.Or(c.String("state-dir"), c.String("embedded-etcd"))
 }
 
 // lastCheckpoint reads what a replica follows while another one leads.
@@ -215,13 +210,6 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 		return err
 	}
 	log.Info("registry created", "uuid", created.UUID, "mode", string(created.Mode))
-	return nil
-}
-
-func checkUUID(id string) error {
-	if _, err := uuid.Parse(id); id != "" && err != nil {
-		return cli.Usage("--uuid %q is not a UUID", id)
-	}
 	return nil
 }
 

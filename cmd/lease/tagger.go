@@ -27,11 +27,6 @@ const (
 	tagEvery    = 2 * time.Second
 )
 
-// ourTags are those that stand and fall with the registry's.
-func ourTags() []string {
-	return []string{lease.TagRegistry, lease.TagLaunch, lease.TagExpires, lease.TagLeased}
-}
-
 // tagger sets and removes the tags by which an instance is managed. EC2 knows no condition on a tag's value when it is
 // set, so whoever sets one looks afterwards whether it is there, and whoever removes one names its value.
 type tagger struct {
@@ -146,7 +141,7 @@ func (t tagger) borne(i lease.Instance) map[string]string {
 	if registry := i.Tags[lease.TagRegistry]; registry != "" && registry != t.registry.UUID || !i.Alive() {
 		return tags
 	}
-	for _, key := range ourTags() {
+	for _, key := range []string{lease.TagRegistry, lease.TagLaunch, lease.TagExpires, lease.TagLeased} {
 		if value, is := i.Tags[key]; is {
 			tags[key] = value
 		}

@@ -208,7 +208,10 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 			continue
 		}
 		less = less || d.less
-		results = append(results, d.forPrograms())
+		if d.result == nil {
+			d.result = d.lease
+		}
+		results = append(results, d.result)
 		if !cli.WantsJSON(c) {
 			_ = cli.Prose(c.App.Writer, d.said) // it was done all the same, and what cannot be written is said at the end
 		}
@@ -225,13 +228,6 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return sum(len(all), len(results), failed)
-}
-
-func (d done) forPrograms() any {
-	if d.result != nil {
-		return d.result
-	}
-	return d.lease
 }
 
 // sum is the error of a command that was to do something to several leases. Each failure was told, unless it is the one

@@ -54,7 +54,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		return ExitDone
 	}
 	l := read(app, args)
-	takes := newTakes()
+	takes := &atomic.Int64{}
 	app.Metadata = map[string]any{takesKey: takes}
 	err := l.run(ctx, takes)
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {

@@ -93,7 +93,7 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 			}
 		}
 		*variables = nil
-		if given && texts[0] == "" && !isText(flag) {
+		if _, text := flag.(*cli.StringFlag); given && texts[0] == "" && !text {
 			given = false // an empty variable is no number, and no list
 		}
 		if !given && isSetting(l.app.Name, name) {
@@ -117,10 +117,4 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 		}
 	}
 	return words, nil
-}
-
-// isText reports whether a flag takes one text, which may be empty.
-func isText(flag cli.Flag) bool {
-	_, text := flag.(*cli.StringFlag)
-	return text
 }

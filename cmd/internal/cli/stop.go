@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -18,18 +19,9 @@ const (
 
 const takesKey = "takes"
 
-func newTakes() *atomic.Int64 {
-	takes := &atomic.Int64{}
-	takes.Store(int64(stopMax))
-	return takes
-}
-
 // Takes says how long the command may take, from here on, once it is asked to stop. 0 is what every command has: what it
 // does then is bounded by its context, and only a read or a write that nobody answers takes longer than a moment.
 func Takes(c *cli.Context, long time.Duration) {
-	if long == 0 {
-		long = stopMax
-	}
 	if takes, ok := c.App.Metadata[takesKey].(*atomic.Int64); ok {
 		takes.Store(int64(long))
 	}
@@ -53,7 +45,7 @@ func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error
 			return err
 		case <-tick.C:
 		}
-		bound := time.Duration(takes.Load())
+		bound := cmp.Or(time.Duration(takes.Load()), stopMax)
 		if time.Since(asked) < bound {
 			continue
 		}
