@@ -50,7 +50,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	}
 	s.view.saw(after)
 	if after.Changes != before.Changes { // or else every local user could fill the log
-		s.cfg.Logger.Info("extended", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx),
+		s.cfg.Logger.Info("extended", "uid", peerOf(ctx),
 			"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
 	}
 	return Extended{
@@ -104,7 +104,7 @@ func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease,
 	if err != nil {
 		return lease.Lease{}, writeError(err, OutcomeUnknownError{Verb: "release"})
 	}
-	s.cfg.Logger.Info("released", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx), "reason", req.Reason)
+	s.cfg.Logger.Info("released", "uid", peerOf(ctx), "reason", req.Reason)
 	return after, nil
 }
 

@@ -171,7 +171,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 		level = slog.LevelDebug
 	}
 	k.claimNoteFailed = true
-	k.cfg.Logger.Log(ctx, level, "cannot record the first heartbeat in the lease; retrying", "instance_id", l.InstanceID, "error", err)
+	k.cfg.Logger.Log(ctx, level, "cannot record the first heartbeat in the lease; retrying", "error", err)
 }
 
 // readCheckpoint judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
@@ -183,7 +183,7 @@ func (k *keeper) readCheckpoint(ctx context.Context) {
 	defer cancel()
 	checkpoint, err := k.registry.Checkpoint(call)
 	if err != nil && !cannotRead(err) {
-		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; retrying", "instance_id", k.cfg.InstanceID, "error", err)
+		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; retrying", "error", err)
 		return
 	}
 	k.checkpointRead = time.Now()

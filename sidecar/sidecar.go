@@ -86,6 +86,7 @@ func New(cfg Config) (*Sidecar, error) {
 	case cfg.MaxExtend < 0:
 		return nil, &lease.LimitError{What: "max extension " + cfg.MaxExtend.String(), Why: "must not be negative"}
 	}
+	cfg.Logger = cfg.Logger.With("instance_id", cfg.InstanceID)
 	if cfg.Notify == nil {
 		cfg.Notify = func(string) {}
 	}

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,7 +201,7 @@ func TestWithoutAWatchdogNobodyIsPetted(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	good := Config{InstanceID: instance, BootID: "b", Now: time.Now}
+	good := Config{InstanceID: instance, BootID: "b", Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 	for name, edit := range map[string]func(*Config){
 		"no instance id":     func(c *Config) { c.InstanceID = "" },
 		"a token as id":      func(c *Config) { c.InstanceID = "nightly-42" },
