@@ -1,7 +1,7 @@
 // Command lease launches instances that have leases, and shows, moves and ends those leases.
 //
 //   - main.go: the commands, one in each cmd_*.go; what follows is what they stand on.
-//   - request.go, terms.go, progress.go, wait.go: for launch. filter.go, untracked.go, overdue.go: for list.
+//   - request.go, terms.go, wait.go: for launch. filter.go, untracked.go, overdue.go: for list.
 //   - explain.go, unleased.go, mark.go, keys.go: for why, in words. watched.go, moved.go: for watch.
 //   - adoptable.go, tagger.go, replaced.go: for adopt and unmanage; recovered.go: for recover.
 //   - doctor_registry.go, doctor_aws.go, doctor_here.go: for doctor.

@@ -159,3 +159,25 @@ func follow(change lease.Change, ids map[string]bool) error {
 }
 
 func list(ids map[string]bool) string { return strings.Join(sorted(ids), ", ") }
+
+// progress tells people on stderr how a launch gets on: its token as soon as there is a record of it, and for whom it is if
+// nobody said so, then each step.
+func progress(c *ucli.Context, holder string) func(launch.Event) {
+	return func(e launch.Event) {
+		switch e.Kind {
+		case launch.EventStored, launch.EventResumed:
+			cli.Say(c, "launch %s: %s", e.Token, e.Text)
+			if holder != "" {
+				cli.Say(c, "holder %s, who launches; name another with --holder", holder)
+			}
+		case launch.EventWarning:
+			cli.Say(c, "warning: %s%s", e.Text, advice.Warning(e.Warning))
+		case launch.EventDoubt:
+			cli.Say(c, "not known yet: %s", e.Text)
+		case launch.EventRefused, launch.EventThrottled:
+			cli.Say(c, "%s: %s", e.Kind, e.Text)
+		case launch.EventSending, launch.EventLaunched, launch.EventBound:
+			cli.Say(c, "%s", e.Text)
+		}
+	}
+}

@@ -189,3 +189,18 @@ func short(d time.Duration) string {
 	}
 	return d.String()
 }
+
+// ClockBehind says that the clock of this machine is behind.
+func ClockBehind(by time.Duration) string {
+	return "this machine's clock is at least " + short(by) + " behind: the last sweep is dated later"
+}
+
+// SayClock tells people what is doubtful about the clock that an answer was reckoned by.
+func SayClock(c *cli.Context, r lease.Reckoning) {
+	if r.Behind > 0 {
+		Say(c, "warning: %s; durations were counted from the last sweep", ClockBehind(r.Behind))
+	}
+	if r.Late > 0 {
+		Say(c, "warning: the next sweep was due %s ago: no janitor sweeps, or this machine's clock is ahead", short(r.Late))
+	}
+}
