@@ -43,6 +43,8 @@ type statusView struct {
 	Stuck      []lease.Lease    `json:"stuck"`
 	Overdue    []overdue        `json:"overdue"`
 	Bad        []string         `json:"bad"`
+
+	registry lease.Registry
 }
 
 // overdue is an instance that should be gone by its record, and is not.
@@ -86,7 +88,7 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince,
 		By: s.Registry.ModeBy, Reason: s.Registry.ModeReason, Fresh: s.Checkpoint.Fresh(now), Checkpoint: s.Checkpoint,
 		Brakes: append([]lease.Brake{}, s.Checkpoint.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Renewing: len(s.Heartbeats),
-		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{},
+		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{}, registry: s.Registry,
 	}
 	known := s.Circumstances(now)
 	v.Checkpoint.Brakes = nil // they are told once
@@ -113,11 +115,12 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 
 func (v statusView) print(c *ucli.Context) error {
 	now := time.Now()
-	rows := [][]string{
-		{"registry", v.Registry},
-		{"mode", fmt.Sprintf("%s since %s%s", v.Mode, cli.When(v.Since, now), idle(v.Mode))},
+	mode := fmt.Sprintf("%s since %s", v.Mode, cli.When(v.Since, now))
+	if until := cli.UntilArmed(v.registry); until != "" {
+		mode += ": nothing is ended until " + until
 	}
-	if who := cli.WhoSet(lease.Registry{ModeBy: v.By, ModeReason: v.Reason}); who != "" {
+	rows := [][]string{{"registry", v.Registry}, {"mode", mode}}
+	if who := cli.WhoSet(v.registry); who != "" {
 		rows = append(rows, []string{"set", who})
 	}
 	rows = append(rows, [][]string{
@@ -162,17 +165,6 @@ func overdueRows(all []overdue, now time.Time) [][]string {
 		rows = append(rows, []string{"", "`lease why ID` says what keeps each, and what to do"})
 	}
 	return rows
-}
-
-// idle says, of a mode in which nothing is ended, what ends it.
-func idle(mode lease.Mode) string {
-	switch mode {
-	case lease.ModeObserve:
-		return ": nothing is ended until `janitor arm`"
-	case lease.ModePaused:
-		return ": nothing is ended until `janitor resume`"
-	}
-	return ""
 }
 
 // swept tells of the last sweep.

@@ -84,7 +84,7 @@ func warnUnattended(c *ucli.Context, store *etcd.Store, registry lease.Registry,
 	if err != nil || !sweep.Names(location) || !sweep.Fresh(time.Now()) {
 		cli.Say(c, "warning: no janitor sweeps %s at present, so nothing ends what is adopted; start `janitor run`", location)
 	}
-	if until := untilArmed(registry); until != "" {
+	if until := cli.UntilArmed(registry); until != "" {
 		cli.Say(c, "warning: the registry's mode is %q: nothing ends what is adopted until %s", registry.Mode, until)
 	}
 }

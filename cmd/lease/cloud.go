@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -34,17 +35,10 @@ func peekCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud,
 func openLocation(ctx context.Context, c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	opened, err := openCloud(ctx, c, location.Region)
 	if err == nil && opened.Location() != location {
-		err = cli.WithCode(cli.ExitRefused, &locationError{want: location, have: opened.Location()})
+		err = cli.WithCode(cli.ExitRefused, fmt.Errorf("the AWS credentials are of account %s, and this needs account %s: set AWS_PROFILE to one of that",
+			opened.Location().Account, location.Account))
 	}
 	return opened, err
-}
-
-// locationError says that the AWS settings are those of another account.
-type locationError struct{ want, have lease.Location }
-
-func (e *locationError) Error() string {
-	return "the AWS credentials are of account " + e.have.Account + ", and this needs account " + e.want.Account +
-		": set AWS_PROFILE to one of that"
 }
 
 // clockSkew is how far our clock is ahead of EC2's, as far as the AWS settings allow to ask, soon. told is false where EC2

@@ -58,7 +58,7 @@ func release(c *ucli.Context, store *etcd.Store, ids []string) error {
 	if all, err = closeLaunches(c, store, ids); err != nil {
 		return err
 	}
-	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, shown, untilArmed(registry)) })
+	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, shown, cli.UntilArmed(registry)) })
 }
 
 // stillShown reads the leases afresh, and refuses if they are not those that were shown.

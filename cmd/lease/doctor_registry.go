@@ -35,7 +35,7 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 	for _, bad := range snapshot.Bad {
 		e.add("registry", levelWarn, "%v; its instance is spared meanwhile", cli.Advise(bad.Err))
 	}
-	if until := untilArmed(e.registry); until != "" {
+	if until := cli.UntilArmed(e.registry); until != "" {
 		since := cli.When(e.registry.ModeSince, time.Now())
 		if e.registry.Mode == lease.ModePaused {
 			since = strings.TrimSpace(since + " " + cli.WhoSet(e.registry))

@@ -247,7 +247,7 @@ func adds(v plan.Verdict, l *lease.Lease) bool {
 func (k knowledge) registry(now time.Time) string {
 	r, s := k.snapshot.Registry, k.snapshot.Checkpoint
 	var words []string
-	switch until := untilArmed(r); {
+	switch until := cli.UntilArmed(r); {
 	case until == "":
 		words = append(words, "The registry is armed.")
 	case r.Mode == lease.ModePaused:

@@ -8,6 +8,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -113,7 +114,7 @@ func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) stri
 	case lease.KeptStuck: // what to do is said there
 		return ""
 	case lease.KeptByObserving, lease.KeptByPause:
-		return fmt.Sprintf("Nothing is terminated until %s.", untilArmed(registry))
+		return fmt.Sprintf("Nothing is terminated until %s.", cli.UntilArmed(registry))
 	case lease.KeptUnswept:
 		return k.unswept(l)
 	case lease.KeptBraked:

@@ -127,16 +127,3 @@ func (a *account) writeTo(w io.Writer) error {
 	_, err := fmt.Fprintln(w)
 	return err
 }
-
-// untilArmed is what must be run before janitors end anything; empty if they do already.
-func untilArmed(r lease.Registry) string {
-	switch {
-	case r.Mode == lease.ModeArmed:
-		return ""
-	case r.Mode != lease.ModePaused:
-		return "`janitor arm`"
-	case r.Before == lease.ModeArmed:
-		return "`janitor resume`"
-	}
-	return "`janitor resume` and `janitor arm`"
-}

@@ -126,6 +126,19 @@ func WhoSet(r lease.Registry) string {
 	return strings.Join(words, " ")
 }
 
+// UntilArmed is what must be run before janitors end anything; empty if they do already.
+func UntilArmed(r lease.Registry) string {
+	switch {
+	case r.Mode == lease.ModeArmed:
+		return ""
+	case r.Mode != lease.ModePaused:
+		return "`janitor arm`"
+	case r.Before == lease.ModeArmed:
+		return "`janitor resume`"
+	}
+	return "`janitor resume` and `janitor arm`"
+}
+
 // ReasonFlag asks why something is done, for whoever reads that there.
 func ReasonFlag(where string) cli.Flag {
 	return &cli.StringFlag{
