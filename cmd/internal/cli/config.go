@@ -103,23 +103,14 @@ func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, 
 // textsOf are the texts of a plain value, or of a list of such, exactly as they are written: to YAML, 0123 is a number
 // with the value 83, and no a truth. False for anything else, and for a null.
 func textsOf(value *yaml.Node) (texts []string, plain bool) {
-	switch value.Kind {
-	case yaml.AliasNode:
-		return textsOf(value.Alias)
-	case yaml.ScalarNode:
-		return []string{value.Value}, value.ShortTag() != "!!null"
-	case yaml.SequenceNode:
-		for _, one := range value.Content {
-			if one.Kind == yaml.AliasNode {
-				one = one.Alias
-			}
-			if one.Kind != yaml.ScalarNode || one.ShortTag() == "!!null" {
-				return nil, false
-			}
-			texts = append(texts, one.Value)
-		}
-		return texts, true
-	case yaml.DocumentNode, yaml.MappingNode:
+	null := func(n *yaml.Node) bool { return n.ShortTag() == "!!null" }
+	if null(value) || slices.ContainsFunc(value.Content, null) {
+		return nil, false
 	}
-	return nil, false
+	if value.Decode(&texts) == nil {
+		return texts, true
+	}
+	text := ""
+	err := value.Decode(&text)
+	return []string{text}, err == nil
 }
