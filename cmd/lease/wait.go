@@ -23,15 +23,14 @@ const lookEvery = 2 * time.Second
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
 func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *launch.Result) error {
 	state := map[string]string{"running": "running", "heartbeat": "renewing"}[o.wait]
-	said := &meter{c: c, state: state, most: o.Patience, began: time.Now()}
-	until := map[string]func(context.Context, map[string]bool) error{
-		"running":   func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids, said) },
-		"heartbeat": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids, said) },
+	look := map[string]func(context.Context, map[string]bool) error{
+		"running":   func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids) },
+		"heartbeat": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids) },
 	}[o.wait]
-	if until == nil {
+	if look == nil {
 		return nil
 	}
-	missing := map[string]bool{}
+	missing, said := map[string]bool{}, &meter{c: c, state: state, most: o.Patience, began: time.Now()}
 	for _, l := range r.Leases {
 		if l.Live() {
 			missing[l.InstanceID] = true
@@ -39,8 +38,14 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 	}
 	ctx, cancel := context.WithTimeout(c.Context, o.Patience)
 	defer cancel()
-	err := until(ctx, missing)
-	if errors.Is(err, context.DeadlineExceeded) {
+	all, err := cli.Poll(ctx, lookEvery, o.Patience, func() (bool, error) {
+		err := look(ctx, missing)
+		if err == nil && len(missing) > 0 {
+			said.waits(missing)
+		}
+		return len(missing) == 0, err
+	})
+	if err == nil && !all || errors.Is(err, context.DeadlineExceeded) {
 		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", state, brief(o.Patience), list(missing)))
 	}
 	if c.Err() != nil && errors.Is(err, context.Canceled) {
@@ -55,59 +60,40 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 	return advice.EC2(err)
 }
 
-// running waits until EC2 says that the instances run, and removes from ids those that do.
-func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool, said *meter) error {
-	all, err := cli.Poll(ctx, lookEvery, said.most, func() (bool, error) {
-		listing, err := cloud.Describe(ctx, sorted(ids))
-		if err != nil {
-			return false, errors.Join(err, ctx.Err())
-		}
-		for _, i := range listing.Instances {
-			switch {
-			case i.State == lease.InstanceRunning:
-				delete(ids, i.ID)
-			case i.State != lease.InstancePending:
-				return false, cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
-			}
-		}
-		if len(ids) > 0 {
-			said.waits(ids)
-		}
-		return len(ids) == 0, nil
-	})
-	if err == nil && !all {
-		err = context.DeadlineExceeded
+// running removes from ids the instances that EC2 says run, and refuses if one will not.
+func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool) error {
+	listing, err := cloud.Describe(ctx, sorted(ids))
+	if err != nil {
+		return errors.Join(err, ctx.Err())
 	}
-	return err
+	for _, i := range listing.Instances {
+		switch {
+		case i.State == lease.InstanceRunning:
+			delete(ids, i.ID)
+		case i.State != lease.InstancePending:
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
+		}
+	}
+	return nil
 }
 
-// claimed waits until a sidecar beats for each instance, and removes from ids those that have one.
-func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool, said *meter) error {
-	snapshot, err := store.Snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	changes := store.Watch(ctx, snapshot)
-	change := lease.Change{Snapshot: &snapshot}
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		if err := follow(change, ids); err != nil || len(ids) == 0 {
+// claimed removes from ids those whose leases say that a sidecar has renewed them, and refuses if one was taken away. While
+// the registry does not answer, it waits on.
+func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool) error {
+	for _, id := range sorted(ids) {
+		l, err := store.Lease(ctx, id)
+		switch {
+		case noAnswer(err) && ctx.Err() == nil:
+			return nil
+		case err != nil:
 			return err
-		}
-		said.waits(ids)
-		open := true
-		select {
-		case change, open = <-changes:
-		case <-ticker.C:
-			change = lease.Change{}
-		}
-		if !open {
-			return ctx.Err()
+		case !l.ClaimedAt.IsZero():
+			delete(ids, id)
+		case !l.Live():
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and its lease is %s before a sidecar claimed it; see `lease why %s`", id, l.State, id))
 		}
 	}
+	return nil
 }
 
 // meter says on stderr what is waited for: at once, whenever less is missing, and from time to time.
@@ -129,33 +115,6 @@ func (m *meter) waits(ids map[string]bool) {
 		cli.Say(m.c, "waiting for %s to be %s: %s; %s of at most %s", count(len(ids), "instance"), m.state, some(sorted(ids)),
 			now.Sub(m.began).Round(time.Second), brief(m.most))
 	}
-}
-
-// follow removes from ids those for which a sidecar beats, and refuses if one of them was taken away.
-func follow(change lease.Change, ids map[string]bool) error {
-	leases := []lease.Lease{}
-	if change.Snapshot != nil {
-		leases = change.Snapshot.Leases
-		for id := range change.Snapshot.Heartbeats {
-			delete(ids, id)
-		}
-	}
-	if change.Heartbeat != nil {
-		delete(ids, change.Heartbeat.InstanceID)
-	}
-	if change.Lease != nil {
-		leases = append(leases, *change.Lease)
-	}
-	for _, l := range leases {
-		if !l.ClaimedAt.IsZero() {
-			delete(ids, l.InstanceID)
-		}
-		if ids[l.InstanceID] && !l.Live() {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and its lease is %s before a sidecar claimed it; see `lease why %s`",
-				l.InstanceID, l.State, l.InstanceID))
-		}
-	}
-	return nil
 }
 
 func list(ids map[string]bool) string { return strings.Join(sorted(ids), ", ") }

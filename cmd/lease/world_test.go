@@ -182,6 +182,8 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 			return l.Reopen(now, by)
 		case "unmanage":
 			return l.Unmanage(now, by)
+		case "claim":
+			return l.Claimed(now, by)
 		case "keep":
 			return l.Keep(now, lease.KeptReason(args[2]), by)
 		}
