@@ -31,7 +31,8 @@ func runCommand() *ucli.Command {
 			"run: one leads, the others wait. It terminates nothing that it cannot write to --audit-log.\n\n" +
 			"   janitor run --embedded-etcd /var/lib/lapse   # etcd in this process\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --region eu-west-1",
-		Flags: append(flags, stateFlag("that of --embedded-etcd"), listenFlag(), auditFlag(),
+		Flags: append(flags, stateFlag("that of --embedded-etcd"), auditFlag(),
+			&ucli.StringFlag{Name: "listen", Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off"},
 			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "sweep by cron `FIELDS`, or as in \"@every 5m\""},
 			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd in this process, with its data in `DIR`"},
 			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve the embedded etcd at `HOST:PORT`, beyond loopback with TLS", Category: embeddedFlags},
@@ -186,24 +187,19 @@ func checkNew(c *ucli.Context, clouds []janitor.Cloud) error {
 // likelier a loss of data than a beginning, and a person has to say which.
 func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, log *slog.Logger) error {
 	_, err := store.Registry(c.Context)
-	var none *lease.NotFoundError
-	if !errors.As(err, &none) || c.String("embedded-etcd") == "" {
+	if !cli.Is[*lease.NotFoundError](err) || c.String("embedded-etcd") == "" {
 		return err
 	}
-	id := c.String("uuid")
-	if id == "" && !c.Bool("new") {
+	if c.String("uuid") == "" && !c.Bool("new") {
 		if err := refuseStrangers(c.Context, clouds); err != nil {
 			return err
 		}
-	}
-	if id == "" {
-		id = uuid.NewString()
 	}
 	mode := lease.ModeObserve
 	if c.Bool("arm") {
 		mode = lease.ModeArmed
 	}
-	made := lease.NewRegistry(time.Now(), id, mode)
+	made := lease.NewRegistry(time.Now(), cmp.Or(c.String("uuid"), uuid.NewString()), mode)
 	made.ModeBy = cli.Actor()
 	created, err := store.PutRegistry(c.Context, made)
 	if err != nil {

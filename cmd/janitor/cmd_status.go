@@ -167,7 +167,6 @@ func overdueRows(all []overdue, now time.Time) [][]string {
 	return rows
 }
 
-// swept tells of the last sweep.
 func (v statusView) swept(now time.Time) string {
 	if v.Checkpoint.Time.IsZero() {
 		return "never: start `janitor run`"
@@ -256,7 +255,6 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 	return nil
 }
 
-// lifts says what ends a brake.
 func lifts(b lease.Brake) string {
 	resume := "`janitor release-brake " + b.Name + "`"
 	switch b.Name {

@@ -139,7 +139,6 @@ func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) err
 	return nil
 }
 
-// ledError says that another janitor leads.
 type ledError struct{ waited time.Duration }
 
 func (e *ledError) Error() string {

@@ -79,7 +79,6 @@ type change struct {
 	BeforeReason string `json:"before_reason,omitzero"`
 }
 
-// toMode sets a mode, whichever it was.
 func toMode(mode lease.Mode) func(lease.Registry, time.Time, lease.By) lease.Registry {
 	return func(r lease.Registry, now time.Time, by lease.By) lease.Registry { return r.To(now, mode, by) }
 }

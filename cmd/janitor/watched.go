@@ -14,20 +14,10 @@ import (
 	"lapse/janitor/metrics"
 )
 
-// listenFlag is where a janitor shows what it does.
-func listenFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name:  "listen",
-		Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off",
-	}
-}
-
-// auditFlag is where a janitor leaves its trail.
 func auditFlag() ucli.Flag {
 	return &ucli.StringFlag{Name: "audit-log", Usage: "append transitions and refusals to `FILE`, or - for stdout"}
 }
 
-// openAudit opens the audit log, if there is to be one.
 func openAudit(c *ucli.Context) (write func(audit.Event) error, closeIt func(), err error) {
 	switch path := c.String("audit-log"); path {
 	case "":

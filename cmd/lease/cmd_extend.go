@@ -115,14 +115,6 @@ func (m move) readLimit(c *ucli.Context) (move, error) {
 	return m, err
 }
 
-// dateOrNone writes a date as --max-term takes it.
-func dateOrNone(t time.Time) string {
-	if t.IsZero() {
-		return "none"
-	}
-	return t.Format(time.RFC3339Nano)
-}
-
 // reckoned counts from the right time, as far as it can be known, and refuses dates that have passed. By EC2's word a wrong
 // clock is refused, but for a date given as such, which does not depend on it. Where EC2 does not tell, for a lease can be
 // extended without AWS, the last sweep shows a clock that is behind.
@@ -199,8 +191,11 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 // somebody else's word: that is no reason to refuse.
 func (m move) again(id string, e lease.Extension) string {
 	command := "extend " + id
-	if e.MoveMax {
-		command += " --max-term " + dateOrNone(e.MaxExpiresAt)
+	switch {
+	case e.MoveMax && e.MaxExpiresAt.IsZero():
+		command += " --max-term none"
+	case e.MoveMax:
+		command += " --max-term " + e.MaxExpiresAt.Format(time.RFC3339Nano)
 	}
 	if e.Until.IsZero() {
 		return command

@@ -59,7 +59,6 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	return rows
 }
 
-// heartbeat tells of the last renewal that the registry acknowledged.
 func heartbeat(s sidecar.Status, now time.Time) string {
 	switch {
 	case s.RenewedAt.IsZero() && failing(s):

@@ -45,7 +45,6 @@ func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	return slog.New(handler(sink)), nil
 }
 
-// logHandler makes what writes records in the form that the flags ask for.
 func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {

@@ -88,7 +88,6 @@ func (l line) checkAlone() error {
 	return nil
 }
 
-// having are the commands that have a flag, of the same program.
 func (l line) having(flag string) (commands []string) {
 	for _, command := range l.app.Commands {
 		if findFlag(listed(command.Flags), flag) != nil {
@@ -168,7 +167,6 @@ func flagNames(flags []cli.Flag) []string {
 	return names
 }
 
-// dashed is a flag as people write it.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name

@@ -98,7 +98,11 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 	s = s.visible()
 	shown, below := s.fit(width, wide)
 	var b strings.Builder
-	for n, row := range append([][]string{s.heads()}, s.Rows...) {
+	var heads []string
+	for _, c := range s.Columns {
+		heads = append(heads, c.Head)
+	}
+	for n, row := range append([][]string{heads}, s.Rows...) {
 		if n == 0 && strings.Join(row, "") == "" {
 			continue
 		}
@@ -152,13 +156,6 @@ func (s Sheet) tone(row int) Tone {
 		return Plain
 	}
 	return s.Tones[row]
-}
-
-func (s Sheet) heads() (heads []string) {
-	for _, c := range s.Columns {
-		heads = append(heads, c.Head)
-	}
-	return heads
 }
 
 func (s Sheet) visible() Sheet {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -241,11 +240,7 @@ func (s *stage) volumesOf(token string) int {
 }
 
 func (s *stage) showLogs() {
-	file, err := os.Open(filepath.Join(s.dir, "janitor.log"))
-	if err != nil {
-		return
+	if log, err := os.ReadFile(filepath.Join(s.dir, "janitor.log")); err == nil {
+		_, _ = fmt.Fprintf(s.Out, "\nthe janitor's log:\n%s", log)
 	}
-	defer file.Close()
-	_, _ = fmt.Fprintln(s.Out, "\nthe janitor's log:")
-	_, _ = io.Copy(s.Out, file)
 }
