@@ -67,7 +67,8 @@ type adoption struct {
 	cancelSpot, allowReplacement bool
 	found                        map[string]lease.Instance // as EC2 described them last
 	before                       map[string]lease.Lease    // their records then, where there are any
-	replacers                    map[string]ec2.Replacer   // what starts another when one of them is terminated
+	heartbeats                   map[string]lease.Heartbeat
+	replacers                    map[string]ec2.Replacer // what starts another when one of them is terminated
 }
 
 // look reads the registry and describes the instances afresh, and refuses them all if one may not be adopted.
@@ -124,29 +125,24 @@ func (a *adoption) question(c *ucli.Context) string {
 
 // lease makes the lease of an instance that is adopted at now, in place of the record that was looked at.
 func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
-	adopting := a.terms.lease(now, i, by)
-	before, recorded := a.before[i.ID]
-	if !a.named { // it stays whose it was
-		adopting.Holder = cmp.Or(before.Holder, i.Tags[lease.TagHolder], cli.Holder())
+	var expiresAt, maxExpiresAt time.Time
+	if a.term > 0 {
+		expiresAt = now.Add(a.term)
 	}
+	if a.maxTerm > 0 {
+		maxExpiresAt = now.Add(a.maxTerm)
+	}
+	before, recorded := a.before[i.ID]
+	holder := a.holder
+	if !a.named { // it stays whose it was
+		holder = cmp.Or(before.Holder, i.Tags[lease.TagHolder], cli.Holder())
+	}
+	adopting := lease.Adopt(now, i, expiresAt, maxExpiresAt, holder, a.labels, by)
+	adopting.HeartbeatTimeout = lease.Duration(a.heartbeatTimeout)
+	adopting.Changes += a.heartbeats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
 	if recorded {
 		adopting = adopting.Succeeding(before)
 	}
-	return adopting
-}
-
-// lease makes the lease of an instance that no record speaks of.
-func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
-	var expiresAt, maxExpiresAt time.Time
-	if t.term > 0 {
-		expiresAt = now.Add(t.term)
-	}
-	if t.maxTerm > 0 {
-		maxExpiresAt = now.Add(t.maxTerm)
-	}
-	adopting := lease.Adopt(now, i, expiresAt, maxExpiresAt, t.holder, t.labels, by)
-	adopting.HeartbeatTimeout = lease.Duration(t.heartbeatTimeout)
-	adopting.Changes += t.heartbeats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
 	return adopting
 }
 

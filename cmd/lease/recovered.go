@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -27,11 +26,18 @@ func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
 		if err != nil {
 			return nil, err
 		}
-		listing, err := lookIn(c.Context, opened, ids)
-		if err != nil {
-			return nil, err
+		look := func() (lease.Listing, error) { return opened.List(c.Context) }
+		if len(ids) > 0 {
+			look = func() (lease.Listing, error) { return opened.Describe(c.Context, ids) }
 		}
-		found = append(found, listing...)
+		listing, err := look()
+		if err == nil && listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
+			err = &ec2.ClockError{Skew: listing.Skew} // the dates are counted from this clock
+		}
+		if err != nil {
+			return nil, advice.EC2(err)
+		}
+		found = append(found, listing.Instances...)
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(found, func(i lease.Instance) bool { return i.ID == id }) {
@@ -39,18 +45,6 @@ func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
 		}
 	}
 	return found, nil
-}
-
-func lookIn(ctx context.Context, cloud *ec2.Cloud, ids []string) ([]lease.Instance, error) {
-	look := func() (lease.Listing, error) { return cloud.List(ctx) }
-	if len(ids) > 0 {
-		look = func() (lease.Listing, error) { return cloud.Describe(ctx, ids) }
-	}
-	listing, err := look()
-	if err == nil && listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
-		err = &ec2.ClockError{Skew: listing.Skew} // the dates are counted from this clock
-	}
-	return listing.Instances, advice.EC2(err)
 }
 
 // withLostRegistry says, where the registry itself is not there, which registries the instances bear.

@@ -28,7 +28,6 @@ type terms struct {
 	holder           string
 	named            bool // somebody named the holder
 	labels           map[string]string
-	heartbeats       map[string]lease.Heartbeat // by instance id, of who is adopted
 }
 
 func readTerms(c *ucli.Context) (t terms, err error) {

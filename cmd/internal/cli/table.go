@@ -26,8 +26,8 @@ type Column struct {
 type Sheet struct {
 	Columns []Column
 	Rows    [][]string
-	Tones   []Tone // of the rows; may be shorter
-	Toned   string // head of the column that shows them
+	Toned   string // head of a column that has colours
+	Tones   []Tone // of that column, row by row
 }
 
 // Tone is the colour of a row's cell, where there are colours.
@@ -115,8 +115,8 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 				cell, rest = folded[0], folded[1:]
 			}
 			padding := strings.Repeat(" ", max(0, size-utf8.RuneCountInString(cell)))
-			if tone := s.tone(n - 1); colours && tone != Plain && s.Columns[column.at].Head == s.Toned {
-				cell = string(tone) + cell + reset
+			if colours && n > 0 && s.Columns[column.at].Head == s.Toned && s.Tones[n-1] != Plain {
+				cell = string(s.Tones[n-1]) + cell + reset
 			}
 			line.WriteString(cell)
 			if i < len(shown)-1 {
@@ -149,13 +149,6 @@ func (s Sheet) writeBelow(b *strings.Builder, row []string, below []int, width i
 			b.WriteString(strings.Repeat(" ", indent) + line + "\n")
 		}
 	}
-}
-
-func (s Sheet) tone(row int) Tone {
-	if row < 0 || row >= len(s.Tones) {
-		return Plain
-	}
-	return s.Tones[row]
 }
 
 func (s Sheet) visible() Sheet {

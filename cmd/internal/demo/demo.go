@@ -27,15 +27,15 @@ type Options struct {
 	Stay     bool // leave the last act out, and then keep everything running until the context ends
 }
 
-// Failure is an expectation that did not come true.
-type Failure struct{ What string }
-
-func (f *Failure) Error() string { return "the demo expected: " + f.What }
+// failure is an expectation that did not come true.
+func failure(format string, args ...any) error {
+	return fmt.Errorf("the demo expected: "+format, args...)
+}
 
 // errStopped is returned when the context ends before the story does.
 var errStopped = errors.New("the demo was stopped before its end; what it started is ended too")
 
-// Run tells the story. It returns a [Failure] if something lives that should not, or the other way round.
+// Run tells the story. It fails if something lives that should not, or the other way round.
 func Run(ctx context.Context, o Options) error {
 	s, err := open(ctx, o)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *story) launch(ctx context.Context) error {
 	}
 	ids := s.instancesOf("six")
 	if len(ids) != 6 {
-		return &Failure{fmt.Sprintf("six instances, not %d", len(ids))}
+		return failure("six instances, not %d", len(ids))
 	}
 	s.lost, s.extended, s.over, s.calm = ids[0], ids[1], ids[2], ids[3:]
 	for _, id := range ids {
@@ -129,7 +129,7 @@ func (s *story) extendFromInside(ctx context.Context) error {
 		return err
 	}
 	if !after.ExpiresAt.After(before.ExpiresAt) {
-		return &Failure{s.extended + " extended from inside"}
+		return failure("%s extended from inside", s.extended)
 	}
 	s.say("%s was extended by a program on it, without credentials", s.extended)
 	return nil
@@ -170,11 +170,11 @@ func (s *story) crash(ctx context.Context) error {
 	}
 	victim <- launcher.Process
 	if err := launcher.Wait(); err == nil {
-		return &Failure{"a launcher killed inside RunInstances"}
+		return failure("a launcher killed inside RunInstances")
 	}
 	ids := s.instancesOf("doomed")
 	if len(ids) != 1 {
-		return &Failure{fmt.Sprintf("one instance of the killed launcher, not %d", len(ids))}
+		return failure("one instance of the killed launcher, not %d", len(ids))
 	}
 	s.doomed = ids[0]
 	s.say("a launcher is killed inside RunInstances; it never heard of its instance %s", s.doomed)

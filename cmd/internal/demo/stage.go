@@ -198,13 +198,13 @@ func (s *stage) until(ctx context.Context, what string, holds func() (bool, erro
 	if held {
 		return nil
 	}
-	return errors.Join(&Failure{what}, last)
+	return errors.Join(failure("%s", what), last)
 }
 
 func (s *stage) spared(ids ...string) error {
 	for _, id := range ids {
 		if state := s.state(id); state != "running" {
-			return &Failure{fmt.Sprintf("%s running, not %s", id, state)}
+			return failure("%s running, not %s", id, state)
 		}
 	}
 	return nil
