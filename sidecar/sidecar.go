@@ -1,8 +1,7 @@
 // Package sidecar keeps the lease of the instance it runs on: it proves the instance alive, and lets local programs see
 // the lease, extend it and give it back. It never binds a lease, and it writes to no other.
 //
-//   - sidecar.go: [Config], [Registry] and [Sidecar.Run], the life of the process.
-//   - lazy.go: a registry that may be away at start.
+//   - sidecar.go: [Config], [Registry], which may be away at start, and [Sidecar.Run], the life of the process.
 //   - keep.go: claim, renew, claim again; how long each wait is.
 //   - clock.go: what time it is, for a machine whose own clock may be behind.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
@@ -136,4 +135,31 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 func BootID() (string, error) {
 	id, err := os.ReadFile(bootIDFile)
 	return strings.TrimSpace(string(id)), err
+}
+
+// lazy is a registry that is opened when it is first needed, and again until that succeeds: a sidecar must start, and serve
+// its socket, while the registry is away.
+type lazy struct {
+	open   func(context.Context) (Registry, error)
+	turn   chan struct{} // holds a value while somebody uses opened
+	opened Registry
+}
+
+// registry opens the registry within ctx, unless that was done.
+func (l *lazy) registry(ctx context.Context) (Registry, error) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if l.opened != nil {
+		return l.opened, nil
+	}
+	opened, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.opened = opened
+	return opened, nil
 }

@@ -7,7 +7,7 @@
 //     means as the value of a flag, whichever of the three it comes from.
 //   - exit.go: exit codes and usage errors; advice.go: what to do about an error, in terms of the command line.
 //   - store.go: flags for etcd, and the store behind them.
-//   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
+//   - log.go: flags for logging; sink.go: a log and a service manager that nothing waits for.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions. who.go: who calls.
 //   - help.go, completion.go, recorded.go: help, and completion for shells, also of what is on record.
 package cli

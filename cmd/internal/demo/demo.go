@@ -3,9 +3,8 @@
 // are simulated.
 //
 //   - demo.go: [Run], the story, act by act.
-//   - stay.go: after the story, the stage is left to whoever wants to try it.
+//   - end.go: every instance, its fate and why; then the stage is left to whoever wants to try it.
 //   - stage.go: the processes, and how to wait for what they do.
-//   - table.go: every instance, its fate and why.
 package demo
 
 import (
