@@ -58,7 +58,7 @@ func (p planView) print(c *ucli.Context, w io.Writer) error {
 		{Head: "ACTION"}, {Head: "ID"}, {Head: "LAUNCH", Rank: 2}, {Head: "LOCATION", Rank: 1}, {Head: "REASON", Fold: true},
 	}}
 	for _, v := range p.Verdicts {
-		sheet.Rows = append(sheet.Rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Location, v.Reason})
+		sheet.Rows = append(sheet.Rows, []string{v.Action, cmp.Or(v.InstanceID, v.Leftover, "-"), cmp.Or(v.Launch, "-"), v.Location, v.Reason})
 	}
 	if len(p.Verdicts) > 0 {
 		if err := sheet.Print(c, w); err != nil {
@@ -120,5 +120,3 @@ func total(counts map[string]int) (n int) {
 	}
 	return n
 }
-
-func dash(s string) string { return cmp.Or(s, "-") }

@@ -48,7 +48,7 @@ func read(app *cli.App, args []string) line {
 			l.options = append(l.options, newOption("--"+word))
 			continue
 		}
-		if command := find(app.Commands, word); command != nil && l.command == nil && len(l.arguments) == 0 {
+		if command := app.Command(word); command != nil && l.command == nil && len(l.arguments) == 0 {
 			l.command, flags = command, command.Flags
 			continue
 		}
@@ -131,15 +131,6 @@ func listed(flags []cli.Flag) []cli.Flag {
 		shown, is := flag.(cli.VisibleFlag)
 		return is && !shown.IsVisible()
 	})
-}
-
-func find(commands []*cli.Command, name string) *cli.Command {
-	for _, command := range commands {
-		if command.HasName(name) {
-			return command
-		}
-	}
-	return nil
 }
 
 func findFlag(flags []cli.Flag, name string) cli.Flag {

@@ -105,17 +105,11 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 	case l.command != nil && (strings.HasPrefix(l.command.ArgsUsage, "ID") || strings.HasPrefix(l.command.ArgsUsage, "[ID")):
 		found = l.recorded(ctx, "ID")
 	case l.command == nil:
-		found = describeCommands(app.Commands)
+		for _, command := range app.Commands {
+			found = append(found, command.Name+":"+command.Usage)
+		}
 	}
 	return slices.DeleteFunc(found, func(word string) bool { return !strings.HasPrefix(word, current) })
-}
-
-func describeCommands(commands []*cli.Command) []string {
-	var found []string
-	for _, command := range commands {
-		found = append(found, command.Name+":"+command.Usage)
-	}
-	return found
 }
 
 // describeFlags are the flags that are not on the line already, unless they may be given several times.

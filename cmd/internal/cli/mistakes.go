@@ -98,7 +98,7 @@ func (l line) having(flag string) (commands []string) {
 }
 
 func (l line) noArguments(word string) error {
-	if lease.IsInstanceID(word) && find(l.app.Commands, "show") != nil {
+	if lease.IsInstanceID(word) && l.app.Command("show") != nil {
 		return Usage("`%s` takes no arguments; for one lease, `%s show %s`", l.called(), l.app.Name, word)
 	}
 	return Usage("`%s` takes no arguments, but %q was given; see `%s --help`", l.called(), word, l.called())
