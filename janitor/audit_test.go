@@ -152,14 +152,14 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		term.takeIn(s, 0)
+		term.takeIn(s, term.joining()(s), 0)
 		return s
 	}
 	first := look()
 	r.extend("i-1", 2*time.Hour)
 	look()
 	look()
-	term.takeIn(first, 0)
+	term.takeIn(first, term.joining()(first), 0)
 	closeLog()
 	if want := []string{"lead", "extend"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)

@@ -51,7 +51,7 @@ func (o *inLeadership) reacts(r *rig) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.takeIn(snapshot, 0)
+	o.takeIn(snapshot, o.joining()(snapshot), 0)
 	o.react(r.t.Context())
 	o.finish(passMax)
 }

@@ -46,7 +46,7 @@ func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 		}
 		o.leader = newLeader(o.replica, &reads{leadership, &s})
 	}
-	o.takeIn(s, o.newest)
+	o.takeIn(s, o.joining()(s), o.newest)
 }
 
 func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
@@ -148,7 +148,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					again := r.snapshot()
 					again.Revision = o.joined.Revision
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
-					o.takeIn(again, o.newest)
+					o.takeIn(again, o.joining()(again), o.newest)
 					if stands := o.watermark.Standing(); len(stands) > 0 {
 						t.Errorf("held by %+v though a person has lifted it", stands)
 					}

@@ -216,7 +216,7 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o.takeIn(snapshot, 0)
+					o.takeIn(snapshot, o.joining()(snapshot), 0)
 					o.react(t.Context())
 					synctest.Wait()
 				}

@@ -132,7 +132,7 @@ func measureGone(t *testing.T, figures *table, size sizes) {
 				late = append(late, l.Mark.Since.Sub(gone[e]))
 			}
 			figures.atMost(fmt.Sprintf("heartbeat key gone → marked, %d leases: p99", n), seconds, by(n, 0.5, 1), quantile(late, 0.99),
-				"Changes are collected while decisions rest, three times as long as one takes.")
+				"Decisions rest as long as one takes, and while a sweep reads and joins all records, the cores are busy.")
 			figures.note("  median", seconds(quantile(late, 0.5)))
 		})
 	}
