@@ -79,7 +79,7 @@ func (t *leader) decide(read time.Time) plan.Plan {
 		t.ends[v.InstanceID] = true
 	}
 	t.renewals.Held(now, planned.With(plan.ActHold))
-	t.announcer.announce(planned.Brakes)
+	t.announcer.announce(planned.Brakes, planned.Behind)
 	t.count(planned)
 	return planned
 }

@@ -98,7 +98,7 @@ func TestOnlyWhatHoldsEverythingStands(t *testing.T) {
 		want bool
 	}{
 		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "silence everywhere": {lease.Brake{Name: lease.BrakeHeartbeats}, false},
-		"restored, of one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: "i-1"}, false}, "rate": {lease.Brake{Name: "rate"}, false},
+		"rate": {lease.Brake{Name: "rate"}, false},
 	} {
 		if got := c.Standing(); got != c.want {
 			t.Errorf("%s stands: %t", name, got)

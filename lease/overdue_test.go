@@ -31,6 +31,9 @@ func TestOverdue(t *testing.T) {
 	brake := func(name, scope string) func(*lease.Snapshot) {
 		return func(s *lease.Snapshot) { s.Checkpoint.Brakes = []lease.Brake{{Name: name, Scope: scope}} }
 	}
+	behind := func(id string) func(*lease.Snapshot) {
+		return func(s *lease.Snapshot) { s.Checkpoint.Behind = map[string]int64{id: 4} }
+	}
 	changes := func(all ...func(*lease.Lease)) []func(*lease.Lease) { return all }
 	as := func(s *lease.Snapshot) {}
 	for name, c := range map[string]struct {
@@ -79,8 +82,8 @@ func TestOverdue(t *testing.T) {
 			brake(lease.BrakeRollback, "")(s)
 			s.Registry = s.Registry.Lift(noon, lease.BrakeRollback, s.Checkpoint.Brakes, lease.By{Actor: "ada"})
 		}, lease.KeptWaiting},
-		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), brake(lease.BrakeRollback, "i-1"), lease.KeptBraked},
-		"a brake that holds another lease":                    {changes(revoked(time.Hour)), brake(lease.BrakeRollback, "i-2"), lease.KeptWaiting},
+		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), behind("i-1"), lease.KeptBraked},
+		"a brake that holds another lease":                    {changes(revoked(time.Hour)), behind("i-2"), lease.KeptWaiting},
 		"the clock there":                                     {changes(over(time.Hour)), brake("clock", location), lease.KeptBraked},
 		"the clock elsewhere":                                 {changes(over(time.Hour)), brake("clock", "111122223333/eu-west-2"), lease.KeptWaiting},
 		"silence holds no date":                               {changes(over(time.Hour)), brake(lease.BrakeHeartbeats, ""), lease.KeptWaiting},

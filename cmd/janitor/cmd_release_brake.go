@@ -71,6 +71,7 @@ type lifted struct {
 	Brake    string        `json:"brake"`
 	Lifted   []lease.Brake `json:"released"`
 	Leases   []string      `json:"leases"` // whose state in the registry is now the newest, though a sidecar has seen a later one
+	Behind   []string      `json:"behind"` // leases that the sweep after it holds back one by one
 	Again    []lease.Brake `json:"again"`  // of that name, as the sweep after it holds them; empty without such a sweep too
 }
 
@@ -89,7 +90,7 @@ func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time
 	seen, lost := behind(snapshot, name)
 	done := lifted{
 		Registry: snapshot.Registry.UUID, Brake: name, Lifted: liftable(snapshot, name), Leases: slices.AppendSeq([]string{}, maps.Keys(seen)),
-		Again: []lease.Brake{},
+		Behind: []string{}, Again: []lease.Brake{},
 	}
 	slices.Sort(done.Leases)
 	for _, id := range lost {
@@ -156,18 +157,27 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		return err
 	}
 	for _, b := range registry.Stands(checkpoint.Brakes) {
-		caught := l.Brake == lease.BrakeRollback && b.Scope != "" && b.Changes <= seen[b.Scope] // by a sweep that had begun before
-		if b.Name == l.Brake && !caught && !slices.Contains(lost, b.Scope) {
+		if b.Name == l.Brake {
 			l.Again = append(l.Again, b)
 		}
 	}
-	if len(l.Again) == 0 {
+	for _, id := range slices.Sorted(maps.Keys(checkpoint.Behind)) {
+		caught := checkpoint.Behind[id] <= seen[id] // by a sweep that had begun before
+		if l.Brake == lease.BrakeRollback && !caught && !slices.Contains(lost, id) {
+			l.Behind = append(l.Behind, id)
+		}
+	}
+	if len(l.Again)+len(l.Behind) == 0 {
 		return l.say(c, fmt.Sprintf("brake %s released", l.Brake))
 	}
 	if cli.WantsJSON(c) {
 		if err := cli.JSON(c, l); err != nil {
 			return err
 		}
+	}
+	if len(l.Again) == 0 {
+		return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep holds %s again, because sidecars have seen later changes since; say it again, and see `janitor status`",
+			l.Brake, strings.Join(l.Behind, ", ")))
 	}
 	b := l.Again[0]
 	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep engages it again (%s): %s; end its cause first, and see `janitor status`",
@@ -227,8 +237,7 @@ func (l lifted) say(c *ucli.Context, sentence string) error {
 	return err
 }
 
-// liftable are the brakes of that name that were held when the last sweep decided, and are not lifted yet. A brake of one
-// lease has no end but that its record is as new as its sidecar knows.
+// liftable are the brakes of that name that were held when the last sweep decided, and are not lifted yet.
 func liftable(s lease.Snapshot, name string) []lease.Brake {
 	return slices.DeleteFunc(s.Registry.Stands(s.Checkpoint.Brakes), func(b lease.Brake) bool {
 		return b.Name != name || name != lease.BrakeHeartbeats && !b.Standing()
@@ -246,13 +255,14 @@ func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string
 	for _, l := range s.Leases {
 		records[l.InstanceID] = l.Changes
 	}
-	for _, b := range s.Checkpoint.Brakes {
-		if _, known := records[b.Scope]; known && b.Name == name {
-			seen[b.Scope] = b.Changes
-		} else if b.Name == name && b.Scope != "" {
-			lost = append(lost, b.Scope)
+	for id, changes := range s.Checkpoint.Behind {
+		if _, known := records[id]; known {
+			seen[id] = changes
+		} else {
+			lost = append(lost, id)
 		}
 	}
+	slices.Sort(lost)
 	for id, hb := range s.Heartbeats {
 		if hb.Held {
 			seen[id] = max(seen[id], hb.Changes)

@@ -23,9 +23,6 @@ import (
 
 func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
-	brake := func(id string, seen int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRollback, Scope: id, Changes: int64(seen)}
-	}
 	s := lease.Snapshot{
 		Leases: []lease.Lease{
 			{InstanceID: "i-beats", Changes: 3}, {InstanceID: "i-stopped", Changes: 3}, {InstanceID: "i-began-anew", Changes: 3}, {InstanceID: "i-caught-up", Changes: 8},
@@ -36,8 +33,7 @@ func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
 		Checkpoint: lease.Checkpoint{Brakes: []lease.Brake{
 			{Name: lease.BrakeRollback},
 			{Name: lease.BrakeHeartbeats, Scope: "zone", Count: 4},
-			brake("i-stopped", 7), brake("i-began-anew", 7), brake("i-caught-up", 7), brake("i-lost", 9),
-		}},
+		}, Behind: map[string]int64{"i-stopped": 7, "i-began-anew": 7, "i-caught-up": 7, "i-lost": 9}},
 	}
 	seen, lost := behind(s, lease.BrakeRollback)
 	if want := map[string]int64{"i-beats": 5, "i-stopped": 7, "i-began-anew": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
@@ -122,14 +118,14 @@ func newHeld(t *testing.T) held {
 	if h.leadership, err = h.store.Campaign(t.Context(), "one", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.checkpoint(t.Context(), lease.Brake{Name: lease.BrakeRollback, Since: now}, lease.Brake{Name: lease.BrakeRollback, Scope: h.id, Changes: 7}); err != nil {
+	if err := h.checkpoint(t.Context(), 7, lease.Brake{Name: lease.BrakeRollback, Since: now}); err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-// checkpoint writes the checkpoint of a sweep that holds these brakes.
-func (h held) checkpoint(ctx context.Context, brakes ...lease.Brake) error {
+// checkpoint writes the checkpoint of a sweep that holds these brakes, and the lease alone where its sidecar has seen changes.
+func (h held) checkpoint(ctx context.Context, behind int64, brakes ...lease.Brake) error {
 	registry, err := h.store.Registry(ctx)
 	if err != nil {
 		return err
@@ -138,9 +134,13 @@ func (h held) checkpoint(ctx context.Context, brakes ...lease.Brake) error {
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return err
 	}
+	alone := map[string]int64{}
+	if behind > 0 {
+		alone[h.id] = behind
+	}
 	_, err = h.leadership.PutCheckpoint(ctx, registry, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: rand.Text(), Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Leader: "one",
-		Brakes: brakes, Revision: last.Revision,
+		Brakes: brakes, Behind: alone, Revision: last.Revision,
 	})
 	return err
 }
@@ -177,20 +177,18 @@ func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
 func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	t.Parallel()
 	everything := lease.Brake{Name: lease.BrakeRollback, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
-	ofOne := func(count int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRollback, Scope: "i-1", Changes: int64(count), Reason: "has seen more"}
-	}
 	for name, c := range map[string]struct {
-		next []lease.Brake // of the checkpoint after the lift; nil: there is none
-		code int
-		says string // on stdout, or in the error
+		next   []lease.Brake // of the checkpoint after the lift; nil: there is none
+		behind int64         // what a sidecar has seen, by that checkpoint
+		code   int
+		says   string // on stdout, or in the error
 	}{
-		"nothing is held":                 {[]lease.Brake{}, cli.ExitDone, "brake rollback released\n"},
-		"another brake is":                {[]lease.Brake{{Name: "rate"}}, cli.ExitDone, "brake rollback released\n"},
-		"everything is held again":        {[]lease.Brake{everything}, cli.ExitHeld, "engages it again (everywhere): set back once more"},
-		"the sidecar claims more":         {[]lease.Brake{ofOne(8)}, cli.ExitHeld, "engages it again (i-1): has seen more"},
-		"a sweep that had begun before":   {[]lease.Brake{ofOne(7)}, cli.ExitDone, "brake rollback released\n"},
-		"nobody sweeps within the bounds": {nil, cli.ExitDone, "no sweep has followed within 300ms"},
+		"nothing is held":                 {[]lease.Brake{}, 0, cli.ExitDone, "brake rollback released\n"},
+		"another brake is":                {[]lease.Brake{{Name: "rate"}}, 0, cli.ExitDone, "brake rollback released\n"},
+		"everything is held again":        {[]lease.Brake{everything}, 0, cli.ExitHeld, "engages it again (everywhere): set back once more"},
+		"the sidecar claims more":         {[]lease.Brake{}, 8, cli.ExitHeld, "the next sweep holds i-1 again"},
+		"a sweep that had begun before":   {[]lease.Brake{}, 7, cli.ExitDone, "brake rollback released\n"},
+		"nobody sweeps within the bounds": {nil, 0, cli.ExitDone, "no sweep has followed within 300ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +202,7 @@ func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
 				go func() {
 					for change := range changes {
 						if change.Registry != nil && len(change.Registry.Resumed) > 0 {
-							checkpointed <- h.checkpoint(t.Context(), c.next...)
+							checkpointed <- h.checkpoint(t.Context(), c.behind, c.next...)
 							return
 						}
 					}

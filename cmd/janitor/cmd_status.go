@@ -36,6 +36,7 @@ type statusView struct {
 	Fresh      bool             `json:"swept"` // a janitor's checkpoint is fresh
 	Checkpoint lease.Checkpoint `json:"checkpoint"`
 	Brakes     []lease.Brake    `json:"brakes"`
+	Behind     map[string]int64 `json:"behind"` // see [lease.Checkpoint]
 	Leases     map[string]int   `json:"leases"`
 	Launches   map[string]int   `json:"launches"`
 	Renewing   int              `json:"renewing"`
@@ -84,7 +85,7 @@ func (v statusView) check() error {
 	switch {
 	case !v.Fresh: // what an old checkpoint says of brakes is old too
 		return &cli.QuietError{Code: cli.ExitRefused}
-	case slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
+	case len(v.Behind) > 0, slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
 		return &cli.QuietError{Code: cli.ExitHeld}
 	}
 	return nil
@@ -94,11 +95,12 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 	v := statusView{
 		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince,
 		By: s.Registry.ModeBy, Reason: s.Registry.ModeReason, Fresh: s.Checkpoint.Fresh(now), Checkpoint: s.Checkpoint,
-		Brakes: append([]lease.Brake{}, s.Checkpoint.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Renewing: len(s.Heartbeats),
+		Brakes: append([]lease.Brake{}, s.Checkpoint.Brakes...), Behind: map[string]int64{}, Leases: map[string]int{}, Launches: map[string]int{}, Renewing: len(s.Heartbeats),
 		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{},
 	}
 	known := s.Circumstances(now)
-	v.Checkpoint.Brakes = nil // they are told once
+	maps.Copy(v.Behind, s.Checkpoint.Behind)
+	v.Checkpoint.Brakes, v.Checkpoint.Behind = nil, nil // they are told once
 	for n, l := range s.Leases {
 		if o := known.Overdue(&s.Leases[n], nil); o.Reason != "" {
 			v.Overdue = append(v.Overdue, overdue{l.InstanceID, l.Stuck, o})
@@ -148,7 +150,21 @@ func (v statusView) print(c *ucli.Context) error {
 	if err := cli.Table(c.App.Writer, rows); err != nil {
 		return err
 	}
-	return printBrakes(c.App.Writer, v.Brakes)
+	if err := printBrakes(c.App.Writer, v.Brakes); err != nil || len(v.Behind) == 0 {
+		return err
+	}
+	return cli.Prose(c.App.Writer, behindWords(v.Behind))
+}
+
+// behindWords name the first of the leases that are held back one by one.
+func behindWords(behind map[string]int64) string {
+	ids := slices.Sorted(maps.Keys(behind))
+	words := strings.Join(ids[:min(len(ids), leasesNamed)], ", ")
+	if more := len(ids) - leasesNamed; more > 0 {
+		words += fmt.Sprintf(" and %d more (-o json names them)", more)
+	}
+	return fmt.Sprintf("brake %s holds single leases, whose sidecars have seen a later change than the registry has: %s; %s",
+		lease.BrakeRollback, words, lifts(lease.Brake{Name: lease.BrakeRollback}))
 }
 
 // overdueRows name the first that outlive their leases, and count the others.
@@ -246,7 +262,6 @@ func counts[S ~string](n map[string]int, states ...S) string {
 const leasesNamed = 5
 
 func printBrakes(w io.Writer, brakes []lease.Brake) error {
-	behind := 0
 	for _, b := range brakes {
 		scope := "everywhere"
 		if b.Scope != "" {
@@ -258,17 +273,9 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 			}
 			continue
 		}
-		if b.Name == lease.BrakeRollback && b.Scope != "" {
-			if behind++; behind > leasesNamed {
-				continue
-			}
-		}
 		if err := cli.Prose(w, fmt.Sprintf("brake %s engaged (%s): %s; %s", b.Name, scope, b.Reason, lifts(b))); err != nil {
 			return err
 		}
-	}
-	if more := behind - leasesNamed; more > 0 {
-		return cli.Prose(w, fmt.Sprintf("brake %s engaged (%d leases more): the same; -o json names them", lease.BrakeRollback, more))
 	}
 	return nil
 }

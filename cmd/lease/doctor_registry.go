@@ -89,4 +89,7 @@ func (e *examination) examineSweep(now time.Time) {
 		}
 		e.add("brake", levelWarn, "%s is held (%s) since %s: %s", b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason)
 	}
+	if n := len(s.Behind); n > 0 {
+		e.add("brake", levelWarn, "rollback holds %s back, whose sidecars have seen a later change than the registry has: see `janitor status`", count(n, "lease"))
+	}
 }

@@ -275,6 +275,9 @@ func (k knowledge) registry(now time.Time) string {
 		lines = append(lines, fmt.Sprintf("Brake %s holds (%s) since %s: %s. %s",
 			b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason, liftWords(b)))
 	}
+	if n := len(s.Behind); n > 0 {
+		lines = append(lines, fmt.Sprintf("Brake rollback holds %s back, whose sidecars have seen a later change than the registry has.", count(n, "lease")))
+	}
 	return strings.Join(lines, "\n")
 }
 

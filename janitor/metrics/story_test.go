@@ -237,13 +237,12 @@ func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
 		{Name: "rate"},
 		{Name: "rate"},
 		{Name: lease.BrakeRollback},
-		{Name: lease.BrakeRollback, Scope: "i-1"},
 		{Name: lease.BrakeUnwatched},
 		{Name: "clock", Scope: "1/us-east-1"},
 		{Name: "health"},
 		{Name: "health", Scope: "1/us-east-1"},
 	}
-	e.Counted(plan.Census{Brakes: brakes})
+	e.Counted(plan.Census{Brakes: brakes, Behind: 2})
 	if err := testutil.GatherAndCompare(e.registry, strings.NewReader(`
 # HELP lapse_brake_engaged Brakes that are engaged.
 # TYPE lapse_brake_engaged gauge
@@ -255,9 +254,11 @@ lapse_brake_engaged{brake="heartbeats",scope="use1-az1"} 1
 lapse_brake_engaged{brake="heartbeats",scope="use1-az2"} 1
 lapse_brake_engaged{brake="rate",scope=""} 1
 lapse_brake_engaged{brake="rollback",scope=""} 1
-lapse_brake_engaged{brake="rollback",scope="i-1"} 1
 lapse_brake_engaged{brake="unwatched",scope=""} 1
-`), "lapse_brake_engaged"); err != nil {
+# HELP lapse_leases_behind Leases of which sidecars have seen a later change than the registry has, 100 at most.
+# TYPE lapse_leases_behind gauge
+lapse_leases_behind 2
+`), "lapse_brake_engaged", "lapse_leases_behind"); err != nil {
 		t.Error(err)
 	}
 	e.Counted(plan.Census{})

@@ -32,6 +32,7 @@ type (
 			Scope  string `json:"scope"`
 			Reason string `json:"reason"`
 		} `json:"brakes"`
+		Behind map[string]int64 `json:"behind"` // leases that are held back one by one
 	}
 	leaseRecord struct {
 		InstanceID       string    `json:"instance_id"`
@@ -241,10 +242,15 @@ func (h *history) checkpoint() checkpointRecord {
 	return r
 }
 
-// braked reports whether a brake was held when the last sweep decided, everywhere or for what is not spared anyway.
+// braked reports whether a brake was held when the last sweep decided, everywhere, in a zone or location, or for a lease that is not spared anyway.
 func (h *history) braked(name string, spared func(scope string) bool) bool {
 	for _, b := range h.checkpoint().Brakes {
 		if b.Name == name && !spared(b.Scope) {
+			return true
+		}
+	}
+	for id := range h.checkpoint().Behind {
+		if name == "rollback" && !spared(id) {
 			return true
 		}
 	}

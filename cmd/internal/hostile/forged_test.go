@@ -61,6 +61,9 @@ func TestHostileRow07ChangeCounterForged(t *testing.T) {
 			t.Errorf("janitor release-brake rollback says %q, and %q holds: %s (%s)", strings.TrimSpace(out), b.Scope, b.Reason, said)
 		}
 	}
+	if behind := w.reg.last().Behind; code == 0 && len(behind) > 0 && strings.Contains(out, "released") {
+		t.Errorf("janitor release-brake rollback says %q, and holds %v", strings.TrimSpace(out), behind)
+	}
 	passes(over)
 	w.ended("honest, and its term is over", honest, markGrace+20*time.Second)
 	for _, id := range forgers {

@@ -135,7 +135,7 @@ func SeenIn(p plan.LocationView, id string) *lease.Instance {
 }
 
 func Summary(p plan.Plan) string {
-	s := fmt.Sprintf("next %s, brakes %+v, acting %v\n", p.Next, p.Brakes, p.Enforcing)
+	s := fmt.Sprintf("next %s, brakes %+v, behind %v, enforcing %v\n", p.Next, p.Brakes, p.Behind, p.Enforcing)
 	for _, v := range p.Verdicts {
 		s += fmt.Sprintf("%s %s%s %s: %s\n", v.Action, v.InstanceID, v.LeftoverID(), v.Token, v.Reason)
 	}
