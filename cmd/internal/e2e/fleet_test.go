@@ -20,6 +20,7 @@ func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)
 // TestE2EFleet launches twenty in one call and lets some of them lapse in every way, beside instances that are not
 // ours to end. Exactly the right ones are terminated, by moto's own word.
 func TestE2EFleet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run("lease", "init", "--armed")
 	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",

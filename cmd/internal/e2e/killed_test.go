@@ -22,6 +22,7 @@ const killedRuns = 50
 // are asked; the others are left to the janitor. In the end no instance is without a lease, and no launch made more
 // than it was asked for.
 func TestE2EKilledLaunchers(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{Latency: 15 * time.Millisecond})
 	w := newSimWorld(t, sim)
 	w.run("lease", "init", "--armed")

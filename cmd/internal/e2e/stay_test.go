@@ -18,6 +18,7 @@ import (
 // TestE2EDemoStays pastes what `janitor demo --stay` prints into another shell, and finds the demo with every command
 // and with the AWS CLI, whatever that shell was set to before. Asked to stop, it leaves nothing behind.
 func TestE2EDemoStays(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Fatal("the AWS CLI is not installed: pip install awscli")
 	}
@@ -26,7 +27,7 @@ func TestE2EDemoStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	demo := exec.Command(filepath.Join(build(t), "janitor"), "demo", "--stay")
+	demo := exec.Command(filepath.Join(bin, "janitor"), "demo", "--stay")
 	demo.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 	var complaints strings.Builder
 	demo.Stderr = &complaints
@@ -57,12 +58,13 @@ func TestE2EDemoStays(t *testing.T) {
 
 // TestE2EDemoEndsWhatItStartedWhenNobodyReads has its reader gone after three lines, as `janitor demo | head -3` has.
 func TestE2EDemoEndsWhatItStartedWhenNobodyReads(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // short: paths of unix sockets are
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	demo := exec.Command(filepath.Join(build(t), "janitor"), "demo")
+	demo := exec.Command(filepath.Join(bin, "janitor"), "demo")
 	demo.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 	ours, theirs, err := os.Pipe()
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 // registry. Janitors of both take turns as leader; each writes what the other wrote before. Nothing is lost of what only
 // one of them knows, nobody is ended but those whose term or holder ended them, and those are, whoever leads.
 func TestE2EUpgrade(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{PendingFor: time.Second, ShuttingDownFor: time.Second})
 	u := newUpgrade(t, sim)
 	u.old.run("lease", "init", "--armed")
@@ -47,6 +48,7 @@ func TestE2EUpgrade(t *testing.T) {
 // TestE2EALaunchIsResumedByAnotherVersion kills launchers of either version after EC2 carried out their call, and lets the
 // other version go on: its call has to be the identical one, or EC2 refuses it and nobody ever learns what was made.
 func TestE2EALaunchIsResumedByAnotherVersion(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{})
 	u := newUpgrade(t, sim)
 	u.young.run("lease", "init", "--armed")
@@ -82,12 +84,12 @@ type upgrade struct {
 func newUpgrade(t *testing.T, sim *ec2sim.Sim) *upgrade {
 	t.Helper()
 	young := newSimWorld(t, sim)
-	tree := sources(t, releaseBefore)
+	was := before(t, theRelease)
 	old := *young
-	old.bin = buildIn(t, tree)
+	old.bin = was.bin
 	return &upgrade{
 		t: t, sim: sim, etcd: young.raw(),
-		old:   &side{world: &old, name: "old", known: fieldsOf(t, tree)},
+		old:   &side{world: &old, name: "old", known: fieldsOf(t, was.tree)},
 		young: &side{world: young, name: "young", known: fieldsOf(t, root(t))},
 	}
 }
