@@ -166,7 +166,7 @@ func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 func (a *adoption) wouldAdopt(i lease.Instance) done {
 	now := time.Now()
 	l := a.lease(now, i, lease.By{Actor: cli.Actor()})
-	said := fmt.Sprintf("would adopt %s for %s, expires %s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now))
+	said := fmt.Sprintf("would adopt %s for %s, expires %s%s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now), a.sooner(l, now))
 	if spot := a.spotToCancel(i.ID); spot != "" {
 		said = fmt.Sprintf("would cancel spot request %s; %s", spot, said)
 	}
@@ -193,5 +193,14 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	if err := a.mark(c, i.ID); err != nil {
 		return done{}, err
 	}
-	return done{lease: l, said: fmt.Sprintf("%s adopted for %s, expires %s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now))}, nil
+	return done{lease: l, said: fmt.Sprintf("%s adopted for %s, expires %s%s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now), a.sooner(l, now))}, nil
+}
+
+// sooner says so where an adoption that is done again expires before what was agreed on when it was not completed.
+func (a *adoption) sooner(l lease.Lease, now time.Time) string {
+	before := a.before[l.InstanceID]
+	if before.State != lease.StateAdopting || l.ExpiresAt.IsZero() || !before.ExpiresAt.IsZero() && !l.ExpiresAt.Before(before.ExpiresAt) {
+		return ""
+	}
+	return ", which is sooner than it was adopted for before: " + cli.When(before.ExpiresAt, now)
 }
