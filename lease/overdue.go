@@ -15,7 +15,7 @@ const (
 	KeptByRegistry KeptReason = "registry" // its registry tag is gone
 	KeptByLaunch   KeptReason = "launch"   // its launch tag or client token is not that of its lease
 	KeptStuck      KeptReason = "stuck"    // EC2 refuses to terminate it
-	KeptByAudit    KeptReason = "audit"    // the audit log takes no events
+	KeptByAudit    KeptReason = "audit"    // the audit log cannot be written
 	KeptByState    KeptReason = "state"    // the janitor cannot write what it remembers, see its --state-dir
 
 	KeptAdopting    KeptReason = "adopting"    // it was adopted, and its registry tag was never seen

@@ -80,10 +80,10 @@ func status(c *ucli.Context) error {
 	return view.check()
 }
 
-// check is the exit code for those who only want to know whether all is well.
+// check is the exit code for monitoring.
 func (v statusView) check() error {
 	switch {
-	case !v.Fresh: // what an old checkpoint says of brakes is old too
+	case !v.Fresh: // the brakes of an old checkpoint are outdated too
 		return &cli.QuietError{Code: cli.ExitRefused}
 	case len(v.Behind) > 0, slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
 		return &cli.QuietError{Code: cli.ExitHeld}
@@ -141,7 +141,7 @@ func (v statusView) print(c *ucli.Context) error {
 		rows = append(rows, []string{"instances", location + ": " + census(v.Checkpoint.Seen[location])})
 	}
 	for _, l := range v.Marked {
-		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s) until %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
+		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s), may be terminated after %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 	}
 	rows = append(rows, overdueRows(v.Overdue, now)...)
 	for _, bad := range v.Bad {
@@ -167,7 +167,7 @@ func behindWords(behind map[string]int64) string {
 		lease.BrakeRollback, words, lifts(lease.Brake{Name: lease.BrakeRollback}))
 }
 
-// overdueRows name the first that outlive their leases, and count the others.
+// overdueRows name the first instances that outlive their leases, and count the others.
 func overdueRows(all []overdue, now time.Time) [][]string {
 	var rows [][]string
 	for _, o := range all[:min(len(all), leasesNamed)] {
@@ -189,18 +189,18 @@ func overdueRows(all []overdue, now time.Time) [][]string {
 	return rows
 }
 
-// idle says, of a mode in which nothing is ended, what ends it.
+// idle says, of a mode in which nothing is terminated, how to end it.
 func idle(mode lease.Mode) string {
 	switch mode {
 	case lease.ModeObserve:
-		return ": nothing is ended until `janitor arm`"
+		return ": nothing is terminated until `janitor arm`"
 	case lease.ModePaused:
-		return ": nothing is ended until `janitor resume`"
+		return ": nothing is terminated until `janitor resume`"
 	}
 	return ""
 }
 
-// swept tells of the last sweep.
+// swept describes the last sweep.
 func (v statusView) swept(now time.Time) string {
 	if v.Checkpoint.Time.IsZero() {
 		return "never: start `janitor run`"
@@ -211,20 +211,20 @@ func (v statusView) swept(now time.Time) string {
 	}
 	where := "in " + strings.Join(locations, " ")
 	if len(locations) == 0 {
-		where = "in no location, for none could be listed"
+		where = "in no location: none could be listed"
 	}
 	swept := fmt.Sprintf("%s by %s, %s; the next is due %s", cli.When(v.Checkpoint.Time, now), v.Checkpoint.Leader, where, cli.When(v.Checkpoint.Due(), now))
 	switch {
 	case v.Fresh:
 	case v.Checkpoint.Time.After(now):
-		swept += "; that is to come: the clock of that janitor was wrong, or the one here is"
+		swept += "; that is in the future: the clock of that janitor was wrong, or the one here is"
 	default:
-		swept += "; that is too long ago: see whether `janitor run` is up"
+		swept += "; that is too long ago: check that `janitor run` is running"
 	}
 	return swept
 }
 
-// census tells what the last sweep saw alive in a location, and how to see which instances those are that nothing ends.
+// census describes the instances of a location at the last sweep, and how to list those that are never terminated.
 func census(n lease.Census) string {
 	words := fmt.Sprintf("%d managed", n.Managed)
 	if n.Exempt > 0 {
@@ -237,10 +237,10 @@ func census(n lease.Census) string {
 		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
 	}
 	if n.Unlisted > 0 {
-		words += fmt.Sprintf("; EC2's listing lacks %d that have a lease, and were found by id", n.Unlisted)
+		words += fmt.Sprintf("; %d with a lease are missing in EC2's listing, but were found by id", n.Unlisted)
 	}
 	if n.Unseen > 0 {
-		words += fmt.Sprintf("; EC2 knows nothing of %d that have a lease, which wait for their terms (`janitor sweep --dry-run`)", n.Unseen)
+		words += fmt.Sprintf("; EC2 does not find %d that have a lease, which run to their expiry (`janitor sweep --dry-run`)", n.Unseen)
 	}
 	return words
 }
@@ -258,7 +258,7 @@ func counts[S ~string](n map[string]int, states ...S) string {
 	return strings.Join(parts, ", ")
 }
 
-// leasesNamed is how many leases are printed that a brake holds one by one, or that are overdue. Programs get all.
+// leasesNamed is how many leases are printed that a brake holds back one by one, or that are overdue. Programs get all.
 const leasesNamed = 5
 
 func printBrakes(w io.Writer, brakes []lease.Brake) error {
@@ -280,14 +280,14 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 	return nil
 }
 
-// lifts says what ends a brake.
+// lifts says what releases a brake.
 func lifts(b lease.Brake) string {
 	resume := "`janitor release-brake " + b.Name + "`"
 	switch b.Name {
 	case lease.BrakeRollback, lease.BrakeUnwatched:
 		return "released by " + resume
 	case lease.BrakeHeartbeats:
-		return "released when they renew, or, if they are dead indeed, by " + resume
+		return "released when they renew, or, if they really are dead, by " + resume
 	}
 	return "released when its cause ends"
 }

@@ -18,7 +18,7 @@ import (
 	"lapse/lease/ec2"
 )
 
-// locationFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
+// locationFlags say which regions are swept, and which share of EC2's request limits the janitor may use.
 func locationFlags() []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),
@@ -35,7 +35,7 @@ func locationFlags() []ucli.Flag {
 	}
 }
 
-// regions are those that were asked for; if none was, that of the AWS SDK's own setting, as an empty name.
+// regions are the requested regions. Without any, it is one empty name: the region of the AWS SDK's own setting.
 func regions(c *ucli.Context) []string {
 	if asked := c.StringSlice("region"); len(asked) > 0 {
 		return asked
@@ -43,7 +43,7 @@ func regions(c *ucli.Context) []string {
 	return []string{""}
 }
 
-// locations opens EC2 in each region. called, unless it is nil, is told each call.
+// locations opens EC2 in each region. called, unless it is nil, is called after each request.
 func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(location lease.Location, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	share := c.Float64("ec2-share")
 	if !(share > 0 && share <= 1) { // also refuses NaN
@@ -89,7 +89,7 @@ func coded(err error) error {
 	return err
 }
 
-// leaderName tells one janitor from every other, also from the one before it on the same machine.
+// leaderName differs for every janitor, also for an earlier one on the same machine.
 func leaderName() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -54,7 +54,7 @@ func TestSweptNamesLocationsIfThereAreAny(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	view := statusView{Fresh: true, Checkpoint: lease.Checkpoint{Time: now, NextSweep: now.Add(time.Minute), Leader: "j"}}
-	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no location, for none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
+	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no location: none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
 		t.Error(got)
 	}
 	view.Checkpoint.Locations = []lease.Location{here}
@@ -67,8 +67,8 @@ func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for away, want := range map[time.Duration]string{
-		-time.Hour: "; that is too long ago: see whether `janitor run` is up",
-		time.Hour:  "; that is to come: the clock of that janitor was wrong, or the one here is",
+		-time.Hour: "; that is too long ago: check that `janitor run` is running",
+		time.Hour:  "; that is in the future: the clock of that janitor was wrong, or the one here is",
 		0:          "; the next is due " + cli.When(now, now),
 	} {
 		view := newStatus(lease.Snapshot{Checkpoint: lease.Checkpoint{Time: now.Add(away), NextSweep: now.Add(away), Locations: []lease.Location{here}}}, now)
@@ -82,9 +82,9 @@ func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]lease.Census{
 		"3 managed": {Managed: 3},
-		"3 managed; EC2's listing lacks 2 that have a lease, and were found by id":                                     {Managed: 3, Unlisted: 2},
-		"0 managed; EC2 knows nothing of 3 that have a lease, which wait for their terms (`janitor sweep --dry-run`)":  {Unseen: 3},
-		"1 managed; 2 foreign (`lease list --foreign`); EC2's listing lacks 1 that have a lease, and were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
+		"3 managed; 2 with a lease are missing in EC2's listing, but were found by id":                                     {Managed: 3, Unlisted: 2},
+		"0 managed; EC2 does not find 3 that have a lease, which run to their expiry (`janitor sweep --dry-run`)":          {Unseen: 3},
+		"1 managed; 2 foreign (`lease list --foreign`); 1 with a lease are missing in EC2's listing, but were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
 	} {
 		if got := census(n); got != want {
 			t.Errorf("%+v: %q, want %q", n, got, want)

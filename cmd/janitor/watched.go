@@ -14,7 +14,7 @@ import (
 	"lapse/janitor/metrics"
 )
 
-// listenFlag is where a janitor shows what it does.
+// listenFlag is the address of metrics and health.
 func listenFlag() ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "listen", EnvVars: []string{"LAPSE_LISTEN"},
@@ -22,7 +22,7 @@ func listenFlag() ucli.Flag {
 	}
 }
 
-// auditFlag is where a janitor leaves its trail.
+// auditFlag is the file of the audit log.
 func auditFlag() ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "audit-log", EnvVars: []string{"LAPSE_AUDIT_LOG"},
@@ -46,8 +46,7 @@ func openAudit(c *ucli.Context) (write func(audit.Event) error, closeIt func(), 
 	}
 }
 
-// listen shows what the exporter knows, from now on until stop is called: also while the janitor starts, and while it
-// finishes what it has begun.
+// listen serves the metrics from now on until stop is called: also while the janitor starts, and while it finishes.
 func listen(c *ucli.Context, e *metrics.Exporter, log *slog.Logger) (stop func(), err error) {
 	address := c.String("listen")
 	if address == "" {

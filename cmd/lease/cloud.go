@@ -16,14 +16,15 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// lookTimeout bounds what is asked of EC2 where a command can do without.
+// lookTimeout bounds calls of EC2 that a command can do without.
 const lookTimeout = 3 * time.Second
 
 func regionFlag() ucli.Flag {
 	return &ucli.StringFlag{Name: "region", Usage: "use AWS `REGION`", DefaultText: "the AWS SDK's"}
 }
 
-// regionsOf are the regions that --region names, each once; if it names none, that of the AWS settings, as an empty name.
+// regionsOf are the regions that --region names, each once. Without --region it is one empty name: the region of the
+// AWS settings.
 func regionsOf(c *ucli.Context) []string {
 	var regions []string
 	for _, region := range c.StringSlice("region") {
@@ -37,18 +38,18 @@ func regionsOf(c *ucli.Context) []string {
 	return regions
 }
 
-// openCloud opens EC2 in a region; empty means that of the AWS settings. Where a profile wants the code of an MFA device, it
-// asks for it, once.
+// openCloud opens EC2 in a region; empty means that of the AWS settings. If a profile needs the code of an MFA device,
+// it asks for it, once.
 func openCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
 	return openWith(ctx, c, ec2.Settings{Region: region, Code: cli.MFACode(c)})
 }
 
-// peekCloud opens EC2 for what a command can do without, and asks nobody.
+// peekCloud opens EC2 for something that a command can do without. It never asks for a code.
 func peekCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
 	return openWith(ctx, c, ec2.Settings{Region: region})
 }
 
-// credentialsKey is where a run of a command keeps the credentials that it found.
+// credentialsKey is where a command keeps the credentials that it found, while it runs.
 const credentialsKey = "aws-credentials"
 
 func openWith(ctx context.Context, c *ucli.Context, s ec2.Settings) (*ec2.Cloud, error) {
@@ -65,7 +66,7 @@ func openWith(ctx context.Context, c *ucli.Context, s ec2.Settings) (*ec2.Cloud,
 	return cloud, coded(err)
 }
 
-// openLocation opens EC2 where something on record is. Other credentials than those of its account are refused.
+// openLocation opens EC2 in the location of a record. It refuses credentials for another account.
 func openLocation(ctx context.Context, c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	cloud, err := openCloud(ctx, c, location.Region)
 	if err == nil && cloud.Location() != location {
@@ -74,12 +75,12 @@ func openLocation(ctx context.Context, c *ucli.Context, location lease.Location)
 	return cloud, err
 }
 
-// locationError says that the AWS settings are those of another account.
+// locationError says that the AWS settings are for another account.
 type locationError struct{ want, have lease.Location }
 
 func (e *locationError) Error() string {
-	return "the AWS credentials are of account " + e.have.Account + ", and this needs account " + e.want.Account +
-		": set AWS_PROFILE to one of that"
+	return "the AWS credentials are for account " + e.have.Account + ", but this needs account " + e.want.Account +
+		"; set AWS_PROFILE to a profile of that account"
 }
 
 // coded gives an error of EC2 its exit code, and says what to do about it.
@@ -88,7 +89,7 @@ func coded(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case is[*launch.UnknownOutcomeError](err), is[*launch.UnfinishedError](err): // first, for they wrap others
+	case is[*launch.UnknownOutcomeError](err), is[*launch.UnfinishedError](err): // first, since they wrap others
 		return cli.WithCode(cli.ExitUnknown, err)
 	case is[*ec2.SettingsError](err), is[*launch.RequestError](err):
 		return cli.WithCode(cli.ExitUsage, err)
@@ -106,8 +107,8 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// clockSkew is how far our clock is ahead of EC2's, as far as the AWS settings allow to ask, soon. told is false where EC2
-// does not tell.
+// clockSkew is how far our clock is ahead of EC2's. told is false if the AWS settings do not reach EC2, or EC2 does not
+// answer soon.
 func clockSkew(c *ucli.Context, region string) (skew time.Duration, told bool) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()

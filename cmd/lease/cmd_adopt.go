@@ -75,25 +75,25 @@ func adopt(c *ucli.Context) error {
 	return each(c, all, func(t target) (done, error) { return a.adoptOne(c, a.found[t.id]) })
 }
 
-// adoption is what is known of instances that are to be adopted.
+// adoption is what is known of the instances to adopt.
 type adoption struct {
 	terms
 	tagger
 	ids                          []string
 	cancelSpot, allowReplacement bool
 	found                        map[string]lease.Instance // as EC2 described them last
-	before                       map[string]lease.Lease    // their records then, where there are any
-	replacers                    map[string]ec2.Replacer   // what starts another when one of them is terminated
+	before                       map[string]lease.Lease    // their records at that time, if any
+	replacers                    map[string]ec2.Replacer   // what starts another instance when one of them is terminated
 }
 
-// look reads the registry and describes the instances afresh, and refuses them all if one may not be adopted.
+// look reads the registry and describes the instances. It refuses all of them if one may not be adopted.
 func (a *adoption) look(ctx context.Context) error {
 	snapshot, err := a.store.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	if was := a.registry.UUID; was != "" && was != snapshot.Registry.UUID {
-		return cli.Outdated("the registry was %s and is %s", was, snapshot.Registry.UUID)
+		return cli.Outdated("the registry changed from %s to %s", was, snapshot.Registry.UUID)
 	}
 	a.registry, a.heartbeats = snapshot.Registry, snapshot.Heartbeats
 	if err := a.adoptable(ctx); err != nil {
@@ -108,7 +108,7 @@ func (a *adoption) look(ctx context.Context) error {
 	return nil
 }
 
-// namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
+// namedInstances are the ids on the command line. It refuses launch tokens: instances of a launch already have leases.
 func namedInstances(c *ucli.Context) ([]string, error) {
 	ids, err := namedIfAny(c)
 	if err == nil && len(ids) == 0 {
@@ -116,7 +116,7 @@ func namedInstances(c *ucli.Context) ([]string, error) {
 	}
 	for _, id := range ids {
 		if err == nil && !lease.IsInstanceID(id) {
-			err = cli.Usage("%q is no instance id; instances of a launch have leases already", id)
+			err = cli.Usage("%q is not an instance id; give instance ids, because instances of a launch already have leases", id)
 		}
 	}
 	return ids, err
@@ -130,16 +130,16 @@ func (a *adoption) question(c *ucli.Context) string {
 		}
 	}
 	if a.term == 0 {
-		return question + ", without a term"
+		return question + ", without an expiry"
 	}
-	return fmt.Sprintf("%s, and so end what is not extended in %s", question, c.String("term"))
+	return fmt.Sprintf("%s, and terminate what is not extended within %s", question, c.String("term"))
 }
 
-// lease makes the lease of an instance that is adopted at now, in place of the record that was looked at.
+// lease makes the lease of an instance that is adopted at now. It replaces the record that was read before.
 func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	adopting := a.terms.lease(now, i, by)
 	before, recorded := a.before[i.ID]
-	if !a.named { // it stays whose it was
+	if !a.named { // the holder stays the same
 		adopting.Holder = cmp.Or(before.Holder, i.Tags[lease.TagHolder], cli.Holder())
 	}
 	if recorded {
@@ -148,7 +148,7 @@ func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lea
 	return adopting
 }
 
-// lease makes the lease of an instance that no record speaks of.
+// lease makes the lease of an instance that has no record.
 func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	var expiresAt, maxExpiresAt time.Time
 	if t.term > 0 {
@@ -159,7 +159,7 @@ func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
 	}
 	adopting := lease.Adopt(now, i, expiresAt, maxExpiresAt, t.holder, t.labels, by)
 	adopting.HeartbeatTimeout = lease.Duration(t.heartbeatTimeout)
-	adopting.Changes += t.heartbeats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
+	adopting.Changes += t.heartbeats[i.ID].Changes // so that a sidecar that has seen an earlier lease does not take this one for older
 	return adopting
 }
 
@@ -173,8 +173,9 @@ func (a *adoption) wouldAdopt(i lease.Instance) done {
 	return done{lease: l, said: said}
 }
 
-// adoptOne writes the lease over the record that was looked at, then the tag, and then looks whether the instance bears it:
-// somebody else may have set another one at the same moment. Done again after a failure in between, it goes on with the tag.
+// adoptOne writes the lease over the record that was read, then the tag, and then checks that the instance has the tag:
+// somebody else may have set another one at the same time. If it failed in between, running it again continues with the
+// tag.
 func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	ctx, now := c.Context, time.Now()
 	if err := a.cancelRequest(c, i.ID); err != nil {
@@ -182,13 +183,13 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	}
 	l, err := a.store.PutLease(ctx, a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")}))
 	if is[*lease.ConflictError](err) {
-		return done{}, cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was not adopted: somebody else changed its lease at the same moment; see `lease show %s`", i.ID, i.ID))
+		return done{}, cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was not adopted: somebody else changed its lease at the same time; see `lease show %s`", i.ID, i.ID))
 	}
 	if known(err) {
 		return done{}, err
 	}
 	if err != nil {
-		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether %s was adopted is not known (%w); run the same again", i.ID, cli.Advise(err)))
+		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("%s may or may not have been adopted (%w); run the same command again", i.ID, cli.Advise(err)))
 	}
 	if err := a.mark(c, i.ID); err != nil {
 		return done{}, err

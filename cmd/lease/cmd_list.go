@@ -74,7 +74,8 @@ func listLeases(c *ucli.Context) error {
 	return printLeases(c, leases, snapshot.Launches, known)
 }
 
-// none says that no lease is wanted, and where there are any if there are none in the regions asked for.
+// none says that there are no such leases. If there are none in the requested regions, it names the regions that have
+// leases.
 func (f filter) none(all []lease.Lease) string {
 	if f.holder != "" && !slices.ContainsFunc(all, func(l lease.Lease) bool { return l.Holder == f.holder }) {
 		holders := map[string]bool{}
@@ -97,21 +98,21 @@ func (f filter) none(all []lease.Lease) string {
 	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
 }
 
-// among names the first of those that there are instead.
+// among names the first holders that have leases.
 func among(names []string) string {
 	const named = 5
 	switch more := len(names) - named; {
 	case len(names) == 0:
 		return ""
 	case more > 0:
-		return fmt.Sprintf("; there are leases of %s and %d more", strings.Join(names[:named], ", "), more)
+		return fmt.Sprintf("; these holders have leases: %s and %d more", strings.Join(names[:named], ", "), more)
 	}
-	return "; there are leases of " + strings.Join(names, ", ")
+	return "; these holders have leases: " + strings.Join(names, ", ")
 }
 
-// sayBad names the records that cannot be read. Their instances are spared.
+// sayBad names the records that cannot be read. Their instances are not terminated.
 func sayBad(c *ucli.Context, bad []lease.BadRecord) {
 	for _, b := range bad {
-		cli.Say(c, "lease: %v; its instance is spared meanwhile", cli.Advise(b.Err))
+		cli.Say(c, "lease: %v; its instance is not terminated until the record can be read", cli.Advise(b.Err))
 	}
 }

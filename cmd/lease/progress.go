@@ -8,15 +8,15 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// progress tells people on stderr how a launch gets on: its token as soon as there is a record of it, and for whom it is if
-// nobody said so, then each step.
+// progress tells people on stderr how a launch proceeds: its token as soon as it is on record, the holder if nobody
+// named one, and then each step.
 func progress(c *ucli.Context, holder string) func(launch.Event) {
 	return func(e launch.Event) {
 		switch e.Kind {
 		case launch.EventStored, launch.EventResumed:
 			cli.Say(c, "launch %s: %s", e.Token, e.Text)
 			if holder != "" {
-				cli.Say(c, "holder %s, who launches; name another with --holder", holder)
+				cli.Say(c, "holder %s, by default; set another one with --holder", holder)
 			}
 		case launch.EventWarning:
 			cli.Say(c, "warning: %s%s", e.Text, advice.Warning(e.Warning))

@@ -34,13 +34,13 @@ func requestFlags() []ucli.Flag {
 // order is what `lease launch` was asked to do.
 type order struct {
 	launch.Request
-	self   string // the holder, where nobody named one: whoever launches
-	resume bool   // go on with a launch from its record
+	self   string // the holder, if nobody named one: whoever launches
+	resume bool   // resume a launch from its record
 	dryRun bool   //
 	wait   string // none, running or heartbeat
 }
 
-// readOrder reads the flags and refuses what can be refused without asking anybody.
+// readOrder reads the flags, and refuses what it can without asking etcd or EC2.
 func readOrder(c *ucli.Context) (order, error) {
 	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
 	if !slices.Contains([]string{"none", "running", "heartbeat"}, o.wait) {
@@ -70,7 +70,7 @@ func readOrder(c *ucli.Context) (order, error) {
 	return o, o.readRequest(c)
 }
 
-// readRequest reads what describes the instances and their leases.
+// readRequest reads the flags that describe the instances and their leases.
 func (o *order) readRequest(c *ucli.Context) (err error) {
 	given, err := readTerms(c)
 	if err != nil {
@@ -104,9 +104,9 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 		}
 		return err
 	case o.ImageID == "":
-		return cli.Usage("say which image to launch, with --image-id or in a --request file; see `lease launch --help`")
+		return cli.Usage("give the image to launch, with --image-id or in a --request file; see `lease launch --help`")
 	case len(o.InstanceTypes) == 0:
-		return cli.Usage("say which instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
+		return cli.Usage("give the instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
 	}
 	return nil
 }

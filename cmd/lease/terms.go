@@ -9,7 +9,7 @@ import (
 	"lapse/lease"
 )
 
-// termFlags describe leases that are to be made.
+// termFlags describe new leases.
 func termFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "expire after `DURATION`, or none"},
@@ -28,7 +28,7 @@ type terms struct {
 	holder           string
 	named            bool // somebody named the holder
 	labels           map[string]string
-	heartbeats       map[string]lease.Heartbeat // by instance id, of who is adopted
+	heartbeats       map[string]lease.Heartbeat // of the adopted instances, by instance id
 }
 
 func readTerms(c *ucli.Context) (t terms, err error) {
@@ -39,7 +39,7 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 	}
 	if c.IsSet("until") {
 		if cli.Given(c, "term") {
-			return t, cli.Usage("--term and --until both say when the leases end; give one of them")
+			return t, cli.Usage("--term and --until both set the expiry; give one of them")
 		}
 		t.term = 0
 		t.until, err = cli.DateFlag(c, "until")
@@ -49,11 +49,11 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 	}
 	switch {
 	case t.maxTerm > 0 && t.term == 0 && t.until.IsZero():
-		return t, cli.Usage("--term none is later than --max-term %s; add --max-term none, or give a term of at most %s", c.String("max-term"), c.String("max-term"))
+		return t, cli.Usage("--term none exceeds --max-term %s; add --max-term none, or give a term of at most %s", c.String("max-term"), c.String("max-term"))
 	case t.maxTerm > 0 && t.until.After(time.Now().Add(t.maxTerm)):
-		return t, cli.Usage("--until %s is later than --max-term %s; give a later --max-term, or none", c.String("until"), c.String("max-term"))
+		return t, cli.Usage("--until %s is later than --max-term %s allows; give a later --max-term, or none", c.String("until"), c.String("max-term"))
 	case t.maxTerm > 0 && t.term > t.maxTerm:
-		return t, cli.Usage("--term %s is later than --max-term %s; give a later --max-term, or none", c.String("term"), c.String("max-term"))
+		return t, cli.Usage("--term %s is longer than --max-term %s; give a longer --max-term, or none", c.String("term"), c.String("max-term"))
 	}
 	if err := lease.CheckHeartbeatTimeout(t.heartbeatTimeout); err != nil {
 		return t, err

@@ -18,7 +18,7 @@ import (
 	"lapse/lease/etcd"
 )
 
-// lookEvery is the pause between two looks at instances that start; EC2 takes some 10 s to start one.
+// lookEvery is the pause between two descriptions of starting instances; EC2 takes about 10 s to start one.
 const lookEvery = 2 * time.Second
 
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
@@ -42,13 +42,13 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 	defer cancel()
 	err := until(ctx, missing)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", state, brief(o.Patience), list(missing)))
+		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; see `lease why`", state, brief(o.Patience), list(missing)))
 	}
 	if c.Err() != nil && errors.Is(err, context.Canceled) {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all is launched and leased, and not yet %s: %s; the same command with --id %s waits on",
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all instances are launched and leased, but not yet %s: %s; run the same command with --id %s to wait again",
 			state, list(missing), r.Launch.Token))
 	}
-	for n, l := range r.Leases { // a sidecar may have claimed them meanwhile
+	for n, l := range r.Leases { // a sidecar may have renewed them by now
 		if fresh, err := store.Lease(c.Context, l.InstanceID); err == nil {
 			r.Leases[n] = fresh
 		}
@@ -70,7 +70,7 @@ func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool, said *m
 			case i.State == lease.InstanceRunning:
 				delete(ids, i.ID)
 			case i.State != lease.InstancePending:
-				return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
+				return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, but is %s and never ran; see `lease why %s`", i.ID, i.State, i.ID))
 			}
 		}
 		if len(ids) == 0 {
@@ -85,7 +85,7 @@ func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool, said *m
 	}
 }
 
-// claimed waits until a sidecar beats for each instance, and removes from ids those that have one.
+// claimed waits until a sidecar renews the lease of each instance, and removes from ids those that have one.
 func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool, said *meter) error {
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
@@ -114,7 +114,7 @@ func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool, said *
 	}
 }
 
-// meter says on stderr what is waited for: at once, whenever less is missing, and from time to time.
+// meter reports on stderr what the command waits for: at once, whenever fewer are missing, and from time to time.
 type meter struct {
 	c       *ucli.Context
 	state   string
@@ -125,7 +125,7 @@ type meter struct {
 	every   time.Duration
 }
 
-// Pauses between two lines that say the same: somebody watches a terminal, and a log is read afterwards.
+// Pauses between two equal lines: a person watches a terminal; a log is read later.
 const (
 	sayEvery = 10 * time.Second
 	logEvery = time.Minute
@@ -147,7 +147,7 @@ func (m *meter) waits(ids map[string]bool) {
 	}
 }
 
-// follow removes from ids those for which a sidecar beats, and refuses if one of them was taken away.
+// follow removes from ids those whose lease a sidecar renews, and refuses if the lease of one of them was revoked.
 func follow(change lease.Change, ids map[string]bool) error {
 	leases := []lease.Lease{}
 	if change.Snapshot != nil {
@@ -167,7 +167,7 @@ func follow(change lease.Change, ids map[string]bool) error {
 			delete(ids, l.InstanceID)
 		}
 		if ids[l.InstanceID] && !l.Live() {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and its lease is %s before a sidecar claimed it; see `lease why %s`",
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, but its lease was %s before a sidecar renewed it; see `lease why %s`",
 				l.InstanceID, l.State, l.InstanceID))
 		}
 	}

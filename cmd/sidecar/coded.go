@@ -10,7 +10,7 @@ import (
 
 // coded gives an error of the sidecar its exit code.
 func coded(err error) error {
-	if short, ok := errors.AsType[*lease.ShortenError](err); ok { // from inside, no flag shortens a lease
+	if short, ok := errors.AsType[*lease.ShortenError](err); ok { // no flag of the sidecar shortens a lease
 		advice := "; ask for a later date"
 		if short.ExpiresAt.IsZero() {
 			advice = ", so there is nothing to extend"

@@ -21,7 +21,7 @@ func main() { os.Exit(cli.Main(app(), os.Args)) }
 func app() *ucli.App {
 	return &ucli.App{
 		Name:    "sidecar",
-		Usage:   "keep the lease of this instance, without AWS credentials",
+		Usage:   "renew the lease of this instance, without AWS credentials",
 		Version: version,
 		Description: "The service manager runs `sidecar run`. Programs on the instance ask it through a unix socket:\n\n" +
 			"   sidecar status\n" +

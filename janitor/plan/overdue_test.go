@@ -35,7 +35,7 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		change  func(*World)
 		want    lease.KeptReason
 	}{
-		"its lease holds":                              {Holds("i-1"), nil, ""},
+		"its lease is valid":                           {Holds("i-1"), nil, ""},
 		"being ended":                                  {Holds("i-1", Over(time.Minute)), nil, ""},
 		"its registry tag is gone":                     {Holds("i-1", Over(0), Foreign), nil, lease.KeptByRegistry},
 		"exempt":                                       {Holds("i-1", Over(0), Exempt), nil, lease.KeptByExempt},
@@ -60,7 +60,7 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		"released, and the clock is wrong":             {Holds("i-1", byRelease), Skewed(time.Minute), lease.KeptBraked},
 		"its notice has passed, and etcd is not well":  {Holds("i-1", Due, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), Ill, lease.KeptBraked},
 		"its notice has passed, and it has no witness": {Holds("i-1", Lost(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), nil, ""},
-		"the audit log takes no events":                {Holds("i-1", late), unable(lease.KeptByAudit), lease.KeptByAudit},
+		"the audit log cannot be written":              {Holds("i-1", late), unable(lease.KeptByAudit), lease.KeptByAudit},
 		"nothing can be remembered":                    {Holds("i-1", late), unable(lease.KeptByState), lease.KeptByState},
 		"adopted, and its tag was not seen":            {Holds("i-1", late, adopting, Foreign), nil, lease.KeptAdopting},
 		"the registry is paused":                       {Holds("i-1", late), mode(lease.ModePaused), lease.KeptByPause},

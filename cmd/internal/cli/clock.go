@@ -13,7 +13,7 @@ func ClockBehind(by time.Duration) string {
 	return "this machine's clock is at least " + short(by) + " behind: the last sweep is dated later"
 }
 
-// SayClock tells people what is doubtful about the clock that an answer was reckoned by.
+// SayClock warns people of doubts about the clock that dates were computed with.
 func SayClock(c *cli.Context, r lease.Reckoning) {
 	if r.Behind > 0 {
 		Say(c, "warning: %s; durations were counted from the last sweep", ClockBehind(r.Behind))

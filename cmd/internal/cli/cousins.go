@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// cousin is the command, of any of the three programs, that people mean by a word of other programs' or by one of the
-// programs beside: "lease extend" for renew. Empty if none comes to mind.
+// cousin is the command, of any of the three programs, that people probably mean by a word of another program: "lease
+// extend" for renew. It is empty if there is none.
 func cousin(program, word string) string {
 	for _, row := range cousins() {
 		owner, _, _ := strings.Cut(row.meant, " ")
@@ -21,7 +21,7 @@ func cousin(program, word string) string {
 	return ""
 }
 
-// cousins are commands with the words that are said for them, in one program only or in all.
+// cousins are commands with words that people may use for them, in one program or in all.
 func cousins() []struct{ meant, only, words string } {
 	return []struct{ meant, only, words string }{
 		{"sidecar run", "sidecar", "renew heartbeat claim start daemon serve"},

@@ -10,8 +10,8 @@ import (
 	"lapse/lease"
 )
 
-// check finds what is wrong with a command line, before urfave/cli does: its sentences are those of a library, and it
-// parses flags before it misses the command.
+// check finds mistakes in a command line before urfave/cli does, whose error messages are for programmers, and which
+// parses flags before it finds that the command is missing.
 func (l line) check() error {
 	group := l.command == nil || len(l.command.Subcommands) > 0
 	switch {
@@ -33,8 +33,8 @@ func (l line) check() error {
 	return l.checkTwice()
 }
 
-// checkTwice refuses two values for a flag that takes one: whichever of them was taken, somebody meant the other. A switch
-// may be repeated, as long as it says the same.
+// checkTwice refuses two values for a flag that takes one, since it cannot know which one was meant. A switch may be
+// repeated with the same value.
 func (l line) checkTwice() error {
 	before := map[cli.Flag]string{}
 	for _, o := range l.options {
@@ -118,8 +118,8 @@ func (l line) checkOption(o option) error {
 	return nil
 }
 
-// unread tells of variables that somebody may rely on and that give nothing: those a slip away from one that gives a
-// setting, and those of this command's flags that only the command line gives. Others may be of another program.
+// unread warns of variables that have no effect: those that are nearly the name of a setting, and those of this
+// command's flags that only the command line gives. Others may belong to another program.
 func (l line) unread(environ []string) (warnings []string) {
 	var known []string
 	for _, flag := range allFlags(l.app.Commands) {
@@ -137,17 +137,17 @@ func (l line) unread(environ []string) (warnings []string) {
 		}
 		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 		if near := closest(name, known); l.isOfCall(flag) {
-			warnings = append(warnings, fmt.Sprintf("%s is set, and does not count; say --%s on the command line each time", v, flag))
-		} else if near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is no slip
-			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, prefix+near))
+			warnings = append(warnings, fmt.Sprintf("%s is set but ignored; give --%s on the command line each time", v, flag))
+		} else if near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is not a typing error
+			warnings = append(warnings, fmt.Sprintf("%s is set, but nothing reads it; did you mean %s?", v, prefix+near))
 		}
 	}
 	slices.Sort(warnings)
 	return warnings
 }
 
-// isOfCall reports whether this flag of the command at hand concerns one call only, and is no setting of any program. One
-// that stands on the line as well misleads nobody.
+// isOfCall reports whether this flag of the command concerns one call only, and is not a setting of any program. If it
+// is also on the command line, no warning is needed.
 func (l line) isOfCall(flag string) bool {
 	return l.command != nil && findFlag(listed(l.command.Flags), flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
 }
@@ -186,8 +186,8 @@ func placeholder(flag cli.Flag) string {
 	return "value"
 }
 
-// Closest is the one of names that a word was likely meant to be; empty if none is near. Names that are long by nature are
-// only near if little differs.
+// Closest is the name that was probably meant by a word; empty if none is near. Long names are only near if little
+// differs.
 func Closest(word string, names []string) string {
 	const most = 3
 	near := closest(word, names)
@@ -197,8 +197,8 @@ func Closest(word string, names []string) string {
 	return near
 }
 
-// closest is the one of names that a word was likely meant to be: the only one that begins so, or one a slip or two away.
-// Empty if none is near.
+// closest is the name that was probably meant by a word: the only one with that beginning, or one that differs by one
+// or two letters. Empty if none is near.
 func closest(word string, names []string) string {
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return len(name) < 2 })
 	var begin []string
@@ -219,8 +219,8 @@ func closest(word string, names []string) string {
 	return best
 }
 
-// distance is how many letters have to be put in, taken out, replaced or swapped with the next to make one word of the
-// other.
+// distance is how many letters must be inserted, removed, replaced or swapped with the next one to turn one word into
+// the other.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

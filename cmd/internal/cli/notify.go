@@ -10,9 +10,9 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Notifier returns what tells the service manager how the process does, as sd_notify(3) does, at the socket that
-// NOTIFY_SOCKET names; nobody is told if that is empty. It never waits: what a manager does not take now is told along
-// with the next, except for a sign of life, which must be fresh.
+// Notifier returns a function that sends the state of the process to the service manager, as sd_notify(3) does, at the
+// socket that NOTIFY_SOCKET names; without a socket it does nothing. It never waits: what a manager does not accept now
+// is sent with the next message, except for a watchdog signal, which must be fresh.
 func Notifier(socket string) func(state string) {
 	if socket == "" {
 		return func(string) {}
@@ -25,7 +25,7 @@ type notifier struct {
 	address *net.UnixAddr
 
 	mu   sync.Mutex
-	owed []string // not taken yet, one of each variable
+	owed []string // not accepted yet, one of each variable
 }
 
 func (n *notifier) notify(state string) {
@@ -42,7 +42,7 @@ func (n *notifier) notify(state string) {
 	}
 }
 
-// send tries once to hand the text over. Go's own write would wait while the manager's queue is full.
+// send tries once to send the text. Go's own write would wait while the manager's queue is full.
 func (n *notifier) send(text string) error {
 	conn, err := net.DialUnix(n.address.Net, nil, n.address)
 	if err != nil {

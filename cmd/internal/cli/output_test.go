@@ -36,7 +36,7 @@ func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
 		says string
 	}{
 		"written":                  {io.Discard, nil, ExitDone, ""},
-		"not written":              {full{}, nil, ExitFailed, "app: what this command says could not be written: no space left on device\n"},
+		"not written":              {full{}, nil, ExitFailed, "app: the output of this command could not be written: no space left on device\n"},
 		"not written, and refused": {full{}, WithCode(ExitRefused, errors.New("it is revoked")), ExitRefused, "app: it is revoked\n"},
 		"written, and failed":      {io.Discard, errors.New("it failed"), ExitFailed, "app: it failed\n"},
 	} {

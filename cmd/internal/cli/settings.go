@@ -11,12 +11,12 @@ import (
 const prefix = "LAPSE_"
 
 // flagTable has every flag of the three programs in one of two classes. A setting of the installation says where things
-// are and how they are done here, whoever calls: it may stand in the environment and in the --config file. What concerns
-// one call only comes from the command line alone: what is acted on, how far, and every yes. A variable that somebody once
+// are and how they are done: it may come from the environment and the --config file. A flag that concerns one call only
+// comes from the command line alone: what to act on, how far, and every confirmation. A variable that somebody once
 // exported must not launch, extend or terminate.
 //
-// A flag that is one thing in one program and another elsewhere stands there with the program's name. A hidden one is in no
-// class: only the command line gives it.
+// A flag that differs between programs is listed with the program's name. A hidden one is in no class: only the command
+// line gives it.
 func flagTable() (installation, call []string) {
 	installation = strings.Fields(`
 		etcd-endpoints etcd-cacert etcd-cert etcd-key namespace account
@@ -64,8 +64,8 @@ func Unclassed(app *cli.App) []string {
 	return found
 }
 
-// equip gives each setting that has none its variable in the environment: LAPSE_MARK_GRACE is --mark-grace. Nobody needs to
-// be told that switches are off by default.
+// equip gives each setting without an environment variable its variable: --mark-grace is LAPSE_MARK_GRACE. It also
+// hides the default of switches.
 func equip(program string, command *cli.Command) {
 	for _, flag := range command.Flags {
 		if b, ok := flag.(*cli.BoolFlag); ok {
@@ -104,9 +104,9 @@ func variablesOf(flag cli.Flag) *[]string {
 	return nil
 }
 
-// settings are the flags that the environment or the --config file gives, as words of a command line: what stands on the
-// line itself wins over the environment, and that over the file. urfave/cli must not read the environment again, for it has
-// other ideas of numbers and lists.
+// settings are the flags that the environment or the --config file gives, as words of a command line: the line has
+// priority over the environment, and that over the file. urfave/cli must not read the environment again, since it reads
+// numbers and lists differently.
 func (l line) settings(lookup func(string) (string, bool)) (words []string, err error) {
 	if l.command == nil {
 		return nil, nil
@@ -128,7 +128,7 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 		}
 		*variables = nil
 		if given && texts[0] == "" && !isText(flag) {
-			given = false // an empty variable is no number, and no list
+			given = false // an empty variable is not a number or a list
 		}
 		if !given && isSetting(l.app.Name, name) {
 			source = name + " in " + file.name + ":"

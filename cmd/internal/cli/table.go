@@ -143,7 +143,7 @@ func (s Sheet) heads() (heads []string) {
 	return heads
 }
 
-// visible is the sheet with every sign that is not to be seen written as Go writes it.
+// visible is the sheet with every invisible character written as Go writes it.
 func (s Sheet) visible() Sheet {
 	rows := make([][]string, len(s.Rows))
 	for n, row := range s.Rows {

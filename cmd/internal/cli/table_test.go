@@ -19,7 +19,7 @@ func leasesSheet() Sheet {
 			{Head: "LAUNCH", Rank: 6},
 		},
 		Rows: [][]string{
-			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (heartbeat-lost), may end any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
+			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (heartbeat-lost), may be terminated at any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
 			{"i-0123456789abcdef1", "ada", "t3.micro", "in 3h12m", "-", "-", "nightly\n"},
 		},
 	}

@@ -41,7 +41,7 @@ type stage struct {
 func open(ctx context.Context, o Options) (*stage, error) {
 	for _, name := range []string{"lease", "janitor", "sidecar"} {
 		if _, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil {
-			return nil, fmt.Errorf("the demo runs %s, which is not in %s: build all three with `make build`", name, o.Binaries)
+			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build all three with `make build`", name, o.Binaries)
 		}
 	}
 	dir, err := os.MkdirTemp("", "lapse")
@@ -239,7 +239,7 @@ func (s *stage) poll(ctx context.Context, open []event, happened func(event)) er
 func (s *stage) spared(ids ...string) error {
 	for _, id := range ids {
 		if state := s.state(id); state != "running" {
-			return &Failure{fmt.Sprintf("%s running, not %s", id, state)}
+			return &Failure{fmt.Sprintf("%s to be running, but it is %s", id, state)}
 		}
 	}
 	return nil

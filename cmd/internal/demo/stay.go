@@ -27,7 +27,7 @@ func (s *story) stay(ctx context.Context) error {
 	} {
 		lines = append(lines, "  "+example)
 	}
-	lines = append(lines, "\nNotice of silence is 3 s here: launched with --heartbeat-timeout, an instance ends within seconds, for it has no sidecar.")
+	lines = append(lines, "\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout has no sidecar, so it is terminated within seconds.")
 	if _, err := fmt.Fprintln(s.Out, strings.Join(lines, "\n")); err != nil {
 		return err
 	}

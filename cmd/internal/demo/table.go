@@ -25,10 +25,10 @@ func (s *stage) printTable(cast []role) error {
 		return err
 	}
 	if all := len(s.sim.Instances()); all != len(cast) {
-		return &Failure{fmt.Sprintf("%d instances in all, not %d", len(cast), all)}
+		return &Failure{fmt.Sprintf("%d instances in all, but got %d", len(cast), all)}
 	}
 	if wrong > 0 {
-		return &Failure{fmt.Sprintf("every fate as told, and %d are not", wrong)}
+		return &Failure{fmt.Sprintf("every outcome as announced, but %d differ", wrong)}
 	}
 	return nil
 }

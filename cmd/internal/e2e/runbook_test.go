@@ -113,7 +113,7 @@ func chapters() []chapter {
 	return []chapter{
 		{title: "First", says: map[string]string{"janitor status": "armed since", "lease doctor": "!fail "}},
 		{title: "It terminated X", wrong: (*night).endOne, says: map[string]string{
-			"janitor pause": "armed → paused", "janitor status": "nothing is ended until `janitor resume`", "lease why": "has ended", "lease history": "revoke",
+			"janitor pause": "armed → paused", "janitor status": "nothing is terminated until `janitor resume`", "lease why": "has ended", "lease history": "revoke",
 			"grep": `"kind":"terminate"`, "etcdctl get": `"state":"ended"`, "janitor resume": "paused → armed",
 		}},
 		{title: "It does not terminate X", wrong: (*night).strays, says: map[string]string{"lease list --untracked": "UNTRACKED", "lease list --foreign": "FOREIGN"}},
@@ -276,7 +276,7 @@ func (n *night) setBackInTime() {
 // loseData stops the service, takes away its etcd's data, and starts it again: it refuses.
 func (n *night) loseData() {
 	n.shell.do("systemctl stop lapse-janitor; rm -rf " + filepath.Join(n.dir, "l", "data") + "; systemctl start lapse-janitor")
-	n.shell.do("until journalctl -u lapse-janitor -n 30 --no-pager | grep 'restore its backup, or say --uuid'; do sleep 1; done")
+	n.shell.do("until journalctl -u lapse-janitor -n 30 --no-pager | grep 'restore its backup, give --uuid'; do sleep 1; done")
 }
 
 // fillEtcd raises the alarm that etcd raises when it is full.

@@ -93,7 +93,7 @@ func TestHostileLiftUndone(t *testing.T) {
 		w.forge(id, heartbeat(id, map[string]any{"changes": 5000}))
 	}
 	code := p.yes()
-	if says := func() bool { return strings.Contains(p.text(), "engages it again") }; code != 5 || !within(5*time.Second, says) {
+	if says := func() bool { return strings.Contains(p.text(), "engaged it again") }; code != 5 || !within(5*time.Second, says) {
 		t.Errorf("exit code %d, says %q; want 5, and that it is held again", code, p.text())
 	}
 	w.until("the brake rollback being held again", held)

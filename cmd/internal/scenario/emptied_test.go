@@ -29,7 +29,7 @@ func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 		_, said, _ = w.exits("janitor", "status")
 		return strings.Contains(said, "registry")
 	})
-	want := "janitor: no registry in namespace \"default\": create it with `lease init`, or if it was there and is lost, see `lease recover --help`\n"
+	want := "janitor: no registry in namespace \"default\": create it with `lease init`, or if it existed and is lost, see `lease recover --help`\n"
 	if said != want {
 		t.Errorf("of an etcd without a registry, `janitor status` says %q, want %q", said, want)
 	}
