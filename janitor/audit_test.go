@@ -69,8 +69,8 @@ func audited(t *testing.T, ids []string, observe Observer, test func(r *rig)) []
 	return lines(t, written.Bytes())
 }
 
-// TestTheAuditLogTellsTheWholeStory has what others do between sweeps, what the janitor does, and what EC2 answers.
-func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
+// TestTheAuditLogHasEveryEvent has what others do between sweeps, what the janitor does, and what EC2 answers.
+func TestTheAuditLogHasEveryEvent(t *testing.T) {
 	t.Parallel()
 	got := audited(t, []string{"i-1", "i-2", "i-3"}, nil, func(r *rig) {
 		r.cloud.Refuse["i-2"] = "OperationNotPermitted"
@@ -124,7 +124,7 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
+func TestAnEventThatCannotBeLoggedIsAnError(t *testing.T) {
 	t.Parallel()
 	full := errors.New("disk full")
 	j := &Janitor{&replica{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(audit.Event) error { return full }}}}
@@ -134,9 +134,9 @@ func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
 	}
 }
 
-// TestASnapshotTellsWhatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
+// TestASnapshotReportsChangesThatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
 // was there when it became leader, or when the registry was set back, is not told.
-func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
+func TestASnapshotReportsChangesThatNoWatchDid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	var told []string

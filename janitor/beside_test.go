@@ -77,7 +77,7 @@ func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	})
 }
 
-func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
+func TestAnUnresponsiveLocationDelaysNoTerminationElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, term := range map[string]time.Duration{
 		"between two sweeps": 40 * time.Second, "while a sweep looks": 75 * time.Second, "while it looks up by id": 105 * time.Second,
@@ -101,7 +101,7 @@ func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
 	}
 }
 
-func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
+func TestAnUnresponsiveLocationIsHeldBackAndTheOthersAreRecorded(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
 		far.lost.Store(true)
@@ -127,7 +127,7 @@ func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 	})
 }
 
-func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
+func TestWorkThatFallsDueInABusyLocationIsDoneNext(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
 		r.cloud.OnDescribe = func(n int) {
@@ -148,7 +148,7 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
 	})
 }
 
-func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThere(t *testing.T) {
+func TestWorkThatFallsDueInABusyLocationIsDoneNextEvenIfNothingIsWrittenThere(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
 		r.cloud.OnDescribe = func(n int) {
@@ -166,7 +166,7 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThe
 	})
 }
 
-func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
+func TestALeaseExtendedDuringASweepIsKept(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
 		far.lost.Store(true)
@@ -204,7 +204,7 @@ func TestABatchInFlightIsFinishedBeforeLeadershipIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
+func TestAListingOlderThanTheCheckpointIsRepeated(t *testing.T) {
 	t.Parallel()
 	for name, setBack := range map[string]bool{"it came late": false, "the registry was set back": true} {
 		t.Run(name, func(t *testing.T) {
@@ -303,7 +303,7 @@ func (o slowCheckpoint) PutCheckpoint(ctx context.Context, reg lease.Registry, s
 	return o.Leadership.PutCheckpoint(ctx, reg, s)
 }
 
-func TestWhatIsHeardWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
+func TestAChangeSeenWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")

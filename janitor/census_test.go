@@ -54,7 +54,7 @@ func counted(t *testing.T, w World) plan.Census {
 	return observer.last()
 }
 
-func TestACensusCountsEachOnce(t *testing.T) {
+func TestACensusCountsEachInstanceOnce(t *testing.T) {
 	t.Parallel()
 	stray := func(s *Subject) { Bare(s); s.Instance.Tags[lease.TagLaunch] = "" }
 	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })

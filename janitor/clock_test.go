@@ -87,7 +87,7 @@ func judged(t *testing.T, test func(*rig, *inLeadership)) {
 	})
 }
 
-func TestATermThatPassedWhileTheMachineWasSuspendedGetsItsNotice(t *testing.T) {
+func TestALeaseThatExpiredWhileTheMachineWasSuspendedGetsNotice(t *testing.T) {
 	t.Parallel()
 	judged(t, func(r *rig, o *inLeadership) {
 		o.suspended(2 * time.Hour)
@@ -112,7 +112,7 @@ func TestATermThatPassedWhileTheMachineWasSuspendedGetsItsNotice(t *testing.T) {
 	})
 }
 
-func TestASilenceDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
+func TestALostHeartbeatDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string]func(*rig, *inLeadership){
 		"a reaction comes first": func(r *rig, o *inLeadership) { o.reacts(r) },
@@ -154,7 +154,7 @@ func TestASilenceDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 	}
 }
 
-func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
+func TestASuspensionBeforeTheTerminationCausesAnotherDescription(t *testing.T) {
 	t.Parallel()
 	judged(t, func(r *rig, o *inLeadership) {
 		r.extend("i-1", time.Second)
@@ -175,7 +175,7 @@ func TestASuspendBetweenTheFreshLookAndTheEndTakesAnotherLook(t *testing.T) {
 	})
 }
 
-func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
+func TestAWrongClockHoldsBackExpiriesUntilItIsRight(t *testing.T) {
 	t.Parallel()
 	for name, step := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour back": -time.Hour} {
 		for when, set := range map[string]func(*rig, *inLeadership){
@@ -240,7 +240,7 @@ func TestAClockThatIsSetHoldsWhatGoesByDateUntilItIsRight(t *testing.T) {
 	}
 }
 
-func TestNothingEndsForALostHeartbeatWhileTheClockIsWrong(t *testing.T) {
+func TestNothingIsTerminatedForALostHeartbeatWhileTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	undated := func(yes bool) func(*rig, *inLeadership) {
 		return func(r *rig, _ *inLeadership) {
@@ -290,7 +290,7 @@ func TestNothingEndsForALostHeartbeatWhileTheClockIsWrong(t *testing.T) {
 }
 
 // A clock may run wrong by so little that no single look shows it.
-func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
+func TestASlowDriftIsToleratedUpToTenSeconds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		listed, since time.Duration // what EC2's Date showed, and what came since
@@ -327,7 +327,7 @@ func TestASlowDriftIsBorneUpToTenSeconds(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
+func TestAClockThatIsAYearWrongAtTheStartTerminatesNothingAndIsReported(t *testing.T) {
 	t.Parallel()
 	const year = 365 * 24 * time.Hour
 	for name, wrong := range map[string]time.Duration{"ahead": year, "behind": -year} {
@@ -365,9 +365,9 @@ func TestAClockThatIsAYearWrongAtTheStartEndsNothingAndIsNamed(t *testing.T) {
 	}
 }
 
-// TestACheckpointIsDatedByEC2WhereTheClockIsWrong: whoever leads next, by a clock that is right again, tells by that date for how
+// TestACheckpointIsDatedByEC2IfTheClockIsWrong: whoever leads next, by a clock that is right again, tells by that date for how
 // long nobody watched.
-func TestACheckpointIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
+func TestACheckpointIsDatedByEC2IfTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]time.Duration{
 		"right": 0, "as far ahead as may be": 10 * time.Second, "ahead": 15 * time.Minute, "behind": -15 * time.Minute,
@@ -410,7 +410,7 @@ func TestACheckpointIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
 
 // What is written although the clock is wrong, since EC2's word alone makes it so, is dated by EC2's. A record that was dated a
 // year back would be let go of at once.
-func TestAnEndIsDatedByEC2WhereTheClockIsWrong(t *testing.T) {
+func TestTheEndOfALeaseIsDatedByEC2IfTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, by := range map[string]time.Duration{"a year behind": -365 * 24 * time.Hour, "an hour ahead": time.Hour, "right": 0} {
 		t.Run(name, func(t *testing.T) {

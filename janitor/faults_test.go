@@ -59,7 +59,7 @@ func (c *crash) want(when string, ids []string, ec2Says ec2sim.State, state leas
 	}
 }
 
-func TestAZoneOutageHoldsItsOwnZoneAlone(t *testing.T) {
+func TestAZoneOutageHoldsBackOnlyItsZone(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	down, up := c.leased("a", zoneA, 3, 6*time.Minute), c.leased("b", zoneB, 3, 6*time.Minute)
@@ -78,7 +78,7 @@ func TestAZoneOutageHoldsItsOwnZoneAlone(t *testing.T) {
 	c.want("afterwards", slices.Concat(down, up), ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestOfFiveHundredTheProtectedAloneAreStuck(t *testing.T) {
+func TestOnlyProtectedInstancesOfFiveHundredAreStuck(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	a, b := c.leased("a", zoneA, 250, 2*time.Minute), c.leased("b", zoneB, 250, 2*time.Minute)
@@ -106,7 +106,7 @@ func TestOfFiveHundredTheProtectedAloneAreStuck(t *testing.T) {
 	c.want("no longer protected", protected, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
+func TestAFailedCreationThatIsShownLateIsStillFound(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: 40 * time.Minute})
 	c.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop})
@@ -142,7 +142,7 @@ func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
 	}
 }
 
-func TestAnInstanceThatIsNotShownYetEndsByItsTermAndNotBefore(t *testing.T) {
+func TestAnInstanceNotShownYetIsTerminatedAtItsExpiryAndNotBefore(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: 12 * time.Minute})
 	ids := c.leased("unseen", zoneA, 2, 8*time.Minute)
@@ -158,7 +158,7 @@ func TestAnInstanceThatIsNotShownYetEndsByItsTermAndNotBefore(t *testing.T) {
 	c.want("once its end is shown", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestListingsThatGoBackInTimeEndNothing(t *testing.T) {
+func TestListingsThatGoBackInTimeTerminateNothing(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: time.Hour})
 	ids := c.leased("flicker", zoneA, 3, 30*time.Minute)
@@ -182,7 +182,7 @@ func TestAnIDThatEC2DoesNotKnowYetIsTriedAgain(t *testing.T) {
 }
 
 // Each passing fault strikes each call that a janitor makes of EC2, five times before the term or five times after it.
-func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
+func TestTransientFaultsTerminateNothingEarlyAndKeepNothingLong(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]ec2sim.Fault{
 		"throttled":                     {Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"},
@@ -214,9 +214,9 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 	}
 }
 
-// TestOneThatFailsEveryCallKeepsNobodyElseAlive: EC2 answers 500 whenever it is asked to end one instance, and does not say
+// TestAnInstanceThatFailsEveryCallKeepsNoOtherAlive: EC2 answers 500 whenever it is asked to end one instance, and does not say
 // because of which.
-func TestOneThatFailsEveryCallKeepsNobodyElseAlive(t *testing.T) {
+func TestAnInstanceThatFailsEveryCallKeepsNoOtherAlive(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	ids := c.leased("many", zoneA, ec2.MaxTerminate, 2*time.Minute)
@@ -236,8 +236,8 @@ func TestOneThatFailsEveryCallKeepsNobodyElseAlive(t *testing.T) {
 	c.want("the bad one", []string{bad}, ec2sim.Running, lease.StateRevoked)
 }
 
-// TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore: smaller batches make more calls, which must not be what keeps EC2 down.
-func TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore(t *testing.T) {
+// TestAnEC2ThatTerminatesNothingIsNotAskedMoreAndMore: smaller batches make more calls, which must not be what keeps EC2 down.
+func TestAnEC2ThatTerminatesNothingIsNotAskedMoreAndMore(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	ids := slices.Concat(c.leased("a", zoneA, 150, 2*time.Minute), c.leased("b", zoneB, 10, 2*time.Minute))
@@ -285,7 +285,7 @@ func TestEndedMeansThatEC2SaidSo(t *testing.T) {
 	c.want("arrived", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestAnEndThatNobodySawIsBelievedAfterAnHour(t *testing.T) {
+func TestAnAbsentInstanceCountsAsEndedAfterAnHour(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{ShuttingDownFor: 20 * time.Second, TerminatedVisibleFor: time.Second})
 	ids := c.leased("gone", zoneA, 2, time.Minute)
@@ -299,7 +299,7 @@ func TestAnEndThatNobodySawIsBelievedAfterAnHour(t *testing.T) {
 	c.want("an hour later", ids, "", lease.StateEnded)
 }
 
-func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
+func TestAnAdoptionWhoseTagIsRefusedAndShownLateTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: 8 * time.Minute})
 	foreign := c.sim.Create(ec2sim.Instance{})

@@ -49,7 +49,7 @@ func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 	o.takeIn(s, o.joining()(s), o.newest)
 }
 
-func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
+func TestAChangeLostSinceTheCheckpointIsNoticed(t *testing.T) {
 	t.Parallel()
 	changes := map[string]func(r *rig) lease.Change{
 		"a lease": func(r *rig) lease.Change {
@@ -158,8 +158,8 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 	}
 }
 
-// TestASweepThatReadBeforeAChangeWasHeardHoldsNothing: what it read is older, and nothing was set back.
-func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
+// TestASweepThatReadBeforeAChangeEngagesNoBrake: what it read is older, and nothing was set back.
+func TestASweepThatReadBeforeAChangeEngagesNoBrake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")

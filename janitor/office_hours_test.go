@@ -79,8 +79,8 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 	})
 }
 
-// TestACheckpointIsReliedOnUntilTheNextSweepIsLate whatever the widest pause of its schedule is.
-func TestACheckpointIsReliedOnUntilTheNextSweepIsLate(t *testing.T) {
+// TestACheckpointIsTrustedUntilTheNextSweepIsLate whatever the widest pause of its schedule is.
+func TestACheckpointIsTrustedUntilTheNextSweepIsLate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		schedule       string

@@ -9,9 +9,9 @@ import (
 	"lapse/lease"
 )
 
-// TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung: two days pass, in which somebody extends and the
+// TestAClockThatStoppedWhileTheMachineWasOffDoesNotMakeTheRegistryLookNew: two days pass, in which somebody extends and the
 // registry is set back; the machine's clock starts where it stopped, and is then set right.
-func TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung(t *testing.T) {
+func TestAClockThatStoppedWhileTheMachineWasOffDoesNotMakeTheRegistryLookNew(t *testing.T) {
 	t.Parallel()
 	for name, remembers := range map[string]bool{"with a memory": true, "without": false} {
 		t.Run(name, func(t *testing.T) {

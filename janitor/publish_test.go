@@ -46,7 +46,7 @@ func (r *rig) published() lease.Plan {
 	return published
 }
 
-func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
+func TestALeaderThatIsNotArmedPublishesItsPlan(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []lease.Mode{lease.ModeObserve, lease.ModePaused} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
 	}
 }
 
-func TestAPublishedPlanJudgesHeartbeats(t *testing.T) {
+func TestAPublishedPlanIncludesHeartbeats(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2", "i-3", "i-4"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		r.mode(lease.ModeObserve)

@@ -88,7 +88,7 @@ func (c *crash) bystanders() []string {
 	return ids
 }
 
-func TestWhatAKilledLaunchLeftIsRemovedAndNothingElse(t *testing.T) {
+func TestOnlyLeftoversOfAKilledLaunchAreRemoved(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	c.loses("lost")
@@ -142,7 +142,7 @@ func (c *crash) describes() map[string]int {
 	return counts
 }
 
-func TestWhatIsStillInUseIsRemovedLater(t *testing.T) {
+func TestLeftoversInUseAreRemovedLater(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	c.loses("lost")
@@ -162,7 +162,7 @@ func TestWhatIsStillInUseIsRemovedLater(t *testing.T) {
 	}
 }
 
-func TestAFailedLookAtLeftoversHoldsNothingElse(t *testing.T) {
+func TestAFailedListingOfLeftoversHoldsBackNothingElse(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	c.loses("lost")
@@ -180,7 +180,7 @@ func TestAFailedLookAtLeftoversHoldsNothingElse(t *testing.T) {
 	}
 }
 
-func TestWhatOutlivesALeaseThatHeldIsKept(t *testing.T) {
+func TestLeftoversOfAnActiveLeaseAreKept(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	launcher := launch.New(c.cloud, c.store, launch.Config{Actor: "test", Now: c.now, Pause: time.Millisecond})

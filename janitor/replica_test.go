@@ -306,7 +306,7 @@ func (w *twins) troubles() {
 	w.story += ";"
 }
 
-// TestWhateverIsAddedThatIsUselessNobodyEndsSooner lets two worlds go through the same, one of them with more that is
+// TestIrrelevantObjectsTerminateNothingSooner lets two worlds go through the same, one of them with more that is
 // dead, missing or doubtful. Whoever is in both is ended in the larger one no sooner than in the smaller one:
 //
 //   - for a declared cause: always.
@@ -316,7 +316,7 @@ func (w *twins) troubles() {
 //
 // What the larger world saves for longer, and the smaller one has ended, stays as it was. If it came back to life, it would
 // be one more that is healthy; and healthy ones may raise limits.
-func TestWhateverIsAddedThatIsUselessNobodyEndsSooner(t *testing.T) {
+func TestIrrelevantObjectsTerminateNothingSooner(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := &twins{T: t, small: drawTimeline(t)}

@@ -110,7 +110,7 @@ func TestRunSweepsAtOnceAndWritesACheckpointEveryInterval(t *testing.T) {
 	})
 }
 
-func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
+func TestRunTerminatesForAnExpiryWithinTwoSecondsBetweenSweeps(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -126,7 +126,7 @@ func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
 	})
 }
 
-func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
+func TestRunObeysAPauseAtOnceAndMarksLeasesThatExpiredDuringIt(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -155,7 +155,7 @@ func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 	})
 }
 
-func TestRunTerminatesTheLostAfterNoticeAndWithAWitnessOnly(t *testing.T) {
+func TestRunTerminatesForALostHeartbeatOnlyAfterNoticeAndWithAWitness(t *testing.T) {
 	t.Parallel()
 	for _, witnessed := range []bool{true, false} {
 		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
@@ -186,7 +186,7 @@ func TestRunTerminatesTheLostAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 	}
 }
 
-func TestRunTakesAMarkBackWhenTheSidecarRenewsAgain(t *testing.T) {
+func TestRunCancelsAMarkWhenTheSidecarRenewsAgain(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -203,7 +203,7 @@ func TestRunTakesAMarkBackWhenTheSidecarRenewsAgain(t *testing.T) {
 	})
 }
 
-func TestRunLetsAnUnmarkedLeaseLoseHeartbeatsForAWholeTimeoutAgain(t *testing.T) {
+func TestRunRestartsTheWholeTimeoutOfAnUnmarkedLease(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		r.heartbeat("i-1")
@@ -220,7 +220,7 @@ func TestRunLetsAnUnmarkedLeaseLoseHeartbeatsForAWholeTimeoutAgain(t *testing.T)
 	})
 }
 
-func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
+func TestRunEndsALeaseWhenEC2ConfirmsTheTermination(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -250,7 +250,7 @@ func TestRunLeadsAgainAfterItsLeadershipWasTaken(t *testing.T) {
 	})
 }
 
-func TestRunKeepsSweepingWhenTheRegistryOrEC2IsAway(t *testing.T) {
+func TestRunKeepsSweepingWhenEtcdOrEC2IsDown(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	away := false
@@ -314,7 +314,7 @@ func TestSweepOnceJudgesNoHeartbeat(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidSettings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]Config{
 		"no schedule":   {Schedule: "sometimes", Policy: plan.DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},

@@ -67,7 +67,7 @@ func (r *rig) outage() *atomic.Bool {
 	return &down
 }
 
-func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
+func TestAClockSetBetweenSweepsTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	for name, corrected := range map[string]bool{"and left so": false, "and corrected before EC2 is asked": true} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 	}
 }
 
-func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T) {
+func TestAnAdoptedInstanceIsNotTerminatedForAnExpiryBeforeItsTag(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		i := r.instance("i-9", "")
@@ -113,7 +113,7 @@ func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T)
 	})
 }
 
-func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
+func TestReleasingAHeartbeatsBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2", "i-3")
@@ -224,7 +224,7 @@ func TestANoticeThatRanOutDuringAnOutageStartsAgain(t *testing.T) {
 	})
 }
 
-func TestWhatAFreshLookSparedIsNotLookedAtAgainForEveryChange(t *testing.T) {
+func TestAnInstanceSparedOnADescriptionIsNotDescribedForEveryChange(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
 		r.extend("i-1", 3*time.Second)
@@ -292,7 +292,7 @@ func TestAMalformedCheckpointIsReplacedAndANewerOneStopsEverything(t *testing.T)
 	}
 }
 
-func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
+func TestOnlySweepsPurgeTombstones(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -336,7 +336,7 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 	})
 }
 
-func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
+func TestNeitherASlowLookUpNorASlowReadIsAWitness(t *testing.T) {
 	t.Parallel()
 	for name, slow := range map[string]func(r *rig, o *inLeadership){
 		"look-up": func(r *rig, _ *inLeadership) { r.cloud.OnDescribe = func(int) { time.Sleep(40 * time.Second) } },
@@ -379,7 +379,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 	}
 }
 
-func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
+func TestARollbackUnderALeaderTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		r.extend("i-1", 30*time.Minute)
@@ -400,7 +400,7 @@ func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
 	})
 }
 
-func TestACheckpointWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
+func TestAnUnansweredCheckpointWriteIsNoRollback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")

@@ -12,8 +12,8 @@ import (
 	"lapse/janitor/observe"
 )
 
-// TestWhoLeadsAllNightWatches: a schedule need not be one of equal intervals.
-func TestWhoLeadsAllNightWatches(t *testing.T) {
+// TestALeaderWatchesAllNight: a schedule need not be one of equal intervals.
+func TestALeaderWatchesAllNight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -39,7 +39,7 @@ func TestWhoLeadsAllNightWatches(t *testing.T) {
 	})
 }
 
-func TestTheCheckpointAfterOneThatCannotBeReadCountsOn(t *testing.T) {
+func TestTheSequenceContinuesAfterAnUnreadableCheckpoint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -93,7 +93,7 @@ func (r *rig) lift(name string) {
 	}
 }
 
-func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted(t *testing.T) {
+func TestAJanitorStartedAfterARollbackHoldsEverythingBackUntilRelease(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted
 	})
 }
 
-func TestUnwatchedHoldsEverythingUntilItIsReleased(t *testing.T) {
+func TestBrakeUnwatchedHoldsEverythingBackUntilRelease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")

@@ -124,7 +124,7 @@ var eight = []string{"i-1", "i-2", "i-3", "i-4", "i-5", "i-6", "i-7", "i-8"}
 
 // Every brake is seen in the checkpoint, which is what `janitor status` shows, and by the observer, which is what the metrics
 // show, for as long as it is held; and is told of once when it trips and once when it lifts.
-func TestEveryBrakeIsShownWhileItIsHeldAndToldOfOnce(t *testing.T) {
+func TestEveryBrakeIsShownWhileEngagedAndReportedOnce(t *testing.T) {
 	t.Parallel()
 	const zone, location = "eu-west-1a", "123456789012/eu-west-1"
 	lapse := func(ids ...string) func(*watchedRig) {
@@ -282,7 +282,7 @@ func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since ti
 	return since
 }
 
-func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
+func TestABrakeReleasedBetweenTwoLeadersIsReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &watchedRig{rig: newRig(t, "i-1"), onlooker: &onlooker{}}
@@ -303,7 +303,7 @@ func TestABrakeThatLiftsBetweenTwoLeadersIsToldOf(t *testing.T) {
 	})
 }
 
-func TestASinglePassDoesNotSayThatASilenceBrakeWasLifted(t *testing.T) {
+func TestASingleSweepDoesNotReportAHeartbeatsBrakeAsReleased(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &watchedRig{rig: newRig(t, eight...), onlooker: &onlooker{}}

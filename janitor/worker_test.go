@@ -10,7 +10,7 @@ import (
 	"lapse/lease"
 )
 
-func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
+func TestOrphansAreTerminatedHoweverLongReactionsTake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ids := []string{}

@@ -15,7 +15,7 @@ var (
 	quiet   = lease.Brake{Name: lease.BrakeHeartbeats, Scope: "euw1-az1", Since: noon, Count: 4}
 )
 
-func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
+func TestReleasingABrakeReleasesOnlyThatOne(t *testing.T) {
 	t.Parallel()
 	held := []lease.Brake{setBack, strange, quiet}
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, held, lease.By{Actor: "ada"})
@@ -38,7 +38,7 @@ func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 	}
 }
 
-func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
+func TestABrakeThatHasCountedMoreMustBeReleasedAgain(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeHeartbeats, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	more, fewer := quiet, quiet
@@ -51,7 +51,7 @@ func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
 	}
 }
 
-func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
+func TestOnlyTheShownBrakeIsReleased(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, []lease.Brake{setBack}, lease.By{Actor: "ada"})
 	later, scoped, other := setBack, setBack, setBack
@@ -90,7 +90,7 @@ func TestAReleaseOfTheHeartbeatsBrakeCountsForItsScopeAndForAWhile(t *testing.T)
 	}
 }
 
-func TestOnlyWhatHoldsEverythingStands(t *testing.T) {
+func TestOnlyABrakeThatHoldsEverythingBackIsStanding(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lease.Brake

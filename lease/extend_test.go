@@ -106,7 +106,7 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-func TestAnOperatorMovesTheLatestDate(t *testing.T) {
+func TestAnOperatorMovesTheMaximum(t *testing.T) {
 	t.Parallel()
 	const day, week = 24 * time.Hour, 7 * 24 * time.Hour
 	revoked := must(held().Revoke(noon, lease.CauseRevoke, ada))
@@ -188,7 +188,7 @@ func TestAnOperatorMovesTheLatestDate(t *testing.T) {
 	}
 }
 
-func TestExtendToThePresentTermChangesNothing(t *testing.T) {
+func TestExtendingToTheCurrentExpiryChangesNothing(t *testing.T) {
 	t.Parallel()
 	l := held()
 	for _, until := range []time.Time{l.ExpiresAt, l.ExpiresAt.In(time.FixedZone("", 3600)), l.ExpiresAt.Add(999)} {
@@ -198,7 +198,7 @@ func TestExtendToThePresentTermChangesNothing(t *testing.T) {
 	}
 }
 
-func TestExtendCuresAMark(t *testing.T) {
+func TestExtendCancelsAMark(t *testing.T) {
 	t.Parallel()
 	l := marked()
 	for name, until := range map[string]time.Time{"a later term": at(48 * time.Hour), "the present term": l.ExpiresAt} {
@@ -209,7 +209,7 @@ func TestExtendCuresAMark(t *testing.T) {
 	}
 }
 
-func TestTheMarkOfALeaseAtItsLatestDateIsNotCuredByAsking(t *testing.T) {
+func TestARefusedExtensionAtTheMaximumKeepsTheMark(t *testing.T) {
 	t.Parallel()
 	l := must(held().Extend(noon, lease.Extension{Until: held().MaxExpiresAt}, ada))
 	now := l.MaxExpiresAt.Add(time.Minute)
@@ -221,7 +221,7 @@ func TestTheMarkOfALeaseAtItsLatestDateIsNotCuredByAsking(t *testing.T) {
 	}
 }
 
-func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) {
+func TestAnExtensionGrantsAFutureDateWithinTheMaximumOrNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := drawLease(t)
@@ -260,7 +260,7 @@ func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) 
 	})
 }
 
-func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T) {
+func TestAnAtLeastExtensionKeepsALaterDateAndCancelsAMark(t *testing.T) {
 	t.Parallel()
 	l := held()
 	least := lease.Extension{Until: at(2 * time.Hour), AtLeast: true}
@@ -278,7 +278,7 @@ func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T)
 	}
 }
 
-func TestTheHistorySaysFromWhichDateToWhich(t *testing.T) {
+func TestTheHistoryHasTheOldAndTheNewDate(t *testing.T) {
 	t.Parallel()
 	for action, e := range map[lease.Action]lease.Extension{
 		"extend":  {Until: at(48 * time.Hour)},

@@ -172,7 +172,7 @@ func drawWorld(t *rapid.T) *world {
 	return w
 }
 
-func TestALaunchOfNMakesAtMostNWhateverIsLost(t *testing.T) {
+func TestALaunchOfNLaunchesAtMostNWhateverIsLost(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
@@ -198,7 +198,7 @@ func TestALaunchOfNMakesAtMostNWhateverIsLost(t *testing.T) {
 	})
 }
 
-func TestALauncherThatHearsEverythingEndsWithAllOrNowhereLeft(t *testing.T) {
+func TestALauncherWithEveryAnswerLaunchesAllOrExhaustsItsChoices(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)

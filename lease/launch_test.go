@@ -22,7 +22,7 @@ func next(t *testing.T, l lease.Launch) lease.Launch {
 	return l
 }
 
-func TestTheFirstAttemptWantsAllAtOnceAndLaterOnesTheRest(t *testing.T) {
+func TestTheFirstAttemptRequestsAllAndLaterOnesTheRest(t *testing.T) {
 	t.Parallel()
 	l := opened()
 	if want := (lease.Attempt{ClientToken: token + ".1", Min: 3, Max: 3}); !same(l.Last(), want) {
@@ -98,7 +98,7 @@ func TestNoAttemptFollows(t *testing.T) {
 	}
 }
 
-func TestOnlyARefusalWithoutDoubtIsDefinite(t *testing.T) {
+func TestOnlyACertainRefusalIsDefinite(t *testing.T) {
 	t.Parallel()
 	again := func(l lease.Launch) lease.Launch { return must(l.Sending(at(time.Minute))) }
 	for name, c := range map[string]struct {
@@ -196,7 +196,7 @@ func TestAnAnsweredAttemptIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestASettledLaunchRefusesWhatIsOver(t *testing.T) {
+func TestASettledLaunchRefusesFurtherSteps(t *testing.T) {
 	t.Parallel()
 	done := must(launched().Done(at(time.Minute)))
 	closed := must(sent().Close(at(time.Minute), "window over"))
@@ -243,7 +243,7 @@ func TestDoneAndCloseSettleOnce(t *testing.T) {
 	}
 }
 
-func TestTheFirstLookAtEachInstanceIsKept(t *testing.T) {
+func TestTheFirstSightingOfEachInstanceIsKept(t *testing.T) {
 	t.Parallel()
 	closed := must(sent().Close(noon, "window over"))
 	first := must(closed.NoteFirstSeen(at(time.Minute), "i-1"))

@@ -179,7 +179,7 @@ func drawLease(t *rapid.T) lease.Lease {
 	return l
 }
 
-func TestALeaseIsOverFromItsTermAndGraceOn(t *testing.T) {
+func TestALeaseIsOverFromItsExpiryAndGraceOn(t *testing.T) {
 	t.Parallel()
 	l := held()
 	for name, c := range map[string]struct {

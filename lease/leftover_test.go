@@ -17,7 +17,7 @@ func closedWeb() lease.Launch {
 	}
 }
 
-func TestWhatALaunchMayHaveMadeByDate(t *testing.T) {
+func TestLeftoversOfALaunchByDate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		at   time.Time
@@ -112,7 +112,7 @@ func TestOnlyAClosedLaunchIsCleared(t *testing.T) {
 	}
 }
 
-func TestAnOrphanNotesWhatOutlivesItAndAnAdoptedLeaseWhatItBore(t *testing.T) {
+func TestAnOrphanNotesItsLeftoversAndAnAdoptedLeaseItsTags(t *testing.T) {
 	t.Parallel()
 	web := closedWeb()
 	i := lease.Instance{ID: "i-1", ClientToken: "web.1", Outlive: []string{"vol-1"}, Tags: map[string]string{lease.TagLaunch: "web.1"}}
@@ -131,7 +131,7 @@ func TestAnOrphanNotesWhatOutlivesItAndAnAdoptedLeaseWhatItBore(t *testing.T) {
 	}
 }
 
-func TestAnAdoptedLeaseThatEndedUntaggedIsAdoptedAnew(t *testing.T) {
+func TestAnAdoptedLeaseThatEndedUntaggedIsAdoptedAgain(t *testing.T) {
 	t.Parallel()
 	l := must(adopting().End(at(time.Hour), lease.CauseGone, jan))
 	data, err := json.Marshal(l)

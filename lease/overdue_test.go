@@ -120,7 +120,7 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-func TestWhatEC2ShowsOutweighsWhatWasNoted(t *testing.T) {
+func TestTheStateInEC2OutweighsTheRecord(t *testing.T) {
 	t.Parallel()
 	yesterday := noon.Add(-24 * time.Hour)
 	l := lease.Lease{

@@ -93,7 +93,7 @@ func TestALeaseIsWrittenWithTheseNames(t *testing.T) {
 	}
 }
 
-func TestALeaseHasEveryNameThatProgramsWereToldOf(t *testing.T) {
+func TestALeaseHasEveryDocumentedName(t *testing.T) {
 	t.Parallel()
 	var got struct {
 		Fields  map[string]json.RawMessage
@@ -219,7 +219,7 @@ func TestAnotherSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoRecordIsMalformed(t *testing.T) {
+func TestTextThatIsNoRecordIsMalformed(t *testing.T) {
 	t.Parallel()
 	decode := map[string]func([]byte) error{
 		"lease":      decodeError[lease.Lease],
@@ -261,7 +261,7 @@ func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 	}
 }
 
-func TestAValueReadIntoAgainKeepsNothingOfTheOlderRecord(t *testing.T) {
+func TestAReusedValueKeepsNothingOfTheOlderRecord(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{
 		"known fields only":  `{"schema":3,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[]}`,

@@ -49,7 +49,7 @@ func recorded(state lease.LaunchState) func(*lease.Snapshot) {
 	}
 }
 
-func TestARebuiltLeaseIsALaterStateThanItsSidecarKnows(t *testing.T) {
+func TestARebuiltLeaseIsNewerThanItsSidecarKnows(t *testing.T) {
 	t.Parallel()
 	renewing := emptied(func(s *lease.Snapshot) {
 		s.Heartbeats = map[string]lease.Heartbeat{instance().ID: {InstanceID: instance().ID, Changes: 7}}
@@ -98,7 +98,7 @@ func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
 	}
 }
 
-func TestARecoveredTerm(t *testing.T) {
+func TestTheExpiryOfARecoveredLease(t *testing.T) {
 	t.Parallel()
 	hours := func(n time.Duration) time.Time { return noon.Add(n * time.Hour) }
 	for name, c := range map[string]struct {
@@ -131,7 +131,7 @@ func TestARecoveredTerm(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotRecovered(t *testing.T) {
+func TestInstancesThatAreNotRecovered(t *testing.T) {
 	t.Parallel()
 	bad := func(kind, id string) func(*lease.Snapshot) {
 		return func(s *lease.Snapshot) {
@@ -186,7 +186,7 @@ func TestWhatIsNotRecovered(t *testing.T) {
 	}
 }
 
-func TestALaunchThatIsDoneLendsItsLabels(t *testing.T) {
+func TestARecoveredLeaseTakesTheLabelsOfItsLaunch(t *testing.T) {
 	t.Parallel()
 	l, err := lease.NewRecovery(emptied(recorded(lease.LaunchDone)), lease.RecoveryTerms{HeartbeatTimeout: time.Minute}).Lease(noon, lost(), lease.By{})
 	if err != nil || l.Labels["team"] != "search" || l.HeartbeatTimeout != lease.Duration(time.Minute) {

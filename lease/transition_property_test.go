@@ -11,7 +11,7 @@ import (
 
 const historyMax = 16 // of a record
 
-func TestNothingLeadsBackFromRevocation(t *testing.T) {
+func TestARevokedLeaseNeverBecomesActive(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := must(held().Revoke(drawTime(t, "revoked"), drawCause(t), ada))

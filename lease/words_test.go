@@ -41,7 +41,7 @@ func meantOtherwise() map[string]string {
 	}
 }
 
-func TestNoWordThatIsGoneIsLeftInANameOfTheCode(t *testing.T) {
+func TestNoAbandonedWordIsLeftInANameOfTheCode(t *testing.T) {
 	t.Parallel()
 	root, words, exceptions := "..", gone(), meantOtherwise()
 	used := map[string]bool{}

@@ -15,7 +15,7 @@ import (
 
 var errAway = errors.New("etcd is away")
 
-func TestKeepsABoundLease(t *testing.T) {
+func TestRenewsABoundLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), 20*time.Second)}
@@ -84,7 +84,7 @@ func TestFindsItsLeaseSoonAfterItIsBound(t *testing.T) {
 	})
 }
 
-func TestWaitsAsLongAsItTakesAtTheUsualPace(t *testing.T) {
+func TestWaitsForALeaseAtTheUsualInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{}
@@ -162,7 +162,7 @@ func TestBacksOffWhenLostAgainAndAgain(t *testing.T) {
 	})
 }
 
-func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
+func TestAnOutageIsSurvivedAndLoggedOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		timeout, limit time.Duration
@@ -216,7 +216,7 @@ func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
 	}
 }
 
-func TestStartsWhileTheRegistryIsAway(t *testing.T) {
+func TestStartsWhileTheRegistryIsUnreachable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute), fail: map[string]error{"*": errAway}}
@@ -297,7 +297,7 @@ func TestNeverRenewsALeaseThatWasRevokedBefore(t *testing.T) {
 	})
 }
 
-func TestStoppingReleasesNothing(t *testing.T) {
+func TestStoppingReleasesNoLease(t *testing.T) {
 	t.Parallel()
 	for name, hang := range map[string]bool{"at rest": false, "in a call": true} {
 		t.Run(name, func(t *testing.T) {

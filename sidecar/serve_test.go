@@ -73,7 +73,7 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-func TestExtendIsSignedAndCures(t *testing.T) {
+func TestExtendRecordsTheCallerAndCancelsAMark(t *testing.T) {
 	t.Parallel()
 	r := bound()
 	r.lease, _ = r.lease.WithMark(today, lease.CauseHeartbeatLost, today.Add(time.Hour), lease.By{})
@@ -155,7 +155,7 @@ func TestRefusalsKeepTheirFacts(t *testing.T) {
 	}
 }
 
-func TestRegistryAway(t *testing.T) {
+func TestRegistryUnreachable(t *testing.T) {
 	t.Parallel()
 	t.Run("nothing is changed if it cannot be read", func(t *testing.T) {
 		t.Parallel()
@@ -183,7 +183,7 @@ func TestRegistryAway(t *testing.T) {
 	})
 }
 
-func TestReleaseEndsLeaseAndSidecar(t *testing.T) {
+func TestReleaseEndsTheLeaseAndTheSidecar(t *testing.T) {
 	t.Parallel()
 	r := bound()
 	client, path, done := serving(t, r, nil)

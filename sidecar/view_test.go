@@ -119,7 +119,7 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 	})
 }
 
-func TestAChangeCounterThatNoHeartbeatMaySayIsNotSaid(t *testing.T) {
+func TestAnInvalidChangeCounterIsNotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := active(time.Now(), time.Minute)
@@ -133,7 +133,7 @@ func TestAChangeCounterThatNoHeartbeatMaySayIsNotSaid(t *testing.T) {
 	})
 }
 
-func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
+func TestAnUnreadableLeaseIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
@@ -152,7 +152,7 @@ func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
 	})
 }
 
-func TestWatchdogIsPettedWhileTheLoopLives(t *testing.T) {
+func TestTheWatchdogIsFedWhileTheLoopRuns(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		timeout time.Duration
@@ -184,7 +184,7 @@ func TestWatchdogIsPettedWhileTheLoopLives(t *testing.T) {
 	}
 }
 
-func TestWithoutAWatchdogNobodyIsPetted(t *testing.T) {
+func TestWithoutAWatchdogNothingIsSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		run := begin(t, &registry{lease: active(time.Now(), time.Minute)}, nil)
@@ -198,7 +198,7 @@ func TestWithoutAWatchdogNobodyIsPetted(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidSettings(t *testing.T) {
 	t.Parallel()
 	good := Config{InstanceID: instance, BootID: "b", Now: time.Now}
 	for name, edit := range map[string]func(*Config){

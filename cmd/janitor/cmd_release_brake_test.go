@@ -21,7 +21,7 @@ import (
 	"lapse/lease/etcd/embedded"
 )
 
-func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
+func TestLeasesAreBehindEvenIfTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
 	s := lease.Snapshot{
 		Leases: []lease.Lease{
@@ -155,7 +155,7 @@ func (h held) resume(t *testing.T, client etcd.Client, patience time.Duration) (
 	return out.String(), err
 }
 
-func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
+func TestABrakeIsNotReleasedIfALeaseCouldNotCatchUp(t *testing.T) {
 	t.Parallel()
 	h := newHeld(t)
 	resume := func(client etcd.Client) (lease.Registry, lease.Lease, error) {
@@ -174,7 +174,7 @@ func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
 	}
 }
 
-func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
+func TestAReleaseThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	t.Parallel()
 	everything := lease.Brake{Name: lease.BrakeRollback, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
 	for name, c := range map[string]struct {

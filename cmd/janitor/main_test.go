@@ -29,7 +29,7 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	script.CheckHelp(t, app, "run --help")
 }
 
-func TestStatusIsToldByTheExitCode(t *testing.T) {
+func TestStatusCheckReportsByExitCode(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	brakes := []lease.Brake{{Name: "rate", Reason: "too many"}}
@@ -50,7 +50,7 @@ func TestStatusIsToldByTheExitCode(t *testing.T) {
 	}
 }
 
-func TestSweptNamesLocationsIfThereAreAny(t *testing.T) {
+func TestStatusNamesTheSweptLocations(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	view := statusView{Fresh: true, Checkpoint: lease.Checkpoint{Time: now, NextSweep: now.Add(time.Minute), Leader: "j"}}
@@ -63,7 +63,7 @@ func TestSweptNamesLocationsIfThereAreAny(t *testing.T) {
 	}
 }
 
-func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
+func TestStatusSaysThatASweepIsTooOldOrInTheFuture(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for away, want := range map[time.Duration]string{
@@ -78,7 +78,7 @@ func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
 	}
 }
 
-func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
+func TestStatusReportsInstancesThatEC2DoesNotShow(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]lease.Census{
 		"3 managed": {Managed: 3},
@@ -92,7 +92,7 @@ func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
 	}
 }
 
-func TestEachBrakeSaysWhatLiftsIt(t *testing.T) {
+func TestEachBrakeSaysWhatReleasesIt(t *testing.T) {
 	t.Parallel()
 	brakes := []lease.Brake{{Name: lease.BrakeRollback, Reason: "7 of 9"}}
 	behind := map[string]int64{}

@@ -130,7 +130,7 @@ func (p *process) ends(within time.Duration) {
 	}
 }
 
-func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
+func TestABlockedStderrDelaysNoHeartbeat(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	unread, stderr := script.Pipe(t)
@@ -151,7 +151,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 	p.ends(10 * time.Second)
 }
 
-func TestAStderrThatIsClosedEndsNoSidecar(t *testing.T) {
+func TestAClosedStderrStopsNoSidecar(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	unread, stderr := script.Pipe(t)

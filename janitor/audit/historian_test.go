@@ -71,7 +71,7 @@ func TestTheHistoryOfALease(t *testing.T) {
 	}
 }
 
-func TestTheHistoryTellsTheLatestDateApartFromTheTerm(t *testing.T) {
+func TestTheHistoryDistinguishesTheMaximumFromTheExpiry(t *testing.T) {
 	t.Parallel()
 	before := *Holds("i-1").Lease
 	before.Revision = 5
@@ -139,7 +139,7 @@ func TestTheHistoryOfALaunch(t *testing.T) {
 	}
 }
 
-func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
+func TestOurChangesOfALaunchAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	open := Launch("web", lease.LaunchOpen)
 	closed := Launch("web", lease.LaunchClosed)
@@ -152,7 +152,7 @@ func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
+func TestChangesAfterARollbackAreLogged(t *testing.T) {
 	t.Parallel()
 	before := *Holds("i-1").Lease
 	before.Revision = 5

@@ -48,7 +48,7 @@ func (r *rig) leftover(id string, change func(*lease.Leftover)) {
 	r.cloud.Remains[id] = x
 }
 
-func TestARemovalThatIsOutdatedIsNotMade(t *testing.T) {
+func TestAnOutdatedRemovalIsNotMade(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(r *rig) // while EC2 describes vol-1
@@ -138,7 +138,7 @@ func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 	}
 }
 
-func TestWhatWasNeverTriedIsRemovedFirst(t *testing.T) {
+func TestLeftoversNeverTriedAreRemovedFirst(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	var ids []string

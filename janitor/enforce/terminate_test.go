@@ -16,7 +16,7 @@ import (
 	"lapse/lease"
 )
 
-func TestTerminatingEndsWhatIsCondemned(t *testing.T) {
+func TestTerminatingTerminatesCondemnedInstances(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1", "i-2")
@@ -119,9 +119,9 @@ func TestTerminatingSpares(t *testing.T) {
 	}
 }
 
-// TestTerminatingSparesWhereTheWriteTellsOfASetBack: a restored etcd may take the write before the leader has read anything of
+// TestTerminatingSparesIfTheWriteRevealsARollback: a restored etcd may take the write before the leader has read anything of
 // it, for the lease has not changed since the backup.
-func TestTerminatingSparesWhereTheWriteTellsOfASetBack(t *testing.T) {
+func TestTerminatingSparesIfTheWriteRevealsARollback(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]int64{"older than what was observed": 1_000, "newer": 0} {
 		r := newRig(t, "i-1")
@@ -149,7 +149,7 @@ func TestTerminatingRevokesNothingThatItCannotDescribe(t *testing.T) {
 	}
 }
 
-func TestTerminatingSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
+func TestTerminatingSparesInstancesNotDueByTheCheckedClock(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1")
@@ -188,7 +188,7 @@ func TestTerminatingDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 	})
 }
 
-func TestTerminatingNotesAsStuckWhatEC2Refuses(t *testing.T) {
+func TestTerminatingNotesRefusedInstancesAsStuck(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1", "i-2")
 	r.cloud.Refuse["i-1"] = "OperationNotPermitted"
@@ -201,7 +201,7 @@ func TestTerminatingNotesAsStuckWhatEC2Refuses(t *testing.T) {
 	}
 }
 
-func TestTerminatingEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
+func TestTerminatingAnOrphanCreatesARevokedLease(t *testing.T) {
 	t.Parallel()
 	for _, boundMeanwhile := range []bool{false, true} {
 		r := newRig(t, "i-1")
@@ -229,7 +229,7 @@ func TestTerminatingEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 	}
 }
 
-func TestTerminatingDoesNotBeginOnceAskedToStop(t *testing.T) {
+func TestTerminatingDoesNotStartOnceAskedToStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -240,7 +240,7 @@ func TestTerminatingDoesNotBeginOnceAskedToStop(t *testing.T) {
 	}
 }
 
-func TestTerminatingFinishesWhatItBegan(t *testing.T) {
+func TestTerminatingFinishesWhatItStarted(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -283,7 +283,7 @@ func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
 	}
 }
 
-func TestWhatIsNewComesBeforeWhatIsTriedAgain(t *testing.T) {
+func TestNewTerminationsComeBeforeRetries(t *testing.T) {
 	t.Parallel()
 	var vs []plan.Verdict
 	for n := range 40 {
@@ -326,9 +326,9 @@ func TestTerminatingWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 	}
 }
 
-// TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay: a batch may wait for EC2 while the next sweep finds that the registry
+// TestABrakeEngagedDuringEnforcementHoldsBackTheRest: a batch may wait for EC2 while the next sweep finds that the registry
 // was set back.
-func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
+func TestABrakeEngagedDuringEnforcementHoldsBackTheRest(t *testing.T) {
 	t.Parallel()
 	found := []lease.Brake{{Name: lease.BrakeRollback, Since: time.Now(), Reason: "set back"}}
 	for name, c := range map[string]struct {
@@ -359,9 +359,9 @@ func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
-// TestWithoutATrailNothingIsTakenAway has an audit log that cannot be written: a lease that holds can be extended still, and
+// TestNothingIsRevokedWithoutAnAuditEvent has an audit log that cannot be written: a lease that holds can be extended still, and
 // one that was revoked is stuck for that reason, until it can.
-func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
+func TestNothingIsRevokedWithoutAnAuditEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1", "i-2")
 	full := true

@@ -157,8 +157,8 @@ func (l *tired) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// TestTheServerSaysItsTroublesInTheLog has no other place for them: on stderr itself they could block it.
-func TestTheServerSaysItsTroublesInTheLog(t *testing.T) {
+// TestTheServerLogsItsErrors has no other place for them: on stderr itself they could block it.
+func TestTheServerLogsItsErrors(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -96,9 +96,9 @@ func (w world) run() (stop func()) {
 	}
 }
 
-// TestTheMetricsOfAStory has one instance of each kind: one whose term passes, one that may not be ended, one that holds,
+// TestMetricsOverTime has one instance of each kind: one whose term passes, one that may not be ended, one that holds,
 // one that is silent, one exempt, one foreign, one untracked.
-func TestTheMetricsOfAStory(t *testing.T) {
+func TestMetricsOverTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	asIs := func(*lease.Lease) {}
@@ -226,7 +226,7 @@ func eventually(t *testing.T, try func() error) {
 	t.Fatal(err)
 }
 
-func TestABrakeVanishesWhenItIsLifted(t *testing.T) {
+func TestTheMetricOfABrakeVanishesWhenItIsReleased(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	e.Led("one")
@@ -272,7 +272,7 @@ lapse_leases_behind 2
 	}
 }
 
-func TestOnlyOwnDeedsAreCounted(t *testing.T) {
+func TestOnlyOwnActionsAreCounted(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	for _, kind := range []lease.Action{
@@ -292,7 +292,7 @@ func TestOnlyOwnDeedsAreCounted(t *testing.T) {
 	}
 }
 
-func TestLatenessCountsFromWhenTheEndWasDue(t *testing.T) {
+func TestLatenessCountsFromWhenTheTerminationWasDue(t *testing.T) {
 	t.Parallel()
 	e, now := New("v1", time.Now), time.Now()
 	e.Happened(audit.Event{
@@ -314,7 +314,7 @@ func TestLatenessCountsFromWhenTheEndWasDue(t *testing.T) {
 	t.Error("no lateness")
 }
 
-func TestWhatLivesInALocationThatWasNotListedIsNotTold(t *testing.T) {
+func TestInstancesOfAnUnlistedLocationAreNotExported(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	e.Led("one")
@@ -327,7 +327,7 @@ func TestWhatLivesInALocationThatWasNotListedIsNotTold(t *testing.T) {
 	}
 }
 
-func TestLeftoversThatAreSparedAreNoInstances(t *testing.T) {
+func TestSparedLeftoversAreNotCountedAsInstances(t *testing.T) {
 	t.Parallel()
 	e := New("v1", time.Now)
 	e.Happened(audit.Event{Kind: lease.ActionSpare, Leftover: "vol-1", Own: true})
@@ -352,7 +352,7 @@ func TestNothingButGetIsServed(t *testing.T) {
 	}
 }
 
-func TestTheProcessIsShownBeforeAnybodyLeads(t *testing.T) {
+func TestProcessMetricsAreExportedBeforeAnElection(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total", "go_goroutines"} {
 		if n, err := testutil.GatherAndCount(New("v1", time.Now).registry, name); n != 1 || err != nil {

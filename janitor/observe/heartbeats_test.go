@@ -159,7 +159,7 @@ func TestMemoryOfAKey(t *testing.T) {
 	})
 }
 
-func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
+func TestMemoryKeepsOnlyActiveLeasesWithAHeartbeatTimeout(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*lease.Lease){
 		"revoked":   func(l *lease.Lease) { l.State = lease.StateRevoked },
@@ -174,7 +174,7 @@ func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
 	}
 }
 
-func TestWhatLetsALossCountAnew(t *testing.T) {
+func TestEventsThatRestartTheHeartbeatTimer(t *testing.T) {
 	t.Parallel()
 	// i-1 lapses at one minute, something happens at five, and the silence is read at eight.
 	for name, happens := range map[string]func(*watcher){
@@ -224,7 +224,7 @@ func TestWhatLetsALossCountAnew(t *testing.T) {
 	}
 }
 
-func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
+func TestTheGraceOfHeldLeasesStartsWhenTheBrakeIsSeenReleased(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
 	w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
@@ -236,7 +236,7 @@ func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
 	}
 }
 
-func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
+func TestTheGraceOfAnUnlistedInstanceStartsWhenItIsListedAgain(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
 	all := w.location.Instances
@@ -248,7 +248,7 @@ func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
 	}
 }
 
-func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
+func TestAHeartbeatSeenSinceAStartCountsUntilTheNextStart(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true)
 	heard := func(when string, want bool) {
@@ -276,7 +276,7 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 	}
 }
 
-func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
+func TestAnUnlistedInstanceKeepsItsZone(t *testing.T) {
 	t.Parallel()
 	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)
 	w.location.Instances = w.location.Instances[1:]
@@ -437,8 +437,8 @@ func TestWitness(t *testing.T) {
 	})
 }
 
-// TestAFallenSidecarEndsWithinTheMarkGrace is the whole way of one silence, memory and decision together.
-func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
+// TestALostHeartbeatTerminatesWithinTheMarkGrace is the whole way of one silence, memory and decision together.
+func TestALostHeartbeatTerminatesWithinTheMarkGrace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		witness bool
@@ -497,8 +497,8 @@ func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
 	}
 }
 
-// TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard: the watch told of it, and no decision saw it.
-func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
+// TestAHeartbeatBetweenTwoDecisionsIsSeen: the watch told of it, and no decision saw it.
+func TestAHeartbeatBetweenTwoDecisionsIsSeen(t *testing.T) {
 	t.Parallel()
 	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
 	w.at(14 * minute)

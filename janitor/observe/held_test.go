@@ -10,7 +10,7 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-func TestASilenceCountsAnewWhenWhatStandsIsLifted(t *testing.T) {
+func TestTheHeartbeatTimerRestartsWhenABrakeIsReleased(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Lost(2*time.Minute), Marked(lease.CauseHeartbeatLost, In(3*time.Minute))), Holds("i-2", Heartbeats))
 	if got, _ := RulingOn(t, v, "i-1"); got.Action != plan.ActNone {

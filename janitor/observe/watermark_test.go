@@ -33,7 +33,7 @@ func unreadableCheckpoint(s *lease.Snapshot) {
 	s.Checkpoint, s.Bad = lease.Checkpoint{}, []lease.BadRecord{{Kind: plan.BadCheckpoint}}
 }
 
-func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
+func TestTheMemoryOfAReplicaRevealsARollback(t *testing.T) {
 	t.Parallel()
 	type look struct {
 		lease.Snapshot
@@ -102,7 +102,7 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 	}
 }
 
-func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
+func TestARegistryUnwatchedForAnHourIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	plain := func(*lease.Snapshot) {}
 	for name, c := range map[string]struct {
@@ -187,8 +187,8 @@ func takesIn(p *Watermark, now time.Time, s lease.Snapshot, leading bool) {
 	}
 }
 
-// TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext: its lifting is no word about what came later.
-func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
+// TestABrakeReleasedWhileUnwatchedDiffersFromTheNext: its lifting is no word about what came later.
+func TestABrakeReleasedWhileUnwatchedDiffersFromTheNext(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	look := func(now time.Time, found lease.Snapshot) []lease.Brake {
@@ -213,7 +213,7 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 	}
 }
 
-func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
+func TestAMemoryFarOlderThanAnOldCheckpointIsIgnored(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		seen, left time.Duration // when the checkpoint was seen last, and when the last one was written
@@ -246,7 +246,7 @@ func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testin
 	}
 }
 
-func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
+func TestAnUnreadableMemoryIsIgnored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "registry-"+Ours+".json"), []byte("{"), 0o600); err != nil {
@@ -263,7 +263,7 @@ func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
 	}
 }
 
-func TestAStateDirectoryThatCannotBeMadeIsSaidAtTheStart(t *testing.T) {
+func TestAStateDirectoryThatCannotBeCreatedIsAnErrorAtTheStart(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -274,7 +274,7 @@ func TestAStateDirectoryThatCannotBeMadeIsSaidAtTheStart(t *testing.T) {
 	}
 }
 
-func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
+func TestAReleasedBrakeStaysReleasedAndTheNextOneEngages(t *testing.T) {
 	t.Parallel()
 	p, err := OpenWatermark("", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -298,7 +298,7 @@ func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
 	}
 }
 
-func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
+func TestAFollowerAdoptsTheLeadersBrake(t *testing.T) {
 	t.Parallel()
 	p, err := OpenWatermark("", slog.New(slog.DiscardHandler))
 	if err != nil {

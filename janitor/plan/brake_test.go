@@ -55,7 +55,7 @@ func TestHeartbeatsBrakeEngagesExactlyAboveItsLimit(t *testing.T) {
 	}
 }
 
-func TestHeartbeatsBrakeCountsWhateverTimeoutARecordNames(t *testing.T) {
+func TestHeartbeatsBrakeCountsLeasesWithAnyTimeout(t *testing.T) {
 	t.Parallel()
 	longest := WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = math.MaxInt64 })
 	planned := Decide(calm(crowd(Many(10, "s", Due, longest))))
@@ -109,7 +109,7 @@ func TestHeartbeatsBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	})
 }
 
-func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
+func TestAnUnlistedInstanceCountsInItsLastZone(t *testing.T) {
 	t.Parallel()
 	named := func(s *Subject) { s.Lease.ZoneID = "" } // as an endpoint told that knew no ids
 	wrong := func(s *Subject) { s.Lease.ZoneID, s.Lease.Zone = "az-x", "x" }
@@ -140,7 +140,7 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 	}
 }
 
-func TestWhoCountsForTheHeartbeatsBrake(t *testing.T) {
+func TestInstancesThatCountForTheHeartbeatsBrake(t *testing.T) {
 	t.Parallel()
 	withHeartbeatTimeout := func(d time.Duration) func(*Subject) {
 		return WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = lease.Duration(d) })
@@ -226,7 +226,7 @@ func TestWhoCountsForTheHeartbeatsBrake(t *testing.T) {
 	}
 }
 
-func TestWhileTheHeartbeatsBrakeHoldsNobodyIsMarked(t *testing.T) {
+func TestNothingIsMarkedWhileTheHeartbeatsBrakeIsEngaged(t *testing.T) {
 	t.Parallel()
 	if n := Tally(Decide(calm(crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
 		t.Errorf("decided %v", n)
@@ -238,7 +238,7 @@ func TestWhileTheHeartbeatsBrakeHoldsNobodyIsMarked(t *testing.T) {
 
 // A person's word about silence holds for two hours. If no sweep came in between, the brake that it lifted is still on the
 // last checkpoint: held again, it can be lifted again.
-func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.T) {
+func TestAHeartbeatsBrakeCanBeReleasedAgainAfterTheReleaseHasRunOut(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))
 	held := Decide(v).Brakes
@@ -252,7 +252,7 @@ func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.
 	}
 }
 
-func TestDeclaredCausesAreNotRationed(t *testing.T) {
+func TestDeclaredCausesAreNotLimited(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(100, "t", Over(time.Minute)), Many(100, "r", Revoked(lease.CauseRelease, 0)), Many(50, "s", Due))
 	if n := Tally(Decide(v)); n[plan.ActTerminate] != 200 || n[plan.ActHold] != 50 {
@@ -284,7 +284,7 @@ func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 	}
 }
 
-func TestAPassWithoutHeartbeatsShowsNoBrakeOfThem(t *testing.T) {
+func TestASingleSweepShowsNoHeartbeatsBrake(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Due))
 	v.Policy.SkipHeartbeats = true

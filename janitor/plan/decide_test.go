@@ -51,7 +51,7 @@ var (
 	waiting = Ruling{Action: plan.ActNone, Cause: lease.CauseExpired}
 )
 
-func TestTerm(t *testing.T) {
+func TestExpiry(t *testing.T) {
 	t.Parallel()
 	modeSince := func(d time.Duration, mode lease.Mode) func(*World) {
 		return func(v *World) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
@@ -116,7 +116,7 @@ func absentSince(d time.Duration) func(*Subject) {
 	return WithLease(func(l *lease.Lease) { l.AbsentSince = Ago(d) })
 }
 
-func TestAnExtensionCures(t *testing.T) {
+func TestAnExtensionCancelsAMark(t *testing.T) {
 	t.Parallel()
 	s := Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(time.Minute)))
 	extended, err := s.Lease.Extend(Noon, lease.Extension{Until: In(time.Hour)}, Jan)
@@ -277,7 +277,7 @@ func without(tag string) func(*Subject) {
 	return func(s *Subject) { delete(s.Instance.Tags, tag) }
 }
 
-func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) {
+func TestTheTagOfAnAdoptionIsSetOnlyIfAllowed(t *testing.T) {
 	t.Parallel()
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
 	half := []func(*Subject){adopting, adoptedFor(10 * time.Minute), without(lease.TagRegistry)}

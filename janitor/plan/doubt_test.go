@@ -59,7 +59,7 @@ func outcomeOf(v, among World) outcome {
 	return o
 }
 
-func TestMoreThatIsDeadOnlyEverShrinksWhatEndsOfTheRest(t *testing.T) {
+func TestMoreDeadInstancesNeverTerminateMoreOfTheRest(t *testing.T) {
 	t.Parallel()
 	kinds := slices.Sorted(maps.Keys(Dead()))
 	worlds(t, func(t *rapid.T, v World) {
@@ -207,7 +207,7 @@ func doubts() map[string]func(*rapid.T, *World) {
 	}
 }
 
-func TestMoreDoubtOnlyEverShrinksWhatEnds(t *testing.T) {
+func TestMoreDoubtNeverTerminatesMore(t *testing.T) {
 	t.Parallel()
 	kinds := slices.Sorted(maps.Keys(doubts()))
 	worlds(t, func(t *rapid.T, v World) {

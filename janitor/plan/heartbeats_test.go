@@ -89,7 +89,7 @@ func TestBootGrace(t *testing.T) {
 	})
 }
 
-func TestALostHeartbeatIsHeld(t *testing.T) {
+func TestALostHeartbeatIsHeldBack(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
@@ -120,7 +120,7 @@ func TestALostHeartbeatIsHeld(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeReadIsSpared(t *testing.T) {
+func TestInstancesWithUnreadableRecordsAreKept(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	newer := func(kind string) func(*World) {
@@ -167,7 +167,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	})
 }
 
-func TestNextOfASilence(t *testing.T) {
+func TestNextDecisionForALostHeartbeat(t *testing.T) {
 	t.Parallel()
 	dateless := WithLease(func(l *lease.Lease) { l.ExpiresAt = time.Time{} })
 	for name, c := range map[string]struct {

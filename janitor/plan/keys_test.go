@@ -57,7 +57,7 @@ func TestATerminationForADateNeedsBothKeysPassed(t *testing.T) {
 	})
 }
 
-func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
+func TestARecordBehindItsTagTerminatesNothingForAnyCause(t *testing.T) {
 	t.Parallel()
 	ahead := tagAt(-time.Hour, 7)
 	noteTag := Ruling{Action: plan.ActNoteTag}
@@ -82,7 +82,7 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 	})
 }
 
-func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
+func TestAnInstanceLeasedByItsTagIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{"": plan.ActOrphan, "web.2": plan.ActOrphan, "i-other": plan.ActOrphan, "web.1": plan.ActReport, "i-left": plan.ActReport} {
 		v := WorldOf(Holds("i-left", BornOf("web"), leasedAs(value)))
@@ -97,7 +97,7 @@ func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
 	}
 }
 
-func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
+func TestAnInstanceExtendedByItsTagIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{
 		"2026-03-01T11:00:00Z": plan.ActOrphan, "none": plan.ActOrphan, "x": plan.ActOrphan,
@@ -112,7 +112,7 @@ func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
 }
 
 // An orphan's record would have the date of its launch. One that is behind its tag ends nothing, so it is not made either.
-func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
+func TestAnInstanceWithALaterDateSetByHandIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{
 		"": plan.ActOrphan, "2026-03-01T11:59:00Z": plan.ActOrphan, "2026-03-01T12:30:00Z": plan.ActOrphan, "tomorrow": plan.ActOrphan,
@@ -128,7 +128,7 @@ func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
 	}
 }
 
-func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
+func TestTagsRevealARollback(t *testing.T) {
 	t.Parallel()
 	behind := tagAt(-time.Hour, 2)
 	raisedAgo := func(d time.Duration) func(*Subject) {
@@ -179,7 +179,7 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 	}
 }
 
-func TestTheTagsThatAreWritten(t *testing.T) {
+func TestTagsToWrite(t *testing.T) {
 	t.Parallel()
 	none := func(*World) {}
 	observing := func(v *World) { v.Snapshot.Registry.Mode = lease.ModeObserve }
@@ -232,7 +232,7 @@ func TestTheTagsThatAreWritten(t *testing.T) {
 	}
 }
 
-func TestWhatPassesSoonestIsWrittenFirst(t *testing.T) {
+func TestTheTagThatExpiresFirstIsWrittenFirst(t *testing.T) {
 	t.Parallel()
 	at := func(id string, record, tag time.Duration) Subject {
 		return Holds(id, Over(-record), numbered(3, 0), tagAt(-tag, 2))

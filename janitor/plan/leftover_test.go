@@ -217,7 +217,7 @@ func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
 }
 
 // The tag is written onto each instance when it runs: one that ended before that left a volume that says nothing.
-func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
+func TestALeasedTagOnOneLeftoverCountsForItsWholeLaunch(t *testing.T) {
 	t.Parallel()
 	beside := func(changes ...func(*lease.Leftover)) func(*World) {
 		return func(v *World) {
@@ -309,7 +309,7 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 	}
 }
 
-func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
+func TestLeftoversAreListedUntilALaunchIsCleared(t *testing.T) {
 	t.Parallel()
 	p := plan.DefaultPolicy()
 	due := func(looked time.Duration, changes ...func(*lease.Launch)) bool {
@@ -379,7 +379,7 @@ func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 	}
 }
 
-func TestAnAdoptedInstanceThatEndsBeforeItsTagIsSeen(t *testing.T) {
+func TestAnAdoptedInstanceTerminatedBeforeItsTagIsSeen(t *testing.T) {
 	t.Parallel()
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.Launch, l.ClientToken = lease.StateAdopting, "", "" })
 	untag := func(s *Subject) { s.Instance.Tags = nil }

@@ -138,7 +138,7 @@ func TestSettlement(t *testing.T) {
 // dateAhead is a token like a generated one, of the year 9999: no launch is refused by it.
 const dateAhead = "e677d21f-0000-7abc-8def-0123456789ab"
 
-func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
+func TestALaunchIsPurgedAfterItsRetention(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	const generated = "019526e0-7e2a-7abc-8def-0123456789ab" // UUIDv7: refused by its own date
@@ -188,7 +188,7 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 	}
 }
 
-func TestNextOfALaunch(t *testing.T) {
+func TestNextDecisionForALaunch(t *testing.T) {
 	t.Parallel()
 	v := WorldOf()
 	v.Snapshot.Launches = []lease.Launch{Launch("a", lease.LaunchOpen, func(l *lease.Launch) { l.Attempts[0].LastSend = Ago(time.Minute) })}

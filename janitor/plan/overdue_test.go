@@ -12,9 +12,9 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// TestWhatOutlivesItsLeaseIsOverdue has each reason twice: as the janitor decides with all that it sees, and as the
+// TestAnInstanceThatOutlivesItsLeaseIsOverdue has each reason twice: as the janitor decides with all that it sees, and as the
 // registry tells it, to whoever has no AWS credentials, once the janitor has noted what is to be noted.
-func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
+func TestAnInstanceThatOutlivesItsLeaseIsOverdue(t *testing.T) {
 	t.Parallel()
 	byRelease := Revoked(lease.CauseRelease, 10*time.Minute)
 	refused := WithLease(func(l *lease.Lease) {
@@ -113,8 +113,8 @@ func onRecord(v plan.Verdict) (lease.Lease, error) {
 	}
 }
 
-// TestWhatIsNotedOnceIsNotWrittenAgain keeps an idle sweep from writing: what keeps an instance does so for weeks.
-func TestWhatIsNotedOnceIsNotWrittenAgain(t *testing.T) {
+// TestANotedReasonIsNotWrittenAgain keeps an idle sweep from writing: what keeps an instance does so for weeks.
+func TestANotedReasonIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]Subject{
 		"exempt":                 Holds("i-1", Over(time.Hour), Exempt),
@@ -152,8 +152,8 @@ func TestAnUnreadableRecordIsOverdueByItsTag(t *testing.T) {
 	}
 }
 
-// TestWhatIsKeptIsDecidedAboutAgainOnceItIsOverdue lets a metric say so however long the schedule pauses.
-func TestWhatIsKeptIsDecidedAboutAgainOnceItIsOverdue(t *testing.T) {
+// TestAKeptInstanceIsJudgedAgainOnceItIsOverdue lets a metric say so however long the schedule pauses.
+func TestAKeptInstanceIsJudgedAgainOnceItIsOverdue(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Over(time.Minute)))
 	Skewed(time.Minute)(&v)

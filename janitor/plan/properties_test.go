@@ -14,9 +14,9 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// TestNothingEndsWithoutAPositiveRecord holds every end against the rules, written down a second time and without any
+// TestNothingIsTerminatedWithoutAPositiveRecord holds every end against the rules, written down a second time and without any
 // thought of speed.
-func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
+func TestNothingIsTerminatedWithoutAPositiveRecord(t *testing.T) {
 	t.Parallel()
 	worlds(t, func(t *rapid.T, v World) {
 		for _, verdict := range Decide(v).Ends() {

@@ -85,7 +85,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-func TestRateHoldsVisibly(t *testing.T) {
+func TestTheRateBrakeIsVisible(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(6, "s", Due))
 	v.Policy.LostMin = 1000
@@ -104,7 +104,7 @@ func TestRateHoldsVisibly(t *testing.T) {
 	}
 }
 
-func TestOneMoreOrphanOfALaunchEndsNothingElseSooner(t *testing.T) {
+func TestOneMoreOrphanOfALaunchTerminatesNothingElseSooner(t *testing.T) {
 	t.Parallel()
 	for each := range 3 {
 		v := crowd(Many(5, "s", Due)) // with what the launch left, one too many for the rate
@@ -117,7 +117,7 @@ func TestOneMoreOrphanOfALaunchEndsNothingElseSooner(t *testing.T) {
 	}
 }
 
-func TestRetriesAreNotRationed(t *testing.T) {
+func TestRetriesAreNotLimited(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(50, "r", Revoked(lease.CauseHeartbeatLost, time.Minute)), Many(50, "f", Revoked(lease.CauseFailedCreation, time.Minute)))
 	if n := Tally(Decide(v)); n[plan.ActTerminate] != 100 {

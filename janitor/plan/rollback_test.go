@@ -24,7 +24,7 @@ func ahead(by int64) func(*World) {
 	}
 }
 
-func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
+func TestALeaseOlderThanItsSidecarKnowsIsHeldBackAlone(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
 	ahead(1)(&v)
@@ -40,7 +40,7 @@ func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
 	}
 }
 
-func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
+func TestAHeartbeatWithoutAnEtcdLeaseProvesNoLaterChanges(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(5, "a", Heartbeats, expired))
 	ahead(9)(&v)
@@ -53,7 +53,7 @@ func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
 	}
 }
 
-func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *testing.T) {
+func TestEverythingIsHeldBackWhenManySidecarsKnowLaterStates(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		ahead, all int
@@ -80,7 +80,7 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 	}
 }
 
-func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
+func TestDoubtfulInstancesDoNotRaiseTheRollbackLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		sixtieth []func(*Subject)
@@ -115,7 +115,7 @@ func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
 	}
 }
 
-func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *testing.T) {
+func TestALaunchWithoutARecordHoldsEverythingBackIfNewerThanTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	const old = "019526e0-7e2a-7abc-8def-0123456789ab" // of 2025
 	started := func(d time.Duration) func(*Subject) {
@@ -158,7 +158,7 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *t
 	}
 }
 
-func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
+func TestAStandingBrakeHoldsBackEveryActionUntilReleased(t *testing.T) {
 	t.Parallel()
 	world := func() World {
 		v := WorldOf(Holds("i-term", expired), Holds("i-revoked", Revoked(lease.CauseRelease, time.Hour)), Holds("i-gone", Is(lease.InstanceTerminated)),
@@ -185,7 +185,7 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	}
 }
 
-func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
+func TestSidecarsOfLostOrUnreadableLeasesCountForRollback(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*World){
 		"lost": func(v *World) { v.Snapshot.Leases = v.Snapshot.Leases[3:] },
@@ -212,7 +212,7 @@ func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 	}
 }
 
-func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
+func TestLeasesBeyondTheNamedOnesAreHeldBackToo(t *testing.T) {
 	t.Parallel()
 	const behindNamed = 100
 	v := crowd(Many(behindNamed+2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)))
@@ -227,7 +227,7 @@ func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 	}
 }
 
-func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
+func TestAStandingBrakeKeepsItsDate(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(9, "a", Heartbeats))
 	ahead(9)(&v)
@@ -237,7 +237,7 @@ func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
 	}
 }
 
-func TestAHeartbeatsBrakeThatWasReleasedLetsNoMoreDieThanWereLostThen(t *testing.T) {
+func TestAReleasedHeartbeatsBrakeAllowsOnlyTheLossesOfThatTime(t *testing.T) {
 	t.Parallel()
 	crowded := func(lost int, said time.Duration) plan.Plan {
 		v := calm(crowd(Many(lost, "s", Due), Many(10, "b", Heartbeats)))
@@ -264,7 +264,7 @@ func TestAHeartbeatsBrakeThatWasReleasedLetsNoMoreDieThanWereLostThen(t *testing
 	}
 }
 
-func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
+func TestAnOrphanIsHeldBackIfItsSidecarHasSeenALease(t *testing.T) {
 	t.Parallel()
 	for changes, want := range map[int64]plan.Action{0: plan.ActOrphan, 1: plan.ActHold} {
 		v := WorldOf(Holds("i-left", BornOf("web")))
@@ -276,7 +276,7 @@ func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 	}
 }
 
-func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
+func TestALeaseOlderThanItsSidecarKnewStaysHeldBackAfterItsHeartbeatIsLost(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Heartbeats))
 	ahead(7)(&v)

@@ -15,7 +15,7 @@ import (
 	"lapse/lease/ec2/ec2test"
 )
 
-func TestEachAttemptOfACallIsTold(t *testing.T) {
+func TestEachAttemptOfACallIsObserved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	id := w.herd(1)[0]

@@ -52,9 +52,9 @@ func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 	}
 }
 
-// TestALeaderThatASnapshotBringsBackDeposesItsSuccessor: who led when the snapshot was taken may only have been paused,
+// TestARestoredLeaderDeposesItsSuccessor: who led when the snapshot was taken may only have been paused,
 // and finds its key where it left it. Of two that lead at once, each counts only its own kills.
-func TestALeaderThatASnapshotBringsBackDeposesItsSuccessor(t *testing.T) {
+func TestARestoredLeaderDeposesItsSuccessor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := etcdsim.New(etcdsim.Options{})

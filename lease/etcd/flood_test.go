@@ -26,7 +26,7 @@ func (c *counted) Get(ctx context.Context, key string, o ...clientv3.OpOption) (
 	return c.Client.Get(ctx, key, o...)
 }
 
-func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
+func TestARepeatedBadRecordCausesNoFlood(t *testing.T) {
 	t.Parallel()
 	const writes = 500
 	for kind, listings := range map[string]int64{"lease": 1, "launch": 1, "checkpoint": 1, "heartbeat": 0} { // at once; more as time goes by
@@ -85,7 +85,7 @@ func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
 }
 
 // In a bubble, for it takes an hour.
-func TestListingsRestLongerWhileBadRecordsGoOn(t *testing.T) {
+func TestListingsPauseLongerWhileBadRecordsContinue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := etcdsim.New(etcdsim.Options{})

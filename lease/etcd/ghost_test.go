@@ -88,7 +88,7 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 
 // etcd is set back to an older state, in which the key is there and hangs on the same etcd lease: what it says is told anew,
 // for only so is it noticed that the sidecar has seen a later change of its lease.
-func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
+func TestARenewalRewritesAKeyThatWasReset(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot"))

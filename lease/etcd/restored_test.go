@@ -17,7 +17,7 @@ import (
 
 // A restored registry shows by its revisions what it has lost, as janitors look for it: of what was lost, an older one
 // than was seen before; or that of etcd itself is older.
-func TestWhatARestoreLosesIsToldByRevisions(t *testing.T) {
+func TestRevisionsRevealWhatARestoreLost(t *testing.T) {
 	t.Parallel()
 	for name, bump := range map[string]uint64{"as the runbook restores": 1_000_000_000, "as a copied directory": 0} {
 		t.Run(name, func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestHeartbeatIsLostAfterItsTimeout(t *testing.T) {
 	})
 }
 
-func TestNewerLeaderDeposesTheOlderWhichHearsOfItLater(t *testing.T) {
+func TestANewerLeaderDeposesTheOlderWhichLearnsOfItLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
 		registry, err := store.PutRegistry(t.Context(), lease.NewRegistry(time.Now(), "uuid", lease.ModeArmed))

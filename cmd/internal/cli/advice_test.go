@@ -126,7 +126,7 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 	}
 }
 
-func TestWhatSaysAllByItselfIsNotAdvised(t *testing.T) {
+func TestErrorsThatNeedNoAdviceGetNone(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		nil, errors.New("any"), Usage("say --yes"), &lease.PastError{}, &lease.LimitError{}, &lease.MalformedError{}, &lease.MismatchError{},
@@ -139,7 +139,7 @@ func TestWhatSaysAllByItselfIsNotAdvised(t *testing.T) {
 	}
 }
 
-func TestALogAdvisesToo(t *testing.T) {
+func TestLogsAdviseToo(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{"text", "json"} {
 		var logged strings.Builder

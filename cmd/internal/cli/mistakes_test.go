@@ -93,7 +93,7 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 }
 
 // Not parallel: it sets the environment.
-func TestAMisspeltVariableIsToldOf(t *testing.T) {
+func TestAMisspeltVariableIsReported(t *testing.T) {
 	for variable, want := range map[string]string{
 		"LAPSE_INTERVLA":    "app: warning: LAPSE_INTERVLA is set, but nothing reads it; did you mean LAPSE_INTERVAL?\n",
 		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, but nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",

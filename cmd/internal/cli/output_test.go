@@ -27,7 +27,7 @@ func runs(ctx context.Context, out io.Writer, err error) (code int, said string)
 	return code, errs.String()
 }
 
-func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
+func TestACommandFailsIfItsOutputCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		out  io.Writer
@@ -46,7 +46,7 @@ func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
 	}
 }
 
-func TestAnEndBySignalIsToldAsThat(t *testing.T) {
+func TestAnErrorCausedByASignalSaysSo(t *testing.T) {
 	t.Parallel()
 	stopped, stop := context.WithCancel(t.Context())
 	stop()

@@ -27,7 +27,7 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-func TestADurationThatMeansSomethingElse(t *testing.T) {
+func TestDurationsThatProbablyMeanSomethingElse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ flag, text, want string }{
 		{"for", "+2h", "--for +2h counts from now; to add to the current expiry, use --by 2h"},

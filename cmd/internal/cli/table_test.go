@@ -85,7 +85,7 @@ ok    aws   fine
 	}
 }
 
-func TestWhatHasNoRoomStandsBelowItsRow(t *testing.T) {
+func TestCellsWithoutRoomArePrintedBelowTheirRow(t *testing.T) {
 	t.Parallel()
 	sheet := Sheet{
 		Columns: []Column{{Head: "TIME"}, {Head: "ACTOR", Rank: 1, Below: true}, {Head: "OLD", Rank: 3}, {Head: "REASON", Rank: 2, Below: true}},
@@ -119,7 +119,7 @@ func TestWhatHasNoRoomStandsBelowItsRow(t *testing.T) {
 	}
 }
 
-func TestWhereTheLastColumnHasNoRoomItStandsBelow(t *testing.T) {
+func TestALastColumnWithoutRoomIsPrintedBelow(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	err := table(&b, 30, [][]string{{"12:00", "i-0123456789abcdef0", "from today until tomorrow"}, {"12:01", "i-1", "-"}})

@@ -34,7 +34,7 @@ func given(t *testing.T, flag, text string, get func(*cli.Context) any) map[stri
 }
 
 // Not parallel: it sets the environment, and urfave/cli keeps settings of an app in variables of its own.
-func TestListsAreTakenApartAndTrimmed(t *testing.T) {
+func TestListsAreSplitAndTrimmed(t *testing.T) {
 	for flag, c := range map[string]struct {
 		text string
 		want []string
@@ -120,7 +120,7 @@ func TestABadEntryIsRefusedByItsName(t *testing.T) {
 }
 
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
-func TestAFileSaysWhatIsWrittenInIt(t *testing.T) {
+func TestValuesOfAFileAreTakenLiterally(t *testing.T) {
 	for text, want := range map[string]string{
 		"0123": "0123", "no": "no", "007": "007", "1.10": "1.10", "1_000": "1_000", "0x1F": "0x1F", "true": "true", "12:30:00": "12:30:00",
 		"2026-03-01": "2026-03-01", "1e3": "1e3", ".inf": ".inf", `"quoted"`: "quoted", "'0o7'": "0o7", "!!str 08": "08", "&a 010": "010",

@@ -74,9 +74,9 @@ func TestHostileRow07ChangeCounterForged(t *testing.T) {
 	}
 }
 
-// TestHostileLiftUndone lets three instances claim more changes than a person was shown. Whoever lifts the brake is told that it
+// TestHostileReleaseOfABrakeUndone lets three instances claim more changes than a person was shown. Whoever lifts the brake is told that it
 // is held again.
-func TestHostileLiftUndone(t *testing.T) {
+func TestHostileReleaseOfABrakeUndone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sweeping()

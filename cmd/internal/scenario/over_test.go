@@ -11,9 +11,9 @@ import (
 	"lapse/lease"
 )
 
-// TestE2EScenarioTermsOver lets the terms of 2,000 leases be over at once, beside 200 whose terms are not. EC2 limits no
+// TestE2EScenarioManyExpired lets the terms of 2,000 leases be over at once, beside 200 whose terms are not. EC2 limits no
 // requests here, as the "about 1 second" of deploy/contract.md has it: with EC2's own limits, 500 go at once and 10 a second after that.
-func TestE2EScenarioTermsOver(t *testing.T) {
+func TestE2EScenarioManyExpired(t *testing.T) {
 	t.Parallel()
 	const most = 2*time.Second + slow
 	w := newWorld(t)

@@ -24,7 +24,7 @@ type restorable struct {
 
 // An operator puts an older state back while a watch is open: the watch is told nothing until the revision has passed
 // what it had seen. See also https://github.com/etcd-io/etcd/issues/14303.
-func TestAnOpenWatchOverlooksARestorationAsOnARealEtcd(t *testing.T) {
+func TestAnOpenWatchMissesARestoreAsOnARealEtcd(t *testing.T) {
 	t.Parallel()
 	var answers []string
 	for _, r := range []restorable{realRestorable(t), simRestorable(t)} {
