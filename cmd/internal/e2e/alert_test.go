@@ -26,7 +26,7 @@ func TestE2EAlertFiresWhileABrakeIsEngaged(t *testing.T) {
 	older := w.checkpoint()
 	w.fiveMoreSweeps()
 	if a, sent := p.received(name); sent {
-		t.Errorf("an alert although no brake is held: %+v", a)
+		t.Errorf("an alert although no brake is engaged: %+v", a)
 	}
 
 	w.setBack(older)

@@ -35,7 +35,7 @@ func TestE2EFleet(t *testing.T) {
 	for _, id := range renewing {
 		w.sidecar(id)
 	}
-	w.until("ten sidecars renewing under their TTL", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
+	w.until("ten sidecars renewing within their timeout", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
 
 	extended, lost, over := renewing[:3], renewing[3:6], quiet[:4]
 	for _, id := range extended {
@@ -59,7 +59,7 @@ func TestE2EFleet(t *testing.T) {
 	for _, id := range slices.Concat(lost, over, []string{orphan}) {
 		want[id] = types.InstanceStateNameTerminated
 	}
-	w.until("three silent, four over and one orphan terminated", func() bool {
+	w.until("three with lost heartbeats, four expired and one orphan terminated", func() bool {
 		states := w.states()
 		return !slices.ContainsFunc(slices.Concat(lost, over, []string{orphan}), func(id string) bool {
 			return states[id] != types.InstanceStateNameTerminated
@@ -127,7 +127,7 @@ func (w *world) crashLauncher() string {
 			return id
 		}
 	}
-	w.t.Fatal("the killed launcher made nothing")
+	w.t.Fatal("the killed launcher launched nothing")
 	return ""
 }
 

@@ -74,7 +74,7 @@ func TestE2ERunbook(t *testing.T) {
 		}
 	}
 	for title := range sections {
-		t.Errorf("nobody tries what the runbook says below %q", title)
+		t.Errorf("no test runs what the runbook says below %q", title)
 	}
 }
 
@@ -231,7 +231,7 @@ func (n *night) fallLost() {
 
 // silentEnd waits until those that are dead indeed have ended.
 func (n *night) lostEnd() {
-	n.until("the silent to end", func() bool {
+	n.until("those with lost heartbeats to be terminated", func() bool {
 		for _, id := range n.lost {
 			if i, _ := n.sim.Instance(id); i.State != ec2sim.Terminated {
 				return false

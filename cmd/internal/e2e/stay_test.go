@@ -49,7 +49,7 @@ func TestE2EDemoStays(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, stdout)
 	if err := demo.Wait(); err != nil || complaints.Len() > 0 {
-		t.Errorf("interrupted, the demo ends with %v and complains:\n%s\nafter it said:\n%s", err, &complaints, said)
+		t.Errorf("interrupted, the demo ends with %v and complains:\n%s\nafter it printed:\n%s", err, &complaints, said)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("the demo left behind: %v (%v)", left, err)
@@ -80,7 +80,7 @@ func TestE2EDemoEndsWhatItStartedWhenNobodyReads(t *testing.T) {
 	lines := bufio.NewScanner(ours)
 	for range 3 {
 		if !lines.Scan() {
-			t.Fatal("the demo said less than three lines")
+			t.Fatal("the demo printed less than three lines")
 		}
 	}
 	_ = ours.Close()
@@ -100,7 +100,7 @@ func readUntilItStays(stdout io.Reader) (said, settings string) {
 		if strings.HasPrefix(line, "export ") || strings.HasPrefix(line, "unset ") {
 			settings += line + "\n"
 		}
-		if strings.HasPrefix(line, "Notice of silence") {
+		if strings.HasPrefix(line, "The notice before a termination") {
 			break
 		}
 	}

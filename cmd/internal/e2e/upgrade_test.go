@@ -171,7 +171,7 @@ func (u *upgrade) half(name string, writer, rewriter *side) {
 		before[key] = writer.plant(u.etcd, key)
 	}
 	u.rewrite(rewriter, renewing, quiet)
-	u.young.until("what is over, given back or left behind being ended", func() bool {
+	u.young.until("expired, released and left-behind instances terminated", func() bool {
 		return !slices.ContainsFunc(u.dies, func(id string) bool { return u.ended(id) != nil })
 	})
 	u.young.until("the killed launch being closed", func() bool {
@@ -235,7 +235,7 @@ func (u *upgrade) crash(s *side, token string, more ...string) string {
 			return i.ID
 		}
 	}
-	u.t.Fatal("the killed launcher made nothing")
+	u.t.Fatal("the killed launcher launched nothing")
 	return ""
 }
 
@@ -292,7 +292,7 @@ func (u *upgrade) check() {
 	for _, id := range u.lives {
 		i, _ := u.sim.Instance(id)
 		if l := leases[id]; i.State != "running" || l.State != lease.StateActive || l.Mark != nil {
-			u.t.Errorf("%s is %s, its lease %s with mark %v; want it running, with a lease that holds", id, i.State, l.State, l.Mark)
+			u.t.Errorf("%s is %s, its lease %s with mark %v; want it running, with a valid lease", id, i.State, l.State, l.Mark)
 		}
 	}
 	for _, id := range u.heartbeats {

@@ -244,7 +244,7 @@ func (w *world) until(what string, holds func() bool) {
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			w.t.Fatalf("still not so after %s: %s", generous, what)
+			w.t.Fatalf("waited %s in vain for: %s", generous, what)
 		case <-tick.C:
 		}
 	}

@@ -70,7 +70,7 @@ func TestE2EScenarioEmptiedEtcdWithoutMemory(t *testing.T) {
 	ids := w.launch(30, kind{heartbeatTimeout: heartbeatTimeout})
 	w.heartbeat(ids...)
 	j := w.janitor("--lone-grace", markGrace.String())
-	w.until("the tags saying that their leases are active", func() bool {
+	w.until("the tags showing that their leases are active", func() bool {
 		for _, id := range ids {
 			if i, _ := w.sim.Instance(id); i.Tags[lease.TagLeased] == "" {
 				return false

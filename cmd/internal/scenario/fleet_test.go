@@ -137,7 +137,7 @@ func (w *world) heartbeat(ids ...string) *sidecars {
 		}
 		running.Wait()
 	})
-	w.until("every sidecar beating by its lease", func() bool { return w.renewing(ids) == len(ids) })
+	w.until("every sidecar renewing its lease", func() bool { return w.renewing(ids) == len(ids) })
 	return s
 }
 
@@ -199,7 +199,7 @@ func (w *world) onlyDied(dead []string) {
 	asked := w.asked()
 	for _, id := range dead {
 		if _, was := asked[id]; !was {
-			w.t.Errorf("%s lives on", id)
+			w.t.Errorf("%s still runs", id)
 		}
 	}
 	leases := map[string]lease.Lease{}
@@ -211,7 +211,7 @@ func (w *world) onlyDied(dead []string) {
 			continue
 		}
 		if _, was := asked[i.ID]; was {
-			w.t.Errorf("%s died: %s", i.ID, story(leases[i.ID]))
+			w.t.Errorf("%s was terminated: %s", i.ID, story(leases[i.ID]))
 		} else if state := leases[i.ID].State; state != lease.StateActive {
 			w.t.Errorf("the lease of %s is %q: %s", i.ID, state, story(leases[i.ID]))
 		}

@@ -53,7 +53,7 @@ func (s status) of(name, scope string) *lease.Brake {
 func (w *world) named(log *journal, metrics func() string, name, scope, why string) lease.Brake {
 	w.t.Helper()
 	var held lease.Brake
-	w.until(fmt.Sprintf("brake %s held at %q because %s", name, scope, why), func() bool {
+	w.until(fmt.Sprintf("brake %s engaged at %q because %s", name, scope, why), func() bool {
 		s, _ := w.status()
 		if b := s.of(name, scope); b != nil {
 			held = *b
@@ -78,7 +78,7 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 		lease.BrakeHeartbeats: ", by `janitor release-brake heartbeats`",
 	}[name]
 	if !strings.HasSuffix(line, cmp.Or(lifts, "; released when its cause ends")) {
-		w.t.Errorf("`janitor status` says %q, and not what lifts it", line)
+		w.t.Errorf("`janitor status` says %q, and not what releases it", line)
 	}
 	w.t.Log("janitor status: " + line)
 	if gauge := fmt.Sprintf("lapse_brake_engaged{brake=%q,scope=%q} 1\n", name, scope); metrics != nil && !strings.Contains(metrics(), gauge) {

@@ -34,7 +34,7 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 	resume()
 	woke := time.Now()
 	w.until("etcd deleting heartbeats", func() bool { return deletions() >= len(ids)/2 })
-	w.until("all sidecars beating again", func() bool { return w.renewing(ids) == len(ids) })
+	w.until("all sidecars renewing again", func() bool { return w.renewing(ids) == len(ids) })
 	back := time.Since(woke)
 	time.Sleep(time.Until(woke.Add(heartbeatTimeout + notice + 2*time.Second))) // what was silent since then would have ended
 	w.moreSweeps(2)

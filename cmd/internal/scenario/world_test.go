@@ -139,7 +139,7 @@ func (w *world) until(what string, holds func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(generous); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("still not so after %s: %s", generous, what)
+			w.t.Fatalf("waited %s in vain for: %s", generous, what)
 		}
 	}
 }

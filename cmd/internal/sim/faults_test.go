@@ -55,8 +55,8 @@ func etcdFaults() []fault {
 			}
 			return 0, true
 		}},
-		{"calls to etcd go wrong", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEtcd, r), true }},
-		{"calls to EC2 go wrong", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEC2, r), true }},
+		{"calls to etcd fail", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEtcd, r), true }},
+		{"calls to EC2 fail", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEC2, r), true }},
 	}
 }
 

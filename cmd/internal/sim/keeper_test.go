@@ -47,7 +47,7 @@ func (p *process) thinks(r *rand.Rand) {
 
 var (
 	errRefused  = errors.New("refused")
-	errOutdated = errors.New("overtaken: it has changed since it was shown")
+	errOutdated = errors.New("outdated: it has changed since it was shown")
 )
 
 // adopt gives a lease to an instance that bears no registry's tag.
