@@ -130,7 +130,7 @@ func TestAnEventThatCannotBeLoggedIsAnError(t *testing.T) {
 	j := &Janitor{&replica{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(audit.Event) error { return full }}}}
 	defer j.open()()
 	if err := j.record(audit.Event{Kind: lease.ActionRevoke}); !errors.Is(err, full) {
-		t.Errorf("%v, want the log's: whoever is about to end something must know", err)
+		t.Errorf("%v, want the log's: whoever is about to terminate something must know", err)
 	}
 }
 
@@ -162,6 +162,6 @@ func TestASnapshotReportsChangesThatNoWatchDid(t *testing.T) {
 	term.takeIn(first, term.joining()(first), 0)
 	closeLog()
 	if want := []string{"lead", "extend"}; !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

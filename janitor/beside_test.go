@@ -80,7 +80,7 @@ func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 func TestAnUnresponsiveLocationDelaysNoTerminationElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, term := range map[string]time.Duration{
-		"between two sweeps": 40 * time.Second, "while a sweep looks": 75 * time.Second, "while it looks up by id": 105 * time.Second,
+		"between two sweeps": 40 * time.Second, "while a sweep lists": 75 * time.Second, "while it looks up by id": 105 * time.Second,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,11 +90,11 @@ func TestAnUnresponsiveLocationDelaysNoTerminationElsewhere(t *testing.T) {
 				r.extend("i-1", term)
 				after(term - time.Second)
 				if got := r.cloud.Ended(); len(got) > 0 {
-					r.t.Fatalf("terminated %v before the term", got)
+					r.t.Fatalf("terminated %v before the expiry", got)
 				}
 				after(3 * time.Second)
 				if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-					r.t.Errorf("terminated %v two seconds after the term of i-1", got)
+					r.t.Errorf("terminated %v two seconds after the expiry of i-1", got)
 				}
 			})
 		})
@@ -223,7 +223,7 @@ func TestAListingOlderThanTheCheckpointIsRepeated(t *testing.T) {
 				o.finish(passMax)
 				defer o.unwatch()
 				if stands := o.watermark.Standing(); len(stands) > 0 != setBack {
-					t.Errorf("held by %v", stands)
+					t.Errorf("held back by %v", stands)
 				}
 				if newest := o.joined.Checkpoint.Sequence; !setBack && newest != 2 {
 					t.Errorf("the last checkpoint is number %d, want 2", newest)
@@ -276,7 +276,7 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 		r.extend("i-2", time.Hour)
 		after(3 * time.Second)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Errorf("terminated %v a second after the term of i-1, while the registry is being read", got)
+			t.Errorf("terminated %v a second after the expiry of i-1, while the registry is being read", got)
 		}
 		after(time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) || r.lease("i-2").State != lease.StateActive {
@@ -287,7 +287,7 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 			t.Errorf("run: %v", err)
 		}
 		if moved != 3 {
-			t.Errorf("%d moves of terms in the audit log, want each of three once", moved)
+			t.Errorf("%d moves of expiries in the audit log, want each of three once", moved)
 		}
 	})
 }

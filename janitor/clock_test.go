@@ -81,7 +81,7 @@ func judged(t *testing.T, test func(*rig, *inLeadership)) {
 			}
 		}
 		if held := o.sweeps(r); len(held) > 0 {
-			t.Fatalf("held by %q from the beginning", held)
+			t.Fatalf("held back by %q from the beginning", held)
 		}
 		test(r, o)
 	})
@@ -94,10 +94,10 @@ func TestALeaseThatExpiredWhileTheMachineWasSuspendedGetsNotice(t *testing.T) {
 		o.reacts(r)
 		r.untouched("right after waking", "i-1", "i-2", "i-3")
 		if held := o.sweeps(r); len(held) > 0 {
-			r.t.Errorf("held by %q, though the clocks agree", held)
+			r.t.Errorf("held back by %q, although the clocks agree", held)
 		}
 		if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
-			r.t.Fatalf("terminated %v, mark %v; want notice first, since nobody was acting", got, r.lease("i-1").Mark)
+			r.t.Fatalf("terminated %v, mark %v; want notice first, since nobody was enforcing", got, r.lease("i-1").Mark)
 		}
 		after(9 * time.Second)
 		o.reacts(r)
@@ -129,7 +129,7 @@ func TestALostHeartbeatDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 				r.store.Lapse("i-1")
 				o.sweeps(r)
 				if r.lease("i-1").Mark == nil {
-					r.t.Fatal("the silent one was not marked")
+					r.t.Fatal("the lost one was not marked")
 				}
 				after(9 * time.Second) // of its notice of ten
 				o.suspended(3 * time.Hour)
@@ -215,7 +215,7 @@ func TestAWrongClockHoldsBackExpiriesUntilItIsRight(t *testing.T) {
 					for range 3 {
 						after(time.Minute)
 						if held := o.sweeps(r); len(held) != 1 || !strings.HasPrefix(held[0], "clock: the local clock is 1h0m0s ") {
-							r.t.Fatalf("held by %q, want the clock named", held)
+							r.t.Fatalf("held back by %q, want the clock named", held)
 						}
 					}
 					r.untouched("while the clock is wrong", "i-1", "i-2", "i-3")
@@ -224,7 +224,7 @@ func TestAWrongClockHoldsBackExpiriesUntilItIsRight(t *testing.T) {
 					}
 					o.steps(r, -step)
 					if held := o.sweeps(r); len(held) > 0 {
-						r.t.Errorf("held by %q after the clock was set right", held)
+						r.t.Errorf("held back by %q after the clock was set right", held)
 					}
 					if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
 						r.t.Fatalf("terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
@@ -320,7 +320,7 @@ func TestASlowDriftIsToleratedUpToTenSeconds(t *testing.T) {
 				o.steps(r, c.since)
 				o.reacts(r)
 				if got := HeldBy(plan.Plan{Brakes: o.announcer.brakes}, plan.BrakeClock, r.cloud.Where.String()); got != c.held || (len(r.cloud.Ended()) == 0) != c.held {
-					r.t.Errorf("held %t, terminated %v; want held %t", got, r.cloud.Ended(), c.held)
+					r.t.Errorf("held back %t, terminated %v; want held back %t", got, r.cloud.Ended(), c.held)
 				}
 			})
 		})
@@ -342,7 +342,7 @@ func TestAClockThatIsAYearWrongAtTheStartTerminatesNothingAndIsReported(t *testi
 					if held := o.sweeps(r); !slices.ContainsFunc(held, func(b string) bool {
 						return strings.HasPrefix(b, "clock: the local clock is 8760h0m0s "+name)
 					}) {
-						r.t.Fatalf("held by %q, want the clock named", held)
+						r.t.Fatalf("held back by %q, want the clock named", held)
 					}
 					o.reacts(r)
 					after(30 * time.Minute)
@@ -355,7 +355,7 @@ func TestAClockThatIsAYearWrongAtTheStartTerminatesNothingAndIsReported(t *testi
 				}
 				o.steps(r, -wrong)
 				if held := o.sweeps(r); slices.ContainsFunc(held, func(b string) bool { return strings.HasPrefix(b, "clock") }) {
-					r.t.Errorf("held by %q after the clock was set right", held)
+					r.t.Errorf("held back by %q after the clock was set right", held)
 				}
 				if got := r.cloud.Ended(); len(got) > 0 || r.lease("i-1").Mark == nil {
 					r.t.Errorf("terminated %v, mark %v; want notice first", got, r.lease("i-1").Mark)
@@ -397,11 +397,11 @@ func TestACheckpointIsDatedByEC2IfTheClockIsWrong(t *testing.T) {
 				}
 				r.cloud.Undated = true // EC2 tells its time no more
 				if by := dated(); (by - want).Abs() > time.Millisecond {
-					r.t.Errorf("a checkpoint after EC2 fell silent is dated ahead by %s, want %s", by, want)
+					r.t.Errorf("a checkpoint after EC2 stopped answering is dated ahead by %s, want %s", by, want)
 				}
 				o.steps(r, time.Hour)
 				if by := dated(); by.Abs() > o.Policy.MaxSkew {
-					r.t.Errorf("a checkpoint after the clock was set while EC2 was silent is dated ahead by %s", by)
+					r.t.Errorf("a checkpoint after the clock was set while EC2 did not answer is dated ahead by %s", by)
 				}
 			})
 		})

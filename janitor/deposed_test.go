@@ -79,7 +79,7 @@ func untilLeaderships(t *testing.T, store *etcd.Store, n int) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("checkpoint %+v (%v); want %d offices", checkpoint, err, n)
+			t.Fatalf("checkpoint %+v (%v); want %d leaderships", checkpoint, err, n)
 		case <-tick.C:
 		}
 	}

@@ -65,7 +65,7 @@ func TestAZoneOutageHoldsBackOnlyItsZone(t *testing.T) {
 	down, up := c.leased("a", zoneA, 3, 6*time.Minute), c.leased("b", zoneB, 3, 6*time.Minute)
 	mend := c.sim.Outage("us-east-1", zoneA)
 	c.sweeps(3)
-	c.want("before the term", slices.Concat(down, up), ec2sim.Running, lease.StateActive)
+	c.want("before the expiry", slices.Concat(down, up), ec2sim.Running, lease.StateActive)
 	c.sweeps(14)
 	c.want("out of reach", down, ec2sim.Running, lease.StateActive)
 	for _, id := range up {
@@ -147,7 +147,7 @@ func TestAnInstanceNotShownYetIsTerminatedAtItsExpiryAndNotBefore(t *testing.T) 
 	c := newTrouble(t, ec2sim.Config{StaleFor: 12 * time.Minute})
 	ids := c.leased("unseen", zoneA, 2, 8*time.Minute)
 	c.sweeps(4)
-	c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+	c.want("before the expiry", ids, ec2sim.Running, lease.StateActive)
 	c.sweeps(14)
 	for _, id := range ids {
 		if i, _ := c.sim.Instance(id); i.State != ec2sim.Terminated {
@@ -204,7 +204,7 @@ func TestTransientFaultsTerminateNothingEarlyAndKeepNothingLong(t *testing.T) {
 				strikes.Action, strikes.Times = action, 5
 				remove := c.sim.Inject(strikes)
 				c.sweeps(3)
-				c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+				c.want("before the expiry", ids, ec2sim.Running, lease.StateActive)
 				remove()
 				c.sim.Inject(strikes)
 				c.sweeps(30)
@@ -256,7 +256,7 @@ func TestAnEC2ThatTerminatesNothingIsNotAskedMoreAndMore(t *testing.T) {
 	if most < 10 || most > 2*16 {
 		t.Errorf("%d calls in one sweep, want 16 for each of two zones at most", most)
 	}
-	c.want("while EC2 ends nothing", ids, ec2sim.Running, lease.StateRevoked)
+	c.want("while EC2 terminates nothing", ids, ec2sim.Running, lease.StateRevoked)
 	mend()
 	c.sweeps(6)
 	c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
@@ -267,7 +267,7 @@ func TestShortAndEmptyPagesHideNothing(t *testing.T) {
 	c := newTrouble(t, ec2sim.Config{PageSizes: []int{0, 2, 0, 1}})
 	ids := c.leased("paged", zoneA, 9, 6*time.Minute)
 	c.sweeps(2)
-	c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+	c.want("before the expiry", ids, ec2sim.Running, lease.StateActive)
 	if n := c.sim.CallCounts()["DescribeInstances"]; n < 12 {
 		t.Fatalf("%d pages", n)
 	}
@@ -333,5 +333,5 @@ func TestAnAdoptionWhoseTagIsRefusedAndShownLateTerminatesNothing(t *testing.T) 
 	c.sweeps(6)
 	c.want("with its tag", []string{foreign.ID}, ec2sim.Running, lease.StateActive)
 	c.sweeps(40) // its tag was late, so that it is marked first; and what is written there is shown late, too
-	c.want("after its term and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
+	c.want("after its expiry and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
 }

@@ -137,7 +137,7 @@ func TestAChangeLostSinceTheCheckpointIsNoticed(t *testing.T) {
 					defer func() { o.unwatch() }()
 					stands := o.watermark.Standing()
 					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRollback; held != way.held || !held && len(stands) > 0 {
-						t.Fatalf("held by %+v, want held: %t", stands, way.held)
+						t.Fatalf("held back by %+v, want held back: %t", stands, way.held)
 					}
 					if !way.held {
 						return
@@ -150,7 +150,7 @@ func TestAChangeLostSinceTheCheckpointIsNoticed(t *testing.T) {
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
 					o.takeIn(again, o.joining()(again), o.newest)
 					if stands := o.watermark.Standing(); len(stands) > 0 {
-						t.Errorf("held by %+v though a person has lifted it", stands)
+						t.Errorf("held back by %+v although a person has released it", stands)
 					}
 				})
 			})
@@ -172,7 +172,7 @@ func TestASweepThatReadBeforeAChangeEngagesNoBrake(t *testing.T) {
 		o.finish(passMax)
 		defer o.unwatch()
 		if stands := o.watermark.Standing(); len(stands) > 0 {
-			t.Errorf("held by %+v", stands)
+			t.Errorf("held back by %+v", stands)
 		}
 	})
 }

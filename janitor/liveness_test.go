@@ -67,7 +67,7 @@ func TestABlockedAuditLogHoldsBackTerminationsAndNothingElse(t *testing.T) {
 			r.t.Errorf("%d sweeps in ten minutes", n)
 		}
 		if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive {
-			r.t.Errorf("terminated %v, lease %s; want nothing ended that cannot be recorded", r.cloud.Ended(), l.State)
+			r.t.Errorf("terminated %v, lease %s; want nothing terminated that cannot be recorded", r.cloud.Ended(), l.State)
 		}
 		r.extend("i-1", time.Hour) // it can be, to the end
 		asked := time.Now()
@@ -215,7 +215,7 @@ func TestAnEndlessSweepLosesLeadership(t *testing.T) {
 			r.t.Error("a sweep has not ended for nine minutes, and the leadership is held")
 		}
 		if err := <-done; err == nil {
-			r.t.Error("no error, though work has not come back")
+			r.t.Error("no error, although work has not come back")
 		}
 		registry.release()
 	})

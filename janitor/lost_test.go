@@ -237,7 +237,7 @@ func TestAQueuedTerminationIsDroppedIfANewerDecisionHoldsItBack(t *testing.T) {
 				close(gate)
 				o.finish(passMax)
 				if got := r.cloud.Ended(); slices.Contains(got, "i-1") != (more == nil) {
-					t.Errorf("terminated %v; four silent of five are the registry's fault, and one is not", got)
+					t.Errorf("terminated %v; four lost of five are the registry's fault, and one is not", got)
 				}
 			})
 		})

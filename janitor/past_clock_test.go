@@ -85,7 +85,7 @@ func TestAClockThatIsWrongEngagesNoUnwatchedBrake(t *testing.T) {
 						}
 					})
 					if s, err := r.store.Checkpoint(t.Context()); err != nil || len(s.Standing) > 0 {
-						t.Errorf("%v stand (%v)", s.Standing, err)
+						t.Errorf("%v engaged (%v)", s.Standing, err)
 					}
 				})
 			})

@@ -68,7 +68,7 @@ func TestALeaderThatIsNotArmedPublishesItsPlan(t *testing.T) {
 				after(21 * time.Second)
 				p := r.published()
 				if p.Counts["mark"] != 1 || p.Counts["none"] != 2 || p.Verdicts[0].Action != "mark" || p.Verdicts[0].InstanceID != "i-1" {
-					t.Fatalf("published %+v two seconds after the term of i-1 has passed between two sweeps, want it to be marked", p)
+					t.Fatalf("published %+v two seconds after the expiry of i-1 has passed between two sweeps, want it to be marked", p)
 				}
 			})
 		})
@@ -88,7 +88,7 @@ func TestAPublishedPlanIncludesHeartbeats(t *testing.T) {
 			}
 			after(30 * time.Second)
 			if p := r.published(); n == 11 && (p.Counts["mark"] != 1 || p.Verdicts[0].InstanceID != "i-1" || p.Verdicts[0].Cause != lease.CauseHeartbeatLost) {
-				r.t.Errorf("published %+v, want i-1 to be marked for its silence", p)
+				r.t.Errorf("published %+v, want i-1 to be marked for its lost heartbeat", p)
 			}
 		}
 	})

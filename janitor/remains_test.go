@@ -129,7 +129,7 @@ func TestOnlyLeftoversOfAKilledLaunchAreRemoved(t *testing.T) {
 	before := c.describes()
 	c.sweeps(3)
 	if after := c.describes(); !maps.Equal(before, after) {
-		t.Errorf("idle sweeps looked for leftovers: %v, then %v", before, after)
+		t.Errorf("idle sweeps listed leftovers: %v, then %v", before, after)
 	}
 }
 
@@ -207,6 +207,6 @@ func TestLeftoversOfAnActiveLeaseAreKept(t *testing.T) {
 		t.Errorf("%d volumes and %d interfaces; what was asked to outlive the instances is kept", volumes, interfaces)
 	}
 	if l, err := c.store.Launch(t.Context(), "kept"); err != nil || l.ClearedAt.IsZero() {
-		t.Errorf("not cleared (%v), though nothing is to be removed", err)
+		t.Errorf("not cleared (%v), although nothing is to be removed", err)
 	}
 }

@@ -117,11 +117,11 @@ func TestRunTerminatesForAnExpiryWithinTwoSecondsBetweenSweeps(t *testing.T) {
 		r.extend("i-1", 20*time.Second)
 		after(19 * time.Second)
 		if got := r.cloud.Ended(); len(got) > 0 {
-			t.Fatalf("terminated %v before the term", got)
+			t.Fatalf("terminated %v before the expiry", got)
 		}
 		after(2 * time.Second)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Fatalf("terminated %v two seconds after the term of i-1", got)
+			t.Fatalf("terminated %v two seconds after the expiry of i-1", got)
 		}
 	})
 }
@@ -211,11 +211,11 @@ func TestRunRestartsTheWholeTimeoutOfAnUnmarkedLease(t *testing.T) {
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(r.now(), r.by) })
 		after(55 * time.Second)
 		if m := r.lease("i-1").Mark; m != nil {
-			r.t.Errorf("marked again %v, less than a TTL after the unmark", m)
+			r.t.Errorf("marked again %v, less than a timeout after the unmark", m)
 		}
 		after(10 * time.Second)
 		if r.lease("i-1").Mark == nil {
-			r.t.Error("not marked again a TTL after the unmark")
+			r.t.Error("not marked again a timeout after the unmark")
 		}
 	})
 }
@@ -245,7 +245,7 @@ func TestRunLeadsAgainAfterItsLeadershipWasTaken(t *testing.T) {
 		after(5 * time.Second)
 		checkpoint, err := r.store.Checkpoint(t.Context())
 		if err != nil || checkpoint.Sequence < 2 || len(checkpoint.Leaderships) < 2 {
-			t.Errorf("checkpoint %+v (%v); want a second office", checkpoint, err)
+			t.Errorf("checkpoint %+v (%v); want a second leadership", checkpoint, err)
 		}
 	})
 }
@@ -306,7 +306,7 @@ func TestSweepOnceJudgesNoHeartbeat(t *testing.T) {
 			}
 		}
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Errorf("terminated %v; want i-1 by its term alone, after notice", got)
+			t.Errorf("terminated %v; want i-1 for its expiry alone, after notice", got)
 		}
 		if m := r.lease("i-2").Mark; m != nil {
 			t.Errorf("i-2 has the mark %v", m)

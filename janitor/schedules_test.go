@@ -83,7 +83,7 @@ func TestAClockSetBetweenSweepsTerminatesNothing(t *testing.T) {
 				o.react(t.Context())
 				o.finish(passMax)
 				if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
-					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.Ended(), l.State, l.Mark)
+					t.Errorf("terminated %v, lease %s, mark %v, an hour before its expiry", r.cloud.Ended(), l.State, l.Mark)
 				}
 				if web, err := r.store.Launch(t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
 					t.Errorf("launch %s (%v); its window is not over", web.State, err)
@@ -139,7 +139,7 @@ func TestReleasingAHeartbeatsBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 		after(25 * time.Minute) // the brake is held, and the last sweep is eleven minutes ago
 		checkpoint, err := r.store.Checkpoint(t.Context())
 		if err != nil || !slices.ContainsFunc(checkpoint.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeHeartbeats && b.Count == 3 }) {
-			t.Fatalf("checkpoint %+v (%v); want three silent, and held", checkpoint, err)
+			t.Fatalf("checkpoint %+v (%v); want three lost, and held", checkpoint, err)
 		}
 		if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
 			return g.Lift(r.now(), lease.BrakeHeartbeats, checkpoint.Brakes, lease.By{Actor: "ada"}), nil
@@ -181,7 +181,7 @@ func TestAFailedSweepDoesNotStopTheTimer(t *testing.T) {
 		down.Store(false)
 		after(time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Errorf("terminated %v seconds after the term of i-1", got)
+			t.Errorf("terminated %v seconds after the expiry of i-1", got)
 		}
 		stop()
 		if err := <-done; err != nil {
@@ -244,7 +244,7 @@ func TestAnInstanceSparedOnADescriptionIsNotDescribedForEveryChange(t *testing.T
 		r.extend("i-1", 5*time.Second)
 		after(20 * time.Second) // its record is another one now
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			r.t.Errorf("terminated %v before the next sweep, want i-1, whose term was moved and passed", got)
+			r.t.Errorf("terminated %v before the next sweep, want i-1, whose expiry was moved and has passed", got)
 		}
 	})
 }
@@ -327,7 +327,7 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 		after(16*time.Minute + 30*time.Second) // closed by one sweep, first seen by the next
 		web, err := r.store.Launch(r.t.Context(), "web")
 		if err != nil || web.State != lease.LaunchClosed || len(web.FirstSeen) != 1 || len(r.cloud.Ended()) > 0 {
-			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.FirstSeen, err, r.cloud.Ended())
+			r.t.Fatalf("launch %s with sightings %v (%v), terminated %v; want one sighting and nothing terminated", web.State, web.FirstSeen, err, r.cloud.Ended())
 		}
 		after(2 * time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-9"}) {

@@ -134,7 +134,7 @@ func TestARestoredBackupTerminatesNothingThatWasExtended(t *testing.T) {
 					}
 					checkpoint, err := r.store.Checkpoint(t.Context())
 					if err != nil || len(plan.Standing(checkpoint.Brakes)) > 0 {
-						t.Errorf("held by %v (%v); want nobody needed", checkpoint.Brakes, err)
+						t.Errorf("held back by %v (%v); want nobody needed", checkpoint.Brakes, err)
 					}
 					after(5 * time.Hour)
 					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
@@ -242,7 +242,7 @@ func TestARecordBehindItsTagIsRaisedWhilePausedAndNotWhileObserving(t *testing.T
 					t.Errorf("at number %d until %s, want number %d", l.ExpiresNumber, l.ExpiresAt, want)
 				}
 				if got := r.cloud.Ended(); len(got) > 0 {
-					t.Errorf("ended %v", got)
+					t.Errorf("terminated %v", got)
 				}
 			})
 		})

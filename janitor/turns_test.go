@@ -122,7 +122,7 @@ func TestAJanitorStartedAfterARollbackHoldsEverythingBackUntilRelease(t *testing
 			}
 			after(2 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v after a person has looked", got)
+				t.Errorf("terminated %v after a person has checked", got)
 			}
 		})
 	})
@@ -143,7 +143,7 @@ func TestBrakeUnwatchedHoldsEverythingBackUntilRelease(t *testing.T) {
 			r.lift(lease.BrakeUnwatched)
 			after(2 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v after a person has looked", got)
+				t.Errorf("terminated %v after a person has checked", got)
 			}
 		})
 	})
@@ -174,7 +174,7 @@ func TestAReplicaThatFollowedEngagesNoUnwatchedBrake(t *testing.T) {
 			t.Fatal(err)
 		}
 		if j.watermark.See(time.Now(), snapshot, true); len(j.watermark.Standing()) > 0 {
-			t.Errorf("%v stand", j.watermark.Standing())
+			t.Errorf("%v engaged", j.watermark.Standing())
 		}
 	})
 }

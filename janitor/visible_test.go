@@ -155,27 +155,27 @@ func TestEveryBrakeIsShownWhileEngagedAndReportedOnce(t *testing.T) {
 		brake       lease.Brake
 		trip, lifts func(*watchedRig)
 	}{
-		"silence in a zone":           {lease.Brake{Name: plan.BrakeHeartbeats, Scope: zone}, lapse("i-1", "i-2", "i-3"), heartbeat("i-1", "i-2", "i-3")},
-		"silence everywhere":          {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), heartbeat("i-1")},
-		"silence, as its terms pass":  {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
-		"silence, by a person's word": {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeHeartbeats)},
-		"rate":                        {lease.Brake{Name: plan.BrakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
-		"clock ahead":                 {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = 11 * time.Second }), ec2(func(c *recorder) { c.Skew = 10 * time.Second })},
-		"clock behind":                {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = -11 * time.Second }), ec2(func(c *recorder) { c.Skew = 0 })},
-		"clock not told":              {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Undated = true }), ec2(func(c *recorder) { c.Undated = false })},
+		"heartbeats lost in a zone":             {lease.Brake{Name: plan.BrakeHeartbeats, Scope: zone}, lapse("i-1", "i-2", "i-3"), heartbeat("i-1", "i-2", "i-3")},
+		"heartbeats lost everywhere":            {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), heartbeat("i-1")},
+		"heartbeats lost, as leases expire":     {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), func(r *watchedRig) { r.extend("i-1", time.Second) }},
+		"heartbeats lost, released by a person": {lease.Brake{Name: plan.BrakeHeartbeats}, lapse("i-1", "i-2", "i-3"), lift(lease.BrakeHeartbeats)},
+		"rate":                                  {lease.Brake{Name: plan.BrakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
+		"clock ahead":                           {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = 11 * time.Second }), ec2(func(c *recorder) { c.Skew = 10 * time.Second })},
+		"clock behind":                          {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = -11 * time.Second }), ec2(func(c *recorder) { c.Skew = 0 })},
+		"clock not told":                        {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Undated = true }), ec2(func(c *recorder) { c.Undated = false })},
 		"health of etcd": {
 			lease.Brake{Name: plan.BrakeHealth},
 			func(r *watchedRig) { r.falls(errors.New("alarm NOSPACE")) }, func(r *watchedRig) { r.falls(nil) },
 		},
 		"health of a listing": {lease.Brake{Name: plan.BrakeHealth, Scope: location}, ec2(func(c *recorder) { c.Err = errors.New("page 2 failed") }), ec2(func(c *recorder) { c.Err = nil })},
-		"restored: a lower checkpoint": {lease.Brake{Name: lease.BrakeRollback}, func(r *watchedRig) {
+		"rollback: a lower checkpoint": {lease.Brake{Name: lease.BrakeRollback}, func(r *watchedRig) {
 			r.store.Put("checkpoint", "", r.backup["checkpoint"])
 		}, lift(lease.BrakeRollback)},
-		"restored: sidecars know more": {lease.Brake{Name: lease.BrakeRollback}, know(99, "i-1", "i-2", "i-3"), func(r *watchedRig) {
+		"rollback: sidecars know more": {lease.Brake{Name: lease.BrakeRollback}, know(99, "i-1", "i-2", "i-3"), func(r *watchedRig) {
 			know(1, "i-1", "i-2", "i-3")(r)
 			r.resume(lease.BrakeRollback)
 		}},
-		"restored: a launch without a record": {lease.Brake{Name: lease.BrakeRollback}, ec2(func(c *recorder) {
+		"rollback: a launch without a record": {lease.Brake{Name: lease.BrakeRollback}, ec2(func(c *recorder) {
 			c.Instances["i-stray"] = lease.Instance{
 				ID: "i-stray", Location: c.Where, Zone: zone, State: lease.InstanceRunning, LaunchTime: time.Now().Add(time.Hour), ClientToken: "stray.1",
 				Tags: map[string]string{lease.TagRegistry: "uuid-1", lease.TagLaunch: "stray.1"},
@@ -263,7 +263,7 @@ func (r *watchedRig) shows(when string, b lease.Brake, said ...string) (since ti
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !slices.Equal(r.logged, r.events) {
-		r.t.Errorf("%s: logged %q, and told %q", when, r.logged, r.events)
+		r.t.Errorf("%s: logged %q, and reported %q", when, r.logged, r.events)
 	}
 	var got []string
 	for _, line := range r.logged {
@@ -314,7 +314,7 @@ func TestASingleSweepDoesNotReportAHeartbeatsBrakeAsReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(r.logged) > 0 {
-			t.Errorf("said %q, and saw nothing of silence", r.logged)
+			t.Errorf("said %q, and did not see the heartbeats brake", r.logged)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func TestOrphansAreTerminatedHoweverLongReactionsTake(t *testing.T) {
 		inTurn(t, r, "", func() {
 			after(5 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Contains(got, "i-left") || len(got) == len(ids)+1 {
-				t.Errorf("ended %v after five minutes, want i-left among them, and others to come", got)
+				t.Errorf("terminated %v after five minutes, want i-left among them, and others to come", got)
 			}
 		})
 	})

@@ -20,11 +20,11 @@ func TestReleasingABrakeReleasesOnlyThatOne(t *testing.T) {
 	held := []lease.Brake{setBack, strange, quiet}
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, held, lease.By{Actor: "ada"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange, quiet}) {
-		t.Errorf("%v stand, want the other two", got)
+		t.Errorf("%v engaged, want the other two", got)
 	}
 	r = r.Lift(noon.Add(time.Minute), lease.BrakeHeartbeats, held, lease.By{Actor: "bob"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange}) {
-		t.Errorf("%v stand, want the stranger alone: what was said before of another brake is still said", got)
+		t.Errorf("%v engaged, want unwatched alone: what was said before of another brake is still said", got)
 	}
 	if said := r.Resumed; len(said) != 2 || said[0].By != "ada" || said[1].By != "bob" || !said[1].At.Equal(noon.Add(time.Minute)) {
 		t.Errorf("resumed %+v", said)
@@ -44,10 +44,10 @@ func TestABrakeThatHasCountedMoreMustBeReleasedAgain(t *testing.T) {
 	more, fewer := quiet, quiet
 	more.Count, fewer.Count = quiet.Count+1, quiet.Count-1
 	if got := r.Stands([]lease.Brake{more}); len(got) != 1 {
-		t.Errorf("%v stand, want the brake that has counted one more", got)
+		t.Errorf("%v engaged, want the brake that has counted one more", got)
 	}
 	if got := r.Stands([]lease.Brake{fewer}); len(got) != 0 {
-		t.Errorf("%v stand, want none: it was lifted for more than that", got)
+		t.Errorf("%v engaged, want none: it was released for more than that", got)
 	}
 }
 
@@ -58,13 +58,13 @@ func TestOnlyTheShownBrakeIsReleased(t *testing.T) {
 	later.Since, scoped.Scope, other.Name = noon.Add(time.Millisecond), "i-1", lease.BrakeUnwatched
 	for name, b := range map[string]lease.Brake{"one that tripped later": later, "one of another scope": scoped, "another one": other} {
 		if len(r.Stands([]lease.Brake{b})) != 1 {
-			t.Errorf("%s is lifted", name)
+			t.Errorf("%s is released", name)
 		}
 	}
 	abroad := setBack
 	abroad.Since, abroad.Reason = noon.In(time.FixedZone("", 3600)), "in other words"
 	if len(r.Stands([]lease.Brake{abroad})) != 0 {
-		t.Error("the same brake, as another replica tells of it, stands")
+		t.Error("the same brake, as another replica reports it, is engaged")
 	}
 }
 
@@ -85,7 +85,7 @@ func TestAReleaseOfTheHeartbeatsBrakeCountsForItsScopeAndForAWhile(t *testing.T)
 		"of another brake":    {lease.BrakeRollback, "euw1-az1", noon, 0},
 	} {
 		if got := r.Allows(c.name, c.scope, c.now, time.Hour); got != c.want {
-			t.Errorf("%s: %d may be silent, want %d", name, got, c.want)
+			t.Errorf("%s: %d may be lost, want %d", name, got, c.want)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestOnlyABrakeThatHoldsEverythingBackIsStanding(t *testing.T) {
 		"rate": {lease.Brake{Name: "rate"}, false},
 	} {
 		if got := c.Standing(); got != c.want {
-			t.Errorf("%s stands: %t", name, got)
+			t.Errorf("%s is standing: %t", name, got)
 		}
 	}
 }

@@ -32,19 +32,19 @@ func TestChangesThatTakeTheNextNumber(t *testing.T) {
 		do                func(lease.Lease) (lease.Lease, error)
 		number, shortened int64
 	}{
-		"an extension":                    {extended(48*time.Hour, false), 8, 3},
-		"a shortening":                    {extended(12*time.Hour, true), 8, 8},
-		"an extension to the same date":   {extended(24*time.Hour, true), 7, 3},
-		"an extension to no more than is": {extended(12*time.Hour, false), 7, 3},
-		"an operator's revocation":        {revoke(lease.CauseRevoke), 8, 3},
-		"a release":                       {revoke(lease.CauseRelease), 7, 3},
-		"a revocation for the date":       {revoke(lease.CauseExpired), 7, 3},
-		"a revocation for silence":        {revoke(lease.CauseHeartbeatLost), 7, 3},
-		"a unmark":                        {func(l lease.Lease) (lease.Lease, error) { return l.Unmark(noon, ada) }, 7, 3},
-		"a mark":                          {func(l lease.Lease) (lease.Lease, error) { return l.WithMark(noon, lease.CauseExpired, noon, jan) }, 7, 3},
-		"a claim":                         {func(l lease.Lease) (lease.Lease, error) { return l.Claimed(noon, jan) }, 7, 3},
-		"an end":                          {func(l lease.Lease) (lease.Lease, error) { return l.End(noon, lease.CauseGone, jan) }, 7, 3},
-		"being kept":                      {func(l lease.Lease) (lease.Lease, error) { return l.Keep(noon, lease.KeptByExempt, jan) }, 7, 3},
+		"an extension":                      {extended(48*time.Hour, false), 8, 3},
+		"a shortening":                      {extended(12*time.Hour, true), 8, 8},
+		"an extension to the same date":     {extended(24*time.Hour, true), 7, 3},
+		"an extension to no more than is":   {extended(12*time.Hour, false), 7, 3},
+		"an operator's revocation":          {revoke(lease.CauseRevoke), 8, 3},
+		"a release":                         {revoke(lease.CauseRelease), 7, 3},
+		"a revocation for the date":         {revoke(lease.CauseExpired), 7, 3},
+		"a revocation for a lost heartbeat": {revoke(lease.CauseHeartbeatLost), 7, 3},
+		"a unmark":                          {func(l lease.Lease) (lease.Lease, error) { return l.Unmark(noon, ada) }, 7, 3},
+		"a mark":                            {func(l lease.Lease) (lease.Lease, error) { return l.WithMark(noon, lease.CauseExpired, noon, jan) }, 7, 3},
+		"a claim":                           {func(l lease.Lease) (lease.Lease, error) { return l.Claimed(noon, jan) }, 7, 3},
+		"an end":                            {func(l lease.Lease) (lease.Lease, error) { return l.End(noon, lease.CauseGone, jan) }, 7, 3},
+		"being kept":                        {func(l lease.Lease) (lease.Lease, error) { return l.Keep(noon, lease.KeptByExempt, jan) }, 7, 3},
 	} {
 		l := must(c.do(numbered(7, 3)))
 		if l.ExpiresNumber != c.number || l.ShortenedAt != c.shortened {

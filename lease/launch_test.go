@@ -209,8 +209,8 @@ func TestASettledLaunchRefusesFurtherSteps(t *testing.T) {
 		want lease.LaunchStateError
 	}{
 		"send when done":     {done, send, lease.LaunchStateError{Verb: "send", State: lease.LaunchDone, Since: at(time.Minute)}},
-		"look when done":     {done, look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchDone, Since: at(time.Minute)}},
-		"look when open":     {sent(), look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchOpen, Since: noon}},
+		"sighting when done": {done, look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchDone, Since: at(time.Minute)}},
+		"sighting when open": {sent(), look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchOpen, Since: noon}},
 		"send when closed":   {closed, send, lease.LaunchStateError{Verb: "send", State: lease.LaunchClosed, Since: at(time.Minute), Reason: "window over"}},
 		"finish when closed": {closed, complete, lease.LaunchStateError{Verb: "complete", State: lease.LaunchClosed, Since: at(time.Minute), Reason: "window over"}},
 	} {
@@ -249,10 +249,10 @@ func TestTheFirstSightingOfEachInstanceIsKept(t *testing.T) {
 	first := must(closed.NoteFirstSeen(at(time.Minute), "i-1"))
 	second := must(first.NoteFirstSeen(at(2*time.Minute), "i-1", "i-2"))
 	if want := map[string]time.Time{"i-1": at(time.Minute), "i-2": at(2 * time.Minute)}; !same(second.FirstSeen, want) {
-		t.Errorf("looks are %v", second.FirstSeen)
+		t.Errorf("sightings are %v", second.FirstSeen)
 	}
 	if early := must(second.NoteFirstSeen(at(90*time.Second), "i-1", "i-2")); !same(early.FirstSeen, map[string]time.Time{"i-1": at(time.Minute), "i-2": at(90 * time.Second)}) {
-		t.Errorf("looks, one of which had yet to come, are %v", early.FirstSeen)
+		t.Errorf("sightings, one of which had yet to come, are %v", early.FirstSeen)
 	}
 	if closed.FirstSeen != nil || len(first.FirstSeen) != 1 {
 		t.Errorf("older values became %v and %v", closed.FirstSeen, first.FirstSeen)

@@ -126,7 +126,7 @@ func TestAnOrphanNotesItsLeftoversAndAnAdoptedLeaseItsTags(t *testing.T) {
 	}
 	for _, cause := range []lease.Cause{"", lease.CauseExpired, lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat, lease.CauseGone} {
 		if !(lease.Lease{Cause: cause}).WasActive() {
-			t.Errorf("a lease with cause %q never held", cause)
+			t.Errorf("a lease with cause %q was never active", cause)
 		}
 	}
 }

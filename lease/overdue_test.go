@@ -77,8 +77,8 @@ func TestOverdue(t *testing.T) {
 		"the registry observes":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModeObserve }, lease.KeptByObserving},
 		"the registry is paused":                              {changes(revoked(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModePaused }, lease.KeptByPause},
 		"the audit log is down":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint.Unable = lease.KeptByAudit }, lease.KeptByAudit},
-		"a brake that holds everything":                       {changes(over(time.Hour)), brake(lease.BrakeRollback, ""), lease.KeptBraked},
-		"a brake that somebody has lifted": {changes(over(time.Hour)), func(s *lease.Snapshot) {
+		"a brake that holds everything back":                  {changes(over(time.Hour)), brake(lease.BrakeRollback, ""), lease.KeptBraked},
+		"a brake that somebody has released": {changes(over(time.Hour)), func(s *lease.Snapshot) {
 			brake(lease.BrakeRollback, "")(s)
 			s.Registry = s.Registry.Lift(noon, lease.BrakeRollback, s.Checkpoint.Brakes, lease.By{Actor: "ada"})
 		}, lease.KeptWaiting},

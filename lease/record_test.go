@@ -178,7 +178,7 @@ func TestEveryKindOfRecordIsReadAsItWasWritten(t *testing.T) {
 	roundTrip(t, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: at(time.Minute), Leader: "host-1",
 		Locations: []lease.Location{{Account: "1", Region: "eu-west-1"}},
-		Brakes:    []lease.Brake{{Name: lease.BrakeHeartbeats, Scope: "euw1-az2", Since: noon, Reason: "7 of 10 silent"}},
+		Brakes:    []lease.Brake{{Name: lease.BrakeHeartbeats, Scope: "euw1-az2", Since: noon, Reason: "7 of 10 lost"}},
 	})
 	roundTrip(t, lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: "i-1", BootID: "b", Address: "10.0.0.1", Version: "1", Changes: 3,

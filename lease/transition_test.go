@@ -235,7 +235,7 @@ func TestAMarkIsCancelled(t *testing.T) {
 	}
 	fresh := must(held().Unmark(at(90*time.Minute), ada))
 	if !fresh.CuredAt.Equal(at(90 * time.Minute)) {
-		t.Errorf("a unmark without a mark lets silence count from %s", fresh.CuredAt)
+		t.Errorf("a unmark without a mark restarts the heartbeat timer at %s", fresh.CuredAt)
 	}
 }
 
@@ -321,6 +321,6 @@ func TestAnEndedLeaseGoesBackToWhereItCameFrom(t *testing.T) {
 func TestActivationRestartsTheHeartbeatTimer(t *testing.T) {
 	t.Parallel()
 	if l := must(adopting().Activate(at(time.Hour), jan)); !l.CuredAt.Equal(at(time.Hour)) {
-		t.Errorf("silence counts from %s", l.CuredAt)
+		t.Errorf("the loss counts from %s", l.CuredAt)
 	}
 }

@@ -25,7 +25,7 @@ func TestNotesTheClaimOnce(t *testing.T) {
 			t.Errorf("claimed at %s by %+v", got.ClaimedAt, h)
 		}
 		if got := r.lastHeartbeat().Changes; got != 3 {
-			t.Errorf("beats with change counter %d, want that of its own write", got)
+			t.Errorf("renews with change counter %d, want that of its own write", got)
 		}
 	})
 }
@@ -109,7 +109,7 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 		r.set(func(r *registry) { r.lease.Changes = 4 }) // restored from an old snapshot
 		pass(5 * time.Minute)
 		if got := r.lastHeartbeat().Changes; got != 9 {
-			t.Errorf("beats with change counter %d, want the highest seen", got)
+			t.Errorf("renews with change counter %d, want the highest seen", got)
 		}
 		r.set(func(r *registry) { r.lease = lease.Lease{} }) // emptied
 		pass(5 * time.Minute)
@@ -128,7 +128,7 @@ func TestAnInvalidChangeCounterIsNotSent(t *testing.T) {
 		begin(t, r, nil)
 		pass(5 * time.Minute)
 		if got := r.lastHeartbeat().Changes; got != lease.MaxHeartbeatChanges {
-			t.Errorf("beats with change counter %d, which nobody reads", got)
+			t.Errorf("renews with change counter %d, which nobody reads", got)
 		}
 	})
 }

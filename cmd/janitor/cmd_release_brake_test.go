@@ -25,10 +25,10 @@ func TestLeasesAreBehindEvenIfTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
 	s := lease.Snapshot{
 		Leases: []lease.Lease{
-			{InstanceID: "i-beats", Changes: 3}, {InstanceID: "i-stopped", Changes: 3}, {InstanceID: "i-began-anew", Changes: 3}, {InstanceID: "i-caught-up", Changes: 8},
+			{InstanceID: "i-renews", Changes: 3}, {InstanceID: "i-stopped", Changes: 3}, {InstanceID: "i-restarted", Changes: 3}, {InstanceID: "i-caught-up", Changes: 8},
 		},
 		Heartbeats: map[string]lease.Heartbeat{
-			"i-beats": {Held: true, Changes: 5}, "i-began-anew": {Held: true, Changes: 1}, "i-ghost": {Changes: 9}, "i-lost": {Held: true, Changes: 9},
+			"i-renews": {Held: true, Changes: 5}, "i-restarted": {Held: true, Changes: 1}, "i-ghost": {Changes: 9}, "i-lost": {Held: true, Changes: 9},
 		},
 		Checkpoint: lease.Checkpoint{Brakes: []lease.Brake{
 			{Name: lease.BrakeRollback},
@@ -36,7 +36,7 @@ func TestLeasesAreBehindEvenIfTheirSidecarsHaveStopped(t *testing.T) {
 		}, Behind: map[string]int64{"i-stopped": 7, "i-began-anew": 7, "i-caught-up": 7, "i-lost": 9}},
 	}
 	seen, lost := behind(s, lease.BrakeRollback)
-	if want := map[string]int64{"i-beats": 5, "i-stopped": 7, "i-began-anew": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
+	if want := map[string]int64{"i-renews": 5, "i-stopped": 7, "i-restarted": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
 		t.Errorf("behind %v, without a record %v; want %v, and i-lost", seen, lost, want)
 	}
 	if seen, lost := behind(s, lease.BrakeUnwatched); len(seen)+len(lost) > 0 {
@@ -167,10 +167,10 @@ func TestABrakeIsNotReleasedIfALeaseCouldNotCatchUp(t *testing.T) {
 		return after.Registry, after.Leases[0], failed
 	}
 	if r, l, err := resume(readOnly{h.client, "/" + h.id}); !errors.Is(err, errReadOnly) || len(r.Resumed) > 0 || l.Changes >= 7 {
-		t.Errorf("lifted %v, %d changes (%v); want an error and nothing lifted", r.Resumed, l.Changes, err)
+		t.Errorf("released %v, %d changes (%v); want an error and nothing released", r.Resumed, l.Changes, err)
 	}
 	if r, l, err := resume(h.client); err != nil || len(r.Resumed) != 1 || l.Changes < 7 {
-		t.Errorf("lifted %v, %d changes (%v); want both", r.Resumed, l.Changes, err)
+		t.Errorf("released %v, %d changes (%v); want both", r.Resumed, l.Changes, err)
 	}
 }
 

@@ -60,7 +60,7 @@ func watchTold(w *world, ts *testscript.TestScript, args []string) error {
 	case line := <-w.watch.stdout:
 		ts.Logf("%s", line)
 		if !regexp.MustCompile(args[0]).MatchString(line) {
-			return fmt.Errorf("told %q, want %s", line, args[0])
+			return fmt.Errorf("got %q, want %s", line, args[0])
 		}
 		return nil
 	case <-time.After(time.Minute):
@@ -101,7 +101,7 @@ func stopWatch(w *world, _ *testscript.TestScript, _ []string) error {
 		return errors.New("the watch goes on")
 	}
 	if line, more := <-w.watch.stdout; more {
-		return fmt.Errorf("told %q", line)
+		return fmt.Errorf("got %q", line)
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 		t.Errorf("removed %v, report %+v", r.cloud.Removed, report)
 	}
 	if want := []lease.Action{lease.ActionAuthorise, lease.ActionFail, lease.ActionAuthorise, lease.ActionRemove}; !slices.Equal(told, want) {
-		t.Errorf("told %v, want %v", told, want)
+		t.Errorf("got %v, want %v", told, want)
 	}
 }
 

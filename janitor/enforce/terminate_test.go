@@ -42,20 +42,20 @@ func TestTerminatingSpares(t *testing.T) {
 		between func(r *rig)
 		stays   bool // the lease is still active afterwards
 	}{
-		"extended meanwhile": {lease.CauseExpired, func(r *rig) {
+		"extended in between": {lease.CauseExpired, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
 				return l.Extend(r.now(), lease.Extension{Until: r.now().Add(3 * time.Hour)}, r.by)
 			})
 		}, true},
-		"unmarked meanwhile": {lease.CauseHeartbeatLost, func(r *rig) {
+		"unmarked in between": {lease.CauseHeartbeatLost, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(r.now(), r.by) })
 		}, true},
-		"beats again": {lease.CauseHeartbeatLost, func(r *rig) {
+		"renews again": {lease.CauseHeartbeatLost, func(r *rig) {
 			if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: "i-1", BootID: "b", HeartbeatTimeout: lease.Duration(time.Minute)}); err != nil {
 				r.t.Error(err)
 			}
 		}, true},
-		"unmanaged meanwhile": {lease.CauseExpired, func(r *rig) {
+		"unmanaged in between": {lease.CauseExpired, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(r.now(), r.by) })
 		}, false},
 		"exempt since the listing": {lease.CauseExpired, func(r *rig) {
@@ -74,11 +74,11 @@ func TestTerminatingSpares(t *testing.T) {
 		"another client token": {lease.CauseExpired, func(r *rig) {
 			r.cloud.Change("i-1", func(i *lease.Instance) { i.ClientToken = "console" })
 		}, true},
-		"stopped, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) { r.cloud.Turn("i-1", lease.InstanceStopped) }, true},
-		"not found, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) {
+		"stopped, if it is for a lost heartbeat": {lease.CauseHeartbeatLost, func(r *rig) { r.cloud.Turn("i-1", lease.InstanceStopped) }, true},
+		"not found, if it is for a lost heartbeat": {lease.CauseHeartbeatLost, func(r *rig) {
 			delete(r.cloud.Instances, "i-1")
 		}, true},
-		"started since it was listed, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) {
+		"started since it was listed, if it is for a lost heartbeat": {lease.CauseHeartbeatLost, func(r *rig) {
 			r.cloud.Change("i-1", func(i *lease.Instance) { i.LaunchTime = i.LaunchTime.Add(time.Minute) })
 		}, true},
 		"terminated already":    {lease.CauseExpired, func(r *rig) { r.cloud.Turn("i-1", lease.InstanceTerminated) }, true},
@@ -91,7 +91,7 @@ func TestTerminatingSpares(t *testing.T) {
 				r.t.Error(err)
 			}
 		}, true},
-		"paused meanwhile": {lease.CauseExpired, func(r *rig) {
+		"paused in between": {lease.CauseExpired, func(r *rig) {
 			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
 				return g.To(r.now(), lease.ModePaused, lease.By{}), nil
 			}); err != nil {
@@ -222,7 +222,7 @@ func TestTerminatingAnOrphanCreatesARevokedLease(t *testing.T) {
 		l, got := r.lease("i-9"), r.cloud.Ended()
 		switch {
 		case boundMeanwhile && (len(got) > 0 || l.State != lease.StateActive):
-			t.Errorf("bound meanwhile: terminated %v, and its lease is %s", got, l.State)
+			t.Errorf("bound in between: terminated %v, and its lease is %s", got, l.State)
 		case !boundMeanwhile && (!slices.Equal(got, []string{"i-9"}) || l.State != lease.StateRevoked || l.Cause != lease.CauseFailedCreation):
 			t.Errorf("terminated %v, and its lease is %s for %q", got, l.State, l.Cause)
 		}
@@ -401,6 +401,6 @@ func TestNothingIsRevokedWithoutAnAuditEvent(t *testing.T) {
 		"i-1 authorise", "i-1 revoke", "i-1 terminate", "i-2 authorise", "i-2 retry", "i-2 terminate",
 	}
 	if !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

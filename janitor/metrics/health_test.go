@@ -66,7 +66,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		"elected since its log was down":     {[]func(*Exporter){turned, leads, unaudited, deposed, unaudited, leads, checkpoint("one", "a", 0)}, "", ""},
 		"deposed, and the other sweeps":      {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), deposed, checkpoint("two", "b", 0)}, "", ""},
 		"elected again, and yet to sweep":    {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), deposed, leads, checkpoint("one", "a", 0)}, "", "has not written a checkpoint"},
-		"its loop hangs, though it leads":    {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
+		"its loop hangs, although it leads":  {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -115,17 +115,17 @@ const minute = time.Minute
 
 func TestMemoryOfAKey(t *testing.T) {
 	t.Parallel()
-	t.Run("present: no silence", func(t *testing.T) {
+	t.Run("present: no loss", func(t *testing.T) {
 		t.Parallel()
 		watch(t).observe(true).want(plan.Renewal{Present: true, Seen: true})
 	})
-	t.Run("gone: silent from when it was first not there", func(t *testing.T) {
+	t.Run("gone: lost from when it was first not there", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
 		w.want(plan.Renewal{Seen: true})
 		w.at(4 * minute).observe(false).want(plan.Renewal{Seen: true, For: 3 * minute})
 	})
-	t.Run("back: no silence, and a new one counts anew", func(t *testing.T) {
+	t.Run("back: no loss, and a new one starts again", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute).heartbeats("i-1").observe(false)
 		if s := w.renewal("i-1"); !s.Present {
@@ -137,7 +137,7 @@ func TestMemoryOfAKey(t *testing.T) {
 		t.Parallel()
 		watch(t).lapses("i-1").observe(true).at(7 * minute).want(plan.Renewal{For: 7 * minute})
 	})
-	t.Run("a ghost that no etcd lease holds is silent", func(t *testing.T) {
+	t.Run("a ghost without an etcd lease is lost", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t)
 		ghost := w.state.Heartbeats["i-1"]
@@ -229,10 +229,10 @@ func TestTheGraceOfHeldLeasesStartsWhenTheBrakeIsSeenReleased(t *testing.T) {
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
 	w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 	if got := w.at(16 * minute).observe(true).renewal("i-1"); got.For != 0 {
-		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
+		t.Errorf("found released a quarter of an hour after the last decision, and lost for %s by then", got.For)
 	}
 	if got := w.at(19 * minute).observe(true).renewal("i-1"); got.For != 3*minute {
-		t.Errorf("silent for %s, three minutes after the brake was released", got.For)
+		t.Errorf("lost for %s, three minutes after the brake was released", got.For)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestTheGraceOfAnUnlistedInstanceStartsWhenItIsListedAgain(t *testing.T) {
 	w.at(2 * minute).observe(true)
 	w.location.Instances = all
 	if got := w.at(16 * minute).observe(true).renewal("i-1"); got.For != 0 {
-		t.Errorf("shown again a quarter of an hour after the listing that failed, and silent for %s by then", got.For)
+		t.Errorf("shown again a quarter of an hour after the listing that failed, and lost for %s by then", got.For)
 	}
 }
 
@@ -257,7 +257,7 @@ func TestAHeartbeatSeenSinceAStartCountsUntilTheNextStart(t *testing.T) {
 			t.Errorf("%s: %+v, want heard %t", when, s, want)
 		}
 	}
-	heard("it beats", true)
+	heard("it renews", true)
 	w.lapses("i-1").at(minute).observe(true)
 	heard("silent", true)
 	all := w.location.Instances
@@ -268,9 +268,9 @@ func TestAHeartbeatSeenSinceAStartCountsUntilTheNextStart(t *testing.T) {
 	w.at(3 * minute).observe(true)
 	heard("shown again", true)
 	w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(3 * minute) }).at(4 * minute).observe(true)
-	heard("started anew", false)
+	heard("restarted", false)
 	w.at(5 * minute).heartbeats("i-1").observe(true)
-	heard("it beats again", true)
+	heard("it renews again", true)
 	if w = watch(t).lapses("i-1").observe(true); w.renewal("i-1").EverSeen {
 		t.Error("never seen, and heard")
 	}
@@ -370,18 +370,18 @@ func TestWitness(t *testing.T) {
 		happens func(*watcher)
 		want    bool
 	}{
-		{"present a TTL and etcd's slack after the lapse: it renewed since", func(w *watcher) { w.at(2*minute + slack + 1).observe(true) }, true},
+		{"present a timeout and etcd's slack after the lapse: it renewed since", func(w *watcher) { w.at(2*minute + slack + 1).observe(true) }, true},
 		{"present, but it may not have renewed since", func(w *watcher) { w.at(2*minute + slack).observe(true) }, false},
 		{"present by a watch only, which may be late", func(w *watcher) { w.at(9 * minute).observe(false) }, false},
 		{"a ghost", func(w *watcher) {
 			w.state.Heartbeats["i-2"] = lease.Heartbeat{HeartbeatTimeout: lease.Duration(HeartbeatTimeout)}
 			w.at(9 * minute).observe(true)
 		}, false},
-		{"a longer TTL proves a renewal later", func(w *watcher) {
+		{"a longer timeout proves a renewal later", func(w *watcher) {
 			w.state.Heartbeats["i-2"] = lease.Heartbeat{HeartbeatTimeout: lease.Duration(time.Hour), Held: true}
 			w.at(9 * minute).observe(true)
 		}, false},
-		{"a key without a TTL proves nothing", func(w *watcher) {
+		{"a key without a timeout proves nothing", func(w *watcher) {
 			w.state.Heartbeats["i-2"] = lease.Heartbeat{Held: true}
 			w.at(9 * minute).observe(true)
 		}, false},
@@ -410,7 +410,7 @@ func TestWitness(t *testing.T) {
 			w.state.Term++
 			w.at(9*minute + time.Second).observe(true)
 		}, false},
-		{"a TTL after a new raft term", func(w *watcher) {
+		{"a timeout after a new raft term", func(w *watcher) {
 			w.state.Term++
 			w.at(9 * minute).observe(true).at(10*minute + slack + 1).observe(true)
 		}, true},
@@ -444,8 +444,8 @@ func TestALostHeartbeatTerminatesWithinTheMarkGrace(t *testing.T) {
 		witness bool
 		want    time.Duration // from the lapse to the end
 	}{
-		"beside one that beats": {true, 5*minute + time.Second}, // the second in which the leader sees its own notice
-		"alone in its zone":     {false, time.Hour},
+		"beside one that renews": {true, 5*minute + time.Second}, // the second in which the leader sees its own notice
+		"alone in its zone":      {false, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -504,10 +504,10 @@ func TestAHeartbeatBetweenTwoDecisionsIsSeen(t *testing.T) {
 	w.at(14 * minute)
 	w.m.Appear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
 	if s := w.at(15 * minute).observe(true).renewal("i-1"); s.Present || s.For != 0 || !s.Seen {
-		t.Errorf("%+v; want a silence that begins anew", s)
+		t.Errorf("%+v; want a loss that begins again", s)
 	}
 	w.m.Appear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
 	if s := w.at(18 * minute).observe(true).renewal("i-1"); s.For != 3*minute {
-		t.Errorf("%+v; a ghost broke the silence", s)
+		t.Errorf("%+v; a ghost counted as a heartbeat", s)
 	}
 }

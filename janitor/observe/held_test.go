@@ -24,6 +24,6 @@ func TestTheHeartbeatTimerRestartsWhenABrakeIsReleased(t *testing.T) {
 	m.Held(later, planned.Verdicts)
 	m.Observe(later, time.Time{}, j)
 	if s := j.Row("i-1").Renewal; s.For != 0 {
-		t.Errorf("silent for %s when the brake lifts, and ended that much sooner", s.For)
+		t.Errorf("lost for %s when the brake is released, and ended that much sooner", s.For)
 	}
 }

@@ -98,7 +98,7 @@ func shrinks(t *rapid.T, v, w World, before outcome) {
 		}
 	}
 	if after.spent > before.spent {
-		fail(fmt.Sprintf("%d ends that nobody declared, instead of %d", after.spent, before.spent))
+		fail(fmt.Sprintf("%d terminations for inferred causes, instead of %d", after.spent, before.spent))
 	}
 }
 
@@ -203,7 +203,7 @@ func doubts() map[string]func(*rapid.T, *World) {
 		"no checkpoint": func(_ *rapid.T, v *World) {
 			v.Snapshot.Checkpoint.Enforcing, v.Snapshot.Checkpoint.Time = nil, time.Time{}
 		},
-		"no silence judged": func(_ *rapid.T, v *World) { v.Policy.SkipHeartbeats = true },
+		"no heartbeat judged": func(_ *rapid.T, v *World) { v.Policy.SkipHeartbeats = true },
 	}
 }
 

@@ -36,7 +36,7 @@ func TestAnInstanceThatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		want    lease.KeptReason
 	}{
 		"its lease is valid":                           {Holds("i-1"), nil, ""},
-		"being ended":                                  {Holds("i-1", Over(time.Minute)), nil, ""},
+		"being terminated":                             {Holds("i-1", Over(time.Minute)), nil, ""},
 		"its registry tag is gone":                     {Holds("i-1", Over(0), Foreign), nil, lease.KeptByRegistry},
 		"exempt":                                       {Holds("i-1", Over(0), Exempt), nil, lease.KeptByExempt},
 		"not what its lease is bound to":               {Holds("i-1", Over(0), Unbound), nil, lease.KeptByLaunch},

@@ -30,13 +30,13 @@ func TestALeaseOlderThanItsSidecarKnowsIsHeldBackAlone(t *testing.T) {
 	ahead(1)(&v)
 	planned := Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActTerminate] != 60 {
-		t.Errorf("decided %v, want the two held and 60 ended", n)
+		t.Errorf("decided %v, want the two held back and 60 terminated", n)
 	}
 	if len(planned.Behind) != 2 || planned.Behind["i-a000"] == 0 || HeldBy(planned, lease.BrakeRollback, "") {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
 	if len(plan.Standing(planned.Brakes)) > 0 {
-		t.Errorf("%v stand, though their cause tells when they end", plan.Standing(planned.Brakes))
+		t.Errorf("%v engaged, although their cause tells when they end", plan.Standing(planned.Brakes))
 	}
 }
 
@@ -49,7 +49,7 @@ func TestAHeartbeatWithoutAnEtcdLeaseProvesNoLaterChanges(t *testing.T) {
 		v.Snapshot.Heartbeats[id] = hb
 	}
 	if planned := Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRollback, "") {
-		t.Errorf("%d end, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
+		t.Errorf("%d terminated, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestEverythingIsHeldBackWhenManySidecarsKnowLaterStates(t *testing.T) {
 			}
 			planned := Decide(v)
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
-				t.Errorf("%d end, brakes %+v; want held: %t", len(planned.Ends()), planned.Brakes, c.held)
+				t.Errorf("%d terminated, brakes %+v; want held back: %t", len(planned.Ends()), planned.Brakes, c.held)
 			}
 			if got := len(plan.Standing(planned.Brakes)) == 1 && len(planned.Enforcing) == 0; got != c.held {
 				t.Errorf("standing %v, acting %v", plan.Standing(planned.Brakes), planned.Enforcing)
@@ -87,13 +87,13 @@ func TestDoubtfulInstancesDoNotRaiseTheRollbackLimit(t *testing.T) {
 		world    func(*World)
 		held     bool
 	}{
-		"one that beats":             {[]func(*Subject){Heartbeats}, nil, false},
+		"one that renews":            {[]func(*Subject){Heartbeats}, nil, false},
 		"one that is not shown":      {[]func(*Subject){Heartbeats, Missing}, nil, true},
 		"one that is stopped":        {[]func(*Subject){Heartbeats, Is(lease.InstanceStopped)}, nil, true},
 		"one that is exempt":         {[]func(*Subject){Heartbeats, Exempt}, nil, true},
 		"one that is not ours":       {[]func(*Subject){Heartbeats, Foreign}, nil, true},
-		"one whose term is over":     {[]func(*Subject){Heartbeats, Over(time.Minute)}, nil, true},
-		"one that is silent":         {[]func(*Subject){Lost(0)}, nil, true},
+		"one that has expired":       {[]func(*Subject){Heartbeats, Over(time.Minute)}, nil, true},
+		"one that is lost":           {[]func(*Subject){Lost(0)}, nil, true},
 		"one without a lease":        {[]func(*Subject){Bare, Foreign}, Knows("i-c", 0), true},
 		"one without any record":     {[]func(*Subject){Missing}, Knows("i-d", 0), true},
 		"one that knows more, alone": {[]func(*Subject){Heartbeats}, Knows("i-b000", 9), true},
@@ -109,7 +109,7 @@ func TestDoubtfulInstancesDoNotRaiseTheRollbackLimit(t *testing.T) {
 				c.world(&v)
 			}
 			if got := HeldBy(Decide(v), lease.BrakeRollback, ""); got != c.held {
-				t.Errorf("three of 59 know more, and %s: held %t", name, got)
+				t.Errorf("three of 59 know more, and %s: held back %t", name, got)
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestALaunchWithoutARecordHoldsEverythingBackIfNewerThanTheCheckpoint(t *tes
 		"chosen token, launched before the checkpoint":      {[]func(*Subject){BornOf("web"), started(2 * time.Minute)}, nil, false},
 		"younger by just what two clocks may differ":        {[]func(*Subject){BornOf("web"), started(50 * time.Second)}, nil, false},
 		"younger by more than two clocks may differ":        {[]func(*Subject){BornOf("web"), started(50*time.Second - 1)}, nil, true},
-		"generated token of long ago, started anew":         {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
+		"generated token of long ago, started again":        {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
 		"token dated ahead, launched before the checkpoint": {[]func(*Subject){BornOf(dateAhead), started(2 * time.Minute)}, nil, false},
 		"its tag was copied":                                {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken = "theirs" }}, nil, false},
 		"its tag names another launch":                      {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
@@ -149,10 +149,10 @@ func TestALaunchWithoutARecordHoldsEverythingBackIfNewerThanTheCheckpoint(t *tes
 			}
 			planned := Decide(v)
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held {
-				t.Errorf("brakes %+v, want held: %t", planned.Brakes, c.held)
+				t.Errorf("brakes %+v, want held back: %t", planned.Brakes, c.held)
 			}
 			if ends := len(planned.Ends()); c.held && ends > 0 {
-				t.Errorf("%d end", ends)
+				t.Errorf("%d terminated", ends)
 			}
 		})
 	}
@@ -202,11 +202,11 @@ func TestSidecarsOfLostOrUnreadableLeasesCountForRollback(t *testing.T) {
 			ahead(1)(&v)
 			Add(&v, Holds("i-due", expired))
 			if planned := Decide(v); len(planned.Ends()) != 1 || len(planned.Brakes) > 0 {
-				t.Fatalf("%d end, brakes %+v, though the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
+				t.Fatalf("%d terminated, brakes %+v, although the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
 			}
 			spoil(&v)
 			if planned := Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRollback, "") {
-				t.Errorf("%d end, brakes %+v; want everything held", len(planned.Ends()), planned.Brakes)
+				t.Errorf("%d terminated, brakes %+v; want everything held back", len(planned.Ends()), planned.Brakes)
 			}
 		})
 	}
@@ -233,7 +233,7 @@ func TestAStandingBrakeKeepsItsDate(t *testing.T) {
 	ahead(9)(&v)
 	v.Standing = []lease.Brake{{Name: lease.BrakeRollback, Since: Ago(time.Hour), Reason: "then"}}
 	if got := plan.Standing(Decide(v).Brakes); !slices.Equal(got, v.Standing) {
-		t.Errorf("standing %v, want it as it was: it is one incident, and is lifted once", got)
+		t.Errorf("standing %v, want it as it was: it is one incident, and is released once", got)
 	}
 }
 
@@ -250,15 +250,15 @@ func TestAReleasedHeartbeatsBrakeAllowsOnlyTheLossesOfThatTime(t *testing.T) {
 		said time.Duration
 		ends int
 	}{
-		"those who were silent": {6, time.Minute, 6},
-		"one more":              {7, time.Minute, 0},
-		"said long ago":         {6, 3 * time.Hour, 0},
-		"said in the future":    {6, -3 * time.Hour, 0},
+		"those who were lost": {6, time.Minute, 6},
+		"one more":            {7, time.Minute, 0},
+		"said long ago":       {6, 3 * time.Hour, 0},
+		"said in the future":  {6, -3 * time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if planned := crowded(c.lost, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != (c.ends == 0) {
-				t.Errorf("%d end, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
+				t.Errorf("%d terminated, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
 			}
 		})
 	}
@@ -289,7 +289,7 @@ func TestALeaseOlderThanItsSidecarKnewStaysHeldBackAfterItsHeartbeatIsLost(t *te
 		want plan.Action
 	}{
 		"its sidecar is gone":             {func(v *World) { clear(v.Snapshot.Heartbeats) }, plan.ActHold},
-		"its sidecar begins anew":         {Knows("i-1", 0), plan.ActHold},
+		"its sidecar begins again":        {Knows("i-1", 0), plan.ActHold},
 		"it was extended, which is older": {func(v *World) { v.Snapshot.Leases[0].Changes = 6 }, plan.ActHold},
 		"a person took it as it is":       {func(v *World) { v.Snapshot.Leases[0] = v.Snapshot.Leases[0].CatchUp(Noon, 7, Jan) }, plan.ActMark},
 		"it was revoked, which is for good": {func(v *World) {
@@ -306,7 +306,7 @@ func TestALeaseOlderThanItsSidecarKnewStaysHeldBackAfterItsHeartbeatIsLost(t *te
 				t.Errorf("%s (%s), want %s", got.Action, verdict.Reason, c.want)
 			}
 			if HeldBy(Decide(v), lease.BrakeRollback, "") {
-				t.Error("one that is remembered holds everything")
+				t.Error("one that is remembered holds everything back")
 			}
 		})
 	}

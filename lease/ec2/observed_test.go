@@ -49,6 +49,6 @@ func TestEachAttemptOfACallIsObserved(t *testing.T) {
 		"TerminateInstances UnauthorizedOperation", "TerminateInstances OK",
 	}
 	if !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

@@ -32,7 +32,7 @@ func TestLeadershipIsKeptWhileItsLoopRuns(t *testing.T) {
 	defer held.Stop()
 	select {
 	case <-leadership.Lost():
-		t.Fatal("lost, though its holder works")
+		t.Fatal("lost, although its holder works")
 	case <-held.C:
 	}
 	if asked.Load() < 3 {

@@ -67,7 +67,7 @@ func TestARepeatedBadRecordCausesNoFlood(t *testing.T) {
 					bad[change.Bad.ID]++
 					late = late || change.Bad.ID == "i-0late"
 					if change.Bad.Kind != kind || change.Bad.Revision <= from.Revision || !strings.Contains(change.Bad.Err.Error(), change.Bad.ID) {
-						t.Errorf("told %+v", change.Bad)
+						t.Errorf("got %+v", change.Bad)
 					}
 				}
 			}
@@ -78,7 +78,7 @@ func TestARepeatedBadRecordCausesNoFlood(t *testing.T) {
 				t.Errorf("%d bad writes in %v made %d listings, want at most %d", writes, time.Since(begun), n, listings)
 			}
 			if kind == "heartbeat" && (bad["i-0bad"] != writes || bad["i-0late"] != 1) {
-				t.Errorf("told %v", bad)
+				t.Errorf("got %v", bad)
 			}
 		})
 	}
@@ -109,7 +109,7 @@ func TestListingsPauseLongerWhileBadRecordsContinue(t *testing.T) {
 			select {
 			case change := <-changes:
 				if change.Snapshot == nil {
-					t.Fatalf("told %+v", change)
+					t.Fatalf("got %+v", change)
 				}
 				listed++
 			case <-ticker.C:

@@ -42,12 +42,12 @@ func TestHeartbeatIsLostAfterItsTimeout(t *testing.T) {
 		}
 		time.Sleep(59 * time.Second)
 		if store.Get("heartbeat", "i-1") == nil {
-			t.Error("lapsed before its TTL")
+			t.Error("lapsed before its timeout")
 		}
 		time.Sleep(2 * time.Second)
 		var lost *lease.ClaimLostError
 		if _, _, err := store.Renew(t.Context(), claim, hb); !errors.As(err, &lost) {
-			t.Errorf("after its TTL: %v", err)
+			t.Errorf("after its timeout: %v", err)
 		}
 	})
 }

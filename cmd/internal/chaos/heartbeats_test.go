@@ -38,7 +38,7 @@ func (w *world) judgeLoss(p past, before, v version) {
 	if least := since.Add(heartbeatTimeout + markGrace); v.revoked().After(least) {
 		wrong("although its sidecar had every chance to renew since %s (before that: %s)", clock(since), why)
 	}
-	w.tally.add("silences judged: "+why, 1)
+	w.tally.add("lost heartbeats judged: "+why, 1)
 }
 
 // lastHeartbeat reports whether a heartbeat that an etcd lease holds was there when a version was written, and the number of

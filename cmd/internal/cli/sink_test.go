@@ -175,7 +175,7 @@ func TestAMessageTheServiceManagerRefusesIsSentWithTheNextOne(t *testing.T) {
 		}
 		n, _, err := manager.ReadFrom(text)
 		if got := string(text[:n]); err != nil || got != want {
-			t.Errorf("told %q, %v; want %q", got, err, want)
+			t.Errorf("got %q, %v; want %q", got, err, want)
 		}
 	}
 }

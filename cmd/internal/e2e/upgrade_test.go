@@ -154,7 +154,7 @@ func (u *upgrade) half(name string, writer, rewriter *side) {
 	writer.sidecar(renewing[0])
 	rewriter.sidecar(renewing[1])
 	u.lives, u.heartbeats = append(u.lives, append(renewing, quiet[2])...), append(u.heartbeats, renewing...)
-	u.young.until("all beat", func() bool { return u.young.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == len(u.heartbeats) })
+	u.young.until("all renew", func() bool { return u.young.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == len(u.heartbeats) })
 	if again := u.launch(rewriter, "quiet-"+name, "3"); !slices.Equal(again, quiet) {
 		u.t.Errorf("resumed by the %s launcher: %v, want %v", rewriter.name, again, quiet)
 	}

@@ -99,7 +99,7 @@ func TestAnImageIsIndependentOfWhatFollows(t *testing.T) {
 		}
 		told := <-w.Watch(w.within(time.Hour), "k", clientv3.WithRev(second.Revision()))
 		if len(told.Events) != 1 || string(told.Events[0].Kv.GetValue()) != "second" {
-			w.Errorf("told %v", told.Events)
+			w.Errorf("got %v", told.Events)
 		}
 	})
 }

@@ -65,7 +65,7 @@ func next(watch clientv3.WatchChan, n int) (told string) {
 			return fmt.Sprintf("%s ended: %v; ", told, resp.Err())
 		}
 		for _, e := range resp.Events {
-			told += fmt.Sprintf("told %s at %d; ", e.Kv.Key, e.Kv.ModRevision)
+			told += fmt.Sprintf("got %s at %d; ", e.Kv.Key, e.Kv.ModRevision)
 			n--
 		}
 	}
