@@ -184,7 +184,7 @@ func TestEveryBrakeIsShownWhileEngagedAndReportedOnce(t *testing.T) {
 			r.ec2(func(c *recorder) { delete(c.Instances, "i-stray") })
 			r.resume(lease.BrakeRollback)
 		}},
-		"restored: one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: alone}, know(99, "i-1"), func(r *watchedRig) {
+		"rollback: one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: alone}, know(99, "i-1"), func(r *watchedRig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.CatchUp(r.now(), 99, r.by), nil })
 		}},
 	} {

@@ -97,7 +97,7 @@ func TestOnlyABrakeThatHoldsEverythingBackIsStanding(t *testing.T) {
 
 		want bool
 	}{
-		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "silence everywhere": {lease.Brake{Name: lease.BrakeHeartbeats}, false},
+		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "heartbeats lost everywhere": {lease.Brake{Name: lease.BrakeHeartbeats}, false},
 		"rate": {lease.Brake{Name: "rate"}, false},
 	} {
 		if got := c.Standing(); got != c.want {

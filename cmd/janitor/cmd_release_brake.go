@@ -71,9 +71,9 @@ type lifted struct {
 	Registry string        `json:"registry"`
 	Brake    string        `json:"brake"`
 	Lifted   []lease.Brake `json:"released"`
-	Leases   []string      `json:"leases"` // whose state in the registry is now the newest, though a sidecar has seen a later one
-	Behind   []string      `json:"behind"` // leases that the sweep after it holds back one by one
-	Again    []lease.Brake `json:"again"`  // of that name, as the sweep after it holds them; empty without such a sweep too
+	Leases   []string      `json:"leases"` // whose state in the registry is valid from now on, although a sidecar has seen a later one
+	Behind   []string      `json:"behind"` // leases that the next sweep holds back one by one
+	Again    []lease.Brake `json:"again"`  // brakes of that name that the next sweep engaged again; also empty without such a sweep
 }
 
 // Bounds of the wait for the sweep that follows a release. Leaders sweep at once when the registry changes.
@@ -163,7 +163,7 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(checkpoint.Behind)) {
-		caught := checkpoint.Behind[id] <= seen[id] // by a sweep that had begun before
+		caught := checkpoint.Behind[id] <= seen[id] // by a sweep that had started before the release
 		if l.Brake == lease.BrakeRollback && !caught && !slices.Contains(lost, id) {
 			l.Behind = append(l.Behind, id)
 		}
@@ -177,7 +177,7 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		}
 	}
 	if len(l.Again) == 0 {
-		return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep holds %s again, because sidecars have seen later changes since; say it again, and see `janitor status`",
+		return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, but the next sweep holds %s back again, because sidecars have seen later changes since; run it again, and see `janitor status`",
 			l.Brake, strings.Join(l.Behind, ", ")))
 	}
 	b := l.Again[0]
@@ -238,7 +238,7 @@ func (l lifted) say(c *ucli.Context, sentence string) error {
 	return err
 }
 
-// liftable are the brakes of that name that were held when the last sweep decided, and are not lifted yet.
+// liftable are the brakes of that name that were engaged at the last sweep, and are not released yet.
 func liftable(s lease.Snapshot, name string) []lease.Brake {
 	return slices.DeleteFunc(s.Registry.Stands(s.Checkpoint.Brakes), func(b lease.Brake) bool {
 		return b.Name != name || name != lease.BrakeHeartbeats && !b.Standing()

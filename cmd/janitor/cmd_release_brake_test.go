@@ -33,7 +33,7 @@ func TestLeasesAreBehindEvenIfTheirSidecarsHaveStopped(t *testing.T) {
 		Checkpoint: lease.Checkpoint{Brakes: []lease.Brake{
 			{Name: lease.BrakeRollback},
 			{Name: lease.BrakeHeartbeats, Scope: "zone", Count: 4},
-		}, Behind: map[string]int64{"i-stopped": 7, "i-began-anew": 7, "i-caught-up": 7, "i-lost": 9}},
+		}, Behind: map[string]int64{"i-stopped": 7, "i-restarted": 7, "i-caught-up": 7, "i-lost": 9}},
 	}
 	seen, lost := behind(s, lease.BrakeRollback)
 	if want := map[string]int64{"i-renews": 5, "i-stopped": 7, "i-restarted": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
@@ -185,8 +185,8 @@ func TestAReleaseThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	}{
 		"nothing is held":                 {[]lease.Brake{}, 0, cli.ExitDone, "brake rollback released\n"},
 		"another brake is":                {[]lease.Brake{{Name: "rate"}}, 0, cli.ExitDone, "brake rollback released\n"},
-		"everything is held again":        {[]lease.Brake{everything}, 0, cli.ExitHeld, "engages it again (everywhere): set back once more"},
-		"the sidecar claims more":         {[]lease.Brake{}, 8, cli.ExitHeld, "the next sweep holds i-1 again"},
+		"everything is held back again":   {[]lease.Brake{everything}, 0, cli.ExitHeld, "engaged it again (everywhere): set back once more"},
+		"the sidecar claims more":         {[]lease.Brake{}, 8, cli.ExitHeld, "the next sweep holds i-1 back again"},
 		"a sweep that had begun before":   {[]lease.Brake{}, 7, cli.ExitDone, "brake rollback released\n"},
 		"nobody sweeps within the bounds": {nil, 0, cli.ExitDone, "no sweep has followed within 300ms"},
 	} {

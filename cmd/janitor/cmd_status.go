@@ -100,7 +100,7 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 	}
 	known := s.Circumstances(now)
 	maps.Copy(v.Behind, s.Checkpoint.Behind)
-	v.Checkpoint.Brakes, v.Checkpoint.Behind = nil, nil // they are told once
+	v.Checkpoint.Brakes, v.Checkpoint.Behind = nil, nil // they are printed once
 	for n, l := range s.Leases {
 		if o := known.Overdue(&s.Leases[n], nil); o.Reason != "" {
 			v.Overdue = append(v.Overdue, overdue{l.InstanceID, l.Stuck, o})
@@ -163,7 +163,7 @@ func behindWords(behind map[string]int64) string {
 	if more := len(ids) - leasesNamed; more > 0 {
 		words += fmt.Sprintf(" and %d more (-o json names them)", more)
 	}
-	return fmt.Sprintf("brake %s holds single leases, whose sidecars have seen a later change than the registry has: %s; %s",
+	return fmt.Sprintf("brake %s holds back single leases whose sidecars have seen later changes than the registry has: %s; %s",
 		lease.BrakeRollback, words, lifts(lease.Brake{Name: lease.BrakeRollback}))
 }
 

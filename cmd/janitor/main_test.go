@@ -108,10 +108,10 @@ func TestEachBrakeSaysWhatReleasesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `brake rollback engaged (everywhere): 7 of 9; released by ~janitor release-brake rollback~
-brake heartbeats engaged (use1-az1): 20 of 50; released when they renew, or, if they are dead indeed, by ~janitor release-brake heartbeats~
+brake heartbeats engaged (use1-az1): 20 of 50; released when they renew, or, if they really are dead, by ~janitor release-brake heartbeats~
 brake clock engaged (1/r): ahead; released when its cause ends
 brake unwatched engaged (everywhere): old; released by ~janitor release-brake unwatched~
-brake rollback holds single leases, whose sidecars have seen a later change than the registry has: i-0, i-1, i-2, i-3, i-4 and 2 more (-o json names them); released by ~janitor release-brake rollback~`
+brake rollback holds back single leases whose sidecars have seen later changes than the registry has: i-0, i-1, i-2, i-3, i-4 and 2 more (-o json names them); released by ~janitor release-brake rollback~`
 	if got := strings.ReplaceAll(out.String()+behindWords(behind), "`", "~"); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}

@@ -223,7 +223,7 @@ func TestLeasesBeyondTheNamedOnesAreHeldBackToo(t *testing.T) {
 	}
 	planned := Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActTerminate] != 10 || len(planned.Behind) != behindNamed {
-		t.Errorf("decided %v, %d named; want %d held, of which %d are named", n, len(planned.Behind), behindNamed+2, behindNamed)
+		t.Errorf("decided %v, %d named; want %d held back, of which %d are named", n, len(planned.Behind), behindNamed+2, behindNamed)
 	}
 }
 
