@@ -8,7 +8,7 @@ import (
 	"lapse/janitor/plan"
 )
 
-// TestTheRunbookMentionsOnlyExistingAlerts also wants an entry for every brake of which an alert tells.
+// TestTheRunbookMentionsOnlyExistingAlerts also requires an entry for every brake that an alert reports.
 func TestTheRunbookMentionsOnlyExistingAlerts(t *testing.T) {
 	t.Parallel()
 	book := read(t, "runbook.md")

@@ -15,7 +15,7 @@ import (
 	"lapse/janitor/plan"
 )
 
-// mute is a location that can fall silent: until it is given up after half a minute, it gives no answer.
+// mute is a location that can stop answering: until it is given up after half a minute, it gives no answer.
 type mute struct {
 	*recorder
 	lost atomic.Bool
@@ -45,8 +45,8 @@ func (m *mute) Describe(ctx context.Context, ids []string) (lease.Listing, error
 	return m.recorder.Describe(ctx, ids)
 }
 
-// besideMute runs a janitor over the rig's location, which has i-1 and i-2, and over one that can fall silent, which has
-// i-8 and i-9.
+// besideMute runs a janitor over the rig's location, which has i-1 and i-2, and over one that can stop answering, which
+// has i-8 and i-9.
 func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestAnUnresponsiveLocationDelaysNoTerminationElsewhere(t *testing.T) {
 			t.Parallel()
 			besideMute(t, func(r *rig, far *mute) {
 				far.lost.Store(true)
-				r.extend("i-8", 30*time.Second) // asks the silent location for what is due there
+				r.extend("i-8", 30*time.Second) // asks the unresponsive location for what is due there
 				r.extend("i-1", term)
 				after(term - time.Second)
 				if got := r.cloud.Ended(); len(got) > 0 {
@@ -317,7 +317,7 @@ func TestAChangeSeenWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(4*time.Second - settleMin/2)
-		r.heartbeat("i-1") // which lapses just before the second checkpoint is written
+		r.heartbeat("i-1") // which expires just before the second checkpoint is written
 		after(70 * time.Second)
 		if r.lease("i-1").Mark == nil {
 			t.Error("a heartbeat that lapsed while the checkpoint was written is not marked")

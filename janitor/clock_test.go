@@ -24,8 +24,8 @@ func (o *inLeadership) steps(r *rig, d time.Duration) {
 	r.cloud.Skew += d
 }
 
-// suspended lets time pass for everybody but this machine, whose wall clock is right again at once. Its processes did not
-// run, and their monotonic clock did not either.
+// suspended lets time pass for everybody but this machine, whose wall clock is right again at once. Its processes did
+// not run, and their monotonic clock stopped.
 func (o *inLeadership) suspended(d time.Duration) { o.ahead.Add(int64(d)) }
 
 // sweeps makes one sweep, and returns which brakes its checkpoint names.
@@ -69,7 +69,8 @@ func (r *rig) untouched(when string, ids ...string) {
 	}
 }
 
-// judged runs a test of the judge's clock over i-1, i-2 and i-3, which have terms of an hour and beat for ten minutes.
+// judged runs a test of the janitor's clock over i-1, i-2 and i-3, whose leases expire in an hour and are renewed for
+// ten minutes.
 func judged(t *testing.T, test func(*rig, *inLeadership)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -134,7 +135,7 @@ func TestALostHeartbeatDoesNotCountWhileTheMachineWasSuspended(t *testing.T) {
 				after(9 * time.Second) // of its notice of ten
 				o.suspended(3 * time.Hour)
 				after(time.Second)
-				first(r, o) // sidecars that were cut off meanwhile have had no time to come back
+				first(r, o) // sidecars that were cut off have had no time to come back
 				if got := r.cloud.Ended(); len(got) > 0 {
 					r.t.Fatalf("terminated %v a second after waking", got)
 				}
@@ -338,7 +339,7 @@ func TestAClockThatIsAYearWrongAtTheStartTerminatesNothingAndIsReported(t *testi
 				r.extend("i-1", 30*time.Second)
 				r.cloud.Skew = wrong
 				o := r.inLeadershipAt(wrong)
-				for range 5 { // i-2 and i-3 are silent from the beginning
+				for range 5 { // i-2 and i-3 never renew
 					if held := o.sweeps(r); !slices.ContainsFunc(held, func(b string) bool {
 						return strings.HasPrefix(b, "clock: the local clock is 8760h0m0s "+name)
 					}) {

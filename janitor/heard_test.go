@@ -34,7 +34,7 @@ func (o *inLeadership) looks(ctx context.Context, r *rig) {
 	r.untouched("after a sweep", "i-1")
 }
 
-// again leaves office, takes it anew, and reads this.
+// again gives up leadership, takes it again, and reads this.
 func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 	r.t.Helper()
 	o.unwatch()

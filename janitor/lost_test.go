@@ -196,7 +196,8 @@ func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
 	}
 }
 
-// TestAQueuedTerminationIsDroppedIfANewerDecisionHoldsItBack lets others fall silent while the end of one that did waits.
+// TestAQueuedTerminationIsDroppedIfANewerDecisionHoldsItBack lets other heartbeats be lost while the termination of one
+// waits.
 func TestAQueuedTerminationIsDroppedIfANewerDecisionHoldsItBack(t *testing.T) {
 	t.Parallel()
 	for name, more := range map[string][]string{"nobody else": nil, "three others": {"i-2", "i-3", "i-4"}} {

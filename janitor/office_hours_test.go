@@ -111,7 +111,7 @@ func TestACheckpointIsTrustedUntilTheNextSweepIsLate(t *testing.T) {
 	}
 }
 
-// TestAnotherLeaderAfterAPauseOfTheSchedule takes the registry at its word only if nobody should have swept before it.
+// TestAnotherLeaderAfterAPauseOfTheSchedule trusts the registry only if nobody should have swept before.
 func TestAnotherLeaderAfterAPauseOfTheSchedule(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -82,7 +82,7 @@ func TestAPublishedPlanIncludesHeartbeats(t *testing.T) {
 		for _, id := range []string{"i-1", "i-2", "i-3", "i-4"} {
 			r.heartbeat(id)
 		}
-		for n := range 12 { // i-1 falls silent
+		for n := range 12 { // i-1 loses its heartbeat
 			for _, id := range []string{"i-2", "i-3", "i-4"} {
 				r.heartbeat(id)
 			}
@@ -99,7 +99,7 @@ func TestAnArmedRegistryHasNoPlanAndAnIdleSweepWritesItsCheckpointAlone(t *testi
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
-			l.HeartbeatTimeout = 0 // no silence to judge
+			l.HeartbeatTimeout = 0 // no lost heartbeat to judge
 			return l, nil
 		})
 		r.mode(lease.ModeObserve)

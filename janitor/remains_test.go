@@ -38,7 +38,7 @@ func (c *crash) keeps(token string) launch.Request {
 	}
 }
 
-// strewn are the ids of all volumes, interfaces and spot requests that are there, or that may still make an instance.
+// remains are the ids of all volumes, interfaces and spot requests that exist, or that may still launch an instance.
 func (c *crash) remains() []string {
 	var ids []string
 	for _, v := range c.sim.Volumes() {

@@ -145,8 +145,8 @@ func reliefs() map[string]func(w *timeline) {
 	}
 }
 
-// useless are additions that are dead, missing or doubtful in more ways than [dead] has: some of them beat, but what they
-// prove is not known.
+// useless are additions that are dead, missing or doubtful in more ways than [dead] has: some of them renew, but what
+// they prove is not known.
 func useless() map[string]func(*rapid.T, *World, string) {
 	added := func(changes ...func(*Subject)) func(*rapid.T, *World, string) {
 		return func(t *rapid.T, v *World, id string) {
@@ -213,7 +213,8 @@ func (w *timeline) adds(t *rapid.T, id string) {
 	}
 }
 
-// drawTimeline draws a world of a dozen, each judged by its silence or by its date, and of what a failed launch left.
+// drawTimeline draws a world of a dozen instances, each judged by its heartbeat or by its date, and of leftovers of a
+// failed launch.
 func drawTimeline(t *rapid.T) *timeline {
 	v := WorldOf()
 	p := &v.Policy

@@ -162,7 +162,7 @@ func TestRunTerminatesForALostHeartbeatOnlyAfterNoticeAndWithAWitness(t *testing
 			t := r.t
 			r.heartbeat("i-1")
 			claim := r.heartbeat("i-2")
-			for range 14 { // i-1 lapses after a minute; i-2, if a witness, goes on
+			for range 14 { // i-1 loses its heartbeat after a minute; i-2, if a witness, continues
 				after(15 * time.Second)
 				if !witnessed {
 					continue

@@ -363,7 +363,7 @@ func TestNeitherASlowLookUpNorASlowReadIsAWitness(t *testing.T) {
 					}
 				}
 				for _, pause := range []time.Duration{0, 15 * time.Second, 40 * time.Second} {
-					time.Sleep(pause) // both are seen to beat; i-1 is seen to have lapsed; i-2 is there still, and renews no more
+					time.Sleep(pause) // both are seen to renew; i-1 is seen to have lost its heartbeat; i-2 is still there, but no longer renews
 					if pause > 15*time.Second {
 						slow(r, o)
 					}

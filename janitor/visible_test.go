@@ -77,7 +77,7 @@ func (w *onlooker) falls(err error) {
 	w.ill = err
 }
 
-// watchedRig is a janitor over eight leases that beat, that an onlooker watches.
+// watchedRig is a janitor over eight renewing leases, watched by an observer.
 type watchedRig struct {
 	*rig
 	*onlooker
@@ -93,7 +93,7 @@ func (r *watchedRig) heartbeats(id string, changes int64) {
 	}
 }
 
-// resume lifts brakes as `janitor resume` does.
+// resume releases brakes as `janitor release-brake` does.
 func (r *watchedRig) resume(name string) {
 	r.t.Helper()
 	checkpoint, err := r.store.Checkpoint(r.t.Context())
@@ -107,7 +107,7 @@ func (r *watchedRig) resume(name string) {
 	}
 }
 
-// forgets lets the onlooker begin anew.
+// forgets lets the observer start again.
 func (w *onlooker) forgets() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,8 +122,8 @@ func (r *rig) ec2(change func(*recorder)) {
 
 var eight = []string{"i-1", "i-2", "i-3", "i-4", "i-5", "i-6", "i-7", "i-8"}
 
-// Every brake is seen in the checkpoint, which is what `janitor status` shows, and by the observer, which is what the metrics
-// show, for as long as it is held; and is told of once when it trips and once when it lifts.
+// Every brake is seen in the checkpoint, which is what `janitor status` shows, and by the observer, which is what the
+// metrics show, for as long as it is engaged; and is reported once when it engages and once when it is released.
 func TestEveryBrakeIsShownWhileEngagedAndReportedOnce(t *testing.T) {
 	t.Parallel()
 	const zone, location = "eu-west-1a", "123456789012/eu-west-1"

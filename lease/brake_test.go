@@ -8,7 +8,7 @@ import (
 	"lapse/lease"
 )
 
-// The brakes that these tests lift.
+// The brakes that these tests release.
 var (
 	setBack = lease.Brake{Name: lease.BrakeRollback, Since: noon, Reason: "checkpoint"}
 	strange = lease.Brake{Name: lease.BrakeUnwatched, Since: noon, Reason: "age"}

@@ -24,6 +24,7 @@ func gone() map[string]string {
 		"estates": "closed launches", "sight": "listings", "heed": "follow", "vet": "recheck", "stood": "engaged", "overtaken": "outdated",
 		"acting": "enforcing", "knock": "ping", "teller": "writer", "company": "group",
 		"unexplained": "untracked", "vacant": "known empty", "strewn": "remains", "twin": "replica", "zombie": "deposed",
+		"tenure": "leadership", "tenures": "leaderships",
 	}
 }
 

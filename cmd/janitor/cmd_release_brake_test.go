@@ -85,8 +85,8 @@ func (t *readOnlyTxn) Commit() (*clientv3.TxnResponse, error) {
 	return t.Txn.Commit()
 }
 
-// held is an etcd with one lease, and a janitor in the lead whose checkpoint holds the brake rollback for everything and for that
-// lease, whose sidecar has seen change 7.
+// held is an etcd with one lease, and a leading janitor whose checkpoint has the brake rollback engaged for everything
+// and for that lease, whose sidecar has seen change 7.
 type held struct {
 	client     etcd.Client
 	store      *etcd.Store
@@ -145,7 +145,7 @@ func (h held) checkpoint(ctx context.Context, behind int64, brakes ...lease.Brak
 	return err
 }
 
-// resume lifts the brake by a client, and returns what it said.
+// resume releases the brake by a client, and returns its output.
 func (h held) resume(t *testing.T, client etcd.Client, patience time.Duration) (string, error) {
 	t.Helper()
 	flags, out := flag.NewFlagSet("resume", flag.ContinueOnError), &strings.Builder{}
@@ -178,7 +178,7 @@ func TestAReleaseThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	t.Parallel()
 	everything := lease.Brake{Name: lease.BrakeRollback, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
 	for name, c := range map[string]struct {
-		next   []lease.Brake // of the checkpoint after the lift; nil: there is none
+		next   []lease.Brake // of the checkpoint after the release; nil: there is none
 		behind int64         // what a sidecar has seen, by that checkpoint
 		code   int
 		says   string // on stdout, or in the error

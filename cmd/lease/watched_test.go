@@ -23,7 +23,7 @@ func heldBy(id, holder string) lease.Lease {
 	return l
 }
 
-// unmarked is the lease after n pardons, one a minute.
+// unmarked is the lease after n unmarks, one a minute.
 func unmarked(l lease.Lease, n int) lease.Lease {
 	for i := range n {
 		l, _ = l.Unmark(watchBegan.Add(time.Duration(i+1)*time.Minute), lease.By{})

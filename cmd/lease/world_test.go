@@ -190,7 +190,7 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// beat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
+// heartbeat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
 func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 	seen := 0
 	if len(args) > 1 {
@@ -205,7 +205,7 @@ func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// silence ID: its heartbeat lapses.
+// loss ID: its heartbeat is lost.
 func loss(w *world, _ *testscript.TestScript, args []string) error {
 	_, err := w.client.Delete(w.ctx, "/lapse/default/heartbeats/"+args[0])
 	return err

@@ -1,4 +1,4 @@
-// Command sidecar keeps the lease of the instance that it runs on, and lets local programs see, extend and release it.
+// Command sidecar renews the lease of the instance that it runs on, and lets local programs see, extend and release it.
 //
 //   - main.go: the commands, one in each cmd_*.go. cmd_run.go is the sidecar itself; the others ask it through its socket.
 //   - coded.go: what an answer of it means for a command.

@@ -96,8 +96,8 @@ func (w world) run() (stop func()) {
 	}
 }
 
-// TestMetricsOverTime has one instance of each kind: one whose term passes, one that may not be ended, one that holds,
-// one that is silent, one exempt, one foreign, one untracked.
+// TestMetricsOverTime has one instance of each kind: one whose lease expires, one that may not be terminated, one whose
+// lease stays valid, one whose heartbeat is lost, one exempt, one foreign, one untracked.
 func TestMetricsOverTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -22,7 +22,7 @@ type watcher struct {
 	location plan.LocationView
 }
 
-// watch begins with two leases in one zone, i-1 and i-2, both running and beating.
+// watch begins with two leases in one zone, i-1 and i-2, both running and renewing.
 func watch(t *testing.T) *watcher {
 	t.Helper()
 	v := WorldOf(Holds("i-1", Heartbeats), Holds("i-2", Heartbeats))
@@ -103,7 +103,7 @@ func (w *watcher) want(want plan.Renewal) {
 	w.t.Helper()
 	got := w.renewal("i-1")
 	got.Zone, got.EverSeen, got.Missing = "", false, 0
-	if got.Present { // then nothing is asked of a silence
+	if got.Present { // then heartbeats are not judged
 		got.For, got.Witness = 0, false
 	}
 	if got != want {
@@ -176,7 +176,7 @@ func TestMemoryKeepsOnlyActiveLeasesWithAHeartbeatTimeout(t *testing.T) {
 
 func TestEventsThatRestartTheHeartbeatTimer(t *testing.T) {
 	t.Parallel()
-	// i-1 lapses at one minute, something happens at five, and the silence is read at eight.
+	// i-1 loses its heartbeat at one minute, something happens at five, and the loss is read at eight.
 	for name, happens := range map[string]func(*watcher){
 		"after a unmark or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
@@ -437,12 +437,12 @@ func TestWitness(t *testing.T) {
 	})
 }
 
-// TestALostHeartbeatTerminatesWithinTheMarkGrace is the whole way of one silence, memory and decision together.
+// TestALostHeartbeatTerminatesWithinTheMarkGrace follows one lost heartbeat from memory to decision.
 func TestALostHeartbeatTerminatesWithinTheMarkGrace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		witness bool
-		want    time.Duration // from the lapse to the end
+		want    time.Duration // from the loss to the termination
 	}{
 		"beside one that renews": {true, 5*minute + time.Second}, // the second in which the leader sees its own notice
 		"alone in its zone":      {false, time.Hour},

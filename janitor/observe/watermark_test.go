@@ -15,7 +15,7 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// recorded is what a registry holds whose last checkpoint has this number, and is so old.
+// checkpointed is what a registry holds whose last checkpoint has this number, and is so old.
 func checkpointed(sequence int64, age time.Duration, changes ...func(*lease.Snapshot)) lease.Snapshot {
 	s := lease.Snapshot{
 		Registry:   lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),

@@ -16,7 +16,7 @@ import (
 // crowd makes a view of several groups of subjects.
 func crowd(groups ...[]Subject) World { return WorldOf(slices.Concat(groups...)...) }
 
-// calm lifts the rate brake out of the way.
+// calm keeps the rate brake from engaging.
 func calm(v World) World {
 	v.Policy.RateMin = 1000
 	return v
@@ -236,8 +236,8 @@ func TestNothingIsMarkedWhileTheHeartbeatsBrakeIsEngaged(t *testing.T) {
 	}
 }
 
-// A person's word about silence holds for two hours. If no sweep came in between, the brake that it lifted is still on the
-// last checkpoint: held again, it can be lifted again.
+// A release of the heartbeats brake is valid for two hours. If no sweep came in between, the released brake is still in
+// the last checkpoint: engaged again, it can be released again.
 func TestAHeartbeatsBrakeCanBeReleasedAgainAfterTheReleaseHasRunOut(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))

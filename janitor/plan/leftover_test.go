@@ -12,7 +12,8 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// strewn is something that a launch may have left an hour ago: loose, with our tags, made when the launch was sent.
+// remains is something that a launch may have left an hour ago: not attached, with our tags, created when the launch
+// was sent.
 func remains(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Leftover {
 	x := lease.Leftover{
 		Kind: kind, ID: "x-1", Location: Here, State: "available", CreatedAt: Ago(time.Hour),

@@ -142,7 +142,7 @@ func objectionToLoss(v World, p plan.LocationView, i lease.Instance, l lease.Lea
 	return ""
 }
 
-// booting reports whether an instance is too young to be judged by a silence that was never broken.
+// booting reports whether an instance is too young to be judged for having no heartbeat.
 func booting(v World, l lease.Lease, s plan.Renewal) bool {
 	young := v.Now.Sub(l.GrantedAt) < v.Policy.BootGrace || s.Started > 0 && s.Started < v.Policy.BootGrace
 	for _, p := range v.Locations {
@@ -153,8 +153,8 @@ func booting(v World, l lease.Lease, s plan.Renewal) bool {
 	return young && !s.Seen
 }
 
-// tooManySilent counts as §7 has it, over running leases and recent revocations. The brake counts doubt on top of that,
-// so it may hold more.
+// tooManyLost counts as §7 has it, over running leases and recent revocations. The brake also counts doubtful
+// heartbeats, so it may hold more back.
 func tooManyLost(v World, judged lease.Lease, scope func(lease.Instance) bool) bool {
 	lost, all := 0, 0
 	for _, l := range v.Snapshot.Leases {

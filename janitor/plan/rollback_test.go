@@ -14,7 +14,7 @@ import (
 // expired is to be ended at once: its term passed a second ago, watched.
 func expired(s *Subject) { Over(time.Second)(s) }
 
-// ahead is a lease whose sidecar beats, and has seen so many changes more than there are.
+// ahead is a lease whose sidecar renews, and has seen so many changes more than there are.
 func ahead(by int64) func(*World) {
 	return func(v *World) {
 		for id, hb := range v.Snapshot.Heartbeats {

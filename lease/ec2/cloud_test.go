@@ -290,7 +290,7 @@ func TestAProgramThatGivesNoCredentialsIsNamed(t *testing.T) {
 	}
 }
 
-// One that waits for ever is given up, in words that name it.
+// One that never ends is given up, with an error that names it.
 func TestAHangingCredentialProgramIsGivenUp(t *testing.T) {
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_PROFILE", "p")
 	hangs := "[profile p]\ncredential_process = exec sleep 30 2>/dev/null\n"

@@ -228,7 +228,7 @@ func TestNothingIsRehearsedOnRunningInstances(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	living := w.herd(3)
-	unfiltered := func(form url.Values) { // nor does this endpoint heed filters
+	unfiltered := func(form url.Values) { // this endpoint ignores filters, too
 		unheeded("TerminateInstances")(form)
 		for name := range form {
 			if strings.HasPrefix(name, "Filter.") {

@@ -117,7 +117,7 @@ func TestAnAbandonedCampaignLeavesNoKey(t *testing.T) {
 	}
 }
 
-// An office outlives the context of its campaign: it is given up by Resign.
+// A leadership outlives the context of its campaign: Resign ends it.
 func TestLeadershipOutlivesItsCampaign(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{CallTimeout: 2 * time.Second})

@@ -72,7 +72,7 @@ func TestRevisionsRevealWhatARestoreLost(t *testing.T) {
 			}
 			startIn(t, dir)
 			var listed lease.Snapshot
-			if bump > 0 { // the watch lists anew
+			if bump > 0 { // the watch lists again
 				seen := <-watch
 				if seen.Snapshot == nil {
 					t.Fatalf("the watch tells %+v, want what is there now", seen)

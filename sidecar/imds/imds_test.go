@@ -56,7 +56,7 @@ func TestEmptyAnswersAreRetried(t *testing.T) {
 
 func TestMetadataThatComesAndGoes(t *testing.T) {
 	t.Parallel()
-	const gone = ec2sim.Nothing // from here on, for ever
+	const gone = ec2sim.Nothing // from here on
 	for name, script := range map[string][]ec2sim.Answer{
 		"nothing, the id, and nothing again": {ec2sim.Nothing, ec2sim.Truth, gone},
 		"not found at first":                 {ec2sim.NotFound, ec2sim.NotFound, ec2sim.Truth, gone},

@@ -57,7 +57,7 @@ type elected struct{ janitor.Leadership }
 
 func (elected) Resign(context.Context) error { return nil }
 
-// measureDecision reads, decides and checkpoints, over leases that all hold and beat.
+// measureDecision reads, decides and checkpoints, over leases that are all valid and renewed.
 func measureDecision(t *testing.T, figures *table, size sizes) {
 	t.Helper()
 	w := newWorld(t)

@@ -4,7 +4,7 @@ package chaos
 
 import "strings"
 
-// judgeSilence judges that a lease was taken away because nothing renewed it: by what etcd committed, in the order of its
+// judgeLoss judges the revocation of a lease because nothing renewed it: by what etcd committed, in the order of its
 // revisions, and by what was really done to the sidecar.
 func (w *world) judgeLoss(p past, before, v version) {
 	wrong := func(format string, args ...any) {

@@ -117,7 +117,7 @@ func newHistory(c *clientv3.Client) *history {
 	return &history{client: c, condemned: map[string]bool{}, anew: make(chan struct{})}
 }
 
-// begin begins an epoch with what there is. Nobody else may write meanwhile, or that is lost.
+// begin starts an epoch with the present records. Nobody else may write until it returns, or that write is lost.
 func (h *history) begin(t *testing.T) {
 	t.Helper()
 	within(t, "reading all of etcd", func() bool {
@@ -259,7 +259,7 @@ func (h *history) braked(name string, spared func(scope string) bool) bool {
 
 func (h *history) leaseOf(id string) (leaseRecord, bool) { return h.latest("leases/" + id).lease() }
 
-// beats reports whether a heartbeat is there that an etcd lease holds.
+// heartbeats reports whether a heartbeat exists that an etcd lease holds.
 func (h *history) heartbeats(id string) bool {
 	e := h.latest("heartbeats/" + id)
 	return !e.deleted() && e.held

@@ -21,7 +21,7 @@ type past struct {
 	events      []event
 	leases      map[string][]version // by instance id, in order
 	checkpoints []time.Time          // of each event: when it was committed at the earliest
-	leadership  [][]string           // when each event was committed: who stood for the leadership, the leader first
+	leadership  [][]string           // when each event was committed: the candidates, the leader first
 }
 
 // version is one state of a lease.
@@ -197,8 +197,8 @@ func (w *world) judgeChange(p past, before *version, v version) {
 	}
 }
 
-// judgeFence judges that a janitor which wrote held the leadership. A restore brings back keys of those who stood for it then:
-// from there on it has to do that the writer's own key is there, which is what its writes compare.
+// judgeFence judges that a janitor that wrote held the leadership. A restore brings back the keys of the candidates of
+// that time: after it, the writer's own key must exist, which is what its writes compare.
 func (w *world) judgeFence(p past, v version, actor, action string) {
 	name, janitor := strings.CutPrefix(actor, "janitor:")
 	leadership := p.leadership[v.at]

@@ -89,7 +89,7 @@ func (w *world) restore(b backup) {
 		w.must("lease", "release", m.id, "--yes")
 		w.tally.add("released while everything was held back", 1)
 	}
-	time.Sleep(4 * time.Second) // terms pass, sidecars are silent, and nothing is ended: the judge looks
+	time.Sleep(4 * time.Second) // leases expire, heartbeats are lost, and nothing is terminated: the judge checks that
 	w.operatorLooks(r)
 	end()
 }
@@ -147,7 +147,7 @@ func (w *world) operatorLooks(r *rollback) {
 	w.diary.mu.Unlock()
 }
 
-// liftBrakes lifts what stands until a person says so, again until nothing of it is held any more.
+// liftBrakes releases the brakes that only a person can release, until none of them is engaged.
 func (w *world) liftBrakes() {
 	within(w.t, "no standing brake to be engaged", func() bool {
 		for _, name := range []string{"rollback", "unwatched"} {

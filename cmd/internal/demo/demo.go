@@ -146,7 +146,7 @@ func (s *story) shorten(ctx context.Context) error {
 	return nil
 }
 
-// silence kills a sidecar. Its instance runs on, as far as EC2 can tell.
+// loss kills a sidecar. Its instance keeps running, as far as EC2 can tell.
 func (s *story) loss(context.Context) error {
 	s.say("the sidecar of %s is killed", s.lost)
 	return s.killSidecar(s.lost)
@@ -204,7 +204,7 @@ func (s *story) wait(ctx context.Context) error {
 	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
 }
 
-// lose empties etcd under running instances and starts it anew, as the same registry.
+// lose empties etcd under running instances and creates the same registry in it again.
 func (s *story) lose(ctx context.Context) error {
 	s.say("etcd is emptied: no record of anything is left")
 	if err := s.stopJanitor(); err != nil {

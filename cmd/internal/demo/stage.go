@@ -198,7 +198,7 @@ type event struct {
 	holds func() (bool, error)
 }
 
-// until waits for one event, in silence.
+// until waits for one event, and prints nothing.
 func (s *stage) until(ctx context.Context, what string, holds func() (bool, error)) error {
 	return s.poll(ctx, []event{{what, holds}}, func(event) {})
 }

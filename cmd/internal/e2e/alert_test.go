@@ -10,8 +10,8 @@ import (
 )
 
 // TestE2EAlertFiresWhileABrakeIsEngaged sets the registry back to an older state under a janitor, as a careless restore
-// does. The janitor holds everything, a Prometheus with the rules of deploy sends the alert, and it ends when a person
-// lifts the brake.
+// does. The janitor holds everything back, a Prometheus with the rules of deploy sends the alert, and the alert ends
+// when a person releases the brake.
 func TestE2EAlertFiresWhileABrakeIsEngaged(t *testing.T) {
 	t.Parallel()
 	const name, held = "LapseBrakeNeedsPerson", `ALERTS{alertname="LapseBrakeNeedsPerson",alertstate="firing"}`

@@ -17,8 +17,8 @@ import (
 
 func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
-// TestE2EFleet launches twenty in one call and lets some of them lapse in every way, beside instances that are not
-// ours to end. Exactly the right ones are terminated, by moto's own word.
+// TestE2EFleet launches twenty in one call and lets some of their leases end in every way, beside instances that Lapse
+// does not manage. By moto's own report, exactly the right ones are terminated.
 func TestE2EFleet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

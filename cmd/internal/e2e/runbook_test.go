@@ -205,7 +205,7 @@ func (n *night) follow(c chapter, command string) {
 	}
 }
 
-// endOne lets the lease of another instance lapse.
+// endOne lets the lease of another instance expire.
 func (n *night) endOne() {
 	n.ended = n.launch("lapsing", "1h")
 	n.shell.do("lease extend lapsing --for 2s --allow-shorten")
@@ -218,7 +218,7 @@ func (n *night) strays() {
 	n.untracked = n.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: n.registry}}).ID
 }
 
-// fallSilent launches instances that nobody renews.
+// fallLost launches instances that nobody renews.
 func (n *night) fallLost() {
 	n.launch("silent", "1h", "--count 4 --heartbeat-timeout 5s")
 	launch, err := n.store.Launch(n.t.Context(), "silent")
@@ -229,7 +229,7 @@ func (n *night) fallLost() {
 	n.shell.do("until janitor status | grep 'brake heartbeats engaged'; do sleep 1; done")
 }
 
-// silentEnd waits until those that are dead indeed have ended.
+// lostEnd waits until those that really are dead are terminated.
 func (n *night) lostEnd() {
 	n.until("those with lost heartbeats to be terminated", func() bool {
 		for _, id := range n.lost {

@@ -203,7 +203,7 @@ func (u *upgrade) launch(s *side, token, count string, more ...string) []string 
 	return ids
 }
 
-// resume lets the registry say something that only the young side knows: that a person has lifted a brake.
+// resume writes to the registry what only the new side knows: that a person has released a brake.
 func (u *upgrade) resume(name string) {
 	u.t.Helper()
 	if _, _, err := u.young.store.UpdateRegistry(u.t.Context(), func(g lease.Registry) (lease.Registry, error) {

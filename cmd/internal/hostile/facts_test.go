@@ -40,7 +40,7 @@ func TestHostileRow08CredentialsChangeTheirAccount(t *testing.T) {
 			key = keyOfOther
 			asked.Add(1)
 		}
-		// Credentials of containers and roles are given anew before they expire.
+		// Credentials of containers and roles are renewed before they expire.
 		_ = json.NewEncoder(rw).Encode(map[string]string{
 			"AccessKeyId": key, "SecretAccessKey": "s", "Token": "t", "Expiration": time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339),
 		})
@@ -114,8 +114,8 @@ func TestHostileRow19AnotherVersionResumes(t *testing.T) {
 	}
 }
 
-// TestHostileRow20ExemptTagTakenOff takes the tag lapse:exempt off after the expiry: its holder gets notice first, from the
-// leader that has seen the tag, and from one that has not.
+// TestHostileRow20ExemptTagTakenOff removes the tag lapse:exempt after the expiry: the holder gets notice first, from
+// the leader that has seen the tag, and from one that has not.
 func TestHostileRow20ExemptTagTakenOff(t *testing.T) {
 	t.Parallel()
 	for name, fresh := range map[string]bool{"under the same leader": false, "under a new leader": true} {

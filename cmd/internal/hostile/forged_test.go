@@ -74,8 +74,8 @@ func TestHostileRow07ChangeCounterForged(t *testing.T) {
 	}
 }
 
-// TestHostileReleaseOfABrakeUndone lets three instances claim more changes than a person was shown. Whoever lifts the brake is told that it
-// is held again.
+// TestHostileReleaseOfABrakeUndone lets three instances claim more changes than a person was shown. Whoever releases
+// the brake learns that it is engaged again.
 func TestHostileReleaseOfABrakeUndone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -41,7 +41,7 @@ type record struct {
 	} `json:"history"`
 }
 
-// sweep is what they know of the last sweep.
+// checkpoint is what they know of the last sweep.
 type checkpoint struct {
 	Sequence int64            `json:"sequence"`
 	Brakes   []brake          `json:"brakes"`

@@ -34,7 +34,7 @@ func TestHostileRow03AuthorityRotated(t *testing.T) {
 	}
 	w.run("lease", "init", "--armed")
 	j := w.sweeping()
-	const count = 2 // so few may be silent before a brake holds
+	const count = 2 // so few heartbeats may be lost before a brake engages
 	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "2")
 	for _, id := range ids {
 		w.sidecar(id, nil)

@@ -11,8 +11,9 @@ import (
 	"lapse/lease"
 )
 
-// TestE2EScenarioEmptiedEtcd loses all data under a running janitor. Without a registry nothing acts, and the status says
-// what to do; created anew under its old UUID, it holds everything; and what the tags still tell is recovered.
+// TestE2EScenarioEmptiedEtcd loses all data under a running janitor. Without a registry nothing is terminated, and the
+// status says what to do. Created again under its old UUID, the registry holds everything back, and what the tags show
+// is recovered.
 func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -27,7 +27,7 @@ const (
 
 // kind is what the leases of a fleet have in common.
 type kind struct {
-	heartbeatTimeout time.Duration // 0: nobody beats for them
+	heartbeatTimeout time.Duration // 0: nobody renews them
 	term             time.Duration // from now; 0: an hour
 	zone             string        // of all of them; empty: a third in each of the region's
 }
@@ -115,7 +115,7 @@ type sidecars struct {
 	stop map[string]context.CancelFunc
 }
 
-// beat starts the real sidecar of each instance, and waits until each beats by the timeout of its lease.
+// heartbeat starts the real sidecar of each instance, and waits until each renews within the timeout of its lease.
 func (w *world) heartbeat(ids ...string) *sidecars {
 	w.t.Helper()
 	s := &sidecars{stop: map[string]context.CancelFunc{}}
@@ -141,7 +141,7 @@ func (w *world) heartbeat(ids ...string) *sidecars {
 	return s
 }
 
-// beating counts those for which a heartbeat is there that tells of their lease, and is kept by its timeout.
+// renewing counts the instances whose heartbeat exists, shows their lease, and is kept by its timeout.
 func (w *world) renewing(ids []string) int {
 	s, err := w.store.Snapshot(w.t.Context())
 	if err != nil {
@@ -156,7 +156,7 @@ func (w *world) renewing(ids []string) int {
 	return n
 }
 
-// die lets instances fall silent: their sidecars stop, and nobody tells.
+// die lets instances lose their heartbeats: their sidecars stop, and nobody reports it.
 func (s *sidecars) die(ids ...string) time.Time {
 	for _, id := range ids {
 		s.stop[id]()

@@ -72,7 +72,7 @@ func TestE2EScenarioLoneInstance(t *testing.T) {
 // so, until a person says that they are dead indeed, or until their terms are over.
 func TestE2EScenarioLargePartOfAZone(t *testing.T) {
 	t.Parallel()
-	const notice = 2 * heartbeatTimeout // longer than it takes the others to lapse, too
+	const notice = 2 * heartbeatTimeout // longer than the others take to lose theirs, too
 	begin := func(t *testing.T) (*world, *process, []string) {
 		t.Helper()
 		w := newWorld(t)

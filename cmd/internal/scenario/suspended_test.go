@@ -33,7 +33,7 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			w.moreSweeps(2)
 			deletions := w.lapses()
 
-			const away = 18 * time.Second // a leadership lapses after 15 s
+			const away = 18 * time.Second // a leadership ends after 15 s
 			resume := w.suspend(j)
 			time.Sleep(away)
 			watched := w.watch()

@@ -115,7 +115,7 @@ func (t *truth) zone(id string) string {
 	return ""
 }
 
-// checkHeld: while a brake stands that only a person can lift, nothing is ended by a janitor's word.
+// checkHeld: while a brake is engaged that only a person can release, no janitor terminates anything.
 func (t *truth) checkHeld(id string) {
 	loss := time.Time{}
 	if len(t.losses) > 0 {

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// bounds are X of promise P2: for how long, counted from when everything works again and people have lifted what only
-// they can, something may live on. Each is the sum of its terms, with one sweep for the look and one for what it found.
+// bounds are X of promise P2: how long an instance may outlive its lease, counted from when everything works again and
+// people have released the brakes that need them. Each is the sum of its parts, with one sweep to see it and one to
+// act.
 func (s shape) bounds() (term, loss, launch, stuck time.Duration) {
 	p, sweeps := s.policy, 3*time.Minute
 	noticed := 3 * time.Minute // until the janitors lead, have recorded, and a person has come by
@@ -65,7 +66,7 @@ func (t *truth) checkEnd() {
 		case l.State != "active":
 		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term) && !t.tagRests(b, l):
 			t.find("P2", id, "runs %s after its lease expired", t.end.at.Sub(l.ExpiresAt))
-		case t.stolen[id]: // it beats, or says what nobody can read: its own silence alone is affected by that
+		case t.stolen[id]: // it renews, or writes what nobody can read: only its own lost heartbeat is affected
 		case l.timeout() > 0 && !t.end.heartbeats[id] && !b.running.IsZero() && late(t.quietSince(id, b), loss):
 			t.find("P2", id, "runs, although its heartbeat has been lost for %s", t.end.at.Sub(t.quietSince(id, b)))
 		}
@@ -73,7 +74,7 @@ func (t *truth) checkEnd() {
 	t.checkLaunches(late, launch)
 }
 
-// quietSince is when an instance was last heard of, or started, or its lease changed so that silence counts anew.
+// quietSince is when an instance last renewed, or started, or its lease changed so that the heartbeat timer restarted.
 func (t *truth) quietSince(id string, b *body) time.Time {
 	at := b.running
 	for _, other := range []time.Time{t.leases[id].cured, t.leases[id].since} {

@@ -59,7 +59,7 @@ func (t *truth) acted(at time.Time) bool {
 	return fresh && t.modeAt(at) == "armed"
 }
 
-// checkSilence: the key was gone for the whole grace, also since everything that lets it count anew.
+// checkLoss: the key was gone for the whole grace, also since everything that restarts the timer.
 func (t *truth) checkLoss(by, id string, f *file, before *leaseRecord) {
 	p, b, grace := t.shape.policy, t.machines[id], t.shape.policy.MarkGrace
 	heartbeat := t.heartbeats[id]
@@ -143,7 +143,8 @@ func (t *truth) living(id string) bool {
 	return false
 }
 
-// checkBrake counts the silent without the janitor's help: those that have been so for long enough to be seen.
+// checkBrake counts the lost heartbeats without the janitor's help: those that have been lost for long enough to be
+// seen.
 func (t *truth) checkBrake(id string, judged *leaseRecord) {
 	const seen = 100 * time.Second
 	p := t.shape.policy
@@ -164,7 +165,7 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 				all++
 			case t.now.Sub(b.running) < 2*p.BootGrace+seen || // which counts from when the leader sees it run
 				t.now.Sub(f.since) < seen || heartbeat != nil && t.now.Sub(heartbeat.until) < seen ||
-				(heartbeat == nil || heartbeat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never beat since
+				(heartbeat == nil || heartbeat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never renewed since
 				all++
 			default:
 				lost, all = lost+1, all+1
@@ -181,7 +182,7 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 	}
 }
 
-// resumed reports whether a person has said that a silence need not be held.
+// resumed reports whether a person has declared that losses need not be held back.
 func (t *truth) resumed(scope string) bool {
 	if t.registry == nil {
 		return false

@@ -155,7 +155,7 @@ func setMode(p *process, mode lease.Mode) error {
 	return err
 }
 
-// lift says that a brake need not be held, as `janitor release-brake` does.
+// lift releases a brake, as `janitor release-brake` does.
 func lift(p *process, name string) error {
 	s, err := p.store().Snapshot(p.ctx)
 	if err != nil {
@@ -202,8 +202,8 @@ func catchUp(p *process, s lease.Snapshot) error {
 	return nil
 }
 
-// setRight is what a person does who was woken by what is held: makes the registry anew if it is lost, recovers leases,
-// lifts what only people can lift, and arms.
+// setRight is what a person does about an engaged brake: creates the registry again if it is lost, recovers leases,
+// releases the brakes that need a person, and arms.
 func setRight(p *process) error {
 	store := p.store()
 	_, err := store.Registry(p.ctx)

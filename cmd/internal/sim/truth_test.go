@@ -41,7 +41,7 @@ type truth struct {
 	elected     map[string]time.Time // when each leader first was
 	leaderships map[string]time.Time // first checkpoint of each leader
 	promises    map[string]promise
-	tenures     []since[string]        // who was elected, from when on
+	elections   []since[string]        // who was elected, from when on
 	lists       map[string][]time.Time // full listings of each janitor, by when they began
 	stolen      map[string]bool        // instances that a thief has had
 	vouched     time.Time              // when somebody last took the registry as it is
@@ -50,9 +50,9 @@ type truth struct {
 	stopped     []span                 // of janitors
 	untaggable  []span                 // in which tags are denied, late, or cannot be written
 	rests       []span                 // in which nobody watches
-	engaged     time.Time              // since when one of these is held
+	engaged     time.Time              // since when one of these is engaged
 	written     since[string]          // what somebody has written tags onto last
-	standing    map[string]bool        // brakes that the last checkpoint says are held until a person lifts them
+	standing    map[string]bool        // brakes of the last checkpoint that only a person can release
 	ends        []end                  // that nobody declared
 
 	findings []finding

@@ -80,7 +80,7 @@ func simRestorable(t *testing.T) restorable {
 	return restorable{cluster.Client("t", nil), func() { image = cluster.Image() }, func() { cluster.Restore(image) }}
 }
 
-// realRestorable saves and restores the directory of a real etcd, which is down meanwhile.
+// realRestorable saves and restores the directory of a real etcd, which is down during that time.
 func realRestorable(t *testing.T) restorable {
 	t.Helper()
 	dir := shortDir(t)
