@@ -54,7 +54,7 @@ func lines(ctx context.Context, r io.Reader) <-chan string {
 	return told
 }
 
-// told REGEXP: the watch's next line on stdout. warned REGEXP: a line on stderr, sooner or later.
+// prints REGEXP: the watch's next line on stdout. warns REGEXP: a line on stderr, sooner or later.
 func watchTold(w *world, ts *testscript.TestScript, args []string) error {
 	select {
 	case line := <-w.watch.stdout:
