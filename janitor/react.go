@@ -80,7 +80,7 @@ func (t *leader) react(ctx context.Context) plan.Plan {
 func (t *leader) relist(ctx context.Context, listed lease.Snapshot) {
 	least := t.newest
 	if listed.Revision >= least && listed.Checkpoint.Sequence >= t.joined.Checkpoint.Sequence {
-		t.takeIn(listed, least)
+		t.takeIn(listed, t.joining()(listed), least)
 		return
 	}
 	t.unwatch()
@@ -96,7 +96,7 @@ func (t *leader) relist(ctx context.Context, listed lease.Snapshot) {
 				t.Log.Warn("cannot list the registry; the next sweep starts a new watch", "error", err)
 				t.dueAgain()
 			case t.reads == reads: // else a sweep has read since, and watches
-				t.takeIn(fresh, least)
+				t.takeIn(fresh, t.joining()(fresh), least)
 				t.changes, t.unwatch = t.watch(ctx)
 			}
 		}

@@ -32,9 +32,16 @@ func newRecords(r *replica) *records {
 	}
 }
 
-// see replaces the records that were observed. least is the revision of etcd that had been observed before they were asked
-// for. idle says that nothing of ours is being carried out. It reports whether the registry was set back.
-func (r *records) see(s lease.Snapshot, least int64, idle bool) (setBack bool) {
+// joining returns what puts records beside the last listing of EC2. It may be called beside the loop, until the next listing.
+func (r *records) joining() func(lease.Snapshot) *plan.Joined {
+	locations, index, written := r.listings.Locations, r.listings.Index, r.tags.Written()
+	return func(s lease.Snapshot) *plan.Joined { return plan.Join(s, locations, index, written) }
+}
+
+// see replaces the records that were observed by those of a snapshot, which are joined already. least is the revision of etcd
+// that had been observed before they were asked for. idle says that nothing of ours is being carried out. It reports whether
+// the registry was set back.
+func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle bool) (setBack bool) {
 	before := r.joined
 	if left := r.left.joined; before.Revision == 0 && left != nil && left.Checkpoint.Nonce != "" && left.Checkpoint.Nonce == s.Checkpoint.Nonce {
 		before, least = left, r.left.newest // nobody has led since we did
@@ -52,7 +59,7 @@ func (r *records) see(s lease.Snapshot, least int64, idle bool) (setBack bool) {
 	}
 	r.newest = max(r.newest, s.Revision)
 	r.reads++
-	r.joined = plan.Join(s, r.listings.Locations, r.listings.Index, r.tags.Written())
+	r.joined = joined
 	r.Observe.Checkpoint(s.Checkpoint)
 	return setBack
 }

@@ -4,7 +4,6 @@ import "time"
 
 const (
 	settleMin = 100 * time.Millisecond // the least time for which the changes that a watch brings are collected
-	restShare = 3                      // decisions rest this many times as long as they take
 	failedFor = time.Minute            // pause before something that failed is tried again, however late the next sweep is
 )
 
@@ -44,10 +43,10 @@ func (t *timers) dueNow() {
 }
 
 // soon lets the next reaction come as soon as the changes that come together have settled, and the last one is so long
-// ago that reactions to changes take a quarter of the time at most. Dates that are known beforehand are met all the same.
+// ago that reactions to changes take half of the time at most. Dates that are known beforehand are met all the same.
 func (t *timers) soon() {
 	soon := time.Now().Add(settleMin)
-	if rested := t.reacted.Add(restShare * t.took); rested.After(soon) {
+	if rested := t.reacted.Add(t.took); rested.After(soon) {
 		soon = rested
 	}
 	if soon.Before(t.due) {

@@ -23,7 +23,7 @@ type call struct {
 	changes          int64
 }
 
-// registry is a fake of one instance's records. Its heartbeat lapses by the clock, as etcd's does.
+// registry is a fake of one instance's records. Its heartbeat expires by the clock, as etcd's does.
 type registry struct {
 	mu         sync.Mutex
 	calls      []call

@@ -12,7 +12,7 @@ import (
 	"lapse/lease/leasetest"
 )
 
-func TestRegistryThatIsAwayAtStart(t *testing.T) {
+func TestTheRegistryIsUnreachableAtStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &registry{lease: active(time.Now(), time.Minute)}

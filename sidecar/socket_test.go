@@ -114,7 +114,7 @@ func TestSecondSidecarIsRefused(t *testing.T) {
 	}
 }
 
-func TestOfManyExactlyOneGetsTheSocket(t *testing.T) {
+func TestExactlyOneOfManyGetsTheSocket(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	leaveStale(t, path)
@@ -153,7 +153,7 @@ func leaveStale(t *testing.T, path string) {
 	_ = l.Close()
 }
 
-func TestSocketOfTheDeadIsReplaced(t *testing.T) {
+func TestTheSocketOfADeadSidecarIsReplaced(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	leaveStale(t, path)
@@ -281,7 +281,7 @@ func TestWhoMayRelease(t *testing.T) {
 	}
 }
 
-func TestSocketInTheMakingIsLeft(t *testing.T) {
+func TestAnUnfinishedSocketIsLeft(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	leaveStale(t, path) // nobody answers yet: another sidecar has locked, and has not begun to listen

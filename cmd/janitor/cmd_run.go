@@ -75,10 +75,10 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNew(c, clouds); err != nil { // before the directory is made: it may be a slip of the pen
+	if err := checkNew(c, clouds); err != nil { // before the directory is made: its name may be mistyped
 		return err
 	}
-	j, err := janitor.New(janitor.Config{ // before etcd is started, for it checks the schedule
+	j, err := janitor.New(janitor.Config{ // before etcd is started, since it checks the schedule
 		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: cmp.Or(c.String("state-dir"), c.String("embedded-etcd")),
 		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(),
 	})
@@ -97,7 +97,7 @@ func run(c *ucli.Context) error {
 	return runUntil(c.Context, stopped, j.Run)
 }
 
-// stateFlag is where a janitor keeps its memory, and where it does so unless it is told.
+// stateFlag is the directory in which a janitor remembers the registry's state. otherwise describes the default.
 func stateFlag(otherwise string) ucli.Flag {
 	return &ucli.StringFlag{
 		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's, so both are named
@@ -120,7 +120,7 @@ func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, le
 	}
 }
 
-// runUntil runs until it is done or the etcd inside this process stopped, which leaves nothing to do.
+// runUntil runs until it is done, or until the etcd in this process has stopped, without which it cannot go on.
 func runUntil(ctx context.Context, stopped <-chan struct{}, run func(context.Context) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -140,8 +140,8 @@ func runUntil(ctx context.Context, stopped <-chan struct{}, run func(context.Con
 	return nil
 }
 
-// openRegistry connects to etcd, to one inside this process if so asked, and tells when that one stopped. It is closed
-// last: a graceful stop still writes.
+// openRegistry connects to etcd, or starts one in this process if asked to, and tells when that one stopped. It must be
+// closed last, because a graceful stop still writes.
 func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct{}, func(), error) {
 	dir := c.String("embedded-etcd")
 	if dir == "" {
@@ -174,7 +174,7 @@ func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct
 	}, nil
 }
 
-// checkNew refuses to begin an etcd in a directory without data where instances bear a registry's tag.
+// checkNew refuses to start an etcd in an empty directory if instances have a registry's tag.
 func checkNew(c *ucli.Context, clouds []janitor.Cloud) error {
 	dir := c.String("embedded-etcd")
 	if dir == "" || c.String("uuid") != "" || c.Bool("new") || embedded.Holds(dir) {
@@ -183,8 +183,8 @@ func checkNew(c *ucli.Context, clouds []janitor.Cloud) error {
 	return refuseStrangers(c.Context, clouds)
 }
 
-// ensureRegistry creates the registry of an embedded etcd that is new. Where instances bear a registry's tag, that is
-// likelier a loss of data than a beginning, and a person has to say which.
+// ensureRegistry creates the registry in a new embedded etcd. If instances have a registry's tag, data was probably
+// lost, and a person has to decide.
 func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, log *slog.Logger) error {
 	_, err := store.Registry(c.Context)
 	if !cli.Is[*lease.NotFoundError](err) || c.String("embedded-etcd") == "" {
@@ -209,13 +209,13 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 	return nil
 }
 
-// refuseStrangers looks for instances that bear any registry's tag.
+// refuseStrangers refuses if instances have any registry's tag.
 func refuseStrangers(ctx context.Context, clouds []janitor.Cloud) error {
 	uuids := map[string]int{}
 	for _, cloud := range clouds {
 		listing, err := cloud.List(ctx)
 		if err != nil {
-			return advice.EC2(fmt.Errorf("look for instances of an earlier registry: %w", err))
+			return advice.EC2(fmt.Errorf("search for instances of an earlier registry: %w", err))
 		}
 		for _, i := range listing.Instances {
 			if i.Alive() {
@@ -231,6 +231,6 @@ func refuseStrangers(ctx context.Context, clouds []janitor.Cloud) error {
 		found = append(found, fmt.Sprintf("%s (%d instances)", id, n))
 	}
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf(
-		"this etcd directory is new, but instances of a registry are there: %s; restore its backup, or say --uuid UUID to go on as it, or --new to begin another",
+		"this etcd directory is new, but instances of another registry exist: %s; restore its backup, give --uuid UUID to recover it, or give --new to create another",
 		strings.Join(found, ", ")))
 }

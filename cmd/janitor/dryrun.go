@@ -15,7 +15,8 @@ import (
 	"lapse/lease/etcd"
 )
 
-// dryRun shows what one pass by these flags and credentials would do. What the janitor sweeps beside that is named.
+// dryRun shows what one sweep with these flags and credentials would do. It names other locations that the janitor
+// sweeps.
 func dryRun(c *ucli.Context, p plan.Policy) error {
 	store, closeStore, err := cli.Store(c, nil)
 	if err != nil {
@@ -42,7 +43,7 @@ func dryRun(c *ucli.Context, p plan.Policy) error {
 	if err := unseen(c, seen.Plan); err != nil {
 		return err
 	}
-	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // or else no more was asked for
+	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // otherwise only some regions were requested
 		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return nil
@@ -60,8 +61,8 @@ func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) 
 	return last.Locations, nil
 }
 
-// seenHere opens the regions that were asked for; if none was, those of the swept locations that are in the account of these
-// credentials, or else that of the AWS SDK's own setting.
+// seenHere opens the requested regions. Without any, it opens the swept locations in the account of these credentials,
+// or else the region of the AWS SDK's own setting.
 func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) {
 	if len(c.StringSlice("region")) > 0 || len(swept) == 0 {
 		return locations(c, nil, cloud.Regions(c), nil)
@@ -83,7 +84,7 @@ func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) 
 	return locations(c, nil, ours, nil)
 }
 
-// unseenHere are the locations that the janitor sweeps and this command does not see, and those of its own that it could
+// unseenHere are the locations that the janitor sweeps and this command does not, and those of its own that it could
 // not list.
 func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.LocationView) []lease.LocationStatus {
 	unseen := []lease.LocationStatus{}

@@ -16,7 +16,7 @@ import (
 	"lapse/lease/ec2"
 )
 
-// locationFlags say which regions are swept, and how much of EC2's capacity for requests is ours.
+// locationFlags say which regions are swept, and which share of EC2's request limits the janitor may use.
 func locationFlags() []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),
@@ -26,7 +26,7 @@ func locationFlags() []ucli.Flag {
 	}
 }
 
-// locations opens EC2 in each region. called, unless it is nil, is told each call.
+// locations opens EC2 in each region. called, unless it is nil, is called after each request.
 func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(location lease.Location, action, code string, took time.Duration)) ([]janitor.Cloud, error) {
 	share := c.Float64("ec2-share")
 	if !(share > 0 && share <= 1) { // also refuses NaN
@@ -48,7 +48,7 @@ func locations(c *ucli.Context, log *slog.Logger, regions []string, called func(
 	return clouds, nil
 }
 
-// leaderName tells one janitor from every other, also from the one before it on the same machine.
+// leaderName differs for every janitor, also for an earlier one on the same machine.
 func leaderName() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"lapse/lease/etcd"
 )
 
-// modeCommand sets what janitors may do, to what to says. show, unless it is nil, shows a person what that means, asks, and
-// returns the registry as it was then; zero if it was shown to nobody.
+// modeCommand changes the mode by calling to. show, unless it is nil, shows the effect, asks, and returns the registry
+// as it was shown; zero if it showed nothing.
 func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By) lease.Registry,
 	show func(*ucli.Context, *etcd.Store) (lease.Registry, error),
 ) *ucli.Command {
 	return &ucli.Command{
 		Name: name, Usage: usage,
 		Flags:       append(cli.StoreFlags(), cli.OutputFlag(), cli.ReasonFlag("the registry and the audit log")),
-		Description: "Writes of janitors compare the registry, so this takes effect on the very next one.",
+		Description: "Each write of a janitor checks the registry, so this takes effect with the next one.",
 		Action: func(c *ucli.Context) error {
 			store, closeStore, err := cli.Store(c, nil)
 			if err != nil {
@@ -37,7 +37,7 @@ func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By
 	}
 }
 
-// setMode sets the mode, unless the registry has changed since a person was shown it. A zero shown was shown to nobody.
+// setMode sets the mode, unless the registry has changed since it was shown. A zero shown means that it was not shown.
 func setMode(c *ucli.Context, store *etcd.Store, to func(lease.Registry, time.Time, lease.By) lease.Registry, shown lease.Registry) error {
 	before, after, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
 		if shown.UUID != "" {

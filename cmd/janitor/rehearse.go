@@ -18,12 +18,13 @@ import (
 // rehearseFor bounds what is rehearsed in one location.
 const rehearseFor = 20 * time.Second
 
-// rehearse says what EC2 would refuse to a janitor with the credentials of this command, in the locations of the plan. The
-// janitor's own may be others, so it is no reason not to arm: what is refused is spared.
+// rehearse warns of what EC2 would refuse a janitor with the credentials of this command, in the locations of the plan.
+// The janitor's own credentials may differ, so a refusal does not prevent arming: an instance that EC2 refuses to
+// terminate is kept.
 func rehearse(c *ucli.Context, published lease.Plan, registry string) {
 	for _, seen := range published.Locations {
 		if err := rehearseIn(c, seen.Location, registry); err != nil {
-			cli.Say(c, "note: what EC2 would refuse in %s is not tried: %v; where the janitor runs, `lease doctor --as janitor` tries it", seen.Location, advice.EC2(err))
+			cli.Say(c, "note: could not check what EC2 would refuse in %s: %v; run `lease doctor --as janitor` where the janitor runs", seen.Location, advice.EC2(err))
 		}
 	}
 }
@@ -36,7 +37,7 @@ func rehearseIn(c *ucli.Context, location lease.Location, registry string) error
 		return err
 	}
 	if opened.Location() != location {
-		return fmt.Errorf("these credentials are of account %s", opened.Location().Account)
+		return fmt.Errorf("these credentials are for account %s", opened.Location().Account)
 	}
 	stage, err := opened.Stage(ctx, registry)
 	if err != nil {

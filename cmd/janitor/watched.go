@@ -33,8 +33,7 @@ func openAudit(c *ucli.Context) (write func(audit.Event) error, closeIt func(), 
 	}
 }
 
-// listen shows what the exporter knows, from now on until stop is called: also while the janitor starts, and while it
-// finishes what it has begun.
+// listen serves the metrics from now on until stop is called: also while the janitor starts, and while it finishes.
 func listen(c *ucli.Context, e *metrics.Exporter, log *slog.Logger) (stop func(), err error) {
 	address := c.String("listen")
 	if address == "" {

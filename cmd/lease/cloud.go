@@ -13,36 +13,36 @@ import (
 	"lapse/lease/ec2"
 )
 
-// lookTimeout bounds what is asked of EC2 where a command can do without.
+// lookTimeout bounds calls of EC2 that a command can do without.
 const lookTimeout = 3 * time.Second
 
 func regionFlag() ucli.Flag {
 	return &ucli.StringFlag{Name: "region", Usage: "use AWS `REGION`", DefaultText: "the AWS SDK's"}
 }
 
-// openCloud opens EC2 in a region; empty means that of the AWS settings. Where a profile wants the code of an MFA device, it
-// asks for it, once.
+// openCloud opens EC2 in a region; empty means that of the AWS settings. If a profile needs the code of an MFA device,
+// it asks for it, once.
 func openCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
 	return cloud.Open(ctx, c, ec2.Settings{Region: region, Code: cli.MFACode(c)}, ec2.Options{})
 }
 
-// peekCloud opens EC2 for what a command can do without, and asks nobody.
+// peekCloud opens EC2 for something that a command can do without. It never asks for a code.
 func peekCloud(ctx context.Context, c *ucli.Context, region string) (*ec2.Cloud, error) {
 	return cloud.Open(ctx, c, ec2.Settings{Region: region}, ec2.Options{})
 }
 
-// openLocation opens EC2 where something on record is. Other credentials than those of its account are refused.
+// openLocation opens EC2 in the location of a record. It refuses credentials for another account.
 func openLocation(ctx context.Context, c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	opened, err := openCloud(ctx, c, location.Region)
 	if err == nil && opened.Location() != location {
-		err = cli.WithCode(cli.ExitRefused, fmt.Errorf("the AWS credentials are of account %s, and this needs account %s: set AWS_PROFILE to one of that",
+		err = cli.WithCode(cli.ExitRefused, fmt.Errorf("the AWS credentials are for account %s, but this needs account %s; set AWS_PROFILE to a profile of that account",
 			opened.Location().Account, location.Account))
 	}
 	return opened, err
 }
 
-// clockSkew is how far our clock is ahead of EC2's, as far as the AWS settings allow to ask, soon. told is false where EC2
-// does not tell.
+// clockSkew is how far our clock is ahead of EC2's. told is false if the AWS settings do not reach EC2, or EC2 does not
+// answer soon.
 func clockSkew(c *ucli.Context, region string) (skew time.Duration, told bool) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()

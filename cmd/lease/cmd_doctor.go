@@ -23,9 +23,9 @@ func doctorCommand() *ucli.Command {
 			"   warn   works, but may not do what you expect\n" +
 			"   fail   does not work\n\n" +
 			"It changes nothing: it asks EC2 with DryRun for what each role needs (see deploy/iam). Terminating and\n" +
-			"tagging are rehearsed only on an instance of this registry that has ended; EC2 shows such instances for an\n" +
-			"hour, and without one the result is unknown. What the role named by --as lacks is a failure; what others\n" +
-			"lack, or is unknown, is a note. Exit code 1 if anything fails.\n\n" +
+			"tagging are rehearsed only on a terminated instance of this registry; EC2 shows such instances for an\n" +
+			"hour, and without one the result is unknown. A permission that the role named by --as lacks is a failure;\n" +
+			"one that another role lacks, or that is unknown, is a note. Exit code 1 if anything fails.\n\n" +
 			"   lease doctor\n" +
 			"   lease doctor --as janitor --region eu-west-1\n" +
 			"   lease doctor -o json | jq '.checks[] | select(.level == \"fail\")'",
@@ -52,10 +52,10 @@ type finding struct {
 	Text  string `json:"text"`
 }
 
-// examination gathers findings. What one check learns, others may use.
+// examination gathers findings, and facts that several checks need.
 type examination struct {
 	findings []finding
-	role     ec2.Role // demanded; empty: none
+	role     ec2.Role // required; empty: none
 
 	registry lease.Registry   // zero if it cannot be read
 	sweep    lease.Checkpoint // zero if there was none
@@ -65,7 +65,7 @@ func (e *examination) add(check string, l level, format string, args ...any) {
 	e.findings = append(e.findings, finding{check, l, fmt.Sprintf(format, args...)})
 }
 
-// judge adds a failure, or else what is well.
+// judge adds a failure if there is an error, and otherwise a finding that all is well.
 func (e *examination) judge(check string, err error, format string, args ...any) {
 	if err != nil {
 		e.add(check, levelFail, "%v", cli.Advise(err))
@@ -105,13 +105,14 @@ func (e *examination) print(c *ucli.Context, healthy bool) error {
 	return cli.Table(c.App.Writer, rows)
 }
 
-// actions names those of rehearsals, and the ended instance that each was tried on, for a policy may look at its tags.
+// actions names the actions of rehearsals, and the terminated instance that each was tried on, since a policy may
+// depend on its tags.
 func actions(all []ec2.Rehearsed) string {
 	var names []string
 	for _, r := range all {
 		name := r.Need.String()
 		if r.On != "" {
-			name += " on " + r.On + " (which has ended)"
+			name += " on " + r.On + " (terminated)"
 		}
 		names = append(names, name)
 	}

@@ -44,7 +44,7 @@ func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
 			return err
 		}
 		if region != "" && region != record.Region {
-			return cli.Usage("launch %s is in %s; leave --region out", order.Token, record.Region)
+			return cli.Usage("launch %s is in %s; leave out --region", order.Token, record.Region)
 		}
 		region = record.Region
 	} else if err := order.hold(c, store); err != nil {
@@ -58,8 +58,8 @@ func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
 	return order.carryOut(c, launcher, cloud, store)
 }
 
-// hold names the holder where nobody did: whoever launches. What was launched under the same token before keeps its own, so
-// that somebody else may repeat the same request.
+// hold sets the holder if nobody named one: whoever launches. A launch under the same token keeps its own holder, so
+// that somebody else can repeat the request.
 func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 	if c.IsSet("holder") {
 		return nil
@@ -100,7 +100,7 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 		return err
 	}
 	if missing := result.Launch.Missing(); missing > 0 {
-		cli.Say(c, "lease: EC2 gave %d of the %d instances; launch the rest with another token", result.Launch.Count-missing, result.Launch.Count)
+		cli.Say(c, "lease: EC2 launched %d of %d instances; launch the rest with another token", result.Launch.Count-missing, result.Launch.Count)
 		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return nil
@@ -111,13 +111,13 @@ type launched struct {
 	Leases []lease.Lease `json:"leases"`
 }
 
-// shown is a launch and its leases without what nobody is to see.
+// shown is a launch and its leases without secrets.
 func shown(l lease.Launch, leases []lease.Lease) launched {
 	l.Request = launch.Shown(l.Request)
 	return launched{Launch: l, Leases: append([]lease.Lease{}, leases...)}
 }
 
-// printResult prints what is known of a launch; nothing, if nothing is.
+// printResult prints what is known of a launch, if anything.
 func printResult(c *ucli.Context, r launch.Result) error {
 	if r.Launch.Token == "" {
 		return nil
@@ -129,11 +129,11 @@ func printResult(c *ucli.Context, r launch.Result) error {
 		}
 	}
 	if over > 0 {
-		holds, their := "hold", "their"
+		are, their := "are", "their"
 		if over == 1 {
-			holds, their = "holds", "its"
+			are, their = "is", "its"
 		}
-		cli.Say(c, "%d of its leases %s no more; nothing is launched in %s place", over, holds, their)
+		cli.Say(c, "%d of its leases %s no longer valid; nothing is launched in %s place", over, are, their)
 	}
 	switch {
 	case cli.WantsJSON(c):
@@ -149,7 +149,7 @@ func printResult(c *ucli.Context, r launch.Result) error {
 func printPlan(c *ucli.Context, plan launch.Plan) error {
 	l := plan.Launch
 	if plan.Exists {
-		cli.Say(c, "token %s is on record already, and the launch is %s: nothing new would be launched", l.Token, l.State)
+		cli.Say(c, "token %s is already on record, and its launch is %s; nothing new would be launched", l.Token, l.State)
 	}
 	l.Request = launch.Shown(l.Request)
 	if cli.WantsJSON(c) {

@@ -66,7 +66,8 @@ func listLeases(c *ucli.Context, store *etcd.Store, wanted filter) error {
 	return printLeases(c, leases, snapshot.Launches, known)
 }
 
-// none says that no lease is wanted, and where there are any if there are none in the regions asked for.
+// none says that there are no such leases. If there are none in the requested regions, it names the regions that have
+// leases.
 func (f filter) none(all []lease.Lease) string {
 	if f.holder != "" && !slices.ContainsFunc(all, func(l lease.Lease) bool { return l.Holder == f.holder }) {
 		holders := map[string]bool{}
@@ -78,7 +79,7 @@ func (f filter) none(all []lease.Lease) string {
 		if len(holders) == 0 {
 			return "no leases of holder " + f.holder
 		}
-		return fmt.Sprintf("no leases of holder %s; there are leases of %s", f.holder, some(sorted(holders)))
+		return fmt.Sprintf("no leases of holder %s; these holders have leases: %s", f.holder, some(sorted(holders)))
 	}
 	elsewhere := map[string]bool{}
 	for _, l := range all {
@@ -92,9 +93,9 @@ func (f filter) none(all []lease.Lease) string {
 	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
 }
 
-// sayBad names the records that cannot be read. Their instances are spared.
+// sayBad names the records that cannot be read. Their instances are not terminated.
 func sayBad(c *ucli.Context, bad []lease.BadRecord) {
 	for _, b := range bad {
-		cli.Say(c, "lease: %v; its instance is spared meanwhile", cli.Advise(b.Err))
+		cli.Say(c, "lease: %v; its instance is not terminated until the record can be read", cli.Advise(b.Err))
 	}
 }

@@ -37,7 +37,7 @@ func show(c *ucli.Context, store *etcd.Store, id string) error {
 	return cli.Show(c, printable([]lease.Lease{l}, known)[0], func() error { return cli.Table(c.App.Writer, facts(l, known, time.Now())) })
 }
 
-// facts are what a record says, without what it does not.
+// facts are the fields of a record that are set.
 func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	rows := [][]string{{"instance", l.InstanceID}, {"state", string(l.State)}}
 	add := func(name, value string) {
@@ -57,9 +57,9 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	add("launch", l.Launch)
 	add("location", strings.TrimSpace(l.Location().String()+" "+l.Zone))
 	when("granted", l.GrantedAt)
-	if l.Live() { // the dates of a lease that is over end nothing more
+	if l.Live() { // the dates of a lease that is not valid terminate nothing
 		add("expires", cli.When(l.ExpiresAt, now))
-		add("number", fmt.Sprintf("%d of its dates", l.ExpiresNumber))
+		add("number", fmt.Sprintf("%d (of its expiry)", l.ExpiresNumber))
 		add("not after", cli.When(l.MaxExpiresAt, now))
 	}
 	add("timeout", orNone(l.HeartbeatTimeout))
@@ -80,10 +80,10 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	}
 	when("revoked", l.RevokedAt)
 	if l.TagNumber > 0 {
-		add("tag", fmt.Sprintf("newer: number %d, the record's is %d; `lease revoke %s` ends it", l.TagNumber, l.ExpiresNumber, l.InstanceID))
+		add("tag", fmt.Sprintf("newer than the record: number %d, and the record's is %d; `lease revoke %s` terminates it", l.TagNumber, l.ExpiresNumber, l.InstanceID))
 	}
 	if l.State == lease.StateActive && l.ExpiresNumber > lease.MaxTagNumber {
-		add("tag", fmt.Sprintf("cannot bear number %d, so no date ends it; `lease revoke %s` does", l.ExpiresNumber, l.InstanceID))
+		add("tag", fmt.Sprintf("cannot hold number %d, so the instance is not terminated for its expiry; `lease revoke %s` terminates it", l.ExpiresNumber, l.InstanceID))
 	}
 	when("ended", l.EndedAt)
 	if l.HistoryDropped > 0 {
@@ -135,7 +135,7 @@ func launchFacts(l lease.Launch, now time.Time) [][]string {
 }
 
 func attempt(a lease.Attempt, now time.Time) string {
-	outcome := "outcome not known"
+	outcome := "outcome unknown"
 	switch {
 	case a.Outcome == lease.OutcomeLaunched:
 		outcome = fmt.Sprintf("launched %d", len(a.Instances))

@@ -32,7 +32,7 @@ func unmanage(c *ucli.Context, store *etcd.Store, ids []string) error {
 		return err
 	}
 	shown := askedOf(d.leases)
-	question := fmt.Sprintf("unmanage %s, so that nothing ends %s", strings.Join(ids, " "), count(len(d.leases), "instance"))
+	question := fmt.Sprintf("unmanage %s, so that Lapse does not terminate %s", strings.Join(ids, " "), count(len(d.leases), "instance"))
 	if err := cli.Confirm(c, question, func() error {
 		if err := d.look(c); err != nil {
 			return err
@@ -53,14 +53,14 @@ type dismissal struct {
 	clouds   map[lease.Location]*ec2.Cloud
 }
 
-// look reads the leases, and opens EC2 before anything is written: without it the tags would stay.
+// look reads the leases, and opens EC2 before anything is written: without EC2 the tags would stay.
 func (d *dismissal) look(c *ucli.Context) error {
 	registry, err := d.store.Registry(c.Context)
 	if err != nil {
 		return err
 	}
 	if was := d.registry.UUID; was != "" && was != registry.UUID {
-		return cli.Outdated("the registry was %s and is %s", was, registry.UUID)
+		return cli.Outdated("the registry changed from %s to %s", was, registry.UUID)
 	}
 	all, err := someTargets(c.Context, d.store, d.ids)
 	if err != nil {
@@ -94,7 +94,7 @@ func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Location]*ec2.Cl
 	return clouds, nil
 }
 
-// forget gives the leases up, and then removes the tags of those that were.
+// forget marks the leases as unmanaged, and then removes the tags of their instances.
 func (d *dismissal) forget(c *ucli.Context) error {
 	forgotten := map[lease.Location][]string{}
 	err := each(c, d.targets, func(t target) (done, error) {
@@ -106,7 +106,7 @@ func (d *dismissal) forget(c *ucli.Context) error {
 	})
 	for location, ids := range forgotten {
 		if err := (tagger{d.clouds[location], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("forgotten, but tags are left (%w); run the same again", cli.Advise(err)))
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("unmanaged, but some tags are not removed (%w); run the same command again", cli.Advise(err)))
 		}
 	}
 	return err
@@ -123,9 +123,9 @@ func forgetOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
 	if err != nil {
 		return skipOver(t, before, err)
 	}
-	said := t.id + " unmanaged: it runs until somebody else ends it"
+	said := t.id + " unmanaged: it runs until somebody terminates it"
 	if before.State == lease.StateUnmanaged {
-		said = t.id + " is unmanaged already"
+		said = t.id + " is already unmanaged"
 	}
 	return done{lease: after, said: said}, nil
 }

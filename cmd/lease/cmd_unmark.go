@@ -39,9 +39,9 @@ func unmark(c *ucli.Context, store *etcd.Store, ids []string) error {
 		if err != nil {
 			return skipOver(t, before, err)
 		}
-		said := t.id + " unmarked: it bore no mark; silence counts anew from now"
+		said := t.id + " unmarked: it had no mark; its heartbeat timer restarts now"
 		if before.Mark != nil {
-			said = fmt.Sprintf("%s unmarked: its mark (%s) is taken back", t.id, before.Mark.Cause)
+			said = fmt.Sprintf("%s unmarked: its mark (%s) is cancelled", t.id, before.Mark.Cause)
 		}
 		return done{lease: after, said: said}, nil
 	})

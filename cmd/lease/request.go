@@ -33,13 +33,13 @@ func requestFlags() []ucli.Flag {
 
 type order struct {
 	launch.Request
-	self   string // the holder, where nobody named one: whoever launches
-	resume bool   // go on with a launch from its record
+	self   string // the holder, if nobody named one: whoever launches
+	resume bool   // resume a launch from its record
 	dryRun bool   //
 	wait   string // none, running or heartbeat
 }
 
-// readOrder reads the flags and refuses what can be refused without asking anybody.
+// readOrder reads the flags, and refuses what it can without asking etcd or EC2.
 func readOrder(c *ucli.Context) (order, error) {
 	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
 	var err error
@@ -99,9 +99,9 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 		}
 		return err
 	case o.ImageID == "":
-		return cli.Usage("say which image to launch, with --image-id or in a --request file; see `lease launch --help`")
+		return cli.Usage("give the image to launch, with --image-id or in a --request file; see `lease launch --help`")
 	case len(o.InstanceTypes) == 0:
-		return cli.Usage("say which instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
+		return cli.Usage("give the instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func readFile(c *ucli.Context, flag, file string) ([]byte, error) {
 	return data, nil
 }
 
-// termFlags describe leases that are to be made.
+// termFlags describe new leases.
 func termFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "expire after `DURATION`, or none"},
@@ -150,7 +150,7 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 	}
 	if c.IsSet("until") {
 		if c.IsSet("term") {
-			return t, cli.Usage("--term and --until both say when the leases end; give one of them")
+			return t, cli.Usage("--term and --until both set the expiry; give one of them")
 		}
 		t.term = 0
 		t.until, err = cli.DateFlag(c, "until")
@@ -160,11 +160,11 @@ func readTerms(c *ucli.Context) (t terms, err error) {
 	}
 	switch {
 	case t.maxTerm > 0 && t.term == 0 && t.until.IsZero():
-		return t, cli.Usage("--term none is later than --max-term %s; add --max-term none, or give a term of at most %s", c.String("max-term"), c.String("max-term"))
+		return t, cli.Usage("--term none exceeds --max-term %s; add --max-term none, or give a term of at most %s", c.String("max-term"), c.String("max-term"))
 	case t.maxTerm > 0 && t.until.After(time.Now().Add(t.maxTerm)):
-		return t, cli.Usage("--until %s is later than --max-term %s; give a later --max-term, or none", c.String("until"), c.String("max-term"))
+		return t, cli.Usage("--until %s is later than --max-term %s allows; give a later --max-term, or none", c.String("until"), c.String("max-term"))
 	case t.maxTerm > 0 && t.term > t.maxTerm:
-		return t, cli.Usage("--term %s is later than --max-term %s; give a later --max-term, or none", c.String("term"), c.String("max-term"))
+		return t, cli.Usage("--term %s is longer than --max-term %s; give a longer --max-term, or none", c.String("term"), c.String("max-term"))
 	}
 	if err := lease.CheckHeartbeatTimeout(t.heartbeatTimeout); err != nil {
 		return t, err

@@ -24,12 +24,12 @@ type stray struct {
 	State      lease.InstanceState `json:"state"`
 	StartedAt  time.Time           `json:"started_at"`
 	Launch     string              `json:"launch,omitzero"` // client token in its launch tag
-	Registry   string              `json:"registry"`        // whose tag it bears
+	Registry   string              `json:"registry"`        // whose tag it has
 	Reason     string              `json:"reason"`
 }
 
-// listStrays lists instances that bear this registry's tag and of which no record speaks, or those that bear another's.
-// Nothing of ours ends either.
+// listStrays lists instances that have this registry's tag and no record, or those that have another registry's tag.
+// Lapse terminates neither.
 func listStrays(c *ucli.Context, store *etcd.Store) error {
 	if c.Bool("untracked") && c.Bool("foreign") {
 		return cli.Usage("--untracked lists instances of this registry, and --foreign those of others; leave one out")
@@ -40,7 +40,7 @@ func listStrays(c *ucli.Context, store *etcd.Store) error {
 	}
 	for _, name := range []string{"holder", "label", "state", "expiring", "stuck", "overdue"} {
 		if c.IsSet(name) {
-			return cli.Usage("--%s chooses among leases, and %s lists instances that have none; leave one out", name, kind)
+			return cli.Usage("--%s selects leases, and %s lists instances that have none; leave one out", name, kind)
 		}
 	}
 	var clouds []janitor.Cloud
@@ -63,7 +63,7 @@ func listStrays(c *ucli.Context, store *etcd.Store) error {
 	sayBad(c, seen.Snapshot.Bad)
 	for _, swept := range seen.Snapshot.Checkpoint.Locations {
 		if !slices.ContainsFunc(clouds, func(seen janitor.Cloud) bool { return seen.Location() == swept }) {
-			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, cloud.Elsewhere(clouds[0].Location(), swept))
+			cli.Say(c, "not listed: %s, which the janitor sweeps: %s", swept, cloud.Elsewhere(clouds[0].Location(), swept))
 		}
 	}
 	return printStrays(c, strays(seen, c.Bool("foreign")))
@@ -95,10 +95,10 @@ func printStrays(c *ucli.Context, found []stray) error {
 	}
 	foreign := c.Bool("foreign")
 	head, none := "WHY", "nothing untracked"
-	advice := "nothing of ours ends these; `lease recover` rebuilds lost leases, `lease adopt` gives new ones, the EC2 console ends them"
+	advice := "Lapse does not terminate these; `lease recover` rebuilds lost leases, `lease adopt` gives new ones, the EC2 console terminates them"
 	if foreign {
 		head, none = "REGISTRY", "nothing foreign"
-		advice = "these bear another registry's tag: nothing of this one touches them, and their leases are there"
+		advice = "these bear another registry's tag: their leases are there, and this registry does not touch them"
 	}
 	if len(found) == 0 {
 		cli.Say(c, "%s", none)

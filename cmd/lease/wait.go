@@ -17,7 +17,7 @@ import (
 	"lapse/lease/etcd"
 )
 
-// lookEvery is the pause between two looks at instances that start; EC2 takes some 10 s to start one.
+// lookEvery is the pause between two descriptions of starting instances; EC2 takes about 10 s to start one.
 const lookEvery = 2 * time.Second
 
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
@@ -46,13 +46,13 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 		return len(missing) == 0, err
 	})
 	if err == nil && !all || errors.Is(err, context.DeadlineExceeded) {
-		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", state, brief(o.Patience), list(missing)))
+		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; see `lease why`", state, brief(o.Patience), list(missing)))
 	}
 	if c.Err() != nil && errors.Is(err, context.Canceled) {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all is launched and leased, and not yet %s: %s; the same command with --id %s waits on",
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all instances are launched and leased, but not yet %s: %s; run the same command with --id %s to wait again",
 			state, list(missing), r.Launch.Token))
 	}
-	for n, l := range r.Leases { // a sidecar may have claimed them meanwhile
+	for n, l := range r.Leases { // a sidecar may have renewed them by now
 		if fresh, err := store.Lease(c.Context, l.InstanceID); err == nil {
 			r.Leases[n] = fresh
 		}
@@ -71,7 +71,7 @@ func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool) error {
 		case i.State == lease.InstanceRunning:
 			delete(ids, i.ID)
 		case i.State != lease.InstancePending:
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, but is %s and never ran; see `lease why %s`", i.ID, i.State, i.ID))
 		}
 	}
 	return nil
@@ -90,13 +90,13 @@ func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool) error 
 		case !l.ClaimedAt.IsZero():
 			delete(ids, id)
 		case !l.Live():
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and its lease is %s before a sidecar claimed it; see `lease why %s`", id, l.State, id))
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, but its lease was %s before a sidecar renewed it; see `lease why %s`", id, l.State, id))
 		}
 	}
 	return nil
 }
 
-// meter says on stderr what is waited for: at once, whenever less is missing, and from time to time.
+// meter reports on stderr what the command waits for: at once, whenever fewer are missing, and from time to time.
 type meter struct {
 	c       *ucli.Context
 	state   string
@@ -106,7 +106,7 @@ type meter struct {
 	missing int
 }
 
-// sayEvery is the pause between two lines that say the same.
+// sayEvery is the pause between two equal lines.
 const sayEvery = 20 * time.Second
 
 func (m *meter) waits(ids map[string]bool) {
@@ -119,15 +119,15 @@ func (m *meter) waits(ids map[string]bool) {
 
 func list(ids map[string]bool) string { return strings.Join(sorted(ids), ", ") }
 
-// progress tells people on stderr how a launch gets on: its token as soon as there is a record of it, and for whom it is if
-// nobody said so, then each step.
+// progress tells people on stderr how a launch proceeds: its token as soon as it is on record, the holder if nobody
+// named one, and then each step.
 func progress(c *ucli.Context, holder string) func(launch.Event) {
 	return func(e launch.Event) {
 		switch e.Kind {
 		case launch.EventStored, launch.EventResumed:
 			cli.Say(c, "launch %s: %s", e.Token, e.Text)
 			if holder != "" {
-				cli.Say(c, "holder %s, who launches; name another with --holder", holder)
+				cli.Say(c, "holder %s, by default; set another one with --holder", holder)
 			}
 		case launch.EventWarning:
 			cli.Say(c, "warning: %s%s", e.Text, advice.Warning(e.Warning))

@@ -46,12 +46,12 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	if s.ClockBehind > 0 {
 		rows = append(rows, []string{"clock", cli.ClockBehind(time.Duration(s.ClockBehind))})
 	}
-	now = now.Add(time.Duration(s.ClockBehind)) // what follows is not dated by this machine
+	now = now.Add(time.Duration(s.ClockBehind)) // the dates below do not come from the clock of this machine
 	if l := s.Lease; l != nil {
 		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
 			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.MaxExpiresAt, now)})
 		if l.Mark != nil {
-			rows = append(rows, []string{"marked", fmt.Sprintf("%s, ends %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
+			rows = append(rows, []string{"marked", fmt.Sprintf("%s, may be terminated after %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 		}
 	} else {
 		rows = append(rows, []string{"lease", "none bound yet"})

@@ -1,4 +1,4 @@
-// Command sidecar keeps the lease of the instance that it runs on, and lets local programs see, extend and release it.
+// Command sidecar renews the lease of the instance that it runs on, and lets local programs see, extend and release it.
 //
 //   - main.go: the commands, one in each cmd_*.go. cmd_run.go is the sidecar itself; the others ask it through its socket.
 package main
@@ -20,7 +20,7 @@ func main() { os.Exit(cli.Main(app(), os.Args)) }
 func app() *ucli.App {
 	return &ucli.App{
 		Name:    "sidecar",
-		Usage:   "keep the lease of this instance, without AWS credentials",
+		Usage:   "renew the lease of this instance, without AWS credentials",
 		Version: version,
 		Description: "The service manager runs `sidecar run`. Programs on the instance ask it through a unix socket:\n\n" +
 			"   sidecar status\n" +

@@ -29,7 +29,7 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	script.CheckHelp(t, app)
 }
 
-func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
+func TestStatusShowsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)
 	ago := now.Add(-22 * time.Second)

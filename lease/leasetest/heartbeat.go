@@ -66,8 +66,8 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 	return next, l, problem
 }
 
-// mayBeat reads the lease of an instance; zero if there is none. The error is a [lease.StateError] if it was taken
-// away, and another if it cannot be read. s.mu is held.
+// mayHeartbeat reads the lease of an instance; zero if there is none. The error is a [lease.StateError] if the lease
+// was revoked, and another if it cannot be read. s.mu is held.
 func (s *Store) mayHeartbeat(id string) (lease.Lease, error) {
 	if _, found := s.entries[key{"lease", id}]; !found {
 		return lease.Lease{}, nil
@@ -117,7 +117,7 @@ func (s *Store) grant(timeout lease.Duration) int64 {
 	return handle
 }
 
-// lapse ends a grant, and the heartbeats that hang on it. s.mu is held.
+// lapse ends a grant, and the heartbeats attached to it. s.mu is held.
 func (s *Store) lapse(handle int64) {
 	kept := s.grants[handle]
 	if kept == nil {

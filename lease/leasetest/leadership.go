@@ -82,7 +82,7 @@ func (o *Leadership) While(works func() error) {
 	ask()
 }
 
-// lapse ends the leadership as etcd does when its holder was not heard of.
+// lapse ends the leadership as etcd does when its holder did not renew it.
 func (o *Leadership) lapse() {
 	o.close()
 	o.store.mu.Lock()

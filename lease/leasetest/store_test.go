@@ -42,17 +42,17 @@ func TestHeartbeatIsLostAfterItsTimeout(t *testing.T) {
 		}
 		time.Sleep(59 * time.Second)
 		if store.Get("heartbeat", "i-1") == nil {
-			t.Error("lapsed before its TTL")
+			t.Error("lapsed before its timeout")
 		}
 		time.Sleep(2 * time.Second)
 		var lost *lease.ClaimLostError
 		if _, _, err := store.Renew(t.Context(), claim, hb); !errors.As(err, &lost) {
-			t.Errorf("after its TTL: %v", err)
+			t.Errorf("after its timeout: %v", err)
 		}
 	})
 }
 
-func TestNewerLeaderDeposesTheOlderWhichHearsOfItLater(t *testing.T) {
+func TestANewerLeaderDeposesTheOlderWhichLearnsOfItLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
 		registry, err := store.PutRegistry(t.Context(), lease.NewRegistry(time.Now(), "uuid", lease.ModeArmed))

@@ -15,7 +15,7 @@ import (
 func EC2(err error) error {
 	err = cli.WithAdvice(text(err), err)
 	switch {
-	case cli.Is[*launch.UnknownOutcomeError](err), cli.Is[*launch.UnfinishedError](err): // first, for they wrap others
+	case cli.Is[*launch.UnknownOutcomeError](err), cli.Is[*launch.UnfinishedError](err): // first, since they wrap others
 		return cli.WithCode(cli.ExitUnknown, err)
 	case cli.Is[*ec2.SettingsError](err), cli.Is[*launch.RequestError](err):
 		return cli.WithCode(cli.ExitUsage, err)
@@ -42,15 +42,15 @@ func text(err error) string {
 		cli.On(func(e *launch.UnfinishedError) string { return text(e.Err) + "; run again with --id " + e.Token }),
 		cli.On(func(e *launch.UnattendedError) string {
 			if !e.Last.IsZero() && !e.Named && len(e.Swept) > 0 {
-				return "; correct the region, start `janitor run` for this one, or say --unattended"
+				return "; correct the region, start `janitor run` for this one, or use --unattended"
 			}
-			return "; start `janitor run` for this region, or say --unattended"
+			return "; start `janitor run` for this region, or use --unattended"
 		}),
-		cli.On(func(*launch.StaleTokenError) string { return "; leave --id out for a new launch" }),
+		cli.On(func(*launch.StaleTokenError) string { return "; leave out --id for a new launch" }),
 		cli.On(func(e *launch.RequestError) string { return options()[e.Option] }),
 		cli.On(func(e *ec2.SettingsError) string {
 			if e.What == "account" {
-				return "; correct --account, or leave it out"
+				return "; correct --account or leave it out"
 			}
 			return ""
 		}),
@@ -72,7 +72,7 @@ func options() map[string]string {
 		"InstanceTypes":  "; give --instance-type, or InstanceType or LaunchTemplate in the request",
 		"SecurityGroups": "; leave out --security-group-id",
 		"Subnets":        "; leave out --subnet-id",
-		"UserData":       "; give user-data that is no text with --user-data",
+		"UserData":       "; give user-data that is not text with --user-data",
 	}
 }
 
@@ -80,6 +80,6 @@ func options() map[string]string {
 func Warning(about launch.Warning) string {
 	return map[launch.Warning]string{
 		launch.WarnPaused: " until `janitor resume`", launch.WarnMode: " until `janitor arm`",
-		launch.WarnDryRun: "; to launch nothing, say --dry-run",
+		launch.WarnDryRun: "; to launch nothing, use --dry-run",
 	}[about]
 }

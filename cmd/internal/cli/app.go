@@ -36,12 +36,12 @@ func Main(app *cli.App, args []string) int {
 	return Run(ctx, app, args, os.Stdout, os.Stderr)
 }
 
-// Run is Main with its surroundings given. What is said on stderr goes through a [Sink]. Once ctx has ended, it returns
+// Run is Main with its surroundings given. Output on stderr goes through a [Sink]. Once ctx has ended, it returns
 // within 5 s, or within what the command [Takes].
 func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Writer) int {
 	prepare(app)
 	sink := NewSink(stderr, flushTime, func(out io.Writer, lines int) error {
-		_, err := fmt.Fprintf(out, "%s: %d lines were dropped, because stderr did not take them\n", app.Name, lines)
+		_, err := fmt.Fprintf(out, "%s: %d lines were dropped, because stderr could not be written\n", app.Name, lines)
 		return err
 	})
 	defer sink.Close()
@@ -58,7 +58,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	app.Metadata = map[string]any{takesKey: takes}
 	err := l.run(ctx, takes)
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
-		err = fmt.Errorf("what this command says could not be written: %w", unsaid)
+		err = fmt.Errorf("the output of this command could not be written: %w", unsaid)
 	}
 	if lost := (*QuietError)(nil); err != nil && !errors.As(err, &lost) {
 		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, Advise(err)))
@@ -66,7 +66,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	return ExitCode(err)
 }
 
-// run does what the line says. One that asks for help asks for nothing else.
+// run does what the line says. A line that asks for help does nothing else.
 func (l line) run(ctx context.Context, takes *atomic.Int64) error {
 	warnings := l.unread(os.Environ())
 	if err := l.check(); err != nil {
@@ -86,8 +86,8 @@ func (l line) run(ctx context.Context, takes *atomic.Int64) error {
 	return interrupted(ctx, stoppable(ctx, takes, func() error { return l.app.RunContext(ctx, words) }))
 }
 
-// prepare gives the app what all three have in common, and mends what urfave/cli does otherwise: its own exit codes and
-// help texts after errors, slices split at commas.
+// prepare gives the app what all three have in common, and replaces what urfave/cli does otherwise: its own exit codes,
+// help texts after errors, and slices split at commas.
 func prepare(app *cli.App) {
 	app.HideHelpCommand = true
 	app.DisableSliceFlagSeparator = true
@@ -110,7 +110,7 @@ func prepareCommand(program string, command *cli.Command) {
 	command.Action = func(c *cli.Context) error { return namespaceMeant(c, action(c)) }
 }
 
-// usageError is for what [line.check] let pass.
+// usageError handles mistakes that [line.check] does not find.
 func usageError(c *cli.Context, err error, _ bool) error {
 	return Usage("%v; see `%s --help`", err, c.Command.HelpName)
 }

@@ -24,8 +24,8 @@ type option struct {
 	bare  bool // there is no value
 }
 
-// read takes a command line apart. Flags may stand before or after arguments, and before the command's name too: urfave/cli
-// ignores in silence whatever flag follows an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
+// read takes a command line apart. Flags may stand before or after arguments, and before the command's name too:
+// urfave/cli ignores flags that follow an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
 func read(app *cli.App, args []string) line {
 	l := line{app: app}
 	flags := allFlags(app.Commands)

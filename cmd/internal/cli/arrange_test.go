@@ -63,7 +63,7 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 }
 
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
-func TestWhatAnActionGets(t *testing.T) {
+func TestArgumentsAndFlagsThatAnActionGets(t *testing.T) {
 	var out, errs bytes.Buffer
 	app := example(func(c *cli.Context) error {
 		for what, right := range map[string]bool{

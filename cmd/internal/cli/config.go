@@ -25,8 +25,8 @@ type configFile struct {
 	settings map[string][]string
 }
 
-// file reads the --config file, if one is given. One file serves all commands: what other commands of the program have is
-// passed over.
+// file reads the --config file, if one is given. One file serves all commands: flags of other commands of the program
+// are skipped.
 func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 	f := configFile{settings: map[string][]string{}}
 	f.name, _ = lookup(prefix + "CONFIG")
@@ -62,7 +62,7 @@ func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 		delete(top, program)
 	}
 	maps.DeleteFunc(top, func(name string, _ yaml.Node) bool { return l.isOthers(name) })
-	maps.Copy(top, own) // what stands in the section wins
+	maps.Copy(top, own) // the section has priority
 	for name, value := range top {
 		if f.settings[name], err = f.read(l.app, name, value); err != nil {
 			return f, err
@@ -73,7 +73,7 @@ func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 
 func programs() []string { return []string{"lease", "janitor", "sidecar"} }
 
-// isOthers reports whether a flag of this program is about one call, and a setting of another program's.
+// isOthers reports whether a flag concerns one call in this program, and is a setting of another program.
 func (l line) isOthers(flag string) bool {
 	return !isSetting(l.app.Name, flag) && slices.ContainsFunc(programs(), func(other string) bool { return isSetting(other, flag) })
 }
@@ -91,7 +91,7 @@ func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, 
 	case flag.Names()[0] != name:
 		return nil, Usage("no flag %q in %s; did you mean %s?", name, f.name, flag.Names()[0])
 	case !isSetting(app.Name, name):
-		return nil, Usage("%s in %s does not count; say --%s on the command line each time", name, f.name, name)
+		return nil, Usage("%s in %s is ignored; give --%s on the command line each time", name, f.name, name)
 	}
 	texts, plain := textsOf(&value)
 	if !plain {
@@ -101,7 +101,7 @@ func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, 
 }
 
 // textsOf are the texts of a plain value, or of a list of such, exactly as they are written: to YAML, 0123 is a number
-// with the value 83, and no a truth. False for anything else, and for a null.
+// with the value 83, and no a truth value. False for anything else, and for a null.
 func textsOf(value *yaml.Node) (texts []string, plain bool) {
 	null := func(n *yaml.Node) bool { return n.ShortTag() == "!!null" }
 	if null(value) || slices.ContainsFunc(value.Content, null) {

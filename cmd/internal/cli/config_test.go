@@ -76,7 +76,7 @@ func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
 			})
 			want := ""
 			for _, flag := range []string{"count", "label", "strict", "term"} {
-				want += fmt.Sprintf("app: warning: %s is set, and does not count; say --%s on the command line each time\n", variable(flag), flag)
+				want += fmt.Sprintf("app: warning: %s is set but ignored; give --%s on the command line each time\n", variable(flag), flag)
 			}
 			if code := Run(t.Context(), app, strings.Fields("app "+command), &out, &errs); code != ExitDone || errs.String() != want {
 				t.Errorf("exit code %d: %s", code, &errs)
@@ -144,8 +144,8 @@ func TestConfigFileThatCannotBeUsed(t *testing.T) {
 		"max-extend:":                      "max-extend in FILE must be a plain value, or a list of such\n",
 		"region: [a-1, null]":              "region in FILE must be a plain value, or a list of such\n",
 		"max-extend: [1h, 2h]":             "max-extend in FILE is a list, and --max-extend takes one value\n",
-		"count: 3":                         "count in FILE does not count; say --count on the command line each time\n",
-		"strict: true":                     "strict in FILE does not count; say --strict on the command line each time\n",
+		"count: 3":                         "count in FILE is ignored; give --count on the command line each time\n",
+		"strict: true":                     "strict in FILE is ignored; give --strict on the command line each time\n",
 		"etcd-cert: {a: b}":                "etcd-cert in FILE must be a plain value, or a list of such\n", // of another command
 	} {
 		file := write(t, text)

@@ -49,7 +49,7 @@ func WithCode(code int, err error) error {
 	return &CodeError{Code: code, Err: err}
 }
 
-// QuietError ends the command with a code after everything was said.
+// QuietError ends the command with a code after everything was printed.
 type QuietError struct{ Code int }
 
 func (e *QuietError) Error() string { return "" }

@@ -102,7 +102,7 @@ func printHelp(w io.Writer, command *cli.Command, all bool) {
 
 func join(lines []string) string { return strings.Join(lines, "\n") }
 
-// describe are lines of flags with what they do. Their variables in the environment are for who wants to see all.
+// describe are lines of flags with their usage. Their environment variables are only shown with all flags.
 func describe(flags []cli.VisibleFlag, width int, all bool) (string, error) {
 	var rows [][]string
 	for _, flag := range flags {

@@ -11,8 +11,8 @@ import (
 	"lapse/lease"
 )
 
-// check finds what is wrong with a command line, before urfave/cli does: its sentences are those of a library, and it
-// parses flags before it misses the command.
+// check finds mistakes in a command line before urfave/cli does, whose error messages are for programmers, and which
+// parses flags before it finds that the command is missing.
 func (l line) check() error {
 	switch {
 	case l.command == nil && len(l.arguments) > 0:
@@ -33,8 +33,8 @@ func (l line) check() error {
 	return l.checkTwice()
 }
 
-// checkTwice refuses two values for a flag that takes one: whichever of them was taken, somebody meant the other. A switch
-// may be repeated, as long as it says the same.
+// checkTwice refuses two values for a flag that takes one, since it cannot know which one was meant. A switch may be
+// repeated with the same value.
 func (l line) checkTwice() error {
 	before := map[cli.Flag]string{}
 	for _, o := range l.options {
@@ -127,8 +127,8 @@ func (l line) checkOption(o option) error {
 	return nil
 }
 
-// unread tells of variables that somebody may rely on and that give nothing: those a slip away from one that gives a
-// setting, and those of this command's flags that only the command line gives. Others may be of another program.
+// unread warns of variables that have no effect: those that are nearly the name of a setting, and those of this
+// command's flags that only the command line gives. Others may belong to another program.
 func (l line) unread(environ []string) (warnings []string) {
 	flags, known := allFlags(l.app.Commands), []string{}
 	for _, flag := range flags {
@@ -144,17 +144,17 @@ func (l line) unread(environ []string) (warnings []string) {
 			continue
 		}
 		if near := closest(flag, known); l.isOfCall(flag) {
-			warnings = append(warnings, fmt.Sprintf("%s is set, and does not count; say --%s on the command line each time", v, flag))
-		} else if near != "" && len(near)-len(flag) <= 2 && findFlag(flags, flag) == nil { // LAPSE_NAME is no slip
-			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, variable(near)))
+			warnings = append(warnings, fmt.Sprintf("%s is set but ignored; give --%s on the command line each time", v, flag))
+		} else if near != "" && len(near)-len(flag) <= 2 && findFlag(flags, flag) == nil { // LAPSE_NAME is not a typing error
+			warnings = append(warnings, fmt.Sprintf("%s is set, but nothing reads it; did you mean %s?", v, variable(near)))
 		}
 	}
 	slices.Sort(warnings)
 	return warnings
 }
 
-// isOfCall reports whether this flag of the command at hand concerns one call only, and is no setting of any program. One
-// that stands on the line as well misleads nobody.
+// isOfCall reports whether this flag of the command concerns one call only, and is not a setting of any program. If it
+// is also on the command line, no warning is needed.
 func (l line) isOfCall(flag string) bool {
 	return l.command != nil && findFlag(listed(l.command.Flags), flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
 }
@@ -185,20 +185,19 @@ func placeholder(flag cli.Flag) string {
 	return "value"
 }
 
-// Likeness, from 0 to 1, from which on a word counts as a slip of another: of a command or flag, and of a name that is
-// long by nature.
+// How alike two words must be, from 0 to 1, for one to be a misspelling of the other: commands and flags, and long names.
 const (
 	likeSlip = 0.87
 	likeName = 0.96
 )
 
-// Closest is the one of names, long by nature, that a word was likely meant to be; empty if none is near.
+// Closest is the long name that was probably meant by a word; empty if none is near.
 func Closest(word string, names []string) string { return likeliest(word, names, likeName) }
 
-// closest is the command or flag that a word was likely meant to be; empty if none is near.
+// closest is the command or flag that was probably meant by a word; empty if none is near.
 func closest(word string, names []string) string { return likeliest(word, names, likeSlip) }
 
-// likeliest goes by the measure of urfave/cli's own suggestions, which name something however little it is like the word.
+// likeliest uses the measure of urfave/cli's own suggestions, which name something however different the word is.
 func likeliest(word string, names []string, least float64) (best string) {
 	const boostFrom, prefix = 0.7, 4
 	for _, name := range names {

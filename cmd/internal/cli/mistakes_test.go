@@ -90,12 +90,12 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 }
 
 // Not parallel: it sets the environment.
-func TestAMisspeltVariableIsToldOf(t *testing.T) {
+func TestAMisspeltVariableIsReported(t *testing.T) {
 	for variable, want := range map[string]string{
-		"LAPSE_INTERVLA":    "app: warning: LAPSE_INTERVLA is set, and nothing reads it; did you mean LAPSE_INTERVAL?\n",
-		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
-		"LAPSE_ETCD_CACER":  "app: warning: LAPSE_ETCD_CACER is set, and nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
-		"LAPSE_COUNT":       "app: warning: LAPSE_COUNT is set, and does not count; say --count on the command line each time\n",
+		"LAPSE_INTERVLA":    "app: warning: LAPSE_INTERVLA is set, but nothing reads it; did you mean LAPSE_INTERVAL?\n",
+		"LAPSE_ETCD_CACRET": "app: warning: LAPSE_ETCD_CACRET is set, but nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
+		"LAPSE_ETCD_CACER":  "app: warning: LAPSE_ETCD_CACER is set, but nothing reads it; did you mean LAPSE_ETCD_CACERT?\n",
+		"LAPSE_COUNT":       "app: warning: LAPSE_COUNT is set but ignored; give --count on the command line each time\n",
 		"LAPSE_INTERVAL":    "",
 		"LAPSE_ETCD_CACERT": "", // another command's
 		"LAPSE_SOCKET":      "", // another program's

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// output is stdout. It keeps the first error of a write, for what prints here and there does not look at each: a command
-// whose words did not arrive has failed, whatever it did.
+// output is stdout. It keeps the first error of a write, since not every print checks for one: a command whose output
+// could not be written has failed, whatever else it did.
 type output struct {
 	to io.Writer
 
@@ -35,8 +35,7 @@ func (o *output) failed() error {
 	return o.err
 }
 
-// interrupted tells of an error that a signal to stop has caused as what it is. What has a code of its own says already
-// what it means.
+// interrupted replaces an error that a signal to stop has caused. An error with a code of its own is kept.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || Is[*CodeError](err) {
 		return err

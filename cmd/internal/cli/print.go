@@ -76,16 +76,16 @@ func prose(w io.Writer, width int, text string) error {
 	return err
 }
 
-// Confirm asks on a terminal, and without one demands --yes. What the question rests on is old by the time a person has
-// answered: again looks at all of it once more, and refuses if the answer no longer fits. A signal to stop is a no.
+// Confirm asks on a terminal, and requires --yes without one. What the question shows is old by the time a person has
+// answered: again checks it once more, and refuses if the answer no longer applies. A signal to stop counts as no.
 func Confirm(c *cli.Context, question string, again func() error) error {
 	if c.Bool("yes") {
 		return nil
 	}
-	return Ask(c, question, "say --yes if that is meant", again)
+	return Ask(c, question, "use --yes to confirm", again)
 }
 
-// Ask is [Confirm] for what --yes does not answer. otherwise says what to do where there is no terminal.
+// Ask is [Confirm] for questions that --yes does not answer. otherwise says what to do without a terminal.
 func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	if !isTerminal(c.App.Reader) {
 		return Usage("%s: there is no terminal to ask on; %s", question, otherwise)
@@ -94,7 +94,7 @@ func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	line, err := Await(c.Context, func() (string, error) { return bufio.NewReader(c.App.Reader).ReadString('\n') })
 	switch {
 	case c.Err() != nil:
-		return WithCode(ExitRefused, fmt.Errorf("asked to stop before there was an answer; nothing was done"))
+		return WithCode(ExitRefused, fmt.Errorf("stopped before an answer was given; nothing was done"))
 	case err != nil && !errors.Is(err, io.EOF):
 		return fmt.Errorf("read the answer: %w", err)
 	}
@@ -104,9 +104,9 @@ func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	return again()
 }
 
-// Outdated refuses what a person agreed to because it is not what it was when he was asked.
+// Outdated refuses because something has changed since the question was asked.
 func Outdated(format string, args ...any) error {
-	return WithCode(ExitRefused, fmt.Errorf("%s since you were asked; nothing was done: run it again", fmt.Sprintf(format, args...)))
+	return WithCode(ExitRefused, fmt.Errorf("%s since you were asked; nothing was done; run it again", fmt.Sprintf(format, args...)))
 }
 
 // YesFlag answers what would be asked on a terminal.
@@ -126,7 +126,7 @@ func WhoSet(r lease.Registry) string {
 	return strings.Join(words, " ")
 }
 
-// UntilArmed is what must be run before janitors end anything; empty if they do already.
+// UntilArmed is the command that must be run before janitors terminate anything; empty if they already do.
 func UntilArmed(r lease.Registry) string {
 	switch {
 	case r.Mode == lease.ModeArmed:

@@ -9,10 +9,10 @@ import (
 
 const prefix = "LAPSE_"
 
-// isSetting reports whether a flag of a program is a setting of the installation. It says where things are and how they are
-// done here, whoever calls: it may stand in the environment and in the --config file. What concerns one call only comes
-// from the command line alone: what is acted on, how far, and every yes. A variable that somebody once exported must not
-// launch, extend or terminate. So is every flag that is not listed here.
+// isSetting reports whether a flag of a program is a setting of the installation. A setting says where things are and how
+// they are done: it may come from the environment and the --config file. A flag that concerns one call only comes from the
+// command line alone: what to act on, how far, and every confirmation. A variable that somebody once exported must not
+// launch, extend or terminate. Every flag that is not listed here is of that kind.
 func isSetting(program, flag string) bool {
 	if program == "lease" && flag == "region" { // of the leases that one call is about
 		return false
@@ -30,8 +30,8 @@ func isSetting(program, flag string) bool {
 		max-extend imds`), flag)
 }
 
-// equip gives each setting that has none its variable in the environment: LAPSE_MARK_GRACE is --mark-grace. Nobody needs to
-// be told that switches are off by default.
+// equip gives each setting without an environment variable its variable: --mark-grace is LAPSE_MARK_GRACE. It also
+// hides the default of switches.
 func equip(program string, command *cli.Command) {
 	for _, flag := range command.Flags {
 		if b, ok := flag.(*cli.BoolFlag); ok {
@@ -70,9 +70,9 @@ func variablesOf(flag cli.Flag) *[]string {
 	return nil
 }
 
-// settings are the flags that the environment or the --config file gives, as words of a command line: what stands on the
-// line itself wins over the environment, and that over the file. urfave/cli must not read the environment again, for it has
-// other ideas of numbers and lists.
+// settings are the flags that the environment or the --config file gives, as words of a command line: the line has
+// priority over the environment, and that over the file. urfave/cli must not read the environment again, since it reads
+// numbers and lists differently.
 func (l line) settings(lookup func(string) (string, bool)) (words []string, err error) {
 	if l.command == nil {
 		return nil, nil
@@ -94,7 +94,7 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 		}
 		*variables = nil
 		if _, text := flag.(*cli.StringFlag); given && texts[0] == "" && !text {
-			given = false // an empty variable is no number, and no list
+			given = false // an empty variable is not a number or a list
 		}
 		if !given && isSetting(l.app.Name, name) {
 			source = name + " in " + file.name + ":"

@@ -94,7 +94,7 @@ func TestASinkWithoutAReaderKeepsSomeAndCountsTheRest(t *testing.T) {
 	})
 }
 
-func TestLinesThatAreRefusedAreCounted(t *testing.T) {
+func TestDroppedLinesAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{broken: true}
@@ -134,7 +134,7 @@ func TestASinkIsClosedWithinASecond(t *testing.T) {
 	})
 }
 
-func TestAServiceSaysItsErrorLastAndInTheFormOfItsLog(t *testing.T) {
+func TestAServicePrintsItsErrorLastAndInTheFormatOfItsLog(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
 	app := &cli.App{Name: "test", Commands: []*cli.Command{{Name: "run", Flags: LogFlags(), Action: func(c *cli.Context) error {

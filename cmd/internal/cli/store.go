@@ -81,8 +81,8 @@ func WithStore[T any](read func(*cli.Context) (T, error), run func(*cli.Context,
 	}
 }
 
-// dialCode calls wrong usage what is neither etcd's silence nor its age: certificates that cannot be read, an address
-// that is none.
+// dialCode treats an error that is neither a missing answer of etcd nor its version as wrong usage: unreadable
+// certificates, a malformed address.
 func dialCode(err error) error {
 	if Is[*etcd.UnreachableError](err) || Is[*etcd.VersionError](err) {
 		return socketRefusal(err)
@@ -90,7 +90,7 @@ func dialCode(err error) error {
 	return WithCode(ExitUsage, err)
 }
 
-// namespaceMeant answers a namespace without a registry with those that have one: what was looked for may be there.
+// namespaceMeant answers a namespace without a registry with those that have one, since one of them may be meant.
 func namespaceMeant(c *cli.Context, err error) error {
 	if !Is[*lease.NotFoundError](err) || findFlag(c.Command.Flags, "namespace") == nil {
 		return err

@@ -112,17 +112,17 @@ func checkEndpoint(text string) (wrong string) {
 		if strings.HasPrefix(strings.TrimPrefix(path, "//"), "/") {
 			return ""
 		}
-		return fmt.Sprintf("%q is no etcd endpoint: a socket's path begins with /; %s", text, forms)
+		return fmt.Sprintf("%q is not an etcd endpoint: a socket's path begins with /; %s", text, forms)
 	case has && (err != nil || scheme != "http" && scheme != "https"):
-		return fmt.Sprintf("%q is no etcd endpoint; %s", text, forms)
+		return fmt.Sprintf("%q is not an etcd endpoint; %s", text, forms)
 	case has && (u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != ""):
-		return fmt.Sprintf("%q is no etcd endpoint: it has more than a host and a port; %s", u.Redacted(), forms)
+		return fmt.Sprintf("%q is not an etcd endpoint: it has more than a host and a port; %s", u.Redacted(), forms)
 	case has:
 		hostPort = strings.TrimRight(rest, "/")
 	}
 	host, port, err := net.SplitHostPort(hostPort)
 	if n, no := strconv.Atoi(port); err != nil || no != nil || n < 1 || n > 65535 || host == "" || strings.ContainsAny(host, " \t/") {
-		return fmt.Sprintf("%q is no etcd endpoint; %s", text, forms)
+		return fmt.Sprintf("%q is not an etcd endpoint; %s", text, forms)
 	}
 	return ""
 }
@@ -134,10 +134,10 @@ func checkRegion(text string) (wrong string) {
 	case found != nil && found[3] != "":
 		return fmt.Sprintf("%q is a zone; its Region is %s", text, found[1])
 	case found != nil && found[1] != text: // AWS would take it for another, and so would all who compare it
-		return fmt.Sprintf("%q is no AWS Region; write it as %s", text, found[1])
+		return fmt.Sprintf("%q is not an AWS Region; write it as %s", text, found[1])
 	}
 	if !regexp.MustCompile(`^[A-Za-z0-9-]+$`).MatchString(text) {
-		return fmt.Sprintf("%q is no AWS Region; write it as us-east-1", text)
+		return fmt.Sprintf("%q is not an AWS Region; write it as us-east-1", text)
 	}
 	return ""
 }
@@ -146,7 +146,7 @@ func checkRegion(text string) (wrong string) {
 func checkNamespace(name string) (wrong string) {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 	if name == "" || strings.Trim(name, allowed) != "" {
-		return fmt.Sprintf("%q must be of the characters A-Z a-z 0-9 - _ and .", name)
+		return fmt.Sprintf("%q may have only the characters A-Z a-z 0-9 - _ and .", name)
 	}
 	return ""
 }

@@ -15,7 +15,8 @@ import (
 	"lapse/lease/ec2"
 )
 
-// Regions are those that --region names, each once; if it names none, that of the AWS settings, as an empty name.
+// Regions are the regions that --region names, each once. Without --region it is one empty name: the region of the AWS
+// settings.
 func Regions(c *ucli.Context) []string {
 	var regions []string
 	for _, region := range c.StringSlice("region") {
@@ -29,10 +30,10 @@ func Regions(c *ucli.Context) []string {
 	return regions
 }
 
-// credentialsKey is where a run of a command keeps the credentials that it found: one MFA code opens all regions.
+// credentialsKey is where a command keeps the credentials that it found, while it runs: one MFA code opens all regions.
 const credentialsKey = "aws-credentials"
 
-// Open opens EC2 in the region of the settings, in the account that --account names where no other word of it can be had.
+// Open opens EC2 in the region of the settings. --account names the account where an endpoint has no STS.
 func Open(ctx context.Context, c *ucli.Context, s ec2.Settings, o ec2.Options) (*ec2.Cloud, error) {
 	s.Credentials, _ = c.App.Metadata[credentialsKey].(aws.CredentialsProvider)
 	cfg, err := s.Load(ctx)
@@ -50,7 +51,7 @@ func Open(ctx context.Context, c *ucli.Context, s ec2.Settings, o ec2.Options) (
 // Elsewhere says how to see a location from here.
 func Elsewhere(here, location lease.Location) string {
 	if here.Account != location.Account {
-		return "these credentials are of account " + here.Account
+		return "these credentials are for account " + here.Account
 	}
-	return fmt.Sprintf("say --region %s too", location.Region)
+	return fmt.Sprintf("add --region %s", location.Region)
 }

@@ -32,7 +32,7 @@ func failure(format string, args ...any) error {
 }
 
 // errStopped is returned when the context ends before the story does.
-var errStopped = errors.New("the demo was stopped before its end; what it started is ended too")
+var errStopped = errors.New("the demo was stopped early; everything that it started was stopped too")
 
 // Run tells the story. It fails if something lives that should not, or the other way round.
 func Run(ctx context.Context, o Options) error {
@@ -93,7 +93,7 @@ func (s *story) launch(ctx context.Context) error {
 	}
 	ids := s.instancesOf("six")
 	if len(ids) != 6 {
-		return failure("six instances, not %d", len(ids))
+		return failure("six instances, but got %d", len(ids))
 	}
 	s.lost, s.extended, s.over, s.calm = ids[0], ids[1], ids[2], ids[3:]
 	for _, id := range ids {
@@ -101,8 +101,8 @@ func (s *story) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	s.say("six launched with one request: leases of 1 h, with heartbeats that count as lost after 5 s")
-	return s.until(ctx, "six sidecars that know their timeout", func() (bool, error) {
+	s.say("six launched with one request: leases of 1 h, with a heartbeat timeout of 5 s")
+	return s.until(ctx, "six sidecars to know their timeout", func() (bool, error) {
 		snapshot, err := s.store.Snapshot(ctx)
 		renewing := 0
 		for _, hb := range snapshot.Heartbeats {
@@ -120,7 +120,7 @@ func (s *story) extendFromInside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, "sidecar", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill still runs"); err != nil {
+	if err := s.run(ctx, "sidecar", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill is still running"); err != nil {
 		return err
 	}
 	after, err := s.store.Lease(ctx, s.extended)
@@ -138,11 +138,11 @@ func (s *story) shorten(ctx context.Context) error {
 	if err := s.lease(ctx, "extend", s.over, "--for", "6s", "--allow-shorten"); err != nil {
 		return err
 	}
-	s.say("%s has six more seconds", s.over)
+	s.say("%s expires in six seconds", s.over)
 	return nil
 }
 
-// loss kills a sidecar. Its instance runs on, as far as EC2 can tell.
+// loss kills a sidecar. Its instance keeps running, as far as EC2 can tell.
 func (s *story) loss(context.Context) error {
 	s.say("the sidecar of %s is killed", s.lost)
 	return s.killSidecar(s.lost)
@@ -173,10 +173,10 @@ func (s *story) crash(ctx context.Context) error {
 	}
 	ids := s.instancesOf("doomed")
 	if len(ids) != 1 {
-		return failure("one instance of the killed launcher, not %d", len(ids))
+		return failure("one instance of the killed launcher, but got %d", len(ids))
 	}
 	s.doomed = ids[0]
-	s.say("a launcher is killed inside RunInstances; it never heard of its instance %s", s.doomed)
+	s.say("a launcher is killed inside RunInstances; it never learned of its instance %s", s.doomed)
 	return nil
 }
 
@@ -206,7 +206,7 @@ func (s *story) wait(ctx context.Context) error {
 	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
 }
 
-// lose empties etcd under running instances and starts it anew, as the same registry.
+// lose empties etcd under running instances and creates the same registry in it again.
 func (s *story) lose(ctx context.Context) error {
 	s.say("etcd is emptied: no record of anything is left")
 	if err := s.stopJanitor(); err != nil {
@@ -236,7 +236,7 @@ func (s *story) cast() []role {
 	}
 	calm := "lease valid; then its record was lost, which terminates nothing"
 	if s.Stay {
-		calm = "its lease holds"
+		calm = "its lease is valid"
 	}
 	for _, id := range s.calm {
 		roles = append(roles, role{id, "running", calm})

@@ -29,7 +29,7 @@ func (s *story) stay(ctx context.Context) error {
 	} {
 		lines = append(lines, "  "+example)
 	}
-	lines = append(lines, "\nNotice of silence is 3 s here: launched with --heartbeat-timeout, an instance ends within seconds, for it has no sidecar.")
+	lines = append(lines, "\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout has no sidecar, so it is terminated within seconds.")
 	if _, err := fmt.Fprintln(s.Out, strings.Join(lines, "\n")); err != nil {
 		return err
 	}
@@ -59,10 +59,10 @@ func (s *stage) printTable(cast []role) error {
 		return err
 	}
 	if all := len(s.sim.Instances()); all != len(cast) {
-		return failure("%d instances in all, not %d", len(cast), all)
+		return failure("%d instances in all, but got %d", len(cast), all)
 	}
 	if wrong > 0 {
-		return failure("every fate as told, and %d are not", wrong)
+		return failure("every outcome as announced, but %d differ", wrong)
 	}
 	return nil
 }

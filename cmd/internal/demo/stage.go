@@ -39,7 +39,7 @@ type stage struct {
 func open(ctx context.Context, o Options) (*stage, error) {
 	for _, name := range []string{"lease", "janitor", "sidecar"} {
 		if _, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil {
-			return nil, fmt.Errorf("the demo runs %s, which is not in %s: build all three with `make build`", name, o.Binaries)
+			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build all three with `make build`", name, o.Binaries)
 		}
 	}
 	dir, err := os.MkdirTemp("", "lapse")
@@ -204,7 +204,7 @@ func (s *stage) until(ctx context.Context, what string, holds func() (bool, erro
 func (s *stage) spared(ids ...string) error {
 	for _, id := range ids {
 		if state := s.state(id); state != "running" {
-			return failure("%s running, not %s", id, state)
+			return failure("%s to be running, but it is %s", id, state)
 		}
 	}
 	return nil

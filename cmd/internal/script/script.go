@@ -81,7 +81,7 @@ func Exits(ts *testscript.TestScript, neg bool, args []string) {
 		var err error
 		within, err = time.ParseDuration(args[1])
 		ts.Check(err)
-		if tool, err := exec.LookPath("timeout"); err == nil { // one that waits for ever would end with the test alone
+		if tool, err := exec.LookPath("timeout"); err == nil { // one that waits without end would end only with the test
 			bounded = []string{tool, "--foreground", fmt.Sprint((2 * within).Seconds())}
 		}
 		args = args[2:]

@@ -145,7 +145,7 @@ type request struct {
 	tries int
 }
 
-// maxTTL is the longest that is asked for.
+// maxTimeout is the longest that is requested.
 const maxTimeout = 3 * time.Minute
 
 // outliving is a request for a volume and an interface that outlive their instance.

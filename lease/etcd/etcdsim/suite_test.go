@@ -38,7 +38,7 @@ func open(t *testing.T) leasetest.Stores {
 			tb.Helper()
 			resp, err := client.Get(tb.Context(), root+"election/janitor/", clientv3.WithFirstCreate()...)
 			if err != nil || len(resp.Kvs) == 0 {
-				tb.Fatalf("nobody is in office: %v", err)
+				tb.Fatalf("nobody leads: %v", err)
 			}
 			if _, err := client.Revoke(tb.Context(), clientv3.LeaseID(resp.Kvs[0].GetLease())); err != nil {
 				tb.Fatal(err)
