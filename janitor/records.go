@@ -39,7 +39,7 @@ func (r *records) joining() func(lease.Snapshot) *plan.Joined {
 }
 
 // see replaces the records that were observed by those of a snapshot, which are joined already. least is the revision of etcd
-// that had been observed before they were asked for. idle says that nothing of ours is being carried out. It reports whether
+// that had been observed before they were asked for. idle says that no plan of this janitor is in progress. It reports whether
 // the registry was set back.
 func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle bool) (setBack bool) {
 	before := r.joined
