@@ -253,7 +253,7 @@ func drawTimeline(t *rapid.T) *timeline {
 	return begin(t, v)
 }
 
-// twins go through the same, but that the larger one has more that is dead, missing or doubtful.
+// twins are two timelines with the same events; the larger one has more that is dead, missing or doubtful.
 type twins struct {
 	*rapid.T
 	small, large *timeline
@@ -308,14 +308,14 @@ func (w *twins) troubles() {
 }
 
 // TestIrrelevantObjectsTerminateNothingSooner lets two worlds go through the same, one of them with more that is
-// dead, missing or doubtful. Whoever is in both is ended in the larger one no sooner than in the smaller one:
+// dead, missing or doubtful. An instance in both is terminated in the larger one no sooner than in the smaller one:
 //
 //   - for a declared cause: always.
-//   - for silence, or as what a failed launch left: as long as the rate has held nothing back in the smaller world. Whom a
-//     brake holds takes no turn, neither to be marked nor to be ended, and that one falls to the next. So from there on it
+//   - for a lost heartbeat, or as a failed creation: as long as the rate has held nothing back in the smaller world. What a
+//     brake holds back takes no turn, neither to be marked nor to be terminated, and the next one takes it. So from there on it
 //     is the turns that are bounded, in both worlds: never more within the rate's window than it allows.
 //
-// What the larger world saves for longer, and the smaller one has ended, stays as it was. If it came back to life, it would
+// What the larger world saves for longer, and the smaller one has terminated, stays as it was. If it came back to life, it would
 // be one more that is healthy; and healthy ones may raise limits.
 func TestIrrelevantObjectsTerminateNothingSooner(t *testing.T) {
 	t.Parallel()

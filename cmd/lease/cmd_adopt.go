@@ -180,11 +180,11 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	return done{lease: l, said: fmt.Sprintf("%s adopted for %s, expires %s%s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now), a.sooner(l, now))}, nil
 }
 
-// sooner says so where an adoption that is done again expires before what was agreed on when it was not completed.
+// sooner says so if an adoption that is repeated expires earlier than the interrupted one would have.
 func (a *adoption) sooner(l lease.Lease, now time.Time) string {
 	before := a.before[l.InstanceID]
 	if before.State != lease.StateAdopting || l.ExpiresAt.IsZero() || !before.ExpiresAt.IsZero() && !l.ExpiresAt.Before(before.ExpiresAt) {
 		return ""
 	}
-	return ", which is sooner than it was adopted for before: " + cli.When(before.ExpiresAt, now)
+	return ", which is earlier than the expiry of the interrupted adoption: " + cli.When(before.ExpiresAt, now)
 }

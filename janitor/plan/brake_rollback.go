@@ -13,7 +13,7 @@ import (
 // back.
 const raisedMemory = time.Hour
 
-// standingBrakes engages the brakes that hold everything back until a person releases them: those that stood before, and
+// standingBrakes engages the brakes that hold everything back until a person releases them: those that were engaged before, and
 // rollback if what was observed shows that the registry was set back to an older state, which lacks later extensions.
 func (c *planner) standingBrakes() {
 	for _, b := range c.Standing {

@@ -56,8 +56,8 @@ func TestE2EDemoStays(t *testing.T) {
 	}
 }
 
-// TestE2EDemoEndsWhatItStartedWhenNobodyReads has its reader gone after three lines, as `janitor demo | head -3` has.
-func TestE2EDemoEndsWhatItStartedWhenNobodyReads(t *testing.T) {
+// TestE2EDemoStopsWhatItStartedWhenNobodyReads has its reader gone after three lines, as `janitor demo | head -3` has.
+func TestE2EDemoStopsWhatItStartedWhenNobodyReads(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // short: paths of unix sockets are
 	if err != nil {

@@ -47,7 +47,7 @@ func TestE2EUpgrade(t *testing.T) {
 
 // TestE2EAnotherVersionResumesALaunch kills launchers of either version after EC2 carried out their call, and lets the
 // other version go on: its call has to be the identical one, or EC2 refuses it and nobody ever learns what was made.
-func TestE2EALaunchIsResumedByAnotherVersion(t *testing.T) {
+func TestE2EAnotherVersionResumesALaunch(t *testing.T) {
 	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{})
 	u := newUpgrade(t, sim)
