@@ -21,6 +21,7 @@ type sizes struct {
 	fleets    []int         // leases beside those whose reaction is measured
 	events    int           // reactions measured
 	spread    time.Duration // over which the events come
+	ending    time.Duration // over which terms end: the janitor's half of EC2's bucket allows 2.5 TerminateInstances calls a second
 	renewed   []int         // leases that are renewed
 	renewing  time.Duration
 	sidecar   time.Duration // for which a sidecar is watched
@@ -30,7 +31,7 @@ type sizes struct {
 func fullSize() sizes {
 	return sizes{
 		instances: []int{1_000, 10_000, 100_000}, decided: 100_000, tagged: 10_000, extending: 3 * time.Minute, over: 10_000, paced: 10_000, fleets: []int{10_000, 100_000},
-		events: 300, spread: time.Minute, renewed: []int{10_000, 100_000}, renewing: 20 * time.Second,
+		events: 300, spread: time.Minute, ending: 150 * time.Second, renewed: []int{10_000, 100_000}, renewing: 20 * time.Second,
 		sidecar: 3 * time.Minute, starts: 5,
 	}
 }
@@ -38,7 +39,7 @@ func fullSize() sizes {
 func shortSize() sizes {
 	return sizes{
 		instances: []int{1_000}, decided: 10_000, tagged: 1_000, extending: 20 * time.Second, over: 500, paced: 1_000, fleets: []int{1_000},
-		events: 40, spread: 8 * time.Second, renewed: []int{1_000}, renewing: 3 * time.Second,
+		events: 40, spread: 8 * time.Second, ending: 8 * time.Second, renewed: []int{1_000}, renewing: 3 * time.Second,
 		sidecar: 5 * time.Second, starts: 1,
 	}
 }
