@@ -117,12 +117,21 @@ func (t *leader) follow(ctx context.Context, change lease.Change, open bool) {
 	t.soon()
 }
 
+// catchUp takes in what the watch has told by now, so that nothing is decided without it.
+func (t *leader) catchUp(ctx context.Context) {
+	for n := len(t.changes); n > 0 && len(t.changes) > 0; n-- {
+		change, open := <-t.changes
+		t.follow(ctx, change, open)
+	}
+}
+
 // react decides over the last listing and the records as the watch has kept them.
 func (t *leader) react(ctx context.Context) plan.Plan {
 	if t.joined.Revision == 0 || t.checkpointed.IsZero() || !t.kept || t.stale() {
 		t.missed = true
 		return plan.Plan{} // too little is known, or for too long nothing was
 	}
+	t.catchUp(ctx)
 	begun := time.Now()
 	planned := t.decide(time.Time{})
 	now := slices.DeleteFunc(planned.With(reactions()...), t.askedBefore)

@@ -40,7 +40,7 @@ func (s *sweep) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.onLoop(func() error { return s.decides(seen) }); err != nil {
+	if err := s.onLoop(func() error { return s.decides(ctx, seen) }); err != nil {
 		return err
 	}
 	written, err := s.leadership.PutCheckpoint(s.looking, s.by, s.checkpoint)
@@ -114,7 +114,8 @@ func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot, joined *pla
 }
 
 // decides takes in what EC2 said, and plans.
-func (s *sweep) decides(seen observe.Listings) (err error) {
+func (s *sweep) decides(ctx context.Context, seen observe.Listings) (err error) {
+	s.catchUp(ctx)
 	s.unseen = !s.list(seen)
 	s.examine(s.ill)
 	down := s.audit.Down()
