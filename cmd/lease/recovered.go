@@ -73,7 +73,7 @@ func withLostRegistry(err error, found []lease.Instance) error {
 func (p recovery) print(c *ucli.Context, w io.Writer, verb string) error {
 	now := time.Now()
 	sheet := cli.Sheet{Columns: []cli.Column{
-		{Head: "ACTION"}, {Head: "INSTANCE"}, {Head: "LOCATION", Rank: 2}, {Head: "HOLDER", Rank: 1}, {Head: "EXPIRES"}, {Head: "WHY", Fold: true, Rank: 3, Below: true},
+		{Head: "ACTION"}, {Head: "INSTANCE"}, {Head: "LOCATION", Rank: 2}, {Head: "HOLDER", Rank: 1, Cut: true}, {Head: "EXPIRES"}, {Head: "WHY", Fold: true, Rank: 3, Below: true},
 	}}
 	for _, l := range p.Recovered {
 		expires := "never"

@@ -16,6 +16,7 @@ import (
 type Column struct {
 	Head  string
 	Rank  int  // the highest goes first where there is no room for all; 0 never goes
+	Cut   bool // its texts may be cut, to cutMin
 	Fold  bool // its texts may be folded, to foldMin; the last column alone
 	Below bool // where it goes, its texts stand on lines of their own below the row
 	More  bool // only for people at a terminal, and with -o wide: what reads a pipe keeps the columns that it knows
@@ -43,6 +44,7 @@ const (
 
 const (
 	gap     = 2  // spaces between columns
+	cutMin  = 10 // characters that a text keeps
 	foldMin = 20 // characters that a folded line has
 	indent  = 4  // spaces before what stands below a row
 )
@@ -113,6 +115,8 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 			if s.Columns[column.at].Fold {
 				folded := fold(cell, size)
 				cell, rest = folded[0], folded[1:]
+			} else {
+				cell = cut(cell, size)
 			}
 			padding := strings.Repeat(" ", max(0, size-utf8.RuneCountInString(cell)))
 			if colours && n > 0 && s.Columns[column.at].Head == s.Toned && s.Tones[n-1] != Plain {
@@ -165,7 +169,7 @@ func (s Sheet) visible() Sheet {
 type shownColumn struct{ at, width int }
 
 // fit chooses the columns that have room, how wide each is, and which stand below their rows. Columns that say nothing go
-// first, then those of the highest rank; what may be folded gets the room that is left. 0 is room for all.
+// first, then those of the highest rank; what may be cut is cut last. 0 is room for all.
 func (s Sheet) fit(room int, wide bool) (shown []shownColumn, below []int) {
 	for at, column := range s.Columns {
 		width := utf8.RuneCountInString(column.Head)
@@ -181,7 +185,7 @@ func (s Sheet) fit(room int, wide bool) (shown []shownColumn, below []int) {
 	if room == 0 {
 		return shown, nil
 	}
-	for s.total(shown, true) > room {
+	for over := s.total(shown, true) - room; over > 0; over = s.total(shown, true) - room {
 		last := slices.MaxFunc(shown, func(a, b shownColumn) int { return cmp.Compare(s.Columns[a.at].Rank, s.Columns[b.at].Rank) })
 		if s.Columns[last.at].Rank == 0 {
 			break
@@ -192,23 +196,51 @@ func (s Sheet) fit(room int, wide bool) (shown []shownColumn, below []int) {
 		}
 	}
 	slices.Sort(below)
-	last := &shown[len(shown)-1]
-	if over := s.total(shown, false) - room; over > 0 && s.Columns[last.at].Fold {
-		last.width = max(last.width-over, foldMin)
+	for over := s.total(shown, false) - room; over > 0; over = s.total(shown, false) - room {
+		widest := -1
+		for n, c := range shown {
+			if c.width > s.Columns[c.at].least(c.width) && (widest < 0 || c.width > shown[widest].width) {
+				widest = n
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		shown[widest].width--
 	}
 	return shown, below
 }
 
-// total is how wide the columns are, or would be with what may be folded as narrow as it can be.
-func (s Sheet) total(shown []shownColumn, narrowest bool) int {
+// total is how wide the columns are, or would be with what may be cut as short as it can be.
+func (s Sheet) total(shown []shownColumn, shortest bool) int {
 	sum := gap * (len(shown) - 1)
 	for _, c := range shown {
-		if narrowest && s.Columns[c.at].Fold {
-			c.width = min(c.width, foldMin)
+		if shortest {
+			sum += s.Columns[c.at].least(c.width)
+		} else {
+			sum += c.width
 		}
-		sum += c.width
 	}
 	return sum
+}
+
+// least is how wide the column is at least, if its texts need so much.
+func (c Column) least(width int) int {
+	switch {
+	case c.Cut:
+		return min(width, cutMin)
+	case c.Fold:
+		return min(width, foldMin)
+	}
+	return width
+}
+
+// cut shortens a text to so many characters, and shows that it did.
+func cut(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
 }
 
 // fold breaks a text into lines of at most so many characters, at its spaces, but not within `quoted` commands: who copies

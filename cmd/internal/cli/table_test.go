@@ -11,10 +11,10 @@ func leasesSheet() Sheet {
 		Toned: "EXPIRES", Tones: []Tone{Red, Plain},
 		Columns: []Column{
 			{Head: "INSTANCE"},
-			{Head: "HOLDER", Rank: 1},
+			{Head: "HOLDER", Rank: 1, Cut: true},
 			{Head: "TYPE", Rank: 4, More: true},
 			{Head: "EXPIRES"},
-			{Head: "NOTE", Rank: 2},
+			{Head: "NOTE", Rank: 2, Cut: true},
 			{Head: "EMPTY", Rank: 3},
 			{Head: "LAUNCH", Rank: 6},
 		},
@@ -30,9 +30,9 @@ func TestASheetFitsTheTerminal(t *testing.T) {
 	for width, heads := range map[int]string{
 		0:   "INSTANCE HOLDER EXPIRES NOTE EMPTY LAUNCH",
 		40:  "INSTANCE EXPIRES",
-		60:  "INSTANCE HOLDER EXPIRES",
-		80:  "INSTANCE HOLDER EXPIRES",
-		120: "INSTANCE HOLDER TYPE EXPIRES NOTE",
+		60:  "INSTANCE HOLDER EXPIRES NOTE",
+		80:  "INSTANCE HOLDER TYPE EXPIRES NOTE",
+		120: "INSTANCE HOLDER TYPE EXPIRES NOTE LAUNCH",
 		200: "INSTANCE HOLDER TYPE EXPIRES NOTE LAUNCH",
 	} {
 		var b strings.Builder
