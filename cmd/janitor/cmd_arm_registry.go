@@ -83,7 +83,7 @@ func confirmArm(c *ucli.Context, registry lease.Registry, again func() error) er
 	}
 	paused := strings.TrimSpace("was paused " + cli.When(registry.ModeSince, time.Now()) + " " + cli.WhoSet(registry))
 	if c.Bool("yes") {
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("registry %s %s, and --yes does not end a pause: `janitor resume` goes back to mode %s",
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("registry %s %s, and --yes does not end a pause: run `janitor resume`, which returns to mode %s",
 			registry.UUID, paused, cmp.Or(registry.Before, lease.ModeObserve)))
 	}
 	return cli.Ask(c, question+", which "+paused, "`janitor resume` ends the pause", again)

@@ -90,7 +90,7 @@ func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time
 		cli.Say(c, "brake %s has been engaged since %s: %s", b.Name, cli.When(b.Since, time.Now()), b.Reason)
 	}
 	if len(done.Leases) > 0 {
-		cli.Say(c, "%d leases are older in the registry than what their sidecars have seen, and would be accepted as they are: %s",
+		cli.Say(c, "%d leases are older in the registry than their sidecars have seen, and would be accepted as they are: %s",
 			len(done.Leases), strings.Join(done.Leases[:min(5, len(done.Leases))], " "))
 	}
 	if err := cli.Confirm(c, "release brake "+name+" and terminate everything that the registry considers expired", func() error {
@@ -167,7 +167,7 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		}
 	}
 	if len(l.Again) == 0 {
-		return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, but the next sweep holds %s back again, because sidecars have seen later changes since; run it again, and see `janitor status`",
+		return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, but the next sweep holds %s back again, because sidecars have seen later changes since; release it again, and see `janitor status`",
 			l.Brake, strings.Join(l.Behind, ", ")))
 	}
 	b := l.Again[0]

@@ -20,7 +20,7 @@ func askedOf(leases []lease.Lease) asked {
 func (a asked) covers(leases []lease.Lease) error {
 	for _, l := range leases {
 		if _, shown := a[l.InstanceID]; !shown && l.Live() {
-			return cli.Outdated("%s was added to them", l.InstanceID)
+			return cli.Outdated("the lease of %s was added", l.InstanceID)
 		}
 	}
 	return nil

@@ -120,7 +120,7 @@ func (a *adoption) question(c *ucli.Context) string {
 	if a.term == 0 {
 		return question + ", without an expiry"
 	}
-	return fmt.Sprintf("%s, and terminate what is not extended within %s", question, c.String("term"))
+	return fmt.Sprintf("%s, to be terminated in %s unless extended", question, c.String("term"))
 }
 
 // lease makes the lease of an instance that is adopted at now. It replaces the record that was read before.

@@ -25,7 +25,7 @@ func listCommand() *ucli.Command {
 			"   lease list --label team=search -q | xargs -r lease extend --for 4h\n" +
 			"   lease list --untracked --region eu-west-1\n\n" +
 			"Two flags ask EC2 instead, for instances that have no lease here and that Lapse does not terminate.\n" +
-			"--untracked: they bear this registry's tag, and no record speaks of them: data was lost, or a tag was\n" +
+			"--untracked: they bear this registry's tag, but have no record: data was lost, or a tag was\n" +
 			"copied; `lease recover` or `lease adopt` gives them leases. --foreign: they bear the tag of another\n" +
 			"registry, and their leases are there.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), cli.AccountFlag(),

@@ -16,7 +16,7 @@ func recoverCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "recover", Usage: "rebuild lost leases from the tags of their instances", ArgsUsage: "[INSTANCE…]",
 		Description: "Use it after a loss of data. Every instance with this registry's tag, whose launch tag is the client token\n" +
-			"that it was launched with, gets a lease if no record speaks of it: for the holder and until the date on its\n" +
+			"that it was launched with, gets a lease if it has none on record: for the holder and until the date on its\n" +
 			"tags, but for at least 24 hours. The last extensions may not have reached the tags, so read the dates and\n" +
 			"extend every instance you want to keep; an instance whose tag says none gets no expiry, unless --term is\n" +
 			"given. Leases on record are left as they are, so the command can be repeated.\n\n" +
@@ -153,7 +153,7 @@ func (p recovery) confirm(c *ucli.Context, look func() (recovery, error)) (recov
 		return p, err
 	}
 	fresh := p
-	err := cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and terminate what is not extended in time", count(len(p.Recovered), "lease")), func() (err error) {
+	err := cli.Confirm(c, fmt.Sprintf("rebuild %s as above, whose instances are terminated on those dates unless extended", count(len(p.Recovered), "lease")), func() (err error) {
 		if fresh, err = look(); err == nil && fresh.Registry != p.Registry {
 			err = cli.Outdated("the registry changed from %s to %s", p.Registry, fresh.Registry)
 		}

@@ -97,7 +97,7 @@ func holding(ctx context.Context, store *etcd.Store, all []target) ([]lease.Leas
 func releaseQuestion(verb string, ids []string, held []lease.Lease) string {
 	what := verb + " " + strings.Join(ids, " ")
 	if len(held) == 0 {
-		return what + ", none of whose leases is still valid"
+		return what + ", which has no valid leases"
 	}
 	var holding []string
 	for _, l := range held {

@@ -18,7 +18,7 @@ func unmanageCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "unmanage", Usage: "stop managing instances; terminates nothing", ArgsUsage: "ID…",
 		Description: "Gives the lease up first, then removes the tags. From then on Lapse does not terminate the instance: you do,\n" +
-			"or `lease adopt` takes it back. A launch token means all of that launch. It asks on a terminal, and needs\n" +
+			"or `lease adopt` manages it again. A launch token means all of that launch. It asks on a terminal, and needs\n" +
 			"--yes elsewhere. Use it also for an instance that is stuck.\n\n" +
 			"   lease unmanage i-0123456789abcdef0 --reason \"becomes staging-db\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),

@@ -90,6 +90,6 @@ func (e *examination) examineSweep(now time.Time) {
 		e.add("brake", levelWarn, "%s has been engaged (%s) since %s: %s", b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason)
 	}
 	if n := len(s.Behind); n > 0 {
-		e.add("brake", levelWarn, "rollback holds %s back, whose sidecars have seen a later change than the registry has: see `janitor status`", count(n, "lease"))
+		e.add("brake", levelWarn, "rollback holds back %s that sidecars have seen in a later state: see `janitor status`", count(n, "lease"))
 	}
 }

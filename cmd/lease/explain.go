@@ -275,7 +275,7 @@ func (k knowledge) registry(now time.Time) string {
 			b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason, liftWords(b)))
 	}
 	if n := len(s.Behind); n > 0 {
-		lines = append(lines, fmt.Sprintf("Brake rollback holds %s back, whose sidecars have seen a later change than the registry has.", count(n, "lease")))
+		lines = append(lines, fmt.Sprintf("Brake rollback holds back %s that sidecars have seen in a later state than the registry has.", count(n, "lease")))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -306,5 +306,5 @@ func launchWords(l lease.Launch, now time.Time) string {
 		return words + fmt.Sprintf("it was closed %s%s: instances that it left without a lease are terminated, unless `lease adopt` gives them one.", cli.When(l.SettledAt, now), because(l.Reason))
 	case lease.LaunchDone:
 	}
-	return words + fmt.Sprintf("it was done %s.", cli.When(l.SettledAt, now))
+	return words + fmt.Sprintf("it was completed %s.", cli.When(l.SettledAt, now))
 }

@@ -13,7 +13,7 @@ import (
 func statusCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "status", Usage: "show what the sidecar knows of this instance's lease",
-		Description: "Exit code 1: the registry does not acknowledge the heartbeat, though the sidecar tries; 3: no sidecar runs;\n" +
+		Description: "Exit code 1: the registry does not acknowledge the heartbeat, although the sidecar tries; 3: no sidecar runs;\n" +
 			"4: this user may not connect to the socket.",
 		Flags: []ucli.Flag{socketFlag(), cli.OutputFlag()},
 		Action: func(c *ucli.Context) error {
