@@ -124,7 +124,8 @@ func newHeld(t *testing.T) held {
 	return h
 }
 
-// checkpoint writes the checkpoint of a sweep that holds these brakes, and the lease alone where its sidecar has seen changes.
+// checkpoint writes the checkpoint of a sweep with these brakes engaged, and the lease alone where its sidecar has seen
+// changes.
 func (h held) checkpoint(ctx context.Context, behind int64, brakes ...lease.Brake) error {
 	registry, err := h.store.Registry(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"lapse/lease/etcd"
 )
 
-// here is what scripts sweep.
+// here is the location that scripts sweep.
 var here = script.Here()
 
 // world is what one script has to itself: an etcd with a registry, and an EC2.
@@ -42,7 +42,7 @@ func newWorld(env *testscript.Env) error {
 	}
 	w := &world{ctx: ctx, client: server.Client, store: server.Store, sim: ec2sim.New(ec2sim.Config{Now: time.Now})}
 	server.Point(env, w.sim)
-	elsewhere := httptest.NewServer(ec2sim.New(ec2sim.Config{Account: "210987654321", Now: time.Now})) // what other credentials lead to
+	elsewhere := httptest.NewServer(ec2sim.New(ec2sim.Config{Account: "210987654321", Now: time.Now})) // where other credentials lead
 	env.Defer(elsewhere.Close)
 	env.Setenv("ELSEWHERE", elsewhere.URL)
 	env.Setenv("LAPSE_LOG_LEVEL", "error")
@@ -51,7 +51,7 @@ func newWorld(env *testscript.Env) error {
 	return err
 }
 
-// worldCommands are what scripts can do beside running programs.
+// worldCommands are the commands of scripts, besides running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
@@ -65,7 +65,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return commands
 }
 
-// create [-ended] TAG=VALUE…: an instance that nobody launched.
+// create [-ended] TAG=VALUE…: an instance that Lapse did not launch.
 func createInstance(w *world, _ *testscript.TestScript, args []string) error {
 	tags, state := map[string]string{}, ec2sim.Running
 	if args[0] == "-ended" {
@@ -79,7 +79,7 @@ func createInstance(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// leased VARIABLE TERM [TAG=VALUE]…: an instance with an active lease, whose term may have passed, with the tags of both
+// leased VARIABLE TERM [TAG=VALUE]…: an instance with an active lease, which may have expired, with the tags of both
 // and these.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	registry, err := w.store.Registry(w.ctx)
@@ -109,7 +109,7 @@ func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return err
 }
 
-// adopting NAME AGO: an instance that somebody began to adopt so long ago, and that has no tag.
+// adopting NAME AGO: an instance whose adoption started so long ago, and that has no tag.
 func adoptInstance(w *world, ts *testscript.TestScript, args []string) error {
 	ago, err := time.ParseDuration(args[1])
 	if err != nil {
@@ -122,7 +122,7 @@ func adoptInstance(w *world, ts *testscript.TestScript, args []string) error {
 	return err
 }
 
-// armed: the registry was armed, whatever its plan.
+// armed: the registry was armed, with any plan.
 func armRegistry(w *world, _ *testscript.TestScript, _ []string) error {
 	_, _, err := w.store.UpdateRegistry(w.ctx, func(r lease.Registry) (lease.Registry, error) {
 		return r.To(time.Now(), lease.ModeArmed, lease.By{}), nil
@@ -136,10 +136,10 @@ func elect(w *world, _ *testscript.TestScript, _ []string) (err error) {
 	return err
 }
 
-// resign: the other janitor leads no more.
+// resign: the other janitor no longer leads.
 func resign(w *world, _ *testscript.TestScript, _ []string) error { return w.leadership.Resign(w.ctx) }
 
-// checkpoint AGE [REGION]… [next=AFTER]: the other janitor swept, and sweeps again so long after.
+// checkpoint AGE [REGION]… [next=AFTER]: the other janitor swept so long ago, and sweeps again so long after.
 func checkpointSweep(w *world, _ *testscript.TestScript, args []string) error {
 	age, err := time.ParseDuration(args[0])
 	if err != nil {
@@ -148,7 +148,7 @@ func checkpointSweep(w *world, _ *testscript.TestScript, args []string) error {
 	return w.sweeps(age, []lease.Brake{{Name: "rate", Reason: "too many ends"}}, nil, args[1:])
 }
 
-// brakes [NAME[@SCOPE]]…: the other janitor swept just now, and held these.
+// brakes [NAME[@SCOPE]]…: the other janitor swept just now, with these brakes engaged.
 func checkpointBrakes(w *world, _ *testscript.TestScript, args []string) error {
 	brakes, behind := []lease.Brake{}, map[string]int64{}
 	for _, arg := range args {
@@ -192,7 +192,7 @@ func (w *world) sweeps(age time.Duration, brakes []lease.Brake, behind map[strin
 	return err
 }
 
-// alarm: the etcd is out of space from now on, and says so.
+// alarm: etcd is out of space from now on, and reports it.
 func raiseAlarm(w *world, ts *testscript.TestScript, _ []string) error {
 	client, is := w.client.(*clientv3.Client)
 	if !is {
@@ -204,7 +204,7 @@ func raiseAlarm(w *world, ts *testscript.TestScript, _ []string) error {
 	return err
 }
 
-// port VARIABLE [busy]: a port of loopback that was free just now, or is taken until the script ends.
+// port VARIABLE [busy]: a port of loopback that was free just now, or is in use until the script ends.
 func port(ts *testscript.TestScript, _ bool, args []string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
@@ -244,7 +244,7 @@ func asks(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s", got)
 }
 
-// denied REGION: the caller may not look at it.
+// denied REGION: the caller may not list it.
 func denyRegion(w *world, _ *testscript.TestScript, args []string) error {
 	w.sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Region: args[0], Effect: ec2sim.Refuse, Code: "UnauthorizedOperation"})
 	return nil

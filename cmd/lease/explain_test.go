@@ -6,7 +6,7 @@ import (
 	"lapse/janitor/plan"
 )
 
-// TestEveryActionHasWords: what a janitor would do is told in words, whatever it is.
+// TestEveryActionHasWords: every action of a janitor has a description.
 func TestEveryActionHasWords(t *testing.T) {
 	t.Parallel()
 	for _, action := range plan.Actions() {

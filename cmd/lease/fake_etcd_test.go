@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// fakeEtcd passes calls on to a real etcd, but for what it lies about.
+// fakeEtcd passes calls on to a real etcd, and lies about some things.
 type fakeEtcd struct {
 	pb.UnimplementedMaintenanceServer
 	pb.UnimplementedKVServer

@@ -15,7 +15,7 @@ func addFleet(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// spot INSTANCE STATE: looks at the spot request of an instance.
+// spot INSTANCE STATE: checks the spot request of an instance.
 func checkSpot(w *world, _ *testscript.TestScript, args []string) error {
 	i, _ := w.sim.Instance(args[0])
 	for _, r := range w.sim.SpotRequests() {

@@ -10,7 +10,7 @@ import (
 	"lapse/lease/etcd/embedded"
 )
 
-// Whoever is not in the group of etcd's socket is told so, and not that there is no etcd.
+// A user who is not in the group of etcd's socket gets that answer, and not that there is no etcd.
 func TestADeniedUserLearnsWhoMayUseTheSocket(t *testing.T) {
 	t.Parallel()
 	dir := script.ShortDir(t)

@@ -23,7 +23,7 @@ type watching struct {
 	code          <-chan int
 }
 
-// watch ARG…: runs `lease watch ARG…` from here on, and waits until it has begun.
+// watch ARG…: runs `lease watch ARG…` from here on, and waits until it has started.
 func startWatch(w *world, ts *testscript.TestScript, args []string) error {
 	ctx, stop := context.WithCancel(w.ctx)
 	outR, outW := io.Pipe()
@@ -89,7 +89,7 @@ func await(told <-chan string, pattern string) error {
 	}
 }
 
-// unwatch: interrupts the watch, which has nothing more to tell and exits 0.
+// unwatch: interrupts the watch, which has nothing more to print and exits 0.
 func stopWatch(w *world, _ *testscript.TestScript, _ []string) error {
 	w.watch.stop()
 	select {

@@ -16,7 +16,7 @@ var (
 	}}, heartbeats: true, all: true}
 )
 
-// heldBy is an active lease of which two transitions tell.
+// heldBy is an active lease with two transitions.
 func heldBy(id, holder string) lease.Lease {
 	l := lease.Adopt(watchBegan, lease.Instance{ID: id}, watchBegan.Add(time.Hour), time.Time{}, holder, nil, lease.By{})
 	l, _ = l.Activate(watchBegan, lease.By{})
@@ -36,7 +36,7 @@ func at(revision int64, l lease.Lease) lease.Lease {
 	return l
 }
 
-// told is what a watcher says of changes, briefly.
+// told is what a watcher prints for changes, in short.
 func told(w *watcher, changes ...lease.Change) []string {
 	said := []string{}
 	for _, c := range changes {
@@ -103,7 +103,7 @@ func TestAWatchReportsHeartbeatsOnce(t *testing.T) {
 	}
 }
 
-// A watch that runs for months must not grow with all that ever lived.
+// A watch that runs for months must not grow with all leases that ever existed.
 func TestAWatchForgetsEndedLeases(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(lease.Snapshot{}, everything)

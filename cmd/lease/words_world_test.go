@@ -9,7 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// env-from VARIABLE stdout|FILE: sets a variable to what a program said.
+// env-from VARIABLE stdout|FILE: sets a variable to the output of a program.
 func envFrom(_ *world, ts *testscript.TestScript, args []string) error {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 	return nil
@@ -35,7 +35,7 @@ func split(_ *world, ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// repeat stderr|FILE: runs the command that the program asks to be run again.
+// repeat stderr|FILE: runs the command that the program says to run again.
 func repeat(_ *world, ts *testscript.TestScript, args []string) error {
 	_, rest, _ := strings.Cut(ts.ReadFile(args[0]), "run `")
 	again, _, found := strings.Cut(rest, "` again")

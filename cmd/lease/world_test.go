@@ -21,10 +21,10 @@ import (
 	"lapse/lease/etcd/embedded"
 )
 
-// here is where scripts launch.
+// here is the location where scripts launch.
 var here = script.Here()
 
-// world is what one script has to itself: an etcd, an EC2, and hands to change them behind the program's back.
+// world is what one script has to itself: an etcd, an EC2, and commands to change them while the program runs.
 type world struct {
 	ctx    context.Context
 	server *embedded.Server
@@ -55,7 +55,7 @@ func newWorld(env *testscript.Env) error {
 	return nil
 }
 
-// worldCommands are what scripts can do beside running programs.
+// worldCommands are the commands of scripts, besides running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits}
 	script.Questions(commands)
@@ -85,8 +85,8 @@ func settings(args []string) map[string]string {
 	return pairs
 }
 
-// create VARIABLE [state=S] [token=T] [operator=SERVICE] [spot=persistent|one-time|ID] [TAG=VALUE]…: an instance that nobody
-// launched.
+// create VARIABLE [state=S] [token=T] [operator=SERVICE] [spot=persistent|one-time|ID] [TAG=VALUE]…: an instance that
+// Lapse did not launch.
 func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 	tags := settings(args[1:])
 	if kind := tags["spot"]; kind == "persistent" || kind == "one-time" {
@@ -121,8 +121,8 @@ func editTags(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [heartbeat-timeout=LONG] [LABEL=VALUE]…: an instance that runs
-// for an hour, with an active lease and the tags of it.
+// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [heartbeat-timeout=LONG] [LABEL=VALUE]…: an instance that
+// has run for an hour, with an active lease and its tags.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
 	registry, err := w.store.Registry(w.ctx)
@@ -237,7 +237,8 @@ func checkpointSweep(w *world, _ *testscript.TestScript, args []string) error {
 	return w.sweep(age, next, unable)
 }
 
-// brake NAME REASON [starting]: a janitor swept us-east-1, and that brake held; starting says that it has just started.
+// brake NAME REASON [starting]: a janitor swept us-east-1, and that brake was engaged; starting means that it has just
+// started.
 func holdBrake(w *world, _ *testscript.TestScript, args []string) error {
 	return w.sweep(0, time.Minute, "", lease.Brake{Name: args[0], Since: time.Now().UTC(), Reason: args[1], Starting: len(args) > 2})
 }
@@ -265,7 +266,7 @@ func (w *world) sweep(age, next time.Duration, unable lease.KeptReason, held ...
 	return err
 }
 
-// mode observe|armed|paused: what the registry lets janitors do from here on.
+// mode observe|armed|paused: the mode of the registry from here on.
 func setMode(w *world, _ *testscript.TestScript, args []string) error {
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
@@ -275,7 +276,7 @@ func setMode(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// put KEY VALUE: writes below the namespace, whatever it is.
+// put KEY VALUE: writes any key below the namespace.
 func putKey(w *world, _ *testscript.TestScript, args []string) error {
 	_, err := w.client.Put(w.ctx, "/lapse/default/"+args[0], args[1])
 	return err
@@ -287,7 +288,7 @@ func forgetKey(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// lose: all that was on record is gone.
+// lose: all records are lost.
 func loseRegistry(w *world, _ *testscript.TestScript, _ []string) error {
 	_, err := w.client.Delete(w.ctx, "/lapse/", clientv3.WithPrefix())
 	return err
@@ -318,7 +319,7 @@ func failEC2(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// tokenless: EC2 is an endpoint that knows no client tokens.
+// tokenless: EC2 is an endpoint that ignores client tokens.
 func forgetTokens(w *world, _ *testscript.TestScript, _ []string) error {
 	w.sim.Inject(ec2sim.Fault{
 		Action: "DescribeInstances", Effect: ec2sim.Refuse, Code: "InternalError",
@@ -337,7 +338,7 @@ func waitStruck(w *world, _ *testscript.TestScript, _ []string) error {
 	}
 }
 
-// instance ID|count STATE|N|tag=VALUE|-tag: looks at EC2.
+// instance ID|count STATE|N|tag=VALUE|-tag: checks EC2.
 func checkInstance(w *world, ts *testscript.TestScript, args []string) error {
 	if args[0] == "count" {
 		if n := len(w.sim.Instances()); strconv.Itoa(n) != args[1] {
@@ -370,14 +371,14 @@ func checkInstance(w *world, ts *testscript.TestScript, args []string) error {
 // kill-etcd: stops the server.
 func killEtcd(w *world, _ *testscript.TestScript, _ []string) error { return w.server.Close() }
 
-// capacity ZONE TYPE N: how many more instances EC2 gives.
+// capacity ZONE TYPE N: how many more instances EC2 launches.
 func setCapacity(w *world, _ *testscript.TestScript, args []string) error {
 	n, err := strconv.Atoi(args[2])
 	w.sim.SetCapacity(here.Region, args[0], args[1], n)
 	return err
 }
 
-// terminate ID: somebody else ends the instance.
+// terminate ID: somebody else terminates the instance.
 func terminate(w *world, _ *testscript.TestScript, args []string) error {
 	w.sim.SetState(args[0], ec2sim.Terminated)
 	return nil

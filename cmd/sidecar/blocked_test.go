@@ -24,7 +24,7 @@ import (
 	"lapse/lease/etcd/embedded"
 )
 
-// process is a sidecar that runs by itself, and what it speaks to.
+// process is a sidecar in a process of its own, and its servers.
 type process struct {
 	*testing.T
 	dir    string
@@ -33,7 +33,7 @@ type process struct {
 	exited chan error
 }
 
-// newProcess starts nothing yet but the servers.
+// newProcess starts only the servers.
 func newProcess(t *testing.T) *process {
 	t.Helper()
 	dir := script.ShortDir(t)
@@ -114,7 +114,7 @@ func (p *process) heartbeat(ctx context.Context, when string, than clientv3.Leas
 	}
 }
 
-// ends asks it to stop, and wants it to within a time.
+// ends asks it to stop, and requires that it stops within a time.
 func (p *process) ends(within time.Duration) {
 	p.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -216,7 +216,7 @@ func TestLocalProgramsThatNeverReadDelayNoHeartbeat(t *testing.T) {
 	p.ends(10 * time.Second)
 }
 
-// fillSocket sends datagrams until no more are taken, and returns how many were.
+// fillSocket sends datagrams until no more are accepted, and returns how many were.
 func fillSocket(t *testing.T, to *net.UnixAddr) (filled int) {
 	t.Helper()
 	conn, err := net.DialUnix("unixgram", nil, to)

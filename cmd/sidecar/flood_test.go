@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	floodIdle = 64 // connections that a flood opens and says nothing on
+	floodIdle = 64 // idle connections that a flood opens
 	floodFor  = 2 * time.Second
 	grownMax  = 32 << 10         // KiB of resident memory that a flood may cost, the race detector's included
 	answerIn  = 10 * time.Second // every answer to root, in the flood
 )
 
-// flood is a program of somebody who means harm: flood SOCKET DURATION holds idle connections, opened again when they are
-// closed, and opens and closes others as fast as it can. It prints how many.
+// flood is a hostile program: flood SOCKET DURATION holds idle connections, opened again when they are closed, and
+// opens and closes others as fast as it can. It prints how many.
 func flood() {
 	socket := os.Args[1]
 	length, err := time.ParseDuration(os.Args[2])
@@ -53,7 +53,7 @@ func TestAFloodLocksRootOutOfNothing(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	attack := script.Nobody(t, "flood", p.socket(), floodFor.String())
-	if err := os.Chmod(p.dir, 0o755); err != nil { // for nobody to reach the socket
+	if err := os.Chmod(p.dir, 0o755); err != nil { // so that the user nobody can reach the socket
 		t.Fatal(err)
 	}
 	p.start()

@@ -10,7 +10,7 @@ import (
 	"lapse/cmd/internal/script"
 )
 
-// A sidecar whose socket the caller may not use may well run: it is not said to be down.
+// A sidecar whose socket the caller may not use may well run: it is not reported as down.
 func TestADeniedUserLearnsThatTheSocketIsNotForThem(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(script.ShortDir(t), "s.sock")

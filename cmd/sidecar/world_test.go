@@ -78,7 +78,7 @@ func putLease(ctx context.Context, store *etcd.Store) error {
 	return err
 }
 
-// wait waits until the sidecar says something that begins so.
+// wait waits until the sidecar logs something that begins so.
 func (w *world) wait(words string) error {
 	for limit := time.After(time.Minute); ; {
 		select {
@@ -92,7 +92,7 @@ func (w *world) wait(words string) error {
 	}
 }
 
-// worldCommands are what scripts can do beside running programs.
+// worldCommands are the commands of scripts, besides running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": script.Exits,
@@ -106,7 +106,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 			_, err = w.client.Put(w.ctx, "/lapse/default/checkpoint", string(data))
 			ts.Check(err)
 		},
-		"cut": func(ts *testscript.TestScript, _ bool, _ []string) { // etcd goes away, and the sidecar knows
+		"cut": func(ts *testscript.TestScript, _ bool, _ []string) { // etcd is unreachable, and the sidecar knows
 			w := ts.Value("world").(*world)
 			ts.Check(errors.Join(w.server.Close(), w.wait("heartbeat is not acknowledged")))
 		},

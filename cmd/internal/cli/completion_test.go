@@ -47,7 +47,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// The line that is completed must never be carried out.
+// The completed line must never be run.
 func TestCompletingRunsNothing(t *testing.T) {
 	code, stdout, stderr := try(t, "extend", "--", completeFlag)
 	if code != ExitDone || strings.Contains(stdout, "no flag") || stderr != "" {
@@ -55,7 +55,7 @@ func TestCompletingRunsNothing(t *testing.T) {
 	}
 }
 
-// The scripts run in their shells, with the program in their place: a function that says how it was called.
+// The scripts run in their shells, with a function in place of the program that prints its arguments.
 func TestCompletionScripts(t *testing.T) {
 	const function = `app() { for word in "$@"; do printf '[%s]\n' "$word"; done; printf 'more:what: it does\n'; }` + "\n"
 	for shell, around := range map[string]string{

@@ -89,7 +89,7 @@ func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
 	}
 }
 
-// A shared file may name the regions that janitors sweep: those of `lease list` are of one call.
+// A shared file may name the regions that janitors sweep: those of `lease list` concern one call.
 func TestAFlagMayBeASettingInOneProgramAlone(t *testing.T) {
 	file := write(t, "region: eu-west-1\n")
 	for program, want := range map[string]int{"lease": 0, "janitor": 1} {

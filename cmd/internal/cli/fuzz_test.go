@@ -12,8 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// FuzzConfig: any file that --config names is used, or refused in one sentence that names it; and it sets no flag that only
-// the command line may set.
+// FuzzConfig: a file of --config is either used, or refused in one sentence that names it; and it sets no flag that
+// only the command line may set.
 func FuzzConfig(f *testing.F) {
 	for _, text := range []string{
 		"max-extend: 8h\ninterval: 3\nregion: [a-b, c-d]\n", "app:\n  term: 1h\njanitor:\n  mark-grace: 5m\n", "strict: true\n", "interval: 0x10\nrate-share: .inf\n",
@@ -47,7 +47,7 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// FuzzDuration: a duration that is understood is the one that Go prints of it, and "none" alone is none.
+// FuzzDuration: an accepted duration is the one that Go prints of it, and only "none" is none.
 func FuzzDuration(f *testing.F) {
 	for _, text := range []string{"90s", "3d", "2w", "1d12h", "none", "0", "-4h", "1.5h", "99999w", "9223372036854775807ns", "292y", "1µs", "１h", "1h1h", ""} {
 		f.Add(text)
@@ -67,7 +67,7 @@ func FuzzDuration(f *testing.F) {
 	})
 }
 
-// FuzzDate: a date that is understood can be kept on record, and what is printed of it means the same.
+// FuzzDate: an accepted date can be kept on record, and its printed form means the same.
 func FuzzDate(f *testing.F) {
 	for _, text := range []string{
 		"2027-02-03T04:05:06Z", "2027-02-03T04:05:06.7+02:00", "2027-02-03 04:05", "2027-02-03", "18:00", "24:00", "9999-12-31T23:59:59-23:59",

@@ -11,12 +11,12 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// full takes nothing, as /dev/full.
+// full accepts nothing, as /dev/full.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
-// runs runs a command that says something without a look at whether that was written, and ends with err.
+// runs runs a command that prints something without checking for an error, and ends with err.
 func runs(ctx context.Context, out io.Writer, err error) (code int, said string) {
 	var errs strings.Builder
 	app := &cli.App{Name: "app", Commands: []*cli.Command{{Name: "extend", Action: func(c *cli.Context) error {

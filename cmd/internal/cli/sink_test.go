@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// reader is whoever reads a sink: it takes nothing before its gate opens, and refuses all while it is broken.
+// reader is the reader of a sink: it accepts nothing before its gate opens, and refuses everything while it is broken.
 type reader struct {
 	gate   chan struct{} // nil: open
 	broken bool

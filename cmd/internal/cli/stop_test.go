@@ -14,8 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// stopped runs a command of that action, asks it to stop after a minute if it still runs, and returns its exit code and
-// when it ended.
+// stopped runs a command with that action, asks it to stop after a minute if it still runs, and returns its exit code
+// and when it ended.
 func stopped(t *testing.T, stdout, stderr io.Writer, action cli.ActionFunc) (code int, took time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, context.Canceled)
@@ -64,7 +64,7 @@ func TestEveryCommandEndsWhenAskedToStop(t *testing.T) {
 					t.Errorf("exit code %d after %s, want %d after %s", code, took, c.code, c.took)
 				}
 				_ = unread.Close()
-				time.Sleep(2 * time.Hour) // until what was given up has ended
+				time.Sleep(2 * time.Hour) // until the abandoned read has ended
 			})
 		})
 	}

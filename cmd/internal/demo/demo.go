@@ -1,6 +1,6 @@
-// Package demo shows, in under a minute and without an AWS account, what Lapse ends and what it never ends. The three
-// commands run as processes of their own, with a real etcd inside the janitor; EC2 and the instance metadata service
-// are simulated.
+// Package demo shows, in under a minute and without an AWS account, what Lapse terminates and what it never terminates.
+// The three commands run as processes of their own, with a real etcd inside the janitor; EC2 and the instance metadata
+// service are simulated.
 //
 //   - demo.go: [Run], the story, act by act.
 //   - end.go: every instance, its fate and why; then the stage is left to whoever wants to try it.
@@ -114,7 +114,7 @@ func (s *story) launch(ctx context.Context) error {
 	})
 }
 
-// extendFromInside moves a term through the sidecar's socket, as a program on the instance would.
+// extendFromInside moves an expiry through the sidecar's socket, as a program on the instance would.
 func (s *story) extendFromInside(ctx context.Context) error {
 	before, err := s.store.Lease(ctx, s.extended)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *story) copyTags(context.Context) error {
 	return nil
 }
 
-// crash kills a launcher at the worst moment: EC2 has made the instance and has not answered yet.
+// crash kills a launcher at the worst moment: EC2 has launched the instance and has not answered yet.
 func (s *story) crash(ctx context.Context) error {
 	launcher := s.command(ctx, "lease", "launch", "--id", "doomed", "--count", "1", "--image-id", "ami-0123456789abcdef0",
 		"--instance-type", "t3.micro", "--term", "1h")
@@ -180,7 +180,7 @@ func (s *story) crash(ctx context.Context) error {
 	return nil
 }
 
-// wait sees the three end that should, as it happens, and nobody else.
+// wait reports the three terminations that should happen, as they happen, and fails on any other.
 func (s *story) wait(ctx context.Context) error {
 	terminated := func(id string) func() (bool, error) {
 		return func() (bool, error) { return s.state(id) == "terminated", nil }
@@ -225,7 +225,7 @@ func (s *story) lose(ctx context.Context) error {
 	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
 }
 
-// cast is everybody, with the reason for the fate that was expected.
+// cast is every instance, with its expected fate and the reason.
 func (s *story) cast() []role {
 	roles := []role{
 		{s.lost, "terminated", "heartbeat lost: its sidecar was killed; it was marked, then revoked"},

@@ -8,12 +8,12 @@ import (
 	"lapse/cmd/internal/cli"
 )
 
-// foreign are settings of the user's own that would lead elsewhere than to the demo.
+// foreign are settings of the user that would lead to another EC2 or etcd.
 const foreign = "AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_EC2 AWS_ENDPOINT_URL_STS AWS_ENDPOINT_URL_SSM " +
 	"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS LAPSE_CONFIG LAPSE_NAMESPACE"
 
-// stay prints what leads another terminal here, and keeps everything running until ctx ends. The lines for the shell are
-// the only ones that begin with export or unset.
+// stay prints the settings for another terminal, and keeps everything running until ctx ends. Only the lines for the
+// shell begin with export or unset.
 func (s *story) stay(ctx context.Context) error {
 	lines := []string{"\nThe demo stays until Ctrl-C. Paste this into another terminal to try the commands on it:\n", "unset " + foreign}
 	for _, setting := range s.settings() {

@@ -21,7 +21,7 @@ import (
 
 const region = "us-east-1"
 
-// stage is what the story plays on.
+// stage is the processes and servers of the demo.
 type stage struct {
 	Options
 	began    time.Time
@@ -81,18 +81,18 @@ func (s *stage) etcdDir() string         { return filepath.Join(s.dir, "e") }
 func (s *stage) etcd() string            { return "unix://" + filepath.Join(s.etcdDir(), "etcd.sock") }
 func (s *stage) socket(id string) string { return filepath.Join(s.dir, id[len(id)-6:]+".sock") }
 
-// command prepares one of the three, with EC2 and etcd of this stage and nothing of the user's own settings.
+// command prepares one of the three, with EC2 and etcd of this stage and none of the user's own settings.
 func (s *stage) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, filepath.Join(s.Binaries, name), args...)
 	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir}, s.settings()...)
 	return c
 }
 
-// settings lead a command, or the AWS CLI, to this stage and to no real account.
+// settings connect a command, or the AWS CLI, to this stage and to no real account.
 func (s *stage) settings() []string {
 	return []string{
 		"LAPSE_ETCD_ENDPOINTS=" + s.etcd(), "AWS_ENDPOINT_URL=" + s.ec2.URL,
-		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, // versions of the AWS CLI read the latter alone
+		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, // some versions of the AWS CLI read only the latter
 		"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_EC2_METADATA_DISABLED=true",
 	}
 }
@@ -127,7 +127,7 @@ func (s *stage) startJanitor(ctx context.Context, args ...string) error {
 		"run", "--embedded-etcd", s.etcdDir(), "--schedule", "@every 1s", "--boot-grace", "1s", "--mark-grace", "3s",
 		"--orphan-grace", "1s", "--launch-window", "4s",
 	}, args...)
-	s.janitor = s.command(context.WithoutCancel(ctx), "janitor", args...) // close stops it, and not less gently
+	s.janitor = s.command(context.WithoutCancel(ctx), "janitor", args...) // close stops it with the same grace
 	if err := s.start(s.janitor, "janitor"); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (s *stage) sweeps(ctx context.Context, n int64) error {
 	})
 }
 
-// startSidecar starts the sidecar of one instance, beside an instance metadata service that knows no other.
+// startSidecar starts the sidecar of one instance, beside an instance metadata service for that instance alone.
 func (s *stage) startSidecar(ctx context.Context, id string) error {
 	metadata, err := ec2sim.Serve(s.sim.IMDS(id), "127.0.0.1:0")
 	if err != nil {
@@ -210,7 +210,7 @@ func (s *stage) spared(ids ...string) error {
 	return nil
 }
 
-// state is EC2's word.
+// state is the state in EC2.
 func (s *stage) state(id string) string {
 	i, ok := s.sim.Instance(id)
 	if !ok {

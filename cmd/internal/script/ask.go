@@ -39,7 +39,7 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
-// Questions lets scripts leave a prompt open: ask runs a program until it asks, and answer tells it.
+// Questions lets scripts leave a prompt open: ask runs a program until it asks, and answer types the answer.
 func Questions(commands map[string]func(*testscript.TestScript, bool, []string)) {
 	open := &sync.Map{} // by script
 	commands["ask"] = func(ts *testscript.TestScript, neg bool, args []string) {

@@ -46,7 +46,7 @@ func CheckHelp(t *testing.T, app func() *ucli.App, short ...string) {
 	}
 }
 
-// checkUsage wants a short phrase that names the flag's value: urfave/cli calls it "value" otherwise.
+// checkUsage requires a short phrase that names the flag's value: urfave/cli calls it "value" otherwise.
 func checkUsage(t *testing.T, command string, flag ucli.Flag) {
 	t.Helper()
 	documented, is := flag.(ucli.DocGenerationFlag)

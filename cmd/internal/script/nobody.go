@@ -8,23 +8,23 @@ import (
 	"testing"
 )
 
-// nobody owns nothing and is in no group that may use anything.
+// nobody owns nothing and is in no group with rights.
 const nobody = 65534
 
-// Nobody is the program of this test, called with these arguments, the name of a program first, by somebody who may use
-// nothing. Without root, who alone can call it so, the test is skipped.
+// Nobody is the program of this test, called with these arguments, the name of a program first, by a user without
+// rights. The test is skipped without root, which alone can do that.
 func Nobody(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can run a program as somebody else")
 	}
 	return &exec.Cmd{
-		Path: "/proc/self/exe", Args: args, // where it lies is root's alone
+		Path: "/proc/self/exe", Args: args, // only root can read where it is
 		SysProcAttr: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}},
 	}
 }
 
-// Refused runs a program as nobody, and returns its exit code and what it said on stdout and stderr.
+// Refused runs a program as nobody, and returns its exit code and its output on stdout and stderr.
 func Refused(t *testing.T, args ...string) (code int, said string) {
 	t.Helper()
 	all, err := Nobody(t, args...).CombinedOutput()

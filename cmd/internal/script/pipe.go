@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Pipe is one that a program writes to and of which nobody reads, as long as the test does not.
+// Pipe is a pipe that a program writes to and that nobody reads, until the test does.
 func Pipe(tb testing.TB) (unread, written *os.File) {
 	tb.Helper()
 	unread, written, err := os.Pipe()
@@ -20,8 +20,8 @@ func Pipe(tb testing.TB) (unread, written *os.File) {
 	return unread, written
 }
 
-// Fill writes into a pipe until it takes no more, and returns how many bytes it took. It opens the pipe once more, so that
-// the program's own end goes on blocking.
+// Fill writes into a pipe until it accepts no more, and returns how many bytes it accepted. It opens the pipe once
+// more, so that the program's own end still blocks.
 func Fill(tb testing.TB, written *os.File) (filled int) {
 	tb.Helper()
 	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", written.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)

@@ -33,7 +33,7 @@ type Etcd struct {
 	Store  *etcd.Store
 }
 
-// StartEtcd starts an etcd that lives as long as the script, and so does the context. Programs do not hear of it.
+// StartEtcd starts an etcd that lives as long as the script, and so does the context. Programs do not know of it.
 func StartEtcd(env *testscript.Env) (context.Context, Etcd, error) {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // the root of all others: a script has none
 	env.Defer(cancel)
@@ -74,7 +74,7 @@ func (e Etcd) Point(env *testscript.Env, sim *ec2sim.Sim) {
 	}
 }
 
-// Exits is the command exits [-within DURATION] CODE PROGRAM [ARG]…: runs a program and wants that exit code, soon.
+// Exits is the command exits [-within DURATION] CODE PROGRAM [ARG]…: runs a program and requires that exit code, soon.
 func Exits(ts *testscript.TestScript, neg bool, args []string) {
 	within, bounded := time.Minute, []string{}
 	if len(args) > 2 && args[0] == "-within" {
