@@ -320,7 +320,7 @@ func TestAChangeSeenWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
 		r.heartbeat("i-1") // which expires just before the second checkpoint is written
 		after(70 * time.Second)
 		if r.lease("i-1").Mark == nil {
-			t.Error("a heartbeat that lapsed while the checkpoint was written is not marked")
+			t.Error("a heartbeat that was lost while the checkpoint was written is not marked")
 		}
 		stop()
 		if err := <-done; err != nil {

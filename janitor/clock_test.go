@@ -194,7 +194,7 @@ func TestAWrongClockHoldsBackExpiriesUntilItIsRight(t *testing.T) {
 					return nil
 				}
 			},
-			"between decision and end": func(r *rig, o *inLeadership) {
+			"between decision and termination": func(r *rig, o *inLeadership) {
 				once := false
 				r.cloud.OnReserve = func() error {
 					if !once {
@@ -256,9 +256,9 @@ func TestNothingIsTerminatedForALostHeartbeatWhileTheClockIsWrong(t *testing.T) 
 	for name, c := range map[string]struct {
 		wrong, right func(*rig, *inLeadership)
 	}{
-		"an hour ahead":   {ahead(time.Hour), ahead(-time.Hour)},
-		"an hour back":    {ahead(-time.Hour), ahead(time.Hour)},
-		"not told by EC2": {undated(true), undated(false)},
+		"an hour ahead":       {ahead(time.Hour), ahead(-time.Hour)},
+		"an hour back":        {ahead(-time.Hour), ahead(time.Hour)},
+		"not reported by EC2": {undated(true), undated(false)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -155,7 +155,7 @@ func TestAnInstanceNotShownYetIsTerminatedAtItsExpiryAndNotBefore(t *testing.T) 
 		}
 	}
 	c.sweeps(16)
-	c.want("once its end is shown", ids, ec2sim.Terminated, lease.StateEnded)
+	c.want("once its termination is shown", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
 func TestListingsThatGoBackInTimeTerminateNothing(t *testing.T) {

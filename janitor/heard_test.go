@@ -108,14 +108,14 @@ func TestAChangeLostSinceTheCheckpointIsNoticed(t *testing.T) {
 			o.follow(ctx, lease.Change{Snapshot: &before}, true)
 			o.finish(passMax)
 		}, false},
-		"set back, and read in the next term": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
+		"set back, and read in the next leadership": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
 			o.again(ctx, r, before)
 		}, true},
-		"set back, as the plain restore does, and read in the next term": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
+		"set back, as the plain restore does, and read in the next leadership": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			o.again(ctx, r, before)
 		}, true},
-		"read in the next term, after another leader's": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
+		"read in the next leadership, after another leader's": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Checkpoint.Sequence++ // who minded what there was to mind
 			before.Checkpoint.Nonce = "another's"
 			o.again(ctx, r, before)

@@ -147,7 +147,7 @@ func TestALocationIsListedInEverySweepUnlessItWasSeenEmpty(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(r *rig, far *remote){
 		"its listing failed":             func(_ *rig, far *remote) { far.fails.Store(true) },
-		"EC2 told no time":               func(_ *rig, far *remote) { far.Undated = true },
+		"EC2 reported no time":           func(_ *rig, far *remote) { far.Undated = true },
 		"another registry's is there":    func(_ *rig, far *remote) { far.Instances["i-9"] = foreigner },
 		"what has ended is still listed": func(_ *rig, far *remote) { far.Instances["i-9"] = gone },
 	} {

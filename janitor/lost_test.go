@@ -24,7 +24,7 @@ func TestALeaderWhoseSweepsTakeLongerThanTheirIntervalStaysLeader(t *testing.T) 
 			after(30 * time.Minute)
 			s, err := r.store.Checkpoint(t.Context())
 			if err != nil || len(s.Leaderships) != 1 || s.Sequence < 15 {
-				t.Errorf("%d leaders and %d sweeps in half an hour (%v), want one leader: its sweeps end", len(s.Leaderships), s.Sequence, err)
+				t.Errorf("%d leaders and %d sweeps in half an hour (%v), want one leader: its sweeps complete", len(s.Leaderships), s.Sequence, err)
 			}
 		}, func(j *Janitor) { j.Clouds = []Cloud{slow{r.cloud, 90 * time.Second}} })
 	})
@@ -304,7 +304,7 @@ func TestALeaseThatExpiredWhileTheStateWasNotWritableGetsNotice(t *testing.T) {
 			}
 			after(2 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v in the end", got)
+				t.Errorf("terminated %v at the end", got)
 			}
 		})
 	})

@@ -50,7 +50,7 @@ func stuckForTwoDays(t *testing.T, remembers bool) {
 	}, func(j *Janitor) { j.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) } })
 	s, err := r.store.Checkpoint(t.Context())
 	if got := r.cloud.Ended(); len(got) > 0 || err != nil || len(s.Standing) != 1 || s.Standing[0].Name != lease.BrakeUnwatched {
-		t.Errorf("terminated %v, two days before the end that was agreed; held %v (%v)", got, s.Standing, err)
+		t.Errorf("terminated %v, two days before the agreed expiry; engaged %v (%v)", got, s.Standing, err)
 	}
 }
 

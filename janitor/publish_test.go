@@ -178,7 +178,7 @@ func TestAPublishedPlanIsBounded(t *testing.T) {
 	}
 	for _, v := range made.Verdicts {
 		if v.Action != "terminate" {
-			t.Fatalf("%+v is listed before an end", v)
+			t.Fatalf("%+v is listed before a termination", v)
 		}
 	}
 }

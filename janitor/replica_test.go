@@ -66,7 +66,7 @@ func happenings() map[string]func(w *timeline, id string) {
 		"is caught up":    onLease(func(w *timeline, l *lease.Lease) { *l = l.CatchUp(w.view.Now, 99, Jan) }),
 		"is shown again":  sees("hidden", "absent"),
 		"is read again":   sees(plan.BadLease),
-		"is heard again":  sees(plan.BadHeartbeat),
+		"renews again":    sees(plan.BadHeartbeat),
 		"is understood":   sees("hidden", "absent", plan.BadLease, plan.BadHeartbeat),
 		"is all the same": func(*timeline, string) {},
 	}

@@ -193,7 +193,7 @@ func TestRunCancelsAMarkWhenTheSidecarRenewsAgain(t *testing.T) {
 		r.heartbeat("i-1")
 		after(65 * time.Second)
 		if r.lease("i-1").Mark == nil {
-			t.Fatal("a lapsed heartbeat was not marked within seconds")
+			t.Fatal("a lost heartbeat was not marked within seconds")
 		}
 		r.heartbeat("i-1")
 		after(time.Second)
@@ -232,7 +232,7 @@ func TestRunEndsALeaseWhenEC2ConfirmsTheTermination(t *testing.T) {
 		r.cloud.Turn("i-1", lease.InstanceTerminated)
 		after(time.Minute)
 		if l := r.lease("i-1"); l.State != lease.StateEnded || l.Cause != lease.CauseExpired {
-			t.Errorf("terminated by EC2's word, the lease is %s for %s", l.State, l.Cause)
+			t.Errorf("terminated according to EC2, the lease is %s for %s", l.State, l.Cause)
 		}
 	})
 }

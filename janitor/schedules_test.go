@@ -152,7 +152,7 @@ func TestReleasingAHeartbeatsBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 		}
 		after(30 * time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1", "i-2", "i-3"}) {
-			t.Errorf("terminated %v in the end", got)
+			t.Errorf("terminated %v at the end", got)
 		}
 		stop()
 		if err := <-done; err != nil {
@@ -391,7 +391,7 @@ func TestARollbackUnderALeaderTerminatesNothing(t *testing.T) {
 		r.store.Put("checkpoint", "", checkpoint)
 		after(2 * time.Hour)
 		if got := r.cloud.Ended(); len(got) > 0 {
-			r.t.Errorf("terminated %v, a day and a half before the end of a term that the backup does not know", got)
+			r.t.Errorf("terminated %v, a day and a half before an expiry that the backup does not have", got)
 		}
 		read, err := r.store.Checkpoint(r.t.Context())
 		if err != nil || !slices.ContainsFunc(read.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeRollback }) {

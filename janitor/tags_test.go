@@ -198,7 +198,7 @@ func TestAnExemptionRemovedAfterTheExpiryGivesNoticeFirst(t *testing.T) {
 					}
 					after(2 * time.Minute)
 					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-						t.Errorf("terminated %v in the end", got)
+						t.Errorf("terminated %v at the end", got)
 					}
 				})
 			})

@@ -113,7 +113,7 @@ func TestAJanitorStartedAfterARollbackHoldsEverythingBackUntilRelease(t *testing
 		inTurn(t, r, "", func() { // one that remembers nothing finds it in the checkpoint
 			after(2 * time.Hour)
 			if got := r.cloud.Ended(); len(got) > 0 {
-				t.Fatalf("terminated %v, days before the end of a term that the backup does not know", got)
+				t.Fatalf("terminated %v, days before an expiry that the backup does not have", got)
 			}
 			r.lift(lease.BrakeRollback)
 			after(time.Second)

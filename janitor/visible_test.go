@@ -162,7 +162,7 @@ func TestEveryBrakeIsShownWhileEngagedAndReportedOnce(t *testing.T) {
 		"rate":                                  {lease.Brake{Name: plan.BrakeRate}, lapse("i-1", "i-2"), waits(11 * time.Minute)},
 		"clock ahead":                           {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = 11 * time.Second }), ec2(func(c *recorder) { c.Skew = 10 * time.Second })},
 		"clock behind":                          {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Skew = -11 * time.Second }), ec2(func(c *recorder) { c.Skew = 0 })},
-		"clock not told":                        {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Undated = true }), ec2(func(c *recorder) { c.Undated = false })},
+		"clock not reported":                    {lease.Brake{Name: plan.BrakeClock, Scope: location}, ec2(func(c *recorder) { c.Undated = true }), ec2(func(c *recorder) { c.Undated = false })},
 		"health of etcd": {
 			lease.Brake{Name: plan.BrakeHealth},
 			func(r *watchedRig) { r.falls(errors.New("alarm NOSPACE")) }, func(r *watchedRig) { r.falls(nil) },

@@ -106,7 +106,7 @@ func checkTag(t rapid.TB, value string) {
 	}
 	passed := e.Passed(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), 0)
 	if passed != (exact && !strings.HasPrefix(value, "none")) {
-		t.Fatalf("%q has passed in the end: %t", value, passed)
+		t.Fatalf("%q has passed at the end: %t", value, passed)
 	}
 	if keys := lease.Compare(held(), e); e.Number == 0 && (keys.State != lease.TagBehind || keys.Earlier) {
 		t.Fatalf("%q against a record: %+v", value, keys)
@@ -153,31 +153,31 @@ func TestRecordAndTagAreCompared(t *testing.T) {
 		tag  lease.Expiry
 		want lease.Keys
 	}{
-		"the same":                                     {record(10*h, 5, 0), on(10*h, 5), lease.Keys{State: lease.KeysAgree}},
-		"the same but for parts of a second":           {record(10*h+999*time.Millisecond, 5, 0), on(10*h, 5), lease.Keys{State: lease.KeysAgree}},
-		"none on both":                                 {none(5, 0), lease.Expiry{Number: 5}, lease.Keys{State: lease.KeysAgree}},
-		"extended":                                     {record(10*h, 5, 0), on(8*h, 4), behind(on(10*h, 5))},
-		"extended to none":                             {none(5, 0), on(8*h, 4), behind(lease.Expiry{Number: 5})},
-		"renumbered by an operator":                    {record(10*h, 5, 0), on(10*h, 4), behind(on(10*h, 5))},
-		"no tag, or a malformed one":                   {record(10*h, 5, 0), lease.Expiry{}, behind(on(10*h, 5))},
-		"no tag, none on record":                       {none(1, 0), lease.Expiry{}, behind(lease.Expiry{Number: 1})},
-		"the record later, of the same number":         {record(10*h, 5, 0), on(8*h, 5), behind(on(10*h, 5))},
-		"none on record, of the same number":           {none(5, 0), on(8*h, 5), behind(lease.Expiry{Number: 5})},
-		"shortened by a person":                        {record(10*h, 5, 5), on(20*h, 4), earlier(on(10*h, 5))},
-		"shortened, then extended by less":             {record(10*h, 5, 4), on(20*h, 3), earlier(on(10*h, 5))},
-		"shortened from none":                          {record(10*h, 5, 5), lease.Expiry{Number: 4}, earlier(on(10*h, 5))},
-		"earlier, and never shortened":                 {record(10*h, 5, 0), on(20*h, 4), lease.Keys{State: lease.RecordEarlier}},
-		"earlier than none, and never shortened":       {record(10*h, 5, 0), lease.Expiry{Number: 4}, lease.Keys{State: lease.RecordEarlier}},
-		"shortened before what the tag says":           {record(10*h, 5, 3), on(20*h, 4), lease.Keys{State: lease.RecordEarlier}},
-		"shortened at the tag's own number":            {record(10*h, 5, 4), on(20*h, 4), lease.Keys{State: lease.RecordEarlier}},
-		"set back":                                     {record(10*h, 5, 0), on(20*h, 6), lease.Keys{State: lease.RecordBehind}},
-		"set back, and the lost word was a shortening": {record(10*h, 5, 0), on(8*h, 6), lease.Keys{State: lease.RecordBehind}},
-		"set back, and the lost word changed no date":  {record(10*h, 5, 0), on(10*h, 6), lease.Keys{State: lease.RecordBehind}},
-		"set back from none":                           {record(10*h, 5, 5), lease.Expiry{Number: 6}, lease.Keys{State: lease.RecordBehind}},
-		"set back, then one extension to less":         {record(10*h, 5, 0), on(20*h, 5), lease.Keys{State: lease.RecordBehind}},
-		"the tag none, of the same number":             {record(10*h, 5, 0), lease.Expiry{Number: 5}, lease.Keys{State: lease.RecordBehind}},
-		"the last number that a tag may say":           {record(10*h, lease.MaxTagNumber, 0), on(8*h, 4), behind(on(10*h, lease.MaxTagNumber))},
-		"more than a tag may say":                      {record(10*h, lease.MaxTagNumber+1, 0), lease.Expiry{}, lease.Keys{State: lease.TagSpent}},
+		"the same":                                       {record(10*h, 5, 0), on(10*h, 5), lease.Keys{State: lease.KeysAgree}},
+		"the same but for parts of a second":             {record(10*h+999*time.Millisecond, 5, 0), on(10*h, 5), lease.Keys{State: lease.KeysAgree}},
+		"none on both":                                   {none(5, 0), lease.Expiry{Number: 5}, lease.Keys{State: lease.KeysAgree}},
+		"extended":                                       {record(10*h, 5, 0), on(8*h, 4), behind(on(10*h, 5))},
+		"extended to none":                               {none(5, 0), on(8*h, 4), behind(lease.Expiry{Number: 5})},
+		"renumbered by an operator":                      {record(10*h, 5, 0), on(10*h, 4), behind(on(10*h, 5))},
+		"no tag, or a malformed one":                     {record(10*h, 5, 0), lease.Expiry{}, behind(on(10*h, 5))},
+		"no tag, none on record":                         {none(1, 0), lease.Expiry{}, behind(lease.Expiry{Number: 1})},
+		"the record later, of the same number":           {record(10*h, 5, 0), on(8*h, 5), behind(on(10*h, 5))},
+		"none on record, of the same number":             {none(5, 0), on(8*h, 5), behind(lease.Expiry{Number: 5})},
+		"shortened by a person":                          {record(10*h, 5, 5), on(20*h, 4), earlier(on(10*h, 5))},
+		"shortened, then extended by less":               {record(10*h, 5, 4), on(20*h, 3), earlier(on(10*h, 5))},
+		"shortened from none":                            {record(10*h, 5, 5), lease.Expiry{Number: 4}, earlier(on(10*h, 5))},
+		"earlier, and never shortened":                   {record(10*h, 5, 0), on(20*h, 4), lease.Keys{State: lease.RecordEarlier}},
+		"earlier than none, and never shortened":         {record(10*h, 5, 0), lease.Expiry{Number: 4}, lease.Keys{State: lease.RecordEarlier}},
+		"shortened before what the tag says":             {record(10*h, 5, 3), on(20*h, 4), lease.Keys{State: lease.RecordEarlier}},
+		"shortened at the tag's own number":              {record(10*h, 5, 4), on(20*h, 4), lease.Keys{State: lease.RecordEarlier}},
+		"set back":                                       {record(10*h, 5, 0), on(20*h, 6), lease.Keys{State: lease.RecordBehind}},
+		"set back, and the lost change was a shortening": {record(10*h, 5, 0), on(8*h, 6), lease.Keys{State: lease.RecordBehind}},
+		"set back, and the lost change moved no date":    {record(10*h, 5, 0), on(10*h, 6), lease.Keys{State: lease.RecordBehind}},
+		"set back from none":                             {record(10*h, 5, 5), lease.Expiry{Number: 6}, lease.Keys{State: lease.RecordBehind}},
+		"set back, then one extension to less":           {record(10*h, 5, 0), on(20*h, 5), lease.Keys{State: lease.RecordBehind}},
+		"the tag none, of the same number":               {record(10*h, 5, 0), lease.Expiry{Number: 5}, lease.Keys{State: lease.RecordBehind}},
+		"the last number that a tag may say":             {record(10*h, lease.MaxTagNumber, 0), on(8*h, 4), behind(on(10*h, lease.MaxTagNumber))},
+		"more than a tag may say":                        {record(10*h, lease.MaxTagNumber+1, 0), lease.Expiry{}, lease.Keys{State: lease.TagSpent}},
 	} {
 		if got := lease.Compare(c.l, c.tag); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)

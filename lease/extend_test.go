@@ -274,7 +274,7 @@ func TestAnAtLeastExtensionKeepsALaterDateAndCancelsAMark(t *testing.T) {
 	}
 	got, err = marked.Extend(at(time.Hour), least, ada)
 	if err != nil || !got.ExpiresAt.Equal(l.ExpiresAt) || got.Mark != nil || !got.CuredAt.Equal(at(time.Hour)) {
-		t.Errorf("extended to %s with mark %v (%v); want the mark cured", got.ExpiresAt, got.Mark, err)
+		t.Errorf("extended to %s with mark %v (%v); want the mark cancelled", got.ExpiresAt, got.Mark, err)
 	}
 }
 

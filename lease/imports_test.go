@@ -24,7 +24,7 @@ var (
 // rules are the directions of DESIGN §11: cmd → janitor → enforce → plan → lease; enforce → audit → lease; metrics → {audit, plan};
 // sidecar, lease/etcd, lease/ec2 → lease → standard library.
 var rules = []rule{
-	{"lease stands on nothing of the module", []string{"lapse/lease"}, nil, all, true},
+	{"lease depends on nothing of the module", []string{"lapse/lease"}, nil, all, true},
 	{"nobody imports a command", all, []string{"lapse/cmd/..."}, []string{"lapse/cmd/..."}, true},
 	{"what is below lease knows no user of it", []string{"lapse/lease/..."}, nil, []string{"lapse/janitor/...", "lapse/sidecar/..."}, true},
 	{"the janitor knows no adapter", []string{"lapse/janitor/..."}, nil, adapter, true},
@@ -37,7 +37,7 @@ var rules = []rule{
 	},
 	{"what observes knows nobody that acts", []string{"lapse/janitor/observe"}, nil, []string{"lapse/janitor", "lapse/janitor/enforce", "lapse/janitor/audit"}, true},
 	{"the plan knows no other part of the janitor", []string{"lapse/janitor/plan"}, nil, []string{"lapse/janitor/..."}, true},
-	{"the audit log stands on lease alone", []string{"lapse/janitor/audit"}, nil, []string{"lapse/janitor/..."}, true},
+	{"the audit log depends on lease alone", []string{"lapse/janitor/audit"}, nil, []string{"lapse/janitor/..."}, true},
 	{
 		"what enforces knows plans and the audit log, and not who leads",
 		[]string{"lapse/janitor/enforce"},
@@ -145,7 +145,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 	for _, to := range imports["lapse/lease"] {
 		if !standard[to] {
-			t.Errorf("lease stands on the standard library alone: it imports %s", to)
+			t.Errorf("lease depends on the standard library alone: it imports %s", to)
 		}
 	}
 	for _, r := range rules {
@@ -159,14 +159,14 @@ func TestEachImportRuleDetectsAViolation(t *testing.T) {
 	t.Parallel()
 	const service = "github.com/aws/aws-sdk-go-v2/service/ec2"
 	for name, imports := range map[string]map[string][]string{
-		"lease stands on nothing of the module":       {"lapse/lease": {"fmt", "lapse/internal"}},
+		"lease depends on nothing of the module":      {"lapse/lease": {"fmt", "lapse/internal"}},
 		"nobody imports a command":                    {"lapse/janitor": {"lapse/cmd/internal/flags"}},
 		"what is below lease knows no user of it":     {"lapse/lease/leasetest": {"lapse/janitor"}},
 		"the janitor knows no adapter":                {"lapse/janitor/service": {"lapse/x"}, "lapse/x": {"lapse/lease/etcd"}},
 		"the plan imports nothing that can act":       {"lapse/janitor/plan": {"log/slog"}},
 		"what observes knows nobody that acts":        {"lapse/janitor/observe": {"lapse/janitor"}},
 		"the plan knows no other part of the janitor": {"lapse/janitor/plan": {"lapse/janitor/audit"}},
-		"the audit log stands on lease alone":         {"lapse/janitor/audit": {"lapse/janitor/plan"}},
+		"the audit log depends on lease alone":        {"lapse/janitor/audit": {"lapse/janitor/plan"}},
 		"what enforces knows plans and the audit log, and not who leads": {
 			"lapse/janitor/enforce": {"lapse/janitor/plan", "lapse/janitor"},
 		},

@@ -35,7 +35,7 @@ func TestChangesThatTakeTheNextNumber(t *testing.T) {
 		"an extension":                      {extended(48*time.Hour, false), 8, 3},
 		"a shortening":                      {extended(12*time.Hour, true), 8, 8},
 		"an extension to the same date":     {extended(24*time.Hour, true), 7, 3},
-		"an extension to no more than is":   {extended(12*time.Hour, false), 7, 3},
+		"an extension to the current date":  {extended(12*time.Hour, false), 7, 3},
 		"an operator's revocation":          {revoke(lease.CauseRevoke), 8, 3},
 		"a release":                         {revoke(lease.CauseRelease), 7, 3},
 		"a revocation for the date":         {revoke(lease.CauseExpired), 7, 3},
@@ -217,7 +217,7 @@ func TestAnOperatorsRevocationOutnumbersANewerTag(t *testing.T) {
 	orphan := must(failed.Close(noon, "over")).Orphan(noon, instance(), failed.Last(), jan)
 	orphan = must(must(orphan.NoteTag(noon, tag, jan)).RevokeAgain(noon, ada))
 	if orphan.WasActive() {
-		t.Error("an operator's word makes a failed creation's lease one that was active")
+		t.Error("an operator's revocation makes a failed creation's lease one that was active")
 	}
 }
 

@@ -59,7 +59,7 @@ func TestARebuiltLeaseIsNewerThanItsSidecarKnows(t *testing.T) {
 		t.Errorf("%d changes (%v), want 8", l.Changes, err)
 	}
 	if !l.CuredAt.Equal(noon) {
-		t.Errorf("cured %s, want now: whoever was missed before is not missed any more", l.CuredAt)
+		t.Errorf("cured %s, want now: the timer restarts", l.CuredAt)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestTheExpiryOfARecoveredLease(t *testing.T) {
 		"none: no expiry":                              {tag(lease.TagExpires, "none 3"), lease.RecoveryTerms{MaxTerm: time.Hour}, time.Time{}, time.Time{}, "does not expire"},
 		"none at creation: no expiry":                  {tag(lease.TagExpires, "none"), lease.RecoveryTerms{}, time.Time{}, time.Time{}, "does not expire"},
 		"no tag: a day":                                {untag(lease.TagExpires), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no tag"},
-		"none, but a term was asked for":               {tag(lease.TagExpires, "none"), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "a term was given"},
+		"none, but --term was given":                   {tag(lease.TagExpires, "none"), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "a term was given"},
 		"the maximum is never earlier than the expiry": {tag(lease.TagExpires, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{MaxTerm: 168 * time.Hour}, hours(400), hours(400), "expiry from its tag"},
 	} {
 		l, err := lease.NewRecovery(emptied(), c.terms).Lease(noon, lost(c.tag), lease.By{})

@@ -149,7 +149,7 @@ func TestChangesNeverDecreaseAndTheHistoryIsBounded(t *testing.T) {
 			case l.Changes < from.Changes || l.Changes > from.Changes+1:
 				t.Fatalf("%s led from change %d to %d", s.name, from.Changes, l.Changes)
 			case told != (l.Changes == from.Changes+1):
-				t.Fatalf("%s counted %d changes, and told of it: %t", s.name, l.Changes-from.Changes, told)
+				t.Fatalf("%s counted %d changes, and returned that: %t", s.name, l.Changes-from.Changes, told)
 			case len(l.History) > historyMax || len(l.History) != min(historyMax, int(l.Changes)):
 				t.Fatalf("%d transitions kept of %d", len(l.History), l.Changes)
 			}

@@ -104,13 +104,13 @@ func TestErrorsKeepTheirFactsOverTheSocket(t *testing.T) {
 	}
 	malformed := &lease.MalformedError{Kind: "lease", ID: "i", Err: errAway}
 	if status, r := encodeError(malformed); status == 500 || decodeError(r).Error() != malformed.Error() {
-		t.Error("a malformed record is not told")
+		t.Error("a malformed record is not reported")
 	}
 	if status, r := encodeError(errAway); status != 500 || decodeError(r).Error() != errAway.Error() {
-		t.Error("an error of no kind is not told")
+		t.Error("an error of no kind is not reported")
 	}
 	if decodeError(refusal{Kind: "newer", Message: "m"}).Error() != "m" {
-		t.Error("an error of a newer sidecar is not told")
+		t.Error("an error of a newer sidecar is not reported")
 	}
 }
 

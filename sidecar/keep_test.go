@@ -203,7 +203,7 @@ func TestAnOutageIsSurvivedAndLoggedOnce(t *testing.T) {
 					t.Errorf("after the outage: %+v", s)
 				}
 				if got := verbs(r.since()); !strings.Contains(got, "renew claim renew") {
-					t.Errorf("%q: the heartbeat lapsed in between and was not claimed again", got)
+					t.Errorf("%q: the heartbeat was lost in between and was not claimed again", got)
 				}
 				if gone, back := run.log.count("not acknowledged; retrying"), run.log.count("acknowledged again"); gone != 1 || back != 1 {
 					t.Errorf("outage logged %d times, its end %d times; want once each", gone, back)
@@ -272,12 +272,12 @@ func TestEndsWithItsLease(t *testing.T) {
 					t.Errorf("phase %s, status %q", s.Phase, run.status())
 				}
 				if len(run.told("STOPPING=1")) != 1 {
-					t.Error("systemd was not told")
+					t.Error("systemd was not notified")
 				}
 				r.since()
 				pass(time.Hour)
 				if calls := r.since(); len(calls) != 0 {
-					t.Errorf("renews on after the end: %s", verbs(calls))
+					t.Errorf("renews after the end: %s", verbs(calls))
 				}
 			})
 		})
@@ -315,7 +315,7 @@ func TestStoppingReleasesNoLease(t *testing.T) {
 					t.Errorf("%s on the way out", verbs(calls))
 				}
 				if len(run.told("STOPPING=1")) != 1 {
-					t.Error("systemd was not told")
+					t.Error("systemd was not notified")
 				}
 			})
 		})

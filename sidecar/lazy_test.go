@@ -71,7 +71,7 @@ func TestLifeOnTheSharedFake(t *testing.T) {
 		pass(6 * time.Second)
 		pass(time.Hour)
 		if run.log.count("heartbeat lost") != 1 || run.Status().Phase != PhaseHolding || store.Get("heartbeat", instance) == nil {
-			t.Errorf("after the key lapsed: %+v", run.Status())
+			t.Errorf("after the key expired: %+v", run.Status())
 		}
 		if _, err := run.extend(t.Context(), ExtendRequest{By: lease.Duration(time.Hour)}); err != nil {
 			t.Error(err)

@@ -118,7 +118,7 @@ func TestExtendRefusesInOneClearSentence(t *testing.T) {
 		"past":               {req: ExtendRequest{Until: today.Add(-time.Second)}, is: as[*lease.PastError], says: "not in the future"},
 		"shorter":            {req: ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "its lease expires at"},
 		"no expiry":          {req: ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "does not expire"},
-		"past NotAfter":      {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "maximum expiry is"},
+		"past the maximum":   {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "maximum expiry is"},
 		"past the policy":    {req: ExtendRequest{For: 72 * hour, Strict: true}, policy: 48 * time.Hour, is: as[*lease.ClampedError], says: "2026-03-03T12:00:00Z"},
 		"not bound":          {req: ExtendRequest{For: hour}, lease: &lease.Lease{}, is: as[*lease.NotFoundError], says: "no lease for"},
 		"revoked in between": {req: ExtendRequest{For: hour}, lease: &revoked, is: as[*lease.StateError], says: "was revoked at"},

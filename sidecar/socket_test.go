@@ -110,7 +110,7 @@ func TestSecondSidecarIsRefused(t *testing.T) {
 		t.Error("the second has claimed")
 	}
 	if _, err := NewClient(path).Status(t.Context()); err != nil {
-		t.Errorf("the first does not answer any more: %v", err)
+		t.Errorf("the first no longer answers: %v", err)
 	}
 }
 

@@ -31,7 +31,7 @@ func TestAHistoryCountsTheChangesItOmits(t *testing.T) {
 		}
 	}
 	if told != l.Changes {
-		t.Errorf("%d changes are told or counted, of %d", told, l.Changes)
+		t.Errorf("%d changes are printed or counted, of %d", told, l.Changes)
 	}
 	text, err := json.Marshal(events[4])
 	if err != nil || !strings.Contains(string(text), `"dropped":25`) {

@@ -64,7 +64,7 @@ func watchTold(w *world, ts *testscript.TestScript, args []string) error {
 		}
 		return nil
 	case <-time.After(time.Minute):
-		return errors.New("nothing was told")
+		return errors.New("nothing was printed")
 	}
 }
 

@@ -68,7 +68,7 @@ func TestAWatchReportsMissedChangesAfterAnInterruption(t *testing.T) {
 	w := newWatcher(before, everything)
 	told(w, after)
 	if again := told(w, after); len(again) > 0 {
-		t.Errorf("told twice: %q", again)
+		t.Errorf("printed twice: %q", again)
 	}
 }
 

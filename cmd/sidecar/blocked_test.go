@@ -186,7 +186,7 @@ func TestAServiceManagerThatDoesNotReadDelaysNoHeartbeat(t *testing.T) {
 		}
 		n, err := manager.Read(text)
 		if err != nil {
-			t.Fatalf("never told that it is ready, but %q: %v", told[min(filled, len(told)):], err)
+			t.Fatalf("never notified that it is ready, but %q: %v", told[min(filled, len(told)):], err)
 		}
 		told = append(told, string(text[:n]))
 		ready = string(text[:n]) == "READY=1"

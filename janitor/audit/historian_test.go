@@ -49,7 +49,7 @@ func TestTheHistoryOfALease(t *testing.T) {
 		"unchanged":                              {one, one, 0, nil},
 		"changed by another":                     {one, changed(one, ada), 0, []string{"unmark i-1 ada"}},
 		"changed twice between two observations": {one, changed(one, ada, lease.By{Actor: "bob"}), 0, []string{"unmark i-1 ada", "unmark i-1 bob"}},
-		"changed by us, and told":                {one, changed(one, us), 1, nil},
+		"changed by us, and reported":            {one, changed(one, us), 1, nil},
 		"changed by us, and the answer lost":     {one, changed(one, us), 0, []string{"unmark i-1 janitor:one"}},
 		"changed by us, and then by another":     {one, changed(one, us, ada), 1, []string{"unmark i-1 ada"}},
 		"changed by another, and then by us":     {one, changed(one, ada, us), 2, []string{"unmark i-1 ada"}},

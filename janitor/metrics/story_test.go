@@ -332,7 +332,7 @@ func TestSparedLeftoversAreNotCountedAsInstances(t *testing.T) {
 	e := New("v1", time.Now)
 	e.Happened(audit.Event{Kind: lease.ActionSpare, Leftover: "vol-1", Own: true})
 	if got := testutil.CollectAndCount(e.spared); got != len(causes()) {
-		t.Errorf("%d series, want one a cause and no more", got)
+		t.Errorf("%d series, want exactly one per cause", got)
 	}
 }
 

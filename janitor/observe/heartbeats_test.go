@@ -145,7 +145,7 @@ func TestMemoryOfAKey(t *testing.T) {
 		w.state.Heartbeats["i-1"] = ghost
 		w.observe(true).at(minute).observe(true).want(plan.Renewal{For: minute})
 	})
-	t.Run("one that cannot be read is there, and says no more", func(t *testing.T) {
+	t.Run("an unreadable one exists, and proves nothing else", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).lapses("i-1")
 		w.state.Bad = []lease.BadRecord{{Kind: plan.BadHeartbeat, ID: "i-1"}}
@@ -181,10 +181,10 @@ func TestEventsThatRestartTheHeartbeatTimer(t *testing.T) {
 		"after a unmark or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
 		"when etcd was ill":              func(w *watcher) { w.m.Restart(w.now) },
-		"while a heartbeats brake holds": func(w *watcher) {
+		"while a heartbeats brake is engaged": func(w *watcher) {
 			w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 		},
-		"while the health brake holds": func(w *watcher) {
+		"while the health brake is engaged": func(w *watcher) {
 			w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHealth}})
 		},
 		"when it is not shown": func(w *watcher) {
@@ -209,9 +209,9 @@ func TestEventsThatRestartTheHeartbeatTimer(t *testing.T) {
 		})
 	}
 	for name, verdicts := range map[string][]plan.Verdict{
-		"while the rate brake holds it":   {{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeRate}},
-		"while a brake holds another one": {{InstanceID: "i-2", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}, {InstanceID: "i-9", Action: plan.ActHold}},
-		"while it is merely kept":         {{InstanceID: "i-1", Action: plan.ActNone}},
+		"while the rate brake holds it back":   {{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeRate}},
+		"while a brake holds another one back": {{InstanceID: "i-2", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}, {InstanceID: "i-9", Action: plan.ActHold}},
+		"while it is merely kept":              {{InstanceID: "i-1", Action: plan.ActNone}},
 	} {
 		t.Run("not "+name, func(t *testing.T) {
 			t.Parallel()
@@ -254,7 +254,7 @@ func TestAHeartbeatSeenSinceAStartCountsUntilTheNextStart(t *testing.T) {
 	heard := func(when string, want bool) {
 		t.Helper()
 		if s := w.renewal("i-1"); s.EverSeen != want {
-			t.Errorf("%s: %+v, want heard %t", when, s, want)
+			t.Errorf("%s: %+v, want seen %t", when, s, want)
 		}
 	}
 	heard("it renews", true)
@@ -272,7 +272,7 @@ func TestAHeartbeatSeenSinceAStartCountsUntilTheNextStart(t *testing.T) {
 	w.at(5 * minute).heartbeats("i-1").observe(true)
 	heard("it renews again", true)
 	if w = watch(t).lapses("i-1").observe(true); w.renewal("i-1").EverSeen {
-		t.Error("never seen, and heard")
+		t.Error("never seen before, and seen now")
 	}
 }
 

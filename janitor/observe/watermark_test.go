@@ -116,11 +116,11 @@ func TestARegistryUnwatchedForAnHourIsNotTrusted(t *testing.T) {
 		"more than an hour, but others recorded": {time.Minute, time.Hour + 1, func(s *lease.Snapshot) {
 			s.Checkpoint.Sequence, s.Checkpoint.Time, s.Checkpoint.NextSweep = 8, time.Now(), time.Now()
 		}, 0, 0},
-		"more than an hour, recorded by a clock that EC2 had not told since": {time.Minute, time.Hour + 1, func(s *lease.Snapshot) {
+		"more than an hour, recorded by a clock that EC2 had not confirmed since": {time.Minute, time.Hour + 1, func(s *lease.Snapshot) {
 			s.Checkpoint.Witnessed = s.Checkpoint.Time
 			s.Checkpoint.Time, s.Checkpoint.NextSweep = time.Now().Add(-20*time.Minute), time.Now().Add(-19*time.Minute)
 		}, 0, 1},
-		"an hour, recorded by a clock that EC2 had not told since": {time.Minute, time.Hour, func(s *lease.Snapshot) {
+		"an hour, recorded by a clock that EC2 had not confirmed since": {time.Minute, time.Hour, func(s *lease.Snapshot) {
 			s.Checkpoint.Witnessed = s.Checkpoint.Time
 			s.Checkpoint.Time, s.Checkpoint.NextSweep = time.Now().Add(-20*time.Minute), time.Now().Add(-19*time.Minute)
 		}, 0, 0},
@@ -222,7 +222,7 @@ func TestAMemoryFarOlderThanAnOldCheckpointIsIgnored(t *testing.T) {
 	}{
 		"kept up to the end":              {time.Hour + 2*time.Minute, time.Hour, true, 0},
 		"of days before":                  {Long, time.Hour, true, 1},
-		"of days before, and looks first": {Long, time.Hour, false, 1},
+		"days old, and reads first":       {Long, time.Hour, false, 1},
 		"of days before, but others lead": {Long, time.Minute, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -100,7 +100,7 @@ func TestExpiry(t *testing.T) {
 		{"no Date from EC2: held back", Holds("i-1", Over(time.Minute)), with(Undated), byClock},
 		{"clock wrong: no notice either", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Minute), Undated), byClock},
 		{"clock wrong: a passed notice is held", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Undated), byClock},
-		{"listing failed: goes on for the instance looked up by id", Holds("i-1", Over(time.Minute)), with(Unlisted), end},
+		{"listing failed: continues for the instance looked up by id", Holds("i-1", Over(time.Minute)), with(Unlisted), end},
 		{"listing failed, notice passed: goes on by id", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Unlisted), end},
 		{"etcd ill: a date is a date", Holds("i-1", Over(time.Minute)), with(Ill), end},
 		{"new leader: a date is a date", Holds("i-1", Over(time.Minute)), with(Unstamped), end},
@@ -133,17 +133,17 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 	t.Parallel()
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
 	check(t, []spec{
-		{"absent, lease is valid: reported, waits for its term", Holds("i-1", Absent), nil, report},
-		{"absent and lost: reported, waits for its term", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
-		{"absent, its date over: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
-		{"absent since a while, its date over", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
-		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}},
+		{"absent, lease is valid: reported, waits for its expiry", Holds("i-1", Absent), nil, report},
+		{"absent and lost: reported, waits for its expiry", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
+		{"absent, expired: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
+		{"absent for a while, expired", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
+		{"absent for an hour, expired: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}},
 		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActNoteSeen}},
 		{"absent, and found again without our tag", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Foreign), nil, Ruling{Action: plan.ActNoteSeen}},
 		{"absent, and found again, exempt", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Exempt), nil, Ruling{Action: plan.ActNoteSeen}},
 		{"absent, clock wrong: held back", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up, lease is valid", Holds("i-1", Missing), with(Unlisted), report},
-		{"not looked up, expired: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},
+		{"not looked up, expired: held back until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},
 		{"bound after the listing, expired: the next listing tells", Holds("i-1", Over(time.Minute), Missing), nil, report},
 		{"seen terminated", Holds("i-1", Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
 		{"seen terminated, expired", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
@@ -346,7 +346,7 @@ func TestEnforcingSince(t *testing.T) {
 		"now, after a stale checkpoint": {func(v *World) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(time.Hour), Ago(59*time.Minute)
 		}, Noon},
-		"goes on over a weekend": {func(v *World) {
+		"continues over a weekend": {func(v *World) {
 			v.Snapshot.Checkpoint.Time, v.Snapshot.Checkpoint.NextSweep = Ago(60*time.Hour), Noon
 		}, Ago(Long)},
 		"now, after a checkpoint that is dated ahead of EC2's clock": {func(v *World) {

@@ -49,7 +49,7 @@ func TestLostHeartbeat(t *testing.T) {
 		{"no claim recorded, but this leader saw it renew: lost", Holds("i-1", Lost(0), neverHeartbeat), nil, lossMark},
 		{"renewed: mark taken back", Holds("i-1", Heartbeats, passed), nil, unmark},
 		{"renewed at the last moment, listing failed: mark taken back", Holds("i-1", Heartbeats, passed), with(Unlisted), unmark},
-		{"renewed: a mark for the expiry is not cured by it", Holds("i-1", Heartbeats, Marked(lease.CauseExpired, In(time.Minute))), nil, keep},
+		{"renewed: a mark for the expiry is not cancelled by it", Holds("i-1", Heartbeats, Marked(lease.CauseExpired, In(time.Minute))), nil, keep},
 		{"stopped: never judged", Holds("i-1", Lost(Long), Is(lease.InstanceStopped)), nil, keep},
 		{"stopping: never judged", Holds("i-1", Lost(Long), Is(lease.InstanceStopping)), nil, keep},
 		{"pending: never judged", Holds("i-1", Lost(Long), Is(lease.InstancePending)), nil, keep},
@@ -75,8 +75,8 @@ func TestBootGrace(t *testing.T) {
 	check(t, []spec{
 		{"granted less than a boot grace ago", Holds("i-1", Lost(Long), Unseen, granted(boot-1)), nil, keep},
 		{"granted a boot grace ago", Holds("i-1", Lost(Long), Unseen, granted(boot)), nil, lossMark},
-		{"started by EC2's word less than a boot grace ago", Holds("i-1", Lost(Long), Unseen, launchTime(boot-1)), nil, keep},
-		{"started by EC2's word a boot grace ago", Holds("i-1", Lost(Long), Unseen, launchTime(boot)), nil, lossMark},
+		{"started less, according to EC2, than a boot grace ago", Holds("i-1", Lost(Long), Unseen, launchTime(boot-1)), nil, keep},
+		{"started a boot grace ago, according to EC2", Holds("i-1", Lost(Long), Unseen, launchTime(boot)), nil, lossMark},
 		{"a LaunchTime of long ago does not condemn what was granted a moment ago", Holds("i-1", Lost(Long), Unseen, granted(time.Minute), launchTime(Long)), nil, keep},
 		{"no LaunchTime", Holds("i-1", Lost(Long), Unseen, func(s *Subject) { s.Instance.LaunchTime = time.Time{} }), nil, lossMark},
 		{"seen to start less than a boot grace ago", Holds("i-1", Lost(Long), Unseen, started(boot-1)), nil, keep},
@@ -114,7 +114,7 @@ func TestALostHeartbeatIsHeldBack(t *testing.T) {
 		{"four leaders with dates to come: held back", Holds("i-1", Lost(Long), passed), with(leaderships(4, -time.Minute)), byHealth},
 		{"clock wrong: no notice, for its dates would be wrong", Holds("i-1", Lost(Long)), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
 		{"clock wrong, a timeout to go: held back, so that it restarts", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"EC2's clock not told: no notice", Holds("i-1", Lost(Long)), with(Undated), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
+		{"EC2's clock not reported: no notice", Holds("i-1", Lost(Long)), with(Undated), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
 		{"marked before the clock went wrong: a lost heartbeat is not timed by the wall clock", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
 		{"marked under a clock that was behind: the notice counts from when it was seen", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(Long)), WithRenewal(func(s *plan.Renewal) { s.Marked = 5*time.Minute - 1 })), nil, Ruling{Action: plan.ActNone, Cause: lease.CauseHeartbeatLost}},
 	})

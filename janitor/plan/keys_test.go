@@ -74,8 +74,8 @@ func TestARecordBehindItsTagTerminatesNothingForAnyCause(t *testing.T) {
 	}
 	check(t, []spec{
 		{"lost, and the record behind", Holds("i-1", Due, ahead), nil, Ruling{Action: plan.ActRaise}},
-		{"term, and the tag was taken off since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), tagSays("")), nil, Ruling{Action: plan.ActStuck}},
-		{"term, and both passed", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute)), nil, gone(lease.CauseExpired)},
+		{"expired, and the tag was removed since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), tagSays("")), nil, Ruling{Action: plan.ActStuck}},
+		{"expired, and both dates passed", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute)), nil, gone(lease.CauseExpired)},
 		{"failed creation, as agreed", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute)), nil, gone(lease.CauseFailedCreation)},
 		{"failed creation, and leased by its tag", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("launch-of-i-1.1")), nil, Ruling{Action: plan.ActStuck}},
 		{"failed creation, and a tag of another's lease", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute), leasedAs("x.1")), nil, gone(lease.CauseFailedCreation)},

@@ -220,7 +220,7 @@ func TestEveryInstanceAndLeaseIsExplained(t *testing.T) {
 			case held != (verdict.Brake != ""):
 				t.Fatalf("%s %s by brake %q", verdict.Action, verdict.InstanceID, verdict.Brake)
 			case held && planned.Behind[verdict.InstanceID] == 0 && !slices.ContainsFunc(planned.Brakes, func(b lease.Brake) bool { return b.Name == verdict.Brake }):
-				t.Fatalf("brake %s holds %s and is not shown", verdict.Brake, verdict.InstanceID)
+				t.Fatalf("brake %s holds back %s and is not shown", verdict.Brake, verdict.InstanceID)
 			case (verdict.Action == plan.ActMark) != (!verdict.Deadline.IsZero()):
 				t.Fatalf("%s %s until %s", verdict.Action, verdict.InstanceID, verdict.Deadline)
 			}

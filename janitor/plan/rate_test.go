@@ -26,7 +26,7 @@ func TestRate(t *testing.T) {
 	}{
 		{"five lost ones are terminated", [][]Subject{Many(5, "s", Due)}, nil, 5, 0, 0},
 		{"of six lost ones five are terminated", [][]Subject{Many(6, "s", Due)}, nil, 5, 0, 0},
-		{"five failed launches end", nil, with(Orphans("l", 5, 1)), 0, 5, 0},
+		{"five failed launches are cleaned up", nil, with(Orphans("l", 5, 1)), 0, 5, 0},
 		{"of six failed launches five are terminated", nil, with(Orphans("l", 6, 1)), 0, 5, 0},
 		{"a failed launch counts once, whatever it left", nil, with(Orphans("l", 5, 20)), 0, 100, 0},
 		{"launches and lost heartbeats count together", [][]Subject{Many(5, "s", Due)}, with(Orphans("l", 2, 3)), 3, 6, 0},

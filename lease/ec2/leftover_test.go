@@ -172,7 +172,7 @@ func TestRemoveDistinguishesTransientFailuresFromRefusals(t *testing.T) {
 		{"something depends on it", lease.LeftoverInterface, "DependencyViolation", 400, lease.Removal{Busy: true, Code: "DependencyViolation"}},
 		{"not permitted", lease.LeftoverInterface, "OperationNotPermitted", 400, lease.Removal{Code: "OperationNotPermitted"}},
 		{"not allowed to", lease.LeftoverVolume, "UnauthorizedOperation", 403, lease.Removal{Code: "UnauthorizedOperation"}},
-		{"throttled: no word about this one", lease.LeftoverVolume, "RequestLimitExceeded", 503, lease.Removal{}},
+		{"throttled: nothing reported about this one", lease.LeftoverVolume, "RequestLimitExceeded", 503, lease.Removal{}},
 		{"the caller is not known", lease.LeftoverSpot, "AuthFailure", 401, lease.Removal{}},
 		{"a server's error", lease.LeftoverSpot, "InternalError", 500, lease.Removal{}},
 	} {

@@ -124,7 +124,7 @@ func TestListingsPauseLongerWhileBadRecordsContinue(t *testing.T) {
 		spoil()
 		spoilt := time.Now()
 		if change := <-changes; change.Snapshot == nil || time.Since(spoilt) > 0 {
-			t.Errorf("after a quiet time told %+v after %v, want a listing at once", change, time.Since(spoilt))
+			t.Errorf("after a quiet time got %+v after %v, want a listing at once", change, time.Since(spoilt))
 		}
 	})
 }

@@ -88,7 +88,7 @@ func TestACandidateWhoseKeyExpiredCampaignsAgain(t *testing.T) {
 		t.Fatal(second.err)
 	}
 	if b.stands(t, seen, "second") == lapsed {
-		t.Error("elected with the lapsed key")
+		t.Error("elected with the expired key")
 	}
 	if _, err := second.leadership.PutCheckpoint(t.Context(), registry, lease.Checkpoint{Schema: lease.Schema}); err != nil {
 		t.Error(err)

@@ -42,7 +42,7 @@ func TestHeartbeatIsLostAfterItsTimeout(t *testing.T) {
 		}
 		time.Sleep(59 * time.Second)
 		if store.Get("heartbeat", "i-1") == nil {
-			t.Error("lapsed before its timeout")
+			t.Error("lost before its timeout")
 		}
 		time.Sleep(2 * time.Second)
 		var lost *lease.ClaimLostError

@@ -9,13 +9,13 @@ import (
 func bindCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"bind creates every lease, more than one transaction holds": bindMany,
-		"bind returns a lease that is already there as it stands":   bindAgain,
+		"bind returns an existing lease as it is":                   bindAgain,
 		"bind goes on when an open launch was changed":              bindChanged,
 		"bind is refused by a closed launch":                        bindClosed,
 		"bind of what is there succeeds in a done launch":           bindDone,
 		"bind of a new lease is refused by a done launch":           bindNewToDone,
 		"bind needs a launch that is stored":                        bindNoLaunch,
-		"bind is told of a lease that it cannot read":               bindUnreadable,
+		"bind returns an error for a lease that it cannot read":     bindUnreadable,
 	}
 }
 

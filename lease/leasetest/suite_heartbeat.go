@@ -16,9 +16,9 @@ func heartbeatCases() map[string]func(*fixture) {
 		"a claim without a timeout has the default":          claimDefaultHeartbeatTimeout,
 		"a claim for a revoked lease is refused":             claimRevoked,
 		"a renewal for a revoked lease is refused":           renewRevoked,
-		"a claim that lapsed is lost":                        lapsedIsLost,
+		"an expired claim is lost":                           lapsedIsLost,
 		"a claim that somebody took over is lost to them":    takenOverIsLost,
-		"a lapsed heartbeat can be claimed again":            claimAgain,
+		"a lost heartbeat can be claimed again":              claimAgain,
 		"an unreadable lease keeps nobody from renewing":     heartbeatUnreadable,
 	}
 }

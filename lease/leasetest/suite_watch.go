@@ -11,7 +11,7 @@ import (
 func watchCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"a watch tells every change after the snapshot, in order": watchInOrder,
-		"a watch tells a heartbeat, and that it lapsed":           watchHeartbeat,
+		"a watch reports a heartbeat, and its loss":               watchHeartbeat,
 		"a watch lists again where a record cannot be read":       watchUnreadable,
 		"a watch tells a heartbeat that cannot be read":           watchBadHeartbeat,
 		"a watch ends with its context":                           watchEnds,

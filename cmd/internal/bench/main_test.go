@@ -57,9 +57,9 @@ func TestBench(t *testing.T) {
 		{"idle", measureIdle},
 		{"tags", measureTags},
 		{"decision", measureDecision},
-		{"terms", measureTerms},
+		{"expiries", measureTerms},
 		{"paced", measurePaced},
-		{"term end", measureTermEnd},
+		{"expiry lag", measureTermEnd},
 		{"heartbeat gone", measureGone},
 		{"heartbeats", measureHeartbeats},
 	} {

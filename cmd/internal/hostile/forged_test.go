@@ -62,7 +62,7 @@ func TestHostileRow07ChangeCounterForged(t *testing.T) {
 		}
 	}
 	if behind := w.reg.last().Behind; code == 0 && len(behind) > 0 && strings.Contains(out, "released") {
-		t.Errorf("janitor release-brake rollback says %q, and holds %v", strings.TrimSpace(out), behind)
+		t.Errorf("janitor release-brake rollback says %q, but holds back %v", strings.TrimSpace(out), behind)
 	}
 	passes(over)
 	w.ended("honest, and its lease has expired", honest, markGrace+20*time.Second)

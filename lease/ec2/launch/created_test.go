@@ -27,7 +27,7 @@ func TestOnlyResourcesTheCallCreatesAreTagged(t *testing.T) {
 		spot     bool
 		warnings int
 	}{
-		"no word of interfaces":            {request: `{}`, port: true},
+		"no interfaces given":              {request: `{}`, port: true},
 		"one that is described":            {request: `{"NetworkInterfaces": [{"DeviceIndex": 0}]}`, port: true},
 		"one that exists":                  {request: `{` + attached + `}`},
 		"one that exists, and tags for it": {request: `{` + attached + `, ` + tagged + `}`, warnings: 2},

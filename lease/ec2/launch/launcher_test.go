@@ -103,7 +103,7 @@ func TestTheSameTokenGivesTheSameAnswer(t *testing.T) {
 	w.Cloud(t, w.AWS(), ec2.Options{}).Terminate(t.Context(), ids)
 	w.wantSame(t, first, func() (launch.Result, error) { return l.Launch(t.Context(), w.request("job-7", 2)) })
 	if n := len(w.made("job-7")); n != 2 {
-		t.Errorf("%d instances after their end", n)
+		t.Errorf("%d instances after their termination", n)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestPreflightRefuses(t *testing.T) {
 			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
 			want:    func(t ec2test.T, err error) { ec2test.WantError[*launch.UnattendedError](t, err) },
 		},
-		"not when told to launch unattended": {
+		"not with --unattended": {
 			prepare: func(w world) { w.swept(time.Now(), elsewhere) },
 			change:  func(r *launch.Request) { r.Unattended = true },
 			want:    wantNone,
@@ -231,7 +231,7 @@ func TestPreflightRefuses(t *testing.T) {
 			change: func(r *launch.Request) { r.Count = 1001 },
 			want:   func(t ec2test.T, err error) { ec2test.WantError[*lease.LimitError](t, err) },
 		},
-		"a term later than not-after": {
+		"a term longer than the maximum": {
 			change: func(r *launch.Request) { r.Term = 3 * time.Hour },
 			want:   func(t ec2test.T, err error) { ec2test.WantError[*lease.LimitError](t, err) },
 		},
