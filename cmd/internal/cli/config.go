@@ -86,7 +86,7 @@ func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, 
 		if near := closest(name, flagNames(known)); near != "" {
 			return nil, Usage("no flag %q in %s; did you mean %s?", name, f.name, near)
 		}
-		return nil, Usage("no flag %q in %s; one that %s does not have goes below the name of the program that has it, as in \"janitor:\"",
+		return nil, Usage("no flag %q in %s; put a flag that %s does not have below the name of its program, as in \"janitor:\"",
 			name, f.name, app.Name)
 	case flag.Names()[0] != name:
 		return nil, Usage("no flag %q in %s; did you mean %s?", name, f.name, flag.Names()[0])

@@ -80,7 +80,7 @@ func (l line) checkAlone() error {
 		switch {
 		case slices.Contains([]string{"help", "h", "help-all", "version", "v"}, o.name):
 		case findFlag(allFlags(l.app.Commands), o.name) != nil:
-			return Usage("%s is given, and no command; see `%s --help`", dashed(o.name), l.app.Name)
+			return Usage("%s is given, but no command; see `%s --help`", dashed(o.name), l.app.Name)
 		default:
 			return Usage("no flag %s for %s; see `%s --help`", dashed(o.name), l.app.Name, l.app.Name)
 		}
@@ -117,7 +117,7 @@ func (l line) checkOption(o option) error {
 	}
 	if o.bare {
 		if takesValue(l.command.Flags, o.name) {
-			return Usage("%s lacks its %s; see `%s --help`", dashed(o.name), placeholder(flag), l.called())
+			return Usage("%s is missing its %s; see `%s --help`", dashed(o.name), placeholder(flag), l.called())
 		}
 		return nil
 	}

@@ -49,7 +49,7 @@ func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error
 		if time.Since(asked) < bound {
 			continue
 		}
-		err := fmt.Errorf("asked to stop, and still busy after %s: stdout or stdin may be a pipe that nobody reads or writes", bound)
+		err := fmt.Errorf("asked to stop, but still busy after %s: stdout or stdin may be a pipe that nobody reads or writes", bound)
 		if bound > stopMax {
 			return err
 		}

@@ -76,7 +76,7 @@ func trueOrFalse(text string) (plain, wrong string) {
 	if yes, err := strconv.ParseBool(text); err == nil {
 		return strconv.FormatBool(yes), ""
 	}
-	return "", fmt.Sprintf("%q is neither true nor false", text)
+	return "", fmt.Sprintf("%q is neither true nor false; write one of them", text)
 }
 
 // check says what is wrong with one value of a flag that takes a text; empty if nothing is. Every command is told so
