@@ -396,7 +396,7 @@ func TestACheckpointIsDatedByEC2IfTheClockIsWrong(t *testing.T) {
 				if checkpoint, err := r.store.Checkpoint(r.t.Context()); err != nil || checkpoint.Witnessed.Sub(r.now()).Abs() > o.Policy.MaxSkew {
 					r.t.Errorf("witnessed at %s, want about %s (%v)", checkpoint.Witnessed, r.now(), err)
 				}
-				r.cloud.Undated = true // EC2 tells its time no more
+				r.cloud.Undated = true // EC2 no longer reports its time
 				if by := dated(); (by - want).Abs() > time.Millisecond {
 					r.t.Errorf("a checkpoint after EC2 stopped answering is dated ahead by %s, want %s", by, want)
 				}
@@ -409,8 +409,8 @@ func TestACheckpointIsDatedByEC2IfTheClockIsWrong(t *testing.T) {
 	}
 }
 
-// What is written although the clock is wrong, since EC2's word alone makes it so, is dated by EC2's. A record that was dated a
-// year back would be let go of at once.
+// What is written under a wrong clock, since only EC2's answer causes it, is dated by EC2's clock. A record that was
+// dated a year back would be purged at once.
 func TestTheEndOfALeaseIsDatedByEC2IfTheClockIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, by := range map[string]time.Duration{"a year behind": -365 * 24 * time.Hour, "an hour ahead": time.Hour, "right": 0} {

@@ -126,7 +126,7 @@ func (c *crew) work(ctx context.Context, w *worker) {
 	})
 }
 
-// worked takes in what came of a job. What it has left, for want of time, is decided again.
+// worked takes in the result of a job. What it left undone, because its time was up, is decided again.
 func (c *crew) worked(ctx context.Context, w *worker, j *job, report enforce.Report) {
 	w.busy = false
 	c.leads.done(w.location, j.verdicts, report, ctx.Err() != nil)

@@ -15,8 +15,8 @@ import (
 	"lapse/janitor/plan"
 )
 
-// TestRunCampaignsAgainWhenItsElectionKeyIsLost deletes the election's key under a leader whose session lives on, as somebody
-// does to force an election. On real etcd, since that is where a session is something else than a key.
+// TestRunCampaignsAgainWhenItsElectionKeyIsLost deletes the election's key under a leader whose session continues, as
+// somebody does to force an election. It uses a real etcd, where a session is not the same as a key.
 func TestRunCampaignsAgainWhenItsElectionKeyIsLost(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // t.TempDir is too long for a socket

@@ -111,7 +111,8 @@ func (t *leader) actor(registry lease.Registry) enforce.Actor {
 	return enforce.Observing{Log: t.Log}
 }
 
-// wanted reports whether the last decision ends an instance, if an older one did: a brake may hold it by now.
+// wanted reports whether the last decision terminates an instance, if an older one did: a brake may hold it back by
+// now.
 func (t *leader) wanted(v plan.Verdict) bool {
 	return v.Action != plan.ActTerminate && v.Action != plan.ActOrphan || t.ends[v.InstanceID]
 }
@@ -128,8 +129,8 @@ func (t *leader) begins(swept bool, verdicts []plan.Verdict) {
 	}
 }
 
-// done takes in what came of a location's plan. What it has left, for want of time, is decided again; what failed is tried
-// again in a minute.
+// done takes in the result of a location's plan. What it left undone, because its time was up, is decided again; what
+// failed is tried again in a minute.
 func (t *leader) done(location lease.Location, verdicts []plan.Verdict, report enforce.Report, stopping bool) {
 	if report.Left > 0 {
 		for _, v := range verdicts {

@@ -94,7 +94,7 @@ func TestInstancesKeptByTheStateDirectoryAreOverdue(t *testing.T) {
 	})
 }
 
-// TestTheReasonThatKeepsAnInstanceIsNotedOnce writes nothing more once it is on record, but for the checkpoint.
+// TestTheReasonThatKeepsAnInstanceIsNotedOnce writes nothing more once it is on record, except for the checkpoint.
 func TestTheReasonThatKeepsAnInstanceIsNotedOnce(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*lease.Instance){

@@ -357,7 +357,7 @@ func (w *twins) sooner() string {
 			continue
 		}
 		if cause := w.large.lease(id).Cause; cause.Declared() || !w.small.short {
-			return id + " is ended for " + string(cause)
+			return id + " is terminated for " + string(cause)
 		}
 	}
 	for _, v := range w.large.plan.With(plan.ActMark) {

@@ -54,7 +54,7 @@ func (l Lease) NoteTag(now time.Time, tag Expiry, by By) (Lease, error) {
 	return l, nil
 }
 
-// Keep notes that something kept the instance though the date had passed on record: it is marked before it is
+// Keep notes that something kept the instance although the date had passed on record: it is marked before it is
 // terminated, and no mark from before counts. The first time is kept, until the date moves.
 //
 // Errors: [StateError].

@@ -13,7 +13,7 @@ type Leftover struct {
 	Location   Location
 	State      string
 	Attached   bool      // to an instance, or to anything else
-	InstanceID string    // what it is attached to, or what fulfilled the spot request; may be empty though attached
+	InstanceID string    // what it is attached to, or what fulfilled the spot request; may be empty although attached
 	Service    bool      // an AWS service made it, and manages it
 	Persistent bool      // a spot request that makes another instance when its own is terminated
 	CreatedAt  time.Time // zero for interfaces, of which EC2 does not tell

@@ -11,7 +11,7 @@ import (
 	"lapse/lease"
 )
 
-// full has something in every field, though no lease would have it all at once.
+// full has something in every field, although no lease would have it all at once.
 func full() lease.Lease {
 	l := must(revoked().Absent(at(90 * time.Minute)))
 	l.ClaimedAt, l.CuredAt, l.EndedAt = at(time.Minute), at(2*time.Minute), at(2*time.Hour)

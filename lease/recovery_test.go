@@ -11,7 +11,7 @@ import (
 	"lapse/lease"
 )
 
-// lost is an instance of a launch of which nothing is on record any more.
+// lost is an instance of a launch that is no longer on record.
 func lost(change ...func(*lease.Instance)) lease.Instance {
 	i := instance()
 	i.ClientToken = token + ".1"
@@ -31,7 +31,7 @@ func tag(key, value string) func(*lease.Instance) {
 
 func untag(key string) func(*lease.Instance) { return func(i *lease.Instance) { delete(i.Tags, key) } }
 
-// emptied is a registry that lost its records, but for those given.
+// emptied is a registry that lost its records, except for those given.
 func emptied(change ...func(*lease.Snapshot)) lease.Snapshot {
 	s := lease.Snapshot{Registry: lease.Registry{UUID: "uuid-1"}}
 	for _, c := range change {

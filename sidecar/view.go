@@ -17,7 +17,7 @@ type Status struct {
 	Since            time.Time      `json:"since"`                // when it came to this phase
 	HeartbeatTimeout lease.Duration `json:"heartbeat_timeout"`    // of the heartbeat
 	RenewedAt        time.Time      `json:"renewed_at,omitzero"`  // last renewal that the registry acknowledged
-	FailingFor       lease.Duration `json:"failing_for,omitzero"` // how long no renewal was acknowledged though tried; zero: all is well
+	FailingFor       lease.Duration `json:"failing_for,omitzero"` // how long no renewal was acknowledged although tried; zero: all is well
 	Failure          string         `json:"failure,omitzero"`     // the last error
 	Lease            *lease.Lease   `json:"lease,omitempty"`      // as last seen; nil: none is bound
 	// ClockBehind is how far this machine's clock, by which Since and RenewedAt are dated, is surely behind the registry's last

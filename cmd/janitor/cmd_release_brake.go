@@ -215,8 +215,8 @@ func liftable(s lease.Snapshot, name string) []lease.Brake {
 	})
 }
 
-// behind are the leases that are older in the registry than what their sidecars have seen, now or at the last sweep,
-// with what they have seen; and the instances without any record, although a sidecar has seen one.
+// behind are the leases that are older in the registry than their sidecars have seen them, now or at the last sweep,
+// with the change that was seen; and the instances without any record, although a sidecar has seen one.
 func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string) {
 	seen = map[string]int64{}
 	if name != lease.BrakeRollback {

@@ -32,7 +32,7 @@ func sweepCommand() *ucli.Command {
 			"   janitor sweep --dry-run\n" +
 			"   janitor sweep --interval 15m        # when cron runs it every 15 minutes\n\n" +
 			"If another janitor leads and has swept lately, there is nothing to do, and the command says so.\n\n" +
-			"Exit codes: 0 done, or so already; 5 a brake holds something back, or another janitor leads and does not sweep; 6\n" +
+			"Exit codes: 0 done, or already done; 5 a brake holds something back, or another janitor leads and does not sweep; 6\n" +
 			"partly done: something failed, or a region could not be listed.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print what would be done; do nothing"}, allFlag(),

@@ -35,8 +35,8 @@ func app() *ucli.App {
 			"   lease release i-0123456789abcdef0\n\n" +
 			"An ID is an instance id, or a launch token, which means all of that launch. Settings such as --etcd-endpoints\n" +
 			"can also be given as LAPSE_NAME in the environment, or in the --config file.\n\n" +
-			"Exit codes: 0 done, or so already; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held back;\n" +
-			"6 partly done; 7 outcome unknown: run it again as it says.",
+			"Exit codes: 0 done, or already done; 1 failed; 2 wrong usage; 3 not found or out of reach; 4 refused; 5 held back;\n" +
+			"6 partly done; 7 outcome unknown: run it again as the message says.",
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
 			releaseCommand(), revokeCommand(), unmarkCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),

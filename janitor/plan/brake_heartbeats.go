@@ -166,7 +166,7 @@ func (c *planner) zoneOf(l *Row) string {
 	return cmp.Or(l.Renewal.Zone, l.ZoneID, c.zoneIDs[SeenAt{l.Location(), l.Zone}], l.Zone)
 }
 
-// zoneSeen is the zone of an instance of which no record can be read; empty if EC2 does not show it.
+// zoneSeen is the zone of an instance without a readable record; empty if EC2 does not show it.
 func (c *planner) zoneSeen(id string) string {
 	for n := range c.Locations {
 		if i := c.instances[SeenAt{c.Locations[n].Location, id}]; i != nil {

@@ -188,7 +188,7 @@ func TestRevoked(t *testing.T) {
 		{"refused four times, eight minutes not over", Holds("i-1", byRelease, tried(4, 8*time.Minute-1), stuck("EC2 refuses: X")), nil, report},
 		{"refused four times, eight minutes over", Holds("i-1", byRelease, tried(4, 8*time.Minute), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
 		{"refused a thousand times, an hour not over", Holds("i-1", byRelease, tried(1000, time.Hour-1), stuck("EC2 refuses: X")), nil, report},
-		{"refused a thousand times: every hour for ever", Holds("i-1", byRelease, tried(1000, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
+		{"refused a thousand times: every hour without end", Holds("i-1", byRelease, tried(1000, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
 		{"refused by EC2: stuck, and listed with the reason", Holds("i-1", byRelease, tried(1, time.Second), stuck("EC2 refuses: X")), nil, report},
 		{"refused by EC2: tried again", Holds("i-1", byRelease, tried(1, time.Hour), stuck("EC2 refuses: X")), nil, release(plan.ActTerminate)},
 		{"exempt: noted as stuck", Holds("i-1", byRelease, Exempt), nil, Ruling{Action: plan.ActStuck}},

@@ -12,8 +12,8 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// FuzzJudge: whatever the record of a lease and of its heartbeat say, nothing is ended but for a cause that the record names
-// or that has run its full time, and nothing that is exempt, foreign or bound otherwise.
+// FuzzJudge: whatever the record of a lease and of its heartbeat say, an instance is terminated only for a cause that
+// the record names or that has run its full time, and never if it is exempt, foreign or bound otherwise.
 func FuzzJudge(f *testing.F) {
 	add := func(s Subject, hb string) {
 		data, err := json.Marshal(s.Lease)

@@ -163,8 +163,9 @@ func (c *planner) judgeLeftovers(p *LocationView) {
 	}
 }
 
-// doubtByTags notes of which launches a piece tells by its tag that a lease was active, though no record does: then it may have
-// been so of the others too, and ended before a leader could say so.
+// doubtByTags notes the launches for which a leftover's tag shows that a lease was active, although no record does:
+// then the leases of the others may have been active too, and may have ended before a leader could write that to their
+// tags.
 func (c *planner) doubtByTags(p *LocationView) {
 	for i := range p.Leftovers {
 		x := &p.Leftovers[i]

@@ -41,7 +41,7 @@ func remainsBy(left ...lease.Leftover) World {
 	return v
 }
 
-// notAnew lets an older listing of an empty location stand, of which nothing is concluded.
+// notAnew keeps an older listing of an empty location, from which nothing is concluded.
 func notAnew(v *World) { v.Locations[0].Kept = true }
 
 func inState(state string) func(*lease.Leftover) {

@@ -131,7 +131,7 @@ func askSTS(cfg aws.Config) func(context.Context, aws.Credentials) (identity, er
 }
 
 // ProofError says that no call was made, because it is not known to which account the AWS credentials belong. What EC2
-// would have answered stays open, so it settles nothing, though Err may be an answer of STS.
+// would have answered stays open, so it settles nothing, although Err may be an answer of STS.
 type ProofError struct {
 	Err error
 	// NoSTS says that it may be the endpoint that has no STS: it is not AWS's own, and answered otherwise.

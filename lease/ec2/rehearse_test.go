@@ -147,7 +147,7 @@ func TestARefusalForAnotherReasonIsUnclear(t *testing.T) {
 	}
 }
 
-// resembling is an endpoint that does what EC2 does, but for what is changed in the parameters that it gets.
+// resembling is an endpoint that does what EC2 does, except for the parameters that change.
 func (w world) resembling(t *testing.T, change func(url.Values)) *ec2.Cloud {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -111,7 +111,7 @@ func TestOneBadResourceAffectsNoOther(t *testing.T) {
 	}
 }
 
-// full is an instance that can bear no more tags.
+// full is an instance that cannot have more tags.
 func full(w world) string {
 	tags := map[string]string{lease.TagRegistry: ec2test.UUID}
 	for n := range 49 {

@@ -23,7 +23,7 @@ func newWorld(t *testing.T, c ec2sim.Config) world {
 	return w
 }
 
-// run makes one instance as a launch does, but for what change sets otherwise, and returns it by EC2's own account.
+// run launches one instance as a launch does, except for what change sets, and returns it as EC2 describes it.
 func (w world) run(t *testing.T, change func(*awsec2.RunInstancesInput)) ec2sim.Instance {
 	t.Helper()
 	in := &awsec2.RunInstancesInput{

@@ -14,7 +14,7 @@ import (
 )
 
 // TestACandidateDoesNotWaitForAnAnswerThatNeverComes: etcd's own election asks without a deadline, and a candidate that
-// waits for ever is one that holds its location in the line and never leads.
+// waits forever keeps its place in the queue and never leads.
 func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"get", "txn"} {

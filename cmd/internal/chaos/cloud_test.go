@@ -98,7 +98,7 @@ func (w *world) lasting() []*machine {
 	})
 }
 
-// shortly lets the term of an instance end soon, if nobody extends it.
+// shortly makes the lease of an instance expire soon, if nobody extends it.
 func (w *world) shortly(m *machine) {
 	if w.crowd.enter() {
 		go func() {

@@ -12,8 +12,8 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-// staleness is how old what a janitor knows of an instance may be when it ends it: a listing or description, and what
-// has passed since, which it bounds by 10 s itself.
+// staleness is how old a janitor's knowledge of an instance may be when it terminates it: a listing or description, and
+// the time since, which the janitor itself bounds by 10 s.
 const staleness = staleFor + 15*time.Second
 
 // past is the history by record.
@@ -330,7 +330,8 @@ func (w *world) judgeHeld(p past) {
 	}
 }
 
-// judgeInstances checks that launches made no more than they were to, and that what ended was ended by somebody who may.
+// judgeInstances checks that launches launched no more than they should, and that every terminated instance was
+// terminated by somebody who may.
 func (w *world) judgeInstances(p past, ended map[string]string) {
 	made := map[string]int{}
 	for _, i := range w.sim.Instances() {

@@ -39,7 +39,7 @@ type order struct {
 	leased []string // instances of which a launcher printed that they have their lease
 }
 
-// order is one of some kinds. The terms of most are long: something else is to end them.
+// order is one of some kinds. The terms of most are long: something else is to terminate them.
 func (c *crowd) order(r *rand.Rand, n int, brief bool) *order {
 	o := &order{token: fmt.Sprintf("chaos-%d", n), count: 1 + r.IntN(4)}
 	term, zones := 30*time.Minute, []string{"a", "b", "c"}

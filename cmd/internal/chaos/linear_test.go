@@ -243,8 +243,8 @@ func (l *linear) check() {
 		len(l.ops), len(keys), unknowns, time.Since(began).Round(time.Millisecond), undecided)
 }
 
-// seen leaves out the operations of unknown outcome of which no other one shows that they took effect. There are many,
-// and each may come anywhere, or nowhere.
+// seen leaves out the operations of unknown outcome whose effect no other operation shows. There are many, and each may
+// come anywhere, or nowhere.
 func seen(ops []porcupine.Operation) []porcupine.Operation {
 	shown := map[string]bool{}
 	for _, op := range ops {

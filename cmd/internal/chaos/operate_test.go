@@ -31,7 +31,7 @@ func (c *crowd) operate(ctx context.Context, number uint64) {
 	}
 }
 
-// once does one thing to the lease of an instance of which nobody else does anything now.
+// once does one thing to the lease of an instance, while nobody else changes that lease.
 func (c *crowd) once(m *machine, what int, random *rand.Rand) {
 	if !m.operated.TryLock() {
 		return

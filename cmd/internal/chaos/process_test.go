@@ -58,7 +58,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop suspends it, and resume lets it go on.
+// stop suspends it, and resume lets it continue.
 func (p *process) stop()   { p.suspend(true, syscall.SIGSTOP) }
 func (p *process) resume() { p.suspend(false, syscall.SIGCONT) }
 

@@ -56,9 +56,9 @@ func (w *world) settle() {
 	w.t.Errorf("leaked: not settled within 3 × X = %s:\n%s", 3*x, strings.Join(left, "\n"))
 }
 
-// lastActs ends some sidecars for good of which nothing else ends the instance soon, gives a lease back and takes one away,
-// makes an instance exempt whose term ends soon, dooms a launch, and goes on with another one: where little else goes wrong,
-// what comes of it is sure to be seen.
+// lastActs kills some sidecars for good whose instances nothing else terminates soon, releases a lease and revokes one,
+// makes an instance exempt that expires soon, kills a launcher, and resumes another launch: with little else going
+// wrong, the consequences are sure to be seen.
 func (w *world) lastActs(dead int) {
 	all := w.lasting()
 	for _, m := range all[:min(dead, len(all))] {

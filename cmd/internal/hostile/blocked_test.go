@@ -242,8 +242,8 @@ func (w *world) consistent(token string) {
 	}
 }
 
-// TestHostileSinksBlockedAtStart starts a janitor whose files block from the beginning. It says so and ends, or it sweeps;
-// SIGTERM ends it in any case.
+// TestHostileSinksBlockedAtStart starts a janitor whose files block from the beginning. It reports that and exits, or
+// it sweeps; SIGTERM ends it in any case.
 func TestHostileSinksBlockedAtStart(t *testing.T) {
 	t.Parallel()
 	t.Run("audit log is a FIFO", func(t *testing.T) {

@@ -84,8 +84,9 @@ func (w *world) claimed(id string, timeout time.Duration) bool {
 	return w.reg.read("heartbeats/"+id, &heartbeat) && heartbeat.HeartbeatTimeout == timeout.String()
 }
 
-// TestHostileRow06LeaderWritesIntoAStoppedPipe lets what a leader writes block, while there is a standby: a sweep follows the
-// other all the same, what is due ends, or waits aloud where the trail cannot be written, and SIGTERM ends it.
+// TestHostileRow06LeaderWritesIntoAStoppedPipe blocks the output of a leader, while there is a standby: sweeps still
+// follow each other, what is due is terminated, or waits with an error where the audit log cannot be written, and
+// SIGTERM ends the process.
 func TestHostileRow06LeaderWritesIntoAStoppedPipe(t *testing.T) {
 	t.Parallel()
 	t.Run("stderr", func(t *testing.T) {

@@ -27,9 +27,9 @@ type restoring struct {
 	why        string
 }
 
-// TestE2EScenarioRollback sets etcd back to a state that knows nothing of the extensions since, and in which all
-// terms pass. Everything is held until a person has looked. What the tags say lives on by it; where nobody had written them,
-// what was not extended again ends, after its notice.
+// TestE2EScenarioRollback sets etcd back to a state without the later extensions, in which all leases expire.
+// Everything is held back until a person has checked. An instance whose tag has the date is kept by it; without the
+// tag, what was not extended again is terminated after its notice.
 func TestE2EScenarioRollback(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]restoring{
@@ -136,9 +136,9 @@ func (c restoring) test(t *testing.T) {
 	w.onlyDied(ids[:1])
 }
 
-// TestE2EScenarioOneLeaseBehind sets etcd back to where one lease was not extended yet: that one lives on by its tag, and the
-// others end by their terms. Sidecars may be late by seconds on a busy machine: nothing is marked for it here, for a notice is
-// a change, too, of which a registry that was set back knows nothing.
+// TestE2EScenarioOneLeaseBehind sets etcd back to where one lease was not extended yet: that instance is kept by its
+// tag, and the others are terminated at their expiry. Sidecars may be late by seconds on a busy machine: nothing is
+// marked for it here, since a notice is a change, too, that a registry that was set back does not have.
 func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 	t.Parallel()
 	const patient = 4 * heartbeatTimeout

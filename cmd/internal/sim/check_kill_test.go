@@ -211,7 +211,7 @@ func (t *truth) checkRate(id, launch string) {
 	}
 }
 
-// checkKill judges the call that ends an instance.
+// checkKill judges the call that terminates an instance.
 func (t *truth) checkKill(e event) {
 	b, f := t.machines[e.id], t.leases[e.id]
 	if b.role == foreignRole || b.role == copiedRole {

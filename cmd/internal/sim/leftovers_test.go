@@ -152,9 +152,9 @@ func (f *fleet) tellRemoved(p *process, sent time.Time, x *piece) {
 	f.w.trace.add(event{kind: removed, who: p.name, id: x.id, text: x.tags[launchTag], sent: sent, tags: maps.Clone(x.tags)})
 }
 
-// strand makes a launch leave both a lease, and instances of which no record speaks, with interfaces that outlive them. Its zones have
-// room for two and one: the first attempt asks for all three at once and is refused, the second makes one, and the launcher dies
-// when it has sent the third.
+// strand makes a launch leave both a lease, and instances without a record, with interfaces that outlive them. Its
+// zones have room for two and one: the first attempt asks for all three at once and is refused, the second launches
+// one, and the launcher dies when it has sent the third.
 func (w *world) strand(q request) request {
 	q.Count, q.InstanceTypes = 3, []string{"t3.micro", "t3.small"}
 	q.Subnets, q.Skeleton = []string{"subnet-" + zones[0], "subnet-" + zones[1]}, []byte(outliving)

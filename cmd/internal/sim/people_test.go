@@ -99,7 +99,7 @@ func extendTo(p *process, id string, d time.Duration) error {
 	return err
 }
 
-// shorten makes the earlier date count from before it is written: it may be, though nobody hears of it.
+// shorten makes the earlier date count from before it is written: it may have been written even if no answer comes.
 func shorten(p *process, r *rand.Rand) error {
 	id, err := someLease(p, r, lease.Lease.Live)
 	if err != nil {

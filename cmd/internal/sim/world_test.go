@@ -49,7 +49,7 @@ type shape struct {
 // busy is the chaos without the rest.
 func (s shape) busy() time.Duration { return s.chaos - s.rest }
 
-// hasty is the policy of all schedules: the defaults, but for their lengths.
+// hasty is the policy of all schedules: the defaults, except for their lengths.
 func hasty() plan.Policy {
 	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace, p.LoneGrace = 5*time.Minute, 2*time.Minute, 4*time.Minute

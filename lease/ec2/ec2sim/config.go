@@ -40,8 +40,8 @@ type Config struct {
 	// long after a launch, an end or a change of tags it shows what was before.
 	// https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
 	StaleFor time.Duration
-	// UnknownFor is for how long after its launch calls that name an instance,
-	// to describe, tag or end it, are refused with InvalidInstanceID.NotFound.
+	// UnknownFor is for how long after its launch calls that name an instance, to describe, tag or terminate it, are
+	// refused with InvalidInstanceID.NotFound.
 	UnknownFor time.Duration
 	// PageSizes are how many rows the pages of listings hold at most, one after
 	// the other and again from the first, where the caller's MaxResults allows

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// Outage takes a zone's instances out of EC2's reach until end is called: all
-// calls that name one of them, and all listings of the region's instances, are
-// refused as Unavailable, and launches into the zone for want of capacity. The
-// instances themselves run on, and calls that name others alone are served.
+// Outage makes a zone's instances unreachable until end is called: all calls that name one of them, and all listings of
+// the region's instances, are refused as Unavailable, and launches into the zone for lack of capacity. The instances
+// themselves keep running, and calls that name only others are served.
 func (s *Sim) Outage(region, zone string) (end func()) {
 	s.mu.Lock()
 	r := s.regionNamed(region)

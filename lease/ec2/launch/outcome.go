@@ -17,7 +17,7 @@ const (
 	launched                // EC2 answered with instances
 	unsent                  // rejected before EC2 processed it
 	spent                   // EC2 says that the client token was used: an earlier send was accepted
-	full                    // refused for want of capacity: elsewhere, or fewer, may do
+	full                    // refused for lack of capacity: elsewhere, or fewer, may do
 	denied                  // refused for a reason that holds everywhere
 )
 
@@ -33,7 +33,7 @@ func judge(instances []lease.Instance, err error) outcome {
 		return unsent
 	case code == "IdempotentParameterMismatch", code == "IdempotentInstanceTerminated":
 		return spent
-	case isCapacity(code): // definite though EC2 sends some with HTTP status 500
+	case isCapacity(code): // definite although EC2 sends some with HTTP status 500
 		return full
 	case answer.Refused():
 		return denied

@@ -88,7 +88,7 @@ func (w world) stored(t ec2test.T, token string) lease.Launch {
 	return launch
 }
 
-// wantSound checks what holds at every moment: no more instances than asked for, each of them findable by the record.
+// wantSound checks what is true at every moment: no more instances than requested, each of them findable by the record.
 func (w world) wantSound(t ec2test.T, token string, count int) {
 	t.Helper()
 	made := w.made(token)

@@ -3,7 +3,7 @@ package etcdsim
 import "sync"
 
 // Stall stops all serving: calls wait until their ctx ends, etcd leases run out and are not revoked. With wake that ends:
-// the term rises by one, the etcd leases that ran out meanwhile are revoked before anything else, and then the calls that
+// the term rises by one, the etcd leases that ran out in between are revoked before anything else, and then the calls that
 // had arrived are done, those whose callers have gone too. That is what etcd does whose leader was stopped, found itself
 // replaced, and revokes nevertheless (https://github.com/etcd-io/etcd/issues/15247). Several stalls may overlap; wake may
 // be called more than once. Other faults act at once, also in a stall.

@@ -26,7 +26,7 @@ type Op struct {
 
 // Fate is what happens to a call. The zero value: it arrives and is answered at once.
 type Fate struct {
-	Before time.Duration // on its way to etcd; if the caller's ctx ends meanwhile, the call still lands, late
+	Before time.Duration // on its way to etcd; if the caller's ctx ends before that, the call still lands, late
 	After  time.Duration // on the answer's way back
 	// Lost: it never arrives. Unanswered: it is done, and the answer never comes. The caller waits until its ctx ends,
 	// and gets ctx's error.
