@@ -114,7 +114,7 @@ func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) 
 			return false, err
 		case !checkpoint.Fresh(time.Now()):
 			return false, cli.WithCode(cli.ExitRefused, fmt.Errorf(
-				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(checkpoint.Time, time.Now())))
+				"the last sweep was %s, so nobody knows what would be terminated now: check `janitor status`, make a janitor sweep, then arm", cli.When(checkpoint.Time, time.Now())))
 		}
 		if published, err = store.Plan(ctx); err != nil && !cli.Is[*lease.NotFoundError](err) {
 			return false, err

@@ -19,7 +19,7 @@ func statusCommand() *ucli.Command {
 		Name: "status", Usage: "show the mode, the last sweep and the brakes",
 		Description: "Reads only the registry, not AWS. `janitor sweep --dry-run` says what the next sweep would do.\n\n" +
 			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is engaged. A registry that\n" +
-			"observes or is paused fails no check: somebody chose that.",
+			"observes or is paused passes the check.",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "check", Usage: "report the janitor's health by exit code, for monitoring"}),
 		Action: status,

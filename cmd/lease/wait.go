@@ -132,7 +132,7 @@ func progress(c *ucli.Context, holder string) func(launch.Event) {
 		case launch.EventWarning:
 			cli.Say(c, "warning: %s%s", e.Text, advice.Warning(e.Warning))
 		case launch.EventDoubt:
-			cli.Say(c, "not known yet: %s", e.Text)
+			cli.Say(c, "outcome not known yet: %s", e.Text)
 		case launch.EventRefused, launch.EventThrottled:
 			cli.Say(c, "%s: %s", e.Kind, e.Text)
 		case launch.EventSending, launch.EventLaunched, launch.EventBound:

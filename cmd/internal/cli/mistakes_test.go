@@ -32,20 +32,20 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"extend --hidden-figur 1s":     "no flag --hidden-figur for app extend; see `app extend --help`",
 		"extend -z":                    "no flag -z for app extend; see `app extend --help`",
 		"extend ---for 4h":             "no flag ---for for app extend; did you mean --for?",
-		"extend i-1 --for":             "--for lacks its DURATION; see `app extend --help`",
-		"extend i-1 --term":            "--term lacks its value; see `app extend --help`",
+		"extend i-1 --for":             "--for is missing its DURATION; see `app extend --help`",
+		"extend i-1 --term":            "--term is missing its value; see `app extend --help`",
 		"extend --count abc":           "--count \"abc\" is not a whole decimal number, or too large",
 		"extend --count=1.5":           "--count \"1.5\" is not a whole decimal number, or too large",
 		"extend --count 99e99":         "--count \"99e99\" is not a whole decimal number, or too large",
 		"extend --rate-share half":     "--rate-share \"half\" is not a decimal number",
-		"extend --strict=maybe":        "--strict \"maybe\" is neither true nor false",
+		"extend --strict=maybe":        "--strict \"maybe\" is neither true nor false; write one of them",
 		"exten i-1 --for 1h":           "no command \"exten\"; did you mean \"extend\"?",
 		"--for 1h exten":               "no command \"exten\"; did you mean \"extend\"?",
 		"exten --bogus":                "no command \"exten\"; did you mean \"extend\"?",
 		"exten --help":                 "no command \"exten\"; did you mean \"extend\"?",
 		"stretch i-1":                  "no command \"stretch\"; see `app --help`",
 		"help exten":                   "no command \"exten\"; did you mean \"extend\"?",
-		"--for 4h":                     "--for is given, and no command; see `app --help`",
+		"--for 4h":                     "--for is given, but no command; see `app --help`",
 		"--bogus":                      "no flag --bogus for app; see `app --help`",
 		"status extra":                 "`app status` takes no arguments, but \"extra\" was given; see `app status --help`",
 		"status --quit extra":          "no flag --quit for app status; did you mean --quiet?",
@@ -75,7 +75,7 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 	for variable, want := range map[string]string{
 		"LAPSE_INTERVAL":    "app: LAPSE_INTERVAL \"abc\" is not a whole decimal number, or too large\n",
 		"LAPSE_RATE_SHARE":  "app: LAPSE_RATE_SHARE \"abc\" is not a decimal number\n",
-		"LAPSE_EC2_UNPACED": "app: LAPSE_EC2_UNPACED \"abc\" is neither true nor false\n",
+		"LAPSE_EC2_UNPACED": "app: LAPSE_EC2_UNPACED \"abc\" is neither true nor false; write one of them\n",
 	} {
 		t.Run(variable, func(t *testing.T) {
 			t.Setenv(variable, "abc")

@@ -28,7 +28,7 @@ func StoreFlags() []cli.Flag {
 			Value: cli.NewStringSlice(DefaultEndpoint),
 		},
 		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", Category: registryFlags},
-		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-cert", Usage: "authenticate to etcd with the certificate in `FILE`", Category: registryFlags},
 		&cli.StringFlag{Name: "etcd-key", Usage: "read the key of --etcd-cert from `FILE`", Category: registryFlags},
 		&cli.StringFlag{Name: "namespace", Value: "default", Usage: "use the registry `NAME` in etcd", Category: registryFlags},
 	}
