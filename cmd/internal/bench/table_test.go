@@ -22,7 +22,7 @@ type sizes struct {
 	fleets    []int         // leases beside those whose reaction is measured
 	events    int           // reactions measured
 	spread    time.Duration // over which the events come
-	ending    time.Duration // over which terms end: the janitor's half of EC2's bucket allows 2.5 TerminateInstances calls a second
+	ending    time.Duration // over which leases expire: the janitor's half of EC2's bucket allows 2.5 TerminateInstances calls a second
 	renewed   []int         // leases that are renewed
 	renewing  time.Duration
 	sidecar   time.Duration // for which a sidecar is watched

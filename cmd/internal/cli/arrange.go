@@ -44,7 +44,7 @@ func read(app *cli.App, args []string) line {
 			l.options = append(l.options, o)
 			continue
 		}
-		if (word == "help" || word == "version") && l.command == nil && len(l.arguments) == 0 { // as people type it elsewhere
+		if (word == "help" || word == "version") && l.command == nil && len(l.arguments) == 0 { // as people type it for other programs
 			l.options = append(l.options, newOption("--"+word))
 			continue
 		}

@@ -131,7 +131,7 @@ func TestConfigFileThatCannotBeUsed(t *testing.T) {
 		"- a list":                         "the --config file FILE is not a YAML map of flags: ",
 		"max-extend: 1\nmax-extend: 2":     "the --config file FILE is not a YAML map of flags: ",
 		"max-extend: 1h\n---\nregion: x-1": "the --config file FILE has more than one YAML document; ",
-		"interval: plenty":                 "interval in FILE: \"plenty\" is not a whole decimal number, or too large\n",
+		"interval: plenty":                 "interval in FILE: \"plenty\" is not a whole decimal number, or too large; write a smaller one in digits\n",
 		"ec2-unpaced: perhaps":             "ec2-unpaced in FILE: \"perhaps\" is neither true nor false; write one of them\n",
 		"output: xml":                      "output in FILE: \"xml\": choose table, wide or json\n",
 		"log_level: debug":                 "no flag \"log_level\" in FILE; did you mean log-level?\n",

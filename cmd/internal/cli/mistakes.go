@@ -66,7 +66,7 @@ func (l line) noCommand(word string) error {
 	return Usage("no command %q; see `%s --help`", word, l.app.Name)
 }
 
-// synonyms are what other programs call our commands.
+// synonyms are words of other programs for our commands.
 func synonyms() map[string]string {
 	return map[string]string{
 		"extend": "renew prolong postpone keep", "list": "ls ps", "show": "get describe info", "launch": "create new run start",
@@ -185,7 +185,7 @@ func placeholder(flag cli.Flag) string {
 	return "value"
 }
 
-// How alike two words must be, from 0 to 1, for one to be a misspelling of the other: commands and flags, and long names.
+// How similar two words must be, from 0 to 1, for one to be a misspelling of the other: commands and flags, and long names.
 const (
 	likeSlip = 0.87
 	likeName = 0.96
@@ -197,7 +197,7 @@ func Closest(word string, names []string) string { return likeliest(word, names,
 // closest is the command or flag that was probably meant by a word; empty if none is near.
 func closest(word string, names []string) string { return likeliest(word, names, likeSlip) }
 
-// likeliest uses the measure of urfave/cli's own suggestions, which name something however different the word is.
+// likeliest uses the measure of urfave/cli's own suggestions, which always name something, however different.
 func likeliest(word string, names []string, least float64) (best string) {
 	const boostFrom, prefix = 0.7, 4
 	for _, name := range names {

@@ -34,10 +34,10 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		"extend ---for 4h":             "no flag ---for for app extend; did you mean --for?",
 		"extend i-1 --for":             "--for is missing its DURATION; see `app extend --help`",
 		"extend i-1 --term":            "--term is missing its value; see `app extend --help`",
-		"extend --count abc":           "--count \"abc\" is not a whole decimal number, or too large",
-		"extend --count=1.5":           "--count \"1.5\" is not a whole decimal number, or too large",
-		"extend --count 99e99":         "--count \"99e99\" is not a whole decimal number, or too large",
-		"extend --rate-share half":     "--rate-share \"half\" is not a decimal number",
+		"extend --count abc":           "--count \"abc\" is not a whole decimal number, or too large; write a smaller one in digits",
+		"extend --count=1.5":           "--count \"1.5\" is not a whole decimal number, or too large; write a smaller one in digits",
+		"extend --count 99e99":         "--count \"99e99\" is not a whole decimal number, or too large; write a smaller one in digits",
+		"extend --rate-share half":     "--rate-share \"half\" is not a decimal number; write it in digits",
 		"extend --strict=maybe":        "--strict \"maybe\" is neither true nor false; write one of them",
 		"exten i-1 --for 1h":           "no command \"exten\"; did you mean \"extend\"?",
 		"--for 1h exten":               "no command \"exten\"; did you mean \"extend\"?",
@@ -73,8 +73,8 @@ func TestMistakesAreOneSentence(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 	for variable, want := range map[string]string{
-		"LAPSE_INTERVAL":    "app: LAPSE_INTERVAL \"abc\" is not a whole decimal number, or too large\n",
-		"LAPSE_RATE_SHARE":  "app: LAPSE_RATE_SHARE \"abc\" is not a decimal number\n",
+		"LAPSE_INTERVAL":    "app: LAPSE_INTERVAL \"abc\" is not a whole decimal number, or too large; write a smaller one in digits\n",
+		"LAPSE_RATE_SHARE":  "app: LAPSE_RATE_SHARE \"abc\" is not a decimal number; write it in digits\n",
 		"LAPSE_EC2_UNPACED": "app: LAPSE_EC2_UNPACED \"abc\" is neither true nor false; write one of them\n",
 	} {
 		t.Run(variable, func(t *testing.T) {

@@ -139,7 +139,7 @@ func UntilArmed(r lease.Registry) string {
 	return "`janitor resume` and `janitor arm`"
 }
 
-// ReasonFlag asks why something is done, for whoever reads that there.
+// ReasonFlag asks why something is done, for readers of that record.
 func ReasonFlag(where string) cli.Flag {
 	return &cli.StringFlag{
 		Name: "reason", Usage: "record `WHY` in " + where,

@@ -164,11 +164,11 @@ func (s *Sink) next() (sunk, bool) {
 
 func lines(p []byte) int { return bytes.Count(p, []byte("\n")) }
 
-// notices is how many words to the service manager wait while it takes none.
+// notices is how many messages to the service manager wait while it accepts none.
 const notices = 16
 
-// Notifier returns what tells the service manager how the process does, as sd_notify(3) does; nobody is told where there is
-// none. It never waits: what has no room while the manager takes nothing is dropped.
+// Notifier returns a function that sends the state of the process to the service manager, as sd_notify(3) does, if there is
+// one. It never waits: messages without room are dropped while the manager accepts none.
 func Notifier() func(state string) {
 	states := make(chan string, notices)
 	go func() {

@@ -58,8 +58,8 @@ func socketRefusal(err error) error {
 	return err
 }
 
-// NarrowUmask keeps everybody but the owner from writing to what this process makes, until that has the mode that it shall
-// have: etcd makes its socket with the umask alone, and whoever can write to a socket can connect.
+// NarrowUmask lets only the owner write to the files that this process creates, until they have their
+// mode: etcd creates its socket with the umask alone, and whoever can write to a socket can connect.
 func NarrowUmask() {
 	const others = 0o022
 	syscall.Umask(syscall.Umask(0o077) | others)

@@ -57,7 +57,7 @@ func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error
 	}
 }
 
-// Poll asks at once, and then every so often, until the answer is there or an error ends it. found is false, without an
+// Poll asks at once, and then at intervals, until there is an answer or an error. found is false, without an
 // error, if the patience ends first.
 func Poll(ctx context.Context, every, patience time.Duration, ask func() (found bool, err error)) (found bool, err error) {
 	over, tick := time.NewTimer(patience), time.NewTicker(every)

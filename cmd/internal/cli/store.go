@@ -64,7 +64,7 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 	return store, func() { _ = client.Close() }, nil
 }
 
-// WithStore is what a command does with the registry: read takes what the command line says before the registry is opened,
+// WithStore is what a command does with the registry: read reads the command line before the registry is opened,
 // and run does it.
 func WithStore[T any](read func(*cli.Context) (T, error), run func(*cli.Context, *etcd.Store, T) error) cli.ActionFunc {
 	return func(c *cli.Context) error {

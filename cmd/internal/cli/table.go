@@ -22,8 +22,8 @@ type Column struct {
 	More  bool // only for people at a terminal, and with -o wide: what reads a pipe keeps the columns that it knows
 }
 
-// Sheet is a table with more columns than every terminal has room for. A line break or another sign that is not to be seen
-// is printed as Go writes it, so that no value can pass for a row.
+// Sheet is a table with more columns than some terminals have room for. A line break or another invisible character
+// is printed as Go writes it, so that no value can look like a row.
 type Sheet struct {
 	Columns []Column
 	Rows    [][]string

@@ -53,14 +53,14 @@ func entries(flag cli.Flag, text string) (list []string, wrong string) {
 func wholeNumber(text string) (plain, wrong string) {
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return "", fmt.Sprintf("%q is not a whole decimal number, or too large", text)
+		return "", fmt.Sprintf("%q is not a whole decimal number, or too large; write a smaller one in digits", text)
 	}
 	return strconv.Itoa(n), ""
 }
 
 func notDecimal(text string) (wrong string) {
 	if _, err := strconv.ParseFloat(text, 64); err != nil || strings.ContainsAny(text, "xX_") {
-		return fmt.Sprintf("%q is not a decimal number", text)
+		return fmt.Sprintf("%q is not a decimal number; write it in digits", text)
 	}
 	return ""
 }

@@ -3,7 +3,7 @@
 // service are simulated.
 //
 //   - demo.go: [Run], the story, act by act.
-//   - end.go: every instance, its fate and why; then the stage is left to whoever wants to try it.
+//   - end.go: every instance, its state and why; then everything keeps running for whoever wants to try it.
 //   - stage.go: the processes, and how to wait for what they do.
 package demo
 
@@ -26,7 +26,7 @@ type Options struct {
 	Stay     bool // leave the last act out, and then keep everything running until the context ends
 }
 
-// failure is an expectation that did not come true.
+// failure is an expectation that was not met.
 func failure(format string, args ...any) error {
 	return fmt.Errorf("the demo expected: "+format, args...)
 }
@@ -34,7 +34,7 @@ func failure(format string, args ...any) error {
 // errStopped is returned when the context ends before the story does.
 var errStopped = errors.New("the demo was stopped early; everything that it started was stopped too")
 
-// Run tells the story. It fails if something lives that should not, or the other way round.
+// Run tells the story. It fails if an instance runs that should not, or the reverse.
 func Run(ctx context.Context, o Options) error {
 	s, err := open(ctx, o)
 	if err != nil {

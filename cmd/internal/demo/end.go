@@ -40,10 +40,10 @@ func (s *story) stay(ctx context.Context) error {
 // quoted is one word for a POSIX shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// role is one instance, the fate that the story expects, and why.
+// role is one instance, its expected state, and why.
 type role struct{ id, fate, why string }
 
-// printTable ends the story: every instance, its fate by EC2's own word, and why.
+// printTable ends the story: every instance, its state in EC2, and why.
 func (s *stage) printTable(cast []role) error {
 	rows, wrong := [][]string{{"INSTANCE", "FATE", "WHY"}}, 0
 	for _, r := range cast {

@@ -187,7 +187,7 @@ func (s *stage) killSidecar(id string) error {
 	return nil
 }
 
-// until waits, in silence, for what other processes bring about.
+// until waits, without output, for an event in other processes.
 func (s *stage) until(ctx context.Context, what string, holds func() (bool, error)) error {
 	var last error
 	held, _ := cli.Poll(ctx, 50*time.Millisecond, deadline, func() (bool, error) {

@@ -107,7 +107,7 @@ func Exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// Overriding are arguments with defaults before them, each a flag and its value, but for those defaults whose flags the
+// Overriding are arguments with defaults before them, each a flag and its value, without defaults whose flags the
 // arguments give themselves: the commands refuse a flag that is given twice.
 func Overriding(args []string, defaults ...string) []string {
 	var all []string
