@@ -219,7 +219,7 @@ func census(n lease.Census) string {
 		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
 	}
 	if n.Unlisted > 0 {
-		words += fmt.Sprintf("; %d with a lease are missing in EC2's listing, but were found by id", n.Unlisted)
+		words += fmt.Sprintf("; %d with a lease are missing from EC2's listing, but were found by id", n.Unlisted)
 	}
 	if n.Unseen > 0 {
 		words += fmt.Sprintf("; EC2 does not find %d that have a lease, which run to their expiry (`janitor sweep --dry-run`)", n.Unseen)

@@ -82,9 +82,9 @@ func TestStatusReportsInstancesThatEC2DoesNotShow(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]lease.Census{
 		"3 managed": {Managed: 3},
-		"3 managed; 2 with a lease are missing in EC2's listing, but were found by id":                                     {Managed: 3, Unlisted: 2},
-		"0 managed; EC2 does not find 3 that have a lease, which run to their expiry (`janitor sweep --dry-run`)":          {Unseen: 3},
-		"1 managed; 2 foreign (`lease list --foreign`); 1 with a lease are missing in EC2's listing, but were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
+		"3 managed; 2 with a lease are missing from EC2's listing, but were found by id":                                     {Managed: 3, Unlisted: 2},
+		"0 managed; EC2 does not find 3 that have a lease, which run to their expiry (`janitor sweep --dry-run`)":            {Unseen: 3},
+		"1 managed; 2 foreign (`lease list --foreign`); 1 with a lease are missing from EC2's listing, but were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
 	} {
 		if got := census(n); got != want {
 			t.Errorf("%+v: %q, want %q", n, got, want)

@@ -146,7 +146,7 @@ func checkRegion(text string) (wrong string) {
 func checkNamespace(name string) (wrong string) {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 	if name == "" || strings.Trim(name, allowed) != "" {
-		return fmt.Sprintf("%q may have only the characters A-Z a-z 0-9 - _ and .", name)
+		return fmt.Sprintf("%q may contain only the characters A-Z a-z 0-9 - _ and .", name)
 	}
 	return ""
 }

@@ -90,7 +90,7 @@ func TestABadEntryIsRefusedByItsName(t *testing.T) {
 			"eu-west-1,US_EAST": `"US_EAST" is not an AWS Region`, "eu-west-1, us-east-1a": `"us-east-1a" is a zone; its Region is us-east-1`,
 			"US-EAST-1": `"US-EAST-1" is not an AWS Region; write it as us-east-1`, "eu-West-1b": `"eu-West-1b" is a zone; its Region is eu-west-1`,
 		},
-		"namespace": {"a/b": `"a/b" may have only the characters`, "prod ": `"prod " may have only the characters`},
+		"namespace": {"a/b": `"a/b" may contain only the characters`, "prod ": `"prod " may contain only the characters`},
 		"output":    {"xml": `"xml": choose table`},
 		"log-level": {"loud": `"loud": choose debug, info, warn or error`},
 	} {

@@ -17,9 +17,9 @@ func TestE2EScenarioListing(t *testing.T) {
 		byID bool   // the others are hidden also from whoever asks by id
 		says string
 	}{
-		"empty, but known by id":         {"none", false, "100 managed; 100 with a lease are missing in EC2's listing, but were found by id"},
+		"empty, but known by id":         {"none", false, "100 managed; 100 with a lease are missing from EC2's listing, but were found by id"},
 		"empty, and nothing known by id": {"none", true, "0 managed; EC2 does not find 100 that have a lease, which run to their expiry (`janitor sweep --dry-run`)"},
-		"half, and the rest known by id": {"half", false, "100 managed; 50 with a lease are missing in EC2's listing, but were found by id"},
+		"half, and the rest known by id": {"half", false, "100 managed; 50 with a lease are missing from EC2's listing, but were found by id"},
 		"half, and nothing more by id":   {"half", true, "50 managed; EC2 does not find 50 that have a lease, which run to their expiry (`janitor sweep --dry-run`)"},
 	} {
 		t.Run(name, func(t *testing.T) {
