@@ -28,7 +28,7 @@ type Config struct {
 	// PendingFor is how long an instance is pending. With 0 it is running
 	// when it is next read.
 	PendingFor time.Duration
-	// ShuttingDownFor is how long an instance is shutting-down or stopping.
+	// ShuttingDownFor is how long an instance is shutting-down.
 	// With 0 it has ended when it is next read.
 	ShuttingDownFor time.Duration
 	// TerminatedVisibleFor is how long a terminated instance can still be
@@ -58,9 +58,9 @@ type Config struct {
 	// Parameters are the SSM parameters, by name. Images may be given as
 	// resolve:ssm:NAME.
 	Parameters map[string]string
-	// SpotHidesToken leaves the client token out of spot instances'
-	// descriptions. Whether EC2 shows it there is not documented.
-	SpotHidesToken bool
+	// KeyPairs are the names of the key pairs; a launch that names another is
+	// refused.
+	KeyPairs []string
 	// Logger gets one debug record a call; nothing is logged if nil.
 	Logger *slog.Logger
 }

@@ -170,7 +170,7 @@ func (d describe[T]) byID(ids []string) ([]T, error) {
 	var missing []string
 	seen := make(map[string]bool)
 	for _, id := range ids {
-		if d.prefix != "" && !wellFormed(d.prefix, id) {
+		if !wellFormed(d.prefix, id) {
 			return nil, refusal(d.malformed, "Invalid id: \"%s\"", id)
 		}
 		r, ok := d.table.get(id)

@@ -55,7 +55,6 @@ type region struct {
 	interfaces table[*Interface]
 	spots      table[*SpotRequest]
 	fleets     table[*Fleet]
-	keyPairs   table[*keyPair]
 	templates  table[*template]
 	launches   map[launchKey]*launch
 	capacity   map[slot]int

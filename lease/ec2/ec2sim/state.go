@@ -12,7 +12,6 @@ const (
 	Running      State = "running"
 	ShuttingDown State = "shutting-down"
 	Terminated   State = "terminated"
-	Stopping     State = "stopping"
 	Stopped      State = "stopped"
 )
 
@@ -27,8 +26,6 @@ func (s State) code() int {
 		return 32
 	case Terminated:
 		return 48
-	case Stopping:
-		return 64
 	default:
 		return 80
 	}
@@ -57,7 +54,7 @@ func (s *Sim) nextChange(i *Instance) (time.Time, bool) {
 		return time.Time{}, false
 	case i.State == Pending:
 		return i.since.Add(s.config.PendingFor), true
-	case i.State == ShuttingDown, i.State == Stopping:
+	case i.State == ShuttingDown:
 		return i.since.Add(s.config.ShuttingDownFor), true
 	case i.State == Terminated:
 		return i.since.Add(s.config.TerminatedVisibleFor), true
@@ -102,8 +99,6 @@ func (s *Sim) advance(r *region, i *Instance, now time.Time) bool {
 		switch i.State {
 		case Pending:
 			s.enter(r, i, Running, next)
-		case Stopping:
-			s.enter(r, i, Stopped, next)
 		case ShuttingDown:
 			s.enter(r, i, Terminated, next)
 		default:
