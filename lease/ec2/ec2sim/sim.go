@@ -2,7 +2,6 @@ package ec2sim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -96,9 +95,6 @@ func (r *region) subnetOf(match func(subnet) bool) *subnet {
 	}
 	return nil
 }
-
-// regionNames returns the regions' names in order.
-func (s *Sim) regionNames() []string { return slices.Sorted(maps.Keys(s.regions)) }
 
 // regionNamed returns a region, which is made, with one zone that has no id,
 // if there is none of that name.

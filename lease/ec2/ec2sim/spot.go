@@ -81,7 +81,7 @@ func (s *Sim) spotLookup(r *region) describe[*SpotRequest] {
 	return describe[*SpotRequest]{
 		table: &r.spots, idParam: "SpotInstanceRequestId", prefix: "sir",
 		notFound: "InvalidSpotInstanceRequestID.NotFound", malformed: "InvalidSpotInstanceRequestID.Malformed",
-		tags: func(r *SpotRequest) map[string]string { return r.Tags },
+		tags: func(r *SpotRequest) *map[string]string { return &r.Tags },
 		known: fields[*SpotRequest]{
 			"spot-instance-request-id": func(r *SpotRequest) string { return r.ID },
 			"state":                    func(r *SpotRequest) string { return r.State },

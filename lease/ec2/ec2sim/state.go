@@ -17,18 +17,7 @@ const (
 
 // code is the number that goes with a state.
 func (s State) code() int {
-	switch s {
-	case Pending:
-		return 0
-	case Running:
-		return 16
-	case ShuttingDown:
-		return 32
-	case Terminated:
-		return 48
-	default:
-		return 80
-	}
+	return map[State]int{Pending: 0, Running: 16, ShuttingDown: 32, Terminated: 48, Stopped: 80}[s]
 }
 
 // ending reports whether the state leads nowhere but away.
