@@ -6,6 +6,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Cluster is one etcd in memory: all its members, as clients see them. It is safe for concurrent use.
@@ -133,6 +134,22 @@ type KeyValue struct {
 	Value            []byte
 	Lease            int64 // etcd lease that holds it; 0 for none
 	Created, Changed int64 // revisions
+}
+
+// Write writes a key past every client, as a foreign hand would.
+func (c *Cluster) Write(key string, value []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.put(&pb.PutRequest{Key: []byte(key), Value: value})
+	c.commit("")
+}
+
+// Erase deletes the keys under a prefix past every client.
+func (c *Cluster) Erase(prefix string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(&pb.DeleteRangeRequest{Key: []byte(prefix), RangeEnd: []byte(clientv3.GetPrefixRangeEnd(prefix))})
+	c.commit("")
 }
 
 // Dump lists the keys under a prefix, in their order. It does not wait for a stall to end.

@@ -10,7 +10,8 @@
 //   - [Cluster.Stall], [Cluster.Freeze], [Cluster.Elect], [Cluster.SetTerm],
 //     [Cluster.Alarm], [Cluster.ExpireAll], [Cluster.Restore], [Cluster.Wipe]
 //     and [Cluster.Compact] are its faults.
-//   - [Cluster.Dump], [Cluster.Revision] and [Cluster.Image] look at it.
+//   - [Cluster.Dump], [Cluster.Revision] and [Cluster.Image] look at it;
+//     [Cluster.Write] and [Cluster.Erase] are a foreign hand.
 //
 // A call travels: client.go or lease.go (what clientv3 would send) → link.go
 // (whether and when it arrives) → cluster.go (one at a time, unless stalled) →
