@@ -27,5 +27,6 @@
 // What is answered is shared between clients: read it, and do not write to it.
 //
 // It answers as etcd 3.7 does, which a test compares. It knows no users, no
-// members and no progress notifications; a nested transaction is refused.
+// members and no progress notifications; a nested transaction is refused, and so
+// are the options of requests that nobody here uses.
 package etcdsim

@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"lapse/lease/etcd/etcdsim"
 )
@@ -307,6 +309,29 @@ func TestElectionsAreWonInTurn(t *testing.T) {
 		}
 		if leader, err := elections[0].Leader(ctx); err != nil || leader.Kvs[0].GetLease() != int64(sessions[2].Lease()) {
 			w.Errorf("leader %v, %v", leader, err)
+		}
+	})
+}
+
+func TestAnOptionThatIsNotSimulatedIsRefused(t *testing.T) {
+	bubble(t, func(w *world) {
+		for name, op := range map[string]clientv3.Op{
+			"put, previous":          clientv3.OpPut("k", "v", clientv3.WithPrevKV()),
+			"put, value ignored":     clientv3.OpPut("k", "", clientv3.WithIgnoreValue()),
+			"put, lease ignored":     clientv3.OpPut("k", "v", clientv3.WithIgnoreLease()),
+			"delete, previous":       clientv3.OpDelete("k", clientv3.WithPrevKV()),
+			"get, changed since":     clientv3.OpGet("k", clientv3.WithMinModRev(1)),
+			"get, changed before":    clientv3.OpGet("k", clientv3.WithMaxModRev(1)),
+			"get, created since":     clientv3.OpGet("k", clientv3.WithMinCreateRev(1)),
+			"in a transaction, too":  clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("k", "v", clientv3.WithPrevKV())}, nil),
+			"a transaction in other": clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpTxn(nil, nil, nil)}, nil),
+		} {
+			if _, err := w.Do(w.Context(), op); status.Code(err) != codes.Unimplemented {
+				w.Errorf("%s: %v", name, err)
+			}
+		}
+		if len(w.commits) > 0 {
+			w.Errorf("committed %+v", w.commits)
 		}
 	})
 }
