@@ -31,7 +31,7 @@ func rehearse(c *ucli.Context, log *slog.Logger, published lease.Plan, registry 
 func rehearseIn(c *ucli.Context, log *slog.Logger, location lease.Location, registry string) error {
 	ctx, cancel := context.WithTimeout(c.Context, rehearseFor)
 	defer cancel()
-	cfg, err := ec2.Load(ctx, location.Region, log)
+	cfg, err := ec2.Settings{Region: location.Region, Log: log}.Load(ctx)
 	if err != nil {
 		return err
 	}
