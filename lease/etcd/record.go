@@ -120,8 +120,7 @@ func (t table[R]) update(ctx context.Context, name string, change func(R) (R, er
 		}
 		*t.revision(&after) = *t.revision(&before)
 		after, err = t.put(ctx, after)
-		var conflict *lease.ConflictError
-		if !errors.As(err, &conflict) {
+		if _, conflict := errors.AsType[*lease.ConflictError](err); !conflict {
 			return before, after, err
 		}
 	}

@@ -69,9 +69,7 @@ func (s *Store) follow(ctx context.Context, revision int64, rest *rest, changes 
 				return err
 			}
 			if err != nil && untold == nil {
-				timer := time.NewTimer(rest.left())
-				defer timer.Stop()
-				untold, due = err, timer.C
+				untold, due = err, time.After(rest.left())
 			}
 		}
 	}
@@ -126,11 +124,9 @@ func (s *Store) relist(ctx context.Context) (lease.Snapshot, error) {
 			return snapshot, nil
 		}
 		s.log.WarnContext(ctx, "cannot list", "namespace", s.namespace, "error", err, "again_in", pause)
-		timer := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
-			timer.Stop()
 			return snapshot, ctx.Err()
 		}
 	}

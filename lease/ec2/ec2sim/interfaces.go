@@ -116,14 +116,8 @@ func (s *Sim) interfaceLookup(r *region) describe[*Interface] {
 
 func (s *Sim) describeInterfaces(q *request) (body, error) {
 	rows, next, err := s.interfaceLookup(q.region).run(q)
-	if err != nil {
-		return nil, err
-	}
-	answer := &interfacesAnswer{Next: next}
-	for _, n := range rows {
-		answer.Interfaces.Items = append(answer.Interfaces.Items, s.interfaceItem(q.region, n))
-	}
-	return answer, nil
+	interfaces := setOf(rows, func(n *Interface) interfaceItem { return s.interfaceItem(q.region, n) })
+	return &interfacesAnswer{Interfaces: interfaces, Next: next}, err
 }
 
 // deleteInterface deletes an interface that is attached to nothing. EC2 says

@@ -76,11 +76,7 @@ func (s *Sim) volumeLookup(r *region) describe[*Volume] {
 
 func (s *Sim) describeVolumes(q *request) (body, error) {
 	rows, next, err := s.volumeLookup(q.region).run(q)
-	if err != nil {
-		return nil, err
-	}
-	answer := &volumesAnswer{Next: next}
-	for _, v := range rows {
+	volumes := setOf(rows, func(v *Volume) volumeItem {
 		x := volumeItem{
 			ID: v.ID, Size: v.SizeGB, Zone: v.Zone, Status: v.State, Created: checkpoint(v.Created), Type: "gp3", Tags: tagSet(v.Tags),
 		}
@@ -89,9 +85,9 @@ func (s *Sim) describeVolumes(q *request) (body, error) {
 				{v.ID, v.Instance, v.Device, "attached", checkpoint(v.Created), v.DeleteOnTermination},
 			}
 		}
-		answer.Volumes.Items = append(answer.Volumes.Items, x)
-	}
-	return answer, nil
+		return x
+	})
+	return &volumesAnswer{Volumes: volumes, Next: next}, err
 }
 
 // deleteVolume deletes a volume that is attached to nothing:
