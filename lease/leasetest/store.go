@@ -54,7 +54,7 @@ func (s *Store) Put(kind, id string, data []byte) { s.cluster.Write(s.Key(kind, 
 func (s *Store) Get(kind, id string) []byte {
 	key := s.Key(kind, id)
 	for _, kv := range s.cluster.Dump(key) {
-		if kv.Key == key {
+		if string(kv.Key) == key {
 			return kv.Value
 		}
 	}

@@ -19,10 +19,10 @@
 // told) → link.go (the way back). watch.go tells events.
 //
 // Time is package time's own, so that testing/synctest drives it. There is no
-// goroutine besides one for each open watch and each KeepAlive, and nothing is
-// random: the same calls in the same order give the same answers. What falls on
-// the same instant is done in the order in which Go's scheduler brings it, so
-// give delays that differ where that matters.
+// goroutine besides one for each open watch, and nothing is random: the same
+// calls in the same order give the same answers. What falls on the same instant
+// is done in the order in which Go's scheduler brings it, so give delays that
+// differ where that matters.
 //
 // What is answered is shared between clients: read it, and do not write to it.
 //
