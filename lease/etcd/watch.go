@@ -112,8 +112,7 @@ func (s *Store) change(event *clientv3.Event) (lease.Change, bool, error) {
 	if err != nil {
 		return lease.Change{}, false, err
 	}
-	told := d.lease != nil || d.launch != nil || d.heartbeat != nil || d.registry != nil
-	return lease.Change{Lease: d.lease, Launch: d.launch, Heartbeat: d.heartbeat, Registry: d.registry}, told, nil
+	return d.Change, d.Change != lease.Change{}, nil
 }
 
 // relist lists until it succeeds or ctx ends.
