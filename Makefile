@@ -35,8 +35,8 @@ properties: ## Check the properties in more random worlds, others each time than
 	RAPID_CHECKS=$(or $(CHECKS),2000) go test -count=1 -timeout 3h $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net.rapid/ { print $$1 }')
 
 e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
-	go test $(RACE) -tags e2e -count=1 -v -timeout 15m -run TestE2E ./cmd/internal/e2e
-	go test -tags e2e -count=1 -v -timeout 15m -parallel 8 -run TestE2E ./cmd/internal/scenario # measures times: no race detector
+	go test -tags e2e -count=1 -v -timeout 15m -parallel 6 -run TestE2E ./cmd/internal/e2e # processes: they have no race detector
+	go test -tags e2e -count=1 -v -timeout 15m -parallel 12 -run TestE2E ./cmd/internal/scenario
 sim: ## Run the real code through random schedules of faults, and judge (SEEDS=2000 of them, from SEED=0 on)
 	SEEDS='$(or $(SEEDS),2000)' go test -count=1 -v -timeout 12h -run 'TestSim$$|TestTheSameSeed' ./cmd/internal/sim
 sim-mutants: ## Plant each bug of cmd/internal/sim/testdata/bugs, and see it caught (BUGS='some by name')

@@ -79,9 +79,9 @@ func metricNames(text string) []string {
 	return slices.Compact(names)
 }
 
-func TestMetricsAreNamedAsIsUsual(t *testing.T) { promtool(t, scraped(t), "check", "metrics") }
+func TestMetricNamesFollowTheConventions(t *testing.T) { promtool(t, scraped(t), "check", "metrics") }
 
-func TestWhatAlertsAndDashboardAskForIsExported(t *testing.T) {
+func TestMetricsOfAlertsAndDashboardAreExported(t *testing.T) {
 	all := exported(t)
 	used := map[string]bool{}
 	for _, file := range []string{rules, ruleTests, dashboard, page} {

@@ -8,8 +8,8 @@ import (
 	"lapse/janitor/plan"
 )
 
-// TestTheRunbookSpeaksOfAlertsThatThereAre also wants an entry for every brake of which an alert tells.
-func TestTheRunbookSpeaksOfAlertsThatThereAre(t *testing.T) {
+// TestTheRunbookMentionsOnlyExistingAlerts also requires an entry for every brake that an alert reports.
+func TestTheRunbookMentionsOnlyExistingAlerts(t *testing.T) {
 	t.Parallel()
 	book := read(t, "runbook.md")
 	known := map[string]bool{}
@@ -26,9 +26,9 @@ func TestTheRunbookSpeaksOfAlertsThatThereAre(t *testing.T) {
 	}
 }
 
-// TestTheTablesOfBrakesAreTheCodes: what engages a brake, what it holds and who releases it stands in the code, and the
+// TestTheTablesOfBrakesMatchTheCode: what engages a brake, what it holds and who releases it stands in the code, and the
 // pages say the same.
-func TestTheTablesOfBrakesAreTheCodes(t *testing.T) {
+func TestTheTablesOfBrakesMatchTheCode(t *testing.T) {
 	t.Parallel()
 	for _, page := range []string{"runbook.md", "../README.md"} {
 		text := read(t, page)

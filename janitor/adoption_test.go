@@ -24,7 +24,7 @@ func (r *rig) adopting(id string, ago time.Duration) {
 // completes lets the janitor of a test set the tags of adoptions.
 func completes(c *Config) { c.Policy.CompleteAdoptions = true }
 
-func TestAnAdoptionWithoutItsTagIsCompletedWhereThatIsAllowed(t *testing.T) {
+func TestAnAdoptionWithoutItsTagIsCompletedIfAllowed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*Config)
@@ -55,7 +55,7 @@ func TestAnAdoptionWithoutItsTagIsCompletedWhereThatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestAnAdoptionThatIsTakenIsNotDescribedByEachReaction(t *testing.T) {
+func TestAnInstanceAdoptedElsewhereIsNotDescribedByEachReaction(t *testing.T) {
 	t.Parallel()
 	runningWith(t, []string{"i-1"}, quiet(), completes, func(r *rig) {
 		after(61 * time.Second)

@@ -69,8 +69,8 @@ func audited(t *testing.T, ids []string, observe Observer, test func(r *rig)) []
 	return lines(t, written.Bytes())
 }
 
-// TestTheAuditLogTellsTheWholeStory has what others do between sweeps, what the janitor does, and what EC2 answers.
-func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
+// TestTheAuditLogHasEveryEvent has what others do between sweeps, what the janitor does, and what EC2 answers.
+func TestTheAuditLogHasEveryEvent(t *testing.T) {
 	t.Parallel()
 	got := audited(t, []string{"i-1", "i-2", "i-3"}, nil, func(r *rig) {
 		r.cloud.Refuse["i-2"] = "OperationNotPermitted"
@@ -124,19 +124,19 @@ func TestTheAuditLogTellsTheWholeStory(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotWrittenToTheAuditLogIsAnError(t *testing.T) {
+func TestAnEventThatCannotBeLoggedIsAnError(t *testing.T) {
 	t.Parallel()
 	full := errors.New("disk full")
 	j := &Janitor{&replica{Config: Config{Observe: blind{}, Log: quiet(), Now: time.Now, Audit: func(audit.Event) error { return full }}}}
 	defer j.open()()
 	if err := j.record(audit.Event{Kind: lease.ActionRevoke}); !errors.Is(err, full) {
-		t.Errorf("%v, want the log's: whoever is about to end something must know", err)
+		t.Errorf("%v, want the log's: whoever is about to terminate something must know", err)
 	}
 }
 
-// TestASnapshotTellsWhatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
+// TestASnapshotReportsChangesThatNoWatchDid has a leader whose watch was broken: the next sweep tells what it missed, once. What
 // was there when it became leader, or when the registry was set back, is not told.
-func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
+func TestASnapshotReportsChangesThatNoWatchDid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	var told []string
@@ -152,16 +152,16 @@ func TestASnapshotTellsWhatNoWatchDid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		term.takeIn(s, 0)
+		term.takeIn(s, term.joining()(s), 0)
 		return s
 	}
 	first := look()
 	r.extend("i-1", 2*time.Hour)
 	look()
 	look()
-	term.takeIn(first, 0)
+	term.takeIn(first, term.joining()(first), 0)
 	closeLog()
 	if want := []string{"lead", "extend"}; !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"lapse/janitor/plan"
 )
 
-// mute is a location that can fall silent: until it is given up after half a minute, it gives no answer.
+// mute is a location that can stop answering: until it is given up after half a minute, it gives no answer.
 type mute struct {
 	*recorder
 	lost atomic.Bool
@@ -45,8 +45,8 @@ func (m *mute) Describe(ctx context.Context, ids []string) (lease.Listing, error
 	return m.recorder.Describe(ctx, ids)
 }
 
-// besideMute runs a janitor over the rig's location, which has i-1 and i-2, and over one that can fall silent, which has
-// i-8 and i-9.
+// besideMute runs a janitor over the rig's location, which has i-1 and i-2, and over one that can stop answering, which
+// has i-8 and i-9.
 func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -77,31 +77,31 @@ func besideMute(t *testing.T, test func(r *rig, far *mute)) {
 	})
 }
 
-func TestALocationThatGivesNoAnswerDelaysNoEndOfAnother(t *testing.T) {
+func TestAnUnresponsiveLocationDelaysNoTerminationElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, term := range map[string]time.Duration{
-		"between two sweeps": 40 * time.Second, "while a sweep looks": 75 * time.Second, "while it looks up by id": 105 * time.Second,
+		"between two sweeps": 40 * time.Second, "while a sweep lists": 75 * time.Second, "while it looks up by id": 105 * time.Second,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			besideMute(t, func(r *rig, far *mute) {
 				far.lost.Store(true)
-				r.extend("i-8", 30*time.Second) // asks the silent location for what is due there
+				r.extend("i-8", 30*time.Second) // asks the unresponsive location for what is due there
 				r.extend("i-1", term)
 				after(term - time.Second)
 				if got := r.cloud.Ended(); len(got) > 0 {
-					r.t.Fatalf("terminated %v before the term", got)
+					r.t.Fatalf("terminated %v before the expiry", got)
 				}
 				after(3 * time.Second)
 				if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-					r.t.Errorf("terminated %v two seconds after the term of i-1", got)
+					r.t.Errorf("terminated %v two seconds after the expiry of i-1", got)
 				}
 			})
 		})
 	}
 }
 
-func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
+func TestAnUnresponsiveLocationIsHeldBackAndTheOthersAreRecorded(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
 		far.lost.Store(true)
@@ -127,7 +127,7 @@ func TestALocationThatGivesNoAnswerIsHeldAndTheOthersAreRecorded(t *testing.T) {
 	})
 }
 
-func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
+func TestWorkThatFallsDueInABusyLocationIsDoneNext(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
 		r.cloud.OnDescribe = func(n int) {
@@ -148,7 +148,7 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNext(t *testing.T) {
 	})
 }
 
-func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThere(t *testing.T) {
+func TestWorkThatFallsDueInABusyLocationIsDoneNextEvenIfNothingIsWrittenThere(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, _ *mute) {
 		r.cloud.OnDescribe = func(n int) {
@@ -166,7 +166,7 @@ func TestWhatFallsDueWhileItsLocationIsBusyIsServedNextAlsoIfNothingIsWrittenThe
 	})
 }
 
-func TestWhatIsExtendedWhileASweepLooksIsSpared(t *testing.T) {
+func TestALeaseExtendedDuringASweepIsKept(t *testing.T) {
 	t.Parallel()
 	besideMute(t, func(r *rig, far *mute) {
 		far.lost.Store(true)
@@ -204,7 +204,7 @@ func TestABatchInFlightIsFinishedBeforeLeadershipIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
+func TestAListingOlderThanTheCheckpointIsRepeated(t *testing.T) {
 	t.Parallel()
 	for name, setBack := range map[string]bool{"it came late": false, "the registry was set back": true} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +223,7 @@ func TestAListingThatIsOlderThanTheOwnCheckpointIsReadAgain(t *testing.T) {
 				o.finish(passMax)
 				defer o.unwatch()
 				if stands := o.watermark.Standing(); len(stands) > 0 != setBack {
-					t.Errorf("held by %v", stands)
+					t.Errorf("held back by %v", stands)
 				}
 				if newest := o.joined.Checkpoint.Sequence; !setBack && newest != 2 {
 					t.Errorf("the last checkpoint is number %d, want 2", newest)
@@ -276,7 +276,7 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 		r.extend("i-2", time.Hour)
 		after(3 * time.Second)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Errorf("terminated %v a second after the term of i-1, while the registry is being read", got)
+			t.Errorf("terminated %v a second after the expiry of i-1, while the registry is being read", got)
 		}
 		after(time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) || r.lease("i-2").State != lease.StateActive {
@@ -287,7 +287,7 @@ func TestALongReadOfTheRegistryDelaysNoReaction(t *testing.T) {
 			t.Errorf("run: %v", err)
 		}
 		if moved != 3 {
-			t.Errorf("%d moves of terms in the audit log, want each of three once", moved)
+			t.Errorf("%d moves of expiries in the audit log, want each of three once", moved)
 		}
 	})
 }
@@ -303,7 +303,7 @@ func (o slowCheckpoint) PutCheckpoint(ctx context.Context, reg lease.Registry, s
 	return o.Leadership.PutCheckpoint(ctx, reg, s)
 }
 
-func TestWhatIsHeardWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
+func TestAChangeSeenWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -317,7 +317,7 @@ func TestWhatIsHeardWhileACheckpointIsWrittenIsNotForgotten(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- j.Run(ctx) }()
 		after(4*time.Second - settleMin/2)
-		r.heartbeat("i-1") // which lapses just before the second checkpoint is written
+		r.heartbeat("i-1") // which expires just before the second checkpoint is written
 		after(70 * time.Second)
 		if r.lease("i-1").Mark == nil {
 			t.Error("a heartbeat that lapsed while the checkpoint was written is not marked")

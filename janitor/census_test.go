@@ -54,7 +54,7 @@ func counted(t *testing.T, w World) plan.Census {
 	return observer.last()
 }
 
-func TestACensusCountsEachOnce(t *testing.T) {
+func TestACensusCountsEachInstanceOnce(t *testing.T) {
 	t.Parallel()
 	stray := func(s *Subject) { Bare(s); s.Instance.Tags[lease.TagLaunch] = "" }
 	stuck := WithLease(func(l *lease.Lease) { l.Stuck = "EC2 refuses: OperationNotPermitted"; l.Tries, l.TriedAt = 1, Noon })
@@ -78,10 +78,10 @@ func TestACensusCountsEachOnce(t *testing.T) {
 		t.Errorf("launches: %v, want %v", c.Launches, want)
 	}
 	if want := map[string]int{"euw1-az1": 1, "euw1-az2": 1}; !maps.Equal(c.Lost, want) {
-		t.Errorf("silent: %v, want %v", c.Lost, want)
+		t.Errorf("lost: %v, want %v", c.Lost, want)
 	}
 	if c.Longest < 3*time.Minute || c.Longest > 4*time.Minute {
-		t.Errorf("the longest silence is %s", c.Longest)
+		t.Errorf("the longest loss is %s", c.Longest)
 	}
 	all := 0
 	for _, n := range c.Verdicts {

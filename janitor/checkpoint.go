@@ -72,7 +72,8 @@ func (c *checkpoints) nextCheckpoint(planned plan.Plan, pause time.Duration) (le
 	}
 	s.LaunchWindow, s.Retention = lease.Duration(c.Policy.LaunchWindow), lease.Duration(c.Policy.Retention)
 	s.TermGrace, s.Unable = lease.Duration(c.Policy.TermGrace), c.unable()
-	s.Enforcing, s.Brakes, s.Standing, s.Seen, s.Locations = planned.Enforcing, planned.Brakes, plan.Standing(planned.Brakes), planned.Seen, nil
+	s.Enforcing, s.Brakes, s.Behind, s.Seen, s.Locations = planned.Enforcing, planned.Brakes, planned.Behind, planned.Seen, nil
+	s.Standing = plan.Standing(planned.Brakes)
 	for _, p := range c.listings.Locations {
 		if p.Listed() {
 			s.Locations = append(s.Locations, p.Location)

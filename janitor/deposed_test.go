@@ -15,9 +15,9 @@ import (
 	"lapse/janitor/plan"
 )
 
-// TestRunCampaignsAgainWhenItsKeyIsGone deletes the election's key under a leader whose session lives on, as somebody
+// TestRunCampaignsAgainWhenItsElectionKeyIsLost deletes the election's key under a leader whose session lives on, as somebody
 // does to force an election. On real etcd, since that is where a session is something else than a key.
-func TestRunCampaignsAgainWhenItsKeyIsGone(t *testing.T) {
+func TestRunCampaignsAgainWhenItsElectionKeyIsLost(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
@@ -79,7 +79,7 @@ func untilLeaderships(t *testing.T, store *etcd.Store, n int) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("checkpoint %+v (%v); want %d offices", checkpoint, err, n)
+			t.Fatalf("checkpoint %+v (%v); want %d leaderships", checkpoint, err, n)
 		case <-tick.C:
 		}
 	}

@@ -59,13 +59,13 @@ func (c *crash) want(when string, ids []string, ec2Says ec2sim.State, state leas
 	}
 }
 
-func TestAZoneOutageHoldsItsOwnZoneAlone(t *testing.T) {
+func TestAZoneOutageHoldsBackOnlyItsZone(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	down, up := c.leased("a", zoneA, 3, 6*time.Minute), c.leased("b", zoneB, 3, 6*time.Minute)
 	mend := c.sim.Outage("us-east-1", zoneA)
 	c.sweeps(3)
-	c.want("before the term", slices.Concat(down, up), ec2sim.Running, lease.StateActive)
+	c.want("before the expiry", slices.Concat(down, up), ec2sim.Running, lease.StateActive)
 	c.sweeps(14)
 	c.want("out of reach", down, ec2sim.Running, lease.StateActive)
 	for _, id := range up {
@@ -78,7 +78,7 @@ func TestAZoneOutageHoldsItsOwnZoneAlone(t *testing.T) {
 	c.want("afterwards", slices.Concat(down, up), ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestOfFiveHundredTheProtectedAloneAreStuck(t *testing.T) {
+func TestOnlyProtectedInstancesOfFiveHundredAreStuck(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	a, b := c.leased("a", zoneA, 250, 2*time.Minute), c.leased("b", zoneB, 250, 2*time.Minute)
@@ -106,7 +106,7 @@ func TestOfFiveHundredTheProtectedAloneAreStuck(t *testing.T) {
 	c.want("no longer protected", protected, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
+func TestAFailedCreationThatIsShownLateIsStillFound(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: 40 * time.Minute})
 	c.sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop})
@@ -142,12 +142,12 @@ func TestAFailedCreationThatIsShownLateIsFoundAllTheSame(t *testing.T) {
 	}
 }
 
-func TestAnInstanceThatIsNotShownYetEndsByItsTermAndNotBefore(t *testing.T) {
+func TestAnInstanceNotShownYetIsTerminatedAtItsExpiryAndNotBefore(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: 12 * time.Minute})
 	ids := c.leased("unseen", zoneA, 2, 8*time.Minute)
 	c.sweeps(4)
-	c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+	c.want("before the expiry", ids, ec2sim.Running, lease.StateActive)
 	c.sweeps(14)
 	for _, id := range ids {
 		if i, _ := c.sim.Instance(id); i.State != ec2sim.Terminated {
@@ -158,7 +158,7 @@ func TestAnInstanceThatIsNotShownYetEndsByItsTermAndNotBefore(t *testing.T) {
 	c.want("once its end is shown", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestListingsThatGoBackInTimeEndNothing(t *testing.T) {
+func TestListingsThatGoBackInTimeTerminateNothing(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: time.Hour})
 	ids := c.leased("flicker", zoneA, 3, 30*time.Minute)
@@ -182,7 +182,7 @@ func TestAnIDThatEC2DoesNotKnowYetIsTriedAgain(t *testing.T) {
 }
 
 // Each passing fault strikes each call that a janitor makes of EC2, five times before the term or five times after it.
-func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
+func TestTransientFaultsTerminateNothingEarlyAndKeepNothingLong(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]ec2sim.Fault{
 		"throttled":                     {Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"},
@@ -204,7 +204,7 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 				strikes.Action, strikes.Times = action, 5
 				remove := c.sim.Inject(strikes)
 				c.sweeps(3)
-				c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+				c.want("before the expiry", ids, ec2sim.Running, lease.StateActive)
 				remove()
 				c.sim.Inject(strikes)
 				c.sweeps(30)
@@ -214,9 +214,9 @@ func TestPassingFaultsEndNothingEarlyAndSpareNothingLate(t *testing.T) {
 	}
 }
 
-// TestOneThatFailsEveryCallKeepsNobodyElseAlive: EC2 answers 500 whenever it is asked to end one instance, and does not say
+// TestAnInstanceThatFailsEveryCallKeepsNoOtherAlive: EC2 answers 500 whenever it is asked to end one instance, and does not say
 // because of which.
-func TestOneThatFailsEveryCallKeepsNobodyElseAlive(t *testing.T) {
+func TestAnInstanceThatFailsEveryCallKeepsNoOtherAlive(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	ids := c.leased("many", zoneA, ec2.MaxTerminate, 2*time.Minute)
@@ -236,8 +236,8 @@ func TestOneThatFailsEveryCallKeepsNobodyElseAlive(t *testing.T) {
 	c.want("the bad one", []string{bad}, ec2sim.Running, lease.StateRevoked)
 }
 
-// TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore: smaller batches make more calls, which must not be what keeps EC2 down.
-func TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore(t *testing.T) {
+// TestAnEC2ThatTerminatesNothingIsNotAskedMoreAndMore: smaller batches make more calls, which must not be what keeps EC2 down.
+func TestAnEC2ThatTerminatesNothingIsNotAskedMoreAndMore(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{})
 	ids := slices.Concat(c.leased("a", zoneA, 150, 2*time.Minute), c.leased("b", zoneB, 10, 2*time.Minute))
@@ -256,7 +256,7 @@ func TestAnEC2ThatEndsNothingIsNotAskedMoreAndMore(t *testing.T) {
 	if most < 10 || most > 2*16 {
 		t.Errorf("%d calls in one sweep, want 16 for each of two zones at most", most)
 	}
-	c.want("while EC2 ends nothing", ids, ec2sim.Running, lease.StateRevoked)
+	c.want("while EC2 terminates nothing", ids, ec2sim.Running, lease.StateRevoked)
 	mend()
 	c.sweeps(6)
 	c.want("after it", ids, ec2sim.Terminated, lease.StateEnded)
@@ -267,7 +267,7 @@ func TestShortAndEmptyPagesHideNothing(t *testing.T) {
 	c := newTrouble(t, ec2sim.Config{PageSizes: []int{0, 2, 0, 1}})
 	ids := c.leased("paged", zoneA, 9, 6*time.Minute)
 	c.sweeps(2)
-	c.want("before the term", ids, ec2sim.Running, lease.StateActive)
+	c.want("before the expiry", ids, ec2sim.Running, lease.StateActive)
 	if n := c.sim.CallCounts()["DescribeInstances"]; n < 12 {
 		t.Fatalf("%d pages", n)
 	}
@@ -285,7 +285,7 @@ func TestEndedMeansThatEC2SaidSo(t *testing.T) {
 	c.want("arrived", ids, ec2sim.Terminated, lease.StateEnded)
 }
 
-func TestAnEndThatNobodySawIsBelievedAfterAnHour(t *testing.T) {
+func TestAnAbsentInstanceCountsAsEndedAfterAnHour(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{ShuttingDownFor: 20 * time.Second, TerminatedVisibleFor: time.Second})
 	ids := c.leased("gone", zoneA, 2, time.Minute)
@@ -299,7 +299,7 @@ func TestAnEndThatNobodySawIsBelievedAfterAnHour(t *testing.T) {
 	c.want("an hour later", ids, "", lease.StateEnded)
 }
 
-func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
+func TestAnAdoptionWhoseTagIsRefusedAndShownLateTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	c := newTrouble(t, ec2sim.Config{StaleFor: 8 * time.Minute})
 	foreign := c.sim.Create(ec2sim.Instance{})
@@ -333,5 +333,5 @@ func TestAnAdoptionWhoseTagIsRefusedAndThenShownLateEndsNothing(t *testing.T) {
 	c.sweeps(6)
 	c.want("with its tag", []string{foreign.ID}, ec2sim.Running, lease.StateActive)
 	c.sweeps(40) // its tag was late, so that it is marked first; and what is written there is shown late, too
-	c.want("after its term and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
+	c.want("after its expiry and a notice", []string{foreign.ID}, ec2sim.Terminated, lease.StateEnded)
 }

@@ -34,7 +34,7 @@ func (o *inLeadership) looks(ctx context.Context, r *rig) {
 	r.untouched("after a sweep", "i-1")
 }
 
-// again leaves office, takes it anew, and reads this.
+// again gives up leadership, takes it again, and reads this.
 func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 	r.t.Helper()
 	o.unwatch()
@@ -46,10 +46,10 @@ func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
 		}
 		o.leader = newLeader(o.replica, &reads{leadership, &s})
 	}
-	o.takeIn(s, o.newest)
+	o.takeIn(s, o.joining()(s), o.newest)
 }
 
-func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
+func TestAChangeLostSinceTheCheckpointIsNoticed(t *testing.T) {
 	t.Parallel()
 	changes := map[string]func(r *rig) lease.Change{
 		"a lease": func(r *rig) lease.Change {
@@ -137,7 +137,7 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					defer func() { o.unwatch() }()
 					stands := o.watermark.Standing()
 					if held := len(stands) == 1 && stands[0].Name == lease.BrakeRollback; held != way.held || !held && len(stands) > 0 {
-						t.Fatalf("held by %+v, want held: %t", stands, way.held)
+						t.Fatalf("held back by %+v, want held back: %t", stands, way.held)
 					}
 					if !way.held {
 						return
@@ -148,9 +148,9 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 					again := r.snapshot()
 					again.Revision = o.joined.Revision
 					again.Registry = again.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
-					o.takeIn(again, o.newest)
+					o.takeIn(again, o.joining()(again), o.newest)
 					if stands := o.watermark.Standing(); len(stands) > 0 {
-						t.Errorf("held by %+v though a person has lifted it", stands)
+						t.Errorf("held back by %+v although a person has released it", stands)
 					}
 				})
 			})
@@ -158,8 +158,8 @@ func TestWhatALeaderHasHeardSinceItsCheckpointIsNotLostUnnoticed(t *testing.T) {
 	}
 }
 
-// TestASweepThatReadBeforeAChangeWasHeardHoldsNothing: what it read is older, and nothing was set back.
-func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
+// TestASweepThatReadBeforeAChangeEngagesNoBrake: what it read is older, and nothing was set back.
+func TestASweepThatReadBeforeAChangeEngagesNoBrake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -172,7 +172,7 @@ func TestASweepThatReadBeforeAChangeWasHeardHoldsNothing(t *testing.T) {
 		o.finish(passMax)
 		defer o.unwatch()
 		if stands := o.watermark.Standing(); len(stands) > 0 {
-			t.Errorf("held by %+v", stands)
+			t.Errorf("held back by %+v", stands)
 		}
 	})
 }

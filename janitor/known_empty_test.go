@@ -66,7 +66,7 @@ func TestAnEmptyLocationIsListedEveryQuarterOfAnHourAndRecordedEveryMinute(t *te
 	})
 }
 
-func TestAnEmptyLocationIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
+func TestAnEmptyLocationIsListedInTheSweepAfterItGetsARecord(t *testing.T) {
 	t.Parallel()
 	put := func(r *rig, l lease.Launch) {
 		if _, err := r.store.PutLaunch(r.t.Context(), l); err != nil {
@@ -124,7 +124,7 @@ func TestAnEmptyLocationIsListedInTheSweepAfterARecordSpeaksOfIt(t *testing.T) {
 	}
 }
 
-func TestTheListingOfAnEmptyLocationThatIsKeptSaysSoAndIsAsFarOffAsTheClockWasSet(t *testing.T) {
+func TestAKeptListingOfAnEmptyLocationHasItsAgeAndClockSkew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newRig(t).inLeadership()

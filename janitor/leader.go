@@ -79,7 +79,7 @@ func (t *leader) decide(read time.Time) plan.Plan {
 		t.ends[v.InstanceID] = true
 	}
 	t.renewals.Held(now, planned.With(plan.ActHold))
-	t.announcer.announce(planned.Brakes)
+	t.announcer.announce(planned.Brakes, planned.Behind)
 	t.count(planned)
 	return planned
 }
@@ -180,8 +180,8 @@ func (t *leader) watch(ctx context.Context) (<-chan lease.Change, context.Cancel
 
 // takeIn replaces the records that were observed. Another history begins if the registry was set back, and others shall read of it
 // by the checkpoint of a sweep.
-func (t *leader) takeIn(s lease.Snapshot, least int64) {
-	if setBack := t.see(s, least, t.idle()); setBack {
+func (t *leader) takeIn(s lease.Snapshot, joined *plan.Joined, least int64) {
+	if setBack := t.see(s, joined, least, t.idle()); setBack {
 		t.dueNow()
 	}
 }

@@ -54,7 +54,7 @@ func runs(t *testing.T, change func(r *rig, j *Janitor), test func(r *rig, stop 
 	})
 }
 
-func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
+func TestABlockedAuditLogHoldsBackTerminationsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	var log hung
 	runs(t, func(_ *rig, j *Janitor) {
@@ -67,7 +67,7 @@ func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
 			r.t.Errorf("%d sweeps in ten minutes", n)
 		}
 		if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive {
-			r.t.Errorf("terminated %v, lease %s; want nothing ended that cannot be recorded", r.cloud.Ended(), l.State)
+			r.t.Errorf("terminated %v, lease %s; want nothing terminated that cannot be recorded", r.cloud.Ended(), l.State)
 		}
 		r.extend("i-1", time.Hour) // it can be, to the end
 		asked := time.Now()
@@ -79,8 +79,8 @@ func TestAnAuditLogThatHangsHoldsEndsAndNothingElse(t *testing.T) {
 	})
 }
 
-// TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst: nobody was to know that it would end at once.
-func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
+// TestALeaseThatExpiredWhileTheAuditLogWasDownIsMarkedFirst: nobody was to know that it would end at once.
+func TestALeaseThatExpiredWhileTheAuditLogWasDownIsMarkedFirst(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	runs(t, func(_ *rig, j *Janitor) {
@@ -111,7 +111,7 @@ func TestWhatExpiredWhileNothingCouldBeRecordedIsMarkedFirst(t *testing.T) {
 	})
 }
 
-func TestALoopThatHangsIsNotKeptLeader(t *testing.T) {
+func TestABlockedLoopLosesLeadership(t *testing.T) {
 	t.Parallel()
 	var loop hung
 	var block atomic.Bool
@@ -166,7 +166,7 @@ func (turning) Swept(time.Duration, error)  {}
 func (turning) Counted(plan.Census)         {}
 func (turning) Happened(audit.Event)        {}
 
-func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
+func TestABlockedWorkerEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	var ec2 hung
 	var fed atomic.Int64 // when the watchdog was fed last
@@ -196,7 +196,7 @@ func TestAWorkerThatHangsEndsTheProcess(t *testing.T) {
 	})
 }
 
-func TestASweepThatDoesNotEndLosesLeadership(t *testing.T) {
+func TestAnEndlessSweepLosesLeadership(t *testing.T) {
 	t.Parallel()
 	var registry hung
 	var block atomic.Bool
@@ -215,7 +215,7 @@ func TestASweepThatDoesNotEndLosesLeadership(t *testing.T) {
 			r.t.Error("a sweep has not ended for nine minutes, and the leadership is held")
 		}
 		if err := <-done; err == nil {
-			r.t.Error("no error, though work has not come back")
+			r.t.Error("no error, although work has not come back")
 		}
 		registry.release()
 	})

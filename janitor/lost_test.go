@@ -49,8 +49,8 @@ func every(t *testing.T, schedule string) func(*Janitor) {
 	return func(j *Janitor) { j.schedule = parsed(t, schedule) }
 }
 
-// TestAReactionThatIsReplacedInTheLineLosesNoEnd lets the worker be busy while two other leases expire, one after the other.
-func TestAReactionThatIsReplacedInTheLineLosesNoEnd(t *testing.T) {
+// TestAReplacedReactionLosesNoTermination lets the worker be busy while two other leases expire, one after the other.
+func TestAReplacedReactionLosesNoTermination(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2", "i-3")
@@ -74,8 +74,8 @@ func TestAReactionThatIsReplacedInTheLineLosesNoEnd(t *testing.T) {
 	})
 }
 
-// TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd: what is stuck for it is noted once.
-func TestAnAuditLogThatFailsAtOnceCostsNoCallsWithoutEnd(t *testing.T) {
+// TestAFailingAuditLogCausesNoEndlessCalls: what is stuck for it is noted once.
+func TestAFailingAuditLogCausesNoEndlessCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -120,8 +120,8 @@ func TestADateThatPassesBeforeTheFirstCheckpointIsWritten(t *testing.T) {
 	})
 }
 
-// TestAnEndThatAFreshLookFailedIsTriedAgainBeforeTheNextSweep: its schedule may have a gap of 60 h.
-func TestAnEndThatAFreshLookFailedIsTriedAgainBeforeTheNextSweep(t *testing.T) {
+// TestATerminationWhoseDescriptionFailedIsRetriedBeforeTheNextSweep: its schedule may have a gap of 60 h.
+func TestATerminationWhoseDescriptionFailedIsRetriedBeforeTheNextSweep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2")
@@ -196,8 +196,9 @@ func TestASweepThatFailsIsDueAgainLongBeforeTheNext(t *testing.T) {
 	}
 }
 
-// TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt lets others fall silent while the end of one that did waits.
-func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
+// TestAQueuedTerminationIsDroppedIfANewerDecisionHoldsItBack lets other heartbeats be lost while the termination of one
+// waits.
+func TestAQueuedTerminationIsDroppedIfANewerDecisionHoldsItBack(t *testing.T) {
 	t.Parallel()
 	for name, more := range map[string][]string{"nobody else": nil, "three others": {"i-2", "i-3", "i-4"}} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +217,7 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o.takeIn(snapshot, 0)
+					o.takeIn(snapshot, o.joining()(snapshot), 0)
 					o.react(t.Context())
 					synctest.Wait()
 				}
@@ -237,15 +238,15 @@ func TestWhatWaitsInTheLineIsNotEndedAfterANewerDecisionHoldsIt(t *testing.T) {
 				close(gate)
 				o.finish(passMax)
 				if got := r.cloud.Ended(); slices.Contains(got, "i-1") != (more == nil) {
-					t.Errorf("terminated %v; four silent of five are the registry's fault, and one is not", got)
+					t.Errorf("terminated %v; four lost of five are the registry's fault, and one is not", got)
 				}
 			})
 		})
 	}
 }
 
-// TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy lets a person pause and resume between a sweep's checkpoint and its work.
-func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
+// TestAPlanIsEnforcedOnlyForTheRegistryItWasMadeFor lets a person pause and resume between a sweep's checkpoint and its work.
+func TestAPlanIsEnforcedOnlyForTheRegistryItWasMadeFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -278,8 +279,8 @@ func TestAPlanIsCarriedOutByTheRegistryItWasDecidedBy(t *testing.T) {
 	})
 }
 
-// TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst: nothing is ended by a sweep that is not on disk.
-func TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst(t *testing.T) {
+// TestALeaseThatExpiredWhileTheStateWasNotWritableGetsNotice: nothing is ended by a sweep that is not on disk.
+func TestALeaseThatExpiredWhileTheStateWasNotWritableGetsNotice(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	synctest.Test(t, func(t *testing.T) {
@@ -309,8 +310,8 @@ func TestWhatExpiredWhileNoSweepCouldBeRememberedGetsNoticeFirst(t *testing.T) {
 	})
 }
 
-// TestAMachineThatSleptLooksAtEC2sClockBeforeTheNextSweep: what drifted from what EC2 said may be the monotonic clock.
-func TestAMachineThatSleptLooksAtEC2sClockBeforeTheNextSweep(t *testing.T) {
+// TestAResumedMachineChecksEC2sClockBeforeTheNextSweep: what drifted from what EC2 said may be the monotonic clock.
+func TestAResumedMachineChecksEC2sClockBeforeTheNextSweep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -361,8 +362,8 @@ func TestALeaderWhoseWatchEndedSweepsInAMinute(t *testing.T) {
 	})
 }
 
-// TestTagsThatAreDeniedCostNoMoreWhereMuchHappens: reactions follow each other fast, and a policy does not change with them.
-func TestTagsThatAreDeniedCostNoMoreWhereMuchHappens(t *testing.T) {
+// TestDeniedTagsCostNoMoreInABusyLocation: reactions follow each other fast, and a policy does not change with them.
+func TestDeniedTagsCostNoMoreInABusyLocation(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
 		r.deny(true)
@@ -377,8 +378,8 @@ func TestTagsThatAreDeniedCostNoMoreWhereMuchHappens(t *testing.T) {
 	})
 }
 
-// TestATagThatIsWrittenAfterItsDateIsNoNotice: it waits for EC2's limits until the date has passed.
-func TestATagThatIsWrittenAfterItsDateIsNoNotice(t *testing.T) {
+// TestATagWrittenAfterItsDateIsNoNotice: it waits for EC2's limits until the date has passed.
+func TestATagWrittenAfterItsDateIsNoNotice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")

@@ -79,8 +79,8 @@ func TestALeaderLeadsThroughTheWeekend(t *testing.T) {
 	})
 }
 
-// TestACheckpointIsReliedOnUntilTheNextSweepIsLate whatever the widest pause of its schedule is.
-func TestACheckpointIsReliedOnUntilTheNextSweepIsLate(t *testing.T) {
+// TestACheckpointIsTrustedUntilTheNextSweepIsLate whatever the widest pause of its schedule is.
+func TestACheckpointIsTrustedUntilTheNextSweepIsLate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		schedule       string
@@ -111,7 +111,7 @@ func TestACheckpointIsReliedOnUntilTheNextSweepIsLate(t *testing.T) {
 	}
 }
 
-// TestAnotherLeaderAfterAPauseOfTheSchedule takes the registry at its word only if nobody should have swept before it.
+// TestAnotherLeaderAfterAPauseOfTheSchedule trusts the registry only if nobody should have swept before.
 func TestAnotherLeaderAfterAPauseOfTheSchedule(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -142,7 +142,7 @@ func TestAnotherLeaderAfterAPauseOfTheSchedule(t *testing.T) {
 					works(t, r, c.schedule, next, c.again, c.again.Add(10*time.Minute))
 					s, err := r.store.Checkpoint(t.Context())
 					if held := slices.ContainsFunc(s.Standing, func(b lease.Brake) bool { return b.Name == lease.BrakeUnwatched }); err != nil || held != stands {
-						t.Errorf("%v stand (%v), want a stranger: %t", s.Standing, err, stands)
+						t.Errorf("%v engaged (%v), want unwatched: %t", s.Standing, err, stands)
 					}
 				})
 			})
@@ -170,7 +170,7 @@ func TestAReplicaLooksAtTheCheckpointsAllNight(t *testing.T) {
 				stop()
 				<-done
 				if looks < 24*60 || looks > 25*60 {
-					t.Errorf("%d looks in a day, want one a minute", looks)
+					t.Errorf("%d reads in a day, want one a minute", looks)
 				}
 			})
 		})

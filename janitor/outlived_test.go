@@ -36,8 +36,8 @@ func (r *rig) outlives(when string, counted *counting, id string, want lease.Kep
 	}
 }
 
-// TestWhatAnAuditLogKeepsIsSeen has a log that takes no events for a while.
-func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
+// TestInstancesKeptByTheAuditLogAreOverdue has a log that takes no events for a while.
+func TestInstancesKeptByTheAuditLogAreOverdue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, counted := newRig(t, "i-1", "i-2"), &counting{}
@@ -71,8 +71,8 @@ func TestWhatAnAuditLogKeepsIsSeen(t *testing.T) {
 	})
 }
 
-// TestWhatALostMemoryKeepsIsSeen has a state directory that cannot be written for a while.
-func TestWhatALostMemoryKeepsIsSeen(t *testing.T) {
+// TestInstancesKeptByTheStateDirectoryAreOverdue has a state directory that cannot be written for a while.
+func TestInstancesKeptByTheStateDirectoryAreOverdue(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	synctest.Test(t, func(t *testing.T) {
@@ -94,8 +94,8 @@ func TestWhatALostMemoryKeepsIsSeen(t *testing.T) {
 	})
 }
 
-// TestWhatKeepsAnInstanceIsNotedOnce writes nothing more once it is on record, but for the checkpoint.
-func TestWhatKeepsAnInstanceIsNotedOnce(t *testing.T) {
+// TestTheReasonThatKeepsAnInstanceIsNotedOnce writes nothing more once it is on record, but for the checkpoint.
+func TestTheReasonThatKeepsAnInstanceIsNotedOnce(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*lease.Instance){
 		"exempt":   func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" },

@@ -9,9 +9,9 @@ import (
 	"lapse/lease"
 )
 
-// TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung: two days pass, in which somebody extends and the
+// TestAClockThatStoppedWhileTheMachineWasOffDoesNotMakeTheRegistryLookNew: two days pass, in which somebody extends and the
 // registry is set back; the machine's clock starts where it stopped, and is then set right.
-func TestAClockThatWasStuckWhileTheMachineWasOffDoesNotMakeTheRegistryYoung(t *testing.T) {
+func TestAClockThatStoppedWhileTheMachineWasOffDoesNotMakeTheRegistryLookNew(t *testing.T) {
 	t.Parallel()
 	for name, remembers := range map[string]bool{"with a memory": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAClockThatIsWrongEngagesNoUnwatchedBrake(t *testing.T) {
 						}
 					})
 					if s, err := r.store.Checkpoint(t.Context()); err != nil || len(s.Standing) > 0 {
-						t.Errorf("%v stand (%v)", s.Standing, err)
+						t.Errorf("%v engaged (%v)", s.Standing, err)
 					}
 				})
 			})

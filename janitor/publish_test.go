@@ -46,7 +46,7 @@ func (r *rig) published() lease.Plan {
 	return published
 }
 
-func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
+func TestALeaderThatIsNotArmedPublishesItsPlan(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []lease.Mode{lease.ModeObserve, lease.ModePaused} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -68,27 +68,27 @@ func TestALeaderThatDoesNotActPublishesWhatItWouldDo(t *testing.T) {
 				after(21 * time.Second)
 				p := r.published()
 				if p.Counts["mark"] != 1 || p.Counts["none"] != 2 || p.Verdicts[0].Action != "mark" || p.Verdicts[0].InstanceID != "i-1" {
-					t.Fatalf("published %+v two seconds after the term of i-1 has passed between two sweeps, want it to be marked", p)
+					t.Fatalf("published %+v two seconds after the expiry of i-1 has passed between two sweeps, want it to be marked", p)
 				}
 			})
 		})
 	}
 }
 
-func TestAPublishedPlanJudgesHeartbeats(t *testing.T) {
+func TestAPublishedPlanIncludesHeartbeats(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2", "i-3", "i-4"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		r.mode(lease.ModeObserve)
 		for _, id := range []string{"i-1", "i-2", "i-3", "i-4"} {
 			r.heartbeat(id)
 		}
-		for n := range 12 { // i-1 falls silent
+		for n := range 12 { // i-1 loses its heartbeat
 			for _, id := range []string{"i-2", "i-3", "i-4"} {
 				r.heartbeat(id)
 			}
 			after(30 * time.Second)
 			if p := r.published(); n == 11 && (p.Counts["mark"] != 1 || p.Verdicts[0].InstanceID != "i-1" || p.Verdicts[0].Cause != lease.CauseHeartbeatLost) {
-				r.t.Errorf("published %+v, want i-1 to be marked for its silence", p)
+				r.t.Errorf("published %+v, want i-1 to be marked for its lost heartbeat", p)
 			}
 		}
 	})
@@ -99,7 +99,7 @@ func TestAnArmedRegistryHasNoPlanAndAnIdleSweepWritesItsCheckpointAlone(t *testi
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
-			l.HeartbeatTimeout = 0 // no silence to judge
+			l.HeartbeatTimeout = 0 // no lost heartbeat to judge
 			return l, nil
 		})
 		r.mode(lease.ModeObserve)

@@ -20,10 +20,11 @@ type sweep struct {
 	begun      time.Time
 	looking    context.Context                      //nolint:containedctx // of its reads and its checkpoint, which have one deadline
 	knownEmpty map[lease.Location]plan.LocationView // locations that it does not list
-	least      int64                                // the revision of etcd that had been observed when it began
-	ill        error                                // why etcd is not well
-	read       time.Time                            // just before the registry was read
-	unseen     bool                                 // a location could not be listed
+	join       func(lease.Snapshot) *plan.Joined
+	least      int64     // the revision of etcd that had been observed when it began
+	ill        error     // why etcd is not well
+	read       time.Time // just before the registry was read
+	unseen     bool      // a location could not be listed
 
 	plan       plan.Plan
 	by         lease.Registry // by which it was decided
@@ -39,7 +40,7 @@ func (s *sweep) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.onLoop(func() error { return s.decides(seen) }); err != nil {
+	if err := s.onLoop(func() error { return s.decides(ctx, seen) }); err != nil {
 		return err
 	}
 	written, err := s.leadership.PutCheckpoint(s.looking, s.by, s.checkpoint)
@@ -59,7 +60,7 @@ func (t *leader) begin(ctx context.Context, decided func(context.Context, error)
 	t.sweepDue, t.sweeping = false, true
 	t.table.swept()
 	looking, cancel := context.WithTimeout(ctx, observeMax)
-	s := &sweep{leader: t, begun: time.Now(), looking: looking, least: t.newest, knownEmpty: t.listings.KnownEmpty(t.joined, t.table.pause(), t.Now())}
+	s := &sweep{leader: t, begun: time.Now(), looking: looking, join: t.joining(), least: t.newest, knownEmpty: t.listings.KnownEmpty(t.joined, t.table.pause(), t.Now())}
 	t.do(func() func() {
 		err := s.reconcile(ctx)
 		cancel()
@@ -93,15 +94,16 @@ func (s *sweep) inventory(ctx context.Context) observe.Inventory {
 				return wanted, err
 			}
 			s.read, s.ill = read, s.Healthy(looking)
-			return wanted, s.onLoop(func() error { wanted = s.excuse(ctx, snapshot); return nil })
+			joined := s.join(snapshot) // of many leases it takes longer than the loop should stand still
+			return wanted, s.onLoop(func() error { wanted = s.excuse(ctx, snapshot, joined); return nil })
 		},
 	}
 }
 
 // excuse takes in what the registry holds, and returns what else to list. From then on a watch keeps the records up to date.
 // So when the sweep decides, the records may be newer than EC2's listing, and are never older.
-func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wanted {
-	s.takeIn(snapshot, s.least)
+func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot, joined *plan.Joined) observe.Wanted {
+	s.takeIn(snapshot, joined, s.least)
 	s.unwatch()
 	s.changes, s.unwatch = s.watch(ctx)
 	now, grace := s.Now, s.Policy.TermGrace
@@ -112,7 +114,8 @@ func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot) observe.Wan
 }
 
 // decides takes in what EC2 said, and plans.
-func (s *sweep) decides(seen observe.Listings) (err error) {
+func (s *sweep) decides(ctx context.Context, seen observe.Listings) (err error) {
+	s.catchUp(ctx)
 	s.unseen = !s.list(seen)
 	s.examine(s.ill)
 	down := s.audit.Down()

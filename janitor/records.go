@@ -32,9 +32,16 @@ func newRecords(r *replica) *records {
 	}
 }
 
-// see replaces the records that were observed. least is the revision of etcd that had been observed before they were asked
-// for. idle says that nothing of ours is being carried out. It reports whether the registry was set back.
-func (r *records) see(s lease.Snapshot, least int64, idle bool) (setBack bool) {
+// joining returns what puts records beside the last listing of EC2. It may be called beside the loop, until the next listing.
+func (r *records) joining() func(lease.Snapshot) *plan.Joined {
+	locations, index, written := r.listings.Locations, r.listings.Index, r.tags.Written()
+	return func(s lease.Snapshot) *plan.Joined { return plan.Join(s, locations, index, written) }
+}
+
+// see replaces the records that were observed by those of a snapshot, which are joined already. least is the revision of etcd
+// that had been observed before they were asked for. idle says that no plan of this janitor is in progress. It reports whether
+// the registry was set back.
+func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle bool) (setBack bool) {
 	before := r.joined
 	if left := r.left.joined; before.Revision == 0 && left != nil && left.Checkpoint.Nonce != "" && left.Checkpoint.Nonce == s.Checkpoint.Nonce {
 		before, least = left, r.left.newest // nobody has led since we did
@@ -52,7 +59,7 @@ func (r *records) see(s lease.Snapshot, least int64, idle bool) (setBack bool) {
 	}
 	r.newest = max(r.newest, s.Revision)
 	r.reads++
-	r.joined = plan.Join(s, r.listings.Locations, r.listings.Index, r.tags.Written())
+	r.joined = joined
 	r.Observe.Checkpoint(s.Checkpoint)
 	return setBack
 }
@@ -134,4 +141,39 @@ func (r *records) count(planned plan.Plan) {
 	census := planned.Census(r.joined, r.listings.Locations)
 	census.TagLag = r.tags.Lag()
 	r.Observe.Counted(census)
+}
+
+// date is what a checkpoint is dated by: our clock or, if EC2 is witness that it is wrong, EC2's as it has told it lasr. For
+// others judge by the date, when this clock may be right again, for how long nobody watched.
+func (r *records) date() time.Time {
+	wall := r.Now().Round(0)
+	if ec2, told := r.clock(wall); told && wall.Sub(ec2).Abs() > r.Policy.MaxSkew {
+		return ec2
+	}
+	return wall
+}
+
+// dates is what records are dated by from now on, off the loop: by [records.date], and by no step of our clock since. A date that
+// was a year off would let a record go a year too soon, or make a grace run out at once.
+func (r *records) dates() func() time.Time {
+	from, at := r.date(), time.Now()
+	return func() time.Time { return from.Add(time.Since(at)) }
+}
+
+// clock is what EC2's shows while ours shows wall, as it was told last, and whether it ever was; ours, if nor. Of several
+// locations, it is the one that agrees best with ours.
+func (r *records) clock(wall time.Time) (now time.Time, ever bool) {
+	told, ahead := false, time.Duration(0)
+	for _, p := range r.listings.Locations {
+		if by := p.Skew + r.listings.Drift(wall); p.Dated && (!told || by.Abs() < ahead.Abs()) {
+			told, ahead = true, by
+		}
+	}
+	if told {
+		r.witness.ec2, r.witness.at = wall.Add(-ahead), time.Now()
+	}
+	if r.witness.at.IsZero() {
+		return wall, false
+	}
+	return r.witness.ec2.Add(time.Since(r.witness.at)), true
 }

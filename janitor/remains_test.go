@@ -38,7 +38,7 @@ func (c *crash) keeps(token string) launch.Request {
 	}
 }
 
-// strewn are the ids of all volumes, interfaces and spot requests that are there, or that may still make an instance.
+// remains are the ids of all volumes, interfaces and spot requests that exist, or that may still launch an instance.
 func (c *crash) remains() []string {
 	var ids []string
 	for _, v := range c.sim.Volumes() {
@@ -88,7 +88,7 @@ func (c *crash) bystanders() []string {
 	return ids
 }
 
-func TestWhatAKilledLaunchLeftIsRemovedAndNothingElse(t *testing.T) {
+func TestOnlyLeftoversOfAKilledLaunchAreRemoved(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	c.loses("lost")
@@ -129,7 +129,7 @@ func TestWhatAKilledLaunchLeftIsRemovedAndNothingElse(t *testing.T) {
 	before := c.describes()
 	c.sweeps(3)
 	if after := c.describes(); !maps.Equal(before, after) {
-		t.Errorf("idle sweeps looked for leftovers: %v, then %v", before, after)
+		t.Errorf("idle sweeps listed leftovers: %v, then %v", before, after)
 	}
 }
 
@@ -142,7 +142,7 @@ func (c *crash) describes() map[string]int {
 	return counts
 }
 
-func TestWhatIsStillInUseIsRemovedLater(t *testing.T) {
+func TestLeftoversInUseAreRemovedLater(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	c.loses("lost")
@@ -162,7 +162,7 @@ func TestWhatIsStillInUseIsRemovedLater(t *testing.T) {
 	}
 }
 
-func TestAFailedLookAtLeftoversHoldsNothingElse(t *testing.T) {
+func TestAFailedListingOfLeftoversHoldsBackNothingElse(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	c.loses("lost")
@@ -180,7 +180,7 @@ func TestAFailedLookAtLeftoversHoldsNothingElse(t *testing.T) {
 	}
 }
 
-func TestWhatOutlivesALeaseThatHeldIsKept(t *testing.T) {
+func TestLeftoversOfAnActiveLeaseAreKept(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	launcher := launch.New(c.cloud, c.store, launch.Config{Actor: "test", Now: c.now, Pause: time.Millisecond})
@@ -207,6 +207,6 @@ func TestWhatOutlivesALeaseThatHeldIsKept(t *testing.T) {
 		t.Errorf("%d volumes and %d interfaces; what was asked to outlive the instances is kept", volumes, interfaces)
 	}
 	if l, err := c.store.Launch(t.Context(), "kept"); err != nil || l.ClearedAt.IsZero() {
-		t.Errorf("not cleared (%v), though nothing is to be removed", err)
+		t.Errorf("not cleared (%v), although nothing is to be removed", err)
 	}
 }

@@ -49,11 +49,11 @@ func happenings() map[string]func(w *timeline, id string) {
 		}
 	}
 	all := map[string]func(*timeline, string){
-		"beats":            heartbeats(time.Minute),
-		"beats seldom":     heartbeats(time.Hour),
-		"falls silent":     lost,
-		"falls silent too": lost, // half of what befalls sidecars
-		"stops":            onInstance(func(_ *timeline, i *lease.Instance) { i.State = lease.InstanceStopped }),
+		"beats":                   heartbeats(time.Minute),
+		"renews seldom":           heartbeats(time.Hour),
+		"loses its heartbeat":     lost,
+		"loses its heartbeat too": lost, // half of what befalls sidecars
+		"stops":                   onInstance(func(_ *timeline, i *lease.Instance) { i.State = lease.InstanceStopped }),
 		"starts": onInstance(func(w *timeline, i *lease.Instance) {
 			if i.State == lease.InstanceStopped {
 				i.State, i.LaunchTime = lease.InstanceRunning, w.view.Now
@@ -87,13 +87,13 @@ func worse() map[string]func(w *timeline, id string) {
 		}
 	}
 	return map[string]func(*timeline, string){
-		"is not shown":       doubt("hidden"),
-		"is absent":          doubt("absent"),
-		"has a bad record":   doubt(plan.BadLease),
-		"has a bad beat":     doubt(plan.BadHeartbeat),
-		"is exempt":          tag(lease.TagExempt, ""),
-		"has lost its tag":   tag(lease.TagRegistry, "another"),
-		"has lost its token": tag(lease.TagLaunch, "another"),
+		"is not shown":        doubt("hidden"),
+		"is absent":           doubt("absent"),
+		"has a bad record":    doubt(plan.BadLease),
+		"has a bad heartbeat": doubt(plan.BadHeartbeat),
+		"is exempt":           tag(lease.TagExempt, ""),
+		"has lost its tag":    tag(lease.TagRegistry, "another"),
+		"has lost its token":  tag(lease.TagLaunch, "another"),
 		"knows more": func(w *timeline, id string) {
 			if hb, there := w.view.Snapshot.Heartbeats[id]; there {
 				hb.Changes = 99
@@ -110,7 +110,7 @@ func troubles() map[string]func(w *timeline) {
 		"the clock is wrong": func(w *timeline) { w.view.Locations[0].Skew = 11 * time.Second },
 		"etcd is ill":        func(w *timeline) { w.view.Leadership.Unhealthy = "alarm NOSPACE" },
 		"etcd elects":        func(w *timeline) { w.view.Snapshot.Term++ },
-		"nobody looks":       func(w *timeline) { w.mem.Restart(w.view.Now) },
+		"nobody watches":     func(w *timeline) { w.mem.Restart(w.view.Now) },
 		"a person has paused": func(w *timeline) {
 			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModePaused, lease.By{})
 		},
@@ -129,13 +129,13 @@ func reliefs() map[string]func(w *timeline) {
 		"a person has armed": func(w *timeline) {
 			w.view.Snapshot.Registry = w.view.Snapshot.Registry.To(w.view.Now, lease.ModeArmed, lease.By{})
 		},
-		"a person lifts what stands": func(w *timeline) {
+		"a person releases a standing brake": func(w *timeline) {
 			r := &w.view.Snapshot.Registry
 			*r = r.Lift(w.view.Now, lease.BrakeRollback, w.view.Standing, lease.By{Actor: "ada"})
 			w.view.Standing = r.Stands(w.view.Standing)
 			w.view.Snapshot.Checkpoint.Standing = w.view.Standing
 		},
-		"a person bears four silent": func(w *timeline) {
+		"a person releases the brake for four lost": func(w *timeline) {
 			var borne []lease.Brake
 			for _, scope := range []string{"", "az-a", "az-b"} {
 				borne = append(borne, lease.Brake{Name: lease.BrakeHeartbeats, Scope: scope, Count: 4})
@@ -145,8 +145,8 @@ func reliefs() map[string]func(w *timeline) {
 	}
 }
 
-// useless are additions that are dead, missing or doubtful in more ways than [dead] has: some of them beat, but what they
-// prove is not known.
+// useless are additions that are dead, missing or doubtful in more ways than [dead] has: some of them renew, but what
+// they prove is not known.
 func useless() map[string]func(*rapid.T, *World, string) {
 	added := func(changes ...func(*Subject)) func(*rapid.T, *World, string) {
 		return func(t *rapid.T, v *World, id string) {
@@ -161,31 +161,31 @@ func useless() map[string]func(*rapid.T, *World, string) {
 	}
 	elsewhere := func(s *Subject) { s.Instance.ZoneID, s.Instance.Zone = "az-b", "az-b" }
 	all := maps.Clone(Dead())
-	delete(all, "over, and beating") // it lives, so it is a witness of renewals until its end
+	delete(all, "over, and renewing") // it lives, so it is a witness of renewals until its end
 	maps.Copy(all, map[string]func(*rapid.T, *World, string){
-		"missing and beating":         added(Heartbeats, Missing),
-		"absent and beating":          added(Heartbeats, Absent),
-		"stopped and beating":         added(Heartbeats, Is(lease.InstanceStopped)),
-		"terminated and beating":      added(Heartbeats, Is(lease.InstanceTerminated)),
-		"exempt and beating":          added(Heartbeats, Exempt),
-		"not ours and beating":        added(Heartbeats, Foreign),
-		"unbound and beating":         added(Heartbeats, Unbound),
-		"exempt, without TTL":         added(Exempt),
-		"not ours, without TTL":       added(Foreign),
-		"unbound, without TTL":        added(Unbound),
-		"revoked and beating":         added(Heartbeats, Revoked(lease.CauseRelease, time.Minute)),
-		"adopting and beating":        added(Heartbeats, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), Foreign),
+		"missing and renewing":        added(Heartbeats, Missing),
+		"absent and renewing":         added(Heartbeats, Absent),
+		"stopped and renewing":        added(Heartbeats, Is(lease.InstanceStopped)),
+		"terminated and renewing":     added(Heartbeats, Is(lease.InstanceTerminated)),
+		"exempt and renewing":         added(Heartbeats, Exempt),
+		"not ours and renewing":       added(Heartbeats, Foreign),
+		"unbound and renewing":        added(Heartbeats, Unbound),
+		"exempt, without timeout":     added(Exempt),
+		"not ours, without timeout":   added(Foreign),
+		"unbound, without timeout":    added(Unbound),
+		"revoked and renewing":        added(Heartbeats, Revoked(lease.CauseRelease, time.Minute)),
+		"adopting and renewing":       added(Heartbeats, WithLease(func(l *lease.Lease) { l.State = lease.StateAdopting }), Foreign),
 		"another zone than recorded":  added(Due, elsewhere),
 		"another zone, and not shown": added(Due, elsewhere, Missing),
 		"revoked in another zone":     added(Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), elsewhere),
 		"a heartbeat without a lease": func(_ *rapid.T, v *World, id string) { Knows(id, 0)(v) },
 		"knows more than its lease":   func(t *rapid.T, v *World, id string) { added(Heartbeats, Missing)(t, v, id); Knows(id, 9)(v) },
-		"a bad heartbeat, beating": func(t *rapid.T, v *World, id string) {
+		"a bad heartbeat, renewing": func(t *rapid.T, v *World, id string) {
 			added(Heartbeats)(t, v, id)
 			delete(v.Snapshot.Heartbeats, id)
 			Bad(plan.BadHeartbeat, id)(v)
 		},
-		"a bad lease, beating": func(t *rapid.T, v *World, id string) {
+		"a bad lease, renewing": func(t *rapid.T, v *World, id string) {
 			added(Bare)(t, v, id)
 			Knows(id, 0)(v)
 			Bad(plan.BadLease, id)(v)
@@ -213,11 +213,12 @@ func (w *timeline) adds(t *rapid.T, id string) {
 	}
 }
 
-// drawTimeline draws a world of a dozen, each judged by its silence or by its date, and of what a failed launch left.
+// drawTimeline draws a world of a dozen instances, each judged by its heartbeat or by its date, and of leftovers of a
+// failed launch.
 func drawTimeline(t *rapid.T) *timeline {
 	v := WorldOf()
 	p := &v.Policy
-	p.LostMin, p.LostShare = Pick(t, "silent min", 2, 1, 0, 3), Pick(t, "silent share", 0.3, 0, 0.6)
+	p.LostMin, p.LostShare = Pick(t, "lost min", 2, 1, 0, 3), Pick(t, "lost share", 0.3, 0, 0.6)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 1000, 1000, 2, 1), Pick(t, "rate share", 0.05, 0.3)
 	p.BootGrace, p.LoneGrace = Pick(t, "boot grace", 0, 30*time.Minute), Pick(t, "lone grace", 5*time.Minute, 5*time.Minute, time.Hour)
 	v.Snapshot.Launches = append(v.Snapshot.Launches, Launch("left", lease.LaunchClosed, FirstSeen(0)), Launch("web", Pick(t, "web", lease.LaunchOpen, lease.LaunchClosed), FirstSeen(0)))
@@ -229,7 +230,7 @@ func drawTimeline(t *rapid.T) *timeline {
 			if OneIn(t, 4, "young") {
 				s.Lease.GrantedAt, s.Instance.LaunchTime = Ago(time.Minute), Ago(time.Minute)
 			}
-			if !OneIn(t, 3, "silent from the beginning") {
+			if !OneIn(t, 3, "lost from the beginning") {
 				Heartbeats(&s)
 				s.Lease.ClaimedAt = Ago(time.Second)
 			}
@@ -252,7 +253,7 @@ func drawTimeline(t *rapid.T) *timeline {
 	return begin(t, v)
 }
 
-// twins go through the same, but that the larger one has more that is dead, missing or doubtful.
+// twins are two timelines with the same events; the larger one has more that is dead, missing or doubtful.
 type twins struct {
 	*rapid.T
 	small, large *timeline
@@ -306,23 +307,23 @@ func (w *twins) troubles() {
 	w.story += ";"
 }
 
-// TestWhateverIsAddedThatIsUselessNobodyEndsSooner lets two worlds go through the same, one of them with more that is
-// dead, missing or doubtful. Whoever is in both is ended in the larger one no sooner than in the smaller one:
+// TestIrrelevantObjectsTerminateNothingSooner lets two worlds go through the same, one of them with more that is
+// dead, missing or doubtful. An instance in both is terminated in the larger one no sooner than in the smaller one:
 //
 //   - for a declared cause: always.
-//   - for silence, or as what a failed launch left: as long as the rate has held nothing back in the smaller world. Whom a
-//     brake holds takes no turn, neither to be marked nor to be ended, and that one falls to the next. So from there on it
+//   - for a lost heartbeat, or as a failed creation: as long as the rate has held nothing back in the smaller world. What a
+//     brake holds back takes no turn, neither to be marked nor to be terminated, and the next one takes it. So from there on it
 //     is the turns that are bounded, in both worlds: never more within the rate's window than it allows.
 //
-// What the larger world saves for longer, and the smaller one has ended, stays as it was. If it came back to life, it would
+// What the larger world saves for longer, and the smaller one has terminated, stays as it was. If it came back to life, it would
 // be one more that is healthy; and healthy ones may raise limits.
-func TestWhateverIsAddedThatIsUselessNobodyEndsSooner(t *testing.T) {
+func TestIrrelevantObjectsTerminateNothingSooner(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := &twins{T: t, small: drawTimeline(t)}
 		w.large, w.ids = w.small.copied(), slices.Sorted(maps.Keys(w.small.first))
 		// What a heartbeat tells against its lease's record is lost with it: see doubts.
-		w.without = Pick(t, "without", "knows more", "has a bad beat")
+		w.without = Pick(t, "without", "knows more", "has a bad heartbeat")
 		for range Pick(t, "more", 1, 2, 3, 0) {
 			w.add()
 		}

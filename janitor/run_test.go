@@ -110,23 +110,23 @@ func TestRunSweepsAtOnceAndWritesACheckpointEveryInterval(t *testing.T) {
 	})
 }
 
-func TestRunEndsATermWithinTwoSecondsBetweenSweeps(t *testing.T) {
+func TestRunTerminatesForAnExpiryWithinTwoSecondsBetweenSweeps(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
 		r.extend("i-1", 20*time.Second)
 		after(19 * time.Second)
 		if got := r.cloud.Ended(); len(got) > 0 {
-			t.Fatalf("terminated %v before the term", got)
+			t.Fatalf("terminated %v before the expiry", got)
 		}
 		after(2 * time.Second)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Fatalf("terminated %v two seconds after the term of i-1", got)
+			t.Fatalf("terminated %v two seconds after the expiry of i-1", got)
 		}
 	})
 }
 
-func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
+func TestRunObeysAPauseAtOnceAndMarksLeasesThatExpiredDuringIt(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -155,14 +155,14 @@ func TestRunObeysAPauseAtOnceAndMarksWhatPassedMeanwhile(t *testing.T) {
 	})
 }
 
-func TestRunTerminatesTheLostAfterNoticeAndWithAWitnessOnly(t *testing.T) {
+func TestRunTerminatesForALostHeartbeatOnlyAfterNoticeAndWithAWitness(t *testing.T) {
 	t.Parallel()
 	for _, witnessed := range []bool{true, false} {
 		running(t, []string{"i-1", "i-2"}, slog.New(slog.DiscardHandler), func(r *rig) {
 			t := r.t
 			r.heartbeat("i-1")
 			claim := r.heartbeat("i-2")
-			for range 14 { // i-1 lapses after a minute; i-2, if a witness, goes on
+			for range 14 { // i-1 loses its heartbeat after a minute; i-2, if a witness, continues
 				after(15 * time.Second)
 				if !witnessed {
 					continue
@@ -186,7 +186,7 @@ func TestRunTerminatesTheLostAfterNoticeAndWithAWitnessOnly(t *testing.T) {
 	}
 }
 
-func TestRunTakesAMarkBackWhenTheSidecarRenewsAgain(t *testing.T) {
+func TestRunCancelsAMarkWhenTheSidecarRenewsAgain(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -203,7 +203,7 @@ func TestRunTakesAMarkBackWhenTheSidecarRenewsAgain(t *testing.T) {
 	})
 }
 
-func TestRunLetsAnUnmarkedLeaseLoseHeartbeatsForAWholeTimeoutAgain(t *testing.T) {
+func TestRunRestartsTheWholeTimeoutOfAnUnmarkedLease(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		r.heartbeat("i-1")
@@ -211,16 +211,16 @@ func TestRunLetsAnUnmarkedLeaseLoseHeartbeatsForAWholeTimeoutAgain(t *testing.T)
 		r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(r.now(), r.by) })
 		after(55 * time.Second)
 		if m := r.lease("i-1").Mark; m != nil {
-			r.t.Errorf("marked again %v, less than a TTL after the unmark", m)
+			r.t.Errorf("marked again %v, less than a timeout after the unmark", m)
 		}
 		after(10 * time.Second)
 		if r.lease("i-1").Mark == nil {
-			r.t.Error("not marked again a TTL after the unmark")
+			r.t.Error("not marked again a timeout after the unmark")
 		}
 	})
 }
 
-func TestRunConfirmsTheEndByEC2sWord(t *testing.T) {
+func TestRunEndsALeaseWhenEC2ConfirmsTheTermination(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, slog.New(slog.DiscardHandler), func(r *rig) {
 		t := r.t
@@ -245,12 +245,12 @@ func TestRunLeadsAgainAfterItsLeadershipWasTaken(t *testing.T) {
 		after(5 * time.Second)
 		checkpoint, err := r.store.Checkpoint(t.Context())
 		if err != nil || checkpoint.Sequence < 2 || len(checkpoint.Leaderships) < 2 {
-			t.Errorf("checkpoint %+v (%v); want a second office", checkpoint, err)
+			t.Errorf("checkpoint %+v (%v); want a second leadership", checkpoint, err)
 		}
 	})
 }
 
-func TestRunKeepsSweepingWhenTheRegistryOrEC2IsAway(t *testing.T) {
+func TestRunKeepsSweepingWhenEtcdOrEC2IsDown(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	away := false
@@ -306,7 +306,7 @@ func TestSweepOnceJudgesNoHeartbeat(t *testing.T) {
 			}
 		}
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Errorf("terminated %v; want i-1 by its term alone, after notice", got)
+			t.Errorf("terminated %v; want i-1 for its expiry alone, after notice", got)
 		}
 		if m := r.lease("i-2").Mark; m != nil {
 			t.Errorf("i-2 has the mark %v", m)
@@ -314,7 +314,7 @@ func TestSweepOnceJudgesNoHeartbeat(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidSettings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]Config{
 		"no schedule":   {Schedule: "sometimes", Policy: plan.DefaultPolicy(), Clouds: []Cloud{&recorder{}}, Now: time.Now},

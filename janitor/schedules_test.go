@@ -67,7 +67,7 @@ func (r *rig) outage() *atomic.Bool {
 	return &down
 }
 
-func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
+func TestAClockSetBetweenSweepsTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	for name, corrected := range map[string]bool{"and left so": false, "and corrected before EC2 is asked": true} {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 				o.react(t.Context())
 				o.finish(passMax)
 				if l := r.lease("i-1"); len(r.cloud.Ended()) > 0 || l.State != lease.StateActive || l.Mark != nil {
-					t.Errorf("terminated %v, lease %s, mark %v, an hour before its term", r.cloud.Ended(), l.State, l.Mark)
+					t.Errorf("terminated %v, lease %s, mark %v, an hour before its expiry", r.cloud.Ended(), l.State, l.Mark)
 				}
 				if web, err := r.store.Launch(t.Context(), "web"); err != nil || web.State != lease.LaunchOpen {
 					t.Errorf("launch %s (%v); its window is not over", web.State, err)
@@ -93,7 +93,7 @@ func TestAClockSetBetweenSweepsEndsNothing(t *testing.T) {
 	}
 }
 
-func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T) {
+func TestAnAdoptedInstanceIsNotTerminatedForAnExpiryBeforeItsTag(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		i := r.instance("i-9", "")
@@ -113,7 +113,7 @@ func TestAnAdoptedInstanceIsNotEndedForATermThatPassedBeforeItsTag(t *testing.T)
 	})
 }
 
-func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
+func TestReleasingAHeartbeatsBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1", "i-2", "i-3")
@@ -139,7 +139,7 @@ func TestResumingASilenceBrakeGivesEachLeaseItsGraceAgain(t *testing.T) {
 		after(25 * time.Minute) // the brake is held, and the last sweep is eleven minutes ago
 		checkpoint, err := r.store.Checkpoint(t.Context())
 		if err != nil || !slices.ContainsFunc(checkpoint.Brakes, func(b lease.Brake) bool { return b.Name == lease.BrakeHeartbeats && b.Count == 3 }) {
-			t.Fatalf("checkpoint %+v (%v); want three silent, and held", checkpoint, err)
+			t.Fatalf("checkpoint %+v (%v); want three lost, and held", checkpoint, err)
 		}
 		if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) {
 			return g.Lift(r.now(), lease.BrakeHeartbeats, checkpoint.Brakes, lease.By{Actor: "ada"}), nil
@@ -181,7 +181,7 @@ func TestAFailedSweepDoesNotStopTheTimer(t *testing.T) {
 		down.Store(false)
 		after(time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			t.Errorf("terminated %v seconds after the term of i-1", got)
+			t.Errorf("terminated %v seconds after the expiry of i-1", got)
 		}
 		stop()
 		if err := <-done; err != nil {
@@ -224,7 +224,7 @@ func TestANoticeThatRanOutDuringAnOutageStartsAgain(t *testing.T) {
 	})
 }
 
-func TestWhatAFreshLookSparedIsNotLookedAtAgainForEveryChange(t *testing.T) {
+func TestAnInstanceSparedOnADescriptionIsNotDescribedForEveryChange(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
 		r.extend("i-1", 3*time.Second)
@@ -244,7 +244,7 @@ func TestWhatAFreshLookSparedIsNotLookedAtAgainForEveryChange(t *testing.T) {
 		r.extend("i-1", 5*time.Second)
 		after(20 * time.Second) // its record is another one now
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-			r.t.Errorf("terminated %v before the next sweep, want i-1, whose term was moved and passed", got)
+			r.t.Errorf("terminated %v before the next sweep, want i-1, whose expiry was moved and has passed", got)
 		}
 	})
 }
@@ -292,7 +292,7 @@ func TestAMalformedCheckpointIsReplacedAndANewerOneStopsEverything(t *testing.T)
 	}
 }
 
-func TestTombstonesAreLetGoBySweepsAlone(t *testing.T) {
+func TestOnlySweepsPurgeTombstones(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -327,7 +327,7 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 		after(16*time.Minute + 30*time.Second) // closed by one sweep, first seen by the next
 		web, err := r.store.Launch(r.t.Context(), "web")
 		if err != nil || web.State != lease.LaunchClosed || len(web.FirstSeen) != 1 || len(r.cloud.Ended()) > 0 {
-			r.t.Fatalf("launch %s with looks %v (%v), terminated %v; want one look and nothing ended", web.State, web.FirstSeen, err, r.cloud.Ended())
+			r.t.Fatalf("launch %s with sightings %v (%v), terminated %v; want one sighting and nothing terminated", web.State, web.FirstSeen, err, r.cloud.Ended())
 		}
 		after(2 * time.Minute)
 		if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-9"}) {
@@ -336,7 +336,7 @@ func TestAnOrphanTakesTwoListingsAfterItsLaunchWasClosed(t *testing.T) {
 	})
 }
 
-func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
+func TestNeitherASlowLookUpNorASlowReadIsAWitness(t *testing.T) {
 	t.Parallel()
 	for name, slow := range map[string]func(r *rig, o *inLeadership){
 		"look-up": func(r *rig, _ *inLeadership) { r.cloud.OnDescribe = func(int) { time.Sleep(40 * time.Second) } },
@@ -363,7 +363,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 					}
 				}
 				for _, pause := range []time.Duration{0, 15 * time.Second, 40 * time.Second} {
-					time.Sleep(pause) // both are seen to beat; i-1 is seen to have lapsed; i-2 is there still, and renews no more
+					time.Sleep(pause) // both are seen to renew; i-1 is seen to have lost its heartbeat; i-2 is still there, but no longer renews
 					if pause > 15*time.Second {
 						slow(r, o)
 					}
@@ -379,7 +379,7 @@ func TestNeitherASlowLookUpNorASlowReadMakesAWitness(t *testing.T) {
 	}
 }
 
-func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
+func TestARollbackUnderALeaderTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		r.extend("i-1", 30*time.Minute)
@@ -400,7 +400,7 @@ func TestARegistrySetBackUnderALeaderEndsNothing(t *testing.T) {
 	})
 }
 
-func TestACheckpointWhoseWriteWasNotAnsweredIsNoReturnToAnOlderState(t *testing.T) {
+func TestAnUnansweredCheckpointWriteIsNoRollback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")

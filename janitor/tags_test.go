@@ -61,7 +61,7 @@ func TestATagThatIsFarAheadIsWrittenOnceAnHour(t *testing.T) {
 	})
 }
 
-func TestATagThatPassesSoonIsWrittenWithEachExtension(t *testing.T) {
+func TestATagThatExpiresSoonIsWrittenWithEachExtension(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		for n := range 10 {
@@ -74,7 +74,7 @@ func TestATagThatPassesSoonIsWrittenWithEachExtension(t *testing.T) {
 	})
 }
 
-func TestAShortenedLeaseEndsByItsNewDate(t *testing.T) {
+func TestAShortenedLeaseExpiresAtItsNewDate(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2"}, quiet(), func(r *rig) {
 		r.extendRecord("i-1", 20*time.Second)
@@ -89,7 +89,7 @@ func TestAShortenedLeaseEndsByItsNewDate(t *testing.T) {
 	})
 }
 
-func TestAShorteningToADateThatIsNearWaitsForNoRest(t *testing.T) {
+func TestAShorteningToANearDateIsWrittenAtOnce(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		r.extendRecord("i-1", 48*time.Hour)
@@ -102,9 +102,9 @@ func TestAShorteningToADateThatIsNearWaitsForNoRest(t *testing.T) {
 	})
 }
 
-// TestARestoreOfEverythingEndsNothingThatWasExtended has a backup of the registry and of what the replica remembers, put
+// TestARestoredBackupTerminatesNothingThatWasExtended has a backup of the registry and of what the replica remembers, put
 // back together: nothing tells but the tags.
-func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
+func TestARestoredBackupTerminatesNothingThatWasExtended(t *testing.T) {
 	t.Parallel()
 	for name, extensions := range map[string]int{"one extension": 1, "nine extensions": 9} {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 					}
 					checkpoint, err := r.store.Checkpoint(t.Context())
 					if err != nil || len(plan.Standing(checkpoint.Brakes)) > 0 {
-						t.Errorf("held by %v (%v); want nobody needed", checkpoint.Brakes, err)
+						t.Errorf("held back by %v (%v); want nobody needed", checkpoint.Brakes, err)
 					}
 					after(5 * time.Hour)
 					if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
@@ -146,7 +146,7 @@ func TestARestoreOfEverythingEndsNothingThatWasExtended(t *testing.T) {
 	}
 }
 
-func TestWhatATagKeptIsMarkedFirst(t *testing.T) {
+func TestAnInstanceKeptByItsTagIsMarkedFirst(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1"}, quiet(), func(r *rig) {
 		r.deny(true)
@@ -170,7 +170,7 @@ func TestWhatATagKeptIsMarkedFirst(t *testing.T) {
 	})
 }
 
-func TestAnExemptionThatIsTakenOffAfterTheDateGivesNoticeFirst(t *testing.T) {
+func TestAnExemptionRemovedAfterTheExpiryGivesNoticeFirst(t *testing.T) {
 	t.Parallel()
 	for name, lead := range map[string]func(r *rig, until func()){
 		"the same leader": func(r *rig, until func()) { until() },
@@ -242,14 +242,14 @@ func TestARecordBehindItsTagIsRaisedWhilePausedAndNotWhileObserving(t *testing.T
 					t.Errorf("at number %d until %s, want number %d", l.ExpiresNumber, l.ExpiresAt, want)
 				}
 				if got := r.cloud.Ended(); len(got) > 0 {
-					t.Errorf("ended %v", got)
+					t.Errorf("terminated %v", got)
 				}
 			})
 		})
 	}
 }
 
-func TestALeaderTellsOfALeaseOnTheInstanceOnce(t *testing.T) {
+func TestALeaderTagsALeasedInstanceOnce(t *testing.T) {
 	t.Parallel()
 	running(t, []string{"i-1", "i-2", "i-3"}, quiet(), func(r *rig) {
 		for _, id := range []string{"i-1", "i-2", "i-3"} {

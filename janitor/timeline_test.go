@@ -146,7 +146,7 @@ func (w *timeline) charge() {
 	w.turns = slices.DeleteFunc(w.turns, func(at time.Time) bool { return v.Now.Sub(at) >= v.Policy.RateWindow })
 	allowed := max(v.Policy.RateMin, int(v.Policy.RateShare*float64(len(v.Snapshot.Leases))))
 	if len(w.turns) > max(taken, allowed) {
-		w.t.Fatalf("%d ends that nobody declared within %s, more than %d", len(w.turns), v.Policy.RateWindow, allowed)
+		w.t.Fatalf("%d terminations for inferred causes within %s, more than %d", len(w.turns), v.Policy.RateWindow, allowed)
 	}
 }
 

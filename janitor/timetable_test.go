@@ -9,8 +9,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// TestNoStepOfTheClockDelaysASweep lets the wall clock be wrong for an hour, and right again.
-func TestNoStepOfTheClockDelaysASweep(t *testing.T) {
+// TestNoClockStepDelaysASweep lets the wall clock be wrong for an hour, and right again.
+func TestNoClockStepDelaysASweep(t *testing.T) {
 	t.Parallel()
 	const year = 365 * 24 * time.Hour
 	for schedule, longest := range map[string]time.Duration{
@@ -49,7 +49,7 @@ func TestNoStepOfTheClockDelaysASweep(t *testing.T) {
 	}
 }
 
-func TestAScheduleOfOfficeHoursHasItsPauses(t *testing.T) {
+func TestAnOfficeHoursScheduleHasItsPauses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		table := timetable{schedule: parsed(t, "0 8-18 * * 1-5"), now: time.Now}

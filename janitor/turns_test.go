@@ -12,8 +12,8 @@ import (
 	"lapse/janitor/observe"
 )
 
-// TestWhoLeadsAllNightWatches: a schedule need not be one of equal intervals.
-func TestWhoLeadsAllNightWatches(t *testing.T) {
+// TestALeaderWatchesAllNight: a schedule need not be one of equal intervals.
+func TestALeaderWatchesAllNight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -39,7 +39,7 @@ func TestWhoLeadsAllNightWatches(t *testing.T) {
 	})
 }
 
-func TestTheCheckpointAfterOneThatCannotBeReadCountsOn(t *testing.T) {
+func TestTheSequenceContinuesAfterAnUnreadableCheckpoint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -93,7 +93,7 @@ func (r *rig) lift(name string) {
 	}
 }
 
-func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted(t *testing.T) {
+func TestAJanitorStartedAfterARollbackHoldsEverythingBackUntilRelease(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -122,13 +122,13 @@ func TestAJanitorStartedAfterTheRegistryWasSetBackHoldsEverythingUntilItIsLifted
 			}
 			after(2 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v after a person has looked", got)
+				t.Errorf("terminated %v after a person has checked", got)
 			}
 		})
 	})
 }
 
-func TestUnwatchedHoldsEverythingUntilItIsReleased(t *testing.T) {
+func TestBrakeUnwatchedHoldsEverythingBackUntilRelease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, "i-1")
@@ -143,7 +143,7 @@ func TestUnwatchedHoldsEverythingUntilItIsReleased(t *testing.T) {
 			r.lift(lease.BrakeUnwatched)
 			after(2 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Equal(got, []string{"i-1"}) {
-				t.Errorf("terminated %v after a person has looked", got)
+				t.Errorf("terminated %v after a person has checked", got)
 			}
 		})
 	})
@@ -174,7 +174,7 @@ func TestAReplicaThatFollowedEngagesNoUnwatchedBrake(t *testing.T) {
 			t.Fatal(err)
 		}
 		if j.watermark.See(time.Now(), snapshot, true); len(j.watermark.Standing()) > 0 {
-			t.Errorf("%v stand", j.watermark.Standing())
+			t.Errorf("%v engaged", j.watermark.Standing())
 		}
 	})
 }

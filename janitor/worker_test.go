@@ -10,7 +10,7 @@ import (
 	"lapse/lease"
 )
 
-func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
+func TestOrphansAreTerminatedHoweverLongReactionsTake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ids := []string{}
@@ -34,7 +34,7 @@ func TestWhatALaunchLeftEndsHoweverLongReactionsTakeThere(t *testing.T) {
 		inTurn(t, r, "", func() {
 			after(5 * time.Minute)
 			if got := r.cloud.Ended(); !slices.Contains(got, "i-left") || len(got) == len(ids)+1 {
-				t.Errorf("ended %v after five minutes, want i-left among them, and others to come", got)
+				t.Errorf("terminated %v after five minutes, want i-left among them, and others to come", got)
 			}
 		})
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 // Whatever is counted is bounded when it is read: a number at the end of what fits would overflow at the next change.
-func TestANumberThatCannotBeCountedOnIsMalformed(t *testing.T) {
+func TestANumberTooLargeToIncrementIsMalformed(t *testing.T) {
 	t.Parallel()
 	heartbeat := func(field string) string { return `{"schema":3,"instance_id":"i-1",` + field + `}` }
 	one := func(field string) string {

@@ -8,12 +8,10 @@ import (
 // Brake is a safety brake that is engaged: it holds terminations back. More trouble never means faster termination.
 type Brake struct {
 	Name   string    `json:"name"`            // heartbeats, rate, rollback, unwatched, clock, health
-	Scope  string    `json:"scope,omitempty"` // zone, location or instance; empty: everywhere
+	Scope  string    `json:"scope,omitempty"` // zone or location; empty: everywhere
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
 	Count  int       `json:"count,omitzero"` // how many leases or instances engaged it, where it counts
-	// Changes is the change of its lease that a sidecar has seen, of the brake rollback that holds one lease: its scope.
-	Changes int64 `json:"changes,omitzero"`
 	// Starting says that nothing is wrong: a leader has not written a checkpoint of its own yet, and the next sweep will.
 	Starting bool `json:"starting,omitzero"`
 }

@@ -8,23 +8,23 @@ import (
 	"lapse/lease"
 )
 
-// The brakes that these tests lift.
+// The brakes that these tests release.
 var (
 	setBack = lease.Brake{Name: lease.BrakeRollback, Since: noon, Reason: "checkpoint"}
 	strange = lease.Brake{Name: lease.BrakeUnwatched, Since: noon, Reason: "age"}
 	quiet   = lease.Brake{Name: lease.BrakeHeartbeats, Scope: "euw1-az1", Since: noon, Count: 4}
 )
 
-func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
+func TestReleasingABrakeReleasesOnlyThatOne(t *testing.T) {
 	t.Parallel()
 	held := []lease.Brake{setBack, strange, quiet}
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, held, lease.By{Actor: "ada"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange, quiet}) {
-		t.Errorf("%v stand, want the other two", got)
+		t.Errorf("%v engaged, want the other two", got)
 	}
 	r = r.Lift(noon.Add(time.Minute), lease.BrakeHeartbeats, held, lease.By{Actor: "bob"})
 	if got := r.Stands(held); !slices.Equal(got, []lease.Brake{strange}) {
-		t.Errorf("%v stand, want the stranger alone: what was said before of another brake is still said", got)
+		t.Errorf("%v engaged, want unwatched alone: what was said before of another brake is still said", got)
 	}
 	if said := r.Resumed; len(said) != 2 || said[0].By != "ada" || said[1].By != "bob" || !said[1].At.Equal(noon.Add(time.Minute)) {
 		t.Errorf("resumed %+v", said)
@@ -38,33 +38,33 @@ func TestLiftingABrakeLiftsThatOneAlone(t *testing.T) {
 	}
 }
 
-func TestABrakeThatHasCountedMoreSinceIsToBeLiftedAgain(t *testing.T) {
+func TestABrakeThatHasCountedMoreMustBeReleasedAgain(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeHeartbeats, []lease.Brake{quiet}, lease.By{Actor: "ada"})
 	more, fewer := quiet, quiet
 	more.Count, fewer.Count = quiet.Count+1, quiet.Count-1
 	if got := r.Stands([]lease.Brake{more}); len(got) != 1 {
-		t.Errorf("%v stand, want the brake that has counted one more", got)
+		t.Errorf("%v engaged, want the brake that has counted one more", got)
 	}
 	if got := r.Stands([]lease.Brake{fewer}); len(got) != 0 {
-		t.Errorf("%v stand, want none: it was lifted for more than that", got)
+		t.Errorf("%v engaged, want none: it was released for more than that", got)
 	}
 }
 
-func TestOnlyTheVeryBrakeThatWasLiftedIsLifted(t *testing.T) {
+func TestOnlyTheShownBrakeIsReleased(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon, "u", lease.ModeArmed).Lift(noon, lease.BrakeRollback, []lease.Brake{setBack}, lease.By{Actor: "ada"})
 	later, scoped, other := setBack, setBack, setBack
 	later.Since, scoped.Scope, other.Name = noon.Add(time.Millisecond), "i-1", lease.BrakeUnwatched
 	for name, b := range map[string]lease.Brake{"one that tripped later": later, "one of another scope": scoped, "another one": other} {
 		if len(r.Stands([]lease.Brake{b})) != 1 {
-			t.Errorf("%s is lifted", name)
+			t.Errorf("%s is released", name)
 		}
 	}
 	abroad := setBack
 	abroad.Since, abroad.Reason = noon.In(time.FixedZone("", 3600)), "in other words"
 	if len(r.Stands([]lease.Brake{abroad})) != 0 {
-		t.Error("the same brake, as another replica tells of it, stands")
+		t.Error("the same brake, as another replica reports it, is engaged")
 	}
 }
 
@@ -85,23 +85,23 @@ func TestAReleaseOfTheHeartbeatsBrakeCountsForItsScopeAndForAWhile(t *testing.T)
 		"of another brake":    {lease.BrakeRollback, "euw1-az1", noon, 0},
 	} {
 		if got := r.Allows(c.name, c.scope, c.now, time.Hour); got != c.want {
-			t.Errorf("%s: %d may be silent, want %d", name, got, c.want)
+			t.Errorf("%s: %d may be lost, want %d", name, got, c.want)
 		}
 	}
 }
 
-func TestOnlyWhatHoldsEverythingStands(t *testing.T) {
+func TestOnlyABrakeThatHoldsEverythingBackIsStanding(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lease.Brake
 
 		want bool
 	}{
-		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "silence everywhere": {lease.Brake{Name: lease.BrakeHeartbeats}, false},
-		"restored, of one lease": {lease.Brake{Name: lease.BrakeRollback, Scope: "i-1"}, false}, "rate": {lease.Brake{Name: "rate"}, false},
+		"restored": {setBack, true}, "stranger": {strange, true}, "silence": {quiet, false}, "heartbeats lost everywhere": {lease.Brake{Name: lease.BrakeHeartbeats}, false},
+		"rate": {lease.Brake{Name: "rate"}, false},
 	} {
 		if got := c.Standing(); got != c.want {
-			t.Errorf("%s stands: %t", name, got)
+			t.Errorf("%s is standing: %t", name, got)
 		}
 	}
 }

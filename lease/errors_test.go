@@ -131,7 +131,7 @@ var messages = []struct {
 	{lease.CheckToken("i-1"), `launch token "i-1" must not start with i-, as instance ids do`},
 }
 
-func TestAnErrorIsOneLowercaseSentenceThatKnowsNoCommandLine(t *testing.T) {
+func TestAnErrorIsOneLowercaseSentenceWithoutFlagsOrCommands(t *testing.T) {
 	t.Parallel()
 	sentence := regexp.MustCompile(`^[a-z][^\n]*[^.!?\s]$`)
 	cli := regexp.MustCompile("--[a-z]|`")
@@ -171,7 +171,7 @@ func TestEveryErrorTypeHasAMessageHere(t *testing.T) {
 	}
 }
 
-func TestErrorsAreFoundBehindTheVerbThatWrapsThem(t *testing.T) {
+func TestWrappedErrorsAreFound(t *testing.T) {
 	t.Parallel()
 	for _, m := range messages {
 		wrapped := fmt.Errorf("put lease i-1: %w", m.err)

@@ -13,7 +13,7 @@ import (
 // on is a tag's word: a date so long after noon, with a number.
 func on(d time.Duration, number int64) lease.Expiry { return lease.Expiry{At: at(d), Number: number} }
 
-func TestATagIsReadByItsExactForm(t *testing.T) {
+func TestOnlyTheExactFormOfATagIsRead(t *testing.T) {
 	t.Parallel()
 	december := time.Date(2026, 12, 1, 18, 0, 0, 0, time.UTC)
 	for value, want := range map[string]lease.Expiry{
@@ -42,7 +42,7 @@ func TestATagIsReadByItsExactForm(t *testing.T) {
 	}
 }
 
-func TestATagSaysTheDateInSecondsRoundedDown(t *testing.T) {
+func TestATagHasItsDateRoundedDownToSeconds(t *testing.T) {
 	t.Parallel()
 	l := held()
 	l.ExpiresAt = time.Date(2026, 12, 1, 19, 0, 0, 999e6, time.FixedZone("", 3600))
@@ -58,7 +58,7 @@ func TestATagSaysTheDateInSecondsRoundedDown(t *testing.T) {
 	}
 }
 
-func TestATagIsReadAsItIsWritten(t *testing.T) {
+func TestATagIsReadAsWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		e := lease.Expiry{Number: rapid.Int64Range(1, lease.MaxTagNumber).Draw(t, "number")}
@@ -133,7 +133,7 @@ func TestADateHasPassedFromItsGraceOn(t *testing.T) {
 }
 
 // Every case of the two keys: the record is numbered 5 and ends 10 h after noon.
-func TestTheTwoKeysAreCompared(t *testing.T) {
+func TestRecordAndTagAreCompared(t *testing.T) {
 	t.Parallel()
 	const h = time.Hour
 	record := func(d time.Duration, number, shortened int64) lease.Lease {
@@ -185,7 +185,7 @@ func TestTheTwoKeysAreCompared(t *testing.T) {
 	}
 }
 
-func TestOfTwoWordsExactlyOneIsNewerUnlessTheyAreTheSame(t *testing.T) {
+func TestOfTwoDatesExactlyOneIsNewerUnlessTheyAreEqual(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawExpiry(t), drawExpiry(t)

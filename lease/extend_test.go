@@ -25,11 +25,11 @@ func TestExtend(t *testing.T) {
 		refuse error
 	}{
 		"grants what is asked": {held(), 0, lease.Extension{Until: at(2 * day)}, 2 * day, nil},
-		"grants it to the very latest date, even strictly": {
+		"grants exactly the maximum, even strictly": {
 			held(), 0, lease.Extension{Until: at(week), Strict: true}, week, nil,
 		},
-		"clamps to the latest date": {held(), 0, lease.Extension{Until: at(week + time.Hour)}, week, nil},
-		"refuses past the latest date if strict": {
+		"clamps to the maximum": {held(), 0, lease.Extension{Until: at(week + time.Hour)}, week, nil},
+		"refuses past the maximum if strict": {
 			held(), 0,
 			lease.Extension{Until: at(week + time.Hour), Strict: true},
 			0,
@@ -47,7 +47,7 @@ func TestExtend(t *testing.T) {
 			0,
 			&lease.ClampedError{ID: "i-1", Asked: at(week + time.Hour), MaxExpiresAt: at(week), Over: true},
 		},
-		"has no limit where there is no latest date": {
+		"has no limit where there is no maximum": {
 			noLimit, 0, lease.Extension{Until: at(100 * week), Strict: true}, 100 * week, nil,
 		},
 		"refuses a date that no record can hold": {
@@ -63,10 +63,10 @@ func TestExtend(t *testing.T) {
 			&lease.ShortenError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
 		},
 		"shortens if that is meant": {held(), 0, lease.Extension{Until: at(time.Hour), AllowShorten: true}, time.Hour, nil},
-		"refuses to give a term to a lease that has none": {
+		"refuses to give an expiry to a lease that has none": {
 			noTerm, 0, lease.Extension{Until: at(day)}, 0, &lease.ShortenError{ID: "i-1", Asked: at(day)},
 		},
-		"gives it a term if that is meant": {noTerm, 0, lease.Extension{Until: at(day), AllowShorten: true}, day, nil},
+		"gives it an expiry if that is meant": {noTerm, 0, lease.Extension{Until: at(day), AllowShorten: true}, day, nil},
 		"refuses a date in the past": {
 			held(), 2 * day,
 			lease.Extension{Until: at(day), AllowShorten: true},
@@ -79,7 +79,7 @@ func TestExtend(t *testing.T) {
 			0,
 			&lease.PastError{Time: at(2 * day), Now: at(2 * day)},
 		},
-		"extends a term that has passed while the lease still holds": {
+		"extends an expired lease that is not revoked": {
 			held(), 2 * day, lease.Extension{Until: at(3 * day)}, 3 * day, nil,
 		},
 		"stores milliseconds of UTC": {
@@ -100,13 +100,13 @@ func TestExtend(t *testing.T) {
 				t.Errorf("granted %s, %v; want %s", got.ExpiresAt, err, at(c.want))
 			}
 			if !got.CuredAt.Equal(at(c.now)) || got.MaxExpiresAt != c.l.MaxExpiresAt {
-				t.Errorf("cured at %s, latest date %s", got.CuredAt, got.MaxExpiresAt)
+				t.Errorf("cured at %s, maximum %s", got.CuredAt, got.MaxExpiresAt)
 			}
 		})
 	}
 }
 
-func TestAnOperatorMovesTheLatestDate(t *testing.T) {
+func TestAnOperatorMovesTheMaximum(t *testing.T) {
 	t.Parallel()
 	const day, week = 24 * time.Hour, 7 * 24 * time.Hour
 	revoked := must(held().Revoke(noon, lease.CauseRevoke, ada))
@@ -121,32 +121,32 @@ func TestAnOperatorMovesTheLatestDate(t *testing.T) {
 		term, limit time.Duration // 0: none
 		refuse      error
 	}{
-		"further away":  {held(), 0, lease.Extension{MaxExpiresAt: at(2 * week)}, day, 2 * week, nil},
-		"nearer":        {held(), 0, lease.Extension{MaxExpiresAt: at(2 * day)}, day, 2 * day, nil},
-		"to the term":   {held(), 0, lease.Extension{MaxExpiresAt: at(day)}, day, day, nil},
-		"to none":       {held(), 0, lease.Extension{}, day, 0, nil},
-		"with the term": {held(), 0, lease.Extension{MaxExpiresAt: at(3 * week), Until: at(2 * week), Strict: true}, 2 * week, 3 * week, nil},
-		"and clamps the term to the new one, not to the old": {
+		"further away":    {held(), 0, lease.Extension{MaxExpiresAt: at(2 * week)}, day, 2 * week, nil},
+		"nearer":          {held(), 0, lease.Extension{MaxExpiresAt: at(2 * day)}, day, 2 * day, nil},
+		"to the expiry":   {held(), 0, lease.Extension{MaxExpiresAt: at(day)}, day, day, nil},
+		"to none":         {held(), 0, lease.Extension{}, day, 0, nil},
+		"with the expiry": {held(), 0, lease.Extension{MaxExpiresAt: at(3 * week), Until: at(2 * week), Strict: true}, 2 * week, 3 * week, nil},
+		"and clamps the expiry to the new one, not to the old": {
 			held(), 0, lease.Extension{MaxExpiresAt: at(3 * day), Until: at(week)}, 3 * day, 3 * day, nil,
 		},
-		"below a term that is shortened with it": {
+		"below an expiry that is shortened with it": {
 			held(), 0, lease.Extension{MaxExpiresAt: at(2 * time.Hour), Until: at(time.Hour), AllowShorten: true}, time.Hour, 2 * time.Hour, nil,
 		},
 		"after it has passed": {over, week + time.Minute, lease.Extension{MaxExpiresAt: at(2 * week), Until: at(8 * day)}, 8 * day, 2 * week, nil},
-		"refused below the term": {
+		"refused below the expiry": {
 			held(), 0, lease.Extension{MaxExpiresAt: at(time.Hour)}, 0, 0, &lease.MaxTermError{ID: "i-1", Asked: at(time.Hour), ExpiresAt: at(day)},
 		},
-		"refused below a term that stays": {
+		"refused below an expiry that stays": {
 			held(), 0,
 			lease.Extension{MaxExpiresAt: at(2 * time.Hour), Until: at(time.Hour), AtLeast: true},
 			0, 0,
 			&lease.MaxTermError{ID: "i-1", Asked: at(2 * time.Hour), ExpiresAt: at(day)},
 		},
-		"refused where there is no term": {noTerm, 0, lease.Extension{MaxExpiresAt: at(week + day)}, 0, 0, &lease.MaxTermError{ID: "i-1", Asked: at(week + day)}},
+		"refused where there is no expiry": {noTerm, 0, lease.Extension{MaxExpiresAt: at(week + day)}, 0, 0, &lease.MaxTermError{ID: "i-1", Asked: at(week + day)}},
 		"refused in the past": {
 			held(), 2 * week, lease.Extension{MaxExpiresAt: at(week + day)}, 0, 0, &lease.PastError{Time: at(week + day), Now: at(2 * week)},
 		},
-		"refused if the term is": {
+		"refused if the expiry is": {
 			held(), 0,
 			lease.Extension{MaxExpiresAt: at(2 * week), Until: at(time.Hour)},
 			0, 0,
@@ -188,7 +188,7 @@ func TestAnOperatorMovesTheLatestDate(t *testing.T) {
 	}
 }
 
-func TestExtendToThePresentTermChangesNothing(t *testing.T) {
+func TestExtendingToTheCurrentExpiryChangesNothing(t *testing.T) {
 	t.Parallel()
 	l := held()
 	for _, until := range []time.Time{l.ExpiresAt, l.ExpiresAt.In(time.FixedZone("", 3600)), l.ExpiresAt.Add(999)} {
@@ -198,10 +198,10 @@ func TestExtendToThePresentTermChangesNothing(t *testing.T) {
 	}
 }
 
-func TestExtendCuresAMark(t *testing.T) {
+func TestExtendCancelsAMark(t *testing.T) {
 	t.Parallel()
 	l := marked()
-	for name, until := range map[string]time.Time{"a later term": at(48 * time.Hour), "the present term": l.ExpiresAt} {
+	for name, until := range map[string]time.Time{"a later expiry": at(48 * time.Hour), "the current expiry": l.ExpiresAt} {
 		got := must(l.Extend(at(90*time.Minute), lease.Extension{Until: until}, ada))
 		if got.Mark != nil || !got.CuredAt.Equal(at(90*time.Minute)) || got.Changes != l.Changes+1 {
 			t.Errorf("%s leaves mark %v, cured at %s", name, got.Mark, got.CuredAt)
@@ -209,7 +209,7 @@ func TestExtendCuresAMark(t *testing.T) {
 	}
 }
 
-func TestTheMarkOfALeaseAtItsLatestDateIsNotCuredByAsking(t *testing.T) {
+func TestARefusedExtensionAtTheMaximumKeepsTheMark(t *testing.T) {
 	t.Parallel()
 	l := must(held().Extend(noon, lease.Extension{Until: held().MaxExpiresAt}, ada))
 	now := l.MaxExpiresAt.Add(time.Minute)
@@ -221,7 +221,7 @@ func TestTheMarkOfALeaseAtItsLatestDateIsNotCuredByAsking(t *testing.T) {
 	}
 }
 
-func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) {
+func TestAnExtensionGrantsAFutureDateWithinTheMaximumOrNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := drawLease(t)
@@ -260,7 +260,7 @@ func TestAnExtensionGrantsAFutureTermWithinTheLatestDateOrNothing(t *testing.T) 
 	})
 }
 
-func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T) {
+func TestAnAtLeastExtensionKeepsALaterDateAndCancelsAMark(t *testing.T) {
 	t.Parallel()
 	l := held()
 	least := lease.Extension{Until: at(2 * time.Hour), AtLeast: true}
@@ -278,7 +278,7 @@ func TestAnExtensionOfAtLeastSoLongChangesNoLaterDateAndCuresAMark(t *testing.T)
 	}
 }
 
-func TestTheHistorySaysFromWhichDateToWhich(t *testing.T) {
+func TestTheHistoryHasTheOldAndTheNewDate(t *testing.T) {
 	t.Parallel()
 	for action, e := range map[lease.Action]lease.Extension{
 		"extend":  {Until: at(48 * time.Hour)},

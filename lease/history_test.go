@@ -37,7 +37,7 @@ func TestAHistoryKeepsItsFirstAndItsLastTransitions(t *testing.T) {
 	}
 }
 
-func TestWhatIsNewInAHistory(t *testing.T) {
+func TestNewEntriesOfAHistory(t *testing.T) {
 	t.Parallel()
 	few := lease.Adopt(noon, lease.Instance{ID: "i-1"}, at(time.Hour), time.Time{}, "ada", nil, ada)
 	few = must(few.Activate(noon, ada))

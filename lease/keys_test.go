@@ -18,7 +18,7 @@ func numbered(number, shortened int64) lease.Lease {
 	return l
 }
 
-func TestWhatTakesTheNextNumber(t *testing.T) {
+func TestChangesThatTakeTheNextNumber(t *testing.T) {
 	t.Parallel()
 	extended := func(d time.Duration, short bool) func(lease.Lease) (lease.Lease, error) {
 		return func(l lease.Lease) (lease.Lease, error) {
@@ -32,19 +32,19 @@ func TestWhatTakesTheNextNumber(t *testing.T) {
 		do                func(lease.Lease) (lease.Lease, error)
 		number, shortened int64
 	}{
-		"an extension":                    {extended(48*time.Hour, false), 8, 3},
-		"a shortening":                    {extended(12*time.Hour, true), 8, 8},
-		"an extension to the same date":   {extended(24*time.Hour, true), 7, 3},
-		"an extension to no more than is": {extended(12*time.Hour, false), 7, 3},
-		"an operator's revocation":        {revoke(lease.CauseRevoke), 8, 3},
-		"a release":                       {revoke(lease.CauseRelease), 7, 3},
-		"a revocation for the date":       {revoke(lease.CauseExpired), 7, 3},
-		"a revocation for silence":        {revoke(lease.CauseHeartbeatLost), 7, 3},
-		"a unmark":                        {func(l lease.Lease) (lease.Lease, error) { return l.Unmark(noon, ada) }, 7, 3},
-		"a mark":                          {func(l lease.Lease) (lease.Lease, error) { return l.WithMark(noon, lease.CauseExpired, noon, jan) }, 7, 3},
-		"a claim":                         {func(l lease.Lease) (lease.Lease, error) { return l.Claimed(noon, jan) }, 7, 3},
-		"an end":                          {func(l lease.Lease) (lease.Lease, error) { return l.End(noon, lease.CauseGone, jan) }, 7, 3},
-		"being kept":                      {func(l lease.Lease) (lease.Lease, error) { return l.Keep(noon, lease.KeptByExempt, jan) }, 7, 3},
+		"an extension":                      {extended(48*time.Hour, false), 8, 3},
+		"a shortening":                      {extended(12*time.Hour, true), 8, 8},
+		"an extension to the same date":     {extended(24*time.Hour, true), 7, 3},
+		"an extension to no more than is":   {extended(12*time.Hour, false), 7, 3},
+		"an operator's revocation":          {revoke(lease.CauseRevoke), 8, 3},
+		"a release":                         {revoke(lease.CauseRelease), 7, 3},
+		"a revocation for the date":         {revoke(lease.CauseExpired), 7, 3},
+		"a revocation for a lost heartbeat": {revoke(lease.CauseHeartbeatLost), 7, 3},
+		"a unmark":                          {func(l lease.Lease) (lease.Lease, error) { return l.Unmark(noon, ada) }, 7, 3},
+		"a mark":                            {func(l lease.Lease) (lease.Lease, error) { return l.WithMark(noon, lease.CauseExpired, noon, jan) }, 7, 3},
+		"a claim":                           {func(l lease.Lease) (lease.Lease, error) { return l.Claimed(noon, jan) }, 7, 3},
+		"an end":                            {func(l lease.Lease) (lease.Lease, error) { return l.End(noon, lease.CauseGone, jan) }, 7, 3},
+		"being kept":                        {func(l lease.Lease) (lease.Lease, error) { return l.Keep(noon, lease.KeptByExempt, jan) }, 7, 3},
 	} {
 		l := must(c.do(numbered(7, 3)))
 		if l.ExpiresNumber != c.number || l.ShortenedAt != c.shortened {
@@ -66,7 +66,7 @@ func TestTheFirstDateIsNumberOne(t *testing.T) {
 	}
 }
 
-func TestAnAdoptionIsNumberedAboveWhatTagAndRecordSay(t *testing.T) {
+func TestAnAdoptionIsNumberedAboveTagAndRecord(t *testing.T) {
 	t.Parallel()
 	for tag, want := range map[string]int64{"": 1, "malformed 7": 1, "2026-12-01T18:00:00Z 7": 8, "none 999000000": 999000001} {
 		i := instance()
@@ -101,7 +101,7 @@ func TestAnAdoptionIsNumberedAboveWhatTagAndRecordSay(t *testing.T) {
 	}
 }
 
-func TestTheLastNumberIsNotPassed(t *testing.T) {
+func TestTheMaximumNumberIsNotExceeded(t *testing.T) {
 	t.Parallel()
 	l := numbered(lease.MaxNumber, 0)
 	got, err := l.Extend(noon, lease.Extension{Until: at(48 * time.Hour)}, ada)
@@ -160,7 +160,7 @@ func TestARecordIsRaisedToItsTag(t *testing.T) {
 	}
 }
 
-func TestARaisedDateCuresAMarkAndANumberDoesNot(t *testing.T) {
+func TestARaisedDateCancelsAMarkAndANumberDoesNot(t *testing.T) {
 	t.Parallel()
 	l := must(must(marked().Keep(at(time.Hour), lease.KeptByTag, jan)).Raise(at(90*time.Minute), on(time.Hour, 7), jan))
 	if l.Mark == nil || l.KeptSince.IsZero() {
@@ -172,7 +172,7 @@ func TestARaisedDateCuresAMarkAndANumberDoesNot(t *testing.T) {
 	}
 }
 
-func TestWhatIsKeptIsKeptSinceTheFirstTimeUntilItsDateMoves(t *testing.T) {
+func TestKeptSinceStaysUntilTheDateMoves(t *testing.T) {
 	t.Parallel()
 	l := must(held().Keep(at(25*time.Hour), lease.KeptByTag, jan))
 	if again := must(l.Keep(at(26*time.Hour), lease.KeptByTag, jan)); !same(again, l) {
@@ -192,7 +192,7 @@ func TestWhatIsKeptIsKeptSinceTheFirstTimeUntilItsDateMoves(t *testing.T) {
 	}
 }
 
-func TestAnOperatorsWordOutnumbersANewerTag(t *testing.T) {
+func TestAnOperatorsRevocationOutnumbersANewerTag(t *testing.T) {
 	t.Parallel()
 	l := must(numbered(5, 0).Revoke(at(time.Hour), lease.CauseRelease, ada))
 	if l.AwaitsOperator() {
@@ -223,7 +223,7 @@ func TestAnOperatorsWordOutnumbersANewerTag(t *testing.T) {
 
 // A model of set-backs: whatever is lost and however people and leaders go on, a record that a leader made agree with its
 // tag never ends before a date that any tag promised, unless a person has shortened it since.
-func TestNoSetBackTakesFromWhatATagPromised(t *testing.T) {
+func TestNoRollbackShortensTheDateOfATag(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l, tag := held(), held().Expiry()
@@ -266,7 +266,7 @@ func TestNoSetBackTakesFromWhatATagPromised(t *testing.T) {
 	})
 }
 
-func TestWhatIsLeasedBearsItsOwnValue(t *testing.T) {
+func TestTheLeasedTagHasItsOwnValue(t *testing.T) {
 	t.Parallel()
 	if got := held().LeasedTag(); got != token+".1" {
 		t.Errorf("launched: %q", got)

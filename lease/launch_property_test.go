@@ -53,8 +53,8 @@ func (e *ec2) run(c *call) {
 	e.made[c.attempt.ClientToken] = c.ids
 }
 
-// world is one launch, run by launchers who crash, resume, race and lose answers. Calls may arrive long after they
-// were given up, and answers are noted late, or by somebody who read the record anew, or never.
+// world is one launch, run by launchers that crash, resume, race and lose answers. Calls may arrive long after they
+// were given up, and answers are noted late, or by somebody who read the record again, or never.
 type world struct {
 	launch lease.Launch
 	ec2    ec2
@@ -172,7 +172,7 @@ func drawWorld(t *rapid.T) *world {
 	return w
 }
 
-func TestALaunchOfNMakesAtMostNWhateverIsLost(t *testing.T) {
+func TestALaunchOfNLaunchesAtMostNWhateverIsLost(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
@@ -198,7 +198,7 @@ func TestALaunchOfNMakesAtMostNWhateverIsLost(t *testing.T) {
 	})
 }
 
-func TestALauncherThatHearsEverythingEndsWithAllOrNowhereLeft(t *testing.T) {
+func TestALauncherWithEveryAnswerLaunchesAllOrExhaustsItsChoices(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)

@@ -22,7 +22,7 @@ func next(t *testing.T, l lease.Launch) lease.Launch {
 	return l
 }
 
-func TestTheFirstAttemptWantsAllAtOnceAndLaterOnesTheRest(t *testing.T) {
+func TestTheFirstAttemptRequestsAllAndLaterOnesTheRest(t *testing.T) {
 	t.Parallel()
 	l := opened()
 	if want := (lease.Attempt{ClientToken: token + ".1", Min: 3, Max: 3}); !same(l.Last(), want) {
@@ -98,7 +98,7 @@ func TestNoAttemptFollows(t *testing.T) {
 	}
 }
 
-func TestOnlyARefusalWithoutDoubtIsDefinite(t *testing.T) {
+func TestOnlyACertainRefusalIsDefinite(t *testing.T) {
 	t.Parallel()
 	again := func(l lease.Launch) lease.Launch { return must(l.Sending(at(time.Minute))) }
 	for name, c := range map[string]struct {
@@ -196,7 +196,7 @@ func TestAnAnsweredAttemptIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestASettledLaunchRefusesWhatIsOver(t *testing.T) {
+func TestASettledLaunchRefusesFurtherSteps(t *testing.T) {
 	t.Parallel()
 	done := must(launched().Done(at(time.Minute)))
 	closed := must(sent().Close(at(time.Minute), "window over"))
@@ -209,8 +209,8 @@ func TestASettledLaunchRefusesWhatIsOver(t *testing.T) {
 		want lease.LaunchStateError
 	}{
 		"send when done":     {done, send, lease.LaunchStateError{Verb: "send", State: lease.LaunchDone, Since: at(time.Minute)}},
-		"look when done":     {done, look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchDone, Since: at(time.Minute)}},
-		"look when open":     {sent(), look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchOpen, Since: noon}},
+		"sighting when done": {done, look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchDone, Since: at(time.Minute)}},
+		"sighting when open": {sent(), look, lease.LaunchStateError{Verb: "judge orphans of", State: lease.LaunchOpen, Since: noon}},
 		"send when closed":   {closed, send, lease.LaunchStateError{Verb: "send", State: lease.LaunchClosed, Since: at(time.Minute), Reason: "window over"}},
 		"finish when closed": {closed, complete, lease.LaunchStateError{Verb: "complete", State: lease.LaunchClosed, Since: at(time.Minute), Reason: "window over"}},
 	} {
@@ -243,16 +243,16 @@ func TestDoneAndCloseSettleOnce(t *testing.T) {
 	}
 }
 
-func TestTheFirstLookAtEachInstanceIsKept(t *testing.T) {
+func TestTheFirstSightingOfEachInstanceIsKept(t *testing.T) {
 	t.Parallel()
 	closed := must(sent().Close(noon, "window over"))
 	first := must(closed.NoteFirstSeen(at(time.Minute), "i-1"))
 	second := must(first.NoteFirstSeen(at(2*time.Minute), "i-1", "i-2"))
 	if want := map[string]time.Time{"i-1": at(time.Minute), "i-2": at(2 * time.Minute)}; !same(second.FirstSeen, want) {
-		t.Errorf("looks are %v", second.FirstSeen)
+		t.Errorf("sightings are %v", second.FirstSeen)
 	}
 	if early := must(second.NoteFirstSeen(at(90*time.Second), "i-1", "i-2")); !same(early.FirstSeen, map[string]time.Time{"i-1": at(time.Minute), "i-2": at(90 * time.Second)}) {
-		t.Errorf("looks, one of which had yet to come, are %v", early.FirstSeen)
+		t.Errorf("sightings, one of which had yet to come, are %v", early.FirstSeen)
 	}
 	if closed.FirstSeen != nil || len(first.FirstSeen) != 1 {
 		t.Errorf("older values became %v and %v", closed.FirstSeen, first.FirstSeen)

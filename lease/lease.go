@@ -204,5 +204,5 @@ func (l Lease) bounded() Lease {
 	return l
 }
 
-// checkpoint is the form in which records keep a time: UTC, without a monotonic reading, to the millisecond.
+// recorded is the form in which records keep a time: UTC, without a monotonic reading, to the millisecond.
 func recorded(t time.Time) time.Time { return t.UTC().Round(0).Truncate(time.Millisecond) }

@@ -179,7 +179,7 @@ func drawLease(t *rapid.T) lease.Lease {
 	return l
 }
 
-func TestALeaseIsOverFromItsTermAndGraceOn(t *testing.T) {
+func TestALeaseIsOverFromItsExpiryAndGraceOn(t *testing.T) {
 	t.Parallel()
 	l := held()
 	for name, c := range map[string]struct {
@@ -187,8 +187,8 @@ func TestALeaseIsOverFromItsTermAndGraceOn(t *testing.T) {
 		grace time.Duration
 		want  bool
 	}{
-		"just before the term":           {at(24*time.Hour - 1), 0, false},
-		"at the term":                    {at(24 * time.Hour), 0, true},
+		"just before the expiry":         {at(24*time.Hour - 1), 0, false},
+		"at the expiry":                  {at(24 * time.Hour), 0, true},
 		"just before the end of a grace": {at(24*time.Hour + time.Minute - 1), time.Minute, false},
 		"at the end of a grace":          {at(24*time.Hour + time.Minute), time.Minute, true},
 		"the same instant in another zone": {
@@ -201,7 +201,7 @@ func TestALeaseIsOverFromItsTermAndGraceOn(t *testing.T) {
 	}
 	l.ExpiresAt = time.Time{}
 	if l.Over(at(1000*time.Hour), 0) {
-		t.Error("a lease without a term is over")
+		t.Error("a lease without an expiry is over")
 	}
 }
 

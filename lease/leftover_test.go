@@ -17,7 +17,7 @@ func closedWeb() lease.Launch {
 	}
 }
 
-func TestWhatALaunchMayHaveMadeByDate(t *testing.T) {
+func TestLeftoversOfALaunchByDate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		at   time.Time
@@ -112,7 +112,7 @@ func TestOnlyAClosedLaunchIsCleared(t *testing.T) {
 	}
 }
 
-func TestAnOrphanNotesWhatOutlivesItAndAnAdoptedLeaseWhatItBore(t *testing.T) {
+func TestAnOrphanNotesItsLeftoversAndAnAdoptedLeaseItsTags(t *testing.T) {
 	t.Parallel()
 	web := closedWeb()
 	i := lease.Instance{ID: "i-1", ClientToken: "web.1", Outlive: []string{"vol-1"}, Tags: map[string]string{lease.TagLaunch: "web.1"}}
@@ -126,12 +126,12 @@ func TestAnOrphanNotesWhatOutlivesItAndAnAdoptedLeaseWhatItBore(t *testing.T) {
 	}
 	for _, cause := range []lease.Cause{"", lease.CauseExpired, lease.CauseRelease, lease.CauseRevoke, lease.CauseHeartbeatLost, lease.CauseNoHeartbeat, lease.CauseGone} {
 		if !(lease.Lease{Cause: cause}).WasActive() {
-			t.Errorf("a lease with cause %q never held", cause)
+			t.Errorf("a lease with cause %q was never active", cause)
 		}
 	}
 }
 
-func TestAnAdoptedLeaseThatEndedUntaggedIsAdoptedAnew(t *testing.T) {
+func TestAnAdoptedLeaseThatEndedUntaggedIsAdoptedAgain(t *testing.T) {
 	t.Parallel()
 	l := must(adopting().End(at(time.Hour), lease.CauseGone, jan))
 	data, err := json.Marshal(l)

@@ -56,7 +56,7 @@ func TestEveryAllowedTokenLeavesRoomForEC2sClientToken(t *testing.T) {
 	})
 }
 
-func TestTTLs(t *testing.T) {
+func TestHeartbeatTimeouts(t *testing.T) {
 	t.Parallel()
 	for timeout, ok := range map[time.Duration]bool{
 		0: true, 5 * time.Second: true, time.Minute: true, time.Hour: true,

@@ -15,7 +15,7 @@ const (
 	KeptByRegistry KeptReason = "registry" // its registry tag is gone
 	KeptByLaunch   KeptReason = "launch"   // its launch tag or client token is not that of its lease
 	KeptStuck      KeptReason = "stuck"    // EC2 refuses to terminate it
-	KeptByAudit    KeptReason = "audit"    // the audit log takes no events
+	KeptByAudit    KeptReason = "audit"    // the audit log cannot be written
 	KeptByState    KeptReason = "state"    // the janitor cannot write what it remembers, see its --state-dir
 
 	KeptAdopting    KeptReason = "adopting"    // it was adopted, and its registry tag was never seen
@@ -60,6 +60,7 @@ type Circumstances struct {
 	Fresh      bool              // a janitor sweeps
 	Swept      map[Location]bool // where it does
 	Brakes     []Brake
+	Behind     map[string]int64     // leases that are held back one by one: see [Checkpoint]
 	Unable     KeptReason           // why the leader terminates nothing; empty: it can
 	Heartbeats map[string]Heartbeat // by instance id
 }
@@ -69,7 +70,7 @@ func (s Snapshot) Circumstances(now time.Time) Circumstances {
 	c := Circumstances{
 		Now: now, TermGrace: time.Duration(s.Checkpoint.TermGrace), UUID: s.Registry.UUID, Mode: s.Registry.Mode,
 		Fresh: s.Checkpoint.Fresh(now), Swept: make(map[Location]bool, len(s.Checkpoint.Locations)),
-		Brakes: s.Registry.Stands(s.Checkpoint.Brakes), Unable: s.Checkpoint.Unable, Heartbeats: s.Heartbeats,
+		Brakes: s.Registry.Stands(s.Checkpoint.Brakes), Behind: s.Checkpoint.Behind, Unable: s.Checkpoint.Unable, Heartbeats: s.Heartbeats,
 	}
 	for _, p := range s.Checkpoint.Locations {
 		c.Swept[p] = true
@@ -205,10 +206,12 @@ func (c Circumstances) passing(l *Lease, i *Instance, inferred bool) (why KeptRe
 func (c Circumstances) brake(l *Lease, inferred bool) string {
 	for _, b := range c.Brakes {
 		zone := b.Scope == "" || b.Scope == l.Zone || b.Scope == l.ZoneID
-		own := b.Name == BrakeRollback && b.Scope == l.InstanceID
-		if b.Standing() || own || b.Scope != "" && b.Scope == l.Location().String() || inferred && zone {
+		if b.Standing() || b.Scope != "" && b.Scope == l.Location().String() || inferred && zone {
 			return b.Name
 		}
+	}
+	if _, behind := c.Behind[l.InstanceID]; behind {
+		return BrakeRollback
 	}
 	return ""
 }

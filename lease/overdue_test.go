@@ -31,6 +31,9 @@ func TestOverdue(t *testing.T) {
 	brake := func(name, scope string) func(*lease.Snapshot) {
 		return func(s *lease.Snapshot) { s.Checkpoint.Brakes = []lease.Brake{{Name: name, Scope: scope}} }
 	}
+	behind := func(id string) func(*lease.Snapshot) {
+		return func(s *lease.Snapshot) { s.Checkpoint.Behind = map[string]int64{id: 4} }
+	}
 	changes := func(all ...func(*lease.Lease)) []func(*lease.Lease) { return all }
 	as := func(s *lease.Snapshot) {}
 	for name, c := range map[string]struct {
@@ -74,26 +77,26 @@ func TestOverdue(t *testing.T) {
 		"the registry observes":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModeObserve }, lease.KeptByObserving},
 		"the registry is paused":                              {changes(revoked(time.Hour)), func(s *lease.Snapshot) { s.Registry.Mode = lease.ModePaused }, lease.KeptByPause},
 		"the audit log is down":                               {changes(over(time.Hour)), func(s *lease.Snapshot) { s.Checkpoint.Unable = lease.KeptByAudit }, lease.KeptByAudit},
-		"a brake that holds everything":                       {changes(over(time.Hour)), brake(lease.BrakeRollback, ""), lease.KeptBraked},
-		"a brake that somebody has lifted": {changes(over(time.Hour)), func(s *lease.Snapshot) {
+		"a brake that holds everything back":                  {changes(over(time.Hour)), brake(lease.BrakeRollback, ""), lease.KeptBraked},
+		"a brake that somebody has released": {changes(over(time.Hour)), func(s *lease.Snapshot) {
 			brake(lease.BrakeRollback, "")(s)
 			s.Registry = s.Registry.Lift(noon, lease.BrakeRollback, s.Checkpoint.Brakes, lease.By{Actor: "ada"})
 		}, lease.KeptWaiting},
-		"a brake that holds its lease alone":                  {changes(revoked(time.Hour)), brake(lease.BrakeRollback, "i-1"), lease.KeptBraked},
-		"a brake that holds another lease":                    {changes(revoked(time.Hour)), brake(lease.BrakeRollback, "i-2"), lease.KeptWaiting},
-		"the clock there":                                     {changes(over(time.Hour)), brake("clock", location), lease.KeptBraked},
-		"the clock elsewhere":                                 {changes(over(time.Hour)), brake("clock", "111122223333/eu-west-2"), lease.KeptWaiting},
-		"silence holds no date":                               {changes(over(time.Hour)), brake(lease.BrakeHeartbeats, ""), lease.KeptWaiting},
-		"silence holds a mark for silence":                    {changes(over(-time.Hour), marked(lease.CauseHeartbeatLost, 5*time.Minute)), brake(lease.BrakeHeartbeats, zone), lease.KeptBraked},
-		"silence of another zone":                             {changes(over(-time.Hour), marked(lease.CauseHeartbeatLost, 5*time.Minute)), brake(lease.BrakeHeartbeats, "euw1-az2"), ""},
-		"silent, and held as new leaders are":                 {changes(marked(lease.CauseNoHeartbeat, time.Hour)), brake("health", ""), lease.KeptBraked},
-		"silent, and waits for a witness":                     {changes(marked(lease.CauseHeartbeatLost, 65*time.Minute-1)), as, ""},
-		"silent, and no longer waits for a witness":           {changes(marked(lease.CauseHeartbeatLost, 65*time.Minute)), as, lease.KeptWaiting},
-		"silent, and renewed again":                           {changes(marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, ""},
-		"silent, and its heartbeat is a ghost":                {changes(marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{} }, lease.KeptWaiting},
-		"silent, renewed again, and over":                     {changes(over(time.Hour), marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, lease.KeptWaiting},
-		"over, though its mark for silence has a while to go": {changes(over(time.Hour), marked(lease.CauseHeartbeatLost, -time.Hour)), as, lease.KeptWaiting},
-		"exempt, though it was marked for silence":            {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseHeartbeatLost, time.Hour)), as, lease.KeptByExempt},
+		"a brake that holds its lease alone":                             {changes(revoked(time.Hour)), behind("i-1"), lease.KeptBraked},
+		"a brake that holds another lease":                               {changes(revoked(time.Hour)), behind("i-2"), lease.KeptWaiting},
+		"the clock there":                                                {changes(over(time.Hour)), brake("clock", location), lease.KeptBraked},
+		"the clock elsewhere":                                            {changes(over(time.Hour)), brake("clock", "111122223333/eu-west-2"), lease.KeptWaiting},
+		"brake heartbeats holds back no expiry":                          {changes(over(time.Hour)), brake(lease.BrakeHeartbeats, ""), lease.KeptWaiting},
+		"brake heartbeats holds back a mark for a lost heartbeat":        {changes(over(-time.Hour), marked(lease.CauseHeartbeatLost, 5*time.Minute)), brake(lease.BrakeHeartbeats, zone), lease.KeptBraked},
+		"brake heartbeats of another zone":                               {changes(over(-time.Hour), marked(lease.CauseHeartbeatLost, 5*time.Minute)), brake(lease.BrakeHeartbeats, "euw1-az2"), ""},
+		"lost, and held as new leaders are":                              {changes(marked(lease.CauseNoHeartbeat, time.Hour)), brake("health", ""), lease.KeptBraked},
+		"lost, and waits for a witness":                                  {changes(marked(lease.CauseHeartbeatLost, 65*time.Minute-1)), as, ""},
+		"lost, and no longer waits for a witness":                        {changes(marked(lease.CauseHeartbeatLost, 65*time.Minute)), as, lease.KeptWaiting},
+		"lost, and renewed again":                                        {changes(marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, ""},
+		"lost, and its heartbeat is a ghost":                             {changes(marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{} }, lease.KeptWaiting},
+		"lost, renewed again, and over":                                  {changes(over(time.Hour), marked(lease.CauseHeartbeatLost, 2*time.Hour)), func(s *lease.Snapshot) { s.Heartbeats["i-1"] = lease.Heartbeat{Held: true} }, lease.KeptWaiting},
+		"over, although its mark for a lost heartbeat has a while to go": {changes(over(time.Hour), marked(lease.CauseHeartbeatLost, -time.Hour)), as, lease.KeptWaiting},
+		"exempt, although it was marked for a lost heartbeat":            {changes(over(time.Hour), kept(lease.KeptByExempt), marked(lease.CauseHeartbeatLost, time.Hour)), as, lease.KeptByExempt},
 	} {
 		l := lease.Lease{
 			InstanceID: "i-1", State: lease.StateActive, Account: "111122223333", Region: "eu-west-1", Zone: "eu-west-1a", ZoneID: zone, ExpiresNumber: 1,
@@ -117,7 +120,7 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-func TestWhatEC2ShowsOutweighsWhatWasNoted(t *testing.T) {
+func TestTheStateInEC2OutweighsTheRecord(t *testing.T) {
 	t.Parallel()
 	yesterday := noon.Add(-24 * time.Hour)
 	l := lease.Lease{

@@ -60,7 +60,7 @@ func encoded(t interface{ Fatal(...any) }, record any) []byte {
 }
 
 // What this version writes is what it reads quickly. A new field of a record has to be added there, in its place.
-func TestWhatThisVersionWritesIsReadQuickly(t *testing.T) {
+func TestRecordsOfThisVersionAreReadQuickly(t *testing.T) {
 	t.Parallel()
 	l, h := full()
 	bare := Lease{Schema: Schema, InstanceID: "i-1", ExpiresNumber: 1, State: StateActive, History: []Transition{}}
@@ -135,7 +135,7 @@ func agree[R record](t *testing.T, data []byte) {
 
 // What hardly ever comes about by chance: each is as near to what is written as it can be, and is not, or means something
 // else than it seems to.
-func TestWhatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {
+func TestTextThatOnlyResemblesARecordIsNotReadQuickly(t *testing.T) {
 	t.Parallel()
 	const begin = `{"schema":3,"instance_id":"i-1",`
 	for name, text := range map[string]string{

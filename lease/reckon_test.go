@@ -7,7 +7,7 @@ import (
 	"lapse/lease"
 )
 
-func TestTimeIsReckonedFromTheLaterOfClockAndSweep(t *testing.T) {
+func TestTimeIsTheLaterOfClockAndSweep(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	checkpoint := lease.Checkpoint{Time: at, Witnessed: at, NextSweep: at.Add(time.Minute)}

@@ -93,7 +93,7 @@ func TestALeaseIsWrittenWithTheseNames(t *testing.T) {
 	}
 }
 
-func TestALeaseHasEveryNameThatProgramsWereToldOf(t *testing.T) {
+func TestALeaseHasEveryDocumentedName(t *testing.T) {
 	t.Parallel()
 	var got struct {
 		Fields  map[string]json.RawMessage
@@ -178,7 +178,7 @@ func TestEveryKindOfRecordIsReadAsItWasWritten(t *testing.T) {
 	roundTrip(t, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: 7, Nonce: "n", Time: noon, NextSweep: at(time.Minute), Leader: "host-1",
 		Locations: []lease.Location{{Account: "1", Region: "eu-west-1"}},
-		Brakes:    []lease.Brake{{Name: lease.BrakeHeartbeats, Scope: "euw1-az2", Since: noon, Reason: "7 of 10 silent"}},
+		Brakes:    []lease.Brake{{Name: lease.BrakeHeartbeats, Scope: "euw1-az2", Since: noon, Reason: "7 of 10 lost"}},
 	})
 	roundTrip(t, lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: "i-1", BootID: "b", Address: "10.0.0.1", Version: "1", Changes: 3,
@@ -219,7 +219,7 @@ func TestAnotherSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoRecordIsMalformed(t *testing.T) {
+func TestTextThatIsNoRecordIsMalformed(t *testing.T) {
 	t.Parallel()
 	decode := map[string]func([]byte) error{
 		"lease":      decodeError[lease.Lease],
@@ -261,7 +261,7 @@ func TestWhatIsNoRecordIsMalformed(t *testing.T) {
 	}
 }
 
-func TestAValueReadIntoAgainKeepsNothingOfTheOlderRecord(t *testing.T) {
+func TestAReusedValueKeepsNothingOfTheOlderRecord(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]string{
 		"known fields only":  `{"schema":3,"instance_id":"i-2","state":"active","expires_number":1,"granted_at":"2026-03-01T12:00:00Z","history":[]}`,

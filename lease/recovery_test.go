@@ -49,7 +49,7 @@ func recorded(state lease.LaunchState) func(*lease.Snapshot) {
 	}
 }
 
-func TestARebuiltLeaseIsALaterStateThanItsSidecarKnows(t *testing.T) {
+func TestARebuiltLeaseIsNewerThanItsSidecarKnows(t *testing.T) {
 	t.Parallel()
 	renewing := emptied(func(s *lease.Snapshot) {
 		s.Heartbeats = map[string]lease.Heartbeat{instance().ID: {InstanceID: instance().ID, Changes: 7}}
@@ -98,7 +98,7 @@ func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
 	}
 }
 
-func TestARecoveredTerm(t *testing.T) {
+func TestTheExpiryOfARecoveredLease(t *testing.T) {
 	t.Parallel()
 	hours := func(n time.Duration) time.Time { return noon.Add(n * time.Hour) }
 	for name, c := range map[string]struct {
@@ -108,18 +108,18 @@ func TestARecoveredTerm(t *testing.T) {
 		maxTerm time.Time
 		reason  string
 	}{
-		"as on the tag":                                 {tag(lease.TagExpires, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "expiry from its tag"},
-		"passed long ago: a day":                        {tag(lease.TagExpires, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
-		"soon: a day":                                   {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says"},
-		"a date that no record can hold: a day":         {tag(lease.TagExpires, "9999-12-31T23:59:59-23:59"), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no valid date"},
-		"no date: a day":                                {tag(lease.TagExpires, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no valid date"},
-		"earlier than --term":                           {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
-		"--term is less than a day":                     {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},
-		"none: no term":                                 {tag(lease.TagExpires, "none 3"), lease.RecoveryTerms{MaxTerm: time.Hour}, time.Time{}, time.Time{}, "does not expire"},
-		"none at creation: no term":                     {tag(lease.TagExpires, "none"), lease.RecoveryTerms{}, time.Time{}, time.Time{}, "does not expire"},
-		"no tag: a day":                                 {untag(lease.TagExpires), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no tag"},
-		"none, but a term was asked for":                {tag(lease.TagExpires, "none"), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "a term was given"},
-		"the latest date is never earlier than the end": {tag(lease.TagExpires, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{MaxTerm: 168 * time.Hour}, hours(400), hours(400), "expiry from its tag"},
+		"as on the tag":                                {tag(lease.TagExpires, "2027-01-03T00:00:00Z"), lease.RecoveryTerms{}, time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC), time.Time{}, "expiry from its tag"},
+		"passed long ago: a day":                       {tag(lease.TagExpires, "2020-01-01T00:00:00Z"), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says 2020-01-01T00:00:00Z"},
+		"soon: a day":                                  {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{}, hours(24), time.Time{}, "its tag says"},
+		"a date that no record can hold: a day":        {tag(lease.TagExpires, "9999-12-31T23:59:59-23:59"), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no valid date"},
+		"no date: a day":                               {tag(lease.TagExpires, "tomorrow"), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no valid date"},
+		"earlier than --term":                          {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "its tag says"},
+		"--term is less than a day":                    {tag(lease.TagExpires, hours(1).Format(time.RFC3339)), lease.RecoveryTerms{Term: time.Second, AnyTerm: true}, hours(24), time.Time{}, "its tag says"},
+		"none: no expiry":                              {tag(lease.TagExpires, "none 3"), lease.RecoveryTerms{MaxTerm: time.Hour}, time.Time{}, time.Time{}, "does not expire"},
+		"none at creation: no expiry":                  {tag(lease.TagExpires, "none"), lease.RecoveryTerms{}, time.Time{}, time.Time{}, "does not expire"},
+		"no tag: a day":                                {untag(lease.TagExpires), lease.RecoveryTerms{}, hours(24), time.Time{}, "has no tag"},
+		"none, but a term was asked for":               {tag(lease.TagExpires, "none"), lease.RecoveryTerms{Term: 48 * time.Hour, AnyTerm: true}, hours(48), time.Time{}, "a term was given"},
+		"the maximum is never earlier than the expiry": {tag(lease.TagExpires, hours(400).Format(time.RFC3339)), lease.RecoveryTerms{MaxTerm: 168 * time.Hour}, hours(400), hours(400), "expiry from its tag"},
 	} {
 		l, err := lease.NewRecovery(emptied(), c.terms).Lease(noon, lost(c.tag), lease.By{})
 		if err != nil || !l.ExpiresAt.Equal(c.want) || !l.MaxExpiresAt.Equal(c.maxTerm) {
@@ -131,7 +131,7 @@ func TestARecoveredTerm(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotRecovered(t *testing.T) {
+func TestInstancesThatAreNotRecovered(t *testing.T) {
 	t.Parallel()
 	bad := func(kind, id string) func(*lease.Snapshot) {
 		return func(s *lease.Snapshot) {
@@ -186,7 +186,7 @@ func TestWhatIsNotRecovered(t *testing.T) {
 	}
 }
 
-func TestALaunchThatIsDoneLendsItsLabels(t *testing.T) {
+func TestARecoveredLeaseTakesTheLabelsOfItsLaunch(t *testing.T) {
 	t.Parallel()
 	l, err := lease.NewRecovery(emptied(recorded(lease.LaunchDone)), lease.RecoveryTerms{HeartbeatTimeout: time.Minute}).Lease(noon, lost(), lease.By{})
 	if err != nil || l.Labels["team"] != "search" || l.HeartbeatTimeout != lease.Duration(time.Minute) {

@@ -94,8 +94,11 @@ type Checkpoint struct {
 	Brakes      []Brake              `json:"brakes,omitempty"`      // engaged when this sweep decided
 	// Standing are those of the brakes that stay engaged until a person releases them. Each checkpoint takes them over from the one
 	// before, also that of a janitor which does not know of them.
-	Standing []Brake           `json:"standing,omitempty"`
-	Seen     map[string]Census `json:"seen,omitempty"` // by location that was listed
+	Standing []Brake `json:"standing,omitempty"`
+	// Behind has, by instance id, the change of its lease that a sidecar has seen, where that is later than the registry's: an
+	// extension may be lost, so each of them is held back by itself. The first hundred are named.
+	Behind map[string]int64  `json:"behind,omitempty"`
+	Seen   map[string]Census `json:"seen,omitempty"` // by location that was listed
 	// TermGrace is the grace after the date of a lease; Unable is why the leader terminates nothing, if it cannot.
 	TermGrace Duration   `json:"term_grace,omitzero"`
 	Unable    KeptReason `json:"unable,omitzero"`

@@ -65,7 +65,7 @@ func TestACheckpointNamesItsLocations(t *testing.T) {
 	}
 }
 
-func TestARegistryRemembersSinceWhenItsModeHolds(t *testing.T) {
+func TestARegistryRemembersWhenItsModeWasSet(t *testing.T) {
 	t.Parallel()
 	r := lease.NewRegistry(noon.Add(999), "uuid-1", lease.ModeObserve)
 	want := lease.Registry{

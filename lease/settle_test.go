@@ -10,7 +10,7 @@ import (
 	"lapse/lease"
 )
 
-func TestAnInstanceIsAMemberOnlyIfTagAndClientTokenNameAnAttempt(t *testing.T) {
+func TestAnInstanceIsAMemberOnlyIfTagAndTokenNameAnAttempt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		tag, client string
@@ -72,7 +72,7 @@ func TestALeaseBindsItsInstanceOnly(t *testing.T) {
 	}
 }
 
-func TestBindGrantsWhatWasAskedForCountedFromTheLaunch(t *testing.T) {
+func TestBindGrantsTheRequestedTermFromTheLaunch(t *testing.T) {
 	t.Parallel()
 	l := launched()
 	got := l.Bind(at(time.Hour), instance(), l.Last(), ada)
@@ -96,7 +96,7 @@ func TestBindGrantsWhatWasAskedForCountedFromTheLaunch(t *testing.T) {
 	}
 }
 
-func TestAnOrphanIsMadeRevoked(t *testing.T) {
+func TestTheLeaseOfAnOrphanIsCreatedRevoked(t *testing.T) {
 	t.Parallel()
 	l := must(launched().Close(at(20*time.Minute), "window over"))
 	got := l.Orphan(at(time.Hour), instance(), l.Last(), jan)

@@ -11,7 +11,7 @@ import (
 
 const historyMax = 16 // of a record
 
-func TestNothingLeadsBackFromRevocation(t *testing.T) {
+func TestARevokedLeaseNeverBecomesActive(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := must(held().Revoke(drawTime(t, "revoked"), drawCause(t), ada))
@@ -36,7 +36,7 @@ func TestNothingLeadsBackFromRevocation(t *testing.T) {
 				t.Fatalf("%s made the revocation %q at %s, which was %q at %s", s.name, l.Cause, l.RevokedAt, cause, since)
 			}
 			if l.ExpiresAt != from.ExpiresAt {
-				t.Fatalf("%s moved the term of a revoked lease", s.name)
+				t.Fatalf("%s moved the expiry of a revoked lease", s.name)
 			}
 		}
 	})

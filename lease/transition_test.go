@@ -147,7 +147,7 @@ func TestEveryTransitionIsInTheTable(t *testing.T) {
 	}
 }
 
-func TestEachTransitionFromEachStateIsAllowedOrRefusedWithTheFacts(t *testing.T) {
+func TestEachTransitionFromEachStateIsAllowedOrRefusedWithFacts(t *testing.T) {
 	t.Parallel()
 	for name, transition := range allowed {
 		for from, l := range everyState() {
@@ -220,7 +220,7 @@ func TestAMarkIsKeptNotMoved(t *testing.T) {
 	}
 }
 
-func TestAMarkIsTakenBack(t *testing.T) {
+func TestAMarkIsCancelled(t *testing.T) {
 	t.Parallel()
 	l := must(marked().WithoutMark(at(90*time.Minute), jan))
 	if l.Mark != nil || !l.CuredAt.IsZero() {
@@ -235,7 +235,7 @@ func TestAMarkIsTakenBack(t *testing.T) {
 	}
 	fresh := must(held().Unmark(at(90*time.Minute), ada))
 	if !fresh.CuredAt.Equal(at(90 * time.Minute)) {
-		t.Errorf("a unmark without a mark lets silence count from %s", fresh.CuredAt)
+		t.Errorf("a unmark without a mark restarts the heartbeat timer at %s", fresh.CuredAt)
 	}
 }
 
@@ -278,7 +278,7 @@ func TestAttemptsToTerminateAreCountedAndAbsenceIsRecordedOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsStuckSaysWhyAndIsFreedByAnEmptyReason(t *testing.T) {
+func TestAStuckLeaseSaysWhyAndAnEmptyReasonClearsIt(t *testing.T) {
 	t.Parallel()
 	l := must(revoked().StuckBecause(at(2*time.Hour), lease.KeptStuck, "", "protected", jan))
 	if last := l.History[len(l.History)-1]; l.Stuck != "protected" || last.Reason != "protected" || last.Actor != jan.Actor {
@@ -318,9 +318,9 @@ func TestAnEndedLeaseGoesBackToWhereItCameFrom(t *testing.T) {
 	}
 }
 
-func TestActivationLetsALossCountFromThere(t *testing.T) {
+func TestActivationRestartsTheHeartbeatTimer(t *testing.T) {
 	t.Parallel()
 	if l := must(adopting().Activate(at(time.Hour), jan)); !l.CuredAt.Equal(at(time.Hour)) {
-		t.Errorf("silence counts from %s", l.CuredAt)
+		t.Errorf("the loss counts from %s", l.CuredAt)
 	}
 }

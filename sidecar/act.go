@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"lapse/lease"
@@ -18,11 +17,15 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	if err := checkExtend(req); err != nil {
 		return Extended{}, err
 	}
-	current, err := s.cfg.Registry.Lease(ctx, s.cfg.InstanceID)
+	registry, err := s.lazy.registry(ctx)
+	if err != nil {
+		return Extended{}, &UnavailableError{Why: err.Error()}
+	}
+	current, err := registry.Lease(ctx, s.cfg.InstanceID)
 	if err != nil {
 		return Extended{}, readError(err)
 	}
-	reckoned, err := s.reckon(ctx)
+	reckoned, err := s.reckon(ctx, registry)
 	if err != nil {
 		return Extended{}, readError(err)
 	}
@@ -31,7 +34,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	if err := lease.CheckDate(asked); err != nil {
 		return Extended{}, err
 	}
-	before, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+	before, after, err := registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		granted := asked
 		if limit := s.policyLimit(l, now); !limit.IsZero() && asked.After(limit) {
 			if req.Strict {
@@ -47,7 +50,7 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 	}
 	s.view.saw(after)
 	if after.Changes != before.Changes { // or else every local user could fill the log
-		s.cfg.Logger.Info("extended", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx),
+		s.cfg.Logger.Info("extended", "uid", peerOf(ctx),
 			"asked", asked, "before", before.ExpiresAt, "granted", after.ExpiresAt)
 	}
 	return Extended{
@@ -59,8 +62,8 @@ func (s *Sidecar) extend(ctx context.Context, req ExtendRequest) (Extended, erro
 
 // reckon reads the checkpoint of the last sweep, and what time it is by that. One that is not there or cannot be read says
 // nothing.
-func (s *Sidecar) reckon(ctx context.Context) (lease.Reckoning, error) {
-	checkpoint, err := s.cfg.Registry.Checkpoint(ctx)
+func (s *Sidecar) reckon(ctx context.Context, registry Registry) (lease.Reckoning, error) {
+	checkpoint, err := registry.Checkpoint(ctx)
 	if _, none := errors.AsType[*lease.NotFoundError](err); none || cannotRead(err) {
 		return s.clock.time(), nil
 	}
@@ -87,7 +90,11 @@ func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease,
 	if err := lease.CheckReason(req.Reason); err != nil {
 		return lease.Lease{}, err
 	}
-	_, after, err := s.cfg.Registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+	registry, err := s.lazy.registry(ctx)
+	if err != nil {
+		return lease.Lease{}, &UnavailableError{Why: err.Error()}
+	}
+	_, after, err := registry.UpdateLease(ctx, s.cfg.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		return l.Revoke(s.clock.time().Now, lease.CauseRelease, s.by(ctx, req.Reason))
 	})
 	select {
@@ -97,7 +104,7 @@ func (s *Sidecar) release(ctx context.Context, req ReleaseRequest) (lease.Lease,
 	if err != nil {
 		return lease.Lease{}, writeError(err, OutcomeUnknownError{Verb: "release"})
 	}
-	s.cfg.Logger.Info("released", "instance_id", s.cfg.InstanceID, "uid", peerOf(ctx), "reason", req.Reason)
+	s.cfg.Logger.Info("released", "uid", peerOf(ctx), "reason", req.Reason)
 	return after, nil
 }
 
@@ -105,12 +112,9 @@ func (s *Sidecar) by(ctx context.Context, reason string) lease.By {
 	return lease.By{Actor: fmt.Sprintf("%s uid=%d", actor(s.cfg.InstanceID), peerOf(ctx)), Reason: reason}
 }
 
-// mayRelease reports whether a user may give the lease back; one whom the kernel does not name, -1, may not.
-func (s *Sidecar) mayRelease(uid int64) bool {
-	return uid == 0 || uid == int64(os.Getuid()) || slices.ContainsFunc(s.cfg.ReleaseUIDs, func(allowed uint32) bool {
-		return uid == int64(allowed)
-	})
-}
+// mayRelease reports whether a user may give the lease back: root, or this process's own; one whom the kernel does not
+// name, -1, may not.
+func mayRelease(uid int64) bool { return uid == 0 || uid == int64(os.Getuid()) }
 
 // until makes a date of the request, to the millisecond as records keep it.
 func until(req ExtendRequest, l lease.Lease, now time.Time) time.Time {

@@ -34,7 +34,7 @@ func TestNoSidecarRuns(t *testing.T) {
 	}
 }
 
-func TestAnswersThatAreNone(t *testing.T) {
+func TestInvalidAnswers(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
 		"hangs up":          "",
@@ -77,7 +77,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-func TestErrorsCrossTheSocketWithTheirFacts(t *testing.T) {
+func TestErrorsKeepTheirFactsOverTheSocket(t *testing.T) {
 	t.Parallel()
 	for _, want := range []error{
 		&lease.LimitError{What: "w", Why: "y"},

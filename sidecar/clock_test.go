@@ -11,7 +11,7 @@ import (
 	"lapse/lease"
 )
 
-func TestDurationsCountFromTheLastSweepWhereTheClockIsBehind(t *testing.T) {
+func TestDurationsCountFromTheLastSweepIfTheClockIsBehind(t *testing.T) {
 	t.Parallel()
 	ask := ExtendRequest{For: lease.Duration(100 * time.Minute)}
 	for name, c := range map[string]struct {
@@ -73,7 +73,7 @@ func TestADateThatHasPassedByTheLastSweepIsRefused(t *testing.T) {
 	}
 }
 
-func TestACheckpointThatCannotBeReadStopsNoExtension(t *testing.T) {
+func TestAnUnreadableCheckpointPreventsNoExtension(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		fail error
@@ -96,7 +96,7 @@ func TestACheckpointThatCannotBeReadStopsNoExtension(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsBehindIsSaidOnce(t *testing.T) {
+func TestAClockThatIsBehindIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()

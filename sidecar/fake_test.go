@@ -23,7 +23,7 @@ type call struct {
 	changes          int64
 }
 
-// registry is a fake of one instance's records. Its heartbeat lapses by the clock, as etcd's does.
+// registry is a fake of one instance's records. Its heartbeat expires by the clock, as etcd's does.
 type registry struct {
 	mu         sync.Mutex
 	calls      []call
@@ -234,7 +234,7 @@ func begin(t *testing.T, r *registry, edit func(*Config)) *running {
 	t.Helper()
 	run := &running{registry: r, log: &syncBuffer{}, done: make(chan error, 1)}
 	cfg := Config{
-		InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1", Registry: r, Now: time.Now,
+		InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1", Open: opened(r), Now: time.Now,
 		Logger: slog.New(slog.NewTextHandler(run.log, nil)),
 		Notify: func(text string) {
 			run.mu.Lock()
@@ -286,4 +286,8 @@ func (r *running) told(prefix string) []note {
 func (r *running) status() string {
 	all := r.told("STATUS=")
 	return strings.TrimPrefix(all[len(all)-1].text, "STATUS=")
+}
+
+func opened(r Registry) func(context.Context) (Registry, error) {
+	return func(context.Context) (Registry, error) { return r, nil }
 }

@@ -32,7 +32,7 @@ func FuzzSocket(f *testing.F) {
 		}
 		policy := time.Duration(which>>4) * time.Hour
 		s, err := New(Config{
-			InstanceID: instance, BootID: "boot-1", Registry: r, Now: func() time.Time { return today }, MaxExtend: policy,
+			InstanceID: instance, BootID: "boot-1", Open: opened(r), Now: func() time.Time { return today }, MaxExtend: policy,
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
@@ -61,7 +61,7 @@ func FuzzSocket(f *testing.F) {
 		}
 		if until := after.ExpiresAt; until.Before(before.ExpiresAt) || !before.MaxExpiresAt.IsZero() && until.After(before.MaxExpiresAt) ||
 			policy > 0 && until.After(today.Add(policy)) && until.After(before.ExpiresAt) {
-			t.Fatalf("%s %q moves the term to %s", path, body, until)
+			t.Fatalf("%s %q moves the expiry to %s", path, body, until)
 		}
 		readAnswer(t, body)
 	})

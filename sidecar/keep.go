@@ -20,11 +20,13 @@ const (
 // keeper is the loop: one goroutine, one call at a time, each bounded, so that a loop that hangs misses its watchdog.
 type keeper struct {
 	cfg   Config
+	lazy  *lazy
 	clock *clock
 	view  *view
 	wake  <-chan struct{}
 
 	heartbeatTimeout time.Duration // that the heartbeat should have
+	registry         Registry      // once it is open
 	claim            lease.Claim
 	timeoutHeld      time.Duration // that the claim was last made or renewed with; zero: there is none, or it was lost
 	failures         int           // calls that failed since the last renewal
@@ -35,8 +37,8 @@ type keeper struct {
 	checkpointRead  time.Time // when the checkpoint of the last sweep was, with a monotonic reading
 }
 
-func newKeeper(cfg Config, c *clock, v *view, wake <-chan struct{}) *keeper {
-	return &keeper{cfg: cfg, clock: c, view: v, wake: wake, heartbeatTimeout: lease.DefaultHeartbeatTimeout}
+func newKeeper(s *Sidecar) *keeper {
+	return &keeper{cfg: s.cfg, lazy: s.lazy, clock: s.clock, view: s.view, wake: s.wake, heartbeatTimeout: lease.DefaultHeartbeatTimeout}
 }
 
 // run renews until ctx ends, then returns nil, or until the lease is revoked or ended.
@@ -83,7 +85,13 @@ func (k *keeper) heartbeat(ctx context.Context) (time.Duration, error) {
 }
 
 // renew claims if need be, then renews, and once more if that shows that the lease has another timeout than the heartbeat.
-func (k *keeper) renew(ctx context.Context) error {
+func (k *keeper) renew(ctx context.Context) (err error) {
+	opening, cancel := k.bound(ctx)
+	k.registry, err = k.lazy.registry(opening)
+	cancel()
+	if err != nil {
+		return err
+	}
 	if k.timeoutHeld == 0 {
 		if err := k.claimAnew(ctx); err != nil {
 			return err
@@ -98,7 +106,7 @@ func (k *keeper) renew(ctx context.Context) error {
 func (k *keeper) claimAnew(ctx context.Context) error {
 	ctx, cancel := k.bound(ctx)
 	defer cancel()
-	claim, err := k.cfg.Registry.Claim(ctx, lease.Heartbeat{
+	claim, err := k.registry.Claim(ctx, lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: k.cfg.InstanceID, BootID: k.cfg.BootID, Address: k.cfg.Address,
 		Version: k.cfg.Version, Changes: k.view.changeCounter(), HeartbeatTimeout: lease.Duration(k.heartbeatTimeout), Since: k.cfg.Now().UTC(),
 	})
@@ -117,7 +125,7 @@ func (k *keeper) renewClaim(ctx context.Context) error {
 	defer cancel()
 	h := k.claim.Heartbeat
 	h.Changes, h.HeartbeatTimeout = k.view.changeCounter(), lease.Duration(k.heartbeatTimeout)
-	claim, l, err := k.cfg.Registry.Renew(call, k.claim, h)
+	claim, l, err := k.registry.Renew(call, k.claim, h)
 	k.claim = claim // also beside an error
 	unreadable := cannotRead(err)
 	if err != nil && !unreadable {
@@ -150,7 +158,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 	ctx, cancel := k.bound(ctx)
 	defer cancel()
 	by := lease.By{Actor: actor(k.cfg.InstanceID), Reason: "first heartbeat"}
-	_, after, err := k.cfg.Registry.UpdateLease(ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
+	_, after, err := k.registry.UpdateLease(ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
 		return l.Claimed(k.clock.time().Now, by)
 	})
 	if err == nil {
@@ -163,7 +171,7 @@ func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
 		level = slog.LevelDebug
 	}
 	k.claimNoteFailed = true
-	k.cfg.Logger.Log(ctx, level, "cannot record the first heartbeat in the lease; retrying", "instance_id", l.InstanceID, "error", err)
+	k.cfg.Logger.Log(ctx, level, "cannot record the first heartbeat in the lease; retrying", "error", err)
 }
 
 // readCheckpoint judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
@@ -173,9 +181,9 @@ func (k *keeper) readCheckpoint(ctx context.Context) {
 	}
 	call, cancel := k.bound(ctx)
 	defer cancel()
-	checkpoint, err := k.cfg.Registry.Checkpoint(call)
+	checkpoint, err := k.registry.Checkpoint(call)
 	if err != nil && !cannotRead(err) {
-		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; retrying", "instance_id", k.cfg.InstanceID, "error", err)
+		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; retrying", "error", err)
 		return
 	}
 	k.checkpointRead = time.Now()

@@ -15,18 +15,18 @@ import (
 
 var errAway = errors.New("etcd is away")
 
-func TestKeepsABoundLease(t *testing.T) {
+func TestRenewsABoundLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), 20*time.Second)}
 		run := begin(t, r, nil)
 		calls := r.since()
 		if got := verbs(calls); got != "claim renew renew" {
-			t.Fatalf("at start: %s, want a claim, a renewal that learns the TTL and one that moves to it", got)
+			t.Fatalf("at start: %s, want a claim, a renewal that learns the timeout and one that moves to it", got)
 		}
 		for i, want := range []time.Duration{lease.DefaultHeartbeatTimeout, lease.DefaultHeartbeatTimeout, 20 * time.Second} {
 			if calls[i].heartbeatTimeout != want {
-				t.Errorf("call %d beats with TTL %s, want %s", i, calls[i].heartbeatTimeout, want)
+				t.Errorf("call %d renews with timeout %s, want %s", i, calls[i].heartbeatTimeout, want)
 			}
 		}
 		if s := run.Status(); s.Phase != PhaseHolding || s.Lease == nil || time.Duration(s.HeartbeatTimeout) != 20*time.Second {
@@ -84,7 +84,7 @@ func TestFindsItsLeaseSoonAfterItIsBound(t *testing.T) {
 	})
 }
 
-func TestWaitsAsLongAsItTakesAtTheUsualPace(t *testing.T) {
+func TestWaitsForALeaseAtTheUsualInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{}
@@ -116,10 +116,10 @@ func TestFollowsTheTimeout(t *testing.T) {
 				r.set(func(r *registry) { r.lease.HeartbeatTimeout = lease.Duration(c.to) })
 				pass(20 * time.Minute)
 				if got := time.Duration(r.lastHeartbeat().HeartbeatTimeout); got != c.heartbeat {
-					t.Errorf("beats with TTL %s, want %s", got, c.heartbeat)
+					t.Errorf("renews with timeout %s, want %s", got, c.heartbeat)
 				}
 				if got := verbs(r.since()); strings.Count(got, "claim") != 1 {
-					t.Errorf("claimed anew for a TTL")
+					t.Errorf("claimed again for a timeout")
 				}
 			})
 		})
@@ -139,7 +139,7 @@ func TestClaimsAgainAtOnceWhenLost(t *testing.T) {
 			t.Errorf("%+v, want a lost renewal and at once a claim and a renewal", calls)
 		}
 		if calls[1].heartbeatTimeout != time.Minute {
-			t.Errorf("claimed again with TTL %s", calls[1].heartbeatTimeout)
+			t.Errorf("claimed again with timeout %s", calls[1].heartbeatTimeout)
 		}
 		if run.log.count("heartbeat lost") != 1 || run.log.count("by=boot-2") != 1 {
 			t.Error("the loss is not logged once, with its taker")
@@ -162,16 +162,16 @@ func TestBacksOffWhenLostAgainAndAgain(t *testing.T) {
 	})
 }
 
-func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
+func TestAnOutageIsSurvivedAndLoggedOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		timeout, limit time.Duration
 		hang           bool
 	}{
-		"refused, short TTL": {timeout: 8 * time.Second, limit: 2 * time.Second},
-		"refused, long TTL":  {timeout: time.Hour, limit: 30 * time.Second},
-		"hanging, short TTL": {timeout: 8 * time.Second, limit: 4 * time.Second, hang: true},
-		"hanging, long TTL":  {timeout: time.Hour, limit: 40 * time.Second, hang: true},
+		"refused, short timeout": {timeout: 8 * time.Second, limit: 2 * time.Second},
+		"refused, long timeout":  {timeout: time.Hour, limit: 30 * time.Second},
+		"hanging, short timeout": {timeout: 8 * time.Second, limit: 4 * time.Second, hang: true},
+		"hanging, long timeout":  {timeout: time.Hour, limit: 40 * time.Second, hang: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -203,7 +203,7 @@ func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
 					t.Errorf("after the outage: %+v", s)
 				}
 				if got := verbs(r.since()); !strings.Contains(got, "renew claim renew") {
-					t.Errorf("%q: the heartbeat lapsed meanwhile and was not claimed again", got)
+					t.Errorf("%q: the heartbeat lapsed in between and was not claimed again", got)
 				}
 				if gone, back := run.log.count("not acknowledged; retrying"), run.log.count("acknowledged again"); gone != 1 || back != 1 {
 					t.Errorf("outage logged %d times, its end %d times; want once each", gone, back)
@@ -216,7 +216,7 @@ func TestOutageIsRiddenOutAndLoggedOnce(t *testing.T) {
 	}
 }
 
-func TestStartsWhileTheRegistryIsAway(t *testing.T) {
+func TestStartsWhileTheRegistryIsUnreachable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute), fail: map[string]error{"*": errAway}}
@@ -277,7 +277,7 @@ func TestEndsWithItsLease(t *testing.T) {
 				r.since()
 				pass(time.Hour)
 				if calls := r.since(); len(calls) != 0 {
-					t.Errorf("beats on after the end: %s", verbs(calls))
+					t.Errorf("renews on after the end: %s", verbs(calls))
 				}
 			})
 		})
@@ -297,7 +297,7 @@ func TestNeverRenewsALeaseThatWasRevokedBefore(t *testing.T) {
 	})
 }
 
-func TestStoppingReleasesNothing(t *testing.T) {
+func TestStoppingReleasesNoLease(t *testing.T) {
 	t.Parallel()
 	for name, hang := range map[string]bool{"at rest": false, "in a call": true} {
 		t.Run(name, func(t *testing.T) {

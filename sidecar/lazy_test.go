@@ -12,21 +12,21 @@ import (
 	"lapse/lease/leasetest"
 )
 
-func TestRegistryThatIsAwayAtStart(t *testing.T) {
+func TestTheRegistryIsUnreachableAtStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &registry{lease: active(time.Now(), time.Minute)}
 		var there atomic.Bool
 		var opened atomic.Int32
 		run := begin(t, store, func(c *Config) {
-			c.Registry = Lazy(func(ctx context.Context) (Registry, error) {
+			c.Open = func(ctx context.Context) (Registry, error) {
 				if !there.Load() { // dials until its deadline
 					<-ctx.Done()
 					return nil, ctx.Err()
 				}
 				opened.Add(1)
 				return store, nil
-			})
+			}
 		})
 		pass(time.Hour)
 		if len(run.told("READY=1")) != 1 || run.Status().Phase != PhaseClaiming || run.Status().Failure == "" {
@@ -55,7 +55,7 @@ func TestLifeOnTheSharedFake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
-		run := begin(t, nil, func(c *Config) { c.Registry = store })
+		run := begin(t, nil, func(c *Config) { c.Open = opened(store) })
 		by := lease.By{Actor: "test"}
 
 		l := active(time.Now(), 20*time.Second)

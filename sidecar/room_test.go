@@ -22,7 +22,7 @@ func fill(r *room, uid int64) (leaves []func()) {
 	}
 }
 
-func TestAUserGetsAsMuchRoomAsIsStillFree(t *testing.T) {
+func TestAUserGetsHalfOfTheFreeConnections(t *testing.T) {
 	t.Parallel()
 	r := newRoom()
 	for uid, want := range map[int64]int{0: rootRoom, 65534: sharedRoom / 2} {
@@ -37,7 +37,7 @@ func TestAUserGetsAsMuchRoomAsIsStillFree(t *testing.T) {
 	}
 }
 
-func TestManyUsersLeaveRootItsRoom(t *testing.T) {
+func TestManyUsersLeaveConnectionsForRoot(t *testing.T) {
 	t.Parallel()
 	r := newRoom()
 	for uid := range int64(1000) {
@@ -52,7 +52,7 @@ func TestManyUsersLeaveRootItsRoom(t *testing.T) {
 	}
 }
 
-func TestRoomIsGivenBackOnce(t *testing.T) {
+func TestAConnectionIsReturnedOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRoom()
@@ -78,7 +78,7 @@ func TestRoomIsGivenBackOnce(t *testing.T) {
 	})
 }
 
-func TestConnectionsBeyondTheRoomAreClosed(t *testing.T) {
+func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root can connect as somebody else")

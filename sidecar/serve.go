@@ -72,7 +72,7 @@ func (s *Sidecar) handler() http.Handler {
 		return s.extend(ctx, req)
 	}))
 	mux.Handle("POST /v1/release", answer(func(ctx context.Context, r *http.Request) (any, error) {
-		if uid := peerOf(ctx); !s.mayRelease(uid) {
+		if uid := peerOf(ctx); !mayRelease(uid) {
 			return nil, &ForbiddenError{Verb: "release", UID: uid}
 		}
 		var req ReleaseRequest

@@ -1,8 +1,7 @@
 // Package sidecar keeps the lease of the instance it runs on: it proves the instance alive, and lets local programs see
 // the lease, extend it and give it back. It never binds a lease, and it writes to no other.
 //
-//   - sidecar.go: [Config], [Registry] and [Sidecar.Run], the life of the process.
-//   - lazy.go: [Lazy], a registry that may be away at start.
+//   - sidecar.go: [Config], [Registry], which may be away at start, and [Sidecar.Run], the life of the process.
 //   - keep.go: claim, renew, claim again; how long each wait is.
 //   - clock.go: what time it is, for a machine whose own clock may be behind.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
@@ -54,10 +53,9 @@ type Config struct {
 	Version    string // of this program
 	SocketPath string // where to serve local programs; empty: nowhere
 
-	MaxExtend   time.Duration // how far from now local programs may extend; zero: as far as the maximum expiry
-	ReleaseUIDs []uint32      // who may release, besides root and this process's own user
+	MaxExtend time.Duration // how far from now local programs may extend; zero: as far as the maximum expiry
 
-	Registry Registry
+	Open     func(context.Context) (Registry, error) // connects to the registry; by one at a time, until it succeeds
 	Logger   *slog.Logger
 	Now      func() time.Time   // the wall clock, which may be wrong: for records and terms, never for intervals
 	Notify   func(state string) // systemd's notifications; nil: none
@@ -69,6 +67,7 @@ type Config struct {
 // Sidecar keeps one lease.
 type Sidecar struct {
 	cfg   Config
+	lazy  *lazy
 	clock *clock
 	view  *view
 	wake  chan struct{} // a value asks the loop to renew now
@@ -86,13 +85,16 @@ func New(cfg Config) (*Sidecar, error) {
 	case cfg.MaxExtend < 0:
 		return nil, &lease.LimitError{What: "max extension " + cfg.MaxExtend.String(), Why: "must not be negative"}
 	}
+	cfg.Logger = cfg.Logger.With("instance_id", cfg.InstanceID)
 	if cfg.Notify == nil {
 		cfg.Notify = func(string) {}
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.N[time.Duration]
 	}
-	return &Sidecar{cfg: cfg, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1)}, nil
+	return &Sidecar{
+		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1),
+	}, nil
 }
 
 // Run serves the socket and renews until ctx ends or the lease is revoked or ended. It never ends because the registry is away.
@@ -111,7 +113,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	defer stopServing()
 	// Ready means serving, not claimed: an instance must come up while the registry is away. STATUS tells the rest.
 	s.cfg.Notify("READY=1")
-	err = newKeeper(s.cfg, s.clock, s.view, s.wake).run(ctx)
+	err = newKeeper(s).run(ctx)
 	s.cfg.Notify("STOPPING=1")
 	var over *lease.StateError
 	if errors.As(err, &over) && over.State == lease.StateUnmanaged {
@@ -133,4 +135,31 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 func BootID() (string, error) {
 	id, err := os.ReadFile(bootIDFile)
 	return strings.TrimSpace(string(id)), err
+}
+
+// lazy is a registry that is opened when it is first needed, and again until that succeeds: a sidecar must start, and serve
+// its socket, while the registry is away.
+type lazy struct {
+	open   func(context.Context) (Registry, error)
+	turn   chan struct{} // holds a value while somebody uses opened
+	opened Registry
+}
+
+// registry opens the registry within ctx, unless that was done.
+func (l *lazy) registry(ctx context.Context) (Registry, error) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if l.opened != nil {
+		return l.opened, nil
+	}
+	opened, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.opened = opened
+	return opened, nil
 }

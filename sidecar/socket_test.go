@@ -39,7 +39,7 @@ func serving(t *testing.T, r *registry, edit func(*Config)) (c *Client, path str
 	held := make(chan struct{}, 1)
 	ready := sync.OnceFunc(func() { held <- struct{}{} })
 	cfg := Config{
-		InstanceID: instance, BootID: "boot-1", SocketPath: path, Registry: r, Now: func() time.Time { return today },
+		InstanceID: instance, BootID: "boot-1", SocketPath: path, Open: opened(r), Now: func() time.Time { return today },
 		Logger: slog.New(slog.DiscardHandler),
 		Notify: func(text string) {
 			if strings.HasPrefix(text, "STATUS=lease valid") || strings.HasPrefix(text, "STATUS=renewing") {
@@ -97,7 +97,7 @@ func TestSecondSidecarIsRefused(t *testing.T) {
 	_, path, _ := serving(t, &registry{}, nil)
 	r := &registry{}
 	s, err := New(Config{
-		InstanceID: instance, BootID: "b", SocketPath: path, Registry: r, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		InstanceID: instance, BootID: "b", SocketPath: path, Open: opened(r), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestSecondSidecarIsRefused(t *testing.T) {
 	}
 }
 
-func TestOfManyExactlyOneGetsTheSocket(t *testing.T) {
+func TestExactlyOneOfManyGetsTheSocket(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	leaveStale(t, path)
@@ -153,7 +153,7 @@ func leaveStale(t *testing.T, path string) {
 	_ = l.Close()
 }
 
-func TestSocketOfTheDeadIsReplaced(t *testing.T) {
+func TestTheSocketOfADeadSidecarIsReplaced(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	leaveStale(t, path)
@@ -274,15 +274,14 @@ func TestPeerIsUnknownWithoutAUnixSocket(t *testing.T) {
 
 func TestWhoMayRelease(t *testing.T) {
 	t.Parallel()
-	s := &Sidecar{cfg: Config{ReleaseUIDs: []uint32{1234}}}
-	for uid, want := range map[int64]bool{-1: false, 0: true, int64(os.Getuid()): true, 1234: true, 1235: false, 1<<32 + 1234: false} {
-		if got := s.mayRelease(uid); got != want {
+	for uid, want := range map[int64]bool{-1: false, 0: true, int64(os.Getuid()): true, 1235: false, 1 << 32: false} {
+		if got := mayRelease(uid); got != want {
 			t.Errorf("uid %d: %t", uid, got)
 		}
 	}
 }
 
-func TestSocketInTheMakingIsLeft(t *testing.T) {
+func TestAnUnfinishedSocketIsLeft(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	leaveStale(t, path) // nobody answers yet: another sidecar has locked, and has not begun to listen

@@ -58,7 +58,6 @@ func newView(cfg Config) *view {
 	}}
 }
 
-// start says what the sidecar is about to do.
 func (v *view) start() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -83,13 +82,12 @@ func (v *view) changeCounter() int64 {
 	return v.changes
 }
 
-// claimed notes a claim that the registry acknowledged.
 func (v *view) claimed(timeout time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.renewed(timeout)
 	if v.now.Phase == PhaseClaiming {
-		v.cfg.Logger.Info("claimed", "instance_id", v.cfg.InstanceID, "heartbeat_timeout", timeout)
+		v.cfg.Logger.Info("claimed", "heartbeat_timeout", timeout)
 		v.enter(PhaseWaiting)
 	}
 	v.tell()
@@ -103,7 +101,7 @@ func (v *view) heartbeat(timeout time.Duration, l lease.Lease) {
 	v.misread = false
 	switch {
 	case l.InstanceID == "" && v.now.Lease != nil:
-		v.cfg.Logger.Warn("lease is gone from the registry; still renewing", "instance_id", v.cfg.InstanceID)
+		v.cfg.Logger.Warn("lease is gone from the registry; still renewing")
 		v.now.Lease = nil
 		v.enter(PhaseWaiting)
 	case l.InstanceID == "":
@@ -121,7 +119,7 @@ func (v *view) unreadable(timeout time.Duration, err error) {
 	v.renewed(timeout)
 	if !v.misread {
 		v.misread = true
-		v.cfg.Logger.Warn("lease cannot be read; still renewing", "instance_id", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Warn("lease cannot be read; still renewing", "error", err)
 	}
 	v.tell()
 }
@@ -140,8 +138,7 @@ func (v *view) saw(l lease.Lease) {
 // learn keeps the lease and warns once of each mark.
 func (v *view) learn(l lease.Lease) {
 	if v.now.Lease == nil {
-		v.cfg.Logger.Info("lease found", "instance_id", l.InstanceID, "holder", l.Holder,
-			"expires_at", l.ExpiresAt, "heartbeat_timeout", l.HeartbeatTimeout.String())
+		v.cfg.Logger.Info("lease found", "holder", l.Holder, "expires_at", l.ExpiresAt, "heartbeat_timeout", l.HeartbeatTimeout.String())
 	}
 	marked := v.now.Lease != nil && v.now.Lease.Mark != nil
 	v.now.Lease, v.changes = &l, min(max(v.changes, l.Changes), lease.MaxHeartbeatChanges)
@@ -152,9 +149,9 @@ func (v *view) learn(l lease.Lease) {
 	case l.Mark != nil && (l.Mark.Cause != v.warned.Cause || !l.Mark.Since.Equal(v.warned.Since)):
 		v.warned = *l.Mark
 		v.cfg.Logger.Warn("lease is marked: the instance will be terminated unless the lease is renewed, extended or unmarked",
-			"instance_id", l.InstanceID, "cause", l.Mark.Cause, "deadline", l.Mark.Deadline)
+			"cause", l.Mark.Cause, "deadline", l.Mark.Deadline)
 	case l.Mark == nil && marked:
-		v.cfg.Logger.Info("mark was removed", "instance_id", l.InstanceID, "cause", v.warned.Cause)
+		v.cfg.Logger.Info("mark was removed", "cause", v.warned.Cause)
 	}
 }
 
@@ -164,10 +161,9 @@ func (v *view) clockIs(r lease.Reckoning) {
 	defer v.mu.Unlock()
 	switch behind := r.Behind > 0; {
 	case behind && !v.behind:
-		v.cfg.Logger.Warn("this machine's clock is behind the registry's last sweep; durations are counted from that",
-			"instance_id", v.cfg.InstanceID, "behind", r.Behind)
+		v.cfg.Logger.Warn("this machine's clock is behind the registry's last sweep; durations are counted from that", "behind", r.Behind)
 	case !behind && v.behind:
-		v.cfg.Logger.Info("this machine's clock is no longer behind", "instance_id", v.cfg.InstanceID)
+		v.cfg.Logger.Info("this machine's clock is no longer behind")
 	}
 	v.behind = r.Behind > 0
 }
@@ -177,7 +173,7 @@ func (v *view) lost(err *lease.ClaimLostError) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.answered()
-	v.cfg.Logger.Warn("heartbeat lost; claiming again", "instance_id", err.ID, "by", err.By)
+	v.cfg.Logger.Warn("heartbeat lost; claiming again", "by", err.By)
 	v.enter(PhaseClaiming)
 	v.tell()
 }
@@ -189,9 +185,9 @@ func (v *view) failed(err error) {
 	v.now.Failure = err.Error()
 	if v.failingSince.IsZero() {
 		v.failingSince = time.Now()
-		v.cfg.Logger.Warn("heartbeat is not acknowledged; retrying", "instance_id", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Warn("heartbeat is not acknowledged; retrying", "error", err)
 	} else {
-		v.cfg.Logger.Debug("heartbeat is still not acknowledged", "instance_id", v.cfg.InstanceID, "error", err)
+		v.cfg.Logger.Debug("heartbeat is still not acknowledged", "error", err)
 	}
 	v.tell()
 }
@@ -203,9 +199,9 @@ func (v *view) over(err *lease.StateError) {
 	v.answered()
 	v.enter(PhaseOver)
 	if err.State == lease.StateUnmanaged {
-		v.cfg.Logger.Info("instance is unmanaged; nothing left to do", "instance_id", err.ID, "since", err.Since)
+		v.cfg.Logger.Info("instance is unmanaged; nothing left to do", "since", err.Since)
 	} else {
-		v.cfg.Logger.Error("lease is no longer valid; stopping", "instance_id", err.ID, "state", err.State, "cause", err.Cause, "since", err.Since)
+		v.cfg.Logger.Error("lease is no longer valid; stopping", "state", err.State, "cause", err.Cause, "since", err.Since)
 	}
 	v.say(fmt.Sprintf("%s since %s: %s", err.State, err.Since.Format(time.RFC3339), err.Cause))
 }
@@ -215,11 +211,10 @@ func (v *view) answered() {
 	if v.failingSince.IsZero() {
 		return
 	}
-	v.cfg.Logger.Info("heartbeat is acknowledged again", "instance_id", v.cfg.InstanceID, "away", time.Since(v.failingSince).Round(time.Second))
+	v.cfg.Logger.Info("heartbeat is acknowledged again", "away", time.Since(v.failingSince).Round(time.Second))
 	v.failingSince, v.now.Failure = time.Time{}, ""
 }
 
-// renewed notes that the registry acknowledged the heartbeat.
 func (v *view) renewed(timeout time.Duration) {
 	v.answered()
 	v.now.HeartbeatTimeout, v.now.RenewedAt = lease.Duration(timeout), v.cfg.Now().UTC()

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,7 +26,7 @@ func TestNotesTheClaimOnce(t *testing.T) {
 			t.Errorf("claimed at %s by %+v", got.ClaimedAt, h)
 		}
 		if got := r.lastHeartbeat().Changes; got != 3 {
-			t.Errorf("beats with change counter %d, want that of its own write", got)
+			t.Errorf("renews with change counter %d, want that of its own write", got)
 		}
 	})
 }
@@ -109,7 +110,7 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 		r.set(func(r *registry) { r.lease.Changes = 4 }) // restored from an old snapshot
 		pass(5 * time.Minute)
 		if got := r.lastHeartbeat().Changes; got != 9 {
-			t.Errorf("beats with change counter %d, want the highest seen", got)
+			t.Errorf("renews with change counter %d, want the highest seen", got)
 		}
 		r.set(func(r *registry) { r.lease = lease.Lease{} }) // emptied
 		pass(5 * time.Minute)
@@ -119,7 +120,7 @@ func TestChangeCounterNeverGoesBack(t *testing.T) {
 	})
 }
 
-func TestAChangeCounterThatNoHeartbeatMaySayIsNotSaid(t *testing.T) {
+func TestAnInvalidChangeCounterIsNotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := active(time.Now(), time.Minute)
@@ -128,12 +129,12 @@ func TestAChangeCounterThatNoHeartbeatMaySayIsNotSaid(t *testing.T) {
 		begin(t, r, nil)
 		pass(5 * time.Minute)
 		if got := r.lastHeartbeat().Changes; got != lease.MaxHeartbeatChanges {
-			t.Errorf("beats with change counter %d, which nobody reads", got)
+			t.Errorf("renews with change counter %d, which nobody reads", got)
 		}
 	})
 }
 
-func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
+func TestAnUnreadableLeaseIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{lease: active(time.Now(), time.Minute)}
@@ -152,7 +153,7 @@ func TestALeaseThatCannotBeReadIsBeatenFor(t *testing.T) {
 	})
 }
 
-func TestWatchdogIsPettedWhileTheLoopLives(t *testing.T) {
+func TestTheWatchdogIsFedWhileTheLoopRuns(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		timeout time.Duration
@@ -184,7 +185,7 @@ func TestWatchdogIsPettedWhileTheLoopLives(t *testing.T) {
 	}
 }
 
-func TestWithoutAWatchdogNobodyIsPetted(t *testing.T) {
+func TestWithoutAWatchdogNothingIsSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		run := begin(t, &registry{lease: active(time.Now(), time.Minute)}, nil)
@@ -198,9 +199,9 @@ func TestWithoutAWatchdogNobodyIsPetted(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidSettings(t *testing.T) {
 	t.Parallel()
-	good := Config{InstanceID: instance, BootID: "b", Now: time.Now}
+	good := Config{InstanceID: instance, BootID: "b", Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 	for name, edit := range map[string]func(*Config){
 		"no instance id":     func(c *Config) { c.InstanceID = "" },
 		"a token as id":      func(c *Config) { c.InstanceID = "nightly-42" },

@@ -14,7 +14,7 @@ import (
 	"lapse/lease/etcd"
 )
 
-func TestAStderrThatTakesNothingStopsNoSweep(t *testing.T) {
+func TestABlockedStderrStopsNoSweep(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*testing.T, *os.File, *os.File){
 		"full":   func(t *testing.T, _, stderr *os.File) { t.Helper(); script.Fill(t, stderr) },

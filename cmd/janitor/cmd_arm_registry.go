@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -25,24 +24,24 @@ const (
 )
 
 func armCommand() *ucli.Command {
-	command := modeCommand("arm", "let janitors end what has lapsed; prints what that would be, and asks", toMode(lease.ModeArmed), previewArm)
+	command := modeCommand("arm", "let janitors terminate instances; prints the plan, and asks", toMode(lease.ModeArmed), previewArm)
 	command.Flags = append(command.Flags, cli.AccountFlag(), cli.YesFlag(), allFlag())
-	command.Description += "\nThe plan is that of the janitor that sweeps: it is published while the registry observes or is paused. Without a\n" +
-		"fresh one, or where the janitor cannot list a location, nothing is armed. Nor does --yes arm a registry that somebody has paused:\n" +
-		"`janitor resume` ends a pause, or the answer on a terminal. Exit code 4: refused."
+	command.Description += "\nThe plan is that of the janitor that sweeps, which publishes it while the registry observes or is paused. Arming\n" +
+		"is refused without a fresh plan, or if the janitor cannot list a location. --yes does not arm a paused registry: run\n" +
+		"`janitor resume`, or answer on a terminal. Exit code 4: refused."
 	return command
 }
 
-// previewArm shows the plan that the leader has published, and asks. It returns the registry by which that was decided; zero
-// if it is armed already.
-func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Registry, error) {
+// previewArm shows the plan that the leader has published, and asks. It returns the registry that the plan is for; zero
+// if it is already armed.
+func previewArm(c *ucli.Context, store *etcd.Store) (lease.Registry, error) {
 	registry, published, err := latestPlan(c.Context, store, planMax)
 	if err != nil || registry.Mode == lease.ModeArmed {
 		return lease.Registry{}, err
 	}
 	out := c.App.Writer
 	if cli.WantsJSON(c) {
-		out = c.App.ErrWriter // the plan is for who is asked; programs get what came of it
+		out = c.App.ErrWriter // the person who is asked reads the plan on stderr; stdout is for programs
 	}
 	view := viewOf(published, registry, c.Bool("all"))
 	view.whose = whosePlan(published)
@@ -54,7 +53,7 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 			"the janitor cannot list %s, so nobody knows what would be terminated there: give its role access, or start it without that --region, then arm again",
 			unseen[0].Location))
 	}
-	rehearse(c, log, published, registry.UUID)
+	rehearse(c, published, registry.UUID)
 	again := func() error {
 		now, err := store.Registry(c.Context)
 		if err == nil {
@@ -68,14 +67,15 @@ func previewArm(c *ucli.Context, store *etcd.Store, log *slog.Logger) (lease.Reg
 			return err
 		}
 		if more := fresher(published, fresh); len(more) > 0 {
-			return cli.Outdated("%d more came to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Leftover, more[0].Launch))
+			return cli.Outdated("%d more actions were added to the plan, such as: %s %s", len(more), more[0].Action, cmp.Or(more[0].InstanceID, more[0].Leftover, more[0].Launch))
 		}
 		return nil
 	}
 	return registry, confirmArm(c, registry, again)
 }
 
-// confirmArm asks whether to arm. A pause is somebody's word, which no --yes that was written before it ends.
+// confirmArm asks whether to arm. If somebody has paused the registry, --yes is not enough: whoever wrote it may not
+// know of the pause.
 func confirmArm(c *ucli.Context, registry lease.Registry, again func() error) error {
 	question := "arm registry " + registry.UUID
 	if registry.Mode != lease.ModePaused {
@@ -83,7 +83,7 @@ func confirmArm(c *ucli.Context, registry lease.Registry, again func() error) er
 	}
 	paused := strings.TrimSpace("was paused " + cli.When(registry.ModeSince, time.Now()) + " " + cli.WhoSet(registry))
 	if c.Bool("yes") {
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("registry %s %s, and --yes does not end that: `janitor resume` goes back to %s",
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("registry %s %s, and --yes does not end a pause: `janitor resume` goes back to mode %s",
 			registry.UUID, paused, cmp.Or(registry.Before, lease.ModeObserve)))
 	}
 	return cli.Ask(c, question+", which "+paused, "`janitor resume` ends the pause", again)
@@ -98,56 +98,49 @@ func whosePlan(p lease.Plan) string {
 	return fmt.Sprintf("plan of janitor %s, made %s, in %s", p.Leader, cli.When(p.Time, time.Now()), strings.Join(locations, " "))
 }
 
-// latestPlan waits for a plan of the registry as it is, on the listing of the last sweep. A registry that is armed has none.
+// latestPlan waits for a plan of the registry in its present mode, made from the listing of the last sweep. An armed
+// registry has none.
 func latestPlan(ctx context.Context, store *etcd.Store, patience time.Duration) (registry lease.Registry, published lease.Plan, err error) {
-	over, tick := time.NewTimer(patience), time.NewTicker(planEvery)
-	defer over.Stop()
-	defer tick.Stop()
-	for {
+	checkpoint := lease.Checkpoint{}
+	found, err := cli.Poll(ctx, planEvery, patience, func() (bool, error) {
 		if registry, err = store.Registry(ctx); err != nil || registry.Mode == lease.ModeArmed {
-			return registry, published, err
+			return true, err
 		}
-		checkpoint, err := store.Checkpoint(ctx)
-		if _, none := errors.AsType[*lease.NotFoundError](err); none {
-			return registry, published, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
-		} else if err != nil {
-			return registry, published, err
-		}
-		if !checkpoint.Fresh(time.Now()) {
-			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
+		checkpoint, err = store.Checkpoint(ctx)
+		switch {
+		case cli.Is[*lease.NotFoundError](err):
+			return false, cli.WithCode(cli.ExitRefused, errors.New("no janitor has swept yet, so nobody knows what would be terminated: start `janitor run`, then arm"))
+		case err != nil:
+			return false, err
+		case !checkpoint.Fresh(time.Now()):
+			return false, cli.WithCode(cli.ExitRefused, fmt.Errorf(
 				"the last sweep was %s, so nobody knows what would be terminated now: see `janitor status`, get a janitor to sweep, then arm", cli.When(checkpoint.Time, time.Now())))
 		}
-		published, err = store.Plan(ctx)
-		if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
-			return registry, published, err
+		if published, err = store.Plan(ctx); err != nil && !cli.Is[*lease.NotFoundError](err) {
+			return false, err
 		}
-		if published.Of(registry, checkpoint) {
-			return registry, published, nil
-		}
-		select {
-		case <-ctx.Done():
-			return registry, published, ctx.Err()
-		case <-over.C:
-			return registry, published, cli.WithCode(cli.ExitRefused, fmt.Errorf(
-				"no janitor has published what it would do since the registry changed; arm after the next sweep, which is due %s",
-				cli.When(checkpoint.Due(), time.Now())))
-		case <-tick.C:
-		}
+		return published.Of(registry, checkpoint), nil
+	})
+	if err == nil && !found {
+		err = cli.WithCode(cli.ExitRefused, fmt.Errorf(
+			"no janitor has published what it would do since the registry changed; arm after the next sweep, which is due %s",
+			cli.When(checkpoint.Due(), time.Now())))
 	}
+	return registry, published, err
 }
 
-// overtaken refuses if the registry has changed since it was shown.
+// outdated refuses if the registry has changed since it was shown.
 func outdated(shown, now lease.Registry) error {
 	switch {
 	case now.UUID != shown.UUID, now.Mode != shown.Mode, !now.ModeSince.Equal(shown.ModeSince):
 		return cli.Outdated("registry %s was set to %s", now.UUID, now.Mode)
 	case now.Revision != shown.Revision:
-		return cli.Outdated("a brake of registry %s was lifted", now.UUID)
+		return cli.Outdated("a brake of registry %s was released", now.UUID)
 	}
 	return nil
 }
 
-// fresher are the verdicts of a plan that end, mark or remove something of which the plan before it did not speak.
+// fresher are the verdicts of a plan that terminate, mark or remove something that the plan before it did not.
 func fresher(before, now lease.Plan) []lease.Judgement {
 	acts := []string{string(plan.ActTerminate), string(plan.ActOrphan), string(plan.ActMark), string(plan.ActRemove)}
 	more := slices.DeleteFunc(slices.Clone(now.Verdicts), func(j lease.Judgement) bool {
@@ -155,7 +148,7 @@ func fresher(before, now lease.Plan) []lease.Judgement {
 			return b.Action == j.Action && b.InstanceID == j.InstanceID && b.Leftover == j.Leftover
 		})
 	})
-	for _, action := range acts { // those that are not listed are counted
+	for _, action := range acts { // verdicts that are not listed are counted
 		if len(more) == 0 && now.Counts[action] > before.Counts[action] {
 			more = make([]lease.Judgement, now.Counts[action]-before.Counts[action])
 			more[0].Action = action

@@ -7,7 +7,7 @@ import (
 )
 
 func pauseCommand() *ucli.Command {
-	command := modeCommand("pause", "stop all acting at once, whoever leads", toMode(lease.ModePaused), nil)
-	command.Description += "\n\n   janitor pause --reason \"incident 4711: wrong AMI, do not end the evidence\""
+	command := modeCommand("pause", "stop all terminations at once", toMode(lease.ModePaused), nil)
+	command.Description += "\n\n   janitor pause --reason \"incident 4711: wrong AMI, keep the evidence\""
 	return command
 }

@@ -20,67 +20,55 @@ func releaseBrakeCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "release-brake", Usage: "release a safety brake that is engaged", ArgsUsage: "NAME",
 		Description: "The mode stays as it is. `janitor status` names the brakes that are engaged:\n\n" +
-			"   rollback    holds everything until a person has looked: extend every\n" +
-			"   unwatched   instance you want to keep (`lease extend`), read `janitor\n" +
-			"               sweep --dry-run --all`, then release it. Leases whose\n" +
-			"               sidecars know a later state are then taken as the registry\n" +
-			"               has them\n" +
-			"   heartbeats  releasing it says that those who lost their heartbeats are\n" +
-			"               dead; more of them engage it again. Valid for two hours\n\n" +
+			"   rollback    hold everything back until a person has checked: extend\n" +
+			"   unwatched   every instance you want to keep (`lease extend`), read\n" +
+			"               `janitor sweep --dry-run --all`, then release the brake.\n" +
+			"               If a sidecar has seen a later state of its lease, the\n" +
+			"               state in the registry is valid from then on\n" +
+			"   heartbeats  releasing it declares that the instances without a\n" +
+			"               heartbeat are dead; more of them engage it again. Valid\n" +
+			"               for two hours\n\n" +
 			"   janitor release-brake rollback\n\n" +
 			"It then waits up to 10 s to see whether the next sweep engages the brake again. Exit code 5: it does.",
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(), cli.YesFlag(),
-			cli.ReasonFlag("the audit log")),
-		Action: func(c *ucli.Context) error {
-			name, err := namedBrake(c)
-			if err != nil {
-				return err
-			}
-			log, err := cli.Logger(c)
-			if err != nil {
-				return err
-			}
-			store, closeStore, err := cli.Store(c, log)
-			if err != nil {
-				return err
-			}
-			defer closeStore()
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), cli.ReasonFlag("the audit log")),
+		Action: cli.WithStore(namedBrake, func(c *ucli.Context, store *etcd.Store, name string) error {
 			return releaseBrake(c, store, name, againMax)
-		},
+		}),
 	}
 }
 
-// namedBrake is the brake on the command line, which a person can release.
+// namedBrake is the brake on the command line, if it is one that a person can release.
 func namedBrake(c *ucli.Context) (string, error) {
 	const those = "a person can release the brakes rollback, unwatched and heartbeats"
 	switch name := c.Args().First(); {
 	case c.Args().Len() > 1:
-		return "", cli.Usage("give one brake alone; see `janitor release-brake --help`")
+		return "", cli.Usage("give exactly one brake; see `janitor release-brake --help`")
 	case name == "":
 		return "", cli.Usage("give the name of a brake: %s; `janitor status` names those that are engaged", those)
 	case slices.Contains([]string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats}, name):
 		return name, nil
 	default:
-		return "", cli.Usage("%s, not %q; rate, clock and health are released where their cause ends", those, name)
+		return "", cli.Usage("%s, not %q; rate, clock and health are released when their cause ends", those, name)
 	}
 }
 
-// lifted is a brake that was lifted, for programs.
+// lifted is a released brake, for programs.
 type lifted struct {
 	Registry string        `json:"registry"`
 	Brake    string        `json:"brake"`
 	Lifted   []lease.Brake `json:"released"`
-	Leases   []string      `json:"leases"` // whose state in the registry is now the newest, though a sidecar has seen a later one
-	Again    []lease.Brake `json:"again"`  // of that name, as the sweep after it holds them; empty without such a sweep too
+	Leases   []string      `json:"leases"` // whose state in the registry is valid from now on, although a sidecar has seen a later one
+	Behind   []string      `json:"behind"` // leases that the next sweep holds back one by one
+	Again    []lease.Brake `json:"again"`  // brakes of that name that the next sweep engaged again; also empty without such a sweep
 }
 
-// Bounds of the look at the sweep that follows a lift. Leaders sweep at once when the registry changes.
+// Bounds of the wait for the sweep that follows a release. Leaders sweep at once when the registry changes.
 const (
 	againMax   = 10 * time.Second
 	againEvery = 200 * time.Millisecond
 )
 
-// releaseBrake lifts a brake by a person's word, and looks for so long whether the next sweep engages it again.
+// releaseBrake releases a brake, and waits for a limited time to see whether the next sweep engages it again.
 func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time.Duration) error {
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
@@ -89,11 +77,11 @@ func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time
 	seen, lost := behind(snapshot, name)
 	done := lifted{
 		Registry: snapshot.Registry.UUID, Brake: name, Lifted: liftable(snapshot, name), Leases: slices.AppendSeq([]string{}, maps.Keys(seen)),
-		Again: []lease.Brake{},
+		Behind: []string{}, Again: []lease.Brake{},
 	}
 	slices.Sort(done.Leases)
 	for _, id := range lost {
-		cli.Say(c, "no record speaks of %s, and its sidecar has seen a lease: it stays engaged for it until it has one again; say `lease recover %s`, or `lease adopt %s` where that refuses", id, id, id)
+		cli.Say(c, "there is no record of %s, but its sidecar has seen a lease: the brake stays engaged for it until it has one again; run `lease recover %s`, or `lease adopt %s` if that refuses", id, id, id)
 	}
 	if len(done.Lifted)+len(done.Leases) == 0 {
 		return done.say(c, fmt.Sprintf("brake %s is not engaged", name))
@@ -102,7 +90,7 @@ func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time
 		cli.Say(c, "brake %s has been engaged since %s: %s", b.Name, cli.When(b.Since, time.Now()), b.Reason)
 	}
 	if len(done.Leases) > 0 {
-		cli.Say(c, "%d leases are older in the registry than their sidecars have seen them, and would be taken as they are: %s",
+		cli.Say(c, "%d leases are older in the registry than what their sidecars have seen, and would be accepted as they are: %s",
 			len(done.Leases), strings.Join(done.Leases[:min(5, len(done.Leases))], " "))
 	}
 	if err := cli.Confirm(c, "release brake "+name+" and terminate everything that the registry considers expired", func() error {
@@ -117,7 +105,7 @@ func releaseBrake(c *ucli.Context, store *etcd.Store, name string, patience time
 	return done.follow(c, store, at, seen, lost, patience)
 }
 
-// lift writes that a person has lifted the brake, and returns the revision of the last write.
+// lift records that a person has released the brake, and returns the revision of the last write.
 func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int64, by lease.By) (revision int64, err error) {
 	noted := lease.By{Actor: by.Actor, Reason: "brake " + l.Brake + " released"}
 	if by.Reason != "" {
@@ -141,14 +129,18 @@ func (l lifted) lift(ctx context.Context, store *etcd.Store, seen map[string]int
 	return max(revision, after.Revision), err
 }
 
-// follow says what the sweep after the lift made of it. A brake whose cause goes on is held again at once.
+// follow reports whether the sweep after the release engages the brake again.
 func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[string]int64, lost []string, patience time.Duration) error {
-	checkpoint, swept, err := checkpointAfter(c.Context, store, at, patience)
+	checkpoint := lease.Checkpoint{}
+	swept, err := cli.Poll(c.Context, againEvery, patience, func() (_ bool, err error) {
+		checkpoint, err = store.Checkpoint(c.Context)
+		return err == nil && checkpoint.Revision > at, err // janitors' writes compare the registry: that sweep has read what was written
+	})
 	if err != nil {
-		return fmt.Errorf("brake %s was released, but not seen to be: %w", l.Brake, err)
+		return fmt.Errorf("brake %s was released, but whether the next sweep engages it again is unknown (%w); see `janitor status`", l.Brake, err)
 	}
 	if !swept {
-		cli.Say(c, "no sweep has followed within %s; `janitor status` shows after the next whether the brake is engaged again", patience)
+		cli.Say(c, "no sweep has followed within %s; after the next one, `janitor status` shows whether the brake is engaged again", patience)
 		return l.say(c, fmt.Sprintf("brake %s released", l.Brake))
 	}
 	registry, err := store.Registry(c.Context)
@@ -156,12 +148,17 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 		return err
 	}
 	for _, b := range registry.Stands(checkpoint.Brakes) {
-		caught := l.Brake == lease.BrakeRollback && b.Scope != "" && b.Changes <= seen[b.Scope] // by a sweep that had begun before
-		if b.Name == l.Brake && !caught && !slices.Contains(lost, b.Scope) {
+		if b.Name == l.Brake {
 			l.Again = append(l.Again, b)
 		}
 	}
-	if len(l.Again) == 0 {
+	for _, id := range slices.Sorted(maps.Keys(checkpoint.Behind)) {
+		caught := checkpoint.Behind[id] <= seen[id] // by a sweep that had started before the release
+		if l.Brake == lease.BrakeRollback && !caught && !slices.Contains(lost, id) {
+			l.Behind = append(l.Behind, id)
+		}
+	}
+	if len(l.Again)+len(l.Behind) == 0 {
 		return l.say(c, fmt.Sprintf("brake %s released", l.Brake))
 	}
 	if cli.WantsJSON(c) {
@@ -169,51 +166,35 @@ func (l lifted) follow(c *ucli.Context, store *etcd.Store, at int64, seen map[st
 			return err
 		}
 	}
+	if len(l.Again) == 0 {
+		return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, but the next sweep holds %s back again, because sidecars have seen later changes since; run it again, and see `janitor status`",
+			l.Brake, strings.Join(l.Behind, ", ")))
+	}
 	b := l.Again[0]
-	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep engages it again (%s): %s; end its cause first, and see `janitor status`",
+	return cli.WithCode(cli.ExitHeld, fmt.Errorf("brake %s was released, and the next sweep engaged it again (%s): %s; fix its cause first, and see `janitor status`",
 		l.Brake, cmp.Or(b.Scope, "everywhere"), b.Reason))
 }
 
-// checkpointAfter waits for a checkpoint that was written after a revision. Where that is the registry's own, the sweep has read what
-// was written then: the writes of janitors compare it.
-func checkpointAfter(ctx context.Context, store *etcd.Store, at int64, patience time.Duration) (checkpoint lease.Checkpoint, swept bool, err error) {
-	over, tick := time.NewTimer(patience), time.NewTicker(againEvery)
-	defer over.Stop()
-	defer tick.Stop()
-	for {
-		if checkpoint, err = store.Checkpoint(ctx); err != nil || checkpoint.Revision > at {
-			return checkpoint, err == nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return checkpoint, false, ctx.Err()
-		case <-over.C:
-			return checkpoint, false, nil
-		case <-tick.C:
-		}
-	}
-}
-
-// still refuses if the brake is held for more, or for another reason, than a person was shown.
+// still refuses if the brake is engaged for more, or for another reason, than was shown.
 func (l lifted) still(c *ucli.Context, store *etcd.Store) error {
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err
 	}
 	if snapshot.Registry.UUID != l.Registry {
-		return cli.Outdated("the registry was %s and is %s", l.Registry, snapshot.Registry.UUID)
+		return cli.Outdated("the registry changed from %s to %s", l.Registry, snapshot.Registry.UUID)
 	}
 	for _, b := range liftable(snapshot, l.Brake) {
 		if !slices.ContainsFunc(l.Lifted, func(shown lease.Brake) bool {
 			return shown.Scope == b.Scope && shown.Since.Equal(b.Since) && shown.Reason == b.Reason && shown.Count >= b.Count
 		}) {
-			return cli.Outdated("brake %s trips anew: %s", b.Name, b.Reason)
+			return cli.Outdated("brake %s was engaged again: %s", b.Name, b.Reason)
 		}
 	}
 	seen, _ := behind(snapshot, l.Brake)
 	for id := range seen {
 		if !slices.Contains(l.Leases, id) {
-			return cli.Outdated("%s came to the leases that the registry holds in an older state", id)
+			return cli.Outdated("%s was added to the leases that are older in the registry", id)
 		}
 	}
 	return nil
@@ -227,16 +208,15 @@ func (l lifted) say(c *ucli.Context, sentence string) error {
 	return err
 }
 
-// liftable are the brakes of that name that were held when the last sweep decided, and are not lifted yet. A brake of one
-// lease has no end but that its record is as new as its sidecar knows.
+// liftable are the brakes of that name that were engaged at the last sweep, and are not released yet.
 func liftable(s lease.Snapshot, name string) []lease.Brake {
 	return slices.DeleteFunc(s.Registry.Stands(s.Checkpoint.Brakes), func(b lease.Brake) bool {
 		return b.Name != name || name != lease.BrakeHeartbeats && !b.Standing()
 	})
 }
 
-// behind are the leases that are older in the registry than their sidecars have seen them, now or when the last sweep
-// decided, with what they have seen; and the instances of which no record speaks at all, though a sidecar has seen one.
+// behind are the leases that are older in the registry than what their sidecars have seen, now or at the last sweep,
+// with what they have seen; and the instances without any record, although a sidecar has seen one.
 func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string) {
 	seen = map[string]int64{}
 	if name != lease.BrakeRollback {
@@ -246,13 +226,14 @@ func behind(s lease.Snapshot, name string) (seen map[string]int64, lost []string
 	for _, l := range s.Leases {
 		records[l.InstanceID] = l.Changes
 	}
-	for _, b := range s.Checkpoint.Brakes {
-		if _, known := records[b.Scope]; known && b.Name == name {
-			seen[b.Scope] = b.Changes
-		} else if b.Name == name && b.Scope != "" {
-			lost = append(lost, b.Scope)
+	for id, changes := range s.Checkpoint.Behind {
+		if _, known := records[id]; known {
+			seen[id] = changes
+		} else {
+			lost = append(lost, id)
 		}
 	}
+	slices.Sort(lost)
 	for id, hb := range s.Heartbeats {
 		if hb.Held {
 			seen[id] = max(seen[id], hb.Changes)

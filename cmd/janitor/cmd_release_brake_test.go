@@ -21,26 +21,22 @@ import (
 	"lapse/lease/etcd/embedded"
 )
 
-func TestLeasesAreBehindAlsoWhenTheirSidecarsHaveStopped(t *testing.T) {
+func TestLeasesAreBehindEvenIfTheirSidecarsHaveStopped(t *testing.T) {
 	t.Parallel()
-	brake := func(id string, seen int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRollback, Scope: id, Changes: int64(seen)}
-	}
 	s := lease.Snapshot{
 		Leases: []lease.Lease{
-			{InstanceID: "i-beats", Changes: 3}, {InstanceID: "i-stopped", Changes: 3}, {InstanceID: "i-began-anew", Changes: 3}, {InstanceID: "i-caught-up", Changes: 8},
+			{InstanceID: "i-renews", Changes: 3}, {InstanceID: "i-stopped", Changes: 3}, {InstanceID: "i-restarted", Changes: 3}, {InstanceID: "i-caught-up", Changes: 8},
 		},
 		Heartbeats: map[string]lease.Heartbeat{
-			"i-beats": {Held: true, Changes: 5}, "i-began-anew": {Held: true, Changes: 1}, "i-ghost": {Changes: 9}, "i-lost": {Held: true, Changes: 9},
+			"i-renews": {Held: true, Changes: 5}, "i-restarted": {Held: true, Changes: 1}, "i-ghost": {Changes: 9}, "i-lost": {Held: true, Changes: 9},
 		},
 		Checkpoint: lease.Checkpoint{Brakes: []lease.Brake{
 			{Name: lease.BrakeRollback},
 			{Name: lease.BrakeHeartbeats, Scope: "zone", Count: 4},
-			brake("i-stopped", 7), brake("i-began-anew", 7), brake("i-caught-up", 7), brake("i-lost", 9),
-		}},
+		}, Behind: map[string]int64{"i-stopped": 7, "i-restarted": 7, "i-caught-up": 7, "i-lost": 9}},
 	}
 	seen, lost := behind(s, lease.BrakeRollback)
-	if want := map[string]int64{"i-beats": 5, "i-stopped": 7, "i-began-anew": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
+	if want := map[string]int64{"i-renews": 5, "i-stopped": 7, "i-restarted": 7}; !maps.Equal(seen, want) || !slices.Equal(lost, []string{"i-lost"}) {
 		t.Errorf("behind %v, without a record %v; want %v, and i-lost", seen, lost, want)
 	}
 	if seen, lost := behind(s, lease.BrakeUnwatched); len(seen)+len(lost) > 0 {
@@ -89,8 +85,8 @@ func (t *readOnlyTxn) Commit() (*clientv3.TxnResponse, error) {
 	return t.Txn.Commit()
 }
 
-// held is an etcd with one lease, and a janitor in the lead whose checkpoint holds the brake rollback for everything and for that
-// lease, whose sidecar has seen change 7.
+// held is an etcd with one lease, and a leading janitor whose checkpoint has the brake rollback engaged for everything
+// and for that lease, whose sidecar has seen change 7.
 type held struct {
 	client     etcd.Client
 	store      *etcd.Store
@@ -122,14 +118,14 @@ func newHeld(t *testing.T) held {
 	if h.leadership, err = h.store.Campaign(t.Context(), "one", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.checkpoint(t.Context(), lease.Brake{Name: lease.BrakeRollback, Since: now}, lease.Brake{Name: lease.BrakeRollback, Scope: h.id, Changes: 7}); err != nil {
+	if err := h.checkpoint(t.Context(), 7, lease.Brake{Name: lease.BrakeRollback, Since: now}); err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-// checkpoint writes the checkpoint of a sweep that holds these brakes.
-func (h held) checkpoint(ctx context.Context, brakes ...lease.Brake) error {
+// checkpoint writes the checkpoint of a sweep that holds these brakes, and the lease alone where its sidecar has seen changes.
+func (h held) checkpoint(ctx context.Context, behind int64, brakes ...lease.Brake) error {
 	registry, err := h.store.Registry(ctx)
 	if err != nil {
 		return err
@@ -138,14 +134,18 @@ func (h held) checkpoint(ctx context.Context, brakes ...lease.Brake) error {
 	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
 		return err
 	}
+	alone := map[string]int64{}
+	if behind > 0 {
+		alone[h.id] = behind
+	}
 	_, err = h.leadership.PutCheckpoint(ctx, registry, lease.Checkpoint{
 		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: rand.Text(), Time: time.Now(), NextSweep: time.Now().Add(time.Minute), Leader: "one",
-		Brakes: brakes, Revision: last.Revision,
+		Brakes: brakes, Behind: alone, Revision: last.Revision,
 	})
 	return err
 }
 
-// resume lifts the brake by a client, and returns what it said.
+// resume releases the brake by a client, and returns its output.
 func (h held) resume(t *testing.T, client etcd.Client, patience time.Duration) (string, error) {
 	t.Helper()
 	flags, out := flag.NewFlagSet("resume", flag.ContinueOnError), &strings.Builder{}
@@ -155,7 +155,7 @@ func (h held) resume(t *testing.T, client etcd.Client, patience time.Duration) (
 	return out.String(), err
 }
 
-func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
+func TestABrakeIsNotReleasedIfALeaseCouldNotCatchUp(t *testing.T) {
 	t.Parallel()
 	h := newHeld(t)
 	resume := func(client etcd.Client) (lease.Registry, lease.Lease, error) {
@@ -167,30 +167,28 @@ func TestABrakeIsNotLiftedIfALeaseCouldNotCatchUp(t *testing.T) {
 		return after.Registry, after.Leases[0], failed
 	}
 	if r, l, err := resume(readOnly{h.client, "/" + h.id}); !errors.Is(err, errReadOnly) || len(r.Resumed) > 0 || l.Changes >= 7 {
-		t.Errorf("lifted %v, %d changes (%v); want an error and nothing lifted", r.Resumed, l.Changes, err)
+		t.Errorf("released %v, %d changes (%v); want an error and nothing released", r.Resumed, l.Changes, err)
 	}
 	if r, l, err := resume(h.client); err != nil || len(r.Resumed) != 1 || l.Changes < 7 {
-		t.Errorf("lifted %v, %d changes (%v); want both", r.Resumed, l.Changes, err)
+		t.Errorf("released %v, %d changes (%v); want both", r.Resumed, l.Changes, err)
 	}
 }
 
-func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
+func TestAReleaseThatTheNextSweepUndoesSaysSo(t *testing.T) {
 	t.Parallel()
 	everything := lease.Brake{Name: lease.BrakeRollback, Since: time.Now().Add(time.Hour), Reason: "set back once more"}
-	ofOne := func(count int) lease.Brake {
-		return lease.Brake{Name: lease.BrakeRollback, Scope: "i-1", Changes: int64(count), Reason: "has seen more"}
-	}
 	for name, c := range map[string]struct {
-		next []lease.Brake // of the checkpoint after the lift; nil: there is none
-		code int
-		says string // on stdout, or in the error
+		next   []lease.Brake // of the checkpoint after the release; nil: there is none
+		behind int64         // what a sidecar has seen, by that checkpoint
+		code   int
+		says   string // on stdout, or in the error
 	}{
-		"nothing is held":                 {[]lease.Brake{}, cli.ExitDone, "brake rollback released\n"},
-		"another brake is":                {[]lease.Brake{{Name: "rate"}}, cli.ExitDone, "brake rollback released\n"},
-		"everything is held again":        {[]lease.Brake{everything}, cli.ExitHeld, "engages it again (everywhere): set back once more"},
-		"the sidecar claims more":         {[]lease.Brake{ofOne(8)}, cli.ExitHeld, "engages it again (i-1): has seen more"},
-		"a sweep that had begun before":   {[]lease.Brake{ofOne(7)}, cli.ExitDone, "brake rollback released\n"},
-		"nobody sweeps within the bounds": {nil, cli.ExitDone, "no sweep has followed within 300ms"},
+		"nothing is held":                 {[]lease.Brake{}, 0, cli.ExitDone, "brake rollback released\n"},
+		"another brake is":                {[]lease.Brake{{Name: "rate"}}, 0, cli.ExitDone, "brake rollback released\n"},
+		"everything is held back again":   {[]lease.Brake{everything}, 0, cli.ExitHeld, "engaged it again (everywhere): set back once more"},
+		"the sidecar claims more":         {[]lease.Brake{}, 8, cli.ExitHeld, "the next sweep holds i-1 back again"},
+		"a sweep that had begun before":   {[]lease.Brake{}, 7, cli.ExitDone, "brake rollback released\n"},
+		"nobody sweeps within the bounds": {nil, 0, cli.ExitDone, "no sweep has followed within 300ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +202,7 @@ func TestALiftThatTheNextSweepUndoesSaysSo(t *testing.T) {
 				go func() {
 					for change := range changes {
 						if change.Registry != nil && len(change.Registry.Resumed) > 0 {
-							checkpointed <- h.checkpoint(t.Context(), c.next...)
+							checkpointed <- h.checkpoint(t.Context(), c.behind, c.next...)
 							return
 						}
 					}

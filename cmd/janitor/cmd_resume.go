@@ -7,5 +7,5 @@ import (
 )
 
 func resumeCommand() *ucli.Command {
-	return modeCommand("resume", "end a pause: go back to what was before it", lease.Registry.Resume, nil)
+	return modeCommand("resume", "end a pause; restore the mode before it", lease.Registry.Resume, nil)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,9 @@ import (
 	"github.com/google/uuid"
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/metrics"
 	"lapse/lease"
@@ -30,13 +31,14 @@ func runCommand() *ucli.Command {
 			"run: one leads, the others wait. It terminates nothing that it cannot write to --audit-log.\n\n" +
 			"   janitor run --embedded-etcd /var/lib/lapse   # etcd in this process\n" +
 			"   janitor run --etcd-endpoints https://etcd:2379 --region eu-west-1",
-		Flags: append(flags, stateFlag("that of --embedded-etcd"), listenFlag(), auditFlag(),
-			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "sweep by cron `FIELDS`, or as in \"@every 5m\"", EnvVars: []string{"LAPSE_SCHEDULE"}},
-			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd in this process, with its data in `DIR`", EnvVars: []string{"LAPSE_EMBEDDED_ETCD"}},
-			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve the embedded etcd at `HOST:PORT`, beyond loopback with TLS", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_LISTEN"}},
-			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "serve the embedded etcd with the certificate in `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CERT"}},
-			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "read the key of --embedded-etcd-cert from `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_KEY"}},
-			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "admit only etcd clients certified by the CA in `FILE`", Category: embeddedFlags, EnvVars: []string{"LAPSE_EMBEDDED_ETCD_CLIENT_CA"}},
+		Flags: append(flags, stateFlag("that of --embedded-etcd"), auditFlag(),
+			&ucli.StringFlag{Name: "listen", Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off"},
+			&ucli.StringFlag{Name: "schedule", Value: "@every 1m", Usage: "sweep by cron `FIELDS`, or as in \"@every 5m\""},
+			&ucli.StringFlag{Name: "embedded-etcd", Usage: "run etcd in this process, with its data in `DIR`"},
+			&ucli.StringFlag{Name: "embedded-etcd-listen", Usage: "serve the embedded etcd at `HOST:PORT`, beyond loopback with TLS", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "embedded-etcd-cert", Usage: "serve the embedded etcd with the certificate in `FILE`", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "embedded-etcd-key", Usage: "read the key of --embedded-etcd-cert from `FILE`", Category: embeddedFlags},
+			&ucli.StringFlag{Name: "embedded-etcd-client-ca", Usage: "admit only etcd clients certified by the CA in `FILE`", Category: embeddedFlags},
 			&ucli.BoolFlag{Name: "arm", Usage: "arm the registry if this command creates it"},
 			&ucli.BoolFlag{Name: "new", Usage: "create a registry even if instances of another one exist", Category: embeddedFlags},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one", Category: embeddedFlags},
@@ -55,8 +57,8 @@ func run(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkUUID(c.String("uuid")); err != nil {
-		return err
+	if _, err := uuid.Parse(c.String("uuid")); c.String("uuid") != "" && err != nil {
+		return cli.Usage("--uuid %q is not a UUID", c.String("uuid"))
 	}
 	watched := metrics.New(version, time.Now)
 	unlisten, err := listen(c, watched, log)
@@ -69,16 +71,16 @@ func run(c *ucli.Context) error {
 		return err
 	}
 	defer closeAudit()
-	clouds, err := locations(c, log, regions(c), watched.Called)
+	clouds, err := locations(c, log, cloud.Regions(c), watched.Called)
 	if err != nil {
 		return err
 	}
-	if err := checkNew(c, clouds); err != nil { // before the directory is made: it may be a slip of the pen
+	if err := checkNew(c, clouds); err != nil { // before the directory is made: its name may be mistyped
 		return err
 	}
-	j, err := janitor.New(janitor.Config{ // before etcd is started, for it checks the schedule
-		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: stateDir(c),
-		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")),
+	j, err := janitor.New(janitor.Config{ // before etcd is started, since it checks the schedule
+		Clouds: clouds, Policy: p, Schedule: c.String("schedule"), StateDir: cmp.Or(c.String("state-dir"), c.String("embedded-etcd")),
+		Observe: watched, Audit: audit, Now: time.Now, Log: log, Notify: cli.Notifier(),
 	})
 	if err != nil {
 		return err
@@ -95,17 +97,12 @@ func run(c *ucli.Context) error {
 	return runUntil(c.Context, stopped, j.Run)
 }
 
-// stateFlag is where a janitor keeps its memory, and where it does so unless it is told.
+// stateFlag is the directory in which a janitor remembers the registry's state. otherwise describes the default.
 func stateFlag(otherwise string) ucli.Flag {
 	return &ucli.StringFlag{
-		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's
+		Name: "state-dir", EnvVars: []string{"LAPSE_STATE_DIR", "STATE_DIRECTORY"}, // the second is systemd's, so both are named
 		Usage: "remember the registry's state in `DIR`, outside etcd's backups", DefaultText: otherwise,
 	}
-}
-
-// stateDir is the directory of the memory: as asked for, or beside the etcd inside this process.
-func stateDir(c *ucli.Context) string {
-	return cmp.Or(c.String("state-dir"), c.String("embedded-etcd"))
 }
 
 // lastCheckpoint reads what a replica follows while another one leads.
@@ -116,14 +113,14 @@ func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, le
 			return registry, lease.Checkpoint{}, err
 		}
 		checkpoint, err := store.Checkpoint(ctx)
-		if _, none := errors.AsType[*lease.NotFoundError](err); none {
+		if cli.Is[*lease.NotFoundError](err) {
 			err = nil
 		}
 		return registry, checkpoint, err
 	}
 }
 
-// runUntil runs until it is done or the etcd inside this process stopped, which leaves nothing to do.
+// runUntil runs until it is done, or until the etcd in this process has stopped, without which it cannot go on.
 func runUntil(ctx context.Context, stopped <-chan struct{}, run func(context.Context) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -143,8 +140,8 @@ func runUntil(ctx context.Context, stopped <-chan struct{}, run func(context.Con
 	return nil
 }
 
-// openRegistry connects to etcd, to one inside this process if so asked, and tells when that one stopped. It is closed
-// last: a graceful stop still writes.
+// openRegistry connects to etcd, or starts one in this process if asked to, and tells when that one stopped. It must be
+// closed last, because a graceful stop still writes.
 func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct{}, func(), error) {
 	dir := c.String("embedded-etcd")
 	if dir == "" {
@@ -177,7 +174,7 @@ func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct
 	}, nil
 }
 
-// checkNew refuses to begin an etcd in a directory without data where instances bear a registry's tag.
+// checkNew refuses to start an etcd in an empty directory if instances have a registry's tag.
 func checkNew(c *ucli.Context, clouds []janitor.Cloud) error {
 	dir := c.String("embedded-etcd")
 	if dir == "" || c.String("uuid") != "" || c.Bool("new") || embedded.Holds(dir) {
@@ -186,28 +183,23 @@ func checkNew(c *ucli.Context, clouds []janitor.Cloud) error {
 	return refuseStrangers(c.Context, clouds)
 }
 
-// ensureRegistry creates the registry of an embedded etcd that is new. Where instances bear a registry's tag, that is
-// likelier a loss of data than a beginning, and a person has to say which.
+// ensureRegistry creates the registry in a new embedded etcd. If instances have a registry's tag, data was probably
+// lost, and a person has to decide.
 func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, log *slog.Logger) error {
 	_, err := store.Registry(c.Context)
-	var none *lease.NotFoundError
-	if !errors.As(err, &none) || c.String("embedded-etcd") == "" {
+	if !cli.Is[*lease.NotFoundError](err) || c.String("embedded-etcd") == "" {
 		return err
 	}
-	id := c.String("uuid")
-	if id == "" && !c.Bool("new") {
+	if c.String("uuid") == "" && !c.Bool("new") {
 		if err := refuseStrangers(c.Context, clouds); err != nil {
 			return err
 		}
-	}
-	if id == "" {
-		id = uuid.NewString()
 	}
 	mode := lease.ModeObserve
 	if c.Bool("arm") {
 		mode = lease.ModeArmed
 	}
-	made := lease.NewRegistry(time.Now(), id, mode)
+	made := lease.NewRegistry(time.Now(), cmp.Or(c.String("uuid"), uuid.NewString()), mode)
 	made.ModeBy = cli.Actor()
 	created, err := store.PutRegistry(c.Context, made)
 	if err != nil {
@@ -217,20 +209,13 @@ func ensureRegistry(c *ucli.Context, store *etcd.Store, clouds []janitor.Cloud, 
 	return nil
 }
 
-func checkUUID(id string) error {
-	if _, err := uuid.Parse(id); id != "" && err != nil {
-		return cli.Usage("--uuid %q is not a UUID", id)
-	}
-	return nil
-}
-
-// refuseStrangers looks for instances that bear any registry's tag.
+// refuseStrangers refuses if instances have any registry's tag.
 func refuseStrangers(ctx context.Context, clouds []janitor.Cloud) error {
 	uuids := map[string]int{}
 	for _, cloud := range clouds {
 		listing, err := cloud.List(ctx)
 		if err != nil {
-			return coded(fmt.Errorf("look for instances of an earlier registry: %w", err))
+			return advice.EC2(fmt.Errorf("search for instances of an earlier registry: %w", err))
 		}
 		for _, i := range listing.Instances {
 			if i.Alive() {
@@ -246,6 +231,6 @@ func refuseStrangers(ctx context.Context, clouds []janitor.Cloud) error {
 		found = append(found, fmt.Sprintf("%s (%d instances)", id, n))
 	}
 	return cli.WithCode(cli.ExitRefused, fmt.Errorf(
-		"this etcd directory is new, but instances of a registry are there: %s; restore its backup, or say --uuid UUID to go on as it, or --new to begin another",
+		"this etcd directory is new, but instances of another registry exist: %s; restore its backup, give --uuid UUID to recover it, or give --new to create another",
 		strings.Join(found, ", ")))
 }

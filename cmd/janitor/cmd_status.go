@@ -20,7 +20,7 @@ func statusCommand() *ucli.Command {
 		Description: "Reads only the registry, not AWS. `janitor sweep --dry-run` says what the next sweep would do.\n\n" +
 			"With --check, exit code 4 if no janitor has swept lately, else 5 if a brake is engaged. A registry that\n" +
 			"observes or is paused fails no check: somebody chose that.",
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
+		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "check", Usage: "report the janitor's health by exit code, for monitoring"}),
 		Action: status,
 	}
@@ -36,6 +36,7 @@ type statusView struct {
 	Fresh      bool             `json:"swept"` // a janitor's checkpoint is fresh
 	Checkpoint lease.Checkpoint `json:"checkpoint"`
 	Brakes     []lease.Brake    `json:"brakes"`
+	Behind     map[string]int64 `json:"behind"` // see [lease.Checkpoint]
 	Leases     map[string]int   `json:"leases"`
 	Launches   map[string]int   `json:"launches"`
 	Renewing   int              `json:"renewing"`
@@ -43,6 +44,8 @@ type statusView struct {
 	Stuck      []lease.Lease    `json:"stuck"`
 	Overdue    []overdue        `json:"overdue"`
 	Bad        []string         `json:"bad"`
+
+	registry lease.Registry
 }
 
 // overdue is an instance that should be gone by its record, and is not.
@@ -54,11 +57,7 @@ type overdue struct {
 }
 
 func status(c *ucli.Context) error {
-	log, err := cli.Logger(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, log)
+	store, closeStore, err := cli.Store(c, nil)
 	if err != nil {
 		return err
 	}
@@ -68,23 +67,18 @@ func status(c *ucli.Context) error {
 		return err
 	}
 	view := newStatus(snapshot, time.Now())
-	if cli.WantsJSON(c) {
-		err = cli.JSON(c, view)
-	} else {
-		err = view.print(c)
-	}
-	if err != nil || !c.Bool("check") {
+	if err := cli.Show(c, view, func() error { return view.print(c) }); err != nil || !c.Bool("check") {
 		return err
 	}
 	return view.check()
 }
 
-// check is the exit code for those who only want to know whether all is well.
+// check is the exit code for monitoring.
 func (v statusView) check() error {
 	switch {
-	case !v.Fresh: // what an old checkpoint says of brakes is old too
+	case !v.Fresh: // the brakes of an old checkpoint are outdated too
 		return &cli.QuietError{Code: cli.ExitRefused}
-	case slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
+	case len(v.Behind) > 0, slices.ContainsFunc(v.Brakes, func(b lease.Brake) bool { return !b.Starting }):
 		return &cli.QuietError{Code: cli.ExitHeld}
 	}
 	return nil
@@ -94,11 +88,12 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 	v := statusView{
 		Registry: s.Registry.UUID, Mode: s.Registry.Mode, Since: s.Registry.ModeSince,
 		By: s.Registry.ModeBy, Reason: s.Registry.ModeReason, Fresh: s.Checkpoint.Fresh(now), Checkpoint: s.Checkpoint,
-		Brakes: append([]lease.Brake{}, s.Checkpoint.Brakes...), Leases: map[string]int{}, Launches: map[string]int{}, Renewing: len(s.Heartbeats),
-		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{},
+		Brakes: append([]lease.Brake{}, s.Checkpoint.Brakes...), Behind: map[string]int64{}, Leases: map[string]int{}, Launches: map[string]int{}, Renewing: len(s.Heartbeats),
+		Marked: []lease.Lease{}, Stuck: []lease.Lease{}, Overdue: []overdue{}, Bad: []string{}, registry: s.Registry,
 	}
 	known := s.Circumstances(now)
-	v.Checkpoint.Brakes = nil // they are told once
+	maps.Copy(v.Behind, s.Checkpoint.Behind)
+	v.Checkpoint.Brakes, v.Checkpoint.Behind = nil, nil // they are printed once
 	for n, l := range s.Leases {
 		if o := known.Overdue(&s.Leases[n], nil); o.Reason != "" {
 			v.Overdue = append(v.Overdue, overdue{l.InstanceID, l.Stuck, o})
@@ -122,11 +117,12 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 
 func (v statusView) print(c *ucli.Context) error {
 	now := time.Now()
-	rows := [][]string{
-		{"registry", v.Registry},
-		{"mode", fmt.Sprintf("%s since %s%s", v.Mode, cli.When(v.Since, now), idle(v.Mode))},
+	mode := fmt.Sprintf("%s since %s", v.Mode, cli.When(v.Since, now))
+	if until := cli.UntilArmed(v.registry); until != "" {
+		mode += ": nothing is terminated until " + until
 	}
-	if who := cli.WhoSet(lease.Registry{ModeBy: v.By, ModeReason: v.Reason}); who != "" {
+	rows := [][]string{{"registry", v.Registry}, {"mode", mode}}
+	if who := cli.WhoSet(v.registry); who != "" {
 		rows = append(rows, []string{"set", who})
 	}
 	rows = append(rows, [][]string{
@@ -139,7 +135,7 @@ func (v statusView) print(c *ucli.Context) error {
 		rows = append(rows, []string{"instances", location + ": " + census(v.Checkpoint.Seen[location])})
 	}
 	for _, l := range v.Marked {
-		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s) until %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
+		rows = append(rows, []string{"marked", fmt.Sprintf("%s (%s), may be terminated after %s", l.InstanceID, l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 	}
 	rows = append(rows, overdueRows(v.Overdue, now)...)
 	for _, bad := range v.Bad {
@@ -148,10 +144,24 @@ func (v statusView) print(c *ucli.Context) error {
 	if err := cli.Table(c.App.Writer, rows); err != nil {
 		return err
 	}
-	return printBrakes(c.App.Writer, v.Brakes)
+	if err := printBrakes(c.App.Writer, v.Brakes); err != nil || len(v.Behind) == 0 {
+		return err
+	}
+	return cli.Prose(c.App.Writer, behindWords(v.Behind))
 }
 
-// overdueRows name the first that outlive their leases, and count the others.
+// behindWords name the first of the leases that are held back one by one.
+func behindWords(behind map[string]int64) string {
+	ids := slices.Sorted(maps.Keys(behind))
+	words := strings.Join(ids[:min(len(ids), leasesNamed)], ", ")
+	if more := len(ids) - leasesNamed; more > 0 {
+		words += fmt.Sprintf(" and %d more (-o json names them)", more)
+	}
+	return fmt.Sprintf("brake %s holds back single leases whose sidecars have seen later changes than the registry has: %s; %s",
+		lease.BrakeRollback, words, lifts(lease.Brake{Name: lease.BrakeRollback}))
+}
+
+// overdueRows name the first instances that outlive their leases, and count the others.
 func overdueRows(all []overdue, now time.Time) [][]string {
 	var rows [][]string
 	for _, o := range all[:min(len(all), leasesNamed)] {
@@ -173,18 +183,6 @@ func overdueRows(all []overdue, now time.Time) [][]string {
 	return rows
 }
 
-// idle says, of a mode in which nothing is ended, what ends it.
-func idle(mode lease.Mode) string {
-	switch mode {
-	case lease.ModeObserve:
-		return ": nothing is ended until `janitor arm`"
-	case lease.ModePaused:
-		return ": nothing is ended until `janitor resume`"
-	}
-	return ""
-}
-
-// swept tells of the last sweep.
 func (v statusView) swept(now time.Time) string {
 	if v.Checkpoint.Time.IsZero() {
 		return "never: start `janitor run`"
@@ -195,20 +193,20 @@ func (v statusView) swept(now time.Time) string {
 	}
 	where := "in " + strings.Join(locations, " ")
 	if len(locations) == 0 {
-		where = "in no location, for none could be listed"
+		where = "in no location: none could be listed"
 	}
 	swept := fmt.Sprintf("%s by %s, %s; the next is due %s", cli.When(v.Checkpoint.Time, now), v.Checkpoint.Leader, where, cli.When(v.Checkpoint.Due(), now))
 	switch {
 	case v.Fresh:
 	case v.Checkpoint.Time.After(now):
-		swept += "; that is to come: the clock of that janitor was wrong, or the one here is"
+		swept += "; that is in the future: the clock of that janitor was wrong, or the one here is"
 	default:
-		swept += "; that is too long ago: see whether `janitor run` is up"
+		swept += "; that is too long ago: check that `janitor run` is running"
 	}
 	return swept
 }
 
-// census tells what the last sweep saw alive in a location, and how to see which instances those are that nothing ends.
+// census describes the instances of a location at the last sweep, and how to list those that are never terminated.
 func census(n lease.Census) string {
 	words := fmt.Sprintf("%d managed", n.Managed)
 	if n.Exempt > 0 {
@@ -221,10 +219,10 @@ func census(n lease.Census) string {
 		words += fmt.Sprintf("; %d foreign (`lease list --foreign`)", n.Foreign)
 	}
 	if n.Unlisted > 0 {
-		words += fmt.Sprintf("; EC2's listing lacks %d that have a lease, and were found by id", n.Unlisted)
+		words += fmt.Sprintf("; %d with a lease are missing in EC2's listing, but were found by id", n.Unlisted)
 	}
 	if n.Unseen > 0 {
-		words += fmt.Sprintf("; EC2 knows nothing of %d that have a lease, which wait for their terms (`janitor sweep --dry-run`)", n.Unseen)
+		words += fmt.Sprintf("; EC2 does not find %d that have a lease, which run to their expiry (`janitor sweep --dry-run`)", n.Unseen)
 	}
 	return words
 }
@@ -242,11 +240,10 @@ func counts[S ~string](n map[string]int, states ...S) string {
 	return strings.Join(parts, ", ")
 }
 
-// leasesNamed is how many leases are printed that a brake holds one by one, or that are overdue. Programs get all.
+// leasesNamed is how many leases are printed that a brake holds back one by one, or that are overdue. Programs get all.
 const leasesNamed = 5
 
 func printBrakes(w io.Writer, brakes []lease.Brake) error {
-	behind := 0
 	for _, b := range brakes {
 		scope := "everywhere"
 		if b.Scope != "" {
@@ -258,29 +255,20 @@ func printBrakes(w io.Writer, brakes []lease.Brake) error {
 			}
 			continue
 		}
-		if b.Name == lease.BrakeRollback && b.Scope != "" {
-			if behind++; behind > leasesNamed {
-				continue
-			}
-		}
 		if err := cli.Prose(w, fmt.Sprintf("brake %s engaged (%s): %s; %s", b.Name, scope, b.Reason, lifts(b))); err != nil {
 			return err
 		}
 	}
-	if more := behind - leasesNamed; more > 0 {
-		return cli.Prose(w, fmt.Sprintf("brake %s engaged (%d leases more): the same; -o json names them", lease.BrakeRollback, more))
-	}
 	return nil
 }
 
-// lifts says what ends a brake.
 func lifts(b lease.Brake) string {
 	resume := "`janitor release-brake " + b.Name + "`"
 	switch b.Name {
 	case lease.BrakeRollback, lease.BrakeUnwatched:
 		return "released by " + resume
 	case lease.BrakeHeartbeats:
-		return "released when they renew, or, if they are dead indeed, by " + resume
+		return "released when they renew, or, if they really are dead, by " + resume
 	}
 	return "released when its cause ends"
 }

@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/enforce"
 	"lapse/janitor/plan"
@@ -16,7 +17,7 @@ import (
 	"lapse/lease/etcd"
 )
 
-// Bounds of a single pass, and of its leadership.
+// Bounds of a single sweep, and of its leadership.
 const (
 	electionTTL = 15 * time.Second
 	electionMax = 5 * time.Second
@@ -31,26 +32,18 @@ func sweepCommand() *ucli.Command {
 			"   janitor sweep --dry-run\n" +
 			"   janitor sweep --interval 15m        # when cron runs it every 15 minutes\n\n" +
 			"If another janitor leads and has swept lately, there is nothing to do, and the command says so.\n\n" +
-			"Exit codes: 0 done, or so already; 5 a brake holds something, or another janitor leads and does not sweep; 6\n" +
+			"Exit codes: 0 done, or so already; 5 a brake holds something back, or another janitor leads and does not sweep; 6\n" +
 			"partly done: something failed, or a region could not be listed.",
 		Flags: append(flags, cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print what would be done; do nothing"}, allFlag(),
 			stateFlag("none"), auditFlag(),
-			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "expect the next run within `DURATION`, nights included", EnvVars: []string{"LAPSE_INTERVAL"}},
+			&ucli.StringFlag{Name: "interval", Value: "15m", Usage: "expect the next run within `DURATION`, nights included"},
 		),
 		Action: sweep,
 	}
 }
 
 func sweep(c *ucli.Context) error {
-	logger := cli.ServiceLogger
-	if c.Bool("dry-run") { // nothing waits for it
-		logger = cli.Logger
-	}
-	log, err := logger(c)
-	if err != nil {
-		return err
-	}
 	p, err := readPolicy(c)
 	if err != nil {
 		return err
@@ -62,24 +55,25 @@ func sweep(c *ucli.Context) error {
 	if interval < time.Second {
 		return &lease.LimitError{What: "interval " + interval.String(), Why: "must be at least 1s"}
 	}
-	if err := p.Check(); err != nil {
-		return err
-	}
 	if c.Bool("all") && !c.Bool("dry-run") {
-		return cli.Usage("--all lists a plan; say --dry-run too")
+		return cli.Usage("--all needs --dry-run; add it, or leave out --all")
 	}
 	if c.String("audit-log") == "-" && cli.WantsJSON(c) {
-		return cli.Usage("--audit-log - and -o json both want stdout; name a file for one of them")
+		return cli.Usage("--audit-log - and -o json both write to stdout; name a file for one of them")
+	}
+	if c.Bool("dry-run") {
+		return dryRun(c, p)
+	}
+	log, err := cli.ServiceLogger(c)
+	if err != nil {
+		return err
 	}
 	store, closeStore, err := cli.Store(c, log)
 	if err != nil {
 		return err
 	}
 	defer closeStore()
-	if c.Bool("dry-run") {
-		return dryRun(c, store, log, p)
-	}
-	clouds, err := locations(c, log, regions(c), nil)
+	clouds, err := locations(c, log, cloud.Regions(c), nil)
 	if err != nil {
 		return err
 	}
@@ -95,10 +89,10 @@ func sweep(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	cli.Say(c, "one pass judges no silence; `janitor run` does")
+	cli.Say(c, "one pass does not judge heartbeats; `janitor run` does")
 	planned, report, err := j.Sweep(c.Context)
-	cli.Takes(c, 0) // what is left is said, to whoever reads it
-	if _, led := errors.AsType[*ledError](err); led {
+	cli.Takes(c, 0) // only output is left to do
+	if cli.Is[*ledError](err) {
 		return sweepBeside(c, clouds, store)
 	}
 	if err != nil {
@@ -111,22 +105,23 @@ func sweep(c *ucli.Context) error {
 	return err
 }
 
-// unseen names the locations that EC2 did not list, about whose instances a plan says nothing: it was done in part.
+// unseen names the locations that EC2 did not list. The plan says nothing of their instances, so the sweep was done in
+// part.
 func unseen(c *ucli.Context, planned plan.Plan) error {
 	var err error
 	for _, b := range planned.Brakes {
 		if b.Name == plan.BrakeHealth && b.Scope != "" {
-			cli.Say(c, "warning: nothing is known of %s: %s", b.Scope, b.Reason)
+			cli.Say(c, "warning: could not list %s: %s", b.Scope, b.Reason)
 			err = &cli.QuietError{Code: cli.ExitPartly}
 		}
 	}
 	return err
 }
 
-// sweepBeside is what is left to do while another janitor leads: nothing, if it sweeps these locations.
+// sweepBeside decides what is left to do while another janitor leads: nothing, if that one sweeps these locations.
 func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) error {
 	last, err := store.Checkpoint(c.Context)
-	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+	if err != nil && !cli.Is[*lease.NotFoundError](err) {
 		return err
 	}
 	now := time.Now()
@@ -135,7 +130,7 @@ func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) err
 	}
 	for _, cloud := range clouds {
 		if !last.Names(cloud.Location()) {
-			return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads, and does not sweep %s; say --region there", cloud.Location()))
+			return cli.WithCode(cli.ExitHeld, fmt.Errorf("another janitor leads and does not sweep %s; start that one with a --region for it", cloud.Location()))
 		}
 	}
 	cli.Say(c, "another janitor leads; %s swept %s, so there is nothing to do", last.Leader, cli.Away(last.Time.Sub(now)))
@@ -145,14 +140,13 @@ func sweepBeside(c *ucli.Context, clouds []janitor.Cloud, store *etcd.Store) err
 	return nil
 }
 
-// ledError says that another janitor leads.
 type ledError struct{ waited time.Duration }
 
 func (e *ledError) Error() string {
 	return "not elected within " + e.waited.String() + ": another janitor leads"
 }
 
-// campaign returns a campaign bounded by most, or by its context alone if most is 0.
+// campaign returns a campaign that ends after most, or with its context alone if most is 0.
 func campaign(store *etcd.Store, most time.Duration) func(context.Context) (janitor.Leadership, error) {
 	return func(ctx context.Context) (janitor.Leadership, error) {
 		bounded, cancel := ctx, context.CancelFunc(func() {})
@@ -176,7 +170,7 @@ func printReport(c *ucli.Context, r enforce.Report) error {
 		if err := cli.JSON(c, r); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(c.App.Writer, "marked %d, asked EC2 to end %d, confirmed ended %d, leftovers removed %d, spared %d, held %d, failed %d\n",
+	} else if _, err := fmt.Fprintf(c.App.Writer, "marked %d, asked EC2 to terminate %d, confirmed terminated %d, leftovers removed %d, spared %d, held back %d, failed %d\n",
 		r.Marked, r.Asked, r.Ended, r.Removed, r.Spared, r.Held, r.Failed); err != nil {
 		return err
 	}

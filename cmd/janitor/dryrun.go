@@ -2,28 +2,32 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
 
-// dryRun shows what one pass by these flags and credentials would do. What the janitor sweeps beside that is named.
-func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy) error {
+// dryRun shows what one sweep with these flags and credentials would do. It names other locations that the janitor
+// sweeps.
+func dryRun(c *ucli.Context, p plan.Policy) error {
+	store, closeStore, err := cli.Store(c, nil)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
 	swept, err := sweptNow(c.Context, store)
 	if err != nil {
 		return err
 	}
-	clouds, err := seenHere(c, log, swept)
+	clouds, err := seenHere(c, swept)
 	if err != nil {
 		return err
 	}
@@ -33,17 +37,13 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 	}
 	made := newPlan(seen.Plan, seen.Snapshot.Registry, c.Bool("all"))
 	made.Unseen = unseenHere(clouds, swept, seen.Locations)
-	show := func() error { return made.print(c, c.App.Writer) }
-	if cli.WantsJSON(c) {
-		show = func() error { return cli.JSON(c, made) }
-	}
-	if err := show(); err != nil {
+	if err := cli.Show(c, made, func() error { return made.print(c, c.App.Writer) }); err != nil {
 		return err
 	}
 	if err := unseen(c, seen.Plan); err != nil {
 		return err
 	}
-	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // or else no more was asked for
+	if len(made.Unseen) > 0 && len(c.StringSlice("region")) == 0 { // otherwise only some regions were requested
 		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return nil
@@ -52,7 +52,7 @@ func dryRun(c *ucli.Context, store *etcd.Store, log *slog.Logger, p plan.Policy)
 // sweptNow are the locations of the checkpoint; none unless it is fresh.
 func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) {
 	last, err := store.Checkpoint(ctx)
-	if _, none := errors.AsType[*lease.NotFoundError](err); err != nil && !none {
+	if err != nil && !cli.Is[*lease.NotFoundError](err) {
 		return nil, err
 	}
 	if !last.Fresh(time.Now()) {
@@ -61,13 +61,13 @@ func sweptNow(ctx context.Context, store *etcd.Store) ([]lease.Location, error) 
 	return last.Locations, nil
 }
 
-// seenHere opens the regions that were asked for; if none was, those of the swept locations that are in the account of these
-// credentials, or else that of the AWS SDK's own setting.
-func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Location) ([]janitor.Cloud, error) {
+// seenHere opens the requested regions. Without any, it opens the swept locations in the account of these credentials,
+// or else the region of the AWS SDK's own setting.
+func seenHere(c *ucli.Context, swept []lease.Location) ([]janitor.Cloud, error) {
 	if len(c.StringSlice("region")) > 0 || len(swept) == 0 {
-		return locations(c, log, regions(c), nil)
+		return locations(c, nil, cloud.Regions(c), nil)
 	}
-	first, err := locations(c, log, []string{swept[0].Region}, nil)
+	first, err := locations(c, nil, []string{swept[0].Region}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -79,18 +79,18 @@ func seenHere(c *ucli.Context, log *slog.Logger, swept []lease.Location) ([]jani
 		}
 	}
 	if len(ours) == 0 {
-		return locations(c, log, regions(c), nil)
+		ours = cloud.Regions(c)
 	}
-	return locations(c, log, ours, nil)
+	return locations(c, nil, ours, nil)
 }
 
-// unseenHere are the locations that the janitor sweeps and this command does not see, and those of its own that it could
+// unseenHere are the locations that the janitor sweeps and this command does not, and those of its own that it could
 // not list.
 func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.LocationView) []lease.LocationStatus {
 	unseen := []lease.LocationStatus{}
 	for _, location := range swept {
-		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == location }) {
-			unseen = append(unseen, lease.LocationStatus{Location: location, Error: unseenBecause(clouds, location)})
+		if !slices.ContainsFunc(clouds, func(seen janitor.Cloud) bool { return seen.Location() == location }) {
+			unseen = append(unseen, lease.LocationStatus{Location: location, Error: cloud.Elsewhere(clouds[0].Location(), location)})
 		}
 	}
 	for _, location := range looked {
@@ -99,11 +99,4 @@ func unseenHere(clouds []janitor.Cloud, swept []lease.Location, looked []plan.Lo
 		}
 	}
 	return unseen
-}
-
-func unseenBecause(clouds []janitor.Cloud, location lease.Location) string {
-	if account := clouds[0].Location().Account; account != location.Account {
-		return "these credentials are of account " + account
-	}
-	return fmt.Sprintf("say --region %s too", location.Region)
 }

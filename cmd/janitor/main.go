@@ -1,4 +1,4 @@
-// Command janitor ends instances whose leases have lapsed, and what failed launches left behind.
+// Command janitor terminates instances whose leases have expired, and removes what failed launches left behind.
 //
 //   - main.go: the commands, one in each cmd_*.go (arm in cmd_arm_registry.go, since Go builds *_arm.go for ARM alone).
 //   - mode.go: what arm, observe, pause and resume share; rehearse.go: what arm shows before.

@@ -29,7 +29,7 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	script.CheckHelp(t, app, "run --help")
 }
 
-func TestStatusIsToldByTheExitCode(t *testing.T) {
+func TestStatusCheckReportsByExitCode(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	brakes := []lease.Brake{{Name: "rate", Reason: "too many"}}
@@ -50,11 +50,11 @@ func TestStatusIsToldByTheExitCode(t *testing.T) {
 	}
 }
 
-func TestSweptNamesLocationsIfThereAreAny(t *testing.T) {
+func TestStatusNamesTheSweptLocations(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	view := statusView{Fresh: true, Checkpoint: lease.Checkpoint{Time: now, NextSweep: now.Add(time.Minute), Leader: "j"}}
-	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no location, for none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
+	if got := view.swept(now); !strings.HasSuffix(got, " by j, in no location: none could be listed; the next is due "+cli.When(now.Add(time.Minute), now)) {
 		t.Error(got)
 	}
 	view.Checkpoint.Locations = []lease.Location{here}
@@ -63,12 +63,12 @@ func TestSweptNamesLocationsIfThereAreAny(t *testing.T) {
 	}
 }
 
-func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
+func TestStatusSaysThatASweepIsTooOldOrInTheFuture(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for away, want := range map[time.Duration]string{
-		-time.Hour: "; that is too long ago: see whether `janitor run` is up",
-		time.Hour:  "; that is to come: the clock of that janitor was wrong, or the one here is",
+		-time.Hour: "; that is too long ago: check that `janitor run` is running",
+		time.Hour:  "; that is in the future: the clock of that janitor was wrong, or the one here is",
 		0:          "; the next is due " + cli.When(now, now),
 	} {
 		view := newStatus(lease.Snapshot{Checkpoint: lease.Checkpoint{Time: now.Add(away), NextSweep: now.Add(away), Locations: []lease.Location{here}}}, now)
@@ -78,13 +78,13 @@ func TestASweepThatIsNotOfNowIsToldToBeOldOrToCome(t *testing.T) {
 	}
 }
 
-func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
+func TestStatusReportsInstancesThatEC2DoesNotShow(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]lease.Census{
 		"3 managed": {Managed: 3},
-		"3 managed; EC2's listing lacks 2 that have a lease, and were found by id":                                     {Managed: 3, Unlisted: 2},
-		"0 managed; EC2 knows nothing of 3 that have a lease, which wait for their terms (`janitor sweep --dry-run`)":  {Unseen: 3},
-		"1 managed; 2 foreign (`lease list --foreign`); EC2's listing lacks 1 that have a lease, and were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
+		"3 managed; 2 with a lease are missing in EC2's listing, but were found by id":                                     {Managed: 3, Unlisted: 2},
+		"0 managed; EC2 does not find 3 that have a lease, which run to their expiry (`janitor sweep --dry-run`)":          {Unseen: 3},
+		"1 managed; 2 foreign (`lease list --foreign`); 1 with a lease are missing in EC2's listing, but were found by id": {Managed: 1, Foreign: 2, Unlisted: 1},
 	} {
 		if got := census(n); got != want {
 			t.Errorf("%+v: %q, want %q", n, got, want)
@@ -92,11 +92,12 @@ func TestWhatEC2DoesNotShowIsTold(t *testing.T) {
 	}
 }
 
-func TestEachBrakeSaysWhatLiftsIt(t *testing.T) {
+func TestEachBrakeSaysWhatReleasesIt(t *testing.T) {
 	t.Parallel()
 	brakes := []lease.Brake{{Name: lease.BrakeRollback, Reason: "7 of 9"}}
+	behind := map[string]int64{}
 	for n := range 7 {
-		brakes = append(brakes, lease.Brake{Name: lease.BrakeRollback, Scope: fmt.Sprintf("i-%d", n), Reason: "later"})
+		behind[fmt.Sprintf("i-%d", n)] = 3
 	}
 	brakes = append(
 		brakes, lease.Brake{Name: lease.BrakeHeartbeats, Scope: "use1-az1", Reason: "20 of 50"}, lease.Brake{Name: "clock", Scope: "1/r", Reason: "ahead"},
@@ -107,25 +108,11 @@ func TestEachBrakeSaysWhatLiftsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `brake rollback engaged (everywhere): 7 of 9; released by ~janitor release-brake rollback~
-brake rollback engaged (i-0): later; released by ~janitor release-brake rollback~
-brake rollback engaged (i-1): later; released by ~janitor release-brake rollback~
-brake rollback engaged (i-2): later; released by ~janitor release-brake rollback~
-brake rollback engaged (i-3): later; released by ~janitor release-brake rollback~
-brake rollback engaged (i-4): later; released by ~janitor release-brake rollback~
-brake heartbeats engaged (use1-az1): 20 of 50; released when they renew, or, if they are dead indeed, by ~janitor release-brake heartbeats~
+brake heartbeats engaged (use1-az1): 20 of 50; released when they renew, or, if they really are dead, by ~janitor release-brake heartbeats~
 brake clock engaged (1/r): ahead; released when its cause ends
 brake unwatched engaged (everywhere): old; released by ~janitor release-brake unwatched~
-brake rollback engaged (2 leases more): the same; -o json names them
-`
-	if got := strings.ReplaceAll(out.String(), "`", "~"); got != want {
+brake rollback holds back single leases whose sidecars have seen later changes than the registry has: i-0, i-1, i-2, i-3, i-4 and 2 more (-o json names them); released by ~janitor release-brake rollback~`
+	if got := strings.ReplaceAll(out.String()+behindWords(behind), "`", "~"); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
-	}
-}
-
-// Whether the environment may give a flag is decided for each, in one table.
-func TestEveryFlagIsInOneClass(t *testing.T) {
-	t.Parallel()
-	if found := cli.Unclassed(app()); len(found) > 0 {
-		t.Errorf("in no class of cmd/internal/cli/settings.go, or in both: %q", found)
 	}
 }

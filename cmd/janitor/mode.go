@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -12,29 +11,24 @@ import (
 	"lapse/lease/etcd"
 )
 
-// modeCommand sets what janitors may do, to what to says. show, unless it is nil, shows a person what that means, asks, and
-// returns the registry as it was then; zero if it was shown to nobody.
+// modeCommand changes the mode by calling to. show, unless it is nil, shows the effect, asks, and returns the registry
+// as it was shown; zero if it showed nothing.
 func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By) lease.Registry,
-	show func(*ucli.Context, *etcd.Store, *slog.Logger) (lease.Registry, error),
+	show func(*ucli.Context, *etcd.Store) (lease.Registry, error),
 ) *ucli.Command {
 	return &ucli.Command{
 		Name: name, Usage: usage,
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...), cli.OutputFlag(),
-			cli.ReasonFlag("the registry and the audit log")),
-		Description: "Writes of janitors compare the registry, so this takes effect on the very next one.",
+		Flags:       append(cli.StoreFlags(), cli.OutputFlag(), cli.ReasonFlag("the registry and the audit log")),
+		Description: "Each write of a janitor checks the registry, so this takes effect with the next one.",
 		Action: func(c *ucli.Context) error {
-			log, err := cli.Logger(c)
-			if err != nil {
-				return err
-			}
-			store, closeStore, err := cli.Store(c, log)
+			store, closeStore, err := cli.Store(c, nil)
 			if err != nil {
 				return err
 			}
 			defer closeStore()
 			shown := lease.Registry{}
 			if show != nil {
-				if shown, err = show(c, store, log); err != nil {
+				if shown, err = show(c, store); err != nil {
 					return err
 				}
 			}
@@ -43,7 +37,7 @@ func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By
 	}
 }
 
-// setMode sets the mode, unless the registry has changed since a person was shown it. A zero shown was shown to nobody.
+// setMode sets the mode, unless the registry has changed since it was shown. A zero shown means that it was not shown.
 func setMode(c *ucli.Context, store *etcd.Store, to func(lease.Registry, time.Time, lease.By) lease.Registry, shown lease.Registry) error {
 	before, after, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
 		if shown.UUID != "" {
@@ -85,7 +79,6 @@ type change struct {
 	BeforeReason string `json:"before_reason,omitzero"`
 }
 
-// toMode sets a mode, whichever it was.
 func toMode(mode lease.Mode) func(lease.Registry, time.Time, lease.By) lease.Registry {
 	return func(r lease.Registry, now time.Time, by lease.By) lease.Registry { return r.To(now, mode, by) }
 }

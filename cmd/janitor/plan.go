@@ -25,25 +25,25 @@ type planView struct {
 	Mode     lease.Mode             `json:"mode"`
 	Verdicts []lease.Judgement      `json:"verdicts"`
 	Kept     int                    `json:"kept"`
-	Foreign  int                    `json:"foreign"` // of other registries, and left alone
+	Foreign  int                    `json:"foreign"` // of other registries, which are left alone
 	Brakes   []lease.Brake          `json:"brakes"`
 	Judged   bool                   `json:"heartbeats_judged"`
-	Unseen   []lease.LocationStatus `json:"unseen_locations"` // swept by the janitor, and not part of this plan
+	Unseen   []lease.LocationStatus `json:"unseen_locations"` // swept by the janitor, but not part of this plan
 	Omitted  int                    `json:"omitted,omitzero"` // verdicts that are counted, and not listed
 
 	whose  string // plan it is
 	counts map[string]int
 }
 
-// newPlan is the plan that this command has made by itself. It judges no heartbeat.
+// newPlan is a plan that this command has made. It does not judge heartbeats.
 func newPlan(planned plan.Plan, registry lease.Registry, all bool) planView {
 	p := viewOf(planned.Judged(registry.UUID), registry, all)
 	p.whose = "by the policy flags of this command"
 	return p
 }
 
-// viewOf takes what would be done and what is to be known. What is simply kept, and what belongs to other registries, is
-// only counted, unless all is asked for.
+// viewOf selects what to print. Instances that are simply kept, or belong to other registries, are only counted unless
+// all is set.
 func viewOf(made lease.Plan, registry lease.Registry, all bool) planView {
 	quiet := func(j lease.Judgement) bool { return !all && (j.Foreign || j.Action == string(plan.ActNone)) }
 	return planView{
@@ -58,7 +58,7 @@ func (p planView) print(c *ucli.Context, w io.Writer) error {
 		{Head: "ACTION"}, {Head: "ID"}, {Head: "LAUNCH", Rank: 2}, {Head: "LOCATION", Rank: 1}, {Head: "REASON", Fold: true},
 	}}
 	for _, v := range p.Verdicts {
-		sheet.Rows = append(sheet.Rows, []string{v.Action, dash(cmp.Or(v.InstanceID, v.Leftover)), dash(v.Launch), v.Location, v.Reason})
+		sheet.Rows = append(sheet.Rows, []string{v.Action, cmp.Or(v.InstanceID, v.Leftover, "-"), cmp.Or(v.Launch, "-"), v.Location, v.Reason})
 	}
 	if len(p.Verdicts) > 0 {
 		if err := sheet.Print(c, w); err != nil {
@@ -70,20 +70,20 @@ func (p planView) print(c *ucli.Context, w io.Writer) error {
 		end += fmt.Sprintf("; %d of these are not listed here", p.Omitted)
 	}
 	if !p.Judged {
-		end += "; silence is not judged here, `janitor run` does that"
+		end += "; heartbeats are not judged here, `janitor run` does that"
 	}
 	if err := cli.Prose(w, fmt.Sprintf("%s: %s%s", p.whose, p.sum(), end)); err != nil {
 		return err
 	}
 	for _, unseen := range p.Unseen {
-		if err := cli.Prose(w, fmt.Sprintf("not seen: %s, which the janitor sweeps: %s", unseen.Location, unseen.Error)); err != nil {
+		if err := cli.Prose(w, fmt.Sprintf("not listed: %s, which the janitor sweeps: %s", unseen.Location, unseen.Error)); err != nil {
 			return err
 		}
 	}
 	return printBrakes(w, p.Brakes)
 }
 
-// sum tells how much there is of what. Nobody needs to be told that there is nothing of what is rare.
+// sum counts the verdicts by kind. It leaves out rare kinds of which there are none.
 func (p planView) sum() string {
 	rest := maps.Clone(p.counts)
 	take := func(actions ...plan.Action) (n int) {
@@ -93,15 +93,15 @@ func (p planView) sum() string {
 		}
 		return n
 	}
-	parts := []string{fmt.Sprintf("%d kept, %d to end", take(plan.ActNone), take(plan.ActTerminate, plan.ActOrphan))}
+	parts := []string{fmt.Sprintf("%d kept, %d to terminate", take(plan.ActNone), take(plan.ActTerminate, plan.ActOrphan))}
 	for _, rare := range []struct {
 		n    int
 		what string
 	}{
-		{take(plan.Marked), "marked (they end when their notice has passed)"},
-		{take(plan.ActMark), "to mark (notice, then the end)"},
+		{take(plan.Marked), "marked (terminated after their notice)"},
+		{take(plan.ActMark), "to mark (notice, then termination)"},
 		{take(plan.ActRemove), "leftovers to remove"},
-		{take(plan.ActHold), "held by a brake"},
+		{take(plan.ActHold), "held back by a brake"},
 		{take(plan.ActReport), "only reported"},
 		{p.Foreign, "foreign"},
 		{take(plan.Actions()...), "to record"},
@@ -119,11 +119,4 @@ func total(counts map[string]int) (n int) {
 		n += one
 	}
 	return n
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -30,7 +30,7 @@ func TestAPlanShowsLeftoversWithTheirReasons(t *testing.T) {
 	for _, want := range []string{
 		"remove  eni-1  web     123456789012/eu-west-1  left by launch web, which was closed\n",
 		"report  vol-1  web     123456789012/eu-west-1  kept: the lease of i-1 was once active\n",
-		": 1 kept, 0 to end, 1 leftovers to remove, 1 only reported;",
+		": 1 kept, 0 to terminate, 1 leftovers to remove, 1 only reported;",
 	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
+	"github.com/prometheus/common/model"
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
@@ -18,7 +18,7 @@ const (
 	policyFlags   = "POLICY"
 )
 
-// figure is one duration of the policy. One without a usage is no setting, and no help lists it.
+// figure is one duration of the policy. One without a usage is not a setting, and help does not list it.
 type figure struct {
 	name  string
 	usage string
@@ -34,8 +34,9 @@ func figures() []figure {
 		{"term-grace", "wait `DURATION` after expiry before terminating", func(p *plan.Policy) *time.Duration { return &p.TermGrace }},
 		{"retention", "keep records of ended leases for `DURATION`", func(p *plan.Policy) *time.Duration { return &p.Retention }},
 
-		// Constants for operators, as [plan.DefaultPolicy] says. Tests of processes, and the demo, cannot wait for minutes or
-		// an hour until a failed launch is settled, an absence proved, a refused call repeated, or a brake released by time.
+		// Constants for operators, as [plan.DefaultPolicy] says. Tests of processes, and the demo, cannot wait minutes
+		// or an hour until a failed launch is settled, an absence is proved, a refused call is repeated, or a brake is
+		// released by time.
 		{"launch-window", "", func(p *plan.Policy) *time.Duration { return &p.LaunchWindow }},
 		{"absent-for", "", func(p *plan.Policy) *time.Duration { return &p.AbsentFor }},
 		{"retry-max", "", func(p *plan.Policy) *time.Duration { return &p.RetryMax }},
@@ -45,13 +46,13 @@ func figures() []figure {
 	}
 }
 
-// figureFlags has a flag for each figure of the policy that an operator would turn, with its default.
+// figureFlags has a flag, with its default, for each figure of the policy that an operator may change.
 func figureFlags() []ucli.Flag {
 	p := plan.DefaultPolicy()
 	var flags []ucli.Flag
 	for _, f := range figures() {
 		flags = append(flags, &ucli.StringFlag{
-			Name: f.name, Value: plain(*f.field(&p)), Usage: f.usage, Category: policyFlags, Hidden: f.usage == "",
+			Name: f.name, Value: model.Duration(*f.field(&p)).String(), Usage: f.usage, Category: policyFlags, Hidden: f.usage == "",
 		})
 	}
 	return append(flags,
@@ -62,20 +63,7 @@ func figureFlags() []ucli.Flag {
 	)
 }
 
-// plain prints a duration as people write it: 90d, 1h, 30m.
-func plain(d time.Duration) string {
-	for _, unit := range []struct {
-		of   time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
-		if d > 0 && d%unit.of == 0 {
-			return fmt.Sprintf("%d%s", d/unit.of, unit.name)
-		}
-	}
-	return d.String()
-}
-
-// readPolicy takes the figures from the flags, and refuses those that make no sense.
+// readPolicy reads the figures from the flags, and refuses those that make no sense.
 func readPolicy(c *ucli.Context) (plan.Policy, error) {
 	p := plan.DefaultPolicy()
 	for _, f := range figures() {

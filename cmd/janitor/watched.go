@@ -14,23 +14,10 @@ import (
 	"lapse/janitor/metrics"
 )
 
-// listenFlag is where a janitor shows what it does.
-func listenFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name: "listen", EnvVars: []string{"LAPSE_LISTEN"},
-		Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off",
-	}
-}
-
-// auditFlag is where a janitor leaves its trail.
 func auditFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name: "audit-log", EnvVars: []string{"LAPSE_AUDIT_LOG"},
-		Usage: "append transitions and refusals to `FILE`, or - for stdout",
-	}
+	return &ucli.StringFlag{Name: "audit-log", Usage: "append transitions and refusals to `FILE`, or - for stdout"}
 }
 
-// openAudit opens the audit log, if there is to be one.
 func openAudit(c *ucli.Context) (write func(audit.Event) error, closeIt func(), err error) {
 	switch path := c.String("audit-log"); path {
 	case "":
@@ -46,8 +33,7 @@ func openAudit(c *ucli.Context) (write func(audit.Event) error, closeIt func(), 
 	}
 }
 
-// listen shows what the exporter knows, from now on until stop is called: also while the janitor starts, and while it
-// finishes what it has begun.
+// listen serves the metrics from now on until stop is called: also while the janitor starts, and while it finishes.
 func listen(c *ucli.Context, e *metrics.Exporter, log *slog.Logger) (stop func(), err error) {
 	address := c.String("listen")
 	if address == "" {

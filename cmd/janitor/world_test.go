@@ -145,21 +145,25 @@ func checkpointSweep(w *world, _ *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	return w.sweeps(age, []lease.Brake{{Name: "rate", Reason: "too many ends"}}, args[1:])
+	return w.sweeps(age, []lease.Brake{{Name: "rate", Reason: "too many ends"}}, nil, args[1:])
 }
 
 // brakes [NAME[@SCOPE]]…: the other janitor swept just now, and held these.
 func checkpointBrakes(w *world, _ *testscript.TestScript, args []string) error {
-	brakes := []lease.Brake{}
+	brakes, behind := []lease.Brake{}, map[string]int64{}
 	for _, arg := range args {
 		name, scope, _ := strings.Cut(arg, "@")
-		brakes = append(brakes, lease.Brake{Name: name, Scope: scope, Since: time.Now(), Reason: "something is wrong", Count: 4, Changes: 4})
+		if strings.HasPrefix(scope, "i-") {
+			behind[scope] = 4
+			continue
+		}
+		brakes = append(brakes, lease.Brake{Name: name, Scope: scope, Since: time.Now(), Reason: "something is wrong", Count: 4})
 	}
-	return w.sweeps(0, brakes, nil)
+	return w.sweeps(0, brakes, behind, nil)
 }
 
 // sweeps lets the other janitor write a checkpoint.
-func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string) error {
+func (w *world) sweeps(age time.Duration, brakes []lease.Brake, behind map[string]int64, regions []string) error {
 	registry, err := w.store.Registry(w.ctx)
 	if err != nil {
 		return err
@@ -171,7 +175,7 @@ func (w *world) sweeps(age time.Duration, brakes []lease.Brake, regions []string
 	at := time.Now().Add(-age)
 	sweep := lease.Checkpoint{
 		Schema: lease.Schema, Sequence: last.Sequence + 1, Nonce: "n", Time: at, NextSweep: at.Add(time.Minute),
-		Leader: "other", Revision: last.Revision, Brakes: brakes,
+		Leader: "other", Revision: last.Revision, Brakes: brakes, Behind: behind,
 	}
 	for _, region := range regions {
 		if text, isNext := strings.CutPrefix(region, "next="); isNext {

@@ -13,6 +13,7 @@ import (
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
+	"lapse/lease/etcd"
 )
 
 func adoptCommand() *ucli.Command {
@@ -31,37 +32,21 @@ func adoptCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check everything; adopt nothing"},
 			&ucli.BoolFlag{Name: "cancel-spot-request", Usage: "cancel persistent spot requests of the instances first"},
 			&ucli.BoolFlag{Name: "allow-replacement", Usage: "adopt even if terminating an instance starts another"}),
-		Action: adopt,
+		Action: cli.WithStore(readAdoption, adopt),
 	}
 }
 
-func adopt(c *ucli.Context) error {
-	ids, err := namedInstances(c)
-	if err != nil {
-		return err
-	}
-	given, err := readTerms(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func adopt(c *ucli.Context, store *etcd.Store, a adoption) error {
 	cloud, err := openCloud(c.Context, c, c.String("region"))
 	if err != nil {
 		return err
 	}
-	a := adoption{
-		terms: given, tagger: tagger{cloud: cloud, store: store}, ids: ids,
-		cancelSpot: c.Bool("cancel-spot-request"), allowReplacement: c.Bool("allow-replacement"),
-	}
+	a.tagger = tagger{cloud: cloud, store: store}
 	if err := a.look(c.Context); err != nil {
 		return err
 	}
 	var all []target
-	for _, id := range ids {
+	for _, id := range a.ids {
 		a.warnOf(c, id)
 		all = append(all, target{id: id})
 	}
@@ -75,25 +60,25 @@ func adopt(c *ucli.Context) error {
 	return each(c, all, func(t target) (done, error) { return a.adoptOne(c, a.found[t.id]) })
 }
 
-// adoption is what is known of instances that are to be adopted.
 type adoption struct {
 	terms
 	tagger
 	ids                          []string
 	cancelSpot, allowReplacement bool
 	found                        map[string]lease.Instance // as EC2 described them last
-	before                       map[string]lease.Lease    // their records then, where there are any
-	replacers                    map[string]ec2.Replacer   // what starts another when one of them is terminated
+	before                       map[string]lease.Lease    // their records at that time, if any
+	heartbeats                   map[string]lease.Heartbeat
+	replacers                    map[string]ec2.Replacer // what starts another instance when one of them is terminated
 }
 
-// look reads the registry and describes the instances afresh, and refuses them all if one may not be adopted.
+// look reads the registry and describes the instances. It refuses all of them if one may not be adopted.
 func (a *adoption) look(ctx context.Context) error {
 	snapshot, err := a.store.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	if was := a.registry.UUID; was != "" && was != snapshot.Registry.UUID {
-		return cli.Outdated("the registry was %s and is %s", was, snapshot.Registry.UUID)
+		return cli.Outdated("the registry changed from %s to %s", was, snapshot.Registry.UUID)
 	}
 	a.registry, a.heartbeats = snapshot.Registry, snapshot.Heartbeats
 	if err := a.adoptable(ctx); err != nil {
@@ -108,18 +93,21 @@ func (a *adoption) look(ctx context.Context) error {
 	return nil
 }
 
-// namedInstances are the ids on the command line. A launch token is none: what was launched has leases already.
-func namedInstances(c *ucli.Context) ([]string, error) {
-	ids, err := namedIfAny(c)
-	if err == nil && len(ids) == 0 {
-		err = cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
+func readAdoption(c *ucli.Context) (a adoption, err error) {
+	a.cancelSpot, a.allowReplacement = c.Bool("cancel-spot-request"), c.Bool("allow-replacement")
+	if a.ids, err = namedIfAny(c); err != nil {
+		return a, err
 	}
-	for _, id := range ids {
-		if err == nil && !lease.IsInstanceID(id) {
-			err = cli.Usage("%q is no instance id; instances of a launch have leases already", id)
+	if len(a.ids) == 0 {
+		return a, cli.Usage("give an instance id; see `lease %s --help`", c.Command.Name)
+	}
+	for _, id := range a.ids {
+		if !lease.IsInstanceID(id) {
+			return a, cli.Usage("%q is not an instance id; give instance ids, because instances of a launch already have leases", id)
 		}
 	}
-	return ids, err
+	a.terms, err = readTerms(c)
+	return a, err
 }
 
 func (a *adoption) question(c *ucli.Context) string {
@@ -130,68 +118,73 @@ func (a *adoption) question(c *ucli.Context) string {
 		}
 	}
 	if a.term == 0 {
-		return question + ", without a term"
+		return question + ", without an expiry"
 	}
-	return fmt.Sprintf("%s, and so end what is not extended in %s", question, c.String("term"))
+	return fmt.Sprintf("%s, and terminate what is not extended within %s", question, c.String("term"))
 }
 
-// lease makes the lease of an instance that is adopted at now, in place of the record that was looked at.
+// lease makes the lease of an instance that is adopted at now. It replaces the record that was read before.
 func (a *adoption) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
-	adopting := a.terms.lease(now, i, by)
-	before, recorded := a.before[i.ID]
-	if !a.named { // it stays whose it was
-		adopting.Holder = cmp.Or(before.Holder, i.Tags[lease.TagHolder], cli.Holder())
+	var expiresAt, maxExpiresAt time.Time
+	if a.term > 0 {
+		expiresAt = now.Add(a.term)
 	}
+	if a.maxTerm > 0 {
+		maxExpiresAt = now.Add(a.maxTerm)
+	}
+	before, recorded := a.before[i.ID]
+	holder := a.holder
+	if !a.named { // the holder stays the same
+		holder = cmp.Or(before.Holder, i.Tags[lease.TagHolder], cli.Holder())
+	}
+	adopting := lease.Adopt(now, i, expiresAt, maxExpiresAt, holder, a.labels, by)
+	adopting.HeartbeatTimeout = lease.Duration(a.heartbeatTimeout)
+	adopting.Changes += a.heartbeats[i.ID].Changes // so that a sidecar that has seen an earlier lease does not take this one for older
 	if recorded {
 		adopting = adopting.Succeeding(before)
 	}
 	return adopting
 }
 
-// lease makes the lease of an instance that no record speaks of.
-func (t terms) lease(now time.Time, i lease.Instance, by lease.By) lease.Lease {
-	var expiresAt, maxExpiresAt time.Time
-	if t.term > 0 {
-		expiresAt = now.Add(t.term)
-	}
-	if t.maxTerm > 0 {
-		maxExpiresAt = now.Add(t.maxTerm)
-	}
-	adopting := lease.Adopt(now, i, expiresAt, maxExpiresAt, t.holder, t.labels, by)
-	adopting.HeartbeatTimeout = lease.Duration(t.heartbeatTimeout)
-	adopting.Changes += t.heartbeats[i.ID].Changes // a sidecar that has seen an earlier lease must not take this one for older
-	return adopting
-}
-
 func (a *adoption) wouldAdopt(i lease.Instance) done {
 	now := time.Now()
 	l := a.lease(now, i, lease.By{Actor: cli.Actor()})
-	said := fmt.Sprintf("would adopt %s for %s, expires %s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now))
+	said := fmt.Sprintf("would adopt %s for %s, expires %s%s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now), a.sooner(l, now))
 	if spot := a.spotToCancel(i.ID); spot != "" {
 		said = fmt.Sprintf("would cancel spot request %s; %s", spot, said)
 	}
 	return done{lease: l, said: said}
 }
 
-// adoptOne writes the lease over the record that was looked at, then the tag, and then looks whether the instance bears it:
-// somebody else may have set another one at the same moment. Done again after a failure in between, it goes on with the tag.
+// adoptOne writes the lease over the record that was read, then the tag, and then checks that the instance has the tag:
+// somebody else may have set another one at the same time. If it failed in between, running it again continues with the
+// tag.
 func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 	ctx, now := c.Context, time.Now()
 	if err := a.cancelRequest(c, i.ID); err != nil {
 		return done{}, err
 	}
 	l, err := a.store.PutLease(ctx, a.lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")}))
-	if is[*lease.ConflictError](err) {
-		return done{}, cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was not adopted: somebody else changed its lease at the same moment; see `lease show %s`", i.ID, i.ID))
+	if cli.Is[*lease.ConflictError](err) {
+		return done{}, cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was not adopted: somebody else changed its lease at the same time; see `lease show %s`", i.ID, i.ID))
 	}
 	if known(err) {
 		return done{}, err
 	}
 	if err != nil {
-		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether %s was adopted is not known (%w); run the same again", i.ID, cli.Advise(err)))
+		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("%s may or may not have been adopted (%w); run the same command again", i.ID, cli.Advise(err)))
 	}
 	if err := a.mark(c, i.ID); err != nil {
 		return done{}, err
 	}
-	return done{lease: l, said: fmt.Sprintf("%s adopted for %s, expires %s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now))}, nil
+	return done{lease: l, said: fmt.Sprintf("%s adopted for %s, expires %s%s", i.ID, cmp.Or(l.Holder, "nobody"), cli.When(l.ExpiresAt, now), a.sooner(l, now))}, nil
+}
+
+// sooner says so if an adoption that is repeated expires earlier than the interrupted one would have.
+func (a *adoption) sooner(l lease.Lease, now time.Time) string {
+	before := a.before[l.InstanceID]
+	if before.State != lease.StateAdopting || l.ExpiresAt.IsZero() || !before.ExpiresAt.IsZero() && !l.ExpiresAt.Before(before.ExpiresAt) {
+		return ""
+	}
+	return ", which is earlier than the expiry of the interrupted adoption: " + cli.When(before.ExpiresAt, now)
 }

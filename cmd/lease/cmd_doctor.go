@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,9 +23,9 @@ func doctorCommand() *ucli.Command {
 			"   warn   works, but may not do what you expect\n" +
 			"   fail   does not work\n\n" +
 			"It changes nothing: it asks EC2 with DryRun for what each role needs (see deploy/iam). Terminating and\n" +
-			"tagging are rehearsed only on an instance of this registry that has ended; EC2 shows such instances for an\n" +
-			"hour, and without one the result is unknown. What the role named by --as lacks is a failure; what others\n" +
-			"lack, or is unknown, is a note. Exit code 1 if anything fails.\n\n" +
+			"tagging are rehearsed only on a terminated instance of this registry; EC2 shows such instances for an\n" +
+			"hour, and without one the result is unknown. A permission that the role named by --as lacks is a failure;\n" +
+			"one that another role lacks, or that is unknown, is a note. Exit code 1 if anything fails.\n\n" +
 			"   lease doctor\n" +
 			"   lease doctor --as janitor --region eu-west-1\n" +
 			"   lease doctor -o json | jq '.checks[] | select(.level == \"fail\")'",
@@ -38,7 +37,6 @@ func doctorCommand() *ucli.Command {
 	}
 }
 
-// level says how bad a finding is.
 type level string
 
 const (
@@ -48,17 +46,16 @@ const (
 	levelFail level = "fail"
 )
 
-// finding is what one check found.
 type finding struct {
 	Check string `json:"check"`
 	Level level  `json:"level"`
 	Text  string `json:"text"`
 }
 
-// examination gathers findings. What one check learns, others may use.
+// examination gathers findings, and facts that several checks need.
 type examination struct {
 	findings []finding
-	role     ec2.Role // demanded; empty: none
+	role     ec2.Role // required; empty: none
 
 	registry lease.Registry   // zero if it cannot be read
 	sweep    lease.Checkpoint // zero if there was none
@@ -68,7 +65,7 @@ func (e *examination) add(check string, l level, format string, args ...any) {
 	e.findings = append(e.findings, finding{check, l, fmt.Sprintf(format, args...)})
 }
 
-// judge adds a failure, or else what is well.
+// judge adds a failure if there is an error, and otherwise a finding that all is well.
 func (e *examination) judge(check string, err error, format string, args ...any) {
 	if err != nil {
 		e.add(check, levelFail, "%v", cli.Advise(err))
@@ -78,25 +75,17 @@ func (e *examination) judge(check string, err error, format string, args ...any)
 }
 
 func doctor(c *ucli.Context) error {
-	if c.Args().Present() {
-		return cli.Usage("`lease doctor` takes no arguments")
-	}
 	e := &examination{role: ec2.Role(c.String("as"))}
-	if e.role != "" && !slices.Contains(ec2.Roles(), e.role) {
-		return cli.Usage("--as %q: choose launcher, janitor, operator or observer", e.role)
-	}
 	if err := e.examineRegistry(c); err != nil {
 		return err
 	}
 	e.examineAWS(c)
 	e.examineHere(c)
-	if err := e.print(c); err != nil {
+	failed := slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail })
+	if err := e.print(c, !failed); err != nil || !failed {
 		return err
 	}
-	if slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail }) {
-		return &cli.QuietError{Code: cli.ExitFailed}
-	}
-	return nil
+	return &cli.QuietError{Code: cli.ExitFailed}
 }
 
 // diagnosis is `lease doctor` for programs.
@@ -105,10 +94,9 @@ type diagnosis struct {
 	Checks  []finding `json:"checks"`
 }
 
-func (e *examination) print(c *ucli.Context) error {
+func (e *examination) print(c *ucli.Context, healthy bool) error {
 	if cli.WantsJSON(c) {
-		failed := slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail })
-		return cli.JSON(c, diagnosis{Healthy: !failed, Checks: e.findings})
+		return cli.JSON(c, diagnosis{Healthy: healthy, Checks: e.findings})
 	}
 	rows := [][]string{}
 	for _, f := range e.findings {
@@ -117,19 +105,14 @@ func (e *examination) print(c *ucli.Context) error {
 	return cli.Table(c.App.Writer, rows)
 }
 
-// usage reports whether an error is a mistake in how the command was called, which no examination mends.
-func usage(err error) bool {
-	_, wrong := errors.AsType[*cli.UsageError](err)
-	return wrong
-}
-
-// actions names those of rehearsals, and the ended instance that each was tried on, for a policy may look at its tags.
+// actions names the actions of rehearsals, and the terminated instance that each was tried on, since a policy may
+// depend on its tags.
 func actions(all []ec2.Rehearsed) string {
 	var names []string
 	for _, r := range all {
 		name := r.Need.String()
 		if r.On != "" {
-			name += " on " + r.On + " (which has ended)"
+			name += " on " + r.On + " (terminated)"
 		}
 		names = append(names, name)
 	}

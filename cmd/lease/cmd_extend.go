@@ -7,6 +7,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -32,25 +33,12 @@ func extendCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than requested"},
 			&ucli.BoolFlag{Name: "at-least", Usage: "leave leases that last longer as they are"},
 			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow a date earlier than the current one"}),
-		Action: extend,
+		Action: cli.WithStore(readMove, extend),
 	}
 }
 
-func extend(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	to, err := readMove(c, time.Now())
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
-	all, err := someTargets(c.Context, store, ids)
+func extend(c *ucli.Context, store *etcd.Store, to move) error {
+	all, err := someTargets(c.Context, store, to.ids)
 	if err != nil {
 		return err
 	}
@@ -60,20 +48,24 @@ func extend(c *ucli.Context) error {
 	return each(c, all, func(t target) (done, error) { return extendOne(c, store, t, to) })
 }
 
-// move is where terms are to go, and the latest dates to which they may.
+// move is how expiries and maximums are to change.
 type move struct {
-	until        time.Time     // the same for all; zero if each is to go by, or none is to move
-	by           time.Duration // added to each lease's own
-	after        time.Duration // until is so long from now; zero if it was given as a date
-	limited      bool          // the latest date moves
+	ids          []string      // of leases and launches
+	until        time.Time     // the same for all leases; zero if by is given, or the expiry does not move
+	by           time.Duration // added to the current expiry of each lease
+	after        time.Duration // until is this long from now; zero if until was given as a date
+	limited      bool          // the maximum moves
 	maxExpiresAt time.Time     // to this; zero: none
-	limit        time.Duration // notAfter is so long from now; zero if it was given as a date, or is none
+	limit        time.Duration // maxExpiresAt is this long from now; zero if it was given as a date, or is none
 	now          time.Time     // by our clock, or the last sweep if that is later
 }
 
-// readMove reads one of --for, --by and --until, and --max-term: at least one of all.
-func readMove(c *ucli.Context, now time.Time) (m move, err error) {
-	m.now = now
+// readMove reads --max-term and one of --for, --by and --until. At least one of them must be given.
+func readMove(c *ucli.Context) (m move, err error) {
+	if m.ids, err = named(c); err != nil {
+		return m, err
+	}
+	m.now = time.Now()
 	given := 0
 	for _, name := range []string{"for", "by", "until"} {
 		if c.IsSet(name) {
@@ -89,14 +81,14 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 		switch text := c.String("for"); {
 		case err != nil || m.after > 0:
 		case m.after < 0:
-			err = cli.Usage("--for %s must be above zero; for an earlier date say --by %s --allow-shorten", text, text)
+			err = cli.Usage("--for %s must be above zero; for an earlier date use --by %s --allow-shorten", text, text)
 		default:
-			err = cli.Usage("--for %s must be above zero; `lease release` ends a lease now", text)
+			err = cli.Usage("--for %s must be above zero; to terminate the instance now, use `lease release`", text)
 		}
 	case c.IsSet("by"):
 		m.by, err = cli.Duration("by", c.String("by"))
 		if err == nil && m.by == 0 {
-			err = cli.Usage("--by %s moves nothing; give another duration", c.String("by"))
+			err = cli.Usage("--by %s changes nothing; give another duration", c.String("by"))
 		}
 	case c.IsSet("until"):
 		m.until, err = cli.DateFlag(c, "until")
@@ -104,11 +96,10 @@ func readMove(c *ucli.Context, now time.Time) (m move, err error) {
 	if err != nil || !c.IsSet("max-term") {
 		return m, err
 	}
-	return m.readLimit(c, now)
+	return m.readLimit(c)
 }
 
-// readLimit reads --max-term.
-func (m move) readLimit(c *ucli.Context, now time.Time) (move, error) {
+func (m move) readLimit(c *ucli.Context) (move, error) {
 	m.limited = true
 	text := c.String("max-term")
 	if _, isDate := cli.Date("max-term", text); isDate == nil {
@@ -118,34 +109,27 @@ func (m move) readLimit(c *ucli.Context, now time.Time) (move, error) {
 	}
 	d, err := cli.DurationOrNone("max-term", text)
 	if _, isDuration := cli.Duration("max-term", text); isDuration != nil && text != "none" {
-		err = cli.Usage("--max-term %q is neither a duration, as in 14d, nor a date, as in %s, nor none", text, now.AddDate(0, 0, 14).Format(time.DateOnly))
+		err = cli.Usage("--max-term %q is not valid; give a duration such as 14d, a date such as %s, or none", text, m.now.AddDate(0, 0, 14).Format(time.DateOnly))
 	}
 	m.limit = d
 	return m, err
 }
 
-// dateOrNone writes a date as --max-term takes it.
-func dateOrNone(t time.Time) string {
-	if t.IsZero() {
-		return "none"
-	}
-	return t.Format(time.RFC3339Nano)
-}
-
-// reckoned counts from the right time, as far as it can be known, and refuses dates that have passed. By EC2's word a wrong
-// clock is refused, but for a date given as such, which does not depend on it. Where EC2 does not tell, for a lease can be
-// extended without AWS, the last sweep shows a clock that is behind.
+// reckoned computes the dates from the right time, as far as that can be known, and refuses dates that have passed. If
+// EC2 reports that this clock is wrong, it refuses durations, but accepts dates, which do not depend on the clock. If
+// EC2 does not report its time (a lease can be extended without AWS), the last sweep shows whether this clock is
+// behind.
 func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 	switch skew, told := clockSkew(c, ""); {
 	case told && skew.Abs() <= lease.MaxSkew:
 	case told && (m.after != 0 || m.limit != 0):
-		return m, coded(&ec2.ClockError{Skew: skew})
+		return m, advice.EC2(&ec2.ClockError{Skew: skew})
 	case told:
 		cli.Say(c, "warning: %v", &ec2.ClockError{Skew: skew})
 		m.now = m.now.Add(-skew)
 	default:
 		checkpoint, err := store.Checkpoint(c.Context)
-		if err != nil && !is[*lease.NotFoundError](err) && !is[*lease.SchemaError](err) && !is[*lease.MalformedError](err) {
+		if err != nil && !known(err) {
 			return m, err
 		}
 		r := checkpoint.Reckon(m.now)
@@ -166,15 +150,15 @@ func (m move) reckoned(c *ucli.Context, store *etcd.Store) (move, error) {
 	return m, nil
 }
 
-// date is where the term of one lease goes. It is fixed before the write, so that a write that is repeated moves
-// nothing twice.
+// date is the new expiry of one lease. It is computed before the write, so that repeating the write moves nothing
+// twice.
 func (m move) date(ctx context.Context, store *etcd.Store, id string) (time.Time, error) {
 	if m.by == 0 {
 		return m.until.UTC().Truncate(time.Millisecond), nil // zero stays zero
 	}
 	l, err := store.Lease(ctx, id)
 	if err == nil && l.ExpiresAt.IsZero() {
-		err = cli.WithCode(cli.ExitRefused, fmt.Errorf("%s has no term to add to; say --for or --until", id))
+		err = cli.WithCode(cli.ExitRefused, fmt.Errorf("%s has no expiry to add to; use --for or --until", id))
 	}
 	return l.ExpiresAt.Add(m.by), err
 }
@@ -198,18 +182,21 @@ func extendOne(c *ucli.Context, store *etcd.Store, t target, to move) (done, err
 	}
 	m := movedBy(extension, before, after)
 	if m.Clamped {
-		cli.Say(c, "%s is granted less than asked for: %s is its latest date; an operator moves that with --max-term",
+		cli.Say(c, "%s was granted less than requested: %s is its maximum, which an operator can move with --max-term",
 			t.id, after.MaxExpiresAt.Format(time.RFC3339))
 	}
 	return done{lease: after, said: m.words(before, to.now), result: m, less: m.Clamped}, nil
 }
 
-// again is the command that repeats an extension whose outcome is not known. By then the lease may last longer, by
-// somebody else's word: that is no reason to refuse.
+// again is the command that repeats an extension whose outcome is unknown. If somebody else has extended the lease
+// further by then, the command does not refuse.
 func (m move) again(id string, e lease.Extension) string {
 	command := "extend " + id
-	if e.MoveMax {
-		command += " --max-term " + dateOrNone(e.MaxExpiresAt)
+	switch {
+	case e.MoveMax && e.MaxExpiresAt.IsZero():
+		command += " --max-term none"
+	case e.MoveMax:
+		command += " --max-term " + e.MaxExpiresAt.Format(time.RFC3339Nano)
 	}
 	if e.Until.IsZero() {
 		return command

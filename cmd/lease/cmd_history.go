@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 func historyCommand() *ucli.Command {
@@ -19,7 +20,7 @@ func historyCommand() *ucli.Command {
 			"   lease history i-0123456789abcdef0\n" +
 			"   lease history nightly-2027-01-31 -o json",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: history,
+		Action: cli.WithStore(namedOne, history),
 	}
 }
 
@@ -30,22 +31,13 @@ type event struct {
 	Actor      string       `json:"actor"`
 	Action     lease.Action `json:"action"`
 	Reason     string       `json:"reason,omitzero"`
-	From       time.Time    `json:"from,omitzero"` // term before an extension; absent: none
-	To         time.Time    `json:"to,omitzero"`   // term after it
+	From       time.Time    `json:"from,omitzero"` // expiry before an extension; absent: none
+	To         time.Time    `json:"to,omitzero"`   // expiry after it
 
-	Dropped int64 `json:"dropped,omitzero"` // changes between the one before this and this, which the record does not keep
+	Dropped int64 `json:"dropped,omitzero"` // changes between the previous one and this one that the record does not keep
 }
 
-func history(c *ucli.Context) error {
-	id, err := namedOne(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func history(c *ucli.Context, store *etcd.Store, id string) error {
 	all, err := targets(c.Context, store, []string{id})
 	if err != nil {
 		return err
@@ -55,14 +47,11 @@ func history(c *ucli.Context) error {
 		return err
 	}
 	events := eventsOf(leases)
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, events)
-	}
-	return historySheet(events, len(leases)).Print(c, c.App.Writer)
+	return cli.Show(c, events, func() error { return historySheet(events, len(leases)).Print(c, c.App.Writer) })
 }
 
-// historySheet is the history of so many leases. Where there is no room for all, dates and reasons stand below their rows:
-// in a history nothing is cut that says who did what, and why.
+// historySheet is the history of so many leases. Without room for all columns, dates and reasons are printed below
+// their rows, so that who did what, and why, is never cut.
 func historySheet(events []event, leases int) cli.Sheet {
 	sheet := cli.Sheet{Columns: []cli.Column{
 		{Head: "TIME"},
@@ -93,7 +82,7 @@ func notKept(n int64) string {
 	return fmt.Sprintf("%d changes are not kept", n)
 }
 
-// expiries are the dates between which the expiry was moved, if it was, or the latest date.
+// expiries are the expiry, or the maximum, before and after a change that moved it.
 func (e event) expiries() (before, after string) {
 	if e.To.IsZero() && e.Action != lease.ActionMaxTerm {
 		return "-", "-"
@@ -107,7 +96,7 @@ func (e event) expiries() (before, after string) {
 	return whole(e.From), whole(e.To)
 }
 
-// eventOf is a transition of a lease. Where nobody gave a reason for taking it away, that is the cause on record.
+// eventOf is a transition of a lease. If nobody gave a reason for a revocation, the reason is the cause on record.
 func eventOf(l lease.Lease, t lease.Transition) event {
 	e := event{InstanceID: l.InstanceID, Time: t.Time, Actor: t.Actor, Action: t.Action, Reason: t.Reason, From: t.From, To: t.To}
 	if t.Action == lease.ActionRevoke {
@@ -116,7 +105,7 @@ func eventOf(l lease.Lease, t lease.Transition) event {
 	return e
 }
 
-// eventsOf are the histories of leases as one, oldest first.
+// eventsOf are the histories of leases in one list, oldest first.
 func eventsOf(leases []lease.Lease) []event {
 	events := []event{}
 	for _, l := range leases {

@@ -9,7 +9,7 @@ import (
 	"lapse/lease"
 )
 
-func TestAHistorySaysHowManyChangesItDoesNotTell(t *testing.T) {
+func TestAHistoryCountsTheChangesItOmits(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	l := lease.Adopt(now, lease.Instance{ID: "i-1"}, now.Add(time.Hour), time.Time{}, "ada", nil, lease.By{Actor: "launcher"})

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,50 +26,50 @@ func initCommand() *ucli.Command {
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "armed", Usage: "let janitors terminate from the start"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
-		Action: initialize,
+		Action: cli.WithStore(readUUID, initialize),
 	}
 }
 
-func initialize(c *ucli.Context) error {
+// readUUID reads the UUID of a registry that was lost; empty if none was.
+func readUUID(c *ucli.Context) (string, error) {
+	lost := c.String("uuid")
+	if _, err := uuid.Parse(lost); lost != "" && (err != nil || len(lost) != len(uuid.Nil.String())) {
+		return "", cli.Usage("--uuid %q is not a UUID; copy it from an instance's tag %s", lost, lease.TagRegistry)
+	}
+	return lost, nil
+}
+
+func initialize(c *ucli.Context, store *etcd.Store, lost string) error {
 	mode := lease.ModeObserve
 	if c.Bool("armed") {
 		mode = lease.ModeArmed
 	}
-	lost := c.String("uuid")
-	if _, err := uuid.Parse(lost); lost != "" && (err != nil || len(lost) != len(uuid.Nil.String())) {
-		return cli.Usage("--uuid %q is not a UUID as in the tag %s", lost, lease.TagRegistry)
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
 	registry, created, err := create(c.Context, store, cmp.Or(lost, uuid.NewString()), mode)
 	if err != nil {
 		return err
 	}
 	if lost != "" && registry.UUID != lost {
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("namespace %s holds registry %s already; choose another --namespace, or leave --uuid out",
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("namespace %s already has registry %s; choose another --namespace, or leave out --uuid",
 			c.String("namespace"), registry.UUID))
 	}
 	return printRegistry(c, registry, created, mode)
 }
 
-// create makes the registry, or returns the one that is there.
+// create makes the registry, or returns the one that exists.
 func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) (registry lease.Registry, created bool, err error) {
 	registry, err = store.Registry(ctx)
-	if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
+	if !cli.Is[*lease.NotFoundError](err) {
 		return registry, false, err
 	}
 	made := lease.NewRegistry(time.Now(), id, mode)
 	made.ModeBy = cli.Actor()
 	registry, err = store.PutRegistry(ctx, made)
-	if _, conflict := errors.AsType[*lease.ConflictError](err); conflict { // somebody was faster
+	if cli.Is[*lease.ConflictError](err) { // somebody else created it first
 		registry, err = store.Registry(ctx)
 		return registry, false, err
 	}
 	if err != nil {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the registry was created is not known (%w); run `lease init` again", cli.Advise(err)))
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the registry may or may not have been created (%w); run `lease init` again", cli.Advise(err)))
 	}
 	return registry, true, err
 }
@@ -78,11 +77,11 @@ func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) 
 func printRegistry(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) error {
 	switch {
 	case !created && asked == lease.ModeArmed && r.Mode != lease.ModeArmed:
-		cli.Say(c, "the registry was there already and stays as it is; arm it with `janitor arm`")
+		cli.Say(c, "the registry already exists and was not changed; arm it with `janitor arm`")
 	case !created:
-		cli.Say(c, "the registry was there already and stays as it is")
+		cli.Say(c, "the registry already exists and was not changed")
 	case asked == lease.ModeObserve:
-		cli.Say(c, "next: `janitor run`, read what it would end, then `janitor arm`")
+		cli.Say(c, "next: start `janitor run`, read what it would terminate, then run `janitor arm`")
 	}
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, r)

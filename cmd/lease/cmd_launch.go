@@ -7,6 +7,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -31,20 +32,11 @@ func launchCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "wait for `STATE`: none, running or heartbeat"},
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "wait up to `DURATION` for EC2's answer and --wait", Category: cli.OtherFlags},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
-		Action: launchInstances,
+		Action: cli.WithStore(readOrder, launchInstances),
 	}
 }
 
-func launchInstances(c *ucli.Context) error {
-	order, err := readOrder(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
 	region := c.String("region")
 	if order.resume {
 		record, err := launchOf(c.Context, store, order.Token)
@@ -52,7 +44,7 @@ func launchInstances(c *ucli.Context) error {
 			return err
 		}
 		if region != "" && region != record.Region {
-			return cli.Usage("launch %s is in %s; leave --region out", order.Token, record.Region)
+			return cli.Usage("launch %s is in %s; leave out --region", order.Token, record.Region)
 		}
 		region = record.Region
 	} else if err := order.hold(c, store); err != nil {
@@ -66,15 +58,15 @@ func launchInstances(c *ucli.Context) error {
 	return order.carryOut(c, launcher, cloud, store)
 }
 
-// hold names the holder where nobody did: whoever launches. What was launched under the same token before keeps its own, so
-// that somebody else may repeat the same request.
+// hold sets the holder if nobody named one: whoever launches. A launch under the same token keeps its own holder, so
+// that somebody else can repeat the request.
 func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 	if c.IsSet("holder") {
 		return nil
 	}
 	if o.Token != "" {
 		record, err := store.Launch(c.Context, o.Token)
-		if _, absent := errors.AsType[*lease.NotFoundError](err); !absent {
+		if !cli.Is[*lease.NotFoundError](err) {
 			o.Holder = record.Holder
 			return err
 		}
@@ -83,12 +75,11 @@ func (o *order) hold(c *ucli.Context, store *etcd.Store) error {
 	return nil
 }
 
-// carryOut does what was asked for: plan, resume or launch.
 func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.Cloud, store *etcd.Store) error {
 	if o.dryRun {
 		plan, err := launcher.DryRun(c.Context, o.Request)
 		if err != nil {
-			return coded(err)
+			return advice.EC2(err)
 		}
 		return printPlan(c, plan)
 	}
@@ -100,7 +91,7 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 		result, err = launcher.Launch(c.Context, o.Request)
 	}
 	if err != nil {
-		return errors.Join(printResult(c, result), coded(err))
+		return errors.Join(printResult(c, result), advice.EC2(err))
 	}
 	if err := o.await(c, cloud, store, &result); err != nil {
 		return errors.Join(printResult(c, result), err)
@@ -109,25 +100,24 @@ func (o order) carryOut(c *ucli.Context, launcher *launch.Launcher, cloud *ec2.C
 		return err
 	}
 	if missing := result.Launch.Missing(); missing > 0 {
-		cli.Say(c, "lease: EC2 gave %d of the %d instances; launch the rest with another token", result.Launch.Count-missing, result.Launch.Count)
+		cli.Say(c, "lease: EC2 launched %d of %d instances; launch the rest with another token", result.Launch.Count-missing, result.Launch.Count)
 		return &cli.QuietError{Code: cli.ExitPartly}
 	}
 	return nil
 }
 
-// launched is a launch and its leases as printed for programs.
 type launched struct {
 	Launch lease.Launch  `json:"launch"`
 	Leases []lease.Lease `json:"leases"`
 }
 
-// shown is a launch and its leases without what nobody is to see.
+// shown is a launch and its leases without secrets.
 func shown(l lease.Launch, leases []lease.Lease) launched {
 	l.Request = launch.Shown(l.Request)
 	return launched{Launch: l, Leases: append([]lease.Lease{}, leases...)}
 }
 
-// printResult prints what is known of a launch; nothing, if nothing is.
+// printResult prints what is known of a launch, if anything.
 func printResult(c *ucli.Context, r launch.Result) error {
 	if r.Launch.Token == "" {
 		return nil
@@ -139,11 +129,11 @@ func printResult(c *ucli.Context, r launch.Result) error {
 		}
 	}
 	if over > 0 {
-		holds, their := "hold", "their"
+		are, their := "are", "their"
 		if over == 1 {
-			holds, their = "holds", "its"
+			are, their = "is", "its"
 		}
-		cli.Say(c, "%d of its leases %s no more; nothing is launched in %s place", over, holds, their)
+		cli.Say(c, "%d of its leases %s no longer valid; nothing is launched in %s place", over, are, their)
 	}
 	switch {
 	case cli.WantsJSON(c):
@@ -156,11 +146,10 @@ func printResult(c *ucli.Context, r launch.Result) error {
 	return printLeases(c, r.Leases, []lease.Launch{r.Launch}, lease.Circumstances{})
 }
 
-// printPlan prints what a launch would send.
 func printPlan(c *ucli.Context, plan launch.Plan) error {
 	l := plan.Launch
 	if plan.Exists {
-		cli.Say(c, "token %s is on record already, and the launch is %s: nothing new would be launched", l.Token, l.State)
+		cli.Say(c, "token %s is already on record, and its launch is %s; nothing new would be launched", l.Token, l.State)
 	}
 	l.Request = launch.Shown(l.Request)
 	if cli.WantsJSON(c) {

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 func listCommand() *ucli.Command {
@@ -32,23 +33,14 @@ func listCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "untracked", Usage: "list instances of this registry that have no record"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "list instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
-		Action: listLeases,
+		Action: cli.WithStore(readFilter, listLeases),
 	}
 }
 
-func listLeases(c *ucli.Context) error {
+func listLeases(c *ucli.Context, store *etcd.Store, wanted filter) error {
 	if c.Bool("untracked") || c.Bool("foreign") {
-		return listStrays(c)
+		return listStrays(c, store)
 	}
-	wanted, err := readFilter(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err
@@ -74,7 +66,8 @@ func listLeases(c *ucli.Context) error {
 	return printLeases(c, leases, snapshot.Launches, known)
 }
 
-// none says that no lease is wanted, and where there are any if there are none in the regions asked for.
+// none says that there are no such leases. If there are none in the requested regions, it names the regions that have
+// leases.
 func (f filter) none(all []lease.Lease) string {
 	if f.holder != "" && !slices.ContainsFunc(all, func(l lease.Lease) bool { return l.Holder == f.holder }) {
 		holders := map[string]bool{}
@@ -83,7 +76,10 @@ func (f filter) none(all []lease.Lease) string {
 				holders[l.Holder] = true
 			}
 		}
-		return fmt.Sprintf("no leases of holder %s%s", f.holder, among(sorted(holders)))
+		if len(holders) == 0 {
+			return "no leases of holder " + f.holder
+		}
+		return fmt.Sprintf("no leases of holder %s; these holders have leases: %s", f.holder, some(sorted(holders)))
 	}
 	elsewhere := map[string]bool{}
 	for _, l := range all {
@@ -97,21 +93,9 @@ func (f filter) none(all []lease.Lease) string {
 	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
 }
 
-// among names the first of those that there are instead.
-func among(names []string) string {
-	const named = 5
-	switch more := len(names) - named; {
-	case len(names) == 0:
-		return ""
-	case more > 0:
-		return fmt.Sprintf("; there are leases of %s and %d more", strings.Join(names[:named], ", "), more)
-	}
-	return "; there are leases of " + strings.Join(names, ", ")
-}
-
-// sayBad names the records that cannot be read. Their instances are spared.
+// sayBad names the records that cannot be read. Their instances are not terminated.
 func sayBad(c *ucli.Context, bad []lease.BadRecord) {
 	for _, b := range bad {
-		cli.Say(c, "lease: %v; its instance is spared meanwhile", cli.Advise(b.Err))
+		cli.Say(c, "lease: %v; its instance is not terminated until the record can be read", cli.Advise(b.Err))
 	}
 }

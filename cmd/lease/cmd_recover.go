@@ -20,9 +20,9 @@ func recoverCommand() *ucli.Command {
 			"tags, but for at least 24 hours. The last extensions may not have reached the tags, so read the dates and\n" +
 			"extend every instance you want to keep; an instance whose tag says none gets no expiry, unless --term is\n" +
 			"given. Leases on record are left as they are, so the command can be repeated.\n\n" +
-			"Left alone, and listed with the reason: copied tags and adopted instances (`lease adopt` is for them), what\n" +
-			"belongs to another registry, what is exempt, and what a launch on record binds or left behind. It prints the\n" +
-			"plan and asks on a terminal, and needs --yes elsewhere.\n\n" +
+			"It leaves alone, and lists with the reason, instances with copied tags and adopted ones (use `lease adopt`),\n" +
+			"those of another registry, exempt ones, and those of a launch on record. It prints the plan and asks on a\n" +
+			"terminal, and needs --yes elsewhere.\n\n" +
 			"   lease recover --dry-run\n" +
 			"   lease recover --region eu-west-1 --region us-east-1 --term 3d --yes\n\n" +
 			"If the registry itself is lost, nothing is terminated. Restore its backup, or create it under its old UUID,\n" +
@@ -30,39 +30,26 @@ func recoverCommand() *ucli.Command {
 			"   lease init --uuid 0f8fad5b-d9cb-469f-a165-70867728950e\n" +
 			"   lease recover",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), reasonFlag(), cli.YesFlag(),
-			&ucli.StringSliceFlag{Name: "region", Usage: "look in `REGION`; repeatable", DefaultText: "the AWS SDK's own setting"},
+			&ucli.StringSliceFlag{Name: "region", Usage: "search `REGION`; repeatable", DefaultText: "the AWS SDK's own setting"},
 			&ucli.StringFlag{Name: "term", Usage: "grant at least `DURATION`, as in 3d", DefaultText: "24h, or none where the tag says none"},
 			&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "allow extensions up to `DURATION` from now, or none"},
 			&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "expect a heartbeat within `DURATION`, 5s to 1h, or none"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan; write nothing"}),
-		Action: recoverLeases,
+		Action: cli.WithStore(readRecovery, recoverLeases),
 	}
 }
 
-func recoverLeases(c *ucli.Context) error {
-	ids, err := namedInstancesIfAny(c)
-	if err != nil {
-		return err
-	}
-	given, err := readRecoveryTerms(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func recoverLeases(c *ucli.Context, store *etcd.Store, asked recoveryRequest) error {
 	look := func() (recovery, error) {
-		found, err := lookForLost(c, ids)
+		found, err := lookForLost(c, asked.ids)
 		if err != nil {
 			return recovery{}, err
 		}
-		snapshot, err := store.Snapshot(c.Context) // second: what excuses, as late as can be
+		snapshot, err := store.Snapshot(c.Context) // second, so that every lease written by now is seen
 		if err != nil {
 			return recovery{}, withLostRegistry(err, found)
 		}
-		return planRecovery(c, snapshot, given, found, ids)
+		return planRecovery(c, snapshot, asked, found)
 	}
 	plan, err := look()
 	if err != nil {
@@ -77,31 +64,34 @@ func recoverLeases(c *ucli.Context) error {
 	return plan.carryOut(c, store)
 }
 
-// namedInstancesIfAny are the ids on the command line; none means all.
-func namedInstancesIfAny(c *ucli.Context) ([]string, error) {
-	ids, err := namedIfAny(c)
-	for _, id := range ids {
-		if err == nil && !lease.IsInstanceID(id) {
-			err = cli.Usage("%q is no instance id; give instances, or none to look at all of a region", id)
-		}
-	}
-	return ids, err
+type recoveryRequest struct {
+	lease.RecoveryTerms
+
+	ids []string // none: all
 }
 
-func readRecoveryTerms(c *ucli.Context) (t lease.RecoveryTerms, err error) {
+func readRecovery(c *ucli.Context) (t recoveryRequest, err error) {
+	if t.ids, err = namedIfAny(c); err != nil {
+		return t, err
+	}
+	for _, id := range t.ids {
+		if !lease.IsInstanceID(id) {
+			return t, cli.Usage("%q is not an instance id; give instance ids, or none to search the whole region", id)
+		}
+	}
 	if text := c.String("term"); text != "" {
 		if t.Term, err = cli.Duration("term", text); err != nil {
 			return t, err
 		}
 		if t.AnyTerm = true; t.Term < lease.MinRecovery {
-			return t, cli.Usage("--term %s is less than %s, which a recovered lease lasts at least", text, brief(lease.MinRecovery))
+			return t, cli.Usage("--term %s is less than %s, the minimum for a recovered lease", text, brief(lease.MinRecovery))
 		}
 	}
 	if t.MaxTerm, err = cli.DurationOrNone("max-term", c.String("max-term")); err != nil {
 		return t, err
 	}
 	if t.MaxTerm > 0 && max(t.Term, lease.MinRecovery) > t.MaxTerm {
-		return t, cli.Usage("--max-term %s is earlier than the terms end; give a later one, or none", c.String("max-term"))
+		return t, cli.Usage("--max-term %s is shorter than the term; give a longer one, or none", c.String("max-term"))
 	}
 	if t.HeartbeatTimeout, err = cli.DurationOrNone("heartbeat-timeout", c.String("heartbeat-timeout")); err != nil {
 		return t, err
@@ -116,10 +106,9 @@ type recovery struct {
 	Recovered []lease.Lease `json:"recovered"` // or would be
 	Left      []leftAlone   `json:"left"`
 
-	named bool // the instances were named, so what is left alone of them was asked for
+	named bool // the instances were named, so all that are left alone are reported
 }
 
-// leftAlone is an instance whose lease is not rebuilt.
 type leftAlone struct {
 	InstanceID string              `json:"instance_id"`
 	Account    string              `json:"account"`
@@ -129,12 +118,13 @@ type leftAlone struct {
 	Reason     string              `json:"reason"`
 }
 
-// planRecovery judges every instance. Of those that nobody named, what was never ours or needs no lease is not told.
-func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, found []lease.Instance, ids []string) (recovery, error) {
+// planRecovery judges every instance. Unless the instances were named, it does not report those that need no lease or
+// never belonged here.
+func planRecovery(c *ucli.Context, s lease.Snapshot, asked recoveryRequest, found []lease.Instance) (recovery, error) {
 	plan := recovery{
-		Registry: s.Registry.UUID, DryRun: c.Bool("dry-run"), Recovered: []lease.Lease{}, Left: []leftAlone{}, named: len(ids) > 0,
+		Registry: s.Registry.UUID, DryRun: c.Bool("dry-run"), Recovered: []lease.Lease{}, Left: []leftAlone{}, named: len(asked.ids) > 0,
 	}
-	judge, now := lease.NewRecovery(s, t), time.Now()
+	judge, now := lease.NewRecovery(s, asked.RecoveryTerms), time.Now()
 	for _, i := range found {
 		l, err := judge.Lease(now, i, lease.By{Actor: cli.Actor(), Reason: c.String("reason")})
 		if err == nil {
@@ -153,8 +143,8 @@ func planRecovery(c *ucli.Context, s lease.Snapshot, t lease.RecoveryTerms, foun
 	return plan, nil
 }
 
-// confirm shows the plan to who is asked; who said --yes reads what came of it. What a person agreed to is planned afresh,
-// with dates that count from now, and no lease is rebuilt that he was not shown.
+// confirm shows the plan and asks. With --yes it asks nothing; the result is printed later. After the answer it plans
+// again, so that dates count from now, and rebuilds no lease that was not shown.
 func (p recovery) confirm(c *ucli.Context, look func() (recovery, error)) (recovery, error) {
 	if c.Bool("yes") {
 		return p, nil
@@ -163,9 +153,9 @@ func (p recovery) confirm(c *ucli.Context, look func() (recovery, error)) (recov
 		return p, err
 	}
 	fresh := p
-	err := cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and so end what is not extended", count(len(p.Recovered), "lease")), func() (err error) {
+	err := cli.Confirm(c, fmt.Sprintf("rebuild %s as above, and terminate what is not extended in time", count(len(p.Recovered), "lease")), func() (err error) {
 		if fresh, err = look(); err == nil && fresh.Registry != p.Registry {
-			err = cli.Outdated("the registry was %s and is %s", p.Registry, fresh.Registry)
+			err = cli.Outdated("the registry changed from %s to %s", p.Registry, fresh.Registry)
 		}
 		if err != nil {
 			return err
@@ -175,20 +165,20 @@ func (p recovery) confirm(c *ucli.Context, look func() (recovery, error)) (recov
 	return fresh, err
 }
 
-// carryOut writes the leases that are planned. A lease that somebody else made meanwhile stays as it is.
+// carryOut writes the planned leases. A lease that somebody else has created since is left as it is.
 func (p recovery) carryOut(c *ucli.Context, store *etcd.Store) error {
 	planned, failed := p.Recovered, []error{}
 	p.Recovered = []lease.Lease{}
 	for n, l := range planned {
 		stored, err := store.PutLease(c.Context, l)
-		if is[*lease.ConflictError](err) {
+		if cli.Is[*lease.ConflictError](err) {
 			p.Left = append(p.Left, leftAlone{
-				l.InstanceID, l.Account, l.Region, "", lease.ObstacleLeased, "it was given a lease meanwhile",
+				l.InstanceID, l.Account, l.Region, "", lease.ObstacleLeased, "somebody else gave it a lease first",
 			})
 			continue
 		}
 		if err != nil {
-			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether the lease of %s was written is not known (%w); run the same again", l.InstanceID, cli.Advise(err)))
+			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the lease of %s may or may not have been written (%w); run the same command again", l.InstanceID, cli.Advise(err)))
 			cli.Say(c, "lease: %v", cli.Advise(err))
 			failed = append(failed, err)
 			if noAnswer(err) || c.Err() != nil {

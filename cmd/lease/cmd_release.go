@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,8 +17,7 @@ func releaseCommand() *ucli.Command {
 	return endCommand("release", "give leases back, as their holder; terminates their instances")
 }
 
-// endCommand takes leases away for good: `release` for their holder, `revoke` for an operator. They differ in the cause on
-// record.
+// endCommand revokes leases: `release` for their holder, `revoke` for an operator. The cause on record differs.
 func endCommand(name, usage string) *ucli.Command {
 	return &ucli.Command{
 		Name: name, Usage: usage, ArgsUsage: "ID…",
@@ -32,20 +30,11 @@ func endCommand(name, usage string) *ucli.Command {
 			"   lease " + name + " i-0123456789abcdef0\n" +
 			"   lease " + name + " nightly-2027-01-31 --yes --reason \"tests passed\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),
-		Action: release,
+		Action: cli.WithStore(named, release),
 	}
 }
 
-func release(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func release(c *ucli.Context, store *etcd.Store, ids []string) error {
 	all, err := targets(c.Context, store, ids)
 	if err != nil {
 		return err
@@ -68,10 +57,10 @@ func release(c *ucli.Context) error {
 	if all, err = closeLaunches(c, store, ids); err != nil {
 		return err
 	}
-	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, shown, untilArmed(registry)) })
+	return each(c, all, func(t target) (done, error) { return releaseOne(c, store, t, shown, cli.UntilArmed(registry)) })
 }
 
-// stillShown reads the leases afresh, and refuses if they are not those that were shown.
+// stillShown reads the leases again, and refuses if they differ from those that were shown.
 func stillShown(ctx context.Context, store *etcd.Store, ids []string, shown asked) error {
 	all, err := targets(ctx, store, ids)
 	if err != nil {
@@ -89,8 +78,8 @@ func stillShown(ctx context.Context, store *etcd.Store, ids []string, shown aske
 	return err
 }
 
-// holding are the leases that hold, or that only an operator's word ends. Leases named by their own id that are not there are refused; a bad record
-// in a launch keeps nobody from releasing the rest of it.
+// holding are the leases that are valid, or that only `lease revoke` can terminate. It refuses ids of missing leases;
+// an unreadable record in a launch does not stop the release of the others.
 func holding(ctx context.Context, store *etcd.Store, all []target) ([]lease.Lease, error) {
 	var held []lease.Lease
 	for _, t := range all {
@@ -108,17 +97,17 @@ func holding(ctx context.Context, store *etcd.Store, all []target) ([]lease.Leas
 func releaseQuestion(verb string, ids []string, held []lease.Lease) string {
 	what := verb + " " + strings.Join(ids, " ")
 	if len(held) == 0 {
-		return what + ", of which no lease holds any more"
+		return what + ", none of whose leases is still valid"
 	}
 	var holding []string
 	for _, l := range held {
 		holding = append(holding, l.InstanceID)
 	}
-	return fmt.Sprintf("%s, and so end %s (%s)", what, count(len(holding), "instance"), some(holding))
+	return fmt.Sprintf("%s, and terminate %s (%s)", what, count(len(holding), "instance"), some(holding))
 }
 
-// closeLaunches closes the launches among ids, and returns the leases that there are to take away: from then on no more
-// can come to be.
+// closeLaunches closes the launches among ids, and returns all leases to take away: after that no instance can be added to
+// them.
 func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, error) {
 	for _, id := range ids {
 		if lease.IsInstanceID(id) {
@@ -128,19 +117,19 @@ func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, 
 			return l.Close(time.Now(), closeReason(c))
 		})
 		if err != nil && !known(err) {
-			return nil, cli.WithCode(cli.ExitUnknown, fmt.Errorf("whether launch %s was closed is not known (%w); run `lease %s %s` again",
+			return nil, cli.WithCode(cli.ExitUnknown, fmt.Errorf("launch %s may or may not have been closed (%w); run `lease %s %s` again",
 				id, cli.Advise(err), c.Command.Name, id))
 		}
 		if err != nil {
 			return nil, err
 		}
 		if before.State == lease.LaunchClosed {
-			cli.Say(c, "launch %s is closed already", id)
+			cli.Say(c, "launch %s is already closed", id)
 		} else {
 			cli.Say(c, "launch %s closed", id)
 		}
 	}
-	return bound(c.Context, store, ids)
+	return targets(c.Context, store, ids)
 }
 
 func closeReason(c *ucli.Context) string {
@@ -151,24 +140,8 @@ func closeReason(c *ucli.Context) string {
 	return reason
 }
 
-// bound are the targets that have a lease. What a closed launch made and did not bind, the janitor finds.
-func bound(ctx context.Context, store *etcd.Store, ids []string) ([]target, error) {
-	all, err := targets(ctx, store, ids)
-	if err != nil {
-		return nil, err
-	}
-	var leased []target
-	for _, t := range all {
-		_, err := store.Lease(ctx, t.id)
-		if _, absent := errors.AsType[*lease.NotFoundError](err); absent && t.token != "" {
-			continue
-		}
-		leased = append(leased, t) // also one that cannot be read: that is told for each
-	}
-	return leased, nil
-}
-
-// releaseOne takes one lease away, if it is still as shown. until is what must be run before its instance ends; empty if nothing.
+// releaseOne revokes one lease, if it is still as shown. until is the command that must be run before its instance is
+// terminated; empty if none.
 func releaseOne(c *ucli.Context, store *etcd.Store, t target, shown asked, until string) (done, error) {
 	cause, verb := lease.CauseRelease, "released"
 	if c.Command.Name == "revoke" {
@@ -190,15 +163,18 @@ func releaseOne(c *ucli.Context, store *etcd.Store, t target, shown asked, until
 		}
 		return l.Revoke(time.Now(), cause, by)
 	})
+	if cli.Is[*lease.NotFoundError](err) && t.token != "" { // what a closed launch made and did not bind, the janitor finds
+		return done{}, nil
+	}
 	if err != nil {
 		return done{}, err
 	}
-	said := t.id + " " + verb + "; the janitor ends it at its next look"
+	said := t.id + " " + verb + "; the janitor will terminate it"
 	switch {
 	case already:
-		said = fmt.Sprintf("%s is %s already (%s)", t.id, after.State, after.Cause)
+		said = fmt.Sprintf("%s is already %s (%s)", t.id, after.State, after.Cause)
 	case until != "":
-		said = fmt.Sprintf("%s %s: that is on record, but nothing is ended until %s", t.id, verb, until)
+		said = fmt.Sprintf("%s %s: this is recorded, but nothing is terminated until %s", t.id, verb, until)
 	}
 	return done{lease: after, said: said}, nil
 }

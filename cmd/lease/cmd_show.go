@@ -18,20 +18,11 @@ func showCommand() *ucli.Command {
 		Description: "   lease show i-0123456789abcdef0\n" +
 			"   lease show nightly -o json | jq -r '.leases[].instance_id'",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: show,
+		Action: cli.WithStore(namedOne, show),
 	}
 }
 
-func show(c *ucli.Context) error {
-	id, err := namedOne(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func show(c *ucli.Context, store *etcd.Store, id string) error {
 	if !lease.IsInstanceID(id) {
 		return showLaunch(c, store, id)
 	}
@@ -43,13 +34,10 @@ func show(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, printable([]lease.Lease{l}, known)[0])
-	}
-	return cli.Table(c.App.Writer, facts(l, known, time.Now()))
+	return cli.Show(c, printable([]lease.Lease{l}, known)[0], func() error { return cli.Table(c.App.Writer, facts(l, known, time.Now())) })
 }
 
-// facts are what a record says, without what it does not.
+// facts are the fields of a record that are set.
 func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	rows := [][]string{{"instance", l.InstanceID}, {"state", string(l.State)}}
 	add := func(name, value string) {
@@ -69,9 +57,9 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	add("launch", l.Launch)
 	add("location", strings.TrimSpace(l.Location().String()+" "+l.Zone))
 	when("granted", l.GrantedAt)
-	if l.Live() { // the dates of a lease that is over end nothing more
+	if l.Live() { // the dates of a lease that is not valid terminate nothing
 		add("expires", cli.When(l.ExpiresAt, now))
-		add("number", fmt.Sprintf("%d of its dates", l.ExpiresNumber))
+		add("number", fmt.Sprintf("%d (of its expiry)", l.ExpiresNumber))
 		add("not after", cli.When(l.MaxExpiresAt, now))
 	}
 	add("timeout", orNone(l.HeartbeatTimeout))
@@ -92,10 +80,10 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	}
 	when("revoked", l.RevokedAt)
 	if l.TagNumber > 0 {
-		add("tag", fmt.Sprintf("newer: number %d, the record's is %d; `lease revoke %s` ends it", l.TagNumber, l.ExpiresNumber, l.InstanceID))
+		add("tag", fmt.Sprintf("newer than the record: number %d, and the record's is %d; `lease revoke %s` terminates it", l.TagNumber, l.ExpiresNumber, l.InstanceID))
 	}
 	if l.State == lease.StateActive && l.ExpiresNumber > lease.MaxTagNumber {
-		add("tag", fmt.Sprintf("cannot bear number %d, so no date ends it; `lease revoke %s` does", l.ExpiresNumber, l.InstanceID))
+		add("tag", fmt.Sprintf("cannot hold number %d, so the instance is not terminated for its expiry; `lease revoke %s` terminates it", l.ExpiresNumber, l.InstanceID))
 	}
 	when("ended", l.EndedAt)
 	if l.HistoryDropped > 0 {
@@ -146,9 +134,8 @@ func launchFacts(l lease.Launch, now time.Time) [][]string {
 	return rows
 }
 
-// attempt says what came of an attempt.
 func attempt(a lease.Attempt, now time.Time) string {
-	outcome := "outcome not known"
+	outcome := "outcome unknown"
 	switch {
 	case a.Outcome == lease.OutcomeLaunched:
 		outcome = fmt.Sprintf("launched %d", len(a.Instances))

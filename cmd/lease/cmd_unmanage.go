@@ -22,26 +22,17 @@ func unmanageCommand() *ucli.Command {
 			"--yes elsewhere. Use it also for an instance that is stuck.\n\n" +
 			"   lease unmanage i-0123456789abcdef0 --reason \"becomes staging-db\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),
-		Action: unmanage,
+		Action: cli.WithStore(named, unmanage),
 	}
 }
 
-func unmanage(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func unmanage(c *ucli.Context, store *etcd.Store, ids []string) error {
 	d := dismissal{store: store, ids: ids}
 	if err := d.look(c); err != nil {
 		return err
 	}
 	shown := askedOf(d.leases)
-	question := fmt.Sprintf("unmanage %s, so that nothing ends %s", strings.Join(ids, " "), count(len(d.leases), "instance"))
+	question := fmt.Sprintf("unmanage %s, so that Lapse does not terminate %s", strings.Join(ids, " "), count(len(d.leases), "instance"))
 	if err := cli.Confirm(c, question, func() error {
 		if err := d.look(c); err != nil {
 			return err
@@ -53,7 +44,6 @@ func unmanage(c *ucli.Context) error {
 	return d.forget(c)
 }
 
-// dismissal is what is known of leases that are to be given up.
 type dismissal struct {
 	store    *etcd.Store
 	ids      []string
@@ -63,14 +53,14 @@ type dismissal struct {
 	clouds   map[lease.Location]*ec2.Cloud
 }
 
-// look reads the leases, and opens EC2 before anything is written: without it the tags would stay.
+// look reads the leases, and opens EC2 before anything is written: without EC2 the tags would stay.
 func (d *dismissal) look(c *ucli.Context) error {
 	registry, err := d.store.Registry(c.Context)
 	if err != nil {
 		return err
 	}
 	if was := d.registry.UUID; was != "" && was != registry.UUID {
-		return cli.Outdated("the registry was %s and is %s", was, registry.UUID)
+		return cli.Outdated("the registry changed from %s to %s", was, registry.UUID)
 	}
 	all, err := someTargets(c.Context, d.store, d.ids)
 	if err != nil {
@@ -89,7 +79,6 @@ func (d *dismissal) look(c *ucli.Context) error {
 	return nil
 }
 
-// cloudsOf opens EC2 in the locations of leases.
 func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Location]*ec2.Cloud, error) {
 	clouds := map[lease.Location]*ec2.Cloud{}
 	for _, l := range leases {
@@ -105,7 +94,7 @@ func cloudsOf(c *ucli.Context, leases []lease.Lease) (map[lease.Location]*ec2.Cl
 	return clouds, nil
 }
 
-// forget gives the leases up, and then removes the tags of those that were.
+// forget marks the leases as unmanaged, and then removes the tags of their instances.
 func (d *dismissal) forget(c *ucli.Context) error {
 	forgotten := map[lease.Location][]string{}
 	err := each(c, d.targets, func(t target) (done, error) {
@@ -117,7 +106,7 @@ func (d *dismissal) forget(c *ucli.Context) error {
 	})
 	for location, ids := range forgotten {
 		if err := (tagger{d.clouds[location], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("forgotten, but tags are left (%w); run the same again", cli.Advise(err)))
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("unmanaged, but some tags are not removed (%w); run the same command again", cli.Advise(err)))
 		}
 	}
 	return err
@@ -134,9 +123,9 @@ func forgetOne(c *ucli.Context, store *etcd.Store, t target) (done, error) {
 	if err != nil {
 		return skipOver(t, before, err)
 	}
-	said := t.id + " unmanaged: it runs until somebody else ends it"
+	said := t.id + " unmanaged: it runs until somebody terminates it"
 	if before.State == lease.StateUnmanaged {
-		said = t.id + " is unmanaged already"
+		said = t.id + " is already unmanaged"
 	}
 	return done{lease: after, said: said}, nil
 }

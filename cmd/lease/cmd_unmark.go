@@ -8,6 +8,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 func unmarkCommand() *ucli.Command {
@@ -17,7 +18,7 @@ func unmarkCommand() *ucli.Command {
 			"not extended.\n\n" +
 			"   lease unmark i-0123456789abcdef0 --reason \"rebooting it\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag()),
-		Action: unmark,
+		Action: cli.WithStore(named, unmark),
 	}
 }
 
@@ -25,16 +26,7 @@ func reasonFlag() ucli.Flag {
 	return cli.ReasonFlag("the lease's history")
 }
 
-func unmark(c *ucli.Context) error {
-	ids, err := named(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func unmark(c *ucli.Context, store *etcd.Store, ids []string) error {
 	all, err := someTargets(c.Context, store, ids)
 	if err != nil {
 		return err
@@ -47,9 +39,9 @@ func unmark(c *ucli.Context) error {
 		if err != nil {
 			return skipOver(t, before, err)
 		}
-		said := t.id + " unmarked: it bore no mark; silence counts anew from now"
+		said := t.id + " unmarked: it had no mark; its heartbeat timer restarts now"
 		if before.Mark != nil {
-			said = fmt.Sprintf("%s unmarked: its mark (%s) is taken back", t.id, before.Mark.Cause)
+			said = fmt.Sprintf("%s unmarked: its mark (%s) is cancelled", t.id, before.Mark.Cause)
 		}
 		return done{lease: after, said: said}, nil
 	})

@@ -29,20 +29,11 @@ func watchCommand() *ucli.Command {
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "initial", Usage: "start with the leases as they are now"},
 			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "leave out heartbeats"}),
-		Action: watch,
+		Action: cli.WithStore(readWatched, watch),
 	}
 }
 
-func watch(c *ucli.Context) error {
-	wanted, err := readWatched(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func watch(c *ucli.Context, store *etcd.Store, wanted watched) error {
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		return err
@@ -57,19 +48,19 @@ func watch(c *ucli.Context) error {
 			return err
 		}
 	}
-	cli.Say(c, "watching registry %s; interrupt to end", snapshot.Registry.UUID)
-	from := lease.Snapshot{Revision: snapshot.Revision} // and nothing else of it, which would be kept for as long as this runs
+	cli.Say(c, "watching registry %s; press Ctrl-C to stop", snapshot.Registry.UUID)
+	from := lease.Snapshot{Revision: snapshot.Revision} // without the records, which would otherwise stay in memory
 	snapshot = lease.Snapshot{}
-	saidBad := map[string]bool{} // heartbeats, of which each is told once, however often it is written
+	saidBad := map[string]bool{} // unreadable heartbeats that were reported, each once
 	changes, outages := store.Watch(c.Context, from), watchOutages(c.Context, store)
 	for {
 		select {
 		case change, open := <-changes:
 			if !open {
-				return nil // interrupted, which is how this ends
+				return nil // interrupted, which is the normal end
 			}
 			if change.Snapshot != nil {
-				cli.Say(c, "the watch broke and was begun anew; what was missed follows")
+				cli.Say(c, "the watch was interrupted and has restarted; the missed changes follow")
 				sayBad(c, change.Snapshot.Bad)
 			}
 			if change.Bad != nil && !saidBad[change.Bad.ID] {
@@ -85,7 +76,6 @@ func watch(c *ucli.Context) error {
 	}
 }
 
-// tell prints lines as they come.
 func tell(c *ucli.Context, lines []watchLine) error {
 	for _, l := range lines {
 		if cli.WantsJSON(c) {
@@ -101,16 +91,16 @@ func tell(c *ucli.Context, lines []watchLine) error {
 	return nil
 }
 
-// outageProbe is how often etcd is asked whether it is there: a watch on a dead etcd only says nothing.
+// outageProbe is how often etcd is probed: a watch on a dead etcd reports nothing.
 const outageProbe = 2 * time.Second
 
-// watchOutages tells when etcd stops answering and when it answers again, until ctx ends.
+// watchOutages reports when etcd stops answering and when it answers again, until ctx ends.
 func watchOutages(ctx context.Context, store *etcd.Store) <-chan string {
 	told := make(chan string)
 	go func() {
 		ticker := time.NewTicker(outageProbe)
 		defer ticker.Stop()
-		var since time.Time // with a monotonic reading; zero: all is well
+		var since time.Time // with a monotonic reading; zero: etcd answers
 		for {
 			select {
 			case <-ctx.Done():
@@ -120,7 +110,7 @@ func watchOutages(ctx context.Context, store *etcd.Store) <-chan string {
 			text, err := "", store.Healthy(ctx)
 			switch {
 			case err != nil && since.IsZero():
-				since, text = time.Now(), fmt.Sprintf("etcd is not well, and nothing may be told meanwhile: %v", cli.Advise(err))
+				since, text = time.Now(), fmt.Sprintf("etcd is unhealthy, so changes may appear late: %v", cli.Advise(err))
 			case err == nil && !since.IsZero():
 				text = fmt.Sprintf("etcd answers again, after %s", time.Since(since).Round(time.Second))
 				since = time.Time{}

@@ -8,6 +8,7 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/janitor"
 	"lapse/janitor/plan"
@@ -21,16 +22,15 @@ func whyCommand() *ucli.Command {
 		Name: "why", Usage: "explain why an instance is kept or terminated", ArgsUsage: "ID",
 		Description: "Says first whether the instance is kept or terminated, and why; then when exactly, what would change that,\n" +
 			"and the evidence in the records and EC2. If the AWS settings reach EC2, it also says what a janitor with\n" +
-			"default settings would decide now, and explains instances of which no record speaks. The engaged brakes, and\n" +
+			"default settings would decide now, and explains instances that have no record. The engaged brakes, and\n" +
 			"how they are released, come last.\n\n" +
 			"   lease why i-0123456789abcdef0\n" +
 			"   lease why nightly-2027-01-31",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag()),
-		Action: why,
+		Action: cli.WithStore(namedOne, why),
 	}
 }
 
-// explanation says why an instance is kept or ended.
 type explanation struct {
 	InstanceID string         `json:"instance_id"`
 	Text       string         `json:"text"`
@@ -43,24 +43,15 @@ type explanation struct {
 	Keys       lease.KeyState `json:"keys,omitzero"` // how record and tag stand to each other, if EC2 was asked
 	Lease      *lease.Lease   `json:"lease,omitempty"`
 
-	lease.Overdue // should be gone by its record: what keeps it, and since when
+	lease.Overdue // set if the instance should be gone by its record: what keeps it, and since when
 
 	account *account // of which Text is the prose
 }
 
-// actMarked stands for the verdict about a marked lease, of which only `janitor run` knows how long it was silent.
+// actMarked stands for the verdict about a marked lease: only `janitor run` knows how long its heartbeat has been lost.
 const actMarked plan.Action = "marked"
 
-func why(c *ucli.Context) error {
-	id, err := namedOne(c)
-	if err != nil {
-		return err
-	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
+func why(c *ucli.Context, store *etcd.Store, id string) error {
 	ids, location, about, err := whatToExplain(c, store, id)
 	if err != nil {
 		return err
@@ -96,8 +87,8 @@ func why(c *ucli.Context) error {
 	return cli.Prose(c.App.Writer, k.registry(time.Now()))
 }
 
-// whatToExplain are the instances meant by id, where they are as far as the records say, and a sentence about the
-// launch if it is one.
+// whatToExplain are the instances that id means, their location as far as the records say, and a sentence about the
+// launch if id is one.
 func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string, location lease.Location, about string, err error) {
 	if !lease.IsInstanceID(id) {
 		l, err := launchOf(c.Context, store, id)
@@ -108,23 +99,22 @@ func whatToExplain(c *ucli.Context, store *etcd.Store, id string) (ids []string,
 	switch {
 	case err == nil:
 		return []string{id}, l.Location(), "", nil
-	case is[*lease.NotFoundError](err), is[*lease.SchemaError](err), is[*lease.MalformedError](err):
+	case known(err):
 		return []string{id}, location, "", nil
 	}
 	return nil, location, "", err
 }
 
-// knowledge is what there is to explain with.
 type knowledge struct {
 	snapshot lease.Snapshot
 	cloud    *ec2.Cloud // nil if EC2 is out of reach
 	plan     plan.Plan  // empty then
 }
 
-// gather reads the registry and, if the AWS settings lead there, looks at EC2. Why they do not is said on stderr.
+// gather reads the registry and, if the AWS settings allow it, EC2. If they do not, it says why on stderr.
 func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k knowledge, err error) {
 	if k.cloud, err = lookAt(c, location); err != nil {
-		cli.Say(c, "from the record alone: %v", cli.Advise(err))
+		cli.Say(c, "explained without EC2: %v", cli.Advise(err))
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
 	}
@@ -134,12 +124,12 @@ func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k know
 	}
 	k.snapshot, k.plan = seen.Snapshot, seen.Plan
 	if problem := seen.Locations[0].Err; problem != "" {
-		cli.Say(c, "EC2 does not tell all: %s", problem)
+		cli.Say(c, "EC2's answer is incomplete: %s", problem)
 	}
 	return k, nil
 }
 
-// lookAt opens EC2 soon or not at all. An unknown location is that of the AWS settings.
+// lookAt opens EC2, or gives up soon. An unknown location is that of the AWS settings.
 func lookAt(c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
@@ -149,7 +139,7 @@ func lookAt(c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	return openLocation(ctx, c, location)
 }
 
-// explain says what there is to say of one instance.
+// explain explains one instance.
 //
 // Errors: [lease.NotFoundError] if neither the registry nor EC2 knows it.
 func (k knowledge) explain(ctx context.Context, id string, t timeWords) (explanation, error) {
@@ -178,7 +168,7 @@ func (k knowledge) explain(ctx context.Context, id string, t timeWords) (explana
 	return e, nil
 }
 
-// judged adds what EC2 says, and what a janitor would do now as far as that is news.
+// judged adds what EC2 reports, and what a janitor would do now if the record does not say it.
 func (k knowledge) judged(e *explanation, v plan.Verdict, t timeWords) {
 	if e.Lease == nil && v.Instance != nil && k.bad(e.InstanceID) == nil {
 		e.account = k.tellUnleased(v, t)
@@ -186,7 +176,7 @@ func (k knowledge) judged(e *explanation, v plan.Verdict, t timeWords) {
 	said := ""
 	k.compare(e, v, t)
 	if v.Instance != nil {
-		said = fmt.Sprintf("EC2 says %s.", v.Instance.State)
+		said = fmt.Sprintf("EC2 reports it as %s.", v.Instance.State)
 	}
 	switch {
 	case adds(v, e.Lease):
@@ -200,7 +190,7 @@ func (k knowledge) judged(e *explanation, v plan.Verdict, t timeWords) {
 	}
 }
 
-// stranger explains an instance of which neither a record nor a verdict speaks: it bears no tag of any registry.
+// unwatched explains an instance without a record and without a verdict: it has no registry's tag.
 func (k knowledge) unwatched(ctx context.Context, e explanation) (explanation, error) {
 	unknown := &lease.NotFoundError{Kind: "lease", ID: e.InstanceID}
 	if k.cloud == nil {
@@ -208,15 +198,15 @@ func (k knowledge) unwatched(ctx context.Context, e explanation) (explanation, e
 	}
 	listing, err := k.cloud.Describe(ctx, []string{e.InstanceID})
 	if err != nil {
-		return e, coded(err)
+		return e, advice.EC2(err)
 	}
 	if len(listing.Instances) == 0 {
 		return e, unknown
 	}
-	e.account = &account{lead: fmt.Sprintf("%s is left alone: it bears no tag %s, so it is not managed, and nothing of ours touches it.",
+	e.account = &account{lead: fmt.Sprintf("%s is left alone: it bears no tag %s, so it is not managed, and Lapse does not touch it.",
 		e.InstanceID, lease.TagRegistry)}
 	e.account.say("change", "`lease adopt %s --term 24h` gives it a lease.", e.InstanceID)
-	e.account.say("now", "EC2 says %s.", listing.Instances[0].State)
+	e.account.say("now", "EC2 reports it as %s.", listing.Instances[0].State)
 	return e, nil
 }
 

@@ -14,7 +14,7 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// examineFor bounds what is asked of AWS in all.
+// examineFor bounds all calls of AWS together.
 const examineFor = 45 * time.Second
 
 // examineAWS checks the AWS settings, the clock, and what EC2 would allow.
@@ -23,15 +23,15 @@ func (e *examination) examineAWS(c *ucli.Context) {
 	defer cancel()
 	cloud, err := openCloud(ctx, c, c.String("region"))
 	if err != nil {
-		l := levelWarn // enough for who lists and extends
+		l := levelWarn // enough for list and extend
 		if e.role != "" {
 			l = levelFail
 		}
-		e.add("aws", l, "%v; list, extend and release do without", err)
+		e.add("aws", l, "%v; list, extend and release work without AWS", err)
 		return
 	}
 	if cloud.Caller() == "" {
-		e.add("aws", levelNote, "account %s, by --account: STS was not asked", cloud.Location().Account)
+		e.add("aws", levelNote, "account %s, from --account; STS was not asked", cloud.Location().Account)
 	} else {
 		e.add("aws", levelOK, "%s in account %s", cloud.Caller(), cloud.Location().Account)
 	}
@@ -41,7 +41,7 @@ func (e *examination) examineAWS(c *ucli.Context) {
 	case e.sweep.Names(cloud.Location()):
 		e.add("region", levelOK, "%s, where the janitor sweeps", cloud.Location().Region)
 	default:
-		e.add("region", levelWarn, "%s, which the last sweep does not name: set AWS_REGION, or give `janitor run` a --region", cloud.Location())
+		e.add("region", levelWarn, "%s, which the last sweep does not cover: set AWS_REGION, or start `janitor run` with this --region", cloud.Location())
 	}
 	e.examineClock(ctx, cloud)
 	e.examineRoles(ctx, c, cloud)
@@ -53,21 +53,20 @@ func (e *examination) examineClock(ctx context.Context, cloud *ec2.Cloud) {
 	case err != nil:
 		e.add("clock", levelWarn, "not compared: %v", err)
 	case !dated:
-		e.add("clock", levelNote, "this EC2 endpoint tells no time, so nothing is ended by date there")
+		e.add("clock", levelNote, "this EC2 endpoint does not report its time, so instances are not terminated for an expiry there")
 	case skew.Abs() > lease.MaxSkew:
 		e.add("clock", levelFail, "%v", &ec2.ClockError{Skew: skew})
 	default:
-		e.add("clock", levelOK, "within %s of EC2's", max(skew.Abs().Round(time.Second), time.Second))
+		e.add("clock", levelOK, "within %s of EC2's clock", max(skew.Abs().Round(time.Second), time.Second))
 	}
 	if err != nil {
 		return
 	}
-	if err := cloud.FindsByToken(ctx); err != nil { // though it has just described instances
-		e.add("endpoint", levelWarn, "it cannot find instances by client token, so it may ignore them: a launch that is resumed there may launch twice (%v)", err)
+	if err := cloud.FindsByToken(ctx); err != nil { // although it has just described instances
+		e.add("endpoint", levelWarn, "it cannot find instances by client token, so it may ignore client tokens: a resumed launch may launch twice there (%v)", err)
 	}
 }
 
-// examineRoles rehearses what each role needs.
 func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *ec2.Cloud) {
 	stage, err := cloud.Stage(ctx, e.registry.UUID)
 	if err != nil {
@@ -83,7 +82,7 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 	all := cloud.Rehearse(ctx, stage)
 	for _, one := range all {
 		if len(one.Made) > 0 {
-			e.add("rehearsal", levelFail, "this endpoint ignored DryRun of %s and made %s, which no lease has: end it by hand", one.Need, strings.Join(one.Made, ", "))
+			e.add("rehearsal", levelFail, "this endpoint ignored DryRun of %s and created %s without a lease: terminate it by hand", one.Need, strings.Join(one.Made, ", "))
 		}
 	}
 	for _, role := range ec2.Roles() {
@@ -93,14 +92,14 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 		case len(refused) > 0:
 			e.add(check, e.lacking(role), "no: EC2 refuses %s; give %s the policy deploy/iam/%s.json", actions(refused), cmp.Or(cloud.Caller(), "its credentials"), role)
 		case len(unclear) > 0:
-			e.add(check, levelNote, "not known, for want of a rehearsal of %s: %v", actions(unclear), advice.EC2(unclear[0].Err))
+			e.add(check, levelNote, "could not check %s: %v", actions(unclear), advice.EC2(unclear[0].Err))
 		default:
 			e.add(check, levelOK, "yes")
 		}
 	}
 }
 
-// lacking is how bad it is that a role cannot be played.
+// lacking is how bad it is that a role lacks permissions.
 func (e *examination) lacking(role ec2.Role) level {
 	if role != "" && role == e.role {
 		return levelFail

@@ -12,7 +12,8 @@ import (
 	"lapse/lease"
 )
 
-// tellLease tells what the record of a lease says: what holds the instance or ends it, when, and what would change that.
+// tellLease tells what the record of a lease says: why the instance is kept or terminated, when, and what would change
+// that.
 func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t timeWords) *account {
 	a := &account{}
 	switch l.State {
@@ -21,14 +22,14 @@ func tellLease(l lease.Lease, heartbeats map[string]lease.Heartbeat, t timeWords
 	case lease.StateEnded:
 		a.lead = fmt.Sprintf("%s has ended, %s: %s.", l.InstanceID, t.exact(l.EndedAt), causeWords(l.Cause))
 		a.tellLast(l, t, lease.ActionRevoke, lease.ActionOrphan)
-		a.say("change", "Nothing brings it back: launch another.")
+		a.say("change", "A terminated instance cannot be restored: launch another.")
 	case lease.StateUnmanaged:
-		a.lead = fmt.Sprintf("%s is left alone: it was unmanaged %s, and nothing of ours touches it.", l.InstanceID, t.exact(l.EndedAt))
+		a.lead = fmt.Sprintf("%s is left alone: it was unmanaged %s, and Lapse does not touch it.", l.InstanceID, t.exact(l.EndedAt))
 		a.tellLast(l, t, lease.ActionUnmanage)
-		a.say("change", "End it in EC2 yourself, with the console or `aws ec2 terminate-instances`, or take it back with `lease adopt %s`.", l.InstanceID)
+		a.say("change", "Terminate it in EC2 yourself, with the console or `aws ec2 terminate-instances`, or let Lapse manage it again with `lease adopt %s`.", l.InstanceID)
 	case lease.StateAdopting:
-		a.lead = fmt.Sprintf("%s is kept: it is being adopted%s, and until its tag was seen nothing ends it.", l.InstanceID, forWhom(l))
-		a.say("change", "The next sweep that sees its tag lets the lease count; if the tag is missing, run `lease adopt %s` again.", l.InstanceID)
+		a.lead = fmt.Sprintf("%s is kept: it is being adopted%s, and is not terminated until a sweep has seen its tag.", l.InstanceID, forWhom(l))
+		a.say("change", "The next sweep that sees its tag makes the lease active; if the tag is missing, run `lease adopt %s` again.", l.InstanceID)
 	case lease.StateActive:
 		a.tellActive(l, heartbeats, t)
 	}
@@ -39,23 +40,23 @@ func (a *account) tellActive(l lease.Lease, heartbeats map[string]lease.Heartbea
 	over := l.Over(t.now, 0)
 	switch {
 	case l.Mark != nil && l.Mark.Cause.Inferred() && heartbeats[l.InstanceID].Held:
-		a.lead = fmt.Sprintf("%s is kept: it was marked because %s, but is renewed again.", l.InstanceID, causeWords(l.Mark.Cause))
+		a.lead = fmt.Sprintf("%s is kept: it was marked because %s, but it renews again.", l.InstanceID, causeWords(l.Mark.Cause))
 	case l.Mark != nil:
 		a.lead = fmt.Sprintf("%s is marked for termination: %s.", l.InstanceID, causeWords(l.Mark.Cause))
 		a.say("mark", "%s", strings.Join(markWords(l, t), " "))
 	case over:
-		a.lead = fmt.Sprintf("%s is due to end: its term passed %s.", l.InstanceID, t.exact(l.ExpiresAt))
+		a.lead = fmt.Sprintf("%s is due for termination: its lease expired %s.", l.InstanceID, t.exact(l.ExpiresAt))
 	case l.ExpiresAt.IsZero():
 		a.lead = fmt.Sprintf("%s is kept: its lease is valid%s, without an expiry, until somebody releases it.", l.InstanceID, forWhom(l))
 	default:
 		a.lead = fmt.Sprintf("%s is kept: its lease is valid%s until %s.", l.InstanceID, forWhom(l), t.exact(l.ExpiresAt))
 	}
 	if l.Mark != nil && !l.ExpiresAt.IsZero() {
-		ends := "ends"
+		expires := "expires"
 		if over {
-			ends = "ended"
+			expires = "expired"
 		}
-		a.say("term", "Its term %s %s.", ends, t.exact(l.ExpiresAt))
+		a.say("expiry", "Its lease %s %s.", expires, t.exact(l.ExpiresAt))
 	}
 	a.tellKeys(l, t)
 	a.say("renewal", "%s", heartbeatWords(l, heartbeats, t))
@@ -80,7 +81,7 @@ func by(l lease.Lease) string {
 	return " by launch " + l.Launch
 }
 
-// changeWords say what a person can type to make it end later, or sooner.
+// changeWords say what a person can type to move the expiry, or to terminate the instance.
 func changeWords(l lease.Lease, t timeWords) string {
 	id := l.InstanceID
 	end := fmt.Sprintf("`lease release %s` terminates it now.", id)
@@ -92,18 +93,18 @@ func changeWords(l lease.Lease, t timeWords) string {
 	inferred := l.Mark != nil && l.Mark.Cause.Inferred()
 	switch {
 	case inferred:
-		return fmt.Sprintf("A sidecar that renews, `lease extend %s --for 4h` or `lease unmark %s` cures it.", id, id)
+		return fmt.Sprintf("A sidecar that renews, `lease extend %s --for 4h` or `lease unmark %s` cancels the mark.", id, id)
 	case stuck:
-		return fmt.Sprintf("It has its latest date already: an operator moves that with `lease extend %s --max-term 14d --for 4h`. %s", id, end)
+		return fmt.Sprintf("It has reached its maximum, which an operator can move with `lease extend %s --max-term 14d --for 4h`. %s", id, end)
 	case l.Mark != nil, l.Over(t.now, 0):
-		return fmt.Sprintf("`lease extend %s --for 4h` cures it%s.", id, limit)
+		return fmt.Sprintf("`lease extend %s --for 4h` keeps it%s.", id, limit)
 	case l.ExpiresAt.IsZero():
-		return fmt.Sprintf("`lease extend %s --for 4h --allow-shorten` gives it a term%s. %s", id, limit, end)
+		return fmt.Sprintf("`lease extend %s --for 4h --allow-shorten` gives it an expiry%s. %s", id, limit, end)
 	}
-	return fmt.Sprintf("`lease extend %s --for 4h` moves the date%s. %s", id, limit, end)
+	return fmt.Sprintf("`lease extend %s --for 4h` moves the expiry%s. %s", id, limit, end)
 }
 
-// lastWords tell the last thing that was done to a lease, if that was not its beginning.
+// lastWords tell the last change of a lease, unless that is its creation.
 func lastWords(l lease.Lease, t timeWords) string {
 	n := len(l.History) - 1
 	if n < 1 {
@@ -114,7 +115,7 @@ func lastWords(l lease.Lease, t timeWords) string {
 		last.Action, last.Actor, t.when(last.Time), because(last.Reason), l.InstanceID)
 }
 
-// tellLast tells who took the lease away, by the last of these actions that the history has.
+// tellLast tells who made the last of these changes that is in the history.
 func (a *account) tellLast(l lease.Lease, t timeWords, actions ...lease.Action) {
 	for _, h := range slices.Backward(l.History) {
 		if slices.Contains(actions, h.Action) {
@@ -124,26 +125,26 @@ func (a *account) tellLast(l lease.Lease, t timeWords, actions ...lease.Action) 
 	}
 }
 
-// heartbeatWords tells who beats, and what silence would do.
+// heartbeatWords tell whether a sidecar must renew the lease, and whether one does.
 func heartbeatWords(l lease.Lease, heartbeats map[string]lease.Heartbeat, t timeWords) string {
 	heartbeat, there := heartbeats[l.InstanceID]
 	there = there && heartbeat.Held
 	every := orNone(l.HeartbeatTimeout)
 	switch {
 	case l.HeartbeatTimeout == 0 && there:
-		return fmt.Sprintf("None is asked for, so silence does not end it. A sidecar beats all the same, since %s.", t.when(heartbeat.Since))
+		return fmt.Sprintf("No heartbeat is required. A sidecar has renewed it anyway since %s.", t.when(heartbeat.Since))
 	case l.HeartbeatTimeout == 0:
-		return "None is asked for, so silence does not end it."
+		return "No heartbeat is required."
 	case there:
 		from := ""
 		if heartbeat.Address != "" {
 			from = " from " + heartbeat.Address
 		}
-		return fmt.Sprintf("A sidecar must renew it within every %s, and one does%s, since %s.", every, from, t.when(heartbeat.Since))
+		return fmt.Sprintf("A sidecar must renew it every %s, and one has renewed it%s since %s.", every, from, t.when(heartbeat.Since))
 	case l.ClaimedAt.IsZero():
-		return fmt.Sprintf("A sidecar must renew it within every %s, and none ever did. See on the instance: `sidecar status`.", every)
+		return fmt.Sprintf("A sidecar must renew it every %s, but none ever has. Run `sidecar status` on the instance.", every)
 	}
-	return fmt.Sprintf("A sidecar must renew it within every %s; one did since %s, and none does now. See on the instance: `sidecar status`.",
+	return fmt.Sprintf("A sidecar must renew it every %s; one first did %s, but none does now. Run `sidecar status` on the instance.",
 		every, t.when(l.ClaimedAt))
 }
 
@@ -155,30 +156,30 @@ func (a *account) tellRevoked(l lease.Lease, t timeWords) {
 	a.lead = fmt.Sprintf("%s %s: its lease was revoked %s, because %s.", l.InstanceID, being, t.exact(l.RevokedAt), causeWords(l.Cause))
 	a.tellLast(l, t, lease.ActionRevoke, lease.ActionOrphan)
 	if l.Tries > 0 {
-		a.say("tries", "Its end was tried %s, last %s. The audit log has each try, and EC2's answers.", times(l.Tries), t.when(l.TriedAt))
+		a.say("tries", "Termination was tried %s, last %s. The audit log has each attempt, and EC2's answers.", times(l.Tries), t.when(l.TriedAt))
 	}
 	if !l.AbsentSince.IsZero() {
-		a.say("absent", "EC2 does not find it since %s; after an hour of that it counts as ended.", t.when(l.AbsentSince))
+		a.say("absent", "EC2 has not found it since %s; after an hour of that its lease ends.", t.when(l.AbsentSince))
 	}
 	if l.Stuck != "" {
 		a.say("stuck", "It cannot be terminated: %s. %s", l.Stuck, stuckAdvice(l))
 	}
 	a.tellKeys(l, t)
-	a.say("change", "The lease is not given back. As long as it runs, `lease unmanage %s` keeps the instance, without a lease.", l.InstanceID)
+	a.say("change", "A revoked lease cannot be restored. While the instance runs, `lease unmanage %s` keeps it, without a lease.", l.InstanceID)
 }
 
-// stuckAdvice says what lets an instance end that cannot be ended, for the reasons that are known.
+// stuckAdvice says how to fix that an instance cannot be terminated, for the known reasons.
 func stuckAdvice(l lease.Lease) string {
 	switch {
 	case l.StuckCode == "OperationNotPermitted": // EC2 gives it for either attribute
-		return fmt.Sprintf("DisableApiTermination or DisableApiStop protects it. Switch both off, with `aws ec2 modify-instance-attribute "+
-			"--instance-id %s --no-disable-api-termination` and the same with --no-disable-api-stop; it is tried again by itself.", l.InstanceID)
+		return fmt.Sprintf("DisableApiTermination or DisableApiStop protects it. Turn both off, with `aws ec2 modify-instance-attribute "+
+			"--instance-id %s --no-disable-api-termination` and the same with --no-disable-api-stop; the janitor then tries again.", l.InstanceID)
 	case l.KeptReason == lease.KeptByExempt:
-		return "Remove that tag; it is tried again by itself."
+		return "Remove that tag; the janitor then tries again."
 	case l.StuckCode == "UnauthorizedOperation":
-		return "Give the janitor its policy, see `lease doctor --as janitor`; it is tried again by itself."
+		return "Give the janitor its policy (see `lease doctor --as janitor`); it then tries again."
 	}
-	return "It is tried again by itself, ever more slowly."
+	return "The janitor tries again, at growing intervals."
 }
 
 func because(reason string) string {
@@ -201,38 +202,36 @@ func causeWords(c lease.Cause) string {
 	return cmp.Or(words[c], string(c))
 }
 
-// verdictWords tells what a janitor would do now.
 func verdictWords(v plan.Verdict) string {
 	switch {
 	case lost(v):
 		return "It is " + v.Reason + "."
 	case v.Action == plan.ActNone && v.Lease != nil && v.Lease.State == lease.StateRevoked:
-		return "Nothing is to be done just now: " + v.Reason + "."
+		return "There is nothing to do now: " + v.Reason + "."
 	}
 	return fmt.Sprintf("A janitor would now %s: %s.", cmp.Or(deed(v), string(v.Action)), v.Reason)
 }
 
-// deed is what a janitor does by a verdict.
 func deed(v plan.Verdict) string {
 	return map[plan.Action]string{
 		plan.ActNone: "keep it", plan.ActReport: "only report it", plan.ActMark: "mark it", plan.ActUnmark: "unmark it",
 		plan.ActTerminate: "terminate it", plan.ActOrphan: "terminate it", plan.ActHold: "act, but brake " + v.Brake + " holds it back",
-		plan.ActFirstSeen: "note that it saw it, and end it after a second look", plan.ActPurge: "let go of its record",
+		plan.ActFirstSeen: "note that it was seen, and terminate it after a second sighting", plan.ActPurge: "delete its record",
 		plan.ActStuck: "note that it is stuck", plan.ActNoteAbsent: "note that it is not found", plan.ActNoteSeen: "note that it is found again",
-		plan.ActEnd: "note that it has ended", plan.ActReopen: "take back that it has ended", plan.ActActivate: "let its lease count",
+		plan.ActEnd: "note that it has ended", plan.ActReopen: "reopen its lease", plan.ActActivate: "make its lease active",
 		plan.ActComplete: "note that its launch is done", plan.ActClose: "close its launch", plan.ActRemove: "remove it",
 		plan.ActClear: "note that nothing is left of its launch", plan.ActRaise: "raise its record to the date of its tag",
 		plan.ActNoteTag: "note the number of its tag", plan.ActKeep: "note what keeps it",
 	}[v.Action]
 }
 
-// silent reports whether the verdict is that nothing beats just now: a single look can judge no silence.
+// lost reports whether the verdict is that nothing renews now: a single look cannot tell for how long.
 func lost(v plan.Verdict) bool {
 	return v.Action == plan.ActReport && v.Renewal != nil
 }
 
-// adds reports whether a verdict adds to what the record of the lease says. That a marked lease still holds, or that
-// one that is over is kept on record, would only confuse.
+// adds reports whether a verdict adds to the record of the lease. That a marked lease is still valid, or that an ended
+// one is kept on record, would only confuse.
 func adds(v plan.Verdict, l *lease.Lease) bool {
 	switch {
 	case l == nil:
@@ -245,18 +244,18 @@ func adds(v plan.Verdict, l *lease.Lease) bool {
 	return true
 }
 
-// registry tells what holds for every instance: whether anything is ended at all.
+// registry tells what applies to every instance: whether anything is terminated at all.
 func (k knowledge) registry(now time.Time) string {
 	r, s := k.snapshot.Registry, k.snapshot.Checkpoint
 	var words []string
-	switch until := untilArmed(r); {
+	switch until := cli.UntilArmed(r); {
 	case until == "":
 		words = append(words, "The registry is armed.")
 	case r.Mode == lease.ModePaused:
-		words = append(words, fmt.Sprintf("The registry is paused since %s, so nothing is ended until %s.",
+		words = append(words, fmt.Sprintf("The registry has been paused since %s, so nothing is terminated until %s.",
 			strings.TrimSpace(cli.When(r.ModeSince, now)+" "+cli.WhoSet(r)), until))
 	default:
-		words = append(words, "The registry observes, so nothing is ended until "+until+".")
+		words = append(words, "The registry observes, so nothing is terminated until "+until+".")
 	}
 	switch {
 	case s.Time.IsZero():
@@ -272,27 +271,29 @@ func (k knowledge) registry(now time.Time) string {
 			lines = append(lines, "The janitor has just started: it judges heartbeats after its next sweep.")
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("Brake %s holds (%s) since %s: %s. %s",
+		lines = append(lines, fmt.Sprintf("Brake %s has been engaged (%s) since %s: %s. %s",
 			b.Name, cmp.Or(b.Scope, "everywhere"), cli.When(b.Since, now), b.Reason, liftWords(b)))
+	}
+	if n := len(s.Behind); n > 0 {
+		lines = append(lines, fmt.Sprintf("Brake rollback holds %s back, whose sidecars have seen a later change than the registry has.", count(n, "lease")))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// liftWords say what a brake holds back, and when it ends.
+// liftWords say what a brake holds back, and when it is released.
 func liftWords(b lease.Brake) string {
 	if b.Standing() {
-		return "Nothing is terminated until somebody has checked, and runs `janitor release-brake " + b.Name + "`."
+		return "Nothing is terminated until somebody has checked and runs `janitor release-brake " + b.Name + "`."
 	}
 	words := map[string]string{
 		lease.BrakeHeartbeats: "No instance is terminated for its heartbeat until fewer are lost, or somebody runs `janitor release-brake heartbeats`.",
 		"rate":                "Terminations for inferred causes wait until there are fewer in ten minutes; expiries and releases go on.",
 		"clock":               "Nothing is terminated by date until the janitor's clock is right.",
-		"health":              "That waits until etcd and EC2 answer in full again.",
+		"health":              "Terminations wait until etcd and EC2 answer in full again.",
 	}
-	return cmp.Or(words[b.Name], "`janitor status` tells more.")
+	return cmp.Or(words[b.Name], "See `janitor status`.")
 }
 
-// launchWords tells what became of a launch.
 func launchWords(l lease.Launch, now time.Time) string {
 	if l.Token == "" {
 		return ""
@@ -300,10 +301,10 @@ func launchWords(l lease.Launch, now time.Time) string {
 	words := fmt.Sprintf("Launch %s asked for %s %s and got %d; ", l.Token, count(l.Count, "instance"), cli.When(l.CreatedAt, now), len(l.Instances()))
 	switch l.State {
 	case lease.LaunchOpen:
-		return words + fmt.Sprintf("it is under way: its launcher goes on with `lease launch --id %s`, and the janitor settles it %s.", l.Token, cli.When(l.LastSend().Add(time.Duration(l.Window)), now))
+		return words + fmt.Sprintf("it is in progress: `lease launch --id %s` resumes it, and the janitor settles it %s.", l.Token, cli.When(l.LastSend().Add(time.Duration(l.Window)), now))
 	case lease.LaunchClosed:
-		return words + fmt.Sprintf("it was closed %s%s: whatever it left without a lease is ended, unless `lease adopt` gives it one.", cli.When(l.SettledAt, now), because(l.Reason))
+		return words + fmt.Sprintf("it was closed %s%s: instances that it left without a lease are terminated, unless `lease adopt` gives them one.", cli.When(l.SettledAt, now), because(l.Reason))
 	case lease.LaunchDone:
 	}
-	return words + fmt.Sprintf("it is done since %s.", cli.When(l.SettledAt, now))
+	return words + fmt.Sprintf("it was done %s.", cli.When(l.SettledAt, now))
 }

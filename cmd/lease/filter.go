@@ -11,13 +11,12 @@ import (
 	"lapse/lease"
 )
 
-// filter chooses leases.
 type filter struct {
 	holder  string   // empty: any
 	regions []string // none: any
 	labels  map[string]string
 	states  []lease.State
-	within  time.Duration // of terms that end so soon; zero: any
+	within  time.Duration // of leases that expire so soon; zero: any
 	stuck   bool
 }
 
@@ -38,7 +37,6 @@ func readFilter(c *ucli.Context) (filter, error) {
 	return f, nil
 }
 
-// filterFlags choose leases.
 func filterFlags() []ucli.Flag {
 	return []ucli.Flag{
 		&ucli.StringFlag{Name: "holder", Usage: "select leases of `WHO`"},
@@ -50,12 +48,12 @@ func filterFlags() []ucli.Flag {
 	}
 }
 
-// chooses reports whether the filter leaves anything out, but by its states.
+// chooses reports whether the filter leaves anything out other than by state.
 func (f filter) chooses() bool {
 	return f.holder != "" || len(f.regions) > 0 || len(f.labels) > 0 || f.within > 0 || f.stuck
 }
 
-// readStates reads the states asked for; without any, those in which an instance of ours is still there.
+// readStates reads the requested states; without any, those in which the instance exists and is managed.
 func readStates(names []string) ([]lease.State, error) {
 	over := []lease.State{lease.StateEnded, lease.StateUnmanaged}
 	chosen := []lease.State{lease.StateAdopting, lease.StateActive, lease.StateRevoked}
@@ -90,7 +88,7 @@ func (f filter) has(l lease.Lease, now time.Time) bool {
 	return expiring && slices.Contains(f.states, l.State) && (f.holder == "" || f.holder == l.Holder) && (!f.stuck || l.Stuck != "")
 }
 
-// wrongState says which states there are, and which of them a word of everyday is.
+// wrongState lists the states, and names the one that an everyday word means.
 func wrongState(name string) error {
 	const choose = "choose adopting, active, revoked, ended, unmanaged or all"
 	meant := map[string]string{
@@ -100,8 +98,8 @@ func wrongState(name string) error {
 		"stopped": "a stopped instance keeps its lease, which is active",
 		"running": "the lease of a running instance is active, or revoked while EC2 terminates it",
 		"pending": "the lease of a pending instance is active", "live": "a live lease is active", "valid": "a valid lease is active",
-		"marked": "a marked lease is active still", "expiring": "for active leases that expire soon, say --expiring 1h",
-		"stuck":         "for revoked leases whose instance EC2 will not terminate, say --stuck",
+		"marked": "a marked lease is still active", "expiring": "for active leases that expire soon, use --expiring 1h",
+		"stuck":         "for revoked leases whose instance EC2 will not terminate, use --stuck",
 		"shutting-down": "while EC2 terminates an instance, its lease is revoked",
 	}[strings.ToLower(name)]
 	if meant == "" {

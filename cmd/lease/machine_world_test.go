@@ -15,8 +15,8 @@ import (
 	"lapse/sidecar"
 )
 
-// machine ID [sidecar=ID] [version=V] [failure=WHY]: this machine is that instance from here on. With a sidecar, one
-// that beats for ID answers on a socket.
+// machine ID [sidecar=ID] [version=V] [failure=WHY]: from here on this machine is that instance. With a sidecar, one
+// that renews for ID answers on a socket.
 func startMachine(_ *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
 	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: args[0], Region: here.Region, Zone: "us-east-1a"}))

@@ -1,8 +1,8 @@
 // Command lease launches instances that have leases, and shows, moves and ends those leases.
 //
 //   - main.go: the commands, one in each cmd_*.go; what follows is what they stand on.
-//   - request.go, terms.go, progress.go, wait.go: for launch. filter.go, untracked.go, overdue.go: for list.
-//   - explain.go, unleased.go, mark.go, keys.go: for why, in words. watched.go, moved.go: for watch.
+//   - request.go, wait.go: for launch. filter.go, untracked.go, overdue.go: for list.
+//   - explain.go, unleased.go, keys.go: for why, in words. watched.go, moved.go: for watch.
 //   - adoptable.go, tagger.go, replaced.go: for adopt and unmanage; recovered.go: for recover.
 //   - doctor_registry.go, doctor_aws.go, doctor_here.go: for doctor.
 //   - target.go: which leases are meant, and what becomes of each; asked.go: what a person was shown. cloud.go: EC2, where it

@@ -5,7 +5,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/script"
 )
 
@@ -24,12 +23,4 @@ func TestScripts(t *testing.T) {
 // Not parallel: it sets the environment.
 func TestHelpFitsTheScreen(t *testing.T) {
 	script.CheckHelp(t, app, "--help", "launch --help")
-}
-
-// Whether the environment may give a flag is decided for each, in one table.
-func TestEveryFlagIsInOneClass(t *testing.T) {
-	t.Parallel()
-	if found := cli.Unclassed(app()); len(found) > 0 {
-		t.Errorf("in no class of cmd/internal/cli/settings.go, or in both: %q", found)
-	}
 }

@@ -11,8 +11,8 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-// meanwhile ACTION before|after tag|adopt|unmanage|stop ID [TAG=VALUE]…: just before or after EC2 does the action for the next
-// time, somebody sets tags on an instance, and adopts, forgets or stops it beside.
+// meanwhile ACTION before|after tag|adopt|unmanage|stop ID [TAG=VALUE]…: just before or after EC2 performs the action
+// the next time, somebody sets tags on an instance, or adopts, forgets or stops it.
 func meanwhile(w *world, _ *testscript.TestScript, args []string) error {
 	f := ec2sim.Fault{Action: args[0], Times: 1}
 	if args[1] == "after" {

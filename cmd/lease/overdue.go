@@ -8,11 +8,12 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
 
-// circumstances are those of these leases, without reading all others if that is not needed.
+// circumstances are those of these leases. It reads other leases only if they matter.
 func circumstances(c *ucli.Context, store *etcd.Store, leases ...lease.Lease) (lease.Circumstances, error) {
 	for n := range leases {
 		if mark := leases[n].Mark; mark != nil && mark.Cause.Inferred() { // then heartbeats count, too
@@ -26,19 +27,19 @@ func circumstances(c *ucli.Context, store *etcd.Store, leases ...lease.Lease) (l
 		return lease.Circumstances{}, err
 	}
 	s.Checkpoint, err = store.Checkpoint(c.Context)
-	if is[*lease.NotFoundError](err) || is[*lease.SchemaError](err) || is[*lease.MalformedError](err) { // it tells of no sweep
+	if known(err) { // then there was no sweep
 		err = nil
 	}
 	return s.Circumstances(time.Now()), err
 }
 
-// printed is a lease as programs get it: its record, and whether its instance should be gone.
+// printed is a lease as printed for programs: its record, and whether its instance should be gone.
 type printed struct {
 	lease.Lease
 	overdue lease.Overdue
 }
 
-// MarshalJSON writes the record, and after it what is no part of it.
+// MarshalJSON writes the fields of the record, and then those that are not part of it.
 func (p printed) MarshalJSON() ([]byte, error) {
 	record, err := json.Marshal(p.Lease)
 	if err != nil || p.overdue == (lease.Overdue{}) {
@@ -59,7 +60,7 @@ func printable(leases []lease.Lease, known lease.Circumstances) []printed {
 	return all
 }
 
-// overdueWords say in short what keeps an instance that should be gone.
+// overdueWords name what keeps an instance that should be gone.
 func overdueWords(o lease.Overdue) string {
 	if o.Brake != "" {
 		return fmt.Sprintf("overdue (%s: %s)", o.Reason, o.Brake)
@@ -67,7 +68,7 @@ func overdueWords(o lease.Overdue) string {
 	return fmt.Sprintf("overdue (%s)", o.Reason)
 }
 
-// overdue tells that the instance should be gone by its record, if something keeps it, and what to do.
+// overdue tells that the instance should be gone by its record but is not, and what to do.
 func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t timeWords) {
 	if e.Overdue = o; o.Reason == "" {
 		return
@@ -75,45 +76,45 @@ func (k knowledge) overdue(e *explanation, o lease.Overdue, i lease.Instance, t 
 	l := *e.Lease
 	words := strings.TrimSpace(fmt.Sprintf("%s `lease unmanage %s` keeps the instance, without a lease.", k.wayOut(o, l, i), l.InstanceID))
 	if l.Live() && l.Mark == nil {
-		e.account.lead = fmt.Sprintf("%s is overdue: its term passed %s, and %s.", l.InstanceID, t.exact(l.ExpiresAt), keptClause(o))
+		e.account.lead = fmt.Sprintf("%s is overdue: its lease expired %s, but %s.", l.InstanceID, t.exact(l.ExpiresAt), keptClause(o))
 		e.account.instead("change", changeOverdue(l, t))
 	} else {
-		words += fmt.Sprintf(" It should have gone %s, and %s.", t.when(o.Since), keptClause(o))
+		words += fmt.Sprintf(" It should have been terminated %s, but %s.", t.when(o.Since), keptClause(o))
 	}
 	e.account.say("overdue", "%s", words)
 }
 
-// changeOverdue says what makes an instance legitimate again that should be gone.
+// changeOverdue says what makes the lease of an overdue instance valid again.
 func changeOverdue(l lease.Lease, t timeWords) string {
 	if !l.MaxExpiresAt.IsZero() && !l.MaxExpiresAt.After(t.now) {
-		return "It has had its latest date: no extension is granted any more."
+		return "Its maximum has passed, so its holder cannot extend it any more."
 	}
-	return fmt.Sprintf("`lease extend %s --for 4h` gives it a new date, and changes nothing about what keeps it.", l.InstanceID)
+	return fmt.Sprintf("`lease extend %s --for 4h` gives it a new expiry, but does not change why it is kept.", l.InstanceID)
 }
 
-// wayOut is what lets an instance end that is overdue.
+// wayOut is what lets an overdue instance be terminated.
 func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) string {
 	registry := k.snapshot.Registry
-	then := ": it is marked then, and terminated after that notice."
+	then := "; it is then marked, and terminated after that notice."
 	if l.State == lease.StateRevoked {
-		then = ": it is terminated then."
+		then = "; it is then terminated."
 	}
 	switch o.Reason {
 	case lease.KeptByTag:
 		if l.Cause == lease.CauseFailedCreation && (i.Leased() || l.TagNumber == 0) {
 			return fmt.Sprintf("Its tag %s says that its lease was active.", lease.TagLeased)
 		}
-		return fmt.Sprintf("`lease revoke %s` ends it, whatever the tag says.", l.InstanceID)
+		return fmt.Sprintf("`lease revoke %s` terminates it, whatever the tag says.", l.InstanceID)
 	case lease.KeptByExempt:
 		return "Remove that tag" + then
 	case lease.KeptByRegistry:
 		return fmt.Sprintf("Set its tag %s to %s again%s", lease.TagRegistry, registry.UUID, then)
 	case lease.KeptByLaunch:
 		return fmt.Sprintf("Set its tag %s to %s again%s", lease.TagLaunch, l.ClientToken, then)
-	case lease.KeptStuck: // what to do is said there
+	case lease.KeptStuck: // the explanation of the stuck instance says what to do
 		return ""
 	case lease.KeptByObserving, lease.KeptByPause:
-		return fmt.Sprintf("Nothing is terminated until %s.", untilArmed(registry))
+		return fmt.Sprintf("Nothing is terminated until %s.", cli.UntilArmed(registry))
 	case lease.KeptUnswept:
 		return k.unswept(l)
 	case lease.KeptBraked:
@@ -121,55 +122,53 @@ func (k knowledge) wayOut(o lease.Overdue, l lease.Lease, i lease.Instance) stri
 	case lease.KeptAdopting:
 		return fmt.Sprintf("`lease adopt %s` sets its tag %s again.", l.InstanceID, lease.TagRegistry)
 	case lease.KeptUnseen:
-		return fmt.Sprintf("It counts as ended once EC2 has not known it for an hour. If it runs, see whether the janitor's credentials are of account %s.", l.Account)
+		return fmt.Sprintf("Its lease ends once EC2 has not found it for an hour. If it still runs, check that the janitor's credentials are for account %s.", l.Account)
 	case lease.KeptByAudit:
-		return "Look at the disk, and at the file that --audit-log of the janitor names: without a record nothing is terminated."
+		return "Check the disk and the file that the janitor's --audit-log names: nothing is terminated that cannot be logged."
 	case lease.KeptByState:
-		return "Look at the disk, and at the directory that --state-dir of the janitor names: until it can be written nothing is terminated."
+		return "Check the disk and the directory that the janitor's --state-dir names: nothing is terminated until it can be written."
 	case lease.KeptUnconfirmed:
-		return "Look at the instance in EC2's console; the janitor asks again by itself."
+		return "Check the instance in the EC2 console; the janitor asks EC2 again."
 	case lease.KeptWaiting, lease.KeptUnreadable:
 	}
 	return "The janitor's log says what it waits for, or what failed."
 }
 
-// unswept says why no janitor sweeps where an instance is.
 func (k knowledge) unswept(l lease.Lease) string {
 	if !k.snapshot.Checkpoint.Fresh(time.Now()) {
-		return "No janitor sweeps: start `janitor run`, or see why it fails."
+		return "No janitor sweeps: start `janitor run`, or check why it fails."
 	}
 	return fmt.Sprintf("The janitor does not sweep %s: start it with --region %s, too.", l.Location(), l.Region)
 }
 
-// keptWords say what keeps an instance after its date, where that is something about itself.
+// keptWords say what keeps an instance after its expiry, if that is something about the instance.
 func keptWords(r lease.KeptReason) string {
 	switch r {
 	case lease.KeptByTag:
-		return "its tag " + lease.TagExpires + ", which is late or says a later date"
+		return "its tag " + lease.TagExpires + ", which is late or has a later date"
 	case lease.KeptByExempt:
 		return "its tag " + lease.TagExempt
 	case lease.KeptByRegistry:
 		return "the loss of its tag " + lease.TagRegistry
 	case lease.KeptByLaunch:
-		return "a tag " + lease.TagLaunch + ", or a client token, that is not its lease's"
+		return "a tag " + lease.TagLaunch + ", or a client token, that does not match its lease"
 	default:
 		return string(r)
 	}
 }
 
-// keptClause says what keeps an instance that should be gone.
 func keptClause(o lease.Overdue) string {
 	switch o.Reason {
 	case lease.KeptStuck:
 		return "EC2 refuses to terminate it"
 	case lease.KeptByAudit:
-		return "the audit log takes no events"
+		return "the audit log cannot be written"
 	case lease.KeptByState:
 		return "the janitor cannot write its state directory"
 	case lease.KeptAdopting:
-		return "its tag " + lease.TagRegistry + " was not seen since it was adopted"
+		return "its tag " + lease.TagRegistry + " has not been seen since it was adopted"
 	case lease.KeptUnseen:
-		return "EC2 does not know it"
+		return "EC2 does not find it"
 	case lease.KeptUnswept:
 		return "no janitor sweeps there"
 	case lease.KeptByObserving:
@@ -179,7 +178,7 @@ func keptClause(o lease.Overdue) string {
 	case lease.KeptBraked:
 		return "brake " + o.Brake + " is engaged"
 	case lease.KeptUnconfirmed:
-		return "EC2 was asked to terminate it and has not confirmed that"
+		return "EC2 was asked to terminate it and has not confirmed it"
 	case lease.KeptWaiting:
 		return "no janitor has terminated it yet"
 	case lease.KeptUnreadable:

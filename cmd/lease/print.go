@@ -15,10 +15,10 @@ import (
 	"lapse/lease"
 )
 
-// soon is how long before its end a lease is coloured.
+// soon is how long before its expiry a lease is coloured.
 const soon = time.Hour
 
-// printLeases prints leases for people. What their launches asked for is printed beside them, where those are on record.
+// printLeases prints leases for people, with name and type from the requests of their launches, if those are on record.
 func printLeases(c *ucli.Context, leases []lease.Lease, launches []lease.Launch, known lease.Circumstances) error {
 	now := time.Now()
 	sheet := cli.Sheet{Toned: "EXPIRES", Columns: []cli.Column{
@@ -51,7 +51,7 @@ func printLeases(c *ucli.Context, leases []lease.Lease, launches []lease.Launch,
 	return sheet.Print(c, c.App.Writer)
 }
 
-// tone is red for what may end at any moment, and yellow for what ends soon.
+// tone is red for a lease that may be terminated at any moment, and yellow for one that expires soon.
 func tone(l lease.Lease, now time.Time) cli.Tone {
 	switch {
 	case !l.Live():
@@ -71,7 +71,6 @@ func date(l lease.Lease) string {
 	return l.ExpiresAt.UTC().Format(time.RFC3339)
 }
 
-// requested is what an attempt asked EC2 for.
 type requested struct{ kind, name string }
 
 // requestsOf are what launches asked for, by client token.
@@ -85,7 +84,7 @@ func requestsOf(launches []lease.Launch) map[string]requested {
 				Tags         []struct{ Key, Value string }
 			}
 		}
-		_ = json.Unmarshal(l.Request, &r) // a record without a request tells no more
+		_ = json.Unmarshal(l.Request, &r) // the columns stay empty for a record without a request
 		name := ""
 		for _, specification := range r.TagSpecifications {
 			for _, tag := range specification.Tags {
@@ -110,8 +109,7 @@ func printIDs(c *ucli.Context, leases []lease.Lease) error {
 	return nil
 }
 
-// byEnd sorts leases by what ends first; those without a term come after them, and what has ended, or is no longer managed,
-// last of all.
+// byEnd sorts leases by expiry. Those without an expiry come after them, and ended or unmanaged ones last.
 func byEnd(leases []lease.Lease) {
 	gone := func(l lease.Lease) bool { return l.State == lease.StateEnded || l.State == lease.StateUnmanaged }
 	slices.SortFunc(leases, func(a, b lease.Lease) int {
@@ -128,7 +126,7 @@ func byEnd(leases []lease.Lease) {
 	})
 }
 
-// expires is when the term ends. A lease that is over has none any more.
+// expires is when a lease expires, if it is valid.
 func expires(l lease.Lease, now time.Time) string {
 	switch {
 	case !l.Live():
@@ -139,7 +137,7 @@ func expires(l lease.Lease, now time.Time) string {
 	return cli.Away(l.ExpiresAt.Sub(now))
 }
 
-// note is what there is to know of a lease beside its state and its term.
+// note says what else matters about a lease.
 func note(l lease.Lease, known lease.Circumstances, now time.Time) string {
 	var notes []string
 	if l.Cause != "" {
@@ -154,7 +152,7 @@ func note(l lease.Lease, known lease.Circumstances, now time.Time) string {
 	if l.Incomplete(now) {
 		notes = append(notes, "adopted, but lacks its tag")
 	}
-	if o := known.Overdue(&l, nil); o.Reason != "" && o.Reason != lease.KeptStuck { // which is said already
+	if o := known.Overdue(&l, nil); o.Reason != "" && o.Reason != lease.KeptStuck { // the notes say that already
 		notes = append(notes, overdueWords(o))
 	}
 	return strings.Join(notes, ", ")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -11,49 +10,46 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/lease"
 	"lapse/lease/ec2"
 )
 
-// lookForLost lists, in each region, what bears any registry's tag, or looks up the instances that were named. One
-// listing that fails fails the command: what is not seen cannot be told from what is not there.
+// lookForLost lists, in each region, every instance with any registry's tag, or looks up the named instances. It fails
+// if one listing fails: an instance that was not seen could not be told from one that does not exist.
 func lookForLost(c *ucli.Context, ids []string) ([]lease.Instance, error) {
 	found := []lease.Instance{}
-	for _, region := range regionsOf(c) {
-		cloud, err := openCloud(c.Context, c, region)
+	for _, region := range cloud.Regions(c) {
+		opened, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return nil, err
 		}
-		listing, err := lookIn(c.Context, cloud, ids)
-		if err != nil {
-			return nil, err
+		look := func() (lease.Listing, error) { return opened.List(c.Context) }
+		if len(ids) > 0 {
+			look = func() (lease.Listing, error) { return opened.Describe(c.Context, ids) }
 		}
-		found = append(found, listing...)
+		listing, err := look()
+		if err == nil && listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
+			err = &ec2.ClockError{Skew: listing.Skew} // the dates are counted from this clock
+		}
+		if err != nil {
+			return nil, advice.EC2(err)
+		}
+		found = append(found, listing.Instances...)
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(found, func(i lease.Instance) bool { return i.ID == id }) {
-			return nil, cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 knows no instance %s there; look at --region and AWS_PROFILE", id))
+			return nil, cli.WithCode(cli.ExitMissing, fmt.Errorf("EC2 finds no instance %s there; check --region and AWS_PROFILE", id))
 		}
 	}
 	return found, nil
 }
 
-func lookIn(ctx context.Context, cloud *ec2.Cloud, ids []string) ([]lease.Instance, error) {
-	look := func() (lease.Listing, error) { return cloud.List(ctx) }
-	if len(ids) > 0 {
-		look = func() (lease.Listing, error) { return cloud.Describe(ctx, ids) }
-	}
-	listing, err := look()
-	if err == nil && listing.Dated && listing.Skew.Abs() > lease.MaxSkew {
-		err = &ec2.ClockError{Skew: listing.Skew} // the dates are counted from this clock
-	}
-	return listing.Instances, coded(err)
-}
-
-// withLostRegistry says, where the registry itself is not there, which registries the instances bear.
+// withLostRegistry adds to the error, if the registry itself is missing, which registries' tags the instances have.
 func withLostRegistry(err error, found []lease.Instance) error {
-	if !is[*lease.NotFoundError](err) {
+	if !cli.Is[*lease.NotFoundError](err) {
 		return err
 	}
 	bearers := map[string]int{}
@@ -69,11 +65,11 @@ func withLostRegistry(err error, found []lease.Instance) error {
 	if len(texts) == 0 {
 		return err
 	}
-	return cli.WithCode(cli.ExitMissing, fmt.Errorf("the registry itself is lost; say `lease init --uuid UUID` with what instances bear here: %s",
+	return cli.WithCode(cli.ExitMissing, fmt.Errorf("the registry itself is lost; run `lease init --uuid UUID` with the UUID that the instances here bear: %s",
 		strings.Join(texts, ", ")))
 }
 
-// print shows what is to be done, or was, and what is left alone.
+// print shows what is or will be done, and what is left alone.
 func (p recovery) print(c *ucli.Context, w io.Writer, verb string) error {
 	now := time.Now()
 	sheet := cli.Sheet{Columns: []cli.Column{
@@ -99,18 +95,14 @@ func (p recovery) print(c *ucli.Context, w io.Writer, verb string) error {
 	return sheet.Print(c, w)
 }
 
-// end prints what came of it, and chooses the exit code. What was named and could not be recovered was refused; that a
-// lease is there already is what was wanted.
+// end prints the result, and chooses the exit code. A named instance that could not be recovered counts as refused,
+// unless it has a lease already.
 func (p recovery) end(c *ucli.Context, failed int) error {
 	verb := "recovered"
 	if p.DryRun {
 		verb = "would recover"
 	}
-	show := func() error { return p.print(c, c.App.Writer, verb) }
-	if cli.WantsJSON(c) {
-		show = func() error { return cli.JSON(c, p) }
-	}
-	if err := show(); err != nil {
+	if err := cli.Show(c, p, func() error { return p.print(c, c.App.Writer, verb) }); err != nil {
 		return err
 	}
 	refused := 0

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
@@ -14,7 +15,6 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// requestFlags describe the instances and their leases.
 func requestFlags() []ucli.Flag {
 	return append([]ucli.Flag{
 		&ucli.StringFlag{Name: "image-id", Usage: "launch this `AMI`, or resolve:ssm:PARAMETER"},
@@ -31,21 +31,17 @@ func requestFlags() []ucli.Flag {
 	}, termFlags()...)
 }
 
-// order is what `lease launch` was asked to do.
 type order struct {
 	launch.Request
-	self   string // the holder, where nobody named one: whoever launches
-	resume bool   // go on with a launch from its record
+	self   string // the holder, if nobody named one: whoever launches
+	resume bool   // resume a launch from its record
 	dryRun bool   //
 	wait   string // none, running or heartbeat
 }
 
-// readOrder reads the flags and refuses what can be refused without asking anybody.
+// readOrder reads the flags, and refuses what it can without asking etcd or EC2.
 func readOrder(c *ucli.Context) (order, error) {
 	o := order{dryRun: c.Bool("dry-run"), wait: c.String("wait")}
-	if !slices.Contains([]string{"none", "running", "heartbeat"}, o.wait) {
-		return order{}, cli.Usage("--wait %q: choose none, running or heartbeat", o.wait)
-	}
 	var err error
 	if o.Patience, err = cli.Duration("timeout", c.String("timeout")); err != nil {
 		return order{}, err
@@ -63,14 +59,13 @@ func readOrder(c *ucli.Context) (order, error) {
 	for _, flag := range requestFlags() {
 		given = append(given, flag.Names()[0])
 	}
-	if o.Token != "" && !cli.Given(c, append(given, "dry-run", "unattended")...) {
+	if o.Token != "" && !slices.ContainsFunc(append(given, "dry-run", "unattended"), c.IsSet) {
 		o.resume = true
 		return o, nil
 	}
 	return o, o.readRequest(c)
 }
 
-// readRequest reads what describes the instances and their leases.
 func (o *order) readRequest(c *ucli.Context) (err error) {
 	given, err := readTerms(c)
 	if err != nil {
@@ -104,14 +99,13 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 		}
 		return err
 	case o.ImageID == "":
-		return cli.Usage("say which image to launch, with --image-id or in a --request file; see `lease launch --help`")
+		return cli.Usage("give the image to launch, with --image-id or in a --request file; see `lease launch --help`")
 	case len(o.InstanceTypes) == 0:
-		return cli.Usage("say which instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
+		return cli.Usage("give the instance type to launch, with --instance-type or in a --request file; see `lease launch --help`")
 	}
 	return nil
 }
 
-// readFile reads the file that a flag names, or stdin.
 func readFile(c *ucli.Context, flag, file string) ([]byte, error) {
 	if file == "-" {
 		data, err := cli.Await(c.Context, func() ([]byte, error) { return io.ReadAll(c.App.Reader) })
@@ -125,4 +119,59 @@ func readFile(c *ucli.Context, flag, file string) ([]byte, error) {
 		return nil, cli.Usage("cannot read the --%s file: %v", flag, err)
 	}
 	return data, nil
+}
+
+// termFlags describe new leases.
+func termFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringFlag{Name: "term", Value: "24h", Usage: "expire after `DURATION`, or none"},
+		&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "allow extensions up to `DURATION` from now, or none"},
+		&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "expect a heartbeat within `DURATION`, 5s to 1h, or none"},
+		&ucli.StringFlag{Name: "holder", Usage: "record `WHO` it is for: a person, team or job"},
+		&ucli.StringSliceFlag{Name: "label", Usage: "label leases with `KEY=VALUE`; repeatable"},
+	}
+}
+
+// terms are what leases are given.
+type terms struct {
+	term, maxTerm    time.Duration // from now; zero: none
+	until            time.Time     // instead of term; zero: none
+	heartbeatTimeout time.Duration // zero: none
+	holder           string
+	named            bool // somebody named the holder
+	labels           map[string]string
+}
+
+func readTerms(c *ucli.Context) (t terms, err error) {
+	for name, field := range map[string]*time.Duration{"term": &t.term, "max-term": &t.maxTerm, "heartbeat-timeout": &t.heartbeatTimeout} {
+		if *field, err = cli.DurationOrNone(name, c.String(name)); err != nil {
+			return t, err
+		}
+	}
+	if c.IsSet("until") {
+		if c.IsSet("term") {
+			return t, cli.Usage("--term and --until both set the expiry; give one of them")
+		}
+		t.term = 0
+		t.until, err = cli.DateFlag(c, "until")
+		if err != nil {
+			return t, err
+		}
+	}
+	switch {
+	case t.maxTerm > 0 && t.term == 0 && t.until.IsZero():
+		return t, cli.Usage("--term none exceeds --max-term %s; add --max-term none, or give a term of at most %s", c.String("max-term"), c.String("max-term"))
+	case t.maxTerm > 0 && t.until.After(time.Now().Add(t.maxTerm)):
+		return t, cli.Usage("--until %s is later than --max-term %s allows; give a later --max-term, or none", c.String("until"), c.String("max-term"))
+	case t.maxTerm > 0 && t.term > t.maxTerm:
+		return t, cli.Usage("--term %s is longer than --max-term %s; give a longer --max-term, or none", c.String("term"), c.String("max-term"))
+	}
+	if err := lease.CheckHeartbeatTimeout(t.heartbeatTimeout); err != nil {
+		return t, err
+	}
+	t.holder, t.named = c.String("holder"), c.IsSet("holder")
+	if t.labels, err = cli.Pairs("label", c.StringSlice("label")); err != nil {
+		return t, err
+	}
+	return t, lease.CheckLabels(t.labels)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Whoever is not in the group of etcd's socket is told so, and not that there is no etcd.
-func TestWhoMayNotUseTheSocketIsToldWhoMay(t *testing.T) {
+func TestADeniedUserLearnsWhoMayUseTheSocket(t *testing.T) {
 	t.Parallel()
 	dir := script.ShortDir(t)
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: dir})

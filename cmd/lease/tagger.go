@@ -14,38 +14,32 @@ import (
 	"lapse/lease/etcd"
 )
 
-// How long EC2 may take to show a tag that was set or removed, and how often it is asked. It has been seen to take some
-// seconds: https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+// How long EC2 may take to show a tag that was set or removed, and how often it is asked. Some seconds have been
+// observed: https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
 const (
 	shownWithin   = 10 * time.Second
 	describeEvery = 250 * time.Millisecond
 )
 
-// How long EC2 may take to know an instance by every call, and how often it is tried.
+// How long EC2 may take to find an instance by every call, and how often it is tried.
 const (
 	knownWithin = 2 * time.Minute
-	tagEvery    = time.Second
-	tagEveryMax = 10 * time.Second
+	tagEvery    = 2 * time.Second
 )
 
-// ourTags are those that stand and fall with the registry's.
-func ourTags() []string {
-	return []string{lease.TagRegistry, lease.TagLaunch, lease.TagExpires, lease.TagLeased}
-}
-
-// tagger sets and removes the tags by which an instance is managed. EC2 knows no condition on a tag's value when it is
-// set, so whoever sets one looks afterwards whether it is there, and whoever removes one names its value.
+// tagger sets and removes the tags by which an instance is managed. EC2 cannot set a tag on condition of its value, so
+// whoever sets one checks afterwards that it is there, and whoever removes one gives its value.
 type tagger struct {
 	cloud    *ec2.Cloud
 	store    *etcd.Store
 	registry lease.Registry
 }
 
-// mark sets the registry's tag, for a lease that is on record, and looks whether it is there. Where another registry's
-// tag is, the lease is given up.
+// mark sets the registry's tag for a lease that is on record, and checks that it is there. If the instance has another
+// registry's tag, it gives up the lease.
 func (t tagger) mark(c *ucli.Context, id string) error {
 	tagged := t.tag(c, id)
-	if tagged.Err != nil && !tagged.Refused() { // it may be set all the same
+	if tagged.Err != nil && !tagged.Refused() { // it may be set anyway
 		return half(id, tagged.Err)
 	}
 	found, err := t.shown(c.Context, []string{id}, func(i lease.Instance) bool {
@@ -60,9 +54,9 @@ func (t tagger) mark(c *ucli.Context, id string) error {
 	case tagged.Err != nil:
 		return half(id, tagged.Err)
 	case i.ID == "" || !i.Alive():
-		return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but has ended meanwhile", id))
+		return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but has since been terminated", id))
 	case other == "":
-		return half(id, fmt.Errorf("EC2 does not show it after %s", brief(shownWithin)))
+		return half(id, fmt.Errorf("EC2 does not show the tag after %s", brief(shownWithin)))
 	}
 	if l, err := t.store.Lease(c.Context, id); err != nil || l.Live() {
 		return err
@@ -70,34 +64,31 @@ func (t tagger) mark(c *ucli.Context, id string) error {
 	if err := t.unmark(c.Context, id); err != nil {
 		return half(id, err)
 	}
-	return cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was unmanaged or revoked by somebody else meanwhile; its tag is removed again", id))
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf("%s was unmanaged or revoked by somebody else at the same time; its tag is removed again", id))
 }
 
-// tag sets the registry's tag, and goes on trying for a while where EC2 does not know the instance yet: right after a
-// creation one part of it does and another does not.
+// tag sets the registry's tag. It keeps trying for a while if EC2 does not know the instance yet: after a creation,
+// some calls know it before others do.
 func (t tagger) tag(c *ucli.Context, id string) lease.Tagging {
-	for deadline, pause := time.Now().Add(knownWithin), tagEvery; ; pause = min(2*pause, tagEveryMax) {
-		tagged := t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
-		if tagged.Code != "InvalidInstanceID.NotFound" || !time.Now().Add(pause).Before(deadline) {
-			return tagged
+	var tagged lease.Tagging
+	deadline := time.Now().Add(knownWithin)
+	_, _ = cli.Poll(c.Context, tagEvery, knownWithin, func() (bool, error) {
+		tagged = t.cloud.Tag(c.Context, []string{id}, map[string]string{lease.TagRegistry: t.registry.UUID})[0]
+		if tagged.Code != "InvalidInstanceID.NotFound" {
+			return true, nil
 		}
 		cli.Say(c, "EC2 does not know %s yet; trying again for %s", id, brief(time.Until(deadline).Round(time.Second)))
-		wait := time.NewTimer(pause)
-		select {
-		case <-wait.C:
-		case <-c.Done():
-			wait.Stop()
-			return tagged
-		}
-	}
+		return false, nil
+	})
+	return tagged
 }
 
-// half says that there is a lease without a tag.
+// half says that there is a lease, but not its tag.
 func half(id string, err error) error {
-	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same again", id, cli.Advise(err)))
+	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same command again", id, cli.Advise(err)))
 }
 
-// giveUp gives a lease up whose instance bears the tag of another registry: nothing is to be left of it here.
+// giveUp gives up a lease whose instance has the tag of another registry, so that nothing of it is left here.
 func (t tagger) giveUp(c *ucli.Context, id, other string) error {
 	by := lease.By{Actor: cli.Actor(), Reason: "it bears the tag of registry " + other}
 	_, _, err := write(c.Context, t.store, id, "unmanage "+id, func(l lease.Lease) (lease.Lease, error) {
@@ -109,12 +100,12 @@ func (t tagger) giveUp(c *ucli.Context, id, other string) error {
 	if err != nil {
 		return err
 	}
-	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: another registry, %s, took it at the same time; nothing of it is left here", id, other))
+	return cli.WithCode(cli.ExitRefused, fmt.Errorf("cannot adopt %s: another registry, %s, adopted it at the same time; its lease here is removed", id, other))
 }
 
-// unmark removes our tags from instances whose leases were given up, each by its value, until EC2 shows none of them. The
-// tag of another registry, and what is beside it, stays. Where somebody has adopted an instance into this registry
-// meanwhile, and EC2 shows no registry's tag, what was removed is set again.
+// unmark removes our tags from instances whose leases were given up, each by its value, until EC2 shows none of them.
+// The tags of another registry stay. If somebody has adopted an instance into this registry in the meantime, and EC2
+// shows no registry's tag, it sets the removed tags again.
 func (t tagger) unmark(ctx context.Context, ids ...string) error {
 	removed := map[string]map[string]string{}
 	found, err := t.shown(ctx, ids, func(i lease.Instance) bool { return len(t.borne(i)) == 0 }, func(i lease.Instance) error {
@@ -144,13 +135,13 @@ func (t tagger) unmark(ctx context.Context, ids ...string) error {
 	return nil
 }
 
-// borne are our tags on an instance, with their values: none if it bears another registry's, or has ended.
+// borne are our tags on an instance, with their values: none if it has another registry's tag, or is terminated.
 func (t tagger) borne(i lease.Instance) map[string]string {
 	tags := map[string]string{}
 	if registry := i.Tags[lease.TagRegistry]; registry != "" && registry != t.registry.UUID || !i.Alive() {
 		return tags
 	}
-	for _, key := range ourTags() {
+	for _, key := range []string{lease.TagRegistry, lease.TagLaunch, lease.TagExpires, lease.TagLeased} {
 		if value, is := i.Tags[key]; is {
 			tags[key] = value
 		}
@@ -158,36 +149,28 @@ func (t tagger) borne(i lease.Instance) map[string]string {
 	return tags
 }
 
-// shown describes instances afresh until each is as wanted, for a while, and does otherwise to each that is not before it
-// looks again. It returns the last descriptions; what EC2 does not know is not among them.
+// shown describes instances until each is as wanted, for a limited time, and calls otherwise for each that is not. It
+// returns the last descriptions, without instances that EC2 does not find.
 func (t tagger) shown(
 	ctx context.Context, ids []string, wanted func(lease.Instance) bool, otherwise func(lease.Instance) error,
 ) (map[string]lease.Instance, error) {
 	found := map[string]lease.Instance{}
-	for deadline := time.Now().Add(shownWithin); ; {
+	_, err := cli.Poll(ctx, describeEvery, shownWithin, func() (bool, error) {
 		listing, err := t.cloud.Describe(ctx, ids)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		ids = nil
 		for _, i := range listing.Instances {
-			if found[i.ID] = i; wanted(i) || !time.Now().Before(deadline) {
+			if found[i.ID] = i; wanted(i) {
 				continue
 			}
 			ids = append(ids, i.ID)
 			if err := otherwise(i); err != nil {
-				return nil, err
+				return false, err
 			}
 		}
-		if len(ids) == 0 {
-			return found, nil
-		}
-		pause := time.NewTimer(describeEvery)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return nil, ctx.Err()
-		}
-	}
+		return len(ids) == 0, nil
+	})
+	return found, err
 }

@@ -29,7 +29,7 @@ func named(c *ucli.Context) ([]string, error) {
 	return ids, err
 }
 
-// namedIfAny is named where there need be none.
+// namedIfAny is named, but allows none.
 func namedIfAny(c *ucli.Context) ([]string, error) {
 	var ids []string
 	for _, text := range c.Args().Slice() {
@@ -48,7 +48,7 @@ func namedIfAny(c *ucli.Context) ([]string, error) {
 func namedOne(c *ucli.Context) (string, error) {
 	ids, err := named(c)
 	if err == nil && len(ids) > 1 {
-		err = cli.Usage("give one id alone; see `lease %s --help`", c.Command.Name)
+		err = cli.Usage("give exactly one id; see `lease %s --help`", c.Command.Name)
 	}
 	if err != nil {
 		return "", err
@@ -56,7 +56,7 @@ func namedOne(c *ucli.Context) (string, error) {
 	return ids[0], nil
 }
 
-// readID reads an id as people have it at hand: an instance id, its ARN, or a launch token.
+// readID reads an id in the forms that people have: an instance id, its ARN, or a launch token.
 func readID(text string) (string, error) {
 	id := strings.TrimSpace(text)
 	if strings.HasPrefix(id, "arn:") {
@@ -74,12 +74,12 @@ func readID(text string) (string, error) {
 	return id, nil
 }
 
-// launchOf reads a launch. Where there is none, the error tells what the token may have been meant to be.
+// launchOf reads a launch. If it does not exist, the error suggests what the token may mean.
 //
 // Errors: [lease.NotFoundError].
 func launchOf(ctx context.Context, store *etcd.Store, token string) (lease.Launch, error) {
 	l, err := store.Launch(ctx, token)
-	if !is[*lease.NotFoundError](err) {
+	if !cli.Is[*lease.NotFoundError](err) {
 		return l, err
 	}
 	snapshot, unread := store.Snapshot(ctx)
@@ -89,7 +89,7 @@ func launchOf(ctx context.Context, store *etcd.Store, token string) (lease.Launc
 	return l, missing(snapshot, token)
 }
 
-// missing says that nothing with this id is on record, and what it may have been meant to be.
+// missing says that this id is not on record, and suggests what it may mean.
 func missing(s lease.Snapshot, id string) error {
 	if lease.IsInstanceID(id) {
 		return &lease.NotFoundError{Kind: "lease", ID: id}
@@ -138,7 +138,7 @@ func targets(ctx context.Context, store *etcd.Store, ids []string) ([]target, er
 	return all, nil
 }
 
-// someTargets are targets of which there must be one.
+// someTargets are targets, at least one.
 func someTargets(ctx context.Context, store *etcd.Store, ids []string) ([]target, error) {
 	all, err := targets(ctx, store, ids)
 	if err == nil && len(all) == 0 {
@@ -155,14 +155,14 @@ func ofLaunch(l lease.Launch) []target {
 	return all
 }
 
-// leasesOf reads the leases of targets. Of a launch, those that have no record, not yet or no more, are left out aloud.
+// leasesOf reads the leases of targets. It skips leases of a launch that have no record, and says so.
 //
 // Errors: [lease.NotFoundError] for a lease that was named by its own id, and those of a record that cannot be read.
 func leasesOf(c *ucli.Context, store *etcd.Store, all []target) ([]lease.Lease, error) {
 	found := []lease.Lease{}
 	for _, t := range all {
 		l, err := store.Lease(c.Context, t.id)
-		if _, absent := errors.AsType[*lease.NotFoundError](err); absent && t.token != "" {
+		if cli.Is[*lease.NotFoundError](err) && t.token != "" {
 			cli.Say(c, "%s, of launch %s, has no lease on record", t.id, t.token)
 			continue
 		}
@@ -174,17 +174,17 @@ func leasesOf(c *ucli.Context, store *etcd.Store, all []target) ([]lease.Lease, 
 	return found, nil
 }
 
-// done is what became of one lease.
+// done is the result for one lease.
 type done struct {
 	lease  lease.Lease
-	said   string // for people; one line
+	said   string // for people; one line, empty if there was nothing to do
 	result any    // for programs, if that is more than the lease
-	over   bool   // passed over: there is nothing left of it to change
-	less   bool   // less was done than was asked for
+	over   bool   // skipped: nothing is left to change
+	less   bool   // less was done than requested
 }
 
-// each does the same to every target. What fails is told, and the rest is attempted all the same, unless the registry
-// itself does not answer. What was done is printed: one line each as it happens, or a JSON list at the end.
+// each does the same for every target. It reports failures and continues with the rest, unless the registry does not
+// answer. It prints the results: one line each as it happens, or a JSON list at the end.
 func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 	results, failed, over, less := []any{}, []error{}, 0, false
 	for _, t := range all {
@@ -199,15 +199,21 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 			}
 			continue
 		}
+		if d.said == "" {
+			continue
+		}
 		if d.over {
 			over++
 			cli.Say(c, "%s", d.said)
 			continue
 		}
 		less = less || d.less
-		results = append(results, d.forPrograms())
+		if d.result == nil {
+			d.result = d.lease
+		}
+		results = append(results, d.result)
 		if !cli.WantsJSON(c) {
-			_ = cli.Prose(c.App.Writer, d.said) // it was done all the same, and what cannot be written is said at the end
+			_ = cli.Prose(c.App.Writer, d.said) // the change was made; a failed write to stdout is reported at the end
 		}
 	}
 	if cli.WantsJSON(c) {
@@ -216,7 +222,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 		}
 	}
 	if over > 0 && len(results) == 0 && len(failed) == 0 {
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("nothing to %s: no lease of %s holds any more", c.Command.Name, some(c.Args().Slice())))
+		return cli.WithCode(cli.ExitRefused, fmt.Errorf("nothing to %s: no lease of %s is valid any more", c.Command.Name, some(c.Args().Slice())))
 	}
 	if less && len(failed) == 0 {
 		return &cli.QuietError{Code: cli.ExitPartly}
@@ -224,15 +230,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 	return sum(len(all), len(results), failed)
 }
 
-func (d done) forPrograms() any {
-	if d.result != nil {
-		return d.result
-	}
-	return d.lease
-}
-
-// sum is the error of a command that was to do something to several leases. Each failure was told, unless it is the one
-// of the only target.
+// sum is the error of a command for several leases. Each failure was reported, unless there is only one target.
 func sum(asked, finished int, failed []error) error {
 	switch {
 	case len(failed) == 0:
@@ -246,7 +244,7 @@ func sum(asked, finished int, failed []error) error {
 	if finished > 0 && !has(cli.ExitUnknown) {
 		return &cli.QuietError{Code: cli.ExitPartly}
 	}
-	// What asks most of whoever reads the code comes first.
+	// The code that needs the most attention comes first.
 	for _, code := range []int{cli.ExitUnknown, cli.ExitPartly, cli.ExitRefused, cli.ExitHeld, cli.ExitMissing, cli.ExitUsage} {
 		if has(code) {
 			return &cli.QuietError{Code: code}
@@ -255,11 +253,11 @@ func sum(asked, finished int, failed []error) error {
 	return &cli.QuietError{Code: cli.ExitFailed}
 }
 
-// noAnswer reports whether the registry did not answer in time, so that it will hardly answer the next call.
+// noAnswer reports whether the registry did not answer in time, so that the next call will probably fail too.
 func noAnswer(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
 
-// write changes a lease. If etcd may have written it without our having heard, the error says so, with the command that
-// finds out by doing it again.
+// write changes a lease. If etcd may have written the change although no answer came, the error says so, with the
+// command that finds out by repeating it.
 func write(ctx context.Context, store *etcd.Store, id, again string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error) {
 	sent := false
 	before, after, err = store.UpdateLease(ctx, id, func(l lease.Lease) (lease.Lease, error) {
@@ -268,24 +266,20 @@ func write(ctx context.Context, store *etcd.Store, id, again string, change func
 		return changed, err
 	})
 	if sent && err != nil && !known(err) {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is not known (%w); run `lease %s` again", id, cli.Advise(err), again))
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is unknown (%w); run `lease %s` again", id, cli.Advise(err), again))
 	}
 	return before, after, err
 }
 
-// known reports whether an error of a write says that nothing was written.
+// known reports whether the registry has answered: there is no such record, or none that can be read. Nothing was written.
 func known(err error) bool {
-	_, absent := errors.AsType[*lease.NotFoundError](err)
-	_, newer := errors.AsType[*lease.SchemaError](err)
-	_, malformed := errors.AsType[*lease.MalformedError](err)
-	return absent || newer || malformed
+	return cli.Is[*lease.NotFoundError](err) || cli.Is[*lease.SchemaError](err) || cli.Is[*lease.MalformedError](err)
 }
 
-// skipOver passes over what of a launch has ended or was forgotten: there is nothing left of it to change.
+// skipOver skips a lease of a launch that has ended or is unmanaged: nothing is left to change.
 func skipOver(t target, l lease.Lease, err error) (done, error) {
-	_, refused := errors.AsType[*lease.StateError](err)
-	if refused && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
-		return done{lease: l, said: fmt.Sprintf("%s is %s; passed over", t.id, l.State), over: true}, nil
+	if cli.Is[*lease.StateError](err) && t.token != "" && (l.State == lease.StateEnded || l.State == lease.StateUnmanaged) {
+		return done{lease: l, said: fmt.Sprintf("%s is %s; skipped", t.id, l.State), over: true}, nil
 	}
 	return done{}, err
 }

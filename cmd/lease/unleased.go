@@ -10,21 +10,21 @@ import (
 	"lapse/lease"
 )
 
-// unleased is what the registry alone has to say of an instance that has no lease, or none that can be read.
+// unleased explains, from the registry alone, an instance that has no lease, or an unreadable one.
 func (k knowledge) unleased(id string) *account {
 	if err := k.bad(id); err != nil {
-		a := &account{lead: fmt.Sprintf("%s is kept: its record cannot be read, so its instance is spared.", id)}
+		a := &account{lead: fmt.Sprintf("%s is kept: its record cannot be read, so it is not terminated.", id)}
 		a.say("record", "%v.", cli.Advise(err))
 		return a
 	}
 	return &account{lead: fmt.Sprintf("%s has no lease on record.", id)}
 }
 
-// tellUnleased explains an instance that EC2 shows and that has no lease: whose it is, and what gives it one.
+// tellUnleased explains an instance in EC2 that has no lease: which registry it belongs to, and how to give it a lease.
 func (k knowledge) tellUnleased(v plan.Verdict, t timeWords) *account {
 	i, id := *v.Instance, v.InstanceID
-	a := &account{lead: fmt.Sprintf("%s is left alone: no lease of it is on record, and nothing is ended for want of a record.", id)}
-	adopt := fmt.Sprintf("`lease adopt %s --term 24h` gives it a lease; else end it in EC2 yourself.", id)
+	a := &account{lead: fmt.Sprintf("%s is left alone: it has no lease on record, and a missing record terminates nothing.", id)}
+	adopt := fmt.Sprintf("`lease adopt %s --term 24h` gives it a lease; otherwise terminate it in EC2 yourself.", id)
 	_, err := lease.NewRecovery(k.snapshot, lease.RecoveryTerms{}).Lease(t.now, i, lease.By{})
 	cannot, _ := errors.AsType[*lease.UnrecoverableError](err)
 	if err == nil {
@@ -36,19 +36,19 @@ func (k knowledge) tellUnleased(v plan.Verdict, t timeWords) *account {
 	}
 	switch cannot.Obstacle {
 	case lease.ObstacleForeign:
-		a.lead = fmt.Sprintf("%s is none of this registry's: it bears the tag of registry %s, and nothing of ours touches it.", id, i.Tags[lease.TagRegistry])
-		a.say("change", "Ask that registry: `lease why %s` with its --etcd-endpoints and --namespace.", id)
+		a.lead = fmt.Sprintf("%s belongs to another registry: it bears the tag of registry %s, and this registry does not touch it.", id, i.Tags[lease.TagRegistry])
+		a.say("change", "Ask that registry: run `lease why %s` with its --etcd-endpoints and --namespace.", id)
 	case lease.ObstacleOver:
-		a.lead = fmt.Sprintf("%s is over: EC2 says %s, and no lease of it is on record.", id, i.State)
+		a.lead = fmt.Sprintf("%s is gone: EC2 reports it as %s, and it has no lease on record.", id, i.State)
 	case lease.ObstacleExempt:
-		a.lead = fmt.Sprintf("%s is kept: it bears the tag %s, and whatever bears that is never ended.", id, lease.TagExempt)
-		a.say("change", "Remove the tag, and %s", adopt)
+		a.lead = fmt.Sprintf("%s is kept: it bears the tag %s, and an instance with that tag is never terminated.", id, lease.TagExempt)
+		a.say("change", "Remove the tag; then %s", adopt)
 	case lease.ObstacleOpen:
-		a.lead = fmt.Sprintf("%s is kept: launch %s is under way, and gives it its lease.", id, v.Token)
+		a.lead = fmt.Sprintf("%s is kept: launch %s is in progress, and will give it a lease.", id, v.Token)
 		a.tellOpen(v.Launch, t)
 	case lease.ObstacleOrphan:
 		a.lead = fmt.Sprintf("%s is left over: launch %s was closed before it got a lease.", id, v.Token)
-		a.say("change", "`lease adopt %s --term 24h` before that keeps it. Two full looks at least a minute apart must have seen it first.", id)
+		a.say("change", "It is terminated after two full listings, at least a minute apart, have shown it; `lease adopt %s --term 24h` before that keeps it.", id)
 	case lease.ObstacleCopied, lease.ObstacleDoubt, lease.ObstacleUnread, lease.ObstacleUntagged, lease.ObstacleLeased,
 		lease.ObstacleUnmanaged:
 		a.say("change", "%s", adopt)
@@ -61,6 +61,6 @@ func (a *account) tellOpen(l *lease.Launch, t timeWords) {
 		return
 	}
 	settled := l.LastSend().Add(time.Duration(l.Window))
-	a.say("change", "`lease launch --id %s` goes on with it. If nobody does, the janitor closes it %s, and ends what has no lease then.",
+	a.say("change", "`lease launch --id %s` resumes it. If nobody does, the janitor closes it %s, and terminates its instances that have no lease by then.",
 		l.Token, cli.When(settled, t.now))
 }

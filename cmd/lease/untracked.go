@@ -8,9 +8,11 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 // stray is an instance that bears a registry's tag and has no lease here, as printed for programs.
@@ -22,13 +24,13 @@ type stray struct {
 	State      lease.InstanceState `json:"state"`
 	StartedAt  time.Time           `json:"started_at"`
 	Launch     string              `json:"launch,omitzero"` // client token in its launch tag
-	Registry   string              `json:"registry"`        // whose tag it bears
+	Registry   string              `json:"registry"`        // whose tag it has
 	Reason     string              `json:"reason"`
 }
 
-// listStrays lists instances that bear this registry's tag and of which no record speaks, or those that bear another's.
-// Nothing of ours ends either.
-func listStrays(c *ucli.Context) error {
+// listStrays lists instances that have this registry's tag and no record, or those that have another registry's tag.
+// Lapse terminates neither.
+func listStrays(c *ucli.Context, store *etcd.Store) error {
 	if c.Bool("untracked") && c.Bool("foreign") {
 		return cli.Usage("--untracked lists instances of this registry, and --foreign those of others; leave one out")
 	}
@@ -38,21 +40,16 @@ func listStrays(c *ucli.Context) error {
 	}
 	for _, name := range []string{"holder", "label", "state", "expiring", "stuck", "overdue"} {
 		if c.IsSet(name) {
-			return cli.Usage("--%s chooses among leases, and %s lists instances that have none; leave one out", name, kind)
+			return cli.Usage("--%s selects leases, and %s lists instances that have none; leave one out", name, kind)
 		}
 	}
-	store, closeStore, err := cli.Store(c, nil)
-	if err != nil {
-		return err
-	}
-	defer closeStore()
 	var clouds []janitor.Cloud
-	for _, region := range regionsOf(c) {
-		cloud, err := openCloud(c.Context, c, region)
+	for _, region := range cloud.Regions(c) {
+		opened, err := openCloud(c.Context, c, region)
 		if err != nil {
 			return err
 		}
-		clouds = append(clouds, cloud)
+		clouds = append(clouds, opened)
 	}
 	seen, err := janitor.Preview(c.Context, clouds, store, plan.DefaultPolicy(), time.Now)
 	if err != nil {
@@ -65,19 +62,11 @@ func listStrays(c *ucli.Context) error {
 	}
 	sayBad(c, seen.Snapshot.Bad)
 	for _, swept := range seen.Snapshot.Checkpoint.Locations {
-		if !slices.ContainsFunc(clouds, func(cloud janitor.Cloud) bool { return cloud.Location() == swept }) {
-			cli.Say(c, "not looked at: %s, which the janitor sweeps: %s", swept, elsewhere(clouds[0].Location(), swept))
+		if !slices.ContainsFunc(clouds, func(seen janitor.Cloud) bool { return seen.Location() == swept }) {
+			cli.Say(c, "not listed: %s, which the janitor sweeps: %s", swept, cloud.Elsewhere(clouds[0].Location(), swept))
 		}
 	}
 	return printStrays(c, strays(seen, c.Bool("foreign")))
-}
-
-// elsewhere says how to see a location from here.
-func elsewhere(here, location lease.Location) string {
-	if here.Account != location.Account {
-		return "these credentials are of account " + here.Account
-	}
-	return fmt.Sprintf("say --region %s too", location.Region)
 }
 
 func strays(seen janitor.Previewed, foreign bool) []stray {
@@ -106,10 +95,10 @@ func printStrays(c *ucli.Context, found []stray) error {
 	}
 	foreign := c.Bool("foreign")
 	head, none := "WHY", "nothing untracked"
-	advice := "nothing of ours ends these; `lease recover` rebuilds lost leases, `lease adopt` gives new ones, the EC2 console ends them"
+	advice := "Lapse does not terminate these; `lease recover` rebuilds lost leases, `lease adopt` gives new ones, the EC2 console terminates them"
 	if foreign {
 		head, none = "REGISTRY", "nothing foreign"
-		advice = "these bear another registry's tag: nothing of this one touches them, and their leases are there"
+		advice = "these bear another registry's tag: their leases are there, and this registry does not touch them"
 	}
 	if len(found) == 0 {
 		cli.Say(c, "%s", none)

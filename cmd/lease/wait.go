@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
+	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2"
@@ -18,21 +17,20 @@ import (
 	"lapse/lease/etcd"
 )
 
-// lookEvery is the pause between two looks at instances that start; EC2 takes some 10 s to start one.
+// lookEvery is the pause between two descriptions of starting instances; EC2 takes about 10 s to start one.
 const lookEvery = 2 * time.Second
 
 // await waits until the leased instances are what --wait asks for, for as long as --timeout says.
 func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *launch.Result) error {
 	state := map[string]string{"running": "running", "heartbeat": "renewing"}[o.wait]
-	said := newMeter(c, state, o.Patience)
-	until := map[string]func(context.Context, map[string]bool) error{
-		"running":   func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids, said) },
-		"heartbeat": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids, said) },
+	look := map[string]func(context.Context, map[string]bool) error{
+		"running":   func(ctx context.Context, ids map[string]bool) error { return running(ctx, cloud, ids) },
+		"heartbeat": func(ctx context.Context, ids map[string]bool) error { return claimed(ctx, store, ids) },
 	}[o.wait]
-	if until == nil {
+	if look == nil {
 		return nil
 	}
-	missing := map[string]bool{}
+	missing, said := map[string]bool{}, &meter{c: c, state: state, most: o.Patience, began: time.Now()}
 	for _, l := range r.Leases {
 		if l.Live() {
 			missing[l.InstanceID] = true
@@ -40,81 +38,65 @@ func (o order) await(c *ucli.Context, cloud *ec2.Cloud, store *etcd.Store, r *la
 	}
 	ctx, cancel := context.WithTimeout(c.Context, o.Patience)
 	defer cancel()
-	err := until(ctx, missing)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; look with `lease why`", state, brief(o.Patience), list(missing)))
+	all, err := cli.Poll(ctx, lookEvery, o.Patience, func() (bool, error) {
+		err := look(ctx, missing)
+		if err == nil && len(missing) > 0 {
+			said.waits(missing)
+		}
+		return len(missing) == 0, err
+	})
+	if err == nil && !all || errors.Is(err, context.DeadlineExceeded) {
+		err = cli.WithCode(cli.ExitPartly, fmt.Errorf("launched, but not %s after %s: %s; see `lease why`", state, brief(o.Patience), list(missing)))
 	}
 	if c.Err() != nil && errors.Is(err, context.Canceled) {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all is launched and leased, and not yet %s: %s; the same command with --id %s waits on",
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("stopped while waiting: all instances are launched and leased, but not yet %s: %s; run the same command with --id %s to wait again",
 			state, list(missing), r.Launch.Token))
 	}
-	for n, l := range r.Leases { // a sidecar may have claimed them meanwhile
+	for n, l := range r.Leases { // a sidecar may have renewed them by now
 		if fresh, err := store.Lease(c.Context, l.InstanceID); err == nil {
 			r.Leases[n] = fresh
 		}
 	}
-	return coded(err)
+	return advice.EC2(err)
 }
 
-// running waits until EC2 says that the instances run, and removes from ids those that do.
-func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool, said *meter) error {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		listing, err := cloud.Describe(ctx, sorted(ids))
-		if err != nil {
-			return errors.Join(err, ctx.Err())
-		}
-		for _, i := range listing.Instances {
-			switch {
-			case i.State == lease.InstanceRunning:
-				delete(ids, i.ID)
-			case i.State != lease.InstancePending:
-				return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and is %s before it ran; see `lease why %s`", i.ID, i.State, i.ID))
-			}
-		}
-		if len(ids) == 0 {
-			return nil
-		}
-		said.waits(ids)
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// claimed waits until a sidecar beats for each instance, and removes from ids those that have one.
-func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool, said *meter) error {
-	snapshot, err := store.Snapshot(ctx)
+// running removes from ids the instances that EC2 says run, and refuses if one will not.
+func running(ctx context.Context, cloud *ec2.Cloud, ids map[string]bool) error {
+	listing, err := cloud.Describe(ctx, sorted(ids))
 	if err != nil {
-		return err
+		return errors.Join(err, ctx.Err())
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	changes := store.Watch(ctx, snapshot)
-	change := lease.Change{Snapshot: &snapshot}
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		if err := follow(change, ids); err != nil || len(ids) == 0 {
-			return err
-		}
-		said.waits(ids)
-		open := true
-		select {
-		case change, open = <-changes:
-		case <-ticker.C:
-			change = lease.Change{}
-		}
-		if !open {
-			return ctx.Err()
+	for _, i := range listing.Instances {
+		switch {
+		case i.State == lease.InstanceRunning:
+			delete(ids, i.ID)
+		case i.State != lease.InstancePending:
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, but is %s and never ran; see `lease why %s`", i.ID, i.State, i.ID))
 		}
 	}
+	return nil
 }
 
-// meter says on stderr what is waited for: at once, whenever less is missing, and from time to time.
+// claimed removes from ids those whose leases say that a sidecar has renewed them, and refuses if one was taken away. While
+// the registry does not answer, it waits on.
+func claimed(ctx context.Context, store *etcd.Store, ids map[string]bool) error {
+	for _, id := range sorted(ids) {
+		l, err := store.Lease(ctx, id)
+		switch {
+		case noAnswer(err) && ctx.Err() == nil:
+			return nil
+		case err != nil:
+			return err
+		case !l.ClaimedAt.IsZero():
+			delete(ids, id)
+		case !l.Live():
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, but its lease was %s before a sidecar renewed it; see `lease why %s`", id, l.State, id))
+		}
+	}
+	return nil
+}
+
+// meter reports on stderr what the command waits for: at once, whenever fewer are missing, and from time to time.
 type meter struct {
 	c       *ucli.Context
 	state   string
@@ -122,56 +104,39 @@ type meter struct {
 	began   time.Time
 	last    time.Time
 	missing int
-	every   time.Duration
 }
 
-// Pauses between two lines that say the same: somebody watches a terminal, and a log is read afterwards.
-const (
-	sayEvery = 10 * time.Second
-	logEvery = time.Minute
-)
-
-func newMeter(c *ucli.Context, state string, most time.Duration) *meter {
-	m := &meter{c: c, state: state, most: most, began: time.Now(), every: logEvery}
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		m.every = sayEvery
-	}
-	return m
-}
+// sayEvery is the pause between two equal lines.
+const sayEvery = 20 * time.Second
 
 func (m *meter) waits(ids map[string]bool) {
-	if now := time.Now(); len(ids) != m.missing || now.Sub(m.last) >= m.every {
+	if now := time.Now(); len(ids) != m.missing || now.Sub(m.last) >= sayEvery {
 		m.missing, m.last = len(ids), now
 		cli.Say(m.c, "waiting for %s to be %s: %s; %s of at most %s", count(len(ids), "instance"), m.state, some(sorted(ids)),
 			now.Sub(m.began).Round(time.Second), brief(m.most))
 	}
 }
 
-// follow removes from ids those for which a sidecar beats, and refuses if one of them was taken away.
-func follow(change lease.Change, ids map[string]bool) error {
-	leases := []lease.Lease{}
-	if change.Snapshot != nil {
-		leases = change.Snapshot.Leases
-		for id := range change.Snapshot.Heartbeats {
-			delete(ids, id)
-		}
-	}
-	if change.Heartbeat != nil {
-		delete(ids, change.Heartbeat.InstanceID)
-	}
-	if change.Lease != nil {
-		leases = append(leases, *change.Lease)
-	}
-	for _, l := range leases {
-		if !l.ClaimedAt.IsZero() {
-			delete(ids, l.InstanceID)
-		}
-		if ids[l.InstanceID] && !l.Live() {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s was launched, and its lease is %s before a sidecar claimed it; see `lease why %s`",
-				l.InstanceID, l.State, l.InstanceID))
-		}
-	}
-	return nil
-}
-
 func list(ids map[string]bool) string { return strings.Join(sorted(ids), ", ") }
+
+// progress tells people on stderr how a launch proceeds: its token as soon as it is on record, the holder if nobody
+// named one, and then each step.
+func progress(c *ucli.Context, holder string) func(launch.Event) {
+	return func(e launch.Event) {
+		switch e.Kind {
+		case launch.EventStored, launch.EventResumed:
+			cli.Say(c, "launch %s: %s", e.Token, e.Text)
+			if holder != "" {
+				cli.Say(c, "holder %s, by default; set another one with --holder", holder)
+			}
+		case launch.EventWarning:
+			cli.Say(c, "warning: %s%s", e.Text, advice.Warning(e.Warning))
+		case launch.EventDoubt:
+			cli.Say(c, "not known yet: %s", e.Text)
+		case launch.EventRefused, launch.EventThrottled:
+			cli.Say(c, "%s: %s", e.Kind, e.Text)
+		case launch.EventSending, launch.EventLaunched, launch.EventBound:
+			cli.Say(c, "%s", e.Text)
+		}
+	}
+}

@@ -54,13 +54,13 @@ func lines(ctx context.Context, r io.Reader) <-chan string {
 	return told
 }
 
-// told REGEXP: the watch's next line on stdout. warned REGEXP: a line on stderr, sooner or later.
+// prints REGEXP: the watch's next line on stdout. warns REGEXP: a line on stderr, sooner or later.
 func watchTold(w *world, ts *testscript.TestScript, args []string) error {
 	select {
 	case line := <-w.watch.stdout:
 		ts.Logf("%s", line)
 		if !regexp.MustCompile(args[0]).MatchString(line) {
-			return fmt.Errorf("told %q, want %s", line, args[0])
+			return fmt.Errorf("got %q, want %s", line, args[0])
 		}
 		return nil
 	case <-time.After(time.Minute):
@@ -101,7 +101,7 @@ func stopWatch(w *world, _ *testscript.TestScript, _ []string) error {
 		return errors.New("the watch goes on")
 	}
 	if line, more := <-w.watch.stdout; more {
-		return fmt.Errorf("told %q", line)
+		return fmt.Errorf("got %q", line)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func readWatched(c *ucli.Context) (w watched, err error) {
 		return w, err
 	}
 	if len(c.StringSlice("state")) == 0 {
-		if w.states, err = readStates([]string{"all"}); err != nil { // an end is news
+		if w.states, err = readStates([]string{"all"}); err != nil { // that a lease ends is news
 			return w, err
 		}
 	}
@@ -38,7 +38,7 @@ func readWatched(c *ucli.Context) (w watched, err error) {
 	return w, err
 }
 
-// onRecord refuses an id of which the registry has nothing: nothing would ever be told of it.
+// onRecord refuses an id that the registry does not have, since nothing would ever be reported for it.
 func (w watched) onRecord(s lease.Snapshot) error {
 	for _, id := range w.ids {
 		known := slices.ContainsFunc(s.Leases, func(l lease.Lease) bool { return l.InstanceID == id }) ||
@@ -56,19 +56,20 @@ func (w watched) wants(l lease.Lease, now time.Time) bool {
 	return named && w.has(l, now)
 }
 
-// watcher knows of each lease that is not over which of its changes were told, and who beats. That is all it keeps.
+// watcher keeps, for each lease that has not ended, which changes were reported, and which sidecar renews it. It keeps
+// nothing else.
 type watcher struct {
 	watched
 
 	leases   map[string]toldOf
-	boots    map[string]string // by instance id, of whoever beats
-	revision int64             // of the registry: what is older was told, or was there at the beginning
+	boots    map[string]string // by instance id, of the sidecar that renews
+	revision int64             // of the registry; older changes were reported, or had happened before the start
 }
 
-// toldOf is what was told of one lease.
+// toldOf is what was reported of one lease.
 type toldOf struct {
 	changes int64
-	wanted  bool // so are its heartbeats
+	wanted  bool // its heartbeats are reported too
 }
 
 func newWatcher(s lease.Snapshot, wanted watched) *watcher {
@@ -90,14 +91,14 @@ type watchLine struct {
 	Holder   string      `json:"holder,omitzero"`
 	Launch   string      `json:"launch,omitzero"`
 	Cause    lease.Cause `json:"cause,omitzero"`
-	Deadline time.Time   `json:"deadline,omitzero"` // of a mark: not before then
+	Deadline time.Time   `json:"deadline,omitzero"` // of a mark: the earliest date
 }
 
-// Actions of lines that are no transitions.
+// Actions of lines that are not transitions.
 const (
-	lineInitial  lease.Action = "initial"        // the lease as it was when the watch began; its term is in the field to
-	lineRenewing lease.Action = "renewing"       // a sidecar begins to renew it
-	lineLost     lease.Action = "heartbeat-lost" // nothing renews it any more
+	lineInitial  lease.Action = "initial"        // the lease at the start of the watch; its expiry is in the field to
+	lineRenewing lease.Action = "renewing"       // a sidecar starts to renew it
+	lineLost     lease.Action = "heartbeat-lost" // nothing renews it any longer
 )
 
 // columns print a line for people.
@@ -113,7 +114,7 @@ func (l watchLine) columns() []string {
 		detail = append(detail, l.Reason)
 	}
 	if !l.Deadline.IsZero() {
-		detail = append(detail, "ends from "+l.Deadline.UTC().Format(time.RFC3339)+" on")
+		detail = append(detail, "may be terminated after "+l.Deadline.UTC().Format(time.RFC3339))
 	}
 	return []string{
 		l.Time.UTC().Format(time.RFC3339), fmt.Sprintf("%-19s", l.InstanceID), fmt.Sprintf("%-8s", l.Action),
@@ -121,7 +122,7 @@ func (l watchLine) columns() []string {
 	}
 }
 
-// initial tells of the leases as they are.
+// initial reports the leases as they are.
 func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
 	lines, known := []watchLine{}, s.Circumstances(now)
 	byEnd(s.Leases)
@@ -142,7 +143,7 @@ func lineOf(l lease.Lease) watchLine {
 	return watchLine{State: l.State, Holder: l.Holder, Launch: l.Launch, Cause: l.Cause}
 }
 
-// see takes a change in, and returns what is to be told of it.
+// see takes in a change, and returns what to report of it.
 func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
 	switch {
 	case c.Lease != nil:
@@ -157,12 +158,12 @@ func (w *watcher) see(c lease.Change, now time.Time) []watchLine {
 	return nil
 }
 
-// seeLease tells the transitions of a lease that were not told yet, as far as its history goes back.
+// seeLease reports the transitions of a lease that were not reported yet, as far as its history goes back.
 func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 	before, there := w.leases[l.InstanceID]
 	news, forgotten := l.Since(before.changes)
 	if n := len(news); !there && n > 0 && (forgotten > 0 || news[n-1].Action == lease.ActionReopen) {
-		news = news[n-1:] // it was over, and what led there was told or is old
+		news = news[n-1:] // it had ended; its earlier changes were reported or are old
 	}
 	w.note(l, now)
 	if !w.wants(l, now) {
@@ -181,7 +182,7 @@ func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 	return lines
 }
 
-// note remembers what is told of a lease, and forgets one that is over: it hardly ever changes any more.
+// note remembers what was reported of a lease, and forgets one that has ended, which hardly ever changes again.
 func (w *watcher) note(l lease.Lease, now time.Time) {
 	w.revision = max(w.revision, l.Revision)
 	if l.State == lease.StateEnded || l.State == lease.StateUnmanaged {
@@ -191,7 +192,8 @@ func (w *watcher) note(l lease.Lease, now time.Time) {
 	w.leases[l.InstanceID] = toldOf{l.Changes, w.wants(l, now)}
 }
 
-// seeHeartbeat tells of a sidecar that begins to beat. One that only notes what it saw of its lease is none.
+// seeHeartbeat reports a sidecar that starts to renew. It ignores a change that only notes what the sidecar saw of its
+// lease.
 func (w *watcher) seeHeartbeat(h lease.Heartbeat, now time.Time) []watchLine {
 	boot, renewing := w.boots[h.InstanceID]
 	w.boots[h.InstanceID] = h.BootID
@@ -217,10 +219,10 @@ func (w *watcher) seeLoss(id string, now time.Time) []watchLine {
 		return nil
 	}
 	delete(w.boots, id)
-	return w.ofHeartbeat(id, lineLost, "the heartbeat of boot "+boot+" is gone", now)
+	return w.ofHeartbeat(id, lineLost, "the heartbeat of boot "+boot+" is lost", now)
 }
 
-// ofHeartbeat tells of a heartbeat if its lease is wanted; without a lease, if everything is, or this very instance.
+// ofHeartbeat reports a heartbeat if its lease is wanted; without a lease, if everything or this instance is wanted.
 func (w *watcher) ofHeartbeat(id string, action lease.Action, reason string, now time.Time) []watchLine {
 	l, leased := w.leases[id]
 	wanted := w.all || leased && l.wanted || !leased && slices.Contains(w.ids, id)
@@ -232,7 +234,7 @@ func (w *watcher) ofHeartbeat(id string, action lease.Action, reason string, now
 	}}}
 }
 
-// catchUp tells what differs in a new listing, in the order of time.
+// catchUp reports what differs in a new snapshot, in the order of time.
 func (w *watcher) catchUp(s lease.Snapshot, now time.Time) []watchLine {
 	lines, since := []watchLine{}, w.revision
 	for _, l := range s.Leases {

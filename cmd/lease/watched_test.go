@@ -23,7 +23,7 @@ func heldBy(id, holder string) lease.Lease {
 	return l
 }
 
-// unmarked is the lease after n pardons, one a minute.
+// unmarked is the lease after n unmarks, one a minute.
 func unmarked(l lease.Lease, n int) lease.Lease {
 	for i := range n {
 		l, _ = l.Unmark(watchBegan.Add(time.Duration(i+1)*time.Minute), lease.By{})
@@ -47,7 +47,7 @@ func told(w *watcher, changes ...lease.Change) []string {
 	return said
 }
 
-func TestAfterABreakTheWatchTellsWhatItMissed(t *testing.T) {
+func TestAWatchReportsMissedChangesAfterAnInterruption(t *testing.T) {
 	t.Parallel()
 	over, _ := heldBy("i-over", "").End(watchBegan, lease.CauseGone, lease.By{})
 	before := lease.Snapshot{
@@ -72,7 +72,7 @@ func TestAfterABreakTheWatchTellsWhatItMissed(t *testing.T) {
 	}
 }
 
-func TestTheWatchTellsOfHeartbeatsOnce(t *testing.T) {
+func TestAWatchReportsHeartbeatsOnce(t *testing.T) {
 	t.Parallel()
 	heartbeat := func(id, boot string, changes int64) lease.Change {
 		return lease.Change{Heartbeat: &lease.Heartbeat{InstanceID: id, BootID: boot, Changes: changes}}
@@ -104,7 +104,7 @@ func TestTheWatchTellsOfHeartbeatsOnce(t *testing.T) {
 }
 
 // A watch that runs for months must not grow with all that ever lived.
-func TestTheWatchForgetsWhatIsOver(t *testing.T) {
+func TestAWatchForgetsEndedLeases(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(lease.Snapshot{}, everything)
 	for i := range 1000 {

@@ -60,10 +60,10 @@ func orNone(d lease.Duration) string {
 	return brief(time.Duration(d))
 }
 
-// teller puts times into words.
+// timeWords puts times into words.
 type timeWords struct {
 	now      time.Time
-	absolute bool // dates alone: programs keep a text for longer than "in 5m" is true
+	absolute bool // dates alone: a program may keep the text for longer than "in 5m" is true
 }
 
 func (t timeWords) when(at time.Time) string {
@@ -73,7 +73,7 @@ func (t timeWords) when(at time.Time) string {
 	return cli.When(at, t.now)
 }
 
-// exact is a date that decides, also in local time where that is another.
+// exact is a date that matters, also in local time if that differs from UTC.
 func (t timeWords) exact(at time.Time) string {
 	local := at.Local()
 	if _, offset := local.Zone(); t.absolute || offset == 0 || at.IsZero() {
@@ -82,7 +82,7 @@ func (t timeWords) exact(at time.Time) string {
 	return local.Format("2006-01-02 15:04 MST") + ", " + t.when(at)
 }
 
-// account is what there is to say of one instance: the answer first, then one sentence or more about each aspect of it.
+// account is the explanation of one instance: the answer first, then one or more sentences about each aspect.
 type account struct {
 	lead    string
 	aspects []aspect
@@ -103,7 +103,7 @@ func (a *account) instead(about, text string) {
 	}
 }
 
-// text is all of it as prose.
+// text is the whole account as prose.
 func (a *account) text() string {
 	texts := []string{a.lead}
 	for _, one := range a.aspects {
@@ -112,7 +112,7 @@ func (a *account) text() string {
 	return strings.Join(texts, " ")
 }
 
-// writeTo is for people to read: the answer, and the aspects indented below it.
+// writeTo prints the account for people: the answer, and the aspects indented below it.
 func (a *account) writeTo(w io.Writer) error {
 	if err := cli.Prose(w, a.lead); err != nil {
 		return err
@@ -126,17 +126,4 @@ func (a *account) writeTo(w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
-}
-
-// untilArmed is what must be run before janitors end anything; empty if they do already.
-func untilArmed(r lease.Registry) string {
-	switch {
-	case r.Mode == lease.ModeArmed:
-		return ""
-	case r.Mode != lease.ModePaused:
-		return "`janitor arm`"
-	case r.Before == lease.ModeArmed:
-		return "`janitor resume`"
-	}
-	return "`janitor resume` and `janitor arm`"
 }

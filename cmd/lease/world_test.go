@@ -60,9 +60,9 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"brake": holdBrake, "silence": loss, "beat": heartbeatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
+		"brake": holdBrake, "heartbeat-lost": loss, "heartbeat": heartbeatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
-		"machine": startMachine, "watch": startWatch, "told": watchTold, "warned": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens,
+		"machine": startMachine, "watch": startWatch, "prints": watchTold, "warns": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens,
 		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "checkpoint": checkpointSweep,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -121,7 +121,7 @@ func editTags(w *world, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [ttl=LONG] [LABEL=VALUE]…: an instance that runs
+// leased VARIABLE [holder=WHO] [term=LONG] [not-after=LONG] [heartbeat-timeout=LONG] [LABEL=VALUE]…: an instance that runs
 // for an hour, with an active lease and the tags of it.
 func leaseInstance(w *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
@@ -182,6 +182,8 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 			return l.Reopen(now, by)
 		case "unmanage":
 			return l.Unmanage(now, by)
+		case "claim":
+			return l.Claimed(now, by)
 		case "keep":
 			return l.Keep(now, lease.KeptReason(args[2]), by)
 		}
@@ -190,7 +192,7 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// beat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
+// heartbeat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
 func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 	seen := 0
 	if len(args) > 1 {
@@ -205,7 +207,7 @@ func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// silence ID: its heartbeat lapses.
+// heartbeat-lost ID: its heartbeat is lost.
 func loss(w *world, _ *testscript.TestScript, args []string) error {
 	_, err := w.client.Delete(w.ctx, "/lapse/default/heartbeats/"+args[0])
 	return err
@@ -298,7 +300,7 @@ func skewClock(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// fault ACTION before|after drop|hang|CODE [TIMES]: EC2 fails, before or after the deed.
+// fault ACTION before|after drop|hang|CODE [TIMES]: EC2 fails, before or after the action.
 func failEC2(w *world, _ *testscript.TestScript, args []string) error {
 	struck := make(chan struct{}, 100)
 	f := ec2sim.Fault{Action: args[0], Effect: ec2sim.Refuse, Code: args[2], Hook: func() { struck <- struct{}{} }}

@@ -78,7 +78,7 @@ func (p *process) start() {
 	go func() { p.exited <- p.cmd.Wait() }()
 }
 
-// beats waits for the heartbeat, takes it away, and waits until the sidecar has claimed it again: its loop turns.
+// heartbeats waits for the heartbeat, deletes it, and waits until the sidecar has claimed it again: its loop runs.
 func (p *process) heartbeats(when string) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Context(), 20*time.Second)
@@ -130,7 +130,7 @@ func (p *process) ends(within time.Duration) {
 	}
 }
 
-func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
+func TestABlockedStderrDelaysNoHeartbeat(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	unread, stderr := script.Pipe(t)
@@ -143,7 +143,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 	}
 	for lines := bufio.NewScanner(unread); lines.Scan(); {
 		if strings.Contains(lines.Text(), "heartbeat lost; claiming again") {
-			break // what was said meanwhile is told
+			break // what was logged before is reported
 		}
 	}
 	script.Fill(t, stderr)
@@ -151,7 +151,7 @@ func TestAStderrThatNobodyReadsDelaysNoHeartbeat(t *testing.T) {
 	p.ends(10 * time.Second)
 }
 
-func TestAStderrThatIsClosedEndsNoSidecar(t *testing.T) {
+func TestAClosedStderrStopsNoSidecar(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	unread, stderr := script.Pipe(t)
@@ -179,7 +179,7 @@ func TestAServiceManagerThatDoesNotReadDelaysNoHeartbeat(t *testing.T) {
 	p.start()
 	p.heartbeats("with a full socket")
 	var told []string
-	for ready := false; !ready; { // what was not taken is told again
+	for ready := false; !ready; { // what was not taken is told late
 		text := make([]byte, 4096)
 		if err := manager.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)
@@ -189,7 +189,7 @@ func TestAServiceManagerThatDoesNotReadDelaysNoHeartbeat(t *testing.T) {
 			t.Fatalf("never told that it is ready, but %q: %v", told[min(filled, len(told)):], err)
 		}
 		told = append(told, string(text[:n]))
-		ready = strings.Contains(string(text[:n]), "READY=1\n")
+		ready = string(text[:n]) == "READY=1"
 	}
 	p.ends(10 * time.Second)
 }

@@ -37,16 +37,23 @@ func extend(c *ucli.Context) error {
 		return err
 	}
 	extended, err := sidecar.NewClient(c.String("socket")).Extend(c.Context, request)
+	if short, ok := errors.AsType[*lease.ShortenError](err); ok { // no flag of the sidecar shortens a lease
+		advice := "; ask for a later date"
+		if short.ExpiresAt.IsZero() {
+			advice = ", so there is nothing to extend"
+		}
+		err = cli.WithAdvice(advice, err)
+	}
 	if err != nil {
-		return coded(err)
+		return err
 	}
 	partly := error(nil)
 	if extended.Clamped {
-		way := "an operator extends it further, with `lease extend`"
+		way := "an operator can extend it further with `lease extend`"
 		if extended.Granted.Equal(extended.Lease.MaxExpiresAt) {
-			way = "that is its latest date, which an operator moves with `lease extend --max-term`"
+			way = "that is the maximum of the lease, which an operator can move with `lease extend --max-term`"
 		}
-		cli.Say(c, "granted less than asked for: from here, to %s at most; %s", extended.Granted.UTC().Format(time.RFC3339), way)
+		cli.Say(c, "granted less than requested: this instance can extend its lease until %s at most; %s", extended.Granted.UTC().Format(time.RFC3339), way)
 		partly = &cli.QuietError{Code: cli.ExitPartly}
 	}
 	now := time.Now()
@@ -57,7 +64,7 @@ func extend(c *ucli.Context) error {
 	now = now.Add(time.Duration(extended.ClockBehind))
 	words := fmt.Sprintf("%s %s → %s", extended.Lease.InstanceID, cli.When(extended.Before, now), cli.When(extended.Granted, now))
 	if extended.Granted.Equal(extended.Before) {
-		words = fmt.Sprintf("%s holds until %s already", extended.Lease.InstanceID, cli.When(extended.Granted, now))
+		words = fmt.Sprintf("%s already lasts until %s", extended.Lease.InstanceID, cli.When(extended.Granted, now))
 	}
 	return errors.Join(cli.Prose(c.App.Writer, words), partly)
 }

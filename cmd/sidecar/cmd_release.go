@@ -22,19 +22,19 @@ func releaseCommand() *ucli.Command {
 
 func release(c *ucli.Context) error {
 	client := sidecar.NewClient(c.String("socket"))
-	if !c.Bool("yes") { // whoever is asked is told which instance that is
+	if !c.Bool("yes") { // the question names the instance
 		s, err := client.Status(c.Context)
 		if err != nil {
-			return coded(err)
+			return err
 		}
-		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which ends it", s.InstanceID), func() error {
+		if err := cli.Confirm(c, fmt.Sprintf("release the lease of this instance, %s, which terminates it", s.InstanceID), func() error {
 			now, err := client.Status(c.Context)
 			if err != nil {
-				return coded(err)
+				return err
 			}
 			switch {
 			case now.InstanceID != s.InstanceID:
-				return cli.Outdated("this instance was %s and is %s", s.InstanceID, now.InstanceID)
+				return cli.Outdated("this instance changed from %s to %s", s.InstanceID, now.InstanceID)
 			case s.Lease != nil && now.Lease != nil && !now.Lease.ExpiresAt.Equal(s.Lease.ExpiresAt):
 				return cli.Outdated("%s was extended or shortened by somebody else", s.InstanceID)
 			}
@@ -45,11 +45,11 @@ func release(c *ucli.Context) error {
 	}
 	released, err := client.Release(c.Context, c.String("reason"))
 	if err != nil {
-		return coded(err)
+		return err
 	}
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, released)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s released; the janitor ends it at its next look\n", released.InstanceID)
+	_, err = fmt.Fprintf(c.App.Writer, "%s released; the janitor will terminate it\n", released.InstanceID)
 	return err
 }

@@ -16,7 +16,7 @@ import (
 
 func runCommand() *ucli.Command {
 	return &ucli.Command{
-		Name: "run", Usage: "renew the lease until it is over",
+		Name: "run", Usage: "renew the lease until it ends",
 		Description: "Learns the instance id from the instance metadata service (IMDSv2), and renews the instance's lease as soon\n" +
 			"as there is one. It needs no AWS credentials. In this direct mode instances reach etcd. Use it on trusted\n" +
 			"networks only: whoever reaches etcd can change every lease.\n\n" +
@@ -24,8 +24,8 @@ func runCommand() *ucli.Command {
 			"       --etcd-cert vm.pem --etcd-key vm.key",
 		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...),
 			socketFlag(),
-			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's latest date", EnvVars: []string{"LAPSE_MAX_EXTEND"}},
-			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting", EnvVars: []string{"LAPSE_IMDS"}},
+			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's maximum"},
+			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting"},
 		),
 		Action: run,
 	}
@@ -56,13 +56,13 @@ func run(c *ucli.Context) error {
 	}
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		return cli.Usage("the service manager's WATCHDOG_USEC is not understood: %v", err)
+		return cli.Usage("cannot read the service manager's WATCHDOG_USEC: %v", err)
 	}
 	log.Info("this instance", "instance_id", me.InstanceID, "zone", me.Zone)
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
-		MaxExtend: maxExtend, Registry: sidecar.Lazy(connect(c, log)), Logger: log,
-		Now: time.Now, Notify: cli.Notifier(os.Getenv("NOTIFY_SOCKET")), Watchdog: watchdog,
+		MaxExtend: maxExtend, Open: connect(c, log), Logger: log,
+		Now: time.Now, Notify: cli.Notifier(), Watchdog: watchdog,
 	})
 	if err != nil {
 		return err
@@ -70,8 +70,8 @@ func run(c *ucli.Context) error {
 	return s.Run(c.Context)
 }
 
-// connect returns what connects to etcd, within the ctx of whoever needs it first. The connection is kept for as long as
-// the process lives.
+// connect returns a function that connects to etcd within the ctx of its first caller. The connection lasts as long as
+// the process.
 func connect(c *ucli.Context, log *slog.Logger) func(context.Context) (sidecar.Registry, error) {
 	return func(ctx context.Context) (sidecar.Registry, error) {
 		bounded := *c

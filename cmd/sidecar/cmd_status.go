@@ -19,28 +19,19 @@ func statusCommand() *ucli.Command {
 		Action: func(c *ucli.Context) error {
 			s, err := sidecar.NewClient(c.String("socket")).Status(c.Context)
 			if err != nil {
-				return coded(err)
-			}
-			if err := printStatus(c, s); err != nil {
 				return err
 			}
-			if failing(s) {
-				return &cli.QuietError{Code: cli.ExitFailed}
+			err = cli.Show(c, s, func() error { return cli.Table(c.App.Writer, statusRows(s, time.Now())) })
+			if err == nil && failing(s) {
+				err = &cli.QuietError{Code: cli.ExitFailed}
 			}
-			return nil
+			return err
 		},
 	}
 }
 
 // failing reports whether the registry was tried and did not acknowledge the heartbeat.
 func failing(s sidecar.Status) bool { return s.FailingFor > 0 || s.Failure != "" }
-
-func printStatus(c *ucli.Context, s sidecar.Status) error {
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, s)
-	}
-	return cli.Table(c.App.Writer, statusRows(s, time.Now()))
-}
 
 func statusRows(s sidecar.Status, now time.Time) [][]string {
 	rows := [][]string{
@@ -55,12 +46,12 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	if s.ClockBehind > 0 {
 		rows = append(rows, []string{"clock", cli.ClockBehind(time.Duration(s.ClockBehind))})
 	}
-	now = now.Add(time.Duration(s.ClockBehind)) // what follows is not dated by this machine
+	now = now.Add(time.Duration(s.ClockBehind)) // the dates below do not come from the clock of this machine
 	if l := s.Lease; l != nil {
 		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
 			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.MaxExpiresAt, now)})
 		if l.Mark != nil {
-			rows = append(rows, []string{"marked", fmt.Sprintf("%s, ends %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
+			rows = append(rows, []string{"marked", fmt.Sprintf("%s, may be terminated after %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 		}
 	} else {
 		rows = append(rows, []string{"lease", "none bound yet"})
@@ -68,7 +59,6 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	return rows
 }
 
-// heartbeat tells of the last renewal that the registry acknowledged.
 func heartbeat(s sidecar.Status, now time.Time) string {
 	switch {
 	case s.RenewedAt.IsZero() && failing(s):

@@ -1,7 +1,6 @@
-// Command sidecar keeps the lease of the instance that it runs on, and lets local programs see, extend and release it.
+// Command sidecar renews the lease of the instance that it runs on, and lets local programs see, extend and release it.
 //
 //   - main.go: the commands, one in each cmd_*.go. cmd_run.go is the sidecar itself; the others ask it through its socket.
-//   - coded.go: what an answer of it means for a command.
 package main
 
 import (
@@ -21,7 +20,7 @@ func main() { os.Exit(cli.Main(app(), os.Args)) }
 func app() *ucli.App {
 	return &ucli.App{
 		Name:    "sidecar",
-		Usage:   "keep the lease of this instance, without AWS credentials",
+		Usage:   "renew the lease of this instance, without AWS credentials",
 		Version: version,
 		Description: "The service manager runs `sidecar run`. Programs on the instance ask it through a unix socket:\n\n" +
 			"   sidecar status\n" +
@@ -32,7 +31,5 @@ func app() *ucli.App {
 }
 
 func socketFlag() ucli.Flag {
-	return &ucli.StringFlag{
-		Name: "socket", Value: sidecar.DefaultSocket, Usage: "use the unix socket `PATH`", EnvVars: []string{"LAPSE_SOCKET"},
-	}
+	return &ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "use the unix socket `PATH`"}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/sidecar"
@@ -30,7 +29,7 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	script.CheckHelp(t, app)
 }
 
-func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
+func TestStatusShowsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)
 	ago := now.Add(-22 * time.Second)
@@ -53,13 +52,5 @@ func TestStatusTellsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
 		if strings.Contains(rows, `["failure" "timeout"]`) != c.failing {
 			t.Errorf("%s: %s", name, rows)
 		}
-	}
-}
-
-// Whether the environment may give a flag is decided for each, in one table.
-func TestEveryFlagIsInOneClass(t *testing.T) {
-	t.Parallel()
-	if found := cli.Unclassed(app()); len(found) > 0 {
-		t.Errorf("in no class of cmd/internal/cli/settings.go, or in both: %q", found)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // A sidecar whose socket the caller may not use may well run: it is not said to be down.
-func TestWhoMayNotUseTheSocketIsToldSo(t *testing.T) {
+func TestADeniedUserLearnsThatTheSocketIsNotForThem(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(script.ShortDir(t), "s.sock")
 	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)

@@ -42,7 +42,8 @@ func newWorld(env *testscript.Env) error {
 	w := &world{server: own.Server, client: own.Client, ctx: ctx, said: make(chan string, 1000)}
 	socket := filepath.Join(own.Dir, "s.sock")
 	s, err := sidecar.New(sidecar.Config{
-		InstanceID: me, BootID: "boot-1", SocketPath: socket, Registry: own.Store, Now: time.Now,
+		InstanceID: me, BootID: "boot-1", SocketPath: socket, Now: time.Now,
+		Open:   func(context.Context) (sidecar.Registry, error) { return own.Store, nil },
 		Logger: slog.New(slog.DiscardHandler), Notify: func(state string) { w.said <- state },
 	})
 	if err != nil {

@@ -116,7 +116,7 @@ func TestWhoMayDoWhatToWhichTags(t *testing.T) {
 
 // A janitor or an operator that is compromised, and asks for anything: whatever it may set, no tag of a registry comes to
 // an instance that bears none through the janitor, and none is written over by either.
-func TestNoTagOfARegistryIsWrittenOver(t *testing.T) {
+func TestNoTagOfARegistryIsOverwritten(t *testing.T) {
 	values := []string{"", ours, others}
 	for _, policy := range []string{"janitor.json", "operator.json"} {
 		for _, borne := range values {

@@ -92,7 +92,7 @@ func TestEveryPolicyIsPlain(t *testing.T) {
 	}
 }
 
-func TestObserverOnlyLooks(t *testing.T) {
+func TestObserverOnlyReads(t *testing.T) {
 	for _, s := range readPolicy(t, "observer.json").Statement {
 		for _, action := range s.Action {
 			if !strings.HasPrefix(action, "ec2:Describe") {
@@ -102,7 +102,7 @@ func TestObserverOnlyLooks(t *testing.T) {
 	}
 }
 
-func TestLauncherCreatesOnlyWhatBearsTheRegistry(t *testing.T) {
+func TestLauncherCreatesOnlyWithTheRegistrysTag(t *testing.T) {
 	created := []string{"instance", "volume", "network-interface", "spot-instances-request"}
 	allowed := []string{"ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "ssm:GetParameter", "ssm:GetParameters"}
 	for _, s := range readPolicy(t, "launcher.json").Statement {
@@ -123,7 +123,7 @@ func TestLauncherCreatesOnlyWhatBearsTheRegistry(t *testing.T) {
 	}
 }
 
-func TestJanitorEndsOnlyWhatBearsTheRegistryAndIsNotExempt(t *testing.T) {
+func TestJanitorTerminatesOnlyManagedInstancesThatAreNotExempt(t *testing.T) {
 	ends := []string{
 		"ec2:TerminateInstances", "ec2:DeleteVolume", "ec2:DeleteNetworkInterface", "ec2:CancelSpotInstanceRequests",
 	}

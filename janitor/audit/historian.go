@@ -56,8 +56,8 @@ func (h *Historian) Compare(at time.Time, before lease.Registry, now lease.Snaps
 	}
 }
 
-// Begin forgets what is older than a snapshot, unless it is needed still. While the snapshot was read, the watch may have
-// told more; the next one begins with it. idle says that nothing of ours is on its way.
+// Begin forgets what is older than a snapshot, unless it is still needed. While the snapshot was read, the watch may
+// have reported more; the next one begins with it. idle says that no write of this janitor is in flight.
 func (h *Historian) Begin(revision int64, setBack, idle bool) {
 	h.again, h.twice = h.upTo, h.last
 	if setBack {

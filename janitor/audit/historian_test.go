@@ -46,17 +46,17 @@ func TestTheHistoryOfALease(t *testing.T) {
 		wrote         int64 // the number of a change that we wrote and told
 		want          []string
 	}{
-		"unchanged":                            {one, one, 0, nil},
-		"changed by another":                   {one, changed(one, ada), 0, []string{"unmark i-1 ada"}},
-		"changed twice between two looks":      {one, changed(one, ada, lease.By{Actor: "bob"}), 0, []string{"unmark i-1 ada", "unmark i-1 bob"}},
-		"changed by us, and told":              {one, changed(one, us), 1, nil},
-		"changed by us, and the answer lost":   {one, changed(one, us), 0, []string{"unmark i-1 janitor:one"}},
-		"changed by us, and then by another":   {one, changed(one, us, ada), 1, []string{"unmark i-1 ada"}},
-		"changed by another, and then by us":   {one, changed(one, ada, us), 2, []string{"unmark i-1 ada"}},
-		"changed by nobody on record":          {one, changed(one, lease.By{}), 0, []string{"unmark i-1 unknown"}},
-		"new":                                  {lease.Lease{}, changed(one, ada), 0, []string{"unmark i-1 ada"}},
-		"written, but with nothing to tell":    {one, changed(one), 0, nil},
-		"more often than its record remembers": {one, changed(one, many...), 0, append([]string{"forget i-1 unknown"}, slices.Repeat([]string{"unmark i-1 ada"}, 12)...)},
+		"unchanged":                              {one, one, 0, nil},
+		"changed by another":                     {one, changed(one, ada), 0, []string{"unmark i-1 ada"}},
+		"changed twice between two observations": {one, changed(one, ada, lease.By{Actor: "bob"}), 0, []string{"unmark i-1 ada", "unmark i-1 bob"}},
+		"changed by us, and told":                {one, changed(one, us), 1, nil},
+		"changed by us, and the answer lost":     {one, changed(one, us), 0, []string{"unmark i-1 janitor:one"}},
+		"changed by us, and then by another":     {one, changed(one, us, ada), 1, []string{"unmark i-1 ada"}},
+		"changed by another, and then by us":     {one, changed(one, ada, us), 2, []string{"unmark i-1 ada"}},
+		"changed by nobody on record":            {one, changed(one, lease.By{}), 0, []string{"unmark i-1 unknown"}},
+		"new":                                    {lease.Lease{}, changed(one, ada), 0, []string{"unmark i-1 ada"}},
+		"written, but with nothing to tell":      {one, changed(one), 0, nil},
+		"more often than its record remembers":   {one, changed(one, many...), 0, append([]string{"forget i-1 unknown"}, slices.Repeat([]string{"unmark i-1 ada"}, 12)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,13 +65,13 @@ func TestTheHistoryOfALease(t *testing.T) {
 			*told = nil
 			historian.Lease(c.before, c.after)
 			if !slices.Equal(*told, c.want) {
-				t.Errorf("told %q, want %q", *told, c.want)
+				t.Errorf("got %q, want %q", *told, c.want)
 			}
 		})
 	}
 }
 
-func TestTheHistoryTellsTheLatestDateApartFromTheTerm(t *testing.T) {
+func TestTheHistoryDistinguishesTheMaximumFromTheExpiry(t *testing.T) {
 	t.Parallel()
 	before := *Holds("i-1").Lease
 	before.Revision = 5
@@ -85,13 +85,13 @@ func TestTheHistoryTellsTheLatestDateApartFromTheTerm(t *testing.T) {
 	historian := audit.NewHistorian(func(e audit.Event) { told = append(told, e) }, "janitor:one", func(lease.Location) bool { return false })
 	historian.Lease(before, after)
 	if len(told) != 2 {
-		t.Fatalf("told %+v", told)
+		t.Fatalf("got %+v", told)
 	}
 	if e := told[0].Evidence; told[0].Kind != lease.ActionMaxTerm || !e.MaxExpiresAt.Equal(limit) || !e.MaxBefore.Equal(before.MaxExpiresAt) || !e.Before.IsZero() {
-		t.Errorf("the latest date: %s %+v", told[0].Kind, e)
+		t.Errorf("the maximum: %s %+v", told[0].Kind, e)
 	}
 	if e := told[1].Evidence; told[1].Kind != lease.ActionExtend || !e.ExpiresAt.Equal(term) || !e.Before.Equal(before.ExpiresAt) {
-		t.Errorf("the term: %s %+v", told[1].Kind, e)
+		t.Errorf("the expiry: %s %+v", told[1].Kind, e)
 	}
 }
 
@@ -133,13 +133,13 @@ func TestTheHistoryOfALaunch(t *testing.T) {
 			*told = nil
 			historian.Launch(Noon, c.before, c.after)
 			if !slices.Equal(*told, c.want) {
-				t.Errorf("told %q, want %q", *told, c.want)
+				t.Errorf("got %q, want %q", *told, c.want)
 			}
 		})
 	}
 }
 
-func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
+func TestOurChangesOfALaunchAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	open := Launch("web", lease.LaunchOpen)
 	closed := Launch("web", lease.LaunchClosed)
@@ -148,11 +148,11 @@ func TestWhatWeDidToALaunchIsToldOnce(t *testing.T) {
 	historian.Did(audit.Event{Kind: lease.ActionLaunchClose, Actor: "janitor:one", Launch: "web", Revision: 6})
 	historian.Launch(Noon, open, closed)
 	if want := []string{"launch-close web janitor:one"}; !slices.Equal(*told, want) {
-		t.Errorf("told %q, want %q", *told, want)
+		t.Errorf("got %q, want %q", *told, want)
 	}
 }
 
-func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
+func TestChangesAfterARollbackAreLogged(t *testing.T) {
 	t.Parallel()
 	before := *Holds("i-1").Lease
 	before.Revision = 5
@@ -166,7 +166,7 @@ func TestWhatOthersDoAfterTheRegistryWasSetBackIsTold(t *testing.T) {
 	historian.Begin(5, true, true)
 	historian.Lease(before, after)
 	if want := []string{"unmark i-1launch-of-i-1 ada"}; !slices.Equal(*told, want) {
-		t.Errorf("told %q, want %q", *told, want)
+		t.Errorf("got %q, want %q", *told, want)
 	}
 }
 
@@ -179,22 +179,22 @@ func TestTheHistoryOfTheRegistry(t *testing.T) {
 		before, after lease.Registry
 		want          []string
 	}{
-		"unchanged":            {armed, armed, nil},
-		"paused":               {armed, armed.To(Noon, lease.ModePaused, lease.By{}), []string{"pause  unknown"}},
-		"paused by somebody":   {armed, armed.To(Noon, lease.ModePaused, lease.By{Actor: "cli:ada@laptop", Reason: "incident"}), []string{"pause  cli:ada@laptop"}},
-		"resumed by somebody":  {armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}), armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}).Resume(In(time.Minute), lease.By{Actor: "bob"}), []string{"arm  bob"}},
-		"observing":            {armed, armed.To(Noon, lease.ModeObserve, lease.By{Actor: "ada"}), []string{"observe  ada"}},
-		"resumed":              {armed.To(Noon, lease.ModePaused, lease.By{}), armed, []string{"arm  unknown"}},
-		"a brake lifted":       {armed, lifted, []string{"brake-release  cli:ada@laptop"}},
-		"lifted, and paused":   {lifted, lifted.To(Noon, lease.ModePaused, lease.By{}), []string{"pause  unknown"}},
-		"another brake lifted": {lifted, lifted.Lift(Noon, lease.BrakeUnwatched, []lease.Brake{{Name: lease.BrakeUnwatched}}, lease.By{Actor: "bob"}), []string{"brake-release  bob"}},
+		"unchanged":              {armed, armed, nil},
+		"paused":                 {armed, armed.To(Noon, lease.ModePaused, lease.By{}), []string{"pause  unknown"}},
+		"paused by somebody":     {armed, armed.To(Noon, lease.ModePaused, lease.By{Actor: "cli:ada@laptop", Reason: "incident"}), []string{"pause  cli:ada@laptop"}},
+		"resumed by somebody":    {armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}), armed.To(Noon, lease.ModePaused, lease.By{Actor: "ada"}).Resume(In(time.Minute), lease.By{Actor: "bob"}), []string{"arm  bob"}},
+		"observing":              {armed, armed.To(Noon, lease.ModeObserve, lease.By{Actor: "ada"}), []string{"observe  ada"}},
+		"resumed":                {armed.To(Noon, lease.ModePaused, lease.By{}), armed, []string{"arm  unknown"}},
+		"a brake released":       {armed, lifted, []string{"brake-release  cli:ada@laptop"}},
+		"released, and paused":   {lifted, lifted.To(Noon, lease.ModePaused, lease.By{}), []string{"pause  unknown"}},
+		"another brake released": {lifted, lifted.Lift(Noon, lease.BrakeUnwatched, []lease.Brake{{Name: lease.BrakeUnwatched}}, lease.By{Actor: "bob"}), []string{"brake-release  bob"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			historian, told := recorded()
 			historian.Registry(c.before, c.after)
 			if !slices.Equal(*told, c.want) {
-				t.Errorf("told %q, want %q", *told, c.want)
+				t.Errorf("got %q, want %q", *told, c.want)
 			}
 		})
 	}

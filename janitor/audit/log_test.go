@@ -27,7 +27,7 @@ func eventsIn(t *testing.T, log []byte) (all []audit.Event) {
 	return all
 }
 
-func TestAnAuditLogIsBegunAnewWhereItWasRenamed(t *testing.T) {
+func TestARenamedAuditLogIsReopened(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	a, err := audit.Open(path)
@@ -83,7 +83,7 @@ func (w *tearing) Write(p []byte) (int, error) {
 	return w.Buffer.Write(p)
 }
 
-func TestATornLineSpoilsNoOther(t *testing.T) {
+func TestATornLineAffectsNoOtherLine(t *testing.T) {
 	t.Parallel()
 	var w tearing
 	a := audit.To(&w)

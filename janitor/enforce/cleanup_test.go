@@ -48,7 +48,7 @@ func (r *rig) leftover(id string, change func(*lease.Leftover)) {
 	r.cloud.Remains[id] = x
 }
 
-func TestARemovalThatIsOutdatedIsNotMade(t *testing.T) {
+func TestAnOutdatedRemovalIsNotMade(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(r *rig) // while EC2 describes vol-1
@@ -134,11 +134,11 @@ func TestARemovalThatCannotBeAuditedIsNotMade(t *testing.T) {
 		t.Errorf("removed %v, report %+v", r.cloud.Removed, report)
 	}
 	if want := []lease.Action{lease.ActionAuthorise, lease.ActionFail, lease.ActionAuthorise, lease.ActionRemove}; !slices.Equal(told, want) {
-		t.Errorf("told %v, want %v", told, want)
+		t.Errorf("got %v, want %v", told, want)
 	}
 }
 
-func TestWhatWasNeverTriedIsRemovedFirst(t *testing.T) {
+func TestLeftoversNeverTriedAreRemovedFirst(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	var ids []string

@@ -27,7 +27,7 @@ func (a *answering) Tag(_ context.Context, resources []string, tags map[string]s
 	return all
 }
 
-func TestWhatIsAttachedBearsATagBeforeTheInstanceDoes(t *testing.T) {
+func TestAttachedResourcesAreTaggedBeforeTheInstance(t *testing.T) {
 	t.Parallel()
 	writes := []plan.TagWrite{
 		{InstanceID: "i-1", Key: "k", Value: "a", Attached: []string{"vol-1", "eni-1"}},
@@ -64,7 +64,7 @@ func TestAPolicyThatDeniesTagsCostsAFewCallsASweep(t *testing.T) {
 	}
 }
 
-func TestAListingShowsTheTagsThatWereWrittenBeforeItBeganAndNoOthers(t *testing.T) {
+func TestAListingShowsOnlyTheTagsWrittenBeforeItStarted(t *testing.T) {
 	t.Parallel()
 	date, leased := plan.TagWrite{InstanceID: "i-1", Key: lease.TagExpires, Expires: lease.Expiry{Number: 3}}, plan.TagWrite{InstanceID: "i-1", Key: lease.TagLeased, Value: "web.1"}
 	first, second := time.Now().Add(-2*time.Minute), time.Now().Add(-time.Minute)
@@ -92,7 +92,7 @@ func TestAListingShowsTheTagsThatWereWrittenBeforeItBeganAndNoOthers(t *testing.
 	}
 }
 
-func TestNoTagOfAnotherRegistryIsWrittenOverByACompletion(t *testing.T) {
+func TestCompletingAnAdoptionOverwritesNoOtherRegistrysTag(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*lease.Instance){
 		"taken by another": func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "uuid-2" },

@@ -16,7 +16,7 @@ import (
 	"lapse/lease"
 )
 
-func TestTerminatingEndsWhatIsCondemned(t *testing.T) {
+func TestTerminatingTerminatesCondemnedInstances(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1", "i-2")
@@ -42,20 +42,20 @@ func TestTerminatingSpares(t *testing.T) {
 		between func(r *rig)
 		stays   bool // the lease is still active afterwards
 	}{
-		"extended meanwhile": {lease.CauseExpired, func(r *rig) {
+		"extended in between": {lease.CauseExpired, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) {
 				return l.Extend(r.now(), lease.Extension{Until: r.now().Add(3 * time.Hour)}, r.by)
 			})
 		}, true},
-		"unmarked meanwhile": {lease.CauseHeartbeatLost, func(r *rig) {
+		"unmarked in between": {lease.CauseHeartbeatLost, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmark(r.now(), r.by) })
 		}, true},
-		"beats again": {lease.CauseHeartbeatLost, func(r *rig) {
+		"renews again": {lease.CauseHeartbeatLost, func(r *rig) {
 			if _, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: "i-1", BootID: "b", HeartbeatTimeout: lease.Duration(time.Minute)}); err != nil {
 				r.t.Error(err)
 			}
 		}, true},
-		"unmanaged meanwhile": {lease.CauseExpired, func(r *rig) {
+		"unmanaged in between": {lease.CauseExpired, func(r *rig) {
 			r.update("i-1", func(l lease.Lease) (lease.Lease, error) { return l.Unmanage(r.now(), r.by) })
 		}, false},
 		"exempt since the listing": {lease.CauseExpired, func(r *rig) {
@@ -74,11 +74,11 @@ func TestTerminatingSpares(t *testing.T) {
 		"another client token": {lease.CauseExpired, func(r *rig) {
 			r.cloud.Change("i-1", func(i *lease.Instance) { i.ClientToken = "console" })
 		}, true},
-		"stopped, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) { r.cloud.Turn("i-1", lease.InstanceStopped) }, true},
-		"not found, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) {
+		"stopped, if it is for a lost heartbeat": {lease.CauseHeartbeatLost, func(r *rig) { r.cloud.Turn("i-1", lease.InstanceStopped) }, true},
+		"not found, if it is for a lost heartbeat": {lease.CauseHeartbeatLost, func(r *rig) {
 			delete(r.cloud.Instances, "i-1")
 		}, true},
-		"started since it was listed, if it is for silence": {lease.CauseHeartbeatLost, func(r *rig) {
+		"started since it was listed, if it is for a lost heartbeat": {lease.CauseHeartbeatLost, func(r *rig) {
 			r.cloud.Change("i-1", func(i *lease.Instance) { i.LaunchTime = i.LaunchTime.Add(time.Minute) })
 		}, true},
 		"terminated already":    {lease.CauseExpired, func(r *rig) { r.cloud.Turn("i-1", lease.InstanceTerminated) }, true},
@@ -91,7 +91,7 @@ func TestTerminatingSpares(t *testing.T) {
 				r.t.Error(err)
 			}
 		}, true},
-		"paused meanwhile": {lease.CauseExpired, func(r *rig) {
+		"paused in between": {lease.CauseExpired, func(r *rig) {
 			if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) {
 				return g.To(r.now(), lease.ModePaused, lease.By{}), nil
 			}); err != nil {
@@ -119,9 +119,9 @@ func TestTerminatingSpares(t *testing.T) {
 	}
 }
 
-// TestTerminatingSparesWhereTheWriteTellsOfASetBack: a restored etcd may take the write before the leader has read anything of
+// TestTerminatingSparesIfTheWriteRevealsARollback: a restored etcd may take the write before the leader has read anything of
 // it, for the lease has not changed since the backup.
-func TestTerminatingSparesWhereTheWriteTellsOfASetBack(t *testing.T) {
+func TestTerminatingSparesIfTheWriteRevealsARollback(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]int64{"older than what was observed": 1_000, "newer": 0} {
 		r := newRig(t, "i-1")
@@ -149,7 +149,7 @@ func TestTerminatingRevokesNothingThatItCannotDescribe(t *testing.T) {
 	}
 }
 
-func TestTerminatingSparesWhatIsNotDueByTheClockThatItChecked(t *testing.T) {
+func TestTerminatingSparesInstancesNotDueByTheCheckedClock(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []lease.Cause{lease.CauseExpired, lease.CauseHeartbeatLost} {
 		r := newRig(t, "i-1")
@@ -188,7 +188,7 @@ func TestTerminatingDescribesAgainWhenTheRegistryWasSlow(t *testing.T) {
 	})
 }
 
-func TestTerminatingNotesAsStuckWhatEC2Refuses(t *testing.T) {
+func TestTerminatingNotesRefusedInstancesAsStuck(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1", "i-2")
 	r.cloud.Refuse["i-1"] = "OperationNotPermitted"
@@ -201,7 +201,7 @@ func TestTerminatingNotesAsStuckWhatEC2Refuses(t *testing.T) {
 	}
 }
 
-func TestTerminatingEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
+func TestTerminatingAnOrphanCreatesARevokedLease(t *testing.T) {
 	t.Parallel()
 	for _, boundMeanwhile := range []bool{false, true} {
 		r := newRig(t, "i-1")
@@ -222,14 +222,14 @@ func TestTerminatingEndsAnOrphanByCreatingARevokedLease(t *testing.T) {
 		l, got := r.lease("i-9"), r.cloud.Ended()
 		switch {
 		case boundMeanwhile && (len(got) > 0 || l.State != lease.StateActive):
-			t.Errorf("bound meanwhile: terminated %v, and its lease is %s", got, l.State)
+			t.Errorf("bound in between: terminated %v, and its lease is %s", got, l.State)
 		case !boundMeanwhile && (!slices.Equal(got, []string{"i-9"}) || l.State != lease.StateRevoked || l.Cause != lease.CauseFailedCreation):
 			t.Errorf("terminated %v, and its lease is %s for %q", got, l.State, l.Cause)
 		}
 	}
 }
 
-func TestTerminatingDoesNotBeginOnceAskedToStop(t *testing.T) {
+func TestTerminatingDoesNotStartOnceAskedToStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -240,7 +240,7 @@ func TestTerminatingDoesNotBeginOnceAskedToStop(t *testing.T) {
 	}
 }
 
-func TestTerminatingFinishesWhatItBegan(t *testing.T) {
+func TestTerminatingFinishesWhatItStarted(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -283,7 +283,7 @@ func TestBatchesHoldOneZoneAndFiftyAtMost(t *testing.T) {
 	}
 }
 
-func TestWhatIsNewComesBeforeWhatIsTriedAgain(t *testing.T) {
+func TestNewTerminationsComeBeforeRetries(t *testing.T) {
 	t.Parallel()
 	var vs []plan.Verdict
 	for n := range 40 {
@@ -326,9 +326,9 @@ func TestTerminatingWaitsForEC2sLimitsBeforeAnythingElse(t *testing.T) {
 	}
 }
 
-// TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay: a batch may wait for EC2 while the next sweep finds that the registry
+// TestABrakeEngagedDuringEnforcementHoldsBackTheRest: a batch may wait for EC2 while the next sweep finds that the registry
 // was set back.
-func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
+func TestABrakeEngagedDuringEnforcementHoldsBackTheRest(t *testing.T) {
 	t.Parallel()
 	found := []lease.Brake{{Name: lease.BrakeRollback, Since: time.Now(), Reason: "set back"}}
 	for name, c := range map[string]struct {
@@ -359,9 +359,9 @@ func TestABrakeThatIsFoundOnTheWayHoldsWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
-// TestWithoutATrailNothingIsTakenAway has an audit log that cannot be written: a lease that holds can be extended still, and
+// TestNothingIsRevokedWithoutAnAuditEvent has an audit log that cannot be written: a lease that holds can be extended still, and
 // one that was revoked is stuck for that reason, until it can.
-func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
+func TestNothingIsRevokedWithoutAnAuditEvent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "i-1", "i-2")
 	full := true
@@ -401,6 +401,6 @@ func TestWithoutATrailNothingIsTakenAway(t *testing.T) {
 		"i-1 authorise", "i-1 revoke", "i-1 terminate", "i-2 authorise", "i-2 retry", "i-2 terminate",
 	}
 	if !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

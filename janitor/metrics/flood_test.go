@@ -37,7 +37,8 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-// TestAFloodOfConnectionsIsBounded asks for health behind more silent connections than are let in: those are dropped soon.
+// TestAFloodOfConnectionsIsBounded asks for health behind more idle connections than are accepted: those are dropped
+// soon.
 func TestAFloodOfConnectionsIsBounded(t *testing.T) {
 	t.Parallel()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")

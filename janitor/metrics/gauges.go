@@ -54,6 +54,7 @@ func collect(to chan<- prometheus.Metric, c plan.Census) {
 			held.put(to, 1, b.Name, b.Scope)
 		}
 	}
+	gauge("lapse_leases_behind", "Leases of which sidecars have seen a later change than the registry has, 100 at most.").put(to, float64(c.Behind))
 	listed := gauge("lapse_location_listed", "Whether the last listing of the location was complete.", "location")
 	stuck := gauge("lapse_stuck_instances", "Instances of revoked leases that cannot be terminated.", "location")
 	instances := gauge("lapse_instances", "Living instances that bear the tag of a registry.", "location", "kind")

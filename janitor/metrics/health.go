@@ -26,7 +26,7 @@ type state struct {
 	checkpoint lease.Checkpoint // the newest
 	own        time.Time        // when the newest own checkpoint of this leadership was written
 	fresh      time.Duration    // for how long others rely on that one
-	silenced   string           // why the audit log takes no events; empty: it does, as far as this leadership knows
+	silenced   string           // why the audit log cannot be written; empty: it can be, as far as this leadership knows
 }
 
 // Turned notes that the janitor's loop goes round.
@@ -47,7 +47,7 @@ func (e *Exporter) Led(name string) {
 	e.state.leader, e.state.since, e.state.own, e.state.silenced, e.census = name, time.Now(), time.Time{}, "", nil
 }
 
-// audited notes why the audit log takes no events; empty if it does.
+// audited notes why the audit log cannot be written; empty if it can.
 func (e *Exporter) audited(trouble string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -66,7 +66,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		"elected since its log was down":     {[]func(*Exporter){turned, leads, unaudited, deposed, unaudited, leads, checkpoint("one", "a", 0)}, "", ""},
 		"deposed, and the other sweeps":      {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), deposed, checkpoint("two", "b", 0)}, "", ""},
 		"elected again, and yet to sweep":    {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), deposed, leads, checkpoint("one", "a", 0)}, "", "has not written a checkpoint"},
-		"its loop hangs, though it leads":    {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
+		"its loop hangs, although it leads":  {[]func(*Exporter){turned, leads, checkpoint("one", "a", 0), after(6 * time.Minute)}, "should have turned 1m0s ago", "6m0s old"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,8 +157,8 @@ func (l *tired) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// TestTheServerSaysItsTroublesInTheLog has no other place for them: on stderr itself they could block it.
-func TestTheServerSaysItsTroublesInTheLog(t *testing.T) {
+// TestTheServerLogsItsErrors has no other place for them: on stderr itself they could block it.
+func TestTheServerLogsItsErrors(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -31,6 +31,7 @@
 //	lapse_location_listed{location}                      1 if the last listing was complete
 //	lapse_plan_verdicts{action}
 //	lapse_brake_engaged{brake,scope}                  1 while it is engaged; absent when not
+//	lapse_leases_behind                               older in the registry than their sidecars have seen them; 100 at most
 //	lapse_stuck_instances{location}                   that EC2 refuses to terminate
 //	lapse_heartbeats_lost{zone}                      of running instances whose heartbeat is missing
 //	lapse_longest_heartbeat_loss_seconds                  for how long the longest has been missing, by this leader's own clock

@@ -22,7 +22,7 @@ type watcher struct {
 	location plan.LocationView
 }
 
-// watch begins with two leases in one zone, i-1 and i-2, both running and beating.
+// watch begins with two leases in one zone, i-1 and i-2, both running and renewing.
 func watch(t *testing.T) *watcher {
 	t.Helper()
 	v := WorldOf(Holds("i-1", Heartbeats), Holds("i-2", Heartbeats))
@@ -103,7 +103,7 @@ func (w *watcher) want(want plan.Renewal) {
 	w.t.Helper()
 	got := w.renewal("i-1")
 	got.Zone, got.EverSeen, got.Missing = "", false, 0
-	if got.Present { // then nothing is asked of a silence
+	if got.Present { // then heartbeats are not judged
 		got.For, got.Witness = 0, false
 	}
 	if got != want {
@@ -115,17 +115,17 @@ const minute = time.Minute
 
 func TestMemoryOfAKey(t *testing.T) {
 	t.Parallel()
-	t.Run("present: no silence", func(t *testing.T) {
+	t.Run("present: no loss", func(t *testing.T) {
 		t.Parallel()
 		watch(t).observe(true).want(plan.Renewal{Present: true, Seen: true})
 	})
-	t.Run("gone: silent from when it was first not there", func(t *testing.T) {
+	t.Run("gone: lost from when it was first not there", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
 		w.want(plan.Renewal{Seen: true})
 		w.at(4 * minute).observe(false).want(plan.Renewal{Seen: true, For: 3 * minute})
 	})
-	t.Run("back: no silence, and a new one counts anew", func(t *testing.T) {
+	t.Run("back: no loss, and a new one starts again", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute).heartbeats("i-1").observe(false)
 		if s := w.renewal("i-1"); !s.Present {
@@ -137,7 +137,7 @@ func TestMemoryOfAKey(t *testing.T) {
 		t.Parallel()
 		watch(t).lapses("i-1").observe(true).at(7 * minute).want(plan.Renewal{For: 7 * minute})
 	})
-	t.Run("a ghost that no etcd lease holds is silent", func(t *testing.T) {
+	t.Run("a ghost without an etcd lease is lost", func(t *testing.T) {
 		t.Parallel()
 		w := watch(t)
 		ghost := w.state.Heartbeats["i-1"]
@@ -159,7 +159,7 @@ func TestMemoryOfAKey(t *testing.T) {
 	})
 }
 
-func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
+func TestMemoryKeepsOnlyActiveLeasesWithAHeartbeatTimeout(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*lease.Lease){
 		"revoked":   func(l *lease.Lease) { l.State = lease.StateRevoked },
@@ -174,9 +174,9 @@ func TestMemoryKeepsActiveLeasesWithATTLOnly(t *testing.T) {
 	}
 }
 
-func TestWhatLetsALossCountAnew(t *testing.T) {
+func TestEventsThatRestartTheHeartbeatTimer(t *testing.T) {
 	t.Parallel()
-	// i-1 lapses at one minute, something happens at five, and the silence is read at eight.
+	// i-1 loses its heartbeat at one minute, something happens at five, and the loss is read at eight.
 	for name, happens := range map[string]func(*watcher){
 		"after a unmark or an extension": func(w *watcher) { w.lease("i-1", func(l *lease.Lease) { l.CuredAt = w.now }).observe(false) },
 		"in a new raft term":             func(w *watcher) { w.state.Term++; w.observe(true) },
@@ -224,19 +224,19 @@ func TestWhatLetsALossCountAnew(t *testing.T) {
 	}
 }
 
-func TestTheGraceOfWhatABrakeHeldStartsWhenTheBrakeIsFoundLifted(t *testing.T) {
+func TestTheGraceOfHeldLeasesStartsWhenTheBrakeIsSeenReleased(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false).at(2 * minute)
 	w.m.Held(w.now, []plan.Verdict{{InstanceID: "i-1", Action: plan.ActHold, Brake: plan.BrakeHeartbeats}})
 	if got := w.at(16 * minute).observe(true).renewal("i-1"); got.For != 0 {
-		t.Errorf("found lifted a quarter of an hour after the last decision, and silent for %s by then", got.For)
+		t.Errorf("found released a quarter of an hour after the last decision, and lost for %s by then", got.For)
 	}
 	if got := w.at(19 * minute).observe(true).renewal("i-1"); got.For != 3*minute {
-		t.Errorf("silent for %s, three minutes after the brake was released", got.For)
+		t.Errorf("lost for %s, three minutes after the brake was released", got.For)
 	}
 }
 
-func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
+func TestTheGraceOfAnUnlistedInstanceStartsWhenItIsListedAgain(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true).at(minute).lapses("i-1").observe(false)
 	all := w.location.Instances
@@ -244,11 +244,11 @@ func TestTheGraceOfWhatWasNotShownStartsWhenItIsShownAgain(t *testing.T) {
 	w.at(2 * minute).observe(true)
 	w.location.Instances = all
 	if got := w.at(16 * minute).observe(true).renewal("i-1"); got.For != 0 {
-		t.Errorf("shown again a quarter of an hour after the listing that failed, and silent for %s by then", got.For)
+		t.Errorf("shown again a quarter of an hour after the listing that failed, and lost for %s by then", got.For)
 	}
 }
 
-func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
+func TestAHeartbeatSeenSinceAStartCountsUntilTheNextStart(t *testing.T) {
 	t.Parallel()
 	w := watch(t).observe(true)
 	heard := func(when string, want bool) {
@@ -257,7 +257,7 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 			t.Errorf("%s: %+v, want heard %t", when, s, want)
 		}
 	}
-	heard("it beats", true)
+	heard("it renews", true)
 	w.lapses("i-1").at(minute).observe(true)
 	heard("silent", true)
 	all := w.location.Instances
@@ -268,15 +268,15 @@ func TestWhatWasHeardSinceAStartIsHeardUntilTheNext(t *testing.T) {
 	w.at(3 * minute).observe(true)
 	heard("shown again", true)
 	w.instance("i-1", func(i *lease.Instance) { i.LaunchTime = Noon.Add(3 * minute) }).at(4 * minute).observe(true)
-	heard("started anew", false)
+	heard("restarted", false)
 	w.at(5 * minute).heartbeats("i-1").observe(true)
-	heard("it beats again", true)
+	heard("it renews again", true)
 	if w = watch(t).lapses("i-1").observe(true); w.renewal("i-1").EverSeen {
 		t.Error("never seen, and heard")
 	}
 }
 
-func TestAnInstanceThatIsNotShownAnyMoreIsWhereItWas(t *testing.T) {
+func TestAnUnlistedInstanceKeepsItsZone(t *testing.T) {
 	t.Parallel()
 	w := watch(t).instance("i-1", func(i *lease.Instance) { i.ZoneID = "az-x" }).observe(true)
 	w.location.Instances = w.location.Instances[1:]
@@ -370,18 +370,18 @@ func TestWitness(t *testing.T) {
 		happens func(*watcher)
 		want    bool
 	}{
-		{"present a TTL and etcd's slack after the lapse: it renewed since", func(w *watcher) { w.at(2*minute + slack + 1).observe(true) }, true},
+		{"present a timeout and etcd's slack after the lapse: it renewed since", func(w *watcher) { w.at(2*minute + slack + 1).observe(true) }, true},
 		{"present, but it may not have renewed since", func(w *watcher) { w.at(2*minute + slack).observe(true) }, false},
 		{"present by a watch only, which may be late", func(w *watcher) { w.at(9 * minute).observe(false) }, false},
 		{"a ghost", func(w *watcher) {
 			w.state.Heartbeats["i-2"] = lease.Heartbeat{HeartbeatTimeout: lease.Duration(HeartbeatTimeout)}
 			w.at(9 * minute).observe(true)
 		}, false},
-		{"a longer TTL proves a renewal later", func(w *watcher) {
+		{"a longer timeout proves a renewal later", func(w *watcher) {
 			w.state.Heartbeats["i-2"] = lease.Heartbeat{HeartbeatTimeout: lease.Duration(time.Hour), Held: true}
 			w.at(9 * minute).observe(true)
 		}, false},
-		{"a key without a TTL proves nothing", func(w *watcher) {
+		{"a key without a timeout proves nothing", func(w *watcher) {
 			w.state.Heartbeats["i-2"] = lease.Heartbeat{Held: true}
 			w.at(9 * minute).observe(true)
 		}, false},
@@ -410,7 +410,7 @@ func TestWitness(t *testing.T) {
 			w.state.Term++
 			w.at(9*minute + time.Second).observe(true)
 		}, false},
-		{"a TTL after a new raft term", func(w *watcher) {
+		{"a timeout after a new raft term", func(w *watcher) {
 			w.state.Term++
 			w.at(9 * minute).observe(true).at(10*minute + slack + 1).observe(true)
 		}, true},
@@ -437,15 +437,15 @@ func TestWitness(t *testing.T) {
 	})
 }
 
-// TestAFallenSidecarEndsWithinTheMarkGrace is the whole way of one silence, memory and decision together.
-func TestAFallenSidecarEndsWithinTheMarkGrace(t *testing.T) {
+// TestALostHeartbeatTerminatesWithinTheMarkGrace follows one lost heartbeat from memory to decision.
+func TestALostHeartbeatTerminatesWithinTheMarkGrace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		witness bool
-		want    time.Duration // from the lapse to the end
+		want    time.Duration // from the loss to the termination
 	}{
-		"beside one that beats": {true, 5*minute + time.Second}, // the second in which the leader sees its own notice
-		"alone in its zone":     {false, time.Hour},
+		"beside one that renews": {true, 5*minute + time.Second}, // the second in which the leader sees its own notice
+		"alone in its zone":      {false, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -497,17 +497,17 @@ func TestANoticeCountsFromWhenTheLeaderSawIt(t *testing.T) {
 	}
 }
 
-// TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard: the watch told of it, and no decision saw it.
-func TestAHeartbeatThatComesAndGoesBetweenTwoDecisionsIsHeard(t *testing.T) {
+// TestAHeartbeatBetweenTwoDecisionsIsSeen: the watch told of it, and no decision saw it.
+func TestAHeartbeatBetweenTwoDecisionsIsSeen(t *testing.T) {
 	t.Parallel()
 	w := watch(t).lapses("i-1").observe(true).at(10 * minute).observe(true)
 	w.at(14 * minute)
 	w.m.Appear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Held: true, Since: w.now})
 	if s := w.at(15 * minute).observe(true).renewal("i-1"); s.Present || s.For != 0 || !s.Seen {
-		t.Errorf("%+v; want a silence that begins anew", s)
+		t.Errorf("%+v; want a loss that begins again", s)
 	}
 	w.m.Appear(w.now, lease.Heartbeat{InstanceID: "i-1", HeartbeatTimeout: lease.Duration(HeartbeatTimeout), Since: w.now})
 	if s := w.at(18 * minute).observe(true).renewal("i-1"); s.For != 3*minute {
-		t.Errorf("%+v; a ghost broke the silence", s)
+		t.Errorf("%+v; a ghost counted as a heartbeat", s)
 	}
 }

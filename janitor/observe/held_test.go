@@ -10,7 +10,7 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-func TestASilenceCountsAnewWhenWhatStandsIsLifted(t *testing.T) {
+func TestTheHeartbeatTimerRestartsWhenABrakeIsReleased(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Lost(2*time.Minute), Marked(lease.CauseHeartbeatLost, In(3*time.Minute))), Holds("i-2", Heartbeats))
 	if got, _ := RulingOn(t, v, "i-1"); got.Action != plan.ActNone {
@@ -24,6 +24,6 @@ func TestASilenceCountsAnewWhenWhatStandsIsLifted(t *testing.T) {
 	m.Held(later, planned.Verdicts)
 	m.Observe(later, time.Time{}, j)
 	if s := j.Row("i-1").Renewal; s.For != 0 {
-		t.Errorf("silent for %s when the brake lifts, and ended that much sooner", s.For)
+		t.Errorf("lost for %s when the brake is released, and ended that much sooner", s.For)
 	}
 }

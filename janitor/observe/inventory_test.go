@@ -9,7 +9,7 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-func TestWhatAListingLacksOfTheLeasedIsCounted(t *testing.T) {
+func TestLeasedInstancesMissingFromAListingAreCounted(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(
 		Holds("i-1"), Holds("i-2", Missing), Holds("i-3", Missing), Holds("i-4", Missing, Revoked(lease.CauseExpired, time.Minute)),

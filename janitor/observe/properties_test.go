@@ -12,9 +12,9 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// TestASilenceNeverCountsFromBeforeItsLastCause: whatever happens in whatever order, a silence is no longer than the
-// time since the key was last there, since the leadership was taken, and since anything restarted it.
-func TestASilenceNeverCountsFromBeforeItsLastCause(t *testing.T) {
+// TestALossNeverCountsFromBeforeTheLastRestartOfItsTimer: whatever happens in whatever order, a loss is no longer than
+// the time since the key was last there, since the leadership was taken, and since anything restarted the timer.
+func TestALossNeverCountsFromBeforeTheLastRestartOfItsTimer(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		w, latest := watch(t), Noon

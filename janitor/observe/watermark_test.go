@@ -15,7 +15,7 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// recorded is what a registry holds whose last checkpoint has this number, and is so old.
+// checkpointed is what a registry holds whose last checkpoint has this number, and is so old.
 func checkpointed(sequence int64, age time.Duration, changes ...func(*lease.Snapshot)) lease.Snapshot {
 	s := lease.Snapshot{
 		Registry:   lease.NewRegistry(Ago(Long), Ours, lease.ModeArmed),
@@ -33,7 +33,7 @@ func unreadableCheckpoint(s *lease.Snapshot) {
 	s.Checkpoint, s.Bad = lease.Checkpoint{}, []lease.BadRecord{{Kind: plan.BadCheckpoint}}
 }
 
-func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
+func TestTheMemoryOfAReplicaRevealsARollback(t *testing.T) {
 	t.Parallel()
 	type look struct {
 		lease.Snapshot
@@ -65,11 +65,11 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 		"unreadable for a while":                          {[]look{lead(checkpointed(7, 0)), lead(checkpointed(0, 0, unreadableCheckpoint)), lead(checkpointed(8, 0))}, ""},
 		"unreadable for a while, then a lower checkpoint": {[]look{lead(checkpointed(7, 0)), lead(checkpointed(0, 0, unreadableCheckpoint)), lead(checkpointed(6, 0))}, lease.BrakeRollback},
 		"first seen stale, and led by another start":      {[]look{follow(checkpointed(7, time.Hour)), follow(checkpointed(7, time.Hour)), lead(checkpointed(7, time.Hour))}, lease.BrakeUnwatched},
-		"a stranger that never got to checkpoint":         {[]look{follow(checkpointed(7, time.Hour)), lead(checkpointed(7, time.Hour)), lead(checkpointed(7, time.Hour))}, lease.BrakeUnwatched},
+		"a new janitor that never wrote a checkpoint":     {[]look{follow(checkpointed(7, time.Hour)), lead(checkpointed(7, time.Hour)), lead(checkpointed(7, time.Hour))}, lease.BrakeUnwatched},
 		"another registry than one that was set back":     {[]look{lead(checkpointed(7, 0)), lead(checkpointed(3, 0)), lead(checkpointed(3, 0, func(s *lease.Snapshot) { s.Registry.UUID = "another" }))}, ""},
 		"another registry":                                {[]look{lead(checkpointed(7, 0)), lead(checkpointed(3, 0, func(s *lease.Snapshot) { s.Registry.UUID = "another" }))}, ""},
 	} {
-		for kind, restarts := range map[string]bool{"one process": false, "a new process for each look": true} {
+		for kind, restarts := range map[string]bool{"one process": false, "a new process for each read": true} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
@@ -92,17 +92,17 @@ func TestWhatAReplicaRemembersTellsWhetherTheRegistryWasSetBack(t *testing.T) {
 				if held := p.Standing(); len(held) == 1 && held[0].Since.Equal(Noon) && held[0].Reason != "" {
 					got = held[0].Name
 				} else if len(held) > 0 {
-					t.Errorf("held %+v", held)
+					t.Errorf("engaged %+v", held)
 				}
 				if got != c.want {
-					t.Errorf("%q stands, want %q", got, c.want)
+					t.Errorf("%q is engaged, want %q", got, c.want)
 				}
 			})
 		}
 	}
 }
 
-func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
+func TestARegistryUnwatchedForAnHourIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	plain := func(*lease.Snapshot) {}
 	for name, c := range map[string]struct {
@@ -171,7 +171,7 @@ func TestARegistryThatNobodyWatchedForAnHourIsNotTakenAtItsWord(t *testing.T) {
 					}
 					p.Settle(time.Now(), true)
 					if held := p.Standing(); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeUnwatched {
-						t.Errorf("%v stand, want %d, as a stranger", held, c.want)
+						t.Errorf("%v engaged, want %d, unwatched", held, c.want)
 					}
 				})
 			})
@@ -187,8 +187,8 @@ func takesIn(p *Watermark, now time.Time, s lease.Snapshot, leading bool) {
 	}
 }
 
-// TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext: its lifting is no word about what came later.
-func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
+// TestABrakeReleasedWhileUnwatchedDiffersFromTheNext: its lifting is no word about what came later.
+func TestABrakeReleasedWhileUnwatchedDiffersFromTheNext(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	look := func(now time.Time, found lease.Snapshot) []lease.Brake {
@@ -203,17 +203,17 @@ func TestABrakeThatWasLiftedWhileNobodyLookedIsNotTheNext(t *testing.T) {
 	look(Noon, checkpointed(7, 0))
 	first := look(In(time.Minute), checkpointed(6, 0))
 	if len(first) != 1 {
-		t.Fatalf("%v stand after the registry was set back", first)
+		t.Fatalf("%v engaged after the registry was set back", first)
 	}
 	again := checkpointed(5, 0, func(s *lease.Snapshot) {
 		s.Registry = s.Registry.Lift(In(time.Hour), lease.BrakeRollback, first, lease.By{Actor: "ada"})
 	})
 	if second := look(In(2*time.Hour), again); len(second) != 1 || !second[0].Since.After(first[0].Since) {
-		t.Errorf("%v stand after it was set back again, want another one than %v", second, first)
+		t.Errorf("%v engaged after it was set back again, want another one than %v", second, first)
 	}
 }
 
-func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testing.T) {
+func TestAMemoryFarOlderThanAnOldCheckpointIsIgnored(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		seen, left time.Duration // when the checkpoint was seen last, and when the last one was written
@@ -240,13 +240,13 @@ func TestAMemoryFarOlderThanACheckpointThatNobodyKeepsUpIsAsGoodAsNone(t *testin
 			look(Ago(c.seen), checkpointed(7, c.seen), false)
 			look(Noon, checkpointed(150, c.left), c.leading)
 			if held := look(Noon, checkpointed(150, c.left), true); len(held) != c.want || c.want > 0 && held[0].Name != lease.BrakeUnwatched {
-				t.Errorf("%v stand, want %d, as a stranger", held, c.want)
+				t.Errorf("%v engaged, want %d, unwatched", held, c.want)
 			}
 		})
 	}
 }
 
-func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
+func TestAnUnreadableMemoryIsIgnored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "registry-"+Ours+".json"), []byte("{"), 0o600); err != nil {
@@ -259,11 +259,11 @@ func TestAMemoryThatCannotBeReadIsNone(t *testing.T) {
 	takesIn(p, Noon, checkpointed(7, time.Hour), true)
 	onDisk(t, p)
 	if held := p.Standing(); len(held) != 1 || held[0].Name != lease.BrakeUnwatched {
-		t.Errorf("held %v, want a stranger", held)
+		t.Errorf("engaged %v, want unwatched", held)
 	}
 }
 
-func TestAStateDirectoryThatCannotBeMadeIsSaidAtTheStart(t *testing.T) {
+func TestAStateDirectoryThatCannotBeCreatedIsAnErrorAtTheStart(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -274,7 +274,7 @@ func TestAStateDirectoryThatCannotBeMadeIsSaidAtTheStart(t *testing.T) {
 	}
 }
 
-func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
+func TestAReleasedBrakeStaysReleasedAndTheNextOneEngages(t *testing.T) {
 	t.Parallel()
 	p, err := OpenWatermark("", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -288,17 +288,17 @@ func TestALiftedBrakeStaysLiftedAndTheNextOneHoldsAgain(t *testing.T) {
 	})
 	p.See(In(time.Minute), lifted, true)
 	if got := p.Standing(); len(got) > 0 {
-		t.Fatalf("%v stand after they were lifted", got)
+		t.Fatalf("%v engaged after they were released", got)
 	}
 	again := lifted
 	again.Checkpoint.Sequence = 2
 	p.See(In(time.Hour), again, true)
 	if got := p.Standing(); len(got) != 1 || !got[0].Since.Equal(In(time.Hour)) {
-		t.Errorf("%v stand after another return, want one of that time", got)
+		t.Errorf("%v engaged after another return, want one of that time", got)
 	}
 }
 
-func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
+func TestAFollowerAdoptsTheLeadersBrake(t *testing.T) {
 	t.Parallel()
 	p, err := OpenWatermark("", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -309,7 +309,7 @@ func TestAFollowerTakesTheLeadersBrakeForItsOwn(t *testing.T) {
 	theirs := []lease.Brake{{Name: lease.BrakeRollback, Since: Ago(time.Second), Reason: "sidecars"}}
 	p.See(Noon, checkpointed(4, 0, func(s *lease.Snapshot) { s.Checkpoint.Standing = theirs }), false)
 	if got := p.Standing(); !slices.Equal(got, theirs) {
-		t.Errorf("%v stand, want the leader's: it is one incident, and is lifted once", got)
+		t.Errorf("%v engaged, want the leader's: it is one incident, and is released once", got)
 	}
 }
 

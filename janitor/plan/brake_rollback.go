@@ -13,7 +13,7 @@ import (
 // back.
 const raisedMemory = time.Hour
 
-// standingBrakes engages the brakes that hold everything back until a person releases them: those that stood before, and
+// standingBrakes engages the brakes that hold everything back until a person releases them: those that were engaged before, and
 // rollback if what was observed shows that the registry was set back to an older state, which lacks later extensions.
 func (c *planner) standingBrakes() {
 	for _, b := range c.Standing {
@@ -36,14 +36,6 @@ func (c *planner) standingBrakes() {
 			len(c.behind), renewing, allowed))
 	}
 	c.rememberBehind()
-	for n, id := range slices.Sorted(maps.Keys(c.behind)) {
-		if n < behindNamed { // a checkpoint stays small
-			c.trip(lease.BrakeRollback, id, "its sidecar has seen a later change of the lease than the registry has")
-			one := c.brakes[brakeKey{lease.BrakeRollback, id}]
-			one.Changes = c.behind[id]
-			c.brakes[brakeKey{lease.BrakeRollback, id}] = one
-		}
-	}
 }
 
 // setBackByTags engages the brake if tags show that the registry was set back to an older state: many records are behind
@@ -111,16 +103,27 @@ func (c *planner) countBehind(l *Row, sound bool) {
 	}
 }
 
-// behindNamed is how many leases are named as brakes of their own. All are held back.
+// behindNamed is how many leases a checkpoint names that are held back one by one, so that it stays small. All are held back.
 const behindNamed = 100
+
+// namedBehind are the first of the leases that are held back one by one.
+func (c *planner) namedBehind() map[string]int64 {
+	if len(c.behind) <= behindNamed {
+		return c.behind
+	}
+	named := make(map[string]int64, behindNamed)
+	for _, id := range slices.Sorted(maps.Keys(c.behind))[:behindNamed] {
+		named[id] = c.behind[id]
+	}
+	return named
+}
 
 // rememberBehind takes over from the last checkpoint the leases that were held back because of what their sidecars had seen.
 // When a sidecar stops or restarts, its evidence is gone, but that is no reason to terminate its instance. A lease that was
 // revoked since is not held back: no later change undoes a revocation.
 func (c *planner) rememberBehind() {
-	for _, b := range c.Checkpoint.Brakes {
-		id, seen := b.Scope, b.Changes
-		if b.Name != lease.BrakeRollback || id == "" || !c.fellBehind(id, seen) {
+	for id, seen := range c.Checkpoint.Behind {
+		if !c.fellBehind(id, seen) {
 			continue
 		}
 		if l := c.Row(id); l != nil && (!l.Live() || l.Instance != nil && l.Instance.State == lease.InstanceTerminated) {
@@ -190,14 +193,14 @@ func (c *planner) holdStanding() {
 	}
 	for n := range c.verdicts {
 		v := &c.verdicts[n]
-		brake := everything
+		brake, scope := everything, ""
 		if brake == "" && c.holdsAlone(v) {
-			brake = lease.BrakeRollback
+			brake, scope = lease.BrakeRollback, "this lease alone"
 		}
 		idle := v.Action == ActNone && v.Renewal == nil
 		if brake == "" || idle || v.Action == ActReport || v.Action == ActHold || v.Action == ActRaise {
 			continue // a record that is raised only makes something live longer
 		}
-		v.held(brake, "")
+		v.held(brake, scope)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // crowd makes a view of several groups of subjects.
 func crowd(groups ...[]Subject) World { return WorldOf(slices.Concat(groups...)...) }
 
-// calm lifts the rate brake out of the way.
+// calm keeps the rate brake from engaging.
 func calm(v World) World {
 	v.Policy.RateMin = 1000
 	return v
@@ -46,7 +46,7 @@ func TestHeartbeatsBrakeEngagesExactlyAboveItsLimit(t *testing.T) {
 			t.Parallel()
 			planned := Decide(calm(crowd(Many(c.lost, "s", Due), Many(c.all-c.lost, "b", Heartbeats))))
 			if n := Tally(planned); n[plan.ActTerminate] != c.want || n[plan.ActHold] != c.lost-c.want {
-				t.Errorf("decided %v, want %d ended", n, c.want)
+				t.Errorf("decided %v, want %d terminated", n, c.want)
 			}
 			if tripped := c.want == 0; HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != tripped {
 				t.Errorf("brakes %+v", planned.Brakes)
@@ -55,19 +55,19 @@ func TestHeartbeatsBrakeEngagesExactlyAboveItsLimit(t *testing.T) {
 	}
 }
 
-func TestHeartbeatsBrakeCountsWhateverTimeoutARecordNames(t *testing.T) {
+func TestHeartbeatsBrakeCountsLeasesWithAnyTimeout(t *testing.T) {
 	t.Parallel()
 	longest := WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = math.MaxInt64 })
 	planned := Decide(calm(crowd(Many(10, "s", Due, longest))))
 	if n := Tally(planned); n[plan.ActHold] != 10 || !HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") {
-		t.Errorf("decided %v under %+v, want all held", n, planned.Brakes)
+		t.Errorf("decided %v under %+v, want all held back", n, planned.Brakes)
 	}
 }
 
 func TestHeartbeatsBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	t.Parallel()
 	a, b := InZone("az-a"), InZone("az-b")
-	t.Run("a zone in trouble is held, another is not", func(t *testing.T) {
+	t.Run("a zone in trouble is held back, another is not", func(t *testing.T) {
 		t.Parallel()
 		planned := Decide(calm(crowd(Many(3, "a", Due, a), Many(2, "b", Due, b), Many(20, "c", Heartbeats, b))))
 		if n := Tally(planned); n[plan.ActTerminate] != 2 || n[plan.ActHold] != 3 {
@@ -77,7 +77,7 @@ func TestHeartbeatsBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 			t.Errorf("brakes %+v", planned.Brakes)
 		}
 	})
-	t.Run("two silent in each of several zones are too many for the registry", func(t *testing.T) {
+	t.Run("two lost in each of several zones are too many for the registry", func(t *testing.T) {
 		t.Parallel()
 		planned := Decide(calm(crowd(Many(2, "a", Due, a), Many(2, "b", Due, b), Many(2, "c", Heartbeats, a))))
 		if n := Tally(planned); n[plan.ActTerminate] != 0 || n[plan.ActHold] != 4 || !HeldBy(planned, plan.BrakeHeartbeats, "") {
@@ -109,7 +109,7 @@ func TestHeartbeatsBrakeCountsPerZoneAndRegistryWide(t *testing.T) {
 	})
 }
 
-func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
+func TestAnUnlistedInstanceCountsInItsLastZone(t *testing.T) {
 	t.Parallel()
 	named := func(s *Subject) { s.Lease.ZoneID = "" } // as an endpoint told that knew no ids
 	wrong := func(s *Subject) { s.Lease.ZoneID, s.Lease.Zone = "az-x", "x" }
@@ -117,11 +117,11 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 		fourth []func(*Subject)
 		ended  int
 	}{
-		"recorded without an id":                      {[]func(*Subject){Lost(0), named, Missing}, 0},
-		"revoked for silence, recorded without an id": {[]func(*Subject){Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), named, Missing}, 0},
-		"recorded elsewhere, and seen by this leader": {[]func(*Subject){Lost(0), wrong, WithRenewal(func(s *plan.Renewal) { s.Zone = "euw1-az1" }), Missing}, 0},
-		"recorded elsewhere, and never seen":          {[]func(*Subject){Lost(0), wrong, Missing}, 3},
-		"shown elsewhere than this leader saw it":     {[]func(*Subject){Lost(0), InZone("az-x"), WithRenewal(func(s *plan.Renewal) { s.Zone = "euw1-az1" })}, 3},
+		"recorded without an id":                               {[]func(*Subject){Lost(0), named, Missing}, 0},
+		"revoked for a lost heartbeat, recorded without an id": {[]func(*Subject){Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), named, Missing}, 0},
+		"recorded elsewhere, and seen by this leader":          {[]func(*Subject){Lost(0), wrong, WithRenewal(func(s *plan.Renewal) { s.Zone = "euw1-az1" }), Missing}, 0},
+		"recorded elsewhere, and never seen":                   {[]func(*Subject){Lost(0), wrong, Missing}, 3},
+		"shown elsewhere than this leader saw it":              {[]func(*Subject){Lost(0), InZone("az-x"), WithRenewal(func(s *plan.Renewal) { s.Zone = "euw1-az1" })}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,13 +134,13 @@ func TestWhatEC2DoesNotShowAnyMoreCountsInTheZoneWhereItWas(t *testing.T) {
 				}
 			}
 			if ended != c.ended {
-				t.Errorf("%d of three ended beside a fourth that is silent, want %d", ended, c.ended)
+				t.Errorf("%d of three terminated beside a fourth that is lost, want %d", ended, c.ended)
 			}
 		})
 	}
 }
 
-func TestWhoCountsForTheHeartbeatsBrake(t *testing.T) {
+func TestInstancesThatCountForTheHeartbeatsBrake(t *testing.T) {
 	t.Parallel()
 	withHeartbeatTimeout := func(d time.Duration) func(*Subject) {
 		return WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = lease.Duration(d) })
@@ -158,52 +158,52 @@ func TestWhoCountsForTheHeartbeatsBrake(t *testing.T) {
 		world  []func(*World)
 		held   bool
 	}{
-		{"seven that beat", Many(7, "b", Heartbeats), nil, false},
-		{"six that beat", Many(6, "b", Heartbeats), nil, true},
-		{"seven that beat with a shorter TTL", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout-1)), nil, false},
-		{"seven that beat with a longer TTL say nothing yet", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout+1)), nil, true},
-		{"one silent with a longer TTL says nothing yet", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), withHeartbeatTimeout(HeartbeatTimeout+1))), nil, false},
-		{"one silent with a shorter TTL", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), withHeartbeatTimeout(HeartbeatTimeout-1))), nil, true},
-		{"seven without a TTL", Many(7, "b"), nil, true},
+		{"seven that renew", Many(7, "b", Heartbeats), nil, false},
+		{"six that renew", Many(6, "b", Heartbeats), nil, true},
+		{"seven that renew with a shorter timeout", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout-1)), nil, false},
+		{"seven that renew with a longer timeout say nothing yet", Many(7, "b", Heartbeats, withHeartbeatTimeout(HeartbeatTimeout+1)), nil, true},
+		{"one lost with a longer timeout says nothing yet", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), withHeartbeatTimeout(HeartbeatTimeout+1))), nil, false},
+		{"one lost with a shorter timeout", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), withHeartbeatTimeout(HeartbeatTimeout-1))), nil, true},
+		{"seven without a timeout", Many(7, "b"), nil, true},
 		{"seven stopped", Many(7, "b", Heartbeats, Is(lease.InstanceStopped)), nil, true},
-		{"one more, silent and stopped", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceStopped))), nil, false},
-		{"one more, silent and pending", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstancePending))), nil, false},
-		{"one more, silent and stopping", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceStopping))), nil, false},
-		{"one more, silent and shutting down", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceShuttingDown))), nil, false},
-		{"one more, silent and terminated", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceTerminated))), nil, false},
-		{"one more, silent, in a state that EC2 does not tell", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(""))), nil, true},
-		{"one more, silent, and not shown by EC2 any more", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Missing)), nil, true},
-		{"one more, silent, and absent by id", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Absent)), nil, true},
-		{"seven that beat, and are not shown by EC2", Many(7, "b", Heartbeats, Missing), nil, true},
+		{"one more, lost and stopped", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceStopped))), nil, false},
+		{"one more, lost and pending", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstancePending))), nil, false},
+		{"one more, lost and stopping", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceStopping))), nil, false},
+		{"one more, lost and shutting down", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceShuttingDown))), nil, false},
+		{"one more, lost and terminated", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(lease.InstanceTerminated))), nil, false},
+		{"one more, lost, in a state that EC2 does not tell", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Is(""))), nil, true},
+		{"one more, lost, and not shown by EC2 any more", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Missing)), nil, true},
+		{"one more, lost, and absent by id", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Absent)), nil, true},
+		{"seven that renew, and are not shown by EC2", Many(7, "b", Heartbeats, Missing), nil, true},
 		{"one more, booting", append(Many(7, "b", Heartbeats), Holds("i-c", booting)), nil, false},
 		{"one more, booting, and not shown by EC2", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Missing)), nil, true},
-		{"seven that beat and are exempt", Many(7, "b", Heartbeats, Exempt), nil, true},
-		{"seven that beat and are not ours", Many(7, "b", Heartbeats, Foreign), nil, true},
-		{"seven that beat and are not those that are bound", Many(7, "b", Heartbeats, Unbound), nil, true},
-		{"one more, booting, which has beaten since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute) }))), nil, true},
-		{"one more, booting, which has beaten before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute + 1) }))), nil, false},
-		{"one more, booting, which was found silent since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute)))), nil, true},
-		{"one more, booting, which was found silent before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute-1)))), nil, false},
-		{"one more, booting, with notice of its term", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseExpired, In(4*time.Minute)))), nil, false},
+		{"seven that renew and are exempt", Many(7, "b", Heartbeats, Exempt), nil, true},
+		{"seven that renew and are not ours", Many(7, "b", Heartbeats, Foreign), nil, true},
+		{"seven that renew and are not those that are bound", Many(7, "b", Heartbeats, Unbound), nil, true},
+		{"one more, booting, which has renewed since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute) }))), nil, true},
+		{"one more, booting, which has renewed before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithLease(func(l *lease.Lease) { l.ClaimedAt = Ago(time.Minute + 1) }))), nil, false},
+		{"one more, booting, which was found lost since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute)))), nil, true},
+		{"one more, booting, which was found lost before it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseHeartbeatLost, In(4*time.Minute-1)))), nil, false},
+		{"one more, booting, with notice of its expiry", append(Many(7, "b", Heartbeats), Holds("i-c", booting, Marked(lease.CauseExpired, In(4*time.Minute)))), nil, false},
 		{"one more, booting, which this leader has heard since it started", append(Many(7, "b", Heartbeats), Holds("i-c", booting, WithRenewal(func(s *plan.Renewal) { s.EverSeen = true }))), nil, true},
 		{"seven booting", Many(7, "b", booting), nil, true},
-		{"seven booting that beat", Many(7, "b", booting, Heartbeats), nil, false},
-		{"seven that beat, their term over", Many(7, "b", Heartbeats, Over(time.Minute)), nil, true},
-		{"one more, silent, its term over", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Over(time.Minute))), nil, true},
-		{"one more, silent and exempt", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Exempt)), nil, true},
-		{"one more, silent in a location that is not swept", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), elsewhere)), nil, false},
-		{"one revoked for silence within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Hour-1))), nil, true},
-		{"one revoked for never having beaten within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseNoHeartbeat, time.Minute))), nil, true},
-		{"one revoked for silence and terminated within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), Ended(time.Second), Missing)), nil, true},
-		{"one revoked for silence an hour ago", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Hour))), nil, false},
+		{"seven booting that renew", Many(7, "b", booting, Heartbeats), nil, false},
+		{"seven that renew, expired", Many(7, "b", Heartbeats, Over(time.Minute)), nil, true},
+		{"one more, lost, expired", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Over(time.Minute))), nil, true},
+		{"one more, lost and exempt", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Exempt)), nil, true},
+		{"one more, lost in a location that is not swept", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), elsewhere)), nil, false},
+		{"one revoked for a lost heartbeat within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Hour-1))), nil, true},
+		{"one revoked for having no heartbeat within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseNoHeartbeat, time.Minute))), nil, true},
+		{"one revoked for a lost heartbeat and terminated within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute), Ended(time.Second), Missing)), nil, true},
+		{"one revoked for a lost heartbeat an hour ago", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseHeartbeatLost, time.Hour))), nil, false},
 		{"one released within the hour", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), Revoked(lease.CauseRelease, time.Minute))), nil, false},
-		{"one revoked for silence in another zone", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), InZone("az-x"), Revoked(lease.CauseHeartbeatLost, time.Minute))), nil, true},
+		{"one revoked for a lost heartbeat in another zone", append(Many(7, "b", Heartbeats), Holds("i-c", Lost(0), InZone("az-x"), Revoked(lease.CauseHeartbeatLost, time.Minute))), nil, true},
 		{"one lease that cannot be read", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c")), true},
 		{"one lease that cannot be read, not shown by EC2", Many(7, "b", Heartbeats), with(Bad(plan.BadLease, "i-c")), true},
-		{"one lease that cannot be read, but beats", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *World) {
+		{"one lease that cannot be read, but renews", append(Many(7, "b", Heartbeats), Holds("i-c", Bare)), with(Bad(plan.BadLease, "i-c"), func(v *World) {
 			v.Snapshot.Heartbeats["i-c"] = lease.Heartbeat{Held: true}
 		}), false},
-		{"one of those that beat has a heartbeat that cannot be read", Many(7, "b", Heartbeats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
+		{"one of those that renew has a heartbeat that cannot be read", Many(7, "b", Heartbeats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
 		{"one more, whose heartbeat cannot be read", Many(8, "b", Heartbeats), with(Bad(plan.BadHeartbeat, "i-b000")), true},
 		{"a launch that cannot be read", Many(7, "b", Heartbeats), with(Bad("launch", "a-launch")), false},
 	} {
@@ -220,13 +220,13 @@ func TestWhoCountsForTheHeartbeatsBrake(t *testing.T) {
 				}
 			}
 			if want := map[bool]int{true: 0, false: 3}[c.held]; ended != want {
-				t.Errorf("%d ended, want %d", ended, want)
+				t.Errorf("%d terminated, want %d", ended, want)
 			}
 		})
 	}
 }
 
-func TestWhileTheHeartbeatsBrakeHoldsNobodyIsMarked(t *testing.T) {
+func TestNothingIsMarkedWhileTheHeartbeatsBrakeIsEngaged(t *testing.T) {
 	t.Parallel()
 	if n := Tally(Decide(calm(crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))))); n[plan.ActMark] != 0 || n[plan.ActHold] != 3 {
 		t.Errorf("decided %v", n)
@@ -236,9 +236,9 @@ func TestWhileTheHeartbeatsBrakeHoldsNobodyIsMarked(t *testing.T) {
 	}
 }
 
-// A person's word about silence holds for two hours. If no sweep came in between, the brake that it lifted is still on the
-// last checkpoint: held again, it can be lifted again.
-func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.T) {
+// A release of the heartbeats brake is valid for two hours. If no sweep came in between, the released brake is still in
+// the last checkpoint: engaged again, it can be released again.
+func TestAHeartbeatsBrakeCanBeReleasedAgainAfterTheReleaseHasRunOut(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(3, "s", Lost(0)), Many(6, "b", Heartbeats))
 	held := Decide(v).Brakes
@@ -248,11 +248,11 @@ func TestASilenceBrakeThatWasLiftedCanBeLiftedAgainWhenThatHasRunOut(t *testing.
 	v.Snapshot.Checkpoint.Brakes, v.Snapshot.Registry = held, v.Snapshot.Registry.Lift(Ago(3*time.Hour), lease.BrakeHeartbeats, held, lease.By{Actor: "ada"})
 	again := Decide(v).Brakes
 	if able := v.Snapshot.Registry.Stands(again); len(held) == 0 || len(able) != len(held) || !able[0].Since.Equal(Noon) {
-		t.Errorf("of %v, held again, %v can be lifted", again, able)
+		t.Errorf("of %v, engaged again, %v can be released", again, able)
 	}
 }
 
-func TestDeclaredCausesAreNotRationed(t *testing.T) {
+func TestDeclaredCausesAreNotLimited(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(100, "t", Over(time.Minute)), Many(100, "r", Revoked(lease.CauseRelease, 0)), Many(50, "s", Due))
 	if n := Tally(Decide(v)); n[plan.ActTerminate] != 200 || n[plan.ActHold] != 50 {
@@ -277,14 +277,14 @@ func TestBrakesSayWhyAndSinceWhen(t *testing.T) {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
 	if len(planned.Enforcing) != 0 {
-		t.Errorf("acting %v where all is held", planned.Enforcing)
+		t.Errorf("acting %v where all is held back", planned.Enforcing)
 	}
 	if planned := Decide(WorldOf(Holds("i-1"))); len(planned.Brakes) != 0 || planned.Enforcing[Here.String()] != Ago(Long) {
-		t.Errorf("brakes %+v, acting %v, though nothing is wrong", planned.Brakes, planned.Enforcing)
+		t.Errorf("brakes %+v, acting %v, although nothing is wrong", planned.Brakes, planned.Enforcing)
 	}
 }
 
-func TestAPassWithoutHeartbeatsShowsNoBrakeOfThem(t *testing.T) {
+func TestASingleSweepShowsNoHeartbeatsBrake(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Due))
 	v.Policy.SkipHeartbeats = true

@@ -14,6 +14,7 @@ type Census struct {
 	Locations map[lease.Location]LocationCensus
 	Verdicts  map[Action]int
 	Brakes    []lease.Brake            // engaged
+	Behind    int                      // leases that are held back because their sidecars have seen a later change
 	Lost      map[string]int           // by zone, where leases have a heartbeat timeout
 	Longest   time.Duration            // for which a heartbeat has been missed, by this leader's clock
 	Overdue   map[lease.KeptReason]int // instances that should be gone by their record and are not, by what keeps them
@@ -36,7 +37,7 @@ type LocationCensus struct {
 func (p Plan) Census(j *Joined, seen []LocationView) Census {
 	c := Census{
 		Mode: j.Registry.Mode, Leases: map[lease.State]int{}, Launches: map[lease.LaunchState]int{},
-		Locations: map[lease.Location]LocationCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Lost: map[string]int{},
+		Locations: map[lease.Location]LocationCensus{}, Verdicts: map[Action]int{}, Brakes: p.Brakes, Behind: len(p.Behind), Lost: map[string]int{},
 		Overdue: map[lease.KeptReason]int{},
 	}
 	for _, l := range j.Launches {

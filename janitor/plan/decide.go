@@ -31,7 +31,7 @@ func Decide(v View) Plan {
 	c.brake()
 	c.outlived()
 	return Plan{
-		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Next: c.next, Enforcing: c.enforcing, Seen: c.seen, Tags: c.tagWrites(),
+		Verdicts: c.verdicts, Brakes: c.heldBrakes(), Behind: c.namedBehind(), Next: c.next, Enforcing: c.enforcing, Seen: c.seen, Tags: c.tagWrites(),
 	}
 }
 

@@ -51,7 +51,7 @@ var (
 	waiting = Ruling{Action: plan.ActNone, Cause: lease.CauseExpired}
 )
 
-func TestTerm(t *testing.T) {
+func TestExpiry(t *testing.T) {
 	t.Parallel()
 	modeSince := func(d time.Duration, mode lease.Mode) func(*World) {
 		return func(v *World) { v.Snapshot.Registry.Mode, v.Snapshot.Registry.ModeSince = mode, Ago(d) }
@@ -63,23 +63,23 @@ func TestTerm(t *testing.T) {
 	}
 	noTerm := WithLease(func(l *lease.Lease) { l.ExpiresAt = time.Time{} })
 	check(t, []spec{
-		{"to come: the lease holds", Holds("i-1"), nil, keep},
-		{"to come in a moment: the lease holds", Holds("i-1", Over(-time.Millisecond)), nil, keep},
-		{"none: the lease holds", Holds("i-1", noTerm), nil, keep},
-		{"over this instant, while acting", Holds("i-1", Over(0)), nil, end},
-		{"over while acting", Holds("i-1", Over(time.Minute)), nil, end},
+		{"to come: the lease is valid", Holds("i-1"), nil, keep},
+		{"to come in a moment: the lease is valid", Holds("i-1", Over(-time.Millisecond)), nil, keep},
+		{"none: the lease is valid", Holds("i-1", noTerm), nil, keep},
+		{"over this instant, while enforcing", Holds("i-1", Over(0)), nil, end},
+		{"over while enforcing", Holds("i-1", Over(time.Minute)), nil, end},
 		{"over for a stopped instance too", Holds("i-1", Over(time.Minute), Is(lease.InstanceStopped)), nil, end},
 		{"over for one that never booted too", Holds("i-1", Over(time.Minute), Is(lease.InstancePending)), nil, end},
-		{"over while it beats", Holds("i-1", Over(time.Minute), Heartbeats), nil, end},
-		{"over within the term grace: the lease holds", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Policy.TermGrace = 61 * time.Second }), keep},
-		{"over just when acting began", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Hour)), end},
-		{"over, by the term grace, just when acting began", Holds("i-1", Over(61*time.Minute)), with(EnforcingFor(time.Hour), func(v *World) { v.Policy.TermGrace = time.Minute }), end},
-		{"over before acting began: notice first", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Hour - time.Second)), notice},
+		{"over while it renews", Holds("i-1", Over(time.Minute), Heartbeats), nil, end},
+		{"over within the term grace: the lease is valid", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Policy.TermGrace = 61 * time.Second }), keep},
+		{"over just when enforcing began", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Hour)), end},
+		{"over, by the term grace, just when enforcing began", Holds("i-1", Over(61*time.Minute)), with(EnforcingFor(time.Hour), func(v *World) { v.Policy.TermGrace = time.Minute }), end},
+		{"over before enforcing began: notice first", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Hour - time.Second)), notice},
 		{"over before the first sweep ever", Holds("i-1", Over(time.Minute)), with(func(v *World) { v.Snapshot.Checkpoint = lease.Checkpoint{} }), notice},
 		{"over, the last checkpoint just fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4 * time.Minute)), end},
-		{"over, the last checkpoint stale: nobody could extend meanwhile", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4*time.Minute + 1)), notice},
+		{"over, the last checkpoint stale: nobody could extend in between", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(4*time.Minute + 1)), notice},
 		{"over, a checkpoint from the future that is not fresh", Holds("i-1", Over(time.Minute)), with(checkpointedAgo(-time.Hour)), notice},
-		{"over, acting since a date to come", Holds("i-1", Over(time.Minute)), with(EnforcingFor(-time.Second)), notice},
+		{"over, enforcing since a date to come", Holds("i-1", Over(time.Minute)), with(EnforcingFor(-time.Second)), notice},
 		{"over, observing", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModeObserve)), notice},
 		{"over, paused", Holds("i-1", Over(time.Minute)), with(modeSince(Long, lease.ModePaused)), notice},
 		{"over before it was armed", Holds("i-1", Over(time.Minute)), with(modeSince(30*time.Second, lease.ModeArmed)), notice},
@@ -91,13 +91,13 @@ func TestTerm(t *testing.T) {
 		{"notice given, deadline to come", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, In(time.Second))), with(EnforcingFor(time.Minute)), waiting},
 		{"notice given, deadline now", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), nil, end},
 		{"notice given before an outage: it starts again", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Noon)), with(EnforcingFor(time.Minute)), waiting},
-		{"notice given, deadline to come, though acting when it passed", Holds("i-1", Over(time.Minute), Marked(lease.CauseExpired, In(time.Second))), nil, waiting},
-		{"notice of silence is no notice of the term", Holds("i-1", Over(time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), with(EnforcingFor(time.Minute)), notice},
+		{"notice given, deadline to come, although enforcing when it passed", Holds("i-1", Over(time.Minute), Marked(lease.CauseExpired, In(time.Second))), nil, waiting},
+		{"notice of a lost heartbeat is no notice of an expiry", Holds("i-1", Over(time.Hour), Marked(lease.CauseHeartbeatLost, Ago(time.Minute))), with(EnforcingFor(time.Minute)), notice},
 		{"clock 10 s ahead: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(10 * time.Second)), end},
 		{"clock 10 s behind: still agreed", Holds("i-1", Over(time.Minute)), with(Skewed(-10 * time.Second)), end},
-		{"clock more than 10 s ahead: held", Holds("i-1", Over(time.Minute)), with(Skewed(10*time.Second + 1)), byClock},
-		{"clock more than 10 s behind: held", Holds("i-1", Over(time.Minute)), with(Skewed(-10*time.Second - 1)), byClock},
-		{"no Date from EC2: held", Holds("i-1", Over(time.Minute)), with(Undated), byClock},
+		{"clock more than 10 s ahead: held back", Holds("i-1", Over(time.Minute)), with(Skewed(10*time.Second + 1)), byClock},
+		{"clock more than 10 s behind: held back", Holds("i-1", Over(time.Minute)), with(Skewed(-10*time.Second - 1)), byClock},
+		{"no Date from EC2: held back", Holds("i-1", Over(time.Minute)), with(Undated), byClock},
 		{"clock wrong: no notice either", Holds("i-1", Over(time.Hour)), with(EnforcingFor(time.Minute), Undated), byClock},
 		{"clock wrong: a passed notice is held", Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(1))), with(Undated), byClock},
 		{"listing failed: goes on for the instance looked up by id", Holds("i-1", Over(time.Minute)), with(Unlisted), end},
@@ -116,7 +116,7 @@ func absentSince(d time.Duration) func(*Subject) {
 	return WithLease(func(l *lease.Lease) { l.AbsentSince = Ago(d) })
 }
 
-func TestAnExtensionCures(t *testing.T) {
+func TestAnExtensionCancelsAMark(t *testing.T) {
 	t.Parallel()
 	s := Holds("i-1", Over(time.Hour), Marked(lease.CauseExpired, Ago(time.Minute)))
 	extended, err := s.Lease.Extend(Noon, lease.Extension{Until: In(time.Hour)}, Jan)
@@ -133,22 +133,22 @@ func TestAnInstanceThatIsNotSeen(t *testing.T) {
 	t.Parallel()
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
 	check(t, []spec{
-		{"absent, lease holds: reported, waits for its term", Holds("i-1", Absent), nil, report},
-		{"absent and silent: reported, waits for its term", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
+		{"absent, lease is valid: reported, waits for its term", Holds("i-1", Absent), nil, report},
+		{"absent and lost: reported, waits for its term", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(time.Hour)), Absent), nil, report},
 		{"absent, its date over: noted, and nothing is revoked", Holds("i-1", Over(time.Minute), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
 		{"absent since a while, its date over", Holds("i-1", Over(time.Hour), Absent, absentSince(59*time.Minute)), nil, keep},
 		{"absent for an hour, its date over: ended", Holds("i-1", Over(time.Hour), Absent, absentSince(time.Hour)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseExpired}},
 		{"absent, and found again", Holds("i-1", Over(time.Hour), absentSince(time.Hour)), nil, Ruling{Action: plan.ActNoteSeen}},
 		{"absent, and found again without our tag", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Foreign), nil, Ruling{Action: plan.ActNoteSeen}},
 		{"absent, and found again, exempt", Holds("i-1", Over(time.Hour), absentSince(time.Hour), Exempt), nil, Ruling{Action: plan.ActNoteSeen}},
-		{"absent, clock wrong: held", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
-		{"not looked up, lease holds", Holds("i-1", Missing), with(Unlisted), report},
-		{"not looked up, term over: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},
-		{"bound after the listing, term over: the next listing tells", Holds("i-1", Over(time.Minute), Missing), nil, report},
+		{"absent, clock wrong: held back", Holds("i-1", Over(time.Hour), Absent), with(Undated), byClock},
+		{"not looked up, lease is valid", Holds("i-1", Missing), with(Unlisted), report},
+		{"not looked up, expired: held until it is", Holds("i-1", Over(time.Minute), Missing), with(Unlisted), byHealth},
+		{"bound after the listing, expired: the next listing tells", Holds("i-1", Over(time.Minute), Missing), nil, report},
 		{"seen terminated", Holds("i-1", Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
-		{"seen terminated, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
+		{"seen terminated, expired", Holds("i-1", Over(time.Hour), Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
 		{"seen shutting down, not by us", Holds("i-1", Is(lease.InstanceShuttingDown)), nil, keep},
-		{"seen shutting down, term over", Holds("i-1", Over(time.Hour), Is(lease.InstanceShuttingDown)), nil, keep},
+		{"seen shutting down, expired", Holds("i-1", Over(time.Hour), Is(lease.InstanceShuttingDown)), nil, keep},
 		{"in a location that is not swept", Holds("i-1", Over(time.Hour), WithLease(func(l *lease.Lease) { l.Region = There.Region }), Missing), nil, keep},
 		{"seen in another location than its lease says", Holds("i-1", Over(time.Minute)), with(func(v *World) {
 			v.Locations[0].Location = There
@@ -176,9 +176,9 @@ func TestRevoked(t *testing.T) {
 		{"revoked by an operator", Holds("i-1", Revoked(lease.CauseRevoke, time.Minute)), nil, Ruling{Action: plan.ActTerminate, Cause: lease.CauseRevoke}},
 		{"released while stopped", Holds("i-1", byRelease, Is(lease.InstanceStopped)), nil, release(plan.ActTerminate)},
 		{"released while pending", Holds("i-1", byRelease, Is(lease.InstancePending)), nil, release(plan.ActTerminate)},
-		{"revoked for silence: authorised already, whatever beats or holds", Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Minute)), with(Ill), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
+		{"revoked for a lost heartbeat: authorised already, whatever renews or holds it back", Holds("i-1", Revoked(lease.CauseHeartbeatLost, time.Minute)), with(Ill), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
 		{"listing failed: goes on by id", Holds("i-1", byRelease), with(Unlisted), release(plan.ActTerminate)},
-		{"clock wrong: held", Holds("i-1", byRelease), with(Skewed(time.Minute)), byClock},
+		{"clock wrong: held back", Holds("i-1", byRelease), with(Skewed(time.Minute)), byClock},
 		{"tried once, a minute not over", Holds("i-1", byRelease, tried(1, 59*time.Second)), nil, keep},
 		{"tried once, a minute over", Holds("i-1", byRelease, tried(1, time.Minute)), nil, release(plan.ActTerminate)},
 		{"tried at a date to come, by a clock that may be right", Holds("i-1", byRelease, tried(1, -10*time.Second)), nil, keep},
@@ -201,8 +201,8 @@ func TestRevoked(t *testing.T) {
 		{"absent: recorded", Holds("i-1", byRelease, Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
 		{"absent for less than an hour", Holds("i-1", byRelease, missed(time.Hour-1), Absent), nil, keep},
 		{"absent for an hour: confirmed", Holds("i-1", byRelease, missed(time.Hour), Absent), nil, release(plan.ActEnd)},
-		{"absent since a date to come, by a clock that was wrong: recorded anew", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
-		{"absent for an hour by a clock that is wrong: held", Holds("i-1", byRelease, missed(time.Hour), Absent), with(Undated), byClock},
+		{"absent since a date to come, by a clock that was wrong: recorded again", Holds("i-1", byRelease, missed(-11*time.Second), Absent), nil, Ruling{Action: plan.ActNoteAbsent}},
+		{"absent for an hour by a clock that is wrong: held back", Holds("i-1", byRelease, missed(time.Hour), Absent), with(Undated), byClock},
 		{"not looked up: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), with(Unlisted), report},
 		{"not looked up, full listing: absence is not concluded", Holds("i-1", byRelease, missed(Long), Missing), nil, report},
 	})
@@ -222,7 +222,7 @@ func TestEndedAndUnmanaged(t *testing.T) {
 		{"ended, seen terminated", Holds("i-1", Ended(time.Minute), Is(lease.InstanceTerminated)), nil, keep},
 		{"ended, seen running: reopened", Holds("i-1", Ended(time.Minute)), nil, reopen},
 		{"ended, seen stopped: reopened", Holds("i-1", Ended(time.Minute), Is(lease.InstanceStopped)), nil, reopen},
-		{"ended, seen running and exempt: reopened, which ends nothing", Holds("i-1", Ended(time.Minute), Exempt), nil, reopen},
+		{"ended, seen running and exempt: reopened, which terminates nothing", Holds("i-1", Ended(time.Minute), Exempt), nil, reopen},
 		{"ended, seen running with another's tag: reported", Holds("i-1", Ended(time.Minute), Foreign), nil, report},
 		{"ended, seen running with another's client token: reported", Holds("i-1", Ended(2*month), func(s *Subject) { s.Instance.ClientToken = "x" }), nil, report},
 		{"ended for less than a month: kept", Holds("i-1", Ended(month-1), Missing), nil, keep},
@@ -232,7 +232,7 @@ func TestEndedAndUnmanaged(t *testing.T) {
 		{"ended for a month by a wrong clock: kept", Holds("i-1", Ended(month), Missing), with(Skewed(time.Minute)), keep},
 		{"ended, nobody knows when: kept", Holds("i-1", Ended(month), undatedEnd, Missing), nil, keep},
 		{"unmanaged, running without our tags: kept", Holds("i-1", forgotten(time.Hour), Missing), nil, keep},
-		{"unmanaged, tags still there, term over: kept", Holds("i-1", forgotten(month), Over(time.Hour)), nil, keep},
+		{"unmanaged, tags still there, expired: kept", Holds("i-1", forgotten(month), Over(time.Hour)), nil, keep},
 		{"unmanaged for a month: purged", Holds("i-1", forgotten(month), Missing), nil, purge},
 		{"unmanaged for a month, its closed launch still known: kept, or it would be an orphan", Holds("i-1", forgotten(month), Missing), with(itsLaunch), keep},
 		{"the same, adopted after its launch was closed", Holds("i-1", forgotten(month), Missing, bore), with(itsLaunch), keep},
@@ -257,14 +257,14 @@ func TestAdopting(t *testing.T) {
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
 	check(t, []spec{
 		{"bears our tag by value: active", Holds("i-1", adopting), nil, Ruling{Action: plan.ActActivate}},
-		{"bears our tag, term over: active first", Holds("i-1", adopting, Over(time.Hour)), nil, Ruling{Action: plan.ActActivate}},
+		{"bears our tag, expired: active first", Holds("i-1", adopting, Over(time.Hour)), nil, Ruling{Action: plan.ActActivate}},
 		{"lacks our tag, for a minute", Holds("i-1", adopting, adoptedFor(time.Minute), without(lease.TagRegistry)), nil, keep},
 		{"lacks our tag, for five minutes", Holds("i-1", adopting, adoptedFor(5*time.Minute), without(lease.TagRegistry)), nil, report},
 		{"lacks our tag, and was adopted again a minute ago", Holds("i-1", adopting, adoptedFor(time.Hour), adoptedFor(time.Minute), without(lease.TagRegistry)), nil, keep},
-		{"lacks our tag, term over", Holds("i-1", adopting, adoptedFor(time.Hour), Over(time.Hour), without(lease.TagRegistry)), nil, report},
+		{"lacks our tag, expired", Holds("i-1", adopting, adoptedFor(time.Hour), Over(time.Hour), without(lease.TagRegistry)), nil, report},
 		{"bears another's tag", Holds("i-1", adopting, adoptedFor(time.Hour), Foreign), nil, report},
 		{"bears the tag without a value", Holds("i-1", adopting, adoptedFor(time.Hour), func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }), nil, report},
-		{"not seen, term over", Holds("i-1", adopting, adoptedFor(time.Hour), Over(time.Hour), Absent), nil, report},
+		{"not seen, expired", Holds("i-1", adopting, adoptedFor(time.Hour), Over(time.Hour), Absent), nil, report},
 	})
 }
 
@@ -277,7 +277,7 @@ func without(tag string) func(*Subject) {
 	return func(s *Subject) { delete(s.Instance.Tags, tag) }
 }
 
-func TestTheTagOfAnAdoptionIsSetWhereThatIsAllowedAndByNobodyElse(t *testing.T) {
+func TestTheTagOfAnAdoptionIsSetOnlyIfAllowed(t *testing.T) {
 	t.Parallel()
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.ClientToken, l.Launch = lease.StateAdopting, "", "" })
 	half := []func(*Subject){adopting, adoptedFor(10 * time.Minute), without(lease.TagRegistry)}

@@ -21,7 +21,7 @@ type outcome struct {
 	marked  map[string]bool // by inference
 	removed map[string]bool // leftovers
 	paced   map[string]bool // held back by the rate alone: due, and waiting for a turn
-	spent   int             // silences and launches that this plan charges to the rate
+	spent   int             // lost heartbeats and launches that this plan charges to the rate
 }
 
 // outcomeOf decides, and says what comes of the instances that a view knows.
@@ -59,7 +59,7 @@ func outcomeOf(v, among World) outcome {
 	return o
 }
 
-func TestMoreThatIsDeadOnlyEverShrinksWhatEndsOfTheRest(t *testing.T) {
+func TestMoreDeadInstancesNeverTerminateMoreOfTheRest(t *testing.T) {
 	t.Parallel()
 	kinds := slices.Sorted(maps.Keys(Dead()))
 	worlds(t, func(t *rapid.T, v World) {
@@ -98,7 +98,7 @@ func shrinks(t *rapid.T, v, w World, before outcome) {
 		}
 	}
 	if after.spent > before.spent {
-		fail(fmt.Sprintf("%d ends that nobody declared, instead of %d", after.spent, before.spent))
+		fail(fmt.Sprintf("%d terminations for inferred causes, instead of %d", after.spent, before.spent))
 	}
 }
 
@@ -134,7 +134,7 @@ func doubts() map[string]func(*rapid.T, *World) {
 		"states unknown": eachLocation(func(t *rapid.T, p *plan.LocationView) {
 			for n := range p.Instances {
 				if p.Instances[n].State == lease.InstanceRunning && some(t, "unknown") {
-					p.Instances[n].State = "" // that EC2 says it is ending would excuse a silence
+					p.Instances[n].State = "" // that EC2 reports it as shutting down would excuse a lost heartbeat
 				}
 			}
 		}),
@@ -189,7 +189,7 @@ func doubts() map[string]func(*rapid.T, *World) {
 		"keys that this leader never saw": func(t *rapid.T, v *World) {
 			for _, l := range v.Snapshot.Leases {
 				s, judged := v.Renewals[l.InstanceID]
-				// A boot that nothing was heard of yet is no silence, by §7.
+				// A boot without any heartbeat yet is no loss, by §7.
 				if judged && !s.Present && !booting(*v, l, plan.Renewal{Started: s.Started}) && some(t, "unseen") {
 					s.Seen = false
 					v.Renewals[l.InstanceID] = s
@@ -203,11 +203,11 @@ func doubts() map[string]func(*rapid.T, *World) {
 		"no checkpoint": func(_ *rapid.T, v *World) {
 			v.Snapshot.Checkpoint.Enforcing, v.Snapshot.Checkpoint.Time = nil, time.Time{}
 		},
-		"no silence judged": func(_ *rapid.T, v *World) { v.Policy.SkipHeartbeats = true },
+		"no heartbeat judged": func(_ *rapid.T, v *World) { v.Policy.SkipHeartbeats = true },
 	}
 }
 
-func TestMoreDoubtOnlyEverShrinksWhatEnds(t *testing.T) {
+func TestMoreDoubtNeverTerminatesMore(t *testing.T) {
 	t.Parallel()
 	kinds := slices.Sorted(maps.Keys(doubts()))
 	worlds(t, func(t *rapid.T, v World) {

@@ -46,9 +46,9 @@ func worlds(t *testing.T, property func(*rapid.T, World)) {
 func drawView(t *rapid.T) World {
 	v := WorldOf()
 	p := &v.Policy
-	p.LostMin, p.LostShare = Pick(t, "silent min", 0, 2, 2, 6), Pick(t, "silent share", 0, 0.3, 0.9)
+	p.LostMin, p.LostShare = Pick(t, "lost min", 0, 2, 2, 6), Pick(t, "lost share", 0, 0.3, 0.9)
 	p.RateMin, p.RateShare = Pick(t, "rate min", 0, 1, 2, 5, 5), Pick(t, "rate share", 0.05, 0.3, 0.9)
-	p.TermGrace, p.SkipHeartbeats = Pick(t, "term grace", 0, 0, time.Minute), OneIn(t, 20, "no silence")
+	p.TermGrace, p.SkipHeartbeats = Pick(t, "term grace", 0, 0, time.Minute), OneIn(t, 20, "no loss")
 	v.Locations = append(v.Locations, plan.LocationView{Location: There, Dated: true, Absent: map[string]bool{}})
 	v.Snapshot.Checkpoint.Enforcing[There.String()] = Ago(Long)
 	for n := range v.Locations {
@@ -128,7 +128,7 @@ func drawSubject(t *rapid.T, v World, id string) Subject {
 		if OneIn(t, 2, "answered") {
 			a.Outcome, a.Instances = lease.OutcomeLaunched, append(a.Instances, id)
 		}
-		if !OneIn(t, 4, "no look") {
+		if !OneIn(t, 4, "no sighting") {
 			l.FirstSeen[id] = Ago(span(t))
 		}
 		if !OneIn(t, 3, "bound") {

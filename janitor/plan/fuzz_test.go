@@ -80,10 +80,10 @@ func wantDue(t *testing.T, l lease.Lease, s Subject, quiet plan.Renewal, world u
 	_ = json.NewEncoder(&told).Encode(l)
 	switch {
 	case world&1 != 0, world&2 != 0, l.ClientToken != "" && s.Instance.ClientToken != l.ClientToken:
-		t.Fatalf("an instance that may not be touched is ended: %s", &told)
+		t.Fatalf("an instance that may not be touched is terminated: %s", &told)
 	case l.State == lease.StateRevoked:
 	case l.State == lease.StateActive && (over || lost):
 	default:
-		t.Fatalf("ended by %s, silent for %s", &told, quiet.For)
+		t.Fatalf("ended by %s, lost for %s", &told, quiet.For)
 	}
 }

@@ -27,37 +27,37 @@ func TestLostHeartbeat(t *testing.T) {
 		return Ruling{Action: a, Cause: lease.CauseNoHeartbeat, Deadline: deadline}
 	}
 	check(t, []spec{
-		{"it beats: the lease holds", Holds("i-1", Heartbeats), nil, keep},
-		{"no TTL: nobody asked it to beat", Holds("i-1", Lost(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = 0 })), nil, keep},
-		{"a TTL that is none", Holds("i-1", Lost(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = -1 })), nil, keep},
-		{"key gone, which took a TTL: marked at once", Holds("i-1", Lost(0)), nil, lossMark},
+		{"it renews: the lease is valid", Holds("i-1", Heartbeats), nil, keep},
+		{"no timeout: nobody asked it to renew", Holds("i-1", Lost(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = 0 })), nil, keep},
+		{"a timeout that is none", Holds("i-1", Lost(Long), WithLease(func(l *lease.Lease) { l.HeartbeatTimeout = -1 })), nil, keep},
+		{"key gone, which took a timeout: marked at once", Holds("i-1", Lost(0)), nil, lossMark},
 		{"key gone, no witness yet: marked with the earliest deadline", Holds("i-1", Lost(0), Alone), nil, lossMark},
-		{"marked for the term before it was extended: marked for silence", Holds("i-1", Lost(0), Marked(lease.CauseExpired, Ago(1))), nil, lossMark},
+		{"marked for the expiry before it was extended: marked for a lost heartbeat", Holds("i-1", Lost(0), Marked(lease.CauseExpired, Ago(1))), nil, lossMark},
 		{"marked, deadline to come", Holds("i-1", Lost(Long), coming), nil, lossWait},
 		{"marked, deadline passed, mark grace over by the leader's clock", Holds("i-1", Lost(5*time.Minute), passed), nil, lossEnd},
 		{"marked, deadline passed, mark grace not over by the leader's clock", Holds("i-1", Lost(5*time.Minute-1), passed), nil, lossWait},
 		{"marked, deadline now", Holds("i-1", Lost(5*time.Minute), Marked(lease.CauseHeartbeatLost, Noon)), nil, lossEnd},
-		{"never seen by this leader: a TTL first", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), nil, keep},
-		{"never seen by this leader: marked after a TTL", Holds("i-1", Lost(HeartbeatTimeout), Unseen), nil, lossMark},
-		{"never seen by this leader, marked by another: a TTL more", Holds("i-1", Lost(HeartbeatTimeout+5*time.Minute-1), Unseen, passed), nil, lossWait},
-		{"never seen by this leader, marked by another: a TTL and the grace are over", Holds("i-1", Lost(HeartbeatTimeout+5*time.Minute), Unseen, passed), nil, lossEnd},
+		{"never seen by this leader: a timeout first", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), nil, keep},
+		{"never seen by this leader: marked after a timeout", Holds("i-1", Lost(HeartbeatTimeout), Unseen), nil, lossMark},
+		{"never seen by this leader, marked by another: a timeout more", Holds("i-1", Lost(HeartbeatTimeout+5*time.Minute-1), Unseen, passed), nil, lossWait},
+		{"never seen by this leader, marked by another: a timeout and the grace are over", Holds("i-1", Lost(HeartbeatTimeout+5*time.Minute), Unseen, passed), nil, lossEnd},
 		{"no witness: not before the lone grace", Holds("i-1", Lost(time.Hour-1), Alone, passed), nil, lossWait},
 		{"no witness: after the lone grace", Holds("i-1", Lost(time.Hour), Alone, passed), nil, lossEnd},
-		{"no witness, never seen: a TTL more than the lone grace", Holds("i-1", Lost(time.Hour+HeartbeatTimeout-1), Alone, Unseen, passed), nil, lossWait},
+		{"no witness, never seen: a timeout more than the lone grace", Holds("i-1", Lost(time.Hour+HeartbeatTimeout-1), Alone, Unseen, passed), nil, lossWait},
 		{"no sidecar ever: marked as that", Holds("i-1", Lost(HeartbeatTimeout), Unseen, neverHeartbeat), nil, never(plan.ActMark, In(5*time.Minute))},
-		{"no sidecar ever: ended as that", Holds("i-1", Lost(Long), Unseen, neverHeartbeat, Marked(lease.CauseNoHeartbeat, Ago(1))), nil, never(plan.ActTerminate, time.Time{})},
-		{"no claim recorded, but this leader saw it beat: silence", Holds("i-1", Lost(0), neverHeartbeat), nil, lossMark},
+		{"no sidecar ever: terminated for that", Holds("i-1", Lost(Long), Unseen, neverHeartbeat, Marked(lease.CauseNoHeartbeat, Ago(1))), nil, never(plan.ActTerminate, time.Time{})},
+		{"no claim recorded, but this leader saw it renew: lost", Holds("i-1", Lost(0), neverHeartbeat), nil, lossMark},
 		{"renewed: mark taken back", Holds("i-1", Heartbeats, passed), nil, unmark},
 		{"renewed at the last moment, listing failed: mark taken back", Holds("i-1", Heartbeats, passed), with(Unlisted), unmark},
-		{"renewed: a mark of the term is not cured by it", Holds("i-1", Heartbeats, Marked(lease.CauseExpired, In(time.Minute))), nil, keep},
+		{"renewed: a mark for the expiry is not cured by it", Holds("i-1", Heartbeats, Marked(lease.CauseExpired, In(time.Minute))), nil, keep},
 		{"stopped: never judged", Holds("i-1", Lost(Long), Is(lease.InstanceStopped)), nil, keep},
 		{"stopping: never judged", Holds("i-1", Lost(Long), Is(lease.InstanceStopping)), nil, keep},
 		{"pending: never judged", Holds("i-1", Lost(Long), Is(lease.InstancePending)), nil, keep},
 		{"stopped: mark taken back", Holds("i-1", Lost(Long), Is(lease.InstanceStopped), passed), nil, unmark},
 		{"exempt: reported", Holds("i-1", Lost(Long), Exempt, passed), nil, report},
 		{"not ours by value: reported", Holds("i-1", Lost(Long), Foreign, passed), nil, report},
-		{"silent and its term over: the date decides", Holds("i-1", Lost(0), Over(time.Minute)), nil, end},
-		{"a single pass judges no silence", Holds("i-1", Lost(Long), passed), with(func(v *World) { v.Policy.SkipHeartbeats = true }), report},
+		{"lost and expired: the date decides", Holds("i-1", Lost(0), Over(time.Minute)), nil, end},
+		{"a single pass judges no heartbeat", Holds("i-1", Lost(Long), passed), with(func(v *World) { v.Policy.SkipHeartbeats = true }), report},
 		{"not in the memory of this leader: nothing is concluded", Holds("i-1", Lost(Long), passed, func(s *Subject) { s.Renewal = nil }), nil, keep},
 	})
 }
@@ -85,11 +85,11 @@ func TestBootGrace(t *testing.T) {
 		{"granted in three hours, and watched for a boot grace", Holds("i-1", Lost(boot), Unseen, granted(-3*time.Hour)), nil, lossMark},
 		{"granted in three hours, and started less than a boot grace ago", Holds("i-1", Lost(boot), Unseen, granted(-3*time.Hour), launchTime(boot-1)), nil, keep},
 		{"granted in three minutes, which clocks may be off by", Holds("i-1", Lost(Long), Unseen, granted(-lease.MaxSkew)), nil, keep},
-		{"beat since it started: booted", Holds("i-1", Lost(0), granted(time.Minute), started(time.Minute), launchTime(time.Minute)), nil, lossMark},
+		{"renewed since it started: booted", Holds("i-1", Lost(0), granted(time.Minute), started(time.Minute), launchTime(time.Minute)), nil, lossMark},
 	})
 }
 
-func TestALostHeartbeatIsHeld(t *testing.T) {
+func TestALostHeartbeatIsHeldBack(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	byHealth := Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}
@@ -101,26 +101,26 @@ func TestALostHeartbeatIsHeld(t *testing.T) {
 		}
 	}
 	check(t, []spec{
-		{"etcd ill: no end", Holds("i-1", Lost(Long), passed), with(Ill), byHealth},
+		{"etcd ill: no termination", Holds("i-1", Lost(Long), passed), with(Ill), byHealth},
 		{"etcd ill: no mark", Holds("i-1", Lost(Long)), with(Ill), byHealth},
-		{"etcd ill: what beats is kept", Holds("i-1", Heartbeats), with(Ill), keep},
-		{"new leader, no checkpoint of its own: no end", Holds("i-1", Lost(Long), passed), with(Unstamped), byHealth},
+		{"etcd ill: what renews is kept", Holds("i-1", Heartbeats), with(Ill), keep},
+		{"new leader, no checkpoint of its own: no termination", Holds("i-1", Lost(Long), passed), with(Unstamped), byHealth},
 		{"new leader, no checkpoint of its own: no mark", Holds("i-1", Lost(Long)), with(Unstamped), byHealth},
-		{"listing of its location failed: no end", Holds("i-1", Lost(Long), passed), with(Unlisted), byHealth},
+		{"listing of its location failed: no termination", Holds("i-1", Lost(Long), passed), with(Unlisted), byHealth},
 		{"listing of its location failed: no mark", Holds("i-1", Lost(Long)), with(Unlisted), byHealth},
 		{"three leaders within an hour are borne", Holds("i-1", Lost(Long), passed), with(leaderships(3, time.Hour-1)), lossEnd},
-		{"four leaders within an hour: held", Holds("i-1", Lost(Long), passed), with(leaderships(4, time.Hour-1)), byHealth},
+		{"four leaders within an hour: held back", Holds("i-1", Lost(Long), passed), with(leaderships(4, time.Hour-1)), byHealth},
 		{"four leaders, an hour ago", Holds("i-1", Lost(Long), passed), with(leaderships(4, time.Hour)), lossEnd},
-		{"four leaders with dates to come: held", Holds("i-1", Lost(Long), passed), with(leaderships(4, -time.Minute)), byHealth},
+		{"four leaders with dates to come: held back", Holds("i-1", Lost(Long), passed), with(leaderships(4, -time.Minute)), byHealth},
 		{"clock wrong: no notice, for its dates would be wrong", Holds("i-1", Lost(Long)), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"clock wrong, a TTL to go: held, so that it counts anew", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
+		{"clock wrong, a timeout to go: held back, so that it restarts", Holds("i-1", Lost(HeartbeatTimeout-1), Unseen), with(Skewed(time.Minute)), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
 		{"EC2's clock not told: no notice", Holds("i-1", Lost(Long)), with(Undated), Ruling{Action: plan.ActHold, Brake: plan.BrakeClock}},
-		{"marked before the clock went wrong: silence is not by the wall clock", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
+		{"marked before the clock went wrong: a lost heartbeat is not timed by the wall clock", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(0))), with(Skewed(time.Minute)), Ruling{Action: plan.ActTerminate, Cause: lease.CauseHeartbeatLost}},
 		{"marked under a clock that was behind: the notice counts from when it was seen", Holds("i-1", Lost(Long), Marked(lease.CauseHeartbeatLost, Ago(Long)), WithRenewal(func(s *plan.Renewal) { s.Marked = 5*time.Minute - 1 })), nil, Ruling{Action: plan.ActNone, Cause: lease.CauseHeartbeatLost}},
 	})
 }
 
-func TestWhatCannotBeReadIsSpared(t *testing.T) {
+func TestInstancesWithUnreadableRecordsAreKept(t *testing.T) {
 	t.Parallel()
 	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
 	newer := func(kind string) func(*World) {
@@ -167,7 +167,7 @@ func TestWhatCannotBeReadIsSpared(t *testing.T) {
 	})
 }
 
-func TestNextOfASilence(t *testing.T) {
+func TestNextDecisionForALostHeartbeat(t *testing.T) {
 	t.Parallel()
 	dateless := WithLease(func(l *lease.Lease) { l.ExpiresAt = time.Time{} })
 	for name, c := range map[string]struct {
@@ -176,7 +176,7 @@ func TestNextOfASilence(t *testing.T) {
 	}{
 		"mark's deadline":              {Holds("i-1", dateless, Lost(Long), Marked(lease.CauseHeartbeatLost, In(time.Minute))), time.Minute},
 		"grace by the leader's clock":  {Holds("i-1", dateless, Lost(2*time.Minute), Marked(lease.CauseHeartbeatLost, Ago(1))), 3 * time.Minute},
-		"a TTL under this leader":      {Holds("i-1", dateless, Lost(20*time.Second), Unseen), 40 * time.Second},
+		"a timeout under this leader":  {Holds("i-1", dateless, Lost(20*time.Second), Unseen), 40 * time.Second},
 		"lone grace":                   {Holds("i-1", dateless, Lost(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(1))), 40 * time.Minute},
 		"boot grace since the grant":   {Holds("i-1", dateless, Lost(0), Unseen, WithLease(func(l *lease.Lease) { l.GrantedAt = Ago(10 * time.Minute) })), 20 * time.Minute},
 		"boot grace since it was seen": {Holds("i-1", dateless, Lost(0), Unseen, WithRenewal(func(s *plan.Renewal) { s.Started = time.Minute })), 29 * time.Minute},

@@ -13,9 +13,9 @@ import (
 	"lapse/lease"
 )
 
-// TestWhatAWatchTellsIsJoinedAsIfItHadBeenRead: a decision over records that were kept up is that over records that were
+// TestChangesOfAWatchAreJoinedLikeASnapshot: a decision over records that were kept up is that over records that were
 // read after the same changes.
-func TestWhatAWatchTellsIsJoinedAsIfItHadBeenRead(t *testing.T) {
+func TestChangesOfAWatchAreJoinedLikeASnapshot(t *testing.T) {
 	t.Parallel()
 	worlds(t, func(t *rapid.T, w World) {
 		w.Policy.CompleteAdoptions, w.Written = true, map[string]plan.Written{}

@@ -53,11 +53,11 @@ func TestATerminationForADateNeedsBothKeysPassed(t *testing.T) {
 		{"exempt until now: notice first", Holds("i-1", over, keptBy(lease.KeptByExempt, 50*time.Second)), nil, notice},
 		{"kept, and its notice has passed", Holds("i-1", over, keptBy(lease.KeptByExempt, time.Hour), Marked(lease.CauseExpired, Noon)), nil, end},
 		{"marked, and exempt since", Holds("i-1", over, keptBy(lease.KeptByExempt, time.Hour), Marked(lease.CauseExpired, Noon), Exempt), nil, noted},
-		{"a lease that holds, and the tag behind", Holds("i-1", numbered(2, 0), tagAt(time.Hour, 1)), nil, keep},
+		{"a valid lease, and the tag behind", Holds("i-1", numbered(2, 0), tagAt(time.Hour, 1)), nil, keep},
 	})
 }
 
-func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
+func TestARecordBehindItsTagTerminatesNothingForAnyCause(t *testing.T) {
 	t.Parallel()
 	ahead := tagAt(-time.Hour, 7)
 	noteTag := Ruling{Action: plan.ActNoteTag}
@@ -73,7 +73,7 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 		})
 	}
 	check(t, []spec{
-		{"silent, and the record behind", Holds("i-1", Due, ahead), nil, Ruling{Action: plan.ActRaise}},
+		{"lost, and the record behind", Holds("i-1", Due, ahead), nil, Ruling{Action: plan.ActRaise}},
 		{"term, and the tag was taken off since", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute), tagSays("")), nil, Ruling{Action: plan.ActStuck}},
 		{"term, and both passed", Holds("i-1", Over(time.Hour), Revoked(lease.CauseExpired, time.Minute)), nil, gone(lease.CauseExpired)},
 		{"failed creation, as agreed", Holds("i-1", Revoked(lease.CauseFailedCreation, time.Minute)), nil, gone(lease.CauseFailedCreation)},
@@ -82,7 +82,7 @@ func TestARecordBehindItsTagEndsNothingWhateverItsCause(t *testing.T) {
 	})
 }
 
-func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
+func TestAnInstanceLeasedByItsTagIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{"": plan.ActOrphan, "web.2": plan.ActOrphan, "i-other": plan.ActOrphan, "web.1": plan.ActReport, "i-left": plan.ActReport} {
 		v := WorldOf(Holds("i-left", BornOf("web"), leasedAs(value)))
@@ -92,12 +92,12 @@ func TestWhatWasLeasedByItsTagIsNoOrphan(t *testing.T) {
 			t.Errorf("leased as %q: %s (%s), want %s", value, got.Action, verdict.Reason, want)
 		}
 		if held := HeldBy(Decide(v), lease.BrakeRollback, ""); held != (want == plan.ActReport) {
-			t.Errorf("leased as %q: everything held: %t", value, held)
+			t.Errorf("leased as %q: everything held back: %t", value, held)
 		}
 	}
 }
 
-func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
+func TestAnInstanceExtendedByItsTagIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{
 		"2026-03-01T11:00:00Z": plan.ActOrphan, "none": plan.ActOrphan, "x": plan.ActOrphan,
@@ -112,7 +112,7 @@ func TestWhatWasExtendedByItsTagIsNoOrphan(t *testing.T) {
 }
 
 // An orphan's record would have the date of its launch. One that is behind its tag ends nothing, so it is not made either.
-func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
+func TestAnInstanceWithALaterDateSetByHandIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]plan.Action{
 		"": plan.ActOrphan, "2026-03-01T11:59:00Z": plan.ActOrphan, "2026-03-01T12:30:00Z": plan.ActOrphan, "tomorrow": plan.ActOrphan,
@@ -128,7 +128,7 @@ func TestWhatWasGivenALaterDateByHandIsNoOrphan(t *testing.T) {
 	}
 }
 
-func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
+func TestTagsRevealARollback(t *testing.T) {
 	t.Parallel()
 	behind := tagAt(-time.Hour, 2)
 	raisedAgo := func(d time.Duration) func(*Subject) {
@@ -148,21 +148,21 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 		change   func(*World)
 		held     bool
 	}{
-		"two behind":                              {append(Many(2, "a", behind), Many(8, "b")...), none, false},
-		"three behind":                            {append(Many(3, "a", behind), Many(8, "b")...), none, true},
-		"three raised within the hour":            {append(Many(3, "a", raisedAgo(59*time.Minute)), Many(8, "b")...), none, true},
-		"three raised before that":                {append(Many(3, "a", raisedAgo(time.Hour)), Many(8, "b")...), none, false},
-		"three raised before a person looked":     {append(Many(3, "a", raisedAgo(30*time.Minute)), Many(8, "b")...), released(time.Minute, 0), false},
-		"three raised after a person looked":      {append(Many(3, "a", raisedAgo(30*time.Minute)), Many(8, "b")...), released(40*time.Minute, 0), true},
-		"five of a hundred":                       {append(Many(5, "a", behind), Many(95, "b")...), none, false},
-		"six of a hundred":                        {append(Many(6, "a", behind), Many(94, "b")...), none, true},
-		"behind, and not ours":                    {append(Many(9, "a", behind, Foreign), Many(8, "b")...), none, false},
-		"leased, and no record":                   {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"))}, none, true},
-		"leased, no record, and a person looked":  {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"))}, released(time.Hour, 1), false},
-		"one more than a person looked at":        {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1")), Holds("i-y", BornOf("web"), leasedAs("web.1"))}, released(time.Hour, 1), true},
-		"leased by a copied tag, and no record":   {[]Subject{Holds("i-x", BornOf("web"), leasedAs("other.1"))}, none, false},
-		"leased, of another registry":             {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"), Foreign)}, none, false},
-		"leased, no record, terminated meanwhile": {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"), Is(lease.InstanceTerminated))}, none, false},
+		"two behind":                               {append(Many(2, "a", behind), Many(8, "b")...), none, false},
+		"three behind":                             {append(Many(3, "a", behind), Many(8, "b")...), none, true},
+		"three raised within the hour":             {append(Many(3, "a", raisedAgo(59*time.Minute)), Many(8, "b")...), none, true},
+		"three raised before that":                 {append(Many(3, "a", raisedAgo(time.Hour)), Many(8, "b")...), none, false},
+		"three raised before a person checked":     {append(Many(3, "a", raisedAgo(30*time.Minute)), Many(8, "b")...), released(time.Minute, 0), false},
+		"three raised after a person checked":      {append(Many(3, "a", raisedAgo(30*time.Minute)), Many(8, "b")...), released(40*time.Minute, 0), true},
+		"five of a hundred":                        {append(Many(5, "a", behind), Many(95, "b")...), none, false},
+		"six of a hundred":                         {append(Many(6, "a", behind), Many(94, "b")...), none, true},
+		"behind, and not ours":                     {append(Many(9, "a", behind, Foreign), Many(8, "b")...), none, false},
+		"leased, and no record":                    {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"))}, none, true},
+		"leased, no record, and a person checked":  {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"))}, released(time.Hour, 1), false},
+		"one more than a person checked":           {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1")), Holds("i-y", BornOf("web"), leasedAs("web.1"))}, released(time.Hour, 1), true},
+		"leased by a copied tag, and no record":    {[]Subject{Holds("i-x", BornOf("web"), leasedAs("other.1"))}, none, false},
+		"leased, of another registry":              {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"), Foreign)}, none, false},
+		"leased, no record, terminated in between": {[]Subject{Holds("i-x", BornOf("web"), leasedAs("web.1"), Is(lease.InstanceTerminated))}, none, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -170,7 +170,7 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 			c.change(&v)
 			planned := Decide(v)
 			if HeldBy(planned, lease.BrakeRollback, "") != c.held {
-				t.Errorf("brakes %+v, want everything held: %t", planned.Brakes, c.held)
+				t.Errorf("brakes %+v, want everything held back: %t", planned.Brakes, c.held)
 			}
 			if n := len(planned.With(plan.ActRaise)); name == "three behind" && n != 3 {
 				t.Error("no record is raised while the brake is held")
@@ -179,7 +179,7 @@ func TestTagsTellThatTheRegistryWasSetBack(t *testing.T) {
 	}
 }
 
-func TestTheTagsThatAreWritten(t *testing.T) {
+func TestTagsToWrite(t *testing.T) {
 	t.Parallel()
 	none := func(*World) {}
 	observing := func(v *World) { v.Snapshot.Registry.Mode = lease.ModeObserve }
@@ -232,7 +232,7 @@ func TestTheTagsThatAreWritten(t *testing.T) {
 	}
 }
 
-func TestWhatPassesSoonestIsWrittenFirst(t *testing.T) {
+func TestTheTagThatExpiresFirstIsWrittenFirst(t *testing.T) {
 	t.Parallel()
 	at := func(id string, record, tag time.Duration) Subject {
 		return Holds(id, Over(-record), numbered(3, 0), tagAt(-tag, 2))
@@ -293,7 +293,7 @@ func TestRecordsThatWereRaisedInNumberAloneCountForTheBrakeToo(t *testing.T) {
 		}
 		held := plan.Standing(Decide(WorldOf(subjects...)).Brakes)
 		if got := len(held) > 0; got != stands {
-			t.Errorf("%d raised within a minute: %v stand", raised, held)
+			t.Errorf("%d raised within a minute: %v engaged", raised, held)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func TestALaunchIsNotSettledByAListingThatIsOlderThanItsRecord(t *testing.T) {
 			l.SettledAt, l.ClearedAt = Ago(365*24*time.Hour), Noon
 		}))(&v)
 		if ActionOnLaunch(v, "t") == "" {
-			t.Errorf("%s: not settled by a full look either", state)
+			t.Errorf("%s: not settled by a full listing either", state)
 		}
 		v.Locations[0].Kept = true
 		if got := ActionOnLaunch(v, "t"); got != "" {

@@ -22,7 +22,7 @@ type closedLaunch struct {
 	pending bool            // something was seen that is to be removed, or may be later
 }
 
-// closedLaunches returns the estates of all closed launches, by token.
+// closedLaunches returns all closed launches, by token.
 func closedLaunches(j *Joined, now time.Time, p Policy) map[string]*closedLaunch {
 	byToken := map[string]*closedLaunch{}
 	for _, l := range j.Launches {
@@ -225,7 +225,7 @@ func (c *planner) onUnleased(e *closedLaunch, x *lease.Leftover) bool {
 	return member && launch.Token == e.launch.Token
 }
 
-// closedLaunchOf returns the estate of the closed launch that the leftover's tag names, or nil.
+// closedLaunchOf returns the closed launch that the leftover's tag names, or nil.
 func (c *planner) closedLaunchOf(x *lease.Leftover) *closedLaunch {
 	if l := c.attempts[x.Tags[lease.TagLaunch]]; l != nil {
 		return c.closed[l.Token]

@@ -27,7 +27,7 @@ func drawLeftovers(t *rapid.T, v *World) {
 		}
 		for k := range Pick(t, "leftovers", 1, 2, 0) {
 			x := drawLeftover(t, *l, fmt.Sprintf("x-%d%d", n, k))
-			if !OneIn(t, 4, "no look") {
+			if !OneIn(t, 4, "no sighting") {
 				l.FirstSeen[x.ID] = Ago(span(t))
 			}
 			p.Leftovers = append(p.Leftovers, x)
@@ -102,9 +102,9 @@ func objectionToRemoval(v World, x lease.Leftover) string {
 	case v.Now.Before(end):
 		return "the window is not over"
 	case !seen || v.Now.Sub(first) < v.Policy.OrphanGrace:
-		return "not looked at twice"
+		return "not seen twice"
 	case slices.ContainsFunc(Decide(v).Brakes, func(b lease.Brake) bool { return b.Scope == "" && b.Standing() }):
-		return "a brake holds everything"
+		return "a brake holds everything back"
 	case x.Kind != lease.LeftoverInterface && (x.CreatedAt.Before(l.CreatedAt.Add(-lease.MaxSkew)) || x.CreatedAt.After(end.Add(lease.MaxSkew))):
 		return "not made while its launch could make it"
 	case x.Kind == lease.LeftoverSpot:
@@ -147,7 +147,7 @@ func objectionToDelete(v World, l lease.Launch, x lease.Leftover) string {
 	case x.Kind == lease.LeftoverVolume && v.Policy.DeleteKeptVolumes && !live:
 		return ""
 	case held != "":
-		return "a lease of the launch once held, of " + held
+		return "a lease of the launch was active once, of " + held
 	case missing:
 		return "of an instance that EC2 answered with there is no record"
 	case v.Now.Sub(l.CreatedAt) >= v.Policy.Retention:

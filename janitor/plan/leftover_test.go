@@ -12,7 +12,8 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// strewn is something that a launch may have left an hour ago: loose, with our tags, made when the launch was sent.
+// remains is something that a launch may have left an hour ago: not attached, with our tags, created when the launch
+// was sent.
 func remains(kind lease.LeftoverKind, changes ...func(*lease.Leftover)) lease.Leftover {
 	x := lease.Leftover{
 		Kind: kind, ID: "x-1", Location: Here, State: "available", CreatedAt: Ago(time.Hour),
@@ -129,10 +130,10 @@ func TestLeftoversOfEachKind(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []lease.LeftoverKind{volume, spot, netIface} {
 		checkLeftovers(t, []leftoverCase{
-			{"loose, looked at twice: removed " + string(kind), remains(kind), nil, remove},
-			{"not looked at yet: first look " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.FirstSeen = nil })), lookAt},
-			{"looked at on a date that no right clock gave: noted anew " + string(kind), remains(kind), with(webIs(FirstSeen(-11*time.Second, "x-1"))), lookAt},
-			{"second look too soon " + string(kind), remains(kind), with(webIs(FirstSeen(time.Minute-1, "x-1"))), keep},
+			{"loose, seen twice: removed " + string(kind), remains(kind), nil, remove},
+			{"not seen yet: first sighting " + string(kind), remains(kind), with(webIs(func(l *lease.Launch) { l.FirstSeen = nil })), lookAt},
+			{"seen on a date that no right clock gave: noted again " + string(kind), remains(kind), with(webIs(FirstSeen(-11*time.Second, "x-1"))), lookAt},
+			{"second sighting too soon " + string(kind), remains(kind), with(webIs(FirstSeen(time.Minute-1, "x-1"))), keep},
 			{"exempt " + string(kind), remains(kind, Tagged(lease.TagExempt, "")), nil, report},
 			{"another registry's " + string(kind), remains(kind, Tagged(lease.TagRegistry, "another")), nil, report},
 			{"no registry's tag " + string(kind), remains(kind, Untagged(lease.TagRegistry)), nil, report},
@@ -147,7 +148,7 @@ func TestLeftoversOfEachKind(t *testing.T) {
 			{"clock wrong " + string(kind), remains(kind), with(Skewed(11 * time.Second)), byClock},
 			{"no Date from EC2 " + string(kind), remains(kind), with(Undated), byClock},
 			{"instances not listed " + string(kind), remains(kind), with(Unlisted), Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}},
-			{"its location not listed anew " + string(kind), remains(kind), with(notAnew), keep},
+			{"its location not listed again " + string(kind), remains(kind), with(notAnew), keep},
 			{"in a state of which nothing is known " + string(kind), remains(kind, inState("novel")), nil, report},
 			{"going already " + string(kind), remains(kind, inState("deleting")), nil, keep},
 		})
@@ -170,8 +171,8 @@ func TestLooseVolumesAndInterfaces(t *testing.T) {
 			{"said to be available, with an attachment " + string(kind), remains(kind, AttachedTo("i-other"), inState("available")), nil, keep},
 			{"still attached to an orphan that has ended " + string(kind), remains(kind, AttachedTo("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), keep},
 			{"of orphans that have ended " + string(kind), remains(kind), with(ofWeb("i-1", orphanEnded(time.Minute)), ofWeb("i-2", orphanEnded(time.Hour))), remove},
-			{"a lease of the launch holds " + string(kind), remains(kind), with(ofWeb("i-1")), report},
-			{"a lease of the launch held once " + string(kind), remains(kind), with(ofWeb("i-1", Ended(time.Minute), Missing)), report},
+			{"a lease of the launch is valid " + string(kind), remains(kind), with(ofWeb("i-1")), report},
+			{"a lease of the launch was active once " + string(kind), remains(kind), with(ofWeb("i-1", Ended(time.Minute), Missing)), report},
 			{"a lease of the launch was taken away " + string(kind), remains(kind), with(ofWeb("i-1", Revoked(lease.CauseExpired, time.Minute))), report},
 			{"an instance of the launch was let go " + string(kind), remains(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), report},
 			{"an instance of the launch was adopted " + string(kind), remains(kind), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.Launch, l.ClientToken, l.Bore = "", "", "web.1" }))), report},
@@ -180,7 +181,7 @@ func TestLooseVolumesAndInterfaces(t *testing.T) {
 			{"so old that leases of it may be forgotten " + string(kind), remains(kind), with(func(v *World) { v.Policy.Retention = time.Hour }), report},
 			{"launched before the registry was set back " + string(kind), remains(kind), with(resumed(lease.BrakeRollback, Ago(time.Minute))), report},
 			{"launched after it " + string(kind), remains(kind), with(resumed(lease.BrakeRollback, Ago(2*time.Hour))), remove},
-			{"too many were silent meanwhile " + string(kind), remains(kind), with(resumed(lease.BrakeHeartbeats, Ago(time.Minute))), remove},
+			{"too many heartbeats were lost in between " + string(kind), remains(kind), with(resumed(lease.BrakeHeartbeats, Ago(time.Minute))), remove},
 			{"being made " + string(kind), remains(kind, inState("creating")), nil, keep},
 		})
 	}
@@ -195,9 +196,9 @@ func TestVolumesByDateAndByFlag(t *testing.T) {
 		{"made at the end of the window", remains(volume, MadeAt(Ago(45*time.Minute))), nil, remove},
 		{"made after the window: the tag was copied", remains(volume, MadeAt(Ago(45*time.Minute-11*time.Second))), nil, report},
 		{"made at a time that EC2 does not tell", remains(volume, MadeAt(time.Time{})), nil, report},
-		{"noted as outliving an orphan, beside a lease that held", remains(volume), with(held, ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), report},
-		{"flag: a lease held once", remains(volume), with(held, withFlag), remove},
-		{"flag: a lease still holds", remains(volume), with(ofWeb("i-2"), withFlag), report},
+		{"noted as outliving an orphan, beside a lease that was active", remains(volume), with(held, ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = []string{"x-1"} }))), report},
+		{"flag: a lease was active once", remains(volume), with(held, withFlag), remove},
+		{"flag: a lease is still valid", remains(volume), with(ofWeb("i-2"), withFlag), report},
 		{"flag: a lease cannot be read", remains(volume), with(held, withFlag, Bad(plan.BadLease, "i-9")), report},
 		{"flag: made before the launch", remains(volume, MadeAt(Ago(2*time.Hour))), with(held, withFlag), report},
 		{"flag: attached", remains(volume, AttachedTo("i-1")), with(held, withFlag), keep},
@@ -211,13 +212,13 @@ func TestInterfacesNotedAsOutlivingAnOrphan(t *testing.T) {
 		return ofWeb("i-2", orphanEnded(time.Minute), WithLease(func(l *lease.Lease) { l.Outlive = ids }))
 	}
 	checkLeftovers(t, []leftoverCase{
-		{"beside a lease that holds", remains(netIface), with(ofWeb("i-1"), noted("x-1")), remove},
+		{"beside a valid lease", remains(netIface), with(ofWeb("i-1"), noted("x-1")), remove},
 		{"another was noted", remains(netIface), with(ofWeb("i-1"), noted("x-2")), report},
 	})
 }
 
 // The tag is written onto each instance when it runs: one that ended before that left a volume that says nothing.
-func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
+func TestALeasedTagOnOneLeftoverCountsForItsWholeLaunch(t *testing.T) {
 	t.Parallel()
 	beside := func(changes ...func(*lease.Leftover)) func(*World) {
 		return func(v *World) {
@@ -239,14 +240,14 @@ func TestAPieceThatWasLeasedByItsTagTellsOfItsWholeLaunch(t *testing.T) {
 func TestSpotRequests(t *testing.T) {
 	t.Parallel()
 	checkLeftovers(t, []leftoverCase{
-		{"fulfilled by an orphan, alive and not looked at", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare)), remove},
+		{"fulfilled by an orphan, alive and not seen", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare)), remove},
 		{"fulfilled by an orphan that has ended", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", orphanEnded(time.Minute))), remove},
-		{"fulfilled by an instance whose lease holds", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1")), keep},
+		{"fulfilled by an instance whose lease is valid", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1")), keep},
 		{"fulfilled by an instance that was let go", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", WithLease(func(l *lease.Lease) { l.State = lease.StateUnmanaged }))), keep},
 		{"fulfilled by an instance whose record cannot be read", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare), Bad(plan.BadLease, "i-1")), report},
 		{"fulfilled by an instance of which nothing is known", remains(spot, fulfilledBy("i-1")), nil, report},
 		{"fulfilled by an instance without our client token", remains(spot, fulfilledBy("i-1")), with(ofWeb("i-1", Bare, func(s *Subject) { s.Instance.ClientToken = "" })), report},
-		{"open beside an instance whose lease holds", remains(spot), with(ofWeb("i-1")), remove},
+		{"open beside an instance whose lease is valid", remains(spot), with(ofWeb("i-1")), remove},
 		{"open, and asked for by somebody who copied the tags later", remains(spot, MadeAt(Ago(time.Minute))), nil, report},
 		{"cancelled", remains(spot, inState("cancelled")), nil, keep},
 		{"disabled", remains(spot, inState("disabled")), nil, report},
@@ -283,10 +284,10 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 		{"something was removed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.Removals = map[string]time.Time{"x-9": Ago(time.Second)} })), ""},
 		{"closed within its window", nil, with(webIs(func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) })), ""},
 		{"closed a moment ago", nil, with(webIs(func(l *lease.Launch) { l.SettledAt = Ago(time.Second) })), ""},
-		{"not looked for", nil, with(func(v *World) { v.Locations[0].Sought = nil }), ""},
+		{"not listed", nil, with(func(v *World) { v.Locations[0].Sought = nil }), ""},
 		{"not listed: said aloud", nil, with(func(v *World) { v.Locations[0].LeftoverErr = "UnauthorizedOperation" }), plan.ActReport},
 		{"instances not listed", nil, with(Unlisted), ""},
-		{"instances not listed anew", nil, with(notAnew), ""},
+		{"instances not listed again", nil, with(notAnew), ""},
 		{"clock wrong", nil, with(Skewed(time.Minute)), ""},
 		{"not closed", nil, with(webIs(func(l *lease.Launch) { l.State = lease.LaunchDone })), ""},
 	} {
@@ -309,7 +310,7 @@ func TestALaunchIsClearedOnceNothingIsLeftToRemove(t *testing.T) {
 	}
 }
 
-func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
+func TestLeftoversAreListedUntilALaunchIsCleared(t *testing.T) {
 	t.Parallel()
 	p := plan.DefaultPolicy()
 	due := func(looked time.Duration, changes ...func(*lease.Launch)) bool {
@@ -320,12 +321,12 @@ func TestALookAtLeftoversIsDueWhileALaunchIsNotCleared(t *testing.T) {
 		return func(l *lease.Launch) { l.SettledAt = Ago(d) }
 	}
 	for name, c := range map[string]struct{ got, want bool }{
-		"closed a minute ago, looked at every minute":      {due(time.Minute, settled(time.Minute)), true},
-		"closed forty minutes ago, looked at a minute ago": {due(time.Minute), false},
-		"closed forty minutes ago, looked at five ago":     {due(5 * time.Minute), true},
-		"closed a week ago, looked at half an hour ago":    {due(30*time.Minute, settled(Long)), true},
-		"closed a week ago, looked at an hour ago":         {due(time.Hour, settled(Long)), true},
-		"closed a week ago, seen anew a minute ago":        {due(time.Minute, settled(Long), FirstSeen(time.Minute, "x-1")), true},
+		"closed a minute ago, listed every minute":      {due(time.Minute, settled(time.Minute)), true},
+		"closed forty minutes ago, listed a minute ago": {due(time.Minute), false},
+		"closed forty minutes ago, listed five ago":     {due(5 * time.Minute), true},
+		"closed a week ago, listed half an hour ago":    {due(30*time.Minute, settled(Long)), true},
+		"closed a week ago, listed an hour ago":         {due(time.Hour, settled(Long)), true},
+		"closed a week ago, seen again a minute ago":    {due(time.Minute, settled(Long), FirstSeen(time.Minute, "x-1")), true},
 		"cleared":                     {due(Long, func(l *lease.Launch) { l.ClearedAt = Noon }), false},
 		"closed, and window not over": {due(Long, func(l *lease.Launch) { l.Window = lease.Duration(2 * time.Hour) }), false},
 		"cleared before a last removal": {due(Long, func(l *lease.Launch) {
@@ -379,14 +380,14 @@ func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 	}
 }
 
-func TestAnAdoptedInstanceThatEndsBeforeItsTagIsSeen(t *testing.T) {
+func TestAnAdoptedInstanceTerminatedBeforeItsTagIsSeen(t *testing.T) {
 	t.Parallel()
 	adopting := WithLease(func(l *lease.Lease) { l.State, l.Launch, l.ClientToken = lease.StateAdopting, "", "" })
 	untag := func(s *Subject) { s.Instance.Tags = nil }
 	check(t, []spec{
 		{"terminated: ended", Holds("i-1", adopting, untag, Is(lease.InstanceTerminated)), nil, Ruling{Action: plan.ActEnd, Cause: lease.CauseGone}},
 		{"shutting down: EC2 has not said that it ended", Holds("i-1", adopting, untag, Is(lease.InstanceShuttingDown)), nil, report},
-		{"not found: absence ends nothing", Holds("i-1", adopting, Absent), nil, report},
+		{"not found: absence terminates nothing", Holds("i-1", adopting, Absent), nil, report},
 		{"running without the tag", Holds("i-1", adopting, untag), nil, report},
 	})
 }

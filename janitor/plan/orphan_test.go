@@ -25,14 +25,14 @@ func TestOrphan(t *testing.T) {
 		return func(l *lease.Launch) { l.State = state }
 	}
 	check(t, []spec{
-		{"closed launch: first look noted", Holds("i-1", Bare), with(leftBy()), look},
-		{"closed launch, another instance was looked at", Holds("i-1", Bare), with(leftBy(FirstSeen(time.Hour, "i-2"))), look},
-		{"second look too soon", Holds("i-1", Bare), with(leftBy(FirstSeen(time.Minute-1, "i-1"))), keep},
-		{"second look an orphan grace later: orphan", Holds("i-1", Bare), with(leftBy(ripe)), orphan},
+		{"closed launch: first sighting noted", Holds("i-1", Bare), with(leftBy()), look},
+		{"closed launch, another instance was seen", Holds("i-1", Bare), with(leftBy(FirstSeen(time.Hour, "i-2"))), look},
+		{"second sighting too soon", Holds("i-1", Bare), with(leftBy(FirstSeen(time.Minute-1, "i-1"))), keep},
+		{"second sighting an orphan grace later: orphan", Holds("i-1", Bare), with(leftBy(ripe)), orphan},
 		{"stopped: orphan", Holds("i-1", Bare, Is(lease.InstanceStopped)), with(leftBy(ripe)), orphan},
 		{"pending: orphan", Holds("i-1", Bare, Is(lease.InstancePending)), with(leftBy(ripe)), orphan},
-		{"a look with a date to come", Holds("i-1", Bare), with(leftBy(FirstSeen(-time.Second, "i-1"))), keep},
-		{"a look with a date that no right clock gave: noted anew", Holds("i-1", Bare), with(leftBy(FirstSeen(-11*time.Second, "i-1"))), look},
+		{"a sighting with a date to come", Holds("i-1", Bare), with(leftBy(FirstSeen(-time.Second, "i-1"))), keep},
+		{"a sighting with a date that no right clock gave: noted again", Holds("i-1", Bare), with(leftBy(FirstSeen(-11*time.Second, "i-1"))), look},
 		{"its heartbeat cannot be read, and it has no lease: orphan all the same", Holds("i-1", Bare), with(leftBy(ripe), Bad(plan.BadHeartbeat, "i-1")), orphan},
 		{"its lease cannot be read: reported", Holds("i-1", Bare), with(leftBy(ripe), Bad(plan.BadLease, "i-1")), report},
 		{"shutting down already", Holds("i-1", Bare, Is(lease.InstanceShuttingDown)), with(leftBy(ripe)), keep},
@@ -43,11 +43,11 @@ func TestOrphan(t *testing.T) {
 		{"bore another registry's tag, and is gone", Holds("i-1", Bare, Foreign, Is(lease.InstanceTerminated)), with(leftBy(ripe)), keep},
 		{"bears no registry's tag", Holds("i-1", Bare, func(s *Subject) { delete(s.Instance.Tags, lease.TagRegistry) }), with(leftBy(ripe)), report},
 		{"bears the tag without a value", Holds("i-1", Bare, func(s *Subject) { s.Instance.Tags[lease.TagRegistry] = "" }), with(leftBy(ripe)), report},
-		{"listing failed: held", Holds("i-1", Bare), with(leftBy(ripe), Unlisted), byHealth},
-		{"listing failed: not even looked at", Holds("i-1", Bare), with(leftBy(), Unlisted), byHealth},
-		{"clock wrong: held", Holds("i-1", Bare), with(leftBy(ripe), Skewed(11*time.Second)), byClock},
-		{"no Date from EC2: not even looked at", Holds("i-1", Bare), with(leftBy(), Undated), byClock},
-		{"etcd ill: a record condemns, not a silence", Holds("i-1", Bare), with(leftBy(ripe), Ill), orphan},
+		{"listing failed: held back", Holds("i-1", Bare), with(leftBy(ripe), Unlisted), byHealth},
+		{"listing failed: not even noted", Holds("i-1", Bare), with(leftBy(), Unlisted), byHealth},
+		{"clock wrong: held back", Holds("i-1", Bare), with(leftBy(ripe), Skewed(11*time.Second)), byClock},
+		{"no Date from EC2: not even noted", Holds("i-1", Bare), with(leftBy(), Undated), byClock},
+		{"etcd ill: a record condemns, a lost heartbeat does not", Holds("i-1", Bare), with(leftBy(ripe), Ill), orphan},
 		{"launch open: being launched", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchOpen))), keep},
 		{"launch done: untracked", Holds("i-1", Bare), with(leftBy(ripe, in(lease.LaunchDone))), report},
 		{"launch in a state of a newer version", Holds("i-1", Bare), with(leftBy(ripe, in("suspended"))), report},
@@ -106,7 +106,7 @@ func TestSettlement(t *testing.T) {
 		{"window over, its heartbeat cannot be read, which is no lease: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, with(Bad(plan.BadHeartbeat, "i-1")), plan.ActClose},
 		{"window over, refused: done, with nothing made", Holds("i-2"), []func(*lease.Launch){refused}, nil, plan.ActComplete},
 		{"window over, outcome unknown: closed", Holds("i-2"), nil, nil, plan.ActClose},
-		{"window over, outcome unknown though something is bound: closed", Holds("i-1"), nil, nil, plan.ActClose},
+		{"window over, outcome unknown although something is bound: closed", Holds("i-1"), nil, nil, plan.ActClose},
 		{"window over, answered and not bound: closed", Holds("i-1", Bare), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActClose},
 		{"window over, answered, not bound and not seen: closed", Holds("i-2"), []func(*lease.Launch){Answered("i-1")}, nil, plan.ActClose},
 		{"window over, one of two bound: closed", Holds("i-1"), []func(*lease.Launch){Answered("i-1", "i-2")}, nil, plan.ActClose},
@@ -138,7 +138,7 @@ func TestSettlement(t *testing.T) {
 // dateAhead is a token like a generated one, of the year 9999: no launch is refused by it.
 const dateAhead = "e677d21f-0000-7abc-8def-0123456789ab"
 
-func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
+func TestALaunchIsPurgedAfterItsRetention(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	const generated = "019526e0-7e2a-7abc-8def-0123456789ab" // UUIDv7: refused by its own date
@@ -188,7 +188,7 @@ func TestALaunchIsPurgedOnceItHasServed(t *testing.T) {
 	}
 }
 
-func TestNextOfALaunch(t *testing.T) {
+func TestNextDecisionForALaunch(t *testing.T) {
 	t.Parallel()
 	v := WorldOf()
 	v.Snapshot.Launches = []lease.Launch{Launch("a", lease.LaunchOpen, func(l *lease.Launch) { l.Attempts[0].LastSend = Ago(time.Minute) })}
@@ -198,6 +198,6 @@ func TestNextOfALaunch(t *testing.T) {
 	v = WorldOf(Holds("i-1", Bare))
 	leftBy(FirstSeen(20*time.Second, "i-1"))(&v)
 	if got := Decide(v).Next; !got.Equal(In(40 * time.Second)) {
-		t.Errorf("next at %s, want the second look", got)
+		t.Errorf("next at %s, want the second sighting", got)
 	}
 }

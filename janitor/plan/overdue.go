@@ -38,7 +38,7 @@ func (c *planner) circumstances() lease.Circumstances {
 	for _, p := range c.Locations {
 		known.Swept[p.Location] = true
 	}
-	known.Fresh, known.TermGrace, known.Brakes, known.Unable = true, c.Policy.TermGrace, c.heldBrakes(), c.Leadership.Unable
+	known.Fresh, known.TermGrace, known.Brakes, known.Behind, known.Unable = true, c.Policy.TermGrace, c.heldBrakes(), c.behind, c.Leadership.Unable
 	return known
 }
 

@@ -12,9 +12,9 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// TestWhatOutlivesItsLeaseIsOverdue has each reason twice: as the janitor decides with all that it sees, and as the
+// TestAnInstanceThatOutlivesItsLeaseIsOverdue has each reason twice: as the janitor decides with all that it sees, and as the
 // registry tells it, to whoever has no AWS credentials, once the janitor has noted what is to be noted.
-func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
+func TestAnInstanceThatOutlivesItsLeaseIsOverdue(t *testing.T) {
 	t.Parallel()
 	byRelease := Revoked(lease.CauseRelease, 10*time.Minute)
 	refused := WithLease(func(l *lease.Lease) {
@@ -35,8 +35,8 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		change  func(*World)
 		want    lease.KeptReason
 	}{
-		"its lease holds":                              {Holds("i-1"), nil, ""},
-		"being ended":                                  {Holds("i-1", Over(time.Minute)), nil, ""},
+		"its lease is valid":                           {Holds("i-1"), nil, ""},
+		"being terminated":                             {Holds("i-1", Over(time.Minute)), nil, ""},
 		"its registry tag is gone":                     {Holds("i-1", Over(0), Foreign), nil, lease.KeptByRegistry},
 		"exempt":                                       {Holds("i-1", Over(0), Exempt), nil, lease.KeptByExempt},
 		"not what its lease is bound to":               {Holds("i-1", Over(0), Unbound), nil, lease.KeptByLaunch},
@@ -60,7 +60,7 @@ func TestWhatOutlivesItsLeaseIsOverdue(t *testing.T) {
 		"released, and the clock is wrong":             {Holds("i-1", byRelease), Skewed(time.Minute), lease.KeptBraked},
 		"its notice has passed, and etcd is not well":  {Holds("i-1", Due, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), Ill, lease.KeptBraked},
 		"its notice has passed, and it has no witness": {Holds("i-1", Lost(20*time.Minute), Alone, Marked(lease.CauseHeartbeatLost, Ago(10*time.Minute))), nil, ""},
-		"the audit log takes no events":                {Holds("i-1", late), unable(lease.KeptByAudit), lease.KeptByAudit},
+		"the audit log cannot be written":              {Holds("i-1", late), unable(lease.KeptByAudit), lease.KeptByAudit},
 		"nothing can be remembered":                    {Holds("i-1", late), unable(lease.KeptByState), lease.KeptByState},
 		"adopted, and its tag was not seen":            {Holds("i-1", late, adopting, Foreign), nil, lease.KeptAdopting},
 		"the registry is paused":                       {Holds("i-1", late), mode(lease.ModePaused), lease.KeptByPause},
@@ -113,8 +113,8 @@ func onRecord(v plan.Verdict) (lease.Lease, error) {
 	}
 }
 
-// TestWhatIsNotedOnceIsNotWrittenAgain keeps an idle sweep from writing: what keeps an instance does so for weeks.
-func TestWhatIsNotedOnceIsNotWrittenAgain(t *testing.T) {
+// TestANotedReasonIsNotWrittenAgain keeps an idle sweep from writing: what keeps an instance does so for weeks.
+func TestANotedReasonIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]Subject{
 		"exempt":                 Holds("i-1", Over(time.Hour), Exempt),
@@ -152,8 +152,8 @@ func TestAnUnreadableRecordIsOverdueByItsTag(t *testing.T) {
 	}
 }
 
-// TestWhatIsKeptIsDecidedAboutAgainOnceItIsOverdue lets a metric say so however long the schedule pauses.
-func TestWhatIsKeptIsDecidedAboutAgainOnceItIsOverdue(t *testing.T) {
+// TestAKeptInstanceIsJudgedAgainOnceItIsOverdue lets a metric say so however long the schedule pauses.
+func TestAKeptInstanceIsJudgedAgainOnceItIsOverdue(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Over(time.Minute)))
 	Skewed(time.Minute)(&v)

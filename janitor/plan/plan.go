@@ -98,9 +98,10 @@ func (v Verdict) LeftoverID() string {
 
 // Plan is what decide decided.
 type Plan struct {
-	Verdicts  []Verdict     // by instance id, then token
-	Brakes    []lease.Brake // by name, then scope
-	Next      time.Time     // when the passing of time alone will change the plan; zero: not foreseeable
+	Verdicts  []Verdict        // by instance id, then token
+	Brakes    []lease.Brake    // by name, then scope
+	Behind    map[string]int64 // see [lease.Checkpoint]
+	Next      time.Time        // when the passing of time alone will change the plan; zero: not foreseeable
 	Enforcing map[string]time.Time
 	Seen      map[string]lease.Census // by location that was listed
 	Tags      []TagWrite              // what instances are to say of their leases, what passes soonest first

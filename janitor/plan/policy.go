@@ -12,15 +12,15 @@ import (
 // Those of the first part are settings: each account has its own boot times, its own notice to give, its own budgets. The
 // others are constants, each for the reason beside it; only tests and simulations give them other values.
 type Policy struct {
-	BootGrace   time.Duration // from grant and from each start, before a silence is judged that was never broken
+	BootGrace   time.Duration // from grant and from each start, before an instance is judged for having no heartbeat
 	MarkGrace   time.Duration // notice between mark and revocation
 	LoneGrace   time.Duration // the same, without a witness that renewals reach the registry
-	OrphanGrace time.Duration // at least this long between the two looks that make an orphan
+	OrphanGrace time.Duration // at least this long between the two sightings that make an orphan
 	TermGrace   time.Duration // after ExpiresAt
 	Retention   time.Duration // of tombstones; a token that somebody chose is kept for ChosenRetention
 
-	LostShare float64 // heartbeats brake: more than max(LostMin, LostShare) silent holds
-	RateShare float64 // rate brake: more than max(RateMin, RateShare) ends in RateWindow holds
+	LostShare float64 // heartbeats brake: engages when more than max(LostMin, LostShare) are lost
+	RateShare float64 // rate brake: engages above max(RateMin, RateShare) terminations in RateWindow
 
 	CompleteAdoptions bool // set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json
 	DeleteKeptVolumes bool // also remove volumes of closed launches that once had an active lease
@@ -42,14 +42,14 @@ type Policy struct {
 
 	// Figures of brakes. What is more than chance for a small fleet is a count, not a share; a person who wants another
 	// sensitivity turns the share.
-	LostMin     int           // two deaths in a zone are everyday
-	LostMemory  time.Duration // silence revocations count for this long, so that many small steps are no way around the brake
-	RateMin     int           // five failures in RateWindow are everyday
-	RateWindow  time.Duration // a person who is woken has looked within it
+	LostMin     int           // two dead instances in a zone are normal
+	LostMemory  time.Duration // revocations for lost heartbeats count for this long, so that many small steps cannot get around the brake
+	RateMin     int           // five failures in RateWindow are normal
+	RateWindow  time.Duration // a person who is woken has checked within it
 	BehindMin   int           // brake rollback: more than max(BehindMin, BehindShare) of sidecars that have seen
 	BehindShare float64       // a later change of their lease than the registry holds; a set-back shows it on most
-	// More changes of leader than LeadershipMax within LeadershipWindow hold silence: an upgrade of three replicas makes
-	// three, and a new leader has not watched the heartbeats for long.
+	// More changes of leader than LeadershipMax within LeadershipWindow hold terminations for lost heartbeats back: an
+	// upgrade of three replicas makes three, and a new leader has not watched the heartbeats for long.
 	LeadershipMax    int
 	LeadershipWindow time.Duration
 

@@ -14,9 +14,9 @@ import (
 	. "lapse/janitor/plan/plantest"
 )
 
-// TestNothingEndsWithoutAPositiveRecord holds every end against the rules, written down a second time and without any
+// TestNothingIsTerminatedWithoutAPositiveRecord holds every end against the rules, written down a second time and without any
 // thought of speed.
-func TestNothingEndsWithoutAPositiveRecord(t *testing.T) {
+func TestNothingIsTerminatedWithoutAPositiveRecord(t *testing.T) {
 	t.Parallel()
 	worlds(t, func(t *rapid.T, v World) {
 		for _, verdict := range Decide(v).Ends() {
@@ -37,7 +37,7 @@ func objection(v World, verdict plan.Verdict) string {
 	}
 	switch {
 	case len(v.Standing) > 0:
-		return "everything is held until a person has looked"
+		return "everything is held back until a person has checked"
 	case verdict.Lease != nil && (i == nil || i.Expiry().Newer(verdict.Lease.Expiry()) && i.Expiry().Number > 0):
 		return "its tag is not known, or is newer than its record"
 	case verdict.Cause == lease.CauseExpired && !i.Expiry().Passed(v.Now, v.Policy.TermGrace):
@@ -83,7 +83,7 @@ func objectionToOrphan(v World, p plan.LocationView, i *lease.Instance, launch l
 	case i.ClientToken != i.Tags[lease.TagLaunch] || !slices.ContainsFunc(launch.Attempts, func(a lease.Attempt) bool { return a.ClientToken == i.ClientToken }):
 		return "not a member of the launch"
 	case !seen || look.Add(v.Policy.OrphanGrace).After(v.Now) || p.Err != "":
-		return "not looked at twice"
+		return "not seen twice"
 	case slices.ContainsFunc(v.Snapshot.Leases, func(l lease.Lease) bool { return l.InstanceID == i.ID }):
 		return "it has a lease"
 	}
@@ -93,7 +93,7 @@ func objectionToOrphan(v World, p plan.LocationView, i *lease.Instance, launch l
 func objectionToTerm(v World, p plan.LocationView, l lease.Lease) string {
 	expired := l.ExpiresAt.Add(v.Policy.TermGrace)
 	if l.ExpiresAt.IsZero() || expired.After(v.Now) {
-		return "its term is not over"
+		return "its lease has not expired"
 	}
 	if l.Mark != nil && l.Mark.Cause == lease.CauseExpired {
 		if l.Mark.Deadline.After(v.Now) {
@@ -104,13 +104,13 @@ func objectionToTerm(v World, p plan.LocationView, l lease.Lease) string {
 	since, enforcing := v.Snapshot.Checkpoint.Enforcing[p.Location.String()]
 	switch reg := v.Snapshot.Registry; {
 	case reg.Mode != lease.ModeArmed:
-		return "nothing is being ended here"
+		return "nothing is being terminated here"
 	case expired.Equal(v.Now):
 		return "" // whoever acts from now on acts in time
 	case !enforcing || !v.Snapshot.Checkpoint.Fresh(v.Now) || since.Before(reg.ModeSince):
-		return "nothing was being ended here"
+		return "nothing was being terminated here"
 	case expired.Before(since):
-		return "nothing was being ended here when its term passed"
+		return "nothing was being terminated here when its lease expired"
 	}
 	return ""
 }
@@ -125,9 +125,9 @@ func objectionToLoss(v World, p plan.LocationView, i lease.Instance, l lease.Lea
 	}
 	switch {
 	case !l.ExpiresAt.IsZero() && !v.Now.Before(l.ExpiresAt.Add(v.Policy.TermGrace)):
-		return "its term is what decides"
+		return "its expiry is what decides"
 	case l.HeartbeatTimeout <= 0 || s.Present || i.State != lease.InstanceRunning || v.Policy.SkipHeartbeats || booting(v, l, s):
-		return "it is not to be judged by silence"
+		return "it is not to be judged by its heartbeat"
 	case l.Mark == nil || !l.Mark.Cause.Inferred() || l.Mark.Deadline.After(v.Now) || s.For < wait+grace || s.Marked < v.Policy.MarkGrace:
 		return "its notice or its grace is not over"
 	case p.Err != "" || v.Leadership.Unhealthy != "" || !v.Leadership.Checkpointed:
@@ -135,14 +135,14 @@ func objectionToLoss(v World, p plan.LocationView, i lease.Instance, l lease.Lea
 	case slices.ContainsFunc(v.Snapshot.Bad, func(b lease.BadRecord) bool { return b.ID == l.InstanceID }):
 		return "its heartbeat cannot be read"
 	case tooManyLost(v, l, func(lease.Instance) bool { return true }):
-		return "too many of the registry are silent"
+		return "too many of the registry are lost"
 	case tooManyLost(v, l, func(other lease.Instance) bool { return other.ZoneKey() == i.ZoneKey() }):
-		return "too many of its zone are silent"
+		return "too many of its zone are lost"
 	}
 	return ""
 }
 
-// booting reports whether an instance is too young to be judged by a silence that was never broken.
+// booting reports whether an instance is too young to be judged for having no heartbeat.
 func booting(v World, l lease.Lease, s plan.Renewal) bool {
 	young := v.Now.Sub(l.GrantedAt) < v.Policy.BootGrace || s.Started > 0 && s.Started < v.Policy.BootGrace
 	for _, p := range v.Locations {
@@ -153,8 +153,8 @@ func booting(v World, l lease.Lease, s plan.Renewal) bool {
 	return young && !s.Seen
 }
 
-// tooManySilent counts as §7 has it, over running leases and recent revocations. The brake counts doubt on top of that,
-// so it may hold more.
+// tooManyLost counts as §7 has it, over running leases and recent revocations. The brake also counts doubtful
+// heartbeats, so it may hold more back.
 func tooManyLost(v World, judged lease.Lease, scope func(lease.Instance) bool) bool {
 	lost, all := 0, 0
 	for _, l := range v.Snapshot.Leases {
@@ -219,7 +219,7 @@ func TestEveryInstanceAndLeaseIsExplained(t *testing.T) {
 				t.Fatalf("no reason to %s %s", verdict.Action, verdict.InstanceID)
 			case held != (verdict.Brake != ""):
 				t.Fatalf("%s %s by brake %q", verdict.Action, verdict.InstanceID, verdict.Brake)
-			case held && !slices.ContainsFunc(planned.Brakes, func(b lease.Brake) bool { return b.Name == verdict.Brake }):
+			case held && planned.Behind[verdict.InstanceID] == 0 && !slices.ContainsFunc(planned.Brakes, func(b lease.Brake) bool { return b.Name == verdict.Brake }):
 				t.Fatalf("brake %s holds %s and is not shown", verdict.Brake, verdict.InstanceID)
 			case (verdict.Action == plan.ActMark) != (!verdict.Deadline.IsZero()):
 				t.Fatalf("%s %s until %s", verdict.Action, verdict.InstanceID, verdict.Deadline)

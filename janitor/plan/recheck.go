@@ -13,7 +13,7 @@ func (v Verdict) Spare(reg lease.Registry) string {
 	i := v.Instance
 	switch {
 	case i == nil:
-		return "EC2 does not know it"
+		return "EC2 does not find it"
 	case !i.Alive():
 		return "EC2 says " + string(i.State)
 	case v.Cause.Inferred() && i.State != lease.InstanceRunning && v.Lease.State == lease.StateActive:

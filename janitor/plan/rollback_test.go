@@ -14,7 +14,7 @@ import (
 // expired is to be ended at once: its term passed a second ago, watched.
 func expired(s *Subject) { Over(time.Second)(s) }
 
-// ahead is a lease whose sidecar beats, and has seen so many changes more than there are.
+// ahead is a lease whose sidecar renews, and has seen so many changes more than there are.
 func ahead(by int64) func(*World) {
 	return func(v *World) {
 		for id, hb := range v.Snapshot.Heartbeats {
@@ -24,23 +24,23 @@ func ahead(by int64) func(*World) {
 	}
 }
 
-func TestALeaseOfWhichItsSidecarKnowsMoreIsHeldAlone(t *testing.T) {
+func TestALeaseOlderThanItsSidecarKnowsIsHeldBackAlone(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)), Many(60, "b", expired))
 	ahead(1)(&v)
 	planned := Decide(v)
 	if n := Tally(planned); n[plan.ActHold] != 2 || n[plan.ActTerminate] != 60 {
-		t.Errorf("decided %v, want the two held and 60 ended", n)
+		t.Errorf("decided %v, want the two held back and 60 terminated", n)
 	}
-	if !HeldBy(planned, lease.BrakeRollback, "i-a000") || !HeldBy(planned, lease.BrakeRollback, "i-a001") || HeldBy(planned, lease.BrakeRollback, "") {
+	if len(planned.Behind) != 2 || planned.Behind["i-a000"] == 0 || HeldBy(planned, lease.BrakeRollback, "") {
 		t.Errorf("brakes %+v", planned.Brakes)
 	}
 	if len(plan.Standing(planned.Brakes)) > 0 {
-		t.Errorf("%v stand, though their cause tells when they end", plan.Standing(planned.Brakes))
+		t.Errorf("%v engaged, although their cause tells when they end", plan.Standing(planned.Brakes))
 	}
 }
 
-func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
+func TestAHeartbeatWithoutAnEtcdLeaseProvesNoLaterChanges(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(5, "a", Heartbeats, expired))
 	ahead(9)(&v)
@@ -49,11 +49,11 @@ func TestAHeartbeatThatNoSidecarHoldsTellsNothingOfLaterChanges(t *testing.T) {
 		v.Snapshot.Heartbeats[id] = hb
 	}
 	if planned := Decide(v); len(planned.Ends()) != 5 || HeldBy(planned, lease.BrakeRollback, "") {
-		t.Errorf("%d end, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
+		t.Errorf("%d terminated, brakes %+v; want all five, by their dates", len(planned.Ends()), planned.Brakes)
 	}
 }
 
-func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *testing.T) {
+func TestEverythingIsHeldBackWhenManySidecarsKnowLaterStates(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		ahead, all int
@@ -71,7 +71,7 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 			}
 			planned := Decide(v)
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held || (len(planned.Ends()) == 0) != c.held {
-				t.Errorf("%d end, brakes %+v; want held: %t", len(planned.Ends()), planned.Brakes, c.held)
+				t.Errorf("%d terminated, brakes %+v; want held back: %t", len(planned.Ends()), planned.Brakes, c.held)
 			}
 			if got := len(plan.Standing(planned.Brakes)) == 1 && len(planned.Enforcing) == 0; got != c.held {
 				t.Errorf("standing %v, acting %v", plan.Standing(planned.Brakes), planned.Enforcing)
@@ -80,20 +80,20 @@ func TestEverythingIsHeldWhenMoreThanTwoAndFivePercentOfSidecarsKnowMore(t *test
 	}
 }
 
-func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
+func TestDoubtfulInstancesDoNotRaiseTheRollbackLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		sixtieth []func(*Subject)
 		world    func(*World)
 		held     bool
 	}{
-		"one that beats":             {[]func(*Subject){Heartbeats}, nil, false},
+		"one that renews":            {[]func(*Subject){Heartbeats}, nil, false},
 		"one that is not shown":      {[]func(*Subject){Heartbeats, Missing}, nil, true},
 		"one that is stopped":        {[]func(*Subject){Heartbeats, Is(lease.InstanceStopped)}, nil, true},
 		"one that is exempt":         {[]func(*Subject){Heartbeats, Exempt}, nil, true},
 		"one that is not ours":       {[]func(*Subject){Heartbeats, Foreign}, nil, true},
-		"one whose term is over":     {[]func(*Subject){Heartbeats, Over(time.Minute)}, nil, true},
-		"one that is silent":         {[]func(*Subject){Lost(0)}, nil, true},
+		"one that has expired":       {[]func(*Subject){Heartbeats, Over(time.Minute)}, nil, true},
+		"one that is lost":           {[]func(*Subject){Lost(0)}, nil, true},
 		"one without a lease":        {[]func(*Subject){Bare, Foreign}, Knows("i-c", 0), true},
 		"one without any record":     {[]func(*Subject){Missing}, Knows("i-d", 0), true},
 		"one that knows more, alone": {[]func(*Subject){Heartbeats}, Knows("i-b000", 9), true},
@@ -109,13 +109,13 @@ func TestWhatIsInDoubtLetsNoMoreSidecarsKnowMore(t *testing.T) {
 				c.world(&v)
 			}
 			if got := HeldBy(Decide(v), lease.BrakeRollback, ""); got != c.held {
-				t.Errorf("three of 59 know more, and %s: held %t", name, got)
+				t.Errorf("three of 59 know more, and %s: held back %t", name, got)
 			}
 		})
 	}
 }
 
-func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *testing.T) {
+func TestALaunchWithoutARecordHoldsEverythingBackIfNewerThanTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	const old = "019526e0-7e2a-7abc-8def-0123456789ab" // of 2025
 	started := func(d time.Duration) func(*Subject) {
@@ -130,7 +130,7 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *t
 		"chosen token, launched before the checkpoint":      {[]func(*Subject){BornOf("web"), started(2 * time.Minute)}, nil, false},
 		"younger by just what two clocks may differ":        {[]func(*Subject){BornOf("web"), started(50 * time.Second)}, nil, false},
 		"younger by more than two clocks may differ":        {[]func(*Subject){BornOf("web"), started(50*time.Second - 1)}, nil, true},
-		"generated token of long ago, started anew":         {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
+		"generated token of long ago, started again":        {[]func(*Subject){BornOf(old), started(30 * time.Second)}, nil, false},
 		"token dated ahead, launched before the checkpoint": {[]func(*Subject){BornOf(dateAhead), started(2 * time.Minute)}, nil, false},
 		"its tag was copied":                                {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.ClientToken = "theirs" }}, nil, false},
 		"its tag names another launch":                      {[]func(*Subject){BornOf("web"), started(30 * time.Second), func(s *Subject) { s.Instance.Tags[lease.TagLaunch] = "other.1" }}, nil, false},
@@ -149,16 +149,16 @@ func TestALaunchWithoutARecordHoldsEverythingIfItIsYoungerThanTheCheckpoint(t *t
 			}
 			planned := Decide(v)
 			if got := HeldBy(planned, lease.BrakeRollback, ""); got != c.held {
-				t.Errorf("brakes %+v, want held: %t", planned.Brakes, c.held)
+				t.Errorf("brakes %+v, want held back: %t", planned.Brakes, c.held)
 			}
 			if ends := len(planned.Ends()); c.held && ends > 0 {
-				t.Errorf("%d end", ends)
+				t.Errorf("%d terminated", ends)
 			}
 		})
 	}
 }
 
-func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
+func TestAStandingBrakeHoldsBackEveryActionUntilReleased(t *testing.T) {
 	t.Parallel()
 	world := func() World {
 		v := WorldOf(Holds("i-term", expired), Holds("i-revoked", Revoked(lease.CauseRelease, time.Hour)), Holds("i-gone", Is(lease.InstanceTerminated)),
@@ -185,7 +185,7 @@ func TestWhatStandsHoldsEveryActUntilLifted(t *testing.T) {
 	}
 }
 
-func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
+func TestSidecarsOfLostOrUnreadableLeasesCountForRollback(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*World){
 		"lost": func(v *World) { v.Snapshot.Leases = v.Snapshot.Leases[3:] },
@@ -202,17 +202,17 @@ func TestSidecarsOfLeasesThatAreLostOrCannotBeReadKnowMore(t *testing.T) {
 			ahead(1)(&v)
 			Add(&v, Holds("i-due", expired))
 			if planned := Decide(v); len(planned.Ends()) != 1 || len(planned.Brakes) > 0 {
-				t.Fatalf("%d end, brakes %+v, though the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
+				t.Fatalf("%d terminated, brakes %+v, although the records are as new as any sidecar knows", len(planned.Ends()), planned.Brakes)
 			}
 			spoil(&v)
 			if planned := Decide(v); len(planned.Ends()) > 0 || !HeldBy(planned, lease.BrakeRollback, "") {
-				t.Errorf("%d end, brakes %+v; want everything held", len(planned.Ends()), planned.Brakes)
+				t.Errorf("%d terminated, brakes %+v; want everything held back", len(planned.Ends()), planned.Brakes)
 			}
 		})
 	}
 }
 
-func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
+func TestLeasesBeyondTheNamedOnesAreHeldBackToo(t *testing.T) {
 	t.Parallel()
 	const behindNamed = 100
 	v := crowd(Many(behindNamed+2, "a", Heartbeats, Revoked(lease.CauseRelease, time.Minute)))
@@ -222,22 +222,22 @@ func TestMoreLeasesThanAreNamedAreHeldWhenTheirSidecarsKnowMore(t *testing.T) {
 		Add(&v, s)
 	}
 	planned := Decide(v)
-	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActTerminate] != 10 || len(planned.Brakes) != behindNamed {
-		t.Errorf("decided %v, %d brakes; want %d held, of which %d are named", n, len(planned.Brakes), behindNamed+2, behindNamed)
+	if n := Tally(planned); n[plan.ActHold] != behindNamed+2 || n[plan.ActTerminate] != 10 || len(planned.Behind) != behindNamed {
+		t.Errorf("decided %v, %d named; want %d held back, of which %d are named", n, len(planned.Behind), behindNamed+2, behindNamed)
 	}
 }
 
-func TestABrakeThatStandsKeepsItsDateWhateverElseIsFound(t *testing.T) {
+func TestAStandingBrakeKeepsItsDate(t *testing.T) {
 	t.Parallel()
 	v := crowd(Many(9, "a", Heartbeats))
 	ahead(9)(&v)
 	v.Standing = []lease.Brake{{Name: lease.BrakeRollback, Since: Ago(time.Hour), Reason: "then"}}
 	if got := plan.Standing(Decide(v).Brakes); !slices.Equal(got, v.Standing) {
-		t.Errorf("standing %v, want it as it was: it is one incident, and is lifted once", got)
+		t.Errorf("standing %v, want it as it was: it is one incident, and is released once", got)
 	}
 }
 
-func TestAHeartbeatsBrakeThatWasReleasedLetsNoMoreDieThanWereLostThen(t *testing.T) {
+func TestAReleasedHeartbeatsBrakeAllowsOnlyTheLossesOfThatTime(t *testing.T) {
 	t.Parallel()
 	crowded := func(lost int, said time.Duration) plan.Plan {
 		v := calm(crowd(Many(lost, "s", Due), Many(10, "b", Heartbeats)))
@@ -250,21 +250,21 @@ func TestAHeartbeatsBrakeThatWasReleasedLetsNoMoreDieThanWereLostThen(t *testing
 		said time.Duration
 		ends int
 	}{
-		"those who were silent": {6, time.Minute, 6},
-		"one more":              {7, time.Minute, 0},
-		"said long ago":         {6, 3 * time.Hour, 0},
-		"said in the future":    {6, -3 * time.Hour, 0},
+		"those who were lost": {6, time.Minute, 6},
+		"one more":            {7, time.Minute, 0},
+		"said long ago":       {6, 3 * time.Hour, 0},
+		"said in the future":  {6, -3 * time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if planned := crowded(c.lost, c.said); len(planned.Ends()) != c.ends || HeldBy(planned, plan.BrakeHeartbeats, "euw1-az1") != (c.ends == 0) {
-				t.Errorf("%d end, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
+				t.Errorf("%d terminated, want %d; brakes %+v", len(planned.Ends()), c.ends, planned.Brakes)
 			}
 		})
 	}
 }
 
-func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
+func TestAnOrphanIsHeldBackIfItsSidecarHasSeenALease(t *testing.T) {
 	t.Parallel()
 	for changes, want := range map[int64]plan.Action{0: plan.ActOrphan, 1: plan.ActHold} {
 		v := WorldOf(Holds("i-left", BornOf("web")))
@@ -276,20 +276,20 @@ func TestWhatAClosedLaunchLeftIsHeldIfItsSidecarHasSeenALease(t *testing.T) {
 	}
 }
 
-func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
+func TestALeaseOlderThanItsSidecarKnewStaysHeldBackAfterItsHeartbeatIsLost(t *testing.T) {
 	t.Parallel()
 	v := WorldOf(Holds("i-1", Heartbeats))
 	ahead(7)(&v)
 	first := Decide(v)
-	if !HeldBy(first, lease.BrakeRollback, "i-1") {
-		t.Fatalf("brakes %+v, want i-1 held", first.Brakes)
+	if first.Behind["i-1"] == 0 {
+		t.Fatalf("behind %+v, want i-1", first.Behind)
 	}
 	for name, c := range map[string]struct {
 		now  func(*World)
 		want plan.Action
 	}{
 		"its sidecar is gone":             {func(v *World) { clear(v.Snapshot.Heartbeats) }, plan.ActHold},
-		"its sidecar begins anew":         {Knows("i-1", 0), plan.ActHold},
+		"its sidecar begins again":        {Knows("i-1", 0), plan.ActHold},
 		"it was extended, which is older": {func(v *World) { v.Snapshot.Leases[0].Changes = 6 }, plan.ActHold},
 		"a person took it as it is":       {func(v *World) { v.Snapshot.Leases[0] = v.Snapshot.Leases[0].CatchUp(Noon, 7, Jan) }, plan.ActMark},
 		"it was revoked, which is for good": {func(v *World) {
@@ -300,13 +300,13 @@ func TestALeaseOfWhichItsSidecarKnewMoreStaysHeldWhenItLapses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := WorldOf(Holds("i-1", Due))
-			v.Snapshot.Checkpoint.Brakes = first.Brakes
+			v.Snapshot.Checkpoint.Brakes, v.Snapshot.Checkpoint.Behind = first.Brakes, first.Behind
 			c.now(&v)
 			if got, verdict := RulingOn(t, v, "i-1"); got.Action != c.want {
 				t.Errorf("%s (%s), want %s", got.Action, verdict.Reason, c.want)
 			}
 			if HeldBy(Decide(v), lease.BrakeRollback, "") {
-				t.Error("one that is remembered holds everything")
+				t.Error("one that is remembered holds everything back")
 			}
 		})
 	}

@@ -35,7 +35,7 @@ func alien(t *testing.T, w world, action string, status int, body string) aws.Co
 	return cfg
 }
 
-func TestWhatIsNoAnswerOfEC2IsNone(t *testing.T) {
+func TestAnswersThatAreNotEC2sAreRecognised(t *testing.T) {
 	t.Parallel()
 	const ok = http.StatusOK
 	one := []string{"i-0123456789abcdef0"}
@@ -110,7 +110,7 @@ func TestARequestIDAtTheEndCounts(t *testing.T) {
 }
 
 // AWS answers with 200 or with an error. Every other success is of something in between, whatever its body says.
-func TestASuccessThatEC2DoesNotKnowIsNone(t *testing.T) {
+func TestAnUnknownSuccessIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	const empty = "<ACTIONResponse><requestId>1</requestId><RequestId>1</RequestId></ACTIONResponse>"
 	for status, body := range map[int]string{

@@ -12,7 +12,7 @@ import (
 )
 
 // What knows no client tokens answers a question for one as moto 5 does, once there is an instance, or ignores it.
-func TestAnEndpointShowsThatItKnowsNoClientTokens(t *testing.T) {
+func TestAnEndpointRevealsThatItIgnoresClientTokens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	if err := w.Cloud(t, w.AWS(), ec2.Options{}).FindsByToken(t.Context()); err != nil {

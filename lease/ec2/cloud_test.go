@@ -75,8 +75,8 @@ func TestLoadTakesTheSDKsSettings(t *testing.T) {
 	}
 }
 
-// TestWhatTheSDKSaysIsLogged has no other location for it: on stderr itself it could block a janitor.
-func TestWhatTheSDKSaysIsLogged(t *testing.T) {
+// TestMessagesOfTheSDKAreLogged has no other location for it: on stderr itself it could block a janitor.
+func TestMessagesOfTheSDKAreLogged(t *testing.T) {
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b")
 	log := &bytes.Buffer{}
 	cfg, err := ec2.Settings{Log: slog.New(slog.NewTextHandler(log, nil))}.Load(t.Context())
@@ -96,7 +96,7 @@ func TestWhatTheSDKSaysIsLogged(t *testing.T) {
 	}
 }
 
-func TestAClosedPortIsNoticedSoon(t *testing.T) {
+func TestAClosedPortFailsSoon(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", server.URL)
@@ -110,7 +110,7 @@ func TestAClosedPortIsNoticedSoon(t *testing.T) {
 	})
 }
 
-func TestAnEndpointThatSaysNothingIsNoticedWithinTenSeconds(t *testing.T) {
+func TestAnUnresponsiveEndpointFailsWithinTenSeconds(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 10 s")
@@ -188,7 +188,7 @@ func TestSkewDoesNotCountPausesBetweenRetries(t *testing.T) {
 	}
 }
 
-func TestACancelledCallerIsToldSo(t *testing.T) {
+func TestACancelledCallReturnsTheCancellation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
@@ -290,8 +290,8 @@ func TestAProgramThatGivesNoCredentialsIsNamed(t *testing.T) {
 	}
 }
 
-// One that waits for ever is given up, in words that name it.
-func TestAProgramThatHangsIsGivenUp(t *testing.T) {
+// One that never ends is given up, with an error that names it.
+func TestAHangingCredentialProgramIsGivenUp(t *testing.T) {
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_PROFILE", "p")
 	hangs := "[profile p]\ncredential_process = exec sleep 30 2>/dev/null\n"
 	if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(hangs), 0o600); err != nil {

@@ -43,7 +43,7 @@ func leftoversByID(t *testing.T, cloud *ec2.Cloud, tokens ...string) map[string]
 	return found
 }
 
-func TestLeftoversTellsWhatEC2KnowsOfEachKind(t *testing.T) {
+func TestLeftoversDescribesEachKind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
@@ -116,7 +116,7 @@ func TestLeftoversIsCompleteOrAnError(t *testing.T) {
 	}
 }
 
-func TestDescribeLeftoversLeavesOutWhatIsGone(t *testing.T) {
+func TestDescribeLeftoversOmitsDeletedOnes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
@@ -157,7 +157,7 @@ func TestRemoveRemovesEachKind(t *testing.T) {
 	}
 }
 
-func TestRemoveTellsWhatPassesFromWhatIsRefused(t *testing.T) {
+func TestRemoveDistinguishesTransientFailuresFromRefusals(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -192,7 +192,7 @@ func TestRemoveTellsWhatPassesFromWhatIsRefused(t *testing.T) {
 	}
 }
 
-func TestRemoveHeedsItsContext(t *testing.T) {
+func TestRemoveStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	cloud := w.Cloud(t, w.AWS(), ec2.Options{})
@@ -203,7 +203,7 @@ func TestRemoveHeedsItsContext(t *testing.T) {
 	}
 }
 
-func TestInstancesTellWhatOutlivesThem(t *testing.T) {
+func TestInstancesShowWhatOutlivesThem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.run(t, func(in *awsec2.RunInstancesInput) {
@@ -257,7 +257,7 @@ func (d dated) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func TestLeftoversRestOnTheWorstOfAllClocks(t *testing.T) {
+func TestLeftoversUseTheWorstClockSkew(t *testing.T) {
 	t.Parallel()
 	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests"} {
 		for name, by := range map[string]*time.Duration{"none": nil, "an hour back": new(-time.Hour), "an hour ahead": new(time.Hour)} {

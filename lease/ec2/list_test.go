@@ -75,7 +75,7 @@ func TestListingsAreCompleteWherePagesAreShort(t *testing.T) {
 	}
 }
 
-func TestInstancesAreDescribedInOurWords(t *testing.T) {
+func TestInstancesAreTranslated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	made := w.run(t, func(in *awsec2.RunInstancesInput) {
@@ -101,7 +101,7 @@ func TestInstancesAreDescribedInOurWords(t *testing.T) {
 	}
 }
 
-func TestDescribeLeavesUnknownIDsOut(t *testing.T) {
+func TestDescribeOmitsUnknownIDs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ids := w.herd(450)

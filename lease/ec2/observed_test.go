@@ -15,7 +15,7 @@ import (
 	"lapse/lease/ec2/ec2test"
 )
 
-func TestEachAttemptOfACallIsTold(t *testing.T) {
+func TestEachAttemptOfACallIsObserved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	id := w.herd(1)[0]
@@ -49,6 +49,6 @@ func TestEachAttemptOfACallIsTold(t *testing.T) {
 		"TerminateInstances UnauthorizedOperation", "TerminateInstances OK",
 	}
 	if !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

@@ -141,7 +141,7 @@ func TestCredentialsOfAnotherAccountAreRefusedWhileItRuns(t *testing.T) {
 }
 
 // The same with keys in the shared file, which are rotated there: the SDK by itself reads them once.
-func TestKeysInTheSharedFileAreReadAnewAndProved(t *testing.T) {
+func TestKeysInTheSharedFileAreReloadedAndProved(t *testing.T) {
 	v := newVault(t)
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ENDPOINT_URL", v.url)
 	file := os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
@@ -299,7 +299,7 @@ func TestTheDateOfCredentialsIsKept(t *testing.T) {
 	ec2test.WantError[*ec2.AccountError](t, err)
 }
 
-func TestAnAccountIsTakenAtItsWordOnlyAtAnotherEndpoint(t *testing.T) {
+func TestAnAccountIsTrustedWithoutProofOnlyAtACustomEndpoint(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
 	v.mine.Inject(ec2sim.Fault{Action: "GetCallerIdentity", Effect: ec2sim.Refuse, Code: "InvalidAction", Status: 400})
@@ -328,7 +328,7 @@ func TestAnAccountIsTakenAtItsWordOnlyAtAnotherEndpoint(t *testing.T) {
 	}
 }
 
-func TestAnEndpointThatAsksForNoKeyIsAskedOnce(t *testing.T) {
+func TestAnEndpointThatNeedsNoKeyIsProvedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	unsigned := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -81,8 +81,8 @@ func (c *Cloud) Stage(ctx context.Context, registry string) (Rehearsal, error) {
 	return r, nil
 }
 
-// stage looks at the first instances of the registry in one state. What the filter asks for is checked once more, for an
-// endpoint that only resembles EC2 may not heed it.
+// stage looks at the first instances of the registry in one state. It checks again what the filter asks for, since an
+// endpoint that only resembles EC2 may ignore the filter.
 func (c *Cloud) stage(ctx context.Context, r *Rehearsal, state types.InstanceStateName) error {
 	if r.Registry == "" {
 		return nil

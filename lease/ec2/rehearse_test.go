@@ -106,7 +106,7 @@ func TestARoleLacksWhatEC2Refuses(t *testing.T) {
 	}
 }
 
-func TestWhatThereIsNothingToRehearseOnIsUnclear(t *testing.T) {
+func TestARehearsalWithoutAnInstanceIsUnclear(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ended := ec2sim.Instance{State: ec2sim.Terminated, Tags: map[string]string{lease.TagRegistry: "other"}}
@@ -177,7 +177,7 @@ func unheeded(action string) func(url.Values) {
 	}
 }
 
-func TestAnEndpointThatIgnoresDryRunHurtsNothingThatLives(t *testing.T) {
+func TestAnEndpointThatIgnoresDryRunHarmsNoRunningInstance(t *testing.T) {
 	t.Parallel()
 	for ignored, want := range map[string][]string{ // by which no call after it is sent
 		"":                   nil,
@@ -224,11 +224,11 @@ func (w world) unhurt(t *testing.T, living []string) {
 }
 
 // Where nothing has ended yet, nothing is tried but a launch.
-func TestNothingIsTriedOnTheLiving(t *testing.T) {
+func TestNothingIsRehearsedOnRunningInstances(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	living := w.herd(3)
-	unfiltered := func(form url.Values) { // nor does this endpoint heed filters
+	unfiltered := func(form url.Values) { // this endpoint ignores filters, too
 		unheeded("TerminateInstances")(form)
 		for name := range form {
 			if strings.HasPrefix(name, "Filter.") {
@@ -253,7 +253,7 @@ func TestNothingIsTriedOnTheLiving(t *testing.T) {
 	w.unhurt(t, living)
 }
 
-func TestWhatARehearsalMadeAllTheSameIsSaid(t *testing.T) {
+func TestInstancesCreatedByARehearsalAreReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	cloud := w.resembling(t, unheeded("RunInstances"))

@@ -65,7 +65,7 @@ func (w world) resources(t *testing.T, n int) []string {
 // onlyOurs lets tags be set as deploy/iam/janitor.json does.
 func onlyOurs(borne, _ map[string]string) bool { return borne[lease.TagRegistry] == ec2test.UUID }
 
-func TestOneBadResourceSpoilsNoOther(t *testing.T) {
+func TestOneBadResourceAffectsNoOther(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		size int
@@ -121,7 +121,7 @@ func full(w world) string {
 }
 
 // A janitor that is newer than its policy may set no tag at all: that is not tried 2,000 times.
-func TestAPolicyThatLacksTagsIsNoticedSoon(t *testing.T) {
+func TestAPolicyWithoutTagsIsDetectedWithFewCalls(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{Latency: -1})
 	w.Sim.LetTag(func(map[string]string, map[string]string) bool { return false })
@@ -196,7 +196,7 @@ func TestNoTerminationWaitsForATag(t *testing.T) {
 	}
 }
 
-func TestAListingTellsWhatIsAttached(t *testing.T) {
+func TestAListingShowsAttachedResources(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	made := w.run(t, func(*awsec2.RunInstancesInput) {})

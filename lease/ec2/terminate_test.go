@@ -22,7 +22,7 @@ func (w world) herd(n int) []string {
 	return ids
 }
 
-func TestOneBadIDSparesNobodyElse(t *testing.T) {
+func TestOneBadIDSparesNoOtherInstance(t *testing.T) {
 	t.Parallel()
 	const unknownID = "i-0123456789abcdef0"
 	for name, c := range map[string]struct {
@@ -70,7 +70,7 @@ func TestOneBadIDSparesNobodyElse(t *testing.T) {
 	}
 }
 
-func TestAProtectedInstanceSparesNobodyOfAnotherZone(t *testing.T) {
+func TestAProtectedInstanceSparesNoOtherZone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ids := w.herd(20)
@@ -136,7 +136,7 @@ func TestACallThatFailsAsAWholeIsNotHalved(t *testing.T) {
 	}
 }
 
-func TestWhatWasEndedBeforeTheFailureIsKnown(t *testing.T) {
+func TestTerminationsBeforeAFailureAreReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ids := w.herd(4)
@@ -168,7 +168,7 @@ func TestBatchesHaveAtMostFifty(t *testing.T) {
 	}
 }
 
-func TestTerminatingNothingCallsNobody(t *testing.T) {
+func TestTerminatingNothingCallsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	if results := w.Cloud(t, w.AWS(), ec2.Options{}).Terminate(t.Context(), nil); len(results) != 0 || w.Sent("TerminateInstances") != 0 {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-func TestAServerThatIsAwayIsTriedAgainEveryTwoSeconds(t *testing.T) {
+func TestAnUnreachableServerIsRetriedEveryTwoSeconds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tries := make(chan time.Time)

@@ -99,7 +99,7 @@ func connectParams() grpc.DialOption {
 	})
 }
 
-// teller is the part of clientv3.Maintenance that names a server's version.
+// statusReader is the part of clientv3.Maintenance that names a server's version.
 type statusReader interface {
 	Status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error)
 }

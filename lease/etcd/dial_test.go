@@ -62,7 +62,7 @@ func TestServersThatAreDownAreNoReasonToRefuseTheRest(t *testing.T) {
 	}
 }
 
-func TestNobodyAnswersIsAnErrorThatSaysWhatToDo(t *testing.T) {
+func TestNoAnswerIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and never answers
 	if err != nil {

@@ -39,7 +39,7 @@ func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 					t.Fatalf("%v after %s; want an error soon", err, time.Since(began))
 				}
 				mute.Store(false)
-				time.Sleep(time.Minute) // what it left in the line has lapsed
+				time.Sleep(time.Minute) // its key in the queue has expired
 				leadership, err := store.Campaign(ctx, "first", 30*time.Second)
 				if err != nil {
 					t.Fatal(err)
@@ -52,9 +52,9 @@ func TestACandidateDoesNotWaitForAnAnswerThatNeverComes(t *testing.T) {
 	}
 }
 
-// TestALeaderThatASnapshotBringsBackDeposesItsSuccessor: who led when the snapshot was taken may only have been paused,
+// TestARestoredLeaderDeposesItsSuccessor: who led when the snapshot was taken may only have been paused,
 // and finds its key where it left it. Of two that lead at once, each counts only its own kills.
-func TestALeaderThatASnapshotBringsBackDeposesItsSuccessor(t *testing.T) {
+func TestARestoredLeaderDeposesItsSuccessor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := etcdsim.New(etcdsim.Options{})
@@ -95,7 +95,7 @@ func TestALeaderThatASnapshotBringsBackDeposesItsSuccessor(t *testing.T) {
 		if err := checkpoint(second, 2); !is[*lease.DeposedError](err) {
 			t.Errorf("the second leader wrote beside the first, which is back: %v", err)
 		}
-		time.Sleep(time.Minute) // nobody keeps the first one's key, and it lapses
+		time.Sleep(time.Minute) // nobody keeps the first one's key, so it expires
 		if err := checkpoint(second, 3); err != nil {
 			t.Error(err)
 		}

@@ -67,7 +67,7 @@ func TestListingStartsAgainWhenItsRevisionIsCompacted(t *testing.T) {
 	}
 }
 
-func TestWatchThatBreaksListsAgainAndGoesOn(t *testing.T) {
+func TestABrokenWatchListsAgainAndContinues(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	b.registry(t)

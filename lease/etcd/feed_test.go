@@ -9,8 +9,8 @@ import (
 	"lapse/lease/etcd"
 )
 
-// TestLeadershipIsKeptForAsLongAsItsLoopTurns has a holder that works for longer than the ttl, and then does not.
-func TestLeadershipIsKeptForAsLongAsItsLoopTurns(t *testing.T) {
+// TestLeadershipIsKeptWhileItsLoopRuns has a holder that works for longer than the ttl, and then does not.
+func TestLeadershipIsKeptWhileItsLoopRuns(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	b.registry(t)
@@ -32,7 +32,7 @@ func TestLeadershipIsKeptForAsLongAsItsLoopTurns(t *testing.T) {
 	defer held.Stop()
 	select {
 	case <-leadership.Lost():
-		t.Fatal("lost, though its holder works")
+		t.Fatal("lost, although its holder works")
 	case <-held.C:
 	}
 	if asked.Load() < 3 {

@@ -26,7 +26,7 @@ func (c *counted) Get(ctx context.Context, key string, o ...clientv3.OpOption) (
 	return c.Client.Get(ctx, key, o...)
 }
 
-func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
+func TestARepeatedBadRecordCausesNoFlood(t *testing.T) {
 	t.Parallel()
 	const writes = 500
 	for kind, listings := range map[string]int64{"lease": 1, "launch": 1, "checkpoint": 1, "heartbeat": 0} { // at once; more as time goes by
@@ -67,7 +67,7 @@ func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
 					bad[change.Bad.ID]++
 					late = late || change.Bad.ID == "i-0late"
 					if change.Bad.Kind != kind || change.Bad.Revision <= from.Revision || !strings.Contains(change.Bad.Err.Error(), change.Bad.ID) {
-						t.Errorf("told %+v", change.Bad)
+						t.Errorf("got %+v", change.Bad)
 					}
 				}
 			}
@@ -78,14 +78,14 @@ func TestABadRecordThatIsWrittenOftenIsNoFlood(t *testing.T) {
 				t.Errorf("%d bad writes in %v made %d listings, want at most %d", writes, time.Since(begun), n, listings)
 			}
 			if kind == "heartbeat" && (bad["i-0bad"] != writes || bad["i-0late"] != 1) {
-				t.Errorf("told %v", bad)
+				t.Errorf("got %v", bad)
 			}
 		})
 	}
 }
 
 // In a bubble, for it takes an hour.
-func TestListingsRestLongerWhileBadRecordsGoOn(t *testing.T) {
+func TestListingsPauseLongerWhileBadRecordsContinue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := etcdsim.New(etcdsim.Options{})
@@ -109,7 +109,7 @@ func TestListingsRestLongerWhileBadRecordsGoOn(t *testing.T) {
 			select {
 			case change := <-changes:
 				if change.Snapshot == nil {
-					t.Fatalf("told %+v", change)
+					t.Fatalf("got %+v", change)
 				}
 				listed++
 			case <-ticker.C:

@@ -57,8 +57,8 @@ func (t *lateTxn) Commit() (*clientv3.TxnResponse, error) {
 
 func heartbeat(id, boot string) lease.Heartbeat { return lease.Heartbeat{InstanceID: id, BootID: boot} }
 
-// A claim times out at the sidecar, which claims anew; then the first one reaches etcd after all. Its etcd lease is
-// kept alive by nobody, so a key that hung on it would lapse while the sidecar renews the newer.
+// A claim times out at the sidecar, which claims again; then the first claim reaches etcd after all. Nobody keeps its
+// etcd lease alive, so a key attached to it would expire while the sidecar renews the newer one.
 func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
@@ -86,9 +86,9 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 	}
 }
 
-// etcd is set back to an older state, in which the key is there and hangs on the same etcd lease: what it says is told anew,
-// for only so is it noticed that the sidecar has seen a later change of its lease.
-func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
+// etcd is set back to an older state, in which the key exists and is attached to the same etcd lease. The key is
+// written again, since only so it shows that the sidecar has seen a later change of its lease.
+func TestARenewalRewritesAKeyThatWasReset(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot"))
@@ -121,7 +121,7 @@ func TestRenewalTellsAnewWhatTheKeyHasForgotten(t *testing.T) {
 	}
 }
 
-// A silent instance is revoked while its claim is still on its way.
+// An instance without a heartbeat is revoked while its claim is still in flight.
 func TestClaimThatLandsAfterRevocationAttachesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
@@ -170,7 +170,7 @@ func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
 	if _, _, err = b.Renew(t.Context(), claim, claim.Heartbeat); !errors.As(err, &lost) || lost.By != "" {
 		t.Errorf("renewed: %v, want a ClaimLostError by nobody", err)
 	}
-	b.put(t, b.Key("heartbeat", "i-1"), ghost) // no etcd lease holds it: it never lapses, and proves nothing
+	b.put(t, b.Key("heartbeat", "i-1"), ghost) // no etcd lease holds it: it never expires, and proves nothing
 	if err := revoke(t, leadership, registry, l, lease.CauseHeartbeatLost); err != nil {
 		t.Errorf("a ghost kept the lease: %v", err)
 	}

@@ -54,7 +54,7 @@ func (s *Store) Campaign(ctx context.Context, name string, timeout time.Duration
 	}
 }
 
-// candidate opens a session that outlives ctx: it ends by [Leadership.Resign], by abandon, or when etcd lets it lapse.
+// candidate opens a session that outlives ctx: it ends by [Leadership.Resign], by abandon, or when etcd lets it expire.
 func (s *Store) candidate(ctx context.Context, name string, timeout time.Duration) (*Leadership, error) {
 	etcdLease, err := s.grant(ctx, timeout)
 	if err != nil {
@@ -161,9 +161,9 @@ func (o *Leadership) Name() string { return o.name }
 // must not wait for anything.
 func (o *Leadership) While(works func() error) { o.feed.while(works) }
 
-// Lost closes when the leadership can no longer be relied on: when etcd has not confirmed it for the campaign's ttl, when
-// etcd says that it lapsed, or after [Leadership.Resign]. Nothing wrong is written after that, nor in the moment before it:
-// the fence prevents it.
+// Lost closes when the leadership can no longer be relied on: when etcd has not confirmed it for the campaign's ttl,
+// when etcd says that it has expired, or after [Leadership.Resign]. Nothing wrong is written after that, nor in the
+// moment before it: the fence prevents it.
 func (o *Leadership) Lost() <-chan struct{} { return o.session.Done() }
 
 // Resign gives the leadership up, so that the next candidate need not wait for the timeout. If etcd does not hear of it, the

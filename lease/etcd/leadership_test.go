@@ -68,7 +68,7 @@ func TestCampaignWaitsUntilTheLeaderResigns(t *testing.T) {
 }
 
 // etcd's own Campaign would return without an error and without a key.
-func TestCandidateWhoseKeyLapsedStandsAgain(t *testing.T) {
+func TestACandidateWhoseKeyExpiredCampaignsAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	registry, first := b.registry(t), b.leadership(t, "first")
@@ -95,7 +95,7 @@ func TestCandidateWhoseKeyLapsedStandsAgain(t *testing.T) {
 	}
 }
 
-func TestCampaignThatIsGivenUpLeavesNoKey(t *testing.T) {
+func TestAnAbandonedCampaignLeavesNoKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{})
 	b.registry(t)
@@ -117,7 +117,7 @@ func TestCampaignThatIsGivenUpLeavesNoKey(t *testing.T) {
 	}
 }
 
-// An office outlives the context of its campaign: it is given up by Resign.
+// A leadership outlives the context of its campaign: Resign ends it.
 func TestLeadershipOutlivesItsCampaign(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, etcd.Options{CallTimeout: 2 * time.Second})

@@ -17,7 +17,7 @@ import (
 
 // A restored registry shows by its revisions what it has lost, as janitors look for it: of what was lost, an older one
 // than was seen before; or that of etcd itself is older.
-func TestWhatARestoreLosesIsToldByRevisions(t *testing.T) {
+func TestRevisionsRevealWhatARestoreLost(t *testing.T) {
 	t.Parallel()
 	for name, bump := range map[string]uint64{"as the runbook restores": 1_000_000_000, "as a copied directory": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestWhatARestoreLosesIsToldByRevisions(t *testing.T) {
 			}
 			startIn(t, dir)
 			var listed lease.Snapshot
-			if bump > 0 { // the watch lists anew
+			if bump > 0 { // the watch lists again
 				seen := <-watch
 				if seen.Snapshot == nil {
 					t.Fatalf("the watch tells %+v, want what is there now", seen)

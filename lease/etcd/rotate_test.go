@@ -74,7 +74,7 @@ func (s *secured) start() {
 	s.server = server
 }
 
-// restart lets the server read its client authority anew, and breaks every connection.
+// restart lets the server read its client authority again, and breaks every connection.
 func (s *secured) restart() {
 	s.Helper()
 	if err := s.server.Close(); err != nil {

@@ -214,7 +214,7 @@ func (h *heist) enableUsers(a access) {
 	must(h.root.AuthEnable(ctx))
 }
 
-// furnish writes what there is to steal, each time anew.
+// furnish writes what there is to steal, again for each attack.
 func (h *heist) furnish() {
 	h.Helper()
 	ctx := h.Context()

@@ -10,6 +10,9 @@ import (
 	"lapse/lease"
 )
 
+// toldAhead is how many changes may wait to be taken in: whoever decides takes in first what is told by then.
+const toldAhead = 1000
+
 // Pauses between attempts to list that fail.
 const (
 	relistPause    = 100 * time.Millisecond
@@ -23,7 +26,7 @@ const (
 // where it can: whoever writes bad records often costs no more than one listing in 30 s. Checkpoints of sweeps and records
 // that are deleted, as tombstones are in the end, are not told. The channel closes when ctx ends.
 func (s *Store) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
-	changes := make(chan lease.Change)
+	changes := make(chan lease.Change, toldAhead)
 	go func() {
 		defer close(changes)
 		rest := new(rest)

@@ -10,7 +10,7 @@ import (
 	"lapse/lease/leasetest"
 )
 
-func TestNewerLeaderDeposesTheOlderWhichHearsOfItLater(t *testing.T) {
+func TestANewerLeaderDeposesTheOlderWhichLearnsOfItLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
 		t.Cleanup(store.Close)

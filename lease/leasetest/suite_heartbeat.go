@@ -8,18 +8,18 @@ import (
 
 func heartbeatCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"an instance without a lease may beat":               heartbeatUnbound,
+		"an instance without a lease may renew":              heartbeatUnbound,
 		"a heartbeat finds its lease as soon as it is bound": heartbeatFindsLease,
 		"a renewal tells the lease as it is":                 renewTellsLease,
 		"a renewal writes only what is new":                  renewWritesNews,
-		"a renewal with another TTL moves the key":           renewMovesHeartbeatTimeout,
-		"a claim without a TTL has the default":              claimDefaultHeartbeatTimeout,
+		"a renewal with another timeout moves the key":       renewMovesHeartbeatTimeout,
+		"a claim without a timeout has the default":          claimDefaultHeartbeatTimeout,
 		"a claim for a revoked lease is refused":             claimRevoked,
 		"a renewal for a revoked lease is refused":           renewRevoked,
 		"a claim that lapsed is lost":                        lapsedIsLost,
 		"a claim that somebody took over is lost to them":    takenOverIsLost,
 		"a lapsed heartbeat can be claimed again":            claimAgain,
-		"an unreadable lease keeps nobody from beating":      heartbeatUnreadable,
+		"an unreadable lease keeps nobody from renewing":     heartbeatUnreadable,
 	}
 }
 

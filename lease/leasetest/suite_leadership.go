@@ -10,19 +10,19 @@ import (
 
 func leadershipCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"a leadership reads and writes":                         leadershipWrites,
-		"a leadership's write from an old revision conflicts":   leadershipConflict,
-		"a leadership that was taken away writes nothing":       leadershipDeposed,
-		"a leadership that resigned writes nothing":             leadershipResigned,
-		"a registry that changed since it was read fences off":  leadershipRegistryChanged,
-		"a registry that was never read fences off":             leadershipRegistryUnread,
-		"a heartbeat keeps a lease from revocation for silence": leadershipHeartbeatSpares,
-		"a ghost keeps nothing from revocation for silence":     leadershipGhostDoesNot,
-		"a leadership deletes tombstones from their revision":   leadershipDeletes,
-		"a leadership publishes its plan and takes it back":     leadershipPublishes,
-		"a plan that cannot be read is in nobody's way":         leadershipOverwritesPlan,
-		"a campaign without a registry is refused":              campaignNoRegistry,
-		"a campaign for a newer program's registry is refused":  campaignNewer,
+		"a leadership reads and writes":                                  leadershipWrites,
+		"a leadership's write from an old revision conflicts":            leadershipConflict,
+		"a leadership that was taken away writes nothing":                leadershipDeposed,
+		"a leadership that resigned writes nothing":                      leadershipResigned,
+		"a registry that changed since it was read fences off":           leadershipRegistryChanged,
+		"a registry that was never read fences off":                      leadershipRegistryUnread,
+		"a heartbeat keeps a lease from revocation for a lost heartbeat": leadershipHeartbeatSpares,
+		"a ghost keeps nothing from revocation for a lost heartbeat":     leadershipGhostDoesNot,
+		"a leadership deletes tombstones from their revision":            leadershipDeletes,
+		"a leadership publishes its plan and takes it back":              leadershipPublishes,
+		"a plan that cannot be read is in nobody's way":                  leadershipOverwritesPlan,
+		"a campaign without a registry is refused":                       campaignNoRegistry,
+		"a campaign for a newer program's registry is refused":           campaignNewer,
 	}
 }
 

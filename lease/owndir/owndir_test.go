@@ -81,7 +81,7 @@ func TestDirectoriesThatOthersCanChangeAreRefused(t *testing.T) {
 	}
 }
 
-func TestAFileIsNoDirectory(t *testing.T) {
+func TestAFileIsNotADirectory(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

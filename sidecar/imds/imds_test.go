@@ -41,7 +41,7 @@ func TestIdentityOfASimulatedInstance(t *testing.T) {
 	}
 }
 
-func TestEmptyAnswersAreAskedAgain(t *testing.T) {
+func TestEmptyAnswersAreRetried(t *testing.T) {
 	t.Parallel()
 	metadata := ec2sim.IMDS(ec2sim.Instance{ID: instance})
 	metadata.Script(ec2sim.Nothing, ec2sim.Nothing, ec2sim.Truth)
@@ -56,7 +56,7 @@ func TestEmptyAnswersAreAskedAgain(t *testing.T) {
 
 func TestMetadataThatComesAndGoes(t *testing.T) {
 	t.Parallel()
-	const gone = ec2sim.Nothing // from here on, for ever
+	const gone = ec2sim.Nothing // from here on
 	for name, script := range map[string][]ec2sim.Answer{
 		"nothing, the id, and nothing again": {ec2sim.Nothing, ec2sim.Truth, gone},
 		"not found at first":                 {ec2sim.NotFound, ec2sim.NotFound, ec2sim.Truth, gone},
@@ -120,7 +120,7 @@ func TestOnlyTheIDIsRequired(t *testing.T) {
 	}
 }
 
-func TestFailuresAreAskedAgainAndNeverWithoutAToken(t *testing.T) {
+func TestFailuresAreRetriedAndNeverWithoutAToken(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]struct {
 		request int64 // 1 is that for the token, 2 that for the id
@@ -157,7 +157,7 @@ func TestFailuresAreAskedAgainAndNeverWithoutAToken(t *testing.T) {
 	}
 }
 
-func TestAsksUntilContextEnds(t *testing.T) {
+func TestRetriesUntilTheContextEnds(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
@@ -175,7 +175,7 @@ func TestAsksUntilContextEnds(t *testing.T) {
 	}
 }
 
-func TestNobodyAnswers(t *testing.T) {
+func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()

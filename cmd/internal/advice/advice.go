@@ -1,4 +1,4 @@
-// Package advice tells what to do at a command line about the errors of EC2. It is no part of package cli, which the sidecar
+// Package advice tells what to do at a command line about the errors of EC2, and their exit codes. It is no part of package cli, which the sidecar
 // has, too: that is to stay small, and knows no EC2.
 package advice
 
@@ -11,8 +11,22 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-// EC2 does for errors of EC2 what [cli.Advise] does for all others.
-func EC2(err error) error { return cli.WithAdvice(text(err), err) }
+// EC2 does for errors of EC2 what [cli.Advise] and [cli.ExitCode] do for all others.
+func EC2(err error) error {
+	err = cli.WithAdvice(text(err), err)
+	switch {
+	case cli.Is[*launch.UnknownOutcomeError](err), cli.Is[*launch.UnfinishedError](err): // first, since they wrap others
+		return cli.WithCode(cli.ExitUnknown, err)
+	case cli.Is[*ec2.SettingsError](err), cli.Is[*launch.RequestError](err):
+		return cli.WithCode(cli.ExitUsage, err)
+	case cli.Is[*ec2.UnreachableError](err):
+		return cli.WithCode(cli.ExitMissing, err)
+	case cli.Is[*launch.UnattendedError](err), cli.Is[*ec2.ClockError](err), cli.Is[*launch.RefusedError](err), cli.Is[*ec2.AnswerError](err),
+		cli.Is[*launch.StaleTokenError](err), cli.Is[*launch.LocationError](err), cli.Is[*ec2.AccountError](err):
+		return cli.WithCode(cli.ExitRefused, err)
+	}
+	return err
+}
 
 func text(err error) string {
 	if errors.Is(err, ec2.ErrNoImage) {
@@ -28,15 +42,15 @@ func text(err error) string {
 		cli.On(func(e *launch.UnfinishedError) string { return text(e.Err) + "; run again with --id " + e.Token }),
 		cli.On(func(e *launch.UnattendedError) string {
 			if !e.Last.IsZero() && !e.Named && len(e.Swept) > 0 {
-				return "; correct the region, start `janitor run` for this one, or say --unattended"
+				return "; correct the region, start `janitor run` for this one, or use --unattended"
 			}
-			return "; start `janitor run` for this region, or say --unattended"
+			return "; start `janitor run` for this region, or use --unattended"
 		}),
-		cli.On(func(*launch.StaleTokenError) string { return "; leave --id out for a new launch" }),
+		cli.On(func(*launch.StaleTokenError) string { return "; leave out --id for a new launch" }),
 		cli.On(func(e *launch.RequestError) string { return options()[e.Option] }),
 		cli.On(func(e *ec2.SettingsError) string {
 			if e.What == "account" {
-				return "; correct --account, or leave it out"
+				return "; correct --account or leave it out"
 			}
 			return ""
 		}),
@@ -58,7 +72,7 @@ func options() map[string]string {
 		"InstanceTypes":  "; give --instance-type, or InstanceType or LaunchTemplate in the request",
 		"SecurityGroups": "; leave out --security-group-id",
 		"Subnets":        "; leave out --subnet-id",
-		"UserData":       "; give user-data that is no text with --user-data",
+		"UserData":       "; give user-data that is not text with --user-data",
 	}
 }
 
@@ -66,6 +80,6 @@ func options() map[string]string {
 func Warning(about launch.Warning) string {
 	return map[launch.Warning]string{
 		launch.WarnPaused: " until `janitor resume`", launch.WarnMode: " until `janitor arm`",
-		launch.WarnDryRun: "; to launch nothing, say --dry-run",
+		launch.WarnDryRun: "; to launch nothing, use --dry-run",
 	}[about]
 }

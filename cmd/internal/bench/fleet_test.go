@@ -116,7 +116,7 @@ func heartbeat(id string) lease.Heartbeat {
 	}
 }
 
-// beat makes heartbeats for instances, one etcd lease for each 100, which outlive what is measured.
+// heartbeat writes heartbeats for instances, one etcd lease for each 100; they last longer than the measurement.
 func (w *world) heartbeat(instances []lease.Instance) {
 	w.t.Helper()
 	for some := range slices.Chunk(instances, perLaunch) {

@@ -51,7 +51,7 @@ func measurePaced(t *testing.T, figures *table, size sizes) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- j.Run(ctx) }()
 	var at map[string]time.Time
-	w.until("every instance asked to end", func() bool {
+	w.until("EC2 asked to terminate every instance", func() bool {
 		at, _ = w.asked()
 		return len(at) == size.paced
 	})
@@ -72,8 +72,8 @@ func measurePaced(t *testing.T, figures *table, size sizes) {
 		}
 	}
 	floor := (float64(size.paced) - 1000*ec2.DefaultShare) / (20 * ec2.DefaultShare)
-	what := fmt.Sprintf("%d terms over, EC2's buckets (clock ×%d): ", size.paced, speed)
+	what := fmt.Sprintf("%d leases expired, EC2's buckets (clock ×%d): ", size.paced, speed)
 	figures.atMost(what+fmt.Sprintf("of the floor of %.0f s", floor), times, 1.05, last.Sub(fast(end)).Seconds()/floor,
-		"A delay of ours counts for twenty times as much on this clock.")
+		"A delay of Lapse counts for twenty times as much on this clock.")
 	figures.atMost(what+"RequestLimitExceeded", count, 0, float64(refused), "")
 }

@@ -37,7 +37,7 @@ func measureSidecar(t *testing.T, figures *table, size sizes) {
 	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}))
 	t.Cleanup(metadata.Close)
 	s := w.spawn(w.command("sidecar", "run", "--imds", metadata.URL, "--socket", filepath.Join(w.dir, "s.sock")))
-	w.until("a heartbeat of the lease's TTL", func() bool {
+	w.until("a heartbeat with the lease's timeout", func() bool {
 		snapshot, err := w.store.Snapshot(t.Context())
 		return err == nil && time.Duration(snapshot.Heartbeats[id].HeartbeatTimeout) == heartbeatTimeout
 	})

@@ -16,11 +16,13 @@ type sizes struct {
 	decided   int           // leases read and decided
 	tagged    int           // leases of which some are extended
 	extending time.Duration // for which they are
+	schedule  string        // of their janitor
 	over      int           // terms over at once
 	paced     int           // the same, with EC2's token buckets
 	fleets    []int         // leases beside those whose reaction is measured
 	events    int           // reactions measured
 	spread    time.Duration // over which the events come
+	ending    time.Duration // over which terms end: the janitor's half of EC2's bucket allows 2.5 TerminateInstances calls a second
 	renewed   []int         // leases that are renewed
 	renewing  time.Duration
 	sidecar   time.Duration // for which a sidecar is watched
@@ -29,16 +31,16 @@ type sizes struct {
 
 func fullSize() sizes {
 	return sizes{
-		instances: []int{1_000, 10_000, 100_000}, decided: 100_000, tagged: 10_000, extending: 3 * time.Minute, over: 10_000, paced: 10_000, fleets: []int{10_000, 100_000},
-		events: 300, spread: time.Minute, renewed: []int{10_000, 100_000}, renewing: 20 * time.Second,
+		instances: []int{1_000, 10_000, 100_000}, decided: 100_000, tagged: 10_000, extending: 3 * time.Minute, schedule: "@every 20s", over: 10_000, paced: 10_000, fleets: []int{10_000, 100_000},
+		events: 300, spread: time.Minute, ending: 150 * time.Second, renewed: []int{10_000, 100_000}, renewing: 20 * time.Second,
 		sidecar: 3 * time.Minute, starts: 5,
 	}
 }
 
 func shortSize() sizes {
 	return sizes{
-		instances: []int{1_000}, decided: 10_000, tagged: 1_000, extending: 20 * time.Second, over: 500, paced: 1_000, fleets: []int{1_000},
-		events: 40, spread: 8 * time.Second, renewed: []int{1_000}, renewing: 3 * time.Second,
+		instances: []int{1_000}, decided: 10_000, tagged: 1_000, extending: 20 * time.Second, schedule: "@every 4s", over: 500, paced: 1_000, fleets: []int{1_000},
+		events: 40, spread: 8 * time.Second, ending: 8 * time.Second, renewed: []int{1_000}, renewing: 3 * time.Second,
 		sidecar: 5 * time.Second, starts: 1,
 	}
 }

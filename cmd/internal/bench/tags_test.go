@@ -22,7 +22,7 @@ func measureTags(t *testing.T, figures *table, size sizes) {
 	w := simWorld(t, ec2sim.Config{Throttle: true})
 	w.startEtcd()
 	f := w.newFleet(size.tagged, func(int) time.Time { return time.Now().Add(50 * time.Minute) })
-	j := w.janitor("--schedule", "@every 20s")
+	j := w.janitor("--schedule", size.schedule)
 	w.until("a third sweep", func() bool { return len(j.sweeps()) > 2 })
 	figures.atMost(fmt.Sprintf("idle sweep, %d instances: CreateTags calls", size.tagged), count, 0, float64(w.sim.CallCounts()["CreateTags"]), "")
 

@@ -113,7 +113,7 @@ func (w *world) spawn(c *exec.Cmd) *process {
 		w.t.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
-		w.t.Fatalf("start (make build makes the commands): %v", err)
+		w.t.Fatalf("start (make build builds the commands): %v", err)
 	}
 	read := make(chan struct{})
 	go func() {
@@ -184,7 +184,7 @@ func (p *process) cpu(t *testing.T) time.Duration {
 	t.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.Process.Pid))
 	if err != nil || len(threads) == 0 {
-		t.Fatalf("/proc does not tell the time on the processor: %v", err)
+		t.Fatalf("/proc does not show the processor time: %v", err)
 	}
 	var total time.Duration
 	for _, thread := range threads {
@@ -206,7 +206,7 @@ func (w *world) until(what string, holds func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(generous); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("still not so after %s: %s", generous, what)
+			w.t.Fatalf("waited %s in vain for: %s", generous, what)
 		}
 	}
 }

@@ -34,10 +34,10 @@ func (w *world) cloudFaults() []fault {
 			w.sim.SetCapacity(region, at, instanceType, w.random.IntN(2))
 			return func() { w.sim.SetCapacity(region, at, instanceType, -1) }
 		}},
-		{family: "EC2: lost answers", name: "EC2: answers lost before the deed", on: "calls", longest: long, strike: inject(ec2sim.Fault{Effect: ec2sim.Drop}, 3)},
-		{family: "EC2: lost answers", name: "EC2: answers lost after the deed", on: "calls", longest: long, strike: inject(ec2sim.Fault{Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop}, 2)},
+		{family: "EC2: lost answers", name: "EC2: answers lost before the action", on: "calls", longest: long, strike: inject(ec2sim.Fault{Effect: ec2sim.Drop}, 3)},
+		{family: "EC2: lost answers", name: "EC2: answers lost after the action", on: "calls", longest: long, strike: inject(ec2sim.Fault{Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop}, 2)},
 		{family: "EC2: internal errors", name: "EC2: internal errors", on: "calls", longest: long, strike: inject(ec2sim.Fault{Effect: ec2sim.Refuse}, 2)},
-		{family: "EC2: internal errors", name: "EC2: internal errors after the deed", on: "calls", longest: long, strike: inject(ec2sim.Fault{Stage: ec2sim.AfterDeed, Effect: ec2sim.Refuse}, 2)},
+		{family: "EC2: internal errors", name: "EC2: internal errors after the action", on: "calls", longest: long, strike: inject(ec2sim.Fault{Stage: ec2sim.AfterDeed, Effect: ec2sim.Refuse}, 2)},
 		{family: "EC2: throttled", name: "EC2: throttled", on: "calls", longest: long, strike: inject(ec2sim.Fault{Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"}, 2)},
 		{family: "EC2: slow", name: "EC2: slow", on: "calls", longest: long, strike: inject(ec2sim.Fault{Hook: func() { time.Sleep(2 * time.Second) }}, 3)},
 		{family: "EC2: bad listings", name: "EC2: partial listings", on: "listings", longest: 8 * time.Second, strike: inject(ec2sim.Fault{
@@ -50,7 +50,7 @@ func (w *world) cloudFaults() []fault {
 		{family: "EC2: zone outage", name: "EC2: zone out of reach", on: "outage", longest: 8 * time.Second, strike: func() func() { return w.sim.Outage(region, zone()) }},
 		{family: "EC2: protected", name: "EC2: protected instance", on: "protected", longest: long, strike: w.protect},
 		{family: "EC2: exempt", name: "EC2: instance made exempt", on: "exempt", longest: time.Second, strike: w.makeExempt},
-		{family: "EC2: ended by others", name: "EC2: instance ended by others", on: "interrupted", longest: time.Second, strike: func() func() {
+		{family: "EC2: terminated by others", name: "EC2: instance terminated by others", on: "interrupted", longest: time.Second, strike: func() func() {
 			m, ok := choose(w.random, w.fleet.living())
 			if !ok {
 				return nil

@@ -240,7 +240,7 @@ func within(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(generous); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still not so after %s: %s", generous, what)
+			t.Fatalf("waited %s in vain for: %s", generous, what)
 		}
 	}
 }

@@ -44,11 +44,11 @@ type wish struct {
 	at       time.Time
 }
 
-// restored is one restore of the whole cluster.
+// rollback is one restore of the whole cluster.
 type rollback struct {
 	up      time.Time // when it was served
 	noticed time.Time // when a checkpoint had the brake
-	resumed time.Time // when the operator began to lift the brake
+	resumed time.Time // when the operator began to release the brake
 	lifted  time.Time // when that was done
 }
 

@@ -45,7 +45,8 @@ type machine struct {
 	gone    bool // terminated
 }
 
-// runFleet boots what EC2 shows, restarts sidecars as a service manager does, and switches off what is terminated.
+// run boots the instances that EC2 shows, restarts sidecars as a service manager does, and switches off terminated
+// instances.
 func (f *fleet) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		for _, i := range f.w.sim.Instances() {
@@ -180,7 +181,7 @@ func (f *fleet) all() []*machine {
 	return all
 }
 
-// beating are the instances that have a sidecar that runs.
+// renewing are the instances whose sidecar runs.
 func (f *fleet) renewing() []*machine {
 	return slices.DeleteFunc(f.all(), func(m *machine) bool { return !m.heartbeats() })
 }

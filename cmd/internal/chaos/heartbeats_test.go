@@ -4,7 +4,7 @@ package chaos
 
 import "strings"
 
-// judgeSilence judges that a lease was taken away because nothing renewed it: by what etcd committed, in the order of its
+// judgeLoss judges the revocation of a lease because nothing renewed it: by what etcd committed, in the order of its
 // revisions, and by what was really done to the sidecar.
 func (w *world) judgeLoss(p past, before, v version) {
 	wrong := func(format string, args ...any) {
@@ -21,9 +21,9 @@ func (w *world) judgeLoss(p past, before, v version) {
 	heartbeat, at := p.lastHeartbeat(v)
 	switch gone := p.checkpoints[max(at, 0)]; {
 	case heartbeat:
-		wrong("although its heartbeat was there")
+		wrong("although its heartbeat existed")
 	case at >= 0 && !gone.IsZero() && v.revoked().Sub(gone) < markGrace:
-		wrong("although its heartbeat was there until %s at least", clock(gone))
+		wrong("although its heartbeat existed until %s at least", clock(gone))
 	}
 	if least := before.GrantedAt.Add(max(bootGrace, heartbeatTimeout) + markGrace); v.Cause == "no-heartbeat" && v.revoked().Before(least) {
 		wrong("which is before %s", clock(least))
@@ -32,13 +32,13 @@ func (w *world) judgeLoss(p past, before, v version) {
 		wrong("although it was extended or unmarked at %s", clock(cured))
 	}
 	if away := w.diary.lastAway(v.revoked()); v.revoked().Before(away.Add(markGrace)) {
-		wrong("although etcd itself was away until %s", clock(away))
+		wrong("although etcd itself was down until %s", clock(away))
 	}
 	since, why := w.diary.well(v.revoked(), v.InstanceID, "zone-"+w.zoneOf(v.InstanceID))
 	if least := since.Add(heartbeatTimeout + markGrace); v.revoked().After(least) {
 		wrong("although its sidecar had every chance to renew since %s (before that: %s)", clock(since), why)
 	}
-	w.tally.add("silences judged: "+why, 1)
+	w.tally.add("lost heartbeats judged: "+why, 1)
 }
 
 // lastHeartbeat reports whether a heartbeat that an etcd lease holds was there when a version was written, and the number of

@@ -32,6 +32,7 @@ type (
 			Scope  string `json:"scope"`
 			Reason string `json:"reason"`
 		} `json:"brakes"`
+		Behind map[string]int64 `json:"behind"` // leases that are held back one by one
 	}
 	leaseRecord struct {
 		InstanceID       string    `json:"instance_id"`
@@ -116,7 +117,7 @@ func newHistory(c *clientv3.Client) *history {
 	return &history{client: c, condemned: map[string]bool{}, anew: make(chan struct{})}
 }
 
-// begin begins an epoch with what there is. Nobody else may write meanwhile, or that is lost.
+// begin starts an epoch with the present records. Nobody else may write until it returns, or that write is lost.
 func (h *history) begin(t *testing.T) {
 	t.Helper()
 	within(t, "reading all of etcd", func() bool {
@@ -241,10 +242,15 @@ func (h *history) checkpoint() checkpointRecord {
 	return r
 }
 
-// braked reports whether a brake was held when the last sweep decided, everywhere or for what is not spared anyway.
+// braked reports whether a brake was held when the last sweep decided, everywhere, in a zone or location, or for a lease that is not spared anyway.
 func (h *history) braked(name string, spared func(scope string) bool) bool {
 	for _, b := range h.checkpoint().Brakes {
 		if b.Name == name && !spared(b.Scope) {
+			return true
+		}
+	}
+	for id := range h.checkpoint().Behind {
+		if name == "rollback" && !spared(id) {
 			return true
 		}
 	}
@@ -253,7 +259,7 @@ func (h *history) braked(name string, spared func(scope string) bool) bool {
 
 func (h *history) leaseOf(id string) (leaseRecord, bool) { return h.latest("leases/" + id).lease() }
 
-// beats reports whether a heartbeat is there that an etcd lease holds.
+// heartbeats reports whether a heartbeat exists that an etcd lease holds.
 func (h *history) heartbeats(id string) bool {
 	e := h.latest("heartbeats/" + id)
 	return !e.deleted() && e.held

@@ -21,7 +21,7 @@ type past struct {
 	events      []event
 	leases      map[string][]version // by instance id, in order
 	checkpoints []time.Time          // of each event: when it was committed at the earliest
-	leadership  [][]string           // when each event was committed: who stood for the leadership, the leader first
+	leadership  [][]string           // when each event was committed: the candidates, the leader first
 }
 
 // version is one state of a lease.
@@ -137,16 +137,16 @@ func (w *world) judgeCalls(p past) map[string]string {
 			what := w.nobody.instances[id]
 			switch since, exempt := w.diary.exemptSince(id); {
 			case what != "":
-				w.wrong("%s asked to end %s, which is %s", call.who, id, what)
+				w.wrong("%s asked EC2 to terminate %s, which is %s", call.who, id, what)
 			case exempt && call.arrived.After(since.Add(staleness)):
-				w.wrong("%s asked to end %s at %s, which is exempt since %s", call.who, id, clock(call.arrived), clock(since))
+				w.wrong("%s asked EC2 to terminate %s at %s, which is exempt since %s", call.who, id, clock(call.arrived), clock(since))
 			case !strings.HasPrefix(call.who, "janitor-"):
-				w.wrong("%s asked to end %s, and is no janitor", call.who, id)
+				w.wrong("%s asked EC2 to terminate %s, but is not a janitor", call.who, id)
 			}
 			v, ok := authorised(p.leases[id], call)
 			switch {
 			case !ok:
-				w.wrong("%s asked to end %s at %s, whose lease was not taken away by then", call.who, id, clock(call.arrived))
+				w.wrong("%s asked EC2 to terminate %s at %s, whose lease was not revoked by then", call.who, id, clock(call.arrived))
 			case ended[id] == "":
 				ended[id] = v.Cause
 			}
@@ -197,8 +197,8 @@ func (w *world) judgeChange(p past, before *version, v version) {
 	}
 }
 
-// judgeFence judges that a janitor which wrote held the leadership. A restore brings back keys of those who stood for it then:
-// from there on it has to do that the writer's own key is there, which is what its writes compare.
+// judgeFence judges that a janitor that wrote held the leadership. A restore brings back the keys of the candidates of
+// that time: after it, the writer's own key must exist, which is what its writes compare.
 func (w *world) judgeFence(p past, v version, actor, action string) {
 	name, janitor := strings.CutPrefix(actor, "janitor:")
 	leadership := p.leadership[v.at]
@@ -215,18 +215,18 @@ func (w *world) judgeRevoked(p past, before, v version) {
 	switch v.Cause {
 	case "expired":
 		if before.ExpiresAt.IsZero() || v.revoked().Before(before.ExpiresAt) {
-			w.wrong("%s was revoked at %s by its term, which was %s", v.InstanceID, clock(v.revoked()), clock(before.ExpiresAt))
+			w.wrong("%s was revoked at %s for its expiry, which was %s", v.InstanceID, clock(v.revoked()), clock(before.ExpiresAt))
 		}
 		if g, ok := w.diary.promised(v.InstanceID, v.revoked()); ok {
-			w.wrong("%s was revoked at %s by its term, although an extension until %s was acknowledged", v.InstanceID, clock(v.revoked()), clock(g))
+			w.wrong("%s was revoked at %s for its expiry, although an extension until %s was acknowledged", v.InstanceID, clock(v.revoked()), clock(g))
 		}
 	case "release":
 		if !w.diary.wishedBefore(v.InstanceID, v.revoked(), "release") {
-			w.wrong("%s was released, and nobody asked for it", v.InstanceID)
+			w.wrong("%s was released, but nobody requested it", v.InstanceID)
 		}
 	case "revoke":
 		if !w.diary.wishedBefore(v.InstanceID, v.revoked(), "revoke") {
-			w.wrong("%s was revoked, and nobody asked for it", v.InstanceID)
+			w.wrong("%s was revoked, but nobody requested it", v.InstanceID)
 		}
 	case "heartbeat-lost", "no-heartbeat":
 		w.judgeLoss(p, before, v)
@@ -240,14 +240,14 @@ func (w *world) judgeGone(v version) {
 	i, ok := w.sim.Instance(v.InstanceID)
 	interrupted := w.diary.wishedBefore(v.InstanceID, v.seen, "interrupted")
 	if v.Cause != "gone" || !ok || i.State != ec2sim.Terminated || !interrupted && v.epoch == 1 {
-		w.wrong("the lease of %s ended as %q, and EC2 says %s", v.InstanceID, v.Cause, i.State)
+		w.wrong("the lease of %s ended as %q, but EC2 reports it as %s", v.InstanceID, v.Cause, i.State)
 	}
 }
 
 // judgeOrphan judges that an instance was ended because its launch had failed: closed before, no lease ever, two looks.
 func (w *world) judgeOrphan(p past, was string, v version) {
 	if was != "" {
-		w.wrong("%s was ended as a failed creation, and its lease was %s", v.InstanceID, was)
+		w.wrong("%s was terminated as a failed creation, but its lease was %s", v.InstanceID, was)
 	}
 	var launch launchRecord
 	for n := v.at - 1; n >= 0 && p.events[n].epoch == v.epoch; n-- {
@@ -259,13 +259,13 @@ func (w *world) judgeOrphan(p past, was string, v version) {
 	looked, ok := launch.Looks[v.InstanceID]
 	switch {
 	case launch.State != "closed":
-		w.wrong("%s was ended as a failed creation, and launch %q was %s", v.InstanceID, v.Launch, launch.State)
+		w.wrong("%s was terminated as a failed creation, but launch %q was %s", v.InstanceID, v.Launch, launch.State)
 	case !ok || v.revoked().Sub(looked) < orphanGrace:
-		w.wrong("%s was ended as a failed creation at %s, first looked at %s", v.InstanceID, clock(v.revoked()), clock(looked))
+		w.wrong("%s was terminated as a failed creation at %s, first seen at %s", v.InstanceID, clock(v.revoked()), clock(looked))
 	}
 	for _, id := range w.crowd.everything()[v.Launch].leased {
 		if id == v.InstanceID {
-			w.wrong("%s was ended as a failed creation, and its launcher had its lease", id)
+			w.wrong("%s was terminated as a failed creation, but its launcher had bound its lease", id)
 		}
 	}
 }
@@ -319,9 +319,9 @@ func (w *world) judgeHeld(p past) {
 				switch {
 				case !during:
 				case v.Cause == "expired" && v.TriedAt.Before(r.noticed) && !promised:
-					w.tally.add("ended by what was known before a restore", 1)
+					w.tally.add("terminated by a decision from before a restore", 1)
 				default:
-					w.wrong("%s was to be ended at %s (%s), while everything was to be held from %s to %s",
+					w.wrong("%s was to be terminated at %s (%s), while everything was held back from %s to %s",
 						v.InstanceID, clock(v.TriedAt), v.Cause, clock(r.up), clock(r.resumed))
 				}
 			}
@@ -341,16 +341,16 @@ func (w *world) judgeInstances(p past, ended map[string]string) {
 		made[token]++
 		over := i.State == ec2sim.Terminated || i.State == ec2sim.ShuttingDown
 		if over && ended[i.ID] == "" && !w.diary.wishedBefore(i.ID, time.Now(), "interrupted") {
-			w.wrong("%s is %s, and nobody is known to have asked for it", i.ID, i.State)
+			w.wrong("%s is %s, but nobody is known to have requested it", i.ID, i.State)
 		}
 		if _, exempt := w.diary.exemptSince(i.ID); exempt && !over && passed(p.leases[i.ID]) {
-			w.tally.add("exempt instances whose term passed", 1)
+			w.tally.add("exempt instances whose lease expired", 1)
 		}
 	}
 	orders := w.crowd.everything()
 	for token, n := range made {
 		if n > orders[token].count {
-			w.wrong("launch %s of %d made %d instances", token, orders[token].count, n)
+			w.wrong("launch %s of %d launched %d instances", token, orders[token].count, n)
 		}
 		w.tally.add("checks", 1)
 	}
@@ -383,7 +383,7 @@ func (w *world) judgeRemovals(p past) {
 	for _, call := range w.gate.everything() {
 		for _, id := range call.ids {
 			if strings.HasPrefix(call.action, "Delete") && !left[id] {
-				w.wrong("%s called %s of %s, which no failed creation left", call.who, call.action, id)
+				w.wrong("%s called %s of %s, which is not left of a failed creation", call.who, call.action, id)
 			}
 		}
 	}

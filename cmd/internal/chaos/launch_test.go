@@ -157,7 +157,7 @@ func (c *crowd) took(o *order, out []byte) {
 		Leases []leaseRecord `json:"leases"`
 	}
 	if err := json.Unmarshal(out, &answer); err != nil {
-		c.w.t.Errorf("launch %s printed what is no JSON: %v: %s", o.token, err, out)
+		c.w.t.Errorf("launch %s printed invalid JSON: %v: %s", o.token, err, out)
 		return
 	}
 	c.mu.Lock()
@@ -240,7 +240,7 @@ func (c *crowd) cutShort(o *order) bool {
 		Match: func(form url.Values) bool { return form.Get("ClientToken") == o.token+".1" },
 		Hook: func() {
 			(<-victim).kill()
-			c.w.tally.add("launchers killed between deed and answer", 1)
+			c.w.tally.add("launchers killed between action and answer", 1)
 		},
 	})
 	defer remove()

@@ -31,7 +31,7 @@ func TestChaos(t *testing.T) {
 	if text := os.Getenv("SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("SEED=%s is no number", text)
+			t.Fatalf("SEED=%s is not a number", text)
 		}
 	}
 	t.Logf("SEED=%d repeats the choices of this run; faults for %s", seed, f.lasts)

@@ -28,9 +28,9 @@ type input struct {
 	kind   kind
 	tag    string    // of what is written: no two writes have the same
 	expect string    // tag of what a put replaces
-	extend time.Time // the term that an update asks for; zero: it pardons
+	extend time.Time // the expiry that an update asks for; zero: it unmarks
 	revoke bool      // a put that revokes
-	lost   bool      // and that refuses where something beats
+	lost   bool      // and that refuses if something renews
 	called time.Time
 }
 
@@ -73,8 +73,8 @@ type state struct {
 // leaseTTL is that of the heartbeats of these leases.
 const leaseTTL = 5 * time.Second
 
-// model is a lease as the store promises it: a register whose writes compare what their writer read, which is bound while
-// its launch is open, renewed while it holds, and not revoked for silence while it is renewed.
+// model is a lease as the store promises it: a register whose writes compare what their writer read, which is bound
+// while its launch is open, renewed while it is valid, and not revoked for a lost heartbeat while it is renewed.
 func model() porcupine.Model {
 	return porcupine.Model{
 		Partition: byKey,
@@ -159,7 +159,7 @@ func (s state) put(in input, out output) (bool, state) {
 	switch out.answer {
 	case conflict:
 		return s.tag != in.expect, s
-	case heartbeats: // whether one was there depends on when it lapsed
+	case heartbeats: // whether one existed depends on when it expired
 		return true, s
 	case unknown:
 		if s.tag == in.expect {

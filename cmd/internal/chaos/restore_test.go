@@ -79,17 +79,17 @@ func (w *world) restore(b backup) {
 	w.diary.mu.Unlock()
 	w.cutAll(trouble{})
 	w.tally.add("fault: restore all of etcd from an older snapshot", 1)
-	within(w.t, "the brake rollback being held", func() bool { return w.history.braked("rollback", nothing) })
+	within(w.t, "brake rollback to be engaged", func() bool { return w.history.braked("rollback", nothing) })
 	w.diary.mu.Lock()
 	r.noticed = time.Now()
 	w.diary.mu.Unlock()
-	w.tally.add("brake rollback held", 1)
+	w.tally.add("brake rollback engaged", 1)
 	if m, ok := choose(w.random, w.lasting()); ok { // what would end at once now, and must not
 		w.diary.wished(m.id, "release")
 		w.must("lease", "release", m.id, "--yes")
-		w.tally.add("released while everything was held", 1)
+		w.tally.add("released while everything was held back", 1)
 	}
-	time.Sleep(4 * time.Second) // terms pass, sidecars are silent, and nothing is ended: the judge looks
+	time.Sleep(4 * time.Second) // leases expire, heartbeats are lost, and nothing is terminated: the judge checks that
 	w.operatorLooks(r)
 	end()
 }
@@ -135,7 +135,7 @@ func (w *world) operatorLooks(r *rollback) {
 	for id, until := range again {
 		if l, ok := w.history.leaseOf(id); ok && l.State == "active" && !l.ExpiresAt.IsZero() && l.ExpiresAt.Before(until) {
 			w.must("lease", "extend", id, "--until", until.Format(time.RFC3339Nano), "--at-least")
-			w.tally.add("extensions done again after a restore", 1)
+			w.tally.add("extensions repeated after a restore", 1)
 		}
 	}
 	w.diary.mu.Lock()
@@ -147,9 +147,9 @@ func (w *world) operatorLooks(r *rollback) {
 	w.diary.mu.Unlock()
 }
 
-// liftBrakes lifts what stands until a person says so, again until nothing of it is held any more.
+// liftBrakes releases the brakes that only a person can release, until none of them is engaged.
 func (w *world) liftBrakes() {
-	within(w.t, "no standing brake being held", func() bool {
+	within(w.t, "no standing brake to be engaged", func() bool {
 		for _, name := range []string{"rollback", "unwatched"} {
 			if w.history.braked(name, w.isExempt) {
 				w.recover()
@@ -184,7 +184,7 @@ func (w *world) recover() {
 		return
 	}
 	args := append([]string{"recover", "--heartbeat-timeout", heartbeatTimeout.String(), "--yes"}, lost...)
-	within(w.t, "lost leases being recovered", func() bool {
+	within(w.t, "lost leases to be recovered", func() bool {
 		p := mustStart(w.t, w.command("people", "lease", args...), filepath.Join(w.dir, "must.log"))
 		<-p.done
 		return p.code() == 0 || p.code() == 4 || p.code() == 6 // of some, another record tells what becomes of them

@@ -22,8 +22,8 @@ func (w *world) bound() time.Duration {
 	)
 	rated := rateWindow * time.Duration(1+w.tally.of("fault: kill sidecars for good")/5)
 	x := reactions + leaders + loss + brakes + creation + rated + retryMax + absentFor + shutdown
-	w.t.Logf("X = %s: sweeps and looks %s, a new leader %s, silence with boot and lone grace %s, memory of the brakes %s, "+
-		"window and looks of a failed creation %s, rationing %s, retries %s, absence %s, EC2's shutdown %s",
+	w.t.Logf("X = %s: sweeps and listings %s, a new leader %s, a lost heartbeat with boot and lone grace %s, memory of the brakes %s, "+
+		"window and listings of a failed creation %s, rate limit %s, retries %s, absence %s, EC2's shutdown %s",
 		x, reactions, leaders, loss, brakes, creation, rated, retryMax, absentFor, shutdown)
 	return x
 }
@@ -39,7 +39,7 @@ func (w *world) settle() {
 	lifted := time.Now()
 	for {
 		if left = w.leftOver(); left == nil {
-			w.t.Logf("everything settled %s after it was healed; X is %s", time.Since(began).Round(time.Second), x)
+			w.t.Logf("everything settled %s after the faults ended; X is %s", time.Since(began).Round(time.Second), x)
 			return
 		}
 		if time.Since(began) > 3*x { // a busy machine is no leak
@@ -122,13 +122,13 @@ func (w *world) unsettled(i ec2sim.Instance) string {
 	case !ok:
 		return "it has no lease"
 	case l.State != "active":
-		return "its lease is " + l.State + " (" + l.Cause + ") and EC2 says " + string(i.State) + "; " + l.Stuck
+		return "its lease is " + l.State + " (" + l.Cause + ") and EC2 reports it as " + string(i.State) + "; " + l.Stuck
 	case l.Mark != nil:
 		return "it is marked: " + l.Mark.Cause
 	case !l.ExpiresAt.IsZero() && time.Now().After(l.ExpiresAt):
-		return "its term passed at " + l.ExpiresAt.Format(time.RFC3339)
+		return "its lease expired at " + l.ExpiresAt.Format(time.RFC3339)
 	case l.HeartbeatTimeout != "" && l.HeartbeatTimeout != "0s" && !w.history.heartbeats(i.ID):
-		return "nothing beats for it"
+		return "nothing renews it"
 	}
 	return ""
 }

@@ -20,8 +20,8 @@ func newTally() *tally {
 	for _, cause := range []string{"expired", "release", "revoke", "heartbeat-lost", "no-heartbeat", "failed-creation"} {
 		c.expect("ended by " + cause)
 	}
-	c.expect("fault: restore all of etcd from an older snapshot", "launches", "launches resumed", "launchers killed between deed and answer",
-		"extensions acknowledged", "renewals", "volumes removed", "interfaces removed", "exempt instances whose term passed", "linearizable operations")
+	c.expect("fault: restore all of etcd from an older snapshot", "launches", "launches resumed", "launchers killed between action and answer",
+		"extensions acknowledged", "renewals", "volumes removed", "interfaces removed", "exempt instances whose lease expired", "linearizable operations")
 	return c
 }
 

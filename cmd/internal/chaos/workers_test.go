@@ -99,7 +99,7 @@ func (l *linear) sidecar(ctx context.Context, client int, random *rand.Rand) {
 	}
 }
 
-// janitor marks and revokes by a leadership of its own, for silence or not, and closes the launch now and then.
+// janitor marks and revokes by a leadership of its own, for a lost heartbeat or not, and sometimes closes the launch.
 func (l *linear) janitor(ctx context.Context, client int, random *rand.Rand) {
 	var leadership *etcd.Leadership
 	var registry lease.Registry
@@ -107,7 +107,7 @@ func (l *linear) janitor(ctx context.Context, client int, random *rand.Rand) {
 	for ; ctx.Err() == nil; rest(ctx, random) {
 		if leadership != nil && (epoch != l.number() || lost(leadership) || random.IntN(60) == 0) {
 			resigning, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			_ = leadership.Resign(resigning) // or it lapses
+			_ = leadership.Resign(resigning) // or it expires
 			cancel()
 			leadership = nil
 		}

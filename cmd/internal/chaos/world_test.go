@@ -25,8 +25,8 @@ const (
 	population   = 50 // instances, and so sidecars, that are kept up
 )
 
-// The janitors' policy. The shares and numbers of the brakes are the defaults; what they remember is shorter, so that
-// within minutes some are silent, the brake holds, and lifts again.
+// The janitors' policy. The shares and numbers of the brakes are the defaults; their memory is shorter, so that within
+// minutes some heartbeats are lost, the brake engages, and is released again.
 const (
 	heartbeatTimeout = 8 * time.Second
 	interval         = time.Second

@@ -12,7 +12,7 @@ import (
 	"lapse/sidecar"
 )
 
-// advised is an error, and what to do about it at a command line.
+// advised is an error with advice for the command line.
 type advised struct {
 	err    error
 	advice string
@@ -22,29 +22,29 @@ func (e *advised) Error() string { return e.err.Error() + e.advice }
 
 func (e *advised) Unwrap() error { return e.err }
 
-// Advise adds to an error what to do about it at a command line. What is below the commands knows no flag: its errors say
-// what is wrong, and carry the facts from which this tells. [Run] advises whatever a command returns; advise what you print
-// otherwise, and what you wrap where the sentence goes on.
+// Advise adds to an error what to do about it at a command line. Packages below the commands know no flags: their
+// errors say what is wrong, and carry the facts for the advice. [Run] advises every error that a command returns;
+// advise errors that you print otherwise, and those that you wrap in the middle of a sentence.
 func Advise(err error) error { return WithAdvice(Advice(err), err) }
 
-// WithAdvice is Advise with the end of the sentence given. An error is advised once.
+// WithAdvice is Advise with the end of the sentence given. An error is advised only once.
 func WithAdvice(advice string, err error) error {
-	if err == nil || advice == "" || is[*advised](err) {
+	if err == nil || advice == "" || Is[*advised](err) {
 		return err
 	}
 	return &advised{err, advice}
 }
 
-// Advice is how the sentence of an error ends where there is a command line, sign and all; empty if it says all by itself.
+// Advice is the end of an error's sentence at a command line, with its punctuation; empty if the error needs none.
 func Advice(err error) string {
 	return FirstOf(err,
 		On(func(e *lease.StateError) string {
 			switch e.State {
-			case lease.StateAdopting, lease.StateRevoked, lease.StateEnded: // of which it says all
+			case lease.StateAdopting, lease.StateRevoked, lease.StateEnded: // which need no advice
 				return ""
 			case lease.StateActive, lease.StateUnmanaged:
 			}
-			return fmt.Sprintf("; `lease why %s` explains", e.ID)
+			return fmt.Sprintf("; see `lease why %s`", e.ID)
 		}),
 		On(adviseMissing),
 		On(func(*lease.ConflictError) string { return "; run this again" }),
@@ -55,15 +55,15 @@ func Advice(err error) string {
 			}
 			return "; ask for less, or drop --strict to be granted that"
 		}),
-		On(func(*lease.MaxTermError) string { return "; say --until and --allow-shorten to move that, too" }),
-		On(func(*lease.ShortenError) string { return "; say --allow-shorten if that is meant" }),
+		On(func(*lease.MaxTermError) string { return "; use --until and --allow-shorten to move that, too" }),
+		On(func(*lease.ShortenError) string { return "; use --allow-shorten if you mean that" }),
 		On(func(e *lease.NumberError) string {
-			return fmt.Sprintf("; end it with `lease revoke %s`, or keep it with `lease unmanage %s`", e.ID, e.ID)
+			return fmt.Sprintf("; terminate it with `lease revoke %s`, or keep it with `lease unmanage %s`", e.ID, e.ID)
 		}),
 		On(func(e *lease.LaunchStateError) string {
-			return fmt.Sprintf("; `lease show %s` lists what it made", e.Token)
+			return fmt.Sprintf("; `lease show %s` lists what it launched", e.Token)
 		}),
-		On(func(e *lease.WindowError) string { return fmt.Sprintf("; `lease show %s` tells how", e.Token) }),
+		On(func(e *lease.WindowError) string { return fmt.Sprintf("; `lease show %s` shows how", e.Token) }),
 		On(func(e *lease.SchemaError) string {
 			if e.Schema < lease.Schema {
 				return ", or create a registry in another namespace with `lease init`"
@@ -85,7 +85,7 @@ func Advice(err error) string {
 	)
 }
 
-// On is the advice about errors of one type.
+// On gives advice about errors of one type.
 func On[E error](advise func(E) string) func(error) (string, bool) {
 	return func(err error) (string, bool) {
 		e, ok := errors.AsType[E](err)
@@ -96,7 +96,7 @@ func On[E error](advise func(E) string) func(error) (string, bool) {
 	}
 }
 
-// FirstOf is what the first has to say that knows the error.
+// FirstOf is the advice of the first function that knows the error.
 func FirstOf(err error, all ...func(error) (string, bool)) string {
 	for _, about := range all {
 		if advice, known := about(err); known {
@@ -109,7 +109,7 @@ func FirstOf(err error, all ...func(error) (string, bool)) string {
 func adviseMissing(e *lease.NotFoundError) string {
 	switch e.Kind {
 	case "registry":
-		return ": create it with `lease init`, or if it was there and is lost, see `lease recover --help`"
+		return ": create it with `lease init`, or if it existed and is lost, see `lease recover --help`"
 	case "checkpoint":
 		return ": start `janitor run`"
 	case "plan":
@@ -117,23 +117,23 @@ func adviseMissing(e *lease.NotFoundError) string {
 	case "heartbeat":
 		return ": start `sidecar run` on it"
 	}
-	return ": look for its id with `lease list`"
+	return ": find its id with `lease list`"
 }
 
 func adviseUnrecoverable(e *lease.UnrecoverableError) string {
 	switch e.Obstacle {
 	case lease.ObstacleUnmanaged:
-		return "; `lease adopt` takes it back"
+		return "; `lease adopt` manages it again"
 	case lease.ObstacleUntagged:
 		return "; `lease adopt` manages it"
 	case lease.ObstacleExempt:
-		return "; `lease adopt` manages it all the same"
+		return "; `lease adopt` manages it anyway"
 	case lease.ObstacleCopied, lease.ObstacleDoubt:
 		return "; `lease adopt` gives it a lease"
 	case lease.ObstacleOpen:
-		return fmt.Sprintf(": `lease launch --id %s` goes on with it", e.Token)
+		return fmt.Sprintf(": `lease launch --id %s` resumes it", e.Token)
 	case lease.ObstacleOrphan:
-		return ", unless `janitor status` says that it is held; `lease adopt` if it is to live"
+		return ", unless `janitor status` shows a brake that holds it back; to keep it, use `lease adopt`"
 	case lease.ObstacleForeign, lease.ObstacleLeased, lease.ObstacleUnread, lease.ObstacleOver:
 	}
 	return ""
@@ -141,7 +141,7 @@ func adviseUnrecoverable(e *lease.UnrecoverableError) string {
 
 func adviseUnreached(e *etcd.UnreachableError) string {
 	switch {
-	case errors.Is(e.Err, fs.ErrPermission): // of which it says all
+	case errors.Is(e.Err, fs.ErrPermission): // which needs no advice
 		return ""
 	case errors.Is(e.Err, fs.ErrNotExist):
 		return ": start `janitor run --embedded-etcd`, or give --etcd-endpoints"

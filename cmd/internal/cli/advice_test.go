@@ -32,13 +32,13 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 	}{
 		{
 			&lease.StateError{ID: "i-1", Verb: "extend", State: lease.StateUnmanaged, Since: noon},
-			"cannot extend i-1: its lease has been unmanaged since 2026-03-01T12:00:00Z; `lease why i-1` explains",
+			"cannot extend i-1: its lease has been unmanaged since 2026-03-01T12:00:00Z; see `lease why i-1`",
 		},
-		{&lease.NotFoundError{Kind: "lease", ID: "i-1"}, "no lease for \"i-1\" in the registry: look for its id with `lease list`"},
-		{&lease.NotFoundError{Kind: "launch", ID: "t"}, "no launch for \"t\" in the registry: look for its id with `lease list`"},
+		{&lease.NotFoundError{Kind: "lease", ID: "i-1"}, "no lease for \"i-1\" in the registry: find its id with `lease list`"},
+		{&lease.NotFoundError{Kind: "launch", ID: "t"}, "no launch for \"t\" in the registry: find its id with `lease list`"},
 		{
 			&lease.NotFoundError{Kind: "registry", ID: "default"},
-			"no registry in namespace \"default\": create it with `lease init`, or if it was there and is lost, see `lease recover --help`",
+			"no registry in namespace \"default\": create it with `lease init`, or if it existed and is lost, see `lease recover --help`",
 		},
 		{&lease.NotFoundError{Kind: "checkpoint"}, "no janitor has swept yet: start `janitor run`"},
 		{
@@ -61,32 +61,32 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		},
 		{
 			&lease.MaxTermError{ID: "i-1", Asked: noon, ExpiresAt: noon.Add(time.Hour)},
-			"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z; say --until and --allow-shorten to move that, too",
+			"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z; use --until and --allow-shorten to move that, too",
 		},
 		{
 			&lease.MaxTermError{ID: "i-1", Asked: noon},
-			"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease does not expire; say --until and --allow-shorten to move that, too",
+			"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease does not expire; use --until and --allow-shorten to move that, too",
 		},
 		{
 			&lease.ShortenError{ID: "i-1", Asked: noon, ExpiresAt: noon.Add(time.Hour)},
-			"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z; say --allow-shorten if that is meant",
+			"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z; use --allow-shorten if you mean that",
 		},
 		{
 			&lease.ShortenError{ID: "i-1", Asked: noon},
-			"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease does not expire; say --allow-shorten if that is meant",
+			"will not shorten i-1 to 2026-03-01T12:00:00Z: its lease does not expire; use --allow-shorten if you mean that",
 		},
 		{
 			&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchClosed, Since: noon, Reason: "window over"},
-			"cannot send launch t: it was closed at 2026-03-01T12:00:00Z (window over); `lease show t` lists what it made",
+			"cannot send launch t: it was closed at 2026-03-01T12:00:00Z (window over); `lease show t` lists what it launched",
 		},
 		{
 			&lease.LaunchStateError{Token: "t", Verb: "send", State: lease.LaunchDone},
-			"cannot send launch t: it is done; `lease show t` lists what it made",
+			"cannot send launch t: it is done; `lease show t` lists what it launched",
 		},
 		{
 			&lease.WindowError{Token: "t", Since: noon},
 			"launch t cannot send anything: its window closed at 2026-03-01T12:00:00Z, and the janitor settles it; " +
-				"`lease show t` tells how",
+				"`lease show t` shows how",
 		},
 		{
 			&lease.SchemaError{Kind: "registry", ID: "default", Schema: 1},
@@ -95,17 +95,17 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		},
 		{
 			&lease.NumberError{ID: "i-1", Number: 1000000000},
-			"cannot move the expiry of i-1: its date has number 1000000000, which is the highest; end it with `lease revoke i-1`, " +
+			"cannot move the expiry of i-1: its date has number 1000000000, which is the highest; terminate it with `lease revoke i-1`, " +
 				"or keep it with `lease unmanage i-1`",
 		},
 		{&lease.NotFoundError{Kind: "plan"}, "no janitor has published a plan: start `janitor run`, and wait for its first sweep"},
-		{gone(lease.ObstacleUnmanaged), "cannot recover the lease of i-1: it is so; `lease adopt` takes it back"},
+		{gone(lease.ObstacleUnmanaged), "cannot recover the lease of i-1: it is so; `lease adopt` manages it again"},
 		{gone(lease.ObstacleUntagged), "cannot recover the lease of i-1: it is so; `lease adopt` manages it"},
-		{gone(lease.ObstacleExempt), "cannot recover the lease of i-1: it is so; `lease adopt` manages it all the same"},
+		{gone(lease.ObstacleExempt), "cannot recover the lease of i-1: it is so; `lease adopt` manages it anyway"},
 		{gone(lease.ObstacleCopied), "cannot recover the lease of i-1: it is so; `lease adopt` gives it a lease"},
 		{gone(lease.ObstacleDoubt), "cannot recover the lease of i-1: it is so; `lease adopt` gives it a lease"},
-		{gone(lease.ObstacleOpen), "cannot recover the lease of i-1: it is so: `lease launch --id t` goes on with it"},
-		{gone(lease.ObstacleOrphan), "cannot recover the lease of i-1: it is so, unless `janitor status` says that it is held; `lease adopt` if it is to live"},
+		{gone(lease.ObstacleOpen), "cannot recover the lease of i-1: it is so: `lease launch --id t` resumes it"},
+		{gone(lease.ObstacleOrphan), "cannot recover the lease of i-1: it is so, unless `janitor status` shows a brake that holds it back; to keep it, use `lease adopt`"},
 		{&etcd.UnreachableError{Endpoints: at, Err: fs.ErrNotExist}, "no etcd at http://etcd:2379 (no such socket): start `janitor run --embedded-etcd`, or give --etcd-endpoints"},
 		{&etcd.UnreachableError{Endpoints: at, Err: syscall.ECONNREFUSED}, "no etcd listens at http://etcd:2379 (connection refused): start it, or correct --etcd-endpoints"},
 		{&etcd.UnreachableError{Endpoints: at, Err: away}, "no etcd answers at http://etcd:2379 (deadline exceeded): check --etcd-endpoints, that etcd runs, and the certificates"},
@@ -126,7 +126,7 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 	}
 }
 
-func TestWhatSaysAllByItselfIsNotAdvised(t *testing.T) {
+func TestErrorsThatNeedNoAdviceGetNone(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		nil, errors.New("any"), Usage("say --yes"), &lease.PastError{}, &lease.LimitError{}, &lease.MalformedError{}, &lease.MismatchError{},
@@ -139,7 +139,7 @@ func TestWhatSaysAllByItselfIsNotAdvised(t *testing.T) {
 	}
 }
 
-func TestALogAdvisesToo(t *testing.T) {
+func TestLogsAdviseToo(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{"text", "json"} {
 		var logged strings.Builder

@@ -7,7 +7,7 @@
 //     means as the value of a flag, whichever of the three it comes from.
 //   - exit.go: exit codes and usage errors; advice.go: what to do about an error, in terms of the command line.
 //   - store.go: flags for etcd, and the store behind them.
-//   - log.go: flags for logging; sink.go, notify.go: a log and a service manager that nothing waits for.
+//   - log.go: flags for logging; sink.go: a log and a service manager that nothing waits for.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions. who.go: who calls.
 //   - help.go, completion.go, recorded.go: help, and completion for shells, also of what is on record.
 package cli
@@ -36,12 +36,12 @@ func Main(app *cli.App, args []string) int {
 	return Run(ctx, app, args, os.Stdout, os.Stderr)
 }
 
-// Run is Main with its surroundings given. What is said on stderr goes through a [Sink]. Once ctx has ended, it returns
+// Run is Main with its surroundings given. Output on stderr goes through a [Sink]. Once ctx has ended, it returns
 // within 5 s, or within what the command [Takes].
 func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Writer) int {
 	prepare(app)
 	sink := NewSink(stderr, flushTime, func(out io.Writer, lines int) error {
-		_, err := fmt.Fprintf(out, "%s: %d lines were dropped, because stderr did not take them\n", app.Name, lines)
+		_, err := fmt.Fprintf(out, "%s: %d lines were dropped, because stderr could not be written\n", app.Name, lines)
 		return err
 	})
 	defer sink.Close()
@@ -54,11 +54,11 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		return ExitDone
 	}
 	l := read(app, args)
-	takes := newTakes()
-	app.Metadata = map[string]any{lineKey: l, takesKey: takes}
+	takes := &atomic.Int64{}
+	app.Metadata = map[string]any{takesKey: takes}
 	err := l.run(ctx, takes)
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
-		err = fmt.Errorf("what this command says could not be written: %w", unsaid)
+		err = fmt.Errorf("the output of this command could not be written: %w", unsaid)
 	}
 	if lost := (*QuietError)(nil); err != nil && !errors.As(err, &lost) {
 		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, Advise(err)))
@@ -66,14 +66,15 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	return ExitCode(err)
 }
 
-// run does what the line says. One that asks for help asks for nothing else.
+// run does what the line says. A line that asks for help does nothing else.
 func (l line) run(ctx context.Context, takes *atomic.Int64) error {
 	warnings := l.unread(os.Environ())
 	if err := l.check(); err != nil {
 		return err
 	}
 	if asked, all := l.asksHelp(); asked {
-		return l.showHelp(l.app.Writer, all)
+		l.showHelp(l.app.Writer, all)
+		return nil
 	}
 	words, err := l.words(os.LookupEnv)
 	if err != nil {
@@ -85,44 +86,31 @@ func (l line) run(ctx context.Context, takes *atomic.Int64) error {
 	return interrupted(ctx, stoppable(ctx, takes, func() error { return l.app.RunContext(ctx, words) }))
 }
 
-// prepare gives the app what all three have in common, and mends what urfave/cli does otherwise: its own exit codes and
-// help texts after errors, slices split at commas.
+// prepare gives the app what all three have in common, and replaces what urfave/cli does otherwise: its own exit codes,
+// help texts after errors, and slices split at commas.
 func prepare(app *cli.App) {
 	app.HideHelpCommand = true
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = usageError
-	app.Action = showHelp
 	app.Flags = append(app.Flags, cli.HelpFlag, helpAllFlag())
 	for _, command := range app.Commands {
 		prepareCommand(app.Name, command)
 	}
-	app.Commands = append(app.Commands, completionCommand(app.Name), helpCommand(), versionCommand())
+	app.Commands = append(app.Commands, completionCommand(app.Name))
 	app.Setup() // help names commands in full
 }
 
 func prepareCommand(program string, command *cli.Command) {
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true
-	for _, sub := range command.Subcommands {
-		sub.HelpName = program + " " + command.Name + " " + sub.Name
-		prepareCommand(program, sub)
-	}
-	if command.Action == nil {
-		command.Action = showHelp
-		return
-	}
 	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag, helpAllFlag())
 	equip(program, command)
 	action := command.Action
 	command.Action = func(c *cli.Context) error { return namespaceMeant(c, action(c)) }
 }
 
-// usageError is for what [line.check] let pass.
+// usageError handles mistakes that [line.check] does not find.
 func usageError(c *cli.Context, err error, _ bool) error {
-	name := c.App.Name
-	if c.Command != nil && c.Command.HelpName != "" {
-		name = c.Command.HelpName
-	}
-	return Usage("%v; see `%s --help`", err, name)
+	return Usage("%v; see `%s --help`", err, c.Command.HelpName)
 }

@@ -10,8 +10,7 @@ import (
 // line is a command line, taken apart.
 type line struct {
 	app       *cli.App
-	path      []string     // the program, and the commands named
-	command   *cli.Command // the last of them; nil: none
+	command   *cli.Command // nil: none
 	options   []option
 	arguments []string
 }
@@ -25,11 +24,11 @@ type option struct {
 	bare  bool // there is no value
 }
 
-// read takes a command line apart. Flags may stand before or after arguments, and before the command's name too: urfave/cli
-// ignores in silence whatever flag follows an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
+// read takes a command line apart. Flags may stand before or after arguments, and before the command's name too:
+// urfave/cli ignores flags that follow an argument, so that `lease extend i-1 --for 4h` would extend by nothing.
 func read(app *cli.App, args []string) line {
-	l := line{app: app, path: args[:1:1]}
-	commands, flags := app.Commands, allFlags(app.Commands)
+	l := line{app: app}
+	flags := allFlags(app.Commands)
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
 		word := rest[0]
 		if word == "--" {
@@ -45,11 +44,12 @@ func read(app *cli.App, args []string) line {
 			l.options = append(l.options, o)
 			continue
 		}
-		if command := find(commands, word); command != nil && len(l.arguments) == 0 {
-			l.path, l.command, commands, flags = append(l.path, word), command, command.Subcommands, command.Flags
-			if len(commands) > 0 {
-				flags = allFlags(commands)
-			}
+		if (word == "help" || word == "version") && l.command == nil && len(l.arguments) == 0 { // as people type it elsewhere
+			l.options = append(l.options, newOption("--"+word))
+			continue
+		}
+		if command := app.Command(word); command != nil && l.command == nil && len(l.arguments) == 0 {
+			l.command, flags = command, command.Flags
 			continue
 		}
 		l.arguments = append(l.arguments, word)
@@ -74,7 +74,7 @@ func (l line) words(lookup func(string) (string, bool)) ([]string, error) {
 
 // arranged is the command line with its flags before its arguments, and settings before both.
 func (l line) arranged(settings []string) []string {
-	words := append(slices.Clone(l.path), settings...)
+	words := append(strings.Fields(l.called()), settings...)
 	for _, o := range l.options {
 		words = append(words, l.plain(o)...)
 	}
@@ -110,12 +110,17 @@ func (l line) gives(names ...string) bool {
 }
 
 // called is how the command is called: "lease extend".
-func (l line) called() string { return strings.Join(append([]string{l.app.Name}, l.path[1:]...), " ") }
+func (l line) called() string {
+	if l.command == nil {
+		return l.app.Name
+	}
+	return l.app.Name + " " + l.command.Name
+}
 
 func allFlags(commands []*cli.Command) []cli.Flag {
 	var flags []cli.Flag
 	for _, command := range commands {
-		flags = append(append(flags, command.Flags...), allFlags(command.Subcommands)...)
+		flags = append(flags, command.Flags...)
 	}
 	return flags
 }
@@ -126,15 +131,6 @@ func listed(flags []cli.Flag) []cli.Flag {
 		shown, is := flag.(cli.VisibleFlag)
 		return is && !shown.IsVisible()
 	})
-}
-
-func find(commands []*cli.Command, name string) *cli.Command {
-	for _, command := range commands {
-		if command.HasName(name) {
-			return command
-		}
-	}
-	return nil
 }
 
 func findFlag(flags []cli.Flag, name string) cli.Flag {
@@ -151,13 +147,4 @@ func takesValue(flags []cli.Flag, name string) bool {
 	flag := findFlag(flags, name)
 	_, boolean := flag.(*cli.BoolFlag)
 	return flag != nil && !boolean
-}
-
-// lineKey is where an app keeps its command line.
-const lineKey = "line"
-
-// Given reports whether one of these flags stands on the command line, rather than in the environment or a file.
-func Given(c *cli.Context, names ...string) bool {
-	l, _ := c.App.Metadata[lineKey].(line)
-	return l.gives(names...)
 }

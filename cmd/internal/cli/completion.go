@@ -15,7 +15,6 @@ import (
 // scripts put it there.
 const completeFlag = "--generate-bash-completion"
 
-// completionCommand prints a shell's completion script.
 func completionCommand(name string) *cli.Command {
 	return &cli.Command{
 		Name: "completion", Usage: "print a completion script for bash, zsh or fish", ArgsUsage: "SHELL", HideHelpCommand: true,
@@ -84,9 +83,9 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 		words, current = words[:len(words)-1], words[len(words)-1]
 	}
 	l := read(app, append([]string{app.Name}, words...))
-	commands, flags := app.Commands, allFlags(app.Commands)
+	flags := allFlags(app.Commands)
 	if l.command != nil {
-		commands, flags = l.command.Subcommands, l.command.Flags
+		flags = l.command.Flags
 	}
 	var found []string
 	switch last := len(l.options) - 1; {
@@ -103,22 +102,14 @@ func complete(ctx context.Context, app *cli.App, words []string) []string {
 		found = []string{"bash", "zsh", "fish"}
 	case l.command != nil && l.command.Name == "release-brake":
 		found = []string{lease.BrakeRollback, lease.BrakeUnwatched, lease.BrakeHeartbeats}
-	case l.command != nil && l.command.Name == "help":
-		found = describeCommands(app.Commands)
 	case l.command != nil && (strings.HasPrefix(l.command.ArgsUsage, "ID") || strings.HasPrefix(l.command.ArgsUsage, "[ID")):
 		found = l.recorded(ctx, "ID")
-	default:
-		found = describeCommands(commands)
+	case l.command == nil:
+		for _, command := range app.Commands {
+			found = append(found, command.Name+":"+command.Usage)
+		}
 	}
 	return slices.DeleteFunc(found, func(word string) bool { return !strings.HasPrefix(word, current) })
-}
-
-func describeCommands(commands []*cli.Command) []string {
-	var found []string
-	for _, command := range commands {
-		found = append(found, command.Name+":"+command.Usage)
-	}
-	return found
 }
 
 // describeFlags are the flags that are not on the line already, unless they may be given several times.

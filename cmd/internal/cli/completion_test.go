@@ -15,9 +15,8 @@ func TestComplete(t *testing.T) {
 		words []string
 		want  []string
 	}{
-		"commands":                       {nil, []string{"extend", "status", "peers", "completion", "help", "version"}},
+		"commands":                       {nil, []string{"extend", "status", "completion"}},
 		"commands that begin so":         {[]string{"ex"}, []string{"extend"}},
-		"commands below another":         {[]string{"peers", ""}, []string{"list"}},
 		"flags after two dashes":         {[]string{"extend", "--"}, []string{"--for", "--term", "--count", "--label", "--strict", "--quiet", "--output", "--max-extend", "--interval", "--rate-share", "--ec2-unpaced", "--region", "--config", "--help", "--help-all"}},
 		"flags after one":                {[]string{"extend", "-"}, []string{"--for", "--term", "--count", "--label", "--strict", "--quiet", "--output", "--max-extend", "--interval", "--rate-share", "--ec2-unpaced", "--region", "--config", "--help", "--help-all"}},
 		"flags that are not hidden":      {[]string{"extend", "--hid"}, nil},

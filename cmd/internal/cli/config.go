@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 
 func configFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "config", Category: OtherFlags, EnvVars: []string{prefix + "CONFIG"},
+		Name: "config", Category: OtherFlags,
 		Usage: "read settings from a YAML `FILE`, such as \"namespace: prod\"",
 	}
 }
@@ -24,8 +25,8 @@ type configFile struct {
 	settings map[string][]string
 }
 
-// file reads the --config file, if one is given. One file serves all commands: what other commands of the program have is
-// passed over.
+// file reads the --config file, if one is given. One file serves all commands: flags of other commands of the program
+// are skipped.
 func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 	f := configFile{settings: map[string][]string{}}
 	f.name, _ = lookup(prefix + "CONFIG")
@@ -60,15 +61,9 @@ func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 		}
 		delete(top, program)
 	}
+	maps.DeleteFunc(top, func(name string, _ yaml.Node) bool { return l.isOthers(name) })
+	maps.Copy(top, own) // the section has priority
 	for name, value := range top {
-		if l.isOthers(name) {
-			continue
-		}
-		if f.settings[name], err = f.read(l.app, name, value); err != nil {
-			return f, err
-		}
-	}
-	for name, value := range own { // what stands in the section wins
 		if f.settings[name], err = f.read(l.app, name, value); err != nil {
 			return f, err
 		}
@@ -78,12 +73,11 @@ func (l line) file(lookup func(string) (string, bool)) (configFile, error) {
 
 func programs() []string { return []string{"lease", "janitor", "sidecar"} }
 
-// isOthers reports whether a flag of this program is about one call, and a setting of another program's.
+// isOthers reports whether a flag concerns one call in this program, and is a setting of another program.
 func (l line) isOthers(flag string) bool {
 	return !isSetting(l.app.Name, flag) && slices.ContainsFunc(programs(), func(other string) bool { return isSetting(other, flag) })
 }
 
-// read reads one flag of the file.
 func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, error) {
 	known := listed(allFlags(app.Commands))
 	known = slices.DeleteFunc(known, func(f cli.Flag) bool { return slices.Contains([]string{"config", "help", "help-all"}, f.Names()[0]) })
@@ -97,7 +91,7 @@ func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, 
 	case flag.Names()[0] != name:
 		return nil, Usage("no flag %q in %s; did you mean %s?", name, f.name, flag.Names()[0])
 	case !isSetting(app.Name, name):
-		return nil, Usage("%s in %s does not count; say --%s on the command line each time", name, f.name, name)
+		return nil, Usage("%s in %s is ignored; give --%s on the command line each time", name, f.name, name)
 	}
 	texts, plain := textsOf(&value)
 	if !plain {
@@ -107,25 +101,16 @@ func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, 
 }
 
 // textsOf are the texts of a plain value, or of a list of such, exactly as they are written: to YAML, 0123 is a number
-// with the value 83, and no a truth. False for anything else, and for a null.
+// with the value 83, and no a truth value. False for anything else, and for a null.
 func textsOf(value *yaml.Node) (texts []string, plain bool) {
-	switch value.Kind {
-	case yaml.AliasNode:
-		return textsOf(value.Alias)
-	case yaml.ScalarNode:
-		return []string{value.Value}, value.ShortTag() != "!!null"
-	case yaml.SequenceNode:
-		for _, one := range value.Content {
-			if one.Kind == yaml.AliasNode {
-				one = one.Alias
-			}
-			if one.Kind != yaml.ScalarNode || one.ShortTag() == "!!null" {
-				return nil, false
-			}
-			texts = append(texts, one.Value)
-		}
-		return texts, true
-	case yaml.DocumentNode, yaml.MappingNode:
+	null := func(n *yaml.Node) bool { return n.ShortTag() == "!!null" }
+	if null(value) || slices.ContainsFunc(value.Content, null) {
+		return nil, false
 	}
-	return nil, false
+	if value.Decode(&texts) == nil {
+		return texts, true
+	}
+	text := ""
+	err := value.Decode(&text)
+	return []string{text}, err == nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"lapse/lease"
 	"lapse/lease/etcd"
+	"lapse/sidecar"
 )
 
 // Exit codes.
@@ -48,7 +49,7 @@ func WithCode(code int, err error) error {
 	return &CodeError{Code: code, Err: err}
 }
 
-// QuietError ends the command with a code after everything was said.
+// QuietError ends the command with a code after everything was printed.
 type QuietError struct{ Code int }
 
 func (e *QuietError) Error() string { return "" }
@@ -65,17 +66,18 @@ func ExitCode(err error) int {
 		return e.Code
 	}
 	switch {
-	case is[*UsageError](err), is[*lease.LimitError](err), is[*lease.PastError](err):
+	case Is[*UsageError](err), Is[*lease.LimitError](err), Is[*lease.PastError](err):
 		return ExitUsage
-	case is[*lease.NotFoundError](err), is[*etcd.UnreachableError](err):
+	case Is[*lease.NotFoundError](err), Is[*etcd.UnreachableError](err),
+		Is[*sidecar.NotRunningError](err), Is[*sidecar.UnavailableError](err):
 		return ExitMissing
-	case is[*lease.StateError](err), is[*lease.ClampedError](err), is[*lease.ShortenError](err), is[*lease.NumberError](err),
-		is[*lease.MaxTermError](err),
-		is[*lease.MismatchError](err), is[*lease.LaunchStateError](err), is[*lease.WindowError](err),
-		is[*lease.SchemaError](err), is[*lease.MalformedError](err), is[*lease.ConflictError](err),
-		is[*lease.DeposedError](err), is[*etcd.VersionError](err):
+	case Is[*lease.StateError](err), Is[*lease.ClampedError](err), Is[*lease.ShortenError](err), Is[*lease.NumberError](err),
+		Is[*lease.MaxTermError](err),
+		Is[*lease.MismatchError](err), Is[*lease.LaunchStateError](err), Is[*lease.WindowError](err),
+		Is[*lease.SchemaError](err), Is[*lease.MalformedError](err), Is[*lease.ConflictError](err),
+		Is[*lease.DeposedError](err), Is[*etcd.VersionError](err), Is[*sidecar.ForbiddenError](err), Is[*sidecar.ClosedError](err):
 		return ExitRefused
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), Is[*sidecar.OutcomeUnknownError](err):
 		return ExitUnknown
 	case errors.Is(err, context.DeadlineExceeded): // of a read; a write says itself that its outcome is unknown
 		return ExitMissing
@@ -83,7 +85,8 @@ func ExitCode(err error) int {
 	return ExitFailed
 }
 
-func is[E error](err error) bool {
+// Is reports whether an error of this type is in the chain of err.
+func Is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
 }

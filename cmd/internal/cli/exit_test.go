@@ -56,7 +56,7 @@ func TestExitCode(t *testing.T) {
 }
 
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
-func TestAnErrorIsSaidOnceAndASilentOneNot(t *testing.T) {
+func TestAnErrorIsPrintedOnceAndAQuietOneNever(t *testing.T) {
 	for want, err := range map[string]error{
 		"app: it broke\n": errors.New("it broke"),
 		"":                &QuietError{Code: ExitFailed},
@@ -70,7 +70,7 @@ func TestAnErrorIsSaidOnceAndASilentOneNot(t *testing.T) {
 }
 
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
-func TestConfirmWantsYesWhereNobodyCanBeAsked(t *testing.T) {
+func TestConfirmRequiresYesWithoutATerminal(t *testing.T) {
 	for line, want := range map[string]int{"": ExitUsage, "--yes": ExitDone, "-y": ExitDone} {
 		var out, errs bytes.Buffer
 		app := example(func(c *cli.Context) error { return Confirm(c, "end it", func() error { return nil }) })

@@ -50,55 +50,30 @@ func helpAllFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "help-all", Usage: "show help with all flags", DisableDefaultText: true}
 }
 
-// asksHelp reports whether the line asks for help, and for all of it.
 func (l line) asksHelp() (asked, all bool) {
 	all = l.gives("help-all")
-	return all || l.gives("help", "h"), all
+	return all || l.gives("help", "h") || l.command == nil && !l.gives("version", "v"), all
 }
 
-// explained is the command that is to be explained; nil: the program.
-func (l line) explained() (*cli.Command, error) {
-	if l.command == nil || l.command.Name != "help" {
-		return l.command, nil
-	}
-	switch len(l.arguments) {
-	case 0:
-		return nil, nil
-	case 1:
-	default:
-		return nil, Usage("explain one command at a time: `%s help %s`", l.app.Name, l.arguments[0])
-	}
-	if command := find(l.app.Commands, l.arguments[0]); command != nil {
-		return command, nil
-	}
-	return nil, line{app: l.app, path: []string{l.app.Name}}.noCommand(l.arguments[0])
-}
-
-// showHelp explains the program, or the command that the line names.
-func (l line) showHelp(w io.Writer, all bool) error {
-	command, err := l.explained()
-	if err != nil {
-		return err
-	}
-	if command != nil {
-		printHelp(w, command, all)
-		return nil
+// showHelp explains the command that the line names, or the program.
+func (l line) showHelp(w io.Writer, all bool) {
+	if l.command != nil {
+		printHelp(w, l.command, all)
+		return
 	}
 	printHelp(w, &cli.Command{
 		HelpName: l.app.Name, Usage: l.app.Usage, UsageText: l.app.Name + " COMMAND [command options]",
 		Description: l.app.Description, Subcommands: l.app.Commands, Flags: l.app.Flags,
 	}, all)
 	if !all {
-		return nil
+		return
 	}
 	for _, command := range l.app.Commands {
 		_, _ = fmt.Fprintln(w)
 		printHelp(w, command, all)
 	}
-	return nil
 }
 
-// printHelp prints the page of a command.
 func printHelp(w io.Writer, command *cli.Command, all bool) {
 	width := widthOfHelp(w)
 	shown := func(c cli.VisibleFlagCategory) bool { return all || c.Name() == "" }
@@ -127,7 +102,7 @@ func printHelp(w io.Writer, command *cli.Command, all bool) {
 
 func join(lines []string) string { return strings.Join(lines, "\n") }
 
-// describe are lines of flags with what they do. Their variables in the environment are for who wants to see all.
+// describe are lines of flags with their usage. Their environment variables are only shown with all flags.
 func describe(flags []cli.VisibleFlag, width int, all bool) (string, error) {
 	var rows [][]string
 	for _, flag := range flags {
@@ -183,29 +158,4 @@ func widthOfHelp(w io.Writer) int {
 		width = helpWidth
 	}
 	return min(width, helpWidthMax)
-}
-
-// helpCommand explains a command, as its --help does.
-func helpCommand() *cli.Command {
-	return &cli.Command{
-		Name: "help", Usage: "explain a command", ArgsUsage: "[COMMAND]", HideHelpCommand: true,
-		Flags: []cli.Flag{cli.HelpFlag, helpAllFlag()}, Action: showHelp,
-	}
-}
-
-// showHelp explains what stands on the command line.
-func showHelp(c *cli.Context) error {
-	l, _ := c.App.Metadata[lineKey].(line)
-	return l.showHelp(c.App.Writer, false)
-}
-
-// versionCommand prints the version, as --version does.
-func versionCommand() *cli.Command {
-	return &cli.Command{
-		Name: "version", Usage: "print the version", HideHelpCommand: true,
-		Action: func(c *cli.Context) error {
-			cli.ShowVersion(c)
-			return nil
-		},
-	}
 }

@@ -68,15 +68,13 @@ COMMANDS:
    run         go
    completion  print a completion script for bash,
                zsh or fish
-   help        explain a command
-   version     print the version
 
 OPTIONS:
    --help, -h     show help
    --help-all     show help with all flags
    --version, -v  print the version
 
-~app --help-all~ explains all 4 commands with their
+~app --help-all~ explains all 2 commands with their
 flags.
 `,
 	} {
@@ -90,7 +88,7 @@ flags.
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
 func TestAllHelpHasThatOfEachCommand(t *testing.T) {
 	_, all, _ := tryApp(t, manual(), "--help-all")
-	for _, page := range []string{"run", "completion", "help", "version"} {
+	for _, page := range []string{"run", "completion"} {
 		if _, one, _ := tryApp(t, manual(), page, "--help-all"); !strings.Contains(all, one) {
 			t.Errorf("that of %s is not in\n%s\nbut\n%s", page, all, one)
 		}

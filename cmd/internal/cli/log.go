@@ -16,31 +16,22 @@ import (
 // LogFlags say how much is logged, and in which form.
 func LogFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log at `LEVEL`: debug, info, warn or error", EnvVars: []string{"LAPSE_LOG_LEVEL"}, Category: OtherFlags},
-		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", EnvVars: []string{"LAPSE_LOG_JSON"}, Category: OtherFlags},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log at `LEVEL`: debug, info, warn or error", Category: OtherFlags},
+		&cli.BoolFlag{Name: "log-json", Usage: "log as JSON lines", Category: OtherFlags},
 	}
 }
 
-// Logger logs to stderr as the flags say.
-func Logger(c *cli.Context) (*slog.Logger, error) {
-	handler, err := logHandler(c)
-	if err != nil {
-		return nil, err
-	}
-	return slog.New(handler(c.App.ErrWriter)), nil
-}
-
-// ServiceLogger is Logger for a process that must go on whoever reads its stderr: from here on it waits for no line that
-// it says there, and a stderr that is closed is no signal that ends it. Asked to stop, it may take its time: see [Takes].
+// ServiceLogger logs to stderr as the flags say, for a process that must go on even if nobody reads that: it never waits
+// for a line to be written, and a closed stderr does not end it. It may take longer to stop: see [Takes].
 func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	handler, err := logHandler(c)
 	if err != nil {
 		return nil, err
 	}
-	// A write to a closed pipe fails, then, and what is not read from this channel is dropped.
+	// A write to a closed pipe then fails; what is not read from this channel is dropped.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	lost := func(out io.Writer, lines int) error {
-		record := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped, because stderr did not take them", 0)
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped, because stderr could not be written", 0)
 		record.Add("lines", lines)
 		return handler(out).Handle(c.Context, record)
 	}
@@ -53,7 +44,6 @@ func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	return slog.New(handler(sink)), nil
 }
 
-// logHandler makes what writes records in the form that the flags ask for.
 func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
@@ -74,8 +64,8 @@ func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 	return func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, options) }, nil
 }
 
-// quietGRPC keeps gRPC from writing to stderr by itself, past any [Sink]. What it has to say comes as an error to whoever
-// called it; its own variable for debugging is obeyed.
+// quietGRPC keeps gRPC from writing to stderr by itself, past any [Sink]. Its messages reach the caller as errors.
+// gRPC's own environment variable for debugging still works.
 func quietGRPC() {
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))

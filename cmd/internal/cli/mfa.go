@@ -13,8 +13,8 @@ import (
 	"golang.org/x/term"
 )
 
-// MFACode asks a person for the code of an MFA device: on stdin if that is a terminal, or else, where stderr is one, on the
-// terminal of the process, for stdin may be a request.
+// MFACode asks a person for the code of an MFA device: on stdin if that is a terminal, or else, if stderr is one, on
+// the terminal of the process, since stdin may be a request.
 func MFACode(c *cli.Context) func(context.Context, string) (string, error) {
 	return func(ctx context.Context, device string) (string, error) {
 		in := c.App.Reader

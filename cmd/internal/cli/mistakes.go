@@ -6,16 +6,16 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 
 	"lapse/lease"
 )
 
-// check finds what is wrong with a command line, before urfave/cli does: its sentences are those of a library, and it
-// parses flags before it misses the command.
+// check finds mistakes in a command line before urfave/cli does, whose error messages are for programmers, and which
+// parses flags before it finds that the command is missing.
 func (l line) check() error {
-	group := l.command == nil || len(l.command.Subcommands) > 0
 	switch {
-	case group && len(l.arguments) > 0:
+	case l.command == nil && len(l.arguments) > 0:
 		return l.noCommand(l.arguments[0])
 	case l.command == nil:
 		return l.checkAlone()
@@ -33,8 +33,8 @@ func (l line) check() error {
 	return l.checkTwice()
 }
 
-// checkTwice refuses two values for a flag that takes one: whichever of them was taken, somebody meant the other. A switch
-// may be repeated, as long as it says the same.
+// checkTwice refuses two values for a flag that takes one, since it cannot know which one was meant. A switch may be
+// repeated with the same value.
 func (l line) checkTwice() error {
 	before := map[cli.Flag]string{}
 	for _, o := range l.options {
@@ -53,28 +53,28 @@ func (l line) checkTwice() error {
 }
 
 func (l line) noCommand(word string) error {
-	commands := l.app.Commands
-	if l.command != nil {
-		commands = l.command.Subcommands
-	}
 	var names []string
-	for _, command := range commands {
-		names = append(names, command.Names()...)
-	}
-	meant := cousin(l.app.Name, word)
-	if name, ours := strings.CutPrefix(meant, l.app.Name+" "); ours && l.command == nil {
-		return Usage("no command %q; did you mean %q?", word, name)
+	for _, command := range l.app.Commands {
+		names = append(names, command.Name)
+		if slices.Contains(strings.Fields(synonyms()[command.Name]), word) {
+			return Usage("no command %q; did you mean %q?", word, command.Name)
+		}
 	}
 	if near := closest(word, names); near != "" {
 		return Usage("no command %q; did you mean %q?", word, near)
 	}
-	if meant != "" && l.command == nil {
-		return Usage("no command %q; did you mean `%s`?", word, meant)
-	}
-	return Usage("no command %q; see `%s --help`", word, l.called())
+	return Usage("no command %q; see `%s --help`", word, l.app.Name)
 }
 
-// checkAlone checks a line that names no command.
+// synonyms are what other programs call our commands.
+func synonyms() map[string]string {
+	return map[string]string{
+		"extend": "renew prolong postpone keep", "list": "ls ps", "show": "get describe info", "launch": "create new run start",
+		"release": "terminate delete remove rm kill destroy", "adopt": "import manage", "unmanage": "forget detach",
+		"pause": "stop disable", "arm": "enable enforce", "release-brake": "release lift unbrake",
+	}
+}
+
 func (l line) checkAlone() error {
 	for _, o := range l.options {
 		switch {
@@ -88,8 +88,17 @@ func (l line) checkAlone() error {
 	return nil
 }
 
+func (l line) having(flag string) (commands []string) {
+	for _, command := range l.app.Commands {
+		if findFlag(listed(command.Flags), flag) != nil {
+			commands = append(commands, "`"+l.app.Name+" "+command.Name+"`")
+		}
+	}
+	return commands
+}
+
 func (l line) noArguments(word string) error {
-	if lease.IsInstanceID(word) && find(l.app.Commands, "show") != nil {
+	if lease.IsInstanceID(word) && l.app.Command("show") != nil {
 		return Usage("`%s` takes no arguments; for one lease, `%s show %s`", l.called(), l.app.Name, word)
 	}
 	return Usage("`%s` takes no arguments, but %q was given; see `%s --help`", l.called(), word, l.called())
@@ -98,11 +107,11 @@ func (l line) noArguments(word string) error {
 func (l line) checkOption(o option) error {
 	flag := findFlag(l.command.Flags, o.name)
 	if flag == nil {
-		if near := closest(o.name, flagNames(l.command.Flags)); near != "" && len(l.having(o.name)) == 0 {
-			return Usage("no flag %s for %s; did you mean %s?", dashed(o.name), l.called(), dashed(near))
-		}
 		if others := l.having(o.name); len(others) > 0 {
 			return Usage("no flag %s for %s; it is one of %s", dashed(o.name), l.called(), strings.Join(others, ", "))
+		}
+		if near := closest(o.name, flagNames(l.command.Flags)); near != "" {
+			return Usage("no flag %s for %s; did you mean %s?", dashed(o.name), l.called(), dashed(near))
 		}
 		return Usage("no flag %s for %s; see `%s --help`", dashed(o.name), l.called(), l.called())
 	}
@@ -118,45 +127,36 @@ func (l line) checkOption(o option) error {
 	return nil
 }
 
-// unread tells of variables that somebody may rely on and that give nothing: those a slip away from one that gives a
-// setting, and those of this command's flags that only the command line gives. Others may be of another program.
+// unread warns of variables that have no effect: those that are nearly the name of a setting, and those of this
+// command's flags that only the command line gives. Others may belong to another program.
 func (l line) unread(environ []string) (warnings []string) {
-	var known []string
-	for _, flag := range allFlags(l.app.Commands) {
-		for _, v := range variablesIn(flag) {
-			if name, ours := strings.CutPrefix(v, prefix); ours {
-				known = append(known, name)
-			}
+	flags, known := allFlags(l.app.Commands), []string{}
+	for _, flag := range flags {
+		if name := flag.Names()[0]; isSetting(l.app.Name, name) {
+			known = append(known, name)
 		}
 	}
 	for _, setting := range environ {
 		v, _, _ := strings.Cut(setting, "=")
 		name, ours := strings.CutPrefix(v, prefix)
-		if !ours || slices.Contains(known, name) {
+		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		if !ours || slices.Contains(known, flag) {
 			continue
 		}
-		flag := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-		if near := closest(name, known); l.isOfCall(flag) {
-			warnings = append(warnings, fmt.Sprintf("%s is set, and does not count; say --%s on the command line each time", v, flag))
-		} else if near != "" && len(near)-len(name) <= 2 { // LAPSE_NAME is no slip
-			warnings = append(warnings, fmt.Sprintf("%s is set, and nothing reads it; did you mean %s?", v, prefix+near))
+		if near := closest(flag, known); l.isOfCall(flag) {
+			warnings = append(warnings, fmt.Sprintf("%s is set but ignored; give --%s on the command line each time", v, flag))
+		} else if near != "" && len(near)-len(flag) <= 2 && findFlag(flags, flag) == nil { // LAPSE_NAME is not a typing error
+			warnings = append(warnings, fmt.Sprintf("%s is set, but nothing reads it; did you mean %s?", v, variable(near)))
 		}
 	}
 	slices.Sort(warnings)
 	return warnings
 }
 
-// isOfCall reports whether this flag of the command at hand concerns one call only, and is no setting of any program. One
-// that stands on the line as well misleads nobody.
+// isOfCall reports whether this flag of the command concerns one call only, and is not a setting of any program. If it
+// is also on the command line, no warning is needed.
 func (l line) isOfCall(flag string) bool {
 	return l.command != nil && findFlag(listed(l.command.Flags), flag) != nil && !isSetting(l.app.Name, flag) && !l.isOthers(flag) && !l.gives(flag)
-}
-
-func variablesIn(flag cli.Flag) []string {
-	if variables := variablesOf(flag); variables != nil {
-		return *variables
-	}
-	return nil
 }
 
 func flagNames(flags []cli.Flag) []string {
@@ -167,7 +167,6 @@ func flagNames(flags []cli.Flag) []string {
 	return names
 }
 
-// dashed is a flag as people write it.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -186,59 +185,25 @@ func placeholder(flag cli.Flag) string {
 	return "value"
 }
 
-// Closest is the one of names that a word was likely meant to be; empty if none is near. Names that are long by nature are
-// only near if little differs.
-func Closest(word string, names []string) string {
-	const most = 3
-	near := closest(word, names)
-	if near != "" && distance(word, near) > most {
-		return ""
-	}
-	return near
-}
+// How alike two words must be, from 0 to 1, for one to be a misspelling of the other: commands and flags, and long names.
+const (
+	likeSlip = 0.87
+	likeName = 0.96
+)
 
-// closest is the one of names that a word was likely meant to be: the only one that begins so, or one a slip or two away.
-// Empty if none is near.
-func closest(word string, names []string) string {
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return len(name) < 2 })
-	var begin []string
+// Closest is the long name that was probably meant by a word; empty if none is near.
+func Closest(word string, names []string) string { return likeliest(word, names, likeName) }
+
+// closest is the command or flag that was probably meant by a word; empty if none is near.
+func closest(word string, names []string) string { return likeliest(word, names, likeSlip) }
+
+// likeliest uses the measure of urfave/cli's own suggestions, which name something however different the word is.
+func likeliest(word string, names []string, least float64) (best string) {
+	const boostFrom, prefix = 0.7, 4
 	for _, name := range names {
-		if len(word) > 1 && strings.HasPrefix(name, word) {
-			begin = append(begin, name)
-		}
-	}
-	if len(begin) == 1 {
-		return begin[0]
-	}
-	best, least := "", min(max(1, len(word)/3), len(word)-1)
-	for _, name := range names {
-		if d := distance(word, name); d <= least {
-			best, least = name, d-1
+		if like := smetrics.JaroWinkler(name, word, boostFrom, prefix); len(name) > 1 && like >= least {
+			best, least = name, like
 		}
 	}
 	return best
-}
-
-// distance is how many letters have to be put in, taken out, replaced or swapped with the next to make one word of the
-// other.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		for j := range rows[i] {
-			if i == 0 || j == 0 {
-				rows[i][j] = i + j
-				continue
-			}
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }

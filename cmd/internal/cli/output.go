@@ -3,12 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
 
-// output is stdout. It keeps the first error of a write, for what prints here and there does not look at each: a command
-// whose words did not arrive has failed, whatever it did.
+// output is stdout. It keeps the first error of a write, since not every print checks for one: a command whose output
+// could not be written has failed, whatever else it did.
 type output struct {
 	to io.Writer
 
@@ -34,23 +35,13 @@ func (o *output) failed() error {
 	return o.err
 }
 
-// interrupted tells of an error that a signal to stop has caused as what it is. What has a code of its own says already
-// what it means.
+// interrupted replaces an error that a signal to stop has caused. An error with a code of its own is kept.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || is[*CodeError](err) {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) || Is[*CodeError](err) {
 		return err
 	}
-	return &interruptedError{err}
-}
-
-// interruptedError says that a signal ended the command.
-type interruptedError struct{ err error }
-
-func (e *interruptedError) Error() string {
-	if e.err == context.Canceled { //nolint:errorlint // that alone, with nothing around it
-		return "stopped by a signal"
+	if err == context.Canceled { //nolint:errorlint // that alone, with nothing around it
+		return WithCode(ExitUnknown, errors.New("stopped by a signal"))
 	}
-	return "stopped by a signal: " + e.err.Error()
+	return fmt.Errorf("stopped by a signal: %w", err)
 }
-
-func (e *interruptedError) Unwrap() error { return e.err }

@@ -27,7 +27,7 @@ func runs(ctx context.Context, out io.Writer, err error) (code int, said string)
 	return code, errs.String()
 }
 
-func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
+func TestACommandFailsIfItsOutputCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		out  io.Writer
@@ -36,7 +36,7 @@ func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
 		says string
 	}{
 		"written":                  {io.Discard, nil, ExitDone, ""},
-		"not written":              {full{}, nil, ExitFailed, "app: what this command says could not be written: no space left on device\n"},
+		"not written":              {full{}, nil, ExitFailed, "app: the output of this command could not be written: no space left on device\n"},
 		"not written, and refused": {full{}, WithCode(ExitRefused, errors.New("it is revoked")), ExitRefused, "app: it is revoked\n"},
 		"written, and failed":      {io.Discard, errors.New("it failed"), ExitFailed, "app: it failed\n"},
 	} {
@@ -46,7 +46,7 @@ func TestACommandWhoseWordsDoNotArriveHasFailed(t *testing.T) {
 	}
 }
 
-func TestAnEndBySignalIsToldAsThat(t *testing.T) {
+func TestAnErrorCausedByASignalSaysSo(t *testing.T) {
 	t.Parallel()
 	stopped, stop := context.WithCancel(t.Context())
 	stop()

@@ -11,8 +11,8 @@ import (
 	"lapse/lease"
 )
 
-// Duration reads 90s, 45m, 8h, 3d, 2w and sums of them. name is that of the flag, for the error. A plus adds, as --by does;
-// everywhere else it says that something else was meant.
+// Duration reads 90s, 45m, 8h, 3d, 2w and sums of them. name is that of the flag, for the error. A plus sign is for
+// --by only, which adds; for other flags it is refused.
 func Duration(name, text string) (time.Duration, error) {
 	plain, plus := strings.CutPrefix(text, "+")
 	d, ok := duration(plain)
@@ -20,12 +20,12 @@ func Duration(name, text string) (time.Duration, error) {
 	case ok && (!plus || name == "by"):
 		return d, nil
 	case ok && name == "for":
-		return 0, Usage("--for %s counts from now; to add to the present date, say --by %s", text, plain)
+		return 0, Usage("--for %s counts from now; to add to the current expiry, use --by %s", text, plain)
 	case ok:
 		return 0, Usage("--%s %s: leave out the +", name, text)
 	}
 	if _, err := date(name, text, time.Now()); err == nil {
-		return 0, Usage("--%s %q is a date, and this takes a duration as in 90s, 45m, 8h, 3d or 2w%s", name, text, instead(name, text))
+		return 0, Usage("--%s %q is a date, and this takes a duration such as 90s, 45m, 8h, 3d or 2w%s", name, text, instead(name, text))
 	}
 	return 0, Usage("--%s %q is not a duration; write it as 90s, 45m, 8h, 3d or 2w", name, text)
 }
@@ -33,7 +33,7 @@ func Duration(name, text string) (time.Duration, error) {
 // instead is the flag for a date beside those for a duration.
 func instead(name, text string) string {
 	if name == "for" || name == "by" {
-		return fmt.Sprintf("; say --until %q", text)
+		return fmt.Sprintf("; use --until %q", text)
 	}
 	return ""
 }
@@ -61,7 +61,7 @@ func DurationOrNone(name, text string) (time.Duration, error) {
 	return d, err
 }
 
-// firstYear is that of the oldest date which somebody may mean.
+// firstYear is the earliest year that somebody may mean.
 const firstYear = 1970
 
 // Date reads RFC 3339, or a date and time of the local zone: 2027-02-01T18:00[:05], with a space for the T, or a date
@@ -69,10 +69,10 @@ const firstYear = 1970
 func Date(name, text string) (time.Time, error) {
 	t, err := date(name, text, time.Now())
 	if err == nil && t.Year() < firstYear {
-		return time.Time{}, Usage("--%s %q has passed long ago; give a date that is yet to come", name, text)
+		return time.Time{}, Usage("--%s %q is long past; give a date in the future", name, text)
 	}
 	if err == nil && lease.CheckDate(t) != nil {
-		return time.Time{}, Usage("--%s %q is %d in UTC, a year that no record can hold", name, text, t.Year())
+		return time.Time{}, Usage("--%s %q is %d in UTC, a year that no record can hold; give another date", name, text, t.Year())
 	}
 	return t, err
 }
@@ -88,7 +88,7 @@ func date(name, text string, now time.Time) (time.Time, error) {
 	}
 	if plain := strings.TrimPrefix(text, "+"); plain != "" {
 		if _, ok := duration(plain); ok {
-			return time.Time{}, Usage("--%s %q is a duration, and this takes a date; say --for %s for so long from now, or --by %s to add it",
+			return time.Time{}, Usage("--%s %q is a duration, and this takes a date; use --for %s to count from now, or --by %s to add it",
 				name, text, plain, plain)
 		}
 	}
@@ -107,8 +107,8 @@ func date(name, text string, now time.Time) (time.Time, error) {
 		name, text, example.UTC().Format(time.RFC3339), example.Format("2006-01-02 15:04"), example.Format(time.DateOnly))
 }
 
-// weekday reads a weekday, or its first three letters, and a time of it; none is its beginning. It is the next that is yet
-// to come, which may be today.
+// weekday reads a weekday, or its first three letters, and a time of it; without a time, its beginning. It is the next
+// such time in the future, which may be today.
 func weekday(text string, now time.Time) (time.Time, bool) {
 	words := strings.Fields(strings.ToLower(text))
 	if len(words) == 0 || len(words) > 2 {
@@ -188,4 +188,19 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%dm%ds", d/time.Minute, (d%time.Minute)/time.Second)
 	}
 	return d.String()
+}
+
+// ClockBehind says that the clock of this machine is behind.
+func ClockBehind(by time.Duration) string {
+	return "this machine's clock is at least " + short(by) + " behind: the last sweep is dated later"
+}
+
+// SayClock warns people of doubts about the clock that dates were computed with.
+func SayClock(c *cli.Context, r lease.Reckoning) {
+	if r.Behind > 0 {
+		Say(c, "warning: %s; durations were counted from the last sweep", ClockBehind(r.Behind))
+	}
+	if r.Late > 0 {
+		Say(c, "warning: the next sweep was due %s ago: no janitor sweeps, or this machine's clock is ahead", short(r.Late))
+	}
 }

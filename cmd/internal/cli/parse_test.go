@@ -27,14 +27,14 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-func TestADurationThatMeansSomethingElse(t *testing.T) {
+func TestDurationsThatProbablyMeanSomethingElse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ flag, text, want string }{
-		{"for", "+2h", "--for +2h counts from now; to add to the present date, say --by 2h"},
+		{"for", "+2h", "--for +2h counts from now; to add to the current expiry, use --by 2h"},
 		{"term", "+3d", "--term +3d: leave out the +"},
 		{"by", "++2h", "--by \"++2h\" is not a duration; write it as 90s, 45m, 8h, 3d or 2w"},
-		{"for", "2027-02-03", "--for \"2027-02-03\" is a date, and this takes a duration as in 90s, 45m, 8h, 3d or 2w; say --until \"2027-02-03\""},
-		{"term", "2027-02-03 18:00", "--term \"2027-02-03 18:00\" is a date, and this takes a duration as in 90s, 45m, 8h, 3d or 2w"},
+		{"for", "2027-02-03", "--for \"2027-02-03\" is a date, and this takes a duration such as 90s, 45m, 8h, 3d or 2w; use --until \"2027-02-03\""},
+		{"term", "2027-02-03 18:00", "--term \"2027-02-03 18:00\" is a date, and this takes a duration such as 90s, 45m, 8h, 3d or 2w"},
 	} {
 		if got, err := Duration(c.flag, c.text); err == nil || err.Error() != c.want {
 			t.Errorf("%s, %v; want %s", got, err, c.want)
@@ -47,7 +47,7 @@ func TestADurationThatMeansSomethingElse(t *testing.T) {
 	}
 	for _, text := range []string{"4h", "+2h", "3d"} {
 		_, err := Date("until", text)
-		if err == nil || !strings.Contains(err.Error(), " is a duration, and this takes a date; say --for "+strings.TrimPrefix(text, "+")+" for so long") {
+		if err == nil || !strings.Contains(err.Error(), " is a duration, and this takes a date; use --for "+strings.TrimPrefix(text, "+")+" to count from now") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,55 +32,12 @@ func JSON(c *cli.Context, value any) error {
 // WantsJSON reports whether JSON was asked for.
 func WantsJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
-// Table prints rows for people. The first row is the head. A line break or another sign that is not to be seen is
-// printed as Go writes it, so that no value can pass for a row. On a terminal, the last column is folded to its width, and
-// stands below where it would have less than foldMin characters.
-func Table(w io.Writer, rows [][]string) error {
-	width, _ := screen(w)
-	return table(w, width, rows)
-}
-
-// foldMin is how many characters a folded line has at least.
-const foldMin = 20
-
-func table(w io.Writer, width int, rows [][]string) error {
-	if len(rows) == 0 {
-		return nil
+// Show prints the value for programs if JSON is asked for, and otherwise what forPeople prints.
+func Show(c *cli.Context, value any, forPeople func() error) error {
+	if WantsJSON(c) {
+		return JSON(c, value)
 	}
-	last := len(rows[0]) - 1
-	widths, before := make([]int, last), 0
-	for n := range widths {
-		for _, row := range rows {
-			widths[n] = max(widths[n], utf8.RuneCountInString(visible(row[n])))
-		}
-		before += widths[n] + gap
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		text, line := visible(row[last]), ""
-		for n, cell := range row[:last] {
-			line += fmt.Sprintf("%-*s", widths[n]+gap, visible(cell))
-		}
-		folded := []string{text}
-		room := width - before
-		switch {
-		case width == 0 || utf8.RuneCountInString(text) <= room:
-		case room >= foldMin:
-			folded = fold(text, room)
-		default:
-			b.WriteString(strings.TrimRight(line, " ") + "\n")
-			line = strings.Repeat(" ", indent)
-			folded = fold(text, max(width-indent, foldMin))
-		}
-		for n, part := range folded {
-			if n > 0 {
-				line = strings.Repeat(" ", utf8.RuneCountInString(line))
-			}
-			b.WriteString(strings.TrimRight(line+part, " ") + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return forPeople()
 }
 
 func visible(text string) string {
@@ -120,16 +76,16 @@ func prose(w io.Writer, width int, text string) error {
 	return err
 }
 
-// Confirm asks on a terminal, and without one demands --yes. What the question rests on is old by the time a person has
-// answered: again looks at all of it once more, and refuses if the answer no longer fits. A signal to stop is a no.
+// Confirm asks on a terminal, and requires --yes without one. What the question shows is old by the time a person has
+// answered: again checks it once more, and refuses if the answer no longer applies. A signal to stop counts as no.
 func Confirm(c *cli.Context, question string, again func() error) error {
 	if c.Bool("yes") {
 		return nil
 	}
-	return Ask(c, question, "say --yes if that is meant", again)
+	return Ask(c, question, "use --yes to confirm", again)
 }
 
-// Ask is [Confirm] for what --yes does not answer. otherwise says what to do where there is no terminal.
+// Ask is [Confirm] for questions that --yes does not answer. otherwise says what to do without a terminal.
 func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	if !isTerminal(c.App.Reader) {
 		return Usage("%s: there is no terminal to ask on; %s", question, otherwise)
@@ -138,7 +94,7 @@ func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	line, err := Await(c.Context, func() (string, error) { return bufio.NewReader(c.App.Reader).ReadString('\n') })
 	switch {
 	case c.Err() != nil:
-		return WithCode(ExitRefused, fmt.Errorf("asked to stop before there was an answer; nothing was done"))
+		return WithCode(ExitRefused, fmt.Errorf("stopped before an answer was given; nothing was done"))
 	case err != nil && !errors.Is(err, io.EOF):
 		return fmt.Errorf("read the answer: %w", err)
 	}
@@ -148,9 +104,9 @@ func Ask(c *cli.Context, question, otherwise string, again func() error) error {
 	return again()
 }
 
-// Outdated refuses what a person agreed to because it is not what it was when he was asked.
+// Outdated refuses because something has changed since the question was asked.
 func Outdated(format string, args ...any) error {
-	return WithCode(ExitRefused, fmt.Errorf("%s since you were asked; nothing was done: run it again", fmt.Sprintf(format, args...)))
+	return WithCode(ExitRefused, fmt.Errorf("%s since you were asked; nothing was done; run it again", fmt.Sprintf(format, args...)))
 }
 
 // YesFlag answers what would be asked on a terminal.
@@ -168,4 +124,25 @@ func WhoSet(r lease.Registry) string {
 		words = append(words, "("+visible(r.ModeReason)+")")
 	}
 	return strings.Join(words, " ")
+}
+
+// UntilArmed is the command that must be run before janitors terminate anything; empty if they already do.
+func UntilArmed(r lease.Registry) string {
+	switch {
+	case r.Mode == lease.ModeArmed:
+		return ""
+	case r.Mode != lease.ModePaused:
+		return "`janitor arm`"
+	case r.Before == lease.ModeArmed:
+		return "`janitor resume`"
+	}
+	return "`janitor resume` and `janitor arm`"
+}
+
+// ReasonFlag asks why something is done, for whoever reads that there.
+func ReasonFlag(where string) cli.Flag {
+	return &cli.StringFlag{
+		Name: "reason", Usage: "record `WHY` in " + where,
+		Action: func(_ *cli.Context, reason string) error { return lease.CheckReason(reason) },
+	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTableShowsWhatIsNotToBeSeen(t *testing.T) {
+func TestTableShowsInvisibleCharacters(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	err := Table(&out, [][]string{{"HOLDER", "STATE"}, {"ada\ti-1\nbob", "active"}, {"\x1b[31mred\u202e", "→ ü 日本"}, {"", `\n`}})

@@ -14,30 +14,22 @@ import (
 	"lapse/lease"
 )
 
-// completeTimeout bounds what a completion asks of etcd: somebody waits for each key that he presses.
+// completeTimeout bounds how long a completion waits for etcd, since a person waits for it at the keyboard.
 const completeTimeout = time.Second
 
-// recorded are what the registry has in place of an ID, or as the value of a flag. Whoever completes a line wants no
-// errors: if the registry cannot be read soon, there is nothing.
+// recorded are the values in the registry for an ID or a flag. A completion must not print errors: if the registry
+// cannot be read soon, there are none.
 func (l line) recorded(ctx context.Context, what string) []string {
 	if !slices.Contains([]string{"ID", "id", "holder"}, what) || l.command == nil || findFlag(l.command.Flags, "namespace") == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
-	got := make(chan lease.Snapshot, 1)
-	go func() {
-		defer close(got)
-		if snapshot, err := l.snapshot(ctx); err == nil {
-			got <- snapshot
-		}
-	}()
-	select {
-	case snapshot := <-got:
-		return recordedIn(snapshot, what)
-	case <-ctx.Done():
+	snapshot, err := l.snapshot(ctx)
+	if err != nil {
 		return nil
 	}
+	return recordedIn(snapshot, what)
 }
 
 // snapshot reads the registry that the line so far, the environment and the file name.
@@ -62,7 +54,7 @@ func (l line) snapshot(ctx context.Context) (s lease.Snapshot, err error) {
 	return s, app.RunContext(ctx, words)
 }
 
-// recordedIn are ids and tokens of what is not over, each with what it is, or all holders.
+// recordedIn are ids and tokens of leases and launches that have not ended, each with a description, or all holders.
 func recordedIn(s lease.Snapshot, what string) []string {
 	found := map[string]string{}
 	for _, l := range s.Leases {
@@ -81,7 +73,7 @@ func recordedIn(s lease.Snapshot, what string) []string {
 			found[l.Token] = fmt.Sprintf("launch, %s, %s", l.State, l.Holder)
 		}
 	}
-	// What is completed is typed for somebody into a shell: nothing that a shell would read as more than a word.
+	// What is completed is typed into a shell: leave out everything that a shell would read as more than a word.
 	plain, line := regexp.MustCompile(`^[A-Za-z0-9._@+=-]+$`), regexp.MustCompile(`[^A-Za-z0-9 ,._@+=-]`)
 	var words []string
 	for _, word := range slices.Sorted(maps.Keys(found)) {

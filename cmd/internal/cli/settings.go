@@ -7,18 +7,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// prefix is that of the variables in the environment.
 const prefix = "LAPSE_"
 
-// flagTable has every flag of the three programs in one of two classes. A setting of the installation says where things
-// are and how they are done here, whoever calls: it may stand in the environment and in the --config file. What concerns
-// one call only comes from the command line alone: what is acted on, how far, and every yes. A variable that somebody once
-// exported must not launch, extend or terminate.
-//
-// A flag that is one thing in one program and another elsewhere stands there with the program's name. A hidden one is in no
-// class: only the command line gives it.
-func flagTable() (installation, call []string) {
-	installation = strings.Fields(`
+// isSetting reports whether a flag of a program is a setting of the installation. A setting says where things are and how
+// they are done: it may come from the environment and the --config file. A flag that concerns one call only comes from the
+// command line alone: what to act on, how far, and every confirmation. A variable that somebody once exported must not
+// launch, extend or terminate. Every flag that is not listed here is of that kind.
+func isSetting(program, flag string) bool {
+	if program == "lease" && flag == "region" { // of the leases that one call is about
+		return false
+	}
+	return slices.Contains(strings.Fields(`
 		etcd-endpoints etcd-cacert etcd-cert etcd-key namespace account
 		config output log-level log-json socket
 
@@ -28,44 +27,11 @@ func flagTable() (installation, call []string) {
 		boot-grace mark-grace lone-grace orphan-grace term-grace retention delete-kept-volumes complete-adoptions
 		heartbeats-share rate-share
 
-		max-extend imds`)
-	call = strings.Fields(`
-		help help-all yes dry-run reason quiet all check
-
-		image-id instance-type subnet-id key-name security-group-id iam-instance-profile user-data request tag
-		count term max-term heartbeat-timeout holder label id unattended wait timeout
-		for by until strict at-least allow-shorten
-		lease:region state expiring overdue stuck untracked foreign initial no-heartbeats
-		cancel-spot-request allow-replacement
-		as armed
-
-		arm new uuid stay`)
-	return installation, call
+		max-extend imds`), flag)
 }
 
-// isSetting reports whether the environment and the file may give a flag of a program. A flag that is in no class may
-// not stand there.
-func isSetting(program, flag string) bool {
-	installation, call := flagTable()
-	return slices.Contains(installation, flag) && !slices.Contains(call, program+":"+flag)
-}
-
-// Unclassed are the flags of an app that are not in exactly one class.
-func Unclassed(app *cli.App) []string {
-	installation, call := flagTable()
-	var found []string
-	for _, flag := range listed(allFlags(app.Commands)) {
-		name := flag.Names()[0]
-		here := slices.Contains(call, app.Name+":"+name)
-		if setting := slices.Contains(installation, name); setting && slices.Contains(call, name) || !setting && !here && !slices.Contains(call, name) {
-			found = append(found, name)
-		}
-	}
-	return found
-}
-
-// equip gives each setting that has none its variable in the environment: LAPSE_MARK_GRACE is --mark-grace. Nobody needs to
-// be told that switches are off by default.
+// equip gives each setting without an environment variable its variable: --mark-grace is LAPSE_MARK_GRACE. It also
+// hides the default of switches.
 func equip(program string, command *cli.Command) {
 	for _, flag := range command.Flags {
 		if b, ok := flag.(*cli.BoolFlag); ok {
@@ -104,9 +70,9 @@ func variablesOf(flag cli.Flag) *[]string {
 	return nil
 }
 
-// settings are the flags that the environment or the --config file gives, as words of a command line: what stands on the
-// line itself wins over the environment, and that over the file. urfave/cli must not read the environment again, for it has
-// other ideas of numbers and lists.
+// settings are the flags that the environment or the --config file gives, as words of a command line: the line has
+// priority over the environment, and that over the file. urfave/cli must not read the environment again, since it reads
+// numbers and lists differently.
 func (l line) settings(lookup func(string) (string, bool)) (words []string, err error) {
 	if l.command == nil {
 		return nil, nil
@@ -127,8 +93,8 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 			}
 		}
 		*variables = nil
-		if given && texts[0] == "" && !isText(flag) {
-			given = false // an empty variable is no number, and no list
+		if _, text := flag.(*cli.StringFlag); given && texts[0] == "" && !text {
+			given = false // an empty variable is not a number or a list
 		}
 		if !given && isSetting(l.app.Name, name) {
 			source = name + " in " + file.name + ":"
@@ -151,10 +117,4 @@ func (l line) settings(lookup func(string) (string, bool)) (words []string, err 
 		}
 	}
 	return words, nil
-}
-
-// isText reports whether a flag takes one text, which may be empty.
-func isText(flag cli.Flag) bool {
-	_, text := flag.(*cli.StringFlag)
-	return text
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 )
 
 const (
@@ -12,11 +14,11 @@ const (
 	flushTime = time.Second
 )
 
-// Sink is a writer that nothing hangs in, and that never fails: lines wait in a bounded buffer until one goroutine has
-// written them. What a process must do cannot hang in a line then, if whoever reads its stderr has stopped.
+// Sink is a writer that never blocks and never fails: lines wait in a bounded buffer until one goroutine has written
+// them. So a process cannot hang because the reader of its stderr has stopped.
 //
-// A line for which there is no room is dropped, and so is one whose write fails. How many were is said in their place, as
-// soon as the rest flows again.
+// A line that does not fit is dropped, and so is one whose write fails. The sink writes how many were dropped in their
+// place, as soon as it can write again.
 type Sink struct {
 	out io.Writer
 
@@ -39,10 +41,10 @@ type sunk struct {
 	written chan struct{} // closes when it is, or when it could not be
 }
 
-// NewSink returns a sink before out. lost says to out that lines were dropped.
+// NewSink returns a sink before out. lost writes to out that lines were dropped.
 //
-// With a grace, Write waits for so long until a line is written: what is said on stderr and on stdout then stays in order.
-// After one wait in vain it does not wait again until everything is written.
+// With a grace, Write waits up to that long until a line is written, so that lines on stderr and stdout stay in order.
+// After one wait without success it does not wait again until everything is written.
 func NewSink(out io.Writer, grace time.Duration, lost func(out io.Writer, lines int) error) *Sink {
 	s := &Sink{out: out, grace: grace, lost: lost, done: make(chan struct{})}
 	s.news = sync.NewCond(&s.mu)
@@ -50,14 +52,14 @@ func NewSink(out io.Writer, grace time.Duration, lost func(out io.Writer, lines 
 	return s
 }
 
-// serve makes it the sink of a process that waits for no line at all.
+// serve makes it the sink of a process that never waits for a line.
 func (s *Sink) serve(lost func(out io.Writer, lines int) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grace, s.lost = 0, lost
 }
 
-// Write takes all of p or drops it.
+// Write takes all of p, or drops it.
 func (s *Sink) Write(p []byte) (int, error) {
 	written, grace := s.take(p)
 	if grace == 0 {
@@ -75,7 +77,7 @@ func (s *Sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// take returns what closes when p is written, and how long to wait for that.
+// take returns a channel that closes when p is written, and how long to wait for it.
 func (s *Sink) take(p []byte) (written chan struct{}, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +124,7 @@ func (s *Sink) run() {
 	}
 }
 
-// write writes what comes next, and before it how many lines were lost; it returns how many that are now.
+// write writes the next line, and before it how many lines were dropped; it returns how many are dropped now.
 func (s *Sink) write(next sunk, lost int) int {
 	if lost > 0 {
 		s.mu.Lock()
@@ -161,3 +163,23 @@ func (s *Sink) next() (sunk, bool) {
 }
 
 func lines(p []byte) int { return bytes.Count(p, []byte("\n")) }
+
+// notices is how many words to the service manager wait while it takes none.
+const notices = 16
+
+// Notifier returns what tells the service manager how the process does, as sd_notify(3) does; nobody is told where there is
+// none. It never waits: what has no room while the manager takes nothing is dropped.
+func Notifier() func(state string) {
+	states := make(chan string, notices)
+	go func() {
+		for state := range states {
+			_, _ = daemon.SdNotify(false, state)
+		}
+	}()
+	return func(state string) {
+		select {
+		case states <- state:
+		default:
+		}
+	}
+}

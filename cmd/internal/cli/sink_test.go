@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +94,7 @@ func TestASinkWithoutAReaderKeepsSomeAndCountsTheRest(t *testing.T) {
 	})
 }
 
-func TestLinesThatAreRefusedAreCounted(t *testing.T) {
+func TestDroppedLinesAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{broken: true}
@@ -136,7 +134,7 @@ func TestASinkIsClosedWithinASecond(t *testing.T) {
 	})
 }
 
-func TestAServiceSaysItsErrorLastAndInTheFormOfItsLog(t *testing.T) {
+func TestAServicePrintsItsErrorLastAndInTheFormatOfItsLog(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
 	app := &cli.App{Name: "test", Commands: []*cli.Command{{Name: "run", Flags: LogFlags(), Action: func(c *cli.Context) error {
@@ -151,31 +149,5 @@ func TestAServiceSaysItsErrorLastAndInTheFormOfItsLog(t *testing.T) {
 	text := stderr.String()
 	if code != ExitFailed || !strings.Contains(text, `"msg":"begun"}`) || !strings.HasSuffix(text, "\ntest: it failed\n") {
 		t.Errorf("code %d, stderr %q", code, text)
-	}
-}
-
-func TestWhatAServiceManagerDoesNotTakeIsToldAlongWithTheNext(t *testing.T) {
-	t.Parallel()
-	socket := filepath.Join(t.TempDir(), "s")
-	notify := Notifier(socket) // nobody listens yet
-	for _, state := range []string{"READY=1", "STATUS=one", "WATCHDOG=1", "STATUS=two"} {
-		notify(state)
-	}
-	manager, err := net.ListenPacket("unixgram", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	notify("WATCHDOG=1")
-	notify("WATCHDOG=1")
-	text := make([]byte, 100)
-	for _, want := range []string{"READY=1\nSTATUS=two\nWATCHDOG=1", "WATCHDOG=1"} {
-		if err := manager.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		n, _, err := manager.ReadFrom(text)
-		if got := string(text[:n]); err != nil || got != want {
-			t.Errorf("told %q, %v; want %q", got, err, want)
-		}
 	}
 }

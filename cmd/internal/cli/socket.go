@@ -14,7 +14,8 @@ import (
 	"lapse/lease/etcd"
 )
 
-// mayUse tells who may use a socket, by the first step of its path that says so, and how the caller becomes one of them.
+// mayUse tells who may use a socket, by the first directory of its path that says so, and how the caller becomes one of
+// them.
 func mayUse(socket, caller string) string {
 	at := socket
 	info, err := os.Stat(at)
@@ -41,7 +42,8 @@ func mayUse(socket, caller string) string {
 	return fmt.Sprintf("root and the members of group %s may; use sudo, or `sudo usermod -aG %s %s` and log in again", group.Name, group.Name, caller)
 }
 
-// socketRefusal is the answer about the first unix socket among endpoints, if the caller may not use it: its etcd may well run.
+// socketRefusal is the error for the first unix socket among endpoints, if the caller may not use it: its etcd may well
+// run.
 func socketRefusal(err error) error {
 	unreachable, ok := errors.AsType[*etcd.UnreachableError](err)
 	if !ok || !errors.Is(unreachable.Err, fs.ErrPermission) {
@@ -54,4 +56,11 @@ func socketRefusal(err error) error {
 		}
 	}
 	return err
+}
+
+// NarrowUmask keeps everybody but the owner from writing to what this process makes, until that has the mode that it shall
+// have: etcd makes its socket with the umask alone, and whoever can write to a socket can connect.
+func NarrowUmask() {
+	const others = 0o022
+	syscall.Umask(syscall.Umask(0o077) | others)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -18,25 +19,16 @@ const (
 
 const takesKey = "takes"
 
-func newTakes() *atomic.Int64 {
-	takes := &atomic.Int64{}
-	takes.Store(int64(stopMax))
-	return takes
-}
-
-// Takes says how long the command may take, from here on, once it is asked to stop. 0 is what every command has: what it
-// does then is bounded by its context, and only a read or a write that nobody answers takes longer than a moment.
+// Takes says how long the command may take from now on once it is asked to stop. The default is 0: a command is bounded
+// by its context, and only a read or a write that nobody answers takes longer than a moment.
 func Takes(c *cli.Context, long time.Duration) {
-	if long == 0 {
-		long = stopMax
-	}
 	if takes, ok := c.App.Metadata[takesKey].(*atomic.Int64); ok {
 		takes.Store(int64(long))
 	}
 }
 
-// stoppable returns what run returns, or an error if it has not returned in time once ctx has ended: it hangs in a pipe
-// that nobody reads or writes, where no context reaches. Everything that must survive was stored before.
+// stoppable returns what run returns, or an error if it has not returned in time once ctx has ended: then it waits for
+// a pipe that nobody reads or writes, and that no context interrupts. Everything that must survive was stored before.
 func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- run() }()
@@ -53,7 +45,7 @@ func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error
 			return err
 		case <-tick.C:
 		}
-		bound := time.Duration(takes.Load())
+		bound := cmp.Or(time.Duration(takes.Load()), stopMax)
 		if time.Since(asked) < bound {
 			continue
 		}
@@ -65,8 +57,28 @@ func stoppable(ctx context.Context, takes *atomic.Int64, run func() error) error
 	}
 }
 
-// Await returns what read returns, or the error of ctx as soon as it has ended: for reads that no context reaches, such
-// as those of a terminal.
+// Poll asks at once, and then every so often, until the answer is there or an error ends it. found is false, without an
+// error, if the patience ends first.
+func Poll(ctx context.Context, every, patience time.Duration, ask func() (found bool, err error)) (found bool, err error) {
+	over, tick := time.NewTimer(patience), time.NewTicker(every)
+	defer over.Stop()
+	defer tick.Stop()
+	for {
+		if found, err = ask(); found || err != nil {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-over.C:
+			return false, nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Await returns what read returns, or the error of ctx as soon as it has ended: for reads that no context interrupts,
+// such as those of a terminal.
 func Await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type answer struct {
 		value T

@@ -27,7 +27,7 @@ func stopped(t *testing.T, stdout, stderr io.Writer, action cli.ActionFunc) (cod
 }
 
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
-func TestWhateverACommandWaitsForItEndsOnceItIsAskedToStop(t *testing.T) {
+func TestEveryCommandEndsWhenAskedToStop(t *testing.T) {
 	say := func(c *cli.Context) error {
 		for range 10 {
 			Say(c, "a line")
@@ -71,7 +71,7 @@ func TestWhateverACommandWaitsForItEndsOnceItIsAskedToStop(t *testing.T) {
 }
 
 // Not parallel, for the same reason.
-func TestASignalAtAPromptIsANo(t *testing.T) {
+func TestASignalAtAPromptMeansNo(t *testing.T) {
 	terminal, inside, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)

@@ -25,23 +25,18 @@ func StoreFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{
 			Name: "etcd-endpoints", Usage: "connect to etcd at `URL`, or several with commas",
-			Value: cli.NewStringSlice(DefaultEndpoint), EnvVars: []string{"LAPSE_ETCD_ENDPOINTS"},
+			Value: cli.NewStringSlice(DefaultEndpoint),
 		},
-		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", EnvVars: []string{"LAPSE_ETCD_CACERT"}, Category: registryFlags},
-		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", EnvVars: []string{"LAPSE_ETCD_CERT"}, Category: registryFlags},
-		&cli.StringFlag{Name: "etcd-key", Usage: "read the key of --etcd-cert from `FILE`", EnvVars: []string{"LAPSE_ETCD_KEY"}, Category: registryFlags},
-		&cli.StringFlag{
-			Name: "namespace", Value: "default", Usage: "use the registry `NAME` in etcd", EnvVars: []string{"LAPSE_NAMESPACE"}, Category: registryFlags,
-		},
+		&cli.StringFlag{Name: "etcd-cacert", Usage: "verify etcd with the CA certificates in `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-cert", Usage: "identify to etcd with the certificate in `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "etcd-key", Usage: "read the key of --etcd-cert from `FILE`", Category: registryFlags},
+		&cli.StringFlag{Name: "namespace", Value: "default", Usage: "use the registry `NAME` in etcd", Category: registryFlags},
 	}
 }
 
 // AccountFlag takes the place of what STS says.
 func AccountFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "account", Usage: "use account `ID` where a custom endpoint has no STS",
-		EnvVars: []string{"LAPSE_ACCOUNT"}, Category: OtherFlags,
-	}
+	return &cli.StringFlag{Name: "account", Usage: "use account `ID` where a custom endpoint has no STS", Category: OtherFlags}
 }
 
 // Store connects to etcd as the flags say, and returns the registry's store and a function that closes the connection.
@@ -69,18 +64,35 @@ func StoreAt(c *cli.Context, log *slog.Logger, endpoints []string) (*etcd.Store,
 	return store, func() { _ = client.Close() }, nil
 }
 
-// dialCode calls wrong usage what is neither etcd's silence nor its age: certificates that cannot be read, an address
-// that is none.
+// WithStore is what a command does with the registry: read takes what the command line says before the registry is opened,
+// and run does it.
+func WithStore[T any](read func(*cli.Context) (T, error), run func(*cli.Context, *etcd.Store, T) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		asked, err := read(c)
+		if err != nil {
+			return err
+		}
+		store, closeStore, err := Store(c, nil)
+		if err != nil {
+			return err
+		}
+		defer closeStore()
+		return run(c, store, asked)
+	}
+}
+
+// dialCode treats an error that is neither a missing answer of etcd nor its version as wrong usage: unreadable
+// certificates, a malformed address.
 func dialCode(err error) error {
-	if is[*etcd.UnreachableError](err) || is[*etcd.VersionError](err) {
+	if Is[*etcd.UnreachableError](err) || Is[*etcd.VersionError](err) {
 		return socketRefusal(err)
 	}
 	return WithCode(ExitUsage, err)
 }
 
-// namespaceMeant answers a namespace without a registry with those that have one: what was looked for may be there.
+// namespaceMeant answers a namespace without a registry with those that have one, since one of them may be meant.
 func namespaceMeant(c *cli.Context, err error) error {
-	if !is[*lease.NotFoundError](err) || findFlag(c.Command.Flags, "namespace") == nil {
+	if !Is[*lease.NotFoundError](err) || findFlag(c.Command.Flags, "namespace") == nil {
 		return err
 	}
 	store, closeStore, unreached := Store(c, nil)

@@ -17,17 +17,18 @@ type Column struct {
 	Head  string
 	Rank  int  // the highest goes first where there is no room for all; 0 never goes
 	Cut   bool // its texts may be cut, to cutMin
-	Fold  bool // its texts may be folded, to foldGood; the last column alone
+	Fold  bool // its texts may be folded, to foldMin; the last column alone
 	Below bool // where it goes, its texts stand on lines of their own below the row
 	More  bool // only for people at a terminal, and with -o wide: what reads a pipe keeps the columns that it knows
 }
 
-// Sheet is a table with more columns than every terminal has room for.
+// Sheet is a table with more columns than every terminal has room for. A line break or another sign that is not to be seen
+// is printed as Go writes it, so that no value can pass for a row.
 type Sheet struct {
 	Columns []Column
 	Rows    [][]string
-	Tones   []Tone // of the rows; may be shorter
-	Toned   string // head of the column that shows them
+	Toned   string // head of a column that has colours
+	Tones   []Tone // of that column, row by row
 }
 
 // Tone is the colour of a row's cell, where there are colours.
@@ -42,12 +43,26 @@ const (
 )
 
 const (
-	gap    = 2  // spaces between columns
-	cutMin = 10 // characters that a text keeps
-	indent = 4  // spaces before what stands below a row
-
-	foldGood = 30 // characters that a line of a folded column has
+	gap     = 2  // spaces between columns
+	cutMin  = 10 // characters that a text keeps
+	foldMin = 20 // characters that a folded line has
+	indent  = 4  // spaces before what stands below a row
 )
+
+// Table prints rows without a head for people. On a terminal, the last column is folded to its width, or stands below.
+func Table(w io.Writer, rows [][]string) error {
+	width, _ := screen(w)
+	return table(w, width, rows)
+}
+
+func table(w io.Writer, width int, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	columns := make([]Column, len(rows[0]))
+	columns[len(columns)-1] = Column{Rank: 1, Fold: true, Below: true}
+	return Sheet{Columns: columns, Rows: rows}.write(w, width, false, false)
+}
 
 // Print prints the sheet for people: on a terminal as much of it as fits, elsewhere all of it, for what reads a pipe has no
 // width.
@@ -85,7 +100,14 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 	s = s.visible()
 	shown, below := s.fit(width, wide)
 	var b strings.Builder
-	for n, row := range append([][]string{s.heads()}, s.Rows...) {
+	var heads []string
+	for _, c := range s.Columns {
+		heads = append(heads, c.Head)
+	}
+	for n, row := range append([][]string{heads}, s.Rows...) {
+		if n == 0 && strings.Join(row, "") == "" {
+			continue
+		}
 		var line strings.Builder
 		var rest []string
 		for i, column := range shown {
@@ -97,8 +119,8 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 				cell = cut(cell, size)
 			}
 			padding := strings.Repeat(" ", max(0, size-utf8.RuneCountInString(cell)))
-			if tone := s.tone(n - 1); colours && tone != Plain && s.Columns[column.at].Head == s.Toned {
-				cell = string(tone) + cell + reset
+			if colours && n > 0 && s.Columns[column.at].Head == s.Toned && s.Tones[n-1] != Plain {
+				cell = string(s.Tones[n-1]) + cell + reset
 			}
 			line.WriteString(cell)
 			if i < len(shown)-1 {
@@ -117,33 +139,22 @@ func (s Sheet) write(w io.Writer, width int, wide, colours bool) error {
 	return err
 }
 
-// writeBelow writes the cells of a row that have no room in it, each after its head.
+// writeBelow writes the cells of a row that have no room in it, each after its head if it has one.
 func (s Sheet) writeBelow(b *strings.Builder, row []string, below []int, width int) {
 	for _, at := range below {
 		if row[at] == "" || row[at] == "-" {
 			continue
 		}
-		for _, line := range fold(strings.ToLower(s.Columns[at].Head)+": "+row[at], max(width-indent, foldMin)) {
+		text := row[at]
+		if head := s.Columns[at].Head; head != "" {
+			text = strings.ToLower(head) + ": " + text
+		}
+		for _, line := range fold(text, max(width-indent, foldMin)) {
 			b.WriteString(strings.Repeat(" ", indent) + line + "\n")
 		}
 	}
 }
 
-func (s Sheet) tone(row int) Tone {
-	if row < 0 || row >= len(s.Tones) {
-		return Plain
-	}
-	return s.Tones[row]
-}
-
-func (s Sheet) heads() (heads []string) {
-	for _, c := range s.Columns {
-		heads = append(heads, c.Head)
-	}
-	return heads
-}
-
-// visible is the sheet with every sign that is not to be seen written as Go writes it.
 func (s Sheet) visible() Sheet {
 	rows := make([][]string, len(s.Rows))
 	for n, row := range s.Rows {
@@ -219,7 +230,7 @@ func (c Column) least(width int) int {
 	case c.Cut:
 		return min(width, cutMin)
 	case c.Fold:
-		return min(width, foldGood)
+		return min(width, foldMin)
 	}
 	return width
 }

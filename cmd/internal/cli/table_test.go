@@ -19,7 +19,7 @@ func leasesSheet() Sheet {
 			{Head: "LAUNCH", Rank: 6},
 		},
 		Rows: [][]string{
-			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (heartbeat-lost), may end any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
+			{"i-0123456789abcdef0", "the search team", "c7i.large", "in 5m0s", "marked (heartbeat-lost), may be terminated at any moment", "-", "01a226c6-2e6b-7b9c-83d0-f613ba154b76"},
 			{"i-0123456789abcdef1", "ada", "t3.micro", "in 3h12m", "-", "-", "nightly\n"},
 		},
 	}
@@ -85,7 +85,7 @@ ok    aws   fine
 	}
 }
 
-func TestWhatHasNoRoomStandsBelowItsRow(t *testing.T) {
+func TestCellsWithoutRoomArePrintedBelowTheirRow(t *testing.T) {
 	t.Parallel()
 	sheet := Sheet{
 		Columns: []Column{{Head: "TIME"}, {Head: "ACTOR", Rank: 1, Below: true}, {Head: "OLD", Rank: 3}, {Head: "REASON", Rank: 2, Below: true}},
@@ -119,13 +119,13 @@ func TestWhatHasNoRoomStandsBelowItsRow(t *testing.T) {
 	}
 }
 
-func TestWhereTheLastColumnHasNoRoomItStandsBelow(t *testing.T) {
+func TestALastColumnWithoutRoomIsPrintedBelow(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	err := table(&b, 30, [][]string{{"12:00", "i-0123456789abcdef0", "from today until tomorrow"}, {"12:01", "i-1", "-"}})
 	want := `12:00  i-0123456789abcdef0
     from today until tomorrow
-12:01  i-1                  -
+12:01  i-1
 `
 	if err != nil || b.String() != want {
 		t.Errorf("%v\n%swant\n%s", err, b.String(), want)

@@ -34,7 +34,7 @@ func given(t *testing.T, flag, text string, get func(*cli.Context) any) map[stri
 }
 
 // Not parallel: it sets the environment, and urfave/cli keeps settings of an app in variables of its own.
-func TestListsAreTakenApartAndTrimmed(t *testing.T) {
+func TestListsAreSplitAndTrimmed(t *testing.T) {
 	for flag, c := range map[string]struct {
 		text string
 		want []string
@@ -77,7 +77,7 @@ func TestNumbersAreDecimal(t *testing.T) {
 
 // Not parallel: it sets the environment.
 func TestABadEntryIsRefusedByItsName(t *testing.T) {
-	const endpoint = " is no etcd endpoint"
+	const endpoint = " is not an etcd endpoint"
 	for flag, texts := range map[string]map[string]string{
 		"etcd-endpoints": {
 			"foo": `"foo"` + endpoint, "http://a:2379, foo": `"foo"` + endpoint, "http://": `"http://"` + endpoint,
@@ -87,10 +87,10 @@ func TestABadEntryIsRefusedByItsName(t *testing.T) {
 			"http://me:pw@a:2379": endpoint, "a:1,,b:2": "has an empty entry", " ": "has an empty entry",
 		},
 		"region": {
-			"eu-west-1,US_EAST": `"US_EAST" is no AWS Region`, "eu-west-1, us-east-1a": `"us-east-1a" is a zone; its Region is us-east-1`,
-			"US-EAST-1": `"US-EAST-1" is no AWS Region; write it as us-east-1`, "eu-West-1b": `"eu-West-1b" is a zone; its Region is eu-west-1`,
+			"eu-west-1,US_EAST": `"US_EAST" is not an AWS Region`, "eu-west-1, us-east-1a": `"us-east-1a" is a zone; its Region is us-east-1`,
+			"US-EAST-1": `"US-EAST-1" is not an AWS Region; write it as us-east-1`, "eu-West-1b": `"eu-West-1b" is a zone; its Region is eu-west-1`,
 		},
-		"namespace": {"a/b": `"a/b" must be of the characters`, "prod ": `"prod " must be of the characters`},
+		"namespace": {"a/b": `"a/b" may have only the characters`, "prod ": `"prod " may have only the characters`},
 		"output":    {"xml": `"xml": choose table`},
 		"log-level": {"loud": `"loud": choose debug, info, warn or error`},
 	} {
@@ -120,7 +120,7 @@ func TestABadEntryIsRefusedByItsName(t *testing.T) {
 }
 
 // Not parallel: urfave/cli keeps settings of an app in variables of its own.
-func TestAFileSaysWhatIsWrittenInIt(t *testing.T) {
+func TestValuesOfAFileAreTakenLiterally(t *testing.T) {
 	for text, want := range map[string]string{
 		"0123": "0123", "no": "no", "007": "007", "1.10": "1.10", "1_000": "1_000", "0x1F": "0x1F", "true": "true", "12:30:00": "12:30:00",
 		"2026-03-01": "2026-03-01", "1e3": "1e3", ".inf": ".inf", `"quoted"`: "quoted", "'0o7'": "0o7", "!!str 08": "08", "&a 010": "010",

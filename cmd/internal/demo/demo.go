@@ -3,9 +3,8 @@
 // are simulated.
 //
 //   - demo.go: [Run], the story, act by act.
-//   - stay.go: after the story, the stage is left to whoever wants to try it.
+//   - end.go: every instance, its fate and why; then the stage is left to whoever wants to try it.
 //   - stage.go: the processes, and how to wait for what they do.
-//   - table.go: every instance, its fate and why.
 package demo
 
 import (
@@ -27,15 +26,15 @@ type Options struct {
 	Stay     bool // leave the last act out, and then keep everything running until the context ends
 }
 
-// Failure is an expectation that did not come true.
-type Failure struct{ What string }
-
-func (f *Failure) Error() string { return "the demo expected: " + f.What }
+// failure is an expectation that did not come true.
+func failure(format string, args ...any) error {
+	return fmt.Errorf("the demo expected: "+format, args...)
+}
 
 // errStopped is returned when the context ends before the story does.
-var errStopped = errors.New("the demo was stopped before its end; what it started is ended too")
+var errStopped = errors.New("the demo was stopped early; everything that it started was stopped too")
 
-// Run tells the story. It returns a [Failure] if something lives that should not, or the other way round.
+// Run tells the story. It fails if something lives that should not, or the other way round.
 func Run(ctx context.Context, o Options) error {
 	s, err := open(ctx, o)
 	if err != nil {
@@ -73,7 +72,6 @@ type story struct {
 	uuid                                 string
 }
 
-// begin starts the janitor on a new registry.
 func (s *story) begin(ctx context.Context) error {
 	s.say("a simulated EC2 listens at %s", s.ec2.URL)
 	if err := s.startJanitor(ctx, "--arm"); err != nil {
@@ -88,7 +86,6 @@ func (s *story) begin(ctx context.Context) error {
 	return nil
 }
 
-// launch makes six instances, and a sidecar for each.
 func (s *story) launch(ctx context.Context) error {
 	if err := s.lease(ctx, "launch", "--id", "six", "--count", "6", "--image-id", "ami-0123456789abcdef0", "--instance-type", "t3.micro",
 		"--term", "1h", "--max-term", "3h", "--heartbeat-timeout", "5s", "--holder", "demo"); err != nil {
@@ -96,7 +93,7 @@ func (s *story) launch(ctx context.Context) error {
 	}
 	ids := s.instancesOf("six")
 	if len(ids) != 6 {
-		return &Failure{fmt.Sprintf("six instances, not %d", len(ids))}
+		return failure("six instances, but got %d", len(ids))
 	}
 	s.lost, s.extended, s.over, s.calm = ids[0], ids[1], ids[2], ids[3:]
 	for _, id := range ids {
@@ -104,8 +101,8 @@ func (s *story) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	s.say("six launched with one request: leases of 1 h, with heartbeats that count as lost after 5 s")
-	return s.until(ctx, "six sidecars that know their timeout", func() (bool, error) {
+	s.say("six launched with one request: leases of 1 h, with a heartbeat timeout of 5 s")
+	return s.until(ctx, "six sidecars to know their timeout", func() (bool, error) {
 		snapshot, err := s.store.Snapshot(ctx)
 		renewing := 0
 		for _, hb := range snapshot.Heartbeats {
@@ -123,7 +120,7 @@ func (s *story) extendFromInside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, "sidecar", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill still runs"); err != nil {
+	if err := s.run(ctx, "sidecar", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill is still running"); err != nil {
 		return err
 	}
 	after, err := s.store.Lease(ctx, s.extended)
@@ -131,22 +128,21 @@ func (s *story) extendFromInside(ctx context.Context) error {
 		return err
 	}
 	if !after.ExpiresAt.After(before.ExpiresAt) {
-		return &Failure{s.extended + " extended from inside"}
+		return failure("%s extended from inside", s.extended)
 	}
 	s.say("%s was extended by a program on it, without credentials", s.extended)
 	return nil
 }
 
-// shorten gives one instance a term that ends soon.
 func (s *story) shorten(ctx context.Context) error {
 	if err := s.lease(ctx, "extend", s.over, "--for", "6s", "--allow-shorten"); err != nil {
 		return err
 	}
-	s.say("%s has six more seconds", s.over)
+	s.say("%s expires in six seconds", s.over)
 	return nil
 }
 
-// silence kills a sidecar. Its instance runs on, as far as EC2 can tell.
+// loss kills a sidecar. Its instance keeps running, as far as EC2 can tell.
 func (s *story) loss(context.Context) error {
 	s.say("the sidecar of %s is killed", s.lost)
 	return s.killSidecar(s.lost)
@@ -173,14 +169,14 @@ func (s *story) crash(ctx context.Context) error {
 	}
 	victim <- launcher.Process
 	if err := launcher.Wait(); err == nil {
-		return &Failure{"a launcher killed inside RunInstances"}
+		return failure("a launcher killed inside RunInstances")
 	}
 	ids := s.instancesOf("doomed")
 	if len(ids) != 1 {
-		return &Failure{fmt.Sprintf("one instance of the killed launcher, not %d", len(ids))}
+		return failure("one instance of the killed launcher, but got %d", len(ids))
 	}
 	s.doomed = ids[0]
-	s.say("a launcher is killed inside RunInstances; it never heard of its instance %s", s.doomed)
+	s.say("a launcher is killed inside RunInstances; it never learned of its instance %s", s.doomed)
 	return nil
 }
 
@@ -189,22 +185,28 @@ func (s *story) wait(ctx context.Context) error {
 	terminated := func(id string) func() (bool, error) {
 		return func() (bool, error) { return s.state(id) == "terminated", nil }
 	}
-	if err := s.untilAll(ctx,
-		event{s.over + " is terminated: its lease expired", terminated(s.over)},
-		event{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
-		event{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
-		event{s.lost + " is marked: its heartbeat is lost; it is terminated unless it renews, is extended or unmarked", func() (bool, error) {
+	for _, event := range []struct {
+		what  string
+		holds func() (bool, error)
+	}{
+		{s.lost + " is marked: its heartbeat is lost; it is terminated unless it renews, is extended or unmarked", func() (bool, error) {
 			l, err := s.store.Lease(ctx, s.lost)
 			return err == nil && (l.Mark != nil || l.State != lease.StateActive), err
 		}},
-		event{s.lost + " is terminated: its heartbeat stayed lost until its notice passed", terminated(s.lost)},
-	); err != nil {
-		return err
+		{s.over + " is terminated: its lease expired", terminated(s.over)},
+		{s.doomed + " is terminated: left behind by a launch that was never finished", terminated(s.doomed)},
+		{"the volume of " + s.doomed + " is gone with it", func() (bool, error) { return s.volumesOf("doomed") == 0, nil }},
+		{s.lost + " is terminated: its heartbeat stayed lost until its notice passed", terminated(s.lost)},
+	} {
+		if err := s.until(ctx, event.what, event.holds); err != nil {
+			return err
+		}
+		s.say("%s", event.what)
 	}
 	return s.spared(append([]string{s.extended, s.copied}, s.calm...)...)
 }
 
-// lose empties etcd under running instances and starts it anew, as the same registry.
+// lose empties etcd under running instances and creates the same registry in it again.
 func (s *story) lose(ctx context.Context) error {
 	s.say("etcd is emptied: no record of anything is left")
 	if err := s.stopJanitor(); err != nil {
@@ -234,7 +236,7 @@ func (s *story) cast() []role {
 	}
 	calm := "lease valid; then its record was lost, which terminates nothing"
 	if s.Stay {
-		calm = "its lease holds"
+		calm = "its lease is valid"
 	}
 	for _, id := range s.calm {
 		roles = append(roles, role{id, "running", calm})

@@ -5,22 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/etcd"
 )
 
-// region is where the story plays.
 const region = "us-east-1"
 
 // stage is what the story plays on.
@@ -41,7 +39,7 @@ type stage struct {
 func open(ctx context.Context, o Options) (*stage, error) {
 	for _, name := range []string{"lease", "janitor", "sidecar"} {
 		if _, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil {
-			return nil, fmt.Errorf("the demo runs %s, which is not in %s: build all three with `make build`", name, o.Binaries)
+			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build all three with `make build`", name, o.Binaries)
 		}
 	}
 	dir, err := os.MkdirTemp("", "lapse")
@@ -75,7 +73,6 @@ func (s *stage) close() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// say prints a line of the time line.
 func (s *stage) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.Out, "%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
@@ -152,7 +149,6 @@ func (s *stage) startJanitor(ctx context.Context, args ...string) error {
 	return s.sweeps(ctx, 1)
 }
 
-// stopJanitor stops it gracefully.
 func (s *stage) stopJanitor() error {
 	c := s.janitor
 	s.janitor = nil
@@ -162,7 +158,6 @@ func (s *stage) stopJanitor() error {
 	return c.Wait()
 }
 
-// sweeps waits until n sweeps were recorded in the registry.
 func (s *stage) sweeps(ctx context.Context, n int64) error {
 	return s.until(ctx, fmt.Sprintf("%d sweeps", n), func() (bool, error) {
 		checkpoint, err := s.store.Checkpoint(ctx)
@@ -192,54 +187,24 @@ func (s *stage) killSidecar(id string) error {
 	return nil
 }
 
-// event is something that other processes bring about.
-type event struct {
-	what  string
-	holds func() (bool, error)
-}
-
-// until waits for one event, in silence.
+// until waits, in silence, for what other processes bring about.
 func (s *stage) until(ctx context.Context, what string, holds func() (bool, error)) error {
-	return s.poll(ctx, []event{{what, holds}}, func(event) {})
-}
-
-// untilAll waits for all events and says each as it happens.
-func (s *stage) untilAll(ctx context.Context, events ...event) error {
-	return s.poll(ctx, events, func(e event) { s.say("%s", e.what) })
-}
-
-func (s *stage) poll(ctx context.Context, open []event, happened func(event)) error {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var last error
-		open = slices.DeleteFunc(open, func(e event) bool {
-			held, err := e.holds()
-			if err != nil {
-				last = err
-			} else if held {
-				happened(e)
-			}
-			return held && err == nil
-		})
-		if len(open) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(&Failure{open[0].what}, last)
-		case <-tick.C:
-		}
+	var last error
+	held, _ := cli.Poll(ctx, 50*time.Millisecond, deadline, func() (bool, error) {
+		held, err := holds()
+		last = err
+		return held && err == nil, nil
+	})
+	if held {
+		return nil
 	}
+	return errors.Join(failure("%s", what), last)
 }
 
-// spared fails if one of these is not running.
 func (s *stage) spared(ids ...string) error {
 	for _, id := range ids {
 		if state := s.state(id); state != "running" {
-			return &Failure{fmt.Sprintf("%s running, not %s", id, state)}
+			return failure("%s to be running, but it is %s", id, state)
 		}
 	}
 	return nil
@@ -254,7 +219,6 @@ func (s *stage) state(id string) string {
 	return string(i.State)
 }
 
-// instancesOf returns what EC2 made for a launch.
 func (s *stage) instancesOf(token string) []string {
 	var ids []string
 	for _, i := range s.sim.Instances() {
@@ -265,7 +229,6 @@ func (s *stage) instancesOf(token string) []string {
 	return ids
 }
 
-// volumesOf counts the volumes that EC2 made for a launch.
 func (s *stage) volumesOf(token string) int {
 	n := 0
 	for _, v := range s.sim.Volumes() {
@@ -276,13 +239,8 @@ func (s *stage) volumesOf(token string) int {
 	return n
 }
 
-// showLogs prints what the janitor said, after a failure.
 func (s *stage) showLogs() {
-	file, err := os.Open(filepath.Join(s.dir, "janitor.log"))
-	if err != nil {
-		return
+	if log, err := os.ReadFile(filepath.Join(s.dir, "janitor.log")); err == nil {
+		_, _ = fmt.Fprintf(s.Out, "\nthe janitor's log:\n%s", log)
 	}
-	defer file.Close()
-	_, _ = fmt.Fprintln(s.Out, "\nthe janitor's log:")
-	_, _ = io.Copy(s.Out, file)
 }

@@ -9,10 +9,10 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-// TestE2EAlertFiresWhileABrakeIsHeld sets the registry back to an older state under a janitor, as a careless restore
-// does. The janitor holds everything, a Prometheus with the rules of deploy sends the alert, and it ends when a person
-// lifts the brake.
-func TestE2EAlertFiresWhileABrakeIsHeld(t *testing.T) {
+// TestE2EAlertFiresWhileABrakeIsEngaged sets the registry back to an older state under a janitor, as a careless restore
+// does. The janitor holds everything back, a Prometheus with the rules of deploy sends the alert, and the alert ends
+// when a person releases the brake.
+func TestE2EAlertFiresWhileABrakeIsEngaged(t *testing.T) {
 	t.Parallel()
 	const name, held = "LapseBrakeNeedsPerson", `ALERTS{alertname="LapseBrakeNeedsPerson",alertstate="firing"}`
 	w := newSimWorld(t, ec2sim.New(ec2sim.Config{}))
@@ -26,7 +26,7 @@ func TestE2EAlertFiresWhileABrakeIsHeld(t *testing.T) {
 	older := w.checkpoint()
 	w.fiveMoreSweeps()
 	if a, sent := p.received(name); sent {
-		t.Errorf("an alert although no brake is held: %+v", a)
+		t.Errorf("an alert although no brake is engaged: %+v", a)
 	}
 
 	w.setBack(older)

@@ -17,9 +17,10 @@ import (
 
 func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
-// TestE2EFleet launches twenty in one call and lets some of them lapse in every way, beside instances that are not
-// ours to end. Exactly the right ones are terminated, by moto's own word.
+// TestE2EFleet launches twenty in one call and lets some of their leases end in every way, beside instances that Lapse
+// does not manage. By moto's own report, exactly the right ones are terminated.
 func TestE2EFleet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run("lease", "init", "--armed")
 	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
@@ -34,7 +35,7 @@ func TestE2EFleet(t *testing.T) {
 	for _, id := range renewing {
 		w.sidecar(id)
 	}
-	w.until("ten sidecars renewing under their TTL", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
+	w.until("ten sidecars renewing within their timeout", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
 
 	extended, lost, over := renewing[:3], renewing[3:6], quiet[:4]
 	for _, id := range extended {
@@ -58,7 +59,7 @@ func TestE2EFleet(t *testing.T) {
 	for _, id := range slices.Concat(lost, over, []string{orphan}) {
 		want[id] = types.InstanceStateNameTerminated
 	}
-	w.until("three silent, four over and one orphan terminated", func() bool {
+	w.until("three with lost heartbeats, four expired and one orphan terminated", func() bool {
 		states := w.states()
 		return !slices.ContainsFunc(slices.Concat(lost, over, []string{orphan}), func(id string) bool {
 			return states[id] != types.InstanceStateNameTerminated
@@ -126,7 +127,7 @@ func (w *world) crashLauncher() string {
 			return id
 		}
 	}
-	w.t.Fatal("the killed launcher made nothing")
+	w.t.Fatal("the killed launcher launched nothing")
 	return ""
 }
 

@@ -22,6 +22,7 @@ const killedRuns = 50
 // are asked; the others are left to the janitor. In the end no instance is without a lease, and no launch made more
 // than it was asked for.
 func TestE2EKilledLaunchers(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{Latency: 15 * time.Millisecond})
 	w := newSimWorld(t, sim)
 	w.run("lease", "init", "--armed")
@@ -55,7 +56,7 @@ func TestE2EKilledLaunchers(t *testing.T) {
 	if len(landed) < 3 {
 		t.Errorf("the kills landed in too few locations to show anything: %v", landed)
 	}
-	w.until("every instance that lives having a lease, and every launch settled", func() bool {
+	w.until("every running instance having a lease, and every launch settled", func() bool {
 		snapshot, err := w.store.Snapshot(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -74,12 +75,12 @@ func TestE2EKilledLaunchers(t *testing.T) {
 	}
 	for _, l := range snapshot.Launches {
 		if made[l.Token] > l.Count {
-			t.Errorf("launch %s of %d made %d instances", l.Token, l.Count, made[l.Token])
+			t.Errorf("launch %s of %d launched %d instances", l.Token, l.Count, made[l.Token])
 		}
 		delete(made, l.Token)
 	}
 	if len(made) > 0 {
-		t.Errorf("instances of launches that are on no record: %v", made)
+		t.Errorf("instances of launches without a record: %v", made)
 	}
 }
 
@@ -105,7 +106,7 @@ func (w *world) howFar(sim *ec2sim.Sim, token string) string {
 	case made:
 		return "before the answer"
 	}
-	return "before the deed"
+	return "before the action"
 }
 
 // resumesTheSame runs the same command three times and compares the instances of its answers.

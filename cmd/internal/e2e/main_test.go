@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -27,7 +26,25 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// bin is where the present commands are, and built where everything is that the tests build.
+var bin, built string
+
+// run makes the present commands, once for all tests.
+func run(m *testing.M) int {
+	var err error
+	if built, err = os.MkdirTemp("", "l"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(built) }()
+	if bin, err = buildIn("."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // serveEtcd runs an etcd server until it is told to stop.
@@ -42,22 +59,15 @@ func serveEtcd(dir string) error {
 	return server.Close()
 }
 
-// build makes the three commands.
-func build(t *testing.T) string {
-	t.Helper()
-	return buildIn(t, ".")
-}
-
 // buildIn makes the three commands of the sources there.
-func buildIn(t *testing.T, tree string) string {
-	t.Helper()
-	bin := t.TempDir()
-	for _, name := range []string{"lease", "janitor", "sidecar"} {
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), "lapse/cmd/"+name)
-		build.Dir = tree
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
-		}
+func buildIn(tree string) (bin string, err error) {
+	if bin, err = os.MkdirTemp(built, "bin"); err != nil {
+		return "", err
 	}
-	return bin
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "lapse/cmd/lease", "lapse/cmd/janitor", "lapse/cmd/sidecar")
+	build.Dir = tree
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the commands of %s: %w\n%s", tree, err, out)
+	}
+	return bin, nil
 }

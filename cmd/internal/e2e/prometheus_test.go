@@ -60,7 +60,7 @@ func (p *prometheus) receive(_ http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
-		p.w.t.Errorf("the alerts that Prometheus sent are not understood: %v", err)
+		p.w.t.Errorf("cannot read the alerts that Prometheus sent: %v", err)
 	}
 	p.sent = append(p.sent, alerts...)
 }

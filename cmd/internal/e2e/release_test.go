@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -20,26 +22,43 @@ const (
 	schemaBefore = "6b4b85a218969e26f074333cf92009a0ae0f8b84"
 )
 
-// sources extracts a commit from the history of this checkout.
-func sources(t *testing.T, commit string) string {
+// Each is built once, for whichever test asks first.
+var (
+	theRelease = sync.OnceValues(func() (release, error) { return buildRelease(releaseBefore) })
+	theSchema  = sync.OnceValues(func() (release, error) { return buildRelease(schemaBefore) })
+)
+
+// release is what was before: its sources and its commands.
+type release struct{ tree, bin string }
+
+// before returns what was before, built.
+func before(t *testing.T, made func() (release, error)) release {
 	t.Helper()
-	const how = "the tests of upgrades build %s from the git history of this checkout, which lacks it: " +
-		"run them in a whole clone (git fetch --unshallow; in GitHub's checkout action, fetch-depth: 0), not in a tarball"
-	dir := t.TempDir()
-	archive := filepath.Join(dir, "release.tar")
-	git := exec.Command("git", "-c", "safe.directory=*", "archive", "-o", archive, commit)
-	git.Dir = root(t)
-	if out, err := git.CombinedOutput(); err != nil {
-		t.Fatalf(how+"\ngit: %v: %s", commit, err, out)
-	}
-	tree := filepath.Join(dir, "tree")
-	if err := os.Mkdir(tree, 0o750); err != nil {
+	r, err := made()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("tar", "-xf", archive, "-C", tree).CombinedOutput(); err != nil {
-		t.Fatalf("extract what was before: %v: %s", err, out)
+	return r
+}
+
+// buildRelease extracts a commit from the history of this checkout, and makes its commands.
+func buildRelease(commit string) (release, error) {
+	const how = "the tests of upgrades build %s from the git history of this checkout, which lacks it: " +
+		"run them in a whole clone (git fetch --unshallow; in GitHub's checkout action, fetch-depth: 0), not in a tarball"
+	archive, tree := filepath.Join(built, commit+".tar"), filepath.Join(built, commit)
+	git := exec.Command("git", "-c", "safe.directory=*", "archive", "-o", archive, commit)
+	git.Dir = filepath.Join("..", "..", "..")
+	if out, err := git.CombinedOutput(); err != nil {
+		return release{}, fmt.Errorf(how+"\ngit: %w: %s", commit, err, out)
 	}
-	return tree
+	if err := os.Mkdir(tree, 0o750); err != nil {
+		return release{}, err
+	}
+	if out, err := exec.Command("tar", "-xf", archive, "-C", tree).CombinedOutput(); err != nil {
+		return release{}, fmt.Errorf("extract what was before: %w: %s", err, out)
+	}
+	bin, err := buildIn(tree)
+	return release{tree, bin}, err
 }
 
 // root is the directory of this checkout, of which the package is the third one down.

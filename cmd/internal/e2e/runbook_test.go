@@ -74,7 +74,7 @@ func TestE2ERunbook(t *testing.T) {
 		}
 	}
 	for title := range sections {
-		t.Errorf("nobody tries what the runbook says below %q", title)
+		t.Errorf("no test runs what the runbook says below %q", title)
 	}
 }
 
@@ -113,7 +113,7 @@ func chapters() []chapter {
 	return []chapter{
 		{title: "First", says: map[string]string{"janitor status": "armed since", "lease doctor": "!fail "}},
 		{title: "It terminated X", wrong: (*night).endOne, says: map[string]string{
-			"janitor pause": "armed → paused", "janitor status": "nothing is ended until `janitor resume`", "lease why": "has ended", "lease history": "revoke",
+			"janitor pause": "armed → paused", "janitor status": "nothing is terminated until `janitor resume`", "lease why": "has ended", "lease history": "revoke",
 			"grep": `"kind":"terminate"`, "etcdctl get": `"state":"ended"`, "janitor resume": "paused → armed",
 		}},
 		{title: "It does not terminate X", wrong: (*night).strays, says: map[string]string{"lease list --untracked": "UNTRACKED", "lease list --foreign": "FOREIGN"}},
@@ -205,7 +205,7 @@ func (n *night) follow(c chapter, command string) {
 	}
 }
 
-// endOne lets the lease of another instance lapse.
+// endOne lets the lease of another instance expire.
 func (n *night) endOne() {
 	n.ended = n.launch("lapsing", "1h")
 	n.shell.do("lease extend lapsing --for 2s --allow-shorten")
@@ -218,7 +218,7 @@ func (n *night) strays() {
 	n.untracked = n.sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: n.registry}}).ID
 }
 
-// fallSilent launches instances that nobody renews.
+// fallLost launches instances that nobody renews.
 func (n *night) fallLost() {
 	n.launch("silent", "1h", "--count 4 --heartbeat-timeout 5s")
 	launch, err := n.store.Launch(n.t.Context(), "silent")
@@ -229,9 +229,9 @@ func (n *night) fallLost() {
 	n.shell.do("until janitor status | grep 'brake heartbeats engaged'; do sleep 1; done")
 }
 
-// silentEnd waits until those that are dead indeed have ended.
+// lostEnd waits until those that really are dead are terminated.
 func (n *night) lostEnd() {
-	n.until("the silent to end", func() bool {
+	n.until("those with lost heartbeats to be terminated", func() bool {
 		for _, id := range n.lost {
 			if i, _ := n.sim.Instance(id); i.State != ec2sim.Terminated {
 				return false
@@ -276,7 +276,7 @@ func (n *night) setBackInTime() {
 // loseData stops the service, takes away its etcd's data, and starts it again: it refuses.
 func (n *night) loseData() {
 	n.shell.do("systemctl stop lapse-janitor; rm -rf " + filepath.Join(n.dir, "l", "data") + "; systemctl start lapse-janitor")
-	n.shell.do("until journalctl -u lapse-janitor -n 30 --no-pager | grep 'restore its backup, or say --uuid'; do sleep 1; done")
+	n.shell.do("until journalctl -u lapse-janitor -n 30 --no-pager | grep 'restore its backup, give --uuid'; do sleep 1; done")
 }
 
 // fillEtcd raises the alarm that etcd raises when it is full.

@@ -22,10 +22,11 @@ import (
 // the other. Each refuses it whole, in a sentence, and writes nothing: in records of schema 2 fields have other names, and
 // zeros in their place would say that nothing was agreed on. No janitor campaigns, so none can end anything.
 func TestE2EAnotherSchemaIsRefused(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{})
 	young := newSimWorld(t, sim)
 	old, client := *young, young.raw()
-	old.bin = buildIn(t, sources(t, schemaBefore))
+	old.bin = before(t, theSchema).bin
 
 	t.Log("a registry of schema 2, and the present programs")
 	old.run("lease", "init", "--armed")

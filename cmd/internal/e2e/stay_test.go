@@ -18,6 +18,7 @@ import (
 // TestE2EDemoStays pastes what `janitor demo --stay` prints into another shell, and finds the demo with every command
 // and with the AWS CLI, whatever that shell was set to before. Asked to stop, it leaves nothing behind.
 func TestE2EDemoStays(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Fatal("the AWS CLI is not installed: pip install awscli")
 	}
@@ -26,7 +27,7 @@ func TestE2EDemoStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	demo := exec.Command(filepath.Join(build(t), "janitor"), "demo", "--stay")
+	demo := exec.Command(filepath.Join(bin, "janitor"), "demo", "--stay")
 	demo.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 	var complaints strings.Builder
 	demo.Stderr = &complaints
@@ -48,21 +49,22 @@ func TestE2EDemoStays(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, stdout)
 	if err := demo.Wait(); err != nil || complaints.Len() > 0 {
-		t.Errorf("interrupted, the demo ends with %v and complains:\n%s\nafter it said:\n%s", err, &complaints, said)
+		t.Errorf("interrupted, the demo ends with %v and complains:\n%s\nafter it printed:\n%s", err, &complaints, said)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("the demo left behind: %v (%v)", left, err)
 	}
 }
 
-// TestE2EDemoEndsWhatItStartedWhenNobodyReads has its reader gone after three lines, as `janitor demo | head -3` has.
-func TestE2EDemoEndsWhatItStartedWhenNobodyReads(t *testing.T) {
+// TestE2EDemoStopsWhatItStartedWhenNobodyReads has its reader gone after three lines, as `janitor demo | head -3` has.
+func TestE2EDemoStopsWhatItStartedWhenNobodyReads(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // short: paths of unix sockets are
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	demo := exec.Command(filepath.Join(build(t), "janitor"), "demo")
+	demo := exec.Command(filepath.Join(bin, "janitor"), "demo")
 	demo.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 	ours, theirs, err := os.Pipe()
 	if err != nil {
@@ -78,7 +80,7 @@ func TestE2EDemoEndsWhatItStartedWhenNobodyReads(t *testing.T) {
 	lines := bufio.NewScanner(ours)
 	for range 3 {
 		if !lines.Scan() {
-			t.Fatal("the demo said less than three lines")
+			t.Fatal("the demo printed less than three lines")
 		}
 	}
 	_ = ours.Close()
@@ -98,7 +100,7 @@ func readUntilItStays(stdout io.Reader) (said, settings string) {
 		if strings.HasPrefix(line, "export ") || strings.HasPrefix(line, "unset ") {
 			settings += line + "\n"
 		}
-		if strings.HasPrefix(line, "Notice of silence") {
+		if strings.HasPrefix(line, "The notice before a termination") {
 			break
 		}
 	}

@@ -23,6 +23,7 @@ import (
 // registry. Janitors of both take turns as leader; each writes what the other wrote before. Nothing is lost of what only
 // one of them knows, nobody is ended but those whose term or holder ended them, and those are, whoever leads.
 func TestE2EUpgrade(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{PendingFor: time.Second, ShuttingDownFor: time.Second})
 	u := newUpgrade(t, sim)
 	u.old.run("lease", "init", "--armed")
@@ -44,9 +45,10 @@ func TestE2EUpgrade(t *testing.T) {
 	u.check()
 }
 
-// TestE2EALaunchIsResumedByAnotherVersion kills launchers of either version after EC2 carried out their call, and lets the
+// TestE2EAnotherVersionResumesALaunch kills launchers of either version after EC2 carried out their call, and lets the
 // other version go on: its call has to be the identical one, or EC2 refuses it and nobody ever learns what was made.
-func TestE2EALaunchIsResumedByAnotherVersion(t *testing.T) {
+func TestE2EAnotherVersionResumesALaunch(t *testing.T) {
+	t.Parallel()
 	sim := ec2sim.New(ec2sim.Config{})
 	u := newUpgrade(t, sim)
 	u.young.run("lease", "init", "--armed")
@@ -82,12 +84,12 @@ type upgrade struct {
 func newUpgrade(t *testing.T, sim *ec2sim.Sim) *upgrade {
 	t.Helper()
 	young := newSimWorld(t, sim)
-	tree := sources(t, releaseBefore)
+	was := before(t, theRelease)
 	old := *young
-	old.bin = buildIn(t, tree)
+	old.bin = was.bin
 	return &upgrade{
 		t: t, sim: sim, etcd: young.raw(),
-		old:   &side{world: &old, name: "old", known: fieldsOf(t, tree)},
+		old:   &side{world: &old, name: "old", known: fieldsOf(t, was.tree)},
 		young: &side{world: young, name: "young", known: fieldsOf(t, root(t))},
 	}
 }
@@ -152,7 +154,7 @@ func (u *upgrade) half(name string, writer, rewriter *side) {
 	writer.sidecar(renewing[0])
 	rewriter.sidecar(renewing[1])
 	u.lives, u.heartbeats = append(u.lives, append(renewing, quiet[2])...), append(u.heartbeats, renewing...)
-	u.young.until("all beat", func() bool { return u.young.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == len(u.heartbeats) })
+	u.young.until("all renew", func() bool { return u.young.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == len(u.heartbeats) })
 	if again := u.launch(rewriter, "quiet-"+name, "3"); !slices.Equal(again, quiet) {
 		u.t.Errorf("resumed by the %s launcher: %v, want %v", rewriter.name, again, quiet)
 	}
@@ -169,7 +171,7 @@ func (u *upgrade) half(name string, writer, rewriter *side) {
 		before[key] = writer.plant(u.etcd, key)
 	}
 	u.rewrite(rewriter, renewing, quiet)
-	u.young.until("what is over, given back or left behind being ended", func() bool {
+	u.young.until("expired, released and left-behind instances terminated", func() bool {
 		return !slices.ContainsFunc(u.dies, func(id string) bool { return u.ended(id) != nil })
 	})
 	u.young.until("the killed launch being closed", func() bool {
@@ -201,7 +203,7 @@ func (u *upgrade) launch(s *side, token, count string, more ...string) []string 
 	return ids
 }
 
-// resume lets the registry say something that only the young side knows: that a person has lifted a brake.
+// resume writes to the registry what only the new side knows: that a person has released a brake.
 func (u *upgrade) resume(name string) {
 	u.t.Helper()
 	if _, _, err := u.young.store.UpdateRegistry(u.t.Context(), func(g lease.Registry) (lease.Registry, error) {
@@ -233,7 +235,7 @@ func (u *upgrade) crash(s *side, token string, more ...string) string {
 			return i.ID
 		}
 	}
-	u.t.Fatal("the killed launcher made nothing")
+	u.t.Fatal("the killed launcher launched nothing")
 	return ""
 }
 
@@ -290,7 +292,7 @@ func (u *upgrade) check() {
 	for _, id := range u.lives {
 		i, _ := u.sim.Instance(id)
 		if l := leases[id]; i.State != "running" || l.State != lease.StateActive || l.Mark != nil {
-			u.t.Errorf("%s is %s, its lease %s with mark %v; want it running, with a lease that holds", id, i.State, l.State, l.Mark)
+			u.t.Errorf("%s is %s, its lease %s with mark %v; want it running, with a valid lease", id, i.State, l.State, l.Mark)
 		}
 	}
 	for _, id := range u.heartbeats {

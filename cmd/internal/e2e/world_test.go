@@ -71,7 +71,7 @@ func emptyWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return &world{t: t, bin: build(t), dir: dir, sidecars: map[string]*exec.Cmd{}}
+	return &world{t: t, bin: bin, dir: dir, sidecars: map[string]*exec.Cmd{}}
 }
 
 // spawn starts a process that ends with the test, by its own process id.
@@ -244,7 +244,7 @@ func (w *world) until(what string, holds func() bool) {
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			w.t.Fatalf("still not so after %s: %s", generous, what)
+			w.t.Fatalf("waited %s in vain for: %s", generous, what)
 		case <-tick.C:
 		}
 	}

@@ -76,7 +76,7 @@ func TestHostileTinyDisk(t *testing.T) {
 	w.sweeps("the disk is full", 10, 60*time.Second)
 	passes(time.Now().Add(6 * time.Second))
 	if _, said, code := w.exits("lease", "extend", ids[0], "--for", "2h"); w.running(ids[0]) && code != 0 {
-		t.Errorf("lease extend of what still runs ended with code %d: %s", code, said)
+		t.Errorf("lease extend of a running instance ended with code %d: %s", code, said)
 	}
 	if err := os.Remove(disk + "/filler"); err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 
 const (
 	year = 365 * 24 * time.Hour
-	// cronBound is how long a sweep by cron fields may take to come: the minute until the next run is computed anew, the
-	// minute until it is due, and what a busy machine takes.
+	// cronBound is how long a sweep by cron fields may take: the minute until the next run is computed again, the
+	// minute until it is due, and the time that a busy machine takes.
 	cronBound = 140 * time.Second
 )
 

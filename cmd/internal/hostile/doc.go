@@ -13,19 +13,19 @@
 //   - think_test.go, row 2: a second registry adopts while `lease adopt` asks. The answer yes exited 0, wrote over the other
 //     registry's tag, and the instance was terminated by the wrong registry.
 //   - rotation_test.go, row 3: etcd's CA is rotated in two steps. Neither janitor nor sidecars reconnected; the next janitor
-//     terminated both instances for silence.
+//     terminated both instances for lost heartbeats.
 //   - sink_test.go, row 4: the reader of a sidecar's stderr stops. The sidecar hung in its next log line, its heartbeat
 //     lapsed, its instance was terminated, and SIGTERM did not end it.
-//   - clock_test.go, row 5: the janitor's clock steps an hour ahead and back, or a year back. No sweep came any more, by
+//   - clock_test.go, row 5: the janitor's clock steps an hour ahead and back, or a year back. No sweep followed, by
 //     @every as by cron fields, and what expired ran on.
-//   - sink_test.go, row 6: a leader's stderr is not read, or its audit log becomes a FIFO. No sweep came any more, nothing
+//   - sink_test.go, row 6: a leader's stderr is not read, or its audit log becomes a FIFO. No sweep followed, nothing
 //     that was due ended, and SIGTERM did not end it.
 //   - forged_test.go, row 7: heartbeats with "changes": 9223372036854775807. Three held the whole registry past all dates;
-//     `janitor release-brake` said lifted and was not; change counters became negative.
+//     `janitor release-brake` said released, and it was not; change counters became negative.
 //   - facts_test.go, row 8: the janitor's credentials become those of an empty account. 12 of 12 leases were recorded as
 //     ended, and their instances ran.
 //   - forged_test.go, row 13: a bad heartbeat is written 600 times. Nearly each write cost a read of everything, and its own
-//     instance was terminated though an etcd lease held the key, so that somebody renewed.
+//     instance was terminated although an etcd lease held the key, so that somebody renewed.
 //   - sink_test.go, row 16: the audit log's disk is full. Leases were revoked and not terminated, `lease extend` exited 4,
 //     and readyz said ok.
 //   - facts_test.go, row 19: a launcher of another version is killed after its send, and this one resumes. It exited 7, the
@@ -39,7 +39,7 @@
 //   - think_test.go: facts that change while adopt, release, revoke, unmanage, recover or arm asks. Adopt took an instance that
 //     EC2 had terminated, and recover one that bore another registry's tag by then; the others held.
 //   - forged_test.go: each field of a heartbeat, and its bytes. The greatest change counter alone was believed. Sidecars that
-//     claim more while a person lifts a brake: `janitor release-brake` exited 0, and the next sweep held it again.
+//     claim more while a person lifts a brake: `janitor release-brake` exited 0, and the next sweep engaged it again.
 //   - clock_test.go: ten years ahead and back, a clock that jumps all the time: as row 5. Clocks of standby and sidecar: held.
 //   - blocked_test.go: stdout, stderr and stdin of lease, janitor and sidecar, and files that block from the start: each hung,
 //     and ignored SIGTERM. A tiny disk: as row 16. The memory's file blocking under a running janitor: held.

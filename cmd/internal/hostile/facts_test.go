@@ -40,7 +40,7 @@ func TestHostileRow08CredentialsChangeTheirAccount(t *testing.T) {
 			key = keyOfOther
 			asked.Add(1)
 		}
-		// Credentials of containers and roles are given anew before they expire.
+		// Credentials of containers and roles are renewed before they expire.
 		_ = json.NewEncoder(rw).Encode(map[string]string{
 			"AccessKeyId": key, "SecretAccessKey": "s", "Token": "t", "Expiration": time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339),
 		})
@@ -95,15 +95,15 @@ func TestHostileRow19AnotherVersionResumes(t *testing.T) {
 		made = append(made, i.ID)
 	}
 	if len(made) != 2 {
-		t.Fatalf("the killed launcher made %d instances, want 2", len(made))
+		t.Fatalf("the killed launcher launched %d instances, want 2", len(made))
 	}
 	out, said, code := w.exits("lease", "launch", "--id", "tok", "-q", "--timeout", "5s")
 	if code != 0 {
-		t.Errorf("the launcher that resumes ends with code %d: %s", code, strings.TrimSpace(said))
+		t.Errorf("the resuming launcher ends with code %d: %s", code, strings.TrimSpace(said))
 	}
 	for _, id := range made {
 		if !strings.Contains(out, id) {
-			t.Errorf("the launcher that resumes does not name %s: %q", id, out)
+			t.Errorf("the resuming launcher does not name %s: %q", id, out)
 		}
 	}
 	for _, id := range made {
@@ -114,8 +114,8 @@ func TestHostileRow19AnotherVersionResumes(t *testing.T) {
 	}
 }
 
-// TestHostileRow20ExemptTagTakenOff takes the tag lapse:exempt off after the expiry: its holder gets notice first, from the
-// leader that has seen the tag, and from one that has not.
+// TestHostileRow20ExemptTagTakenOff removes the tag lapse:exempt after the expiry: the holder gets notice first, from
+// the leader that has seen the tag, and from one that has not.
 func TestHostileRow20ExemptTagTakenOff(t *testing.T) {
 	t.Parallel()
 	for name, fresh := range map[string]bool{"under the same leader": false, "under a new leader": true} {
@@ -139,11 +139,11 @@ func TestHostileRow20ExemptTagTakenOff(t *testing.T) {
 			off := time.Now()
 			w.exempt(id, false)
 			if within(markGrace-500*time.Millisecond, func() bool { return !w.running(id) }) {
-				t.Errorf("terminated %s after its exempt tag was taken off, which is less than the notice of %s: %s",
+				t.Errorf("terminated %s after its exempt tag was removed, which is less than the notice of %s: %s",
 					time.Since(off).Round(time.Millisecond), markGrace, w.reg.story(id))
 				return
 			}
-			w.ended("its exempt tag is off, and it had its notice", id, 20*time.Second)
+			w.ended("its exempt tag is removed, and it had its notice", id, 20*time.Second)
 		})
 	}
 }

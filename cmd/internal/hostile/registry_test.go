@@ -41,10 +41,11 @@ type record struct {
 	} `json:"history"`
 }
 
-// sweep is what they know of the last sweep.
+// checkpoint is what they know of the last sweep.
 type checkpoint struct {
-	Sequence int64   `json:"sequence"`
-	Brakes   []brake `json:"brakes"`
+	Sequence int64            `json:"sequence"`
+	Brakes   []brake          `json:"brakes"`
+	Behind   map[string]int64 `json:"behind"` // leases that are held back one by one
 }
 
 type brake struct {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestHostileRow03AuthorityRotated rotates etcd's CA in two steps, under running sidecars and a running janitor: first both
-// are trusted, then the new one signs, then the old one is trusted no more. Each step restarts etcd, and nobody else.
+// are trusted, then the new one signs, then the old one is no longer trusted. Each step restarts etcd, and nobody else.
 func TestHostileRow03AuthorityRotated(t *testing.T) {
 	t.Parallel()
 	w := emptyWorld(t)
@@ -34,7 +34,7 @@ func TestHostileRow03AuthorityRotated(t *testing.T) {
 	}
 	w.run("lease", "init", "--armed")
 	j := w.sweeping()
-	const count = 2 // so few may be silent before a brake holds
+	const count = 2 // so few heartbeats may be lost before a brake engages
 	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "2")
 	for _, id := range ids {
 		w.sidecar(id, nil)
@@ -55,7 +55,7 @@ func TestHostileRow03AuthorityRotated(t *testing.T) {
 	}
 	replaceFile(t, config.ClientCAFile, newer.pem)
 	restart()
-	w.sweeps("the old one is trusted no more", 3, 30*time.Second)
+	w.sweeps("the old one is no longer trusted", 3, 30*time.Second)
 	j.ends(stopBound)
 	w.janitor() // one that has read the new files
 	for _, id := range ids {

@@ -71,7 +71,7 @@ func TestHostileRow04SidecarLogsIntoAStoppedPipe(t *testing.T) {
 	w.until("etcd answering again", w.reg.answers)
 	w.lives("the reader of its sidecar's stderr has stopped", id, 2*patient+markGrace+6*time.Second)
 	if !w.reg.heartbeats(id) {
-		t.Error("its heartbeat has lapsed")
+		t.Error("its heartbeat is lost")
 	}
 	s.ends(stopBound)
 }
@@ -117,10 +117,10 @@ func TestHostileRow06LeaderWritesIntoAStoppedPipe(t *testing.T) {
 		w.sweeps("the audit log is a FIFO", 5, 30*time.Second)
 		passes(time.Now().Add(15 * time.Second)) // past the first one's term, and the bound of a write
 		if !w.running(ids[0]) {
-			t.Errorf("terminated without a trail: %s", w.reg.story(ids[0]))
+			t.Errorf("terminated without an audit event: %s", w.reg.story(ids[0]))
 		}
 		if status, text := w.readyz(j); status == 200 || status == 0 {
-			t.Errorf("the audit log cannot be written, and readyz says %d %q", status, text)
+			t.Errorf("the audit log cannot be written, but readyz says %d %q", status, text)
 		}
 		w.move(log, log+".fifo")
 		if !w.ended("the audit log is a file again", ids[0], 45*time.Second) {
@@ -176,17 +176,17 @@ func TestHostileRow16AuditDiskFull(t *testing.T) {
 	passes(over.Add(5 * time.Second))
 	for _, id := range expiring {
 		if l := w.reg.lease(id); l.State != "active" || !w.running(id) {
-			t.Errorf("the disk is full, and the lease of %s is %q: %s", id, l.State, w.reg.story(id))
+			t.Errorf("the disk is full, but the lease of %s is %q: %s", id, l.State, w.reg.story(id))
 		}
 	}
 	if _, said, code := w.exits("lease", "extend", expiring[0], "--for", "2h"); code != 0 {
-		t.Errorf("lease extend of what still runs ended with code %d: %s", code, said)
+		t.Errorf("lease extend of a running instance ended with code %d: %s", code, said)
 	}
 	if l := w.reg.lease(released); l.State != "revoked" || !w.running(released) {
-		t.Errorf("what was released while the disk is full: %s", w.reg.story(released))
+		t.Errorf("released while the disk is full: %s", w.reg.story(released))
 	}
 	if status, text := w.readyz(j); status == 200 || status == 0 {
-		t.Errorf("the audit log cannot be written, and readyz says %d %q", status, text)
+		t.Errorf("the audit log cannot be written, but readyz says %d %q", status, text)
 	}
 	room()
 	w.ended("there is room again, not extended", expiring[1], 30*time.Second)

@@ -58,7 +58,7 @@ func TestHostileFactsChangeWhileAPromptWaits(t *testing.T) {
 			p := w.asks("lease", verb, id)
 			w.run("lease", "unmanage", id, "--yes")
 			if code := p.yes(); code == 0 {
-				t.Errorf("%s of what was unmanaged meanwhile ended with code 0: %s", verb, p.text())
+				t.Errorf("%s of an instance that was unmanaged in the meantime ended with code 0: %s", verb, p.text())
 			}
 			w.lives(verb+" answered after unmanage", id, 6*time.Second)
 		}
@@ -120,7 +120,7 @@ func TestHostileFactsChangeWhileAPromptWaits(t *testing.T) {
 			t.Errorf("a late recover left the tag %q, want %s", got, other)
 		}
 		if l := w.reg.lease(id); l.State != "" {
-			t.Errorf("what another registry adopted meanwhile has a lease that is %q: %s", l.State, p.text())
+			t.Errorf("an instance that another registry adopted in the meantime has a lease that is %q: %s", l.State, p.text())
 		}
 	})
 	t.Run("recover, and its lease came back", func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestHostileFactsChangeWhileAPromptWaits(t *testing.T) {
 		p.yes()
 		if mode := w.run("janitor", "status"); strings.Contains(mode, "armed") {
 			if within(markGrace-time.Second, func() bool { return !w.running(id) }) {
-				t.Errorf("%s was terminated without notice by an arming whose plan did not name it: %s", id, w.reg.story(id))
+				t.Errorf("%s was terminated without notice after an arming whose plan did not name it: %s", id, w.reg.story(id))
 			}
 		}
 	})

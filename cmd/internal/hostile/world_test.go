@@ -212,7 +212,7 @@ func (w *world) tag(id, key string) string {
 func (w *world) until(what string, holds func() bool) {
 	w.t.Helper()
 	if !within(generous, holds) {
-		w.t.Fatalf("still not so after %s: %s", generous, what)
+		w.t.Fatalf("waited %s in vain for: %s", generous, what)
 	}
 }
 

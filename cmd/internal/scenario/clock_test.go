@@ -69,9 +69,9 @@ func TestE2EScenarioWrongClock(t *testing.T) {
 			wrong.set(0)
 			right := time.Now()
 			w.lifted(log, shown, "clock", location)
-			w.until("what is over indeed having ended", func() bool { return len(w.asked()) > 0 })
+			w.until("expired instances terminated", func() bool { return len(w.asked()) > 0 })
 			took := w.asked()[short[0]].Sub(right)
-			t.Logf("what was over ended %s after the clock was right, of which %s are its notice", took.Round(time.Millisecond), markGrace)
+			t.Logf("an expired instance was terminated %s after the clock was right, of which %s are its notice", took.Round(time.Millisecond), markGrace)
 			if took < markGrace {
 				t.Errorf("that is less than its notice of %s", markGrace)
 			}

@@ -11,8 +11,9 @@ import (
 	"lapse/lease"
 )
 
-// TestE2EScenarioEmptiedEtcd loses all data under a running janitor. Without a registry nothing acts, and the status says
-// what to do; created anew under its old UUID, it holds everything; and what the tags still tell is recovered.
+// TestE2EScenarioEmptiedEtcd loses all data under a running janitor. Without a registry nothing is terminated, and the
+// status says what to do. Created again under its old UUID, the registry holds everything back, and what the tags show
+// is recovered.
 func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -29,7 +30,7 @@ func TestE2EScenarioEmptiedEtcd(t *testing.T) {
 		_, said, _ = w.exits("janitor", "status")
 		return strings.Contains(said, "registry")
 	})
-	want := "janitor: no registry in namespace \"default\": create it with `lease init`, or if it was there and is lost, see `lease recover --help`\n"
+	want := "janitor: no registry in namespace \"default\": create it with `lease init`, or if it existed and is lost, see `lease recover --help`\n"
 	if said != want {
 		t.Errorf("of an etcd without a registry, `janitor status` says %q, want %q", said, want)
 	}
@@ -70,7 +71,7 @@ func TestE2EScenarioEmptiedEtcdWithoutMemory(t *testing.T) {
 	ids := w.launch(30, kind{heartbeatTimeout: heartbeatTimeout})
 	w.heartbeat(ids...)
 	j := w.janitor("--lone-grace", markGrace.String())
-	w.until("the tags saying that their leases are active", func() bool {
+	w.until("the tags showing that their leases are active", func() bool {
 		for _, id := range ids {
 			if i, _ := w.sim.Instance(id); i.Tags[lease.TagLeased] == "" {
 				return false

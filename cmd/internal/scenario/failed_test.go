@@ -46,18 +46,18 @@ func TestE2EScenarioFailedLaunch(t *testing.T) {
 				}
 			}
 			if len(made) != 500 {
-				t.Fatalf("the killed launcher made %d instances", len(made))
+				t.Fatalf("the killed launcher launched %d instances", len(made))
 			}
-			w.until("all 500 asked to end", func() bool { return len(w.asked()) >= len(made) })
+			w.until("EC2 asked to terminate all 500", func() bool { return len(w.asked()) >= len(made) })
 			asked := slices.SortedFunc(maps.Values(w.asked()), time.Time.Compare)
 			sent, stated := launch.LastSend(), window+4*time.Second // four sweeps
 			first, last := asked[0].Sub(sent), asked[len(asked)-1].Sub(sent)
-			t.Logf("a failed launch of 500: from its last send, the first ended after %s, the last after %s; stated %s",
+			t.Logf("a failed launch of 500: from its last send, the first was terminated after %s, the last after %s; stated %s",
 				first.Round(time.Millisecond), last.Round(time.Millisecond), stated)
 			if least := window + orphanGrace; first < least || last > stated+slow {
-				t.Errorf("the first ended after %s, the last after %s; stated are at least %s, at most %s", first, last, least, stated)
+				t.Errorf("the first was terminated after %s, the last after %s; stated are at least %s, at most %s", first, last, least, stated)
 			}
-			w.until("500 ended, by the records", func() bool {
+			w.until("500 ended in the records", func() bool {
 				n := 0
 				for _, l := range w.snapshot().Leases {
 					if l.State == lease.StateEnded && l.Cause == lease.CauseFailedCreation {
@@ -69,7 +69,7 @@ func TestE2EScenarioFailedLaunch(t *testing.T) {
 			w.moreSweeps(5)
 			w.onlyDied(made)
 			if n := len(w.asked()); n != len(made) {
-				t.Errorf("%d were asked to end, want 500", n)
+				t.Errorf("EC2 was asked to terminate %d, want 500", n)
 			}
 		})
 	}

@@ -27,7 +27,7 @@ const (
 
 // kind is what the leases of a fleet have in common.
 type kind struct {
-	heartbeatTimeout time.Duration // 0: nobody beats for them
+	heartbeatTimeout time.Duration // 0: nobody renews them
 	term             time.Duration // from now; 0: an hour
 	zone             string        // of all of them; empty: a third in each of the region's
 }
@@ -115,14 +115,15 @@ type sidecars struct {
 	stop map[string]context.CancelFunc
 }
 
-// beat starts the real sidecar of each instance, and waits until each beats by the timeout of its lease.
+// heartbeat starts the real sidecar of each instance, and waits until each renews within the timeout of its lease.
 func (w *world) heartbeat(ids ...string) *sidecars {
 	w.t.Helper()
 	s := &sidecars{stop: map[string]context.CancelFunc{}}
 	var running sync.WaitGroup
 	for _, id := range ids {
 		keeper, err := sidecar.New(sidecar.Config{
-			InstanceID: id, BootID: uuid.NewString(), Version: "scenario", Registry: w.store, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+			InstanceID: id, BootID: uuid.NewString(), Version: "scenario", Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+			Open: func(context.Context) (sidecar.Registry, error) { return w.store, nil },
 		})
 		if err != nil {
 			w.t.Fatal(err)
@@ -137,11 +138,11 @@ func (w *world) heartbeat(ids ...string) *sidecars {
 		}
 		running.Wait()
 	})
-	w.until("every sidecar beating by its lease", func() bool { return w.renewing(ids) == len(ids) })
+	w.until("every sidecar renewing its lease", func() bool { return w.renewing(ids) == len(ids) })
 	return s
 }
 
-// beating counts those for which a heartbeat is there that tells of their lease, and is kept by its timeout.
+// renewing counts the instances whose heartbeat exists, shows their lease, and is kept by its timeout.
 func (w *world) renewing(ids []string) int {
 	s, err := w.store.Snapshot(w.t.Context())
 	if err != nil {
@@ -156,7 +157,7 @@ func (w *world) renewing(ids []string) int {
 	return n
 }
 
-// die lets instances fall silent: their sidecars stop, and nobody tells.
+// die lets instances lose their heartbeats: their sidecars stop, and nobody reports it.
 func (s *sidecars) die(ids ...string) time.Time {
 	for _, id := range ids {
 		s.stop[id]()
@@ -199,7 +200,7 @@ func (w *world) onlyDied(dead []string) {
 	asked := w.asked()
 	for _, id := range dead {
 		if _, was := asked[id]; !was {
-			w.t.Errorf("%s lives on", id)
+			w.t.Errorf("%s still runs", id)
 		}
 	}
 	leases := map[string]lease.Lease{}
@@ -211,7 +212,7 @@ func (w *world) onlyDied(dead []string) {
 			continue
 		}
 		if _, was := asked[i.ID]; was {
-			w.t.Errorf("%s died: %s", i.ID, story(leases[i.ID]))
+			w.t.Errorf("%s was terminated: %s", i.ID, story(leases[i.ID]))
 		} else if state := leases[i.ID].State; state != lease.StateActive {
 			w.t.Errorf("the lease of %s is %q: %s", i.ID, state, story(leases[i.ID]))
 		}

@@ -17,10 +17,10 @@ func TestE2EScenarioListing(t *testing.T) {
 		byID bool   // the others are hidden also from whoever asks by id
 		says string
 	}{
-		"empty, but known by id":         {"none", false, "100 managed; EC2's listing lacks 100 that have a lease, and were found by id"},
-		"empty, and nothing known by id": {"none", true, "0 managed; EC2 knows nothing of 100 that have a lease, which wait for their terms (`janitor sweep --dry-run`)"},
-		"half, and the rest known by id": {"half", false, "100 managed; EC2's listing lacks 50 that have a lease, and were found by id"},
-		"half, and nothing more by id":   {"half", true, "50 managed; EC2 knows nothing of 50 that have a lease, which wait for their terms (`janitor sweep --dry-run`)"},
+		"empty, but known by id":         {"none", false, "100 managed; 100 with a lease are missing in EC2's listing, but were found by id"},
+		"empty, and nothing known by id": {"none", true, "0 managed; EC2 does not find 100 that have a lease, which run to their expiry (`janitor sweep --dry-run`)"},
+		"half, and the rest known by id": {"half", false, "100 managed; 50 with a lease are missing in EC2's listing, but were found by id"},
+		"half, and nothing more by id":   {"half", true, "50 managed; EC2 does not find 50 that have a lease, which run to their expiry (`janitor sweep --dry-run`)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

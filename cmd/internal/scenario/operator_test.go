@@ -53,7 +53,7 @@ func (s status) of(name, scope string) *lease.Brake {
 func (w *world) named(log *journal, metrics func() string, name, scope, why string) lease.Brake {
 	w.t.Helper()
 	var held lease.Brake
-	w.until(fmt.Sprintf("brake %s held at %q because %s", name, scope, why), func() bool {
+	w.until(fmt.Sprintf("brake %s engaged at %q because %s", name, scope, why), func() bool {
 		s, _ := w.status()
 		if b := s.of(name, scope); b != nil {
 			held = *b
@@ -78,7 +78,7 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 		lease.BrakeHeartbeats: ", by `janitor release-brake heartbeats`",
 	}[name]
 	if !strings.HasSuffix(line, cmp.Or(lifts, "; released when its cause ends")) {
-		w.t.Errorf("`janitor status` says %q, and not what lifts it", line)
+		w.t.Errorf("`janitor status` says %q, and not what releases it", line)
 	}
 	w.t.Log("janitor status: " + line)
 	if gauge := fmt.Sprintf("lapse_brake_engaged{brake=%q,scope=%q} 1\n", name, scope); metrics != nil && !strings.Contains(metrics(), gauge) {
@@ -88,8 +88,9 @@ func (w *world) named(log *journal, metrics func() string, name, scope, why stri
 	return held
 }
 
-// loggedInTurn checks that the last of these changes of a brake was logged, and every change of it once: that it is held,
-// and then that it was lifted. Each leader says which ones it holds, also the same janitor when it is elected again.
+// loggedInTurn checks that the last of these changes of a brake was logged, and every change of it once: that it is
+// engaged, and then that it is released. Each leader reports the brakes that are engaged, also the same janitor when it
+// is elected again.
 func (w *world) loggedInTurn(log *journal, message, name, scope string) {
 	w.t.Helper()
 	if scope == "" {
@@ -120,7 +121,7 @@ func (w *world) loggedInTurn(log *journal, message, name, scope string) {
 	}
 }
 
-// lifted waits until a brake is held no more, and the log says so once.
+// lifted waits until a brake is no longer engaged, and the log says so once.
 func (w *world) lifted(log *journal, metrics func() string, name, scope string) {
 	w.t.Helper()
 	w.until("brake "+name+" lifted", func() bool {

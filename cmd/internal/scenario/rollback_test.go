@@ -37,16 +37,16 @@ func TestE2EScenarioRollback(t *testing.T) {
 		"found by a janitor that was restarted, with its memory": {
 			memory: true, restart: true, brake: lease.BrakeRollback, why: "was seen before: the registry was set back to an older state",
 		},
-		"old, found by a stranger": {
+		"old, found by a new janitor": {
 			lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and this janitor remembers nothing of the registry; it may have been set back since then",
 		},
 		"old, found by a janitor that was stopped for an hour, with its memory": {
 			memory: true, lost: true, restart: true, aged: time.Hour, brake: lease.BrakeUnwatched, why: "and no janitor has watched the registry since; it may have been set back since then",
 		},
-		"young, found by a stranger, but sidecars run": {
+		"new, found by a new janitor, but sidecars run": {
 			heartbeats: true, restart: true, brake: lease.BrakeRollback, why: "records were older than the tags of their instances",
 		},
-		"young, found by a stranger, but something was launched since": {
+		"new, found by a new janitor, but something was launched since": {
 			launches: true, restart: true, brake: lease.BrakeRollback, why: "is newer than the last checkpoint, but has no record",
 		},
 	} {
@@ -92,17 +92,17 @@ func (c restoring) test(t *testing.T) {
 		w.moreSweeps(3)
 	}
 	if c.heartbeats {
-		w.until("the sidecars knowing of the extension", func() bool { return w.renewing(ids) == len(ids) })
+		w.until("the sidecars having seen the extension", func() bool { return w.renewing(ids) == len(ids) })
 	}
 	if c.restart {
 		j.end(syscall.SIGKILL)
 	}
 	restore()
 	if c.heartbeats {
-		w.until("the sidecars having told what they have seen", func() bool { return w.behind() == len(ids) })
+		w.until("the sidecars having reported what they have seen", func() bool { return w.behind() == len(ids) })
 	}
 	if time.Now().After(over) {
-		t.Fatal("the terms had ended before the registry was set back")
+		t.Fatal("the leases had expired before the registry was set back")
 	}
 	if c.restart {
 		j = w.candidate(args...)
@@ -122,13 +122,13 @@ func (c restoring) test(t *testing.T) {
 		w.longEnough()
 		w.nobodyDied()
 		w.shorten(time.Now().Add(time.Second), ids[0])
-		w.until("what a person shortened having ended", func() bool { return len(w.asked()) > 0 })
+		w.until("shortened leases' instances terminated", func() bool { return len(w.asked()) > 0 })
 		w.onlyDied(ids[:1])
 		return
 	}
-	w.until("what was not extended having ended", func() bool { return len(w.asked()) > 0 })
+	w.until("instances that were not extended terminated", func() bool { return len(w.asked()) > 0 })
 	took := w.asked()[ids[0]].Sub(resumed)
-	t.Logf("what nobody extended ended %s after the brake was released, of which %s are its notice", took.Round(time.Millisecond), markGrace)
+	t.Logf("an instance that nobody extended was terminated %s after the brake was released, of which %s are its notice", took.Round(time.Millisecond), markGrace)
 	if took < markGrace {
 		t.Errorf("that is less than its notice of %s", markGrace)
 	}
@@ -152,15 +152,15 @@ func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 	w.extend(time.Hour, ids[0])
 	w.tagged(time.Now().Add(30*time.Minute), ids[0])
 	w.tagged(over, ids[1:]...)
-	w.until("its sidecar knowing of the extension", func() bool { return w.renewing(ids[:1]) == 1 })
+	w.until("its sidecar having seen the extension", func() bool { return w.renewing(ids[:1]) == 1 })
 	j.end(syscall.SIGKILL)
 	restore()
-	w.until("its sidecar having told what it has seen", func() bool { return w.behind() == 1 })
+	w.until("its sidecar having reported what it has seen", func() bool { return w.behind() == 1 })
 	if time.Now().After(over) {
-		t.Fatal("the terms had ended before the registry was set back")
+		t.Fatal("the leases had expired before the registry was set back")
 	}
 	w.candidate()
-	w.until("the others having ended", func() bool { return len(w.asked()) >= len(ids)-1 })
+	w.until("the others terminated", func() bool { return len(w.asked()) >= len(ids)-1 })
 	w.longEnough()
 	w.onlyDied(ids[1:])
 }
@@ -168,7 +168,7 @@ func TestE2EScenarioOneLeaseBehind(t *testing.T) {
 // tagged waits until the tags of instances say a date that is not before this one, to the second, by the janitor's hand.
 func (w *world) tagged(date time.Time, ids ...string) {
 	w.t.Helper()
-	w.until("the tags saying the date", func() bool {
+	w.until("the tags having the date", func() bool {
 		for _, id := range ids {
 			i, _ := w.sim.Instance(id)
 			if tag := lease.ParseExpiry(i.Tags[lease.TagExpires]); tag.Number < 2 || tag.At.Before(date.Truncate(time.Second)) {

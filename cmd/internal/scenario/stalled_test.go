@@ -11,8 +11,8 @@ import (
 	"lapse/lease"
 )
 
-// TestE2EScenarioStalledEtcd stops a whole etcd for three times the timeout of 1,000 healthy leases. On waking it deletes the
-// heartbeats of all of them, at once, and their sidecars claim them anew.
+// TestE2EScenarioStalledEtcd stops a whole etcd for three times the timeout of 1,000 healthy leases. On waking it
+// deletes all their heartbeats at once, and their sidecars claim them again.
 func TestE2EScenarioStalledEtcd(t *testing.T) {
 	// Not beside the others: 1,000 sidecars in one process need the machine, and, to come back, a longer notice.
 	const notice = 2 * heartbeatTimeout
@@ -34,9 +34,9 @@ func TestE2EScenarioStalledEtcd(t *testing.T) {
 	resume()
 	woke := time.Now()
 	w.until("etcd deleting heartbeats", func() bool { return deletions() >= len(ids)/2 })
-	w.until("all sidecars beating again", func() bool { return w.renewing(ids) == len(ids) })
+	w.until("all sidecars renewing again", func() bool { return w.renewing(ids) == len(ids) })
 	back := time.Since(woke)
-	time.Sleep(time.Until(woke.Add(heartbeatTimeout + notice + 2*time.Second))) // what was silent since then would have ended
+	time.Sleep(time.Until(woke.Add(heartbeatTimeout + notice + 2*time.Second))) // by now, instances whose heartbeats were lost since then would have been terminated
 	w.moreSweeps(2)
 	seen := watched()
 	t.Logf("stopped for %s; %d heartbeats were deleted, all were back after %s; `janitor status` named: %q",

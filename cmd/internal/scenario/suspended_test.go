@@ -33,7 +33,7 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			w.moreSweeps(2)
 			deletions := w.lapses()
 
-			const away = 18 * time.Second // a leadership lapses after 15 s
+			const away = 18 * time.Second // a leadership ends after 15 s
 			resume := w.suspend(j)
 			time.Sleep(away)
 			watched := w.watch()
@@ -46,7 +46,7 @@ func TestE2EScenarioSuspended(t *testing.T) {
 			if said := j.said("starting up"); len(said) < 2 {
 				t.Errorf("the log says that a leader starts up in %q, want it at the start, and after waking", said)
 			}
-			w.until("all sidecars beating", func() bool { return w.renewing(ids) == len(ids) })
+			w.until("all sidecars renewing", func() bool { return w.renewing(ids) == len(ids) })
 		})
 	}
 }

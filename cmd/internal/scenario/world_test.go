@@ -139,7 +139,7 @@ func (w *world) until(what string, holds func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(generous); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("still not so after %s: %s", generous, what)
+			w.t.Fatalf("waited %s in vain for: %s", generous, what)
 		}
 	}
 }
@@ -154,7 +154,7 @@ func (w *world) snapshot() lease.Snapshot {
 	return s
 }
 
-// longEnough waits for so long that a hasty janitor would have ended by then what it takes for silent, or for over.
+// longEnough waits until a hasty janitor would have terminated the instances that it takes for lost or expired.
 func (w *world) longEnough() {
 	w.t.Helper()
 	time.Sleep(heartbeatTimeout + markGrace + 3*time.Second)

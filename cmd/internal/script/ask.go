@@ -16,14 +16,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// asking is a program that asks on a terminal.
 type asking struct {
 	cmd            *exec.Cmd
 	terminal       *os.File
 	stdout, stderr *transcript
 }
 
-// transcript is what a program said so far.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,7 +81,7 @@ func Exits(ts *testscript.TestScript, neg bool, args []string) {
 		var err error
 		within, err = time.ParseDuration(args[1])
 		ts.Check(err)
-		if tool, err := exec.LookPath("timeout"); err == nil { // one that waits for ever would end with the test alone
+		if tool, err := exec.LookPath("timeout"); err == nil { // one that waits without end would end only with the test
 			bounded = []string{tool, "--foreground", fmt.Sprint((2 * within).Seconds())}
 		}
 		args = args[2:]
@@ -104,4 +105,16 @@ func Exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// Overriding are arguments with defaults before them, each a flag and its value, but for those defaults whose flags the
+// arguments give themselves: the commands refuse a flag that is given twice.
+func Overriding(args []string, defaults ...string) []string {
+	var all []string
+	for n := 0; n+1 < len(defaults); n += 2 {
+		if !slices.Contains(args, defaults[n]) {
+			all = append(all, defaults[n], defaults[n+1])
+		}
+	}
+	return append(all, args...)
 }

@@ -122,9 +122,10 @@ func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, le
 func (w *world) startSidecar(m *machine, name string) *process {
 	id := m.id
 	return w.start(name, "sidecar", w.someClock(name), func(p *process) {
-		n := 0
+		n, store := 0, p.store()
 		s, err := sidecar.New(sidecar.Config{
-			InstanceID: id, BootID: name, Registry: p.store(), Logger: w.log.With("who", name), Now: p.clock.now,
+			InstanceID: id, BootID: name, Logger: w.log.With("who", name), Now: p.clock.now,
+			Open: func(context.Context) (sidecar.Registry, error) { return store, nil },
 			Random: func(below time.Duration) time.Duration {
 				n++
 				r := w.dice.of(name+" waits", n)
@@ -144,7 +145,7 @@ type request struct {
 	tries int
 }
 
-// maxTTL is the longest that is asked for.
+// maxTimeout is the longest that is requested.
 const maxTimeout = 3 * time.Minute
 
 // outliving is a request for a volume and an interface that outlive their instance.

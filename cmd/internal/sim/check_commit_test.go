@@ -36,7 +36,7 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	}
 	after, err := read[leaseRecord](c.Value)
 	if err != nil {
-		t.find("records", id, "is no JSON: %v", err)
+		t.find("records", id, "is not JSON: %v", err)
 		return
 	}
 	if before != nil && before.State == "adopting" || after != nil && after.State == "adopting" {
@@ -115,7 +115,7 @@ func (t *truth) zone(id string) string {
 	return ""
 }
 
-// checkHeld: while a brake stands that only a person can lift, nothing is ended by a janitor's word.
+// checkHeld: while a brake is engaged that only a person can release, no janitor terminates anything.
 func (t *truth) checkHeld(id string) {
 	loss := time.Time{}
 	if len(t.losses) > 0 {
@@ -123,7 +123,7 @@ func (t *truth) checkHeld(id string) {
 	}
 	// What was on its way when the brake was found may come to etcd a little later.
 	if t.standing["rollback"] && loss.After(t.vouched) && t.now.Sub(t.engaged) > time.Minute && !t.wasStopped(t.engaged) {
-		t.find("brake", id, "ended while the registry was set back, and nobody had looked")
+		t.find("brake", id, "terminated while the registry was set back, before a person had checked")
 	}
 }
 
@@ -131,14 +131,14 @@ func (t *truth) checkHeld(id string) {
 func (t *truth) checkRemoved(e event) {
 	l := t.launchOf(e.text)
 	if own := lastBy(e.who, l.authorised[e.id], e.sent); own.IsZero() || e.sent.Sub(own) > 2*time.Minute {
-		t.find("P6", e.id, "removed by %s with what was sent at %s, and its last authorisation before is from %s", e.who, e.sent, own)
+		t.find("P6", e.id, "removed by %s with a call sent at %s, whose last authorisation before is from %s", e.who, e.sent, own)
 	}
 	if leased(e.tags) {
-		t.find("P1", e.id, "removed, and its tag says that there was a lease")
+		t.find("P1", e.id, "removed, although its tag says that there was a lease")
 	}
 	for id := range l.made {
 		if f := t.leases[id]; f != nil && f.bound && !f.forgotten && strings.HasPrefix(e.id, "vol-") {
-			t.find("P1", e.id, "removed, and the lease of %s of its launch once held", id)
+			t.find("P1", e.id, "removed, although the lease of %s of its launch was active once", id)
 		}
 	}
 }
@@ -178,7 +178,7 @@ func (t *truth) checkEnded(id string, before *leaseRecord) {
 	case b == nil || b.state == "terminated":
 	case before.live() && before.State != "adopting" && b.state == "shutting-down" && t.now.Sub(b.entered) < time.Second:
 	default:
-		t.find("P6", id, "ended on record, and %s in truth", b.state)
+		t.find("P6", id, "ended on record, but %s in EC2", b.state)
 	}
 }
 
@@ -187,7 +187,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 	before := l.record
 	after, err := read[launchRecord](c.Value)
 	if err != nil {
-		t.find("records", token, "is no JSON: %v", err)
+		t.find("records", token, "is not JSON: %v", err)
 		return
 	}
 	l.record = after
@@ -260,13 +260,13 @@ func (t *truth) checkOrphan(by, id string, after *leaseRecord) {
 	case l.record == nil || l.record.State != "closed":
 		t.find("P1", id, "an orphan of a launch that is not closed")
 	case !looked || first.Before(l.closed.Add(-maxSkew)) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
-		t.find("P1", id, "an orphan after one look")
+		t.find("P1", id, "an orphan after one sighting")
 	}
 	if !t.lost(t.now.Add(-time.Minute)) && !t.listedSince(by, first) {
 		t.find("P1", id, "an orphan by %s, which has listed nothing since it was first seen", by)
 	}
 	if b != nil && t.always(b, t.now, leased) {
-		t.find("P1", id, "an orphan, and its tag says that there was a lease")
+		t.find("P1", id, "an orphan, although its tag says that there was a lease")
 	}
 	t.checkHeld(id)
 	t.checkPromise(id, "failed-creation")
@@ -280,7 +280,7 @@ func (t *truth) checkPromise(id, cause string) {
 		return // the tag guards the date alone
 	}
 	if told && p.what.After(t.now.Add(maxSkew)) {
-		t.find("P1", id, "ended for %s at %s, and somebody was told that its lease holds until %s", cause, clockOf(t.now), clockOf(p.what))
+		t.find("P1", id, "terminated for %s at %s, although its lease was promised to last until %s", cause, clockOf(t.now), clockOf(p.what))
 	}
 }
 

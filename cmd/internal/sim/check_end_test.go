@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// bounds are X of promise P2: for how long, counted from when everything works again and people have lifted what only
-// they can, something may live on. Each is the sum of its terms, with one sweep for the look and one for what it found.
+// bounds are X of promise P2: how long an instance may outlive its lease, counted from when everything works again and
+// people have released the brakes that need them. Each is the sum of its parts, with one sweep to see it and one to
+// act.
 func (s shape) bounds() (term, loss, launch, stuck time.Duration) {
 	p, sweeps := s.policy, 3*time.Minute
 	noticed := 3 * time.Minute // until the janitors lead, have recorded, and a person has come by
@@ -46,7 +47,7 @@ func (t *truth) checkEnd() {
 			// One that still held is found ended only while EC2 shows it; after that it waits for its term.
 			open := l != nil && (l.State == "revoked" || l.State == "active" && !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term))
 			if open && b.state == "terminated" && late(b.entered, stuck+t.shape.policy.AbsentFor) && late(f.since, stuck+t.shape.policy.AbsentFor) {
-				t.find("P2", id, "terminated for %s, and its lease is %s", t.end.at.Sub(b.entered), l.State)
+				t.find("P2", id, "terminated for %s, but its lease is %s", t.end.at.Sub(b.entered), l.State)
 			}
 		case l == nil:
 			// A date on its tag that is newer than the one it was made with may mean that there was a lease, and without our
@@ -55,25 +56,25 @@ func (t *truth) checkEnd() {
 			// A thief's heartbeat may say that it has seen its lease, and holds its own instance by that.
 			doubt := t.stolen[id] || readTag(tags).newer(readTag(b.tags[0].what)) || tags[registryTag] != registryUUID
 			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && !doubt {
-				t.find("P3", id, "lives without a lease")
+				t.find("P3", id, "runs without a lease")
 			}
 		case l.State == "ended":
-			t.find("P2", id, "lives, and its lease is ended since %s", t.end.at.Sub(f.since))
+			t.find("P2", id, "runs, although its lease ended at %s", t.end.at.Sub(f.since))
 		case t.end.guards[id] || !b.bound(l):
 		case l.State == "revoked" && late(f.since, stuck):
-			t.find("P2", id, "lives %s after its lease was revoked for %s (stuck: %q)", t.end.at.Sub(f.since), l.Cause, l.Stuck)
+			t.find("P2", id, "runs %s after its lease was revoked for %s (stuck: %q)", t.end.at.Sub(f.since), l.Cause, l.Stuck)
 		case l.State != "active":
 		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term) && !t.tagRests(b, l):
-			t.find("P2", id, "lives %s after its term", t.end.at.Sub(l.ExpiresAt))
-		case t.stolen[id]: // it beats, or says what nobody can read: its own silence alone is affected by that
+			t.find("P2", id, "runs %s after its lease expired", t.end.at.Sub(l.ExpiresAt))
+		case t.stolen[id]: // it renews, or writes what nobody can read: only its own lost heartbeat is affected
 		case l.timeout() > 0 && !t.end.heartbeats[id] && !b.running.IsZero() && late(t.quietSince(id, b), loss):
-			t.find("P2", id, "lives, and has been silent for %s", t.end.at.Sub(t.quietSince(id, b)))
+			t.find("P2", id, "runs, although its heartbeat has been lost for %s", t.end.at.Sub(t.quietSince(id, b)))
 		}
 	}
 	t.checkLaunches(late, launch)
 }
 
-// quietSince is when an instance was last heard of, or started, or its lease changed so that silence counts anew.
+// quietSince is when an instance last renewed, or started, or its lease changed so that the heartbeat timer restarted.
 func (t *truth) quietSince(id string, b *body) time.Time {
 	at := b.running
 	for _, other := range []time.Time{t.leases[id].cured, t.leases[id].since} {

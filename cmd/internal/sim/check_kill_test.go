@@ -33,13 +33,13 @@ func (t *truth) checkRevoked(by, id string, f *file, before, after *leaseRecord)
 func (t *truth) checkTerm(id string, f *file, before *leaseRecord) {
 	over := before.ExpiresAt
 	if over.IsZero() || t.now.Before(over.Add(-maxSkew)) {
-		t.find("P1", id, "ended for its term at %s, which is %s", clockOf(t.now), clockOf(over))
+		t.find("P1", id, "terminated for an expiry at %s, which is %s", clockOf(t.now), clockOf(over))
 	}
 	t.checkPromise(id, "expired")
 	t.checkKept(id, f, before)
 	acted := t.acted(over) || t.acted(over.Add(maxSkew)) // by a clock that is not off by more than it may be
 	if !acted && (before.Mark == nil || before.Mark.Cause != "expired" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew) {
-		t.find("P1", id, "nobody was acting at %s, when its term passed, and it got no notice", clockOf(over))
+		t.find("P1", id, "nobody was enforcing at %s, when its lease expired, but it got no notice", clockOf(over))
 	}
 }
 
@@ -59,7 +59,7 @@ func (t *truth) acted(at time.Time) bool {
 	return fresh && t.modeAt(at) == "armed"
 }
 
-// checkSilence: the key was gone for the whole grace, also since everything that lets it count anew.
+// checkLoss: the key was gone for the whole grace, also since everything that restarts the timer.
 func (t *truth) checkLoss(by, id string, f *file, before *leaseRecord) {
 	p, b, grace := t.shape.policy, t.machines[id], t.shape.policy.MarkGrace
 	heartbeat := t.heartbeats[id]
@@ -68,41 +68,41 @@ func (t *truth) checkLoss(by, id string, f *file, before *leaseRecord) {
 	}
 	least := func(since time.Time, wait time.Duration, what string) {
 		if !since.IsZero() && t.now.Sub(since) < wait-slack {
-			t.find("P1", id, "ended for silence %s after %s, want at least %s", t.now.Sub(since), what, wait)
+			t.find("P1", id, "terminated for a lost heartbeat %s after %s, want at least %s", t.now.Sub(since), what, wait)
 		}
 	}
 	if heartbeat.there {
-		t.find("P1", id, "ended for silence, and its heartbeat is there")
+		t.find("P1", id, "terminated for a lost heartbeat, but its heartbeat exists")
 	}
 	if before.timeout() <= 0 {
-		t.find("P1", id, "ended for silence, and its lease asks for no renewals")
+		t.find("P1", id, "terminated for a lost heartbeat, but its lease has no heartbeat timeout")
 	}
-	least(heartbeat.until, grace, "its heartbeat was there")
+	least(heartbeat.until, grace, "its last heartbeat")
 	if f.cured.After(heartbeat.until) {
-		least(f.cured, before.timeout()+grace, "it was extended or unmarked")
+		least(f.cured, before.timeout()+grace, "its extension or unmark")
 	}
 	leadership := t.leaderships[by]
 	if leadership.IsZero() {
-		t.find("P1", id, "ended for silence by a leader that has written no checkpoint")
+		t.find("P1", id, "terminated for a lost heartbeat by a leader that has written no checkpoint")
 	}
 	least(leadership, grace, "the leader's first checkpoint")
 	if elected := t.elected[by]; heartbeat.until.Before(elected) {
-		least(elected, before.timeout()+grace-10*time.Second, "the election of a leader that never saw it beat")
+		least(elected, before.timeout()+grace-10*time.Second, "the election of a leader that never saw it renew")
 	}
 	switch {
 	case before.Mark == nil || !inferred(before.Mark.Cause):
-		t.find("P1", id, "ended for silence without notice")
+		t.find("P1", id, "terminated for a lost heartbeat without notice")
 	default:
 		least(f.marked, grace, "its notice")
 	}
 	if b.state != "running" && t.now.Sub(b.entered) > maxStale+15*time.Second && !t.wasStopped(b.entered) {
-		t.find("P1", id, "ended for silence, and it is %s", b.state)
+		t.find("P1", id, "terminated for a lost heartbeat, but it is %s", b.state)
 	}
 	if heartbeat.claimed.Before(b.running) {
 		least(b.running, p.BootGrace, "its start")
 	}
 	if t.alone(id, heartbeat.until) && !heartbeat.until.IsZero() {
-		least(heartbeat.until, p.LoneGrace, "its heartbeat was there, and nothing else of its zone beat since")
+		least(heartbeat.until, p.LoneGrace, "its last heartbeat, with no other heartbeat in its zone since")
 	}
 	if t.living(id) {
 		for _, s := range t.stalls {
@@ -143,7 +143,8 @@ func (t *truth) living(id string) bool {
 	return false
 }
 
-// checkBrake counts the silent without the janitor's help: those that have been so for long enough to be seen.
+// checkBrake counts the lost heartbeats without the janitor's help: those that have been lost for long enough to be
+// seen.
 func (t *truth) checkBrake(id string, judged *leaseRecord) {
 	const seen = 100 * time.Second
 	p := t.shape.policy
@@ -164,7 +165,7 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 				all++
 			case t.now.Sub(b.running) < 2*p.BootGrace+seen || // which counts from when the leader sees it run
 				t.now.Sub(f.since) < seen || heartbeat != nil && t.now.Sub(heartbeat.until) < seen ||
-				(heartbeat == nil || heartbeat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never beat since
+				(heartbeat == nil || heartbeat.until.Before(f.since)) && t.now.Sub(f.since) < p.BootGrace+seen: // bound late, and never renewed since
 				all++
 			default:
 				lost, all = lost+1, all+1
@@ -176,12 +177,12 @@ func (t *truth) checkBrake(id string, judged *leaseRecord) {
 			}
 		}
 		if allowed := max(p.LostMin, int(p.LostShare*float64(all))); lost > allowed && !t.resumed(scope) {
-			t.find("brake", id, "ended for silence while %d of %d were silent in %q, more than %d", lost, all, scope, allowed)
+			t.find("brake", id, "terminated for a lost heartbeat while %d of %d heartbeats were lost in %q, more than %d", lost, all, scope, allowed)
 		}
 	}
 }
 
-// resumed reports whether a person has said that a silence need not be held.
+// resumed reports whether a person has declared that losses need not be held back.
 func (t *truth) resumed(scope string) bool {
 	if t.registry == nil {
 		return false
@@ -206,7 +207,7 @@ func (t *truth) checkRate(id, launch string) {
 		n++
 	}
 	if allowed := max(p.RateMin, int(p.RateShare*float64(len(t.leases)))); n > allowed {
-		t.find("brake", id, "end %d within %s that nobody declared, more than %d", n, p.RateWindow, allowed)
+		t.find("brake", id, "terminate %d within %s for inferred causes, more than %d", n, p.RateWindow, allowed)
 	}
 }
 
@@ -214,29 +215,29 @@ func (t *truth) checkRate(id, launch string) {
 func (t *truth) checkKill(e event) {
 	b, f := t.machines[e.id], t.leases[e.id]
 	if b.role == foreignRole || b.role == copiedRole {
-		t.find("P1", e.id, "%s, and ended by %s", b.role, e.who)
+		t.find("P1", e.id, "%s, but terminated by %s", b.role, e.who)
 	}
 	if f == nil || len(f.authorised) == 0 {
-		t.find("P6", e.id, "ended without a record")
+		t.find("P6", e.id, "terminated without a record")
 		return
 	}
 	if own := lastBy(e.who, f.authorised, e.sent); own.IsZero() || e.sent.Sub(own) > 2*time.Minute {
-		t.find("P6", e.id, "ended by %s with what was sent at %s, and its last authorisation before is from %s", e.who, e.sent, own)
+		t.find("P6", e.id, "terminated by %s with a call sent at %s, whose last authorisation before is from %s", e.who, e.sent, own)
 	}
 	if f.record != nil {
-		t.counts.kills[cmp.Or(f.record.Cause, "unmanaged while the call was on its way")]++
+		t.counts.kills[cmp.Or(f.record.Cause, "unmanaged while the call was in flight")]++
 		if f.record.State == "unmanaged" && e.sent.Sub(f.since) > time.Minute {
-			t.find("P1", e.id, "ended %s after it was unmanaged", e.sent.Sub(f.since))
+			t.find("P1", e.id, "terminated %s after it was unmanaged", e.sent.Sub(f.since))
 		}
 		if own := f.authorised[len(f.authorised)-1].at; f.record.live() && !t.lost(own) {
-			t.find("P1", e.id, "ended, and its lease is %s", f.record.State)
+			t.find("P1", e.id, "terminated, but its lease is %s", f.record.State)
 		}
 	}
 	if ours := t.always(b, e.sent, func(tags map[string]string) bool { return tags[registryTag] != registryUUID }); ours {
-		t.find("P1", e.id, "ended, and it bore no tag of ours")
+		t.find("P1", e.id, "terminated, although it had no tag of this registry")
 	}
 	if exempt := t.always(b, e.sent, func(tags map[string]string) bool { _, is := tags[exemptTag]; return is }); exempt {
-		t.find("P1", e.id, "ended, and it was exempt")
+		t.find("P1", e.id, "terminated, although it was exempt")
 	}
 	if f.record != nil && f.record.State == "revoked" {
 		t.checkKeys(e.id, f, f.record.Cause, e.sent.Add(-maxStale-15*time.Second), e.sent)

@@ -14,8 +14,8 @@ func (t *truth) takeElection(e event, c etcdsim.Change) {
 		if t.elected[name].IsZero() {
 			t.elected[name] = t.now
 		}
-		if n := len(t.tenures); n == 0 || t.tenures[n-1].what != name {
-			t.tenures = append(t.tenures, since[string]{t.now, name})
+		if n := len(t.elections); n == 0 || t.elections[n-1].what != name {
+			t.elections = append(t.elections, since[string]{t.now, name})
 		}
 	}()
 	if c.Value == nil {
@@ -44,8 +44,8 @@ func (t *truth) leader() string {
 
 // led reports whether somebody was the leader at some time between.
 func (t *truth) led(who string, from, until time.Time) bool {
-	for n, l := range t.tenures {
-		over := n+1 < len(t.tenures) && t.tenures[n+1].at.Before(from)
+	for n, l := range t.elections {
+		over := n+1 < len(t.elections) && t.elections[n+1].at.Before(from)
 		if l.what == who && !over && !l.at.After(until) {
 			return true
 		}

@@ -42,7 +42,7 @@ func (t *truth) takeStrike(e event) {
 	}
 }
 
-// editedSince is why a date is lost that stood on the tag.
+// editedSince is why a date that was in the tag is lost.
 const editedSince = "its tag was edited since"
 
 // lostForAll reports whether a promise may be broken because everything was set back to a snapshot: nobody is left who

@@ -59,14 +59,14 @@ func (t *truth) checkKeys(id string, f *file, cause string, from, until time.Tim
 		return
 	}
 	if cause == "expired" && b.always(from, until, func(tags map[string]string) bool { return !readTag(tags).passed(until) }) {
-		t.find("keys", id, "ended for its term at %s, and its tag says %q", clockOf(t.now), b.tags[len(b.tags)-1].what[expiresTag])
+		t.find("keys", id, "terminated for an expiry at %s, but its tag says %q", clockOf(t.now), b.tags[len(b.tags)-1].what[expiresTag])
 	}
 	said := f.authorisedDate
 	if f.record != nil && f.record.date().newer(said) {
 		said = f.record.date()
 	}
 	if b.always(from, until, func(tags map[string]string) bool { return readTag(tags).newer(said) }) {
-		t.find("keys", id, "ended for %s by a record that is at number %d, and its tag says %q", cause, said.number, b.tags[len(b.tags)-1].what[expiresTag])
+		t.find("keys", id, "terminated for %s by a record with number %d, but its tag says %q", cause, said.number, b.tags[len(b.tags)-1].what[expiresTag])
 	}
 }
 
@@ -90,7 +90,7 @@ func (t *truth) checkKept(id string, f *file, before *leaseRecord) {
 		return
 	}
 	if before.Mark == nil || before.Mark.Cause != "expired" || t.now.Sub(f.marked) < t.shape.policy.MarkGrace-maxSkew {
-		t.find("keys", id, "ended for its term of %s, beyond which %s had kept it, without notice", clockOf(over), why)
+		t.find("keys", id, "terminated without notice for an expiry at %s, after which %s had kept it", clockOf(over), why)
 	}
 }
 
@@ -102,7 +102,7 @@ func (t *truth) checkTagAtEnd(id string, b *body, l *leaseRecord) {
 		return
 	}
 	if d := l.date(); tag.number != d.number || !tag.at.Equal(d.at) {
-		t.find("keys", id, "agreed until %s at number %d, and its tag says %q in the end", d.at.UTC().Format(time.RFC3339), d.number, b.tags[len(b.tags)-1].what[expiresTag])
+		t.find("keys", id, "agreed until %s with number %d, but its tag says %q at the end", d.at.UTC().Format(time.RFC3339), d.number, b.tags[len(b.tags)-1].what[expiresTag])
 	}
 }
 
@@ -166,9 +166,9 @@ func (t *truth) checkWrote(e event) {
 	case b == nil:
 		return // it was attached to nothing any more
 	case b.always(from, e.sent, func(tags map[string]string) bool { return tags[registryTag] != registryUUID }):
-		t.find("tags", e.id, "written, and %s bears no tag of ours", id)
+		t.find("tags", e.id, "written, although %s has no tag of this registry", id)
 	case f == nil || f.active.IsZero():
-		t.find("tags", e.id, "written, and %s never had an active lease", id)
+		t.find("tags", e.id, "written, although %s never had an active lease", id)
 		return
 	case f.record == nil || f.record.State != "active":
 		if e.sent.Sub(f.active) > tagLook {
@@ -200,7 +200,7 @@ func (t *truth) checkCompleted(e event, b *body, f *file, registry string) {
 	case b == nil || f == nil:
 		t.find("tags", e.id, "a janitor manages what nobody adopted")
 	case (f.record == nil || f.record.State != "adopting") && e.sent.Sub(f.adopting) > 2*time.Minute:
-		t.find("tags", e.id, "a janitor manages it, and the last adoption was over %s before", e.sent.Sub(f.adopting))
+		t.find("tags", e.id, "a janitor manages it, although the last adoption was over %s before", e.sent.Sub(f.adopting))
 	case b.always(e.sent.Add(-tagLook), e.sent, taken):
 		t.find("tags", e.id, "a janitor manages what another registry has, or what is exempt")
 	}
@@ -237,7 +237,7 @@ func (t *truth) checkDate(e event, b *body, f *file, d dated) {
 		return true
 	}
 	if b.always(from, e.sent, earlier) {
-		t.find("tags", e.id, "a janitor writes the earlier date %q, and nobody has shortened it", e.tags[expiresTag])
+		t.find("tags", e.id, "a janitor writes the earlier date %q, although nobody has shortened it", e.tags[expiresTag])
 	}
 	held := (t.standing["rollback"] || t.standing["unwatched"]) && e.sent.Sub(t.engaged) > time.Minute && !t.vouched.After(t.engaged)
 	if held && b.always(from, e.sent, func(tags map[string]string) bool { return readTag(tags).number > 0 && readTag(tags).at.After(d.at) }) {
@@ -294,7 +294,7 @@ func (t *truth) noteDate(who, id string, f *file, before, after *leaseRecord) {
 		t.find("keys", id, "the number of its date went from %d to %d", before.ExpiresNumber, after.ExpiresNumber)
 	}
 	if before != nil && after.ExpiresNumber == before.ExpiresNumber && !d.at.Equal(before.date().at) {
-		t.find("keys", id, "another date at the same number, %d", after.ExpiresNumber)
+		t.find("keys", id, "another date with the same number, %d", after.ExpiresNumber)
 	}
 	if before.live() && after.State == "active" && !person && d.at.Before(before.date().at) {
 		t.find("keys", id, "brought forward by %s, from %s to %s", who, before.date().at, d.at)
@@ -305,6 +305,6 @@ func (t *truth) noteDate(who, id string, f *file, before, after *leaseRecord) {
 func (t *truth) checkNumber(id string, after *leaseRecord) {
 	b := t.machines[id]
 	if b != nil && b.always(t.now.Add(-tagLook), t.now, func(tags map[string]string) bool { return readTag(tags).number >= after.ExpiresNumber }) {
-		t.find("keys", id, "given a lease at number %d, and its tag says %q", after.ExpiresNumber, b.tags[len(b.tags)-1].what[expiresTag])
+		t.find("keys", id, "given a lease with number %d, but its tag says %q", after.ExpiresNumber, b.tags[len(b.tags)-1].what[expiresTag])
 	}
 }

@@ -55,8 +55,8 @@ func etcdFaults() []fault {
 			}
 			return 0, true
 		}},
-		{"calls to etcd go wrong", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEtcd, r), true }},
-		{"calls to EC2 go wrong", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEC2, r), true }},
+		{"calls to etcd fail", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEtcd, r), true }},
+		{"calls to EC2 fail", 4, func(w *world, r *rand.Rand) (time.Duration, bool) { return w.trip(toEC2, r), true }},
 	}
 }
 
@@ -71,7 +71,7 @@ func (w *world) halt(r *rand.Rand, how func() (wake func())) time.Duration {
 	return d
 }
 
-// haunt leaves heartbeats of instances that no sidecar beats for, and that no etcd lease holds.
+// haunt leaves heartbeats of instances that no sidecar renews, and that no etcd lease holds.
 func (w *world) haunt(r *rand.Rand) int {
 	client := w.etcd.Client("ghost", nil)
 	n := 0
@@ -88,7 +88,7 @@ func (w *world) haunt(r *rand.Rand) int {
 	return n
 }
 
-// beats reports whether the sidecar of an instance runs.
+// heartbeats reports whether the sidecar of an instance runs.
 func (f *fleet) heartbeats(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,7 +146,7 @@ func ec2Faults() []fault {
 			}
 			w.fleet.set(func(f *fleet) {
 				f.shortUntil, f.short = time.Now().Add(d), share
-				if blind && time.Since(f.blindUntil) > 2*time.Minute { // so that a sweep saw what is there meanwhile
+				if blind && time.Since(f.blindUntil) > 2*time.Minute { // so that a sweep sees the present state before
 					f.blindUntil = f.shortUntil
 				}
 			})

@@ -132,7 +132,7 @@ func (f *fleet) enter(m *machine, state types.InstanceStateName) {
 	}
 }
 
-// boot starts the sidecar of a machine, unless it was stopped meanwhile.
+// boot starts the sidecar of a machine, unless the machine was stopped before.
 func (f *fleet) boot(m *machine, name string, start int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -47,7 +47,7 @@ func (p *process) thinks(r *rand.Rand) {
 
 var (
 	errRefused  = errors.New("refused")
-	errOutdated = errors.New("overtaken: it has changed since it was shown")
+	errOutdated = errors.New("outdated: it has changed since it was shown")
 )
 
 // adopt gives a lease to an instance that bears no registry's tag.
@@ -205,8 +205,9 @@ func (k keeper) unmanage(p *process, r *rand.Rand) error {
 	return h.unmark(l.InstanceID)
 }
 
-// unmark removes the registry's tags from what was given up, each by its value, until EC2 shows none of them. Where somebody
-// has adopted it again meanwhile, and no registry's tag is there, what was removed is set again.
+// unmark removes the registry's tags from instances that were given up, each by its value, until EC2 shows none of
+// them. If somebody has adopted one again in the meantime, and it has no registry's tag, the removed tags are set
+// again.
 func (h hold) unmark(id string) error {
 	removed := map[string]string{}
 	i, err := h.shown(id, func(i lease.Instance) bool {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -154,7 +155,7 @@ func setMode(p *process, mode lease.Mode) error {
 	return err
 }
 
-// lift says that a brake need not be held, as `janitor release-brake` does.
+// lift releases a brake, as `janitor release-brake` does.
 func lift(p *process, name string) error {
 	s, err := p.store().Snapshot(p.ctx)
 	if err != nil {
@@ -183,11 +184,7 @@ func lift(p *process, name string) error {
 // catchUp lets the leases count as they are of which a sidecar has seen a later state.
 func catchUp(p *process, s lease.Snapshot) error {
 	seen := map[string]int64{}
-	for _, b := range s.Checkpoint.Brakes {
-		if b.Name == lease.BrakeRollback && b.Scope != "" {
-			seen[b.Scope] = b.Changes
-		}
-	}
+	maps.Copy(seen, s.Checkpoint.Behind)
 	for id, hb := range s.Heartbeats {
 		seen[id] = max(seen[id], hb.Changes)
 	}
@@ -205,8 +202,8 @@ func catchUp(p *process, s lease.Snapshot) error {
 	return nil
 }
 
-// setRight is what a person does who was woken by what is held: makes the registry anew if it is lost, recovers leases,
-// lifts what only people can lift, and arms.
+// setRight is what a person does about an engaged brake: creates the registry again if it is lost, recovers leases,
+// releases the brakes that need a person, and arms.
 func setRight(p *process) error {
 	store := p.store()
 	_, err := store.Registry(p.ctx)
@@ -258,10 +255,6 @@ func recoverLeases(p *process) error {
 	if err != nil {
 		return err
 	}
-	held := map[string]bool{}
-	for _, b := range s.Checkpoint.Brakes {
-		held[b.Scope] = held[b.Scope] || b.Name == lease.BrakeRollback
-	}
 	adoptable := []lease.Obstacle{lease.ObstacleCopied, lease.ObstacleDoubt, lease.ObstacleExempt, lease.ObstacleOrphan}
 	recovery := lease.NewRecovery(s, lease.RecoveryTerms{})
 	for _, i := range listing.Instances {
@@ -270,7 +263,7 @@ func recoverLeases(p *process) error {
 		switch {
 		case err == nil:
 			_, err = p.store().PutLease(p.ctx, l)
-		case held[i.ID] && refused != nil && slices.Contains(adoptable, refused.Obstacle):
+		case s.Checkpoint.Behind[i.ID] > 0 && refused != nil && slices.Contains(adoptable, refused.Obstacle):
 			l = lease.Adopt(p.clock.now(), i, p.clock.now().Add(24*time.Hour), time.Time{}, "ada", nil, p.by("adopted"))
 			l.Changes += s.Heartbeats[i.ID].Changes
 			_, err = h.manage(l)

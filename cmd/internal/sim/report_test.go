@@ -70,8 +70,8 @@ func (r *report) print(w io.Writer, took time.Duration) {
 	term, loss, launch, stuck := drawShape(dice(0).stream("")).bounds()
 	fmt.Fprintf(w, "\n%d schedules of %s on average, %s of simulated time in %s; %d void\n", r.schedules,
 		(r.simulated / time.Duration(max(1, r.schedules))).Round(time.Second), r.simulated.Round(time.Hour), took.Round(time.Second), r.voids)
-	fmt.Fprintf(w, "%d instances launched, %d leases revoked by janitors, %d instances ended by them: %s\n", r.created, r.revoked, sum(r.kills), told(r.kills))
-	fmt.Fprintf(w, "%d faults, %d changes and events judged; X after all is healed: term %s, silence %s, failed launch %s, stuck %s\n",
+	fmt.Fprintf(w, "%d instances launched, %d leases revoked by janitors, %d instances terminated by them: %s\n", r.created, r.revoked, sum(r.kills), told(r.kills))
+	fmt.Fprintf(w, "%d faults, %d changes and events judged; X after all is healed: expired %s, heartbeats %s, failed launch %s, stuck %s\n",
 		sum(r.strikes), r.events, term, loss, launch, stuck)
 	fmt.Fprintf(w, "%d tags written by janitors; dates agreed and set back with everything: %s\n", r.tagged, told(r.lost))
 	fmt.Fprintf(w, "schedules with a broken promise: %d\n\n", r.broken)

@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-// drawRest draws for how long nobody watches the registry: not at all, or for over an hour, after which nobody may take it
-// at its word.
+// drawRest draws for how long nobody watches the registry: not at all, or for over an hour, after which nobody may
+// trust it.
 func drawRest(r *rand.Rand) time.Duration {
 	if !oneIn(r, 20) {
 		return 0
@@ -80,7 +80,7 @@ const (
 	clockSteps = "clock steps"
 )
 
-// rest stops the janitor that runs on the host, or cuts it off from etcd, until then; and none is started meanwhile.
+// rest stops the janitor that runs on the host, or cuts it off from etcd, until then; none is started before that.
 func (h *host) rest(until time.Time, stopped bool) {
 	h.mu.Lock()
 	h.rests = until

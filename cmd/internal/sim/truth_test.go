@@ -41,7 +41,7 @@ type truth struct {
 	elected     map[string]time.Time // when each leader first was
 	leaderships map[string]time.Time // first checkpoint of each leader
 	promises    map[string]promise
-	tenures     []since[string]        // who was elected, from when on
+	elections   []since[string]        // who was elected, from when on
 	lists       map[string][]time.Time // full listings of each janitor, by when they began
 	stolen      map[string]bool        // instances that a thief has had
 	vouched     time.Time              // when somebody last took the registry as it is
@@ -50,9 +50,9 @@ type truth struct {
 	stopped     []span                 // of janitors
 	untaggable  []span                 // in which tags are denied, late, or cannot be written
 	rests       []span                 // in which nobody watches
-	engaged     time.Time              // since when one of these is held
+	engaged     time.Time              // since when one of these is engaged
 	written     since[string]          // what somebody has written tags onto last
-	standing    map[string]bool        // brakes that the last checkpoint says are held until a person lifts them
+	standing    map[string]bool        // brakes of the last checkpoint that only a person can release
 	ends        []end                  // that nobody declared
 
 	findings []finding
@@ -196,7 +196,7 @@ func (t *truth) take(e event) {
 		t.takeStrike(e)
 	case denied:
 		if l := t.launch(e.id); len(l.made) > 0 && !t.lost(time.Time{}) {
-			t.find("P3", e.id, "%s was told that nothing was made, and %d were", e.who, len(l.made))
+			t.find("P3", e.id, "%s was told that nothing was launched, but %d were", e.who, len(l.made))
 		}
 	case removed:
 		t.checkRemoved(e)
@@ -210,7 +210,7 @@ func (t *truth) takeRequested(e event) {
 	l := t.launchOf(e.id)
 	l.requests[e.id]++
 	if got, want := l.requests[e.id], l.sends[e.id]; got > want {
-		t.find("P3", e.id, "%s sent it, the request %d of that token, and its record knew of %d", e.who, got, want)
+		t.find("P3", e.id, "%s sent request %d of that token, but its record had %d", e.who, got, want)
 	}
 }
 
@@ -324,7 +324,7 @@ func (t *truth) takeCheckpoint(e event, c etcdsim.Change) {
 		t.engaged = t.now
 	}
 	if t.standing["rollback"] && len(t.losses) == 0 {
-		t.find("brake", checkpoint.Leader, "says that the registry was set back, and it was not")
+		t.find("brake", checkpoint.Leader, "says that the registry was set back, but it was not")
 	}
 	if _, known := t.leaderships[checkpoint.Leader]; !known {
 		t.leaderships[checkpoint.Leader] = t.now
@@ -338,7 +338,7 @@ func (t *truth) takePlan(e event, c etcdsim.Change) {
 	}
 	t.checkFence(e, "plan", false)
 	if c.Value != nil && (t.registry == nil || t.registry.Mode == "armed") {
-		t.find("fence", e.who, "publishes a plan while the registry is armed")
+		t.find("fence", e.who, "publishes a plan although the registry is armed")
 	}
 }
 

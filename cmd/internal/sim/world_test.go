@@ -37,7 +37,7 @@ const (
 type shape struct {
 	policy    plan.Policy
 	chaos     time.Duration // in which faults strike
-	calm      time.Duration // after it: everything works, and people have lifted what only they can
+	calm      time.Duration // after it: everything works, and people have released the brakes that need them
 	remembers time.Duration // for which EC2 shows what is terminated
 	launches  int
 	faults    int
@@ -172,8 +172,9 @@ func (w *world) saw(c etcdsim.Commit) {
 	}
 }
 
-// provoke lets what races happen at the worst moment: a silence is broken, or a term extended, just when it runs out, and
-// a launcher stops just before it binds. Clocks step while a silence is counted, by less than the clock brake minds.
+// provoke makes races happen at the worst moment: a heartbeat returns, or a lease is extended, just when its time runs
+// out, and a launcher stops just before it binds. Clocks step while a heartbeat is lost, by less than the clock brake
+// tolerates.
 func (w *world) provoke(c etcdsim.Commit, put etcdsim.Change) {
 	kind, id := location(put.Key)
 	news := func(text string) bool {
@@ -253,7 +254,7 @@ func memories(t *testing.T) string {
 	return ""
 }
 
-// strangers are instances that are none of ours to end.
+// strangers are instances that Lapse does not manage.
 func (w *world) strangers() {
 	w.fleet.mu.Lock()
 	defer w.fleet.mu.Unlock()

@@ -34,36 +34,36 @@ func Dead() map[string]func(*rapid.T, *World, string) {
 		}
 	}
 	return map[string]func(*rapid.T, *World, string){
-		"silent":                     added(Lost(0)),
-		"silent and marked":          added(Lost(0), Marked(lease.CauseHeartbeatLost, In(time.Minute))),
-		"silent and due":             added(Due),
-		"silent, due and unseen":     added(Due, Unseen, Alone),
-		"silent and missing":         added(Due, Missing),
-		"silent and absent":          added(Due, Absent),
-		"silent and stopped":         added(Due, Is(lease.InstanceStopped)),
-		"silent and terminated":      added(Due, Is(lease.InstanceTerminated)),
-		"silent and exempt":          added(Due, Exempt),
-		"silent and not ours":        added(Due, Foreign),
-		"over":                       added(Over(time.Minute)),
-		"over long ago":              added(Over(Long)),
-		"over, and beating":          added(Heartbeats, Over(time.Minute)),
-		"over and missing":           added(Over(time.Minute), Missing),
-		"missing":                    added(Missing),
-		"absent":                     added(Absent),
-		"stopped":                    added(Is(lease.InstanceStopped)),
-		"released":                   added(Revoked(lease.CauseRelease, time.Minute)),
-		"revoked for silence":        added(Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute)),
-		"ended for silence":          added(Lost(0), Revoked(lease.CauseNoHeartbeat, time.Minute), Ended(time.Second), Missing),
-		"failed creation, revoked":   added(Revoked(lease.CauseFailedCreation, time.Minute)),
-		"no record":                  added(Bare),
-		"bad lease":                  func(t *rapid.T, v *World, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
-		"bad lease, missing":         func(_ *rapid.T, v *World, id string) { Bad(plan.BadLease, id)(v) },
-		"bad heartbeat":              func(t *rapid.T, v *World, id string) { added(Due)(t, v, id); Bad(plan.BadHeartbeat, id)(v) },
-		"bad launch":                 func(_ *rapid.T, v *World, id string) { Bad("launch", id)(v) },
-		"in a location not swept":    added(Due, WithLease(func(l *lease.Lease) { l.Region = "mars-1" }), Missing),
-		"orphan of a launch":         addOrphan,
-		"orphan of one more launch":  func(_ *rapid.T, v *World, id string) { Orphans(id, 1, 2)(v) },
-		"revoked of a failed launch": addFailed,
+		"silent":                          added(Lost(0)),
+		"lost and marked":                 added(Lost(0), Marked(lease.CauseHeartbeatLost, In(time.Minute))),
+		"lost and due":                    added(Due),
+		"lost, due and unseen":            added(Due, Unseen, Alone),
+		"lost and missing":                added(Due, Missing),
+		"lost and absent":                 added(Due, Absent),
+		"lost and stopped":                added(Due, Is(lease.InstanceStopped)),
+		"lost and terminated":             added(Due, Is(lease.InstanceTerminated)),
+		"lost and exempt":                 added(Due, Exempt),
+		"lost and not ours":               added(Due, Foreign),
+		"over":                            added(Over(time.Minute)),
+		"over long ago":                   added(Over(Long)),
+		"over, and renewing":              added(Heartbeats, Over(time.Minute)),
+		"over and missing":                added(Over(time.Minute), Missing),
+		"missing":                         added(Missing),
+		"absent":                          added(Absent),
+		"stopped":                         added(Is(lease.InstanceStopped)),
+		"released":                        added(Revoked(lease.CauseRelease, time.Minute)),
+		"revoked for a lost heartbeat":    added(Lost(0), Revoked(lease.CauseHeartbeatLost, time.Minute)),
+		"terminated for a lost heartbeat": added(Lost(0), Revoked(lease.CauseNoHeartbeat, time.Minute), Ended(time.Second), Missing),
+		"failed creation, revoked":        added(Revoked(lease.CauseFailedCreation, time.Minute)),
+		"no record":                       added(Bare),
+		"bad lease":                       func(t *rapid.T, v *World, id string) { added(Bare)(t, v, id); Bad(plan.BadLease, id)(v) },
+		"bad lease, missing":              func(_ *rapid.T, v *World, id string) { Bad(plan.BadLease, id)(v) },
+		"bad heartbeat":                   func(t *rapid.T, v *World, id string) { added(Due)(t, v, id); Bad(plan.BadHeartbeat, id)(v) },
+		"bad launch":                      func(_ *rapid.T, v *World, id string) { Bad("launch", id)(v) },
+		"in a location not swept":         added(Due, WithLease(func(l *lease.Lease) { l.Region = "mars-1" }), Missing),
+		"orphan of a launch":              addOrphan,
+		"orphan of one more launch":       func(_ *rapid.T, v *World, id string) { Orphans(id, 1, 2)(v) },
+		"revoked of a failed launch":      addFailed,
 	}
 }
 
@@ -135,7 +135,7 @@ func SeenIn(p plan.LocationView, id string) *lease.Instance {
 }
 
 func Summary(p plan.Plan) string {
-	s := fmt.Sprintf("next %s, brakes %+v, acting %v\n", p.Next, p.Brakes, p.Enforcing)
+	s := fmt.Sprintf("next %s, brakes %+v, behind %v, enforcing %v\n", p.Next, p.Brakes, p.Behind, p.Enforcing)
 	for _, v := range p.Verdicts {
 		s += fmt.Sprintf("%s %s%s %s: %s\n", v.Action, v.InstanceID, v.LeftoverID(), v.Token, v.Reason)
 	}

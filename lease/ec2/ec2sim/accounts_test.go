@@ -40,7 +40,7 @@ func TestAccountsAreChosenByTheKey(t *testing.T) {
 	wantCode(t, err, "AuthFailure")
 }
 
-func TestAPolicyLooksAtEachResource(t *testing.T) {
+func TestAPolicyChecksEachResource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ours, foreign := w.Create(ec2sim.Instance{Tags: map[string]string{"r": "1"}}).ID, w.Create(ec2sim.Instance{Tags: map[string]string{"r": "2"}}).ID

@@ -162,7 +162,7 @@ func TestAFastClockMovesEverything(t *testing.T) {
 	if ideal := time.Since(real) * speed; passed < 20*time.Minute || passed > ideal+time.Second {
 		t.Errorf("%s passed, of at most %s", passed, ideal)
 	}
-	for range 50 { // as many as the bucket holds: each was given back meanwhile
+	for range 50 { // as many as the bucket holds: each was returned in between
 		w.one(t, id)
 	}
 	answer, err := http.Get(w.url)

@@ -51,9 +51,8 @@ type Fault struct {
 	Message string
 	Status  int
 
-	// Hook, if not nil, is called at the stage, before the effect. The Sim
-	// is not locked meanwhile and may be used. One that sleeps is latency.
-	// A call that hangs or is dropped is in Calls by then.
+	// Hook, if not nil, is called at the stage, before the effect. The Sim is not locked during the call and may be
+	// used. A hook that sleeps adds latency. A call that hangs or is dropped is in Calls by then.
 	Hook func()
 }
 

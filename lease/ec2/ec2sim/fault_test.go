@@ -33,7 +33,7 @@ func wantLost(t *testing.T, err error) {
 	}
 }
 
-func TestFaultsBeforeTheDeedPreventIt(t *testing.T) {
+func TestFaultsBeforeTheActionPreventIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
@@ -64,7 +64,7 @@ func TestFaultsBeforeTheDeedPreventIt(t *testing.T) {
 	}
 }
 
-func TestFaultsAfterTheDeedLoseOnlyTheAnswer(t *testing.T) {
+func TestFaultsAfterTheActionLoseOnlyTheAnswer(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]ec2sim.Fault{
 		"dropped":          {Effect: ec2sim.Drop},
@@ -93,7 +93,7 @@ func TestFaultsAfterTheDeedLoseOnlyTheAnswer(t *testing.T) {
 	}
 }
 
-func TestFaultsAfterTheDeedSpareCallsThatWereRefused(t *testing.T) {
+func TestFaultsAfterTheActionDoNotAffectRefusedCalls(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.Inject(ec2sim.Fault{Action: "TerminateInstances", Times: 1, Stage: ec2sim.AfterDeed, Effect: ec2sim.Drop})
@@ -105,7 +105,7 @@ func TestFaultsAfterTheDeedSpareCallsThatWereRefused(t *testing.T) {
 	wantLost(t, terminate(w.run(t)[0]))
 }
 
-func TestHookSeesTheDeedDone(t *testing.T) {
+func TestHookRunsAfterTheAction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	var before, after int
@@ -156,7 +156,7 @@ func TestHangEnds(t *testing.T) {
 }
 
 // A test that waits for a hook may count calls from then on.
-func TestACallThatIsNeverAnsweredIsKnownToItsHook(t *testing.T) {
+func TestTheHookOfAnUnansweredCallRuns(t *testing.T) {
 	t.Parallel()
 	for name, effect := range map[string]ec2sim.Effect{"hanging": ec2sim.Hang, "dropped": ec2sim.Drop} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
 type launchKey struct{ token, zone string }
 
-// launch is what a client token has made. It is kept for ever, as long as
-// this Sim lives; EC2 does not say how long it keeps one.
+// launch is what a client token has launched. It is kept as long as this Sim lives; EC2 does not say how long it keeps
+// one.
 type launch struct {
 	canonical   string
 	reservation string

@@ -21,7 +21,7 @@ func (w world) state(t *testing.T, id string) ec2sim.State {
 	return i.State
 }
 
-func TestTerminateTakesVolumesAndInterfacesAlong(t *testing.T) {
+func TestTerminateDeletesVolumesAndInterfaces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	id := w.run(t, func(in *ec2.RunInstancesInput) {

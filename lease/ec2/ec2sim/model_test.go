@@ -58,7 +58,7 @@ func loadModel(t *testing.T) model {
 	return m
 }
 
-// missing skips a test for want of a tool, or fails it in CI.
+// missing skips a test if a tool is missing, or fails it in CI.
 func missing(t *testing.T, tool, untested string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {

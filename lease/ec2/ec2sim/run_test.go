@@ -17,7 +17,7 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-func TestRunInstancesShowsWhatWasAskedFor(t *testing.T) {
+func TestRunInstancesReturnsTheRequest(t *testing.T) {
 	t.Parallel()
 	c := newClock()
 	w := newWorld(t, ec2sim.Config{Now: c.Now})
@@ -159,7 +159,7 @@ func TestRunInstancesRefuses(t *testing.T) {
 	}
 }
 
-func TestClientTokenMakesOnce(t *testing.T) {
+func TestClientTokenLaunchesOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	first := w.run(t, count(1, 3), token("a"))
@@ -348,7 +348,7 @@ func TestClientTokenNoticesAChangedTemplate(t *testing.T) {
 	wantCode(t, err, "IdempotentParameterMismatch")
 }
 
-func TestStatesTakeTheirTime(t *testing.T) {
+func TestStatesChangeAfterTheirDelay(t *testing.T) {
 	t.Parallel()
 	c := newClock()
 	w := newWorld(t, ec2sim.Config{Now: c.Now, PendingFor: 10 * time.Second, ShuttingDownFor: 20 * time.Second})

@@ -42,7 +42,7 @@ func (w world) tag(t *testing.T, id, value string) error {
 	return err
 }
 
-func TestStaleReadsShowWhatWas(t *testing.T) {
+func TestStaleReadsShowAnEarlierState(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	w := newWorld(t, ec2sim.Config{Now: now.Now, StaleFor: 10 * time.Second, PendingFor: 30 * time.Second, ShuttingDownFor: time.Minute})
@@ -88,7 +88,7 @@ func TestStaleReadsShowWhatWas(t *testing.T) {
 	want("ended 10 s ago", id, view{true, "terminated", "b"})
 }
 
-func TestFiltersSeeWhatIsShown(t *testing.T) {
+func TestFiltersApplyToTheShownState(t *testing.T) {
 	t.Parallel()
 	now := newClock()
 	w := newWorld(t, ec2sim.Config{Now: now.Now, StaleFor: 10 * time.Second})

@@ -12,7 +12,7 @@ import (
 )
 
 // EC2 refuses tags for what a call does not create, and creates what the request, the flags or the template say.
-func TestWhatTheCallCreatesIsTaggedAndNothingElse(t *testing.T) {
+func TestOnlyResourcesTheCallCreatesAreTagged(t *testing.T) {
 	t.Parallel()
 	const (
 		attached = `"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": "ENI"}]`

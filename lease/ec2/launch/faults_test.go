@@ -69,7 +69,7 @@ func TestALaunchIsResumedWhereItsInstancesAreNotListedYet(t *testing.T) {
 	}
 }
 
-func TestAZoneWithoutTheTypeIsPassedOver(t *testing.T) {
+func TestAZoneWithoutTheTypeIsSkipped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.Sim.SetOffered(ec2test.Region, ec2test.ZoneA, "t3.micro", false)
@@ -87,7 +87,7 @@ func TestAZoneWithoutTheTypeIsPassedOver(t *testing.T) {
 	w.wantSound(t, "job-7", 3)
 }
 
-func TestAZoneInAnOutageIsPassedOver(t *testing.T) {
+func TestAZoneInAnOutageIsSkipped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 3)

@@ -110,7 +110,7 @@ func TestImageAliasesAreFrozen(t *testing.T) {
 	}
 }
 
-func TestTheAliasAndNotTheImageIsWhatWasAskedFor(t *testing.T) {
+func TestTheRequestIsTheAliasAndNotTheImage(t *testing.T) {
 	t.Parallel()
 	parameters := map[string]string{"/golden": ec2test.Image}
 	w := newWorld(t, ec2sim.Config{Parameters: parameters})
@@ -124,7 +124,7 @@ func TestTheAliasAndNotTheImageIsWhatWasAskedFor(t *testing.T) {
 	w.wantSame(t, first, func() (launch.Result, error) { return w.launcher(t).Launch(t.Context(), r) })
 }
 
-func TestATemplateThatIsNotThere(t *testing.T) {
+func TestAMissingTemplate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	_, err := w.launcher(t).Launch(t.Context(), template("job-7", `{"LaunchTemplateName": "absent"}`))
@@ -157,7 +157,7 @@ func (s saysOfTemplates) Do(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: r}, nil
 }
 
-func TestWhatATemplateSaysCountsToo(t *testing.T) {
+func TestSettingsOfATemplateCount(t *testing.T) {
 	t.Parallel()
 	const options = `<metadataOptions><httpTokens>optional</httpTokens><httpPutResponseHopLimit>2</httpPutResponseHopLimit>` +
 		`<instanceMetadataTags>enabled</instanceMetadataTags><httpEndpoint>enabled</httpEndpoint></metadataOptions>`

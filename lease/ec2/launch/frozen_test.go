@@ -73,7 +73,7 @@ func (w world) sentByAnotherVersion(t *testing.T, token string) []string {
 	return ids
 }
 
-func TestWhatAnotherVersionSentIsResumedWithTheIdenticalCall(t *testing.T) {
+func TestALaunchOfAnotherVersionIsResumedWithTheIdenticalCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	ids := w.sentByAnotherVersion(t, "old-7")
@@ -88,7 +88,7 @@ func TestWhatAnotherVersionSentIsResumedWithTheIdenticalCall(t *testing.T) {
 }
 
 // What this version decides of a call is on record before the call, so that the next version repeats it.
-func TestAllThatTheCallSaysIsOnRecord(t *testing.T) {
+func TestTheWholeCallIsOnRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 1)
@@ -146,7 +146,7 @@ func TestALaunchWithoutATermIsTaggedSo(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeRepeatedToTheLetterIsNotSent(t *testing.T) {
+func TestACallThatCannotBeRepeatedExactlyIsNotSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.sentByAnotherVersion(t, "old-7")
@@ -175,7 +175,7 @@ func TestWhatCannotBeRepeatedToTheLetterIsNotSent(t *testing.T) {
 	}
 }
 
-func TestMoreTagsThanEC2TakesAreRefusedBeforeAnythingIsStored(t *testing.T) {
+func TestMoreTagsThanEC2AcceptsAreRefusedBeforeAnythingIsStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	for n, fits := range map[int]bool{45: true, 46: false, 200: false} { // five of an instance's 50 are ours

@@ -14,7 +14,7 @@ import (
 	"lapse/lease/ec2/launch"
 )
 
-func TestLaunchMakesWhatWasAskedForAndBindsIt(t *testing.T) {
+func TestLaunchCreatesAndBindsTheInstances(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 3)
@@ -83,7 +83,7 @@ func TestSpotRequestsBearTheTagsToo(t *testing.T) {
 	}
 }
 
-func TestTheSameTokenAnswersTheSame(t *testing.T) {
+func TestTheSameTokenGivesTheSameAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	l := w.launcher(t)
@@ -272,7 +272,7 @@ func wantNone(t ec2test.T, err error) {
 	}
 }
 
-func TestLaunchWarnsOfARegistryThatEndsNothing(t *testing.T) {
+func TestLaunchWarnsOfARegistryThatTerminatesNothing(t *testing.T) {
 	t.Parallel()
 	for mode, about := range map[lease.Mode]launch.Warning{lease.ModeObserve: launch.WarnMode, lease.ModePaused: launch.WarnPaused} {
 		w := newWorld(t, ec2sim.Config{})
@@ -296,7 +296,7 @@ func TestLaunchWarnsOfARegistryThatEndsNothing(t *testing.T) {
 	}
 }
 
-func TestTheCheckpointSaysHowLongTheWindowIs(t *testing.T) {
+func TestTheCheckpointGivesTheLengthOfTheWindow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.put("checkpoint", lease.Checkpoint{
@@ -321,7 +321,7 @@ func TestAGeneratedTokenIsReturned(t *testing.T) {
 	}
 }
 
-func TestDryRunMakesAndWritesNothing(t *testing.T) {
+func TestDryRunCreatesAndWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{Parameters: map[string]string{"/golden": ec2test.Image}})
 	l := w.launcher(t)
@@ -349,7 +349,7 @@ func TestDryRunMakesAndWritesNothing(t *testing.T) {
 	}
 }
 
-func TestNoRegistryIsSaidFirst(t *testing.T) {
+func TestAMissingRegistryIsReportedFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.store.Fault = func(method string) error {

@@ -21,7 +21,7 @@ func answered(status int, code string) error {
 
 // The codes that RunInstances may answer with, of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 // and, for AMIs that forbid a type, of API_ReplaceImageInstanceTypeSpecification there.
-func TestEveryErrorCodeIsSorted(t *testing.T) {
+func TestEveryErrorCodeIsClassified(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		want   outcome

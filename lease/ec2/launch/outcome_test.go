@@ -69,7 +69,7 @@ func TestTheSDKDoesNotRetryRunInstances(t *testing.T) {
 	}
 }
 
-func TestAnOutcomeThatStaysUnknownIsSaidAndKept(t *testing.T) {
+func TestAnOutcomeThatStaysUnknownIsReportedAndRecorded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	mend := w.Sim.Inject(ec2sim.Fault{Action: "RunInstances", Effect: ec2sim.Refuse, Code: "InternalError", Stage: ec2sim.AfterDeed})
@@ -142,7 +142,7 @@ func TestProofOfAnEarlierSendIsNoRefusal(t *testing.T) {
 	}
 }
 
-func TestThrottlingLeavesNoDoubt(t *testing.T) {
+func TestThrottlingIsADefiniteRefusal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.Sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 3, Effect: ec2sim.Refuse, Code: "RequestLimitExceeded"})
@@ -168,7 +168,7 @@ func TestThrottlingThatDoesNotEndIsUnfinished(t *testing.T) {
 	}
 }
 
-func TestARefusalIsTheAnswerFromThenOn(t *testing.T) {
+func TestARefusalIsFinal(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"UnauthorizedOperation", "InvalidAMIID.NotFound", "InsufficientInstanceCapacity", "Unsupported"} {
 		w := newWorld(t, ec2sim.Config{})
@@ -195,7 +195,7 @@ func TestARefusalIsTheAnswerFromThenOn(t *testing.T) {
 	}
 }
 
-func TestFewerThanAskedForAreTakenWhereThereIsRoom(t *testing.T) {
+func TestFewerThanRequestedAreAcceptedIfCapacityIsShort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		a, b  int
@@ -246,7 +246,7 @@ func TestFewerThanAskedForAreTakenWhereThereIsRoom(t *testing.T) {
 	}
 }
 
-func TestARefusalThatHoldsThereAloneLeadsElsewhere(t *testing.T) {
+func TestALocalRefusalLeadsToTheNextChoice(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		code     string
@@ -291,7 +291,7 @@ func TestARefusalThatHoldsThereAloneLeadsElsewhere(t *testing.T) {
 	}
 }
 
-func TestARefusalAfterSomeWereMadeKeepsThem(t *testing.T) {
+func TestARefusalAfterSomeWereLaunchedKeepsThem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.capacity(ec2test.ZoneA, 2)
@@ -365,7 +365,7 @@ func TestALaunchNeverSentInItsWindowIsClosed(t *testing.T) {
 	}
 }
 
-func TestALaunchClosedMeanwhileBindsNothing(t *testing.T) {
+func TestALaunchClosedConcurrentlyBindsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	w.Sim.Inject(ec2sim.Fault{Action: "RunInstances", Stage: ec2sim.AfterDeed, Times: 1, Hook: func() {

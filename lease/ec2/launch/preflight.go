@@ -70,7 +70,7 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		case record.Term <= 0:
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "has passed; give a date in the future"}
 		case record.Term == math.MaxInt64:
-			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be within 292 years; or launch without a term"}
+			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must be within 292 years; or launch without an expiry"}
 		case record.MaxTerm > 0 && record.Term > record.MaxTerm:
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.MaxTerm.String()}
 		}

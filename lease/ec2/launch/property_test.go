@@ -42,9 +42,9 @@ func lives() *rapid.Generator[[]life] {
 	}), 1, 3)
 }
 
-// TestNoTroubleMakesTooMany lets up to three launchers at once, with one token, meet any trouble and die at any step,
+// TestNoFaultLaunchesTooMany lets up to three launchers at once, with one token, meet any trouble and die at any step,
 // several times over.
-func TestNoTroubleMakesTooMany(t *testing.T) {
+func TestNoFaultLaunchesTooMany(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := openWorld(ec2sim.Config{})
@@ -89,8 +89,8 @@ func TestNoTroubleMakesTooMany(t *testing.T) {
 	})
 }
 
-// TestLaunchersAtOnceAgree starts one launch several times at once, without trouble.
-func TestLaunchersAtOnceAgree(t *testing.T) {
+// TestConcurrentLaunchersAgree starts one launch several times at once, without trouble.
+func TestConcurrentLaunchersAgree(t *testing.T) {
 	t.Parallel()
 	for range 10 {
 		w := newWorld(t, ec2sim.Config{})

@@ -60,7 +60,7 @@ func TestRequestsAreRefusedByTheFieldThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAnUnfilledSkeletonSaysNothing(t *testing.T) {
+func TestAnUnfilledSkeletonSetsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 0)
@@ -85,7 +85,7 @@ func TestAnUnfilledSkeletonSaysNothing(t *testing.T) {
 	}
 }
 
-func TestTheDryRunOfANewSkeletonIsIgnoredAloud(t *testing.T) {
+func TestDryRunOfANewSkeletonIsIgnoredWithAWarning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	var warnings []string
@@ -111,7 +111,7 @@ func TestTheDryRunOfANewSkeletonIsIgnoredAloud(t *testing.T) {
 	}
 }
 
-func TestTheSkeletonIsWhatTheFieldsBesideItDoNotSay(t *testing.T) {
+func TestFieldsOverrideTheSkeleton(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 0)

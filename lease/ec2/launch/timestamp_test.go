@@ -84,7 +84,7 @@ func recordTimes(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoTimeIsRefused(t *testing.T) {
+func TestInvalidTimesAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	for _, text := range []string{

@@ -17,7 +17,7 @@ import (
 // zipped is what gzip makes of a script: no text.
 const zipped = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x53\x56\xd4\x4f\xca\xcc\xd3\x2f\xce\xe0\x02\x00\x8b\x2b\xd4\x5f\x0a\x00\x00\x00"
 
-func TestUserDataArrivesAsTheInstanceShallSeeIt(t *testing.T) {
+func TestUserDataArrivesUnchanged(t *testing.T) {
 	t.Parallel()
 	encode := func(raw string) string { return base64.StdEncoding.EncodeToString([]byte(raw)) }
 	const script = "#!/bin/sh\necho hello\n"
@@ -80,7 +80,7 @@ func TestUserDataArrivesAsTheInstanceShallSeeIt(t *testing.T) {
 	}
 }
 
-func TestUserDataThatEC2DoesNotTakeIsRefusedBeforeAnythingIsStored(t *testing.T) {
+func TestUserDataThatEC2RejectsIsRefusedBeforeAnythingIsStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 1)
@@ -97,7 +97,7 @@ func TestUserDataThatEC2DoesNotTakeIsRefusedBeforeAnythingIsStored(t *testing.T)
 	}
 }
 
-func TestALaunchUntilADateEndsThenHoweverOftenItIsRepeated(t *testing.T) {
+func TestALaunchUntilADateExpiresThenHoweverOftenRepeated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	until := time.Now().Add(90 * time.Minute).Truncate(time.Second)

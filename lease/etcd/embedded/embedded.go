@@ -166,7 +166,7 @@ func (c Config) etcd() (*embed.Config, error) {
 	return config, nil
 }
 
-// OpenError refuses to listen beyond loopback without what keeps strangers out.
+// OpenError refuses to listen beyond loopback without access control.
 type OpenError struct {
 	Listen    string // host:port
 	Certified bool   // there is a server certificate, and it is the client authority that is missing

@@ -12,7 +12,7 @@ import (
 	"lapse/lease/etcd/etcdsim"
 )
 
-// A conditional write of one key among 300, as a renewal or a stamp is.
+// A conditional write of one key among 300, as a renewal or a checkpoint is.
 func BenchmarkTxn(b *testing.B) {
 	cluster := etcdsim.New(etcdsim.Options{})
 	b.Cleanup(cluster.Close)

@@ -125,6 +125,6 @@ func (w *world) wantTold(watch clientv3.WatchChan, want ...string) {
 		same = same && got[i] == want[i]
 	}
 	if !same {
-		w.Fatalf("told %q, want %q", got, want)
+		w.Fatalf("got %q, want %q", got, want)
 	}
 }

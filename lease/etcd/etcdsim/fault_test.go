@@ -28,7 +28,7 @@ func (w *world) term() uint64 {
 	return resp.Header.RaftTerm
 }
 
-func TestEtcdLeasesRunOutToTheSecond(t *testing.T) {
+func TestEtcdLeasesExpireToTheSecond(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.grant(10, "b/long")
 		w.grant(1, "a/short") // etcd makes 2 s of it
@@ -65,7 +65,7 @@ func TestARenewedEtcdLeaseGoesOn(t *testing.T) {
 	})
 }
 
-func TestTheObserverIsToldEachChange(t *testing.T) {
+func TestTheObserverSeesEachChange(t *testing.T) {
 	bubble(t, func(w *world) {
 		held := w.grant(10, "held")
 		w.put("k", "old")
@@ -93,7 +93,7 @@ func TestTheObserverIsToldEachChange(t *testing.T) {
 }
 
 // As measured on a real etcd: SIGSTOP of 12 s at a TTL of 10 s deletes all heartbeats on waking.
-func TestAStallDeletesOnWakingWhatRanOut(t *testing.T) {
+func TestAStallDeletesExpiredKeysOnWaking(t *testing.T) {
 	for name, c := range map[string]struct {
 		stall func(w *world) (wake func())
 		terms uint64
@@ -155,7 +155,7 @@ func TestCallsThatArrivedInAStallAreDoneOnWaking(t *testing.T) {
 	})
 }
 
-func TestAnElectionLetsEtcdLeasesCountAnew(t *testing.T) {
+func TestAnElectionRestartsEtcdLeases(t *testing.T) {
 	bubble(t, func(w *world) {
 		term := w.term()
 		w.grant(10, "k")
@@ -302,7 +302,7 @@ func TestTheStoreKeepsItsBoundsOnASlowLink(t *testing.T) {
 	})
 }
 
-func TestACallThatIsClosedMeanwhileEnds(t *testing.T) {
+func TestACallOnAClosedClientEnds(t *testing.T) {
 	bubble(t, func(w *world) {
 		client := w.faulty()
 		w.fate("get", etcdsim.Fate{Lost: true})

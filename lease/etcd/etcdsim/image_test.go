@@ -60,7 +60,7 @@ func TestARestoredEtcdIsAsItWas(t *testing.T) {
 	})
 }
 
-func TestAnEventOnItsWayIsLostInARestorationUnlessItIsInTheImage(t *testing.T) {
+func TestAnEventInFlightIsLostInARestoreUnlessItIsInTheImage(t *testing.T) {
 	for name, told := range map[string][]string{"image before it": {"PUT next"}, "image after it": {"PUT k", "PUT next"}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(w *world) {
@@ -99,12 +99,12 @@ func TestAnImageIsIndependentOfWhatFollows(t *testing.T) {
 		}
 		told := <-w.Watch(w.within(time.Hour), "k", clientv3.WithRev(second.Revision()))
 		if len(told.Events) != 1 || string(told.Events[0].Kv.GetValue()) != "second" {
-			w.Errorf("told %v", told.Events)
+			w.Errorf("got %v", told.Events)
 		}
 	})
 }
 
-func TestAnEventInAStallThatFollowsARestorationIsToldOnce(t *testing.T) {
+func TestAnEventInAStallAfterARestoreIsDeliveredOnce(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.grant(10, "k")
 		watch := w.Watch(w.within(time.Hour), "k")
@@ -116,7 +116,7 @@ func TestAnEventInAStallThatFollowsARestorationIsToldOnce(t *testing.T) {
 	})
 }
 
-func TestCallsThatWaitAreLostInARestoration(t *testing.T) {
+func TestWaitingCallsAreLostInARestore(t *testing.T) {
 	bubble(t, func(w *world) {
 		image, wake := w.Image(), w.Stall()
 		go func() {

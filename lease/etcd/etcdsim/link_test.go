@@ -86,7 +86,7 @@ func TestACallerWhoseContextEndsGetsItsError(t *testing.T) {
 	})
 }
 
-func TestTheLinkIsToldWhatACallIsAbout(t *testing.T) {
+func TestTheLinkLearnsTheSubjectOfACall(t *testing.T) {
 	bubble(t, func(w *world) {
 		client, ctx := w.faulty(), w.Context()
 		granted, _ := client.Grant(ctx, 5)
@@ -141,7 +141,7 @@ func TestEventsAreDelayedInOrder(t *testing.T) {
 	})
 }
 
-func TestAWatchGoesOnWhereItWasWhenTheLinkIsUpAgain(t *testing.T) {
+func TestAWatchContinuesWhenTheLinkIsUpAgain(t *testing.T) {
 	bubble(t, func(w *world) {
 		watch := w.faulty().Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 		w.put("a", "")
@@ -159,7 +159,7 @@ func TestAWatchGoesOnWhereItWasWhenTheLinkIsUpAgain(t *testing.T) {
 	})
 }
 
-func TestAWatchThatWasDownTooLongIsToldThatItMissed(t *testing.T) {
+func TestAWatchThatWasDownTooLongLearnsThatItMissedEvents(t *testing.T) {
 	bubble(t, func(w *world) {
 		watch := w.faulty().Watch(w.within(time.Hour), "", clientv3.WithPrefix())
 		w.fate("event", etcdsim.Fate{Lost: true})
@@ -196,7 +196,7 @@ func TestAWatchEndsWithItsContextClientOrCluster(t *testing.T) {
 	}
 }
 
-func TestAWatchWhoseCallerHasGoneIsNotKept(t *testing.T) {
+func TestAWatchWithoutACallerIsNotKept(t *testing.T) {
 	for name, fate := range map[string]etcdsim.Fate{
 		"lost": {Lost: true}, "late": {Before: 2 * time.Second}, "answered late": {After: 2 * time.Second},
 	} {

@@ -15,7 +15,7 @@ import (
 	"lapse/lease/etcd/etcdsim"
 )
 
-func TestOfConditionalWritesThatMeetOneWins(t *testing.T) {
+func TestOneOfTwoConditionalWritesWins(t *testing.T) {
 	t.Parallel()
 	const writers, rounds = 8, 100
 	cluster := etcdsim.New(etcdsim.Options{})
@@ -56,7 +56,7 @@ func TestOfConditionalWritesThatMeetOneWins(t *testing.T) {
 }
 
 // An extension and a revocation of the same lease, each as slow on its way as can be: one wins, and the other is told.
-func TestOfExtensionAndRevocationOneWins(t *testing.T) {
+func TestEitherExtensionOrRevocationWins(t *testing.T) {
 	for name, c := range map[string]struct {
 		extend, revoke time.Duration // on the way to etcd
 		extends        bool

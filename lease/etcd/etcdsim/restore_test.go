@@ -24,7 +24,7 @@ type restorable struct {
 
 // An operator puts an older state back while a watch is open: the watch is told nothing until the revision has passed
 // what it had seen. See also https://github.com/etcd-io/etcd/issues/14303.
-func TestAnOpenWatchOverlooksARestorationAsOnARealEtcd(t *testing.T) {
+func TestAnOpenWatchMissesARestoreAsOnARealEtcd(t *testing.T) {
 	t.Parallel()
 	var answers []string
 	for _, r := range []restorable{realRestorable(t), simRestorable(t)} {
@@ -65,7 +65,7 @@ func next(watch clientv3.WatchChan, n int) (told string) {
 			return fmt.Sprintf("%s ended: %v; ", told, resp.Err())
 		}
 		for _, e := range resp.Events {
-			told += fmt.Sprintf("told %s at %d; ", e.Kv.Key, e.Kv.ModRevision)
+			told += fmt.Sprintf("got %s at %d; ", e.Kv.Key, e.Kv.ModRevision)
 			n--
 		}
 	}
@@ -80,7 +80,7 @@ func simRestorable(t *testing.T) restorable {
 	return restorable{cluster.Client("t", nil), func() { image = cluster.Image() }, func() { cluster.Restore(image) }}
 }
 
-// realRestorable saves and restores the directory of a real etcd, which is down meanwhile.
+// realRestorable saves and restores the directory of a real etcd, which is down during that time.
 func realRestorable(t *testing.T) restorable {
 	t.Helper()
 	dir := shortDir(t)

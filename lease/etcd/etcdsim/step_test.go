@@ -260,7 +260,7 @@ func drawOp(t *rapid.T) step {
 }
 
 func drawGrant(t *rapid.T) step {
-	return grant(rapid.SampledFrom([]int64{3600, 7200, 9_000_000_000, 9_000_000_001}).Draw(t, "ttl")) // none that runs out meanwhile
+	return grant(rapid.SampledFrom([]int64{3600, 7200, 9_000_000_000, 9_000_000_001}).Draw(t, "ttl")) // none that expires in between
 }
 
 func grant(timeout int64) step {

@@ -55,7 +55,7 @@ func (it *item) now() *mvccpb.KeyValue {
 	return it.versions[len(it.versions)-1].kv
 }
 
-// at is the key as it stood at a revision; nil if there was none.
+// at is the key as it was at a revision; nil if there was none.
 func (it *item) at(revision int64) *mvccpb.KeyValue {
 	for i := len(it.versions) - 1; i >= 0; i-- {
 		if it.versions[i].revision <= revision {

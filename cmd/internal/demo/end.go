@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"lapse/cmd/internal/cli"
 )
 
 // foreign are settings of the user's own that would lead elsewhere than to the demo.
@@ -27,7 +29,7 @@ func (s *story) stay(ctx context.Context) error {
 	} {
 		lines = append(lines, "  "+example)
 	}
-	lines = append(lines, "\nNotice of silence is 3 s here: launched with --heartbeat-timeout, an instance ends within seconds, for it has no sidecar.")
+	lines = append(lines, "\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout has no sidecar, so it is terminated within seconds.")
 	if _, err := fmt.Fprintln(s.Out, strings.Join(lines, "\n")); err != nil {
 		return err
 	}
@@ -37,3 +39,30 @@ func (s *story) stay(ctx context.Context) error {
 
 // quoted is one word for a POSIX shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// role is one instance, the fate that the story expects, and why.
+type role struct{ id, fate, why string }
+
+// printTable ends the story: every instance, its fate by EC2's own word, and why.
+func (s *stage) printTable(cast []role) error {
+	rows, wrong := [][]string{{"INSTANCE", "FATE", "WHY"}}, 0
+	for _, r := range cast {
+		fate := s.state(r.id)
+		if fate != r.fate {
+			wrong++
+			fate += " (expected " + r.fate + ")"
+		}
+		rows = append(rows, []string{r.id, fate, r.why})
+	}
+	_, _ = fmt.Fprintln(s.Out)
+	if err := cli.Table(s.Out, rows); err != nil {
+		return err
+	}
+	if all := len(s.sim.Instances()); all != len(cast) {
+		return failure("%d instances in all, but got %d", len(cast), all)
+	}
+	if wrong > 0 {
+		return failure("every outcome as announced, but %d differ", wrong)
+	}
+	return nil
+}
