@@ -212,7 +212,7 @@ func TestTagsAreWrittenWhilePausedAndNotWhileObserving(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			running(t, []string{"i-1"}, quiet(), func(r *rig) {
-				if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode, lease.By{}), nil }); err != nil {
+				if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode, lease.By{}), nil }); err != nil {
 					t.Fatal(err)
 				}
 				after(time.Minute)
@@ -232,7 +232,7 @@ func TestARecordBehindItsTagIsRaisedWhilePausedAndNotWhileObserving(t *testing.T
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			running(t, []string{"i-1"}, quiet(), func(r *rig) {
-				if _, _, err := r.store.UpdateRegistry(t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode, lease.By{}), nil }); err != nil {
+				if _, _, err := r.store.UpdateRegistry(r.t.Context(), func(g lease.Registry) (lease.Registry, error) { return g.To(time.Now(), mode, lease.By{}), nil }); err != nil {
 					t.Fatal(err)
 				}
 				tag := lease.Expiry{Number: 7, At: time.Now().Add(5 * time.Hour).UTC().Truncate(time.Second)}

@@ -1,6 +1,9 @@
 package lease
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Registry is one Lapse installation: a namespace in etcd, with a UUID that instances bear as a tag.
 type Registry struct {
@@ -132,14 +135,7 @@ func (s Checkpoint) Fresh(now time.Time) bool {
 }
 
 // Names reports whether the janitor sweeps the location.
-func (s Checkpoint) Names(p Location) bool {
-	for _, swept := range s.Locations {
-		if swept == p {
-			return true
-		}
-	}
-	return false
-}
+func (s Checkpoint) Names(p Location) bool { return slices.Contains(s.Locations, p) }
 
 // Heartbeat says who renews a lease. Its key is attached to an etcd lease of the timeout, so the key exists or has expired.
 type Heartbeat struct {

@@ -19,7 +19,7 @@ import (
 // that renews for ID answers on a socket.
 func startMachine(_ *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
-	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Identity{InstanceID: args[0], Region: here.Region, Zone: "us-east-1a"}))
+	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: args[0], Region: here.Region, Zone: "us-east-1a"}))
 	ts.Defer(metadata.Close)
 	ts.Setenv("AWS_EC2_METADATA_DISABLED", "false")
 	ts.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)

@@ -64,7 +64,7 @@ func (a *adoption) cancelRequest(c *ucli.Context, id string) error {
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf(
 			"cannot adopt %s: EC2 may terminate it when spot request %s is cancelled, because it is %s; start it, then run this again", id, spot, state))
 	}
-	if err := a.cloud.CancelSpot(c.Context, spot); err != nil {
+	if err := a.cloud.Remove(c.Context, lease.Leftover{Kind: lease.LeftoverSpot, ID: spot}).Err; err != nil {
 		return advice.EC2(fmt.Errorf("%s was not adopted: %w", id, err))
 	}
 	cli.Say(c, "spot request %s of %s is cancelled", spot, id)

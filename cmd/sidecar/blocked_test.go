@@ -50,7 +50,7 @@ func newProcess(t *testing.T) *process {
 	if err := putLease(t.Context(), etcd.New(client, "default", etcd.Options{})); err != nil {
 		t.Fatal(err)
 	}
-	metadata, err := ec2sim.Serve(ec2sim.IMDS(ec2sim.Identity{InstanceID: me, Region: "us-east-1", Zone: "us-east-1a"}), "127.0.0.1:0")
+	metadata, err := ec2sim.Serve(ec2sim.IMDS(ec2sim.Instance{ID: me, Region: "us-east-1", Zone: "us-east-1a"}), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,12 +65,10 @@ func (w *Writer) Record(e Event) error {
 	if !w.add(n) {
 		return errSlow()
 	}
-	patience := time.NewTimer(recordMax)
-	defer patience.Stop()
 	select {
 	case err := <-n.answer:
 		return err
-	case <-patience.C:
+	case <-time.After(recordMax):
 		n.dropped.Store(true)
 		w.lose(e, errSlow())
 		return errSlow()

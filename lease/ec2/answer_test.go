@@ -60,7 +60,9 @@ func TestAnswersThatAreNotEC2sAreRecognised(t *testing.T) {
 		"DeleteNetworkInterface": func(ctx context.Context, c *ec2.Cloud) error {
 			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverInterface, ID: "eni-1"}).Err
 		},
-		"CancelSpotInstanceRequests": func(ctx context.Context, c *ec2.Cloud) error { return c.CancelSpot(ctx, "sir-1") },
+		"CancelSpotInstanceRequests": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverSpot, ID: "sir-1"}).Err
+		},
 		"DescribeFleets": func(ctx context.Context, c *ec2.Cloud) error {
 			return c.Replacers(ctx, []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2:fleet-id": "fleet-1"}}})["i-1"].Err
 		},

@@ -54,7 +54,7 @@ func TestLoadSaysWhatToSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			noSettings(t, c.settings...)
-			_, err := ec2.Load(t.Context(), "", nil)
+			_, err := ec2.Settings{}.Load(t.Context())
 			if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != c.what {
 				t.Errorf("what = %q, want %q: %v", e.What, c.what, e)
 			}
@@ -65,7 +65,7 @@ func TestLoadSaysWhatToSet(t *testing.T) {
 func TestLoadTakesTheSDKsSettings(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", w.URL)
-	cfg, err := ec2.Load(t.Context(), "eu-west-1", nil)
+	cfg, err := ec2.Settings{Region: "eu-west-1"}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestLoadTakesTheSDKsSettings(t *testing.T) {
 func TestMessagesOfTheSDKAreLogged(t *testing.T) {
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b")
 	log := &bytes.Buffer{}
-	cfg, err := ec2.Load(t.Context(), "", slog.New(slog.NewTextHandler(log, nil)))
+	cfg, err := ec2.Settings{Log: slog.New(slog.NewTextHandler(log, nil))}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestMessagesOfTheSDKAreLogged(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, `level=WARN msg="the AWS SDK says" text="2 things"`) {
 		t.Errorf("logged %q", text)
 	}
-	quiet, err := ec2.Load(t.Context(), "", nil)
+	quiet, err := ec2.Settings{}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestAClosedPortFailsSoon(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
 	noSettings(t, "AWS_REGION", ec2test.Region, "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "b", "AWS_ENDPOINT_URL", server.URL)
-	cfg, err := ec2.Load(t.Context(), "", nil)
+	cfg, err := ec2.Settings{}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestAProgramMayTakeLongerThanAWS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cfg, err := ec2.Load(t.Context(), "", nil)
+	cfg, err := ec2.Settings{}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestAProgramThatGivesNoCredentialsIsNamed(t *testing.T) {
 			if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte(c.config), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := ec2.Load(t.Context(), "", nil)
+			_, err := ec2.Settings{}.Load(t.Context())
 			if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != c.what || !strings.Contains(e.Error(), c.says) {
 				t.Errorf("%s: %v", e.What, e)
 			}
@@ -300,7 +300,7 @@ func TestAHangingCredentialProgramIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	began := time.Now()
-	_, err := ec2.Load(ctx, "", nil)
+	_, err := ec2.Settings{}.Load(ctx)
 	if e := ec2test.WantAs[*ec2.SettingsError](t, err); e.What != "process" || time.Since(began) > 10*time.Second {
 		t.Errorf("after %s, %s: %v", time.Since(began), e.What, e)
 	}

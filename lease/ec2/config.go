@@ -42,11 +42,6 @@ type Settings struct {
 	Credentials aws.CredentialsProvider
 }
 
-// Load reads the SDK's own settings, as [Settings.Load] does, and asks nobody.
-func Load(ctx context.Context, region string, log *slog.Logger) (aws.Config, error) {
-	return Settings{Region: region, Log: log}.Load(ctx)
-}
-
 // Load reads the SDK's own settings: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on, and the shared files.
 // Connections are attempted for 2 s and calls three times, so that an AWS out of reach is noticed. Credentials follow the
 // shared files when these change; all else is read once. What the SDK has to say never goes to stderr by itself.
@@ -93,11 +88,11 @@ func (s Settings) Load(ctx context.Context) (aws.Config, error) {
 
 // noCredentials says what gave none, so that it can be said what to do about it.
 func noCredentials(cfg aws.Config, err error) *SettingsError {
-	if none := (*codeError)(nil); errors.As(err, &none) {
+	if none, is := errors.AsType[*codeError](err); is {
 		return &SettingsError{What: "mfa", Err: none.err}
 	}
 	what := "credentials"
-	if answered := smithy.APIError(nil); !errors.As(err, &answered) { // or else a call of AWS, which had some, was refused
+	if _, answered := errors.AsType[smithy.APIError](err); !answered { // or else a call of AWS, which had some, was refused
 		for profile := range profiles(cfg) {
 			switch {
 			case profile.SSOAccountID != "", profile.SSOSessionName != "":

@@ -48,7 +48,7 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	why := e.Err
-	if sent := (*url.Error)(nil); errors.As(e.Err, &sent) {
+	if sent, is := errors.AsType[*url.Error](e.Err); is {
 		why = sent // without what the SDK wraps around it
 	}
 	return fmt.Sprintf("cannot %s: AWS does not answer; check the region, the network and AWS_ENDPOINT_URL (%v)", e.Op, why)
@@ -100,8 +100,8 @@ func failed(ctx context.Context, op string, err error) error {
 // codeOf returns the error code with which AWS answered the call, or "" if the answer was none of AWS's. What STS says of
 // the credentials answers no other call.
 func codeOf(err error) string {
-	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorCode() == unknownCode || unsigned(err) != nil {
+	api, is := errors.AsType[smithy.APIError](err)
+	if !is || api.ErrorCode() == unknownCode || unsigned(err) != nil {
 		return ""
 	}
 	return api.ErrorCode()
@@ -112,8 +112,7 @@ const unknownCode = "UnknownError"
 
 // messageOf returns AWS's sentence about a refusal, for people to read.
 func messageOf(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, is := errors.AsType[smithy.APIError](err); is {
 		return api.ErrorMessage()
 	}
 	return err.Error()
@@ -121,8 +120,7 @@ func messageOf(err error) string {
 
 // statusOf returns the HTTP status of the answer, or 0 if there was none.
 func statusOf(err error) int {
-	var resp *awshttp.ResponseError
-	if errors.As(err, &resp) {
+	if resp, is := errors.AsType[*awshttp.ResponseError](err); is {
 		return resp.HTTPStatusCode()
 	}
 	return 0
@@ -130,8 +128,7 @@ func statusOf(err error) int {
 
 // requestIDOf returns the id by which AWS knows the call that failed.
 func requestIDOf(err error) string {
-	var resp *awshttp.ResponseError
-	if errors.As(err, &resp) {
+	if resp, is := errors.AsType[*awshttp.ResponseError](err); is {
 		return resp.ServiceRequestID()
 	}
 	return ""

@@ -112,7 +112,7 @@ type leftoverAnswer struct {
 
 func (c *Cloud) leftoverPage(ctx context.Context, kind lease.LeftoverKind, q leftoverQuery) (leftoverAnswer, error) {
 	op := fmt.Sprintf("list %ss", kind)
-	if err := c.pace.describe(ctx); err != nil {
+	if err := c.pace.describes.Wait(ctx); err != nil {
 		return leftoverAnswer{}, fmt.Errorf("%s: %w", op, err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)

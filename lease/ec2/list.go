@@ -81,7 +81,7 @@ func (c *Cloud) list(ctx context.Context, filter string, values []string) (lease
 }
 
 func (c *Cloud) page(ctx context.Context, in *ec2.DescribeInstancesInput) (*ec2.DescribeInstancesOutput, error) {
-	if err := c.pace.describe(ctx); err != nil {
+	if err := c.pace.describes.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("list instances: %w", err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)

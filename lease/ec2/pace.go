@@ -50,15 +50,6 @@ func newPace(share, speed float64) pace {
 	}
 }
 
-// describe waits until one describing call may be made.
-func (p pace) describe(ctx context.Context) error { return p.describes.Wait(ctx) }
-
-// tag waits until one call that sets tags may be made.
-func (p pace) tag(ctx context.Context) error { return p.tags.Wait(ctx) }
-
-// remove waits until one leftover may be removed.
-func (p pace) remove(ctx context.Context) error { return p.removes.Wait(ctx) }
-
 // terminate waits until one call that names n instances may be made.
 func (p pace) terminate(ctx context.Context, n int) error {
 	if err := p.instances.WaitN(ctx, n); err != nil {

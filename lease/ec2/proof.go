@@ -161,10 +161,10 @@ func (e *AccountError) RetryableError() bool { return false }
 
 // unsigned returns why a call was never signed, or nil if err is about something else.
 func unsigned(err error) error {
-	if other := (*AccountError)(nil); errors.As(err, &other) {
+	if other, is := errors.AsType[*AccountError](err); is {
 		return other
 	}
-	if unproved := (*ProofError)(nil); errors.As(err, &unproved) {
+	if unproved, is := errors.AsType[*ProofError](err); is {
 		return unproved
 	}
 	return nil

@@ -117,7 +117,7 @@ func TestCredentialsOfAnotherAccountAreRefusedWhileItRuns(t *testing.T) {
 	if err := os.WriteFile(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), []byte(profile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := ec2.Load(t.Context(), "", nil)
+	cfg, err := ec2.Settings{}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestKeysInTheSharedFileAreReloadedAndProved(t *testing.T) {
 		return "[default]\naws_access_key_id = " + id + "\naws_secret_access_key = s\n"
 	}
 	write(key("MINE1"))
-	cfg, err := ec2.Load(t.Context(), "", nil)
+	cfg, err := ec2.Settings{}.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

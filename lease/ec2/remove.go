@@ -19,7 +19,7 @@ import (
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/
 func (c *Cloud) Remove(ctx context.Context, x lease.Leftover) lease.Removal {
 	op := fmt.Sprintf("remove %s %s", x.Kind, x.ID)
-	if err := c.pace.remove(ctx); err != nil {
+	if err := c.pace.removes.Wait(ctx); err != nil {
 		return lease.Removal{ID: x.ID, Err: fmt.Errorf("%s: %w", op, err)}
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)

@@ -150,10 +150,3 @@ func (c *Cloud) persistentRequests(ctx context.Context, ids []string) []Replacer
 	}
 	return some
 }
-
-// CancelSpot cancels a spot request. The instance that it made runs on.
-//
-// Errors: [UnreachableError], or AWS's own.
-func (c *Cloud) CancelSpot(ctx context.Context, id string) error {
-	return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverSpot, ID: id}).Err
-}

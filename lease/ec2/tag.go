@@ -65,7 +65,7 @@ func (c *Cloud) Tag(ctx context.Context, resources []string, tags map[string]str
 
 // tag makes one call.
 func (c *Cloud) tag(ctx context.Context, resources []string, tags map[string]string) (requestID string, err error) {
-	if err := c.pace.tag(ctx); err != nil {
+	if err := c.pace.tags.Wait(ctx); err != nil {
 		return "", fmt.Errorf("tag resources: %w", err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)

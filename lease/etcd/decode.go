@@ -28,14 +28,14 @@ func (s *Store) decodePage(kvs []*mvccpb.KeyValue) page {
 		switch {
 		case err != nil:
 			p.bad = append(p.bad, lease.BadRecord{Kind: kind, ID: name, Err: err, Revision: kv.ModRevision})
-		case change.lease != nil:
-			p.leases = with(p.leases, *change.lease, len(kvs))
-		case change.launch != nil:
-			p.launches = append(p.launches, *change.launch)
-		case change.heartbeat != nil:
-			p.heartbeats = with(p.heartbeats, *change.heartbeat, len(kvs))
-		case change.registry != nil:
-			p.registry = change.registry
+		case change.Lease != nil:
+			p.leases = with(p.leases, *change.Lease, len(kvs))
+		case change.Launch != nil:
+			p.launches = append(p.launches, *change.Launch)
+		case change.Heartbeat != nil:
+			p.heartbeats = with(p.heartbeats, *change.Heartbeat, len(kvs))
+		case change.Registry != nil:
+			p.registry = change.Registry
 		case change.checkpoint != nil:
 			p.sweep = change.checkpoint
 		case kind == "plan":
@@ -55,10 +55,7 @@ func with[R any](list []R, r R, page int) []R {
 
 // decoded is one record; at most one field is set.
 type decoded struct {
-	lease      *lease.Lease
-	launch     *lease.Launch
-	heartbeat  *lease.Heartbeat
-	registry   *lease.Registry
+	lease.Change
 	checkpoint *lease.Checkpoint
 }
 
@@ -67,13 +64,13 @@ func (s *Store) decode(kv *mvccpb.KeyValue) (d decoded, kind, name string, err e
 	kind, name = s.parse(string(kv.GetKey()))
 	switch kind {
 	case "lease":
-		d.lease, err = pointer(s.leases.read(name, kv))
+		d.Lease, err = pointer(s.leases.read(name, kv))
 	case "launch":
-		d.launch, err = pointer(s.launches.read(name, kv))
+		d.Launch, err = pointer(s.launches.read(name, kv))
 	case "heartbeat":
-		d.heartbeat, err = pointer(readHeartbeat(name, kv))
+		d.Heartbeat, err = pointer(readHeartbeat(name, kv))
 	case "registry":
-		d.registry, err = pointer(s.registry.read(name, kv))
+		d.Registry, err = pointer(s.registry.read(name, kv))
 	case "checkpoint":
 		d.checkpoint, err = pointer(s.sweep.read(name, kv))
 	}

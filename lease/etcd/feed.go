@@ -54,12 +54,10 @@ func (f *feed) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clie
 				default:
 				}
 			}
-			wait := time.NewTimer(min(f.heartbeatTimeout/3, f.heartbeatTimeout-time.Since(confirmed)))
 			select {
-			case <-wait.C:
+			case <-time.After(min(f.heartbeatTimeout/3, f.heartbeatTimeout-time.Since(confirmed))):
 			case <-ctx.Done():
 			}
-			wait.Stop()
 			if ctx.Err() != nil || errors.Is(err, rpctypes.ErrLeaseNotFound) {
 				return
 			}

@@ -37,8 +37,8 @@ func (o *Leadership) fence(reg lease.Registry) []guard {
 	}
 	return []guard{
 		createdAt(o.key, o.created, deposed),
-		foremost(o.store.root+dirElection+"/", o.created, deposed),
-		atRevision(o.store.registry.key(o.store.namespace), revision, deposed),
+		foremost(o.store.Election(), o.created, deposed),
+		atRevision(o.store.Key("registry", ""), revision, deposed),
 	}
 }
 
@@ -57,7 +57,7 @@ func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lea
 	guards := o.fence(reg)
 	if lost {
 		heartbeats := &lease.ConflictError{Kind: "heartbeat", ID: l.InstanceID}
-		guards = append(guards, unheld(o.store.heartbeatKey(l.InstanceID), heartbeats))
+		guards = append(guards, unheld(o.store.Key("heartbeat", l.InstanceID), heartbeats))
 	}
 	return o.store.leases.put(ctx, l, guards...)
 }

@@ -44,9 +44,9 @@ func TestARepeatedBadRecordCausesNoFlood(t *testing.T) {
 			before, begun := client.ranges.Load(), time.Now()
 			go func() {
 				for range writes {
-					_, _ = b.client.Put(t.Context(), b.key(kind, "i-0bad"), "{not JSON")
+					_, _ = b.client.Put(t.Context(), b.Key(kind, "i-0bad"), "{not JSON")
 				}
-				_, _ = b.client.Put(t.Context(), b.key(kind, "i-0late"), "{not JSON")
+				_, _ = b.client.Put(t.Context(), b.Key(kind, "i-0late"), "{not JSON")
 				_, _ = b.PutLaunch(t.Context(), openLaunch("last"))
 			}()
 			late, last := kind == "checkpoint", false // there is one checkpoint alone

@@ -77,7 +77,7 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 	if err != nil || resp.Succeeded {
 		t.Fatalf("the late claim was written: %v, %v", resp, err)
 	}
-	kept := b.get(t, b.key("heartbeat", "i-1")).Kvs[0]
+	kept := b.get(t, b.Key("heartbeat", "i-1")).Kvs[0]
 	if kept.GetLease() != claim.Handle || kept.GetModRevision() != claim.Revision {
 		t.Errorf("the key hangs on %d since %d, want %+v", kept.GetLease(), kept.GetModRevision(), claim)
 	}
@@ -95,7 +95,7 @@ func TestARenewalRewritesAKeyThatWasReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := b.key("heartbeat", "i-1")
+	key := b.Key("heartbeat", "i-1")
 	for name, older := range map[string]string{
 		"an older count": string(b.get(t, key).Kvs[0].GetValue()),
 		"an older TTL":   `{"schema":3,"instance_id":"i-1","boot_id":"boot","heartbeat_timeout":"5s","changes":7}`,
@@ -158,7 +158,7 @@ func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	ghost := `{"schema":3,"instance_id":"i-1","boot_id":"boot-0","heartbeat_timeout":"1m0s"}`
-	b.put(t, b.key("heartbeat", "i-1"), ghost, clientv3.WithLease(dying.ID))
+	b.put(t, b.Key("heartbeat", "i-1"), ghost, clientv3.WithLease(dying.ID))
 	_, _, err = b.Renew(t.Context(), claim, claim.Heartbeat)
 	var lost *lease.ClaimLostError
 	if !errors.As(err, &lost) || lost.By != "boot-0" {
@@ -170,7 +170,7 @@ func TestRenewalNoticesAKeyOnADeadEtcdLease(t *testing.T) {
 	if _, _, err = b.Renew(t.Context(), claim, claim.Heartbeat); !errors.As(err, &lost) || lost.By != "" {
 		t.Errorf("renewed: %v, want a ClaimLostError by nobody", err)
 	}
-	b.put(t, b.key("heartbeat", "i-1"), ghost) // no etcd lease holds it: it never expires, and proves nothing
+	b.put(t, b.Key("heartbeat", "i-1"), ghost) // no etcd lease holds it: it never expires, and proves nothing
 	if err := revoke(t, leadership, registry, l, lease.CauseHeartbeatLost); err != nil {
 		t.Errorf("a ghost kept the lease: %v", err)
 	}

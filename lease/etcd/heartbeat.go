@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,7 +49,7 @@ func (s *Store) look(ctx context.Context, id string) (pulse, error) {
 }
 
 func (s *Store) pulseGets(id string) []clientv3.Op {
-	return []clientv3.Op{clientv3.OpGet(s.heartbeatKey(id)), clientv3.OpGet(s.leases.key(id))}
+	return []clientv3.Op{clientv3.OpGet(s.Key("heartbeat", id)), clientv3.OpGet(s.leases.key(id))}
 }
 
 func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
@@ -80,7 +81,7 @@ func (s *Store) attach(ctx context.Context, hb lease.Heartbeat, seen pulse) (lea
 	if err := seen.mayRenew(); err != nil {
 		return lease.Claim{}, seen, err
 	}
-	hb.HeartbeatTimeout = orDefault(hb.HeartbeatTimeout)
+	hb.HeartbeatTimeout = cmp.Or(hb.HeartbeatTimeout, lease.Duration(lease.DefaultHeartbeatTimeout))
 	etcdLease, err := s.grant(ctx, time.Duration(hb.HeartbeatTimeout))
 	if err != nil {
 		return lease.Claim{}, seen, fmt.Errorf("claim the heartbeat of %s: %w", hb.InstanceID, err)
@@ -124,7 +125,7 @@ func (s *Store) heartbeat(ctx context.Context, hb lease.Heartbeat, etcdLease cli
 }
 
 func (s *Store) tryHeartbeat(ctx context.Context, id, data string, etcdLease clientv3.LeaseID, seen pulse) (*clientv3.TxnResponse, error) {
-	key := s.heartbeatKey(id)
+	key := s.Key("heartbeat", id)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	return s.client.Txn(ctx).If(
@@ -155,13 +156,6 @@ func (s *Store) drop(ctx context.Context, etcdLease clientv3.LeaseID) {
 	if _, err := s.client.Revoke(ctx, etcdLease); err != nil {
 		s.log.DebugContext(ctx, "left an etcd lease to expire", "etcd_lease", int64(etcdLease), "error", err)
 	}
-}
-
-func orDefault(timeout lease.Duration) lease.Duration {
-	if timeout == 0 {
-		return lease.Duration(lease.DefaultHeartbeatTimeout)
-	}
-	return timeout
 }
 
 // readHeartbeat decodes a heartbeat key.

@@ -63,14 +63,6 @@ func newBench(tb testing.TB, o etcd.Options) *bench {
 	return &bench{Store: etcd.New(client, namespace, o), client: client, namespace: namespace}
 }
 
-func (b *bench) key(kind, id string) string {
-	dir := map[string]string{"lease": "leases/", "launch": "launches/", "heartbeat": "heartbeats/"}[kind]
-	if dir == "" {
-		return "/lapse/" + b.namespace + "/" + kind
-	}
-	return "/lapse/" + b.namespace + "/" + dir + id
-}
-
 // put writes past the store.
 func (b *bench) put(tb testing.TB, key, value string, o ...clientv3.OpOption) {
 	tb.Helper()
@@ -103,7 +95,7 @@ func (b *bench) revokeOf(tb testing.TB, prefix string) {
 
 func (b *bench) depose(tb testing.TB) {
 	tb.Helper()
-	b.revokeOf(tb, "/lapse/"+b.namespace+"/election/janitor/")
+	b.revokeOf(tb, b.Election())
 }
 
 func (b *bench) registry(tb testing.TB) lease.Registry {
@@ -145,10 +137,7 @@ func TestStorePassesTheSuite(t *testing.T) {
 		t.Helper()
 		b := newBench(t, etcd.Options{PageSize: 3})
 		return leasetest.Stores{
-			Store: b.Store,
-			Campaign: func(ctx context.Context, name string, timeout time.Duration) (leasetest.Leader, error) {
-				return b.Campaign(ctx, name, timeout)
-			},
+			Store:   b.Store,
 			Depose:  b.depose,
 			Put:     b.putRecord,
 			Get:     b.getRecord,
@@ -160,12 +149,12 @@ func TestStorePassesTheSuite(t *testing.T) {
 
 func (b *bench) putRecord(tb testing.TB, kind, id string, data []byte) {
 	tb.Helper()
-	b.put(tb, b.key(kind, id), string(data))
+	b.put(tb, b.Key(kind, id), string(data))
 }
 
 func (b *bench) getRecord(tb testing.TB, kind, id string) []byte {
 	tb.Helper()
-	if resp := b.get(tb, b.key(kind, id)); len(resp.Kvs) > 0 {
+	if resp := b.get(tb, b.Key(kind, id)); len(resp.Kvs) > 0 {
 		return resp.Kvs[0].GetValue()
 	}
 	return nil
@@ -173,12 +162,12 @@ func (b *bench) getRecord(tb testing.TB, kind, id string) []byte {
 
 func (b *bench) lapse(tb testing.TB, id string) {
 	tb.Helper()
-	b.revokeOf(tb, b.key("heartbeat", id))
+	b.revokeOf(tb, b.Key("heartbeat", id))
 }
 
 func (b *bench) compact(tb testing.TB) {
 	tb.Helper()
-	resp := b.get(tb, b.key("registry", ""))
+	resp := b.get(tb, b.Key("registry", ""))
 	_, err := b.client.Compact(tb.Context(), resp.Header.Revision)
 	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) { // further, by another test
 		tb.Fatal(err)

@@ -31,7 +31,7 @@ func race(t *testing.T, b *bench, first, second string, next func(i int) duel) {
 		d := next(i)
 		runDuel(d, func(reads int) {
 			for range reads {
-				b.get(t, b.key("registry", ""))
+				b.get(t, b.Key("registry", ""))
 			}
 		}, handicap+rand.IntN(3)-1)
 		if d.firstWon() {
@@ -120,7 +120,7 @@ func TestLateHeartbeatAgainstARevocationForItsLoss(t *testing.T) {
 			},
 			second: func() { revokeErr = revoke(t, leadership, registry, l, lease.CauseHeartbeatLost) },
 			firstWon: func() bool {
-				stored, heartbeats := b.mustLease(t, l.InstanceID), b.get(t, b.key("heartbeat", l.InstanceID)).Kvs
+				stored, heartbeats := b.mustLease(t, l.InstanceID), b.get(t, b.Key("heartbeat", l.InstanceID)).Kvs
 				var conflict *lease.ConflictError
 				switch {
 				case claimErr == nil && errors.As(revokeErr, &conflict) && conflict.Kind == "heartbeat":

@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,10 +17,11 @@ type table[R any] struct {
 	store    *Store
 	kind     string
 	decode   func(kind, name string, data []byte) (R, error)
-	revision func(*R) *int64     // where the record keeps the store's revision
-	name     func(R) string      // what the record calls itself
-	key      func(string) string // the key for that name
+	revision func(*R) *int64 // where the record keeps the store's revision
+	name     func(R) string  // what the record calls itself
 }
+
+func (t table[R]) key(name string) string { return t.store.Key(t.kind, name) }
 
 // read decodes a stored record. One whose content names another record than its key is malformed: nothing may be
 // concluded from it about either.
@@ -120,8 +120,7 @@ func (t table[R]) update(ctx context.Context, name string, change func(R) (R, er
 		}
 		*t.revision(&after) = *t.revision(&before)
 		after, err = t.put(ctx, after)
-		var conflict *lease.ConflictError
-		if !errors.As(err, &conflict) {
+		if _, conflict := errors.AsType[*lease.ConflictError](err); !conflict {
 			return before, after, err
 		}
 	}
@@ -133,7 +132,7 @@ func (t table[R]) same(a, b R) (bool, error) {
 		return false, err
 	}
 	other, err := t.encode(b)
-	return bytes.Equal([]byte(one), []byte(other)), err
+	return one == other, err
 }
 
 // Registry reads the registry.

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (s *Store) keepAlive(ctx context.Context, claim lease.Claim) error {
 
 // rewrite makes the key say what hb says, if it does not, and returns what it saw last.
 func (s *Store) rewrite(ctx context.Context, claim lease.Claim, hb lease.Heartbeat, seen pulse) (lease.Claim, pulse, error) {
-	hb.HeartbeatTimeout = orDefault(hb.HeartbeatTimeout)
+	hb.HeartbeatTimeout = cmp.Or(hb.HeartbeatTimeout, lease.Duration(lease.DefaultHeartbeatTimeout))
 	if hb.HeartbeatTimeout != claim.Heartbeat.HeartbeatTimeout {
 		next, seen, err := s.attach(ctx, hb, seen)
 		if err == nil {

@@ -28,10 +28,8 @@ func (r *rest) left() time.Duration {
 
 // wait waits for as long as is left, and reports whether ctx still goes on.
 func (r *rest) wait(ctx context.Context) bool {
-	timer := time.NewTimer(r.left())
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(r.left()):
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false

@@ -1,6 +1,6 @@
 // Package etcd keeps leases in etcd. It is the only place that knows the keys, under /lapse/<namespace>/:
 //
-//	registry, sweep, plan, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
+//	registry, checkpoint, plan, launches/<token>, leases/<id>, heartbeats/<id>, election/janitor/<etcd lease>
 //
 // Every write compares the revision that its writer read, so that of two writers exactly one wins and the other is told.
 // Every call is bounded, because the client would otherwise wait forever for a server that does not answer. etcd's own leases
@@ -85,31 +85,26 @@ func New(c Client, namespace string, o Options) *Store {
 		store: s, kind: "registry", decode: lease.Decode[lease.Registry],
 		revision: func(r *lease.Registry) *int64 { return &r.Revision },
 		name:     func(lease.Registry) string { return namespace },
-		key:      func(string) string { return s.root + "registry" },
 	}
 	s.sweep = table[lease.Checkpoint]{
 		store: s, kind: "checkpoint", decode: lease.Decode[lease.Checkpoint],
 		revision: func(r *lease.Checkpoint) *int64 { return &r.Revision },
 		name:     func(lease.Checkpoint) string { return namespace },
-		key:      func(string) string { return s.root + "checkpoint" },
 	}
 	s.plan = table[lease.Plan]{
 		store: s, kind: "plan", decode: lease.Decode[lease.Plan],
 		revision: func(p *lease.Plan) *int64 { return &p.Revision },
 		name:     func(lease.Plan) string { return namespace },
-		key:      func(string) string { return s.root + "plan" },
 	}
 	s.leases = table[lease.Lease]{
 		store: s, kind: "lease", decode: lease.Decode[lease.Lease],
 		revision: func(l *lease.Lease) *int64 { return &l.Revision },
 		name:     func(l lease.Lease) string { return l.InstanceID },
-		key:      func(id string) string { return s.root + dirLeases + id },
 	}
 	s.launches = table[lease.Launch]{
 		store: s, kind: "launch", decode: lease.Decode[lease.Launch],
 		revision: func(l *lease.Launch) *int64 { return &l.Revision },
 		name:     func(l lease.Launch) string { return l.Token },
-		key:      func(token string) string { return s.root + dirLaunches + token },
 	}
 	return s
 }
@@ -122,7 +117,21 @@ const (
 	dirElection   = "election/janitor"
 )
 
-func (s *Store) heartbeatKey(id string) string { return s.root + dirHeartbeats + id }
+// Key is that of a record. There is one registry, one checkpoint and one plan, whatever the name.
+func (s *Store) Key(kind, name string) string {
+	switch kind {
+	case "lease":
+		return s.root + dirLeases + name
+	case "launch":
+		return s.root + dirLaunches + name
+	case "heartbeat":
+		return s.root + dirHeartbeats + name
+	}
+	return s.root + kind
+}
+
+// Election is what the keys of those who lead, or want to, begin with.
+func (s *Store) Election() string { return s.root + dirElection + "/" }
 
 // bounded gives one call its deadline.
 func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {

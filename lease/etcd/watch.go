@@ -72,9 +72,7 @@ func (s *Store) follow(ctx context.Context, revision int64, rest *rest, changes 
 				return err
 			}
 			if err != nil && untold == nil {
-				timer := time.NewTimer(rest.left())
-				defer timer.Stop()
-				untold, due = err, timer.C
+				untold, due = err, time.After(rest.left())
 			}
 		}
 	}
@@ -117,8 +115,7 @@ func (s *Store) change(event *clientv3.Event) (lease.Change, bool, error) {
 	if err != nil {
 		return lease.Change{}, false, err
 	}
-	told := d.lease != nil || d.launch != nil || d.heartbeat != nil || d.registry != nil
-	return lease.Change{Lease: d.lease, Launch: d.launch, Heartbeat: d.heartbeat, Registry: d.registry}, told, nil
+	return d.Change, d.Change != lease.Change{}, nil
 }
 
 // relist lists until it succeeds or ctx ends.
@@ -129,11 +126,9 @@ func (s *Store) relist(ctx context.Context) (lease.Snapshot, error) {
 			return snapshot, nil
 		}
 		s.log.WarnContext(ctx, "cannot list", "namespace", s.namespace, "error", err, "again_in", pause)
-		timer := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
-			timer.Stop()
 			return snapshot, ctx.Err()
 		}
 	}

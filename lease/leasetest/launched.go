@@ -8,9 +8,11 @@ import (
 )
 
 // Launched puts an armed registry into the store, launch web of these instances, and their leases of an hour with a
-// heartbeat timeout of a minute. The cloud runs the instances from now on. It returns the registry.
+// heartbeat timeout of a minute. The cloud runs the instances from now on. It returns the registry. The store is closed at
+// the end of the test.
 func Launched(tb testing.TB, store *Store, cloud *Cloud, ids ...string) lease.Registry {
 	tb.Helper()
+	tb.Cleanup(store.Close)
 	now := time.Now()
 	registry, err := store.PutRegistry(tb.Context(), lease.NewRegistry(now, "uuid-1", lease.ModeArmed))
 	if err != nil {

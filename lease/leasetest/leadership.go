@@ -2,122 +2,73 @@ package leasetest
 
 import (
 	"context"
-	"fmt"
-	"sync"
+	"errors"
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
-// Leadership is a janitor's leadership, with the methods of etcd's.
+// Leadership is a janitor's leadership of a [Store].
 type Leadership struct {
-	store            *Store
-	name             string
-	heartbeatTimeout time.Duration
-	lost             chan struct{}
-	close            func() // closes lost, once
+	*etcd.Leadership
+	store   *Store
+	timeout time.Duration
+	end     func() // resigns, whatever Fault says
 }
 
 // Campaign becomes leader at once and deposes whoever held it. As after a pause of its process, the deposed one hears of
-// that from the refusal of its writes; its Lost closes only after its ttl.
+// that from the refusal of its writes; its Lost closes only after its timeout.
 func (s *Store) Campaign(ctx context.Context, name string, timeout time.Duration) (*Leadership, error) {
-	if err := s.begin(ctx, "Campaign"); err != nil {
+	if err := s.fault("Campaign"); err != nil {
+		return nil, err
+	}
+	s.cluster.Erase(s.Election())
+	won, err := s.Store.Campaign(ctx, name, timeout)
+	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.understood(); err != nil {
-		return nil, fmt.Errorf("campaign: %w", err)
+	if n := len(s.leaders); n > 0 {
+		time.AfterFunc(s.leaders[n-1].timeout, s.leaders[n-1].end)
 	}
-	if old := s.leader; old != nil {
-		time.AfterFunc(old.heartbeatTimeout, old.close)
-	}
-	lost := make(chan struct{})
-	s.leader = &Leadership{store: s, name: name, heartbeatTimeout: timeout, lost: lost, close: sync.OnceFunc(func() { close(lost) })}
-	return s.leader, nil
+	o := &Leadership{Leadership: won, store: s, timeout: timeout, end: func() { _ = won.Resign(context.WithoutCancel(ctx)) }}
+	s.leaders = append(s.leaders, o)
+	return o, nil
 }
 
 // Depose takes the leadership away from whoever holds it, and Lost closes.
 func (s *Store) Depose() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leader != nil {
-		s.leader.close()
-		s.leader = nil
+	if n := len(s.leaders); n > 0 {
+		s.leaders[n-1].end()
 	}
 }
 
 // Leader is the name of whoever leads, and false if nobody does.
 func (s *Store) Leader() (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leader == nil {
-		return "", false
+	for _, kv := range s.cluster.Dump(s.Election()) {
+		return string(kv.Value), true
 	}
-	return s.leader.name, true
+	return "", false
 }
-
-// Name under which the leadership was taken.
-func (o *Leadership) Name() string { return o.name }
-
-// While asks works every third of the ttl, and lets the leadership expire a ttl after it last returned nil.
-func (o *Leadership) While(works func() error) {
-	var ask func()
-	worked := time.Now()
-	ask = func() {
-		select {
-		case <-o.lost:
-			return
-		default:
-		}
-		if works() == nil {
-			worked = time.Now()
-		}
-		if time.Since(worked) >= o.heartbeatTimeout {
-			o.lapse()
-			return
-		}
-		time.AfterFunc(o.heartbeatTimeout/3, ask)
-	}
-	ask()
-}
-
-// lapse ends the leadership as etcd does when its holder did not renew it.
-func (o *Leadership) lapse() {
-	o.close()
-	o.store.mu.Lock()
-	defer o.store.mu.Unlock()
-	if o.store.leader == o {
-		o.store.leader = nil
-	}
-}
-
-// Lost closes when the leadership is lost for certain: a ttl after somebody else took it, by [Store.Depose], or after
-// [Leadership.Resign].
-func (o *Leadership) Lost() <-chan struct{} { return o.lost }
 
 // Resign gives the leadership up.
 func (o *Leadership) Resign(ctx context.Context) error {
-	o.close()
-	if err := o.store.begin(ctx, "Resign"); err != nil {
-		return err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := o.store.fault("Resign")
+	if err != nil {
+		cancel()
 	}
-	o.store.mu.Lock()
-	defer o.store.mu.Unlock()
-	if o.store.leader == o {
-		o.store.leader = nil
-	}
-	return nil
+	return errors.Join(err, o.Leadership.Resign(ctx))
 }
 
 // Snapshot reads everything at one revision.
 func (o *Leadership) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 	return o.store.Snapshot(ctx)
-}
-
-// Watch tells what changed since a snapshot.
-func (o *Leadership) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
-	return o.store.Watch(ctx, from)
 }
 
 // Lease reads the lease of an instance.
@@ -130,95 +81,67 @@ func (o *Leadership) Launch(ctx context.Context, token string) (lease.Launch, er
 	return o.store.Launch(ctx, token)
 }
 
-// fenced does write under the lock, if o still leads and the registry is the one given.
-func (o *Leadership) fenced(ctx context.Context, method string, reg lease.Registry, write func() error) error {
-	if err := o.store.begin(ctx, "Leadership."+method); err != nil {
+// put writes unless Fault says otherwise.
+func put[R any](
+	ctx context.Context, o *Leadership, method string, do func(context.Context, lease.Registry, R) (R, error), reg lease.Registry, r R,
+) (R, error) {
+	if err := o.store.fault("Leadership." + method); err != nil {
+		return r, err
+	}
+	return do(ctx, reg, r)
+}
+
+// change is put of what gives no record back.
+func change[R any](
+	ctx context.Context, o *Leadership, method string, do func(context.Context, lease.Registry, R) error, reg lease.Registry, r R,
+) error {
+	if err := o.store.fault("Leadership." + method); err != nil {
 		return err
 	}
-	o.store.mu.Lock()
-	defer o.store.mu.Unlock()
-	stored := o.store.entries[key{"registry", ""}].modified
-	if o.store.leader != o || reg.Revision == 0 || stored != reg.Revision {
-		return &lease.DeposedError{Leader: o.name}
-	}
-	return write()
+	return do(ctx, reg, r)
 }
 
 // PutLease writes the lease if it is still at l's revision.
 func (o *Leadership) PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
-	err := o.fenced(ctx, "PutLease", reg, func() (err error) {
-		l, err = put(o.store, leases(), l)
-		return err
-	})
-	return l, err
+	return put(ctx, o, "PutLease", o.Leadership.PutLease, reg, l)
 }
 
-// Revoke writes the revoked lease, and is refused, if it is for a missing heartbeat, when there is a heartbeat that something keeps.
+// Revoke writes the revoked lease.
 func (o *Leadership) Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error) {
-	err := o.fenced(ctx, "Revoke", reg, func() (err error) {
-		if heartbeat := (key{"heartbeat", l.InstanceID}); lost && o.store.entries[heartbeat].handle != 0 {
-			return conflict(heartbeat)
-		}
-		l, err = put(o.store, leases(), l)
-		return err
-	})
-	return l, err
+	return put(ctx, o, "Revoke", func(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error) {
+		return o.Leadership.Revoke(ctx, reg, l, lost)
+	}, reg, l)
 }
 
 // PutLaunch writes the launch if it is still at l's revision.
 func (o *Leadership) PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error) {
-	err := o.fenced(ctx, "PutLaunch", reg, func() (err error) {
-		l, err = put(o.store, launches(), l)
-		return err
-	})
-	return l, err
+	return put(ctx, o, "PutLaunch", o.Leadership.PutLaunch, reg, l)
 }
 
-// PutCheckpoint writes the checkpoint if it is still at sw's revision.
-func (o *Leadership) PutCheckpoint(ctx context.Context, reg lease.Registry, sw lease.Checkpoint) (lease.Checkpoint, error) {
-	err := o.fenced(ctx, "PutCheckpoint", reg, func() (err error) {
-		sw, err = put(o.store, sweeps(), sw)
-		return err
-	})
-	return sw, err
+// PutCheckpoint writes the checkpoint if it is still at c's revision.
+func (o *Leadership) PutCheckpoint(ctx context.Context, reg lease.Registry, c lease.Checkpoint) (lease.Checkpoint, error) {
+	return put(ctx, o, "PutCheckpoint", o.Leadership.PutCheckpoint, reg, c)
 }
 
 // PutPlan publishes a plan in place of the one that is there.
 func (o *Leadership) PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error {
-	return o.fenced(ctx, "PutPlan", reg, func() (err error) {
-		p.Revision = o.store.entries[key{"plan", ""}].modified
-		_, err = put(o.store, plans(), p)
-		return err
-	})
+	return change(ctx, o, "PutPlan", o.Leadership.PutPlan, reg, p)
 }
 
-// DeletePlan takes back what was published, if anything was.
+// DeletePlan deletes the published plan, if there is one.
 func (o *Leadership) DeletePlan(ctx context.Context, reg lease.Registry) error {
-	return o.fenced(ctx, "DeletePlan", reg, func() error {
-		o.store.unset(key{"plan", ""})
-		return nil
-	})
+	if err := o.store.fault("Leadership.DeletePlan"); err != nil {
+		return err
+	}
+	return o.Leadership.DeletePlan(ctx, reg)
 }
 
 // DeleteLease removes a tombstone if it is still at l's revision.
 func (o *Leadership) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
-	return o.remove(ctx, "DeleteLease", reg, key{"lease", l.InstanceID}, l.Revision)
+	return change(ctx, o, "DeleteLease", o.Leadership.DeleteLease, reg, l)
 }
 
 // DeleteLaunch removes a tombstone if it is still at l's revision.
 func (o *Leadership) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
-	return o.remove(ctx, "DeleteLaunch", reg, key{"launch", l.Token}, l.Revision)
-}
-
-func (o *Leadership) remove(ctx context.Context, method string, reg lease.Registry, k key, revision int64) error {
-	if revision == 0 {
-		return &lease.NotFoundError{Kind: k.kind, ID: k.id}
-	}
-	return o.fenced(ctx, method, reg, func() error {
-		if o.store.entries[k].modified != revision {
-			return conflict(k)
-		}
-		o.store.unset(k)
-		return nil
-	})
+	return change(ctx, o, "DeleteLaunch", o.Leadership.DeleteLaunch, reg, l)
 }

@@ -1,187 +1,122 @@
-// Package leasetest has a store of leases and an EC2 in memory, for tests of those who use them, and the suite that every
-// store passes.
+// Package leasetest has a store of leases and an EC2 in memory, for tests of those who use them, and the suite that the
+// store passes on every etcd.
 //
-//   - store.go, record.go, bind.go, snapshot.go, watch.go, heartbeat.go, leadership.go: [Store], the fake.
+//   - store.go, leadership.go: [Store], etcd's own store on an etcd in memory, and its [Leadership].
 //   - cloud.go: [Cloud], EC2 in one location; launched.go: [Launched], instances under leases in both.
-//   - suite.go: [Run] and the interfaces it tests; suite_*.go: its cases, which say what a store promises.
+//   - suite.go: [Run]; suite_*.go: its cases, which say what a store promises.
 package leasetest
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 
 	"lapse/lease"
+	"lapse/lease/etcd"
+	"lapse/lease/etcd/etcdsim"
 )
 
-// Namespace is what the fake calls itself in errors.
-const Namespace = "fake"
-
-// Store is a registry in memory, with the methods of etcd's store. It keeps records as JSON, as etcd does, and counts
-// revisions as etcd does. Heartbeats expire by the time package's timers, so in a testing/synctest bubble by its clock.
-// It is safe for concurrent use.
+// Store is a registry in an etcd in memory. Heartbeats expire by the time package's timers, so in a testing/synctest
+// bubble by its clock. It is safe for concurrent use.
 type Store struct {
-	// Fault, if set, is called at the start of every method with the method's name. Its error is returned instead, as
-	// if etcd had not been reached. Set it before the store is used.
+	*etcd.Store
+	// Fault, if set, is called with the method's name at the start of what a launcher and a leader ask; of a leader's
+	// writes with "Leadership." before it. Its error is returned instead, as if etcd had not been reached. Set it before the
+	// store is used.
 	Fault func(method string) error
 
-	mu        sync.Mutex
-	revision  int64
-	compacted int64 // events up to this revision are forgotten
-	entries   map[key]entry
-	events    []event
-	news      chan struct{} // closed at the next write
-	grants    map[int64]*grant
-	handles   int64
-	leader    *Leadership
-}
-
-// key of a record: its kind, as errors name it, and its id.
-type key struct{ kind, id string }
-
-// entry is a stored record.
-type entry struct {
-	data              []byte
-	created, modified int64
-	handle            int64 // of the grant that keeps it; 0 for none
-}
-
-// event is a write, or a deletion if deleted is set.
-type event struct {
-	key     key
-	entry   entry
-	deleted bool
+	cluster *etcdsim.Cluster
+	mu      sync.Mutex
+	leaders []*Leadership // in the order in which they were elected
 }
 
 // NewStore returns an empty store, without a registry.
 func NewStore() *Store {
-	return &Store{revision: 1, entries: map[key]entry{}, news: make(chan struct{}), grants: map[int64]*grant{}}
+	cluster := etcdsim.New(etcdsim.Options{})
+	return &Store{Store: etcd.New(cluster.Client("test", nil), "fake", etcd.Options{}), cluster: cluster}
 }
 
-// begin is the start of every method.
-func (s *Store) begin(ctx context.Context, method string) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// Close ends the store, and with it what a leadership and a watch run in the background. [Launched] does so at the end of
+// its test.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.leaders {
+		o.end()
 	}
-	if s.Fault != nil {
-		return s.Fault(method)
+	s.cluster.Close()
+}
+
+// Put writes bytes past every check, as a foreign hand would. kind is registry, checkpoint, plan, lease, launch or
+// heartbeat; the id of the first three is empty. A heartbeat put so is a ghost: nothing keeps it.
+func (s *Store) Put(kind, id string, data []byte) { s.cluster.Write(s.Key(kind, id), data) }
+
+// Get returns the stored bytes, or nil.
+func (s *Store) Get(kind, id string) []byte {
+	key := s.Key(kind, id)
+	for _, kv := range s.cluster.Dump(key) {
+		if string(kv.Key) == key {
+			return kv.Value
+		}
 	}
 	return nil
 }
 
-// set writes an entry at the next revision. s.mu is held.
-func (s *Store) set(k key, data []byte, handle int64) int64 {
-	s.revision++
-	e := entry{data: data, created: s.revision, modified: s.revision, handle: handle}
-	if old, found := s.entries[k]; found {
-		e.created = old.created
+// Lapse makes the heartbeat of an instance expire now, and of those whose ids begin so.
+func (s *Store) Lapse(id string) { s.cluster.ExpireAll(s.Key("heartbeat", id)) }
+
+// fault is what Fault says.
+func (s *Store) fault(method string) error {
+	if s.Fault == nil {
+		return nil
 	}
-	s.entries[k] = e
-	s.tell(event{key: k, entry: e})
-	return s.revision
+	return s.Fault(method)
 }
 
-// unset deletes an entry at the next revision. s.mu is held.
-func (s *Store) unset(k key) {
-	if _, found := s.entries[k]; !found {
-		return
+// read reads unless Fault says otherwise.
+func read[R any](ctx context.Context, s *Store, method string, do func(context.Context) (R, error)) (R, error) {
+	if err := s.fault(method); err != nil {
+		var none R
+		return none, err
 	}
-	s.revision++
-	delete(s.entries, k)
-	s.tell(event{key: k, entry: entry{modified: s.revision}, deleted: true})
+	return do(ctx)
 }
 
-func (s *Store) tell(e event) {
-	s.events = append(s.events, e)
-	close(s.news)
-	s.news = make(chan struct{})
+// ask is read of what is asked about.
+func ask[About, R any](ctx context.Context, s *Store, method string, do func(context.Context, About) (R, error), about About) (R, error) {
+	return read(ctx, s, method, func(ctx context.Context) (R, error) { return do(ctx, about) })
 }
 
-// Put writes bytes past every check, as a foreign hand would. kind is registry, sweep, plan, lease, launch or
-// heartbeat; the id of the first three is empty. A heartbeat put so is a ghost: nothing keeps it.
-func (s *Store) Put(kind, id string, data []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.set(key{kind, id}, data, 0)
+// Registry reads the registry.
+func (s *Store) Registry(ctx context.Context) (lease.Registry, error) {
+	return read(ctx, s, "Registry", s.Store.Registry)
 }
 
-// Get returns the stored bytes, or nil.
-func (s *Store) Get(kind, id string) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.entries[key{kind, id}].data
+// Checkpoint reads the record of the last sweep.
+func (s *Store) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
+	return read(ctx, s, "Checkpoint", s.Store.Checkpoint)
 }
 
-// Healthy returns an error only by Fault.
-func (s *Store) Healthy(ctx context.Context) error { return s.begin(ctx, "Healthy") }
-
-// decode reads a record. One whose content names another record than its key is malformed.
-func decode[R any](k key, e entry, read reader[R]) (R, error) {
-	id := k.id
-	if id == "" {
-		id = Namespace
-	}
-	r, err := read.decode(k.kind, id, e.data)
-	if err != nil {
-		return r, err
-	}
-	if own := read.id(r); own != k.id {
-		return r, &lease.MalformedError{Kind: k.kind, ID: id, Err: &lease.NotFoundError{Kind: k.kind, ID: own}}
-	}
-	*read.revision(&r) = e.modified
-	return r, nil
+// Snapshot reads everything at one revision.
+func (s *Store) Snapshot(ctx context.Context) (lease.Snapshot, error) {
+	return read(ctx, s, "Snapshot", s.Store.Snapshot)
 }
 
-// reader is how one kind of record is read and written.
-type reader[R any] struct {
-	kind     string
-	decode   func(kind, id string, data []byte) (R, error)
-	revision func(*R) *int64
-	id       func(R) string
+// Lease reads the lease of an instance.
+func (s *Store) Lease(ctx context.Context, id string) (lease.Lease, error) {
+	return ask(ctx, s, "Lease", s.Store.Lease, id)
 }
 
-func registries() reader[lease.Registry] {
-	return reader[lease.Registry]{
-		"registry", lease.Decode[lease.Registry],
-		func(r *lease.Registry) *int64 { return &r.Revision },
-		func(lease.Registry) string { return "" },
-	}
+// Launch reads a launch.
+func (s *Store) Launch(ctx context.Context, token string) (lease.Launch, error) {
+	return ask(ctx, s, "Launch", s.Store.Launch, token)
 }
 
-func sweeps() reader[lease.Checkpoint] {
-	return reader[lease.Checkpoint]{
-		"checkpoint", lease.Decode[lease.Checkpoint],
-		func(sw *lease.Checkpoint) *int64 { return &sw.Revision },
-		func(lease.Checkpoint) string { return "" },
-	}
+// PutLaunch writes the launch if it is still at l's revision.
+func (s *Store) PutLaunch(ctx context.Context, l lease.Launch) (lease.Launch, error) {
+	return ask(ctx, s, "PutLaunch", s.Store.PutLaunch, l)
 }
 
-func plans() reader[lease.Plan] {
-	return reader[lease.Plan]{
-		"plan", lease.Decode[lease.Plan],
-		func(p *lease.Plan) *int64 { return &p.Revision },
-		func(lease.Plan) string { return "" },
-	}
-}
-
-func leases() reader[lease.Lease] {
-	return reader[lease.Lease]{
-		"lease", lease.Decode[lease.Lease],
-		func(l *lease.Lease) *int64 { return &l.Revision },
-		func(l lease.Lease) string { return l.InstanceID },
-	}
-}
-
-func launches() reader[lease.Launch] {
-	return reader[lease.Launch]{
-		"launch", lease.Decode[lease.Launch],
-		func(l *lease.Launch) *int64 { return &l.Revision },
-		func(l lease.Launch) string { return l.Token },
-	}
-}
-
-// encode is the stored form of a record.
-func encode[R any](r R, read reader[R]) ([]byte, error) {
-	*read.revision(&r) = 0
-	return json.Marshal(r)
+// Bind creates the leases of instances that launch made.
+func (s *Store) Bind(ctx context.Context, launch lease.Launch, wanted []lease.Lease) ([]lease.Lease, error) {
+	return read(ctx, s, "Bind", func(ctx context.Context) ([]lease.Lease, error) { return s.Store.Bind(ctx, launch, wanted) })
 }

@@ -9,55 +9,15 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
-
-// Registrar is a store of leases, as etcd's and the fake are.
-type Registrar interface {
-	Registry(ctx context.Context) (lease.Registry, error)
-	PutRegistry(ctx context.Context, r lease.Registry) (lease.Registry, error)
-	UpdateRegistry(ctx context.Context, change func(lease.Registry) (lease.Registry, error)) (before, after lease.Registry, err error)
-	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
-	Plan(ctx context.Context) (lease.Plan, error)
-	Lease(ctx context.Context, id string) (lease.Lease, error)
-	PutLease(ctx context.Context, l lease.Lease) (lease.Lease, error)
-	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
-	Launch(ctx context.Context, token string) (lease.Launch, error)
-	PutLaunch(ctx context.Context, l lease.Launch) (lease.Launch, error)
-	UpdateLaunch(ctx context.Context, token string, change func(lease.Launch) (lease.Launch, error)) (before, after lease.Launch, err error)
-	Bind(ctx context.Context, launch lease.Launch, leases []lease.Lease) ([]lease.Lease, error)
-	Snapshot(ctx context.Context) (lease.Snapshot, error)
-	Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change
-	Claim(ctx context.Context, hb lease.Heartbeat) (lease.Claim, error)
-	Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat) (lease.Claim, lease.Lease, error)
-	Healthy(ctx context.Context) error
-}
-
-// Leader is a janitor's leadership, as etcd's and the fake's are.
-type Leader interface {
-	Name() string
-	Lost() <-chan struct{}
-	Resign(ctx context.Context) error
-	Snapshot(ctx context.Context) (lease.Snapshot, error)
-	Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change
-	Lease(ctx context.Context, id string) (lease.Lease, error)
-	Launch(ctx context.Context, token string) (lease.Launch, error)
-	PutLease(ctx context.Context, reg lease.Registry, l lease.Lease) (lease.Lease, error)
-	Revoke(ctx context.Context, reg lease.Registry, l lease.Lease, lost bool) (lease.Lease, error)
-	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
-	PutCheckpoint(ctx context.Context, reg lease.Registry, sw lease.Checkpoint) (lease.Checkpoint, error)
-	PutPlan(ctx context.Context, reg lease.Registry, p lease.Plan) error
-	DeletePlan(ctx context.Context, reg lease.Registry) error
-	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
-	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error
-}
 
 // Stores is a store under test, and what a test must be able to do behind its back.
 type Stores struct {
-	Store    Registrar // empty, without a registry
-	Campaign func(ctx context.Context, name string, heartbeatTimeout time.Duration) (Leader, error)
+	Store *etcd.Store // empty, without a registry
 	// Depose takes the leadership away from its holder, as an expiry does.
 	Depose func(tb testing.TB)
-	// Put writes bytes past the store, and Get reads them. The id of registry, sweep and plan is empty.
+	// Put writes bytes past the store, and Get reads them, by the store's key.
 	Put func(tb testing.TB, kind, id string, data []byte)
 	Get func(tb testing.TB, kind, id string) []byte
 	// Lapse makes a heartbeat expire.
@@ -66,7 +26,7 @@ type Stores struct {
 	Compact func(tb testing.TB)
 }
 
-// Run tests that the stores which open makes keep what a store promises. Each case has a new one. The cases run in
+// Run tests that the stores which open makes, each on another etcd or in another namespace, keep what a store promises. Each case has a new one. The cases run in
 // parallel, after the one that compacts: stores may share a server, and compaction is of all that it keeps. So do not
 // run the suite itself in parallel.
 func Run(t *testing.T, open func(t *testing.T) Stores) {
@@ -98,16 +58,7 @@ func RunIn(t *testing.T, open func(t *testing.T) Stores, in func(t *testing.T, t
 func withStores(open func(t *testing.T) Stores, test func(*fixture)) func(t *testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
-		stores := open(t)
-		campaign := stores.Campaign
-		stores.Campaign = func(ctx context.Context, name string, timeout time.Duration) (Leader, error) {
-			leader, err := campaign(ctx, name, timeout)
-			if err == nil { // else its session would be waited for
-				t.Cleanup(func() { _ = leader.Resign(context.WithoutCancel(ctx)) })
-			}
-			return leader, err
-		}
-		test(&fixture{T: t, Stores: stores})
+		test(&fixture{T: t, Stores: open(t)})
 	}
 }
 
@@ -173,9 +124,19 @@ func (t *fixture) launch(token string) lease.Launch {
 	return must[lease.Launch](t)(t.Store.PutLaunch(t.Context(), openLaunch(token)))
 }
 
-func (t *fixture) leadership(name string) Leader {
+// campaign is the store's, with a leadership that ends with the test: else its session would be waited for.
+func (t *fixture) campaign(name string) (*etcd.Leadership, error) {
 	t.Helper()
-	return must[Leader](t)(t.Campaign(t.Context(), name, 10*time.Second))
+	leadership, err := t.Store.Campaign(t.Context(), name, 10*time.Second)
+	if err == nil {
+		t.Cleanup(func() { _ = leadership.Resign(context.WithoutCancel(t.Context())) })
+	}
+	return leadership, err
+}
+
+func (t *fixture) leadership(name string) *etcd.Leadership {
+	t.Helper()
+	return must[*etcd.Leadership](t)(t.campaign(name))
 }
 
 // wantError wants an error of type E.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/etcd"
 )
 
 func leadershipCases() map[string]func(*fixture) {
@@ -22,7 +23,6 @@ func leadershipCases() map[string]func(*fixture) {
 		"a plan that cannot be read is in nobody's way":                  leadershipOverwritesPlan,
 		"a campaign without a registry is refused":                       campaignNoRegistry,
 		"a campaign for a newer program's registry is refused":           campaignNewer,
-		"a campaign for a registry of a lower schema is refused":         campaignLower,
 	}
 }
 
@@ -77,7 +77,7 @@ func leadershipConflict(t *fixture) {
 }
 
 // wantFenced wants every write of the leadership refused, and nothing changed by it.
-func (t *fixture) wantFenced(leadership Leader, registry lease.Registry, l lease.Lease, launch lease.Launch) {
+func (t *fixture) wantFenced(leadership *etcd.Leadership, registry lease.Registry, l lease.Lease, launch lease.Launch) {
 	t.Helper()
 	ctx := t.Context()
 	_, put := leadership.PutLease(ctx, registry, l)
@@ -103,7 +103,7 @@ func (t *fixture) wantFenced(leadership Leader, registry lease.Registry, l lease
 }
 
 // wantLost waits until the leadership is lost.
-func wantLost(tb testing.TB, leadership Leader) {
+func wantLost(tb testing.TB, leadership *etcd.Leadership) {
 	tb.Helper()
 	select {
 	case <-leadership.Lost():
@@ -229,18 +229,12 @@ func leadershipOverwritesPlan(t *fixture) {
 }
 
 func campaignNoRegistry(t *fixture) {
-	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
+	_, err := t.campaign("a")
 	wantNotFound(t, err, "registry")
 }
 
 func campaignNewer(t *fixture) {
 	t.Put(t, "registry", "", []byte(`{"schema":3,"min_schema":9,"uuid":"u","mode":"armed"}`))
-	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
+	_, err := t.campaign("a")
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 9)
-}
-
-func campaignLower(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed"}`))
-	_, err := t.Campaign(t.Context(), "a", 10*time.Second)
-	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 1)
 }

@@ -84,15 +84,9 @@ func oldRevisionConflicts(t *fixture) {
 }
 
 func missingIsNotFound(t *fixture) {
-	ctx := t.Context()
-	_, err := t.Store.Registry(ctx)
-	wantNotFound(t, err, "registry")
-	_, err = t.Store.Checkpoint(ctx)
-	wantNotFound(t, err, "checkpoint")
-	_, err = t.Store.Lease(ctx, someID)
-	wantNotFound(t, err, "lease")
-	_, err = t.Store.Launch(ctx, someToken)
-	wantNotFound(t, err, "launch")
+	for kind, err := range readEach(t.Context(), t) {
+		wantNotFound(t, err, kind)
+	}
 }
 
 // readEach reads one record of every kind and returns the errors by kind.

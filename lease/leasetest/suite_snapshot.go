@@ -11,14 +11,13 @@ import (
 
 func snapshotCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"a snapshot has every record once":                      snapshotHasAll,
-		"a snapshot is of one revision while others write":      snapshotOfOneRevision,
-		"a snapshot names what cannot be read":                  snapshotNamesBad,
-		"a snapshot without a registry is refused":              snapshotWithoutRegistry,
-		"a snapshot of a registry for newer programs refused":   snapshotOfNewer,
-		"a snapshot of a registry of a lower schema is refused": snapshotOfLower,
-		"a snapshot of a registry that cannot be read refused":  snapshotOfMalformed,
-		"a snapshot tells a held heartbeat from a ghost":        snapshotTellsGhosts,
+		"a snapshot has every record once":                     snapshotHasAll,
+		"a snapshot is of one revision while others write":     snapshotOfOneRevision,
+		"a snapshot names what cannot be read":                 snapshotNamesBad,
+		"a snapshot without a registry is refused":             snapshotWithoutRegistry,
+		"a snapshot of a registry for newer programs refused":  snapshotOfNewer,
+		"a snapshot of a registry that cannot be read refused": snapshotOfMalformed,
+		"a snapshot tells a held heartbeat from a ghost":       snapshotTellsGhosts,
 	}
 }
 
@@ -127,12 +126,6 @@ func snapshotOfNewer(t *fixture) {
 	t.Put(t, "registry", "", []byte(`{"schema":8}`))
 	_, err = t.Store.Snapshot(t.Context())
 	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 8)
-}
-
-func snapshotOfLower(t *fixture) {
-	t.Put(t, "registry", "", []byte(`{"schema":1,"min_schema":1,"uuid":"u","mode":"armed"}`))
-	_, err := t.Store.Snapshot(t.Context())
-	wantSame(t, errorOf[*lease.SchemaError](t, err).Schema, 1)
 }
 
 func snapshotOfMalformed(t *fixture) {

@@ -32,8 +32,8 @@ func ask(t *testing.T, h http.Handler) (Identity, string, error) {
 
 func TestIdentityOfASimulatedInstance(t *testing.T) {
 	t.Parallel()
-	metadata := ec2sim.IMDS(ec2sim.Identity{
-		InstanceID: instance, Region: "eu-west-1", Zone: "eu-west-1a", PrivateIP: "10.0.0.7",
+	metadata := ec2sim.IMDS(ec2sim.Instance{
+		ID: instance, Region: "eu-west-1", Zone: "eu-west-1a", PrivateIP: "10.0.0.7",
 	})
 	want := Identity{InstanceID: instance, Region: "eu-west-1", Zone: "eu-west-1a", Address: "10.0.0.7"}
 	if got, log, err := ask(t, metadata); err != nil || got != want || log != "" {
@@ -43,7 +43,7 @@ func TestIdentityOfASimulatedInstance(t *testing.T) {
 
 func TestEmptyAnswersAreRetried(t *testing.T) {
 	t.Parallel()
-	metadata := ec2sim.IMDS(ec2sim.Identity{InstanceID: instance})
+	metadata := ec2sim.IMDS(ec2sim.Instance{ID: instance})
 	metadata.Script(ec2sim.Nothing, ec2sim.Nothing, ec2sim.Truth)
 	got, log, err := ask(t, metadata)
 	if err != nil || got.InstanceID != instance {
@@ -66,7 +66,7 @@ func TestMetadataThatComesAndGoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			metadata := ec2sim.IMDS(ec2sim.Identity{InstanceID: instance, Region: "eu-west-1", Zone: "eu-west-1a", PrivateIP: "10.0.0.7"})
+			metadata := ec2sim.IMDS(ec2sim.Instance{ID: instance, Region: "eu-west-1", Zone: "eu-west-1a", PrivateIP: "10.0.0.7"})
 			metadata.Script(script...)
 			got, log, err := ask(t, metadata)
 			if err != nil || got != (Identity{InstanceID: instance}) || strings.Count(log, "retrying") != 1 {

@@ -34,7 +34,7 @@ func measureSidecar(t *testing.T, figures *table, size sizes) {
 	w := newWorld(t)
 	f := w.newFleet(1, never)
 	id := f.instances[0].ID
-	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Identity{InstanceID: id, Region: region, Zone: region + "a"}))
+	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}))
 	t.Cleanup(metadata.Close)
 	s := w.spawn(w.command("sidecar", "run", "--imds", metadata.URL, "--socket", filepath.Join(w.dir, "s.sock")))
 	w.until("a heartbeat with the lease's timeout", func() bool {

@@ -156,7 +156,7 @@ func (w *world) run(name string, args ...string) string {
 // sidecar starts the sidecar of an instance beside a metadata service that knows it alone.
 func (w *world) sidecar(id string) {
 	w.t.Helper()
-	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Identity{InstanceID: id, Region: region, Zone: region + "a"}))
+	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}))
 	w.t.Cleanup(metadata.Close)
 	w.sidecars[id] = w.spawn(w.command("http://127.0.0.1:1", "sidecar", "run", "--imds", metadata.URL, "--socket", w.socket(id)), id)
 }

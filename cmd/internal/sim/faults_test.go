@@ -76,7 +76,7 @@ func (w *world) haunt(r *rand.Rand) int {
 	client := w.etcd.Client("ghost", nil)
 	n := 0
 	for _, kv := range w.etcd.Dump("/lapse/" + namespace + "/leases/") {
-		_, id := location(kv.Key)
+		_, id := location(string(kv.Key))
 		if w.fleet.heartbeats(id) || oneIn(r, 2) {
 			continue
 		}

@@ -3,6 +3,8 @@ package ec2sim
 import (
 	"net/http"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // Accounts are several accounts behind one endpoint, as AWS is: by access key id, the account of which a call is. A key
@@ -15,7 +17,7 @@ func (a Accounts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sim.ServeHTTP(w, r)
 		return
 	}
-	q := &request{id: newRequestID()}
+	q := &request{id: uuid.NewString()}
 	e := refusal("AuthFailure", "AWS was not able to validate the provided access credentials")
 	contentType, answer, err := q.encodeRefusal(e)
 	if err != nil {

@@ -9,12 +9,9 @@ type action func(*request) (body, error)
 // actionTable lists all that the Sim can do.
 func (s *Sim) actionTable() map[string]action {
 	return map[string]action{
-		"RunInstances":            s.runInstances,
-		"DescribeInstances":       s.describeInstances,
-		"TerminateInstances":      s.terminateInstances,
-		"StopInstances":           s.stopInstances,
-		"StartInstances":          s.startInstances,
-		"ModifyInstanceAttribute": s.modifyInstanceAttribute,
+		"RunInstances":       s.runInstances,
+		"DescribeInstances":  s.describeInstances,
+		"TerminateInstances": s.terminateInstances,
 
 		"CreateTags": s.createTags,
 		"DeleteTags": s.deleteTags,
@@ -27,14 +24,8 @@ func (s *Sim) actionTable() map[string]action {
 		"CancelSpotInstanceRequests":   s.cancelSpotRequests,
 		"DescribeFleets":               s.describeFleets,
 		"DescribeSpotFleetRequests":    s.describeSpotFleets,
-		"CreateKeyPair":                s.createKeyPair,
-		"DescribeKeyPairs":             s.describeKeyPairs,
-		"DeleteKeyPair":                s.deleteKeyPair,
 
 		"DescribeLaunchTemplateVersions": s.describeTemplateVersions,
-		"DescribeImages":                 s.describeImages,
-		"DescribeAvailabilityZones":      s.describeZones,
-		"DescribeRegions":                s.describeRegions,
 
 		"AssumeRole":        s.assumeRole,
 		"GetCallerIdentity": s.getCallerIdentity,

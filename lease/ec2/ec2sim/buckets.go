@@ -20,7 +20,7 @@ type bucket struct {
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-rate-based
 func requestBucket(action string, selective bool) bucket {
 	switch action {
-	case "RunInstances", "StartInstances":
+	case "RunInstances":
 		return bucket{5, 2}
 	case "TerminateInstances", "DeleteNetworkInterface", "DeleteVolume":
 		return bucket{100, 5}
@@ -42,9 +42,9 @@ func requestBucket(action string, selective bool) bucket {
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-cost-based
 func instanceBucket(action string) (b bucket, limited bool) {
 	switch action {
-	case "RunInstances", "StartInstances":
+	case "RunInstances":
 		return bucket{1000, 2}, true
-	case "TerminateInstances", "StopInstances":
+	case "TerminateInstances":
 		return bucket{1000, 20}, true
 	}
 	return bucket{}, false

@@ -29,14 +29,6 @@ func TestEveryActionHasItsBucket(t *testing.T) {
 			_, err := w.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{nothing}})
 			return err
 		}},
-		"StartInstances": {5, 2, func(w world) error {
-			_, err := w.ec2.StartInstances(t.Context(), &ec2.StartInstancesInput{InstanceIds: []string{nothing}})
-			return err
-		}},
-		"StopInstances": {50, 5, func(w world) error {
-			_, err := w.ec2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{nothing}})
-			return err
-		}},
 		"DescribeInstances, all": {50, 10, func(w world) error {
 			_, err := w.ec2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{})
 			return err
@@ -57,10 +49,6 @@ func TestEveryActionHasItsBucket(t *testing.T) {
 			_, err := w.ec2.DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{})
 			return err
 		}},
-		"DescribeRegions": {100, 20, func(w world) error {
-			_, err := w.ec2.DescribeRegions(t.Context(), &ec2.DescribeRegionsInput{})
-			return err
-		}},
 		"CreateTags": {100, 10, func(w world) error {
 			_, err := w.ec2.CreateTags(t.Context(), &ec2.CreateTagsInput{
 				Resources: []string{nothing}, Tags: []types.Tag{{Key: aws.String("k"), Value: aws.String("v")}},
@@ -71,8 +59,8 @@ func TestEveryActionHasItsBucket(t *testing.T) {
 			_, err := w.ec2.DeleteNetworkInterface(t.Context(), &ec2.DeleteNetworkInterfaceInput{NetworkInterfaceId: aws.String("eni-01234567")})
 			return err
 		}},
-		"DeleteKeyPair": {50, 5, func(w world) error {
-			_, err := w.ec2.DeleteKeyPair(t.Context(), &ec2.DeleteKeyPairInput{KeyName: aws.String("k")})
+		"CancelSpotInstanceRequests": {50, 5, func(w world) error {
+			_, err := w.ec2.CancelSpotInstanceRequests(t.Context(), &ec2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: []string{"sir-01234567"}})
 			return err
 		}},
 	} {

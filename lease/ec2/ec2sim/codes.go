@@ -21,8 +21,8 @@ func statusOf(code string) (status int, listed bool) {
 		return http.StatusBadRequest, true
 
 	// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#api-error-codes-table-client
-	case "FilterLimitExceeded", "IncorrectInstanceState", "InvalidAMIID.Malformed", "InvalidClientToken", "InvalidID",
-		"InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "InvalidKeyPair.Duplicate", "InvalidKeyPair.NotFound",
+	case "FilterLimitExceeded", "InvalidAMIID.Malformed", "InvalidClientToken", "InvalidID",
+		"InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "InvalidKeyPair.NotFound",
 		"InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound",
 		"InvalidLaunchTemplateName.NotFoundException", "InvalidNetworkInterface.InUse", "InvalidNetworkInterfaceID.NotFound",
 		"InvalidNetworkInterfaceId.Malformed", "InvalidSpotInstanceRequestID.Malformed",

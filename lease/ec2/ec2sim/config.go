@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 )
@@ -28,7 +29,7 @@ type Config struct {
 	// PendingFor is how long an instance is pending. With 0 it is running
 	// when it is next read.
 	PendingFor time.Duration
-	// ShuttingDownFor is how long an instance is shutting-down or stopping.
+	// ShuttingDownFor is how long an instance is shutting-down.
 	// With 0 it has ended when it is next read.
 	ShuttingDownFor time.Duration
 	// TerminatedVisibleFor is how long a terminated instance can still be
@@ -58,9 +59,9 @@ type Config struct {
 	// Parameters are the SSM parameters, by name. Images may be given as
 	// resolve:ssm:NAME.
 	Parameters map[string]string
-	// SpotHidesToken leaves the client token out of spot instances'
-	// descriptions. Whether EC2 shows it there is not documented.
-	SpotHidesToken bool
+	// KeyPairs are the names of the key pairs; a launch that names another is
+	// refused.
+	KeyPairs []string
 	// Logger gets one debug record a call; nothing is logged if nil.
 	Logger *slog.Logger
 }
@@ -73,12 +74,10 @@ type Zone struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Account == "" {
-		c.Account = "123456789012"
-	}
-	if c.Region == "" {
-		c.Region = "us-east-1"
-	}
+	c.Account = cmp.Or(c.Account, "123456789012")
+	c.Region = cmp.Or(c.Region, "us-east-1")
+	c.TerminatedVisibleFor = cmp.Or(c.TerminatedVisibleFor, time.Hour)
+	c.Latency = cmp.Or(c.Latency, 2*time.Millisecond)
 	if c.Regions == nil {
 		c.Regions = map[string][]Zone{
 			"us-east-1": {{"us-east-1a", "use1-az1"}, {"us-east-1b", "use1-az2"}, {"us-east-1c", "use1-az3"}},
@@ -87,12 +86,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.TerminatedVisibleFor == 0 {
-		c.TerminatedVisibleFor = time.Hour
-	}
-	if c.Latency == 0 {
-		c.Latency = 2 * time.Millisecond
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"time"
@@ -17,7 +18,7 @@ func (s *Sim) Create(i Instance) Instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i = i.clone()
-	fill(&i.Region, s.config.Region)
+	i.Region = cmp.Or(i.Region, s.config.Region)
 	r := s.regionNamed(i.Region)
 	at := s.subnetIn(r, i.Zone)
 	i.Zone, i.ZoneID, i.SubnetID = at.Name, at.ID, at.id
@@ -27,30 +28,17 @@ func (s *Sim) Create(i Instance) Instance {
 	if i.Reservation == "" {
 		i.Reservation = s.newID("r")
 	}
-	fill(&i.ImageID, "ami-00000000000000001")
-	fill(&i.Type, "t3.micro")
-	fill(&i.ShutdownBehavior, "stop")
-	fill(&i.Metadata.HTTPTokens, "optional")
-	fill(&i.Metadata.HTTPEndpoint, "enabled")
-	fill(&i.Metadata.InstanceTags, "disabled")
-	if i.State == "" {
-		i.State = Running
-	}
-	if i.LaunchTime.IsZero() {
-		i.LaunchTime = now.Truncate(time.Second)
-	}
+	i.ImageID = cmp.Or(i.ImageID, "ami-00000000000000001")
+	i.Type = cmp.Or(i.Type, "t3.micro")
+	i.ShutdownBehavior = cmp.Or(i.ShutdownBehavior, "stop")
+	i.Metadata.HTTPTokens = cmp.Or(i.Metadata.HTTPTokens, "optional")
+	i.Metadata.HTTPEndpoint = cmp.Or(i.Metadata.HTTPEndpoint, "enabled")
+	i.Metadata.InstanceTags = cmp.Or(i.Metadata.InstanceTags, "disabled")
+	i.State = cmp.Or(i.State, Running)
+	i.LaunchTime = cmp.Or(i.LaunchTime, now.Truncate(time.Second))
 	i.Volumes, i.Interfaces = nil, nil
-	if _, taken := r.instances.get(i.ID); taken {
-		r.instances.remove(func(other *Instance) bool { return other.ID == i.ID })
-	}
 	s.install(r, &i, []disk{{device: rootDevice, sizeGB: 8}}, []port{{}}, now)
 	return i.clone()
-}
-
-func fill(field *string, value string) {
-	if *field == "" {
-		*field = value
-	}
 }
 
 // SetState puts an instance into a state, in which it stays until it is told
@@ -58,7 +46,7 @@ func fill(field *string, value string) {
 // is forgotten in its time. It reports whether there is such an instance.
 func (s *Sim) SetState(id string, state State) bool {
 	now := s.config.Now()
-	return s.alter(id, func(r *region, i *Instance) {
+	return s.with(id, func(r *region, i *Instance) {
 		s.enter(r, i, state, now)
 		i.pinned = state != Terminated
 	})
@@ -67,24 +55,25 @@ func (s *Sim) SetState(id string, state State) bool {
 // Protect turns an instance's termination protection on or off. It reports
 // whether there is such an instance.
 func (s *Sim) Protect(id string, on bool) bool {
-	return s.alter(id, func(_ *region, i *Instance) { i.Protected = on })
+	return s.with(id, func(_ *region, i *Instance) { i.Protected = on })
 }
 
 // SetTags replaces an instance's tags. It reports whether there is such an
 // instance.
 func (s *Sim) SetTags(id string, tags map[string]string) bool {
 	now := s.config.Now()
-	return s.alter(id, func(_ *region, i *Instance) {
+	return s.with(id, func(_ *region, i *Instance) {
 		s.remember(i, now)
 		i.Tags = maps.Clone(tags)
 	})
 }
 
-func (s *Sim) alter(id string, change func(*region, *Instance)) bool {
+// with calls do with an instance, and reports whether there is one of that id.
+func (s *Sim) with(id string, do func(*region, *Instance)) bool {
 	known := false
 	s.each(func(r *region) {
 		if i, ok := r.instances.get(id); ok {
-			change(r, i)
+			do(r, i)
 			known = true
 		}
 	})

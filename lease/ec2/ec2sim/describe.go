@@ -3,7 +3,6 @@ package ec2sim
 import (
 	"maps"
 	"slices"
-	"strconv"
 )
 
 type reservation struct {
@@ -153,7 +152,7 @@ func (s *Sim) instanceLookup(q *request) describe[*Instance] {
 	return describe[*Instance]{
 		table: &q.region.instances, idParam: "InstanceId", prefix: "i",
 		notFound: "InvalidInstanceID.NotFound", malformed: "InvalidInstanceID.Malformed",
-		known: instanceFields(), tags: func(i *Instance) map[string]string { return i.Tags },
+		known: instanceFields(), tags: func(i *Instance) *map[string]string { return &i.Tags },
 		shown:   func(i *Instance) (*Instance, bool) { return s.shown(i, q.now) },
 		unheard: func(i *Instance) bool { return q.now.Before(i.known) },
 	}
@@ -177,5 +176,3 @@ func (s *Sim) describeInstances(q *request) (body, error) {
 	}
 	return answer, nil
 }
-
-func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

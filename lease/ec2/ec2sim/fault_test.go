@@ -139,7 +139,7 @@ func TestHangEnds(t *testing.T) {
 	result := make(chan error)
 	go func() { result <- w.launch(ctx) }()
 	<-hangs
-	if _, err := w.ec2.DescribeRegions(t.Context(), &ec2.DescribeRegionsInput{}); err != nil {
+	if _, err := w.ec2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{}); err != nil {
 		t.Errorf("another call while one hangs: %v", err)
 	}
 	leave()

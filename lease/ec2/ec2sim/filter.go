@@ -60,14 +60,9 @@ func (f fields[T]) read(name string, tags map[string]string, resource T) []strin
 }
 
 func (f filter) accepts(have []string) bool {
-	for _, pattern := range f.values {
-		for _, v := range have {
-			if glob(pattern, v) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.values, func(pattern string) bool {
+		return slices.ContainsFunc(have, func(v string) bool { return glob(pattern, v) })
+	})
 }
 
 // glob matches as EC2's filters do: * for any run of characters, ? for any
@@ -110,7 +105,7 @@ type describe[T row] struct {
 	notFound  string // code for an id that is not there
 	malformed string // code for what is no id
 	known     fields[T]
-	tags      func(T) map[string]string
+	tags      func(T) *map[string]string
 	shown     func(T) (T, bool) // a row as it is described, if it is; nil: as it is
 	unheard   func(T) bool      // whether its id is not known yet; nil: never
 }
@@ -156,7 +151,7 @@ func (d describe[T]) show(r T) (T, bool) {
 // passes reports whether a row passes every filter.
 func (d describe[T]) passes(filters []filter, r T) bool {
 	for _, f := range filters {
-		if !f.accepts(d.known.read(f.name, d.tags(r), r)) {
+		if !f.accepts(d.known.read(f.name, *d.tags(r), r)) {
 			return false
 		}
 	}
@@ -170,7 +165,7 @@ func (d describe[T]) byID(ids []string) ([]T, error) {
 	var missing []string
 	seen := make(map[string]bool)
 	for _, id := range ids {
-		if d.prefix != "" && !wellFormed(d.prefix, id) {
+		if !wellFormed(d.prefix, id) {
 			return nil, refusal(d.malformed, "Invalid id: \"%s\"", id)
 		}
 		r, ok := d.table.get(id)
@@ -186,4 +181,43 @@ func (d describe[T]) byID(ids []string) ([]T, error) {
 		return nil, refusal(d.notFound, "The ID '%s' does not exist", strings.Join(missing, ", "))
 	}
 	return rows, nil
+}
+
+// one returns the row of an id.
+func (d describe[T]) one(id string) (row T, err error) {
+	rows, err := d.byID([]string{id})
+	if err != nil {
+		return row, err
+	}
+	return rows[0], nil
+}
+
+// tagsOf returns the tags of an id, to be changed.
+func (d describe[T]) tagsOf(id string) (*map[string]string, error) {
+	r, err := d.one(id)
+	if err != nil {
+		return nil, err
+	}
+	return d.tags(r), nil
+}
+
+// discard deletes the row that a request names, unless busy refuses.
+func (d describe[T]) discard(q *request, busy func(T) error) (body, error) {
+	id := q.need(d.idParam)
+	if q.err != nil {
+		return nil, q.err
+	}
+	q.touch(id)
+	r, err := d.one(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := busy(r); err != nil {
+		return nil, err
+	}
+	if err := q.dryRun(); err != nil {
+		return nil, err
+	}
+	d.table.remove(func(other T) bool { return other.key() == id })
+	return &done{Return: true}, nil
 }

@@ -1,6 +1,9 @@
 package ec2sim
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // Fleet is an EC2 Fleet, or, where its id begins with sfr-, a Spot Fleet. It is there to be described: what it makes and
 // replaces is not simulated.
@@ -17,12 +20,12 @@ func (f *Fleet) key() string { return f.ID }
 func (s *Sim) AddFleet(f Fleet) Fleet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fill(&f.Region, s.config.Region)
+	f.Region = cmp.Or(f.Region, s.config.Region)
 	if f.ID == "" {
 		f.ID = s.newID("fleet")
 	}
-	fill(&f.Type, "maintain")
-	fill(&f.State, "active")
+	f.Type = cmp.Or(f.Type, "maintain")
+	f.State = cmp.Or(f.State, "active")
 	s.regionNamed(f.Region).fleets.add(&f)
 	return f
 }

@@ -1,14 +1,14 @@
 package ec2sim
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // request is one call on its way through the Sim.
@@ -65,7 +65,7 @@ func (q *request) paging(byID bool) paging {
 
 // ServeHTTP answers one call.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := &request{sim: s, id: newRequestID(), now: s.config.Now(), arrived: time.Now()}
+	q := &request{sim: s, id: uuid.NewString(), now: s.config.Now(), arrived: time.Now()}
 	w.Header().Set("Date", q.now.UTC().Format(http.TimeFormat))
 	w.Header().Set("X-Amzn-Requestid", q.id)
 	if err := s.read(q, r); err != nil {
@@ -161,12 +161,4 @@ func (s *Sim) locate(q *request, authorization string) error {
 		return refusal("AuthFailure", "AWS was not able to validate the provided access credentials for %s", name)
 	}
 	return nil
-}
-
-// newRequestID returns a random UUID.
-func newRequestID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
-	h := hex.EncodeToString(b[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

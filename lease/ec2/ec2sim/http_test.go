@@ -24,13 +24,15 @@ func TestDateIsTheSimsClock(t *testing.T) {
 	t.Parallel()
 	c := newClock()
 	w := newWorld(t, ec2sim.Config{Now: c.Now})
-	out, err := w.ec2.DescribeRegions(t.Context(), &ec2.DescribeRegionsInput{})
+	out, err := w.ec2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, ok := awsmiddleware.GetServerTime(out.ResultMetadata); !ok || !got.Equal(c.Now()) {
 		t.Errorf("server time %v, want %v", got, c.Now())
 	}
+	_, err = w.in(t, "ap-south-1").DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{})
+	wantCode(t, err, "AuthFailure")
 	if id, ok := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata); !ok || len(id) != 36 {
 		t.Errorf("request id %q", id)
 	}
@@ -98,7 +100,7 @@ func TestRequestsThatNoClientSends(t *testing.T) {
 		form                      url.Values
 		status                    int
 	}{
-		{"unsigned", "", "MissingAuthenticationToken", url.Values{"Action": {"DescribeRegions"}}, http.StatusForbidden},
+		{"unsigned", "", "MissingAuthenticationToken", url.Values{"Action": {"DescribeInstances"}}, http.StatusForbidden},
 		{"unknown action", "x", "InvalidAction", url.Values{"Action": {"DescribeNothing"}}, http.StatusBadRequest},
 		{"no action", "x", "MissingAction", url.Values{}, http.StatusBadRequest},
 		{"no number", "x", "InvalidParameterValue", url.Values{"Action": {"DescribeInstances"}, "MaxResults": {"x"}}, http.StatusBadRequest},

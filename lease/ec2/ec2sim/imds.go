@@ -11,24 +11,12 @@ import (
 	"time"
 )
 
-// Identity is what an instance can learn about itself.
-type Identity struct {
-	InstanceID   string
-	Account      string
-	Region       string
-	Zone         string
-	ZoneID       string
-	ImageID      string
-	InstanceType string
-	PrivateIP    string
-	LaunchTime   time.Time
-}
-
 // Metadata is the instance metadata service of one instance, version 2 only:
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 // It is an http.Handler and safe for use by many goroutines.
 type Metadata struct {
-	identity func() (Identity, bool)
+	account  string
+	instance func() (Instance, bool)
 	now      func() time.Time
 
 	mu     sync.Mutex
@@ -56,24 +44,21 @@ const (
 )
 
 // IMDS returns the metadata service of an instance that no Sim needs to know.
-func IMDS(id Identity) *Metadata {
-	return newMetadata(func() (Identity, bool) { return id, true }, time.Now)
+func IMDS(i Instance) *Metadata {
+	return newMetadata("", func() (Instance, bool) { return i, true }, time.Now)
 }
 
 // IMDS returns the metadata service of one of the Sim's instances. While the
 // Sim has no such instance, or has it terminated, everything is not found.
 func (s *Sim) IMDS(instanceID string) *Metadata {
-	return newMetadata(func() (Identity, bool) {
+	return newMetadata(s.config.Account, func() (Instance, bool) {
 		i, ok := s.Instance(instanceID)
-		return Identity{
-			InstanceID: i.ID, Account: s.config.Account, Region: i.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-			ImageID: i.ImageID, InstanceType: i.Type, PrivateIP: i.PrivateIP, LaunchTime: i.LaunchTime,
-		}, ok && i.State != Terminated
+		return i, ok && i.State != Terminated
 	}, s.config.Now)
 }
 
-func newMetadata(identity func() (Identity, bool), now func() time.Time) *Metadata {
-	return &Metadata{identity: identity, now: now, tokens: make(map[string]time.Time)}
+func newMetadata(account string, instance func() (Instance, bool), now func() time.Time) *Metadata {
+	return &Metadata{account: account, instance: instance, now: now, tokens: make(map[string]time.Time)}
 }
 
 // Script says how the next reads of metadata are answered, one by one, whoever
@@ -95,7 +80,7 @@ const (
 
 // ServeHTTP answers PUT of a token, and GET of everything else with one.
 func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, ok := m.identity()
+	i, ok := m.instance()
 	switch {
 	case !ok:
 		http.NotFound(w, r)
@@ -106,7 +91,7 @@ func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !m.admits(r.Header.Get(sessionHeader)):
 		http.Error(w, "Unauthorized", http.StatusUnauthorized)
 	default:
-		m.read(w, r, id)
+		m.read(w, r, i)
 	}
 }
 
@@ -137,8 +122,8 @@ func (m *Metadata) admits(token string) bool {
 	return given && m.now().Before(expires)
 }
 
-func (m *Metadata) read(w http.ResponseWriter, r *http.Request, id Identity) {
-	text, ok := id.text(r.URL.Path)
+func (m *Metadata) read(w http.ResponseWriter, r *http.Request, i Instance) {
+	text, ok := m.text(i, r.URL.Path)
 	switch answer := m.next(); {
 	case answer == Silence:
 		<-r.Context().Done()
@@ -170,35 +155,35 @@ func (m *Metadata) next() Answer {
 	return answer
 }
 
-// text returns what is found under a path.
-func (id Identity) text(path string) (string, bool) {
+// text returns what an instance finds under a path.
+func (m *Metadata) text(i Instance, path string) (string, bool) {
 	if path == documentPath {
-		return id.document(), true
+		return m.document(i), true
 	}
 	item, ok := strings.CutPrefix(path, metadataPrefix)
 	if !ok {
 		return "", false
 	}
 	text, ok := map[string]string{
-		"instance-id":                    id.InstanceID,
-		"placement/region":               id.Region,
-		"placement/availability-zone":    id.Zone,
-		"placement/availability-zone-id": id.ZoneID,
-		"ami-id":                         id.ImageID,
-		"instance-type":                  id.InstanceType,
-		"local-ipv4":                     id.PrivateIP,
+		"instance-id":                    i.ID,
+		"placement/region":               i.Region,
+		"placement/availability-zone":    i.Zone,
+		"placement/availability-zone-id": i.ZoneID,
+		"ami-id":                         i.ImageID,
+		"instance-type":                  i.Type,
+		"local-ipv4":                     i.PrivateIP,
 	}[item]
 	return text, ok
 }
 
 // document is the instance identity document, unsigned:
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
-func (id Identity) document() string {
+func (m *Metadata) document(i Instance) string {
 	text, err := json.MarshalIndent(map[string]any{
-		"accountId": id.Account, "architecture": "x86_64", "availabilityZone": id.Zone, "billingProducts": nil,
-		"devpayProductCodes": nil, "imageId": id.ImageID, "instanceId": id.InstanceID, "instanceType": id.InstanceType,
-		"kernelId": nil, "marketplaceProductCodes": nil, "pendingTime": id.LaunchTime.UTC().Format(time.RFC3339),
-		"privateIp": id.PrivateIP, "ramdiskId": nil, "region": id.Region, "version": "2017-09-30",
+		"accountId": m.account, "architecture": "x86_64", "availabilityZone": i.Zone, "billingProducts": nil,
+		"devpayProductCodes": nil, "imageId": i.ImageID, "instanceId": i.ID, "instanceType": i.Type,
+		"kernelId": nil, "marketplaceProductCodes": nil, "pendingTime": i.LaunchTime.UTC().Format(time.RFC3339),
+		"privateIp": i.PrivateIP, "ramdiskId": nil, "region": i.Region, "version": "2017-09-30",
 	}, "", "  ")
 	if err != nil {
 		return "" // strings and nils always marshal

@@ -68,7 +68,7 @@ func TestIMDSOfASimulatedInstance(t *testing.T) {
 
 func TestIMDSAloneWithEmptyReads(t *testing.T) {
 	t.Parallel()
-	handler := ec2sim.IMDS(ec2sim.Identity{InstanceID: "i-0123456789abcdef0", Region: "eu-west-1"})
+	handler := ec2sim.IMDS(ec2sim.Instance{ID: "i-0123456789abcdef0", Region: "eu-west-1"})
 	handler.Script(ec2sim.Nothing, ec2sim.Nothing, ec2sim.Truth)
 	client, _ := imdsClient(t, handler)
 	for n, want := range []string{"", "", "i-0123456789abcdef0", "i-0123456789abcdef0"} {
@@ -81,7 +81,7 @@ func TestIMDSAloneWithEmptyReads(t *testing.T) {
 func TestIMDSByAScript(t *testing.T) {
 	t.Parallel()
 	const id = "i-0123456789abcdef0"
-	handler := ec2sim.IMDS(ec2sim.Identity{InstanceID: id})
+	handler := ec2sim.IMDS(ec2sim.Instance{ID: id})
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	handler.Script(ec2sim.NotFound, ec2sim.Unavailable, ec2sim.Unauthorized, ec2sim.Silence, ec2sim.Truth, ec2sim.Nothing)

@@ -1,6 +1,7 @@
 package ec2sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -93,5 +94,5 @@ func (s *Sim) install(r *region, i *Instance, disks []disk, ports []port, now ti
 // newAddress returns a private address, different for the first 16 million.
 func (s *Sim) newAddress() string {
 	s.serial++
-	return "10." + itoa(s.serial>>16&0xff) + "." + itoa(s.serial>>8&0xff) + "." + itoa(s.serial&0xff)
+	return fmt.Sprintf("10.%d.%d.%d", s.serial>>16&0xff, s.serial>>8&0xff, s.serial&0xff)
 }

@@ -103,7 +103,7 @@ func (s *Sim) interfaceLookup(r *region) describe[*Interface] {
 	return describe[*Interface]{
 		table: &r.interfaces, idParam: "NetworkInterfaceId", prefix: "eni",
 		notFound: "InvalidNetworkInterfaceID.NotFound", malformed: "InvalidNetworkInterfaceId.Malformed",
-		tags: func(n *Interface) map[string]string { return n.Tags },
+		tags: func(n *Interface) *map[string]string { return &n.Tags },
 		known: fields[*Interface]{
 			"network-interface-id":   func(n *Interface) string { return n.ID },
 			"status":                 func(n *Interface) string { return n.Status },
@@ -116,35 +116,18 @@ func (s *Sim) interfaceLookup(r *region) describe[*Interface] {
 
 func (s *Sim) describeInterfaces(q *request) (body, error) {
 	rows, next, err := s.interfaceLookup(q.region).run(q)
-	if err != nil {
-		return nil, err
-	}
-	answer := &interfacesAnswer{Next: next}
-	for _, n := range rows {
-		answer.Interfaces.Items = append(answer.Interfaces.Items, s.interfaceItem(q.region, n))
-	}
-	return answer, nil
+	interfaces := setOf(rows, func(n *Interface) interfaceItem { return s.interfaceItem(q.region, n) })
+	return &interfacesAnswer{Interfaces: interfaces, Next: next}, err
 }
 
 // deleteInterface deletes an interface that is attached to nothing. EC2 says
 // InvalidNetworkInterface.InUse of others, or sometimes InvalidParameterValue:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 func (s *Sim) deleteInterface(q *request) (body, error) {
-	id := q.need("NetworkInterfaceId")
-	if q.err != nil {
-		return nil, q.err
-	}
-	q.touch(id)
-	found, err := s.interfaceLookup(q.region).byID([]string{id})
-	if err != nil {
-		return nil, err
-	}
-	if found[0].Status != available {
-		return nil, refusal("InvalidNetworkInterface.InUse", "Network interface '%s' is currently in use.", id)
-	}
-	if err := q.dryRun(); err != nil {
-		return nil, err
-	}
-	q.region.interfaces.remove(func(n *Interface) bool { return n.ID == id })
-	return &done{Return: true}, nil
+	return s.interfaceLookup(q.region).discard(q, func(n *Interface) error {
+		if n.Status == available {
+			return nil
+		}
+		return refusal("InvalidNetworkInterface.InUse", "Network interface '%s' is currently in use.", n.ID)
+	})
 }

@@ -3,6 +3,7 @@ package ec2sim
 import (
 	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -38,10 +39,8 @@ func (s *Sim) runInstances(q *request) (body, error) {
 		return nil, refusal("IdempotentParameterMismatch",
 			"The client token '%s' was used before, with other parameters", o.token)
 	}
-	if name := o.instance.KeyName; l == nil && name != "" {
-		if _, ok := q.region.keyPairs.get(name); !ok {
-			q.fail("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", name)
-		}
+	if name := o.instance.KeyName; l == nil && name != "" && !slices.Contains(s.config.KeyPairs, name) {
+		q.fail("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", name)
 	}
 	if err := q.dryRun(); err != nil {
 		return nil, err
@@ -85,9 +84,6 @@ func (s *Sim) launch(r *region, o order, now time.Time) (*launch, error) {
 		i.LaunchTime, i.Tags = now.Truncate(time.Second), maps.Clone(i.Tags)
 		if o.spot {
 			i.SpotRequest = s.requestSpot(r, &i, o.spotTags, now)
-			if s.config.SpotHidesToken {
-				i.ClientToken = ""
-			}
 		}
 		s.install(r, &i, o.disks, o.ports, now)
 		i.known = now.Add(s.config.UnknownFor)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -102,15 +101,7 @@ func TestAProtectedInstanceSparesItsZone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
 	a, b := w.run(t, zone("us-east-1a"), count(2, 2)), w.run(t, zone("us-east-1b"), count(2, 2))
-	protect := func(on bool) {
-		_, err := w.ec2.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{
-			InstanceId: &b[0], DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(on)},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	protect(true)
+	w.Protect(b[0], true)
 	_, err := w.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: append(a, b...)})
 	wantCode(t, err, "OperationNotPermitted")
 	for id, want := range map[string]ec2sim.State{
@@ -121,37 +112,8 @@ func TestAProtectedInstanceSparesItsZone(t *testing.T) {
 		}
 	}
 	w.terminate(t, b[1]) // not named together with the protected one
-	protect(false)
+	w.Protect(b[0], false)
 	w.terminate(t, b[0])
-}
-
-func TestStopAndStart(t *testing.T) {
-	t.Parallel()
-	c := newClock()
-	w := newWorld(t, ec2sim.Config{Now: c.Now})
-	id := w.run(t)[0]
-	launched := *w.one(t, id).LaunchTime
-	c.pass(time.Hour)
-	if _, err := w.ec2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}}); err != nil {
-		t.Fatal(err)
-	}
-	if i := w.one(t, id); i.State.Name != "stopped" || !i.LaunchTime.Equal(launched) || len(i.BlockDeviceMappings) != 1 {
-		t.Errorf("stopped: %+v", i)
-	}
-	c.pass(time.Hour)
-	if _, err := w.ec2.StartInstances(t.Context(), &ec2.StartInstancesInput{InstanceIds: []string{id}}); err != nil {
-		t.Fatal(err)
-	}
-	if i := w.one(t, id); i.State.Name != "running" || !i.LaunchTime.Equal(launched.Add(2*time.Hour)) {
-		t.Errorf("started: %s, launched %v", i.State.Name, i.LaunchTime)
-	}
-	w.terminate(t, id)
-	_, err := w.ec2.StartInstances(t.Context(), &ec2.StartInstancesInput{InstanceIds: []string{id}})
-	wantCode(t, err, "IncorrectInstanceState")
-	_, err = w.ec2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}})
-	wantCode(t, err, "IncorrectInstanceState")
-	_, err = w.ec2.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{InstanceId: &id})
-	wantCode(t, err, "InvalidParameterCombination")
 }
 
 func TestOutOfBand(t *testing.T) {
@@ -207,12 +169,4 @@ func TestStopProtectionProtectsFromTerminationToo(t *testing.T) {
 	if !strings.Contains(err.Error(), "'disableApiStop'") {
 		t.Errorf("EC2 says %v", err)
 	}
-	_, err = w.ec2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{id}})
-	wantCode(t, err, "OperationNotPermitted")
-	if _, err := w.ec2.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{
-		InstanceId: &id, DisableApiStop: &types.AttributeBooleanValue{Value: aws.Bool(false)},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	w.terminate(t, id)
 }

@@ -3,6 +3,7 @@ package ec2sim
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,12 +64,9 @@ func (p *params) oneOf(name string, allowed ...string) string {
 	if v == "" {
 		return allowed[0]
 	}
-	for _, a := range allowed {
-		if v == a {
-			return v
-		}
+	if !slices.Contains(allowed, v) {
+		p.fail("InvalidParameterValue", "Value (%s) for parameter %s is invalid.", v, name)
 	}
-	p.fail("InvalidParameterValue", "Value (%s) for parameter %s is invalid.", v, name)
 	return v
 }
 
@@ -132,11 +130,7 @@ func (p *params) tagSpecifications(taggable ...string) map[string]map[string]str
 	specs := make(map[string]map[string]string)
 	for _, t := range p.structs("TagSpecification") {
 		kind := p.need(t + "ResourceType")
-		known := false
-		for _, k := range taggable {
-			known = known || k == kind
-		}
-		if !known {
+		if !slices.Contains(taggable, kind) {
 			p.fail("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", kind)
 		}
 		specs[kind] = p.tags(t + "Tag")

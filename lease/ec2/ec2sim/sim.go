@@ -2,7 +2,6 @@ package ec2sim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -55,7 +54,6 @@ type region struct {
 	interfaces table[*Interface]
 	spots      table[*SpotRequest]
 	fleets     table[*Fleet]
-	keyPairs   table[*keyPair]
 	templates  table[*template]
 	launches   map[launchKey]*launch
 	capacity   map[slot]int
@@ -97,9 +95,6 @@ func (r *region) subnetOf(match func(subnet) bool) *subnet {
 	}
 	return nil
 }
-
-// regionNames returns the regions' names in order.
-func (s *Sim) regionNames() []string { return slices.Sorted(maps.Keys(s.regions)) }
 
 // regionNamed returns a region, which is made, with one zone that has no id,
 // if there is none of that name.

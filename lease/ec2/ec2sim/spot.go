@@ -81,7 +81,7 @@ func (s *Sim) spotLookup(r *region) describe[*SpotRequest] {
 	return describe[*SpotRequest]{
 		table: &r.spots, idParam: "SpotInstanceRequestId", prefix: "sir",
 		notFound: "InvalidSpotInstanceRequestID.NotFound", malformed: "InvalidSpotInstanceRequestID.Malformed",
-		tags: func(r *SpotRequest) map[string]string { return r.Tags },
+		tags: func(r *SpotRequest) *map[string]string { return &r.Tags },
 		known: fields[*SpotRequest]{
 			"spot-instance-request-id": func(r *SpotRequest) string { return r.ID },
 			"state":                    func(r *SpotRequest) string { return r.State },
@@ -92,20 +92,14 @@ func (s *Sim) spotLookup(r *region) describe[*SpotRequest] {
 
 func (s *Sim) describeSpotRequests(q *request) (body, error) {
 	rows, next, err := s.spotLookup(q.region).run(q)
-	if err != nil {
-		return nil, err
-	}
-	answer := &spotAnswer{Next: next}
-	for _, r := range rows {
+	requests := setOf(rows, func(r *SpotRequest) spotItem {
 		kind := "one-time"
 		if r.Persistent {
 			kind = "persistent"
 		}
-		answer.Requests.Items = append(answer.Requests.Items, spotItem{
-			r.ID, kind, r.State, r.Instance, checkpoint(r.Created), r.zone, tagSet(r.Tags),
-		})
-	}
-	return answer, nil
+		return spotItem{r.ID, kind, r.State, r.Instance, checkpoint(r.Created), r.zone, tagSet(r.Tags)}
+	})
+	return &spotAnswer{Requests: requests, Next: next}, err
 }
 
 // cancelSpotRequests cancels requests; the instances run on:

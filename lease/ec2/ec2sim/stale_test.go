@@ -131,12 +131,6 @@ func TestANewIDIsUnknownForAWhile(t *testing.T) {
 			return err
 		},
 		"CreateTags": func() error { return w.tag(t, id, "v") },
-		"ModifyInstanceAttribute": func() error {
-			_, err := w.ec2.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{
-				InstanceId: aws.String(id), DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(false)},
-			})
-			return err
-		},
 		"TerminateInstances": func() error {
 			_, err := w.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
 			return err

@@ -12,26 +12,12 @@ const (
 	Running      State = "running"
 	ShuttingDown State = "shutting-down"
 	Terminated   State = "terminated"
-	Stopping     State = "stopping"
 	Stopped      State = "stopped"
 )
 
 // code is the number that goes with a state.
 func (s State) code() int {
-	switch s {
-	case Pending:
-		return 0
-	case Running:
-		return 16
-	case ShuttingDown:
-		return 32
-	case Terminated:
-		return 48
-	case Stopping:
-		return 64
-	default:
-		return 80
-	}
+	return map[State]int{Pending: 0, Running: 16, ShuttingDown: 32, Terminated: 48, Stopped: 80}[s]
 }
 
 // ending reports whether the state leads nowhere but away.
@@ -57,7 +43,7 @@ func (s *Sim) nextChange(i *Instance) (time.Time, bool) {
 		return time.Time{}, false
 	case i.State == Pending:
 		return i.since.Add(s.config.PendingFor), true
-	case i.State == ShuttingDown, i.State == Stopping:
+	case i.State == ShuttingDown:
 		return i.since.Add(s.config.ShuttingDownFor), true
 	case i.State == Terminated:
 		return i.since.Add(s.config.TerminatedVisibleFor), true
@@ -102,8 +88,6 @@ func (s *Sim) advance(r *region, i *Instance, now time.Time) bool {
 		switch i.State {
 		case Pending:
 			s.enter(r, i, Running, next)
-		case Stopping:
-			s.enter(r, i, Stopped, next)
 		case ShuttingDown:
 			s.enter(r, i, Terminated, next)
 		default:

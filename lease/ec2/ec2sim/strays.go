@@ -1,6 +1,9 @@
 package ec2sim
 
-import "maps"
+import (
+	"cmp"
+	"maps"
+)
 
 // AddVolume makes a volume that no launch made: a copy of tags, another's, one that EC2 left behind. What v leaves empty
 // is filled in: available, in the first zone of the Sim's region, made now. A volume of that id is replaced.
@@ -8,21 +11,16 @@ func (s *Sim) AddVolume(v Volume) Volume {
 	now := s.config.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fill(&v.Region, s.config.Region)
+	v.Region = cmp.Or(v.Region, s.config.Region)
 	r := s.regionNamed(v.Region)
 	if v.ID == "" {
 		v.ID = s.newID("vol")
 	}
 	v.Zone = s.subnetIn(r, v.Zone).Name
-	fill(&v.State, available)
-	if v.SizeGB == 0 {
-		v.SizeGB = 8
-	}
-	if v.Created.IsZero() {
-		v.Created = now
-	}
+	v.State = cmp.Or(v.State, available)
+	v.SizeGB = cmp.Or(v.SizeGB, 8)
+	v.Created = cmp.Or(v.Created, now)
 	v.Tags = maps.Clone(v.Tags)
-	r.volumes.remove(func(other *Volume) bool { return other.ID == v.ID })
 	r.volumes.add(&v)
 	return v.clone()
 }
@@ -31,15 +29,14 @@ func (s *Sim) AddVolume(v Volume) Volume {
 func (s *Sim) AddInterface(n Interface) Interface {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fill(&n.Region, s.config.Region)
+	n.Region = cmp.Or(n.Region, s.config.Region)
 	r := s.regionNamed(n.Region)
 	if n.ID == "" {
 		n.ID = s.newID("eni")
 	}
 	at := s.subnetIn(r, n.Zone)
 	n.Zone, n.SubnetID, n.Tags = at.Name, at.id, maps.Clone(n.Tags)
-	fill(&n.Status, available)
-	r.interfaces.remove(func(other *Interface) bool { return other.ID == n.ID })
+	n.Status = cmp.Or(n.Status, available)
 	r.interfaces.add(&n)
 	return n.clone()
 }
@@ -49,17 +46,14 @@ func (s *Sim) AddSpotRequest(q SpotRequest) SpotRequest {
 	now := s.config.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fill(&q.Region, s.config.Region)
+	q.Region = cmp.Or(q.Region, s.config.Region)
 	r := s.regionNamed(q.Region)
 	if q.ID == "" {
 		q.ID = s.newID("sir")
 	}
-	fill(&q.State, spotOpen)
-	if q.Created.IsZero() {
-		q.Created = now
-	}
+	q.State = cmp.Or(q.State, spotOpen)
+	q.Created = cmp.Or(q.Created, now)
 	q.zone, q.Tags = s.subnetIn(r, "").Name, maps.Clone(q.Tags)
-	r.spots.remove(func(other *SpotRequest) bool { return other.ID == q.ID })
 	r.spots.add(&q)
 	return q.clone()
 }

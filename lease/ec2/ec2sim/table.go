@@ -22,7 +22,11 @@ type numbered[T row] struct {
 	row T
 }
 
+// add makes a row the last. One of the same id is replaced.
 func (t *table[T]) add(r T) {
+	if _, taken := t.byID[r.key()]; taken {
+		t.remove(func(other T) bool { return other.key() == r.key() })
+	}
 	if t.byID == nil {
 		t.byID = make(map[string]T)
 	}

@@ -103,30 +103,18 @@ func (s *Sim) tagsOf(q *request, id string) (*map[string]string, error) {
 	prefix, _, _ := strings.Cut(id, "-")
 	switch prefix {
 	case "i":
-		found, err := s.instanceLookup(q).byID([]string{id})
+		i, err := s.instanceLookup(q).one(id)
 		if err != nil {
 			return nil, err
 		}
-		s.remember(found[0], q.now) // as it was before whatever comes of this
-		return &found[0].Tags, nil
+		s.remember(i, q.now) // as it was before whatever comes of this
+		return &i.Tags, nil
 	case "vol":
-		found, err := s.volumeLookup(q.region).byID([]string{id})
-		if err != nil {
-			return nil, err
-		}
-		return &found[0].Tags, nil
+		return s.volumeLookup(q.region).tagsOf(id)
 	case "eni":
-		found, err := s.interfaceLookup(q.region).byID([]string{id})
-		if err != nil {
-			return nil, err
-		}
-		return &found[0].Tags, nil
+		return s.interfaceLookup(q.region).tagsOf(id)
 	case "sir":
-		found, err := s.spotLookup(q.region).byID([]string{id})
-		if err != nil {
-			return nil, err
-		}
-		return &found[0].Tags, nil
+		return s.spotLookup(q.region).tagsOf(id)
 	default:
 		return nil, refusal("InvalidID", "The ID '%s' is not valid", id)
 	}

@@ -35,7 +35,7 @@ type tour struct {
 func newTour(t *testing.T) *tour {
 	t.Helper()
 	tr := &tour{t: t, model: loadModel(t), done: map[string]bool{}, told: map[string]bool{}}
-	tr.Sim = ec2sim.New(ec2sim.Config{Parameters: map[string]string{"/img": image}})
+	tr.Sim = ec2sim.New(ec2sim.Config{Parameters: map[string]string{"/img": image}, KeyPairs: []string{"key"}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tr.sent.Reset()
 		tr.ServeHTTP(copying{w, &tr.sent}, r)
@@ -171,13 +171,7 @@ func TestEveryAnswerFitsTheModelAndIsUnderstood(t *testing.T) {
 		LaunchTemplateName: aws.String("web"), Versions: []string{"$Latest"}, ResolveAlias: aws.Bool(true),
 	})
 	see(tr, versions, err)
-	tr.locations()
-	key, err := c.CreateKeyPair(ctx, &ec2.CreateKeyPairInput{KeyName: aws.String("key"), TagSpecifications: []types.TagSpecification{
-		{ResourceType: "key-pair", Tags: []types.Tag{{Key: aws.String("k"), Value: aws.String("v")}}},
-	}})
-	see(tr, key, err)
-	keys, err := c.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{KeyNames: []string{"key"}})
-	see(tr, keys, err)
+	tr.fleets()
 
 	launch, err := c.RunInstances(ctx, order(all))
 	spotted := idsOf(see(tr, launch, err).Instances)
@@ -187,8 +181,6 @@ func TestEveryAnswerFitsTheModelAndIsUnderstood(t *testing.T) {
 	see(tr, listing, err)
 	tr.lifecycle(id)
 	tr.litter(id, spotted[0])
-	gone, err := c.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String("key")})
-	see(tr, gone, err)
 
 	for _, action := range tr.Actions() {
 		if !tr.done[action] {
@@ -221,14 +213,8 @@ func (tr *tour) template() {
 	})
 }
 
-func (tr *tour) locations() {
+func (tr *tour) fleets() {
 	ctx := tr.t.Context()
-	zones, err := tr.ec2.DescribeAvailabilityZones(ctx, &ec2.DescribeAvailabilityZonesInput{})
-	see(tr, zones, err)
-	regions, err := tr.ec2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
-	see(tr, regions, err)
-	images, err := tr.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{image}})
-	see(tr, images, err)
 	fleet, spotFleet := tr.AddFleet(ec2sim.Fleet{}), tr.AddFleet(ec2sim.Fleet{ID: "sfr-1"})
 	fleets, err := tr.ec2.DescribeFleets(ctx, &ec2.DescribeFleetsInput{FleetIds: []string{fleet.ID}})
 	see(tr, fleets, err)
@@ -243,15 +229,6 @@ func (tr *tour) lifecycle(id string) {
 	see(tr, tags, err)
 	untagged, err := tr.ec2.DeleteTags(ctx, &ec2.DeleteTagsInput{Resources: ids, Tags: []types.Tag{{Key: aws.String("k")}}})
 	see(tr, untagged, err)
-	stopped, err := tr.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: ids})
-	see(tr, stopped, err)
-	tr.one(tr.t, id)
-	started, err := tr.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: ids})
-	see(tr, started, err)
-	changed, err := tr.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{
-		InstanceId: aws.String(id), DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(false)},
-	})
-	see(tr, changed, err)
 	ended, err := tr.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
 	see(tr, ended, err)
 	after, err := tr.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})

@@ -61,7 +61,7 @@ func (s *Sim) volumeLookup(r *region) describe[*Volume] {
 	return describe[*Volume]{
 		table: &r.volumes, idParam: "VolumeId", prefix: "vol",
 		notFound: "InvalidVolume.NotFound", malformed: "InvalidVolumeID.Malformed",
-		tags: func(v *Volume) map[string]string { return v.Tags },
+		tags: func(v *Volume) *map[string]string { return &v.Tags },
 		known: fields[*Volume]{
 			"volume-id":              func(v *Volume) string { return v.ID },
 			"status":                 func(v *Volume) string { return v.State },
@@ -76,11 +76,7 @@ func (s *Sim) volumeLookup(r *region) describe[*Volume] {
 
 func (s *Sim) describeVolumes(q *request) (body, error) {
 	rows, next, err := s.volumeLookup(q.region).run(q)
-	if err != nil {
-		return nil, err
-	}
-	answer := &volumesAnswer{Next: next}
-	for _, v := range rows {
+	volumes := setOf(rows, func(v *Volume) volumeItem {
 		x := volumeItem{
 			ID: v.ID, Size: v.SizeGB, Zone: v.Zone, Status: v.State, Created: checkpoint(v.Created), Type: "gp3", Tags: tagSet(v.Tags),
 		}
@@ -89,31 +85,20 @@ func (s *Sim) describeVolumes(q *request) (body, error) {
 				{v.ID, v.Instance, v.Device, "attached", checkpoint(v.Created), v.DeleteOnTermination},
 			}
 		}
-		answer.Volumes.Items = append(answer.Volumes.Items, x)
-	}
-	return answer, nil
+		return x
+	})
+	return &volumesAnswer{Volumes: volumes, Next: next}, err
 }
 
 // deleteVolume deletes a volume that is attached to nothing:
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteVolume.html
 func (s *Sim) deleteVolume(q *request) (body, error) {
-	id := q.need("VolumeId")
-	if q.err != nil {
-		return nil, q.err
-	}
-	q.touch(id)
-	found, err := s.volumeLookup(q.region).byID([]string{id})
-	if err != nil {
-		return nil, err
-	}
-	if found[0].State != available {
-		return nil, refusal("VolumeInUse", "Volume %s is currently attached to %s", id, found[0].Instance)
-	}
-	if err := q.dryRun(); err != nil {
-		return nil, err
-	}
-	q.region.volumes.remove(func(v *Volume) bool { return v.ID == id })
-	return &done{Return: true}, nil
+	return s.volumeLookup(q.region).discard(q, func(v *Volume) error {
+		if v.State == available {
+			return nil
+		}
+		return refusal("VolumeInUse", "Volume %s is currently attached to %s", v.ID, v.Instance)
+	})
 }
 
 func (v *Volume) clone() Volume {

@@ -60,6 +60,14 @@ type set[T any] struct {
 	Items []T `xml:"item"`
 }
 
+// setOf is a list of rows, each in the form of an answer.
+func setOf[Row, Item any](rows []Row, item func(Row) Item) (all set[Item]) {
+	for _, row := range rows {
+		all.Items = append(all.Items, item(row))
+	}
+	return all
+}
+
 // encode writes the answer to a deed that was done.
 func (q *request) encode(b body) (contentType string, answer []byte, err error) {
 	if q.protocol == ssmJSON {

@@ -92,8 +92,7 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 // Errors: [UnattendedError], [ec2.ClockError].
 func (l *Launcher) preflight(ctx context.Context, o order, registry lease.Registry) (lease.Checkpoint, error) {
 	sweep, err := l.store.Checkpoint(ctx)
-	var absent *lease.NotFoundError
-	if err != nil && !errors.As(err, &absent) {
+	if _, absent := errors.AsType[*lease.NotFoundError](err); err != nil && !absent {
 		return lease.Checkpoint{}, err
 	}
 	skew, dated, err := l.cloud.Clock(ctx)

@@ -96,8 +96,7 @@ type UnknownOutcomeError struct {
 }
 
 func (e *UnknownOutcomeError) Error() string {
-	var over *lease.WindowError
-	if errors.As(e.Err, &over) {
+	if over, is := errors.AsType[*lease.WindowError](e.Err); is {
 		return fmt.Sprintf("the outcome of launch %s is unknown, and its window closed at %s: the janitor settles it", e.Token, date(over.Since))
 	}
 	return fmt.Sprintf("the outcome of launch %s is unknown (%v)", e.Token, e.Err)

@@ -69,10 +69,8 @@ func (r *run) pause(ctx context.Context) error {
 	if time.Now().Add(wait).After(r.until) {
 		return r.lastErr
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(wait):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -64,8 +64,7 @@ func readSkeleton(data []byte) (*awsec2.RunInstancesInput, error) {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
 	if err := json.Unmarshal(pruned, in); err != nil {
-		var mismatch *json.UnmarshalTypeError
-		if errors.As(err, &mismatch) {
+		if mismatch, is := errors.AsType[*json.UnmarshalTypeError](err); is {
 			return nil, &RequestError{Field: mismatch.Field, Why: "does not accept the value " + mismatch.Value}
 		}
 		return nil, &RequestError{Why: fmt.Sprintf("has a value that EC2 does not accept: %v", err)}

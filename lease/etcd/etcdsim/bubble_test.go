@@ -88,7 +88,7 @@ func (w *world) wantKeys(want ...string) {
 	kvs := w.Dump("")
 	same := len(kvs) == len(want)
 	for i := range min(len(kvs), len(want)) {
-		same = same && kvs[i].Key == want[i]
+		same = same && string(kvs[i].Key) == want[i]
 	}
 	if !same {
 		w.Fatalf("keys %v, want %v", kvs, want)

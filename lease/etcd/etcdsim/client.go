@@ -29,7 +29,7 @@ func (c *Cluster) Client(name string, link Link) *Client {
 	return client
 }
 
-// Close ends the connection, and with it the watches, keep-alives and calls on it; what is on its way to etcd still
+// Close ends the connection, and with it the watches and calls on it; what is on its way to etcd still
 // lands. It returns nil.
 func (c *Client) Close() error {
 	c.closing.Do(func() { close(c.closed) })

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Cluster is one etcd in memory: all its members, as clients see them. It is safe for concurrent use.
@@ -62,7 +64,7 @@ func New(o Options) *Cluster {
 	return c
 }
 
-// Close ends the cluster: nothing is served any more, and calls, watches and keep-alives end.
+// Close ends the cluster: nothing is served any more, and calls and watches end.
 func (c *Cluster) Close() {
 	c.closing.Do(func() {
 		c.mu.Lock()
@@ -127,16 +129,24 @@ func (c *Cluster) Term() uint64 {
 	return c.term
 }
 
-// KeyValue is one key as it stands.
-type KeyValue struct {
-	Key              string
-	Value            []byte
-	Lease            int64 // etcd lease that holds it; 0 for none
-	Created, Changed int64 // revisions
+// Write writes a key past every client, as a foreign hand would.
+func (c *Cluster) Write(key string, value []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.put(&pb.PutRequest{Key: []byte(key), Value: value})
+	c.commit("")
+}
+
+// Erase deletes the keys under a prefix past every client.
+func (c *Cluster) Erase(prefix string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(&pb.DeleteRangeRequest{Key: []byte(prefix), RangeEnd: []byte(clientv3.GetPrefixRangeEnd(prefix))})
+	c.commit("")
 }
 
 // Dump lists the keys under a prefix, in their order. It does not wait for a stall to end.
-func (c *Cluster) Dump(prefix string) (list []KeyValue) {
+func (c *Cluster) Dump(prefix string) (list []*mvccpb.KeyValue) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, it := range c.store.order[c.store.search(prefix):] {
@@ -144,9 +154,7 @@ func (c *Cluster) Dump(prefix string) (list []KeyValue) {
 			break
 		}
 		if kv := it.now(); kv != nil {
-			list = append(list, KeyValue{
-				Key: it.key, Value: kv.Value, Lease: kv.Lease, Created: kv.CreateRevision, Changed: kv.ModRevision,
-			})
+			list = append(list, kv)
 		}
 	}
 	return list

@@ -147,11 +147,11 @@ func TestCallsThatArrivedInAStallAreDoneOnWaking(t *testing.T) {
 			w.Error(err)
 		}
 		w.wantKeys("late", "waiting")
+		time.Sleep(time.Minute)
+		w.wantKeys("late", "on its way", "waiting")
 		if keys := []string{w.commits[0].Puts[0].Key, w.commits[1].Puts[0].Key}; keys[0] != "late" || keys[1] != "waiting" {
 			w.Errorf("done in the order %v", keys)
 		}
-		time.Sleep(time.Minute)
-		w.wantKeys("late", "on its way", "waiting")
 	})
 }
 

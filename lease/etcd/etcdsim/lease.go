@@ -2,7 +2,7 @@ package etcdsim
 
 import (
 	"context"
-	"time"
+	"errors"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -63,85 +63,22 @@ func (c *Client) Leases(ctx context.Context) (*clientv3.LeaseLeasesResponse, err
 
 // KeepAliveOnce implements [clientv3.Lease].
 func (c *Client) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseKeepAliveResponse, error) {
-	resp, err := call(ctx, c, keepAliveOp(), func() (*clientv3.LeaseKeepAliveResponse, error) { return c.renew(id), nil })
+	resp, err := call(ctx, c, Op{Kind: "keepalive", Write: true}, func() (*clientv3.LeaseKeepAliveResponse, error) {
+		resp := &clientv3.LeaseKeepAliveResponse{ResponseHeader: c.cluster.header(), ID: id}
+		if e := c.cluster.leases.held[int64(id)]; e != nil {
+			e.refresh()
+			resp.TTL = e.ttl
+		}
+		return resp, nil
+	})
 	if err == nil && resp.TTL <= 0 {
 		err = rpctypes.ErrLeaseNotFound
 	}
 	return resp, clientv3.ContextError(ctx, err)
 }
 
-func keepAliveOp() Op { return Op{Kind: "keepalive", Write: true} }
-
-// renew restarts an etcd lease. The answer has no TTL if there is none.
-func (c *Client) renew(id clientv3.LeaseID) *clientv3.LeaseKeepAliveResponse {
-	resp := &clientv3.LeaseKeepAliveResponse{ResponseHeader: c.cluster.header(), ID: id}
-	if e := c.cluster.leases.held[int64(id)]; e != nil {
-		e.refresh()
-		resp.TTL = e.ttl
-	}
-	return resp
-}
-
-// Bounds of KeepAlive, from clientv3's lease.go.
-const (
-	keepAlivePatience = 5 * time.Second        // for the first answer; later ones have the TTL
-	keepAliveAgain    = 500 * time.Millisecond // when there is no answer
-	keepAliveQueue    = 16                     // answers that nobody takes; further ones are dropped
-)
-
-// KeepAlive implements [clientv3.Lease]: it renews three times in a TTL, and every half second while there is no answer.
-// The channel closes when ctx ends, when etcd says that the etcd lease is gone, and when there was no answer for a TTL.
-func (c *Client) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
-	told := make(chan *clientv3.LeaseKeepAliveResponse, keepAliveQueue)
-	if c.ended(context.WithoutCancel(ctx)) != nil {
-		close(told)
-		return told, clientv3.ErrKeepAliveHalted{Reason: context.Canceled}
-	}
-	go func() {
-		defer close(told)
-		c.keepAlive(ctx, id, told)
-	}()
-	return told, nil
-}
-
-func (c *Client) keepAlive(ctx context.Context, id clientv3.LeaseID, told chan<- *clientv3.LeaseKeepAliveResponse) {
-	answers := make(chan *clientv3.LeaseKeepAliveResponse, keepAliveQueue)
-	deadline := time.Now().Add(keepAlivePatience)
-	next := time.NewTimer(0)
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.closed:
-			return
-		case <-c.cluster.closed:
-			return
-		case <-next.C:
-			if !time.Now().Before(deadline) {
-				return
-			}
-			c.send(c.fate(keepAliveOp()), func() func() {
-				resp := c.renew(id)
-				return func() { offer(answers, resp) }
-			})
-			next.Reset(min(keepAliveAgain, time.Until(deadline)))
-		case resp := <-answers:
-			if resp.TTL <= 0 {
-				return
-			}
-			offer(told, resp)
-			timeout := time.Duration(resp.TTL) * time.Second
-			deadline = time.Now().Add(timeout)
-			next.Reset(timeout / 3)
-		}
-	}
-}
-
-// offer sends if there is room.
-func offer(to chan<- *clientv3.LeaseKeepAliveResponse, resp *clientv3.LeaseKeepAliveResponse) {
-	select {
-	case to <- resp:
-	default:
-	}
+// KeepAlive implements [clientv3.Lease], and is not supported: whoever keeps an etcd lease here renews it by
+// [Client.KeepAliveOnce].
+func (c *Client) KeepAlive(context.Context, clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+	return nil, errors.New("etcdsim: no KeepAlive, only KeepAliveOnce")
 }

@@ -131,10 +131,8 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return c.ended(ctx) == nil
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 	case <-c.closed:

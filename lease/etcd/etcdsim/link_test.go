@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"lapse/lease/etcd/etcdsim"
 )
@@ -182,17 +184,9 @@ func TestAWatchEndsWithItsContextClientOrCluster(t *testing.T) {
 				client := w.faulty()
 				ctx, cancel := context.WithCancel(w.Context())
 				defer cancel()
-				id := w.grant(10, "held")
 				watch := client.Watch(ctx, "k")
-				alive, err := client.KeepAlive(ctx, id)
-				if err != nil || (<-alive).TTL != 10 {
-					w.Fatal(err)
-				}
 				end(w, client, cancel)
 				w.wantTold(watch, "closed")
-				if _, open := <-alive; open {
-					w.Error("is kept alive")
-				}
 				synctest.Wait()
 				if n := w.Watches(); n != 0 {
 					w.Errorf("etcd keeps %d watches", n)
@@ -224,47 +218,22 @@ func TestAWatchWithoutACallerIsNotKept(t *testing.T) {
 	}
 }
 
-func TestKeepAliveRenewsThreeTimesInATTL(t *testing.T) {
-	bubble(t, func(w *world) {
-		client := w.faulty()
-		id := w.grant(9, "held")
-		alive, err := client.KeepAlive(w.within(time.Hour), id)
-		if err != nil {
-			w.Fatal(err)
-		}
-		time.Sleep(30*time.Second + 1)
-		synctest.Wait()
-		if len(w.asked) != 11 || len(alive) != 11 {
-			w.Errorf("in 30 s: sent %d, answered %d", len(w.asked), len(alive))
-		}
-		for range 11 {
-			<-alive
-		}
-		w.fate("keepalive", etcdsim.Fate{Lost: true})
-		since := time.Now()
-		for range alive {
-		}
-		if after := time.Since(since); after != 9*time.Second-1 { // the last answer was 1 ns ago
-			w.Errorf("gave up after %v", after)
-		}
-		w.wantKeys()
-	})
-}
+// kept is a client that keeps etcd leases, for etcd's own sessions.
+type kept struct{ *etcdsim.Client }
 
-func TestKeepAliveEndsWhenTheLeaseIsGone(t *testing.T) {
-	bubble(t, func(w *world) {
-		id := w.grant(9, "held")
-		alive, err := w.KeepAlive(w.within(time.Hour), id)
-		if err != nil {
-			w.Fatal(err)
+func (k kept) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+	answers := make(chan *clientv3.LeaseKeepAliveResponse)
+	go func() {
+		defer close(answers)
+		for ctx.Err() == nil {
+			_, _ = k.KeepAliveOnce(ctx, id) // what is not renewed runs out
+			select {
+			case <-time.After(3 * time.Second):
+			case <-ctx.Done():
+			}
 		}
-		<-alive
-		w.ExpireAll("held")
-		since := time.Now()
-		if _, open := <-alive; open || time.Since(since) != 3*time.Second {
-			w.Errorf("open %v after %v", open, time.Since(since))
-		}
-	})
+	}()
+	return answers, nil
 }
 
 func TestElectionsAreWonInTurn(t *testing.T) {
@@ -275,7 +244,7 @@ func TestElectionsAreWonInTurn(t *testing.T) {
 		won := make(chan int, 3)
 		for i := range elections {
 			client := clientv3.NewCtxClient(ctx)
-			client.KV, client.Lease, client.Watcher = w.faulty(), w.Client, w.Client
+			client.KV, client.Lease, client.Watcher = w.faulty(), kept{w.Client}, w.Client
 			session, err := concurrency.NewSession(client, concurrency.WithTTL(10), concurrency.WithContext(ctx))
 			if err != nil {
 				w.Fatal(err)
@@ -307,6 +276,29 @@ func TestElectionsAreWonInTurn(t *testing.T) {
 		}
 		if leader, err := elections[0].Leader(ctx); err != nil || leader.Kvs[0].GetLease() != int64(sessions[2].Lease()) {
 			w.Errorf("leader %v, %v", leader, err)
+		}
+	})
+}
+
+func TestAnOptionThatIsNotSimulatedIsRefused(t *testing.T) {
+	bubble(t, func(w *world) {
+		for name, op := range map[string]clientv3.Op{
+			"put, previous":          clientv3.OpPut("k", "v", clientv3.WithPrevKV()),
+			"put, value ignored":     clientv3.OpPut("k", "", clientv3.WithIgnoreValue()),
+			"put, lease ignored":     clientv3.OpPut("k", "v", clientv3.WithIgnoreLease()),
+			"delete, previous":       clientv3.OpDelete("k", clientv3.WithPrevKV()),
+			"get, changed since":     clientv3.OpGet("k", clientv3.WithMinModRev(1)),
+			"get, changed before":    clientv3.OpGet("k", clientv3.WithMaxModRev(1)),
+			"get, created since":     clientv3.OpGet("k", clientv3.WithMinCreateRev(1)),
+			"in a transaction, too":  clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("k", "v", clientv3.WithPrevKV())}, nil),
+			"a transaction in other": clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpTxn(nil, nil, nil)}, nil),
+		} {
+			if _, err := w.Do(w.Context(), op); status.Code(err) != codes.Unimplemented {
+				w.Errorf("%s: %v", name, err)
+			}
+		}
+		if len(w.commits) > 0 {
+			w.Errorf("committed %+v", w.commits)
 		}
 	})
 }

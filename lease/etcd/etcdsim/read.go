@@ -10,12 +10,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// checkRange refuses what etcd's front refuses.
+// checkRange refuses what etcd's front refuses, and what nobody here asks for.
 func checkRange(r *pb.RangeRequest) error {
-	if len(r.Key) == 0 {
-		return rpctypes.ErrGRPCEmptyKey
-	}
-	return nil
+	return check(r.Key, r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0)
 }
 
 // readable refuses a revision that is gone or yet to come.
@@ -36,7 +33,7 @@ func (c *Cluster) read(r *pb.RangeRequest) *pb.RangeResponse {
 		resp.Header.Revision++ // within a transaction that has written
 	}
 	plain := r.SortOrder == pb.RangeRequest_NONE || r.SortTarget == pb.RangeRequest_KEY && r.SortOrder == pb.RangeRequest_ASCEND
-	plain = plain && r.MinModRevision == 0 && r.MaxModRevision == 0 && r.MinCreateRevision == 0 && r.MaxCreateRevision == 0
+	plain = plain && r.MaxCreateRevision == 0
 	items := c.store.span(r.Key, r.RangeEnd)
 	if !r.CountOnly {
 		room := len(items)
@@ -57,7 +54,7 @@ func (c *Cluster) read(r *pb.RangeRequest) *pb.RangeResponse {
 		if r.CountOnly || plain && r.Limit > 0 && len(resp.Kvs) > int(r.Limit) {
 			continue // one more than wanted is found, and sorted with the others, as by etcd's executeRange
 		}
-		if plain || wanted(r, kv) {
+		if r.MaxCreateRevision == 0 || kv.CreateRevision <= r.MaxCreateRevision {
 			resp.Kvs = append(resp.Kvs, kv)
 		}
 	}
@@ -71,14 +68,6 @@ func (c *Cluster) read(r *pb.RangeRequest) *pb.RangeResponse {
 		}
 	}
 	return resp
-}
-
-// wanted reports whether a key passes the filters of a request.
-func wanted(r *pb.RangeRequest, kv *mvccpb.KeyValue) bool {
-	return (r.MaxModRevision == 0 || kv.ModRevision <= r.MaxModRevision) &&
-		(r.MinModRevision == 0 || kv.ModRevision >= r.MinModRevision) &&
-		(r.MaxCreateRevision == 0 || kv.CreateRevision <= r.MaxCreateRevision) &&
-		(r.MinCreateRevision == 0 || kv.CreateRevision >= r.MinCreateRevision)
 }
 
 // order sorts what was found in the order of keys.

@@ -148,20 +148,13 @@ func drawGet(t *rapid.T) opOf {
 		options = append(options, clientv3.WithKeysOnly())
 	}
 	at := rapid.Int64Range(-8, 12).Draw(t, "revision")
-	filter, bound := rapid.IntRange(0, 9).Draw(t, "filter"), rapid.Int64Range(1, 10).Draw(t, "bound")
+	filtered, bound := rapid.IntRange(0, 2).Draw(t, "filter") == 0, rapid.Int64Range(1, 10).Draw(t, "bound")
 	return func(s *side) clientv3.Op {
 		options := append([]clientv3.OpOption{}, options...)
 		if at > 0 {
 			options = append(options, clientv3.WithRev(s.base+at))
 		}
-		switch filter {
-		case 0:
-			options = append(options, clientv3.WithMinModRev(s.base+bound))
-		case 1:
-			options = append(options, clientv3.WithMaxModRev(s.base+bound))
-		case 2:
-			options = append(options, clientv3.WithMinCreateRev(s.base+bound))
-		case 3:
+		if filtered {
 			options = append(options, clientv3.WithMaxCreateRev(s.base+bound))
 		}
 		return clientv3.OpGet(s.key(key), options...)
@@ -171,27 +164,14 @@ func drawGet(t *rapid.T) opOf {
 func drawPut(t *rapid.T) opOf {
 	key, value := drawKey(t), rapid.SampledFrom([]string{"", "x", "y", "zz"}).Draw(t, "value")
 	held := rapid.IntRange(-2, 4).Draw(t, "lease")
-	var options []clientv3.OpOption
-	if rapid.Bool().Draw(t, "previous") {
-		options = append(options, clientv3.WithPrevKV())
-	}
-	if rapid.IntRange(0, 9).Draw(t, "ignore value") == 0 {
-		options = append(options, clientv3.WithIgnoreValue())
-	}
-	if rapid.IntRange(0, 9).Draw(t, "ignore lease") == 0 {
-		options = append(options, clientv3.WithIgnoreLease())
-	}
 	return func(s *side) clientv3.Op {
-		return clientv3.OpPut(s.key(key), value, append(options[:len(options):len(options)], clientv3.WithLease(s.id(max(0, held))))...)
+		return clientv3.OpPut(s.key(key), value, clientv3.WithLease(s.id(max(0, held))))
 	}
 }
 
 func drawDelete(t *rapid.T) opOf {
 	key := drawKey(t)
 	var options []clientv3.OpOption
-	if rapid.Bool().Draw(t, "previous") {
-		options = append(options, clientv3.WithPrevKV())
-	}
 	if rapid.IntRange(0, 3).Draw(t, "range") == 0 {
 		options = append(options, clientv3.WithPrefix())
 	}

@@ -13,22 +13,19 @@ import (
 
 const maxTxnOps = 128 // etcd's default
 
-// checkPut refuses what etcd's front refuses.
+// checkPut refuses what etcd's front refuses, and what nobody here asks for.
 func checkPut(r *pb.PutRequest) error {
-	switch {
-	case len(r.Key) == 0:
-		return rpctypes.ErrGRPCEmptyKey
-	case r.IgnoreValue && len(r.Value) != 0:
-		return rpctypes.ErrGRPCValueProvided
-	case r.IgnoreLease && r.Lease != 0:
-		return rpctypes.ErrGRPCLeaseProvided
-	}
-	return nil
+	return check(r.Key, r.PrevKv || r.IgnoreValue || r.IgnoreLease)
 }
 
-func checkDelete(r *pb.DeleteRangeRequest) error {
-	if len(r.Key) == 0 {
+func checkDelete(r *pb.DeleteRangeRequest) error { return check(r.Key, r.PrevKv) }
+
+func check(key []byte, unsupported bool) error {
+	switch {
+	case len(key) == 0:
 		return rpctypes.ErrGRPCEmptyKey
+	case unsupported:
+		return status.Error(codes.Unimplemented, "etcdsim: no such option")
 	}
 	return nil
 }
@@ -122,9 +119,6 @@ func (c *Cluster) mayPut(r *pb.PutRequest) error {
 	if r.Lease != 0 && c.leases.held[r.Lease] == nil {
 		return rpctypes.ErrGRPCLeaseNotFound
 	}
-	if (r.IgnoreValue || r.IgnoreLease) && c.store.get(r.Key) == nil {
-		return rpctypes.ErrGRPCKeyNotFound
-	}
 	return nil
 }
 
@@ -132,19 +126,8 @@ func (c *Cluster) mayPut(r *pb.PutRequest) error {
 func (c *Cluster) put(r *pb.PutRequest) *pb.PutResponse {
 	resp := &pb.PutResponse{Header: c.header()}
 	resp.Header.Revision++
-	before := c.store.get(r.Key)
-	if r.PrevKv {
-		resp.PrevKv = before
-	}
-	value, lease := r.Value, r.Lease
-	if r.IgnoreValue {
-		value = before.GetValue()
-	}
-	if r.IgnoreLease {
-		lease = before.GetLease()
-	}
-	c.leases.move(string(r.Key), before.GetLease(), lease)
-	c.store.put(r.Key, value, lease)
+	c.leases.move(string(r.Key), c.store.get(r.Key).GetLease(), r.Lease)
+	c.store.put(r.Key, r.Value, r.Lease)
 	return resp
 }
 
@@ -156,9 +139,6 @@ func (c *Cluster) remove(r *pb.DeleteRangeRequest) *pb.DeleteRangeResponse {
 			continue
 		}
 		resp.Deleted++
-		if r.PrevKv {
-			resp.PrevKvs = append(resp.PrevKvs, kv)
-		}
 		c.leases.move(it.key, kv.Lease, 0)
 		c.store.remove(it)
 	}
