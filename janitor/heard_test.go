@@ -23,6 +23,16 @@ func (o *reads) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 	return o.Leadership.Snapshot(ctx)
 }
 
+// Watch tells nothing: what was written after the state that is read is gone where that is.
+func (o *reads) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
+	if o.state == nil {
+		return o.Leadership.Watch(ctx, from)
+	}
+	changes := make(chan lease.Change)
+	context.AfterFunc(ctx, func() { close(changes) })
+	return changes
+}
+
 // looks sweeps. Nothing may be ended, whether or not the registry as it really is takes the checkpoint.
 func (o *inLeadership) looks(ctx context.Context, r *rig) {
 	r.t.Helper()
