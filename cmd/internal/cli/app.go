@@ -47,16 +47,18 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 	defer sink.Close()
 	out := &output{to: stdout}
 	app.Writer, app.ErrWriter = out, sink
+	takes := &atomic.Int64{}
 	if last := len(args) - 1; args[last] == completeFlag {
-		for _, word := range complete(ctx, app, args[1:last]) {
-			_, _ = fmt.Fprintln(stdout, word)
-		}
-		return ExitDone
+		return ExitCode(stoppable(ctx, takes, func() error {
+			for _, word := range complete(ctx, app, args[1:last]) {
+				_, _ = fmt.Fprintln(stdout, word)
+			}
+			return nil
+		}))
 	}
 	l := read(app, args)
-	takes := &atomic.Int64{}
 	app.Metadata = map[string]any{takesKey: takes}
-	err := l.run(ctx, takes)
+	err := interrupted(ctx, stoppable(ctx, takes, func() error { return l.run(ctx) }))
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
 		err = fmt.Errorf("the output of this command could not be written: %w", unsaid)
 	}
@@ -67,7 +69,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 }
 
 // run does what the line says. A line that asks for help does nothing else.
-func (l line) run(ctx context.Context, takes *atomic.Int64) error {
+func (l line) run(ctx context.Context) error {
 	warnings := l.unread(os.Environ())
 	if err := l.check(); err != nil {
 		return err
@@ -83,7 +85,7 @@ func (l line) run(ctx context.Context, takes *atomic.Int64) error {
 	for _, warning := range warnings {
 		_ = Prose(l.app.ErrWriter, fmt.Sprintf("%s: warning: %s", l.app.Name, warning))
 	}
-	return interrupted(ctx, stoppable(ctx, takes, func() error { return l.app.RunContext(ctx, words) }))
+	return l.app.RunContext(ctx, words)
 }
 
 // prepare gives the app what all three have in common, and replaces what urfave/cli does otherwise: its own exit codes,

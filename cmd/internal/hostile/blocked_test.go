@@ -56,7 +56,7 @@ func TestHostileTinyDisk(t *testing.T) {
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("lapse", disk, "tmpfs", 0, "size=64k"); err != nil {
+	if err := syscall.Mount("lapse", disk, "tmpfs", 0, "size=64k,mode=700"); err != nil {
 		t.Logf("cannot mount a small disk (%v): rows 6 and 16 have a full device", err)
 		return
 	}
