@@ -159,7 +159,7 @@ func (d *diary) lastAway(at time.Time) time.Time {
 	return last
 }
 
-// lastRestore is when etcd last served again after it was set back. What launches from before that left behind is kept.
+// lastRestore is when etcd last served again after it was set back.
 func (d *diary) lastRestore() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()

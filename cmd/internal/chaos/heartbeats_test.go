@@ -28,7 +28,7 @@ func (w *world) judgeLoss(p past, before, v version) {
 	if least := before.GrantedAt.Add(max(bootGrace, heartbeatTimeout) + markGrace); v.Cause == "no-heartbeat" && v.revoked().Before(least) {
 		wrong("which is before %s", clock(least))
 	}
-	if cured := before.CuredAt; v.revoked().Before(cured.Add(markGrace)) {
+	if cured := p.cured(before); v.revoked().Before(cured.Add(markGrace)) {
 		wrong("although it was extended or unmarked at %s", clock(cured))
 	}
 	if away := w.diary.lastAway(v.revoked()); v.revoked().Before(away.Add(markGrace)) {

@@ -21,7 +21,11 @@ const root = "/lapse/default/"
 // The records as they stand in etcd, as far as the checker reads them.
 type (
 	registryRecord struct {
-		UUID string `json:"uuid"`
+		UUID    string `json:"uuid"`
+		Resumed []struct {
+			Name string    `json:"name"`
+			At   time.Time `json:"at"`
+		} `json:"resumed"`
 	}
 	checkpointRecord struct {
 		Sequence int64     `json:"sequence"`

@@ -79,6 +79,17 @@ func (v version) revoked() time.Time {
 	return v.RevokedAt
 }
 
+// cured is when the lease was last extended or unmarked. If the clock that dated it was ahead, as that of a sidecar may be, it
+// is when that was seen.
+func (p past) cured(v version) time.Time {
+	for _, earlier := range p.leases[v.InstanceID] {
+		if earlier.CuredAt.Equal(v.CuredAt) && earlier.CuredAt.After(earlier.seen) {
+			return earlier.seen
+		}
+	}
+	return v.CuredAt
+}
+
 // inOrder is who leads of those who stand for the leadership, and who is next.
 func inOrder(candidates map[string]event) []string {
 	all := slices.SortedFunc(maps.Values(candidates), func(a, b event) int { return int(a.created - b.created) })

@@ -87,13 +87,19 @@ func (w *world) leftOver() []string {
 			say("instance %s of %s: %s", i.ID, i.ClientToken, why)
 		}
 	}
+	known := w.diary.lastRestore() // what launches from before the last release of a brake that stands left behind is kept
+	for _, said := range w.history.registry().Resumed {
+		if said.Name != "heartbeats" && said.At.After(known) {
+			known = said.At
+		}
+	}
 	closed := map[string]bool{} // of which records can tell whether a lease ever held
 	for _, l := range current[launchRecord](w.history, "launches/") {
 		if l.State == "open" {
 			say("launch %s is open", l.Token)
 		}
 		for _, a := range l.Attempts {
-			closed[a.ClientToken] = l.State == "closed" && l.Created.After(w.diary.lastRestore())
+			closed[a.ClientToken] = l.State == "closed" && l.Created.After(known)
 		}
 	}
 	held := w.everHeld()
