@@ -16,6 +16,10 @@ func (s *Sim) actionTable() map[string]action {
 		"CreateTags": s.createTags,
 		"DeleteTags": s.deleteTags,
 
+		"ImportKeyPair":    s.importKeyPair,
+		"DescribeKeyPairs": s.describeKeyPairs,
+		"DeleteKeyPair":    s.deleteKeyPair,
+
 		"DescribeVolumes":              s.describeVolumes,
 		"DeleteVolume":                 s.deleteVolume,
 		"DescribeNetworkInterfaces":    s.describeInterfaces,

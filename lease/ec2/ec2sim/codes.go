@@ -22,7 +22,7 @@ func statusOf(code string) (status int, listed bool) {
 
 	// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#api-error-codes-table-client
 	case "FilterLimitExceeded", "InvalidAMIID.Malformed", "InvalidClientToken", "InvalidID",
-		"InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "InvalidKeyPair.NotFound",
+		"InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "InvalidKey.Format", "InvalidKeyPair.Duplicate", "InvalidKeyPair.NotFound",
 		"InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound",
 		"InvalidLaunchTemplateName.NotFoundException", "InvalidNetworkInterface.InUse", "InvalidNetworkInterfaceID.NotFound",
 		"InvalidNetworkInterfaceId.Malformed", "InvalidSpotInstanceRequestID.Malformed",

@@ -59,11 +59,21 @@ type Config struct {
 	// Parameters are the SSM parameters, by name. Images may be given as
 	// resolve:ssm:NAME.
 	Parameters map[string]string
-	// KeyPairs are the names of the key pairs; a launch that names another is
-	// refused.
+	// KeyPairs are the names of the key pairs that each region has to begin with; a launch that names another is refused.
 	KeyPairs []string
+	// Quirks are what it does otherwise than EC2.
+	Quirks Quirks
 	// Logger gets one debug record a call; nothing is logged if nil.
 	Logger *slog.Logger
+}
+
+// Quirks are what products do otherwise than EC2 that have its API. That a listing shows late what was created is no quirk:
+// see [Config.StaleFor].
+type Quirks struct {
+	IgnoresClientToken bool // a launch that is replayed creates again
+	HidesClientToken   bool // and what was launched shows none
+	DropsTags          bool // of calls that create; CreateTags still works
+	IgnoresFilters     bool // of calls that describe, which answer as if none was given
 }
 
 // Zone is an availability zone: its name in this account, such as us-east-1a,

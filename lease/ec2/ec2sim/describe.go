@@ -154,7 +154,7 @@ func (s *Sim) instanceLookup(q *request) describe[*Instance] {
 		notFound: "InvalidInstanceID.NotFound", malformed: "InvalidInstanceID.Malformed",
 		known: instanceFields(), tags: func(i *Instance) *map[string]string { return &i.Tags },
 		shown:   func(i *Instance) (*Instance, bool) { return s.shown(i, q.now) },
-		unheard: func(i *Instance) bool { return q.now.Before(i.known) },
+		unheard: func(i *Instance) bool { return q.now.Before(i.known) }, unfiltered: s.config.Quirks.IgnoresFilters,
 	}
 }
 

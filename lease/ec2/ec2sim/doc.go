@@ -13,7 +13,7 @@
 //   - [Sim.Create], [Sim.SetState], [Sim.Protect], [Sim.SetCapacity],
 //     [Sim.SetOffered], [Sim.SetStaleFor] and [Sim.AddTemplateVersion] change
 //     its world behind the API's back; [Sim.Instances], [Sim.Volumes],
-//     [Sim.Interfaces], [Sim.SpotRequests] and [Sim.Calls] look at it.
+//     [Sim.Interfaces], [Sim.SpotRequests], [Sim.KeyPairs] and [Sim.Calls] look at it.
 //   - [IMDS] and [Sim.IMDS] serve IMDSv2 for one instance, truly or by a
 //     [Metadata.Script].
 //   - [Serve] puts any of these handlers on a loopback port.

@@ -108,12 +108,19 @@ type describe[T row] struct {
 	tags      func(T) *map[string]string
 	shown     func(T) (T, bool) // a row as it is described, if it is; nil: as it is
 	unheard   func(T) bool      // whether its id is not known yet; nil: never
+
+	whole      bool // it has no pages
+	unfiltered bool // filters are read, and count for nothing
 }
 
 func (d describe[T]) run(q *request) ([]T, string, error) {
 	ids := q.list(d.idParam)
 	filters := q.filters(d.known.has)
+	if d.unfiltered {
+		filters = nil
+	}
 	p := q.paging(len(ids) > 0)
+	p.limited = p.limited && !d.whole
 	if q.err != nil {
 		return nil, "", q.err
 	}

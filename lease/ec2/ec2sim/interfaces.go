@@ -101,7 +101,8 @@ func (s *Sim) interfaceItem(r *region, n *Interface) interfaceItem {
 
 func (s *Sim) interfaceLookup(r *region) describe[*Interface] {
 	return describe[*Interface]{
-		table: &r.interfaces, idParam: "NetworkInterfaceId", prefix: "eni",
+		unfiltered: s.config.Quirks.IgnoresFilters,
+		table:      &r.interfaces, idParam: "NetworkInterfaceId", prefix: "eni",
 		notFound: "InvalidNetworkInterfaceID.NotFound", malformed: "InvalidNetworkInterfaceId.Malformed",
 		tags: func(n *Interface) *map[string]string { return &n.Tags },
 		known: fields[*Interface]{

@@ -3,7 +3,6 @@ package ec2sim
 import (
 	"maps"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -35,11 +34,14 @@ func (s *Sim) runInstances(q *request) (body, error) {
 		key.zone = o.subnet.Name
 	}
 	l := q.region.launches[key]
+	if s.config.Quirks.IgnoresClientToken {
+		l = nil
+	}
 	if l != nil && l.canonical != o.canonical {
 		return nil, refusal("IdempotentParameterMismatch",
 			"The client token '%s' was used before, with other parameters", o.token)
 	}
-	if name := o.instance.KeyName; l == nil && name != "" && !slices.Contains(s.config.KeyPairs, name) {
+	if name := o.instance.KeyName; l == nil && name != "" && q.region.keyPairNamed(name) == nil {
 		q.fail("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", name)
 	}
 	if err := q.dryRun(); err != nil {
@@ -82,6 +84,9 @@ func (s *Sim) launch(r *region, o order, now time.Time) (*launch, error) {
 		i.ID, i.Reservation, i.ClientToken = s.newID("i"), l.reservation, o.token
 		i.Zone, i.ZoneID, i.SubnetID = at.Name, at.ID, at.id
 		i.LaunchTime, i.Tags = now.Truncate(time.Second), maps.Clone(i.Tags)
+		if s.config.Quirks.HidesClientToken {
+			i.ClientToken = ""
+		}
 		if o.spot {
 			i.SpotRequest = s.requestSpot(r, &i, o.spotTags, now)
 		}

@@ -22,6 +22,9 @@ type order struct {
 // readOrder reads a request whose launch template was already merged in.
 func (s *Sim) readOrder(q *request) (order, error) {
 	tags := q.tagSpecifications("instance", "volume", "network-interface", "spot-instances-request")
+	if s.config.Quirks.DropsTags {
+		clear(tags)
+	}
 	o := order{
 		token:    q.str("ClientToken"),
 		spot:     q.oneOf("InstanceMarketOptions.MarketType", "", "spot") == "spot",

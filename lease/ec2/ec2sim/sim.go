@@ -55,6 +55,7 @@ type region struct {
 	spots      table[*SpotRequest]
 	fleets     table[*Fleet]
 	templates  table[*template]
+	keyPairs   table[*KeyPair]
 	launches   map[launchKey]*launch
 	capacity   map[slot]int
 	withheld   map[slot]bool // types that a zone does not offer
@@ -78,6 +79,9 @@ func (s *Sim) newRegion(name string, zones []Zone) *region {
 		name: name, vpc: s.newID("vpc"),
 		launches: make(map[launchKey]*launch), buckets: make(map[bucketKey]*rate.Limiter),
 		capacity: make(map[slot]int), withheld: make(map[slot]bool),
+	}
+	for _, name := range s.config.KeyPairs {
+		r.keyPairs.add(&KeyPair{ID: s.newID("key"), Name: name, Region: r.name, Created: s.config.Now()})
 	}
 	if len(zones) == 0 {
 		zones = []Zone{{Name: name + "a"}}

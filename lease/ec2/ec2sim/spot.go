@@ -79,7 +79,8 @@ type spotItem struct {
 
 func (s *Sim) spotLookup(r *region) describe[*SpotRequest] {
 	return describe[*SpotRequest]{
-		table: &r.spots, idParam: "SpotInstanceRequestId", prefix: "sir",
+		unfiltered: s.config.Quirks.IgnoresFilters,
+		table:      &r.spots, idParam: "SpotInstanceRequestId", prefix: "sir",
 		notFound: "InvalidSpotInstanceRequestID.NotFound", malformed: "InvalidSpotInstanceRequestID.Malformed",
 		tags: func(r *SpotRequest) *map[string]string { return &r.Tags },
 		known: fields[*SpotRequest]{

@@ -115,6 +115,8 @@ func (s *Sim) tagsOf(q *request, id string) (*map[string]string, error) {
 		return s.interfaceLookup(q.region).tagsOf(id)
 	case "sir":
 		return s.spotLookup(q.region).tagsOf(id)
+	case "key":
+		return s.keyPairLookup(q.region).tagsOf(id)
 	default:
 		return nil, refusal("InvalidID", "The ID '%s' is not valid", id)
 	}

@@ -172,6 +172,7 @@ func TestEveryAnswerFitsTheModelAndIsUnderstood(t *testing.T) {
 	})
 	see(tr, versions, err)
 	tr.fleets()
+	tr.keyPairs()
 
 	launch, err := c.RunInstances(ctx, order(all))
 	spotted := idsOf(see(tr, launch, err).Instances)
@@ -220,6 +221,19 @@ func (tr *tour) fleets() {
 	see(tr, fleets, err)
 	spotFleets, err := tr.ec2.DescribeSpotFleetRequests(ctx, &ec2.DescribeSpotFleetRequestsInput{SpotFleetRequestIds: []string{spotFleet.ID}})
 	see(tr, spotFleets, err)
+}
+
+func (tr *tour) keyPairs() {
+	ctx := tr.t.Context()
+	imported, err := tr.ec2.ImportKeyPair(ctx, &ec2.ImportKeyPairInput{
+		KeyName: aws.String("own"), PublicKeyMaterial: []byte("ssh-ed25519 AAAA"),
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeKeyPair, Tags: []types.Tag{{Key: aws.String("k"), Value: aws.String("v")}}}},
+	})
+	id := see(tr, imported, err).KeyPairId
+	found, err := tr.ec2.DescribeKeyPairs(ctx, &ec2.DescribeKeyPairsInput{KeyNames: []string{"own"}})
+	see(tr, found, err)
+	gone, err := tr.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyPairId: id})
+	see(tr, gone, err)
 }
 
 // lifecycle takes an instance through its life.

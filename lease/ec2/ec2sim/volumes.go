@@ -59,7 +59,8 @@ type attachmentItem struct {
 
 func (s *Sim) volumeLookup(r *region) describe[*Volume] {
 	return describe[*Volume]{
-		table: &r.volumes, idParam: "VolumeId", prefix: "vol",
+		unfiltered: s.config.Quirks.IgnoresFilters,
+		table:      &r.volumes, idParam: "VolumeId", prefix: "vol",
 		notFound: "InvalidVolume.NotFound", malformed: "InvalidVolumeID.Malformed",
 		tags: func(v *Volume) *map[string]string { return &v.Tags },
 		known: fields[*Volume]{
