@@ -47,6 +47,7 @@ type Instance struct {
 	State       InstanceState
 	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
 	ClientToken string
+	KeyName     string   // of the key pair that it was launched with
 	Spot        string   // id of its spot request; empty for on-demand
 	Operator    string   // the AWS service that manages it, and that alone can terminate it; empty if none does
 	Attached    []string // ids of the volumes and interfaces that are attached to it

@@ -24,6 +24,9 @@ type Launch struct {
 	Window           Duration          `json:"window"` // how long after the last send a launcher may still send
 	Holder           string            `json:"holder,omitzero"`
 	Labels           map[string]string `json:"labels,omitempty"`
+	Anima            Anima             `json:"anima,omitzero"`
+	Registry         string            `json:"registry,omitzero"`        // UUID of the registry, with [AnimaKeyPair]: it is in the names of key pairs
+	Consistency      Duration          `json:"consistency,omitzero"`     // with [AnimaKeyPair]: how late the endpoint may show what a call created
 	Asked            string            `json:"asked"`                    // digest of what the user asked for
 	Request          json.RawMessage   `json:"request"`                  // frozen RunInstances request, JSON of the AWS CLI's form
 	Subnets          []string          `json:"subnets,omitempty"`        // to try, in this order
@@ -67,18 +70,21 @@ type Attempt struct {
 	Outcome      Outcome   `json:"outcome,omitzero"`    // empty: not known
 	Doubtful     bool      `json:"doubtful,omitzero"`   // some send of it has an unknown outcome: no refusal is definite
 	Code         string    `json:"code,omitzero"`       // EC2's error code of a refusal
-	Instances    []string  `json:"instances,omitempty"` // ids that EC2 answered with
+	Instances    []string  `json:"instances,omitempty"` // ids that EC2 answered with, or that a search found
+	KeyAt        time.Time `json:"key_at,omitzero"`     // with [AnimaKeyPair]: stored before its key pair is made
+	KeyID        string    `json:"key_id,omitzero"`     // of its key pair
 
 	unknown unknownFields
 }
 
-// Outcome of an attempt: what EC2 itself answered. No look-up is an outcome.
+// Outcome of an attempt: what EC2 itself answered. No look-up is an outcome, except with [AnimaKeyPair].
 type Outcome string
 
 // Outcomes of an attempt.
 const (
 	OutcomeLaunched Outcome = "launched" // EC2 answered with ids
 	OutcomeRefused  Outcome = "refused"  // EC2 refused, and no earlier send is in doubt: nothing was created
+	OutcomeNone     Outcome = "none"     // with [AnimaKeyPair]: a search has found nothing of it, or it was never sent
 )
 
 // maxAttempts is the last attempt number with which every launch token still makes a client token of 64 characters.
@@ -162,6 +168,9 @@ func (l Launch) Sending(now time.Time) (Launch, error) {
 	}
 	if l.Last().Outcome != "" {
 		return l, l.refuse("repeat the answered attempt of")
+	}
+	if l.Anima == AnimaKeyPair && (l.Last().KeyID == "" || l.Last().Sends > 0) {
+		return l, l.refuse("send without a key pair of its own, or again,")
 	}
 	return l.withLast(func(a *Attempt) {
 		a.Doubtful = a.Doubtful || a.Sends > 0

@@ -39,6 +39,7 @@ func quickLease(q *quick, l *Lease) {
 	word(q, "instance_id", &l.InstanceID)
 	word(q, "launch", &l.Launch)
 	word(q, "client_token", &l.ClientToken)
+	word(q, "key_name", &l.KeyName)
 	word(q, "bore", &l.Bore)
 	word(q, "account", &l.Account)
 	word(q, "region", &l.Region)

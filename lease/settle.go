@@ -8,8 +8,11 @@ import (
 
 // Member returns the attempt of l that made the instance. An instance belongs to a launch only if its launch tag equals
 // the client token in its description and names an attempt of that launch: a console's "Launch more like this" copies
-// the tag and not the token.
+// the tag and not the token. With [AnimaKeyPair] it belongs to the attempt whose key pair it shows.
 func (l Launch) Member(i Instance) (Attempt, bool) {
+	if l.Anima == AnimaKeyPair {
+		return l.keyed(i)
+	}
 	tag := i.Tags[TagLaunch]
 	if tag == "" || tag != i.ClientToken {
 		return Attempt{}, false
@@ -18,10 +21,13 @@ func (l Launch) Member(i Instance) (Attempt, bool) {
 }
 
 // Binds reports whether the lease is bound to this instance: the same id and, unless it was adopted, the same client
-// token both in the tag and in the description.
+// token both in the tag and in the description, or the same key pair where that is its anima.
 func (l Lease) Binds(i Instance) bool {
 	if l.InstanceID != i.ID {
 		return false
+	}
+	if l.KeyName != "" {
+		return l.KeyName == i.KeyName
 	}
 	return l.ClientToken == "" || l.ClientToken == i.ClientToken && l.ClientToken == i.Tags[TagLaunch]
 }
@@ -49,6 +55,9 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 		Schema: Schema, InstanceID: i.ID, Launch: l.Token, ClientToken: a.ClientToken,
 		Account: l.Account, Region: l.Region, Zone: i.Zone, ZoneID: i.ZoneID,
 		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: recorded(now), ExpiresNumber: 1, HeartbeatTimeout: l.HeartbeatTimeout,
+	}
+	if l.Anima == AnimaKeyPair {
+		granted.KeyName = KeyName(l.Registry, a.ClientToken)
 	}
 	granted.ExpiresAt = l.expiresAt()
 	if l.MaxTerm > 0 {

@@ -104,7 +104,7 @@ func (c *Cloud) instances(reservations []types.Reservation) []lease.Instance {
 func (c *Cloud) instance(i types.Instance) lease.Instance {
 	described := lease.Instance{
 		ID: aws.ToString(i.InstanceId), Location: c.location,
-		LaunchTime: aws.ToTime(i.LaunchTime), ClientToken: aws.ToString(i.ClientToken),
+		LaunchTime: aws.ToTime(i.LaunchTime), ClientToken: aws.ToString(i.ClientToken), KeyName: aws.ToString(i.KeyName),
 		Spot: aws.ToString(i.SpotInstanceRequestId), Tags: make(map[string]string, len(i.Tags)),
 	}
 	if i.State != nil {
