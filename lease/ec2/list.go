@@ -48,11 +48,12 @@ func (c *Cloud) Describe(ctx context.Context, ids []string) (lease.Listing, erro
 	return all, nil
 }
 
-// list reads all pages of the instances that a filter selects. The skew is that of the last page.
+// list reads all pages of the instances that a filter selects, or of all where it has no name. The skew is that of the last
+// page.
 func (c *Cloud) list(ctx context.Context, filter string, values []string) (lease.Listing, error) {
-	in := &ec2.DescribeInstancesInput{
-		Filters:    []types.Filter{{Name: aws.String(filter), Values: values}},
-		MaxResults: aws.Int32(pageSize),
+	in := &ec2.DescribeInstancesInput{MaxResults: aws.Int32(pageSize)}
+	if filter != "" {
+		in.Filters = []types.Filter{{Name: aws.String(filter), Values: values}}
 	}
 	found := lease.Listing{Instances: []lease.Instance{}}
 	at := map[string]int{}

@@ -25,6 +25,9 @@ func (r *run) bind(ctx context.Context) error {
 	if err := r.look(ctx, missing); err != nil {
 		return err
 	}
+	if err := r.retag(ctx, missing); err != nil {
+		return err
+	}
 	wanted := make([]lease.Lease, 0, len(missing))
 	for _, a := range r.launch.Attempts {
 		for _, id := range a.Instances {

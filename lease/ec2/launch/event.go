@@ -18,6 +18,7 @@ const (
 	EventThrottled EventKind = "throttled"
 	EventDoubt     EventKind = "in doubt"
 	EventRefused   EventKind = "refused"
+	EventSearching EventKind = "searching" // for what a call has created whose outcome is not known
 	EventLaunched  EventKind = "launched"
 	EventBound     EventKind = "bound"
 )

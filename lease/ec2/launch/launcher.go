@@ -40,6 +40,13 @@ type Cloud interface {
 	LaunchTemplateVersions(ctx context.Context, in *awsec2.DescribeLaunchTemplateVersionsInput) ([]types.LaunchTemplateVersion, error)
 	Image(ctx context.Context, parameter string) (string, error)
 	RunInstances(ctx context.Context, in *awsec2.RunInstancesInput, timeout time.Duration) ([]lease.Instance, error)
+
+	// Where a key pair is the anima.
+	ImportKeyPair(ctx context.Context, name string, public []byte, tags map[string]string) (id string, err error)
+	KeyPair(ctx context.Context, name string) (id string, tags map[string]string, err error)
+	DeleteKeyPair(ctx context.Context, id string) error
+	Keyed(ctx context.Context, name string, filtered bool) ([]lease.Instance, error)
+	Tag(ctx context.Context, resources []string, tags map[string]string) []lease.Tagging
 }
 
 // Launcher creates instances that have leases. It is safe for use by many goroutines, and by many processes with the

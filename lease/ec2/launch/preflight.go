@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"lapse/lease"
@@ -63,6 +64,13 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		Window: cmp.Or(sweep.LaunchWindow, lease.Duration(l.config.Window)), Holder: o.Holder, Labels: o.Labels,
 		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
+	}
+	if o.Anima == lease.AnimaKeyPair {
+		if aws.ToString(template.KeyName) != "" {
+			return lease.Launch{}, &RequestError{Field: "LaunchTemplate", Why: "names a key pair, which " + ownKey}
+		}
+		record.Anima, record.Registry = o.Anima, registry.UUID
+		record.Consistency = lease.Duration(cmp.Or(o.Consistency, lease.DefaultConsistency))
 	}
 	if !o.Until.IsZero() {
 		record.Term = lease.Duration(o.Until.Sub(record.CreatedAt))

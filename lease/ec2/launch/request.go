@@ -37,6 +37,9 @@ type Request struct {
 	UserData         []byte   // as the instance shall see it, or base64 of that; none if nil
 	Skeleton         []byte   // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
 
+	Anima       lease.Anima   // how what was created is found again
+	Consistency time.Duration // with [lease.AnimaKeyPair]: how late the endpoint may show what a call created; 5 min if 0
+
 	Unattended bool          // launch although no janitor sweeps the location
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
 }
@@ -45,6 +48,9 @@ type Request struct {
 //
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
 const maxTagValue = 256
+
+// maxConsistency is the longest time that a search takes: the window of a launch must be longer.
+const maxConsistency = 10 * time.Minute
 
 // check refuses what no launch can be asked to do, before the skeleton is read.
 //
@@ -58,6 +64,10 @@ func (r Request) check() error {
 	switch {
 	case r.Term < 0:
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be positive"}
+	case r.Anima != lease.AnimaClientToken && r.Anima != lease.AnimaKeyPair:
+		return &lease.LimitError{What: "anima " + string(r.Anima), Why: "must be key-pair, or be left out"}
+	case r.Consistency < 0 || r.Consistency > maxConsistency:
+		return &lease.LimitError{What: "consistency " + r.Consistency.String(), Why: "must be between 0 and " + maxConsistency.String()}
 	case r.MaxTerm < 0:
 		return &lease.LimitError{What: "not-after " + r.MaxTerm.String(), Why: "must be positive"}
 	case !r.Until.IsZero() && r.Term != 0:
@@ -107,6 +117,9 @@ func (r Request) order() (order, error) {
 	}
 	if err := allowed(in); err != nil {
 		return order{}, err
+	}
+	if o.Anima == lease.AnimaKeyPair && aws.ToString(in.KeyName) != "" {
+		return order{}, &RequestError{Field: "KeyName", Why: ownKey}
 	}
 	if err := o.tag(); err != nil {
 		return order{}, err
@@ -194,6 +207,10 @@ func allowed(in *awsec2.RunInstancesInput) error {
 	return nil
 }
 
+// ownKey is why a launch whose anima is a key pair takes no other.
+const ownKey = "must be left out where a key pair is what the instances are found by, because an instance has one key pair; " +
+	"give your public key to cloud-init instead, as ssh_authorized_keys in the user-data"
+
 func persistent(market *types.InstanceMarketOptionsRequest) bool {
 	return market != nil && market.SpotOptions != nil && market.SpotOptions.SpotInstanceType == types.SpotInstanceTypePersistent
 }
@@ -239,9 +256,10 @@ func (o order) sum() (string, error) {
 		Labels                          map[string]string `json:",omitempty"`
 		Subnets, InstanceTypes          []string          `json:",omitempty"`
 		Request                         json.RawMessage
+		Anima                           lease.Anima `json:",omitempty"`
 	}{
 		o.Count, lease.Duration(o.Term), lease.Duration(o.MaxTerm), lease.Duration(o.HeartbeatTimeout), o.Until.UTC(), o.Holder, o.Labels,
-		o.Subnets, o.InstanceTypes, request,
+		o.Subnets, o.InstanceTypes, request, o.Anima,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode request: %w", err)

@@ -23,6 +23,7 @@ type run struct {
 	until     time.Time                 // end of patience, by the monotonic clock
 	replays   int
 	conflicts int
+	searched  searching
 	lastErr   error // of the last send
 }
 
@@ -31,6 +32,7 @@ func (l *Launcher) run(ctx context.Context, registry lease.Registry, record leas
 	if patience <= 0 {
 		patience = defaultPatience
 	}
+	patience = max(patience, 3*time.Duration(record.Consistency)) // a search takes one, and more where the answer changes
 	if resumed {
 		l.tell(EventResumed, record, "the launch is on record already and is "+string(record.State))
 	}
@@ -55,6 +57,7 @@ func (r *run) finish(ctx context.Context) error {
 		err = r.again(ctx, r.step(ctx))
 	}
 	if err == nil {
+		r.forgetKeys(ctx)
 		err = r.report(ctx)
 	}
 	switch {
@@ -72,6 +75,10 @@ func (r *run) step(ctx context.Context) error {
 	switch {
 	case len(r.unbound()) > 0:
 		return r.bind(ctx)
+	case r.launch.Finds():
+		return r.search(ctx)
+	case r.launch.Anima == lease.AnimaKeyPair && last.Outcome == "" && last.KeyID == "" && !over:
+		return r.makeKey(ctx)
 	case inDoubt(last), last.Outcome == "" && !over:
 		return r.send(ctx)
 	}
@@ -131,8 +138,10 @@ func (r *run) note(ctx context.Context, clientToken string, change func(lease.La
 func (r *run) settle(ctx context.Context) error {
 	if len(r.launch.Instances()) == 0 {
 		reason := "nothing was sent within its window"
-		if code := r.launch.Last().Code; code != "" {
-			reason = code
+		if last := r.launch.Last(); last.Code != "" {
+			reason = last.Code
+		} else if last.Outcome == lease.OutcomeNone {
+			reason = "nothing was found of what was sent within its window"
 		}
 		closed, err := r.launch.Close(r.config.Now(), reason)
 		if err != nil {

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -65,17 +66,23 @@ func (r *run) pause(ctx context.Context) error {
 	if r.replays == 0 {
 		return nil
 	}
-	wait := r.config.Pause << min(r.replays-1, 5)
-	if time.Now().Add(wait).After(r.until) {
-		return r.lastErr
+	return r.wait(ctx, r.config.Pause<<min(r.replays-1, 5))
+}
+
+// wait waits within patience. At its end it returns the error of the last send.
+func (r *run) wait(ctx context.Context, d time.Duration) error {
+	if time.Now().Add(d).After(r.until) {
+		return cmp.Or(r.lastErr, errOver)
 	}
 	select {
-	case <-time.After(wait):
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+var errOver = errors.New("the time for an answer is over")
 
 // input is the call of the last attempt, made from the record alone, so that whoever replays it sends the same. To the
 // frozen request it adds what the record says of the attempt, and nothing that this version knows better: the client
@@ -98,6 +105,9 @@ func input(l lease.Launch) (*awsec2.RunInstancesInput, error) {
 	in.MinCount, in.MaxCount = aws.Int32(int32(a.Min)), aws.Int32(int32(a.Max)) //nolint:gosec // at most lease.MaxCount
 	if a.InstanceType != "" {
 		in.InstanceType = types.InstanceType(a.InstanceType)
+	}
+	if l.Anima == lease.AnimaKeyPair {
+		in.KeyName = aws.String(lease.KeyName(l.Registry, a.ClientToken))
 	}
 	if a.Subnet != "" {
 		setSubnet(in, a.Subnet)

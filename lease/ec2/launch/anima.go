@@ -1,0 +1,206 @@
+package launch
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/crypto/ssh"
+
+	"lapse/lease"
+	"lapse/lease/ec2"
+)
+
+// keyBits is the size of the key of an anima. Nobody has its private half, but EC2 refuses smaller ones, and Windows images
+// other kinds.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-key-pairs.html
+const keyBits = 2048
+
+// publicKey is the public half of a key pair whose private half is forgotten: nobody can log in with it.
+func publicKey() ([]byte, error) {
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return nil, err
+	}
+	public, err := ssh.NewPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.MarshalAuthorizedKey(public), nil
+}
+
+// makeKey makes the key pair of the last attempt, which is on record as about to be made before that. One that is there
+// already is ours only if it bears our tags by value, as after an answer that was lost; otherwise the next attempt gets one
+// of another name, for this one was never sent.
+func (r *run) makeKey(ctx context.Context) error {
+	making, err := r.launch.MakingKey(r.config.Now())
+	if err != nil {
+		return err
+	}
+	if making.Last().KeyAt != r.launch.Last().KeyAt {
+		if err := r.put(ctx, making); err != nil {
+			return err
+		}
+	}
+	a := r.launch.Last()
+	name := lease.KeyName(r.launch.Registry, a.ClientToken)
+	tags := map[string]string{lease.TagRegistry: r.launch.Registry, lease.TagLaunch: a.ClientToken}
+	public, err := publicKey()
+	if err != nil {
+		return err
+	}
+	r.tell(EventSending, r.launch, "making the key pair "+name)
+	id, err := r.cloud.ImportKeyPair(ctx, name, public, tags)
+	if answerOf(err).Code == ec2.KeyPairDuplicate {
+		var borne map[string]string
+		if id, borne, err = r.cloud.KeyPair(ctx, name); err == nil && id != "" && !bears(borne, tags) {
+			return r.note(ctx, a.ClientToken, lease.Launch.NoKey)
+		}
+	}
+	if err == nil && id == "" {
+		err = errors.New("EC2 answered without the id of the key pair " + name)
+	}
+	switch {
+	case err != nil && (answerOf(err).Refused() || ctx.Err() != nil):
+		return err
+	case err != nil: // it may be there, and is found by its name when it is made again
+		r.lastErr = err
+		r.replays++
+		return r.pause(ctx)
+	}
+	r.replays = 0
+	return r.note(ctx, a.ClientToken, func(l lease.Launch) lease.Launch { return l.KeyMade(id) })
+}
+
+// bears reports whether a resource bears these tags by value.
+func bears(borne, tags map[string]string) bool {
+	for key, value := range tags {
+		if have, there := borne[key]; !there || have != value {
+			return false
+		}
+	}
+	return true
+}
+
+// searching is what this launcher has seen of an attempt whose outcome is not known, by its own monotonic clock. It is not
+// stored: whoever goes on with the launch searches for as long again.
+type searching struct {
+	clientToken string
+	ids         []string
+	since       time.Time // the answer has been the same since then
+}
+
+// An endpoint is asked so many times during a search, or every 15 s.
+const (
+	searches       = 20
+	searchEveryMax = 15 * time.Second
+)
+
+// search looks once for what the last attempt has created. Once the answer has been the same for longer than the endpoint
+// may be inconsistent, that is the outcome. Nothing counts only if nothing is found without EC2's own filter, either: not
+// every endpoint has one.
+func (r *run) search(ctx context.Context) error {
+	a := r.launch.Last()
+	consistency := time.Duration(r.launch.Consistency)
+	if r.searched.clientToken != a.ClientToken {
+		r.searched = searching{clientToken: a.ClientToken}
+		r.tell(EventSearching, r.launch, fmt.Sprintf("looking for what attempt %d has created, for %s", len(r.launch.Attempts), consistency))
+	} else if err := r.wait(ctx, min(consistency/searches, searchEveryMax)); err != nil {
+		return err
+	}
+	found, err := r.lookFor(ctx, a, true)
+	if err != nil {
+		return err
+	}
+	if r.searched.since.IsZero() || !slices.Equal(found, r.searched.ids) {
+		r.searched.ids, r.searched.since = found, time.Now()
+	}
+	if time.Since(r.searched.since) <= consistency {
+		return nil
+	}
+	if len(found) == 0 {
+		if found, err = r.lookFor(ctx, a, false); err != nil {
+			return err
+		}
+	}
+	err = r.note(ctx, a.ClientToken, func(l lease.Launch) lease.Launch { return l.Found(found) })
+	switch more := len(found) - a.Max; {
+	case len(found) == 0:
+		r.tell(EventRefused, r.launch, "nothing was created by it")
+	case more > 0:
+		r.tell(EventLaunched, r.launch, fmt.Sprintf("found %s, %d more than was asked for, which the janitor terminates", howMany(len(found)), more))
+	default:
+		r.tell(EventLaunched, r.launch, "found "+howMany(len(found)))
+	}
+	return err
+}
+
+// lookFor returns the instances of an attempt that are alive or were, what was launched first before the others.
+func (r *run) lookFor(ctx context.Context, a lease.Attempt, filtered bool) ([]string, error) {
+	instances, err := r.cloud.Keyed(ctx, lease.KeyName(r.launch.Registry, a.ClientToken), filtered)
+	if err != nil {
+		return nil, err
+	}
+	instances = slices.DeleteFunc(instances, func(i lease.Instance) bool {
+		made, member := r.launch.Member(i)
+		return !member || made.ClientToken != a.ClientToken
+	})
+	slices.SortFunc(instances, func(a, b lease.Instance) int {
+		return cmp.Or(a.LaunchTime.Compare(b.LaunchTime), cmp.Compare(a.ID, b.ID))
+	})
+	r.remember(instances)
+	ids := make([]string, len(instances))
+	for n, i := range instances {
+		ids[n] = i.ID
+	}
+	return ids, nil
+}
+
+// forgetKeys deletes the key pairs of a settled launch: nothing can be launched with them any longer. Those that stay, for
+// want of a permission or of an answer, cost nothing.
+func (r *run) forgetKeys(ctx context.Context) {
+	for _, a := range r.launch.Attempts {
+		if a.KeyID == "" {
+			continue
+		}
+		if err := r.cloud.DeleteKeyPair(ctx, a.KeyID); err != nil {
+			r.warn(r.launch.Token, "", "the key pair "+lease.KeyName(r.launch.Registry, a.ClientToken)+" was not deleted: "+err.Error())
+		}
+	}
+}
+
+// retag sets the tags of the creating call on those instances of a launch that lack them, as where an endpoint drops them:
+// what is bound without them could not be terminated.
+func (r *run) retag(ctx context.Context, ids []string) error {
+	if r.launch.Anima != lease.AnimaKeyPair {
+		return nil
+	}
+	in, err := input(r.launch)
+	if err != nil {
+		return err
+	}
+	frozen := tagSets(in.TagSpecifications)
+	for _, id := range ids {
+		i, seen := r.seen[id]
+		a, member := r.launch.Member(i)
+		if !seen || !member || i.ManagedBy(r.launch.Registry) {
+			continue
+		}
+		tags := maps.Clone(frozen[types.ResourceTypeInstance])
+		tags[lease.TagLaunch] = a.ClientToken
+		for _, tagging := range r.cloud.Tag(ctx, []string{id}, tags) {
+			if tagging.Err != nil {
+				return tagging.Err
+			}
+		}
+	}
+	return nil
+}
