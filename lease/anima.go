@@ -22,8 +22,8 @@ const keyPrefix = "lapse-"
 // KeyName is the name of the key pair of an attempt, of 107 characters at most.
 func KeyName(registry, clientToken string) string { return keyPrefix + registry + "-" + clientToken }
 
-// keyOf is the client token of the attempt whose key pair has that name, in that registry; false for any other name.
-func keyOf(registry, name string) (clientToken string, is bool) {
+// KeyOf is the client token of the attempt whose key pair has that name, in that registry; false for any other name.
+func KeyOf(registry, name string) (clientToken string, is bool) {
 	clientToken, is = strings.CutPrefix(name, KeyName(registry, ""))
 	if _, made := LaunchToken(clientToken); registry == "" || !is || !made {
 		return "", false
@@ -81,7 +81,7 @@ func (l Launch) Finds() bool {
 // it, and it was launched between the making of the key pair and the last send, with the endpoint's consistency after that:
 // anything else may be a copy that somebody made of it.
 func (l Launch) keyed(i Instance) (Attempt, bool) {
-	clientToken, is := keyOf(l.Registry, i.KeyName)
+	clientToken, is := KeyOf(l.Registry, i.KeyName)
 	if registry, tagged := i.Tags[TagRegistry]; !is || tagged && registry != l.Registry {
 		return Attempt{}, false
 	}

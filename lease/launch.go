@@ -280,10 +280,11 @@ func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	return l, nil
 }
 
-// NoteFirstSeen notes the first full listing that showed an instance of a closed launch without a lease. A sighting that was
+// NoteFirstSeen notes the first full listing that showed an instance of a closed launch without a lease, or one beyond the
+// number asked for of a launch with [AnimaKeyPair]. A sighting that was
 // noted with a date after now, by a wrong clock, is noted again.
 func (l Launch) NoteFirstSeen(now time.Time, ids ...string) (Launch, error) {
-	if l.State != LaunchClosed {
+	if l.State != LaunchClosed && (l.State != LaunchDone || l.Anima != AnimaKeyPair) {
 		return l, l.refuse("judge orphans of")
 	}
 	looks := maps.Clone(l.FirstSeen)

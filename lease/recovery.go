@@ -92,9 +92,12 @@ func (r Recovery) Lease(now time.Time, i Instance, by By) (Lease, error) {
 		return Lease{}, err
 	}
 	l := Lease{
-		Schema: Schema, InstanceID: i.ID, Launch: token, ClientToken: i.ClientToken,
+		Schema: Schema, InstanceID: i.ID, Launch: token, ClientToken: i.Tags[TagLaunch],
 		Account: i.Location.Account, Region: i.Location.Region, Zone: i.Zone, ZoneID: i.ZoneID,
 		Holder: i.Tags[TagHolder], Labels: maps.Clone(r.launches[token].Labels), GrantedAt: recorded(now), HeartbeatTimeout: Duration(r.terms.HeartbeatTimeout),
+	}
+	if _, keyed := KeyOf(r.registry, i.KeyName); keyed {
+		l.KeyName = i.KeyName
 	}
 	var source string
 	l.ExpiresAt, source = r.term(now, i)
@@ -162,7 +165,7 @@ func (r Recovery) judge(now time.Time, i Instance) (token string, err error) {
 		return refuse(ObstacleExempt, "it bears the tag %s, so it is never terminated", TagExempt)
 	case !tagged:
 		return refuse(ObstacleCopied, "it bears no tag %s: it was adopted, or its tags were copied", TagLaunch)
-	case tag != i.ClientToken, !numbered:
+	case tag != i.ClientToken && i.KeyName != KeyName(r.registry, tag), !numbered:
 		return refuse(ObstacleCopied, "its tag %s differs from the client token of its launch, so the tag was copied", TagLaunch)
 	}
 	return r.judgeLaunch(now, i, token)

@@ -84,10 +84,12 @@ func (c *planner) unleased(i *lease.Instance) {
 		c.proposeFor(i, nil, ActReport, "untracked: no record mentions it")
 	case launch.State == lease.LaunchOpen:
 		c.proposeFor(i, launch, ActNone, "being launched")
+	case launch.State == lease.LaunchDone && launch.Anima == lease.AnimaKeyPair:
+		c.judgeOrphan(launch, i, "launched by "+launch.Token+" beyond the number asked for, because its endpoint ignores client tokens")
 	case launch.State == lease.LaunchDone:
 		c.proposeFor(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
 	case launch.State == lease.LaunchClosed:
-		c.judgeOrphan(launch, i)
+		c.judgeOrphan(launch, i, "left by launch "+launch.Token+", which was closed")
 	default:
 		c.proposeFor(i, launch, ActReport, "its launch is "+string(launch.State)+", a state that this version does not know")
 	}
@@ -103,9 +105,12 @@ func (c *planner) unreadable(i *lease.Instance) {
 	}
 }
 
-// launchOf returns the launch that the instance's tag names, and whether the instance is really of it.
+// launchOf returns the launch that the instance's key pair names, or else its tag, and whether the instance is really of it.
 func (c *planner) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 	launch := c.attempts[i.Tags[lease.TagLaunch]]
+	if clientToken, is := lease.KeyOf(c.Registry.UUID, i.KeyName); is && c.attempts[clientToken] != nil {
+		launch = c.attempts[clientToken]
+	}
 	if launch == nil {
 		return nil, false
 	}
@@ -113,9 +118,8 @@ func (c *planner) launchOf(i *lease.Instance) (*lease.Launch, bool) {
 	return launch.Launch, member && launch.Location() == i.Location
 }
 
-// judgeOrphan decides about an instance that a closed launch left without a lease. It takes two full listings.
-func (c *planner) judgeOrphan(launch *lease.Launch, i *lease.Instance) {
-	left := "left by launch " + launch.Token + ", which was closed"
+// judgeOrphan decides about an instance that a settled launch left without a lease. It takes two full listings.
+func (c *planner) judgeOrphan(launch *lease.Launch, i *lease.Instance, left string) {
 	if why := leasedByTag(launch, i); why != "" {
 		c.proposeFor(i, launch, ActReport, left+"; but "+why+", and no record of that lease exists")
 		return

@@ -63,6 +63,44 @@ func TestOrphan(t *testing.T) {
 	})
 }
 
+// TestOrphanByItsKeyPair is about launches whose instances are found by their key pair: neither client token nor launch tag says
+// anything there, and what is more than was asked for is an orphan too.
+func TestOrphanByItsKeyPair(t *testing.T) {
+	t.Parallel()
+	look, orphan := Ruling{Action: plan.ActFirstSeen}, Ruling{Action: plan.ActOrphan, Cause: lease.CauseFailedCreation}
+	ripe := FirstSeen(time.Minute, "i-1")
+	keyed := func(state lease.LaunchState) func(*lease.Launch) {
+		return func(l *lease.Launch) {
+			l.State, l.Anima, l.Registry, l.Consistency = state, lease.AnimaKeyPair, Ours, lease.Duration(5*time.Minute)
+			l.Attempts[0].KeyAt, l.Attempts[0].KeyID = Ago(time.Hour), "key-1"
+		}
+	}
+	shows := func(s *Subject) {
+		s.Instance.KeyName, s.Instance.ClientToken, s.Instance.LaunchTime = lease.KeyName(Ours, "launch-of-i-1.1"), "", Ago(time.Hour)
+	}
+	launched := func(d time.Duration) func(*Subject) { return func(s *Subject) { s.Instance.LaunchTime = Ago(d) } }
+	check(t, []spec{
+		{"closed launch: first sighting noted", Holds("i-1", Bare, shows), with(leftBy(keyed(lease.LaunchClosed))), look},
+		{"closed launch: orphan", Holds("i-1", Bare, shows), with(leftBy(keyed(lease.LaunchClosed), ripe)), orphan},
+		{"open launch", Holds("i-1", Bare, shows), with(leftBy(keyed(lease.LaunchOpen))), keep},
+		{"done, and it has its lease", Holds("i-1", shows, func(s *Subject) { s.Lease.KeyName = s.Instance.KeyName }), with(leftBy(keyed(lease.LaunchDone))), keep},
+		{"done, and it is more than was asked for: noted", Holds("i-1", Bare, shows), with(leftBy(keyed(lease.LaunchDone))), look},
+		{"done, and it is more than was asked for: orphan", Holds("i-1", Bare, shows), with(leftBy(keyed(lease.LaunchDone), ripe)), orphan},
+		{"without a launch tag: orphan", Holds("i-1", Bare, shows, func(s *Subject) { delete(s.Instance.Tags, lease.TagLaunch) }), with(leftBy(keyed(lease.LaunchClosed), ripe)), orphan},
+		{"without a registry tag: reported", Holds("i-1", Bare, shows, func(s *Subject) { delete(s.Instance.Tags, lease.TagRegistry) }), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
+		{"another registry's: foreign", Holds("i-1", Bare, shows, Foreign), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
+		{"exempt: reported", Holds("i-1", Bare, shows, Exempt), with(leftBy(keyed(lease.LaunchDone), ripe)), report},
+		{"launched before its key pair: untracked", Holds("i-1", Bare, shows, launched(2*time.Hour)), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
+		{"launched long after it was sent: untracked", Holds("i-1", Bare, shows, launched(50*time.Minute)), with(leftBy(keyed(lease.LaunchDone), ripe)), report},
+		{"its lease was active by its tag: reported", Holds("i-1", Bare, shows, func(s *Subject) {
+			s.Instance.Tags[lease.TagLeased] = "launch-of-i-1.1"
+		}), with(leftBy(keyed(lease.LaunchDone), ripe)), report},
+		{"the key pair of a launch with a client token says nothing", Holds("i-1", Bare, shows), with(leftBy(ripe)), report},
+		{"another key pair: untracked", Holds("i-1", Bare, shows, func(s *Subject) { s.Instance.KeyName = "ada" }), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
+		{"listing failed: held back", Holds("i-1", Bare, shows), with(leftBy(keyed(lease.LaunchDone), ripe), Unlisted), Ruling{Action: plan.ActHold, Brake: plan.BrakeHealth}},
+	})
+}
+
 func TestUntrackedIsReported(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]World{
