@@ -135,7 +135,7 @@ func progress(c *ucli.Context, holder string) func(launch.Event) {
 			cli.Say(c, "outcome not known yet: %s", e.Text)
 		case launch.EventRefused, launch.EventThrottled:
 			cli.Say(c, "%s: %s", e.Kind, e.Text)
-		case launch.EventSending, launch.EventLaunched, launch.EventBound:
+		case launch.EventSending, launch.EventSearching, launch.EventLaunched, launch.EventBound:
 			cli.Say(c, "%s", e.Text)
 		}
 	}

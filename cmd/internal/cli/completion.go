@@ -132,6 +132,7 @@ func values(flag string) []string {
 	return map[string][]string{
 		"output":    {"table", "wide", "json"},
 		"log-level": {"debug", "info", "warn", "error"},
+		"anima":     {"client-token", "key-pair"},
 		"wait":      {"none", "running", "heartbeat"},
 		"as":        {"launcher", "janitor", "operator", "observer"},
 		"state":     {"adopting", "active", "revoked", "ended", "unmanaged", "all"},
