@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"testing"
 
@@ -112,16 +111,7 @@ func (w *world) renewingAt(timeout lease.Duration) int {
 func (w *world) crashLauncher() string {
 	w.t.Helper()
 	before := w.states()
-	launcher := w.command("", "lease", "launch", "--id", "doomed", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro")
-	victim := make(chan *os.Process, 1)
-	launcher.Env = append(launcher.Env, "AWS_ENDPOINT_URL="+w.killAfterDeed(victim).URL)
-	if err := launcher.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	victim <- launcher.Process
-	if err := launcher.Wait(); err == nil {
-		w.t.Fatal("the launcher was not killed")
-	}
+	w.crash("doomed", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro")
 	for id := range w.states() {
 		if _, known := before[id]; !known {
 			return id
