@@ -17,6 +17,7 @@ const (
 	anInstance  = "arn:aws:ec2:eu-west-1:123456789012:instance/i-0123456789abcdef0"
 	aVolume     = "arn:aws:ec2:eu-west-1:123456789012:volume/vol-0123456789abcdef0"
 	anInterface = "arn:aws:ec2:eu-west-1:123456789012:network-interface/eni-0123456789abcdef0"
+	aKeyPair    = "arn:aws:ec2:eu-west-1:123456789012:key-pair/lapse-" + ours + "-x.1"
 	aSpot       = "arn:aws:ec2:eu-west-1:123456789012:spot-instances-request/sir-01234567"
 )
 
@@ -37,6 +38,7 @@ func allowed(t *testing.T, policy, action, resource string, borne, set tags) boo
 
 func TestWhoMayDoWhatToWhichTags(t *testing.T) {
 	const create, remove, terminate, cancel = "ec2:CreateTags", "ec2:DeleteTags", "ec2:TerminateInstances", "ec2:CancelSpotInstanceRequests"
+	const importKey, deleteKey = "ec2:ImportKeyPair", "ec2:DeleteKeyPair"
 	bare, managed, foreign := tags{"Name": "db"}, tags{"lapse:registry": ours}, tags{"lapse:registry": others}
 	exempt := tags{"lapse:registry": ours, "lapse:exempt": ""}
 	second := tags{"lapse:expires": "none 7", "lapse:leased": "x.1"}
@@ -70,6 +72,15 @@ func TestWhoMayDoWhatToWhichTags(t *testing.T) {
 		{"termination of another registry's", "janitor", terminate, anInstance, foreign, nil, false},
 		{"termination of what bears no tag", "janitor", terminate, anInstance, bare, nil, false},
 
+		{"import a key pair of the registry", "launcher-key-pair", importKey, aKeyPair, nil, managed, true},
+		{"without its tag", "launcher-key-pair", importKey, aKeyPair, nil, nil, false},
+		{"of another name", "launcher-key-pair", importKey, "arn:aws:ec2:eu-west-1:123456789012:key-pair/ada", nil, managed, false},
+		{"of another registry's name", "launcher-key-pair", importKey, "arn:aws:ec2:eu-west-1:123456789012:key-pair/lapse-" + others + "-x.1", nil, managed, false},
+		{"delete it", "launcher-key-pair", deleteKey, aKeyPair, managed, nil, true},
+		{"delete one of its name without its tag", "launcher-key-pair", deleteKey, aKeyPair, nil, nil, false},
+		{"delete another registry's", "launcher-key-pair", deleteKey, aKeyPair, foreign, nil, false},
+		{"tag a key pair later", "launcher-key-pair", create, aKeyPair, nil, managed, false},
+		{"tag an instance by that", "launcher-key-pair", create, anInstance, nil, managed, false},
 		{"complete an adoption", "janitor-adopt", create, anInstance, bare, managed, true},
 		{"of what bears the tag already", "janitor-adopt", create, anInstance, managed, managed, false},
 		{"of what is another registry's", "janitor-adopt", create, anInstance, foreign, managed, false},

@@ -63,8 +63,8 @@ func (s statement) requires(key string) bool {
 
 func TestEveryPolicyIsPlain(t *testing.T) {
 	names, err := filepath.Glob("*.json")
-	if err != nil || len(names) != 6 {
-		t.Fatalf("policies: %v, %v; want launcher, janitor, janitor-adopt, observer, operator and guard", names, err)
+	if err != nil || len(names) != 7 {
+		t.Fatalf("policies: %v, %v; want launcher, launcher-key-pair, janitor, janitor-adopt, observer, operator and guard", names, err)
 	}
 	for _, name := range names {
 		if name == guard {
@@ -168,7 +168,7 @@ func TestOperatorSetsAndRemovesTagsOfTheRegistryAlone(t *testing.T) {
 
 func TestEveryCallOfTheCodeIsAllowed(t *testing.T) {
 	var allowed []string
-	for _, name := range []string{"launcher.json", "janitor.json", "operator.json"} {
+	for _, name := range []string{"launcher.json", "launcher-key-pair.json", "janitor.json", "operator.json"} {
 		for _, s := range readPolicy(t, name).Statement {
 			allowed = append(allowed, s.Action...)
 		}
