@@ -143,6 +143,8 @@ func attempt(a lease.Attempt, now time.Time) string {
 		outcome = "refused: " + a.Code
 	case a.Sends == 0:
 		return a.ClientToken + ", not sent"
+	case a.Outcome == lease.OutcomeNone:
+		outcome = "searched for, and nothing was found"
 	}
 	where := strings.TrimSpace(a.InstanceType + " " + a.Subnet)
 	if where != "" {

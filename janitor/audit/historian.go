@@ -200,6 +200,8 @@ func (h *Historian) launchChanged(at time.Time, before, now lease.Launch) {
 		switch a.Outcome {
 		case lease.OutcomeLaunched:
 			tell(lease.ActionLaunchAnswer, launcher, "EC2 answered "+a.ClientToken, "", a.Instances)
+		case lease.OutcomeNone:
+			tell(lease.ActionLaunchAnswer, launcher, "nothing was found of "+a.ClientToken, "", nil)
 		case lease.OutcomeRefused:
 			tell(lease.ActionLaunchRefuse, launcher, "EC2 refused "+a.ClientToken, a.Code, nil)
 		}
