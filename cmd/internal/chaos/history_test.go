@@ -47,6 +47,8 @@ type (
 		HeartbeatTimeout string    `json:"heartbeat_timeout"`
 		ClaimedAt        time.Time `json:"claimed_at"`
 		CuredAt          time.Time `json:"cured_at"`
+		ExpiresNumber    int64     `json:"expires_number"`
+		TagNumber        int64     `json:"tag_number"` // of a tag that is newer than a revoked record
 		Cause            string    `json:"cause"`
 		RevokedAt        time.Time `json:"revoked_at"`
 		TriedAt          time.Time `json:"tried_at"`
