@@ -91,11 +91,11 @@ func (l line) run(ctx context.Context) error {
 // prepare gives the app what all three have in common, and replaces what urfave/cli does otherwise: its own exit codes,
 // help texts after errors, and slices split at commas.
 func prepare(app *cli.App) {
-	app.HideHelpCommand = true
+	app.HideHelp = true // urfave's own flag is one for all programs, and written to; help is ours
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = usageError
-	app.Flags = append(app.Flags, cli.HelpFlag, helpAllFlag())
+	app.Flags = append(app.Flags, helpFlags()...)
 	for _, command := range app.Commands {
 		prepareCommand(app.Name, command)
 	}
@@ -105,8 +105,8 @@ func prepare(app *cli.App) {
 
 func prepareCommand(program string, command *cli.Command) {
 	command.OnUsageError = usageError
-	command.HideHelpCommand = true
-	command.Flags = append(command.Flags, configFlag(), cli.HelpFlag, helpAllFlag())
+	command.HideHelp = true
+	command.Flags = append(append(command.Flags, configFlag()), helpFlags()...)
 	equip(program, command)
 	action := command.Action
 	command.Action = func(c *cli.Context) error { return namespaceMeant(c, action(c)) }

@@ -46,8 +46,11 @@ OPTIONS:{{template "visibleFlagTemplate" .}}{{end}}{{end}}{{with more .VisibleFl
 {{.}}{{end}}
 `
 
-func helpAllFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "help-all", Usage: "show help with all flags", DisableDefaultText: true}
+func helpFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "help-all", Usage: "show help with all flags", DisableDefaultText: true},
+	}
 }
 
 func (l line) asksHelp() (asked, all bool) {
