@@ -17,7 +17,18 @@ const (
 
 // code is the number that goes with a state.
 func (s State) code() int {
-	return map[State]int{Pending: 0, Running: 16, ShuttingDown: 32, Terminated: 48, Stopped: 80}[s]
+	switch s {
+	case Pending:
+		return 0
+	case Running:
+		return 16
+	case ShuttingDown:
+		return 32
+	case Terminated:
+		return 48
+	default:
+		return 80
+	}
 }
 
 // ending reports whether the state leads nowhere but away.
