@@ -78,12 +78,17 @@ func (l Launch) Finds() bool {
 }
 
 // keyed is the attempt whose key pair an instance shows. An instance belongs to it only if no other registry's tag is on
-// it, and it was launched between the making of the key pair and the last send, with the endpoint's consistency after that:
+// it, no other client token or launch tag either, and it was launched between the making of the key pair and the last send, with the endpoint's consistency after that:
 // anything else may be a copy that somebody made of it.
 func (l Launch) keyed(i Instance) (Attempt, bool) {
 	clientToken, is := KeyOf(l.Registry, i.KeyName)
 	if registry, tagged := i.Tags[TagRegistry]; !is || tagged && registry != l.Registry {
 		return Attempt{}, false
+	}
+	for _, shown := range []string{i.ClientToken, i.Tags[TagLaunch]} {
+		if shown != "" && shown != clientToken {
+			return Attempt{}, false // where the endpoint shows any, it is that of the call
+		}
 	}
 	n := slices.IndexFunc(l.Attempts, func(a Attempt) bool { return a.ClientToken == clientToken })
 	if n < 0 {

@@ -84,7 +84,7 @@ func (c *planner) unleased(i *lease.Instance) {
 		c.proposeFor(i, nil, ActReport, "untracked: no record mentions it")
 	case launch.State == lease.LaunchOpen:
 		c.proposeFor(i, launch, ActNone, "being launched")
-	case launch.State == lease.LaunchDone && launch.Anima == lease.AnimaKeyPair:
+	case launch.State == lease.LaunchDone && launch.Anima == lease.AnimaKeyPair && !slices.Contains(launch.Instances(), i.ID):
 		c.judgeOrphan(launch, i, "launched by "+launch.Token+" beyond the number asked for, because its endpoint ignores client tokens")
 	case launch.State == lease.LaunchDone:
 		c.proposeFor(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
