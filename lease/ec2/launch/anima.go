@@ -123,7 +123,8 @@ func (r *run) search(ctx context.Context) error {
 	if r.searched.since.IsZero() || !slices.Equal(found, r.searched.ids) {
 		r.searched.ids, r.searched.since = found, time.Now()
 	}
-	if time.Since(r.searched.since) <= consistency {
+	underWay := r.config.Now().Sub(a.LastSend) <= r.config.CallTimeout // by another launcher, or with EC2 after one was killed
+	if time.Since(r.searched.since) <= consistency || len(found) == 0 && underWay {
 		return nil
 	}
 	if len(found) == 0 {

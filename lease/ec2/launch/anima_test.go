@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/ec2"
 	"lapse/lease/ec2/ec2sim"
 	"lapse/lease/ec2/ec2test"
 	"lapse/lease/ec2/launch"
@@ -23,6 +24,14 @@ func (w world) keyed(token string, count int) launch.Request {
 	return r
 }
 
+// hasty is a launcher that soon takes a call for one that is no longer under way.
+func (w world) hasty(t ec2test.T) *launch.Launcher {
+	t.Helper()
+	c := quick()
+	c.CallTimeout = time.Second
+	return launch.New(w.Cloud(t, w.AWS(), ec2.Options{}), w.store, c)
+}
+
 // quirks are endpoints on which a client token is no anima, and that it is not on EC2 either.
 func quirks() map[string]ec2sim.Config {
 	return map[string]ec2sim.Config{
@@ -32,6 +41,32 @@ func quirks() map[string]ec2sim.Config {
 		"drops tags":           {Quirks: ec2sim.Quirks{IgnoresClientToken: true, HidesClientToken: true, DropsTags: true}},
 		"ignores filters":      {Quirks: ec2sim.Quirks{IgnoresClientToken: true, IgnoresFilters: true}},
 		"lists late":           {Quirks: ec2sim.Quirks{IgnoresClientToken: true}, StaleFor: consistency / 2},
+	}
+}
+
+// TestASearchOutlastsTheCallOfAnother lets a second launcher search while the call of the first is still under way.
+func TestASearchOutlastsTheCallOfAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{Quirks: ec2sim.Quirks{IgnoresClientToken: true}})
+	underWay, go1 := make(chan struct{}), make(chan struct{})
+	w.Sim.Inject(ec2sim.Fault{Action: "RunInstances", Times: 1, Hook: func() { close(underWay); <-go1 }})
+	r, first := w.keyed("job-7", 2), make(chan error, 1)
+	go func() { _, err := w.launcher(t).Launch(t.Context(), r); first <- err }()
+	<-underWay
+	second := make(chan error, 1)
+	go func() { _, err := w.launcher(t).Launch(t.Context(), r); second <- err }()
+	select {
+	case err := <-second:
+		t.Errorf("the second came to an end first: %v", err)
+		second <- err
+	case <-time.After(10 * consistency): // it has searched for long by then
+	}
+	close(go1)
+	if one, two := <-first, <-second; one != nil || two != nil {
+		t.Errorf("%v, %v", one, two)
+	}
+	if n := len(w.Sim.Instances()); n != 2 {
+		t.Errorf("%d instances of a launch of two", n)
 	}
 }
 
@@ -73,7 +108,7 @@ func TestALaunchIsFoundByItsKeyPair(t *testing.T) {
 				if fault != nil {
 					w.Sim.Inject(*fault)
 				}
-				l := w.launcher(t)
+				l := w.hasty(t)
 				result, err := l.Launch(t.Context(), w.keyed("job-7", 3))
 				if err != nil {
 					t.Fatal(err)
@@ -107,7 +142,7 @@ func TestKilledAtEveryStepWithAKeyPair(t *testing.T) {
 					w := newWorld(t, c)
 					r := w.keyed("job-7", 2)
 					steps, _ := w.killed(t, r, n, after)
-					result, err := w.launcher(t).Launch(t.Context(), r)
+					result, err := w.hasty(t).Launch(t.Context(), r)
 					if err != nil {
 						t.Fatalf("killed at step %d: %v", n, err)
 					}
