@@ -110,6 +110,7 @@ func (s *sweep) excuse(ctx context.Context, snapshot lease.Snapshot, joined *pla
 	return observe.Wanted{
 		Due:       func(l *lease.Lease) bool { return l.Over(now(), grace) },
 		Leftovers: plan.DueLeftovers(s.joined, now(), s.Policy, s.leftoversAge),
+		Keyed:     plan.Keyed(s.joined),
 	}
 }
 

@@ -31,23 +31,36 @@ func KeyOf(registry, name string) (clientToken string, is bool) {
 	return clientToken, true
 }
 
+// KeyNames are the names of the key pairs of its attempts, as far as they may be there.
+func (l Launch) KeyNames() (names []string) {
+	for _, a := range l.Attempts {
+		if !a.KeyAt.IsZero() {
+			names = append(names, KeyName(l.Registry, a.ClientToken))
+		}
+	}
+	return names
+}
+
 // DefaultConsistency is for how long an endpoint may go on showing what was before a call, unless a launch says otherwise.
 const DefaultConsistency = 5 * time.Minute
 
-// MakingKey notes that the key pair of the last attempt is about to be made. Write the result before the call. What the
-// attempt creates is younger than that.
+// MakingKey notes that the key pair of the last attempt is about to be made, of a public key that has these fingerprints.
+// Write the result before the call. What the attempt creates is younger than that.
 //
 // Errors: [LaunchStateError], [WindowError].
-func (l Launch) MakingKey(now time.Time) (Launch, error) {
+func (l Launch) MakingKey(now time.Time, prints ...string) (Launch, error) {
 	switch {
 	case l.Anima != AnimaKeyPair || l.State != LaunchOpen || l.Last().Outcome != "" || l.Last().KeyID != "":
 		return l, l.refuse("make a key pair for")
 	case l.WindowOver(now):
 		return l, &WindowError{Token: l.Token, Since: l.LastSend().Add(time.Duration(l.Window))}
-	case !l.Last().KeyAt.IsZero():
-		return l, nil // it may be there since then
 	}
-	return l.withLast(func(a *Attempt) { a.KeyAt = recorded(now) }), nil
+	return l.withLast(func(a *Attempt) {
+		if a.KeyAt.IsZero() { // otherwise it may be there since then, of another public key
+			a.KeyAt = recorded(now)
+		}
+		a.KeyPrints = append(slices.Clone(a.KeyPrints), prints...)
+	}), nil
 }
 
 // KeyMade notes the id of the key pair of the last attempt. Only then is it sent.
@@ -77,9 +90,10 @@ func (l Launch) Finds() bool {
 	return l.Anima == AnimaKeyPair && l.Last().Outcome == "" && (l.Last().Sends > 0 || l.Last().Doubtful)
 }
 
-// keyed is the attempt whose key pair an instance shows. An instance belongs to it only if no other registry's tag is on
-// it, no other client token or launch tag either, and it was launched between the making of the key pair and the last send, with the endpoint's consistency after that:
-// anything else may be a copy that somebody made of it.
+// keyed is the attempt whose key pair an instance shows. An instance belongs to it only if no other registry's tag is on it,
+// no other client token or launch tag either, and it was launched between the making of the key pair and the last send, with
+// the endpoint's consistency after that, or for as long as the signature of the call is valid: anything else may be a copy
+// that somebody made of it.
 func (l Launch) keyed(i Instance) (Attempt, bool) {
 	clientToken, is := KeyOf(l.Registry, i.KeyName)
 	if registry, tagged := i.Tags[TagRegistry]; !is || tagged && registry != l.Registry {
@@ -95,7 +109,7 @@ func (l Launch) keyed(i Instance) (Attempt, bool) {
 		return Attempt{}, false
 	}
 	a := l.Attempts[n]
-	last := a.LastSend.Add(time.Duration(l.Consistency))
+	last := a.LastSend.Add(max(time.Duration(l.Consistency), signatureMax)) // a call that was under way for so long creates still
 	if a.KeyAt.IsZero() || a.LastSend.IsZero() || i.LaunchTime.Before(a.KeyAt.Add(-MaxSkew)) || i.LaunchTime.After(last.Add(MaxSkew)) {
 		return Attempt{}, false
 	}

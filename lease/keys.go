@@ -141,8 +141,8 @@ func (l Lease) LeasedTag() string {
 // lease of it. Empty, as at creation, and any other value, as of copied tags, count for nothing.
 func (i Instance) Leased() bool {
 	value := i.Tags[TagLeased]
-	own := value == i.ClientToken || i.KeyName == KeyName(i.Tags[TagRegistry], value)
-	return value != "" && (value == i.ID || own && value == i.Tags[TagLaunch])
+	own := value == i.ClientToken && value == i.Tags[TagLaunch] || i.KeyName == KeyName(i.Tags[TagRegistry], value)
+	return value != "" && (value == i.ID || own)
 }
 
 // Leased reports whether the leftover bears the tag [TagLeased] with the client token of its attempt: it is no leftover

@@ -39,7 +39,7 @@ type Launch struct {
 	// first full listing that showed it.
 	FirstSeen map[string]time.Time `json:"first_seen,omitempty"`
 	Removals  map[string]time.Time `json:"removals,omitempty"`  // when the removal of a leftover was last authorised, by its id
-	ClearedAt time.Time            `json:"cleared_at,omitzero"` // when a full listing found no more leftovers of the closed launch
+	ClearedAt time.Time            `json:"cleared_at,omitzero"` // when a full listing found no more leftovers of it, once it was settled
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
 	Revision int64 `json:"revision,omitzero"`
@@ -65,14 +65,15 @@ type Attempt struct {
 	Max          int       `json:"max"` // MaxCount
 	Subnet       string    `json:"subnet,omitzero"`
 	InstanceType string    `json:"instance_type,omitzero"`
-	Sends        int       `json:"sends"`               // times it was sent, or about to be
-	LastSend     time.Time `json:"last_send,omitzero"`  // stored before the call
-	Outcome      Outcome   `json:"outcome,omitzero"`    // empty: not known
-	Doubtful     bool      `json:"doubtful,omitzero"`   // some send of it has an unknown outcome: no refusal is definite
-	Code         string    `json:"code,omitzero"`       // EC2's error code of a refusal
-	Instances    []string  `json:"instances,omitempty"` // ids that EC2 answered with, or that a search found
-	KeyAt        time.Time `json:"key_at,omitzero"`     // with [AnimaKeyPair]: stored before its key pair is made
-	KeyID        string    `json:"key_id,omitzero"`     // of its key pair
+	Sends        int       `json:"sends"`                // times it was sent, or about to be
+	LastSend     time.Time `json:"last_send,omitzero"`   // stored before the call
+	Outcome      Outcome   `json:"outcome,omitzero"`     // empty: not known
+	Doubtful     bool      `json:"doubtful,omitzero"`    // some send of it has an unknown outcome: no refusal is definite
+	Code         string    `json:"code,omitzero"`        // EC2's error code of a refusal
+	Instances    []string  `json:"instances,omitempty"`  // ids that EC2 answered with, or that a search found
+	KeyAt        time.Time `json:"key_at,omitzero"`      // with [AnimaKeyPair]: stored before its key pair is made
+	KeyID        string    `json:"key_id,omitzero"`      // of its key pair
+	KeyPrints    []string  `json:"key_prints,omitempty"` // fingerprints of the public keys that it was made of, or was to be
 
 	unknown unknownFields
 }
@@ -284,7 +285,7 @@ func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 // number asked for of a launch with [AnimaKeyPair]. A sighting that was
 // noted with a date after now, by a wrong clock, is noted again.
 func (l Launch) NoteFirstSeen(now time.Time, ids ...string) (Launch, error) {
-	if l.State != LaunchClosed && (l.State != LaunchDone || l.Anima != AnimaKeyPair) {
+	if !l.MayLeave() {
 		return l, l.refuse("judge orphans of")
 	}
 	looks := maps.Clone(l.FirstSeen)

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,8 @@ import (
 type Leftover struct {
 	Kind       LeftoverKind
 	ID         string
+	Name       string // of a key pair: see [KeyName]
+	Print      string // of a key pair: its fingerprint, in the form of its endpoint
 	Location   Location
 	State      string
 	Attached   bool      // to an instance, or to anything else
@@ -28,6 +31,7 @@ const (
 	LeftoverVolume    LeftoverKind = "volume"
 	LeftoverInterface LeftoverKind = "interface"
 	LeftoverSpot      LeftoverKind = "spot request"
+	LeftoverKeyPair   LeftoverKind = "key pair" // of an attempt, with [AnimaKeyPair]
 )
 
 // ManagedBy reports whether the leftover bears the registry's tag by value.
@@ -45,8 +49,12 @@ func (x Leftover) Exempt() bool {
 // Source: the State of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Volume.html, the Status of
 // API_NetworkInterface.html and the State of API_SpotInstanceRequest.html there.
 func (x Leftover) Loose() bool {
-	if x.Kind == LeftoverSpot {
+	switch x.Kind {
+	case LeftoverSpot:
 		return x.State == "open" || x.State == "active"
+	case LeftoverKeyPair: // instances show its name whether it is there or not
+		return true
+	case LeftoverVolume, LeftoverInterface:
 	}
 	return x.State == "available" && !x.Attached
 }
@@ -97,9 +105,32 @@ func (l Launch) Spans(t time.Time) bool {
 	return !t.IsZero() && !t.Before(l.CreatedAt.Add(-MaxSkew)) && !t.After(last.Add(MaxSkew))
 }
 
+// MayLeave reports whether something may be left of a settled launch: of a closed one, and of any with [AnimaKeyPair], whose
+// key pairs are deleted, and whose endpoint may have created more than it answered with.
+func (l Launch) MayLeave() bool {
+	return l.State == LaunchClosed || l.State == LaunchDone && l.Anima == AnimaKeyPair
+}
+
+// Quiet reports whether nothing of the launch can still be created, nor show for the first time.
+func (l Launch) Quiet(now time.Time) bool {
+	return l.WindowOver(now) && !now.Before(l.LastSend().Add(time.Duration(l.Consistency)+MaxSkew))
+}
+
+// OwnsKey reports whether a key pair is that of an attempt: it has the name and either the id or a fingerprint that is on
+// record, or both of our tags by value. A name alone proves nothing.
+func (l Launch) OwnsKey(x Leftover) bool {
+	clientToken, is := KeyOf(l.Registry, x.Name)
+	a, made := l.Attempt(clientToken)
+	if x.Kind != LeftoverKeyPair || !is || !made || a.KeyAt.IsZero() || l.Location() != x.Location {
+		return false
+	}
+	known := x.ID != "" && x.ID == a.KeyID || x.Print != "" && slices.Contains(a.KeyPrints, x.Print)
+	return known || x.ManagedBy(l.Registry) && x.Tags[TagLaunch] == clientToken
+}
+
 // Removing notes that these leftovers are about to be removed. Write the result before the call.
 func (l Launch) Removing(now time.Time, ids ...string) (Launch, error) {
-	if l.State != LaunchClosed {
+	if !l.MayLeave() {
 		return l, l.refuse("remove leftovers of")
 	}
 	removals := maps.Clone(l.Removals)
@@ -113,9 +144,9 @@ func (l Launch) Removing(now time.Time, ids ...string) (Launch, error) {
 	return l, nil
 }
 
-// Cleared notes that a full listing found nothing more to remove of a closed launch.
+// Cleared notes that a full listing found nothing more to remove of a settled launch.
 func (l Launch) Cleared(now time.Time) (Launch, error) {
-	if l.State != LaunchClosed {
+	if !l.MayLeave() {
 		return l, l.refuse("clear")
 	}
 	l.ClearedAt = recorded(now)

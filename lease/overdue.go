@@ -27,13 +27,14 @@ const (
 	KeptUnconfirmed KeptReason = "unconfirmed" // EC2 was asked to terminate it, and has not confirmed
 	KeptWaiting     KeptReason = "waiting"     // none of these: its turn has not come, or what was tried failed
 	KeptUnreadable  KeptReason = "unreadable"  // its record cannot be read, and the date on its tag has passed
+	KeptUntagged    KeptReason = "untagged"    // a settled launch left it without a lease, and it bears no registry's tag
 )
 
 // KeptReasons are all of them.
 func KeptReasons() []KeptReason {
 	return []KeptReason{
 		KeptByTag, KeptByExempt, KeptByRegistry, KeptByLaunch, KeptStuck, KeptByAudit, KeptByState, KeptAdopting, KeptUnseen,
-		KeptUnswept, KeptByObserving, KeptByPause, KeptBraked, KeptUnconfirmed, KeptWaiting, KeptUnreadable,
+		KeptUnswept, KeptByObserving, KeptByPause, KeptBraked, KeptUnconfirmed, KeptWaiting, KeptUnreadable, KeptUntagged,
 	}
 }
 

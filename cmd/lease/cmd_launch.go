@@ -31,7 +31,8 @@ func launchCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check the launch, also with EC2; launch nothing"},
 			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "wait for `STATE`: none, running or heartbeat"},
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "wait up to `DURATION` for EC2's answer and --wait", Category: cli.OtherFlags},
-			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
+			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"},
+			&ucli.DurationFlag{Name: "call-timeout", Hidden: true}), // of one RunInstances call; for tests of processes
 		Action: cli.WithStore(readOrder, launchInstances),
 	}
 }
@@ -54,7 +55,7 @@ func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
 	if err != nil {
 		return err
 	}
-	launcher := launch.New(cloud, store, launch.Config{Actor: cli.Actor(), Progress: progress(c, order.self)})
+	launcher := launch.New(cloud, store, launch.Config{Actor: cli.Actor(), Progress: progress(c, order.self), CallTimeout: c.Duration("call-timeout")})
 	return order.carryOut(c, launcher, cloud, store)
 }
 

@@ -17,7 +17,7 @@ const removeMax = 25
 // cleanUp removes leftovers of one location: what was never tried first, so that what cannot be removed delays nothing else,
 // and of that the spot requests, because they may make more.
 func (a Armed) cleanUp(ctx context.Context, reg lease.Registry, vs []plan.Verdict) Report {
-	order := map[lease.LeftoverKind]int{lease.LeftoverSpot: 1, lease.LeftoverInterface: 2, lease.LeftoverVolume: 3}
+	order := map[lease.LeftoverKind]int{lease.LeftoverSpot: 1, lease.LeftoverInterface: 2, lease.LeftoverVolume: 3, lease.LeftoverKeyPair: 4}
 	slices.SortStableFunc(vs, func(a, b plan.Verdict) int {
 		return cmp.Or(a.Launch.Removals[a.Leftover.ID].Compare(b.Launch.Removals[b.Leftover.ID]),
 			cmp.Compare(order[a.Leftover.Kind], order[b.Leftover.Kind]), cmp.Compare(a.Token, b.Token))

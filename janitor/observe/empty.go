@@ -35,7 +35,7 @@ func (s Listings) KnownEmpty(j *plan.Joined, pause time.Duration, wall time.Time
 		delete(knownEmpty, j.Rows[i].Location())
 	}
 	for _, l := range j.Launches {
-		if l.State != lease.LaunchDone { // of a closed one, something may turn up late
+		if l.State != lease.LaunchDone || l.MayLeave() && l.ClearedAt.IsZero() { // something may turn up late
 			delete(knownEmpty, l.Location())
 		}
 	}

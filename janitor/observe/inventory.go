@@ -32,6 +32,8 @@ type Inventory struct {
 type Wanted struct {
 	Due       func(*lease.Lease) bool // whether the date of a lease has passed: then it is looked up even if the listing failed
 	Leftovers []*lease.Launch         // launches whose leftovers are listed
+	// Keyed are launches whose instances are looked for by their key pairs, because they may bear no tag.
+	Keyed []*lease.Launch
 }
 
 // Listings are what EC2 said of every location, and when.
@@ -66,7 +68,7 @@ func (in Inventory) Observe(ctx context.Context) (Listings, error) {
 		return Listings{}, err
 	}
 	in.lookUp(ctx, seen, lacking(seen, snapshot.Leases, wanted.Due))
-	in.findLeftovers(ctx, seen, wanted.Leftovers)
+	in.findLeftovers(ctx, seen, wanted)
 	seen.Index = plan.Indexed(seen.Locations)
 	return seen, nil
 }
@@ -174,31 +176,55 @@ func lookedUp(p *plan.LocationView, ids []string, listing lease.Listing, err err
 
 // findLeftovers lists what launches left. It is no part of what else a sweep rests on: where it fails, leftovers stay for
 // now, and nothing else is held back. Where instances could not be listed, it is not tried.
-func (in Inventory) findLeftovers(ctx context.Context, s Listings, launches []*lease.Launch) {
-	if len(launches) == 0 {
+func (in Inventory) findLeftovers(ctx context.Context, s Listings, wanted Wanted) {
+	if len(wanted.Leftovers)+len(wanted.Keyed) == 0 {
 		return
 	}
 	in.sideBySide(func(n int, cloud Cloud) {
 		p := &s.Locations[n]
-		var tokens []string
-		for _, l := range launches {
-			if l.Location() == p.Location && p.Listed() {
-				p.Sought = append(p.Sought, l.Token)
+		if !p.Listed() {
+			return
+		}
+		tokens, names, due := []string{}, []string{}, false
+		for _, l := range wanted.Leftovers {
+			if l.Location() == p.Location {
+				p.Sought, due = append(p.Sought, l.Token), due || l.Anima == lease.AnimaKeyPair
 				for _, a := range l.Attempts {
 					tokens = append(tokens, a.ClientToken)
 				}
+				names = append(names, l.KeyNames()...)
 			}
 		}
-		if len(tokens) == 0 {
-			return
+		err := findKeyed(ctx, cloud, p, wanted.Keyed, !due)
+		if err == nil && len(tokens) > 0 {
+			var listing lease.LeftoverListing
+			listing, err = cloud.Leftovers(ctx, tokens, names)
+			p.Leftovers = listing.Leftovers
 		}
-		listing, err := cloud.Leftovers(ctx, tokens)
 		if err != nil {
 			p.LeftoverErr = err.Error()
-			return
 		}
-		p.Leftovers = listing.Leftovers
 	})
+}
+
+// findKeyed adds the instances that show the key pairs of launches, and that the listing lacks because they bear no tag.
+func findKeyed(ctx context.Context, cloud Cloud, p *plan.LocationView, launches []*lease.Launch, filtered bool) error {
+	var names []string
+	for _, l := range launches {
+		if l.Location() == p.Location {
+			names = append(names, l.KeyNames()...)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	found, err := cloud.Keyed(ctx, names, filtered)
+	for _, i := range found {
+		if !slices.ContainsFunc(p.Instances, func(listed lease.Instance) bool { return listed.ID == i.ID }) {
+			p.Instances, p.ByID = append(p.Instances, i), p.ByID+1
+		}
+	}
+	return err
 }
 
 func (in Inventory) sideBySide(each func(int, Cloud)) {

@@ -38,19 +38,21 @@ func Decide(v View) Plan {
 // planner is one decision in the making: the view, and what was concluded so far.
 type planner struct {
 	View
-	unclear   []shown                  // instances of which no record speaks that can be read
-	bad       map[string][]string      // what is wrong with the records of an instance, by its id
-	unread    map[string]bool          // instance ids whose lease cannot be read
-	doubted   map[string]bool          // instance ids whose heartbeat cannot be read
-	bearing   map[string]int           // instances by the launch token that they bear; made when somebody asks
-	unbound   map[string]bool          // tokens of launches of which an instance is alive without a lease
-	closed    map[string]*closedLaunch // by token of the closed launch
+	unclear   []shown                   // instances of which no record speaks that can be read
+	bad       map[string][]string       // what is wrong with the records of an instance, by its id
+	unread    map[string]bool           // instance ids whose lease cannot be read
+	doubted   map[string]bool           // instance ids whose heartbeat cannot be read
+	bearing   map[string]int            // instances by the launch token that they bear; made when somebody asks
+	unbound   map[string]bool           // tokens of launches of which an instance is alive without a lease
+	settled   map[string]*settledLaunch // by token of the launch
 	enforcing map[string]time.Time
 	seen      map[string]lease.Census // by location
 	untracked map[string]bool         // instance ids that bear our tag and of which no record speaks
 	behind    map[string]int64        // by instance id: the change that a sidecar has seen of its lease, if that is later than there is
 	// unleasedAlive are the managed instances that are alive and of which no record of a lease speaks.
 	unleasedAlive map[string]bool
+	// untaggedMembers are instances that settled launches left without a tag, which may be set.
+	untaggedMembers []*lease.Instance
 	// leasedUnrecorded are those of them that were leased by their tag.
 	leasedUnrecorded []string
 	tallied          tallied
@@ -81,7 +83,7 @@ func newPlanner(v View) *planner {
 	}
 	c.indexBad()
 	c.count()
-	c.closed = closedLaunches(v.Joined, v.Now, v.Policy)
+	c.settled = settledLaunches(v.Joined, v.Now, v.Policy)
 	c.enforcing = enforcingSince(v.Now, v.Registry, v.Checkpoint, v.Locations, v.Policy.MaxSkew)
 	c.tally()
 	return c

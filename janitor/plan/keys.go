@@ -40,6 +40,11 @@ func (c *planner) tagWrites() []TagWrite {
 			all = c.tagsOf(l, everything, all)
 		}
 	}
+	for _, i := range c.untaggedMembers {
+		if !everything {
+			all = append(all, TagWrite{Location: i.Location, InstanceID: i.ID, Key: lease.TagRegistry, Value: c.Registry.UUID})
+		}
+	}
 	slices.SortStableFunc(all, func(a, b TagWrite) int {
 		if a.Soonest.IsZero() != b.Soonest.IsZero() {
 			return map[bool]int{true: 1, false: -1}[a.Soonest.IsZero()]

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -52,7 +53,7 @@ func (c *planner) judgeLaunchTombstone(l *LaunchRow) {
 	if chosen := !generated || made.After(l.SettledAt); chosen && c.Now.Before(l.SettledAt.Add(c.Policy.ChosenRetention)) {
 		return
 	}
-	if e := c.closed[l.Token]; e != nil && !e.cleared() {
+	if e := c.settled[l.Token]; e != nil && !e.cleared() {
 		return // without the record, nothing that it left could be explained
 	}
 	unread := func(id string) bool { return c.unread[id] }
@@ -69,7 +70,10 @@ func (c *planner) unleased(i *lease.Instance) {
 		return
 	}
 	launch, member := c.launchOf(i)
+	_, tagged := i.Tags[lease.TagRegistry]
 	switch {
+	case member && launch.Anima == lease.AnimaKeyPair && !tagged && i.Alive():
+		c.judgeUntagged(launch, i)
 	case i.Tags[lease.TagRegistry] == "":
 		c.proposeFor(i, nil, ActReport, "not managed")
 	case !i.Alive():
@@ -89,9 +93,40 @@ func (c *planner) unleased(i *lease.Instance) {
 	case launch.State == lease.LaunchDone:
 		c.proposeFor(i, launch, ActReport, "untracked: its launch is done, and it has no lease")
 	case launch.State == lease.LaunchClosed:
-		c.judgeOrphan(launch, i, "left by launch "+launch.Token+", which was closed")
+		c.judgeOrphan(launch, i, leftBy(launch))
 	default:
 		c.proposeFor(i, launch, ActReport, "its launch is "+string(launch.State)+", a state that this version does not know")
+	}
+}
+
+// judgeUntagged decides about an instance of a launch that shows its key pair and bears no registry's tag: its endpoint drops
+// the tags of the creating call, and the launcher died before it set them. The janitor cannot terminate it without the tag,
+// and sets the tag only if it may. Then it is judged as any other.
+func (c *planner) judgeUntagged(launch *lease.Launch, i *lease.Instance) {
+	e := c.settled[launch.Token]
+	switch {
+	case e == nil:
+		c.proposeFor(i, launch, ActNone, "being launched")
+		return
+	case i.Exempt():
+		c.proposeFor(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
+		return
+	case launch.State == lease.LaunchDone && slices.Contains(launch.Instances(), i.ID):
+		c.proposeFor(i, launch, ActReport, "its launch is done, and it has neither a lease nor the tag "+lease.TagRegistry)
+		return
+	}
+	reason := leftBy(launch) + ", and it lacks the tag " + lease.TagRegistry
+	if lost := e.whyLost(c.Joined, c.Now, c.Policy); lost != "" || i.Tags[lease.TagLeased] != "" {
+		c.proposeFor(i, launch, ActReport, reason+"; "+cmp.Or(lost, "its tag "+lease.TagLeased+" says that its lease was active"))
+		return
+	}
+	if c.Policy.CompleteAdoptions {
+		c.untaggedMembers = append(c.untaggedMembers, i)
+		reason += ", which the janitor sets"
+	}
+	v := c.proposeFor(i, launch, ActReport, reason)
+	if gone := latest(launch.SettledAt, i.LaunchTime); !c.Now.Before(gone.Add(lease.OverdueAfter)) {
+		v.Overdue = lease.Overdue{Reason: lease.KeptUntagged, Since: gone}
 	}
 }
 

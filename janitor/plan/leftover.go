@@ -7,8 +7,8 @@ import (
 	"lapse/lease"
 )
 
-// closedLaunch is what the records say of a closed launch, as far as its leftovers are concerned.
-type closedLaunch struct {
+// settledLaunch is what the records say of a settled launch that may have left something.
+type settledLaunch struct {
 	launch  *LaunchRow
 	since   time.Time       // the last event known after which something may have been left
 	stirred time.Time       // the same, or a first sighting, if that came later
@@ -22,14 +22,14 @@ type closedLaunch struct {
 	pending bool            // something was seen that is to be removed, or may be later
 }
 
-// closedLaunches returns all closed launches, by token.
-func closedLaunches(j *Joined, now time.Time, p Policy) map[string]*closedLaunch {
-	byToken := map[string]*closedLaunch{}
+// settledLaunches returns all settled launches that may have left something, by token.
+func settledLaunches(j *Joined, now time.Time, p Policy) map[string]*settledLaunch {
+	byToken := map[string]*settledLaunch{}
 	for _, l := range j.Launches {
-		if l.State != lease.LaunchClosed {
+		if !l.MayLeave() {
 			continue
 		}
-		e := &closedLaunch{launch: l, since: latest(l.SettledAt, l.LastSend()), orphans: map[string]bool{}, outlive: map[string]bool{}}
+		e := &settledLaunch{launch: l, since: latest(l.SettledAt, l.LastSend()), orphans: map[string]bool{}, outlive: map[string]bool{}}
 		for _, removed := range l.Removals {
 			e.since = latest(e.since, removed)
 		}
@@ -41,9 +41,9 @@ func closedLaunches(j *Joined, now time.Time, p Policy) map[string]*closedLaunch
 	for n := range j.Rows {
 		l := &j.Rows[n]
 		switch {
-		case l.launch != nil && l.launch.State == lease.LaunchClosed:
+		case l.launch != nil && l.launch.MayLeave():
 			byToken[l.Launch].add(l, p)
-		case l.Bore != "" && j.attempts[l.Bore] != nil && j.attempts[l.Bore].State == lease.LaunchClosed:
+		case l.Bore != "" && j.attempts[l.Bore] != nil && j.attempts[l.Bore].MayLeave():
 			byToken[j.attempts[l.Bore].Token].add(l, p)
 		}
 	}
@@ -63,7 +63,7 @@ func closedLaunches(j *Joined, now time.Time, p Policy) map[string]*closedLaunch
 }
 
 // add takes in one lease of the launch, or one that was adopted with its tag.
-func (e *closedLaunch) add(l *Row, p Policy) {
+func (e *settledLaunch) add(l *Row, p Policy) {
 	switch {
 	case l.WasActive() && l.State == lease.StateEnded:
 		e.held(l.InstanceID)
@@ -84,7 +84,7 @@ func (e *closedLaunch) add(l *Row, p Policy) {
 }
 
 // held notes an instance whose lease was active. Of several it names the first by id.
-func (e *closedLaunch) held(id string) {
+func (e *settledLaunch) held(id string) {
 	if e.active == "" || id < e.active {
 		e.active = id
 	}
@@ -93,14 +93,19 @@ func (e *closedLaunch) held(id string) {
 // whyDoubt says why there may have been a lease whose record is gone, or is empty. No record of a lease is
 // let go within the retention, counted from its end, so none is missing before that has passed from the launch on. A
 // registry that was set back may have lost any that there was by then, and shows the launch as it was before.
-func (e *closedLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
-	if e.unread {
-		return "a lease record cannot be read, and it may belong to its launch"
-	}
+func (e *settledLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
 	for _, id := range e.launch.Instances() {
-		if j.Row(id) == nil {
+		if j.Row(id) == nil && !e.unread {
 			return "no record says whether the lease of " + id + " was ever active"
 		}
+	}
+	return e.whyLost(j, now, p)
+}
+
+// whyLost says why a record of one of its leases may be gone, whichever, or is empty.
+func (e *settledLaunch) whyLost(j *Joined, now time.Time, p Policy) string {
+	if e.unread {
+		return "a lease record cannot be read, and it may belong to its launch"
 	}
 	if !now.Before(e.launch.CreatedAt.Add(p.Retention)) {
 		return "records of its leases may have been deleted"
@@ -114,21 +119,33 @@ func (e *closedLaunch) whyDoubt(j *Joined, now time.Time, p Policy) string {
 }
 
 // cleared reports whether a full listing found nothing more to remove, and nothing has ended since.
-func (e *closedLaunch) cleared() bool {
+func (e *settledLaunch) cleared() bool {
 	return !e.launch.ClearedAt.IsZero() && !e.launch.ClearedAt.Before(e.since)
 }
 
 // due reports whether to list the leftovers, which costs calls, if they were last listed so long ago. What is not settled soon
 // is listed more and more rarely: after an eighth of the time that has passed, at most RetryMax.
-func (e *closedLaunch) due(now time.Time, looked time.Duration, p Policy) bool {
-	return !e.cleared() && e.launch.WindowOver(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
+func (e *settledLaunch) due(now time.Time, looked time.Duration, p Policy) bool {
+	return !e.cleared() && e.launch.Quiet(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
 }
 
-// DueLeftovers returns the closed launches whose leftovers are due to be listed, given how long ago those of each were last
+// Keyed returns the launches whose instances are looked for by their key pairs: those that are settled, and of which a full
+// listing has not yet shown that nothing is left. Their endpoints may have dropped the tags of the creating call.
+func Keyed(j *Joined) []*lease.Launch {
+	var keyed []*lease.Launch
+	for _, l := range j.Launches {
+		if l.MayLeave() && l.Anima == lease.AnimaKeyPair && l.ClearedAt.IsZero() {
+			keyed = append(keyed, l.Launch)
+		}
+	}
+	return keyed
+}
+
+// DueLeftovers returns the settled launches whose leftovers are due to be listed, given how long ago those of each were last
 // listed.
 func DueLeftovers(j *Joined, now time.Time, p Policy, looked func(token string) time.Duration) []*lease.Launch {
 	var due []*lease.Launch
-	for token, e := range closedLaunches(j, now, p) {
+	for token, e := range settledLaunches(j, now, p) {
 		if e.due(now, looked(token), p) {
 			due = append(due, e.launch.Launch)
 		}
@@ -143,22 +160,22 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// judgeLeftovers decides about what closed launches left in a location, and about whether that was all.
+// judgeLeftovers decides about what settled launches left in a location, and about whether that was all.
 func (c *planner) judgeLeftovers(p *LocationView) {
 	c.doubtByTags(p)
 	for i := range p.Leftovers {
 		c.judgeLeftover(p, &p.Leftovers[i])
 	}
 	for _, token := range p.Sought {
-		e := c.closed[token]
+		e := c.settled[token]
 		switch {
 		case e == nil:
 		case p.LeftoverErr != "":
 			c.proposeForLaunch(e.launch, ActReport, "its leftovers cannot be listed: "+p.LeftoverErr)
-		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.WindowOver(c.Now):
+		case e.pending || e.ending || c.unbound[token] || e.cleared() || !e.launch.Quiet(c.Now):
 		case c.Now.Before(e.since.Add(c.Policy.OrphanGrace)) || !p.Listed() || p.Kept || p.ClockTrouble(c.Policy.MaxSkew) != "":
 		default:
-			c.proposeForLaunch(e.launch, ActClear, "closed, and it has no leftovers to remove")
+			c.proposeForLaunch(e.launch, ActClear, string(e.launch.State)+", and it has no leftovers to remove")
 		}
 	}
 }
@@ -169,7 +186,7 @@ func (c *planner) judgeLeftovers(p *LocationView) {
 func (c *planner) doubtByTags(p *LocationView) {
 	for i := range p.Leftovers {
 		x := &p.Leftovers[i]
-		if e := c.closedLaunchOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Registry.UUID) {
+		if e := c.settledLaunchOf(x); e != nil && e.doubt == "" && x.Leased() && x.ManagedBy(c.Registry.UUID) {
 			e.doubt = "the tag " + lease.TagLeased + " of " + x.ID + " says that a lease of its launch was active"
 		}
 	}
@@ -177,9 +194,9 @@ func (c *planner) doubtByTags(p *LocationView) {
 
 // judgeLeftover decides about one leftover. What spares it comes first.
 func (c *planner) judgeLeftover(p *LocationView, x *lease.Leftover) {
-	e := c.closedLaunchOf(x)
+	e := c.settledLaunchOf(x)
 	if e == nil {
-		c.proposeForLeftover(x, nil, ActReport, "untracked: its launch tag names no closed launch")
+		c.proposeForLeftover(x, nil, ActReport, "untracked: its launch tag names no settled launch")
 		return
 	}
 	switch why := keepLeftover(c.Registry, *e.launch.Launch, *x); {
@@ -211,13 +228,13 @@ func (c *planner) judgeLeftover(p *LocationView, x *lease.Leftover) {
 
 // letsGo reports whether a volume that was leased by its tag may be removed all the same: so it was asked, and its lease has
 // ended on record.
-func (e *closedLaunch) letsGo(x *lease.Leftover, p Policy) bool {
+func (e *settledLaunch) letsGo(x *lease.Leftover, p Policy) bool {
 	return x.Kind == lease.LeftoverVolume && p.DeleteKeptVolumes && e.active != "" && !e.live
 }
 
 // onUnleased reports whether what a leftover is attached to is of the same launch and never had a lease: it may outlive that,
 // whoever terminates it.
-func (c *planner) onUnleased(e *closedLaunch, x *lease.Leftover) bool {
+func (c *planner) onUnleased(e *settledLaunch, x *lease.Leftover) bool {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	if i == nil || c.leased(x.InstanceID) {
 		return false
@@ -226,20 +243,23 @@ func (c *planner) onUnleased(e *closedLaunch, x *lease.Leftover) bool {
 	return member && launch.Token == e.launch.Token
 }
 
-// closedLaunchOf returns the closed launch that the leftover's tag names, or nil.
-func (c *planner) closedLaunchOf(x *lease.Leftover) *closedLaunch {
+// settledLaunchOf returns the settled launch that the leftover's tag names, or the name of a key pair; or nil.
+func (c *planner) settledLaunchOf(x *lease.Leftover) *settledLaunch {
+	if clientToken, is := lease.KeyOf(c.Registry.UUID, x.Name); is && c.attempts[clientToken] != nil {
+		return c.settled[c.attempts[clientToken].Token]
+	}
 	if l := c.attempts[x.Tags[lease.TagLaunch]]; l != nil {
-		return c.closed[l.Token]
+		return c.settled[l.Token]
 	}
 	return nil
 }
 
 // wanted says why somebody may want a volume or an interface that nothing uses, or is empty.
-func (e *closedLaunch) wanted(x *lease.Leftover, p Policy) string {
+func (e *settledLaunch) wanted(x *lease.Leftover, p Policy) string {
 	sure := e.active == "" && e.doubt == ""
 	held := "the lease of " + e.active + " was once active"
 	switch {
-	case sure || x.Kind == lease.LeftoverSpot:
+	case sure || x.Kind == lease.LeftoverSpot || x.Kind == lease.LeftoverKeyPair:
 		return ""
 	case x.Kind == lease.LeftoverInterface && e.outlive[x.ID]:
 		return "" // it was attached to what a failed creation left
@@ -258,7 +278,7 @@ func (e *closedLaunch) wanted(x *lease.Leftover, p Policy) string {
 
 // judgeFulfilled decides about a spot request that made an instance. Cancelling it terminates nothing, and keeps it from
 // making another.
-func (c *planner) judgeFulfilled(p *LocationView, e *closedLaunch, x *lease.Leftover) {
+func (c *planner) judgeFulfilled(p *LocationView, e *settledLaunch, x *lease.Leftover) {
 	i := c.instances[SeenAt{x.Location, x.InstanceID}]
 	switch {
 	case c.unread[x.InstanceID]:
@@ -281,16 +301,16 @@ func (c *planner) judgeFulfilled(p *LocationView, e *closedLaunch, x *lease.Left
 }
 
 // condemnLeftover removes what is loose and wanted by nobody. As with orphans, it takes two full listings.
-func (c *planner) condemnLeftover(p *LocationView, e *closedLaunch, x *lease.Leftover) {
+func (c *planner) condemnLeftover(p *LocationView, e *settledLaunch, x *lease.Leftover) {
 	e.pending = true
-	left := "left by launch " + e.launch.Token + ", which was closed"
+	left := leftBy(e.launch.Launch)
 	first, seen := e.launch.FirstSeen[x.ID]
 	c.needs = needsListing | needsClock
 	switch {
 	case p.Kept:
 		c.proposeForLeftover(x, e, ActNone, left+"; its location must be listed first")
-	case !e.launch.WindowOver(c.Now):
-		c.proposeForLeftover(x, e, ActNone, left+"; its launch window has not passed")
+	case !e.launch.Quiet(c.Now):
+		c.proposeForLeftover(x, e, ActNone, left+"; something of it may still appear")
 	case !seen || c.toCome(first):
 		c.proposeForLeftover(x, e, ActFirstSeen, left+"; first sighting")
 	case c.Now.Before(first.Add(c.Policy.OrphanGrace)):
@@ -300,8 +320,16 @@ func (c *planner) condemnLeftover(p *LocationView, e *closedLaunch, x *lease.Lef
 	}
 }
 
+// leftBy says which launch left something.
+func leftBy(l *lease.Launch) string {
+	if l.State == lease.LaunchClosed {
+		return "left by launch " + l.Token + ", which was closed"
+	}
+	return "left by launch " + l.Token + ", which is " + string(l.State)
+}
+
 // proposeForLeftover adds a verdict about a leftover.
-func (c *planner) proposeForLeftover(x *lease.Leftover, e *closedLaunch, action Action, reason string) *Verdict {
+func (c *planner) proposeForLeftover(x *lease.Leftover, e *settledLaunch, action Action, reason string) *Verdict {
 	verdict := Verdict{Action: action, Location: x.Location, Reason: reason, Leftover: x}
 	if e != nil {
 		verdict.Token, verdict.Launch = e.launch.Token, e.launch.Launch

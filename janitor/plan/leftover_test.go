@@ -363,12 +363,12 @@ func TestEachKeptLeftoverSaysWhy(t *testing.T) {
 			ofWeb("i-1", Ended(time.Minute), Missing)(&v)
 			return v
 		}(),
-		"the tag was copied":     remainsBy(remains(volume, MadeAt(Ago(Long)))),
-		"another registry's tag": remainsBy(remains(volume, Tagged(lease.TagRegistry, "another"))),
-		"exempt by its tag":      remainsBy(remains(volume, Tagged(lease.TagExempt, "x"))),
-		"names no closed launch": remainsBy(remains(volume, Tagged(lease.TagLaunch, "other.1"))),
-		"attached to i-other":    remainsBy(remains(volume, AttachedTo("i-other"))),
-		"an AWS service manages": remainsBy(remains(netIface, func(x *lease.Leftover) { x.Service = true })),
+		"the tag was copied":      remainsBy(remains(volume, MadeAt(Ago(Long)))),
+		"another registry's tag":  remainsBy(remains(volume, Tagged(lease.TagRegistry, "another"))),
+		"exempt by its tag":       remainsBy(remains(volume, Tagged(lease.TagExempt, "x"))),
+		"names no settled launch": remainsBy(remains(volume, Tagged(lease.TagLaunch, "other.1"))),
+		"attached to i-other":     remainsBy(remains(volume, AttachedTo("i-other"))),
+		"an AWS service manages":  remainsBy(remains(netIface, func(x *lease.Leftover) { x.Service = true })),
 	} {
 		found := false
 		for _, verdict := range Decide(v).Verdicts {

@@ -22,7 +22,9 @@ type Policy struct {
 	LostShare float64 // heartbeats brake: engages when more than max(LostMin, LostShare) are lost
 	RateShare float64 // rate brake: engages above max(RateMin, RateShare) terminations in RateWindow
 
-	CompleteAdoptions bool // set the registry's tag on adopted instances that lack it; takes deploy/iam/janitor-adopt.json
+	// CompleteAdoptions is whether to set the registry's tag on adopted instances that lack it, and on what a launch with
+	// [lease.AnimaKeyPair] left without. It takes deploy/iam/janitor-adopt.json.
+	CompleteAdoptions bool
 	DeleteKeptVolumes bool // also remove volumes of closed launches that once had an active lease
 
 	// LaunchWindow is published in the checkpoint; a launch keeps the one that it was made with. Launchers of all versions

@@ -94,6 +94,11 @@ func keepLeftover(reg lease.Registry, l lease.Launch, x lease.Leftover) string {
 	switch {
 	case !x.ManagedBy(reg.UUID) && x.Tags[lease.TagRegistry] != "":
 		return "foreign: bears another registry's tag"
+	case x.Kind == lease.LeftoverKeyPair && !x.Exempt():
+		if l.Registry != reg.UUID || !l.OwnsKey(x) {
+			return "untracked: it has the name of a key pair of launch " + l.Token + ", but neither its id nor its tags"
+		}
+		return ""
 	case !x.ManagedBy(reg.UUID):
 		return "does not bear this registry's tag"
 	case x.Exempt():

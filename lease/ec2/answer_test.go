@@ -60,6 +60,9 @@ func TestAnswersThatAreNotEC2sAreRecognised(t *testing.T) {
 		"DeleteNetworkInterface": func(ctx context.Context, c *ec2.Cloud) error {
 			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverInterface, ID: "eni-1"}).Err
 		},
+		"DeleteKeyPair": func(ctx context.Context, c *ec2.Cloud) error {
+			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverKeyPair, ID: "key-1"}).Err
+		},
 		"CancelSpotInstanceRequests": func(ctx context.Context, c *ec2.Cloud) error {
 			return c.Remove(ctx, lease.Leftover{Kind: lease.LeftoverSpot, ID: "sir-1"}).Err
 		},
@@ -70,9 +73,9 @@ func TestAnswersThatAreNotEC2sAreRecognised(t *testing.T) {
 			return c.Replacers(ctx, []lease.Instance{{ID: "i-1", Tags: map[string]string{"aws:ec2spot:fleet-request-id": "sfr-1"}}})["i-1"].Err
 		},
 	}
-	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests"} {
+	for _, action := range []string{"DescribeVolumes", "DescribeNetworkInterfaces", "DescribeSpotInstanceRequests", "DescribeKeyPairs"} {
 		calls[action] = func(ctx context.Context, c *ec2.Cloud) error {
-			_, err := c.Leftovers(ctx, []string{"web.1"})
+			_, err := c.Leftovers(ctx, []string{"web.1"}, []string{"key"})
 			return err
 		}
 	}

@@ -19,21 +19,42 @@ import (
 // more.
 const leftoverPage = 500
 
-// Leftovers returns the volumes, interfaces and spot requests whose launch tag is one of these client tokens, whosever
-// they are, whatever their state. A listing is complete, or it is an error. It takes a call for each kind and 200
-// tokens.
+// Leftovers returns the volumes, interfaces and spot requests whose launch tag is one of these client tokens, and the key
+// pairs that have one of these names, whosever they are, whatever their state. A listing is complete, or it is an error. It
+// takes a call for each kind and 200 tokens.
 //
 // Errors: [UnreachableError], or AWS's own.
-func (c *Cloud) Leftovers(ctx context.Context, clientTokens []string) (lease.LeftoverListing, error) {
-	all := lease.LeftoverListing{Leftovers: []lease.Leftover{}, Dated: len(clientTokens) > 0}
+func (c *Cloud) Leftovers(ctx context.Context, clientTokens, keyNames []string) (lease.LeftoverListing, error) {
+	all := lease.LeftoverListing{Leftovers: []lease.Leftover{}, Dated: len(clientTokens)+len(keyNames) > 0}
+	tag := selection{"tag:" + lease.TagLaunch, func(x lease.Leftover) string { return x.Tags[lease.TagLaunch] }}
 	for chunk := range slices.Chunk(clientTokens, maxFilterValues) {
-		for _, kind := range leftoverKinds() {
-			if err := c.addLeftovers(ctx, &all, kind, "tag:"+lease.TagLaunch, chunk); err != nil {
+		for _, kind := range []lease.LeftoverKind{lease.LeftoverSpot, lease.LeftoverInterface, lease.LeftoverVolume} {
+			if err := c.addLeftovers(ctx, &all, kind, tag, chunk); err != nil {
 				return lease.LeftoverListing{}, err
 			}
 		}
 	}
+	name := selection{"key-name", func(x lease.Leftover) string { return x.Name }}
+	for chunk := range slices.Chunk(keyNames, maxFilterValues) {
+		if err := c.addLeftovers(ctx, &all, lease.LeftoverKeyPair, name, chunk); err != nil {
+			return lease.LeftoverListing{}, err
+		}
+	}
 	return all, nil
+}
+
+// selection is a filter, and what of a leftover has to be one of its values: not every endpoint has filters.
+type selection struct {
+	filter string
+	of     func(lease.Leftover) string
+}
+
+// byID selects by id: unlike a list of ids it is no error where one is not there.
+func byID(kind lease.LeftoverKind) selection {
+	return selection{map[lease.LeftoverKind]string{
+		lease.LeftoverSpot: "spot-instance-request-id", lease.LeftoverInterface: "network-interface-id",
+		lease.LeftoverVolume: "volume-id", lease.LeftoverKeyPair: "key-pair-id",
+	}[kind], func(x lease.Leftover) string { return x.ID }}
 }
 
 // DescribeLeftovers looks leftovers up by kind and id. One that EC2 does not know any more is absent from the answer and
@@ -46,9 +67,9 @@ func (c *Cloud) DescribeLeftovers(ctx context.Context, wanted []lease.Leftover) 
 		ids[x.Kind] = append(ids[x.Kind], x.ID)
 	}
 	all := lease.LeftoverListing{Leftovers: []lease.Leftover{}, Dated: len(wanted) > 0}
-	for _, kind := range leftoverKinds() {
+	for _, kind := range []lease.LeftoverKind{lease.LeftoverSpot, lease.LeftoverInterface, lease.LeftoverVolume, lease.LeftoverKeyPair} {
 		for chunk := range slices.Chunk(ids[kind], maxFilterValues) {
-			if err := c.addLeftovers(ctx, &all, kind, idFilter(kind), chunk); err != nil {
+			if err := c.addLeftovers(ctx, &all, kind, byID(kind), chunk); err != nil {
 				return lease.LeftoverListing{}, err
 			}
 		}
@@ -56,32 +77,21 @@ func (c *Cloud) DescribeLeftovers(ctx context.Context, wanted []lease.Leftover) 
 	return all, nil
 }
 
-func leftoverKinds() []lease.LeftoverKind {
-	return []lease.LeftoverKind{lease.LeftoverSpot, lease.LeftoverInterface, lease.LeftoverVolume}
-}
-
-// idFilter is the filter by id: unlike a list of ids it is no error where one is not there.
-func idFilter(kind lease.LeftoverKind) string {
-	switch kind {
-	case lease.LeftoverSpot:
-		return "spot-instance-request-id"
-	case lease.LeftoverInterface:
-		return "network-interface-id"
-	}
-	return "volume-id"
-}
-
-// addLeftovers reads all pages of one kind that a filter selects. Of several clocks the one that is furthest off counts.
-func (c *Cloud) addLeftovers(ctx context.Context, all *lease.LeftoverListing, kind lease.LeftoverKind, filter string, values []string) error {
+// addLeftovers reads all pages of one kind that are selected. Of several clocks the one that is furthest off counts.
+func (c *Cloud) addLeftovers(ctx context.Context, all *lease.LeftoverListing, kind lease.LeftoverKind, by selection, values []string) error {
 	q := leftoverQuery{
-		filters: []types.Filter{{Name: aws.String(filter), Values: values}}, most: aws.Int32(leftoverPage),
+		filters: []types.Filter{{Name: aws.String(by.filter), Values: values}}, most: aws.Int32(leftoverPage),
 	}
 	for {
 		answer, err := c.leftoverPage(ctx, kind, q)
 		if err != nil {
 			return err
 		}
-		all.Leftovers = append(all.Leftovers, answer.found...)
+		for _, x := range answer.found {
+			if slices.Contains(values, by.of(x)) {
+				all.Leftovers = append(all.Leftovers, x)
+			}
+		}
 		skew, dated := skewOf(answer.metadata)
 		all.Dated = all.Dated && dated
 		if skew.Abs() > all.Skew.Abs() {
@@ -123,6 +133,8 @@ func (c *Cloud) leftoverPage(ctx context.Context, kind lease.LeftoverKind, q lef
 		read = c.spotRequests
 	case lease.LeftoverInterface:
 		read = c.interfaces
+	case lease.LeftoverKeyPair:
+		read = c.keyPairs
 	case lease.LeftoverVolume:
 	}
 	answer, err := read(bounded, q)

@@ -26,7 +26,7 @@ import (
 // leftoversByID lists and sorts into a map.
 func leftoversByID(t *testing.T, cloud *ec2.Cloud, tokens ...string) map[string]lease.Leftover {
 	t.Helper()
-	listing, err := cloud.Leftovers(t.Context(), tokens)
+	listing, err := cloud.Leftovers(t.Context(), tokens, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestLeftoversAsksForEveryPageAndEveryToken(t *testing.T) {
 	if counts := w.Sim.CallCounts(); counts["DescribeVolumes"] != 3 || counts["DescribeNetworkInterfaces"] != 2 || counts["DescribeSpotInstanceRequests"] != 2 {
 		t.Errorf("calls %v", counts)
 	}
-	if listing, err := cloud.Leftovers(t.Context(), nil); err != nil || len(listing.Leftovers) > 0 || listing.Dated {
+	if listing, err := cloud.Leftovers(t.Context(), nil, nil); err != nil || len(listing.Leftovers) > 0 || listing.Dated {
 		t.Errorf("without tokens: %+v, %v", listing, err)
 	}
 }
@@ -109,7 +109,7 @@ func TestLeftoversIsCompleteOrAnError(t *testing.T) {
 		cloud := w.Cloud(t, w.AWS(), ec2.Options{})
 		w.Sim.AddVolume(ec2sim.Volume{Tags: ourTags("web.1")})
 		w.Sim.Inject(ec2sim.Fault{Action: action, Effect: ec2sim.Refuse, Code: "UnauthorizedOperation", Status: 403})
-		listing, err := cloud.Leftovers(t.Context(), []string{"web.1"})
+		listing, err := cloud.Leftovers(t.Context(), []string{"web.1"}, nil)
 		if answer, refused := errors.AsType[*ec2.AnswerError](err); !refused || answer.Code != "UnauthorizedOperation" || len(listing.Leftovers) > 0 {
 			t.Errorf("%s refused: %+v, %v", action, listing, err)
 		}
@@ -267,7 +267,7 @@ func TestLeftoversUseTheWorstClockSkew(t *testing.T) {
 				cfg := w.AWS()
 				cfg.HTTPClient = &http.Client{Transport: dated{http.DefaultTransport, action, by}}
 				cloud := w.Cloud(t, cfg, ec2.Options{})
-				listing, err := cloud.Leftovers(t.Context(), []string{"web.1"})
+				listing, err := cloud.Leftovers(t.Context(), []string{"web.1"}, nil)
 				if err != nil || listing.Dated != (by != nil) {
 					t.Fatalf("dated %t, %v", listing.Dated, err)
 				}

@@ -28,7 +28,12 @@ const (
 //
 // Errors: [UnreachableError], or AWS's own.
 func (c *Cloud) List(ctx context.Context) (lease.Listing, error) {
-	return c.list(ctx, "tag-key", []string{lease.TagRegistry})
+	found, err := c.list(ctx, "tag-key", []string{lease.TagRegistry})
+	found.Instances = slices.DeleteFunc(found.Instances, func(i lease.Instance) bool { // not every endpoint has filters
+		_, tagged := i.Tags[lease.TagRegistry]
+		return !tagged
+	})
+	return found, err
 }
 
 // Describe looks instances up by id, whatever tags they bear. An id that EC2 does not know, or no longer knows, is absent
@@ -42,7 +47,11 @@ func (c *Cloud) Describe(ctx context.Context, ids []string) (lease.Listing, erro
 		if err != nil {
 			return lease.Listing{}, err
 		}
-		all.Instances = append(all.Instances, some.Instances...)
+		for _, i := range some.Instances {
+			if slices.Contains(chunk, i.ID) {
+				all.Instances = append(all.Instances, i)
+			}
+		}
 		all.Skew, all.Dated = some.Skew, some.Dated
 	}
 	return all, nil

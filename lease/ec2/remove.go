@@ -12,7 +12,7 @@ import (
 	"lapse/lease"
 )
 
-// Remove deletes a volume or an interface, or cancels a spot request. A spot request that is cancelled makes no further
+// Remove deletes a volume, an interface or a key pair, or cancels a spot request. A spot request that is cancelled makes no further
 // instances, and the one that it made runs on. One that EC2 no longer knows is gone.
 //
 // Sources: API_DeleteVolume.html, API_DeleteNetworkInterface.html and API_CancelSpotInstanceRequests.html in
@@ -60,6 +60,8 @@ func (c *Cloud) remove(ctx context.Context, x lease.Leftover) (middleware.Metada
 			return middleware.Metadata{}, err
 		}
 		return out.ResultMetadata, nil
+	case lease.LeftoverKeyPair:
+		return c.deleteKeyPair(ctx, x)
 	}
 	return middleware.Metadata{}, fmt.Errorf("cannot remove a %q", x.Kind)
 }
@@ -70,6 +72,7 @@ func (c *Cloud) remove(ctx context.Context, x lease.Leftover) (middleware.Metada
 func forgotten(err error) bool {
 	return slices.Contains([]string{
 		"InvalidVolume.NotFound", "InvalidNetworkInterfaceID.NotFound", "InvalidSpotInstanceRequestID.NotFound",
+		keyPairNotFound,
 	}, codeOf(err))
 }
 

@@ -118,9 +118,24 @@ func (c *Cloud) Terminate(_ context.Context, ids []string) []lease.Termination {
 	return all
 }
 
-// Leftovers returns those whose launch tag is one of these client tokens.
-func (c *Cloud) Leftovers(_ context.Context, clientTokens []string) (lease.LeftoverListing, error) {
-	return c.left(func(x lease.Leftover) bool { return slices.Contains(clientTokens, x.Tags[lease.TagLaunch]) })
+// Keyed returns the instances that show one of these key pairs.
+func (c *Cloud) Keyed(_ context.Context, names []string, _ bool) ([]lease.Instance, error) {
+	c.Mu.Lock()
+	defer c.Mu.Unlock()
+	var keyed []lease.Instance
+	for _, id := range slices.Sorted(maps.Keys(c.Instances)) {
+		if slices.Contains(names, c.Instances[id].KeyName) {
+			keyed = append(keyed, c.Instances[id])
+		}
+	}
+	return keyed, c.Err
+}
+
+// Leftovers returns those whose launch tag is one of these client tokens, and the key pairs of these names.
+func (c *Cloud) Leftovers(_ context.Context, clientTokens, keyNames []string) (lease.LeftoverListing, error) {
+	return c.left(func(x lease.Leftover) bool {
+		return slices.Contains(clientTokens, x.Tags[lease.TagLaunch]) || slices.Contains(keyNames, x.Name)
+	})
 }
 
 // DescribeLeftovers looks leftovers up by kind and id.

@@ -74,6 +74,8 @@ type Quirks struct {
 	HidesClientToken   bool // and what was launched shows none
 	DropsTags          bool // of calls that create; CreateTags still works
 	IgnoresFilters     bool // of calls that describe, which answer as if none was given
+	// DeletesKeyPairsByName is to answer whoever deletes one by its id as if it were done.
+	DeletesKeyPairsByName bool
 }
 
 // Zone is an availability zone: its name in this account, such as us-east-1a,

@@ -1,12 +1,16 @@
 package ec2sim
 
 import (
-	"crypto/sha256"
+	"crypto/md5" //nolint:gosec // see fingerprint
+	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // KeyPair is an SSH key pair, of which EC2 knows the public half. No other in its region has its name.
@@ -93,9 +97,8 @@ func (s *Sim) importKeyPair(q *request) (body, error) {
 	if err := q.dryRun(); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(public)
 	k := &KeyPair{
-		ID: s.newID("key"), Name: name, Region: q.region.name, Fingerprint: base64.StdEncoding.EncodeToString(sum[:]),
+		ID: s.newID("key"), Name: name, Region: q.region.name, Fingerprint: fingerprint(public),
 		Tags: maps.Clone(tags), Created: q.now,
 	}
 	if s.config.Quirks.DropsTags {
@@ -104,6 +107,23 @@ func (s *Sim) importKeyPair(q *request) (body, error) {
 	q.region.keyPairs.add(k)
 	q.touch(k.ID)
 	return &importAnswer{keyPairItem: k.item()}, nil
+}
+
+// fingerprint is that of an imported public key in OpenSSH's form: of an RSA key the MD5 of its DER, of another one the SHA-256.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html
+func fingerprint(line []byte) string {
+	public, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	if err != nil {
+		return ""
+	}
+	if crypto, is := public.(ssh.CryptoPublicKey); is && public.Type() == ssh.KeyAlgoRSA {
+		if der, err := x509.MarshalPKIXPublicKey(crypto.CryptoPublicKey()); err == nil {
+			sum := md5.Sum(der) //nolint:gosec // as EC2 shows it
+			return strings.ReplaceAll(fmt.Sprintf("% x", sum), " ", ":")
+		}
+	}
+	return strings.TrimPrefix(ssh.FingerprintSHA256(public), "SHA256:") + "="
 }
 
 func (s *Sim) keyPairLookup(r *region) describe[*KeyPair] {
@@ -148,7 +168,9 @@ func (s *Sim) describeKeyPairs(q *request) (body, error) {
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteKeyPair.html
 func (s *Sim) deleteKeyPair(q *request) (body, error) {
 	name, id := q.str("KeyName"), q.str("KeyPairId")
-	if name == "" && id == "" {
+	if s.config.Quirks.DeletesKeyPairsByName {
+		id = ""
+	} else if name == "" && id == "" {
 		q.need("KeyName")
 	}
 	if err := q.dryRun(); err != nil {

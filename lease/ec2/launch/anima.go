@@ -3,12 +3,15 @@ package launch
 import (
 	"cmp"
 	"context"
+	"crypto/md5" //nolint:gosec // see publicKey
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -24,46 +27,58 @@ import (
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-key-pairs.html
 const keyBits = 2048
 
-// publicKey is the public half of a key pair whose private half is forgotten: nobody can log in with it.
-func publicKey() ([]byte, error) {
+// publicKey is the public half of a key pair whose private half is forgotten: nobody can log in with it. prints are its
+// fingerprints, in every form in which an endpoint may show them: of its DER, as EC2 does, and of the key as SSH has it.
+//
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html and RFC 4716, section 4
+func publicKey() (line []byte, prints []string, err error) {
 	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	public, err := ssh.NewPublicKey(&key.PublicKey)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return ssh.MarshalAuthorizedKey(public), nil
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	of := md5.Sum(der) //nolint:gosec // as EC2 shows it; it protects nothing
+	hexed := strings.ReplaceAll(fmt.Sprintf("% x", of), " ", ":")
+	sha := strings.TrimPrefix(ssh.FingerprintSHA256(public), "SHA256:")
+	return ssh.MarshalAuthorizedKey(public), []string{hexed, ssh.FingerprintLegacyMD5(public), sha}, nil
 }
 
 // makeKey makes the key pair of the last attempt, which is on record as about to be made before that. One that is there
-// already is ours only if it bears our tags by value, as after an answer that was lost; otherwise the next attempt gets one
-// of another name, for this one was never sent.
+// already is ours only if it shows that, as after an answer that was lost; otherwise the next attempt gets one of another
+// name, for this one was never sent.
 func (r *run) makeKey(ctx context.Context) error {
-	making, err := r.launch.MakingKey(r.config.Now())
-	if err != nil {
-		return err
-	}
-	if making.Last().KeyAt != r.launch.Last().KeyAt {
+	a := r.launch.Last()
+	if r.keyOf != a.ClientToken {
+		public, prints, err := publicKey()
+		if err != nil {
+			return err
+		}
+		making, err := r.launch.MakingKey(r.config.Now(), prints...)
+		if err != nil {
+			return err
+		}
 		if err := r.put(ctx, making); err != nil {
 			return err
 		}
+		r.keyOf, r.public = a.ClientToken, public
 	}
-	a := r.launch.Last()
 	name := lease.KeyName(r.launch.Registry, a.ClientToken)
 	tags := map[string]string{lease.TagRegistry: r.launch.Registry, lease.TagLaunch: a.ClientToken}
-	public, err := publicKey()
-	if err != nil {
-		return err
-	}
 	r.tell(EventSending, r.launch, "making the key pair "+name)
-	id, err := r.cloud.ImportKeyPair(ctx, name, public, tags)
+	id, err := r.cloud.ImportKeyPair(ctx, name, r.public, tags)
 	if answerOf(err).Code == ec2.KeyPairDuplicate {
-		var borne map[string]string
-		if id, borne, err = r.cloud.KeyPair(ctx, name); err == nil && id != "" && !bears(borne, tags) {
+		var there lease.Leftover
+		if there, err = r.cloud.KeyPair(ctx, name); err == nil && there.ID != "" && !r.launch.OwnsKey(there) {
 			return r.note(ctx, a.ClientToken, lease.Launch.NoKey)
 		}
+		id = there.ID
 	}
 	if err == nil && id == "" {
 		err = errors.New("EC2 answered without the id of the key pair " + name)
@@ -78,16 +93,6 @@ func (r *run) makeKey(ctx context.Context) error {
 	}
 	r.replays = 0
 	return r.note(ctx, a.ClientToken, func(l lease.Launch) lease.Launch { return l.KeyMade(id) })
-}
-
-// bears reports whether a resource bears these tags by value.
-func bears(borne, tags map[string]string) bool {
-	for key, value := range tags {
-		if have, there := borne[key]; !there || have != value {
-			return false
-		}
-	}
-	return true
 }
 
 // searching is what this launcher has seen of an attempt whose outcome is not known, by its own monotonic clock. It is not
@@ -117,10 +122,13 @@ func (r *run) search(ctx context.Context) error {
 		return err
 	}
 	found, err := r.lookFor(ctx, a, true)
-	if err != nil {
+	switch {
+	case err != nil && (answerOf(err).Refused() || ctx.Err() != nil):
 		return err
-	}
-	if r.searched.since.IsZero() || !slices.Equal(found, r.searched.ids) {
+	case err != nil:
+		r.lastErr = err
+		return nil
+	case r.searched.since.IsZero() || !slices.Equal(found, r.searched.ids):
 		r.searched.ids, r.searched.since = found, time.Now()
 	}
 	underWay := r.config.Now().Sub(a.LastSend) <= r.config.CallTimeout // by another launcher, or with EC2 after one was killed
@@ -146,7 +154,7 @@ func (r *run) search(ctx context.Context) error {
 
 // lookFor returns the instances of an attempt that are alive or were, what was launched first before the others.
 func (r *run) lookFor(ctx context.Context, a lease.Attempt, filtered bool) ([]string, error) {
-	instances, err := r.cloud.Keyed(ctx, lease.KeyName(r.launch.Registry, a.ClientToken), filtered)
+	instances, err := r.cloud.Keyed(ctx, []string{lease.KeyName(r.launch.Registry, a.ClientToken)}, filtered)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +180,7 @@ func (r *run) forgetKeys(ctx context.Context) {
 		if a.KeyID == "" {
 			continue
 		}
-		if err := r.cloud.DeleteKeyPair(ctx, a.KeyID); err != nil {
+		if err := r.cloud.Remove(ctx, lease.Leftover{Kind: lease.LeftoverKeyPair, ID: a.KeyID, Name: lease.KeyName(r.launch.Registry, a.ClientToken)}).Err; err != nil {
 			r.warn(r.launch.Token, "", "the key pair "+lease.KeyName(r.launch.Registry, a.ClientToken)+" was not deleted: "+err.Error())
 		}
 	}

@@ -43,9 +43,9 @@ type Cloud interface {
 
 	// Where a key pair is the anima.
 	ImportKeyPair(ctx context.Context, name string, public []byte, tags map[string]string) (id string, err error)
-	KeyPair(ctx context.Context, name string) (id string, tags map[string]string, err error)
-	DeleteKeyPair(ctx context.Context, id string) error
-	Keyed(ctx context.Context, name string, filtered bool) ([]lease.Instance, error)
+	KeyPair(ctx context.Context, name string) (lease.Leftover, error)
+	Remove(ctx context.Context, x lease.Leftover) lease.Removal
+	Keyed(ctx context.Context, names []string, filtered bool) ([]lease.Instance, error)
 	Tag(ctx context.Context, resources []string, tags map[string]string) []lease.Tagging
 }
 

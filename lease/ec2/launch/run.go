@@ -24,6 +24,8 @@ type run struct {
 	replays   int
 	conflicts int
 	searched  searching
+	keyOf     string // client token of the attempt for whose key pair public was made
+	public    []byte
 	lastErr   error // of the last send
 }
 
