@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -19,6 +20,11 @@ type Registry struct {
 	CreatedAt  time.Time `json:"created_at"`
 	// Resumed is what people said of brakes, by `janitor release-brake`.
 	Resumed []Resumption `json:"resumed,omitempty"`
+	// Animas are those of launches that do not say, by location, where client tokens are not it.
+	Animas map[string]Anima `json:"animas,omitempty"`
+	// Tokenless has, by location, the id of an instance that was launched with a client token and shows none: the endpoint
+	// ignores them.
+	Tokenless map[string]string `json:"tokenless,omitempty"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 
@@ -52,6 +58,34 @@ func (r Registry) To(now time.Time, mode Mode, by By) Registry {
 		r.Before = r.Mode
 	}
 	r.Mode, r.ModeSince, r.ModeBy, r.ModeReason = mode, recorded(now), by.Actor, by.Reason
+	return r
+}
+
+// WithAnima notes the anima of launches into a location that do not say. With [AnimaClientToken] it forgets what was seen of
+// that.
+func (r Registry) WithAnima(p Location, anima Anima) Registry {
+	r.Animas, r.Tokenless = maps.Clone(r.Animas), maps.Clone(r.Tokenless)
+	delete(r.Animas, p.String())
+	if anima == AnimaClientToken {
+		delete(r.Tokenless, p.String())
+		return r
+	}
+	if r.Animas == nil {
+		r.Animas = map[string]Anima{}
+	}
+	r.Animas[p.String()] = anima
+	return r
+}
+
+// WithTokenless notes an instance of a location that was launched with a client token and shows none.
+func (r Registry) WithTokenless(p Location, id string) Registry {
+	if r.Tokenless[p.String()] != "" {
+		return r
+	}
+	if r.Tokenless = maps.Clone(r.Tokenless); r.Tokenless == nil {
+		r.Tokenless = map[string]string{}
+	}
+	r.Tokenless[p.String()] = id
 	return r
 }
 

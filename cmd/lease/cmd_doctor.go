@@ -57,7 +57,8 @@ type examination struct {
 	findings []finding
 	role     ec2.Role // required; empty: none
 
-	registry lease.Registry   // zero if it cannot be read
+	registry lease.Registry // zero if it cannot be read
+	leases   []lease.Lease
 	sweep    lease.Checkpoint // zero if there was none
 }
 

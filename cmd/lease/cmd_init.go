@@ -10,7 +10,9 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/cloud"
 	"lapse/lease"
+	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
 )
 
@@ -20,14 +22,33 @@ func initCommand() *ucli.Command {
 		Description: "A new registry observes: janitors report what they would terminate, and terminate nothing until `janitor\n" +
 			"arm`. A registry that exists already is left as it is; --armed counts only where it is created.\n\n" +
 			"   lease init\n" +
-			"   lease init --namespace staging --armed\n\n" +
+			"   lease init --namespace staging --armed\n" +
+			"   lease init --anima key-pair --region region-1\n\n" +
+			"--anima notes, also in a registry that exists, how launches into these regions find what they create: by a\n" +
+			"client token, or by a key pair of their own where the EC2 endpoint ignores client tokens.\n\n" +
 			"--uuid recreates a lost registry under the UUID that its instances bear in their tag lapse:registry; `lease\n" +
 			"recover` then rebuilds their leases.",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
+			&ucli.StringFlag{Name: "anima", Usage: "note for --region that launches use `ANIMA`: client-token or key-pair", Category: cli.OtherFlags},
+			&ucli.StringSliceFlag{Name: "region", Usage: "with --anima, note it for `REGION`; repeatable", DefaultText: "AWS settings", Category: cli.OtherFlags},
+			cli.AccountFlag(),
 			&ucli.BoolFlag{Name: "armed", Usage: "let janitors terminate from the start"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
-		Action: cli.WithStore(readUUID, initialize),
+		Action: cli.WithStore(readInit, initialize),
 	}
+}
+
+// readInit reads what a registry is to be created with.
+func readInit(c *ucli.Context) (lost string, err error) {
+	switch anima := c.String("anima"); anima {
+	case "", string(launch.ClientTokens), string(lease.AnimaKeyPair):
+	default:
+		return "", cli.Usage("--anima %s must be client-token or key-pair", anima)
+	}
+	if c.IsSet("region") && c.String("anima") == "" {
+		return "", cli.Usage("--region goes with --anima; a registry is for all regions")
+	}
+	return readUUID(c)
 }
 
 // readUUID reads the UUID of a registry that was lost; empty if none was.
@@ -52,7 +73,34 @@ func initialize(c *ucli.Context, store *etcd.Store, lost string) error {
 		return cli.WithCode(cli.ExitRefused, fmt.Errorf("namespace %s already has registry %s; choose another --namespace, or leave out --uuid",
 			c.String("namespace"), registry.UUID))
 	}
+	if c.String("anima") != "" {
+		if registry, err = noteAnima(c, store); err != nil {
+			return err
+		}
+	}
 	return printRegistry(c, registry, created, mode)
+}
+
+// noteAnima notes how launches into the regions of --region find what they create.
+func noteAnima(c *ucli.Context, store *etcd.Store) (noted lease.Registry, err error) {
+	anima := lease.Anima(c.String("anima"))
+	if anima == launch.ClientTokens {
+		anima = lease.AnimaClientToken
+	}
+	for _, region := range cloud.Regions(c) {
+		here, err := openCloud(c.Context, c, region)
+		if err != nil {
+			return noted, err
+		}
+		_, noted, err = store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
+			return r.WithAnima(here.Location(), anima), nil
+		})
+		if err != nil {
+			return noted, cli.Advise(err)
+		}
+		cli.Say(c, "noted: launches into %s use --anima %s unless they say otherwise", here.Location(), c.String("anima"))
+	}
+	return noted, nil
 }
 
 // create makes the registry, or returns the one that exists.
@@ -76,6 +124,7 @@ func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) 
 
 func printRegistry(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) error {
 	switch {
+	case !created && c.String("anima") != "":
 	case !created && asked == lease.ModeArmed && r.Mode != lease.ModeArmed:
 		cli.Say(c, "the registry already exists and was not changed; arm it with `janitor arm`")
 	case !created:

@@ -62,9 +62,51 @@ func (e *examination) examineClock(ctx context.Context, cloud *ec2.Cloud) {
 	if err != nil {
 		return
 	}
-	if err := cloud.FindsByToken(ctx); err != nil { // although it has just described instances
-		e.add("endpoint", levelWarn, "it cannot find instances by client token, so it may ignore client tokens: a resumed launch may launch twice there (%v)", err)
+	e.examineTokens(ctx, cloud)
+}
+
+// sampled is how many instances are asked whether they show the client token that they were launched with.
+const sampled = 20
+
+// examineTokens finds out whether the endpoint honours client tokens, as far as that can be told without creating anything.
+func (e *examination) examineTokens(ctx context.Context, cloud *ec2.Cloud) {
+	here := cloud.Location()
+	ignored := &launch.TokensIgnoredError{Location: here, Product: cloud.IgnoresTokens(), Instance: e.registry.Tokenless[here.String()]}
+	if ignored.Product == "" && ignored.Instance == "" {
+		ignored.Instance = e.tokenless(ctx, cloud)
 	}
+	switch {
+	case e.registry.Animas[here.String()] == lease.AnimaKeyPair:
+		e.add("endpoint", levelOK, "launches there use --anima key-pair, as noted in the registry")
+	case ignored.Product != "" || ignored.Instance != "":
+		e.add("endpoint", levelWarn, "%v", advice.EC2(ignored))
+	default:
+		if err := cloud.FindsByToken(ctx); err != nil { // although it has just described instances
+			e.add("endpoint", levelWarn, "it cannot find instances by client token, so it may ignore client tokens: a resumed launch may launch "+
+				"twice there (%v); use --anima key-pair", err)
+		}
+	}
+}
+
+// tokenless is an instance that was launched with a client token, and does not show it; empty if none of a few is known.
+func (e *examination) tokenless(ctx context.Context, cloud *ec2.Cloud) string {
+	var ids []string
+	for n := range e.leases {
+		l := &e.leases[n]
+		if l.Location() == cloud.Location() && l.Live() && l.ClientToken != "" && l.KeyName == "" && len(ids) < sampled {
+			ids = append(ids, l.InstanceID)
+		}
+	}
+	listing, err := cloud.Describe(ctx, ids)
+	if err != nil {
+		return ""
+	}
+	for _, i := range listing.Instances {
+		if i.ClientToken == "" {
+			return i.ID
+		}
+	}
+	return ""
 }
 
 func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *ec2.Cloud) {

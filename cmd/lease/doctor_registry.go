@@ -30,7 +30,7 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 		e.add("registry", levelFail, "%v", cli.Advise(err))
 		return nil
 	}
-	e.registry, e.sweep = snapshot.Registry, snapshot.Checkpoint
+	e.registry, e.sweep, e.leases = snapshot.Registry, snapshot.Checkpoint, snapshot.Leases
 	e.add("registry", levelOK, "%s in namespace %s, schema %d", e.registry.UUID, c.String("namespace"), e.registry.Schema)
 	for _, bad := range snapshot.Bad {
 		e.add("registry", levelWarn, "%v; its instance is not terminated until the record can be read", cli.Advise(bad.Err))

@@ -62,6 +62,22 @@ func actAsOperator(w *world, _ *testscript.TestScript, args []string) error {
 }
 
 // stale LONG: EC2's descriptions are so old from here on.
+// quirks makes the endpoint one that differs from EC2's: quirks [ignores-tokens] [hides-tokens] [drops-tags] [ignores-filters].
+func setQuirks(w *world, _ *testscript.TestScript, args []string) error {
+	var q ec2sim.Quirks
+	for _, name := range args {
+		of := map[string]*bool{
+			"ignores-tokens": &q.IgnoresClientToken, "hides-tokens": &q.HidesClientToken, "drops-tags": &q.DropsTags, "ignores-filters": &q.IgnoresFilters,
+		}[name]
+		if of == nil {
+			return fmt.Errorf("no quirk %q", name)
+		}
+		*of = true
+	}
+	w.sim.SetQuirks(q)
+	return nil
+}
+
 func showOld(w *world, _ *testscript.TestScript, args []string) error {
 	d, err := time.ParseDuration(args[0])
 	w.sim.SetStaleFor(d)

@@ -27,6 +27,7 @@ func (c *Cloud) withSkew(o *ec2.Options) {
 	) {
 		began, started := c.now().Round(0), time.Now()
 		out, metadata, err := next.HandleDeserialize(ctx, in)
+		c.recognise(out)
 		if served, dated := awsmiddleware.GetServerTime(metadata); dated {
 			middle := began.Add(time.Since(started) / 2)
 			metadata.Set(skewKey{}, middle.Sub(served.Add(dateStep/2)))

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,6 +28,7 @@ type Cloud struct {
 	ssm      *ssm.Client
 	pace     pace
 	now      func() time.Time
+	product  atomic.Pointer[string] // that answers, if it ignores client tokens
 }
 
 // Options of a [Cloud]. The zero value is usable.

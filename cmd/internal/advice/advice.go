@@ -22,7 +22,7 @@ func EC2(err error) error {
 	case cli.Is[*ec2.UnreachableError](err):
 		return cli.WithCode(cli.ExitMissing, err)
 	case cli.Is[*launch.UnattendedError](err), cli.Is[*ec2.ClockError](err), cli.Is[*launch.RefusedError](err), cli.Is[*ec2.AnswerError](err),
-		cli.Is[*launch.StaleTokenError](err), cli.Is[*launch.LocationError](err), cli.Is[*ec2.AccountError](err):
+		cli.Is[*launch.StaleTokenError](err), cli.Is[*launch.TokensIgnoredError](err), cli.Is[*launch.LocationError](err), cli.Is[*ec2.AccountError](err):
 		return cli.WithCode(cli.ExitRefused, err)
 	}
 	return err
@@ -45,6 +45,9 @@ func text(err error) string {
 				return "; correct the region, start `janitor run` for this one, or use --unattended"
 			}
 			return "; start `janitor run` for this region, or use --unattended"
+		}),
+		cli.On(func(e *launch.TokensIgnoredError) string {
+			return "; use --anima key-pair, or note it for all launches there with `lease init --anima key-pair --region " + e.Location.Region + "`"
 		}),
 		cli.On(func(*launch.StaleTokenError) string { return "; leave out --id for a new launch" }),
 		cli.On(func(e *launch.RequestError) string { return options()[e.Option] }),
@@ -80,6 +83,6 @@ func options() map[string]string {
 func Warning(about launch.Warning) string {
 	return map[launch.Warning]string{
 		launch.WarnPaused: " until `janitor resume`", launch.WarnMode: " until `janitor arm`",
-		launch.WarnDryRun: "; to launch nothing, use --dry-run",
+		launch.WarnDryRun: "; to launch nothing, use --dry-run", launch.WarnTokenless: "; launch there with --anima key-pair",
 	}[about]
 }

@@ -52,6 +52,13 @@ func (s *Sim) SetState(id string, state State) bool {
 	})
 }
 
+// SetQuirks changes what it does otherwise than EC2.
+func (s *Sim) SetQuirks(q Quirks) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config.Quirks = q
+}
+
 // Protect turns an instance's termination protection on or off. It reports
 // whether there is such an instance.
 func (s *Sim) Protect(id string, on bool) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lapse/lease"
 )
@@ -28,6 +29,7 @@ func (r *run) bind(ctx context.Context) error {
 	if err := r.retag(ctx, missing); err != nil {
 		return err
 	}
+	r.noteTokenless(ctx, missing)
 	wanted := make([]lease.Lease, 0, len(missing))
 	for _, a := range r.launch.Attempts {
 		for _, id := range a.Instances {
@@ -53,6 +55,28 @@ func (r *run) bind(ctx context.Context) error {
 	}
 	r.tell(EventBound, r.launch, "leases written for "+howMany(len(bound)))
 	return nil
+}
+
+// noteTokenless notes in the registry if what was launched with a client token shows none: then the endpoint ignores client
+// tokens, and later launches there are refused without another anima. Only a description tells, for EC2's answer to the call
+// need not have everything.
+func (r *run) noteTokenless(ctx context.Context, ids []string) {
+	bare := func(id string) bool { i, seen := r.seen[id]; return seen && i.ClientToken == "" }
+	n := slices.IndexFunc(ids, bare)
+	if r.launch.Anima != lease.AnimaClientToken || n < 0 || r.registry.Tokenless[r.launch.Location().String()] != "" {
+		return
+	}
+	listing, err := r.cloud.Describe(ctx, ids[n:n+1])
+	if err != nil || len(listing.Instances) == 0 || listing.Instances[0].ClientToken != "" {
+		return
+	}
+	r.warn(r.launch.Token, WarnTokenless, ids[n]+" does not show the client token that it was launched with, so the janitor cannot tell that it is of this launch, and keeps it")
+	_, noted, err := r.store.UpdateRegistry(ctx, func(reg lease.Registry) (lease.Registry, error) {
+		return reg.WithTokenless(r.launch.Location(), ids[n]), nil
+	})
+	if err == nil {
+		r.registry = noted
+	}
 }
 
 // look asks EC2 for the instances that an earlier launcher learned of.

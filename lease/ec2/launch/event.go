@@ -40,6 +40,8 @@ const (
 	WarnPaused Warning = "paused"  // the registry is: no janitor ends anything
 	WarnMode   Warning = "mode"    // the registry's mode is another than armed, with the same effect
 	WarnDryRun Warning = "dry-run" // the request says DryRun, which is ignored
+	// WarnTokenless is that the endpoint shows no client token, so it ignores them.
+	WarnTokenless Warning = "tokenless"
 )
 
 // howMany says how many instances there are.

@@ -17,6 +17,8 @@ import (
 type Store interface {
 	// Registry returns the registry, or a [lease.NotFoundError].
 	Registry(ctx context.Context) (lease.Registry, error)
+	// UpdateRegistry changes the registry, and does so again if somebody else wrote it in between.
+	UpdateRegistry(ctx context.Context, change func(lease.Registry) (lease.Registry, error)) (before, after lease.Registry, err error)
 	// Checkpoint returns the checkpoint of the last sweep, or a [lease.NotFoundError] if there was none yet.
 	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
 	// Launch returns a launch, or a [lease.NotFoundError].
@@ -41,6 +43,7 @@ type Cloud interface {
 	Image(ctx context.Context, parameter string) (string, error)
 	RunInstances(ctx context.Context, in *awsec2.RunInstancesInput, timeout time.Duration) ([]lease.Instance, error)
 
+	IgnoresTokens() string
 	// Where a key pair is the anima.
 	ImportKeyPair(ctx context.Context, name string, public []byte, tags map[string]string) (id string, err error)
 	KeyPair(ctx context.Context, name string) (lease.Leftover, error)
@@ -109,7 +112,7 @@ type Result struct {
 // makes nothing twice. Fewer instances than asked for are no error as long as there is one.
 //
 // With an error, Result holds what is known so far. Errors: [RequestError] and [lease.LimitError] for the request,
-// [UnattendedError], [lapse/lease/ec2.ClockError], [StaleTokenError], [lease.MismatchError] and [LocationError] before anything was sent;
+// [UnattendedError], [TokensIgnoredError], [lapse/lease/ec2.ClockError], [StaleTokenError], [lease.MismatchError] and [LocationError] before anything was sent;
 // [RefusedError] if EC2 gave nothing; [lease.LaunchStateError] if the launch was closed by somebody; and, where running
 // it again with the same token may help, [UnknownOutcomeError] and [UnfinishedError].
 func (l *Launcher) Launch(ctx context.Context, r Request) (Result, error) {

@@ -45,6 +45,10 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 	if err != nil {
 		return lease.Launch{}, err
 	}
+	anima, err := l.anima(o, registry)
+	if err != nil {
+		return lease.Launch{}, err
+	}
 	retention := cmp.Or(time.Duration(sweep.Retention), l.config.Retention)
 	if made, generated := lease.TokenTime(o.Token); generated && l.config.Now().Sub(made) > retention {
 		return lease.Launch{}, &StaleTokenError{Token: o.Token, Generated: made}
@@ -65,11 +69,11 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
 	}
-	if o.Anima == lease.AnimaKeyPair {
+	if anima == lease.AnimaKeyPair {
 		if aws.ToString(template.KeyName) != "" {
 			return lease.Launch{}, &RequestError{Field: "LaunchTemplate", Why: "names a key pair, which " + ownKey}
 		}
-		record.Anima, record.Registry = o.Anima, registry.UUID
+		record.Anima, record.Registry = anima, registry.UUID
 		record.Consistency = lease.Duration(cmp.Or(o.Consistency, lease.DefaultConsistency))
 	}
 	if !o.Until.IsZero() {
@@ -91,6 +95,25 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 	}
 	record, _ = record.Next()
 	return record, nil
+}
+
+// anima is what finds again what the order creates: as it says, or else the registry. Client tokens are refused where the
+// endpoint is known to ignore them.
+//
+// Errors: [TokensIgnoredError], [RequestError].
+func (l *Launcher) anima(o order, registry lease.Registry) (lease.Anima, error) {
+	location := l.cloud.Location()
+	anima := cmp.Or(o.Anima, registry.Animas[location.String()])
+	product, shown := l.cloud.IgnoresTokens(), registry.Tokenless[location.String()]
+	switch {
+	case anima == lease.AnimaKeyPair && aws.ToString(o.in.KeyName) != "":
+		return "", &RequestError{Field: "KeyName", Why: ownKey}
+	case anima == lease.AnimaKeyPair:
+		return anima, nil
+	case product != "" || shown != "":
+		return "", &TokensIgnoredError{Location: location, Product: product, Instance: shown}
+	}
+	return lease.AnimaClientToken, nil
 }
 
 // preflight refuses a launch whose instances nobody would end, or would end at the wrong time, and returns the last

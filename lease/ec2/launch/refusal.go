@@ -39,6 +39,22 @@ func locations(all []lease.Location) string {
 	return strings.Join(names, ", ")
 }
 
+// TokensIgnoredError refuses a launch because its endpoint ignores client tokens: if an answer was lost, the call could not be
+// sent again without creating instances once more.
+type TokensIgnoredError struct {
+	Location lease.Location
+	Product  string // that answers there; empty if that is not how it is known
+	Instance string // that was launched with a client token and shows none
+}
+
+func (e *TokensIgnoredError) Error() string {
+	why := e.Instance + " was launched with one and does not show it"
+	if e.Product != "" {
+		why = "it is " + e.Product
+	}
+	return fmt.Sprintf("the EC2 endpoint of %s ignores client tokens (%s), so a launch there could create twice", e.Location, why)
+}
+
 // StaleTokenError refuses a generated token older than records are kept: nobody can know any longer what it launched.
 type StaleTokenError struct {
 	Token     string

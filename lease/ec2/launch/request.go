@@ -37,12 +37,15 @@ type Request struct {
 	UserData         []byte   // as the instance shall see it, or base64 of that; none if nil
 	Skeleton         []byte   // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
 
-	Anima       lease.Anima   // how what was created is found again
+	Anima       lease.Anima   // how what was created is found again: [lease.AnimaKeyPair], [ClientTokens], or as the registry says if empty
 	Consistency time.Duration // with [lease.AnimaKeyPair]: how late the endpoint may show what a call created; 5 min if 0
 
 	Unattended bool          // launch although no janitor sweeps the location
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
 }
+
+// ClientTokens asks for [lease.AnimaClientToken], whatever the registry says.
+const ClientTokens lease.Anima = "client-token"
 
 // maxTagValue is how long a tag's value may be, and with it a holder.
 //
@@ -64,8 +67,8 @@ func (r Request) check() error {
 	switch {
 	case r.Term < 0:
 		return &lease.LimitError{What: "term " + r.Term.String(), Why: "must be positive"}
-	case r.Anima != lease.AnimaClientToken && r.Anima != lease.AnimaKeyPair:
-		return &lease.LimitError{What: "anima " + string(r.Anima), Why: "must be key-pair, or be left out"}
+	case r.Anima != "" && r.Anima != ClientTokens && r.Anima != lease.AnimaKeyPair:
+		return &lease.LimitError{What: "anima " + string(r.Anima), Why: "must be client-token or key-pair"}
 	case r.Consistency < 0 || r.Consistency > maxConsistency:
 		return &lease.LimitError{What: "consistency " + r.Consistency.String(), Why: "must be between 0 and " + maxConsistency.String()}
 	case r.MaxTerm < 0:
@@ -117,9 +120,6 @@ func (r Request) order() (order, error) {
 	}
 	if err := allowed(in); err != nil {
 		return order{}, err
-	}
-	if o.Anima == lease.AnimaKeyPair && aws.ToString(in.KeyName) != "" {
-		return order{}, &RequestError{Field: "KeyName", Why: ownKey}
 	}
 	if err := o.tag(); err != nil {
 		return order{}, err
