@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -93,7 +94,7 @@ func (l Launch) Finds() bool {
 // keyed is the attempt whose key pair an instance shows. An instance belongs to it only if no other registry's tag is on it,
 // no other client token or launch tag either, and it was launched between the making of the key pair and the last send, with
 // the endpoint's consistency after that, or for as long as the signature of the call is valid: anything else may be a copy
-// that somebody made of it.
+// that somebody made of it. A later start moves the LaunchTime, and not when it is known to have been there.
 func (l Launch) keyed(i Instance) (Attempt, bool) {
 	clientToken, is := KeyOf(l.Registry, i.KeyName)
 	if registry, tagged := i.Tags[TagRegistry]; !is || tagged && registry != l.Registry {
@@ -109,8 +110,12 @@ func (l Launch) keyed(i Instance) (Attempt, bool) {
 		return Attempt{}, false
 	}
 	a := l.Attempts[n]
+	if _, seen := l.FirstSeen[i.ID]; seen || slices.Contains(a.Instances, i.ID) {
+		return a, true // as it was found out before it was started again
+	}
+	made := cmp.Or(i.Existed, i.LaunchTime)
 	last := a.LastSend.Add(max(time.Duration(l.Consistency), signatureMax)) // a call that was under way for so long creates still
-	if a.KeyAt.IsZero() || a.LastSend.IsZero() || i.LaunchTime.Before(a.KeyAt.Add(-MaxSkew)) || i.LaunchTime.After(last.Add(MaxSkew)) {
+	if a.KeyAt.IsZero() || a.LastSend.IsZero() || made.Before(a.KeyAt.Add(-MaxSkew)) || made.After(last.Add(MaxSkew)) {
 		return Attempt{}, false
 	}
 	return a, true

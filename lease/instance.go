@@ -1,6 +1,9 @@
 package lease
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Tags of Lapse. All but the last are set in the creating call; a leader keeps [TagExpires] and [TagLeased] current. An instance is managed if its registry tag *equals* the registry's UUID;
 // presence says nothing.
@@ -46,6 +49,7 @@ type Instance struct {
 	ZoneID      string // empty where the endpoint knows none
 	State       InstanceState
 	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
+	Existed     time.Time // the earliest time at which it is known to have been there; zero: LaunchTime
 	ClientToken string
 	KeyName     string   // of the key pair that it was launched with
 	Spot        string   // id of its spot request; empty for on-demand
@@ -62,6 +66,16 @@ func (i Instance) ManagedBy(uuid string) bool { return uuid != "" && i.Tags[TagR
 func (i Instance) Exempt() bool {
 	_, exempt := i.Tags[TagExempt]
 	return exempt
+}
+
+// BearsLapse reports whether the instance bears any tag of Lapse, whosever.
+func (i Instance) BearsLapse() bool {
+	for key := range i.Tags {
+		if strings.HasPrefix(key, TagPrefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Alive reports whether the instance is neither terminated nor on its way there.

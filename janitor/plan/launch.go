@@ -70,7 +70,7 @@ func (c *planner) unleased(i *lease.Instance) {
 		return
 	}
 	launch, member := c.launchOf(i)
-	_, tagged := i.Tags[lease.TagRegistry]
+	tagged := i.BearsLapse()
 	switch {
 	case member && launch.Anima == lease.AnimaKeyPair && !tagged && i.Alive():
 		c.judgeUntagged(launch, i)
@@ -99,8 +99,9 @@ func (c *planner) unleased(i *lease.Instance) {
 	}
 }
 
-// judgeUntagged decides about an instance of a launch that shows its key pair and bears no registry's tag: its endpoint drops
-// the tags of the creating call, and the launcher died before it set them. The janitor cannot terminate it without the tag,
+// judgeUntagged decides about an instance of a launch that shows its key pair and bears no tag of Lapse at all: its endpoint
+// drops the tags of the creating call, and the launcher died before it set them. If somebody took the registry's tag off, the
+// others are there. The janitor cannot terminate it without the tag,
 // and sets the tag only if it may. Then it is judged as any other.
 func (c *planner) judgeUntagged(launch *lease.Launch, i *lease.Instance) {
 	e := c.settled[launch.Token]
@@ -108,16 +109,13 @@ func (c *planner) judgeUntagged(launch *lease.Launch, i *lease.Instance) {
 	case e == nil:
 		c.proposeFor(i, launch, ActNone, "being launched")
 		return
-	case i.Exempt():
-		c.proposeFor(i, launch, ActReport, "exempt by its tag "+lease.TagExempt)
-		return
 	case launch.State == lease.LaunchDone && slices.Contains(launch.Instances(), i.ID):
 		c.proposeFor(i, launch, ActReport, "its launch is done, and it has neither a lease nor the tag "+lease.TagRegistry)
 		return
 	}
 	reason := leftBy(launch) + ", and it lacks the tag " + lease.TagRegistry
-	if lost := e.whyLost(c.Joined, c.Now, c.Policy); lost != "" || i.Tags[lease.TagLeased] != "" {
-		c.proposeFor(i, launch, ActReport, reason+"; "+cmp.Or(lost, "its tag "+lease.TagLeased+" says that its lease was active"))
+	if lost := e.whyLost(c.Joined, c.Now, c.Policy); lost != "" {
+		c.proposeFor(i, launch, ActReport, reason+"; "+lost)
 		return
 	}
 	if c.Policy.CompleteAdoptions {
@@ -125,7 +123,7 @@ func (c *planner) judgeUntagged(launch *lease.Launch, i *lease.Instance) {
 		reason += ", which the janitor sets"
 	}
 	v := c.proposeFor(i, launch, ActReport, reason)
-	if gone := latest(launch.SettledAt, i.LaunchTime); !c.Now.Before(gone.Add(lease.OverdueAfter)) {
+	if gone := latest(launch.SettledAt, cmp.Or(i.Existed, i.LaunchTime)); !c.Now.Before(gone.Add(lease.OverdueAfter)) {
 		v.Overdue = lease.Overdue{Reason: lease.KeptUntagged, Since: gone}
 	}
 }

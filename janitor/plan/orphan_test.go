@@ -94,8 +94,9 @@ func TestOrphanByItsKeyPair(t *testing.T) {
 		{"without a registry tag: reported", Holds("i-1", Bare, shows, func(s *Subject) { delete(s.Instance.Tags, lease.TagRegistry) }), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
 		{"another registry's: foreign", Holds("i-1", Bare, shows, Foreign), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
 		{"exempt: reported", Holds("i-1", Bare, shows, Exempt), with(leftBy(keyed(lease.LaunchDone), ripe)), report},
-		{"launched before its key pair: untracked", Holds("i-1", Bare, shows, launched(2*time.Hour)), with(leftBy(keyed(lease.LaunchClosed), ripe)), report},
-		{"launched long after it was sent: untracked", Holds("i-1", Bare, shows, launched(50*time.Minute)), with(leftBy(keyed(lease.LaunchDone), ripe)), report},
+		{"launched before its key pair: untracked", Holds("i-1", Bare, shows, launched(2*time.Hour)), with(leftBy(keyed(lease.LaunchClosed))), report},
+		{"launched long after it was sent: untracked", Holds("i-1", Bare, shows, launched(50*time.Minute)), with(leftBy(keyed(lease.LaunchDone))), report},
+		{"started again since its first sighting: orphan", Holds("i-1", Bare, shows, launched(50*time.Minute)), with(leftBy(keyed(lease.LaunchDone), ripe)), orphan},
 		{"its lease was active by its tag: reported", Holds("i-1", Bare, shows, func(s *Subject) {
 			s.Instance.Tags[lease.TagLeased] = "launch-of-i-1.1"
 		}), with(leftBy(keyed(lease.LaunchDone), ripe)), report},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -127,11 +128,33 @@ func (c *Cloud) instance(i types.Instance) lease.Instance {
 	if o := i.Operator; o != nil && aws.ToBool(o.Managed) {
 		described.Operator = cmp.Or(aws.ToString(o.Principal), "an AWS service")
 	}
-	described.Attached, described.Outlive = attached(i), outlive(i)
+	described.Attached, described.Outlive, described.Existed = attached(i), outlive(i), existed(i)
 	for _, t := range i.Tags {
 		described.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
 	return described
+}
+
+// existed is the earliest time at which an instance is known to have been there: when it was last launched, or when something
+// was attached to it that still is.
+func existed(i types.Instance) time.Time {
+	earliest := aws.ToTime(i.LaunchTime)
+	earlier := func(t *time.Time) {
+		if t != nil && !t.IsZero() && t.Before(earliest) {
+			earliest = *t
+		}
+	}
+	for _, m := range i.BlockDeviceMappings {
+		if m.Ebs != nil {
+			earlier(m.Ebs.AttachTime)
+		}
+	}
+	for _, n := range i.NetworkInterfaces {
+		if n.Attachment != nil {
+			earlier(n.Attachment.AttachTime)
+		}
+	}
+	return earliest
 }
 
 // attached are the ids of the volumes and interfaces of an instance.

@@ -21,7 +21,7 @@ func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)
 func TestE2EFleet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run("lease", "init", "--armed")
+	w.run("lease", "init", "--armed", "--anima", "key-pair", "--region", region)
 	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
 		"--launch-window", "5s"), "janitor")
 	w.until("a first sweep", func() bool {

@@ -3,47 +3,39 @@
 package e2e
 
 import (
+	"bytes"
+	"errors"
 	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// TestE2EKeyPair launches on moto, which creates again whatever is sent again, with a key pair for an anima. A launcher that is
-// killed before it hears of its instances is resumed, and finds them; what nobody resumes is terminated.
-func TestE2EKeyPair(t *testing.T) {
+// TestE2EMotoIsRecognised launches on moto, which ignores client tokens: without another anima that is refused, and the examination
+// says so.
+func TestE2EMotoIsRecognised(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run("lease", "init", "--armed")
-	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--orphan-grace", "1s", "--launch-window", "30s"), "janitor")
-	w.until("a first sweep", func() bool {
-		checkpoint, err := w.store.Checkpoint(t.Context())
-		return err == nil && checkpoint.Sequence > 0
-	})
-	request := []string{"--image-id", "ami-12c6146b", "--instance-type", "t3.micro", "--term", "1h", "--count", "2", "--anima", "key-pair", "--consistency", "2s"}
-
-	plain := w.run("lease", append([]string{"launch", "--id", "plain", "-q"}, request...)...)
-	w.crash("resumed", request...)
-	first := w.run("lease", "launch", "--id", "resumed", "-q")
-	for range 2 {
-		if again := w.run("lease", "launch", "--id", "resumed", "-q"); again != first {
-			t.Errorf("resumed to %q, and then to %q", first, again)
-		}
+	launcher := w.command(w.aws, "lease", "launch", "--unattended", "--image-id", "ami-12c6146b", "--instance-type", "t3.micro", "--term", "1h")
+	var said bytes.Buffer
+	launcher.Stderr = &said
+	var exit *exec.ExitError
+	if err := launcher.Run(); !errors.As(err, &exit) || exit.ExitCode() != 4 || !strings.Contains(said.String(), "ignores client tokens (it is moto)") {
+		t.Errorf("launched with %v, and said %q", err, said.String())
 	}
-	if n := w.alive(); len(n) != 4 {
-		t.Errorf("%d instances of two launches of two: %v", len(n), n)
+	if states := w.states(); len(states) > 0 {
+		t.Errorf("moto has %v", states)
 	}
-	w.crash("left", request...)
-	if n := w.alive(); len(n) != 6 {
-		t.Fatalf("%d instances, want six, of which two are nobody's", len(n))
-	}
-	w.until("what nobody resumed terminated", func() bool { return len(w.alive()) == 4 })
-	w.fiveMoreSweeps()
-	for _, id := range w.alive() {
-		if l, err := w.store.Lease(t.Context(), id); err != nil || l.KeyName == "" || !slices.Contains([]string{"plain", "resumed"}, l.Launch) {
-			t.Errorf("%s runs under lease %+v (%v); plain launched %q", id, l, err, plain)
-		}
+	doctor := w.command(w.aws, "lease", "doctor")
+	found, _ := doctor.Output() // which fails, for there is no janitor
+	if !strings.Contains(string(found), "it is moto") || !strings.Contains(string(found), "--anima key-pair") {
+		t.Errorf("the examination found\n%s", found)
 	}
 }
 
@@ -72,4 +64,19 @@ func (w *world) alive() []string {
 		}
 	}
 	return ids
+}
+
+// keyPairs are the names of the key pairs that are there.
+func (w *world) keyPairs() []string {
+	w.t.Helper()
+	out, err := w.ec2.DescribeKeyPairs(w.t.Context(), &ec2.DescribeKeyPairsInput{})
+	if err != nil {
+		w.t.Fatalf("ask for key pairs: %v", err)
+	}
+	var names []string
+	for _, k := range out.KeyPairs {
+		names = append(names, aws.ToString(k.KeyName))
+	}
+	slices.Sort(names)
+	return names
 }

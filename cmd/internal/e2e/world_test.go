@@ -60,6 +60,7 @@ func newSimWorld(t *testing.T, sim *ec2sim.Sim) *world {
 	t.Cleanup(server.Close)
 	t.Cleanup(sim.Close)
 	w.aws = server.URL
+	w.ask()
 	w.startEtcd()
 	return w
 }
@@ -107,6 +108,11 @@ func (w *world) startMoto() {
 		w.aws = listens.FindString(string(text))
 		return err == nil && w.aws != ""
 	})
+	w.ask()
+}
+
+// ask lets the test itself ask what is taken for EC2.
+func (w *world) ask() {
 	w.ec2 = ec2.New(ec2.Options{
 		Region: region, BaseEndpoint: aws.String(w.aws), Credentials: credentials.NewStaticCredentialsProvider("e2e", "e2e", ""),
 	})
@@ -194,7 +200,7 @@ func (w *world) killAfterDeed(victim <-chan *os.Process) *httptest.Server {
 	return server
 }
 
-// states are all instances by moto's own word.
+// states are all instances by the word of what is taken for EC2.
 func (w *world) states() map[string]types.InstanceStateName {
 	w.t.Helper()
 	states := map[string]types.InstanceStateName{}
@@ -237,14 +243,21 @@ func (w *world) create(clientToken string, tags map[string]string) string {
 // until polls for a condition until a generous deadline.
 func (w *world) until(what string, holds func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), generous)
+	var why string
+	w.untilIn(generous, what, holds, &why)
+}
+
+// untilIn polls for a condition until another deadline. why says at the end what was amiss.
+func (w *world) untilIn(deadline time.Duration, what string, holds func() bool, why *string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), deadline)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			w.t.Fatalf("waited %s in vain for: %s", generous, what)
+			w.t.Fatalf("waited %s in vain for: %s %s", deadline, what, *why)
 		case <-tick.C:
 		}
 	}

@@ -181,6 +181,9 @@ func (w *world) launch(token string) *process {
 	q.tries++
 	w.tokens[token] = q
 	w.mu.Unlock()
+	if w.shape.quirks.ignoresTokens {
+		q.Anima, q.Consistency = lease.AnimaKeyPair, consistency
+	}
 	name := fmt.Sprintf("%s.try%d", token, q.tries)
 	started := w.start(name, "launcher", w.someClock(name), func(p *process) {
 		cloud, err := p.cloud()

@@ -89,9 +89,13 @@ func filtered(filters []types.Filter) (text string) {
 
 // describe lists by tag, or looks up by id. Only the latter shows what is out of reach as such.
 func (f *fleet) describe(p *process, sent time.Time, in *ec2.DescribeInstancesInput) (any, *refused) {
-	now, filter := time.Now(), in.Filters[0]
+	now, filter := time.Now(), types.Filter{}
+	if len(in.Filters) > 0 {
+		filter = in.Filters[0]
+	}
 	byID := aws.ToString(filter.Name) == "instance-id"
-	if !byID && in.NextToken == nil && p.role == "janitor" {
+	byTag := aws.ToString(filter.Name) == "tag-key"
+	if byTag && in.NextToken == nil && p.role == "janitor" {
 		f.w.trace.add(event{kind: listed, who: p.name, sent: sent})
 	}
 	var stale time.Duration
@@ -104,8 +108,7 @@ func (f *fleet) describe(p *process, sent time.Time, in *ec2.DescribeInstancesIn
 		if seen == nil || seen.state == types.InstanceStateNameTerminated && now.Sub(lastChange(m)) > f.w.shape.remembers {
 			continue
 		}
-		_, managed := seen.tags[registryTag]
-		if byID && slices.Contains(filter.Values, m.id) || !byID && managed {
+		if f.selects(filter, seen) {
 			if now.Before(f.away[m.zone]) {
 				return nil, refusal("Unavailable")
 			}
@@ -133,7 +136,7 @@ func lastChange(m *machine) time.Time { return m.past[len(m.past)-1].until }
 func (f *fleet) item(m *machine) types.Instance {
 	i := types.Instance{
 		InstanceId: aws.String(m.id), State: &types.InstanceState{Name: m.state}, LaunchTime: aws.Time(m.launched),
-		ClientToken: aws.String(m.token), Placement: &types.Placement{AvailabilityZone: aws.String(m.zone), AvailabilityZoneId: aws.String(zoneID(m.zone))},
+		ClientToken: aws.String(f.shownToken(m)), KeyName: aws.String(m.keyName), Placement: &types.Placement{AvailabilityZone: aws.String(m.zone), AvailabilityZoneId: aws.String(zoneID(m.zone))},
 		Tags: tagList(m.tags),
 	}
 	if m.spot != "" {
@@ -144,11 +147,11 @@ func (f *fleet) item(m *machine) types.Instance {
 		case x.machine != m.id:
 		case strings.HasPrefix(x.id, "vol-"):
 			i.BlockDeviceMappings = append(i.BlockDeviceMappings, types.InstanceBlockDeviceMapping{
-				Ebs: &types.EbsInstanceBlockDevice{VolumeId: aws.String(x.id), DeleteOnTermination: aws.Bool(x.goes)},
+				Ebs: &types.EbsInstanceBlockDevice{VolumeId: aws.String(x.id), AttachTime: aws.Time(x.made), DeleteOnTermination: aws.Bool(x.goes)},
 			})
 		case strings.HasPrefix(x.id, "eni-"):
 			i.NetworkInterfaces = append(i.NetworkInterfaces, types.InstanceNetworkInterface{
-				NetworkInterfaceId: aws.String(x.id), Attachment: &types.InstanceNetworkInterfaceAttachment{DeleteOnTermination: aws.Bool(x.goes)},
+				NetworkInterfaceId: aws.String(x.id), Attachment: &types.InstanceNetworkInterfaceAttachment{AttachTime: aws.Time(x.made), DeleteOnTermination: aws.Bool(x.goes)},
 			})
 		}
 	}
@@ -174,12 +177,16 @@ func (f *fleet) run(in *ec2.RunInstancesInput) (any, *refused) {
 	}
 	made := f.launches[token]
 	switch now := time.Now(); {
-	case made != nil && (made.request != string(text) || now.Before(f.mismatchUntil)):
+	case made != nil && !f.w.shape.quirks.ignoresTokens && (made.request != string(text) || now.Before(f.mismatchUntil)):
 		return nil, refusal("IdempotentParameterMismatch")
 	case now.Before(f.deniedUntil):
 		return nil, &refused{"UnauthorizedOperation", http.StatusForbidden}
 	}
-	if made == nil {
+	keyName := aws.ToString(in.KeyName)
+	if keyName != "" && f.keyPairNamed(keyName) == nil && f.w.shape.quirks.validatesKeys {
+		return nil, refusal("InvalidKeyPair.NotFound")
+	}
+	if made == nil || f.w.shape.quirks.ignoresTokens {
 		zone := zones[f.serial%len(zones)]
 		if subnet := aws.ToString(in.SubnetId); subnet != "" {
 			zone = strings.TrimPrefix(subnet, "subnet-")
@@ -196,7 +203,7 @@ func (f *fleet) run(in *ec2.RunInstancesInput) (any, *refused) {
 		}
 		made = &reservation{id: f.newID("r"), request: string(text)}
 		for range n {
-			m := &machine{zone: zone, token: token, reservation: made.id, role: launchedRole, tags: tagsFor(in, types.ResourceTypeInstance), boots: f.random.IntN(8) > 0}
+			m := &machine{zone: zone, token: token, reservation: made.id, keyName: keyName, role: launchedRole, tags: f.tagsFor(in, types.ResourceTypeInstance), boots: f.random.IntN(8) > 0}
 			f.add(m)
 			f.furnish(m, in)
 			made.machines = append(made.machines, m)
@@ -212,8 +219,11 @@ func (f *fleet) run(in *ec2.RunInstancesInput) (any, *refused) {
 	return out, nil
 }
 
-func tagsFor(in *ec2.RunInstancesInput, kind types.ResourceType) map[string]string {
+func (f *fleet) tagsFor(in *ec2.RunInstancesInput, kind types.ResourceType) map[string]string {
 	tags := map[string]string{}
+	if f.w.shape.quirks.dropsTags {
+		return tags
+	}
 	for _, s := range in.TagSpecifications {
 		if s.ResourceType == kind {
 			for _, t := range s.Tags {

@@ -54,7 +54,10 @@ func (t *truth) checkEnd() {
 			// registry tag nobody knows it: in doubt it is kept.
 			tags := b.tags[len(b.tags)-1].what
 			// A thief's heartbeat may say that it has seen its lease, and holds its own instance by that.
-			doubt := t.stolen[id] || readTag(tags).newer(readTag(b.tags[0].what)) || tags[registryTag] != registryUUID
+			// One that was made without it is given it, unless the registry may have been set back since.
+			given := t.shape.quirks.dropsTags && tags[registryTag] == "" && len(b.tags) == 1 && t.vouched.IsZero()
+			taken := tags[registryTag] != registryUUID && !given
+			doubt := t.stolen[id] || readTag(tags).newer(readTag(b.tags[0].what)) || taken
 			if b.role == launchedRole && late(b.made, launch) && !t.lost(b.made) && !doubt {
 				t.find("P3", id, "runs without a lease")
 			}
@@ -72,6 +75,7 @@ func (t *truth) checkEnd() {
 		}
 	}
 	t.checkLaunches(late, launch)
+	t.checkKeyPairs(late, launch)
 }
 
 // quietSince is when an instance last renewed, or started, or its lease changed so that the heartbeat timer restarted.

@@ -22,10 +22,11 @@ func (t *truth) takeStrike(e event) {
 		t.counts.coverage[[2]string{e.id, state}]++
 	}
 	switch e.id {
+	case "short listings":
+		t.short, t.untaggable = append(t.short, span{t.now, e.until}), append(t.untaggable, span{t.now, e.until})
 	case "janitor stopped":
 		t.stopped = append(t.stopped, span{t.now, e.until})
 	case "tags denied", "tags throttled", "tags late",
-		"short listings", // what is not shown bears no tag of ours, for all that is known
 		"EC2 throttles", "EC2 answers 500", "janitor cut off from EC2", "janitor's account changes", "zone out of reach":
 		t.untaggable = append(t.untaggable, span{t.now, e.until})
 	case unwatched:

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lapse/lease"
 )
 
 // dated is a date with its number, as a record or a tag says it. Number 0 says nothing; without a date it is [never].
@@ -117,6 +119,9 @@ func (t *truth) tagRests(b *body, l *leaseRecord) bool {
 // bound reports whether an instance bears the launch tag that its lease says. One that was unmanaged does not, and after a
 // set-back to before that its record ends nothing: somebody has to adopt it again.
 func (b *body) bound(l *leaseRecord) bool {
+	if l.KeyName != "" {
+		return l.KeyName == lease.KeyName(registryUUID, b.token)
+	}
 	return l.ClientToken == "" || b.tags[len(b.tags)-1].what[launchTag] == l.ClientToken
 }
 
@@ -197,6 +202,10 @@ func (t *truth) checkCompleted(e event, b *body, f *file, registry string) {
 	switch {
 	case registry != registryUUID || len(e.tags) != 1:
 		t.find("tags", e.id, "a janitor writes %v", e.tags)
+	case t.shape.quirks.dropsTags && b != nil && b.role == launchedRole && (f == nil || f.record == nil):
+		if l := t.launchOf(b.token); l.record == nil || l.record.State == "open" || b.always(b.made, e.sent.Add(-tagLook), taken) {
+			t.find("tags", e.id, "a janitor manages what no settled launch left")
+		}
 	case b == nil || f == nil:
 		t.find("tags", e.id, "a janitor manages what nobody adopted")
 	case (f.record == nil || f.record.State != "adopting") && e.sent.Sub(f.adopting) > 2*time.Minute:

@@ -34,7 +34,8 @@ type fleet struct {
 	byID       map[string]*machine
 	launches   map[string]*reservation // by client token
 	pieces     []*piece                // volumes, interfaces and spot requests
-	capacity   map[string]int          // by zone; absent: no end
+	keyPairs   []*keyPair
+	capacity   map[string]int // by zone; absent: no end
 	pageSize   int
 	staleUntil time.Time // until then listings are old
 	stale      time.Duration
@@ -51,6 +52,7 @@ type fleet struct {
 // machine is one instance.
 type machine struct {
 	id, zone, token, reservation, spot string
+	keyName                            string
 	role                               string // launched, or what else it is here for
 	state                              types.InstanceStateName
 	launched                           time.Time

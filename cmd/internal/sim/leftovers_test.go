@@ -24,7 +24,7 @@ type piece struct {
 // furnish makes what a launch makes beside a machine: a root volume and an interface at least.
 func (f *fleet) furnish(m *machine, in *ec2.RunInstancesInput) {
 	add := func(prefix, state string, kind types.ResourceType, goes bool) string {
-		x := &piece{id: f.newID(prefix), machine: m.id, of: m.id, state: state, made: time.Now(), tags: tagsFor(in, kind), goes: goes}
+		x := &piece{id: f.newID(prefix), machine: m.id, of: m.id, state: state, made: time.Now(), tags: f.tagsFor(in, kind), goes: goes}
 		f.pieces, m.has = append(f.pieces, x), append(m.has, x)
 		return x.id
 	}
@@ -132,7 +132,7 @@ func (f *fleet) servePieces(p *process, sent time.Time, in any) (any, *refused) 
 		}
 		return &ec2.CancelSpotInstanceRequestsOutput{}, nil
 	}
-	return nil, refusal("InvalidAction")
+	return f.serveKeyPairs(p, in)
 }
 
 func (f *fleet) remove(p *process, sent time.Time, id, unknown, busy string) *refused {

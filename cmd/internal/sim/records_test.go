@@ -13,6 +13,7 @@ type leaseRecord struct {
 	Cause       string    `json:"cause"`
 	Launch      string    `json:"launch"`
 	ClientToken string    `json:"client_token"`
+	KeyName     string    `json:"key_name"`
 	ExpiresAt   time.Time `json:"expires_at"`
 	// ExpiresNumber counts these dates.
 	ExpiresNumber int64     `json:"expires_number"`
@@ -65,6 +66,7 @@ type launchRecord struct {
 		ClientToken string    `json:"client_token"`
 		Sends       int       `json:"sends"`
 		LastSend    time.Time `json:"last_send"`
+		Outcome     string    `json:"outcome"`
 	} `json:"attempts"`
 }
 

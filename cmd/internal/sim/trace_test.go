@@ -46,8 +46,9 @@ const (
 	lived      kind = "lived"      // a process began; text is its role
 	died       kind = "died"
 	beganCalm  kind = "calm"
-	removed    kind = "removed" // a volume, interface or spot request went; text is its client token
-	denied     kind = "denied"  // a launcher said that nothing was made, and never will be; id is its token
+	deletedKey kind = "deleted key pair" // text is its name, and who had made it
+	removed    kind = "removed"          // a volume, interface or spot request went; text is its client token
+	denied     kind = "denied"           // a launcher said that nothing was made, and never will be; id is its token
 )
 
 // trace is what happened, in the order in which it did.

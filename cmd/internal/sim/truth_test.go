@@ -50,6 +50,7 @@ type truth struct {
 	stopped     []span                 // of janitors
 	untaggable  []span                 // in which tags are denied, late, or cannot be written
 	rests       []span                 // in which nobody watches
+	short       []span                 // in which listings lack something, and do not say so
 	engaged     time.Time              // since when one of these is engaged
 	written     since[string]          // what somebody has written tags onto last
 	standing    map[string]bool        // brakes of the last checkpoint that only a person can release
@@ -200,6 +201,8 @@ func (t *truth) take(e event) {
 		}
 	case removed:
 		t.checkRemoved(e)
+	case deletedKey:
+		t.checkDeletedKey(e)
 	case committed:
 		t.takeCommit(e)
 	}
@@ -223,7 +226,7 @@ func (t *truth) takeCreated(e event) {
 	t.counts.created++
 	l := t.launchOf(token)
 	l.made[e.id] = true
-	if len(l.made) > l.count && !l.setBack {
+	if len(l.made) > l.count && !l.setBack && !t.shape.quirks.ignoresTokens {
 		t.find("P4", e.id, "instance %d of a launch of %d", len(l.made), l.count)
 	}
 }

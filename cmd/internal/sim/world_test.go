@@ -44,6 +44,7 @@ type shape struct {
 	deeds     int           // of people
 	trouble   float64       // share of all calls that goes wrong
 	rest      time.Duration // of the chaos, in which nobody watches; see [world.rest]
+	quirks    quirks
 }
 
 // busy is the chaos without the rest.
@@ -111,6 +112,7 @@ type outcome struct {
 type ending struct {
 	at         time.Time
 	pieces     []piece
+	keyPairs   []keyPair
 	heartbeats map[string]bool // instances whose sidecar runs
 	guards     map[string]bool // instances that EC2 or a tag protects
 }
@@ -135,6 +137,7 @@ func run(t *testing.T, seed uint64) outcome {
 	w.shape, w.pageSize = drawShape(r), int64(pick(r, 7, 5000))
 	w.shape.rest = drawRest(w.dice.stream("whether they rest"))
 	w.shape.chaos += w.shape.rest
+	w.shape.quirks = drawQuirks(w.dice.stream("whether client tokens are ignored"))
 	w.dir = memories(t)
 	defer func() { _ = os.RemoveAll(w.dir) }()
 	ctx, end := context.WithCancel(t.Context())
@@ -267,6 +270,7 @@ func (w *world) strangers() {
 		m.zone = zones[n%len(zones)]
 		w.fleet.add(m)
 	}
+	w.fleet.nobodysKeys()
 }
 
 // trouble is the share of calls to a side that go wrong just now.
@@ -344,6 +348,9 @@ func (f *fleet) ending() ending {
 	e := ending{at: time.Now(), heartbeats: map[string]bool{}, guards: map[string]bool{}}
 	for _, x := range f.pieces {
 		e.pieces = append(e.pieces, *x)
+	}
+	for _, k := range f.keyPairs {
+		e.keyPairs = append(e.keyPairs, *k)
 	}
 	for _, m := range f.machines {
 		_, exempt := m.tags[exemptTag]
