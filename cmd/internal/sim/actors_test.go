@@ -190,7 +190,7 @@ func (w *world) launch(token string) *process {
 		if err != nil {
 			return
 		}
-		l := launch.New(cloud, p.store(), launch.Config{Actor: "cli:" + p.name, Now: p.clock.now, Window: w.shape.policy.LaunchWindow})
+		l := launch.New(cloud, p.store(), launch.Config{Actor: "cli:" + p.name, Now: p.clock.now, Window: w.shape.policy.LaunchWindow, NewKey: newKeys(p.name)})
 		result, err := l.Launch(p.ctx, q.Request)
 		w.log.Info("launched", "token", token, "leases", len(result.Leases), "error", err)
 		if !p.alive() {

@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -34,6 +37,20 @@ type keyPair struct {
 	id, name, print string
 	by              string // who made it: a launcher, or nobody of ours
 	tags            map[string]string
+}
+
+// newKeys makes the public keys of a launcher, which are the same in every run of a schedule.
+func newKeys(launcher string) func() ([]byte, []string, error) {
+	n := 0
+	return func() ([]byte, []string, error) {
+		n++
+		seed := sha256.Sum256(fmt.Appendf(nil, "%s %d", launcher, n))
+		public, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed[:]).Public())
+		if err != nil {
+			return nil, nil, err
+		}
+		return ssh.MarshalAuthorizedKey(public), []string{ssh.FingerprintLegacyMD5(public)}, nil
+	}
 }
 
 func (f *fleet) shownToken(m *machine) string {

@@ -56,7 +56,7 @@ func publicKey() (line []byte, prints []string, err error) {
 func (r *run) makeKey(ctx context.Context) error {
 	a := r.launch.Last()
 	if r.keyOf != a.ClientToken {
-		public, prints, err := publicKey()
+		public, prints, err := r.config.NewKey()
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,10 @@ type Config struct {
 	Retention   time.Duration    // how long launches are kept: older generated tokens are refused; that of the checkpoint, or 30 days, if 0
 	CallTimeout time.Duration    // of one RunInstances call; 60 s if 0
 	Pause       time.Duration    // before the first replay; doubled for each further one, up to 32 times; 1 s if 0
-	Progress    func(Event)      // called, if not nil, once for each step; must not block
+	// NewKey makes the public half of a key pair, as SSH has it, and its fingerprints in every form in which an endpoint may
+	// show them; of an RSA key whose private half is forgotten if nil.
+	NewKey   func() (public []byte, prints []string, err error)
+	Progress func(Event) // called, if not nil, once for each step; must not block
 }
 
 // Defaults of [Config].
@@ -84,6 +87,9 @@ const (
 func New(cloud Cloud, store Store, c Config) *Launcher {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.NewKey == nil {
+		c.NewKey = publicKey
 	}
 	if c.Progress == nil {
 		c.Progress = func(Event) {}
