@@ -94,6 +94,8 @@ func TestWhatShowsAKeyPairOfALaunchIsOfIt(t *testing.T) {
 		"without a client token":     {func(i *lease.Instance) { i.ClientToken = "" }, true},
 		"shown to the second":        {func(i *lease.Instance) { i.LaunchTime = noon.Add(-time.Second) }, true},
 		"created late":               {func(i *lease.Instance) { i.LaunchTime = noon.Add(5 * time.Minute) }, true},
+		"started again since":        {func(i *lease.Instance) { i.LaunchTime, i.Existed = noon.Add(time.Hour), noon.Add(time.Second) }, true},
+		"attached to later":          {func(i *lease.Instance) { i.Existed = noon.Add(time.Hour) }, false},
 		"too late":                   {func(i *lease.Instance) { i.LaunchTime = noon.Add(6 * time.Minute) }, false},
 		"before its key pair":        {func(i *lease.Instance) { i.LaunchTime = noon.Add(-time.Minute) }, false},
 		"of another registry":        {func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "another" }, false},
@@ -130,6 +132,48 @@ func TestWhatShowsAKeyPairOfALaunchIsOfIt(t *testing.T) {
 	}
 	if never, _ := keyMade(t, 1).Member(lease.Instance{KeyName: key, LaunchTime: noon}); never.ClientToken != "" {
 		t.Error("an attempt that was never sent has an instance")
+	}
+}
+
+// TestACallUnderWayCreatesUntilItsSignatureEnds is about an endpoint that shows at once what it created: what is under way to it
+// may still be late.
+func TestACallUnderWayCreatesUntilItsSignatureEnds(t *testing.T) {
+	t.Parallel()
+	l := keySent(t, 1)
+	l.Consistency = lease.Duration(time.Second)
+	for after, want := range map[time.Duration]bool{time.Minute: true, 5 * time.Minute: true, 6 * time.Minute: false} {
+		if _, member := l.Member(lease.Instance{ID: "i-1", KeyName: lease.KeyName(ownUUID, "web.1"), LaunchTime: noon.Add(after)}); member != want {
+			t.Errorf("created %s after the call: %t", after, member)
+		}
+	}
+}
+
+func TestAKeyPairIsOursByItsIDItsFingerprintOrItsTags(t *testing.T) {
+	t.Parallel()
+	l := keyMade(t, 1)
+	l.Attempts[0].KeyPrints = []string{"ab:cd"}
+	ours := map[string]string{lease.TagRegistry: ownUUID, lease.TagLaunch: "web.1"}
+	name := lease.KeyName(ownUUID, "web.1")
+	for what, c := range map[string]struct {
+		x    lease.Leftover
+		want bool
+	}{
+		"its id":                   {lease.Leftover{ID: l.Attempts[0].KeyID, Name: name}, true},
+		"its fingerprint":          {lease.Leftover{ID: "key-9", Name: name, Print: "ab:cd"}, true},
+		"its tags":                 {lease.Leftover{ID: "key-9", Name: name, Tags: ours}, true},
+		"its name alone":           {lease.Leftover{ID: "key-9", Name: name}, false},
+		"its id and another name":  {lease.Leftover{ID: l.Attempts[0].KeyID, Name: "ada"}, false},
+		"another fingerprint":      {lease.Leftover{ID: "key-9", Name: name, Print: "ab:ce"}, false},
+		"another attempt's tags":   {lease.Leftover{ID: "key-9", Name: name, Tags: map[string]string{lease.TagRegistry: ownUUID, lease.TagLaunch: "web.2"}}, false},
+		"nothing but its location": {lease.Leftover{}, false},
+	} {
+		c.x.Kind, c.x.Location = lease.LeftoverKeyPair, l.Location()
+		if got := l.OwnsKey(c.x); got != c.want {
+			t.Errorf("%s: %t", what, got)
+		}
+		if c.x.Kind = lease.LeftoverVolume; l.OwnsKey(c.x) {
+			t.Errorf("%s: a volume counts as a key pair", what)
+		}
 	}
 }
 

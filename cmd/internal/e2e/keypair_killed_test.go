@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -192,7 +193,7 @@ func (w *world) resumes(token string) {
 		out, err := command.Output()
 		if err != nil {
 			var said []byte
-			if exit, is := err.(*exec.ExitError); is {
+			if exit, is := errors.AsType[*exec.ExitError](err); is {
 				said = exit.Stderr
 			}
 			w.t.Errorf("resume %s: %v\n%s", token, err, said)

@@ -52,33 +52,40 @@ func (tm *tamper) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	if tm.twice != nil && tm.twice() {
-		_, _, _ = tm.forward(r, body)
+		_, _ = tm.forward(r, body)
 	}
-	answer, text, err := tm.forward(r, body)
+	answer, err := tm.forward(r, body)
 	if err != nil || tm.after != nil && !tm.after(n, form.Get("Action")) {
 		panic(http.ErrAbortHandler)
 	}
-	for key, values := range answer.Header {
+	for key, values := range answer.header {
 		rw.Header()[key] = values
 	}
-	rw.WriteHeader(answer.StatusCode)
-	_, _ = rw.Write(text)
+	rw.WriteHeader(answer.status)
+	_, _ = rw.Write(answer.body)
+}
+
+// answered is what EC2 said.
+type answered struct {
+	status int
+	header http.Header
+	body   []byte
 }
 
 // forward makes a call, even if nobody waits for its answer any more.
-func (tm *tamper) forward(r *http.Request, body []byte) (*http.Response, []byte, error) {
+func (tm *tamper) forward(r *http.Request, body []byte) (answered, error) {
 	forwarded, err := http.NewRequest(r.Method, tm.target+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return answered{}, err
 	}
 	forwarded.Header = r.Header.Clone()
 	answer, err := http.DefaultClient.Do(forwarded)
 	if err != nil {
-		return nil, nil, err
+		return answered{}, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(answer.Body)
-	return answer, text, err
+	return answered{answer.StatusCode, answer.Header, text}, err
 }
 
 // unreliable delays every call and every answer, loses some of either, and lets EC2 hear of some calls twice.

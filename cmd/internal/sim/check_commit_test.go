@@ -222,7 +222,7 @@ func (t *truth) takeLaunch(e event, token string, c etcdsim.Change) {
 			continue
 		}
 		l.authorised[id] = append(l.authorised[id], since[string]{t.now, e.who})
-		if after.State != "closed" && !(t.shape.quirks.ignoresTokens && after.State == "done") {
+		if !t.mayLeave(after) {
 			t.find("P1", id, "to be removed, and launch %s is %s", token, after.State)
 		}
 	}
@@ -261,7 +261,7 @@ func (t *truth) checkOrphan(by, id string, after *leaseRecord) {
 	case b == nil || b.role != launchedRole || b.token != after.ClientToken:
 		t.find("P1", id, "an orphan that the launch did not make")
 	case t.lost(t.now.Add(-time.Minute)): // it was on its way when the launch's record was lost
-	case l.record == nil || l.record.State != "closed" && !(t.shape.quirks.ignoresTokens && l.record.State == "done"):
+	case l.record == nil || !t.mayLeave(l.record):
 		t.find("P1", id, "an orphan of a launch that is not closed")
 	case !looked || first.Before(l.closed.Add(-maxSkew)) || t.now.Sub(first) < t.shape.policy.OrphanGrace-maxSkew:
 		t.find("P1", id, "an orphan after one sighting")

@@ -7,7 +7,7 @@
 //     happened.
 //   - process_test.go: a program on a machine, which can be killed, stopped and
 //     cut off, and whose clock may be wrong.
-//   - fleet_test.go, calls_test.go, leftovers_test.go: EC2 in memory, which the
+//   - fleet_test.go, calls_test.go, leftovers_test.go, keypairs_test.go: EC2 in memory, which the
 //     real SDK calls through transport_test.go. etcd is lease/etcd/etcdsim.
 //   - world_test.go: one schedule: who runs, and for how long.
 //     actors_test.go: janitors, sidecars, launchers. people_test.go, keeper_test.go:

@@ -173,6 +173,12 @@ func (t *truth) checkKeyPairs(late func(time.Time, time.Duration) bool, bound ti
 	}
 }
 
+// mayLeave reports whether something may be left of a launch: of a closed one, and where client tokens are ignored also of one
+// that is done.
+func (t *truth) mayLeave(l *launchRecord) bool {
+	return l.State == "closed" || l.State == "done" && t.shape.quirks.ignoresTokens
+}
+
 // checkNone: an attempt counts as nothing only if EC2 shows nothing of it, however old its listings are.
 func (t *truth) checkNone(token, clientToken string, sent time.Time) {
 	for id := range t.launch(token).made {
