@@ -22,7 +22,10 @@ func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p p
 	var read lease.Snapshot
 	seen, err := observe.Inventory{Clouds: observed(clouds), Registry: registry, Now: now, Read: func(_ context.Context, s lease.Snapshot, _ time.Time) (observe.Wanted, error) {
 		read = s
-		return observe.Wanted{Due: func(l *lease.Lease) bool { return l.Over(now(), p.TermGrace) }, Leftovers: closed(s.Launches)}, nil
+		return observe.Wanted{
+			Due:       func(l *lease.Lease) bool { return l.Over(now(), p.TermGrace) },
+			Leftovers: those(s.Launches, lease.Launch.MayLeave), Keyed: those(s.Launches, lease.Launch.Keyed),
+		}, nil
 	}}.Observe(ctx)
 	if err != nil {
 		return Previewed{}, err
@@ -35,10 +38,10 @@ func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p p
 	return Previewed{read, seen.Locations, plan.Decide(v)}, nil
 }
 
-// closed are all launches that can have left anything.
-func closed(launches []lease.Launch) (all []*lease.Launch) {
+// those are the launches of which something is true.
+func those(launches []lease.Launch, is func(lease.Launch) bool) (all []*lease.Launch) {
 	for n := range launches {
-		if launches[n].State == lease.LaunchClosed {
+		if is(launches[n]) {
 			all = append(all, &launches[n])
 		}
 	}

@@ -111,6 +111,12 @@ func (l Launch) MayLeave() bool {
 	return l.State == LaunchClosed || l.State == LaunchDone && l.Anima == AnimaKeyPair
 }
 
+// Keyed reports whether instances of a settled launch are looked for by its key pairs: until a full listing has shown that
+// nothing is left. Its endpoint may have dropped the tags of the creating call.
+func (l Launch) Keyed() bool {
+	return l.MayLeave() && l.Anima == AnimaKeyPair && l.ClearedAt.IsZero()
+}
+
 // Quiet reports whether nothing of the launch can still be created, nor show for the first time.
 func (l Launch) Quiet(now time.Time) bool {
 	return l.WindowOver(now) && !now.Before(l.LastSend().Add(time.Duration(l.Consistency)+MaxSkew))

@@ -171,7 +171,7 @@ func (k knowledge) explain(ctx context.Context, id string, t timeWords) (explana
 // judged adds what EC2 reports, and what a janitor would do now if the record does not say it.
 func (k knowledge) judged(e *explanation, v plan.Verdict, t timeWords) {
 	if e.Lease == nil && v.Instance != nil && k.bad(e.InstanceID) == nil {
-		e.account = k.tellUnleased(v, t)
+		e.account, e.Overdue = k.tellUnleased(v, t), v.Overdue
 	}
 	said := ""
 	k.compare(e, v, t)

@@ -34,6 +34,13 @@ func (k knowledge) tellUnleased(v plan.Verdict, t timeWords) *account {
 	if cannot == nil {
 		return a
 	}
+	if v.Kept == lease.KeptUntagged {
+		a.lead = fmt.Sprintf("%s is left over, but kept: launch %s is %s without giving it a lease, and the janitor cannot terminate it without the tag %s.",
+			id, v.Token, v.Launch.State, lease.TagRegistry)
+		a.say("change", "Let the janitor set that tag (`janitor run --complete-adoptions`), set it to %s yourself, or terminate the instance in EC2; "+
+			"`lease adopt %s --term 24h` keeps it.", k.snapshot.Registry.UUID, id)
+		return a
+	}
 	switch cannot.Obstacle {
 	case lease.ObstacleForeign:
 		a.lead = fmt.Sprintf("%s belongs to another registry: it bears the tag of registry %s, and this registry does not touch it.", id, i.Tags[lease.TagRegistry])

@@ -93,9 +93,9 @@ func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 		tags["spot"] = w.sim.AddSpotRequest(ec2sim.SpotRequest{State: "active", Persistent: kind == "persistent"}).ID
 	}
 	i := w.sim.Create(ec2sim.Instance{
-		State: ec2sim.State(tags["state"]), ClientToken: tags["token"], Operator: tags["operator"], SpotRequest: tags["spot"], Tags: tags,
+		State: ec2sim.State(tags["state"]), ClientToken: tags["token"], Operator: tags["operator"], SpotRequest: tags["spot"], KeyName: tags["key"], Tags: tags,
 	})
-	for _, setting := range []string{"state", "token", "operator", "spot"} {
+	for _, setting := range []string{"state", "token", "operator", "spot", "key"} {
 		delete(tags, setting)
 	}
 	w.sim.SetTags(i.ID, tags)

@@ -123,6 +123,7 @@ func (c *planner) judgeUntagged(launch *lease.Launch, i *lease.Instance) {
 		reason += ", which the janitor sets"
 	}
 	v := c.proposeFor(i, launch, ActReport, reason)
+	v.Kept = lease.KeptUntagged
 	if gone := latest(launch.SettledAt, cmp.Or(i.Existed, i.LaunchTime)); !c.Now.Before(gone.Add(lease.OverdueAfter)) {
 		v.Overdue = lease.Overdue{Reason: lease.KeptUntagged, Since: gone}
 	}

@@ -129,12 +129,11 @@ func (e *settledLaunch) due(now time.Time, looked time.Duration, p Policy) bool 
 	return !e.cleared() && e.launch.Quiet(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
 }
 
-// Keyed returns the launches whose instances are looked for by their key pairs: those that are settled, and of which a full
-// listing has not yet shown that nothing is left. Their endpoints may have dropped the tags of the creating call.
+// Keyed returns the launches whose instances are looked for by their key pairs: see [lease.Launch.Keyed].
 func Keyed(j *Joined) []*lease.Launch {
 	var keyed []*lease.Launch
 	for _, l := range j.Launches {
-		if l.MayLeave() && l.Anima == lease.AnimaKeyPair && l.ClearedAt.IsZero() {
+		if l.Keyed() {
 			keyed = append(keyed, l.Launch)
 		}
 	}
