@@ -24,7 +24,7 @@ func Preview(ctx context.Context, clouds []Cloud, registry observe.Registry, p p
 		read = s
 		return observe.Wanted{
 			Due:       func(l *lease.Lease) bool { return l.Over(now(), p.TermGrace) },
-			Leftovers: those(s.Launches, lease.Launch.MayLeave), Keyed: those(s.Launches, lease.Launch.Keyed),
+			Leftovers: those(s.Launches, lease.Launch.MayLeave), Keyed: those(s.Launches, func(l lease.Launch) bool { return len(l.Sought()) > 0 }),
 		}, nil
 	}}.Observe(ctx)
 	if err != nil {

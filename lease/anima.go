@@ -32,7 +32,7 @@ func KeyOf(registry, name string) (clientToken string, is bool) {
 	return clientToken, true
 }
 
-// KeyNames are the names of the key pairs of its attempts, as far as they may be there.
+// KeyNames are the names of the key pairs of its attempts, as far as they were about to be made.
 func (l Launch) KeyNames() (names []string) {
 	for _, a := range l.Attempts {
 		if !a.KeyAt.IsZero() {
@@ -82,7 +82,7 @@ func (l Launch) Found(ids []string) Launch {
 	if len(ids) == 0 {
 		return l.withLast(func(a *Attempt) { a.Outcome = OutcomeNone })
 	}
-	return l.Launched(ids[:min(len(ids), l.Last().Max)])
+	return l.Launched(ids[:min(len(ids), l.Last().Max)]).withLast(func(a *Attempt) { a.Doubtful = true })
 }
 
 // Finds reports whether the outcome of the last attempt has to be searched for: it was sent, it is not sent again, and

@@ -68,7 +68,7 @@ type Attempt struct {
 	Sends        int       `json:"sends"`                // times it was sent, or about to be
 	LastSend     time.Time `json:"last_send,omitzero"`   // stored before the call
 	Outcome      Outcome   `json:"outcome,omitzero"`     // empty: not known
-	Doubtful     bool      `json:"doubtful,omitzero"`    // some send of it has an unknown outcome: no refusal is definite
+	Doubtful     bool      `json:"doubtful,omitzero"`    // some send of it has an unknown outcome: no refusal is definite, and what was found may not be all
 	Code         string    `json:"code,omitzero"`        // EC2's error code of a refusal
 	Instances    []string  `json:"instances,omitempty"`  // ids that EC2 answered with, or that a search found
 	KeyAt        time.Time `json:"key_at,omitzero"`      // with [AnimaKeyPair]: stored before its key pair is made

@@ -111,10 +111,21 @@ func (l Launch) MayLeave() bool {
 	return l.State == LaunchClosed || l.State == LaunchDone && l.Anima == AnimaKeyPair
 }
 
-// Keyed reports whether instances of a settled launch are looked for by its key pairs: until a full listing has shown that
-// nothing is left. Its endpoint may have dropped the tags of the creating call.
-func (l Launch) Keyed() bool {
-	return l.MayLeave() && l.Anima == AnimaKeyPair && l.ClearedAt.IsZero()
+// Sought are the names of the key pairs by which instances of a settled launch are looked for, since its endpoint may have
+// dropped the tags of the creating call: those of attempts that were sent. A listing may lack something and not say so, as it
+// may lack what bears a tag, so they are looked for until the record is purged; only of a launch that is done, what EC2 has
+// answered is no longer in doubt once a full listing has shown that nothing is left.
+func (l Launch) Sought() (names []string) {
+	if !l.MayLeave() || l.Anima != AnimaKeyPair {
+		return nil
+	}
+	for _, a := range l.Attempts {
+		answered := a.Outcome == OutcomeRefused || a.Outcome == OutcomeLaunched && !a.Doubtful && l.State == LaunchDone && !l.ClearedAt.IsZero()
+		if a.Sends > 0 && !answered {
+			names = append(names, KeyName(l.Registry, a.ClientToken))
+		}
+	}
+	return names
 }
 
 // Quiet reports whether nothing of the launch can still be created, nor show for the first time.

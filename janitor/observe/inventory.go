@@ -212,7 +212,7 @@ func findKeyed(ctx context.Context, cloud Cloud, p *plan.LocationView, launches 
 	var names []string
 	for _, l := range launches {
 		if l.Location() == p.Location {
-			names = append(names, l.KeyNames()...)
+			names = append(names, l.Sought()...)
 		}
 	}
 	if len(names) == 0 {

@@ -129,11 +129,11 @@ func (e *settledLaunch) due(now time.Time, looked time.Duration, p Policy) bool 
 	return !e.cleared() && e.launch.Quiet(now) && looked >= min(p.RetryMax, now.Sub(e.stirred)/8)
 }
 
-// Keyed returns the launches whose instances are looked for by their key pairs: see [lease.Launch.Keyed].
+// Keyed returns the launches whose instances are looked for by their key pairs: see [lease.Launch.Sought].
 func Keyed(j *Joined) []*lease.Launch {
 	var keyed []*lease.Launch
 	for _, l := range j.Launches {
-		if l.Keyed() {
+		if len(l.Sought()) > 0 {
 			keyed = append(keyed, l.Launch)
 		}
 	}

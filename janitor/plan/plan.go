@@ -75,7 +75,7 @@ type Verdict struct {
 	FirstSeen  []string         // instances and leftovers of one launch whose first sighting is written together
 	Renewal    *Renewal         // what was seen of a lease whose heartbeat is missing
 	Tag        lease.Expiry     // the date on the instance's tag, of ActRaise and ActNoteTag
-	Kept       lease.KeptReason // of ActKeep and ActStuck
+	Kept       lease.KeptReason // of ActKeep and ActStuck, and [lease.KeptUntagged]
 	Overdue    lease.Overdue    // should be gone by its record, and is not: see [lease.Circumstances.Overdue]
 	// Untracked says that the instance is managed, but no record speaks of it.
 	Untracked bool
