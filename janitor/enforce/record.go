@@ -35,6 +35,9 @@ func (a Armed) record(ctx context.Context, reg lease.Registry, v plan.Verdict) R
 	if ctx.Err() != nil {
 		return Report{}
 	}
+	if least := a.Date().UTC().Round(0).Add(a.Policy.MarkGrace); v.Action == plan.ActMark && v.Deadline.Before(least) {
+		v.Deadline = least // the notice counts from when it is given, however long that waited for its turn
+	}
 	written, err := a.write(ctx, reg, v)
 	log := a.Log.With("action", string(v.Action), "instance_id", v.InstanceID, "launch", v.Token, "reason", v.Reason)
 	switch {
