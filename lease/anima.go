@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -113,9 +112,10 @@ func (l Launch) keyed(i Instance) (Attempt, bool) {
 	if _, seen := l.FirstSeen[i.ID]; seen || slices.Contains(a.Instances, i.ID) {
 		return a, true // as it was found out before it was started again
 	}
-	made := cmp.Or(i.Existed, i.LaunchTime)
+	first := a.KeyAt.Add(-MaxSkew).Truncate(time.Second).Add(-time.Second)  // EC2 counts in seconds, by its own clock
 	last := a.LastSend.Add(max(time.Duration(l.Consistency), signatureMax)) // a call that was under way for so long creates still
-	if a.KeyAt.IsZero() || a.LastSend.IsZero() || made.Before(a.KeyAt.Add(-MaxSkew)) || made.After(last.Add(MaxSkew)) {
+	within := func(t time.Time) bool { return !t.Before(first) && !t.After(last.Add(MaxSkew)) }
+	if a.KeyAt.IsZero() || a.LastSend.IsZero() || !within(i.LaunchTime) && !within(i.Existed) {
 		return Attempt{}, false
 	}
 	return a, true

@@ -49,7 +49,7 @@ type Instance struct {
 	ZoneID      string // empty where the endpoint knows none
 	State       InstanceState
 	LaunchTime  time.Time // moves at every start: may spare an instance, never condemn one
-	Existed     time.Time // the earliest time at which it is known to have been there; zero: LaunchTime
+	Existed     time.Time // the earliest time at which it is known to have been there
 	ClientToken string
 	KeyName     string   // of the key pair that it was launched with
 	Spot        string   // id of its spot request; empty for on-demand

@@ -260,7 +260,7 @@ func orEmpty(list []string) []string {
 	return list
 }
 
-// Done settles a launch whose instances are all bound.
+// Done settles a launch whose instances are all bound. No replay needs its user-data any longer, so that leaves the record.
 func (l Launch) Done(now time.Time) (Launch, error) {
 	if l.State == LaunchDone {
 		return l, nil
@@ -268,16 +268,17 @@ func (l Launch) Done(now time.Time) (Launch, error) {
 	if l.State != LaunchOpen {
 		return l, l.refuse("complete")
 	}
-	l.State, l.SettledAt = LaunchDone, recorded(now)
+	l.State, l.SettledAt, l.Request = LaunchDone, recorded(now), WithoutUserData(l.Request)
 	return l, nil
 }
 
-// Close settles a launch for good: whatever it made that has no lease is an orphan from here on.
+// Close settles a launch for good: whatever it made that has no lease is an orphan from here on. Its
+// user-data leaves the record.
 func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	if l.State == LaunchClosed {
 		return l, nil
 	}
-	l.State, l.SettledAt, l.Reason = LaunchClosed, recorded(now), reason
+	l.State, l.SettledAt, l.Reason, l.Request = LaunchClosed, recorded(now), reason, WithoutUserData(l.Request)
 	return l, nil
 }
 

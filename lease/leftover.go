@@ -128,7 +128,8 @@ func (l Launch) Sought() (names []string) {
 	return names
 }
 
-// Quiet reports whether nothing of the launch can still be created, nor show for the first time.
+// Quiet reports whether whoever launches has come to an end, and an endpoint shows what was created until then. Whatever a call
+// still creates that was under way for longer is found all the same: see [Launch.Sought].
 func (l Launch) Quiet(now time.Time) bool {
 	return l.WindowOver(now) && !now.Before(l.LastSend().Add(time.Duration(l.Consistency)+MaxSkew))
 }

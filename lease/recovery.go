@@ -3,6 +3,7 @@ package lease
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -189,6 +190,8 @@ func (r Recovery) judgeLaunch(now time.Time, i Instance, token string) (string, 
 		return refuse(ObstacleOpen, "launch %s is still open and will bind it", token)
 	case !member || launch.Location() != i.Location:
 		return refuse(ObstacleDoubt, "launch %s is on record, but this instance does not belong to it", token)
+	case launch.State == LaunchDone && launch.Anima == AnimaKeyPair && !slices.Contains(launch.Instances(), i.ID) && r.heartbeats[i.ID].Changes == 0:
+		return refuse(ObstacleOrphan, "launch %s has launched it beyond the number asked for, so the janitor terminates it", token)
 	case launch.State == LaunchClosed && r.heartbeats[i.ID].Changes == 0: // or its sidecar has seen a lease
 		return refuse(ObstacleOrphan, "launch %s was closed before this instance was bound, so the janitor terminates it", token)
 	}

@@ -76,6 +76,28 @@ func TestAnInstanceOfAClosedLaunchHadALeaseIfItsSidecarHasSeenOne(t *testing.T) 
 	}
 }
 
+// TestWhatIsBeyondTheNumberAskedForIsNotRecovered: where client tokens are ignored, more may have been created.
+func TestWhatIsBeyondTheNumberAskedForIsNotRecovered(t *testing.T) {
+	t.Parallel()
+	l := must(keySent(t, 1).Launched([]string{"i-1"}).Done(noon))
+	reg := lease.NewRegistry(noon, ownUUID, lease.ModeArmed)
+	for id, want := range map[string]lease.Obstacle{"i-1": "", "i-2": lease.ObstacleOrphan} {
+		i := lease.Instance{
+			ID: id, Location: l.Location(), State: lease.InstanceRunning, KeyName: lease.KeyName(ownUUID, "web.1"), LaunchTime: noon.Add(time.Second),
+			Tags: map[string]string{lease.TagRegistry: ownUUID, lease.TagLaunch: "web.1"},
+		}
+		r := lease.NewRecovery(lease.Snapshot{Registry: reg, Launches: []lease.Launch{l}}, lease.RecoveryTerms{Term: time.Hour})
+		_, err := r.Lease(noon.Add(time.Hour), i, ada)
+		var got lease.Obstacle
+		if cannot, is := errors.AsType[*lease.UnrecoverableError](err); is {
+			got = cannot.Obstacle
+		}
+		if got != want {
+			t.Errorf("%s: %q (%v), want %q", id, got, err, want)
+		}
+	}
+}
+
 func TestALostLeaseIsRebuiltFromTags(t *testing.T) {
 	t.Parallel()
 	now := noon

@@ -114,7 +114,7 @@ type launched struct {
 
 // shown is a launch and its leases without secrets.
 func shown(l lease.Launch, leases []lease.Lease) launched {
-	l.Request = launch.Shown(l.Request)
+	l.Request = lease.WithoutUserData(l.Request)
 	return launched{Launch: l, Leases: append([]lease.Lease{}, leases...)}
 }
 
@@ -152,7 +152,7 @@ func printPlan(c *ucli.Context, plan launch.Plan) error {
 	if plan.Exists {
 		cli.Say(c, "token %s is already on record, and its launch is %s; nothing new would be launched", l.Token, l.State)
 	}
-	l.Request = launch.Shown(l.Request)
+	l.Request = lease.WithoutUserData(l.Request)
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, l)
 	}

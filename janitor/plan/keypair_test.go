@@ -59,6 +59,44 @@ func TestKeyPairsLeftBehind(t *testing.T) {
 	})
 }
 
+// TestALaunchThatIsDoneLeavesWhatItsInstancesKept: but for key pairs, and for what was of an instance beyond the number asked for,
+// it is as if its endpoint honoured client tokens.
+func TestALaunchThatIsDoneLeavesWhatItsInstancesKept(t *testing.T) {
+	t.Parallel()
+	done, answered := byKeyPair(lease.LaunchDone), webIs(Answered("i-1"))
+	ended := func(s *Subject) { Ended(30 * time.Minute)(s); s.Instance = nil }
+	excess := func(s *Subject) { orphanEnded(time.Hour)(s); s.Lease.Outlive = []string{"x-1"} }
+	checkLeftovers(t, []leftoverCase{
+		{"a volume, its lease has ended", remains(volume), with(done, answered, ofWeb("i-1", ended)), keep},
+		{"a volume, its lease has ended, and kept volumes go", remains(volume), with(done, answered, ofWeb("i-1", ended), withFlag), keep},
+		{"an interface", remains(netIface), with(done, answered, ofWeb("i-1", ended)), keep},
+		{"an interface of one beyond the number", remains(netIface), with(done, answered, ofWeb("i-1"), ofWeb("i-2", excess)), remove},
+		{"a volume of one beyond the number, which nobody can tell from one that was kept", remains(volume), with(done, answered, ofWeb("i-1"), ofWeb("i-2", excess)), report},
+		{"an open spot request", remains(spot), with(done, answered, ofWeb("i-1")), keep},
+		{"a spot request fulfilled by one that has a lease", remains(spot, fulfilledBy("i-1")), with(done, answered, ofWeb("i-1")), keep},
+		{"a spot request fulfilled by one beyond the number", remains(spot, fulfilledBy("i-2")), with(done, answered, ofWeb("i-1"), ofWeb("i-2", excess)), remove},
+	})
+}
+
+// TestAKeyPairThatIsNotProvedKeepsItsLaunchFromBeingCleared: or nobody would name it again.
+func TestAKeyPairThatIsNotProvedKeepsItsLaunchFromBeingCleared(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		x      lease.Leftover
+		clears bool
+	}{
+		"not proved":         {keyPair(func(x *lease.Leftover) { x.Tags, x.Print = map[string]string{}, "aa:bb" }), false},
+		"exempt":             {keyPair(func(x *lease.Leftover) { x.Tags = map[string]string{lease.TagExempt: ""} }), true},
+		"another registry's": {keyPair(Tagged(lease.TagRegistry, "another")), true},
+	} {
+		v := remainsBy(c.x)
+		byKeyPair(lease.LaunchClosed)(&v)
+		if clears := len(Decide(v).With(plan.ActClear)) > 0; clears != c.clears {
+			t.Errorf("%s: cleared %t, want %t", name, clears, c.clears)
+		}
+	}
+}
+
 // TestInstancesWithoutTagsOfAKeyPair is about endpoints that drop the tags of the creating call.
 func TestInstancesWithoutTagsOfAKeyPair(t *testing.T) {
 	t.Parallel()
@@ -89,7 +127,7 @@ func TestInstancesWithoutTagsOfAKeyPair(t *testing.T) {
 		{"settled a moment ago", with(closed, shows(), may, webIs(func(l *lease.Launch) { l.SettledAt = Ago(time.Minute) })), false, true, false},
 		{"exempt", with(closed, shows(func(i *lease.Instance) { i.Tags[lease.TagExempt] = "" }), may), false, false, false},
 		{"somebody took the registry's tag off", with(closed, shows(func(i *lease.Instance) { i.Tags[lease.TagLaunch] = "web.1" }), may), false, false, false},
-		{"started again since its first sighting", with(closed, shows(func(i *lease.Instance) { i.LaunchTime = Ago(20 * time.Minute) }), webIs(FirstSeen(time.Hour, "i-1")), may), true, true, false},
+		{"somebody took all tags off, by which it had been seen", with(closed, shows(), webIs(FirstSeen(time.Hour, "i-1")), may), true, false, false},
 		{"started again since EC2 answered with it", with(closed, shows(func(i *lease.Instance) { i.LaunchTime = Ago(20 * time.Minute) }), webIs(Answered("i-1")), may), true, true, false},
 		{"started again, with what was attached from the start", with(closed, shows(func(i *lease.Instance) { i.LaunchTime, i.Existed = Ago(time.Minute), Ago(time.Hour) }), may), true, true, false},
 		{"launched later by somebody else", with(closed, shows(func(i *lease.Instance) { i.LaunchTime, i.Existed = Ago(time.Minute), Ago(time.Minute) }), may), false, false, true},
@@ -98,9 +136,9 @@ func TestInstancesWithoutTagsOfAKeyPair(t *testing.T) {
 		{"another registry's", with(closed, shows(func(i *lease.Instance) { i.Tags[lease.TagRegistry] = "another" }), may), false, false, true},
 		{"launched before its key pair was made", with(closed, shows(func(i *lease.Instance) { i.LaunchTime = Ago(2 * time.Hour) }), may), false, false, true},
 		{"another key pair", with(closed, shows(func(i *lease.Instance) { i.KeyName = "ada" }), may), false, false, true},
-		{"records of its leases may be gone", with(closed, shows(), may, webIs(func(l *lease.Launch) { l.CreatedAt = Ago(31 * 24 * time.Hour) })), false, false, false},
-		{"a lease cannot be read", with(closed, shows(), may, Bad(plan.BadLease, "i-2")), false, false, false},
-		{"the registry was set back", with(closed, shows(), may, resumed(lease.BrakeRollback, Ago(time.Minute))), false, false, false},
+		{"records of its leases may be gone", with(closed, shows(), may, webIs(func(l *lease.Launch) { l.CreatedAt = Ago(31 * 24 * time.Hour) })), true, false, false},
+		{"a lease cannot be read", with(closed, shows(), may, Bad(plan.BadLease, "i-2")), true, false, false},
+		{"the registry was set back", with(closed, shows(), may, resumed(lease.BrakeRollback, Ago(time.Minute))), true, false, false},
 		{"the registry observes", with(closed, shows(), may, func(v *World) { v.Snapshot.Registry.Mode = lease.ModeObserve }), true, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -114,11 +114,13 @@ func (c *planner) judgeUntagged(launch *lease.Launch, i *lease.Instance) {
 		return
 	}
 	reason := leftBy(launch) + ", and it lacks the tag " + lease.TagRegistry
-	if lost := e.whyLost(c.Joined, c.Now, c.Policy); lost != "" {
-		c.proposeFor(i, launch, ActReport, reason+"; "+lost)
-		return
-	}
-	if c.Policy.CompleteAdoptions {
+	_, once := launch.FirstSeen[i.ID] // noted of what bears the tag alone
+	switch lost := e.whyLost(c.Joined, c.Now, c.Policy); {
+	case once:
+		reason += ", which somebody took off"
+	case lost != "":
+		reason += "; " + lost
+	case c.Policy.CompleteAdoptions:
 		c.untaggedMembers = append(c.untaggedMembers, i)
 		reason += ", which the janitor sets"
 	}

@@ -67,7 +67,7 @@ func (e *settledLaunch) add(l *Row, p Policy) {
 	switch {
 	case l.WasActive() && l.State == lease.StateEnded:
 		e.held(l.InstanceID)
-		if p.DeleteKeptVolumes {
+		if p.DeleteKeptVolumes && e.launch.State == lease.LaunchClosed {
 			e.since = latest(e.since, l.EndedAt)
 		}
 	case l.WasActive():
@@ -200,7 +200,11 @@ func (c *planner) judgeLeftover(p *LocationView, x *lease.Leftover) {
 	}
 	switch why := keepLeftover(c.Registry, *e.launch.Launch, *x); {
 	case why != "":
+		_, tagged := x.Tags[lease.TagRegistry]
+		e.pending = e.pending || x.Kind == lease.LeftoverKeyPair && !tagged && !x.Exempt() // or nobody would name it again
 		c.proposeForLeftover(x, e, ActReport, why)
+	case !e.mayLeave(x):
+		c.proposeForLeftover(x, e, ActNone, "its launch is done, and nothing says that an instance beyond the number asked for left it")
 	case x.Gone():
 		c.proposeForLeftover(x, e, ActNone, x.State)
 	case x.Passing():
@@ -223,6 +227,15 @@ func (c *planner) judgeLeftover(p *LocationView, x *lease.Leftover) {
 	default:
 		c.condemnLeftover(p, e, x)
 	}
+}
+
+// mayLeave reports whether the launch may have left something as what a failed creation leaves. One that is done has left its
+// key pairs, and what was of an instance beyond the number asked for; all else is its instances', as after any launch.
+func (e *settledLaunch) mayLeave(x *lease.Leftover) bool {
+	if e.launch.State == lease.LaunchClosed || x.Kind == lease.LeftoverKeyPair {
+		return true
+	}
+	return e.outlive[x.ID] || x.InstanceID != "" && e.orphans[x.InstanceID]
 }
 
 // letsGo reports whether a volume that was leased by its tag may be removed all the same: so it was asked, and its lease has

@@ -56,6 +56,11 @@ func publicKey() (line []byte, prints []string, err error) {
 func (r *run) makeKey(ctx context.Context) error {
 	a := r.launch.Last()
 	if r.keyOf != a.ClientToken {
+		if skew, dated, err := r.cloud.Clock(ctx); err != nil {
+			return err
+		} else if dated && skew.Abs() > lease.MaxSkew { // what is created now would seem to be older than its key pair
+			return &ec2.ClockError{Skew: skew}
+		}
 		public, prints, err := r.config.NewKey()
 		if err != nil {
 			return err
@@ -203,13 +208,50 @@ func (r *run) retag(ctx context.Context, ids []string) error {
 		if !seen || !member || i.ManagedBy(r.launch.Registry) {
 			continue
 		}
-		tags := maps.Clone(frozen[types.ResourceTypeInstance])
-		tags[lease.TagLaunch] = a.ClientToken
-		for _, tagging := range r.cloud.Tag(ctx, []string{id}, tags) {
-			if tagging.Err != nil {
-				return tagging.Err
+		var absent *lease.NotFoundError
+		switch _, err := r.store.Lease(ctx, id); {
+		case err == nil:
+			continue // its tags were set before it was bound, and say more by now, or somebody took them off
+		case !errors.As(err, &absent):
+			return err
+		}
+		for _, of := range []struct {
+			kind types.ResourceType
+			ids  []string
+		}{{types.ResourceTypeVolume, kindOf(i.Attached, "vol-")}, {types.ResourceTypeNetworkInterface, kindOf(i.Attached, "eni-")}, {types.ResourceTypeInstance, []string{id}}} {
+			tags := maps.Clone(frozen[of.kind])
+			if len(of.ids) == 0 || len(tags) == 0 {
+				continue
+			}
+			tags[lease.TagLaunch] = a.ClientToken
+			for _, tagging := range r.cloud.Tag(ctx, of.ids, tags) {
+				if tagging.Err != nil && (of.kind == types.ResourceTypeInstance || !tagging.Refused()) {
+					return tagging.Err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// kindOf are the ids of one kind, by how they begin.
+func kindOf(ids []string, prefix string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.HasPrefix(id, prefix) })
+}
+
+// shows waits until the endpoint shows all of these instances, or has not done so for longer than it may be inconsistent: then
+// they have ended and are forgotten. What is bound without its tags could never be terminated. It reports false if it is to be
+// asked again.
+func (r *run) shows(ctx context.Context, ids []string) (bool, error) {
+	consistency := time.Duration(r.launch.Consistency)
+	hidden := slices.ContainsFunc(ids, func(id string) bool { _, seen := r.seen[id]; return !seen })
+	switch {
+	case r.launch.Anima != lease.AnimaKeyPair || !hidden:
+		return true, nil
+	case r.hiddenSince.IsZero():
+		r.hiddenSince = time.Now()
+	case time.Since(r.hiddenSince) > consistency:
+		return true, nil
+	}
+	return false, r.wait(ctx, min(consistency/searches, searchEveryMax))
 }

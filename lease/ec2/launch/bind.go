@@ -26,6 +26,9 @@ func (r *run) bind(ctx context.Context) error {
 	if err := r.look(ctx, missing); err != nil {
 		return err
 	}
+	if shown, err := r.shows(ctx, missing); !shown || err != nil {
+		return err
+	}
 	if err := r.retag(ctx, missing); err != nil {
 		return err
 	}

@@ -174,12 +174,17 @@ func TestTheFrozenRequestIsInTheCLIsForm(t *testing.T) {
 	w := newWorld(t, ec2sim.Config{})
 	r := w.request("job-7", 1)
 	r.Skeleton = []byte(`{"UserData": "#!/bin/sh", "EbsOptimized": false}`)
-	result, err := w.launcher(t).Launch(t.Context(), r)
+	w.Sim.Inject(ec2sim.Fault{Action: "RunInstances", Stage: ec2sim.BeforeDeed, Effect: ec2sim.Drop})
+	r.Patience = 1
+	if _, err := w.launcher(t).Launch(t.Context(), r); err == nil {
+		t.Fatal("launched, although no call reaches EC2")
+	}
+	open, err := w.store.Launch(t.Context(), "job-7")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var frozen map[string]any
-	if err := json.Unmarshal(result.Launch.Request, &frozen); err != nil {
+	if err := json.Unmarshal(open.Request, &frozen); err != nil {
 		t.Fatal(err)
 	}
 	if frozen["UserData"] != "#!/bin/sh" || frozen["EbsOptimized"] != false || frozen["ImageId"] != ec2test.Image || frozen["ClientToken"] != nil {

@@ -24,9 +24,11 @@ type run struct {
 	replays   int
 	conflicts int
 	searched  searching
-	keyOf     string // client token of the attempt for whose key pair public was made
-	public    []byte
-	lastErr   error // of the last send
+	// hiddenSince is since when an instance with which EC2 answered is not shown.
+	hiddenSince time.Time
+	keyOf       string // client token of the attempt for whose key pair public was made
+	public      []byte
+	lastErr     error // of the last send
 }
 
 // run takes a launch on record as far as it goes.

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"lapse/lease"
 )
 
 // RequestError refuses a request before anything was stored or sent.
@@ -87,7 +89,7 @@ func writeSkeleton(in *awsec2.RunInstancesInput) (json.RawMessage, error) {
 	text := *in
 	fields := map[string]any{}
 	if in.UserData != nil && !utf8.ValidString(*in.UserData) { // which JSON cannot hold
-		text.UserData, fields[binaryUserData] = nil, []byte(*in.UserData)
+		text.UserData, fields[lease.BinaryUserData] = nil, []byte(*in.UserData)
 	}
 	if filled, present := said(reflect.ValueOf(text)); present {
 		maps.Copy(fields, filled.(map[string]any)) //nolint:forcetypeassert // a struct is an object
@@ -98,10 +100,6 @@ func writeSkeleton(in *awsec2.RunInstancesInput) (json.RawMessage, error) {
 	}
 	return data, nil
 }
-
-// binaryUserData is the field of a frozen request for user-data that is no text, in base64. EC2 has no such field, and
-// [thaw] knows it.
-const binaryUserData = "UserDataBase64"
 
 // said is what a value of the SDK says, in JSON's terms. A pointer to zero, to false or to an empty string says
 // something; a nil one, and a list or an object of nothing, do not.

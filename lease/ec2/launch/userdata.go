@@ -1,9 +1,7 @@
 package launch
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,29 +53,4 @@ func checkUserData(data string) error {
 			"has %d bytes, but EC2 allows %d; compress it with gzip, or have it download the rest", n, maxUserData)}
 	}
 	return nil
-}
-
-// Shown is a frozen request for people and programs to read: of user-data, which may hold secrets, it has the size and
-// the SHA-256 alone.
-func Shown(request json.RawMessage) json.RawMessage {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(request, &fields) != nil {
-		return request
-	}
-	var text string
-	var binary []byte
-	switch {
-	case fields["UserData"] != nil && json.Unmarshal(fields["UserData"], &text) == nil:
-		binary = []byte(text)
-	case fields[binaryUserData] != nil && json.Unmarshal(fields[binaryUserData], &binary) == nil:
-	default:
-		return request
-	}
-	delete(fields, binaryUserData)
-	fields["UserData"], _ = json.Marshal(fmt.Sprintf("%d bytes, sha256:%x", len(binary), sha256.Sum256(binary)))
-	shown, err := json.Marshal(fields)
-	if err != nil {
-		return nil
-	}
-	return shown
 }

@@ -131,17 +131,3 @@ func TestALaunchUntilADateExpiresThenHoweverOftenRepeated(t *testing.T) {
 		}
 	}
 }
-
-func TestUserDataIsNeverShown(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct{ request, want string }{
-		"text":    {`{"ImageId":"ami-1","UserData":"s3cret"}`, `{"ImageId":"ami-1","UserData":"6 bytes, sha256:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"}`},
-		"binary":  {`{"UserDataBase64":"czNjcmV0"}`, `{"UserData":"6 bytes, sha256:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"}`},
-		"none":    {`{"ImageId":"ami-1"}`, `{"ImageId":"ami-1"}`},
-		"no JSON": {`{`, `{`},
-	} {
-		if got := string(launch.Shown(json.RawMessage(c.request))); got != c.want {
-			t.Errorf("%s: %s, want %s", name, got, c.want)
-		}
-	}
-}
