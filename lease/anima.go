@@ -31,6 +31,17 @@ func KeyOf(registry, name string) (clientToken string, is bool) {
 	return clientToken, true
 }
 
+// keyedBy is the client token of the attempt whose key pair has that name, in whatever registry; empty for any other name.
+func keyedBy(name string) string {
+	const uuid = 36 // characters
+	rest, is := strings.CutPrefix(name, keyPrefix)
+	if !is || len(rest) < uuid {
+		return ""
+	}
+	clientToken, _ := KeyOf(rest[:uuid], name)
+	return clientToken
+}
+
 // KeyNames are the names of the key pairs of its attempts, as far as they were about to be made.
 func (l Launch) KeyNames() (names []string) {
 	for _, a := range l.Attempts {

@@ -34,7 +34,7 @@ type Lease struct {
 	Launch      string            `json:"launch,omitzero"`       // token of its launch; empty for an adopted instance
 	ClientToken string            `json:"client_token,omitzero"` // client token of the attempt that made it
 	KeyName     string            `json:"key_name,omitzero"`     // of the key pair of that attempt, where it is the anima
-	Bore        string            `json:"bore,omitzero"`         // launch tag that the instance bore when it was adopted
+	Bore        string            `json:"bore,omitzero"`         // client token of the attempt that made it, by its launch tag or its key pair when it was adopted
 	Account     string            `json:"account,omitzero"`
 	Region      string            `json:"region,omitzero"`
 	Zone        string            `json:"zone,omitzero"`

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -82,7 +83,7 @@ func (l Launch) Expiry() Expiry { return Expiry{At: l.expiresAt().Truncate(time.
 func Adopt(now time.Time, i Instance, expiresAt, maxExpiresAt time.Time, holder string, labels map[string]string, by By) Lease {
 	l := Lease{
 		Schema: Schema, InstanceID: i.ID, Account: i.Location.Account, Region: i.Location.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: holder, Labels: labels, GrantedAt: recorded(now), Bore: i.Tags[TagLaunch],
+		Holder: holder, Labels: labels, GrantedAt: recorded(now), Bore: cmp.Or(i.Tags[TagLaunch], keyedBy(i.KeyName)),
 	}
 	if !expiresAt.IsZero() {
 		l.ExpiresAt = recorded(expiresAt)

@@ -123,6 +123,29 @@ func TestAnAdoptedInstanceIsNotActiveYet(t *testing.T) {
 	}
 }
 
+// TestAnAdoptionKeepsOfWhichLaunchAnInstanceWas: by its tag or, where that is missing, by its key pair.
+func TestAnAdoptionKeepsOfWhichLaunchAnInstanceWas(t *testing.T) {
+	t.Parallel()
+	key := lease.KeyName(ownUUID, "web.1")
+	for name, c := range map[string]struct{ tag, key, want string }{
+		"by its tag":          {"web.2", key, "web.2"},
+		"by its key pair":     {"", key, "web.1"},
+		"neither":             {"", "", ""},
+		"somebody's key pair": {"", "ada", ""},
+		"a name like ours":    {"", "lapse-web.1", ""},
+		"not of an attempt":   {"", lease.KeyName(ownUUID, "web"), ""},
+	} {
+		i := instance()
+		i.KeyName, i.Tags = c.key, map[string]string{}
+		if c.tag != "" {
+			i.Tags[lease.TagLaunch] = c.tag
+		}
+		if got := lease.Adopt(noon, i, time.Time{}, time.Time{}, "ada", nil, ada).Bore; got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func TestANewLeaseSharesNothingWithItsLaunch(t *testing.T) {
 	t.Parallel()
 	labels := map[string]string{"job": "42"}
