@@ -33,6 +33,7 @@ const recordAWSCLI = "LAPSE_RECORD_AWSCLI"
 func different() []difference {
 	return []difference{
 		{in: "", parameter: "MetadataOptions.HttpTokens", ours: "required", why: "IMDSv2 is forced"},
+		{in: "", parameter: "MetadataOptions.HttpPutResponseHopLimit", ours: "1", unsaid: true, why: "what can read the metadata service is the instance"},
 		{in: "", parameter: "InstanceInitiatedShutdownBehavior", ours: "terminate", why: "an instance that shuts down is to be terminated"},
 		{in: "encoded", parameter: "UserData", ours: "IyEvYmluL3NoCmVjaG8gaGVsbG8K", why: "it is base64 already; the CLI encodes it twice"},
 		{in: "alias", parameter: "ImageId", ours: ec2test.Image, why: "an alias is resolved once, so that a replay is the same"},
@@ -51,7 +52,10 @@ func different() []difference {
 	}
 }
 
-type difference struct{ in, parameter, ours, why string }
+type difference struct {
+	in, parameter, ours, why string
+	unsaid                   bool // only where the request says nothing of it
+}
 
 func TestRequestsAreSentAsTheAWSCLISendsThem(t *testing.T) {
 	t.Parallel()
@@ -71,6 +75,9 @@ func TestRequestsAreSentAsTheAWSCLISendsThem(t *testing.T) {
 			want := maps.Clone(theirs)
 			for _, d := range different() {
 				if d.in != "" && d.in != name {
+					continue
+				}
+				if _, said := want[d.parameter]; said && d.unsaid {
 					continue
 				}
 				expected := strings.ReplaceAll(d.ours, "TEMPLATE", templateID)

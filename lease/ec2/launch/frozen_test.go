@@ -98,7 +98,10 @@ func TestTheWholeCallIsOnRecord(t *testing.T) {
 	}
 	stored := w.stored(t, "job-7")
 	var frozen struct {
-		MetadataOptions                   struct{ HttpTokens string }
+		MetadataOptions struct {
+			HttpTokens              string
+			HttpPutResponseHopLimit int
+		}
 		InstanceInitiatedShutdownBehavior string
 		TagSpecifications                 []struct {
 			ResourceType string
@@ -108,7 +111,7 @@ func TestTheWholeCallIsOnRecord(t *testing.T) {
 	if err := json.Unmarshal(stored.Request, &frozen); err != nil {
 		t.Fatal(err)
 	}
-	if frozen.MetadataOptions.HttpTokens != "required" || frozen.InstanceInitiatedShutdownBehavior != "terminate" {
+	if frozen.MetadataOptions.HttpTokens != "required" || frozen.MetadataOptions.HttpPutResponseHopLimit != 1 || frozen.InstanceInitiatedShutdownBehavior != "terminate" {
 		t.Errorf("frozen: %s", stored.Request)
 	}
 	made := map[string]string{"Name": "worker", lease.TagRegistry: ec2test.UUID, lease.TagLaunch: "", lease.TagLeased: ""}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
@@ -16,8 +17,8 @@ import (
 // Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
 const maxTags = 50
 
-// complete puts into a request what Lapse itself decides of the call: its tags, IMDSv2, and the termination of an instance that
-// shuts itself down. It is done once, before the request is stored: a launcher of another version, which may decide
+// complete puts into a request what Lapse itself decides of the call: its tags, IMDSv2, a metadata service that is one hop away at
+// most unless somebody says otherwise, and the termination of an instance that shuts itself down. It is done once, before the request is stored: a launcher of another version, which may decide
 // otherwise, repeats what is on record. data is what the launch template says.
 //
 // Errors: [RequestError] if a resource would get more tags than EC2 takes.
@@ -26,6 +27,9 @@ func complete(in *awsec2.RunInstancesInput, data *types.ResponseLaunchTemplateDa
 		in.MetadataOptions = &types.InstanceMetadataOptionsRequest{}
 	}
 	in.MetadataOptions.HttpTokens = types.HttpTokensStateRequired
+	if given := data != nil && data.MetadataOptions != nil && data.MetadataOptions.HttpPutResponseHopLimit != nil; !given && in.MetadataOptions.HttpPutResponseHopLimit == nil {
+		in.MetadataOptions.HttpPutResponseHopLimit = aws.Int32(1) // what can read the metadata service is the instance; containers are not
+	}
 	in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
 	sets := ours(l, registry, tagSets(in.TagSpecifications), creates(in, data))
 	for _, kind := range slices.Sorted(maps.Keys(sets)) {

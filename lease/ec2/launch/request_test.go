@@ -169,6 +169,34 @@ func TestExemptIsTheOneTagOfOursThatMayBeGiven(t *testing.T) {
 	}
 }
 
+func TestTheMetadataServiceIsOneHopAwayUnlessSomebodySaysOtherwise(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ec2sim.Config{})
+	w.Sim.AddTemplateVersion(ec2test.Region, "hops", map[string]string{"MetadataOptions.HttpPutResponseHopLimit": "3"})
+	for token, c := range map[string]struct {
+		skeleton string
+		want     any
+	}{
+		"plain":    {`{}`, 1.0},
+		"said":     {`{"MetadataOptions": {"HttpPutResponseHopLimit": 2}}`, 2.0},
+		"template": {`{"LaunchTemplate": {"LaunchTemplateName": "hops"}}`, 3.0},
+	} {
+		r := w.request(token, 1)
+		r.Skeleton = []byte(c.skeleton)
+		result, err := w.launcher(t).Launch(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var frozen struct{ MetadataOptions map[string]any }
+		if err := json.Unmarshal(result.Launch.Request, &frozen); err != nil {
+			t.Fatal(err)
+		}
+		if got := frozen.MetadataOptions["HttpPutResponseHopLimit"]; got != c.want {
+			t.Errorf("%s: %v hops, want %v", token, got, c.want)
+		}
+	}
+}
+
 func TestTheFrozenRequestIsInTheCLIsForm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})
