@@ -23,6 +23,7 @@ func listCommand() *ucli.Command {
 			"whatever outlives its lease; `lease why ID` says what to do.\n\n" +
 			"   lease list --holder ada --expiring 1h\n" +
 			"   lease list --label team=search -q | xargs -r lease extend --for 4h\n" +
+			"   lease list --label role=monitor --renewing -o json\n" +
 			"   lease list --untracked --region eu-west-1\n\n" +
 			"Two flags ask EC2 instead, for instances that have no lease here and that Lapse does not terminate.\n" +
 			"--untracked: they bear this registry's tag, but have no record: data was lost, or a tag was\n" +
@@ -30,6 +31,7 @@ func listCommand() *ucli.Command {
 			"registry, and their leases are there.",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(), cli.AccountFlag(),
 			&ucli.BoolFlag{Name: "overdue", Usage: "select leases whose instance should be gone and is not"},
+			&ucli.BoolFlag{Name: "renewing", Usage: "select leases whose sidecar is renewing"},
 			&ucli.BoolFlag{Name: "untracked", Usage: "list instances of this registry that have no record"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "list instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
@@ -49,14 +51,15 @@ func listLeases(c *ucli.Context, store *etcd.Store, wanted filter) error {
 	leases, known := []lease.Lease{}, snapshot.Circumstances(time.Now())
 	for n, l := range snapshot.Leases {
 		overdue := !c.Bool("overdue") || known.Overdue(&snapshot.Leases[n], nil).Reason != ""
-		if overdue && wanted.has(l, known.Now) {
+		renewing := !c.Bool("renewing") || l.Live() && known.Heartbeats[l.InstanceID].Held
+		if overdue && renewing && wanted.has(l, known.Now) {
 			leases = append(leases, l)
 		}
 	}
 	byEnd(leases)
 	switch {
 	case cli.WantsJSON(c):
-		return cli.JSON(c, printable(leases, known))
+		return cli.JSON(c, printable(leases, known, snapshot.Heartbeats))
 	case c.Bool("quiet"):
 		return printIDs(c, leases)
 	case len(leases) == 0:

@@ -34,7 +34,7 @@ func show(c *ucli.Context, store *etcd.Store, id string) error {
 	if err != nil {
 		return err
 	}
-	return cli.Show(c, printable([]lease.Lease{l}, known)[0], func() error { return cli.Table(c.App.Writer, facts(l, known, time.Now())) })
+	return cli.Show(c, printable([]lease.Lease{l}, known, nil)[0], func() error { return cli.Table(c.App.Writer, facts(l, known, time.Now())) })
 }
 
 // facts are the fields of a record that are set.

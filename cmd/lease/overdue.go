@@ -33,29 +33,46 @@ func circumstances(c *ucli.Context, store *etcd.Store, leases ...lease.Lease) (l
 	return s.Circumstances(time.Now()), err
 }
 
-// printed is a lease as printed for programs: its record, and whether its instance should be gone.
+// printed is a lease as printed for programs: its record, and what is known beside.
 type printed struct {
 	lease.Lease
-	overdue lease.Overdue
+	beside beside
+}
+
+// beside is whether the instance of a lease should be gone, and who renews it.
+type beside struct {
+	lease.Overdue
+	Renewing *renewing `json:"renewing,omitempty"`
+}
+
+// renewing is a sidecar that renews just now.
+type renewing struct {
+	Address string    `json:"address,omitzero"`
+	BootID  string    `json:"boot_id"`
+	Version string    `json:"version,omitzero"`
+	Since   time.Time `json:"since"` // by the instance's clock
 }
 
 // MarshalJSON writes the fields of the record, and then those that are not part of it.
 func (p printed) MarshalJSON() ([]byte, error) {
 	record, err := json.Marshal(p.Lease)
-	if err != nil || p.overdue == (lease.Overdue{}) {
+	if err != nil || p.beside == (beside{}) {
 		return record, err
 	}
-	beside, err := json.Marshal(p.overdue)
+	more, err := json.Marshal(p.beside)
 	if err != nil {
 		return nil, err
 	}
-	return append(append(record[:len(record)-1], ','), beside[1:]...), nil
+	return append(append(record[:len(record)-1], ','), more[1:]...), nil
 }
 
-func printable(leases []lease.Lease, known lease.Circumstances) []printed {
+func printable(leases []lease.Lease, known lease.Circumstances, heartbeats map[string]lease.Heartbeat) []printed {
 	all := make([]printed, len(leases))
 	for n := range leases {
-		all[n] = printed{leases[n], known.Overdue(&leases[n], nil)}
+		all[n] = printed{leases[n], beside{Overdue: known.Overdue(&leases[n], nil)}}
+		if hb := heartbeats[leases[n].InstanceID]; hb.Held && leases[n].Live() {
+			all[n].beside.Renewing = &renewing{Address: hb.Address, BootID: hb.BootID, Version: hb.Version, Since: hb.Since}
+		}
 	}
 	return all
 }

@@ -192,7 +192,7 @@ func changeLease(w *world, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// heartbeat ID [CHANGES]: a sidecar claims, which has seen so many changes of its lease.
+// heartbeat ID [CHANGES [ADDRESS]]: a sidecar claims, which has seen so many changes of its lease.
 func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 	seen := 0
 	if len(args) > 1 {
@@ -201,8 +201,12 @@ func heartbeatFor(w *world, _ *testscript.TestScript, args []string) error {
 			return err
 		}
 	}
+	address := ""
+	if len(args) > 2 {
+		address = args[2]
+	}
 	_, err := w.store.Claim(w.ctx, lease.Heartbeat{
-		InstanceID: args[0], BootID: "boot-1", HeartbeatTimeout: lease.Duration(time.Minute), Since: time.Now(), Changes: int64(seen),
+		InstanceID: args[0], BootID: "boot-1", Address: address, HeartbeatTimeout: lease.Duration(time.Minute), Since: time.Now(), Changes: int64(seen),
 	})
 	return err
 }
