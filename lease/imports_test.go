@@ -51,6 +51,7 @@ var rules = []rule{
 	{"the sidecar does not know the janitor", []string{"lapse/sidecar/..."}, nil, []string{"lapse/janitor/..."}, true},
 	{"etcd does not know EC2", adapter[:1], nil, adapter[1:], true},
 	{"EC2 does not know etcd", adapter[1:], nil, adapter[:1], true},
+	{"the API knows neither etcd nor EC2", []string{"lapse/lease/api/..."}, nil, adapter, true},
 	{"what terminates does not know what launches", []string{"lapse/lease/ec2"}, nil, []string{"lapse/lease/ec2/launch"}, true},
 	{
 		"only lease/ec2 talks to AWS services",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/lease/api/identity"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -19,7 +21,7 @@ const hereTimeout = 2 * time.Second
 
 // examineHere checks whether this machine is an instance, and its sidecar.
 func (e *examination) examineHere(c *ucli.Context) {
-	instance := e.examineMetadata(c.Context)
+	instance := e.examineMetadata(c.Context, c.String("identity-certificates"))
 	ctx, cancel := context.WithTimeout(c.Context, hereTimeout)
 	defer cancel()
 	s, err := sidecar.NewClient(c.String("socket")).Status(ctx)
@@ -44,18 +46,57 @@ func (e *examination) examineHere(c *ucli.Context) {
 }
 
 // examineMetadata asks which instance this machine is; empty if it is not one.
-func (e *examination) examineMetadata(ctx context.Context) string {
+func (e *examination) examineMetadata(ctx context.Context, certificates string) string {
 	if strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
 		e.add("metadata", levelNote, "not checked: AWS_EC2_METADATA_DISABLED is set")
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, hereTimeout)
 	defer cancel()
-	me, err := imds.New(imds.Endpoint(os.Getenv), slog.New(slog.DiscardHandler)).Identity(ctx)
+	service := imds.New(imds.Endpoint(os.Getenv), slog.New(slog.DiscardHandler))
+	me, err := service.Identity(ctx)
 	if err != nil {
 		e.add("metadata", levelNote, "this machine is not an EC2 instance, or its metadata service cannot be reached; only a sidecar needs it")
 		return ""
 	}
 	e.add("metadata", levelOK, "this is %s in %s", me.InstanceID, me.Zone)
+	e.examineProof(ctx, service, me, certificates)
 	return me.InstanceID
+}
+
+// examineProof checks whether this instance could prove to others which one it is.
+func (e *examination) examineProof(ctx context.Context, service *imds.Client, me imds.Identity, file string) {
+	known, err := certificates(file)
+	if err != nil {
+		e.add("identity", levelFail, "%v", err)
+		return
+	}
+	signed, err := service.SignedDocument(ctx)
+	if err != nil {
+		e.add("identity", levelNote, "not checked: the metadata service has no signed identity document (%v)", err)
+		return
+	}
+	d, err := known.Verify(me.Region, signed)
+	switch {
+	case err != nil:
+		e.add("identity", levelWarn, "this instance cannot prove which one it is: %v; --identity-certificates adds certificates of a Region", err)
+	case d.InstanceID != me.InstanceID:
+		e.add("identity", levelWarn, "this is %s, but its identity document is of %s", me.InstanceID, d.InstanceID)
+	default:
+		e.add("identity", levelOK, "its document proves that it is %s in %s/%s", d.InstanceID, d.Account, d.Region)
+	}
+}
+
+// certificates are those by which EC2 signs identity documents: AWS's, and those in a file; empty: none.
+func certificates(file string) (identity.Certificates, error) {
+	known, err := identity.AWS()
+	if err != nil || file == "" {
+		return known, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read --identity-certificates: %w", err)
+	}
+	more, err := identity.Read(text)
+	return known.With(more), err
 }

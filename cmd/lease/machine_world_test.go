@@ -17,9 +17,20 @@ import (
 
 // machine ID [sidecar=ID] [version=V] [failure=WHY]: from here on this machine is that instance. With a sidecar, one
 // that renews for ID answers on a socket.
-func startMachine(_ *world, ts *testscript.TestScript, args []string) error {
+func startMachine(w *world, ts *testscript.TestScript, args []string) error {
 	given := settings(args[1:])
-	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: args[0], Region: here.Region, Zone: "us-east-1a"}))
+	service := w.sim.IMDS(args[0])
+	if _, known := w.sim.Instance(args[0]); !known {
+		service = ec2sim.IMDS(ec2sim.Instance{ID: args[0], Region: here.Region, Zone: "us-east-1a"})
+	}
+	certificates, err := w.sim.IdentityCertificates()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(ts.MkAbs("certificates.pem"), certificates, 0o600); err != nil {
+		return err
+	}
+	metadata := httptest.NewServer(service)
 	ts.Defer(metadata.Close)
 	ts.Setenv("AWS_EC2_METADATA_DISABLED", "false")
 	ts.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)

@@ -18,6 +18,7 @@ type Metadata struct {
 	account  string
 	instance func() (Instance, bool)
 	now      func() time.Time
+	signers  *signers
 
 	mu     sync.Mutex
 	tokens map[string]time.Time // token → when it expires
@@ -45,7 +46,7 @@ const (
 
 // IMDS returns the metadata service of an instance that no Sim needs to know.
 func IMDS(i Instance) *Metadata {
-	return newMetadata("", func() (Instance, bool) { return i, true }, time.Now)
+	return newMetadata("", func() (Instance, bool) { return i, true }, time.Now, &signers{})
 }
 
 // IMDS returns the metadata service of one of the Sim's instances. While the
@@ -54,11 +55,11 @@ func (s *Sim) IMDS(instanceID string) *Metadata {
 	return newMetadata(s.config.Account, func() (Instance, bool) {
 		i, ok := s.Instance(instanceID)
 		return i, ok && i.State != Terminated
-	}, s.config.Now)
+	}, s.config.Now, &s.signers)
 }
 
-func newMetadata(account string, instance func() (Instance, bool), now func() time.Time) *Metadata {
-	return &Metadata{account: account, instance: instance, now: now, tokens: make(map[string]time.Time)}
+func newMetadata(account string, instance func() (Instance, bool), now func() time.Time, by *signers) *Metadata {
+	return &Metadata{account: account, instance: instance, now: now, signers: by, tokens: make(map[string]time.Time)}
 }
 
 // Script says how the next reads of metadata are answered, one by one, whoever
@@ -76,6 +77,7 @@ const (
 	maxTokenTTL    = 21600 // seconds
 	metadataPrefix = "/latest/meta-data/"
 	documentPath   = "/latest/dynamic/instance-identity/document"
+	signedPath     = "/latest/dynamic/instance-identity/rsa2048"
 )
 
 // ServeHTTP answers PUT of a token, and GET of everything else with one.
@@ -159,6 +161,14 @@ func (m *Metadata) next() Answer {
 func (m *Metadata) text(i Instance, path string) (string, bool) {
 	if path == documentPath {
 		return m.document(i), true
+	}
+	if path == signedPath {
+		signer, err := m.signers.of(i.Region)
+		if err != nil {
+			return "", false
+		}
+		text, err := signer.sign([]byte(m.document(i)))
+		return text, err == nil
 	}
 	item, ok := strings.CutPrefix(path, metadataPrefix)
 	if !ok {

@@ -16,6 +16,7 @@ type Sim struct {
 	actions map[string]action
 	closed  chan struct{}
 	closing sync.Once
+	signers signers // of identity documents
 
 	mu      sync.Mutex // guards all below, and serializes deeds
 	regions map[string]*region
