@@ -68,11 +68,13 @@ func TestE2EKeyPairKilledAtRandom(t *testing.T) {
 			seed := uint64(time.Now().UnixNano())
 			random := rand.New(rand.NewPCG(seed, 0))
 			began := time.Now()
-			w.run("lease", w.keyed("measure")...)
+			if out, err := w.command(w.tampering(slow(seed)), "lease", w.keyed("measure")...).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
 			life := time.Since(began)
 			var all []func()
 			for n := range kills(t, short) {
-				token, at := fmt.Sprintf("random-%d", n), time.Duration((0.1+1.9*random.Float64())*float64(life))
+				token, at := fmt.Sprintf("random-%d", n), time.Duration((0.4+0.8*random.Float64())*float64(life))
 				proxy := w.tampering(unreliable(random.Uint64()))
 				all = append(all, func() {
 					launcher := w.command(proxy, "lease", w.keyed(token)...)

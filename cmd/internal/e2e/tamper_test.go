@@ -89,7 +89,12 @@ func (tm *tamper) forward(r *http.Request, body []byte) (answered, error) {
 }
 
 // unreliable delays every call and every answer, loses some of either, and lets EC2 hear of some calls twice.
-func unreliable(seed uint64) *tamper {
+func unreliable(seed uint64) *tamper { return tampered(seed, 0.05, 0.15, 0.1) }
+
+// slow delays as unreliable does, and loses and repeats nothing.
+func slow(seed uint64) *tamper { return tampered(seed, 0, 0, 0) }
+
+func tampered(seed uint64, lostCalls, lostAnswers, twice float64) *tamper {
 	var mu sync.Mutex
 	random := rand.New(rand.NewPCG(seed, 1))
 	draw := func() float64 {
@@ -102,9 +107,9 @@ func unreliable(seed uint64) *tamper {
 		return draw() >= lost
 	}
 	return &tamper{
-		before: func(int, string) bool { return late(0.05) },
-		after:  func(int, string) bool { return late(0.15) },
-		twice:  func() bool { return draw() < 0.1 },
+		before: func(int, string) bool { return late(lostCalls) },
+		after:  func(int, string) bool { return late(lostAnswers) },
+		twice:  func() bool { return draw() < twice },
 	}
 }
 
