@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	_ "embed" // of AWS's certificates
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -41,6 +42,9 @@ func Read(text []byte) (Certificates, error) {
 				return nil, fmt.Errorf("certificates for identity documents: %.40q is not PEM", bytes.TrimSpace(left))
 			}
 			break
+		}
+		if bytes.Count(text[:len(text)-len(rest)], []byte("-----BEGIN")) != 1 { // one before it was skipped, and its heading with it
+			return nil, errors.New("certificates for identity documents: a block that begins like PEM cannot be read; correct or remove it")
 		}
 		before := text[:bytes.Index(text, []byte("-----BEGIN"))]
 		if left := comment().ReplaceAll(before, nil); len(bytes.TrimSpace(left)) > 0 {

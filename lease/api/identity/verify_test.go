@@ -308,7 +308,8 @@ func TestAFileAddsCertificates(t *testing.T) {
 		t.Error("a certificate that was added elsewhere counts")
 	}
 	for name, broken := range map[string]string{
-		"no Region": pem, "text": "# Region: a\nhello", "text before": "hello\n# Region: a\n" + pem, "not a certificate": "# Region: a\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"no Region": pem, "text": "# Region: a\nhello", "text before": "hello\n# Region: a\n" + pem, "a broken one before another Region's": "# Region: a\n-----BEGIN CERTIFICATE-----\nbroken!\n-----END CERTIFICATE-----\n# Region: b\n" + pem,
+		"not a certificate": "# Region: a\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 	} {
 		if got, err := identity.Read([]byte(broken)); err == nil {
 			t.Errorf("%s: %v", name, got)
