@@ -34,7 +34,7 @@ test: ## Run the tests, with the race detector where there is a C compiler
 properties: ## Check the properties in more random worlds, others each time than those of make test (CHECKS=2000 of each)
 	RAPID_CHECKS=$(or $(CHECKS),2000) go test -count=1 -timeout 3h $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net.rapid/ { print $$1 }')
 
-e2e: ## Run the three binaries against etcd and moto (needs: pip install 'moto[ec2,server]' awscli; prometheus)
+e2e: ## Run the three binaries against etcd and moto (KILLS=50: kill more launchers; needs: pip install 'moto[ec2,server]' awscli; prometheus)
 	go test -tags e2e -count=1 -v -timeout 15m -parallel 6 -run TestE2E ./cmd/internal/e2e # processes: they have no race detector
 	go test -tags e2e -count=1 -v -timeout 15m -parallel 12 -run TestE2E ./cmd/internal/scenario
 sim: ## Run the real code through random schedules of faults, and judge (SEEDS=2000 of them, from SEED=0 on)
