@@ -21,6 +21,7 @@ type leader struct {
 	leadership Leadership
 	live       *liveness
 	since      time.Time // monotonic, as recorded
+	steady     time.Time // since when etcd had not stalled, at the last decision; monotonic
 	announcer  *announcer
 	tagger     *tagger
 	publisher  *publisher
@@ -43,7 +44,7 @@ type asked struct {
 func newLeader(r *replica, leadership Leadership) *leader {
 	name, records, loop, timers := leadership.Name(), newRecords(r), newLoop(), newTimers(r)
 	t := &leader{
-		records: records, loop: loop, timers: timers, leadership: leadership, live: &r.live, since: time.Now(),
+		records: records, loop: loop, timers: timers, leadership: leadership, live: &r.live, since: time.Now(), steady: leadership.Steady(),
 		checkpoints: &checkpoints{records: records, name: name, elected: r.Now()},
 		announcer:   &announcer{records: records, name: name},
 		tagger:      &tagger{records: records, loop: loop, timers: timers, live: &r.live},
@@ -64,6 +65,11 @@ func (t *leader) decide(read time.Time) plan.Plan {
 	for id, written := range t.tags.Written() {
 		t.joined.Wrote(id, written)
 	}
+	if steady := t.leadership.Steady(); steady.After(t.steady) {
+		t.Log.Warn("etcd stalled; heartbeat timeouts start again", "until", steady)
+		t.steady = steady
+		t.renewals.Restart(now)
+	}
 	t.renewals.Observe(now, read, t.joined)
 	locations := slices.Clone(t.listings.Locations)
 	for n := range locations {
@@ -74,6 +80,7 @@ func (t *leader) decide(read time.Time) plan.Plan {
 		Now: wall, Policy: t.Policy, Joined: t.joined, Locations: locations, Standing: t.watermark.Standing(),
 		Leadership: plan.LeadershipView{Checkpointed: !t.checkpointed.IsZero(), Unhealthy: t.illness, Since: now.Sub(t.since), Unable: t.unable()},
 	})
+	planned.Decided = now
 	t.ends = map[string]bool{}
 	for _, v := range planned.Ends() {
 		t.ends[v.InstanceID] = true
@@ -87,20 +94,20 @@ func (t *leader) decide(read time.Time) plan.Plan {
 // enforce has a plan carried out that was decided by that registry: each location's by its worker, tags and the published plan
 // beside them. done is told what came of it.
 func (t *leader) enforce(ctx context.Context, registry lease.Registry, swept bool, planned plan.Plan, verdicts []plan.Verdict, done func(enforce.Report)) {
-	t.act(ctx, t.actor(registry), registry, swept, verdicts, done)
+	t.act(ctx, t.actor(registry, planned.Decided), registry, swept, verdicts, done)
 	t.tagger.tag(ctx, planned.Tags)
 	t.publisher.publish(ctx, registry, planned, swept)
 }
 
-// actor carries out what was decided by a registry.
-func (t *leader) actor(registry lease.Registry) enforce.Actor {
+// actor carries out what was decided by a registry at that time.
+func (t *leader) actor(registry lease.Registry, decided time.Time) enforce.Actor {
 	clouds := map[lease.Location]enforce.Cloud{}
 	for _, cloud := range t.Clouds {
 		clouds[cloud.Location()] = cloud
 	}
 	a := enforce.Armed{
 		Name: actorName(t.leadership.Name()), Registry: t.leadership, Clouds: clouds, Policy: t.Policy, Wall: t.Now, Date: t.dates(),
-		Standing: t.watermark.Standing, Emit: t.historian.Did, Record: t.record, Newest: t.newest, Log: t.Log,
+		Standing: t.watermark.Standing, Decided: decided, Emit: t.historian.Did, Record: t.record, Newest: t.newest, Log: t.Log,
 	}
 	switch registry.Mode {
 	case lease.ModeArmed:

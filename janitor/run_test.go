@@ -17,11 +17,11 @@ import (
 )
 
 // janitorOf returns a janitor over the rig, with short graces.
-func (r *rig) janitorOf(log *slog.Logger) *Janitor {
+func (r *rig) janitorOf(log *slog.Logger, changes ...func(*Config)) *Janitor {
 	r.t.Helper()
 	p := plan.DefaultPolicy()
 	p.BootGrace, p.MarkGrace = 0, 10*time.Second
-	j, err := New(Config{
+	c := Config{
 		Campaign: func(ctx context.Context) (Leadership, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -33,7 +33,11 @@ func (r *rig) janitorOf(log *slog.Logger) *Janitor {
 			return leadership, nil
 		},
 		Clouds: []Cloud{r.cloud}, Policy: p, Schedule: "@every 1m", Now: time.Now, Log: log,
-	})
+	}
+	for _, change := range changes {
+		change(&c)
+	}
+	j, err := New(c)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -53,8 +57,7 @@ func runningWith(t *testing.T, ids []string, log *slog.Logger, change func(*Conf
 		r := newRig(t, ids...)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		j := r.janitorOf(log)
-		change(&j.Config)
+		j := r.janitorOf(log, change)
 		go func() { done <- j.Run(ctx) }()
 		synctest.Wait()
 		test(r)
@@ -89,7 +92,12 @@ func (r *rig) extendRecord(id string, d time.Duration) {
 
 func (r *rig) heartbeat(id string) lease.Claim {
 	r.t.Helper()
-	claim, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: id, BootID: "boot", HeartbeatTimeout: lease.Duration(time.Minute), Since: r.now()})
+	return r.heartbeatOf(id, time.Minute)
+}
+
+func (r *rig) heartbeatOf(id string, timeout time.Duration) lease.Claim {
+	r.t.Helper()
+	claim, err := r.store.Claim(r.t.Context(), lease.Heartbeat{InstanceID: id, BootID: "boot", HeartbeatTimeout: lease.Duration(timeout), Since: r.now()})
 	if err != nil {
 		r.t.Fatal(err)
 	}

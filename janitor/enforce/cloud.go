@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"time"
 
 	"lapse/lease"
 )
@@ -34,4 +35,7 @@ type Registry interface {
 	PutLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) (lease.Launch, error)
 	DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error
 	DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error
+	// Steady is since when the registry has answered without a stall that is long enough to matter, by the monotonic clock;
+	// now if it does not answer.
+	Steady() time.Time
 }

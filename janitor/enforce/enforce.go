@@ -62,6 +62,7 @@ type Armed struct {
 	Wall     func() time.Time        // our clock, as it is: for what is checked against EC2's just now
 	Date     func() time.Time        // what is written down is dated by; it may follow EC2's clock
 	Standing func() []lease.Brake    // the brakes that hold everything until a person releases them, as known just now
+	Decided  time.Time               // when the plan was decided, monotonic
 	Emit     func(audit.Event)       // tells what was done
 	Record   func(audit.Event) error // tells what is about to be done, and fails unless the audit log has it
 	// Newest is the newest revision of the registry that was observed before the decision. A write that gets an older one

@@ -57,7 +57,7 @@ func (r *rig) update(id string, change func(lease.Lease) (lease.Lease, error)) {
 func (r *rig) armed() Armed {
 	later := func() time.Time { return r.now().Add(2 * time.Hour) }
 	return Armed{
-		Name: "janitor:one", Registry: r.leadership, Clouds: map[lease.Location]Cloud{r.cloud.Where: r.cloud}, Policy: plan.DefaultPolicy(),
+		Name: "janitor:one", Decided: time.Now(), Registry: r.leadership, Clouds: map[lease.Location]Cloud{r.cloud.Where: r.cloud}, Policy: plan.DefaultPolicy(),
 		Wall: later, Date: later, Standing: func() []lease.Brake { return nil }, Emit: func(audit.Event) {},
 		Record: func(audit.Event) error { return nil }, Log: slog.New(slog.DiscardHandler),
 	}

@@ -26,7 +26,7 @@ const (
 //     the decision.
 //  3. It bears this registry's tag by value, is bound to this lease, and is not exempt. By the clock that was just checked,
 //     its lease has expired, or the deadline of its mark has passed. For an inferred cause it is running, and was not
-//     started since it was judged. Its tag agrees: a record that is behind its tag terminates nothing, and for a date the
+//     started since it was judged, and etcd, which heartbeats are renewed in, has not stalled since. Its tag agrees: a record that is behind its tag terminates nothing, and for a date the
 //     tag has passed, too.
 //  4. The audit log, if there is one, has it that the termination is being authorised. Otherwise the lease is not revoked,
 //     so that it can still be extended, and one that was revoked before is stuck for that reason.
@@ -124,7 +124,7 @@ func (a Armed) recheck(ctx context.Context, cloud Cloud, reg lease.Registry, bat
 	for _, v := range batch {
 		judged := v.Instance
 		v.Instance = seen[v.InstanceID]
-		if why := cmp.Or(a.brake(), v.Spare(reg), v.Outdated(judged, a.Wall(), a.Policy)); why != "" {
+		if why := cmp.Or(a.brake(), a.stalled(v), v.Spare(reg), v.Outdated(judged, a.Wall(), a.Policy)); why != "" {
 			a.Log.Info("spared", "instance_id", v.InstanceID, "cause", string(v.Cause), "reason", why)
 			a.emit(sparedOf(v, why))
 			report.Spared++
@@ -140,6 +140,14 @@ func (a Armed) recheck(ctx context.Context, cloud Cloud, reg lease.Registry, bat
 func (a Armed) brake() string {
 	for _, b := range a.Standing() {
 		return "held back by brake " + b.Name
+	}
+	return ""
+}
+
+// stalled says that a heartbeat could not be renewed since its loss was judged, or is empty.
+func (a Armed) stalled(v plan.Verdict) string {
+	if v.Cause.Inferred() && a.Registry.Steady().After(a.Decided) {
+		return "etcd has stalled since its heartbeat was judged"
 	}
 	return ""
 }

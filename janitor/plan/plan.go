@@ -105,6 +105,7 @@ type Plan struct {
 	Enforcing map[string]time.Time
 	Seen      map[string]lease.Census // by location that was listed
 	Tags      []TagWrite              // what instances are to say of their leases, what passes soonest first
+	Decided   time.Time               // by the monotonic clock of whoever has it carried out
 }
 
 // With returns the verdicts of these actions.

@@ -161,6 +161,10 @@ func (o *Leadership) Name() string { return o.name }
 // must not wait for anything.
 func (o *Leadership) While(works func() error) { o.feed.while(works) }
 
+// Steady is since when etcd has never left the leadership unconfirmed for more than a fifth of its timeout and a second. It is
+// now for as long as it does.
+func (o *Leadership) Steady() time.Time { return o.feed.since() }
+
 // Lost closes when the leadership can no longer be relied on: when etcd has not confirmed it for the campaign's ttl,
 // when etcd says that it has expired, or after [Leadership.Resign]. Nothing wrong is written after that, nor in the
 // moment before it: the fence prevents it.

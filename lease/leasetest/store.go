@@ -120,3 +120,6 @@ func (s *Store) PutLaunch(ctx context.Context, l lease.Launch) (lease.Launch, er
 func (s *Store) Bind(ctx context.Context, launch lease.Launch, wanted []lease.Lease) ([]lease.Lease, error) {
 	return read(ctx, s, "Bind", func(ctx context.Context) ([]lease.Lease, error) { return s.Store.Bind(ctx, launch, wanted) })
 }
+
+// Freeze stops etcd until wake is called: nothing is answered, and what had arrived by then is done. No election follows.
+func (s *Store) Freeze() (wake func()) { return s.cluster.Freeze() }

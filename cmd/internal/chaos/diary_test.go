@@ -146,13 +146,18 @@ func (d *diary) well(at time.Time, id, zone string) (since time.Time, why string
 	return since, why
 }
 
-// lastAway is when etcd was last asked in vain before at, in an outage that nobody can have missed; zero if there was none.
-func (d *diary) lastAway(at time.Time) time.Time {
+// lastAway is when etcd was last asked in vain before at, in an outage that nobody can have missed; zero if there was none. It
+// had lasted for so long before due: what was asked of etcd in its first seconds may have been done in the moment when it woke.
+func (d *diary) lastAway(at, due time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var last time.Time
 	for _, o := range d.outages {
-		if o.last.Before(at) && o.last.Sub(o.first) > 5*interval {
+		until := o.last
+		if due.Before(until) {
+			until = due
+		}
+		if o.last.Before(at) && until.Sub(o.first) > 5*interval {
 			last = o.last
 		}
 	}

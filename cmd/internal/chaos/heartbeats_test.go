@@ -31,7 +31,7 @@ func (w *world) judgeLoss(p past, before, v version) {
 	if cured := p.cured(before); v.revoked().Before(cured.Add(markGrace)) {
 		wrong("although it was extended or unmarked at %s", clock(cured))
 	}
-	if away := w.diary.lastAway(v.revoked()); v.revoked().Before(away.Add(markGrace)) {
+	if away := w.diary.lastAway(v.revoked(), mark.Deadline); v.revoked().Before(away.Add(markGrace)) {
 		wrong("although etcd itself was down until %s", clock(away))
 	}
 	since, why := w.diary.well(v.revoked(), v.InstanceID, "zone-"+w.zoneOf(v.InstanceID))
