@@ -228,3 +228,22 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string { return e.What + " " + e.Why }
+
+// UnavailableError says that the registry did not answer a question. Nothing was written.
+type UnavailableError struct{ Why string }
+
+func (e *UnavailableError) Error() string {
+	return "the registry does not answer; nothing was changed; try again: " + e.Why
+}
+
+// OutcomeUnknownError says that the registry did not answer a write, which may have happened or not. Asking for the
+// same date again does no harm.
+type OutcomeUnknownError struct {
+	Verb  string
+	Until time.Time // of an extension: the date to ask for again
+	Why   string
+}
+
+func (e *OutcomeUnknownError) Error() string {
+	return fmt.Sprintf("it is not known whether the lease was changed (%s)", e.Why)
+}

@@ -122,6 +122,8 @@ var messages = []struct {
 		&lease.MalformedError{Kind: "lease", ID: "i-1", Err: io.ErrUnexpectedEOF},
 		"lease i-1 is malformed: unexpected EOF; fix the record",
 	},
+	{&lease.UnavailableError{Why: "deadline exceeded"}, "the registry does not answer; nothing was changed; try again: deadline exceeded"},
+	{&lease.OutcomeUnknownError{Verb: "extend", Why: "deadline exceeded"}, "it is not known whether the lease was changed (deadline exceeded)"},
 	{lease.CheckHeartbeatTimeout(time.Second), "heartbeat timeout 1s must be between 5s and 1h0m0s"},
 	{lease.CheckReason(strings.Repeat("x", 201)), "reason of 201 bytes must have at most 200 bytes"},
 	{lease.CheckLabels(map[string]string{strings.Repeat("k", 129): "v"}), `label "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk" must have at most 128 bytes before the = and 256 after it`},

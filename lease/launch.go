@@ -21,7 +21,8 @@ type Launch struct {
 	Term             Duration          `json:"term,omitzero"`     // zero: none
 	MaxTerm          Duration          `json:"max_term,omitzero"` // zero: none
 	HeartbeatTimeout Duration          `json:"heartbeat_timeout,omitzero"`
-	Window           Duration          `json:"window"` // how long after the last send a launcher may still send
+	SelfExtend       *Duration         `json:"self_extend,omitempty"` // of its leases: see [Lease]
+	Window           Duration          `json:"window"`                // how long after the last send a launcher may still send
 	Holder           string            `json:"holder,omitzero"`
 	Labels           map[string]string `json:"labels,omitempty"`
 	Anima            Anima             `json:"anima,omitzero"`

@@ -4,7 +4,7 @@
 // Read it in this order:
 //
 //   - lease.go: [Lease], its [State]s, [Cause]s and [Mark].
-//   - transition.go: what may happen to a lease, and who is refused.
+//   - transition.go: what may happen to a lease, and who is refused. request.go: what an instance asks for itself.
 //   - expiry.go: [Expiry], the agreed date as record and tag have it, and [Compare]. keys.go: the transitions that make the
 //     two agree, and what kept an instance after its date.
 //   - overdue.go: [Overdue], an instance that should be gone by its record and is not, and what keeps it.
@@ -51,6 +51,7 @@ type Lease struct {
 	// a word brings the date on the instance's tag forward.
 	ShortenedAt      int64      `json:"shortened_at,omitzero"`
 	MaxExpiresAt     time.Time  `json:"max_expires_at,omitzero"`    // zero: may be extended without limit
+	SelfExtend       *Duration  `json:"self_extend,omitempty"`      // how far from now its instance may extend it; nil: up to MaxExpiresAt; zero: not at all
 	HeartbeatTimeout Duration   `json:"heartbeat_timeout,omitzero"` // longest time allowed between renewals; zero: no renewal asked for
 	ClaimedAt        time.Time  `json:"claimed_at,omitzero"`        // when a sidecar was first seen to renew it
 	CuredAt          time.Time  `json:"cured_at,omitzero"`          // last extension or unmark: the heartbeat timeout restarts here
@@ -184,6 +185,10 @@ func (l Lease) copied() Lease {
 	if l.Mark != nil {
 		mark := *l.Mark
 		l.Mark = &mark
+	}
+	if l.SelfExtend != nil {
+		limit := *l.SelfExtend
+		l.SelfExtend = &limit
 	}
 	return l
 }

@@ -55,6 +55,10 @@ func quickLease(q *quick, l *Lease) {
 	number(q, "expires_number", &l.ExpiresNumber)
 	number(q, "shortened_at", &l.ShortenedAt)
 	moment(q, "max_expires_at", &l.MaxExpiresAt)
+	if q.field("self_extend") {
+		l.SelfExtend = new(Duration)
+		q.span(l.SelfExtend)
+	}
 	span(q, "heartbeat_timeout", &l.HeartbeatTimeout)
 	moment(q, "claimed_at", &l.ClaimedAt)
 	moment(q, "cured_at", &l.CuredAt)
@@ -137,10 +141,14 @@ func moment(q *quick, name string, to *time.Time) {
 
 func span(q *quick, name string, to *Duration) {
 	if q.field(name) {
-		parsed, err := time.ParseDuration(q.text())
-		q.check(err)
-		*to = Duration(parsed)
+		q.span(to)
 	}
+}
+
+func (q *quick) span(to *Duration) {
+	parsed, err := time.ParseDuration(q.text())
+	q.check(err)
+	*to = Duration(parsed)
 }
 
 func (q *quick) check(err error) { q.bad = q.bad || err != nil }

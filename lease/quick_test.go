@@ -29,7 +29,11 @@ func fill(v reflect.Value) {
 			value.Set(reflect.ValueOf(map[string]string{"team": "a b", "": ""}))
 		case value.Kind() == reflect.Pointer:
 			value.Set(reflect.New(value.Type().Elem()))
-			fill(value.Elem())
+			if value = value.Elem(); value.CanInt() {
+				value.SetInt(int64(time.Minute))
+				continue
+			}
+			fill(value)
 		case value.Kind() == reflect.Slice:
 			value.Set(reflect.MakeSlice(value.Type(), 3, 3))
 			for n := range value.Len() {

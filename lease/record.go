@@ -186,6 +186,9 @@ func (l Lease) valid() error {
 	if l.InstanceID == "" {
 		return errors.New("no instance_id")
 	}
+	if l.SelfExtend != nil && *l.SelfExtend < 0 {
+		return errors.New("self_extend " + l.SelfExtend.String() + " is negative")
+	}
 	return cmp.Or(
 		within("expires_number", l.ExpiresNumber, 1, MaxNumber), within("shortened_at", l.ShortenedAt, 0, l.ExpiresNumber),
 		within("tag_number", l.TagNumber, 0, MaxTagNumber), within("changes", l.Changes, 0, maxChanges), within("history_dropped", l.HistoryDropped, 0, maxChanges),

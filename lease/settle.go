@@ -55,7 +55,7 @@ func (l Launch) grant(now time.Time, i Instance, a Attempt) Lease {
 	granted := Lease{
 		Schema: Schema, InstanceID: i.ID, Launch: l.Token, ClientToken: a.ClientToken,
 		Account: l.Account, Region: l.Region, Zone: i.Zone, ZoneID: i.ZoneID,
-		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: recorded(now), ExpiresNumber: 1, HeartbeatTimeout: l.HeartbeatTimeout,
+		Holder: l.Holder, Labels: maps.Clone(l.Labels), GrantedAt: recorded(now), ExpiresNumber: 1, SelfExtend: l.SelfExtend, HeartbeatTimeout: l.HeartbeatTimeout,
 	}
 	if l.Anima == AnimaKeyPair {
 		granted.KeyName = KeyName(l.Registry, a.ClientToken)

@@ -24,6 +24,15 @@ var allowed = map[string]struct {
 			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
 		},
 	},
+	"ExtendSelf": {
+		"extend",
+		func(l lease.Lease) (lease.Lease, error) {
+			return l.ExtendSelf(at(3*time.Hour), at(48*time.Hour), lease.ExtendRequest{Until: at(48 * time.Hour), Strict: true}, ada)
+		},
+		map[string]lease.State{
+			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
+		},
+	},
 	"Unmark": {
 		"unmark",
 		func(l lease.Lease) (lease.Lease, error) { return l.Unmark(at(3*time.Hour), ada) },

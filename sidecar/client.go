@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/problem"
 )
 
 const (
@@ -45,26 +46,26 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Extend moves the expiry; what was granted may be less than what was asked for, unless the request is strict.
 //
 // Errors: [NotRunningError], [ClosedError], [CrowdedError], [lease.LimitError], [lease.NotFoundError] while no lease is bound, [lease.StateError],
-// [lease.PastError], [lease.ShortenError], [lease.ClampedError], [lease.ConflictError], [UnavailableError],
-// [OutcomeUnknownError].
-func (c *Client) Extend(ctx context.Context, req ExtendRequest) (Extended, error) {
-	var e Extended
+// [lease.PastError], [lease.ShortenError], [lease.ClampedError], [lease.ConflictError], [lease.UnavailableError],
+// [lease.OutcomeUnknownError].
+func (c *Client) Extend(ctx context.Context, req lease.ExtendRequest) (lease.Extended, error) {
+	var e lease.Extended
 	err := c.call(ctx, http.MethodPost, "extend", req, &e)
-	return e, c.unknown(err, OutcomeUnknownError{Verb: "extend", Until: req.Until})
+	return e, c.unknown(err, lease.OutcomeUnknownError{Verb: "extend", Until: req.Until})
 }
 
 // Release gives the lease back, which terminates this instance.
 //
 // Errors: [NotRunningError], [ClosedError], [CrowdedError], [ForbiddenError], [lease.LimitError], [lease.NotFoundError], [lease.StateError],
-// [lease.ConflictError], [OutcomeUnknownError].
+// [lease.ConflictError], [lease.OutcomeUnknownError].
 func (c *Client) Release(ctx context.Context, reason string) (lease.Lease, error) {
 	var l lease.Lease
 	err := c.call(ctx, http.MethodPost, "release", ReleaseRequest{Reason: reason}, &l)
-	return l, c.unknown(err, OutcomeUnknownError{Verb: "release"})
+	return l, c.unknown(err, lease.OutcomeUnknownError{Verb: "release"})
 }
 
 // unknown turns a missing answer to a write into what it means.
-func (c *Client) unknown(err error, unknown OutcomeUnknownError) error {
+func (c *Client) unknown(err error, unknown lease.OutcomeUnknownError) error {
 	var broken *brokenError
 	if !errors.As(err, &broken) {
 		return err
@@ -92,11 +93,11 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 	defer resp.Body.Close()
 	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
 	if resp.StatusCode != http.StatusOK {
-		var r refusal
-		if err := d.Decode(&r); err != nil || r.Message == "" {
+		var p problem.Details
+		if err := d.Decode(&p); err != nil || p.Detail == "" {
 			return &brokenError{fmt.Errorf("status %d", resp.StatusCode)}
 		}
-		return decodeError(r)
+		return p.Err(forbidden())
 	}
 	if err := d.Decode(into); err != nil {
 		return &brokenError{err}

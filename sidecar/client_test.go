@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -20,7 +19,7 @@ func TestNoSidecarRuns(t *testing.T) {
 	for name, path := range map[string]string{"no socket": socketPath(t), "a socket of the dead": stale} {
 		client := NewClient(path)
 		_, status := client.Status(t.Context())
-		_, extend := client.Extend(t.Context(), ExtendRequest{For: 1})
+		_, extend := client.Extend(t.Context(), lease.ExtendRequest{For: 1})
 		_, release := client.Release(t.Context(), "")
 		for _, err := range []error{status, extend, release} {
 			if !as[*NotRunningError](err) {
@@ -62,55 +61,18 @@ func TestInvalidAnswers(t *testing.T) {
 				}
 			}()
 			client := NewClient(path)
-			if _, err := client.Status(t.Context()); err == nil || as[*NotRunningError](err) || as[*OutcomeUnknownError](err) {
+			if _, err := client.Status(t.Context()); err == nil || as[*NotRunningError](err) || as[*lease.OutcomeUnknownError](err) {
 				t.Errorf("status: %T %v", err, err)
 			}
-			_, err = client.Extend(t.Context(), ExtendRequest{Until: today})
-			var unknown *OutcomeUnknownError
+			_, err = client.Extend(t.Context(), lease.ExtendRequest{Until: today})
+			var unknown *lease.OutcomeUnknownError
 			if !errors.As(err, &unknown) || !unknown.Until.Equal(today) {
 				t.Errorf("extend: %T %v", err, err)
 			}
-			if _, err := client.Release(t.Context(), ""); !as[*OutcomeUnknownError](err) {
+			if _, err := client.Release(t.Context(), ""); !as[*lease.OutcomeUnknownError](err) {
 				t.Errorf("release: %T %v", err, err)
 			}
 		})
-	}
-}
-
-func TestErrorsKeepTheirFactsOverTheSocket(t *testing.T) {
-	t.Parallel()
-	for _, want := range []error{
-		&lease.LimitError{What: "w", Why: "y"},
-		&lease.PastError{Time: today, Now: today},
-		&lease.ShortenError{ID: "i", Asked: today, ExpiresAt: today},
-		&lease.NumberError{ID: "i", Number: 7},
-		&lease.ClampedError{ID: "i", Asked: today, MaxExpiresAt: today, Over: true},
-		&lease.StateError{ID: "i", Verb: "v", State: lease.StateRevoked, Cause: lease.CauseExpired, Since: today},
-		&lease.ConflictError{Kind: "k", ID: "i"},
-		&lease.NotFoundError{Kind: "k", ID: "i"},
-		&lease.SchemaError{Kind: "k", ID: "i", Schema: 2},
-		&ForbiddenError{Verb: "v", UID: 7},
-		&UnavailableError{Why: "w"},
-		&OutcomeUnknownError{Verb: "v", Until: today, Why: "w"},
-	} {
-		status, r := encodeError(fmt.Errorf("put lease i: %w", want))
-		got := decodeError(r)
-		if status < 400 || status == 500 || got.Error() == "" {
-			t.Errorf("%T: status %d, %q", want, status, got)
-		}
-		if fmt.Sprintf("%T %+v", errors.Unwrap(got), errors.Unwrap(got)) != fmt.Sprintf("%T %+v", want, want) {
-			t.Errorf("%T %+v became %T %+v", want, want, errors.Unwrap(got), errors.Unwrap(got))
-		}
-	}
-	malformed := &lease.MalformedError{Kind: "lease", ID: "i", Err: errAway}
-	if status, r := encodeError(malformed); status == 500 || decodeError(r).Error() != malformed.Error() {
-		t.Error("a malformed record is not reported")
-	}
-	if status, r := encodeError(errAway); status != 500 || decodeError(r).Error() != errAway.Error() {
-		t.Error("an error of no kind is not reported")
-	}
-	if decodeError(refusal{Kind: "newer", Message: "m"}).Error() != "m" {
-		t.Error("an error of a newer sidecar is not reported")
 	}
 }
 

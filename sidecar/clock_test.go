@@ -13,12 +13,12 @@ import (
 
 func TestDurationsCountFromTheLastSweepIfTheClockIsBehind(t *testing.T) {
 	t.Parallel()
-	ask := ExtendRequest{For: lease.Duration(100 * time.Minute)}
+	ask := lease.ExtendRequest{For: lease.Duration(100 * time.Minute)}
 	for name, c := range map[string]struct {
 		off          time.Duration     // of this machine's clock
 		checkpoint   *lease.Checkpoint // nil: as of today
 		policy       time.Duration
-		req          ExtendRequest
+		req          lease.ExtendRequest
 		granted      time.Duration // from today
 		behind, late time.Duration
 	}{
@@ -28,7 +28,7 @@ func TestDurationsCountFromTheLastSweepIfTheClockIsBehind(t *testing.T) {
 		"a year behind":       {off: -365 * 24 * time.Hour, req: ask, granted: 100 * time.Minute, behind: 365 * 24 * time.Hour},
 		"an hour ahead":       {off: time.Hour, req: ask, granted: 160 * time.Minute, late: 59 * time.Minute},
 		"no sweep yet":        {off: -time.Hour, checkpoint: &lease.Checkpoint{}, req: ask, granted: time.Hour}, // no more is known
-		"by, whatever it is":  {off: -time.Hour, req: ExtendRequest{By: lease.Duration(time.Hour)}, granted: 2 * time.Hour, behind: time.Hour},
+		"by, whatever it is":  {off: -time.Hour, req: lease.ExtendRequest{By: lease.Duration(time.Hour)}, granted: 2 * time.Hour, behind: time.Hour},
 		"up to the policy":    {off: -time.Hour, policy: 90 * time.Minute, req: ask, granted: 90 * time.Minute, behind: time.Hour},
 		"of another timezone": {off: -time.Hour, checkpoint: &lease.Checkpoint{Time: today.In(time.FixedZone("", 7200))}, req: ask, granted: 100 * time.Minute, behind: time.Hour},
 	} {
@@ -68,7 +68,7 @@ func TestADateThatHasPassedByTheLastSweepIsRefused(t *testing.T) {
 	r.lease.ExpiresAt = today.Add(-2 * time.Hour)
 	r.checkpoint = lease.Checkpoint{Time: today}
 	client, _, _ := serving(t, r, func(cfg *Config) { cfg.Now = func() time.Time { return today.Add(-3 * time.Hour) } })
-	if _, err := client.Extend(t.Context(), ExtendRequest{Until: today.Add(-time.Hour)}); !as[*lease.PastError](err) {
+	if _, err := client.Extend(t.Context(), lease.ExtendRequest{Until: today.Add(-time.Hour)}); !as[*lease.PastError](err) {
 		t.Errorf("%T %v", err, err)
 	}
 }
@@ -81,7 +81,7 @@ func TestAnUnreadableCheckpointPreventsNoExtension(t *testing.T) {
 	}{
 		"malformed":   {&lease.MalformedError{Kind: "checkpoint", ID: "default", Err: errAway}, func(err error) bool { return err == nil }},
 		"too new":     {&lease.SchemaError{Kind: "checkpoint", ID: "default", Schema: 9}, func(err error) bool { return err == nil }},
-		"no answer":   {errAway, as[*UnavailableError]},
+		"no answer":   {errAway, as[*lease.UnavailableError]},
 		"no such key": {&lease.NotFoundError{Kind: "checkpoint", ID: "default"}, func(err error) bool { return err == nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestAnUnreadableCheckpointPreventsNoExtension(t *testing.T) {
 			r := bound()
 			client, _, _ := serving(t, r, nil)
 			r.set(func(r *registry) { r.fail = map[string]error{"checkpoint": c.fail} })
-			if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour)}); !c.want(err) {
+			if _, err := client.Extend(t.Context(), lease.ExtendRequest{For: lease.Duration(30 * time.Hour)}); !c.want(err) {
 				t.Errorf("%T %v", err, err)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/self"
 )
 
 const instance = "i-0123456789abcdef0"
@@ -234,7 +235,7 @@ func begin(t *testing.T, r *registry, edit func(*Config)) *running {
 	t.Helper()
 	run := &running{registry: r, log: &syncBuffer{}, done: make(chan error, 1)}
 	cfg := Config{
-		InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1", Open: opened(r), Now: time.Now,
+		InstanceID: instance, BootID: "boot-1", Address: "10.0.0.7", Version: "v1", Open: opened(r, time.Now), Now: time.Now,
 		Logger: slog.New(slog.NewTextHandler(run.log, nil)),
 		Notify: func(text string) {
 			run.mu.Lock()
@@ -288,6 +289,8 @@ func (r *running) status() string {
 	return strings.TrimPrefix(all[len(all)-1].text, "STATUS=")
 }
 
-func opened(r Registry) func(context.Context) (Registry, error) {
-	return func(context.Context) (Registry, error) { return r, nil }
+// opened is the direct way to a store, for a machine with that clock.
+func opened(r self.Store, now func() time.Time) func(context.Context) (Registry, error) {
+	direct := self.New(r, now, slog.New(slog.DiscardHandler))
+	return func(context.Context) (Registry, error) { return direct, nil }
 }

@@ -32,7 +32,7 @@ func FuzzSocket(f *testing.F) {
 		}
 		policy := time.Duration(which>>4) * time.Hour
 		s, err := New(Config{
-			InstanceID: instance, BootID: "boot-1", Open: opened(r), Now: func() time.Time { return today }, MaxExtend: policy,
+			InstanceID: instance, BootID: "boot-1", Open: opened(r, func() time.Time { return today }), Now: func() time.Time { return today }, MaxExtend: policy,
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
@@ -63,18 +63,5 @@ func FuzzSocket(f *testing.F) {
 			policy > 0 && until.After(today.Add(policy)) && until.After(before.ExpiresAt) {
 			t.Fatalf("%s %q moves the expiry to %s", path, body, until)
 		}
-		readAnswer(t, body)
 	})
-}
-
-// readAnswer reads a body as the other end of the socket does.
-func readAnswer(t *testing.T, body []byte) {
-	t.Helper()
-	var r refusal
-	if json.Unmarshal(body, &r) != nil {
-		return
-	}
-	if err := decodeError(r); err.Error() != r.Message {
-		t.Fatalf("%q says %q", body, err)
-	}
 }

@@ -3,10 +3,10 @@ package sidecar
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/self"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 type keeper struct {
 	cfg   Config
 	lazy  *lazy
-	clock *clock
+	clock *self.Clock
 	view  *view
 	wake  <-chan struct{}
 
@@ -33,8 +33,8 @@ type keeper struct {
 	losses           int           // claims that were lost since the last renewal
 	unbound          int           // renewals in a row that found no lease
 
-	claimNoteFailed bool      // the lease could not be told that it was claimed, which was logged
-	checkpointRead  time.Time // when the checkpoint of the last sweep was, with a monotonic reading
+	claimUnnoted   bool      // the lease could not be told that it was claimed, which was logged
+	checkpointRead time.Time // when the checkpoint of the last sweep was, with a monotonic reading
 }
 
 func newKeeper(s *Sidecar) *keeper {
@@ -126,8 +126,8 @@ func (k *keeper) renewClaim(ctx context.Context) error {
 	h := k.claim.Heartbeat
 	h.Changes, h.HeartbeatTimeout = k.view.changeCounter(), lease.Duration(k.heartbeatTimeout)
 	claim, l, err := k.registry.Renew(call, k.claim, h)
-	k.claim = claim // also beside an error
-	unreadable := cannotRead(err)
+	k.claim = claim                    // also beside an error
+	unreadable := self.Unreadable(err) // and only the lease beside it could not be read
 	if err != nil && !unreadable {
 		return err
 	}
@@ -145,33 +145,11 @@ func (k *keeper) renewClaim(ctx context.Context) error {
 		return nil
 	}
 	k.unbound, k.heartbeatTimeout = 0, heartbeatTimeoutOf(l)
-	k.noteClaimed(ctx, l)
+	if unnoted := l.State == lease.StateActive && l.ClaimedAt.IsZero(); unnoted && !k.claimUnnoted {
+		k.cfg.Logger.WarnContext(ctx, "cannot record the first heartbeat in the lease; retrying")
+		k.claimUnnoted = true
+	}
 	return nil
-}
-
-// noteClaimed notes in the lease, once in its life, that a sidecar renews it. A failure does not count as one of the
-// renewal, which has succeeded; the next renewal brings the next try.
-func (k *keeper) noteClaimed(ctx context.Context, l lease.Lease) {
-	if l.State != lease.StateActive || !l.ClaimedAt.IsZero() {
-		return
-	}
-	ctx, cancel := k.bound(ctx)
-	defer cancel()
-	by := lease.By{Actor: actor(k.cfg.InstanceID), Reason: "first heartbeat"}
-	_, after, err := k.registry.UpdateLease(ctx, l.InstanceID, func(l lease.Lease) (lease.Lease, error) {
-		return l.Claimed(k.clock.time().Now, by)
-	})
-	if err == nil {
-		k.claimNoteFailed = false
-		k.view.saw(after)
-		return
-	}
-	level := slog.LevelWarn
-	if k.claimNoteFailed {
-		level = slog.LevelDebug
-	}
-	k.claimNoteFailed = true
-	k.cfg.Logger.Log(ctx, level, "cannot record the first heartbeat in the lease; retrying", "error", err)
 }
 
 // readCheckpoint judges the clock by the checkpoint of the last sweep, once in a while. That it fails is no failure of the heartbeat.
@@ -182,13 +160,13 @@ func (k *keeper) readCheckpoint(ctx context.Context) {
 	call, cancel := k.bound(ctx)
 	defer cancel()
 	checkpoint, err := k.registry.Checkpoint(call)
-	if err != nil && !cannotRead(err) {
+	if err != nil && !self.Unreadable(err) {
 		k.cfg.Logger.DebugContext(ctx, "cannot read the checkpoint of the last sweep; retrying", "error", err)
 		return
 	}
 	k.checkpointRead = time.Now()
 	if err == nil {
-		k.view.clockIs(k.clock.learn(checkpoint))
+		k.view.clockIs(k.clock.Learn(checkpoint))
 	}
 }
 
@@ -267,13 +245,6 @@ func heartbeatTimeoutOf(l lease.Lease) time.Duration {
 	return min(max(time.Duration(l.HeartbeatTimeout), lease.MinHeartbeatTimeout), lease.MaxHeartbeatTimeout)
 }
 
-// cannotRead reports whether a renewal held and only the lease beside it could not be read.
-func cannotRead(err error) bool {
-	var malformed *lease.MalformedError
-	var newer *lease.SchemaError
-	return errors.As(err, &malformed) || errors.As(err, &newer)
-}
-
 // overError says of a lease that is no longer valid what a store's refusal would say.
 func overError(l lease.Lease) *lease.StateError {
 	since := l.EndedAt
@@ -282,6 +253,3 @@ func overError(l lease.Lease) *lease.StateError {
 	}
 	return &lease.StateError{ID: l.InstanceID, Verb: "renew", State: l.State, Cause: l.Cause, Since: since}
 }
-
-// actor is how this instance's acts are signed in histories.
-func actor(instanceID string) string { return "instance:" + instanceID }

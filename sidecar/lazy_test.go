@@ -17,15 +17,16 @@ func TestTheRegistryIsUnreachableAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &registry{lease: active(time.Now(), time.Minute)}
 		var there atomic.Bool
-		var opened atomic.Int32
+		var opens atomic.Int32
+		direct := opened(store, time.Now)
 		run := begin(t, store, func(c *Config) {
 			c.Open = func(ctx context.Context) (Registry, error) {
 				if !there.Load() { // dials until its deadline
 					<-ctx.Done()
 					return nil, ctx.Err()
 				}
-				opened.Add(1)
-				return store, nil
+				opens.Add(1)
+				return direct(ctx)
 			}
 		})
 		pass(time.Hour)
@@ -35,15 +36,15 @@ func TestTheRegistryIsUnreachableAtStart(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), requestMax)
 		defer cancel()
 		_, unreachable := run.release(ctx, ReleaseRequest{})
-		if !as[*UnavailableError](unreachable) {
+		if !as[*lease.UnavailableError](unreachable) {
 			t.Errorf("a write that was never sent: %T %v", unreachable, unreachable)
 		}
 		there.Store(true)
 		pass(time.Minute)
-		if run.Status().Phase != PhaseHolding || opened.Load() != 1 {
-			t.Errorf("once it is there: %+v, opened %d times", run.Status(), opened.Load())
+		if run.Status().Phase != PhaseHolding || opens.Load() != 1 {
+			t.Errorf("once it is there: %+v, opened %d times", run.Status(), opens.Load())
 		}
-		if _, err := run.extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour)}); err != nil {
+		if _, err := run.extend(t.Context(), lease.ExtendRequest{For: lease.Duration(30 * time.Hour)}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -55,7 +56,7 @@ func TestLifeOnTheSharedFake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := leasetest.NewStore()
-		run := begin(t, nil, func(c *Config) { c.Open = opened(store) })
+		run := begin(t, nil, func(c *Config) { c.Open = opened(store, time.Now) })
 		by := lease.By{Actor: "test"}
 
 		l := active(time.Now(), 20*time.Second)
@@ -73,7 +74,7 @@ func TestLifeOnTheSharedFake(t *testing.T) {
 		if run.log.count("heartbeat lost") != 1 || run.Status().Phase != PhaseHolding || store.Get("heartbeat", instance) == nil {
 			t.Errorf("after the key expired: %+v", run.Status())
 		}
-		if _, err := run.extend(t.Context(), ExtendRequest{By: lease.Duration(time.Hour)}); err != nil {
+		if _, err := run.extend(t.Context(), lease.ExtendRequest{By: lease.Duration(time.Hour)}); err != nil {
 			t.Error(err)
 		}
 		_, _, err := store.UpdateLease(t.Context(), instance, func(l lease.Lease) (lease.Lease, error) {

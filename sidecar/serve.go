@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/problem"
 )
 
 const (
@@ -65,7 +66,7 @@ func (s *Sidecar) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", answer(func(context.Context, *http.Request) (any, error) { return s.Status(), nil }))
 	mux.Handle("POST /v1/extend", answer(func(ctx context.Context, r *http.Request) (any, error) {
-		var req ExtendRequest
+		var req lease.ExtendRequest
 		if err := decodeBody(r, &req); err != nil {
 			return nil, err
 		}
@@ -90,13 +91,12 @@ func answer(f func(context.Context, *http.Request) (any, error)) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), requestMax)
 		defer cancel()
 		r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
-		status := http.StatusOK
 		body, err := f(ctx, r)
 		if err != nil {
-			status, body = encodeError(err)
+			problem.Of(err, forbidden()).Write(w)
+			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(body) // the caller has gone
 	})
 }

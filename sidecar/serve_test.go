@@ -36,21 +36,21 @@ func TestExtend(t *testing.T) {
 	const day = 24 * time.Hour
 	hours := func(h int) lease.Duration { return lease.Duration(time.Duration(h) * time.Hour) }
 	for name, c := range map[string]struct {
-		req     ExtendRequest
+		req     lease.ExtendRequest
 		policy  time.Duration
 		granted time.Duration // from today
 		clamped bool
 	}{
-		"for, from now":                       {req: ExtendRequest{For: hours(30)}, granted: 30 * time.Hour},
-		"by, added to the expiry":             {req: ExtendRequest{By: hours(6)}, granted: 30 * time.Hour},
-		"until":                               {req: ExtendRequest{Until: today.Add(2 * day)}, granted: 2 * day},
-		"until, strictly":                     {req: ExtendRequest{Until: today.Add(7 * day), Strict: true}, granted: 7 * day},
-		"to the current expiry":               {req: ExtendRequest{For: hours(24)}, granted: day},
-		"clamped to NotAfter":                 {req: ExtendRequest{For: hours(24 * 30)}, granted: 7 * day, clamped: true},
-		"clamped to the policy":               {req: ExtendRequest{For: hours(72)}, policy: 2 * day, granted: 2 * day, clamped: true},
-		"within the policy":                   {req: ExtendRequest{For: hours(36)}, policy: 2 * day, granted: 36 * time.Hour},
-		"clamped by policy, never shortened":  {req: ExtendRequest{For: hours(72)}, policy: time.Hour, granted: day, clamped: true},
-		"clamped to NotAfter, not the policy": {req: ExtendRequest{By: hours(1000)}, policy: 30 * day, granted: 7 * day, clamped: true},
+		"for, from now":                       {req: lease.ExtendRequest{For: hours(30)}, granted: 30 * time.Hour},
+		"by, added to the expiry":             {req: lease.ExtendRequest{By: hours(6)}, granted: 30 * time.Hour},
+		"until":                               {req: lease.ExtendRequest{Until: today.Add(2 * day)}, granted: 2 * day},
+		"until, strictly":                     {req: lease.ExtendRequest{Until: today.Add(7 * day), Strict: true}, granted: 7 * day},
+		"to the current expiry":               {req: lease.ExtendRequest{For: hours(24)}, granted: day},
+		"clamped to NotAfter":                 {req: lease.ExtendRequest{For: hours(24 * 30)}, granted: 7 * day, clamped: true},
+		"clamped to the policy":               {req: lease.ExtendRequest{For: hours(72)}, policy: 2 * day, granted: 2 * day, clamped: true},
+		"within the policy":                   {req: lease.ExtendRequest{For: hours(36)}, policy: 2 * day, granted: 36 * time.Hour},
+		"clamped by policy, never shortened":  {req: lease.ExtendRequest{For: hours(72)}, policy: time.Hour, granted: day, clamped: true},
+		"clamped to NotAfter, not the policy": {req: lease.ExtendRequest{By: hours(1000)}, policy: 30 * day, granted: 7 * day, clamped: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +78,7 @@ func TestExtendRecordsTheCallerAndCancelsAMark(t *testing.T) {
 	r := bound()
 	r.lease, _ = r.lease.WithMark(today, lease.CauseHeartbeatLost, today.Add(time.Hour), lease.By{})
 	client, _, _ := serving(t, r, nil)
-	if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour), Reason: "build runs on"}); err != nil {
+	if _, err := client.Extend(t.Context(), lease.ExtendRequest{For: lease.Duration(30 * time.Hour), Reason: "build runs on"}); err != nil {
 		t.Fatal(err)
 	}
 	l := r.current()
@@ -104,24 +104,24 @@ func TestExtendRefusesInOneClearSentence(t *testing.T) {
 	endless := active(today, time.Hour)
 	endless.ExpiresAt = time.Time{}
 	for name, c := range map[string]struct {
-		req    ExtendRequest
+		req    lease.ExtendRequest
 		lease  *lease.Lease
 		policy time.Duration
 		is     func(error) bool
 		says   string
 	}{
 		"nothing asked":      {is: yes, says: `must have exactly one of "for", "by" and "until"`},
-		"two things asked":   {req: ExtendRequest{For: hour, By: hour}, is: yes, says: "exactly one of"},
-		"negative":           {req: ExtendRequest{By: -hour}, is: yes, says: "extension -1h0m0s must not be negative"},
-		"a novel as reason":  {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 201)}, is: yes, says: "at most 200 bytes"},
-		"too big a request":  {req: ExtendRequest{For: hour, Reason: strings.Repeat("x", 5000)}, is: yes, says: "too large"},
-		"past":               {req: ExtendRequest{Until: today.Add(-time.Second)}, is: as[*lease.PastError], says: "not in the future"},
-		"shorter":            {req: ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "its lease expires at"},
-		"no expiry":          {req: ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "does not expire"},
-		"past the maximum":   {req: ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "maximum expiry is"},
-		"past the policy":    {req: ExtendRequest{For: 72 * hour, Strict: true}, policy: 48 * time.Hour, is: as[*lease.ClampedError], says: "2026-03-03T12:00:00Z"},
-		"not bound":          {req: ExtendRequest{For: hour}, lease: &lease.Lease{}, is: as[*lease.NotFoundError], says: "no lease for"},
-		"revoked in between": {req: ExtendRequest{For: hour}, lease: &revoked, is: as[*lease.StateError], says: "was revoked at"},
+		"two things asked":   {req: lease.ExtendRequest{For: hour, By: hour}, is: yes, says: "exactly one of"},
+		"negative":           {req: lease.ExtendRequest{By: -hour}, is: yes, says: "extension -1h0m0s must not be negative"},
+		"a novel as reason":  {req: lease.ExtendRequest{For: hour, Reason: strings.Repeat("x", 201)}, is: yes, says: "at most 200 bytes"},
+		"too big a request":  {req: lease.ExtendRequest{For: hour, Reason: strings.Repeat("x", 5000)}, is: yes, says: "too large"},
+		"past":               {req: lease.ExtendRequest{Until: today.Add(-time.Second)}, is: as[*lease.PastError], says: "not in the future"},
+		"shorter":            {req: lease.ExtendRequest{Until: today.Add(time.Hour)}, is: as[*lease.ShortenError], says: "its lease expires at"},
+		"no expiry":          {req: lease.ExtendRequest{By: hour}, lease: &endless, is: as[*lease.ShortenError], says: "does not expire"},
+		"past the maximum":   {req: lease.ExtendRequest{For: 1000 * hour, Strict: true}, is: as[*lease.ClampedError], says: "maximum expiry is"},
+		"past the policy":    {req: lease.ExtendRequest{For: 72 * hour, Strict: true}, policy: 48 * time.Hour, is: as[*lease.ClampedError], says: "2026-03-03T12:00:00Z"},
+		"not bound":          {req: lease.ExtendRequest{For: hour}, lease: &lease.Lease{}, is: as[*lease.NotFoundError], says: "no lease for"},
+		"revoked in between": {req: lease.ExtendRequest{For: hour}, lease: &revoked, is: as[*lease.StateError], says: "was revoked at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +148,7 @@ func TestExtendRefusesInOneClearSentence(t *testing.T) {
 func TestRefusalsKeepTheirFacts(t *testing.T) {
 	t.Parallel()
 	client, _, _ := serving(t, bound(), nil)
-	_, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(1000 * time.Hour), Strict: true})
+	_, err := client.Extend(t.Context(), lease.ExtendRequest{For: lease.Duration(1000 * time.Hour), Strict: true})
 	var clamped *lease.ClampedError
 	if !errors.As(err, &clamped) || clamped.ID != instance || !clamped.MaxExpiresAt.Equal(today.Add(7*24*time.Hour)) {
 		t.Errorf("%+v", clamped)
@@ -162,7 +162,7 @@ func TestRegistryUnreachable(t *testing.T) {
 		r := bound()
 		client, _, _ := serving(t, r, nil)
 		r.set(func(r *registry) { r.fail = map[string]error{"lease": errAway} })
-		if _, err := client.Extend(t.Context(), ExtendRequest{For: lease.Duration(30 * time.Hour)}); !as[*UnavailableError](err) {
+		if _, err := client.Extend(t.Context(), lease.ExtendRequest{For: lease.Duration(30 * time.Hour)}); !as[*lease.UnavailableError](err) {
 			t.Errorf("%T %v", err, err)
 		}
 	})
@@ -171,8 +171,8 @@ func TestRegistryUnreachable(t *testing.T) {
 		r := bound()
 		client, _, _ := serving(t, r, nil)
 		r.set(func(r *registry) { r.fail = map[string]error{"update": errAway} })
-		_, err := client.Extend(t.Context(), ExtendRequest{By: lease.Duration(time.Hour)})
-		var unknown *OutcomeUnknownError
+		_, err := client.Extend(t.Context(), lease.ExtendRequest{By: lease.Duration(time.Hour)})
+		var unknown *lease.OutcomeUnknownError
 		if !errors.As(err, &unknown) || !unknown.Until.Equal(today.Add(25*time.Hour)) ||
 			!strings.Contains(err.Error(), "it is not known whether the lease was changed") {
 			t.Errorf("%T %v", err, err)

@@ -3,7 +3,6 @@
 //
 //   - sidecar.go: [Config], [Registry], which may be away at start, and [Sidecar.Run], the life of the process.
 //   - keep.go: claim, renew, claim again; how long each wait is.
-//   - clock.go: what time it is, for a machine whose own clock may be behind.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
 //   - socket.go, peer_linux.go, room.go: the unix socket, one sidecar per socket, who is calling, and how many may.
 //   - serve.go, act.go: status, extend and release over it, and what these two do.
@@ -23,12 +22,13 @@ import (
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/self"
 )
 
 // DefaultSocket is where the sidecar serves local programs.
 const DefaultSocket = "/run/lapse-sidecar/sidecar.sock"
 
-// Registry is what the sidecar needs of the store of leases.
+// Registry is the way to the lease: etcd itself, behind package self, or the API.
 type Registry interface {
 	// Claim makes the heartbeat's key, or takes it over.
 	Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error)
@@ -37,10 +37,9 @@ type Registry interface {
 	// forgotten; a [lease.MalformedError] or [lease.SchemaError] that it cannot be read, but the heartbeat is renewed.
 	// The claim returned is the one to keep, also beside an error.
 	Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error)
-	// UpdateLease writes what change makes of the lease. If somebody else changed the lease in between, it reads again.
-	UpdateLease(ctx context.Context, id string, change func(lease.Lease) (lease.Lease, error)) (before, after lease.Lease, err error)
-	// Lease reads one lease.
-	Lease(ctx context.Context, id string) (lease.Lease, error)
+	// Extend and Release are those of package self, with its errors.
+	Extend(ctx context.Context, id string, req lease.ExtendRequest, by lease.By) (lease.Extended, error)
+	Release(ctx context.Context, id string, by lease.By) (lease.Lease, error)
 	// Checkpoint reads the checkpoint of the last sweep, which shows a clock that is behind.
 	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
 }
@@ -68,7 +67,7 @@ type Config struct {
 type Sidecar struct {
 	cfg   Config
 	lazy  *lazy
-	clock *clock
+	clock *self.Clock
 	view  *view
 	wake  chan struct{} // a value asks the loop to renew now
 }
@@ -93,7 +92,7 @@ func New(cfg Config) (*Sidecar, error) {
 		cfg.Random = rand.N[time.Duration]
 	}
 	return &Sidecar{
-		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: &clock{own: cfg.Now}, view: newView(cfg), wake: make(chan struct{}, 1),
+		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: self.NewClock(cfg.Now), view: newView(cfg), wake: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -125,7 +124,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 // Status is what the sidecar knows at present, without asking the registry.
 func (s *Sidecar) Status() Status {
 	status := s.view.status()
-	status.ClockBehind = lease.Duration(s.clock.time().Behind)
+	status.ClockBehind = lease.Duration(s.clock.Time().Behind)
 	return status
 }
 

@@ -39,7 +39,7 @@ func serving(t *testing.T, r *registry, edit func(*Config)) (c *Client, path str
 	held := make(chan struct{}, 1)
 	ready := sync.OnceFunc(func() { held <- struct{}{} })
 	cfg := Config{
-		InstanceID: instance, BootID: "boot-1", SocketPath: path, Open: opened(r), Now: func() time.Time { return today },
+		InstanceID: instance, BootID: "boot-1", SocketPath: path, Now: func() time.Time { return today },
 		Logger: slog.New(slog.DiscardHandler),
 		Notify: func(text string) {
 			if strings.HasPrefix(text, "STATUS=lease valid") || strings.HasPrefix(text, "STATUS=renewing") {
@@ -47,6 +47,7 @@ func serving(t *testing.T, r *registry, edit func(*Config)) (c *Client, path str
 			}
 		},
 	}
+	cfg.Open = opened(r, func() time.Time { return cfg.Now() })
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -97,7 +98,7 @@ func TestSecondSidecarIsRefused(t *testing.T) {
 	_, path, _ := serving(t, &registry{}, nil)
 	r := &registry{}
 	s, err := New(Config{
-		InstanceID: instance, BootID: "b", SocketPath: path, Open: opened(r), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		InstanceID: instance, BootID: "b", SocketPath: path, Open: opened(r, time.Now), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -69,8 +69,8 @@ func extend(c *ucli.Context) error {
 	return errors.Join(cli.Prose(c.App.Writer, words), partly)
 }
 
-func extendRequest(c *ucli.Context) (sidecar.ExtendRequest, error) {
-	request := sidecar.ExtendRequest{Strict: c.Bool("strict"), Reason: c.String("reason")}
+func extendRequest(c *ucli.Context) (lease.ExtendRequest, error) {
+	request := lease.ExtendRequest{Strict: c.Bool("strict"), Reason: c.String("reason")}
 	given := 0
 	for name, field := range map[string]*lease.Duration{"for": &request.For, "by": &request.By} {
 		if text := c.String(name); text != "" {

@@ -10,6 +10,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/lease/self"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -80,6 +81,6 @@ func connect(c *ucli.Context, log *slog.Logger) func(context.Context) (sidecar.R
 		if err != nil {
 			return nil, err
 		}
-		return store, nil
+		return self.New(store, time.Now, log), nil
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
+	"lapse/lease/self"
 	"lapse/sidecar"
 )
 
@@ -43,7 +44,9 @@ func newWorld(env *testscript.Env) error {
 	socket := filepath.Join(own.Dir, "s.sock")
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me, BootID: "boot-1", SocketPath: socket, Now: time.Now,
-		Open:   func(context.Context) (sidecar.Registry, error) { return own.Store, nil },
+		Open: func(context.Context) (sidecar.Registry, error) {
+			return self.New(own.Store, time.Now, slog.New(slog.DiscardHandler)), nil
+		},
 		Logger: slog.New(slog.DiscardHandler), Notify: func(state string) { w.said <- state },
 	})
 	if err != nil {

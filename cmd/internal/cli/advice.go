@@ -72,7 +72,7 @@ func Advice(err error) string {
 		}),
 		On(adviseUnrecoverable),
 		On(adviseUnreached),
-		On(func(e *sidecar.OutcomeUnknownError) string {
+		On(func(e *lease.OutcomeUnknownError) string {
 			again := e.Verb
 			if !e.Until.IsZero() {
 				again += " --until " + e.Until.UTC().Format(time.RFC3339Nano)

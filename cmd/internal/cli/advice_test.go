@@ -109,8 +109,8 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		{&etcd.UnreachableError{Endpoints: at, Err: fs.ErrNotExist}, "no etcd at http://etcd:2379 (no such socket): start `janitor run --embedded-etcd`, or give --etcd-endpoints"},
 		{&etcd.UnreachableError{Endpoints: at, Err: syscall.ECONNREFUSED}, "no etcd listens at http://etcd:2379 (connection refused): start it, or correct --etcd-endpoints"},
 		{&etcd.UnreachableError{Endpoints: at, Err: away}, "no etcd answers at http://etcd:2379 (deadline exceeded): check --etcd-endpoints, that etcd runs, and the certificates"},
-		{&sidecar.OutcomeUnknownError{Verb: "release", Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar release`"},
-		{&sidecar.OutcomeUnknownError{Verb: "extend", Until: noon, Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar extend --until 2026-03-01T12:00:00Z`"},
+		{&lease.OutcomeUnknownError{Verb: "release", Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar release`"},
+		{&lease.OutcomeUnknownError{Verb: "extend", Until: noon, Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar extend --until 2026-03-01T12:00:00Z`"},
 		{&sidecar.NotRunningError{Socket: "/run/s", Err: away}, "no sidecar answers at /run/s (deadline exceeded): start it with `systemctl start lapse-sidecar` or `sidecar run`"},
 	} {
 		if got := Advise(c.err).Error(); got != c.want {

@@ -69,7 +69,7 @@ func ExitCode(err error) int {
 	case Is[*UsageError](err), Is[*lease.LimitError](err), Is[*lease.PastError](err):
 		return ExitUsage
 	case Is[*lease.NotFoundError](err), Is[*etcd.UnreachableError](err),
-		Is[*sidecar.NotRunningError](err), Is[*sidecar.UnavailableError](err):
+		Is[*sidecar.NotRunningError](err), Is[*lease.UnavailableError](err):
 		return ExitMissing
 	case Is[*lease.StateError](err), Is[*lease.ClampedError](err), Is[*lease.ShortenError](err), Is[*lease.NumberError](err),
 		Is[*lease.MaxTermError](err),
@@ -77,7 +77,7 @@ func ExitCode(err error) int {
 		Is[*lease.SchemaError](err), Is[*lease.MalformedError](err), Is[*lease.ConflictError](err),
 		Is[*lease.DeposedError](err), Is[*etcd.VersionError](err), Is[*sidecar.ForbiddenError](err), Is[*sidecar.ClosedError](err):
 		return ExitRefused
-	case errors.Is(err, context.Canceled), Is[*sidecar.OutcomeUnknownError](err):
+	case errors.Is(err, context.Canceled), Is[*lease.OutcomeUnknownError](err):
 		return ExitUnknown
 	case errors.Is(err, context.DeadlineExceeded): // of a read; a write says itself that its outcome is unknown
 		return ExitMissing

@@ -17,6 +17,7 @@ import (
 
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
+	"lapse/lease/self"
 	"lapse/sidecar"
 )
 
@@ -123,7 +124,9 @@ func (w *world) heartbeat(ids ...string) *sidecars {
 	for _, id := range ids {
 		keeper, err := sidecar.New(sidecar.Config{
 			InstanceID: id, BootID: uuid.NewString(), Version: "scenario", Logger: slog.New(slog.DiscardHandler), Now: time.Now,
-			Open: func(context.Context) (sidecar.Registry, error) { return w.store, nil },
+			Open: func(context.Context) (sidecar.Registry, error) {
+				return self.New(w.store, time.Now, slog.New(slog.DiscardHandler)), nil
+			},
 		})
 		if err != nil {
 			w.t.Fatal(err)

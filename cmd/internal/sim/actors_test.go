@@ -13,6 +13,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
+	"lapse/lease/self"
 	"lapse/sidecar"
 )
 
@@ -122,10 +123,10 @@ func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, le
 func (w *world) startSidecar(m *machine, name string) *process {
 	id := m.id
 	return w.start(name, "sidecar", w.someClock(name), func(p *process) {
-		n, store := 0, p.store()
+		n, direct := 0, self.New(p.store(), p.clock.now, w.log)
 		s, err := sidecar.New(sidecar.Config{
 			InstanceID: id, BootID: name, Logger: w.log.With("who", name), Now: p.clock.now,
-			Open: func(context.Context) (sidecar.Registry, error) { return store, nil },
+			Open: func(context.Context) (sidecar.Registry, error) { return direct, nil },
 			Random: func(below time.Duration) time.Duration {
 				n++
 				r := w.dice.of(name+" waits", n)

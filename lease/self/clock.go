@@ -1,4 +1,4 @@
-package sidecar
+package self
 
 import (
 	"sync"
@@ -7,9 +7,9 @@ import (
 	"lapse/lease"
 )
 
-// clock is the time as far as this machine knows it. Its own clock may be wrong, and etcd tells no time; but the last sweep
+// Clock is the time as far as this machine knows it. Its own clock may be wrong, and etcd tells no time; but the last sweep
 // that the registry speaks of has passed, and so has what passed on this machine since it was read.
-type clock struct {
+type Clock struct {
 	own func() time.Time
 
 	mu     sync.Mutex
@@ -17,8 +17,11 @@ type clock struct {
 	read   time.Time // when it was first read, with a monotonic reading
 }
 
-// learn takes in the checkpoint of the last sweep as read, and reckons with it.
-func (c *clock) learn(s lease.Checkpoint) lease.Reckoning {
+// NewClock returns a clock that knows no more than the machine's own.
+func NewClock(own func() time.Time) *Clock { return &Clock{own: own} }
+
+// Learn takes in the checkpoint of the last sweep as read, and reckons with it.
+func (c *Clock) Learn(s lease.Checkpoint) lease.Reckoning {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if passed := s.Watched(); !passed.Equal(c.passed) {
@@ -29,14 +32,14 @@ func (c *clock) learn(s lease.Checkpoint) lease.Reckoning {
 	return r
 }
 
-// time reckons with the checkpoint that was read last.
-func (c *clock) time() lease.Reckoning {
+// Time reckons with the checkpoint that was read last.
+func (c *Clock) Time() lease.Reckoning {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reckon()
 }
 
-func (c *clock) reckon() lease.Reckoning {
+func (c *Clock) reckon() lease.Reckoning {
 	since := lease.Checkpoint{}
 	if !c.passed.IsZero() {
 		since.Time = c.passed.Add(time.Since(c.read))
