@@ -25,6 +25,9 @@ const (
 	ActionStuck    Action = "stuck"    // something forbids the termination, or no longer does
 	ActionEnd      Action = "end"      // EC2 confirmed the termination
 	ActionReopen   Action = "reopen"   // the instance of an ended lease runs after all
+	ActionContest  Action = "contest"  // two keys are used by turns in the name of one instance
+	ActionVouch    Action = "vouch"    // the instance was proved to run, and cannot renew
+	ActionSettle   Action = "settle"   // neither is so any more
 	ActionUnmanage Action = "unmanage" // Lapse leaves the instance alone
 )
 

@@ -247,3 +247,55 @@ type OutcomeUnknownError struct {
 func (e *OutcomeUnknownError) Error() string {
 	return fmt.Sprintf("it is not known whether the lease was changed (%s)", e.Why)
 }
+
+// NotEnrolledError says that a key is not, or no longer, enrolled for an instance: enrol it, with proof.
+type NotEnrolledError struct{ ID string }
+
+func (e *NotEnrolledError) Error() string {
+	return fmt.Sprintf("this key is not enrolled for %s; enrol it with the instance's identity document", e.ID)
+}
+
+// UnprovedError refuses an enrolment.
+type UnprovedError struct {
+	ID  string
+	Why string
+}
+
+func (e *UnprovedError) Error() string {
+	return fmt.Sprintf("cannot enrol a key for %s: %s", e.ID, e.Why)
+}
+
+// UncheckedError says that a proof could not be checked just now. Try again.
+type UncheckedError struct {
+	ID    string
+	Why   string
+	After Duration // until the next try
+}
+
+func (e *UncheckedError) Error() string {
+	return fmt.Sprintf("cannot check the proof of %s now; try again in %s: %s", e.ID, e.After, e.Why)
+}
+
+// KeysError refuses one key more than an instance may have in use.
+type KeysError struct {
+	ID    string
+	Again time.Time // when one may be replaced; zero: when an operator has settled which instance is the real one
+}
+
+func (e *KeysError) Error() string {
+	if e.Again.IsZero() {
+		return fmt.Sprintf("%s has three keys in use, and they are contested; an operator must keep one", e.ID)
+	}
+	return fmt.Sprintf("%s has had three keys in use lately; try again at %s", e.ID, date(e.Again))
+}
+
+// ContestedError refuses what would end an instance while more than one claims to be it.
+type ContestedError struct {
+	ID    string
+	Verb  string
+	Since time.Time
+}
+
+func (e *ContestedError) Error() string {
+	return fmt.Sprintf("cannot %s %s: since %s two keys are used for it by turns; an operator must keep one", e.Verb, e.ID, date(e.Since))
+}

@@ -13,6 +13,7 @@
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
 //   - registry.go: [Registry], [Checkpoint], [Heartbeat], [Snapshot]: what a store holds beside leases. brake.go: [Brake],
 //     which holds terminations back, and who releases it.
+//   - enrolment.go: [Enrolment], the keys with which an instance calls the API.
 //   - instance.go, termination.go: [Instance], [Location] and the tags, and the outcome of a request to terminate: what EC2
 //     says.
 //   - errors.go, record.go, quick.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.
@@ -55,6 +56,8 @@ type Lease struct {
 	HeartbeatTimeout Duration   `json:"heartbeat_timeout,omitzero"` // longest time allowed between renewals; zero: no renewal asked for
 	ClaimedAt        time.Time  `json:"claimed_at,omitzero"`        // when a sidecar was first seen to renew it
 	CuredAt          time.Time  `json:"cured_at,omitzero"`          // last extension or unmark: the heartbeat timeout restarts here
+	ContestedAt      time.Time  `json:"contested_at,omitzero"`      // since when more than one claims to be the instance; its heartbeat is not judged
+	VouchedAt        time.Time  `json:"vouched_at,omitzero"`        // when it was proved to run without being able to renew; its heartbeat is not judged
 	KeptSince        time.Time  `json:"kept_since,omitzero"`        // when something was first seen to keep it after its date: see [Lease.Keep]
 	KeptReason       KeptReason `json:"kept_reason,omitzero"`       // of a revoked one: the kind of Stuck
 	Mark             *Mark      `json:"mark,omitempty"`

@@ -62,6 +62,8 @@ func quickLease(q *quick, l *Lease) {
 	span(q, "heartbeat_timeout", &l.HeartbeatTimeout)
 	moment(q, "claimed_at", &l.ClaimedAt)
 	moment(q, "cured_at", &l.CuredAt)
+	moment(q, "contested_at", &l.ContestedAt)
+	moment(q, "vouched_at", &l.VouchedAt)
 	moment(q, "kept_since", &l.KeptSince)
 	word(q, "kept_reason", &l.KeptReason)
 	if q.field("mark") {

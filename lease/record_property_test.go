@@ -301,6 +301,10 @@ func FuzzDecode(f *testing.F) {
 		fuzzDecode[lease.Registry](t, data)
 		fuzzDecode[lease.Checkpoint](t, data)
 		fuzzDecode[lease.Heartbeat](t, data)
+		if e, ok := fuzzDecode[lease.Enrolment](t, data); ok {
+			_, _ = e.Use(noon, "a")
+			_, _ = e.Enrol(noon, noon, lease.EnrolledKey{SHA256: "a"})
+		}
 	})
 }
 
@@ -328,7 +332,7 @@ func fuzzDecode[R record](t *testing.T, data []byte) (r R, ok bool) {
 }
 
 type record interface {
-	lease.Lease | lease.Launch | lease.Registry | lease.Checkpoint | lease.Heartbeat
+	lease.Lease | lease.Launch | lease.Registry | lease.Checkpoint | lease.Heartbeat | lease.Enrolment
 }
 
 // decode is lease.Decode for any of the records.
@@ -344,6 +348,8 @@ func decode[R record](data []byte) (r R, err error) {
 		*r, err = lease.Decode[lease.Checkpoint]("record", "x", data)
 	case *lease.Heartbeat:
 		*r, err = lease.Decode[lease.Heartbeat]("record", "x", data)
+	case *lease.Enrolment:
+		*r, err = lease.Decode[lease.Enrolment]("record", "x", data)
 	}
 	return r, err
 }

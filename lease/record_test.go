@@ -208,7 +208,7 @@ func TestAnotherSchemaIsRefusedWhateverElseIsInIt(t *testing.T) {
 	} {
 		for _, decode := range []func([]byte) error{
 			decodeError[lease.Lease], decodeError[lease.Launch], decodeError[lease.Registry], decodeError[lease.Checkpoint],
-			decodeError[lease.Heartbeat],
+			decodeError[lease.Heartbeat], decodeError[lease.Enrolment],
 		} {
 			err := decode([]byte(data))
 			var other *lease.SchemaError
@@ -227,6 +227,7 @@ func TestTextThatIsNoRecordIsMalformed(t *testing.T) {
 		"registry":   decodeError[lease.Registry],
 		"checkpoint": decodeError[lease.Checkpoint],
 		"heartbeat":  decodeError[lease.Heartbeat],
+		"enrolment":  decodeError[lease.Enrolment],
 	}
 	anywhere := []string{
 		"", " ", "x", "{", `"text"`, "[]", "7", `{"schema":"1"}`, `{"schema":1.5}`, "{}{}", `{"schema":99999999999999999999}`,
@@ -249,6 +250,7 @@ func TestTextThatIsNoRecordIsMalformed(t *testing.T) {
 		},
 		"registry":   {"{}", "null", `{"schema":3,"uuid":"u"}`, `{"schema":3,"mode":"armed"}`, `{"schema":3,"uuid":"u","mode":"ARMED"}`},
 		"checkpoint": {`{"schema":3,"time":"noon"}`, `{"schema":3,"locations":"all"}`},
+		"enrolment":  {"{}", "null", `{"schema":3,"keys":[]}`, `{"schema":3,"instance_id":"i-1","keys":[{},{},{},{}]}`},
 		"heartbeat":  {"{}", "null", `{"schema":3,"boot_id":"b"}`, `{"schema":3,"instance_id":"i-1","heartbeat_timeout":7}`},
 	} {
 		for _, data := range append(bad, anywhere...) {

@@ -156,6 +156,46 @@ func (l Lease) Claimed(now time.Time, by By) (Lease, error) {
 	return l, nil
 }
 
+// Contest notes that more than one claims to be the instance: its heartbeat is no evidence from here on, and its expiry stays in
+// force.
+func (l Lease) Contest(now time.Time, by By) (Lease, error) {
+	if !l.Live() {
+		return l, l.refuse("contest")
+	}
+	if !l.ContestedAt.IsZero() {
+		return l, nil
+	}
+	l = l.changed(now, ActionContest, by)
+	l.ContestedAt = recorded(now)
+	return l, nil
+}
+
+// Vouch notes that the instance was proved to run although it cannot renew: its missing heartbeat is no evidence until it can.
+func (l Lease) Vouch(now time.Time, by By) (Lease, error) {
+	if !l.Live() {
+		return l, l.refuse("vouch for")
+	}
+	if !l.VouchedAt.IsZero() {
+		return l, nil
+	}
+	l = l.changed(now, ActionVouch, by)
+	l.VouchedAt = recorded(now)
+	return l, nil
+}
+
+// Settled notes that the instance is contested no more, and renews by itself.
+func (l Lease) Settled(now time.Time, by By) (Lease, error) {
+	if !l.Live() {
+		return l, l.refuse("settle")
+	}
+	if l.ContestedAt.IsZero() && l.VouchedAt.IsZero() {
+		return l, nil
+	}
+	l = l.changed(now, ActionSettle, by)
+	l.ContestedAt, l.VouchedAt, l.CuredAt = time.Time{}, time.Time{}, recorded(now)
+	return l, nil
+}
+
 // Revoke takes the lease away for good: no renewal or extension is accepted from here on. Release, operator's revoke
 // and the janitor's decision differ only in cause. A lease already revoked or ended is refused with a [StateError].
 func (l Lease) Revoke(now time.Time, cause Cause, by By) (Lease, error) {

@@ -57,6 +57,27 @@ var allowed = map[string]struct {
 		func(l lease.Lease) (lease.Lease, error) { return l.Claimed(at(3*time.Hour), jan) },
 		map[string]lease.State{"active": lease.StateActive, "active with a mark": lease.StateActive},
 	},
+	"Contest": {
+		"contest",
+		func(l lease.Lease) (lease.Lease, error) { return l.Contest(at(3*time.Hour), ada) },
+		map[string]lease.State{
+			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
+		},
+	},
+	"Vouch": {
+		"vouch for",
+		func(l lease.Lease) (lease.Lease, error) { return l.Vouch(at(3*time.Hour), ada) },
+		map[string]lease.State{
+			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
+		},
+	},
+	"Settled": {
+		"settle",
+		func(l lease.Lease) (lease.Lease, error) { return l.Settled(at(3*time.Hour), ada) },
+		map[string]lease.State{
+			"adopting": lease.StateAdopting, "active": lease.StateActive, "active with a mark": lease.StateActive,
+		},
+	},
 	"Revoke": {
 		"revoke",
 		func(l lease.Lease) (lease.Lease, error) { return l.Revoke(at(3*time.Hour), lease.CauseRevoke, ada) },

@@ -22,6 +22,8 @@ func (c *planner) judgeHeartbeat(l *Row) {
 			return
 		}
 		c.propose(l, ActNone, "its lease is valid")
+	case !l.ContestedAt.IsZero(), !l.VouchedAt.IsZero():
+		c.unjudged(l, inferred)
 	case c.booting(l, l.Instance, s):
 		c.propose(l, ActNone, "booting")
 	case c.Policy.SkipHeartbeats:
@@ -32,6 +34,19 @@ func (c *planner) judgeHeartbeat(l *Row) {
 		c.judgeLost(l, s)
 		c.because(s)
 	}
+}
+
+// unjudged is about a lease whose heartbeat says nothing, because of what was proved of its instance.
+func (c *planner) unjudged(l *Row, inferred bool) {
+	why := "the instance was proved to run although it cannot renew, so its heartbeat is not judged"
+	if !l.ContestedAt.IsZero() {
+		why = "more than one claims to be the instance, so its heartbeat is not judged"
+	}
+	if inferred {
+		c.propose(l, ActUnmark, why)
+		return
+	}
+	c.propose(l, ActReport, why)
 }
 
 // because notes the missing heartbeat that the last verdict is about.

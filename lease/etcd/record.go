@@ -209,3 +209,39 @@ func (s *Store) PutLaunch(ctx context.Context, l lease.Launch) (lease.Launch, er
 func (s *Store) UpdateLaunch(ctx context.Context, token string, change func(lease.Launch) (lease.Launch, error)) (before, after lease.Launch, err error) {
 	return s.launches.update(ctx, token, change)
 }
+
+// Enrolment reads the keys that are enrolled for an instance: none, of revision 0, if nobody has enrolled any.
+//
+// Errors: [lease.SchemaError], [lease.MalformedError].
+func (s *Store) Enrolment(ctx context.Context, id string) (lease.Enrolment, error) {
+	e, err := s.enrolled.get(ctx, id)
+	if _, none := errors.AsType[*lease.NotFoundError](err); none {
+		return lease.Enrolment{InstanceID: id}, nil
+	}
+	return e, err
+}
+
+// UpdateEnrolment changes the keys that are enrolled for an instance, as [Store.UpdateLease] does a lease; of one without any,
+// change is given an empty enrolment.
+//
+// Errors: those of change, [lease.SchemaError], [lease.MalformedError].
+func (s *Store) UpdateEnrolment(ctx context.Context, id string, change func(lease.Enrolment) (lease.Enrolment, error)) (before, after lease.Enrolment, err error) {
+	for {
+		before, err := s.Enrolment(ctx, id)
+		if err != nil {
+			return before, before, err
+		}
+		after, err := change(before)
+		if err != nil {
+			return before, before, err
+		}
+		if same, err := s.enrolled.same(before, after); err != nil || same {
+			return before, before, err
+		}
+		after.Revision = before.Revision
+		after, err = s.enrolled.put(ctx, after)
+		if _, conflict := errors.AsType[*lease.ConflictError](err); !conflict {
+			return before, after, err
+		}
+	}
+}

@@ -54,6 +54,21 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 	return next, seen.lease, seen.problem
 }
 
+// Resume is the claim of the heartbeat that a boot of an instance has made, for whoever renews it without remembering.
+//
+// Errors: [lease.ClaimLostError] if the key expired, or is another boot's.
+func (s *Store) Resume(ctx context.Context, id, boot string) (lease.Claim, error) {
+	seen, err := s.look(ctx, id)
+	if err != nil {
+		return lease.Claim{}, err
+	}
+	hb, err := readHeartbeat(id, seen.heartbeat)
+	if seen.heartbeat == nil || err != nil || hb.BootID != boot || !hb.Held {
+		return lease.Claim{}, lost(id, seen.heartbeat)
+	}
+	return lease.Claim{Heartbeat: hb, Handle: seen.heartbeat.GetLease(), Revision: seen.heartbeat.GetModRevision()}, nil
+}
+
 // keepAlive asks etcd once to prolong the claim's etcd lease.
 func (s *Store) keepAlive(ctx context.Context, claim lease.Claim) error {
 	id := claim.Heartbeat.InstanceID

@@ -64,6 +64,7 @@ type Store struct {
 	plan     table[lease.Plan]
 	leases   table[lease.Lease]
 	launches table[lease.Launch]
+	enrolled table[lease.Enrolment]
 }
 
 // New returns the store of a namespace. It sends nothing.
@@ -106,6 +107,11 @@ func New(c Client, namespace string, o Options) *Store {
 		revision: func(l *lease.Launch) *int64 { return &l.Revision },
 		name:     func(l lease.Launch) string { return l.Token },
 	}
+	s.enrolled = table[lease.Enrolment]{
+		store: s, kind: "enrolment", decode: lease.Decode[lease.Enrolment],
+		revision: func(e *lease.Enrolment) *int64 { return &e.Revision },
+		name:     func(e lease.Enrolment) string { return e.InstanceID },
+	}
 	return s
 }
 
@@ -115,6 +121,7 @@ const (
 	dirLaunches   = "launches/"
 	dirHeartbeats = "heartbeats/"
 	dirElection   = "election/janitor"
+	dirEnrolments = "enrolments/"
 )
 
 // Key is that of a record. There is one registry, one checkpoint and one plan, whatever the name.
@@ -126,6 +133,8 @@ func (s *Store) Key(kind, name string) string {
 		return s.root + dirLaunches + name
 	case "heartbeat":
 		return s.root + dirHeartbeats + name
+	case "enrolment":
+		return s.root + dirEnrolments + name
 	}
 	return s.root + kind
 }

@@ -60,6 +60,11 @@ func Kinds() []Kind {
 		KindOf[lease.StateError]("state", http.StatusConflict),
 		KindOf[lease.ConflictError]("conflict", http.StatusConflict),
 		KindOf[lease.ClaimLostError]("claim-lost", http.StatusConflict),
+		KindOf[lease.NotEnrolledError]("not-enrolled", http.StatusUnauthorized),
+		KindOf[lease.UnprovedError]("unproved", http.StatusForbidden),
+		KindOf[lease.UncheckedError]("unchecked", http.StatusServiceUnavailable),
+		KindOf[lease.KeysError]("keys", http.StatusTooManyRequests),
+		KindOf[lease.ContestedError]("contested", http.StatusForbidden),
 		KindOf[lease.NotFoundError]("not-found", http.StatusNotFound),
 		KindOf[lease.SchemaError]("schema", http.StatusBadGateway),
 		KindOf[lease.MalformedError]("malformed", http.StatusBadGateway), // its cause crosses in the sentence only
