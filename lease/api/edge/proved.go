@@ -1,0 +1,51 @@
+package edge
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// proved are the keys that the handler has vouched for.
+type proved struct {
+	rate Rate
+	last time.Duration // how long a key is remembered
+
+	mu   sync.Mutex
+	keys *recent[string, provedKey]
+}
+
+type provedKey struct {
+	until    time.Time
+	requests *rate.Limiter
+}
+
+func newProved(c Config) *proved {
+	return &proved{rate: c.Limits.ProvedRate, last: c.Timeouts.Vouched, keys: newRecent[string, provedKey](c.Limits.Keys)}
+}
+
+func (p *proved) vouch(key string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.keys.get(key)
+	if known == nil {
+		known = p.keys.add(key, provedKey{requests: p.rate.limiter()})
+	}
+	known.until = now.Add(p.last)
+}
+
+// requests is the rate of a proved key; nil if it is not proved.
+func (p *proved) requests(key string, now time.Time) *rate.Limiter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.keys.get(key)
+	switch {
+	case known == nil:
+		return nil
+	case !now.Before(known.until):
+		p.keys.remove(key)
+		return nil
+	}
+	return known.requests
+}
