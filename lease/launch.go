@@ -32,6 +32,7 @@ type Launch struct {
 	Request          json.RawMessage   `json:"request"`                  // frozen RunInstances request, JSON of the AWS CLI's form
 	Subnets          []string          `json:"subnets,omitempty"`        // to try, in this order
 	InstanceTypes    []string          `json:"instance_types,omitempty"` // to try in each subnet, in this order
+	API              string            `json:"api,omitzero"`             // URL at which its instances enrol; empty: they get no join token
 	Attempts         []Attempt         `json:"attempts"`
 	CreatedAt        time.Time         `json:"created_at"` // the term counts from here
 	SettledAt        time.Time         `json:"settled_at,omitzero"`
@@ -75,6 +76,10 @@ type Attempt struct {
 	KeyAt        time.Time `json:"key_at,omitzero"`      // with [AnimaKeyPair]: stored before its key pair is made
 	KeyID        string    `json:"key_id,omitzero"`      // of its key pair
 	KeyPrints    []string  `json:"key_prints,omitempty"` // fingerprints of the public keys that it was made of, or was to be
+	// JoinToken is what its instances prove with that it launched them: see [Launch.WithoutSecrets]. It is stored before anything
+	// is sent, so that a replay has the identical user-data; once the launch is settled, its SHA-256 (hex) is there instead.
+	JoinToken       string `json:"join_token,omitzero"`
+	JoinTokenSHA256 string `json:"join_token_sha256,omitzero"`
 
 	unknown unknownFields
 }
@@ -261,7 +266,7 @@ func orEmpty(list []string) []string {
 	return list
 }
 
-// Done settles a launch whose instances are all bound. No replay needs its user-data any longer, so that leaves the record.
+// Done settles a launch whose instances are all bound. No replay needs its secrets any longer, so they leave the record.
 func (l Launch) Done(now time.Time) (Launch, error) {
 	if l.State == LaunchDone {
 		return l, nil
@@ -269,18 +274,17 @@ func (l Launch) Done(now time.Time) (Launch, error) {
 	if l.State != LaunchOpen {
 		return l, l.refuse("complete")
 	}
-	l.State, l.SettledAt, l.Request = LaunchDone, recorded(now), WithoutUserData(l.Request)
-	return l, nil
+	l.State, l.SettledAt = LaunchDone, recorded(now)
+	return l.WithoutSecrets(), nil
 }
 
-// Close settles a launch for good: whatever it made that has no lease is an orphan from here on. Its
-// user-data leaves the record.
+// Close settles a launch for good: whatever it made that has no lease is an orphan from here on. Its secrets leave the record.
 func (l Launch) Close(now time.Time, reason string) (Launch, error) {
 	if l.State == LaunchClosed {
 		return l, nil
 	}
-	l.State, l.SettledAt, l.Reason, l.Request = LaunchClosed, recorded(now), reason, WithoutUserData(l.Request)
-	return l, nil
+	l.State, l.SettledAt, l.Reason = LaunchClosed, recorded(now), reason
+	return l.WithoutSecrets(), nil
 }
 
 // NoteFirstSeen notes the first full listing that showed an instance of a closed launch without a lease, or one beyond the

@@ -8,7 +8,8 @@
 //   - expiry.go: [Expiry], the agreed date as record and tag have it, and [Compare]. keys.go: the transitions that make the
 //     two agree, and what kept an instance after its date.
 //   - overdue.go: [Overdue], an instance that should be gone by its record and is not, and what keeps it.
-//   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost.
+//   - launch.go: [Launch] and its [Attempt]s, a creation that cannot be lost. userdata.go, join.go, wrap.go: what its instances get to
+//     read, the token by which they enrol with the API, and how both become one.
 //   - settle.go: to which launch an instance belongs; bind, orphan, adopt. recovery.go: what tags alone can rebuild.
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
 //   - registry.go: [Registry], [Checkpoint], [Heartbeat], [Snapshot]: what a store holds beside leases. brake.go: [Brake],

@@ -25,6 +25,8 @@ type Registry struct {
 	// Tokenless has, by location, the id of an instance that was launched with a client token and shows none: the endpoint
 	// ignores them.
 	Tokenless map[string]string `json:"tokenless,omitempty"`
+	// API is the URL at which instances reach the API: see [CheckAPI]. Empty: launches give them no join token.
+	API string `json:"api,omitzero"`
 
 	Revision int64 `json:"revision,omitzero"` // the store's revision of this record
 
