@@ -3,10 +3,12 @@ LINT_VERSION     := v2.15.0
 DEADCODE_VERSION := v0.52.0
 VULN_VERSION     := v1.8.0
 VALIDATE_VERSION := v0.0.4
+OPENAPI_VERSION  := v2.8.2
 TOOLS    := bin/tools
 LINT     := $(TOOLS)/golangci-lint-$(LINT_VERSION)
 DEADCODE := $(TOOLS)/deadcode-$(DEADCODE_VERSION)
 VALIDATE := $(TOOLS)/kubectl-validate-$(VALIDATE_VERSION)
+OPENAPI  := $(TOOLS)/oapi-codegen-$(OPENAPI_VERSION)
 BINARIES := bin/lease bin/janitor bin/sidecar
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TAGS     := e2e,bench,chaos,hostile,mutants
@@ -18,7 +20,7 @@ RACE ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(BINARIES) demo test properties e2e sim sim-mutants chaos hostile fuzz bench check tidy format lint deadcode deployment policies vuln clean
+.PHONY: help build $(BINARIES) demo test properties e2e sim sim-mutants chaos hostile fuzz bench check tidy generate generated format lint deadcode deployment policies vuln clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,9 +54,14 @@ fuzz: ## Fuzz every target, one after the other, for FUZZTIME each (10m)
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
 	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
 
-check: tidy format lint deadcode deployment policies ## Everything that reads the code without running it
+check: tidy generated format lint deadcode deployment policies ## Everything that reads the code without running it
 tidy: ## go.mod and go.sum list what is imported, and nothing else
 	go mod tidy -diff
+generate: $(OPENAPI) ## Types and routes of the instance API, from lease/api/openapi.yaml
+	cd lease/api && $(CURDIR)/$(OPENAPI) -config wire/codegen.yaml -o wire/generated.go openapi.yaml
+generated: $(OPENAPI) ## What is generated is as openapi.yaml says
+	@cd lease/api && $(CURDIR)/$(OPENAPI) -config wire/codegen.yaml -o $(CURDIR)/$(TOOLS)/generated.go openapi.yaml
+	diff $(TOOLS)/generated.go lease/api/wire/generated.go || { echo 'run make generate'; exit 1; }
 format: $(LINT) ## Formatting, by gofumpt
 	$(LINT) fmt --diff
 lint: $(LINT) ## golangci-lint, with .golangci.yml
@@ -74,6 +81,7 @@ clean: ## Remove what was built
 $(LINT): PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(DEADCODE): PACKAGE := golang.org/x/tools/cmd/deadcode
 $(VALIDATE): PACKAGE := sigs.k8s.io/kubectl-validate
-$(LINT) $(DEADCODE) $(VALIDATE):
+$(OPENAPI): PACKAGE := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+$(LINT) $(DEADCODE) $(VALIDATE) $(OPENAPI):
 	GOBIN=$(CURDIR)/$(TOOLS) go install $(PACKAGE)@$(lastword $(subst -v, v,$@))
 	mv $(TOOLS)/$(notdir $(PACKAGE)) $@

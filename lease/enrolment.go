@@ -1,7 +1,10 @@
 package lease
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -172,6 +175,15 @@ func (e Enrolment) Invite(now time.Time, sha string) Enrolment {
 	e.Schema, e.Invitation = Schema, &Invitation{SHA256: sha, Until: recorded(now.Add(InvitationTime))}
 	return e
 }
+
+// Invites reports whether an operator has let the instance enrol by this token.
+func (e Enrolment) Invites(now time.Time, token string) bool {
+	return e.Invitation != nil && !now.After(e.Invitation.Until) &&
+		subtle.ConstantTimeCompare([]byte(HashToken(token)), []byte(e.Invitation.SHA256)) == 1
+}
+
+// HashToken is what the registry keeps of a join token: its SHA-256, in hex.
+func HashToken(token string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(token))) }
 
 // plainEnrolment and plainKey have the fields and none of the methods.
 type (

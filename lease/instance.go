@@ -54,6 +54,7 @@ type Instance struct {
 	KeyName     string   // of the key pair that it was launched with
 	Spot        string   // id of its spot request; empty for on-demand
 	Operator    string   // the AWS service that manages it, and that alone can terminate it; empty if none does
+	Addresses   []string // its own, private, public and IPv6; only of a description by id
 	Attached    []string // ids of the volumes and interfaces that are attached to it
 	Outlive     []string // those of its volumes and interfaces that are not deleted when it is terminated
 	Tags        map[string]string

@@ -97,7 +97,7 @@ func (a Attempt) joinDigest() string {
 	if a.JoinToken == "" {
 		return a.JoinTokenSHA256
 	}
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(a.JoinToken)))
+	return HashToken(a.JoinToken)
 }
 
 // WithoutSecrets is a launch that has of its user-data and its join tokens the SHA-256 alone: for people and programs to read, and
@@ -170,3 +170,6 @@ func readJoin(values []string) (Join, bool) {
 func isFieldName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r < '!' || r > '~' })
 }
+
+// Joins reports whether the attempt's instances were given a join token.
+func (a Attempt) Joins() bool { return a.JoinToken != "" || a.JoinTokenSHA256 != "" }

@@ -232,6 +232,20 @@ func (r Registry) valid() error {
 
 func (s Checkpoint) valid() error { return within("sequence", s.Sequence, 0, maxChanges) }
 
+// Check refuses a heartbeat that no record can hold.
+//
+// Errors: [LimitError].
+func (h Heartbeat) Check() error {
+	err := h.valid()
+	if err == nil {
+		err = CheckHeartbeatTimeout(time.Duration(h.HeartbeatTimeout))
+	}
+	if err == nil || errors.As(err, new(*LimitError)) {
+		return err
+	}
+	return &LimitError{What: "heartbeat", Why: "must not have " + err.Error()}
+}
+
 func (h Heartbeat) valid() error {
 	if h.InstanceID == "" {
 		return errors.New("no instance_id")

@@ -315,6 +315,16 @@ func (l Lease) Unmanage(now time.Time, by By) (Lease, error) {
 	return l, nil
 }
 
+// Renewable refuses what only an instance with a live lease may do, as verb says; one that has no lease may.
+//
+// Errors: [StateError].
+func (l Lease) Renewable(verb string) error {
+	if l.InstanceID == "" || l.Live() {
+		return nil
+	}
+	return l.refuse(verb)
+}
+
 func (l Lease) refuse(verb string) error {
 	return &StateError{ID: l.InstanceID, Verb: verb, State: l.State, Cause: l.Cause, Since: l.since()}
 }

@@ -57,10 +57,7 @@ func (r *registry) enter(ctx context.Context, verb string, h lease.Heartbeat) er
 }
 
 func (r *registry) over(verb string) error {
-	if l := r.lease; l.InstanceID != "" && !l.Live() {
-		return &lease.StateError{ID: l.InstanceID, Verb: verb, State: l.State, Cause: l.Cause, Since: overError(l).Since}
-	}
-	return nil
+	return r.lease.Renewable(verb)
 }
 
 func (r *registry) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error) {

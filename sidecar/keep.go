@@ -136,8 +136,8 @@ func (k *keeper) renewClaim(ctx context.Context) error {
 		k.view.unreadable(k.heartbeatTimeout, err)
 		return nil
 	}
-	if l.InstanceID != "" && !l.Live() {
-		return overError(l)
+	if err := l.Renewable("renew"); err != nil {
+		return err
 	}
 	k.view.heartbeat(k.heartbeatTimeout, l)
 	if l.InstanceID == "" {
@@ -243,13 +243,4 @@ func heartbeatTimeoutOf(l lease.Lease) time.Duration {
 		return lease.DefaultHeartbeatTimeout
 	}
 	return min(max(time.Duration(l.HeartbeatTimeout), lease.MinHeartbeatTimeout), lease.MaxHeartbeatTimeout)
-}
-
-// overError says of a lease that is no longer valid what a store's refusal would say.
-func overError(l lease.Lease) *lease.StateError {
-	since := l.EndedAt
-	if l.State == lease.StateRevoked {
-		since = l.RevokedAt
-	}
-	return &lease.StateError{ID: l.InstanceID, Verb: "renew", State: l.State, Cause: l.Cause, Since: since}
 }

@@ -44,7 +44,7 @@ func (c *Cloud) List(ctx context.Context) (lease.Listing, error) {
 func (c *Cloud) Describe(ctx context.Context, ids []string) (lease.Listing, error) {
 	all := lease.Listing{Instances: []lease.Instance{}}
 	for chunk := range slices.Chunk(ids, maxFilterValues) {
-		some, err := c.list(ctx, "instance-id", chunk)
+		some, err := c.list(ctx, filterID, chunk)
 		if err != nil {
 			return lease.Listing{}, err
 		}
@@ -57,6 +57,9 @@ func (c *Cloud) Describe(ctx context.Context, ids []string) (lease.Listing, erro
 	}
 	return all, nil
 }
+
+// filterID is that of a description by id.
+const filterID = "instance-id"
 
 // list reads all pages of the instances that a filter selects, or of all where it has no name. The skew is that of the last
 // page.
@@ -72,7 +75,7 @@ func (c *Cloud) list(ctx context.Context, filter string, values []string) (lease
 		if err != nil {
 			return lease.Listing{}, err
 		}
-		for _, i := range c.instances(out.Reservations) {
+		for _, i := range c.instances(out.Reservations, filter == filterID) {
 			n, again := at[i.ID]
 			if !again {
 				n, at[i.ID] = len(found.Instances), len(found.Instances)
@@ -101,11 +104,16 @@ func (c *Cloud) page(ctx context.Context, in *ec2.DescribeInstancesInput) (*ec2.
 	return out, failed(ctx, "list instances", err)
 }
 
-func (c *Cloud) instances(reservations []types.Reservation) []lease.Instance {
+// instances are those of an answer. A whole listing needs no addresses, which take much memory.
+func (c *Cloud) instances(reservations []types.Reservation, addressed bool) []lease.Instance {
 	instances := []lease.Instance{}
 	for _, r := range reservations {
 		for _, i := range r.Instances {
-			instances = append(instances, c.instance(i))
+			described := c.instance(i)
+			if addressed {
+				described.Addresses = addresses(i)
+			}
+			instances = append(instances, described)
 		}
 	}
 	return instances
@@ -133,6 +141,25 @@ func (c *Cloud) instance(i types.Instance) lease.Instance {
 		described.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
 	return described
+}
+
+// addresses are those under which the instance itself calls.
+func addresses(i types.Instance) (all []string) {
+	for _, address := range []*string{i.PrivateIpAddress, i.PublicIpAddress, i.Ipv6Address} {
+		if address != nil && *address != "" {
+			all = append(all, *address)
+		}
+	}
+	for _, n := range i.NetworkInterfaces {
+		for _, p := range n.PrivateIpAddresses {
+			all = append(all, aws.ToString(p.PrivateIpAddress))
+		}
+		for _, six := range n.Ipv6Addresses {
+			all = append(all, aws.ToString(six.Ipv6Address))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // existed is the earliest time at which an instance is known to have been there: when it was last launched, or when something

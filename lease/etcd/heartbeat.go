@@ -66,14 +66,7 @@ func (s *Store) pulseOf(id string, resp *clientv3.TxnResponse) pulse {
 
 // mayRenew refuses an instance whose lease was revoked. An instance without a lease, or with one that cannot be read, may renew.
 func (p pulse) mayRenew() error {
-	if p.lease.InstanceID == "" || p.lease.Live() {
-		return nil
-	}
-	since := p.lease.EndedAt
-	if p.lease.State == lease.StateRevoked {
-		since = p.lease.RevokedAt
-	}
-	return &lease.StateError{ID: p.lease.InstanceID, Verb: "renew", State: p.lease.State, Cause: p.lease.Cause, Since: since}
+	return p.lease.Renewable("renew")
 }
 
 // attach writes hb, on a new etcd lease, over the heartbeat key that was seen. It returns what it saw last.

@@ -54,7 +54,8 @@ func (s *Store) Renew(ctx context.Context, claim lease.Claim, hb lease.Heartbeat
 	return next, seen.lease, seen.problem
 }
 
-// Resume is the claim of the heartbeat that a boot of an instance has made, for whoever renews it without remembering.
+// Resume is the claim of the heartbeat that a boot of an instance has made, for whoever renews it without remembering; of whichever
+// boot, if none is given.
 //
 // Errors: [lease.ClaimLostError] if the key expired, or is another boot's.
 func (s *Store) Resume(ctx context.Context, id, boot string) (lease.Claim, error) {
@@ -63,7 +64,7 @@ func (s *Store) Resume(ctx context.Context, id, boot string) (lease.Claim, error
 		return lease.Claim{}, err
 	}
 	hb, err := readHeartbeat(id, seen.heartbeat)
-	if seen.heartbeat == nil || err != nil || hb.BootID != boot || !hb.Held {
+	if seen.heartbeat == nil || err != nil || boot != "" && hb.BootID != boot || !hb.Held {
 		return lease.Claim{}, lost(id, seen.heartbeat)
 	}
 	return lease.Claim{Heartbeat: hb, Handle: seen.heartbeat.GetLease(), Revision: seen.heartbeat.GetModRevision()}, nil

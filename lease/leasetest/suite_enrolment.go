@@ -81,6 +81,7 @@ func resumeOwn(t *fixture) {
 		t.Fatal(err)
 	}
 	wantSame(t, resumed, claim)
+	wantSame(t, must[lease.Claim](t)(t.Store.Resume(t.Context(), someID, "")), claim)
 	hb := claim.Heartbeat
 	hb.HeartbeatTimeout = lease.Duration(10 * time.Minute)
 	if next, _, err := t.Store.Renew(t.Context(), resumed, hb); err != nil || next.Handle == claim.Handle {

@@ -23,6 +23,9 @@ type Details struct {
 	Facts  json.RawMessage `json:"facts,omitempty"`
 }
 
+// Kind is the last part of the type.
+func (d Details) Kind() string { return strings.TrimPrefix(d.Type, types) }
+
 // types is where kinds have their addresses.
 const types = "/problems/"
 

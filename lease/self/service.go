@@ -40,9 +40,22 @@ func New(store Store, now func() time.Time, log *slog.Logger) *Service {
 // Actor is how an instance's acts are signed in histories.
 func Actor(instanceID string) string { return "instance:" + instanceID }
 
+// Claim is [Store].Claim of a heartbeat that a record can hold.
+//
+// Errors: [lease.LimitError], and those of the store.
+func (s *Service) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error) {
+	if err := h.Check(); err != nil {
+		return lease.Claim{}, err
+	}
+	return s.Store.Claim(ctx, h)
+}
+
 // Renew is [Store].Renew. The first time, it also notes in the lease that a sidecar renews it. A failure of that is none of the
 // renewal: the lease returned lacks ClaimedAt, and the next renewal tries again.
 func (s *Service) Renew(ctx context.Context, c lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error) {
+	if err := h.Check(); err != nil {
+		return c, lease.Lease{}, err
+	}
 	claim, l, err := s.Store.Renew(ctx, c, h)
 	if err != nil || l.State != lease.StateActive || !l.ClaimedAt.IsZero() {
 		return claim, l, err

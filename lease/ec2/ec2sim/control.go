@@ -52,6 +52,11 @@ func (s *Sim) SetState(id string, state State) bool {
 	})
 }
 
+// SetLaunchTime moves the launch time of an instance, as a stop and a start do.
+func (s *Sim) SetLaunchTime(id string, to time.Time) bool {
+	return s.with(id, func(_ *region, i *Instance) { i.LaunchTime = to })
+}
+
 // SetQuirks changes what it does otherwise than EC2.
 func (s *Sim) SetQuirks(q Quirks) {
 	s.mu.Lock()

@@ -1,0 +1,256 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"lapse/lease"
+	"lapse/lease/api/wire"
+	"lapse/lease/problem"
+)
+
+// answerMax is how many bytes of an answer are read.
+const answerMax = 1 << 20
+
+// ClientConfig of a client.
+type ClientConfig struct {
+	URL        string // https://host:port
+	CAFile     string // PEM of who signs the server's certificate, read again when it changes; empty: the system's roots
+	KeyFile    string // see [Key]
+	InstanceID string
+	// Prove returns the identity document, and the join token or "".
+	Prove  func(ctx context.Context) (document, token string, err error)
+	Logger *slog.Logger
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // nil: as net dials
+}
+
+// Client is an instance's way to its own lease through the API. It enrols when it has to.
+type Client struct {
+	cfg ClientConfig
+	key tls.Certificate
+
+	mu     sync.Mutex
+	client *http.Client
+	roots  os.FileInfo // of CAFile, as client was made with
+}
+
+// NewClient reads or makes the key. It sends nothing.
+//
+// Errors: [lease.LimitError] for the URL.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	cfg.URL = strings.TrimSuffix(cfg.URL, "/")
+	if err := lease.CheckAPI(cfg.URL); err != nil {
+		return nil, err
+	}
+	key, err := Key(cfg.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{cfg: cfg, key: key}, nil
+}
+
+// Claim makes the heartbeat this boot's.
+//
+// Errors: [lease.StateError], [lease.ConflictError], and those of enrolment: [lease.UnprovedError], [lease.UncheckedError],
+// [lease.KeysError].
+func (c *Client) Claim(ctx context.Context, h lease.Heartbeat) (lease.Claim, error) {
+	renewed, err := c.renew(ctx, h, true)
+	return lease.Claim{Heartbeat: renewed.Heartbeat}, err
+}
+
+// Renew renews the heartbeat and returns the lease, zero if none is bound yet.
+//
+// Errors: those of Claim; [lease.ClaimLostError]; [lease.MalformedError] or [lease.SchemaError] if the lease cannot be read, and
+// the renewal holds.
+func (c *Client) Renew(ctx context.Context, claim lease.Claim, h lease.Heartbeat) (lease.Claim, lease.Lease, error) {
+	renewed, err := c.renew(ctx, h, false)
+	if err != nil {
+		return claim, lease.Lease{}, err
+	}
+	claim = lease.Claim{Heartbeat: renewed.Heartbeat}
+	if renewed.Unreadable != nil {
+		return claim, lease.Lease{}, renewed.Unreadable.Err()
+	}
+	if renewed.Lease == nil {
+		return claim, lease.Lease{}, nil
+	}
+	return claim, *renewed.Lease, nil
+}
+
+func (c *Client) renew(ctx context.Context, h lease.Heartbeat, claim bool) (wire.Renewed, error) {
+	var renewed wire.Renewed
+	err := c.call(ctx, http.MethodPut, "/heartbeat", wire.RenewRequest{
+		Claim: claim, BootID: h.BootID, Address: h.Address, Version: h.Version, Changes: h.Changes, HeartbeatTimeout: h.HeartbeatTimeout, Since: h.Since,
+	}, &renewed)
+	return renewed, err
+}
+
+// Checkpoint is that of the last sweep.
+//
+// Errors: [lease.NotFoundError].
+func (c *Client) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
+	var shown wire.Shown
+	if err := c.call(ctx, http.MethodGet, "", nil, &shown); err != nil {
+		return lease.Checkpoint{}, err
+	}
+	if shown.Checkpoint == nil {
+		return lease.Checkpoint{}, &lease.NotFoundError{Kind: "checkpoint"}
+	}
+	return *shown.Checkpoint, nil
+}
+
+// Extend moves the expiry, as far as the lease allows.
+//
+// Errors: those of package self, and [lease.NotEnrolledError].
+func (c *Client) Extend(ctx context.Context, _ string, req lease.ExtendRequest, by lease.By) (lease.Extended, error) {
+	var extended lease.Extended
+	err := c.call(ctx, http.MethodPost, "/extend", wire.ExtendCall{ExtendRequest: req, User: c.user(by)}, &extended)
+	return extended, unanswered(err, lease.OutcomeUnknownError{Verb: "extend", Until: req.Until})
+}
+
+// Release gives the lease back.
+//
+// Errors: those of package self; [lease.ContestedError], [lease.NotEnrolledError].
+func (c *Client) Release(ctx context.Context, _ string, by lease.By) (lease.Lease, error) {
+	var released lease.Lease
+	err := c.call(ctx, http.MethodPost, "/release", wire.ReleaseRequest{Reason: by.Reason, User: c.user(by)}, &released)
+	return released, unanswered(err, lease.OutcomeUnknownError{Verb: "release"})
+}
+
+// user is who acts, beside the instance, of which the server knows.
+func (c *Client) user(by lease.By) string {
+	_, user, _ := strings.Cut(by.Actor, " ")
+	return user
+}
+
+// unsentError says that a call got no answer.
+type unansweredError struct{ err error }
+
+func (e *unansweredError) Error() string { return "the API does not answer: " + e.err.Error() }
+func (e *unansweredError) Unwrap() error { return e.err }
+
+// unanswered turns a missing answer to a write into what it means.
+func unanswered(err error, unknown lease.OutcomeUnknownError) error {
+	if _, is := errors.AsType[*unansweredError](err); !is {
+		return err
+	}
+	unknown.Why = err.Error()
+	return &unknown
+}
+
+// call asks, and enrols first if the server does not know the key.
+func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	err := c.once(ctx, method, path, body, into)
+	if _, unknown := errors.AsType[*lease.NotEnrolledError](err); !unknown {
+		return err
+	}
+	if err := c.enrol(ctx); err != nil {
+		return err
+	}
+	return c.once(ctx, method, path, body, into)
+}
+
+// enrol proves to the server that this is the instance. Nothing of the request was done before.
+func (c *Client) enrol(ctx context.Context) error {
+	document, token, err := c.cfg.Prove(ctx)
+	if err != nil {
+		return fmt.Errorf("prove which instance this is: %w", err)
+	}
+	var enrolled wire.Enrolled
+	if err := c.once(ctx, http.MethodPost, "/enrolment", wire.EnrolRequest{Document: document, JoinToken: token}, &enrolled); err != nil {
+		return err
+	}
+	c.cfg.Logger.InfoContext(ctx, "enrolled with the API", "url", c.cfg.URL, "keys", enrolled.Keys, "contested", enrolled.Contested)
+	return nil
+}
+
+func (c *Client) once(ctx context.Context, method, path string, body, into any) error {
+	client, err := c.current()
+	if err != nil {
+		return err
+	}
+	var sent io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.cfg.URL+"/v1/instances/"+c.cfg.InstanceID+path, sent)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		client.CloseIdleConnections() // and look the address up anew
+		return &unansweredError{cmp.Or(errors.Unwrap(err), err)}
+	}
+	defer resp.Body.Close()
+	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
+	if resp.StatusCode != http.StatusOK {
+		var p problem.Details
+		if err := d.Decode(&p); err != nil || p.Detail == "" {
+			return &unansweredError{fmt.Errorf("%s", resp.Status)}
+		}
+		return p.Err()
+	}
+	if err := d.Decode(into); err != nil {
+		return &unansweredError{err}
+	}
+	return nil
+}
+
+// current is the HTTP client with the roots as they are now.
+func (c *Client) current() (*http.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var info os.FileInfo
+	if c.cfg.CAFile != "" {
+		var err error
+		if info, err = os.Stat(c.cfg.CAFile); err != nil && c.client == nil {
+			return nil, fmt.Errorf("read who signs the API's certificate: %w", err)
+		}
+	}
+	if c.client != nil && (info == nil || c.roots != nil && info.ModTime().Equal(c.roots.ModTime()) && info.Size() == c.roots.Size()) {
+		return c.client, nil
+	}
+	var roots *x509.CertPool
+	if info != nil {
+		text, err := os.ReadFile(c.cfg.CAFile)
+		if roots = x509.NewCertPool(); err != nil || !roots.AppendCertsFromPEM(text) {
+			if c.client != nil {
+				c.cfg.Logger.Warn("keeping the certificates of before: the new file cannot be read", "file", c.cfg.CAFile, "error", err)
+				c.roots = info
+				return c.client, nil
+			}
+			return nil, cmp.Or(err, error(&lease.LimitError{What: c.cfg.CAFile, Why: "must have a certificate in PEM"}))
+		}
+	}
+	if c.client != nil {
+		c.client.CloseIdleConnections()
+	}
+	c.roots = info
+	c.client = &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{c.key}},
+			DialContext:     c.cfg.Dial, TLSHandshakeTimeout: 5 * time.Second, MaxIdleConns: 1, MaxResponseHeaderBytes: 16 << 10,
+		},
+	}
+	return c.client, nil
+}

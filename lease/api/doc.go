@@ -1,0 +1,10 @@
+// Package api is the way of an instance to its own lease that needs neither AWS credentials nor etcd: a service in front of the
+// registry, and its client. openapi.yaml describes it. A stolen instance can change its own lease and no other.
+//
+//   - server.go: [New], the routes, bodies and answers, over a [Store] and a [Cloud] for each location.
+//   - own.go: what an enrolled instance does with its lease: renew, show, extend, release.
+//   - enrol.go: what makes a key that of an instance. prove.go: what the proof must say.
+//   - client.go: [Client], for the sidecar; key.go: its key.
+//
+// Package edge is its front, package identity verifies identity documents, package wire is generated.
+package api

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode"
+
+	"lapse/lease"
+	"lapse/lease/api/edge"
+	"lapse/lease/api/wire"
+	"lapse/lease/problem"
+	"lapse/lease/self"
+)
+
+// admit lets a caller in whose key is enrolled for the instance, and notes which of its keys is in use. It writes only when that is
+// another than before.
+func (s *Server) admit(ctx context.Context, c caller) (lease.Enrolment, error) {
+	e, err := s.cfg.Store.Enrolment(ctx, c.id)
+	if err != nil {
+		return e, unread(err)
+	}
+	used, err := e.Use(s.cfg.Now(), c.Key)
+	if err != nil {
+		return e, err
+	}
+	edge.Vouch(ctx)
+	if used.InUse == e.InUse && used.Contested.Equal(e.Contested) {
+		return e, nil
+	}
+	_, e, err = s.cfg.Store.UpdateEnrolment(ctx, c.id, func(e lease.Enrolment) (lease.Enrolment, error) { return e.Use(s.cfg.Now(), c.Key) })
+	if err != nil {
+		return e, unread(err)
+	}
+	if !e.Contested.IsZero() {
+		s.contest(ctx, c)
+	}
+	return e, nil
+}
+
+// contest lets the lease say that more than one claims to be its instance. If that fails, the next renewal tries again.
+func (s *Server) contest(ctx context.Context, c caller) {
+	by := lease.By{Actor: self.Actor(c.id), Reason: "an older key was used after a newer one, from " + c.Addr.String()}
+	_, _, err := s.cfg.Store.UpdateLease(ctx, c.id, func(l lease.Lease) (lease.Lease, error) { return l.Contest(s.cfg.Now(), by) })
+	if err != nil {
+		s.log.WarnContext(ctx, "cannot note that the instance is contested; the next renewal tries again", "instance_id", c.id, "error", err)
+	}
+}
+
+func (s *Server) renew(ctx context.Context, c caller, r wire.RenewRequest) (wire.Renewed, error) {
+	hb := lease.Heartbeat{
+		Schema: lease.Schema, InstanceID: c.id, BootID: r.BootID, Address: r.Address, Version: r.Version, Changes: r.Changes,
+		HeartbeatTimeout: r.HeartbeatTimeout, Since: r.Since,
+	}
+	claim, err := s.claim(ctx, hb, r.Claim)
+	if err != nil {
+		return wire.Renewed{}, unread(err)
+	}
+	claim, l, err := s.self.Renew(ctx, claim, hb)
+	answer := wire.Renewed{Heartbeat: claim.Heartbeat}
+	switch {
+	case self.Unreadable(err):
+		details := problem.Of(err)
+		answer.Unreadable = &details
+	case err != nil:
+		return wire.Renewed{}, unread(err)
+	case l.InstanceID != "":
+		answer.Lease = &l
+		if !l.VouchedAt.IsZero() && l.ContestedAt.IsZero() {
+			s.settle(ctx, c.id, "it renews")
+		}
+	}
+	return answer, nil
+}
+
+// claim is the heartbeat's, made now or by the same boot before.
+func (s *Server) claim(ctx context.Context, hb lease.Heartbeat, anew bool) (lease.Claim, error) {
+	if anew {
+		return s.self.Claim(ctx, hb)
+	}
+	return s.cfg.Store.Resume(ctx, hb.InstanceID, hb.BootID)
+}
+
+func (s *Server) show(ctx context.Context, c caller) (wire.Shown, error) {
+	var shown wire.Shown
+	l, err := s.self.Lease(ctx, c.id)
+	if err == nil {
+		shown.Lease = &l
+	} else if _, none := errors.AsType[*lease.NotFoundError](err); !none {
+		return shown, unread(err)
+	}
+	checkpoint, err := s.self.Checkpoint(ctx)
+	if err == nil {
+		shown.Checkpoint = &checkpoint
+	} else if _, none := errors.AsType[*lease.NotFoundError](err); !none && !self.Unreadable(err) {
+		return shown, unread(err)
+	}
+	return shown, nil
+}
+
+func (s *Server) extend(ctx context.Context, c caller, call wire.ExtendCall) (lease.Extended, error) {
+	return s.self.Extend(ctx, c.id, call.ExtendRequest, by(c, call.User, call.Reason))
+}
+
+// release gives the lease back, unless it is not certain who asks.
+func (s *Server) release(ctx context.Context, c caller, r wire.ReleaseRequest) (lease.Lease, error) {
+	e, err := s.admit(ctx, c)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	if !e.Contested.IsZero() {
+		return lease.Lease{}, &lease.ContestedError{ID: c.id, Verb: "release", Since: e.Contested}
+	}
+	return s.self.Release(ctx, c.id, by(c, r.User, r.Reason))
+}
+
+// by is who acts: the instance, and what it says of its user, which is nobody's word but its own.
+func by(c caller, user, reason string) lease.By {
+	const most = 64
+	user = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, user)
+	actor := self.Actor(c.id)
+	if user = user[:min(len(user), most)]; user != "" {
+		actor += " " + strings.ToValidUTF8(user, "")
+	}
+	return lease.By{Actor: actor, Reason: reason}
+}
+
+// unread is what a failure of the store means to the caller: nothing that the store said of itself.
+func unread(err error) error {
+	if problem.Known(err) {
+		return err
+	}
+	return &lease.UnavailableError{Why: "etcd gives no answer"}
+}
