@@ -56,12 +56,13 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits, "asks": asks, "port": port}
 	script.Questions(commands)
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
-		"create": createInstance, "leased": leaseInstance, "adopting": adoptInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "checkpoint": checkpointSweep, "brakes": checkpointBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm,
+		"create": createInstance, "leased": leaseInstance, "adopting": adoptInstance, "fault": failEC2, "denied": denyRegion, "elect": elect, "checkpoint": checkpointSweep, "brakes": checkpointBrakes, "resign": resign, "armed": armRegistry, "alarm": raiseAlarm, "opened": openLaunch,
 	} {
 		commands[name] = func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(do(ts.Value("world").(*world), ts, args))
 		}
 	}
+	commands["recorded"] = checkRecord
 	return commands
 }
 

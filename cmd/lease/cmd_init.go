@@ -23,15 +23,19 @@ func initCommand() *ucli.Command {
 			"arm`. A registry that exists already is left as it is; --armed counts only where it is created.\n\n" +
 			"   lease init\n" +
 			"   lease init --namespace staging --armed\n" +
-			"   lease init --anima key-pair --region region-1\n\n" +
+			"   lease init --anima key-pair --region region-1\n" +
+			"   lease init --api https://lapse.example.com:8443\n\n" +
 			"--anima notes, also in a registry that exists, how launches into these regions find what they create: by a\n" +
 			"client token, or by a key pair of their own where the EC2 endpoint ignores client tokens.\n\n" +
+			"--api notes, also in a registry that exists, where instances reach the API. From then on, each launch gives\n" +
+			"its instances this URL and a join token in their user-data. --api none takes it away.\n\n" +
 			"--uuid recreates a lost registry under the UUID that its instances bear in their tag lapse:registry; `lease\n" +
 			"recover` then rebuilds their leases.",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.StringFlag{Name: "anima", Usage: "note for --region that launches use `ANIMA`: client-token or key-pair", Category: cli.OtherFlags},
 			&ucli.StringSliceFlag{Name: "region", Usage: "with --anima, note it for `REGION`; repeatable", DefaultText: "AWS settings", Category: cli.OtherFlags},
 			cli.AccountFlag(),
+			&ucli.StringFlag{Name: "api", Usage: "note `URL` at which instances reach the API, or none"},
 			&ucli.BoolFlag{Name: "armed", Usage: "let janitors terminate from the start"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
 		Action: cli.WithStore(readInit, initialize),
@@ -44,6 +48,11 @@ func readInit(c *ucli.Context) (lost string, err error) {
 	case "", string(launch.ClientTokens), string(lease.AnimaKeyPair):
 	default:
 		return "", cli.Usage("--anima %s must be client-token or key-pair", anima)
+	}
+	if api := c.String("api"); api != "" && api != noAPI {
+		if err := lease.CheckAPI(api); err != nil {
+			return "", err
+		}
 	}
 	if c.IsSet("region") && c.String("anima") == "" {
 		return "", cli.Usage("--region goes with --anima; a registry is for all regions")
@@ -78,7 +87,36 @@ func initialize(c *ucli.Context, store *etcd.Store, lost string) error {
 			return err
 		}
 	}
+	if c.String("api") != "" {
+		if registry, err = noteAPI(c, store); err != nil {
+			return err
+		}
+	}
 	return printRegistry(c, registry, created, mode)
+}
+
+// noAPI takes the URL of the API away from the registry.
+const noAPI = "none"
+
+// noteAPI notes where instances reach the API.
+func noteAPI(c *ucli.Context, store *etcd.Store) (lease.Registry, error) {
+	api := c.String("api")
+	if api == noAPI {
+		api = ""
+	}
+	_, noted, err := store.UpdateRegistry(c.Context, func(r lease.Registry) (lease.Registry, error) {
+		r.API = api
+		return r, nil
+	})
+	if err != nil {
+		return noted, cli.Advise(err)
+	}
+	if api == "" {
+		cli.Say(c, "noted: launches give their instances no join token")
+	} else {
+		cli.Say(c, "noted: launches give their instances a join token for %s unless they say otherwise", api)
+	}
+	return noted, nil
 }
 
 // noteAnima notes how launches into the regions of --region find what they create.
@@ -124,7 +162,7 @@ func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) 
 
 func printRegistry(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) error {
 	switch {
-	case !created && c.String("anima") != "":
+	case !created && c.String("anima")+c.String("api") != "":
 	case !created && asked == lease.ModeArmed && r.Mode != lease.ModeArmed:
 		cli.Say(c, "the registry already exists and was not changed; arm it with `janitor arm`")
 	case !created:

@@ -19,8 +19,9 @@ func launchCommand() *ucli.Command {
 	flags := append(cli.StoreFlags(), requestFlags()...)
 	return &ucli.Command{
 		Name: "launch", Usage: "launch instances with leases",
-		Description: "The launch token goes to stderr before anything is sent. Whatever happens then, `lease launch --id TOKEN`\n" +
-			"resumes that launch or reports its outcome, and launches nothing twice. Flags win over --request.\n\n" +
+		Description: "The launch token goes to stderr before anything is sent. With it, `lease launch --id TOKEN` resumes the\n" +
+			"launch or reports its outcome, and launches nothing twice. Flags win over --request. After `lease init --api`,\n" +
+			"scripts and cloud-config get a join token; other user-data needs --no-join.\n\n" +
 			"   lease launch --image-id ami-0abc --instance-type t3.micro --term 8h\n" +
 			"   lease launch --request request.json --id nightly --wait heartbeat -q\n" +
 			"   lease launch --id nightly\n\n" +
@@ -114,8 +115,7 @@ type launched struct {
 
 // shown is a launch and its leases without secrets.
 func shown(l lease.Launch, leases []lease.Lease) launched {
-	l.Request = lease.WithoutUserData(l.Request)
-	return launched{Launch: l, Leases: append([]lease.Lease{}, leases...)}
+	return launched{Launch: l.WithoutSecrets(), Leases: append([]lease.Lease{}, leases...)}
 }
 
 // printResult prints what is known of a launch, if anything.
@@ -148,11 +148,10 @@ func printResult(c *ucli.Context, r launch.Result) error {
 }
 
 func printPlan(c *ucli.Context, plan launch.Plan) error {
-	l := plan.Launch
+	l := plan.Launch.WithoutSecrets()
 	if plan.Exists {
 		cli.Say(c, "token %s is already on record, and its launch is %s; nothing new would be launched", l.Token, l.State)
 	}
-	l.Request = lease.WithoutUserData(l.Request)
 	if cli.WantsJSON(c) {
 		return cli.JSON(c, l)
 	}

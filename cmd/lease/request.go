@@ -26,9 +26,10 @@ func requestFlags() []ucli.Flag {
 		&ucli.StringFlag{Name: "iam-instance-profile", Usage: "attach the instance profile of this `NAME` or ARN", Category: cli.OtherFlags},
 		&ucli.StringFlag{Name: "user-data", Usage: "pass user-data from `FILE` (- for stdin)"},
 		&ucli.StringFlag{Name: "request", Usage: "read run-instances JSON from `FILE` or - (stdin)"},
-		&ucli.StringSliceFlag{Name: "tag", Usage: "tag all launched resources with `KEY=VALUE`; repeatable"},
+		&ucli.StringSliceFlag{Name: "tag", Usage: "tag all resources with `KEY=VALUE`; repeatable"},
 		&ucli.StringFlag{Name: "anima", Usage: "find instances by `ANIMA`: client-token or key-pair", DefaultText: "client-token, or as noted", Category: cli.OtherFlags},
 		&ucli.StringFlag{Name: "consistency", Usage: "with --anima, search `DURATION` for what was created", DefaultText: "5m", Category: cli.OtherFlags},
+		&ucli.BoolFlag{Name: "no-join", Usage: "leave out the join token for the API", Category: cli.OtherFlags},
 		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances", DefaultText: "--request's, or 1"},
 	}, termFlags()...)
 }
@@ -83,7 +84,7 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	if o.Tags, err = cli.Pairs("tag", c.StringSlice("tag")); err != nil {
 		return err
 	}
-	o.Anima = lease.Anima(c.String("anima"))
+	o.Anima, o.NoJoin = lease.Anima(c.String("anima")), c.Bool("no-join")
 	if text := c.String("consistency"); text != "" {
 		if o.Consistency, err = cli.Duration("consistency", text); err != nil {
 			return err

@@ -94,7 +94,7 @@ func acts() []act {
 		{"write another's heartbeat", "a dead instance looks alive until its lease expires", put("heartbeats/"+victim, `{}`)},
 		{"prolong the etcd lease of another's heartbeat", "the same", func(h *heist) error { _, err := h.thief.KeepAliveOnce(h.now, h.held); return err }},
 		{"read the leases of others", "reveals holders and labels", get(heistKey("leases/"))},
-		{"read launches", "reveals the user-data of those under way", get(heistKey("launches/"))},
+		{"read launches", "reveals the user-data and the join tokens of those under way", get(heistKey("launches/"))},
 		{"change a launch", "instances that it has not bound yet are terminated as orphans", put("launches/nightly", `{}`)},
 		{"arm, pause or delete the registry", "nothing is terminated any more, or a registry that only observed terminates", put("registry", `{}`)},
 		{"write the checkpoint", "brakes engage, terminations stop", put("checkpoint", `{}`)},

@@ -76,6 +76,7 @@ func options() map[string]string {
 		"SecurityGroups": "; leave out --security-group-id",
 		"Subnets":        "; leave out --subnet-id",
 		"UserData":       "; give user-data that is not text with --user-data",
+		"NoJoin":         "; or use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)",
 	}
 }
 

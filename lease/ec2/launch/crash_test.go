@@ -19,11 +19,13 @@ func TestKilledAtEveryStep(t *testing.T) {
 	for name, c := range map[string]struct {
 		count, roomA, roomB int
 		want                int // instances, if every outcome is known
+		joins               bool
 	}{
 		"one":                       {count: 1, roomA: 5, roomB: 5, want: 1},
 		"three where two fit":       {count: 3, roomA: 2, roomB: 0, want: 2},
 		"twenty over two locations": {count: 20, roomA: 12, roomB: 30, want: 20},
 		"none fits":                 {count: 1},
+		"three that join, in turn":  {count: 3, roomA: 2, roomB: 5, want: 3, joins: true},
 	} {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, after the deed %t", name, after), func(t *testing.T) {
@@ -33,9 +35,15 @@ func TestKilledAtEveryStep(t *testing.T) {
 					w := newWorld(t, ec2sim.Config{})
 					w.capacity(ec2test.ZoneA, c.roomA)
 					w.capacity(ec2test.ZoneB, c.roomB)
+					if c.joins {
+						w.withAPI("https://lapse.example.com")
+					}
 					r := w.request("job-7", c.count)
 					r.Subnets = []string{w.Sim.SubnetID(ec2test.ZoneA), w.Sim.SubnetID(ec2test.ZoneB)}
 					steps, _ := w.killed(t, r, n, after)
+					if c.joins { // what is on record counts
+						w.withAPI("https://elsewhere.example.com")
+					}
 					w.wantSound(t, "job-7", c.count)
 					w.wantResumable(t, r, c.want)
 					if steps <= n { // it came to its end before it was killed

@@ -5,6 +5,7 @@
 //
 //   - request.go: [Request], what to launch; skeleton.go, timestamp.go and userdata.go: the JSON form of
 //     it, its times and its user-data.
+//   - join.go: the join token, beside the user-data.
 //   - freeze.go: resolves once what AWS would resolve again at every call; interfaces.go: what the call creates; ours.go and
 //     tags.go: what this version decides of the call, its tags above all, frozen with it.
 //   - launcher.go: [Launcher], and what it needs from EC2 ([Cloud]) and from the registry ([Store]). The steps of one launch

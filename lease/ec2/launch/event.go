@@ -61,7 +61,7 @@ func (l *Launcher) warn(token string, about Warning, text string) {
 func (l *Launcher) tell(kind EventKind, launch lease.Launch, text string) {
 	e := Event{Kind: kind, Token: launch.Token, Text: text}
 	if len(launch.Attempts) > 0 {
-		e.Attempt = launch.Last()
+		e.Attempt = launch.WithoutSecrets().Last()
 	}
 	l.config.Progress(e)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -71,6 +72,7 @@ type Config struct {
 	// NewKey makes the public half of a key pair, as SSH has it, and its fingerprints in every form in which an endpoint may
 	// show them; of an RSA key whose private half is forgotten if nil.
 	NewKey   func() (public []byte, prints []string, err error)
+	Random   io.Reader   // of join tokens; crypto/rand's if nil
 	Progress func(Event) // called, if not nil, once for each step; must not block
 }
 

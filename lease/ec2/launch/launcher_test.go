@@ -134,6 +134,7 @@ func TestATokenIsForOneRequest(t *testing.T) {
 		"tags":     func(r *launch.Request) { r.Tags["Name"] = "other" },
 		"type":     func(r *launch.Request) { r.InstanceTypes = []string{"t3.small"} },
 		"skeleton": func(r *launch.Request) { r.Skeleton = []byte(`{"EbsOptimized": false}`) },
+		"no join":  func(r *launch.Request) { r.NoJoin = true },
 	} {
 		r := w.request("job-7", 1)
 		change(&r)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"lapse/lease"
@@ -87,14 +88,31 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 			return lease.Launch{}, &lease.LimitError{What: "until " + date(o.Until), Why: "must not be later than not-after " + o.MaxTerm.String()}
 		}
 	}
-	if err := complete(o.in, template, record, registry.UUID); err != nil {
+	if !o.NoJoin {
+		record.API = registry.API
+	}
+	return l.first(o.in, template, record, registry.UUID)
+}
+
+// first freezes the request in the record of a new launch, and adds its first attempt.
+func (l *Launcher) first(in *awsec2.RunInstancesInput, template *types.ResponseLaunchTemplateData, record lease.Launch, registry string) (lease.Launch, error) {
+	err := complete(in, template, record, registry)
+	if err != nil {
 		return lease.Launch{}, err
 	}
-	if record.Request, err = writeSkeleton(o.in); err != nil {
+	if record.API != "" {
+		if err := takeUserData(in, template); err != nil {
+			return lease.Launch{}, err
+		}
+	}
+	if record.Request, err = writeSkeleton(in); err != nil {
 		return lease.Launch{}, err
 	}
 	record, _ = record.Next()
-	return record, nil
+	if record, err = l.joining(record); err != nil {
+		return lease.Launch{}, err
+	}
+	return record, checkJoin(record, in)
 }
 
 // anima is what finds again what the order creates: as it says, or else the registry. Client tokens are refused where the

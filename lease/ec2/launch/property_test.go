@@ -50,6 +50,9 @@ func TestNoFaultLaunchesTooMany(t *testing.T) {
 		w := openWorld(ec2sim.Config{})
 		defer w.Close()
 		count := rapid.IntRange(1, 6).Draw(t, "count")
+		if rapid.Bool().Draw(t, "joins") {
+			w.withAPI("https://lapse.example.com")
+		}
 		w.capacity(ec2test.ZoneA, rapid.IntRange(0, 7).Draw(t, "room in a"))
 		w.capacity(ec2test.ZoneB, rapid.IntRange(0, 7).Draw(t, "room in b"))
 		r := w.request("job-7", count)

@@ -39,6 +39,7 @@ type Request struct {
 
 	Anima       lease.Anima   // how what was created is found again: [lease.AnimaKeyPair], [ClientTokens], or as the registry says if empty
 	Consistency time.Duration // with [lease.AnimaKeyPair]: how late the endpoint may show what a call created; 5 min if 0
+	NoJoin      bool          // give the instances no join token, although the registry names an API
 
 	Unattended bool          // launch although no janitor sweeps the location
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
@@ -257,9 +258,10 @@ func (o order) sum() (string, error) {
 		Subnets, InstanceTypes          []string          `json:",omitempty"`
 		Request                         json.RawMessage
 		Anima                           lease.Anima `json:",omitempty"`
+		NoJoin                          bool        `json:",omitempty"`
 	}{
 		o.Count, lease.Duration(o.Term), lease.Duration(o.MaxTerm), lease.Duration(o.HeartbeatTimeout), o.Until.UTC(), o.Holder, o.Labels,
-		o.Subnets, o.InstanceTypes, request, o.Anima,
+		o.Subnets, o.InstanceTypes, request, o.Anima, o.NoJoin,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode request: %w", err)

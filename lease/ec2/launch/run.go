@@ -87,6 +87,10 @@ func (r *run) step(ctx context.Context) error {
 		return r.send(ctx)
 	}
 	if following, more := next(r.launch); more && !over {
+		following, err := r.joining(following)
+		if err != nil {
+			return err
+		}
 		return r.put(ctx, following)
 	}
 	return r.settle(ctx)

@@ -86,7 +86,8 @@ var errOver = errors.New("the time for an answer is over")
 
 // input is the call of the last attempt, made from the record alone, so that whoever replays it sends the same. To the
 // frozen request it adds what the record says of the attempt, and nothing that this version knows better: the client
-// token, the counts, the type and the subnet, and the client token once more wherever the frozen tags name [lease.TagLaunch].
+// token, the counts, the type and the subnet, the client token once more wherever the frozen tags name [lease.TagLaunch], and the
+// join token beside the user-data.
 //
 // Errors: [lease.MalformedError].
 func input(l lease.Launch) (*awsec2.RunInstancesInput, error) {
@@ -111,6 +112,9 @@ func input(l lease.Launch) (*awsec2.RunInstancesInput, error) {
 	}
 	if a.Subnet != "" {
 		setSubnet(in, a.Subnet)
+	}
+	if err := join(in, l); err != nil {
+		return nil, &lease.MalformedError{Kind: "launch", ID: l.Token, Err: err}
 	}
 	if in.UserData != nil { // plain in the CLI's form, which encodes it in the same way
 		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(*in.UserData)))

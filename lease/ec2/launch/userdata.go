@@ -3,10 +3,11 @@ package launch
 import (
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"lapse/lease"
 )
 
 // maxUserData is how many bytes of user-data EC2 takes, before they are encoded.
@@ -24,18 +25,11 @@ func plainUserData(given string) (string, bool) {
 		return given, false
 	}
 	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if raw, err := alphabet.Strict().DecodeString(packed); err == nil && (isCompressed(raw) || isText(raw)) {
+		if raw, err := alphabet.Strict().DecodeString(packed); err == nil && (lease.CompressedWith(raw) != "" || isText(raw)) {
 			return string(raw), true
 		}
 	}
 	return given, false
-}
-
-// isCompressed knows the beginnings of gzip, zip, xz, zstd and bzip2.
-func isCompressed(data []byte) bool {
-	return slices.ContainsFunc([]string{"\x1f\x8b\x08", "PK\x03\x04", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "BZh91AY&SY"}, func(magic string) bool {
-		return strings.HasPrefix(string(data), magic)
-	})
 }
 
 // isText accepts UTF-8 without control characters, except those that scripts print for colours.

@@ -1,6 +1,7 @@
 package launch_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -99,10 +100,36 @@ func (w world) wantSound(t ec2test.T, token string, count int) {
 		return
 	}
 	launch := w.stored(t, token)
+	w.wantJoins(t, launch)
 	for _, i := range made {
 		seen := lease.Instance{ID: i.ID, ClientToken: i.ClientToken, Tags: i.Tags}
 		if _, ours := launch.Member(seen); !ours || !seen.ManagedBy(ec2test.UUID) {
 			t.Fatalf("instance %s (client token %q, tags %v) is not a member of %+v", i.ID, i.ClientToken, i.Tags, launch)
+		}
+	}
+}
+
+// withAPI notes in the registry where instances reach the API.
+func (w world) withAPI(url string) {
+	registry := lease.NewRegistry(time.Now(), ec2test.UUID, lease.ModeArmed)
+	registry.API = url
+	w.put("registry", registry)
+}
+
+// wantJoins checks that each instance of the launch has the join token of the attempt that made it, which admits it, and of no
+// other; none of them, if it is a launch without.
+func (w world) wantJoins(t ec2test.T, l lease.Launch) {
+	t.Helper()
+	for _, i := range w.made(l.Token) {
+		data, err := base64.StdEncoding.DecodeString(i.UserData)
+		join, found := lease.JoinFrom(data)
+		if err != nil || found != (l.API != "") || join.API != l.API {
+			t.Fatalf("instance %s is to join %+v, %t (%v); want %q", i.ID, join, found, err, l.API)
+		}
+		for _, a := range l.Attempts {
+			if admitted := a.Admits(join.Token); admitted != (found && a.ClientToken == i.Tags[lease.TagLaunch]) {
+				t.Fatalf("attempt %s admits %t instance %s of %s", a.ClientToken, admitted, i.ID, i.Tags[lease.TagLaunch])
+			}
 		}
 	}
 }
