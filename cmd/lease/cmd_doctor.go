@@ -16,8 +16,8 @@ import (
 func doctorCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "doctor", Usage: "check what Lapse depends on, and say what to fix",
-		Description: "Checks etcd, its certificates, the registry, the janitor's last sweep, the clocks, the AWS settings, what EC2\n" +
-			"would allow, and this machine if it is an instance. Prints a line for each, and a sentence that says what to do:\n\n" +
+		Description: "Checks etcd, its users, roles and certificates, the registry, the janitor's last sweep, the clocks, the AWS\n" +
+			"settings, what EC2 would allow, and this machine if it is an instance. Prints a line for each, and a sentence that says what to do:\n\n" +
 			"   ok     as it should be\n" +
 			"   note   could not be checked, or is not needed here\n" +
 			"   warn   works, but may not do what you expect\n" +

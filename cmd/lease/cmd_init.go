@@ -30,13 +30,20 @@ func initCommand() *ucli.Command {
 			"--api notes, also in a registry that exists, where instances reach the API. From then on, each launch gives\n" +
 			"its instances this URL and a join token in their user-data. --api none takes it away.\n\n" +
 			"--uuid recreates a lost registry under the UUID that its instances bear in their tag lapse:registry; `lease\n" +
-			"recover` then rebuilds their leases.",
+			"recover` then rebuilds their leases.\n\n" +
+			"--rbac also creates the roles lapse-NAMESPACE-operator, -janitor and -sidecar in etcd, each with the keys that\n" +
+			"it needs, or completes them. It takes nothing away, creates no user and enables nothing: it prints the etcdctl\n" +
+			"commands for that. SECURITY.md says what the roles prevent, and what they cannot.\n\n" +
+			"   lease init --rbac --dry-run\n" +
+			"   lease init --rbac",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(),
 			&ucli.StringFlag{Name: "anima", Usage: "note for --region that launches use `ANIMA`: client-token or key-pair", Category: cli.OtherFlags},
 			&ucli.StringSliceFlag{Name: "region", Usage: "with --anima, note it for `REGION`; repeatable", DefaultText: "AWS settings", Category: cli.OtherFlags},
 			cli.AccountFlag(),
 			&ucli.StringFlag{Name: "api", Usage: "note `URL` at which instances reach the API, or none"},
 			&ucli.BoolFlag{Name: "armed", Usage: "let janitors terminate from the start"},
+			&ucli.BoolFlag{Name: "rbac", Usage: "also create etcd roles for operators, janitors and sidecars"},
+			&ucli.BoolFlag{Name: "dry-run", Usage: "with --rbac, print what is missing; create nothing"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
 		Action: cli.WithStore(readInit, initialize),
 	}
@@ -57,6 +64,9 @@ func readInit(c *ucli.Context) (lost string, err error) {
 	if c.IsSet("region") && c.String("anima") == "" {
 		return "", cli.Usage("--region goes with --anima; a registry is for all regions")
 	}
+	if c.Bool("dry-run") && (!c.Bool("rbac") || c.Bool("armed") || c.String("anima") != "" || c.String("uuid") != "") {
+		return "", cli.Usage("--dry-run goes with --rbac alone")
+	}
 	return readUUID(c)
 }
 
@@ -70,29 +80,42 @@ func readUUID(c *ucli.Context) (string, error) {
 }
 
 func initialize(c *ucli.Context, store *etcd.Store, lost string) error {
+	if c.Bool("rbac") {
+		return initRoles(c, store, lost)
+	}
+	registry, err := initRegistry(c, store, lost)
+	if err != nil {
+		return err
+	}
+	return cli.Show(c, registry, func() error { return printRegistry(c, registry) })
+}
+
+// initRegistry creates the registry if there is none, notes in it what is to be noted, and says what comes next.
+func initRegistry(c *ucli.Context, store *etcd.Store, lost string) (lease.Registry, error) {
 	mode := lease.ModeObserve
 	if c.Bool("armed") {
 		mode = lease.ModeArmed
 	}
 	registry, created, err := create(c.Context, store, cmp.Or(lost, uuid.NewString()), mode)
 	if err != nil {
-		return err
+		return registry, err
 	}
 	if lost != "" && registry.UUID != lost {
-		return cli.WithCode(cli.ExitRefused, fmt.Errorf("namespace %s already has registry %s; choose another --namespace, or leave out --uuid",
+		return registry, cli.WithCode(cli.ExitRefused, fmt.Errorf("namespace %s already has registry %s; choose another --namespace, or leave out --uuid",
 			c.String("namespace"), registry.UUID))
 	}
 	if c.String("anima") != "" {
 		if registry, err = noteAnima(c, store); err != nil {
-			return err
+			return registry, err
 		}
 	}
 	if c.String("api") != "" {
 		if registry, err = noteAPI(c, store); err != nil {
-			return err
+			return registry, err
 		}
 	}
-	return printRegistry(c, registry, created, mode)
+	sayNext(c, registry, created, mode)
+	return registry, nil
 }
 
 // noAPI takes the URL of the API away from the registry.
@@ -160,7 +183,7 @@ func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) 
 	return registry, true, err
 }
 
-func printRegistry(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) error {
+func sayNext(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) {
 	switch {
 	case !created && c.String("anima")+c.String("api") != "":
 	case !created && asked == lease.ModeArmed && r.Mode != lease.ModeArmed:
@@ -170,9 +193,9 @@ func printRegistry(c *ucli.Context, r lease.Registry, created bool, asked lease.
 	case asked == lease.ModeObserve:
 		cli.Say(c, "next: start `janitor run`, read what it would terminate, then run `janitor arm`")
 	}
-	if cli.WantsJSON(c) {
-		return cli.JSON(c, r)
-	}
+}
+
+func printRegistry(c *ucli.Context, r lease.Registry) error {
 	_, err := fmt.Fprintf(c.App.Writer, "registry %s in namespace %s, mode %s\n", r.UUID, c.String("namespace"), r.Mode)
 	return err
 }

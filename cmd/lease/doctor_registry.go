@@ -25,6 +25,7 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 	}
 	defer closeStore()
 	e.examineServers(c.Context, store)
+	e.examineUsers(c, store)
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
 		e.add("registry", levelFail, "%v", cli.Advise(err))

@@ -4,7 +4,7 @@
 //   - request.go, wait.go: for launch. filter.go, untracked.go, overdue.go: for list.
 //   - explain.go, unleased.go, keys.go: for why, in words. watched.go, moved.go: for watch.
 //   - adoptable.go, tagger.go, replaced.go: for adopt and unmanage; recovered.go: for recover.
-//   - doctor_registry.go, doctor_aws.go, doctor_here.go: for doctor.
+//   - roles.go: for init. doctor_registry.go, doctor_users.go, doctor_certificates.go, doctor_aws.go, doctor_here.go: for doctor.
 //   - target.go: which leases are meant, and what becomes of each; asked.go: what a person was shown. cloud.go: EC2, where it
 //     is needed. print.go, words.go.
 package main

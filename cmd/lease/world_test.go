@@ -66,6 +66,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
 		"machine": startMachine, "watch": startWatch, "prints": watchTold, "warns": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens, "hides": hidesSecrets, "joins": checkJoins,
 		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "checkpoint": checkpointSweep,
+		"secure": secureEtcd, "as": asUser, "etcdctl": etcdctl, "printed-etcdctl": runPrinted,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {

@@ -34,6 +34,8 @@ type UnreachableError struct {
 func (e *UnreachableError) Error() string {
 	at := strings.Join(e.Endpoints, ", ")
 	switch {
+	case Denied(e.Err):
+		return fmt.Sprintf("etcd at %s refuses this client (%v)", at, e.Err)
 	case errors.Is(e.Err, fs.ErrPermission):
 		return fmt.Sprintf("not allowed to reach etcd at %s (permission denied): use sudo, or join the group of the socket", at)
 	case errors.Is(e.Err, fs.ErrNotExist):

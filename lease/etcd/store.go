@@ -16,6 +16,7 @@
 //   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since; rest.go: how often it is listed.
 //   - heartbeat.go, renew.go: who renews the heartbeat of an instance.
 //   - leadership.go, fence.go: a janitor's leadership, and the writes that only the leader can make.
+//   - roles.go, grant.go: what operators, janitors and sidecars need where etcd asks for users, and what they are granted.
 //   - errors.go, health.go, probe.go: what may be wrong, whether etcd can be relied on, and each of its servers.
 package etcd
 
@@ -120,8 +121,8 @@ const (
 	dirLeases     = "leases/"
 	dirLaunches   = "launches/"
 	dirHeartbeats = "heartbeats/"
-	dirElection   = "election/janitor"
 	dirEnrolments = "enrolments/"
+	dirElection   = "election/janitor"
 )
 
 // Key is that of a record. There is one registry, one checkpoint and one plan, whatever the name.

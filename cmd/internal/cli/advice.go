@@ -72,6 +72,7 @@ func Advice(err error) string {
 		}),
 		On(adviseUnrecoverable),
 		On(adviseUnreached),
+		adviseDenied,
 		On(func(e *lease.OutcomeUnknownError) string {
 			again := e.Verb
 			if !e.Until.IsZero() {
@@ -141,6 +142,8 @@ func adviseUnrecoverable(e *lease.UnrecoverableError) string {
 
 func adviseUnreached(e *etcd.UnreachableError) string {
 	switch {
+	case etcd.Denied(e.Err):
+		return ": it asks for users; give --etcd-cert with a certificate whose common name is a user"
 	case errors.Is(e.Err, fs.ErrPermission): // which needs no advice
 		return ""
 	case errors.Is(e.Err, fs.ErrNotExist):
@@ -149,4 +152,9 @@ func adviseUnreached(e *etcd.UnreachableError) string {
 		return ": start it, or correct --etcd-endpoints"
 	}
 	return ": check --etcd-endpoints, that etcd runs, and the certificates"
+}
+
+// adviseDenied is about what etcd's authentication refuses.
+func adviseDenied(err error) (string, bool) {
+	return ": the user of --etcd-cert may not do that; `lease doctor` shows what it may", etcd.Denied(err)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"lapse/lease"
 	"lapse/lease/etcd"
@@ -109,6 +110,15 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		{&etcd.UnreachableError{Endpoints: at, Err: fs.ErrNotExist}, "no etcd at http://etcd:2379 (no such socket): start `janitor run --embedded-etcd`, or give --etcd-endpoints"},
 		{&etcd.UnreachableError{Endpoints: at, Err: syscall.ECONNREFUSED}, "no etcd listens at http://etcd:2379 (connection refused): start it, or correct --etcd-endpoints"},
 		{&etcd.UnreachableError{Endpoints: at, Err: away}, "no etcd answers at http://etcd:2379 (deadline exceeded): check --etcd-endpoints, that etcd runs, and the certificates"},
+		{
+			&etcd.UnreachableError{Endpoints: at, Err: rpctypes.ErrUserEmpty},
+			"etcd at http://etcd:2379 refuses this client (etcdserver: user name is empty): it asks for users; " +
+				"give --etcd-cert with a certificate whose common name is a user",
+		},
+		{
+			fmt.Errorf("read lease i-1: %w", rpctypes.ErrPermissionDenied),
+			"read lease i-1: etcdserver: permission denied: the user of --etcd-cert may not do that; `lease doctor` shows what it may",
+		},
 		{&lease.OutcomeUnknownError{Verb: "release", Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar release`"},
 		{&lease.OutcomeUnknownError{Verb: "extend", Until: noon, Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar extend --until 2026-03-01T12:00:00Z`"},
 		{&sidecar.NotRunningError{Socket: "/run/s", Err: away}, "no sidecar answers at /run/s (deadline exceeded): start it with `systemctl start lapse-sidecar` or `sidecar run`"},

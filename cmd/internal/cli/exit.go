@@ -68,6 +68,8 @@ func ExitCode(err error) int {
 	switch {
 	case Is[*UsageError](err), Is[*lease.LimitError](err), Is[*lease.PastError](err):
 		return ExitUsage
+	case etcd.Denied(err):
+		return ExitRefused
 	case Is[*lease.NotFoundError](err), Is[*etcd.UnreachableError](err),
 		Is[*sidecar.NotRunningError](err), Is[*lease.UnavailableError](err):
 		return ExitMissing

@@ -9,6 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -26,6 +28,8 @@ func TestExitCode(t *testing.T) {
 		{&lease.PastError{}, ExitUsage},
 		{&lease.NotFoundError{}, ExitMissing},
 		{&etcd.UnreachableError{Err: context.DeadlineExceeded}, ExitMissing},
+		{&etcd.UnreachableError{Err: rpctypes.ErrUserEmpty}, ExitRefused},
+		{rpctypes.ErrPermissionDenied, ExitRefused},
 		{context.DeadlineExceeded, ExitMissing},
 		{&lease.StateError{}, ExitRefused},
 		{&lease.ClampedError{}, ExitRefused},
