@@ -25,6 +25,7 @@ import (
 
 func runCommand() *ucli.Command {
 	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), figureFlags()...)
+	flags = append(flags, apiServerFlags("api-listen", false)...)
 	return &ucli.Command{
 		Name: "run", Usage: "sweep on a schedule while elected",
 		Description: "Sweeps at once and on schedule; between sweeps it reacts to changes and dates within seconds. Several may\n" +
@@ -93,6 +94,11 @@ func run(c *ucli.Context) error {
 	if err := ensureRegistry(c, store, clouds, log); err != nil {
 		return err
 	}
+	stopAPI, err := serveAPI(c, "api-listen", store, clouds, watched, log)
+	if err != nil {
+		return err
+	}
+	defer stopAPI()
 	j.Campaign, j.Healthy, j.LastCheckpoint = campaign(store, 0), store.Healthy, lastCheckpoint(store)
 	return runUntil(c.Context, stopped, j.Run)
 }

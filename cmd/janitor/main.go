@@ -3,7 +3,7 @@
 //   - main.go: the commands, one in each cmd_*.go (arm in cmd_arm_registry.go, since Go builds *_arm.go for ARM alone).
 //   - mode.go: what arm, observe, pause and resume share; rehearse.go: what arm shows before.
 //   - plan.go: what janitors would do; dryrun.go: as far as this command can tell.
-//   - watched.go: metrics, health and the audit log. locations.go, policy.go: where, and by which figures.
+//   - api.go: the instance API, for run and api. watched.go: metrics, health and the audit log. locations.go, policy.go: where, and by which figures.
 package main
 
 import (
@@ -30,7 +30,7 @@ func app() *ucli.App {
 			"   janitor status\n" +
 			"   janitor arm",
 		Commands: []*ucli.Command{
-			runCommand(), sweepCommand(), statusCommand(),
+			runCommand(), sweepCommand(), apiCommand(), statusCommand(),
 			armCommand(), observeCommand(), pauseCommand(), resumeCommand(), releaseBrakeCommand(),
 			demoCommand(),
 		},

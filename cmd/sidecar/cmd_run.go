@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"time"
 
@@ -10,7 +8,6 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
-	"lapse/lease/self"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -19,11 +16,15 @@ func runCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "run", Usage: "renew the lease until it ends",
 		Description: "Learns the instance id from the instance metadata service (IMDSv2), and renews the instance's lease as soon\n" +
-			"as there is one. It needs no AWS credentials. In this direct mode instances reach etcd. Use it on trusted\n" +
-			"networks only: whoever reaches etcd can change every lease.\n\n" +
+			"as there is one. It needs no AWS credentials. It calls the instance API, of which the user-data of `lease\n" +
+			"launch` says where it is, and proves there which instance it is:\n\n" +
+			"   sidecar run\n" +
+			"   sidecar run --api https://lapse.example.com:8443 --api-cacert ca.pem\n\n" +
+			"With --etcd-endpoints it renews in etcd itself. Use that on trusted networks only: whoever reaches etcd can\n" +
+			"change every lease.\n\n" +
 			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem \\\n" +
 			"       --etcd-cert vm.pem --etcd-key vm.key",
-		Flags: append(append(cli.StoreFlags(), cli.LogFlags()...),
+		Flags: append(append(append(cli.StoreFlags(), cli.LogFlags()...), apiClientFlags()...),
 			socketFlag(),
 			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's maximum"},
 			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting"},
@@ -47,7 +48,8 @@ func run(c *ucli.Context) error {
 	if endpoint == "" {
 		endpoint = imds.Endpoint(os.Getenv)
 	}
-	me, err := imds.New(endpoint, log).Identity(c.Context)
+	metadata := imds.New(endpoint, log)
+	me, err := metadata.Identity(c.Context)
 	if err != nil {
 		return err
 	}
@@ -62,25 +64,11 @@ func run(c *ucli.Context) error {
 	log.Info("this instance", "instance_id", me.InstanceID, "zone", me.Zone)
 	s, err := sidecar.New(sidecar.Config{
 		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
-		MaxExtend: maxExtend, Open: connect(c, log), Logger: log,
+		MaxExtend: maxExtend, Open: way(c, me.InstanceID, metadata, log), Logger: log,
 		Now: time.Now, Notify: cli.Notifier(), Watchdog: watchdog,
 	})
 	if err != nil {
 		return err
 	}
 	return s.Run(c.Context)
-}
-
-// connect returns a function that connects to etcd within the ctx of its first caller. The connection lasts as long as
-// the process.
-func connect(c *ucli.Context, log *slog.Logger) func(context.Context) (sidecar.Registry, error) {
-	return func(ctx context.Context) (sidecar.Registry, error) {
-		bounded := *c
-		bounded.Context = ctx
-		store, _, err := cli.Store(&bounded, log)
-		if err != nil {
-			return nil, err
-		}
-		return self.New(store, time.Now, log), nil
-	}
 }

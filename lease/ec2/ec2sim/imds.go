@@ -2,6 +2,7 @@ package ec2sim
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -78,6 +79,7 @@ const (
 	metadataPrefix = "/latest/meta-data/"
 	documentPath   = "/latest/dynamic/instance-identity/document"
 	signedPath     = "/latest/dynamic/instance-identity/rsa2048"
+	userDataPath   = "/latest/user-data"
 )
 
 // ServeHTTP answers PUT of a token, and GET of everything else with one.
@@ -169,6 +171,10 @@ func (m *Metadata) text(i Instance, path string) (string, bool) {
 		}
 		text, err := signer.sign([]byte(m.document(i)))
 		return text, err == nil
+	}
+	if path == userDataPath {
+		data, err := base64.StdEncoding.DecodeString(i.UserData)
+		return string(data), err == nil && len(data) > 0
 	}
 	item, ok := strings.CutPrefix(path, metadataPrefix)
 	if !ok {

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/api"
+	"lapse/lease/self"
+	"lapse/sidecar"
+	"lapse/sidecar/imds"
+)
+
+const apiFlags = "Instance API"
+
+// apiClientFlags say where the instance API is, and how this instance shows who it is.
+func apiClientFlags() []ucli.Flag {
+	return []ucli.Flag{
+		&ucli.StringFlag{Name: "api", Usage: "renew through the API at `URL`", DefaultText: "what the user-data says", EnvVars: []string{"LAPSE_API"}, Category: apiFlags},
+		&ucli.StringFlag{
+			Name: "api-cacert", Usage: "trust the CA in `FILE` for the API", DefaultText: "the system's CAs", EnvVars: []string{"LAPSE_API_CACERT"}, Category: apiFlags,
+		},
+		&ucli.StringFlag{Name: "join-token-file", Usage: "show the token of `lease join-token` from `FILE`", Category: apiFlags},
+	}
+}
+
+// way returns a function that opens the way to the lease, within the ctx of its first caller: etcd if --etcd-endpoints is given,
+// else the API of --api or of the user-data, else etcd at its default.
+func way(c *ucli.Context, id string, metadata *imds.Client, log *slog.Logger) func(context.Context) (sidecar.Registry, error) {
+	return func(ctx context.Context) (sidecar.Registry, error) {
+		url := c.String("api")
+		if url == "" && !c.IsSet("etcd-endpoints") {
+			join, err := joinOf(ctx, metadata)
+			if err != nil {
+				return nil, err
+			}
+			url = join.API
+		}
+		if url == "" {
+			return direct(ctx, c, log)
+		}
+		log.InfoContext(ctx, "renewing through the API", "url", url)
+		client, err := api.NewClient(api.ClientConfig{
+			URL: url, CAFile: c.String("api-cacert"), KeyFile: filepath.Join(filepath.Dir(c.String("socket")), "key.pem"), InstanceID: id, Logger: log,
+			Prove: func(ctx context.Context) (document, token string, err error) { return prove(ctx, c, metadata) },
+		})
+		if err != nil {
+			return nil, err
+		}
+		return client, nil
+	}
+}
+
+// direct connects to etcd. The connection lasts as long as the process.
+func direct(ctx context.Context, c *ucli.Context, log *slog.Logger) (sidecar.Registry, error) {
+	bounded := *c
+	bounded.Context = ctx
+	store, _, err := cli.Store(&bounded, log)
+	if err != nil {
+		return nil, err
+	}
+	return self.New(store, time.Now, log), nil
+}
+
+// prove is what this instance shows to be let in: its identity document, and the token that it was given.
+func prove(ctx context.Context, c *ucli.Context, metadata *imds.Client) (document, token string, err error) {
+	signed, err := metadata.SignedDocument(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("read the identity document: %w", err)
+	}
+	if file := c.String("join-token-file"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", "", fmt.Errorf("read --join-token-file: %w", err)
+		}
+		return string(signed), strings.TrimSpace(string(text)), nil
+	}
+	join, err := joinOf(ctx, metadata)
+	return string(signed), join.Token, err
+}
+
+// joinOf is what the user-data says of the API; empty if it says nothing.
+func joinOf(ctx context.Context, metadata *imds.Client) (lease.Join, error) {
+	data, err := metadata.UserData(ctx)
+	if err != nil {
+		return lease.Join{}, fmt.Errorf("read the user-data: %w", err)
+	}
+	join, _ := lease.JoinFrom(data)
+	return join, nil
+}
