@@ -27,6 +27,9 @@ func (s *Sidecar) extend(ctx context.Context, req lease.ExtendRequest) (lease.Ex
 		return lease.Extended{}, err
 	}
 	s.view.saw(extended.Lease)
+	if checkpoint, err := registry.Checkpoint(ctx); err == nil {
+		s.view.clockIs(s.clock.Learn(checkpoint))
+	}
 	if !extended.Granted.Equal(extended.Before) { // or else every local user could fill the log
 		s.cfg.Logger.Info("extended", "uid", peerOf(ctx), "asked", extended.Asked, "before", extended.Before, "granted", extended.Granted)
 	}

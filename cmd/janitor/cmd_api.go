@@ -17,7 +17,7 @@ func apiCommand() *ucli.Command {
 		Description: "Lets instances renew, extend and release their own leases without AWS credentials and without etcd.\n" +
 			"Any number may run, behind a balancer that passes TCP. It takes no part in elections and terminates nothing;\n" +
 			"of AWS it needs ec2:DescribeInstances alone. `janitor run --api-listen` serves the same.\n\n" +
-			"   janitor api --api-listen :8443 --api-cert api.pem --api-key api.key --region eu-west-1",
+			"   janitor api --api-listen :8443 --api-cert api.pem --api-key api.key",
 		Flags: append(flags, &ucli.StringFlag{
 			Name: "listen", Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off",
 		}),

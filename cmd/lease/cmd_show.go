@@ -64,6 +64,12 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 	}
 	add("timeout", orNone(l.HeartbeatTimeout))
 	when("claimed", l.ClaimedAt)
+	if !l.ContestedAt.IsZero() {
+		add("contested", fmt.Sprintf("since %s: more than one claims to be the instance; `lease settle %s`", cli.When(l.ContestedAt, now), l.InstanceID))
+	}
+	if !l.VouchedAt.IsZero() {
+		add("vouched", fmt.Sprintf("since %s: it runs and cannot enrol with the API, so its heartbeat is not judged", cli.When(l.VouchedAt, now)))
+	}
 	if l.Mark != nil {
 		add("marked", markFact(l, timeWords{now: now}))
 	}

@@ -40,7 +40,7 @@ func app() *ucli.App {
 		Commands: []*ucli.Command{
 			initCommand(), launchCommand(), listCommand(), showCommand(), whyCommand(), historyCommand(), watchCommand(), extendCommand(),
 			releaseCommand(), revokeCommand(), unmarkCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
-			doctorCommand(),
+			joinTokenCommand(), settleCommand(), doctorCommand(),
 		},
 	}
 }

@@ -64,7 +64,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"brake": holdBrake, "heartbeat-lost": loss, "heartbeat": heartbeatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "quirks": setQuirks, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
-		"machine": startMachine, "watch": startWatch, "prints": watchTold, "warns": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens, "hides": hidesSecrets, "joins": checkJoins,
+		"machine": startMachine, "watch": startWatch, "prints": watchTold, "warns": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens, "hides": hidesSecrets, "joins": checkJoins, "enrol": enrolKeys,
 		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "checkpoint": checkpointSweep,
 		"secure": secureEtcd, "as": asUser, "etcdctl": etcdctl, "printed-etcdctl": runPrinted,
 	} {

@@ -28,7 +28,7 @@ func apiClientFlags() []ucli.Flag {
 		&ucli.StringFlag{
 			Name: "api-cacert", Usage: "trust the CA in `FILE` for the API", DefaultText: "the system's CAs", EnvVars: []string{"LAPSE_API_CACERT"}, Category: apiFlags,
 		},
-		&ucli.StringFlag{Name: "join-token-file", Usage: "show the token of `lease join-token` from `FILE`", Category: apiFlags},
+		&ucli.StringFlag{Name: "join-token-file", Usage: "enrol with the join token of an operator in `FILE`", Category: apiFlags},
 	}
 }
 

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/cli"
+	"lapse/lease"
+	"lapse/lease/etcd"
+)
+
+func joinTokenCommand() *ucli.Command {
+	return &ucli.Command{
+		Name: "join-token", Usage: "let an instance enrol with the API for an hour", ArgsUsage: "ID",
+		Description: "Prints a token for an instance whose user-data has none: one that was adopted, or launched with user-data that\n" +
+			"cannot be wrapped. It lets one sidecar in, of that instance alone, within an hour; another one replaces it.\n\n" +
+			"   lease join-token i-0123456789abcdef0 > token     # and on the instance:\n" +
+			"   sidecar run --api https://lapse.example.com:8443 --join-token-file token",
+		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
+		Action: cli.WithStore(namedInstance, joinToken),
+	}
+}
+
+// namedInstance is the one instance id that was given.
+func namedInstance(c *ucli.Context) (string, error) {
+	id, err := namedOne(c)
+	if err == nil && !lease.IsInstanceID(id) {
+		err = cli.Usage("%s is a launch; give the id of an instance", id)
+	}
+	return id, err
+}
+
+func joinToken(c *ucli.Context, store *etcd.Store, id string) error {
+	l, err := store.Lease(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if err := l.Renewable("let in"); err != nil {
+		return err
+	}
+	token, err := lease.NewJoinToken(nil)
+	if err != nil {
+		return err
+	}
+	_, e, err := store.UpdateEnrolment(c.Context, id, func(e lease.Enrolment) (lease.Enrolment, error) {
+		return e.Invite(time.Now(), lease.HashToken(token)), nil
+	})
+	if err != nil {
+		return err
+	}
+	if cli.WantsJSON(c) {
+		return cli.JSON(c, map[string]any{"instance_id": id, "join_token": token, "until": e.Invitation.Until})
+	}
+	cli.Say(c, "%s may enrol one key with this token until %s", id, cli.When(e.Invitation.Until, time.Now()))
+	_, err = fmt.Fprintln(c.App.Writer, token)
+	return err
+}
