@@ -34,7 +34,7 @@ type conn struct {
 	key    string         // of the caller; empty until the handshake is done
 
 	phase  atomic.Int32
-	place  place // the table's
+	seat   seat // the table's
 	closed sync.Once
 }
 

@@ -127,11 +127,11 @@ func TestUnprovedCallersMakeRoomFirst(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(c *edge.Config) { c.Limits.Connections, c.Timeouts.Patience = 4, time.Nanosecond })
 	proved := []*caller{r.proved("127.0.0.1"), r.proved("127.0.0.2"), r.proved("127.0.0.3")}
-	stranger := r.caller("127.0.0.4").idle()
+	unknown := r.caller("127.0.0.4").idle()
 	back := r.caller("127.0.0.1")
 	back.identity = proved[0].identity // one more connection of a proved caller
 	back.ok()
-	r.cut(stranger)
+	r.cut(unknown)
 	r.only(edge.KindDisplaced, 1)
 	for _, c := range proved[1:] {
 		c.ok()

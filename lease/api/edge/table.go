@@ -30,8 +30,8 @@ type class struct {
 	waiting   *list.List // the longest wait first
 }
 
-// place is a connection's place in the table, which alone changes it.
-type place struct {
+// seat is a connection's seat in the table, which alone changes it.
+type seat struct {
 	class   *class        // nil: it is closed
 	group   netip.Prefix  // of its caller's address
 	since   time.Time     // it waits
@@ -71,8 +71,8 @@ func (t *table) add(c *conn, from netip.Prefix, familiar bool) (closed []displac
 	if refused != "" {
 		return closed, refused
 	}
-	c.place = place{class: into, group: from, since: time.Now()}
-	c.place.waiting = into.waiting.PushBack(c)
+	c.seat = seat{class: into, group: from, since: time.Now()}
+	c.seat.waiting = into.waiting.PushBack(c)
 	t.count(c, 1)
 	return closed, ""
 }
@@ -82,7 +82,7 @@ func (t *table) locate(c *conn, addr netip.AddrPort, familiar bool) (closed []di
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.addr = addr
-	if c.place.class == nil {
+	if c.seat.class == nil {
 		return nil, ""
 	}
 	from := group(addr.Addr())
@@ -91,7 +91,7 @@ func (t *table) locate(c *conn, addr netip.AddrPort, familiar bool) (closed []di
 		return closed, refused
 	}
 	t.count(c, -1)
-	c.place.group = from
+	c.seat.group = from
 	t.count(c, 1)
 	t.move(c, into)
 	return closed, ""
@@ -101,13 +101,13 @@ func (t *table) locate(c *conn, addr netip.AddrPort, familiar bool) (closed []di
 func (t *table) identify(c *conn, proved bool) (closed []displaced, refused Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place.class == nil || proved {
+	if c.seat.class == nil || proved {
 		t.reclass(c, proved)
 		return nil, ""
 	}
-	if c.place.class == &t.returning {
+	if c.seat.class == &t.returning {
 		var into *class
-		if into, closed, refused = t.roomFor(c.place.group, false); refused != "" {
+		if into, closed, refused = t.roomFor(c.seat.group, false); refused != "" {
 			return closed, refused
 		}
 		t.move(c, into)
@@ -121,7 +121,7 @@ func (t *table) roomFor(from netip.Prefix, familiar bool) (into *class, closed [
 	if familiar && t.returning.addresses[from] < t.perKey {
 		return &t.returning, nil, ""
 	}
-	if t.unproved.addresses[from] >= t.perAddress && !t.displace(&closed, t.unproved.waiting, func(c *conn) bool { return c.place.group == from }) {
+	if t.unproved.addresses[from] >= t.perAddress && !t.displace(&closed, t.unproved.waiting, func(c *conn) bool { return c.seat.group == from }) {
 		return nil, nil, KindAddress
 	}
 	if t.unproved.n >= t.share && !t.displace(&closed, t.unproved.waiting, nil) {
@@ -147,11 +147,11 @@ func (t *table) displace(closed *[]displaced, waiting *list.List, only func(*con
 	now := time.Now()
 	for e := waiting.Front(); e != nil; e = e.Next() {
 		c := e.Value.(*conn)
-		if now.Sub(c.place.since) < t.patience {
+		if now.Sub(c.seat.since) < t.patience {
 			return false
 		}
 		if only == nil || only(c) {
-			*closed = append(*closed, displaced{c.addr.Addr(), c.place.class == &t.proved})
+			*closed = append(*closed, displaced{c.addr.Addr(), c.seat.class == &t.proved})
 			t.drop(c)
 			c.cut()
 			return true
@@ -168,29 +168,29 @@ func (t *table) remove(c *conn) {
 }
 
 func (t *table) drop(c *conn) {
-	if c.place.class == nil {
+	if c.seat.class == nil {
 		return
 	}
 	t.endBody(c)
-	if c.place.waiting != nil {
-		c.place.class.waiting.Remove(c.place.waiting)
-		c.place.waiting = nil
+	if c.seat.waiting != nil {
+		c.seat.class.waiting.Remove(c.seat.waiting)
+		c.seat.waiting = nil
 	}
 	t.count(c, -1)
-	c.place.class = nil
+	c.seat.class = nil
 }
 
 // count counts a connection in its class, or out of it.
 func (t *table) count(c *conn, by int) {
-	in := c.place.class
+	in := c.seat.class
 	in.n += by
-	if in.addresses[c.place.group] += by; in.addresses[c.place.group] == 0 {
-		delete(in.addresses, c.place.group)
+	if in.addresses[c.seat.group] += by; in.addresses[c.seat.group] == 0 {
+		delete(in.addresses, c.seat.group)
 	}
 	switch {
-	case c.place.class == &t.proved && by > 0:
+	case c.seat.class == &t.proved && by > 0:
 		t.keys[c.key] = append(t.keys[c.key], c)
-	case c.place.class == &t.proved:
+	case c.seat.class == &t.proved:
 		if t.keys[c.key] = slices.DeleteFunc(t.keys[c.key], func(other *conn) bool { return other == c }); len(t.keys[c.key]) == 0 {
 			delete(t.keys, c.key)
 		}
@@ -210,7 +210,7 @@ func (t *table) reclass(c *conn, proved bool) {
 	if proved {
 		into = &t.proved
 	}
-	if c.place.class == nil || c.place.class == into {
+	if c.seat.class == nil || c.seat.class == into {
 		return
 	}
 	t.move(c, into)
@@ -220,23 +220,23 @@ func (t *table) reclass(c *conn, proved bool) {
 }
 
 func (t *table) move(c *conn, into *class) {
-	waits := c.place.waiting != nil
+	waits := c.seat.waiting != nil
 	if waits {
-		c.place.class.waiting.Remove(c.place.waiting)
+		c.seat.class.waiting.Remove(c.seat.waiting)
 	}
 	t.endBody(c)
 	t.count(c, -1)
-	c.place.class = into
+	c.seat.class = into
 	t.count(c, 1)
 	if waits {
-		c.place.waiting = inOrder(into.waiting, c)
+		c.seat.waiting = inOrder(into.waiting, c)
 	}
 }
 
 // inOrder adds a connection behind those that have waited longer.
 func inOrder(waiting *list.List, c *conn) *list.Element {
 	for e := waiting.Back(); e != nil; e = e.Prev() {
-		if !e.Value.(*conn).place.since.After(c.place.since) {
+		if !e.Value.(*conn).seat.since.After(c.seat.since) {
 			return waiting.InsertAfter(c, e)
 		}
 	}
@@ -247,9 +247,9 @@ func inOrder(waiting *list.List, c *conn) *list.Element {
 func (t *table) busy(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place.waiting != nil {
-		c.place.class.waiting.Remove(c.place.waiting)
-		c.place.waiting = nil
+	if c.seat.waiting != nil {
+		c.seat.class.waiting.Remove(c.seat.waiting)
+		c.seat.waiting = nil
 	}
 }
 
@@ -257,9 +257,9 @@ func (t *table) busy(c *conn) {
 func (t *table) rest(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place.class != nil && c.place.waiting == nil {
-		c.place.since = time.Now()
-		c.place.waiting = c.place.class.waiting.PushBack(c)
+	if c.seat.class != nil && c.seat.waiting == nil {
+		c.seat.since = time.Now()
+		c.seat.waiting = c.seat.class.waiting.PushBack(c)
 	}
 }
 
@@ -267,18 +267,18 @@ func (t *table) rest(c *conn) {
 func (t *table) beginBody(c *conn) (closed []displaced, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place.waiting == nil { // closed
+	if c.seat.waiting == nil { // closed
 		return nil, true
 	}
-	c.place.since = time.Now()
-	c.place.class.waiting.MoveToBack(c.place.waiting)
-	if c.place.class == &t.proved {
+	c.seat.since = time.Now()
+	c.seat.class.waiting.MoveToBack(c.seat.waiting)
+	if c.seat.class == &t.proved {
 		return nil, true
 	}
 	if t.bodies.Len() >= t.maxBodies && !t.displace(&closed, t.bodies, nil) {
 		return nil, false
 	}
-	c.place.body = t.bodies.PushBack(c)
+	c.seat.body = t.bodies.PushBack(c)
 	return closed, true
 }
 
@@ -289,9 +289,9 @@ func (t *table) doneBody(c *conn) {
 }
 
 func (t *table) endBody(c *conn) {
-	if c.place.body != nil {
-		t.bodies.Remove(c.place.body)
-		c.place.body = nil
+	if c.seat.body != nil {
+		t.bodies.Remove(c.seat.body)
+		c.seat.body = nil
 	}
 }
 
@@ -301,7 +301,7 @@ func (t *table) relieve() (closed []displaced) {
 	defer t.mu.Unlock()
 	if front := t.unproved.waiting.Front(); front != nil {
 		c := front.Value.(*conn)
-		closed = append(closed, displaced{c.addr.Addr(), c.place.class == &t.proved})
+		closed = append(closed, displaced{c.addr.Addr(), c.seat.class == &t.proved})
 		t.drop(c)
 		c.cut()
 	}
@@ -326,7 +326,7 @@ func (t *table) closeWaiting() {
 func (t *table) isProved(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return c.place.class == &t.proved
+	return c.seat.class == &t.proved
 }
 
 // load is how many connections there are.

@@ -46,14 +46,14 @@ func TestTheTableAddsUp(t *testing.T) {
 				}
 			},
 			"locate": func(t *rapid.T) {
-				if c := one(t); c.place.class == &table.unlocated {
+				if c := one(t); c.seat.class == &table.unlocated {
 					if _, refused := table.locate(c, addr(), rapid.Bool().Draw(t, "familiar")); refused != "" {
 						table.remove(c)
 					}
 				}
 			},
 			"identify": func(t *rapid.T) {
-				if c := one(t); c.key == "" && c.place.class != &table.unlocated {
+				if c := one(t); c.key == "" && c.seat.class != &table.unlocated {
 					c.key = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key")
 					if _, refused := table.identify(c, rapid.Bool().Draw(t, "proved")); refused != "" {
 						table.remove(c)
@@ -66,14 +66,14 @@ func TestTheTableAddsUp(t *testing.T) {
 				}
 			},
 			"busy": func(t *rapid.T) {
-				if c := one(t); c.place.body == nil {
+				if c := one(t); c.seat.body == nil {
 					table.busy(c)
 				}
 			},
 			"rest":   func(t *rapid.T) { table.rest(one(t)) },
 			"remove": func(t *rapid.T) { table.remove(one(t)) },
 			"read a body": func(t *rapid.T) {
-				if c := one(t); c.key != "" && c.place.body == nil {
+				if c := one(t); c.key != "" && c.seat.body == nil {
 					table.beginBody(c)
 				}
 			},
@@ -89,10 +89,10 @@ func addsUp(t *rapid.T, table *table, all []*conn) {
 	for name, class := range classes {
 		n, waiting, addresses := 0, 0, map[netip.Prefix]int{}
 		for _, c := range all {
-			if c.place.class == class {
+			if c.seat.class == class {
 				n++
-				addresses[c.place.group]++
-				if c.place.waiting != nil {
+				addresses[c.seat.group]++
+				if c.seat.waiting != nil {
 					waiting++
 				}
 			}
@@ -106,9 +106,9 @@ func addsUp(t *rapid.T, table *table, all []*conn) {
 	keys := map[string]int{}
 	for _, c := range all {
 		switch {
-		case c.place.class == &table.proved:
+		case c.seat.class == &table.proved:
 			keys[c.key]++
-		case c.place.class == nil && (c.place.waiting != nil || c.place.body != nil):
+		case c.seat.class == nil && (c.seat.waiting != nil || c.seat.body != nil):
 			t.Error("a closed connection waits")
 		}
 	}
@@ -129,7 +129,7 @@ func inOrderOfTheirWait(t *rapid.T, name string, waiting *list.List) {
 	t.Helper()
 	var before time.Time
 	for e := waiting.Front(); e != nil; e = e.Next() {
-		if since := e.Value.(*conn).place.since; since.Before(before) {
+		if since := e.Value.(*conn).seat.since; since.Before(before) {
 			t.Errorf("%s are not in the order of their wait", name)
 		} else {
 			before = since
