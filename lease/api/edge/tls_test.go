@@ -203,6 +203,12 @@ func TestNoSessionIsResumed(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
 	c := r.caller("127.0.0.1")
+	template, key := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}, p256(t)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.identity = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key} // one whose dates are over would not do
 	config := c.config()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(10)
 	for range 2 {
