@@ -19,7 +19,7 @@ type siege struct {
 	*world
 	mine, theirs           ec2sim.Instance
 	myToken, theirToken    string
-	mineKey, stranger      *caller
+	mineKey, thief      *caller
 	neighbourCaller        *caller
 	beforeLease, beforeKey []byte
 }
@@ -31,7 +31,7 @@ func newSiege(t *testing.T) *siege {
 	s.theirs, s.theirToken = s.launched("theirs")
 	s.bind(s.mine)
 	s.bind(s.theirs)
-	s.mineKey, s.stranger, s.neighbourCaller = s.caller(s.mine.PrivateIP), s.caller("203.0.113.9"), s.caller(s.theirs.PrivateIP)
+	s.mineKey, s.thief, s.neighbourCaller = s.caller(s.mine.PrivateIP), s.caller("203.0.113.9"), s.caller(s.theirs.PrivateIP)
 	for caller, of := range map[*caller]struct {
 		i     ec2sim.Instance
 		token string
@@ -39,7 +39,7 @@ func newSiege(t *testing.T) *siege {
 		if status, kind := caller.enrol(of.i.ID, s.document(of.i.ID), of.token); status != http.StatusOK {
 			t.Fatalf("enrol: %d %s", status, kind)
 		}
-		if status, kind, _ := caller.call(http.MethodPut, own(of.i.ID, "/heartbeat"), beat("boot", true)); status != http.StatusOK {
+		if status, kind, _ := caller.call(http.MethodPut, own(of.i.ID, "/heartbeat"), heartbeatOf("boot", true)); status != http.StatusOK {
 			t.Fatalf("claim: %d %s", status, kind)
 		}
 	}
@@ -66,7 +66,7 @@ type attack func(s *siege) (status int, kind string)
 
 // enrolling attacks with a key that is enrolled nowhere, and shows what it has got hold of.
 func enrolling(show func(s *siege) (id, document, token string)) attack {
-	return func(s *siege) (int, string) { return s.stranger.enrol(show(s)) }
+	return func(s *siege) (int, string) { return s.thief.enrol(show(s)) }
 }
 
 // calling attacks with the key of the instance that was taken over.
@@ -113,8 +113,8 @@ func enrolments() map[string]attack {
 		"a neighbour's document with my token":                enrolling(func(s *siege) (string, string, string) { return s.theirs.ID, s.document(s.theirs.ID), s.myToken }),
 		"a neighbour's document without a token":              enrolling(func(s *siege) (string, string, string) { return s.theirs.ID, s.document(s.theirs.ID), "" }),
 		"a neighbour's document without a token, said to come from there": func(s *siege) (int, string) {
-			s.stranger.forged = s.theirs.PrivateIP
-			return s.stranger.enrol(s.theirs.ID, s.document(s.theirs.ID), "")
+			s.thief.forged = s.theirs.PrivateIP
+			return s.thief.enrol(s.theirs.ID, s.document(s.theirs.ID), "")
 		},
 		"a neighbour's document from its own address": func(s *siege) (int, string) {
 			return s.caller(s.theirs.PrivateIP).enrol(s.theirs.ID, s.document(s.theirs.ID), "")
@@ -182,18 +182,18 @@ func enrolments() map[string]attack {
 			s.mu.Lock()
 			s.ahead = time.Hour + time.Second
 			s.mu.Unlock()
-			return s.stranger.enrol(i.ID, s.document(i.ID), token)
+			return s.thief.enrol(i.ID, s.document(i.ID), token)
 		},
 		"an operator's token, a second time": func(s *siege) (int, string) {
 			i, token := s.invited()
 			if status, kind := s.mineKey.enrol(i.ID, s.document(i.ID), token); status != http.StatusOK {
 				s.Errorf("the first time: %d %s", status, kind)
 			}
-			return s.stranger.enrol(i.ID, s.document(i.ID), token)
+			return s.thief.enrol(i.ID, s.document(i.ID), token)
 		},
 		"an operator's token for another instance": func(s *siege) (int, string) {
 			_, token := s.invited()
-			return s.stranger.enrol(s.theirs.ID, s.document(s.theirs.ID), token)
+			return s.thief.enrol(s.theirs.ID, s.document(s.theirs.ID), token)
 		},
 	}
 }
@@ -221,7 +221,7 @@ func calls() map[string]attack {
 		"a timeout of a nanosecond":   calling(http.MethodPut, mine("/heartbeat"), `{"claim":true,"boot_id":"boot","heartbeat_timeout":"1ns"}`),
 		"a boot id that is too long":  calling(http.MethodPut, mine("/heartbeat"), `{"claim":true,"boot_id":"`+strings.Repeat("x", 300)+`","heartbeat_timeout":"1m"}`),
 		"an address that is too long": calling(http.MethodPut, mine("/heartbeat"), `{"claim":true,"boot_id":"boot","heartbeat_timeout":"1m","address":"`+strings.Repeat("x", 300)+`"}`),
-		"another boot's heartbeat":    calling(http.MethodPut, mine("/heartbeat"), beat("another boot", false)),
+		"another boot's heartbeat":    calling(http.MethodPut, mine("/heartbeat"), heartbeatOf("another boot", false)),
 		"a method that is not there":  calling(http.MethodDelete, mine(""), nil),
 		"a path that is not there":    calling(http.MethodGet, func(*siege) string { return "/v1/leases" }, nil),
 		"the root":                    calling(http.MethodGet, func(*siege) string { return "/" }, nil),
@@ -233,7 +233,7 @@ func calls() map[string]attack {
 		"a neighbour behind a slash":  calling(http.MethodPost, func(s *siege) string { return "/v1/instances//" + s.theirs.ID + "/release" }, `{}`),
 		"a very long id":              calling(http.MethodGet, func(*siege) string { return own("i-"+strings.Repeat("0", 3000), "") }, nil),
 		"an unenrolled key": func(s *siege) (int, string) {
-			status, kind, _ := s.stranger.call(http.MethodGet, own(s.mine.ID, ""), nil)
+			status, kind, _ := s.thief.call(http.MethodGet, own(s.mine.ID, ""), nil)
 			return status, kind
 		},
 		"a release while two claim to be the instance": func(s *siege) (int, string) {
@@ -245,7 +245,7 @@ func calls() map[string]attack {
 	for method, path := range map[string]string{
 		"GET": "", "PUT": "/heartbeat", "POST": "/extend", "POST ": "/release",
 	} {
-		body := map[string]any{"": nil, "/heartbeat": beat("boot", true), "/extend": map[string]string{"for": "48h"}, "/release": map[string]string{}}[path]
+		body := map[string]any{"": nil, "/heartbeat": heartbeatOf("boot", true), "/extend": map[string]string{"for": "48h"}, "/release": map[string]string{}}[path]
 		all[fmt.Sprintf("a neighbour's %s%s", method, path)] = calling(strings.TrimSpace(method), neighbours(path), body)
 	}
 	return all
@@ -285,7 +285,7 @@ func (s *siege) contest() {
 		s.Fatalf("enrol another: %d %s", status, kind)
 	}
 	for _, c := range []*caller{other, s.mineKey} {
-		if status, kind, _ := c.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), beat("boot", true)); status != http.StatusOK {
+		if status, kind, _ := c.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), heartbeatOf("boot", true)); status != http.StatusOK {
 			s.Fatalf("claim: %d %s", status, kind)
 		}
 		s.mu.Lock()
@@ -318,7 +318,7 @@ func TestWhatAnAttackerTries(t *testing.T) {
 				if l := s.lease(s.mine.ID); !l.Live() || l.ExpiresAt.After(l.MaxExpiresAt) {
 					t.Errorf("the lease of the instance itself is %+v", l)
 				}
-				if status, kind, _ := s.neighbourCaller.call(http.MethodPut, own(s.theirs.ID, "/heartbeat"), beat("boot", false)); status != http.StatusOK {
+				if status, kind, _ := s.neighbourCaller.call(http.MethodPut, own(s.theirs.ID, "/heartbeat"), heartbeatOf("boot", false)); status != http.StatusOK {
 					t.Errorf("the neighbour cannot renew: %d %s", status, kind)
 				}
 			})
@@ -336,7 +336,7 @@ func TestAThiefEnrolsAThousandKeys(t *testing.T) {
 	document := s.document(s.mine.ID)
 	for n := range 1000 {
 		if n%100 == 99 {
-			if status, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), beat("boot", false)); status != http.StatusOK {
+			if status, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), heartbeatOf("boot", false)); status != http.StatusOK {
 				t.Fatalf("after %d keys, the instance itself is refused: %d %s", n, status, kind)
 			}
 		}

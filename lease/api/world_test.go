@@ -317,7 +317,7 @@ func (w *world) enrolment(id string) lease.Enrolment {
 	return e
 }
 
-func beat(boot string, claim bool) map[string]any {
+func heartbeatOf(boot string, claim bool) map[string]any {
 	return map[string]any{"claim": claim, "boot_id": boot, "heartbeat_timeout": "1m0s", "since": time.Now().UTC().Format(time.RFC3339)}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -57,7 +58,9 @@ func (s *Server) admit(next http.Handler) http.Handler {
 		}
 		defer s.slots.leaveKey(c.key)
 		if refusal, ok := r.readBody(); !ok {
-			r.refuse(refusal)
+			if refusal.Kind != "" {
+				r.refuse(refusal)
+			}
 			return
 		}
 		if kind := s.slots.enter(r.proved); kind != "" {
@@ -87,7 +90,7 @@ func (r *request) form() (Refusal, bool) {
 func (r *request) rate(ofKey *rate.Limiter) (Refusal, bool) {
 	limiter, kind := ofKey, KindProvedRate
 	if !r.proved {
-		limiter, kind = r.server.addresses.of(group(r.conn.addr.Addr())).requests, KindUnprovedRate
+		limiter, kind = r.server.addresses.ask(group(r.conn.addr.Addr())), KindUnprovedRate
 	}
 	now := r.server.cfg.Now()
 	if limiter.AllowN(now, 1) {
@@ -97,7 +100,7 @@ func (r *request) rate(ofKey *rate.Limiter) (Refusal, bool) {
 	return Refusal{kind, http.StatusTooManyRequests, time.Duration(math.Ceil(min(max(wait, 1), 3600))) * time.Second}, false
 }
 
-// readBody reads the body, for up to [Timeouts.Body].
+// readBody reads the body, for up to [Timeouts.Body]. It refuses with no kind if the connection was closed here.
 func (r *request) readBody() (Refusal, bool) {
 	if !r.unread {
 		return Refusal{}, true
@@ -119,6 +122,8 @@ func (r *request) readBody() (Refusal, bool) {
 		return Refusal{KindBodySize, http.StatusRequestEntityTooLarge, 0}, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return Refusal{KindBodyTimeout, http.StatusRequestTimeout, 0}, false
+	case errors.Is(err, net.ErrClosed): // to make room: it is counted, and nobody is there to be answered
+		return Refusal{}, false
 	case err != nil:
 		return Refusal{KindBody, http.StatusBadRequest, 0}, false
 	}
@@ -134,7 +139,9 @@ func (r *request) handle(next http.Handler) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timeouts.Handle)
 	defer cancel()
 	ctx = withCalling(ctx, calling{Caller{r.conn.key, r.conn.addr.Addr()}, func() {
-		s.proved.vouch(r.conn.key, s.cfg.Now())
+		now := s.cfg.Now()
+		s.proved.vouch(r.conn.key, now)
+		s.addresses.vouch(group(r.conn.addr.Addr()), now)
 		s.table.classify(r.conn, true)
 	}})
 	clean := r.WithContext(ctx)
@@ -178,7 +185,7 @@ func (r *request) refuse(refusal Refusal) {
 	if refusal.RetryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(int(refusal.RetryAfter/time.Second)))
 	}
-	if r.unread {
+	if r.unread || refusal.Kind == KindHTTPVersion {
 		header.Set("Connection", "close")
 		_ = http.NewResponseController(r.writer).SetReadDeadline(time.Now())
 	}

@@ -21,6 +21,7 @@ const (
 	phaseHeaders        // something has
 	phaseParsed         // net/http has read the headers, or refuses them
 	phaseAsked          // the request has reached this package
+	phaseRefused        // net/http has refused it, which is counted
 )
 
 // conn is one connection. Its TLS is nil until the handshake.
@@ -33,7 +34,7 @@ type conn struct {
 	key    string         // of the caller; empty until the handshake is done
 
 	phase  atomic.Int32
-	place  place // the table's
+	seat   seat // the table's
 	closed sync.Once
 }
 
@@ -65,7 +66,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	if n > 0 && !c.phase.CompareAndSwap(phaseNew, phaseHeaders) {
 		c.phase.CompareAndSwap(phaseIdle, phaseHeaders)
 	}
-	if phase := c.phase.Load(); errors.Is(err, os.ErrDeadlineExceeded) && (phase == phaseNew || phase == phaseHeaders) {
+	if phase := c.phase.Load(); errors.Is(err, os.ErrDeadlineExceeded) && (phase == phaseNew || phase == phaseHeaders) &&
+		c.phase.CompareAndSwap(phase, phaseRefused) {
 		c.refused(KindHeaderTimeout)
 	}
 	return n, err
@@ -73,7 +75,7 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // Write notices what net/http refuses by itself.
 func (c *conn) Write(b []byte) (int, error) {
-	if c.phase.Load() != phaseAsked {
+	if c.phase.CompareAndSwap(phaseParsed, phaseRefused) {
 		kind := KindHTTP
 		if bytes.HasPrefix(b, []byte("HTTP/1.1 431 ")) {
 			kind = KindHeaderSize
@@ -91,7 +93,9 @@ func (c *conn) refused(kind Kind) {
 func (c *conn) state(now http.ConnState) {
 	switch now {
 	case http.StateActive:
-		c.phase.Store(phaseParsed)
+		if c.phase.Load() != phaseRefused {
+			c.phase.Store(phaseParsed)
+		}
 	case http.StateIdle:
 		c.phase.Store(phaseIdle)
 		c.server.table.rest(c)

@@ -22,5 +22,9 @@
 // waited for [Timeouts.Patience]: of unproved callers first, the longest wait first. So whoever is quick gets in, also when
 // somebody holds everything that can be held.
 //
+// From an address where a proved caller has called lately, a few connections at a time make their handshake beyond the share of
+// unproved callers: whoever returns need not win a seat in a crowd. Callers that share their address with hostile ones (NAT, or a
+// balancer that is not listed) share its limits with them until their key is known.
+//
 // The handler sees a request when all of its body is there: a slow body holds a connection, which can be closed, and nothing of the handler.
 package edge

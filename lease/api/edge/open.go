@@ -58,8 +58,9 @@ func (s *Server) open(ctx context.Context, c *conn, proxied bool) (kind Kind, ok
 	if err := c.raw.SetDeadline(time.Time{}); err != nil {
 		return "", false
 	}
-	s.table.classify(c, s.proved.requests(key, s.cfg.Now()) != nil)
-	return "", true
+	closed, kind := s.table.identify(c, s.proved.requests(key, s.cfg.Now()) != nil)
+	s.displaced(closed)
+	return kind, kind == ""
 }
 
 // introduce learns from a listed proxy who calls.
@@ -82,10 +83,11 @@ func (s *Server) introduce(c *conn, o *opening) (kind Kind, ok bool) {
 	case !addr.IsValid():
 		addr = c.addr // the proxy itself
 	}
-	if !s.addresses.of(group(addr.Addr())).connections.AllowN(s.cfg.Now(), 1) {
+	rated, familiar := s.addresses.connect(group(addr.Addr()), s.cfg.Now())
+	if !rated {
 		return KindConnectionRate, false
 	}
-	closed, kind := s.table.locate(c, addr)
+	closed, kind := s.table.locate(c, addr, familiar)
 	s.displaced(closed)
 	return kind, kind == ""
 }

@@ -27,12 +27,10 @@ func readProxy(r *bufio.Reader) (caller netip.AddrPort, err error) {
 		return caller, fmt.Errorf("the PROXY header has version %d, not 2", header.Version)
 	case header.Command == proxyproto.LOCAL:
 		return caller, nil
-	case header.TransportProtocol != proxyproto.TCPv4 && header.TransportProtocol != proxyproto.TCPv6:
-		return caller, fmt.Errorf("the PROXY header is not about TCP: %#x", byte(header.TransportProtocol))
 	}
 	addr, is := header.SourceAddr.(*net.TCPAddr)
 	if !is {
-		return caller, errors.New("the PROXY header has no address of TCP")
+		return caller, errors.New("the PROXY header is not about TCP")
 	}
 	caller = plain(addr.AddrPort())
 	if !caller.IsValid() || caller.Addr().IsUnspecified() {

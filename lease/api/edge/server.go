@@ -50,7 +50,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: c, listener: listener, tls: tlsConfig(own),
-		table: newTable(c), proved: newProved(c), addresses: newAddresses(c.Limits), slots: newSlots(c.Limits),
+		table: newTable(c), proved: newProved(c), addresses: newAddresses(c), slots: newSlots(c.Limits),
 		unprovedLog: newSampled(c.Logger), provedLog: newSampled(c.Logger), httpLog: newSampled(c.Logger),
 		handed: handover{conns: make(chan net.Conn), closed: make(chan struct{}), addr: listener.Addr()},
 	}, nil
@@ -112,6 +112,7 @@ func (s *Server) http(ctx context.Context, handler http.Handler) *http.Server {
 		Handler:           s.admit(handler),
 		Protocols:         http1,
 		ReadHeaderTimeout: s.cfg.Timeouts.Header,
+		ReadTimeout:       s.cfg.Timeouts.Write, // for what net/http reads when it refuses a request by itself
 		WriteTimeout:      s.cfg.Timeouts.Write,
 		IdleTimeout:       s.cfg.Timeouts.Idle,
 		MaxHeaderBytes:    s.cfg.Limits.HeaderBytes - slop,
@@ -179,20 +180,20 @@ func (s *Server) take(raw net.Conn) (c *conn, proxied, ok bool) {
 	c = &conn{server: s, raw: raw, addr: plain(peer.AddrPort())}
 	proxied = s.cfg.trusts(c.addr.Addr())
 	var from netip.Prefix
-	var kind Kind
+	rated, familiar := true, false
 	if !proxied {
-		if from = group(c.addr.Addr()); !s.addresses.of(from).connections.AllowN(s.cfg.Now(), 1) {
-			kind = KindConnectionRate
-		}
+		from = group(c.addr.Addr())
+		rated, familiar = s.addresses.connect(from, s.cfg.Now())
 	}
-	if kind == "" {
+	kind := KindConnectionRate
+	if rated {
 		var closed []displaced
-		closed, kind = s.table.add(c, from)
+		closed, kind = s.table.add(c, from, familiar)
 		s.displaced(closed)
 	}
 	if kind != "" {
-		_ = c.Close()
 		s.refused(kind, c.addr.Addr(), "", false)
+		_ = c.Close()
 		return nil, false, false
 	}
 	return c, proxied, true
@@ -207,11 +208,11 @@ func (s *Server) handOver(ctx context.Context, c *conn, proxied bool) {
 		case <-ctx.Done():
 		}
 	}
-	c.cut() // the alert of TLS is sent; another would only take time
-	_ = c.Close()
 	if kind != "" {
 		s.refused(kind, c.addr.Addr(), c.key, false)
 	}
+	c.cut() // the alert of TLS is sent; another would only take time
+	_ = c.Close()
 }
 
 func (s *Server) displaced(closed []displaced) {

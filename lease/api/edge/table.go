@@ -8,31 +8,32 @@ import (
 	"time"
 )
 
-// table is all connections. Each is of an unproved caller or of a proved one, and waits or is in the handler. One that waits can
-// be closed to make room for another.
+// table is all connections. Each is of one class, and waits or is in the handler. One that waits can be closed to make room for
+// another.
 type table struct {
 	max, share, perAddress, perKey, maxBodies int
 	patience                                  time.Duration
 
 	mu        sync.Mutex
-	unproved  class
-	proved    class
-	addresses map[netip.Prefix]int // connections of unproved callers
-	keys      map[string][]*conn   // connections of proved callers, the oldest first
-	bodies    *list.List           // connections of unproved callers whose body is being read, the oldest first
+	unlocated class              // from listed proxies, which have not said yet for whom
+	returning class              // in their handshake, from where a proved caller is at home
+	unproved  class              // the others whose caller is not proved
+	proved    class              // with a proved key
+	keys      map[string][]*conn // of proved, the oldest first
+	bodies    *list.List         // of unproved, those whose body is being read, the oldest first
 }
 
-// class is the connections of one class of callers.
+// class is the connections of one class.
 type class struct {
-	n       int
-	waiting *list.List // the longest wait first
+	n         int
+	addresses map[netip.Prefix]int
+	waiting   *list.List // the longest wait first
 }
 
-// place is a connection's place in the table, which alone changes it.
-type place struct {
-	in      bool
-	proved  bool
-	group   netip.Prefix  // not valid until the address is known
+// seat is a connection's seat in the table, which alone changes it.
+type seat struct {
+	class   *class        // nil: it is closed
+	group   netip.Prefix  // of its caller's address
 	since   time.Time     // it waits
 	waiting *list.Element // nil: it does not
 	body    *list.Element // nil: no body is being read, or the caller is proved
@@ -45,80 +46,112 @@ type displaced struct {
 }
 
 func newTable(c Config) *table {
-	l := c.Limits
+	l, empty := c.Limits, func() class { return class{addresses: map[netip.Prefix]int{}, waiting: list.New()} }
 	return &table{
 		max: l.Connections, share: l.share(l.Connections), perAddress: l.ConnectionsPerAddress, perKey: l.ConnectionsPerKey, maxBodies: l.Bodies,
-		patience: c.Timeouts.Patience, unproved: class{waiting: list.New()}, proved: class{waiting: list.New()},
-		addresses: map[netip.Prefix]int{}, keys: map[string][]*conn{}, bodies: list.New(),
+		patience: c.Timeouts.Patience, unlocated: empty(), returning: empty(), unproved: empty(), proved: empty(),
+		keys: map[string][]*conn{}, bodies: list.New(),
 	}
 }
 
-func (t *table) class(c *conn) *class {
-	if c.place.proved {
-		return &t.proved
-	}
-	return &t.unproved
-}
-
-// add takes a connection in, as one of an unproved caller that waits, or says why there is no room. It returns those that it
-// closed for it.
-func (t *table) add(c *conn, from netip.Prefix) (closed []displaced, refused Kind) {
+// add takes in a connection that waits for its handshake, or says why there is no room. from is not valid if a listed proxy has
+// still to tell. It returns what it closed for it.
+func (t *table) add(c *conn, from netip.Prefix, familiar bool) (closed []displaced, refused Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if closed, refused = t.roomFor(from); refused != "" {
+	var into *class
+	if from.IsValid() {
+		into, closed, refused = t.roomFor(from, familiar)
+	} else if into = &t.unlocated; into.n >= t.share && !t.displace(&closed, into.waiting, nil) {
+		refused = KindConnections
+	}
+	if refused == "" && t.all() >= t.max && !t.displaceAny(&closed) {
+		refused = KindConnections
+	}
+	if refused != "" {
 		return closed, refused
 	}
-	if t.unproved.n >= t.share && !t.displace(&closed, t.unproved.waiting, nil) {
-		return closed, KindConnections
-	}
-	if t.unproved.n+t.proved.n >= t.max && !t.displace(&closed, t.unproved.waiting, nil) && !t.displace(&closed, t.proved.waiting, nil) {
-		return closed, KindConnections
-	}
-	c.place = place{in: true, group: from, since: time.Now()}
-	c.place.waiting = t.unproved.waiting.PushBack(c)
+	c.seat = seat{class: into, group: from, since: time.Now()}
+	c.seat.waiting = into.waiting.PushBack(c)
 	t.count(c, 1)
 	return closed, ""
 }
 
 // locate says from where a connection comes, which its proxy has told only now.
-func (t *table) locate(c *conn, addr netip.AddrPort) (closed []displaced, refused Kind) {
+func (t *table) locate(c *conn, addr netip.AddrPort, familiar bool) (closed []displaced, refused Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.addr = addr
-	from := group(addr.Addr())
-	if !c.place.in {
+	if c.seat.class == nil {
 		return nil, ""
 	}
-	if closed, refused = t.roomFor(from); refused != "" {
+	from := group(addr.Addr())
+	into, closed, refused := t.roomFor(from, familiar)
+	if refused != "" {
 		return closed, refused
 	}
 	t.count(c, -1)
-	c.place.group = from
+	c.seat.group = from
 	t.count(c, 1)
+	t.move(c, into)
 	return closed, ""
 }
 
-// roomFor makes room among the connections of an address.
-func (t *table) roomFor(from netip.Prefix) (closed []displaced, refused Kind) {
-	if !from.IsValid() || t.addresses[from] < t.perAddress {
+// identify says at the end of a handshake whether the caller's key is proved. If it is not, it counts as one of any others.
+func (t *table) identify(c *conn, proved bool) (closed []displaced, refused Kind) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.seat.class == nil || proved {
+		t.reclass(c, proved)
 		return nil, ""
 	}
-	if !t.displace(&closed, t.unproved.waiting, func(c *conn) bool { return c.place.group == from }) {
-		return nil, KindAddress
+	if c.seat.class == &t.returning {
+		var into *class
+		if into, closed, refused = t.roomFor(c.seat.group, false); refused != "" {
+			return closed, refused
+		}
+		t.move(c, into)
 	}
 	return closed, ""
+}
+
+// roomFor makes room for a connection whose caller is not known yet, and says in which class. Where a proved caller is at home, as
+// many of them as a key may have are beyond the share: it may be this caller who returns, and no crowd elsewhere keeps it out.
+func (t *table) roomFor(from netip.Prefix, familiar bool) (into *class, closed []displaced, refused Kind) {
+	if familiar && t.returning.addresses[from] < t.perKey {
+		return &t.returning, nil, ""
+	}
+	if t.unproved.addresses[from] >= t.perAddress && !t.displace(&closed, t.unproved.waiting, func(c *conn) bool { return c.seat.group == from }) {
+		return nil, nil, KindAddress
+	}
+	if t.unproved.n >= t.share && !t.displace(&closed, t.unproved.waiting, nil) {
+		return nil, closed, KindConnections
+	}
+	return &t.unproved, closed, ""
+}
+
+func (t *table) all() int { return t.unlocated.n + t.returning.n + t.unproved.n + t.proved.n }
+
+// displaceAny closes the connection that is missed least.
+func (t *table) displaceAny(closed *[]displaced) bool {
+	for _, from := range []*class{&t.unproved, &t.unlocated, &t.returning, &t.proved} {
+		if t.displace(closed, from.waiting, nil) {
+			return true
+		}
+	}
+	return false
 }
 
 // displace closes the connection that has waited longest, unless none has waited for long enough.
-func (t *table) displace(closed *[]displaced, from *list.List, only func(*conn) bool) bool {
+func (t *table) displace(closed *[]displaced, waiting *list.List, only func(*conn) bool) bool {
 	now := time.Now()
-	for e := from.Front(); e != nil; e = e.Next() {
+	for e := waiting.Front(); e != nil; e = e.Next() {
 		c := e.Value.(*conn)
-		if now.Sub(c.place.since) < t.patience {
+		if now.Sub(c.seat.since) < t.patience {
 			return false
 		}
 		if only == nil || only(c) {
-			*closed = append(*closed, displaced{c.addr.Addr(), c.place.proved})
+			*closed = append(*closed, displaced{c.addr.Addr(), c.seat.class == &t.proved})
 			t.drop(c)
 			c.cut()
 			return true
@@ -135,31 +168,31 @@ func (t *table) remove(c *conn) {
 }
 
 func (t *table) drop(c *conn) {
-	if !c.place.in {
+	if c.seat.class == nil {
 		return
 	}
 	t.endBody(c)
-	if c.place.waiting != nil {
-		t.class(c).waiting.Remove(c.place.waiting)
-		c.place.waiting = nil
+	if c.seat.waiting != nil {
+		c.seat.class.waiting.Remove(c.seat.waiting)
+		c.seat.waiting = nil
 	}
 	t.count(c, -1)
-	c.place.in = false
+	c.seat.class = nil
 }
 
 // count counts a connection in its class, or out of it.
 func (t *table) count(c *conn, by int) {
-	t.class(c).n += by
+	in := c.seat.class
+	in.n += by
+	if in.addresses[c.seat.group] += by; in.addresses[c.seat.group] == 0 {
+		delete(in.addresses, c.seat.group)
+	}
 	switch {
-	case c.place.proved && by > 0:
+	case c.seat.class == &t.proved && by > 0:
 		t.keys[c.key] = append(t.keys[c.key], c)
-	case c.place.proved:
+	case c.seat.class == &t.proved:
 		if t.keys[c.key] = slices.DeleteFunc(t.keys[c.key], func(other *conn) bool { return other == c }); len(t.keys[c.key]) == 0 {
 			delete(t.keys, c.key)
-		}
-	case c.place.group.IsValid():
-		if t.addresses[c.place.group] += by; t.addresses[c.place.group] == 0 {
-			delete(t.addresses, c.place.group)
 		}
 	}
 }
@@ -169,33 +202,41 @@ func (t *table) count(c *conn, by int) {
 func (t *table) classify(c *conn, proved bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !c.place.in || c.place.proved == proved {
+	t.reclass(c, proved)
+}
+
+func (t *table) reclass(c *conn, proved bool) {
+	into := &t.unproved
+	if proved {
+		into = &t.proved
+	}
+	if c.seat.class == nil || c.seat.class == into {
 		return
 	}
-	t.move(c, proved)
+	t.move(c, into)
 	if of := t.keys[c.key]; proved && len(of) > t.perKey {
-		t.move(of[0], false)
+		t.move(of[0], &t.unproved)
 	}
 }
 
-func (t *table) move(c *conn, proved bool) {
-	waits := c.place.waiting != nil
+func (t *table) move(c *conn, into *class) {
+	waits := c.seat.waiting != nil
 	if waits {
-		t.class(c).waiting.Remove(c.place.waiting)
+		c.seat.class.waiting.Remove(c.seat.waiting)
 	}
 	t.endBody(c)
 	t.count(c, -1)
-	c.place.proved = proved
+	c.seat.class = into
 	t.count(c, 1)
 	if waits {
-		c.place.waiting = inOrder(t.class(c).waiting, c)
+		c.seat.waiting = inOrder(into.waiting, c)
 	}
 }
 
 // inOrder adds a connection behind those that have waited longer.
 func inOrder(waiting *list.List, c *conn) *list.Element {
 	for e := waiting.Back(); e != nil; e = e.Prev() {
-		if !e.Value.(*conn).place.since.After(c.place.since) {
+		if !e.Value.(*conn).seat.since.After(c.seat.since) {
 			return waiting.InsertAfter(c, e)
 		}
 	}
@@ -206,9 +247,9 @@ func inOrder(waiting *list.List, c *conn) *list.Element {
 func (t *table) busy(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place.waiting != nil {
-		t.class(c).waiting.Remove(c.place.waiting)
-		c.place.waiting = nil
+	if c.seat.waiting != nil {
+		c.seat.class.waiting.Remove(c.seat.waiting)
+		c.seat.waiting = nil
 	}
 }
 
@@ -216,9 +257,9 @@ func (t *table) busy(c *conn) {
 func (t *table) rest(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.place.in && c.place.waiting == nil {
-		c.place.since = time.Now()
-		c.place.waiting = t.class(c).waiting.PushBack(c)
+	if c.seat.class != nil && c.seat.waiting == nil {
+		c.seat.since = time.Now()
+		c.seat.waiting = c.seat.class.waiting.PushBack(c)
 	}
 }
 
@@ -226,18 +267,18 @@ func (t *table) rest(c *conn) {
 func (t *table) beginBody(c *conn) (closed []displaced, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !c.place.in || c.place.waiting == nil {
+	if c.seat.waiting == nil { // closed
 		return nil, true
 	}
-	c.place.since = time.Now()
-	t.class(c).waiting.MoveToBack(c.place.waiting)
-	if c.place.proved {
+	c.seat.since = time.Now()
+	c.seat.class.waiting.MoveToBack(c.seat.waiting)
+	if c.seat.class == &t.proved {
 		return nil, true
 	}
 	if t.bodies.Len() >= t.maxBodies && !t.displace(&closed, t.bodies, nil) {
 		return nil, false
 	}
-	c.place.body = t.bodies.PushBack(c)
+	c.seat.body = t.bodies.PushBack(c)
 	return closed, true
 }
 
@@ -248,9 +289,9 @@ func (t *table) doneBody(c *conn) {
 }
 
 func (t *table) endBody(c *conn) {
-	if c.place.body != nil {
-		t.bodies.Remove(c.place.body)
-		c.place.body = nil
+	if c.seat.body != nil {
+		t.bodies.Remove(c.seat.body)
+		c.seat.body = nil
 	}
 }
 
@@ -260,7 +301,7 @@ func (t *table) relieve() (closed []displaced) {
 	defer t.mu.Unlock()
 	if front := t.unproved.waiting.Front(); front != nil {
 		c := front.Value.(*conn)
-		closed = append(closed, displaced{c.addr.Addr(), c.place.proved})
+		closed = append(closed, displaced{c.addr.Addr(), c.seat.class == &t.proved})
 		t.drop(c)
 		c.cut()
 	}
@@ -271,7 +312,7 @@ func (t *table) relieve() (closed []displaced) {
 func (t *table) closeWaiting() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, waiting := range []*list.List{t.unproved.waiting, t.proved.waiting} {
+	for _, waiting := range []*list.List{t.unlocated.waiting, t.returning.waiting, t.unproved.waiting, t.proved.waiting} {
 		for e := waiting.Front(); e != nil; {
 			c := e.Value.(*conn)
 			if e = e.Next(); !c.asks() {
@@ -285,12 +326,12 @@ func (t *table) closeWaiting() {
 func (t *table) isProved(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return c.place.proved
+	return c.seat.class == &t.proved
 }
 
 // load is how many connections there are.
 func (t *table) load() (unproved, proved int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.unproved.n, t.proved.n
+	return t.all() - t.proved.n, t.proved.n
 }
