@@ -21,6 +21,7 @@ func scraped(t *testing.T) string {
 	location := lease.Location{Account: "123456789012", Region: "eu-west-1"}
 	e := metrics.New("v1", time.Now)
 	e.Led("this one")
+	e.API().Refused("unproved")
 	e.Checkpoint(lease.Checkpoint{Sequence: 1, Time: time.Now(), NextSweep: time.Now().Add(time.Minute)})
 	e.Swept(time.Second, nil)
 	e.Called(location, "DescribeInstances", "OK", time.Second)

@@ -57,7 +57,7 @@ func serveAPIAlone(c *ucli.Context) error {
 	watched.Turned(0)
 	notify := cli.Notifier()
 	notify("READY=1")
-	<-c.Context.Done()
+	<-c.Done()
 	notify("STOPPING=1")
 	return nil
 }

@@ -19,7 +19,7 @@ type siege struct {
 	*world
 	mine, theirs           ec2sim.Instance
 	myToken, theirToken    string
-	mineKey, thief      *caller
+	mineKey, thief         *caller
 	neighbourCaller        *caller
 	beforeLease, beforeKey []byte
 }

@@ -57,13 +57,13 @@ func (s *Server) vouch(ctx context.Context, id string, why error) {
 		return
 	}
 	by := lease.By{Actor: self.Actor(id), Reason: fmt.Sprintf("%.*s", lease.MaxReason, "not enrolled: "+why.Error())}
-	s.note(ctx, id, "cannot note a sign of life", func(l lease.Lease) (lease.Lease, error) { return l.Vouch(s.cfg.Now(), by) })
+	s.note(ctx, id, lease.ActionVouch, func(l lease.Lease) (lease.Lease, error) { return l.Vouch(s.cfg.Now(), by) })
 }
 
 // settle ends what a vouch began, once the instance can renew by itself.
 func (s *Server) settle(ctx context.Context, id, why string) {
 	by := lease.By{Actor: self.Actor(id), Reason: why}
-	s.note(ctx, id, "cannot note that the instance is enrolled", func(l lease.Lease) (lease.Lease, error) {
+	s.note(ctx, id, lease.ActionSettle, func(l lease.Lease) (lease.Lease, error) {
 		if !l.ContestedAt.IsZero() { // an operator's to settle
 			return l, nil
 		}
@@ -72,11 +72,11 @@ func (s *Server) settle(ctx context.Context, id, why string) {
 }
 
 // note changes the lease, if there is one that can be.
-func (s *Server) note(ctx context.Context, id, failed string, change func(lease.Lease) (lease.Lease, error)) {
+func (s *Server) note(ctx context.Context, id string, action lease.Action, change func(lease.Lease) (lease.Lease, error)) {
 	_, _, err := s.cfg.Store.UpdateLease(ctx, id, change)
 	_, none := errors.AsType[*lease.NotFoundError](err)
 	_, over := errors.AsType[*lease.StateError](err)
 	if err != nil && !none && !over {
-		s.log.WarnContext(ctx, failed, "instance_id", id, "error", err)
+		s.log.WarnContext(ctx, "cannot note in the lease", "instance_id", id, "action", string(action), "error", err)
 	}
 }

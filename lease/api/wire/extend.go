@@ -1,3 +1,4 @@
+// Package wire has the types and routes of the instance API, generated from openapi.yaml.
 package wire
 
 import "lapse/lease"

@@ -112,13 +112,18 @@ func (t *fixture) revoke() {
 	}
 }
 
-func wantError[E error](t *fixture, err error) E {
+func errorOf[E error](t *fixture, err error) E {
 	t.Helper()
 	e, is := errors.AsType[E](err)
 	if !is {
 		t.Fatalf("%T %v; want %T", err, err, e)
 	}
 	return e
+}
+
+func wantError[E error](t *fixture, err error) {
+	t.Helper()
+	_ = errorOf[E](t, err)
 }
 
 func unbound(t *fixture) {
@@ -205,7 +210,7 @@ func revoked(t *fixture) {
 	claim := t.claim("boot")
 	t.revoke()
 	_, err := t.renew(claim)
-	if e := wantError[*lease.StateError](t, err); e.State != lease.StateRevoked || e.Cause != lease.CauseRevoke || e.Since.IsZero() {
+	if e := errorOf[*lease.StateError](t, err); e.State != lease.StateRevoked || e.Cause != lease.CauseRevoke || e.Since.IsZero() {
 		t.Errorf("%+v", e)
 	}
 	_, err = t.Way.Claim(t.Context(), t.heartbeat("boot"))
@@ -216,7 +221,7 @@ func lapsed(t *fixture) {
 	claim := t.claim("boot")
 	t.Store.Lapse(t.ID)
 	_, err := t.renew(claim)
-	if e := wantError[*lease.ClaimLostError](t, err); e.ID != t.ID || e.By != "" {
+	if e := errorOf[*lease.ClaimLostError](t, err); e.ID != t.ID || e.By != "" {
 		t.Errorf("%+v", e)
 	}
 }
@@ -225,7 +230,7 @@ func taken(t *fixture) {
 	claim := t.claim("boot-1")
 	t.claim("boot-2")
 	_, err := t.renew(claim)
-	if e := wantError[*lease.ClaimLostError](t, err); e.By != "boot-2" {
+	if e := errorOf[*lease.ClaimLostError](t, err); e.By != "boot-2" {
 		t.Errorf("%+v", e)
 	}
 }
