@@ -29,6 +29,7 @@ func requestFlags() []ucli.Flag {
 		&ucli.StringSliceFlag{Name: "tag", Usage: "tag all resources with `KEY=VALUE`; repeatable"},
 		&ucli.StringFlag{Name: "anima", Usage: "find instances by `ANIMA`: client-token or key-pair", DefaultText: "client-token, or as noted", Category: cli.OtherFlags},
 		&ucli.StringFlag{Name: "consistency", Usage: "with --anima, search `DURATION` for what was created", DefaultText: "5m", Category: cli.OtherFlags},
+		&ucli.StringFlag{Name: "self-extend", Usage: "let instances extend themselves `DURATION` from now, or none", DefaultText: "up to --max-term", Category: cli.OtherFlags},
 		&ucli.BoolFlag{Name: "no-join", Usage: "leave out the join token for the API", Category: cli.OtherFlags},
 		&ucli.IntFlag{Name: "count", Usage: "launch `N` instances", DefaultText: "--request's, or 1"},
 	}, termFlags()...)
@@ -83,6 +84,13 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	}
 	if o.Tags, err = cli.Pairs("tag", c.StringSlice("tag")); err != nil {
 		return err
+	}
+	if text := c.String("self-extend"); text != "" {
+		allowed, err := cli.DurationOrNone("self-extend", text)
+		if err != nil {
+			return err
+		}
+		o.SelfExtend = new(lease.Duration(allowed))
 	}
 	o.Anima, o.NoJoin = lease.Anima(c.String("anima")), c.Bool("no-join")
 	if text := c.String("consistency"); text != "" {

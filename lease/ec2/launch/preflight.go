@@ -67,7 +67,7 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 		Account: l.cloud.Location().Account, Region: l.cloud.Location().Region, Count: o.Count,
 		Term: lease.Duration(o.Term), MaxTerm: lease.Duration(o.MaxTerm), HeartbeatTimeout: lease.Duration(o.HeartbeatTimeout),
 		Window: cmp.Or(sweep.LaunchWindow, lease.Duration(l.config.Window)), Holder: o.Holder, Labels: o.Labels,
-		Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
+		SelfExtend: o.SelfExtend, Asked: o.digest, Subnets: o.Subnets, InstanceTypes: o.InstanceTypes,
 		CreatedAt: l.config.Now().UTC().Round(0).Truncate(time.Millisecond),
 	}
 	if anima == lease.AnimaKeyPair {

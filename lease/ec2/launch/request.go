@@ -37,9 +37,10 @@ type Request struct {
 	UserData         []byte   // as the instance shall see it, or base64 of that; none if nil
 	Skeleton         []byte   // JSON in the form of `aws ec2 run-instances --generate-cli-skeleton`; may be empty
 
-	Anima       lease.Anima   // how what was created is found again: [lease.AnimaKeyPair], [ClientTokens], or as the registry says if empty
-	Consistency time.Duration // with [lease.AnimaKeyPair]: how late the endpoint may show what a call created; 5 min if 0
-	NoJoin      bool          // give the instances no join token, although the registry names an API
+	Anima       lease.Anima     // how what was created is found again: [lease.AnimaKeyPair], [ClientTokens], or as the registry says if empty
+	Consistency time.Duration   // with [lease.AnimaKeyPair]: how late the endpoint may show what a call created; 5 min if 0
+	SelfExtend  *lease.Duration // how far from now an instance may extend itself; nil: up to the maximum
+	NoJoin      bool            // give the instances no join token, although the registry names an API
 
 	Unattended bool          // launch although no janitor sweeps the location
 	Patience   time.Duration // how long to replay while the outcome is not known; 5 min if 0
@@ -257,11 +258,12 @@ func (o order) sum() (string, error) {
 		Labels                          map[string]string `json:",omitempty"`
 		Subnets, InstanceTypes          []string          `json:",omitempty"`
 		Request                         json.RawMessage
-		Anima                           lease.Anima `json:",omitempty"`
-		NoJoin                          bool        `json:",omitempty"`
+		Anima                           lease.Anima     `json:",omitempty"`
+		NoJoin                          bool            `json:",omitempty"`
+		SelfExtend                      *lease.Duration `json:",omitempty"`
 	}{
 		o.Count, lease.Duration(o.Term), lease.Duration(o.MaxTerm), lease.Duration(o.HeartbeatTimeout), o.Until.UTC(), o.Holder, o.Labels,
-		o.Subnets, o.InstanceTypes, request, o.Anima, o.NoJoin,
+		o.Subnets, o.InstanceTypes, request, o.Anima, o.NoJoin, o.SelfExtend,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode request: %w", err)
