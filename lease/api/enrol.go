@@ -18,7 +18,8 @@ func (s *Server) enrol(ctx context.Context, c caller, r wire.EnrolRequest) (wire
 	if err != nil {
 		return wire.Enrolled{}, unread(err)
 	}
-	if _, already := e.Key(c.Key); already && r.Document == "" {
+	if _, already := e.Key(c.Key); already {
+		edge.Vouch(ctx)
 		return enrolled(e), nil
 	}
 	p, err := s.prove(ctx, c, r, e)

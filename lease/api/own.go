@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"unicode"
 
@@ -25,15 +26,12 @@ func (s *Server) admit(ctx context.Context, c caller) (lease.Enrolment, error) {
 		return e, err
 	}
 	edge.Vouch(ctx)
-	if used.InUse == e.InUse && used.Contested.Equal(e.Contested) {
+	if reflect.DeepEqual(used, e) {
 		return e, nil
 	}
 	_, e, err = s.cfg.Store.UpdateEnrolment(ctx, c.id, func(e lease.Enrolment) (lease.Enrolment, error) { return e.Use(s.cfg.Now(), c.Key) })
 	if err != nil {
 		return e, unread(err)
-	}
-	if !e.Contested.IsZero() {
-		s.contest(ctx, c)
 	}
 	return e, nil
 }
@@ -47,7 +45,7 @@ func (s *Server) contest(ctx context.Context, c caller) {
 	}
 }
 
-func (s *Server) renew(ctx context.Context, c caller, r wire.RenewRequest) (wire.Renewed, error) {
+func (s *Server) renew(ctx context.Context, c caller, e lease.Enrolment, r wire.RenewRequest) (wire.Renewed, error) {
 	hb := lease.Heartbeat{
 		Schema: lease.Schema, InstanceID: c.id, BootID: r.BootID, Address: r.Address, Version: r.Version, Changes: r.Changes,
 		HeartbeatTimeout: r.HeartbeatTimeout, Since: r.Since,
@@ -66,7 +64,10 @@ func (s *Server) renew(ctx context.Context, c caller, r wire.RenewRequest) (wire
 		return wire.Renewed{}, unread(err)
 	case l.InstanceID != "":
 		answer.Lease = &l
-		if !l.VouchedAt.IsZero() && l.ContestedAt.IsZero() {
+		if !e.Contested.IsZero() && l.ContestedAt.IsZero() {
+			s.contest(ctx, c)
+		}
+		if !l.VouchedAt.IsZero() && e.Contested.IsZero() {
 			s.settle(ctx, c.id, "it renews")
 		}
 	}

@@ -82,9 +82,9 @@ func (s *Server) prove(ctx context.Context, c caller, r wire.EnrolRequest, e lea
 
 // signed verifies the document, by the certificates of the Region in which the instance is expected: that of its lease or, while it
 // has none, each that is swept.
-func (s *Server) signed(c caller, r wire.EnrolRequest, l lease.Lease, p *proof) (Cloud, error) {
+func (s *Server) signed(c caller, r wire.EnrolRequest, l lease.Lease, p *proof) (*describer, error) {
 	var refused error = &lease.UnprovedError{ID: c.id, Why: "its lease is in no location that is swept"}
-	for _, cloud := range s.cfg.Clouds {
+	for _, cloud := range s.clouds {
 		at := cloud.Location()
 		if l.InstanceID != "" && at != l.Location() {
 			continue
@@ -114,22 +114,21 @@ type unsureError struct{ *lease.UncheckedError }
 func (e *unsureError) Unwrap() error { return e.UncheckedError }
 
 // unsure looks for a sign of life where no document can be verified: a call from the instance's own address.
-func (s *Server) unsure(ctx context.Context, cloud Cloud, c caller, why error) (p proof, err error) {
+func (s *Server) unsure(ctx context.Context, cloud *describer, c caller, why error) (p proof, err error) {
 	i, err := s.describe(ctx, cloud, c, p)
 	p.signed = err == nil && i != nil && i.State == lease.InstanceRunning && slices.Contains(i.Addresses, c.Addr.Unmap().String())
 	return p, why
 }
 
 // describe asks EC2 about the instance; nil if EC2 surely does not know it.
-func (s *Server) describe(ctx context.Context, cloud Cloud, c caller, p proof) (*lease.Instance, error) {
-	listing, err := cloud.Describe(ctx, []string{c.id})
+func (s *Server) describe(ctx context.Context, cloud *describer, c caller, p proof) (*lease.Instance, error) {
+	i, known, err := cloud.describe(ctx, c.id)
 	if err != nil {
 		s.log.WarnContext(ctx, "cannot describe an instance that enrols", "instance_id", c.id, "error", err)
 		return nil, &lease.UncheckedError{ID: c.id, Why: "EC2 gives no answer", After: lease.Duration(2 * unknownPause)}
 	}
-	at := slices.IndexFunc(listing.Instances, func(i lease.Instance) bool { return i.ID == c.id })
-	if at >= 0 {
-		return &listing.Instances[at], nil
+	if known {
+		return &i, nil
 	}
 	if s.cfg.Now().Sub(p.document.PendingTime) < unknownMax {
 		return nil, &lease.UncheckedError{ID: c.id, Why: "EC2 does not know it yet", After: lease.Duration(unknownPause)}

@@ -59,9 +59,10 @@ type Config struct {
 
 // Server answers instances. What it needs between two requests is in the store, so any replica answers.
 type Server struct {
-	cfg  Config
-	self *self.Service
-	log  *slog.Logger
+	cfg    Config
+	clouds []*describer
+	self   *self.Service
+	log    *slog.Logger
 }
 
 // New returns a server. It is a handler for [edge.Server], which says who calls.
@@ -69,7 +70,11 @@ func New(cfg Config) *Server {
 	if cfg.Refused == nil {
 		cfg.Refused = func(string) {}
 	}
-	return &Server{cfg: cfg, self: self.New(cfg.Store, cfg.Now, cfg.Logger), log: cfg.Logger}
+	s := &Server{cfg: cfg, self: self.New(cfg.Store, cfg.Now, cfg.Logger), log: cfg.Logger}
+	for _, cloud := range cfg.Clouds {
+		s.clouds = append(s.clouds, newDescriber(cloud))
+	}
+	return s
 }
 
 // Handler is the API with all its routes.
@@ -98,7 +103,13 @@ func (s routes) Enrol(w http.ResponseWriter, r *http.Request, id string) {
 
 // Renew is the operation renew.
 func (s routes) Renew(w http.ResponseWriter, r *http.Request, id string) {
-	answer(s.Server, w, r, id, s.enrolled(s.renew))
+	answer(s.Server, w, r, id, func(ctx context.Context, c caller, r wire.RenewRequest) (wire.Renewed, error) {
+		e, err := s.admit(ctx, c)
+		if err != nil {
+			return wire.Renewed{}, err
+		}
+		return s.renew(ctx, c, e, r)
+	})
 }
 
 // Show is the operation show.
@@ -124,16 +135,6 @@ func (s routes) Extend(w http.ResponseWriter, r *http.Request, id string) {
 // Release is the operation release.
 func (s routes) Release(w http.ResponseWriter, r *http.Request, id string) {
 	answer(s.Server, w, r, id, s.release)
-}
-
-// enrolled lets only those renew who are.
-func (s *Server) enrolled(renew func(context.Context, caller, wire.RenewRequest) (wire.Renewed, error)) func(context.Context, caller, wire.RenewRequest) (wire.Renewed, error) {
-	return func(ctx context.Context, c caller, r wire.RenewRequest) (wire.Renewed, error) {
-		if _, err := s.admit(ctx, c); err != nil {
-			return wire.Renewed{}, err
-		}
-		return renew(ctx, c, r)
-	}
 }
 
 // caller is who calls, and in the name of which instance.
