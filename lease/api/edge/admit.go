@@ -112,8 +112,7 @@ func (r *request) readBody() (Refusal, bool) {
 		return Refusal{KindBodies, http.StatusServiceUnavailable, soon()}, false
 	}
 	defer s.table.doneBody(r.conn)
-	control := http.NewResponseController(r.writer)
-	_ = control.SetReadDeadline(time.Now().Add(s.cfg.Timeouts.Body)) // of a closed connection alone it fails, and so does the next read
+	_ = http.NewResponseController(r.writer).SetReadDeadline(time.Now().Add(s.cfg.Timeouts.Body)) // of a closed connection alone it fails, and so does the next read
 	var err error
 	r.body, err = io.ReadAll(http.MaxBytesReader(r.writer, r.Body, s.cfg.Limits.BodyBytes))
 	var tooLarge *http.MaxBytesError
@@ -127,8 +126,7 @@ func (r *request) readBody() (Refusal, bool) {
 	case err != nil:
 		return Refusal{KindBody, http.StatusBadRequest, 0}, false
 	}
-	r.unread = false
-	_ = control.SetReadDeadline(time.Time{})
+	r.unread = false // and net/http has lifted the deadline
 	return Refusal{}, true
 }
 
@@ -145,7 +143,6 @@ func (r *request) handle(next http.Handler) {
 		s.table.classify(r.conn, true)
 	}})
 	clean := r.WithContext(ctx)
-	clean.Header = r.Header.Clone()
 	for name := range clean.Header {
 		if tellsOrigin(name) {
 			clean.Header.Del(name)

@@ -189,6 +189,50 @@ func TestBodiesOfUnprovedCallersAreBounded(t *testing.T) {
 	}
 }
 
+func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *edge.Config) { c.Limits.UnprovedRate = edge.Rate{PerSecond: 1e-9, Burst: 1} })
+	c := r.caller("127.0.0.1")
+	c.ok()
+	conn, err := slow(t)["a body that never ends"](c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cut(conn)
+	r.only(edge.KindUnprovedRate, 1)
+}
+
+func TestARequestInTheHandlerMakesNoRoom(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *edge.Config) { c.Limits.Connections, c.Timeouts.Patience = 4, time.Nanosecond }) // 1 of unproved callers
+	held := r.caller("127.0.0.1").hold()
+	conn, err := r.caller("127.0.0.2").dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cut(conn)
+	r.only(edge.KindConnections, 1)
+	close(r.release)
+	if status := <-held; status != http.StatusOK {
+		t.Errorf("answered %d", status)
+	}
+	next := r.caller("127.0.0.2")
+	r.until("the one that was answered makes room", next.works)
+}
+
+func TestTheHandlersTimeIsBoundedAndNotThatOfTheBody(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *edge.Config) { c.Timeouts.Body, c.Timeouts.Handle = 50*time.Millisecond, 500*time.Millisecond })
+	began := time.Now()
+	got, _, err := r.caller("127.0.0.1").do(http.MethodPost, "/hold", "whole", nil)
+	if err != nil || got.StatusCode != http.StatusOK { // it is not released, so its context has ended
+		t.Errorf("%v, %v", got, err)
+	}
+	if took := time.Since(began); took < 500*time.Millisecond {
+		t.Errorf("its context ended after %s", took)
+	}
+}
+
 // TestVouchedCallersGetIntoACrowd: a thousand callers without proof take what they can and come back whenever they are closed.
 func TestVouchedCallersGetIntoACrowd(t *testing.T) {
 	t.Parallel()

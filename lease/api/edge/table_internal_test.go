@@ -152,3 +152,18 @@ func TestTheLeastRecentlyUsedIsForgotten(t *testing.T) {
 	}
 	r.remove("a")
 }
+
+func TestKeysWithoutRequestsAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSlots(Limits{RequestsPerKey: 2})
+	for _, want := range []bool{true, true, false} {
+		if got := s.enterKey("a"); got != want {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	s.leaveKey("a")
+	s.leaveKey("a")
+	if len(s.keys) != 0 {
+		t.Errorf("%v", s.keys)
+	}
+}
