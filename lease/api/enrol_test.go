@@ -2,34 +2,12 @@ package api_test
 
 import (
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
 )
-
-func TestInstancesThatEnrolTogetherAreOneCallToEC2(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	const many = 30
-	before := w.Sent("DescribeInstances")
-	var all sync.WaitGroup
-	for n := range many {
-		i, token := w.launched("web-" + string(rune('a'+n%26)) + string(rune('a'+n/26)))
-		caller, document := w.caller(i.PrivateIP), w.document(i.ID)
-		all.Go(func() {
-			if status, kind := caller.enrol(i.ID, document, token); status != http.StatusOK && kind != "unchecked" {
-				t.Errorf("%d %s", status, kind)
-			}
-		})
-	}
-	all.Wait()
-	if calls := w.Sent("DescribeInstances") - before; calls == 0 || calls > many/2 {
-		t.Errorf("%d calls for %d instances", calls, many)
-	}
-}
 
 // claims lets a caller take the heartbeat.
 func (w *world) claims(c *caller, id string) {
