@@ -16,7 +16,7 @@ import (
 // Source: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 const (
 	describesPerSecond = 2
-	describesAtOnce    = 10
+	describesAtOnce    = 5   // times as many
 	describeIDs        = 100 // in one call
 	describePause      = 50 * time.Millisecond
 )
@@ -43,8 +43,8 @@ type batch struct {
 	err   error
 }
 
-func newDescriber(c Cloud) *describer {
-	return &describer{Cloud: c, limit: rate.NewLimiter(describesPerSecond, describesAtOnce)}
+func newDescriber(c Cloud, perSecond float64) *describer {
+	return &describer{Cloud: c, limit: rate.NewLimiter(rate.Limit(perSecond), int(describesAtOnce*perSecond))}
 }
 
 // describe asks about one instance; false if EC2 does not know it.

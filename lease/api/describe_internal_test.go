@@ -36,7 +36,7 @@ func TestInstancesThatEnrolTogetherAreFewCallsToEC2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cloud := &census{}
-		d := newDescriber(cloud)
+		d := newDescriber(cloud, describesPerSecond)
 		var all sync.WaitGroup
 		for n := range 250 {
 			id := fmt.Sprint("i-", n)
@@ -57,7 +57,7 @@ func TestEnrolmentTakesNoMoreThanItsShareOfEC2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cloud := &census{}
-		d := newDescriber(cloud)
+		d := newDescriber(cloud, describesPerSecond)
 		refused := 0
 		for range 100 { // one after the other, for ten seconds
 			if _, _, err := d.describe(t.Context(), "i-1"); errors.Is(err, errBusy) {
@@ -67,7 +67,7 @@ func TestEnrolmentTakesNoMoreThanItsShareOfEC2(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		if most := describesAtOnce + 10*describesPerSecond + 1; len(cloud.asked) > most || refused == 0 || refused+len(cloud.asked) != 100 {
+		if most := (describesAtOnce+10)*describesPerSecond + 1; len(cloud.asked) > most || refused == 0 || refused+len(cloud.asked) != 100 {
 			t.Errorf("%d calls and %d refusals, want at most %d calls", len(cloud.asked), refused, most)
 		}
 	})
@@ -76,7 +76,7 @@ func TestEnrolmentTakesNoMoreThanItsShareOfEC2(t *testing.T) {
 func TestAnErrorOfEC2IsThatOfAllWhoAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDescriber(&census{err: errors.New("throttled")})
+		d := newDescriber(&census{err: errors.New("throttled")}, describesPerSecond)
 		var all sync.WaitGroup
 		for range 2 {
 			all.Go(func() {

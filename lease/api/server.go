@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the specification
 	"encoding/json"
@@ -47,7 +48,7 @@ type Cloud interface {
 	Describe(ctx context.Context, ids []string) (lease.Listing, error)
 }
 
-// Config of a server. All but Refused is needed.
+// Config of a server. All but the last two are needed.
 type Config struct {
 	Store        Store
 	Clouds       []Cloud
@@ -55,6 +56,7 @@ type Config struct {
 	Now          func() time.Time
 	Logger       *slog.Logger
 	Refused      func(kind string) // is told each refusal, by the kind of its problem; nil: nobody
+	Describes    float64           // calls a second to EC2 in one location, for those who enrol; 2 if 0
 }
 
 // Server answers instances. What it needs between two requests is in the store, so any replica answers.
@@ -72,7 +74,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg, self: self.New(cfg.Store, cfg.Now, cfg.Logger), log: cfg.Logger}
 	for _, cloud := range cfg.Clouds {
-		s.clouds = append(s.clouds, newDescriber(cloud))
+		s.clouds = append(s.clouds, newDescriber(cloud, cmp.Or(cfg.Describes, describesPerSecond)))
 	}
 	return s
 }

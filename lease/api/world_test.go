@@ -48,6 +48,8 @@ type world struct {
 	store   *leasetest.Store
 	known   identity.Certificates
 	url, ca string
+	handler http.Handler
+	made    int // launches
 	pool    *x509.CertPool
 
 	mu      sync.Mutex
@@ -78,7 +80,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serve(cloud api.Cloud) {
 	w.Helper()
 	server := api.New(api.Config{
-		Store: w.store, Clouds: []api.Cloud{cloud}, Certificates: w.known, Logger: slog.New(slog.DiscardHandler),
+		Describes: 1000, Store: w.store, Clouds: []api.Cloud{cloud}, Certificates: w.known, Logger: slog.New(slog.DiscardHandler),
 		Now: func() time.Time {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -90,6 +92,7 @@ func (w *world) serve(cloud api.Cloud) {
 			w.refused[kind]++
 		},
 	})
+	w.handler = server.Handler()
 	cert, key := w.certificate()
 	front, err := edge.New(edge.Config{
 		Addr: "127.0.0.1:0", CertFile: cert, KeyFile: key, Logger: slog.New(slog.DiscardHandler),
@@ -100,7 +103,7 @@ func (w *world) serve(cloud api.Cloud) {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.Context()))
 	done := make(chan error, 1)
-	go func() { done <- front.Serve(ctx, server.Handler()) }()
+	go func() { done <- front.Serve(ctx, w.handler) }()
 	w.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -322,3 +325,9 @@ func heartbeatOf(boot string, claim bool) map[string]any {
 }
 
 func own(id, path string) string { return fmt.Sprintf("/v1/instances/%s%s", id, path) }
+
+// name makes the name of a launch its own.
+func (w *world) name(launch string) string {
+	w.made++
+	return fmt.Sprint(launch, "-", w.made)
+}
