@@ -299,3 +299,13 @@ type ContestedError struct {
 func (e *ContestedError) Error() string {
 	return fmt.Sprintf("cannot %s %s: since %s two keys are used for it by turns; an operator must keep one", e.Verb, e.ID, date(e.Since))
 }
+
+// TooOftenError refuses an instance that has too much written. Nothing was written.
+type TooOftenError struct {
+	ID    string
+	After Duration // until the next try
+}
+
+func (e *TooOftenError) Error() string {
+	return fmt.Sprintf("%s changes its lease too often; try again in %s", e.ID, e.After)
+}

@@ -3,6 +3,7 @@
 //
 //   - server.go: [New], the routes, bodies and answers, over a [Store] and a [Cloud] for each location.
 //   - own.go: what an enrolled instance does with its lease: renew, show, extend, release.
+//   - restraint.go: what one instance may have written and believed, at most.
 //   - enrol.go: what makes a key that of an instance. prove.go: what the proof must say. describe.go: what EC2 says
 //     of those who enrol, within a share of its limits.
 //   - client.go: [Client], for the sidecar; key.go: its key.

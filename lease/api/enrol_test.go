@@ -124,3 +124,46 @@ func TestAVouchEndsWithARenewal(t *testing.T) {
 		t.Error("vouched for, although it renews")
 	}
 }
+
+// TestAHostileCounterIsNotBelieved says to have seen more changes than it was told: three such could hold everybody's terminations.
+func TestAHostileCounterIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, newWorld(t))
+	hostile := heartbeatOf("boot", false)
+	for range 3 {
+		hostile["changes"] = 1_000_000_000
+		if status, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), hostile); status != http.StatusOK {
+			t.Fatalf("%d %s", status, kind)
+		}
+	}
+	claim, err := s.store.Resume(t.Context(), s.mine.ID, "boot")
+	if l := s.lease(s.mine.ID); err != nil || claim.Heartbeat.Changes != l.Changes || l.Changes == 0 {
+		t.Errorf("the heartbeat says %d, the lease %d: %v", claim.Heartbeat.Changes, l.Changes, err)
+	}
+}
+
+// TestAnInstanceWritesNoMoreThanItsShare moves its date, and its heartbeat's text, as often as it can.
+func TestAnInstanceWritesNoMoreThanItsShare(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, newWorld(t))
+	refused := 0
+	for n := range 60 {
+		hb := heartbeatOf("boot", n%3 == 0)
+		hb["version"] = time.Now().String()
+		status, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), hb)
+		if n%2 == 0 {
+			status, kind, _ = s.mineKey.call(http.MethodPost, own(s.mine.ID, "/extend"), map[string]string{"by": "1s"})
+		}
+		if status == http.StatusTooManyRequests && kind == "too-often" {
+			refused++
+		} else if status != http.StatusOK {
+			t.Fatalf("%d %s", status, kind)
+		}
+	}
+	if refused < 30 {
+		t.Errorf("%d of 60 refused", refused)
+	}
+	if status, kind, _ := s.neighbourCaller.call(http.MethodPost, own(s.theirs.ID, "/extend"), map[string]string{"by": "1h"}); status != http.StatusOK {
+		t.Errorf("the neighbour may not extend: %d %s", status, kind)
+	}
+}

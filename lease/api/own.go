@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -50,7 +51,7 @@ func (s *Server) renew(ctx context.Context, c caller, e lease.Enrolment, r wire.
 		Schema: lease.Schema, InstanceID: c.id, BootID: r.BootID, Address: r.Address, Version: r.Version, Changes: r.Changes,
 		HeartbeatTimeout: r.HeartbeatTimeout, Since: r.Since,
 	}
-	claim, err := s.claim(ctx, hb, r.Claim)
+	claim, err := s.claim(ctx, &hb, r.Claim)
 	if err != nil {
 		return wire.Renewed{}, unread(err)
 	}
@@ -64,6 +65,7 @@ func (s *Server) renew(ctx context.Context, c caller, e lease.Enrolment, r wire.
 		return wire.Renewed{}, unread(err)
 	case l.InstanceID != "":
 		answer.Lease = &l
+		s.memory.serve(l)
 		if !e.Contested.IsZero() && l.ContestedAt.IsZero() {
 			s.contest(ctx, c)
 		}
@@ -74,12 +76,33 @@ func (s *Server) renew(ctx context.Context, c caller, e lease.Enrolment, r wire.
 	return answer, nil
 }
 
-// claim is the heartbeat's, made now or by the same boot before.
-func (s *Server) claim(ctx context.Context, hb lease.Heartbeat, anew bool) (lease.Claim, error) {
-	if anew {
-		return s.self.Claim(ctx, hb)
+// claim is the heartbeat's, made now or by the same boot before. Of the changes that the heartbeat says to have seen, it is left
+// with what is believed.
+func (s *Server) claim(ctx context.Context, hb *lease.Heartbeat, anew bool) (claim lease.Claim, err error) {
+	if err := hb.Check(); err != nil {
+		return claim, err
 	}
-	return s.cfg.Store.Resume(ctx, hb.InstanceID, hb.BootID)
+	said := hb.Changes
+	if anew {
+		if err := s.memory.write(hb.InstanceID); err != nil {
+			return claim, err
+		}
+		hb.Changes = s.memory.believed(hb.InstanceID, said, 0)
+		return s.self.Claim(ctx, *hb)
+	}
+	claim, err = s.cfg.Store.Resume(ctx, hb.InstanceID, hb.BootID)
+	hb.Changes = s.memory.believed(hb.InstanceID, said, claim.Heartbeat.Changes)
+	if err == nil && says(*hb) != says(claim.Heartbeat) {
+		err = s.memory.write(hb.InstanceID)
+	}
+	return claim, err
+}
+
+// says is what of a heartbeat is written anew if it changes.
+func says(hb lease.Heartbeat) lease.Heartbeat {
+	hb.Since, hb.Created, hb.Held, hb.Schema = hb.Since.UTC().Round(0), 0, false, 0
+	hb.HeartbeatTimeout = cmp.Or(hb.HeartbeatTimeout, lease.Duration(lease.DefaultHeartbeatTimeout))
+	return hb
 }
 
 func (s *Server) show(ctx context.Context, c caller) (wire.Shown, error) {
@@ -100,12 +123,18 @@ func (s *Server) show(ctx context.Context, c caller) (wire.Shown, error) {
 }
 
 func (s *Server) extend(ctx context.Context, c caller, call wire.ExtendCall) (lease.Extended, error) {
+	if err := s.memory.write(c.id); err != nil {
+		return lease.Extended{}, err
+	}
 	return s.self.Extend(ctx, c.id, call.ExtendRequest, by(c, call.User, call.Reason))
 }
 
 // release gives the lease back, unless it is not certain who asks.
 func (s *Server) release(ctx context.Context, c caller, r wire.ReleaseRequest) (lease.Lease, error) {
 	e, err := s.admit(ctx, c)
+	if err == nil {
+		err = s.memory.write(c.id)
+	}
 	if err != nil {
 		return lease.Lease{}, err
 	}

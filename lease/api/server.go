@@ -64,6 +64,7 @@ type Server struct {
 	cfg    Config
 	clouds []*describer
 	self   *self.Service
+	memory *memory
 	log    *slog.Logger
 }
 
@@ -72,7 +73,7 @@ func New(cfg Config) *Server {
 	if cfg.Refused == nil {
 		cfg.Refused = func(string) {}
 	}
-	s := &Server{cfg: cfg, self: self.New(cfg.Store, cfg.Now, cfg.Logger), log: cfg.Logger}
+	s := &Server{cfg: cfg, self: self.New(cfg.Store, cfg.Now, cfg.Logger), memory: newMemory(cfg.Now), log: cfg.Logger}
 	for _, cloud := range cfg.Clouds {
 		s.clouds = append(s.clouds, newDescriber(cloud, cmp.Or(cfg.Describes, describesPerSecond)))
 	}
@@ -202,6 +203,8 @@ func (s *Server) refuse(w http.ResponseWriter, err error) {
 	p := problem.Of(err)
 	s.cfg.Refused(p.Kind())
 	if after, is := errors.AsType[*lease.UncheckedError](err); is {
+		w.Header().Set("Retry-After", strconv.Itoa(int(time.Duration(after.After).Seconds())))
+	} else if after, is := errors.AsType[*lease.TooOftenError](err); is {
 		w.Header().Set("Retry-After", strconv.Itoa(int(time.Duration(after.After).Seconds())))
 	} else if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "5")

@@ -67,6 +67,7 @@ func Kinds() []Kind {
 		KindOf[lease.UnprovedError]("unproved", http.StatusForbidden),
 		KindOf[lease.UncheckedError]("unchecked", http.StatusServiceUnavailable),
 		KindOf[lease.KeysError]("keys", http.StatusTooManyRequests),
+		KindOf[lease.TooOftenError]("too-often", http.StatusTooManyRequests),
 		KindOf[lease.ContestedError]("contested", http.StatusForbidden),
 		KindOf[lease.NotFoundError]("not-found", http.StatusNotFound),
 		KindOf[lease.SchemaError]("schema", http.StatusBadGateway),

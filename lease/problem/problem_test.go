@@ -51,6 +51,7 @@ func TestErrorsKeepTheirFacts(t *testing.T) {
 		&lease.UnprovedError{ID: "i", Why: "w"},
 		&lease.UncheckedError{ID: "i", Why: "w", After: lease.Duration(time.Second)},
 		&lease.KeysError{ID: "i", Again: today},
+		&lease.TooOftenError{ID: "i", After: lease.Duration(time.Second)},
 		&lease.ContestedError{ID: "i", Verb: "v", Since: today},
 		&lease.UnavailableError{Why: "w"},
 		&lease.OutcomeUnknownError{Verb: "v", Until: today, Why: "w"},

@@ -173,8 +173,11 @@ func (t *fixture) stored() lease.Heartbeat {
 }
 
 func renewSays(t *fixture) {
-	t.lease()
+	t.lease(func(l *lease.Lease) { l.Changes, l.ClaimedAt = 5, time.Now() })
 	claim := t.claim("boot")
+	if l, err := t.renew(claim); err != nil || l.Changes != 5 {
+		t.Fatalf("%+v, %v", l, err)
+	}
 	hb := claim.Heartbeat
 	hb.Changes = 5
 	if _, _, err := t.Way.Renew(t.Context(), claim, hb); err != nil || t.stored().Changes != 5 || !t.stored().Held {
