@@ -32,7 +32,7 @@ demo: build ## Watch leases expire in a simulated EC2, in 20 seconds
 	./bin/janitor demo
 test: ## Run the tests, with the race detector where there is a C compiler
 	@test -n "$(RACE)" || echo 'NOTE: no C compiler, so the tests run WITHOUT the race detector' >&2
-	RAPID_SEED=$(or $(RAPID_SEED),1) go test $(RACE) ./...
+	RAPID_SEED=$(or $(RAPID_SEED),1) go test $(RACE) -timeout 30m ./...
 properties: ## Check the properties in more random worlds, others each time than those of make test (CHECKS=2000 of each)
 	RAPID_CHECKS=$(or $(CHECKS),2000) go test -count=1 -timeout 3h $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net.rapid/ { print $$1 }')
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -20,6 +21,7 @@ func (w *world) steal(r *rand.Rand, m *machine, p *process) {
 		return
 	}
 	w.stolen++
+	after := time.Duration(w.stolen) * time.Millisecond // so that what happens has one order
 	w.mu.Unlock()
 	p.kill()
 	m.sidecar, m.boots, m.starts = nil, false, m.starts+1
@@ -32,6 +34,7 @@ func (w *world) steal(r *rand.Rand, m *machine, p *process) {
 	seconds := pick[int64](r, 60, 9_000_000_000)
 	client := w.etcd.Client("thief-"+m.id, nil)
 	w.processes.Go(func() {
+		time.Sleep(after)
 		granted, err := client.Grant(w.ctx, seconds)
 		if err != nil {
 			return
