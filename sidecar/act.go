@@ -5,15 +5,26 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"lapse/lease"
 	"lapse/lease/self"
+)
+
+// How often local programs may extend, all of them together: any local user may, and the API takes 20 calls a second of one
+// instance, its renewals among them.
+const (
+	extendRate  = 2 // a second
+	extendBurst = 20
 )
 
 // extend moves the expiry as far as the maximum expiry and the policy allow.
 func (s *Sidecar) extend(ctx context.Context, req lease.ExtendRequest) (lease.Extended, error) {
 	if err := req.Check(); err != nil {
 		return lease.Extended{}, err
+	}
+	if !s.asked.Allow() {
+		return lease.Extended{}, &lease.TooOftenError{ID: s.cfg.InstanceID, After: lease.Duration(time.Second)}
 	}
 	registry, err := s.lazy.registry(ctx)
 	if err != nil {

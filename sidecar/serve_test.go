@@ -280,3 +280,25 @@ func raw(t *testing.T, socket, method, path, body string) (int, string) {
 	}
 	return resp.StatusCode, b.String()
 }
+
+// TestLocalProgramsCannotExtendWithoutEnd: what they ask for goes the way of the renewals.
+func TestLocalProgramsCannotExtendWithoutEnd(t *testing.T) {
+	t.Parallel()
+	r := bound()
+	client, _, _ := serving(t, r, nil)
+	refused, granted := 0, 0
+	for n := range 3 * extendBurst {
+		_, err := client.Extend(t.Context(), lease.ExtendRequest{Until: today.Add(24*time.Hour + time.Duration(n)*time.Minute)})
+		switch {
+		case as[*lease.TooOftenError](err):
+			refused++
+		case err != nil:
+			t.Fatal(err)
+		default:
+			granted++
+		}
+	}
+	if granted < extendBurst || refused == 0 {
+		t.Errorf("%d granted, %d refused", granted, refused)
+	}
+}

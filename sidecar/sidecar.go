@@ -21,6 +21,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"lapse/lease"
 	"lapse/lease/self"
 )
@@ -69,6 +71,7 @@ type Sidecar struct {
 	lazy  *lazy
 	clock *self.Clock
 	view  *view
+	asked *rate.Limiter // how often local programs may have the lease changed
 	wake  chan struct{} // a value asks the loop to renew now
 }
 
@@ -92,7 +95,8 @@ func New(cfg Config) (*Sidecar, error) {
 		cfg.Random = rand.N[time.Duration]
 	}
 	return &Sidecar{
-		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: self.NewClock(cfg.Now), view: newView(cfg), wake: make(chan struct{}, 1),
+		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: self.NewClock(cfg.Now), view: newView(cfg), asked: rate.NewLimiter(extendRate, extendBurst),
+		wake: make(chan struct{}, 1),
 	}, nil
 }
 

@@ -1,11 +1,14 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"lapse/lease"
+	"lapse/lease/api/identity"
 	"lapse/lease/ec2/ec2sim"
 )
 
@@ -142,28 +145,113 @@ func TestAHostileCounterIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestAnInstanceWritesNoMoreThanItsShare moves its date, and its heartbeat's text, as often as it can.
+// TestAnInstanceWritesNoMoreThanItsShare moves its date, and its heartbeat's text, as often as it can. However much that is, it is
+// still seen alive.
 func TestAnInstanceWritesNoMoreThanItsShare(t *testing.T) {
 	t.Parallel()
 	s := newSiege(t, newWorld(t))
-	refused := 0
-	for n := range 60 {
-		hb := heartbeatOf("boot", n%3 == 0)
-		hb["version"] = time.Now().String()
-		status, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), hb)
-		if n%2 == 0 {
-			status, kind, _ = s.mineKey.call(http.MethodPost, own(s.mine.ID, "/extend"), map[string]string{"by": "1s"})
-		}
+	refused, texts := 0, map[string]bool{}
+	for n := range 40 {
+		status, kind, _ := s.mineKey.call(http.MethodPost, own(s.mine.ID, "/extend"), map[string]string{"by": "1s"})
 		if status == http.StatusTooManyRequests && kind == "too-often" {
 			refused++
 		} else if status != http.StatusOK {
-			t.Fatalf("%d %s", status, kind)
+			t.Fatalf("extend: %d %s", status, kind)
 		}
+		hb := heartbeatOf("boot", false)
+		hb["version"] = fmt.Sprint(n)
+		if status, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), hb); status != http.StatusOK {
+			t.Fatalf("a renewal is refused: %d %s", status, kind)
+		}
+		claim, err := s.store.Resume(t.Context(), s.mine.ID, "boot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[claim.Heartbeat.Version] = true
 	}
-	if refused < 30 {
-		t.Errorf("%d of 60 refused", refused)
+	if refused < 15 || len(texts) > 25 {
+		t.Errorf("%d of 40 extensions refused, %d texts written", refused, len(texts))
 	}
+	s.claims(s.mineKey, s.mine.ID)
 	if status, kind, _ := s.neighbourCaller.call(http.MethodPost, own(s.theirs.ID, "/extend"), map[string]string{"by": "1h"}); status != http.StatusOK {
 		t.Errorf("the neighbour may not extend: %d %s", status, kind)
+	}
+	if status, kind, _ := s.mineKey.call(http.MethodPost, own(s.mine.ID, "/release"), map[string]string{}); status != http.StatusOK {
+		t.Errorf("it cannot be released: %d %s", status, kind)
+	}
+}
+
+// TestClaimsWithoutEndAreRefused takes the heartbeat from itself again and again.
+func TestClaimsWithoutEndAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, newWorld(t))
+	refused := 0
+	for n := range 40 {
+		if _, kind, _ := s.mineKey.call(http.MethodPut, own(s.mine.ID, "/heartbeat"), heartbeatOf(fmt.Sprint("boot ", n), true)); kind == "too-often" {
+			refused++
+		}
+	}
+	if refused < 15 {
+		t.Errorf("%d of 40 refused", refused)
+	}
+}
+
+// TestWhyAProofIsRefused has what no attacker of the table can bring about: other accounts and Regions, and an EC2 that lags.
+func TestWhyAProofIsRefused(t *testing.T) {
+	t.Parallel()
+	foreign := ec2sim.New(ec2sim.Config{Account: "999999999999"})
+	t.Cleanup(foreign.Close)
+	for name, test := range map[string]struct {
+		prepare func(w *world, i ec2sim.Instance) (document string)
+		status  int
+		says    string
+	}{
+		"an account that is not swept": {func(w *world, _ ec2sim.Instance) string {
+			text, err := foreign.IdentityCertificates()
+			if err != nil {
+				w.Fatal(err)
+			}
+			theirs, err := identity.Read(text)
+			if err != nil {
+				w.Fatal(err)
+			}
+			w.known["us-east-1"] = append(w.known["us-east-1"], theirs["us-east-1"]...)
+			return w.documentOf(foreign, foreign.Create(ec2sim.Instance{}).ID)
+		}, http.StatusForbidden, "of an account that is not swept"},
+		"a lease in a location that is not swept": {func(w *world, i ec2sim.Instance) string {
+			i.Region = "eu-west-1"
+			w.bind(i)
+			return w.document(i.ID)
+		}, http.StatusForbidden, "its lease is in no location that is swept"},
+		"a pending time that goes back": {func(w *world, i ec2sim.Instance) string {
+			_, _, err := w.store.UpdateEnrolment(w.Context(), i.ID, func(e lease.Enrolment) (lease.Enrolment, error) {
+				return e.Enrol(time.Now(), i.LaunchTime.Add(time.Minute), lease.EnrolledKey{SHA256: "before", Proof: lease.ProofLaunch})
+			})
+			if err != nil {
+				w.Fatal(err)
+			}
+			return w.document(i.ID)
+		}, http.StatusForbidden, "of an earlier start than one that was shown before"},
+		"an EC2 that does not know it yet": {func(w *world, i ec2sim.Instance) string {
+			w.serve(nowhere{})
+			return w.document(i.ID)
+		}, http.StatusServiceUnavailable, "EC2 does not know it yet"},
+		"an EC2 that should know it": {func(w *world, i ec2sim.Instance) string {
+			w.serve(nowhere{})
+			w.passes(6 * time.Minute)
+			return w.document(i.ID)
+		}, http.StatusForbidden, "EC2 does not know it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			i, token := w.launched("web")
+			document := test.prepare(w, i)
+			calls := w.Sent("DescribeInstances")
+			status, _, answer := w.caller(i.PrivateIP).call(http.MethodPost, own(i.ID, "/enrolment"), map[string]string{"document": document, "join_token": token})
+			if status != test.status || !strings.Contains(string(answer), test.says) || w.Sent("DescribeInstances") != calls {
+				t.Errorf("%d %s, and %d calls to EC2; want %d, %q and none", status, answer, w.Sent("DescribeInstances")-calls, test.status, test.says)
+			}
+		})
 	}
 }

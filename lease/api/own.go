@@ -77,14 +77,14 @@ func (s *Server) renew(ctx context.Context, c caller, e lease.Enrolment, r wire.
 }
 
 // claim is the heartbeat's, made now or by the same boot before. Of the changes that the heartbeat says to have seen, it is left
-// with what is believed.
+// with what is believed. A renewal is refused for no bound: it is all that shows that the instance lives.
 func (s *Server) claim(ctx context.Context, hb *lease.Heartbeat, anew bool) (claim lease.Claim, err error) {
 	if err := hb.Check(); err != nil {
 		return claim, err
 	}
 	said := hb.Changes
 	if anew {
-		if err := s.memory.write(hb.InstanceID); err != nil {
+		if err := s.memory.claim(hb.InstanceID); err != nil {
 			return claim, err
 		}
 		hb.Changes = s.memory.believed(hb.InstanceID, said, 0)
@@ -92,8 +92,8 @@ func (s *Server) claim(ctx context.Context, hb *lease.Heartbeat, anew bool) (cla
 	}
 	claim, err = s.cfg.Store.Resume(ctx, hb.InstanceID, hb.BootID)
 	hb.Changes = s.memory.believed(hb.InstanceID, said, claim.Heartbeat.Changes)
-	if err == nil && says(*hb) != says(claim.Heartbeat) {
-		err = s.memory.write(hb.InstanceID)
+	if err == nil && says(*hb) != says(claim.Heartbeat) && s.memory.change(hb.InstanceID) != nil {
+		*hb = claim.Heartbeat // it is kept alive all the same, and says the new later
 	}
 	return claim, err
 }
@@ -123,7 +123,7 @@ func (s *Server) show(ctx context.Context, c caller) (wire.Shown, error) {
 }
 
 func (s *Server) extend(ctx context.Context, c caller, call wire.ExtendCall) (lease.Extended, error) {
-	if err := s.memory.write(c.id); err != nil {
+	if err := s.memory.change(c.id); err != nil {
 		return lease.Extended{}, err
 	}
 	return s.self.Extend(ctx, c.id, call.ExtendRequest, by(c, call.User, call.Reason))
@@ -132,9 +132,6 @@ func (s *Server) extend(ctx context.Context, c caller, call wire.ExtendCall) (le
 // release gives the lease back, unless it is not certain who asks.
 func (s *Server) release(ctx context.Context, c caller, r wire.ReleaseRequest) (lease.Lease, error) {
 	e, err := s.admit(ctx, c)
-	if err == nil {
-		err = s.memory.write(c.id)
-	}
 	if err != nil {
 		return lease.Lease{}, err
 	}

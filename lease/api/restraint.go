@@ -27,8 +27,9 @@ type memory struct {
 }
 
 type known struct {
-	writes *rate.Limiter
-	served int64 // the highest change counter of its lease that it was told
+	changes *rate.Limiter // of its lease, and of what its heartbeat says
+	claims  *rate.Limiter // apart from those: whoever moves dates without end must not keep it from being seen alive
+	served  int64         // the highest change counter of its lease that it was told
 }
 
 func newMemory(now func() time.Time) *memory { return &memory{now: now, of: map[string]*known{}} }
@@ -40,18 +41,29 @@ func (m *memory) known(id string) *known {
 	if len(m.of) >= remembered {
 		clear(m.of)
 	}
-	k := &known{writes: rate.NewLimiter(rate.Every(writesPause), writesAtOnce)}
+	k := &known{changes: rate.NewLimiter(rate.Every(writesPause), writesAtOnce), claims: rate.NewLimiter(rate.Every(writesPause), writesAtOnce)}
 	m.of[id] = k
 	return k
 }
 
-// write lets an instance write, or says that it does so too often.
+// change lets an instance change its lease or what its heartbeat says, or says that it does so too often.
 //
 // Errors: [lease.TooOftenError].
-func (m *memory) write(id string) error {
+func (m *memory) change(id string) error {
+	return m.spend(id, func(k *known) *rate.Limiter { return k.changes })
+}
+
+// claim lets an instance claim its heartbeat, or says that it does so too often.
+//
+// Errors: [lease.TooOftenError].
+func (m *memory) claim(id string) error {
+	return m.spend(id, func(k *known) *rate.Limiter { return k.claims })
+}
+
+func (m *memory) spend(id string, of func(*known) *rate.Limiter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.known(id).writes.AllowN(m.now(), 1) {
+	if !of(m.known(id)).AllowN(m.now(), 1) {
 		return &lease.TooOftenError{ID: id, After: lease.Duration(writesPause)}
 	}
 	return nil

@@ -184,7 +184,12 @@ func (w *world) launched(launch string, changes ...func(*ec2sim.Instance)) (ec2s
 // document is what the instance's metadata service says.
 func (w *world) document(id string) string {
 	w.Helper()
-	server := httptest.NewServer(w.Sim.IMDS(id))
+	return w.documentOf(w.Sim, id)
+}
+
+func (w *world) documentOf(sim *ec2sim.Sim, id string) string {
+	w.Helper()
+	server := httptest.NewServer(sim.IMDS(id))
 	defer server.Close()
 	signed, err := imds.New(server.URL, slog.New(slog.DiscardHandler)).SignedDocument(w.Context())
 	if err != nil {

@@ -68,10 +68,11 @@ func ExitCode(err error) int {
 	switch {
 	case Is[*UsageError](err), Is[*lease.LimitError](err), Is[*lease.PastError](err):
 		return ExitUsage
-	case etcd.Denied(err):
+	case etcd.Denied(err), Is[*lease.NotEnrolledError](err), Is[*lease.UnprovedError](err), Is[*lease.KeysError](err),
+		Is[*lease.ContestedError](err), Is[*lease.TooOftenError](err):
 		return ExitRefused
 	case Is[*lease.NotFoundError](err), Is[*etcd.UnreachableError](err),
-		Is[*sidecar.NotRunningError](err), Is[*lease.UnavailableError](err):
+		Is[*sidecar.NotRunningError](err), Is[*lease.UnavailableError](err), Is[*lease.UncheckedError](err):
 		return ExitMissing
 	case Is[*lease.StateError](err), Is[*lease.ClampedError](err), Is[*lease.ShortenError](err), Is[*lease.NumberError](err),
 		Is[*lease.MaxTermError](err),
