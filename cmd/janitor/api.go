@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -80,9 +79,9 @@ func newAPI(c *ucli.Context, listen string, store *etcd.Store, clouds []janitor.
 		}
 		proxies = append(proxies, prefix)
 	}
-	certificates, err := identityCertificates(c.String("identity-certificates"))
+	certificates, err := identity.ReadFile(c.String("identity-certificates"))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read --identity-certificates: %w", err)
 	}
 	server := api.New(api.Config{
 		Store: store, Clouds: described(clouds), Certificates: certificates, Now: time.Now, Logger: log, Refused: counts.Refused,
@@ -115,21 +114,4 @@ func described(clouds []janitor.Cloud) (all []api.Cloud) {
 		all = append(all, cloud)
 	}
 	return all
-}
-
-// identityCertificates are those by which EC2 signs identity documents: AWS's, and those in a file; empty: none.
-func identityCertificates(file string) (identity.Certificates, error) {
-	known, err := identity.AWS()
-	if err != nil || file == "" {
-		return known, err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read --identity-certificates: %w", err)
-	}
-	more, err := identity.Read(text)
-	if err != nil {
-		return nil, fmt.Errorf("read --identity-certificates: %w", err)
-	}
-	return known.With(more), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -66,9 +65,9 @@ func (e *examination) examineMetadata(ctx context.Context, certificates string) 
 
 // examineProof checks whether this instance could prove to others which one it is.
 func (e *examination) examineProof(ctx context.Context, service *imds.Client, me imds.Identity, file string) {
-	known, err := certificates(file)
+	known, err := identity.ReadFile(file)
 	if err != nil {
-		e.add("identity", levelFail, "%v", err)
+		e.add("identity", levelFail, "read --identity-certificates: %v", err)
 		return
 	}
 	signed, err := service.SignedDocument(ctx)
@@ -85,18 +84,4 @@ func (e *examination) examineProof(ctx context.Context, service *imds.Client, me
 	default:
 		e.add("identity", levelOK, "its document proves that it is %s in %s/%s", d.InstanceID, d.Account, d.Region)
 	}
-}
-
-// certificates are those by which EC2 signs identity documents: AWS's, and those in a file; empty: none.
-func certificates(file string) (identity.Certificates, error) {
-	known, err := identity.AWS()
-	if err != nil || file == "" {
-		return known, err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read --identity-certificates: %w", err)
-	}
-	more, err := identity.Read(text)
-	return known.With(more), err
 }

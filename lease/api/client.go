@@ -137,7 +137,7 @@ func (c *Client) user(by lease.By) string {
 	return user
 }
 
-// unsentError says that a call got no answer.
+// unansweredError says that a call got no answer.
 type unansweredError struct{ err error }
 
 func (e *unansweredError) Error() string { return "the API does not answer: " + e.err.Error() }

@@ -255,3 +255,48 @@ func TestWhyAProofIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestOfTwoWithOneInvitationOneIsLetIn spends it while EC2 is asked about the other.
+func TestOfTwoWithOneInvitationOneIsLetIn(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, newWorld(t))
+	i, token := s.invited()
+	document := s.document(i.ID)
+	s.Sim.Inject(ec2sim.Fault{Action: "DescribeInstances", Times: 1, Hook: func() {
+		_, _, err := s.store.UpdateEnrolment(t.Context(), i.ID, func(e lease.Enrolment) (lease.Enrolment, error) {
+			return e.Enrol(time.Now(), i.LaunchTime, lease.EnrolledKey{SHA256: "quicker", Proof: lease.ProofInvitation})
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}})
+	if status, kind := s.mineKey.enrol(i.ID, document, token); status != http.StatusForbidden || kind != "unproved" {
+		t.Errorf("%d %s", status, kind)
+	}
+	if keys := s.enrolment(i.ID).Keys; len(keys) != 1 || keys[0].SHA256 != "quicker" {
+		t.Errorf("%+v", keys)
+	}
+}
+
+// TestOnlyAnOperatorSettlesAContest enrols a new key where the lease is contested, and the enrolment no longer is.
+func TestOnlyAnOperatorSettlesAContest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i, token := w.launched("web")
+	w.bind(i)
+	_, _, err := w.store.UpdateLease(t.Context(), i.ID, func(l lease.Lease) (lease.Lease, error) { return l.Contest(time.Now(), lease.By{Actor: "test"}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.caller(i.PrivateIP)
+	if status, kind := c.enrol(i.ID, w.document(i.ID), token); status != http.StatusOK {
+		t.Fatalf("%d %s", status, kind)
+	}
+	w.claims(c, i.ID)
+	if w.lease(i.ID).ContestedAt.IsZero() {
+		t.Error("settled by the instance itself")
+	}
+	if status, kind, _ := c.call(http.MethodPost, own(i.ID, "/release"), map[string]string{}); status != http.StatusForbidden || kind != "contested" {
+		t.Errorf("released: %d %s", status, kind)
+	}
+}

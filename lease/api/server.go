@@ -92,7 +92,7 @@ func (s *Server) Handler() http.Handler {
 	})
 	return wire.HandlerWithOptions(routes{s}, wire.StdHTTPServerOptions{
 		BaseRouter:       mux,
-		ErrorHandlerFunc: func(w http.ResponseWriter, _ *http.Request, err error) { s.refuse(w, badInstance(err)) },
+		ErrorHandlerFunc: func(w http.ResponseWriter, _ *http.Request, _ error) { s.refuse(w, badInstance()) },
 	})
 }
 
@@ -152,7 +152,7 @@ func answer[Q, A any](s *Server, w http.ResponseWriter, r *http.Request, id stri
 	ctx, cancel := context.WithTimeout(r.Context(), callMax)
 	defer cancel()
 	if !regexp.MustCompile(`^i-[0-9a-f]{8,32}$`).MatchString(id) {
-		s.refuse(w, badInstance(nil))
+		s.refuse(w, badInstance())
 		return
 	}
 	who, known := edge.CallerOf(ctx)
@@ -176,7 +176,7 @@ func answer[Q, A any](s *Server, w http.ResponseWriter, r *http.Request, id stri
 	_ = json.NewEncoder(w).Encode(a) // the caller has gone
 }
 
-func badInstance(error) error {
+func badInstance() error {
 	return &lease.LimitError{What: "instance id", Why: "must be i- and 8 to 32 hexadecimal digits"}
 }
 
@@ -202,12 +202,19 @@ func (s *Server) refuse(w http.ResponseWriter, err error) {
 	}
 	p := problem.Of(err)
 	s.cfg.Refused(p.Kind())
-	if after, is := errors.AsType[*lease.UncheckedError](err); is {
-		w.Header().Set("Retry-After", strconv.Itoa(int(time.Duration(after.After).Seconds())))
-	} else if after, is := errors.AsType[*lease.TooOftenError](err); is {
-		w.Header().Set("Retry-After", strconv.Itoa(int(time.Duration(after.After).Seconds())))
-	} else if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "5")
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter(err).Seconds())))
 	}
 	p.Write(w)
+}
+
+// retryAfter is when to ask again.
+func retryAfter(err error) time.Duration {
+	if e, is := errors.AsType[*lease.UncheckedError](err); is {
+		return time.Duration(e.After)
+	}
+	if e, is := errors.AsType[*lease.TooOftenError](err); is {
+		return time.Duration(e.After)
+	}
+	return unknownPause
 }

@@ -95,19 +95,19 @@ func (o *Leadership) DeletePlan(ctx context.Context, reg lease.Registry) error {
 	if err != nil || revision == 0 {
 		return err
 	}
-	return o.store.plan.remove(ctx, lease.Plan{Revision: revision}, o.fence(reg)...)
+	return o.store.plan.remove(ctx, lease.Plan{Revision: revision}, nil, o.fence(reg)...)
 }
 
-// DeleteLease removes a tombstone if it is still at l's revision.
+// DeleteLease removes a tombstone if it is still at l's revision, and with it the keys that were enrolled for its instance.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a lease that was never stored.
 func (o *Leadership) DeleteLease(ctx context.Context, reg lease.Registry, l lease.Lease) error {
-	return o.store.leases.remove(ctx, l, o.fence(reg)...)
+	return o.store.leases.remove(ctx, l, []string{o.store.enrolled.key(l.InstanceID)}, o.fence(reg)...)
 }
 
 // DeleteLaunch removes a tombstone if it is still at l's revision.
 //
 // Errors: [lease.DeposedError], [lease.ConflictError]; [lease.NotFoundError] for a launch that was never stored.
 func (o *Leadership) DeleteLaunch(ctx context.Context, reg lease.Registry, l lease.Launch) error {
-	return o.store.launches.remove(ctx, l, o.fence(reg)...)
+	return o.store.launches.remove(ctx, l, nil, o.fence(reg)...)
 }

@@ -80,7 +80,7 @@ func (t table[R]) put(ctx context.Context, r R, guards ...guard) (R, error) {
 	}
 	key := t.key(t.name(r))
 	guards = append(guards, t.unchanged(r))
-	revision, err := t.store.write(ctx, clientv3.OpPut(key, data), guards...)
+	revision, err := t.store.write(ctx, []clientv3.Op{clientv3.OpPut(key, data)}, guards...)
 	if err != nil {
 		return r, fmt.Errorf("put %s %s: %w", t.kind, t.name(r), err)
 	}
@@ -88,13 +88,17 @@ func (t table[R]) put(ctx context.Context, r R, guards ...guard) (R, error) {
 	return r, nil
 }
 
-// remove deletes r if the record is still at r's revision and every guard holds.
-func (t table[R]) remove(ctx context.Context, r R, guards ...guard) error {
+// remove deletes r, and what is kept for it alone under other keys, if the record is still at r's revision and every guard holds.
+func (t table[R]) remove(ctx context.Context, r R, others []string, guards ...guard) error {
 	if *t.revision(&r) == 0 {
 		return &lease.NotFoundError{Kind: t.kind, ID: t.name(r)}
 	}
 	guards = append(guards, t.unchanged(r))
-	if _, err := t.store.write(ctx, clientv3.OpDelete(t.key(t.name(r))), guards...); err != nil {
+	deletes := []clientv3.Op{clientv3.OpDelete(t.key(t.name(r)))}
+	for _, key := range others {
+		deletes = append(deletes, clientv3.OpDelete(key))
+	}
+	if _, err := t.store.write(ctx, deletes, guards...); err != nil {
 		return fmt.Errorf("delete %s %s: %w", t.kind, t.name(r), err)
 	}
 	return nil

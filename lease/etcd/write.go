@@ -49,9 +49,9 @@ func unheld(key string, otherwise error) guard {
 	}
 }
 
-// write does op if every guard holds, in one transaction, and returns its revision. Otherwise nothing is written and
+// write does ops if every guard holds, in one transaction, and returns its revision. Otherwise nothing is written and
 // the error is that of the first guard, in their order, that did not hold at that same revision.
-func (s *Store) write(ctx context.Context, op clientv3.Op, guards ...guard) (int64, error) {
+func (s *Store) write(ctx context.Context, ops []clientv3.Op, guards ...guard) (int64, error) {
 	cmps := make([]clientv3.Cmp, len(guards))
 	gets := make([]clientv3.Op, len(guards))
 	for i, g := range guards {
@@ -59,7 +59,7 @@ func (s *Store) write(ctx context.Context, op clientv3.Op, guards ...guard) (int
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	resp, err := s.client.Txn(ctx).If(cmps...).Then(op).Else(gets...).Commit()
+	resp, err := s.client.Txn(ctx).If(cmps...).Then(ops...).Else(gets...).Commit()
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ func enrolmentCases() map[string]func(*fixture) {
 		"an enrolment is kept as it was written":             enrolmentKept,
 		"of two enrolments at once both are kept":            enrolmentsRace,
 		"an enrolment that cannot be read is not replaced":   enrolmentUnreadable,
+		"the keys of an instance go with its lease":          enrolmentDeleted,
 		"a heartbeat is resumed by the boot that claimed it": resumeOwn,
 		"a heartbeat of another boot is not resumed":         resumeOther,
 		"an expired heartbeat is not resumed":                resumeExpired,
@@ -72,6 +73,31 @@ func enrolmentUnreadable(t *fixture) {
 	t.Put(t, "enrolment", someID, []byte(`{not JSON`))
 	_, _, err := t.Store.UpdateEnrolment(t.Context(), someID, enrolled("a"))
 	wantError[*lease.MalformedError](t, err)
+}
+
+func enrolmentDeleted(t *fixture) {
+	registry, l := t.registry(), t.lease(someID)
+	leader := t.leadership("one")
+	for _, id := range []string{someID, "i-0bbb"} {
+		if _, _, err := t.Store.UpdateEnrolment(t.Context(), id, enrolled("a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := l
+	l, err := t.Store.PutLease(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError[*lease.ConflictError](t, leader.DeleteLease(t.Context(), registry, old))
+	if t.Get(t, "enrolment", someID) == nil {
+		t.Error("deleted by a write that was refused")
+	}
+	if err := leader.DeleteLease(t.Context(), registry, l); err != nil {
+		t.Fatal(err)
+	}
+	if t.Get(t, "enrolment", someID) != nil || t.Get(t, "enrolment", "i-0bbb") == nil {
+		t.Errorf("left %s, and a neighbour's %s", t.Get(t, "enrolment", someID), t.Get(t, "enrolment", "i-0bbb"))
+	}
 }
 
 func resumeOwn(t *fixture) {

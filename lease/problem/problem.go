@@ -14,7 +14,7 @@ import (
 // ContentType is the media type of problem details.
 const ContentType = "application/problem+json"
 
-// Details are the members of a problem. What a Type means, README.md of the API says.
+// Details are the members of a problem.
 type Details struct {
 	Type   string          `json:"type"`  // "/problems/" and the kind of error
 	Title  string          `json:"title"` // of the status, in words

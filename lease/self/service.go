@@ -128,14 +128,17 @@ func (s *Service) reckon(ctx context.Context) (lease.Reckoning, error) {
 	return s.clock.Learn(checkpoint), nil
 }
 
-// Release revokes the lease, which terminates the instance.
+// Release revokes the lease, which terminates the instance, unless more than one claims to be that.
 //
-// Errors: [lease.LimitError], [lease.NotFoundError], [lease.StateError], [lease.ConflictError], [lease.OutcomeUnknownError].
+// Errors: [lease.LimitError], [lease.ContestedError], [lease.NotFoundError], [lease.StateError], [lease.ConflictError], [lease.OutcomeUnknownError].
 func (s *Service) Release(ctx context.Context, id string, by lease.By) (lease.Lease, error) {
 	if err := lease.CheckReason(by.Reason); err != nil {
 		return lease.Lease{}, err
 	}
 	_, after, err := s.UpdateLease(ctx, id, func(l lease.Lease) (lease.Lease, error) {
+		if l.Live() && !l.ContestedAt.IsZero() {
+			return l, &lease.ContestedError{ID: id, Verb: "release", Since: l.ContestedAt}
+		}
 		return l.Revoke(s.clock.Time().Now, lease.CauseRelease, by)
 	})
 	return after, unwritten(err, lease.OutcomeUnknownError{Verb: "release"})

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 )
@@ -67,6 +68,23 @@ func Read(text []byte) (Certificates, error) {
 		text = rest
 	}
 	return all, nil
+}
+
+// ReadFile is AWS's certificates, and those of a file beside them; of AWS alone if file is empty.
+func ReadFile(file string) (Certificates, error) {
+	known, err := AWS()
+	if err != nil || file == "" {
+		return known, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	more, err := Read(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return known.With(more), nil
 }
 
 // comment matches a line of its own that begins with #.

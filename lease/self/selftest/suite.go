@@ -53,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		"an extension of a revoked lease is refused":    extendRevoked,
 		"an extension is signed":                        extendSigned,
 		"a released lease is revoked":                   released,
+		"a contested lease is not released":             contested,
 		"the last sweep is told":                        checkpoint,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -335,6 +336,15 @@ func released(t *fixture) {
 	}
 	_, err = t.Way.Release(t.Context(), t.ID, lease.By{})
 	wantError[*lease.StateError](t, err)
+}
+
+func contested(t *fixture) {
+	t.lease(func(l *lease.Lease) { l.ContestedAt = time.Now() })
+	_, err := t.Way.Release(t.Context(), t.ID, lease.By{})
+	wantError[*lease.ContestedError](t, err)
+	if l, err := t.Store.Lease(t.Context(), t.ID); err != nil || !l.Live() {
+		t.Errorf("%+v, %v", l, err)
+	}
 }
 
 func checkpoint(t *fixture) {
