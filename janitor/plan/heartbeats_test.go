@@ -62,6 +62,26 @@ func TestLostHeartbeat(t *testing.T) {
 	})
 }
 
+// TestTheHeartbeatOfADoubtfulInstanceIsNotJudged has instances that more than one claims to be, or that were proved to run although
+// they cannot renew. Their dates stay in force.
+func TestTheHeartbeatOfADoubtfulInstanceIsNotJudged(t *testing.T) {
+	t.Parallel()
+	passed := Marked(lease.CauseHeartbeatLost, Ago(time.Second))
+	for name, doubt := range map[string]func(*Subject){
+		"contested":   WithLease(func(l *lease.Lease) { l.ContestedAt = Ago(time.Hour) }),
+		"vouched for": WithLease(func(l *lease.Lease) { l.VouchedAt = Ago(time.Hour) }),
+	} {
+		check(t, []spec{
+			{name + ", and lost: not marked", Holds("i-1", Lost(Long), doubt), nil, report},
+			{name + ", and never seen", Holds("i-1", Lost(Long), Unseen, doubt), nil, report},
+			{name + ", and marked: mark taken back", Holds("i-1", Lost(Long), passed, doubt), nil, unmark},
+			{name + ", and renews", Holds("i-1", Heartbeats, doubt), nil, keep},
+			{name + ", and stopped", Holds("i-1", Lost(Long), Is(lease.InstanceStopped), doubt), nil, keep},
+			{name + ", and expired: the date decides", Holds("i-1", Lost(Long), Over(time.Minute), doubt), nil, end},
+		})
+	}
+}
+
 func TestBootGrace(t *testing.T) {
 	t.Parallel()
 	granted := func(d time.Duration) func(*Subject) {
