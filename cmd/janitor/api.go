@@ -23,15 +23,38 @@ import (
 
 const apiFlags = "Instance API"
 
-// apiServerFlags say where the instance API is served.
-func apiServerFlags(listen string, required bool) []ucli.Flag {
+// apiServerFlags say where the instance API is served: at an address that is the default, or nowhere by default.
+func apiServerFlags(address, category string) []ucli.Flag {
 	return []ucli.Flag{
-		&ucli.StringFlag{Name: listen, Usage: "serve the instance API at `HOST:PORT`, with TLS", Required: required, Category: apiFlags},
-		&ucli.StringFlag{Name: "api-cert", Usage: "serve the API with the certificate in `FILE`", Category: apiFlags},
-		&ucli.StringFlag{Name: "api-key", Usage: "read the key of --api-cert from `FILE`", Category: apiFlags},
-		&ucli.StringSliceFlag{Name: "api-proxy-from", Usage: "believe PROXY v2 headers from `CIDR`; repeatable", Category: apiFlags},
-		&ucli.StringFlag{Name: "identity-certificates", Usage: "also trust the certificates in `FILE` for identity documents", Category: apiFlags},
+		&ucli.StringFlag{Name: "api-listen", Value: address, Usage: "serve the instance API at `HOST:PORT`, with TLS", Category: category},
+		&ucli.StringFlag{Name: "api-cert", Usage: "serve the API with the certificate in `FILE`", Category: category},
+		&ucli.StringFlag{Name: "api-key", Usage: "read the key of --api-cert from `FILE`", Category: category},
+		&ucli.StringSliceFlag{Name: "api-proxy-from", Usage: "believe PROXY v2 headers from `CIDR`; repeatable", Category: category},
+		&ucli.StringFlag{Name: "identity-certificates", Usage: "also trust the certificates in `FILE` for identity documents", Category: category},
 	}
+}
+
+// readAPI reads what needs nothing but the command line and files: before anything is started.
+func readAPI(c *ucli.Context) (*edge.Config, identity.Certificates, error) {
+	if c.String("api-listen") == "" {
+		return nil, nil, nil
+	}
+	if c.String("api-cert") == "" || c.String("api-key") == "" {
+		return nil, nil, cli.Usage("the instance API is served with TLS alone: give --api-cert and --api-key")
+	}
+	front := &edge.Config{Addr: c.String("api-listen"), CertFile: c.String("api-cert"), KeyFile: c.String("api-key"), Refuse: refuse}
+	for _, text := range c.StringSlice("api-proxy-from") {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, nil, cli.Usage("--api-proxy-from %q is no CIDR, such as 10.0.0.0/24", text)
+		}
+		front.ProxyFrom = append(front.ProxyFrom, prefix)
+	}
+	certificates, err := identity.ReadFile(c.String("identity-certificates"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read --identity-certificates: %w", err)
+	}
+	return front, certificates, nil
 }
 
 // counted are the counters of the API, for its two parts.
@@ -43,21 +66,30 @@ func (c counted) Refused(kind edge.Kind, _ bool) { c.API.Refused(string(kind)) }
 // Handled counts what was let in.
 func (c counted) Handled(proved bool) { c.Answered(proved) }
 
-// serveAPI serves the instance API until stop is called; nothing if it is not asked for.
-func serveAPI(c *ucli.Context, listen string, store *etcd.Store, clouds []janitor.Cloud, e *metrics.Exporter, log *slog.Logger) (stop func(), err error) {
-	if c.String(listen) == "" {
+// serveAPI serves the instance API, as [readAPI] has read it, until stop is called; nothing if it is not asked for.
+func serveAPI(c *ucli.Context, front *edge.Config, known identity.Certificates, store *etcd.Store, clouds []janitor.Cloud, e *metrics.Exporter, log *slog.Logger) (stop func(), err error) {
+	if front == nil {
 		return func() {}, nil
 	}
-	log = log.With("part", "api")
-	front, handler, err := newAPI(c, listen, store, clouds, e.API(), log)
+	log, counts := log.With("part", "api"), e.API()
+	front.Counters, front.Logger = counted{counts}, log
+	listening, err := edge.New(*front)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot serve --api-listen %s: %w", front.Addr, err)
 	}
-	log.Info("serving the instance API", "address", front.Addr().String())
+	for _, cloud := range clouds {
+		if region := cloud.Location().Region; len(known[region]) == 0 {
+			log.Warn("no instance of this Region can enrol: no certificate for its identity documents is known; give --identity-certificates", "region", region)
+		}
+	}
+	handler := api.New(api.Config{
+		Store: store, Clouds: described(clouds), Certificates: known, Now: time.Now, Logger: log, Refused: counts.Refused,
+	}).Handler()
+	log.Info("serving the instance API", "address", listening.Addr().String())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := front.Serve(ctx, handler); err != nil {
+		if err := listening.Serve(ctx, handler); err != nil {
 			log.Error("the instance API is no longer served", "error", err)
 		}
 	})
@@ -65,40 +97,6 @@ func serveAPI(c *ucli.Context, listen string, store *etcd.Store, clouds []janito
 		cancel()
 		serving.Wait()
 	}, nil
-}
-
-func newAPI(c *ucli.Context, listen string, store *etcd.Store, clouds []janitor.Cloud, counts *metrics.API, log *slog.Logger) (*edge.Server, http.Handler, error) {
-	if c.String("api-cert") == "" || c.String("api-key") == "" {
-		return nil, nil, cli.Usage("--%s needs --api-cert and --api-key: the API is served with TLS alone", listen)
-	}
-	var proxies []netip.Prefix
-	for _, text := range c.StringSlice("api-proxy-from") {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, nil, cli.Usage("--api-proxy-from %q is no CIDR, such as 10.0.0.0/24", text)
-		}
-		proxies = append(proxies, prefix)
-	}
-	certificates, err := identity.ReadFile(c.String("identity-certificates"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read --identity-certificates: %w", err)
-	}
-	server := api.New(api.Config{
-		Store: store, Clouds: described(clouds), Certificates: certificates, Now: time.Now, Logger: log, Refused: counts.Refused,
-	})
-	front, err := edge.New(edge.Config{
-		Addr: c.String(listen), CertFile: c.String("api-cert"), KeyFile: c.String("api-key"), ProxyFrom: proxies,
-		Refuse: refuse, Counters: counted{counts}, Logger: log,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot serve --%s %s: %w", listen, c.String(listen), err)
-	}
-	for _, cloud := range clouds {
-		if region := cloud.Location().Region; len(certificates[region]) == 0 {
-			log.Warn("no instance of this Region can enrol: no certificate for its identity documents is known; give --identity-certificates", "region", region)
-		}
-	}
-	return front, server.Handler(), nil
 }
 
 // refuse answers what the front refuses as the API answers everything else.

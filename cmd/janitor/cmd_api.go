@@ -11,13 +11,13 @@ import (
 )
 
 func apiCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), apiServerFlags("api-listen", true)...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), apiServerFlags(":8443", "")...)
 	return &ucli.Command{
 		Name: "api", Usage: "serve the instance API, and nothing else",
 		Description: "Lets instances renew, extend and release their own leases without AWS credentials and without etcd.\n" +
 			"Any number may run, behind a balancer that passes TCP. It takes no part in elections and terminates nothing;\n" +
 			"of AWS it needs ec2:DescribeInstances alone. `janitor run --api-listen` serves the same.\n\n" +
-			"   janitor api --api-listen :8443 --api-cert api.pem --api-key api.key",
+			"   janitor api --api-cert api.pem --api-key api.key",
 		Flags: append(flags, &ucli.StringFlag{
 			Name: "listen", Usage: "serve /metrics, /healthz and /readyz at `HOST:PORT` over plain HTTP", DefaultText: "off",
 		}),
@@ -28,6 +28,10 @@ func apiCommand() *ucli.Command {
 func serveAPIAlone(c *ucli.Context) error {
 	cli.NarrowUmask()
 	log, err := cli.ServiceLogger(c)
+	if err != nil {
+		return err
+	}
+	front, known, err := readAPI(c)
 	if err != nil {
 		return err
 	}
@@ -49,7 +53,7 @@ func serveAPIAlone(c *ucli.Context) error {
 	if _, err := store.Registry(c.Context); err != nil {
 		return err
 	}
-	stop, err := serveAPI(c, "api-listen", store, clouds, watched, log)
+	stop, err := serveAPI(c, front, known, store, clouds, watched, log)
 	if err != nil {
 		return err
 	}

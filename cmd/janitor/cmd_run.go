@@ -25,7 +25,7 @@ import (
 
 func runCommand() *ucli.Command {
 	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), figureFlags()...)
-	flags = append(flags, apiServerFlags("api-listen", false)...)
+	flags = append(flags, apiServerFlags("", apiFlags)...)
 	return &ucli.Command{
 		Name: "run", Usage: "sweep on a schedule while elected",
 		Description: "Sweeps at once and on schedule; between sweeps it reacts to changes and dates within seconds. Several may\n" +
@@ -61,6 +61,10 @@ func run(c *ucli.Context) error {
 	if _, err := uuid.Parse(c.String("uuid")); c.String("uuid") != "" && err != nil {
 		return cli.Usage("--uuid %q is not a UUID", c.String("uuid"))
 	}
+	front, known, err := readAPI(c)
+	if err != nil {
+		return err
+	}
 	watched := metrics.New(version, time.Now)
 	unlisten, err := listen(c, watched, log)
 	if err != nil {
@@ -94,7 +98,7 @@ func run(c *ucli.Context) error {
 	if err := ensureRegistry(c, store, clouds, log); err != nil {
 		return err
 	}
-	stopAPI, err := serveAPI(c, "api-listen", store, clouds, watched, log)
+	stopAPI, err := serveAPI(c, front, known, store, clouds, watched, log)
 	if err != nil {
 		return err
 	}
