@@ -92,7 +92,8 @@ func (w *world) serve(cloud api.Cloud) {
 			w.refused[kind]++
 		},
 	})
-	w.handler = server.Handler()
+	handler := server.Handler()
+	w.handler = handler
 	cert, key := w.certificate()
 	front, err := edge.New(edge.Config{
 		Addr: "127.0.0.1:0", CertFile: cert, KeyFile: key, Logger: slog.New(slog.DiscardHandler),
@@ -103,7 +104,7 @@ func (w *world) serve(cloud api.Cloud) {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.Context()))
 	done := make(chan error, 1)
-	go func() { done <- front.Serve(ctx, w.handler) }()
+	go func() { done <- front.Serve(ctx, handler) }()
 	w.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
