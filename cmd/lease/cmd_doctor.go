@@ -32,7 +32,7 @@ func doctorCommand() *ucli.Command {
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
 			&ucli.StringFlag{Name: "as", Usage: "require what `ROLE` needs: launcher, janitor, operator or observer"},
 			&ucli.StringFlag{Name: "image-id", Usage: "rehearse a launch of `AMI`", DefaultText: "that of an instance, or Amazon Linux"},
-			&ucli.StringFlag{Name: "identity-certificates", Usage: "also trust the certificates in `FILE` for identity documents", Category: cli.OtherFlags},
+			identityFlag(),
 			&ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "reach this machine's sidecar at the unix socket `PATH`"}),
 		Action: doctor,
 	}

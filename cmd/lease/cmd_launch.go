@@ -10,6 +10,7 @@ import (
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
+	"lapse/lease/api/identity"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
@@ -30,12 +31,18 @@ func launchCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "id", Usage: "use launch `TOKEN`, and never launch it twice"},
 			&ucli.BoolFlag{Name: "unattended", Usage: "launch even if no janitor sweeps the region", Category: cli.OtherFlags},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check the launch, also with EC2; launch nothing"},
+			identityFlag(),
 			&ucli.StringFlag{Name: "wait", Value: "none", Usage: "wait for `STATE`: none, running or heartbeat"},
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "wait up to `DURATION` for EC2's answer and --wait", Category: cli.OtherFlags},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"},
 			&ucli.DurationFlag{Name: "call-timeout", Hidden: true}), // of one RunInstances call; for tests of processes
 		Action: cli.WithStore(readOrder, launchInstances),
 	}
+}
+
+// identityFlag adds certificates to AWS's own, as `janitor run` does.
+func identityFlag() ucli.Flag {
+	return &ucli.StringFlag{Name: "identity-certificates", Usage: "also trust the certificates in `FILE` for identity documents", Category: cli.OtherFlags}
 }
 
 func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
@@ -56,7 +63,14 @@ func launchInstances(c *ucli.Context, store *etcd.Store, order order) error {
 	if err != nil {
 		return err
 	}
-	launcher := launch.New(cloud, store, launch.Config{Actor: cli.Actor(), Progress: progress(c, order.self), CallTimeout: c.Duration("call-timeout")})
+	certificates, err := identity.ReadFile(c.String("identity-certificates"))
+	if err != nil {
+		return fmt.Errorf("read --identity-certificates: %w", err)
+	}
+	launcher := launch.New(cloud, store, launch.Config{
+		Actor: cli.Actor(), Progress: progress(c, order.self), CallTimeout: c.Duration("call-timeout"),
+		Proves: func(region string) bool { return len(certificates[region]) > 0 },
+	})
 	return order.carryOut(c, launcher, cloud, store)
 }
 

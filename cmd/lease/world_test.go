@@ -48,6 +48,11 @@ func newWorld(env *testscript.Env) error {
 	w.sim = ec2sim.New(ec2sim.Config{
 		Now:        func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) },
 		Parameters: map[string]string{"/images/latest": "ami-0123456789abcdef0"},
+		Regions: map[string][]ec2sim.Zone{
+			"us-east-1":     {{Name: "us-east-1a", ID: "use1-az1"}, {Name: "us-east-1b", ID: "use1-az2"}, {Name: "us-east-1c", ID: "use1-az3"}},
+			"eu-west-1":     {{Name: "eu-west-1a", ID: "euw1-az1"}, {Name: "eu-west-1b", ID: "euw1-az2"}, {Name: "eu-west-1c", ID: "euw1-az3"}},
+			"us-iso-east-1": {{Name: "us-iso-east-1a", ID: "usie1-az1"}}, // of which no certificate for identity documents is built in
+		},
 	})
 	own.Point(env, w.sim)
 	env.Values["world"] = w

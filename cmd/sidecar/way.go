@@ -24,10 +24,8 @@ const apiFlags = "Instance API"
 // apiClientFlags say where the instance API is, and how this instance shows who it is.
 func apiClientFlags() []ucli.Flag {
 	return []ucli.Flag{
-		&ucli.StringFlag{Name: "api", Usage: "renew through the API at `URL`", DefaultText: "what the user-data says", EnvVars: []string{"LAPSE_API"}},
-		&ucli.StringFlag{
-			Name: "api-cacert", Usage: "trust the CA in `FILE` for the API", DefaultText: "the system's CAs", EnvVars: []string{"LAPSE_API_CACERT"},
-		},
+		&ucli.StringFlag{Name: "api", Usage: "renew through the API at `URL`", DefaultText: "what the user-data says"},
+		&ucli.StringFlag{Name: "api-cacert", Usage: "trust the CA in `FILE` for the API", DefaultText: "the system's CAs"},
 		&ucli.StringFlag{Name: "join-token-file", Usage: "enrol with the join token of an operator in `FILE`", Category: apiFlags},
 	}
 }

@@ -70,13 +70,14 @@ func text(err error) string {
 // options say what to do with the flag that gives a field of [launch.Request].
 func options() map[string]string {
 	return map[string]string{ //nolint:gosec // a launch token is no secret
-		"Token":          "; choose a launch token with --id",
-		"ImageID":        "; give --image-id, or ImageId or LaunchTemplate in the request",
-		"InstanceTypes":  "; give --instance-type, or InstanceType or LaunchTemplate in the request",
-		"SecurityGroups": "; leave out --security-group-id",
-		"Subnets":        "; leave out --subnet-id",
-		"UserData":       "; give user-data that is not text with --user-data",
-		"NoJoin":         "; or use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)",
+		"Token":            "; choose a launch token with --id",
+		"ImageID":          "; give --image-id, or ImageId or LaunchTemplate in the request",
+		"InstanceTypes":    "; give --instance-type, or InstanceType or LaunchTemplate in the request",
+		"SecurityGroups":   "; leave out --security-group-id",
+		"Subnets":          "; leave out --subnet-id",
+		"UserData":         "; give user-data that is not text with --user-data",
+		"HeartbeatTimeout": "; give the API and this command --identity-certificates, or leave out --heartbeat-timeout, or use --no-join where instances reach etcd",
+		"NoJoin":           "; or use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)",
 	}
 }
 

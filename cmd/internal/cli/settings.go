@@ -14,7 +14,7 @@ const prefix = "LAPSE_"
 // command line alone: what to act on, how far, and every confirmation. A variable that somebody once exported must not
 // launch, extend or terminate. Every flag that is not listed here is of that kind.
 func isSetting(program, flag string) bool {
-	if program == "lease" && flag == "region" { // of the leases that one call is about
+	if program == "lease" && (flag == "region" || flag == "api") { // of the leases that one call is about, and what it is to write down
 		return false
 	}
 	return slices.Contains(strings.Fields(`
@@ -27,7 +27,9 @@ func isSetting(program, flag string) bool {
 		boot-grace mark-grace lone-grace orphan-grace term-grace retention delete-kept-volumes complete-adoptions
 		heartbeats-share rate-share
 
-		max-extend imds`), flag)
+		api-listen api-cert api-key api-proxy-from identity-certificates
+
+		api api-cacert join-token-file max-extend imds`), flag)
 }
 
 // equip gives each setting without an environment variable its variable: --mark-grace is LAPSE_MARK_GRACE. It also

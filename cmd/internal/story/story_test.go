@@ -211,8 +211,9 @@ func TestAnInstanceKeepsItsOwnLeaseThroughTheAPI(t *testing.T) {
 	if err := authority.Issue("api", w.path("api.pem"), w.path("api.key")); err != nil {
 		t.Fatal(err)
 	}
-	janitor := w.start("janitor", "run", "--embedded-etcd", w.path("etcd"), "--arm", "--schedule", "@every 1s",
-		"--api-listen", "127.0.0.1:0", "--api-cert", w.path("api.pem"), "--api-key", w.path("api.key"), "--identity-certificates", w.path("ec2.pem"))
+	w.env = append(w.env, "LAPSE_API_CERT="+w.path("api.pem"), "LAPSE_API_KEY="+w.path("api.key"), "LAPSE_IDENTITY_CERTIFICATES="+w.path("ec2.pem"),
+		"LAPSE_API_CACERT="+w.path("ca.pem")) // as the files beside the units give them
+	janitor := w.start("janitor", "run", "--embedded-etcd", w.path("etcd"), "--arm", "--schedule", "@every 1s", "--api-listen", "127.0.0.1:0")
 	url := "https://" + janitor.api()
 	w.do("lease", "init", "--api", url)
 	w.until("a sweep", func() bool { return w.command("janitor", "status").Run() == nil })
@@ -228,11 +229,11 @@ func TestAnInstanceKeepsItsOwnLeaseThroughTheAPI(t *testing.T) {
 	t.Cleanup(metadata.Close)
 	socket := w.path("run/s.sock")
 	for range 2 { // a restart goes on with the same key
-		machine := w.start("sidecar", "run", "--imds", metadata.URL, "--api-cacert", w.path("ca.pem"), "--socket", socket)
+		machine := w.start("sidecar", "run", "--imds", metadata.URL, "--socket", socket)
 		w.until("the sidecar holds the lease", func() bool { return w.status(socket).Phase == sidecar.PhaseHolding })
 		machine.stop(syscall.SIGTERM)
 	}
-	machine := w.start("sidecar", "run", "--imds", metadata.URL, "--api-cacert", w.path("ca.pem"), "--socket", socket)
+	machine := w.start("sidecar", "run", "--imds", metadata.URL, "--socket", socket)
 	w.until("the sidecar holds the lease", func() bool { return w.status(socket).Phase == sidecar.PhaseHolding })
 	if info, err := os.Stat(w.path("run/key.pem")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key: %v, %v", info, err)

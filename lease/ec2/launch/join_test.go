@@ -196,6 +196,49 @@ func TestUserDataWithoutRoomForAJoinTokenIsRefusedBeforeAnythingIsStored(t *test
 	}
 }
 
+// TestAHeartbeatTimeoutThatNobodyCouldKeepIsRefused knows no certificate of the Region, so no instance there can enrol.
+func TestAHeartbeatTimeoutThatNobodyCouldKeepIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		api     string
+		timeout time.Duration
+		noJoin  bool
+		proves  bool
+		refused bool
+	}{
+		"through the API":             {api: api, timeout: time.Minute, refused: true},
+		"a Region that is known":      {api: api, timeout: time.Minute, proves: true},
+		"none is asked for":           {api: api},
+		"in etcd itself":              {timeout: time.Minute},
+		"in etcd itself, beside APIs": {api: api, timeout: time.Minute, noJoin: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ec2sim.Config{})
+			if c.api != "" {
+				w.withAPI(c.api)
+			}
+			config := quick()
+			config.Proves = func(region string) bool { return c.proves && region == ec2test.Region }
+			r := w.request("job-7", 1)
+			r.HeartbeatTimeout, r.NoJoin = c.timeout, c.noJoin
+			_, err := launch.New(w.Cloud(t, w.AWS(), ec2.Options{}), w.store, config).Launch(t.Context(), r)
+			if !c.refused {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if e := ec2test.WantAs[*launch.RequestError](t, err); e.Option != "HeartbeatTimeout" || !strings.Contains(e.Why, ec2test.Region) {
+				t.Errorf("%v", e)
+			}
+			if w.store.Get("launch", "job-7") != nil || w.Sent("RunInstances") != 0 {
+				t.Error("a record was left behind, or a call sent")
+			}
+		})
+	}
+}
+
 func TestWithoutAJoinTokenNothingIsSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ec2sim.Config{})

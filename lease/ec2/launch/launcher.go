@@ -71,8 +71,11 @@ type Config struct {
 	Pause       time.Duration    // before the first replay; doubled for each further one, up to 32 times; 1 s if 0
 	// NewKey makes the public half of a key pair, as SSH has it, and its fingerprints in every form in which an endpoint may
 	// show them; of an RSA key whose private half is forgotten if nil.
-	NewKey   func() (public []byte, prints []string, err error)
-	Random   io.Reader   // of join tokens; crypto/rand's if nil
+	NewKey func() (public []byte, prints []string, err error)
+	Random io.Reader // of join tokens; crypto/rand's if nil
+	// Proves reports whether a certificate of the Region's identity documents is known, without which its instances cannot
+	// renew through the API; every Region's is if nil.
+	Proves   func(region string) bool
 	Progress func(Event) // called, if not nil, once for each step; must not block
 }
 
@@ -92,6 +95,9 @@ func New(cloud Cloud, store Store, c Config) *Launcher {
 	}
 	if c.NewKey == nil {
 		c.NewKey = publicKey
+	}
+	if c.Proves == nil {
+		c.Proves = func(string) bool { return true }
 	}
 	if c.Progress == nil {
 		c.Progress = func(Event) {}

@@ -91,6 +91,10 @@ func (l *Launcher) prepare(ctx context.Context, o order, registry lease.Registry
 	if !o.NoJoin {
 		record.API = registry.API
 	}
+	if record.API != "" && record.HeartbeatTimeout > 0 && !l.config.Proves(record.Region) {
+		return lease.Launch{}, &RequestError{Field: "HeartbeatTimeout", Option: "HeartbeatTimeout", Why: "cannot be kept through the API: " +
+			"no certificate for identity documents of " + record.Region + " is known, so no instance there can enrol"}
+	}
 	return l.first(o.in, template, record, registry.UUID)
 }
 
