@@ -99,6 +99,8 @@ func (r *records) apply(change lease.Change) {
 		r.historian.Launch(r.Now(), r.launchOf(change.Launch.Token), *change.Launch)
 		j.PutLaunch(*change.Launch)
 		r.newest = max(r.newest, change.Launch.Revision)
+	case change.Enrolment != nil:
+		r.historian.Enrolment(r.leaseOf(change.Enrolment.InstanceID), *change.Enrolment)
 	case change.Heartbeat != nil:
 		j.PutHeartbeat(*change.Heartbeat)
 		r.renewals.Appear(time.Now(), *change.Heartbeat)

@@ -40,6 +40,12 @@ const (
 	ActionForget     Action = "forget"      // the lease changed more often than its record remembers
 )
 
+// What happens to the keys with which an instance calls the API.
+const (
+	ActionEnrol  Action = "enrol"  // a key was proved to be the instance's
+	ActionInvite Action = "invite" // an operator made a join token for it
+)
+
 // What is done to an instance or a leftover, and what came of it.
 const (
 	ActionAuthorise Action = "authorise" // said before anything is done that leads to a termination or a removal

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -21,6 +22,7 @@ type Enrolment struct {
 	InUse       string        `json:"in_use,omitzero"`       // SHA-256 of the key that was used last, while nothing is contested
 	Contested   time.Time     `json:"contested,omitzero"`    // since when more than one key is in use
 	Invitation  *Invitation   `json:"invitation,omitempty"`  // an operator's, in place of the launch's join token
+	Last        *Transition   `json:"last,omitempty"`        // the enrolment or invitation, if that was the last change of this record
 
 	// Revision is the store's revision of this record; 0 means that it is not stored yet. Written by stores only.
 	Revision int64 `json:"revision,omitzero"`
@@ -105,6 +107,10 @@ func (e Enrolment) Enrol(now, pendingTime time.Time, k EnrolledKey) (Enrolment, 
 	}
 	k.EnrolledAt, k.UsedAt, k.LeftAt = recorded(now), time.Time{}, time.Time{}
 	e.Keys = append(e.Keys, k)
+	e.Last = &Transition{
+		Time: k.EnrolledAt, Action: ActionEnrol, Actor: "instance:" + e.InstanceID,
+		Reason: fmt.Sprintf("key %.12s, from %s, proved by %s", k.SHA256, cmp.Or(k.From, "nowhere"), k.Proof),
+	}
 	return e, nil
 }
 
@@ -140,10 +146,12 @@ func (e Enrolment) Use(now time.Time, sha string) (Enrolment, error) {
 	if n == last || !e.Contested.IsZero() && !e.Keys[n].UsedAt.IsZero() {
 		return e, nil
 	}
+	was := e
+	e.Last = nil
 	at := recorded(now)
 	switch older := n < last && e.Contested.IsZero(); {
 	case older && now.Sub(e.Keys[last].UsedAt) < contestSlack:
-		return e, nil
+		return was, nil
 	case older:
 		e.Contested = at
 	}
@@ -166,13 +174,16 @@ func (e Enrolment) Settle(sha string) (Enrolment, error) {
 		return e, &NotEnrolledError{ID: e.InstanceID}
 	}
 	k.LeftAt = time.Time{}
-	e.Keys, e.InUse, e.Contested = []EnrolledKey{k}, sha, time.Time{}
+	e.Keys, e.InUse, e.Contested, e.Last = []EnrolledKey{k}, sha, time.Time{}, nil
 	return e, nil
 }
 
 // Invite lets the instance enrol by a token of which this is the SHA-256.
-func (e Enrolment) Invite(now time.Time, sha string) Enrolment {
+func (e Enrolment) Invite(now time.Time, sha string, by By) Enrolment {
 	e.Schema, e.Invitation = Schema, &Invitation{SHA256: sha, Until: recorded(now.Add(InvitationTime))}
+	e.Last = &Transition{
+		Time: recorded(now), Action: ActionInvite, Actor: by.Actor, Reason: "one key may enrol until " + e.Invitation.Until.Format(time.RFC3339),
+	}
 	return e
 }
 

@@ -121,10 +121,42 @@ func TestADocumentOfAnEarlierStartEnrolsNothing(t *testing.T) {
 	}
 }
 
+// TestTheLastChangeOfAnEnrolmentIsToldOnce writes it down for whoever watches, and takes it back with the next change.
+func TestTheLastChangeOfAnEnrolmentIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newEnrolling(t, "a")
+	check := func(when string, want lease.Action, actor, reason string) {
+		t.Helper()
+		switch last := w.e.Last; {
+		case want == "" && last == nil:
+		case want == "" || last == nil || last.Action != want || last.Actor != actor || last.Reason != reason || !last.Time.Equal(w.now):
+			t.Errorf("%s: %+v", when, last)
+		}
+	}
+	w.use("a")
+	check("in use", "", "", "")
+	if err := w.enrol("0123456789abcdef"); err != nil {
+		t.Fatal(err)
+	}
+	check("enrolled", lease.ActionEnrol, "instance:"+w.e.InstanceID, "key 0123456789ab, from 10.0.0.1, proved by launch")
+	w.use("a") // of before, again
+	check("the same key as before", lease.ActionEnrol, "instance:"+w.e.InstanceID, "key 0123456789ab, from 10.0.0.1, proved by launch")
+	w.use("0123456789abcdef")
+	check("used", "", "", "")
+	w.e = w.e.Invite(w.now, "hash", lease.By{Actor: "cli:ada"})
+	check("invited", lease.ActionInvite, "cli:ada", "one key may enrol until "+w.now.Add(time.Hour).Format(time.RFC3339))
+	settled, err := w.e.Settle("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.e = settled
+	check("settled", "", "", "")
+}
+
 func TestAnInvitationIsForOne(t *testing.T) {
 	t.Parallel()
 	w := newEnrolling(t, "a")
-	w.e = w.e.Invite(w.now, "hash")
+	w.e = w.e.Invite(w.now, "hash", lease.By{Actor: "cli:ada"})
 	if !w.e.Invitation.Until.Equal(w.now.Add(time.Hour)) {
 		t.Errorf("invited until %s", w.e.Invitation.Until)
 	}

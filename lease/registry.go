@@ -221,6 +221,7 @@ type Change struct {
 	Lease     *Lease
 	Launch    *Launch
 	Registry  *Registry
+	Enrolment *Enrolment // a key was enrolled or used after another, or somebody was invited
 	Heartbeat *Heartbeat // appeared, or was claimed again
 	Lapsed    string     // instance id whose heartbeat key is gone
 	Bad       *BadRecord // a heartbeat that cannot be read was written: what it said before no longer counts

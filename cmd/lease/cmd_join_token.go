@@ -45,7 +45,7 @@ func joinToken(c *ucli.Context, store *etcd.Store, id string) error {
 		return err
 	}
 	_, e, err := store.UpdateEnrolment(c.Context, id, func(e lease.Enrolment) (lease.Enrolment, error) {
-		return e.Invite(time.Now(), lease.HashToken(token)), nil
+		return e.Invite(time.Now(), lease.HashToken(token), lease.By{Actor: cli.Actor()}), nil
 	})
 	if err != nil {
 		return err

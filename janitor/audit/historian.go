@@ -169,6 +169,21 @@ func ofLease(l lease.Lease, t lease.Transition) Event {
 	return e
 }
 
+// Enrolment tells that a key was enrolled, or that somebody was invited to enrol one. l is the lease, zero if there is none yet.
+// What happens while nobody watches is in the log of the API alone.
+func (h *Historian) Enrolment(l lease.Lease, e lease.Enrolment) {
+	if h.seen("enrolment "+e.InstanceID, e.Revision) || e.Last == nil {
+		return
+	}
+	told := Event{
+		Time: e.Last.Time, Kind: e.Last.Action, Actor: e.Last.Actor, InstanceID: e.InstanceID, Launch: l.Launch, Reason: e.Last.Reason, Revision: e.Revision,
+	}
+	if l.InstanceID != "" {
+		told.Location, told.Zone = l.Location().String(), cmp.Or(l.ZoneID, l.Zone)
+	}
+	h.emit(told)
+}
+
 // Launch tells what others did to a launch between two of its revisions.
 func (h *Historian) Launch(at time.Time, before, now lease.Launch) {
 	if now.Revision == before.Revision || h.seen(now.Token, now.Revision) {

@@ -71,6 +71,28 @@ func TestTheHistoryOfALease(t *testing.T) {
 	}
 }
 
+func TestTheHistoryOfAnEnrolment(t *testing.T) {
+	t.Parallel()
+	l := *Holds("i-1").Lease
+	l.Launch = ""
+	enrolled := lease.Enrolment{InstanceID: "i-1", Revision: 7, Last: &lease.Transition{Action: lease.ActionEnrol, Actor: "instance:i-1"}}
+	used := lease.Enrolment{InstanceID: "i-1", Revision: 8}
+	invited := lease.Enrolment{InstanceID: "i-1", Revision: 9, Last: &lease.Transition{Action: lease.ActionInvite, Actor: "ada"}}
+	historian, told := recorded()
+	for _, e := range []lease.Enrolment{enrolled, used, invited} {
+		historian.Enrolment(l, e)
+	}
+	historian.Begin(6, false, true)
+	for _, e := range []lease.Enrolment{enrolled, used, invited} { // a watch that begins again
+		historian.Enrolment(l, e)
+	}
+	invited.Revision++
+	historian.Enrolment(lease.Lease{}, invited)
+	if want := []string{"enrol i-1 instance:i-1", "invite i-1 ada", "invite i-1 ada"}; !slices.Equal(*told, want) {
+		t.Errorf("got %q, want %q", *told, want)
+	}
+}
+
 func TestTheHistoryDistinguishesTheMaximumFromTheExpiry(t *testing.T) {
 	t.Parallel()
 	before := *Holds("i-1").Lease

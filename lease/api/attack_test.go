@@ -274,7 +274,7 @@ func (s *siege) invited() (ec2sim.Instance, string) {
 		s.Fatal(err)
 	}
 	_, _, err = s.store.UpdateEnrolment(s.Context(), i.ID, func(e lease.Enrolment) (lease.Enrolment, error) {
-		return e.Invite(time.Now(), lease.HashToken(token)), nil
+		return e.Invite(time.Now(), lease.HashToken(token), lease.By{}), nil
 	})
 	if err != nil {
 		s.Fatal(err)

@@ -69,6 +69,8 @@ func (s *Store) decode(kv *mvccpb.KeyValue) (d decoded, kind, name string, err e
 		d.Launch, err = pointer(s.launches.read(name, kv))
 	case "heartbeat":
 		d.Heartbeat, err = pointer(readHeartbeat(name, kv))
+	case "enrolment":
+		d.Enrolment, err = pointer(s.enrolled.read(name, kv))
 	case "registry":
 		d.Registry, err = pointer(s.registry.read(name, kv))
 	case "checkpoint":
@@ -94,6 +96,9 @@ func (s *Store) parse(key string) (kind, name string) {
 	}
 	if name, found := strings.CutPrefix(rest, dirLaunches); found {
 		return "launch", name
+	}
+	if name, found := strings.CutPrefix(rest, dirEnrolments); found {
+		return "enrolment", name
 	}
 	return "", ""
 }

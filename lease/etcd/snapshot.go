@@ -39,19 +39,22 @@ type head struct {
 	term     uint64
 }
 
-// list reads all pages at the revision of the first, each of them decoded while the next is on its way.
+// list reads all pages at the revision of the first, each of them decoded while the next is on its way. It leaves out the
+// enrolments, by which nobody decides.
 func (s *Store) list(ctx context.Context) ([]*page, head, error) {
 	var (
 		pages   []*page
 		at      head
 		workers sync.WaitGroup
 		slots   = make(chan struct{}, runtime.GOMAXPROCS(0))
+		left    = s.root + dirEnrolments
 		from    = s.root
+		to      = left
 	)
 	defer workers.Wait()
-	options := []clientv3.OpOption{clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.root)), clientv3.WithLimit(s.options.PageSize)}
+	options := []clientv3.OpOption{clientv3.WithLimit(s.options.PageSize)}
 	for {
-		resp, err := s.client.Get(ctx, from, options...)
+		resp, err := s.client.Get(ctx, from, append(options, clientv3.WithRange(to))...)
 		if err != nil {
 			return nil, at, err
 		}
@@ -67,11 +70,15 @@ func (s *Store) list(ctx context.Context) ([]*page, head, error) {
 			*p = s.decodePage(resp.Kvs)
 			<-slots
 		})
-		if !resp.More {
+		switch {
+		case resp.More:
+			from = after(resp.Kvs)
+		case to == left:
+			from, to = clientv3.GetPrefixRangeEnd(left), clientv3.GetPrefixRangeEnd(s.root)
+		default:
 			workers.Wait()
 			return pages, at, nil
 		}
-		from = after(resp.Kvs)
 	}
 }
 

@@ -112,6 +112,9 @@ func (s *Store) change(event *clientv3.Event) (lease.Change, bool, error) {
 	if err != nil && kind == "heartbeat" { // which its instance may write as often as it likes
 		return lease.Change{Bad: &lease.BadRecord{Kind: kind, ID: name, Err: err, Revision: event.Kv.GetModRevision()}}, true, nil
 	}
+	if err != nil && kind == "enrolment" { // no listing has it, and the API says that it cannot be read
+		return lease.Change{}, false, nil
+	}
 	if err != nil {
 		return lease.Change{}, false, err
 	}

@@ -14,6 +14,8 @@ func watchCases() map[string]func(*fixture) {
 		"a watch reports a heartbeat, and its loss":               watchHeartbeat,
 		"a watch lists again where a record cannot be read":       watchUnreadable,
 		"a watch tells a heartbeat that cannot be read":           watchBadHeartbeat,
+		"a watch tells an enrolment":                              watchEnrolment,
+		"a watch passes over an enrolment that cannot be read":    watchBadEnrolment,
 		"a watch ends with its context":                           watchEnds,
 	}
 }
@@ -107,6 +109,34 @@ func watchBadHeartbeat(t *fixture) {
 		t.Fatalf("got %+v, want the bad heartbeat alone", c)
 	}
 	wantError[*lease.MalformedError](t, c.Bad.Err)
+}
+
+func watchEnrolment(t *fixture) {
+	t.registry()
+	changes := t.Store.Watch(t.Context(), t.snapshot())
+	_, written, err := t.Store.UpdateEnrolment(t.Context(), someID, enrolled("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := next(t, changes)
+	if c.Enrolment == nil {
+		t.Fatalf("got %+v, want the enrolment", c)
+	}
+	wantSame(t, *c.Enrolment, written)
+}
+
+// It is nobody's reason to list everything again.
+func watchBadEnrolment(t *fixture) {
+	t.registry()
+	changes := t.Store.Watch(t.Context(), t.snapshot())
+	t.Put(t, "enrolment", someID, []byte(`{not JSON`))
+	launch := t.launch(someToken)
+	if c := next(t, changes); c.Launch == nil || c.Launch.Revision != launch.Revision {
+		t.Errorf("got %+v, want what came after it", c)
+	}
+	if bad := t.snapshot().Bad; len(bad) > 0 {
+		t.Errorf("a listing has it: %+v", bad)
+	}
 }
 
 func watchEnds(t *fixture) {

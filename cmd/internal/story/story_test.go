@@ -213,7 +213,8 @@ func TestAnInstanceKeepsItsOwnLeaseThroughTheAPI(t *testing.T) {
 	}
 	w.env = append(w.env, "LAPSE_API_CERT="+w.path("api.pem"), "LAPSE_API_KEY="+w.path("api.key"), "LAPSE_IDENTITY_CERTIFICATES="+w.path("ec2.pem"),
 		"LAPSE_API_CACERT="+w.path("ca.pem")) // as the files beside the units give them
-	janitor := w.start("janitor", "run", "--embedded-etcd", w.path("etcd"), "--arm", "--schedule", "@every 1s", "--api-listen", "127.0.0.1:0")
+	janitor := w.start("janitor", "run", "--embedded-etcd", w.path("etcd"), "--arm", "--schedule", "@every 1s", "--api-listen", "127.0.0.1:0",
+		"--audit-log", w.path("audit.log"))
 	url := "https://" + janitor.api()
 	w.do("lease", "init", "--api", url)
 	w.until("a sweep", func() bool { return w.command("janitor", "status").Run() == nil })
@@ -250,8 +251,12 @@ func TestAnInstanceKeepsItsOwnLeaseThroughTheAPI(t *testing.T) {
 		t.Errorf("it is not among those that renew:\n%s", out)
 	}
 	w.until("the launch is settled", func() bool { return !strings.Contains(w.everything(), token) })
+	audit, err := os.ReadFile(w.path("audit.log"))
+	if err != nil || strings.Count(string(audit), `"kind":"enrol","instance_id":"`+id+`"`) != 1 {
+		t.Errorf("the audit log has not one enrolment: %v\n%s", err, audit)
+	}
 	for what, text := range map[string]string{
-		"lease show": w.do("lease", "show", "first", "-o", "json") + w.do("lease", "show", id, "-o", "json"), "the janitor's log": janitor.said(), "the sidecar's log": machine.said(),
+		"the audit log": string(audit), "lease show": w.do("lease", "show", "first", "-o", "json") + w.do("lease", "show", id, "-o", "json"), "the janitor's log": janitor.said(), "the sidecar's log": machine.said(),
 		"lease launch": launched, "lease history": w.do("lease", "history", id, "-o", "json"),
 	} {
 		if strings.Contains(text, token) || strings.Contains(text, "echo hello") {
