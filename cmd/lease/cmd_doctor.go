@@ -16,8 +16,8 @@ import (
 func doctorCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "doctor", Usage: "check what Lapse depends on, and say what to fix",
-		Description: "Checks etcd, its users, roles and certificates, the registry, the janitor's last sweep, the clocks, the AWS\n" +
-			"settings, what EC2 would allow, and this machine if it is an instance. Prints a line for each, and a sentence that says what to do:\n\n" +
+		Description: "Checks etcd, its users, roles and certificates, the registry, the janitor's last sweep, the API, the clocks, the\n" +
+			"AWS settings, what EC2 would allow, instances' metadata, and this machine if it is one. Prints a line for each, and a sentence that says what to do:\n\n" +
 			"   ok     as it should be\n" +
 			"   note   could not be checked, or is not needed here\n" +
 			"   warn   works, but may not do what you expect\n" +
@@ -32,6 +32,7 @@ func doctorCommand() *ucli.Command {
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag(),
 			&ucli.StringFlag{Name: "as", Usage: "require what `ROLE` needs: launcher, janitor, operator or observer"},
 			&ucli.StringFlag{Name: "image-id", Usage: "rehearse a launch of `AMI`", DefaultText: "that of an instance, or Amazon Linux"},
+			&ucli.StringFlag{Name: "api-cacert", Usage: "trust the CA in `FILE` for the API", DefaultText: "the system's CAs", Category: cli.OtherFlags},
 			identityFlag(),
 			&ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "reach this machine's sidecar at the unix socket `PATH`"}),
 		Action: doctor,
@@ -82,6 +83,7 @@ func doctor(c *ucli.Context) error {
 		return err
 	}
 	e.examineCertificates(c)
+	e.examineAPI(c)
 	e.examineAWS(c)
 	e.examineHere(c)
 	failed := slices.ContainsFunc(e.findings, func(f finding) bool { return f.Level == levelFail })

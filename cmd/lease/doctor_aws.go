@@ -44,6 +44,7 @@ func (e *examination) examineAWS(c *ucli.Context) {
 		e.add("region", levelWarn, "%s, which the last sweep does not cover: set AWS_REGION, or start `janitor run` with this --region", cloud.Location())
 	}
 	e.examineClock(ctx, cloud)
+	e.examineHops(ctx, cloud)
 	e.examineRoles(ctx, c, cloud)
 }
 

@@ -1,10 +1,17 @@
 package main
 
 import (
+	"crypto/tls"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"lapse/cmd/internal/script"
 	"lapse/lease"
 )
 
@@ -33,4 +40,34 @@ func enrolKeys(w *world, ts *testscript.TestScript, args []string) error {
 		return l.Contest(time.Now(), lease.By{Actor: "instance:" + id})
 	})
 	return err
+}
+
+// api-answers ENV STATUS: something answers with that status over TLS, with a certificate that ca.pem has signed. ENV is its URL.
+func startAPI(_ *world, ts *testscript.TestScript, args []string) error {
+	status, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	ca, err := script.NewAuthority(ts.MkAbs("ca.pem"))
+	if err != nil {
+		return err
+	}
+	if err := ca.Issue("api", ts.MkAbs("api.pem"), ts.MkAbs("api.key")); err != nil {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(ts.MkAbs("api.pem"), ts.MkAbs("api.key"))
+	if err != nil {
+		return err
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if w.WriteHeader(status); r.URL.Path != "/openapi.yaml" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], server.URL)
+	return nil
 }

@@ -69,7 +69,7 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*world, *testscript.TestScript, []string) error{
 		"brake": holdBrake, "heartbeat-lost": loss, "heartbeat": heartbeatFor, "change": changeLease, "create": createInstance, "fleet": addFleet, "spot": checkSpot, "fault": failEC2, "meanwhile": meanwhile, "operator": actAsOperator, "stale": showOld, "quirks": setQuirks, "fake-etcd": startFake, "instance": checkInstance,
 		"capacity": setCapacity, "lose": loseRegistry, "forget": forgetKey, "env-from": envFrom, "env-json": envJSON, "repeat": repeat, "split": split, "struck": waitStruck,
-		"machine": startMachine, "watch": startWatch, "prints": watchTold, "warns": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens, "hides": hidesSecrets, "joins": checkJoins, "enrol": enrolKeys,
+		"machine": startMachine, "watch": startWatch, "prints": watchTold, "warns": watchWarned, "unwatch": stopWatch, "start-etcd": startEtcd, "tokenless": forgetTokens, "hides": hidesSecrets, "joins": checkJoins, "enrol": enrolKeys, "api-answers": startAPI,
 		"kill-etcd": killEtcd, "terminate": terminate, "tag": editTags, "leased": leaseInstance, "mode": setMode, "put": putKey, "skew": skewClock, "checkpoint": checkpointSweep,
 		"secure": secureEtcd, "as": asUser, "etcdctl": etcdctl, "printed-etcdctl": runPrinted,
 	} {
@@ -100,10 +100,12 @@ func createInstance(w *world, ts *testscript.TestScript, args []string) error {
 	if kind := tags["spot"]; kind == "persistent" || kind == "one-time" {
 		tags["spot"] = w.sim.AddSpotRequest(ec2sim.SpotRequest{State: "active", Persistent: kind == "persistent"}).ID
 	}
+	hops, _ := strconv.Atoi(tags["hops"])
 	i := w.sim.Create(ec2sim.Instance{
 		State: ec2sim.State(tags["state"]), ClientToken: tags["token"], Operator: tags["operator"], SpotRequest: tags["spot"], KeyName: tags["key"], Tags: tags,
+		Metadata: ec2sim.MetadataOptions{HTTPEndpoint: "enabled", HopLimit: max(hops, 1)},
 	})
-	for _, setting := range []string{"state", "token", "operator", "spot", "key"} {
+	for _, setting := range []string{"state", "token", "operator", "spot", "key", "hops"} {
 		delete(tags, setting)
 	}
 	w.sim.SetTags(i.ID, tags)

@@ -63,8 +63,8 @@ func (s statement) requires(key string) bool {
 
 func TestEveryPolicyIsPlain(t *testing.T) {
 	names, err := filepath.Glob("*.json")
-	if err != nil || len(names) != 8 {
-		t.Fatalf("policies: %v, %v; want launcher, launcher-key-pair, janitor, janitor-adopt, janitor-key-pair, observer, operator and guard", names, err)
+	if err != nil || len(names) != 9 {
+		t.Fatalf("policies: %v, %v; want api, launcher, launcher-key-pair, janitor, janitor-adopt, janitor-key-pair, observer, operator and guard", names, err)
 	}
 	for _, name := range names {
 		if name == guard {

@@ -155,6 +155,19 @@ func enrolments() map[string]attack {
 			i := s.Sim.Create(ec2sim.Instance{ClientToken: "console", Tags: map[string]string{lease.TagRegistry: uuid, lease.TagLaunch: s.theirs.ClientToken}})
 			return i.ID, s.document(i.ID), s.theirToken
 		}),
+		// A disk has the user-data, as cloud-init keeps it, and nothing else of the instance: its key is in /run.
+		"an image of a neighbour, started by hand": enrolling(func(s *siege) (string, string, string) {
+			i := s.Sim.Create(ec2sim.Instance{ClientToken: "console"})
+			return i.ID, s.document(i.ID), s.theirToken
+		}),
+		"an image of a neighbour, said to be the neighbour": enrolling(func(s *siege) (string, string, string) {
+			i := s.Sim.Create(ec2sim.Instance{ClientToken: "console"})
+			return s.theirs.ID, s.document(i.ID), s.theirToken
+		}),
+		"a snapshot of a neighbour, in another launch": enrolling(func(s *siege) (string, string, string) {
+			i, _ := s.launched(s.name("copy"))
+			return i.ID, s.document(i.ID), s.theirToken
+		}),
 		"a terminated instance": enrolling(func(s *siege) (string, string, string) {
 			i, token := s.launched(s.name("gone"))
 			document := s.document(i.ID)

@@ -37,6 +37,15 @@ func Key(file string) (tls.Certificate, error) {
 	return certificate(private)
 }
 
+// PassingKey is a key that nobody keeps, for calls that concern no instance: TLS asks everybody for one.
+func PassingKey() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return certificate(key)
+}
+
 func newKey(file string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -73,6 +73,9 @@ func newWorld(t *testing.T) *world {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "AWS_ENDPOINT_URL=" + server.URL, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=story",
 		"AWS_SECRET_ACCESS_KEY=story", "AWS_EC2_METADATA_DISABLED=true",
 	}
+	if err := os.Mkdir(w.path("home"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
@@ -81,7 +84,9 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 func (w *world) command(name string, args ...string) *exec.Cmd {
 	c := exec.Command(filepath.Join(bin, name), args...)
 	c.Env = w.env
-	if name != "sidecar" { // which is on the instance, and knows of no etcd
+	if home := w.path("home"); name == "sidecar" { // which is on the instance, and knows of no etcd
+		c.Dir, c.Env = home, append(c.Env, "HOME="+home, "TMPDIR="+home, "STATE_DIRECTORY="+home)
+	} else {
 		c.Env = append(c.Env, "LAPSE_ETCD_ENDPOINTS=unix://"+w.path("etcd/etcd.sock"))
 	}
 	return c
@@ -250,15 +255,24 @@ func TestAnInstanceKeepsItsOwnLeaseThroughTheAPI(t *testing.T) {
 	if out := w.do("lease", "list", "--renewing"); !strings.Contains(out, id) {
 		t.Errorf("it is not among those that renew:\n%s", out)
 	}
+	if out, _ := w.command("lease", "doctor").Output(); !strings.Contains(string(out), url+" answers") {
+		t.Errorf("doctor says\n%s", out)
+	}
 	w.until("the launch is settled", func() bool { return !strings.Contains(w.everything(), token) })
 	audit, err := os.ReadFile(w.path("audit.log"))
 	if err != nil || strings.Count(string(audit), `"kind":"enrol","instance_id":"`+id+`"`) != 1 {
 		t.Errorf("the audit log has not one enrolment: %v\n%s", err, audit)
 	}
+	if left, err := os.ReadDir(w.path("home")); err != nil || len(left) > 0 { // or an image would have it
+		t.Errorf("the sidecar keeps %v on its disk (%v)", left, err)
+	}
 	for what, text := range map[string]string{
 		"the audit log": string(audit), "lease show": w.do("lease", "show", "first", "-o", "json") + w.do("lease", "show", id, "-o", "json"), "the janitor's log": janitor.said(), "the sidecar's log": machine.said(),
 		"lease launch": launched, "lease history": w.do("lease", "history", id, "-o", "json"),
 	} {
+		if strings.Contains(text, "nothing reads it") { // one file may serve all programs
+			t.Errorf("%s warns of another program's settings:\n%s", what, text)
+		}
 		if strings.Contains(text, token) || strings.Contains(text, "echo hello") {
 			t.Errorf("%s tells a secret:\n%s", what, text)
 		}

@@ -3,6 +3,7 @@ package ec2sim
 import (
 	"maps"
 	"slices"
+	"strconv"
 )
 
 type reservation struct {
@@ -145,6 +146,7 @@ func instanceFields() fields[*Instance] {
 		"reservation-id":           func(i *Instance) string { return i.Reservation },
 		"subnet-id":                func(i *Instance) string { return i.SubnetID },
 		"spot-instance-request-id": func(i *Instance) string { return i.SpotRequest },
+		"metadata-options.http-put-response-hop-limit": func(i *Instance) string { return strconv.Itoa(i.Metadata.HopLimit) },
 	}
 }
 

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	ucli "github.com/urfave/cli/v2"
+
+	"lapse/cmd/internal/advice"
+	"lapse/lease/api"
+	"lapse/lease/api/identity"
+	"lapse/lease/ec2"
+)
+
+// apiAnswers bounds the question to the API.
+const apiAnswers = 5 * time.Second
+
+// examineAPI checks whether the API that launches name to their instances can be reached from here, when its certificate ends,
+// and whether the instances of all Regions that are swept can prove themselves to it.
+func (e *examination) examineAPI(c *ucli.Context) {
+	url := e.registry.API
+	if e.registry.UUID == "" {
+		return
+	}
+	if url == "" {
+		e.add("api", levelNote, "none: sidecars reach etcd itself, unless `lease init --api URL` names one")
+		return
+	}
+	certificate, err := askAPI(c.Context, url, c.String("api-cacert"))
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, misnamed := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	switch {
+	case unknown:
+		e.add("api", levelWarn, "the certificate of %s is not trusted here (%v): name its CA with --api-cacert", url, err)
+	case misnamed, invalid:
+		e.add("api", levelFail, "no instance trusts %s: %v; replace its certificate", url, err)
+	case err != nil:
+		e.add("api", levelWarn, "%s cannot be reached from here: %v; instances may still reach it", url, err)
+	default:
+		e.add("api", levelOK, "%s answers", url)
+		e.judgeEnd("the certificate of "+url, certificate.NotAfter, time.Now())
+	}
+	known, err := identity.ReadFile(c.String("identity-certificates"))
+	if err != nil {
+		return // said of this machine
+	}
+	for _, location := range e.sweep.Locations {
+		if len(known[location.Region]) == 0 {
+			e.add("api", levelWarn, "no instance of %s can enrol: no certificate for its identity documents is known here; if the API knows one, "+
+				"give its file here, too, with --identity-certificates", location.Region)
+		}
+	}
+}
+
+// askAPI returns the certificate of the API, if that answers.
+func askAPI(ctx context.Context, url, caFile string) (*x509.Certificate, error) {
+	key, err := api.PassingKey()
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{key}}
+	if caFile != "" {
+		text, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("read --api-cacert: %w", err)
+		}
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--api-cacert %s has no certificate in PEM", caFile)
+		}
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, apiAnswers)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/openapi.yaml", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return nil, errors.Unwrap(err) // without the URL, which the finding has
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers %s, as no API of Lapse does", resp.Status)
+	}
+	return resp.TLS.PeerCertificates[0], nil
+}
+
+// examineHops names instances whose user-data and identity document a container on them may read.
+func (e *examination) examineHops(ctx context.Context, cloud *ec2.Cloud) {
+	if e.registry.API == "" {
+		return
+	}
+	ids, err := cloud.FarMetadata(ctx, e.registry.UUID)
+	switch {
+	case err != nil:
+		e.add("hop limit", levelNote, "not checked: %v", advice.EC2(err))
+	case len(ids) > 0:
+		e.add("hop limit", levelWarn, "a container on %s may prove to be the instance, for the metadata service answers over several hops; unless one needs that: "+
+			"`aws ec2 modify-instance-metadata-options --instance-id %s --http-put-response-hop-limit 1`", some(ids), ids[0])
+	default:
+		e.add("hop limit", levelOK, "the metadata service of each instance answers that instance alone")
+	}
+}
