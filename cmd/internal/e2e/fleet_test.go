@@ -18,21 +18,25 @@ func readCloser(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)
 
 // TestE2EFleet launches twenty in one call and lets some of their leases end in every way, beside instances that Lapse
 // does not manage. By moto's own report, exactly the right ones are terminated.
+// Their sidecars reach the registry in either way, with TLS.
 func TestE2EFleet(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.run("lease", "init", "--armed", "--anima", "key-pair", "--region", region)
-	w.spawn(w.command(w.aws, "janitor", "run", "--schedule", "@every 1s", "--mark-grace", "3s", "--orphan-grace", "1s",
-		"--launch-window", "5s"), "janitor")
-	w.until("a first sweep", func() bool {
-		checkpoint, err := w.store.Checkpoint(t.Context())
-		return err == nil && checkpoint.Sequence > 0
-	})
+	for name, open := range map[string]func(*world) wayIn{"direct": direct, "API": throughAPI} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := emptyWorld(t)
+			w.startMoto()
+			open(w).fleet()
+		})
+	}
+}
 
+func (w wayIn) fleet() {
+	t := w.t
 	fleet := w.launchFleet()
 	renewing, quiet := fleet[:10], fleet[10:]
 	for _, id := range renewing {
-		w.sidecar(id)
+		w.sidecar(w.world, id)
 	}
 	w.until("ten sidecars renewing within their timeout", func() bool { return w.renewingAt(lease.Duration(lease.MinHeartbeatTimeout)) == 10 })
 

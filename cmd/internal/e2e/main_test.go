@@ -9,14 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"testing"
 
 	"lapse/lease/etcd/embedded"
 )
 
-// etcdDir, when set, makes the test binary an etcd server process in that directory.
-const etcdDir = "LAPSE_E2E_ETCD_DIR"
+// etcdDir, when set, makes the test binary an etcd server process in that directory; etcdListen is where that listens with TLS,
+// beside its socket, with the certificates that are in the directory.
+const etcdDir, etcdListen = "LAPSE_E2E_ETCD_DIR", "LAPSE_E2E_ETCD_LISTEN"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(etcdDir); dir != "" {
@@ -51,7 +53,11 @@ func run(m *testing.M) int {
 func serveEtcd(dir string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	server, err := embedded.Start(ctx, embedded.Config{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+	config := embedded.Config{Dir: dir, Logger: slog.New(slog.DiscardHandler)}
+	if config.Listen = os.Getenv(etcdListen); config.Listen != "" {
+		config.CertFile, config.KeyFile, config.ClientCAFile = filepath.Join(dir, "etcd.pem"), filepath.Join(dir, "etcd.key"), filepath.Join(dir, "ca.pem")
+	}
+	server, err := embedded.Start(ctx, config)
 	if err != nil {
 		return err
 	}

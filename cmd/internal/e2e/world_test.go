@@ -118,10 +118,11 @@ func (w *world) ask() {
 	})
 }
 
-func (w *world) startEtcd() {
+// startEtcd starts an etcd, with these settings of [serveEtcd].
+func (w *world) startEtcd(settings ...string) {
 	w.t.Helper()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), etcdDir+"="+w.dir)
+	c.Env = append(append(os.Environ(), etcdDir+"="+w.dir), settings...)
 	w.spawn(c, "etcd")
 	w.until("etcd", func() bool {
 		client, err := etcd.Dial(w.t.Context(), etcd.Config{Endpoints: []string{w.etcd()}})
@@ -162,12 +163,11 @@ func (w *world) run(name string, args ...string) string {
 // sidecar starts the sidecar of an instance beside a metadata service that knows it alone.
 func (w *world) sidecar(id string) {
 	w.t.Helper()
-	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}))
-	w.t.Cleanup(metadata.Close)
-	w.sidecars[id] = w.spawn(w.command("http://127.0.0.1:1", "sidecar", "run", "--imds", metadata.URL, "--socket", w.socket(id)), id)
+	w.startSidecar(id, ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}), "LAPSE_ETCD_ENDPOINTS="+w.etcd())
 }
 
-func (w *world) socket(id string) string { return filepath.Join(w.dir, id[len(id)-8:]+".sock") }
+// socket is that of an instance's sidecar, which keeps its key beside it.
+func (w *world) socket(id string) string { return filepath.Join(w.dir, id[len(id)-8:], "s") }
 
 // killAfterDeed forwards to moto, and kills the victim the moment that moto has answered RunInstances.
 func (w *world) killAfterDeed(victim <-chan *os.Process) *httptest.Server {
