@@ -11,7 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"lapse/cmd/internal/script"
+	"lapse/cmd/internal/authority"
 	"lapse/lease"
 )
 
@@ -48,7 +48,7 @@ func startAPI(_ *world, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	ca, err := script.NewAuthority(ts.MkAbs("ca.pem"))
+	ca, err := authority.New(ts.MkAbs("ca.pem"))
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"lapse/cmd/internal/script"
+	"lapse/cmd/internal/authority"
 	"lapse/lease/etcd"
 	"lapse/lease/etcd/embedded"
 )
@@ -19,7 +19,7 @@ import (
 // each common name is NAME.pem, with NAME.key; the commands use that of root.
 func secureEtcd(w *world, ts *testscript.TestScript, names []string) error {
 	file := ts.MkAbs
-	ca, err := script.NewAuthority(file("ca.pem"))
+	ca, err := authority.New(file("ca.pem"))
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,10 @@ func (s *story) begin(ctx context.Context) error {
 	}
 	s.uuid = registry.UUID
 	s.say("the janitor leads, with an etcd of its own; registry %s is armed", s.uuid)
+	if err := s.lease(ctx, "init", "--api", "https://"+s.api); err != nil {
+		return err
+	}
+	s.say("it serves the API for instances at https://%s; launches give each instance a join token for it", s.api)
 	return nil
 }
 
@@ -102,7 +106,7 @@ func (s *story) launch(ctx context.Context) error {
 		}
 	}
 	s.say("six launched with one request: leases of 1 h, with a heartbeat timeout of 5 s")
-	return s.until(ctx, "six sidecars to know their timeout", func() (bool, error) {
+	if err := s.until(ctx, "six sidecars to know their timeout", func() (bool, error) {
 		snapshot, err := s.store.Snapshot(ctx)
 		renewing := 0
 		for _, hb := range snapshot.Heartbeats {
@@ -111,7 +115,11 @@ func (s *story) launch(ctx context.Context) error {
 			}
 		}
 		return renewing == 6, err
-	})
+	}); err != nil {
+		return err
+	}
+	s.say("each of them has proved to the API which instance it is, and renews; they have neither etcd nor AWS credentials")
+	return nil
 }
 
 // extendFromInside moves an expiry through the sidecar's socket, as a program on the instance would.
@@ -130,7 +138,7 @@ func (s *story) extendFromInside(ctx context.Context) error {
 	if !after.ExpiresAt.After(before.ExpiresAt) {
 		return failure("%s extended from inside", s.extended)
 	}
-	s.say("%s was extended by a program on it, without credentials", s.extended)
+	s.say("%s was extended by a program on it, through the API", s.extended)
 	return nil
 }
 

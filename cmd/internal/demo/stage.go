@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"lapse/cmd/internal/authority"
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
@@ -28,6 +30,7 @@ type stage struct {
 	dir      string
 	sim      *ec2sim.Sim
 	ec2      *ec2sim.Server
+	api      string // where the janitor serves it
 	store    *etcd.Store
 	hangUp   func()
 	janitor  *exec.Cmd
@@ -51,9 +54,10 @@ func open(ctx context.Context, o Options) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stage{
+	s := &stage{
 		Options: o, began: time.Now(), dir: dir, sim: sim, ec2: server, hangUp: func() {}, sidecars: map[string]*exec.Cmd{},
-	}, ctx.Err()
+	}
+	return s, errors.Join(s.certify(), ctx.Err())
 }
 
 // close ends every process that the stage started, by its own id.
@@ -79,7 +83,10 @@ func (s *stage) say(format string, args ...any) {
 
 func (s *stage) etcdDir() string         { return filepath.Join(s.dir, "e") }
 func (s *stage) etcd() string            { return "unix://" + filepath.Join(s.etcdDir(), "etcd.sock") }
-func (s *stage) socket(id string) string { return filepath.Join(s.dir, id[len(id)-6:]+".sock") }
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+// socket is that of an instance's sidecar, which keeps its key beside it.
+func (s *stage) socket(id string) string { return filepath.Join(s.dir, id[len(id)-6:], "s") }
 
 // command prepares one of the three, with EC2 and etcd of this stage and none of the user's own settings.
 func (s *stage) command(ctx context.Context, name string, args ...string) *exec.Cmd {
@@ -121,11 +128,37 @@ func (s *stage) start(c *exec.Cmd, log string) error {
 	return c.Start()
 }
 
-// startJanitor starts a janitor whose graces are seconds, and waits for its first sweep.
+// certify signs a certificate for the API, keeps those by which the simulated EC2 signs identity documents, and finds the API a
+// port.
+func (s *stage) certify() error {
+	ca, err := authority.New(s.path("ca.pem"))
+	if err != nil {
+		return err
+	}
+	if err := ca.Issue("api", s.path("api.pem"), s.path("api.key")); err != nil {
+		return err
+	}
+	certificates, err := s.sim.IdentityCertificates()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.path("ec2.pem"), certificates, 0o600); err != nil {
+		return err
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.api = free.Addr().String()
+	return free.Close()
+}
+
+// startJanitor starts a janitor whose graces are seconds, with the API for instances, and waits for its first sweep.
 func (s *stage) startJanitor(ctx context.Context, args ...string) error {
 	args = append([]string{
 		"run", "--embedded-etcd", s.etcdDir(), "--schedule", "@every 1s", "--boot-grace", "1s", "--mark-grace", "3s",
-		"--orphan-grace", "1s", "--launch-window", "4s",
+		"--orphan-grace", "1s", "--launch-window", "4s", "--api-listen", s.api, "--api-cert", s.path("api.pem"), "--api-key", s.path("api.key"),
+		"--identity-certificates", s.path("ec2.pem"),
 	}, args...)
 	s.janitor = s.command(context.WithoutCancel(ctx), "janitor", args...) // close stops it with the same grace
 	if err := s.start(s.janitor, "janitor"); err != nil {
@@ -172,7 +205,9 @@ func (s *stage) startSidecar(ctx context.Context, id string) error {
 		return err
 	}
 	s.metadata = append(s.metadata, metadata)
-	c := s.command(context.WithoutCancel(ctx), "sidecar", "run", "--socket", s.socket(id), "--imds", metadata.URL)
+	c := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Binaries, "sidecar"), "run", "--socket", s.socket(id), "--imds", metadata.URL,
+		"--api-cacert", s.path("ca.pem"))
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir} // no etcd, and no credentials
 	s.sidecars[id] = c
 	return s.start(c, id)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"lapse/cmd/internal/script"
+	"lapse/cmd/internal/authority"
 	"lapse/lease/ec2/ec2sim"
 )
 
@@ -114,16 +114,16 @@ func (w *world) startSidecar(id string, metadata *ec2sim.Metadata, settings ...s
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) authority() script.Authority {
+func (w *world) authority() authority.Authority {
 	w.t.Helper()
-	authority, err := script.NewAuthority(w.path("ca.pem"))
+	authority, err := authority.New(w.path("ca.pem"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return authority
 }
 
-func (w *world) issue(authority script.Authority, name string) {
+func (w *world) issue(authority authority.Authority, name string) {
 	w.t.Helper()
 	if err := authority.Issue(name, w.path(name+".pem"), w.path(name+".key")); err != nil {
 		w.t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"lapse/cmd/internal/authority"
 	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/lease/ec2/ec2sim"
@@ -209,7 +210,7 @@ func TestAnInstanceKeepsItsOwnLeaseThroughTheAPI(t *testing.T) {
 	if err := os.WriteFile(w.path("user-data"), []byte("#!/bin/sh\necho hello\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	authority, err := script.NewAuthority(w.path("ca.pem"))
+	authority, err := authority.New(w.path("ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package script
+// Package authority signs certificates for loopback, for the demo and for tests: nothing trusts them that is not told to.
+package authority
 
 import (
 	"crypto/ecdsa"
@@ -13,14 +14,14 @@ import (
 	"time"
 )
 
-// Authority signs certificates for scripts.
+// Authority signs certificates.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority, and writes its certificate into a file.
-func NewAuthority(file string) (a Authority, err error) {
+// New makes an authority, and writes its certificate into a file.
+func New(file string) (a Authority, err error) {
 	template := certificate("ca")
 	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
