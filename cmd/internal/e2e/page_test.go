@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -18,8 +19,8 @@ import (
 	"lapse/lease/ec2/ec2sim"
 )
 
-// TestE2EPage does what deploy/README.md tells a newcomer to do, command by command as it stands there: EC2 is
-// simulated, and so is IAM, by moto.
+// TestE2EPage does what deploy/README.md tells a newcomer to do, command by command as it stands there, up to an instance that
+// renews and extends itself: EC2 is simulated, and so is IAM, by moto.
 func TestE2EPage(t *testing.T) {
 	t.Parallel() // it mostly waits
 	commands := pageCommands(t, "../../../deploy/README.md", "## From an empty account to the first ended lease")
@@ -54,6 +55,75 @@ func TestE2EPage(t *testing.T) {
 	if instances[0].Tags[lease.TagRegistry] == "" {
 		t.Error("the instance does not bear the registry's tag")
 	}
+	w.keepItself(shell, sim)
+}
+
+// onInstance begins a command that is given on the instance.
+const onInstance = "[instance]$ "
+
+// keepItself goes on with the section after the walk, of which some commands are given on the instance.
+func (w *world) keepItself(shell *shell, sim *ec2sim.Sim) {
+	certificates, err := sim.IdentityCertificates()
+	if err == nil {
+		err = os.WriteFile(w.path("ec2.pem"), certificates, 0o600)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	shell.do("export LAPSE_IDENTITY_CERTIFICATES=" + w.path("ec2.pem") + " API=" + w.freeAddress()) // of a simulated EC2, on loopback
+	said := map[string]string{}
+	for _, command := range pageCommands(w.t, "../../../deploy/README.md", "## An instance that keeps its own lease") {
+		on, machine := strings.CutPrefix(command, onInstance)
+		if machine && w.machineShell == nil {
+			w.machineShell = w.logIn(sim)
+		}
+		if words := strings.Fields(on); machine {
+			said[strings.Join(words[:2], " ")] = w.machineShell.do(on)
+		} else {
+			said[strings.Join(words[:2], " ")] = shell.do(command)
+		}
+	}
+	running, ended := w.fates(sim)
+	if len(running) > 0 || len(ended) != 2 {
+		w.t.Errorf("%q run, and %q are terminated; want two terminated", running, ended)
+	}
+	if text := said["lease list"] + said["lease history"]; !strings.Contains(said["sidecar extend"], "→") || !strings.Contains(text, "the build runs on") {
+		w.t.Errorf("extended with\n%s\nand seen with\n%s", said["sidecar extend"], text)
+	}
+}
+
+// logIn is a shell on the one instance that runs, which has no credentials, no etcd, and the two files that were copied there.
+func (w *world) logIn(sim *ec2sim.Sim) *shell {
+	w.t.Helper()
+	running, _ := w.fates(sim)
+	if len(running) != 1 {
+		w.t.Fatalf("%q run, want one", running)
+	}
+	metadata := httptest.NewServer(sim.IMDS(running[0]))
+	w.t.Cleanup(metadata.Close)
+	run := w.path("run")
+	if err := os.Mkdir(run, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	machine := w.newShell("AWS_ENDPOINT_URL=", "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_EC2_METADATA_DISABLED=false",
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT="+metadata.URL, "XDG_RUNTIME_DIR="+run)
+	machine.do("export PATH=$PWD/bin:$PATH && mkdir $HOME/instance && cd $HOME/instance && cp $HOME/lapse/api.pem .")
+	return machine
+}
+
+// fates are the instances that run, and those that are terminated.
+func (w *world) fates(sim *ec2sim.Sim) (running, ended []string) {
+	for _, i := range sim.Instances() {
+		switch i.State {
+		case ec2sim.Running:
+			running = append(running, i.ID)
+		case ec2sim.Terminated, ec2sim.ShuttingDown:
+			ended = append(ended, i.ID)
+		default:
+			w.t.Errorf("%s is %s", i.ID, i.State)
+		}
+	}
+	return running, ended
 }
 
 // pageCommands are the commands in a section of a page: what follows "$ " in its console blocks.
@@ -75,14 +145,15 @@ func pageCommands(t *testing.T, page, section string) []string {
 	return commands
 }
 
-// consoleCommands are the commands in a text of a page.
+// consoleCommands are the commands in a text of a page; those on the instance begin with [onInstance].
 func consoleCommands(t *testing.T, page, text string) []string {
 	t.Helper()
 	var commands []string
 	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(block[1]) {
-			command, is := strings.CutPrefix(strings.TrimSpace(line), "$ ")
-			if !is {
+			line = strings.TrimSpace(line)
+			command, is := strings.CutPrefix(line, "$ ")
+			if !is && !strings.HasPrefix(line, onInstance) {
 				t.Fatalf("%s: %q in a console block is no command", page, line)
 			}
 			commands = append(commands, command)

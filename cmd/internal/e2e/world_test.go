@@ -41,6 +41,8 @@ type world struct {
 	ec2      *ec2.Client
 	store    *etcd.Store
 	sidecars map[string]*exec.Cmd
+
+	machineShell *shell // on an instance of the page
 }
 
 // newWorld has moto for EC2.
