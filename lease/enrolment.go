@@ -141,8 +141,12 @@ func (e Enrolment) Use(now time.Time, sha string) (Enrolment, error) {
 		return e, nil
 	}
 	at := recorded(now)
+	followed := e.Keys[n].LeftAt // the first key after it counts, not the last: whoever enrols one after the other gains no time
+	if n < last && followed.IsZero() {
+		followed = e.Keys[last].UsedAt
+	}
 	switch older := n < last && e.Contested.IsZero(); {
-	case older && now.Sub(e.Keys[last].UsedAt) < contestSlack:
+	case older && now.Sub(followed) < contestSlack:
 		return e, nil
 	case older:
 		e.Contested = at
