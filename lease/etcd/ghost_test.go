@@ -127,10 +127,12 @@ func TestAHeartbeatThatWasWrittenWithoutAnAnswerIsKept(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(*testing.T, *bench, *etcd.Store) error{
 		"claimed": func(t *testing.T, _ *bench, s *etcd.Store) error {
+			t.Helper()
 			_, err := s.Claim(t.Context(), heartbeat("i-1", "boot"))
 			return err
 		},
 		"moved to another timeout": func(t *testing.T, b *bench, s *etcd.Store) error {
+			t.Helper()
 			claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot"))
 			if err != nil {
 				t.Fatal(err)
