@@ -146,16 +146,18 @@ func (e Enrolment) Use(now time.Time, sha string) (Enrolment, error) {
 	if n == last || !e.Contested.IsZero() && !e.Keys[n].UsedAt.IsZero() {
 		return e, nil
 	}
-	was := e
-	e.Last = nil
 	at := recorded(now)
+	followed := e.Keys[n].LeftAt // the first key after it counts, not the last: whoever enrols one after the other gains no time
+	if n < last && followed.IsZero() {
+		followed = e.Keys[last].UsedAt
+	}
 	switch older := n < last && e.Contested.IsZero(); {
-	case older && now.Sub(e.Keys[last].UsedAt) < contestSlack:
-		return was, nil
+	case older && now.Sub(followed) < contestSlack:
+		return e, nil
 	case older:
 		e.Contested = at
 	}
-	e.Keys = slices.Clone(e.Keys)
+	e.Keys, e.Last = slices.Clone(e.Keys), nil
 	e.Keys[n].UsedAt, e.Keys[n].LeftAt = at, time.Time{}
 	if e.Contested.IsZero() {
 		if e.InUse = sha; last >= 0 {

@@ -85,6 +85,23 @@ func TestANewerKeyReplacesAnOlder(t *testing.T) {
 	}
 }
 
+func TestKeysOneAfterTheOtherPutNoContestOff(t *testing.T) {
+	t.Parallel()
+	w := newEnrolling(t, "a", "b")
+	w.after(20 * time.Second)
+	if err := w.enrol("c"); err != nil {
+		t.Fatal(err)
+	}
+	w.use("c")
+	w.after(20 * time.Second)
+	if w.use("b"); !w.e.Contested.IsZero() {
+		t.Error("contested by a call of b that was under way when c was first used")
+	}
+	if w.use("a"); !w.e.Contested.Equal(w.now) {
+		t.Errorf("not contested by a, after which b was first used 40 s ago: %+v", w.e)
+	}
+}
+
 func TestAnOlderKeyUsedAfterANewerContests(t *testing.T) {
 	t.Parallel()
 	w := newEnrolling(t, "a", "b")

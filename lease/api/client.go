@@ -36,6 +36,8 @@ type ClientConfig struct {
 	Prove  func(ctx context.Context) (document, token string, err error)
 	Logger *slog.Logger
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // nil: as net dials
+	// Transport is in the place of HTTPS where there are no sockets; nil: HTTPS with the key.
+	Transport http.RoundTripper
 }
 
 // Client is an instance's way to its own lease through the API. It enrols when it has to.
@@ -217,6 +219,9 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 
 // current is the HTTP client with the roots as they are now.
 func (c *Client) current() (*http.Client, error) {
+	if c.cfg.Transport != nil {
+		return &http.Client{CheckRedirect: noRedirect, Transport: c.cfg.Transport}, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var info os.FileInfo
@@ -246,7 +251,7 @@ func (c *Client) current() (*http.Client, error) {
 	}
 	c.roots = info
 	c.client = &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: noRedirect,
 		Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{c.key}},
 			DialContext:     c.cfg.Dial, TLSHandshakeTimeout: 5 * time.Second, MaxIdleConns: 1, MaxResponseHeaderBytes: 16 << 10,
@@ -254,3 +259,5 @@ func (c *Client) current() (*http.Client, error) {
 	}
 	return c.client, nil
 }
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

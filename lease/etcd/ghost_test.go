@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -83,6 +84,79 @@ func TestClaimThatLandsLateAttachesNothing(t *testing.T) {
 	}
 	if _, _, err := b.Renew(t.Context(), claim, claim.Heartbeat); err != nil {
 		t.Error(err)
+	}
+}
+
+// unansweredClient loses the answers to conditional writes, which etcd carries out.
+type unansweredClient struct{ *clientv3.Client }
+
+func (c *unansweredClient) Txn(ctx context.Context) clientv3.Txn {
+	return &unansweredTxn{Txn: c.Client.Txn(ctx)}
+}
+
+type unansweredTxn struct {
+	clientv3.Txn
+	writes bool
+}
+
+func (t *unansweredTxn) If(cmps ...clientv3.Cmp) clientv3.Txn {
+	t.Txn, t.writes = t.Txn.If(cmps...), true
+	return t
+}
+
+func (t *unansweredTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	t.Txn = t.Txn.Then(ops...)
+	return t
+}
+
+func (t *unansweredTxn) Else(ops ...clientv3.Op) clientv3.Txn {
+	t.Txn = t.Txn.Else(ops...)
+	return t
+}
+
+func (t *unansweredTxn) Commit() (*clientv3.TxnResponse, error) {
+	resp, err := t.Txn.Commit()
+	if t.writes {
+		return nil, context.DeadlineExceeded
+	}
+	return resp, err
+}
+
+// A replica of the API makes or moves a heartbeat, and etcd's answer is lost. Another replica may have renewed it by then.
+func TestAHeartbeatThatWasWrittenWithoutAnAnswerIsKept(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(*testing.T, *bench, *etcd.Store) error{
+		"claimed": func(t *testing.T, _ *bench, s *etcd.Store) error {
+			t.Helper()
+			_, err := s.Claim(t.Context(), heartbeat("i-1", "boot"))
+			return err
+		},
+		"moved to another timeout": func(t *testing.T, b *bench, s *etcd.Store) error {
+			t.Helper()
+			claim, err := b.Claim(t.Context(), heartbeat("i-1", "boot"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			hb := claim.Heartbeat
+			hb.HeartbeatTimeout = lease.Duration(time.Hour)
+			_, _, err = s.Renew(t.Context(), claim, hb)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, etcd.Options{})
+			if err := do(t, b, etcd.New(&unansweredClient{b.client}, b.namespace, etcd.Options{})); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("%v, want a time-out", err)
+			}
+			claim, err := b.Resume(t.Context(), "i-1", "boot")
+			if err != nil {
+				t.Fatalf("the heartbeat is gone: %v", err)
+			}
+			if _, _, err := b.Renew(t.Context(), claim, claim.Heartbeat); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

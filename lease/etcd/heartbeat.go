@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -80,10 +81,18 @@ func (s *Store) attach(ctx context.Context, hb lease.Heartbeat, seen pulse) (lea
 		return lease.Claim{}, seen, fmt.Errorf("claim the heartbeat of %s: %w", hb.InstanceID, err)
 	}
 	claim, seen, err := s.heartbeat(ctx, hb, etcdLease, seen)
-	if err != nil {
+	if refused(err) {
 		s.drop(ctx, etcdLease)
 	}
 	return claim, seen, err
+}
+
+// refused reports whether etcd has answered that a heartbeat was not written. Without that answer the key may hang on its new etcd
+// lease, which a replica of the API may have renewed since: revoking it would delete the heartbeat of an instance that renews.
+func refused(err error) bool {
+	_, conflict := errors.AsType[*lease.ConflictError](err)
+	_, over := errors.AsType[*lease.StateError](err)
+	return conflict || over
 }
 
 // heartbeat writes hb on an etcd lease if the heartbeat key is still the one seen. A lease record that changed since is

@@ -13,7 +13,6 @@ import (
 	"lapse/lease"
 	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
-	"lapse/lease/self"
 	"lapse/sidecar"
 )
 
@@ -121,12 +120,12 @@ func lastCheckpoint(store *etcd.Store) func(context.Context) (lease.Registry, le
 
 // startSidecar starts the sidecar of a machine that has booted.
 func (w *world) startSidecar(m *machine, name string) *process {
-	id := m.id
+	id, wayOf := m.id, w.wayOf(m)
 	return w.start(name, "sidecar", w.someClock(name), func(p *process) {
-		n, direct := 0, self.New(p.store(), p.clock.now, w.log)
+		n := 0
 		s, err := sidecar.New(sidecar.Config{
 			InstanceID: id, BootID: name, Logger: w.log.With("who", name), Now: p.clock.now,
-			Open: func(context.Context) (sidecar.Registry, error) { return direct, nil },
+			Open: func(context.Context) (sidecar.Registry, error) { return wayOf(p) },
 			Random: func(below time.Duration) time.Duration {
 				n++
 				r := w.dice.of(name+" waits", n)
@@ -191,7 +190,7 @@ func (w *world) launch(token string) *process {
 		if err != nil {
 			return
 		}
-		l := launch.New(cloud, p.store(), launch.Config{Actor: "cli:" + p.name, Now: p.clock.now, Window: w.shape.policy.LaunchWindow, NewKey: newKeys(p.name)})
+		l := launch.New(cloud, p.store(), launch.Config{Actor: "cli:" + p.name, Now: p.clock.now, Window: w.shape.policy.LaunchWindow, NewKey: newKeys(p.name), Random: newRandom(p.name)})
 		result, err := l.Launch(p.ctx, q.Request)
 		w.log.Info("launched", "token", token, "leases", len(result.Leases), "error", err)
 		if !p.alive() {

@@ -136,7 +136,7 @@ func lastChange(m *machine) time.Time { return m.past[len(m.past)-1].until }
 func (f *fleet) item(m *machine) types.Instance {
 	i := types.Instance{
 		InstanceId: aws.String(m.id), State: &types.InstanceState{Name: m.state}, LaunchTime: aws.Time(m.launched),
-		ClientToken: aws.String(f.shownToken(m)), KeyName: aws.String(m.keyName), Placement: &types.Placement{AvailabilityZone: aws.String(m.zone), AvailabilityZoneId: aws.String(zoneID(m.zone))},
+		PrivateIpAddress: aws.String(m.address()), ClientToken: aws.String(f.shownToken(m)), KeyName: aws.String(m.keyName), Placement: &types.Placement{AvailabilityZone: aws.String(m.zone), AvailabilityZoneId: aws.String(zoneID(m.zone))},
 		Tags: tagList(m.tags),
 	}
 	if m.spot != "" {
@@ -203,7 +203,7 @@ func (f *fleet) run(in *ec2.RunInstancesInput) (any, *refused) {
 		}
 		made = &reservation{id: f.newID("r"), request: string(text)}
 		for range n {
-			m := &machine{zone: zone, token: token, reservation: made.id, keyName: keyName, role: launchedRole, tags: f.tagsFor(in, types.ResourceTypeInstance), boots: f.random.IntN(8) > 0}
+			m := &machine{zone: zone, token: token, reservation: made.id, keyName: keyName, role: launchedRole, tags: f.tagsFor(in, types.ResourceTypeInstance), boots: f.random.IntN(8) > 0, caller: caller{userData: aws.ToString(in.UserData)}}
 			f.add(m)
 			f.furnish(m, in)
 			made.machines = append(made.machines, m)

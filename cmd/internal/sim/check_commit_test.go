@@ -63,6 +63,8 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	if after.State == "active" {
 		f.active, f.forgotten = t.now, false
 	}
+	f.changes = max(f.changes, after.Changes)
+	t.checkOwn(e.who, id, before, after)
 	t.noteDate(e.who, id, f, before, after)
 	t.checkChange(e.who, id, before, after)
 	janitor := t.roles[e.who] == "janitor"

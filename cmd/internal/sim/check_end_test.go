@@ -69,7 +69,8 @@ func (t *truth) checkEnd() {
 		case l.State != "active":
 		case !l.ExpiresAt.IsZero() && late(l.ExpiresAt, term) && !t.tagRests(b, l):
 			t.find("P2", id, "runs %s after its lease expired", t.end.at.Sub(l.ExpiresAt))
-		case t.stolen[id]: // it renews, or writes what nobody can read: only its own lost heartbeat is affected
+		case t.stolen[id] || t.calling(id).stolen: // it renews, or writes what nobody can read: only its own lost heartbeat is affected
+		case !l.VouchedAt.IsZero() && len(t.calling(id).keys) == 0: // it ran and could never enrol: it waits for its dates
 		case l.timeout() > 0 && !t.end.heartbeats[id] && !b.running.IsZero() && late(t.quietSince(id, b), loss):
 			t.find("P2", id, "runs, although its heartbeat has been lost for %s", t.end.at.Sub(t.quietSince(id, b)))
 		}

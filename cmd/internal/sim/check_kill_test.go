@@ -71,6 +71,9 @@ func (t *truth) checkLoss(by, id string, f *file, before *leaseRecord) {
 			t.find("P1", id, "terminated for a lost heartbeat %s after %s, want at least %s", t.now.Sub(since), what, wait)
 		}
 	}
+	if !before.ContestedAt.IsZero() || !before.VouchedAt.IsZero() {
+		t.find("P1", id, "terminated for a lost heartbeat, although that says nothing: contested, or proved to run")
+	}
 	if heartbeat.there {
 		t.find("P1", id, "terminated for a lost heartbeat, but its heartbeat exists")
 	}

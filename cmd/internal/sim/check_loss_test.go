@@ -21,6 +21,7 @@ func (t *truth) takeStrike(e event) {
 	for state := range states {
 		t.counts.coverage[[2]string{e.id, state}]++
 	}
+	t.upsets(e)
 	switch e.id {
 	case "short listings":
 		t.short, t.untaggable = append(t.short, span{t.now, e.until}), append(t.untaggable, span{t.now, e.until})

@@ -12,7 +12,7 @@ func (w *world) direct() {
 	all := w.shape.busy()
 	for n := range w.shape.launches {
 		token := fmt.Sprintf("web-%d", n)
-		q := drawRequest(r, token)
+		q := w.joining(drawRequest(r, token))
 		due := between(r, 90*time.Second, all*2/3)
 		if n == 0 {
 			due = between(r, 75*time.Second, 3*time.Minute) // so that there is something to go wrong

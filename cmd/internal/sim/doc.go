@@ -14,6 +14,9 @@
 //     people, of this registry and of another. faults_test.go, tags_test.go,
 //     thief_test.go: what goes wrong, and when. rest_test.go, rewind_test.go:
 //     nobody watches; everything is set back.
+//   - api_test.go, line_test.go, signing_test.go: the API, how instances reach it, and
+//     what they prove themselves by. contest_test.go: who else calls in their name, what
+//     goes wrong there, and what operators do about it.
 //   - truth_test.go, check_*_test.go: the checker. It reads the trace and shares
 //     no code with what it judges: it knows the records by their JSON alone.
 //   - sim_test.go, report_test.go: many schedules, and the table at the end.

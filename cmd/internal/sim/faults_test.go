@@ -303,6 +303,7 @@ func processFaults() []fault {
 			n := w.fleet.sidecars(r, 1, func(m *machine, p *process) {
 				if m.zone == zone {
 					p.cutOff(toEtcd, d)
+					p.cutOff(toAPI, d)
 				}
 			})
 			return d, n > 0

@@ -64,6 +64,7 @@ type machine struct {
 	boots   bool // a sidecar starts when it runs
 	starts  int
 	sidecar *process
+	caller  caller // of the API
 }
 
 // was is what a machine was until a change; nil if it was not there.
@@ -128,6 +129,7 @@ func (f *fleet) enter(m *machine, state types.InstanceStateName) {
 	case types.InstanceStateNameRunning:
 		if m.boots {
 			m.starts++
+			m.forget()
 			boot, name := between(f.random, 2*time.Second, 50*time.Second), fmt.Sprintf("sidecar-%s.%d", m.id[len(m.id)-3:], m.starts)
 			time.AfterFunc(boot, func() { f.boot(m, name, m.starts) })
 		}

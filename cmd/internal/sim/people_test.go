@@ -58,7 +58,9 @@ func (w *world) person(what string, do func(*process) error) *process {
 }
 
 func initialise(p *process, uuid string) error {
-	_, err := p.store().PutRegistry(p.ctx, lease.NewRegistry(p.clock.now(), uuid, lease.ModeArmed))
+	registry := lease.NewRegistry(p.clock.now(), uuid, lease.ModeArmed)
+	registry.API = p.w.url()
+	_, err := p.store().PutRegistry(p.ctx, registry)
 	return err
 }
 
@@ -232,6 +234,9 @@ func setRight(p *process) error {
 		return err
 	}
 	if err := endWhatWaits(p, s); err != nil {
+		return err
+	}
+	if err := settleAll(p, s); err != nil {
 		return err
 	}
 	return setMode(p, lease.ModeArmed)

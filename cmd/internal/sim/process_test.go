@@ -56,6 +56,8 @@ type side int
 const (
 	toEtcd side = iota
 	toEC2
+	toAPI
+	sides
 )
 
 // process is a program on a machine. All that it sends and hears passes through here, so that it can be killed, stopped
@@ -72,9 +74,9 @@ type process struct {
 	mu        sync.Mutex
 	asked     map[string]tally
 	dead      bool
-	stopped   time.Time    // until then nothing leaves it
-	elsewhere time.Time    // until then its credentials are of another account
-	cut       [2]time.Time // until then nothing passes
+	stopped   time.Time        // until then nothing leaves it
+	elsewhere time.Time        // until then its credentials are of another account
+	cut       [sides]time.Time // until then nothing passes
 }
 
 // start runs main as a process of its own. What is asked of chance depends on the name, so it must be new.

@@ -22,6 +22,10 @@ type leaseRecord struct {
 	Tries         int       `json:"tries"`
 	Changes       int64     `json:"changes"`
 	Stuck         string    `json:"stuck"`
+	MaxExpiresAt  time.Time `json:"max_expires_at"`
+	SelfExtend    *string   `json:"self_extend"`
+	ContestedAt   time.Time `json:"contested_at"`
+	VouchedAt     time.Time `json:"vouched_at"`
 	Mark          *struct {
 		Cause string    `json:"cause"`
 		Since time.Time `json:"since"`
@@ -54,6 +58,18 @@ func (l *leaseRecord) raisedTo(after *leaseRecord) bool {
 }
 
 func inferred(cause string) bool { return cause == "heartbeat-lost" || cause == "no-heartbeat" }
+
+type enrolmentRecord struct {
+	Keys []struct {
+		SHA256 string `json:"sha256"`
+	} `json:"keys"`
+	Contested time.Time `json:"contested"`
+}
+
+type heartbeatRecord struct {
+	Changes int64  `json:"changes"`
+	Timeout string `json:"heartbeat_timeout"`
+}
 
 type launchRecord struct {
 	Token    string               `json:"token"`

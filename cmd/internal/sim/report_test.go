@@ -77,7 +77,7 @@ func (r *report) print(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, "schedules with a broken promise: %d\n\n", r.broken)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "fault while a record is\tstruck\t%s\t\n", strings.Join(states, "\t"))
-	for _, f := range append(faults(), fault{name: unwatched}, fault{name: allSetBack}) {
+	for _, f := range append(slices.Concat(faults(), apiFaults()), fault{name: unwatched}, fault{name: allSetBack}) {
 		fmt.Fprintf(table, "%s\t%d\t", f.name, r.strikes[f.name])
 		for _, state := range states {
 			fmt.Fprintf(table, "%d\t", r.coverage[[2]string{f.name, state}])

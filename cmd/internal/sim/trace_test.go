@@ -48,6 +48,7 @@ const (
 	beganCalm  kind = "calm"
 	deletedKey kind = "deleted key pair" // text is its name, and who had made it
 	removed    kind = "removed"          // a volume, interface or spot request went; text is its client token
+	called     kind = "called"           // the API has done what somebody asked; text is what, who really asked, and by which key
 	denied     kind = "denied"           // a launcher said that nothing was made, and never will be; id is its token
 )
 

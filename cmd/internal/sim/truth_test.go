@@ -44,6 +44,9 @@ type truth struct {
 	elections   []since[string]        // who was elected, from when on
 	lists       map[string][]time.Time // full listings of each janitor, by when they began
 	stolen      map[string]bool        // instances that a thief has had
+	callers     map[string]*calling    // of the API, by instance
+	upset       time.Time              // until when a fault may have taken heartbeats away
+	skewed      time.Time              // until when a clock of the API was wrong
 	vouched     time.Time              // when somebody last took the registry as it is
 	losses      []time.Time            // when it was emptied or set back
 	stalls      []span                 // of etcd
@@ -107,6 +110,7 @@ type file struct {
 	shortened      map[int64]bool
 	active         time.Time // when it was last active, unless it is
 	adopting       time.Time // when it was last being adopted
+	changes        int64     // the highest counter of its changes
 }
 
 type launchFile struct {
@@ -126,8 +130,10 @@ type launchFile struct {
 // pulse is the heartbeat key of an instance.
 type pulse struct {
 	there   bool
-	until   time.Time // when it was last there
-	claimed time.Time // when it was last written
+	until   time.Time     // when it was last there
+	claimed time.Time     // when it was last written
+	timeout time.Duration // that it says
+	changes int64         // of its lease, that it says it has seen
 }
 
 type candidate struct {
@@ -148,7 +154,7 @@ func judge(o outcome) *truth {
 	t := &truth{
 		outcome: o, roles: map[string]string{}, alive: map[string]bool{}, machines: map[string]*body{}, leases: map[string]*file{},
 		launches: map[string]*launchFile{}, heartbeats: map[string]*pulse{}, election: map[string]candidate{}, elected: map[string]time.Time{}, leaderships: map[string]time.Time{},
-		promises: map[string]promise{}, stolen: map[string]bool{}, lists: map[string][]time.Time{},
+		promises: map[string]promise{}, stolen: map[string]bool{}, callers: map[string]*calling{}, lists: map[string][]time.Time{},
 		counts: counts{kills: map[string]int{}, strikes: map[string]int{}, coverage: map[[2]string]int{}, lost: map[string]int{}},
 	}
 	for _, e := range o.trace.events {
@@ -203,6 +209,8 @@ func (t *truth) take(e event) {
 		t.checkRemoved(e)
 	case deletedKey:
 		t.checkDeletedKey(e)
+	case called:
+		t.takeCalled(e)
 	case committed:
 		t.takeCommit(e)
 	}
@@ -274,8 +282,10 @@ func (t *truth) takeCommit(e event) {
 		case "launches":
 			t.takeLaunch(e, name, c)
 		case "heartbeats":
-			t.takeHeartbeat(name, c)
+			t.takeHeartbeat(e.who, name, c)
 			t.stolen[name] = t.stolen[name] || strings.HasPrefix(e.who, "thief-")
+		case "enrolments":
+			t.takeEnrolment(e, name, c)
 		case "registry":
 			t.registry, _ = read[registryRecord](c.Value)
 			mode := "lost"
@@ -293,7 +303,7 @@ func (t *truth) takeCommit(e event) {
 	}
 }
 
-func (t *truth) takeHeartbeat(id string, c etcdsim.Change) {
+func (t *truth) takeHeartbeat(who, id string, c etcdsim.Change) {
 	p := t.heartbeats[id]
 	if p == nil {
 		p = &pulse{}
@@ -303,6 +313,11 @@ func (t *truth) takeHeartbeat(id string, c etcdsim.Change) {
 		p.until = t.now
 	}
 	p.there = c.Value != nil && c.Lease != 0
+	t.checkSeen(who, id, c)
+	if hb, err := read[heartbeatRecord](c.Value); err == nil && hb != nil {
+		p.timeout, _ = time.ParseDuration(hb.Timeout)
+		p.changes = hb.Changes
+	}
 	if p.there {
 		p.until, p.claimed = t.now, t.now
 	}

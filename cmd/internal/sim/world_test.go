@@ -45,6 +45,7 @@ type shape struct {
 	trouble   float64       // share of all calls that goes wrong
 	rest      time.Duration // of the chaos, in which nobody watches; see [world.rest]
 	quirks    quirks
+	calls     callShape // through the API
 }
 
 // busy is the chaos without the rest.
@@ -82,9 +83,11 @@ type world struct {
 
 	processes sync.WaitGroup
 	hosts     []*host
+	front     *front // nil if no instance calls the API
+	thieves   []*process
 
 	mu       sync.Mutex
-	lossy    [2]time.Time // until then many calls go wrong
+	lossy    [sides]time.Time // until then many calls go wrong
 	images   []etcdsim.Image
 	wakes    []func()           // that end stalls of etcd
 	tokens   map[string]request // of all launches so far
@@ -138,6 +141,7 @@ func run(t *testing.T, seed uint64) outcome {
 	w.shape.rest = drawRest(w.dice.stream("whether they rest"))
 	w.shape.chaos += w.shape.rest
 	w.shape.quirks = drawQuirks(w.dice.stream("whether client tokens are ignored"))
+	w.shape.calls = drawCalls(w.dice.stream("who calls the API"))
 	w.dir = memories(t)
 	defer func() { _ = os.RemoveAll(w.dir) }()
 	ctx, end := context.WithCancel(t.Context())
@@ -153,6 +157,7 @@ func run(t *testing.T, seed uint64) outcome {
 	w.direct()
 	w.rest()
 	w.rewind()
+	w.openAPI()
 	time.Sleep(w.shape.chaos)
 	w.calm()
 	time.Sleep(w.shape.calm)
@@ -160,6 +165,10 @@ func run(t *testing.T, seed uint64) outcome {
 	o := outcome{seed: seed, shape: w.shape, trace: w.trace, end: w.fleet.ending()}
 	end()
 	w.processes.Wait()
+	if w.front != nil { // what it has begun to ask EC2 outlives whoever asked, and may land even later
+		time.Sleep(answering)
+		w.processes.Wait()
+	}
 	w.etcd.Close()
 	return o
 }
@@ -301,6 +310,7 @@ func (w *world) calm() {
 		h.calm()
 	}
 	w.fleet.reconnect()
+	w.front.calm()
 	w.trace.add(event{kind: beganCalm})
 	w.processes.Go(func() {
 		for round := 0; w.ctx.Err() == nil; round++ {
@@ -332,7 +342,7 @@ func (f *fleet) reconnect() {
 func (p *process) heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stopped, p.cut = time.Time{}, [2]time.Time{}
+	p.stopped, p.cut = time.Time{}, [sides]time.Time{}
 	p.elsewhere = time.Now()
 }
 
