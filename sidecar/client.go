@@ -16,7 +16,7 @@ import (
 
 const (
 	callSidecarMax = crowdedMax + requestMax + 5*time.Second // the sidecar answers sooner, be it with an error
-	answerMax      = 32 << 20 // 1,000 peers may have 50 labels each
+	answerMax      = 32 << 20                                // 1,000 peers may have 50 labels each
 )
 
 // Client asks the sidecar of this instance. What the sidecar refuses comes back as the typed error that it was refused

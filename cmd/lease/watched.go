@@ -63,7 +63,7 @@ type watcher struct {
 
 	leases   map[string]toldOf
 	renewing map[string]renewer // by instance id
-	revision int64             // of the registry; older changes were reported, or had happened before the start
+	revision int64              // of the registry; older changes were reported, or had happened before the start
 }
 
 // toldOf is what was reported of one lease.
