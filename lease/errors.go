@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -300,12 +301,13 @@ func (e *ContestedError) Error() string {
 	return fmt.Sprintf("cannot %s %s: since %s two keys are used for it by turns; an operator must keep one", e.Verb, e.ID, date(e.Since))
 }
 
-// TooOftenError refuses an instance that has too much written. Nothing was written.
+// TooOftenError refuses an instance that has too much written or read. Nothing was done.
 type TooOftenError struct {
 	ID    string
+	Does  string   // what it does too often; empty: it changes its lease
 	After Duration // until the next try
 }
 
 func (e *TooOftenError) Error() string {
-	return fmt.Sprintf("%s changes its lease too often; try again in %s", e.ID, e.After)
+	return fmt.Sprintf("%s %s too often; try again in %s", e.ID, cmp.Or(e.Does, "changes its lease"), e.After)
 }

@@ -131,6 +131,7 @@ var messages = []struct {
 	{&lease.KeysError{ID: "i-1"}, "i-1 has three keys in use, and they are contested; an operator must keep one"},
 	{&lease.ContestedError{ID: "i-1", Verb: "release", Since: noon}, "cannot release i-1: since 2026-03-01T12:00:00Z two keys are used for it by turns; an operator must keep one"},
 	{&lease.TooOftenError{ID: "i-1", After: lease.Duration(10 * time.Second)}, "i-1 changes its lease too often; try again in 10s"},
+	{&lease.TooOftenError{ID: "i-1", Does: "asks for its peers", After: lease.Duration(2 * time.Second)}, "i-1 asks for its peers too often; try again in 2s"},
 	{lease.CheckHeartbeatTimeout(time.Second), "heartbeat timeout 1s must be between 5s and 1h0m0s"},
 	{lease.CheckReason(strings.Repeat("x", 201)), "reason of 201 bytes must have at most 200 bytes"},
 	{lease.CheckLabels(map[string]string{strings.Repeat("k", 129): "v"}), `label "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk" must have at most 128 bytes before the = and 256 after it`},

@@ -14,7 +14,7 @@
 //   - leftover.go: [Leftover], what a failed creation leaves beside instances.
 //   - registry.go: [Registry], [Checkpoint], [Heartbeat], [Snapshot]: what a store holds beside leases. brake.go: [Brake],
 //     which holds terminations back, and who releases it.
-//   - enrolment.go: [Enrolment], the keys with which an instance calls the API.
+//   - enrolment.go: [Enrolment], the keys with which an instance calls the API. peer.go: [Peer], what it sees of others.
 //   - instance.go, termination.go: [Instance], [Location] and the tags, and the outcome of a request to terminate: what EC2
 //     says.
 //   - errors.go, record.go, quick.go, limits.go: refusals as types, JSON as stored and printed, bounds of what people may ask for.

@@ -18,6 +18,25 @@ const (
 	extendBurst = 20
 )
 
+// How often local programs may ask for the peers of this instance, all of them together: as often as the API lets one instance.
+const (
+	peersRate  = 0.5 // a second
+	peersBurst = 20
+)
+
+// peers are the instances of the same launch that live.
+func (s *Sidecar) peers(ctx context.Context) (PeersAnswer, error) {
+	if !s.sees.Allow() {
+		return PeersAnswer{}, &lease.TooOftenError{ID: s.cfg.InstanceID, Does: "asks for its peers", After: lease.Duration(2 * time.Second)}
+	}
+	registry, err := s.lazy.registry(ctx)
+	if err != nil {
+		return PeersAnswer{}, &lease.UnavailableError{Why: err.Error()}
+	}
+	peers, err := registry.Peers(ctx, s.cfg.InstanceID)
+	return PeersAnswer{Peers: peers}, err
+}
+
 // extend moves the expiry as far as the maximum expiry and the policy allow.
 func (s *Sidecar) extend(ctx context.Context, req lease.ExtendRequest) (lease.Extended, error) {
 	if err := req.Check(); err != nil {

@@ -16,7 +16,7 @@ import (
 
 const (
 	callSidecarMax = crowdedMax + requestMax + 5*time.Second // the sidecar answers sooner, be it with an error
-	answerMax      = 1 << 20
+	answerMax      = 32 << 20                                // 1,000 peers may have 50 labels each
 )
 
 // Client asks the sidecar of this instance. What the sidecar refuses comes back as the typed error that it was refused
@@ -41,6 +41,16 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := c.call(ctx, http.MethodGet, "status", nil, &s)
 	return s, err
+}
+
+// Peers are the instances of the same launch whose leases are valid and whose sidecars renew, with this one among them.
+//
+// Errors: [NotRunningError], [ClosedError], [CrowdedError], [lease.NotFoundError] while no lease is bound or if the launch is not on record,
+// [lease.StateError], [lease.TooOftenError], [lease.UnavailableError], and [lease.LimitError] if the registry is too large to search.
+func (c *Client) Peers(ctx context.Context) ([]lease.Peer, error) {
+	var answer PeersAnswer
+	err := c.call(ctx, http.MethodGet, "peers", nil, &answer)
+	return answer.Peers, err
 }
 
 // Extend moves the expiry; what was granted may be less than what was asked for, unless the request is strict.

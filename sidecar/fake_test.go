@@ -122,6 +122,29 @@ func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease
 	return before, after, nil
 }
 
+// Members are the instance itself, if its lease is of the launch.
+func (r *registry) Members(ctx context.Context, launch string) ([]string, error) {
+	if err := r.enter(ctx, "members", lease.Heartbeat{}); err != nil {
+		return nil, err
+	}
+	if r.current().Launch != launch {
+		return nil, nil
+	}
+	return []string{instance}, nil
+}
+
+// Renewals has the heartbeat that was renewed last.
+func (r *registry) Renewals(ctx context.Context, _ []string) ([]lease.Lease, map[string]lease.Heartbeat, error) {
+	if err := r.enter(ctx, "renewals", lease.Heartbeat{}); err != nil {
+		return nil, nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hb := r.heartbeats[len(r.heartbeats)-1]
+	hb.Held = true
+	return []lease.Lease{r.lease}, map[string]lease.Heartbeat{instance: hb}, nil
+}
+
 func (r *registry) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	r.mu.Lock()
 	r.asked++

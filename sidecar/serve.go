@@ -65,6 +65,12 @@ func (s *Sidecar) serve(ctx context.Context) (stop func(), err error) {
 func (s *Sidecar) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", answer(func(context.Context, *http.Request) (any, error) { return s.Status(), nil }))
+	mux.Handle("GET /v1/peers", answer(func(ctx context.Context, r *http.Request) (any, error) {
+		if r.URL.RawQuery != "" {
+			return nil, &lease.LimitError{What: "query", Why: "must be empty: this call has no parameters"}
+		}
+		return s.peers(ctx)
+	}))
 	mux.Handle("POST /v1/extend", answer(func(ctx context.Context, r *http.Request) (any, error) {
 		var req lease.ExtendRequest
 		if err := decodeBody(r, &req); err != nil {

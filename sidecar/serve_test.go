@@ -31,6 +31,40 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+func TestPeers(t *testing.T) {
+	t.Parallel()
+	r := bound()
+	r.lease.Launch = "web"
+	client, _, _ := serving(t, r, func(c *Config) { c.Address = "10.0.0.7" })
+	peers, err := client.Peers(t.Context())
+	if err != nil || len(peers) != 1 || peers[0].InstanceID != instance || peers[0].Address != "10.0.0.7" || peers[0].Launch != "web" || !peers[0].Self {
+		t.Errorf("%+v, %v", peers, err)
+	}
+	// What the registry refuses arrives as it is.
+	r.set(func(r *registry) { r.fail = map[string]error{"lease": errAway} })
+	if _, err := client.Peers(t.Context()); !as[*lease.UnavailableError](err) {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+func TestLocalProgramsAskForPeersNoFasterThanTheAPIAnswers(t *testing.T) {
+	t.Parallel()
+	r := bound()
+	client, _, _ := serving(t, r, nil)
+	var err error
+	for range 2 * peersBurst {
+		if _, err = client.Peers(t.Context()); err != nil {
+			break
+		}
+	}
+	if e, is := errors.AsType[*lease.TooOftenError](err); !is || e.Does != "asks for its peers" {
+		t.Errorf("%T %v", err, err)
+	}
+	if _, err := client.Extend(t.Context(), lease.ExtendRequest{By: lease.Duration(time.Hour)}); err != nil {
+		t.Errorf("an extension is refused for that: %v", err)
+	}
+}
+
 func TestExtend(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -249,6 +283,7 @@ func TestBadRequests(t *testing.T) {
 		"two objects":      {"POST", "extend", `{"for":"4h"}{"for":"4h"}`, 400, "more than one object"},
 		"wrong method":     {"GET", "extend", "", 405, ""},
 		"wrong path":       {"GET", "stauts", "", 404, ""},
+		"a query of peers": {"GET", "peers?label=role=monitor", "", 400, "no parameters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,11 +1,11 @@
 // Package sidecar keeps the lease of the instance it runs on: it proves the instance alive, and lets local programs see
-// the lease, extend it and give it back. It never binds a lease, and it writes to no other.
+// the lease and its peers, extend it and give it back. It never binds a lease, and it writes to no other.
 //
 //   - sidecar.go: [Config], [Registry], which may be away at start, and [Sidecar.Run], the life of the process.
 //   - keep.go: claim, renew, claim again; how long each wait is.
 //   - view.go: what is known of the lease; what is logged and told to systemd, once per change.
 //   - socket.go, peer_linux.go, room.go: the unix socket, one sidecar per socket, who is calling, and how many may.
-//   - serve.go, act.go: status, extend and release over it, and what these two do.
+//   - serve.go, act.go: status, peers, extend and release over it, and what these do.
 //   - client.go, reach.go, wire.go: the other end, why it is out of reach, and how refusals cross the socket with their facts.
 //
 // Nothing is kept on disk. An image made of a running instance therefore holds no state of another instance that would
@@ -44,6 +44,8 @@ type Registry interface {
 	Release(ctx context.Context, id string, by lease.By) (lease.Lease, error)
 	// Checkpoint reads the checkpoint of the last sweep, which shows a clock that is behind.
 	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
+	// Peers are the instances of the same launch that live; see package self.
+	Peers(ctx context.Context, id string) ([]lease.Peer, error)
 }
 
 // Config of a sidecar.
@@ -72,6 +74,7 @@ type Sidecar struct {
 	clock *self.Clock
 	view  *view
 	asked *rate.Limiter // how often local programs may have the lease changed
+	sees  *rate.Limiter // how often they may ask for its peers
 	wake  chan struct{} // a value asks the loop to renew now
 }
 
@@ -96,7 +99,7 @@ func New(cfg Config) (*Sidecar, error) {
 	}
 	return &Sidecar{
 		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: self.NewClock(cfg.Now), view: newView(cfg), asked: rate.NewLimiter(extendRate, extendBurst),
-		wake: make(chan struct{}, 1),
+		sees: rate.NewLimiter(peersRate, peersBurst), wake: make(chan struct{}, 1),
 	}, nil
 }
 

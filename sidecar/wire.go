@@ -4,8 +4,14 @@ import (
 	"fmt"
 	"net/http"
 
+	"lapse/lease"
 	"lapse/lease/problem"
 )
+
+// PeersAnswer has the instances of the same launch that live, in the order of their ids, with this one among them.
+type PeersAnswer struct {
+	Peers []lease.Peer `json:"peers"`
+}
 
 // ReleaseRequest gives the lease back.
 type ReleaseRequest struct {

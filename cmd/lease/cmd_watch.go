@@ -24,8 +24,9 @@ func watchCommand() *ucli.Command {
 			"   lease watch --holder ada --initial\n" +
 			"   lease watch nightly-2027-01-31 --no-heartbeats\n" +
 			"   lease watch --state revoked -o json | jq -r '.instance_id'\n\n" +
-			"With -o json each line is an object: a transition as `lease history` has it, with the lease's state, holder\n" +
-			"and launch beside it.",
+			"With -o json each line is an object: a transition as `lease history` has it, with the lease's state, holder,\n" +
+			"launch and labels beside it, and the address of its sidecar. To follow who lives:\n\n" +
+			"   lease watch --label role=monitor --initial -o json",
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "initial", Usage: "start with the leases as they are now"},
 			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "leave out heartbeats"}),

@@ -62,23 +62,29 @@ type watcher struct {
 	watched
 
 	leases   map[string]toldOf
-	boots    map[string]string // by instance id, of the sidecar that renews
-	revision int64             // of the registry; older changes were reported, or had happened before the start
+	renewing map[string]renewer // by instance id
+	revision int64              // of the registry; older changes were reported, or had happened before the start
 }
 
 // toldOf is what was reported of one lease.
 type toldOf struct {
 	changes int64
-	wanted  bool // its heartbeats are reported too
+	wanted  bool      // its heartbeats are reported too
+	line    watchLine // what a line of its heartbeat says of it
 }
 
+// renewer is the sidecar that renews a lease.
+type renewer struct{ boot, address string }
+
+func renewerOf(h lease.Heartbeat) renewer { return renewer{h.BootID, h.Address} }
+
 func newWatcher(s lease.Snapshot, wanted watched) *watcher {
-	w := &watcher{watched: wanted, leases: map[string]toldOf{}, boots: map[string]string{}, revision: s.Revision}
+	w := &watcher{watched: wanted, leases: map[string]toldOf{}, renewing: map[string]renewer{}, revision: s.Revision}
 	for _, l := range s.Leases {
 		w.note(l, time.Now())
 	}
 	for id, heartbeat := range s.Heartbeats {
-		w.boots[id] = heartbeat.BootID
+		w.renewing[id] = renewerOf(heartbeat)
 	}
 	return w
 }
@@ -92,6 +98,9 @@ type watchLine struct {
 	Launch   string      `json:"launch,omitzero"`
 	Cause    lease.Cause `json:"cause,omitzero"`
 	Deadline time.Time   `json:"deadline,omitzero"` // of a mark: the earliest date
+
+	Labels  map[string]string `json:"labels,omitempty"`
+	Address string            `json:"address,omitzero"` // of its sidecar, as that says; with a loss, as it last said
 }
 
 // Actions of lines that are not transitions.
@@ -130,7 +139,7 @@ func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
 		if !w.wants(l, now) || l.State == lease.StateEnded || l.State == lease.StateUnmanaged {
 			continue
 		}
-		line := lineOf(l)
+		line := w.lineOf(l)
 		line.event = event{InstanceID: l.InstanceID, Time: now.UTC().Truncate(time.Millisecond), Action: lineInitial, To: l.ExpiresAt}
 		words := []string{string(l.State), l.Holder, note(l, known, now)}
 		line.Reason = strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), ", ")
@@ -139,8 +148,10 @@ func (w *watcher) initial(s lease.Snapshot, now time.Time) []watchLine {
 	return lines
 }
 
-func lineOf(l lease.Lease) watchLine {
-	return watchLine{State: l.State, Holder: l.Holder, Launch: l.Launch, Cause: l.Cause}
+func (w *watcher) lineOf(l lease.Lease) watchLine {
+	return watchLine{
+		State: l.State, Holder: l.Holder, Launch: l.Launch, Cause: l.Cause, Labels: l.Labels, Address: w.renewing[l.InstanceID].address,
+	}
 }
 
 // see takes in a change, and returns what to report of it.
@@ -171,7 +182,7 @@ func (w *watcher) seeLease(l lease.Lease, now time.Time) []watchLine {
 	}
 	lines := []watchLine{}
 	for _, t := range news {
-		line := lineOf(l)
+		line := w.lineOf(l)
 		line.event = eventOf(l, t)
 		if t.Action == lease.ActionMark && l.Mark != nil {
 			line.Cause, line.Deadline = l.Mark.Cause, l.Mark.Deadline
@@ -189,15 +200,15 @@ func (w *watcher) note(l lease.Lease, now time.Time) {
 		delete(w.leases, l.InstanceID)
 		return
 	}
-	w.leases[l.InstanceID] = toldOf{l.Changes, w.wants(l, now)}
+	w.leases[l.InstanceID] = toldOf{l.Changes, w.wants(l, now), watchLine{Launch: l.Launch, Labels: l.Labels}}
 }
 
-// seeHeartbeat reports a sidecar that starts to renew. It ignores a change that only notes what the sidecar saw of its
-// lease.
+// seeHeartbeat reports a sidecar that starts to renew, or that has another address. It ignores a change that only notes what the
+// sidecar saw of its lease.
 func (w *watcher) seeHeartbeat(h lease.Heartbeat, now time.Time) []watchLine {
-	boot, renewing := w.boots[h.InstanceID]
-	w.boots[h.InstanceID] = h.BootID
-	if renewing && boot == h.BootID {
+	before, renewing := w.renewing[h.InstanceID]
+	w.renewing[h.InstanceID] = renewerOf(h)
+	if renewing && before == renewerOf(h) {
 		return nil
 	}
 	reason := "boot " + h.BootID
@@ -207,31 +218,32 @@ func (w *watcher) seeHeartbeat(h lease.Heartbeat, now time.Time) []watchLine {
 	if h.Version != "" {
 		reason += ", version " + h.Version
 	}
-	if renewing {
-		reason += ", instead of boot " + boot
+	if renewing && before.boot != h.BootID {
+		reason += ", instead of boot " + before.boot
 	}
-	return w.ofHeartbeat(h.InstanceID, lineRenewing, reason, now)
+	return w.ofHeartbeat(h.InstanceID, lineRenewing, reason, h.Address, now)
 }
 
 func (w *watcher) seeLoss(id string, now time.Time) []watchLine {
-	boot, renewing := w.boots[id]
+	before, renewing := w.renewing[id]
 	if !renewing {
 		return nil
 	}
-	delete(w.boots, id)
-	return w.ofHeartbeat(id, lineLost, "the heartbeat of boot "+boot+" is lost", now)
+	delete(w.renewing, id)
+	return w.ofHeartbeat(id, lineLost, "the heartbeat of boot "+before.boot+" is lost", before.address, now)
 }
 
 // ofHeartbeat reports a heartbeat if its lease is wanted; without a lease, if everything or this instance is wanted.
-func (w *watcher) ofHeartbeat(id string, action lease.Action, reason string, now time.Time) []watchLine {
+func (w *watcher) ofHeartbeat(id string, action lease.Action, reason, address string, now time.Time) []watchLine {
 	l, leased := w.leases[id]
 	wanted := w.all || leased && l.wanted || !leased && slices.Contains(w.ids, id)
 	if !w.heartbeats || !wanted {
 		return nil
 	}
-	return []watchLine{{event: event{
-		InstanceID: id, Time: now.UTC().Truncate(time.Millisecond), Actor: "sidecar", Action: action, Reason: reason,
-	}}}
+	line := l.line
+	line.Address = address
+	line.event = event{InstanceID: id, Time: now.UTC().Truncate(time.Millisecond), Actor: "sidecar", Action: action, Reason: reason}
+	return []watchLine{line}
 }
 
 // catchUp reports what differs in a new snapshot, in the order of time.
@@ -243,7 +255,7 @@ func (w *watcher) catchUp(s lease.Snapshot, now time.Time) []watchLine {
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b watchLine) int { return a.Time.Compare(b.Time) })
-	for id := range w.boots {
+	for id := range w.renewing {
 		if _, renewing := s.Heartbeats[id]; !renewing {
 			lines = append(lines, w.seeLoss(id, now)...)
 		}

@@ -103,6 +103,33 @@ func TestAWatchReportsHeartbeatsOnce(t *testing.T) {
 	}
 }
 
+func TestAWatchSaysWhereAndWhatASidecarIs(t *testing.T) {
+	t.Parallel()
+	monitor := heldBy("i-1", "ada")
+	monitor.Launch, monitor.Labels = "web", map[string]string{"role": "monitor"}
+	w := newWatcher(lease.Snapshot{Leases: []lease.Lease{monitor}}, everything)
+	renews := func(boot, address string) lease.Change {
+		return lease.Change{Heartbeat: &lease.Heartbeat{InstanceID: "i-1", BootID: boot, Address: address, Held: true}}
+	}
+	extended := monitor
+	extended, _ = extended.Unmark(watchBegan, lease.By{})
+	for _, c := range []struct {
+		name            string
+		change          lease.Change
+		action, address string
+	}{
+		{"it starts to renew", renews("a", "10.0.0.7"), "renewing", "10.0.0.7"},
+		{"its lease changes", lease.Change{Lease: &extended}, "unmark", "10.0.0.7"},
+		{"its address changes", renews("a", "10.0.0.8"), "renewing", "10.0.0.8"},
+		{"its heartbeat is lost", lease.Change{Lapsed: "i-1"}, "heartbeat-lost", "10.0.0.8"},
+	} {
+		lines := w.see(c.change, watchBegan)
+		if len(lines) != 1 || string(lines[0].Action) != c.action || lines[0].Address != c.address || lines[0].Labels["role"] != "monitor" || lines[0].Launch != "web" {
+			t.Errorf("%s: %+v", c.name, lines)
+		}
+	}
+}
+
 // A watch that runs for months must not grow with all leases that ever existed.
 func TestAWatchForgetsEndedLeases(t *testing.T) {
 	t.Parallel()
@@ -115,7 +142,7 @@ func TestAWatchForgetsEndedLeases(t *testing.T) {
 		l, _ = l.End(watchBegan, lease.CauseGone, lease.By{})
 		w.see(lease.Change{Lease: &l}, watchBegan)
 	}
-	if len(w.leases) > 0 || len(w.boots) > 0 {
-		t.Errorf("%d leases and %d heartbeats are kept", len(w.leases), len(w.boots))
+	if len(w.leases) > 0 || len(w.renewing) > 0 {
+		t.Errorf("%d leases and %d heartbeats are kept", len(w.leases), len(w.renewing))
 	}
 }

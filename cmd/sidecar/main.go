@@ -1,4 +1,5 @@
-// Command sidecar renews the lease of the instance that it runs on, and lets local programs see, extend and release it.
+// Command sidecar renews the lease of the instance that it runs on, and lets local programs see, extend and release it,
+// and see its peers.
 //
 //   - main.go: the commands, one in each cmd_*.go. cmd_run.go is the sidecar itself; the others ask it through its socket.
 package main
@@ -24,9 +25,10 @@ func app() *ucli.App {
 		Version: version,
 		Description: "The service manager runs `sidecar run`. Programs on the instance ask it through a unix socket:\n\n" +
 			"   sidecar status\n" +
+			"   sidecar peers\n" +
 			"   sidecar extend --for 4h\n" +
 			"   sudo sidecar release --reason \"job done\"",
-		Commands: []*ucli.Command{runCommand(), statusCommand(), extendCommand(), releaseCommand()},
+		Commands: []*ucli.Command{runCommand(), statusCommand(), peersCommand(), extendCommand(), releaseCommand()},
 	}
 }
 

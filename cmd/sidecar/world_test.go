@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ const me = "i-0123456789abcdef0"
 // world is what one script has to itself: an etcd with the lease of an instance, and that instance's sidecar.
 type world struct {
 	server *embedded.Server
+	store  *etcd.Store
 	client etcd.Client
 	ctx    context.Context // of the script
 	said   chan string     // what the sidecar tells systemd
@@ -40,10 +42,10 @@ func newWorld(env *testscript.Env) error {
 	if err := putLease(ctx, own.Store); err != nil {
 		return err
 	}
-	w := &world{server: own.Server, client: own.Client, ctx: ctx, said: make(chan string, 1000)}
+	w := &world{server: own.Server, store: own.Store, client: own.Client, ctx: ctx, said: make(chan string, 1000)}
 	socket := filepath.Join(own.Dir, "s.sock")
 	s, err := sidecar.New(sidecar.Config{
-		InstanceID: me, BootID: "boot-1", SocketPath: socket, Now: time.Now,
+		InstanceID: me, BootID: "boot-1", Address: "10.0.0.1", SocketPath: socket, Now: time.Now,
 		Open: func(context.Context) (sidecar.Registry, error) {
 			return self.New(own.Store, time.Now, slog.New(slog.DiscardHandler)), nil
 		},
@@ -95,6 +97,40 @@ func (w *world) wait(words string) error {
 	}
 }
 
+// peer makes an instance one of launch nightly, and lets it renew from an address, if there is one.
+func (w *world) peer(id string, address ...string) error {
+	l, err := w.store.Lease(w.ctx, id)
+	if err != nil {
+		if l, err = w.store.Lease(w.ctx, me); err != nil {
+			return err
+		}
+		l.InstanceID, l.Revision = id, 0
+	}
+	l.Launch, l.Labels = "nightly", map[string]string{"role": "monitor"}
+	if _, err := w.store.PutLease(w.ctx, l); err != nil || len(address) == 0 {
+		return err
+	}
+	_, err = w.store.Claim(w.ctx, lease.Heartbeat{InstanceID: id, BootID: "boot-2", Address: address[0], HeartbeatTimeout: lease.Duration(time.Hour)})
+	return err
+}
+
+// gone waits until an instance is no peer any more.
+func (w *world) gone(socket, id string) error {
+	ticker, late := time.NewTicker(2*time.Second), time.After(time.Minute)
+	defer ticker.Stop()
+	for {
+		peers, err := sidecar.NewClient(socket).Peers(w.ctx)
+		if err != nil || !slices.ContainsFunc(peers, func(p lease.Peer) bool { return p.InstanceID == id }) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-late:
+			return fmt.Errorf("%s is still a peer", id)
+		}
+	}
+}
+
 // worldCommands are the commands of scripts, besides running programs.
 func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
@@ -108,6 +144,17 @@ func worldCommands() map[string]func(*testscript.TestScript, bool, []string) {
 			w := ts.Value("world").(*world)
 			_, err = w.client.Put(w.ctx, "/lapse/default/checkpoint", string(data))
 			ts.Check(err)
+		},
+		"peer": func(ts *testscript.TestScript, _ bool, args []string) { // peer ID [ADDRESS]: of launch nightly; with an address, it renews
+			ts.Check(ts.Value("world").(*world).peer(args[0], args[1:]...))
+		},
+		"vanish": func(ts *testscript.TestScript, _ bool, args []string) { // vanish ID: its heartbeat expires
+			w := ts.Value("world").(*world)
+			_, err := w.client.Delete(w.ctx, w.store.Key("heartbeat", args[0]))
+			ts.Check(err)
+		},
+		"gone": func(ts *testscript.TestScript, _ bool, args []string) { // gone ID: sooner or later, the sidecar no longer names it
+			ts.Check(ts.Value("world").(*world).gone(ts.Getenv("LAPSE_SOCKET"), args[0]))
 		},
 		"cut": func(ts *testscript.TestScript, _ bool, _ []string) { // etcd is unreachable, and the sidecar knows
 			w := ts.Value("world").(*world)

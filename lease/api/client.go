@@ -23,8 +23,8 @@ import (
 	"lapse/lease/problem"
 )
 
-// answerMax is how many bytes of an answer are read.
-const answerMax = 1 << 20
+// answerMax is how many bytes of an answer are read: 1,000 peers may have 50 labels each.
+const answerMax = 32 << 20
 
 // ClientConfig of a client.
 type ClientConfig struct {
@@ -113,6 +113,16 @@ func (c *Client) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 		return lease.Checkpoint{}, &lease.NotFoundError{Kind: "checkpoint"}
 	}
 	return *shown.Checkpoint, nil
+}
+
+// Peers are the instances of the same launch that live, with this one among them.
+//
+// Errors: [lease.NotFoundError] while no lease is bound, or if the launch is not on record; [lease.StateError] once the lease is over;
+// [lease.TooOftenError], [lease.UnavailableError], [lease.NotEnrolledError].
+func (c *Client) Peers(ctx context.Context, _ string) ([]lease.Peer, error) {
+	var answer wire.Peers
+	err := c.call(ctx, http.MethodGet, "/peers", nil, &answer)
+	return answer.Peers, err
 }
 
 // Extend moves the expiry, as far as the lease allows.

@@ -32,7 +32,7 @@ func (nowhere) Describe(context.Context, []string) (lease.Listing, error) {
 // own lease moves no further than it may, and a neighbour's not at all.
 func FuzzCalls(f *testing.F) {
 	const mine, neighbour = "i-0123456789abcdef0", "i-0123456789abcdef1"
-	for _, path := range []string{"", "/heartbeat", "/extend", "/release", "/enrolment", "/../" + neighbour + "/release", "%2f..%2f" + neighbour} {
+	for _, path := range []string{"", "/heartbeat", "/extend", "/release", "/enrolment", "/peers", "/peers/../../" + neighbour + "/peers", "/../" + neighbour + "/release", "%2f..%2f" + neighbour} {
 		for _, body := range []string{
 			`{"for":"4h"}`, `{"by":"1h","within":"1h","user":"x"}`, `{"until":"9999-12-31T23:59:59-23:59"}`, `{"reason":"done"}`, `{"document":"AAAA","join_token":"x"}`,
 			`{"claim":true,"boot_id":"b","heartbeat_timeout":"1m","changes":5}`, `{"claim":false,"boot_id":"b","heartbeat_timeout":"1ns"}`, ``, `{`, `null`, `[]`, `{}{}`,
@@ -71,6 +71,9 @@ func FuzzCalls(f *testing.F) {
 		var p problem.Details
 		if ok := answer.Code == http.StatusOK; !ok && answer.Code < 300 || !ok && answer.Code >= 400 && (json.Unmarshal(answer.Body.Bytes(), &p) != nil || p.Status != answer.Code) {
 			t.Fatalf("%s %q %q is answered with %d %q", request.Method, path, body, answer.Code, answer.Body)
+		}
+		if strings.Contains(answer.Body.String(), neighbour) && answer.Code == http.StatusOK {
+			t.Fatalf("%s %q %q tells of the neighbour: %q", request.Method, path, body, answer.Body)
 		}
 		if l, err := store.Lease(t.Context(), neighbour); err != nil || l.Revision != leases[neighbour].Revision {
 			t.Fatalf("%s %q %q changes the neighbour's lease: %+v, %v", request.Method, path, body, l, err)

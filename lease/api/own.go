@@ -122,6 +122,22 @@ func (s *Server) show(ctx context.Context, c caller) (wire.Shown, error) {
 	return shown, nil
 }
 
+// peers are the others of its launch that live. The record of the launch names them, so what is read grows with the launch and not
+// with the registry.
+func (s *Server) peers(ctx context.Context, c caller) (wire.Peers, error) {
+	if err := s.memory.ask(c.id); err != nil {
+		return wire.Peers{}, err
+	}
+	peers, err := s.self.PeersAmong(ctx, c.id, func(ctx context.Context, launch string) ([]string, error) {
+		record, err := s.cfg.Store.Launch(ctx, launch)
+		return record.Instances(), err
+	})
+	if err != nil {
+		return wire.Peers{}, unread(err)
+	}
+	return wire.Peers{Peers: peers}, nil
+}
+
 func (s *Server) extend(ctx context.Context, c caller, call wire.ExtendCall) (lease.Extended, error) {
 	if err := s.memory.change(c.id); err != nil {
 		return lease.Extended{}, err

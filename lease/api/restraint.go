@@ -16,6 +16,12 @@ const (
 	writesPause     = time.Minute / writesPerMinute
 )
 
+// How often one instance may ask for its peers, which has up to two records read for each of them.
+const (
+	asksPause  = 2 * time.Second
+	asksAtOnce = 20
+)
+
 // remembered is of how many instances a replica remembers what it knows of them alone; then it begins anew.
 const remembered = 100_000
 
@@ -29,6 +35,7 @@ type memory struct {
 type known struct {
 	changes *rate.Limiter // of its lease, and of what its heartbeat says
 	claims  *rate.Limiter // apart from those: whoever moves dates without end must not keep it from being seen alive
+	asks    *rate.Limiter // for its peers
 	served  int64         // the highest change counter of its lease that it was told
 }
 
@@ -41,7 +48,10 @@ func (m *memory) known(id string) *known {
 	if len(m.of) >= remembered {
 		clear(m.of)
 	}
-	k := &known{changes: rate.NewLimiter(rate.Every(writesPause), writesAtOnce), claims: rate.NewLimiter(rate.Every(writesPause), writesAtOnce)}
+	k := &known{
+		changes: rate.NewLimiter(rate.Every(writesPause), writesAtOnce), claims: rate.NewLimiter(rate.Every(writesPause), writesAtOnce),
+		asks: rate.NewLimiter(rate.Every(asksPause), asksAtOnce),
+	}
 	m.of[id] = k
 	return k
 }
@@ -50,21 +60,30 @@ func (m *memory) known(id string) *known {
 //
 // Errors: [lease.TooOftenError].
 func (m *memory) change(id string) error {
-	return m.spend(id, func(k *known) *rate.Limiter { return k.changes })
+	return m.spend(lease.TooOftenError{ID: id, After: lease.Duration(writesPause)}, func(k *known) *rate.Limiter { return k.changes })
 }
 
 // claim lets an instance claim its heartbeat, or says that it does so too often.
 //
 // Errors: [lease.TooOftenError].
 func (m *memory) claim(id string) error {
-	return m.spend(id, func(k *known) *rate.Limiter { return k.claims })
+	return m.spend(lease.TooOftenError{ID: id, After: lease.Duration(writesPause)}, func(k *known) *rate.Limiter { return k.claims })
 }
 
-func (m *memory) spend(id string, of func(*known) *rate.Limiter) error {
+// ask lets an instance ask for its peers, or says that it does so too often.
+//
+// Errors: [lease.TooOftenError].
+func (m *memory) ask(id string) error {
+	refusal := lease.TooOftenError{ID: id, Does: "asks for its peers", After: lease.Duration(asksPause)}
+	return m.spend(refusal, func(k *known) *rate.Limiter { return k.asks })
+}
+
+// spend takes one from what the instance of a refusal has left, or refuses.
+func (m *memory) spend(refusal lease.TooOftenError, of func(*known) *rate.Limiter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !of(m.known(id)).AllowN(m.now(), 1) {
-		return &lease.TooOftenError{ID: id, After: lease.Duration(writesPause)}
+	if !of(m.known(refusal.ID)).AllowN(m.now(), 1) {
+		return &refusal
 	}
 	return nil
 }

@@ -125,6 +125,20 @@ func (s routes) Show(w http.ResponseWriter, r *http.Request, id string) {
 	})
 }
 
+// Peers is the operation peers. It takes no query: a later version may, and nobody should mistake this answer for that.
+func (s routes) Peers(w http.ResponseWriter, r *http.Request, id string) {
+	if r.URL.RawQuery != "" {
+		s.refuse(w, &lease.LimitError{What: "query", Why: "must be empty: this call has no parameters"})
+		return
+	}
+	answer(s.Server, w, r, id, func(ctx context.Context, c caller, _ struct{}) (wire.Peers, error) {
+		if _, err := s.admit(ctx, c); err != nil {
+			return wire.Peers{}, err
+		}
+		return s.peers(ctx, c)
+	})
+}
+
 // Extend is the operation extend.
 func (s routes) Extend(w http.ResponseWriter, r *http.Request, id string) {
 	answer(s.Server, w, r, id, func(ctx context.Context, c caller, call wire.ExtendCall) (lease.Extended, error) {

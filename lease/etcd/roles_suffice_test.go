@@ -190,10 +190,15 @@ func TestEachRoleSufficesAndHasNothingToSpare(t *testing.T) {
 	}
 }
 
-// TestASidecarRunsWithItsRoleAlone runs the sidecar itself: it claims, renews, extends and releases.
+// TestASidecarRunsWithItsRoleAlone runs the sidecar itself: it claims, renews, sees its peers, extends and releases.
 func TestASidecarRunsWithItsRoleAlone(t *testing.T) {
 	t.Parallel()
 	g, store := furnished(t)
+	_, _, err := store.UpdateLease(t.Context(), robbed, func(l lease.Lease) (lease.Lease, error) {
+		l.Launch = "web"
+		return l, nil
+	})
+	g.must(nil, err)
 	own := etcd.New(g.dial("sidecar"), "default", etcd.Options{})
 	direct := self.New(own, time.Now, slog.New(slog.DiscardHandler))
 	valid, socket := make(chan string, 1000), filepath.Join(g.dir, "s.sock")
@@ -215,6 +220,9 @@ func TestASidecarRunsWithItsRoleAlone(t *testing.T) {
 	extended, err := client.Extend(t.Context(), lease.ExtendRequest{By: lease.Duration(time.Hour)})
 	if err != nil || !extended.Granted.After(before.ExpiresAt) {
 		t.Errorf("extended to %s: %v", extended.Granted, err)
+	}
+	if peers, err := client.Peers(t.Context()); err != nil || len(peers) != 1 || !peers[0].Self {
+		t.Errorf("peers are %+v: %v", peers, err)
 	}
 	released, err := client.Release(t.Context(), "done")
 	if err != nil || released.State != lease.StateRevoked {

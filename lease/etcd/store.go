@@ -14,7 +14,7 @@
 //   - write.go: the one conditional write, and its guards.
 //   - bind.go: leases for the instances of a launch.
 //   - snapshot.go, decode.go, watch.go: everything at one revision, and what changed since; rest.go: how often it is listed.
-//   - heartbeat.go, renew.go: who renews the heartbeat of an instance.
+//   - heartbeat.go, renew.go: who renews the heartbeat of an instance; peers.go: who renews those of a launch.
 //   - leadership.go, fence.go: a janitor's leadership, and the writes that only the leader can make.
 //   - roles.go, grant.go: what operators, janitors and sidecars need where etcd asks for users, and what they are granted.
 //   - errors.go, health.go, probe.go: what may be wrong, whether etcd can be relied on, and each of its servers.

@@ -44,7 +44,7 @@ func RunIn(t *testing.T, open func(t *testing.T) Stores, in func(t *testing.T, t
 		in(t, withStores(open, watchCompacted))
 	})
 	for _, cases := range []map[string]func(*fixture){
-		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), enrolmentCases(), leadershipCases(),
+		recordCases(), bindCases(), snapshotCases(), watchCases(), heartbeatCases(), peerCases(), enrolmentCases(), leadershipCases(),
 	} {
 		for name, test := range cases {
 			t.Run(name, func(t *testing.T) {

@@ -22,14 +22,19 @@ type Store interface {
 	Lease(ctx context.Context, id string) (lease.Lease, error)
 	// Checkpoint reads the checkpoint of the last sweep, which shows a clock that is behind.
 	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
+	// Members are the instances with a lease of a launch, for those who may not read the launch.
+	Members(ctx context.Context, launch string) ([]string, error)
+	// Renewals reads leases, and the heartbeats of those that have one, by instance id. What cannot be read is absent.
+	Renewals(ctx context.Context, ids []string) ([]lease.Lease, map[string]lease.Heartbeat, error)
 }
 
 // Service does it over a store.
 type Service struct {
 	Store
 
-	clock *Clock
-	log   *slog.Logger
+	clock   *Clock
+	rosters rosters
+	log     *slog.Logger
 }
 
 // New returns a service over a store; now is this machine's clock.

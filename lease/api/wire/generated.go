@@ -47,6 +47,14 @@ type Heartbeat = lease.Heartbeat
 // Lease The record as the registry has it, and as `lease show -o json` prints it
 type Lease = lease.Lease
 
+// Peer defines model for Peer.
+type Peer = lease.Peer
+
+// Peers defines model for Peers.
+type Peers struct {
+	Peers []Peer `json:"peers"`
+}
+
 // Problem defines model for Problem.
 type Problem = problem.Details
 
@@ -126,6 +134,9 @@ type ServerInterface interface {
 	// Renew Claim or renew the heartbeat
 	// (PUT /v1/instances/{instance}/heartbeat)
 	Renew(w http.ResponseWriter, r *http.Request, instance Instance)
+	// Peers The instances of the same launch that live
+	// (GET /v1/instances/{instance}/peers)
+	Peers(w http.ResponseWriter, r *http.Request, instance Instance)
 	// Release Give the lease back, which terminates the instance
 	// (POST /v1/instances/{instance}/release)
 	Release(w http.ResponseWriter, r *http.Request, instance Instance)
@@ -235,6 +246,32 @@ func (siw *ServerInterfaceWrapper) Renew(w http.ResponseWriter, r *http.Request)
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Renew(w, r, instance)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Peers operation middleware
+func (siw *ServerInterfaceWrapper) Peers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "instance" -------------
+	var instance Instance
+
+	err = runtime.BindStyledParameterWithOptions("simple", "instance", r.PathValue("instance"), &instance, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "instance", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Peers(w, r, instance)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -393,6 +430,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/instances/{instance}/enrolment", wrapper.Enrol)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/v1/instances/{instance}/heartbeat", wrapper.Renew)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/instances/{instance}", wrapper.Show)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/instances/{instance}/peers", wrapper.Peers)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/instances/{instance}/extend", wrapper.Extend)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/instances/{instance}/release", wrapper.Release)
 

@@ -4,6 +4,7 @@ package selftest
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ type Way interface {
 	Extend(ctx context.Context, id string, req lease.ExtendRequest, by lease.By) (lease.Extended, error)
 	Release(ctx context.Context, id string, by lease.By) (lease.Lease, error)
 	Checkpoint(ctx context.Context) (lease.Checkpoint, error)
+	Peers(ctx context.Context, id string) ([]lease.Peer, error)
 }
 
 // World is a way under test, the instance that goes it, and the store behind it, with a registry and no lease.
@@ -35,7 +37,7 @@ type fixture struct {
 // Run tests the ways that open makes. Each case has a new one.
 func Run(t *testing.T, open func(t *testing.T) World) {
 	t.Helper()
-	for name, test := range map[string]func(*fixture){
+	cases := map[string]func(*fixture){
 		"an instance without a lease renews":            unbound,
 		"the first renewal of a lease is noted in it":   claimNoted,
 		"a renewal tells the lease as it is":            renewTells,
@@ -55,7 +57,9 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		"a released lease is revoked":                   released,
 		"a contested lease is not released":             contested,
 		"the last sweep is told":                        checkpoint,
-	} {
+	}
+	maps.Copy(cases, peerCases())
+	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(&fixture{t, open(t)})
