@@ -9,8 +9,9 @@ LINT     := $(TOOLS)/golangci-lint-$(LINT_VERSION)
 DEADCODE := $(TOOLS)/deadcode-$(DEADCODE_VERSION)
 VALIDATE := $(TOOLS)/kubectl-validate-$(VALIDATE_VERSION)
 OPENAPI  := $(TOOLS)/oapi-codegen-$(OPENAPI_VERSION)
-BINARIES := bin/lease bin/janitor bin/sidecar
+BINARIES := bin/lease bin/janitor bin/sidecar bin/sidecar-direct
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+comma    := ,
 TAGS     := e2e,bench,chaos,hostile,mutants
 
 # The race detector needs cgo, which Go switches off by itself where there is no C compiler.
@@ -25,9 +26,10 @@ export GOFLAGS += -buildvcs=false
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: $(BINARIES) ## Build lease, janitor and sidecar into bin/
+build: $(BINARIES) ## Build lease, janitor, sidecar and sidecar-direct into bin/
+bin/sidecar: SMALL := -s -w # on every instance, all of it is resident: without symbols, and without HTTP/2, which it never speaks
 $(BINARIES): bin/%:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$*
+	CGO_ENABLED=0 go build -trimpath $(if $(SMALL),-tags nethttpomithttp2$(comma)urfave_cli_no_docs) -ldflags '-X main.version=$(VERSION) $(SMALL)' -o $@ ./cmd/$*
 demo: build ## Watch leases expire in a simulated EC2, in 20 seconds
 	./bin/janitor demo
 test: ## Run the tests, with the race detector where there is a C compiler

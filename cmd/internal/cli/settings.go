@@ -17,6 +17,9 @@ func isSetting(program, flag string) bool {
 	if program == "lease" && flag == "region" { // of the leases that one call is about
 		return false
 	}
+	if program == "sidecar" && (flag == "api" || flag == "api-cacert") {
+		return true
+	}
 	return slices.Contains(strings.Fields(`
 		etcd-endpoints etcd-cacert etcd-cert etcd-key namespace account
 		config output log-level log-json socket

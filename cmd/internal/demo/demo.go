@@ -120,7 +120,7 @@ func (s *story) extendFromInside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, "sidecar", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill is still running"); err != nil {
+	if err := s.run(ctx, "sidecar-direct", "extend", "--socket", s.socket(s.extended), "--for", "2h", "--reason", "backfill is still running"); err != nil {
 		return err
 	}
 	after, err := s.store.Lease(ctx, s.extended)

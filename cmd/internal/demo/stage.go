@@ -37,9 +37,9 @@ type stage struct {
 
 // open prepares a directory with a short name, since the paths of unix sockets are short, and a simulated EC2.
 func open(ctx context.Context, o Options) (*stage, error) {
-	for _, name := range []string{"lease", "janitor", "sidecar"} {
+	for _, name := range []string{"lease", "janitor", "sidecar-direct"} {
 		if _, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil {
-			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build all three with `make build`", name, o.Binaries)
+			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build them all with `make build`", name, o.Binaries)
 		}
 	}
 	dir, err := os.MkdirTemp("", "lapse")
@@ -172,7 +172,7 @@ func (s *stage) startSidecar(ctx context.Context, id string) error {
 		return err
 	}
 	s.metadata = append(s.metadata, metadata)
-	c := s.command(context.WithoutCancel(ctx), "sidecar", "run", "--socket", s.socket(id), "--imds", metadata.URL)
+	c := s.command(context.WithoutCancel(ctx), "sidecar-direct", "run", "--socket", s.socket(id), "--imds", metadata.URL)
 	s.sidecars[id] = c
 	return s.start(c, id)
 }

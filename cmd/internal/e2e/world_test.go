@@ -164,7 +164,7 @@ func (w *world) sidecar(id string) {
 	w.t.Helper()
 	metadata := httptest.NewServer(ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}))
 	w.t.Cleanup(metadata.Close)
-	w.sidecars[id] = w.spawn(w.command("http://127.0.0.1:1", "sidecar", "run", "--imds", metadata.URL, "--socket", w.socket(id)), id)
+	w.sidecars[id] = w.spawn(w.command("http://127.0.0.1:1", "sidecar-direct", "run", "--imds", metadata.URL, "--socket", w.socket(id)), id)
 }
 
 func (w *world) socket(id string) string { return filepath.Join(w.dir, id[len(id)-8:]+".sock") }
