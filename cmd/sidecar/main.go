@@ -1,5 +1,6 @@
 // Command sidecar renews the lease of the instance that it runs on through the API, and lets local programs see, extend and
-// release it. It is small, because it links no etcd client; command sidecar-direct has one.
+// release it. It is small, because it links no etcd client; command sidecar-direct has one. Both are
+// programs of their own, rather than one with a build tag, so that every test and check of the module reads both.
 //
 //   - main.go: what is particular to this program; package sidecarcmd has the commands.
 package main

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -76,11 +75,8 @@ func measureAPI(t *testing.T, figures *table, size sizes) {
 		return err == nil && json.Unmarshal(said, &status) == nil && status.Phase == sidecar.PhaseHolding
 	})
 	busy := s.busy(t, size.sidecar)
-	if os.Getenv("SMAPS") != "" {
-		text, _ := os.ReadFile("/proc/" + strconv.Itoa(s.Process.Pid) + "/smaps")
-		_ = os.WriteFile(os.Getenv("SMAPS"), text, 0o600)
-	}
-	figures.atMost("sidecar, through the API: resident memory", mib, 8, s.memory(t, "VmRSS"), "")
+	figures.atMost("sidecar, through the API: resident memory", mib, 8, s.memory(t, "VmRSS"),
+		"Nearly all of the program is resident.")
 	figures.note("  of it anonymous", mib(s.memory(t, "RssAnon")))
 	figures.atMost("sidecar, through the API: share of a core", percent, 0.02, busy, "")
 	info, err := os.Stat(c.Path)
