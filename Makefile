@@ -9,7 +9,7 @@ LINT     := $(TOOLS)/golangci-lint-$(LINT_VERSION)
 DEADCODE := $(TOOLS)/deadcode-$(DEADCODE_VERSION)
 VALIDATE := $(TOOLS)/kubectl-validate-$(VALIDATE_VERSION)
 OPENAPI  := $(TOOLS)/oapi-codegen-$(OPENAPI_VERSION)
-BINARIES := bin/lease bin/janitor bin/sidecar
+BINARIES := bin/lease bin/janitor bin/sidecar bin/sidecar-direct
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TAGS     := e2e,bench,chaos,hostile,mutants
 
@@ -25,9 +25,11 @@ export GOFLAGS += -buildvcs=false
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: $(BINARIES) ## Build lease, janitor and sidecar into bin/
+build: $(BINARIES) ## Build lease, janitor, sidecar and sidecar-direct into bin/
+# The small sidecar is on every instance, and all of it is resident: no symbols, no inlining, and no HTTP/2, which it never speaks.
+bin/sidecar: SMALL := -tags nethttpomithttp2,urfave_cli_no_docs -gcflags all=-l
 $(BINARIES): bin/%:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$*
+	CGO_ENABLED=0 go build -trimpath $(SMALL) -ldflags '$(if $(SMALL),-s -w )-X main.version=$(VERSION)' -o $@ ./cmd/$*
 demo: build ## Watch leases expire in a simulated EC2, in 20 seconds
 	./bin/janitor demo
 test: ## Run the tests, with the race detector where there is a C compiler

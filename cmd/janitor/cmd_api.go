@@ -7,6 +7,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/cloud"
+	"lapse/cmd/internal/registry"
 	"lapse/janitor/metrics"
 )
 
@@ -26,7 +27,7 @@ func apiCommand() *ucli.Command {
 }
 
 func serveAPIAlone(c *ucli.Context) error {
-	cli.NarrowUmask()
+	registry.NarrowUmask()
 	log, err := cli.ServiceLogger(c)
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func serveAPIAlone(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	store, closeStore, err := cli.Store(c, log)
+	store, closeStore, err := registry.Store(c, log)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -31,7 +32,7 @@ func releaseBrakeCommand() *ucli.Command {
 			"   janitor release-brake rollback\n\n" +
 			"It then waits up to 10 s to see whether the next sweep engages the brake again. Exit code 5: it does.",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), cli.ReasonFlag("the audit log")),
-		Action: cli.WithStore(namedBrake, func(c *ucli.Context, store *etcd.Store, name string) error {
+		Action: registry.WithStore(namedBrake, func(c *ucli.Context, store *etcd.Store, name string) error {
 			return releaseBrake(c, store, name, againMax)
 		}),
 	}

@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/cmd/internal/script"
 	"lapse/lease"
 	"lapse/lease/etcd"
@@ -216,8 +217,8 @@ func TestAReleaseThatTheNextSweepUndoesSaysSo(t *testing.T) {
 			if err != nil {
 				said += err.Error()
 			}
-			if cli.ExitCode(err) != c.code || !strings.Contains(said, c.says) {
-				t.Errorf("exit code %d, says %q; want %d, %q", cli.ExitCode(err), said, c.code, c.says)
+			if registry.ExitCode(err) != c.code || !strings.Contains(said, c.says) {
+				t.Errorf("exit code %d, says %q; want %d, %q", registry.ExitCode(err), said, c.code, c.says)
 			}
 		})
 	}

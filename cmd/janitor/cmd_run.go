@@ -16,6 +16,7 @@ import (
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/cloud"
+	"lapse/cmd/internal/registry"
 	"lapse/janitor"
 	"lapse/janitor/metrics"
 	"lapse/lease"
@@ -49,7 +50,7 @@ func runCommand() *ucli.Command {
 }
 
 func run(c *ucli.Context) error {
-	cli.NarrowUmask()
+	registry.NarrowUmask()
 	log, err := cli.ServiceLogger(c)
 	if err != nil {
 		return err
@@ -155,7 +156,7 @@ func runUntil(ctx context.Context, stopped <-chan struct{}, run func(context.Con
 func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct{}, func(), error) {
 	dir := c.String("embedded-etcd")
 	if dir == "" {
-		store, closeStore, err := cli.Store(c, log)
+		store, closeStore, err := registry.Store(c, log)
 		return store, nil, closeStore, err
 	}
 	server, err := embedded.Start(c.Context, embedded.Config{
@@ -174,7 +175,7 @@ func openRegistry(c *ucli.Context, log *slog.Logger) (*etcd.Store, <-chan struct
 		log.Warn("the etcd inside this process is used, and not --etcd-endpoints; to use those, leave --embedded-etcd empty",
 			"used", server.Endpoints()[0], "unused", strings.Join(other, ","))
 	}
-	store, closeStore, err := cli.StoreAt(c, log, server.Endpoints()[:1])
+	store, closeStore, err := registry.StoreAt(c, log, server.Endpoints()[:1])
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, server.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 )
 
@@ -57,7 +58,7 @@ type overdue struct {
 }
 
 func status(c *ucli.Context) error {
-	store, closeStore, err := cli.Store(c, nil)
+	store, closeStore, err := registry.Store(c, nil)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func newStatus(s lease.Snapshot, now time.Time) statusView {
 		v.Launches[string(l.State)]++
 	}
 	for _, bad := range s.Bad {
-		v.Bad = append(v.Bad, cli.Advise(bad.Err).Error())
+		v.Bad = append(v.Bad, registry.Advise(bad.Err).Error())
 	}
 	return v
 }

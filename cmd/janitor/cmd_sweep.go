@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/cloud"
+	"lapse/cmd/internal/registry"
 	"lapse/janitor"
 	"lapse/janitor/enforce"
 	"lapse/janitor/plan"
@@ -68,7 +69,7 @@ func sweep(c *ucli.Context) error {
 	if err != nil {
 		return err
 	}
-	store, closeStore, err := cli.Store(c, log)
+	store, closeStore, err := registry.Store(c, log)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func sweep(c *ucli.Context) error {
 		return err
 	}
 	err = printReport(c, report)
-	if blind := unseen(c, planned); blind != nil && (err == nil || cli.ExitCode(err) == cli.ExitHeld) {
+	if blind := unseen(c, planned); blind != nil && (err == nil || registry.ExitCode(err) == cli.ExitHeld) {
 		return blind
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/cloud"
+	"lapse/cmd/internal/registry"
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -18,7 +19,7 @@ import (
 // dryRun shows what one sweep with these flags and credentials would do. It names other locations that the janitor
 // sweeps.
 func dryRun(c *ucli.Context, p plan.Policy) error {
-	store, closeStore, err := cli.Store(c, nil)
+	store, closeStore, err := registry.Store(c, nil)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 )
 
 // version is set by the linker.
@@ -20,7 +21,7 @@ var version = "dev"
 func main() { os.Exit(cli.Main(app(), os.Args)) }
 
 func app() *ucli.App {
-	return &ucli.App{
+	return registry.Equip(&ucli.App{
 		Name:    "janitor",
 		Usage:   "terminate instances whose leases have expired, and no other",
 		Version: version,
@@ -34,5 +35,5 @@ func app() *ucli.App {
 			armCommand(), observeCommand(), pauseCommand(), resumeCommand(), releaseBrakeCommand(),
 			demoCommand(),
 		},
-	}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/cmd/internal/script"
 	"lapse/lease"
 )
@@ -44,7 +45,7 @@ func TestStatusCheckReportsByExitCode(t *testing.T) {
 		"an old brake tells nothing": {lease.Checkpoint{Time: now.Add(-time.Hour), Brakes: brakes}, cli.ExitRefused},
 	} {
 		view := newStatus(lease.Snapshot{Checkpoint: c.sweep}, now)
-		if got := cli.ExitCode(view.check()); got != c.want || len(view.Brakes) != len(c.sweep.Brakes) || view.Checkpoint.Brakes != nil {
+		if got := registry.ExitCode(view.check()); got != c.want || len(view.Brakes) != len(c.sweep.Brakes) || view.Checkpoint.Brakes != nil {
 			t.Errorf("%s: exit code %d, want %d; brakes %v and %v", name, got, c.want, view.Brakes, view.Checkpoint.Brakes)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -21,7 +22,7 @@ func modeCommand(name, usage string, to func(lease.Registry, time.Time, lease.By
 		Flags:       append(cli.StoreFlags(), cli.OutputFlag(), cli.ReasonFlag("the registry and the audit log")),
 		Description: "Each write of a janitor checks the registry, so this takes effect with the next one.",
 		Action: func(c *ucli.Context) error {
-			store, closeStore, err := cli.Store(c, nil)
+			store, closeStore, err := registry.Store(c, nil)
 			if err != nil {
 				return err
 			}

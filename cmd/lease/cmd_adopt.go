@@ -11,6 +11,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/etcd"
@@ -32,7 +33,7 @@ func adoptCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "dry-run", Usage: "check everything; adopt nothing"},
 			&ucli.BoolFlag{Name: "cancel-spot-request", Usage: "cancel persistent spot requests of the instances first"},
 			&ucli.BoolFlag{Name: "allow-replacement", Usage: "adopt even if terminating an instance starts another"}),
-		Action: cli.WithStore(readAdoption, adopt),
+		Action: registry.WithStore(readAdoption, adopt),
 	}
 }
 
@@ -172,7 +173,7 @@ func (a *adoption) adoptOne(c *ucli.Context, i lease.Instance) (done, error) {
 		return done{}, err
 	}
 	if err != nil {
-		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("%s may or may not have been adopted (%w); run the same command again", i.ID, cli.Advise(err)))
+		return done{}, cli.WithCode(cli.ExitUnknown, fmt.Errorf("%s may or may not have been adopted (%w); run the same command again", i.ID, registry.Advise(err)))
 	}
 	if err := a.mark(c, i.ID); err != nil {
 		return done{}, err

@@ -8,6 +8,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/sidecar"
@@ -71,7 +72,7 @@ func (e *examination) add(check string, l level, format string, args ...any) {
 // judge adds a failure if there is an error, and otherwise a finding that all is well.
 func (e *examination) judge(check string, err error, format string, args ...any) {
 	if err != nil {
-		e.add(check, levelFail, "%v", cli.Advise(err))
+		e.add(check, levelFail, "%v", registry.Advise(err))
 		return
 	}
 	e.add(check, levelOK, format, args...)

@@ -9,6 +9,7 @@ import (
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/etcd"
@@ -33,7 +34,7 @@ func extendCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "strict", Usage: "refuse rather than grant less than requested"},
 			&ucli.BoolFlag{Name: "at-least", Usage: "leave leases that last longer as they are"},
 			&ucli.BoolFlag{Name: "allow-shorten", Usage: "allow a date earlier than the current one"}),
-		Action: cli.WithStore(readMove, extend),
+		Action: registry.WithStore(readMove, extend),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -20,7 +21,7 @@ func historyCommand() *ucli.Command {
 			"   lease history i-0123456789abcdef0\n" +
 			"   lease history nightly-2027-01-31 -o json",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: cli.WithStore(namedOne, history),
+		Action: registry.WithStore(namedOne, history),
 	}
 }
 

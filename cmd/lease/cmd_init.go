@@ -11,6 +11,7 @@ import (
 
 	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/cloud"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2/launch"
 	"lapse/lease/etcd"
@@ -45,7 +46,7 @@ func initCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "rbac", Usage: "also create etcd roles for operators, janitors and sidecars"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "with --rbac, print what is missing; create nothing"},
 			&ucli.StringFlag{Name: "uuid", Usage: "create the registry under `UUID`, to recover a lost one"}),
-		Action: cli.WithStore(readInit, initialize),
+		Action: registry.WithStore(readInit, initialize),
 	}
 }
 
@@ -132,7 +133,7 @@ func noteAPI(c *ucli.Context, store *etcd.Store) (lease.Registry, error) {
 		return r, nil
 	})
 	if err != nil {
-		return noted, cli.Advise(err)
+		return noted, registry.Advise(err)
 	}
 	if api == "" {
 		cli.Say(c, "noted: launches give their instances no join token")
@@ -157,7 +158,7 @@ func noteAnima(c *ucli.Context, store *etcd.Store) (noted lease.Registry, err er
 			return r.WithAnima(here.Location(), anima), nil
 		})
 		if err != nil {
-			return noted, cli.Advise(err)
+			return noted, registry.Advise(err)
 		}
 		cli.Say(c, "noted: launches into %s use --anima %s unless they say otherwise", here.Location(), c.String("anima"))
 	}
@@ -165,22 +166,22 @@ func noteAnima(c *ucli.Context, store *etcd.Store) (noted lease.Registry, err er
 }
 
 // create makes the registry, or returns the one that exists.
-func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) (registry lease.Registry, created bool, err error) {
-	registry, err = store.Registry(ctx)
+func create(ctx context.Context, store *etcd.Store, id string, mode lease.Mode) (r lease.Registry, created bool, err error) {
+	r, err = store.Registry(ctx)
 	if !cli.Is[*lease.NotFoundError](err) {
-		return registry, false, err
+		return r, false, err
 	}
 	made := lease.NewRegistry(time.Now(), id, mode)
 	made.ModeBy = cli.Actor()
-	registry, err = store.PutRegistry(ctx, made)
+	r, err = store.PutRegistry(ctx, made)
 	if cli.Is[*lease.ConflictError](err) { // somebody else created it first
-		registry, err = store.Registry(ctx)
-		return registry, false, err
+		r, err = store.Registry(ctx)
+		return r, false, err
 	}
 	if err != nil {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the registry may or may not have been created (%w); run `lease init` again", cli.Advise(err)))
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the registry may or may not have been created (%w); run `lease init` again", registry.Advise(err)))
 	}
-	return registry, true, err
+	return r, true, err
 }
 
 func sayNext(c *ucli.Context, r lease.Registry, created bool, asked lease.Mode) {

@@ -7,6 +7,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -19,7 +20,7 @@ func joinTokenCommand() *ucli.Command {
 			"   lease join-token i-0123456789abcdef0 > token     # and on the instance:\n" +
 			"   sidecar run --api https://lapse.example.com:8443 --join-token-file token",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: cli.WithStore(namedInstance, joinToken),
+		Action: registry.WithStore(namedInstance, joinToken),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/api/identity"
 	"lapse/lease/ec2"
@@ -36,7 +37,7 @@ func launchCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "timeout", Value: "5m", Usage: "wait up to `DURATION` for EC2's answer and --wait", Category: cli.OtherFlags},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"},
 			&ucli.DurationFlag{Name: "call-timeout", Hidden: true}), // of one RunInstances call; for tests of processes
-		Action: cli.WithStore(readOrder, launchInstances),
+		Action: registry.WithStore(readOrder, launchInstances),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -35,7 +36,7 @@ func listCommand() *ucli.Command {
 			&ucli.BoolFlag{Name: "untracked", Usage: "list instances of this registry that have no record"},
 			&ucli.BoolFlag{Name: "foreign", Usage: "list instances of other registries"},
 			&ucli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only instance ids"}),
-		Action: cli.WithStore(readFilter, listLeases),
+		Action: registry.WithStore(readFilter, listLeases),
 	}
 }
 
@@ -99,6 +100,6 @@ func (f filter) none(all []lease.Lease) string {
 // sayBad names the records that cannot be read. Their instances are not terminated.
 func sayBad(c *ucli.Context, bad []lease.BadRecord) {
 	for _, b := range bad {
-		cli.Say(c, "lease: %v; its instance is not terminated until the record can be read", cli.Advise(b.Err))
+		cli.Say(c, "lease: %v; its instance is not terminated until the record can be read", registry.Advise(b.Err))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -35,7 +36,7 @@ func recoverCommand() *ucli.Command {
 			&ucli.StringFlag{Name: "max-term", Value: "7d", Usage: "allow extensions up to `DURATION` from now, or none"},
 			&ucli.StringFlag{Name: "heartbeat-timeout", Value: "none", Usage: "expect a heartbeat within `DURATION`, 5s to 1h, or none"},
 			&ucli.BoolFlag{Name: "dry-run", Usage: "print the plan; write nothing"}),
-		Action: cli.WithStore(readRecovery, recoverLeases),
+		Action: registry.WithStore(readRecovery, recoverLeases),
 	}
 }
 
@@ -178,8 +179,8 @@ func (p recovery) carryOut(c *ucli.Context, store *etcd.Store) error {
 			continue
 		}
 		if err != nil {
-			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the lease of %s may or may not have been written (%w); run the same command again", l.InstanceID, cli.Advise(err)))
-			cli.Say(c, "lease: %v", cli.Advise(err))
+			err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the lease of %s may or may not have been written (%w); run the same command again", l.InstanceID, registry.Advise(err)))
+			cli.Say(c, "lease: %v", registry.Advise(err))
 			failed = append(failed, err)
 			if noAnswer(err) || c.Err() != nil {
 				cli.Say(c, "%s not attempted", count(len(planned)-n-1, "lease"))

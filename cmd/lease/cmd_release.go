@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -30,7 +31,7 @@ func endCommand(name, usage string) *ucli.Command {
 			"   lease " + name + " i-0123456789abcdef0\n" +
 			"   lease " + name + " nightly-2027-01-31 --yes --reason \"tests passed\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.YesFlag(), reasonFlag()),
-		Action: cli.WithStore(named, release),
+		Action: registry.WithStore(named, release),
 	}
 }
 
@@ -118,7 +119,7 @@ func closeLaunches(c *ucli.Context, store *etcd.Store, ids []string) ([]target, 
 		})
 		if err != nil && !known(err) {
 			return nil, cli.WithCode(cli.ExitUnknown, fmt.Errorf("launch %s may or may not have been closed (%w); run `lease %s %s` again",
-				id, cli.Advise(err), c.Command.Name, id))
+				id, registry.Advise(err), c.Command.Name, id))
 		}
 		if err != nil {
 			return nil, err

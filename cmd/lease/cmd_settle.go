@@ -8,6 +8,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -22,7 +23,7 @@ func settleCommand() *ucli.Command {
 			"   lease settle i-0123456789abcdef0 --key 3f9a --reason \"the other: a clone\"",
 		Flags: append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag(),
 			&ucli.StringFlag{Name: "key", Usage: "keep the key whose SHA-256 begins with `HEX`"}),
-		Action: cli.WithStore(namedInstance, settle),
+		Action: registry.WithStore(namedInstance, settle),
 	}
 }
 

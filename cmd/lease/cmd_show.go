@@ -8,6 +8,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -18,7 +19,7 @@ func showCommand() *ucli.Command {
 		Description: "   lease show i-0123456789abcdef0\n" +
 			"   lease show nightly -o json | jq -r '.leases[].instance_id'",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag()),
-		Action: cli.WithStore(namedOne, show),
+		Action: registry.WithStore(namedOne, show),
 	}
 }
 

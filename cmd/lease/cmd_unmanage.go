@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/etcd"
@@ -22,7 +23,7 @@ func unmanageCommand() *ucli.Command {
 			"--yes elsewhere. Use it also for an instance that is stuck.\n\n" +
 			"   lease unmanage i-0123456789abcdef0 --reason \"becomes staging-db\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), cli.AccountFlag(), cli.YesFlag(), reasonFlag()),
-		Action: cli.WithStore(named, unmanage),
+		Action: registry.WithStore(named, unmanage),
 	}
 }
 
@@ -106,7 +107,7 @@ func (d *dismissal) forget(c *ucli.Context) error {
 	})
 	for location, ids := range forgotten {
 		if err := (tagger{d.clouds[location], d.store, d.registry}).unmark(c.Context, ids...); err != nil {
-			return cli.WithCode(cli.ExitPartly, fmt.Errorf("unmanaged, but some tags are not removed (%w); run the same command again", cli.Advise(err)))
+			return cli.WithCode(cli.ExitPartly, fmt.Errorf("unmanaged, but some tags are not removed (%w); run the same command again", registry.Advise(err)))
 		}
 	}
 	return err

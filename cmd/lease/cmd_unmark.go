@@ -7,6 +7,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -18,7 +19,7 @@ func unmarkCommand() *ucli.Command {
 			"not extended.\n\n" +
 			"   lease unmark i-0123456789abcdef0 --reason \"rebooting it\"",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), reasonFlag()),
-		Action: cli.WithStore(named, unmark),
+		Action: registry.WithStore(named, unmark),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -30,7 +31,7 @@ func watchCommand() *ucli.Command {
 		Flags: append(append(cli.StoreFlags(), filterFlags()...), cli.OutputFlag(),
 			&ucli.BoolFlag{Name: "initial", Usage: "start with the leases as they are now"},
 			&ucli.BoolFlag{Name: "no-heartbeats", Usage: "leave out heartbeats"}),
-		Action: cli.WithStore(readWatched, watch),
+		Action: registry.WithStore(readWatched, watch),
 	}
 }
 
@@ -111,7 +112,7 @@ func watchOutages(ctx context.Context, store *etcd.Store) <-chan string {
 			text, err := "", store.Healthy(ctx)
 			switch {
 			case err != nil && since.IsZero():
-				since, text = time.Now(), fmt.Sprintf("etcd is unhealthy, so changes may appear late: %v", cli.Advise(err))
+				since, text = time.Now(), fmt.Sprintf("etcd is unhealthy, so changes may appear late: %v", registry.Advise(err))
 			case err == nil && !since.IsZero():
 				text = fmt.Sprintf("etcd answers again, after %s", time.Since(since).Round(time.Second))
 				since = time.Time{}

@@ -10,6 +10,7 @@ import (
 
 	"lapse/cmd/internal/advice"
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/janitor"
 	"lapse/janitor/plan"
 	"lapse/lease"
@@ -27,7 +28,7 @@ func whyCommand() *ucli.Command {
 			"   lease why i-0123456789abcdef0\n" +
 			"   lease why nightly-2027-01-31",
 		Flags:  append(cli.StoreFlags(), cli.OutputFlag(), regionFlag(), cli.AccountFlag()),
-		Action: cli.WithStore(namedOne, why),
+		Action: registry.WithStore(namedOne, why),
 	}
 }
 
@@ -114,7 +115,7 @@ type knowledge struct {
 // gather reads the registry and, if the AWS settings allow it, EC2. If they do not, it says why on stderr.
 func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k knowledge, err error) {
 	if k.cloud, err = lookAt(c, location); err != nil {
-		cli.Say(c, "explained without EC2: %v", cli.Advise(err))
+		cli.Say(c, "explained without EC2: %v", registry.Advise(err))
 		k.snapshot, err = store.Snapshot(c.Context)
 		return k, err
 	}

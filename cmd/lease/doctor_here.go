@@ -10,6 +10,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease/api/identity"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
@@ -28,9 +29,9 @@ func (e *examination) examineHere(c *ucli.Context) {
 	case cli.Is[*sidecar.NotRunningError](err) && instance == "":
 		e.add("sidecar", levelNote, "none on this machine, and only an EC2 instance needs one")
 	case cli.Is[*sidecar.ClosedError](err):
-		e.add("sidecar", levelNote, "could not check: %v", cli.Advise(err))
+		e.add("sidecar", levelNote, "could not check: %v", registry.Advise(err))
 	case err != nil:
-		e.add("sidecar", levelWarn, "%v; without it a lease with a heartbeat timeout loses its heartbeat", cli.Advise(err))
+		e.add("sidecar", levelWarn, "%v; without it a lease with a heartbeat timeout loses its heartbeat", registry.Advise(err))
 	case instance != "" && s.InstanceID != instance:
 		e.add("sidecar", levelFail, "it renews the lease of %s, but this is %s: restart it", s.InstanceID, instance)
 	case s.Failure != "":

@@ -9,18 +9,19 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
 
 // examineRegistry checks etcd and the registry in it. It returns an error only for a mistake in the flags.
 func (e *examination) examineRegistry(c *ucli.Context) error {
-	store, closeStore, err := cli.Store(c, nil)
+	store, closeStore, err := registry.Store(c, nil)
 	if cli.Is[*cli.UsageError](err) { // which no examination mends
 		return err
 	}
 	if err != nil {
-		e.add("etcd", levelFail, "%v", cli.Advise(err))
+		e.add("etcd", levelFail, "%v", registry.Advise(err))
 		return nil
 	}
 	defer closeStore()
@@ -28,13 +29,13 @@ func (e *examination) examineRegistry(c *ucli.Context) error {
 	e.examineUsers(c, store)
 	snapshot, err := store.Snapshot(c.Context)
 	if err != nil {
-		e.add("registry", levelFail, "%v", cli.Advise(err))
+		e.add("registry", levelFail, "%v", registry.Advise(err))
 		return nil
 	}
 	e.registry, e.sweep, e.leases = snapshot.Registry, snapshot.Checkpoint, snapshot.Leases
 	e.add("registry", levelOK, "%s in namespace %s, schema %d", e.registry.UUID, c.String("namespace"), e.registry.Schema)
 	for _, bad := range snapshot.Bad {
-		e.add("registry", levelWarn, "%v; its instance is not terminated until the record can be read", cli.Advise(bad.Err))
+		e.add("registry", levelWarn, "%v; its instance is not terminated until the record can be read", registry.Advise(bad.Err))
 	}
 	if until := cli.UntilArmed(e.registry); until != "" {
 		since := cli.When(e.registry.ModeSince, time.Now())

@@ -15,6 +15,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 )
 
 // version is set by the linker.
@@ -23,7 +24,7 @@ var version = "dev"
 func main() { os.Exit(cli.Main(app(), os.Args)) }
 
 func app() *ucli.App {
-	return &ucli.App{
+	return registry.Equip(&ucli.App{
 		Name:    "lease",
 		Usage:   "give EC2 instances leases, and move their expiry",
 		Version: version,
@@ -42,5 +43,5 @@ func app() *ucli.App {
 			releaseCommand(), revokeCommand(), unmarkCommand(), adoptCommand(), recoverCommand(), unmanageCommand(),
 			joinTokenCommand(), settleCommand(), doctorCommand(),
 		},
-	}
+	})
 }

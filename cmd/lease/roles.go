@@ -10,6 +10,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -85,7 +86,7 @@ func previewRoles(c *ucli.Context, store *etcd.Store) error {
 func makeRoles(ctx context.Context, store *etcd.Store, with roleMaker) (made madeRoles, err error) {
 	me, err := store.Identity(ctx, etcd.Root)
 	if err != nil {
-		return made, cli.Advise(err)
+		return made, registry.Advise(err)
 	}
 	made.Authentication = me.Enabled
 	for _, state := range store.RoleStates(ctx) {

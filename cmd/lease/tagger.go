@@ -9,6 +9,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/etcd"
@@ -85,7 +86,7 @@ func (t tagger) tag(c *ucli.Context, id string) lease.Tagging {
 
 // half says that there is a lease, but not its tag.
 func half(id string, err error) error {
-	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same command again", id, cli.Advise(err)))
+	return cli.WithCode(cli.ExitPartly, fmt.Errorf("%s has a lease, but not its tag (%w); run the same command again", id, registry.Advise(err)))
 }
 
 // giveUp gives up a lease whose instance has the tag of another registry, so that nothing of it is left here.

@@ -10,6 +10,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/etcd"
 )
@@ -192,7 +193,7 @@ func each(c *ucli.Context, all []target, do func(target) (done, error)) error {
 		if err != nil {
 			failed = append(failed, err)
 			if len(all) > 1 {
-				cli.Say(c, "lease: %v", cli.Advise(err))
+				cli.Say(c, "lease: %v", registry.Advise(err))
 			}
 			if noAnswer(err) || c.Err() != nil {
 				break
@@ -239,7 +240,7 @@ func sum(asked, finished int, failed []error) error {
 		return failed[0]
 	}
 	has := func(code int) bool {
-		return slices.ContainsFunc(failed, func(err error) bool { return cli.ExitCode(err) == code })
+		return slices.ContainsFunc(failed, func(err error) bool { return registry.ExitCode(err) == code })
 	}
 	if finished > 0 && !has(cli.ExitUnknown) {
 		return &cli.QuietError{Code: cli.ExitPartly}
@@ -266,7 +267,7 @@ func write(ctx context.Context, store *etcd.Store, id, again string, change func
 		return changed, err
 	})
 	if sent && err != nil && !known(err) {
-		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is unknown (%w); run `lease %s` again", id, cli.Advise(err), again))
+		err = cli.WithCode(cli.ExitUnknown, fmt.Errorf("the outcome for %s is unknown (%w); run `lease %s` again", id, registry.Advise(err), again))
 	}
 	return before, after, err
 }

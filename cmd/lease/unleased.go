@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/janitor/plan"
 	"lapse/lease"
 )
@@ -14,7 +15,7 @@ import (
 func (k knowledge) unleased(id string) *account {
 	if err := k.bad(id); err != nil {
 		a := &account{lead: fmt.Sprintf("%s is kept: its record cannot be read, so it is not terminated.", id)}
-		a.say("record", "%v.", cli.Advise(err))
+		a.say("record", "%v.", registry.Advise(err))
 		return a
 	}
 	return &account{lead: fmt.Sprintf("%s has no lease on record.", id)}

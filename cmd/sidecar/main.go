@@ -1,37 +1,18 @@
-// Command sidecar renews the lease of the instance that it runs on, and lets local programs see, extend and release it,
-// and see its peers.
+// Command sidecar renews the lease of the instance that it runs on through the API, and lets local programs see, extend and
+// release it, and see its peers. It is small, because it links no etcd client; command sidecar-direct has one. Both are
+// programs of their own, rather than one with a build tag, so that every test and check of the module reads both.
 //
-//   - main.go: the commands, one in each cmd_*.go. cmd_run.go is the sidecar itself; the others ask it through its socket.
+//   - main.go: what is particular to this program; package sidecarcmd has the commands.
 package main
 
 import (
 	"os"
 
-	ucli "github.com/urfave/cli/v2"
-
 	"lapse/cmd/internal/cli"
-	"lapse/sidecar"
+	"lapse/cmd/internal/sidecarcmd"
 )
 
 // version is set by the linker.
 var version = "dev"
 
-func main() { os.Exit(cli.Main(app(), os.Args)) }
-
-func app() *ucli.App {
-	return &ucli.App{
-		Name:    "sidecar",
-		Usage:   "renew the lease of this instance, without AWS credentials",
-		Version: version,
-		Description: "The service manager runs `sidecar run`. Programs on the instance ask it through a unix socket:\n\n" +
-			"   sidecar status\n" +
-			"   sidecar peers\n" +
-			"   sidecar extend --for 4h\n" +
-			"   sudo sidecar release --reason \"job done\"",
-		Commands: []*ucli.Command{runCommand(), statusCommand(), peersCommand(), extendCommand(), releaseCommand()},
-	}
-}
-
-func socketFlag() ucli.Flag {
-	return &ucli.StringFlag{Name: "socket", Value: sidecar.DefaultSocket, Usage: "use the unix socket `PATH`"}
-}
+func main() { os.Exit(cli.Main(sidecarcmd.Build{Version: version}.App(), os.Args)) }

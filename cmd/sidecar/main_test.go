@@ -1,56 +1,70 @@
 package main
 
 import (
-	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"lapse/cmd/internal/script"
-	"lapse/lease"
-	"lapse/sidecar"
+	"lapse/cmd/internal/sidecarcmd"
+	"lapse/lease/ec2/ec2sim"
 )
 
 // TestMain lets scripts run this program as `sidecar`.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sidecar": main, "flood": flood})
-}
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"sidecar": main}) }
 
-// TestScripts runs each script in testdata against a sidecar with an etcd of its own.
+// TestScripts runs each script in testdata on an instance whose user-data names no API.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: newWorld, RequireUniqueNames: true, Cmds: worldCommands()})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", RequireUniqueNames: true, Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": script.Exits},
+		Setup: func(env *testscript.Env) error {
+			metadata, err := ec2sim.Serve(ec2sim.IMDS(ec2sim.Instance{ID: "i-0123456789abcdef0", Region: "us-east-1", Zone: "us-east-1a"}), "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = metadata.Close() })
+			env.Setenv("IMDS", metadata.URL)
+			env.Setenv("SOCKET", env.WorkDir+"/s.sock")
+			return nil
+		},
+	})
 }
 
 // Not parallel: it sets the environment.
 func TestHelpFitsTheScreen(t *testing.T) {
-	script.CheckHelp(t, app)
+	script.CheckHelp(t, sidecarcmd.Build{}.App)
 }
 
-func TestStatusShowsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
+// What the small program links is all resident, sooner or later.
+func TestTheSmallProgramLinksNoClientOfEtcdOrAWS(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)
-	ago := now.Add(-22 * time.Second)
-	for name, c := range map[string]struct {
-		status  sidecar.Status
-		want    string
-		failing bool
-	}{
-		"well":             {sidecar.Status{RenewedAt: ago}, "last renewed 22s ago", false},
-		"failing":          {sidecar.Status{RenewedAt: ago, FailingFor: lease.Duration(20 * time.Second), Failure: "timeout"}, "last renewed 22s ago, not acknowledged since", true},
-		"failing just now": {sidecar.Status{RenewedAt: ago, Failure: "timeout"}, "last renewed 22s ago, not acknowledged since", true},
-		"not yet":          {sidecar.Status{}, "not renewed yet", false},
-		"never":            {sidecar.Status{Failure: "timeout"}, "never acknowledged", true},
-	} {
-		c.status.HeartbeatTimeout = lease.Duration(time.Minute)
-		rows := fmt.Sprintf("%q", statusRows(c.status, now))
-		if !strings.Contains(rows, `["timeout" "1m0s"] ["heartbeat" "`+c.want+`"]`) || failing(c.status) != c.failing {
-			t.Errorf("%s: %s, failing %t", name, rows, failing(c.status))
+	list := exec.CommandContext(t.Context(), "go", "list", "-buildvcs=false", "-deps", ".", "../sidecar-direct")
+	list.Env = append(os.Environ(), "GOFLAGS=")
+	both, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	list = exec.CommandContext(t.Context(), "go", "list", "-buildvcs=false", "-deps", ".")
+	list.Env = append(os.Environ(), "GOFLAGS=")
+	small, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for _, heavy := range []string{"go.etcd.io/", "google.golang.org/grpc", "google.golang.org/protobuf", "go.uber.org/zap"} {
+		if !strings.Contains("\n"+string(both), "\n"+heavy) {
+			t.Errorf("sidecar-direct links no %s either: look for what it links now", heavy)
 		}
-		if strings.Contains(rows, `["failure" "timeout"]`) != c.failing {
-			t.Errorf("%s: %s", name, rows)
+		if strings.Contains("\n"+string(small), "\n"+heavy) {
+			t.Errorf("sidecar links %s", heavy)
+		}
+	}
+	for _, heavy := range []string{"github.com/aws/", "github.com/prometheus/"} {
+		if strings.Contains("\n"+string(small), "\n"+heavy) {
+			t.Errorf("sidecar links %s", heavy)
 		}
 	}
 }

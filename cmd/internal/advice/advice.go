@@ -6,12 +6,13 @@ import (
 	"errors"
 
 	"lapse/cmd/internal/cli"
+	"lapse/cmd/internal/registry"
 	"lapse/lease"
 	"lapse/lease/ec2"
 	"lapse/lease/ec2/launch"
 )
 
-// EC2 does for errors of EC2 what [cli.Advise] and [cli.ExitCode] do for all others.
+// EC2 does for errors of EC2 what [registry.Explain] does for those of etcd.
 func EC2(err error) error {
 	err = cli.WithAdvice(text(err), err)
 	switch {
@@ -63,7 +64,7 @@ func text(err error) string {
 			}
 			return ""
 		}),
-		func(err error) (string, bool) { return cli.Advice(err), true },
+		func(err error) (string, bool) { return registry.Advice(err), true },
 	)
 }
 

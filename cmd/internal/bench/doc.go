@@ -1,4 +1,4 @@
-// Package bench measures what Lapse promises in figures: the three commands as processes, beside an etcd server process
+// Package bench measures what Lapse promises in figures: the commands as processes, beside an etcd server process
 // and a simulated EC2. It prints each figure as wanted and as measured. A figure that is missed is no failure; one that
 // could not be measured is.
 //

@@ -53,7 +53,8 @@ func TestBench(t *testing.T) {
 		measure func(*testing.T, *table, sizes)
 	}{
 		{"start", measureStart},
-		{"sidecar", measureSidecar},
+		{"sidecar, direct", measureDirect},
+		{"sidecar", measureAPI},
 		{"idle", measureIdle},
 		{"tags", measureTags},
 		{"decision", measureDecision},

@@ -48,12 +48,13 @@ func shortSize() sizes {
 // figure is a quantity, and how it is printed.
 type figure func(float64) string
 
-func seconds(v float64) string { return fmt.Sprintf("%.2f s", v) }
-func millis(v float64) string  { return fmt.Sprintf("%.0f ms", v) }
-func count(v float64) string   { return fmt.Sprintf("%.0f", v) }
-func mib(v float64) string     { return fmt.Sprintf("%.1f MiB", v) }
-func times(v float64) string   { return fmt.Sprintf("%.2f ×", v) }
-func percent(v float64) string { return fmt.Sprintf("%.3f %%", v) }
+func seconds(v float64) string   { return fmt.Sprintf("%.2f s", v) }
+func millis(v float64) string    { return fmt.Sprintf("%.0f ms", v) }
+func count(v float64) string     { return fmt.Sprintf("%.0f", v) }
+func mib(v float64) string       { return fmt.Sprintf("%.1f MiB", v) }
+func megabytes(v float64) string { return fmt.Sprintf("%.1f MB", v) }
+func times(v float64) string     { return fmt.Sprintf("%.2f ×", v) }
+func percent(v float64) string   { return fmt.Sprintf("%.3f %%", v) }
 
 // table collects figures as measured.
 type table struct{ rows [][4]string }

@@ -109,7 +109,7 @@ func (f *fleet) boot(i ec2sim.Instance) *machine {
 
 // begin starts the sidecar. m is locked.
 func (f *fleet) begin(m *machine) {
-	c := f.w.command("zone-"+m.zone[len(m.zone)-1:], "sidecar", "run", "--imds", m.metadata.URL, "--socket", m.socket)
+	c := f.w.command("zone-"+m.zone[len(m.zone)-1:], "sidecar-direct", "run", "--imds", m.metadata.URL, "--socket", m.socket)
 	c.Env = append(c.Env, m.wall.Env())
 	p, err := start(c, filepath.Join(f.w.dir, m.id+".log"))
 	if err != nil {

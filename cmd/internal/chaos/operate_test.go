@@ -97,7 +97,7 @@ func (c *crowd) extendInside(m *machine, by time.Duration) {
 		return
 	}
 	g := grant{id: m.id, asked: time.Now(), epoch: c.w.history.number()}
-	p, err := c.work(m.id, nil, "sidecar", "extend", "--socket", m.socket, "--for", fmt.Sprint(by), "-o", "json")
+	p, err := c.work(m.id, nil, "sidecar-direct", "extend", "--socket", m.socket, "--for", fmt.Sprint(by), "-o", "json")
 	if err != nil || p.code() != 0 {
 		return
 	}

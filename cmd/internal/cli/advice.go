@@ -3,12 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 	"time"
 
 	"lapse/lease"
-	"lapse/lease/etcd"
 	"lapse/sidecar"
 )
 
@@ -71,8 +68,6 @@ func Advice(err error) string {
 			return ""
 		}),
 		On(adviseUnrecoverable),
-		On(adviseUnreached),
-		adviseDenied,
 		On(func(e *lease.OutcomeUnknownError) string {
 			again := e.Verb
 			if !e.Until.IsZero() {
@@ -138,23 +133,4 @@ func adviseUnrecoverable(e *lease.UnrecoverableError) string {
 	case lease.ObstacleForeign, lease.ObstacleLeased, lease.ObstacleUnread, lease.ObstacleOver:
 	}
 	return ""
-}
-
-func adviseUnreached(e *etcd.UnreachableError) string {
-	switch {
-	case etcd.Denied(e.Err):
-		return ": it asks for users; give --etcd-cert with a certificate whose common name is a user"
-	case errors.Is(e.Err, fs.ErrPermission): // which needs no advice
-		return ""
-	case errors.Is(e.Err, fs.ErrNotExist):
-		return ": start `janitor run --embedded-etcd`, or give --etcd-endpoints"
-	case errors.Is(e.Err, syscall.ECONNREFUSED):
-		return ": start it, or correct --etcd-endpoints"
-	}
-	return ": check --etcd-endpoints, that etcd runs, and the certificates"
-}
-
-// adviseDenied is about what etcd's authentication refuses.
-func adviseDenied(err error) (string, bool) {
-	return ": the user of --etcd-cert may not do that; `lease doctor` shows what it may", etcd.Denied(err)
 }

@@ -4,18 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"lapse/lease"
-	"lapse/lease/etcd"
 	"lapse/sidecar"
 )
 
@@ -23,7 +19,6 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	away := errors.New("deadline exceeded")
-	at := []string{"http://etcd:2379"}
 	gone := func(o lease.Obstacle) error {
 		return &lease.UnrecoverableError{ID: "i-1", Obstacle: o, Token: "t", Why: "it is so"}
 	}
@@ -107,18 +102,6 @@ func TestAnErrorSaysWhatToDoAtACommandLine(t *testing.T) {
 		{gone(lease.ObstacleDoubt), "cannot recover the lease of i-1: it is so; `lease adopt` gives it a lease"},
 		{gone(lease.ObstacleOpen), "cannot recover the lease of i-1: it is so: `lease launch --id t` resumes it"},
 		{gone(lease.ObstacleOrphan), "cannot recover the lease of i-1: it is so, unless `janitor status` shows a brake that holds it back; to keep it, use `lease adopt`"},
-		{&etcd.UnreachableError{Endpoints: at, Err: fs.ErrNotExist}, "no etcd at http://etcd:2379 (no such socket): start `janitor run --embedded-etcd`, or give --etcd-endpoints"},
-		{&etcd.UnreachableError{Endpoints: at, Err: syscall.ECONNREFUSED}, "no etcd listens at http://etcd:2379 (connection refused): start it, or correct --etcd-endpoints"},
-		{&etcd.UnreachableError{Endpoints: at, Err: away}, "no etcd answers at http://etcd:2379 (deadline exceeded): check --etcd-endpoints, that etcd runs, and the certificates"},
-		{
-			&etcd.UnreachableError{Endpoints: at, Err: rpctypes.ErrUserEmpty},
-			"etcd at http://etcd:2379 refuses this client (etcdserver: user name is empty): it asks for users; " +
-				"give --etcd-cert with a certificate whose common name is a user",
-		},
-		{
-			fmt.Errorf("read lease i-1: %w", rpctypes.ErrPermissionDenied),
-			"read lease i-1: etcdserver: permission denied: the user of --etcd-cert may not do that; `lease doctor` shows what it may",
-		},
 		{&lease.OutcomeUnknownError{Verb: "release", Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar release`"},
 		{&lease.OutcomeUnknownError{Verb: "extend", Until: noon, Why: "away"}, "it is not known whether the lease was changed (away); repeat `sidecar extend --until 2026-03-01T12:00:00Z`"},
 		{&sidecar.NotRunningError{Socket: "/run/s", Err: away}, "no sidecar answers at /run/s (deadline exceeded): start it with `systemctl start lapse-sidecar` or `sidecar run`"},
@@ -141,7 +124,7 @@ func TestErrorsThatNeedNoAdviceGetNone(t *testing.T) {
 	for _, err := range []error{
 		nil, errors.New("any"), Usage("say --yes"), &lease.PastError{}, &lease.LimitError{}, &lease.MalformedError{}, &lease.MismatchError{},
 		&lease.StateError{State: lease.StateRevoked}, &lease.StateError{State: lease.StateAdopting}, &lease.SchemaError{Schema: lease.Schema + 1},
-		&etcd.UnreachableError{Err: fs.ErrPermission}, &etcd.VersionError{}, &lease.UnrecoverableError{Obstacle: lease.ObstacleOver},
+		&lease.UnrecoverableError{Obstacle: lease.ObstacleOver},
 	} {
 		if got := Advise(err); got != err { //nolint:errorlint // the very same
 			t.Errorf("%T: %v", err, got)
@@ -156,7 +139,7 @@ func TestLogsAdviseToo(t *testing.T) {
 		flags := flag.NewFlagSet("", flag.ContinueOnError)
 		flags.String("log-level", "info", "")
 		flags.Bool("log-json", form == "json", "")
-		handler, err := logHandler(cli.NewContext(nil, flags, nil))
+		handler, err := logHandler(cli.NewContext(nil, flags, nil), Advise)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,12 +1,12 @@
-// Package cli is what the three commands share: how arguments are read, how errors become exit codes, how a store is
-// opened, and how tables and JSON are printed.
+// Package cli is what the three commands share: how arguments are read, how errors become exit codes, and how tables
+// and JSON are printed.
 //
 //   - app.go: [Main], from arguments to an exit code; stop.go: what ends a command that is asked to stop.
 //   - arrange.go: flags before or after arguments; mistakes.go: what is wrong with them, in a sentence.
 //   - settings.go: which flags the environment and the --config file may give; config.go: that file. values.go: what a text
 //     means as the value of a flag, whichever of the three it comes from.
 //   - exit.go: exit codes and usage errors; advice.go: what to do about an error, in terms of the command line.
-//   - store.go: flags for etcd, and the store behind them.
+//   - registry.go: flags for etcd; package registry opens what they name.
 //   - log.go: flags for logging; sink.go: a log and a service manager that nothing waits for.
 //   - parse.go: durations, dates, key=value pairs; print.go: JSON, tables, questions. who.go: who calls.
 //   - help.go, completion.go, recorded.go: help, and completion for shells, also of what is on record.
@@ -32,7 +32,6 @@ func Main(app *cli.App, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // the root of all others
 	defer stop()
 	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) }) // from then on, another one ends the process at once
-	quietGRPC()
 	return Run(ctx, app, args, os.Stdout, os.Stderr)
 }
 
@@ -57,8 +56,11 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		}))
 	}
 	l := read(app, args)
-	app.Metadata = map[string]any{takesKey: takes}
-	err := interrupted(ctx, stoppable(ctx, takes, func() error { return l.run(ctx) }))
+	if app.Metadata == nil {
+		app.Metadata = map[string]any{}
+	}
+	app.Metadata[takesKey] = takes
+	err := explain(app, interrupted(ctx, stoppable(ctx, takes, func() error { return l.run(ctx) })))
 	if unsaid := out.failed(); unsaid != nil && (err == nil || ExitCode(err) == ExitFailed) {
 		err = fmt.Errorf("the output of this command could not be written: %w", unsaid)
 	}
@@ -108,8 +110,6 @@ func prepareCommand(program string, command *cli.Command) {
 	command.HideHelp = true
 	command.Flags = append(append(command.Flags, configFlag()), helpFlags()...)
 	equip(program, command)
-	action := command.Action
-	command.Action = func(c *cli.Context) error { return namespaceMeant(c, action(c)) }
 }
 
 // usageError handles mistakes that [line.check] does not find.

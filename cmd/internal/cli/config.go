@@ -79,7 +79,9 @@ func (l line) isOthers(flag string) bool {
 }
 
 func (f configFile) read(app *cli.App, name string, value yaml.Node) ([]string, error) {
-	known := listed(allFlags(app.Commands))
+	known := slices.DeleteFunc(allFlags(app.Commands), func(f cli.Flag) bool {
+		return len(listed([]cli.Flag{f})) == 0 && !isSetting(app.Name, f.Names()[0]) // which a command may have to refuse it
+	})
 	known = slices.DeleteFunc(known, func(f cli.Flag) bool { return slices.Contains([]string{"config", "help", "help-all"}, f.Names()[0]) })
 	switch flag := findFlag(known, name); {
 	case flag == nil:

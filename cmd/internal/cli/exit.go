@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"lapse/lease"
-	"lapse/lease/etcd"
 	"lapse/sidecar"
 )
 
@@ -68,17 +67,16 @@ func ExitCode(err error) int {
 	switch {
 	case Is[*UsageError](err), Is[*lease.LimitError](err), Is[*lease.PastError](err):
 		return ExitUsage
-	case etcd.Denied(err), Is[*lease.NotEnrolledError](err), Is[*lease.UnprovedError](err), Is[*lease.KeysError](err),
+	case Is[*lease.NotEnrolledError](err), Is[*lease.UnprovedError](err), Is[*lease.KeysError](err),
 		Is[*lease.ContestedError](err), Is[*lease.TooOftenError](err):
 		return ExitRefused
-	case Is[*lease.NotFoundError](err), Is[*etcd.UnreachableError](err),
-		Is[*sidecar.NotRunningError](err), Is[*lease.UnavailableError](err), Is[*lease.UncheckedError](err):
+	case Is[*lease.NotFoundError](err), Is[*sidecar.NotRunningError](err), Is[*lease.UnavailableError](err), Is[*lease.UncheckedError](err):
 		return ExitMissing
 	case Is[*lease.StateError](err), Is[*lease.ClampedError](err), Is[*lease.ShortenError](err), Is[*lease.NumberError](err),
 		Is[*lease.MaxTermError](err),
 		Is[*lease.MismatchError](err), Is[*lease.LaunchStateError](err), Is[*lease.WindowError](err),
 		Is[*lease.SchemaError](err), Is[*lease.MalformedError](err), Is[*lease.ConflictError](err),
-		Is[*lease.DeposedError](err), Is[*etcd.VersionError](err), Is[*sidecar.ForbiddenError](err), Is[*sidecar.ClosedError](err):
+		Is[*lease.DeposedError](err), Is[*sidecar.ForbiddenError](err), Is[*sidecar.ClosedError](err):
 		return ExitRefused
 	case errors.Is(err, context.Canceled), Is[*lease.OutcomeUnknownError](err):
 		return ExitUnknown

@@ -9,10 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-
 	"lapse/lease"
-	"lapse/lease/etcd"
 )
 
 func TestExitCode(t *testing.T) {
@@ -27,9 +24,6 @@ func TestExitCode(t *testing.T) {
 		{&lease.LimitError{}, ExitUsage},
 		{&lease.PastError{}, ExitUsage},
 		{&lease.NotFoundError{}, ExitMissing},
-		{&etcd.UnreachableError{Err: context.DeadlineExceeded}, ExitMissing},
-		{&etcd.UnreachableError{Err: rpctypes.ErrUserEmpty}, ExitRefused},
-		{rpctypes.ErrPermissionDenied, ExitRefused},
 		{context.DeadlineExceeded, ExitMissing},
 		{&lease.StateError{}, ExitRefused},
 		{&lease.ClampedError{}, ExitRefused},
@@ -40,7 +34,6 @@ func TestExitCode(t *testing.T) {
 		{&lease.SchemaError{}, ExitRefused},
 		{&lease.MalformedError{}, ExitRefused},
 		{&lease.ConflictError{}, ExitRefused},
-		{&etcd.VersionError{}, ExitRefused},
 		{context.Canceled, ExitUnknown},
 		{WithCode(ExitHeld, errors.New("any")), ExitHeld},
 		{WithCode(ExitUnknown, &lease.StateError{}), ExitUnknown},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"google.golang.org/grpc/grpclog"
 )
 
 // LogFlags say how much is logged, and in which form.
@@ -24,7 +23,7 @@ func LogFlags() []cli.Flag {
 // ServiceLogger logs to stderr as the flags say, for a process that must go on even if nobody reads that: it never waits
 // for a line to be written, and a closed stderr does not end it. It may take longer to stop: see [Takes].
 func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
-	handler, err := logHandler(c)
+	handler, err := logHandler(c, func(err error) error { return Advise(explain(c.App, err)) })
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +43,7 @@ func ServiceLogger(c *cli.Context) (*slog.Logger, error) {
 	return slog.New(handler(sink)), nil
 }
 
-func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
+func logHandler(c *cli.Context, advise func(error) error) (func(io.Writer) slog.Handler, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, Usage("--log-level: %v", err)
@@ -54,7 +53,7 @@ func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 			return a
 		}
 		if err, is := a.Value.Any().(error); is {
-			a.Value = slog.StringValue(Advise(err).Error())
+			a.Value = slog.StringValue(advise(err).Error())
 		}
 		return a
 	}}
@@ -62,12 +61,4 @@ func logHandler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
 		return func(out io.Writer) slog.Handler { return slog.NewJSONHandler(out, options) }, nil
 	}
 	return func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, options) }, nil
-}
-
-// quietGRPC keeps gRPC from writing to stderr by itself, past any [Sink]. Its messages reach the caller as errors.
-// gRPC's own environment variable for debugging still works.
-func quietGRPC() {
-	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-	}
 }

@@ -2,10 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/urfave/cli/v2"
 
 	"lapse/lease"
@@ -45,8 +46,33 @@ func duration(text string) (d time.Duration, ok bool) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return d, true
 	}
-	long, err := model.ParseDuration(text)
-	return time.Duration(long), err == nil
+	return long(text)
+}
+
+// long reads a sum of whole numbers with the units of Prometheus, longest first: 2w, 1d12h. Its own package would link
+// protocol buffers into every command.
+//
+// Source: https://prometheus.io/docs/concepts/metric_types and the durations of PromQL.
+func long(text string) (d time.Duration, ok bool) {
+	const day = 24 * time.Hour
+	for _, unit := range []struct {
+		name string
+		is   time.Duration
+	}{
+		{"y", 365 * day}, {"w", 7 * day}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond},
+	} {
+		digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
+		rest, is := strings.CutPrefix(text[digits:], unit.name)
+		if !is || strings.HasPrefix(rest, "s") && unit.name == "m" { // which is ms
+			continue
+		}
+		n, err := strconv.ParseInt(text[:digits], 10, 64)
+		if err != nil || n > int64((math.MaxInt64-d)/unit.is) {
+			return 0, false
+		}
+		d, text, ok = d+time.Duration(n)*unit.is, rest, true
+	}
+	return d, ok && text == ""
 }
 
 // DurationOrNone reads a duration above zero, or "none" as zero.

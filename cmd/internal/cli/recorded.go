@@ -20,12 +20,13 @@ const completeTimeout = time.Second
 // recorded are the values in the registry for an ID or a flag. A completion must not print errors: if the registry
 // cannot be read soon, there are none.
 func (l line) recorded(ctx context.Context, what string) []string {
-	if !slices.Contains([]string{"ID", "id", "holder"}, what) || l.command == nil || findFlag(l.command.Flags, "namespace") == nil {
+	r, opens := l.app.Metadata[registryKey].(Registry)
+	if !slices.Contains([]string{"ID", "id", "holder"}, what) || !opens || l.command == nil || findFlag(l.command.Flags, "namespace") == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
-	snapshot, err := l.snapshot(ctx)
+	snapshot, err := l.snapshot(ctx, r)
 	if err != nil {
 		return nil
 	}
@@ -33,16 +34,11 @@ func (l line) recorded(ctx context.Context, what string) []string {
 }
 
 // snapshot reads the registry that the line so far, the environment and the file name.
-func (l line) snapshot(ctx context.Context) (s lease.Snapshot, err error) {
+func (l line) snapshot(ctx context.Context, r Registry) (s lease.Snapshot, err error) {
 	l.arguments = nil
 	command := *l.command
-	command.Action = func(c *cli.Context) error {
-		store, closeStore, err := Store(c, nil)
-		if err != nil {
-			return err
-		}
-		defer closeStore()
-		s, err = store.Snapshot(c.Context)
+	command.Action = func(c *cli.Context) (err error) {
+		s, err = r.Snapshot(c)
 		return err
 	}
 	l.command = &command

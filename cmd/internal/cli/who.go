@@ -36,6 +36,9 @@ func saidCaller(effective int, sudoUser string) string {
 	return sudoUser
 }
 
+// User is the name of the user who runs the command.
+func User() string { return whoCalls().name }
+
 // Actor names who runs the command, for histories: "cli:ada@laptop". Who called sudo is shown as what it is, a word that
 // nobody vouches for: "cli:root@laptop (self-declared: ada)".
 func Actor() string { return whoCalls().actor() }

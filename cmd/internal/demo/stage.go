@@ -42,7 +42,7 @@ type stage struct {
 func open(ctx context.Context, o Options) (*stage, error) {
 	for _, name := range []string{"lease", "janitor", "sidecar"} {
 		if _, err := os.Stat(filepath.Join(o.Binaries, name)); err != nil {
-			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build all three with `make build`", name, o.Binaries)
+			return nil, fmt.Errorf("the demo runs %s, but it is not in %s: build them all with `make build`", name, o.Binaries)
 		}
 	}
 	dir, err := os.MkdirTemp("", "lapse")

@@ -42,7 +42,7 @@ func (w wayIn) fleet() {
 
 	extended, lost, over := renewing[:3], renewing[3:6], quiet[:4]
 	for _, id := range extended {
-		w.run("sidecar", "extend", "--socket", w.socket(id), "--for", "3h")
+		w.run("sidecar-direct", "extend", "--socket", w.socket(id), "--for", "3h")
 	}
 	for _, id := range lost {
 		if err := w.sidecars[id].Process.Kill(); err != nil {

@@ -65,12 +65,20 @@ func serveEtcd(dir string) error {
 	return server.Close()
 }
 
-// buildIn makes the three commands of the sources there.
+// buildIn makes the commands of the sources there. Where there was one sidecar for both ways, it is sidecar-direct.
 func buildIn(tree string) (bin string, err error) {
 	if bin, err = os.MkdirTemp(built, "bin"); err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "lapse/cmd/lease", "lapse/cmd/janitor", "lapse/cmd/sidecar")
+	packages := []string{"lapse/cmd/lease", "lapse/cmd/janitor", "lapse/cmd/sidecar", "lapse/cmd/sidecar-direct"}
+	list := exec.Command("go", "list", "-buildvcs=false", packages[3])
+	if list.Dir = tree; list.Run() != nil {
+		packages = packages[:3]
+		if err := os.Symlink("sidecar", filepath.Join(bin, "sidecar-direct")); err != nil {
+			return "", err
+		}
+	}
+	build := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", bin}, packages...)...)
 	build.Dir = tree
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the commands of %s: %w\n%s", tree, err, out)

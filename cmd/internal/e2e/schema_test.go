@@ -63,7 +63,7 @@ func TestE2EAnotherSchemaIsRefused(t *testing.T) {
 		said, _ := os.ReadFile(filepath.Join(young.dir, id+".log"))
 		return strings.Contains(string(said), "has schema 2, which")
 	})
-	young.refused("has schema 2, which", "sidecar", "extend", "--socket", young.socket(id), "--for", "2h")
+	young.refused("has schema 2, which", "sidecar-direct", "extend", "--socket", young.socket(id), "--for", "2h")
 	old.same(client, was)
 
 	t.Log("a registry of schema 3, and the programs before it")

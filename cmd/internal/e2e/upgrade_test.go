@@ -243,7 +243,7 @@ func (u *upgrade) crash(s *side, token string, more ...string) string {
 func (u *upgrade) rewrite(s *side, renewing, quiet []string) {
 	u.t.Helper()
 	for _, id := range renewing {
-		s.run("sidecar", "extend", "--socket", s.socket(id), "--for", "2h")
+		s.run("sidecar-direct", "extend", "--socket", s.socket(id), "--for", "2h")
 		s.run("lease", "extend", id, "--for", "3h")
 		s.run("lease", "why", id)
 	}

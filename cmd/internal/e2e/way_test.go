@@ -35,7 +35,7 @@ func direct(w *world) wayIn {
 	w.startEtcd(etcdListen + "=" + listen)
 	w.startJanitor()
 	return wayIn{w, func(w *world, id string) {
-		w.startSidecar(id, ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}), "LAPSE_ETCD_ENDPOINTS=https://"+listen,
+		w.startSidecar("sidecar-direct", id, ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}), "LAPSE_ETCD_ENDPOINTS=https://"+listen,
 			"LAPSE_ETCD_CACERT="+w.path("ca.pem"), "LAPSE_ETCD_CERT="+w.path("vm.pem"), "LAPSE_ETCD_KEY="+w.path("vm.key"))
 	}}
 }
@@ -65,7 +65,7 @@ func throughAPI(w *world) wayIn {
 	w.run("lease", "init", "--api", "https://"+string(found[1]))
 	return wayIn{w, func(w *world, id string) {
 		machines.Create(w.machine(id))
-		w.startSidecar(id, machines.IMDS(id), "LAPSE_API_CACERT="+w.path("ca.pem"))
+		w.startSidecar("sidecar", id, machines.IMDS(id), "LAPSE_API_CACERT="+w.path("ca.pem"))
 	}}
 }
 
@@ -103,11 +103,11 @@ func (w *world) startJanitor(args ...string) {
 }
 
 // startSidecar starts the sidecar of an instance beside its metadata service, with these settings and none of others.
-func (w *world) startSidecar(id string, metadata *ec2sim.Metadata, settings ...string) {
+func (w *world) startSidecar(program, id string, metadata *ec2sim.Metadata, settings ...string) {
 	w.t.Helper()
 	server := httptest.NewServer(metadata)
 	w.t.Cleanup(server.Close)
-	c := exec.Command(filepath.Join(w.bin, "sidecar"), "run", "--imds", server.URL, "--socket", w.socket(id))
+	c := exec.Command(filepath.Join(w.bin, program), "run", "--imds", server.URL, "--socket", w.socket(id))
 	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir}, settings...)
 	w.sidecars[id] = w.spawn(c, id)
 }

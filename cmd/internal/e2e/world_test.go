@@ -165,7 +165,7 @@ func (w *world) run(name string, args ...string) string {
 // sidecar starts the sidecar of an instance beside a metadata service that knows it alone.
 func (w *world) sidecar(id string) {
 	w.t.Helper()
-	w.startSidecar(id, ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}), "LAPSE_ETCD_ENDPOINTS="+w.etcd())
+	w.startSidecar("sidecar-direct", id, ec2sim.IMDS(ec2sim.Instance{ID: id, Region: region, Zone: region + "a"}), "LAPSE_ETCD_ENDPOINTS="+w.etcd())
 }
 
 // socket is that of an instance's sidecar, which keeps its key beside it.

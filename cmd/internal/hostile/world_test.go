@@ -167,7 +167,7 @@ func (w *world) sidecar(id string, stderr *os.File) *process {
 	w.t.Helper()
 	metadata := httptest.NewServer(w.sim.IMDS(id))
 	w.t.Cleanup(metadata.Close)
-	c := w.command("sidecar", "run", "--imds", metadata.URL, "--socket", w.path(id[len(id)-6:]+".sock"))
+	c := w.command("sidecar-direct", "run", "--imds", metadata.URL, "--socket", w.path(id[len(id)-6:]+".sock"))
 	if stderr != nil {
 		c.Stderr = stderr
 	}

@@ -236,7 +236,7 @@ func (p *process) invites(id string) error {
 		return err
 	}
 	_, _, err = p.store().UpdateEnrolment(p.ctx, id, func(e lease.Enrolment) (lease.Enrolment, error) {
-		return e.Invite(p.clock.now(), lease.HashToken(token)), nil
+		return e.Invite(p.clock.now(), lease.HashToken(token), lease.By{Actor: p.name}), nil
 	})
 	if err == nil {
 		p.w.fleet.set(func(f *fleet) { f.byID[id].caller.invited = token })

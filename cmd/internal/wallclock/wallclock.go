@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// Build makes lease, janitor and sidecar in dir, of the module at root. The first time it takes minutes: all of the standard
+// Build makes lease, janitor and sidecar-direct in dir, of the module at root. The first time it takes minutes: all of the standard
 // library is built with them.
 func Build(ctx context.Context, root, dir string) error {
 	script, err := filepath.Abs(filepath.Join(root, "cmd", "internal", "wallclock", "build"))
 	if err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, script, dir+"/", "./cmd/lease", "./cmd/janitor", "./cmd/sidecar")
+	c := exec.CommandContext(ctx, script, dir+"/", "./cmd/lease", "./cmd/janitor", "./cmd/sidecar-direct")
 	c.Dir = root
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := c.CombinedOutput(); err != nil {

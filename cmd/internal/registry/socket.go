@@ -1,4 +1,4 @@
-package cli
+package registry
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease/etcd"
 )
 
@@ -52,7 +53,7 @@ func socketRefusal(err error) error {
 	for _, endpoint := range unreachable.Endpoints {
 		if path, isUnix := strings.CutPrefix(endpoint, "unix:"); isUnix {
 			socket := "/" + strings.TrimLeft(path, "/")
-			return WithCode(ExitMissing, fmt.Errorf("not allowed to use etcd's socket %s: %s", socket, mayUse(socket, whoCalls().name)))
+			return cli.WithCode(cli.ExitMissing, fmt.Errorf("not allowed to use etcd's socket %s: %s", socket, mayUse(socket, cli.User())))
 		}
 	}
 	return err

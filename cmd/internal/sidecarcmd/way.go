@@ -1,4 +1,4 @@
-package main
+package sidecarcmd
 
 import (
 	"context"
@@ -7,14 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
 	"lapse/lease"
 	"lapse/lease/api"
-	"lapse/lease/self"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -30,9 +28,34 @@ func apiClientFlags() []ucli.Flag {
 	}
 }
 
+// storeFlags say where etcd is. A program that cannot reach it has them to refuse them.
+func (b Build) storeFlags() []ucli.Flag {
+	if b.Direct != nil {
+		return cli.StoreFlags()
+	}
+	var refused []ucli.Flag
+	for _, flag := range cli.StoreFlags() {
+		refused = append(refused, &ucli.StringFlag{Name: flag.Names()[0], Hidden: true})
+	}
+	return refused
+}
+
+// checkFlags refuses what this program would have to ignore: who gives it expects another way to the lease.
+func (b Build) checkFlags(c *ucli.Context) error {
+	if b.Direct != nil {
+		return nil
+	}
+	for _, flag := range cli.StoreFlags() {
+		if name := flag.Names()[0]; c.String(name) != "" {
+			return cli.Usage("--%s is for etcd, and this sidecar renews through the API alone: leave it out, or install sidecar-direct", name)
+		}
+	}
+	return nil
+}
+
 // way returns a function that opens the way to the lease, within the ctx of its first caller: etcd if --etcd-endpoints is given,
-// else the API of --api or of the user-data, else etcd at its default.
-func way(c *ucli.Context, id string, metadata *imds.Client, log *slog.Logger) func(context.Context) (sidecar.Registry, error) {
+// else the API of --api or of the user-data, else etcd at its default. A program without etcd ends there.
+func (b Build) way(c *ucli.Context, id string, metadata *imds.Client, log *slog.Logger) func(context.Context) (sidecar.Registry, error) {
 	return func(ctx context.Context) (sidecar.Registry, error) {
 		url := c.String("api")
 		if url == "" && !c.IsSet("etcd-endpoints") {
@@ -42,8 +65,11 @@ func way(c *ucli.Context, id string, metadata *imds.Client, log *slog.Logger) fu
 			}
 			url = join.API
 		}
-		if url == "" {
-			return direct(ctx, c, log)
+		switch {
+		case url == "" && b.Direct == nil:
+			return nil, cli.Usage("the user-data of this instance names no API: give --api, or install sidecar-direct to renew in etcd")
+		case url == "":
+			return b.Direct(ctx, c, log)
 		}
 		log.InfoContext(ctx, "renewing through the API", "url", url)
 		client, err := api.NewClient(api.ClientConfig{
@@ -55,17 +81,6 @@ func way(c *ucli.Context, id string, metadata *imds.Client, log *slog.Logger) fu
 		}
 		return client, nil
 	}
-}
-
-// direct connects to etcd. The connection lasts as long as the process.
-func direct(ctx context.Context, c *ucli.Context, log *slog.Logger) (sidecar.Registry, error) {
-	bounded := *c
-	bounded.Context = ctx
-	store, _, err := cli.Store(&bounded, log)
-	if err != nil {
-		return nil, err
-	}
-	return self.New(store, time.Now, log), nil
 }
 
 // prove is what this instance shows to be let in: its identity document, and the token that it was given.

@@ -1,4 +1,4 @@
-package main
+package sidecarcmd
 
 import (
 	"os"
@@ -12,28 +12,34 @@ import (
 	"lapse/sidecar/imds"
 )
 
-func runCommand() *ucli.Command {
+func (b Build) runCommand() *ucli.Command {
+	other := "This program renews through the API alone. To renew in etcd itself, install sidecar-direct in its place."
+	if b.Direct != nil {
+		other = "With --etcd-endpoints it renews in etcd itself. Use that on trusted networks only: whoever reaches etcd can\n" +
+			"change every lease.\n\n" +
+			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem \\\n" +
+			"       --etcd-cert vm.pem --etcd-key vm.key"
+	}
 	return &ucli.Command{
 		Name: "run", Usage: "renew the lease until it ends",
 		Description: "Learns the instance id from the instance metadata service (IMDSv2), and renews the instance's lease as soon\n" +
 			"as there is one. It needs no AWS credentials. It calls the instance API, of which the user-data of `lease\n" +
 			"launch` says where it is, and proves there which instance it is:\n\n" +
 			"   sidecar run\n" +
-			"   sidecar run --api https://lapse.example.com:8443 --api-cacert ca.pem\n\n" +
-			"With --etcd-endpoints it renews in etcd itself. Use that on trusted networks only: whoever reaches etcd can\n" +
-			"change every lease.\n\n" +
-			"   sidecar run --etcd-endpoints https://etcd:2379 --etcd-cacert ca.pem \\\n" +
-			"       --etcd-cert vm.pem --etcd-key vm.key",
-		Flags: append(append(append(cli.StoreFlags(), cli.LogFlags()...), apiClientFlags()...),
+			"   sidecar run --api https://lapse.example.com:8443 --api-cacert ca.pem\n\n" + other,
+		Flags: append(append(append(b.storeFlags(), cli.LogFlags()...), apiClientFlags()...),
 			socketFlag(),
 			&ucli.StringFlag{Name: "max-extend", Usage: "let local programs extend up to `DURATION` from now", DefaultText: "the lease's maximum"},
 			&ucli.StringFlag{Name: "imds", Usage: "read instance metadata from `URL`", DefaultText: "the AWS SDK's own setting"},
 		),
-		Action: run,
+		Action: b.run,
 	}
 }
 
-func run(c *ucli.Context) error {
+func (b Build) run(c *ucli.Context) error {
+	if err := b.checkFlags(c); err != nil {
+		return err
+	}
 	log, err := cli.ServiceLogger(c)
 	if err != nil {
 		return err
@@ -63,8 +69,8 @@ func run(c *ucli.Context) error {
 	}
 	log.Info("this instance", "instance_id", me.InstanceID, "zone", me.Zone)
 	s, err := sidecar.New(sidecar.Config{
-		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: version, SocketPath: c.String("socket"),
-		MaxExtend: maxExtend, Open: way(c, me.InstanceID, metadata, log), Logger: log,
+		InstanceID: me.InstanceID, BootID: boot, Address: me.Address, Version: b.Version, SocketPath: c.String("socket"),
+		MaxExtend: maxExtend, Open: b.way(c, me.InstanceID, metadata, log), Logger: log,
 		Now: time.Now, Notify: cli.Notifier(), Watchdog: watchdog,
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package cli
+package registry
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"lapse/cmd/internal/cli"
 	"lapse/lease/etcd"
 )
 
@@ -40,8 +41,8 @@ func TestWhoMayUseASocket(t *testing.T) {
 		}
 	}
 	refused := socketRefusal(&etcd.UnreachableError{Endpoints: []string{"unix://" + socket}, Err: fs.ErrPermission})
-	if got := refused.Error(); !strings.HasPrefix(got, "not allowed to use etcd's socket "+socket+": ") || ExitCode(refused) != ExitMissing {
-		t.Errorf("%d %s", ExitCode(refused), got)
+	if got := refused.Error(); !strings.HasPrefix(got, "not allowed to use etcd's socket "+socket+": ") || cli.ExitCode(refused) != cli.ExitMissing {
+		t.Errorf("%d %s", cli.ExitCode(refused), got)
 	}
 	gone := &etcd.UnreachableError{Endpoints: []string{"unix://" + socket}, Err: fs.ErrNotExist}
 	if got := socketRefusal(gone); !errors.Is(got, gone) || got.Error() != gone.Error() {
