@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strings"
 	"sync"
@@ -23,25 +24,31 @@ import (
 	"lapse/lease/problem"
 )
 
-// answerMax is how many bytes of an answer are read.
-const answerMax = 1 << 20
+const (
+	answerMax = 1 << 20          // bytes of an answer that are read
+	clientMax = 15 * time.Second // bound of one call, if the caller sets none that is shorter: the server needs up to 10 s
+)
 
 // ClientConfig of a client.
 type ClientConfig struct {
-	URL        string // https://host:port
+	URL        string // see [lease.CheckAPI]
 	CAFile     string // PEM of who signs the server's certificate, read again when it changes; empty: the system's roots
 	KeyFile    string // see [Key]
 	InstanceID string
 	// Prove returns the identity document, and the join token or "".
 	Prove  func(ctx context.Context) (document, token string, err error)
 	Logger *slog.Logger
-	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // nil: as net dials
+
+	Dial          func(ctx context.Context, network, address string) (net.Conn, error) // nil: as net dials
+	Resolver      *net.Resolver                                                        // nil: the system's
+	ConnectionAge time.Duration                                                        // a connection is replaced after half of it to all of it; 30 min if 0
 }
 
 // Client is an instance's way to its own lease through the API. It enrols when it has to.
 type Client struct {
-	cfg ClientConfig
-	key tls.Certificate
+	cfg   ClientConfig
+	key   tls.Certificate
+	reach *reach
 
 	mu     sync.Mutex
 	client *http.Client
@@ -60,7 +67,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, key: key}, nil
+	reach, err := newReach(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{cfg: cfg, key: key, reach: reach}, nil
 }
 
 // Claim makes the heartbeat this boot's.
@@ -191,16 +202,28 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 		}
 		sent = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.cfg.URL+"/v1/instances/"+c.cfg.InstanceID+path, sent)
+	ctx, cancel := context.WithTimeout(ctx, clientMax)
+	defer cancel()
+	var through net.Conn
+	ctx = httptrace.WithClientTrace(until(ctx), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { through = got.Conn }})
+	req, err := http.NewRequestWithContext(ctx, method, c.reach.origin()+"/v1/instances/"+c.cfg.InstanceID+path, sent)
 	if err != nil {
 		return err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		client.CloseIdleConnections() // and look the address up anew
+		client.CloseIdleConnections() // and look the address up again
+		if through != nil && !errors.Is(err, context.Canceled) {
+			c.reach.fails(through.RemoteAddr().String())
+		}
 		return &unansweredError{cmp.Or(errors.Unwrap(err), err)}
 	}
 	defer resp.Body.Close()
+	return read(resp, into)
+}
+
+// read reads an answer, or the problem that it tells.
+func read(resp *http.Response, into any) error {
 	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
 	if resp.StatusCode != http.StatusOK {
 		var p problem.Details
@@ -215,10 +238,13 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 	return nil
 }
 
-// current is the HTTP client with the roots as they are now.
+// current is the HTTP client with the roots as they are now. A connection that is too old is used no longer.
 func (c *Client) current() (*http.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.client != nil && c.reach.isOld() {
+		c.client.CloseIdleConnections()
+	}
 	var info os.FileInfo
 	if c.cfg.CAFile != "" {
 		var err error
@@ -245,12 +271,19 @@ func (c *Client) current() (*http.Client, error) {
 		c.client.CloseIdleConnections()
 	}
 	c.roots = info
-	c.client = &http.Client{
+	c.client = c.with(roots)
+	return c.client, nil
+}
+
+func (c *Client) with(roots *x509.CertPool) *http.Client {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS13, ServerName: c.reach.host, RootCAs: roots, Certificates: []tls.Certificate{c.key}, NextProtos: []string{"http/1.1"},
+	}
+	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{c.key}},
-			DialContext:     c.cfg.Dial, TLSHandshakeTimeout: 5 * time.Second, MaxIdleConns: 1, MaxResponseHeaderBytes: 16 << 10,
+			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.reach.connect(ctx, config) },
+			MaxIdleConns:   1, MaxResponseHeaderBytes: 16 << 10,
 		},
 	}
-	return c.client, nil
 }
