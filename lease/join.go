@@ -42,7 +42,12 @@ func NewJoinToken(random io.Reader) (string, error) {
 // maxAPI is how many bytes the URL of the API has at most: it has one line of the user-data with the token.
 const maxAPI = 255
 
-// CheckAPI refuses a URL of the API other than https://HOST or https://HOST:PORT. The paths below it are the API's own.
+// SchemeSRV is the scheme of a URL of the API whose host is found through DNS SRV.
+const SchemeSRV = "https+srv"
+
+// CheckAPI refuses a URL of the API other than https://HOST, https://HOST:PORT and https+srv://NAME. The last is for the hosts and
+// ports of the SRV records _lapse._tcp.NAME; their certificates are for NAME all the same, so that nobody need trust DNS. The paths
+// below a URL are the API's own.
 //
 // Errors: [LimitError].
 func CheckAPI(api string) error {
@@ -50,9 +55,15 @@ func CheckAPI(api string) error {
 	if len(api) > maxAPI {
 		return &LimitError{What: fmt.Sprintf("API URL of %d bytes", len(api)), Why: fmt.Sprintf("must have at most %d bytes", maxAPI)}
 	}
+	if name, srv := strings.CutPrefix(api, SchemeSRV+"://"); srv {
+		if _, err := netip.ParseAddr(name); err == nil || !isHost(name) {
+			return refuse("must be https+srv://NAME, with neither port nor path")
+		}
+		return nil
+	}
 	u, err := url.Parse(api)
 	if err != nil || api != "https://"+u.Host || !isHost(u.Hostname()) || strings.HasSuffix(u.Host, ":") {
-		return refuse("must be https://HOST or https://HOST:PORT")
+		return refuse("must be https://HOST, https://HOST:PORT or https+srv://NAME")
 	}
 	if n, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || n == 0) {
 		return refuse("must have a port between 1 and 65535")

@@ -36,6 +36,9 @@ func TestTheURLOfTheAPIIsHTTPSAndAHost(t *testing.T) {
 	for api, allowed := range map[string]bool{
 		"https://lapse.example.com": true, "https://lapse.example.com:8443": true, "https://10.0.0.7:443": true, "https://[2001:db8::7]:443": true,
 		"https://lapse": true, "https://LAPSE.example.com": true, "https://" + strings.Repeat("a", 247): true,
+		"https+srv://lapse.example.com": true, "https+srv://lapse": true, "https+srv://10.0.0.7": false, "https+srv://[::1]": false,
+		"https+srv://lapse.example.com:8443": false, "https+srv://lapse.example.com/": false, "https+srv://": false, "srv://lapse.example.com": false,
+		"https+srv://ada@lapse.example.com": false, "https+srv://" + strings.Repeat("a", 244): false, "HTTPS+SRV://lapse.example.com": false,
 		"": false, "none": false, "lapse.example.com": false, "http://lapse.example.com": false, "HTTPS://lapse.example.com": false, "https://": false,
 		"https://lapse.example.com/": false, "https://lapse.example.com/v1": false, "https://lapse.example.com?a=b": false, "https://lapse.example.com#a": false,
 		"https://lapse.example.com?": false, "https://ada@lapse.example.com": false, "https://ada:secret@lapse.example.com": false, "https://:8443": false,

@@ -30,6 +30,7 @@ func apiServerFlags(address, category string) []ucli.Flag {
 		&ucli.StringFlag{Name: "api-cert", Usage: "serve the API with the certificate in `FILE`", Category: category},
 		&ucli.StringFlag{Name: "api-key", Usage: "read the key of --api-cert from `FILE`", Category: category},
 		&ucli.StringSliceFlag{Name: "api-proxy-from", Usage: "believe PROXY v2 headers from `CIDR`; repeatable", Category: category},
+		&ucli.StringSliceFlag{Name: "api-shared-from", Usage: "let many instances call from each address of `CIDR`; repeatable", Category: category},
 		&ucli.StringFlag{Name: "identity-certificates", Usage: "also trust the certificates in `FILE` for identity documents", Category: category},
 	}
 }
@@ -43,12 +44,14 @@ func readAPI(c *ucli.Context) (*edge.Config, identity.Certificates, error) {
 		return nil, nil, cli.Usage("the instance API is served with TLS alone: give --api-cert and --api-key")
 	}
 	front := &edge.Config{Addr: c.String("api-listen"), CertFile: c.String("api-cert"), KeyFile: c.String("api-key"), Refuse: refuse}
-	for _, text := range c.StringSlice("api-proxy-from") {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, nil, cli.Usage("--api-proxy-from %q is no CIDR, such as 10.0.0.0/24", text)
+	for name, into := range map[string]*[]netip.Prefix{"api-proxy-from": &front.ProxyFrom, "api-shared-from": &front.SharedFrom} {
+		for _, text := range c.StringSlice(name) {
+			prefix, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, nil, cli.Usage("--%s %q is no CIDR, such as 10.0.0.0/24", name, text)
+			}
+			*into = append(*into, prefix)
 		}
-		front.ProxyFrom = append(front.ProxyFrom, prefix)
 	}
 	certificates, err := identity.ReadFile(c.String("identity-certificates"))
 	if err != nil {

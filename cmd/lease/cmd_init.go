@@ -29,7 +29,8 @@ func initCommand() *ucli.Command {
 			"--anima notes, also in a registry that exists, how launches into these regions find what they create: by a\n" +
 			"client token, or by a key pair of their own where the EC2 endpoint ignores client tokens.\n\n" +
 			"--api notes, also in a registry that exists, where instances reach the API. From then on, each launch gives\n" +
-			"its instances this URL and a join token in their user-data. --api none takes it away.\n\n" +
+			"its instances this URL and a join token in their user-data. https+srv://NAME finds the API through the DNS\n" +
+			"records _lapse._tcp.NAME. --api none takes it away.\n\n" +
 			"--uuid recreates a lost registry under the UUID that its instances bear in their tag lapse:registry; `lease\n" +
 			"recover` then rebuilds their leases.\n\n" +
 			"--rbac also creates the roles lapse-NAMESPACE-operator, -janitor and -sidecar in etcd, each with the keys that\n" +

@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"net/http"
-	"os"
-	"strings"
+	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
@@ -62,37 +58,13 @@ func (e *examination) examineAPI(c *ucli.Context) {
 
 // askAPI returns the certificate of the API, if that answers.
 func askAPI(ctx context.Context, url, caFile string) (*x509.Certificate, error) {
-	key, err := api.PassingKey()
+	client, err := api.NewClient(api.ClientConfig{URL: url, CAFile: caFile, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{key}}
-	if caFile != "" {
-		text, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, fmt.Errorf("read --api-cacert: %w", err)
-		}
-		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--api-cacert %s has no certificate in PEM", caFile)
-		}
-	}
-	transport := &http.Transport{TLSClientConfig: config}
-	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, apiAnswers)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/openapi.yaml", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return nil, errors.Unwrap(err) // without the URL, which the finding has
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answers %s, as no API of Lapse does", resp.Status)
-	}
-	return resp.TLS.PeerCertificates[0], nil
+	return client.Certificate(ctx)
 }
 
 // examineHops names instances whose user-data and identity document a container on them may read.

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strings"
 	"sync"
@@ -23,27 +24,32 @@ import (
 	"lapse/lease/problem"
 )
 
-// answerMax is how many bytes of an answer are read: 1,000 peers may have 50 labels each.
-const answerMax = 32 << 20
+const (
+	answerMax = 32 << 20         // bytes of an answer that are read: 1,000 peers may have 50 labels each
+	clientMax = 15 * time.Second // bound of one call, if the caller sets none that is shorter: the server needs up to 10 s
+)
 
 // ClientConfig of a client.
 type ClientConfig struct {
-	URL        string // https://host:port
+	URL        string // see [lease.CheckAPI]
 	CAFile     string // PEM of who signs the server's certificate, read again when it changes; empty: the system's roots
-	KeyFile    string // see [Key]
+	KeyFile    string // see [Key]; empty: a key that nobody keeps, as for [Client.Certificate]
 	InstanceID string
 	// Prove returns the identity document, and the join token or "".
-	Prove  func(ctx context.Context) (document, token string, err error)
-	Logger *slog.Logger
-	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // nil: as net dials
+	Prove         func(ctx context.Context) (document, token string, err error)
+	Logger        *slog.Logger
+	Dial          func(ctx context.Context, network, address string) (net.Conn, error) // nil: as net dials
+	Resolver      *net.Resolver                                                        // nil: the system's
+	ConnectionAge time.Duration                                                        // a connection is replaced after half of it to all of it; 30 min if 0
 	// Transport is in the place of HTTPS where there are no sockets; nil: HTTPS with the key.
 	Transport http.RoundTripper
 }
 
 // Client is an instance's way to its own lease through the API. It enrols when it has to.
 type Client struct {
-	cfg ClientConfig
-	key tls.Certificate
+	cfg   ClientConfig
+	key   tls.Certificate
+	reach *reach
 
 	mu     sync.Mutex
 	client *http.Client
@@ -62,7 +68,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, key: key}, nil
+	reach, err := newReach(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{cfg: cfg, key: key, reach: reach}, nil
 }
 
 // Claim makes the heartbeat this boot's.
@@ -143,6 +153,19 @@ func (c *Client) Release(ctx context.Context, _ string, by lease.By) (lease.Leas
 	return released, unanswered(err, lease.OutcomeUnknownError{Verb: "release"})
 }
 
+// Certificate is that of the server, if it answers as the API does. It asks nothing that concerns an instance.
+func (c *Client) Certificate(ctx context.Context) (*x509.Certificate, error) {
+	resp, err := c.send(ctx, http.MethodGet, "/openapi.yaml", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.TLS == nil {
+		return nil, fmt.Errorf("it answers %s, as no API of Lapse does", resp.Status)
+	}
+	return resp.TLS.PeerCertificates[0], nil
+}
+
 // user is who acts, beside the instance, of which the server knows.
 func (c *Client) user(by lease.By) string {
 	_, user, _ := strings.Cut(by.Actor, " ")
@@ -191,10 +214,6 @@ func (c *Client) enrol(ctx context.Context) error {
 }
 
 func (c *Client) once(ctx context.Context, method, path string, body, into any) error {
-	client, err := c.current()
-	if err != nil {
-		return err
-	}
 	var sent io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -203,16 +222,41 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 		}
 		sent = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.cfg.URL+"/v1/instances/"+c.cfg.InstanceID+path, sent)
+	ctx, cancel := context.WithTimeout(ctx, clientMax)
+	defer cancel()
+	resp, err := c.send(ctx, method, "/v1/instances/"+c.cfg.InstanceID+path, sent)
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		client.CloseIdleConnections() // and look the address up anew
-		return &unansweredError{cmp.Or(errors.Unwrap(err), err)}
-	}
 	defer resp.Body.Close()
+	return read(resp, into)
+}
+
+// send sends one request. An address that gives no answer is tried last from then on.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	client, err := c.current()
+	if err != nil {
+		return nil, err
+	}
+	var through net.Conn
+	ctx = httptrace.WithClientTrace(until(ctx), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { through = got.Conn }})
+	req, err := http.NewRequestWithContext(ctx, method, c.reach.origin()+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	client.CloseIdleConnections() // and look the address up again
+	if through != nil && !errors.Is(err, context.Canceled) {
+		c.reach.fails(through.RemoteAddr().String())
+	}
+	return nil, &unansweredError{cmp.Or(errors.Unwrap(err), err)}
+}
+
+// read reads an answer, or the problem that it tells.
+func read(resp *http.Response, into any) error {
 	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
 	if resp.StatusCode != http.StatusOK {
 		var p problem.Details
@@ -227,13 +271,16 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 	return nil
 }
 
-// current is the HTTP client with the roots as they are now.
+// current is the HTTP client with the roots as they are now. A connection that is too old is used no longer.
 func (c *Client) current() (*http.Client, error) {
 	if c.cfg.Transport != nil {
 		return &http.Client{CheckRedirect: noRedirect, Transport: c.cfg.Transport}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.client != nil && c.reach.isOld() {
+		c.client.CloseIdleConnections()
+	}
 	var info os.FileInfo
 	if c.cfg.CAFile != "" {
 		var err error
@@ -260,14 +307,21 @@ func (c *Client) current() (*http.Client, error) {
 		c.client.CloseIdleConnections()
 	}
 	c.roots = info
-	c.client = &http.Client{
+	c.client = c.with(roots)
+	return c.client, nil
+}
+
+func (c *Client) with(roots *x509.CertPool) *http.Client {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS13, ServerName: c.reach.host, RootCAs: roots, Certificates: []tls.Certificate{c.key}, NextProtos: []string{"http/1.1"},
+	}
+	return &http.Client{
 		CheckRedirect: noRedirect,
 		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{c.key}},
-			DialContext:     c.cfg.Dial, TLSHandshakeTimeout: 5 * time.Second, MaxIdleConns: 1, MaxResponseHeaderBytes: 16 << 10,
+			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.reach.connect(ctx, config) },
+			MaxIdleConns:   1, MaxResponseHeaderBytes: 16 << 10,
 		},
 	}
-	return c.client, nil
 }
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

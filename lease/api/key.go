@@ -16,8 +16,12 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Key reads the instance's key, or makes one. Keep the file where no image, snapshot or backup has it: under /run.
+// Key reads the instance's key, or makes one. Keep the file where no image, snapshot or backup has it: under /run. Without a file
+// the key is kept nowhere.
 func Key(file string) (tls.Certificate, error) {
+	if file == "" {
+		return newKey("")
+	}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newKey(file)
@@ -37,19 +41,13 @@ func Key(file string) (tls.Certificate, error) {
 	return certificate(private)
 }
 
-// PassingKey is a key that nobody keeps, for calls that concern no instance: TLS asks everybody for one.
-func PassingKey() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return certificate(key)
-}
-
 func newKey(file string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
+	}
+	if file == "" {
+		return certificate(key)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -33,6 +34,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	net.DefaultResolver = resolver()
 	if server, err = embedded.Start(context.Background(), embedded.Config{Dir: dir, NoSync: true}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -26,6 +26,7 @@ const (
 // fleet is instances with their leases, launched a hundred at a time.
 type fleet struct {
 	registry  lease.Registry
+	timeout   time.Duration // of heartbeats
 	instances []lease.Instance
 }
 
@@ -33,11 +34,16 @@ type fleet struct {
 // and whose history is of five entries. They bear the tags of their leases, so there is nothing to write.
 func (w *world) newFleet(n int, over func(n int) time.Time) *fleet {
 	w.t.Helper()
+	return w.fleetOf(n, over, heartbeatTimeout)
+}
+
+func (w *world) fleetOf(n int, over func(n int) time.Time, timeout time.Duration) *fleet {
+	w.t.Helper()
 	registry, err := w.store.PutRegistry(w.t.Context(), lease.NewRegistry(time.Now(), uuid.NewString(), lease.ModeArmed))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	f := &fleet{registry: registry}
+	f := &fleet{registry: registry, timeout: timeout}
 	for n > len(f.instances) {
 		w.launch(f, min(perLaunch, n-len(f.instances)), over)
 	}
@@ -64,7 +70,7 @@ func (w *world) launch(f *fleet, n int, over func(n int) time.Time) {
 	now := time.Now()
 	made := lease.Launch{
 		Schema: lease.Schema, Token: token, State: lease.LaunchOpen, Account: "123456789012", Region: region, Count: n,
-		HeartbeatTimeout: lease.Duration(heartbeatTimeout), Window: lease.Duration(15 * time.Minute), Holder: "bench", CreatedAt: now.UTC(),
+		HeartbeatTimeout: lease.Duration(f.timeout), Window: lease.Duration(15 * time.Minute), Holder: "bench", CreatedAt: now.UTC(),
 		Request:  json.RawMessage(`{"ImageId":"ami-0123456789abcdef0","InstanceType":"c7i.large"}`),
 		Attempts: []lease.Attempt{{ClientToken: token + ".1", Min: n, Max: n, Sends: 1, LastSend: now.UTC()}},
 	}

@@ -25,6 +25,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if file := os.Getenv(sidecarsFile); file != "" {
+		if err := runSidecars(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -63,6 +70,7 @@ func TestBench(t *testing.T) {
 		{"expiry lag", measureTermEnd},
 		{"heartbeat gone", measureGone},
 		{"heartbeats", measureHeartbeats},
+		{"replicas", measureReplicas},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.measure(t, &figures, size) })
 	}

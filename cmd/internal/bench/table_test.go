@@ -25,6 +25,7 @@ type sizes struct {
 	ending    time.Duration // over which leases expire: the janitor's half of EC2's bucket allows 2.5 TerminateInstances calls a second
 	renewed   []int         // leases that are renewed
 	renewing  time.Duration
+	through   []through
 	sidecar   time.Duration // for which a sidecar is watched
 	starts    int
 }
@@ -33,6 +34,7 @@ func fullSize() sizes {
 	return sizes{
 		instances: []int{1_000, 10_000, 100_000}, decided: 100_000, tagged: 10_000, extending: 3 * time.Minute, schedule: "@every 20s", over: 10_000, paced: 10_000, fleets: []int{10_000, 100_000},
 		events: 300, spread: time.Minute, ending: 150 * time.Second, renewed: []int{10_000, 100_000}, renewing: 20 * time.Second,
+		through: []through{{500, 10 * time.Second, true, 2 * time.Second}, {20_000, 5 * time.Minute, false, 30 * time.Second}},
 		sidecar: 3 * time.Minute, starts: 5,
 	}
 }
@@ -41,6 +43,7 @@ func shortSize() sizes {
 	return sizes{
 		instances: []int{1_000}, decided: 10_000, tagged: 1_000, extending: 20 * time.Second, schedule: "@every 4s", over: 500, paced: 1_000, fleets: []int{1_000},
 		events: 40, spread: 8 * time.Second, ending: 8 * time.Second, renewed: []int{1_000}, renewing: 3 * time.Second,
+		through: []through{{500, 8 * time.Second, false, 2 * time.Second}},
 		sidecar: 5 * time.Second, starts: 1,
 	}
 }

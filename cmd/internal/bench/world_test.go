@@ -35,6 +35,7 @@ type world struct {
 	dir    string
 	sim    *ec2sim.Sim
 	aws    string
+	server *process // etcd
 	client *clientv3.Client
 	store  *etcd.Store
 }
@@ -66,7 +67,7 @@ func (w *world) startEtcd() {
 	w.t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), etcdDir+"="+w.dir)
-	w.spawn(c)
+	w.server = w.spawn(c)
 	w.until("etcd", func() bool {
 		client, err := etcd.Dial(w.t.Context(), etcd.Config{Endpoints: []string{w.etcd()}})
 		if err != nil {

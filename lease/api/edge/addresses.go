@@ -12,6 +12,7 @@ import (
 type addresses struct {
 	connections, requests Rate
 	last                  time.Duration // how long an address is at home
+	crowd                 func(netip.Prefix) int
 
 	mu    sync.Mutex
 	known *recent[netip.Prefix, address]
@@ -24,7 +25,7 @@ type address struct {
 
 func newAddresses(c Config) *addresses {
 	return &addresses{
-		connections: c.Limits.ConnectionRate, requests: c.Limits.UnprovedRate, last: c.Timeouts.Vouched,
+		connections: c.Limits.ConnectionRate, requests: c.Limits.UnprovedRate, last: c.Timeouts.Vouched, crowd: c.crowd,
 		known: newRecent[netip.Prefix, address](c.Limits.Addresses),
 	}
 }
@@ -55,7 +56,8 @@ func (a *addresses) of(from netip.Prefix) *address {
 	if known := a.known.get(from); known != nil {
 		return known
 	}
-	return a.known.add(from, address{connections: a.connections.limiter(), requests: a.requests.limiter()})
+	crowd := a.crowd(from)
+	return a.known.add(from, address{connections: a.connections.limiter(crowd), requests: a.requests.limiter(crowd)})
 }
 
 // group is what counts as one address: of IPv6, one subnet, since an instance can have all of its addresses.

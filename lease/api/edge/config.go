@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -22,6 +23,10 @@ type Config struct {
 	// ProxyFrom are the addresses of proxies that pass TCP on. Each of their connections must begin with a header of the PROXY
 	// protocol, version 2. Nobody else may send one.
 	ProxyFrom []netip.Prefix
+
+	// SharedFrom are addresses behind which many callers are: of NAT, or of a proxy that sends no headers. They have the limits of
+	// one address [Limits.Shared] times.
+	SharedFrom []netip.Prefix
 
 	Limits   Limits
 	Timeouts Timeouts
@@ -54,6 +59,7 @@ type Limits struct {
 	UnprovedRate   Rate // of the requests of an address whose key is unproved; 20 a second, 200 at once
 	ProvedRate     Rate // of the requests of a proved key; 20 a second, 100 at once
 
+	Shared    int // times the limits of an address, for one of [Config.SharedFrom]; 50
 	Addresses int // whose rates are remembered; 65536
 	Keys      int // that are remembered as vouched for; 65536
 }
@@ -92,6 +98,7 @@ func (c Config) withDefaults() Config {
 		{&l.RequestsPerKey, 4},
 		{&l.Bodies, 256},
 		{&l.HeaderBytes, 8 << 10},
+		{&l.Shared, 50},
 		{&l.Addresses, 65536},
 		{&l.Keys, 65536},
 	} {
@@ -145,9 +152,9 @@ func (c Config) check() error {
 	case c.Limits.HeaderBytes <= slop:
 		return errors.New("a limit of 4096 header bytes or fewer cannot be kept")
 	}
-	for _, p := range c.ProxyFrom {
+	for _, p := range slices.Concat(c.ProxyFrom, c.SharedFrom) {
 		if !p.IsValid() {
-			return errors.New("a network of proxies is not valid")
+			return errors.New("a network of proxies, or of shared addresses, is not valid")
 		}
 	}
 	return nil
@@ -156,7 +163,20 @@ func (c Config) check() error {
 // share is the part of n that unproved callers may take: at least one.
 func (l Limits) share(n int) int { return max(1, int(l.UnprovedShare*float64(n))) }
 
-func (r Rate) limiter() *rate.Limiter { return rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst) }
+// limiter allows times as much.
+func (r Rate) limiter(times int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(r.PerSecond*float64(times)), r.Burst*times)
+}
+
+// crowd is how many times the limits of one address are those of this one.
+func (c Config) crowd(at netip.Prefix) int {
+	for _, p := range c.SharedFrom {
+		if p.Contains(at.Addr()) {
+			return c.Limits.Shared
+		}
+	}
+	return 1
+}
 
 // trusts says whether a peer is a proxy, whose header says who calls.
 func (c Config) trusts(peer netip.Addr) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -191,4 +192,30 @@ func TestAcceptingGoesOnWhenDescriptorsRunOut(t *testing.T) {
 	r.caller("127.0.0.1").ok()
 	r.cut(waiting)
 	r.only(edge.KindDisplaced, 1)
+}
+
+func TestASharedAddressHasTheLimitsOfMany(t *testing.T) {
+	t.Parallel()
+	once := edge.Rate{PerSecond: 1e-9, Burst: 1}
+	for name, limits := range map[string]edge.Limits{
+		"connections in a short time": {ConnectionRate: once},
+		"requests in a short time":    {UnprovedRate: once},
+		"connections at once":         {ConnectionsPerAddress: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			limits.Shared = 3
+			r := start(t, func(c *edge.Config) {
+				c.SharedFrom, c.Limits, c.Timeouts.Patience = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/31")}, limits, generous
+			})
+			for from, most := range map[string]int{"127.0.0.1": 1, "127.0.0.2": 3, "127.0.0.3": 3} {
+				for n := range most + 1 {
+					c := r.caller(from) // whose connection stays open
+					if got := c.works(); got != (n < most) {
+						t.Errorf("call %d from %s: %t", n+1, from, got)
+					}
+				}
+			}
+		})
+	}
 }

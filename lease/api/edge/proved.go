@@ -30,7 +30,7 @@ func (p *proved) vouch(key string, now time.Time) {
 	defer p.mu.Unlock()
 	known := p.keys.get(key)
 	if known == nil {
-		known = p.keys.add(key, provedKey{requests: p.rate.limiter()})
+		known = p.keys.add(key, provedKey{requests: p.rate.limiter(1)})
 	}
 	known.until = now.Add(p.last)
 }

@@ -13,6 +13,7 @@ import (
 type table struct {
 	max, share, perAddress, perKey, maxBodies int
 	patience                                  time.Duration
+	crowd                                     func(netip.Prefix) int // times perAddress, and perKey of those who return
 
 	mu        sync.Mutex
 	unlocated class              // from listed proxies, which have not said yet for whom
@@ -49,7 +50,7 @@ func newTable(c Config) *table {
 	l, empty := c.Limits, func() class { return class{addresses: map[netip.Prefix]int{}, waiting: list.New()} }
 	return &table{
 		max: l.Connections, share: l.share(l.Connections), perAddress: l.ConnectionsPerAddress, perKey: l.ConnectionsPerKey, maxBodies: l.Bodies,
-		patience: c.Timeouts.Patience, unlocated: empty(), returning: empty(), unproved: empty(), proved: empty(),
+		patience: c.Timeouts.Patience, crowd: c.crowd, unlocated: empty(), returning: empty(), unproved: empty(), proved: empty(),
 		keys: map[string][]*conn{}, bodies: list.New(),
 	}
 }
@@ -118,10 +119,10 @@ func (t *table) identify(c *conn, proved bool) (closed []displaced, refused Kind
 // roomFor makes room for a connection whose caller is not known yet, and says in which class. Where a proved caller is at home, as
 // many of them as a key may have are beyond the share: it may be this caller who returns, and no crowd elsewhere keeps it out.
 func (t *table) roomFor(from netip.Prefix, familiar bool) (into *class, closed []displaced, refused Kind) {
-	if familiar && t.returning.addresses[from] < t.perKey {
+	if familiar && t.returning.addresses[from] < t.perKey*t.crowd(from) {
 		return &t.returning, nil, ""
 	}
-	if t.unproved.addresses[from] >= t.perAddress && !t.displace(&closed, t.unproved.waiting, func(c *conn) bool { return c.seat.group == from }) {
+	if t.unproved.addresses[from] >= t.perAddress*t.crowd(from) && !t.displace(&closed, t.unproved.waiting, func(c *conn) bool { return c.seat.group == from }) {
 		return nil, nil, KindAddress
 	}
 	if t.unproved.n >= t.share && !t.displace(&closed, t.unproved.waiting, nil) {
