@@ -155,7 +155,7 @@ func (c *Client) Release(ctx context.Context, _ string, by lease.By) (lease.Leas
 
 // Certificate is that of the server, if it answers as the API does. It asks nothing that concerns an instance.
 func (c *Client) Certificate(ctx context.Context) (*x509.Certificate, error) {
-	resp, err := c.send(ctx, http.MethodGet, "/openapi.yaml", nil)
+	resp, _, err := c.send(ctx, http.MethodGet, "/openapi.yaml", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -224,35 +224,49 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientMax)
 	defer cancel()
-	resp, err := c.send(ctx, method, "/v1/instances/"+c.cfg.InstanceID+path, sent)
+	resp, address, err := c.send(ctx, method, "/v1/instances/"+c.cfg.InstanceID+path, sent)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	return read(resp, into)
+	err = read(resp, into)
+	if _, is := errors.AsType[*lease.UnavailableError](err); is { // of a replica that is cut off from etcd; another may not be
+		c.leave(address)
+	}
+	return err
 }
 
-// send sends one request. An address that gives no answer is tried last from then on.
-func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+// leave has the next call connect again, and try an address last.
+func (c *Client) leave(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client != nil {
+		c.client.CloseIdleConnections()
+	}
+	if address != "" {
+		c.reach.fails(address)
+	}
+}
+
+// send sends one request, and says to which address. One that gives no answer is tried last from then on.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (resp *http.Response, address string, err error) {
 	client, err := c.current()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var through net.Conn
-	ctx = httptrace.WithClientTrace(until(ctx), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { through = got.Conn }})
+	ctx = httptrace.WithClientTrace(until(ctx), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { address = got.Conn.RemoteAddr().String() }})
 	req, err := http.NewRequestWithContext(ctx, method, c.reach.origin()+path, body)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	resp, err := client.Do(req)
-	if err == nil {
-		return resp, nil
+	if resp, err = client.Do(req); err == nil {
+		return resp, address, nil
 	}
-	client.CloseIdleConnections() // and look the address up again
-	if through != nil && !errors.Is(err, context.Canceled) {
-		c.reach.fails(through.RemoteAddr().String())
+	if errors.Is(err, context.Canceled) {
+		address = ""
 	}
-	return nil, &unansweredError{cmp.Or(errors.Unwrap(err), err)}
+	c.leave(address)
+	return nil, "", &unansweredError{cmp.Or(errors.Unwrap(err), err)}
 }
 
 // read reads an answer, or the problem that it tells.

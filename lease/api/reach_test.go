@@ -26,6 +26,7 @@ import (
 	"lapse/lease"
 	"lapse/lease/api"
 	"lapse/lease/dnstest"
+	"lapse/lease/problem"
 )
 
 // site is a name under which replicas of the API are found.
@@ -39,6 +40,7 @@ type site struct {
 	mu     sync.Mutex
 	served []string // the replicas that answered, in order
 	stuck  map[string]bool
+	cutOff map[string]bool // from etcd
 }
 
 // newSite makes a certificate that is for a name alone.
@@ -53,7 +55,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{T: t, dns: dnstest.New(t), ca: filepath.Join(t.TempDir(), "ca.pem"), tls: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, stuck: map[string]bool{}}
+	s := &site{T: t, dns: dnstest.New(t), ca: filepath.Join(t.TempDir(), "ca.pem"), tls: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, stuck: map[string]bool{}, cutOff: map[string]bool{}}
 	if err := os.WriteFile(s.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +67,7 @@ func (s *site) replica(address string) *httptest.Server {
 	s.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		stuck := s.stuck[address]
+		stuck, cutOff := s.stuck[address], s.cutOff[address]
 		if !stuck {
 			s.served = append(s.served, address)
 		}
@@ -73,6 +75,10 @@ func (s *site) replica(address string) *httptest.Server {
 		if stuck { // as one whose packets are lost
 			_, _ = io.Copy(io.Discard, r.Body) // so that it notices when the caller leaves
 			<-r.Context().Done()
+			return
+		}
+		if cutOff {
+			problem.Of(&lease.UnavailableError{Why: "etcd gives no answer"}).Write(w)
 			return
 		}
 		_, _ = w.Write([]byte(`{"heartbeat": {}}`))
@@ -150,6 +156,32 @@ func (s *site) renews(client *api.Client, by string) {
 }
 
 func (s *site) url() string { return "https://api.example:" + s.port }
+
+// TestAReplicaThatIsCutOffIsLeft has one answer that etcd does not, for as long as another may renew.
+func TestAReplicaThatIsCutOffIsLeft(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.replica("127.0.0.1")
+	s.replica("127.0.0.2")
+	s.dns.Host("api.example", "127.0.0.1", "127.0.0.2")
+	client := s.client(s.url())
+	if err := s.renew(client); err != nil {
+		t.Fatal(err)
+	}
+	cutOff := s.last()
+	s.mu.Lock()
+	s.cutOff[cutOff] = true
+	s.mu.Unlock()
+	var unavailable *lease.UnavailableError
+	if err := s.renew(client); !errors.As(err, &unavailable) {
+		t.Fatalf("%v, want a replica without etcd", err)
+	}
+	for range 5 {
+		if err := s.renew(client); err != nil || s.last() == cutOff {
+			t.Errorf("answered by %s, which is cut off: %v", s.last(), err)
+		}
+	}
+}
 
 func TestAnAPIThatMovesIsFoundAgain(t *testing.T) {
 	t.Parallel()
