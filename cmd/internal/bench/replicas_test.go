@@ -24,8 +24,9 @@ import (
 	"lapse/lease/api"
 )
 
-// perCrowd is how many sidecars one process runs: each takes a file descriptor, and two of its balancer.
-const perCrowd = 5000
+// perCrowd is how many sidecars one process runs. Each takes seven file descriptors: its connection, two of the balancer, and two
+// pipes by which the kernel passes on what these carry. 20,000 is a usual limit.
+const perCrowd = 2500
 
 // starting is over how many intervals the sidecars start: each has a TLS handshake and a claim, which etcd writes.
 const starting = 3
