@@ -42,7 +42,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin = dir
-	for _, name := range []string{"lease", "janitor"} {
+	for _, name := range []string{"lease", "janitor", "sidecar"} {
 		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), "lapse/cmd/"+name)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", name, err, out)
