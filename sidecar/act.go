@@ -24,11 +24,30 @@ const (
 	peersBurst = 20
 )
 
+// turnsMax is how many calls of local programs to the registry are under way at once: the API takes 4 requests of one instance at
+// once, and the heartbeat is one of them.
+const turnsMax = 2
+
+// turn waits until a local program may call the registry.
+func (s *Sidecar) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, nil
+	case <-ctx.Done():
+		return nil, &lease.UnavailableError{Why: "other programs wait for it, too"}
+	}
+}
+
 // peers are the instances of the same launch that live.
 func (s *Sidecar) peers(ctx context.Context) (PeersAnswer, error) {
 	if !s.sees.Allow() {
 		return PeersAnswer{}, &lease.TooOftenError{ID: s.cfg.InstanceID, Does: "asks for its peers", After: lease.Duration(2 * time.Second)}
 	}
+	done, err := s.turn(ctx)
+	if err != nil {
+		return PeersAnswer{}, err
+	}
+	defer done()
 	registry, err := s.lazy.registry(ctx)
 	if err != nil {
 		return PeersAnswer{}, &lease.UnavailableError{Why: err.Error()}
@@ -45,6 +64,11 @@ func (s *Sidecar) extend(ctx context.Context, req lease.ExtendRequest) (lease.Ex
 	if !s.asked.Allow() {
 		return lease.Extended{}, &lease.TooOftenError{ID: s.cfg.InstanceID, After: lease.Duration(time.Second)}
 	}
+	done, err := s.turn(ctx)
+	if err != nil {
+		return lease.Extended{}, err
+	}
+	defer done()
 	registry, err := s.lazy.registry(ctx)
 	if err != nil {
 		return lease.Extended{}, &lease.UnavailableError{Why: err.Error()}

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lapse/lease"
@@ -63,6 +65,43 @@ func TestLocalProgramsAskForPeersNoFasterThanTheAPIAnswers(t *testing.T) {
 	if _, err := client.Extend(t.Context(), lease.ExtendRequest{By: lease.Duration(time.Hour)}); err != nil {
 		t.Errorf("an extension is refused for that: %v", err)
 	}
+}
+
+// TestLocalProgramsLeaveTheHeartbeatRoom has six of them ask while the registry is slow: the API takes four requests of one instance at
+// once, and the heartbeat is one of those.
+func TestLocalProgramsLeaveTheHeartbeatRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := bound()
+		s, err := New(Config{
+			InstanceID: instance, BootID: "boot-1", Open: opened(r, time.Now), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.set(func(r *registry) { r.hang = true })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for n := range 6 {
+			go func() {
+				if n%2 == 0 {
+					_, _ = s.peers(ctx)
+				} else {
+					_, _ = s.extend(ctx, lease.ExtendRequest{By: lease.Duration(time.Hour)})
+				}
+			}()
+		}
+		synctest.Wait()
+		if calls := len(r.since()); calls != turnsMax {
+			t.Errorf("%d calls are under way, want %d", calls, turnsMax)
+		}
+		<-ctx.Done()
+		synctest.Wait()
+		r.set(func(r *registry) { r.hang = false })
+		if _, err := s.extend(t.Context(), lease.ExtendRequest{By: lease.Duration(time.Hour)}); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
 }
 
 func TestExtend(t *testing.T) {

@@ -76,6 +76,7 @@ type Sidecar struct {
 	asked *rate.Limiter // how often local programs may have the lease changed
 	sees  *rate.Limiter // how often they may ask for its peers
 	wake  chan struct{} // a value asks the loop to renew now
+	turns chan struct{} // holds a value for each call of a local program
 }
 
 // New returns a sidecar that has not started yet.
@@ -99,7 +100,7 @@ func New(cfg Config) (*Sidecar, error) {
 	}
 	return &Sidecar{
 		cfg: cfg, lazy: &lazy{open: cfg.Open, turn: make(chan struct{}, 1)}, clock: self.NewClock(cfg.Now), view: newView(cfg), asked: rate.NewLimiter(extendRate, extendBurst),
-		sees: rate.NewLimiter(peersRate, peersBurst), wake: make(chan struct{}, 1),
+		sees: rate.NewLimiter(peersRate, peersBurst), wake: make(chan struct{}, 1), turns: make(chan struct{}, turnsMax),
 	}, nil
 }
 

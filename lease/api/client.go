@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	answerMax = 32 << 20         // bytes of an answer that are read: 1,000 peers may have 50 labels each
+	answerMax = 1 << 20          // bytes of an answer that are read: of 1,000 peers, about 1,000 for each
 	clientMax = 15 * time.Second // bound of one call, if the caller sets none that is shorter: the server needs up to 10 s
 )
 
@@ -53,6 +53,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	client *http.Client
+	tls    *tls.Config // of client
 	roots  os.FileInfo // of CAFile, as client was made with
 }
 
@@ -230,7 +231,9 @@ func (c *Client) once(ctx context.Context, method, path string, body, into any) 
 	}
 	defer resp.Body.Close()
 	err = read(resp, into)
-	if _, is := errors.AsType[*lease.UnavailableError](err); is { // of a replica that is cut off from etcd; another may not be
+	_, away := errors.AsType[*lease.UnavailableError](err)
+	_, cut := errors.AsType[*unansweredError](err)
+	if away || cut { // this replica has no etcd, or no whole answer: another may
 		c.leave(address)
 	}
 	return err
@@ -254,6 +257,9 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	if err != nil {
 		return nil, "", err
 	}
+	if c.cfg.Transport == nil && c.reach.isOld() {
+		c.freshen(ctx, client)
+	}
 	ctx = httptrace.WithClientTrace(until(ctx), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { address = got.Conn.RemoteAddr().String() }})
 	req, err := http.NewRequestWithContext(ctx, method, c.reach.origin()+path, body)
 	if err != nil {
@@ -269,9 +275,29 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	return nil, "", &unansweredError{cmp.Or(errors.Unwrap(err), err)}
 }
 
+// freshen replaces a connection that is old, once there is another: the old one may be all that works.
+func (c *Client) freshen(ctx context.Context, client *http.Client) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/2)
+		defer cancel()
+	}
+	c.mu.Lock()
+	config := c.tls
+	c.mu.Unlock()
+	conn, err := c.reach.connect(ctx, config)
+	if err != nil {
+		c.reach.putOff()
+		return
+	}
+	c.reach.keep(conn)
+	client.CloseIdleConnections()
+}
+
 // read reads an answer, or the problem that it tells.
 func read(resp *http.Response, into any) error {
-	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
+	body := &io.LimitedReader{R: resp.Body, N: answerMax}
+	d := json.NewDecoder(body)
 	if resp.StatusCode != http.StatusOK {
 		var p problem.Details
 		if err := d.Decode(&p); err != nil || p.Detail == "" {
@@ -279,22 +305,22 @@ func read(resp *http.Response, into any) error {
 		}
 		return p.Err()
 	}
-	if err := d.Decode(into); err != nil {
+	switch err := d.Decode(into); {
+	case err != nil && body.N == 0: // and this program has little memory
+		return &lease.UnavailableError{Why: fmt.Sprintf("its answer has more than %d bytes", answerMax)}
+	case err != nil:
 		return &unansweredError{err}
 	}
 	return nil
 }
 
-// current is the HTTP client with the roots as they are now. A connection that is too old is used no longer.
+// current is the HTTP client with the roots as they are now.
 func (c *Client) current() (*http.Client, error) {
 	if c.cfg.Transport != nil {
 		return &http.Client{CheckRedirect: noRedirect, Transport: c.cfg.Transport}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.client != nil && c.reach.isOld() {
-		c.client.CloseIdleConnections()
-	}
 	var info os.FileInfo
 	if c.cfg.CAFile != "" {
 		var err error
@@ -329,11 +355,17 @@ func (c *Client) with(roots *x509.CertPool) *http.Client {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: c.reach.host, RootCAs: roots, Certificates: []tls.Certificate{c.key}, NextProtos: []string{"http/1.1"},
 	}
+	c.tls = config
 	return &http.Client{
 		CheckRedirect: noRedirect,
 		Transport: &http.Transport{
-			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.reach.connect(ctx, config) },
-			MaxIdleConns:   1, MaxResponseHeaderBytes: 16 << 10,
+			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if kept := c.reach.kept(); kept != nil {
+					return kept, nil
+				}
+				return c.reach.connect(ctx, config)
+			},
+			MaxIdleConns: 1, MaxResponseHeaderBytes: 16 << 10,
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"lapse/lease"
 	"lapse/lease/api/edge"
@@ -54,7 +55,9 @@ func enrolled(e lease.Enrolment) wire.Enrolled {
 
 // vouch notes a sign of life. An instance without a lease needs none, nor does one that renews.
 func (s *Server) vouch(ctx context.Context, id string, why error) {
-	if _, err := s.cfg.Store.Resume(ctx, id, ""); err == nil {
+	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteMax)
+	defer cancel()
+	if _, err := s.cfg.Store.Resume(looking, id, ""); err == nil {
 		return
 	}
 	by := lease.By{Actor: self.Actor(id), Reason: fmt.Sprintf("%.*s", lease.MaxReason, "not enrolled: "+why.Error())}
@@ -72,8 +75,13 @@ func (s *Server) settle(ctx context.Context, id, why string) {
 	})
 }
 
+// noteMax bounds a note, also of a call whose time is over: that EC2 took all of it is why there is one.
+const noteMax = 5 * time.Second
+
 // note changes the lease, if there is one that can be.
 func (s *Server) note(ctx context.Context, id string, action lease.Action, change func(lease.Lease) (lease.Lease, error)) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteMax)
+	defer cancel()
 	_, _, err := s.cfg.Store.UpdateLease(ctx, id, change)
 	_, none := errors.AsType[*lease.NotFoundError](err)
 	_, over := errors.AsType[*lease.StateError](err)

@@ -142,7 +142,8 @@ func (s *Server) extend(ctx context.Context, c caller, call wire.ExtendCall) (le
 	if err := s.memory.change(c.id); err != nil {
 		return lease.Extended{}, err
 	}
-	return s.self.Extend(ctx, c.id, call.ExtendRequest, by(c, call.User, call.Reason))
+	extended, err := s.self.Extend(ctx, c.id, call.ExtendRequest, by(c, call.User, call.Reason))
+	return extended, discreet(err)
 }
 
 // release gives the lease back, unless it is not certain who asks.
@@ -154,7 +155,8 @@ func (s *Server) release(ctx context.Context, c caller, r wire.ReleaseRequest) (
 	if !e.Contested.IsZero() {
 		return lease.Lease{}, &lease.ContestedError{ID: c.id, Verb: "release", Since: e.Contested}
 	}
-	return s.self.Release(ctx, c.id, by(c, r.User, r.Reason))
+	released, err := s.self.Release(ctx, c.id, by(c, r.User, r.Reason))
+	return released, discreet(err)
 }
 
 // by is who acts: the instance, and what it says of its user, which is nobody's word but its own.
@@ -179,4 +181,18 @@ func unread(err error) error {
 		return err
 	}
 	return &lease.UnavailableError{Why: "etcd gives no answer"}
+}
+
+// discreet leaves out what the store said of itself: an instance is not told where etcd is.
+func discreet(err error) error {
+	const why = "etcd gives no answer"
+	if e, is := errors.AsType[*lease.OutcomeUnknownError](err); is {
+		told := *e
+		told.Why = why
+		return &told
+	}
+	if _, is := errors.AsType[*lease.UnavailableError](err); is {
+		return &lease.UnavailableError{Why: why}
+	}
+	return err
 }

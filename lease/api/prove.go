@@ -58,6 +58,9 @@ func (s *Server) prove(ctx context.Context, c caller, r wire.EnrolRequest, e lea
 		p.signed = false // it may run no more
 		return refuse("its document is of an earlier start than one that was shown before")
 	}
+	if err := s.memory.prove(c.id); err != nil {
+		return p, err
+	}
 	i, err := s.describe(ctx, cloud, c, p)
 	switch {
 	case err != nil:

@@ -41,6 +41,7 @@ type reach struct {
 	known  []string             // addresses of the last look-up that succeeded, by preference
 	failed map[string]time.Time // addresses, by when they last failed
 	old    time.Time            // the last connection is, from then on
+	spare  net.Conn             // made to replace an old one; nil: none
 }
 
 // newReach is for a URL that [lease.CheckAPI] accepts.
@@ -137,7 +138,10 @@ func (r *reach) try(ctx context.Context, address string, left int, config *tls.C
 // the last time.
 func (r *reach) addresses(ctx context.Context) ([]string, error) {
 	looking := ctx
-	if end, ok := ctx.Deadline(); ok {
+	r.mu.Lock()
+	knows := len(r.known) > 0
+	r.mu.Unlock()
+	if end, ok := ctx.Deadline(); ok && knows { // else nothing is left to do but to wait for DNS
 		var cancel context.CancelFunc
 		looking, cancel = context.WithTimeout(ctx, time.Until(end)/2)
 		defer cancel()
@@ -211,4 +215,29 @@ func (r *reach) fails(address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed[address] = time.Now()
+}
+
+// putOff says that an old connection has to do for now.
+func (r *reach) putOff() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.old = time.Now().Add(min(r.age, time.Minute))
+}
+
+// keep keeps a connection for the next dial, and kept takes it; nil if there is none.
+func (r *reach) keep(conn net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.spare != nil {
+		_ = r.spare.Close()
+	}
+	r.spare = conn
+}
+
+func (r *reach) kept() net.Conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	conn := r.spare
+	r.spare = nil
+	return conn
 }

@@ -36,6 +36,7 @@ type known struct {
 	changes *rate.Limiter // of its lease, and of what its heartbeat says
 	claims  *rate.Limiter // apart from those: whoever moves dates without end must not keep it from being seen alive
 	asks    *rate.Limiter // for its peers
+	proofs  *rate.Limiter // that it shows to be let in: each asks EC2, and may be written and audited
 	served  int64         // the highest change counter of its lease that it was told
 }
 
@@ -50,7 +51,7 @@ func (m *memory) known(id string) *known {
 	}
 	k := &known{
 		changes: rate.NewLimiter(rate.Every(writesPause), writesAtOnce), claims: rate.NewLimiter(rate.Every(writesPause), writesAtOnce),
-		asks: rate.NewLimiter(rate.Every(asksPause), asksAtOnce),
+		asks: rate.NewLimiter(rate.Every(asksPause), asksAtOnce), proofs: rate.NewLimiter(rate.Every(unknownPause), writesAtOnce),
 	}
 	m.of[id] = k
 	return k
@@ -76,6 +77,14 @@ func (m *memory) claim(id string) error {
 func (m *memory) ask(id string) error {
 	refusal := lease.TooOftenError{ID: id, Does: "asks for its peers", After: lease.Duration(asksPause)}
 	return m.spend(refusal, func(k *known) *rate.Limiter { return k.asks })
+}
+
+// prove lets an instance show who it is, or says that it does so too often.
+//
+// Errors: [lease.TooOftenError].
+func (m *memory) prove(id string) error {
+	refusal := lease.TooOftenError{ID: id, Does: "enrols", After: lease.Duration(unknownPause)}
+	return m.spend(refusal, func(k *known) *rate.Limiter { return k.proofs })
 }
 
 // spend takes one from what the instance of a refusal has left, or refuses.

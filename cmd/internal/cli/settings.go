@@ -27,7 +27,7 @@ func isSetting(program, flag string) bool {
 		boot-grace mark-grace lone-grace orphan-grace term-grace retention delete-kept-volumes complete-adoptions
 		heartbeats-share rate-share
 
-		api-listen api-cert api-key api-proxy-from identity-certificates
+		api-listen api-cert api-key api-proxy-from api-shared-from identity-certificates
 
 		api api-cacert join-token-file max-extend imds`), flag)
 }

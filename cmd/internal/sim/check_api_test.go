@@ -143,7 +143,8 @@ func (t *truth) checkOwn(who, id string, before, after *leaseRecord) {
 	}
 }
 
-// checkMark: a heartbeat that says nothing is not judged, nor one that is there and renewed.
+// checkMark: a heartbeat that says nothing is not judged, nor one that is there and renewed. A renewal counts from when etcd took it,
+// which may be as long before its answer as an answer takes.
 func (t *truth) checkMark(id string, before *leaseRecord) {
 	if !before.ContestedAt.IsZero() || !before.VouchedAt.IsZero() {
 		t.find("P1", id, "marked for a lost heartbeat, although that says nothing: contested, or proved to run")
@@ -153,7 +154,7 @@ func (t *truth) checkMark(id string, before *leaseRecord) {
 		return
 	}
 	timeout := min(before.timeout(), heartbeat.timeout) // a thief may have named a shorter one
-	if ago := t.now.Sub(renewed); ago < timeout-slack && renewed.After(t.upset.Add(before.timeout())) {
+	if ago := t.now.Sub(renewed); ago < timeout-answering && renewed.After(t.upset.Add(before.timeout())) {
 		t.find("P1", id, "marked for a lost heartbeat %s after it renewed through the API, within its timeout", ago)
 	}
 }
