@@ -98,11 +98,14 @@ func (m *memory) spend(refusal lease.TooOftenError, of func(*known) *rate.Limite
 }
 
 // believed is how much of a change counter is believed that an instance says it has seen: no more than it was told, by this
-// replica or, as its heartbeat has it, by another.
+// replica or, as its heartbeat has it, by another. What is believed once is remembered: the heartbeat may go, and its lease may be
+// gone already, so that nobody tells it again.
 func (m *memory) believed(id string, said, before int64) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return min(said, max(m.known(id).served, before))
+	k := m.known(id)
+	k.served = max(k.served, min(said, before))
+	return min(said, k.served)
 }
 
 // serve notes what an instance is told.

@@ -73,7 +73,8 @@ func (t *truth) takeEnrolment(e event, id string, c etcdsim.Change) {
 	if t.roles[e.who] != "api" {
 		return
 	}
-	if k.last != "" && slices.Contains(before, k.last) && !slices.Contains(k.keys, k.last) {
+	wrong := t.now.Before(t.skewed.Add(time.Minute)) // by such a clock a key may seem to have rested for long
+	if k.last != "" && slices.Contains(before, k.last) && !slices.Contains(k.keys, k.last) && !wrong {
 		t.find("P5", id, "the key that renewed last is not enrolled any more")
 	}
 	if !contested.IsZero() && k.contested.IsZero() {
