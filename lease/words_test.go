@@ -35,6 +35,7 @@ func meantOtherwise() map[string]string {
 		"ttl cmd/janitor/":                 "the TTL of an etcd lease, that of the election",
 		"ttl cmd/internal/chaos/":          "the TTL of an etcd lease, that of the election",
 		"ttl sidecar/imds/":                "AWS calls the life of a session token so",
+		"ttl lease/dnstest/":               "the TTL of a DNS record",
 		"ttl lease/ec2/ec2sim/":            "AWS calls the life of a session token so",
 		"silence lease/ec2/ec2sim/":        "an endpoint that gives no answer",
 		"silence sidecar/imds/":            "an endpoint that gives no answer",

@@ -14,14 +14,13 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
-	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/registry"
 )
 
 // version is set by the linker.
 var version = "dev"
 
-func main() { os.Exit(cli.Main(app(), os.Args)) }
+func main() { os.Exit(registry.Main(app(), os.Args)) }
 
 func app() *ucli.App {
 	return registry.Equip(&ucli.App{

@@ -11,7 +11,6 @@ import (
 
 	ucli "github.com/urfave/cli/v2"
 
-	"lapse/cmd/internal/cli"
 	"lapse/cmd/internal/registry"
 	"lapse/cmd/internal/sidecarcmd"
 	"lapse/lease/self"
@@ -21,7 +20,7 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-func main() { os.Exit(cli.Main(app(), os.Args)) }
+func main() { os.Exit(registry.Main(app(), os.Args)) }
 
 func app() *ucli.App {
 	return registry.Equip(sidecarcmd.Build{Version: version, Direct: direct}.App())

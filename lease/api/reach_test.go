@@ -345,7 +345,7 @@ func TestWithoutDNSTheLastAddressesServe(t *testing.T) {
 	s.dns.Host("api.example", "127.0.0.2")
 	client := s.client(s.url(), func(cfg *api.ClientConfig) { cfg.ConnectionAge = time.Nanosecond })
 	s.renews(client, "127.0.0.2")
-	s.dns.Silence(true)
+	s.dns.Mute(true)
 	s.renews(client, "127.0.0.2")
 	if err := s.renew(s.client(s.url())); err == nil {
 		t.Error("one that never knew an address renews")

@@ -23,7 +23,7 @@ type Server struct {
 	conn net.PacketConn
 
 	mu        sync.Mutex
-	silent    bool
+	mute      bool
 	questions int
 	hosts     map[string][]netip.Addr
 	services  map[string][]SRV
@@ -70,11 +70,11 @@ func (s *Server) Service(name string, records ...SRV) {
 	s.services[name] = records
 }
 
-// Silence lets the server give no answers, or give them again.
-func (s *Server) Silence(silent bool) {
+// Mute lets the server give no answers, or give them again.
+func (s *Server) Mute(mute bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.silent = silent
+	s.mute = mute
 }
 
 // Questions is how many were asked.
@@ -135,5 +135,5 @@ func (s *Server) answer(asked dnsmessage.Message) (dnsmessage.Message, bool) {
 			answer.Answers = append(answer.Answers, dnsmessage.Resource{Header: header, Body: body})
 		}
 	}
-	return answer, !s.silent
+	return answer, !s.mute
 }

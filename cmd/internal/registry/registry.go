@@ -21,7 +21,6 @@ import (
 // Equip lets a program open the registry: its errors say what to do about etcd, its completions know what is on record, and
 // a namespace without a registry is answered with those that have one.
 func Equip(app *ucli.App) *ucli.App {
-	quietGRPC()
 	cli.Opens(app, cli.Registry{Explain: Explain, Snapshot: snapshot})
 	for _, command := range app.Commands {
 		if names(command, "namespace") {
@@ -47,7 +46,13 @@ func snapshot(c *ucli.Context) (lease.Snapshot, error) {
 	return store.Snapshot(c.Context)
 }
 
-// quietGRPC keeps gRPC from writing to stderr by itself, past any [Sink]. Its messages reach the caller as errors.
+// Main runs a program that [Equip] has equipped, as [cli.Main] does.
+func Main(app *ucli.App, args []string) int {
+	quietGRPC() // here alone: it is for the whole process
+	return cli.Main(app, args)
+}
+
+// quietGRPC keeps gRPC from writing to stderr by itself, past any [cli.Sink]. Its messages reach the caller as errors.
 // gRPC's own environment variable for debugging still works.
 func quietGRPC() {
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
