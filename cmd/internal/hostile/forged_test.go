@@ -107,6 +107,8 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	w.sweeping("--schedule", "@every 3s")
 	ids := w.launch("--term", "2h", "--heartbeat-timeout", heartbeatTimeout.String(), "--count", "3")
 	bad, stopped, healthy := ids[0], ids[1], ids[2]
+	held := w.reg.grant()
+	w.reg.put("heartbeats/"+bad, "{not JSON", held) // from the start: without any it would be marked within the calm
 	lost, kept := w.sidecar(stopped, nil), w.sidecar(healthy, nil)
 	w.until("heartbeats", func() bool { return w.claimed(stopped, heartbeatTimeout) && w.claimed(healthy, heartbeatTimeout) })
 	expiring := w.launch("--term", "8s")[0]
@@ -114,7 +116,6 @@ func TestHostileRow13BadKeyWrittenOften(t *testing.T) {
 	calm := w.reads(func() { passes(time.Now().Add(long)) })
 	w.ended("expired before the storm", expiring, generous)
 	expiring = w.launch("--term", "5s")[0]
-	held := w.reg.grant()
 	storm := w.reads(func() {
 		began := time.Now()
 		for n := range writes {
