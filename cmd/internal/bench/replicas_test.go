@@ -192,7 +192,7 @@ func (r *replicas) measure(figures *table) {
 	if err := r.processes[0].Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(interval*11/10 + min(interval, 30*time.Second) + 2*time.Second) // each renews once more, and may have to try thrice
+	time.Sleep(r.timeout + 2*time.Second) // what is not renewed by then is lost
 	moved := r.processes[1].memory(t, "VmRSS")
 	reports := r.collect()
 	r.judge(figures, reports, killed)
