@@ -33,6 +33,7 @@ type registry struct {
 	lapses     time.Time
 	other      string            // boot id of somebody else who holds the heartbeat
 	fail       map[string]error  // by verb; "*" for all
+	onUpdate   func(*registry)   // what happens just before an update
 	hang       bool              // until ctx ends
 	lost       int               // renewals still to be told that the claim is lost
 	heartbeats []lease.Heartbeat // as renewed
@@ -111,6 +112,9 @@ func (r *registry) UpdateLease(ctx context.Context, id string, change func(lease
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.onUpdate != nil {
+		r.onUpdate(r)
+	}
 	if r.lease.InstanceID != id {
 		return before, after, &lease.NotFoundError{Kind: "lease", ID: id}
 	}
