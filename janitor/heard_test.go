@@ -23,6 +23,14 @@ func (o *reads) Snapshot(ctx context.Context) (lease.Snapshot, error) {
 	return o.Leadership.Snapshot(ctx)
 }
 
+// Elected is when it was elected in that state.
+func (o *reads) Elected() int64 {
+	if o.state != nil {
+		return o.state.Revision
+	}
+	return o.Leadership.Elected()
+}
+
 // Watch tells nothing: what was written after the state that is read is gone where that is.
 func (o *reads) Watch(ctx context.Context, from lease.Snapshot) <-chan lease.Change {
 	if o.state == nil {
@@ -44,17 +52,23 @@ func (o *inLeadership) looks(ctx context.Context, r *rig) {
 	r.untouched("after a sweep", "i-1")
 }
 
+// enters gives up leadership, and takes it again, of a registry in this state, if any.
+func (o *inLeadership) enters(r *rig, state *lease.Snapshot) {
+	r.t.Helper()
+	o.leave(r.t.Context(), "test")
+	leadership, err := o.Campaign(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.leader = newLeader(o.replica, &reads{leadership, state})
+}
+
 // again gives up leadership, takes it again, and reads this.
-func (o *inLeadership) again(ctx context.Context, r *rig, s lease.Snapshot) {
+func (o *inLeadership) again(r *rig, s lease.Snapshot) {
 	r.t.Helper()
 	o.unwatch()
 	for range 2 { // in the first of these terms it comes to see nothing
-		o.leave(ctx, "test")
-		leadership, err := o.Campaign(ctx)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		o.leader = newLeader(o.replica, &reads{leadership, &s})
+		o.enters(r, &s)
 	}
 	o.takeIn(s, o.joining()(s), o.newest)
 }
@@ -120,15 +134,15 @@ func TestAChangeLostSinceTheCheckpointIsNoticed(t *testing.T) {
 		}, false},
 		"set back, and read in the next leadership": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Revision += 1_000_000_000
-			o.again(ctx, r, before)
+			o.again(r, before)
 		}, true},
 		"set back, as the plain restore does, and read in the next leadership": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
-			o.again(ctx, r, before)
+			o.again(r, before)
 		}, true},
 		"read in the next leadership, after another leader's": {func(ctx context.Context, r *rig, o *inLeadership, before lease.Snapshot) {
 			before.Checkpoint.Sequence++ // who minded what there was to mind
 			before.Checkpoint.Nonce = "another's"
-			o.again(ctx, r, before)
+			o.again(r, before)
 		}, false},
 	}
 	for what, change := range changes {
@@ -182,6 +196,56 @@ func TestASweepThatReadBeforeAChangeEngagesNoBrake(t *testing.T) {
 		o.finish(passMax)
 		defer o.unwatch()
 		if stands := o.watermark.Standing(); len(stands) > 0 {
+			t.Errorf("held back by %+v", stands)
+		}
+	})
+}
+
+// TestAnElectionTellsOfARevision has a leader that reads nothing before it loses the leadership: that it was elected is all that
+// it hears of etcd since somebody extended.
+func TestAnElectionTellsOfARevision(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		edit func(*lease.Snapshot) // of what is read in the next leadership
+		held bool
+	}{
+		"etcd was set back": {func(*lease.Snapshot) {}, true},
+		"etcd goes on":      {func(s *lease.Snapshot) { s.Revision += 1000 }, false},
+		"another has led":   {func(s *lease.Snapshot) { s.Checkpoint.Sequence++; s.Checkpoint.Nonce = "another's" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, "i-1")
+				o := r.inLeadership()
+				read := r.snapshot()
+				c.edit(&read)
+				r.extend("i-1", 48*time.Hour)
+				o.unwatch()
+				o.enters(r, nil)
+				o.enters(r, &read)
+				o.takeIn(read, o.joining()(read), o.newest)
+				if stands := o.watermark.Standing(); len(stands) == 1 != c.held {
+					t.Errorf("held back by %+v, want held back: %t", stands, c.held)
+				}
+			})
+		})
+	}
+}
+
+// TestASetBackBetweenElectionAndFirstReadIsNoticed: no revision is older than that of one's own election.
+func TestASetBackBetweenElectionAndFirstReadIsNoticed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "i-1")
+		o := r.inLeadership()
+		defer func() { o.unwatch() }()
+		read := r.snapshot()
+		r.extend("i-1", 48*time.Hour)
+		o.unwatch()
+		o.enters(r, nil)
+		o.takeIn(read, o.joining()(read), o.newest)
+		if stands := o.watermark.Standing(); len(stands) != 1 {
 			t.Errorf("held back by %+v", stands)
 		}
 	})

@@ -42,6 +42,7 @@ type Leadership interface {
 	enforce.Registry
 
 	Name() string
+	Elected() int64 // the revision of etcd at which it was won
 	// While lets the leadership expire unless works, which it calls again and again, returns nil: a janitor that hangs must
 	// not stay leader.
 	While(works func() error)

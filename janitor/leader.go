@@ -52,6 +52,7 @@ func newLeader(r *replica, leadership Leadership) *leader {
 		asked:       map[string]asked{}, unwatch: func() {},
 	}
 	t.crew = &crew{loop: loop, live: &r.live, workers: map[lease.Location]*worker{}, leads: t}
+	records.newest = leadership.Elected()
 	records.historian = audit.NewHistorian(r.emit, actorName(name), t.busy)
 	r.watermark.Enter()
 	r.Observe.Led(name)
@@ -167,9 +168,7 @@ func (t *leader) askedBefore(v plan.Verdict) bool {
 
 // leave ends the leadership.
 func (t *leader) leave(ctx context.Context, why string) {
-	if t.joined.Revision > 0 { // otherwise it has seen less than the leadership before
-		t.left.joined, t.left.newest = t.joined, t.newest
-	}
+	t.left = t.left.then(t.joined, t.newest, t.watermark.Nonce())
 	t.emit(t.event(lease.ActionLeave, t.leadership.Name(), why))
 	t.resign(ctx)
 }

@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"time"
 
 	"lapse/janitor/audit"
@@ -43,8 +44,9 @@ func (r *records) joining() func(lease.Snapshot) *plan.Joined {
 // the registry was set back.
 func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle bool) (setBack bool) {
 	before := r.joined
-	if left := r.left.joined; before.Revision == 0 && left != nil && left.Checkpoint.Nonce != "" && left.Checkpoint.Nonce == s.Checkpoint.Nonce {
-		before, least = left, r.left.newest // nobody has led since we did
+	if before.Revision == 0 {
+		joined, newest := r.left.since(s.Checkpoint)
+		before, least = cmp.Or(joined, before), max(least, newest)
 	}
 	older := observe.Older(before, least, s)
 	setBack = older != "" || s.Checkpoint.Sequence < before.Checkpoint.Sequence
@@ -55,7 +57,7 @@ func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle b
 		r.watermark.SetBack(r.Now(), older)
 	}
 	if setBack {
-		r.newest = 0 // another history begins, and others shall read of it
+		r.newest, r.left = 0, left{} // another history begins, and others shall read of it
 	}
 	r.newest = max(r.newest, s.Revision)
 	r.reads++

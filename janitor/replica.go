@@ -17,10 +17,40 @@ type replica struct {
 	live      liveness
 	statuses  chan string   // for the service manager, not told yet
 	audit     *audit.Writer // nil without an audit log
-	left      struct {      // what was observed when leadership was left last
-		joined *plan.Joined // nil: nothing yet
-		newest int64
+	left      left
+}
+
+// left is what was observed when a leadership was left last.
+type left struct {
+	joined *plan.Joined // nil: nothing yet
+	newest int64        // revision of etcd
+	nonce  string       // of the last checkpoint
+}
+
+// then is what is known after another leadership, which may have seen no more than that it was elected.
+func (l left) then(joined *plan.Joined, newest int64, nonce string) left {
+	if nonce == l.nonce {
+		newest = max(newest, l.newest)
 	}
+	if joined.Revision == 0 {
+		joined = l.joined
+	}
+	return left{joined, newest, nonce}
+}
+
+// since is what a leader that reads this checkpoint knows from before: the records, and the newest revision. Nothing, if somebody
+// else has led since, who has minded what there was to mind.
+func (l left) since(c lease.Checkpoint) (joined *plan.Joined, newest int64) {
+	if c.Nonce == "" {
+		return nil, 0
+	}
+	if l.joined != nil && l.joined.Checkpoint.Nonce == c.Nonce {
+		joined = l.joined
+	}
+	if l.nonce == c.Nonce {
+		newest = l.newest
+	}
+	return joined, newest
 }
 
 func newReplica(c Config) (*replica, error) {

@@ -96,6 +96,13 @@ func (w *Watermark) Sequence() int64 {
 	return w.known.Sequence
 }
 
+// Nonce is that of the same checkpoint.
+func (w *Watermark) Nonce() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known.Nonce
+}
+
 // Standing are the brakes that stay engaged until a person releases them.
 func (w *Watermark) Standing() []lease.Brake {
 	w.mu.Lock()

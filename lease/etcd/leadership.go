@@ -157,6 +157,9 @@ func (o *Leadership) abandon(ctx context.Context) {
 // Name under which the leadership was taken.
 func (o *Leadership) Name() string { return o.name }
 
+// Elected is the revision of etcd at which the leadership was won: later reads are of no older one, unless etcd was set back.
+func (o *Leadership) Elected() int64 { return o.created }
+
 // While lets the leadership expire, within its timeout, unless works returns nil: works is called before each renewal, and
 // must not wait for anything.
 func (o *Leadership) While(works func() error) { o.feed.while(works) }

@@ -54,7 +54,9 @@ func (t *truth) takeLease(e event, id string, c etcdsim.Change) {
 	if after == nil {
 		return
 	}
-	f.bound = f.bound || after.live()
+	if after.live() && (f.bound.IsZero() || f.forgotten) {
+		f.bound = t.now
+	}
 	// What was promised before a person shortened it, or adopted it with a date of its own, counts no more, however late that came.
 	adopted := after.State == "adopting" && (before == nil || before.State != "adopting" || t.roles[e.who] == "person: adopt") // also once more
 	if t.roles[e.who] == "person: shorten" || adopted {
@@ -139,7 +141,7 @@ func (t *truth) checkRemoved(e event) {
 		t.find("P1", e.id, "removed, although its tag says that there was a lease")
 	}
 	for id := range l.made {
-		if f := t.leases[id]; f != nil && f.bound && !f.forgotten && strings.HasPrefix(e.id, "vol-") {
+		if f := t.leases[id]; f != nil && !f.bound.IsZero() && !f.forgotten && strings.HasPrefix(e.id, "vol-") {
 			t.find("P1", e.id, "removed, although the lease of %s of its launch was active once", id)
 		}
 	}

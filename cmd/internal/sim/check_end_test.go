@@ -115,7 +115,7 @@ func (t *truth) checkLaunches(late func(time.Time, time.Duration) bool, bound ti
 		held := t.lost(time.Time{}) || !t.vouched.IsZero() // a person has said that it may have been set back
 		for id := range l.made {
 			// Of one that ended by itself no record says that its lease never held.
-			held = held || t.leases[id] == nil || t.leases[id].bound || !t.machines[id].ending()
+			held = held || t.leases[id] == nil || !t.leases[id].bound.IsZero() || !t.machines[id].ending()
 		}
 		if l.record.State != "closed" {
 			continue

@@ -37,6 +37,7 @@ func (t *truth) takeStrike(e event) {
 	case "etcd emptied", "etcd restored":
 		t.losses, t.ends = append(t.losses, t.now), nil // no record tells of these any more
 		t.setBack(t.lostUnseen)
+		t.forgetUnseen()
 	case allSetBack:
 		t.losses, t.ends = append(t.losses, t.now), nil
 		t.setBack(func(id string, p promise) bool { return t.lostForAll(id, p, e.sent) })
@@ -180,11 +181,29 @@ func (t *truth) takeUnpromised(e event) {
 
 // lostUnseen reports whether a promise was lost just now, and no checkpoint after it that would tell, nor that nobody watched.
 func (t *truth) lostUnseen(id string, p promise) bool {
-	if t.swept && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
-		return false
-	}
 	if f := t.leases[id]; f != nil && f.record != nil && !f.record.until().Before(p.what) {
 		return false
 	}
-	return !slices.ContainsFunc(t.checkpoints, func(s since[*checkpointRecord]) bool { return s.at.After(p.at) && s.at.Before(t.now) })
+	return t.unseenSince(p.at)
+}
+
+// unseenSince reports whether no checkpoint tells that a registry that was set back just now has been later than that, nor a
+// rest that nobody watched it.
+func (t *truth) unseenSince(at time.Time) bool {
+	if t.swept && slices.ContainsFunc(t.rests, func(s span) bool { return t.now.Before(s.until) }) {
+		return false
+	}
+	return !slices.ContainsFunc(t.checkpoints, func(s since[*checkpointRecord]) bool { return s.at.After(at) && s.at.Before(t.now) })
+}
+
+// forgetUnseen notes of which leases nobody is left who knows that they were active, as etcd is set back: they were bound after
+// the last checkpoint, and no tag tells of it either.
+func (t *truth) forgetUnseen() {
+	for id, f := range t.leases {
+		b := t.machines[id]
+		if f.bound.IsZero() || f.record.live() || b != nil && leased(b.tags[len(b.tags)-1].what) {
+			continue
+		}
+		f.forgotten = f.forgotten || t.unseenSince(f.bound)
+	}
 }

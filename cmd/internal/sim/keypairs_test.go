@@ -194,7 +194,7 @@ func (t *truth) checkNone(token, clientToken string, sent time.Time) {
 func (t *truth) checkAlive(id string, l *launchFile) {
 	n := 0
 	for made := range l.made {
-		if f := t.leases[made]; f != nil && f.bound {
+		if f := t.leases[made]; f != nil && !f.bound.IsZero() {
 			n++
 		}
 	}

@@ -99,7 +99,7 @@ type file struct {
 	since      time.Time    // when it came to its state
 	marked     time.Time    // when the present mark was written
 	cured      time.Time
-	bound      bool // it once was active
+	bound      time.Time // since when it is known that it once was active
 	forgotten  bool // that is, and nobody is left who knows it
 	by         string
 	authorised []since[string] // to end it: when, and by whom
