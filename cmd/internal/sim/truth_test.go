@@ -100,7 +100,7 @@ type file struct {
 	marked     time.Time    // when the present mark was written
 	cured      time.Time
 	bound      time.Time // since when it is known that it once was active
-	forgotten  bool // that is, and nobody is left who knows it
+	forgotten  bool      // that is, and nobody is left who knows it
 	by         string
 	authorised []since[string] // to end it: when, and by whom
 	// authorisedDate is the date on record by which that was; dates are all that it has said, shortened the numbers at which

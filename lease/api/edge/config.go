@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -45,6 +46,7 @@ type Limits struct {
 	Connections           int // at once; 32768
 	ConnectionsPerAddress int // at once, of unproved callers; 1024
 	ConnectionsPerKey     int // at once, of a proved caller; 4. Its others count as unproved.
+	Handshakes            int // that compute at once; half of the processors, at least one
 	Requests              int // at once; 1024
 	RequestsPerKey        int // at once; 4
 	Bodies                int // of unproved callers, being read at once; 256
@@ -94,6 +96,7 @@ func (c Config) withDefaults() Config {
 		{&l.Connections, 32768},
 		{&l.ConnectionsPerAddress, 1024},
 		{&l.ConnectionsPerKey, 4},
+		{&l.Handshakes, max(1, runtime.GOMAXPROCS(0)/2)},
 		{&l.Requests, 1024},
 		{&l.RequestsPerKey, 4},
 		{&l.Bodies, 256},

@@ -20,9 +20,46 @@ type opening struct {
 
 	greeted bool // the client has said hello
 	tls13   bool // and can speak TLS 1.3
+
+	gate  *gate     // nil: the handshake is over
+	end   time.Time // of the handshake
+	done  <-chan struct{}
+	begun bool // it has had a turn
+	in    bool // it has one
 }
 
+// Read gives the turn up for as long as the client takes.
 func (o *opening) Read(b []byte) (int, error) {
+	if o.gate == nil {
+		return o.receive(b)
+	}
+	o.leave()
+	n, err := o.receive(b)
+	if err != nil {
+		return n, err
+	}
+	if err := o.gate.enter(o.begun, o.end, o.done); err != nil {
+		return 0, err
+	}
+	o.begun, o.in = true, true
+	return n, nil
+}
+
+// Write does so, too: what is left until the next read is little.
+func (o *opening) Write(b []byte) (int, error) {
+	o.leave()
+	return o.Conn.Write(b)
+}
+
+func (o *opening) leave() {
+	if o.in {
+		o.in = false
+		o.gate.leave()
+	}
+}
+
+// receive reads what has come.
+func (o *opening) receive(b []byte) (int, error) {
 	if o.read != nil {
 		if o.read.Buffered() > 0 {
 			return o.read.Read(b)
@@ -37,17 +74,21 @@ func (o *opening) Read(b []byte) (int, error) {
 // One deadline is on all of it, which nothing that comes moves.
 func (s *Server) open(ctx context.Context, c *conn, proxied bool) (kind Kind, ok bool) {
 	defer context.AfterFunc(ctx, c.cut)()
-	if err := c.raw.SetDeadline(time.Now().Add(s.cfg.Timeouts.Handshake)); err != nil {
+	end := time.Now().Add(s.cfg.Timeouts.Handshake)
+	if err := c.raw.SetDeadline(end); err != nil {
 		return "", false
 	}
-	o := &opening{Conn: c.raw, proxied: proxied}
+	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, end: end, done: ctx.Done()}
 	if proxied {
 		if kind, ok = s.introduce(c, o); !ok {
 			return kind, false
 		}
 	}
 	c.Conn = tls.Server(o, s.tls)
-	if err := c.HandshakeContext(ctx); err != nil {
+	err := c.HandshakeContext(ctx)
+	o.leave()
+	o.gate = nil
+	if err != nil {
 		return o.failure(err), false
 	}
 	key, err := keyOf(c.ConnectionState().PeerCertificates[0]) // there is one: RequireAnyClientCert

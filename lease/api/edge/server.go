@@ -25,6 +25,7 @@ type Server struct {
 	proved    *proved
 	addresses *addresses
 	slots     *slots
+	gate      *gate
 
 	unprovedLog, provedLog, httpLog *sampled
 
@@ -50,7 +51,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: c, listener: listener, tls: tlsConfig(own),
-		table: newTable(c), proved: newProved(c), addresses: newAddresses(c), slots: newSlots(c.Limits),
+		table: newTable(c), proved: newProved(c), addresses: newAddresses(c), slots: newSlots(c.Limits), gate: newGate(c.Limits),
 		unprovedLog: newSampled(c.Logger), provedLog: newSampled(c.Logger), httpLog: newSampled(c.Logger),
 		handed: handover{conns: make(chan net.Conn), closed: make(chan struct{}), addr: listener.Addr()},
 	}, nil

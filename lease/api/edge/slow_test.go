@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -233,7 +234,7 @@ func TestTheHandlersTimeIsBoundedAndNotThatOfTheBody(t *testing.T) {
 	}
 }
 
-// TestVouchedCallersGetIntoACrowd: a thousand callers without proof take what they can and come back whenever they are closed.
+// TestVouchedCallersGetIntoACrowd: five hundred callers without proof take what they can and come back whenever they are closed.
 func TestVouchedCallersGetIntoACrowd(t *testing.T) {
 	t.Parallel()
 	for name, dial := range map[string]func(r *rig, i int) *caller{
@@ -258,7 +259,7 @@ func TestVouchedCallersGetIntoACrowd(t *testing.T) {
 				vouched = append(vouched, c)
 			}
 			stop, all := make(chan struct{}), sync.WaitGroup{}
-			for i := range 1000 {
+			for i := range 500 {
 				c := dial(r, 0x210+i%20)
 				all.Go(func() {
 					for {
@@ -291,5 +292,48 @@ func TestVouchedCallersGetIntoACrowd(t *testing.T) {
 			r.stop()
 			all.Wait()
 		})
+	}
+}
+
+// mute is a connection on which nothing comes until it is closed.
+type mute struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (m *mute) Read([]byte) (int, error) {
+	<-m.closed
+	return 0, net.ErrClosed
+}
+
+// TestCallersWhoStallHoldNoTurn has some that say hello and take no answer, and some that say nothing: with one turn for all
+// handshakes, others get in at the first try.
+func TestCallersWhoStallHoldNoTurn(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *edge.Config) { c.Limits.Handshakes = 1 })
+	slow, closed := r.caller("127.0.5.1"), make(chan struct{})
+	var stalled sync.WaitGroup
+	defer stalled.Wait()
+	defer close(closed)
+	for range 20 {
+		silent, err := slow.dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		conn, err := slow.dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stalled.Go(func() {
+			defer conn.Close()
+			if tls.Client(&mute{conn, closed}, slow.config()).HandshakeContext(t.Context()) == nil {
+				t.Error("a handshake without an answer")
+			}
+		})
+	}
+	r.until("all are there", func() bool { return r.server.Load().UnprovedConnections == 40 })
+	for n := range 5 {
+		r.caller(fmt.Sprintf("127.0.6.%d", n)).ok()
 	}
 }

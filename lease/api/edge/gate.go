@@ -1,0 +1,75 @@
+package edge
+
+import (
+	"container/list"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// gate bounds how many handshakes compute at once. One costs what some twenty renewals do: when thousands of callers come back at
+// once, all of them side by side would be too late, and so would the requests of those who are in. So they come in by turns, and
+// one whose time runs out before it had a turn has cost nothing. Nobody has a turn while it waits for the network.
+type gate struct {
+	mu    sync.Mutex
+	free  int
+	begun list.List // of turns: those who have had one before go first, in order
+	fresh list.List // and then the newest: they have most of their time left
+}
+
+// turn is closed once it is somebody's.
+type turn chan struct{}
+
+func newGate(l Limits) *gate { return &gate{free: l.Handshakes} }
+
+// enter waits for a turn until end, or until done is closed.
+func (g *gate) enter(begun bool, end time.Time, done <-chan struct{}) (err error) {
+	g.mu.Lock()
+	if g.free > 0 {
+		g.free--
+		g.mu.Unlock()
+		return nil
+	}
+	mine, in := make(turn), &g.fresh
+	var place *list.Element
+	if begun {
+		in = &g.begun
+		place = in.PushBack(mine)
+	} else {
+		place = in.PushFront(mine)
+	}
+	g.mu.Unlock()
+	timeout := time.NewTimer(time.Until(end))
+	defer timeout.Stop()
+	select {
+	case <-mine:
+		return nil
+	case <-timeout.C:
+		err = os.ErrDeadlineExceeded
+	case <-done:
+		err = net.ErrClosed
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-mine: // just now
+		return nil
+	default:
+		in.Remove(place)
+		return err
+	}
+}
+
+// leave lets the next one in.
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, waiting := range []*list.List{&g.begun, &g.fresh} {
+		if first := waiting.Front(); first != nil {
+			close(waiting.Remove(first).(turn)) //nolint:forcetypeassert // nothing else is in there
+			return
+		}
+	}
+	g.free++
+}
