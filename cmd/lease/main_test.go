@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -10,7 +11,7 @@ import (
 
 // TestMain lets scripts run this program as `lease`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lease": main})
+	os.Exit(script.Main(m, "lease", main))
 }
 
 // TestScripts runs each script in testdata against an etcd and an EC2 of its own. What the scripts can do beside

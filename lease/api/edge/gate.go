@@ -32,12 +32,12 @@ func (g *gate) enter(begun bool, end time.Time, done <-chan struct{}) (err error
 		return nil
 	}
 	mine, in := make(turn), &g.fresh
-	var place *list.Element
+	var waiting *list.Element
 	if begun {
 		in = &g.begun
-		place = in.PushBack(mine)
+		waiting = in.PushBack(mine)
 	} else {
-		place = in.PushFront(mine)
+		waiting = in.PushFront(mine)
 	}
 	g.mu.Unlock()
 	timeout := time.NewTimer(time.Until(end))
@@ -56,7 +56,7 @@ func (g *gate) enter(begun bool, end time.Time, done <-chan struct{}) (err error
 	case <-mine: // just now
 		return nil
 	default:
-		in.Remove(place)
+		in.Remove(waiting)
 		return err
 	}
 }
@@ -65,9 +65,9 @@ func (g *gate) enter(begun bool, end time.Time, done <-chan struct{}) (err error
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, waiting := range []*list.List{&g.begun, &g.fresh} {
-		if first := waiting.Front(); first != nil {
-			close(waiting.Remove(first).(turn)) //nolint:forcetypeassert // nothing else is in there
+	for _, queue := range []*list.List{&g.begun, &g.fresh} {
+		if first := queue.Front(); first != nil {
+			close(queue.Remove(first).(turn)) //nolint:forcetypeassert // nothing else is in there
 			return
 		}
 	}

@@ -316,11 +316,11 @@ func TestCallersWhoStallHoldNoTurn(t *testing.T) {
 	defer stalled.Wait()
 	defer close(closed)
 	for range 20 {
-		silent, err := slow.dial(t.Context())
+		quiet, err := slow.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer silent.Close()
+		defer quiet.Close()
 		conn, err := slow.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
