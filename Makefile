@@ -54,7 +54,7 @@ fuzz: ## Fuzz every target, one after the other, for FUZZTIME each (10m)
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),10m) -fuzzminimizetime 1s $$p; done; done
 
 bench: build ## Measure the figures that are promised (BENCH=short: a small form, in a minute)
-	go test -tags bench -count=1 -v -timeout 60m -run TestBench ./cmd/internal/bench
+	go test -tags bench -count=1 -v -timeout 2h -run TestBench ./cmd/internal/bench
 
 check: tidy generated format lint deadcode deployment policies ## Everything that reads the code without running it
 tidy: ## go.mod and go.sum list what is imported, and nothing else

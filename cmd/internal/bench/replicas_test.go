@@ -31,6 +31,9 @@ const perCrowd = 2500
 // starting is over how many intervals the sidecars start: each has a TLS handshake and a claim, which etcd writes.
 const starting = 3
 
+// idle is for how long a replica keeps a connection on which nothing comes. With longer intervals, each renewal makes one.
+const idle = 2 * time.Minute
+
 // spareFiles is how many descriptors a replica needs beside those of its callers.
 const spareFiles = 1000
 
@@ -68,7 +71,8 @@ func newReplicas(t *testing.T, c through) *replicas {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
-	c.leases = min(c.leases, int(files.Max)-spareFiles) // all of them are with one replica at the end
+	kept := min(1, float64(idle)/float64(c.timeout/4*9/10)) // of a connection, until the next renewal; all are with one replica at the end
+	c.leases = min(c.leases, int(float64(files.Max-spareFiles)/kept))
 	r := &replicas{world: newWorld(t), through: c}
 	r.fleet = r.fleetOf(c.leases, never, c.timeout)
 	authority, err := authority.New(filepath.Join(r.dir, "ca.pem"))

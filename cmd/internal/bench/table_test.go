@@ -34,7 +34,7 @@ func fullSize() sizes {
 	return sizes{
 		instances: []int{1_000, 10_000, 100_000}, decided: 100_000, tagged: 10_000, extending: 3 * time.Minute, schedule: "@every 20s", over: 10_000, paced: 10_000, fleets: []int{10_000, 100_000},
 		events: 300, spread: time.Minute, ending: 150 * time.Second, renewed: []int{10_000, 100_000}, renewing: 20 * time.Second,
-		through: []through{{500, 10 * time.Second, true, 2 * time.Second}, {20_000, 5 * time.Minute, false, 30 * time.Second}},
+		through: []through{{500, 10 * time.Second, true, 2 * time.Second}, {20_000, 10 * time.Minute, false, 30 * time.Second}},
 		sidecar: 3 * time.Minute, starts: 5,
 	}
 }
