@@ -14,9 +14,17 @@ import (
 type gate struct {
 	mu    sync.Mutex
 	free  int
-	begun list.List // of turns: those who have had one before go first, in order
-	fresh list.List // and then the newest: they have most of their time left
+	ranks [ranks]list.List // of turns, the next one first
 }
+
+// Ranks at the gate, the first of them first. Of those who have had a turn before, it is who waits longest; of the others, the newest,
+// who has most of its time left.
+const (
+	rankBegun     = iota // it has had a turn before
+	rankReturning        // from where a proved caller is at home
+	rankNew
+	ranks
+)
 
 // turn is closed once it is somebody's.
 type turn chan struct{}
@@ -24,21 +32,19 @@ type turn chan struct{}
 func newGate(l Limits) *gate { return &gate{free: l.Handshakes} }
 
 // enter waits for a turn until end, or until done is closed.
-func (g *gate) enter(begun bool, end time.Time, done <-chan struct{}) (err error) {
+func (g *gate) enter(rank int, end time.Time, done <-chan struct{}) (err error) {
 	g.mu.Lock()
 	if g.free > 0 {
 		g.free--
 		g.mu.Unlock()
 		return nil
 	}
-	mine, in := make(turn), &g.fresh
-	var waiting *list.Element
-	if begun {
-		in = &g.begun
-		waiting = in.PushBack(mine)
-	} else {
-		waiting = in.PushFront(mine)
+	mine, in := make(turn), &g.ranks[rank]
+	push := in.PushFront
+	if rank == rankBegun {
+		push = in.PushBack
 	}
+	waiting := push(mine)
 	g.mu.Unlock()
 	timeout := time.NewTimer(time.Until(end))
 	defer timeout.Stop()
@@ -65,9 +71,9 @@ func (g *gate) enter(begun bool, end time.Time, done <-chan struct{}) (err error
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, queue := range []*list.List{&g.begun, &g.fresh} {
-		if first := queue.Front(); first != nil {
-			close(queue.Remove(first).(turn)) //nolint:forcetypeassert // nothing else is in there
+	for rank := range g.ranks {
+		if first := g.ranks[rank].Front(); first != nil {
+			close(g.ranks[rank].Remove(first).(turn)) //nolint:forcetypeassert // nothing else is in there
 			return
 		}
 	}

@@ -13,22 +13,29 @@ import (
 	"time"
 )
 
-func TestTheGateLetsInThoseWhoHaveBegunAndThenTheNewest(t *testing.T) {
+func TestTheGateLetsInByRank(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(Limits{Handshakes: 1})
 		end := time.Now().Add(time.Hour)
-		if err := g.enter(false, end, nil); err != nil {
+		if err := g.enter(rankNew, end, nil); err != nil {
 			t.Fatal(err)
 		}
 		var order []string
 		var all sync.WaitGroup
 		for _, c := range []struct {
-			name  string
-			begun bool
-		}{{"fresh 1", false}, {"begun 1", true}, {"fresh 2", false}, {"begun 2", true}, {"fresh 3", false}} {
+			name string
+			rank int
+		}{
+			{"returning 1", rankReturning},
+			{"new 1", rankNew},
+			{"begun 1", rankBegun},
+			{"new 2", rankNew},
+			{"returning 2", rankReturning},
+			{"begun 2", rankBegun},
+		} {
 			all.Go(func() {
-				if err := g.enter(c.begun, end, nil); err != nil {
+				if err := g.enter(c.rank, end, nil); err != nil {
 					t.Error(err)
 				}
 				order = append(order, c.name) // one at a time
@@ -38,7 +45,7 @@ func TestTheGateLetsInThoseWhoHaveBegunAndThenTheNewest(t *testing.T) {
 		}
 		g.leave()
 		all.Wait()
-		if want := []string{"begun 1", "begun 2", "fresh 3", "fresh 2", "fresh 1"}; !slices.Equal(order, want) {
+		if want := []string{"begun 1", "begun 2", "returning 2", "returning 1", "new 2", "new 1"}; !slices.Equal(order, want) {
 			t.Errorf("%q, want %q", order, want)
 		}
 	})
@@ -49,19 +56,19 @@ func TestWhoeverWaitsAtTheGateLeavesInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(Limits{Handshakes: 1})
 		began := time.Now()
-		if err := g.enter(false, began, nil); err != nil {
+		if err := g.enter(rankNew, began, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := g.enter(false, began.Add(time.Second), nil); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
+		if err := g.enter(rankNew, began.Add(time.Second), nil); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		done := make(chan struct{})
 		time.AfterFunc(time.Second, func() { close(done) })
-		if err := g.enter(true, began.Add(time.Hour), done); !errors.Is(err, net.ErrClosed) || time.Since(began) != 2*time.Second {
+		if err := g.enter(rankBegun, began.Add(time.Hour), done); !errors.Is(err, net.ErrClosed) || time.Since(began) != 2*time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		g.leave()
-		if err := g.enter(false, began, nil); err != nil {
+		if err := g.enter(rankNew, began, nil); err != nil {
 			t.Errorf("the turn is lost: %v", err)
 		}
 	})
@@ -77,7 +84,7 @@ func TestNoTurnIsLost(t *testing.T) {
 	for n := range 64 {
 		all.Go(func() {
 			for range 200 {
-				if err := g.enter(n%2 == 0, time.Now().Add(rand.N(100*time.Microsecond)), nil); err != nil {
+				if err := g.enter(n%ranks, time.Now().Add(rand.N(100*time.Microsecond)), nil); err != nil {
 					continue
 				}
 				if got := inside.Add(1); got > turns {
@@ -91,8 +98,12 @@ func TestNoTurnIsLost(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if g.free != turns || g.begun.Len()+g.fresh.Len() > 0 {
-		t.Errorf("%d turns are free, want %d; %d and %d wait", g.free, turns, g.begun.Len(), g.fresh.Len())
+	waiting := 0
+	for n := range g.ranks {
+		waiting += g.ranks[n].Len()
+	}
+	if g.free != turns || waiting > 0 {
+		t.Errorf("%d turns are free, want %d; %d wait", g.free, turns, waiting)
 	}
 	if had.Load() == 0 {
 		t.Error("nobody ever had a turn")

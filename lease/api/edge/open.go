@@ -21,11 +21,11 @@ type opening struct {
 	greeted bool // the client has said hello
 	tls13   bool // and can speak TLS 1.3
 
-	gate  *gate     // nil: the handshake is over
-	end   time.Time // of the handshake
-	done  <-chan struct{}
-	begun bool // it has had a turn
-	in    bool // it has one
+	gate *gate     // nil: the handshake is over
+	end  time.Time // of the handshake
+	done <-chan struct{}
+	rank int
+	in   bool // it has a turn
 }
 
 // Read gives the turn up for as long as the client takes.
@@ -38,10 +38,10 @@ func (o *opening) Read(b []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if err := o.gate.enter(o.begun, o.end, o.done); err != nil {
+	if err := o.gate.enter(o.rank, o.end, o.done); err != nil {
 		return 0, err
 	}
-	o.begun, o.in = true, true
+	o.rank, o.in = rankBegun, true
 	return n, nil
 }
 
@@ -78,11 +78,14 @@ func (s *Server) open(ctx context.Context, c *conn, proxied bool) (kind Kind, ok
 	if err := c.raw.SetDeadline(end); err != nil {
 		return "", false
 	}
-	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, end: end, done: ctx.Done()}
+	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, rank: rankNew, end: end, done: ctx.Done()}
 	if proxied {
 		if kind, ok = s.introduce(c, o); !ok {
 			return kind, false
 		}
+	}
+	if s.table.isReturning(c) {
+		o.rank = rankReturning
 	}
 	c.Conn = tls.Server(o, s.tls)
 	err := c.HandshakeContext(ctx)

@@ -324,6 +324,13 @@ func (t *table) closeWaiting() {
 	}
 }
 
+// isReturning says whether a connection is in its handshake, and comes from where a proved caller is at home.
+func (t *table) isReturning(c *conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.seat.class == &t.returning
+}
+
 func (t *table) isProved(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
