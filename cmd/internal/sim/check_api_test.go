@@ -22,7 +22,8 @@ type calling struct {
 	contested time.Time
 	dropped   map[string]time.Time // keys that are not enrolled any more, by when they went
 	used      map[string]time.Time // when the present keys were first used, as far as that is on record
-	last      string               // key of the last renewal
+	inUse     string               // the key of which the record says so
+	last      string               // key of the last renewal, or of one that got no further than that
 	renewed   time.Time            // when that was answered
 	told      map[string]int64     // the highest change counter that each replica has told
 	stolen    bool                 // somebody else than its sidecar has called
@@ -62,6 +63,10 @@ func (t *truth) takeEnrolment(e event, id string, c etcdsim.Change) {
 			delete(k.used, key)
 		}
 	}
+	inUse := k.inUse
+	if k.inUse = ""; after != nil {
+		k.inUse = after.InUse
+	}
 	if len(k.keys) > 3 {
 		t.find("P5", id, "%d keys are enrolled", len(k.keys))
 	}
@@ -76,6 +81,9 @@ func (t *truth) takeEnrolment(e event, id string, c etcdsim.Change) {
 	wrong := t.now.Before(t.skewed.Add(time.Minute)) // by such a clock a key may seem to have rested for long
 	if k.last != "" && slices.Contains(before, k.last) && !slices.Contains(k.keys, k.last) && !wrong {
 		t.find("P5", id, "the key that renewed last is not enrolled any more")
+	}
+	if k.inUse != inUse {
+		k.last = k.inUse
 	}
 	if !contested.IsZero() && k.contested.IsZero() {
 		t.find("P5", id, "was contested, and the API has settled it")

@@ -63,6 +63,7 @@ type enrolmentRecord struct {
 	Keys []struct {
 		SHA256 string `json:"sha256"`
 	} `json:"keys"`
+	InUse     string    `json:"in_use"`
 	Contested time.Time `json:"contested"`
 }
 
