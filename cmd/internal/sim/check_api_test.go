@@ -84,6 +84,9 @@ func (t *truth) takeEnrolment(e event, id string, c etcdsim.Change) {
 	}
 	if k.inUse != inUse {
 		k.last = k.inUse
+		if k.used[k.last].IsZero() {
+			k.used[k.last] = t.now
+		}
 	}
 	if !contested.IsZero() && k.contested.IsZero() {
 		t.find("P5", id, "was contested, and the API has settled it")
@@ -109,8 +112,11 @@ func (t *truth) takeCalled(e event) {
 	if call == "POST enrolment" {
 		return
 	}
+	superseded := false // by a newer one, just now
 	for _, newer := range k.keys[at+1:] {
-		if used := k.used[newer]; !used.IsZero() && t.now.Sub(used) > underWay+answering && k.contested.IsZero() && used.After(t.skewed) {
+		used := k.used[newer]
+		superseded = superseded || !used.IsZero() && t.now.Sub(used) <= underWay+answering
+		if !used.IsZero() && t.now.Sub(used) > underWay+answering && k.contested.IsZero() && used.After(t.skewed) {
 			t.find("P5", e.id, "%s used an older key %s after a newer one, and it is not contested: %s", e.who, t.now.Sub(used), call)
 		}
 	}
@@ -118,7 +124,9 @@ func (t *truth) takeCalled(e event) {
 		k.used[key] = t.now
 	}
 	if call == "PUT heartbeat" {
-		k.last, k.renewed = key, t.now
+		if k.renewed = t.now; !superseded {
+			k.last = key
+		}
 		t.checkTold(e.id, parts[4], parts[5], parts[6])
 	}
 }
@@ -159,7 +167,10 @@ func (t *truth) checkMark(id string, before *leaseRecord) {
 		t.find("P1", id, "marked for a lost heartbeat, although that says nothing: contested, or proved to run")
 	}
 	heartbeat, renewed := t.heartbeats[id], t.calling(id).renewed
-	if heartbeat == nil || renewed.IsZero() || heartbeat.there && t.now.Sub(heartbeat.claimed) < time.Minute { // written while the mark was on its way
+	if heartbeat == nil || renewed.IsZero() {
+		return
+	}
+	if heartbeat.there && (t.now.Sub(heartbeat.claimed) < time.Minute || t.wasStopped(heartbeat.claimed)) { // written while the mark was on its way
 		return
 	}
 	timeout := min(before.timeout(), heartbeat.timeout) // a thief may have named a shorter one

@@ -203,7 +203,9 @@ func (t *truth) checkCompleted(e event, b *body, f *file, registry string) {
 	case registry != registryUUID || len(e.tags) != 1:
 		t.find("tags", e.id, "a janitor writes %v", e.tags)
 	case t.shape.quirks.dropsTags && b != nil && b.role == launchedRole && (f == nil || f.record == nil):
-		if l := t.launchOf(b.token); l.record == nil || l.record.State == "open" || b.always(b.made, e.sent.Add(-tagLook), taken) {
+		l := t.launchOf(b.token)
+		unsettled := (l.record == nil || l.record.State == "open") && !t.lost(e.sent.Add(-tagLook))
+		if unsettled || b.always(b.made, e.sent.Add(-tagLook), taken) {
 			t.find("tags", e.id, "a janitor manages what no settled launch left")
 		}
 	case b == nil || f == nil:
