@@ -21,9 +21,9 @@ type opening struct {
 	greeted bool // the client has said hello
 	tls13   bool // and can speak TLS 1.3
 
-	gate *gate     // nil: the handshake is over
-	end  time.Time // of the handshake
-	done <-chan struct{}
+	gate *gate           // nil: the handshake is over
+	end  time.Time       // of the handshake
+	done <-chan struct{} // the connection is closed
 	rank int
 	in   bool // it has a turn
 }
@@ -78,7 +78,7 @@ func (s *Server) open(ctx context.Context, c *conn, proxied bool) (kind Kind, ok
 	if err := c.raw.SetDeadline(end); err != nil {
 		return "", false
 	}
-	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, rank: rankNew, end: end, done: ctx.Done()}
+	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, rank: rankNew, end: end, done: c.gone}
 	if proxied {
 		if kind, ok = s.introduce(c, o); !ok {
 			return kind, false

@@ -178,7 +178,7 @@ func (s *Server) take(raw net.Conn) (c *conn, proxied, ok bool) {
 		_ = raw.Close()
 		return nil, false, false
 	}
-	c = &conn{server: s, raw: raw, addr: plain(peer.AddrPort())}
+	c = newConn(s, raw, plain(peer.AddrPort()))
 	proxied = s.cfg.trusts(c.addr.Addr())
 	var from netip.Prefix
 	rated, familiar := true, false
