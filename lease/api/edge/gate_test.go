@@ -1,6 +1,8 @@
 package edge_test
 
 import (
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,4 +36,45 @@ func (r *rig) begins(from string, hello ...byte) {
 		r.Fatal(err)
 	}
 	r.Cleanup(func() { _ = conn.Close() })
+}
+
+// TestServeEndsWhileManyWaitAtTheGate: those who wait there are closed, and nothing is counted against them.
+func TestServeEndsWhileManyWaitAtTheGate(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]bool{"asked to": false, "when it cannot accept": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := &short{Listener: listener, err: syscall.EINVAL}
+			r := start(t, func(c *edge.Config) { c.Listener, c.Limits.Handshakes = l, 1 })
+			if _, err := r.server.HoldTurn(); err != nil {
+				t.Fatal(err)
+			}
+			for range 300 {
+				r.begins("127.0.0.1", 22)
+			}
+			r.until("all wait at the gate", func() bool { return r.server.AtGate() == 300 })
+			if fails {
+				l.fails.Store(1)
+				r.begins("127.0.0.1") // for the accept before it has begun already
+			} else {
+				r.stop()
+			}
+			select {
+			case err := <-r.ended:
+				if (err != nil) != fails {
+					t.Error(err)
+				}
+				r.ended <- nil
+			case <-time.After(generous / 4):
+				t.Error("Serve does not end")
+			}
+			if n := r.server.AtGate(); n > 0 || len(r.counts.refused) > 0 {
+				t.Errorf("%d wait at the gate, and refused are %v", n, r.counts.refused)
+			}
+		})
+	}
 }
