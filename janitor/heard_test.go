@@ -250,3 +250,52 @@ func TestASetBackBetweenElectionAndFirstReadIsNoticed(t *testing.T) {
 		}
 	})
 }
+
+// late is a leadership whose first read of the registry is answered when somebody says so.
+type late struct {
+	Leadership
+	answers chan lease.Snapshot
+	then    lease.Snapshot // of the reads after that
+	asked   bool
+}
+
+func (l *late) Snapshot(context.Context) (lease.Snapshot, error) {
+	if !l.asked {
+		l.asked = true
+		return <-l.answers, nil
+	}
+	return l.then, nil
+}
+
+// TestASweepThatAskedBeforeASetBackDoesNotNoticeItAgain: its answer is of the history that a person has accepted meanwhile.
+func TestASweepThatAskedBeforeASetBackDoesNotNoticeItAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, r := t.Context(), newRig(t, "i-1")
+		o := r.inLeadership()
+		before := r.snapshot()
+		r.extend("i-1", 48*time.Hour)
+		l := r.lease("i-1")
+		o.follow(ctx, lease.Change{Lease: &l}, true)
+		registry := &late{Leadership: &reads{o.leadership, &before}, answers: make(chan lease.Snapshot), then: before}
+		o.leadership = registry
+		o.begin(ctx, func(context.Context, error) {})
+		synctest.Wait() // it has asked
+		o.follow(ctx, lease.Change{Snapshot: &before}, true)
+		(<-o.back)()
+		stands := o.watermark.Standing()
+		if len(stands) != 1 {
+			t.Fatalf("held back by %+v after the registry was set back", stands)
+		}
+		released := before
+		released.Registry = released.Registry.Lift(r.now(), lease.BrakeRollback, stands, lease.By{Actor: "ada"})
+		o.takeIn(released, o.joining()(released), o.newest)
+		time.Sleep(time.Second)
+		registry.answers <- released
+		o.finish(passMax)
+		defer o.unwatch()
+		if stands := o.watermark.Standing(); len(stands) > 0 {
+			t.Errorf("held back by %+v although a person has released it", stands)
+		}
+	})
+}

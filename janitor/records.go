@@ -44,6 +44,7 @@ func (r *records) joining() func(lease.Snapshot) *plan.Joined {
 // the registry was set back.
 func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle bool) (setBack bool) {
 	before := r.joined
+	least = min(least, r.newest) // which falls where another history begins, and rises otherwise
 	if before.Revision == 0 {
 		joined, newest := r.left.since(s.Checkpoint)
 		before, least = cmp.Or(joined, before), max(least, newest)

@@ -36,10 +36,20 @@ type conn struct {
 	phase  atomic.Int32
 	seat   seat // the table's
 	closed sync.Once
+
+	gone   chan struct{} // closed by cut
+	cutOff sync.Once
+}
+
+func newConn(s *Server, raw net.Conn, addr netip.AddrPort) *conn {
+	return &conn{server: s, raw: raw, addr: addr, gone: make(chan struct{})}
 }
 
 // cut closes the connection at once, with no word to the caller, who may not be reading.
-func (c *conn) cut() { _ = c.raw.Close() } // it may be closed already
+func (c *conn) cut() {
+	c.cutOff.Do(func() { close(c.gone) })
+	_ = c.raw.Close() // it may be closed already
+}
 
 // asks says whether a request has come.
 func (c *conn) asks() bool { return c.phase.Load() >= phaseParsed }

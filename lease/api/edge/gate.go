@@ -23,8 +23,13 @@ const (
 	rankBegun     = iota // it has had a turn before
 	rankReturning        // from where a proved caller is at home
 	rankNew
+	rankDribbling // it has had more than turnsMax
 	ranks
 )
+
+// turnsMax is how many turns a handshake has before all others go first. Most need four, and a hello may come in pieces: but who sends
+// byte by byte would ask for a turn with each.
+const turnsMax = 16
 
 // turn is closed once it is somebody's.
 type turn chan struct{}
@@ -41,7 +46,7 @@ func (g *gate) enter(rank int, end time.Time, done <-chan struct{}) (err error) 
 	}
 	mine, in := make(turn), &g.ranks[rank]
 	push := in.PushFront
-	if rank == rankBegun {
+	if rank == rankBegun || rank == rankDribbling {
 		push = in.PushBack
 	}
 	waiting := push(mine)

@@ -21,11 +21,12 @@ type opening struct {
 	greeted bool // the client has said hello
 	tls13   bool // and can speak TLS 1.3
 
-	gate *gate     // nil: the handshake is over
-	end  time.Time // of the handshake
-	done <-chan struct{}
-	rank int
-	in   bool // it has a turn
+	gate  *gate           // nil: the handshake is over
+	end   time.Time       // of the handshake
+	done  <-chan struct{} // the connection is closed
+	rank  int
+	turns int  // that it has had
+	in    bool // it has one
 }
 
 // Read gives the turn up for as long as the client takes.
@@ -38,17 +39,36 @@ func (o *opening) Read(b []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if err := o.gate.enter(o.rank, o.end, o.done); err != nil {
+	if err := o.enter(); err != nil {
 		return 0, err
 	}
-	o.rank, o.in = rankBegun, true
 	return n, nil
 }
 
-// Write does so, too: what is left until the next read is little.
+// Write does so, too. No read needs to follow: what the client was asked for, it may have sent in advance.
 func (o *opening) Write(b []byte) (int, error) {
+	if o.gate == nil {
+		return o.Conn.Write(b)
+	}
 	o.leave()
-	return o.Conn.Write(b)
+	n, err := o.Conn.Write(b)
+	if err != nil {
+		return n, err
+	}
+	return n, o.enter()
+}
+
+func (o *opening) enter() error {
+	if err := o.gate.enter(o.rank, o.end, o.done); err != nil {
+		return err
+	}
+	o.in = true
+	if o.turns++; o.turns < turnsMax {
+		o.rank = rankBegun
+	} else {
+		o.rank = rankDribbling
+	}
+	return nil
 }
 
 func (o *opening) leave() {
@@ -78,7 +98,7 @@ func (s *Server) open(ctx context.Context, c *conn, proxied bool) (kind Kind, ok
 	if err := c.raw.SetDeadline(end); err != nil {
 		return "", false
 	}
-	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, rank: rankNew, end: end, done: ctx.Done()}
+	o := &opening{Conn: c.raw, proxied: proxied, gate: s.gate, rank: rankNew, end: end, done: c.gone}
 	if proxied {
 		if kind, ok = s.introduce(c, o); !ok {
 			return kind, false

@@ -88,8 +88,7 @@ func (s *Server) Serve(ctx context.Context, handler http.Handler) error {
 	go func() { ended <- server.Serve(&s.handed) }()
 
 	defer context.AfterFunc(ctx, func() { _ = s.listener.Close() })() // accept returns
-	failed := s.accept(ctx)
-	stop()
+	failed := s.accept(ctx, stop)
 	s.table.closeWaiting()
 
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeouts.Drain)
@@ -131,11 +130,12 @@ func (s *Server) http(ctx context.Context, handler http.Handler) *http.Server {
 	}
 }
 
-// accept takes connections until ctx ends or that fails, and hands each over once its caller is known. When it returns, no
-// more are handed over.
-func (s *Server) accept(ctx context.Context) error {
+// accept takes connections until ctx ends or that fails, and hands each over once its caller is known. When it returns, it has
+// stopped ctx, and no more are handed over.
+func (s *Server) accept(ctx context.Context, stop context.CancelFunc) error {
 	var opening sync.WaitGroup
 	defer opening.Wait()
+	defer stop() // cuts handshakes short
 	for pause := time.Duration(0); ; {
 		raw, err := s.listener.Accept()
 		switch {
@@ -178,7 +178,7 @@ func (s *Server) take(raw net.Conn) (c *conn, proxied, ok bool) {
 		_ = raw.Close()
 		return nil, false, false
 	}
-	c = &conn{server: s, raw: raw, addr: plain(peer.AddrPort())}
+	c = newConn(s, raw, plain(peer.AddrPort()))
 	proxied = s.cfg.trusts(c.addr.Addr())
 	var from netip.Prefix
 	rated, familiar := true, false

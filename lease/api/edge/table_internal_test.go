@@ -32,7 +32,7 @@ func TestTheTableAddsUp(t *testing.T) {
 			"add": func(t *rapid.T) {
 				near, far := net.Pipe()
 				_ = far.Close()
-				c := &conn{raw: near, addr: addr()}
+				c := newConn(nil, near, addr())
 				if _, refused := table.add(c, group(c.addr.Addr()), rapid.Bool().Draw(t, "familiar")); refused == "" {
 					all = append(all, c)
 				}
@@ -40,7 +40,7 @@ func TestTheTableAddsUp(t *testing.T) {
 			"add one of a proxy": func(*rapid.T) {
 				near, far := net.Pipe()
 				_ = far.Close()
-				c := &conn{raw: near}
+				c := newConn(nil, near, netip.AddrPort{})
 				if _, refused := table.add(c, netip.Prefix{}, false); refused == "" {
 					all = append(all, c)
 				}
