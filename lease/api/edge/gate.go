@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// gate bounds how many handshakes compute at once. One costs what some twenty renewals do: when thousands of callers come back at
+// gate bounds how many handshakes compute at once. One costs far more than a renewal: when thousands of callers come back at
 // once, all of them side by side would be too late, and so would the requests of those who are in. So they come in by turns, and
 // one whose time runs out before it had a turn has cost nothing. Nobody has a turn while it waits for the network.
 type gate struct {
