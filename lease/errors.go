@@ -112,11 +112,15 @@ type ClampedError struct {
 	Asked        time.Time
 	MaxExpiresAt time.Time
 	Over         bool // the maximum expiry has passed
+	Alone        bool // MaxExpiresAt is how far the instance may extend its lease itself
 }
 
 func (e *ClampedError) Error() string {
 	if e.Over {
 		return fmt.Sprintf("cannot extend %s to %s: its maximum expiry, %s, has passed", e.ID, date(e.Asked), date(e.MaxExpiresAt))
+	}
+	if e.Alone {
+		return fmt.Sprintf("cannot extend %s to %s: this instance can extend its lease until %s at most", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 	}
 	return fmt.Sprintf("cannot extend %s to %s: its maximum expiry is %s", e.ID, date(e.Asked), date(e.MaxExpiresAt))
 }

@@ -75,6 +75,10 @@ var messages = []struct {
 		"cannot extend i-1 to 2026-03-01T13:00:00Z: its maximum expiry, 2026-03-01T12:00:00Z, has passed",
 	},
 	{
+		&lease.ClampedError{ID: "i-1", Asked: at(time.Hour), MaxExpiresAt: noon, Alone: true},
+		"cannot extend i-1 to 2026-03-01T13:00:00Z: this instance can extend its lease until 2026-03-01T12:00:00Z at most",
+	},
+	{
 		&lease.MaxTermError{ID: "i-1", Asked: noon, ExpiresAt: at(time.Hour)},
 		"cannot set the maximum expiry of i-1 to 2026-03-01T12:00:00Z: its lease expires at 2026-03-01T13:00:00Z",
 	},

@@ -69,7 +69,7 @@ func (l Lease) ExtendSelf(now, until time.Time, r ExtendRequest, by By) (Lease, 
 	granted := until
 	if limit := l.selfLimit(now, r.Within); !limit.IsZero() && until.After(limit) {
 		if r.Strict {
-			return l, &ClampedError{ID: l.InstanceID, Asked: until, MaxExpiresAt: limit}
+			return l, &ClampedError{ID: l.InstanceID, Asked: until, MaxExpiresAt: limit, Alone: true}
 		}
 		granted = limit
 	}

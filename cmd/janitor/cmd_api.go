@@ -12,7 +12,7 @@ import (
 )
 
 func apiCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), apiServerFlags(":8443", "")...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags("admit instances of `REGION`; repeatable")...), apiServerFlags(":8443", "")...)
 	return &ucli.Command{
 		Name: "api", Usage: "serve the instance API, and nothing else",
 		Description: "Lets instances renew, extend and release their own leases without AWS credentials and without etcd.\n" +

@@ -25,7 +25,7 @@ import (
 )
 
 func runCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), figureFlags()...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags(sweptRegion)...), figureFlags()...)
 	flags = append(flags, apiServerFlags("", apiFlags)...)
 	return &ucli.Command{
 		Name: "run", Usage: "sweep on a schedule while elected",

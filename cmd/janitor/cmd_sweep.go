@@ -25,7 +25,7 @@ const (
 )
 
 func sweepCommand() *ucli.Command {
-	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags()...), figureFlags()...)
+	flags := append(append(append(cli.StoreFlags(), cli.LogFlags()...), locationFlags(sweptRegion)...), figureFlags()...)
 	return &ucli.Command{
 		Name: "sweep", Usage: "sweep once, for cron or Lambda",
 		Description: "One pass terminates for declared causes (an expiry, a release, a revocation) and what failed launches left.\n" +

@@ -16,11 +16,14 @@ import (
 	"lapse/lease/ec2"
 )
 
-// locationFlags say which regions are swept, and which share of EC2's request limits the janitor may use.
-func locationFlags() []ucli.Flag {
+// sweptRegion is what --region says where regions are swept.
+const sweptRegion = "sweep `REGION`; repeatable"
+
+// locationFlags say for which regions, with what is done to them, and which share of EC2's request limits the janitor may use.
+func locationFlags(region string) []ucli.Flag {
 	return []ucli.Flag{
 		cli.AccountFlag(),
-		&ucli.StringSliceFlag{Name: "region", Usage: "sweep `REGION`; repeatable", DefaultText: "the AWS SDK's own setting"},
+		&ucli.StringSliceFlag{Name: "region", Usage: region, DefaultText: "the AWS SDK's own setting"},
 		&ucli.Float64Flag{Name: "ec2-share", Value: 0.5, Usage: "use at most `SHARE` of EC2's request limits", Category: ec2Flags},
 		&ucli.BoolFlag{Name: "ec2-unpaced", Usage: "send requests unpaced, to endpoints without request limits", Category: ec2Flags},
 	}

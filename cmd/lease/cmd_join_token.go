@@ -28,7 +28,7 @@ func joinTokenCommand() *ucli.Command {
 func namedInstance(c *ucli.Context) (string, error) {
 	id, err := namedOne(c)
 	if err == nil && !lease.IsInstanceID(id) {
-		err = cli.Usage("%s is a launch; give the id of an instance", id)
+		err = cli.Usage("%q is not the id of an instance; find that with `lease list`", id)
 	}
 	return id, err
 }

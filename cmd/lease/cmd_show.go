@@ -62,6 +62,7 @@ func facts(l lease.Lease, known lease.Circumstances, now time.Time) [][]string {
 		add("expires", cli.When(l.ExpiresAt, now))
 		add("number", fmt.Sprintf("%d (of its expiry)", l.ExpiresNumber))
 		add("not after", cli.When(l.MaxExpiresAt, now))
+		add("self-extend", cli.SelfExtend(l.SelfExtend))
 	}
 	add("timeout", orNone(l.HeartbeatTimeout))
 	when("claimed", l.ClaimedAt)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -134,10 +135,17 @@ func gather(c *ucli.Context, store *etcd.Store, location lease.Location) (k know
 func lookAt(c *ucli.Context, location lease.Location) (*ec2.Cloud, error) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTimeout)
 	defer cancel()
+	var cloud *ec2.Cloud
+	var err error
 	if location.Account == "" {
-		return peekCloud(ctx, c, location.Region)
+		cloud, err = peekCloud(ctx, c, location.Region)
+	} else {
+		cloud, err = openLocation(ctx, c, location)
 	}
-	return openLocation(ctx, c, location)
+	if errors.Is(err, context.DeadlineExceeded) && !cli.Is[*ec2.UnreachableError](err) {
+		err = &ec2.UnreachableError{Op: "look at EC2", Err: fmt.Errorf("no answer within %s", lookTimeout)}
+	}
+	return cloud, err
 }
 
 // explain explains one instance.

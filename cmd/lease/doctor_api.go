@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"time"
 
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/advice"
+	"lapse/lease"
 	"lapse/lease/api"
 	"lapse/lease/api/identity"
 	"lapse/lease/ec2"
@@ -30,12 +32,16 @@ func (e *examination) examineAPI(c *ucli.Context) {
 		return
 	}
 	certificate, err := askAPI(c.Context, url, c.String("api-cacert"))
-	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	untrusted, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, misnamed := errors.AsType[x509.HostnameError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, missing := errors.AsType[*fs.PathError](err)
+	_, malformed := errors.AsType[*lease.LimitError](err)
 	switch {
 	case unknown:
-		e.add("api", levelWarn, "the certificate of %s is not trusted here (%v): name its CA with --api-cacert", url, err)
+		e.add("api", levelWarn, "the certificate of %s is not trusted here (%v): name its CA with --api-cacert", url, untrusted)
+	case missing, malformed:
+		e.add("api", levelWarn, "%s was not asked: %v; correct --api-cacert", url, err)
 	case misnamed, invalid:
 		e.add("api", levelFail, "no instance trusts %s: %v; replace its certificate", url, err)
 	case err != nil:

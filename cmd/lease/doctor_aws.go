@@ -119,7 +119,9 @@ func (e *examination) examineRoles(ctx context.Context, c *ucli.Context, cloud *
 	if image := c.String("image-id"); image != "" {
 		stage.ImageID = image
 	}
-	if stage.Launch, err = launch.Sample(stage); err != nil {
+	if e.registry.UUID == "" {
+		e.add("roles", e.lacking(e.role), "no launch can be rehearsed while the registry cannot be read")
+	} else if stage.Launch, err = launch.Sample(stage); err != nil {
 		e.add("roles", e.lacking(e.role), "no launch can be rehearsed: %v", err)
 	}
 	all := cloud.Rehearse(ctx, stage)

@@ -176,13 +176,27 @@ func (c *Client) user(by lease.By) string {
 // unansweredError says that a call got no answer.
 type unansweredError struct{ err error }
 
-func (e *unansweredError) Error() string { return "the API does not answer: " + e.err.Error() }
+func (e *unansweredError) Error() string {
+	if untrusted, is := errors.AsType[x509.UnknownAuthorityError](e.err); is {
+		return "the certificate of the API is not trusted here (" + untrusted.Error() + "); name its CA"
+	}
+	return "the API does not answer: " + e.err.Error()
+}
 func (e *unansweredError) Unwrap() error { return e.err }
+
+// unconnectedError says that no connection came about, so nothing of the call was sent.
+type unconnectedError struct{ err error }
+
+func (e *unconnectedError) Error() string { return e.err.Error() }
+func (e *unconnectedError) Unwrap() error { return e.err }
 
 // unanswered turns a missing answer to a write into what it means.
 func unanswered(err error, unknown lease.OutcomeUnknownError) error {
 	if _, is := errors.AsType[*unansweredError](err); !is {
 		return err
+	}
+	if _, is := errors.AsType[*unconnectedError](err); is {
+		return &lease.UnavailableError{Why: err.Error()}
 	}
 	unknown.Why = err.Error()
 	return &unknown
@@ -325,7 +339,7 @@ func (c *Client) current() (*http.Client, error) {
 	if c.cfg.CAFile != "" {
 		var err error
 		if info, err = os.Stat(c.cfg.CAFile); err != nil && c.client == nil {
-			return nil, fmt.Errorf("read who signs the API's certificate: %w", err)
+			return nil, fmt.Errorf("read the CA of the API: %w", err)
 		}
 	}
 	if c.client != nil && (info == nil || c.roots != nil && info.ModTime().Equal(c.roots.ModTime()) && info.Size() == c.roots.Size()) {
@@ -340,7 +354,7 @@ func (c *Client) current() (*http.Client, error) {
 				c.roots = info
 				return c.client, nil
 			}
-			return nil, cmp.Or(err, error(&lease.LimitError{What: c.cfg.CAFile, Why: "must have a certificate in PEM"}))
+			return nil, cmp.Or(err, error(&lease.LimitError{What: "the CA of the API, " + c.cfg.CAFile + ",", Why: "must have a certificate in PEM"}))
 		}
 	}
 	if c.client != nil {
@@ -363,7 +377,11 @@ func (c *Client) with(roots *x509.CertPool) *http.Client {
 				if kept := c.reach.kept(); kept != nil {
 					return kept, nil
 				}
-				return c.reach.connect(ctx, config)
+				conn, err := c.reach.connect(ctx, config)
+				if err != nil {
+					return nil, &unconnectedError{err}
+				}
+				return conn, nil
 			},
 			MaxIdleConns: 1, MaxResponseHeaderBytes: 16 << 10,
 		},

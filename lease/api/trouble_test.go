@@ -145,3 +145,31 @@ func TestAnInstanceIsNotToldWhereEtcdIs(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasNotSentChangedNothing says so where no connection came about, and what to do about a certificate that nobody here
+// trusts.
+func TestWhatWasNotSentChangedNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*site, *api.ClientConfig)
+		says   string
+	}{
+		"nobody listens": {func(s *site, _ *api.ClientConfig) { s.dns.Host("api.example", "127.0.0.9") }, "the API does not answer: dial tcp"},
+		"another CA":     {func(_ *site, cfg *api.ClientConfig) { cfg.CAFile = "" }, "name its CA"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.replica("127.0.0.1")
+			s.dns.Host("api.example", "127.0.0.1")
+			client := s.client(s.url(), func(cfg *api.ClientConfig) { c.change(s, cfg) })
+			_, extend := client.Extend(t.Context(), "", lease.ExtendRequest{For: lease.Duration(time.Hour)}, lease.By{})
+			_, release := client.Release(t.Context(), "", lease.By{})
+			for verb, err := range map[string]error{"extend": extend, "release": release} {
+				if unavailable := (*lease.UnavailableError)(nil); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%s: %v, want that nothing was changed, and %q", verb, err, c.says)
+				}
+			}
+		})
+	}
+}

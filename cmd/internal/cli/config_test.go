@@ -76,7 +76,7 @@ func TestFlagsOfOneCallStandOnTheCommandLine(t *testing.T) {
 			})
 			want := ""
 			for _, flag := range []string{"count", "label", "strict", "term"} {
-				want += fmt.Sprintf("app: warning: %s is set but ignored; give --%s on the command line each time\n", variable(flag), flag)
+				want += fmt.Sprintf("app: warning: %s is set but ignored; give --%s on the command line each time\n", Variable(flag), flag)
 			}
 			if code := Run(t.Context(), app, strings.Fields("app "+command), &out, &errs); code != ExitDone || errs.String() != want {
 				t.Errorf("exit code %d: %s", code, &errs)

@@ -146,7 +146,7 @@ func (l line) unread(environ []string) (warnings []string) {
 		if near := closest(flag, known); l.isOfCall(flag) {
 			warnings = append(warnings, fmt.Sprintf("%s is set but ignored; give --%s on the command line each time", v, flag))
 		} else if near != "" && !isSetting("", flag) && len(near)-len(flag) <= 2 && findFlag(flags, flag) == nil { // LAPSE_NAME is not a typing error
-			warnings = append(warnings, fmt.Sprintf("%s is set, but nothing reads it; did you mean %s?", v, variable(near)))
+			warnings = append(warnings, fmt.Sprintf("%s is set, but nothing reads it; did you mean %s?", v, Variable(near)))
 		}
 	}
 	slices.Sort(warnings)

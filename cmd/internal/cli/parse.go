@@ -216,6 +216,17 @@ func short(d time.Duration) string {
 	return d.String()
 }
 
+// SelfExtend tells how far an instance may extend its own lease; empty if that is up to the maximum.
+func SelfExtend(limit *lease.Duration) string {
+	switch {
+	case limit == nil:
+		return ""
+	case *limit == 0:
+		return "none"
+	}
+	return short(time.Duration(*limit)) + " from when the instance asks"
+}
+
 // ClockBehind says that the clock of this machine is behind.
 func ClockBehind(by time.Duration) string {
 	return "this machine's clock is at least " + short(by) + " behind: the last sweep is dated later"

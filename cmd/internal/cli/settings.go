@@ -45,13 +45,13 @@ func equip(program string, command *cli.Command) {
 		case !isSetting(program, name):
 			*variables = nil
 		case len(*variables) == 0:
-			*variables = []string{variable(name)}
+			*variables = []string{Variable(name)}
 		}
 	}
 }
 
-// variable is the one in the environment that gives a flag.
-func variable(flag string) string {
+// Variable is the one in the environment that gives a flag.
+func Variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 

@@ -29,7 +29,8 @@ func (s *story) stay(ctx context.Context) error {
 	} {
 		lines = append(lines, "  "+example)
 	}
-	lines = append(lines, "\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout has no sidecar, so it is terminated within seconds.")
+	lines = append(lines, "\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout has no sidecar, so it is terminated soon "+
+		"after its timeout. If more than two are like that, the brake heartbeats holds them back.")
 	if _, err := fmt.Fprintln(s.Out, strings.Join(lines, "\n")); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	ucli "github.com/urfave/cli/v2"
 
 	"lapse/cmd/internal/cli"
+	"lapse/lease"
 	"lapse/sidecar"
 	"lapse/sidecar/imds"
 )
@@ -39,6 +40,11 @@ func (b Build) runCommand() *ucli.Command {
 func (b Build) run(c *ucli.Context) error {
 	if err := b.checkFlags(c); err != nil {
 		return err
+	}
+	if url := c.String("api"); url != "" {
+		if err := lease.CheckAPI(url); err != nil {
+			return err
+		}
 	}
 	log, err := cli.ServiceLogger(c)
 	if err != nil {

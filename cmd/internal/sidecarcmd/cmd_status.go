@@ -50,13 +50,24 @@ func statusRows(s sidecar.Status, now time.Time) [][]string {
 	if l := s.Lease; l != nil {
 		rows = append(rows, []string{"lease", string(l.State)}, []string{"holder", l.Holder},
 			[]string{"expires", cli.When(l.ExpiresAt, now)}, []string{"not after", cli.When(l.MaxExpiresAt, now)})
+		if limit := cli.SelfExtend(l.SelfExtend); limit != "" {
+			rows = append(rows, []string{"self-extend", limit})
+		}
 		if l.Mark != nil {
 			rows = append(rows, []string{"marked", fmt.Sprintf("%s, may be terminated after %s unless extended", l.Mark.Cause, cli.When(l.Mark.Deadline, now))})
 		}
 	} else {
-		rows = append(rows, []string{"lease", "none bound yet"})
+		rows = append(rows, []string{"lease", unbound(s)})
 	}
 	return rows
+}
+
+// unbound says why no lease is known. Nobody knows whether there is one until the registry has acknowledged a heartbeat.
+func unbound(s sidecar.Status) string {
+	if s.RenewedAt.IsZero() {
+		return "not known yet"
+	}
+	return "none bound yet"
 }
 
 func heartbeat(s sidecar.Status, now time.Time) string {

@@ -10,6 +10,22 @@ import (
 	"lapse/sidecar"
 )
 
+func TestStatusShowsOfALeaseOnlyWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)
+	limit, never := lease.Duration(2*time.Hour), lease.Duration(0)
+	for want, status := range map[string]sidecar.Status{
+		`["lease" "not known yet"]`:                          {Phase: sidecar.PhaseClaiming, Failure: "timeout"},
+		`["lease" "none bound yet"]`:                         {Phase: sidecar.PhaseWaiting, RenewedAt: now},
+		`["self-extend" "2h0m from when the instance asks"]`: {RenewedAt: now, Lease: &lease.Lease{SelfExtend: &limit}},
+		`["self-extend" "none"]`:                             {RenewedAt: now, Lease: &lease.Lease{SelfExtend: &never}},
+	} {
+		if rows := fmt.Sprintf("%q", statusRows(status, now)); !strings.Contains(rows, want) {
+			t.Errorf("%s; want %s", rows, want)
+		}
+	}
+}
+
 func TestStatusShowsWhenTheHeartbeatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)

@@ -47,10 +47,18 @@ func (b Build) checkFlags(c *ucli.Context) error {
 	}
 	for _, flag := range cli.StoreFlags() {
 		if name := flag.Names()[0]; c.String(name) != "" {
-			return cli.Usage("--%s is for etcd, and this sidecar renews through the API alone: leave it out, or install sidecar-direct", name)
+			return cli.Usage("%s is for etcd, and this sidecar renews through the API alone: leave it out, or install sidecar-direct", given(c, name))
 		}
 	}
 	return nil
+}
+
+// given is where a flag was set: its variable, or the flag.
+func given(c *ucli.Context, name string) string {
+	if variable := cli.Variable(name); os.Getenv(variable) == c.String(name) {
+		return variable
+	}
+	return "--" + name
 }
 
 // way returns a function that opens the way to the lease, within the ctx of its first caller: etcd if --etcd-endpoints is given,
