@@ -291,7 +291,7 @@ func (e *KeysError) Error() string {
 	if e.Again.IsZero() {
 		return fmt.Sprintf("%s has three keys in use, and they are contested; an operator must keep one", e.ID)
 	}
-	return fmt.Sprintf("%s has had three keys in use lately; try again at %s", e.ID, date(e.Again))
+	return fmt.Sprintf("%s has had three keys in use lately; try again at %s, or let an operator keep one", e.ID, date(e.Again))
 }
 
 // ContestedError refuses what would end an instance while more than one claims to be it.

@@ -131,7 +131,7 @@ var messages = []struct {
 	{&lease.NotEnrolledError{ID: "i-1"}, "this key is not enrolled for i-1; enrol it with the instance's identity document"},
 	{&lease.UnprovedError{ID: "i-1", Why: "its document is forged"}, "cannot enrol a key for i-1: its document is forged"},
 	{&lease.UncheckedError{ID: "i-1", Why: "EC2 does not know it yet", After: lease.Duration(5 * time.Second)}, "cannot check the proof of i-1 now; try again in 5s: EC2 does not know it yet"},
-	{&lease.KeysError{ID: "i-1", Again: noon}, "i-1 has had three keys in use lately; try again at 2026-03-01T12:00:00Z"},
+	{&lease.KeysError{ID: "i-1", Again: noon}, "i-1 has had three keys in use lately; try again at 2026-03-01T12:00:00Z, or let an operator keep one"},
 	{&lease.KeysError{ID: "i-1"}, "i-1 has three keys in use, and they are contested; an operator must keep one"},
 	{&lease.ContestedError{ID: "i-1", Verb: "release", Since: noon}, "cannot release i-1: since 2026-03-01T12:00:00Z two keys are used for it by turns; an operator must keep one"},
 	{&lease.TooOftenError{ID: "i-1", After: lease.Duration(10 * time.Second)}, "i-1 changes its lease too often; try again in 10s"},

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +24,7 @@ import (
 	"lapse/lease/problem"
 )
 
-const apiFlags = "Instance API"
+const apiFlags = "INSTANCE API"
 
 // apiServerFlags say where the instance API is served: at an address that is the default, or nowhere by default.
 func apiServerFlags(address, category string) []ucli.Flag {
@@ -42,6 +45,12 @@ func readAPI(c *ucli.Context) (*edge.Config, identity.Certificates, error) {
 	}
 	if c.String("api-cert") == "" || c.String("api-key") == "" {
 		return nil, nil, cli.Usage("the instance API is served with TLS alone: give --api-cert and --api-key")
+	}
+	if _, port, err := net.SplitHostPort(c.String("api-listen")); err != nil || port == "" {
+		return nil, nil, cli.Usage("--api-listen %q must be HOST:PORT, such as :8443", c.String("api-listen"))
+	}
+	if _, err := tls.LoadX509KeyPair(c.String("api-cert"), c.String("api-key")); err != nil {
+		return nil, nil, cli.Usage("cannot use --api-cert and --api-key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	front := &edge.Config{Addr: c.String("api-listen"), CertFile: c.String("api-cert"), KeyFile: c.String("api-key"), Refuse: refuse}
 	for name, into := range map[string]*[]netip.Prefix{"api-proxy-from": &front.ProxyFrom, "api-shared-from": &front.SharedFrom} {

@@ -85,14 +85,16 @@ func (f filter) none(all []lease.Lease) string {
 		}
 		return fmt.Sprintf("no leases of holder %s; these holders have leases: %s", f.holder, some(sorted(holders)))
 	}
-	elsewhere := map[string]bool{}
+	elsewhere, there := map[string]bool{}, false
 	for _, l := range all {
-		if elsewhere[l.Region] = true; slices.Contains(f.regions, l.Region) {
-			return "no leases"
-		}
+		elsewhere[l.Region] = true
+		there = there || slices.Contains(f.regions, l.Region)
 	}
-	if len(f.regions) == 0 || len(elsewhere) == 0 {
+	switch {
+	case len(all) == 0:
 		return "no leases"
+	case len(f.regions) == 0 || there:
+		return fmt.Sprintf("no lease matches; leases in all: %d", len(all))
 	}
 	return fmt.Sprintf("no leases in %s; there are leases in %s", strings.Join(f.regions, " or "), strings.Join(sorted(elsewhere), " and "))
 }

@@ -33,7 +33,7 @@ func (s *Server) enrol(ctx context.Context, c caller, r wire.EnrolRequest) (wire
 	key := lease.EnrolledKey{SHA256: c.Key, From: c.Addr.String(), Proof: p.by}
 	_, e, err = s.cfg.Store.UpdateEnrolment(ctx, c.id, func(e lease.Enrolment) (lease.Enrolment, error) {
 		if p.by == lease.ProofInvitation && !e.Invites(s.cfg.Now(), r.JoinToken) { // somebody was quicker
-			return e, &lease.UnprovedError{ID: c.id, Why: "its join token was used"}
+			return e, &lease.UnprovedError{ID: c.id, Why: "its join token was used; an operator can give it another"}
 		}
 		return e.Enrol(s.cfg.Now(), p.document.PendingTime, key)
 	})

@@ -153,11 +153,11 @@ func (s *Server) token(ctx context.Context, c caller, token string, e lease.Enro
 	case token != "" && ours && a.Admits(token):
 		return lease.ProofLaunch, nil
 	case token != "":
-		return refuse("its join token is not the one that it was given")
+		return refuse("its join token is not the one that it was given; an operator can give it another")
 	case ours && a.Joins():
 		return refuse("it shows no join token; it was launched with one in its user-data")
 	case s.cfg.Now().Sub(i.LaunchTime) > youngMax:
-		return refuse("it shows no join token, and has run for more than 15 minutes")
+		return refuse("it shows no join token, and has run for more than 15 minutes; an operator can give it one")
 	case !slices.Contains(i.Addresses, c.Addr.Unmap().String()):
 		return refuse("it shows no join token, and calls from an address that is not its own")
 	}

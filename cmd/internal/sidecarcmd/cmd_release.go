@@ -12,6 +12,10 @@ import (
 func releaseCommand() *ucli.Command {
 	return &ucli.Command{
 		Name: "release", Usage: "give the lease back, which terminates this instance; for root",
+		Description: "The janitor terminates the instance within seconds, whatever its date. Only root and the sidecar's own user may.\n" +
+			"It asks on a terminal, and needs --yes elsewhere.\n\n" +
+			"   sidecar release --reason \"the job is done\"\n" +
+			"   sidecar release --yes",
 		Flags: []ucli.Flag{
 			socketFlag(), cli.OutputFlag(), cli.YesFlag(),
 			cli.ReasonFlag("the lease's history"),

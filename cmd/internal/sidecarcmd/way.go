@@ -17,7 +17,7 @@ import (
 	"lapse/sidecar/imds"
 )
 
-const apiFlags = "Instance API"
+const apiFlags = "INSTANCE API"
 
 // apiClientFlags say where the instance API is, and how this instance shows who it is.
 func apiClientFlags() []ucli.Flag {
