@@ -126,6 +126,21 @@ func TestAnOlderKeyUsedAfterANewerContests(t *testing.T) {
 	}
 }
 
+// TestAWrongClockPutsNoContestOff has one API write that a was followed by b three quarters of an hour from now.
+func TestAWrongClockPutsNoContestOff(t *testing.T) {
+	t.Parallel()
+	w := newEnrolling(t, "a")
+	w.after(45 * time.Minute)
+	if err := w.enrol("b"); err != nil {
+		t.Fatal(err)
+	}
+	w.use("b")
+	w.after(-40 * time.Minute)
+	if w.use("a"); !w.e.Contested.Equal(w.now) {
+		t.Errorf("not contested: %+v", w.e)
+	}
+}
+
 func TestADocumentOfAnEarlierStartEnrolsNothing(t *testing.T) {
 	t.Parallel()
 	w := newEnrolling(t, "a")
