@@ -46,8 +46,8 @@ func (r *records) see(s lease.Snapshot, joined *plan.Joined, least int64, idle b
 	before := r.joined
 	least = min(least, r.newest) // which falls where another history begins, and rises otherwise
 	if before.Revision == 0 {
-		joined, newest := r.left.since(s.Checkpoint)
-		before, least = cmp.Or(joined, before), max(least, newest)
+		known, newest := r.left.since(s.Checkpoint)
+		before, least = cmp.Or(known, before), max(least, newest)
 	}
 	older := observe.Older(before, least, s)
 	setBack = older != "" || s.Checkpoint.Sequence < before.Checkpoint.Sequence

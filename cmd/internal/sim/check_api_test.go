@@ -84,7 +84,7 @@ func (t *truth) takeEnrolment(e event, id string, c etcdsim.Change) {
 	}
 	if k.inUse != inUse {
 		k.last = k.inUse
-		if k.used[k.last].IsZero() {
+		if k.last != "" && k.used[k.last].IsZero() {
 			k.used[k.last] = t.now
 		}
 	}
@@ -170,7 +170,7 @@ func (t *truth) checkMark(id string, before *leaseRecord) {
 	if heartbeat == nil || renewed.IsZero() {
 		return
 	}
-	if heartbeat.there && (t.now.Sub(heartbeat.claimed) < time.Minute || t.wasStopped(heartbeat.claimed)) { // written while the mark was on its way
+	if heartbeat.there && (t.now.Sub(heartbeat.claimed) < time.Minute || t.wasStopped(t.now.Add(-time.Minute))) { // written while the mark was on its way
 		return
 	}
 	timeout := min(before.timeout(), heartbeat.timeout) // a thief may have named a shorter one
