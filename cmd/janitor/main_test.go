@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // TestMain lets scripts run this program as `janitor`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"janitor": main})
+	os.Exit(script.Main(m, "janitor", main))
 }
 
 // TestScripts runs each script in testdata against an etcd and an EC2 of its own.
