@@ -16,7 +16,7 @@ const foreign = "AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_EC2 AWS_ENDPOINT
 // shell begin with export or unset.
 func (s *story) stay(ctx context.Context) error {
 	lines := []string{"\nThe demo stays until Ctrl-C. Paste this into another terminal to try the commands on it:\n", "unset " + foreign}
-	for _, setting := range s.settings() {
+	for _, setting := range append(s.settings(), "LAPSE_API_CACERT="+s.path("ca.pem"), "LAPSE_IDENTITY_CERTIFICATES="+s.path("ec2.pem")) {
 		name, value, _ := strings.Cut(setting, "=")
 		lines = append(lines, "export "+name+"="+quoted(value))
 	}
@@ -25,12 +25,19 @@ func (s *story) stay(ctx context.Context) error {
 		"janitor status", "lease list", "lease why " + s.lost, "lease extend " + s.calm[0] + " --for 2h",
 		"sidecar status --socket " + s.socket(s.calm[0]),
 		"lease launch --image-id ami-0123456789abcdef0 --instance-type t3.micro --term 1m",
+		"lease doctor",
 		"aws ec2 describe-instances --output table",
 	} {
 		lines = append(lines, "  "+example)
 	}
-	lines = append(lines, "\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout has no sidecar, so it is terminated soon "+
-		"after its timeout. If more than two are like that, the brake heartbeats holds them back.")
+	own := " --socket " + s.path("own/s")
+	lines = append(lines,
+		"\nAn instance of your own, its sidecar, and, once that says `claimed`, an extension from inside:\n",
+		"  id=$(lease launch -q --image-id ami-0123456789abcdef0 --instance-type t3.micro --term 1h --max-term 1d --heartbeat-timeout 1m)",
+		"  env -u LAPSE_ETCD_ENDPOINTS sidecar run"+own+" --imds "+s.metadata.URL+"/$id &",
+		"  sidecar extend"+own+" --for 2h",
+		"\nThe notice before a termination is 3 s here: an instance launched with --heartbeat-timeout and left without a sidecar is terminated "+
+			"soon after its timeout. If more than two are like that, the brake heartbeats holds them back.")
 	if _, err := fmt.Fprintln(s.Out, strings.Join(lines, "\n")); err != nil {
 		return err
 	}

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,7 +37,7 @@ type stage struct {
 	hangUp   func()
 	janitor  *exec.Cmd
 	sidecars map[string]*exec.Cmd
-	metadata []*ec2sim.Server
+	metadata *ec2sim.Server // of every instance, below its id
 }
 
 // open prepares a directory with a short name, since the paths of unix sockets are short, and a simulated EC2.
@@ -54,8 +56,12 @@ func open(ctx context.Context, o Options) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	machines, err := ec2sim.Serve(&metadata{sim: sim}, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
 	s := &stage{
-		Options: o, began: time.Now(), dir: dir, sim: sim, ec2: server, hangUp: func() {}, sidecars: map[string]*exec.Cmd{},
+		Options: o, began: time.Now(), dir: dir, sim: sim, ec2: server, metadata: machines, hangUp: func() {}, sidecars: map[string]*exec.Cmd{},
 	}
 	return s, errors.Join(s.certify(), ctx.Err())
 }
@@ -69,9 +75,7 @@ func (s *stage) close() {
 	if s.janitor != nil {
 		_ = s.stopJanitor()
 	}
-	for _, m := range s.metadata {
-		_ = m.Close()
-	}
+	_ = s.metadata.Close()
 	s.sim.Close()
 	_ = s.ec2.Close()
 	_ = os.RemoveAll(s.dir)
@@ -198,14 +202,21 @@ func (s *stage) sweeps(ctx context.Context, n int64) error {
 	})
 }
 
-// startSidecar starts the sidecar of one instance, beside an instance metadata service for that instance alone.
+// metadata serves the metadata of each instance below its id, since here all of them share a machine.
+type metadata struct {
+	sim       *ec2sim.Sim
+	instances sync.Map // of *ec2sim.Metadata, by id
+}
+
+func (m *metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	of, _ := m.instances.LoadOrStore(id, m.sim.IMDS(id))
+	http.StripPrefix("/"+id, of.(*ec2sim.Metadata)).ServeHTTP(w, r)
+}
+
+// startSidecar starts the sidecar of one instance.
 func (s *stage) startSidecar(ctx context.Context, id string) error {
-	metadata, err := ec2sim.Serve(s.sim.IMDS(id), "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	s.metadata = append(s.metadata, metadata)
-	c := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Binaries, "sidecar"), "run", "--socket", s.socket(id), "--imds", metadata.URL,
+	c := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Binaries, "sidecar"), "run", "--socket", s.socket(id), "--imds", s.metadata.URL+"/"+id,
 		"--api-cacert", s.path("ca.pem"))
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir} // no etcd, and no credentials
 	s.sidecars[id] = c

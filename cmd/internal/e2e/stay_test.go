@@ -147,6 +147,7 @@ func tryDemo(t *testing.T, shell func(script string) string, said string) {
 		t.Errorf("the AWS CLI does not see %s in\n%s", launched[0], all)
 	}
 	// Every example that it gives works as it stands.
+	said, own, _ := strings.Cut(said, "\nAn instance of your own")
 	examples := regexp.MustCompile(`(?m)^  ((?:lease|janitor|sidecar|aws) .+)$`).FindAllStringSubmatch(said, -1)
 	if len(examples) < 5 {
 		t.Errorf("the demo gives %d examples", len(examples))
@@ -155,4 +156,17 @@ func tryDemo(t *testing.T, shell func(script string) string, said string) {
 		shell(example[1])
 	}
 	shell("lease release --yes " + launched[0])
+
+	steps := regexp.MustCompile(`(?m)^  (.+)$`).FindAllStringSubmatch(own, -1)
+	if len(steps) != 3 {
+		t.Fatalf("an instance of one's own takes %d commands:\n%s", len(steps), own)
+	}
+	socket := regexp.MustCompile(`--socket \S+`).FindString(own)
+	script := strings.Join([]string{
+		steps[0][1], steps[1][1], "trap 'kill $!' EXIT", "timeout 60 sh -c 'until sidecar status " + socket + " | grep -q holder; do sleep .2; done'", // as a person waits
+		steps[2][1], "lease history $id",
+	}, "\n")
+	if history := shell(script); !strings.Contains(history, "extend") || !strings.Contains(history, "instance:") {
+		t.Errorf("the history of an instance that extended itself:\n%s", history)
+	}
 }
