@@ -31,7 +31,7 @@ func (s *Server) enrol(ctx context.Context, c caller, r wire.EnrolRequest) (wire
 		return wire.Enrolled{}, err
 	}
 	key := lease.EnrolledKey{SHA256: c.Key, From: c.Addr.String(), Proof: p.by}
-	_, e, err = s.cfg.Store.UpdateEnrolment(ctx, c.id, func(e lease.Enrolment) (lease.Enrolment, error) {
+	before, e, err := s.cfg.Store.UpdateEnrolment(ctx, c.id, func(e lease.Enrolment) (lease.Enrolment, error) {
 		if p.by == lease.ProofInvitation && !e.Invites(s.cfg.Now(), r.JoinToken) { // somebody was quicker
 			return e, &lease.UnprovedError{ID: c.id, Why: "its join token was used; an operator can give it another"}
 		}
@@ -40,6 +40,11 @@ func (s *Server) enrol(ctx context.Context, c caller, r wire.EnrolRequest) (wire
 	if err != nil {
 		s.vouch(ctx, c.id, err)
 		return wire.Enrolled{}, unread(err)
+	}
+	for _, k := range before.Keys {
+		if _, kept := e.Key(k.SHA256); !kept {
+			edge.Disown(ctx, k.SHA256)
+		}
 	}
 	edge.Vouch(ctx)
 	s.log.InfoContext(ctx, "enrolled", "instance_id", c.id, "from", c.Addr.String(), "proof", string(p.by), "keys", len(e.Keys))

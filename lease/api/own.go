@@ -24,6 +24,7 @@ func (s *Server) admit(ctx context.Context, c caller) (lease.Enrolment, error) {
 	}
 	used, err := e.Use(s.cfg.Now(), c.Key)
 	if err != nil {
+		edge.Disown(ctx, c.Key)
 		return e, err
 	}
 	edge.Vouch(ctx)

@@ -49,11 +49,13 @@ type world struct {
 	known   identity.Certificates
 	url, ca string
 	handler http.Handler
+	front   *edge.Server
 	made    int // launches
 	pool    *x509.CertPool
 
 	mu      sync.Mutex
 	refused map[string]int
+	proved  int           // requests that were answered to proved callers
 	ahead   time.Duration // of the server's clock
 }
 
@@ -111,6 +113,7 @@ func (w *world) serve(cloud api.Cloud) {
 			w.Error(err)
 		}
 	})
+	w.front = front
 	w.url, w.ca = "https://"+front.Addr().String(), cert
 }
 
@@ -123,7 +126,13 @@ func (c counters) Refused(kind edge.Kind, _ bool) {
 	c.refused["edge "+string(kind)]++
 }
 
-func (counters) Handled(bool) {}
+func (c counters) Handled(proved bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if proved {
+		c.proved++
+	}
+}
 
 // certificate is one for the loopback address, which signs itself.
 func (w *world) certificate() (certFile, keyFile string) {

@@ -141,6 +141,9 @@ func (r *request) handle(next http.Handler) {
 		s.proved.vouch(r.conn.key, now)
 		s.addresses.vouch(group(r.conn.addr.Addr()), now)
 		s.table.classify(r.conn, true)
+	}, func(key string) {
+		s.proved.disown(key)
+		s.table.disown(key)
 	}})
 	clean := r.WithContext(ctx)
 	for name := range clean.Header {

@@ -15,12 +15,13 @@ type callerKey struct{}
 
 type calling struct {
 	Caller
-	vouch func()
+	vouch  func()
+	disown func(key string)
 }
 
 // NewContext is for tests of handlers: a context of a request of that caller.
 func NewContext(ctx context.Context, caller Caller) context.Context {
-	return withCalling(ctx, calling{caller, func() {}})
+	return withCalling(ctx, calling{caller, func() {}, func(string) {}})
 }
 
 func withCalling(ctx context.Context, c calling) context.Context {
@@ -38,5 +39,12 @@ func CallerOf(ctx context.Context) (Caller, bool) {
 func Vouch(ctx context.Context) {
 	if c, ok := ctx.Value(callerKey{}).(calling); ok {
 		c.vouch()
+	}
+}
+
+// Disown says that a key is none of an enrolled instance any more: from now on it is not proved, whoever vouched for it before.
+func Disown(ctx context.Context, key string) {
+	if c, ok := ctx.Value(callerKey{}).(calling); ok {
+		c.disown(key)
 	}
 }

@@ -11,7 +11,7 @@
 //   - conn.go: one connection, as net/http sees it.
 //   - table.go: all connections, and which of them is closed when there are too many.
 //   - admit.go: from a request to the handler: rates, body, concurrent requests.
-//   - caller.go: what the handler asks and says: [CallerOf], [Vouch].
+//   - caller.go: what the handler asks and says: [CallerOf], [Vouch], [Disown].
 //   - proved.go, addresses.go, slots.go, recent.go: the keys vouched for, the rates of addresses, requests at once; bounded all.
 //   - refuse.go: [Kind], [Refusal], [Counters], and the sampled log.
 //

@@ -35,6 +35,13 @@ func (p *proved) vouch(key string, now time.Time) {
 	known.until = now.Add(p.last)
 }
 
+// disown forgets a key.
+func (p *proved) disown(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys.remove(key)
+}
+
 // requests is the rate of a proved key; nil if it is not proved.
 func (p *proved) requests(key string, now time.Time) *rate.Limiter {
 	p.mu.Lock()

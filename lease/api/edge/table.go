@@ -220,6 +220,15 @@ func (t *table) reclass(c *conn, proved bool) {
 	}
 }
 
+// disown says that a key is not proved any more. Its connections count as those of an unproved caller.
+func (t *table) disown(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range slices.Clone(t.keys[key]) {
+		t.move(c, &t.unproved)
+	}
+}
+
 func (t *table) move(c *conn, into *class) {
 	waits := c.seat.waiting != nil
 	if waits {
