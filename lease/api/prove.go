@@ -58,7 +58,11 @@ func (s *Server) prove(ctx context.Context, c caller, r wire.EnrolRequest, e lea
 		p.signed = false // it may run no more
 		return refuse("its document is of an earlier start than one that was shown before")
 	}
-	if err := s.memory.prove(c.id); err != nil {
+	more, err := s.more(ctx, c, r.JoinToken, e, l, p.document)
+	if err != nil {
+		return p, unread(err)
+	}
+	if err := s.memory.prove(c.id, more); err != nil {
 		return p, err
 	}
 	i, err := s.describe(ctx, cloud, c, p)
@@ -162,6 +166,23 @@ func (s *Server) token(ctx context.Context, c caller, token string, e lease.Enro
 		return refuse("it shows no join token, and calls from an address that is not its own")
 	}
 	return lease.ProofAddress, nil
+}
+
+// more says whether the caller shows more than the document, as far as is known before EC2 is asked: a token that the instance was
+// given, or the address in its document.
+func (s *Server) more(ctx context.Context, c caller, token string, e lease.Enrolment, l lease.Lease, d identity.Document) (bool, error) {
+	if d.PrivateIP == c.Addr.Unmap().String() || token != "" && e.Invites(s.cfg.Now(), token) {
+		return true, nil
+	}
+	if token == "" || l.Launch == "" {
+		return false, nil
+	}
+	launch, err := s.cfg.Store.Launch(ctx, l.Launch)
+	if _, none := errors.AsType[*lease.NotFoundError](err); none {
+		return false, nil
+	}
+	a, ours := launch.Attempt(l.ClientToken)
+	return ours && a.Admits(token), err
 }
 
 // attempt is the one that made the instance, if a launch of this registry did.

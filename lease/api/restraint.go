@@ -37,6 +37,7 @@ type known struct {
 	claims  *rate.Limiter // apart from those: whoever moves dates without end must not keep it from being seen alive
 	asks    *rate.Limiter // for its peers
 	proofs  *rate.Limiter // that it shows to be let in: each asks EC2, and may be written and audited
+	tries   *rate.Limiter // apart from those: whoever has its document, which is no secret, must not keep it from being let in
 	served  int64         // the highest change counter of its lease that it was told
 }
 
@@ -52,6 +53,7 @@ func (m *memory) known(id string) *known {
 	k := &known{
 		changes: rate.NewLimiter(rate.Every(writesPause), writesAtOnce), claims: rate.NewLimiter(rate.Every(writesPause), writesAtOnce),
 		asks: rate.NewLimiter(rate.Every(asksPause), asksAtOnce), proofs: rate.NewLimiter(rate.Every(unknownPause), writesAtOnce),
+		tries: rate.NewLimiter(rate.Every(unknownPause), writesAtOnce),
 	}
 	m.of[id] = k
 	return k
@@ -79,12 +81,17 @@ func (m *memory) ask(id string) error {
 	return m.spend(refusal, func(k *known) *rate.Limiter { return k.asks })
 }
 
-// prove lets an instance show who it is, or says that it does so too often.
+// prove lets somebody show to be an instance, or says that this is done too often. more says that it shows more than a document.
 //
 // Errors: [lease.TooOftenError].
-func (m *memory) prove(id string) error {
+func (m *memory) prove(id string, more bool) error {
 	refusal := lease.TooOftenError{ID: id, Does: "enrols", After: lease.Duration(unknownPause)}
-	return m.spend(refusal, func(k *known) *rate.Limiter { return k.proofs })
+	return m.spend(refusal, func(k *known) *rate.Limiter {
+		if more {
+			return k.proofs
+		}
+		return k.tries
+	})
 }
 
 // spend takes one from what the instance of a refusal has left, or refuses.
