@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,32 +21,34 @@ const (
 	describesAtOnce    = 5   // times as many
 	describeIDs        = 100 // in one call
 	describePause      = 50 * time.Millisecond
+	describeWait       = 5 * time.Second // at most, for the share to allow another call
 )
 
 // errBusy says that too many instances enrol at once.
 var errBusy = errors.New("too many instances enrol at once")
 
 // describer asks one location about instances that enrol: about those that come together in one call, and no more often than
-// its share allows.
+// its share allows. Who comes while it allows none joins the next call, so that nobody keeps others out by asking often.
 type describer struct {
 	Cloud
 
 	limit *rate.Limiter
+	log   *slog.Logger
 
 	mu   sync.Mutex
-	next *batch // that has not been asked yet; nil: none
+	next *batch // that has not been asked yet, and is not full; nil: none
 }
 
 // batch is what one call asks, and its answer.
 type batch struct {
-	ids   []string
+	ids   []string // each once
 	done  chan struct{}
 	found map[string]lease.Instance
 	err   error
 }
 
-func newDescriber(c Cloud, perSecond float64) *describer {
-	return &describer{Cloud: c, limit: rate.NewLimiter(rate.Limit(perSecond), int(describesAtOnce*perSecond))}
+func newDescriber(c Cloud, perSecond float64, log *slog.Logger) *describer {
+	return &describer{Cloud: c, limit: rate.NewLimiter(rate.Limit(perSecond), int(describesAtOnce*perSecond)), log: log}
 }
 
 // describe asks about one instance; false if EC2 does not know it.
@@ -62,23 +66,24 @@ func (d *describer) describe(ctx context.Context, id string) (i lease.Instance, 
 	return i, known, b.err
 }
 
-// join puts an id into the next call; nil if there may be none.
+// join puts an id into the next call; nil if that would come too late.
 func (d *describer) join(ctx context.Context, id string) *batch {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.next == nil {
-		if !d.limit.Allow() {
+		turn := d.limit.Reserve()
+		if turn.Delay() > describeWait {
+			turn.Cancel()
 			return nil
 		}
 		b := &batch{done: make(chan struct{}), found: map[string]lease.Instance{}}
 		d.next = b
-		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callMax)
-		time.AfterFunc(describePause, func() {
-			defer cancel()
-			d.ask(call, b)
-		})
+		time.AfterFunc(max(turn.Delay(), describePause), func() { d.ask(context.WithoutCancel(ctx), b) })
 	}
 	b := d.next
+	if slices.Contains(b.ids, id) {
+		return b
+	}
 	if b.ids = append(b.ids, id); len(b.ids) == describeIDs {
 		d.next = nil
 	}
@@ -87,6 +92,8 @@ func (d *describer) join(ctx context.Context, id string) *batch {
 
 // ask asks about all that have joined.
 func (d *describer) ask(ctx context.Context, b *batch) {
+	ctx, cancel := context.WithTimeout(ctx, callMax)
+	defer cancel()
 	d.mu.Lock()
 	if d.next == b {
 		d.next = nil
@@ -96,6 +103,7 @@ func (d *describer) ask(ctx context.Context, b *batch) {
 	defer close(b.done)
 	listing, err := d.Describe(ctx, ids)
 	if b.err = err; err != nil {
+		d.log.WarnContext(ctx, "cannot describe instances that enrol", "instances", len(ids), "error", err)
 		return
 	}
 	for _, i := range listing.Instances {

@@ -1,11 +1,21 @@
 package api_test
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"lapse/lease"
+	"lapse/lease/api"
+	"lapse/lease/api/edge"
+	"lapse/lease/api/identity"
+	"lapse/lease/ec2"
 )
 
 // TestADocumentAloneKeepsNobodyFromEnrolling has a thief show a neighbour's document, which is no secret, until it is refused for
@@ -40,4 +50,41 @@ func TestADocumentAloneKeepsNobodyFromEnrolling(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASignOfLifeIsSeenWhateverOthersAsk has no certificate of the Region, and somebody who asks for a neighbour without end: each
+// time EC2 has to be asked whether that is the neighbour's own address.
+func TestASignOfLifeIsSeenWhateverOthersAsk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i, token := w.launched("web")
+	w.bind(i)
+	logs := new(countedLines)
+	handler := api.New(api.Config{
+		Store: w.store, Clouds: []api.Cloud{w.Cloud(t, w.AWS(), ec2.Options{})}, Certificates: identity.Certificates{}, Now: time.Now,
+		Logger: slog.New(slog.NewTextHandler(logs, nil)),
+	}).Handler()
+	enrol := func(from, document, token string) {
+		ctx := edge.NewContext(t.Context(), edge.Caller{Key: "key at " + from, Addr: netip.MustParseAddr(from)})
+		body := strings.NewReader(fmt.Sprintf(`{"document":%q,"join_token":%q}`, document, token))
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, own(i.ID, "/enrolment"), body))
+	}
+	for range 15 {
+		enrol("203.0.113.9", "AAAA", "")
+	}
+	enrol(i.PrivateIP, w.document(i.ID), token)
+	if w.lease(i.ID).VouchedAt.IsZero() {
+		t.Error("the instance was not seen to live")
+	}
+	if lines := logs.lines.Load(); lines > 5 {
+		t.Errorf("somebody unknown wrote %d lines into the log", lines)
+	}
+}
+
+// countedLines counts the lines of a log.
+type countedLines struct{ lines atomic.Int64 }
+
+func (c *countedLines) Write(line []byte) (int, error) {
+	c.lines.Add(1)
+	return len(line), nil
 }

@@ -131,7 +131,6 @@ func (s *Server) unsure(ctx context.Context, cloud *describer, c caller, why err
 func (s *Server) describe(ctx context.Context, cloud *describer, c caller, p proof) (*lease.Instance, error) {
 	i, known, err := cloud.describe(ctx, c.id)
 	if err != nil {
-		s.log.WarnContext(ctx, "cannot describe an instance that enrols", "instance_id", c.id, "error", err)
 		return nil, &lease.UncheckedError{ID: c.id, Why: "EC2 gives no answer", After: lease.Duration(2 * unknownPause)}
 	}
 	if known {

@@ -75,7 +75,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg, self: self.New(cfg.Store, cfg.Now, cfg.Logger), memory: newMemory(cfg.Now), log: cfg.Logger}
 	for _, cloud := range cfg.Clouds {
-		s.clouds = append(s.clouds, newDescriber(cloud, cmp.Or(cfg.Describes, describesPerSecond)))
+		s.clouds = append(s.clouds, newDescriber(cloud, cmp.Or(cfg.Describes, describesPerSecond), cfg.Logger))
 	}
 	return s
 }
