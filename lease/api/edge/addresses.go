@@ -30,26 +30,37 @@ func newAddresses(c Config) *addresses {
 	}
 }
 
-// connect says whether an address may connect once more, and whether a proved caller has called from it lately.
-func (a *addresses) connect(from netip.Prefix, now time.Time) (ok, familiar bool) {
+// connect says whether somebody at an address may connect once more, as what its connections count, and whether a proved caller has
+// called from that very address lately.
+func (a *addresses) connect(at netip.Addr, now time.Time) (ok bool, from netip.Prefix, familiar bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	known := a.of(from)
-	return known.connections.AllowN(now, 1), now.Before(known.proved)
+	from, familiar = a.from(at, now)
+	return a.of(from).connections.AllowN(now, 1), from, familiar
 }
 
 // ask is the rate of requests of unproved callers at an address.
-func (a *addresses) ask(from netip.Prefix) *rate.Limiter {
+func (a *addresses) ask(at netip.Addr, now time.Time) *rate.Limiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	from, _ := a.from(at, now)
 	return a.of(from).requests
 }
 
 // vouch says that a proved caller calls from an address.
-func (a *addresses) vouch(from netip.Prefix, now time.Time) {
+func (a *addresses) vouch(at netip.Addr, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.of(from).proved = now.Add(a.last)
+	a.of(whole(at)).proved = now.Add(a.last)
+}
+
+// from is as what an address counts. Where a proved caller is at home it counts by itself, so that no other of its subnet uses up
+// its limits.
+func (a *addresses) from(at netip.Addr, now time.Time) (from netip.Prefix, familiar bool) {
+	if known := a.known.get(whole(at)); known != nil && now.Before(known.proved) {
+		return whole(at), true
+	}
+	return group(at), false
 }
 
 func (a *addresses) of(from netip.Prefix) *address {
@@ -60,12 +71,14 @@ func (a *addresses) of(from netip.Prefix) *address {
 	return a.known.add(from, address{connections: a.connections.limiter(crowd), requests: a.requests.limiter(crowd)})
 }
 
-// group is what counts as one address: of IPv6, one subnet, since an instance can have all of its addresses.
+// group is what counts as one address: of IPv6, one subnet, since a host can have all of its addresses.
 func group(addr netip.Addr) netip.Prefix {
-	bits := 32
 	if addr.Is6() {
-		bits = 64
+		p, _ := addr.Prefix(64) // no error: the bits fit
+		return p
 	}
-	p, _ := addr.Prefix(bits) // no error: the bits fit; none of no address
-	return p
+	return whole(addr)
 }
+
+// whole is one address and no other.
+func whole(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }

@@ -88,11 +88,10 @@ func (r *request) form() (Refusal, bool) {
 
 // rate counts the request: a proved one for its key, an unproved one for its address.
 func (r *request) rate(ofKey *rate.Limiter) (Refusal, bool) {
-	limiter, kind := ofKey, KindProvedRate
+	limiter, kind, now := ofKey, KindProvedRate, r.server.cfg.Now()
 	if !r.proved {
-		limiter, kind = r.server.addresses.ask(group(r.conn.addr.Addr())), KindUnprovedRate
+		limiter, kind = r.server.addresses.ask(r.conn.addr.Addr(), now), KindUnprovedRate
 	}
-	now := r.server.cfg.Now()
 	if limiter.AllowN(now, 1) {
 		return Refusal{}, true
 	}
@@ -139,7 +138,7 @@ func (r *request) handle(next http.Handler) {
 	ctx = withCalling(ctx, calling{Caller{r.conn.key, r.conn.addr.Addr()}, func() {
 		now := s.cfg.Now()
 		s.proved.vouch(r.conn.key, now)
-		s.addresses.vouch(group(r.conn.addr.Addr()), now)
+		s.addresses.vouch(r.conn.addr.Addr(), now)
 		s.table.classify(r.conn, true)
 	}, func(key string) {
 		s.proved.disown(key)

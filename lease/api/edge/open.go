@@ -147,11 +147,11 @@ func (s *Server) introduce(c *conn, o *opening) (kind Kind, ok bool) {
 	case !addr.IsValid():
 		addr = c.addr // the proxy itself
 	}
-	rated, familiar := s.addresses.connect(group(addr.Addr()), s.cfg.Now())
+	rated, from, familiar := s.addresses.connect(addr.Addr(), s.cfg.Now())
 	if !rated {
 		return KindConnectionRate, false
 	}
-	closed, kind := s.table.locate(c, addr, familiar)
+	closed, kind := s.table.locate(c, addr, from, familiar)
 	s.displaced(closed)
 	return kind, kind == ""
 }

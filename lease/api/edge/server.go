@@ -183,8 +183,7 @@ func (s *Server) take(raw net.Conn) (c *conn, proxied, ok bool) {
 	var from netip.Prefix
 	rated, familiar := true, false
 	if !proxied {
-		from = group(c.addr.Addr())
-		rated, familiar = s.addresses.connect(from, s.cfg.Now())
+		rated, from, familiar = s.addresses.connect(c.addr.Addr(), s.cfg.Now())
 	}
 	kind := KindConnectionRate
 	if rated {

@@ -34,7 +34,7 @@ type class struct {
 // seat is a connection's seat in the table, which alone changes it.
 type seat struct {
 	class   *class        // nil: it is closed
-	group   netip.Prefix  // of its caller's address
+	group   netip.Prefix  // as what its caller's address counts
 	since   time.Time     // it waits
 	waiting *list.Element // nil: it does not
 	body    *list.Element // nil: no body is being read, or the caller is proved
@@ -78,15 +78,14 @@ func (t *table) add(c *conn, from netip.Prefix, familiar bool) (closed []displac
 	return closed, ""
 }
 
-// locate says from where a connection comes, which its proxy has told only now.
-func (t *table) locate(c *conn, addr netip.AddrPort, familiar bool) (closed []displaced, refused Kind) {
+// locate says from where a connection comes, which its proxy has told only now, and as what it counts.
+func (t *table) locate(c *conn, addr netip.AddrPort, from netip.Prefix, familiar bool) (closed []displaced, refused Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.addr = addr
 	if c.seat.class == nil {
 		return nil, ""
 	}
-	from := group(addr.Addr())
 	into, closed, refused := t.roomFor(from, familiar)
 	if refused != "" {
 		return closed, refused

@@ -47,7 +47,8 @@ func TestTheTableAddsUp(t *testing.T) {
 			},
 			"locate": func(t *rapid.T) {
 				if c := one(t); c.seat.class == &table.unlocated {
-					if _, refused := table.locate(c, addr(), rapid.Bool().Draw(t, "familiar")); refused != "" {
+					at := addr()
+					if _, refused := table.locate(c, at, group(at.Addr()), rapid.Bool().Draw(t, "familiar")); refused != "" {
 						table.remove(c)
 					}
 				}
