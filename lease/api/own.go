@@ -38,10 +38,16 @@ func (s *Server) admit(ctx context.Context, c caller) (lease.Enrolment, error) {
 	return e, nil
 }
 
-// contest lets the lease say that more than one claims to be its instance. If that fails, the next renewal tries again.
+// contest lets the lease say that more than one claims to be its instance. If that fails, the next renewal tries again. An operator
+// who settles it writes the enrolment first: it is read again here, so that no renewal under way contests what is settled.
 func (s *Server) contest(ctx context.Context, c caller) {
 	by := lease.By{Actor: self.Actor(c.id), Reason: "an older key was used after a newer one, from " + c.Addr.String()}
-	_, _, err := s.cfg.Store.UpdateLease(ctx, c.id, func(l lease.Lease) (lease.Lease, error) { return l.Contest(s.cfg.Now(), by) })
+	_, _, err := s.cfg.Store.UpdateLease(ctx, c.id, func(l lease.Lease) (lease.Lease, error) {
+		if e, err := s.cfg.Store.Enrolment(ctx, c.id); err != nil || e.Contested.IsZero() {
+			return l, err
+		}
+		return l.Contest(s.cfg.Now(), by)
+	})
 	if err != nil {
 		s.log.WarnContext(ctx, "cannot note that the instance is contested; the next renewal tries again", "instance_id", c.id, "error", err)
 	}
