@@ -135,7 +135,8 @@ func parse(signed []byte) (*pkcs7.PKCS7, error) {
 	return pkcs7.Parse(ber[:n])
 }
 
-// maxDepth is how deep elements of unknown length may be nested. Those of AWS are 5 deep.
+// maxDepth is how deep elements may be nested. Those of AWS are about 10 deep. The library copies what is inside an element once for
+// each that is around it.
 const maxDepth = 16
 
 var errBER = errors.New("it is not BER")
@@ -175,7 +176,15 @@ func elementEnd(ber []byte, depth int) (int, error) {
 	if length > len(ber)-at {
 		return 0, errBER
 	}
-	return at + length, nil
+	end := at + length
+	for constructed := ber[0]&0x20 != 0; constructed && at < end; {
+		inner, err := elementEnd(ber[at:end], depth+1)
+		if err != nil {
+			return 0, err
+		}
+		at += inner
+	}
+	return end, nil
 }
 
 // read reads a document that is signed.
