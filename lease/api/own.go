@@ -122,11 +122,18 @@ func (s *Server) show(ctx context.Context, c caller) (wire.Shown, error) {
 	}
 	checkpoint, err := s.self.Checkpoint(ctx)
 	if err == nil {
-		shown.Checkpoint = &checkpoint
+		shown.Checkpoint = when(checkpoint)
 	} else if _, none := errors.AsType[*lease.NotFoundError](err); !none && !self.Unreadable(err) {
 		return shown, unread(err)
 	}
 	return shown, nil
+}
+
+// when is of a checkpoint what an instance judges its clock by. The rest is about others.
+func when(s lease.Checkpoint) *lease.Checkpoint {
+	return &lease.Checkpoint{
+		Schema: s.Schema, Sequence: s.Sequence, Nonce: s.Nonce, Time: s.Time, Witnessed: s.Witnessed, NextSweep: s.NextSweep, Locations: []lease.Location{},
+	}
 }
 
 // peers are the others of its launch that live. The record of the launch names them, so what is read grows with the launch and not

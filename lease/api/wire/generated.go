@@ -16,7 +16,7 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// Checkpoint Of the last sweep
+// Checkpoint When the last sweep was, and when the next is due
 type Checkpoint = lease.Checkpoint
 
 // EnrolRequest defines model for EnrolRequest.
@@ -98,7 +98,7 @@ type Renewed struct {
 
 // Shown defines model for Shown.
 type Shown struct {
-	// Checkpoint Of the last sweep
+	// Checkpoint When the last sweep was, and when the next is due
 	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
 
 	// Lease The record as the registry has it, and as `lease show -o json` prints it
