@@ -49,7 +49,7 @@ type Proof string
 const (
 	ProofLaunch     Proof = "launch"     // the join token of the attempt that made it
 	ProofInvitation Proof = "invitation" // an operator's
-	ProofAddress    Proof = "address"    // none: it called from its own address, soon after it was launched
+	ProofAddress    Proof = "address"    // none: it called from its own address, soon after it was launched, or after it was let in before
 )
 
 // Invitation is a join token that an operator made for one instance.

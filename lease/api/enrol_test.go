@@ -300,3 +300,50 @@ func TestOnlyAnOperatorSettlesAContest(t *testing.T) {
 		t.Errorf("released: %d %s", status, kind)
 	}
 }
+
+// TestAnInstanceThatWasLetInComesBackAfterAReboot has instances that Lapse did not launch: what let them in the first time is gone, by
+// time or by use.
+func TestAnInstanceThatWasLetInComesBackAfterAReboot(t *testing.T) {
+	t.Parallel()
+	for name, made := range map[string]func(*siege) (ec2sim.Instance, string){
+		"by its address, when it was young": func(s *siege) (ec2sim.Instance, string) {
+			return s.Sim.Create(ec2sim.Instance{Tags: map[string]string{lease.TagRegistry: uuid}}), ""
+		},
+		"by an operator's token": (*siege).invited,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSiege(t, newWorld(t))
+			i, token := made(s)
+			if status, kind := s.caller(i.PrivateIP).enrol(i.ID, s.document(i.ID), token); status != http.StatusOK {
+				t.Fatalf("the first key: %d %s", status, kind)
+			}
+			s.mu.Lock()
+			s.ahead = 2 * time.Hour
+			s.mu.Unlock()
+			for _, shown := range []string{"", token} { // whether the token's file was left there or not
+				if status, kind := s.caller(i.PrivateIP).enrol(i.ID, s.document(i.ID), shown); status != http.StatusOK {
+					t.Errorf("after a reboot, with token %q: %d %s", shown, status, kind)
+				}
+				if status, _ := s.thief.enrol(i.ID, s.document(i.ID), shown); status != http.StatusForbidden {
+					t.Errorf("from elsewhere, with token %q: %d", shown, status)
+				}
+			}
+		})
+	}
+}
+
+// TestAnInstanceOfALaunchIsLetInByItsTokenAlone has one that an operator let in once: its address is not enough from then on.
+func TestAnInstanceOfALaunchIsLetInByItsTokenAlone(t *testing.T) {
+	t.Parallel()
+	s := newSiege(t, newWorld(t))
+	_, _, err := s.store.UpdateEnrolment(t.Context(), s.mine.ID, func(e lease.Enrolment) (lease.Enrolment, error) {
+		return e.Enrol(time.Now(), e.PendingTime, lease.EnrolledKey{SHA256: "by an operator", Proof: lease.ProofInvitation})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, kind := s.caller(s.mine.PrivateIP).enrol(s.mine.ID, s.document(s.mine.ID), ""); status != http.StatusForbidden {
+		t.Errorf("without its token: %d %s", status, kind)
+	}
+}

@@ -142,7 +142,9 @@ func (s *Server) describe(ctx context.Context, cloud *describer, c caller, p pro
 	return nil, nil
 }
 
-// token says by what the caller is let in, beside the document: that is no secret on the instance.
+// token says by what the caller is let in, beside the document: that is no secret on the instance. An instance that has no token of a
+// launch, and was let in once, is let in again at its own address: after a reboot it has another key, and an operator's token is
+// good for one.
 func (s *Server) token(ctx context.Context, c caller, token string, e lease.Enrolment, i lease.Instance) (lease.Proof, error) {
 	refuse := func(why string) (lease.Proof, error) { return "", &lease.UnprovedError{ID: c.id, Why: why} }
 	if token != "" && e.Invites(s.cfg.Now(), token) {
@@ -152,16 +154,19 @@ func (s *Server) token(ctx context.Context, c caller, token string, e lease.Enro
 	if err != nil {
 		return "", unread(err)
 	}
+	joins, atHome := ours && a.Joins(), slices.Contains(i.Addresses, c.Addr.Unmap().String())
 	switch {
 	case token != "" && ours && a.Admits(token):
 		return lease.ProofLaunch, nil
+	case !joins && atHome && slices.ContainsFunc(e.Keys, func(k lease.EnrolledKey) bool { return k.Proof != lease.ProofLaunch }):
+		return lease.ProofAddress, nil
 	case token != "":
 		return refuse("its join token is not the one that it was given; an operator can give it another")
-	case ours && a.Joins():
+	case joins:
 		return refuse("it shows no join token; it was launched with one in its user-data")
 	case s.cfg.Now().Sub(i.LaunchTime) > youngMax:
 		return refuse("it shows no join token, and has run for more than 15 minutes; an operator can give it one")
-	case !slices.Contains(i.Addresses, c.Addr.Unmap().String()):
+	case !atHome:
 		return refuse("it shows no join token, and calls from an address that is not its own")
 	}
 	return lease.ProofAddress, nil
