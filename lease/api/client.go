@@ -65,7 +65,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := lease.CheckAPI(cfg.URL); err != nil {
 		return nil, err
 	}
-	key, err := Key(cfg.KeyFile)
+	key, err := Key(cfg.KeyFile, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
