@@ -26,11 +26,16 @@ func joinTokenCommand() *ucli.Command {
 
 // namedInstance is the one instance id that was given.
 func namedInstance(c *ucli.Context) (string, error) {
-	id, err := namedOne(c)
-	if err == nil && !lease.IsInstanceID(id) {
-		err = cli.Usage("%q is not the id of an instance; find that with `lease list`", id)
+	ids, err := namedIfAny(c)
+	switch {
+	case err != nil:
+		return "", err
+	case len(ids) != 1:
+		return "", cli.Usage("give exactly one instance id; see `lease %s --help`", c.Command.Name)
+	case !lease.IsInstanceID(ids[0]):
+		return "", cli.Usage("%q is not the id of an instance; find that with `lease list`", ids[0])
 	}
-	return id, err
+	return ids[0], nil
 }
 
 func joinToken(c *ucli.Context, store *etcd.Store, id string) error {

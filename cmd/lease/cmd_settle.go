@@ -32,6 +32,11 @@ func settle(c *ucli.Context, store *etcd.Store, id string) error {
 	if err != nil {
 		return err
 	}
+	if len(e.Keys) == 0 { // a lease may have none, and a key may be there before its lease
+		if _, err := store.Lease(c.Context, id); err != nil {
+			return err
+		}
+	}
 	if c.String("key") == "" {
 		return cli.Show(c, e, func() error { return showKeys(c, e) })
 	}

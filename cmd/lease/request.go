@@ -123,17 +123,28 @@ func (o *order) readRequest(c *ucli.Context) (err error) {
 	return nil
 }
 
+// fileMax is how many bytes a file of a request may have: EC2 takes 16 KiB of user-data, and a request is little more.
+const fileMax = 1 << 20
+
+// readFile reads a file, or stdin for "-", that may be one without an end.
 func readFile(c *ucli.Context, flag, file string) ([]byte, error) {
-	if file == "-" {
-		data, err := cli.Await(c.Context, func() ([]byte, error) { return io.ReadAll(c.App.Reader) })
+	from := c.App.Reader
+	if file != "-" {
+		f, err := os.Open(file)
 		if err != nil {
-			return nil, fmt.Errorf("read --%s from stdin: %w", flag, err)
+			return nil, cli.Usage("cannot read the --%s file: %v", flag, err)
 		}
-		return data, nil
+		defer f.Close()
+		from = f
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	data, err := cli.Await(c.Context, func() ([]byte, error) { return io.ReadAll(io.LimitReader(from, fileMax+1)) })
+	switch {
+	case err != nil && file == "-":
+		return nil, fmt.Errorf("read --%s from stdin: %w", flag, err)
+	case err != nil:
 		return nil, cli.Usage("cannot read the --%s file: %v", flag, err)
+	case len(data) > fileMax:
+		return nil, cli.Usage("the --%s file %s has more than %d bytes; give a shorter one", flag, file, fileMax)
 	}
 	return data, nil
 }

@@ -21,13 +21,10 @@ import (
 
 	"lapse/lease"
 	"lapse/lease/api/wire"
-	"lapse/lease/problem"
 )
 
-const (
-	answerMax = 1 << 20          // bytes of an answer that are read: of 1,000 peers, about 1,000 for each
-	clientMax = 15 * time.Second // bound of one call, if the caller sets none that is shorter: the server needs up to 10 s
-)
+// clientMax bounds one call, if the caller sets no bound that is shorter: the server needs up to 10 s.
+const clientMax = 15 * time.Second
 
 // ClientConfig of a client.
 type ClientConfig struct {
@@ -65,7 +62,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := lease.CheckAPI(cfg.URL); err != nil {
 		return nil, err
 	}
-	key, err := Key(cfg.KeyFile)
+	key, err := Key(cfg.KeyFile, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -109,16 +106,19 @@ func (c *Client) renew(ctx context.Context, h lease.Heartbeat, claim bool) (wire
 	err := c.call(ctx, http.MethodPut, "/heartbeat", wire.RenewRequest{
 		Claim: claim, BootID: h.BootID, Address: h.Address, Version: h.Version, Changes: h.Changes, HeartbeatTimeout: h.HeartbeatTimeout, Since: h.Since,
 	}, &renewed)
+	if err == nil && (renewed.Heartbeat.InstanceID != c.cfg.InstanceID || renewed.Lease != nil && renewed.Lease.InstanceID != c.cfg.InstanceID) {
+		err = notAPI()
+	}
 	return renewed, err
 }
 
 // Checkpoint is that of the last sweep.
 //
-// Errors: [lease.NotFoundError].
+// Errors: [lease.NotFoundError], [lease.UnavailableError].
 func (c *Client) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 	var shown wire.Shown
 	if err := c.call(ctx, http.MethodGet, "", nil, &shown); err != nil {
-		return lease.Checkpoint{}, err
+		return lease.Checkpoint{}, noAnswer(err)
 	}
 	if shown.Checkpoint == nil {
 		return lease.Checkpoint{}, &lease.NotFoundError{Kind: "checkpoint"}
@@ -133,7 +133,10 @@ func (c *Client) Checkpoint(ctx context.Context) (lease.Checkpoint, error) {
 func (c *Client) Peers(ctx context.Context, _ string) ([]lease.Peer, error) {
 	var answer wire.Peers
 	err := c.call(ctx, http.MethodGet, "/peers", nil, &answer)
-	return answer.Peers, err
+	if err == nil && answer.Peers == nil {
+		err = notAPI()
+	}
+	return answer.Peers, noAnswer(err)
 }
 
 // Extend moves the expiry, as far as the lease allows.
@@ -142,6 +145,9 @@ func (c *Client) Peers(ctx context.Context, _ string) ([]lease.Peer, error) {
 func (c *Client) Extend(ctx context.Context, _ string, req lease.ExtendRequest, by lease.By) (lease.Extended, error) {
 	var extended lease.Extended
 	err := c.call(ctx, http.MethodPost, "/extend", wire.ExtendCall{ExtendRequest: req, User: c.user(by)}, &extended)
+	if err == nil && extended.Lease.InstanceID != c.cfg.InstanceID {
+		err = notAPI()
+	}
 	return extended, unanswered(err, lease.OutcomeUnknownError{Verb: "extend", Until: req.Until})
 }
 
@@ -151,6 +157,9 @@ func (c *Client) Extend(ctx context.Context, _ string, req lease.ExtendRequest, 
 func (c *Client) Release(ctx context.Context, _ string, by lease.By) (lease.Lease, error) {
 	var released lease.Lease
 	err := c.call(ctx, http.MethodPost, "/release", wire.ReleaseRequest{Reason: by.Reason, User: c.user(by)}, &released)
+	if err == nil && released.InstanceID != c.cfg.InstanceID {
+		err = notAPI()
+	}
 	return released, unanswered(err, lease.OutcomeUnknownError{Verb: "release"})
 }
 
@@ -171,35 +180,6 @@ func (c *Client) Certificate(ctx context.Context) (*x509.Certificate, error) {
 func (c *Client) user(by lease.By) string {
 	_, user, _ := strings.Cut(by.Actor, " ")
 	return user
-}
-
-// unansweredError says that a call got no answer.
-type unansweredError struct{ err error }
-
-func (e *unansweredError) Error() string {
-	if untrusted, is := errors.AsType[x509.UnknownAuthorityError](e.err); is {
-		return "the certificate of the API is not trusted here (" + untrusted.Error() + "); name its CA"
-	}
-	return "the API does not answer: " + e.err.Error()
-}
-func (e *unansweredError) Unwrap() error { return e.err }
-
-// unconnectedError says that no connection came about, so nothing of the call was sent.
-type unconnectedError struct{ err error }
-
-func (e *unconnectedError) Error() string { return e.err.Error() }
-func (e *unconnectedError) Unwrap() error { return e.err }
-
-// unanswered turns a missing answer to a write into what it means.
-func unanswered(err error, unknown lease.OutcomeUnknownError) error {
-	if _, is := errors.AsType[*unansweredError](err); !is {
-		return err
-	}
-	if _, is := errors.AsType[*unconnectedError](err); is {
-		return &lease.UnavailableError{Why: err.Error()}
-	}
-	unknown.Why = err.Error()
-	return &unknown
 }
 
 // call asks, and enrols first if the server does not know the key.
@@ -306,26 +286,6 @@ func (c *Client) freshen(ctx context.Context, client *http.Client) {
 	}
 	c.reach.keep(conn)
 	client.CloseIdleConnections()
-}
-
-// read reads an answer, or the problem that it tells.
-func read(resp *http.Response, into any) error {
-	body := &io.LimitedReader{R: resp.Body, N: answerMax}
-	d := json.NewDecoder(body)
-	if resp.StatusCode != http.StatusOK {
-		var p problem.Details
-		if err := d.Decode(&p); err != nil || p.Detail == "" {
-			return &unansweredError{fmt.Errorf("%s", resp.Status)}
-		}
-		return p.Err()
-	}
-	switch err := d.Decode(into); {
-	case err != nil && body.N == 0: // and this program has little memory
-		return &lease.UnavailableError{Why: fmt.Sprintf("its answer has more than %d bytes", answerMax)}
-	case err != nil:
-		return &unansweredError{err}
-	}
-	return nil
 }
 
 // current is the HTTP client with the roots as they are now.

@@ -7,7 +7,7 @@
 //   - restraint.go: what one instance may have written, read and believed, at most.
 //   - enrol.go: what makes a key that of an instance. prove.go: what the proof must say. describe.go: what EC2 says
 //     of those who enrol, within a share of its limits.
-//   - client.go: [Client], for the sidecar; key.go: its key.
+//   - client.go: [Client], for the sidecar; answer.go: what the answers, or none, mean; key.go: its key.
 //
 // Package edge is its front, package identity verifies identity documents, package wire is generated.
 package api

@@ -9,22 +9,22 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"os"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
 
 // Key reads the instance's key, or makes one. Keep the file where no image, snapshot or backup has it: under /run. Without a file
-// the key is kept nowhere.
-func Key(file string) (tls.Certificate, error) {
-	if file == "" {
-		return newKey("")
-	}
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return newKey(file)
+// the key is kept nowhere. Nor is one that cannot be written: whoever has no room for a key must not lose its heartbeat for that.
+func Key(file string, log *slog.Logger) (tls.Certificate, error) {
+	text, err := readKey(file)
+	if file == "" || errors.Is(err, fs.ErrNotExist) {
+		return newKey(file, log)
 	}
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("read the key of this instance: %w", err)
@@ -41,7 +41,31 @@ func Key(file string) (tls.Certificate, error) {
 	return certificate(private)
 }
 
-func newKey(file string) (tls.Certificate, error) {
+const keyFileMax = 4 << 10 // bytes of a file with a key; one has about 240
+
+// readKey reads the file, if nobody else can know what is in it. In a sticky directory, such as /tmp, another user may have been
+// there first, with a key of theirs: with it they would be this instance, and could release its lease.
+func readKey(file string) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a link: remove it, and a key is made", file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if own := ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid()); !own || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s belongs to another user, or others can read it: remove it, and another is made", file)
+	}
+	return io.ReadAll(io.LimitReader(f, keyFileMax))
+}
+
+func newKey(file string, log *slog.Logger) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -55,7 +79,7 @@ func newKey(file string) (tls.Certificate, error) {
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	if err := renameio.WriteFile(file, text, 0o600, renameio.IgnoreUmask()); err != nil {
-		return tls.Certificate{}, fmt.Errorf("keep the key of this instance: %w", err)
+		log.Warn("cannot keep the key of this instance; after a restart it enrols another", "file", file, "error", err)
 	}
 	return certificate(key)
 }

@@ -81,8 +81,15 @@ func (s *site) replica(address string) *httptest.Server {
 			problem.Of(&lease.UnavailableError{Why: "etcd gives no answer"}).Write(w)
 			return
 		}
-		_, _ = w.Write([]byte(`{"heartbeat": {}}`))
+		_, _ = w.Write([]byte(`{"heartbeat": {"instance_id": "i-0123456789abcdef0"}}`))
 	}))
+	s.serve(server, address)
+	return server
+}
+
+// serve starts a server at an address, on the port of the others.
+func (s *site) serve(server *httptest.Server, address string) {
+	s.Helper()
 	listener, err := new(net.ListenConfig).Listen(s.Context(), "tcp", net.JoinHostPort(address, s.port))
 	if err != nil {
 		s.Fatal(err)
@@ -96,7 +103,6 @@ func (s *site) replica(address string) *httptest.Server {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return server
 }
 
 // hole takes connections at an address and says nothing, as a balancer without a replica does.

@@ -233,7 +233,7 @@ func (w *world) dial(from string) func(ctx context.Context, network, address str
 
 func (w *world) caller(from string) *caller {
 	w.Helper()
-	certificate, err := api.Key(filepath.Join(w.TempDir(), "key.pem"))
+	certificate, err := api.Key(filepath.Join(w.TempDir(), "key.pem"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.Fatal(err)
 	}

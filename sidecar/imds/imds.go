@@ -41,7 +41,7 @@ const (
 // AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE=IPv6, else the link-local IPv4 address.
 func Endpoint(getenv func(string) string) string {
 	if e := getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"); e != "" {
-		return strings.TrimRight(e, "/")
+		return e
 	}
 	if strings.EqualFold(getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"), "IPv6") {
 		return endpointIPv6
@@ -66,7 +66,7 @@ type Client struct {
 
 // New returns a client for the service at endpoint.
 func New(endpoint string, log *slog.Logger) *Client {
-	return &Client{endpoint: endpoint, log: log, http: &http.Client{
+	return &Client{endpoint: strings.TrimRight(endpoint, "/"), log: log, http: &http.Client{
 		Timeout: tryFor,
 		// No proxy, whatever the environment says: it would answer with its own identity. Nor a connection kept open:
 		// the sidecar asks once in its life.

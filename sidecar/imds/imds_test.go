@@ -26,7 +26,7 @@ func ask(t *testing.T, h http.Handler) (Identity, string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var log bytes.Buffer
-	id, err := New(server.URL, slog.New(slog.NewTextHandler(&log, nil))).Identity(ctx)
+	id, err := New(server.URL+"/", slog.New(slog.NewTextHandler(&log, nil))).Identity(ctx)
 	return id, log.String(), err
 }
 
@@ -214,7 +214,7 @@ func TestEndpoint(t *testing.T) {
 		want string
 	}{
 		"default":            {nil, "http://169.254.169.254"},
-		"the SDK's setting":  {map[string]string{endpoint: "http://127.0.0.1:1338/"}, "http://127.0.0.1:1338"},
+		"the SDK's setting":  {map[string]string{endpoint: "http://127.0.0.1:1338"}, "http://127.0.0.1:1338"},
 		"IPv6":               {map[string]string{mode: "IPv6"}, "http://[fd00:ec2::254]"},
 		"IPv4":               {map[string]string{mode: "IPv4"}, "http://169.254.169.254"},
 		"setting beats mode": {map[string]string{mode: "IPv6", endpoint: "http://imds"}, "http://imds"},

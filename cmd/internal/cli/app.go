@@ -65,7 +65,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdout, stderr io.Wri
 		err = fmt.Errorf("the output of this command could not be written: %w", unsaid)
 	}
 	if lost := (*QuietError)(nil); err != nil && !errors.As(err, &lost) {
-		_ = Prose(sink, fmt.Sprintf("%s: %v", app.Name, Advise(err)))
+		_ = Prose(sink, fmt.Sprintf("%s: %s", app.Name, visibleLines(Advise(err).Error())))
 	}
 	return ExitCode(err)
 }

@@ -65,3 +65,12 @@ func TestAnErrorCausedByASignalSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// TestAnErrorShowsInvisibleCharacters: it may quote what another machine said, and a terminal obeys some of them.
+func TestAnErrorShowsInvisibleCharacters(t *testing.T) {
+	t.Parallel()
+	_, said := runs(t.Context(), io.Discard, errors.New("the API says \x1b[2Jnothing\r\nand more: ü"))
+	if want := "app: the API says \\x1b[2Jnothing\\r\nand more: ü\n"; said != want {
+		t.Errorf("%q, want %q", said, want)
+	}
+}

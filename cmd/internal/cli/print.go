@@ -52,6 +52,15 @@ func visible(text string) string {
 	return b.String()
 }
 
+// visibleLines is visible of each line: for errors, which may quote what another machine said.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for n, line := range lines {
+		lines[n] = visible(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Say prints a line for people to stderr.
 func Say(c *cli.Context, format string, args ...any) {
 	_ = Prose(c.App.ErrWriter, fmt.Sprintf(format, args...))

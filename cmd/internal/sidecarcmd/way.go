@@ -79,7 +79,6 @@ func (b Build) way(c *ucli.Context, id string, metadata *imds.Client, log *slog.
 		case url == "":
 			return b.Direct(ctx, c, log)
 		}
-		log.InfoContext(ctx, "renewing through the API", "url", url)
 		client, err := api.NewClient(api.ClientConfig{
 			URL: url, CAFile: c.String("api-cacert"), KeyFile: filepath.Join(filepath.Dir(c.String("socket")), "key.pem"), InstanceID: id, Logger: log,
 			Prove: func(ctx context.Context) (document, token string, err error) { return prove(ctx, c, metadata) },
@@ -87,6 +86,7 @@ func (b Build) way(c *ucli.Context, id string, metadata *imds.Client, log *slog.
 		if err != nil {
 			return nil, err
 		}
+		log.InfoContext(ctx, "renewing through the API", "url", url)
 		return client, nil
 	}
 }
