@@ -48,7 +48,7 @@ func (e *examination) examineAPI(c *ucli.Context) {
 		e.add("api", levelWarn, "%s cannot be reached from here: %v; instances may still reach it", url, err)
 	default:
 		e.add("api", levelOK, "%s answers", url)
-		e.judgeEnd("the certificate of "+url, certificate.NotAfter, time.Now())
+		e.judgeCertificate("the certificate of "+url, certificate, time.Now())
 	}
 	known, err := identity.ReadFile(c.String("identity-certificates"))
 	if err != nil {

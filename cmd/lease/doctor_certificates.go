@@ -37,19 +37,21 @@ func (e *examination) examineCertificates(c *ucli.Context) {
 		if flag == "etcd-cacert" {
 			counts = slices.MaxFunc(all, byEnd)
 		}
-		e.judgeEnd(file, counts.NotAfter, time.Now())
+		e.judgeCertificate(file, counts, time.Now())
 	}
 }
 
-// judgeEnd tells when a certificate ends.
-func (e *examination) judgeEnd(file string, ends, now time.Time) {
-	switch left := ends.Sub(now); {
+// judgeCertificate tells when a certificate ends, and whether it has begun.
+func (e *examination) judgeCertificate(what string, c *x509.Certificate, now time.Time) {
+	switch left := c.NotAfter.Sub(now); {
+	case c.NotBefore.After(now):
+		e.add("certificate", levelFail, "%s is not valid before %s: check the clock of this machine, or replace it", what, cli.When(c.NotBefore, now))
 	case left <= 0:
-		e.add("certificate", levelFail, "%s ended %s: replace it, and restart what uses it", file, cli.When(ends, now))
+		e.add("certificate", levelFail, "%s ended %s: replace it, and restart what uses it", what, cli.When(c.NotAfter, now))
 	case left < soonEnds:
-		e.add("certificate", levelWarn, "%s ends %s: replace it before that", file, cli.When(ends, now))
+		e.add("certificate", levelWarn, "%s ends %s: replace it before that", what, cli.When(c.NotAfter, now))
 	default:
-		e.add("certificate", levelOK, "%s is valid until %s", file, cli.When(ends, now))
+		e.add("certificate", levelOK, "%s is valid until %s", what, cli.When(c.NotAfter, now))
 	}
 }
 

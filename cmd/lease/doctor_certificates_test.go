@@ -34,6 +34,7 @@ func TestCertificatesAreReplacedBeforeTheyEnd(t *testing.T) {
 		"an authority is replaced":        {"etcd-cacert", []time.Duration{-day, 90 * day}, levelOK, "is valid until"},
 		"all authorities are over":        {"etcd-cacert", []time.Duration{-day, -time.Minute}, levelFail, "ended"},
 		"a file without any":              {"etcd-cacert", nil, levelFail, "has no certificate"},
+		"not begun":                       {"etcd-cert", []time.Duration{500 * day}, levelFail, "is not valid before"},
 		"the last authority ends so soon": {"etcd-cacert", []time.Duration{day, 2 * day}, levelWarn, "replace it before that"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,14 +62,14 @@ func TestCertificatesAreReplacedBeforeTheyEnd(t *testing.T) {
 	}
 }
 
-// endingIn is a certificate that ends so far from now.
+// endingIn is a certificate of 490 days that ends so far from now.
 func endingIn(t *testing.T, d time.Duration) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-400 * 24 * time.Hour), NotAfter: time.Now().Add(d)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(d - 490*24*time.Hour), NotAfter: time.Now().Add(d)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)

@@ -309,12 +309,13 @@ func (c *Client) current() (*http.Client, error) {
 	if info != nil {
 		text, err := os.ReadFile(c.cfg.CAFile)
 		if roots = x509.NewCertPool(); err != nil || !roots.AppendCertsFromPEM(text) {
+			err = cmp.Or(err, error(&lease.LimitError{What: "the CA of the API, " + c.cfg.CAFile + ",", Why: "must have a certificate in PEM"}))
 			if c.client != nil {
 				c.cfg.Logger.Warn("keeping the certificates of before: the new file cannot be read", "file", c.cfg.CAFile, "error", err)
 				c.roots = info
 				return c.client, nil
 			}
-			return nil, cmp.Or(err, error(&lease.LimitError{What: "the CA of the API, " + c.cfg.CAFile + ",", Why: "must have a certificate in PEM"}))
+			return nil, err
 		}
 	}
 	if c.client != nil {

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -20,36 +19,29 @@ import (
 )
 
 // Key reads the instance's key, or makes one. Keep the file where no image, snapshot or backup has it: under /run. Without a file
-// the key is kept nowhere. Nor is one that cannot be written: whoever has no room for a key must not lose its heartbeat for that.
+// the key is kept nowhere. Nor is it where the file cannot be written, or has something else in it, which is left alone: whoever
+// cannot keep a key must not lose its heartbeat for that.
 func Key(file string, log *slog.Logger) (tls.Certificate, error) {
-	text, err := readKey(file)
-	if file == "" || errors.Is(err, fs.ErrNotExist) {
-		return newKey(file, log)
+	if file == "" {
+		return newKey("", log)
 	}
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("read the key of this instance: %w", err)
+	key, err := readKey(file)
+	switch {
+	case err == nil:
+		return certificate(key)
+	case !errors.Is(err, fs.ErrNotExist):
+		log.Warn("the file of this instance's key cannot be used: remove it; until then each start enrols another key", "file", file, "error", err)
+		file = ""
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return tls.Certificate{}, fmt.Errorf("the key of this instance, %s, is no PEM: remove it, and another is made", file)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	private, ok := key.(*ecdsa.PrivateKey)
-	if err != nil || !ok || private.Curve != elliptic.P256() {
-		return tls.Certificate{}, fmt.Errorf("the key of this instance, %s, is not ECDSA on P-256: remove it, and another is made", file)
-	}
-	return certificate(private)
+	return newKey(file, log)
 }
 
 const keyFileMax = 4 << 10 // bytes of a file with a key; one has about 240
 
 // readKey reads the file, if nobody else can know what is in it. In a sticky directory, such as /tmp, another user may have been
 // there first, with a key of theirs: with it they would be this instance, and could release its lease.
-func readKey(file string) ([]byte, error) {
+func readKey(file string) (*ecdsa.PrivateKey, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("%s is a link: remove it, and a key is made", file)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +52,22 @@ func readKey(file string) ([]byte, error) {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if own := ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid()); !own || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s belongs to another user, or others can read it: remove it, and another is made", file)
+		return nil, errors.New("it belongs to another user, or others can read it")
 	}
-	return io.ReadAll(io.LimitReader(f, keyFileMax))
+	text, err := io.ReadAll(io.LimitReader(f, keyFileMax))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("it is no PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	private, ok := key.(*ecdsa.PrivateKey)
+	if err != nil || !ok || private.Curve != elliptic.P256() {
+		return nil, errors.New("it has no ECDSA key on P-256")
+	}
+	return private, nil
 }
 
 func newKey(file string, log *slog.Logger) (tls.Certificate, error) {

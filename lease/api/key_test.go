@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +13,18 @@ import (
 
 	"lapse/lease/api"
 )
+
+// TestAFileWithoutAnEndIsNotReadToIt has a key, and then nothing for a terabyte.
+func TestAFileWithoutAnEndIsNotReadToIt(t *testing.T) {
+	t.Parallel()
+	_, file := keyIn(t)
+	if err := os.Truncate(file, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.Key(file, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // keyIn makes a directory with a key in it.
 func keyIn(t *testing.T) (dir, file string) {
@@ -42,8 +53,9 @@ func TestAKeyIsKeptForThisUserAlone(t *testing.T) {
 	}
 }
 
-// TestAKeyThatOthersMayKnowIsRefused: the socket, beside which the key is, may be in a sticky directory.
-func TestAKeyThatOthersMayKnowIsRefused(t *testing.T) {
+// TestAKeyThatOthersMayKnowIsNotUsed: the socket, beside which the key is, may be in a sticky directory. What is there instead is
+// left alone, and keeps no instance from renewing.
+func TestAKeyThatOthersMayKnowIsNotUsed(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(dir, file string) error{
 		"another user's": func(_, file string) error { return os.Chown(file, 65534, 65534) },
@@ -51,10 +63,13 @@ func TestAKeyThatOthersMayKnowIsRefused(t *testing.T) {
 		"a link": func(dir, file string) error {
 			return errors.Join(os.Rename(file, filepath.Join(dir, "other")), os.Symlink("other", file))
 		},
-		"a pipe that nobody writes to": func(_, file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o644)) },
+		"a pipe that nobody writes to": func(_, file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)) },
+		"a directory":                  func(_, file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) },
 		"empty":                        func(_, file string) error { return os.Truncate(file, 0) },
 		"cut":                          func(_, file string) error { return os.Truncate(file, 200) },
-		"endless":                      func(_, file string) error { return os.Truncate(file, 1<<40) },
+		"of another kind": func(_, file string) error {
+			return os.WriteFile(file, []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), 0o600)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,15 +77,21 @@ func TestAKeyThatOthersMayKnowIsRefused(t *testing.T) {
 				t.Skip("only root can make files of others")
 			}
 			dir, file := keyIn(t)
-			if err := spoil(dir, file); err != nil {
+			first, err := api.Key(file, slog.New(slog.DiscardHandler))
+			if err == nil {
+				err = spoil(dir, file)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
-			_, err := api.Key(file, slog.New(slog.DiscardHandler))
-			if name == "endless" && err == nil { // a key, and then nothing
-				return
+			before, _ := os.Lstat(file)
+			var said strings.Builder
+			key, err := api.Key(file, slog.New(slog.NewTextHandler(&said, nil)))
+			if err != nil || publicKey(t, key).Equal(publicKey(t, first)) || !strings.Contains(said.String(), "remove it") {
+				t.Errorf("the same key, or %v, or nothing is said: %s", err, &said)
 			}
-			if err == nil || !strings.Contains(err.Error(), "remove it") || errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%v", err)
+			if after, err := os.Lstat(file); err != nil || !os.SameFile(before, after) {
+				t.Errorf("the file was replaced (%v)", err)
 			}
 		})
 	}

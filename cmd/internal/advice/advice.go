@@ -78,7 +78,7 @@ func options() map[string]string {
 		"Subnets":          "; leave out --subnet-id",
 		"UserData":         "; give user-data that is not text with --user-data",
 		"HeartbeatTimeout": "; give the API and this command --identity-certificates, or leave out --heartbeat-timeout, or use --no-join where instances reach etcd",
-		"NoJoin":           "; or use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)",
+		"NoJoin":           "; to launch without one use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)",
 	}
 }
 

@@ -40,7 +40,7 @@ func TestAnErrorOfEC2SaysWhatToDoAtACommandLine(t *testing.T) {
 		{request("SecurityGroups"), "is wrong; leave out --security-group-id"},
 		{request("Subnets"), "is wrong; leave out --subnet-id"},
 		{request("UserData"), "is wrong; give user-data that is not text with --user-data"},
-		{request("NoJoin"), "is wrong; or use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)"},
+		{request("NoJoin"), "is wrong; to launch without one use --no-join, and `lease join-token ID` for each instance (it has one hour to enrol)"},
 		{request(""), "is wrong"},
 		{&launch.UnfinishedError{Token: "job-7", Err: because}, "(connection reset); run again with --id job-7"},
 		{&launch.UnknownOutcomeError{Token: "job-7", Err: because}, "(connection reset); run again with --id job-7"},

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,7 +124,7 @@ func (r *replicas) enrol() (keys []string) {
 	abreast(64, len(keys), func(n int) {
 		i := r.fleet.instances[n]
 		keys[n] = filepath.Join(dir, strconv.Itoa(n)+".pem")
-		pair, err := api.Key(keys[n])
+		pair, err := api.Key(keys[n], slog.New(slog.DiscardHandler))
 		if err != nil {
 			r.t.Error(err)
 			return
