@@ -47,10 +47,14 @@ func (a *addresses) ask(at netip.Addr, now time.Time) *rate.Limiter {
 	return a.of(from).requests
 }
 
-// vouch says that a proved caller calls from an address.
-func (a *addresses) vouch(at netip.Addr, now time.Time) {
+// vouch says that a proved caller calls from an address, and before from another or none. Of a subnet's addresses it is at home at one
+// alone: it may have all of them, and each would have limits of its own.
+func (a *addresses) vouch(at, before netip.Addr, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if before.Is6() && before != at {
+		a.known.remove(whole(before))
+	}
 	a.of(whole(at)).proved = now.Add(a.last)
 }
 

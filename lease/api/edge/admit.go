@@ -137,8 +137,8 @@ func (r *request) handle(next http.Handler) {
 	defer cancel()
 	ctx = withCalling(ctx, calling{Caller{r.conn.key, r.conn.addr.Addr()}, func() {
 		now := s.cfg.Now()
-		s.proved.vouch(r.conn.key, now)
-		s.addresses.vouch(r.conn.addr.Addr(), now)
+		at := r.conn.addr.Addr()
+		s.addresses.vouch(at, s.proved.vouch(r.conn.key, at, now), now)
 		s.table.classify(r.conn, true)
 	}, func(key string) {
 		s.proved.disown(key)

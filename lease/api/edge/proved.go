@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type proved struct {
 
 type provedKey struct {
 	until    time.Time
+	at       netip.Addr // from where it called last
 	requests *rate.Limiter
 }
 
@@ -25,14 +27,16 @@ func newProved(c Config) *proved {
 	return &proved{rate: c.Limits.ProvedRate, last: c.Timeouts.Vouched, keys: newRecent[string, provedKey](c.Limits.Keys)}
 }
 
-func (p *proved) vouch(key string, now time.Time) {
+// vouch says that a key is proved, and returns from where it called before; the zero address if it did not.
+func (p *proved) vouch(key string, at netip.Addr, now time.Time) (before netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.keys.get(key)
 	if known == nil {
 		known = p.keys.add(key, provedKey{requests: p.rate.limiter(1)})
 	}
-	known.until = now.Add(p.last)
+	before, known.at, known.until = known.at, at, now.Add(p.last)
+	return before
 }
 
 // disown forgets a key.

@@ -36,3 +36,29 @@ func TestNobodyUsesUpTheLimitsOfAnotherInItsSubnet(t *testing.T) {
 		t.Errorf("its neighbour is answered %d for its next key", status)
 	}
 }
+
+// TestOneKeyIsAtHomeAtOneAddress has a hostile instance with a key of its own, and as many IPv6 addresses as it likes: all of them count
+// as its subnet, but for the last from which it called.
+func TestOneKeyIsAtHomeAtOneAddress(t *testing.T) {
+	t.Parallel()
+	const few = 5
+	r := start(t, func(c *edge.Config) {
+		behindProxies(c)
+		c.Limits.ConnectionRate = edge.Rate{PerSecond: 1e-9, Burst: few}
+	})
+	first := header(t, "[2001:db8::5]:1234", nil)
+	hostile := r.proved(proxy, first...)
+	hostile.http.CloseIdleConnections()
+	hostile.before = header(t, "[2001:db8::6]:1234", nil)
+	if status, _ := hostile.get("/"); status != http.StatusOK {
+		t.Fatalf("at its second address: %d", status)
+	}
+	for range 2 * few { // at the first again: it counts as the subnet
+		if _, _, err := r.caller(proxy, first...).do(http.MethodGet, "/", "", nil); err != nil {
+			break
+		}
+	}
+	if _, _, err := r.caller(proxy, header(t, "[2001:db8::7]:1234", nil)...).do(http.MethodGet, "/", "", nil); err == nil {
+		t.Errorf("the subnet has more connections than its limit: %s", r.counts)
+	}
+}
